@@ -1,0 +1,26 @@
+# The libraries this program stands on; each becomes one imported target, each belongs to one module (see README).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS C)
+find_package(MPI REQUIRED COMPONENTS C)
+find_package(HDF5 REQUIRED COMPONENTS C)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+pkg_check_modules(LIBCONFIG REQUIRED IMPORTED_TARGET libconfig)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+
+# Any CBLAS. OpenBLAS by its own pkg-config file, else what FindBLAS knows.
+pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)
+add_library(pb_cblas INTERFACE)
+if(OPENBLAS_FOUND)
+    target_link_libraries(pb_cblas INTERFACE PkgConfig::OPENBLAS)
+    target_compile_definitions(pb_cblas INTERFACE PB_HAVE_OPENBLAS=1)
+else()
+    find_package(BLAS REQUIRED)
+    target_link_libraries(pb_cblas INTERFACE BLAS::BLAS)
+endif()
+
+add_library(pb_hdf5 INTERFACE)
+target_include_directories(pb_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
+target_link_libraries(pb_hdf5 INTERFACE ${HDF5_C_LIBRARIES})

@@ -1,0 +1,59 @@
+# One static library per folder of src/. USES names the modules and libraries it may include: the layering of the tree is
+# what the linker and include paths allow, and tests/style checks the rest.
+add_library(pb_flags INTERFACE)
+target_compile_features(pb_flags INTERFACE c_std_17)
+target_include_directories(pb_flags INTERFACE ${CMAKE_SOURCE_DIR}/include)
+target_compile_definitions(pb_flags INTERFACE _GNU_SOURCE)
+# -ffp-contract=off: a product and a sum are rounded alike in every build, so results compare across compilers.
+target_compile_options(pb_flags INTERFACE
+    -ffp-contract=off -fno-math-errno -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+    -Wconversion -Wno-sign-conversion
+    $<$<BOOL:${PB_WERROR}>:-Werror>
+    $<$<CONFIG:Release>:-O3>
+    $<$<AND:$<BOOL:${PB_MARCH}>,$<NOT:$<BOOL:${PB_SANITIZE}>>>:-march=${PB_MARCH}>)
+if(PB_SANITIZE)
+    target_compile_options(pb_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(pb_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+function(pb_module name)
+    cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
+    foreach(source ${arg_SOURCES}) # TEMPORARY while modules are being written
+        if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
+            list(REMOVE_ITEM arg_SOURCES ${source})
+        endif()
+    endforeach()
+    if(NOT arg_SOURCES)
+        file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/empty.c "typedef int pb_nothing;\n")
+        set(arg_SOURCES ${CMAKE_CURRENT_BINARY_DIR}/empty.c)
+    endif()
+    add_library(pb_${name} STATIC ${arg_SOURCES})
+    target_include_directories(pb_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_link_libraries(pb_${name} PUBLIC pb_flags ${arg_USES})
+endfunction()
+
+# pb_test(NAME unit_base_memory SOURCES test_memory.c USES pb_base LABELS unit [PROCESSES n] [TIMEOUT s] [ARGS …])
+# One cmocka executable, registered with CTest under NAME. PROCESSES runs it under the MPI launcher.
+function(pb_test)
+    cmake_parse_arguments(arg "" "NAME;PROCESSES;TIMEOUT" "SOURCES;USES;LABELS;ARGS" ${ARGN})
+    foreach(source ${arg_SOURCES}) # TEMPORARY2 while tests are being written
+        if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source} AND NOT EXISTS ${source})
+            return()
+        endif()
+    endforeach()
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 120)
+    endif()
+    if(arg_SOURCES)
+        add_executable(${arg_NAME} ${arg_SOURCES})
+        target_link_libraries(${arg_NAME} PRIVATE ${arg_USES} pb_flags PkgConfig::CMOCKA m)
+        target_compile_definitions(${arg_NAME} PRIVATE PB_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    endif()
+    set(command $<TARGET_FILE:${arg_NAME}> ${arg_ARGS})
+    if(arg_PROCESSES)
+        set(command ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe ${MPIEXEC_NUMPROC_FLAG} ${arg_PROCESSES} ${command})
+    endif()
+    add_test(NAME ${arg_NAME} COMMAND ${command})
+    set_tests_properties(${arg_NAME} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
+        ENVIRONMENT "OMP_NUM_THREADS=1")
+endfunction()

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A backend: memory and about 25 coarse operations on packed rows, forward and backward side by
+ * side.
+ *
+ * `cpu` is the reference: plain loops, OpenMP and a CBLAS. All tensors of a call live in the
+ * backend's memory and are F32 unless said otherwise. Reductions have a fixed order: results do not
+ * depend on the number of threads. The front (pb_<operation>) checks shapes once and calls the
+ * table. "+=" marks an output that is added to. */
+#pragma once
+
+#include "pb/forest.h"
+#include "pb/random.h"
+#include "pb/tensor.h"
+
+typedef struct pb_backend pb_backend;
+typedef struct pb_buffer pb_buffer;
+
+typedef enum pb_activation {
+    PB_ACTIVATION_SILU,
+    PB_ACTIVATION_GELU_TANH,
+    PB_ACTIVATION_RELU,
+    PB_ACTIVATION_TANH
+} pb_activation;
+
+typedef struct pb_matmul_args {
+    bool transpose_a, transpose_b; /* op(A) [M, N'], op(B) [N', N] */
+    float alpha, beta;             /* C = alpha op(A) op(B) + beta C; beta = 0 never reads C */
+} pb_matmul_args;
+
+/* Attention over a forest: query head h reads key head h / (heads / kv_heads). A query at position
+ * p sees keys at positions p - window + 1 … p of its own chain (window 0: all). */
+typedef struct pb_attention_args {
+    const pb_forest *forest;
+    int64_t heads, kv_heads, head_dim; /* H, K, E */
+    float scale;                       /* on q·k, usually 1/sqrt(E) */
+    int64_t window;
+    const int32_t *only_rows; /* host: packed rows whose output is wanted, ascending, or NULL for
+                                 all. q, out, lse then hold just these, in order */
+    int64_t only_count;
+} pb_attention_args;
+
+typedef struct pb_adamw_args {
+    double lr, beta1, beta2, eps, weight_decay;
+    double grad_scale; /* clipping and averaging: g is multiplied by it first */
+    int64_t step;      /* from 1 */
+} pb_adamw_args;
+
+typedef struct pb_backend_ops {
+    const char *name;
+    /* required */
+    pb_status (*open)(int device, int threads, pb_backend **out);
+    void (*close)(pb_backend *be);
+    pb_status (*alloc)(pb_backend *be, size_t bytes, void **data); /* zeroed, 64-byte aligned */
+    void (*free)(pb_backend *be, void *data);
+    pb_status (*copy)(pb_backend *be, pb_tensor *dst,
+                      const pb_tensor *src); /* same shape; strides may differ */
+    pb_status (*zero)(pb_backend *be, pb_tensor *x);
+    pb_status (*sync)(pb_backend *be);
+    pb_status (*matmul)(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
+                        const pb_matmul_args *args);
+    pb_status (*axpy)(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x);
+    pb_status (*embedding_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *table,
+                                   const int32_t *ids);
+    pb_status (*embedding_backward)(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
+                                    const int32_t *ids);
+    pb_status (*gather)(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
+    pb_status (*scatter_add)(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
+    pb_status (*rmsnorm_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                 const pb_tensor *weight, float eps);
+    pb_status (*rmsnorm_backward)(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
+                                  const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
+                                  float eps);
+    pb_status (*rope)(pb_backend *be, pb_tensor *x, const pb_tensor *table,
+                      const int32_t *positions, int64_t heads, bool inverse);
+    pb_status (*attention_forward)(pb_backend *be, pb_tensor *out, pb_tensor *lse,
+                                   const pb_tensor *q, const pb_tensor *keys,
+                                   const pb_tensor *values, const pb_attention_args *args);
+    pb_status (*attention_backward)(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys,
+                                    pb_tensor *dvalues, const pb_tensor *dout, const pb_tensor *out,
+                                    const pb_tensor *lse, const pb_tensor *q, const pb_tensor *keys,
+                                    const pb_tensor *values, const pb_attention_args *args);
+    pb_status (*gated_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *gate,
+                               const pb_tensor *up, pb_activation act);
+    pb_status (*gated_backward)(pb_backend *be, pb_tensor *dgate, pb_tensor *dup,
+                                const pb_tensor *dy, const pb_tensor *gate, const pb_tensor *up,
+                                pb_activation act);
+    pb_status (*activation_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                    pb_activation act);
+    pb_status (*activation_backward)(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                     const pb_tensor *x, pb_activation act);
+    pb_status (*column_scale_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                      const pb_tensor *scale);
+    pb_status (*column_scale_backward)(pb_backend *be, pb_tensor *dx, pb_tensor *dscale,
+                                       const pb_tensor *dy, const pb_tensor *x,
+                                       const pb_tensor *scale);
+    pb_status (*bias_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *bias);
+    pb_status (*bias_backward)(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy);
+    pb_status (*dropout)(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
+                         pb_random stream);
+    pb_status (*cross_entropy)(pb_backend *be, double *losses, pb_tensor *logits,
+                               const int32_t *targets, float grad_scale);
+    pb_status (*argmax)(pb_backend *be, int32_t *indices, const pb_tensor *logits);
+    pb_status (*sum_squares)(pb_backend *be, const pb_tensor *x, double *out);
+    pb_status (*adamw)(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
+                       const pb_adamw_args *args);
+} pb_backend_ops;
+
+/* "cpu", or "auto": the best there is. threads ≤ 0: all the process may use. */
+pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out) PB_MUST_USE;
+void pb_backend_close(pb_backend *be); /* accepts NULL */
+const char *pb_backend_name(const pb_backend *be);
+int pb_backend_threads(const pb_backend *be);
+/* One line: product library, its kernels, instruction set: "OpenBLAS 0.3.21 Zen, 1 thread". */
+const char *pb_backend_describe(const pb_backend *be);
+
+/* Floating-point operations of the products (matmul, attention) since the last reset, 2 per
+ * multiply-accumulate, and seconds spent in them when timing is on. */
+typedef struct pb_backend_work {
+    double matmul_flops, attention_flops;
+    double matmul_seconds, attention_seconds; /* 0 unless timing is on */
+} pb_backend_work;
+
+void pb_backend_work_reset(pb_backend *be, bool timing);
+pb_backend_work pb_backend_work_get(const pb_backend *be);
+
+pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
+void pb_backend_free(pb_backend *be, void *data);
+
+pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
+pb_status pb_zero(pb_backend *be, pb_tensor *x) PB_MUST_USE;
+pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */
+
+/* C [M, N] = alpha op(A) op(B) + beta C. */
+pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
+                    const pb_matmul_args *args) PB_MUST_USE;
+/* y += alpha x, same shape. */
+pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x) PB_MUST_USE;
+
+/* y [T, D] = table [V, D] at ids [T]; rows with id -1 are left as they are (virtual rows). */
+pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
+                               const int32_t *ids) PB_MUST_USE;
+/* dtable += */
+pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
+                                const int32_t *ids) PB_MUST_USE;
+
+/* y [N, D] = x [T, D] at rows [N] (repeats allowed). */
+pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                    const int32_t *rows) PB_MUST_USE;
+/* y [T, D] at rows [N] += x [N, D], in order. */
+pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                         const int32_t *rows) PB_MUST_USE;
+
+/* y = x / sqrt(mean(x²) + eps) · weight, by rows: x [T, D], weight [D] (Zhang & Sennrich 2019). */
+pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                             const pb_tensor *weight, float eps) PB_MUST_USE;
+/* dx +=, dweight [D] += (may be NULL). dy may not alias dx. */
+pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
+                              const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
+                              float eps) PB_MUST_USE;
+
+/* Rotary embedding in place: x [T, heads·E]; table [P, E] holds per position E/2 cosines, then E/2
+ * sines; dimension i is paired with i + E/2 (the HF convention). inverse: the backward. */
+pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const int32_t *positions,
+                  int64_t heads, bool inverse) PB_MUST_USE;
+
+/* out [T, H·E], lse [T, H] (log of the sum of exponentials), q [T, H·E], keys and values [S, K·E].
+ */
+pb_status pb_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, const pb_tensor *q,
+                               const pb_tensor *keys, const pb_tensor *values,
+                               const pb_attention_args *args) PB_MUST_USE;
+/* dq =, dkeys +=, dvalues += : sums run over the segments in order. */
+pb_status pb_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys, pb_tensor *dvalues,
+                                const pb_tensor *dout, const pb_tensor *out, const pb_tensor *lse,
+                                const pb_tensor *q, const pb_tensor *keys, const pb_tensor *values,
+                                const pb_attention_args *args) PB_MUST_USE;
+
+/* y = act(gate) · up, all [T, F]. */
+pb_status pb_gated_forward(pb_backend *be, pb_tensor *y, const pb_tensor *gate, const pb_tensor *up,
+                           pb_activation act) PB_MUST_USE;
+/* dgate =, dup = ; dup may alias dy. */
+pb_status pb_gated_backward(pb_backend *be, pb_tensor *dgate, pb_tensor *dup, const pb_tensor *dy,
+                            const pb_tensor *gate, const pb_tensor *up,
+                            pb_activation act) PB_MUST_USE;
+
+/* Elementwise; y may alias x. */
+pb_status pb_activation_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                pb_activation act) PB_MUST_USE;
+/* dx = dy · act'(x); dx may alias dy. */
+pb_status pb_activation_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                 const pb_tensor *x, pb_activation act) PB_MUST_USE;
+
+/* y = x · scale by columns: x [T, N], scale [N]; y may alias x. */
+pb_status pb_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                  const pb_tensor *scale) PB_MUST_USE;
+/* dx = dy · scale (may alias dy), dscale += sum over rows of dy · x. */
+pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dscale,
+                                   const pb_tensor *dy, const pb_tensor *x,
+                                   const pb_tensor *scale) PB_MUST_USE;
+
+/* y [T, N] += bias [N]. */
+pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias) PB_MUST_USE;
+/* dbias += sum over rows of dy. */
+pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy) PB_MUST_USE;
+
+/* y = x · mask / (1 - p), mask from (stream, row · columns + column); forward and backward alike. y
+ * may alias x. */
+pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
+                     pb_random stream) PB_MUST_USE;
+
+/* losses [N] (host) = -log softmax(logits)[target]; logits [N, V] become grad_scale · d loss / d
+ * logits, or stay when grad_scale is 0. */
+pb_status pb_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
+                           const int32_t *targets, float grad_scale) PB_MUST_USE;
+/* indices [N] (host): the first largest of each row. */
+pb_status pb_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits) PB_MUST_USE;
+
+/* The sum of squares in double (host). */
+pb_status pb_sum_squares(pb_backend *be, const pb_tensor *x, double *out) PB_MUST_USE;
+/* AdamW (Loshchilov & Hutter 2019), as torch: p *= 1 - lr·wd; p -= lr · m̂ / (sqrt(v̂) + eps). */
+pb_status pb_adamw(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
+                   const pb_adamw_args *args) PB_MUST_USE;
+
+const pb_backend_ops *const *pb_backend_registry(void); /* NULL-terminated */

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A packed batch: rows of tokens as a forest of segments, without padding, with common prefixes
+ * computed once. */
+#pragma once
+
+#include "pb/forest.h"
+#include "pb/status.h"
+
+#include <stdbool.h>
+
+#define PB_LABEL_NONE (-100) /* HF's value for "no label here" */
+
+/* One row of a data set. The label at position t is predicted from position t - 1; one at position
+ * 0 is never used. */
+typedef struct pb_sample {
+    const int32_t *ids;    /* [length], length ≥ 1 */
+    const int32_t *labels; /* [length], PB_LABEL_NONE where there is none; NULL: no labels at all */
+    int64_t length;
+} pb_sample;
+
+typedef struct pb_batch_options {
+    int64_t virtual_rows; /* rows before the tokens (prompt methods): one shared root */
+    int64_t virtual_keys; /* keys before the tokens (prefix tuning): one shared root without rows */
+    bool share;           /* compute common prefixes once; must be off where dropout acts */
+    bool trim; /* leave out tokens that predict no label and are seen by none that does */
+} pb_batch_options;
+
+typedef struct pb_batch {
+    pb_forest forest;
+    pb_segment *segments;
+    int32_t *ids;       /* [T], -1 for virtual rows */
+    int32_t *positions; /* [T] */
+
+    /* Label n is predicted by packed row label_rows[n]. Samples that share a row share its output:
+     * out_rows are the distinct ones, and label_rows[n] == out_rows[label_slots[n]]. Without
+     * labels, out_rows are the last rows. */
+    int32_t *label_rows;  /* [N], ascending */
+    int32_t *label_slots; /* [N] */
+    int32_t *targets;     /* [N] */
+    int32_t *out_rows;    /* [U], strictly ascending */
+    int64_t labels;       /* N */
+    int64_t outs;         /* U */
+
+    int32_t *last_rows;     /* [samples] packed row of a sample's last token; -1 where trimming left
+                               nothing */
+    int32_t *last_segments; /* [samples] its segment */
+    int64_t samples;
+    int64_t tokens; /* real tokens of all samples, neither virtual ones, nor fewer for sharing or
+                       trimming */
+    int64_t virtual_rows, virtual_keys;
+} pb_batch;
+
+/* Fails on an empty sample or on more than INT32_MAX rows. On failure `out` is zeroed. */
+pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch_options *options,
+                         pb_batch *out) PB_MUST_USE;
+void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One cell of the grid: set up, train, evaluate, measure, validate, and fill a record.
+ *
+ * An environment holds what cells share: the models of the sweep with their tokenizers, opened once
+ * per node, and the build's provenance. A cell is its configuration and nothing else: it knows no
+ * ranks and no schedule. */
+#pragma once
+
+#include "pb/comm.h"
+#include "pb/config.h"
+#include "pb/model.h"
+#include "pb/protocol.h"
+#include "pb/record.h"
+
+typedef struct pb_cell_env pb_cell_env;
+
+/* What the command line and the group `run` decide for all cells. */
+typedef struct pb_cell_setup {
+    const char *backend; /* a name of the registry, or "auto" */
+    int device;
+    int threads; /* ≥ 1: part of every cell's configuration */
+} pb_cell_setup;
+
+/* The group `model`. */
+typedef struct pb_cell_model_options {
+    char *path;     /* folder of a checkpoint in HF layout */
+    char *chat;     /* template name */
+    char *revision; /* expected, for the reader; not checked */
+    char *licence;
+} pb_cell_model_options;
+
+extern const pb_config_field pb_cell_model_fields[];
+
+/* The group `eval`. */
+typedef struct pb_cell_eval_options {
+    int64_t batch;          /* rows generated at once */
+    int64_t max_new_tokens; /* 0: as the data set and the protocol say */
+} pb_cell_eval_options;
+
+extern const pb_config_field pb_cell_eval_fields[];
+
+typedef struct pb_cell {
+    const char *model, *dataset, *method; /* names in the grid */
+    int64_t seed;
+    pb_protocol protocol;
+    const pb_config *config; /* merged: groups model, dataset, method, train, data, eval */
+} pb_cell;
+
+pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
+                           pb_cell_env **out) PB_MUST_USE;
+void pb_cell_env_close(pb_cell_env *env); /* collective, accepts NULL */
+
+/* Opens the model of this name from the group `model`, once. A model that cannot be opened is
+ * remembered with its message: its cells fail, others do not. Collective; fails only when the group
+ * is broken or memory is out. */
+pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name,
+                                const pb_config *config) PB_MUST_USE;
+
+/* SHA-256 over everything that can change the result: effective configuration without paths,
+ * contents of model, tokenizer and data, backend, threads, and the version of the result-bearing
+ * code. Files that are missing hash as such. */
+pb_status pb_cell_hash(pb_cell_env *env, const pb_cell *cell, char text[PB_HASH_TEXT]) PB_MUST_USE;
+
+/* Relative cost, for ordering: forward FLOPs of the rows that training and testing touch, from the
+ * configuration. 1 when it cannot be told. */
+double pb_cell_cost(pb_cell_env *env, const pb_cell *cell);
+
+typedef struct pb_cell_observer {
+    void *context;
+    bool (*stop)(void *context); /* true ends the cell with PB_STOPPED */
+    void (*progress)(void *context, const char *phase, double done); /* done: 0 … 1 of the phase */
+} pb_cell_observer;
+
+/* Runs the cell. A failure of the cell is a result: it is in the record, and the call returns
+ * PB_OK. Any other status says that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when
+ * even the record could not be filled. */
+pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
+                      pb_record *record) PB_MUST_USE;
+
+/* GFLOP/s of a square F32 product of this size on the backend: the median of five. */
+pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops) PB_MUST_USE;
+
+/* Name and value pairs of host, processor, build and libraries. */
+pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record) PB_MUST_USE;

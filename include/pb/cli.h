@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The command line: a command is one table entry, its options are a table too. Parsing, `--help`
+ * and the messages for mistakes all come from these tables.
+ *
+ *     static const pb_option options[] = {
+ *         {.name = "model", .kind = PB_OPTION_TEXT, .value = "DIR", .required = true, .help = "…"},
+ *         PB_OPTION_END,
+ *     };
+ *     const pb_command pb_command_tokenize = {.name = "tokenize", .options = options, …};
+ *
+ * The table of commands is in src/cli/cli.c. */
+#pragma once
+
+#include "pb/comm.h"
+#include "pb/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum pb_option_kind {
+    PB_OPTION_FLAG, /* takes no value */
+    PB_OPTION_TEXT,
+    PB_OPTION_INT,
+    PB_OPTION_FLOAT,
+    PB_OPTION_LIST, /* text, may be given several times */
+} pb_option_kind;
+
+typedef struct pb_option {
+    const char *name; /* without dashes; NULL ends a table */
+    char letter;      /* 'o' for -o, 0 for none */
+    pb_option_kind kind;
+    const char *value;    /* stands for the value in the help: "DIR", "N" */
+    const char *fallback; /* the value when it is not given, as it would be typed; NULL: none */
+    const char *help;     /* one line */
+    bool required;
+    double minimum, maximum;    /* of numbers; both 0: no bounds */
+    const char *const *choices; /* of texts; NULL-terminated; NULL: anything */
+} pb_option;
+
+#define PB_OPTION_END \
+    {                 \
+        .name = NULL  \
+    }
+
+typedef struct pb_cli pb_cli;
+
+typedef struct pb_command {
+    const char *name;
+    const char *help;         /* one line */
+    const char *usage;        /* what follows the name: "GRID.cfg [-o DIR]" */
+    const char *details;      /* more help below the options, NULL for none */
+    const pb_option *options; /* NULL for none */
+    int min_arguments;        /* arguments that are not options */
+    int max_arguments;        /* -1: any number */
+    bool computes;            /* has the common options: dtype threads device seed set json */
+    pb_status (*run)(pb_cli *cli);
+} pb_command;
+
+/* What a command gets. */
+struct pb_cli {
+    const pb_command *command;
+    pb_comm *comm; /* borrowed */
+    int exit_code; /* 0; a command that returns PB_OK may set 3 (stopped) or 4 (cells failed) */
+    struct pb_cli_values *values;
+};
+
+/* Values by option name; the option must be in the command's table or a common one. An option that
+ * was not given has its fallback; without one: NULL, 0, false, no items. */
+const char *pb_cli_text(const pb_cli *cli, const char *name);
+int64_t pb_cli_int(const pb_cli *cli, const char *name);
+double pb_cli_float(const pb_cli *cli, const char *name);
+bool pb_cli_flag(const pb_cli *cli, const char *name);
+const char *const *pb_cli_list(const pb_cli *cli, const char *name, int64_t *count);
+bool pb_cli_given(const pb_cli *cli, const char *name); /* typed, not a fallback */
+
+/* Arguments that are not options. */
+int pb_cli_argument_count(const pb_cli *cli);
+const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the last */
+
+/* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. */
+pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
+
+/* --device: "auto", "cpu", "cuda" or "cuda:N" → name and number. */
+pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number) PB_MUST_USE;
+
+/* Parses the arguments after the command's name. */
+pb_status pb_cli_open(const pb_command *command, pb_comm *comm, int argc, char *const *argv,
+                      pb_cli **out) PB_MUST_USE;
+void pb_cli_close(pb_cli *cli); /* accepts NULL */
+
+/* Runs the command that argv[1] names, out of a NULL-terminated table. Collective; every rank gets
+ * the worst status and exit code of all. */
+pb_status pb_cli_dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
+                          char *const *argv, int *exit_code) PB_MUST_USE;
+
+/* The commands of this program, NULL-terminated. */
+const pb_command *const *pb_cli_commands(void);
+
+/* 0 done; 1 failed; 2 bad usage or configuration; 3 stopped with everything kept. */
+int pb_cli_exit_code(pb_status status);

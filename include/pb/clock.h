@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Time. */
+#pragma once
+
+#include <stddef.h>
+
+double pb_clock_seconds(void); /* monotonic, seconds from an arbitrary start */
+double pb_clock_unix(void);    /* seconds since 1970, UTC */
+
+/* "2026-11-24T08:05:00Z"; size ≥ 21. */
+void pb_clock_iso8601(double unix_seconds, char *text, size_t size);

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A group of processes: `mpi` (the only home of mpi.h) or `self` (one process, no library call).
+ *
+ * comm_open picks mpi when the process was started by an MPI launcher, self otherwise.
+ * Communicators use MPI_ERRORS_RETURN; a status other than PB_OK from here means that the group is
+ * broken. All calls marked collective must be made by every rank in the same order. */
+#pragma once
+
+#include "pb/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct pb_comm pb_comm;
+
+/* A counter that all ranks share; a window of shared bytes per node. Opaque, owned by the creator.
+ */
+typedef struct pb_comm_counter pb_comm_counter;
+typedef struct pb_comm_window pb_comm_window;
+
+typedef struct pb_comm_ops {
+    const char *name;
+    /* required */
+    pb_status (*open)(int *argc, char ***argv, pb_comm **out);
+    void (*close)(pb_comm *comm);
+    void (*abort)(pb_comm *comm, int code); /* ends every process of the group; does not return */
+    pb_status (*barrier)(pb_comm *comm);
+    pb_status (*broadcast)(pb_comm *comm, void *bytes, size_t size, int root);
+    pb_status (*reduce_max)(pb_comm *comm, int64_t *values, int count); /* in place, everywhere */
+    pb_status (*reduce_sum)(pb_comm *comm, int64_t *values, int count);
+    pb_status (*counter_create)(pb_comm *comm, pb_comm_counter **out);
+    void (*counter_destroy)(pb_comm_counter *counter);
+    pb_status (*counter_next)(pb_comm_counter *counter, int64_t *value);
+    pb_status (*window_create)(pb_comm *comm, size_t bytes, pb_comm_window **out);
+    void (*window_destroy)(pb_comm_window *window);
+} pb_comm_ops;
+
+/* The names of the registered implementations, NULL-terminated. The environment variable PB_COMM
+ * set to one of them makes pb_comm_open take it. */
+const char *const *pb_comm_names(void);
+
+/* argc/argv may be NULL. Called once per process. */
+pb_status pb_comm_open(int *argc, char ***argv, pb_comm **out) PB_MUST_USE;
+void pb_comm_close(pb_comm *comm); /* collective; accepts NULL */
+void pb_comm_abort(pb_comm *comm, int code);
+
+const char *pb_comm_name(const pb_comm *comm);
+const char *pb_comm_library(const pb_comm *comm); /* version text of the library, "" for self */
+int pb_comm_rank(const pb_comm *comm);
+int pb_comm_size(const pb_comm *comm);
+int pb_comm_node_rank(const pb_comm *comm); /* among the ranks of this node */
+int pb_comm_node_size(const pb_comm *comm);
+
+pb_status pb_comm_barrier(pb_comm *comm) PB_MUST_USE; /* collective */
+pb_status pb_comm_broadcast(pb_comm *comm, void *bytes, size_t size,
+                            int root) PB_MUST_USE; /* collective; any size */
+pb_status pb_comm_reduce_max(pb_comm *comm, int64_t *values,
+                             int count) PB_MUST_USE; /* collective */
+pb_status pb_comm_reduce_sum(pb_comm *comm, int64_t *values,
+                             int count) PB_MUST_USE; /* collective */
+
+/* One status everywhere: that of the lowest rank with an error, else PB_STOPPED where a rank
+ * stopped, else PB_OK. On every other rank the error record becomes that rank's message with its
+ * rank named. Call before any collective that follows a local step that may fail. Collective. */
+pb_status pb_comm_agree(pb_comm *comm, pb_status status) PB_MUST_USE;
+
+/* The next index, starting at 0: every value is handed out once in the group. create and destroy
+ * are collective, next is not: an atomic fetch-and-add by one-sided communication, whatever the
+ * owner of the counter is doing. */
+pb_status pb_comm_counter_create(pb_comm *comm, pb_comm_counter **out) PB_MUST_USE;
+void pb_comm_counter_destroy(pb_comm_counter *counter); /* accepts NULL */
+pb_status pb_comm_counter_next(pb_comm_counter *counter, int64_t *value) PB_MUST_USE;
+
+/* Zeroed memory that all ranks of a node see, 64-byte aligned. Filled by the rank for which
+ * `filler` is true (one per node); the others may read after a barrier. Accounted on the filler.
+ * Collective (create, destroy). */
+pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out) PB_MUST_USE;
+void pb_comm_window_destroy(pb_comm_window *window); /* accepts NULL */
+void *pb_comm_window_data(const pb_comm_window *window);
+bool pb_comm_window_is_filler(const pb_comm_window *window);

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Configuration: libconfig text → checked plain structs, through one table of fields per struct.
+ *
+ * Each module owns the table of its own struct; this module only reads tables. Defaults, bounds,
+ * units, help and the text stored with a result all come from the table. Unknown keys, wrong types
+ * and values out of bounds are errors that name file:line, the key, the nearest valid key and what
+ * is allowed.
+ *
+ *     static const pb_config_field fields[] = {
+ *         PB_FIELD_INT(pb_lora, r, 8, 1, 4096, "", "adapter width"),
+ *         PB_FIELD_END,
+ *     };
+ */
+#pragma once
+
+#include "pb/status.h"
+#include "pb/string.h"
+
+#include <float.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum pb_config_type {
+    PB_CONFIG_INT,       /* int64_t */
+    PB_CONFIG_FLOAT,     /* double; an integer in the file is accepted */
+    PB_CONFIG_BOOL,      /* bool */
+    PB_CONFIG_TEXT,      /* char *, owned by the struct, never NULL after reading */
+    PB_CONFIG_PATH,      /* char *: ${VAR} replaced, relative to the file it stands in */
+    PB_CONFIG_CHOICE,    /* int: index into choices */
+    PB_CONFIG_TEXT_LIST, /* pb_config_list */
+    PB_CONFIG_INT_LIST,  /* pb_config_ints */
+} pb_config_type;
+
+typedef struct pb_config_list {
+    char **items; /* owned */
+    int64_t count;
+} pb_config_list;
+
+typedef struct pb_config_ints {
+    int64_t *items; /* owned */
+    int64_t count;
+} pb_config_ints;
+
+typedef struct pb_config_field {
+    const char *key; /* NULL ends a table */
+    pb_config_type type;
+    size_t offset;
+    double number; /* default of int, float, bool, choice */
+    const char
+        *text; /* default of text and path; lists: items separated by a space; NULL: required */
+    double minimum, maximum;
+    const char *const *choices; /* NULL-terminated */
+    const char *unit;           /* "" when there is none */
+    const char *help;           /* one line */
+    bool required;
+} pb_config_field;
+
+#define PB_FIELD_INT(type_, member, default_, min_, max_, unit_, help_)                     \
+    {                                                                                       \
+        .key = #member, .type = PB_CONFIG_INT, .offset = offsetof(type_, member),           \
+        .number = (double)(default_), .minimum = (double)(min_), .maximum = (double)(max_), \
+        .unit = (unit_), .help = (help_)                                                    \
+    }
+#define PB_FIELD_FLOAT(type_, member, default_, min_, max_, unit_, help_)            \
+    {                                                                                \
+        .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),  \
+        .number = (default_), .minimum = (min_), .maximum = (max_), .unit = (unit_), \
+        .help = (help_)                                                              \
+    }
+#define PB_FIELD_BOOL(type_, member, default_, help_)                              \
+    {                                                                              \
+        .key = #member, .type = PB_CONFIG_BOOL, .offset = offsetof(type_, member), \
+        .number = (default_), .maximum = 1, .unit = "", .help = (help_)            \
+    }
+#define PB_FIELD_TEXT(type_, member, default_, help_)                                   \
+    {                                                                                   \
+        .key = #member, .type = PB_CONFIG_TEXT, .offset = offsetof(type_, member),      \
+        .text = (default_), .unit = "", .help = (help_), .required = (default_) == NULL \
+    }
+#define PB_FIELD_PATH(type_, member, default_, help_)                                   \
+    {                                                                                   \
+        .key = #member, .type = PB_CONFIG_PATH, .offset = offsetof(type_, member),      \
+        .text = (default_), .unit = "", .help = (help_), .required = (default_) == NULL \
+    }
+#define PB_FIELD_CHOICE(type_, member, default_, choices_, help_)                    \
+    {                                                                                \
+        .key = #member, .type = PB_CONFIG_CHOICE, .offset = offsetof(type_, member), \
+        .number = (default_), .choices = (choices_), .unit = "", .help = (help_)     \
+    }
+#define PB_FIELD_TEXT_LIST(type_, member, default_, help_)                              \
+    {                                                                                   \
+        .key = #member, .type = PB_CONFIG_TEXT_LIST, .offset = offsetof(type_, member), \
+        .text = (default_), .unit = "", .help = (help_), .required = (default_) == NULL \
+    }
+#define PB_FIELD_INT_LIST(type_, member, default_, min_, max_, help_)                         \
+    {                                                                                         \
+        .key = #member, .type = PB_CONFIG_INT_LIST, .offset = offsetof(type_, member),        \
+        .text = (default_), .minimum = (double)(min_), .maximum = (double)(max_), .unit = "", \
+        .help = (help_), .required = (default_) == NULL                                       \
+    }
+#define PB_FIELD_END \
+    {                \
+        .key = NULL  \
+    }
+
+/* An open configuration: the text of a file and what `--set` put over it. */
+typedef struct pb_config pb_config;
+
+pb_status pb_config_open(const char *path, pb_config **out) PB_MUST_USE;
+pb_status pb_config_parse(const char *text, const char *name,
+                          pb_config **out) PB_MUST_USE; /* `name` stands in messages */
+void pb_config_close(pb_config *config);                /* accepts NULL */
+const char *pb_config_path(const pb_config *config);
+
+/* "train.batch=8", "sweep.seeds=[1,2]": libconfig syntax on the right, a bare word is taken as
+ * text. Replaces or adds. */
+pb_status pb_config_set(pb_config *config, const char *assignment) PB_MUST_USE;
+
+/* Lays `from` of `src` ("" for the top level) over `to` of `dst`, making groups that are missing:
+ * groups merge key by key, everything else replaces. Every key keeps its file and line, so messages
+ * and relative paths stay right. An absent `from` changes nothing. */
+pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src,
+                          const char *from) PB_MUST_USE;
+
+/* Where a key or group stands, "file:line", the file alone when it is absent. Returns text. */
+const char *pb_config_where(const pb_config *config, const char *key, char *text, size_t size);
+
+/* True for a group, a list or a plain value. */
+bool pb_config_has(const pb_config *config, const char *key);
+
+/* Fills `object` (storage of the caller, defaults first) from `group` ("" for the top level, "a.b"
+ * for nested ones; an absent group gives the defaults). Keys of the group that the table does not
+ * know are errors, except those in `also_allowed` (NULL-terminated, may be NULL). On failure
+ * `object` holds nothing that needs freeing. */
+pb_status pb_config_read(const pb_config *config, const char *group, const pb_config_field *fields,
+                         const char *const *also_allowed, void *object) PB_MUST_USE;
+
+/* Only the defaults. */
+pb_status pb_config_defaults(const pb_config_field *fields, void *object) PB_MUST_USE;
+
+/* Reads one group over an object that is already filled: keys that are absent stay as they are. */
+pb_status pb_config_overlay(const pb_config *config, const char *group,
+                            const pb_config_field *fields, const char *const *also_allowed,
+                            void *object) PB_MUST_USE;
+
+/* Keys of a group in file order ("" for the top level); each call fills *name (borrowed) or NULL at
+ * the end. For lists of groups, `group` may hold an index: "sweep.override.[0]". */
+pb_status pb_config_key(const pb_config *config, const char *group, int64_t index,
+                        const char **name) PB_MUST_USE;
+int64_t pb_config_length(const pb_config *config,
+                         const char *group); /* entries of a list, array or group; 0 when absent */
+
+/* Frees the texts and lists of an object; accepts a zeroed one. */
+void pb_config_clear(const pb_config_field *fields, void *object);
+
+/* Appends "key = value;" lines in table order, in libconfig syntax: numbers print so that they read
+ * back the same. */
+pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
+                          pb_string *out) PB_MUST_USE;
+
+/* Appends the help: key, type, default, bounds, unit, one line. */
+pb_status pb_config_help(const char *title, const pb_config_field *fields,
+                         pb_string *out) PB_MUST_USE;

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Files: whole reads, read-only mappings, paths, and writes that are atomic and durable.
+ * Every message names the path and the system's reason. */
+#pragma once
+
+#include "pb/status.h"
+#include "pb/string.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A whole file in memory, terminated by an extra NUL. Refuses files above `max_bytes` (0: no
+ * limit). */
+pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out) PB_MUST_USE;
+
+/* A read-only shared mapping; pages are shared by all processes of a node. */
+typedef struct pb_mapping {
+    const void *data; /* NULL for an empty file */
+    size_t size;      /* bytes */
+} pb_mapping;
+
+pb_status pb_mapping_open(const char *path, pb_mapping *out) PB_MUST_USE;
+void pb_mapping_close(pb_mapping *mapping); /* accepts a zeroed one */
+
+/* Atomic and durable: the bytes go to a temporary file beside `path`, which is fsynced, renamed
+ * over `path`, and its directory fsynced. On failure the temporary is removed and `path` is as
+ * before. */
+pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size) PB_MUST_USE;
+
+/* The second half of the above for writers of other libraries: `temporary` is complete and closed.
+ */
+pb_status pb_file_commit(const char *temporary, const char *path) PB_MUST_USE;
+
+/* The name of a temporary file beside `path`, unique to host, process and call:
+ * "<path>.tmp.<host>.<pid>.<n>". */
+pb_status pb_file_temporary_name(const char *path, char **out) PB_MUST_USE;
+
+pb_status pb_path_join(const char *directory, const char *name,
+                       char **out) PB_MUST_USE;                        /* absolute name: itself */
+pb_status pb_path_directory(const char *path, char **out) PB_MUST_USE; /* "." when there is none */
+pb_status pb_path_make_directories(const char *path) PB_MUST_USE;      /* like mkdir -p */
+bool pb_path_exists(const char *path);
+bool pb_path_is_directory(const char *path);
+/* Replaces ${NAME} from the environment; an unset name is an error that names it. */
+pb_status pb_path_expand(const char *path, char **out) PB_MUST_USE;
+
+/* Sorted names (without "." and "..") in a directory that end in `suffix` (NULL: all). Free with
+ * pb_path_list_free. */
+pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
+                       size_t *count) PB_MUST_USE;
+void pb_path_list_free(char **names, size_t count);

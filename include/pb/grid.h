@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The grid model × dataset × method × seed: read from a file, expanded into cells, handed to the
+ * processes of a group. It composes each cell's configuration and does not look into it: the groups
+ * `train`, `data`, `eval`, `model`, `dataset`, `method` belong to the modules of these names.
+ *
+ *     PB_TRY(pb_grid_open(path, sets, set_count, &grid));
+ *     PB_TRY_GOTO(status, pb_grid_expand(grid, NULL, NULL, &cells), …);
+ *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, run_cell, context, &summary), …);
+ */
+#pragma once
+
+#include "pb/comm.h"
+#include "pb/config.h"
+#include "pb/protocol.h"
+
+/* The group `sweep`; `exclude` and `override` are lists of groups beside these keys. */
+typedef struct pb_grid_sweep {
+    char *name;
+    pb_config_list models, datasets, methods; /* as written: names, or paths ending in .cfg */
+    pb_config_ints seeds;
+    int protocol; /* pb_protocol */
+} pb_grid_sweep;
+
+/* The group `run`: how, never what. */
+typedef struct pb_grid_run_options {
+    char *device; /* auto, cpu, cuda, cuda:N */
+    int dtype;    /* 0 f32 */
+    int64_t threads;
+    int64_t group;               /* processes that share a cell */
+    double time_limit_seconds;   /* 0: none */
+    double time_reserve_seconds; /* before the limit everything winds up */
+    char *output;                /* folder of results; "": the caller decides */
+} pb_grid_run_options;
+
+extern const pb_config_field pb_grid_sweep_fields[];
+extern const pb_config_field pb_grid_run_fields[];
+
+typedef struct pb_grid pb_grid;
+
+/* Reads the grid file, lays the assignments ("key=value") over it, finds and reads the file of
+ * every value of an axis, and checks exclusions and overrides. A name is looked for as
+ * ../<axis>/NAME.cfg beside the grid file, then as <axis>/NAME.cfg in the folders that PB_CONFIGS
+ * lists (separated by ":"). */
+pb_status pb_grid_open(const char *path, const char *const *sets, int64_t set_count,
+                       pb_grid **out) PB_MUST_USE;
+void pb_grid_close(pb_grid *grid); /* accepts NULL */
+
+const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid);
+const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid);
+const char *pb_grid_path(const pb_grid *grid);
+
+typedef enum pb_grid_axis_kind {
+    PB_AXIS_MODEL,
+    PB_AXIS_DATASET,
+    PB_AXIS_METHOD,
+    PB_AXIS_FILES /* how many axes have files */
+} pb_grid_axis_kind;
+
+/* Names of an axis in the order of the file; a path is known by its last part without ".cfg". */
+int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
+const char *pb_grid_axis_name(const pb_grid *grid, pb_grid_axis_kind axis, int64_t index);
+
+typedef struct pb_grid_cell {
+    int64_t number;                     /* place in the order of work, the same on every rank */
+    int64_t index[PB_AXIS_FILES];       /* on the axes */
+    const char *model, *dataset, *method; /* borrowed from the grid */
+    int64_t seed, seed_index;
+    pb_protocol protocol;
+    double cost; /* relative; only the order follows from it */
+} pb_grid_cell;
+
+typedef struct pb_grid_cells {
+    pb_grid_cell *items; /* owned */
+    int64_t count;
+} pb_grid_cells;
+
+/* Predicts the cost of a cell; must give the same on every rank. What is not a positive number
+ * counts as 1. */
+typedef double (*pb_grid_cost)(void *context, const pb_grid *grid, const pb_grid_cell *cell);
+
+/* The product of the axes without the exclusions, by model in the order of the file, then longest
+ * first, then in the order of the axes. `cost` may be NULL: all cells cost 1. */
+pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context,
+                         pb_grid_cells *out) PB_MUST_USE;
+void pb_grid_cells_clear(pb_grid_cells *cells);
+
+/* The configuration of one cell, with the groups model, dataset, method, train, data, eval, run;
+ * strength: files of model, dataset, method < grid file < matching overrides, in order < sets.
+ * Every key knows its file, for messages and relative paths. */
+pb_status pb_grid_cell_config(const pb_grid *grid, const pb_grid_cell *cell,
+                              pb_config **out) PB_MUST_USE;
+
+/* Watches over a run: given to the runner of cells. The two functions fit the observer of
+ * pb/cell.h with the watch as context. */
+typedef struct pb_grid_watch pb_grid_watch;
+
+bool pb_grid_watch_stop(void *watch); /* true: wind up, a signal came or time is over */
+void pb_grid_watch_progress(void *watch, const char *phase, double done); /* done: 0 … 1 */
+
+typedef struct pb_grid_outcome {
+    bool failed;       /* the result that was kept says that the cell failed */
+    char message[256]; /* why, for the log */
+} pb_grid_outcome;
+
+/* Runs one cell and keeps its result. PB_OK: there is a result, failed or not. PB_STOPPED: it gave
+ * up on request, no result. PB_ERR_COMM, PB_ERR_IO: results cannot be kept, this process ends its
+ * part. Any other status: logged, the cell counts as failed, the sweep goes on. */
+typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
+                                    pb_grid_outcome *outcome);
+
+typedef struct pb_grid_summary {
+    int64_t cells, skipped; /* skipped: done before */
+    int64_t finished;       /* in this run, failed ones included */
+    int64_t failed, left;
+} pb_grid_summary;
+
+/* Hands every cell that is not done (rank 0's flags count; NULL: none is) to one process, in order,
+ * until all are done, or SIGTERM, SIGUSR1, SIGINT or the time limit stops it. Collective; the
+ * summary is that of the whole group, and filled whatever the status, except PB_ERR_COMM.
+ * PB_STOPPED when cells are left because of a stop. */
+pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
+                      const bool *done, pb_grid_runner runner, void *context,
+                      pb_grid_summary *summary) PB_MUST_USE;

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Accounted host memory: every allocation of the program goes through here, so that current and
+ * peak bytes are known and "all bytes returned" can be tested. Blocks are zeroed and aligned to 64
+ * bytes.
+ *
+ *     float *x = NULL;
+ *     PB_TRY(PB_ALLOC(x, rows * width));
+ *     ...
+ *     pb_memory_free(x);
+ */
+#pragma once
+
+#include "pb/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* `count` items of `size` bytes, zeroed; a count of zero gives a unique pointer. NULL on failure or
+ * overflow, with the error record set to PB_ERR_MEMORY and the bytes asked for. */
+void *pb_memory_new(size_t count, size_t size);
+
+/* Grows or shrinks a block (NULL is an empty one), new bytes zeroed. On failure NULL; the old block
+ * stays. */
+void *pb_memory_resize(void *block, size_t count, size_t size);
+
+/* Accepts NULL. */
+void pb_memory_free(void *block);
+
+/* A copy of the text, NULL on failure. */
+char *pb_memory_text(const char *text);
+
+/* Bytes now held, and the most held since the last reset; bytes of headers are not counted.
+ * Process-wide, safe from any thread. */
+size_t pb_memory_current(void);
+size_t pb_memory_peak(void);
+void pb_memory_peak_reset(void);
+
+/* Counts bytes that were had from elsewhere (a mapping, a shared window): negative when given back.
+ */
+void pb_memory_account(int64_t bytes);
+
+/* Allocations beyond this many current bytes fail (0: no limit). For tests of failure paths, and a
+ * cap. */
+void pb_memory_limit(size_t bytes);
+
+/* Resident set size of the process now and at most (bytes), from the system; 0 where unknown. */
+size_t pb_memory_resident(void);
+size_t pb_memory_resident_peak(void);
+
+/* Allocates `count` items of *pointer; evaluates to a pb_status. */
+#define PB_ALLOC(pointer, count)                                                     \
+    (((pointer) = pb_memory_new((size_t)(count), sizeof *(pointer))) != NULL ? PB_OK \
+                                                                             : PB_ERR_MEMORY)

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A fine-tuning method: one file per method, each a table of slots that says at which sites of the
+ * network it acts.
+ *
+ * The network knows sites, not methods; a method knows its slots, not the network; the trainer
+ * knows a list of trainable tensors and nothing else. A method fills only the slots it needs:
+ *
+ *   bind                    full, lntuning, bitfit   own copies of weights, norms, biases
+ *   linear_input_*          ia3 (feed-forward side)  before a product
+ *   linear_output_*         lora, ia3                after a product
+ *   rows_*                  prompt, p-tuning         virtual rows before the tokens
+ *   keys_*                  prefix                   keys and values before those of the tokens
+ *   (none)                  none
+ */
+#pragma once
+
+#include "pb/backend.h"
+#include "pb/config.h"
+#include "pb/model.h"
+#include "pb/safetensors.h"
+
+typedef struct pb_method pb_method;
+typedef struct pb_method_ops pb_method_ops;
+
+typedef enum pb_init_kind {
+    PB_INIT_ZERO,
+    PB_INIT_ONE,
+    PB_INIT_NORMAL,  /* N(0, scale²) */
+    PB_INIT_UNIFORM, /* U(-scale, scale) */
+    PB_INIT_COPY,    /* of `source` */
+} pb_init_kind;
+
+/* One trainable tensor. All values lie in one buffer, all gradients in another, in the order of the
+ * list. */
+typedef struct pb_trainable {
+    char name[128]; /* as HF PEFT names it in training:
+                       "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight" */
+    int ndim;
+    int64_t shape[PB_TENSOR_DIMS];
+    pb_init_kind init;
+    double scale;
+    pb_tensor source;
+    bool decay;      /* weight decay applies */
+    pb_tensor value; /* F32, backend memory; none until the method is created with weights */
+    pb_tensor grad;
+} pb_trainable;
+
+/* What the network uses at a site in place of the frozen tensors. A gradient that is none is not
+ * computed. */
+typedef struct pb_binding {
+    pb_tensor weight, dweight; /* d: += */
+    pb_tensor bias, dbias;
+} pb_binding;
+
+/* What a slot may know about the pass it runs in. */
+typedef struct pb_site_context {
+    bool training; /* dropout acts */
+    uint64_t pass; /* number of the forward pass of this training run; the same in its backward */
+    pb_tensor *scratch; /* [rows, 2 · scratch_width], undefined contents, for the length of one slot
+                           call */
+} pb_site_context;
+
+/* What adapter_config_read works from. */
+typedef struct pb_adapter_config {
+    const void *json; /* the parsed adapter_config.json: jansson's json_t, an object */
+    const char *path; /* for messages */
+    const pb_model *model;
+    bool encoder; /* the encoder's own values are at hand, not only its output */
+} pb_adapter_config;
+
+enum {
+    PB_ACTS_ON_INPUT  = 1, /* linear_input_* is called at this site */
+    PB_ACTS_ON_OUTPUT = 2, /* linear_output_* is called at this site */
+    PB_ACTS_BOUND     = 4, /* bind put a trainable weight or bias here */
+};
+
+struct pb_method_ops {
+    const char *name;
+    const char *help; /* one line */
+    size_t options_size;
+    const pb_config_field *fields; /* of the options struct; NULL when there are none */
+
+    /* required */
+    /* Declares the trainable tensors through pb_method_declare; allocates `state`. The model may be
+     * without weights. */
+    pb_status (*plan)(pb_method *m);
+
+    /* optional */
+    void (*destroy)(pb_method *m); /* frees `state` and what it holds; state may be NULL */
+    /* Initial values that pb_init_kind cannot say; runs after those. */
+    pb_status (*initialise)(pb_method *m);
+    unsigned (*acts)(const pb_method *m,
+                     const pb_site *site); /* PB_ACTS_*; required with bind or linear slots */
+    pb_status (*bind)(pb_method *m, pb_binding *bindings); /* [pb_model_site_count] */
+
+    /* x' = f(x); x, x' [T, in]. */
+    pb_status (*linear_input_forward)(pb_method *m, const pb_site *site, const pb_site_context *ctx,
+                                      pb_tensor *xout, const pb_tensor *x);
+    /* dx: gradient by x' on entry, by x on return; adds to the gradients of its tensors. */
+    pb_status (*linear_input_backward)(pb_method *m, const pb_site *site,
+                                       const pb_site_context *ctx, pb_tensor *dx,
+                                       const pb_tensor *x);
+    /* y [T, out]: W x + bias on entry, changed in place. x is what the product saw. kept [T,
+     * kept_width] survives to the backward. */
+    pb_status (*linear_output_forward)(pb_method *m, const pb_site *site,
+                                       const pb_site_context *ctx, pb_tensor *y, const pb_tensor *x,
+                                       pb_tensor *kept);
+    /* dy: gradient by the changed y on entry, by W x + bias on return; dx [T, in] += the method's
+     * own way to x (none: not wanted). */
+    pb_status (*linear_output_backward)(pb_method *m, const pb_site *site,
+                                        const pb_site_context *ctx, pb_tensor *dy, pb_tensor *dx,
+                                        const pb_tensor *x, const pb_tensor *kept);
+    int64_t (*kept_width)(const pb_method *m, const pb_site *site); /* floats per row; absent: 0 */
+    int64_t (*scratch_width)(const pb_method *m,
+                             const pb_site *site); /* floats per row; absent: 0 */
+
+    bool (*drops)(
+        const pb_method *m); /* dropout acts in training: prefixes may not be shared; absent: no */
+
+    int64_t (*virtual_rows)(const pb_method *m);              /* n; required with rows_* */
+    pb_status (*rows_forward)(pb_method *m, pb_tensor *rows); /* rows [n, D] = */
+    pb_status (*rows_backward)(pb_method *m, const pb_tensor *drows);
+
+    int64_t (*virtual_keys)(const pb_method *m); /* n; required with keys_* */
+    /* keys [n, L·2·K·E] =: columns of layer l: 2l keys, 2l + 1 values, each K·E wide. */
+    pb_status (*keys_forward)(pb_method *m, pb_tensor *keys);
+    pb_status (*keys_backward)(pb_method *m, const pb_tensor *dkeys);
+
+    /* weight [out, in] and bias [out] (or none) in place; not for bound sites. */
+    pb_status (*merge)(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias);
+
+    /* Forward operations of the method's own at its sites, for `tokens` tokens: 2 per
+     * multiply-accumulate of a product, 1 per element of a scaling; virtual rows and keys are
+     * counted by the front. Absent: 0. */
+    double (*extra_flops)(const pb_method *m, int64_t tokens);
+
+    /* HF adapters: peft_type, keys of adapter_config.json ↔ options. The file holds the trainables,
+     * or with rows_* and keys_* their output under the name "prompt_embeddings". */
+    const char *peft_type; /* "LORA"; NULL: cannot be saved as an HF adapter */
+    pb_status (*adapter_config_write)(const pb_method *m, pb_string *json); /* ", \"r\": 8 …" */
+    /* options (holding the defaults) = what the file says. */
+    pb_status (*adapter_config_read)(void *options, const pb_adapter_config *config);
+};
+
+/* The instance: plain, so that slots reach their parts; made by pb_method_create and destroyed by
+ * pb_method_destroy. */
+struct pb_method {
+    const pb_method_ops *ops;
+    void *options; /* the struct that ops->fields describes */
+    void *state;   /* the method's own */
+    const pb_model *model;
+    pb_backend *backend;
+    uint64_t seed;
+    pb_trainable *trainables;
+    int64_t count, capacity;
+    int64_t parameters; /* sum of sizes */
+    pb_tensor values;   /* [parameters], all values */
+    pb_tensor grads;    /* [parameters] */
+};
+
+const pb_method_ops *const *pb_method_registry(void); /* NULL-terminated */
+/* Unknown: an error that names the nearest. */
+pb_status pb_method_find(const char *name, const pb_method_ops **out) PB_MUST_USE;
+
+/* Plans, allocates and initialises. Options are read from `group` of `config` (NULL: defaults)
+ * except its key "name". backend NULL: only the plan, no values. The initial values depend on seed
+ * alone. */
+pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, const char *group,
+                           const pb_model *model, pb_backend *backend, uint64_t seed,
+                           pb_method **out) PB_MUST_USE;
+/* Reads an HF adapter (adapter_config.json, adapter_model.safetensors). An encoder (p-tuning,
+ * projected prefix) comes from encoder.safetensors beside it; without that file the encoder's
+ * output is trained directly. */
+pb_status pb_method_load(const char *directory, const pb_model *model, pb_backend *backend,
+                         uint64_t seed, pb_method **out) PB_MUST_USE;
+/* The same with the options of the adapter and the values of `values`, a safetensors file of the
+ * trainables by name (adapter_model.safetensors is not read). */
+pb_status pb_method_load_values(const char *directory, const char *values, const pb_model *model,
+                                pb_backend *backend, uint64_t seed, pb_method **out) PB_MUST_USE;
+/* Writes one. Encoders are saved beside it as encoder.safetensors, so that training can go on.
+ * A method without peft_type that binds weights (full) writes a checkpoint in HF layout. */
+pb_status pb_method_save(pb_method *m, const char *directory) PB_MUST_USE;
+void pb_method_destroy(pb_method *m); /* accepts NULL */
+
+/* The effective weight and bias of a site: `weight` and `bias` (or none) are copies of the frozen
+ * ones in backend memory and are changed in place. Methods that add rows or keys have none: an
+ * error. */
+pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight,
+                          pb_tensor *bias) PB_MUST_USE;
+
+/* For plan slots: adds a tensor; `trainable` is copied, its `decay` follows from its name. Returns
+ * its index through *index (may be NULL). */
+pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable,
+                            int64_t *index) PB_MUST_USE;
+
+/* Sets trainables by name (F32, F16 or BF16, exact shapes; every trainable must be there, nothing
+ * else may). */
+pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
+                               const char *path) PB_MUST_USE;
+/* Values or gradients by name, host views for the cpu backend: tensors [m->count], owned by the
+ * caller. */
+void pb_method_list(const pb_method *m, bool gradients, pb_named_tensor *tensors);
+
+/* Forward FLOPs of the adapted model, unmerged, for one sequence of `tokens` tokens, from the
+ * shapes: with virtual rows and keys n = tokens + rows, k = n + keys: 2·n·(sum of in·out over
+ * linears, head included) + 4·n·k·E·H·L + the method's own. m may be NULL. */
+double pb_method_flops(const pb_method *m, const pb_model *model, int64_t tokens);
+
+/* Text for records: the effective options in libconfig syntax. */
+pb_status pb_method_describe(const pb_method *m, pb_string *out) PB_MUST_USE;

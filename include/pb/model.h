@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A frozen checkpoint in Hugging Face layout: its configuration, its weights, and the named sites
+ * at which a method may act.
+ *
+ * Weights of F32 files are views of a read-only mapping, so all ranks of a node share the pages,
+ * which are the system's and not accounted; weights of F16 and BF16 files are converted once per
+ * node into a shared window. Weights are never written. */
+#pragma once
+
+#include "pb/backend.h"
+#include "pb/comm.h"
+#include "pb/hash.h"
+#include "pb/tensor.h"
+
+#define PB_MODEL_EOS_MAX 8
+
+typedef enum pb_rope_type { PB_ROPE_DEFAULT, PB_ROPE_LLAMA3 } pb_rope_type;
+
+/* What config.json says, under our names; HF's key in the comment. */
+typedef struct pb_model_config {
+    char architecture[64]; /* architectures[0] */
+    int64_t layers;        /* L, num_hidden_layers */
+    int64_t width;         /* D, hidden_size */
+    int64_t heads;         /* H, num_attention_heads */
+    int64_t kv_heads;      /* K, num_key_value_heads */
+    int64_t head_dim;      /* E, head_dim or D / H */
+    int64_t ff;            /* F, intermediate_size */
+    int64_t vocab;         /* V, vocab_size */
+    int64_t max_positions; /* max_position_embeddings */
+    double rms_eps;        /* rms_norm_eps */
+    bool tied;             /* tie_word_embeddings */
+    bool attention_bias;   /* biases on q, k, v, o */
+    bool mlp_bias;
+    pb_activation activation; /* hidden_act */
+    pb_rope_type rope_type;   /* rope_scaling.rope_type */
+    double rope_theta;        /* rope_theta */
+    double rope_factor;       /* rope_scaling.factor, low_freq_factor, high_freq_factor, */
+    double rope_low_freq;     /*   original_max_position_embeddings */
+    double rope_high_freq;
+    int64_t rope_original_positions;
+    int64_t bos_id;                    /* -1 when there is none */
+    int64_t eos_ids[PB_MODEL_EOS_MAX]; /* a number or a list in the file */
+    int64_t eos_count;
+} pb_model_config;
+
+typedef enum pb_site_kind {
+    PB_SITE_Q, /* linear sites of a layer: weight [out, in], bias [out] or none */
+    PB_SITE_K,
+    PB_SITE_V,
+    PB_SITE_O,
+    PB_SITE_GATE,
+    PB_SITE_UP,
+    PB_SITE_DOWN,
+    PB_SITE_ATTN_NORM, /* norm sites of a layer: weight [D] */
+    PB_SITE_MLP_NORM,
+    PB_SITE_FINAL_NORM, /* once: layer is -1 */
+    PB_SITE_EMBEDDING,  /* weight [V, D] */
+    PB_SITE_HEAD,       /* weight [V, D]; that of the embedding when tied */
+    PB_SITE_KIND_COUNT
+} pb_site_kind;
+
+#define PB_SITE_LAYER_KINDS PB_SITE_FINAL_NORM /* kinds below this one exist in every layer */
+
+typedef struct pb_site {
+    int32_t index; /* in the model's list */
+    pb_site_kind kind;
+    int32_t layer;
+    char name[40];    /* "layers.0.attn.q" */
+    char hf_name[64]; /* "model.layers.0.self_attn.q_proj" */
+    int64_t out, in;  /* norms: D, 1; embedding and head: V, D */
+    pb_tensor weight; /* F32, frozen; none in a model without weights */
+    pb_tensor bias;   /* F32 [out], or none */
+} pb_site;
+
+typedef struct pb_model pb_model;
+
+/* Reads and checks config.json alone (old and new key style). */
+pb_status pb_model_config_read(const char *directory, pb_model_config *config) PB_MUST_USE;
+
+/* The whole checkpoint, checked: every tensor there with its shape, nothing unknown, all values
+ * finite. With a comm of more than one rank this is collective, and fails everywhere or nowhere.
+ * comm may be NULL. */
+pb_status pb_model_open(const char *directory, pb_comm *comm, pb_model **out) PB_MUST_USE;
+
+/* Sites without weights, for counting (plan). */
+pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out) PB_MUST_USE;
+
+/* Random weights, N(0, 0.02²) as HF initialises, norms one; private memory. For benchmarks and for
+ * training from scratch. */
+pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed,
+                               pb_model **out) PB_MUST_USE;
+
+void pb_model_close(
+    pb_model *model); /* accepts NULL; collective when the open was and a window is held */
+
+const pb_model_config *pb_model_get_config(const pb_model *model);
+const char *pb_model_directory(const pb_model *model); /* "" for random ones */
+int64_t pb_model_site_count(const pb_model *model);
+const pb_site *pb_model_site_at(const pb_model *model, int64_t index);
+/* layer is ignored for the kinds that exist once. */
+const pb_site *pb_model_site(const pb_model *model, pb_site_kind kind, int64_t layer);
+/* By HF module name ("model.layers.0.self_attn.q_proj") or our name; NULL when there is none. */
+const pb_site *pb_model_site_find(const pb_model *model, const char *name);
+int64_t pb_model_parameters(const pb_model *model); /* a tied head counts once */
+size_t pb_model_bytes(const pb_model *model);       /* of all weights as held */
+
+/* SHA-256 over config.json and all weight files; computed at the first call. */
+pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT]) PB_MUST_USE;
+
+/* cos/sin table [positions, E] for pb_rope, computed in double; llama3 scaling as transformers'
+ * modeling_rope_utils. */
+pb_status pb_model_rope_table(const pb_model_config *config, int64_t positions,
+                              float *table) PB_MUST_USE;
+
+/* Forward FLOPs of `tokens` tokens of one sequence, 2 per multiply-accumulate:
+ * 2·T·(sum of in·out over linears, head included) + 4·T²·E·H·L. */
+double pb_model_flops(const pb_model_config *config, int64_t tokens);
+
+/* Writes config.json and model.safetensors in HF layout. Both arrays follow the model's list of
+ * sites; the head of a tied model is not written. site_biases may be NULL where config has none. */
+pb_status pb_model_save(const char *directory, const pb_model_config *config,
+                        const pb_tensor *site_weights, const pb_tensor *site_biases) PB_MUST_USE;

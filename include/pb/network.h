@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The decoder network: forward and backward over packed batches, and greedy generation with a KV
+ * cache.
+ *
+ * A network borrows a frozen model, a backend and a method, and owns the activations. Head, loss
+ * and, in the last layer, queries and feed-forward exist for label rows only; the backward stops at
+ * the lowest trainable site; frozen weights get no gradient. */
+#pragma once
+
+#include "pb/batch.h"
+#include "pb/method.h"
+
+typedef struct pb_network pb_network;
+
+/* All three are borrowed for the network's life; method may be NULL (the bare model). */
+pb_status pb_network_create(const pb_model *model, pb_backend *backend, pb_method *method,
+                            pb_network **out) PB_MUST_USE;
+void pb_network_destroy(pb_network *net); /* accepts NULL */
+
+/* How a batch must be packed for this network's method. `training`: dropout acts, so prefixes may
+ * not be shared. */
+pb_batch_options pb_network_batch_options(const pb_network *net, bool training);
+
+/* Sum over label tokens of -log p (not divided), no gradient, no dropout. Also the sum by label:
+ * losses [N] or NULL. */
+pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_sum,
+                          double *losses) PB_MUST_USE;
+
+/* Forward and backward: gradients of grad_scale · (sum of -log p) are added to the method's. `pass`
+ * numbers the forward passes of a run (dropout). */
+pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_scale, uint64_t pass,
+                          double *loss_sum) PB_MUST_USE;
+
+/* Logits [n, V] (host) of packed rows [n] of the batch. hidden, if not NULL: L + 1 host pointers,
+ * each [T, D], filled as HF lists hidden states (0: the embedding; the last one after the final
+ * norm). */
+pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_t *rows,
+                            int64_t count, float *logits, float *const *hidden) PB_MUST_USE;
+
+typedef struct pb_generate_options {
+    int64_t max_new_tokens;
+    const int32_t *stop_ids; /* generation of a row ends with one of these (kept as the last id) */
+    int64_t stop_count;
+    int64_t batch; /* rows at once */
+} pb_generate_options;
+
+/* The new ids of one row. */
+typedef struct pb_generated {
+    int32_t *ids;
+    int64_t count;
+} pb_generated;
+
+/* Greedy. Common prefixes of the rows of a batch are computed once, finished rows leave the batch.
+ * out [count]: free each with pb_memory_free(ids). progress may be NULL. */
+pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t count,
+                              const pb_generate_options *options, pb_generated *out) PB_MUST_USE;
+
+/* Bytes of activations held now. */
+size_t pb_network_bytes(const pb_network *net);

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The two protocols of PEFT-Bench: `corrected` is what a sound benchmark does, `paper` reproduces
+ * what made the published numbers, defects included. */
+#pragma once
+
+typedef enum pb_protocol { PB_PROTOCOL_CORRECTED, PB_PROTOCOL_PAPER } pb_protocol;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The record: the plain result of one cell (model, dataset, method, seed). It owns its texts and
+ * arrays.
+ *
+ *     pb_record record;
+ *     pb_record_init(&record);
+ *     PB_TRY_GOTO(status, pb_record_set_key(&record, model, dataset, method, seed), out);
+ *     PB_TRY_GOTO(status, pb_record_add_step(&record, &(pb_record_step){.step = 1, …}), out);
+ *     PB_TRY_GOTO(status, pb_shard_write(directory, &record), out);    (pb/results.h)
+ *     pb_record_clear(&record); */
+#pragma once
+
+#include "pb/hash.h"
+#include "pb/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a cell is called, and the SHA-256 of everything that can change its result. */
+typedef struct pb_record_key {
+    char *model, *dataset, *method; /* owned */
+    int64_t seed;
+    char config_hash[PB_HASH_TEXT];
+} pb_record_key;
+
+typedef struct pb_record_metric {
+    char *name;
+    double value; /* in the metric's own range, mostly 0 … 1 */
+} pb_record_metric;
+
+typedef struct pb_record_pair {
+    char *name, *value;
+} pb_record_pair;
+
+typedef struct pb_record_step { /* one optimiser step */
+    int64_t step;               /* from 1 */
+    double loss;                /* nats per label token */
+    double lr, grad_norm;       /* the norm before clipping */
+    int64_t tokens;             /* real tokens of this step */
+    double seconds;             /* of this step */
+} pb_record_step;
+
+typedef struct pb_record_validation {
+    int64_t step;
+    double loss; /* nats per label token */
+} pb_record_validation;
+
+typedef struct pb_record_memory { /* a sample of the memory trace */
+    double seconds;               /* since the cell began */
+    int64_t host_bytes, device_bytes;
+    char *phase;
+} pb_record_memory;
+
+typedef struct pb_record_phase {
+    char *name;
+    double start, seconds; /* start: since the cell began */
+    double flops;          /* of the products, 2 per multiply-accumulate */
+} pb_record_phase;
+
+typedef struct pb_record_prediction {
+    int64_t row; /* of the test rows */
+    char *prediction, *label;
+    int8_t correct; /* 1, 0, or -1 where the metric has no right and wrong */
+} pb_record_prediction;
+
+/* Unknown numbers are NaN (floating) or -1 (counts); pb_record_init sets all of them so. Texts are
+ * NULL or owned, NULL counts as "". */
+typedef struct pb_record {
+    pb_record_key key;
+    char *protocol;   /* "paper" or "corrected" */
+    pb_status status; /* PB_OK: done; anything else: failed, with the cause in message */
+    char *message;
+    bool valid; /* a cell that is not valid has the reason, and its speed is not ranked */
+    char *reason;
+
+    char *metric_name;    /* of the main metric */
+    double score;         /* main metric × 100 */
+    double invalid_share; /* of the predictions that could not be parsed, 0 … 1 */
+    pb_record_metric *metrics;
+    int64_t metrics_count;
+
+    int64_t trainable_params, model_params;
+    double flops_forward_t;       /* 10^12 FLOP, 512 tokens, adapted model, from the shapes */
+    double flops_base_t;          /* the same of the base model */
+    double memory_peak_gb;        /* accounted peak, 10^9 bytes */
+    double memory_system_peak_gb; /* peak resident set of the process, 10^9 bytes */
+    double seconds_train, seconds_validation, seconds_test, seconds_total;
+    double tokens_per_second;            /* real tokens in training per second of seconds_train */
+    int64_t train_tokens, label_tokens;  /* trained on, all steps */
+    double flops_train;                  /* FLOP of the products in training, as counted */
+    double mfu;                          /* flops_train / seconds_train / measured GEMM rate */
+    double energy_j;                     /* joule of the cell */
+    int64_t best_step;                   /* with the smallest validation loss */
+    int64_t rows_truncated;              /* rows that did not fit and were cut */
+    int64_t rows_train, rows_validation, rows_test;
+
+    pb_record_step *train;
+    int64_t train_count;
+    pb_record_validation *validation;
+    int64_t validation_count;
+    pb_record_memory *memory;
+    int64_t memory_count;
+    pb_record_phase *phases;
+    int64_t phases_count;
+    pb_record_prediction *predictions;
+    int64_t predictions_count;
+
+    char *config;                               /* the effective configuration, libconfig text */
+    char *model_hash, *tokenizer_hash, *data_hash; /* SHA-256 */
+    char *created;                              /* ISO 8601, UTC, when the cell ended */
+    pb_record_pair *provenance; /* host, cpu, gpu, driver, libraries, compiler, flags, commit, … */
+    int64_t provenance_count;
+
+    int64_t escaped_bytes; /* bytes of texts that were not UTF-8 and are stored as \xHH; set on
+                              reading */
+    char *source_file;     /* where it was read from; NULL for a fresh one */
+    char *source_group;
+    bool complete; /* false when it was read without its curves and predictions */
+} pb_record;
+
+void pb_record_init(pb_record *record);
+void pb_record_clear(pb_record *record); /* accepts a zeroed one; it is then zeroed */
+
+/* Frees the curves and predictions only (train … predictions). */
+void pb_record_clear_curves(pb_record *record);
+
+/* Replaces an owned text by a copy of `value` (NULL: none). */
+pb_status pb_record_set_text(char **text, const char *value) PB_MUST_USE;
+
+pb_status pb_record_set_key(pb_record *record, const char *model, const char *dataset,
+                            const char *method, int64_t seed) PB_MUST_USE;
+void pb_record_key_clear(pb_record_key *key);
+/* By model, dataset, method (bytes), seed; the configuration hash is no part of it. */
+int pb_record_key_compare(const pb_record_key *a, const pb_record_key *b);
+
+/* Marks the record as failed with this status and the text of this thread's error record. */
+pb_status pb_record_fail(pb_record *record, pb_status status) PB_MUST_USE;
+
+/* These append; texts are copied. A metric or provenance of the same name is replaced. */
+pb_status pb_record_add_metric(pb_record *record, const char *name, double value) PB_MUST_USE;
+pb_status pb_record_add_provenance(pb_record *record, const char *name,
+                                   const char *value) PB_MUST_USE;
+pb_status pb_record_add_step(pb_record *record, const pb_record_step *step) PB_MUST_USE;
+pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss) PB_MUST_USE;
+pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_bytes,
+                               int64_t device_bytes, const char *phase) PB_MUST_USE;
+pb_status pb_record_add_phase(pb_record *record, const char *name, double start, double seconds,
+                              double flops) PB_MUST_USE;
+pb_status pb_record_add_prediction(pb_record *record, int64_t row, const char *prediction,
+                                   const char *label, int correct) PB_MUST_USE;
+
+/* NULL when there is none of this name. */
+const pb_record_metric *pb_record_metric_find(const pb_record *record, const char *name);

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Records on disk: a shard per cell while a sweep runs, one merged HDF5 file afterwards
+ * (results/README.md is the schema), and the list of cells a directory is to hold.
+ *
+ * A shard or merged file is written to a temporary, closed, fsynced and renamed: what has its
+ * final name is complete. Texts that are not UTF-8 are stored with \xHH escapes and counted. */
+#pragma once
+
+#include "pb/record.h"
+#include "pb/string.h"
+
+#define PB_RESULTS_SCHEMA 1
+
+/* What a directory is to hold: `run` writes it once, `status` and `merge` read it
+ * (DIRECTORY/plan.json). */
+typedef struct pb_sweep {
+    char *name;          /* of the sweep; the merged file is DIRECTORY/<name>.h5 */
+    char *protocol;      /* "paper" or "corrected" */
+    char *command_line;
+    pb_record_key *cells; /* axes in the order of the results: by first appearance */
+    int64_t count;
+} pb_sweep;
+
+void pb_sweep_clear(pb_sweep *sweep); /* accepts a zeroed one */
+pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, const char *method,
+                       int64_t seed, const char *config_hash) PB_MUST_USE;
+pb_status pb_sweep_write(const char *directory, const pb_sweep *sweep) PB_MUST_USE; /* atomic */
+/* PB_ERR_NOT_FOUND when there is no plan in the directory. */
+pb_status pb_sweep_read(const char *directory, pb_sweep *out) PB_MUST_USE;
+
+typedef enum pb_shard_state {
+    PB_SHARD_MISSING,
+    PB_SHARD_DONE,
+    PB_SHARD_FAILED,
+    PB_SHARD_OTHER /* there is one, of another configuration */
+} pb_shard_state;
+
+/* Writes DIRECTORY/shards/<model>__<dataset>__<method>__<seed>.h5 (names escaped). Makes the
+ * folder. */
+pb_status pb_shard_write(const char *directory, const pb_record *record) PB_MUST_USE;
+/* The path of a cell's shard, whether it exists or not. */
+pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out) PB_MUST_USE;
+/* An unreadable shard is an error that names the file. */
+pb_status pb_shard_find(const char *directory, const pb_record_key *key, const char *config_hash,
+                        pb_shard_state *state) PB_MUST_USE;
+/* One shard with or without its curves and predictions. */
+pb_status pb_shard_read(const char *path, bool complete, pb_record *out) PB_MUST_USE;
+
+/* "a/b" → a name that is one path component of a file system and of HDF5; one to one. */
+pb_status pb_results_escape(const char *name, pb_string *out) PB_MUST_USE;
+
+typedef enum pb_cell_state {
+    PB_CELL_EXCLUDED = -1, /* the sweep does not ask for it */
+    PB_CELL_MISSING  = 0,
+    PB_CELL_DONE     = 1,
+    PB_CELL_FAILED   = 2,
+    PB_CELL_INVALID  = 3 /* done, but its validation failed */
+} pb_cell_state;
+
+/* Cells over their axes. Records are read without curves; those stay in their files. */
+typedef struct pb_results {
+    char *sweep, *protocol, *command_line, *created, *program; /* owned, may be NULL */
+    char **models, **datasets, **methods;
+    int64_t *seeds;
+    int64_t models_count, datasets_count, methods_count, seeds_count;
+    pb_record *records; /* in the order of the grid */
+    int64_t count;
+    int64_t *grid;       /* [models][datasets][methods][seeds]: index of the record, or -1 */
+    int8_t *state;       /* the same shape: pb_cell_state */
+    int64_t stale;       /* shards left out: the plan does not ask for them as they are */
+    int64_t repeated;    /* cells found in more than one file with the same configuration */
+} pb_results;
+
+void pb_results_clear(pb_results *results); /* accepts a zeroed one */
+
+/* All shards of a directory. With a plan.json there, cells of the plan only, others are counted as
+ * stale; without, the axes are what the shards have, sorted. */
+pb_status pb_results_open_directory(const char *directory, pb_results *out) PB_MUST_USE;
+
+/* Merged files or single shards. The same cell twice with different configurations is an error. */
+pb_status pb_results_open(const char *const *paths, int64_t count, pb_results *out) PB_MUST_USE;
+
+int64_t pb_results_index(const pb_results *results, int64_t model, int64_t dataset, int64_t method,
+                         int64_t seed);
+
+/* Reads the curves and predictions of a record that was opened without. */
+pb_status pb_record_load(pb_record *record) PB_MUST_USE;
+
+/* The PSCP score per model and method, [models][methods] each, NaN where there is none. */
+typedef struct pb_results_pscp {
+    double *pscp, *score, *cost_p, *cost_f, *cost_m; /* 1 … factors; score: P */
+    double *params, *flops_t, *memory_gb;            /* the measured inputs M */
+    double *pscp_std;   /* sample standard deviation of the PSCP of single seeds */
+    int64_t *datasets;  /* how many data sets entered, of */
+    int64_t *datasets_planned;
+    double beta_p, beta_f, beta_m, c_p, c_f, c_m;
+} pb_results_pscp;
+
+/* Writes the merged file, atomically. Curves are taken from the files of the records one by one.
+ * `pscp` may be NULL. */
+pb_status pb_results_write(const pb_results *results, const pb_results_pscp *pscp,
+                           const char *path) PB_MUST_USE;
+
+/* SHA-256 over everything but timings, memory of the system, provenance, energy and dates: the same
+ * whatever the number of ranks, kills and resumes. */
+pb_status pb_results_digest(const pb_results *results, char text[PB_HASH_TEXT]) PB_MUST_USE;
+
+/* "HDF5 1.10.8". */
+const char *pb_results_library(void);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A growing text, and the few text helpers that several modules need. */
+#pragma once
+
+#include "pb/status.h"
+
+#include <stddef.h>
+
+/* Zero-initialised is empty. data is NULL or terminated; length excludes the terminator and may
+ * span NULs. */
+typedef struct pb_string {
+    char *data;
+    size_t length;
+    size_t capacity;
+} pb_string;
+
+void pb_string_clear(pb_string *s); /* frees; s is empty again */
+pb_status pb_string_append(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
+pb_status pb_string_puts(pb_string *s, const char *text) PB_MUST_USE;
+pb_status pb_string_printf(pb_string *s, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
+/* Appends the bytes as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
+pb_status pb_string_json(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
+
+/* The candidate (NULL-terminated list) with the smallest edit distance to `name`, NULL when none is
+ * near (distance above a third of the longer length, at least 2). */
+const char *pb_string_nearest(const char *name, const char *const *candidates);
+
+/* True when the bytes are valid UTF-8 (no surrogates, no overlong forms); *bad_offset, if not NULL,
+ * is the first bad byte. */
+int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The training loop: AdamW, warm-up and cosine, clipping, validation, and the best state restored
+ * at the end.
+ *
+ * The trainer knows a network, a list of trainable tensors and rows of tokens; it reads no file and
+ * knows no grid. loss = sum of -log p over the label tokens / number of label tokens of the whole
+ * batch, over all accumulated parts alike. */
+#pragma once
+
+#include "pb/config.h"
+#include "pb/network.h"
+
+typedef struct pb_train_options {
+    double learning_rate; /* peak */
+    int64_t batch;        /* rows per forward pass */
+    int64_t accumulate;   /* forward passes per step */
+    double epochs;
+    int64_t max_steps; /* 0: epochs decide */
+    double beta1, beta2, eps, weight_decay;
+    bool decay_all;        /* decay biases and norms too */
+    double warmup_ratio;   /* of all steps, rounded up */
+    int schedule;          /* pb_schedule */
+    double clip;           /* largest norm of the gradient; 0: none */
+    double evaluate_share; /* a validation every so many steps, as a share of all; 0: only at the
+                              end */
+    bool evaluate_last;    /* also at the last step when it is no multiple */
+    bool restore_best;
+    int validation_mean; /* pb_validation_mean */
+    bool shuffle;        /* a new order every epoch; off: file order */
+} pb_train_options;
+
+typedef enum pb_schedule {
+    PB_SCHEDULE_COSINE,
+    PB_SCHEDULE_LINEAR,
+    PB_SCHEDULE_CONSTANT
+} pb_schedule;
+
+/* Over all label tokens; or over batches, weighted by rows, of means over tokens (the paper's). */
+typedef enum pb_validation_mean { PB_MEAN_TOKENS, PB_MEAN_ROWS } pb_validation_mean;
+
+extern const pb_config_field pb_train_fields[];
+
+typedef struct pb_train_step {
+    int64_t step;     /* from 1 */
+    int64_t steps;    /* of the run */
+    double loss;      /* before the update, nats per label token */
+    double lr;        /* used in this step */
+    double grad_norm; /* before clipping */
+    int64_t tokens, label_tokens;
+    double seconds;
+} pb_train_step;
+
+/* What the caller hears; every slot may be NULL. A status other than PB_OK ends the run with it. */
+typedef struct pb_train_observer {
+    void *context;
+    pb_status (*step)(void *context, const pb_train_step *step);
+    pb_status (*validation)(void *context, int64_t step, double loss, double seconds);
+    /* After the gradients of a step are complete, before they are scaled and used. */
+    pb_status (*gradients)(void *context, int64_t step);
+    bool (*stop)(void *context); /* asked before every step: true ends the run with PB_STOPPED */
+} pb_train_observer;
+
+typedef struct pb_train_data {
+    const pb_sample *train; /* [train_count] */
+    int64_t train_count;
+    const pb_sample *validation; /* [validation_count], may be none */
+    int64_t validation_count;
+} pb_train_data;
+
+typedef struct pb_train_result {
+    int64_t steps;
+    int64_t best_step;            /* 0 when nothing was validated */
+    double best_loss;             /* NaN then */
+    double final_loss;            /* of the last step */
+    int64_t tokens, label_tokens; /* trained on */
+    double seconds_steps, seconds_validation;
+} pb_train_result;
+
+/* How many steps a run has. */
+int64_t pb_train_steps(const pb_train_options *options, int64_t train_count);
+
+/* lr of a step (from 0: the number of finished steps): w = ceil(warmup_ratio · N) steps of s / w,
+ * then (1 + cos(π (s - w) / max(1, N - w))) / 2. */
+double pb_train_lr(const pb_train_options *options, int64_t steps, int64_t step);
+
+/* Trains the method in place. A loss that is not finite ends the run with PB_ERR_NUMERIC. A method
+ * without trainable tensors is only validated. */
+pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_options *options,
+                       uint64_t seed, const pb_train_data *data, const pb_train_observer *observer,
+                       pb_train_result *result) PB_MUST_USE;
+
+/* Mean loss of rows in batches, no dropout. */
+pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
+                        pb_validation_mean mean, double *loss) PB_MUST_USE;

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The CPU backend: opening and describing it, its memory, and its table.
+ *
+ * Products go to a CBLAS that stays on one thread; this backend's own threads share out the parts
+ * of a product, cut by its shape alone. */
+#include "cpu.h"
+
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <cblas.h>
+#include <omp.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The best instruction set of the processor among those that matter here. */
+static const char *instruction_set(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) {
+        return "AVX-512";
+    }
+    if (__builtin_cpu_supports("avx2")) {
+        return __builtin_cpu_supports("fma") ? "AVX2 FMA" : "AVX2";
+    }
+    return "SSE2";
+#elif defined(__aarch64__)
+    return "NEON";
+#else
+    return "generic";
+#endif
+}
+
+/* What this file was compiled for, which may be less than the processor has. */
+static const char *compiled_for(void)
+{
+#if defined(__AVX512F__)
+    return "AVX-512";
+#elif defined(__AVX2__) && defined(__FMA__)
+    return "AVX2 FMA";
+#elif defined(__AVX2__)
+    return "AVX2";
+#elif defined(__x86_64__) || defined(__i386__)
+    return "SSE2";
+#elif defined(__aarch64__)
+    return "NEON";
+#else
+    return "generic";
+#endif
+}
+
+/* "OpenBLAS 0.3.21 Zen" */
+static void blas_name(char *text, size_t size)
+{
+#ifdef PB_HAVE_OPENBLAS
+    char version[32] = "";
+    if (sscanf(openblas_get_config(), "OpenBLAS %31s", version) != 1) {
+        version[0] = '\0';
+    }
+    snprintf(text, size, "OpenBLAS %s %s", version, openblas_get_corename());
+#else
+    snprintf(text, size, "CBLAS");
+#endif
+}
+
+static void describe(pb_backend *be)
+{
+    char blas[96];
+    blas_name(blas, sizeof blas);
+    const char *pinned = getenv("OPENBLAS_CORETYPE");
+    bool is_pinned     = pinned != NULL && pinned[0] != '\0' && strncmp(blas, "OpenBLAS", 8) == 0;
+    snprintf(be->describe, sizeof be->describe, "%s%s%s%s, processor %s, compiled for %s, %d %s",
+             blas, is_pinned ? " (pinned by OPENBLAS_CORETYPE=" : "", is_pinned ? pinned : "",
+             is_pinned ? ")" : "", instruction_set(), compiled_for(), be->threads,
+             be->threads == 1 ? "thread" : "threads");
+    if (is_pinned) {
+        pb_log0_warn("OPENBLAS_CORETYPE=%s keeps OpenBLAS from choosing its kernels for this "
+                     "processor (%s): unset it unless that is wanted",
+                     pinned, instruction_set());
+    }
+}
+
+static pb_status cpu_open(int device, int threads, pb_backend **out)
+{
+    if (device > 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "cpu: there is no device %d, only 0", device);
+    }
+    cpu *c = NULL;
+    PB_TRY(PB_ALLOC(c, 1));
+#ifdef PB_HAVE_OPENBLAS
+    openblas_set_num_threads(1);
+#endif
+    c->base.ops     = &pb_backend_cpu;
+    c->base.threads = threads > 0 ? threads : omp_get_max_threads();
+    describe(&c->base);
+    *out = &c->base;
+    return PB_OK;
+}
+
+static void cpu_close(pb_backend *be)
+{
+    if (be != NULL) {
+        cpu *c = (cpu *)be;
+        pb_memory_free(c->scratch);
+        pb_memory_free(c);
+    }
+}
+
+static pb_status cpu_alloc(pb_backend *be, size_t bytes, void **data)
+{
+    (void)be;
+    char *block = NULL;
+    PB_TRY(PB_ALLOC(block, bytes));
+    *data = block;
+    return PB_OK;
+}
+
+static void cpu_free(pb_backend *be, void *data)
+{
+    (void)be;
+    pb_memory_free(data);
+}
+
+static pb_status cpu_sync(pb_backend *be)
+{
+    (void)be;
+    return PB_OK;
+}
+
+pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data)
+{
+    cpu *c = (cpu *)be;
+    if (bytes > c->scratch_bytes) {
+        pb_memory_free(c->scratch);
+        c->scratch       = NULL;
+        c->scratch_bytes = 0;
+        PB_TRY(PB_ALLOC(c->scratch, bytes));
+        c->scratch_bytes = bytes;
+    }
+    *data = c->scratch;
+    return PB_OK;
+}
+
+const pb_backend_ops pb_backend_cpu = {
+    .name                  = "cpu",
+    .open                  = cpu_open,
+    .close                 = cpu_close,
+    .alloc                 = cpu_alloc,
+    .free                  = cpu_free,
+    .copy                  = cpu_copy,
+    .zero                  = cpu_zero,
+    .sync                  = cpu_sync,
+    .matmul                = cpu_matmul,
+    .axpy                  = cpu_axpy,
+    .embedding_forward     = cpu_embedding_forward,
+    .embedding_backward    = cpu_embedding_backward,
+    .gather                = cpu_gather,
+    .scatter_add           = cpu_scatter_add,
+    .rmsnorm_forward       = cpu_rmsnorm_forward,
+    .rmsnorm_backward      = cpu_rmsnorm_backward,
+    .rope                  = cpu_rope,
+    .attention_forward     = cpu_attention_forward,
+    .attention_backward    = cpu_attention_backward,
+    .gated_forward         = cpu_gated_forward,
+    .gated_backward        = cpu_gated_backward,
+    .activation_forward    = cpu_activation_forward,
+    .activation_backward   = cpu_activation_backward,
+    .column_scale_forward  = cpu_column_scale_forward,
+    .column_scale_backward = cpu_column_scale_backward,
+    .bias_forward          = cpu_bias_forward,
+    .bias_backward         = cpu_bias_backward,
+    .dropout               = cpu_dropout,
+    .cross_entropy         = cpu_cross_entropy,
+    .argmax                = cpu_argmax,
+    .sum_squares           = cpu_sum_squares,
+    .adamw                 = cpu_adamw,
+};

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Dropout: element (row, column) stays when word row · columns + column of the stream is at least
+ * p · 2^32, and is divided by 1 - p. The words are those of pb_random_u32, made eight blocks of
+ * Philox4x32-10 at a time. */
+#include "cpu.h"
+
+#include <math.h>
+
+enum {
+    BLOCKS = 8, /* computed side by side in vector registers */
+    WORDS  = 4 * BLOCKS,
+    ROUNDS = 10
+};
+
+/* Words 4 · block … of the stream, WORDS of them. */
+static void make_words(pb_random stream, uint64_t block, uint32_t out[WORDS])
+{
+    uint32_t c0[BLOCKS];
+    uint32_t c1[BLOCKS];
+    uint32_t c2[BLOCKS] = {0};
+    uint32_t c3[BLOCKS] = {0};
+    uint32_t k0         = (uint32_t)stream.key;
+    uint32_t k1         = (uint32_t)(stream.key >> 32);
+    for (int b = 0; b < BLOCKS; b++) {
+        c0[b] = (uint32_t)(block + (uint64_t)b);
+        c1[b] = (uint32_t)((block + (uint64_t)b) >> 32);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int b = 0; b < BLOCKS; b++) {
+            uint64_t p0 = (uint64_t)c0[b] * UINT32_C(0xD2511F53);
+            uint64_t p1 = (uint64_t)c2[b] * UINT32_C(0xCD9E8D57);
+            c0[b]       = (uint32_t)(p1 >> 32) ^ c1[b] ^ k0;
+            c1[b]       = (uint32_t)p1;
+            c2[b]       = (uint32_t)(p0 >> 32) ^ c3[b] ^ k1;
+            c3[b]       = (uint32_t)p0;
+        }
+        k0 += UINT32_C(0x9E3779B9);
+        k1 += UINT32_C(0xBB67AE85);
+    }
+    for (int b = 0; b < BLOCKS; b++) {
+        out[4 * b]     = c0[b];
+        out[4 * b + 1] = c1[b];
+        out[4 * b + 2] = c2[b];
+        out[4 * b + 3] = c3[b];
+    }
+}
+
+/* NaN and infinity are dropped like any other value: the mask selects, it does not multiply. */
+static void drop_row(float *y, const float *x, int64_t n, uint64_t index, uint32_t threshold,
+                     float factor, pb_random stream)
+{
+    uint32_t words[WORDS];
+    int64_t skip = (int64_t)(index % 4); /* words of the first block that belong to the row before */
+    for (int64_t i = 0; i < n;) {
+        make_words(stream, (index + (uint64_t)i) / 4, words);
+        int64_t width = WORDS - skip < n - i ? WORDS - skip : n - i;
+        for (int64_t j = 0; j < width; j++) {
+            float kept = x[i + j] * factor;
+            y[i + j]   = words[skip + j] >= threshold ? kept : 0.0f;
+        }
+        i += width;
+        skip = 0;
+    }
+}
+
+pb_status cpu_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p, pb_random stream)
+{
+    /* The same choice as pb_random_uniform(stream, index) >= p. */
+    double limit       = ceil(p * 0x1p32);
+    uint32_t threshold = limit < 0x1p32 ? (uint32_t)limit : UINT32_MAX;
+    float factor       = (float)(1.0 / (1.0 - p));
+    int64_t columns    = x->shape[1];
+#pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(x) > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < x->shape[0]; i++) {
+        drop_row(cpu_row(y, i), cpu_row(x, i), columns, (uint64_t)(i * columns), threshold, factor,
+                 stream);
+    }
+    return PB_OK;
+}

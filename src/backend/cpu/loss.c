@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Cross-entropy of label rows with its gradient in place, and the greedy choice. */
+#include "cpu.h"
+#include "simd.h"
+
+#include <math.h>
+
+enum { CHUNK = 256 }; /* elements summed in F32 lanes before they are added in double */
+
+/* Sum of exp(x - max) in double; the exponentials replace x where `keep`. */
+static double sum_exp(float *x, int64_t n, float max, bool keep)
+{
+    float buffer[CHUNK];
+    double sum = 0;
+    for (int64_t first = 0; first < n; first += CHUNK) {
+        int64_t width = n - first < CHUNK ? n - first : CHUNK;
+        float *to     = keep ? x + first : buffer;
+        for (int64_t j = 0; j < width; j++) {
+            to[j] = simd_exp(x[first + j] - max);
+        }
+        sum += (double)simd_sum(to, width);
+    }
+    return sum;
+}
+
+/* The target's own exponential is kept apart from the sum of the others: a loss near zero is
+ * log1p(others / own), and the target's gradient -others / sum, both without cancellation. */
+static double row_loss(float *x, int64_t n, int32_t target, float grad_scale)
+{
+    float max     = simd_max(x, n);
+    float own     = x[target];
+    x[target]     = -INFINITY;
+    double others = sum_exp(x, n, max, grad_scale != 0.0f);
+    double mine   = exp((double)own - (double)max);
+    double sum    = others + mine;
+    double loss   = own == max ? log1p(others) : (double)max - (double)own + log(sum);
+    if (grad_scale == 0.0f) {
+        x[target] = own;
+        return loss;
+    }
+    float factor = (float)((double)grad_scale / sum);
+    for (int64_t j = 0; j < n; j++) {
+        x[j] *= factor;
+    }
+    x[target] = (float)(-(double)grad_scale * (others / sum));
+    return loss;
+}
+
+pb_status cpu_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
+                            const int32_t *targets, float grad_scale)
+{
+#pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(logits) > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < logits->shape[0]; i++) {
+        losses[i] = row_loss(cpu_row(logits, i), logits->shape[1], targets[i], grad_scale);
+    }
+    return PB_OK;
+}
+
+/* A NaN counts as the largest, so that it is seen. */
+static int32_t row_argmax(const float *x, int64_t n)
+{
+    float max = simd_max(x, n);
+    float sum = simd_sum(x, n);
+    if (sum != sum) {
+        for (int64_t j = 0; j < n; j++) {
+            if (x[j] != x[j]) {
+                return (int32_t)j;
+            }
+        }
+    }
+    int64_t at = 0;
+    while (at < n - 1 && x[at] != max) {
+        at++;
+    }
+    return (int32_t)at;
+}
+
+pb_status cpu_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits)
+{
+#pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(logits) > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < logits->shape[0]; i++) {
+        indices[i] = row_argmax(cpu_row(logits, i), logits->shape[1]);
+    }
+    return PB_OK;
+}

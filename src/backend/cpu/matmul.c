@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/* C = alpha op(A) op(B) + beta C.
+ *
+ * The product is cut into tiles of C by its shape alone; each tile is one single-threaded call of
+ * the CBLAS, and threads share the tiles: the result does not depend on their number. Products of
+ * few rows with a transposed B (decoding: x W^T) are dot products of our own: there a row of C has
+ * the same bits whatever the other rows are, and W is read once. Above DOT_ROWS rows a row's bits
+ * may depend on how many rows there are, as the CBLAS chooses. */
+#include "cpu.h"
+#include "simd.h"
+
+#include <cblas.h>
+
+#include <inttypes.h>
+#include <limits.h>
+
+enum {
+    DOT_ROWS    = 4,   /* at most so many rows of C go to dot products */
+    DOT_COLUMNS = 32,  /* columns of C that a thread takes at once */
+    TILE_MIN    = 256, /* rows and columns of a tile, where the product has as many */
+    TILE_GOAL   = 64   /* tiles of a large product */
+};
+
+typedef struct product {
+    const pb_tensor *a, *b;
+    pb_tensor *c;
+    const pb_matmul_args *args;
+    int64_t m, n, k;
+} product;
+
+static float blend(float old, float sum, const pb_matmul_args *args)
+{
+    return args->beta == 0.0f ? args->alpha * sum : args->alpha * sum + args->beta * old;
+}
+
+/* Columns first … end - 1 of all rows. */
+static void dot_columns(const product *p, int64_t first, int64_t end)
+{
+    for (int64_t j = first; j < end; j++) {
+        const float *b = cpu_row(p->b, j);
+        for (int64_t i = 0; i < p->m; i++) {
+            float *c = cpu_row(p->c, i) + j;
+            *c       = blend(*c, simd_dot(cpu_row(p->a, i), b, p->k), p->args);
+        }
+    }
+}
+
+static void dot_product(const pb_backend *be, const product *p)
+{
+#pragma omp parallel for num_threads(be->threads) if (p->n * p->k > CPU_PARALLEL_MIN)
+    for (int64_t first = 0; first < p->n; first += DOT_COLUMNS) {
+        int64_t end = first + DOT_COLUMNS < p->n ? first + DOT_COLUMNS : p->n;
+        dot_columns(p, first, end);
+    }
+}
+
+/* Equal cuts of `size`, each at least TILE_MIN where there is as much, in whole cache lines. */
+static int64_t tile_size(int64_t size, int64_t pieces)
+{
+    int64_t tile = (size + pieces - 1) / pieces;
+    tile         = (tile + 15) / 16 * 16;
+    return tile < TILE_MIN ? TILE_MIN : tile;
+}
+
+static void one_tile(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns)
+{
+    const pb_matmul_args *args = p->args;
+    const float *a =
+        args->transpose_a ? (const float *)p->a->data + row : cpu_row(p->a, row);
+    const float *b =
+        args->transpose_b ? cpu_row(p->b, column) : (const float *)p->b->data + column;
+    /* A tensor of one row may have any stride; a CBLAS wants at least the width. */
+    int64_t lda = p->a->shape[0] > 1 ? p->a->stride : p->a->shape[1];
+    int64_t ldb = p->b->shape[0] > 1 ? p->b->stride : p->b->shape[1];
+    int64_t ldc = p->c->shape[0] > 1 ? p->c->stride : p->c->shape[1];
+    cblas_sgemm(CblasRowMajor, args->transpose_a ? CblasTrans : CblasNoTrans,
+                args->transpose_b ? CblasTrans : CblasNoTrans, (int)rows, (int)columns, (int)p->k,
+                args->alpha, a, (int)lda, b, (int)ldb, args->beta, cpu_row(p->c, row) + column,
+                (int)ldc);
+}
+
+static void tiled_product(const pb_backend *be, const product *p)
+{
+    /* Long sides are cut first: a tile packs both of its factors, which costs least when square. */
+    int64_t column_pieces = p->n / (2 * TILE_MIN) + 1;
+    column_pieces         = column_pieces < TILE_GOAL / 4 ? column_pieces : TILE_GOAL / 4;
+    int64_t row_pieces    = p->m / (2 * TILE_MIN) + 1;
+    row_pieces            = row_pieces < TILE_GOAL / 4 ? row_pieces : TILE_GOAL / 4;
+    int64_t tile_rows     = tile_size(p->m, row_pieces);
+    int64_t tile_columns  = tile_size(p->n, column_pieces);
+    int64_t down          = (p->m + tile_rows - 1) / tile_rows;
+    int64_t across        = (p->n + tile_columns - 1) / tile_columns;
+#pragma omp parallel for schedule(dynamic) num_threads(be->threads) if (down * across > 1)
+    for (int64_t tile = 0; tile < down * across; tile++) {
+        int64_t row    = tile % down * tile_rows;
+        int64_t column = tile / down * tile_columns;
+        one_tile(p, row, p->m - row < tile_rows ? p->m - row : tile_rows, column,
+                 p->n - column < tile_columns ? p->n - column : tile_columns);
+    }
+}
+
+/* An empty sum: C = beta C. */
+static void scale_only(const product *p)
+{
+    for (int64_t i = 0; i < p->m; i++) {
+        float *c = cpu_row(p->c, i);
+        for (int64_t j = 0; j < p->n; j++) {
+            c[j] = blend(c[j], 0.0f, p->args);
+        }
+    }
+}
+
+pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
+                     const pb_matmul_args *args)
+{
+    product p = {.a    = a,
+                 .b    = b,
+                 .c    = c,
+                 .args = args,
+                 .m    = c->shape[0],
+                 .n    = c->shape[1],
+                 .k    = a->shape[args->transpose_a ? 0 : 1]};
+    int64_t sizes[] = {p.m, p.n, p.k, a->stride, b->stride, c->stride};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (sizes[i] > INT_MAX) {
+            return PB_FAIL(PB_ERR_UNSUPPORTED,
+                           "matmul: %" PRId64 " is more than this CBLAS can count", sizes[i]);
+        }
+    }
+    if (p.k == 0) {
+        scale_only(&p);
+    } else if (p.m <= DOT_ROWS && args->transpose_b && !args->transpose_a) {
+        dot_product(be, &p);
+    } else {
+        tiled_product(be, &p);
+    }
+    return PB_OK;
+}

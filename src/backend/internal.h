@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What every backend begins with, and what fronts and tables share about a forest: the spans of
+ * keys that a query sees. */
+#pragma once
+
+#include "pb/backend.h"
+
+enum { PB_DESCRIBE_SIZE = 256 };
+
+/* The first member of every implementation's own struct; `open` fills it. */
+struct pb_backend {
+    const pb_backend_ops *ops;
+    int threads;
+    char describe[PB_DESCRIBE_SIZE];
+    bool timing;
+    pb_backend_work work;
+};
+
+/* The tables of the registry. */
+extern const pb_backend_ops pb_backend_cpu;
+
+/* Keys of one segment as queries of a descendant, or of the segment itself (own), see them. */
+typedef struct pb_span {
+    int64_t key, length; /* rows of the key store */
+    int64_t position;    /* of the first key */
+    bool own;            /* causal: the query at index i sees keys 0 … i */
+} pb_span;
+
+static inline pb_span pb_span_of(const pb_forest *forest, int32_t segment, int32_t of)
+{
+    const pb_segment *s = &forest->segments[segment];
+    return (pb_span){
+        .key = s->key, .length = s->length, .position = s->position, .own = segment == of};
+}
+
+/* The visible keys first … end - 1 of a span, for a query at `index` of its own segment, which lies
+ * at `position`. Empty: first == end. */
+static inline void pb_span_visible(const pb_span *span, int64_t index, int64_t position,
+                                   int64_t window, int64_t *first, int64_t *end)
+{
+    int64_t last  = span->own ? index + 1 : span->length;
+    int64_t start = window > 0 ? position - window + 1 - span->position : 0;
+    start         = start < 0 ? 0 : start;
+    *first        = start < last ? start : last;
+    *end          = last;
+}
+
+/* The packed row of query `slot`. */
+static inline int64_t pb_query_row(const pb_attention_args *args, int64_t slot)
+{
+    return args->only_rows != NULL ? args->only_rows[slot] : slot;
+}
+
+static inline int64_t pb_query_count(const pb_attention_args *args)
+{
+    return args->only_rows != NULL ? args->only_count : args->forest->rows;
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The checked fronts of all operations but attention: arguments are looked at once, here, so that
+ * tables only compute. Nothing is written when a check fails. */
+#include "check.h"
+
+#include "pb/clock.h"
+
+#include <inttypes.h>
+
+pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
+{
+    char text[96];
+    char other[96];
+
+    if (pb_tensor_is_none(dst) || pb_tensor_is_none(src)) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "copy: source or destination is missing");
+    }
+    if (!pb_tensor_same_shape(dst, src)) {
+        return PB_FAIL(PB_ERR_SHAPE, "copy: %s to %s",
+                       pb_tensor_shape_text(src, text, sizeof text),
+                       pb_tensor_shape_text(dst, other, sizeof other));
+    }
+    if (pb_tensor_count(src) == 0) {
+        return PB_OK;
+    }
+    if (dst->data == NULL || src->data == NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "copy: source or destination has no memory");
+    }
+    PB_TRY(be->ops->copy(be, dst, src));
+    return PB_OK;
+}
+
+pb_status pb_zero(pb_backend *be, pb_tensor *x)
+{
+    if (pb_tensor_count(x) == 0) {
+        return PB_OK;
+    }
+    if (x->data == NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "zero: the tensor has no memory");
+    }
+    PB_TRY(be->ops->zero(be, x));
+    return PB_OK;
+}
+
+pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
+                    const pb_matmul_args *args)
+{
+    static const char op[] = "matmul";
+
+    if (args == NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: no arguments", op);
+    }
+    PB_TRY(check_matrix(op, "A", a, PB_ANY, PB_ANY));
+    int64_t m     = a->shape[args->transpose_a ? 1 : 0];
+    int64_t inner = a->shape[args->transpose_a ? 0 : 1];
+    PB_TRY(check_matrix(op, args->transpose_b ? "B (transposed)" : "B", b,
+                        args->transpose_b ? PB_ANY : inner, args->transpose_b ? inner : PB_ANY));
+    int64_t n = b->shape[args->transpose_b ? 0 : 1];
+    PB_TRY(check_matrix(op, "C", c, m, n));
+    if (m == 0 || n == 0) {
+        return PB_OK;
+    }
+    if (c->data == a->data || c->data == b->data) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: C lies where a factor lies", op);
+    }
+    double start = be->timing ? pb_clock_seconds() : 0;
+    PB_TRY(be->ops->matmul(be, c, a, b, args));
+    be->work.matmul_flops += 2.0 * (double)m * (double)n * (double)inner;
+    if (be->timing) {
+        be->work.matmul_seconds += pb_clock_seconds() - start;
+    }
+    return PB_OK;
+}
+
+pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x)
+{
+    PB_TRY(check_like("axpy", "y", y, NULL));
+    PB_TRY(check_like("axpy", "x", x, y));
+    PB_TRY(be->ops->axpy(be, y, alpha, x));
+    return PB_OK;
+}
+
+pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
+                               const int32_t *ids)
+{
+    static const char op[] = "embedding forward";
+
+    PB_TRY(check_matrix(op, "y", y, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "table", table, PB_ANY, y->shape[1]));
+    PB_TRY(check_indices(op, "ids", ids, y->shape[0], -1, table->shape[0]));
+    PB_TRY(be->ops->embedding_forward(be, y, table, ids));
+    return PB_OK;
+}
+
+pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
+                                const int32_t *ids)
+{
+    static const char op[] = "embedding backward";
+
+    PB_TRY(check_matrix(op, "dy", dy, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "dtable", dtable, PB_ANY, dy->shape[1]));
+    PB_TRY(check_indices(op, "ids", ids, dy->shape[0], -1, dtable->shape[0]));
+    PB_TRY(be->ops->embedding_backward(be, dtable, dy, ids));
+    return PB_OK;
+}
+
+pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
+{
+    PB_TRY(check_matrix("gather", "y", y, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix("gather", "x", x, PB_ANY, y->shape[1]));
+    PB_TRY(check_indices("gather", "rows", rows, y->shape[0], 0, x->shape[0]));
+    PB_TRY(be->ops->gather(be, y, x, rows));
+    return PB_OK;
+}
+
+pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
+{
+    PB_TRY(check_matrix("scatter add", "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix("scatter add", "y", y, PB_ANY, x->shape[1]));
+    PB_TRY(check_indices("scatter add", "rows", rows, x->shape[0], 0, y->shape[0]));
+    PB_TRY(be->ops->scatter_add(be, y, x, rows));
+    return PB_OK;
+}
+
+pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                             const pb_tensor *weight, float eps)
+{
+    static const char op[] = "rmsnorm forward";
+
+    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "y", y, x->shape[0], x->shape[1]));
+    PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
+    PB_TRY(be->ops->rmsnorm_forward(be, y, x, weight, eps));
+    return PB_OK;
+}
+
+pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
+                              const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
+                              float eps)
+{
+    static const char op[] = "rmsnorm backward";
+
+    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "dx", dx, x->shape[0], x->shape[1]));
+    PB_TRY(check_matrix(op, "dy", dy, x->shape[0], x->shape[1]));
+    PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
+    if (dweight != NULL) {
+        PB_TRY(check_vector(op, "dweight", dweight, x->shape[1]));
+    }
+    if (dx->data == dy->data && pb_tensor_count(dx) > 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: dx lies where dy lies", op);
+    }
+    PB_TRY(be->ops->rmsnorm_backward(be, dx, dweight, dy, x, weight, eps));
+    return PB_OK;
+}
+
+pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const int32_t *positions,
+                  int64_t heads, bool inverse)
+{
+    static const char op[] = "rope";
+
+    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    if (heads < 1 || x->shape[1] % (2 * heads) != 0) {
+        return PB_FAIL(PB_ERR_SHAPE,
+                       "%s: %" PRId64 " columns are not %" PRId64 " heads of even width", op,
+                       x->shape[1], heads);
+    }
+    PB_TRY(check_matrix(op, "table", table, PB_ANY, x->shape[1] / heads));
+    PB_TRY(check_indices(op, "positions", positions, x->shape[0], 0, table->shape[0]));
+    PB_TRY(be->ops->rope(be, x, table, positions, heads, inverse));
+    return PB_OK;
+}
+
+static pb_status check_activation(const char *op, pb_activation act)
+{
+    if ((int)act < PB_ACTIVATION_SILU || act > PB_ACTIVATION_TANH) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: activation %d does not exist", op, (int)act);
+    }
+    return PB_OK;
+}
+
+pb_status pb_gated_forward(pb_backend *be, pb_tensor *y, const pb_tensor *gate, const pb_tensor *up,
+                           pb_activation act)
+{
+    static const char op[] = "gated forward";
+
+    PB_TRY(check_activation(op, act));
+    PB_TRY(check_like(op, "gate", gate, NULL));
+    PB_TRY(check_like(op, "up", up, gate));
+    PB_TRY(check_like(op, "y", y, gate));
+    PB_TRY(be->ops->gated_forward(be, y, gate, up, act));
+    return PB_OK;
+}
+
+pb_status pb_gated_backward(pb_backend *be, pb_tensor *dgate, pb_tensor *dup, const pb_tensor *dy,
+                            const pb_tensor *gate, const pb_tensor *up, pb_activation act)
+{
+    static const char op[] = "gated backward";
+
+    PB_TRY(check_activation(op, act));
+    PB_TRY(check_like(op, "gate", gate, NULL));
+    PB_TRY(check_like(op, "up", up, gate));
+    PB_TRY(check_like(op, "dy", dy, gate));
+    PB_TRY(check_like(op, "dgate", dgate, gate));
+    PB_TRY(check_like(op, "dup", dup, gate));
+    PB_TRY(be->ops->gated_backward(be, dgate, dup, dy, gate, up, act));
+    return PB_OK;
+}
+
+pb_status pb_activation_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x, pb_activation act)
+{
+    static const char op[] = "activation forward";
+
+    PB_TRY(check_activation(op, act));
+    PB_TRY(check_like(op, "x", x, NULL));
+    PB_TRY(check_like(op, "y", y, x));
+    PB_TRY(be->ops->activation_forward(be, y, x, act));
+    return PB_OK;
+}
+
+pb_status pb_activation_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                 const pb_tensor *x, pb_activation act)
+{
+    static const char op[] = "activation backward";
+
+    PB_TRY(check_activation(op, act));
+    PB_TRY(check_like(op, "x", x, NULL));
+    PB_TRY(check_like(op, "dy", dy, x));
+    PB_TRY(check_like(op, "dx", dx, x));
+    PB_TRY(be->ops->activation_backward(be, dx, dy, x, act));
+    return PB_OK;
+}
+
+pb_status pb_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                  const pb_tensor *scale)
+{
+    static const char op[] = "column scale forward";
+
+    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "y", y, x->shape[0], x->shape[1]));
+    PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
+    PB_TRY(be->ops->column_scale_forward(be, y, x, scale));
+    return PB_OK;
+}
+
+pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dscale,
+                                   const pb_tensor *dy, const pb_tensor *x, const pb_tensor *scale)
+{
+    static const char op[] = "column scale backward";
+
+    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "dy", dy, x->shape[0], x->shape[1]));
+    PB_TRY(check_matrix(op, "dx", dx, x->shape[0], x->shape[1]));
+    PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
+    PB_TRY(check_vector(op, "dscale", dscale, x->shape[1]));
+    PB_TRY(be->ops->column_scale_backward(be, dx, dscale, dy, x, scale));
+    return PB_OK;
+}
+
+pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
+{
+    PB_TRY(check_matrix("bias forward", "y", y, PB_ANY, PB_ANY));
+    PB_TRY(check_vector("bias forward", "bias", bias, y->shape[1]));
+    PB_TRY(be->ops->bias_forward(be, y, bias));
+    return PB_OK;
+}
+
+pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy)
+{
+    PB_TRY(check_matrix("bias backward", "dy", dy, PB_ANY, PB_ANY));
+    PB_TRY(check_vector("bias backward", "dbias", dbias, dy->shape[1]));
+    PB_TRY(be->ops->bias_backward(be, dbias, dy));
+    return PB_OK;
+}
+
+pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p, pb_random stream)
+{
+    PB_TRY(check_matrix("dropout", "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix("dropout", "y", y, x->shape[0], x->shape[1]));
+    if (!(p >= 0 && p < 1)) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "dropout: p is %g, allowed are 0 to below 1", p);
+    }
+    PB_TRY(be->ops->dropout(be, y, x, p, stream));
+    return PB_OK;
+}
+
+pb_status pb_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
+                           const int32_t *targets, float grad_scale)
+{
+    static const char op[] = "cross entropy";
+
+    PB_TRY(check_matrix(op, "logits", logits, PB_ANY, PB_ANY));
+    PB_TRY(check_indices(op, "targets", targets, logits->shape[0], 0, logits->shape[1]));
+    if (losses == NULL && logits->shape[0] > 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: no place for the losses", op);
+    }
+    PB_TRY(be->ops->cross_entropy(be, losses, logits, targets, grad_scale));
+    return PB_OK;
+}
+
+pb_status pb_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits)
+{
+    PB_TRY(check_matrix("argmax", "logits", logits, PB_ANY, PB_ANY));
+    if (logits->shape[0] == 0) {
+        return PB_OK;
+    }
+    if (indices == NULL || logits->shape[1] == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "argmax: no columns, or no place for the indices");
+    }
+    PB_TRY(be->ops->argmax(be, indices, logits));
+    return PB_OK;
+}
+
+pb_status pb_sum_squares(pb_backend *be, const pb_tensor *x, double *out)
+{
+    PB_TRY(check_like("sum of squares", "x", x, NULL));
+    PB_TRY(be->ops->sum_squares(be, x, out));
+    return PB_OK;
+}
+
+pb_status pb_adamw(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
+                   const pb_adamw_args *args)
+{
+    if (args == NULL || args->step < 1 || !(args->beta1 >= 0 && args->beta1 < 1) ||
+        !(args->beta2 >= 0 && args->beta2 < 1)) {
+        return PB_FAIL(PB_ERR_ARGUMENT,
+                       "adamw: steps count from 1, beta1 and beta2 lie in 0 to below 1");
+    }
+    PB_TRY(check_like("adamw", "p", p, NULL));
+    PB_TRY(check_like("adamw", "m", m, p));
+    PB_TRY(check_like("adamw", "v", v, p));
+    PB_TRY(check_like("adamw", "g", g, p));
+    PB_TRY(be->ops->adamw(be, p, m, v, g, args));
+    return PB_OK;
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Whole reads, mappings, and the atomic durable write: temporary file, fsync, rename, fsync of the
+ * directory. A kill at any moment leaves either the old file or the new one under the name. */
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256 };
+
+/* What the user can do about the system's reason, as a clause; "" where the reason says it. */
+static const char *remedy(int reason)
+{
+    switch (reason) {
+    case ENOSPC:
+        return "; free some space or choose another directory";
+    case EDQUOT:
+        return "; the quota is used up: free some space or choose another directory";
+    case EFBIG:
+        return "; raise the limit on file sizes (ulimit -f)";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return "; check its permissions or choose another path";
+    case ENOTDIR:
+        return "; a part of the path is a file, not a directory";
+    default:
+        return "";
+    }
+}
+
+/* Every failing system call ends here: verb and path, the system's reason, the remedy. */
+#define FAIL_SYSTEM(verb, path) fail_system(__LINE__, __func__, (verb), (path), errno)
+
+static pb_status fail_system(int line, const char *function, const char *verb, const char *path,
+                             int reason)
+{
+    return pb_error_set(reason == ENOENT ? PB_ERR_NOT_FOUND : PB_ERR_IO, __FILE__, line, function,
+                        "cannot %s %s: %s%s", verb, path, strerror(reason), remedy(reason));
+}
+
+static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
+{
+    pb_status status;
+
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) {
+        return FAIL_SYSTEM("open", path);
+    }
+    if (fstat(*fd, about) != 0) {
+        status = FAIL_SYSTEM("examine", path);
+        goto err_open;
+    }
+    if (S_ISDIR(about->st_mode)) {
+        status = PB_FAIL(PB_ERR_IO, "cannot read %s: it is a directory, a file is needed", path);
+        goto err_open;
+    }
+    return PB_OK;
+
+err_open:
+    (void)close(*fd);
+    *fd = -1;
+    return status;
+}
+
+static pb_status read_all(int fd, const char *path, size_t max_bytes, pb_string *text)
+{
+    char *chunk      = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY(PB_ALLOC(chunk, READ_BYTES));
+    for (;;) {
+        ssize_t got = read(fd, chunk, READ_BYTES);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            status = FAIL_SYSTEM("read", path);
+            break;
+        }
+        if (max_bytes != 0 && text->length + (size_t)got > max_bytes) {
+            status = PB_FAIL(PB_ERR_FORMAT, "%s is larger than the %zu bytes allowed here", path,
+                             max_bytes);
+            break;
+        }
+        PB_TRY_GOTO(status, pb_string_append(text, chunk, (size_t)got), out_chunk);
+        if (got == 0) {
+            break;
+        }
+    }
+out_chunk:
+    pb_memory_free(chunk);
+    return status;
+}
+
+pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
+{
+    pb_status status;
+    int fd            = -1;
+    struct stat about = {0};
+    pb_string text    = {0};
+
+    PB_TRY(open_for_reading(path, &fd, &about));
+    /* The size is only a first guess: pipes and /proc tell none, and a file may still grow. */
+    if (max_bytes != 0 && about.st_size > 0 && (uint64_t)about.st_size > max_bytes) {
+        status = PB_FAIL(PB_ERR_FORMAT, "%s has %lld bytes, more than the %zu allowed here", path,
+                         (long long)about.st_size, max_bytes);
+        goto out_fd;
+    }
+    if (S_ISREG(about.st_mode) && about.st_size > 0) {
+        text.capacity = (size_t)about.st_size + 1;
+        PB_TRY_GOTO(status, PB_ALLOC(text.data, text.capacity), out_fd);
+    }
+    PB_TRY_GOTO(status, read_all(fd, path, max_bytes, &text), err_text);
+    *out = text;
+    goto out_fd;
+
+err_text:
+    pb_string_clear(&text);
+out_fd:
+    (void)close(fd);
+    return status;
+}
+
+pb_status pb_mapping_open(const char *path, pb_mapping *out)
+{
+    pb_status status   = PB_OK;
+    int fd             = -1;
+    struct stat about  = {0};
+    pb_mapping mapping = {0};
+
+    PB_TRY(open_for_reading(path, &fd, &about));
+    if (!S_ISREG(about.st_mode)) {
+        status = PB_FAIL(PB_ERR_IO, "cannot map %s: it is not a regular file", path);
+        goto out_fd;
+    }
+    if (about.st_size > 0) {
+        void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        if (data == MAP_FAILED) {
+            status = FAIL_SYSTEM("map", path);
+            goto out_fd;
+        }
+        mapping = (pb_mapping){.data = data, .size = (size_t)about.st_size};
+    }
+    *out = mapping;
+out_fd:
+    (void)close(fd);
+    return status;
+}
+
+void pb_mapping_close(pb_mapping *mapping)
+{
+    if (mapping->data != NULL) {
+        (void)munmap((void *)(uintptr_t)mapping->data, mapping->size);
+    }
+    *mapping = (pb_mapping){0};
+}
+
+static int fsync_retrying(int fd)
+{
+    int result;
+
+    do {
+        result = fsync(fd);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static pb_status write_all(int fd, const char *path, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t written = write(fd, bytes, size);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            return FAIL_SYSTEM("write", path);
+        }
+        bytes += written;
+        size -= (size_t)written;
+    }
+    return PB_OK;
+}
+
+/* Makes the entries of a directory durable. Some network file systems refuse to sync a directory
+ * (EINVAL): their rename is as durable as they can make it. */
+static pb_status sync_directory(const char *directory)
+{
+    pb_status status = PB_OK;
+
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return FAIL_SYSTEM("open directory", directory);
+    }
+    if (fsync_retrying(fd) != 0 && errno != EINVAL) {
+        status = FAIL_SYSTEM("make durable the directory", directory);
+    }
+    (void)close(fd);
+    return status;
+}
+
+/* The synced temporary takes the name; it is removed when it cannot. */
+static pb_status publish(const char *temporary, const char *path)
+{
+    pb_status status;
+    char *directory = NULL;
+
+    PB_TRY_GOTO(status, pb_path_directory(path, &directory), err_temporary);
+    if (rename(temporary, path) != 0) {
+        status = FAIL_SYSTEM("rename a temporary file to", path);
+        goto err_directory;
+    }
+    status = sync_directory(directory);
+    pb_memory_free(directory);
+    return status;
+
+err_directory:
+    pb_memory_free(directory);
+err_temporary:
+    (void)unlink(temporary);
+    return status;
+}
+
+pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size)
+{
+    pb_status status;
+    char *temporary = NULL;
+
+    PB_TRY(pb_file_temporary_name(path, &temporary));
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        status = FAIL_SYSTEM("create a temporary file beside", path);
+        goto out_name;
+    }
+    PB_TRY_GOTO(status, write_all(fd, path, bytes, size), err_file);
+    if (fsync_retrying(fd) != 0) {
+        status = FAIL_SYSTEM("make durable", path);
+        goto err_file;
+    }
+    /* Network file systems report late failures here. */
+    if (close(fd) != 0 && errno != EINTR) {
+        status = FAIL_SYSTEM("close", path);
+        goto err_closed;
+    }
+    PB_TRY_GOTO(status, publish(temporary, path), out_name);
+    goto out_name;
+
+err_file:
+    (void)close(fd);
+err_closed:
+    (void)unlink(temporary);
+out_name:
+    pb_memory_free(temporary);
+    return status;
+}
+
+pb_status pb_file_commit(const char *temporary, const char *path)
+{
+    pb_status status;
+
+    /* Write access is needed on some systems for a sync to reach the disk. */
+    int fd = open(temporary, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return FAIL_SYSTEM("open", temporary);
+    }
+    if (fsync_retrying(fd) != 0) {
+        status = FAIL_SYSTEM("make durable", temporary);
+        (void)close(fd);
+        (void)unlink(temporary);
+        return status;
+    }
+    if (close(fd) != 0 && errno != EINTR) {
+        status = FAIL_SYSTEM("close", temporary);
+        (void)unlink(temporary);
+        return status;
+    }
+    return publish(temporary, path);
+}
+
+pb_status pb_file_temporary_name(const char *path, char **out)
+{
+    static atomic_uint calls;
+    char host[HOST_BYTES] = "";
+    pb_string name        = {0};
+
+    if (path[0] == '\0') {
+        return PB_FAIL(PB_ERR_ARGUMENT, "an empty path names no file");
+    }
+    if (gethostname(host, sizeof host - 1) != 0) {
+        (void)snprintf(host, sizeof host, "host");
+    }
+    PB_TRY(pb_string_printf(&name, "%s.tmp.%s.%ld.%u", path, host, (long)getpid(),
+                            atomic_fetch_add(&calls, 1)));
+    *out = name.data;
+    return PB_OK;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The log: each line is composed first and written by one call, so that the lines of ranks and
+ * threads do not mix. Level, rank and size are the only settings; they are set once at start. */
+#include "pb/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { LINE_BYTES = 8192, PROGRESS_BYTES = 512 };
+
+static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
+
+static atomic_int log_level = PB_LOG_INFO;
+static atomic_int log_rank;
+static atomic_int log_size = 1;
+
+static pthread_mutex_t output_lock = PTHREAD_MUTEX_INITIALIZER;
+static char progress[PROGRESS_BYTES]; /* the line now shown, "" when none; under the lock */
+
+void pb_log_setup(pb_log_level level, int rank, int size)
+{
+    atomic_store(&log_level, (int)level);
+    atomic_store(&log_rank, rank);
+    atomic_store(&log_size, size);
+}
+
+pb_log_level pb_log_get_level(void)
+{
+    return (pb_log_level)atomic_load(&log_level);
+}
+
+pb_status pb_log_parse_level(const char *text, pb_log_level *level)
+{
+    for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {
+        if (strcmp(text, level_names[i]) == 0) {
+            *level = (pb_log_level)i;
+            return PB_OK;
+        }
+    }
+    return PB_FAIL(PB_ERR_USAGE, "log level \"%s\" is not one of error, warn, info, debug, trace",
+                   text);
+}
+
+/* Best effort: a log that cannot be written has nowhere to complain. */
+static void emit(const char *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(STDERR_FILENO, bytes, length);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return;
+        }
+        bytes += written;
+        length -= (size_t)written;
+    }
+}
+
+/* The folder that holds the source file: ".../src/train/loop.c" gives "train". */
+static int module_of(const char *file, const char **name)
+{
+    const char *end = strrchr(file, '/');
+
+    if (end == NULL) {
+        *name = file;
+        return (int)strlen(file);
+    }
+    const char *start = end;
+    while (start > file && start[-1] != '/') {
+        start--;
+    }
+    *name = start;
+    return (int)(end - start);
+}
+
+static void write_line(pb_log_level level, bool marked, const char *file, const char *format,
+                       va_list arguments)
+{
+    char line[LINE_BYTES];
+    size_t used = 0;
+
+    if (marked) {
+        const char *module = "";
+        int length         = module_of(file, &module);
+        used               = (size_t)snprintf(line, 256, "[%d %.*s] ", atomic_load(&log_rank),
+                                length < 64 ? length : 64, module);
+    }
+    if (level != PB_LOG_INFO) {
+        used += (size_t)snprintf(line + used, 32, "%s: ", level_names[level]);
+    }
+    int length = vsnprintf(line + used, sizeof line - used - 1, format, arguments);
+    if (length < 0) {
+        return;
+    }
+    if ((size_t)length >= sizeof line - used - 1) {
+        used = sizeof line - 5;
+        memcpy(line + used, "...", 3);
+        used += 3;
+    } else {
+        used += (size_t)length;
+    }
+    line[used++] = '\n';
+
+    pthread_mutex_lock(&output_lock);
+    if (progress[0] != '\0') {
+        emit("\r\033[K", 4);
+    }
+    emit(line, used);
+    emit(progress, strlen(progress));
+    pthread_mutex_unlock(&output_lock);
+}
+
+void pb_log_at(pb_log_level level, bool rank0_only, const char *file, const char *format, ...)
+{
+    int kept_errno = errno;
+    va_list arguments;
+
+    if ((int)level > atomic_load(&log_level) || (rank0_only && atomic_load(&log_rank) != 0)) {
+        return;
+    }
+    va_start(arguments, format);
+    write_line(level, !rank0_only && atomic_load(&log_size) > 1, file, format, arguments);
+    va_end(arguments);
+    errno = kept_errno;
+}
+
+/* Keeps the line on one row of the terminal: a wrapped line could not be overwritten. */
+static size_t terminal_columns(void)
+{
+    struct winsize window;
+
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1) {
+        return (size_t)window.ws_col - 1;
+    }
+    return 79;
+}
+
+void pb_log_progress(const char *text)
+{
+    int kept_errno = errno;
+
+    if (atomic_load(&log_rank) != 0 || !isatty(STDERR_FILENO)) {
+        errno = kept_errno;
+        return;
+    }
+    pthread_mutex_lock(&output_lock);
+    if (progress[0] != '\0') {
+        emit("\r\033[K", 4);
+    }
+    progress[0] = '\0';
+    if (text != NULL) {
+        size_t columns = terminal_columns();
+        size_t length  = strnlen(text, columns < PROGRESS_BYTES ? columns : PROGRESS_BYTES - 1);
+        memcpy(progress, text, length);
+        progress[length] = '\0';
+        emit(progress, length);
+    }
+    pthread_mutex_unlock(&output_lock);
+    errno = kept_errno;
+}

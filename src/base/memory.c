@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Accounted memory. A block lies behind a hidden header of 64 bytes that keeps its size and what
+ * the system handed out:
+ *
+ *     raw … | header, 64 bytes | block, 64-byte aligned …
+ *
+ * The system's zeroed allocation is used on purpose: pages of a large block are then touched first
+ * by the thread that works on them, which places them in that thread's memory domain. */
+#include "pb/memory.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNDER_ADDRESS_SANITIZER 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ADDRESS_SANITIZER 1
+#endif
+#if defined(UNDER_ADDRESS_SANITIZER)
+#include <sanitizer/asan_interface.h>
+#define FORBID(from, bytes) ASAN_POISON_MEMORY_REGION(from, bytes)
+#else
+#define FORBID(from, bytes) ((void)(from))
+#endif
+
+enum { ALIGNMENT = 64, SLACK = 2 * ALIGNMENT };
+
+static const uint64_t MAGIC = UINT64_C(0x70656674626c6f63);
+
+typedef struct header {
+    void *raw;
+    size_t bytes;
+    uint64_t magic; /* zeroed when the block is freed */
+} header;
+
+_Static_assert(sizeof(header) <= ALIGNMENT, "the header lies in the 64 bytes before the block");
+
+static atomic_size_t current_bytes;
+static atomic_size_t peak_bytes;
+static atomic_size_t limit_bytes;
+
+static header *header_of(void *block)
+{
+    header *h = (header *)(void *)((char *)block - ALIGNMENT);
+
+    PB_ASSERT(h->magic == MAGIC);
+    return h;
+}
+
+static void raise_peak(size_t bytes)
+{
+    size_t peak = atomic_load(&peak_bytes);
+
+    while (bytes > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, bytes)) {
+    }
+}
+
+/* Counts the bytes before they are had, so that two threads cannot pass the limit together. */
+static bool reserve(size_t bytes)
+{
+    size_t limit = atomic_load(&limit_bytes);
+    size_t now   = atomic_fetch_add(&current_bytes, bytes) + bytes;
+
+    if (limit != 0 && (now > limit || now < bytes)) {
+        atomic_fetch_sub(&current_bytes, bytes);
+        return false;
+    }
+    return true;
+}
+
+void *pb_memory_new(size_t count, size_t size)
+{
+    if (size != 0 && count > (SIZE_MAX - SLACK) / size) {
+        (void)PB_FAIL(PB_ERR_MEMORY, "memory: %zu items of %zu bytes are more than can be counted",
+                      count, size);
+        return NULL;
+    }
+    size_t bytes = count * size;
+    if (!reserve(bytes)) {
+        (void)PB_FAIL(PB_ERR_MEMORY,
+                      "memory: %zu bytes asked for, %zu held, limit %zu; raise the limit or take a "
+                      "smaller problem",
+                      bytes, pb_memory_current(), atomic_load(&limit_bytes));
+        return NULL;
+    }
+    char *raw = calloc(bytes + SLACK, 1);
+    if (raw == NULL) {
+        atomic_fetch_sub(&current_bytes, bytes);
+        (void)PB_FAIL(PB_ERR_MEMORY,
+                      "memory: the system has no %zu bytes, %zu are held; take a smaller problem "
+                      "or a machine with more memory",
+                      bytes, pb_memory_current());
+        return NULL;
+    }
+    raise_peak(atomic_load(&current_bytes));
+    size_t offset = 2 * ALIGNMENT - (size_t)((uintptr_t)raw % ALIGNMENT);
+    char *block   = raw + offset;
+    header *h     = (header *)(void *)(block - ALIGNMENT);
+    *h            = (header){.raw = raw, .bytes = bytes, .magic = MAGIC};
+    FORBID(block + bytes, SLACK - offset);
+    return block;
+}
+
+void *pb_memory_resize(void *block, size_t count, size_t size)
+{
+    void *grown = pb_memory_new(count, size);
+
+    if (grown != NULL && block != NULL) {
+        size_t old = header_of(block)->bytes;
+        size_t new = header_of(grown)->bytes;
+        memcpy(grown, block, old < new ? old : new);
+        pb_memory_free(block);
+    }
+    return grown;
+}
+
+void pb_memory_free(void *block)
+{
+    if (block == NULL) {
+        return;
+    }
+    header *h = header_of(block);
+    atomic_fetch_sub(&current_bytes, h->bytes);
+    h->magic = 0;
+    free(h->raw);
+}
+
+char *pb_memory_text(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy  = pb_memory_new(size, 1);
+
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
+size_t pb_memory_current(void)
+{
+    return atomic_load(&current_bytes);
+}
+
+size_t pb_memory_peak(void)
+{
+    return atomic_load(&peak_bytes);
+}
+
+void pb_memory_peak_reset(void)
+{
+    atomic_store(&peak_bytes, atomic_load(&current_bytes));
+}
+
+void pb_memory_account(int64_t bytes)
+{
+    if (bytes >= 0) {
+        raise_peak(atomic_fetch_add(&current_bytes, (size_t)bytes) + (size_t)bytes);
+    } else {
+        atomic_fetch_sub(&current_bytes, (size_t)0 - (size_t)bytes);
+    }
+}
+
+void pb_memory_limit(size_t bytes)
+{
+    atomic_store(&limit_bytes, bytes);
+}
+
+size_t pb_memory_resident(void)
+{
+    FILE *file   = fopen("/proc/self/statm", "re");
+    size_t pages = 0;
+    long page    = sysconf(_SC_PAGESIZE);
+
+    if (file == NULL) {
+        return 0;
+    }
+    /* The second number is the resident set, in pages. */
+    if (fscanf(file, "%*s %zu", &pages) != 1) {
+        pages = 0;
+    }
+    (void)fclose(file);
+    return page > 0 ? pages * (size_t)page : 0;
+}
+
+size_t pb_memory_resident_peak(void)
+{
+    FILE *file       = fopen("/proc/self/status", "re");
+    size_t kibibytes = 0;
+    char line[256];
+
+    if (file == NULL) {
+        return 0;
+    }
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "VmHWM: %zu kB", &kibibytes) == 1) {
+            break;
+        }
+    }
+    (void)fclose(file);
+    return kibibytes * 1024;
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The growing text, JSON quoting, the nearest name, and UTF-8 checking by the table of well-formed
+ * byte sequences (Unicode Standard, table 3-7). */
+#include "pb/string.h"
+#include "pb/memory.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FIRST_CAPACITY = 64, NAME_LIMIT = 128 };
+
+void pb_string_clear(pb_string *s)
+{
+    pb_memory_free(s->data);
+    *s = (pb_string){0};
+}
+
+/* Room for `more` bytes and the terminator. */
+static pb_status grow(pb_string *s, size_t more)
+{
+    if (more > SIZE_MAX / 2 - 1 - s->length) {
+        return PB_FAIL(PB_ERR_MEMORY, "string: %zu and %zu bytes are more than can be counted",
+                       s->length, more);
+    }
+    size_t needed = s->length + more + 1;
+    if (needed <= s->capacity) {
+        return PB_OK;
+    }
+    size_t capacity = s->capacity < FIRST_CAPACITY ? FIRST_CAPACITY : s->capacity;
+    while (capacity < needed) {
+        capacity += capacity / 2 < needed ? capacity / 2 : needed;
+    }
+    char *data = pb_memory_resize(s->data, capacity, 1);
+    if (data == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    s->data     = data;
+    s->capacity = capacity;
+    return PB_OK;
+}
+
+pb_status pb_string_append(pb_string *s, const char *bytes, size_t length)
+{
+    PB_TRY(grow(s, length));
+    if (length > 0) {
+        memcpy(s->data + s->length, bytes, length);
+    }
+    s->length += length;
+    s->data[s->length] = '\0';
+    return PB_OK;
+}
+
+pb_status pb_string_puts(pb_string *s, const char *text)
+{
+    return pb_string_append(s, text, strlen(text));
+}
+
+pb_status pb_string_printf(pb_string *s, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        return PB_FAIL(PB_ERR_INTERNAL, "string: the format \"%s\" cannot be printed", format);
+    }
+    PB_TRY(grow(s, (size_t)length));
+    va_start(arguments, format);
+    (void)vsnprintf(s->data + s->length, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    s->length += (size_t)length;
+    return PB_OK;
+}
+
+/* True when `b` begins with a well-formed sequence of *length bytes. When not, *length is how many
+ * bytes stand for one replacement character: the longest start of a sequence, at least one. */
+static bool utf8_sequence(const unsigned char *b, size_t left, size_t *length)
+{
+    size_t more;
+    unsigned char low  = 0x80;
+    unsigned char high = 0xBF;
+
+    *length = 1;
+    if (b[0] < 0x80) {
+        return true;
+    }
+    if (b[0] < 0xC2 || b[0] > 0xF4) {
+        return false;
+    }
+    more = b[0] < 0xE0 ? 1 : b[0] < 0xF0 ? 2 : 3;
+    if (b[0] == 0xE0) {
+        low = 0xA0; /* overlong below */
+    } else if (b[0] == 0xED) {
+        high = 0x9F; /* surrogates above */
+    } else if (b[0] == 0xF0) {
+        low = 0x90; /* overlong below */
+    } else if (b[0] == 0xF4) {
+        high = 0x8F; /* beyond U+10FFFF above */
+    }
+    for (size_t i = 1; i <= more; i++) {
+        if (i >= left || b[i] < low || b[i] > high) {
+            return false;
+        }
+        low     = 0x80;
+        high    = 0xBF;
+        *length = i + 1;
+    }
+    return true;
+}
+
+static pb_status json_escape(pb_string *s, unsigned char byte)
+{
+    switch (byte) {
+    case '"':
+        return pb_string_puts(s, "\\\"");
+    case '\\':
+        return pb_string_puts(s, "\\\\");
+    case '\b':
+        return pb_string_puts(s, "\\b");
+    case '\f':
+        return pb_string_puts(s, "\\f");
+    case '\n':
+        return pb_string_puts(s, "\\n");
+    case '\r':
+        return pb_string_puts(s, "\\r");
+    case '\t':
+        return pb_string_puts(s, "\\t");
+    default:
+        return pb_string_printf(s, "\\u%04x", (unsigned)byte);
+    }
+}
+
+pb_status pb_string_json(pb_string *s, const char *bytes, size_t length)
+{
+    size_t step = 0;
+
+    PB_TRY(pb_string_append(s, "\"", 1));
+    for (size_t i = 0; i < length; i += step) {
+        const unsigned char *at = (const unsigned char *)bytes + i;
+        if (!utf8_sequence(at, length - i, &step)) {
+            PB_TRY(pb_string_append(s, "\xEF\xBF\xBD", 3));
+        } else if (*at < 0x20 || *at == '"' || *at == '\\') {
+            PB_TRY(json_escape(s, *at));
+        } else {
+            PB_TRY(pb_string_append(s, bytes + i, step));
+        }
+    }
+    return pb_string_append(s, "\"", 1);
+}
+
+int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset)
+{
+    size_t step = 0;
+
+    for (size_t i = 0; i < length; i += step) {
+        if (!utf8_sequence((const unsigned char *)bytes + i, length - i, &step)) {
+            if (bad_offset != NULL) {
+                *bad_offset = i;
+            }
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Damerau-Levenshtein distance without regard to case: insertions, deletions, substitutions and
+ * swaps of neighbours (optimal string alignment). Lengths are below NAME_LIMIT. */
+static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
+{
+    size_t rows[3][NAME_LIMIT];
+    size_t *before = rows[0];
+    size_t *last   = rows[1];
+    size_t *row    = rows[2];
+
+    for (size_t j = 0; j <= nb; j++) {
+        last[j]   = j;
+        before[j] = 0;
+    }
+    for (size_t i = 1; i <= na; i++) {
+        int x  = tolower((unsigned char)a[i - 1]);
+        row[0] = i;
+        for (size_t j = 1; j <= nb; j++) {
+            int y  = tolower((unsigned char)b[j - 1]);
+            row[j] = smaller(smaller(last[j] + 1, row[j - 1] + 1), last[j - 1] + (x != y));
+            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
+                y == tolower((unsigned char)a[i - 2])) {
+                row[j] = smaller(row[j], before[j - 2] + 1);
+            }
+        }
+        size_t *oldest = before;
+        before         = last;
+        last           = row;
+        row            = oldest;
+    }
+    return last[nb];
+}
+
+const char *pb_string_nearest(const char *name, const char *const *candidates)
+{
+    const char *best     = NULL;
+    size_t best_distance = SIZE_MAX;
+    size_t length        = strlen(name);
+
+    if (length >= NAME_LIMIT) {
+        return NULL;
+    }
+    for (; *candidates != NULL; candidates++) {
+        size_t other = strlen(*candidates);
+        if (other >= NAME_LIMIT) {
+            continue;
+        }
+        size_t longer   = length > other ? length : other;
+        size_t near     = longer / 3 > 2 ? longer / 3 : 2;
+        size_t distance = edit_distance(name, length, *candidates, other);
+        /* A distance of the whole length means that nothing is in common. */
+        if (distance <= near && (distance < longer || longer == 0) && distance < best_distance) {
+            best          = *candidates;
+            best_distance = distance;
+        }
+    }
+    return best;
+}

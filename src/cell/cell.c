@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The life of a cell: set up, train with validation, test, measure, fill the record. Whatever fails
+ * on the way is written into the record, and the sweep goes on. */
+#include "internal.h"
+
+#include "pb/clock.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FLOPS_TOKENS = 512 };
+
+static bool wants_stop(void *context)
+{
+    const running *r = context;
+    return r->observer != NULL && r->observer->stop != NULL &&
+           r->observer->stop(r->observer->context);
+}
+
+static pb_status on_step(void *context, const pb_train_step *step)
+{
+    running *r = context;
+    PB_TRY(running_sample(r));
+    if (r->observer != NULL && r->observer->progress != NULL) {
+        r->observer->progress(r->observer->context, "train",
+                              (double)step->step / (double)step->steps);
+    }
+    return pb_record_add_step(r->record, &(pb_record_step){
+                                             .step      = step->step,
+                                             .loss      = step->loss,
+                                             .lr        = step->lr,
+                                             .grad_norm = step->grad_norm,
+                                             .tokens    = step->tokens,
+                                             .seconds   = step->seconds,
+                                         });
+}
+
+static pb_status on_validation(void *context, int64_t step, double loss, double seconds)
+{
+    running *r = context;
+    (void)seconds;
+    return pb_record_add_validation(r->record, step, loss);
+}
+
+static pb_status check_model(running *r)
+{
+    r->model = env_find_model(r->env, r->cell->model);
+    if (r->model == NULL) {
+        return PB_FAIL(PB_ERR_INTERNAL, "model %s was not opened before its cells", r->cell->model);
+    }
+    if (r->model->status != PB_OK) {
+        return PB_FAIL(r->model->status, "model %s: %s", r->cell->model, r->model->message);
+    }
+    return PB_OK;
+}
+
+/* Rows of the training file, in the order of the split: validation part first. */
+static pb_status split_rows(running *r)
+{
+    int64_t n      = r->train_set.count;
+    int64_t *order = NULL;
+    uint64_t seed =
+        (uint64_t)(r->cell->protocol == PB_PROTOCOL_PAPER ? r->cell->seed
+                                                          : r->options.data.validation_seed);
+    PB_TRY(PB_ALLOC(r->rows, n));
+    PB_TRY(PB_ALLOC(order, n));
+    pb_status status =
+        pb_split_validation(n, r->options.data.validation_share, seed, order, &r->validation_count);
+    for (int64_t i = 0; i < n && status == PB_OK; i++) {
+        r->rows[i] = pb_encoded_sample(&r->train_set, order[i]);
+    }
+    pb_memory_free(order);
+    r->train_count = n - r->validation_count;
+    return status;
+}
+
+static pb_status record_data(running *r)
+{
+    pb_record *record       = r->record;
+    record->rows_train      = r->train_count;
+    record->rows_validation = r->validation_count;
+    record->rows_test       = r->test_set.count;
+    record->rows_truncated  = r->train_set.truncated + r->test_set.truncated;
+    char both[2 * PB_HASH_TEXT];
+    snprintf(both, sizeof both, "%s %s", pb_dataset_sha(r->dataset, PB_SPLIT_TRAIN),
+             pb_dataset_sha(r->dataset, PB_SPLIT_TEST));
+    return pb_record_set_text(&record->data_hash, both);
+}
+
+static pb_status set_up_data(running *r)
+{
+    const cell_options *o = &r->options;
+    PB_TRY(pb_dataset_open(r->cell->config, "dataset", r->cell->protocol, &o->data, &r->dataset));
+    PB_TRY(pb_dataset_encode(r->dataset, PB_SPLIT_TRAIN, r->model->chat, r->model->tokenizer,
+                             o->data.cutoff_tokens, &r->train_set));
+    PB_TRY(pb_dataset_encode(r->dataset, PB_SPLIT_TEST, r->model->chat, r->model->tokenizer,
+                             o->data.cutoff_tokens, &r->test_set));
+    pb_dataset_drop_train(r->dataset);
+    PB_TRY(split_rows(r));
+    return record_data(r);
+}
+
+static pb_status set_up(running *r)
+{
+    pb_record *record      = r->record;
+    const pb_cell_setup *s = &r->env->setup;
+    pb_string text         = {0};
+    PB_TRY(check_model(r));
+    PB_TRY(cell_options_read(r->cell->config, &r->options));
+    pb_status status = cell_options_write(&r->options, r->cell, true, &text);
+    if (status == PB_OK) {
+        status = pb_record_set_text(&record->config, text.data);
+    }
+    pb_string_clear(&text);
+    PB_TRY(status);
+    PB_TRY(pb_record_set_text(&record->model_hash, r->model->hash));
+    PB_TRY(pb_record_set_text(&record->tokenizer_hash, pb_tokenizer_hash(r->model->tokenizer)));
+    PB_TRY(pb_backend_open(s->backend, s->device, s->threads, &r->backend));
+    PB_TRY(set_up_data(r));
+    PB_TRY(pb_method_create(r->options.method, r->cell->config, "method", r->model->model,
+                            r->backend, (uint64_t)r->cell->seed, &r->method));
+    record->trainable_params = r->method->parameters;
+    record->model_params     = pb_model_parameters(r->model->model);
+    record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
+    record->flops_base_t     = pb_method_flops(NULL, r->model->model, FLOPS_TOKENS) / 1e12;
+    return pb_network_create(r->model->model, r->backend, r->method, &r->net);
+}
+
+static pb_status train(running *r)
+{
+    pb_record *record  = r->record;
+    double before      = running_flops(r);
+    pb_train_data data = {
+        .train            = r->rows + r->validation_count,
+        .train_count      = r->train_count,
+        .validation       = r->rows,
+        .validation_count = r->validation_count,
+    };
+    pb_train_observer observer = {
+        .context = r, .step = on_step, .validation = on_validation, .stop = wants_stop};
+    pb_train_result result;
+    PB_TRY(pb_train_run(r->net, r->method, &r->options.train, (uint64_t)r->cell->seed, &data,
+                        &observer, &result));
+    record->seconds_train      = result.seconds_steps;
+    record->seconds_validation = result.seconds_validation;
+    record->train_tokens       = result.tokens;
+    record->label_tokens       = result.label_tokens;
+    record->best_step          = result.best_step;
+    record->flops_train        = running_flops(r) - before;
+    if (result.seconds_steps > 0.0) {
+        double busy               = result.seconds_steps + result.seconds_validation;
+        record->tokens_per_second = (double)result.tokens / result.seconds_steps;
+        record->mfu               = record->flops_train / busy / (r->env->gemm_gflops * 1e9);
+    }
+    return PB_OK;
+}
+
+/* What must hold for the numbers of a finished cell to be believed. */
+static void validate(running *r)
+{
+    const pb_record *record = r->record;
+    const char *reason      = NULL;
+    if (record->predictions_count != r->test_set.count) {
+        reason = "not every test row has a prediction";
+    } else if (isnan(record->score) && r->cell->protocol == PB_PROTOCOL_CORRECTED) {
+        reason = "the main metric is not a number";
+    } else if (r->validation_count > 0 && record->validation_count == 0) {
+        reason = "nothing was validated";
+    }
+    r->record->valid = reason == NULL;
+    if (reason != NULL) {
+        pb_ignore(pb_record_set_text(&r->record->reason, reason), "the reason only explains");
+    }
+}
+
+static pb_status run_phases(running *r)
+{
+    PB_TRY(running_phase(r, "setup"));
+    PB_TRY(set_up(r));
+    PB_TRY(running_phase(r, "train"));
+    r->peak_bytes = 0; /* the reported peak is that of training */
+    PB_TRY(train(r));
+    PB_TRY(running_phase(r, "test"));
+    r->record->memory_peak_gb = (double)r->peak_bytes / 1e9;
+    double begin              = pb_clock_seconds();
+    PB_TRY(running_test(r));
+    r->record->seconds_test = pb_clock_seconds() - begin;
+    PB_TRY(running_phase(r, NULL));
+    validate(r);
+    return PB_OK;
+}
+
+static void tear_down(running *r)
+{
+    pb_network_destroy(r->net);
+    pb_method_destroy(r->method);
+    pb_memory_free(r->rows);
+    pb_encoded_clear(&r->train_set);
+    pb_encoded_clear(&r->test_set);
+    pb_dataset_close(r->dataset);
+    pb_backend_close(r->backend);
+    cell_options_clear(&r->options);
+}
+
+static pb_status finish(running *r)
+{
+    char created[32];
+    pb_clock_iso8601(pb_clock_unix(), created, sizeof created);
+    PB_TRY(pb_record_set_text(&r->record->created, created));
+    PB_TRY(pb_cell_provenance(r->env, r->record));
+    r->record->seconds_total         = pb_clock_seconds() - r->begin;
+    r->record->memory_system_peak_gb = (double)pb_memory_resident_peak() / 1e9;
+    return PB_OK;
+}
+
+static pb_status begin(running *r)
+{
+    const pb_cell *cell = r->cell;
+    r->begin            = pb_clock_seconds();
+    PB_TRY(pb_record_set_key(r->record, cell->model, cell->dataset, cell->method, cell->seed));
+    PB_TRY(pb_record_set_text(&r->record->protocol,
+                              cell->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected"));
+    PB_TRY(pb_cell_hash(r->env, cell, r->record->key.config_hash));
+    r->base_bytes = pb_memory_current();
+    pb_memory_peak_reset();
+    return PB_OK;
+}
+
+pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
+                      pb_record *record)
+{
+    running r = {.env = env, .cell = cell, .observer = observer, .record = record};
+    PB_TRY(begin(&r));
+    pb_status status = run_phases(&r);
+    tear_down(&r);
+    if (status == PB_STOPPED) {
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    if (status != PB_OK) {
+        PB_TRY(pb_record_fail(record, status));
+        pb_error_clear();
+    }
+    return finish(&r);
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files of this module share: the environment, the options of a cell, and the cell at
+ * work. */
+#pragma once
+
+#include "pb/backend.h"
+#include "pb/cell.h"
+#include "pb/dataset.h"
+#include "pb/method.h"
+#include "pb/metric.h"
+#include "pb/network.h"
+#include "pb/train.h"
+
+typedef struct env_model {
+    char *name;
+    pb_model *model; /* NULL when it could not be opened: status and message say why */
+    pb_tokenizer *tokenizer;
+    const pb_template *chat;
+    pb_status status;
+    char *message;
+    char hash[PB_HASH_TEXT];
+} env_model;
+
+/* Contents of a file, hashed once. */
+typedef struct env_file {
+    char *path;
+    char hash[PB_HASH_TEXT];
+} env_file;
+
+struct pb_cell_env {
+    pb_cell_setup setup;
+    char *backend_name;
+    char *backend_text; /* what pb_backend_describe says */
+    double gemm_gflops; /* measured at the start, this process alone */
+    pb_comm *comm;      /* may be NULL */
+    env_model *models;
+    int64_t models_count;
+    env_file *files;
+    int64_t files_count;
+};
+
+/* All groups of a cell, read and checked. */
+typedef struct cell_options {
+    pb_cell_model_options model;
+    pb_cell_eval_options eval;
+    pb_data_options data;
+    pb_dataset_options dataset;
+    pb_train_options train;
+    const pb_method_ops *method;
+    void *method_options; /* of method->fields */
+    char *method_name;
+} cell_options;
+
+pb_status cell_options_read(const pb_config *config, cell_options *out) PB_MUST_USE;
+void cell_options_clear(cell_options *options); /* accepts a zeroed one */
+/* The groups in libconfig syntax; with_paths false leaves out file names, which differ from machine
+ * to machine. */
+pb_status cell_options_write(const cell_options *options, const pb_cell *cell, bool with_paths,
+                             pb_string *out) PB_MUST_USE;
+
+const env_model *env_find_model(const pb_cell_env *env, const char *name);
+
+/* The cell at work. */
+typedef struct running {
+    pb_cell_env *env;
+    const pb_cell *cell;
+    const pb_cell_observer *observer;
+    pb_record *record;
+    cell_options options;
+    const env_model *model;
+    pb_backend *backend;
+    pb_dataset *dataset;
+    pb_encoded_set train_set, test_set;
+    pb_sample *rows; /* validation part first, then training part */
+    int64_t validation_count, train_count;
+    pb_method *method;
+    pb_network *net;
+    double begin;      /* clock */
+    size_t base_bytes; /* accounted before the cell */
+    const char *phase;
+    double phase_begin, phase_flops;
+    int64_t peak_bytes; /* of training, above base_bytes and with the model */
+} running;
+
+/* Starts a phase (ending the one before); NULL only ends. */
+pb_status running_phase(running *r, const char *name) PB_MUST_USE;
+/* A sample of the memory trace: the most bytes held since the sample before. */
+pb_status running_sample(running *r) PB_MUST_USE;
+double running_flops(const running *r);
+
+/* Generation, metric, predictions. */
+pb_status running_test(running *r) PB_MUST_USE;

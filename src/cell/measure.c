@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Measuring: phases, the memory trace, and the rate of a square product that MFU is related to. */
+#include "internal.h"
+
+#include "pb/clock.h"
+#include "pb/memory.h"
+
+#include <stdlib.h>
+
+double running_flops(const running *r)
+{
+    if (r->backend == NULL) {
+        return 0.0;
+    }
+    pb_backend_work work = pb_backend_work_get(r->backend);
+    return work.matmul_flops + work.attention_flops;
+}
+
+/* Bytes of the cell: what it holds beyond what was there before it, and the weights it reads,
+ * wherever they are mapped. So the figure is the same on every rank and in any order of cells. */
+pb_status running_sample(running *r)
+{
+    int64_t own = (int64_t)pb_memory_peak() - (int64_t)r->base_bytes;
+    int64_t model =
+        r->model != NULL && r->model->model != NULL ? (int64_t)pb_model_bytes(r->model->model) : 0;
+    int64_t bytes  = own + model;
+    r->peak_bytes  = bytes > r->peak_bytes ? bytes : r->peak_bytes;
+    double seconds = pb_clock_seconds() - r->begin;
+    pb_memory_peak_reset();
+    return pb_record_add_memory(r->record, seconds, bytes, 0, r->phase);
+}
+
+pb_status running_phase(running *r, const char *name)
+{
+    double now   = pb_clock_seconds() - r->begin;
+    double flops = running_flops(r);
+    if (r->phase != NULL) {
+        PB_TRY(running_sample(r));
+        PB_TRY(pb_record_add_phase(r->record, r->phase, r->phase_begin, now - r->phase_begin,
+                                   flops - r->phase_flops));
+    }
+    r->phase       = name;
+    r->phase_begin = now;
+    r->phase_flops = flops;
+    return PB_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static pb_status time_products(pb_backend *backend, pb_tensor *t, double seconds[5])
+{
+    for (int i = -1; i < 5; i++) { /* the first one warms up */
+        PB_TRY(pb_sync(backend));
+        double begin = pb_clock_seconds();
+        PB_TRY(pb_matmul(backend, &t[2], &t[0], &t[1],
+                         &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
+        PB_TRY(pb_sync(backend));
+        if (i >= 0) {
+            seconds[i] = pb_clock_seconds() - begin;
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops)
+{
+    pb_tensor t[3] = {0};
+    double seconds[5];
+    pb_status status = PB_OK;
+    for (int i = 0; i < 3 && status == PB_OK; i++) {
+        void *data = NULL;
+        status     = pb_backend_alloc(backend, (size_t)size * (size_t)size * sizeof(float), &data);
+        t[i]       = pb_tensor_2d(data, PB_DTYPE_F32, size, size);
+    }
+    if (status == PB_OK) {
+        status = time_products(backend, t, seconds);
+    }
+    for (int i = 0; i < 3; i++) {
+        pb_backend_free(backend, t[i].data);
+    }
+    PB_TRY(status);
+    qsort(seconds, 5, sizeof *seconds, by_value);
+    double n = (double)size;
+    *gflops  = 2.0 * n * n * n / seconds[2] / 1e9;
+    return PB_OK;
+}

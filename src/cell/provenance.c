@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Where and with what a record was made. */
+#include "internal.h"
+
+#include "build.h"
+
+#include "pb/clock.h"
+#include "pb/file.h"
+#include "pb/results.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* "model name" of the first processor; empty where the system does not tell. */
+static void processor_name(char *text, size_t size)
+{
+    static const char key[] = "model name";
+    text[0]                 = '\0';
+    FILE *file              = fopen("/proc/cpuinfo", "r");
+    char line[512];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, key, sizeof key - 1) == 0 && colon != NULL) {
+            snprintf(text, size, "%s", colon + 2);
+            text[strcspn(text, "\n")] = '\0';
+            break;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+static pb_status add_number(pb_record *record, const char *name, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    return pb_record_add_provenance(record, name, text);
+}
+
+pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
+{
+    char text[256];
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    processor_name(text, sizeof text);
+    PB_TRY(pb_record_add_provenance(record, "program", "peftbench " PB_BUILD_VERSION));
+    PB_TRY(pb_record_add_provenance(record, "commit", PB_BUILD_COMMIT));
+    PB_TRY(pb_record_add_provenance(record, "compiler", PB_BUILD_COMPILER));
+    PB_TRY(pb_record_add_provenance(record, "flags", PB_BUILD_FLAGS));
+    PB_TRY(pb_record_add_provenance(record, "host", host));
+    PB_TRY(pb_record_add_provenance(record, "cpu", text));
+    PB_TRY(pb_record_add_provenance(record, "backend", env->backend_name));
+    PB_TRY(pb_record_add_provenance(record, "products", env->backend_text));
+    PB_TRY(pb_record_add_provenance(record, "hdf5", pb_results_library()));
+    PB_TRY(pb_record_add_provenance(record, "dtype", "f32"));
+    PB_TRY(add_number(record, "threads", env->setup.threads));
+    if (env->comm != NULL) {
+        PB_TRY(pb_record_add_provenance(record, "mpi", pb_comm_library(env->comm)));
+        PB_TRY(add_number(record, "ranks", pb_comm_size(env->comm)));
+        PB_TRY(add_number(record, "rank", pb_comm_rank(env->comm)));
+    }
+    snprintf(text, sizeof text, "%.2f", env->gemm_gflops);
+    return pb_record_add_provenance(record, "gemm_gflops", text);
+}

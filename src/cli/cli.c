@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The table of commands, and how the one that is named is run. */
+#include "commands.h"
+
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* In the order of the help. A new command adds its declaration to commands.h and a line here. */
+static const pb_command *const registry[] = {
+    NULL,
+};
+
+const pb_command *const *pb_cli_commands(void)
+{
+    return registry;
+}
+
+int pb_cli_exit_code(pb_status status)
+{
+    switch (status) {
+    case PB_OK:
+        return 0;
+    case PB_ERR_USAGE:
+    case PB_ERR_CONFIG:
+        return 2;
+    case PB_STOPPED:
+        return 3;
+    default:
+        return 1;
+    }
+}
+
+static pb_status print(pb_comm *comm, const char *text)
+{
+    if (pb_comm_rank(comm) != 0) {
+        return PB_OK;
+    }
+    if (fputs(text, stdout) == EOF || fflush(stdout) != 0) {
+        return PB_FAIL(PB_ERR_IO, "standard output cannot be written: %s", strerror(errno));
+    }
+    return PB_OK;
+}
+
+pb_status pb_cli_print(const pb_cli *cli, const char *text)
+{
+    return print(cli->comm, text);
+}
+
+static pb_status find_command(const pb_command *const *commands, const char *name,
+                              const pb_command **out)
+{
+    size_t count       = 0;
+    const char **names = NULL;
+    for (; commands[count] != NULL; count++) {
+        if (strcmp(commands[count]->name, name) == 0) {
+            *out = commands[count];
+            return PB_OK;
+        }
+    }
+    PB_TRY(PB_ALLOC(names, count + 1));
+    for (size_t i = 0; i < count; i++) {
+        names[i] = commands[i]->name;
+    }
+    const char *near = pb_string_nearest(name, names);
+    pb_status status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is no command;%s%s%s see peftbench --help",
+                               name, near != NULL ? " did you mean " : "", near != NULL ? near : "",
+                               near != NULL ? "?" : "");
+    pb_memory_free(names);
+    return status;
+}
+
+/* Help of one command, of the program when `command` is NULL. */
+static pb_status print_help(const pb_command *const *commands, const pb_command *command,
+                            pb_comm *comm)
+{
+    pb_string text   = {0};
+    pb_status status = command != NULL ? pb_cli_help_command(command, &text)
+                                       : pb_cli_help_program(commands, &text);
+    if (status == PB_OK) {
+        status = print(comm, text.data);
+    }
+    pb_string_clear(&text);
+    return status;
+}
+
+/* Asking for help wins over every mistake on the same line. */
+static bool asks_for_help(int argc, char *const *argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status run_command(const pb_command *command, pb_comm *comm, int argc, char *const *argv,
+                             int *exit_code)
+{
+    pb_cli *cli        = NULL;
+    pb_log_level level = PB_LOG_INFO;
+    PB_TRY(pb_cli_open(command, comm, argc, argv, &cli));
+    pb_status status = pb_log_parse_level(pb_cli_text(cli, "log-level"), &level);
+    if (status == PB_OK) {
+        pb_log_setup(level, pb_comm_rank(comm), pb_comm_size(comm));
+        status     = command->run(cli);
+        *exit_code = cli->exit_code;
+    }
+    pb_cli_close(cli);
+    return status;
+}
+
+static pb_status dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
+                          char *const *argv, int *exit_code)
+{
+    const pb_command *command = NULL;
+    const char *name          = argc > 1 ? argv[1] : "--help";
+    if (strcmp(name, "--version") == 0) {
+        return print(comm, "peftbench " PB_VERSION "\n");
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        (strcmp(name, "help") == 0 && argc == 2)) {
+        return print_help(commands, NULL, comm);
+    }
+    bool help = strcmp(name, "help") == 0;
+    PB_TRY(find_command(commands, help ? argv[2] : name, &command));
+    if (help || asks_for_help(argc - 2, argv + 2)) {
+        return print_help(commands, command, comm);
+    }
+    return run_command(command, comm, argc - 2, argv + 2, exit_code);
+}
+
+/* Where every rank failed alike, rank 0 speaks for all; else the worst status and its message go
+ * everywhere. */
+static pb_status agree(pb_comm *comm, pb_status status)
+{
+    int64_t extremes[2] = {status, -(int64_t)status};
+    PB_TRY(pb_comm_reduce_max(comm, extremes, 2));
+    if (extremes[0] != -extremes[1]) {
+        return pb_comm_agree(comm, status);
+    }
+    if (status != PB_OK && pb_comm_rank(comm) != 0) {
+        pb_log_debug("%s", pb_error_message());
+    }
+    return status;
+}
+
+pb_status pb_cli_dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
+                          char *const *argv, int *exit_code)
+{
+    int code         = 0;
+    pb_status status = dispatch(commands, comm, argc, argv, &code);
+    if (status == PB_ERR_COMM) {
+        return status;
+    }
+    int64_t worst = code;
+    PB_TRY(agree(comm, status));
+    PB_TRY(pb_comm_reduce_max(comm, &worst, 1));
+    *exit_code = (int)worst;
+    return PB_OK;
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The front: picks an implementation, checks arguments once, calls the slot; and the agreement on a
+ * status, which is composed from a reduction and a broadcast. */
+#include "group.h"
+
+#include "pb/log.h"
+#include "pb/string.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MESSAGE_BYTES = 2048 };
+
+static const pb_comm_ops *const registry[] = {&pb_comm_self, &pb_comm_mpi};
+
+enum { REGISTERED = sizeof registry / sizeof registry[0] };
+
+/* What launchers give to each process they start. The variables of a batch job as a whole
+ * (SLURM_NTASKS, PBS_NODEFILE) are no sign: a plain start inside an allocation is one process. */
+static const char *const launcher_marks[] = {
+    "OMPI_COMM_WORLD_SIZE", /* Open MPI's mpirun */
+    "PMIX_RANK",            /* srun --mpi=pmix, prterun, flux */
+    "PMI_RANK",             /* MPICH and Intel hydra, srun --mpi=pmi2, flux */
+    "PMI_SIZE",
+    "PALS_RANKID",         /* HPE Cray */
+    "MV2_COMM_WORLD_SIZE", /* MVAPICH2 */
+    "JSM_NAMESPACE_RANK",  /* jsrun under LSF */
+};
+
+const char *const *pb_comm_names(void)
+{
+    static const char *const names[] = {"self", "mpi", NULL};
+
+    _Static_assert(sizeof names / sizeof names[0] == REGISTERED + 1, "a name per table");
+    return names;
+}
+
+static bool started_by_launcher(void)
+{
+    for (size_t i = 0; i < sizeof launcher_marks / sizeof launcher_marks[0]; i++) {
+        if (getenv(launcher_marks[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* srun without an MPI plug-in starts copies that do not know of each other: each would do all the
+ * work and write the same files. */
+static pb_status refuse_unconnected_copies(void)
+{
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+
+    if (tasks != NULL && strtol(tasks, NULL, 10) > 1) {
+        return PB_FAIL(PB_ERR_COMM,
+                       "srun started %s tasks without connecting them; use srun --mpi=pmix (or "
+                       "mpirun), or set PB_COMM=self for independent copies",
+                       tasks);
+    }
+    return PB_OK;
+}
+
+static pb_status choose(const pb_comm_ops **out)
+{
+    const char *wanted = getenv("PB_COMM");
+
+    if (wanted == NULL || wanted[0] == '\0') {
+        bool launched = started_by_launcher();
+        if (!launched) {
+            PB_TRY(refuse_unconnected_copies());
+        }
+        *out = launched ? &pb_comm_mpi : &pb_comm_self;
+        return PB_OK;
+    }
+    for (size_t i = 0; i < REGISTERED; i++) {
+        if (strcmp(wanted, registry[i]->name) == 0) {
+            *out = registry[i];
+            return PB_OK;
+        }
+    }
+    const char *near = pb_string_nearest(wanted, pb_comm_names());
+    return PB_FAIL(PB_ERR_USAGE, "PB_COMM=%s names no process group; use self or mpi%s%s%s", wanted,
+                   near != NULL ? " (did you mean " : "", near != NULL ? near : "",
+                   near != NULL ? "?)" : "");
+}
+
+pb_status pb_comm_open(int *argc, char ***argv, pb_comm **out)
+{
+    const pb_comm_ops *ops = NULL;
+
+    PB_TRY(choose(&ops));
+    PB_TRY(ops->open(argc, argv, out));
+    return PB_OK;
+}
+
+void pb_comm_close(pb_comm *comm)
+{
+    if (comm != NULL) {
+        comm->ops->close(comm);
+    }
+}
+
+void pb_comm_abort(pb_comm *comm, int code)
+{
+    comm->ops->abort(comm, code);
+}
+
+const char *pb_comm_name(const pb_comm *comm)
+{
+    return comm->ops->name;
+}
+
+const char *pb_comm_library(const pb_comm *comm)
+{
+    return comm->library;
+}
+
+int pb_comm_rank(const pb_comm *comm)
+{
+    return comm->rank;
+}
+
+int pb_comm_size(const pb_comm *comm)
+{
+    return comm->size;
+}
+
+int pb_comm_node_rank(const pb_comm *comm)
+{
+    return comm->node_rank;
+}
+
+int pb_comm_node_size(const pb_comm *comm)
+{
+    return comm->node_size;
+}
+
+pb_status pb_comm_barrier(pb_comm *comm)
+{
+    PB_TRY(comm->ops->barrier(comm));
+    return PB_OK;
+}
+
+pb_status pb_comm_broadcast(pb_comm *comm, void *bytes, size_t size, int root)
+{
+    if (root < 0 || root >= comm->size) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "broadcast from rank %d of a group of %d", root,
+                       comm->size);
+    }
+    if (size > 0) {
+        PB_TRY(comm->ops->broadcast(comm, bytes, size, root));
+    }
+    return PB_OK;
+}
+
+static pb_status check_count(int count)
+{
+    if (count < 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "reduction of %d values", count);
+    }
+    return PB_OK;
+}
+
+pb_status pb_comm_reduce_max(pb_comm *comm, int64_t *values, int count)
+{
+    PB_TRY(check_count(count));
+    PB_TRY(comm->ops->reduce_max(comm, values, count));
+    return PB_OK;
+}
+
+pb_status pb_comm_reduce_sum(pb_comm *comm, int64_t *values, int count)
+{
+    PB_TRY(check_count(count));
+    PB_TRY(comm->ops->reduce_sum(comm, values, count));
+    return PB_OK;
+}
+
+/* The largest claim wins: an error before an early stop before success, then the lowest rank. The
+ * claim carries severity, rank and code, so that one maximum settles all three. */
+static int64_t claim_of(const pb_comm *comm, pb_status status)
+{
+    int64_t severity = status == PB_OK ? 0 : status == PB_STOPPED ? 1 : 2;
+
+    if (severity == 0) {
+        return 0;
+    }
+    return severity << 48 | (int64_t)(comm->size - comm->rank) << 8 | (int64_t)status;
+}
+
+pb_status pb_comm_agree(pb_comm *comm, pb_status status)
+{
+    _Static_assert(PB_STATUS_COUNT <= 256, "a status fits into the low byte of a claim");
+    char message[MESSAGE_BYTES] = "";
+    int64_t claim               = claim_of(comm, status);
+
+    PB_TRY(comm->ops->reduce_max(comm, &claim, 1));
+    if (claim == 0) {
+        return PB_OK;
+    }
+    pb_status worst = (pb_status)(claim & 0xFF);
+    int speaker     = comm->size - (int)(claim >> 8 & INT32_MAX);
+    if (comm->rank == speaker) {
+        const char *own = pb_error_message();
+        (void)snprintf(message, sizeof message, "%s",
+                       own[0] != '\0' ? own : pb_status_sentence(worst));
+    }
+    PB_TRY(comm->ops->broadcast(comm, message, sizeof message, speaker));
+    if (comm->rank == speaker) {
+        return status;
+    }
+    if (status != PB_OK && status != PB_STOPPED) {
+        pb_log_error("%s", pb_error_message()); /* the record is replaced below */
+    }
+    return PB_FAIL(worst, "rank %d: %s", speaker, message);
+}
+
+pb_status pb_comm_counter_create(pb_comm *comm, pb_comm_counter **out)
+{
+    PB_TRY(comm->ops->counter_create(comm, out));
+    return PB_OK;
+}
+
+void pb_comm_counter_destroy(pb_comm_counter *counter)
+{
+    if (counter != NULL) {
+        counter->ops->counter_destroy(counter);
+    }
+}
+
+pb_status pb_comm_counter_next(pb_comm_counter *counter, int64_t *value)
+{
+    PB_TRY(counter->ops->counter_next(counter, value));
+    return PB_OK;
+}
+
+pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out)
+{
+    if (bytes > (size_t)PTRDIFF_MAX / 2) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a shared window of %zu bytes", bytes);
+    }
+    PB_TRY(comm->ops->window_create(comm, bytes, out));
+    return PB_OK;
+}
+
+void pb_comm_window_destroy(pb_comm_window *window)
+{
+    if (window != NULL) {
+        window->ops->window_destroy(window);
+    }
+}
+
+void *pb_comm_window_data(const pb_comm_window *window)
+{
+    return window->data;
+}
+
+bool pb_comm_window_is_filler(const pb_comm_window *window)
+{
+    return window->is_filler;
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A group of processes by MPI 3. The counter is one int64 in a window of rank 0, moved by
+ * MPI_Fetch_and_op in an access epoch that lasts for the counter's life; shared memory is a window
+ * whose bytes all lie with rank 0 of the node. */
+#include "group.h"
+
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <mpi.h>
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK_BYTES = 1 << 30, ALIGNMENT = 64 };
+
+typedef struct mpi_comm {
+    pb_comm head;
+    MPI_Comm world; /* our own copy: no message of another library can be taken for ours */
+    MPI_Comm node;
+    char library[MPI_MAX_LIBRARY_VERSION_STRING];
+} mpi_comm;
+
+typedef struct mpi_counter {
+    pb_comm_counter head;
+    MPI_Win window;
+} mpi_counter;
+
+typedef struct mpi_window {
+    pb_comm_window head;
+    MPI_Win window;
+    int64_t accounted; /* bytes */
+} mpi_window;
+
+static pb_status status_of(int code, const char *call, int line, const char *function)
+{
+    char text[MPI_MAX_ERROR_STRING] = "no text for this error";
+    int length                      = 0;
+
+    if (code == MPI_SUCCESS) {
+        return PB_OK;
+    }
+    (void)MPI_Error_string(code, text, &length);
+    return pb_error_set(PB_ERR_COMM, __FILE__, line, function, "%.*s failed: %s",
+                        (int)strcspn(call, "("), call, text);
+}
+
+/* STATUS_OF turns an MPI call into a status that names the call; TRY_MPI returns it on failure. */
+#define STATUS_OF(call) status_of((call), #call, __LINE__, __func__)
+
+#define TRY_MPI(call)                         \
+    do {                                      \
+        pb_status mpi_try_ = STATUS_OF(call); \
+        if (mpi_try_ != PB_OK) {              \
+            return mpi_try_;                  \
+        }                                     \
+    } while (0)
+
+static pb_status start_library(int *argc, char ***argv)
+{
+    int initialized = 0;
+    int provided    = MPI_THREAD_SINGLE;
+
+    TRY_MPI(MPI_Initialized(&initialized));
+    if (initialized) {
+        return PB_FAIL(PB_ERR_COMM, "the process group was opened before in this process");
+    }
+    TRY_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    TRY_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    TRY_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
+    if (provided < MPI_THREAD_FUNNELED) {
+        return PB_FAIL(PB_ERR_COMM, "this MPI library cannot be used beside threads; build it with "
+                                    "MPI_THREAD_FUNNELED");
+    }
+    return PB_OK;
+}
+
+static pb_status connect(mpi_comm *own)
+{
+    int length = 0;
+
+    TRY_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &own->world));
+    TRY_MPI(MPI_Comm_set_errhandler(own->world, MPI_ERRORS_RETURN));
+    TRY_MPI(MPI_Comm_rank(own->world, &own->head.rank));
+    TRY_MPI(MPI_Comm_size(own->world, &own->head.size));
+    TRY_MPI(MPI_Comm_split_type(own->world, MPI_COMM_TYPE_SHARED, own->head.rank, MPI_INFO_NULL,
+                                &own->node));
+    TRY_MPI(MPI_Comm_set_errhandler(own->node, MPI_ERRORS_RETURN));
+    TRY_MPI(MPI_Comm_rank(own->node, &own->head.node_rank));
+    TRY_MPI(MPI_Comm_size(own->node, &own->head.node_size));
+    TRY_MPI(MPI_Get_library_version(own->library, &length));
+    own->library[strcspn(own->library, "\r\n")] = '\0';
+    return PB_OK;
+}
+
+/* For calls whose failure can only be told: in close and destroy. */
+static void warn_failure(pb_status status)
+{
+    pb_ignore(status, "closing the process group");
+}
+
+static void mpi_close(pb_comm *comm)
+{
+    mpi_comm *own = (mpi_comm *)comm;
+
+    if (own->node != MPI_COMM_NULL) {
+        warn_failure(STATUS_OF(MPI_Comm_free(&own->node)));
+    }
+    if (own->world != MPI_COMM_NULL) {
+        warn_failure(STATUS_OF(MPI_Comm_free(&own->world)));
+    }
+    pb_memory_free(own);
+    warn_failure(STATUS_OF(MPI_Finalize()));
+}
+
+static pb_status mpi_open(int *argc, char ***argv, pb_comm **out)
+{
+    pb_status status;
+    mpi_comm *own = NULL;
+
+    PB_TRY(PB_ALLOC(own, 1));
+    own->head.ops     = &pb_comm_mpi;
+    own->head.library = own->library;
+    own->world        = MPI_COMM_NULL;
+    own->node         = MPI_COMM_NULL;
+    PB_TRY_GOTO(status, start_library(argc, argv), err_memory);
+    PB_TRY_GOTO(status, connect(own), err_library);
+    *out = &own->head;
+    return PB_OK;
+
+err_library:
+    mpi_close(&own->head);
+    return status;
+err_memory:
+    pb_memory_free(own);
+    return status;
+}
+
+static void mpi_abort(pb_comm *comm, int code)
+{
+    mpi_comm *own = (mpi_comm *)comm;
+
+    (void)fflush(NULL);
+    (void)MPI_Abort(own->world, code);
+    _Exit(code);
+}
+
+/* The fences order this process's loads and stores of shared windows around the barrier. */
+static pb_status mpi_barrier(pb_comm *comm)
+{
+    mpi_comm *own = (mpi_comm *)comm;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    TRY_MPI(MPI_Barrier(own->world));
+    atomic_thread_fence(memory_order_seq_cst);
+    return PB_OK;
+}
+
+/* MPI 3 counts in int: larger blocks travel in chunks. */
+static pb_status mpi_broadcast(pb_comm *comm, void *bytes, size_t size, int root)
+{
+    mpi_comm *own = (mpi_comm *)comm;
+    char *at      = bytes;
+
+    while (size > 0) {
+        size_t chunk = size < CHUNK_BYTES ? size : CHUNK_BYTES;
+        TRY_MPI(MPI_Bcast(at, (int)chunk, MPI_BYTE, root, own->world));
+        at += chunk;
+        size -= chunk;
+    }
+    return PB_OK;
+}
+
+static pb_status mpi_reduce_max(pb_comm *comm, int64_t *values, int count)
+{
+    mpi_comm *own = (mpi_comm *)comm;
+
+    TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, own->world));
+    return PB_OK;
+}
+
+static pb_status mpi_reduce_sum(pb_comm *comm, int64_t *values, int count)
+{
+    mpi_comm *own = (mpi_comm *)comm;
+
+    TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM, own->world));
+    return PB_OK;
+}
+
+/* Rank 0 zeroes its value in an epoch of its own; after the barrier all open the lasting epoch. */
+static pb_status start_counter(mpi_comm *own, MPI_Win window, int64_t *value)
+{
+    TRY_MPI(MPI_Win_set_errhandler(window, MPI_ERRORS_RETURN));
+    if (own->head.rank == 0) {
+        TRY_MPI(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window));
+        *value = 0;
+        TRY_MPI(MPI_Win_unlock(0, window));
+    }
+    TRY_MPI(MPI_Barrier(own->world));
+    TRY_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window));
+    return PB_OK;
+}
+
+static pb_status mpi_counter_create(pb_comm *comm, pb_comm_counter **out)
+{
+    pb_status status;
+    mpi_comm *own        = (mpi_comm *)comm;
+    mpi_counter *counter = NULL;
+    int64_t *value       = NULL;
+    MPI_Aint bytes       = comm->rank == 0 ? (MPI_Aint)sizeof *value : 0;
+
+    PB_TRY_GOTO(status, pb_comm_agree(comm, PB_ALLOC(counter, 1)), err_memory);
+    counter->head.ops = comm->ops;
+    PB_TRY_GOTO(status,
+                STATUS_OF(MPI_Win_allocate(bytes, (int)sizeof *value, MPI_INFO_NULL, own->world,
+                                           &value, &counter->window)),
+                err_memory);
+    PB_TRY_GOTO(status, start_counter(own, counter->window, value), err_window);
+    *out = &counter->head;
+    return PB_OK;
+
+err_window:
+    (void)MPI_Win_free(&counter->window);
+err_memory:
+    pb_memory_free(counter);
+    return status;
+}
+
+static void mpi_counter_destroy(pb_comm_counter *counter)
+{
+    mpi_counter *own = (mpi_counter *)counter;
+
+    warn_failure(STATUS_OF(MPI_Win_unlock_all(own->window)));
+    warn_failure(STATUS_OF(MPI_Win_free(&own->window)));
+    pb_memory_free(own);
+}
+
+static pb_status mpi_counter_next(pb_comm_counter *counter, int64_t *value)
+{
+    mpi_counter *own  = (mpi_counter *)counter;
+    const int64_t one = 1;
+    int64_t before    = 0;
+
+    TRY_MPI(MPI_Fetch_and_op(&one, &before, MPI_INT64_T, 0, 0, MPI_SUM, own->window));
+    TRY_MPI(MPI_Win_flush(0, own->window));
+    *value = before;
+    return PB_OK;
+}
+
+/* Finds the node's bytes, aligned. All mappings begin at page boundaries, so the same bytes are
+ * skipped in every process. */
+static pb_status start_window(mpi_comm *own, mpi_window *window, size_t bytes)
+{
+    MPI_Aint size = 0;
+    int unit      = 0;
+    char *base    = NULL;
+
+    TRY_MPI(MPI_Win_set_errhandler(window->window, MPI_ERRORS_RETURN));
+    TRY_MPI(MPI_Win_shared_query(window->window, 0, &size, &unit, &base));
+    size_t skip       = (ALIGNMENT - (size_t)((uintptr_t)base % ALIGNMENT)) % ALIGNMENT;
+    window->head.data = base + skip;
+    TRY_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window->window));
+    if (window->head.is_filler) {
+        memset(window->head.data, 0, bytes);
+        window->accounted = (int64_t)bytes;
+        pb_memory_account(window->accounted);
+    }
+    PB_TRY(mpi_barrier(&own->head));
+    return PB_OK;
+}
+
+static pb_status mpi_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out)
+{
+    pb_status status;
+    mpi_comm *own      = (mpi_comm *)comm;
+    mpi_window *window = NULL;
+    char *base         = NULL;
+    bool is_filler     = comm->node_rank == 0;
+    MPI_Aint held      = is_filler ? (MPI_Aint)(bytes + ALIGNMENT) : 0;
+
+    PB_TRY_GOTO(status, pb_comm_agree(comm, PB_ALLOC(window, 1)), err_memory);
+    window->head = (pb_comm_window){.ops = comm->ops, .is_filler = is_filler};
+    PB_TRY_GOTO(status,
+                STATUS_OF(MPI_Win_allocate_shared(held, 1, MPI_INFO_NULL, own->node, &base,
+                                                  &window->window)),
+                err_memory);
+    PB_TRY_GOTO(status, start_window(own, window, bytes), err_window);
+    *out = &window->head;
+    return PB_OK;
+
+err_window:
+    (void)MPI_Win_free(&window->window);
+err_memory:
+    pb_memory_free(window);
+    return status;
+}
+
+static void mpi_window_destroy(pb_comm_window *window)
+{
+    mpi_window *own = (mpi_window *)window;
+
+    warn_failure(STATUS_OF(MPI_Win_unlock_all(own->window)));
+    warn_failure(STATUS_OF(MPI_Win_free(&own->window)));
+    pb_memory_account(-own->accounted);
+    pb_memory_free(own);
+}
+
+const pb_comm_ops pb_comm_mpi = {
+    .name            = "mpi",
+    .open            = mpi_open,
+    .close           = mpi_close,
+    .abort           = mpi_abort,
+    .barrier         = mpi_barrier,
+    .broadcast       = mpi_broadcast,
+    .reduce_max      = mpi_reduce_max,
+    .reduce_sum      = mpi_reduce_sum,
+    .counter_create  = mpi_counter_create,
+    .counter_destroy = mpi_counter_destroy,
+    .counter_next    = mpi_counter_next,
+    .window_create   = mpi_window_create,
+    .window_destroy  = mpi_window_destroy,
+};

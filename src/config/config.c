@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Open configurations: made from a file or a text, asked for their groups and keys, laid over each
+ * other. */
+#include "node.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_FILE_BYTES (1u << 20)
+
+static void origin_destroy(pb_origin *origin)
+{
+    if (origin != NULL) {
+        pb_memory_free(origin->label);
+        pb_memory_free(origin->directory);
+        pb_memory_free(origin);
+    }
+}
+
+void pb_config_close(pb_config *config)
+{
+    if (config == NULL) {
+        return;
+    }
+    pb_node_destroy(config->root);
+    for (int64_t i = 0; i < config->origin_count; i++) {
+        origin_destroy(config->origins[i]);
+    }
+    pb_memory_free(config->origins);
+    pb_memory_free(config);
+}
+
+pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
+                           const pb_origin **out)
+{
+    for (int64_t i = 0; i < config->origin_count; i++) {
+        pb_origin *have = config->origins[i];
+        if (strcmp(have->label, label) == 0 && strcmp(have->directory, directory) == 0) {
+            *out = have;
+            return PB_OK;
+        }
+    }
+    pb_origin **origins =
+        pb_memory_resize(config->origins, (size_t)config->origin_count + 1, sizeof(*origins));
+    if (origins == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    config->origins = origins;
+
+    pb_origin *origin = NULL;
+    PB_TRY(PB_ALLOC(origin, 1));
+    origin->label     = pb_memory_text(label);
+    origin->directory = pb_memory_text(directory);
+    if (origin->label == NULL || origin->directory == NULL) {
+        origin_destroy(origin);
+        return PB_ERR_MEMORY;
+    }
+    origins[config->origin_count++] = origin;
+    *out                            = origin;
+    return PB_OK;
+}
+
+pb_status pb_config_create(const char *label, const char *directory, pb_config **out)
+{
+    pb_config *config       = NULL;
+    const pb_origin *origin = NULL;
+    pb_status status        = PB_OK;
+    PB_TRY(PB_ALLOC(config, 1));
+    PB_TRY_GOTO(status, pb_config_origin(config, label, directory, &origin), fail);
+    PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_GROUP, origin, 0, &config->root), fail);
+    *out = config;
+    return PB_OK;
+fail:
+    pb_config_close(config);
+    return status;
+}
+
+static pb_status read_text(const char *text, size_t size, const char *label, const char *directory,
+                           pb_config **out)
+{
+    pb_config *config = NULL;
+    pb_source source  = {0};
+    pb_status status  = PB_OK;
+    PB_TRY(pb_config_create(label, directory, &config));
+    PB_TRY_GOTO(status, pb_source_scan(config, config->origins[0], text, size, true, &source),
+                fail);
+    PB_TRY_GOTO(status, pb_source_parse(&source, config->root), fail);
+    pb_source_clear(&source);
+    *out = config;
+    return PB_OK;
+fail:
+    pb_source_clear(&source);
+    pb_config_close(config);
+    return status;
+}
+
+pb_status pb_config_open(const char *path, pb_config **out)
+{
+    pb_string text   = {0};
+    char *directory  = NULL;
+    pb_status status = PB_OK;
+    PB_TRY(pb_file_read(path, MAX_FILE_BYTES, &text));
+    PB_TRY_GOTO(status, pb_path_directory(path, &directory), done);
+    status = read_text(text.data == NULL ? "" : text.data, text.length, path, directory, out);
+done:
+    pb_memory_free(directory);
+    pb_string_clear(&text);
+    return status;
+}
+
+pb_status pb_config_parse(const char *text, const char *name, pb_config **out)
+{
+    return read_text(text, strlen(text), name, ".", out);
+}
+
+const char *pb_config_path(const pb_config *config)
+{
+    return config->origins[0]->label;
+}
+
+const char *pb_config_where(const pb_config *config, const char *key, char *text, size_t size)
+{
+    const pb_node *node = pb_node_find(config->root, key);
+    char place[PB_PLACE_SIZE];
+    snprintf(text, size, "%s", pb_node_where(node != NULL ? node : config->root, place));
+    return text;
+}
+
+bool pb_config_has(const pb_config *config, const char *key)
+{
+    return pb_node_find(config->root, key) != NULL;
+}
+
+int64_t pb_config_length(const pb_config *config, const char *group)
+{
+    const pb_node *node = pb_node_find(config->root, group);
+    return node == NULL ? 0 : node->count;
+}
+
+pb_status pb_config_key(const pb_config *config, const char *group, int64_t index,
+                        const char **name)
+{
+    char place[PB_PLACE_SIZE];
+    const pb_node *node = pb_node_find(config->root, group);
+    if (node != NULL && node->kind != PB_NODE_GROUP) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
+                       pb_node_where(node, place), group, group);
+    }
+    *name = node != NULL && index >= 0 && index < node->count ? node->children[index]->name : NULL;
+    return PB_OK;
+}
+
+/* A deep copy whose origins belong to `config`. */
+static pb_status copy_node(pb_config *config, const pb_node *src, pb_node **out)
+{
+    const pb_origin *origin = NULL;
+    pb_node *node           = NULL;
+    pb_status status        = PB_OK;
+    PB_TRY(pb_config_origin(config, src->origin->label, src->origin->directory, &origin));
+    PB_TRY(pb_node_create(src->name, src->kind, origin, src->line, &node));
+    node->integer = src->integer;
+    node->number  = src->number;
+    if (src->text != NULL) {
+        node->text = pb_memory_text(src->text);
+        status     = node->text == NULL ? PB_ERR_MEMORY : PB_OK;
+    }
+    for (int64_t i = 0; i < src->count && status == PB_OK; i++) {
+        pb_node *child = NULL;
+        status         = copy_node(config, src->children[i], &child);
+        if (status == PB_OK) {
+            status = pb_node_append(node, child);
+            if (status != PB_OK) {
+                pb_node_destroy(child);
+            }
+        }
+    }
+    if (status != PB_OK) {
+        pb_node_destroy(node);
+        return status;
+    }
+    *out = node;
+    return PB_OK;
+}
+
+/* The group at `path`, made with all groups above it when it is missing. */
+static pb_status make_group(pb_config *config, const char *path, const pb_node *like, pb_node **out)
+{
+    char place[PB_PLACE_SIZE];
+    pb_node *node = config->root;
+    while (*path != '\0') {
+        size_t length = strcspn(path, ".");
+        pb_node *next = pb_node_child(node, path, length);
+        if (next != NULL && next->kind != PB_NODE_GROUP) {
+            return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
+                           pb_node_where(next, place), next->name, next->name);
+        }
+        if (next == NULL) {
+            char name[128];
+            const pb_origin *origin = NULL;
+            snprintf(name, sizeof name, "%.*s", (int)length, path);
+            PB_TRY(pb_config_origin(config, like->origin->label, like->origin->directory, &origin));
+            PB_TRY(pb_node_create(name, PB_NODE_GROUP, origin, like->line, &next));
+            pb_status status = pb_node_append(node, next);
+            if (status != PB_OK) {
+                pb_node_destroy(next);
+                return status;
+            }
+        }
+        node = next;
+        path += length + (path[length] == '.');
+    }
+    *out = node;
+    return PB_OK;
+}
+
+pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src, const char *from)
+{
+    char place[PB_PLACE_SIZE];
+    const pb_node *group = pb_node_find(src->root, from);
+    pb_node *into        = NULL;
+    if (group == NULL) {
+        return PB_OK;
+    }
+    if (group->kind != PB_NODE_GROUP) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
+                       pb_node_where(group, place), from, from);
+    }
+    PB_TRY(make_group(dst, to, group, &into));
+    for (int64_t i = 0; i < group->count; i++) {
+        pb_node *copied = NULL;
+        PB_TRY(copy_node(dst, group->children[i], &copied));
+        PB_TRY(pb_node_put_take(into, copied));
+    }
+    return PB_OK;
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The tree that a configuration becomes: own nodes instead of libconfig's, so that every key knows
+ * its file and line for as long as it lives, also after a merge of several files. */
+#pragma once
+
+#include "pb/config.h"
+
+typedef enum pb_node_kind {
+    PB_NODE_GROUP,
+    PB_NODE_LIST, /* libconfig's lists and arrays */
+    PB_NODE_INT,
+    PB_NODE_FLOAT,
+    PB_NODE_BOOL,
+    PB_NODE_TEXT,
+} pb_node_kind;
+
+/* What a key came from: a file, or a `--set`. */
+typedef struct pb_origin {
+    char *label;     /* stands in messages */
+    char *directory; /* relative paths start here */
+} pb_origin;
+
+typedef struct pb_node {
+    char *name; /* NULL for the root and for elements of a list */
+    pb_node_kind kind;
+    int64_t integer; /* int, bool */
+    double number;   /* float */
+    char *text;      /* text */
+    struct pb_node **children;
+    int64_t count;
+    const pb_origin *origin; /* owned by the configuration */
+    int line;                /* 0 when there is none */
+} pb_node;
+
+struct pb_config {
+    pb_node *root;
+    pb_origin **origins; /* [0] is the file that was opened */
+    int64_t origin_count;
+};
+
+/* A text made ready for libconfig: includes are in place, integers are 64-bit, comments are gone.
+ * lines[k] tells where its line k + 1 comes from. */
+typedef struct pb_source_line {
+    const pb_origin *origin;
+    int line;
+} pb_source_line;
+
+typedef struct pb_source {
+    pb_string text;
+    pb_source_line *lines;
+    int64_t count, capacity;
+    bool comments; /* at least one was dropped */
+} pb_source;
+
+#define PB_PLACE_SIZE 512 /* room for "file:line" */
+
+/* "file:line", or the file alone for line 0; returns text. */
+const char *pb_place_text(const pb_origin *origin, int line, char text[PB_PLACE_SIZE]);
+
+/* node.c */
+pb_status pb_node_create(const char *name, pb_node_kind kind, const pb_origin *origin, int line,
+                         pb_node **out) PB_MUST_USE;
+void pb_node_destroy(pb_node *node);                                   /* accepts NULL */
+pb_status pb_node_append(pb_node *parent, pb_node *child) PB_MUST_USE; /* takes child on success */
+pb_status pb_node_put_take(pb_node *parent, pb_node *child) PB_MUST_USE; /* merges or replaces;
+                                                                            takes child always */
+pb_node *pb_node_child(const pb_node *group, const char *name, size_t length);
+/* The node at a path like "a.b.[0].c"; NULL when there is none. */
+pb_node *pb_node_find(const pb_node *root, const char *path);
+const char *pb_node_where(const pb_node *node, char text[PB_PLACE_SIZE]);
+
+/* config.c: the origin of that label and directory, made once per configuration. */
+pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
+                           const pb_origin **out) PB_MUST_USE;
+pb_status pb_config_create(const char *label, const char *directory, pb_config **out) PB_MUST_USE;
+
+/* scan.c */
+pb_status pb_source_scan(pb_config *config, const pb_origin *origin, const char *text, size_t size,
+                         bool includes, pb_source *out) PB_MUST_USE;
+void pb_source_clear(pb_source *source);
+
+/* parse.c: children of the text's top level become children of `root`. */
+pb_status pb_source_parse(const pb_source *source, pb_node *root) PB_MUST_USE;
+
+/* value.c: one value as its field wants it. */
+typedef union pb_value {
+    int64_t integer;
+    double number;
+    bool flag;
+    int choice;
+    char *text;
+    pb_config_list list;
+    pb_config_ints ints;
+} pb_value;
+
+pb_status pb_value_read(const pb_node *node, const pb_config_field *field,
+                        pb_value *out) PB_MUST_USE;
+pb_status pb_value_default(const pb_config_field *field, pb_value *out) PB_MUST_USE;
+size_t pb_value_size(pb_config_type type); /* bytes of a struct's member */
+void pb_value_clear(pb_config_type type, pb_value *value);
+/* Moves the value into its place in the object, freeing what was there. */
+void pb_value_store_take(const pb_config_field *field, pb_value *value, void *object);
+/* "an integer 1 … 4096", "one of f32, bf16": what a field accepts. */
+pb_status pb_field_describe(const pb_config_field *field, pb_string *out) PB_MUST_USE;
+/* Shortest text that reads back as the same number, always with a point or an exponent. */
+const char *pb_number_text(double number, char *text, size_t size);

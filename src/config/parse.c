@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+/* libconfig reads a prepared text, and its settings become nodes. The only place that knows
+ * libconfig. */
+#include "node.h"
+
+#include "pb/memory.h"
+
+#include <libconfig.h>
+
+#include <string.h>
+
+static pb_source_line line_of(const pb_source *source, int64_t line)
+{
+    if (line < 1 || line > source->count) {
+        line = line < 1 ? 1 : source->count;
+    }
+    return source->lines[line - 1];
+}
+
+static pb_status convert_children(const pb_source *source, config_setting_t *setting,
+                                  pb_node *node);
+
+static pb_status set_value(config_setting_t *setting, pb_node *node)
+{
+    switch (config_setting_type(setting)) {
+    case CONFIG_TYPE_INT:
+    case CONFIG_TYPE_INT64:
+        node->kind    = PB_NODE_INT;
+        node->integer = config_setting_get_int64(setting);
+        return PB_OK;
+    case CONFIG_TYPE_FLOAT:
+        node->kind   = PB_NODE_FLOAT;
+        node->number = config_setting_get_float(setting);
+        return PB_OK;
+    case CONFIG_TYPE_BOOL:
+        node->kind    = PB_NODE_BOOL;
+        node->integer = config_setting_get_bool(setting);
+        return PB_OK;
+    default:
+        break;
+    }
+    const char *text = config_setting_get_string(setting);
+    if (text == NULL) {
+        return PB_FAIL(PB_ERR_LIBRARY, "libconfig: a setting of type %d has no value",
+                       config_setting_type(setting));
+    }
+    if (!pb_string_is_utf8(text, strlen(text), NULL)) {
+        char place[PB_PLACE_SIZE];
+        return PB_FAIL(PB_ERR_CONFIG, "%s: the text is not UTF-8: look at its \\x escapes",
+                       pb_node_where(node, place));
+    }
+    node->kind = PB_NODE_TEXT;
+    node->text = pb_memory_text(text);
+    return node->text == NULL ? PB_ERR_MEMORY : PB_OK;
+}
+
+static pb_status convert(const pb_source *source, config_setting_t *setting, pb_node **out)
+{
+    pb_source_line at = line_of(source, config_setting_source_line(setting));
+    pb_node *node     = NULL;
+    pb_status status  = PB_OK;
+    PB_TRY(pb_node_create(config_setting_name(setting), PB_NODE_GROUP, at.origin, at.line, &node));
+    if (config_setting_is_aggregate(setting)) {
+        node->kind = config_setting_is_group(setting) ? PB_NODE_GROUP : PB_NODE_LIST;
+        PB_TRY_GOTO(status, convert_children(source, setting, node), fail);
+    } else {
+        PB_TRY_GOTO(status, set_value(setting, node), fail);
+    }
+    *out = node;
+    return PB_OK;
+fail:
+    pb_node_destroy(node);
+    return status;
+}
+
+static pb_status convert_children(const pb_source *source, config_setting_t *setting, pb_node *node)
+{
+    int length = config_setting_length(setting);
+    for (int i = 0; i < length; i++) {
+        pb_node *child = NULL;
+        PB_TRY(convert(source, config_setting_get_elem(setting, (unsigned)i), &child));
+        pb_status status = pb_node_append(node, child);
+        if (status != PB_OK) {
+            pb_node_destroy(child);
+            return status;
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_source_parse(const pb_source *source, pb_node *root)
+{
+    config_t reader;
+    config_init(&reader);
+    pb_status status = PB_OK;
+    if (config_read_string(&reader, source->text.data == NULL ? "" : source->text.data) ==
+        CONFIG_FALSE) {
+        pb_source_line at = line_of(source, config_error_line(&reader));
+        const char *what  = config_error_text(&reader);
+        bool syntax       = strcmp(what, "syntax error") == 0;
+        const char *hint  = syntax ? " here or on the line before: a key is written \"key = "
+                                     "value;\", text stands in \"quotes\""
+                                   : "";
+        char place[PB_PLACE_SIZE];
+        status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s", pb_place_text(at.origin, at.line, place), what,
+                         hint);
+    } else {
+        status = convert_children(source, config_root_setting(&reader), root);
+    }
+    config_destroy(&reader);
+    return status;
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `--set key=value`: the value is read by libconfig as if it stood in a file; what is no libconfig
+ * value and opens no bracket or quote is text, so that shells need no second pair of quotes. */
+#include "node.h"
+
+#include "pb/memory.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Reads "v = VALUE;" into a node that has no name yet. *out stays NULL when the value is no
+ * libconfig value; the error record then says why. */
+static pb_status parse_value(pb_config *config, const pb_origin *origin, const char *value,
+                             pb_node **out)
+{
+    pb_string text   = {0};
+    pb_source source = {0};
+    pb_node *root    = NULL;
+    pb_status status = PB_OK;
+    PB_TRY_GOTO(status, pb_string_printf(&text, "v = %s\n;", value), done);
+    PB_TRY_GOTO(status, pb_source_scan(config, origin, text.data, text.length, false, &source),
+                done);
+    PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_GROUP, origin, 0, &root), done);
+    PB_TRY_GOTO(status, pb_source_parse(&source, root), done);
+    if (root->count != 1 || source.comments) {
+        status = PB_FAIL(PB_ERR_CONFIG, "%s: this is more than one value", origin->label);
+        goto done;
+    }
+    *out        = root->children[0];
+    root->count = 0;
+done:
+    pb_node_destroy(root);
+    pb_source_clear(&source);
+    pb_string_clear(&text);
+    return status;
+}
+
+static pb_status text_node(const pb_origin *origin, const char *text, size_t length, pb_node **out)
+{
+    pb_string copied = {0};
+    pb_status status = PB_OK;
+    pb_node *node    = NULL;
+    PB_TRY_GOTO(status, pb_string_append(&copied, text, length), done);
+    PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_TEXT, origin, 0, &node), done);
+    node->text = pb_memory_text(length == 0 ? "" : copied.data);
+    if (node->text == NULL) {
+        pb_node_destroy(node);
+        status = PB_ERR_MEMORY;
+        goto done;
+    }
+    *out = node;
+done:
+    pb_string_clear(&copied);
+    return status;
+}
+
+/* "[lora, ia3]": a flat list whose bare words are texts; `value` begins with "[". */
+static pb_status bare_list(pb_config *config, const pb_origin *origin, const char *value,
+                           pb_node **out)
+{
+    pb_node *list    = NULL;
+    pb_status status = PB_OK;
+    PB_TRY(pb_node_create(NULL, PB_NODE_LIST, origin, 0, &list));
+    const char *at = value + 1;
+    for (bool more = true; more; at++) {
+        size_t length = strcspn(at, ",]");
+        more          = at[length] == ',';
+        char item[256];
+        snprintf(item, sizeof item, "%.*s", (int)length, at);
+        const char *first = item + strspn(item, " \t");
+        size_t width      = strlen(first);
+        while (width > 0 && isspace((unsigned char)first[width - 1])) {
+            width--;
+        }
+        pb_node *child                       = NULL;
+        item[(size_t)(first - item) + width] = '\0';
+        if (parse_value(config, origin, first, &child) != PB_OK) {
+            PB_TRY_GOTO(status, text_node(origin, first, width, &child), fail);
+        }
+        status = pb_node_append(list, child);
+        if (status != PB_OK) {
+            pb_node_destroy(child);
+            goto fail;
+        }
+        at += length;
+    }
+    pb_error_clear();
+    *out = list;
+    return PB_OK;
+fail:
+    pb_node_destroy(list);
+    return status;
+}
+
+/* One "[", one "]" at the end, and nothing inside that needs libconfig's syntax. */
+static bool is_bare_list(const char *value)
+{
+    size_t length = strlen(value);
+    return value[0] == '[' && length < 4096 && strcspn(value + 1, "[](){}\"'#;\n") == length - 2 &&
+           value[length - 1] == ']';
+}
+
+static pb_status read_value(pb_config *config, const pb_origin *origin, const char *value,
+                            pb_node **out)
+{
+    if (*value == '\0') {
+        return text_node(origin, "", 0, out);
+    }
+    pb_status status = parse_value(config, origin, value, out);
+    if (status != PB_ERR_CONFIG) {
+        return status;
+    }
+    if (is_bare_list(value)) {
+        return bare_list(config, origin, value, out);
+    }
+    if (strchr("\"[({", *value) != NULL || !pb_string_is_utf8(value, strlen(value), NULL)) {
+        return status;
+    }
+    pb_error_clear();
+    return text_node(origin, value, strlen(value), out);
+}
+
+/* "a.b.c": words of letters, digits, "_", "-", "*", that begin with a letter or "*". */
+static bool is_key(const char *key, size_t length)
+{
+    bool first = true;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)key[i];
+        if (first ? !(isalpha(c) || c == '*')
+                  : !(isalnum(c) || c == '_' || c == '-' || c == '*' || c == '.')) {
+            return false;
+        }
+        first = c == '.';
+    }
+    return length > 0 && length < 128 && !first;
+}
+
+pb_status pb_config_set(pb_config *config, const char *assignment)
+{
+    char label[PB_PLACE_SIZE];
+    const pb_origin *origin = NULL;
+    pb_config *layer        = NULL;
+    pb_node *value          = NULL;
+    pb_status status        = PB_OK;
+    const char *equals      = strchr(assignment, '=');
+    if (equals == NULL || !is_key(assignment, (size_t)(equals - assignment))) {
+        return PB_FAIL(PB_ERR_CONFIG, "--set %s: this is not key=value, like train.batch=8",
+                       assignment);
+    }
+    snprintf(label, sizeof label, "--set %s", assignment);
+    PB_TRY(pb_config_create(label, ".", &layer));
+    origin = layer->origins[0];
+    PB_TRY_GOTO(status, read_value(layer, origin, equals + 1, &value), done);
+
+    /* The layer becomes the groups of the key with one value in the innermost, and is merged. */
+    char group[128];
+    const char *name = assignment;
+    for (const char *c = assignment; c < equals; c++) {
+        name = *c == '.' ? c + 1 : name;
+    }
+    snprintf(group, sizeof group, "%.*s", name == assignment ? 0 : (int)(name - assignment - 1),
+             assignment);
+    pb_memory_free(value->name);
+    char key[128];
+    snprintf(key, sizeof key, "%.*s", (int)(equals - name), name);
+    value->name = pb_memory_text(key);
+    if (value->name == NULL) {
+        status = PB_ERR_MEMORY;
+        goto done;
+    }
+    PB_TRY_GOTO(status, pb_node_append(layer->root, value), done);
+    value  = NULL;
+    status = pb_config_merge(config, group, layer, "");
+done:
+    pb_node_destroy(value);
+    pb_config_close(layer);
+    return status;
+}

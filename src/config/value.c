@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One value: from a node or from its default to what the field wants, with the messages for
+ * everything that does not fit. */
+#include "node.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bounds beyond this are no bounds. */
+#define UNBOUNDED 9.2e18
+
+const char *pb_number_text(double number, char *text, size_t size)
+{
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, size, "%.*g", digits, number);
+        if (strtod(text, NULL) == number) {
+            break;
+        }
+    }
+    if (strpbrk(text, ".en") == NULL) {
+        size_t length = strlen(text);
+        snprintf(text + length, size - length, ".0");
+    }
+    return text;
+}
+
+static const char *bound_text(double bound, char text[32])
+{
+    snprintf(text, 32, "%.15g", bound);
+    return text;
+}
+
+/* " 1 … 4096", " from 1", " up to 4", "". */
+static pb_status describe_bounds(const pb_config_field *field, pb_string *out)
+{
+    char low[32], high[32];
+    bool has_low  = field->minimum > -UNBOUNDED;
+    bool has_high = field->maximum < UNBOUNDED;
+    bound_text(field->minimum, low);
+    bound_text(field->maximum, high);
+    if (has_low && has_high) {
+        return pb_string_printf(out, " %s … %s", low, high);
+    }
+    if (has_low) {
+        return pb_string_printf(out, " from %s", low);
+    }
+    return has_high ? pb_string_printf(out, " up to %s", high) : PB_OK;
+}
+
+static pb_status describe_choices(const pb_config_field *field, pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, "one of "));
+    for (size_t i = 0; field->choices[i] != NULL; i++) {
+        PB_TRY(pb_string_printf(out, "%s%s", i > 0 ? ", " : "", field->choices[i]));
+    }
+    return PB_OK;
+}
+
+pb_status pb_field_describe(const pb_config_field *field, pb_string *out)
+{
+    static const char *const words[] = {
+        [PB_CONFIG_INT]       = "an integer",
+        [PB_CONFIG_FLOAT]     = "a number",
+        [PB_CONFIG_BOOL]      = "true or false",
+        [PB_CONFIG_TEXT]      = "a text",
+        [PB_CONFIG_PATH]      = "a path (text)",
+        [PB_CONFIG_TEXT_LIST] = "a list of texts",
+        [PB_CONFIG_INT_LIST]  = "a list of integers",
+    };
+    if (field->type == PB_CONFIG_CHOICE) {
+        return describe_choices(field, out);
+    }
+    PB_TRY(pb_string_puts(out, words[field->type]));
+    if (field->type == PB_CONFIG_INT || field->type == PB_CONFIG_FLOAT ||
+        field->type == PB_CONFIG_INT_LIST) {
+        PB_TRY(describe_bounds(field, out));
+    }
+    return field->unit != NULL && *field->unit != '\0' ? pb_string_printf(out, " %s", field->unit)
+                                                       : PB_OK;
+}
+
+/* "the integer 3", "the text "x"", "a group". */
+static void describe_node(const pb_node *node, char *text, size_t size)
+{
+    char number[40];
+    switch (node->kind) {
+    case PB_NODE_GROUP:
+        snprintf(text, size, "a group");
+        break;
+    case PB_NODE_LIST:
+        snprintf(text, size, "a list");
+        break;
+    case PB_NODE_INT:
+        snprintf(text, size, "the integer %" PRId64, node->integer);
+        break;
+    case PB_NODE_FLOAT:
+        snprintf(text, size, "the number %s", pb_number_text(node->number, number, sizeof number));
+        break;
+    case PB_NODE_BOOL:
+        snprintf(text, size, "%s", node->integer != 0 ? "true" : "false");
+        break;
+    case PB_NODE_TEXT:
+        snprintf(text, size, "the text \"%.80s\"", node->text);
+        break;
+    }
+}
+
+static pb_status fail_type(const pb_node *node, const pb_config_field *field)
+{
+    char place[PB_PLACE_SIZE], is[160];
+    pb_string wanted = {0};
+    PB_TRY(pb_field_describe(field, &wanted));
+    describe_node(node, is, sizeof is);
+    pb_status status = PB_FAIL(PB_ERR_CONFIG, "%s: %s is %s, it should be %s",
+                               pb_node_where(node, place), field->key, is, wanted.data);
+    pb_string_clear(&wanted);
+    return status;
+}
+
+static pb_status check_bounds(const pb_node *node, const pb_config_field *field, double value)
+{
+    char place[PB_PLACE_SIZE], low[32], high[32], is[40];
+    if (value >= field->minimum && value <= field->maximum) {
+        return PB_OK;
+    }
+    bound_text(field->minimum, low);
+    bound_text(field->maximum, high);
+    if (node->kind == PB_NODE_INT) {
+        snprintf(is, sizeof is, "%" PRId64, node->integer);
+    } else {
+        snprintf(is, sizeof is, "%.15g", value);
+    }
+    pb_node_where(node, place);
+    const char *gap = *field->unit == '\0' ? "" : " ";
+    if (field->maximum >= UNBOUNDED) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s = %s is below %s%s%s", place, field->key, is, low,
+                       gap, field->unit);
+    }
+    if (field->minimum <= -UNBOUNDED) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s = %s is above %s%s%s", place, field->key, is, high,
+                       gap, field->unit);
+    }
+    return PB_FAIL(PB_ERR_CONFIG, "%s: %s = %s is outside %s … %s%s%s", place, field->key, is, low,
+                   high, gap, field->unit);
+}
+
+static pb_status read_path(const pb_node *node, const pb_config_field *field, char **out)
+{
+    char place[PB_PLACE_SIZE];
+    char *expanded   = NULL;
+    pb_status status = pb_path_expand(node->text, &expanded);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "%s: %s", pb_node_where(node, place), field->key);
+    }
+    if (*expanded == '\0' || strcmp(node->origin->directory, ".") == 0) {
+        *out = expanded;
+        return PB_OK;
+    }
+    status = pb_path_join(node->origin->directory, expanded, out);
+    pb_memory_free(expanded);
+    return status;
+}
+
+static pb_status read_choice(const pb_node *node, const pb_config_field *field, int *out)
+{
+    char place[PB_PLACE_SIZE];
+    for (int i = 0; field->choices[i] != NULL; i++) {
+        if (strcmp(field->choices[i], node->text) == 0) {
+            *out = i;
+            return PB_OK;
+        }
+    }
+    const char *near = pb_string_nearest(node->text, field->choices);
+    pb_string wanted = {0};
+    PB_TRY(describe_choices(field, &wanted));
+    pb_status status =
+        PB_FAIL(PB_ERR_CONFIG, "%s: %s = \"%.80s\" is not %s%s%s%s", pb_node_where(node, place),
+                field->key, node->text, wanted.data, near != NULL ? "; did you mean \"" : "",
+                near != NULL ? near : "", near != NULL ? "\"?" : "");
+    pb_string_clear(&wanted);
+    return status;
+}
+
+/* A single value stands for a list of one. */
+static pb_status read_texts(const pb_node *node, const pb_config_field *field, pb_config_list *out)
+{
+    bool single         = node->kind == PB_NODE_TEXT;
+    int64_t count       = single ? 1 : node->count;
+    pb_config_list list = {0};
+    if (!single && node->kind != PB_NODE_LIST) {
+        return fail_type(node, field);
+    }
+    PB_TRY(PB_ALLOC(list.items, count));
+    pb_status status = PB_OK;
+    for (; list.count < count && status == PB_OK; list.count++) {
+        const pb_node *item = single ? node : node->children[list.count];
+        if (item->kind != PB_NODE_TEXT) {
+            status = fail_type(item, field);
+            break;
+        }
+        list.items[list.count] = pb_memory_text(item->text);
+        status                 = list.items[list.count] == NULL ? PB_ERR_MEMORY : PB_OK;
+    }
+    if (status != PB_OK) {
+        pb_value value = {.list = list};
+        pb_value_clear(PB_CONFIG_TEXT_LIST, &value);
+        return status;
+    }
+    *out = list;
+    return PB_OK;
+}
+
+static pb_status read_ints(const pb_node *node, const pb_config_field *field, pb_config_ints *out)
+{
+    bool single         = node->kind == PB_NODE_INT;
+    int64_t count       = single ? 1 : node->count;
+    pb_config_ints ints = {.count = count};
+    pb_status status    = PB_OK;
+    if (!single && node->kind != PB_NODE_LIST) {
+        return fail_type(node, field);
+    }
+    PB_TRY(PB_ALLOC(ints.items, count));
+    for (int64_t i = 0; i < count && status == PB_OK; i++) {
+        const pb_node *item = single ? node : node->children[i];
+        status              = item->kind != PB_NODE_INT ? fail_type(item, field)
+                                                        : check_bounds(item, field, (double)item->integer);
+        ints.items[i]       = item->integer;
+    }
+    if (status != PB_OK) {
+        pb_memory_free(ints.items);
+        return status;
+    }
+    *out = ints;
+    return PB_OK;
+}
+
+static pb_status read_float(const pb_node *node, const pb_config_field *field, double *out)
+{
+    double value = node->kind == PB_NODE_INT ? (double)node->integer : node->number;
+    PB_TRY(check_bounds(node, field, value));
+    *out = value;
+    return PB_OK;
+}
+
+static bool kind_fits(pb_node_kind kind, pb_config_type type)
+{
+    switch (type) {
+    case PB_CONFIG_INT:
+        return kind == PB_NODE_INT;
+    case PB_CONFIG_FLOAT:
+        return kind == PB_NODE_INT || kind == PB_NODE_FLOAT;
+    case PB_CONFIG_BOOL:
+        return kind == PB_NODE_BOOL;
+    case PB_CONFIG_TEXT:
+    case PB_CONFIG_PATH:
+    case PB_CONFIG_CHOICE:
+        return kind == PB_NODE_TEXT;
+    default:
+        return true;
+    }
+}
+
+pb_status pb_value_read(const pb_node *node, const pb_config_field *field, pb_value *out)
+{
+    *out = (pb_value){0};
+    if (!kind_fits(node->kind, field->type)) {
+        return fail_type(node, field);
+    }
+    switch (field->type) {
+    case PB_CONFIG_INT:
+        PB_TRY(check_bounds(node, field, (double)node->integer));
+        out->integer = node->integer;
+        return PB_OK;
+    case PB_CONFIG_FLOAT:
+        return read_float(node, field, &out->number);
+    case PB_CONFIG_BOOL:
+        out->flag = node->integer != 0;
+        return PB_OK;
+    case PB_CONFIG_TEXT:
+        out->text = pb_memory_text(node->text);
+        return out->text == NULL ? PB_ERR_MEMORY : PB_OK;
+    case PB_CONFIG_PATH:
+        return read_path(node, field, &out->text);
+    case PB_CONFIG_CHOICE:
+        return read_choice(node, field, &out->choice);
+    case PB_CONFIG_TEXT_LIST:
+        return read_texts(node, field, &out->list);
+    case PB_CONFIG_INT_LIST:
+        return read_ints(node, field, &out->ints);
+    }
+    return PB_FAIL(PB_ERR_INTERNAL, "config: key \"%s\" has type %d", field->key, (int)field->type);
+}
+
+/* Items of a default list are separated by spaces. */
+static int64_t count_words(const char *text)
+{
+    int64_t count = 0;
+    for (text += strspn(text, " "); *text != '\0'; text += strspn(text, " ")) {
+        text += strcspn(text, " ");
+        count++;
+    }
+    return count;
+}
+
+static pb_status default_list(const pb_config_field *field, pb_value *out)
+{
+    const char *at = field->text == NULL ? "" : field->text;
+    int64_t count  = count_words(at);
+    if (field->type == PB_CONFIG_INT_LIST) {
+        PB_TRY(PB_ALLOC(out->ints.items, count));
+    } else {
+        PB_TRY(PB_ALLOC(out->list.items, count));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        at += strspn(at, " ");
+        size_t length = strcspn(at, " ");
+        if (field->type == PB_CONFIG_INT_LIST) {
+            out->ints.items[i] = strtoll(at, NULL, 10);
+            out->ints.count    = i + 1;
+        } else {
+            PB_TRY(PB_ALLOC(out->list.items[i], length + 1));
+            out->list.count = i + 1;
+            memcpy(out->list.items[i], at, length);
+        }
+        at += length;
+    }
+    return PB_OK;
+}
+
+pb_status pb_value_default(const pb_config_field *field, pb_value *out)
+{
+    *out             = (pb_value){0};
+    const char *text = field->text == NULL ? "" : field->text;
+    switch (field->type) {
+    case PB_CONFIG_INT:
+        out->integer = (int64_t)field->number;
+        return PB_OK;
+    case PB_CONFIG_FLOAT:
+        out->number = field->number;
+        return PB_OK;
+    case PB_CONFIG_BOOL:
+        out->flag = field->number != 0;
+        return PB_OK;
+    case PB_CONFIG_CHOICE:
+        out->choice = (int)field->number;
+        return PB_OK;
+    case PB_CONFIG_TEXT:
+    case PB_CONFIG_PATH:
+        out->text = pb_memory_text(text);
+        return out->text == NULL ? PB_ERR_MEMORY : PB_OK;
+    case PB_CONFIG_TEXT_LIST:
+    case PB_CONFIG_INT_LIST: {
+        pb_status status = default_list(field, out);
+        if (status != PB_OK) {
+            pb_value_clear(field->type, out);
+        }
+        return status;
+    }
+    }
+    return PB_FAIL(PB_ERR_INTERNAL, "config: key \"%s\" has type %d", field->key, (int)field->type);
+}
+
+void pb_value_clear(pb_config_type type, pb_value *value)
+{
+    if (type == PB_CONFIG_TEXT || type == PB_CONFIG_PATH) {
+        pb_memory_free(value->text);
+    } else if (type == PB_CONFIG_INT_LIST) {
+        pb_memory_free(value->ints.items);
+    } else if (type == PB_CONFIG_TEXT_LIST) {
+        for (int64_t i = 0; i < value->list.count; i++) {
+            pb_memory_free(value->list.items[i]);
+        }
+        pb_memory_free(value->list.items);
+    }
+    *value = (pb_value){0};
+}
+
+/* Bytes of a field's member; the union begins with the same bytes. */
+size_t pb_value_size(pb_config_type type)
+{
+    switch (type) {
+    case PB_CONFIG_INT:
+        return sizeof(int64_t);
+    case PB_CONFIG_FLOAT:
+        return sizeof(double);
+    case PB_CONFIG_BOOL:
+        return sizeof(bool);
+    case PB_CONFIG_CHOICE:
+        return sizeof(int);
+    case PB_CONFIG_TEXT:
+    case PB_CONFIG_PATH:
+        return sizeof(char *);
+    case PB_CONFIG_TEXT_LIST:
+        return sizeof(pb_config_list);
+    case PB_CONFIG_INT_LIST:
+        return sizeof(pb_config_ints);
+    }
+    return 0;
+}
+
+void pb_value_store_take(const pb_config_field *field, pb_value *value, void *object)
+{
+    char *member = (char *)object + field->offset;
+    pb_value old = {0};
+    memcpy(&old, member, pb_value_size(field->type));
+    pb_value_clear(field->type, &old);
+    memcpy(member, value, pb_value_size(field->type));
+    *value = (pb_value){0};
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Columns: the declarations "name:type" of a data set's configuration, the check of a row against
+ * them, and the text of a value. A label is an index into the class names, or one of
+ * `label_values`; -1 and the empty text mean that the row is unlabelled. */
+#include "columns.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const type_names[] = {
+    [PB_COLUMN_STRING] = "string", [PB_COLUMN_INT] = "int",         [PB_COLUMN_FLOAT32] = "float32",
+    [PB_COLUMN_LABEL] = "label",   [PB_COLUMN_STRINGS] = "strings", [PB_COLUMN_TYPE_COUNT] = NULL,
+};
+
+static pb_status parse_declaration(const char *text, pb_column *out)
+{
+    const char *colon = strrchr(text, ':');
+    char type[16]     = "";
+
+    if (colon == NULL || colon == text || strlen(colon + 1) >= sizeof type) {
+        return PB_FAIL(PB_ERR_CONFIG, "dataset.columns: \"%s\" is not \"name:type\"", text);
+    }
+    strcpy(type, colon + 1);
+    size_t length = strlen(type);
+    out->nullable = length > 0 && type[length - 1] == '?';
+    if (out->nullable) {
+        type[length - 1] = '\0';
+    }
+    out->type = PB_COLUMN_STRING;
+    while (out->type < PB_COLUMN_TYPE_COUNT && strcmp(type_names[out->type], type) != 0) {
+        out->type++;
+    }
+    if (out->type == PB_COLUMN_TYPE_COUNT) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "dataset.columns: \"%s\": type %s is none of string, int, float32, label, "
+                       "strings",
+                       text, type);
+    }
+    out->name = pb_memory_text(text);
+    if (out->name == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    out->name[colon - text] = '\0';
+    return PB_OK;
+}
+
+pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protocol, pb_columns *out)
+{
+    pb_status status;
+    bool paper         = protocol == PB_PROTOCOL_PAPER && options->paper_labels.count > 0;
+    pb_columns columns = {.options  = options,
+                          .labels   = paper ? &options->paper_labels : &options->labels,
+                          .protocol = protocol};
+
+    PB_TRY_GOTO(status, PB_ALLOC(columns.items, options->columns.count), err_columns);
+    PB_TRY_GOTO(status, PB_ALLOC(columns.names, options->columns.count + 1), err_columns);
+    for (int64_t i = 0; i < options->columns.count; i++) {
+        columns.count = i + 1;
+        PB_TRY_GOTO(status, parse_declaration(options->columns.items[i], &columns.items[i]),
+                    err_columns);
+        columns.names[i] = columns.items[i].name;
+        if (columns.items[i].type == PB_COLUMN_LABEL && columns.labels->count == 0) {
+            status = PB_FAIL(PB_ERR_CONFIG,
+                             "dataset.columns: \"%s\" is a label, but dataset.labels is empty",
+                             columns.items[i].name);
+            goto err_columns;
+        }
+    }
+    if (options->label_values.count > 0 && options->label_values.count != columns.labels->count) {
+        status = PB_FAIL(PB_ERR_CONFIG,
+                         "dataset.label_values has %" PRId64 " entries for %" PRId64 " labels",
+                         options->label_values.count, columns.labels->count);
+        goto err_columns;
+    }
+    *out = columns;
+    return PB_OK;
+
+err_columns:
+    pb_columns_close(&columns);
+    return status;
+}
+
+void pb_columns_close(pb_columns *columns)
+{
+    for (int64_t i = 0; i < columns->count; i++) {
+        pb_memory_free(columns->items[i].name);
+    }
+    pb_memory_free(columns->items);
+    pb_memory_free(columns->names);
+    *columns = (pb_columns){0};
+}
+
+/* The value at "a.b", NULL when there is none. A key with the whole name comes first. */
+static const json_t *value_at(const json_t *row, const char *name)
+{
+    const json_t *value = json_object_get(row, name);
+    const char *dot     = strchr(name, '.');
+
+    while (value == NULL && dot != NULL && json_is_object(row)) {
+        row  = json_object_getn(row, name, (size_t)(dot - name));
+        name = dot + 1;
+        dot  = strchr(name, '.');
+        if (dot == NULL) {
+            value = json_object_get(row, name);
+        }
+    }
+    return value;
+}
+
+static const char *json_type_name(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a text";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "true or false";
+    default:
+        return "null";
+    }
+}
+
+static bool all_strings(const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (!json_is_string(json_array_get(list, i))) {
+            return false;
+        }
+    }
+    return json_is_array(list);
+}
+
+static bool type_fits(const pb_columns *columns, pb_column_type type, const json_t *value)
+{
+    switch (type) {
+    case PB_COLUMN_STRING:
+        return json_is_string(value);
+    case PB_COLUMN_INT:
+        return json_is_integer(value);
+    case PB_COLUMN_FLOAT32:
+        return json_is_number(value);
+    case PB_COLUMN_LABEL:
+        return json_is_integer(value) ||
+               (json_is_string(value) && columns->options->label_values.count > 0);
+    case PB_COLUMN_STRINGS:
+        return all_strings(value);
+    default:
+        return false;
+    }
+}
+
+static pb_status fail_missing(const pb_column *column, const json_t *row)
+{
+    char keys[300]        = "";
+    size_t used           = 0;
+    const char *key       = NULL;
+    const char *separator = "";
+    json_t *value         = NULL;
+
+    json_object_foreach((json_t *)(uintptr_t)row, key, value)
+    {
+        if (used < sizeof keys) {
+            used += (size_t)snprintf(keys + used, sizeof keys - used, "%s%.40s", separator, key);
+        }
+        separator = ", ";
+    }
+    return PB_FAIL(PB_ERR_FORMAT,
+                   "column \"%s\" is missing (the row has: %s); give it, or correct "
+                   "dataset.columns",
+                   column->name, keys);
+}
+
+/* The class of a label, -1 for an unlabelled row, -2 for none of the set. */
+static int64_t class_of(const pb_columns *columns, const json_t *value)
+{
+    const pb_config_list *values = &columns->options->label_values;
+    char number[32];
+
+    if (json_is_integer(value) && json_integer_value(value) == -1) {
+        return -1;
+    }
+    if (json_is_integer(value) && values->count == 0) {
+        int64_t k = json_integer_value(value);
+        return k >= 0 && k < columns->labels->count ? k : -2;
+    }
+    const char *text = json_string_value(value);
+    if (json_is_integer(value)) {
+        (void)snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        text = number;
+    }
+    for (int64_t k = 0; k < values->count; k++) {
+        if (strcmp(values->items[k], text) == 0) {
+            return k;
+        }
+    }
+    return *text == '\0' ? -1 : -2;
+}
+
+static pb_status check_label(const pb_columns *columns, const pb_column *column,
+                             const json_t *value)
+{
+    if (class_of(columns, value) >= -1) {
+        return PB_OK;
+    }
+    const pb_config_list *values = &columns->options->label_values;
+    if (values->count > 0) {
+        char *text       = json_dumps(value, JSON_ENCODE_ANY);
+        pb_status status = PB_FAIL(
+            PB_ERR_NOT_FOUND,
+            "column \"%s\": %.80s is no label; %s … %s are (dataset.label_values)", column->name,
+            text != NULL ? text : "it", values->items[0], values->items[values->count - 1]);
+        free(text);
+        return status;
+    }
+    return PB_FAIL(PB_ERR_NOT_FOUND,
+                   "column \"%s\": label %" JSON_INTEGER_FORMAT " is outside 0 … %" PRId64
+                   " (dataset.labels), -1 for none",
+                   column->name, json_integer_value(value), columns->labels->count - 1);
+}
+
+pb_status pb_columns_check(const pb_columns *columns, const json_t *row)
+{
+    for (int64_t i = 0; i < columns->count; i++) {
+        const pb_column *column = &columns->items[i];
+        const json_t *value     = value_at(row, column->name);
+        if (value == NULL) {
+            return fail_missing(column, row);
+        }
+        if (column->nullable && json_is_null(value)) {
+            continue;
+        }
+        if (!type_fits(columns, column->type, value)) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "column \"%s\" holds %s where %s is declared (dataset.columns); correct "
+                           "the row%s",
+                           column->name, json_type_name(value), type_names[column->type],
+                           json_is_null(value) ? ", or declare the type with a ?" : "");
+        }
+        if (column->type == PB_COLUMN_LABEL) {
+            PB_TRY(check_label(columns, column, value));
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_float_text(double value, pb_string *out)
+{
+    char text[40];
+    int digits = 0;
+
+    do {
+        digits++;
+        (void)snprintf(text, sizeof text, "%.*e", digits - 1, value);
+    } while (digits < 17 && strtod(text, NULL) != value);
+    int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
+    if (value == 0) {
+        return pb_string_puts(out, "0.0");
+    }
+    if (exponent >= 16 || exponent < -4) {
+        return pb_string_puts(out, text);
+    }
+    int decimals = digits - 1 - exponent;
+    return pb_string_printf(out, "%.*f", decimals > 1 ? decimals : 1, value);
+}
+
+static pb_status label_text(const pb_columns *columns, const json_t *value, pb_row_text *flags,
+                            pb_string *out)
+{
+    int64_t k = class_of(columns, value);
+    if (k < 0) {
+        flags->unlabelled = true;
+        if (columns->options->unlabelled == PB_UNLABELLED_EMPTY) {
+            return pb_string_puts(out, "");
+        }
+        k = columns->labels->count - 1;
+    }
+    return pb_string_puts(out, columns->labels->items[k]);
+}
+
+pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int64_t item,
+                         const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
+{
+    const json_t *value = value_at(row, column->name);
+
+    *is_null = value == NULL || json_is_null(value);
+    if (*is_null) {
+        return PB_OK;
+    }
+    if (column->type == PB_COLUMN_STRINGS) {
+        if (item >= (int64_t)json_array_size(value)) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "column \"%s\" has %zu entries, entry %" PRId64 " (from 0) is needed",
+                           column->name, json_array_size(value), item);
+        }
+        value = json_array_get(value, (size_t)item);
+    }
+    switch (column->type) {
+    case PB_COLUMN_LABEL:
+        return label_text(columns, value, flags, out);
+    case PB_COLUMN_INT:
+        return pb_string_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    case PB_COLUMN_FLOAT32: {
+        /* Hub files hold the widened float32; the paper's texts show its noise. */
+        double number = (double)(float)json_number_value(value);
+        return columns->protocol == PB_PROTOCOL_PAPER ? pb_float_text(number, out)
+                                                      : pb_string_printf(out, "%.1f", number);
+    }
+    default:
+        return pb_string_append(out, json_string_value(value), json_string_length(value));
+    }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Declared columns of a data set, and what a row holds in them. */
+#pragma once
+
+#include "pb/dataset.h"
+
+#include <jansson.h>
+
+typedef enum pb_column_type {
+    PB_COLUMN_STRING,
+    PB_COLUMN_INT,
+    PB_COLUMN_FLOAT32,
+    PB_COLUMN_LABEL,
+    PB_COLUMN_STRINGS,
+    PB_COLUMN_TYPE_COUNT
+} pb_column_type;
+
+typedef struct pb_column {
+    char *name; /* "a.b" reaches into an object */
+    pb_column_type type;
+    bool nullable;
+} pb_column;
+
+typedef struct pb_columns {
+    pb_column *items;
+    const char **names; /* [count + 1], NULL-terminated */
+    int64_t count;
+    const pb_dataset_options *options; /* borrowed */
+    const pb_config_list *labels;      /* borrowed: the class names in force */
+    pb_protocol protocol;
+} pb_columns;
+
+pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protocol,
+                          pb_columns *out) PB_MUST_USE;
+void pb_columns_close(pb_columns *columns); /* accepts a zeroed one */
+
+/* Every declared column is there and has its type, labels are of the set. PB_ERR_FORMAT for a
+ * column, PB_ERR_NOT_FOUND for a label. */
+pb_status pb_columns_check(const pb_columns *columns, const json_t *row) PB_MUST_USE;
+
+/* Appends the text of a checked column; `item` counts in a list, -1 without one. *is_null is set
+ * when there is none, *unlabelled when it is a label of -1. */
+pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int64_t item,
+                         const json_t *row, pb_row_text *flags, pb_string *out,
+                         bool *is_null) PB_MUST_USE;
+
+/* Appends the shortest decimal text that reads back as the number, as Python writes it. */
+pb_status pb_float_text(double value, pb_string *out) PB_MUST_USE;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The field tables of the groups `dataset` and `data`. */
+#include "pb/dataset.h"
+
+static const char *const unlabelled_choices[] = {"last", "empty", NULL};
+
+#define OPTIONS pb_dataset_options
+
+const pb_config_field pb_dataset_fields[] = {
+    PB_FIELD_TEXT(OPTIONS, name, NULL, "name of the data set"),
+    PB_FIELD_TEXT(OPTIONS, builder, "template", "what makes texts from rows: template, synthetic"),
+    PB_FIELD_TEXT(OPTIONS, task, "label", "kind of answer: label, number, text, code"),
+    PB_FIELD_TEXT(OPTIONS, metric, "f1", "metric that scores the answers"),
+    PB_FIELD_PATH(OPTIONS, train_file, "", "training rows, JSON lines"),
+    PB_FIELD_PATH(OPTIONS, test_file, "", "test rows, JSON lines"),
+    PB_FIELD_TEXT_LIST(OPTIONS, columns, "",
+                       "columns in use, \"name:type\"; string, int, float32, label, strings; a ? "
+                       "behind the type allows null"),
+    PB_FIELD_TEXT_LIST(OPTIONS, labels, "", "class names in index order"),
+    PB_FIELD_TEXT_LIST(OPTIONS, paper_labels, "", "class names under the paper protocol"),
+    PB_FIELD_TEXT_LIST(OPTIONS, label_values, "",
+                       "what the label column holds per class; empty: 0, 1, 2, …"),
+    PB_FIELD_CHOICE(OPTIONS, unlabelled, PB_UNLABELLED_LAST, unlabelled_choices,
+                    "answer of a row with label -1: the last class name, or empty"),
+    PB_FIELD_TEXT(OPTIONS, instruction, "", "first line of the user message, in our own words"),
+    PB_FIELD_TEXT_LIST(OPTIONS, lines, "",
+                       "parts behind it with {column}, {column[0]}, {a|b}; empty ones are skipped"),
+    PB_FIELD_TEXT_LIST(OPTIONS, paper_lines, "", "these parts under the paper protocol"),
+    PB_FIELD_TEXT(OPTIONS, answer, "{label}", "the answer with {column}"),
+    PB_FIELD_TEXT(OPTIONS, instruction_sha, "",
+                  "SHA-256 (10 digits or more) of the original's instruction; empty: there is no "
+                  "original and ours stands under both protocols"),
+    PB_FIELD_TEXT(OPTIONS, instruction_test_sha, "", "of its test instruction; empty: the same"),
+    PB_FIELD_TEXT(OPTIONS, paper_key, "", "entry of the original's dataset_info.json; empty: name"),
+    PB_FIELD_TEXT(OPTIONS, paper_test_key, "", "its test entry; empty: paper_key and _eval"),
+    PB_FIELD_INT(OPTIONS, max_new_tokens, 16, 1, 65536, "tokens",
+                 "generated at most under the corrected protocol; the paper's is 1024"),
+    PB_FIELD_INT(OPTIONS, synthetic_rows, 64, 1, 100000000, "rows",
+                 "training rows of builder synthetic; a quarter more for testing"),
+    PB_FIELD_INT(OPTIONS, synthetic_seed, 1, 0, INT64_MAX, "", "seed of builder synthetic"),
+    PB_FIELD_END,
+};
+
+const pb_config_field pb_data_fields[] = {
+    PB_FIELD_INT(pb_data_options, train_rows, 0, 0, INT64_MAX, "rows",
+                 "the first so many training rows, 0: all"),
+    PB_FIELD_INT(pb_data_options, test_rows, 0, 0, INT64_MAX, "rows",
+                 "the first so many test rows, 0: all"),
+    PB_FIELD_FLOAT(pb_data_options, validation_share, 0.1, 0, 0.9, "",
+                   "share of the training rows kept for validation"),
+    PB_FIELD_INT(pb_data_options, validation_seed, 42, 0, INT64_MAX, "",
+                 "seed of that choice; the paper protocol takes the run's seed instead"),
+    PB_FIELD_INT(pb_data_options, cutoff_tokens, 2048, 1, 1 << 24, "tokens",
+                 "longest row, prompt and answer together"),
+    PB_FIELD_FLOAT(pb_data_options, max_bad_share, 0, 0, 1, "",
+                   "share of bad rows that is left out and counted; more is an error"),
+    PB_FIELD_PATH(pb_data_options, peftbench_info, "",
+                  "the original's dataset_info.json; empty: environment PB_PEFTBENCH_INFO"),
+    PB_FIELD_END,
+};

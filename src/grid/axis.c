@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The values of an axis: each names a configuration file, which is looked for and read once. */
+#include "internal.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUFFIX ".cfg"
+
+/* Folders in which names of an axis are looked for, in order. */
+typedef struct folders {
+    char **items;
+    int64_t count;
+} folders;
+
+static void clear_folders(folders *list)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        pb_memory_free(list->items[i]);
+    }
+    pb_memory_free(list->items);
+    *list = (folders){0};
+}
+
+/* Adds "<base>/<below>/<axis>". */
+static pb_status add_folder(folders *list, const char *base, size_t length, const char *below)
+{
+    pb_string path = {0};
+    char **items   = pb_memory_resize(list->items, (size_t)list->count + 1, sizeof(*items));
+    if (items == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    list->items      = items;
+    pb_status status = pb_string_printf(&path, "%.*s/%s", (int)length, base, below);
+    if (status != PB_OK) {
+        pb_string_clear(&path);
+        return status;
+    }
+    items[list->count++] = path.data;
+    return PB_OK;
+}
+
+static pb_status find_folders(const pb_grid *grid, const char *axis, folders *out)
+{
+    char below[32];
+    char *base       = NULL;
+    const char *rest = getenv("PB_CONFIGS");
+    PB_TRY(pb_path_directory(pb_config_path(grid->config), &base));
+    snprintf(below, sizeof below, "../%s", axis);
+    pb_status status = add_folder(out, base, strlen(base), below);
+    while (status == PB_OK && rest != NULL && *rest != '\0') {
+        size_t length = strcspn(rest, ":");
+        if (length > 0) {
+            status = add_folder(out, rest, length, axis);
+        }
+        rest += length + (rest[length] == ':');
+    }
+    pb_memory_free(base);
+    return status;
+}
+
+static bool ends_in_suffix(const char *text)
+{
+    size_t length = strlen(text);
+    return length > strlen(SUFFIX) && strcmp(text + length - strlen(SUFFIX), SUFFIX) == 0;
+}
+
+/* The nearest name among the files of all folders, into text; false when there is none. */
+static bool nearest_file(const folders *list, const char *name, char *text, size_t size)
+{
+    bool found = false;
+    for (int64_t f = 0; f < list->count && !found; f++) {
+        char **names           = NULL;
+        size_t count           = 0;
+        const char **candidate = NULL;
+        if (pb_path_list(list->items[f], SUFFIX, &names, &count) != PB_OK) {
+            pb_error_clear();
+            continue;
+        }
+        candidate = pb_memory_new(count + 1, sizeof *candidate);
+        for (size_t i = 0; candidate != NULL && i < count; i++) {
+            names[i][strlen(names[i]) - strlen(SUFFIX)] = '\0';
+            candidate[i]                                = names[i];
+        }
+        const char *near = candidate != NULL ? pb_string_nearest(name, candidate) : NULL;
+        if (near != NULL) {
+            snprintf(text, size, "%s", near);
+            found = true;
+        }
+        pb_memory_free(candidate);
+        pb_path_list_free(names, count);
+    }
+    return found;
+}
+
+static pb_status fail_missing(const char *place, const char *axis, const char *name,
+                              const folders *list)
+{
+    char near[256];
+    pb_string tried  = {0};
+    pb_status status = PB_OK;
+    for (int64_t i = 0; i < list->count && status == PB_OK; i++) {
+        status = pb_string_printf(&tried, "%s%s/%s" SUFFIX, i > 0 ? ", " : "", list->items[i], name);
+    }
+    if (status == PB_OK) {
+        bool found = nearest_file(list, name, near, sizeof near);
+        status     = PB_FAIL(PB_ERR_CONFIG,
+                             "%s: %s \"%s\" has no file%s%s%s (looked for %s; PB_CONFIGS may list "
+                                 "more folders)",
+                             place, axis, name, found ? "; did you mean \"" : "", found ? near : "",
+                             found ? "\"?" : "", tried.data);
+    }
+    pb_string_clear(&tried);
+    return status;
+}
+
+/* A value that is a path: relative to the grid file, or to here when it comes from a set. */
+static pb_status path_of_file(const pb_grid *grid, const char *key, const char *value, char **out)
+{
+    char from[64];
+    char *base       = NULL;
+    char *expanded   = NULL;
+    pb_status status = PB_OK;
+    snprintf(from, sizeof from, "sweep.%s", key);
+    PB_TRY(pb_path_expand(value, &expanded));
+    if (pb_config_has(grid->sets, from)) {
+        *out = expanded;
+        return PB_OK;
+    }
+    PB_TRY_GOTO(status, pb_path_directory(pb_config_path(grid->config), &base), done);
+    status = pb_path_join(base, expanded, out);
+done:
+    pb_memory_free(base);
+    pb_memory_free(expanded);
+    return status;
+}
+
+/* A value that is a name: the first folder that has its file. */
+static pb_status path_of_name(const pb_grid *grid, const char *place, const char *axis,
+                              const char *name, char **out)
+{
+    folders list     = {0};
+    pb_status status = find_folders(grid, axis, &list);
+    char *path       = NULL;
+    for (int64_t i = 0; i < list.count && status == PB_OK && path == NULL; i++) {
+        pb_string text = {0};
+        status         = pb_string_printf(&text, "%s/%s" SUFFIX, list.items[i], name);
+        if (status == PB_OK && pb_path_exists(text.data)) {
+            path = text.data;
+        } else {
+            pb_string_clear(&text);
+        }
+    }
+    if (status == PB_OK && path == NULL) {
+        status = fail_missing(place, axis, name, &list);
+    }
+    clear_folders(&list);
+    *out = path;
+    return status;
+}
+
+/* Names are parts of paths in the result file. */
+static bool is_name(const char *name)
+{
+    bool good = *name != '\0' && *name != '.' && strlen(name) <= 100;
+    for (; *name != '\0'; name++) {
+        good = good && (isalnum((unsigned char)*name) || strchr("._-", *name) != NULL);
+    }
+    return good;
+}
+
+/* The name of a value: itself, or the last part of a path without its suffix. */
+static pb_status name_of(const char *place, const char *axis, const char *value, char **out)
+{
+    const char *last = strrchr(value, '/');
+    bool is_file     = ends_in_suffix(value);
+    char *name       = pb_memory_text(is_file && last != NULL ? last + 1 : value);
+    if (name == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    if (is_file) {
+        name[strlen(name) - strlen(SUFFIX)] = '\0';
+    }
+    if (!is_name(name)) {
+        pb_memory_free(name);
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "%s: %s \"%s\" is no name (1 to 100 letters, digits, \".\", \"_\", \"-\") and "
+                       "no path that ends in " SUFFIX,
+                       place, axis, value);
+    }
+    *out = name;
+    return PB_OK;
+}
+
+/* The file holds the group of its axis, and groups that it sets for its cells. */
+static pb_status check_file(const pb_config *config, const char *axis)
+{
+    const char *const allowed[] = {axis, "train", "data", "eval", NULL};
+    PB_TRY(pb_grid_check_groups(config, "", allowed));
+    if (!pb_config_has(config, axis)) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: group %s is missing; it is written %s = { … };",
+                       pb_config_path(config), axis, axis);
+    }
+    return PB_OK;
+}
+
+static pb_status open_value(pb_grid *grid, pb_grid_axis_kind kind, int64_t index, const char *value)
+{
+    grid_axis *axis  = &grid->axes[kind];
+    const char *word = pb_grid_axis_words[kind];
+    char *path       = NULL;
+    char key[64], place[GRID_PLACE];
+    pb_status status = PB_OK;
+    snprintf(key, sizeof key, "sweep.%s.[%" PRId64 "]", pb_grid_axis_keys[kind], index);
+    if (!pb_config_has(grid->config, key)) {
+        snprintf(key, sizeof key, "sweep.%s", pb_grid_axis_keys[kind]);
+    }
+    pb_config_where(grid->config, key, place, sizeof place);
+    PB_TRY(name_of(place, word, value, &axis->names[index]));
+    axis->count = index + 1;
+    for (int64_t i = 0; i < index; i++) {
+        if (strcmp(axis->names[i], axis->names[index]) == 0) {
+            return PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\" is listed twice", place, word,
+                           axis->names[index]);
+        }
+    }
+    if (ends_in_suffix(value)) {
+        status = path_of_file(grid, pb_grid_axis_keys[kind], value, &path);
+        if (status == PB_OK && !pb_path_exists(path)) {
+            status = PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\": there is no file %s", place, word, value,
+                             path);
+        }
+    } else {
+        status = path_of_name(grid, place, word, value, &path);
+    }
+    if (status != PB_OK) {
+        goto done;
+    }
+    PB_TRY_GOTO(status, pb_config_open(path, &axis->configs[index]), done);
+    PB_TRY_GOTO(status, check_file(axis->configs[index], word), done);
+done:
+    pb_memory_free(path);
+    return status;
+}
+
+pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind)
+{
+    const pb_config_list *const lists[] = {
+        &grid->sweep.models, &grid->sweep.datasets, &grid->sweep.methods};
+    const pb_config_list *list = lists[kind];
+    grid_axis *axis            = &grid->axes[kind];
+    if (list->count == 0) {
+        char key[64], place[GRID_PLACE];
+        snprintf(key, sizeof key, "sweep.%s", pb_grid_axis_keys[kind]);
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is empty; it needs one or more names",
+                       pb_config_where(grid->config, key, place, sizeof place),
+                       pb_grid_axis_keys[kind]);
+    }
+    PB_TRY(PB_ALLOC(axis->names, list->count));
+    PB_TRY(PB_ALLOC(axis->configs, list->count));
+    for (int64_t i = 0; i < list->count; i++) {
+        PB_TRY(open_value(grid, kind, i, list->items[i]));
+    }
+    return PB_OK;
+}
+
+void pb_grid_axis_close(grid_axis *axis)
+{
+    for (int64_t i = 0; i < axis->count; i++) {
+        pb_memory_free(axis->names[i]);
+        pb_config_close(axis->configs[i]);
+    }
+    pb_memory_free(axis->names);
+    pb_memory_free(axis->configs);
+    *axis = (grid_axis){0};
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The cells of a grid in the order of work. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* More cells than any machine could run; keeps the product of the axes far from overflow. */
+#define MAX_CELLS 10000000
+
+void pb_grid_cells_clear(pb_grid_cells *cells)
+{
+    pb_memory_free(cells->items);
+    *cells = (pb_grid_cells){0};
+}
+
+static int sign_of(int64_t difference)
+{
+    return (difference > 0) - (difference < 0);
+}
+
+/* By model, so that a process keeps its weights; then the longest first, so that the end of the run
+ * is short; then as the axes stand in the file. Never equal: qsort's instability does not show. */
+static int compare(const void *left, const void *right)
+{
+    const pb_grid_cell *a = left, *b = right;
+    int order             = sign_of(a->index[PB_AXIS_MODEL] - b->index[PB_AXIS_MODEL]);
+    if (order == 0) {
+        order = (a->cost < b->cost) - (a->cost > b->cost);
+    }
+    for (int axis = PB_AXIS_DATASET; axis < PB_AXIS_FILES && order == 0; axis++) {
+        order = sign_of(a->index[axis] - b->index[axis]);
+    }
+    return order != 0 ? order : sign_of(a->seed_index - b->seed_index);
+}
+
+/* Cell number `n` of the full product, seeds fastest. */
+static pb_grid_cell cell_at(const pb_grid *grid, int64_t n)
+{
+    pb_grid_cell cell = {.protocol = (pb_protocol)grid->sweep.protocol, .cost = 1};
+    cell.seed_index   = n % grid->sweep.seeds.count;
+    cell.seed         = grid->sweep.seeds.items[cell.seed_index];
+    n /= grid->sweep.seeds.count;
+    for (int axis = PB_AXIS_FILES - 1; axis >= 0; axis--) {
+        cell.index[axis] = n % grid->axes[axis].count;
+        n /= grid->axes[axis].count;
+    }
+    cell.model   = grid->axes[PB_AXIS_MODEL].names[cell.index[PB_AXIS_MODEL]];
+    cell.dataset = grid->axes[PB_AXIS_DATASET].names[cell.index[PB_AXIS_DATASET]];
+    cell.method  = grid->axes[PB_AXIS_METHOD].names[cell.index[PB_AXIS_METHOD]];
+    return cell;
+}
+
+static bool is_excluded(const pb_grid *grid, const pb_grid_cell *cell)
+{
+    for (int64_t i = 0; i < grid->excludes.count; i++) {
+        if (pb_grid_match_cell(&grid->excludes.items[i], cell)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context, pb_grid_cells *out)
+{
+    pb_grid_cells cells = {0};
+    double product      = (double)grid->sweep.seeds.count;
+    for (int axis = 0; axis < PB_AXIS_FILES; axis++) {
+        product *= (double)grid->axes[axis].count;
+    }
+    if (product > MAX_CELLS) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: the sweep has %.0f cells; at most %d are possible",
+                       pb_grid_path(grid), product, MAX_CELLS);
+    }
+    PB_TRY(PB_ALLOC(cells.items, product));
+    for (int64_t n = 0; n < (int64_t)product; n++) {
+        pb_grid_cell cell = cell_at(grid, n);
+        if (is_excluded(grid, &cell)) {
+            continue;
+        }
+        double predicted = cost != NULL ? cost(context, grid, &cell) : 1;
+        cell.cost        = isfinite(predicted) && predicted > 0 ? predicted : 1;
+        cells.items[cells.count++] = cell;
+    }
+    if (cells.count == 0) {
+        char place[GRID_PLACE];
+        pb_grid_cells_clear(&cells);
+        return PB_FAIL(PB_ERR_CONFIG, "%s: exclude leaves no cell",
+                       pb_config_where(grid->config, "sweep.exclude", place, sizeof place));
+    }
+    qsort(cells.items, (size_t)cells.count, sizeof *cells.items, compare);
+    for (int64_t n = 0; n < cells.count; n++) {
+        cells.items[n].number = n;
+    }
+    *out = cells;
+    return PB_OK;
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opening a grid: the file and the sets over it, the groups `sweep` and `run`, then the axes and
+ * the rules. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+const char *const pb_grid_axis_words[] = {"model", "dataset", "method", NULL};
+const char *const pb_grid_axis_keys[]  = {"models", "datasets", "methods", NULL};
+
+static const char *const protocols[] = {
+    [PB_PROTOCOL_CORRECTED] = "corrected", [PB_PROTOCOL_PAPER] = "paper", NULL};
+static const char *const dtypes[] = {"f32", "bf16", NULL};
+
+const pb_config_field pb_grid_sweep_fields[] = {
+    PB_FIELD_TEXT(pb_grid_sweep, name, NULL, "name of the sweep and of its result file"),
+    PB_FIELD_TEXT_LIST(pb_grid_sweep, models, NULL, "names of configs/model, or paths of .cfg"),
+    PB_FIELD_TEXT_LIST(pb_grid_sweep, datasets, NULL, "names of configs/dataset, or paths of .cfg"),
+    PB_FIELD_TEXT_LIST(pb_grid_sweep, methods, NULL, "names of configs/method, or paths of .cfg"),
+    PB_FIELD_INT_LIST(pb_grid_sweep, seeds, "42", 0, 9007199254740992, "one run of a cell each"),
+    PB_FIELD_CHOICE(pb_grid_sweep, protocol, PB_PROTOCOL_CORRECTED, protocols,
+                    "sound scoring, or the published one with its defects"),
+    PB_FIELD_END,
+};
+
+const pb_config_field pb_grid_run_fields[] = {
+    PB_FIELD_TEXT(pb_grid_run_options, device, "auto", "auto, cpu, cuda or cuda:N"),
+    PB_FIELD_CHOICE(pb_grid_run_options, dtype, 0, dtypes, "type of the numbers computed with"),
+    PB_FIELD_INT(pb_grid_run_options, threads, 1, 0, 4096, "",
+                 "threads per process, 0 for all that it may use"),
+    PB_FIELD_INT(pb_grid_run_options, group, 1, 1, 65536, "", "processes that share a cell"),
+    PB_FIELD_FLOAT(pb_grid_run_options, time_limit_seconds, 0, 0, 1e9, "seconds",
+                   "the run stops itself after this time, 0 for never"),
+    PB_FIELD_FLOAT(pb_grid_run_options, time_reserve_seconds, 60, 0, 1e9, "seconds",
+                   "how long before the limit everything winds up"),
+    PB_FIELD_PATH(pb_grid_run_options, output, "", "folder of the results"),
+    PB_FIELD_END,
+};
+
+/* Groups of a grid file, and what `--set` may name besides. */
+static const char *const grid_groups[] = {"sweep", "run", "train", "data", "eval", NULL};
+static const char *const set_groups[]  = {"sweep", "run",     "train",  "data", "eval",
+                                          "model", "dataset", "method", NULL};
+
+pb_status pb_grid_check_groups(const pb_config *config, const char *group,
+                               const char *const *allowed)
+{
+    static const pb_config_field none[] = {PB_FIELD_END};
+    char place[GRID_PLACE];
+    char nothing = 0;
+    PB_TRY(pb_config_read(config, group, none, allowed, &nothing));
+    const char *name = NULL;
+    for (int64_t i = 0;; i++) {
+        const char *first = NULL;
+        PB_TRY(pb_config_key(config, group, i, &name));
+        if (name == NULL) {
+            return PB_OK;
+        }
+        pb_string path   = {0};
+        pb_status status = pb_string_printf(&path, "%s%s%s", group, *group == '\0' ? "" : ".", name);
+        if (status == PB_OK) {
+            status = pb_config_key(config, path.data, 0, &first);
+        }
+        pb_string_clear(&path);
+        if (status != PB_OK) {
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
+    }
+    return PB_FAIL(PB_ERR_INTERNAL, "%s: keys without an end",
+                   pb_config_where(config, group, place, sizeof place));
+}
+
+static pb_status read_sets(pb_grid *grid, const char *const *sets, int64_t count)
+{
+    PB_TRY(pb_config_parse("", "--set", &grid->sets));
+    for (int64_t i = 0; i < count; i++) {
+        PB_TRY(pb_config_set(grid->sets, sets[i]));
+    }
+    PB_TRY(pb_grid_check_groups(grid->sets, "", set_groups));
+    PB_TRY(pb_config_merge(grid->config, "sweep", grid->sets, "sweep"));
+    PB_TRY(pb_config_merge(grid->config, "run", grid->sets, "run"));
+    return PB_OK;
+}
+
+/* The name becomes part of file names and of paths in the result file. */
+static pb_status check_name(const pb_grid *grid)
+{
+    char place[GRID_PLACE];
+    const char *name = grid->sweep.name;
+    bool good        = *name != '\0' && *name != '.' && strlen(name) <= 100;
+    for (const char *c = name; *c != '\0'; c++) {
+        good = good && (isalnum((unsigned char)*c) || strchr("._-", *c) != NULL);
+    }
+    if (!good) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "%s: name = \"%s\" names the result file: 1 to 100 letters, digits, \".\", "
+                       "\"_\", \"-\", and no \".\" first",
+                       pb_config_where(grid->config, "sweep.name", place, sizeof place), name);
+    }
+    return PB_OK;
+}
+
+static pb_status check_seeds(const pb_grid *grid)
+{
+    char place[GRID_PLACE];
+    const pb_config_ints *seeds = &grid->sweep.seeds;
+    pb_config_where(grid->config, "sweep.seeds", place, sizeof place);
+    if (seeds->count == 0) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: seeds is empty; it needs one or more integers", place);
+    }
+    for (int64_t i = 0; i < seeds->count; i++) {
+        for (int64_t j = 0; j < i; j++) {
+            if (seeds->items[i] == seeds->items[j]) {
+                return PB_FAIL(PB_ERR_CONFIG, "%s: seed %" PRId64 " is listed twice", place,
+                               seeds->items[i]);
+            }
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status check_run(const pb_grid *grid)
+{
+    char place[GRID_PLACE];
+    if (grid->run.dtype != 0) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: dtype = \"bf16\" is not supported yet; use \"f32\"",
+                       pb_config_where(grid->config, "run.dtype", place, sizeof place));
+    }
+    if (grid->run.group != 1) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "%s: group = %" PRId64 " is not supported yet; each cell runs in one process",
+                       pb_config_where(grid->config, "run.group", place, sizeof place),
+                       grid->run.group);
+    }
+    return PB_OK;
+}
+
+static pb_status read_grid(pb_grid *grid, const char *path, const char *const *sets, int64_t count)
+{
+    static const char *const rules[] = {"exclude", "override", NULL};
+    PB_TRY(pb_config_open(path, &grid->config));
+    PB_TRY(pb_grid_check_groups(grid->config, "", grid_groups));
+    PB_TRY(read_sets(grid, sets, count));
+    PB_TRY(pb_config_read(grid->config, "sweep", pb_grid_sweep_fields, rules, &grid->sweep));
+    PB_TRY(pb_config_read(grid->config, "run", pb_grid_run_fields, NULL, &grid->run));
+    PB_TRY(check_name(grid));
+    PB_TRY(check_seeds(grid));
+    PB_TRY(check_run(grid));
+    for (int kind = 0; kind < PB_AXIS_FILES; kind++) {
+        PB_TRY(pb_grid_axis_open(grid, (pb_grid_axis_kind)kind));
+    }
+    PB_TRY(pb_grid_matches_read(grid));
+    return PB_OK;
+}
+
+pb_status pb_grid_open(const char *path, const char *const *sets, int64_t set_count, pb_grid **out)
+{
+    pb_grid *grid = NULL;
+    PB_TRY(PB_ALLOC(grid, 1));
+    pb_status status = read_grid(grid, path, sets, set_count);
+    if (status != PB_OK) {
+        pb_grid_close(grid);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    *out = grid;
+    return PB_OK;
+}
+
+void pb_grid_close(pb_grid *grid)
+{
+    if (grid == NULL) {
+        return;
+    }
+    for (int kind = 0; kind < PB_AXIS_FILES; kind++) {
+        pb_grid_axis_close(&grid->axes[kind]);
+    }
+    pb_grid_matches_clear(&grid->excludes);
+    pb_grid_matches_clear(&grid->overrides);
+    pb_config_clear(pb_grid_sweep_fields, &grid->sweep);
+    pb_config_clear(pb_grid_run_fields, &grid->run);
+    pb_config_close(grid->config);
+    pb_config_close(grid->sets);
+    pb_memory_free(grid);
+}
+
+const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid)
+{
+    return &grid->sweep;
+}
+
+const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid)
+{
+    return &grid->run;
+}
+
+const char *pb_grid_path(const pb_grid *grid)
+{
+    return pb_config_path(grid->config);
+}
+
+int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis)
+{
+    return grid->axes[axis].count;
+}
+
+const char *pb_grid_axis_name(const pb_grid *grid, pb_grid_axis_kind axis, int64_t index)
+{
+    return grid->axes[axis].names[index];
+}

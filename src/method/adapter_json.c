@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Keys of adapter_config.json, read one by one with messages that name file and key, and written.
+ * Unknown keys are ignored, since each PEFT version has its own; keys that would change the
+ * mathematics are refused by name. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const json_t *present(const pb_adapter_config *c, const char *key)
+{
+    const json_t *value = json_object_get(c->json, key);
+    return value == NULL || json_is_null(value) ? NULL : value;
+}
+
+static pb_status fail_type(const pb_adapter_config *c, const char *key, const char *wanted)
+{
+    return PB_FAIL(PB_ERR_FORMAT, "%s: %s must be %s", c->path, key, wanted);
+}
+
+pb_status pb_adapter_int(const pb_adapter_config *c, const char *key, int64_t minimum, int64_t *out)
+{
+    const json_t *value = present(c, key);
+    if (value == NULL) {
+        return PB_OK;
+    }
+    if (!json_is_integer(value)) {
+        return fail_type(c, key, "an integer");
+    }
+    if (json_integer_value(value) < minimum || json_integer_value(value) > 1048576) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: %s is %lld; it must be %" PRId64 " … 1048576", c->path,
+                       key, (long long)json_integer_value(value), minimum);
+    }
+    *out = json_integer_value(value);
+    return PB_OK;
+}
+
+pb_status pb_adapter_number(const pb_adapter_config *c, const char *key, double *out)
+{
+    const json_t *value = present(c, key);
+    if (value == NULL) {
+        return PB_OK;
+    }
+    if (!json_is_number(value) || !isfinite(json_number_value(value))) {
+        return fail_type(c, key, "a number");
+    }
+    *out = json_number_value(value);
+    return PB_OK;
+}
+
+pb_status pb_adapter_bool(const pb_adapter_config *c, const char *key, bool *out)
+{
+    const json_t *value = present(c, key);
+    if (value == NULL) {
+        return PB_OK;
+    }
+    if (!json_is_boolean(value)) {
+        return fail_type(c, key, "true or false");
+    }
+    *out = json_is_true(value);
+    return PB_OK;
+}
+
+pb_status pb_adapter_text(const pb_adapter_config *c, const char *key, const char **out)
+{
+    const json_t *value = present(c, key);
+    *out                = NULL;
+    if (value == NULL) {
+        return PB_OK;
+    }
+    if (!json_is_string(value)) {
+        return fail_type(c, key, "a text");
+    }
+    *out = json_string_value(value);
+    return PB_OK;
+}
+
+static void list_free(pb_config_list *list)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        pb_memory_free(list->items[i]);
+    }
+    pb_memory_free(list->items);
+    *list = (pb_config_list){0};
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* *out = copies of the texts. */
+static pb_status list_set(const char *const *texts, size_t count, pb_config_list *out)
+{
+    pb_config_list list = {0};
+    PB_TRY(PB_ALLOC(list.items, count));
+    for (size_t i = 0; i < count; i++) {
+        list.items[i] = pb_memory_text(texts[i]);
+        if (list.items[i] == NULL) {
+            list_free(&list);
+            return PB_ERR_MEMORY;
+        }
+        list.count++;
+    }
+    list_free(out);
+    *out = list;
+    return PB_OK;
+}
+
+pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config_list *out)
+{
+    const json_t *value = present(c, key);
+    if (value == NULL) {
+        return PB_OK;
+    }
+    if (!json_is_array(value)) {
+        return fail_type(c, key, "a list of texts");
+    }
+    size_t count       = json_array_size(value);
+    const char **texts = NULL;
+    PB_TRY(PB_ALLOC(texts, count));
+    for (size_t i = 0; i < count; i++) {
+        texts[i] = json_string_value(json_array_get(value, i));
+        if (texts[i] == NULL) {
+            pb_memory_free(texts);
+            return fail_type(c, key, "a list of texts");
+        }
+    }
+    qsort(texts, count, sizeof *texts, by_text);
+    pb_status status = list_set(texts, count, out);
+    pb_memory_free(texts);
+    return status;
+}
+
+pb_status pb_adapter_targets(const pb_adapter_config *c, pb_config_list *out)
+{
+    static const char *const linears[] = {"down_proj", "gate_proj", "k_proj", "o_proj",
+                                          "q_proj",    "up_proj",   "v_proj"};
+    const json_t *value                = present(c, "target_modules");
+    if (value == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is missing", c->path);
+    }
+    if (!json_is_string(value)) {
+        return pb_adapter_list(c, "target_modules", out);
+    }
+    if (strcmp(json_string_value(value), "all-linear") != 0) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s: target_modules is the regular expression \"%s\"; write the modules as "
+                       "a list",
+                       c->path, json_string_value(value));
+    }
+    return list_set(linears, sizeof linears / sizeof linears[0], out);
+}
+
+static bool means_nothing(const json_t *value)
+{
+    if (value == NULL || json_is_null(value) || json_is_false(value)) {
+        return true;
+    }
+    if (json_is_number(value)) {
+        return json_number_value(value) == 0.0;
+    }
+    if (json_is_string(value)) {
+        return strcmp(json_string_value(value), "none") == 0 || json_string_length(value) == 0;
+    }
+    return (json_is_array(value) && json_array_size(value) == 0) ||
+           (json_is_object(value) && json_object_size(value) == 0);
+}
+
+pb_status pb_adapter_refuse(const pb_adapter_config *c, const char *const *keys)
+{
+    for (size_t i = 0; keys[i] != NULL; i++) {
+        const json_t *value = json_object_get(c->json, keys[i]);
+        if (!means_nothing(value)) {
+            char *text       = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+            pb_status status = PB_FAIL(PB_ERR_UNSUPPORTED,
+                                       "%s: %s = %.200s changes what the adapter computes and is "
+                                       "not supported",
+                                       c->path, keys[i], text != NULL ? text : "…");
+            free(text);
+            return status;
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key, int64_t expected)
+{
+    int64_t value = expected;
+    PB_TRY(pb_adapter_int(c, key, 0, &value));
+    if (value != expected) {
+        return PB_FAIL(PB_ERR_SHAPE, "%s: %s is %" PRId64 ", this model needs %" PRId64, c->path,
+                       key, value, expected);
+    }
+    return PB_OK;
+}
+
+pb_status pb_adapter_write_list(const pb_config_list *list, const char *key, pb_string *json)
+{
+    PB_TRY(pb_string_printf(json, ",\n \"%s\": [", key));
+    for (int64_t i = 0; i < list->count; i++) {
+        PB_TRY(pb_string_puts(json, i > 0 ? ", " : ""));
+        PB_TRY(pb_string_json(json, list->items[i], strlen(list->items[i])));
+    }
+    return pb_string_puts(json, "]");
+}
+
+pb_status pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
+                                  pb_string *json)
+{
+    PB_TRY(pb_string_printf(
+        json, ",\n \"num_virtual_tokens\": %" PRId64 ",\n \"token_dim\": %" PRId64, rows, width));
+    PB_TRY(pb_string_printf(json,
+                            ",\n \"num_layers\": %" PRId64 ",\n \"num_attention_heads\": %" PRId64,
+                            pb_model_get_config(m->model)->layers, heads));
+    return pb_string_puts(json, ",\n \"num_transformer_submodules\": 1");
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The small network behind p-tuning's rows and projected prefixes, forward and backward by hand.
+ *
+ *     z_i = h_{i-1} W_iᵀ + b_i,   h_i = act(z_i),   out = z_last,   h_0 the embedding
+ *     dW_i += dz_iᵀ h_{i-1},   db_i += Σ_rows dz_i,   dh_{i-1} = dz_i W_i,   dz = act'(z) ⊙ dh */
+#include "internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static const pb_trainable *embedding(const pb_encoder *e, const pb_method *m)
+{
+    return &m->trainables[e->first];
+}
+
+static pb_trainable *weight(const pb_encoder *e, const pb_method *m, int64_t layer)
+{
+    return &m->trainables[e->first + 1 + 2 * layer];
+}
+
+static pb_trainable *bias(const pb_encoder *e, const pb_method *m, int64_t layer)
+{
+    return &m->trainables[e->first + 2 + 2 * layer];
+}
+
+static pb_status declare_layer(const pb_encoder *e, pb_method *m, const char *path, int64_t i)
+{
+    double bound   = 1.0 / sqrt((double)e->widths[i]);
+    pb_trainable w = {
+        .ndim  = 2,
+        .shape = {e->widths[i + 1], e->widths[i]},
+        .init  = PB_INIT_UNIFORM,
+        .scale = bound,
+    };
+    pb_trainable b = {
+        .ndim = 1, .shape = {e->widths[i + 1]}, .init = PB_INIT_UNIFORM, .scale = bound};
+    /* torch numbers the activations between the layers too */
+    PB_TRY(pb_trainable_name(&w, "prompt_encoder.%s.%" PRId64 ".weight", path, 2 * i));
+    PB_TRY(pb_trainable_name(&b, "prompt_encoder.%s.%" PRId64 ".bias", path, 2 * i));
+    PB_TRY(pb_method_declare(m, &w, NULL));
+    return pb_method_declare(m, &b, NULL);
+}
+
+static pb_status allocate(pb_encoder *e, pb_method *m)
+{
+    int64_t width = 0;
+    for (int64_t i = 0; i < e->layers; i++) {
+        width += 2 * e->widths[i + 1] + e->widths[i];
+    }
+    PB_TRY(pb_backend_alloc(m->backend, (size_t)(e->rows * width) * sizeof(float), &e->block));
+    float *next = e->block;
+    for (int64_t i = 0; i < e->layers; i++) {
+        e->z[i] = pb_tensor_2d(next, PB_DTYPE_F32, e->rows, e->widths[i + 1]);
+        next += e->rows * e->widths[i + 1];
+        e->h[i] = pb_tensor_2d(next, PB_DTYPE_F32, e->rows, e->widths[i + 1]);
+        next += e->rows * e->widths[i + 1];
+        e->d[i] = pb_tensor_2d(next, PB_DTYPE_F32, e->rows, e->widths[i]);
+        next += e->rows * e->widths[i];
+    }
+    return PB_OK;
+}
+
+pb_status pb_encoder_plan(pb_encoder *e, pb_method *m, const char *path)
+{
+    pb_trainable rows = {
+        .ndim = 2, .shape = {e->rows, e->widths[0]}, .init = PB_INIT_NORMAL, .scale = 1.0};
+    PB_TRY(pb_trainable_name(&rows, "prompt_encoder.embedding.weight"));
+    PB_TRY(pb_method_declare(m, &rows, &e->first));
+    for (int64_t i = 0; i < e->layers; i++) {
+        PB_TRY(declare_layer(e, m, path, i));
+    }
+    return m->backend != NULL ? allocate(e, m) : PB_OK;
+}
+
+void pb_encoder_clear(pb_encoder *e, pb_method *m)
+{
+    if (e->block != NULL) {
+        pb_backend_free(m->backend, e->block);
+        e->block = NULL;
+    }
+}
+
+/* The input of a layer: what the one before made. */
+static const pb_tensor *input(const pb_encoder *e, const pb_method *m, int64_t layer)
+{
+    return layer == 0 ? &embedding(e, m)->value : &e->h[layer - 1];
+}
+
+pb_status pb_encoder_forward(pb_encoder *e, pb_method *m, pb_tensor *out)
+{
+    for (int64_t i = 0; i < e->layers; i++) {
+        bool last    = i == e->layers - 1;
+        pb_tensor *z = last ? out : &e->z[i];
+        PB_TRY(pb_matmul(m->backend, z, input(e, m, i), &weight(e, m, i)->value,
+                         &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
+        PB_TRY(pb_bias_forward(m->backend, z, &bias(e, m, i)->value));
+        if (!last) {
+            PB_TRY(pb_activation_forward(m->backend, &e->h[i], z, e->activation));
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout)
+{
+    const pb_tensor *dz = dout;
+    for (int64_t i = e->layers - 1; i >= 0; i--) {
+        PB_TRY(pb_matmul(m->backend, &weight(e, m, i)->grad, dz, input(e, m, i),
+                         &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f}));
+        PB_TRY(pb_bias_backward(m->backend, &bias(e, m, i)->grad, dz));
+        pb_tensor *dh = &e->d[i];
+        PB_TRY(pb_matmul(m->backend, dh, dz, &weight(e, m, i)->value,
+                         &(pb_matmul_args){.alpha = 1.0f}));
+        if (i > 0) {
+            PB_TRY(pb_activation_backward(m->backend, dh, dh, &e->z[i - 1], e->activation));
+        }
+        dz = dh;
+    }
+    pb_tensor *drows = &m->trainables[e->first].grad;
+    return pb_axpy(m->backend, drows, 1.0f, dz);
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Full fine-tuning: a trainable copy of every weight and bias.
+ *
+ *     W' = W + ΔW, for all W; a head that is tied to the embedding is one tensor with it
+ *
+ * Names are those of the checkpoint. `state` maps each site to its weight; a bias comes next. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+static bool is_tied_head(const pb_method *m, const pb_site *site)
+{
+    return site->kind == PB_SITE_HEAD && pb_model_get_config(m->model)->tied;
+}
+
+static bool is_norm(const pb_site *site)
+{
+    return (PB_KINDS_NORM & PB_KIND(site->kind)) != 0;
+}
+
+/* Biases as the configuration says, which a model without weights knows too. */
+static bool has_bias(const pb_method *m, const pb_site *site)
+{
+    const pb_model_config *config = pb_model_get_config(m->model);
+    if (m->backend != NULL) {
+        return !pb_tensor_is_none(&site->bias);
+    }
+    if (site->kind <= PB_SITE_O) {
+        return config->attention_bias;
+    }
+    return site->kind <= PB_SITE_DOWN && config->mlp_bias;
+}
+
+static pb_status plan_site(pb_method *m, const pb_site *site, int64_t *index)
+{
+    pb_trainable weight = {
+        .ndim   = is_norm(site) ? 1 : 2,
+        .shape  = {site->out, is_norm(site) ? 0 : site->in},
+        .init   = PB_INIT_COPY,
+        .source = site->weight,
+    };
+    PB_TRY(pb_trainable_name(&weight, "%s.weight", site->hf_name));
+    PB_TRY(pb_method_declare(m, &weight, index));
+    if (!has_bias(m, site)) {
+        return PB_OK;
+    }
+    pb_trainable bias = {
+        .ndim = 1, .shape = {site->out}, .init = PB_INIT_COPY, .source = site->bias};
+    PB_TRY(pb_trainable_name(&bias, "%s.bias", site->hf_name));
+    return pb_method_declare(m, &bias, NULL);
+}
+
+static pb_status plan(pb_method *m)
+{
+    int64_t sites = pb_model_site_count(m->model);
+    int64_t *map  = NULL;
+    PB_TRY(PB_ALLOC(map, sites));
+    m->state = map;
+    for (int64_t i = 0; i < sites; i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        if (!is_tied_head(m, site)) {
+            PB_TRY(plan_site(m, site, &map[i]));
+        }
+    }
+    if (pb_model_get_config(m->model)->tied) {
+        const pb_site *head      = pb_model_site(m->model, PB_SITE_HEAD, 0);
+        const pb_site *embedding = pb_model_site(m->model, PB_SITE_EMBEDDING, 0);
+        map[head->index]         = map[embedding->index];
+    }
+    return PB_OK;
+}
+
+static unsigned acts(const pb_method *m, const pb_site *site)
+{
+    (void)m;
+    (void)site;
+    return PB_ACTS_BOUND;
+}
+
+static pb_status bind(pb_method *m, pb_binding *bindings)
+{
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        const pb_site *site        = pb_model_site_at(m->model, i);
+        const pb_trainable *weight = pb_site_trainable(m, site, 0);
+        bindings[i].weight         = weight->value;
+        bindings[i].dweight        = weight->grad;
+        if (has_bias(m, site)) {
+            const pb_trainable *bias = pb_site_trainable(m, site, 1);
+            bindings[i].bias         = bias->value;
+            bindings[i].dbias        = bias->grad;
+        }
+    }
+    return PB_OK;
+}
+
+const pb_method_ops pb_method_full = {
+    .name    = "full",
+    .help    = "full fine-tuning: every weight is trained",
+    .plan    = plan,
+    .destroy = pb_site_map_destroy,
+    .acts    = acts,
+    .bind    = bind,
+};

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+/* (IA)³ (Liu et al., "Few-shot parameter-efficient fine-tuning is better and cheaper than
+ * in-context learning", NeurIPS 2022).
+ *
+ *     attention:     y = l ⊙ (W x + b),   l [out, 1]
+ *     feed-forward:  y = W (l ⊙ x) + b,   l [1, in]
+ *
+ * l starts at one. feedforward_side = "output" treats the feed-forward targets as the others, which
+ * is what the published PEFT-Bench runs did. `state` maps a site to its l. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { SIDE_INPUT, SIDE_OUTPUT };
+
+static const char *const sides[] = {"input", "output", NULL};
+
+typedef struct ia3_options {
+    pb_config_list targets, feedforward;
+    int feedforward_side;
+} ia3_options;
+
+static const pb_config_field fields[] = {
+    PB_FIELD_TEXT_LIST(ia3_options, targets, "k_proj v_proj down_proj",
+                       "linear modules to scale, by the end of their path"),
+    PB_FIELD_TEXT_LIST(ia3_options, feedforward, "down_proj",
+                       "those of the targets that are feed-forward modules"),
+    PB_FIELD_CHOICE(ia3_options, feedforward_side, SIDE_INPUT, sides,
+                    "where a feed-forward module is scaled"),
+    PB_FIELD_END,
+};
+
+/* HF looks at the end of the path here, without asking for a dot. */
+static bool scales_input(const pb_method *m, const pb_site *site)
+{
+    const ia3_options *o = m->options;
+    size_t length        = strlen(site->hf_name);
+    for (int64_t i = 0; o->feedforward_side == SIDE_INPUT && i < o->feedforward.count; i++) {
+        size_t tail = strlen(o->feedforward.items[i]);
+        if (tail <= length &&
+            strcmp(site->hf_name + (length - tail), o->feedforward.items[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status plan(pb_method *m)
+{
+    const ia3_options *o = m->options;
+    int64_t *map         = NULL;
+    PB_TRY(pb_site_map_create(m, &o->targets, PB_KINDS_LINEAR, &map));
+    m->state = map;
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        if (map[i] < 0) {
+            continue;
+        }
+        bool input     = scales_input(m, site);
+        pb_trainable l = {.ndim = 2, .init = PB_INIT_ONE};
+        l.shape[0]     = input ? 1 : site->out;
+        l.shape[1]     = input ? site->in : 1;
+        PB_TRY(pb_trainable_name(&l, "base_model.model.%s.ia3_l", site->hf_name));
+        PB_TRY(pb_method_declare(m, &l, &map[i]));
+    }
+    return PB_OK;
+}
+
+static unsigned acts(const pb_method *m, const pb_site *site)
+{
+    if (pb_site_trainable(m, site, 0) == NULL) {
+        return 0;
+    }
+    return scales_input(m, site) ? PB_ACTS_ON_INPUT : PB_ACTS_ON_OUTPUT;
+}
+
+static pb_tensor vector(const pb_method *m, const pb_site *site)
+{
+    return pb_flat(&pb_site_trainable(m, site, 0)->value);
+}
+
+static pb_tensor gradient(const pb_method *m, const pb_site *site)
+{
+    return pb_flat(&pb_site_trainable(m, site, 0)->grad);
+}
+
+static pb_status input_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
+                               pb_tensor *xout, const pb_tensor *x)
+{
+    (void)ctx;
+    pb_tensor l = vector(m, site);
+    return pb_column_scale_forward(m->backend, xout, x, &l);
+}
+
+static pb_status input_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
+                                pb_tensor *dx, const pb_tensor *x)
+{
+    (void)ctx;
+    pb_tensor l  = vector(m, site);
+    pb_tensor dl = gradient(m, site);
+    return pb_column_scale_backward(m->backend, dx, &dl, dx, x, &l);
+}
+
+/* kept: y before the scaling. */
+static int64_t kept_width(const pb_method *m, const pb_site *site)
+{
+    return acts(m, site) == PB_ACTS_ON_OUTPUT ? site->out : 0;
+}
+
+static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
+                                pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
+{
+    (void)ctx;
+    (void)x;
+    pb_tensor l = vector(m, site);
+    PB_TRY(pb_copy(m->backend, kept, y));
+    return pb_column_scale_forward(m->backend, y, kept, &l);
+}
+
+static pb_status output_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
+                                 pb_tensor *dy, pb_tensor *dx, const pb_tensor *x,
+                                 const pb_tensor *kept)
+{
+    (void)ctx;
+    (void)dx;
+    (void)x;
+    pb_tensor l  = vector(m, site);
+    pb_tensor dl = gradient(m, site);
+    return pb_column_scale_backward(m->backend, dy, &dl, dy, kept, &l);
+}
+
+/* W diag(l), or diag(l) W and diag(l) b. A row of W is a column of numbers to the scaling. */
+static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
+{
+    pb_tensor l = vector(m, site);
+    if (scales_input(m, site)) {
+        return pb_column_scale_forward(m->backend, weight, weight, &l);
+    }
+    for (int64_t i = 0; i < site->out; i++) {
+        pb_tensor row    = pb_tensor_rows(weight, i, 1);
+        pb_tensor column = pb_tensor_2d(row.data, PB_DTYPE_F32, site->in, 1);
+        pb_tensor factor = pb_tensor_rows(&l, i, 1);
+        PB_TRY(pb_column_scale_forward(m->backend, &column, &column, &factor));
+    }
+    if (pb_tensor_is_none(bias)) {
+        return PB_OK;
+    }
+    pb_tensor row = pb_tensor_2d(bias->data, PB_DTYPE_F32, 1, site->out);
+    return pb_column_scale_forward(m->backend, &row, &row, &l);
+}
+
+static pb_status config_write(const pb_method *m, pb_string *json)
+{
+    static const pb_config_list none = {0};
+    const ia3_options *o             = m->options;
+    PB_TRY(pb_string_puts(json, ",\n \"fan_in_fan_out\": false,\n \"init_ia3_weights\": true"));
+    PB_TRY(pb_adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
+                                 "feedforward_modules", json));
+    return pb_adapter_write_list(&o->targets, "target_modules", json);
+}
+
+/* A text in place of the list is a regular expression for the whole path in HF: a plain word then
+ * matches no module, and all targets are scaled at their output. */
+static pb_status feedforward_read(ia3_options *o, const pb_adapter_config *c)
+{
+    const json_t *value = json_object_get(c->json, "feedforward_modules");
+    if (!json_is_string(value)) {
+        return pb_adapter_list(c, "feedforward_modules", &o->feedforward);
+    }
+    for (const char *p = json_string_value(value); *p != '\0'; p++) {
+        if (!isalnum((unsigned char)*p) && *p != '_') {
+            return PB_FAIL(PB_ERR_UNSUPPORTED,
+                           "%s: feedforward_modules is the regular expression \"%s\"; write the "
+                           "modules as a list",
+                           c->path, json_string_value(value));
+        }
+    }
+    o->feedforward_side = SIDE_OUTPUT;
+    return PB_OK;
+}
+
+static pb_status config_read(void *options, const pb_adapter_config *c)
+{
+    static const char *const refused[] = {"fan_in_fan_out", NULL};
+    ia3_options *o                     = options;
+    PB_TRY(pb_adapter_refuse(c, refused));
+    PB_TRY(feedforward_read(o, c));
+    return pb_adapter_targets(c, &o->targets);
+}
+
+const pb_method_ops pb_method_ia3 = {
+    .name                   = "ia3",
+    .help                   = "a learned scale of keys, values and feed-forward inputs",
+    .options_size           = sizeof(ia3_options),
+    .fields                 = fields,
+    .plan                   = plan,
+    .destroy                = pb_site_map_destroy,
+    .acts                   = acts,
+    .linear_input_forward   = input_forward,
+    .linear_input_backward  = input_backward,
+    .linear_output_forward  = output_forward,
+    .linear_output_backward = output_backward,
+    .kept_width             = kept_width,
+    .merge                  = merge,
+    .peft_type              = "IA3",
+    .adapter_config_write   = config_write,
+    .adapter_config_read    = config_read,
+};

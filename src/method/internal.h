@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the method files share: the map from sites to trainables, names, encoders of virtual rows,
+ * and the reading of adapter_config.json. */
+#pragma once
+
+#include "pb/method.h"
+
+#include <jansson.h>
+
+#define PB_KIND(kind) (1u << (kind))
+#define PB_KINDS_LINEAR                                                                  \
+    (PB_KIND(PB_SITE_Q) | PB_KIND(PB_SITE_K) | PB_KIND(PB_SITE_V) | PB_KIND(PB_SITE_O) | \
+     PB_KIND(PB_SITE_GATE) | PB_KIND(PB_SITE_UP) | PB_KIND(PB_SITE_DOWN))
+#define PB_KINDS_NORM \
+    (PB_KIND(PB_SITE_ATTN_NORM) | PB_KIND(PB_SITE_MLP_NORM) | PB_KIND(PB_SITE_FINAL_NORM))
+
+/* The one trainable of the methods that train what goes before the tokens; also what HF calls the
+ * output of their encoders. */
+#define PB_PROMPT_NAME "prompt_embeddings"
+
+extern const pb_method_ops pb_method_none, pb_method_full, pb_method_lora, pb_method_ia3,
+    pb_method_lntuning, pb_method_bitfit, pb_method_prompt, pb_method_prefix, pb_method_ptuning;
+
+/* targets.c ------------------------------------------------------------------------------------ */
+
+/* True when HF's rule matches: the module's path is `target`, or ends with a dot and `target`. */
+bool pb_target_matches(const pb_site *site, const char *target);
+
+/* map [pb_model_site_count]: 0 at the sites of `kinds` (PB_KIND bits) that one of the targets
+ * matches, -1 elsewhere; the plan puts the index of the site's first trainable in place of 0. A
+ * target that matches nothing is an error that names the known ones. */
+pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets, unsigned kinds,
+                             int64_t **map) PB_MUST_USE;
+/* The destroy slot of methods whose `state` is such a map. */
+void pb_site_map_destroy(pb_method *m);
+/* Trainable number `which` of the site; NULL when the method does not act there. For methods whose
+ * `state` is a map. */
+pb_trainable *pb_site_trainable(const pb_method *m, const pb_site *site, int64_t which);
+
+/* values.c ------------------------------------------------------------------------------------- */
+
+/* Sets the name; one that does not fit is an error. */
+pb_status pb_trainable_name(pb_trainable *t, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
+/* Weight decay applies to all but biases and norm weights, told by name as HF's trainer does. */
+bool pb_trainable_decays(const char *name);
+/* Allocates values and gradients and fills the values. */
+pb_status pb_method_allocate(pb_method *m) PB_MUST_USE;
+pb_status pb_method_initialise(pb_method *m) PB_MUST_USE;
+/* One flat view of a contiguous tensor. */
+pb_tensor pb_flat(const pb_tensor *t);
+
+/* method.c ------------------------------------------------------------------------------------- */
+
+/* Takes over `options` (of ops->options_size), also on failure. */
+pb_status pb_method_create_options(const pb_method_ops *ops, void *options, const pb_model *model,
+                                   pb_backend *backend, uint64_t seed, pb_method **out) PB_MUST_USE;
+pb_status pb_method_options_new(const pb_method_ops *ops, void **options) PB_MUST_USE;
+void pb_method_options_free(const pb_method_ops *ops, void *options);
+
+/* encoder.c ------------------------------------------------------------------------------------ */
+
+enum { PB_ENCODER_LAYERS = 3 };
+
+/* A small network that makes n rows: h_0 = embedding [n, w_0], z_i = h_{i-1} W_iᵀ + b_i,
+ * h_i = act(z_i), the last one without activation. */
+typedef struct pb_encoder {
+    int64_t rows, layers;
+    int64_t widths[PB_ENCODER_LAYERS + 1];
+    pb_activation activation;
+    int64_t first;                  /* trainables: embedding, then weight and bias of every layer */
+    void *block;                    /* backend memory of the tensors below */
+    pb_tensor z[PB_ENCODER_LAYERS]; /* [n, w_i] before the activation, but for the last layer */
+    pb_tensor h[PB_ENCODER_LAYERS];
+    pb_tensor d[PB_ENCODER_LAYERS]; /* gradient by h, then by z */
+} pb_encoder;
+
+/* Declares the trainables with torch's defaults (embedding N(0, 1), Linear U(±1/sqrt(fan in))) and
+ * allocates the tensors where the method has a backend. `path`: of the layers, "mlp_head". The
+ * caller fills rows, layers, widths and activation. */
+pb_status pb_encoder_plan(pb_encoder *e, pb_method *m, const char *path) PB_MUST_USE;
+void pb_encoder_clear(pb_encoder *e, pb_method *m);
+pb_status pb_encoder_forward(pb_encoder *e, pb_method *m, pb_tensor *out) PB_MUST_USE;
+/* After a forward with the same values. */
+pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout) PB_MUST_USE;
+
+/* adapter_json.c ------------------------------------------------------------------------------- */
+
+/* Each leaves *out as it is when the key is absent or null, and refuses other types by name. */
+pb_status pb_adapter_int(const pb_adapter_config *c, const char *key, int64_t minimum,
+                         int64_t *out) PB_MUST_USE;
+pb_status pb_adapter_number(const pb_adapter_config *c, const char *key, double *out) PB_MUST_USE;
+pb_status pb_adapter_bool(const pb_adapter_config *c, const char *key, bool *out) PB_MUST_USE;
+/* NULL when absent. */
+pb_status pb_adapter_text(const pb_adapter_config *c, const char *key,
+                          const char **out) PB_MUST_USE;
+/* A list of texts replaces *out; sorted, since HF writes sets in random order. */
+pb_status pb_adapter_list(const pb_adapter_config *c, const char *key,
+                          pb_config_list *out) PB_MUST_USE;
+/* target_modules, which must be there; "all-linear" stands for the seven linears of a layer. */
+pb_status pb_adapter_targets(const pb_adapter_config *c, pb_config_list *out) PB_MUST_USE;
+/* Keys (NULL-terminated) that change the mathematics: anything but absent, null, false, 0, "none",
+ * [] or {} is refused by name. */
+pb_status pb_adapter_refuse(const pb_adapter_config *c, const char *const *keys) PB_MUST_USE;
+/* An integer that the model gives: another value is refused. */
+pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key,
+                            int64_t expected) PB_MUST_USE;
+pb_status pb_adapter_write_list(const pb_config_list *list, const char *key,
+                                pb_string *json) PB_MUST_USE;
+/* The keys that all prompt methods share. `heads` and `width`: of one virtual row. */
+pb_status pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
+                                  pb_string *json) PB_MUST_USE;

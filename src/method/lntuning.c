@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/* LayerNorm tuning (Zhao et al., "Tuning LayerNorm in attention: towards efficient multi-modal LLM
+ * finetuning", ICLR 2024), on the RMS norms of a decoder.
+ *
+ *     y = g' ⊙ x / rms(x),   g' a trained copy of the norm's weight g
+ *
+ * `state` maps a norm site to its copy. */
+#include "internal.h"
+
+typedef struct lntuning_options {
+    pb_config_list targets;
+} lntuning_options;
+
+static const pb_config_field fields[] = {
+    PB_FIELD_TEXT_LIST(lntuning_options, targets, "input_layernorm post_attention_layernorm norm",
+                       "norms to train, by the end of their path"),
+    PB_FIELD_END,
+};
+
+static pb_status plan(pb_method *m)
+{
+    const lntuning_options *o = m->options;
+    int64_t *map              = NULL;
+    PB_TRY(pb_site_map_create(m, &o->targets, PB_KINDS_NORM, &map));
+    m->state = map;
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        if (map[i] < 0) {
+            continue;
+        }
+        pb_trainable copy = {
+            .ndim = 1, .shape = {site->out}, .init = PB_INIT_COPY, .source = site->weight};
+        PB_TRY(
+            pb_trainable_name(&copy, "base_model.model.%s.ln_tuning_layers.weight", site->hf_name));
+        PB_TRY(pb_method_declare(m, &copy, &map[i]));
+    }
+    return PB_OK;
+}
+
+static unsigned acts(const pb_method *m, const pb_site *site)
+{
+    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_BOUND : 0;
+}
+
+static pb_status bind(pb_method *m, pb_binding *bindings)
+{
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        const pb_trainable *copy = pb_site_trainable(m, pb_model_site_at(m->model, i), 0);
+        if (copy != NULL) {
+            bindings[i].weight  = copy->value;
+            bindings[i].dweight = copy->grad;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status config_write(const pb_method *m, pb_string *json)
+{
+    return pb_adapter_write_list(&((const lntuning_options *)m->options)->targets, "target_modules",
+                                 json);
+}
+
+static pb_status config_read(void *options, const pb_adapter_config *c)
+{
+    return pb_adapter_targets(c, &((lntuning_options *)options)->targets);
+}
+
+const pb_method_ops pb_method_lntuning = {
+    .name                 = "lntuning",
+    .help                 = "trained copies of the norm weights",
+    .options_size         = sizeof(lntuning_options),
+    .fields               = fields,
+    .plan                 = plan,
+    .destroy              = pb_site_map_destroy,
+    .acts                 = acts,
+    .bind                 = bind,
+    .peft_type            = "LN_TUNING",
+    .adapter_config_write = config_write,
+    .adapter_config_read  = config_read,
+};

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The front of the methods: makes an instance from its options (read, plan, allocate, fill),
+ * merges, and describes it. The slots themselves are called by the network. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <string.h>
+
+static const pb_config_field no_fields[] = {PB_FIELD_END};
+
+static const pb_config_field *fields_of(const pb_method_ops *ops)
+{
+    return ops->fields != NULL ? ops->fields : no_fields;
+}
+
+pb_status pb_method_options_new(const pb_method_ops *ops, void **options)
+{
+    void *made = pb_memory_new(1, ops->options_size > 0 ? ops->options_size : 1);
+    if (made == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    pb_status status = pb_config_defaults(fields_of(ops), made);
+    if (status != PB_OK) {
+        pb_memory_free(made);
+        return status;
+    }
+    *options = made;
+    return PB_OK;
+}
+
+void pb_method_options_free(const pb_method_ops *ops, void *options)
+{
+    if (options != NULL) {
+        pb_config_clear(fields_of(ops), options);
+        pb_memory_free(options);
+    }
+}
+
+static bool has_weights(const pb_model *model)
+{
+    const pb_site *embedding = pb_model_site(model, PB_SITE_EMBEDDING, 0);
+    return embedding != NULL && !pb_tensor_is_none(&embedding->weight);
+}
+
+pb_status pb_method_create_options(const pb_method_ops *ops, void *options, const pb_model *model,
+                                   pb_backend *backend, uint64_t seed, pb_method **out)
+{
+    pb_status status = PB_OK;
+    pb_method *m     = NULL;
+    PB_TRY_GOTO(status, PB_ALLOC(m, 1), err_options);
+    *m = (pb_method){
+        .ops     = ops,
+        .options = options,
+        .model   = model,
+        .backend = has_weights(model) ? backend : NULL,
+        .seed    = seed,
+    };
+    PB_TRY_GOTO(status, ops->plan(m), err_method);
+    if (m->backend != NULL) {
+        PB_TRY_GOTO(status, pb_method_allocate(m), err_method);
+        PB_TRY_GOTO(status, pb_method_initialise(m), err_method);
+    }
+    *out = m;
+    return PB_OK;
+
+err_method:
+    pb_method_destroy(m);
+    return status;
+err_options:
+    pb_method_options_free(ops, options);
+    return status;
+}
+
+pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, const char *group,
+                           const pb_model *model, pb_backend *backend, uint64_t seed,
+                           pb_method **out)
+{
+    static const char *const also[] = {"name", NULL};
+    void *options                   = NULL;
+    if (ops == NULL || model == NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a method needs its table and a model");
+    }
+    PB_TRY(pb_method_options_new(ops, &options));
+    if (config != NULL) {
+        pb_status status = pb_config_overlay(config, group, fields_of(ops), also, options);
+        if (status != PB_OK) {
+            pb_method_options_free(ops, options);
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
+    }
+    PB_TRY(pb_method_create_options(ops, options, model, backend, seed, out));
+    return PB_OK;
+}
+
+void pb_method_destroy(pb_method *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    if (m->ops->destroy != NULL) {
+        m->ops->destroy(m);
+    }
+    if (!pb_tensor_is_none(&m->grads)) {
+        pb_backend_free(m->backend, m->grads.data);
+    }
+    if (!pb_tensor_is_none(&m->values)) {
+        pb_backend_free(m->backend, m->values.data);
+    }
+    pb_memory_free(m->trainables);
+    pb_method_options_free(m->ops, m->options);
+    pb_memory_free(m);
+}
+
+/* The bound tensors of one site. */
+static pb_status bound(pb_method *m, const pb_site *site, pb_binding *out)
+{
+    pb_binding *all = NULL;
+    PB_TRY(PB_ALLOC(all, pb_model_site_count(m->model)));
+    pb_status status = m->ops->bind(m, all);
+    if (status == PB_OK) {
+        *out = all[site->index];
+    }
+    pb_memory_free(all);
+    return status;
+}
+
+static pb_status merge_bound(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
+{
+    pb_binding own = {0};
+    PB_TRY(bound(m, site, &own));
+    if (!pb_tensor_is_none(&own.weight)) {
+        PB_TRY(pb_copy(m->backend, weight, &own.weight));
+    }
+    if (pb_tensor_is_none(&own.bias)) {
+        return PB_OK;
+    }
+    if (bias == NULL || pb_tensor_is_none(bias)) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s: %s has no bias in this model that the trained one could go into",
+                       m->ops->name, site->hf_name);
+    }
+    return pb_copy(m->backend, bias, &own.bias);
+}
+
+pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
+{
+    if (m->ops->rows_forward != NULL || m->ops->keys_forward != NULL) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s acts before the tokens: it cannot be merged into "
+                       "the weights",
+                       m->ops->name);
+    }
+    unsigned acts = m->ops->acts != NULL ? m->ops->acts(m, site) : 0;
+    if (acts == 0) {
+        return PB_OK;
+    }
+    if (m->count > 0 && pb_tensor_is_none(&m->values)) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s is only planned: it has no values to merge",
+                       m->ops->name);
+    }
+    if ((acts & PB_ACTS_BOUND) != 0) {
+        PB_TRY(merge_bound(m, site, weight, bias));
+    }
+    if ((acts & (PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT)) == 0) {
+        return PB_OK;
+    }
+    if (m->ops->merge == NULL) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s cannot be merged into the weights", m->ops->name);
+    }
+    pb_tensor none = {0};
+    return m->ops->merge(m, site, weight, bias != NULL ? bias : &none);
+}
+
+pb_status pb_method_describe(const pb_method *m, pb_string *out)
+{
+    PB_TRY(pb_string_printf(out, "name = \"%s\";\n", m->ops->name));
+    return pb_config_write(fields_of(m->ops), m->options, "", out);
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/* No method: the frozen model as it is. The base line of every comparison, and the null
+ * implementation of the table. */
+#include "internal.h"
+
+static pb_status plan(pb_method *m)
+{
+    (void)m;
+    return PB_OK;
+}
+
+const pb_method_ops pb_method_none = {
+    .name = "none",
+    .help = "the frozen model without training",
+    .plan = plan,
+};

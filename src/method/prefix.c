@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Prefix tuning (Li & Liang, "Prefix-tuning: Optimizing continuous prompts for generation",
+ * ACL 2021).
+ *
+ *     K_l = [P_{2l}; K_l],  V_l = [P_{2l+1}; V_l],   P [n, L·2·K·E], used as they are (no rope)
+ *     with a projection:  P = tanh(e W_1ᵀ + b_1) W_2ᵀ + b_2,   e [n, K·E]
+ *
+ * Without projection P itself is trained and starts as N(0, 1). */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+
+typedef struct prefix_options {
+    int64_t num_virtual_tokens;
+    bool projection;
+    int64_t encoder_hidden_size;
+} prefix_options;
+
+static const pb_config_field fields[] = {
+    PB_FIELD_INT(prefix_options, num_virtual_tokens, 32, 1, 65536, "tokens",
+                 "keys and values before those of the tokens"),
+    PB_FIELD_BOOL(prefix_options, projection, true, "make the prefix by a two-layer network"),
+    PB_FIELD_INT(prefix_options, encoder_hidden_size, 512, 1, 1048576, "",
+                 "hidden width of the projection"),
+    PB_FIELD_END,
+};
+
+static int64_t key_width(const pb_model *model)
+{
+    const pb_model_config *c = pb_model_get_config(model);
+    return c->kv_heads * c->head_dim;
+}
+
+static pb_status plan(pb_method *m)
+{
+    const prefix_options *o = m->options;
+    int64_t width           = key_width(m->model);
+    int64_t columns         = pb_model_get_config(m->model)->layers * 2 * width;
+    if (!o->projection) {
+        pb_trainable keys = {.ndim  = 2,
+                             .shape = {o->num_virtual_tokens, columns},
+                             .init  = PB_INIT_NORMAL,
+                             .scale = 1.0};
+        PB_TRY(pb_trainable_name(&keys, PB_PROMPT_NAME));
+        return pb_method_declare(m, &keys, NULL);
+    }
+    pb_encoder *encoder = NULL;
+    PB_TRY(PB_ALLOC(encoder, 1));
+    m->state = encoder;
+    *encoder = (pb_encoder){.rows       = o->num_virtual_tokens,
+                            .layers     = 2,
+                            .widths     = {width, o->encoder_hidden_size, columns},
+                            .activation = PB_ACTIVATION_TANH};
+    return pb_encoder_plan(encoder, m, "transform");
+}
+
+static void destroy(pb_method *m)
+{
+    if (m->state != NULL) {
+        pb_encoder_clear(m->state, m);
+        pb_memory_free(m->state);
+        m->state = NULL;
+    }
+}
+
+static int64_t virtual_keys(const pb_method *m)
+{
+    return ((const prefix_options *)m->options)->num_virtual_tokens;
+}
+
+static pb_status keys_forward(pb_method *m, pb_tensor *keys)
+{
+    return m->state != NULL ? pb_encoder_forward(m->state, m, keys)
+                            : pb_copy(m->backend, keys, &m->trainables[0].value);
+}
+
+static pb_status keys_backward(pb_method *m, const pb_tensor *dkeys)
+{
+    return m->state != NULL ? pb_encoder_backward(m->state, m, dkeys)
+                            : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, dkeys);
+}
+
+static pb_status config_write(const pb_method *m, pb_string *json)
+{
+    const prefix_options *o = m->options;
+    PB_TRY(pb_adapter_write_prompt(m, o->num_virtual_tokens,
+                                   pb_model_get_config(m->model)->kv_heads, key_width(m->model),
+                                   json));
+    return pb_string_printf(json,
+                            ",\n \"prefix_projection\": %s,\n \"encoder_hidden_size\": %" PRId64,
+                            o->projection ? "true" : "false", o->encoder_hidden_size);
+}
+
+static pb_status config_read(void *options, const pb_adapter_config *c)
+{
+    prefix_options *o            = options;
+    const pb_model_config *model = pb_model_get_config(c->model);
+    o->projection                = false;
+    o->encoder_hidden_size       = key_width(c->model);
+    PB_TRY(pb_adapter_expect(c, "token_dim", key_width(c->model)));
+    PB_TRY(pb_adapter_expect(c, "num_layers", model->layers));
+    PB_TRY(pb_adapter_expect(c, "num_attention_heads", model->kv_heads));
+    PB_TRY(pb_adapter_expect(c, "num_transformer_submodules", 1));
+    PB_TRY(pb_adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens));
+    PB_TRY(pb_adapter_int(c, "encoder_hidden_size", 1, &o->encoder_hidden_size));
+    PB_TRY(pb_adapter_bool(c, "prefix_projection", &o->projection));
+    o->projection = o->projection && c->encoder;
+    return PB_OK;
+}
+
+const pb_method_ops pb_method_prefix = {
+    .name                 = "prefix",
+    .help                 = "prefix tuning: trained keys and values before those of the tokens",
+    .options_size         = sizeof(prefix_options),
+    .fields               = fields,
+    .plan                 = plan,
+    .destroy              = destroy,
+    .virtual_keys         = virtual_keys,
+    .keys_forward         = keys_forward,
+    .keys_backward        = keys_backward,
+    .peft_type            = "PREFIX_TUNING",
+    .adapter_config_write = config_write,
+    .adapter_config_read  = config_read,
+};

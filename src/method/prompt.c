@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Prompt tuning (Lester et al., "The power of scale for parameter-efficient prompt tuning",
+ * EMNLP 2021).
+ *
+ *     x_0 … x_{n-1} = P [n, D],   the embedded tokens follow at positions n, n + 1, …
+ *
+ * P starts as N(0, 1), or as embeddings of the vocabulary's first ids in random order. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+enum { INIT_NORMAL, INIT_VOCABULARY };
+
+static const char *const inits[] = {"normal", "vocabulary", NULL};
+
+/* The first ids of a vocabulary are its frequent ones (Lester et al., section 3.2). */
+enum { VOCABULARY_IDS = 5000 };
+
+typedef struct prompt_options {
+    int64_t num_virtual_tokens;
+    int init;
+} prompt_options;
+
+static const pb_config_field fields[] = {
+    PB_FIELD_INT(prompt_options, num_virtual_tokens, 100, 1, 65536, "tokens",
+                 "rows before the tokens"),
+    PB_FIELD_CHOICE(prompt_options, init, INIT_VOCABULARY, inits,
+                    "start: N(0, 1), or embeddings of the first 5000 ids in random order"),
+    PB_FIELD_END,
+};
+
+static pb_status plan(pb_method *m)
+{
+    const prompt_options *o = m->options;
+    pb_trainable rows       = {
+              .ndim  = 2,
+              .shape = {o->num_virtual_tokens, pb_model_get_config(m->model)->width},
+              .init  = o->init == INIT_NORMAL ? PB_INIT_NORMAL : PB_INIT_ZERO,
+              .scale = 1.0,
+    };
+    PB_TRY(pb_trainable_name(&rows, PB_PROMPT_NAME));
+    return pb_method_declare(m, &rows, NULL);
+}
+
+/* A random permutation of the first ids (Fisher-Yates); a prompt longer than it goes round. */
+static pb_status initialise(pb_method *m)
+{
+    const prompt_options *o = m->options;
+    int64_t vocab           = pb_model_get_config(m->model)->vocab;
+    int64_t known           = vocab < VOCABULARY_IDS ? vocab : VOCABULARY_IDS;
+    pb_random stream        = pb_random_stream(m->seed, PB_RANDOM_INIT, 0);
+    int32_t *order          = NULL;
+    int32_t *ids            = NULL;
+    pb_status status        = PB_OK;
+    if (o->init != INIT_VOCABULARY) {
+        return PB_OK;
+    }
+    PB_TRY_GOTO(status, PB_ALLOC(order, known), done);
+    PB_TRY_GOTO(status, PB_ALLOC(ids, o->num_virtual_tokens), done);
+    for (int64_t i = 0; i < known; i++) {
+        order[i] = (int32_t)i;
+    }
+    for (int64_t i = known - 1; i > 0; i--) {
+        int64_t j    = (int64_t)pb_random_below(stream, (uint64_t)i, (uint64_t)i + 1);
+        int32_t swap = order[i];
+        order[i]     = order[j];
+        order[j]     = swap;
+    }
+    for (int64_t i = 0; i < o->num_virtual_tokens; i++) {
+        ids[i] = order[i % known];
+    }
+    const pb_site *table = pb_model_site(m->model, PB_SITE_EMBEDDING, 0);
+    PB_TRY_GOTO(status,
+                pb_embedding_forward(m->backend, &m->trainables[0].value, &table->weight, ids),
+                done);
+done:
+    pb_memory_free(ids);
+    pb_memory_free(order);
+    return status;
+}
+
+static int64_t virtual_rows(const pb_method *m)
+{
+    return ((const prompt_options *)m->options)->num_virtual_tokens;
+}
+
+static pb_status rows_forward(pb_method *m, pb_tensor *rows)
+{
+    return pb_copy(m->backend, rows, &m->trainables[0].value);
+}
+
+static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
+{
+    return pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
+}
+
+static pb_status config_write(const pb_method *m, pb_string *json)
+{
+    const pb_model_config *model = pb_model_get_config(m->model);
+    PB_TRY(pb_adapter_write_prompt(m, virtual_rows(m), model->heads, model->width, json));
+    return pb_string_puts(json, ",\n \"prompt_tuning_init\": \"RANDOM\"");
+}
+
+static pb_status config_read(void *options, const pb_adapter_config *c)
+{
+    prompt_options *o = options;
+    o->init           = INIT_NORMAL; /* the values come from the file */
+    PB_TRY(pb_adapter_expect(c, "token_dim", pb_model_get_config(c->model)->width));
+    PB_TRY(pb_adapter_expect(c, "num_transformer_submodules", 1));
+    return pb_adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens);
+}
+
+const pb_method_ops pb_method_prompt = {
+    .name                 = "prompt",
+    .help                 = "prompt tuning: trained rows before the tokens",
+    .options_size         = sizeof(prompt_options),
+    .fields               = fields,
+    .plan                 = plan,
+    .initialise           = initialise,
+    .virtual_rows         = virtual_rows,
+    .rows_forward         = rows_forward,
+    .rows_backward        = rows_backward,
+    .peft_type            = "PROMPT_TUNING",
+    .adapter_config_write = config_write,
+    .adapter_config_read  = config_read,
+};

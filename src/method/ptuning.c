@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/* P-tuning (Liu et al., "GPT understands, too", 2021), with the MLP encoder.
+ *
+ *     P = relu(relu(e W_1ᵀ + b_1) W_2ᵀ + b_2) W_3ᵀ + b_3,   e [n, D],   P [n, D] before the tokens
+ *
+ * encoder = "none" trains P itself: what is left of an adapter whose encoder was not saved. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { ENCODER_MLP, ENCODER_LSTM, ENCODER_NONE };
+
+static const char *const encoders[] = {"mlp", "lstm", "none", NULL};
+
+typedef struct ptuning_options {
+    int64_t num_virtual_tokens;
+    int encoder;
+    int64_t encoder_hidden_size;
+} ptuning_options;
+
+static const pb_config_field fields[] = {
+    PB_FIELD_INT(ptuning_options, num_virtual_tokens, 100, 1, 65536, "tokens",
+                 "rows before the tokens"),
+    PB_FIELD_CHOICE(ptuning_options, encoder, ENCODER_MLP, encoders,
+                    "what makes the rows; lstm is known by name only"),
+    PB_FIELD_INT(ptuning_options, encoder_hidden_size, 768, 1, 1048576, "",
+                 "hidden width of the encoder"),
+    PB_FIELD_END,
+};
+
+static pb_status plan(pb_method *m)
+{
+    const ptuning_options *o = m->options;
+    int64_t width            = pb_model_get_config(m->model)->width;
+    if (o->encoder == ENCODER_LSTM) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "ptuning: the lstm encoder is not supported; use encoder = \"mlp\"");
+    }
+    if (o->encoder == ENCODER_NONE) {
+        pb_trainable rows = {.ndim  = 2,
+                             .shape = {o->num_virtual_tokens, width},
+                             .init  = PB_INIT_NORMAL,
+                             .scale = 1.0};
+        PB_TRY(pb_trainable_name(&rows, PB_PROMPT_NAME));
+        return pb_method_declare(m, &rows, NULL);
+    }
+    pb_encoder *encoder = NULL;
+    PB_TRY(PB_ALLOC(encoder, 1));
+    m->state = encoder;
+    *encoder =
+        (pb_encoder){.rows       = o->num_virtual_tokens,
+                     .layers     = 3,
+                     .widths     = {width, o->encoder_hidden_size, o->encoder_hidden_size, width},
+                     .activation = PB_ACTIVATION_RELU};
+    return pb_encoder_plan(encoder, m, "mlp_head");
+}
+
+static void destroy(pb_method *m)
+{
+    if (m->state != NULL) {
+        pb_encoder_clear(m->state, m);
+        pb_memory_free(m->state);
+        m->state = NULL;
+    }
+}
+
+static int64_t virtual_rows(const pb_method *m)
+{
+    return ((const ptuning_options *)m->options)->num_virtual_tokens;
+}
+
+static pb_status rows_forward(pb_method *m, pb_tensor *rows)
+{
+    return m->state != NULL ? pb_encoder_forward(m->state, m, rows)
+                            : pb_copy(m->backend, rows, &m->trainables[0].value);
+}
+
+static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
+{
+    return m->state != NULL ? pb_encoder_backward(m->state, m, drows)
+                            : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
+}
+
+static pb_status config_write(const pb_method *m, pb_string *json)
+{
+    const ptuning_options *o     = m->options;
+    const pb_model_config *model = pb_model_get_config(m->model);
+    PB_TRY(pb_adapter_write_prompt(m, o->num_virtual_tokens, model->heads, model->width, json));
+    return pb_string_printf(json,
+                            ",\n \"encoder_reparameterization_type\": \"MLP\""
+                            ",\n \"encoder_hidden_size\": %" PRId64
+                            ",\n \"encoder_num_layers\": 2,\n \"encoder_dropout\": 0.0",
+                            o->encoder_hidden_size);
+}
+
+static pb_status config_read(void *options, const pb_adapter_config *c)
+{
+    ptuning_options *o     = options;
+    const char *encoder    = NULL;
+    int64_t width          = pb_model_get_config(c->model)->width;
+    o->encoder_hidden_size = width; /* HF's choice for null */
+    PB_TRY(pb_adapter_expect(c, "token_dim", width));
+    PB_TRY(pb_adapter_expect(c, "num_transformer_submodules", 1));
+    PB_TRY(pb_adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens));
+    PB_TRY(pb_adapter_int(c, "encoder_hidden_size", 1, &o->encoder_hidden_size));
+    PB_TRY(pb_adapter_text(c, "encoder_reparameterization_type", &encoder));
+    o->encoder = ENCODER_MLP;
+    if (encoder != NULL && strcmp(encoder, "LSTM") == 0) {
+        o->encoder = ENCODER_LSTM;
+    } else if (encoder != NULL && strcmp(encoder, "MLP") != 0) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s: encoder_reparameterization_type is \"%s\"; known are MLP and LSTM",
+                       c->path, encoder);
+    }
+    o->encoder = c->encoder ? o->encoder : ENCODER_NONE;
+    return PB_OK;
+}
+
+const pb_method_ops pb_method_ptuning = {
+    .name                 = "ptuning",
+    .help                 = "p-tuning: rows before the tokens, made by a small network",
+    .options_size         = sizeof(ptuning_options),
+    .fields               = fields,
+    .plan                 = plan,
+    .destroy              = destroy,
+    .virtual_rows         = virtual_rows,
+    .rows_forward         = rows_forward,
+    .rows_backward        = rows_backward,
+    .peft_type            = "P_TUNING",
+    .adapter_config_write = config_write,
+    .adapter_config_read  = config_read,
+};

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Which sites a list of targets names. A target is the end of a Hugging Face module path, cut at a
+ * dot: "k_proj", "self_attn.k_proj", "layers.0.self_attn.k_proj". */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <string.h>
+
+bool pb_target_matches(const pb_site *site, const char *target)
+{
+    size_t length = strlen(site->hf_name);
+    size_t tail   = strlen(target);
+    if (tail == 0 || tail > length || strcmp(site->hf_name + (length - tail), target) != 0) {
+        return false;
+    }
+    return tail == length || site->hf_name[length - tail - 1] == '.';
+}
+
+static bool is_kind(const pb_site *site, unsigned kinds)
+{
+    return (kinds & PB_KIND(site->kind)) != 0;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot != NULL ? dot + 1 : path;
+}
+
+static pb_status fail_unmatched(const pb_method *m, const char *target, unsigned kinds)
+{
+    pb_string known  = {0};
+    pb_status status = PB_OK;
+    for (int kind = 0; kind < PB_SITE_KIND_COUNT && status == PB_OK; kind++) {
+        const pb_site *site =
+            (kinds & PB_KIND(kind)) != 0 ? pb_model_site(m->model, (pb_site_kind)kind, 0) : NULL;
+        if (site != NULL) {
+            status = pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "",
+                                      last_part(site->hf_name));
+        }
+    }
+    if (status == PB_OK) {
+        status = PB_FAIL(PB_ERR_CONFIG,
+                         "%s: target \"%s\" matches no module of this model; known "
+                         "are %s, each also with its path before it",
+                         m->ops->name, target, known.data != NULL ? known.data : "none");
+    }
+    pb_string_clear(&known);
+    return status;
+}
+
+pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets, unsigned kinds,
+                             int64_t **map)
+{
+    int64_t sites = pb_model_site_count(m->model);
+    int64_t *made = NULL;
+    if (targets->count == 0) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: targets is empty; name the modules to act on",
+                       m->ops->name);
+    }
+    PB_TRY(PB_ALLOC(made, sites));
+    for (int64_t i = 0; i < sites; i++) {
+        made[i] = -1;
+    }
+    for (int64_t t = 0; t < targets->count; t++) {
+        bool any = false;
+        for (int64_t i = 0; i < sites; i++) {
+            const pb_site *site = pb_model_site_at(m->model, i);
+            if (is_kind(site, kinds) && pb_target_matches(site, targets->items[t])) {
+                made[i] = 0;
+                any     = true;
+            }
+        }
+        if (!any) {
+            pb_memory_free(made);
+            return fail_unmatched(m, targets->items[t], kinds);
+        }
+    }
+    *map = made;
+    return PB_OK;
+}
+
+void pb_site_map_destroy(pb_method *m)
+{
+    pb_memory_free(m->state);
+    m->state = NULL;
+}
+
+pb_trainable *pb_site_trainable(const pb_method *m, const pb_site *site, int64_t which)
+{
+    const int64_t *map = m->state;
+    int64_t first      = map[site->index];
+    return first < 0 ? NULL : &m->trainables[first + which];
+}

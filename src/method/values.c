@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The trainable tensors of a method: declared by the plan, then laid out in one buffer of values
+ * and one of gradients, and filled. Value i of tensor t comes from the stream (seed, t) alone, so
+ * it does not depend on order, rank or backend. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+pb_status pb_trainable_name(pb_trainable *t, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(t->name, sizeof t->name, format, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= sizeof t->name) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "trainable tensor name is longer than %zu bytes: %s…",
+                       sizeof t->name - 1, t->name);
+    }
+    return PB_OK;
+}
+
+/* `word` stands in `text` as a part of its own: between dots or ends, or after an underscore. */
+static bool has_norm_part(const char *text)
+{
+    for (const char *p = strstr(text, "norm"); p != NULL; p = strstr(p + 1, "norm")) {
+        bool starts = p == text || p[-1] == '.' || p[-1] == '_';
+        if (starts && (p[4] == '\0' || p[4] == '.')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pb_trainable_decays(const char *name)
+{
+    char lower[sizeof(((pb_trainable *)NULL)->name)];
+    size_t length = 0;
+    for (; name[length] != '\0' && length + 1 < sizeof lower; length++) {
+        lower[length] = (char)tolower((unsigned char)name[length]);
+    }
+    lower[length] = '\0';
+    return strstr(lower, "bias") == NULL && strstr(lower, "layernorm") == NULL &&
+           strstr(lower, "rmsnorm") == NULL && !has_norm_part(lower);
+}
+
+static pb_status grow(pb_method *m)
+{
+    if (m->count < m->capacity) {
+        return PB_OK;
+    }
+    int64_t capacity   = m->capacity > 0 ? 2 * m->capacity : 16;
+    pb_trainable *more = pb_memory_resize(m->trainables, (size_t)capacity, sizeof *more);
+    if (more == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    m->trainables = more;
+    m->capacity   = capacity;
+    return PB_OK;
+}
+
+static pb_status count_of(const pb_trainable *t, int64_t *count)
+{
+    int64_t n = 1;
+    if (t->ndim < 1 || t->ndim > PB_TENSOR_DIMS) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "trainable %s has %d dimensions", t->name, t->ndim);
+    }
+    for (int i = 0; i < t->ndim; i++) {
+        if (t->shape[i] < 1 || __builtin_mul_overflow(n, t->shape[i], &n)) {
+            return PB_FAIL(PB_ERR_ARGUMENT, "trainable %s: dimension %d is %" PRId64, t->name, i,
+                           t->shape[i]);
+        }
+    }
+    *count = n;
+    return PB_OK;
+}
+
+pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t *index)
+{
+    int64_t count, total;
+    PB_TRY(count_of(trainable, &count));
+    if (trainable->name[0] == '\0') {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: a trainable tensor has no name", m->ops->name);
+    }
+    for (int64_t i = 0; i < m->count; i++) {
+        if (strcmp(m->trainables[i].name, trainable->name) == 0) {
+            return PB_FAIL(PB_ERR_ARGUMENT, "%s: trainable %s is declared twice", m->ops->name,
+                           trainable->name);
+        }
+    }
+    if (__builtin_add_overflow(m->parameters, count, &total) ||
+        (uint64_t)total > SIZE_MAX / sizeof(float)) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: too many trainable parameters", m->ops->name);
+    }
+    PB_TRY(grow(m));
+    pb_trainable *t = &m->trainables[m->count];
+    *t              = *trainable;
+    t->decay        = pb_trainable_decays(t->name);
+    t->value        = (pb_tensor){0};
+    t->grad         = (pb_tensor){0};
+    if (index != NULL) {
+        *index = m->count;
+    }
+    m->count++;
+    m->parameters = total;
+    return PB_OK;
+}
+
+static pb_tensor view(const pb_trainable *t, float *data)
+{
+    pb_tensor v = {.data = data, .dtype = PB_DTYPE_F32, .ndim = t->ndim, .stride = 1};
+    for (int i = 0; i < t->ndim; i++) {
+        v.shape[i] = t->shape[i];
+        v.stride *= i > 0 ? t->shape[i] : 1;
+    }
+    return v;
+}
+
+pb_tensor pb_flat(const pb_tensor *t)
+{
+    return pb_tensor_1d(t->data, t->dtype, pb_tensor_count(t));
+}
+
+pb_status pb_method_allocate(pb_method *m)
+{
+    size_t bytes = (size_t)m->parameters * sizeof(float);
+    void *values = NULL;
+    void *grads  = NULL;
+    if (bytes == 0) {
+        return PB_OK;
+    }
+    PB_TRY(pb_backend_alloc(m->backend, bytes, &values));
+    m->values = pb_tensor_1d(values, PB_DTYPE_F32, m->parameters);
+    PB_TRY(pb_backend_alloc(m->backend, bytes, &grads));
+    m->grads = pb_tensor_1d(grads, PB_DTYPE_F32, m->parameters);
+
+    int64_t offset = 0;
+    for (int64_t i = 0; i < m->count; i++) {
+        pb_trainable *t = &m->trainables[i];
+        t->value        = view(t, (float *)values + offset);
+        t->grad         = view(t, (float *)grads + offset);
+        offset += pb_tensor_count(&t->value);
+    }
+    return PB_OK;
+}
+
+/* Host values of a tensor that is not a copy. */
+static void draw(const pb_trainable *t, pb_random stream, int64_t count, float *out)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double x = 0.0;
+        switch (t->init) {
+        case PB_INIT_ONE:
+            x = 1.0;
+            break;
+        case PB_INIT_NORMAL:
+            x = t->scale * pb_random_normal(stream, (uint64_t)i);
+            break;
+        case PB_INIT_UNIFORM:
+            x = t->scale * (2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
+            break;
+        case PB_INIT_ZERO:
+        case PB_INIT_COPY:
+            break;
+        }
+        out[i] = (float)x;
+    }
+}
+
+static pb_status fill(pb_method *m, int64_t index)
+{
+    pb_trainable *t = &m->trainables[index];
+    int64_t count   = pb_tensor_count(&t->value);
+    if (t->init == PB_INIT_ZERO) {
+        return PB_OK; /* backend memory starts as zero */
+    }
+    if (t->init == PB_INIT_COPY) {
+        if (pb_tensor_is_none(&t->source)) {
+            return PB_FAIL(PB_ERR_ARGUMENT, "%s: nothing to start %s from", m->ops->name, t->name);
+        }
+        return pb_copy(m->backend, &t->value, &t->source);
+    }
+    float *host      = NULL;
+    pb_random stream = pb_random_stream(m->seed, PB_RANDOM_INIT, (uint64_t)index);
+    PB_TRY(PB_ALLOC(host, count));
+    draw(t, stream, count, host);
+    pb_tensor from   = pb_tensor_1d(host, PB_DTYPE_F32, count);
+    pb_tensor to     = pb_flat(&t->value);
+    pb_status status = pb_copy(m->backend, &to, &from);
+    pb_memory_free(host);
+    return status;
+}
+
+pb_status pb_method_initialise(pb_method *m)
+{
+    for (int64_t i = 0; i < m->count; i++) {
+        PB_TRY(fill(m, i));
+    }
+    return m->ops->initialise != NULL ? m->ops->initialise(m) : PB_OK;
+}
+
+static const pb_trainable *find(const pb_method *m, const char *name)
+{
+    for (int64_t i = 0; i < m->count; i++) {
+        if (strcmp(m->trainables[i].name, name) == 0) {
+            return &m->trainables[i];
+        }
+    }
+    return NULL;
+}
+
+static pb_status fail_shape(const pb_trainable *t, const pb_tensor *found, const char *path)
+{
+    char have[64], want[64];
+    pb_tensor wanted = view(t, NULL);
+    return PB_FAIL(PB_ERR_SHAPE, "%s: tensor %s is %s, this model and method need %s", path,
+                   t->name, pb_tensor_shape_text(found, have, sizeof have),
+                   pb_tensor_shape_text(&wanted, want, sizeof want));
+}
+
+static pb_status read_value(pb_method *m, pb_trainable *t, const pb_tensor *found, const char *path,
+                            float *host)
+{
+    pb_tensor from = view(t, host);
+    if (pb_tensor_to_f32(&from, found) != PB_OK) {
+        return pb_error_prefix(PB_ERR_FORMAT, "%s: tensor %s", path, t->name);
+    }
+    int64_t count = pb_tensor_count(&from);
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(host[i])) {
+            return PB_FAIL(PB_ERR_NUMERIC,
+                           "%s: tensor %s has a value that is not finite at %" PRId64, path,
+                           t->name, i);
+        }
+    }
+    return pb_copy(m->backend, &t->value, &from);
+}
+
+/* All of the file against all of the plan, before a value is changed. */
+static pb_status check_file(const pb_method *m, const pb_safetensors *file, const char *path)
+{
+    for (int64_t i = 0; i < pb_safetensors_count(file); i++) {
+        const pb_named_tensor *entry = pb_safetensors_at(file, i);
+        if (find(m, entry->name) == NULL) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is not one that %s trains on this model",
+                           path, entry->name, m->ops->name);
+        }
+    }
+    for (int64_t i = 0; i < m->count; i++) {
+        const pb_trainable *t        = &m->trainables[i];
+        const pb_named_tensor *entry = pb_safetensors_find(file, t->name);
+        pb_tensor wanted             = view(t, NULL);
+        if (entry == NULL) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is missing", path, t->name);
+        }
+        if (!pb_tensor_same_shape(&entry->tensor, &wanted)) {
+            return fail_shape(t, &entry->tensor, path);
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file, const char *path)
+{
+    PB_TRY(check_file(m, file, path));
+    if (pb_tensor_is_none(&m->values)) {
+        return PB_OK; /* only planned, or nothing to train */
+    }
+    float *host      = NULL;
+    int64_t largest  = 0;
+    pb_status status = PB_OK;
+    for (int64_t i = 0; i < m->count; i++) {
+        int64_t count = pb_tensor_count(&m->trainables[i].value);
+        largest       = count > largest ? count : largest;
+    }
+    PB_TRY(PB_ALLOC(host, largest));
+    for (int64_t i = 0; i < m->count && status == PB_OK; i++) {
+        pb_trainable *t = &m->trainables[i];
+        status          = read_value(m, t, &pb_safetensors_find(file, t->name)->tensor, path, host);
+    }
+    pb_memory_free(host);
+    return status;
+}
+
+void pb_method_list(const pb_method *m, bool gradients, pb_named_tensor *tensors)
+{
+    for (int64_t i = 0; i < m->count; i++) {
+        const pb_trainable *t = &m->trainables[i];
+        tensors[i] = (pb_named_tensor){.name = t->name, .tensor = gradients ? t->grad : t->value};
+    }
+}

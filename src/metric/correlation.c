@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Pearson's and Spearman's correlation of numbers in texts.
+ *
+ * Paper: Python's float() of each text, -1 where that fails, rounded to float32; NaN and constant
+ * input give NaN. Corrected: a prediction that is no finite number is replaced by the mean of the
+ * valid ones; nothing valid or constant input gives 0. */
+#include "metrics.h"
+#include "number.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double same_score = 0.05; /* a prediction this near (one decimal) counts as right */
+
+static double mean_of(const double *x, int64_t n)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        sum += x[i];
+    }
+    return sum / (double)n;
+}
+
+static bool is_constant(const double *x, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        if (x[i] != x[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* NaN when it is not defined. */
+static double pearson(const double *x, const double *y, int64_t n)
+{
+    double mx = mean_of(x, n), my = mean_of(y, n);
+    double xx = 0, yy = 0, xy = 0;
+
+    if (n < 2 || is_constant(x, n) || is_constant(y, n)) {
+        return (double)NAN;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        xx += (x[i] - mx) * (x[i] - mx);
+        yy += (y[i] - my) * (y[i] - my);
+        xy += (x[i] - mx) * (y[i] - my);
+    }
+    double r = xy / (sqrt(xx) * sqrt(yy));
+    return r > 1 ? 1 : r < -1 ? -1 : r;
+}
+
+typedef struct ranked {
+    double value;
+    int64_t index;
+} ranked;
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    return (x->value > y->value) - (x->value < y->value);
+}
+
+/* Ranks from 1, ties get their mean. */
+static void rank_values(const double *x, int64_t n, ranked *scratch, double *ranks)
+{
+    for (int64_t i = 0; i < n; i++) {
+        scratch[i] = (ranked){.value = x[i], .index = i};
+    }
+    qsort(scratch, (size_t)n, sizeof *scratch, compare_ranked);
+    for (int64_t i = 0, end = 0; i < n; i = end) {
+        for (end = i + 1; end < n && scratch[end].value == scratch[i].value;) {
+            end++;
+        }
+        for (int64_t k = i; k < end; k++) {
+            ranks[scratch[k].index] = (double)(i + 1 + end) / 2;
+        }
+    }
+}
+
+static pb_status spearman(const double *x, const double *y, int64_t n, double *out)
+{
+    ranked *scratch = NULL;
+    double *ranks   = NULL;
+    pb_status status;
+
+    *out = (double)NAN;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(x[i]) || isnan(y[i])) {
+            return PB_OK;
+        }
+    }
+    PB_TRY_GOTO(status, PB_ALLOC(scratch, n), out_ranks);
+    PB_TRY_GOTO(status, PB_ALLOC(ranks, 2 * n), out_ranks);
+    rank_values(x, n, scratch, ranks);
+    rank_values(y, n, scratch, ranks + n);
+    *out = pearson(ranks, ranks + n, n);
+out_ranks:
+    pb_memory_free(scratch);
+    pb_memory_free(ranks);
+    return status;
+}
+
+static double paper_value(const char *text, bool *valid)
+{
+    double value;
+
+    *valid = pb_number_python(text, strlen(text), &value);
+    return *valid ? (double)(float)value : -1.0;
+}
+
+static bool corrected_value(const char *text, double *out)
+{
+    return pb_number_whole(PB_NUMBER_EXPONENT, text, strlen(text), out) && isfinite(*out);
+}
+
+static void read_paper(pb_metric_result *result, double *x, double *y)
+{
+    for (int64_t i = 0; i < result->rows; i++) {
+        bool valid, unused;
+        x[i]               = paper_value(result->predictions[i], &valid);
+        y[i]               = paper_value(result->references[i], &unused);
+        result->invalid[i] = !valid;
+    }
+}
+
+static pb_status read_corrected(pb_metric_result *result, double *x, double *y)
+{
+    double sum    = 0;
+    int64_t valid = 0;
+
+    for (int64_t i = 0; i < result->rows; i++) {
+        if (!corrected_value(result->references[i], &y[i])) {
+            return PB_FAIL(PB_ERR_FORMAT, "row %" PRId64 ": the reference \"%.80s\" is no number",
+                           i, result->references[i]);
+        }
+        result->invalid[i] = !corrected_value(result->predictions[i], &x[i]);
+        if (!result->invalid[i]) {
+            sum += x[i];
+            valid++;
+        }
+    }
+    for (int64_t i = 0; i < result->rows; i++) {
+        if (result->invalid[i]) {
+            x[i] = valid > 0 ? sum / (double)valid : 0;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_result *result)
+{
+    bool paper      = protocol == PB_PROTOCOL_PAPER;
+    int64_t invalid = 0;
+
+    for (int64_t i = 0; i < result->rows; i++) {
+        invalid += result->invalid[i];
+    }
+    if (!paper) {
+        p = isnan(p) ? 0 : p;
+        s = isnan(s) ? 0 : s;
+    }
+    result->main      = p;
+    result->main_name = paper ? "pearsonr" : "pearson";
+    PB_TRY(pb_metric_add(result, result->main_name, p, false));
+    PB_TRY(pb_metric_add(result, paper ? "spearmanr" : "spearman", s, false));
+    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
+    return pb_metric_add(result, "n", (double)result->rows, true);
+}
+
+static pb_status score_pearsonr(const pb_metric_input *input, char *const *labels,
+                                pb_metric_result *result)
+{
+    int64_t n = result->rows;
+    double *x = NULL;
+    double s  = 0;
+    pb_status status;
+
+    (void)labels;
+    PB_TRY(PB_ALLOC(x, 2 * n));
+    double *y = x + n;
+    if (input->protocol == PB_PROTOCOL_PAPER) {
+        read_paper(result, x, y);
+    } else {
+        PB_TRY_GOTO(status, read_corrected(result, x, y), out_values);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        result->correct[i] = !result->invalid[i] && fabs(x[i] - y[i]) < same_score;
+    }
+    PB_TRY_GOTO(status, spearman(x, y, n, &s), out_values);
+    PB_TRY_GOTO(status, add_values(input->protocol, pearson(x, y, n), s, result), out_values);
+out_values:
+    pb_memory_free(x);
+    return status;
+}
+
+const pb_metric pb_metric_pearsonr = {.name = "pearsonr", .score = score_pearsonr};

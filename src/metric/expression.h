@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Arithmetic of + - * / // % with signs and parentheses. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum pb_expression_grammar {
+    PB_EXPRESSION_PYTHON,  /* Python's literals: no leading zeros, 1_0, 5e0, 0x10; no line breaks */
+    PB_EXPRESSION_DECIMAL, /* digits with an optional point, leading zeros allowed */
+} pb_expression_grammar;
+
+/* False when the text is no expression or has no value (division by zero, nesting above 100). */
+bool pb_expression_value(pb_expression_grammar grammar, const char *text, size_t length,
+                         double *out);

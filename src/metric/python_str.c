@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/* White space, digits and lower case as Python has them. utf8proc gives the simple lower case; the
+ * full one differs in two places (Unicode Standard, SpecialCasing): capital I with dot above, and
+ * sigma at the end of a word. */
+#include "python_str.h"
+
+#include <utf8proc.h>
+
+enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307, SIGMA = 0x3A3, FINAL_SIGMA = 0x3C2 };
+
+int32_t pb_str_next(const char *text, size_t length, size_t *bytes)
+{
+    utf8proc_int32_t c = -1;
+    utf8proc_ssize_t used =
+        utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &c);
+
+    *bytes = used > 0 ? (size_t)used : 1;
+    return c;
+}
+
+bool pb_str_is_space(int32_t c)
+{
+    return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+/* Digits of a script are ten neighbours; sets that touch each other start at a zero. */
+int pb_str_digit(int32_t c)
+{
+    int32_t first = c;
+
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c < 0x80 || utf8proc_category(c) != UTF8PROC_CATEGORY_ND) {
+        return -1;
+    }
+    while (utf8proc_category(first - 1) == UTF8PROC_CATEGORY_ND) {
+        first--;
+    }
+    return (int)((c - first) % 10);
+}
+
+/* The start of the character before `end`. */
+static size_t previous(const char *text, size_t end)
+{
+    do {
+        end--;
+    } while (end > 0 && ((unsigned char)text[end] & 0xC0) == 0x80);
+    return end;
+}
+
+void pb_str_strip(const char **text, size_t *length)
+{
+    size_t bytes;
+
+    while (*length > 0 && pb_str_is_space(pb_str_next(*text, *length, &bytes))) {
+        *text += bytes;
+        *length -= bytes;
+    }
+    while (*length > 0) {
+        size_t last = previous(*text, *length);
+        if (!pb_str_is_space(pb_str_next(*text + last, *length - last, &bytes))) {
+            break;
+        }
+        *length = last;
+    }
+}
+
+static bool is_cased(int32_t c)
+{
+    return utf8proc_islower(c) || utf8proc_isupper(c) ||
+           utf8proc_category(c) == UTF8PROC_CATEGORY_LT;
+}
+
+/* The property Case_Ignorable. */
+static bool is_case_ignorable(int32_t c)
+{
+    static const int32_t inside_words[] = {0x27,   0x2E,   0x3A,   0xB7,   0x387,  0x55F,
+                                           0x5F4,  0x2018, 0x2019, 0x2024, 0x2027, 0xFE13,
+                                           0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
+    for (size_t i = 0; i < sizeof inside_words / sizeof *inside_words; i++) {
+        if (c == inside_words[i]) {
+            return true;
+        }
+    }
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_SK:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A sigma at [start, end) is final when a cased letter stands before it and none behind it. */
+static bool is_final_sigma(const char *text, size_t length, size_t start, size_t end)
+{
+    bool before = false;
+    size_t bytes;
+
+    while (start > 0) {
+        start     = previous(text, start);
+        int32_t c = pb_str_next(text + start, length - start, &bytes);
+        if (!is_case_ignorable(c)) {
+            before = is_cased(c);
+            break;
+        }
+    }
+    while (before && end < length) {
+        int32_t c = pb_str_next(text + end, length - end, &bytes);
+        if (!is_case_ignorable(c)) {
+            return !is_cased(c);
+        }
+        end += bytes;
+    }
+    return before;
+}
+
+static pb_status append_character(int32_t c, pb_string *out)
+{
+    utf8proc_uint8_t bytes[4];
+    utf8proc_ssize_t count = utf8proc_encode_char(c, bytes);
+    return pb_string_append(out, (const char *)bytes, (size_t)count);
+}
+
+pb_status pb_str_lower(const char *text, size_t length, pb_string *out)
+{
+    size_t bytes;
+
+    for (size_t at = 0; at < length; at += bytes) {
+        int32_t c = pb_str_next(text + at, length - at, &bytes);
+        if (c == SIGMA && is_final_sigma(text, length, at, at + bytes)) {
+            PB_TRY(append_character(FINAL_SIGMA, out));
+        } else if (c == DOTTED_I) {
+            PB_TRY(append_character('i', out));
+            PB_TRY(append_character(DOT_ABOVE, out));
+        } else {
+            PB_TRY(append_character(utf8proc_tolower(c), out));
+        }
+    }
+    return PB_OK;
+}

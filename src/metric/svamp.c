@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+/* "(expression) = number".
+ *
+ * Paper: right when both sides agree within 1e-6, whatever the reference says; the left side must
+ * stand in parentheses. Corrected: both sides agree, and the number is the reference's. */
+#include "expression.h"
+#include "metrics.h"
+#include "number.h"
+#include "python_str.h"
+
+#include "pb/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double tolerance = 1e-6;
+static const double integral  = 1e-9; /* numbers this near to an integer print without decimals */
+
+typedef struct span {
+    const char *text;
+    size_t length;
+} span;
+
+static span strip(const char *text, size_t length)
+{
+    pb_str_strip(&text, &length);
+    return (span){text, length};
+}
+
+/* The two sides of the only `=`. */
+static bool sides_of(const char *text, span *left, span *right)
+{
+    const char *equals = strchr(text, '=');
+
+    if (equals == NULL || strchr(equals + 1, '=') != NULL) {
+        return false;
+    }
+    *left  = strip(text, (size_t)(equals - text));
+    *right = strip(equals + 1, strlen(equals + 1));
+    return true;
+}
+
+/* Commas removed; longer texts than the copy are no numbers. */
+static bool number_of(pb_number_form form, span s, double *out)
+{
+    char plain[256];
+    size_t used = 0;
+
+    for (size_t i = 0; i < s.length; i++) {
+        if (s.text[i] != ',') {
+            if (used == sizeof plain) {
+                return false;
+            }
+            plain[used++] = s.text[i];
+        }
+    }
+    span rest = strip(plain, used);
+    return pb_number_whole(form, rest.text, rest.length, out);
+}
+
+/* The first `(` is closed by the last character. */
+static bool is_enclosed(span s)
+{
+    int64_t depth = 0;
+
+    for (size_t i = 0; i < s.length; i++) {
+        depth += s.text[i] == '(' ? 1 : s.text[i] == ')' ? -1 : 0;
+        if (depth <= 0) {
+            return depth == 0 && i > 0 && i + 1 == s.length;
+        }
+    }
+    return false;
+}
+
+static bool paper_sides(const char *text, span *left, double *left_value, double *right_value)
+{
+    span right;
+
+    if (!sides_of(text, left, &right) || !is_enclosed(*left)) {
+        return false;
+    }
+    span inside = strip(left->text + 1, left->length - 2);
+    return number_of(PB_NUMBER_STRICT, right, right_value) &&
+           pb_expression_value(PB_EXPRESSION_PYTHON, inside.text, inside.length, left_value);
+}
+
+static double canonical(double value)
+{
+    return fabs(value - round(value)) < integral ? round(value) : value;
+}
+
+/* A right answer that is the reference's own equation. */
+static bool is_gold_equation(span left, double right_value, const char *reference)
+{
+    span gold_left, gold_right;
+    double gold = 0;
+
+    return sides_of(reference, &gold_left, &gold_right) &&
+           number_of(PB_NUMBER_STRICT, gold_right, &gold) && gold_left.length == left.length &&
+           memcmp(gold_left.text, left.text, left.length) == 0 &&
+           canonical(gold) == canonical(right_value);
+}
+
+static pb_status score_paper(pb_metric_result *result)
+{
+    int64_t right = 0, errors = 0, exact = 0;
+
+    for (int64_t i = 0; i < result->rows; i++) {
+        span left;
+        double left_value = 0, right_value = 0;
+        bool parsed        = paper_sides(result->predictions[i], &left, &left_value, &right_value);
+        result->invalid[i] = !parsed;
+        result->correct[i] = parsed && fabs(left_value - right_value) < tolerance;
+        errors += !parsed;
+        right += result->correct[i];
+        exact += result->correct[i] && is_gold_equation(left, right_value, result->references[i]);
+    }
+    result->main      = (double)right / (double)result->rows;
+    result->main_name = "accuracy";
+    PB_TRY(pb_metric_add(result, "total", (double)result->rows, true));
+    PB_TRY(pb_metric_add(result, "math_correct", (double)right, true));
+    PB_TRY(pb_metric_add(result, "format_errors", (double)errors, true));
+    PB_TRY(pb_metric_add(result, "gold_exact_equation", (double)exact, true));
+    return pb_metric_add(result, "accuracy", result->main, false);
+}
+
+/* The number behind the last `=`. */
+static bool last_number(const char *text, double *out)
+{
+    const char *equals = strrchr(text, '=');
+    return equals != NULL && number_of(PB_NUMBER_PLAIN, strip(equals + 1, strlen(equals + 1)), out);
+}
+
+static pb_status score_corrected(pb_metric_result *result)
+{
+    int64_t right = 0, answers = 0, consistent = 0, errors = 0;
+
+    for (int64_t i = 0; i < result->rows; i++) {
+        const char *text = result->predictions[i];
+        span left, right_side;
+        double gold = 0, left_value = 0, value = 0, answer = 0;
+        bool has_gold = last_number(result->references[i], &gold);
+        bool parsed =
+            sides_of(text, &left, &right_side) && number_of(PB_NUMBER_PLAIN, right_side, &value) &&
+            pb_expression_value(PB_EXPRESSION_DECIMAL, left.text, left.length, &left_value);
+        bool agrees        = parsed && fabs(left_value - value) < tolerance;
+        result->invalid[i] = !parsed;
+        result->correct[i] = agrees && has_gold && fabs(value - gold) < tolerance;
+        right += result->correct[i];
+        consistent += agrees;
+        errors += !parsed;
+        answers += last_number(text, &answer) && has_gold && fabs(answer - gold) < tolerance;
+    }
+    double n          = (double)result->rows;
+    result->main      = (double)right / n;
+    result->main_name = "accuracy";
+    PB_TRY(pb_metric_add(result, "accuracy", result->main, false));
+    PB_TRY(pb_metric_add(result, "answer_accuracy", (double)answers / n, false));
+    PB_TRY(pb_metric_add(result, "self_consistent", (double)consistent / n, false));
+    PB_TRY(pb_metric_add(result, "format_errors", (double)errors, true));
+    return pb_metric_add(result, "n", n, true);
+}
+
+static pb_status score_svamp(const pb_metric_input *input, char *const *labels,
+                             pb_metric_result *result)
+{
+    (void)labels;
+    return input->protocol == PB_PROTOCOL_PAPER ? score_paper(result) : score_corrected(result);
+}
+
+const pb_metric pb_metric_svamp = {.name = "svamp", .score = score_svamp};

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The keys of config.json that are not values of pb_model_config: those that have no effect here,
+ * and those that change what the network computes and are supported with their neutral value only.
+ * A key in neither list is named in a warning. */
+#include "config_read.h"
+
+#include "pb/log.h"
+
+#include <string.h>
+
+/* Values beside null (and a missing key) that change nothing. */
+typedef enum neutral { NEUTRAL_NULL, NEUTRAL_ZERO, NEUTRAL_ONE, NEUTRAL_FULL_ATTENTION } neutral;
+
+/* ZERO: 0 and false. FULL_ATTENTION: a list of nothing but "full_attention". */
+static const struct {
+    const char *key;
+    neutral accepts;
+} restricted[] = {
+    {"add_cross_attention", NEUTRAL_ZERO},
+    {"alibi", NEUTRAL_ZERO},
+    {"attention_chunk_size", NEUTRAL_NULL},
+    {"attention_dropout", NEUTRAL_ZERO},
+    {"attention_multiplier", NEUTRAL_NULL},
+    {"attn_logit_softcapping", NEUTRAL_NULL},
+    {"bias", NEUTRAL_ZERO},
+    {"clip_qkv", NEUTRAL_NULL},
+    {"compression_config", NEUTRAL_NULL},
+    {"embedding_multiplier", NEUTRAL_ONE},
+    {"final_logit_softcapping", NEUTRAL_NULL},
+    {"hidden_dropout", NEUTRAL_ZERO},
+    {"is_encoder_decoder", NEUTRAL_ZERO},
+    {"kv_lora_rank", NEUTRAL_NULL},
+    {"layer_types", NEUTRAL_FULL_ATTENTION},
+    {"logit_scale", NEUTRAL_ONE},
+    {"logits_scaling", NEUTRAL_ONE},
+    {"moe_intermediate_size", NEUTRAL_NULL},
+    {"n_routed_experts", NEUTRAL_ZERO},
+    {"n_shared_experts", NEUTRAL_ZERO},
+    {"no_rope_layer_interval", NEUTRAL_NULL},
+    {"no_rope_layers", NEUTRAL_NULL},
+    {"num_experts", NEUTRAL_ZERO},
+    {"num_experts_per_tok", NEUTRAL_ZERO},
+    {"num_local_experts", NEUTRAL_ZERO},
+    {"partial_rotary_factor", NEUTRAL_ONE},
+    {"pretraining_tp", NEUTRAL_ONE},
+    {"qk_layernorm", NEUTRAL_ZERO},
+    {"qkv_bias", NEUTRAL_ZERO},
+    {"quantization_config", NEUTRAL_NULL},
+    {"query_pre_attn_scalar", NEUTRAL_NULL},
+    {"residual_dropout", NEUTRAL_ZERO},
+    {"residual_multiplier", NEUTRAL_ONE},
+    {"rope_interleaved", NEUTRAL_ZERO},
+    {"rope_local_base_freq", NEUTRAL_NULL},
+    {"use_bias", NEUTRAL_ZERO},
+    {"use_bidirectional_attention", NEUTRAL_ZERO},
+    {"use_parallel_residual", NEUTRAL_ZERO},
+    {"use_qk_norm", NEUTRAL_ZERO},
+    {"use_sliding_window", NEUTRAL_ZERO},
+};
+
+/* Read elsewhere, or without effect on what is computed. */
+static const char *const known[] = {
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_commit_hash",
+    "_name_or_path",
+    "architectures",
+    "attention_bias",
+    "auto_map",
+    "bos_token_id",
+    "dtype",
+    "eos_token_id",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "initializer_range",
+    "intermediate_size",
+    "is_llama_config",
+    "max_position_embeddings",
+    "max_sequence_length",
+    "max_window_layers",
+    "mlp_bias",
+    "model_type",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "return_dict",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "sliding_window",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "transformers_version",
+    "unk_token_id",
+    "use_cache",
+    "vocab_size",
+};
+
+static bool is_full_attention(const json_t *value)
+{
+    size_t index;
+    const json_t *item;
+    if (!json_is_array(value)) {
+        return false;
+    }
+    json_array_foreach((json_t *)(uintptr_t)value, index, item)
+    {
+        if (!json_is_string(item) || strcmp(json_string_value(item), "full_attention") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_neutral(const json_t *value, neutral accepts)
+{
+    if (json_is_null(value)) {
+        return true;
+    }
+    switch (accepts) {
+    case NEUTRAL_ZERO:
+        return json_is_false(value) || (json_is_number(value) && json_number_value(value) == 0.0);
+    case NEUTRAL_ONE:
+        return json_is_number(value) && json_number_value(value) == 1.0;
+    case NEUTRAL_FULL_ATTENTION:
+        return is_full_attention(value);
+    case NEUTRAL_NULL:
+        break;
+    }
+    return false;
+}
+
+static bool is_known(const char *key)
+{
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(key, known[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A window is in use when one is given and use_sliding_window does not switch it off. */
+static pb_status check_window(const json_t *root)
+{
+    const json_t *window = json_object_get(root, "sliding_window");
+    const json_t *used   = json_object_get(root, "use_sliding_window");
+    if (window != NULL && !json_is_null(window) && !json_is_false(used)) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "sliding_window is set, and attention within a window is not supported for "
+                       "this architecture; only null is, or use_sliding_window false");
+    }
+    return PB_OK;
+}
+
+pb_status pb_hf_keys(const json_t *root, const char *path)
+{
+    const char *key;
+    const json_t *value;
+    PB_TRY(check_window(root));
+    json_object_foreach((json_t *)(uintptr_t)root, key, value)
+    {
+        size_t i = 0;
+        while (i < sizeof restricted / sizeof restricted[0] &&
+               strcmp(key, restricted[i].key) != 0) {
+            i++;
+        }
+        if (i == sizeof restricted / sizeof restricted[0]) {
+            if (!is_known(key)) {
+                pb_log0_warn("%s: key %.100s is not known here and is not used", path, key);
+            }
+        } else if (!is_neutral(value, restricted[i].accepts)) {
+            return PB_FAIL(PB_ERR_UNSUPPORTED,
+                           "%s changes what the model computes in a way that is not supported; "
+                           "without it, or with its neutral value, the model can be used",
+                           key);
+        }
+    }
+    return PB_OK;
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Typed reading of config.json's values with bounds; shared by config.c and config_rope.c. Messages
+ * name the key; the caller puts the file before them. */
+#pragma once
+
+#include "pb/model.h"
+
+#include <jansson.h>
+
+/* `absent` is used when the key is missing or null; PB_HF_REQUIRED makes that an error. */
+#define PB_HF_REQUIRED INT64_MIN
+
+pb_status pb_hf_integer(const json_t *object, const char *key, int64_t minimum, int64_t maximum,
+                        int64_t absent, int64_t *out) PB_MUST_USE;
+
+/* `required`: a missing or null key is an error, else *out stays as it is. */
+pb_status pb_hf_number(const json_t *object, const char *key, double minimum, double maximum,
+                       bool required, double *out) PB_MUST_USE;
+
+/* Missing and null are false. */
+pb_status pb_hf_bool(const json_t *object, const char *key, bool *out) PB_MUST_USE;
+
+/* Missing and null are NULL; the text stays with the object. */
+pb_status pb_hf_text(const json_t *object, const char *key, const char **out) PB_MUST_USE;
+
+/* rope_theta, rope_scaling (transformers 4) or rope_parameters (transformers 5). */
+pb_status pb_hf_rope(const json_t *root, pb_model_config *config) PB_MUST_USE;
+
+/* Refuses, by name, keys that change the mathematics in a way that is not supported, and warns of
+ * unknown ones. `path` is for the warning. */
+pb_status pb_hf_keys(const json_t *root, const char *path) PB_MUST_USE;

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opening, closing and describing a model. The weights come from files (weights.c), from random
+ * numbers, or are absent. */
+#include "model_private.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+#include "pb/random.h"
+
+#include <string.h>
+
+#define INIT_DEVIATION 0.02 /* initializer_range of Llama */
+
+static pb_status create(const pb_model_config *config, const char *directory, pb_model **out)
+{
+    pb_model *model  = NULL;
+    pb_status status = PB_OK;
+    PB_TRY(PB_ALLOC(model, 1));
+    model->config    = *config;
+    model->directory = pb_memory_text(directory);
+    if (model->directory == NULL) {
+        status = PB_ERR_MEMORY;
+        goto err_model;
+    }
+    PB_TRY_GOTO(status, pb_sites_create(config, &model->sites, &model->site_count), err_model);
+    *out = model;
+    return PB_OK;
+err_model:
+    pb_model_close(model);
+    return status;
+}
+
+pb_status pb_model_open(const char *directory, pb_comm *comm, pb_model **out)
+{
+    pb_model_config config = {0};
+    pb_model *model        = NULL;
+    if (comm != NULL && pb_comm_size(comm) == 1) {
+        comm = NULL;
+    }
+    pb_status status = pb_model_config_read(directory, &config);
+    if (status == PB_OK) {
+        status = create(&config, directory, &model);
+    }
+    if (comm != NULL) {
+        status = pb_comm_agree(comm, status);
+    }
+    PB_TRY_GOTO(status, status, err_model);
+    PB_TRY_GOTO(status, pb_model_load(model, comm), err_model);
+    *out = model;
+    return PB_OK;
+err_model:
+    pb_model_close(model);
+    return status;
+}
+
+pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out)
+{
+    return create(config, "", out);
+}
+
+/* Item i of the stream of a site is its value i, so any order of work gives the same weights. */
+static void fill_random(pb_site *site, uint64_t seed)
+{
+    float *x     = site->weight.data;
+    int64_t n    = pb_tensor_count(&site->weight);
+    bool is_norm = pb_site_is_norm(site->kind);
+
+    pb_random stream = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)site->index);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = is_norm ? 1.0f : (float)(INIT_DEVIATION * pb_random_normal(stream, (uint64_t)i));
+    }
+}
+
+pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, pb_model **out)
+{
+    pb_model *model  = NULL;
+    pb_status status = PB_OK;
+    PB_TRY(create(config, "", &model));
+    PB_TRY_GOTO(status, PB_ALLOC(model->arena, pb_model_lay_out(model, NULL)), err_model);
+    pb_model_lay_out(model, model->arena);
+    for (int64_t i = 0; i < model->site_count; i++) {
+        if (pb_site_has_weight(config, model->sites[i].kind)) {
+            fill_random(&model->sites[i], seed);
+        }
+    }
+    pb_model_finish(model);
+    *out = model;
+    return PB_OK;
+err_model:
+    pb_model_close(model);
+    return status;
+}
+
+void pb_model_finish(pb_model *model)
+{
+    pb_site *head = &model->sites[model->site_count - 1];
+    if (model->config.tied) {
+        head->weight = model->sites[0].weight;
+    }
+    model->bytes = (size_t)pb_model_parameters(model) * sizeof(float);
+}
+
+void pb_model_close(pb_model *model)
+{
+    if (model == NULL) {
+        return;
+    }
+    pb_comm_window_destroy(model->window);
+    pb_safetensors_close(model->file);
+    for (int64_t i = 0; i < model->file_count; i++) {
+        pb_memory_free(model->files[i]);
+    }
+    pb_memory_free(model->files);
+    pb_memory_free(model->arena);
+    pb_memory_free(model->sites);
+    pb_memory_free(model->directory);
+    pb_memory_free(model);
+}
+
+const pb_model_config *pb_model_get_config(const pb_model *model)
+{
+    return &model->config;
+}
+
+const char *pb_model_directory(const pb_model *model)
+{
+    return model->directory;
+}
+
+int64_t pb_model_parameters(const pb_model *model)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; i < model->site_count; i++) {
+        const pb_site *site = &model->sites[i];
+        if (pb_site_has_weight(&model->config, site->kind)) {
+            total += site->out * site->in;
+        }
+        if (pb_site_has_bias(&model->config, site->kind)) {
+            total += site->out;
+        }
+    }
+    return total;
+}
+
+size_t pb_model_bytes(const pb_model *model)
+{
+    return model->bytes;
+}
+
+double pb_model_flops(const pb_model_config *config, int64_t tokens)
+{
+    const pb_model_config *c = config;
+
+    double t         = (double)tokens;
+    double heads     = (double)(c->heads * c->head_dim);
+    double kv_heads  = (double)(c->kv_heads * c->head_dim);
+    double attention = (double)c->width * (2.0 * heads + 2.0 * kv_heads);
+    double mlp       = 3.0 * (double)c->width * (double)c->ff;
+    double head      = (double)c->width * (double)c->vocab;
+    double linear    = (double)c->layers * (attention + mlp) + head;
+    return 2.0 * t * linear + 4.0 * t * t * heads * (double)c->layers;
+}
+
+/* Name and contents of one file; the contents as their own hash, so that files cannot run together.
+ */
+static pb_status hash_file(pb_hash *hash, const char *path)
+{
+    char text[PB_HASH_TEXT];
+    const char *slash = strrchr(path, '/');
+    PB_TRY(pb_hash_file(path, text));
+    PB_TRY(pb_hash_update_text(hash, slash != NULL ? slash + 1 : path));
+    return pb_hash_update_text(hash, text);
+}
+
+pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT])
+{
+    pb_status status  = PB_OK;
+    pb_hash *hash     = NULL;
+    char *config_path = NULL;
+    if (model->file_count == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a model that was not read from files has no hash");
+    }
+    if (model->hash[0] == '\0') {
+        PB_TRY(pb_hash_create(&hash));
+        PB_TRY_GOTO(status, pb_path_join(model->directory, "config.json", &config_path), out_hash);
+        PB_TRY_GOTO(status, hash_file(hash, config_path), out_hash);
+        for (int64_t i = 0; i < model->file_count; i++) {
+            PB_TRY_GOTO(status, hash_file(hash, model->files[i]), out_hash);
+        }
+        PB_TRY_GOTO(status, pb_hash_finish(hash, model->hash), out_hash);
+    }
+    memcpy(text, model->hash, PB_HASH_TEXT);
+out_hash:
+    pb_memory_free(config_path);
+    pb_hash_destroy(hash);
+    return status;
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Writing a safetensors file: header size, JSON header padded with spaces to 8 bytes, then the data
+ * in the order given. The bytes go to a temporary file that is renamed at the end, so a failure
+ * leaves what was there before. */
+#include "shard.h"
+
+#include "pb/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIZE_BYTES 8
+
+static pb_status check_tensors(const pb_named_tensor *tensors, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const pb_named_tensor *t = &tensors[i];
+        if (t->name == NULL || !pb_shard_name_is_plain(t->name) ||
+            strcmp(t->name, "__metadata__") == 0) {
+            return PB_FAIL(PB_ERR_ARGUMENT, "tensor %" PRId64 " has no name that can be written",
+                           i);
+        }
+        size_t size = pb_dtype_size(t->tensor.dtype);
+        if (pb_tensor_is_none(&t->tensor) || size == 0 ||
+            (t->tensor.data == NULL && pb_tensor_count(&t->tensor) > 0)) {
+            return PB_FAIL(PB_ERR_ARGUMENT, "tensor %.200s is none and cannot be written", t->name);
+        }
+    }
+    return PB_OK;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    const char *const *x = a;
+    const char *const *y = b;
+    return strcmp(*x, *y);
+}
+
+/* A reader would refuse a file with a name twice. */
+static pb_status check_distinct(const pb_named_tensor *tensors, int64_t count)
+{
+    pb_status status   = PB_OK;
+    const char **names = NULL;
+    PB_TRY(PB_ALLOC(names, count));
+    for (int64_t i = 0; i < count; i++) {
+        names[i] = tensors[i].name;
+    }
+    qsort(names, (size_t)count, sizeof *names, by_text);
+    for (int64_t i = 1; i < count && status == PB_OK; i++) {
+        if (strcmp(names[i], names[i - 1]) == 0) {
+            status = PB_FAIL(PB_ERR_ARGUMENT, "tensor %.200s is to be written twice", names[i]);
+        }
+    }
+    pb_memory_free(names);
+    return status;
+}
+
+static pb_status append_entry(const pb_named_tensor *t, uint64_t begin, pb_string *header)
+{
+    PB_TRY(pb_string_json(header, t->name, strlen(t->name)));
+    PB_TRY(
+        pb_string_printf(header, ":{\"dtype\":\"%s\",\"shape\":[", pb_dtype_name(t->tensor.dtype)));
+    for (int d = 0; d < t->tensor.ndim; d++) {
+        PB_TRY(pb_string_printf(header, "%s%" PRId64, d > 0 ? "," : "", t->tensor.shape[d]));
+    }
+    return pb_string_printf(header, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin,
+                            begin + (uint64_t)pb_tensor_bytes(&t->tensor));
+}
+
+static pb_status build_header(const pb_named_tensor *tensors, int64_t count, const char *format,
+                              pb_string *header)
+{
+    uint64_t begin = 0;
+    PB_TRY(pb_string_puts(header, "{"));
+    if (format != NULL) {
+        PB_TRY(pb_string_puts(header, "\"__metadata__\":{\"format\":"));
+        PB_TRY(pb_string_json(header, format, strlen(format)));
+        PB_TRY(pb_string_puts(header, "}"));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (i > 0 || format != NULL) {
+            PB_TRY(pb_string_puts(header, ","));
+        }
+        PB_TRY(append_entry(&tensors[i], begin, header));
+        begin += (uint64_t)pb_tensor_bytes(&tensors[i].tensor);
+    }
+    PB_TRY(pb_string_puts(header, "}"));
+    while (header->length % SIZE_BYTES != 0) {
+        PB_TRY(pb_string_puts(header, " "));
+    }
+    return PB_OK;
+}
+
+/* False with errno set when the file system refuses. */
+static bool write_tensor(FILE *stream, const pb_tensor *t)
+{
+    size_t row_bytes        = (size_t)pb_tensor_width(t) * pb_dtype_size(t->dtype);
+    size_t stride           = (size_t)t->stride * pb_dtype_size(t->dtype);
+    const unsigned char *at = t->data;
+    if (pb_tensor_bytes(t) == 0) {
+        return true;
+    }
+    if (pb_tensor_is_contiguous(t)) {
+        return fwrite(at, 1, pb_tensor_bytes(t), stream) == pb_tensor_bytes(t);
+    }
+    for (int64_t r = 0; r < t->shape[0]; r++, at += stride) {
+        if (fwrite(at, 1, row_bytes, stream) != row_bytes) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool write_all(FILE *stream, const pb_string *header, const pb_named_tensor *tensors,
+                      int64_t count)
+{
+    unsigned char size[SIZE_BYTES];
+    for (int i = 0; i < SIZE_BYTES; i++) {
+        size[i] = (unsigned char)((uint64_t)header->length >> (8 * i));
+    }
+    if (fwrite(size, 1, sizeof size, stream) != sizeof size ||
+        fwrite(header->data, 1, header->length, stream) != header->length) {
+        return false;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (!write_tensor(stream, &tensors[i].tensor)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static pb_status write_file(const char *temporary, const char *path, const pb_string *header,
+                            const pb_named_tensor *tensors, int64_t count)
+{
+    FILE *stream = fopen(temporary, "wbe");
+    if (stream == NULL) {
+        return PB_FAIL(PB_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    }
+    bool written = write_all(stream, header, tensors, count);
+    int reason   = errno;
+    if (fclose(stream) != 0 && written) {
+        written = false;
+        reason  = errno;
+    }
+    if (!written) {
+        (void)unlink(temporary);
+        return PB_FAIL(PB_ERR_IO, "cannot write %s: %s", path, strerror(reason));
+    }
+    return pb_file_commit(temporary, path);
+}
+
+pb_status pb_safetensors_write(const char *path, const pb_named_tensor *tensors, int64_t count,
+                               const char *format)
+{
+    pb_status status = PB_OK;
+    pb_string header = {0};
+    char *temporary  = NULL;
+
+    status = check_tensors(tensors, count);
+    if (status == PB_OK) {
+        status = check_distinct(tensors, count);
+    }
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "%s", path);
+    }
+    PB_TRY_GOTO(status, build_header(tensors, count, format, &header), out_header);
+    PB_TRY_GOTO(status, pb_file_temporary_name(path, &temporary), out_header);
+    PB_TRY_GOTO(status, write_file(temporary, path, &header, tensors, count), out_header);
+out_header:
+    pb_memory_free(temporary);
+    pb_string_clear(&header);
+    return status;
+}

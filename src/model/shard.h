@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One safetensors file: its mapping and its checked list of tensors. A sharded checkpoint is a list
+ * of these; see safetensors.c. */
+#pragma once
+
+#include "pb/file.h"
+#include "pb/safetensors.h"
+
+#define PB_SHARD_DTYPE_TEXT 16
+
+typedef struct pb_shard_tensor {
+    /* The view is none (ndim 0) when this program does not hold the dtype or the number of
+     * dimensions: such a tensor may be in a file, and is an error only where it is used. */
+    pb_named_tensor named;                /* named.name is owned */
+    char dtype_text[PB_SHARD_DTYPE_TEXT]; /* as the file writes it */
+    int64_t file_ndim;
+    uint64_t begin, end; /* bytes of the data part */
+    void *copy;          /* owned; see pb_shard_open */
+    int64_t shard;       /* index of the file in its checkpoint */
+} pb_shard_tensor;
+
+typedef struct pb_shard {
+    char *path;
+    pb_mapping mapping;
+    pb_shard_tensor *tensors; /* in the order of their data */
+    int64_t count;
+} pb_shard;
+
+/* Maps and checks the file. Every message names it. Data that does not lie at a multiple of its
+ * element size is copied to an aligned place. On failure `out` is zeroed. */
+pb_status pb_shard_open(const char *path, pb_shard *out) PB_MUST_USE;
+void pb_shard_close(pb_shard *shard); /* accepts a zeroed one */
+
+void pb_shard_tensor_clear(pb_shard_tensor *tensor);
+
+/* Names in messages, in files and in lists of names: no control characters, 1 to 1000 bytes. */
+bool pb_shard_name_is_plain(const char *name);

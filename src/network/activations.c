@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The layout of a pass: every view is given a place in one block of backend memory. The plan runs
+ * twice over the same code, first to count bytes and then to hand out addresses. Layers whose
+ * backward is not needed share one set of views; gradients exist only in a pass with a backward. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+
+#define ALIGNMENT 64
+
+typedef struct plan {
+    char *base; /* NULL while counting */
+    size_t used;
+} plan;
+
+static pb_tensor place(plan *p, int64_t rows, int64_t columns)
+{
+    if (rows <= 0 || columns <= 0) {
+        return (pb_tensor){0};
+    }
+    void *data   = p->base != NULL ? p->base + p->used : NULL;
+    size_t bytes = (size_t)rows * (size_t)columns * sizeof(float);
+    p->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return pb_tensor_2d(data, PB_DTYPE_F32, rows, columns);
+}
+
+int64_t network_chunk(const pb_network *net, int64_t outs)
+{
+    int64_t chunk = (INT64_C(32) << 20) / (net->config->vocab * (int64_t)sizeof(float));
+    chunk         = chunk < 16 ? 16 : chunk;
+    return chunk < outs ? chunk : outs;
+}
+
+static int64_t kept_width(const pb_network *net, const pb_site *site)
+{
+    const pb_method *m = net->method;
+    return m != NULL && m->ops->kept_width != NULL ? m->ops->kept_width(m, site) : 0;
+}
+
+static void place_layer(const pb_network *net, plan *p, const pass_shape *shape, int64_t layer,
+                        layer_acts *acts)
+{
+    const pb_model_config *c = net->config;
+    bool last                = layer == c->layers - 1;
+    int64_t wanted           = last ? shape->outs : shape->rows;
+    acts->x                  = place(p, shape->rows, c->width);
+    acts->q                  = place(p, wanted, c->heads * c->head_dim);
+    if (!shape->cached) {
+        acts->keys   = place(p, shape->keys, c->kv_heads * c->head_dim);
+        acts->values = place(p, shape->keys, c->kv_heads * c->head_dim);
+    }
+    acts->attn = place(p, wanted, c->heads * c->head_dim);
+    acts->lse  = place(p, wanted, c->heads);
+    acts->mid  = place(p, wanted, c->width);
+    acts->gate = place(p, wanted, c->ff);
+    acts->up   = place(p, wanted, c->ff);
+    for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
+        bool every_row   = kind == PB_SITE_K || kind == PB_SITE_V;
+        acts->kept[kind] = place(p, every_row ? shape->rows : wanted,
+                                 kept_width(net, network_site(net, (pb_site_kind)kind, layer)));
+    }
+}
+
+static void place_gradients(const pb_network *net, plan *p, const pass_shape *shape, scratch *s)
+{
+    const pb_model_config *c = net->config;
+    s->dx                    = place(p, shape->rows, c->width);
+    s->dh                    = place(p, shape->rows, c->width);
+    s->dy                    = place(p, shape->rows, c->width);
+    s->dxq                   = place(p, shape->outs, c->width);
+    s->dhq                   = place(p, shape->outs, c->width);
+    s->dq                    = place(p, shape->rows, c->heads * c->head_dim);
+    s->dattn                 = place(p, shape->rows, c->heads * c->head_dim);
+    s->dkeys                 = place(p, shape->keys, c->kv_heads * c->head_dim);
+    s->dvalues               = place(p, shape->keys, c->kv_heads * c->head_dim);
+    s->dgate                 = place(p, shape->rows, c->ff);
+    s->dup                   = place(p, shape->rows, c->ff);
+    s->dvirtual_keys = place(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
+}
+
+static void place_scratch(const pb_network *net, plan *p, const pass_shape *shape, scratch *s)
+{
+    const pb_model_config *c = net->config;
+    int64_t widest           = c->ff > c->heads * c->head_dim ? c->ff : c->heads * c->head_dim;
+    widest                   = widest > c->width ? widest : c->width;
+    int64_t chunk            = network_chunk(net, shape->outs);
+    bool inputs              = false;
+    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+        inputs = inputs || (net->acts[i] & PB_ACTS_ON_INPUT) != 0;
+    }
+    *s              = (scratch){0};
+    s->h            = place(p, shape->rows, c->width);
+    s->hq           = place(p, shape->outs, c->width);
+    s->act          = place(p, shape->rows, c->ff);
+    s->site         = place(p, inputs ? shape->rows : 0, widest);
+    s->dsite        = place(p, inputs && shape->backward ? shape->rows : 0, widest);
+    s->method       = place(p, shape->rows, 2 * net->scratch_width);
+    s->out          = place(p, shape->outs, c->width);
+    s->normed       = place(p, shape->outs, c->width);
+    s->head_in      = place(p, chunk, c->width);
+    s->logits       = place(p, chunk, c->vocab);
+    s->rows         = place(p, shape->virtual_rows, c->width);
+    s->virtual_keys = place(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
+    if (shape->cached) {
+        s->new_keys   = place(p, shape->rows, c->kv_heads * c->head_dim);
+        s->new_values = place(p, shape->rows, c->kv_heads * c->head_dim);
+    }
+    if (shape->backward) {
+        place_gradients(net, p, shape, s);
+    }
+}
+
+static size_t lay_out(pb_network *net, const pass_shape *shape, char *base)
+{
+    plan p             = {.base = base};
+    int64_t layers     = net->config->layers;
+    layer_acts shared  = {0};
+    bool shared_placed = false;
+    for (int64_t l = 0; l < layers; l++) {
+        if ((shape->backward && net->needs[l].backward) || l == layers - 1) {
+            place_layer(net, &p, shape, l, &net->layers[l]);
+            continue;
+        }
+        if (!shared_placed) {
+            place_layer(net, &p, shape, l, &shared);
+            shared_placed = true;
+        }
+        net->layers[l] = shared;
+    }
+    place_scratch(net, &p, shape, &net->scratch);
+    return p.used;
+}
+
+pb_status network_layout(pb_network *net, const pass_shape *shape)
+{
+    size_t bytes = lay_out(net, shape, NULL);
+    if (bytes > net->block_bytes) {
+        pb_backend_free(net->backend, net->block);
+        net->block       = NULL;
+        net->block_bytes = 0;
+        pb_status status = pb_backend_alloc(net->backend, bytes, &net->block);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "activations of a batch of %" PRId64 " rows", shape->rows);
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
+        net->block_bytes = bytes;
+    }
+    lay_out(net, shape, net->block);
+    return PB_OK;
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Packs samples into a forest: a radix tree over their ids. Samples are grouped by common prefixes
+ * of at least SHARE_MIN tokens; each prefix becomes one segment, its continuations become children.
+ * The packed rows are the segments in depth-first order, so parents come before children and rows
+ * ascend. */
+#include "pb/batch.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* A shorter shared prefix saves less than a further segment costs. */
+#define SHARE_MIN 8
+
+typedef struct packer {
+    const pb_sample *samples;
+    const pb_batch_options *options;
+    pb_batch *out;
+    int64_t *lengths; /* [samples] tokens that are packed */
+    int64_t *row_of;  /* [tokens] packed row of every packed token, sample by sample */
+    int64_t *first;   /* [samples] where a sample starts in row_of */
+    int32_t *order;   /* [samples] their indices, grouped by split */
+} packer;
+
+static int64_t packed_length(const pb_sample *s, bool trim)
+{
+    if (!trim || s->labels == NULL) {
+        return s->length;
+    }
+    int64_t length = s->length;
+    while (length > 1 && s->labels[length - 1] == PB_LABEL_NONE) {
+        length--;
+    }
+    return length - 1; /* the last label is predicted by the row before it */
+}
+
+/* The number of ids after `depth` that all samples of the group have in common. */
+static int64_t common_prefix(const packer *p, const int32_t *group, int64_t count, int64_t depth)
+{
+    int64_t common      = p->lengths[group[0]];
+    const int32_t *lead = p->samples[group[0]].ids;
+    for (int64_t i = 1; i < count; i++) {
+        const int32_t *ids = p->samples[group[i]].ids;
+        int64_t limit      = p->lengths[group[i]] < common ? p->lengths[group[i]] : common;
+        int64_t same       = depth;
+        while (same < limit && ids[same] == lead[same]) {
+            same++;
+        }
+        common = same;
+    }
+    return common - depth;
+}
+
+/* Appends the segment of tokens depth … depth + length - 1 of the group, which they share. */
+static int32_t emit(packer *p, const int32_t *group, int64_t count, int64_t depth, int64_t length,
+                    int32_t parent)
+{
+    pb_batch *out        = p->out;
+    int64_t before       = out->virtual_rows + out->virtual_keys;
+    int64_t row          = out->forest.rows;
+    int32_t index        = (int32_t)out->forest.count++;
+    out->segments[index] = (pb_segment){
+        .row      = row,
+        .rows     = length,
+        .key      = out->virtual_keys + row,
+        .length   = length,
+        .position = before + depth,
+        .parent   = parent,
+    };
+    memcpy(out->ids + row, p->samples[group[0]].ids + depth, (size_t)length * sizeof *out->ids);
+    for (int64_t i = 0; i < length; i++) {
+        out->positions[row + i] = (int32_t)(before + depth + i);
+    }
+    for (int64_t g = 0; g < count; g++) {
+        int64_t *rows = p->row_of + p->first[group[g]];
+        for (int64_t i = 0; i < length; i++) {
+            rows[depth + i] = row + i;
+        }
+        if (depth + length == p->lengths[group[g]]) {
+            out->last_rows[group[g]]     = (int32_t)(row + length - 1);
+            out->last_segments[group[g]] = index;
+        }
+    }
+    out->forest.rows += length;
+    return index;
+}
+
+static bool same_start(const packer *p, int32_t a, int32_t b, int64_t depth)
+{
+    return p->lengths[a] >= depth + SHARE_MIN && p->lengths[b] >= depth + SHARE_MIN &&
+           memcmp(p->samples[a].ids + depth, p->samples[b].ids + depth,
+                  SHARE_MIN * sizeof(int32_t)) == 0;
+}
+
+/* Packs a group whose first `depth` tokens lie in `parent`. The group is reordered: classes in
+ * order of their first member. Every level consumes at least SHARE_MIN tokens, so the recursion is
+ * as deep as the forest. */
+static void split(packer *p, int32_t *group, int64_t count, int64_t depth, int32_t parent)
+{
+    int64_t begin = 0;
+    while (begin < count) {
+        int32_t lead = group[begin];
+        int64_t end  = begin + 1;
+        for (int64_t i = end; p->options->share && i < count; i++) {
+            if (same_start(p, lead, group[i], depth)) {
+                int32_t moved = group[i];
+                memmove(group + end + 1, group + end, (size_t)(i - end) * sizeof *group);
+                group[end++] = moved;
+            }
+        }
+        if (end - begin == 1) {
+            if (p->lengths[lead] > depth) {
+                emit(p, group + begin, 1, depth, p->lengths[lead] - depth, parent);
+            }
+        } else {
+            int64_t common = common_prefix(p, group + begin, end - begin, depth);
+            int32_t shared = emit(p, group + begin, end - begin, depth, common, parent);
+            split(p, group + begin, end - begin, depth + common, shared);
+        }
+        begin = end;
+    }
+}
+
+static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labels)
+{
+    pb_batch *out = p->out;
+    int64_t rows  = tokens + out->virtual_rows;
+    if (rows > INT32_MAX) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
+    }
+    PB_TRY(PB_ALLOC(out->segments, 2 * count + 2));
+    PB_TRY(PB_ALLOC(out->ids, rows));
+    PB_TRY(PB_ALLOC(out->positions, rows));
+    PB_TRY(PB_ALLOC(out->label_rows, labels));
+    PB_TRY(PB_ALLOC(out->label_slots, labels));
+    PB_TRY(PB_ALLOC(out->targets, labels));
+    PB_TRY(PB_ALLOC(out->out_rows, labels > count ? labels : count));
+    PB_TRY(PB_ALLOC(out->last_rows, count));
+    PB_TRY(PB_ALLOC(out->last_segments, count));
+    PB_TRY(PB_ALLOC(p->lengths, count));
+    PB_TRY(PB_ALLOC(p->first, count));
+    PB_TRY(PB_ALLOC(p->row_of, tokens));
+    PB_TRY(PB_ALLOC(p->order, count));
+    return PB_OK;
+}
+
+/* The root of virtual rows or keys; -1 where there is neither. */
+static int32_t emit_root(pb_batch *out)
+{
+    int64_t length = out->virtual_rows + out->virtual_keys;
+    if (length == 0) {
+        return -1;
+    }
+    out->segments[0] = (pb_segment){.rows = out->virtual_rows, .length = length, .parent = -1};
+    for (int64_t i = 0; i < out->virtual_rows; i++) {
+        out->ids[i]       = -1;
+        out->positions[i] = (int32_t)(out->virtual_keys + i);
+    }
+    out->forest.rows  = out->virtual_rows;
+    out->forest.count = 1;
+    return 0;
+}
+
+/* Sorts labels by row with one counting pass, and lists the distinct rows. */
+static pb_status place_labels(packer *p, int64_t count)
+{
+    pb_batch *out  = p->out;
+    int64_t *start = NULL;
+    PB_TRY(PB_ALLOC(start, out->forest.rows + 1));
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t s = 0; s < count; s++) {
+            const int32_t *labels = p->samples[s].labels;
+            for (int64_t t = 1; labels != NULL && t < p->samples[s].length; t++) {
+                if (labels[t] == PB_LABEL_NONE) {
+                    continue;
+                }
+                int64_t row = p->row_of[p->first[s] + t - 1];
+                if (pass == 0) {
+                    start[row + 1]++;
+                    continue;
+                }
+                int64_t n          = start[row]++;
+                out->label_rows[n] = (int32_t)row;
+                out->targets[n]    = labels[t];
+            }
+        }
+        for (int64_t row = 0; pass == 0 && row < out->forest.rows; row++) {
+            start[row + 1] += start[row];
+        }
+    }
+    out->labels = out->forest.rows > 0 ? start[out->forest.rows - 1] : 0;
+    for (int64_t n = 0; n < out->labels; n++) {
+        if (n == 0 || out->label_rows[n] != out->label_rows[n - 1]) {
+            out->out_rows[out->outs++] = out->label_rows[n];
+        }
+        out->label_slots[n] = (int32_t)(out->outs - 1);
+    }
+    pb_memory_free(start);
+    return PB_OK;
+}
+
+/* Without labels the outputs are the last rows, sorted, each once. */
+static void place_last_rows(pb_batch *out)
+{
+    for (int64_t s = 0; s < out->samples; s++) {
+        int32_t row = out->last_rows[s];
+        int64_t at  = out->outs;
+        while (at > 0 && out->out_rows[at - 1] > row) {
+            at--;
+        }
+        if (row < 0 || (at > 0 && out->out_rows[at - 1] == row)) {
+            continue;
+        }
+        memmove(out->out_rows + at + 1, out->out_rows + at,
+                (size_t)(out->outs - at) * sizeof *out->out_rows);
+        out->out_rows[at] = row;
+        out->outs++;
+    }
+}
+
+static pb_status pack(packer *p, int64_t count)
+{
+    pb_batch *out  = p->out;
+    int64_t total  = 0;
+    int64_t labels = 0;
+    for (int64_t s = 0; s < count; s++) {
+        const pb_sample *sample = &p->samples[s];
+        if (sample->length < 1) {
+            return PB_FAIL(PB_ERR_ARGUMENT, "sample %" PRId64 " of the batch has no tokens", s);
+        }
+        for (int64_t t = 1; sample->labels != NULL && t < sample->length; t++) {
+            labels += sample->labels[t] != PB_LABEL_NONE;
+        }
+        total += sample->length;
+    }
+    PB_TRY(allocate(p, count, total, labels));
+    out->tokens  = total;
+    out->samples = count;
+    for (int64_t s = 0, at = 0; s < count; s++) {
+        p->lengths[s]     = packed_length(&p->samples[s], p->options->trim);
+        p->first[s]       = at;
+        p->order[s]       = (int32_t)s;
+        out->last_rows[s] = -1;
+        at += p->lengths[s];
+    }
+    split(p, p->order, count, 0, emit_root(out));
+    out->forest.segments = out->segments;
+    out->forest.keys     = out->virtual_keys + out->forest.rows;
+    if (labels > 0) {
+        return place_labels(p, count);
+    }
+    place_last_rows(out);
+    return PB_OK;
+}
+
+pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch_options *options,
+                         pb_batch *out)
+{
+    memset(out, 0, sizeof *out);
+    if (count < 1) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a batch needs at least one sample");
+    }
+    out->virtual_rows = options->virtual_rows;
+    out->virtual_keys = options->virtual_keys;
+    packer p          = {.samples = samples, .options = options, .out = out};
+    pb_status status  = pack(&p, count);
+    pb_memory_free(p.lengths);
+    pb_memory_free(p.first);
+    pb_memory_free(p.row_of);
+    pb_memory_free(p.order);
+    if (status != PB_OK) {
+        pb_batch_clear(out);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    return PB_OK;
+}
+
+void pb_batch_clear(pb_batch *batch)
+{
+    pb_memory_free(batch->segments);
+    pb_memory_free(batch->ids);
+    pb_memory_free(batch->positions);
+    pb_memory_free(batch->label_rows);
+    pb_memory_free(batch->label_slots);
+    pb_memory_free(batch->targets);
+    pb_memory_free(batch->out_rows);
+    pb_memory_free(batch->last_rows);
+    pb_memory_free(batch->last_segments);
+    memset(batch, 0, sizeof *batch);
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Greedy generation. The prompts of a batch are packed as a forest, so a prefix that they share is
+ * computed and cached once; each row then grows one segment of its own under the segment of its
+ * last token. A step computes one new row per row that is still going. Finished rows leave the
+ * batch. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <string.h>
+
+typedef struct generation {
+    pb_network *net;
+    const pb_generate_options *options;
+    pb_batch prompt;
+    kv_cache cache;
+    void *block;       /* backend memory of the cache */
+    pb_generated *out; /* [prompt.samples] */
+
+    /* One step: segments are those of the prompt without rows, then one per active row. */
+    pb_segment *segments;
+    int32_t *active;    /* [n] samples still going */
+    int32_t *ids;       /* [n] */
+    int32_t *positions; /* [n] */
+    int32_t *best;      /* [samples] */
+    int64_t count;      /* n */
+} generation;
+
+static pb_status open_cache(generation *g)
+{
+    const pb_model_config *c = g->net->config;
+    int64_t capacity = g->prompt.forest.keys + g->prompt.samples * g->options->max_new_tokens;
+    int64_t width    = c->kv_heads * c->head_dim;
+    size_t each      = (size_t)capacity * (size_t)width * sizeof(float);
+    PB_TRY(PB_ALLOC(g->cache.keys, c->layers));
+    PB_TRY(PB_ALLOC(g->cache.values, c->layers));
+    PB_TRY(pb_backend_alloc(g->net->backend, 2 * (size_t)c->layers * each, &g->block));
+    for (int64_t l = 0; l < c->layers; l++) {
+        char *at           = (char *)g->block + 2 * (size_t)l * each;
+        g->cache.keys[l]   = pb_tensor_2d(at, PB_DTYPE_F32, capacity, width);
+        g->cache.values[l] = pb_tensor_2d(at + each, PB_DTYPE_F32, capacity, width);
+    }
+    return PB_OK;
+}
+
+static pb_status open_generation(generation *g)
+{
+    int64_t samples = g->prompt.samples;
+    PB_TRY(open_cache(g));
+    PB_TRY(PB_ALLOC(g->segments, g->prompt.forest.count + samples));
+    PB_TRY(PB_ALLOC(g->active, samples));
+    PB_TRY(PB_ALLOC(g->ids, samples));
+    PB_TRY(PB_ALLOC(g->positions, samples));
+    PB_TRY(PB_ALLOC(g->best, samples));
+    for (int64_t i = 0; i < samples; i++) {
+        PB_TRY(PB_ALLOC(g->out[i].ids, g->options->max_new_tokens));
+    }
+    return PB_OK;
+}
+
+static void close_generation(generation *g)
+{
+    pb_backend_free(g->net->backend, g->block);
+    pb_memory_free(g->cache.keys);
+    pb_memory_free(g->cache.values);
+    pb_memory_free(g->segments);
+    pb_memory_free(g->active);
+    pb_memory_free(g->ids);
+    pb_memory_free(g->positions);
+    pb_memory_free(g->best);
+    pb_batch_clear(&g->prompt);
+}
+
+static bool stops(const pb_generate_options *options, int32_t id)
+{
+    for (int64_t i = 0; i < options->stop_count; i++) {
+        if (options->stop_ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Appends id to a row; false when the row is finished with it. */
+static bool take(generation *g, int64_t sample, int32_t id)
+{
+    pb_generated *row      = &g->out[sample];
+    row->ids[row->count++] = id;
+    return row->count < g->options->max_new_tokens && !stops(g->options, id);
+}
+
+/* The most probable next id of `outs` rows, in chunks of logits. */
+static pb_status pick(generation *g, int64_t outs)
+{
+    pb_network *net = g->net;
+    PB_TRY(network_head_norm(net));
+    int64_t chunk = net->scratch.logits.shape[0];
+    for (int64_t first = 0; first < outs; first += chunk) {
+        pb_tensor logits =
+            pb_tensor_rows(&net->scratch.logits, 0, outs - first < chunk ? outs - first : chunk);
+        PB_TRY(network_head_logits(net, first, &logits));
+        PB_TRY(pb_argmax(net->backend, g->best + first, &logits));
+    }
+    return PB_OK;
+}
+
+static pb_status run_prompt(generation *g)
+{
+    const pb_batch *b = &g->prompt;
+    pass p            = {
+                   .forest    = &b->forest,
+                   .ids       = b->ids,
+                   .positions = b->positions,
+                   .out_rows  = b->out_rows,
+                   .shape     = {.rows         = b->forest.rows,
+                                 .keys         = b->forest.keys,
+                                 .outs         = b->outs,
+                                 .virtual_rows = b->virtual_rows,
+                                 .virtual_keys = b->virtual_keys,
+                                 .cached       = true},
+                   .cache     = &g->cache,
+    };
+    PB_TRY(network_prepare(g->net, &p, 0));
+    PB_TRY(network_body_forward(g->net, &p));
+    PB_TRY(pick(g, b->outs));
+    int32_t *slot_of = g->positions; /* free until the first step */
+    for (int64_t i = 0; i < b->samples; i++) {
+        int64_t slot = 0;
+        while (b->out_rows[slot] != b->last_rows[i]) {
+            slot++;
+        }
+        slot_of[i] = (int32_t)slot;
+    }
+    for (int64_t i = 0; i < b->samples; i++) {
+        if (take(g, i, g->best[slot_of[i]])) {
+            g->active[g->count++] = (int32_t)i;
+        }
+    }
+    return PB_OK;
+}
+
+/* Every active row gets one more key: its segment has as many as it has ids, the last one being
+ * computed. */
+static void build_step(generation *g, pb_forest *forest)
+{
+    const pb_batch *b = &g->prompt;
+    int64_t fixed     = b->forest.count;
+    memcpy(g->segments, b->segments, (size_t)fixed * sizeof *g->segments);
+    for (int64_t i = 0; i < fixed; i++) {
+        g->segments[i].row  = 0;
+        g->segments[i].rows = 0;
+    }
+    for (int64_t n = 0; n < g->count; n++) {
+        int32_t sample           = g->active[n];
+        int64_t length           = g->out[sample].count;
+        const pb_segment *parent = &b->segments[b->last_segments[sample]];
+        pb_segment *s            = &g->segments[fixed + n];
+        *s                       = (pb_segment){
+                                  .row      = n,
+                                  .rows     = 1,
+                                  .key      = b->forest.keys + sample * g->options->max_new_tokens,
+                                  .length   = length,
+                                  .position = parent->position + parent->length,
+                                  .parent   = b->last_segments[sample],
+        };
+        g->ids[n]       = g->out[sample].ids[length - 1];
+        g->positions[n] = (int32_t)(s->position + length - 1);
+    }
+    *forest = (pb_forest){
+        .segments = g->segments,
+        .count    = fixed + g->count,
+        .rows     = g->count,
+        .keys     = g->cache.keys[0].shape[0],
+    };
+}
+
+static pb_status run_step(generation *g)
+{
+    pb_forest forest;
+    build_step(g, &forest);
+    pass p = {
+        .forest    = &forest,
+        .ids       = g->ids,
+        .positions = g->positions,
+        .shape     = {.rows = g->count, .keys = forest.keys, .outs = g->count, .cached = true},
+        .cache     = &g->cache,
+    };
+    PB_TRY(network_prepare(g->net, &p, 0));
+    PB_TRY(network_body_forward(g->net, &p));
+    PB_TRY(pick(g, g->count));
+    int64_t left = 0;
+    for (int64_t n = 0; n < g->count; n++) {
+        int32_t sample = g->active[n];
+        if (take(g, sample, g->best[n])) {
+            g->active[left++] = sample;
+        }
+    }
+    g->count = left;
+    return PB_OK;
+}
+
+static pb_status generate_batch(pb_network *net, const pb_sample *prompts, int64_t count,
+                                const pb_generate_options *options, pb_generated *out)
+{
+    pb_batch_options packing = pb_network_batch_options(net, false);
+    generation g             = {.net = net, .options = options, .out = out};
+    pb_status status;
+    PB_TRY_GOTO(status, pb_batch_build(prompts, count, &packing, &g.prompt), done);
+    PB_TRY_GOTO(status, open_generation(&g), done);
+    PB_TRY_GOTO(status, run_prompt(&g), done);
+    while (g.count > 0) {
+        PB_TRY_GOTO(status, run_step(&g), done);
+    }
+done:
+    close_generation(&g);
+    return status;
+}
+
+pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t count,
+                              const pb_generate_options *options, pb_generated *out)
+{
+    memset(out, 0, (size_t)count * sizeof *out);
+    if (options->max_new_tokens < 1 || options->batch < 1) {
+        return PB_FAIL(PB_ERR_ARGUMENT,
+                       "generation needs at least one new token and one row at a time");
+    }
+    pb_status status = PB_OK;
+    pb_sample *bare  = NULL; /* prompts without labels */
+    PB_TRY(PB_ALLOC(bare, options->batch));
+    for (int64_t first = 0; first < count && status == PB_OK; first += options->batch) {
+        int64_t n = count - first < options->batch ? count - first : options->batch;
+        for (int64_t i = 0; i < n; i++) {
+            bare[i] =
+                (pb_sample){.ids = prompts[first + i].ids, .length = prompts[first + i].length};
+        }
+        status = generate_batch(net, bare, n, options, out + first);
+    }
+    pb_memory_free(bare);
+    if (status != PB_OK) {
+        for (int64_t i = 0; i < count; i++) {
+            pb_memory_free(out[i].ids);
+            out[i] = (pb_generated){0};
+        }
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    return PB_OK;
+}

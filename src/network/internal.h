@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The network's own structures: what a layer keeps for its backward, the scratch all layers share,
+ * and the state of one pass. Everything is a view into one block of backend memory, laid out by
+ * activations.c. */
+#pragma once
+
+#include "pb/network.h"
+
+/* What is kept of a layer for its backward: nothing that can be had again by an elementwise
+ * operation. Q is the number of rows whose output is wanted: T, or U in the last layer. */
+typedef struct layer_acts {
+    pb_tensor x;                         /* [T, D] input */
+    pb_tensor q;                         /* [Q, H·E] after rope */
+    pb_tensor keys, values;              /* [S, K·E] after rope */
+    pb_tensor attn;                      /* [Q, H·E] */
+    pb_tensor lse;                       /* [Q, H] */
+    pb_tensor mid;                       /* [Q, D] after the attention block */
+    pb_tensor gate, up;                  /* [Q, F] */
+    pb_tensor kept[PB_SITE_LAYER_KINDS]; /* the method's, [rows, kept_width] */
+} layer_acts;
+
+typedef struct scratch {
+    pb_tensor h;                    /* [T, D] normed input */
+    pb_tensor hq;                   /* [U, D] its wanted rows, in the last layer */
+    pb_tensor act;                  /* [T, F] gated */
+    pb_tensor site;                 /* [T, max in] a method's changed input */
+    pb_tensor method;               /* [T, 2 · max scratch_width] */
+    pb_tensor out, normed;          /* [U, D] last layer's output; after the final norm */
+    pb_tensor head_in, logits;      /* [chunk, D], [chunk, V] */
+    pb_tensor rows;                 /* [n, D] virtual rows */
+    pb_tensor virtual_keys;         /* [n, L·2·K·E] */
+    pb_tensor dx, dh, dy;           /* [T, D] */
+    pb_tensor dxq, dhq;             /* [U, D] */
+    pb_tensor dq, dattn;            /* [T, H·E] */
+    pb_tensor dkeys, dvalues;       /* [S, K·E] */
+    pb_tensor dgate, dup;           /* [T, F] */
+    pb_tensor dsite;                /* [T, max in] */
+    pb_tensor dvirtual_keys;        /* [n, L·2·K·E] */
+    pb_tensor new_keys, new_values; /* [T, K·E] before they go to a cache */
+} scratch;
+
+/* What a pass wants, which decides the layout. */
+typedef struct pass_shape {
+    int64_t rows; /* T */
+    int64_t keys; /* S */
+    int64_t outs; /* U; T when outputs are wanted everywhere */
+    int64_t virtual_rows, virtual_keys;
+    bool backward;
+    bool cached; /* keys and values lie in a cache of the caller */
+} pass_shape;
+
+/* Keys and values of all layers, outside of the pass. */
+typedef struct kv_cache {
+    pb_tensor *keys, *values; /* [L] of [capacity, K·E] */
+} kv_cache;
+
+/* One forward (and backward) over a forest. */
+typedef struct pass {
+    const pb_forest *forest;
+    const int32_t *ids, *positions; /* [T] */
+    const int32_t *out_rows;        /* [U], NULL: all rows are wanted */
+    const int32_t *out_positions;   /* [U] their positions; `positions` when all are wanted */
+    pass_shape shape;
+    pb_site_context context;
+    kv_cache *cache;      /* NULL in training and evaluation of a loss */
+    float *const *hidden; /* [L + 1], or NULL */
+} pass;
+
+/* What the backward has to reach in a layer. */
+typedef struct layer_need {
+    bool backward; /* anything at all */
+    bool dx;       /* the gradient by the layer's input */
+    bool attn;     /* the backward passes the feed-forward block into the attention block */
+} layer_need;
+
+struct pb_network {
+    const pb_model *model;
+    const pb_model_config *config;
+    pb_backend *backend;
+    pb_method *method;       /* may be NULL */
+    pb_binding *bindings;    /* [sites] */
+    unsigned *acts;          /* [sites] PB_ACTS_* */
+    layer_need *needs;       /* [L] */
+    bool embedding_backward; /* rows or the embedding are trained */
+    int64_t scratch_width;   /* largest of the method */
+
+    float *rope; /* [rope_positions, E] */
+    int64_t rope_positions;
+
+    void *block; /* backend memory */
+    size_t block_bytes;
+    layer_acts *layers; /* [L] */
+    scratch scratch;
+    double *losses;         /* host, [host_capacity] */
+    int32_t *out_positions; /* host, [host_capacity] */
+    int64_t host_capacity;
+};
+
+/* Rows of logits that exist at once: bounded so that they never dominate memory. */
+int64_t network_chunk(const pb_network *net, int64_t outs);
+
+/* Checks the ids, makes the rope table, host lists and views ready for the pass. `labels`: losses
+ * wanted. */
+pb_status network_prepare(pb_network *net, pass *p, int64_t labels) PB_MUST_USE;
+
+/* Lays out the views for a pass; grows the block when it has to. */
+pb_status network_layout(pb_network *net, const pass_shape *shape) PB_MUST_USE;
+
+const pb_site *network_site(const pb_network *net, pb_site_kind kind, int64_t layer);
+
+/* y = W x (+ bias), with the method's hooks. */
+pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *site, pb_tensor *y,
+                                 const pb_tensor *x, pb_tensor *kept) PB_MUST_USE;
+/* dx = or += (accumulate); dx none: not wanted. dy may be changed. */
+pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site *site,
+                                  pb_tensor *dy, const pb_tensor *x, pb_tensor *dx, bool accumulate,
+                                  const pb_tensor *kept) PB_MUST_USE;
+bool network_linear_trains(const pb_network *net, const pb_site *site);
+/* The method changes the gradient by a site's output in place. */
+bool network_linear_changes_dy(const pb_network *net, const pb_site *site);
+
+pb_status network_layer_forward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
+pb_status network_layer_backward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
+
+/* Embedding, all layers. The last layer's output is scratch.out [U, D]. */
+pb_status network_body_forward(pb_network *net, const pass *p) PB_MUST_USE;
+/* Logits [n, V] (backend memory) of rows first … first + n - 1 of scratch.normed, the final norm of
+ * scratch.out. */
+pb_status network_head_norm(pb_network *net) PB_MUST_USE;
+pb_status network_head_logits(pb_network *net, int64_t first, pb_tensor *logits) PB_MUST_USE;
+
+int64_t network_virtual_rows(const pb_network *net);
+int64_t network_virtual_keys(const pb_network *net);

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The network as a whole: what its backward has to reach, the pass from ids to the last layer's
+ * output and back, and the vocabulary head with the loss, which exists in chunks of label rows
+ * only. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+int64_t network_virtual_rows(const pb_network *net)
+{
+    const pb_method *m = net->method;
+    return m != NULL && m->ops->virtual_rows != NULL ? m->ops->virtual_rows(m) : 0;
+}
+
+int64_t network_virtual_keys(const pb_network *net)
+{
+    const pb_method *m = net->method;
+    return m != NULL && m->ops->virtual_keys != NULL ? m->ops->virtual_keys(m) : 0;
+}
+
+/* Asks the method where it acts, and binds its tensors in place of the frozen ones. */
+static pb_status attach_method(pb_network *net)
+{
+    pb_method *m = net->method;
+    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+        const pb_site *site     = pb_model_site_at(net->model, i);
+        net->bindings[i].weight = site->weight;
+        net->bindings[i].bias   = site->bias;
+        if (m == NULL || m->ops->acts == NULL) {
+            continue;
+        }
+        net->acts[i] = m->ops->acts(m, site);
+        if (m->ops->scratch_width != NULL) {
+            int64_t width      = m->ops->scratch_width(m, site);
+            net->scratch_width = width > net->scratch_width ? width : net->scratch_width;
+        }
+    }
+    return m != NULL && m->ops->bind != NULL ? m->ops->bind(m, net->bindings) : PB_OK;
+}
+
+/* The backward stops at the lowest trainable site. */
+static void find_needs(pb_network *net)
+{
+    bool keys                = network_virtual_keys(net) > 0;
+    const pb_site *embedding = pb_model_site(net->model, PB_SITE_EMBEDDING, -1);
+    net->embedding_backward  = network_virtual_rows(net) > 0 || net->acts[embedding->index] != 0;
+    bool below               = net->embedding_backward;
+    for (int64_t l = 0; l < net->config->layers; l++) {
+        bool attn = false;
+        bool any  = false;
+        for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
+            if (net->acts[network_site(net, (pb_site_kind)kind, l)->index] == 0) {
+                continue;
+            }
+            any  = true;
+            attn = attn || kind <= PB_SITE_O || kind == PB_SITE_ATTN_NORM;
+        }
+        layer_need *need = &net->needs[l];
+        need->dx         = below;
+        need->attn       = below || attn || keys;
+        need->backward   = need->attn || any;
+        below            = need->backward;
+    }
+}
+
+static pb_status initialise(pb_network *net)
+{
+    int64_t sites = pb_model_site_count(net->model);
+    PB_TRY(PB_ALLOC(net->bindings, sites));
+    PB_TRY(PB_ALLOC(net->acts, sites));
+    PB_TRY(PB_ALLOC(net->needs, net->config->layers));
+    PB_TRY(PB_ALLOC(net->layers, net->config->layers));
+    PB_TRY(attach_method(net));
+    find_needs(net);
+    return PB_OK;
+}
+
+pb_status pb_network_create(const pb_model *model, pb_backend *backend, pb_method *method,
+                            pb_network **out)
+{
+    pb_network *net = NULL;
+    PB_TRY(PB_ALLOC(net, 1));
+    net->model       = model;
+    net->config      = pb_model_get_config(model);
+    net->backend     = backend;
+    net->method      = method;
+    pb_status status = initialise(net);
+    if (status != PB_OK) {
+        pb_network_destroy(net);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    *out = net;
+    return PB_OK;
+}
+
+void pb_network_destroy(pb_network *net)
+{
+    if (net == NULL) {
+        return;
+    }
+    pb_backend_free(net->backend, net->block);
+    pb_backend_free(net->backend, net->rope);
+    pb_memory_free(net->bindings);
+    pb_memory_free(net->acts);
+    pb_memory_free(net->needs);
+    pb_memory_free(net->layers);
+    pb_memory_free(net->losses);
+    pb_memory_free(net->out_positions);
+    pb_memory_free(net);
+}
+
+size_t pb_network_bytes(const pb_network *net)
+{
+    return net->block_bytes;
+}
+
+pb_batch_options pb_network_batch_options(const pb_network *net, bool training)
+{
+    bool drops = training && net->method != NULL && net->method->ops->drops != NULL &&
+                 net->method->ops->drops(net->method);
+    return (pb_batch_options){
+        .virtual_rows = network_virtual_rows(net),
+        .virtual_keys = network_virtual_keys(net),
+        .share        = !drops,
+        .trim         = true,
+    };
+}
+
+/* Makes the rope table and the host lists large enough. */
+static pb_status reserve(pb_network *net, const pass *p, int64_t labels)
+{
+    int64_t positions = 1;
+    for (int64_t t = 0; t < p->shape.rows; t++) {
+        positions = p->positions[t] >= positions ? p->positions[t] + 1 : positions;
+    }
+    if (positions > net->rope_positions) {
+        int64_t grown = 2 * net->rope_positions > positions ? 2 * net->rope_positions : positions;
+        size_t bytes  = (size_t)grown * (size_t)net->config->head_dim * sizeof(float);
+        void *table   = NULL;
+        PB_TRY(pb_backend_alloc(net->backend, bytes, &table));
+        pb_backend_free(net->backend, net->rope);
+        net->rope           = table;
+        net->rope_positions = grown;
+        PB_TRY(pb_model_rope_table(net->config, grown, net->rope));
+    }
+    int64_t hosts = labels > p->shape.outs ? labels : p->shape.outs;
+    if (hosts > net->host_capacity) {
+        pb_memory_free(net->losses);
+        pb_memory_free(net->out_positions);
+        net->out_positions = NULL;
+        net->host_capacity = 0;
+        PB_TRY(PB_ALLOC(net->losses, hosts));
+        PB_TRY(PB_ALLOC(net->out_positions, hosts));
+        net->host_capacity = hosts;
+    }
+    return PB_OK;
+}
+
+pb_status network_prepare(pb_network *net, pass *p, int64_t labels)
+{
+    for (int64_t t = 0; t < p->shape.rows; t++) {
+        if (p->ids[t] >= net->config->vocab) {
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "token id %" PRId32 " is outside the model's vocabulary of %" PRId64
+                           ": is this the model's own tokenizer?",
+                           p->ids[t], net->config->vocab);
+        }
+    }
+    PB_TRY(reserve(net, p, labels));
+    PB_TRY(network_layout(net, &p->shape));
+    if (p->out_rows != NULL) {
+        for (int64_t u = 0; u < p->shape.outs; u++) {
+            net->out_positions[u] = p->positions[p->out_rows[u]];
+        }
+        p->out_positions = net->out_positions;
+    }
+    return PB_OK;
+}
+
+static pb_status embedding_forward(pb_network *net, const pass *p)
+{
+    const pb_site *site = pb_model_site(net->model, PB_SITE_EMBEDDING, -1);
+    pb_tensor *x        = &net->layers[0].x;
+    if (p->shape.virtual_rows > 0) {
+        pb_tensor root = pb_tensor_rows(x, 0, p->shape.virtual_rows);
+        PB_TRY(net->method->ops->rows_forward(net->method, &root));
+    }
+    if (p->shape.virtual_keys > 0) {
+        PB_TRY(net->method->ops->keys_forward(net->method, &net->scratch.virtual_keys));
+    }
+    return pb_embedding_forward(net->backend, x, &net->bindings[site->index].weight, p->ids);
+}
+
+pb_status network_body_forward(pb_network *net, const pass *p)
+{
+    PB_TRY(embedding_forward(net, p));
+    for (int64_t l = 0; l < net->config->layers; l++) {
+        if (p->hidden != NULL) {
+            pb_tensor host =
+                pb_tensor_2d(p->hidden[l], PB_DTYPE_F32, p->shape.rows, net->config->width);
+            PB_TRY(pb_copy(net->backend, &host, &net->layers[l].x));
+        }
+        PB_TRY(network_layer_forward(net, p, l));
+    }
+    return PB_OK;
+}
+
+static pb_binding *final_norm(const pb_network *net)
+{
+    return &net->bindings[pb_model_site(net->model, PB_SITE_FINAL_NORM, -1)->index];
+}
+
+static pb_binding *head(const pb_network *net)
+{
+    return &net->bindings[pb_model_site(net->model, PB_SITE_HEAD, -1)->index];
+}
+
+pb_status network_head_norm(pb_network *net)
+{
+    return pb_rmsnorm_forward(net->backend, &net->scratch.normed, &net->scratch.out,
+                              &final_norm(net)->weight, (float)net->config->rms_eps);
+}
+
+pb_status network_head_logits(pb_network *net, int64_t first, pb_tensor *logits)
+{
+    pb_tensor x = pb_tensor_rows(&net->scratch.normed, first, logits->shape[0]);
+    return pb_matmul(net->backend, logits, &x, &head(net)->weight,
+                     &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f});
+}
+
+/* Gradients of a chunk: of the head's weight, and of the normed rows, which are added up in
+ * scratch.dhq. */
+static pb_status chunk_backward(pb_network *net, const pb_batch *batch, int64_t first, pb_tensor *x,
+                                const pb_tensor *dlogits)
+{
+    pb_binding *h = head(net);
+    if (!pb_tensor_is_none(&h->dweight)) {
+        PB_TRY(pb_matmul(net->backend, &h->dweight, dlogits, x,
+                         &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f}));
+    }
+    PB_TRY(pb_matmul(net->backend, x, dlogits, &h->weight, &(pb_matmul_args){.alpha = 1.0f}));
+    return pb_scatter_add(net->backend, &net->scratch.dhq, x, batch->label_slots + first);
+}
+
+/* Loss of all labels, chunk by chunk, and with `backward` the gradient by the last layer's output
+ * in scratch.dxq. */
+static pb_status head_loss(pb_network *net, const pb_batch *batch, bool backward, double grad_scale)
+{
+    scratch *s = &net->scratch;
+    PB_TRY(network_head_norm(net));
+    if (backward) {
+        PB_TRY(pb_zero(net->backend, &s->dhq));
+    }
+    int64_t chunk = s->logits.shape[0];
+    for (int64_t first = 0; first < batch->labels; first += chunk) {
+        int64_t n        = batch->labels - first < chunk ? batch->labels - first : chunk;
+        pb_tensor x      = pb_tensor_rows(&s->head_in, 0, n);
+        pb_tensor logits = pb_tensor_rows(&s->logits, 0, n);
+        PB_TRY(pb_gather(net->backend, &x, &s->normed, batch->label_slots + first));
+        PB_TRY(pb_matmul(net->backend, &logits, &x, &head(net)->weight,
+                         &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
+        PB_TRY(pb_cross_entropy(net->backend, net->losses + first, &logits, batch->targets + first,
+                                backward ? (float)grad_scale : 0.0f));
+        if (backward) {
+            PB_TRY(chunk_backward(net, batch, first, &x, &logits));
+        }
+    }
+    if (!backward) {
+        return PB_OK;
+    }
+    pb_binding *norm = final_norm(net);
+    PB_TRY(pb_zero(net->backend, &s->dxq));
+    return pb_rmsnorm_backward(net->backend, &s->dxq,
+                               pb_tensor_is_none(&norm->dweight) ? NULL : &norm->dweight, &s->dhq,
+                               &s->out, &norm->weight, (float)net->config->rms_eps);
+}
+
+static pb_status body_backward(pb_network *net, const pass *p)
+{
+    scratch *s = &net->scratch;
+    for (int64_t l = net->config->layers - 1; l >= 0 && net->needs[l].backward; l--) {
+        PB_TRY(network_layer_backward(net, p, l));
+    }
+    if (p->shape.virtual_keys > 0) {
+        PB_TRY(net->method->ops->keys_backward(net->method, &s->dvirtual_keys));
+    }
+    if (!net->embedding_backward) {
+        return PB_OK;
+    }
+    if (p->shape.virtual_rows > 0) {
+        pb_tensor root = pb_tensor_rows(&s->dx, 0, p->shape.virtual_rows);
+        PB_TRY(net->method->ops->rows_backward(net->method, &root));
+    }
+    pb_binding *embedding = &net->bindings[pb_model_site(net->model, PB_SITE_EMBEDDING, -1)->index];
+    if (!pb_tensor_is_none(&embedding->dweight)) {
+        PB_TRY(pb_embedding_backward(net->backend, &embedding->dweight, &s->dx, p->ids));
+    }
+    return PB_OK;
+}
+
+static pb_status check_batch(const pb_network *net, const pb_batch *batch)
+{
+    if (batch->virtual_rows != network_virtual_rows(net) ||
+        batch->virtual_keys != network_virtual_keys(net)) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "the batch was packed for another method");
+    }
+    if (batch->labels == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " samples has no label token",
+                       batch->samples);
+    }
+    return PB_OK;
+}
+
+static pass pass_over(const pb_batch *batch, bool backward)
+{
+    return (pass){
+        .forest    = &batch->forest,
+        .ids       = batch->ids,
+        .positions = batch->positions,
+        .out_rows  = batch->out_rows,
+        .shape     = {.rows         = batch->forest.rows,
+                      .keys         = batch->forest.keys,
+                      .outs         = batch->outs,
+                      .virtual_rows = batch->virtual_rows,
+                      .virtual_keys = batch->virtual_keys,
+                      .backward     = backward},
+    };
+}
+
+static pb_status forward_loss(pb_network *net, const pb_batch *batch, pass *p, double grad_scale,
+                              double *loss_sum)
+{
+    PB_TRY(check_batch(net, batch));
+    PB_TRY(network_prepare(net, p, batch->labels));
+    PB_TRY(network_body_forward(net, p));
+    PB_TRY(head_loss(net, batch, p->shape.backward, grad_scale));
+    *loss_sum = 0.0;
+    for (int64_t n = 0; n < batch->labels; n++) {
+        *loss_sum += net->losses[n];
+    }
+    return PB_OK;
+}
+
+pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_sum, double *losses)
+{
+    pass p = pass_over(batch, false);
+    PB_TRY(forward_loss(net, batch, &p, 0.0, loss_sum));
+    if (losses != NULL) {
+        memcpy(losses, net->losses, (size_t)batch->labels * sizeof *losses);
+    }
+    return PB_OK;
+}
+
+pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_scale,
+                          uint64_t number, double *loss_sum)
+{
+    pass p    = pass_over(batch, true);
+    p.context = (pb_site_context){.training = true, .pass = number};
+    PB_TRY(forward_loss(net, batch, &p, grad_scale, loss_sum));
+    return body_backward(net, &p);
+}
+
+pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_t *rows,
+                            int64_t count, float *logits, float *const *hidden)
+{
+    pass p       = pass_over(batch, false);
+    p.hidden     = hidden;
+    p.out_rows   = NULL;
+    p.shape.outs = p.shape.rows;
+    PB_TRY(network_prepare(net, &p, 0));
+    PB_TRY(network_body_forward(net, &p));
+    PB_TRY(network_head_norm(net));
+    if (hidden != NULL) {
+        pb_tensor host = pb_tensor_2d(hidden[net->config->layers], PB_DTYPE_F32, p.shape.rows,
+                                      net->config->width);
+        PB_TRY(pb_copy(net->backend, &host, &net->scratch.normed));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (rows[i] < 0 || rows[i] >= p.shape.rows) {
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "row %" PRId32 " is outside the batch of %" PRId64 " rows", rows[i],
+                           p.shape.rows);
+        }
+        pb_tensor one = pb_tensor_rows(&net->scratch.logits, 0, 1);
+        pb_tensor host =
+            pb_tensor_2d(logits + i * net->config->vocab, PB_DTYPE_F32, 1, net->config->vocab);
+        PB_TRY(network_head_logits(net, rows[i], &one));
+        PB_TRY(pb_copy(net->backend, &host, &one));
+    }
+    return PB_OK;
+}

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Writes and reads one cell. Single numbers and texts are attributes of the cell's group, in the
+ * order of their tables; lists are groups of columns below it. */
+#include "cell.h"
+
+#include "pb/clock.h"
+#include "pb/file.h"
+#include "pb/memory.h"
+#include "pb/results.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+pb_status cell_path(const pb_record_key *key, pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, "cells/"));
+    PB_TRY(pb_results_escape(key->model != NULL ? key->model : "", out));
+    PB_TRY(pb_string_puts(out, "/"));
+    PB_TRY(pb_results_escape(key->dataset != NULL ? key->dataset : "", out));
+    PB_TRY(pb_string_puts(out, "/"));
+    PB_TRY(pb_results_escape(key->method != NULL ? key->method : "", out));
+    return pb_string_printf(out, "/%" PRId64, key->seed);
+}
+
+pb_status cell_root_write(hid_t file, const char *kind)
+{
+    char now[32];
+
+    pb_clock_iso8601(pb_clock_unix(), now, sizeof now);
+    PB_TRY(hdf_put_i64(file, "schema", PB_RESULTS_SCHEMA));
+    PB_TRY(hdf_put_text(file, "program", "peftbench " PB_VERSION, NULL));
+    PB_TRY(hdf_put_text(file, "kind", kind, NULL));
+    return hdf_put_text(file, "created", now, NULL);
+}
+
+pb_status cell_root_check(hid_t file)
+{
+    char *program    = NULL;
+    int64_t schema   = 0;
+    pb_status status = PB_OK;
+
+    if (!hdf_has_attribute(file, "schema") || !hdf_has_attribute(file, "program")) {
+        return PB_FAIL(PB_ERR_FORMAT, "not a results file of this program: the attributes schema "
+                                      "and program are missing");
+    }
+    PB_TRY(hdf_get_text(file, "program", &program));
+    PB_TRY_GOTO(status, hdf_get_i64(file, "schema", &schema), out);
+    if (strncmp(program, "peftbench ", 10) != 0) {
+        status = PB_FAIL(PB_ERR_FORMAT, "written by \"%.60s\", not by peftbench", program);
+    } else if (schema != PB_RESULTS_SCHEMA) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "schema %" PRId64 " of %.60s; this program reads schema %d", schema,
+                         program, PB_RESULTS_SCHEMA);
+    }
+out:
+    pb_memory_free(program);
+    return status;
+}
+
+/* Makes the groups of a path that are not there yet; each carries its name as it was before
+ * escaping. */
+static pb_status make_groups(hid_t file, const pb_record_key *key, const char *path, hid_t *out)
+{
+    const char *names[] = {NULL, key->model, key->dataset, key->method};
+    hid_t group         = -1;
+    char *part          = NULL;
+    pb_status status    = PB_OK;
+
+    PB_TRY(pb_record_set_text(&part, path));
+    int level = 0;
+    for (char *slash = strchr(part, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (!hdf_has(file, part)) {
+            PB_TRY_GOTO(status, hdf_group_create(file, part, &group), out);
+            if (names[level] != NULL) {
+                PB_TRY_GOTO(status, hdf_put_text(group, "name", names[level], NULL), out);
+            }
+            hdf_group_close(&group);
+        }
+        *slash = '/';
+        level++;
+    }
+    if (hdf_has(file, path)) {
+        status = PB_FAIL(PB_ERR_ARGUMENT, "two records for the cell %s", path);
+        goto out;
+    }
+    PB_TRY_GOTO(status, hdf_group_create(file, path, out), out);
+out:
+    hdf_group_close(&group);
+    pb_memory_free(part);
+    return status;
+}
+
+static pb_status write_key(hid_t group, const pb_record *record, int64_t *escaped)
+{
+    PB_TRY(hdf_put_text(group, "model", record->key.model, escaped));
+    PB_TRY(hdf_put_text(group, "dataset", record->key.dataset, escaped));
+    PB_TRY(hdf_put_text(group, "method", record->key.method, escaped));
+    PB_TRY(hdf_put_i64(group, "seed", record->key.seed));
+    PB_TRY(hdf_put_text(group, "config_hash", record->key.config_hash, escaped));
+    PB_TRY(hdf_put_text(group, "status", record->status == PB_OK ? "done" : "failed", NULL));
+    PB_TRY(hdf_put_text(group, "status_code", pb_status_name(record->status), NULL));
+    return hdf_put_i64(group, "valid", record->valid ? 1 : 0);
+}
+
+static pb_status write_provenance(hid_t cell, const pb_record *record, int64_t *escaped)
+{
+    hid_t group      = -1;
+    char *name       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, hdf_group_create(cell, "provenance", &group), out);
+    for (int64_t i = 0; i < record->provenance_count; i++) {
+        const pb_record_pair *pair = &record->provenance[i];
+        PB_TRY_GOTO(status, hdf_put_text(group, pair->name, pair->value, escaped), out);
+    }
+out:
+    pb_memory_free(name);
+    hdf_group_close(&group);
+    return status;
+}
+
+pb_status cell_write(hid_t file, const pb_record *record)
+{
+    pb_string path   = {0};
+    int64_t escaped  = record->escaped_bytes;
+    hid_t group      = -1;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, cell_path(&record->key, &path), out);
+    PB_TRY_GOTO(status, make_groups(file, &record->key, path.data, &group), out);
+    PB_TRY_GOTO(status, write_key(group, record, &escaped), out);
+    for (int t = 0; t < record_texts_count; t++) {
+        const record_field *field = &record_texts[t];
+        PB_TRY_GOTO(status, hdf_put_text(group, field->name, record_text(record, field), &escaped),
+                    out);
+    }
+    for (int n = 0; n < record_numbers_count; n++) {
+        const record_field *field = &record_numbers[n];
+        PB_TRY_GOTO(status,
+                    field->kind == RECORD_I64
+                        ? hdf_put_i64(group, field->name, record_i64(record, field))
+                        : hdf_put_f64(group, field->name, record_f64(record, field)),
+                    out);
+    }
+    for (int l = 0; l < record_lists_count; l++) {
+        const record_list *list = &record_lists[l];
+        PB_TRY_GOTO(status,
+                    hdf_list_write(group, list, record_list_rows_of(record, list),
+                                   record_list_count_of(record, list), &escaped),
+                    out);
+    }
+    PB_TRY_GOTO(status, write_provenance(group, record, &escaped), out);
+    PB_TRY_GOTO(status, hdf_put_i64(group, "escaped_bytes", escaped), out);
+out:
+    hdf_group_close(&group);
+    pb_string_clear(&path);
+    return status;
+}
+
+/* "ERR_IO" → PB_ERR_IO. */
+static pb_status parse_status(const char *name, pb_status *out)
+{
+    for (int code = 0; code < PB_STATUS_COUNT; code++) {
+        if (strcmp(name, pb_status_name((pb_status)code)) == 0) {
+            *out = (pb_status)code;
+            return PB_OK;
+        }
+    }
+    return PB_FAIL(PB_ERR_FORMAT, "status code \"%.40s\" is not known", name);
+}
+
+static pb_status read_key(hid_t group, pb_record *out)
+{
+    char *text       = NULL;
+    int64_t valid    = 1;
+    pb_status status = PB_OK;
+
+    PB_TRY(hdf_get_text(group, "model", &out->key.model));
+    PB_TRY(hdf_get_text(group, "dataset", &out->key.dataset));
+    PB_TRY(hdf_get_text(group, "method", &out->key.method));
+    PB_TRY(hdf_get_i64(group, "seed", &out->key.seed));
+    PB_TRY(hdf_get_i64(group, "valid", &valid));
+    PB_TRY(hdf_get_i64(group, "escaped_bytes", &out->escaped_bytes));
+    out->valid = valid != 0;
+    PB_TRY(hdf_get_text(group, "config_hash", &text));
+    if (strlen(text) >= sizeof out->key.config_hash) {
+        status = PB_FAIL(PB_ERR_FORMAT, "attribute \"config_hash\" is no SHA-256");
+        goto out;
+    }
+    strcpy(out->key.config_hash, text);
+    PB_TRY_GOTO(status, hdf_get_text(group, "status_code", &text), out);
+    PB_TRY_GOTO(status, parse_status(text, &out->status), out);
+out:
+    pb_memory_free(text);
+    return status;
+}
+
+static pb_status read_provenance(hid_t cell, pb_record *out)
+{
+    hid_t group      = -1;
+    char **names     = NULL;
+    char *value      = NULL;
+    size_t count     = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, hdf_group_open(cell, "provenance", &group), out);
+    PB_TRY_GOTO(status, hdf_attribute_names(group, &names, &count), out);
+    for (size_t i = 0; i < count; i++) {
+        PB_TRY_GOTO(status, hdf_get_text(group, names[i], &value), out);
+        PB_TRY_GOTO(status, pb_record_add_provenance(out, names[i], value), out);
+    }
+out:
+    pb_memory_free(value);
+    if (names != NULL) {
+        pb_path_list_free(names, count);
+    }
+    hdf_group_close(&group);
+    return status;
+}
+
+static pb_status read_lists(hid_t group, bool always, pb_record *record)
+{
+    for (int l = 0; l < record_lists_count; l++) {
+        const record_list *list = &record_lists[l];
+        void *rows              = NULL;
+        int64_t count           = 0;
+
+        if (list->always != always) {
+            continue;
+        }
+        PB_TRY(hdf_list_read(group, list, &rows, &count));
+        *record_list_rows(record, list)  = rows;
+        *record_list_count(record, list) = count;
+    }
+    return PB_OK;
+}
+
+static pb_status read_all(hid_t group, bool complete, pb_record *out)
+{
+    PB_TRY(read_key(group, out));
+    for (int t = 0; t < record_texts_count; t++) {
+        const record_field *field = &record_texts[t];
+        PB_TRY(hdf_get_text(group, field->name, record_text_slot(out, field)));
+    }
+    for (int n = 0; n < record_numbers_count; n++) {
+        const record_field *field = &record_numbers[n];
+        char *at                  = (char *)out + field->offset;
+        PB_TRY(field->kind == RECORD_I64 ? hdf_get_i64(group, field->name, (int64_t *)at)
+                                         : hdf_get_f64(group, field->name, (double *)at));
+    }
+    PB_TRY(read_lists(group, true, out));
+    PB_TRY(read_provenance(group, out));
+    out->complete = complete;
+    return complete ? read_lists(group, false, out) : PB_OK;
+}
+
+pb_status cell_read(hid_t file, const char *path, bool complete, pb_record *out)
+{
+    hid_t group      = -1;
+    pb_status status = PB_OK;
+
+    pb_record_init(out);
+    PB_TRY_GOTO(status, hdf_group_open(file, path, &group), out);
+    PB_TRY_GOTO(status, read_all(group, complete, out), out);
+    PB_TRY_GOTO(status, pb_record_set_text(&out->source_group, path), out);
+out:
+    hdf_group_close(&group);
+    if (status != PB_OK) {
+        pb_record_clear(out);
+        return pb_error_prefix(status, "%s", path);
+    }
+    return PB_OK;
+}
+
+pb_status cell_read_curves(hid_t file, pb_record *record)
+{
+    hid_t group = -1;
+
+    PB_TRY(hdf_group_open(file, record->source_group, &group));
+    pb_record_clear_curves(record);
+    pb_status status = read_lists(group, false, record);
+    hdf_group_close(&group);
+    if (status != PB_OK) {
+        pb_record_clear_curves(record);
+        return pb_error_prefix(status, "%s", record->source_group);
+    }
+    record->complete = true;
+    return PB_OK;
+}
+
+/* Walks the four levels below "cells". */
+static pb_status visit_level(hid_t file, const char *path, int level,
+                             pb_status (*visit)(void *context, hid_t file, const char *group),
+                             void *context)
+{
+    hid_t group      = -1;
+    char **names     = NULL;
+    size_t count     = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, hdf_group_open(file, path, &group), out);
+    PB_TRY_GOTO(status, hdf_link_names(group, &names, &count), out);
+    hdf_group_close(&group);
+    for (size_t i = 0; i < count && status == PB_OK; i++) {
+        pb_string below = {0};
+        status          = pb_string_printf(&below, "%s/%s", path, names[i]);
+        if (status == PB_OK) {
+            status = level == 3 ? visit(context, file, below.data)
+                                : visit_level(file, below.data, level + 1, visit, context);
+        }
+        pb_string_clear(&below);
+    }
+out:
+    if (names != NULL) {
+        pb_path_list_free(names, count);
+    }
+    hdf_group_close(&group);
+    return status;
+}
+
+pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, const char *group),
+                    void *context)
+{
+    if (!hdf_has(file, "cells")) {
+        return PB_OK;
+    }
+    return visit_level(file, "cells", 0, visit, context);
+}
+
+pb_status cell_reader_load(cell_reader *reader, const pb_record *shallow, pb_record *out)
+{
+    pb_status status = PB_OK;
+
+    if (reader->path == NULL || strcmp(reader->path, shallow->source_file) != 0) {
+        cell_reader_close(reader);
+        PB_TRY(hdf_open(shallow->source_file, &reader->file));
+        status = pb_record_set_text(&reader->path, shallow->source_file);
+        if (status != PB_OK) {
+            cell_reader_close(reader);
+            return status;
+        }
+    }
+    status = cell_read(reader->file, shallow->source_group, true, out);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "%s", shallow->source_file);
+    }
+    if (strcmp(out->key.config_hash, shallow->key.config_hash) != 0 ||
+        out->status != shallow->status) {
+        pb_record_clear(out);
+        return PB_FAIL(PB_ERR_IO, "%s: %s was replaced while it was read; run the command again",
+                       shallow->source_file, shallow->source_group);
+    }
+    return PB_OK;
+}
+
+void cell_reader_close(cell_reader *reader)
+{
+    if (reader->file >= 0) {
+        (void)H5Fclose(reader->file);
+    }
+    pb_memory_free(reader->path);
+    *reader = (cell_reader){.file = -1};
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A record as the group /cells/<model>/<dataset>/<method>/<seed> of a file; shards and merged
+ * files hold it alike. */
+#pragma once
+
+#include "hdf.h"
+
+/* "cells/…" with escaped names. */
+pb_status cell_path(const pb_record_key *key, pb_string *out) PB_MUST_USE;
+
+/* Attributes of the root: schema, program, kind ("shard" or "results"), created. */
+pb_status cell_root_write(hid_t file, const char *kind) PB_MUST_USE;
+/* Refuses files of other programs and of schemas that this program does not know. */
+pb_status cell_root_check(hid_t file) PB_MUST_USE;
+
+pb_status cell_write(hid_t file, const pb_record *record) PB_MUST_USE;
+
+/* `out` is initialised by the call; on failure it holds nothing. Sets source_group. */
+pb_status cell_read(hid_t file, const char *group, bool complete, pb_record *out) PB_MUST_USE;
+
+/* Reads the lists that `cell_read` left out. */
+pb_status cell_read_curves(hid_t file, pb_record *record) PB_MUST_USE;
+
+/* Calls `visit` with the path of every cell of a file, in the order they were written. */
+pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, const char *group),
+                    void *context) PB_MUST_USE;
+
+/* A file that stays open while records are read from it one after the other. */
+typedef struct cell_reader {
+    hid_t file; /* negative: none */
+    char *path;
+} cell_reader;
+
+/* The complete record that `shallow` was read from; fails when it has changed since. */
+pb_status cell_reader_load(cell_reader *reader, const pb_record *shallow,
+                           pb_record *out) PB_MUST_USE;
+void cell_reader_close(cell_reader *reader);

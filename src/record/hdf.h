@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A thin layer over HDF5: failures become a pb_status with the text of HDF5's own error stack, and
+ * the few things this schema is made of (groups, texts, numbers, columns with dimension scales). */
+#pragma once
+
+#include "tables.h"
+
+#include "pb/string.h"
+
+#include <hdf5.h>
+
+/* Runs an HDF5 call whose negative result is a failure; the message names the call. */
+#define TRY_HDF5(status, expression, label)                                       \
+    do {                                                                          \
+        if ((expression) < 0) {                                                   \
+            (status) = hdf_fail(#expression, __FILE__, __LINE__, __func__);       \
+            goto label;                                                           \
+        }                                                                         \
+    } while (0)
+
+pb_status hdf_fail(const char *call, const char *file, int line, const char *function);
+
+/* Turns HDF5's own printing off. Called before anything else of this layer. */
+void hdf_quiet(void);
+
+/* A new file in memory, whose bytes hdf_image takes; or on disk. Creation order is tracked and the
+ * format is the one of HDF5 1.8, which every later version reads. */
+pb_status hdf_create_memory(hid_t *file) PB_MUST_USE;
+pb_status hdf_create(const char *path, hid_t *file) PB_MUST_USE;
+/* The bytes of a file in memory, to be freed with pb_memory_free; the file stays open. */
+pb_status hdf_image(hid_t file, void **bytes, size_t *size) PB_MUST_USE;
+/* Opens for reading; the message names the file and what may be wrong with it. */
+pb_status hdf_open(const char *path, hid_t *file) PB_MUST_USE;
+/* Closes a file that was written; failures to store the last bytes appear here. */
+pb_status hdf_close(hid_t *file) PB_MUST_USE;
+
+pb_status hdf_group_create(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;
+pb_status hdf_group_open(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;
+bool hdf_has(hid_t parent, const char *name);
+bool hdf_has_attribute(hid_t object, const char *name);
+void hdf_group_close(hid_t *group); /* accepts a negative one */
+/* The type of all texts: variable length, UTF-8. Close it with H5Tclose. */
+hid_t hdf_text_type(void);
+
+/* Attributes. Texts that are not UTF-8 are escaped, their bad bytes are added to *escaped (may be
+ * NULL). */
+pb_status hdf_put_text(hid_t object, const char *name, const char *text,
+                       int64_t *escaped) PB_MUST_USE;
+pb_status hdf_put_i64(hid_t object, const char *name, int64_t value) PB_MUST_USE;
+pb_status hdf_put_f64(hid_t object, const char *name, double value) PB_MUST_USE;
+/* A missing attribute, one of another type or an array is PB_ERR_FORMAT naming it. */
+pb_status hdf_get_text(hid_t object, const char *name, char **text) PB_MUST_USE;
+pb_status hdf_get_i64(hid_t object, const char *name, int64_t *value) PB_MUST_USE;
+pb_status hdf_get_f64(hid_t object, const char *name, double *value) PB_MUST_USE;
+/* Names of all attributes in the order of their creation; free with pb_path_list_free. */
+pb_status hdf_attribute_names(hid_t object, char ***names, size_t *count) PB_MUST_USE;
+/* Names of all links, likewise. */
+pb_status hdf_link_names(hid_t group, char ***names, size_t *count) PB_MUST_USE;
+
+/* A dataset of any rank: `values` holds int64_t, double, int8_t or char * (never NULL). */
+typedef struct hdf_array {
+    const char *name, *units, *long_name;
+    record_kind kind;
+    int rank;
+    hsize_t shape[4];
+    const void *values;
+} hdf_array;
+
+pb_status hdf_array_write(hid_t group, const hdf_array *array, hid_t *dataset) PB_MUST_USE;
+/* Makes a dataset the scale of a dimension, and gives a dimension its scale. */
+pb_status hdf_scale_make(hid_t dataset, const char *name) PB_MUST_USE;
+pb_status hdf_scale_attach(hid_t dataset, hid_t scale, int dimension,
+                           const char *name) PB_MUST_USE;
+void hdf_dataset_close(hid_t *dataset); /* accepts a negative one */
+
+/* A list of rows as a group of columns; the first column is the scale. */
+pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows, int64_t count,
+                         int64_t *escaped) PB_MUST_USE;
+/* *rows has room for a power of two of rows, at least 8 when there are any. On failure nothing is
+ * held. */
+pb_status hdf_list_read(hid_t parent, const record_list *list, void **rows,
+                        int64_t *count) PB_MUST_USE;
+
+/* One-dimensional datasets: texts (free each and the array) and integers. */
+pb_status hdf_texts_read(hid_t group, const char *name, char ***texts, int64_t *count) PB_MUST_USE;
+pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values,
+                       int64_t *count) PB_MUST_USE;

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A record in memory: its life, its key, and appending to its lists. The lists grow by doubling;
+ * a list's capacity is the smallest power of two that holds its rows, at least 8, so that it need
+ * not be stored. */
+#include "tables.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void pb_record_init(pb_record *record)
+{
+    memset(record, 0, sizeof *record);
+    record->valid    = true;
+    record->complete = true;
+    for (int i = 0; i < record_numbers_count; i++) {
+        char *at = (char *)record + record_numbers[i].offset;
+        if (record_numbers[i].kind == RECORD_I64) {
+            *(int64_t *)at = -1;
+        } else {
+            *(double *)at = NAN;
+        }
+    }
+}
+
+static void clear_list(pb_record *record, const record_list *list)
+{
+    char *rows    = *record_list_rows(record, list);
+    int64_t count = *record_list_count(record, list);
+
+    for (int c = 0; c < list->columns_count; c++) {
+        if (list->columns[c].kind != RECORD_TEXT) {
+            continue;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            pb_memory_free(*record_text_slot(rows + (size_t)i * list->row_size,
+                                             &list->columns[c]));
+        }
+    }
+    pb_memory_free(rows);
+    *record_list_rows(record, list)  = NULL;
+    *record_list_count(record, list) = 0;
+}
+
+void pb_record_clear_curves(pb_record *record)
+{
+    for (int l = 0; l < record_lists_count; l++) {
+        if (!record_lists[l].always) {
+            clear_list(record, &record_lists[l]);
+        }
+    }
+    record->complete = false;
+}
+
+void pb_record_key_clear(pb_record_key *key)
+{
+    pb_memory_free(key->model);
+    pb_memory_free(key->dataset);
+    pb_memory_free(key->method);
+    memset(key, 0, sizeof *key);
+}
+
+void pb_record_clear(pb_record *record)
+{
+    for (int l = 0; l < record_lists_count; l++) {
+        clear_list(record, &record_lists[l]);
+    }
+    for (int t = 0; t < record_texts_count; t++) {
+        pb_memory_free(*record_text_slot(record, &record_texts[t]));
+    }
+    for (int64_t i = 0; i < record->provenance_count; i++) {
+        pb_memory_free(record->provenance[i].name);
+        pb_memory_free(record->provenance[i].value);
+    }
+    pb_memory_free(record->provenance);
+    pb_memory_free(record->source_file);
+    pb_memory_free(record->source_group);
+    pb_record_key_clear(&record->key);
+    memset(record, 0, sizeof *record);
+}
+
+pb_status pb_record_set_text(char **text, const char *value)
+{
+    char *copy = NULL;
+
+    if (value != NULL) {
+        copy = pb_memory_text(value);
+        if (copy == NULL) {
+            return PB_ERR_MEMORY;
+        }
+    }
+    pb_memory_free(*text);
+    *text = copy;
+    return PB_OK;
+}
+
+pb_status pb_record_set_key(pb_record *record, const char *model, const char *dataset,
+                            const char *method, int64_t seed)
+{
+    PB_TRY(pb_record_set_text(&record->key.model, model));
+    PB_TRY(pb_record_set_text(&record->key.dataset, dataset));
+    PB_TRY(pb_record_set_text(&record->key.method, method));
+    record->key.seed = seed;
+    return PB_OK;
+}
+
+static int compare_text(const char *a, const char *b)
+{
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "");
+}
+
+int pb_record_key_compare(const pb_record_key *a, const pb_record_key *b)
+{
+    int order = compare_text(a->model, b->model);
+
+    if (order == 0) {
+        order = compare_text(a->dataset, b->dataset);
+    }
+    if (order == 0) {
+        order = compare_text(a->method, b->method);
+    }
+    if (order == 0) {
+        order = (a->seed > b->seed) - (a->seed < b->seed);
+    }
+    return order;
+}
+
+pb_status pb_record_fail(pb_record *record, pb_status status)
+{
+    const char *message = pb_error_message();
+
+    if (status == PB_OK) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "record: a cell cannot fail with the status OK");
+    }
+    PB_TRY(pb_record_set_text(&record->message,
+                              message[0] != '\0' ? message : pb_status_sentence(status)));
+    record->status = status;
+    return PB_OK;
+}
+
+/* Room for one more row, zeroed; it counts once the caller raises the number. */
+static pb_status grow(void **rows, int64_t count, size_t row_size, void **row)
+{
+    if (count == 0 || (count >= 8 && (count & (count - 1)) == 0)) {
+        size_t capacity = count == 0 ? 8 : (size_t)count * 2;
+        void *grown     = pb_memory_resize(*rows, capacity, row_size);
+        if (grown == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        *rows = grown;
+    }
+    *row = (char *)*rows + (size_t)count * row_size;
+    memset(*row, 0, row_size);
+    return PB_OK;
+}
+
+pb_status pb_record_add_metric(pb_record *record, const char *name, double value)
+{
+    void *rows = record->metrics;
+    void *row  = NULL;
+    char *copy = NULL;
+
+    for (int64_t i = 0; i < record->metrics_count; i++) {
+        if (strcmp(record->metrics[i].name, name) == 0) {
+            record->metrics[i].value = value;
+            return PB_OK;
+        }
+    }
+    PB_TRY(pb_record_set_text(&copy, name));
+    pb_status status = grow(&rows, record->metrics_count, sizeof(pb_record_metric), &row);
+    if (status != PB_OK) {
+        pb_memory_free(copy);
+        return status;
+    }
+    record->metrics            = rows;
+    *(pb_record_metric *)row   = (pb_record_metric){.name = copy, .value = value};
+    record->metrics_count     += 1;
+    return PB_OK;
+}
+
+pb_status pb_record_add_provenance(pb_record *record, const char *name, const char *value)
+{
+    pb_record_pair pair = {0};
+    void *rows          = record->provenance;
+    void *row           = NULL;
+    pb_status status;
+
+    for (int64_t i = 0; i < record->provenance_count; i++) {
+        if (strcmp(record->provenance[i].name, name) == 0) {
+            return pb_record_set_text(&record->provenance[i].value, value != NULL ? value : "");
+        }
+    }
+    PB_TRY_GOTO(status, pb_record_set_text(&pair.name, name), err_pair);
+    PB_TRY_GOTO(status, pb_record_set_text(&pair.value, value != NULL ? value : ""), err_pair);
+    PB_TRY_GOTO(status, grow(&rows, record->provenance_count, sizeof pair, &row), err_pair);
+    record->provenance        = rows;
+    *(pb_record_pair *)row    = pair;
+    record->provenance_count += 1;
+    return PB_OK;
+
+err_pair:
+    pb_memory_free(pair.name);
+    pb_memory_free(pair.value);
+    return status;
+}
+
+pb_status pb_record_add_step(pb_record *record, const pb_record_step *step)
+{
+    void *rows = record->train;
+    void *row  = NULL;
+
+    PB_TRY(grow(&rows, record->train_count, sizeof *step, &row));
+    record->train           = rows;
+    *(pb_record_step *)row  = *step;
+    record->train_count    += 1;
+    return PB_OK;
+}
+
+pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss)
+{
+    void *rows = record->validation;
+    void *row  = NULL;
+
+    PB_TRY(grow(&rows, record->validation_count, sizeof(pb_record_validation), &row));
+    record->validation            = rows;
+    *(pb_record_validation *)row  = (pb_record_validation){.step = step, .loss = loss};
+    record->validation_count     += 1;
+    return PB_OK;
+}
+
+pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_bytes,
+                               int64_t device_bytes, const char *phase)
+{
+    pb_record_memory sample = {
+        .seconds = seconds, .host_bytes = host_bytes, .device_bytes = device_bytes};
+    void *rows = record->memory;
+    void *row  = NULL;
+    pb_status status;
+
+    PB_TRY(pb_record_set_text(&sample.phase, phase));
+    PB_TRY_GOTO(status, grow(&rows, record->memory_count, sizeof sample, &row), err_text);
+    record->memory            = rows;
+    *(pb_record_memory *)row  = sample;
+    record->memory_count     += 1;
+    return PB_OK;
+
+err_text:
+    pb_memory_free(sample.phase);
+    return status;
+}
+
+pb_status pb_record_add_phase(pb_record *record, const char *name, double start, double seconds,
+                              double flops)
+{
+    pb_record_phase phase = {.start = start, .seconds = seconds, .flops = flops};
+    void *rows            = record->phases;
+    void *row             = NULL;
+    pb_status status;
+
+    PB_TRY(pb_record_set_text(&phase.name, name));
+    PB_TRY_GOTO(status, grow(&rows, record->phases_count, sizeof phase, &row), err_text);
+    record->phases           = rows;
+    *(pb_record_phase *)row  = phase;
+    record->phases_count    += 1;
+    return PB_OK;
+
+err_text:
+    pb_memory_free(phase.name);
+    return status;
+}
+
+pb_status pb_record_add_prediction(pb_record *record, int64_t row_number, const char *prediction,
+                                   const char *label, int correct)
+{
+    pb_record_prediction one = {.row = row_number, .correct = (int8_t)correct};
+    void *rows               = record->predictions;
+    void *row                = NULL;
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_record_set_text(&one.prediction, prediction), err_texts);
+    PB_TRY_GOTO(status, pb_record_set_text(&one.label, label), err_texts);
+    PB_TRY_GOTO(status, grow(&rows, record->predictions_count, sizeof one, &row), err_texts);
+    record->predictions           = rows;
+    *(pb_record_prediction *)row  = one;
+    record->predictions_count    += 1;
+    return PB_OK;
+
+err_texts:
+    pb_memory_free(one.prediction);
+    pb_memory_free(one.label);
+    return status;
+}
+
+const pb_record_metric *pb_record_metric_find(const pb_record *record, const char *name)
+{
+    for (int64_t i = 0; i < record->metrics_count; i++) {
+        if (strcmp(record->metrics[i].name, name) == 0) {
+            return &record->metrics[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Shards: one file per cell. The file is composed in memory and its bytes are written by base, so
+ * that a full disk or a kill meets no open HDF5 file. */
+#include "cell.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+#include "pb/results.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define NAME_MAX_BYTES  ((size_t)200) /* file systems allow 255, the temporary has a suffix */
+#define NAME_KEPT_BYTES ((size_t)120)
+
+/* Names that would be too long for a file system end in a hash of themselves behind a "~", which
+ * no escaped name contains. */
+pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out)
+{
+    pb_string name = {0};
+    pb_string path = {0};
+    char hash[PB_HASH_TEXT];
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, pb_results_escape(key->model, &name), out);
+    PB_TRY_GOTO(status, pb_string_puts(&name, "__"), out);
+    PB_TRY_GOTO(status, pb_results_escape(key->dataset, &name), out);
+    PB_TRY_GOTO(status, pb_string_puts(&name, "__"), out);
+    PB_TRY_GOTO(status, pb_results_escape(key->method, &name), out);
+    PB_TRY_GOTO(status, pb_string_printf(&name, "__%" PRId64, key->seed), out);
+    if (name.length > NAME_MAX_BYTES) {
+        PB_TRY_GOTO(status, pb_hash_bytes(name.data, name.length, hash), out);
+        PB_TRY_GOTO(status,
+                    pb_string_printf(&path, "%s/shards/%.*s~%.32s.h5", directory,
+                                     (int)NAME_KEPT_BYTES, name.data, hash),
+                    out);
+    } else {
+        PB_TRY_GOTO(status, pb_string_printf(&path, "%s/shards/%s.h5", directory, name.data), out);
+    }
+    *out      = path.data;
+    path.data = NULL;
+out:
+    pb_string_clear(&name);
+    if (path.data != NULL) {
+        pb_string_clear(&path);
+    }
+    return status;
+}
+
+static pb_status compose(const pb_record *record, void **bytes, size_t *size)
+{
+    hid_t file       = -1;
+    pb_status status = PB_OK;
+
+    PB_TRY(hdf_create_memory(&file));
+    PB_TRY_GOTO(status, cell_root_write(file, "shard"), out);
+    PB_TRY_GOTO(status, cell_write(file, record), out);
+    PB_TRY_GOTO(status, hdf_image(file, bytes, size), out);
+out:
+    if (status == PB_OK) {
+        status = hdf_close(&file);
+        if (status != PB_OK) {
+            pb_memory_free(*bytes);
+        }
+    } else {
+        (void)H5Fclose(file);
+    }
+    return status;
+}
+
+pb_status pb_shard_write(const char *directory, const pb_record *record)
+{
+    char *path       = NULL;
+    char *folder     = NULL;
+    void *bytes      = NULL;
+    size_t size      = 0;
+    pb_status status = PB_OK;
+
+    if (record->key.model == NULL || record->key.dataset == NULL || record->key.method == NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "shard: a record without a key");
+    }
+    PB_TRY(pb_shard_path(directory, &record->key, &path));
+    PB_TRY_GOTO(status, pb_path_directory(path, &folder), out);
+    PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
+    PB_TRY_GOTO(status, compose(record, &bytes, &size), err_compose);
+    PB_TRY_GOTO(status, pb_file_write_atomic(path, bytes, size), out);
+    goto out;
+
+err_compose:
+    pb_error_prefix(status, "%s", path);
+out:
+    pb_memory_free(bytes);
+    pb_memory_free(folder);
+    pb_memory_free(path);
+    return status;
+}
+
+/* The first cell of a file is the cell of a shard. */
+typedef struct first_cell {
+    char *group;
+    int64_t count;
+} first_cell;
+
+static pb_status keep_first(void *context, hid_t file, const char *group)
+{
+    first_cell *first = context;
+
+    (void)file;
+    first->count++;
+    return first->count == 1 ? pb_record_set_text(&first->group, group) : PB_OK;
+}
+
+pb_status pb_shard_read(const char *path, bool complete, pb_record *out)
+{
+    hid_t file       = -1;
+    first_cell first = {0};
+    pb_status status = PB_OK;
+
+    PB_TRY(hdf_open(path, &file));
+    PB_TRY_GOTO(status, cell_root_check(file), err_file);
+    PB_TRY_GOTO(status, cell_each(file, keep_first, &first), err_file);
+    if (first.count != 1) {
+        status = PB_FAIL(PB_ERR_FORMAT, "a shard holds one cell, this file holds %" PRId64,
+                         first.count);
+        goto err_file;
+    }
+    PB_TRY_GOTO(status, cell_read(file, first.group, complete, out), err_file);
+    status = pb_record_set_text(&out->source_file, path);
+    if (status != PB_OK) {
+        pb_record_clear(out);
+    }
+    goto out;
+
+err_file:
+    pb_error_prefix(status, "%s", path);
+out:
+    pb_memory_free(first.group);
+    (void)H5Fclose(file);
+    return status;
+}
+
+pb_status pb_shard_find(const char *directory, const pb_record_key *key, const char *config_hash,
+                        pb_shard_state *state)
+{
+    pb_record record;
+    char *path       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_shard_path(directory, key, &path));
+    if (!pb_path_exists(path)) {
+        *state = PB_SHARD_MISSING;
+        goto out;
+    }
+    PB_TRY_GOTO(status, pb_shard_read(path, false, &record), out);
+    if (strcmp(record.key.config_hash, config_hash) != 0) {
+        *state = PB_SHARD_OTHER;
+    } else {
+        *state = record.status == PB_OK ? PB_SHARD_DONE : PB_SHARD_FAILED;
+    }
+    pb_record_clear(&record);
+out:
+    pb_memory_free(path);
+    return status;
+}
+
+pb_status pb_record_load(pb_record *record)
+{
+    hid_t file       = -1;
+    pb_status status = PB_OK;
+
+    if (record->complete) {
+        return PB_OK;
+    }
+    if (record->source_file == NULL || record->source_group == NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "record: it was read from no file");
+    }
+    PB_TRY(hdf_open(record->source_file, &file));
+    status = cell_read_curves(file, record);
+    (void)H5Fclose(file);
+    return status == PB_OK ? status : pb_error_prefix(status, "%s", record->source_file);
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+/* plan.json: the cells a directory is to hold, one object per cell, written once by the run. */
+#include "pb/results.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <jansson.h>
+
+#include <inttypes.h>
+#include <string.h>
+
+#define PLAN_NAME  "plan.json"
+#define PLAN_BYTES ((size_t)1 << 30) /* 100,000 cells are about 20 MB */
+
+void pb_sweep_clear(pb_sweep *sweep)
+{
+    for (int64_t i = 0; i < sweep->count; i++) {
+        pb_record_key_clear(&sweep->cells[i]);
+    }
+    pb_memory_free(sweep->cells);
+    pb_memory_free(sweep->name);
+    pb_memory_free(sweep->protocol);
+    pb_memory_free(sweep->command_line);
+    memset(sweep, 0, sizeof *sweep);
+}
+
+pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, const char *method,
+                       int64_t seed, const char *config_hash)
+{
+    pb_record_key key = {.seed = seed};
+    pb_status status  = PB_OK;
+
+    if (strlen(config_hash) >= sizeof key.config_hash) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.80s\" is no SHA-256", config_hash);
+    }
+    strcpy(key.config_hash, config_hash);
+    /* Room is doubled whenever the number of cells is a power of two. */
+    if ((sweep->count & (sweep->count - 1)) == 0) {
+        size_t room = sweep->count == 0 ? 1 : (size_t)sweep->count * 2;
+        void *grown = pb_memory_resize(sweep->cells, room, sizeof key);
+        if (grown == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        sweep->cells = grown;
+    }
+    PB_TRY_GOTO(status, pb_record_set_text(&key.model, model), err_key);
+    PB_TRY_GOTO(status, pb_record_set_text(&key.dataset, dataset), err_key);
+    PB_TRY_GOTO(status, pb_record_set_text(&key.method, method), err_key);
+    sweep->cells[sweep->count] = key;
+    sweep->count              += 1;
+    return PB_OK;
+
+err_key:
+    pb_record_key_clear(&key);
+    return status;
+}
+
+/* A text as JSON; names must be UTF-8, or they could not be found again. */
+static pb_status put_json(pb_string *out, const char *text, bool is_name)
+{
+    size_t length = text != NULL ? strlen(text) : 0;
+
+    if (is_name && !pb_string_is_utf8(text, length, NULL)) {
+        pb_string shown = {0};
+        pb_status status = pb_string_json(&shown, text, length);
+        if (status == PB_OK) {
+            status = PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
+        }
+        pb_string_clear(&shown);
+        return status;
+    }
+    return pb_string_json(out, text != NULL ? text : "", length);
+}
+
+static pb_status compose(const pb_sweep *sweep, pb_string *out)
+{
+    PB_TRY(pb_string_printf(out, "{\"schema\": %d, \"sweep\": ", PB_RESULTS_SCHEMA));
+    PB_TRY(put_json(out, sweep->name, true));
+    PB_TRY(pb_string_puts(out, ", \"protocol\": "));
+    PB_TRY(put_json(out, sweep->protocol, true));
+    PB_TRY(pb_string_puts(out, ", \"command_line\": "));
+    PB_TRY(put_json(out, sweep->command_line, false));
+    PB_TRY(pb_string_puts(out, ", \"cells\": ["));
+    for (int64_t i = 0; i < sweep->count; i++) {
+        const pb_record_key *key = &sweep->cells[i];
+        PB_TRY(pb_string_puts(out, i == 0 ? "\n{\"model\": " : ",\n{\"model\": "));
+        PB_TRY(put_json(out, key->model, true));
+        PB_TRY(pb_string_puts(out, ", \"dataset\": "));
+        PB_TRY(put_json(out, key->dataset, true));
+        PB_TRY(pb_string_puts(out, ", \"method\": "));
+        PB_TRY(put_json(out, key->method, true));
+        PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64 ", \"config_hash\": ", key->seed));
+        PB_TRY(put_json(out, key->config_hash, true));
+        PB_TRY(pb_string_puts(out, "}"));
+    }
+    return pb_string_puts(out, "\n]}\n");
+}
+
+pb_status pb_sweep_write(const char *directory, const pb_sweep *sweep)
+{
+    pb_string text   = {0};
+    char *path       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, compose(sweep, &text), out);
+    PB_TRY_GOTO(status, pb_path_make_directories(directory), out);
+    PB_TRY_GOTO(status, pb_path_join(directory, PLAN_NAME, &path), out);
+    PB_TRY_GOTO(status, pb_file_write_atomic(path, text.data, text.length), out);
+out:
+    pb_memory_free(path);
+    pb_string_clear(&text);
+    return status;
+}
+
+static pb_status member_text(const json_t *object, const char *name, const char **out)
+{
+    const json_t *member = json_object_get(object, name);
+
+    if (!json_is_string(member)) {
+        return PB_FAIL(PB_ERR_FORMAT, "\"%s\" is missing or no text", name);
+    }
+    *out = json_string_value(member);
+    return PB_OK;
+}
+
+static pb_status read_cell(const json_t *cell, pb_sweep *sweep)
+{
+    const char *model   = NULL;
+    const char *dataset = NULL;
+    const char *method  = NULL;
+    const char *hash    = NULL;
+    const json_t *seed  = json_object_get(cell, "seed");
+
+    PB_TRY(member_text(cell, "model", &model));
+    PB_TRY(member_text(cell, "dataset", &dataset));
+    PB_TRY(member_text(cell, "method", &method));
+    PB_TRY(member_text(cell, "config_hash", &hash));
+    if (!json_is_integer(seed)) {
+        return PB_FAIL(PB_ERR_FORMAT, "\"seed\" is missing or no integer");
+    }
+    return pb_sweep_add(sweep, model, dataset, method, json_integer_value(seed), hash);
+}
+
+static pb_status parse(const pb_string *text, pb_sweep *sweep)
+{
+    json_error_t error;
+    const char *value  = NULL;
+    json_t *root       = json_loadb(text->data, text->length, JSON_REJECT_DUPLICATES, &error);
+    const json_t *list = json_object_get(root, "cells");
+    pb_status status   = PB_OK;
+
+    if (root == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "line %d, column %d: %s", error.line, error.column,
+                       error.text);
+    }
+    if (json_integer_value(json_object_get(root, "schema")) != PB_RESULTS_SCHEMA) {
+        status = PB_FAIL(PB_ERR_FORMAT, "\"schema\" is not %d", PB_RESULTS_SCHEMA);
+        goto out;
+    }
+    PB_TRY_GOTO(status, member_text(root, "sweep", &value), out);
+    PB_TRY_GOTO(status, pb_record_set_text(&sweep->name, value), out);
+    PB_TRY_GOTO(status, member_text(root, "protocol", &value), out);
+    PB_TRY_GOTO(status, pb_record_set_text(&sweep->protocol, value), out);
+    PB_TRY_GOTO(status, member_text(root, "command_line", &value), out);
+    PB_TRY_GOTO(status, pb_record_set_text(&sweep->command_line, value), out);
+    if (!json_is_array(list)) {
+        status = PB_FAIL(PB_ERR_FORMAT, "\"cells\" is missing or no list");
+        goto out;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        status = read_cell(json_array_get(list, i), sweep);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "cell %zu", i);
+            goto out;
+        }
+    }
+out:
+    json_decref(root);
+    return status;
+}
+
+pb_status pb_sweep_read(const char *directory, pb_sweep *out)
+{
+    pb_sweep sweep   = {0};
+    pb_string text   = {0};
+    char *path       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_path_join(directory, PLAN_NAME, &path));
+    if (!pb_path_exists(path)) {
+        status = PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file; `peftbench run` writes it",
+                         path);
+        goto out;
+    }
+    PB_TRY_GOTO(status, pb_file_read(path, PLAN_BYTES, &text), out);
+    status = parse(&text, &sweep);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "%s", path);
+        pb_sweep_clear(&sweep);
+        goto out;
+    }
+    *out = sweep;
+out:
+    pb_string_clear(&text);
+    pb_memory_free(path);
+    return status;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The model of type BPE (Sennrich et al., 2016): a vocabulary and ranked merges of neighbouring
+ * tokens. */
+#pragma once
+
+#include "json.h"
+#include "lexicon.h"
+#include "work.h"
+
+#include "pb/tokenizer.h"
+
+typedef struct pb_merge {
+    uint64_t key; /* left id · 2^32 + right id; PB_NO_MERGE: free */
+    uint32_t rank;
+    int32_t id;
+} pb_merge;
+
+#define PB_NO_MERGE UINT64_MAX
+
+typedef struct pb_bpe {
+    const pb_lexicon *vocabulary; /* of the file, borrowed */
+    pb_lexicon raw;               /* by bytes: the same tokens, byte characters undone */
+    const pb_lexicon *pieces;     /* what a whole piece is looked up in: raw or vocabulary */
+    bool *whole;                  /* [size] a piece that reads as this token is this token */
+    pb_merge *merges;             /* [merge_mask + 1], open addressing */
+    uint32_t merge_mask;
+    int32_t byte_ids[256]; /* of a byte's character (by bytes) or of "<0x..>"; -1: none */
+    int32_t unk;           /* -1: characters that have no token vanish */
+    bool by_bytes, byte_fallback, fuse_unk, ignore_merges;
+} pb_bpe;
+
+/* Reads "model" of a tokenizer.json; its vocabulary is in `vocabulary` already. by_bytes: pieces
+ * are bytes of a byte-level pre-tokenizer. */
+pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool by_bytes,
+                       pb_work *work, pb_bpe *out) PB_MUST_USE;
+void pb_bpe_clear(pb_bpe *bpe);
+
+/* Appends the ids of one piece. */
+pb_status pb_bpe_encode(const pb_bpe *bpe, pb_work *work, const char *piece, size_t length,
+                        pb_ids *out) PB_MUST_USE;

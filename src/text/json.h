@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Checked access to parsed JSON. `place` is where the object stands ("pre_tokenizer.pattern"), for
+ * messages; the file's name is put before them by whoever opened it. An absent key and a null are
+ * the same. */
+#pragma once
+
+#include "pb/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PB_PLACE_SIZE = 192 };
+
+/* A text of JSON that nobody owns; data is NULL where it is absent. */
+typedef struct pb_json_text {
+    const char *data;
+    size_t length;
+} pb_json_text;
+
+/* Refuses anything that is not an object, or has a key beside those of `keys` (separated by
+ * spaces): an option that is not known might change the ids. */
+pb_status pb_json_only(const json_t *node, const char *place, const char *keys) PB_MUST_USE;
+
+pb_status pb_json_bool(const json_t *object, const char *place, const char *key, bool fallback,
+                       bool *out) PB_MUST_USE;
+pb_status pb_json_integer(const json_t *object, const char *place, const char *key,
+                          int64_t fallback, int64_t *out) PB_MUST_USE;
+/* Absent is fine. */
+pb_status pb_json_text_or_none(const json_t *object, const char *place, const char *key,
+                               pb_json_text *out) PB_MUST_USE;
+/* Absent is an error. */
+pb_status pb_json_text_of(const json_t *object, const char *place, const char *key,
+                          pb_json_text *out) PB_MUST_USE;
+/* The array under the key; NULL when absent. */
+pb_status pb_json_array(const json_t *object, const char *place, const char *key,
+                        json_t **out) PB_MUST_USE;
+
+/* "an object", "a string" …, for messages. */
+const char *pb_json_kind(const json_t *node);

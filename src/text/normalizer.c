@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Normalizers: a text is rewritten as a whole before it is cut into pieces. A step that changes
+ * nothing leaves the text at hand where it is. */
+#include "step.h"
+#include "unicode.h"
+
+#include "pb/memory.h"
+
+#include <limits.h>
+#include <string.h>
+#include <utf8proc.h>
+
+/* True when a byte of the text is `lead` or above. */
+static bool has_lead(const pb_work *w, unsigned char lead)
+{
+    for (size_t i = 0; i < w->length; i++) {
+        if ((unsigned char)w->text[i] >= lead) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Rewrites the text at hand in a Unicode normalization form. */
+static pb_status normalise(pb_work *w, utf8proc_option_t options)
+{
+    utf8proc_ssize_t count = 0;
+    utf8proc_int32_t *code = NULL;
+    pb_string *out         = pb_work_spare(w);
+    pb_status status       = PB_OK;
+    const uint8_t *text    = (const uint8_t *)w->text;
+
+    count = utf8proc_decompose(text, (utf8proc_ssize_t)w->length, NULL, 0, options);
+    if (count < 0) {
+        return PB_FAIL(PB_ERR_LIBRARY, "tokenizer: Unicode normalization: %s",
+                       utf8proc_errmsg(count));
+    }
+    PB_TRY(PB_ALLOC(code, count + 1));
+    count = utf8proc_decompose(text, (utf8proc_ssize_t)w->length, code, count, options);
+    count = utf8proc_normalize_utf32(code, count, options);
+    for (utf8proc_ssize_t i = 0; i < count; i++) {
+        char bytes[4];
+        size_t size = pb_utf8_encode(code[i], bytes);
+        PB_TRY_GOTO(status, pb_string_append(out, bytes, size), err_free);
+    }
+    pb_work_adopt(w, out);
+
+err_free:
+    pb_memory_free(code);
+    return status;
+}
+
+/* Characters below U+0300 are their own NFC, and their lead bytes lie below 0xcc. */
+static pb_status run_nfc(const pb_step *step, pb_work *w)
+{
+    (void)step;
+    return has_lead(w, 0xcc) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_COMPOSE) : PB_OK;
+}
+
+static pb_status run_nfkc(const pb_step *step, pb_work *w)
+{
+    (void)step;
+    return has_lead(w, 0x80) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT)
+                             : PB_OK;
+}
+
+static pb_status run_nfd(const pb_step *step, pb_work *w)
+{
+    (void)step;
+    return has_lead(w, 0x80) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE) : PB_OK;
+}
+
+static pb_status run_nfkd(const pb_step *step, pb_work *w)
+{
+    (void)step;
+    return has_lead(w, 0x80) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT)
+                             : PB_OK;
+}
+
+/* By character, without regard to what stands beside it. U+0130 is the only one that becomes two
+ * characters. */
+static pb_status run_lowercase(const pb_step *step, pb_work *w)
+{
+    pb_string *out = pb_work_spare(w);
+
+    (void)step;
+    for (size_t at = 0, size = 0; at < w->length; at += size) {
+        char bytes[4];
+        int32_t code = pb_utf8_decode(w->text + at, &size);
+        if (code == 0x130) {
+            PB_TRY(pb_string_puts(out, "i\xcc\x87"));
+        } else {
+            size_t n = pb_utf8_encode(utf8proc_tolower(code), bytes);
+            PB_TRY(pb_string_append(out, bytes, n));
+        }
+    }
+    pb_work_adopt(w, out);
+    return PB_OK;
+}
+
+static pb_status parse_strip(const json_t *node, const char *place, pb_step *step)
+{
+    PB_TRY(pb_json_bool(node, place, "strip_left", true, &step->left));
+    PB_TRY(pb_json_bool(node, place, "strip_right", true, &step->right));
+    return PB_OK;
+}
+
+static pb_status run_strip(const pb_step *step, pb_work *w)
+{
+    size_t size = 0;
+
+    while (step->left && w->length > 0 && pb_unicode_is_space(pb_utf8_decode(w->text, &size))) {
+        w->text += size;
+        w->length -= size;
+    }
+    while (step->right && w->length > 0) {
+        size_t at = pb_utf8_before(w->text, w->length);
+        if (!pb_unicode_is_space(pb_utf8_decode(w->text + at, &size))) {
+            break;
+        }
+        w->length = at;
+    }
+    return PB_OK;
+}
+
+static pb_status parse_replace(const json_t *node, const char *place, pb_step *step)
+{
+    PB_TRY(pb_pattern_parse(node, place, &step->pattern));
+    PB_TRY(pb_step_content(node, place, "content", step));
+    return PB_OK;
+}
+
+static pb_status run_replace(const pb_step *step, pb_work *w)
+{
+    pb_string *out = pb_work_spare(w);
+    bool changed   = false;
+
+    PB_TRY(pb_pattern_replace(&step->pattern, w, w->text, w->length, step->content,
+                              step->content_length, out, &changed));
+    if (changed) {
+        pb_work_adopt(w, out);
+    }
+    return PB_OK;
+}
+
+static pb_status parse_prepend(const json_t *node, const char *place, pb_step *step)
+{
+    return pb_step_content(node, place, "prepend", step);
+}
+
+static pb_status run_prepend(const pb_step *step, pb_work *w)
+{
+    if (w->length == 0) {
+        return PB_OK;
+    }
+    pb_string *out = pb_work_spare(w);
+    PB_TRY(pb_string_append(out, step->content, step->content_length));
+    PB_TRY(pb_string_append(out, w->text, w->length));
+    pb_work_adopt(w, out);
+    return PB_OK;
+}
+
+static const pb_step_kind kinds[] = {
+    {"NFC", "", NULL, run_nfc},
+    {"NFKC", "", NULL, run_nfkc},
+    {"NFD", "", NULL, run_nfd},
+    {"NFKD", "", NULL, run_nfkd},
+    {"Lowercase", "", NULL, run_lowercase},
+    {"Strip", "strip_left strip_right", parse_strip, run_strip},
+    {"Replace", "pattern content", parse_replace, run_replace},
+    {"Prepend", "prepend", parse_prepend, run_prepend},
+};
+
+const pb_stage pb_stage_normalizer = {"normalizer", "normalizers", kinds,
+                                      sizeof kinds / sizeof *kinds};

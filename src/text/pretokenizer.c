@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Pre-tokenizers: the text at hand is cut into pieces, each step cutting the pieces of the one
+ * before. A cut is found by matches; a behaviour says on which side of the cut a match stays.
+ * ByteLevel keeps the bytes as they are: the model knows that its pieces are bytes. */
+#include "step.h"
+#include "unicode.h"
+
+#include <string.h>
+
+/* GPT-2's expression (Radford et al., 2019). */
+static const char byte_level_regex[] =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+static const char whitespace_regex[] = "\\w+|[^\\w\\s]+";
+
+/* A cutter collects the pieces of one span: parts are given from left to right. */
+typedef struct cutter {
+    pb_work *w;
+    pb_span span; /* being cut */
+    pb_split_behavior behavior;
+    bool invert;
+    bool matched; /* the part before was a match */
+    bool open;    /* the last piece may still grow */
+    size_t floor; /* pieces of other spans */
+} cutter;
+
+static pb_status push_piece(cutter *c, size_t begin, size_t end)
+{
+    if (begin == end) {
+        return PB_OK;
+    }
+    bool first = c->span.first && begin == c->span.begin;
+    return pb_spans_push(&c->w->other, (pb_span){begin, end, -1, first});
+}
+
+/* Merging with the next keeps a match open until the next part that is no match. */
+static pb_status cut_part(cutter *c, size_t begin, size_t end, bool match)
+{
+    pb_spans *pieces = &c->w->other;
+    bool before      = c->matched;
+
+    if (begin == end && !match) {
+        return PB_OK;
+    }
+    match      = match != c->invert;
+    c->matched = match;
+    switch (c->behavior) {
+    case PB_SPLIT_REMOVED:
+        return match ? PB_OK : push_piece(c, begin, end);
+    case PB_SPLIT_CONTIGUOUS:
+        if (match == before && pieces->count > c->floor) {
+            pieces->items[pieces->count - 1].end = end;
+            return PB_OK;
+        }
+        return push_piece(c, begin, end);
+    case PB_SPLIT_WITH_PREVIOUS:
+        if (match && !before && pieces->count > c->floor) {
+            pieces->items[pieces->count - 1].end = end;
+            return PB_OK;
+        }
+        return push_piece(c, begin, end);
+    case PB_SPLIT_WITH_NEXT:
+        if (!match && before && pieces->count > c->floor) {
+            pieces->items[pieces->count - 1].end = end;
+            return PB_OK;
+        }
+        return push_piece(c, begin, end);
+    default:
+        return push_piece(c, begin, end);
+    }
+}
+
+static cutter cutter_of(const pb_step *step, pb_work *w, pb_span span)
+{
+    return (cutter){.w        = w,
+                    .span     = span,
+                    .behavior = step->behavior,
+                    .invert   = step->invert,
+                    .floor    = w->other.count};
+}
+
+static pb_status cut_by_pattern(const pb_step *step, pb_work *w, pb_span span)
+{
+    cutter c     = cutter_of(step, w, span);
+    pb_matches m = pb_matches_of(&step->pattern, w, w->text + span.begin, span.end - span.begin);
+    size_t done  = 0;
+    bool found   = false;
+
+    PB_TRY(pb_matches_next(&m, &found));
+    while (found) {
+        PB_TRY(cut_part(&c, span.begin + done, span.begin + m.begin, false));
+        PB_TRY(cut_part(&c, span.begin + m.begin, span.begin + m.end, true));
+        done = m.end;
+        PB_TRY(pb_matches_next(&m, &found));
+    }
+    return cut_part(&c, span.begin + done, span.end, false);
+}
+
+static pb_status run_split(const pb_step *step, pb_work *w)
+{
+    for (size_t i = 0; i < w->spans.count; i++) {
+        PB_TRY(cut_by_pattern(step, w, w->spans.items[i]));
+    }
+    pb_work_swap_spans(w);
+    return PB_OK;
+}
+
+/* Every character of a class is a match of its own. */
+static pb_status cut_by_class(const pb_step *step, pb_work *w, bool (*is_member)(int32_t))
+{
+    for (size_t i = 0; i < w->spans.count; i++) {
+        pb_span span = w->spans.items[i];
+        cutter c     = cutter_of(step, w, span);
+        size_t done  = span.begin;
+        for (size_t at = span.begin, size = 0; at < span.end; at += size) {
+            if (is_member(pb_utf8_decode(w->text + at, &size))) {
+                PB_TRY(cut_part(&c, done, at, false));
+                PB_TRY(cut_part(&c, at, at + size, true));
+                done = at + size;
+            }
+        }
+        PB_TRY(cut_part(&c, done, span.end, false));
+    }
+    pb_work_swap_spans(w);
+    return PB_OK;
+}
+
+static pb_status parse_behavior(const json_t *node, const char *place, pb_step *step)
+{
+    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous"};
+    pb_json_text text;
+
+    PB_TRY(pb_json_text_or_none(node, place, "behavior", &text));
+    step->behavior = PB_SPLIT_ISOLATED;
+    for (size_t i = 0; text.data != NULL && i < sizeof names / sizeof *names; i++) {
+        if (strcmp(text.data, names[i]) == 0) {
+            step->behavior = (pb_split_behavior)i;
+            return PB_OK;
+        }
+    }
+    if (text.data != NULL) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s.behavior: \"%.60s\" is not supported (known: Removed, Isolated, "
+                       "MergedWithPrevious, MergedWithNext, Contiguous)",
+                       place, text.data);
+    }
+    return PB_OK;
+}
+
+static pb_status parse_split(const json_t *node, const char *place, pb_step *step)
+{
+    PB_TRY(pb_pattern_parse(node, place, &step->pattern));
+    PB_TRY(parse_behavior(node, place, step));
+    PB_TRY(pb_json_bool(node, place, "invert", false, &step->invert));
+    return PB_OK;
+}
+
+static pb_status parse_digits(const json_t *node, const char *place, pb_step *step)
+{
+    bool individual = false;
+
+    PB_TRY(pb_json_bool(node, place, "individual_digits", false, &individual));
+    step->behavior = individual ? PB_SPLIT_ISOLATED : PB_SPLIT_CONTIGUOUS;
+    return PB_OK;
+}
+
+static pb_status run_digits(const pb_step *step, pb_work *w)
+{
+    return cut_by_class(step, w, pb_unicode_is_number);
+}
+
+static pb_status run_punctuation(const pb_step *step, pb_work *w)
+{
+    return cut_by_class(step, w, pb_unicode_is_punctuation);
+}
+
+/* Words and runs of signs stay, white space goes. */
+static pb_status parse_whitespace(const json_t *node, const char *place, pb_step *step)
+{
+    (void)node;
+    step->behavior = PB_SPLIT_REMOVED;
+    step->invert   = true;
+    return pb_pattern_regex(whitespace_regex, strlen(whitespace_regex), place, &step->pattern);
+}
+
+static pb_status parse_whitespace_split(const json_t *node, const char *place, pb_step *step)
+{
+    (void)node;
+    (void)place;
+    step->behavior = PB_SPLIT_REMOVED;
+    return PB_OK;
+}
+
+static pb_status run_whitespace_split(const pb_step *step, pb_work *w)
+{
+    return cut_by_class(step, w, pb_unicode_is_space);
+}
+
+static pb_status parse_byte_level(const json_t *node, const char *place, pb_step *step)
+{
+    PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &step->left));
+    PB_TRY(pb_json_bool(node, place, "use_regex", true, &step->split));
+    step->behavior = PB_SPLIT_ISOLATED;
+    return pb_pattern_regex(byte_level_regex, strlen(byte_level_regex), place, &step->pattern);
+}
+
+/* Copies all pieces into a spare buffer, each with `prefix` in front unless it begins with it;
+ * `only_first`: of the pieces only that where the text began. */
+static pb_status prefix_pieces(pb_work *w, const char *prefix, size_t length, bool only_first)
+{
+    pb_string *out = pb_work_spare(w);
+
+    for (size_t i = 0; i < w->spans.count; i++) {
+        pb_span *span    = &w->spans.items[i];
+        const char *text = w->text + span->begin;
+        size_t size      = span->end - span->begin;
+        size_t begin     = out->length;
+        if (!(size >= length && memcmp(text, prefix, length) == 0) && (!only_first || span->first)) {
+            PB_TRY(pb_string_append(out, prefix, length));
+        }
+        PB_TRY(pb_string_append(out, text, size));
+        span->begin = begin;
+        span->end   = out->length;
+    }
+    pb_work_adopt(w, out);
+    return PB_OK;
+}
+
+static pb_status run_byte_level(const pb_step *step, pb_work *w)
+{
+    if (step->left) {
+        PB_TRY(prefix_pieces(w, " ", 1, false));
+    }
+    return step->split ? run_split(step, w) : PB_OK;
+}
+
+static pb_status parse_scheme(const json_t *node, const char *place, pb_step *step)
+{
+    pb_json_text scheme;
+    bool add_prefix_space = true;
+
+    PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &add_prefix_space));
+    PB_TRY(pb_json_text_or_none(node, place, "prepend_scheme", &scheme));
+    step->prepend = add_prefix_space ? PB_PREPEND_ALWAYS : PB_PREPEND_NEVER;
+    if (scheme.data == NULL) {
+        return PB_OK;
+    }
+    if (strcmp(scheme.data, "always") == 0) {
+        step->prepend = PB_PREPEND_ALWAYS;
+    } else if (strcmp(scheme.data, "first") == 0) {
+        step->prepend = PB_PREPEND_FIRST;
+    } else if (strcmp(scheme.data, "never") == 0) {
+        step->prepend = PB_PREPEND_NEVER;
+    } else {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s.prepend_scheme: \"%.60s\" is not supported (known: always, first, never)",
+                       place, scheme.data);
+    }
+    if (!add_prefix_space && step->prepend != PB_PREPEND_NEVER) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: add_prefix_space is false and prepend_scheme \"%s\"",
+                       place, scheme.data);
+    }
+    return PB_OK;
+}
+
+/* The pattern is the replacement character: pieces begin with it when they are split. */
+static pb_status parse_metaspace(const json_t *node, const char *place, pb_step *step)
+{
+    PB_TRY(pb_step_content(node, place, "replacement", step));
+    if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
+                       place, step->content);
+    }
+    PB_TRY(parse_scheme(node, place, step));
+    PB_TRY(pb_json_bool(node, place, "split", true, &step->split));
+    step->behavior = PB_SPLIT_WITH_NEXT;
+    return pb_pattern_literal(step->content, step->content_length, &step->pattern);
+}
+
+/* Spaces of all pieces become the replacement. */
+static pb_status replace_spaces(const pb_step *step, pb_work *w)
+{
+    pb_string *out = pb_work_spare(w);
+
+    for (size_t i = 0; i < w->spans.count; i++) {
+        pb_span *span = &w->spans.items[i];
+        size_t begin  = out->length;
+        size_t at     = span->begin;
+        while (at < span->end) {
+            const char *space = memchr(w->text + at, ' ', span->end - at);
+            size_t end        = space == NULL ? span->end : (size_t)(space - w->text);
+            PB_TRY(pb_string_append(out, w->text + at, end - at));
+            if (space != NULL) {
+                PB_TRY(pb_string_append(out, step->content, step->content_length));
+                end++;
+            }
+            at = end;
+        }
+        span->begin = begin;
+        span->end   = out->length;
+    }
+    pb_work_adopt(w, out);
+    return PB_OK;
+}
+
+static pb_status run_metaspace(const pb_step *step, pb_work *w)
+{
+    PB_TRY(replace_spaces(step, w));
+    if (step->prepend != PB_PREPEND_NEVER) {
+        PB_TRY(prefix_pieces(w, step->content, step->content_length,
+                             step->prepend == PB_PREPEND_FIRST));
+    }
+    return step->split ? run_split(step, w) : PB_OK;
+}
+
+static const pb_step_kind kinds[] = {
+    {"Split", "pattern behavior invert", parse_split, run_split},
+    {"ByteLevel", "add_prefix_space trim_offsets use_regex", parse_byte_level, run_byte_level},
+    {"Metaspace", "replacement prepend_scheme split add_prefix_space str_rep", parse_metaspace,
+     run_metaspace},
+    {"Digits", "individual_digits", parse_digits, run_digits},
+    {"Punctuation", "behavior", parse_behavior, run_punctuation},
+    {"Whitespace", "", parse_whitespace, run_split},
+    {"WhitespaceSplit", "", parse_whitespace_split, run_whitespace_split},
+};
+
+const pb_stage pb_stage_pretokenizer = {"pre_tokenizer", "pretokenizers", kinds,
+                                        sizeof kinds / sizeof *kinds};
+
+pb_status pb_steps_are_bytes(const pb_steps *steps, bool *out)
+{
+    *out = false;
+    for (size_t i = 0; i < steps->count; i++) {
+        if (*out) {
+            return PB_FAIL(PB_ERR_UNSUPPORTED,
+                           "pre_tokenizer: a step after ByteLevel (%s) is not supported; use a "
+                           "tokenizer whose last step is ByteLevel",
+                           steps->items[i].kind->name);
+        }
+        *out = strcmp(steps->items[i].kind->name, "ByteLevel") == 0;
+    }
+    return PB_OK;
+}

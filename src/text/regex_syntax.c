@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The differences that matter between the two syntaxes: \s and \w (PCRE2 counts U+180E as a space
+ * and no marks as word characters), \h and \v, nested classes, options of groups, and quantifiers
+ * that PCRE2 takes as possessive. */
+#include "regex_syntax.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* Members of a class: property White_Space, and the word characters of UTS 18. */
+#define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"
+#define WORD_SET                                                                                 \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}"                  \
+    "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+
+typedef struct reader {
+    const char *text;
+    size_t length, at;
+    const char *place;
+    bool in_class;
+    pb_string *out;
+} reader;
+
+static pb_status refuse(const reader *r, const char *what)
+{
+    return PB_FAIL(PB_ERR_UNSUPPORTED,
+                   "%s: %s in a regular expression (byte %zu) is not supported; use a tokenizer "
+                   "whose expressions do without",
+                   r->place, what, r->at);
+}
+
+/* The byte `ahead` of the one at hand, 0 behind the end. */
+static char peek(const reader *r, size_t ahead)
+{
+    return ahead < r->length - r->at ? r->text[r->at + ahead] : '\0';
+}
+
+static bool begins(const reader *r, const char *text)
+{
+    size_t n = strlen(text);
+    return r->length - r->at >= n && memcmp(r->text + r->at, text, n) == 0;
+}
+
+/* A class escape: its set, bare inside of a class, in brackets outside. */
+static pb_status write_set(reader *r, const char *set, bool negated)
+{
+    if (r->in_class && negated) {
+        return refuse(r, "a negated escape inside of a character class");
+    }
+    if (r->in_class) {
+        return pb_string_puts(r->out, set);
+    }
+    return pb_string_printf(r->out, "[%s%s]", negated ? "^" : "", set);
+}
+
+/* The escape at hand, two bytes at least. */
+static pb_status rewrite_escape(reader *r)
+{
+    char c = peek(r, 1);
+
+    if (c == '\0') {
+        return refuse(r, "a backslash at the end");
+    }
+    switch (c) {
+    case 's':
+    case 'S':
+        PB_TRY(write_set(r, SPACE_SET, c == 'S'));
+        break;
+    case 'w':
+    case 'W':
+        PB_TRY(write_set(r, WORD_SET, c == 'W'));
+        break;
+    case 'v':
+        PB_TRY(pb_string_puts(r->out, "\\x{0B}"));
+        break;
+    case 'x':
+        if (peek(r, 2) != '{') {
+            return refuse(r, "\\x without braces");
+        }
+        PB_TRY(pb_string_puts(r->out, "\\x"));
+        break;
+    default:
+        /* Letters and digits of one meaning in both; every other character stands for itself. */
+        if (((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) &&
+            strchr("dDpPnrtfaeAzZ", c) == NULL) {
+            const char name[] = {'\\', c, '\0'};
+            return refuse(r, name);
+        }
+        PB_TRY(pb_string_append(r->out, r->text + r->at, 2));
+        break;
+    }
+    r->at += 2;
+    return PB_OK;
+}
+
+static pb_status rewrite_in_class(reader *r)
+{
+    char c = peek(r, 0);
+
+    if (c == '[') {
+        return refuse(r, "a character class inside of another");
+    }
+    if (begins(r, "&&")) {
+        return refuse(r, "the intersection of character classes");
+    }
+    if (c == ']') {
+        r->in_class = false;
+    }
+    PB_TRY(pb_string_append(r->out, r->text + r->at, 1));
+    r->at++;
+    return PB_OK;
+}
+
+/* The opening bracket, with the negation and a bracket that stands for itself. */
+static pb_status open_class(reader *r)
+{
+    size_t size = peek(r, 1) == '^' ? 2 : 1;
+
+    if (peek(r, size) == ']') {
+        return refuse(r, "an unescaped ] at the start of a character class");
+    }
+    r->in_class = true;
+    PB_TRY(pb_string_append(r->out, r->text + r->at, size));
+    r->at += size;
+    return PB_OK;
+}
+
+static pb_status check_group(const reader *r)
+{
+    static const char *const known[] = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:"};
+
+    if (peek(r, 1) != '?') {
+        return peek(r, 1) == '*' ? refuse(r, "a group that begins with (*") : PB_OK;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (begins(r, known[i])) {
+            return PB_OK;
+        }
+    }
+    return refuse(r, "a group of this kind");
+}
+
+pb_status pb_regex_rewrite(const char *regex, size_t length, const char *place, pb_string *out)
+{
+    reader r = {.text = regex, .length = length, .place = place, .out = out};
+
+    if (memchr(regex, '\0', length) != NULL) {
+        return refuse(&r, "U+0000");
+    }
+    while (r.at < length) {
+        char c = regex[r.at];
+        if (c == '\\') {
+            PB_TRY(rewrite_escape(&r));
+        } else if (r.in_class) {
+            PB_TRY(rewrite_in_class(&r));
+        } else if (c == '[') {
+            PB_TRY(open_class(&r));
+        } else {
+            if (c == '(') {
+                PB_TRY(check_group(&r));
+            }
+            if (c == '}' && peek(&r, 1) == '+') {
+                return refuse(&r, "a repeated quantifier {…}+");
+            }
+            PB_TRY(pb_string_append(out, regex + r.at, 1));
+            r.at++;
+        }
+    }
+    return pb_string_append(out, "", 0);
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reading a stage into a flat list of steps. Nested sequences run in order, so that flattening
+ * them changes nothing. */
+#include "step.h"
+
+#include "pb/memory.h"
+
+#include <string.h>
+
+enum { MAX_DEPTH = 8, MAX_STEPS = 256 };
+
+void pb_steps_clear(pb_steps *steps)
+{
+    for (size_t i = 0; i < steps->count; i++) {
+        pb_pattern_clear(&steps->items[i].pattern);
+        pb_memory_free(steps->items[i].content);
+    }
+    pb_memory_free(steps->items);
+    *steps = (pb_steps){0};
+}
+
+/* Room for one more step, zeroed. */
+static pb_status add_step(pb_steps *steps, const char *place, pb_step **out)
+{
+    if (steps->count == MAX_STEPS) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: more than %d steps are not supported", place,
+                       MAX_STEPS);
+    }
+    if (steps->count == steps->capacity) {
+        size_t capacity = steps->capacity == 0 ? 4 : steps->capacity * 2;
+        pb_step *items  = pb_memory_resize(steps->items, capacity, sizeof *items);
+        if (items == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        steps->items    = items;
+        steps->capacity = capacity;
+    }
+    *out  = &steps->items[steps->count++];
+    **out = (pb_step){0};
+    return PB_OK;
+}
+
+static const pb_step_kind *find_kind(const pb_stage *stage, const char *name)
+{
+    for (size_t i = 0; i < stage->count; i++) {
+        if (strcmp(stage->kinds[i].name, name) == 0) {
+            return &stage->kinds[i];
+        }
+    }
+    return NULL;
+}
+
+static pb_status parse_step(const pb_stage *stage, const json_t *node, const char *place,
+                            const char *type, pb_steps *out)
+{
+    char keys[160];
+    pb_step *step            = NULL;
+    const pb_step_kind *kind = find_kind(stage, type);
+
+    if (kind == NULL) {
+        pb_string known  = {0};
+        pb_status status = PB_OK;
+        for (size_t i = 0; i < stage->count && status == PB_OK; i++) {
+            status = pb_string_printf(&known, "%s, ", stage->kinds[i].name);
+        }
+        if (status == PB_OK) {
+            status = PB_FAIL(PB_ERR_UNSUPPORTED,
+                             "%s: the type \"%.60s\" is not supported (known: %sSequence); use a "
+                             "tokenizer without it",
+                             place, type, known.data == NULL ? "" : known.data);
+        }
+        pb_string_clear(&known);
+        return status;
+    }
+    (void)snprintf(keys, sizeof keys, "type %s", kind->keys);
+    PB_TRY(pb_json_only(node, place, keys));
+    PB_TRY(add_step(out, place, &step));
+    step->kind = kind;
+    if (kind->parse != NULL) {
+        PB_TRY(kind->parse(node, place, step));
+    }
+    return PB_OK;
+}
+
+static pb_status parse_node(const pb_stage *stage, const json_t *node, const char *place, int depth,
+                            pb_steps *out)
+{
+    char inner[PB_PLACE_SIZE];
+    pb_json_text type;
+    json_t *list = NULL;
+
+    if (!json_is_object(node)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
+                       pb_json_kind(node));
+    }
+    PB_TRY(pb_json_text_of(node, place, "type", &type));
+    if (strcmp(type.data, "Sequence") != 0) {
+        return parse_step(stage, node, place, type.data, out);
+    }
+    if (depth == MAX_DEPTH) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: sequences nested more than %d deep", place,
+                       MAX_DEPTH);
+    }
+    PB_TRY(pb_json_array(node, place, stage->list_key, &list));
+    if (list == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s.%s: an array is expected, found nothing", place,
+                       stage->list_key);
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        (void)snprintf(inner, sizeof inner, "%.120s.%s[%zu]", place, stage->list_key, i);
+        PB_TRY(parse_node(stage, json_array_get(list, i), inner, depth + 1, out));
+    }
+    return PB_OK;
+}
+
+pb_status pb_steps_parse(const pb_stage *stage, const json_t *root, pb_steps *out)
+{
+    const json_t *node = json_object_get(root, stage->name);
+
+    *out = (pb_steps){0};
+    if (node == NULL || json_is_null(node)) {
+        return PB_OK;
+    }
+    pb_status status = parse_node(stage, node, stage->name, 0, out);
+    if (status != PB_OK) {
+        pb_steps_clear(out);
+    }
+    return status;
+}
+
+pb_status pb_steps_run(const pb_steps *steps, pb_work *w)
+{
+    for (size_t i = 0; i < steps->count; i++) {
+        PB_TRY(steps->items[i].kind->run(&steps->items[i], w));
+    }
+    return PB_OK;
+}
+
+pb_status pb_step_content(const json_t *node, const char *place, const char *key, pb_step *step)
+{
+    pb_json_text text;
+
+    PB_TRY(pb_json_text_of(node, place, key, &text));
+    PB_TRY(PB_ALLOC(step->content, text.length + 1));
+    memcpy(step->content, text.data, text.length);
+    step->content_length = text.length;
+    return PB_OK;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Character classes by utf8proc's tables, lossy decoding as the Unicode Standard recommends it
+ * (section 3.9, maximal subparts), and the byte alphabet. */
+#include "unicode.h"
+
+#include <utf8proc.h>
+
+int32_t pb_utf8_decode(const char *text, size_t *size)
+{
+    const unsigned char *c = (const unsigned char *)text;
+
+    if (c[0] < 0x80) {
+        *size = 1;
+        return c[0];
+    }
+    if (c[0] < 0xe0) {
+        *size = 2;
+        return (c[0] & 0x1f) << 6 | (c[1] & 0x3f);
+    }
+    if (c[0] < 0xf0) {
+        *size = 3;
+        return (c[0] & 0x0f) << 12 | (c[1] & 0x3f) << 6 | (c[2] & 0x3f);
+    }
+    *size = 4;
+    return (c[0] & 0x07) << 18 | (c[1] & 0x3f) << 12 | (c[2] & 0x3f) << 6 | (c[3] & 0x3f);
+}
+
+size_t pb_utf8_encode(int32_t code, char out[4])
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xc0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0x10000) {
+        out[0] = (char)(0xe0 | code >> 12);
+        out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | code >> 18);
+    out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (code & 0x3f));
+    return 4;
+}
+
+size_t pb_utf8_before(const char *text, size_t at)
+{
+    do {
+        at--;
+    } while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/* Bytes of the maximal ill-formed part at `c`, given that no character begins there. */
+static size_t ill_formed_size(const unsigned char *c, size_t length)
+{
+    unsigned char low  = 0x80;
+    unsigned char high = 0xbf;
+    size_t wanted      = 0;
+
+    if (c[0] >= 0xc2 && c[0] <= 0xdf) {
+        wanted = 1;
+    } else if (c[0] >= 0xe0 && c[0] <= 0xef) {
+        wanted = 2;
+        low    = c[0] == 0xe0 ? 0xa0 : 0x80;
+        high   = c[0] == 0xed ? 0x9f : 0xbf;
+    } else if (c[0] >= 0xf0 && c[0] <= 0xf4) {
+        wanted = 3;
+        low    = c[0] == 0xf0 ? 0x90 : 0x80;
+        high   = c[0] == 0xf4 ? 0x8f : 0xbf;
+    }
+    size_t size = 1;
+    while (size <= wanted && size < length && c[size] >= low && c[size] <= high) {
+        low  = 0x80;
+        high = 0xbf;
+        size++;
+    }
+    return size;
+}
+
+pb_status pb_utf8_append_lossy(pb_string *out, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        size_t good = 0;
+        if (pb_string_is_utf8(bytes, length, &good)) {
+            return pb_string_append(out, bytes, length);
+        }
+        PB_TRY(pb_string_append(out, bytes, good));
+        PB_TRY(pb_string_puts(out, "\xef\xbf\xbd"));
+        size_t bad = ill_formed_size((const unsigned char *)bytes + good, length - good);
+        bytes += good + bad;
+        length -= good + bad;
+    }
+    return PB_OK;
+}
+
+bool pb_unicode_is_space(int32_t code)
+{
+    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xa0 ||
+           code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
+/* Symbols with the property Other_Alphabetic: circled, squared and such letters. */
+static bool is_letter_symbol(int32_t code)
+{
+    return (code >= 0x24b6 && code <= 0x24e9) || (code >= 0x1f130 && code <= 0x1f149) ||
+           (code >= 0x1f150 && code <= 0x1f169) || (code >= 0x1f170 && code <= 0x1f189);
+}
+
+bool pb_unicode_is_word(int32_t code)
+{
+    switch (utf8proc_category(code)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+        return true;
+    default:
+        return code == 0x200c || code == 0x200d || is_letter_symbol(code);
+    }
+}
+
+bool pb_unicode_is_number(int32_t code)
+{
+    utf8proc_category_t category = utf8proc_category(code);
+    return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+           category == UTF8PROC_CATEGORY_NO;
+}
+
+bool pb_unicode_is_punctuation(int32_t code)
+{
+    if (code < 0x80) {
+        return (code >= '!' && code <= '/') || (code >= ':' && code <= '@') ||
+               (code >= '[' && code <= '`') || (code >= '{' && code <= '~');
+    }
+    utf8proc_category_t category = utf8proc_category(code);
+    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+}
+
+/* The first bytes without a visible character are 0 … 32, then 127 … 160, then 173. */
+enum { HIDDEN_FIRST = 33, HIDDEN_SECOND = 34, HIDDEN_BASE = 0x100 };
+
+int32_t pb_byte_to_char(uint8_t byte)
+{
+    if (byte < HIDDEN_FIRST) {
+        return HIDDEN_BASE + byte;
+    }
+    if (byte >= 127 && byte < 127 + HIDDEN_SECOND) {
+        return HIDDEN_BASE + HIDDEN_FIRST + byte - 127;
+    }
+    return byte == 173 ? HIDDEN_BASE + HIDDEN_FIRST + HIDDEN_SECOND : byte;
+}
+
+int32_t pb_char_to_byte(int32_t code)
+{
+    if (code < HIDDEN_BASE) {
+        return code >= 0 && pb_byte_to_char((uint8_t)code) == code ? code : -1;
+    }
+    code -= HIDDEN_BASE;
+    if (code < HIDDEN_FIRST) {
+        return code;
+    }
+    if (code < HIDDEN_FIRST + HIDDEN_SECOND) {
+        return 127 + code - HIDDEN_FIRST;
+    }
+    return code == HIDDEN_FIRST + HIDDEN_SECOND ? 173 : -1;
+}

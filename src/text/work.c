@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Creation of working memory, and the rule by which steps hand texts on: a step writes to a spare
+ * buffer and adopts it; three buffers are enough for a pinned text, the text at hand and the next
+ * one. */
+#include "work.h"
+
+#include "pb/memory.h"
+
+/* Bytes of the matcher's own stack: the first block, and its limit. */
+enum { STACK_FIRST = 32 * 1024, STACK_LIMIT = 4 * 1024 * 1024 };
+
+pb_status pb_spans_push(pb_spans *spans, pb_span span)
+{
+    if (spans->count == spans->capacity) {
+        size_t capacity = spans->capacity == 0 ? 64 : spans->capacity * 2;
+        pb_span *items  = pb_memory_resize(spans->items, capacity, sizeof *items);
+        if (items == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        spans->items    = items;
+        spans->capacity = capacity;
+    }
+    spans->items[spans->count++] = span;
+    return PB_OK;
+}
+
+pb_status pb_work_create(pb_work **out)
+{
+    pb_work *w       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY(PB_ALLOC(w, 1));
+    w->match   = pcre2_match_data_create(1, NULL);
+    w->context = pcre2_match_context_create(NULL);
+    w->stack   = pcre2_jit_stack_create(STACK_FIRST, STACK_LIMIT, NULL);
+    w->pinned  = PB_WORK_OUTSIDE;
+    pb_work_set(w, "", 0);
+    if (w->match == NULL || w->context == NULL) {
+        status = PB_FAIL(PB_ERR_MEMORY, "tokenizer: the matcher's memory could not be had");
+        pb_work_destroy(w);
+        return status;
+    }
+    /* Without a stack of its own (no JIT in this build of PCRE2) the matcher uses the heap. */
+    if (w->stack != NULL) {
+        pcre2_jit_stack_assign(w->context, NULL, w->stack);
+    }
+    *out = w;
+    return PB_OK;
+}
+
+void pb_work_destroy(pb_work *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    for (int i = 0; i < PB_WORK_BUFFERS; i++) {
+        pb_string_clear(&w->buffers[i]);
+    }
+    pb_memory_free(w->spans.items);
+    pb_memory_free(w->other.items);
+    pb_memory_free(w->raw.items);
+    pb_memory_free(w->normalised.items);
+    pb_memory_free(w->symbols);
+    pb_memory_free(w->candidates);
+    pcre2_match_data_free(w->match);
+    pcre2_match_context_free(w->context);
+    pcre2_jit_stack_free(w->stack);
+    pb_memory_free(w);
+}
+
+void pb_work_set(pb_work *w, const char *text, size_t length)
+{
+    w->text   = text;
+    w->length = length;
+    w->holder = PB_WORK_OUTSIDE;
+}
+
+pb_string *pb_work_spare(pb_work *w)
+{
+    int i = 0;
+
+    while (i == w->holder || i == w->pinned) {
+        i++;
+    }
+    w->buffers[i].length = 0;
+    return &w->buffers[i];
+}
+
+void pb_work_adopt(pb_work *w, const pb_string *buffer)
+{
+    w->text   = buffer->length == 0 ? "" : buffer->data;
+    w->length = buffer->length;
+    w->holder = (int)(buffer - w->buffers);
+}
+
+void pb_work_swap_spans(pb_work *w)
+{
+    pb_spans spans = w->spans;
+
+    w->spans       = w->other;
+    w->other       = spans;
+    w->other.count = 0;
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The working memory of one call: buffers, spans and the state of the regular-expression matcher. A
+ * tokenizer keeps a pool of these, so that it stays immutable and calls allocate nothing once
+ * warm. */
+#pragma once
+
+#include "pb/status.h"
+#include "pb/string.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A part of a text: a piece to be tokenised, or an added token that was found. */
+typedef struct pb_span {
+    size_t begin, end; /* bytes */
+    int32_t id;        /* of the added token, -1 for text */
+    bool first;        /* begins where the text given by the caller begins */
+} pb_span;
+
+typedef struct pb_spans {
+    pb_span *items;
+    size_t count, capacity;
+} pb_spans;
+
+pb_status pb_spans_push(pb_spans *spans, pb_span span) PB_MUST_USE;
+
+/* A symbol of a word in the making, in a doubly linked list. */
+typedef struct pb_symbol {
+    int32_t id; /* -1: merged into the one before it */
+    int32_t previous, next;
+} pb_symbol;
+
+/* A possible merge: the smallest key first. */
+typedef struct pb_candidate {
+    uint64_t key; /* rank · 2^32 + position of the left symbol */
+    int32_t id;   /* of the merged token */
+} pb_candidate;
+
+enum { PB_WORK_BUFFERS = 3, PB_WORK_OUTSIDE = -1 };
+
+typedef struct pb_work {
+    struct pb_work *next; /* in the pool */
+
+    const char *text; /* the text at hand; steps replace it */
+    size_t length;
+    int holder; /* the buffer that holds it, or PB_WORK_OUTSIDE */
+    int pinned; /* a buffer that is still needed, or PB_WORK_OUTSIDE */
+    pb_string buffers[PB_WORK_BUFFERS];
+
+    pb_spans spans, other;     /* pieces of the text at hand, and the list being made */
+    pb_spans raw, normalised;  /* added tokens and what lies between them */
+
+    pb_symbol *symbols;
+    pb_candidate *candidates; /* a heap */
+    size_t symbol_room;       /* of symbols; candidates have three times that */
+
+    pcre2_match_data *match;
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack;
+} pb_work;
+
+pb_status pb_work_create(pb_work **out) PB_MUST_USE;
+void pb_work_destroy(pb_work *w); /* accepts NULL */
+
+/* Makes a borrowed text the text at hand. */
+void pb_work_set(pb_work *w, const char *text, size_t length);
+
+/* An emptied buffer that is neither pinned nor holds the text at hand. */
+pb_string *pb_work_spare(pb_work *w);
+
+/* Makes the content of a buffer from pb_work_spare the text at hand. */
+void pb_work_adopt(pb_work *w, const pb_string *buffer);
+
+/* Makes the list in `other` the list of pieces. */
+void pb_work_swap_spans(pb_work *w);

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The training loop. A step takes the next rows of the epoch's order, packs them in `accumulate`
+ * parts, adds up the gradient of sum / labels of all parts, clips it, and updates every trainable
+ * tensor. Validation runs every so many steps; the lowest loss wins, strictly, and its values are
+ * put back at the end. */
+#include "pb/train.h"
+
+#include "pb/clock.h"
+#include "pb/dataset.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct trainer {
+    pb_network *net;
+    pb_method *method;
+    const pb_train_options *options;
+    const pb_train_data *data;
+    const pb_train_observer *observer;
+    pb_train_result *result;
+    uint64_t seed;
+    int64_t steps;
+    pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
+    pb_sample *rows;               /* [batch · accumulate] of the step */
+    int64_t *order;                /* [train_count] of the epoch */
+    int64_t epoch;                 /* of `order`; -1 before the first */
+    int64_t next;                  /* position in `order` */
+} trainer;
+
+static pb_status vector_alloc(pb_method *m, pb_tensor *out)
+{
+    void *data = NULL;
+    PB_TRY(pb_backend_alloc(m->backend, (size_t)m->parameters * sizeof(float), &data));
+    *out = pb_tensor_1d(data, PB_DTYPE_F32, m->parameters);
+    return PB_OK;
+}
+
+static pb_status open_trainer(trainer *t)
+{
+    t->epoch = -1;
+    t->next  = t->data->train_count;
+    PB_TRY(PB_ALLOC(t->rows, t->options->batch * t->options->accumulate));
+    PB_TRY(PB_ALLOC(t->order, t->data->train_count));
+    PB_TRY(vector_alloc(t->method, &t->first));
+    PB_TRY(vector_alloc(t->method, &t->second));
+    return t->options->restore_best ? vector_alloc(t->method, &t->best) : PB_OK;
+}
+
+static void close_trainer(trainer *t)
+{
+    pb_memory_free(t->rows);
+    pb_memory_free(t->order);
+    pb_backend_free(t->method->backend, t->first.data);
+    pb_backend_free(t->method->backend, t->second.data);
+    pb_backend_free(t->method->backend, t->best.data);
+}
+
+static pb_status next_epoch(trainer *t)
+{
+    int64_t n = t->data->train_count;
+    t->epoch++;
+    t->next = 0;
+    if (t->options->shuffle) {
+        return pb_epoch_order(n, t->seed + (uint64_t)t->epoch, t->order);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        t->order[i] = i;
+    }
+    return PB_OK;
+}
+
+/* The rows of the next step: what is left of the epoch when that is less. In file order without
+ * epochs to respect (shuffle off), rows go on from the start again. */
+static pb_status next_rows(trainer *t, int64_t *count)
+{
+    int64_t wanted = t->options->batch * t->options->accumulate;
+    *count         = 0;
+    if (t->next >= t->data->train_count) {
+        PB_TRY(next_epoch(t));
+    }
+    while (*count < wanted) {
+        if (t->next >= t->data->train_count) {
+            if (t->options->shuffle) {
+                break;
+            }
+            PB_TRY(next_epoch(t));
+        }
+        t->rows[(*count)++] = t->data->train[t->order[t->next++]];
+    }
+    return PB_OK;
+}
+
+static int64_t count_labels(const pb_sample *rows, int64_t count)
+{
+    int64_t labels = 0;
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t k = 1; rows[i].labels != NULL && k < rows[i].length; k++) {
+            labels += rows[i].labels[k] != PB_LABEL_NONE;
+        }
+    }
+    return labels;
+}
+
+/* Adds the gradient of (sum of -log p) / labels over all parts of the step; *loss is that mean. */
+static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
+{
+    pb_batch_options packing = pb_network_batch_options(t->net, true);
+    double sum               = 0.0;
+    PB_TRY(pb_zero(t->method->backend, &t->method->grads));
+    step->label_tokens = count_labels(t->rows, count);
+    if (step->label_tokens == 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "step %" PRId64 ": none of its %" PRId64 " rows has a label token",
+                       step->step, count);
+    }
+    for (int64_t first = 0, part = 0; first < count; first += t->options->batch, part++) {
+        int64_t n       = count - first < t->options->batch ? count - first : t->options->batch;
+        pb_batch batch  = {0};
+        double part_sum = 0.0;
+        PB_TRY(pb_batch_build(t->rows + first, n, &packing, &batch));
+        step->tokens += batch.tokens;
+        pb_status status = PB_OK;
+        if (batch.labels > 0) {
+            uint64_t number = (uint64_t)((step->step - 1) * t->options->accumulate + part);
+            status = pb_network_step(t->net, &batch, 1.0 / (double)step->label_tokens, number,
+                                     &part_sum);
+        }
+        pb_batch_clear(&batch);
+        PB_TRY(status);
+        sum += part_sum;
+    }
+    step->loss = sum / (double)step->label_tokens;
+    return PB_OK;
+}
+
+static pb_status update(trainer *t, pb_train_step *step)
+{
+    pb_method *m = t->method;
+    double sum   = 0.0;
+    PB_TRY(pb_sum_squares(m->backend, &m->grads, &sum));
+    step->grad_norm = sqrt(sum);
+    if (!isfinite(step->loss) || !isfinite(step->grad_norm)) {
+        return PB_FAIL(
+            PB_ERR_NUMERIC,
+            "step %" PRId64
+            ": loss %g, norm of the gradient %g: the run diverged; a lower learning rate "
+            "than %g may help",
+            step->step, step->loss, step->grad_norm, t->options->learning_rate);
+    }
+    double clip  = t->options->clip;
+    double scale = clip > 0.0 ? fmin(1.0, clip / (step->grad_norm + 1e-6)) : 1.0;
+    int64_t at   = 0;
+    for (int64_t i = 0; i < m->count; i++) {
+        pb_trainable *p    = &m->trainables[i];
+        int64_t n          = pb_tensor_count(&p->value);
+        pb_tensor value    = pb_tensor_rows(&m->values, at, n);
+        pb_tensor grad     = pb_tensor_rows(&m->grads, at, n);
+        pb_tensor first    = pb_tensor_rows(&t->first, at, n);
+        pb_tensor second   = pb_tensor_rows(&t->second, at, n);
+        bool decay         = p->decay || t->options->decay_all;
+        pb_adamw_args args = {
+            .lr           = step->lr,
+            .beta1        = t->options->beta1,
+            .beta2        = t->options->beta2,
+            .eps          = t->options->eps,
+            .weight_decay = decay ? t->options->weight_decay : 0.0,
+            .grad_scale   = scale,
+            .step         = step->step,
+        };
+        PB_TRY(pb_adamw(m->backend, &value, &first, &second, &grad, &args));
+        at += n;
+    }
+    return PB_OK;
+}
+
+static pb_status validate(trainer *t, int64_t step)
+{
+    double begin = pb_clock_seconds();
+    double loss  = 0.0;
+    if (t->data->validation_count == 0) {
+        return PB_OK;
+    }
+    PB_TRY(pb_train_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
+                         (pb_validation_mean)t->options->validation_mean, &loss));
+    double seconds = pb_clock_seconds() - begin;
+    t->result->seconds_validation += seconds;
+    if (t->observer->validation != NULL) {
+        PB_TRY(t->observer->validation(t->observer->context, step, loss, seconds));
+    }
+    if (!isfinite(loss)) {
+        return PB_FAIL(PB_ERR_NUMERIC, "step %" PRId64 ": validation loss %g", step, loss);
+    }
+    if (t->result->best_step == 0 || loss < t->result->best_loss) {
+        t->result->best_step = step;
+        t->result->best_loss = loss;
+        if (!pb_tensor_is_none(&t->best)) {
+            PB_TRY(pb_copy(t->method->backend, &t->best, &t->method->values));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status one_step(trainer *t, int64_t number)
+{
+    double begin       = pb_clock_seconds();
+    pb_train_step step = {.step = number, .steps = t->steps};
+    int64_t count      = 0;
+    step.lr            = pb_train_lr(t->options, t->steps, number - 1);
+    PB_TRY(next_rows(t, &count));
+    PB_TRY(step_gradients(t, count, &step));
+    if (t->observer->gradients != NULL) {
+        PB_TRY(t->observer->gradients(t->observer->context, number));
+    }
+    PB_TRY(update(t, &step));
+    PB_TRY(pb_sync(t->method->backend));
+    step.seconds          = pb_clock_seconds() - begin;
+    t->result->steps      = number;
+    t->result->final_loss = step.loss;
+    t->result->tokens += step.tokens;
+    t->result->label_tokens += step.label_tokens;
+    t->result->seconds_steps += step.seconds;
+    return t->observer->step != NULL ? t->observer->step(t->observer->context, &step) : PB_OK;
+}
+
+static pb_status loop(trainer *t)
+{
+    int64_t every = (int64_t)ceil(t->options->evaluate_share * (double)t->steps);
+    for (int64_t step = 1; step <= t->steps; step++) {
+        if (t->observer->stop != NULL && t->observer->stop(t->observer->context)) {
+            return PB_FAIL(PB_STOPPED, "stopped before step %" PRId64 " of %" PRId64, step,
+                           t->steps);
+        }
+        PB_TRY(one_step(t, step));
+        bool multiple = every > 0 && step % every == 0;
+        if (multiple || (step == t->steps && t->options->evaluate_last)) {
+            PB_TRY(validate(t, step));
+        }
+    }
+    if (t->result->best_step > 0 && !pb_tensor_is_none(&t->best)) {
+        PB_TRY(pb_copy(t->method->backend, &t->method->values, &t->best));
+    }
+    return PB_OK;
+}
+
+pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_options *options,
+                       uint64_t seed, const pb_train_data *data, const pb_train_observer *observer,
+                       pb_train_result *result)
+{
+    static const pb_train_observer silent = {0};
+    *result                               = (pb_train_result){.best_loss = NAN, .final_loss = NAN};
+    trainer t                             = {
+                                    .net      = net,
+                                    .method   = method,
+                                    .options  = options,
+                                    .data     = data,
+                                    .observer = observer != NULL ? observer : &silent,
+                                    .result   = result,
+                                    .seed     = seed,
+                                    .steps    = pb_train_steps(options, data->train_count),
+    };
+    if (method->parameters == 0) {
+        return validate(&t, 0);
+    }
+    if (data->train_count == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "there are no rows to train on");
+    }
+    pb_status status;
+    PB_TRY_GOTO(status, open_trainer(&t), done);
+    PB_TRY_GOTO(status, loop(&t), done);
+done:
+    close_trainer(&t);
+    return status;
+}
+
+pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
+                        pb_validation_mean mean, double *loss)
+{
+    pb_batch_options packing = pb_network_batch_options(net, false);
+    double sum               = 0.0;
+    double weight            = 0.0;
+    for (int64_t first = 0; first < count; first += batch) {
+        int64_t n       = count - first < batch ? count - first : batch;
+        pb_batch packed = {0};
+        double part_sum = 0.0;
+        PB_TRY(pb_batch_build(rows + first, n, &packing, &packed));
+        int64_t labels   = packed.labels;
+        pb_status status = labels > 0 ? pb_network_loss(net, &packed, &part_sum, NULL) : PB_OK;
+        pb_batch_clear(&packed);
+        PB_TRY(status);
+        if (labels > 0) {
+            sum += mean == PB_MEAN_TOKENS ? part_sum : part_sum / (double)labels * (double)n;
+            weight += mean == PB_MEAN_TOKENS ? (double)labels : (double)n;
+        }
+    }
+    if (weight == 0.0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "none of the %" PRId64 " rows has a label token", count);
+    }
+    *loss = sum / weight;
+    return PB_OK;
+}

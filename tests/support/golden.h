@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Golden files: token rows, expected numbers, and the tolerances, which stand here and nowhere
+ * else. */
+#pragma once
+
+#include "pb/batch.h"
+#include "pb/tensor.h"
+
+#include <jansson.h>
+
+/* For an F32 program against float64 values. Measured differences of HF's own float32 run are about
+ * a tenth of these; the margin covers another order of summation. */
+#define TOLERANCE_LOGITS    5e-5 /* max error / max value, logits and hidden states */
+#define TOLERANCE_LOSS      2e-5 /* absolute, nats */
+#define TOLERANCE_GRADIENT  1e-4 /* per tensor, max error / max value */
+#define TOLERANCE_GRAD_NORM 5e-5 /* relative */
+#define TOLERANCE_UPDATE \
+    5e-3 /* l2 error of the update / l2 of the update: Adam divides rounding noise by itself */
+#define TOLERANCE_MERGED 2e-5 /* merged against unmerged logits, max error / max value */
+#define TOLERANCE_LR     1e-12
+
+json_t *golden_json(const char *path); /* fails the test when it cannot be read */
+
+/* Rows of ids with labels from prompt_len on. */
+typedef struct golden_rows {
+    pb_sample *samples;
+    int64_t count;
+    int32_t *storage;
+} golden_rows;
+
+void golden_rows_load(const json_t *batch, golden_rows *out);   /* [{"ids", "prompt_len"}, …] */
+void golden_rows_sequence(const json_t *ids, golden_rows *out); /* one row, every label wanted */
+void golden_rows_free(golden_rows *rows);
+
+/* max |a - b| / max |b| over n values. */
+double golden_error(const float *a, const float *b, int64_t n);
+/* ‖a - b‖ / ‖b - start‖. */
+double golden_update_error(const float *a, const float *b, const float *start, int64_t n);
+
+double json_number(const json_t *object, const char *key); /* fails the test when absent */
+int64_t json_ids(const json_t *array, int32_t *ids, int64_t capacity);

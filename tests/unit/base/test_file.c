@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reading, mapping and atomic writing, with the failures a user meets: missing and unwritable
+ * places, size limits, a kill in the middle. */
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include "scratch.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void assert_contents(const char *path, const char *expected)
+{
+    pb_string text = {0};
+
+    assert_int_equal(pb_file_read(path, 0, &text), PB_OK);
+    assert_string_equal(text.data, expected);
+    assert_int_equal(text.length, strlen(expected));
+    pb_string_clear(&text);
+}
+
+static void assert_entries(size_t expected)
+{
+    char **names = NULL;
+    size_t count = 0;
+
+    assert_int_equal(pb_path_list(scratch, NULL, &names, &count), PB_OK);
+    assert_int_equal(count, expected);
+    pb_path_list_free(names, count);
+}
+
+static void what_is_written_is_read_back(void **state)
+{
+    enum { BYTES = 300001 };
+    size_t before  = pb_memory_current();
+    char *bytes    = NULL;
+    pb_string text = {0};
+
+    (void)state;
+    assert_int_equal(PB_ALLOC(bytes, BYTES), PB_OK);
+    for (size_t i = 0; i < BYTES; i++) {
+        bytes[i] = (char)(i * 31 % 251);
+    }
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), bytes, BYTES), PB_OK);
+    assert_int_equal(pb_file_read(scratch_path("f"), BYTES, &text), PB_OK);
+    assert_int_equal(text.length, BYTES);
+    assert_memory_equal(text.data, bytes, BYTES);
+    assert_int_equal(text.data[BYTES], 0);
+    assert_int_equal(pb_string_puts(&text, "more"), PB_OK);
+    pb_string_clear(&text);
+    pb_memory_free(bytes);
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "", 0), PB_OK);
+    assert_contents(scratch_path("f"), "");
+    assert_entries(1);
+    assert_int_equal(pb_memory_current(), before);
+}
+
+static void files_without_a_known_size_are_read_whole(void **state)
+{
+    pb_string text = {0};
+
+    (void)state;
+    assert_int_equal(pb_file_read("/proc/self/status", 0, &text), PB_OK);
+    assert_true(text.length > 100 && strlen(text.data) == text.length);
+    pb_string_clear(&text);
+}
+
+static void reading_refuses_what_is_too_large_missing_or_no_file(void **state)
+{
+    size_t before  = pb_memory_current();
+    pb_string text = {0};
+
+    (void)state;
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "12345", 5), PB_OK);
+    assert_int_equal(pb_file_read(scratch_path("f"), 4, &text), PB_ERR_FORMAT);
+    assert_non_null(strstr(pb_error_message(), scratch_path("f")));
+    assert_non_null(strstr(pb_error_message(), "5 bytes"));
+    assert_int_equal(pb_file_read("/proc/self/status", 10, &text), PB_ERR_FORMAT);
+    assert_int_equal(pb_file_read(scratch_path("absent"), 0, &text), PB_ERR_NOT_FOUND);
+    assert_non_null(strstr(pb_error_message(), scratch_path("absent")));
+    assert_int_equal(pb_file_read(scratch_path("f/below"), 0, &text), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), "not a directory"));
+    assert_int_equal(pb_file_read(scratch, 0, &text), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), "it is a directory"));
+    pb_memory_limit(before + 4);
+    assert_int_equal(pb_file_read(scratch_path("f"), 0, &text), PB_ERR_MEMORY);
+    pb_memory_limit(0);
+    assert_null(text.data);
+    assert_int_equal(pb_memory_current(), before);
+}
+
+static void a_mapping_shows_the_file(void **state)
+{
+    pb_mapping mapping = {0};
+
+    (void)state;
+    pb_mapping_close(&mapping);
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "mapped", 6), PB_OK);
+    assert_int_equal(pb_mapping_open(scratch_path("f"), &mapping), PB_OK);
+    assert_int_equal(mapping.size, 6);
+    assert_memory_equal(mapping.data, "mapped", 6);
+    pb_mapping_close(&mapping);
+    assert_null(mapping.data);
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "", 0), PB_OK);
+    assert_int_equal(pb_mapping_open(scratch_path("f"), &mapping), PB_OK);
+    assert_null(mapping.data);
+    assert_int_equal(mapping.size, 0);
+    pb_mapping_close(&mapping);
+    assert_int_equal(pb_mapping_open(scratch_path("absent"), &mapping), PB_ERR_NOT_FOUND);
+    assert_int_equal(pb_mapping_open(scratch, &mapping), PB_ERR_IO);
+    assert_int_equal(pb_mapping_open("/dev/null", &mapping), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), "not a regular file"));
+}
+
+static void an_unwritable_place_is_told_with_its_path(void **state)
+{
+    (void)state;
+    assert_int_equal(pb_file_write_atomic(scratch_path("no/f"), "x", 1), PB_ERR_NOT_FOUND);
+    assert_non_null(strstr(pb_error_message(), scratch_path("no/f")));
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "x", 1), PB_OK);
+    assert_int_equal(pb_file_write_atomic(scratch_path("f/g"), "x", 1), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), "a part of the path is a file"));
+    assert_true(pb_file_write_atomic("/proc/pb-test", "x", 1) != PB_OK);
+    assert_non_null(strstr(pb_error_message(), "/proc/pb-test"));
+    assert_int_equal(pb_file_write_atomic("", "x", 1), PB_ERR_ARGUMENT);
+    assert_int_equal(mkdir(scratch_path("d"), 0777), 0);
+    assert_int_equal(pb_file_write_atomic(scratch_path("d"), "x", 1), PB_ERR_IO);
+    assert_entries(2); /* f and d: no temporary is left */
+}
+
+static void a_write_beyond_the_size_limit_leaves_the_old_file(void **state)
+{
+    struct rlimit kept  = {0};
+    struct rlimit small = {0};
+    static char large[1 << 16];
+
+    (void)state;
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "old", 3), PB_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &kept), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    small                = (struct rlimit){.rlim_cur = 1000, .rlim_max = kept.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    pb_status status = pb_file_write_atomic(scratch_path("f"), large, sizeof large);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &kept), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_int_equal(status, PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), scratch_path("f")));
+    assert_non_null(strstr(pb_error_message(), "limit on file sizes"));
+    assert_contents(scratch_path("f"), "old");
+    assert_entries(1);
+}
+
+static void a_commit_publishes_a_finished_temporary(void **state)
+{
+    char *temporary = NULL;
+
+    (void)state;
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "old", 3), PB_OK);
+    assert_int_equal(pb_file_temporary_name(scratch_path("f"), &temporary), PB_OK);
+    assert_int_equal(strncmp(temporary, scratch_path("f.tmp."), strlen(scratch_path("f.tmp."))), 0);
+    FILE *file = fopen(temporary, "w");
+    assert_non_null(file);
+    assert_int_equal(fputs("new", file) >= 0, 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(pb_file_commit(temporary, scratch_path("f")), PB_OK);
+    assert_contents(scratch_path("f"), "new");
+    assert_entries(1);
+    assert_int_equal(pb_file_commit(temporary, scratch_path("f")), PB_ERR_NOT_FOUND);
+    assert_contents(scratch_path("f"), "new");
+    pb_memory_free(temporary);
+}
+
+static void temporary_names_are_never_the_same(void **state)
+{
+    char *a = NULL;
+    char *b = NULL;
+
+    (void)state;
+    assert_int_equal(pb_file_temporary_name("x", &a), PB_OK);
+    assert_int_equal(pb_file_temporary_name("x", &b), PB_OK);
+    assert_string_not_equal(a, b);
+    pb_memory_free(a);
+    pb_memory_free(b);
+}
+
+/* The child rewrites the file, all 'a' then all 'b', until it is killed. */
+static void rewrite_for_ever(const char *path, char *bytes, size_t size)
+{
+    for (int i = 0;; i++) {
+        memset(bytes, i % 2 ? 'b' : 'a', size);
+        if (pb_file_write_atomic(path, bytes, size) != PB_OK) {
+            _exit(1);
+        }
+    }
+}
+
+static void a_kill_at_any_moment_leaves_a_whole_file(void **state)
+{
+    enum { BYTES = 200000, KILLS = 12 };
+    char *bytes = NULL;
+    char path[512];
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s", scratch_path("f"));
+    assert_int_equal(PB_ALLOC(bytes, BYTES), PB_OK);
+    memset(bytes, 'a', BYTES);
+    assert_int_equal(pb_file_write_atomic(path, bytes, BYTES), PB_OK);
+    for (int i = 0; i < KILLS; i++) {
+        const struct timespec pause = {.tv_nsec = 3000000 + i * 1700000};
+        pb_string text              = {0};
+        int how                     = 0;
+        pid_t child                 = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            rewrite_for_ever(path, bytes, BYTES);
+        }
+        (void)nanosleep(&pause, NULL);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &how, 0), child);
+        assert_true(WIFSIGNALED(how));
+        assert_int_equal(pb_file_read(path, 0, &text), PB_OK);
+        assert_int_equal(text.length, BYTES);
+        assert_true(text.data[0] == 'a' || text.data[0] == 'b');
+        assert_int_equal(strspn(text.data, text.data[0] == 'a' ? "a" : "b"), BYTES);
+        pb_string_clear(&text);
+    }
+    pb_memory_free(bytes);
+}
+
+#define SCRATCH_TEST(test) cmocka_unit_test_setup_teardown(test, scratch_create, scratch_destroy)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SCRATCH_TEST(what_is_written_is_read_back),
+        cmocka_unit_test(files_without_a_known_size_are_read_whole),
+        SCRATCH_TEST(reading_refuses_what_is_too_large_missing_or_no_file),
+        SCRATCH_TEST(a_mapping_shows_the_file),
+        SCRATCH_TEST(an_unwritable_place_is_told_with_its_path),
+        SCRATCH_TEST(a_write_beyond_the_size_limit_leaves_the_old_file),
+        SCRATCH_TEST(a_commit_publishes_a_finished_temporary),
+        cmocka_unit_test(temporary_names_are_never_the_same),
+        SCRATCH_TEST(a_kill_at_any_moment_leaves_a_whole_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The growing text, JSON quoting, nearest names, UTF-8. */
+#include "pb/string.h"
+#include "pb/memory.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static void text_grows_and_gives_its_memory_back(void **state)
+{
+    pb_string s     = {0};
+    size_t before   = pb_memory_current();
+    size_t expected = 0;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(pb_string_printf(&s, "%d,", i), PB_OK);
+        expected += (size_t)snprintf(NULL, 0, "%d,", i);
+    }
+    assert_int_equal(s.length, expected);
+    assert_int_equal(strlen(s.data), expected);
+    assert_int_equal(strncmp(s.data, "0,1,2,3,", 8), 0);
+    assert_string_equal(s.data + expected - 4, "999,");
+    pb_string_clear(&s);
+    assert_null(s.data);
+    assert_int_equal(s.length, 0);
+    assert_int_equal(pb_memory_current(), before);
+    pb_string_clear(&s);
+}
+
+static void empty_and_binary_pieces_are_kept(void **state)
+{
+    pb_string s = {0};
+
+    (void)state;
+    assert_int_equal(pb_string_append(&s, NULL, 0), PB_OK);
+    assert_string_equal(s.data, "");
+    assert_int_equal(pb_string_append(&s, "a\0b", 3), PB_OK);
+    assert_int_equal(pb_string_puts(&s, "c"), PB_OK);
+    assert_int_equal(s.length, 4);
+    assert_memory_equal(s.data, "a\0bc", 5);
+    pb_string_clear(&s);
+}
+
+static void a_failed_append_leaves_the_text_as_it_was(void **state)
+{
+    pb_string s = {0};
+    char large[4096];
+
+    (void)state;
+    memset(large, 'x', sizeof large);
+    assert_int_equal(pb_string_puts(&s, "kept"), PB_OK);
+    pb_memory_limit(pb_memory_current() + 16);
+    assert_int_equal(pb_string_append(&s, large, sizeof large), PB_ERR_MEMORY);
+    assert_int_equal(pb_string_printf(&s, "%4000d", 1), PB_ERR_MEMORY);
+    pb_memory_limit(0);
+    assert_string_equal(s.data, "kept");
+    assert_int_equal(s.length, 4);
+    assert_int_equal(pb_string_append(&s, large, SIZE_MAX - 2), PB_ERR_MEMORY);
+    assert_string_equal(s.data, "kept");
+    pb_string_clear(&s);
+}
+
+static void assert_json(const char *bytes, size_t length, const char *expected)
+{
+    pb_string s = {0};
+
+    assert_int_equal(pb_string_json(&s, bytes, length), PB_OK);
+    assert_string_equal(s.data, expected);
+    pb_string_clear(&s);
+}
+
+static void json_text_is_quoted_and_always_valid(void **state)
+{
+    (void)state;
+    assert_json("", 0, "\"\"");
+    assert_json("a\"b\\c/", 6, "\"a\\\"b\\\\c/\"");
+    assert_json("\b\f\n\r\t", 5, "\"\\b\\f\\n\\r\\t\"");
+    assert_json("\0\x01\x1f\x7f", 4, "\"\\u0000\\u0001\\u001f\x7f\"");
+    assert_json("\xC3\xA9\xF0\x9F\x98\x80", 6, "\"\xC3\xA9\xF0\x9F\x98\x80\"");
+    /* One replacement per longest start of a sequence, as Unicode recommends. */
+    assert_json("a\xFF"
+                "b",
+                3,
+                "\"a\xEF\xBF\xBD"
+                "b\"");
+    assert_json("\xF0\x9F\x98", 3, "\"\xEF\xBF\xBD\"");
+    assert_json("\xE2\x82"
+                "A",
+                3,
+                "\"\xEF\xBF\xBD"
+                "A\"");
+    assert_json("\xED\xA0\x80", 3, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
+}
+
+static void utf8_is_checked_to_the_byte(void **state)
+{
+    static const struct {
+        const char *bytes;
+        int valid;
+        size_t bad_offset;
+    } cases[] = {
+        {"", 1, 0},
+        {"plain", 1, 0},
+        {"\xC2\x80\xDF\xBF", 1, 0},
+        {"\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF", 1, 0},
+        {"\xF0\x90\x80\x80\xF4\x8F\xBF\xBF", 1, 0},
+        {"ab\x80", 0, 2},               /* a lone continuation */
+        {"\xC0\xAF", 0, 0},             /* overlong, two bytes */
+        {"\xC1\xBF", 0, 0},             /* overlong, two bytes */
+        {"\xE0\x9F\xBF", 0, 0},         /* overlong, three bytes */
+        {"\xF0\x8F\xBF\xBF", 0, 0},     /* overlong, four bytes */
+        {"a\xED\xA0\x80", 0, 1},        /* a surrogate */
+        {"\xF4\x90\x80\x80", 0, 0},     /* beyond U+10FFFF */
+        {"\xF5\x80\x80\x80", 0, 0},     /* never a lead byte */
+        {"x\xC3", 0, 1},                /* cut off */
+        {"xy\xE2\x82", 0, 2},           /* cut off */
+        {"\xC3\xA9\xF0\x9F\x98", 0, 2}, /* cut off */
+        {"\xE2\x28\xA1", 0, 0},         /* no continuation */
+        {"\xFE", 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t bad   = 0;
+        size_t bytes = strlen(cases[i].bytes);
+        assert_int_equal(pb_string_is_utf8(cases[i].bytes, bytes, &bad), cases[i].valid);
+        assert_int_equal(bad, cases[i].bad_offset);
+        assert_int_equal(pb_string_is_utf8(cases[i].bytes, bytes, NULL), cases[i].valid);
+    }
+    assert_int_equal(pb_string_is_utf8("a\0b", 3, NULL), 1);
+}
+
+static void the_nearest_name_is_found_or_none(void **state)
+{
+    static const char *const names[] = {
+        "lora", "ia3", "lntuning", "prompt-tuning", "prefix", "none", "bitfit", "dropout", NULL};
+    char endless[500];
+
+    (void)state;
+    assert_string_equal(pb_string_nearest("lroa", names), "lora");
+    assert_string_equal(pb_string_nearest("LoRA", names), "lora");
+    assert_string_equal(pb_string_nearest("lora", names), "lora");
+    assert_string_equal(pb_string_nearest("bit_fit", names), "bitfit");
+    assert_string_equal(pb_string_nearest("prompt_tunnig", names), "prompt-tuning");
+    assert_string_equal(pb_string_nearest("dropuot", names), "dropout");
+    assert_null(pb_string_nearest("quantisation", names));
+    assert_null(pb_string_nearest("xy", names));
+    assert_null(pb_string_nearest("", names));
+    memset(endless, 'a', sizeof endless - 1);
+    endless[sizeof endless - 1] = '\0';
+    assert_null(pb_string_nearest(endless, names));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_grows_and_gives_its_memory_back),
+        cmocka_unit_test(empty_and_binary_pieces_are_kept),
+        cmocka_unit_test(a_failed_append_leaves_the_text_as_it_was),
+        cmocka_unit_test(json_text_is_quoted_and_always_valid),
+        cmocka_unit_test(utf8_is_checked_to_the_byte),
+        cmocka_unit_test(the_nearest_name_is_found_or_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

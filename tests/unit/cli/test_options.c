@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Parsing of the command line, dispatch, help and exit codes, over a made-up table of commands. */
+#include "pb/cli.h"
+#include "pb/memory.h"
+
+#include "../../../src/cli/commands.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const formats[] = {"text", "csv", NULL};
+
+static const pb_option options[] = {
+    {.name = "model", .kind = PB_OPTION_TEXT, .value = "DIR", .required = true, .help = "a model"},
+    {.name = "output", .letter = 'o', .kind = PB_OPTION_TEXT, .value = "DIR", .help = "results"},
+    {.name     = "steps",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .minimum  = 1,
+     .maximum  = 100,
+     .fallback = "10",
+     .help     = "steps"},
+    {.name = "lr", .kind = PB_OPTION_FLOAT, .value = "X", .fallback = "1e-3", .help = "rate"},
+    {.name = "format", .kind = PB_OPTION_TEXT, .choices = formats, .help = "form"},
+    {.name = "fresh", .kind = PB_OPTION_FLAG, .help = "start over"},
+    PB_OPTION_END,
+};
+
+static pb_status outcome;
+static int outcome_code;
+
+static pb_status finish(pb_cli *cli)
+{
+    cli->exit_code = outcome_code;
+    return outcome == PB_OK ? PB_OK : PB_FAIL(outcome, "made to fail");
+}
+
+static const pb_command train = {.name          = "train",
+                                 .help          = "trains",
+                                 .usage         = "GRID.cfg --model DIR",
+                                 .options       = options,
+                                 .min_arguments = 1,
+                                 .max_arguments = 2,
+                                 .computes      = true,
+                                 .run           = finish};
+static const pb_command merge = {
+    .name = "merge", .help = "merges", .usage = "DIR", .max_arguments = -1, .run = finish};
+static const pb_command *const commands[] = {&train, &merge, NULL};
+
+static pb_comm *comm;
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+static void values_are_read_in_every_form(void **state)
+{
+    (void)state;
+    char *argv[] = {"g.cfg",   "--model",  "m",      "-o",     "out",   "--steps=7",
+                    "--lr",    "-2e-5",    "--set",  "a.b=1",  "--set", "c=--x",
+                    "--fresh", "--device", "cuda:3", "--json", "--",    "--odd"};
+    pb_cli *cli  = NULL;
+    assert_int_equal(pb_cli_open(&train, comm, COUNT(argv), argv, &cli), PB_OK);
+    assert_string_equal(pb_cli_text(cli, "model"), "m");
+    assert_string_equal(pb_cli_text(cli, "output"), "out");
+    assert_int_equal(pb_cli_int(cli, "steps"), 7);
+    assert_true(pb_cli_float(cli, "lr") == -2e-5);
+    assert_true(pb_cli_flag(cli, "fresh") && pb_cli_flag(cli, "json"));
+    assert_null(pb_cli_text(cli, "format"));
+    int64_t count            = 0;
+    const char *const *items = pb_cli_list(cli, "set", &count);
+    assert_int_equal(count, 2);
+    assert_string_equal(items[1], "c=--x");
+    const char *device = NULL;
+    int number         = 0;
+    assert_int_equal(pb_cli_device(cli, &device, &number), PB_OK);
+    assert_string_equal(device, "cuda");
+    assert_int_equal(number, 3);
+    assert_int_equal(pb_cli_argument_count(cli), 2);
+    assert_string_equal(pb_cli_argument(cli, 0), "g.cfg");
+    assert_string_equal(pb_cli_argument(cli, 1), "--odd");
+    assert_null(pb_cli_argument(cli, 2));
+    pb_cli_close(cli);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+static void what_is_not_given_has_its_fallback(void **state)
+{
+    (void)state;
+    char *argv[] = {"g.cfg", "--model", "m"};
+    pb_cli *cli  = NULL;
+    assert_int_equal(pb_cli_open(&train, comm, COUNT(argv), argv, &cli), PB_OK);
+    assert_int_equal(pb_cli_int(cli, "steps"), 10);
+    assert_false(pb_cli_given(cli, "steps"));
+    assert_true(pb_cli_float(cli, "lr") == 1e-3);
+    assert_int_equal(pb_cli_int(cli, "threads"), 1);
+    assert_string_equal(pb_cli_text(cli, "dtype"), "f32");
+    assert_false(pb_cli_flag(cli, "fresh"));
+    pb_cli_close(cli);
+}
+
+#define EXPECT_REFUSED(message, ...)                                                        \
+    do {                                                                                    \
+        char *argv[] = {__VA_ARGS__};                                                       \
+        pb_cli *cli  = NULL;                                                                \
+        assert_int_equal(pb_cli_open(&train, comm, COUNT(argv), argv, &cli), PB_ERR_USAGE); \
+        assert_string_equal(pb_error_message(), message);                                   \
+        assert_null(cli);                                                                   \
+        assert_int_equal(pb_memory_current(), 0);                                           \
+    } while (0)
+
+static void mistakes_name_the_option_and_the_nearest_one(void **state)
+{
+    (void)state;
+    EXPECT_REFUSED("train: option --modle is not known; did you mean --model? see peftbench train "
+                   "--help",
+                   "g", "--modle=x");
+    EXPECT_REFUSED("train: option -x is not known; see peftbench train --help", "g", "-x");
+    EXPECT_REFUSED("train: --model DIR is missing: a model", "g");
+    EXPECT_REFUSED("train: --model needs a value: DIR", "g", "--model");
+    EXPECT_REFUSED("train: --model needs a value: DIR", "g", "--model", "--fresh");
+    EXPECT_REFUSED("train: --fresh takes no value", "g", "--fresh=1");
+    EXPECT_REFUSED("train: --model is given twice", "--model", "a", "--model", "b");
+    EXPECT_REFUSED("train: --steps 0 is outside 1 … 100", "--steps", "0");
+    EXPECT_REFUSED("train: --steps 5x is not an integer", "--steps", "5x");
+    EXPECT_REFUSED("train: --steps 99999999999999999999 is not an integer", "--steps",
+                   "99999999999999999999");
+    EXPECT_REFUSED("train: --lr nan is not a number", "--lr", "nan");
+    EXPECT_REFUSED("train: --format csx is not one of its values; did you mean csv? see peftbench "
+                   "train --help",
+                   "--format", "csx");
+    EXPECT_REFUSED("train: --dtype bf16 is not supported yet; use --dtype f32", "g", "--model", "m",
+                   "--dtype", "bf16");
+    EXPECT_REFUSED("train: --device gpu is not one of auto, cpu, cuda, cuda:N", "g", "--model", "m",
+                   "--device", "gpu");
+    EXPECT_REFUSED("train: --device cuda: is not one of auto, cpu, cuda, cuda:N", "g", "--model",
+                   "m", "--device", "cuda:");
+    EXPECT_REFUSED("train: an argument is missing; usage: peftbench train GRID.cfg --model DIR",
+                   "--model", "m");
+    EXPECT_REFUSED("train: argument \"c\" is one too many; usage: peftbench train GRID.cfg --model "
+                   "DIR",
+                   "a", "b", "c", "--model", "m");
+}
+
+/* Runs with standard output in a file and returns what was printed. */
+static pb_status run(int argc, char *const *argv, int *code, char *text, size_t size)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    fflush(stdout);
+    int kept = dup(STDOUT_FILENO);
+    dup2(fileno(file), STDOUT_FILENO);
+    pb_status status = pb_cli_dispatch(commands, comm, argc, argv, code);
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    rewind(file);
+    size_t length = fread(text, 1, size - 1, file);
+    text[length]  = '\0';
+    fclose(file);
+    return status;
+}
+
+static void help_and_version_go_to_standard_output(void **state)
+{
+    (void)state;
+    char text[8192];
+    int code               = 7;
+    char *const lines[][4] = {{"peftbench"}, {"peftbench", "--help"}, {"peftbench", "help"}};
+    const int counts[]     = {1, 2, 2};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(run(counts[i], lines[i], &code, text, sizeof text), PB_OK);
+        assert_non_null(strstr(text, "usage: peftbench COMMAND"));
+        assert_non_null(strstr(text, "  train      trains\n  merge      merges\n"));
+        assert_int_equal(code, 0);
+    }
+    char *const version[] = {"peftbench", "--version"};
+    assert_int_equal(run(2, version, &code, text, sizeof text), PB_OK);
+    assert_memory_equal(text, "peftbench ", 10);
+    char *const helps[][4] = {{"peftbench", "help", "train"},
+                              {"peftbench", "train", "--help"},
+                              {"peftbench", "train", "--bad", "-h"}};
+    const int widths[]     = {3, 3, 4};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(run(widths[i], helps[i], &code, text, sizeof text), PB_OK);
+        assert_non_null(strstr(text, "usage: peftbench train GRID.cfg --model DIR\n\ntrains\n"));
+        assert_non_null(strstr(text, "--model DIR                  a model (required)"));
+        assert_non_null(strstr(text, "-o, --output DIR"));
+        assert_non_null(strstr(text, "--steps N                    steps (default 10)"));
+        assert_non_null(strstr(text, "--threads N"));
+        assert_non_null(strstr(text, "--log-level LEVEL"));
+    }
+}
+
+static void an_unknown_command_names_the_nearest(void **state)
+{
+    (void)state;
+    int code              = 0;
+    char *const words[]   = {"peftbench", "trian"};
+    char *const helpful[] = {"peftbench", "help", "qqqqqq"};
+    assert_int_equal(pb_cli_dispatch(commands, comm, 2, words, &code), PB_ERR_USAGE);
+    assert_string_equal(pb_error_message(), "\"trian\" is no command; did you mean train? see "
+                                            "peftbench --help");
+    assert_int_equal(pb_cli_dispatch(commands, comm, 3, helpful, &code), PB_ERR_USAGE);
+    assert_string_equal(pb_error_message(), "\"qqqqqq\" is no command; see peftbench --help");
+}
+
+static void status_and_exit_code_of_a_command_come_through(void **state)
+{
+    (void)state;
+    char *const words[] = {"peftbench", "merge", "--log-level", "error"};
+    int code            = 0;
+    outcome             = PB_OK;
+    outcome_code        = 4;
+    assert_int_equal(pb_cli_dispatch(commands, comm, 4, words, &code), PB_OK);
+    assert_int_equal(code, 4);
+    outcome = PB_ERR_IO;
+    assert_int_equal(pb_cli_dispatch(commands, comm, 4, words, &code), PB_ERR_IO);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+static void statuses_become_exit_codes(void **state)
+{
+    (void)state;
+    assert_int_equal(pb_cli_exit_code(PB_OK), 0);
+    assert_int_equal(pb_cli_exit_code(PB_ERR_IO), 1);
+    assert_int_equal(pb_cli_exit_code(PB_ERR_USAGE), 2);
+    assert_int_equal(pb_cli_exit_code(PB_ERR_CONFIG), 2);
+    assert_int_equal(pb_cli_exit_code(PB_STOPPED), 3);
+}
+
+static void commands_of_the_program_are_complete_and_sane(void **state)
+{
+    (void)state;
+    for (const pb_command *const *c = pb_cli_commands(); *c != NULL; c++) {
+        const pb_option *tables[PB_OPTION_TABLES];
+        assert_non_null((*c)->name);
+        assert_non_null((*c)->help);
+        assert_non_null((*c)->usage);
+        assert_non_null((*c)->run);
+        pb_option_tables(*c, tables);
+        for (int t = 0; t < PB_OPTION_TABLES; t++) {
+            for (const pb_option *o = tables[t]; o->name != NULL; o++) {
+                assert_non_null(o->help);
+                for (int u = t; u < PB_OPTION_TABLES; u++) {
+                    for (const pb_option *p = u == t ? o + 1 : tables[u]; p->name != NULL; p++) {
+                        assert_string_not_equal(o->name, p->name);
+                        assert_true(o->letter == 0 || o->letter != p->letter);
+                    }
+                }
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_are_read_in_every_form),
+        cmocka_unit_test(what_is_not_given_has_its_fallback),
+        cmocka_unit_test(mistakes_name_the_option_and_the_nearest_one),
+        cmocka_unit_test(help_and_version_go_to_standard_output),
+        cmocka_unit_test(an_unknown_command_names_the_nearest),
+        cmocka_unit_test(status_and_exit_code_of_a_command_come_through),
+        cmocka_unit_test(statuses_become_exit_codes),
+        cmocka_unit_test(commands_of_the_program_are_complete_and_sane),
+    };
+    if (pb_comm_open(NULL, NULL, &comm) != PB_OK) {
+        return 1;
+    }
+    size_t before = pb_memory_current();
+    pb_memory_account(-(int64_t)before);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pb_memory_account((int64_t)before);
+    pb_comm_close(comm);
+    return failed;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What is written reads back to the same values; the help names every key. */
+#include "fixture.h"
+
+#include <math.h>
+
+static void what_is_written_reads_back_the_same(void **state)
+{
+    (void)state;
+    settings a, b;
+    pb_string text = {0};
+    assert_int_equal(read_text("lora = { r = 3; big = 9007199254740993; alpha = 0.1;\n"
+                               " free = -1.7976931348623157e308; name = \"a\\\\\\\"\\n\\x01ü\";\n"
+                               " targets = [\"x y\", \"\"]; seeds = [1, 1000000]; };",
+                               &a),
+                     PB_OK);
+    assert_int_equal(pb_string_puts(&text, "lora = {\n"), PB_OK);
+    assert_int_equal(pb_config_write(fields, &a, "  ", &text), PB_OK);
+    assert_int_equal(pb_string_puts(&text, "};\n"), PB_OK);
+    assert_int_equal(read_text(text.data, &b), PB_OK);
+    assert_true(a.big == b.big && a.r == b.r);
+    assert_true(a.alpha == b.alpha && a.free == b.free);
+    assert_string_equal(a.name, b.name);
+    assert_int_equal(b.targets.count, 2);
+    assert_string_equal(b.targets.items[0], "x y");
+    assert_int_equal(b.seeds.items[1], 1000000);
+    pb_config_clear(fields, &a);
+    pb_config_clear(fields, &b);
+    pb_string_clear(&text);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+static void defaults_are_written_in_table_order(void **state)
+{
+    (void)state;
+    settings s;
+    pb_string text = {0};
+    assert_int_equal(pb_config_defaults(fields, &s), PB_OK);
+    assert_int_equal(pb_config_write(fields, &s, " ", &text), PB_OK);
+    assert_string_equal(text.data, " r = 8;\n big = 5000000000L;\n alpha = 16.5;\n free = 0.1;\n"
+                                   " merge = true;\n name = \"lora\";\n file = \"\";\n"
+                                   " dtype = \"bf16\";\n targets = [\"q\", \"v\"];\n"
+                                   " seeds = [42, 123];\n");
+    pb_string_clear(&text);
+    s.free = NAN;
+    assert_int_equal(pb_config_write(fields, &s, " ", &text), PB_ERR_NUMERIC);
+    pb_string_clear(&text);
+    pb_config_clear(fields, &s);
+}
+
+static void the_help_names_type_bounds_unit_and_default(void **state)
+{
+    (void)state;
+    pb_string text = {0};
+    assert_int_equal(pb_config_help("lora", fields, &text), PB_OK);
+    assert_non_null(strstr(text.data, "an integer 1 … 4096, default 8"));
+    assert_non_null(strstr(text.data, "an integer bytes, default 5000000000"));
+    assert_non_null(strstr(text.data, "one of f32, bf16, default bf16"));
+    for (const pb_config_field *f = fields; f->key != NULL; f++) {
+        assert_non_null(strstr(text.data, f->key));
+        assert_non_null(strstr(text.data, f->help));
+    }
+    pb_string_clear(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_reads_back_the_same),
+        cmocka_unit_test(defaults_are_written_in_table_order),
+        cmocka_unit_test(the_help_names_type_bounds_unit_and_default),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A small random model and methods on it, for the tests of the method module.
+ */
+#pragma once
+
+#include "support.h"
+
+#include "pb/method.h"
+
+typedef struct method_fixture {
+  pb_backend *backend;
+  pb_model *model;
+} method_fixture;
+
+/* L = 2, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40; `biases`: on attention
+ * and feed-forward. */
+pb_model_config method_fixture_config(bool tied, bool biases);
+void method_fixture_open(method_fixture *f, bool tied, bool biases);
+/* Also checks that all accounted bytes came back. */
+void method_fixture_close(method_fixture *f);
+
+/* A method with its options as configuration text ("" for the defaults). */
+pb_status method_fixture_try(const method_fixture *f, const char *name,
+                             const char *options, uint64_t seed,
+                             pb_method **out) PB_MUST_USE;
+pb_method *method_fixture_make(const method_fixture *f, const char *name,
+                               const char *options, uint64_t seed);
+
+/* Random values of size about `scale` in all trainables. */
+void method_fixture_scatter(pb_method *m, uint64_t salt, double scale);
+
+const pb_trainable *method_fixture_find(const pb_method *m, const char *name);
+
+/* A fresh folder, gone with method_fixture_remove. */
+void method_fixture_folder(char *path, size_t size);
+void method_fixture_remove(const char *path);

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opening checkpoints: sites, names, tied heads, biases, conversion, and every way in which weights
+ * and configuration may not belong together. The checkpoints are made here. */
+#include "fixture.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TENSORS_MAX 64
+#define NAME_BYTES  128
+
+/* The tensors of a checkpoint, to be changed and written again. */
+typedef struct tensor_list {
+    pb_safetensors *file;
+    pb_named_tensor items[TENSORS_MAX];
+    char names[TENSORS_MAX][NAME_BYTES];
+    int64_t count;
+} tensor_list;
+
+static void list_open(tensor_list *list, const char *directory)
+{
+    memset(list, 0, sizeof *list);
+    assert_int_equal(pb_safetensors_open(directory, &list->file), PB_OK);
+    list->count = pb_safetensors_count(list->file);
+    assert_true(list->count < TENSORS_MAX);
+    for (int64_t i = 0; i < list->count; i++) {
+        list->items[i] = *pb_safetensors_at(list->file, i);
+        snprintf(list->names[i], NAME_BYTES, "%s", list->items[i].name);
+        list->items[i].name = list->names[i];
+    }
+}
+
+static pb_named_tensor *list_find(tensor_list *list, const char *name)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i].name, name) == 0) {
+            return &list->items[i];
+        }
+    }
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
+static void list_remove(tensor_list *list, const char *name)
+{
+    *list_find(list, name) = list->items[list->count - 1];
+    list->count--;
+}
+
+static void list_write(tensor_list *list, const char *directory)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/model.safetensors", directory);
+    assert_int_equal(pb_safetensors_write(path, list->items, list->count, "pt"), PB_OK);
+    pb_safetensors_close(list->file);
+    list->file = NULL;
+}
+
+static void expect_open_fails(const char *directory, pb_status expected, const char *word,
+                              const char *second)
+{
+    size_t held     = pb_memory_current();
+    pb_model *model = NULL;
+    fixture_expect(pb_model_open(directory, NULL, &model), expected, directory, word, second, NULL);
+    assert_null(model);
+    assert_int_equal(pb_memory_current(), held);
+}
+
+static void sites_have_names_sizes_and_an_order(void **state)
+{
+    (void)state;
+    pb_model *model        = NULL;
+    pb_model_config config = fixture_config();
+    config.layers          = 2;
+    assert_int_equal(pb_model_open_shape(&config, &model), PB_OK);
+    assert_int_equal(pb_model_site_count(model), 2 * 9 + 3);
+    const pb_site *k = pb_model_site(model, PB_SITE_K, 1);
+    assert_string_equal(k->name, "layers.1.attn.k");
+    assert_string_equal(k->hf_name, "model.layers.1.self_attn.k_proj");
+    assert_int_equal(k->out, 4);
+    assert_int_equal(k->in, 8);
+    assert_int_equal(k->layer, 1);
+    assert_true(pb_tensor_is_none(&k->weight));
+    const pb_site *down = pb_model_site_find(model, "layers.0.mlp.down");
+    assert_ptr_equal(down, pb_model_site(model, PB_SITE_DOWN, 0));
+    assert_ptr_equal(down, pb_model_site_find(model, "model.layers.0.mlp.down_proj"));
+    assert_int_equal(down->out, 8);
+    assert_int_equal(down->in, 12);
+    assert_null(pb_model_site_find(model, "layers.2.mlp.down"));
+    assert_string_equal(pb_model_site(model, PB_SITE_MLP_NORM, 0)->hf_name,
+                        "model.layers.0.post_attention_layernorm");
+    assert_string_equal(pb_model_site(model, PB_SITE_FINAL_NORM, 0)->hf_name, "model.norm");
+    assert_int_equal(pb_model_site(model, PB_SITE_FINAL_NORM, 0)->layer, -1);
+    assert_int_equal(pb_model_site(model, PB_SITE_EMBEDDING, 0)->out, 16);
+    assert_string_equal(pb_model_site(model, PB_SITE_HEAD, 0)->hf_name, "lm_head");
+    for (int64_t i = 0; i < pb_model_site_count(model); i++) {
+        const pb_site *site = pb_model_site_at(model, i);
+        assert_int_equal(site->index, i);
+        assert_ptr_equal(pb_model_site(model, site->kind, site->layer), site);
+    }
+    pb_model_close(model);
+}
+
+static void a_saved_model_opens_with_the_same_bits(void **state)
+{
+    (void)state;
+    pb_model *made         = NULL;
+    pb_model *read         = NULL;
+    size_t held            = pb_memory_current();
+    pb_model_config config = fixture_config();
+    config.attention_bias  = true;
+    config.mlp_bias        = true;
+    config.rope_type       = PB_ROPE_LLAMA3;
+    config.rope_theta      = 500000.0;
+    config.rope_factor     = 8.0;
+    config.rope_low_freq   = 1.1;
+    config.rope_high_freq  = 4.0;
+    config.eos_count       = 2;
+    config.eos_ids[1]      = 3;
+    config.bos_id          = -1;
+
+    config.rope_original_positions = 64;
+
+    const char *path = fixture_model("saved", &config);
+    assert_int_equal(pb_model_open_random(&config, 7, &made), PB_OK);
+    assert_int_equal(pb_model_open(path, NULL, &read), PB_OK);
+    fixture_expect_equal(pb_model_get_config(read), &config);
+    assert_string_equal(pb_model_directory(read), path);
+    assert_string_equal(pb_model_directory(made), "");
+    assert_int_equal(pb_model_bytes(read), pb_model_parameters(read) * 4);
+    for (int64_t i = 0; i < pb_model_site_count(made); i++) {
+        const pb_site *a = pb_model_site_at(made, i);
+        const pb_site *b = pb_model_site_at(read, i);
+        assert_true(pb_tensor_same_shape(&a->weight, &b->weight));
+        assert_memory_equal(a->weight.data, b->weight.data, pb_tensor_bytes(&a->weight));
+        assert_true(pb_tensor_same_shape(&a->bias, &b->bias));
+        assert_int_equal(pb_tensor_is_none(&b->bias), b->kind > PB_SITE_DOWN);
+    }
+    pb_model_close(made);
+    pb_model_close(read);
+    assert_int_equal(pb_memory_current(), held);
+}
+
+static void random_weights_depend_on_the_seed_alone(void **state)
+{
+    (void)state;
+    pb_model *models[3]    = {NULL};
+    pb_model_config config = fixture_config();
+    const uint64_t seeds[] = {5, 5, 6};
+    config.vocab           = 4000;
+    double sum             = 0.0;
+    double squares         = 0.0;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pb_model_open_random(&config, seeds[i], &models[i]), PB_OK);
+    }
+    const pb_tensor *x = &pb_model_site(models[0], PB_SITE_EMBEDDING, 0)->weight;
+    const pb_tensor *y = &pb_model_site(models[1], PB_SITE_EMBEDDING, 0)->weight;
+    const pb_tensor *z = &pb_model_site(models[2], PB_SITE_EMBEDDING, 0)->weight;
+    assert_memory_equal(x->data, y->data, pb_tensor_bytes(x));
+    assert_memory_not_equal(x->data, z->data, pb_tensor_bytes(x));
+    for (int64_t i = 0; i < pb_tensor_count(x); i++) {
+        sum += ((const float *)x->data)[i];
+        squares += (double)((const float *)x->data)[i] * ((const float *)x->data)[i];
+    }
+    double n = (double)pb_tensor_count(x);
+    assert_true(fabs(sum / n) < 5 * 0.02 / sqrt(n));
+    assert_true(fabs(sqrt(squares / n) - 0.02) < 0.001);
+    assert_true(((float *)pb_model_site(models[0], PB_SITE_ATTN_NORM, 0)->weight.data)[3] == 1.0f);
+    for (int i = 0; i < 3; i++) {
+        pb_model_close(models[i]);
+    }
+}
+
+static void a_tied_head_is_the_embedding_and_counts_once(void **state)
+{
+    (void)state;
+    pb_model *model        = NULL;
+    pb_model_config config = fixture_config();
+    int64_t untied         = 0;
+    assert_int_equal(pb_model_open_shape(&config, &model), PB_OK);
+    untied = pb_model_parameters(model);
+    pb_model_close(model);
+
+    config.tied      = true;
+    const char *path = fixture_model("tied", &config);
+    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    assert_ptr_equal(pb_model_site(model, PB_SITE_HEAD, 0)->weight.data,
+                     pb_model_site(model, PB_SITE_EMBEDDING, 0)->weight.data);
+    assert_int_equal(pb_model_parameters(model), untied - 16 * 8);
+    pb_model_close(model);
+
+    /* A head in the file of a tied model is not used. */
+    tensor_list list;
+    float other[16 * 8] = {NAN};
+    list_open(&list, path);
+    list.items[list.count++] =
+        (pb_named_tensor){"lm_head.weight", pb_tensor_2d(other, PB_DTYPE_F32, 16, 8)};
+    list_write(&list, path);
+    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    assert_ptr_equal(pb_model_site(model, PB_SITE_HEAD, 0)->weight.data,
+                     pb_model_site(model, PB_SITE_EMBEDDING, 0)->weight.data);
+    pb_model_close(model);
+}
+
+static void names_without_the_first_part_and_stored_frequencies_are_accepted(void **state)
+{
+    (void)state;
+    tensor_list list;
+    pb_model *model        = NULL;
+    float frequencies[2]   = {1.0f, 0.01f};
+    pb_model_config config = fixture_config();
+    config.tied            = true;
+    const char *path       = fixture_model("bare", &config);
+    list_open(&list, path);
+    for (int64_t i = 0; i < list.count; i++) {
+        list.items[i].name += strlen("model.");
+    }
+    list.items[list.count++] = (pb_named_tensor){"layers.0.self_attn.rotary_emb.inv_freq",
+                                                 pb_tensor_1d(frequencies, PB_DTYPE_F32, 2)};
+    list_write(&list, path);
+    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    assert_false(pb_tensor_is_none(&pb_model_site(model, PB_SITE_Q, 0)->weight));
+    pb_model_close(model);
+}
+
+/* The F32 weights rounded to BF16 and written so; one norm stays F32. */
+static void sixteen_bit_weights_are_converted_exactly(void **state)
+{
+    (void)state;
+    tensor_list list;
+    pb_model *model        = NULL;
+    pb_model_config config = fixture_config();
+    const char *path       = fixture_model("bf16", &config);
+    static uint16_t halves[4096];
+    size_t used = 0;
+    list_open(&list, path);
+    for (int64_t i = 0; i < list.count; i++) {
+        pb_tensor *t   = &list.items[i].tensor;
+        const float *x = t->data;
+        if (strcmp(list.items[i].name, "model.norm.weight") == 0) {
+            continue;
+        }
+        t->data  = halves + used;
+        t->dtype = PB_DTYPE_BF16;
+        for (int64_t k = 0; k < pb_tensor_count(t); k++) {
+            halves[used++] = pb_f32_to_bf16(x[k]);
+        }
+        assert_true(used <= 4096);
+    }
+    pb_tensor q = list_find(&list, "model.layers.0.self_attn.q_proj.weight")->tensor;
+    list_write(&list, path);
+    size_t held = pb_memory_current();
+    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    const pb_tensor *held_q = &pb_model_site(model, PB_SITE_Q, 0)->weight;
+    assert_int_equal(held_q->dtype, PB_DTYPE_F32);
+    for (int64_t k = 0; k < pb_tensor_count(&q); k++) {
+        assert_true(((const float *)held_q->data)[k] ==
+                    pb_bf16_to_f32(((const uint16_t *)q.data)[k]));
+    }
+    assert_true(((const float *)pb_model_site(model, PB_SITE_FINAL_NORM, 0)->weight.data)[0] ==
+                1.0f);
+    assert_true(pb_memory_current() - held >= pb_model_bytes(model));
+    pb_model_close(model);
+    assert_int_equal(pb_memory_current(), held);
+}
+
+static void a_missing_tensor_is_named(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.0.post_attention_layernorm.weight", "model.norm.weight", "lm_head.weight"};
+    pb_model_config config = fixture_config();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        tensor_list list;
+        const char *path = fixture_model("missing", &config);
+        list_open(&list, path);
+        list_remove(&list, names[i]);
+        list_write(&list, path);
+        expect_open_fails(path, PB_ERR_NOT_FOUND, names[i], "missing");
+    }
+}
+
+static void a_tensor_that_belongs_to_nothing_is_named(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "model.layers.1.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.0.self_attn.q_norm.weight", "v_head.weight", "embed_tokens_2.bias"};
+    pb_model_config config = fixture_config();
+    float values[8]        = {0};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        tensor_list list;
+        const char *path = fixture_model("extra", &config);
+        list_open(&list, path);
+        list.items[list.count++] =
+            (pb_named_tensor){names[i], pb_tensor_1d(values, PB_DTYPE_F32, 8)};
+        list_write(&list, path);
+        expect_open_fails(path, PB_ERR_UNSUPPORTED, names[i], "config.json");
+    }
+}
+
+static void a_wrong_shape_is_named_with_both_shapes(void **state)
+{
+    (void)state;
+    pb_model_config config = fixture_config();
+    tensor_list list;
+    const char *path = fixture_model("shape", &config);
+    list_open(&list, path);
+    pb_tensor *up = &list_find(&list, "model.layers.0.mlp.up_proj.weight")->tensor;
+    *up           = pb_tensor_2d(up->data, PB_DTYPE_F32, 8, 12); /* transposed */
+    list_write(&list, path);
+    expect_open_fails(path, PB_ERR_SHAPE, "mlp.up_proj.weight has shape [8, 12]", "[12, 8]");
+
+    path = fixture_model("ndim", &config);
+    list_open(&list, path);
+    pb_tensor *norm = &list_find(&list, "model.norm.weight")->tensor;
+    *norm           = pb_tensor_2d(norm->data, PB_DTYPE_F32, 8, 1);
+    list_write(&list, path);
+    expect_open_fails(path, PB_ERR_SHAPE, "model.norm.weight has shape [8, 1]", "[8]");
+}
+
+static void a_wrong_dtype_is_named(void **state)
+{
+    (void)state;
+    pb_model_config config = fixture_config();
+    tensor_list list;
+    const char *path = fixture_model("dtype", &config);
+    list_open(&list, path);
+    list_find(&list, "model.norm.weight")->tensor.dtype = PB_DTYPE_I32;
+    list_write(&list, path);
+    expect_open_fails(path, PB_ERR_UNSUPPORTED, "model.norm.weight", "I32");
+}
+
+static void values_that_are_not_finite_are_named_by_tensor_and_index(void **state)
+{
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    pb_model_config config   = fixture_config();
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        tensor_list list;
+        float values[12 * 8] = {0};
+        values[11]           = 3.4e38f; /* finite */
+        values[77]           = bad[i];
+        const char *path     = fixture_model("nan", &config);
+        list_open(&list, path);
+        list_find(&list, "model.layers.0.mlp.gate_proj.weight")->tensor.data = values;
+        list_write(&list, path);
+        expect_open_fails(path, PB_ERR_NUMERIC, "mlp.gate_proj.weight", "value 77");
+    }
+}
+
+static void what_is_no_checkpoint_is_refused(void **state)
+{
+    (void)state;
+    pb_model_config config = fixture_config();
+    const char *path       = fixture_model("without", &config);
+    assert_int_equal(remove(fixture_path("without/model.safetensors")), 0);
+    expect_open_fails(path, PB_ERR_NOT_FOUND, "model.safetensors", "index.json");
+    assert_int_equal(remove(fixture_path("without/config.json")), 0);
+    expect_open_fails(path, PB_ERR_NOT_FOUND, "config.json", "");
+    expect_open_fails(fixture_path("nowhere"), PB_ERR_NOT_FOUND, "config.json", "");
+}
+
+static void the_hash_covers_configuration_and_weights(void **state)
+{
+    (void)state;
+    char text[4][PB_HASH_TEXT];
+    pb_model *model        = NULL;
+    pb_model_config config = fixture_config();
+    for (int i = 0; i < 4; i++) {
+        tensor_list list;
+        config.rms_eps   = i == 2 ? 1e-6 : 1e-5;
+        const char *path = fixture_model(i == 1 ? "hash_b" : "hash_a", &config);
+        if (i == 3) {
+            list_open(&list, path);
+            float *norm = list_find(&list, "model.norm.weight")->tensor.data;
+            float values[8];
+            memcpy(values, norm, sizeof values);
+            values[7] = 1.5f;
+
+            list_find(&list, "model.norm.weight")->tensor.data = values;
+            list_write(&list, path);
+        }
+        assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+        assert_int_equal(pb_model_hash(model, text[i]), PB_OK);
+        pb_model_close(model);
+    }
+    assert_string_equal(text[0], text[1]); /* the folder's name is no part of it */
+    assert_string_not_equal(text[0], text[2]);
+    assert_string_not_equal(text[0], text[3]);
+    assert_string_not_equal(text[2], text[3]);
+    assert_int_equal(pb_model_open_random(&config, 1, &model), PB_OK);
+    fixture_expect(pb_model_hash(model, text[0]), PB_ERR_ARGUMENT, "no hash", NULL);
+    pb_model_close(model);
+}
+
+static void saving_refuses_wrong_shapes_and_places(void **state)
+{
+    (void)state;
+    pb_model *model        = NULL;
+    pb_model_config config = fixture_config();
+    pb_tensor weights[16]  = {{0}};
+    assert_int_equal(pb_model_open_random(&config, 1, &model), PB_OK);
+    assert_true(pb_model_site_count(model) <= 16);
+    for (int64_t i = 0; i < pb_model_site_count(model); i++) {
+        weights[i] = pb_model_site_at(model, i)->weight;
+    }
+    fixture_write_text(fixture_path("a_file"), "x");
+    fixture_expect(pb_model_save(fixture_path("a_file"), &config, weights, NULL), PB_ERR_IO,
+                   "a_file", NULL);
+    weights[0] = pb_tensor_rows(&weights[0], 0, 3);
+    fixture_expect(pb_model_save(fixture_path("wrong"), &config, weights, NULL), PB_ERR_SHAPE,
+                   "embed_tokens", "[3, 8]", "[16, 8]", NULL);
+    assert_false(pb_path_exists(fixture_path("wrong")));
+    pb_model_close(model);
+}
+
+static void the_rope_table_holds_cosines_then_sines(void **state)
+{
+    (void)state;
+    float table[3 * 4];
+    pb_model_config config = fixture_config();
+    assert_int_equal(pb_model_rope_table(&config, 3, table), PB_OK);
+    for (int p = 0; p < 3; p++) {
+        assert_true(table[p * 4] == (float)cos(p));
+        assert_true(table[p * 4 + 1] == (float)cos(p * 0.01));
+        assert_true(table[p * 4 + 2] == (float)sin(p));
+        assert_true(table[p * 4 + 3] == (float)sin(p * 0.01));
+    }
+    /* Frequencies 1 and 0.01 have waves of 6.28 and 628 positions; of a context of 64, the first is
+     * short (below 64/4) and stays, the second is long (above 64/1) and is divided. */
+    config.rope_type      = PB_ROPE_LLAMA3;
+    config.rope_factor    = 8.0;
+    config.rope_low_freq  = 1.0;
+    config.rope_high_freq = 4.0;
+
+    config.rope_original_positions = 64;
+    assert_int_equal(pb_model_rope_table(&config, 3, table), PB_OK);
+    assert_true(table[4] == (float)cos(1.0));
+    assert_true(fabsf(table[7] - (float)sin(0.01 / 8.0)) < 1e-9f);
+    fixture_expect(pb_model_rope_table(&config, -1, table), PB_ERR_ARGUMENT, "-1", NULL);
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    fixture_remove();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sites_have_names_sizes_and_an_order),
+        cmocka_unit_test(a_saved_model_opens_with_the_same_bits),
+        cmocka_unit_test(random_weights_depend_on_the_seed_alone),
+        cmocka_unit_test(a_tied_head_is_the_embedding_and_counts_once),
+        cmocka_unit_test(names_without_the_first_part_and_stored_frequencies_are_accepted),
+        cmocka_unit_test(sixteen_bit_weights_are_converted_exactly),
+        cmocka_unit_test(a_missing_tensor_is_named),
+        cmocka_unit_test(a_tensor_that_belongs_to_nothing_is_named),
+        cmocka_unit_test(a_wrong_shape_is_named_with_both_shapes),
+        cmocka_unit_test(a_wrong_dtype_is_named),
+        cmocka_unit_test(values_that_are_not_finite_are_named_by_tensor_and_index),
+        cmocka_unit_test(what_is_no_checkpoint_is_refused),
+        cmocka_unit_test(the_hash_covers_configuration_and_weights),
+        cmocka_unit_test(saving_refuses_wrong_shapes_and_places),
+        cmocka_unit_test(the_rope_table_holds_cosines_then_sines),
+    };
+    return cmocka_run_group_tests(tests, NULL, finish);
+}
