@@ -80,7 +80,10 @@ const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the la
 /* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. */
 pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
 
-/* --device: "auto", "cpu", "cuda" or "cuda:N" → name and number. */
+/* "auto", "cpu", "cuda" or "cuda:N" → name and number. */
+pb_status pb_cli_parse_device(const char *text, const char **name, int *number) PB_MUST_USE;
+
+/* The same of --device. */
 pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number) PB_MUST_USE;
 
 /* Parses the arguments after the command's name. */

@@ -66,15 +66,16 @@ pb_status pb_comm_reduce_sum(pb_comm *comm, int64_t *values,
 pb_status pb_comm_agree(pb_comm *comm, pb_status status) PB_MUST_USE;
 
 /* The next index, starting at 0: every value is handed out once in the group. create and destroy
- * are collective, next is not: an atomic fetch-and-add by one-sided communication, whatever the
- * owner of the counter is doing. */
+ * are collective, next is not: an atomic fetch-and-add by one-sided communication. Within a node
+ * and over networks with remote atomics it does not wait for the counter's owner, rank 0; over
+ * plain TCP it returns when rank 0 next enters any call of the group. */
 pb_status pb_comm_counter_create(pb_comm *comm, pb_comm_counter **out) PB_MUST_USE;
 void pb_comm_counter_destroy(pb_comm_counter *counter); /* accepts NULL */
 pb_status pb_comm_counter_next(pb_comm_counter *counter, int64_t *value) PB_MUST_USE;
 
-/* Zeroed memory that all ranks of a node see, 64-byte aligned. Filled by the rank for which
- * `filler` is true (one per node); the others may read after a barrier. Accounted on the filler.
- * Collective (create, destroy). */
+/* Zeroed memory that all ranks of a node see, at least 64-byte aligned. Filled by the rank for
+ * which `filler` is true (one per node); the others may read after a barrier. Accounted on the
+ * filler. Collective (create, destroy). */
 pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out) PB_MUST_USE;
 void pb_comm_window_destroy(pb_comm_window *window); /* accepts NULL */
 void *pb_comm_window_data(const pb_comm_window *window);

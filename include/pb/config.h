@@ -151,6 +151,10 @@ pb_status pb_config_key(const pb_config *config, const char *group, int64_t inde
 int64_t pb_config_length(const pb_config *config,
                          const char *group); /* entries of a list, array or group; 0 when absent */
 
+/* How many groups the list "key = ( { … }, { … } );" holds, 0 when it is absent; anything else than
+ * a list of groups is an error. Its groups are "key.[0]", "key.[1]", … */
+pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *count) PB_MUST_USE;
+
 /* Frees the texts and lists of an object; accepts a zeroed one. */
 void pb_config_clear(const pb_config_field *fields, void *object);
 

@@ -61,8 +61,8 @@ int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
 const char *pb_grid_axis_name(const pb_grid *grid, pb_grid_axis_kind axis, int64_t index);
 
 typedef struct pb_grid_cell {
-    int64_t number;                     /* place in the order of work, the same on every rank */
-    int64_t index[PB_AXIS_FILES];       /* on the axes */
+    int64_t number;                       /* place in the order of work, the same on every rank */
+    int64_t index[PB_AXIS_FILES];         /* on the axes */
     const char *model, *dataset, *method; /* borrowed from the grid */
     int64_t seed, seed_index;
     pb_protocol protocol;

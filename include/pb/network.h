@@ -17,6 +17,11 @@ pb_status pb_network_create(const pb_model *model, pb_backend *backend, pb_metho
                             pb_network **out) PB_MUST_USE;
 void pb_network_destroy(pb_network *net); /* accepts NULL */
 
+/* Folds the method into own copies of the weights where it acts on products; the network is then
+ * for inference only. Methods that bind their tensors stay as they are; one that can be neither
+ * bound nor merged is refused by name. */
+pb_status pb_network_merge(pb_network *net) PB_MUST_USE;
+
 /* How a batch must be packed for this network's method. `training`: dropout acts, so prefixes may
  * not be shared. */
 pb_batch_options pb_network_batch_options(const pb_network *net, bool training);

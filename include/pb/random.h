@@ -27,6 +27,8 @@ pb_random pb_random_stream(uint64_t seed, pb_random_purpose purpose, uint64_t sa
 /* The raw function: 4 words from counter and key. */
 void pb_random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
+/* Word index mod 4 of the block with counter {index div 4 (low, high), 0, 0} and the stream's key
+ * (low, high): a loop over many items may compute each block once by itself. */
 uint32_t pb_random_u32(pb_random stream, uint64_t index);
 double pb_random_uniform(pb_random stream, uint64_t index); /* [0, 1), 32 random bits */
 double pb_random_normal(pb_random stream, uint64_t index);  /* N(0, 1), Box-Muller on one block */

@@ -86,13 +86,13 @@ typedef struct pb_record {
     double memory_peak_gb;        /* accounted peak, 10^9 bytes */
     double memory_system_peak_gb; /* peak resident set of the process, 10^9 bytes */
     double seconds_train, seconds_validation, seconds_test, seconds_total;
-    double tokens_per_second;            /* real tokens in training per second of seconds_train */
-    int64_t train_tokens, label_tokens;  /* trained on, all steps */
-    double flops_train;                  /* FLOP of the products in training, as counted */
-    double mfu;                          /* flops_train / seconds_train / measured GEMM rate */
-    double energy_j;                     /* joule of the cell */
-    int64_t best_step;                   /* with the smallest validation loss */
-    int64_t rows_truncated;              /* rows that did not fit and were cut */
+    double tokens_per_second;           /* real tokens in training per second of seconds_train */
+    int64_t train_tokens, label_tokens; /* trained on, all steps */
+    double flops_train;                 /* FLOP of the products in training, as counted */
+    double mfu;                         /* flops_train / seconds_train / measured GEMM rate */
+    double energy_j;                    /* joule of the cell */
+    int64_t best_step;                  /* with the smallest validation loss */
+    int64_t rows_truncated;             /* rows that did not fit and were cut */
     int64_t rows_train, rows_validation, rows_test;
 
     pb_record_step *train;
@@ -106,9 +106,9 @@ typedef struct pb_record {
     pb_record_prediction *predictions;
     int64_t predictions_count;
 
-    char *config;                               /* the effective configuration, libconfig text */
+    char *config;                                  /* the effective configuration, libconfig text */
     char *model_hash, *tokenizer_hash, *data_hash; /* SHA-256 */
-    char *created;                              /* ISO 8601, UTC, when the cell ended */
+    char *created;                                 /* ISO 8601, UTC, when the cell ended */
     pb_record_pair *provenance; /* host, cpu, gpu, driver, libraries, compiler, flags, commit, … */
     int64_t provenance_count;
 

@@ -14,8 +14,8 @@
 /* What a directory is to hold: `run` writes it once, `status` and `merge` read it
  * (DIRECTORY/plan.json). */
 typedef struct pb_sweep {
-    char *name;          /* of the sweep; the merged file is DIRECTORY/<name>.h5 */
-    char *protocol;      /* "paper" or "corrected" */
+    char *name;     /* of the sweep; the merged file is DIRECTORY/<name>.h5 */
+    char *protocol; /* "paper" or "corrected" */
     char *command_line;
     pb_record_key *cells; /* axes in the order of the results: by first appearance */
     int64_t count;
@@ -65,10 +65,10 @@ typedef struct pb_results {
     int64_t models_count, datasets_count, methods_count, seeds_count;
     pb_record *records; /* in the order of the grid */
     int64_t count;
-    int64_t *grid;       /* [models][datasets][methods][seeds]: index of the record, or -1 */
-    int8_t *state;       /* the same shape: pb_cell_state */
-    int64_t stale;       /* shards left out: the plan does not ask for them as they are */
-    int64_t repeated;    /* cells found in more than one file with the same configuration */
+    int64_t *grid;    /* [models][datasets][methods][seeds]: index of the record, or -1 */
+    int8_t *state;    /* the same shape: pb_cell_state */
+    int64_t stale;    /* shards left out: the plan does not ask for them as they are */
+    int64_t repeated; /* cells found in more than one file with the same configuration */
 } pb_results;
 
 void pb_results_clear(pb_results *results); /* accepts a zeroed one */
@@ -90,8 +90,8 @@ pb_status pb_record_load(pb_record *record) PB_MUST_USE;
 typedef struct pb_results_pscp {
     double *pscp, *score, *cost_p, *cost_f, *cost_m; /* 1 … factors; score: P */
     double *params, *flops_t, *memory_gb;            /* the measured inputs M */
-    double *pscp_std;   /* sample standard deviation of the PSCP of single seeds */
-    int64_t *datasets;  /* how many data sets entered, of */
+    double *pscp_std;  /* sample standard deviation of the PSCP of single seeds */
+    int64_t *datasets; /* how many data sets entered, of */
     int64_t *datasets_planned;
     double beta_p, beta_f, beta_m, c_p, c_f, c_m;
 } pb_results_pscp;

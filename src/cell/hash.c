@@ -7,6 +7,7 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Changes whenever the same configuration may give another result. */

@@ -5,6 +5,13 @@
 #include "pb/cli.h"
 #include "pb/string.h"
 
+extern const pb_command pb_command_bench;
+extern const pb_command pb_command_generate;
+extern const pb_command pb_command_info;
+extern const pb_command pb_command_logits;
+extern const pb_command pb_command_run;
+extern const pb_command pb_command_train;
+
 /* options.c: the tables that a command's parsing looks through, its own first. */
 enum { PB_OPTION_TABLES = 3 };
 void pb_option_tables(const pb_command *command, const pb_option *tables[PB_OPTION_TABLES]);
@@ -12,3 +19,6 @@ void pb_option_tables(const pb_command *command, const pb_option *tables[PB_OPTI
 /* help.c */
 pb_status pb_cli_help_program(const pb_command *const *commands, pb_string *out) PB_MUST_USE;
 pb_status pb_cli_help_command(const pb_command *command, pb_string *out) PB_MUST_USE;
+
+/* help_config.c: every key of the configuration, from the tables of the modules that own them. */
+pb_status help_config_print(const pb_cli *cli) PB_MUST_USE;

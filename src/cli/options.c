@@ -394,10 +394,9 @@ const char *pb_cli_argument(const pb_cli *cli, int index)
     return index < cli->values->argument_count ? cli->values->arguments[index] : NULL;
 }
 
-pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)
+pb_status pb_cli_parse_device(const char *text, const char **name, int *number)
 {
     static const char *const names[] = {"auto", "cpu", "cuda", NULL};
-    const char *text                 = pb_cli_text(cli, "device");
     for (size_t i = 0; names[i] != NULL; i++) {
         size_t length = strlen(names[i]);
         if (strcmp(text, names[i]) == 0) {
@@ -414,6 +413,15 @@ pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)
             }
         }
     }
-    return PB_FAIL(PB_ERR_USAGE, "%s: --device %s is not one of auto, cpu, cuda, cuda:N",
-                   cli->command->name, text);
+    return PB_FAIL(PB_ERR_USAGE, "\"%s\" is not one of auto, cpu, cuda, cuda:N", text);
+}
+
+pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)
+{
+    pb_status status = pb_cli_parse_device(pb_cli_text(cli, "device"), name, number);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "%s: --device", cli->command->name);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    return PB_OK;
 }

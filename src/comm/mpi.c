@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A group of processes by MPI 3. The counter is one int64 in a window of rank 0, moved by
- * MPI_Fetch_and_op in an access epoch that lasts for the counter's life; shared memory is a window
- * whose bytes all lie with rank 0 of the node. */
+ * MPI_Fetch_and_op in an access epoch that lasts for the counter's life. Shared bytes are memory of
+ * the node's first rank that the other ranks of the node map. */
 #include "group.h"
+#include "node_memory.h"
 
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 30, ALIGNMENT = 64 };
+enum { CHUNK_BYTES = 1 << 30 };
 
 typedef struct mpi_comm {
     pb_comm head;
@@ -30,8 +31,8 @@ typedef struct mpi_counter {
 
 typedef struct mpi_window {
     pb_comm_window head;
-    MPI_Win window;
-    int64_t accounted; /* bytes */
+    size_t bytes;
+    int64_t accounted; /* bytes counted on this rank */
 } mpi_window;
 
 static pb_status status_of(int code, const char *call, int line, const char *function)
@@ -47,7 +48,8 @@ static pb_status status_of(int code, const char *call, int line, const char *fun
                         (int)strcspn(call, "("), call, text);
 }
 
-/* STATUS_OF turns an MPI call into a status that names the call; TRY_MPI returns it on failure. */
+/* STATUS_OF turns an MPI call into a status whose message names the call; TRY_MPI returns it on
+ * failure. */
 #define STATUS_OF(call) status_of((call), #call, __LINE__, __func__)
 
 #define TRY_MPI(call)                         \
@@ -189,8 +191,16 @@ static pb_status mpi_reduce_sum(pb_comm *comm, int64_t *values, int count)
     return PB_OK;
 }
 
+static pb_status allocate_counter(mpi_comm *own, int64_t **value, MPI_Win *window)
+{
+    MPI_Aint bytes = own->head.rank == 0 ? (MPI_Aint)sizeof **value : 0;
+
+    TRY_MPI(MPI_Win_allocate(bytes, (int)sizeof **value, MPI_INFO_NULL, own->world, value, window));
+    return PB_OK;
+}
+
 /* Rank 0 zeroes its value in an epoch of its own; after the barrier all open the lasting epoch. */
-static pb_status start_counter(mpi_comm *own, MPI_Win window, int64_t *value)
+static pb_status start_counter(mpi_comm *own, int64_t *value, MPI_Win window)
 {
     TRY_MPI(MPI_Win_set_errhandler(window, MPI_ERRORS_RETURN));
     if (own->head.rank == 0) {
@@ -209,15 +219,11 @@ static pb_status mpi_counter_create(pb_comm *comm, pb_comm_counter **out)
     mpi_comm *own        = (mpi_comm *)comm;
     mpi_counter *counter = NULL;
     int64_t *value       = NULL;
-    MPI_Aint bytes       = comm->rank == 0 ? (MPI_Aint)sizeof *value : 0;
 
     PB_TRY_GOTO(status, pb_comm_agree(comm, PB_ALLOC(counter, 1)), err_memory);
     counter->head.ops = comm->ops;
-    PB_TRY_GOTO(status,
-                STATUS_OF(MPI_Win_allocate(bytes, (int)sizeof *value, MPI_INFO_NULL, own->world,
-                                           &value, &counter->window)),
-                err_memory);
-    PB_TRY_GOTO(status, start_counter(own, counter->window, value), err_window);
+    PB_TRY_GOTO(status, allocate_counter(own, &value, &counter->window), err_memory);
+    PB_TRY_GOTO(status, start_counter(own, value, counter->window), err_window);
     *out = &counter->head;
     return PB_OK;
 
@@ -249,50 +255,47 @@ static pb_status mpi_counter_next(pb_comm_counter *counter, int64_t *value)
     return PB_OK;
 }
 
-/* Finds the node's bytes, aligned. All mappings begin at page boundaries, so the same bytes are
- * skipped in every process. */
-static pb_status start_window(mpi_comm *own, mpi_window *window, size_t bytes)
+/* Every rank agrees after each of its local steps, so that none waits for one that gave up. */
+static pb_status share(mpi_comm *own, mpi_window *window, size_t bytes)
 {
-    MPI_Aint size = 0;
-    int unit      = 0;
-    char *base    = NULL;
+    pb_status status            = PB_OK;
+    node_memory_address address = {0};
 
-    TRY_MPI(MPI_Win_set_errhandler(window->window, MPI_ERRORS_RETURN));
-    TRY_MPI(MPI_Win_shared_query(window->window, 0, &size, &unit, &base));
-    size_t skip       = (ALIGNMENT - (size_t)((uintptr_t)base % ALIGNMENT)) % ALIGNMENT;
-    window->head.data = base + skip;
-    TRY_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window->window));
     if (window->head.is_filler) {
-        memset(window->head.data, 0, bytes);
-        window->accounted = (int64_t)bytes;
-        pb_memory_account(window->accounted);
+        status = node_memory_create(bytes, &window->head.data, &address);
     }
-    PB_TRY(mpi_barrier(&own->head));
-    return PB_OK;
+    bool created = window->head.is_filler && status == PB_OK;
+    PB_TRY_GOTO(status, pb_comm_agree(&own->head, status), out_created);
+    status = STATUS_OF(MPI_Bcast(&address, (int)sizeof address, MPI_BYTE, 0, own->node));
+    if (status == PB_OK && !window->head.is_filler) {
+        status = node_memory_attach(&address, bytes, &window->head.data);
+    }
+    status = pb_comm_agree(&own->head, status);
+out_created:
+    if (created) {
+        node_memory_seal(&address);
+    }
+    return status;
 }
 
 static pb_status mpi_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out)
 {
     pb_status status;
-    mpi_comm *own      = (mpi_comm *)comm;
     mpi_window *window = NULL;
-    char *base         = NULL;
-    bool is_filler     = comm->node_rank == 0;
-    MPI_Aint held      = is_filler ? (MPI_Aint)(bytes + ALIGNMENT) : 0;
 
     PB_TRY_GOTO(status, pb_comm_agree(comm, PB_ALLOC(window, 1)), err_memory);
-    window->head = (pb_comm_window){.ops = comm->ops, .is_filler = is_filler};
-    PB_TRY_GOTO(status,
-                STATUS_OF(MPI_Win_allocate_shared(held, 1, MPI_INFO_NULL, own->node, &base,
-                                                  &window->window)),
-                err_memory);
-    PB_TRY_GOTO(status, start_window(own, window, bytes), err_window);
+    window->head  = (pb_comm_window){.ops = comm->ops, .is_filler = comm->node_rank == 0};
+    window->bytes = bytes;
+    PB_TRY_GOTO(status, share((mpi_comm *)comm, window, bytes), err_memory);
+    window->accounted = window->head.is_filler ? (int64_t)bytes : 0;
+    pb_memory_account(window->accounted);
     *out = &window->head;
     return PB_OK;
 
-err_window:
-    (void)MPI_Win_free(&window->window);
 err_memory:
+    if (window != NULL) {
+        node_memory_detach(window->head.data, bytes);
+    }
     pb_memory_free(window);
     return status;
 }
@@ -301,8 +304,7 @@ static void mpi_window_destroy(pb_comm_window *window)
 {
     mpi_window *own = (mpi_window *)window;
 
-    warn_failure(STATUS_OF(MPI_Win_unlock_all(own->window)));
-    warn_failure(STATUS_OF(MPI_Win_free(&own->window)));
+    node_memory_detach(own->head.data, own->bytes);
     pb_memory_account(-own->accounted);
     pb_memory_free(own);
 }

@@ -85,14 +85,14 @@ static pb_status read_text(const char *text, size_t size, const char *label, con
     pb_source source  = {0};
     pb_status status  = PB_OK;
     PB_TRY(pb_config_create(label, directory, &config));
-    PB_TRY_GOTO(status, pb_source_scan(config, config->origins[0], text, size, true, &source),
-                fail);
-    PB_TRY_GOTO(status, pb_source_parse(&source, config->root), fail);
-    pb_source_clear(&source);
+    PB_TRY_GOTO(status,
+                pb_config_source_scan(config, config->origins[0], text, size, true, &source), fail);
+    PB_TRY_GOTO(status, pb_config_source_parse(&source, config->root), fail);
+    pb_config_source_clear(&source);
     *out = config;
     return PB_OK;
 fail:
-    pb_source_clear(&source);
+    pb_config_source_clear(&source);
     pb_config_close(config);
     return status;
 }
@@ -150,6 +150,22 @@ pb_status pb_config_key(const pb_config *config, const char *group, int64_t inde
                        pb_node_where(node, place), group, group);
     }
     *name = node != NULL && index >= 0 && index < node->count ? node->children[index]->name : NULL;
+    return PB_OK;
+}
+
+pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *count)
+{
+    char place[PB_PLACE_SIZE];
+    const pb_node *node = pb_node_find(config->root, key);
+    const pb_node *bad  = node != NULL && node->kind != PB_NODE_LIST ? node : NULL;
+    for (int64_t i = 0; node != NULL && bad == NULL && i < node->count; i++) {
+        bad = node->children[i]->kind != PB_NODE_GROUP ? node->children[i] : NULL;
+    }
+    if (bad != NULL) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is a list of groups: ( { … }, { … } );",
+                       pb_node_where(bad, place), key);
+    }
+    *count = node == NULL ? 0 : node->count;
     return PB_OK;
 }
 

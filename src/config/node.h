@@ -40,14 +40,14 @@ struct pb_config {
 
 /* A text made ready for libconfig: includes are in place, integers are 64-bit, comments are gone.
  * lines[k] tells where its line k + 1 comes from. */
-typedef struct pb_source_line {
+typedef struct pb_config_source_line {
     const pb_origin *origin;
     int line;
-} pb_source_line;
+} pb_config_source_line;
 
 typedef struct pb_source {
     pb_string text;
-    pb_source_line *lines;
+    pb_config_source_line *lines;
     int64_t count, capacity;
     bool comments; /* at least one was dropped */
 } pb_source;
@@ -75,22 +75,22 @@ pb_status pb_config_origin(pb_config *config, const char *label, const char *dir
 pb_status pb_config_create(const char *label, const char *directory, pb_config **out) PB_MUST_USE;
 
 /* scan.c */
-pb_status pb_source_scan(pb_config *config, const pb_origin *origin, const char *text, size_t size,
-                         bool includes, pb_source *out) PB_MUST_USE;
-void pb_source_clear(pb_source *source);
+pb_status pb_config_source_scan(pb_config *config, const pb_origin *origin, const char *text,
+                                size_t size, bool includes, pb_source *out) PB_MUST_USE;
+void pb_config_source_clear(pb_source *source);
 
 /* parse.c: children of the text's top level become children of `root`. */
-pb_status pb_source_parse(const pb_source *source, pb_node *root) PB_MUST_USE;
+pb_status pb_config_source_parse(const pb_source *source, pb_node *root) PB_MUST_USE;
 
 /* value.c: one value as its field wants it. */
 typedef union pb_value {
+    pb_config_list list; /* first, and as large as any: so {0} clears every byte */
+    pb_config_ints ints;
     int64_t integer;
     double number;
     bool flag;
     int choice;
     char *text;
-    pb_config_list list;
-    pb_config_ints ints;
 } pb_value;
 
 pb_status pb_value_read(const pb_node *node, const pb_config_field *field,

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static pb_source_line line_of(const pb_source *source, int64_t line)
+static pb_config_source_line line_of(const pb_source *source, int64_t line)
 {
     if (line < 1 || line > source->count) {
         line = line < 1 ? 1 : source->count;
@@ -56,9 +56,9 @@ static pb_status set_value(config_setting_t *setting, pb_node *node)
 
 static pb_status convert(const pb_source *source, config_setting_t *setting, pb_node **out)
 {
-    pb_source_line at = line_of(source, config_setting_source_line(setting));
-    pb_node *node     = NULL;
-    pb_status status  = PB_OK;
+    pb_config_source_line at = line_of(source, config_setting_source_line(setting));
+    pb_node *node            = NULL;
+    pb_status status         = PB_OK;
     PB_TRY(pb_node_create(config_setting_name(setting), PB_NODE_GROUP, at.origin, at.line, &node));
     if (config_setting_is_aggregate(setting)) {
         node->kind = config_setting_is_group(setting) ? PB_NODE_GROUP : PB_NODE_LIST;
@@ -88,19 +88,19 @@ static pb_status convert_children(const pb_source *source, config_setting_t *set
     return PB_OK;
 }
 
-pb_status pb_source_parse(const pb_source *source, pb_node *root)
+pb_status pb_config_source_parse(const pb_source *source, pb_node *root)
 {
     config_t reader;
     config_init(&reader);
     pb_status status = PB_OK;
     if (config_read_string(&reader, source->text.data == NULL ? "" : source->text.data) ==
         CONFIG_FALSE) {
-        pb_source_line at = line_of(source, config_error_line(&reader));
-        const char *what  = config_error_text(&reader);
-        bool syntax       = strcmp(what, "syntax error") == 0;
-        const char *hint  = syntax ? " here or on the line before: a key is written \"key = "
-                                     "value;\", text stands in \"quotes\""
-                                   : "";
+        pb_config_source_line at = line_of(source, config_error_line(&reader));
+        const char *what         = config_error_text(&reader);
+        bool syntax              = strcmp(what, "syntax error") == 0;
+        const char *hint         = syntax ? " here or on the line before: a key is written \"key = "
+                                            "value;\", text stands in \"quotes\""
+                                          : "";
         char place[PB_PLACE_SIZE];
         status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s", pb_place_text(at.origin, at.line, place), what,
                          hint);

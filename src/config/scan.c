@@ -33,7 +33,7 @@ typedef struct scanner {
     PB_FAIL(PB_ERR_CONFIG, "%s: " format, \
             pb_place_text((sc)->origin, (sc)->line, (char[PB_PLACE_SIZE]){0}), __VA_ARGS__)
 
-void pb_source_clear(pb_source *source)
+void pb_config_source_clear(pb_source *source)
 {
     pb_string_clear(&source->text);
     pb_memory_free(source->lines);
@@ -44,15 +44,16 @@ static pb_status begin_line(scanner *sc)
 {
     pb_source *out = sc->out;
     if (out->count == out->capacity) {
-        int64_t capacity      = out->capacity == 0 ? 64 : 2 * out->capacity;
-        pb_source_line *lines = pb_memory_resize(out->lines, (size_t)capacity, sizeof(*lines));
+        int64_t capacity = out->capacity == 0 ? 64 : 2 * out->capacity;
+        pb_config_source_line *lines =
+            pb_memory_resize(out->lines, (size_t)capacity, sizeof(*lines));
         if (lines == NULL) {
             return PB_ERR_MEMORY;
         }
         out->lines    = lines;
         out->capacity = capacity;
     }
-    out->lines[out->count++] = (pb_source_line){.origin = sc->origin, .line = sc->line};
+    out->lines[out->count++] = (pb_config_source_line){.origin = sc->origin, .line = sc->line};
     return PB_OK;
 }
 
@@ -318,8 +319,8 @@ static pb_status scan_text(scanner *sc)
     return PB_OK;
 }
 
-pb_status pb_source_scan(pb_config *config, const pb_origin *origin, const char *text, size_t size,
-                         bool includes, pb_source *out)
+pb_status pb_config_source_scan(pb_config *config, const pb_origin *origin, const char *text,
+                                size_t size, bool includes, pb_source *out)
 {
     scanner sc       = {.config   = config,
                         .origin   = origin,
@@ -330,7 +331,7 @@ pb_status pb_source_scan(pb_config *config, const pb_origin *origin, const char 
                         .out      = out};
     pb_status status = scan_text(&sc);
     if (status != PB_OK) {
-        pb_source_clear(out);
+        pb_config_source_clear(out);
     }
     return status;
 }

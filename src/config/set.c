@@ -19,10 +19,11 @@ static pb_status parse_value(pb_config *config, const pb_origin *origin, const c
     pb_node *root    = NULL;
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, pb_string_printf(&text, "v = %s\n;", value), done);
-    PB_TRY_GOTO(status, pb_source_scan(config, origin, text.data, text.length, false, &source),
+    PB_TRY_GOTO(status,
+                pb_config_source_scan(config, origin, text.data, text.length, false, &source),
                 done);
     PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_GROUP, origin, 0, &root), done);
-    PB_TRY_GOTO(status, pb_source_parse(&source, root), done);
+    PB_TRY_GOTO(status, pb_config_source_parse(&source, root), done);
     if (root->count != 1 || source.comments) {
         status = PB_FAIL(PB_ERR_CONFIG, "%s: this is more than one value", origin->label);
         goto done;
@@ -31,7 +32,7 @@ static pb_status parse_value(pb_config *config, const pb_origin *origin, const c
     root->count = 0;
 done:
     pb_node_destroy(root);
-    pb_source_clear(&source);
+    pb_config_source_clear(&source);
     pb_string_clear(&text);
     return status;
 }

@@ -219,10 +219,10 @@ static pb_status open_split(pb_dataset *ds, pb_split split, const pb_data_option
 {
     pb_row_builder *builder = NULL;
     char *instruction       = NULL;
+    const char *info        = data->peftbench_info != NULL ? data->peftbench_info : "";
     pb_status status;
 
-    PB_TRY(
-        pb_instruction_read(&ds->options, ds->protocol, split, data->peftbench_info, &instruction));
+    PB_TRY(pb_instruction_read(&ds->options, ds->protocol, split, info, &instruction));
     PB_TRY_GOTO(status, ds->ops->open(&ds->options, ds->protocol, instruction, &builder),
                 out_instruction);
     if (ds->ops->generate != NULL) {

@@ -106,7 +106,8 @@ static pb_status fail_missing(const char *place, const char *axis, const char *n
     pb_string tried  = {0};
     pb_status status = PB_OK;
     for (int64_t i = 0; i < list->count && status == PB_OK; i++) {
-        status = pb_string_printf(&tried, "%s%s/%s" SUFFIX, i > 0 ? ", " : "", list->items[i], name);
+        status =
+            pb_string_printf(&tried, "%s%s/%s" SUFFIX, i > 0 ? ", " : "", list->items[i], name);
     }
     if (status == PB_OK) {
         bool found = nearest_file(list, name, near, sizeof near);
@@ -114,7 +115,7 @@ static pb_status fail_missing(const char *place, const char *axis, const char *n
                              "%s: %s \"%s\" has no file%s%s%s (looked for %s; PB_CONFIGS may list "
                                  "more folders)",
                              place, axis, name, found ? "; did you mean \"" : "", found ? near : "",
-                             found ? "\"?" : "", tried.data);
+                         found ? "\"?" : "", tried.data);
     }
     pb_string_clear(&tried);
     return status;
@@ -189,10 +190,11 @@ static pb_status name_of(const char *place, const char *axis, const char *value,
     }
     if (!is_name(name)) {
         pb_memory_free(name);
-        return PB_FAIL(PB_ERR_CONFIG,
-                       "%s: %s \"%s\" is no name (1 to 100 letters, digits, \".\", \"_\", \"-\") and "
-                       "no path that ends in " SUFFIX,
-                       place, axis, value);
+        return PB_FAIL(
+            PB_ERR_CONFIG,
+            "%s: %s \"%s\" is no name (1 to 100 letters, digits, \".\", \"_\", \"-\") and "
+            "no path that ends in " SUFFIX,
+            place, axis, value);
     }
     *out = name;
     return PB_OK;
@@ -233,8 +235,8 @@ static pb_status open_value(pb_grid *grid, pb_grid_axis_kind kind, int64_t index
     if (ends_in_suffix(value)) {
         status = path_of_file(grid, pb_grid_axis_keys[kind], value, &path);
         if (status == PB_OK && !pb_path_exists(path)) {
-            status = PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\": there is no file %s", place, word, value,
-                             path);
+            status = PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\": there is no file %s", place, word,
+                             value, path);
         }
     } else {
         status = path_of_name(grid, place, word, value, &path);
@@ -251,10 +253,10 @@ done:
 
 pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind)
 {
-    const pb_config_list *const lists[] = {
-        &grid->sweep.models, &grid->sweep.datasets, &grid->sweep.methods};
-    const pb_config_list *list = lists[kind];
-    grid_axis *axis            = &grid->axes[kind];
+    const pb_config_list *const lists[] = {&grid->sweep.models, &grid->sweep.datasets,
+                                           &grid->sweep.methods};
+    const pb_config_list *list          = lists[kind];
+    grid_axis *axis                     = &grid->axes[kind];
     if (list->count == 0) {
         char key[64], place[GRID_PLACE];
         snprintf(key, sizeof key, "sweep.%s", pb_grid_axis_keys[kind]);

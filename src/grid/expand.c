@@ -26,7 +26,7 @@ static int sign_of(int64_t difference)
 static int compare(const void *left, const void *right)
 {
     const pb_grid_cell *a = left, *b = right;
-    int order             = sign_of(a->index[PB_AXIS_MODEL] - b->index[PB_AXIS_MODEL]);
+    int order = sign_of(a->index[PB_AXIS_MODEL] - b->index[PB_AXIS_MODEL]);
     if (order == 0) {
         order = (a->cost < b->cost) - (a->cost > b->cost);
     }
@@ -80,8 +80,8 @@ pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context, 
         if (is_excluded(grid, &cell)) {
             continue;
         }
-        double predicted = cost != NULL ? cost(context, grid, &cell) : 1;
-        cell.cost        = isfinite(predicted) && predicted > 0 ? predicted : 1;
+        double predicted           = cost != NULL ? cost(context, grid, &cell) : 1;
+        cell.cost                  = isfinite(predicted) && predicted > 0 ? predicted : 1;
         cells.items[cells.count++] = cell;
     }
     if (cells.count == 0) {

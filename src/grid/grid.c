@@ -50,28 +50,25 @@ pb_status pb_grid_check_groups(const pb_config *config, const char *group,
                                const char *const *allowed)
 {
     static const pb_config_field none[] = {PB_FIELD_END};
-    char place[GRID_PLACE];
-    char nothing = 0;
+    const char *name                    = "";
+    char nothing                        = 0;
     PB_TRY(pb_config_read(config, group, none, allowed, &nothing));
-    const char *name = NULL;
-    for (int64_t i = 0;; i++) {
+    for (int64_t i = 0; name != NULL; i++) {
         const char *first = NULL;
+        pb_string path    = {0};
         PB_TRY(pb_config_key(config, group, i, &name));
         if (name == NULL) {
-            return PB_OK;
+            break;
         }
-        pb_string path   = {0};
-        pb_status status = pb_string_printf(&path, "%s%s%s", group, *group == '\0' ? "" : ".", name);
+        pb_status status =
+            pb_string_printf(&path, "%s%s%s", group, *group == '\0' ? "" : ".", name);
         if (status == PB_OK) {
-            status = pb_config_key(config, path.data, 0, &first);
+            status = pb_config_key(config, path.data, 0, &first); /* fails when it is no group */
         }
         pb_string_clear(&path);
-        if (status != PB_OK) {
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
-        }
+        PB_TRY(status);
     }
-    return PB_FAIL(PB_ERR_INTERNAL, "%s: keys without an end",
-                   pb_config_where(config, group, place, sizeof place));
+    return PB_OK;
 }
 
 static pb_status read_sets(pb_grid *grid, const char *const *sets, int64_t count)
@@ -131,10 +128,10 @@ static pb_status check_run(const pb_grid *grid)
                        pb_config_where(grid->config, "run.dtype", place, sizeof place));
     }
     if (grid->run.group != 1) {
-        return PB_FAIL(PB_ERR_CONFIG,
-                       "%s: group = %" PRId64 " is not supported yet; each cell runs in one process",
-                       pb_config_where(grid->config, "run.group", place, sizeof place),
-                       grid->run.group);
+        return PB_FAIL(
+            PB_ERR_CONFIG,
+            "%s: group = %" PRId64 " is not supported yet; each cell runs in one process",
+            pb_config_where(grid->config, "run.group", place, sizeof place), grid->run.group);
     }
     return PB_OK;
 }

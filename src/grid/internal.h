@@ -57,7 +57,7 @@ struct pb_grid_watch {
     double begin;    /* clock seconds at the start of the run */
     double deadline; /* clock seconds; 0: none */
     double drawn;    /* when the progress line was last drawn */
-    int64_t cells, skipped, handed_out, finished, failed, processes;
+    int64_t cells, skipped, handed_out, finished, failed;
     const pb_grid_cell *cell; /* running here, NULL between cells */
     struct sigaction old[3];
 };

@@ -110,38 +110,14 @@ static pb_status read_match(pb_grid *grid, const char *group, grid_matches *matc
     return PB_OK;
 }
 
-/* A list whose every entry is a group: "exclude = ( { … }, { … } );". */
-static pb_status check_list(const pb_grid *grid, const char *key, int64_t *count)
-{
-    char path[64], item[80], place[GRID_PLACE];
-    const char *name = NULL;
-    snprintf(path, sizeof path, "sweep.%s", key);
-    *count = pb_config_length(grid->config, path);
-    for (int64_t i = 0; i < *count; i++) {
-        snprintf(item, sizeof item, "%s.[%" PRId64 "]", path, i);
-        if (pb_config_key(grid->config, item, 0, &name) != PB_OK ||
-            pb_config_key(grid->config, path, 0, &name) == PB_OK) {
-            return PB_FAIL(PB_ERR_CONFIG, "%s: %s is a list of groups: %s = ( { … }, { … } );",
-                           pb_config_where(grid->config, path, place, sizeof place), key, key);
-        }
-        pb_error_clear();
-    }
-    if (*count == 0 && pb_config_has(grid->config, path) &&
-        pb_config_key(grid->config, path, 0, &name) == PB_OK) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is a list of groups: %s = ( { … }, { … } );",
-                       pb_config_where(grid->config, path, place, sizeof place), key, key);
-    }
-    pb_error_clear();
-    return PB_OK;
-}
-
 static pb_status read_override(pb_grid *grid, int64_t index)
 {
     static const pb_config_field none[]   = {PB_FIELD_END};
     static const char *const parts[]      = {"when", "set", NULL};
-    static const char *const wanted_for[] = {"when = { model = \"…\"; }", "set = { train = { … }; }"};
+    static const char *const wanted_for[] = {"when = { model = \"…\"; }",
+                                             "set = { train = { … }; }"};
     char nothing                          = 0;
-    char group[64], part[80], place[GRID_PLACE];
+    char group[64], part[96], place[GRID_PLACE];
     snprintf(group, sizeof group, "sweep.override.[%" PRId64 "]", index);
     PB_TRY(pb_config_read(grid->config, group, none, parts, &nothing));
     for (int i = 0; i < 2; i++) {
@@ -161,13 +137,13 @@ pb_status pb_grid_matches_read(pb_grid *grid)
 {
     char group[64];
     int64_t count = 0;
-    PB_TRY(check_list(grid, "exclude", &count));
+    PB_TRY(pb_config_groups(grid->config, "sweep.exclude", &count));
     PB_TRY(PB_ALLOC(grid->excludes.items, count));
     for (int64_t i = 0; i < count; i++) {
         snprintf(group, sizeof group, "sweep.exclude.[%" PRId64 "]", i);
         PB_TRY(read_match(grid, group, &grid->excludes));
     }
-    PB_TRY(check_list(grid, "override", &count));
+    PB_TRY(pb_config_groups(grid->config, "sweep.override", &count));
     PB_TRY(PB_ALLOC(grid->overrides.items, count));
     for (int64_t i = 0; i < count; i++) {
         PB_TRY(read_override(grid, i));

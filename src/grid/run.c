@@ -164,11 +164,10 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
     int64_t own      = 0;
     pb_status status = PB_OK;
     PB_TRY(agree_on_todo(comm, cells, done, &todo, &w.count));
-    w.todo            = todo;
-    w.watch.shows     = pb_comm_rank(comm) == 0;
-    w.watch.cells     = cells->count;
-    w.watch.skipped   = cells->count - w.count;
-    w.watch.processes = pb_comm_size(comm);
+    w.todo          = todo;
+    w.watch.shows   = pb_comm_rank(comm) == 0;
+    w.watch.cells   = cells->count;
+    w.watch.skipped = cells->count - w.count;
     PB_TRY_GOTO(status, pb_comm_counter_create(comm, &w.next), free_todo);
     PB_TRY_GOTO(status, pb_comm_counter_create(comm, &w.finished), free_next);
 

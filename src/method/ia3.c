@@ -167,6 +167,10 @@ static pb_status config_write(const pb_method *m, pb_string *json)
 static pb_status feedforward_read(ia3_options *o, const pb_adapter_config *c)
 {
     const json_t *value = json_object_get(c->json, "feedforward_modules");
+    if (json_is_array(value) && json_array_size(value) == 0) {
+        o->feedforward_side = SIDE_OUTPUT; /* how config_write says it */
+        return PB_OK;
+    }
     if (!json_is_string(value)) {
         return pb_adapter_list(c, "feedforward_modules", &o->feedforward);
     }

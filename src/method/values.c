@@ -83,7 +83,8 @@ static pb_status count_of(const pb_trainable *t, int64_t *count)
 
 pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t *index)
 {
-    int64_t count, total;
+    int64_t count = 0;
+    int64_t total = 0;
     PB_TRY(count_of(trainable, &count));
     if (trainable->name[0] == '\0') {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: a trainable tensor has no name", m->ops->name);

@@ -87,6 +87,8 @@ struct pb_network {
     float *rope; /* [rope_positions, E] */
     int64_t rope_positions;
 
+    void **merged; /* [sites] backend memory of merged weights, or NULL */
+
     void *block; /* backend memory */
     size_t block_bytes;
     layer_acts *layers; /* [L] */

@@ -103,6 +103,10 @@ void pb_network_destroy(pb_network *net)
     }
     pb_backend_free(net->backend, net->block);
     pb_backend_free(net->backend, net->rope);
+    for (int64_t i = 0; net->merged != NULL && i < pb_model_site_count(net->model); i++) {
+        pb_backend_free(net->backend, net->merged[i]);
+    }
+    pb_memory_free(net->merged);
     pb_memory_free(net->bindings);
     pb_memory_free(net->acts);
     pb_memory_free(net->needs);

@@ -48,9 +48,8 @@ pb_status cell_root_check(hid_t file)
     if (strncmp(program, "peftbench ", 10) != 0) {
         status = PB_FAIL(PB_ERR_FORMAT, "written by \"%.60s\", not by peftbench", program);
     } else if (schema != PB_RESULTS_SCHEMA) {
-        status = PB_FAIL(PB_ERR_FORMAT,
-                         "schema %" PRId64 " of %.60s; this program reads schema %d", schema,
-                         program, PB_RESULTS_SCHEMA);
+        status = PB_FAIL(PB_ERR_FORMAT, "schema %" PRId64 " of %.60s; this program reads schema %d",
+                         schema, program, PB_RESULTS_SCHEMA);
     }
 out:
     pb_memory_free(program);

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define COMPACT_BYTES  ((size_t)4096)  /* up to here an array lies in its object header */
+#define COMPACT_BYTES  ((size_t)4096) /* up to here an array lies in its object header */
 #define CHUNK_ELEMENTS ((hsize_t)16384)
 #define GZIP_LEVEL     4
 #define ROWS_MAX       ((hsize_t)1 << 40) /* a number above is damage, not data */
@@ -99,12 +99,12 @@ pb_status hdf_array_write(hid_t group, const hdf_array *array, hid_t *out)
     TRY_HDF5(status, stored = stored_type(array->kind), out);
     TRY_HDF5(status, memory = memory_type(array->kind), out);
     TRY_HDF5(status,
-             dataset = H5Dcreate2(group, array->name, stored, space, H5P_DEFAULT, creation,
-                                  H5P_DEFAULT),
+             dataset =
+                 H5Dcreate2(group, array->name, stored, space, H5P_DEFAULT, creation, H5P_DEFAULT),
              out);
     if (elements > 0) {
-        TRY_HDF5(status,
-                 H5Dwrite(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->values), out);
+        TRY_HDF5(status, H5Dwrite(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->values),
+                 out);
     }
     if (array->kind != RECORD_TEXT) {
         PB_TRY_GOTO(status, hdf_put_text(dataset, "units", array->units, NULL), out);
@@ -254,8 +254,8 @@ static pb_status column_open(hid_t group, const char *name, record_kind kind, hi
     TRY_HDF5(status, type = H5Dget_type(dataset), out);
     if (H5Sget_simple_extent_ndims(space) != 1 || H5Tget_class(type) != class ||
         (kind == RECORD_TEXT && H5Tis_variable_str(type) <= 0)) {
-        status = PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" has another type or rank than the schema",
-                         name);
+        status =
+            PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" has another type or rank than the schema", name);
         goto out;
     }
     TRY_HDF5(status, H5Sget_simple_extent_dims(space, count, NULL), out);
@@ -384,7 +384,7 @@ pb_status hdf_list_read(hid_t parent, const record_list *list, void **out, int64
                 goto out;
             }
         } else if (length != count) {
-            status = PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" has %" PRIu64 " rows, not %" PRIuHSIZE,
+            status = PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" has %" PRIu64 " rows, not %" PRIu64,
                              column->name, (uint64_t)length, (uint64_t)count);
             goto out;
         }

@@ -137,8 +137,8 @@ pb_status hdf_open(const char *path, hid_t *out)
     return PB_OK;
 
 err_open:
-    pb_error_prefix(status, "%s: not a readable HDF5 file (truncated, damaged or of another format)",
-                    path);
+    pb_error_prefix(status,
+                    "%s: not a readable HDF5 file (truncated, damaged or of another format)", path);
     return PB_ERR_FORMAT;
 }
 
@@ -212,7 +212,8 @@ hid_t hdf_text_type(void)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
 
-    if (type >= 0 && (H5Tset_size(type, H5T_VARIABLE) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
+    if (type >= 0 &&
+        (H5Tset_size(type, H5T_VARIABLE) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
         (void)H5Tclose(type);
         type = -1;
     }

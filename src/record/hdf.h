@@ -10,12 +10,12 @@
 #include <hdf5.h>
 
 /* Runs an HDF5 call whose negative result is a failure; the message names the call. */
-#define TRY_HDF5(status, expression, label)                                       \
-    do {                                                                          \
-        if ((expression) < 0) {                                                   \
-            (status) = hdf_fail(#expression, __FILE__, __LINE__, __func__);       \
-            goto label;                                                           \
-        }                                                                         \
+#define TRY_HDF5(status, expression, label)                                 \
+    do {                                                                    \
+        if ((expression) < 0) {                                             \
+            (status) = hdf_fail(#expression, __FILE__, __LINE__, __func__); \
+            goto label;                                                     \
+        }                                                                   \
     } while (0)
 
 pb_status hdf_fail(const char *call, const char *file, int line, const char *function);
@@ -69,8 +69,7 @@ typedef struct hdf_array {
 pb_status hdf_array_write(hid_t group, const hdf_array *array, hid_t *dataset) PB_MUST_USE;
 /* Makes a dataset the scale of a dimension, and gives a dimension its scale. */
 pb_status hdf_scale_make(hid_t dataset, const char *name) PB_MUST_USE;
-pb_status hdf_scale_attach(hid_t dataset, hid_t scale, int dimension,
-                           const char *name) PB_MUST_USE;
+pb_status hdf_scale_attach(hid_t dataset, hid_t scale, int dimension, const char *name) PB_MUST_USE;
 void hdf_dataset_close(hid_t *dataset); /* accepts a negative one */
 
 /* A list of rows as a group of columns; the first column is the scale. */
@@ -83,5 +82,4 @@ pb_status hdf_list_read(hid_t parent, const record_list *list, void **rows,
 
 /* One-dimensional datasets: texts (free each and the array) and integers. */
 pb_status hdf_texts_read(hid_t group, const char *name, char ***texts, int64_t *count) PB_MUST_USE;
-pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values,
-                       int64_t *count) PB_MUST_USE;
+pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values, int64_t *count) PB_MUST_USE;

@@ -36,8 +36,7 @@ static void clear_list(pb_record *record, const record_list *list)
             continue;
         }
         for (int64_t i = 0; i < count; i++) {
-            pb_memory_free(*record_text_slot(rows + (size_t)i * list->row_size,
-                                             &list->columns[c]));
+            pb_memory_free(*record_text_slot(rows + (size_t)i * list->row_size, &list->columns[c]));
         }
     }
     pb_memory_free(rows);
@@ -175,9 +174,9 @@ pb_status pb_record_add_metric(pb_record *record, const char *name, double value
         pb_memory_free(copy);
         return status;
     }
-    record->metrics            = rows;
-    *(pb_record_metric *)row   = (pb_record_metric){.name = copy, .value = value};
-    record->metrics_count     += 1;
+    record->metrics          = rows;
+    *(pb_record_metric *)row = (pb_record_metric){.name = copy, .value = value};
+    record->metrics_count += 1;
     return PB_OK;
 }
 
@@ -196,8 +195,8 @@ pb_status pb_record_add_provenance(pb_record *record, const char *name, const ch
     PB_TRY_GOTO(status, pb_record_set_text(&pair.name, name), err_pair);
     PB_TRY_GOTO(status, pb_record_set_text(&pair.value, value != NULL ? value : ""), err_pair);
     PB_TRY_GOTO(status, grow(&rows, record->provenance_count, sizeof pair, &row), err_pair);
-    record->provenance        = rows;
-    *(pb_record_pair *)row    = pair;
+    record->provenance     = rows;
+    *(pb_record_pair *)row = pair;
     record->provenance_count += 1;
     return PB_OK;
 
@@ -213,9 +212,9 @@ pb_status pb_record_add_step(pb_record *record, const pb_record_step *step)
     void *row  = NULL;
 
     PB_TRY(grow(&rows, record->train_count, sizeof *step, &row));
-    record->train           = rows;
-    *(pb_record_step *)row  = *step;
-    record->train_count    += 1;
+    record->train          = rows;
+    *(pb_record_step *)row = *step;
+    record->train_count += 1;
     return PB_OK;
 }
 
@@ -225,9 +224,9 @@ pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss)
     void *row  = NULL;
 
     PB_TRY(grow(&rows, record->validation_count, sizeof(pb_record_validation), &row));
-    record->validation            = rows;
-    *(pb_record_validation *)row  = (pb_record_validation){.step = step, .loss = loss};
-    record->validation_count     += 1;
+    record->validation           = rows;
+    *(pb_record_validation *)row = (pb_record_validation){.step = step, .loss = loss};
+    record->validation_count += 1;
     return PB_OK;
 }
 
@@ -242,9 +241,9 @@ pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_b
 
     PB_TRY(pb_record_set_text(&sample.phase, phase));
     PB_TRY_GOTO(status, grow(&rows, record->memory_count, sizeof sample, &row), err_text);
-    record->memory            = rows;
-    *(pb_record_memory *)row  = sample;
-    record->memory_count     += 1;
+    record->memory           = rows;
+    *(pb_record_memory *)row = sample;
+    record->memory_count += 1;
     return PB_OK;
 
 err_text:
@@ -262,9 +261,9 @@ pb_status pb_record_add_phase(pb_record *record, const char *name, double start,
 
     PB_TRY(pb_record_set_text(&phase.name, name));
     PB_TRY_GOTO(status, grow(&rows, record->phases_count, sizeof phase, &row), err_text);
-    record->phases           = rows;
-    *(pb_record_phase *)row  = phase;
-    record->phases_count    += 1;
+    record->phases          = rows;
+    *(pb_record_phase *)row = phase;
+    record->phases_count += 1;
     return PB_OK;
 
 err_text:
@@ -283,9 +282,9 @@ pb_status pb_record_add_prediction(pb_record *record, int64_t row_number, const 
     PB_TRY_GOTO(status, pb_record_set_text(&one.prediction, prediction), err_texts);
     PB_TRY_GOTO(status, pb_record_set_text(&one.label, label), err_texts);
     PB_TRY_GOTO(status, grow(&rows, record->predictions_count, sizeof one, &row), err_texts);
-    record->predictions           = rows;
-    *(pb_record_prediction *)row  = one;
-    record->predictions_count    += 1;
+    record->predictions          = rows;
+    *(pb_record_prediction *)row = one;
+    record->predictions_count += 1;
     return PB_OK;
 
 err_texts:

@@ -120,8 +120,8 @@ pb_status pb_shard_read(const char *path, bool complete, pb_record *out)
     PB_TRY_GOTO(status, cell_root_check(file), err_file);
     PB_TRY_GOTO(status, cell_each(file, keep_first, &first), err_file);
     if (first.count != 1) {
-        status = PB_FAIL(PB_ERR_FORMAT, "a shard holds one cell, this file holds %" PRId64,
-                         first.count);
+        status =
+            PB_FAIL(PB_ERR_FORMAT, "a shard holds one cell, this file holds %" PRId64, first.count);
         goto err_file;
     }
     PB_TRY_GOTO(status, cell_read(file, first.group, complete, out), err_file);

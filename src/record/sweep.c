@@ -48,7 +48,7 @@ pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, 
     PB_TRY_GOTO(status, pb_record_set_text(&key.dataset, dataset), err_key);
     PB_TRY_GOTO(status, pb_record_set_text(&key.method, method), err_key);
     sweep->cells[sweep->count] = key;
-    sweep->count              += 1;
+    sweep->count += 1;
     return PB_OK;
 
 err_key:
@@ -62,10 +62,11 @@ static pb_status put_json(pb_string *out, const char *text, bool is_name)
     size_t length = text != NULL ? strlen(text) : 0;
 
     if (is_name && !pb_string_is_utf8(text, length, NULL)) {
-        pb_string shown = {0};
+        pb_string shown  = {0};
         pb_status status = pb_string_json(&shown, text, length);
         if (status == PB_OK) {
-            status = PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
+            status =
+                PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
         }
         pb_string_clear(&shown);
         return status;
@@ -189,8 +190,8 @@ pb_status pb_sweep_read(const char *directory, pb_sweep *out)
 
     PB_TRY(pb_path_join(directory, PLAN_NAME, &path));
     if (!pb_path_exists(path)) {
-        status = PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file; `peftbench run` writes it",
-                         path);
+        status =
+            PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file; `peftbench run` writes it", path);
         goto out;
     }
     PB_TRY_GOTO(status, pb_file_read(path, PLAN_BYTES, &text), out);

@@ -3,12 +3,18 @@
  * pb/record.h, and a line in results/README.md). */
 #include "tables.h"
 
-#define NUMBER_I64(member, units_, long_, digest_) \
-    {#member, RECORD_I64, offsetof(pb_record, member), units_, long_, digest_}
-#define NUMBER_F64(member, units_, long_, digest_) \
-    {#member, RECORD_F64, offsetof(pb_record, member), units_, long_, digest_}
-#define TEXT(member, digest_) \
-    {#member, RECORD_TEXT, offsetof(pb_record, member), "", "", digest_}
+#define NUMBER_I64(member, units_, long_, digest_)                               \
+    {                                                                            \
+#member, RECORD_I64, offsetof(pb_record, member), units_, long_, digest_ \
+    }
+#define NUMBER_F64(member, units_, long_, digest_)                               \
+    {                                                                            \
+#member, RECORD_F64, offsetof(pb_record, member), units_, long_, digest_ \
+    }
+#define TEXT(member, digest_)                                              \
+    {                                                                      \
+#member, RECORD_TEXT, offsetof(pb_record, member), "", "", digest_ \
+    }
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof *(array)))
 
 const record_field record_numbers[] = {
@@ -41,9 +47,9 @@ const record_field record_numbers[] = {
 const int record_numbers_count = COUNT_OF(record_numbers);
 
 const record_field record_texts[] = {
-    TEXT(protocol, true),    TEXT(message, true),        TEXT(reason, true),
-    TEXT(metric_name, true), TEXT(model_hash, true),     TEXT(tokenizer_hash, true),
-    TEXT(data_hash, true),   TEXT(created, false),       TEXT(config, false),
+    TEXT(protocol, true),    TEXT(message, true),    TEXT(reason, true),
+    TEXT(metric_name, true), TEXT(model_hash, true), TEXT(tokenizer_hash, true),
+    TEXT(data_hash, true),   TEXT(created, false),   TEXT(config, false),
 };
 const int record_texts_count = COUNT_OF(record_texts);
 
@@ -94,9 +100,11 @@ static const record_field prediction_columns[] = {
      "1 right, 0 wrong, -1 where the metric has no right and wrong", true},
 };
 
-#define LIST(member, type, long_, columns_, always_)                                             \
-    {#member, long_, columns_, COUNT_OF(columns_), offsetof(pb_record, member),                  \
-     offsetof(pb_record, member##_count), sizeof(type), always_}
+#define LIST(member, type, long_, columns_, always_)                               \
+    {                                                                              \
+#member, long_, columns_, COUNT_OF(columns_), offsetof(pb_record, member), \
+            offsetof(pb_record, member##_count), sizeof(type), always_             \
+    }
 
 const record_list record_lists[] = {
     LIST(metrics, pb_record_metric, "metrics of the test rows", metric_columns, true),

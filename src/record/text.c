@@ -19,7 +19,7 @@ pb_status text_utf8(const char *text, char **out, int64_t *escaped)
     while (!pb_string_is_utf8(at, left, &bad)) {
         PB_TRY_GOTO(status, pb_string_append(&clean, at, bad), err_clean);
         PB_TRY_GOTO(status, pb_string_printf(&clean, "\\x%02X", (unsigned char)at[bad]), err_clean);
-        at   += bad + 1;
+        at += bad + 1;
         left -= bad + 1;
         if (escaped != NULL) {
             *escaped += 1;

@@ -41,8 +41,8 @@ static pb_status reserve_symbols(pb_work *w, size_t count)
     if (count <= w->symbol_room) {
         return PB_OK;
     }
-    size_t room         = count + count / 2 + SCAN_LIMIT;
-    pb_symbol *symbols  = pb_memory_resize(w->symbols, room, sizeof *symbols);
+    size_t room        = count + count / 2 + SCAN_LIMIT;
+    pb_symbol *symbols = pb_memory_resize(w->symbols, room, sizeof *symbols);
     if (symbols == NULL) {
         return PB_ERR_MEMORY;
     }
@@ -136,6 +136,10 @@ static size_t merge_by_scan(const pb_bpe *bpe, pb_symbol *symbols, size_t count)
         const pb_merge *m = find_merge(bpe, symbols[i].id, symbols[i + 1].id);
         ranks[i]          = m == NULL ? NO_RANK : m->rank;
         merged[i]         = m == NULL ? -1 : m->id;
+    }
+    if (count > 0) {
+        ranks[count - 1]  = NO_RANK;
+        merged[count - 1] = -1;
     }
     while (count > 1) {
         size_t best = 0;
@@ -262,8 +266,8 @@ pb_status pb_bpe_encode(const pb_bpe *bpe, pb_work *work, const char *piece, siz
         }
     }
     if (length > INT32_MAX / 4) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED, "tokenizer: a piece of %zu bytes is too long; cut the text",
-                       length);
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "tokenizer: a piece of %zu bytes is too long; cut the text", length);
     }
     PB_TRY(reserve_symbols(work, length));
     size_t count = symbolise(bpe, piece, length, work->symbols);

@@ -146,7 +146,8 @@ static pb_status refuse_affixes(const json_t *model)
         }
     }
     if (dropout != NULL && !json_is_null(dropout) && json_number_value(dropout) != 0.0) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED, "model.dropout: the ids would be random; set it to null");
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "model.dropout: the ids would be random; set it to null");
     }
     return PB_OK;
 }
@@ -165,9 +166,10 @@ static pb_status read_options(const json_t *model, pb_bpe *bpe)
     PB_TRY(pb_json_text_or_none(model, "model", "unk_token", &unk));
     bpe->unk = unk.data == NULL ? -1 : pb_lexicon_find(bpe->vocabulary, unk.data, unk.length);
     if (unk.data != NULL && bpe->unk < 0) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "model.unk_token: \"%.60s\" is not in model.vocab; fetch the tokenizer again",
-                       unk.data);
+        return PB_FAIL(
+            PB_ERR_FORMAT,
+            "model.unk_token: \"%.60s\" is not in model.vocab; fetch the tokenizer again",
+            unk.data);
     }
     return PB_OK;
 }

@@ -216,7 +216,8 @@ static pb_status prefix_pieces(pb_work *w, const char *prefix, size_t length, bo
         const char *text = w->text + span->begin;
         size_t size      = span->end - span->begin;
         size_t begin     = out->length;
-        if (!(size >= length && memcmp(text, prefix, length) == 0) && (!only_first || span->first)) {
+        if (!(size >= length && memcmp(text, prefix, length) == 0) &&
+            (!only_first || span->first)) {
             PB_TRY(pb_string_append(out, prefix, length));
         }
         PB_TRY(pb_string_append(out, text, size));
@@ -253,9 +254,10 @@ static pb_status parse_scheme(const json_t *node, const char *place, pb_step *st
     } else if (strcmp(scheme.data, "never") == 0) {
         step->prepend = PB_PREPEND_NEVER;
     } else {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s.prepend_scheme: \"%.60s\" is not supported (known: always, first, never)",
-                       place, scheme.data);
+        return PB_FAIL(
+            PB_ERR_UNSUPPORTED,
+            "%s.prepend_scheme: \"%.60s\" is not supported (known: always, first, never)", place,
+            scheme.data);
     }
     if (!add_prefix_space && step->prepend != PB_PREPEND_NEVER) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: add_prefix_space is false and prepend_scheme \"%s\"",

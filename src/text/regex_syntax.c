@@ -9,8 +9,8 @@
 
 /* Members of a class: property White_Space, and the word characters of UTS 18. */
 #define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"
-#define WORD_SET                                                                                 \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}"                  \
+#define WORD_SET                                                                \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}" \
     "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 
 typedef struct reader {
@@ -53,6 +53,20 @@ static pb_status write_set(reader *r, const char *set, bool negated)
     return pb_string_printf(r->out, "[%s%s]", negated ? "^" : "", set);
 }
 
+/* \x{…}, \p{…} and \P{…} are copied with their braces. */
+static pb_status copy_braced(reader *r)
+{
+    const char *end = memchr(r->text + r->at, '}', r->length - r->at);
+
+    if (peek(r, 2) != '{' || end == NULL) {
+        return refuse(r, "\\x or \\p without braces");
+    }
+    size_t size = (size_t)(end - (r->text + r->at)) + 1;
+    PB_TRY(pb_string_append(r->out, r->text + r->at, size));
+    r->at += size;
+    return PB_OK;
+}
+
 /* The escape at hand, two bytes at least. */
 static pb_status rewrite_escape(reader *r)
 {
@@ -74,15 +88,13 @@ static pb_status rewrite_escape(reader *r)
         PB_TRY(pb_string_puts(r->out, "\\x{0B}"));
         break;
     case 'x':
-        if (peek(r, 2) != '{') {
-            return refuse(r, "\\x without braces");
-        }
-        PB_TRY(pb_string_puts(r->out, "\\x"));
-        break;
+    case 'p':
+    case 'P':
+        return copy_braced(r);
     default:
         /* Letters and digits of one meaning in both; every other character stands for itself. */
         if (((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) &&
-            strchr("dDpPnrtfaeAzZ", c) == NULL) {
+            strchr("dDnrtfaeAzZ", c) == NULL) {
             const char name[] = {'\\', c, '\0'};
             return refuse(r, name);
         }

@@ -50,8 +50,8 @@ typedef struct pb_work {
     int pinned; /* a buffer that is still needed, or PB_WORK_OUTSIDE */
     pb_string buffers[PB_WORK_BUFFERS];
 
-    pb_spans spans, other;     /* pieces of the text at hand, and the list being made */
-    pb_spans raw, normalised;  /* added tokens and what lies between them */
+    pb_spans spans, other;    /* pieces of the text at hand, and the list being made */
+    pb_spans raw, normalised; /* added tokens and what lies between them */
 
     pb_symbol *symbols;
     pb_candidate *candidates; /* a heap */

@@ -69,6 +69,7 @@ static void resizing_keeps_the_contents_and_zeroes_the_rest(void **state)
 static void the_peak_is_the_most_held_since_the_reset(void **state)
 {
     (void)state;
+    pb_memory_peak_reset();
     size_t before = pb_memory_current();
     void *a       = pb_memory_new(1000, 1);
     void *b       = pb_memory_new(5000, 1);

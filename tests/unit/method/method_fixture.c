@@ -10,99 +10,105 @@
 #include <string.h>
 #include <unistd.h>
 
-pb_model_config method_fixture_config(bool tied, bool biases) {
-  return (pb_model_config){
-      .architecture = "LlamaForCausalLM",
-      .layers = 2,
-      .width = 16,
-      .heads = 4,
-      .kv_heads = 2,
-      .head_dim = 4,
-      .ff = 24,
-      .vocab = 40,
-      .max_positions = 64,
-      .rms_eps = 1e-5,
-      .tied = tied,
-      .attention_bias = biases,
-      .mlp_bias = biases,
-      .activation = PB_ACTIVATION_SILU,
-      .rope_type = PB_ROPE_DEFAULT,
-      .rope_theta = 10000.0,
-      .rope_factor = 1.0,
-      .bos_id = 1,
-      .eos_ids = {2},
-      .eos_count = 1,
-  };
+pb_model_config method_fixture_config(bool tied, bool biases)
+{
+    return (pb_model_config){
+        .architecture   = "LlamaForCausalLM",
+        .layers         = 2,
+        .width          = 16,
+        .heads          = 4,
+        .kv_heads       = 2,
+        .head_dim       = 4,
+        .ff             = 24,
+        .vocab          = 40,
+        .max_positions  = 64,
+        .rms_eps        = 1e-5,
+        .tied           = tied,
+        .attention_bias = biases,
+        .mlp_bias       = biases,
+        .activation     = PB_ACTIVATION_SILU,
+        .rope_type      = PB_ROPE_DEFAULT,
+        .rope_theta     = 10000.0,
+        .rope_factor    = 1.0,
+        .bos_id         = 1,
+        .eos_ids        = {2},
+        .eos_count      = 1,
+    };
 }
 
-void method_fixture_open(method_fixture *f, bool tied, bool biases) {
-  pb_model_config config = method_fixture_config(tied, biases);
-  assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
-  assert_ok(pb_model_open_random(&config, 7, &f->model));
+void method_fixture_open(method_fixture *f, bool tied, bool biases)
+{
+    pb_model_config config = method_fixture_config(tied, biases);
+    assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
+    assert_ok(pb_model_open_random(&config, 7, &f->model));
 }
 
-void method_fixture_close(method_fixture *f) {
-  pb_model_close(f->model);
-  pb_backend_close(f->backend);
-  assert_int_equal(pb_memory_current(), 0);
+void method_fixture_close(method_fixture *f)
+{
+    pb_model_close(f->model);
+    pb_backend_close(f->backend);
+    assert_int_equal(pb_memory_current(), 0);
 }
 
-pb_status method_fixture_try(const method_fixture *f, const char *name,
-                             const char *options, uint64_t seed,
-                             pb_method **out) {
-  char text[512];
-  pb_config *config = NULL;
-  const pb_method_ops *ops = NULL;
-  assert_true(snprintf(text, sizeof text, "method = { %s };", options) <
-              (int)sizeof text);
-  assert_ok(pb_config_parse(text, "test", &config));
-  assert_ok(pb_method_find(name, &ops));
-  pb_status status =
-      pb_method_create(ops, config, "method", f->model, f->backend, seed, out);
-  pb_config_close(config);
-  return status;
+pb_status method_fixture_try(const method_fixture *f, const char *name, const char *options,
+                             uint64_t seed, pb_method **out)
+{
+    char text[512];
+    pb_config *config        = NULL;
+    const pb_method_ops *ops = NULL;
+    assert_true(snprintf(text, sizeof text, "method = { %s };", options) < (int)sizeof text);
+    assert_ok(pb_config_parse(text, "test", &config));
+    assert_ok(pb_method_find(name, &ops));
+    pb_status status = pb_method_create(ops, config, "method", f->model, f->backend, seed, out);
+    pb_config_close(config);
+    return status;
 }
 
-pb_method *method_fixture_make(const method_fixture *f, const char *name,
-                               const char *options, uint64_t seed) {
-  pb_method *m = NULL;
-  assert_ok(method_fixture_try(f, name, options, seed, &m));
-  return m;
+pb_method *method_fixture_make(const method_fixture *f, const char *name, const char *options,
+                               uint64_t seed)
+{
+    pb_method *m = NULL;
+    assert_ok(method_fixture_try(f, name, options, seed, &m));
+    return m;
 }
 
-void method_fixture_scatter(pb_method *m, uint64_t salt, double scale) {
-  pb_random stream = pb_random_stream(11, PB_RANDOM_TEST, salt);
-  float *values = m->values.data;
-  for (int64_t i = 0; i < m->parameters; i++) {
-    values[i] = (float)(scale * pb_random_normal(stream, (uint64_t)i));
-  }
-}
-
-const pb_trainable *method_fixture_find(const pb_method *m, const char *name) {
-  for (int64_t i = 0; i < m->count; i++) {
-    if (strcmp(m->trainables[i].name, name) == 0) {
-      return &m->trainables[i];
+void method_fixture_scatter(pb_method *m, uint64_t salt, double scale)
+{
+    pb_random stream = pb_random_stream(11, PB_RANDOM_TEST, salt);
+    float *values    = m->values.data;
+    for (int64_t i = 0; i < m->parameters; i++) {
+        values[i] = (float)(scale * pb_random_normal(stream, (uint64_t)i));
     }
-  }
-  return NULL;
 }
 
-void method_fixture_folder(char *path, size_t size) {
-  const char *base = getenv("TMPDIR");
-  snprintf(path, size, "%s/pb-method-XXXXXX", base != NULL ? base : "/tmp");
-  assert_non_null(mkdtemp(path));
+const pb_trainable *method_fixture_find(const pb_method *m, const char *name)
+{
+    for (int64_t i = 0; i < m->count; i++) {
+        if (strcmp(m->trainables[i].name, name) == 0) {
+            return &m->trainables[i];
+        }
+    }
+    return NULL;
 }
 
-void method_fixture_remove(const char *path) {
-  char **names = NULL;
-  size_t count = 0;
-  assert_ok(pb_path_list(path, NULL, &names, &count));
-  for (size_t i = 0; i < count; i++) {
-    char *file = NULL;
-    assert_ok(pb_path_join(path, names[i], &file));
-    assert_int_equal(unlink(file), 0);
-    pb_memory_free(file);
-  }
-  pb_path_list_free(names, count);
-  assert_int_equal(rmdir(path), 0);
+void method_fixture_folder(char *path, size_t size)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(path, size, "%s/pb-method-XXXXXX", base != NULL ? base : "/tmp");
+    assert_non_null(mkdtemp(path));
+}
+
+void method_fixture_remove(const char *path)
+{
+    char **names = NULL;
+    size_t count = 0;
+    assert_ok(pb_path_list(path, NULL, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        char *file = NULL;
+        assert_ok(pb_path_join(path, names[i], &file));
+        assert_int_equal(unlink(file), 0);
+        pb_memory_free(file);
+    }
+    pb_path_list_free(names, count);
+    assert_int_equal(rmdir(path), 0);
 }

@@ -8,8 +8,8 @@
 #include "pb/method.h"
 
 typedef struct method_fixture {
-  pb_backend *backend;
-  pb_model *model;
+    pb_backend *backend;
+    pb_model *model;
 } method_fixture;
 
 /* L = 2, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40; `biases`: on attention
@@ -20,11 +20,10 @@ void method_fixture_open(method_fixture *f, bool tied, bool biases);
 void method_fixture_close(method_fixture *f);
 
 /* A method with its options as configuration text ("" for the defaults). */
-pb_status method_fixture_try(const method_fixture *f, const char *name,
-                             const char *options, uint64_t seed,
-                             pb_method **out) PB_MUST_USE;
-pb_method *method_fixture_make(const method_fixture *f, const char *name,
-                               const char *options, uint64_t seed);
+pb_status method_fixture_try(const method_fixture *f, const char *name, const char *options,
+                             uint64_t seed, pb_method **out) PB_MUST_USE;
+pb_method *method_fixture_make(const method_fixture *f, const char *name, const char *options,
+                               uint64_t seed);
 
 /* Random values of size about `scale` in all trainables. */
 void method_fixture_scatter(pb_method *m, uint64_t salt, double scale);

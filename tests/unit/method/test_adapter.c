@@ -10,364 +10,354 @@
 #include <stdio.h>
 #include <string.h>
 
-static void write_file(const char *folder, const char *name, const char *text) {
-  char *path = NULL;
-  assert_ok(pb_path_join(folder, name, &path));
-  assert_ok(pb_file_write_atomic(path, text, strlen(text)));
-  pb_memory_free(path);
+static void write_file(const char *folder, const char *name, const char *text)
+{
+    char *path = NULL;
+    assert_ok(pb_path_join(folder, name, &path));
+    assert_ok(pb_file_write_atomic(path, text, strlen(text)));
+    pb_memory_free(path);
 }
 
-static bool has_file(const char *folder, const char *name) {
-  char *path = NULL;
-  assert_ok(pb_path_join(folder, name, &path));
-  bool there = pb_path_exists(path);
-  pb_memory_free(path);
-  return there;
+static bool has_file(const char *folder, const char *name)
+{
+    char *path = NULL;
+    assert_ok(pb_path_join(folder, name, &path));
+    bool there = pb_path_exists(path);
+    pb_memory_free(path);
+    return there;
 }
 
-static void assert_same(const pb_method *a, const pb_method *b) {
-  assert_ptr_equal(a->ops, b->ops);
-  assert_int_equal(a->count, b->count);
-  for (int64_t i = 0; i < a->count; i++) {
-    const pb_trainable *u = &a->trainables[i];
-    const pb_trainable *v = method_fixture_find(b, u->name);
-    assert_non_null(v);
-    assert_true(pb_tensor_same_shape(&u->value, &v->value));
-    assert_memory_equal(u->value.data, v->value.data,
-                        pb_tensor_bytes(&u->value));
-  }
+static void assert_same(const pb_method *a, const pb_method *b)
+{
+    assert_ptr_equal(a->ops, b->ops);
+    assert_int_equal(a->count, b->count);
+    for (int64_t i = 0; i < a->count; i++) {
+        const pb_trainable *u = &a->trainables[i];
+        const pb_trainable *v = method_fixture_find(b, u->name);
+        assert_non_null(v);
+        assert_true(pb_tensor_same_shape(&u->value, &v->value));
+        assert_memory_equal(u->value.data, v->value.data, pb_tensor_bytes(&u->value));
+    }
 }
 
-static void saved_methods_load_with_the_same_bits(void **state) {
-  (void)state;
-  static const char *const cases[][2] = {
-      {"lora", "r = 3; alpha = 0.3; rslora = true; dropout = 0.25; targets = "
-               "[\"q_proj\"];"},
-      {"ia3", ""},
-      {"ia3", "feedforward_side = \"output\";"},
-      {"lntuning", ""},
-      {"bitfit", ""},
-      {"prompt", "num_virtual_tokens = 3;"},
-      {"prefix", "num_virtual_tokens = 3; projection = false;"},
-      {"prefix", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
-      {"ptuning", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
-      {"ptuning", "num_virtual_tokens = 3; encoder = \"none\";"},
-  };
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+static void saved_methods_load_with_the_same_bits(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"lora", "r = 3; alpha = 0.3; rslora = true; dropout = 0.25; targets = "
+                 "[\"q_proj\"];"},
+        {"ia3", ""},
+        {"ia3", "feedforward_side = \"output\";"},
+        {"lntuning", ""},
+        {"bitfit", ""},
+        {"prompt", "num_virtual_tokens = 3;"},
+        {"prefix", "num_virtual_tokens = 3; projection = false;"},
+        {"prefix", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
+        {"ptuning", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
+        {"ptuning", "num_virtual_tokens = 3; encoder = \"none\";"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        method_fixture f;
+        char folder[512];
+        pb_method *back = NULL;
+        method_fixture_open(&f, false, false);
+        method_fixture_folder(folder, sizeof folder);
+        pb_method *m = method_fixture_make(&f, cases[i][0], cases[i][1], 4);
+        method_fixture_scatter(m, i, 0.5);
+        write_file(folder, "encoder.safetensors", "left over from another adapter");
+        assert_ok(pb_method_save(m, folder));
+        bool encoded = strstr(m->trainables[0].name, "prompt_encoder") != NULL;
+        assert_true(has_file(folder, "encoder.safetensors") == encoded);
+        assert_ok(pb_method_load(folder, f.model, f.backend, 9, &back));
+        assert_same(m, back);
+        pb_method_destroy(back);
+        pb_method_destroy(m);
+        method_fixture_remove(folder);
+        method_fixture_close(&f);
+    }
+}
+
+static void lora_options_survive(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512];
+    pb_string before = {0}, after = {0};
+    pb_method *back = NULL;
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m = method_fixture_make(&f, "lora",
+                                       "r = 3; alpha = 0.3; rslora = true; dropout = 0.25;"
+                                       "targets = [\"k_proj\", \"q_proj\"];",
+                                       4);
+    assert_ok(pb_method_save(m, folder));
+    assert_ok(pb_method_load(folder, f.model, f.backend, 4, &back));
+    assert_ok(pb_method_describe(m, &before));
+    assert_ok(pb_method_describe(back, &after));
+    assert_string_equal(before.data, after.data);
+    pb_string_clear(&before);
+    pb_string_clear(&after);
+    pb_method_destroy(back);
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
+}
+
+static void full_saves_a_checkpoint(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512];
+    pb_model *model = NULL;
+    method_fixture_open(&f, true, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m = method_fixture_make(&f, "full", "", 4);
+    method_fixture_scatter(m, 1, 0.5);
+    assert_ok(pb_method_save(m, folder));
+    assert_ok(pb_model_open(folder, NULL, &model));
+    const pb_site *up     = pb_model_site(model, PB_SITE_UP, 1);
+    const pb_trainable *t = method_fixture_find(m, "model.layers.1.mlp.up_proj.weight");
+    assert_memory_equal(up->weight.data, t->value.data, pb_tensor_bytes(&t->value));
+    pb_model_close(model);
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "none", "", 4);
+    assert_error(pb_method_save(m, folder), PB_ERR_UNSUPPORTED, "nothing to save");
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
+}
+
+/* Without its file the encoder's output is what is trained; a foreign encoder
+ * is refused. */
+static void an_encoder_may_be_missing_but_not_foreign(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"ptuning", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
+        {"prefix", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        method_fixture f;
+        char folder[512], other[512];
+        char *from = NULL, *to = NULL;
+        pb_method *back = NULL;
+        method_fixture_open(&f, false, false);
+        method_fixture_folder(folder, sizeof folder);
+        method_fixture_folder(other, sizeof other);
+        pb_method *m = method_fixture_make(&f, cases[i][0], cases[i][1], 4);
+        assert_ok(pb_method_save(m, folder));
+        method_fixture_scatter(m, 2, 0.5);
+        assert_ok(pb_method_save(m, other));
+        assert_ok(pb_path_join(other, "encoder.safetensors", &from));
+        assert_ok(pb_path_join(folder, "encoder.safetensors", &to));
+
+        assert_ok(pb_method_load_values(folder, from, f.model, f.backend, 1, &back));
+        assert_same(m, back);
+        pb_method_destroy(back);
+        back = NULL;
+        assert_int_equal(rename(from, to), 0);
+        assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+                     "belongs to another adapter");
+        assert_int_equal(remove(to), 0);
+        assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+        assert_int_equal(back->count, 1);
+        assert_string_equal(back->trainables[0].name, "prompt_embeddings");
+        assert_ok(pb_method_save(back, other));
+        assert_false(has_file(other, "encoder.safetensors"));
+        pb_method_destroy(back);
+        pb_memory_free(from);
+        pb_memory_free(to);
+        pb_method_destroy(m);
+        method_fixture_remove(folder);
+        method_fixture_remove(other);
+        method_fixture_close(&f);
+    }
+}
+
+#define LORA(rest)                                             \
+    "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": 16, " \
+    "\"target_modules\": [\"q_proj\"]" rest "}"
+
+static void broken_configurations_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        pb_status status;
+        const char *text;
+    } cases[] = {
+        {"", PB_ERR_FORMAT, "not valid JSON"},
+        {"{\"peft_type\": \"LORA\"", PB_ERR_FORMAT, "not valid JSON"},
+        {"{\"peft_type\": \"LORA\", \"peft_type\": \"IA3\"}", PB_ERR_FORMAT, "not valid JSON"},
+        {"[1]", PB_ERR_FORMAT, "JSON object"},
+        {"{}", PB_ERR_FORMAT, "peft_type is missing"},
+        {"{\"peft_type\": 3}", PB_ERR_FORMAT, "peft_type must be a text"},
+        {"{\"peft_type\": \"LOHA\"}", PB_ERR_UNSUPPORTED, "known are LORA, IA3"},
+        {"{\"peft_type\": \"LORA\", \"r\": 3}", PB_ERR_FORMAT, "target_modules is missing"},
+        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": \".*q_proj\"}",
+         PB_ERR_UNSUPPORTED, "regular expression"},
+        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [1]}", PB_ERR_FORMAT,
+         "list of texts"},
+        {"{\"peft_type\": \"LORA\", \"r\": 0, \"target_modules\": [\"q_proj\"]}", PB_ERR_FORMAT,
+         "r is 0"},
+        {"{\"peft_type\": \"LORA\", \"r\": \"3\", \"target_modules\": "
+         "[\"q_proj\"]}",
+         PB_ERR_FORMAT, "r must be an integer"},
+        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [\"c_attn\"]}", PB_ERR_CONFIG,
+         "matches no module"},
+        {LORA(", \"use_dora\": true"), PB_ERR_UNSUPPORTED, "use_dora = true"},
+        {LORA(", \"rank_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED, "rank_pattern"},
+        {LORA(", \"alpha_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED, "alpha_pattern"},
+        {LORA(", \"modules_to_save\": [\"lm_head\"]"), PB_ERR_UNSUPPORTED, "modules_to_save"},
+        {LORA(", \"exclude_modules\": [\"q_proj\"]"), PB_ERR_UNSUPPORTED, "exclude_modules"},
+        {LORA(", \"bias\": \"all\""), PB_ERR_UNSUPPORTED, "bias = \"all\""},
+        {LORA(", \"lora_bias\": true"), PB_ERR_UNSUPPORTED, "lora_bias"},
+        {LORA(", \"fan_in_fan_out\": true"), PB_ERR_UNSUPPORTED, "fan_in_fan_out"},
+        {LORA(", \"layers_to_transform\": [0]"), PB_ERR_UNSUPPORTED, "layers_to_transform"},
+        {LORA(", \"init_lora_weights\": \"pissa\""), PB_ERR_UNSUPPORTED, "pissa"},
+        {LORA(", \"lora_dropout\": 1.5"), PB_ERR_CONFIG, "lora_dropout is 1.5"},
+        {LORA(", \"use_rslora\": 1"), PB_ERR_FORMAT, "use_rslora must be true or false"},
+        {"{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
+         "\"feedforward_modules\": \".*down_proj\"}",
+         PB_ERR_UNSUPPORTED, "feedforward_modules is the regular expression"},
+        {"{\"peft_type\": \"PROMPT_TUNING\", \"num_virtual_tokens\": 3, "
+         "\"token_dim\": 32}",
+         PB_ERR_SHAPE, "token_dim is 32, this model needs 16"},
+        {"{\"peft_type\": \"PREFIX_TUNING\", \"num_virtual_tokens\": 3, "
+         "\"num_layers\": 4}",
+         PB_ERR_SHAPE, "num_layers is 4"},
+    };
+    method_fixture f;
+    char folder[512];
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m    = method_fixture_make(&f, "lora", "r = 3; targets = [\"q_proj\"];", 4);
+    pb_method *back = NULL;
+    assert_ok(pb_method_save(m, folder));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_file(folder, "adapter_config.json", cases[i].json);
+        assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), cases[i].status,
+                     cases[i].text);
+        assert_null(back);
+    }
+    write_file(folder, "adapter_config.json", LORA(", \"a_key_of_tomorrow\": {\"x\": 1}"));
+    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    pb_method_destroy(back);
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_NOT_FOUND,
+                 "adapter_config.json");
+    method_fixture_close(&f);
+}
+
+/* Writes `count` tensors as the adapter's file and loads the folder. */
+static void load_with(const method_fixture *f, const char *folder, const pb_named_tensor *tensors,
+                      int64_t count, pb_status status, const char *text)
+{
+    char *path      = NULL;
+    pb_method *back = NULL;
+    assert_ok(pb_path_join(folder, "adapter_model.safetensors", &path));
+    assert_ok(pb_safetensors_write(path, tensors, count, "pt"));
+    assert_error(pb_method_load(folder, f->model, f->backend, 1, &back), status, text);
+    assert_null(back);
+    pb_memory_free(path);
+}
+
+static void broken_tensors_are_named(void **state)
+{
+    (void)state;
     method_fixture f;
     char folder[512];
     pb_method *back = NULL;
     method_fixture_open(&f, false, false);
     method_fixture_folder(folder, sizeof folder);
-    pb_method *m = method_fixture_make(&f, cases[i][0], cases[i][1], 4);
-    method_fixture_scatter(m, i, 0.5);
-    write_file(folder, "encoder.safetensors", "left over from another adapter");
+    pb_method *m = method_fixture_make(&f, "lora", "r = 3; targets = [\"q_proj\"];", 4);
+    assert_int_equal(m->count, 4);
     assert_ok(pb_method_save(m, folder));
-    bool encoded = strstr(m->trainables[0].name, "prompt_encoder") != NULL;
-    assert_true(has_file(folder, "encoder.safetensors") == encoded);
-    assert_ok(pb_method_load(folder, f.model, f.backend, 9, &back));
-    assert_same(m, back);
-    pb_method_destroy(back);
+    pb_named_tensor tensors[5];
+    pb_method_list(m, false, tensors);
+    load_with(&f, folder, tensors, 3, PB_ERR_FORMAT,
+              "layers.1.self_attn.q_proj.lora_B.weight is missing");
+    tensors[4] = (pb_named_tensor){.name = "lm_head.weight", .tensor = tensors[0].tensor};
+    load_with(&f, folder, tensors, 5, PB_ERR_FORMAT, "lm_head.weight is not one");
+    pb_tensor right   = tensors[0].tensor;
+    tensors[0].tensor = pb_tensor_2d(right.data, PB_DTYPE_F32, 16, 3);
+    load_with(&f, folder, tensors, 4, PB_ERR_SHAPE,
+              "is [16, 3], this model and method need [3, 16]");
+    tensors[0].tensor = pb_tensor_1d(right.data, PB_DTYPE_F32, 48);
+    load_with(&f, folder, tensors, 4, PB_ERR_SHAPE, "is [48]");
+    tensors[0].tensor = right;
+    int32_t whole[48] = {0};
+    tensors[1].tensor = pb_tensor_2d(whole, PB_DTYPE_I32, 16, 3);
+    load_with(&f, folder, tensors, 4, PB_ERR_FORMAT, "lora_B.weight");
+    tensors[1].tensor        = m->trainables[1].value;
+    ((float *)right.data)[5] = NAN;
+    load_with(&f, folder, tensors, 4, PB_ERR_NUMERIC, "not finite at 5");
+    write_file(folder, "adapter_model.safetensors", "short");
+    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+                 "adapter_model.safetensors");
     pb_method_destroy(m);
     method_fixture_remove(folder);
     method_fixture_close(&f);
-  }
-}
-
-static void lora_options_survive(void **state) {
-  (void)state;
-  method_fixture f;
-  char folder[512];
-  pb_string before = {0}, after = {0};
-  pb_method *back = NULL;
-  method_fixture_open(&f, false, false);
-  method_fixture_folder(folder, sizeof folder);
-  pb_method *m =
-      method_fixture_make(&f, "lora",
-                          "r = 3; alpha = 0.3; rslora = true; dropout = 0.25;"
-                          "targets = [\"k_proj\", \"q_proj\"];",
-                          4);
-  assert_ok(pb_method_save(m, folder));
-  assert_ok(pb_method_load(folder, f.model, f.backend, 4, &back));
-  assert_ok(pb_method_describe(m, &before));
-  assert_ok(pb_method_describe(back, &after));
-  assert_string_equal(before.data, after.data);
-  pb_string_clear(&before);
-  pb_string_clear(&after);
-  pb_method_destroy(back);
-  pb_method_destroy(m);
-  method_fixture_remove(folder);
-  method_fixture_close(&f);
-}
-
-static void full_saves_a_checkpoint(void **state) {
-  (void)state;
-  method_fixture f;
-  char folder[512];
-  pb_model *model = NULL;
-  method_fixture_open(&f, true, false);
-  method_fixture_folder(folder, sizeof folder);
-  pb_method *m = method_fixture_make(&f, "full", "", 4);
-  method_fixture_scatter(m, 1, 0.5);
-  assert_ok(pb_method_save(m, folder));
-  assert_ok(pb_model_open(folder, NULL, &model));
-  const pb_site *up = pb_model_site(model, PB_SITE_UP, 1);
-  const pb_trainable *t =
-      method_fixture_find(m, "model.layers.1.mlp.up_proj.weight");
-  assert_memory_equal(up->weight.data, t->value.data,
-                      pb_tensor_bytes(&t->value));
-  pb_model_close(model);
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "none", "", 4);
-  assert_error(pb_method_save(m, folder), PB_ERR_UNSUPPORTED,
-               "nothing to save");
-  pb_method_destroy(m);
-  method_fixture_remove(folder);
-  method_fixture_close(&f);
-}
-
-/* Without its file the encoder's output is what is trained; a foreign encoder
- * is refused. */
-static void an_encoder_may_be_missing_but_not_foreign(void **state) {
-  (void)state;
-  static const char *const cases[][2] = {
-      {"ptuning", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
-      {"prefix", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
-  };
-  for (size_t i = 0; i < 2; i++) {
-    method_fixture f;
-    char folder[512], other[512];
-    char *from = NULL, *to = NULL;
-    pb_method *back = NULL;
-    method_fixture_open(&f, false, false);
-    method_fixture_folder(folder, sizeof folder);
-    method_fixture_folder(other, sizeof other);
-    pb_method *m = method_fixture_make(&f, cases[i][0], cases[i][1], 4);
-    assert_ok(pb_method_save(m, folder));
-    method_fixture_scatter(m, 2, 0.5);
-    assert_ok(pb_method_save(m, other));
-    assert_ok(pb_path_join(other, "encoder.safetensors", &from));
-    assert_ok(pb_path_join(folder, "encoder.safetensors", &to));
-
-    assert_ok(
-        pb_method_load_values(folder, from, f.model, f.backend, 1, &back));
-    assert_same(m, back);
-    pb_method_destroy(back);
-    back = NULL;
-    assert_int_equal(rename(from, to), 0);
-    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back),
-                 PB_ERR_FORMAT, "belongs to another adapter");
-    assert_int_equal(remove(to), 0);
-    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
-    assert_int_equal(back->count, 1);
-    assert_string_equal(back->trainables[0].name, "prompt_embeddings");
-    assert_ok(pb_method_save(back, other));
-    assert_false(has_file(other, "encoder.safetensors"));
-    pb_method_destroy(back);
-    pb_memory_free(from);
-    pb_memory_free(to);
-    pb_method_destroy(m);
-    method_fixture_remove(folder);
-    method_fixture_remove(other);
-    method_fixture_close(&f);
-  }
-}
-
-#define LORA(rest)                                                             \
-  "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": 16, "                   \
-  "\"target_modules\": [\"q_proj\"]" rest "}"
-
-static void broken_configurations_are_named(void **state) {
-  (void)state;
-  static const struct {
-    const char *json;
-    pb_status status;
-    const char *text;
-  } cases[] = {
-      {"", PB_ERR_FORMAT, "not valid JSON"},
-      {"{\"peft_type\": \"LORA\"", PB_ERR_FORMAT, "not valid JSON"},
-      {"{\"peft_type\": \"LORA\", \"peft_type\": \"IA3\"}", PB_ERR_FORMAT,
-       "not valid JSON"},
-      {"[1]", PB_ERR_FORMAT, "JSON object"},
-      {"{}", PB_ERR_FORMAT, "peft_type is missing"},
-      {"{\"peft_type\": 3}", PB_ERR_FORMAT, "peft_type must be a text"},
-      {"{\"peft_type\": \"LOHA\"}", PB_ERR_UNSUPPORTED, "known are LORA, IA3"},
-      {"{\"peft_type\": \"LORA\", \"r\": 3}", PB_ERR_FORMAT,
-       "target_modules is missing"},
-      {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": \".*q_proj\"}",
-       PB_ERR_UNSUPPORTED, "regular expression"},
-      {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [1]}",
-       PB_ERR_FORMAT, "list of texts"},
-      {"{\"peft_type\": \"LORA\", \"r\": 0, \"target_modules\": [\"q_proj\"]}",
-       PB_ERR_FORMAT, "r is 0"},
-      {"{\"peft_type\": \"LORA\", \"r\": \"3\", \"target_modules\": "
-       "[\"q_proj\"]}",
-       PB_ERR_FORMAT, "r must be an integer"},
-      {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [\"c_attn\"]}",
-       PB_ERR_CONFIG, "matches no module"},
-      {LORA(", \"use_dora\": true"), PB_ERR_UNSUPPORTED, "use_dora = true"},
-      {LORA(", \"rank_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED,
-       "rank_pattern"},
-      {LORA(", \"alpha_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED,
-       "alpha_pattern"},
-      {LORA(", \"modules_to_save\": [\"lm_head\"]"), PB_ERR_UNSUPPORTED,
-       "modules_to_save"},
-      {LORA(", \"exclude_modules\": [\"q_proj\"]"), PB_ERR_UNSUPPORTED,
-       "exclude_modules"},
-      {LORA(", \"bias\": \"all\""), PB_ERR_UNSUPPORTED, "bias = \"all\""},
-      {LORA(", \"lora_bias\": true"), PB_ERR_UNSUPPORTED, "lora_bias"},
-      {LORA(", \"fan_in_fan_out\": true"), PB_ERR_UNSUPPORTED,
-       "fan_in_fan_out"},
-      {LORA(", \"layers_to_transform\": [0]"), PB_ERR_UNSUPPORTED,
-       "layers_to_transform"},
-      {LORA(", \"init_lora_weights\": \"pissa\""), PB_ERR_UNSUPPORTED, "pissa"},
-      {LORA(", \"lora_dropout\": 1.5"), PB_ERR_CONFIG, "lora_dropout is 1.5"},
-      {LORA(", \"use_rslora\": 1"), PB_ERR_FORMAT,
-       "use_rslora must be true or false"},
-      {"{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
-       "\"feedforward_modules\": \".*down_proj\"}",
-       PB_ERR_UNSUPPORTED, "feedforward_modules is the regular expression"},
-      {"{\"peft_type\": \"PROMPT_TUNING\", \"num_virtual_tokens\": 3, "
-       "\"token_dim\": 32}",
-       PB_ERR_SHAPE, "token_dim is 32, this model needs 16"},
-      {"{\"peft_type\": \"PREFIX_TUNING\", \"num_virtual_tokens\": 3, "
-       "\"num_layers\": 4}",
-       PB_ERR_SHAPE, "num_layers is 4"},
-  };
-  method_fixture f;
-  char folder[512];
-  method_fixture_open(&f, false, false);
-  method_fixture_folder(folder, sizeof folder);
-  pb_method *m =
-      method_fixture_make(&f, "lora", "r = 3; targets = [\"q_proj\"];", 4);
-  pb_method *back = NULL;
-  assert_ok(pb_method_save(m, folder));
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    write_file(folder, "adapter_config.json", cases[i].json);
-    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back),
-                 cases[i].status, cases[i].text);
-    assert_null(back);
-  }
-  write_file(folder, "adapter_config.json",
-             LORA(", \"a_key_of_tomorrow\": {\"x\": 1}"));
-  assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
-  pb_method_destroy(back);
-  pb_method_destroy(m);
-  method_fixture_remove(folder);
-  assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_IO,
-               "adapter_config.json");
-  method_fixture_close(&f);
-}
-
-/* Writes `count` tensors as the adapter's file and loads the folder. */
-static void load_with(const method_fixture *f, const char *folder,
-                      const pb_named_tensor *tensors, int64_t count,
-                      pb_status status, const char *text) {
-  char *path = NULL;
-  pb_method *back = NULL;
-  assert_ok(pb_path_join(folder, "adapter_model.safetensors", &path));
-  assert_ok(pb_safetensors_write(path, tensors, count, "pt"));
-  assert_error(pb_method_load(folder, f->model, f->backend, 1, &back), status,
-               text);
-  assert_null(back);
-  pb_memory_free(path);
-}
-
-static void broken_tensors_are_named(void **state) {
-  (void)state;
-  method_fixture f;
-  char folder[512];
-  pb_method *back = NULL;
-  method_fixture_open(&f, false, false);
-  method_fixture_folder(folder, sizeof folder);
-  pb_method *m =
-      method_fixture_make(&f, "lora", "r = 3; targets = [\"q_proj\"];", 4);
-  assert_int_equal(m->count, 4);
-  assert_ok(pb_method_save(m, folder));
-  pb_named_tensor tensors[5];
-  pb_method_list(m, false, tensors);
-  load_with(&f, folder, tensors, 3, PB_ERR_FORMAT,
-            "layers.1.self_attn.q_proj.lora_B.weight is missing");
-  tensors[4] =
-      (pb_named_tensor){.name = "lm_head.weight", .tensor = tensors[0].tensor};
-  load_with(&f, folder, tensors, 5, PB_ERR_FORMAT, "lm_head.weight is not one");
-  pb_tensor right = tensors[0].tensor;
-  tensors[0].tensor = pb_tensor_2d(right.data, PB_DTYPE_F32, 16, 3);
-  load_with(&f, folder, tensors, 4, PB_ERR_SHAPE,
-            "is [16, 3], this model and method need [3, 16]");
-  tensors[0].tensor = pb_tensor_1d(right.data, PB_DTYPE_F32, 48);
-  load_with(&f, folder, tensors, 4, PB_ERR_SHAPE, "is [48]");
-  tensors[0].tensor = right;
-  int32_t whole[48] = {0};
-  tensors[1].tensor = pb_tensor_2d(whole, PB_DTYPE_I32, 16, 3);
-  load_with(&f, folder, tensors, 4, PB_ERR_FORMAT, "lora_B.weight");
-  tensors[1].tensor = m->trainables[1].value;
-  ((float *)right.data)[5] = NAN;
-  load_with(&f, folder, tensors, 4, PB_ERR_NUMERIC, "not finite at 5");
-  write_file(folder, "adapter_model.safetensors", "short");
-  assert_error(pb_method_load(folder, f.model, f.backend, 1, &back),
-               PB_ERR_FORMAT, "adapter_model.safetensors");
-  pb_method_destroy(m);
-  method_fixture_remove(folder);
-  method_fixture_close(&f);
 }
 
 /* BF16 values are widened: what HF writes for adapters of bf16 models. */
-static void sixteen_bit_adapters_load(void **state) {
-  (void)state;
-  method_fixture f;
-  char folder[512];
-  char *path = NULL;
-  pb_method *back = NULL;
-  uint16_t bits[48];
-  method_fixture_open(&f, false, false);
-  method_fixture_folder(folder, sizeof folder);
-  pb_method *m =
-      method_fixture_make(&f, "prompt", "num_virtual_tokens = 3;", 4);
-  assert_ok(pb_method_save(m, folder));
-  for (int i = 0; i < 48; i++) {
-    bits[i] = pb_f32_to_bf16((float)i - 20.0f);
-  }
-  pb_named_tensor rows = {"prompt_embeddings",
-                          pb_tensor_2d(bits, PB_DTYPE_BF16, 3, 16)};
-  assert_ok(pb_path_join(folder, "adapter_model.safetensors", &path));
-  assert_ok(pb_safetensors_write(path, &rows, 1, "pt"));
-  assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
-  for (int i = 0; i < 48; i++) {
-    assert_true(((const float *)back->values.data)[i] == (float)i - 20.0f);
-  }
-  pb_method_destroy(back);
-  pb_memory_free(path);
-  pb_method_destroy(m);
-  method_fixture_remove(folder);
-  method_fixture_close(&f);
+static void sixteen_bit_adapters_load(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512];
+    char *path      = NULL;
+    pb_method *back = NULL;
+    uint16_t bits[48];
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m = method_fixture_make(&f, "prompt", "num_virtual_tokens = 3;", 4);
+    assert_ok(pb_method_save(m, folder));
+    for (int i = 0; i < 48; i++) {
+        bits[i] = pb_f32_to_bf16((float)i - 20.0f);
+    }
+    pb_named_tensor rows = {"prompt_embeddings", pb_tensor_2d(bits, PB_DTYPE_BF16, 3, 16)};
+    assert_ok(pb_path_join(folder, "adapter_model.safetensors", &path));
+    assert_ok(pb_safetensors_write(path, &rows, 1, "pt"));
+    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    for (int i = 0; i < 48; i++) {
+        assert_true(((const float *)back->values.data)[i] == (float)i - 20.0f);
+    }
+    pb_method_destroy(back);
+    pb_memory_free(path);
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
 }
 
-static void unwritable_folders_are_named(void **state) {
-  (void)state;
-  method_fixture f;
-  char folder[512], below[600];
-  method_fixture_open(&f, false, false);
-  method_fixture_folder(folder, sizeof folder);
-  write_file(folder, "file", "x");
-  snprintf(below, sizeof below, "%s/file/adapter", folder);
-  pb_method *m = method_fixture_make(&f, "ia3", "", 4);
-  assert_error(pb_method_save(m, below), PB_ERR_IO, "file");
-  pb_method_destroy(m);
-  method_fixture_remove(folder);
-  method_fixture_close(&f);
+static void unwritable_folders_are_named(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512], below[600];
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    write_file(folder, "file", "x");
+    snprintf(below, sizeof below, "%s/file/adapter", folder);
+    pb_method *m = method_fixture_make(&f, "ia3", "", 4);
+    assert_error(pb_method_save(m, below), PB_ERR_IO, "file");
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
 }
 
-int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(saved_methods_load_with_the_same_bits),
-      cmocka_unit_test(lora_options_survive),
-      cmocka_unit_test(full_saves_a_checkpoint),
-      cmocka_unit_test(an_encoder_may_be_missing_but_not_foreign),
-      cmocka_unit_test(broken_configurations_are_named),
-      cmocka_unit_test(broken_tensors_are_named),
-      cmocka_unit_test(sixteen_bit_adapters_load),
-      cmocka_unit_test(unwritable_folders_are_named),
-  };
-  return cmocka_run_group_tests_name("unit_method_adapter", tests, NULL, NULL);
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(saved_methods_load_with_the_same_bits),
+        cmocka_unit_test(lora_options_survive),
+        cmocka_unit_test(full_saves_a_checkpoint),
+        cmocka_unit_test(an_encoder_may_be_missing_but_not_foreign),
+        cmocka_unit_test(broken_configurations_are_named),
+        cmocka_unit_test(broken_tensors_are_named),
+        cmocka_unit_test(sixteen_bit_adapters_load),
+        cmocka_unit_test(unwritable_folders_are_named),
+    };
+    return cmocka_run_group_tests_name("unit_method_adapter", tests, NULL, NULL);
 }

@@ -8,366 +8,346 @@
 #include <math.h>
 #include <string.h>
 
-static void unknown_method_names_the_nearest(void **state) {
-  (void)state;
-  const pb_method_ops *ops = NULL;
-  assert_error(pb_method_find("lorra", &ops), PB_ERR_NOT_FOUND,
-               "did you mean \"lora\"");
-  assert_error(pb_method_find("qqqqqqqqqqqq", &ops), PB_ERR_NOT_FOUND,
-               "known are none, full");
-  assert_null(ops);
+static void unknown_method_names_the_nearest(void **state)
+{
+    (void)state;
+    const pb_method_ops *ops = NULL;
+    assert_error(pb_method_find("lorra", &ops), PB_ERR_NOT_FOUND, "did you mean \"lora\"");
+    assert_error(pb_method_find("qqqqqqqqqqqq", &ops), PB_ERR_NOT_FOUND, "known are none, full");
+    assert_null(ops);
 }
 
-static void bad_options_are_named(void **state) {
-  (void)state;
-  method_fixture f;
-  pb_method *m = NULL;
-  method_fixture_open(&f, false, false);
-  assert_error(method_fixture_try(&f, "lora", "rank = 8;", 1, &m),
-               PB_ERR_CONFIG, "rank");
-  assert_error(method_fixture_try(&f, "lora", "r = 0;", 1, &m), PB_ERR_CONFIG,
-               "r");
-  assert_error(method_fixture_try(&f, "none", "r = 1;", 1, &m), PB_ERR_CONFIG,
-               "r");
-  assert_error(method_fixture_try(&f, "lora",
-                                  "targets = [\"k_proj\", \"qproj\"];", 1, &m),
-               PB_ERR_CONFIG, "target \"qproj\" matches no module");
-  assert_error(method_fixture_try(&f, "lora", "targets = [\"proj\"];", 1, &m),
-               PB_ERR_CONFIG,
-               "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
-  assert_error(
-      method_fixture_try(&f, "lntuning", "targets = [\"layernorm\"];", 1, &m),
-      PB_ERR_CONFIG, "input_layernorm, post_attention_layernorm, norm");
-  assert_error(method_fixture_try(&f, "bitfit", "targets = [];", 1, &m),
-               PB_ERR_CONFIG, "targets");
-  assert_error(method_fixture_try(&f, "ptuning", "encoder = \"lstm\";", 1, &m),
-               PB_ERR_UNSUPPORTED, "lstm");
-  assert_null(m);
-  method_fixture_close(&f);
-}
-
-static void a_target_may_carry_its_path(void **state) {
-  (void)state;
-  method_fixture f;
-  method_fixture_open(&f, false, false);
-  pb_method *m = method_fixture_make(
-      &f, "lora", "targets = [\"layers.1.self_attn.q_proj\"];", 1);
-  assert_int_equal(m->count, 2);
-  assert_string_equal(
-      m->trainables[0].name,
-      "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight");
-  pb_method_destroy(m);
-  method_fixture_close(&f);
-}
-
-static void full_trains_every_weight_once(void **state) {
-  (void)state;
-  for (int tied = 0; tied < 2; tied++) {
+static void bad_options_are_named(void **state)
+{
+    (void)state;
     method_fixture f;
-    method_fixture_open(&f, tied != 0, true);
-    pb_method *m = method_fixture_make(&f, "full", "", 1);
-    assert_int_equal(m->parameters, pb_model_parameters(f.model));
-    assert_true((method_fixture_find(m, "lm_head.weight") == NULL) ==
-                (tied != 0));
-    assert_non_null(
-        method_fixture_find(m, "model.layers.1.mlp.down_proj.bias"));
-    pb_binding bindings[64];
-    assert_true(pb_model_site_count(f.model) <= 64);
-    memset(bindings, 0, sizeof bindings);
-    assert_ok(m->ops->bind(m, bindings));
-    int32_t head = pb_model_site(f.model, PB_SITE_HEAD, 0)->index;
-    int32_t embedding = pb_model_site(f.model, PB_SITE_EMBEDDING, 0)->index;
-    assert_true((bindings[head].dweight.data ==
-                 bindings[embedding].dweight.data) == (tied != 0));
-    const pb_site *q = pb_model_site(f.model, PB_SITE_Q, 1);
-    assert_memory_equal(bindings[q->index].weight.data, q->weight.data,
-                        pb_tensor_bytes(&q->weight));
+    pb_method *m = NULL;
+    method_fixture_open(&f, false, false);
+    assert_error(method_fixture_try(&f, "lora", "rank = 8;", 1, &m), PB_ERR_CONFIG, "rank");
+    assert_error(method_fixture_try(&f, "lora", "r = 0;", 1, &m), PB_ERR_CONFIG, "r");
+    assert_error(method_fixture_try(&f, "none", "r = 1;", 1, &m), PB_ERR_CONFIG, "r");
+    assert_error(method_fixture_try(&f, "lora", "targets = [\"k_proj\", \"qproj\"];", 1, &m),
+                 PB_ERR_CONFIG, "target \"qproj\" matches no module");
+    assert_error(method_fixture_try(&f, "lora", "targets = [\"proj\"];", 1, &m), PB_ERR_CONFIG,
+                 "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+    assert_error(method_fixture_try(&f, "lntuning", "targets = [\"layernorm\"];", 1, &m),
+                 PB_ERR_CONFIG, "input_layernorm, post_attention_layernorm, norm");
+    assert_error(method_fixture_try(&f, "bitfit", "targets = [];", 1, &m), PB_ERR_CONFIG,
+                 "targets");
+    assert_error(method_fixture_try(&f, "ptuning", "encoder = \"lstm\";", 1, &m),
+                 PB_ERR_UNSUPPORTED, "lstm");
+    assert_null(m);
+    method_fixture_close(&f);
+}
+
+static void a_target_may_carry_its_path(void **state)
+{
+    (void)state;
+    method_fixture f;
+    method_fixture_open(&f, false, false);
+    pb_method *m = method_fixture_make(&f, "lora", "targets = [\"layers.1.self_attn.q_proj\"];", 1);
+    assert_int_equal(m->count, 2);
+    assert_string_equal(m->trainables[0].name,
+                        "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight");
     pb_method_destroy(m);
     method_fixture_close(&f);
-  }
 }
 
-static void decay_spares_biases_and_norms(void **state) {
-  (void)state;
-  method_fixture f;
-  method_fixture_open(&f, false, true);
-  pb_method *m = method_fixture_make(&f, "full", "", 1);
-  assert_false(method_fixture_find(m, "model.norm.weight")->decay);
-  assert_false(
-      method_fixture_find(m, "model.layers.0.input_layernorm.weight")->decay);
-  assert_false(
-      method_fixture_find(m, "model.layers.0.self_attn.q_proj.bias")->decay);
-  assert_true(
-      method_fixture_find(m, "model.layers.0.self_attn.q_proj.weight")->decay);
-  assert_true(method_fixture_find(m, "model.embed_tokens.weight")->decay);
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "lntuning", "", 1);
-  for (int64_t i = 0; i < m->count; i++) {
-    assert_false(m->trainables[i].decay);
-  }
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "prefix", "", 1);
-  assert_false(
-      method_fixture_find(m, "prompt_encoder.transform.0.bias")->decay);
-  assert_true(
-      method_fixture_find(m, "prompt_encoder.transform.0.weight")->decay);
-  pb_method_destroy(m);
-  method_fixture_close(&f);
+static void full_trains_every_weight_once(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        method_fixture f;
+        method_fixture_open(&f, tied != 0, true);
+        pb_method *m = method_fixture_make(&f, "full", "", 1);
+        assert_int_equal(m->parameters, pb_model_parameters(f.model));
+        assert_true((method_fixture_find(m, "lm_head.weight") == NULL) == (tied != 0));
+        assert_non_null(method_fixture_find(m, "model.layers.1.mlp.down_proj.bias"));
+        pb_binding bindings[64];
+        assert_true(pb_model_site_count(f.model) <= 64);
+        memset(bindings, 0, sizeof bindings);
+        assert_ok(m->ops->bind(m, bindings));
+        int32_t head      = pb_model_site(f.model, PB_SITE_HEAD, 0)->index;
+        int32_t embedding = pb_model_site(f.model, PB_SITE_EMBEDDING, 0)->index;
+        assert_true((bindings[head].dweight.data == bindings[embedding].dweight.data) ==
+                    (tied != 0));
+        const pb_site *q = pb_model_site(f.model, PB_SITE_Q, 1);
+        assert_memory_equal(bindings[q->index].weight.data, q->weight.data,
+                            pb_tensor_bytes(&q->weight));
+        pb_method_destroy(m);
+        method_fixture_close(&f);
+    }
+}
+
+static void decay_spares_biases_and_norms(void **state)
+{
+    (void)state;
+    method_fixture f;
+    method_fixture_open(&f, false, true);
+    pb_method *m = method_fixture_make(&f, "full", "", 1);
+    assert_false(method_fixture_find(m, "model.norm.weight")->decay);
+    assert_false(method_fixture_find(m, "model.layers.0.input_layernorm.weight")->decay);
+    assert_false(method_fixture_find(m, "model.layers.0.self_attn.q_proj.bias")->decay);
+    assert_true(method_fixture_find(m, "model.layers.0.self_attn.q_proj.weight")->decay);
+    assert_true(method_fixture_find(m, "model.embed_tokens.weight")->decay);
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "lntuning", "", 1);
+    for (int64_t i = 0; i < m->count; i++) {
+        assert_false(m->trainables[i].decay);
+    }
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "prefix", "", 1);
+    assert_false(method_fixture_find(m, "prompt_encoder.transform.0.bias")->decay);
+    assert_true(method_fixture_find(m, "prompt_encoder.transform.0.weight")->decay);
+    pb_method_destroy(m);
+    method_fixture_close(&f);
 }
 
 /* Standard deviation and largest size of a tensor's values. */
-static double spread(const pb_trainable *t, double *largest) {
-  const float *x = t->value.data;
-  int64_t n = pb_tensor_count(&t->value);
-  double sum = 0.0;
-  *largest = 0.0;
-  for (int64_t i = 0; i < n; i++) {
-    sum += (double)x[i] * (double)x[i];
-    *largest = fmax(*largest, fabs((double)x[i]));
-  }
-  return sqrt(sum / (double)n);
+static double spread(const pb_trainable *t, double *largest)
+{
+    const float *x = t->value.data;
+    int64_t n      = pb_tensor_count(&t->value);
+    double sum     = 0.0;
+    *largest       = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+        *largest = fmax(*largest, fabs((double)x[i]));
+    }
+    return sqrt(sum / (double)n);
 }
 
-static void initial_values_follow_their_laws(void **state) {
-  (void)state;
-  method_fixture f;
-  double largest;
-  method_fixture_open(&f, false, true);
-  pb_method *m = method_fixture_make(&f, "lora", "r = 64;", 1);
-  double s =
-      spread(&m->trainables[0], &largest); /* U(±1/4): deviation 1/(4 sqrt 3) */
-  assert_true(largest <= 0.25 && largest > 0.24 &&
-              fabs(s - 0.25 / sqrt(3.0)) < 0.01);
-  assert_true(spread(&m->trainables[1], &largest) == 0.0);
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "prompt",
-                          "num_virtual_tokens = 200; init = \"normal\";", 1);
-  assert_true(fabs(spread(&m->trainables[0], &largest) - 1.0) < 0.05 &&
-              largest > 2.5);
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "ia3", "", 1);
-  for (int64_t i = 0; i < m->parameters; i++) {
-    assert_true(((const float *)m->values.data)[i] == 1.0f);
-  }
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "bitfit", "", 1); /* the model has biases */
-  const pb_site *site = pb_model_site(f.model, PB_SITE_Q, 0);
-  assert_memory_equal(m->trainables[0].value.data, site->bias.data,
-                      pb_tensor_bytes(&site->bias));
-  pb_method_destroy(m);
-  method_fixture_close(&f);
-}
-
-static void prompt_starts_from_distinct_vocabulary_rows(void **state) {
-  (void)state;
-  method_fixture f;
-  method_fixture_open(&f, false, false);
-  const float *table =
-      pb_model_site(f.model, PB_SITE_EMBEDDING, 0)->weight.data;
-  int first[2][40];
-  for (uint64_t seed = 0; seed < 2; seed++) {
-    bool used[40] = {false};
-    pb_method *m =
-        method_fixture_make(&f, "prompt", "num_virtual_tokens = 50;", seed);
-    const float *rows = m->trainables[0].value.data;
-    for (int r = 0; r < 50; r++) { /* 40 ids, then round again */
-      int id = 0;
-      while (id < 40 &&
-             memcmp(rows + r * 16, table + id * 16, 16 * sizeof *rows) != 0) {
-        id++;
-      }
-      assert_true(id < 40);
-      if (r < 40) {
-        assert_false(used[id]);
-        used[id] = true;
-        first[seed][r] = id;
-      } else {
-        assert_int_equal(id, first[seed][r - 40]);
-      }
+static void initial_values_follow_their_laws(void **state)
+{
+    (void)state;
+    method_fixture f;
+    double largest;
+    method_fixture_open(&f, false, true);
+    pb_method *m = method_fixture_make(&f, "lora", "r = 64;", 1);
+    double s     = spread(&m->trainables[0], &largest); /* U(±1/4): deviation 1/(4 sqrt 3) */
+    assert_true(largest <= 0.25 && largest > 0.24 && fabs(s - 0.25 / sqrt(3.0)) < 0.01);
+    assert_true(spread(&m->trainables[1], &largest) == 0.0);
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "prompt", "num_virtual_tokens = 200; init = \"normal\";", 1);
+    assert_true(fabs(spread(&m->trainables[0], &largest) - 1.0) < 0.05 && largest > 2.5);
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "ia3", "", 1);
+    for (int64_t i = 0; i < m->parameters; i++) {
+        assert_true(((const float *)m->values.data)[i] == 1.0f);
     }
     pb_method_destroy(m);
-  }
-  assert_true(memcmp(first[0], first[1], sizeof first[0]) != 0);
-  method_fixture_close(&f);
-}
-
-static void a_model_without_weights_is_only_planned(void **state) {
-  (void)state;
-  pb_model_config config = method_fixture_config(true, true);
-  method_fixture f = {0};
-  assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
-  assert_ok(pb_model_open_shape(&config, &f.model));
-  for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL;
-       ops++) {
-    pb_method *m = method_fixture_make(&f, (*ops)->name, "", 1);
-    assert_true(pb_tensor_is_none(&m->values) && pb_tensor_is_none(&m->grads));
-    if (m->count > 0) {
-      assert_error(pb_method_save(m, "unused"), PB_ERR_ARGUMENT,
-                   "only planned");
-    }
-    if (strcmp((*ops)->name, "full") == 0) {
-      assert_int_equal(m->parameters, pb_model_parameters(f.model));
-    }
+    m                   = method_fixture_make(&f, "bitfit", "", 1); /* the model has biases */
+    const pb_site *site = pb_model_site(f.model, PB_SITE_Q, 0);
+    assert_memory_equal(m->trainables[0].value.data, site->bias.data, pb_tensor_bytes(&site->bias));
     pb_method_destroy(m);
-  }
-  method_fixture_close(&f);
+    method_fixture_close(&f);
 }
 
-static void described_options_read_back(void **state) {
-  (void)state;
-  method_fixture f;
-  pb_string text = {0}, again = {0};
-  method_fixture_open(&f, false, false);
-  pb_method *m = method_fixture_make(
-      &f, "lora", "r = 3; alpha = 0.1; rslora = true; targets = [\"q_proj\"];",
-      1);
-  assert_ok(pb_method_describe(m, &text));
-  assert_non_null(strstr(text.data, "name = \"lora\""));
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "lora", text.data, 1);
-  assert_ok(pb_method_describe(m, &again));
-  assert_string_equal(text.data, again.data);
-  pb_method_destroy(m);
-  pb_string_clear(&text);
-  pb_string_clear(&again);
-  method_fixture_close(&f);
+static void prompt_starts_from_distinct_vocabulary_rows(void **state)
+{
+    (void)state;
+    method_fixture f;
+    method_fixture_open(&f, false, false);
+    const float *table = pb_model_site(f.model, PB_SITE_EMBEDDING, 0)->weight.data;
+    int first[2][40];
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        bool used[40]     = {false};
+        pb_method *m      = method_fixture_make(&f, "prompt", "num_virtual_tokens = 50;", seed);
+        const float *rows = m->trainables[0].value.data;
+        for (int r = 0; r < 50; r++) { /* 40 ids, then round again */
+            int id = 0;
+            while (id < 40 && memcmp(rows + r * 16, table + id * 16, 16 * sizeof *rows) != 0) {
+                id++;
+            }
+            assert_true(id < 40);
+            if (r < 40) {
+                assert_false(used[id]);
+                used[id]       = true;
+                first[seed][r] = id;
+            } else {
+                assert_int_equal(id, first[seed][r - 40]);
+            }
+        }
+        pb_method_destroy(m);
+    }
+    assert_true(memcmp(first[0], first[1], sizeof first[0]) != 0);
+    method_fixture_close(&f);
+}
+
+static void a_model_without_weights_is_only_planned(void **state)
+{
+    (void)state;
+    pb_model_config config = method_fixture_config(true, true);
+    method_fixture f       = {0};
+    assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+    assert_ok(pb_model_open_shape(&config, &f.model));
+    for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL; ops++) {
+        pb_method *m = method_fixture_make(&f, (*ops)->name, "", 1);
+        assert_true(pb_tensor_is_none(&m->values) && pb_tensor_is_none(&m->grads));
+        if (m->count > 0) {
+            assert_error(pb_method_save(m, "unused"), PB_ERR_ARGUMENT, "only planned");
+        }
+        if (strcmp((*ops)->name, "full") == 0) {
+            assert_int_equal(m->parameters, pb_model_parameters(f.model));
+        }
+        pb_method_destroy(m);
+    }
+    method_fixture_close(&f);
+}
+
+static void described_options_read_back(void **state)
+{
+    (void)state;
+    method_fixture f;
+    pb_string text = {0}, again = {0};
+    method_fixture_open(&f, false, false);
+    pb_method *m = method_fixture_make(
+        &f, "lora", "r = 3; alpha = 0.1; rslora = true; targets = [\"q_proj\"];", 1);
+    assert_ok(pb_method_describe(m, &text));
+    assert_non_null(strstr(text.data, "name = \"lora\""));
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "lora", text.data, 1);
+    assert_ok(pb_method_describe(m, &again));
+    assert_string_equal(text.data, again.data);
+    pb_method_destroy(m);
+    pb_string_clear(&text);
+    pb_string_clear(&again);
+    method_fixture_close(&f);
 }
 
 /* The merged weight and bias give what the method computes at its site. */
-static void check_merge(const char *name, const char *options,
-                        pb_site_kind kind) {
-  enum { MOST = 24 };
-  method_fixture f;
-  method_fixture_open(&f, false, true);
-  pb_method *m = method_fixture_make(&f, name, options, 1);
-  method_fixture_scatter(m, 3, 0.5);
-  const pb_site *site = pb_model_site(f.model, kind, 1);
-  float w[MOST * MOST], b[MOST], x[MOST], y[MOST], expected[MOST], seen[MOST];
-  float room[2 * MOST], kept[MOST];
-  for (int i = 0; i < MOST; i++) {
-    x[i] = (float)(i % 7) - 2.5f;
-  }
-  pb_tensor weight = pb_tensor_2d(w, PB_DTYPE_F32, site->out, site->in);
-  pb_tensor bias = pb_tensor_1d(b, PB_DTYPE_F32, site->out);
-  pb_tensor tx = pb_tensor_2d(x, PB_DTYPE_F32, 1, site->in), ts = tx;
-  pb_tensor ty = pb_tensor_2d(y, PB_DTYPE_F32, 1, site->out);
-  pb_tensor te = pb_tensor_2d(expected, PB_DTYPE_F32, 1, site->out);
-  pb_tensor scratch = pb_tensor_2d(room, PB_DTYPE_F32, 1, 2 * MOST);
-  pb_site_context ctx = {.scratch = &scratch};
-  pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
-  unsigned acts = m->ops->acts(m, site);
+static void check_merge(const char *name, const char *options, pb_site_kind kind)
+{
+    enum { MOST = 24 };
+    method_fixture f;
+    method_fixture_open(&f, false, true);
+    pb_method *m = method_fixture_make(&f, name, options, 1);
+    method_fixture_scatter(m, 3, 0.5);
+    const pb_site *site = pb_model_site(f.model, kind, 1);
+    float w[MOST * MOST], b[MOST], x[MOST], y[MOST], expected[MOST], seen[MOST];
+    float room[2 * MOST], kept[MOST];
+    for (int i = 0; i < MOST; i++) {
+        x[i] = (float)(i % 7) - 2.5f;
+    }
+    pb_tensor weight = pb_tensor_2d(w, PB_DTYPE_F32, site->out, site->in);
+    pb_tensor bias   = pb_tensor_1d(b, PB_DTYPE_F32, site->out);
+    pb_tensor tx = pb_tensor_2d(x, PB_DTYPE_F32, 1, site->in), ts = tx;
+    pb_tensor ty        = pb_tensor_2d(y, PB_DTYPE_F32, 1, site->out);
+    pb_tensor te        = pb_tensor_2d(expected, PB_DTYPE_F32, 1, site->out);
+    pb_tensor scratch   = pb_tensor_2d(room, PB_DTYPE_F32, 1, 2 * MOST);
+    pb_site_context ctx = {.scratch = &scratch};
+    pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
+    unsigned acts       = m->ops->acts(m, site);
 
-  if ((acts & PB_ACTS_ON_INPUT) != 0) {
-    ts.data = seen;
-    assert_ok(m->ops->linear_input_forward(m, site, &ctx, &ts, &tx));
-  }
-  assert_ok(pb_matmul(f.backend, &te, &ts, &site->weight, &args));
-  assert_ok(pb_bias_forward(f.backend, &te, &site->bias));
-  if ((acts & PB_ACTS_ON_OUTPUT) != 0) {
-    pb_tensor tk =
-        pb_tensor_2d(kept, PB_DTYPE_F32, 1, m->ops->kept_width(m, site));
-    assert_ok(m->ops->linear_output_forward(m, site, &ctx, &te, &ts, &tk));
-  }
-  assert_ok(pb_copy(f.backend, &weight, &site->weight));
-  assert_ok(pb_copy(f.backend, &bias, &site->bias));
-  assert_ok(pb_method_merge(m, site, &weight, &bias));
-  assert_ok(pb_matmul(f.backend, &ty, &tx, &weight, &args));
-  assert_ok(pb_bias_forward(f.backend, &ty, &bias));
-  for (int64_t i = 0; i < site->out; i++) {
-    assert_true(fabsf(y[i] - expected[i]) < 1e-5f);
-  }
-  pb_method_destroy(m);
-  method_fixture_close(&f);
-}
-
-static void merged_weights_compute_the_same(void **state) {
-  (void)state;
-  check_merge("lora", "r = 3;", PB_SITE_K);
-  check_merge("lora", "r = 3; rslora = true;", PB_SITE_DOWN);
-  check_merge("ia3", "", PB_SITE_K);
-  check_merge("ia3", "", PB_SITE_DOWN);
-  check_merge("ia3", "feedforward_side = \"output\";", PB_SITE_DOWN);
-  check_merge("ia3", "", PB_SITE_Q); /* not a target: unchanged */
-}
-
-static void merge_refuses_what_has_no_place(void **state) {
-  (void)state;
-  method_fixture f;
-  method_fixture_open(&f, false, false);
-  const pb_site *q = pb_model_site(f.model, PB_SITE_Q, 0);
-  float w[16 * 16];
-  pb_tensor weight = pb_tensor_2d(w, PB_DTYPE_F32, 16, 16), none = {0};
-  pb_method *m = method_fixture_make(&f, "bitfit", "", 1);
-  assert_error(pb_method_merge(m, q, &weight, &none), PB_ERR_UNSUPPORTED,
-               "has no bias");
-  pb_method_destroy(m);
-  m = method_fixture_make(&f, "prompt", "", 1);
-  assert_error(pb_method_merge(m, q, &weight, &none), PB_ERR_UNSUPPORTED,
-               "before the tokens");
-  pb_method_destroy(m);
-  method_fixture_close(&f);
-}
-
-static void declaring_nonsense_is_refused(void **state) {
-  (void)state;
-  method_fixture f;
-  method_fixture_open(&f, false, false);
-  pb_method *m = method_fixture_make(&f, "none", "", 1);
-  pb_trainable t = {.name = "a", .ndim = 1, .shape = {3}};
-  assert_ok(pb_method_declare(m, &t, NULL));
-  assert_error(pb_method_declare(m, &t, NULL), PB_ERR_ARGUMENT,
-               "declared twice");
-  pb_trainable huge = {.name = "b", .ndim = 2, .shape = {INT64_MAX / 2, 4}};
-  assert_error(pb_method_declare(m, &huge, NULL), PB_ERR_ARGUMENT, "b");
-  pb_trainable empty = {.name = "c", .ndim = 1};
-  assert_error(pb_method_declare(m, &empty, NULL), PB_ERR_ARGUMENT,
-               "dimension 0 is 0");
-  assert_int_equal(m->parameters, 3);
-  pb_method_destroy(m);
-  method_fixture_close(&f);
-}
-
-static void every_failed_allocation_is_survived(void **state) {
-  (void)state;
-  method_fixture f;
-  method_fixture_open(&f, false, false);
-  for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL;
-       ops++) {
-    size_t before = pb_memory_current();
-    size_t room = 64;
-    pb_method *m = NULL;
-    while (m == NULL) {
-      pb_memory_limit(before + room);
-      pb_status status =
-          pb_method_create(*ops, NULL, "", f.model, f.backend, 1, &m);
-      pb_memory_limit(0);
-      assert_true((status == PB_OK) == (m != NULL));
-      if (status != PB_OK) {
-        assert_error(status, PB_ERR_MEMORY, "");
-        assert_int_equal(pb_memory_current(), before);
-      }
-      room += room / 4;
+    if ((acts & PB_ACTS_ON_INPUT) != 0) {
+        ts.data = seen;
+        assert_ok(m->ops->linear_input_forward(m, site, &ctx, &ts, &tx));
+    }
+    assert_ok(pb_matmul(f.backend, &te, &ts, &site->weight, &args));
+    assert_ok(pb_bias_forward(f.backend, &te, &site->bias));
+    if ((acts & PB_ACTS_ON_OUTPUT) != 0) {
+        pb_tensor tk = pb_tensor_2d(kept, PB_DTYPE_F32, 1, m->ops->kept_width(m, site));
+        assert_ok(m->ops->linear_output_forward(m, site, &ctx, &te, &ts, &tk));
+    }
+    assert_ok(pb_copy(f.backend, &weight, &site->weight));
+    assert_ok(pb_copy(f.backend, &bias, &site->bias));
+    assert_ok(pb_method_merge(m, site, &weight, &bias));
+    assert_ok(pb_matmul(f.backend, &ty, &tx, &weight, &args));
+    assert_ok(pb_bias_forward(f.backend, &ty, &bias));
+    for (int64_t i = 0; i < site->out; i++) {
+        assert_true(fabsf(y[i] - expected[i]) < 1e-5f);
     }
     pb_method_destroy(m);
-  }
-  method_fixture_close(&f);
+    method_fixture_close(&f);
 }
 
-int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(unknown_method_names_the_nearest),
-      cmocka_unit_test(bad_options_are_named),
-      cmocka_unit_test(a_target_may_carry_its_path),
-      cmocka_unit_test(full_trains_every_weight_once),
-      cmocka_unit_test(decay_spares_biases_and_norms),
-      cmocka_unit_test(initial_values_follow_their_laws),
-      cmocka_unit_test(prompt_starts_from_distinct_vocabulary_rows),
-      cmocka_unit_test(a_model_without_weights_is_only_planned),
-      cmocka_unit_test(described_options_read_back),
-      cmocka_unit_test(merged_weights_compute_the_same),
-      cmocka_unit_test(merge_refuses_what_has_no_place),
-      cmocka_unit_test(declaring_nonsense_is_refused),
-      cmocka_unit_test(every_failed_allocation_is_survived),
-  };
-  return cmocka_run_group_tests_name("unit_method_method", tests, NULL, NULL);
+static void merged_weights_compute_the_same(void **state)
+{
+    (void)state;
+    check_merge("lora", "r = 3;", PB_SITE_K);
+    check_merge("lora", "r = 3; rslora = true;", PB_SITE_DOWN);
+    check_merge("ia3", "", PB_SITE_K);
+    check_merge("ia3", "", PB_SITE_DOWN);
+    check_merge("ia3", "feedforward_side = \"output\";", PB_SITE_DOWN);
+    check_merge("ia3", "", PB_SITE_Q); /* not a target: unchanged */
+}
+
+static void merge_refuses_what_has_no_place(void **state)
+{
+    (void)state;
+    method_fixture f;
+    method_fixture_open(&f, false, false);
+    const pb_site *q = pb_model_site(f.model, PB_SITE_Q, 0);
+    float w[16 * 16];
+    pb_tensor weight = pb_tensor_2d(w, PB_DTYPE_F32, 16, 16), none = {0};
+    pb_method *m = method_fixture_make(&f, "bitfit", "", 1);
+    assert_error(pb_method_merge(m, q, &weight, &none), PB_ERR_UNSUPPORTED, "has no bias");
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "prompt", "", 1);
+    assert_error(pb_method_merge(m, q, &weight, &none), PB_ERR_UNSUPPORTED, "before the tokens");
+    pb_method_destroy(m);
+    method_fixture_close(&f);
+}
+
+static void declaring_nonsense_is_refused(void **state)
+{
+    (void)state;
+    method_fixture f;
+    method_fixture_open(&f, false, false);
+    pb_method *m   = method_fixture_make(&f, "none", "", 1);
+    pb_trainable t = {.name = "a", .ndim = 1, .shape = {3}};
+    assert_ok(pb_method_declare(m, &t, NULL));
+    assert_error(pb_method_declare(m, &t, NULL), PB_ERR_ARGUMENT, "declared twice");
+    pb_trainable huge = {.name = "b", .ndim = 2, .shape = {INT64_MAX / 2, 4}};
+    assert_error(pb_method_declare(m, &huge, NULL), PB_ERR_ARGUMENT, "b");
+    pb_trainable empty = {.name = "c", .ndim = 1};
+    assert_error(pb_method_declare(m, &empty, NULL), PB_ERR_ARGUMENT, "dimension 0 is 0");
+    assert_int_equal(m->parameters, 3);
+    pb_method_destroy(m);
+    method_fixture_close(&f);
+}
+
+static void every_failed_allocation_is_survived(void **state)
+{
+    (void)state;
+    method_fixture f;
+    method_fixture_open(&f, false, false);
+    for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL; ops++) {
+        size_t before = pb_memory_current();
+        size_t room   = 64;
+        pb_method *m  = NULL;
+        while (m == NULL) {
+            pb_memory_limit(before + room);
+            pb_status status = pb_method_create(*ops, NULL, "", f.model, f.backend, 1, &m);
+            pb_memory_limit(0);
+            assert_true((status == PB_OK) == (m != NULL));
+            if (status != PB_OK) {
+                assert_error(status, PB_ERR_MEMORY, "");
+                assert_int_equal(pb_memory_current(), before);
+            }
+            room += room / 4;
+        }
+        pb_method_destroy(m);
+    }
+    method_fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_method_names_the_nearest),
+        cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(a_target_may_carry_its_path),
+        cmocka_unit_test(full_trains_every_weight_once),
+        cmocka_unit_test(decay_spares_biases_and_norms),
+        cmocka_unit_test(initial_values_follow_their_laws),
+        cmocka_unit_test(prompt_starts_from_distinct_vocabulary_rows),
+        cmocka_unit_test(a_model_without_weights_is_only_planned),
+        cmocka_unit_test(described_options_read_back),
+        cmocka_unit_test(merged_weights_compute_the_same),
+        cmocka_unit_test(merge_refuses_what_has_no_place),
+        cmocka_unit_test(declaring_nonsense_is_refused),
+        cmocka_unit_test(every_failed_allocation_is_survived),
+    };
+    return cmocka_run_group_tests_name("unit_method_method", tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 
 static const char *model_path(const char *name)
 {
-    char relative[100];
+    char relative[128];
     snprintf(relative, sizeof relative, "models/%s", name);
     return fixture_shared_path(relative);
 }

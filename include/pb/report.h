@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Tables from results: scores with their spread over seeds, costs, PSCP with its terms, and what is
+ * missing or failed. Nothing is left out silently: a mean over some of its data sets says so. */
+#pragma once
+
+#include "pb/pscp.h"
+#include "pb/results.h"
+#include "pb/string.h"
+
+typedef struct pb_report_options {
+    pb_pscp_params pscp; /* pb_pscp_defaults() */
+} pb_report_options;
+
+/* Shards of a directory → one file at `path`, atomically; with PSCP at its default constants. */
+pb_status pb_report_merge(const char *directory, const char *path) PB_MUST_USE;
+
+/* Each appends. The options may be NULL for the defaults. */
+pb_status pb_report_text(const pb_results *results, const pb_report_options *options,
+                         pb_string *out) PB_MUST_USE;
+/* One long table: table, model, dataset, method, quantity, unit, value, std, n, of. */
+pb_status pb_report_csv(const pb_results *results, const pb_report_options *options,
+                        pb_string *out) PB_MUST_USE;
+/* One object: sweep, cells, scores, costs, pscp, failed, invalid, missing. */
+pb_status pb_report_json(const pb_results *results, const pb_report_options *options,
+                         pb_string *out) PB_MUST_USE;
+
+/* The PSCP of every model and method, as it is stored in the merged file. */
+pb_status pb_report_pscp(const pb_results *results, const pb_report_options *options,
+                         pb_results_pscp *out) PB_MUST_USE;
+void pb_report_pscp_clear(pb_results_pscp *pscp); /* accepts a zeroed one */
+
+/* How far a directory is, from its plan and its shards. */
+typedef struct pb_report_progress {
+    char *sweep; /* owned */
+    int64_t cells, done, failed, invalid, left, stale;
+    double cells_per_hour; /* of the latest finished cells, NaN with less than two */
+    double seconds_left;   /* left / cells_per_hour, NaN when unknown */
+} pb_report_progress;
+
+pb_status pb_report_progress_read(const char *directory, pb_report_progress *out) PB_MUST_USE;
+void pb_report_progress_clear(pb_report_progress *progress);

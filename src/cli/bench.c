@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench bench: speed and memory of training on random weights and made-up rows. */
+#include "commands.h"
+#include "work.h"
+
+#include "pb/cell.h"
+#include "pb/clock.h"
+#include "pb/dataset.h"
+#include "pb/memory.h"
+#include "pb/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const pb_option options[] = {
+    {.name  = "model",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "a checkpoint in place of a shape"},
+    {.name     = "shape",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "SHAPE",
+     .fallback = "40m",
+     .help     = "a name, or layers=8,width=512,heads=8,kv_heads=4,ff=1408,vocab=32000"},
+    {.name     = "method",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "NAME",
+     .fallback = "lora",
+     .help     = "method of the registry, with its defaults"},
+    {.name     = "steps",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "8",
+     .minimum  = 2,
+     .maximum  = 100000,
+     .help     = "steps that are timed, after two that are not"},
+    {.name     = "batch",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "4",
+     .minimum  = 1,
+     .maximum  = 65536,
+     .help     = "rows per step"},
+    {.name     = "prompt",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "128",
+     .minimum  = 1,
+     .maximum  = 1048576,
+     .help     = "prompt tokens of a row"},
+    {.name     = "answer",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "8",
+     .minimum  = 1,
+     .maximum  = 1048576,
+     .help     = "answer tokens of a row"},
+    PB_OPTION_END,
+};
+
+typedef struct named_shape {
+    const char *name;
+    int64_t layers, width, heads, kv_heads, head_dim, ff, vocab;
+    bool tied;
+} named_shape;
+
+static const named_shape shapes[] = {
+    {"tiny", 2, 128, 8, 2, 16, 192, 512, false},
+    {"40m", 8, 512, 8, 4, 64, 1408, 32000, true},
+    {"smollm2-135m", 30, 576, 9, 3, 64, 1536, 49152, true},
+    {"llama-3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256, true},
+    {"llama-3-8b", 32, 4096, 32, 8, 128, 14336, 128256, false},
+    {NULL, 0, 0, 0, 0, 0, 0, 0, false},
+};
+
+/* One "key=number" of a shape. */
+static pb_status shape_part(const char *part, named_shape *s)
+{
+    const struct {
+        const char *key;
+        int64_t *value;
+    } keys[] = {
+        {"layers", &s->layers},     {"width", &s->width},       {"heads", &s->heads},
+        {"kv_heads", &s->kv_heads}, {"head_dim", &s->head_dim}, {"ff", &s->ff},
+        {"vocab", &s->vocab},
+    };
+    const char *equals = strchr(part, '=');
+    for (size_t i = 0; equals != NULL && i < sizeof keys / sizeof *keys; i++) {
+        char *end = NULL;
+        if (strlen(keys[i].key) == (size_t)(equals - part) &&
+            strncmp(part, keys[i].key, (size_t)(equals - part)) == 0) {
+            *keys[i].value = strtoll(equals + 1, &end, 10);
+            if (end != equals + 1 && *end == '\0' && *keys[i].value > 0 &&
+                *keys[i].value <= 10000000) {
+                return PB_OK;
+            }
+        }
+    }
+    return PB_FAIL(PB_ERR_USAGE,
+                   "--shape: \"%s\" is neither a known name (tiny, 40m, smollm2-135m, "
+                   "llama-3.2-1b, llama-3-8b) nor KEY=NUMBER "
+                   "with layers, width, heads, kv_heads, head_dim, ff, vocab",
+                   part);
+}
+
+static pb_status parse_shape(const char *text, pb_model_config *config)
+{
+    named_shape s = shapes[1];
+    char copy[512];
+    bool known = false;
+    for (const named_shape *n = shapes; n->name != NULL; n++) {
+        if (strcmp(n->name, text) == 0) {
+            s     = *n;
+            known = true;
+        }
+    }
+    if (!known) {
+        s.head_dim = 0;
+        snprintf(copy, sizeof copy, "%s", text);
+        for (char *save = NULL, *part = strtok_r(copy, ",", &save); part != NULL;
+             part = strtok_r(NULL, ",", &save)) {
+            PB_TRY(shape_part(part, &s));
+        }
+        s.head_dim = s.head_dim > 0 ? s.head_dim : s.width / s.heads;
+    }
+    if (s.heads % s.kv_heads != 0 || s.head_dim < 2 || s.head_dim % 2 != 0) {
+        return PB_FAIL(
+            PB_ERR_USAGE,
+            "--shape %s: heads must be a multiple of kv_heads, and the width of a head even", text);
+    }
+    *config = (pb_model_config){
+        .architecture  = "LlamaForCausalLM",
+        .layers        = s.layers,
+        .width         = s.width,
+        .heads         = s.heads,
+        .kv_heads      = s.kv_heads,
+        .head_dim      = s.head_dim,
+        .ff            = s.ff,
+        .vocab         = s.vocab,
+        .max_positions = 1 << 20,
+        .rms_eps       = 1e-5,
+        .tied          = s.tied,
+        .activation    = PB_ACTIVATION_SILU,
+        .rope_theta    = 10000.0,
+        .rope_factor   = 1.0,
+        .bos_id        = -1,
+    };
+    return PB_OK;
+}
+
+typedef struct sample_stats {
+    double *seconds; /* [steps] of the timed ones */
+    int64_t count, warm;
+    int64_t tokens; /* of one step */
+    pb_backend *backend;
+} sample_stats;
+
+static pb_status on_step(void *opaque, const pb_train_step *step)
+{
+    sample_stats *s = opaque;
+    if (step->step <= s->warm) {
+        pb_backend_work_reset(s->backend, true);
+        return PB_OK;
+    }
+    s->seconds[s->count++] = step->seconds;
+    s->tokens              = step->tokens;
+    return PB_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static pb_status print_result(const pb_cli *cli, const work *w, const sample_stats *s, double gemm)
+{
+    pb_backend_work done = pb_backend_work_get(w->backend);
+    double total         = 0.0;
+    for (int64_t i = 0; i < s->count; i++) {
+        total += s->seconds[i];
+    }
+    qsort(s->seconds, (size_t)s->count, sizeof *s->seconds, by_value);
+    double median    = s->seconds[s->count / 2];
+    double tokens    = (double)s->tokens / median;
+    double share     = done.matmul_seconds / total;
+    double attn      = done.attention_seconds / total;
+    double flops     = (done.matmul_flops + done.attention_flops) / total;
+    double peak      = (double)pb_memory_peak() / 1e6;
+    pb_string text   = {0};
+    const char *fmt  = pb_cli_flag(cli, "json")
+                           ? "{\"method\": \"%s\", \"parameters\": %" PRId64
+                            ", \"trainable\": %" PRId64
+                            ", \"step_seconds\": %.6f, \"step_seconds_min\": %.6f, "
+                             "\"step_seconds_max\": %.6f, \"tokens_per_second\": %.1f, "
+                             "\"gemm_share\": %.4f, \"attention_share\": %.4f, \"gflops\": %.2f, "
+                             "\"gemm_gflops\": %.2f, \"mfu\": %.4f, "
+                             "\"peak_mb\": %.1f, \"backend\": \"%s\"}\n"
+                           : "method              %s\n"
+                             "parameters          %" PRId64 "\n"
+                             "trainable           %" PRId64 "\n"
+                             "step                %.4f s median, %.4f … %.4f\n"
+                             "training            %.1f tokens/s\n"
+                             "time in products    %.4f of the step\n"
+                             "time in attention   %.4f of the step\n"
+                             "rate                %.2f GFLOP/s\n"
+                             "square product      %.2f GFLOP/s\n"
+                             "MFU                 %.4f of the square product's rate\n"
+                             "peak memory         %.1f MB, accounted, weights included\n"
+                             "backend             %s\n";
+    pb_status status = pb_string_printf(
+        &text, fmt, w->method->ops->name, pb_model_parameters(w->model), w->method->parameters,
+        median, s->seconds[0], s->seconds[s->count - 1], tokens, share, attn, flops / 1e9, gemm,
+        flops / 1e9 / gemm, peak, pb_backend_describe(w->backend));
+    if (status == PB_OK) {
+        status = pb_cli_print(cli, text.data);
+    }
+    pb_string_clear(&text);
+    return status;
+}
+
+static pb_status open_bench(const pb_cli *cli, work *w)
+{
+    const char *device       = NULL;
+    int number               = 0;
+    const pb_method_ops *ops = NULL;
+    uint64_t seed            = (uint64_t)pb_cli_int(cli, "seed");
+    PB_TRY(pb_cli_device(cli, &device, &number));
+    PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
+    if (pb_cli_text(cli, "model") != NULL) {
+        PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, &w->model));
+    } else {
+        pb_model_config config;
+        PB_TRY(parse_shape(pb_cli_text(cli, "shape"), &config));
+        PB_TRY(pb_model_open_random(&config, seed, &w->model));
+    }
+    PB_TRY(pb_method_find(pb_cli_text(cli, "method"), &ops));
+    PB_TRY(pb_method_create(ops, NULL, NULL, w->model, w->backend, seed, &w->method));
+    if (w->method->parameters == 0) {
+        return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", ops->name);
+    }
+    return pb_network_create(w->model, w->backend, w->method, &w->net);
+}
+
+static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, pb_sample *rows,
+                         sample_stats *s)
+{
+    pb_train_options how       = {0};
+    pb_train_data data         = {.train = rows, .train_count = set->count};
+    pb_train_observer observer = {.context = s, .step = on_step};
+    pb_train_result result;
+    double gemm = 0.0;
+    for (int64_t i = 0; i < set->count; i++) {
+        rows[i] = pb_encoded_sample(set, i);
+    }
+    PB_TRY(pb_cell_gemm_rate(w->backend, 1024, &gemm));
+    PB_TRY(pb_config_defaults(pb_train_fields, &how));
+    how.batch        = pb_cli_int(cli, "batch");
+    how.epochs       = 1.0;
+    how.shuffle      = false;
+    how.restore_best = false;
+    pb_memory_peak_reset();
+    PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
+                        &observer, &result));
+    return print_result(cli, w, s, gemm);
+}
+
+static pb_status run(pb_cli *cli)
+{
+    work w             = {0};
+    pb_encoded_set set = {0};
+    pb_sample *rows    = NULL;
+    int64_t steps      = pb_cli_int(cli, "steps");
+    sample_stats stats = {.warm = 2};
+    pb_status status;
+    PB_TRY(work_check_alone(cli));
+    PB_TRY_GOTO(status, open_bench(cli, &w), done);
+    stats.backend = w.backend;
+    PB_TRY_GOTO(status,
+                pb_encoded_synthetic((steps + stats.warm) * pb_cli_int(cli, "batch"),
+                                     pb_cli_int(cli, "prompt"), pb_cli_int(cli, "answer"),
+                                     pb_model_get_config(w.model)->vocab,
+                                     (uint64_t)pb_cli_int(cli, "seed"), &set),
+                done);
+    PB_TRY_GOTO(status, PB_ALLOC(rows, set.count), done);
+    PB_TRY_GOTO(status, PB_ALLOC(stats.seconds, steps), done);
+    PB_TRY_GOTO(status, measure(cli, &w, &set, rows, &stats), done);
+done:
+    pb_memory_free(stats.seconds);
+    pb_memory_free(rows);
+    pb_encoded_clear(&set);
+    work_close(&w);
+    return status;
+}
+
+const pb_command pb_command_bench = {
+    .name    = "bench",
+    .help    = "speed and memory of training, on random weights and made-up rows",
+    .usage   = "[--shape SHAPE | --model DIR] [--method NAME] [--steps N] [--batch N] [--prompt N] "
+               "[--answer N]",
+    .details = "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b. Tokens per "
+               "second count real tokens of\n"
+               "the rows. The rows have nothing in common, so no prefix is shared.\n",
+    .options = options,
+    .computes = true,
+    .run      = run,
+};

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench generate: greedy continuations of token rows or of a prompt. */
+#include "commands.h"
+#include "work.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const pb_option options[] = {
+    {.name     = "model",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "DIR",
+     .required = true,
+     .help     = "checkpoint in Hugging Face layout"},
+    {.name  = "adapter",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "adapter as HF PEFT saves it"},
+    {.name  = "init",
+     .kind  = PB_OPTION_TEXT,
+     .value = "FILE",
+     .help  = "the adapter's trainable tensors by name, safetensors"},
+    {.name  = "ids-file",
+     .kind  = PB_OPTION_TEXT,
+     .value = "FILE",
+     .help  = "rows {\"input_ids\": […]}, one a line"},
+    {.name = "prompt", .kind = PB_OPTION_TEXT, .value = "TEXT", .help = "a text in place of rows"},
+    {.name     = "max-new-tokens",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .required = true,
+     .minimum  = 1,
+     .maximum  = 1048576,
+     .help     = "most new ids of a row"},
+    {.name     = "batch",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "8",
+     .minimum  = 1,
+     .maximum  = 1048576,
+     .help     = "rows at once"},
+    {.name = "ignore-eos",
+     .kind = PB_OPTION_FLAG,
+     .help = "go on behind the model's end of sequence"},
+    PB_OPTION_END,
+};
+
+static pb_status print_row(const pb_cli *cli, const work *w, const pb_generated *row)
+{
+    pb_string line = {0};
+    pb_string text = {0};
+    pb_status status;
+    PB_TRY_GOTO(status, pb_string_puts(&line, "{\"ids\": ["), done);
+    for (int64_t i = 0; i < row->count; i++) {
+        PB_TRY_GOTO(status, pb_string_printf(&line, "%s%" PRId32, i > 0 ? ", " : "", row->ids[i]),
+                    done);
+    }
+    PB_TRY_GOTO(status, pb_string_puts(&line, "], \"text\": "), done);
+    if (w->tokenizer != NULL) {
+        PB_TRY_GOTO(status, pb_tokenizer_decode(w->tokenizer, row->ids, row->count, true, &text),
+                    done);
+        PB_TRY_GOTO(status, pb_string_json(&line, text.data != NULL ? text.data : "", text.length),
+                    done);
+    } else {
+        PB_TRY_GOTO(status, pb_string_puts(&line, "null"), done);
+    }
+    PB_TRY_GOTO(status, pb_string_puts(&line, "}\n"), done);
+    PB_TRY_GOTO(status, pb_cli_print(cli, line.data), done);
+done:
+    pb_string_clear(&line);
+    pb_string_clear(&text);
+    return status;
+}
+
+static pb_status generate(const pb_cli *cli, work *w, const pb_sample *prompts, int64_t count)
+{
+    const pb_model_config *c = pb_model_get_config(w->model);
+    int32_t stops[PB_MODEL_EOS_MAX];
+    int64_t stop_count    = pb_cli_flag(cli, "ignore-eos") ? 0 : c->eos_count;
+    pb_generated *results = NULL;
+    for (int64_t i = 0; i < stop_count; i++) {
+        stops[i] = (int32_t)c->eos_ids[i];
+    }
+    pb_generate_options how = {
+        .max_new_tokens = pb_cli_int(cli, "max-new-tokens"),
+        .stop_ids       = stops,
+        .stop_count     = stop_count,
+        .batch          = pb_cli_int(cli, "batch"),
+    };
+    PB_TRY(PB_ALLOC(results, count));
+    pb_status status = pb_network_generate(w->net, prompts, count, &how, results);
+    for (int64_t i = 0; i < count; i++) {
+        status = status == PB_OK ? print_row(cli, w, &results[i]) : status;
+        pb_memory_free(results[i].ids);
+    }
+    pb_memory_free(results);
+    return status;
+}
+
+static pb_status generate_prompt(const pb_cli *cli, work *w)
+{
+    const char *text = pb_cli_text(cli, "prompt");
+    pb_ids ids       = {0};
+    if (w->tokenizer == NULL) {
+        return PB_FAIL(PB_ERR_NOT_FOUND, "%s has no tokenizer: give ids with --ids-file",
+                       pb_cli_text(cli, "model"));
+    }
+    pb_status status = pb_tokenizer_encode(w->tokenizer, text, strlen(text), true, &ids);
+    if (status == PB_OK && ids.count == 0) {
+        status = PB_FAIL(PB_ERR_USAGE, "the prompt is empty");
+    }
+    if (status == PB_OK) {
+        status = generate(cli, w, &(pb_sample){.ids = ids.items, .length = ids.count}, 1);
+    }
+    pb_ids_clear(&ids);
+    return status;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    work w           = {0};
+    work_rows rows   = {0};
+    const char *file = pb_cli_text(cli, "ids-file");
+    if ((file == NULL) == (pb_cli_text(cli, "prompt") == NULL)) {
+        return PB_FAIL(PB_ERR_USAGE, "give either --ids-file or --prompt");
+    }
+    PB_TRY(work_open(cli, &w));
+    pb_status status;
+    if (file == NULL) {
+        status = generate_prompt(cli, &w);
+    } else {
+        status = work_rows_read(file, false, pb_model_get_config(w.model)->vocab, &rows);
+        if (status == PB_OK) {
+            status = generate(cli, &w, rows.samples, rows.count);
+        }
+    }
+    work_rows_clear(&rows);
+    work_close(&w);
+    return status;
+}
+
+const pb_command pb_command_generate = {
+    .name = "generate",
+    .help = "greedy continuations of token rows or of a prompt",
+    .usage =
+        "--model DIR [--adapter DIR] (--ids-file FILE.jsonl | --prompt TEXT) --max-new-tokens N",
+    .details = "Prints one line per row: {\"ids\": […], \"text\": …}; the text is null where the "
+               "model has no tokenizer.\n",
+    .options  = options,
+    .computes = true,
+    .run      = run,
+};

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench run --help-config: all keys of a grid and of the files it names. */
+#include "commands.h"
+
+#include "pb/cell.h"
+#include "pb/dataset.h"
+#include "pb/grid.h"
+#include "pb/method.h"
+#include "pb/train.h"
+
+#include <stdio.h>
+
+static pb_status write_all(pb_string *out)
+{
+    const struct {
+        const char *title;
+        const pb_config_field *fields;
+    } groups[] = {
+        {"sweep", pb_grid_sweep_fields}, {"run", pb_grid_run_fields},
+        {"model", pb_cell_model_fields}, {"dataset", pb_dataset_fields},
+        {"data", pb_data_fields},        {"train", pb_train_fields},
+        {"eval", pb_cell_eval_fields},
+    };
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        PB_TRY(pb_config_help(groups[i].title, groups[i].fields, out));
+    }
+    for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
+        char title[96];
+        snprintf(title, sizeof title, "method (name = \"%s\")", (*m)->name);
+        if ((*m)->fields != NULL) {
+            PB_TRY(pb_config_help(title, (*m)->fields, out));
+        }
+    }
+    return PB_OK;
+}
+
+pb_status help_config_print(const pb_cli *cli)
+{
+    pb_string text   = {0};
+    pb_status status = write_all(&text);
+    if (status == PB_OK) {
+        status = pb_cli_print(cli, text.data);
+    }
+    pb_string_clear(&text);
+    return status;
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench info: what this build is and how fast its products are here. */
+#include "commands.h"
+
+#include "pb/backend.h"
+#include "pb/cell.h"
+#include "pb/method.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static pb_status describe(const pb_cli *cli, double gflops, const pb_record *facts, pb_string *out)
+{
+    bool json = pb_cli_flag(cli, "json");
+    PB_TRY(pb_string_puts(out, json ? "{" : ""));
+    for (int64_t i = 0; i < facts->provenance_count; i++) {
+        const pb_record_pair *p = &facts->provenance[i];
+        if (!json) {
+            PB_TRY(pb_string_printf(out, "%-12s %s\n", p->name, p->value));
+            continue;
+        }
+        PB_TRY(pb_string_json(out, p->name, strlen(p->name)));
+        PB_TRY(pb_string_puts(out, ": "));
+        PB_TRY(pb_string_json(out, p->value, strlen(p->value)));
+        PB_TRY(pb_string_puts(out, ", "));
+    }
+    PB_TRY(pb_string_printf(
+        out,
+        json ? "\"f32_gflops\": %.2f, \"methods\": ["
+             : "f32 product  %.2f GFLOP/s (1024 x 1024 x 1024, median of five)\nmethods     ",
+        gflops));
+    for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
+        PB_TRY(pb_string_printf(out, json ? "%s\"%s\"" : "%s%s",
+                                json ? (m == pb_method_registry() ? "" : ", ") : " ", (*m)->name));
+    }
+    PB_TRY(pb_string_puts(out, json ? "]}\n" : "\n"));
+    const char *pinned = getenv("OPENBLAS_CORETYPE");
+    if (pinned != NULL && !json) {
+        PB_TRY(pb_string_printf(out,
+                                "warning      OPENBLAS_CORETYPE is %s: OpenBLAS may not use this "
+                                "processor's best kernels; unset it and compare\n",
+                                pinned));
+    }
+    return PB_OK;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    const char *device  = NULL;
+    int number          = 0;
+    pb_cell_setup setup = {0};
+    pb_cell_env *env    = NULL;
+    pb_backend *backend = NULL;
+    double gflops       = 0.0;
+    pb_string text      = {0};
+    pb_record facts;
+    pb_status status;
+    pb_record_init(&facts);
+    PB_TRY(pb_cli_device(cli, &device, &number));
+    setup = (pb_cell_setup){
+        .backend = device, .device = number, .threads = (int)pb_cli_int(cli, "threads")};
+    PB_TRY_GOTO(status, pb_cell_env_open(&setup, cli->comm, &env), done);
+    PB_TRY_GOTO(status, pb_cell_provenance(env, &facts), done);
+    PB_TRY_GOTO(status, pb_backend_open(device, number, setup.threads, &backend), done);
+    PB_TRY_GOTO(status, pb_cell_gemm_rate(backend, 1024, &gflops), done);
+    PB_TRY_GOTO(status, describe(cli, gflops, &facts, &text), done);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
+done:
+    pb_string_clear(&text);
+    pb_record_clear(&facts);
+    pb_backend_close(backend);
+    pb_cell_env_close(env);
+    return status;
+}
+
+const pb_command pb_command_info = {
+    .name     = "info",
+    .help     = "build, libraries, processor, and the measured rate of products",
+    .usage    = "[--json] [--threads N]",
+    .computes = true,
+    .run      = run,
+};

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench report: tables from result files. `run` prints the same text at its end. */
+#include "report.h"
+
+#include "commands.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+#include "pb/report.h"
+
+static const char *const formats[] = {"text", "csv", "json", NULL};
+
+/* The constants of the formula; a value outside its range is refused by the formula itself. */
+static const pb_option options[] = {
+    {.name     = "format",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "text|csv|json",
+     .fallback = "text",
+     .choices  = formats,
+     .help     = "tables for people, one long CSV table, or one JSON object"},
+    {.name   = "output",
+     .letter = 'o',
+     .kind   = PB_OPTION_TEXT,
+     .value  = "PATH",
+     .help   = "write to a file instead of standard output"},
+    {.name     = "beta-p",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "1",
+     .help     = "exponent of the cost of parameters"},
+    {.name     = "beta-f",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "1",
+     .help     = "exponent of the cost of operations"},
+    {.name     = "beta-m",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "1",
+     .help     = "exponent of the cost of memory"},
+    {.name = "digest",
+     .kind = PB_OPTION_FLAG,
+     .help = "print one hash over everything but timings, nothing else"},
+    {.name = "json", .kind = PB_OPTION_FLAG, .help = "the same as --format json"},
+    PB_OPTION_END,
+};
+
+static pb_status put_digest(const pb_results *results, bool json, pb_string *out)
+{
+    char digest[PB_HASH_TEXT];
+
+    PB_TRY(pb_results_digest(results, digest));
+    return pb_string_printf(out, json ? "{\"digest\": \"%s\"}\n" : "%s\n", digest);
+}
+
+static pb_status put_report(const pb_results *results, const pb_report_options *how,
+                            const char *format, pb_string *out)
+{
+    switch (format[0]) {
+    case 'c':
+        return pb_report_csv(results, how, out);
+    case 'j':
+        return pb_report_json(results, how, out);
+    default:
+        return pb_report_text(results, how, out);
+    }
+}
+
+static pb_status deliver(const pb_cli *cli, const pb_string *text)
+{
+    const char *path = pb_cli_text(cli, "output");
+
+    return path != NULL ? pb_file_write_atomic(path, text->data, text->length)
+                        : pb_cli_print(cli, text->data);
+}
+
+static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_string *out)
+{
+    pb_report_options how = {.pscp = pb_pscp_defaults()};
+    pb_results results    = {0};
+    const char *format    = pb_cli_flag(cli, "json") ? "json" : pb_cli_text(cli, "format");
+    pb_status status      = PB_OK;
+
+    how.pscp.beta_p = pb_cli_float(cli, "beta-p");
+    how.pscp.beta_f = pb_cli_float(cli, "beta-f");
+    how.pscp.beta_m = pb_cli_float(cli, "beta-m");
+    PB_TRY(pb_pscp_check(&how.pscp));
+    PB_TRY(pb_results_open(paths, pb_cli_argument_count(cli), &results));
+    status = pb_cli_flag(cli, "digest") ? put_digest(&results, format[0] == 'j', out)
+                                        : put_report(&results, &how, format, out);
+    pb_results_clear(&results);
+    return status;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    const char **paths = NULL;
+    pb_string text     = {0};
+    pb_status status   = PB_OK;
+
+    if (pb_comm_rank(cli->comm) != 0) {
+        return PB_OK;
+    }
+    PB_TRY(PB_ALLOC(paths, pb_cli_argument_count(cli)));
+    for (int i = 0; i < pb_cli_argument_count(cli); i++) {
+        paths[i] = pb_cli_argument(cli, i);
+    }
+    PB_TRY_GOTO(status, make_report(cli, paths, &text), out);
+    PB_TRY_GOTO(status, deliver(cli, &text), out);
+out:
+    pb_string_clear(&text);
+    pb_memory_free(paths);
+    return status;
+}
+
+pb_status report_print(const pb_cli *cli, const char *path)
+{
+    pb_results results = {0};
+    pb_string text     = {0};
+    pb_status status   = PB_OK;
+
+    PB_TRY(pb_results_open(&path, 1, &results));
+    PB_TRY_GOTO(status,
+                put_report(&results, NULL, pb_cli_flag(cli, "json") ? "json" : "text", &text), out);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out);
+out:
+    pb_string_clear(&text);
+    pb_results_clear(&results);
+    return status;
+}
+
+const pb_command pb_command_report = {
+    .name  = "report",
+    .help  = "tables of scores, costs and PSCP from result files",
+    .usage = "FILE.h5… [--format text|csv|json] [-o PATH] [--beta-p X] [--beta-f X] [--beta-m X] "
+             "[--digest]",
+    .details = "Several files are read as one sweep; a cell that is in more than one counts once. "
+               "Missing, failed and invalid cells\n"
+               "are listed, and a mean over some of its data sets says over how many.\n",
+    .options = options,
+    .min_arguments = 1,
+    .max_arguments = -1,
+    .run           = run,
+};

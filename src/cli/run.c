@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench run: the main job. Every cell that has no result in the folder yet is run by one
+ * process and committed as a shard; at the end one process merges the shards and prints the tables.
+ */
+#include "commands.h"
+#include "sweep.h"
+
+#include "pb/file.h"
+#include "pb/log.h"
+#include "pb/memory.h"
+#include "pb/report.h"
+#include "pb/results.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const pb_option options[] = {
+    {.name   = "output",
+     .letter = 'o',
+     .kind   = PB_OPTION_TEXT,
+     .value  = "DIR",
+     .help   = "folder of the results; default: run.output, else results/<sweep>"},
+    {.name = "retry-failed", .kind = PB_OPTION_FLAG, .help = "run failed cells again"},
+    {.name = "fresh", .kind = PB_OPTION_FLAG, .help = "run every cell again, whatever is there"},
+    {.name = "help-config", .kind = PB_OPTION_FLAG, .help = "print every key of the configuration"},
+    PB_OPTION_END,
+};
+
+typedef struct job {
+    const pb_cli *cli;
+    sweep sweep;
+    char *directory;
+    bool *done; /* [cells], on rank 0 */
+    int64_t failed_before;
+} job;
+
+static pb_status default_directory(const job *j, pb_string *out)
+{
+    const char *given = pb_cli_text(j->cli, "output");
+    const char *set   = pb_grid_get_run(j->sweep.grid)->output;
+    if (given != NULL) {
+        return pb_string_puts(out, given);
+    }
+    if (*set != '\0') {
+        return pb_string_puts(out, set);
+    }
+    return pb_string_printf(out, "results/%s", pb_grid_get_sweep(j->sweep.grid)->name);
+}
+
+static const char *protocol_name(const job *j)
+{
+    return pb_grid_get_sweep(j->sweep.grid)->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected";
+}
+
+/* The list of cells in the order of the axes, for `status` and `merge`. */
+static pb_status write_plan(const job *j)
+{
+    pb_sweep plan    = {0};
+    pb_status status = pb_record_set_text(&plan.name, pb_grid_get_sweep(j->sweep.grid)->name);
+    if (status == PB_OK) {
+        status = pb_record_set_text(&plan.protocol, protocol_name(j));
+    }
+    if (status == PB_OK) {
+        status = pb_record_set_text(&plan.command_line, pb_cli_argument(j->cli, 0));
+    }
+    for (int64_t i = 0; i < j->sweep.cells.count && status == PB_OK; i++) {
+        const pb_grid_cell *c = &j->sweep.cells.items[i];
+        status = pb_sweep_add(&plan, c->model, c->dataset, c->method, c->seed, j->sweep.hashes[i]);
+    }
+    if (status == PB_OK) {
+        status = pb_sweep_write(j->directory, &plan);
+    }
+    pb_sweep_clear(&plan);
+    return status;
+}
+
+/* A cell counts as done when its shard has this configuration. */
+static pb_status find_done(job *j)
+{
+    for (int64_t i = 0; i < j->sweep.cells.count; i++) {
+        const pb_grid_cell *c = &j->sweep.cells.items[i];
+        pb_record_key key     = {.seed = c->seed};
+        pb_shard_state state  = PB_SHARD_MISSING;
+        pb_status status      = pb_record_set_text(&key.model, c->model);
+        if (status == PB_OK) {
+            status = pb_record_set_text(&key.dataset, c->dataset);
+        }
+        if (status == PB_OK) {
+            status = pb_record_set_text(&key.method, c->method);
+        }
+        if (status == PB_OK) {
+            status = pb_shard_find(j->directory, &key, j->sweep.hashes[i], &state);
+        }
+        pb_record_key_clear(&key);
+        PB_TRY(status);
+        bool retry = pb_cli_flag(j->cli, "retry-failed");
+        j->done[i] = state == PB_SHARD_DONE || (state == PB_SHARD_FAILED && !retry);
+        j->failed_before += state == PB_SHARD_FAILED && !retry;
+    }
+    return PB_OK;
+}
+
+static pb_status prepare_directory(job *j)
+{
+    if (pb_comm_rank(j->cli->comm) != 0) {
+        return PB_OK;
+    }
+    PB_TRY(pb_path_make_directories(j->directory));
+    PB_TRY(write_plan(j));
+    return pb_cli_flag(j->cli, "fresh") ? PB_OK : find_done(j);
+}
+
+static pb_status run_cell(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
+                          pb_grid_outcome *outcome)
+{
+    job *j                    = context;
+    pb_cell_observer observer = {
+        .context = watch, .stop = pb_grid_watch_stop, .progress = pb_grid_watch_progress};
+    pb_cell work = sweep_cell(&j->sweep, cell->number);
+    pb_record record;
+    pb_record_init(&record);
+    pb_status status = pb_cell_run(j->sweep.env, &work, &observer, &record);
+    if (status == PB_OK) {
+        outcome->failed = record.status != PB_OK;
+        snprintf(outcome->message, sizeof outcome->message, "%s",
+                 record.message != NULL ? record.message : "");
+        status = pb_shard_write(j->directory, &record);
+    }
+    pb_record_clear(&record);
+    return status;
+}
+
+static pb_status print_report(const job *j, const char *path)
+{
+    pb_results results = {0};
+    pb_string text     = {0};
+    PB_TRY(pb_results_open(&path, 1, &results));
+    bool json = pb_cli_flag(j->cli, "json");
+    pb_status status =
+        json ? pb_report_json(&results, NULL, &text) : pb_report_text(&results, NULL, &text);
+    if (status == PB_OK) {
+        status = pb_cli_print(j->cli, text.data);
+    }
+    pb_string_clear(&text);
+    pb_results_clear(&results);
+    return status;
+}
+
+/* Shards → one file and the tables, by rank 0. */
+static pb_status finish(const job *j)
+{
+    if (pb_comm_rank(j->cli->comm) != 0) {
+        return PB_OK;
+    }
+    pb_string name = {0};
+    char *path     = NULL;
+    pb_status status;
+    PB_TRY_GOTO(status, pb_string_printf(&name, "%s.h5", pb_grid_get_sweep(j->sweep.grid)->name),
+                done);
+    PB_TRY_GOTO(status, pb_path_join(j->directory, name.data, &path), done);
+    PB_TRY_GOTO(status, pb_report_merge(j->directory, path), done);
+    PB_TRY_GOTO(status, print_report(j, path), done);
+    pb_log0_info("results in %s", path);
+done:
+    pb_string_clear(&name);
+    pb_memory_free(path);
+    return status;
+}
+
+static pb_status open_job(job *j)
+{
+    pb_string directory = {0};
+    PB_TRY(sweep_open(j->cli, &j->sweep));
+    PB_TRY(sweep_hash(j->cli, &j->sweep));
+    pb_status status = default_directory(j, &directory);
+    j->directory     = directory.data;
+    if (status == PB_OK) {
+        status = PB_ALLOC(j->done, j->sweep.cells.count);
+    }
+    if (status == PB_OK) {
+        status = prepare_directory(j);
+    }
+    return pb_comm_agree(j->cli->comm, status);
+}
+
+static pb_status run_job(job *j, pb_cli *cli)
+{
+    pb_grid_summary summary = {0};
+    PB_TRY(open_job(j));
+    pb_log0_info("sweep %s: %" PRId64 " cells, %s protocol, %d processes, results in %s",
+                 pb_grid_get_sweep(j->sweep.grid)->name, j->sweep.cells.count, protocol_name(j),
+                 pb_comm_size(cli->comm), j->directory);
+    pb_status status =
+        pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, run_cell, j, &summary);
+    if (status != PB_OK && status != PB_STOPPED) {
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    if (status == PB_STOPPED) {
+        pb_log0_info("stopped with %" PRId64 " of %" PRId64 " cells left: the same command goes on",
+                     summary.left, summary.cells);
+        pb_error_clear();
+        cli->exit_code = 3;
+    } else if (summary.failed + j->failed_before > 0) {
+        cli->exit_code = 4;
+    }
+    return pb_comm_agree(cli->comm, finish(j));
+}
+
+static pb_status run(pb_cli *cli)
+{
+    job j = {.cli = cli};
+    if (pb_cli_flag(cli, "help-config")) {
+        return help_config_print(cli);
+    }
+    if (pb_cli_argument_count(cli) != 1) {
+        return PB_FAIL(PB_ERR_USAGE, "give one grid file; see peftbench run --help");
+    }
+    pb_status status = run_job(&j, cli);
+    pb_memory_free(j.done);
+    pb_memory_free(j.directory);
+    sweep_close(&j.sweep);
+    return status;
+}
+
+const pb_command pb_command_run = {
+    .name    = "run",
+    .help    = "run the cells of a grid that have no result yet, and merge",
+    .usage   = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--retry-failed] [--fresh]",
+    .details = "Start it under mpirun or srun, or alone. Finished cells of the folder are skipped; "
+               "stopped or killed, the same command\n"
+               "goes on. Writes DIR/<sweep>.h5 and prints the PSCP table. Exit code 3: stopped "
+               "with everything kept; 4: some cells\n"
+               "failed.\n",
+    .options = options,
+    .min_arguments = 0,
+    .max_arguments = 1,
+    .computes      = true,
+    .run           = run,
+};

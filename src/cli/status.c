@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench status: how far a results directory is. Only reads, so it may run beside the job. */
+#include "commands.h"
+
+#include "pb/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static const pb_option options[] = {
+    {.name = "json", .kind = PB_OPTION_FLAG, .help = "print one JSON object"},
+    PB_OPTION_END,
+};
+
+static pb_status json_number(pb_string *out, const char *name, double value)
+{
+    return isfinite(value) ? pb_string_printf(out, ", \"%s\": %.6g", name, value)
+                           : pb_string_printf(out, ", \"%s\": null", name);
+}
+
+static pb_status put_json(const pb_report_progress *p, pb_string *out)
+{
+    const char *sweep = p->sweep != NULL ? p->sweep : "";
+
+    PB_TRY(pb_string_puts(out, "{\"sweep\": "));
+    PB_TRY(pb_string_json(out, sweep, strlen(sweep)));
+    PB_TRY(pb_string_printf(out,
+                            ", \"cells\": %" PRId64 ", \"done\": %" PRId64 ", \"failed\": %" PRId64
+                            ", \"invalid\": %" PRId64 ", \"left\": %" PRId64
+                            ", \"stale\": %" PRId64,
+                            p->cells, p->done, p->failed, p->invalid, p->left, p->stale));
+    PB_TRY(json_number(out, "cells_per_hour", p->cells_per_hour));
+    PB_TRY(json_number(out, "seconds_left", p->seconds_left));
+    return pb_string_puts(out, "}\n");
+}
+
+static pb_status put_text(const pb_report_progress *p, pb_string *out)
+{
+    PB_TRY(pb_string_printf(out,
+                            "sweep    %s\ncells    %" PRId64 "\ndone     %" PRId64
+                            "\nfailed   %" PRId64 "\ninvalid  %" PRId64 "\nleft     %" PRId64 "\n",
+                            p->sweep != NULL && p->sweep[0] != '\0' ? p->sweep : "(no plan)",
+                            p->cells, p->done, p->failed, p->invalid, p->left));
+    if (p->stale > 0) {
+        PB_TRY(pb_string_printf(out, "stale    %" PRId64 " of other configurations\n", p->stale));
+    }
+    if (isfinite(p->cells_per_hour)) {
+        PB_TRY(pb_string_printf(out, "rate     %.1f cells per hour, the latest ones\n",
+                                p->cells_per_hour));
+    }
+    if (p->left > 0 && isfinite(p->seconds_left)) {
+        PB_TRY(pb_string_printf(out, "to go    %.0f s at that rate\n", p->seconds_left));
+    }
+    return PB_OK;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    pb_report_progress progress = {0};
+    pb_string text              = {0};
+    pb_status status            = PB_OK;
+
+    if (pb_comm_rank(cli->comm) != 0) {
+        return PB_OK;
+    }
+    PB_TRY(pb_report_progress_read(pb_cli_argument(cli, 0), &progress));
+    PB_TRY_GOTO(status,
+                pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text),
+                out);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out);
+out:
+    pb_string_clear(&text);
+    pb_report_progress_clear(&progress);
+    return status;
+}
+
+const pb_command pb_command_status = {
+    .name          = "status",
+    .help          = "how many cells of a directory are done, failed and left",
+    .usage         = "DIR [--json]",
+    .details       = "Reads DIR/plan.json and the shards; works while the job is running.\n",
+    .options       = options,
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run           = run,
+};

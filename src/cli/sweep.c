@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opening a sweep. Everything that may fail on one process alone is agreed on before the next
+ * collective step. */
+#include "sweep.h"
+
+#include "pb/memory.h"
+
+#include <string.h>
+
+/* Options of the command line that were typed win over the group `run`. */
+static pb_status open_environment(const pb_cli *cli, sweep *s)
+{
+    const pb_grid_run_options *run = pb_grid_get_run(s->grid);
+    pb_cell_setup setup            = {.threads = (int)run->threads};
+    const char *device             = run->device;
+    if (pb_cli_given(cli, "threads")) {
+        setup.threads = (int)pb_cli_int(cli, "threads");
+    }
+    if (pb_cli_given(cli, "device")) {
+        device = pb_cli_text(cli, "device");
+    }
+    pb_status status = pb_cli_parse_device(device, &setup.backend, &setup.device);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "run.device");
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    return pb_cell_env_open(&setup, cli->comm, &s->env);
+}
+
+/* By the order of the grid file, before costs are known: all cells of a model share the group of
+ * its first one. */
+static pb_status open_models(const pb_cli *cli, sweep *s)
+{
+    pb_grid_cells cells = {0};
+    PB_TRY(pb_comm_agree(cli->comm, pb_grid_expand(s->grid, NULL, NULL, &cells)));
+    pb_status status = PB_OK;
+    for (int64_t i = 0; i < cells.count && status == PB_OK; i++) {
+        if (i > 0 && strcmp(cells.items[i].model, cells.items[i - 1].model) == 0) {
+            continue;
+        }
+        pb_config *config = NULL;
+        status = pb_comm_agree(cli->comm, pb_grid_cell_config(s->grid, &cells.items[i], &config));
+        if (status == PB_OK) {
+            status = pb_cell_env_add_model(s->env, cells.items[i].model, config);
+        }
+        pb_config_close(config);
+    }
+    pb_grid_cells_clear(&cells);
+    return status;
+}
+
+static pb_cell make_cell(const pb_grid_cell *c, const pb_config *config)
+{
+    return (pb_cell){
+        .model    = c->model,
+        .dataset  = c->dataset,
+        .method   = c->method,
+        .seed     = c->seed,
+        .protocol = c->protocol,
+        .config   = config,
+    };
+}
+
+static double predict(void *context, const pb_grid *grid, const pb_grid_cell *cell)
+{
+    pb_config *config = NULL;
+    double cost       = 1.0;
+    if (pb_grid_cell_config(grid, cell, &config) == PB_OK) {
+        pb_cell c = make_cell(cell, config);
+        cost      = pb_cell_cost(context, &c);
+    }
+    pb_error_clear();
+    pb_config_close(config);
+    return cost;
+}
+
+static pb_status expand(sweep *s)
+{
+    PB_TRY(pb_grid_expand(s->grid, predict, s->env, &s->cells));
+    PB_TRY(PB_ALLOC(s->configs, s->cells.count));
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        PB_TRY(pb_grid_cell_config(s->grid, &s->cells.items[i], &s->configs[i]));
+    }
+    return PB_OK;
+}
+
+static pb_status open_all(const pb_cli *cli, sweep *s)
+{
+    int64_t count           = 0;
+    const char *const *sets = pb_cli_list(cli, "set", &count);
+    PB_TRY(pb_comm_agree(cli->comm, pb_grid_open(pb_cli_argument(cli, 0), sets, count, &s->grid)));
+    PB_TRY(pb_comm_agree(cli->comm, open_environment(cli, s)));
+    PB_TRY(open_models(cli, s));
+    return pb_comm_agree(cli->comm, expand(s));
+}
+
+pb_status sweep_open(const pb_cli *cli, sweep *out)
+{
+    memset(out, 0, sizeof *out);
+    pb_status status = open_all(cli, out);
+    if (status != PB_OK) {
+        sweep_close(out);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    return PB_OK;
+}
+
+void sweep_close(sweep *s)
+{
+    for (int64_t i = 0; s->configs != NULL && i < s->cells.count; i++) {
+        pb_config_close(s->configs[i]);
+    }
+    pb_memory_free(s->configs);
+    pb_memory_free(s->hashes);
+    pb_grid_cells_clear(&s->cells);
+    pb_cell_env_close(s->env);
+    pb_grid_close(s->grid);
+    memset(s, 0, sizeof *s);
+}
+
+pb_cell sweep_cell(const sweep *s, int64_t index)
+{
+    return make_cell(&s->cells.items[index], s->configs[index]);
+}
+
+static pb_status hash_all(sweep *s)
+{
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        pb_cell cell = sweep_cell(s, i);
+        PB_TRY(pb_cell_hash(s->env, &cell, s->hashes[i]));
+    }
+    return PB_OK;
+}
+
+pb_status sweep_hash(const pb_cli *cli, sweep *s)
+{
+    pb_status status = PB_ALLOC(s->hashes, s->cells.count);
+    if (status == PB_OK && pb_comm_rank(cli->comm) == 0) {
+        status = hash_all(s);
+    }
+    PB_TRY(pb_comm_agree(cli->comm, status));
+    return pb_comm_broadcast(cli->comm, s->hashes, (size_t)s->cells.count * sizeof *s->hashes, 0);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A sweep as `run` and `plan` see it: the grid, its models, its cells with their configurations and
+ * hashes. */
+#pragma once
+
+#include "pb/cell.h"
+#include "pb/cli.h"
+#include "pb/grid.h"
+
+typedef struct sweep {
+    pb_grid *grid;
+    pb_cell_env *env;
+    pb_grid_cells cells;
+    pb_config **configs;          /* [cells] */
+    char (*hashes)[PB_HASH_TEXT]; /* [cells]; NULL before sweep_hash */
+} sweep;
+
+/* The grid file (first argument) with --set, its models, its cells in order. Collective. */
+pb_status sweep_open(const pb_cli *cli, sweep *out) PB_MUST_USE;
+void sweep_close(sweep *s); /* collective, accepts a zeroed one */
+
+/* Hashes of all cells, made by one process and told to the others. Collective. */
+pb_status sweep_hash(const pb_cli *cli, sweep *s) PB_MUST_USE;
+
+pb_cell sweep_cell(const sweep *s, int64_t index);

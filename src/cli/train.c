@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench train: a training run over given token rows, for comparison with other programs. */
+#include "commands.h"
+#include "work.h"
+
+#include "pb/memory.h"
+#include "pb/train.h"
+
+#include <inttypes.h>
+
+static const pb_option options[] = {
+    {.name     = "model",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "DIR",
+     .required = true,
+     .help     = "checkpoint in Hugging Face layout"},
+    {.name  = "method",
+     .kind  = PB_OPTION_TEXT,
+     .value = "FILE.cfg",
+     .help  = "a new adapter by the group method of this file"},
+    {.name  = "adapter",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "start from an adapter as HF PEFT saves it"},
+    {.name  = "init",
+     .kind  = PB_OPTION_TEXT,
+     .value = "FILE",
+     .help  = "start from trainable tensors by name, safetensors"},
+    {.name     = "batches",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "FILE.jsonl",
+     .required = true,
+     .help = "rows {\"input_ids\", \"labels\"}, in file order, from the start again at the end"},
+    {.name     = "steps",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .required = true,
+     .minimum  = 1,
+     .maximum  = 1e9,
+     .help     = "steps of the run"},
+    {.name     = "batch",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "4",
+     .minimum  = 1,
+     .maximum  = 1048576,
+     .help     = "rows per forward pass"},
+    {.name     = "accumulate",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "1",
+     .minimum  = 1,
+     .maximum  = 1048576,
+     .help     = "forward passes per step"},
+    {.name     = "lr",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "5e-5",
+     .minimum  = 0,
+     .maximum  = 1e3,
+     .help     = "peak of the learning rate"},
+    {.name     = "beta1",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "0.9",
+     .minimum  = 0,
+     .maximum  = 0.9999999,
+     .help     = "AdamW: decay of the first moment"},
+    {.name     = "beta2",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "0.999",
+     .minimum  = 0,
+     .maximum  = 0.9999999,
+     .help     = "AdamW: decay of the second moment"},
+    {.name     = "eps",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "1e-8",
+     .minimum  = 1e-30,
+     .maximum  = 1,
+     .help     = "AdamW: added to the root of the second moment"},
+    {.name     = "weight-decay",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "1e-5",
+     .minimum  = 0,
+     .maximum  = 1e3,
+     .help     = "AdamW: decoupled weight decay"},
+    {.name = "decay-all", .kind = PB_OPTION_FLAG, .help = "decay biases and norm weights too"},
+    {.name     = "warmup-ratio",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "0.1",
+     .minimum  = 0,
+     .maximum  = 1,
+     .help     = "share of the steps with rising rate"},
+    {.name     = "clip",
+     .kind     = PB_OPTION_FLOAT,
+     .value    = "X",
+     .fallback = "1",
+     .minimum  = 0,
+     .maximum  = 1e9,
+     .help     = "largest norm of the gradient, 0: no clipping"},
+    {.name  = "dump-grads",
+     .kind  = PB_OPTION_TEXT,
+     .value = "FILE",
+     .help  = "write the first step's gradients, before clipping"},
+    {.name  = "dump-final",
+     .kind  = PB_OPTION_TEXT,
+     .value = "FILE",
+     .help  = "write the trained tensors by name"},
+    {.name  = "save",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "write an HF adapter (full: a checkpoint)"},
+    PB_OPTION_END,
+};
+
+typedef struct context {
+    const pb_cli *cli;
+    work *w;
+} context;
+
+static pb_status dump(pb_method *m, bool gradients, const char *path)
+{
+    pb_named_tensor *tensors = NULL;
+    PB_TRY(PB_ALLOC(tensors, m->count));
+    pb_method_list(m, gradients, tensors);
+    pb_status status = pb_safetensors_write(path, tensors, m->count, NULL);
+    pb_memory_free(tensors);
+    return status;
+}
+
+static pb_status on_gradients(void *opaque, int64_t step)
+{
+    const context *c = opaque;
+    const char *path = pb_cli_text(c->cli, "dump-grads");
+    return step == 1 && path != NULL ? dump(c->w->method, true, path) : PB_OK;
+}
+
+static pb_status on_step(void *opaque, const pb_train_step *s)
+{
+    const context *c = opaque;
+    pb_string line   = {0};
+    pb_status status = pb_string_printf(
+        &line,
+        "{\"step\": %" PRId64 ", \"loss\": %.17g, \"lr\": %.17g, \"grad_norm\": %.17g, "
+        "\"tokens\": %" PRId64 ", \"label_tokens\": %" PRId64 ", \"seconds\": %.6f}\n",
+        s->step - 1, s->loss, s->lr, s->grad_norm, s->tokens, s->label_tokens, s->seconds);
+    if (status == PB_OK) {
+        status = pb_cli_print(c->cli, line.data);
+    }
+    pb_string_clear(&line);
+    return status;
+}
+
+static pb_status read_options(const pb_cli *cli, const work *w, pb_train_options *o)
+{
+    PB_TRY(pb_config_defaults(pb_train_fields, o));
+    o->learning_rate = pb_cli_float(cli, "lr");
+    o->batch         = pb_cli_int(cli, "batch");
+    o->accumulate    = pb_cli_int(cli, "accumulate");
+    o->beta1         = pb_cli_float(cli, "beta1");
+    o->beta2         = pb_cli_float(cli, "beta2");
+    o->eps           = pb_cli_float(cli, "eps");
+    o->weight_decay  = pb_cli_float(cli, "weight-decay");
+    o->decay_all     = pb_cli_flag(cli, "decay-all");
+    o->warmup_ratio  = pb_cli_float(cli, "warmup-ratio");
+    o->clip          = pb_cli_float(cli, "clip");
+    if (w->config != NULL && pb_config_has(w->config, "train") && !pb_cli_given(cli, "method")) {
+        PB_TRY(pb_config_overlay(w->config, "train", pb_train_fields, NULL, o)); /* --set train.… */
+    }
+    o->max_steps = pb_cli_int(cli, "steps");
+    o->epochs    = 1e6;
+    o->shuffle   = false;
+    return PB_OK;
+}
+
+static pb_status train(const pb_cli *cli, work *w, const work_rows *rows)
+{
+    context c                  = {.cli = cli, .w = w};
+    pb_train_data data         = {.train = rows->samples, .train_count = rows->count};
+    pb_train_observer observer = {.context = &c, .step = on_step, .gradients = on_gradients};
+    pb_train_options how       = {0};
+    pb_train_result result;
+    const char *final = pb_cli_text(cli, "dump-final");
+    const char *save  = pb_cli_text(cli, "save");
+    PB_TRY(read_options(cli, w, &how));
+    PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
+                        &observer, &result));
+    pb_config_clear(pb_train_fields, &how);
+    if (final != NULL) {
+        PB_TRY(dump(w->method, false, final));
+    }
+    return save != NULL ? pb_method_save(w->method, save) : PB_OK;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    work w         = {0};
+    work_rows rows = {0};
+    pb_status status;
+    PB_TRY(work_open(cli, &w));
+    if (w.method == NULL || w.method->parameters == 0) {
+        status = PB_FAIL(PB_ERR_USAGE,
+                         "nothing to train: give --method or --adapter with trainable tensors");
+        goto done;
+    }
+    PB_TRY_GOTO(status,
+                work_rows_read(pb_cli_text(cli, "batches"), true,
+                               pb_model_get_config(w.model)->vocab, &rows),
+                done);
+    PB_TRY_GOTO(status, train(cli, &w, &rows), done);
+done:
+    work_rows_clear(&rows);
+    work_close(&w);
+    return status;
+}
+
+const pb_command pb_command_train = {
+    .name     = "train",
+    .help     = "train an adapter on token rows",
+    .usage    = "--model DIR (--method FILE.cfg | --adapter DIR) --batches FILE.jsonl --steps N",
+    .details  = "Prints one JSON line per step. \"step\" counts from 0; loss and grad_norm are "
+                "those before the update (and before\n"
+                "clipping), lr is the one of the update; tokens are real ones, without padding and "
+                "virtual ones.\n",
+    .options  = options,
+    .computes = true,
+    .run      = run,
+};

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opening what a single-process command works with. */
+#include "work.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+pb_status work_check_alone(const pb_cli *cli)
+{
+    if (pb_comm_size(cli->comm) > 1) {
+        return PB_FAIL(PB_ERR_USAGE,
+                       "peftbench %s runs in one process: start it without a launcher",
+                       cli->command->name);
+    }
+    return PB_OK;
+}
+
+static bool has_option(const pb_cli *cli, const char *name)
+{
+    for (const pb_option *o = cli->command->options; o != NULL && o->name != NULL; o++) {
+        if (strcmp(o->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *option(const pb_cli *cli, const char *name)
+{
+    return has_option(cli, name) ? pb_cli_text(cli, name) : NULL;
+}
+
+/* The configuration of --method with --set laid over it. */
+static pb_status open_config(const pb_cli *cli, const char *path, work *w)
+{
+    int64_t count           = 0;
+    const char *const *sets = pb_cli_list(cli, "set", &count);
+    if (path != NULL) {
+        PB_TRY(pb_config_open(path, &w->config));
+    } else if (count > 0) {
+        PB_TRY(pb_config_parse("", "--set", &w->config));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        PB_TRY(pb_config_set(w->config, sets[i]));
+    }
+    return PB_OK;
+}
+
+typedef struct method_name {
+    char *name;
+} method_name;
+
+/* The group `method` says by its key `name` which method it configures. */
+static pb_status create_from_config(const pb_cli *cli, work *w)
+{
+    enum { KEYS = 64 };
+    static const pb_config_field fields[] = {
+        PB_FIELD_TEXT(method_name, name, NULL, "method of the registry"),
+        PB_FIELD_END,
+    };
+    const char *keys[KEYS]   = {NULL};
+    const pb_method_ops *ops = NULL;
+    method_name named        = {0};
+    for (int64_t i = 0; i < KEYS - 1; i++) {
+        PB_TRY(pb_config_key(w->config, "method", i, &keys[i]));
+        if (keys[i] == NULL) {
+            break;
+        }
+    }
+    PB_TRY(pb_config_read(w->config, "method", fields, keys, &named));
+    pb_status status = pb_method_find(named.name, &ops);
+    pb_config_clear(fields, &named);
+    PB_TRY(status);
+    return pb_method_create(ops, w->config, "method", w->model, w->backend,
+                            (uint64_t)pb_cli_int(cli, "seed"), &w->method);
+}
+
+static pb_status open_method(const pb_cli *cli, work *w)
+{
+    const char *adapter = option(cli, "adapter");
+    const char *init    = option(cli, "init");
+    const char *config  = option(cli, "method");
+    uint64_t seed       = (uint64_t)pb_cli_int(cli, "seed");
+    if (adapter != NULL && config != NULL) {
+        return PB_FAIL(PB_ERR_USAGE, "--adapter and --method exclude each other");
+    }
+    PB_TRY(open_config(cli, config, w));
+    if (adapter != NULL) {
+        return init != NULL
+                   ? pb_method_load_values(adapter, init, w->model, w->backend, seed, &w->method)
+                   : pb_method_load(adapter, w->model, w->backend, seed, &w->method);
+    }
+    if (config == NULL) {
+        return PB_OK;
+    }
+    PB_TRY(create_from_config(cli, w));
+    if (init == NULL) {
+        return PB_OK;
+    }
+    pb_safetensors *values = NULL;
+    PB_TRY(pb_safetensors_open(init, &values));
+    pb_status status = pb_method_set_values(w->method, values, init);
+    pb_safetensors_close(values);
+    return status;
+}
+
+static pb_status open_tokenizer(const char *directory, work *w)
+{
+    static const char *const names[] = {"tokenizer.json", "vocab.json", "tokenizer.model"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = NULL;
+        PB_TRY(pb_path_join(directory, names[i], &path));
+        bool there = pb_path_exists(path);
+        pb_memory_free(path);
+        if (there) {
+            return pb_tokenizer_open(directory, &w->tokenizer);
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status open_parts(const pb_cli *cli, work *w)
+{
+    const char *device = NULL;
+    int number         = 0;
+    PB_TRY(pb_cli_device(cli, &device, &number));
+    PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
+    PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, &w->model));
+    PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), w));
+    PB_TRY(open_method(cli, w));
+    return pb_network_create(w->model, w->backend, w->method, &w->net);
+}
+
+pb_status work_open(const pb_cli *cli, work *w)
+{
+    memset(w, 0, sizeof *w);
+    PB_TRY(work_check_alone(cli));
+    pb_status status = open_parts(cli, w);
+    if (status != PB_OK) {
+        work_close(w);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    return PB_OK;
+}
+
+void work_close(work *w)
+{
+    pb_network_destroy(w->net);
+    pb_method_destroy(w->method);
+    pb_config_close(w->config);
+    pb_tokenizer_close(w->tokenizer);
+    pb_model_close(w->model);
+    pb_backend_close(w->backend);
+    memset(w, 0, sizeof *w);
+}
+
+pb_status work_parse_ids(const char *text, int64_t vocab, pb_ids *out)
+{
+    const char *at = text;
+    while (*at != '\0') {
+        char *end = NULL;
+        errno     = 0;
+        long id   = strtol(at, &end, 10);
+        if (end == at || errno != 0 || id < 0 || id >= vocab || (*end != ',' && *end != '\0')) {
+            return PB_FAIL(PB_ERR_USAGE,
+                           "\"%s\" is no list of ids between 0 and %" PRId64 " like 1,2,3", text,
+                           vocab - 1);
+        }
+        PB_TRY(pb_ids_append(out, (int32_t)id));
+        at = *end == ',' ? end + 1 : end;
+    }
+    return out->count > 0 ? PB_OK : PB_FAIL(PB_ERR_USAGE, "the list of ids is empty");
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the single-process commands have in common: backend, model, method and network by the
+ * options, and token rows read from JSON lines. */
+#pragma once
+
+#include "pb/cli.h"
+#include "pb/config.h"
+#include "pb/network.h"
+#include "pb/tokenizer.h"
+
+typedef struct work {
+    pb_backend *backend;
+    pb_model *model;
+    pb_tokenizer *tokenizer; /* NULL when the folder has none */
+    pb_config *config;       /* of --method and --set; NULL without */
+    pb_method *method;       /* NULL: the bare model */
+    pb_network *net;
+} work;
+
+/* These commands run in one process: fails under a launcher with more. */
+pb_status work_check_alone(const pb_cli *cli) PB_MUST_USE;
+
+/* --model, --device, --threads, and of the command's options --adapter, --init, --method where it
+ * has them. */
+pb_status work_open(const pb_cli *cli, work *w) PB_MUST_USE;
+void work_close(work *w); /* accepts a zeroed one */
+
+/* Rows of token ids. */
+typedef struct work_rows {
+    pb_sample *samples;
+    int64_t count, capacity;
+    int32_t *storage; /* ids and labels of all rows */
+    int64_t used, room;
+} work_rows;
+
+/* Every line an object with "input_ids" and, when `labels`, "labels" of the same length (-100:
+ * none). Errors name file:line; ids must lie in 0 … vocab - 1. */
+pb_status work_rows_read(const char *path, bool labels, int64_t vocab, work_rows *out) PB_MUST_USE;
+void work_rows_clear(work_rows *rows);
+
+/* "1,2,3" → ids. */
+pb_status work_parse_ids(const char *text, int64_t vocab, pb_ids *out) PB_MUST_USE;

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Shared memory by memfd: it has no name that could be left behind, and its size is bounded by the
+ * node's memory, where /dev/shm is often mounted with half of that, or 64 MiB in a container.
+ *
+ * MPI_Win_allocate_shared is not used, because its failure is not collective: in Open MPI 4.1 the
+ * rank that finds too little room returns with an error and the others wait for ever. */
+#include "node_memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Bytes that the node can still give, from the system; 0 where unknown. */
+static size_t available_bytes(void)
+{
+    FILE *file       = fopen("/proc/meminfo", "re");
+    size_t kibibytes = 0;
+    char line[256];
+
+    if (file == NULL) {
+        return 0;
+    }
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "MemAvailable: %zu kB", &kibibytes) == 1) {
+            break;
+        }
+    }
+    (void)fclose(file);
+    return kibibytes * 1024;
+}
+
+/* An empty mapping does not exist: no bytes are one. */
+static size_t mapped_bytes(size_t bytes)
+{
+    return bytes > 0 ? bytes : 1;
+}
+
+static pb_status map_shared(int descriptor, size_t bytes, void **data)
+{
+    void *mapped =
+        mmap(NULL, mapped_bytes(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+
+    if (mapped == MAP_FAILED) {
+        return PB_FAIL(PB_ERR_MEMORY, "cannot map %zu shared bytes: %s", bytes, strerror(errno));
+    }
+    *data = mapped;
+    return PB_OK;
+}
+
+pb_status node_memory_create(size_t bytes, void **data, node_memory_address *address)
+{
+    pb_status status;
+    size_t available = available_bytes();
+
+    if (available != 0 && bytes > available) {
+        return PB_FAIL(PB_ERR_MEMORY,
+                       "shared memory of %zu bytes asked for, this node has %zu available; take a "
+                       "smaller model or a node with more memory",
+                       bytes, available);
+    }
+    int descriptor = memfd_create("peftbench", MFD_CLOEXEC);
+    if (descriptor < 0) {
+        return PB_FAIL(PB_ERR_MEMORY, "cannot create shared memory: %s", strerror(errno));
+    }
+    if (ftruncate(descriptor, (off_t)mapped_bytes(bytes)) != 0) {
+        status = PB_FAIL(PB_ERR_MEMORY, "cannot give shared memory %zu bytes: %s", bytes,
+                         strerror(errno));
+        goto err_descriptor;
+    }
+    PB_TRY_GOTO(status, map_shared(descriptor, bytes, data), err_descriptor);
+    *address = (node_memory_address){.process = getpid(), .descriptor = descriptor};
+    return PB_OK;
+
+err_descriptor:
+    (void)close(descriptor);
+    return status;
+}
+
+pb_status node_memory_attach(const node_memory_address *address, size_t bytes, void **data)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof path, "/proc/%lld/fd/%lld", (long long)address->process,
+                   (long long)address->descriptor);
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    if (descriptor < 0) {
+        return PB_FAIL(PB_ERR_COMM,
+                       "cannot share memory with process %lld of this node: %s; start the ranks of "
+                       "a node in one container, or one rank per node",
+                       (long long)address->process, strerror(errno));
+    }
+    pb_status status = map_shared(descriptor, bytes, data);
+    (void)close(descriptor);
+    return status;
+}
+
+void node_memory_seal(const node_memory_address *address)
+{
+    (void)close((int)address->descriptor);
+}
+
+void node_memory_detach(void *data, size_t bytes)
+{
+    if (data != NULL) {
+        (void)munmap(data, mapped_bytes(bytes));
+    }
+}

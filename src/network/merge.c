@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Merging: weights with the method folded in, in place of its hooks. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+/* Copies of weight and bias lie behind each other in one block. */
+static pb_status merge_site(pb_network *net, const pb_site *site)
+{
+    pb_binding *bound = &net->bindings[site->index];
+    bool has_bias     = !pb_tensor_is_none(&bound->bias);
+    size_t bytes      = pb_tensor_bytes(&bound->weight);
+    void *data        = NULL;
+    PB_TRY(pb_backend_alloc(net->backend, bytes + (size_t)site->out * sizeof(float), &data));
+    net->merged[site->index] = data;
+    pb_tensor weight         = pb_tensor_2d(data, PB_DTYPE_F32, site->out, site->in);
+    pb_tensor bias           = {0};
+    PB_TRY(pb_copy(net->backend, &weight, &bound->weight));
+    if (has_bias) {
+        bias = pb_tensor_1d((char *)data + bytes, PB_DTYPE_F32, site->out);
+        PB_TRY(pb_copy(net->backend, &bias, &bound->bias));
+    }
+    PB_TRY(net->method->ops->merge(net->method, site, &weight, &bias));
+    bound->weight          = weight;
+    bound->bias            = bias;
+    net->acts[site->index] = 0;
+    return PB_OK;
+}
+
+pb_status pb_network_merge(pb_network *net)
+{
+    const pb_method *m = net->method;
+    if (m == NULL || m->count == 0) {
+        return PB_OK;
+    }
+    bool hooks = m->ops->linear_input_forward != NULL || m->ops->linear_output_forward != NULL;
+    bool bound = m->ops->bind != NULL;
+    if (!bound && (!hooks || m->ops->merge == NULL)) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "method %s cannot be merged into the weights",
+                       m->ops->name);
+    }
+    if (!hooks) {
+        return PB_OK;
+    }
+    if (net->merged == NULL) {
+        PB_TRY(PB_ALLOC(net->merged, pb_model_site_count(net->model)));
+    }
+    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+        if ((net->acts[i] & (PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT)) != 0) {
+            PB_TRY(merge_site(net, pb_model_site_at(net->model, i)));
+        }
+    }
+    return PB_OK;
+}

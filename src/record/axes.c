@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The axes of results, and the grid over them. A grid position is
+ * ((model · datasets + dataset) · methods + method) · seeds + seed. */
+#include "axes.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GRID_MAX ((int64_t)1 << 27) /* positions; beyond, the files have nothing in common */
+
+static int64_t text_index(char *const *names, int64_t count, const char *name)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Room is doubled whenever the number is a power of two. */
+static pb_status reserve(void **items, int64_t count, size_t size)
+{
+    if ((count & (count - 1)) == 0) {
+        void *grown = pb_memory_resize(*items, count == 0 ? 1 : (size_t)count * 2, size);
+        if (grown == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        *items = grown;
+    }
+    return PB_OK;
+}
+
+static pb_status text_add(char ***names, int64_t *count, const char *name)
+{
+    void *items = *names;
+
+    if (text_index(*names, *count, name) >= 0) {
+        return PB_OK;
+    }
+    PB_TRY(reserve(&items, *count, sizeof **names));
+    *names           = items;
+    (*names)[*count] = NULL;
+    PB_TRY(pb_record_set_text(&(*names)[*count], name));
+    *count += 1;
+    return PB_OK;
+}
+
+static int64_t seed_index(const pb_results *results, int64_t seed)
+{
+    for (int64_t i = 0; i < results->seeds_count; i++) {
+        if (results->seeds[i] == seed) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+pb_status axes_add(pb_results *results, const char *model, const char *dataset, const char *method,
+                   int64_t seed)
+{
+    void *seeds = results->seeds;
+
+    PB_TRY(text_add(&results->models, &results->models_count, model));
+    PB_TRY(text_add(&results->datasets, &results->datasets_count, dataset));
+    PB_TRY(text_add(&results->methods, &results->methods_count, method));
+    if (seed_index(results, seed) < 0) {
+        PB_TRY(reserve(&seeds, results->seeds_count, sizeof seed));
+        results->seeds                       = seeds;
+        results->seeds[results->seeds_count] = seed;
+        results->seeds_count += 1;
+    }
+    return PB_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int compare_seeds(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void sort_items(void *items, int64_t count, size_t size,
+                       int (*compare)(const void *, const void *))
+{
+    if (count > 1) {
+        qsort(items, (size_t)count, size, compare);
+    }
+}
+
+void axes_sort(pb_results *results)
+{
+    sort_items(results->models, results->models_count, sizeof(char *), compare_names);
+    sort_items(results->datasets, results->datasets_count, sizeof(char *), compare_names);
+    sort_items(results->methods, results->methods_count, sizeof(char *), compare_names);
+    sort_items(results->seeds, results->seeds_count, sizeof(int64_t), compare_seeds);
+}
+
+int64_t pb_results_index(const pb_results *results, int64_t model, int64_t dataset, int64_t method,
+                         int64_t seed)
+{
+    return ((model * results->datasets_count + dataset) * results->methods_count + method) *
+               results->seeds_count +
+           seed;
+}
+
+int64_t axes_find(const pb_results *results, const char *model, const char *dataset,
+                  const char *method, int64_t seed)
+{
+    int64_t m = text_index(results->models, results->models_count, model);
+    int64_t d = text_index(results->datasets, results->datasets_count, dataset);
+    int64_t t = text_index(results->methods, results->methods_count, method);
+    int64_t s = seed_index(results, seed);
+
+    return m < 0 || d < 0 || t < 0 || s < 0 ? -1 : pb_results_index(results, m, d, t, s);
+}
+
+pb_status axes_grid(pb_results *results, pb_cell_state initial)
+{
+    double cells = (double)results->models_count * (double)results->datasets_count *
+                   (double)results->methods_count * (double)results->seeds_count;
+
+    if (cells > (double)GRID_MAX) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "results: the axes span %.0f cells (%" PRId64 " models, %" PRId64
+                       " data sets, %" PRId64 " methods, %" PRId64
+                       " seeds); give files of one sweep",
+                       cells, results->models_count, results->datasets_count,
+                       results->methods_count, results->seeds_count);
+    }
+    int64_t count = (int64_t)cells;
+    PB_TRY(PB_ALLOC(results->grid, count + 1));
+    PB_TRY(PB_ALLOC(results->state, count + 1));
+    for (int64_t i = 0; i < count; i++) {
+        results->grid[i]  = -1;
+        results->state[i] = (int8_t)initial;
+    }
+    return PB_OK;
+}
+
+typedef struct placed {
+    int64_t position;
+    pb_record record;
+} placed;
+
+static int compare_placed(const void *a, const void *b)
+{
+    int64_t x = ((const placed *)a)->position;
+    int64_t y = ((const placed *)b)->position;
+
+    return (x > y) - (x < y);
+}
+
+static pb_cell_state state_of(const pb_record *record)
+{
+    if (record->status != PB_OK) {
+        return PB_CELL_FAILED;
+    }
+    return record->valid ? PB_CELL_DONE : PB_CELL_INVALID;
+}
+
+pb_status axes_enter(pb_results *results)
+{
+    placed *order = NULL;
+
+    PB_TRY(PB_ALLOC(order, results->count + 1));
+    for (int64_t i = 0; i < results->count; i++) {
+        const pb_record_key *key = &results->records[i].key;
+        order[i].record          = results->records[i];
+        order[i].position = axes_find(results, key->model, key->dataset, key->method, key->seed);
+    }
+    sort_items(order, results->count, sizeof *order, compare_placed);
+    for (int64_t i = 0; i < results->count; i++) {
+        results->records[i]               = order[i].record;
+        results->grid[order[i].position]  = i;
+        results->state[order[i].position] = (int8_t)state_of(&order[i].record);
+    }
+    pb_memory_free(order);
+    return PB_OK;
+}

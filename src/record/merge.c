@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Writes the merged file: /results as one table, /grid as arrays over the axes, /pscp, and every
+ * cell in full. Cells are copied one at a time, so that memory does not grow with the sweep. */
+#include "arrays.h"
+#include "cell.h"
+#include "text.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MESSAGE_BYTES ((size_t)1000) /* of a message in the table; the cell has all of it */
+
+enum {
+    COLUMN_MODEL,
+    COLUMN_DATASET,
+    COLUMN_METHOD,
+    COLUMN_STATUS,
+    COLUMN_MESSAGE,
+    COLUMN_METRIC,
+    COLUMN_HASH,
+    TEXT_COLUMNS
+};
+
+static const char *const text_columns[TEXT_COLUMNS] = {
+    "model", "dataset", "method", "status", "message", "metric_name", "config_hash"};
+
+/* One text of a row of the table. */
+static const char *column_text(const pb_record *record, int column)
+{
+    const char *texts[TEXT_COLUMNS] = {
+        record->key.model,      record->key.dataset,
+        record->key.method,     record->status == PB_OK ? "done" : "failed",
+        record->message,        record->metric_name,
+        record->key.config_hash};
+
+    return texts[column] != NULL ? texts[column] : "";
+}
+
+/* Bytes of a text that the table shows: at most MESSAGE_BYTES, no character cut in two. */
+static size_t shown(const char *text)
+{
+    size_t length = strlen(text);
+
+    if (length > MESSAGE_BYTES) {
+        length = MESSAGE_BYTES;
+        while (length > 0 && ((unsigned char)text[length] & 0xC0U) == 0x80U) {
+            length--;
+        }
+    }
+    return length;
+}
+
+/* The row of the table: offsets and sizes of its members. */
+typedef struct row_layout {
+    size_t text_at[TEXT_COLUMNS], text_size[TEXT_COLUMNS];
+    size_t seed_at, valid_at, numbers_at, size;
+} row_layout;
+
+static row_layout lay_out(const pb_results *results)
+{
+    row_layout layout = {0};
+
+    for (int c = 0; c < TEXT_COLUMNS; c++) {
+        layout.text_size[c] = 1;
+        for (int64_t i = 0; i < results->count; i++) {
+            size_t length = shown(column_text(&results->records[i], c));
+            if (length > layout.text_size[c]) {
+                layout.text_size[c] = length;
+            }
+        }
+    }
+    layout.numbers_at = 8; /* after the seed, so that all numbers are aligned */
+    layout.valid_at   = layout.numbers_at + 8 * (size_t)record_numbers_count;
+    layout.size       = layout.valid_at + 1;
+    for (int c = 0; c < TEXT_COLUMNS; c++) {
+        layout.text_at[c] = layout.size;
+        layout.size += layout.text_size[c];
+    }
+    layout.size = (layout.size + 7) / 8 * 8;
+    return layout;
+}
+
+static pb_status insert_text(hid_t table, const row_layout *layout, int column)
+{
+    hid_t text       = -1;
+    pb_status status = PB_OK;
+
+    TRY_HDF5(status, text = H5Tcopy(H5T_C_S1), out);
+    TRY_HDF5(status, H5Tset_size(text, layout->text_size[column]), out);
+    TRY_HDF5(status, H5Tset_cset(text, H5T_CSET_UTF8), out);
+    TRY_HDF5(status, H5Tset_strpad(text, H5T_STR_NULLPAD), out);
+    TRY_HDF5(status, H5Tinsert(table, text_columns[column], layout->text_at[column], text), out);
+out:
+    if (text >= 0) {
+        (void)H5Tclose(text);
+    }
+    return status;
+}
+
+/* The booleans of h5py: an enumeration of one byte. */
+static pb_status insert_valid(hid_t table, size_t at)
+{
+    hid_t type       = -1;
+    int8_t no        = 0;
+    int8_t yes       = 1;
+    pb_status status = PB_OK;
+
+    TRY_HDF5(status, type = H5Tenum_create(H5T_STD_I8LE), out);
+    TRY_HDF5(status, H5Tenum_insert(type, "FALSE", &no), out);
+    TRY_HDF5(status, H5Tenum_insert(type, "TRUE", &yes), out);
+    TRY_HDF5(status, H5Tinsert(table, "valid", at, type), out);
+out:
+    if (type >= 0) {
+        (void)H5Tclose(type);
+    }
+    return status;
+}
+
+/* The type of the table; on every machine this program runs on, file and memory have the same
+ * byte order or HDF5 converts. */
+static pb_status table_type(const row_layout *layout, hid_t *out)
+{
+    static const int first[] = {COLUMN_MODEL, COLUMN_DATASET, COLUMN_METHOD};
+    static const int later[] = {COLUMN_STATUS, COLUMN_MESSAGE, COLUMN_METRIC};
+    hid_t table              = -1;
+    pb_status status         = PB_OK;
+
+    TRY_HDF5(status, table = H5Tcreate(H5T_COMPOUND, layout->size), err);
+    for (int i = 0; i < 3; i++) {
+        PB_TRY_GOTO(status, insert_text(table, layout, first[i]), err);
+    }
+    TRY_HDF5(status, H5Tinsert(table, "seed", layout->seed_at, H5T_NATIVE_INT64), err);
+    for (int i = 0; i < 3; i++) {
+        PB_TRY_GOTO(status, insert_text(table, layout, later[i]), err);
+    }
+    PB_TRY_GOTO(status, insert_valid(table, layout->valid_at), err);
+    for (int n = 0; n < record_numbers_count; n++) {
+        TRY_HDF5(
+            status,
+            H5Tinsert(table, record_numbers[n].name, layout->numbers_at + 8 * (size_t)n,
+                      record_numbers[n].kind == RECORD_I64 ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE),
+            err);
+    }
+    PB_TRY_GOTO(status, insert_text(table, layout, COLUMN_HASH), err);
+    *out = table;
+    return PB_OK;
+
+err:
+    if (table >= 0) {
+        (void)H5Tclose(table);
+    }
+    return status;
+}
+
+static void fill_row(const pb_record *record, const row_layout *layout, char *row)
+{
+    memcpy(row + layout->seed_at, &record->key.seed, sizeof record->key.seed);
+    row[layout->valid_at] = record->valid ? 1 : 0;
+    for (int n = 0; n < record_numbers_count; n++) {
+        memcpy(row + layout->numbers_at + 8 * (size_t)n,
+               (const char *)record + record_numbers[n].offset, 8);
+    }
+    for (int c = 0; c < TEXT_COLUMNS; c++) {
+        const char *text = column_text(record, c);
+        memcpy(row + layout->text_at[c], text, shown(text));
+    }
+}
+
+/* Units of the columns of the table, one text per column, "" where there is none. */
+static pb_status write_units(hid_t dataset, hid_t table)
+{
+    const char *units[64] = {0};
+    int members           = H5Tget_nmembers(table);
+    hsize_t count         = (hsize_t)members;
+    hid_t type            = -1;
+    hid_t space           = -1;
+    hid_t attribute       = -1;
+    pb_status status      = PB_OK;
+
+    PB_ASSERT(members <= 64);
+    for (int i = 0; i < members; i++) {
+        units[i] = "";
+        for (int n = 0; n < record_numbers_count; n++) {
+            char *name = H5Tget_member_name(table, (unsigned)i);
+            if (name != NULL && strcmp(name, record_numbers[n].name) == 0) {
+                units[i] = record_numbers[n].units;
+            }
+            (void)H5free_memory(name);
+        }
+    }
+    TRY_HDF5(status, type = hdf_text_type(), out);
+    TRY_HDF5(status, space = H5Screate_simple(1, &count, NULL), out);
+    TRY_HDF5(status,
+             attribute = H5Acreate2(dataset, "column_units", type, space, H5P_DEFAULT, H5P_DEFAULT),
+             out);
+    TRY_HDF5(status, H5Awrite(attribute, type, units), out);
+    PB_TRY_GOTO(status, hdf_put_text(dataset, "units", "see column_units", NULL), out);
+    PB_TRY_GOTO(status, hdf_put_text(dataset, "long_name", "one row per cell", NULL), out);
+out:
+    if (attribute >= 0) {
+        (void)H5Aclose(attribute);
+    }
+    if (space >= 0) {
+        (void)H5Sclose(space);
+    }
+    if (type >= 0) {
+        (void)H5Tclose(type);
+    }
+    return status;
+}
+
+/* Creates the dataset of the table, gzipped when it has rows. */
+static pb_status table_create(hid_t file, hid_t table, hsize_t count, hid_t *out)
+{
+    hid_t space      = -1;
+    hid_t creation   = -1;
+    hsize_t chunk    = count < 256 ? count : 256;
+    pb_status status = PB_OK;
+
+    TRY_HDF5(status, space = H5Screate_simple(1, &count, NULL), out);
+    TRY_HDF5(status, creation = H5Pcreate(H5P_DATASET_CREATE), out);
+    TRY_HDF5(status,
+             H5Pset_attr_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
+             out);
+    if (count > 0 && H5Zfilter_avail(H5Z_FILTER_DEFLATE) > 0) {
+        TRY_HDF5(status, H5Pset_chunk(creation, 1, &chunk), out);
+        TRY_HDF5(status, H5Pset_shuffle(creation), out);
+        TRY_HDF5(status, H5Pset_deflate(creation, 4), out);
+    }
+    TRY_HDF5(status,
+             *out = H5Dcreate2(file, "results", table, space, H5P_DEFAULT, creation, H5P_DEFAULT),
+             out);
+out:
+    if (creation >= 0) {
+        (void)H5Pclose(creation);
+    }
+    if (space >= 0) {
+        (void)H5Sclose(space);
+    }
+    return status;
+}
+
+static pb_status write_cell_axis(hid_t file, int64_t count, hid_t *scale)
+{
+    int64_t *numbers = NULL;
+
+    PB_TRY(PB_ALLOC(numbers, count + 1));
+    for (int64_t i = 0; i < count; i++) {
+        numbers[i] = i;
+    }
+    hdf_array array  = {.name      = "cell",
+                        .units     = "1",
+                        .long_name = "number of the cell in the table",
+                        .kind      = RECORD_I64,
+                        .rank      = 1,
+                        .shape     = {(hsize_t)count},
+                        .values    = numbers};
+    pb_status status = hdf_array_write(file, &array, scale);
+    pb_memory_free(numbers);
+    return status == PB_OK ? hdf_scale_make(*scale, "cell") : status;
+}
+
+static pb_status write_table(hid_t file, const pb_results *results)
+{
+    row_layout layout = lay_out(results);
+    hid_t table       = -1;
+    hid_t dataset     = -1;
+    hid_t scale       = -1;
+    char *rows        = NULL;
+    pb_status status  = PB_OK;
+
+    PB_TRY_GOTO(status, table_type(&layout, &table), out);
+    PB_TRY_GOTO(status, table_create(file, table, (hsize_t)results->count, &dataset), out);
+    rows = pb_memory_new((size_t)results->count + 1, layout.size);
+    if (rows == NULL) {
+        status = PB_ERR_MEMORY;
+        goto out;
+    }
+    for (int64_t i = 0; i < results->count; i++) {
+        fill_row(&results->records[i], &layout, rows + (size_t)i * layout.size);
+    }
+    if (results->count > 0) {
+        TRY_HDF5(status, H5Dwrite(dataset, table, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows), out);
+    }
+    PB_TRY_GOTO(status, write_units(dataset, table), out);
+    PB_TRY_GOTO(status, write_cell_axis(file, results->count, &scale), out);
+    PB_TRY_GOTO(status, hdf_scale_attach(dataset, scale, 0, "cell"), out);
+out:
+    hdf_dataset_close(&scale);
+    hdf_dataset_close(&dataset);
+    if (table >= 0) {
+        (void)H5Tclose(table);
+    }
+    pb_memory_free(rows);
+    return status;
+}
+
+static pb_status write_cells(hid_t file, const pb_results *results)
+{
+    cell_reader reader = {.file = -1};
+    pb_status status   = PB_OK;
+
+    for (int64_t i = 0; i < results->count && status == PB_OK; i++) {
+        const pb_record *record = &results->records[i];
+        pb_record whole         = {0};
+
+        if (record->complete || record->source_file == NULL) {
+            status = cell_write(file, record);
+            continue;
+        }
+        status = cell_reader_load(&reader, record, &whole);
+        if (status == PB_OK) {
+            status = cell_write(file, &whole);
+            pb_record_clear(&whole);
+        }
+    }
+    cell_reader_close(&reader);
+    return status;
+}
+
+static pb_status write_root(hid_t file, const pb_results *results)
+{
+    PB_TRY(cell_root_write(file, "results"));
+    PB_TRY(hdf_put_text(file, "sweep", results->sweep, NULL));
+    PB_TRY(hdf_put_text(file, "protocol", results->protocol, NULL));
+    return hdf_put_text(file, "command_line", results->command_line, NULL);
+}
+
+static pb_status write_file(hid_t file, const pb_results *results, const pb_results_pscp *pscp)
+{
+    PB_TRY(write_root(file, results));
+    PB_TRY(write_table(file, results));
+    PB_TRY(grid_write(file, results));
+    if (pscp != NULL) {
+        PB_TRY(pscp_write(file, results, pscp));
+    }
+    PB_TRY(write_cells(file, results));
+    return PB_OK;
+}
+
+pb_status pb_results_write(const pb_results *results, const pb_results_pscp *pscp, const char *path)
+{
+    char *temporary  = NULL;
+    char *folder     = NULL;
+    hid_t file       = -1;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, pb_path_directory(path, &folder), out);
+    PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
+    PB_TRY_GOTO(status, pb_file_temporary_name(path, &temporary), out);
+    PB_TRY_GOTO(status, hdf_create(temporary, &file), out);
+    PB_TRY_GOTO(status, write_file(file, results, pscp), err_file);
+    PB_TRY_GOTO(status, hdf_close(&file), err_file);
+    PB_TRY_GOTO(status, pb_file_commit(temporary, path), out);
+    goto out;
+
+err_file:
+    pb_error_prefix(status, "%s", path);
+    if (file >= 0) {
+        (void)H5Fclose(file);
+    }
+    (void)unlink(temporary);
+out:
+    pb_memory_free(temporary);
+    pb_memory_free(folder);
+    return status;
+}

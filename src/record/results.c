@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Gathers records: from the shards of a directory, or from merged files. Curves stay on disk. */
+#include "axes.h"
+#include "cell.h"
+
+#include "pb/file.h"
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void free_names(char **names, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        pb_memory_free(names[i]);
+    }
+    pb_memory_free(names);
+}
+
+void pb_results_clear(pb_results *results)
+{
+    for (int64_t i = 0; i < results->count; i++) {
+        pb_record_clear(&results->records[i]);
+    }
+    pb_memory_free(results->records);
+    free_names(results->models, results->models_count);
+    free_names(results->datasets, results->datasets_count);
+    free_names(results->methods, results->methods_count);
+    pb_memory_free(results->seeds);
+    pb_memory_free(results->grid);
+    pb_memory_free(results->state);
+    pb_memory_free(results->sweep);
+    pb_memory_free(results->protocol);
+    pb_memory_free(results->command_line);
+    pb_memory_free(results->created);
+    pb_memory_free(results->program);
+    memset(results, 0, sizeof *results);
+}
+
+/* Takes the record over, also on failure. */
+static pb_status take_record(pb_results *results, pb_record *record)
+{
+    if ((results->count & (results->count - 1)) == 0) {
+        size_t room = results->count == 0 ? 1 : (size_t)results->count * 2;
+        void *grown = pb_memory_resize(results->records, room, sizeof *record);
+        if (grown == NULL) {
+            pb_record_clear(record);
+            return PB_ERR_MEMORY;
+        }
+        results->records = grown;
+    }
+    results->records[results->count] = *record;
+    results->count += 1;
+    return PB_OK;
+}
+
+static int compare_records(const void *a, const void *b)
+{
+    return pb_record_key_compare(&((const pb_record *)a)->key, &((const pb_record *)b)->key);
+}
+
+/* A cell that several files hold counts once, when they agree on its configuration. */
+static pb_status drop_repeated(pb_results *results)
+{
+    int64_t kept = 0;
+
+    if (results->count == 0) {
+        return PB_OK;
+    }
+    qsort(results->records, (size_t)results->count, sizeof *results->records, compare_records);
+    for (int64_t i = 0; i < results->count; i++) {
+        pb_record *record = &results->records[i];
+        pb_record *before = kept > 0 ? &results->records[kept - 1] : NULL;
+
+        if (before == NULL || pb_record_key_compare(&before->key, &record->key) != 0) {
+            pb_record moved          = *record;
+            results->records[i]      = (pb_record){0};
+            results->records[kept++] = moved;
+            continue;
+        }
+        if (strcmp(before->key.config_hash, record->key.config_hash) != 0) {
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "cell %s/%s/%s/%" PRId64 " is in %s and in %s with different "
+                           "configurations; report them one at a time",
+                           record->key.model, record->key.dataset, record->key.method,
+                           record->key.seed, before->source_file, record->source_file);
+        }
+        /* One that is done wins over one that failed. */
+        if (before->status != PB_OK && record->status == PB_OK) {
+            pb_record_clear(before);
+            *before             = *record;
+            results->records[i] = (pb_record){0};
+        } else {
+            pb_record_clear(record);
+        }
+        results->repeated++;
+    }
+    results->count = kept;
+    return PB_OK;
+}
+
+/* The protocol and the axes, where no plan gives them: what the records say, sorted. */
+static pb_status axes_of_records(pb_results *results)
+{
+    for (int64_t i = 0; i < results->count; i++) {
+        const pb_record *record = &results->records[i];
+        PB_TRY(axes_add(results, record->key.model, record->key.dataset, record->key.method,
+                        record->key.seed));
+        if (results->protocol == NULL) {
+            PB_TRY(pb_record_set_text(&results->protocol, record->protocol));
+        }
+    }
+    axes_sort(results);
+    return PB_OK;
+}
+
+/* Reads the shards that the plan asks for, as it asks for them. */
+static pb_status read_planned(const char *directory, const pb_sweep *sweep, int64_t shards,
+                              pb_results *out)
+{
+    for (int64_t i = 0; i < sweep->count; i++) {
+        const pb_record_key *key = &sweep->cells[i];
+        pb_record record         = {0};
+        char *path               = NULL;
+
+        PB_TRY(axes_add(out, key->model, key->dataset, key->method, key->seed));
+        PB_TRY(pb_shard_path(directory, key, &path));
+        bool there       = pb_path_exists(path);
+        pb_status status = there ? pb_shard_read(path, false, &record) : PB_OK;
+        pb_memory_free(path);
+        PB_TRY(status);
+        if (there && strcmp(record.key.config_hash, key->config_hash) == 0 &&
+            pb_record_key_compare(&record.key, key) == 0) {
+            PB_TRY(take_record(out, &record));
+        } else {
+            pb_record_clear(&record);
+        }
+    }
+    out->stale = shards - out->count;
+    PB_TRY(pb_record_set_text(&out->sweep, sweep->name));
+    PB_TRY(pb_record_set_text(&out->protocol, sweep->protocol));
+    PB_TRY(pb_record_set_text(&out->command_line, sweep->command_line));
+    PB_TRY(axes_grid(out, PB_CELL_EXCLUDED));
+    for (int64_t i = 0; i < sweep->count; i++) {
+        const pb_record_key *key = &sweep->cells[i];
+        int64_t position         = axes_find(out, key->model, key->dataset, key->method, key->seed);
+        out->state[position]     = PB_CELL_MISSING;
+    }
+    return axes_enter(out);
+}
+
+static pb_status read_unplanned(const char *folder, char *const *names, size_t count,
+                                pb_results *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        pb_record record = {0};
+        char *path       = NULL;
+
+        PB_TRY(pb_path_join(folder, names[i], &path));
+        pb_status status = pb_shard_read(path, false, &record);
+        pb_memory_free(path);
+        PB_TRY(status);
+        PB_TRY(take_record(out, &record));
+    }
+    PB_TRY(drop_repeated(out));
+    PB_TRY(axes_of_records(out));
+    PB_TRY(axes_grid(out, PB_CELL_MISSING));
+    return axes_enter(out);
+}
+
+pb_status pb_results_open_directory(const char *directory, pb_results *out)
+{
+    pb_results results = {0};
+    pb_sweep sweep     = {0};
+    char *folder       = NULL;
+    char **names       = NULL;
+    size_t count       = 0;
+    bool planned       = true;
+    pb_status status   = PB_OK;
+
+    if (!pb_path_is_directory(directory)) {
+        return PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such directory", directory);
+    }
+    PB_TRY_GOTO(status, pb_path_join(directory, "shards", &folder), out);
+    if (pb_path_is_directory(folder)) {
+        PB_TRY_GOTO(status, pb_path_list(folder, ".h5", &names, &count), out);
+    }
+    status = pb_sweep_read(directory, &sweep);
+    if (status == PB_ERR_NOT_FOUND) {
+        pb_error_clear();
+        planned = false;
+        status  = PB_OK;
+    }
+    if (status == PB_OK && !planned && names == NULL) {
+        status = PB_FAIL(PB_ERR_NOT_FOUND,
+                         "%s: neither plan.json nor shards; it is no results directory", directory);
+    }
+    if (status == PB_OK) {
+        status = planned ? read_planned(directory, &sweep, (int64_t)count, &results)
+                         : read_unplanned(folder, names, count, &results);
+    }
+    if (status == PB_OK) {
+        *out = results;
+    } else {
+        pb_results_clear(&results);
+    }
+out:
+    if (names != NULL) {
+        pb_path_list_free(names, count);
+    }
+    pb_memory_free(folder);
+    pb_sweep_clear(&sweep);
+    return status;
+}
+
+/* The axes and states that a merged file declares; one of several files that are read together. */
+typedef struct declared {
+    pb_results axes; /* no records */
+    bool merged;     /* false for a shard, which declares nothing */
+} declared;
+
+static pb_status read_axis(hid_t grid, const char *name, char ***names, int64_t *count)
+{
+    pb_status status = hdf_texts_read(grid, name, names, count);
+
+    for (int64_t i = 0; status == PB_OK && i < *count; i++) {
+        for (int64_t j = 0; j < i; j++) {
+            if (strcmp((*names)[i], (*names)[j]) == 0) {
+                return PB_FAIL(PB_ERR_FORMAT, "axis %s names %.80s twice", name, (*names)[i]);
+            }
+        }
+    }
+    return status;
+}
+
+static pb_status read_declared(hid_t file, declared *out)
+{
+    pb_results *axes = &out->axes;
+    hid_t grid       = -1;
+    hid_t dataset    = -1;
+    hid_t space      = -1;
+    pb_status status = PB_OK;
+
+    if (!hdf_has(file, "grid")) {
+        return PB_OK;
+    }
+    out->merged = true;
+    PB_TRY_GOTO(status, hdf_get_text(file, "sweep", &axes->sweep), out);
+    PB_TRY_GOTO(status, hdf_get_text(file, "protocol", &axes->protocol), out);
+    PB_TRY_GOTO(status, hdf_get_text(file, "command_line", &axes->command_line), out);
+    PB_TRY_GOTO(status, hdf_get_text(file, "created", &axes->created), out);
+    PB_TRY_GOTO(status, hdf_get_text(file, "program", &axes->program), out);
+    PB_TRY_GOTO(status, hdf_group_open(file, "grid", &grid), out);
+    PB_TRY_GOTO(status, read_axis(grid, "model", &axes->models, &axes->models_count), out);
+    PB_TRY_GOTO(status, read_axis(grid, "dataset", &axes->datasets, &axes->datasets_count), out);
+    PB_TRY_GOTO(status, read_axis(grid, "method", &axes->methods, &axes->methods_count), out);
+    PB_TRY_GOTO(status, hdf_i64_read(grid, "seed", &axes->seeds, &axes->seeds_count), out);
+    PB_TRY_GOTO(status, axes_grid(axes, PB_CELL_EXCLUDED), out);
+    int64_t count =
+        axes->models_count * axes->datasets_count * axes->methods_count * axes->seeds_count;
+    TRY_HDF5(status, dataset = H5Dopen2(grid, "status", H5P_DEFAULT), out);
+    TRY_HDF5(status, space = H5Dget_space(dataset), out);
+    if (H5Sget_simple_extent_npoints(space) != count) {
+        status = PB_FAIL(PB_ERR_FORMAT, "grid/status does not span the axes");
+        goto out;
+    }
+    if (count > 0) {
+        TRY_HDF5(status,
+                 H5Dread(dataset, H5T_NATIVE_INT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, axes->state),
+                 out);
+    }
+out:
+    if (space >= 0) {
+        (void)H5Sclose(space);
+    }
+    hdf_dataset_close(&dataset);
+    hdf_group_close(&grid);
+    return status;
+}
+
+typedef struct reading {
+    pb_results *results;
+    const char *path;
+} reading;
+
+static pb_status keep_cell(void *context, hid_t file, const char *group)
+{
+    reading *at      = context;
+    pb_record record = {0};
+
+    PB_TRY(cell_read(file, group, false, &record));
+    pb_status status = pb_record_set_text(&record.source_file, at->path);
+    if (status != PB_OK) {
+        pb_record_clear(&record);
+        return status;
+    }
+    return take_record(at->results, &record);
+}
+
+static pb_status read_file(const char *path, declared *axes, pb_results *results)
+{
+    hid_t file       = -1;
+    reading at       = {results, path};
+    pb_status status = PB_OK;
+
+    if (pb_path_is_directory(path)) {
+        return PB_FAIL(PB_ERR_ARGUMENT,
+                       "%s: a directory; merge it first: peftbench merge %s -o FILE.h5", path,
+                       path);
+    }
+    PB_TRY(hdf_open(path, &file));
+    PB_TRY_GOTO(status, cell_root_check(file), out);
+    PB_TRY_GOTO(status, read_declared(file, axes), out);
+    PB_TRY_GOTO(status, cell_each(file, keep_cell, &at), out);
+out:
+    (void)H5Fclose(file);
+    return status == PB_OK ? status : pb_error_prefix(status, "%s", path);
+}
+
+/* Calls for every position of a declared grid: adds its axes, or its states. */
+static pb_status join(const declared *from, bool states, pb_results *out)
+{
+    const pb_results *axes = &from->axes;
+
+    for (int64_t m = 0; m < axes->models_count; m++) {
+        for (int64_t d = 0; d < axes->datasets_count; d++) {
+            for (int64_t t = 0; t < axes->methods_count; t++) {
+                for (int64_t s = 0; s < axes->seeds_count; s++) {
+                    int64_t here = pb_results_index(axes, m, d, t, s);
+                    if (!states) {
+                        PB_TRY(axes_add(out, axes->models[m], axes->datasets[d], axes->methods[t],
+                                        axes->seeds[s]));
+                    } else if (axes->state[here] != PB_CELL_EXCLUDED) {
+                        out->state[axes_find(out, axes->models[m], axes->datasets[d],
+                                             axes->methods[t], axes->seeds[s])] = PB_CELL_MISSING;
+                    }
+                }
+            }
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status join_all(const declared *files, int64_t count, pb_results *out)
+{
+    bool merged = true;
+
+    PB_TRY(drop_repeated(out));
+    for (int64_t i = 0; i < count; i++) {
+        const pb_results *axes = &files[i].axes;
+        merged                 = merged && files[i].merged;
+        PB_TRY(join(&files[i], false, out));
+        if (out->sweep == NULL && files[i].merged) {
+            PB_TRY(pb_record_set_text(&out->sweep, axes->sweep));
+            PB_TRY(pb_record_set_text(&out->protocol, axes->protocol));
+            PB_TRY(pb_record_set_text(&out->command_line, axes->command_line));
+            PB_TRY(pb_record_set_text(&out->created, axes->created));
+            PB_TRY(pb_record_set_text(&out->program, axes->program));
+        }
+    }
+    for (int64_t i = 0; i < out->count; i++) {
+        const pb_record_key *key = &out->records[i].key;
+        PB_TRY(axes_add(out, key->model, key->dataset, key->method, key->seed));
+        if (out->protocol == NULL) {
+            PB_TRY(pb_record_set_text(&out->protocol, out->records[i].protocol));
+        }
+    }
+    PB_TRY(axes_grid(out, merged ? PB_CELL_EXCLUDED : PB_CELL_MISSING));
+    for (int64_t i = 0; i < count; i++) {
+        PB_TRY(join(&files[i], true, out));
+    }
+    return axes_enter(out);
+}
+
+pb_status pb_results_open(const char *const *paths, int64_t count, pb_results *out)
+{
+    pb_results results = {0};
+    declared *files    = NULL;
+    pb_status status   = PB_OK;
+
+    PB_TRY(PB_ALLOC(files, count + 1));
+    for (int64_t i = 0; i < count; i++) {
+        PB_TRY_GOTO(status, read_file(paths[i], &files[i], &results), out);
+    }
+    PB_TRY_GOTO(status, join_all(files, count, &results), out);
+    *out = results;
+out:
+    for (int64_t i = 0; i < count; i++) {
+        pb_results_clear(&files[i].axes);
+    }
+    pb_memory_free(files);
+    if (status != PB_OK) {
+        pb_results_clear(&results);
+    }
+    return status;
+}

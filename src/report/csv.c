@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A reader and a writer of CSV. The reader is strict: a quote inside a bare field, text behind a
+ * closing quote, an open quote at the end and rows of unequal length are mistakes of the file. */
+#include "csv.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <string.h>
+
+typedef struct csv_parser {
+    const char *name, *at, *end;
+    int64_t line;
+    csv_table table;
+} csv_parser;
+
+static pb_status fail(const csv_parser *p, int64_t line, const char *what)
+{
+    return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": %s", p->name, line, what);
+}
+
+/* Room is doubled whenever the number is a power of two. */
+static pb_status reserve(void **items, int64_t count, size_t size)
+{
+    if ((count & (count - 1)) == 0) {
+        void *grown = pb_memory_resize(*items, count == 0 ? 1 : (size_t)count * 2, size);
+        if (grown == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        *items = grown;
+    }
+    return PB_OK;
+}
+
+static pb_status read_quoted(csv_parser *p, pb_string *field)
+{
+    int64_t opened = p->line;
+
+    p->at++;
+    for (;;) {
+        if (p->at == p->end) {
+            return fail(p, opened, "a quoted field is not closed");
+        }
+        if (*p->at == '"') {
+            p->at++;
+            if (p->at == p->end || *p->at != '"') {
+                break;
+            }
+        }
+        p->line += *p->at == '\n';
+        PB_TRY(pb_string_append(field, p->at, 1));
+        p->at++;
+    }
+    if (p->at < p->end && *p->at != ',' && *p->at != '\n' && *p->at != '\r') {
+        return fail(p, p->line, "text behind a closing quote; a quote inside is written twice");
+    }
+    return PB_OK;
+}
+
+static pb_status read_bare(csv_parser *p, pb_string *field)
+{
+    while (p->at < p->end && *p->at != ',' && *p->at != '\n' && *p->at != '\r') {
+        if (*p->at == '"') {
+            return fail(p, p->line, "a quote inside a field that is not quoted");
+        }
+        PB_TRY(pb_string_append(field, p->at, 1));
+        p->at++;
+    }
+    return PB_OK;
+}
+
+static pb_status read_field(csv_parser *p, csv_row *row)
+{
+    pb_string field = {0};
+    void *fields    = row->fields;
+    pb_status status =
+        p->at < p->end && *p->at == '"' ? read_quoted(p, &field) : read_bare(p, &field);
+
+    if (status == PB_OK && field.length > 0 && memchr(field.data, '\0', field.length) != NULL) {
+        status = fail(p, p->line, "a NUL byte; is it a text file?");
+    }
+    if (status == PB_OK && !pb_string_is_utf8(field.data, field.length, NULL)) {
+        status = fail(p, p->line, "a field is not valid UTF-8");
+    }
+    if (status == PB_OK) {
+        status = reserve(&fields, row->count, sizeof *row->fields);
+    }
+    if (status == PB_OK) {
+        row->fields             = fields;
+        row->fields[row->count] = pb_memory_text(field.data != NULL ? field.data : "");
+        status                  = row->fields[row->count] != NULL ? PB_OK : PB_ERR_MEMORY;
+        row->count += status == PB_OK;
+    }
+    pb_string_clear(&field);
+    return status;
+}
+
+/* Moves behind a line end; false when there is none here. */
+static bool end_of_line(csv_parser *p)
+{
+    if (p->at < p->end && *p->at == '\r' && p->at + 1 < p->end && p->at[1] == '\n') {
+        p->at++;
+    }
+    if (p->at < p->end && *p->at == '\n') {
+        p->at++;
+        p->line++;
+        return true;
+    }
+    return p->at == p->end;
+}
+
+static pb_status read_row(csv_parser *p)
+{
+    void *rows = p->table.rows;
+
+    PB_TRY(reserve(&rows, p->table.count, sizeof *p->table.rows));
+    p->table.rows = rows;
+    csv_row *row  = &p->table.rows[p->table.count];
+    *row          = (csv_row){.line = p->line};
+    p->table.count += 1;
+    for (;;) {
+        PB_TRY(read_field(p, row));
+        if (p->at < p->end && *p->at == ',') {
+            p->at++;
+            continue;
+        }
+        if (!end_of_line(p)) {
+            return fail(p, p->line, "a carriage return without a line feed");
+        }
+        break;
+    }
+    if (row->count != p->table.rows[0].count) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s:%" PRId64 ": %" PRId64 " fields, but the header has %" PRId64, p->name,
+                       row->line, row->count, p->table.rows[0].count);
+    }
+    return PB_OK;
+}
+
+static pb_status parse(csv_parser *p)
+{
+    if (p->end - p->at >= 3 && memcmp(p->at, "\xEF\xBB\xBF", 3) == 0) {
+        p->at += 3;
+    }
+    while (p->at < p->end) {
+        if (*p->at == '\n' || *p->at == '\r') {
+            if (!end_of_line(p)) {
+                return fail(p, p->line, "a carriage return without a line feed");
+            }
+            continue;
+        }
+        PB_TRY(read_row(p));
+    }
+    if (p->table.count == 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: the file is empty; the first line names the columns",
+                       p->name);
+    }
+    for (int64_t i = 0; i < p->table.rows[0].count; i++) {
+        const char *column = p->table.rows[0].fields[i];
+        if (csv_column(&p->table, column) != i) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column \"%.80s\" is there twice",
+                           p->name, p->table.rows[0].line, column);
+        }
+    }
+    return PB_OK;
+}
+
+pb_status csv_parse(const char *name, const char *text, size_t length, csv_table *out)
+{
+    csv_parser parser = {.name = name, .at = text, .end = text + length, .line = 1};
+    pb_status status  = parse(&parser);
+
+    if (status != PB_OK) {
+        csv_clear(&parser.table);
+        return status;
+    }
+    *out = parser.table;
+    return PB_OK;
+}
+
+void csv_clear(csv_table *table)
+{
+    for (int64_t r = 0; r < table->count; r++) {
+        for (int64_t f = 0; f < table->rows[r].count; f++) {
+            pb_memory_free(table->rows[r].fields[f]);
+        }
+        pb_memory_free(table->rows[r].fields);
+    }
+    pb_memory_free(table->rows);
+    *table = (csv_table){0};
+}
+
+int64_t csv_column(const csv_table *table, const char *name)
+{
+    for (int64_t i = 0; i < table->rows[0].count; i++) {
+        if (strcmp(table->rows[0].fields[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+pb_status csv_put(pb_string *out, const char *field)
+{
+    if (strpbrk(field, ",\"\r\n") == NULL) {
+        return pb_string_puts(out, field);
+    }
+    PB_TRY(pb_string_puts(out, "\""));
+    for (const char *c = field; *c != '\0'; c++) {
+        PB_TRY(*c == '"' ? pb_string_puts(out, "\"\"") : pb_string_append(out, c, 1));
+    }
+    return pb_string_puts(out, "\"");
+}

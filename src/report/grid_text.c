@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Tables of aligned texts. Widths count characters, not bytes: "±" is one. */
+#include "grid_text.h"
+
+#include "pb/memory.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+void grid_text_init(grid_text *table, int64_t columns, int64_t left)
+{
+    *table = (grid_text){.columns = columns, .left = left};
+}
+
+void grid_text_clear(grid_text *table)
+{
+    for (int64_t i = 0; i < table->count; i++) {
+        pb_memory_free(table->cells[i]);
+    }
+    pb_memory_free(table->cells);
+    memset(table, 0, sizeof *table);
+}
+
+pb_status grid_text_add(grid_text *table, const char *format, ...)
+{
+    va_list list;
+    char *text = NULL;
+
+    if (table->count == table->room) {
+        int64_t room = table->room == 0 ? 64 : table->room * 2;
+        void *grown  = pb_memory_resize(table->cells, (size_t)room, sizeof *table->cells);
+        if (grown == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        table->cells = grown;
+        table->room  = room;
+    }
+    va_start(list, format);
+    int length = vsnprintf(NULL, 0, format, list);
+    va_end(list);
+    if (length < 0) {
+        return PB_FAIL(PB_ERR_INTERNAL, "table: a cell cannot be formatted");
+    }
+    PB_TRY(PB_ALLOC(text, length + 1));
+    va_start(list, format);
+    (void)vsnprintf(text, (size_t)length + 1, format, list);
+    va_end(list);
+    table->cells[table->count++] = text;
+    return PB_OK;
+}
+
+static int64_t width(const char *text)
+{
+    int64_t characters = 0;
+
+    for (; *text != '\0'; text++) {
+        characters += ((unsigned char)*text & 0xC0U) != 0x80U;
+    }
+    return characters;
+}
+
+/* A name may hold line ends and other controls; they would break the lines. */
+static pb_status put_plain(pb_string *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        PB_TRY((unsigned char)*text < 0x20 ? pb_string_puts(out, "?")
+                                           : pb_string_append(out, text, 1));
+    }
+    return PB_OK;
+}
+
+pb_status grid_text_print(const grid_text *table, pb_string *out)
+{
+    int64_t *widths  = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY(PB_ALLOC(widths, table->columns + 1));
+    for (int64_t i = 0; i < table->count; i++) {
+        int64_t here = width(table->cells[i]);
+        if (here > widths[i % table->columns]) {
+            widths[i % table->columns] = here;
+        }
+    }
+    for (int64_t i = 0; i < table->count && status == PB_OK; i++) {
+        int64_t column = i % table->columns;
+        int pad        = (int)(widths[column] - width(table->cells[i]));
+        bool last      = column + 1 == table->columns;
+
+        if (column >= table->left) {
+            status = pb_string_printf(out, "%*s", pad, "");
+        }
+        if (status == PB_OK) {
+            status = put_plain(out, table->cells[i]);
+        }
+        if (status == PB_OK && column < table->left && !last) {
+            status = pb_string_printf(out, "%*s", pad, "");
+        }
+        if (status == PB_OK) {
+            status = pb_string_puts(out, last ? "\n" : "  ");
+        }
+    }
+    pb_memory_free(widths);
+    return status;
+}

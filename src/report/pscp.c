@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The PSCP formula and its checks. A negative base of a power, a NaN or a zero constant would give
+ * a number that means nothing, so each is an error. */
+#include "pb/pscp.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+pb_pscp_params pb_pscp_defaults(void)
+{
+    return (pb_pscp_params){
+        .beta_p = 1, .beta_f = 1, .beta_m = 1, .c_p = 5e8, .c_f = 10, .c_m = 94};
+}
+
+static pb_status check(const char *name, double value, bool above_zero)
+{
+    if (!isfinite(value)) {
+        return PB_FAIL(PB_ERR_NUMERIC, "pscp: %s is %g; it must be a finite number", name, value);
+    }
+    if (value < 0 || (above_zero && value == 0)) {
+        return PB_FAIL(PB_ERR_NUMERIC, "pscp: %s is %g; it must be %s 0", name, value,
+                       above_zero ? "above" : "at least");
+    }
+    return PB_OK;
+}
+
+static pb_status check_constants(const pb_pscp_params *params)
+{
+    PB_TRY(check("beta_p", params->beta_p, false));
+    PB_TRY(check("beta_f", params->beta_f, false));
+    PB_TRY(check("beta_m", params->beta_m, false));
+    PB_TRY(check("c_p", params->c_p, true));
+    PB_TRY(check("c_f", params->c_f, true));
+    return check("c_m", params->c_m, true);
+}
+
+pb_status pb_pscp_check(const pb_pscp_params *params)
+{
+    return check_constants(params) == PB_OK ? PB_OK : PB_ERR_USAGE;
+}
+
+pb_status pb_pscp(const pb_pscp_inputs *inputs, const pb_pscp_params *params,
+                  pb_pscp_result *result)
+{
+    PB_TRY(check("score", inputs->score, false));
+    PB_TRY(check("params", inputs->params, false));
+    PB_TRY(check("flops_t, the difference to the base model,", inputs->flops_t, false));
+    PB_TRY(check("memory_gb", inputs->memory_gb, false));
+    PB_TRY(check_constants(params));
+
+    pb_pscp_result out = {
+        .cost_p = pow(1 + inputs->params / params->c_p, -params->beta_p),
+        .cost_f = pow(1 + inputs->flops_t / params->c_f, -params->beta_f),
+        .cost_m = pow(1 + inputs->memory_gb / params->c_m, -params->beta_m),
+    };
+    out.pscp = inputs->score * out.cost_p * out.cost_f * out.cost_m;
+    *result  = out;
+    return PB_OK;
+}

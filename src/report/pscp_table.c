@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reads the inputs of PSCP from a CSV table. */
+#include "csv.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+#include "pb/pscp.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_BYTES ((size_t)64 << 20)
+
+enum { METHOD, SCORE, PARAMS, FLOPS, MEMORY, COLUMNS };
+
+static const char *const names[COLUMNS] = {"method", "score", "params", "flops_t", "memory_gb"};
+
+/* A whole field as a finite number; the formula checks its range later. */
+static pb_status number(const char *path, const csv_row *row, int64_t column, const char *name,
+                        double *out)
+{
+    const char *text = row->fields[column];
+    char *rest       = NULL;
+
+    errno = 0;
+    *out  = strtod(text, &rest);
+    if (rest == text || *rest != '\0' || !isfinite(*out)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column %s: \"%.80s\" is not a number", path,
+                       row->line, name, text);
+    }
+    return PB_OK;
+}
+
+static pb_status read_row(const char *path, const csv_row *row, const int64_t *columns,
+                          pb_pscp_row *out)
+{
+    double *numbers[COLUMNS] = {NULL, &out->inputs.score, &out->inputs.params, &out->inputs.flops_t,
+                                &out->inputs.memory_gb};
+
+    if (row->fields[columns[METHOD]][0] == '\0') {
+        return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column method: it is empty", path,
+                       row->line);
+    }
+    for (int c = SCORE; c < COLUMNS; c++) {
+        PB_TRY(number(path, row, columns[c], names[c], numbers[c]));
+        if (*numbers[c] < 0) {
+            return PB_FAIL(PB_ERR_NUMERIC,
+                           "%s:%" PRId64 ": column %s: %g is negative; it must be at least 0%s",
+                           path, row->line, names[c], *numbers[c],
+                           c == FLOPS ? " (the difference to the base model)" : "");
+        }
+    }
+    out->method = pb_memory_text(row->fields[columns[METHOD]]);
+    return out->method != NULL ? PB_OK : PB_ERR_MEMORY;
+}
+
+static pb_status read_rows(const char *path, const csv_table *table, pb_pscp_row **out,
+                           int64_t *count)
+{
+    int64_t columns[COLUMNS];
+    pb_pscp_row *rows = NULL;
+
+    for (int c = 0; c < COLUMNS; c++) {
+        columns[c] = csv_column(table, names[c]);
+        if (columns[c] < 0) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "%s:%" PRId64 ": column %s is missing; the columns are method, score, "
+                           "params, flops_t, memory_gb",
+                           path, table->rows[0].line, names[c]);
+        }
+    }
+    if (table->count == 1) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: there is a header but no row", path);
+    }
+    PB_TRY(PB_ALLOC(rows, table->count));
+    for (int64_t i = 1; i < table->count; i++) {
+        pb_status status = read_row(path, &table->rows[i], columns, &rows[i - 1]);
+        if (status != PB_OK) {
+            pb_pscp_rows_free(rows, table->count - 1);
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
+    }
+    *out   = rows;
+    *count = table->count - 1;
+    return PB_OK;
+}
+
+pb_status pb_pscp_read(const char *path, pb_pscp_row **rows, int64_t *count)
+{
+    pb_string text   = {0};
+    csv_table table  = {0};
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_file_read(path, TABLE_BYTES, &text));
+    PB_TRY_GOTO(status, csv_parse(path, text.data != NULL ? text.data : "", text.length, &table),
+                out);
+    PB_TRY_GOTO(status, read_rows(path, &table, rows, count), out);
+out:
+    csv_clear(&table);
+    pb_string_clear(&text);
+    return status;
+}
+
+void pb_pscp_rows_free(pb_pscp_row *rows, int64_t count)
+{
+    for (int64_t i = 0; rows != NULL && i < count; i++) {
+        pb_memory_free(rows[i].method);
+    }
+    pb_memory_free(rows);
+}

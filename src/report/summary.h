@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Statistics over the cells of results. A cell counts when it is done and valid; every statistic
+ * says how many of the planned cells it stands on. */
+#pragma once
+
+#include "pb/report.h"
+
+#include <stdbool.h>
+
+/* Mean and sample standard deviation (n - 1) of the values that are not NaN. */
+typedef struct summary_stat {
+    double mean, std; /* NaN without values; std NaN below two */
+    int64_t n;
+} summary_stat;
+
+summary_stat summary_of(const double *values, int64_t count);
+
+/* A (model, data set, method). */
+typedef struct summary_score {
+    summary_stat score; /* over seeds, percent */
+    int64_t planned, done, failed, invalid, missing;
+    const char *metric; /* "" when no cell is done */
+} summary_score;
+
+/* A (model, method): means over its cells, and PSCP. */
+typedef struct summary_cost {
+    summary_stat params, flops_t, memory_gb, seconds_train, tokens_per_second, energy_j;
+    summary_stat system_gb;
+    double score; /* P: mean over data sets of the mean over seeds */
+    int64_t datasets, datasets_planned;
+    bool has_pscp;
+    pb_pscp_result pscp;
+    double pscp_std; /* over the seeds that have every data set of this method */
+    int64_t pscp_seeds;
+    char problem[160]; /* why there is no PSCP, "" when there is nothing to say */
+} summary_cost;
+
+typedef struct summary {
+    summary_score *scores; /* [models][datasets][methods] */
+    summary_cost *costs;   /* [models][methods] */
+    int64_t cells, done, failed, invalid, missing;
+    pb_pscp_params params;
+} summary;
+
+pb_status summary_make(const pb_results *results, const pb_report_options *options,
+                       summary *out) PB_MUST_USE;
+void summary_clear(summary *s);
+
+const summary_score *summary_score_at(const summary *s, const pb_results *results, int64_t model,
+                                      int64_t dataset, int64_t method);
+const summary_cost *summary_cost_at(const summary *s, const pb_results *results, int64_t model,
+                                    int64_t method);

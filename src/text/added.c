@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reading added tokens into two tries, and finding them: leftmost first, of those the longest. */
+#include "added.h"
+
+#include "unicode.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static pb_status add_node(pb_trie *trie, uint8_t byte, int32_t sibling, int32_t *out)
+{
+    if (trie->count == trie->capacity) {
+        size_t capacity     = trie->capacity == 0 ? 64 : trie->capacity * 2;
+        pb_trie_node *nodes = pb_memory_resize(trie->nodes, capacity, sizeof *nodes);
+        if (nodes == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        trie->nodes    = nodes;
+        trie->capacity = capacity;
+    }
+    *out                      = (int32_t)trie->count++;
+    trie->nodes[*out].byte    = byte;
+    trie->nodes[*out].child   = -1;
+    trie->nodes[*out].sibling = sibling;
+    trie->nodes[*out].token   = -1;
+    return PB_OK;
+}
+
+static int32_t find_child(const pb_trie *trie, int32_t node, uint8_t byte)
+{
+    int32_t child = trie->nodes[node].child;
+
+    while (child >= 0 && trie->nodes[child].byte != byte) {
+        child = trie->nodes[child].sibling;
+    }
+    return child;
+}
+
+/* The first token of a text keeps it. */
+static pb_status trie_put(pb_trie *trie, const char *text, size_t length, int32_t token)
+{
+    int32_t node = -1;
+
+    for (size_t i = 0; i < length; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        int32_t next = node < 0 ? trie->roots[byte] : find_child(trie, node, byte);
+        if (next < 0) {
+            PB_TRY(add_node(trie, byte, node < 0 ? -1 : trie->nodes[node].child, &next));
+            if (node < 0) {
+                trie->roots[byte] = next;
+            } else {
+                trie->nodes[node].child = next;
+            }
+        }
+        node = next;
+    }
+    if (node >= 0 && trie->nodes[node].token < 0) {
+        trie->nodes[node].token = token;
+    }
+    return PB_OK;
+}
+
+/* The longest token that begins at `at`: its index and its end, -1 when there is none. */
+static int32_t trie_longest(const pb_trie *trie, const char *text, size_t length, size_t at,
+                            size_t *end)
+{
+    int32_t node  = trie->roots[(uint8_t)text[at]];
+    int32_t token = -1;
+
+    while (node >= 0) {
+        at++;
+        if (trie->nodes[node].token >= 0) {
+            token = trie->nodes[node].token;
+            *end  = at;
+        }
+        node = at < length ? find_child(trie, node, (uint8_t)text[at]) : -1;
+    }
+    return token;
+}
+
+static bool is_single_word(const char *text, size_t length, size_t begin, size_t end)
+{
+    size_t size = 0;
+
+    if (begin > 0 &&
+        pb_unicode_is_word(pb_utf8_decode(text + pb_utf8_before(text, begin), &size))) {
+        return false;
+    }
+    return end == length || !pb_unicode_is_word(pb_utf8_decode(text + end, &size));
+}
+
+static size_t space_before(const char *text, size_t at)
+{
+    while (at > 0) {
+        size_t size   = 0;
+        size_t before = pb_utf8_before(text, at);
+        if (!pb_unicode_is_space(pb_utf8_decode(text + before, &size))) {
+            break;
+        }
+        at = before;
+    }
+    return at;
+}
+
+static size_t space_after(const char *text, size_t length, size_t at)
+{
+    size_t size = 0;
+
+    while (at < length && pb_unicode_is_space(pb_utf8_decode(text + at, &size))) {
+        at += size;
+    }
+    return at;
+}
+
+/* The search goes on behind the match itself, not behind the white space that it takes: so HF has
+ * it, and a token made of white space may then be found inside of what was taken. */
+pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *text, size_t length,
+                        pb_plain plain, pb_spans *out)
+{
+    size_t done = 0;
+
+    for (size_t at = 0; trie->count > 0 && at < length;) {
+        if (trie->roots[(uint8_t)text[at]] < 0) {
+            at++;
+            continue;
+        }
+        size_t begin  = at;
+        size_t end    = at;
+        int32_t index = trie_longest(trie, text, length, at, &end);
+        if (index < 0) {
+            at++;
+            continue;
+        }
+        const pb_added_token *token = &added->tokens[index];
+        at                          = end;
+        if (token->special && begin < plain.end && end > plain.begin) {
+            continue;
+        }
+        if (token->single_word && !is_single_word(text, length, begin, end)) {
+            continue;
+        }
+        if (token->left) {
+            size_t space = space_before(text, begin);
+            begin        = space > done ? space : done;
+        }
+        if (token->right) {
+            end = space_after(text, length, end);
+        }
+        if (done < begin) {
+            PB_TRY(pb_spans_push(out, (pb_span){done, begin, -1, done == 0}));
+        }
+        PB_TRY(pb_spans_push(out, (pb_span){begin, end, token->id, begin == 0}));
+        done = end;
+    }
+    if (done < length) {
+        PB_TRY(pb_spans_push(out, (pb_span){done, length, -1, done == 0}));
+    }
+    return PB_OK;
+}
+
+/* The array of added tokens; NULL when absent. */
+static pb_status get_list(const json_t *root, json_t **out)
+{
+    return pb_json_array(root, "tokenizer", "added_tokens", out);
+}
+
+pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count, size_t *bytes)
+{
+    json_t *list = NULL;
+
+    PB_TRY(get_list(root, &list));
+    *highest = -1;
+    *count   = (int64_t)json_array_size(list);
+    *bytes   = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char place[PB_PLACE_SIZE];
+        pb_json_text content;
+        int64_t id         = 0;
+        const json_t *node = json_array_get(list, i);
+        (void)snprintf(place, sizeof place, "added_tokens[%zu]", i);
+        PB_TRY(
+            pb_json_only(node, place, "id content single_word lstrip rstrip normalized special"));
+        PB_TRY(pb_json_integer(node, place, "id", -1, &id));
+        PB_TRY(pb_json_text_of(node, place, "content", &content));
+        if (id < 0 || id >= INT32_MAX) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s.id: an id from 0 to 2^31 - 2 is expected", place);
+        }
+        if (content.length == 0) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s.content: the text of the token is empty", place);
+        }
+        *bytes += content.length;
+        *highest = id > *highest ? id : *highest;
+    }
+    return PB_OK;
+}
+
+/* An id or a text that two tokens claim cannot be told apart later. */
+static pb_status check_unique(const pb_added *added, const pb_lexicon *vocabulary,
+                              pb_json_text content, int64_t id, const char *place)
+{
+    int32_t known     = pb_lexicon_find(vocabulary, content.data, content.length);
+    const char *owner = pb_lexicon_text(vocabulary, id, NULL);
+
+    if (known >= 0 && known != id) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: \"%.60s\" has id %" PRId64 " here and %" PRId32
+                       " in model.vocab; fetch the tokenizer again",
+                       place, content.data, id, known);
+    }
+    if (known < 0 && owner == NULL) {
+        owner = pb_lexicon_text(&added->texts, id, NULL);
+    }
+    if (known < 0 && owner != NULL) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: the id %" PRId64
+                       " of \"%.60s\" belongs to \"%.60s\" already; fetch the "
+                       "tokenizer again",
+                       place, id, content.data, owner);
+    }
+    if (pb_lexicon_find(&added->texts, content.data, content.length) >= 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: \"%.60s\" is there twice; fetch the tokenizer again",
+                       place, content.data);
+    }
+    return PB_OK;
+}
+
+static pb_status read_token(const json_t *node, const char *place, const pb_lexicon *vocabulary,
+                            pb_added *added)
+{
+    pb_json_text content;
+    int64_t id            = 0;
+    pb_added_token *token = &added->tokens[added->count];
+
+    PB_TRY(pb_json_integer(node, place, "id", -1, &id));
+    PB_TRY(pb_json_text_of(node, place, "content", &content));
+    PB_TRY(check_unique(added, vocabulary, content, id, place));
+    token->id = (int32_t)id;
+    PB_TRY(pb_json_bool(node, place, "special", false, &token->special));
+    PB_TRY(pb_json_bool(node, place, "single_word", false, &token->single_word));
+    PB_TRY(pb_json_bool(node, place, "lstrip", false, &token->left));
+    PB_TRY(pb_json_bool(node, place, "rstrip", false, &token->right));
+    PB_TRY(pb_json_bool(node, place, "normalized", !token->special, &token->normalized));
+    (void)pb_lexicon_put(&added->texts, token->id, content.data, content.length);
+    added->count++;
+    return PB_OK;
+}
+
+/* A token found in normalised text is looked for in its own normalised form. */
+static pb_status enter_token(const pb_steps *normalizer, pb_work *work, pb_added *added,
+                             size_t index)
+{
+    size_t length    = 0;
+    const char *text = pb_lexicon_text(&added->texts, added->tokens[index].id, &length);
+
+    if (!added->tokens[index].normalized) {
+        return trie_put(&added->raw, text, length, (int32_t)index);
+    }
+    pb_work_set(work, text, length);
+    PB_TRY(pb_steps_run(normalizer, work));
+    return trie_put(&added->after, work->text, work->length, (int32_t)index);
+}
+
+pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *vocabulary,
+                         const pb_steps *normalizer, pb_work *work, pb_added *out)
+{
+    json_t *list     = NULL;
+    int64_t highest  = 0;
+    int64_t count    = 0;
+    size_t bytes     = 0;
+    pb_status status = PB_OK;
+
+    *out = (pb_added){0};
+    for (int b = 0; b < 256; b++) {
+        out->raw.roots[b]   = -1;
+        out->after.roots[b] = -1;
+    }
+    PB_TRY(get_list(root, &list));
+    PB_TRY(pb_added_measure(root, &highest, &count, &bytes));
+    PB_TRY_GOTO(status, pb_lexicon_create(&out->texts, size, count, bytes), err_clear);
+    PB_TRY_GOTO(status, PB_ALLOC(out->tokens, count), err_clear);
+    for (size_t i = 0; i < (size_t)count; i++) {
+        char place[PB_PLACE_SIZE];
+        (void)snprintf(place, sizeof place, "added_tokens[%zu]", i);
+        PB_TRY_GOTO(status, read_token(json_array_get(list, i), place, vocabulary, out), err_clear);
+        PB_TRY_GOTO(status, enter_token(normalizer, work, out, i), err_clear);
+    }
+    return PB_OK;
+
+err_clear:
+    pb_added_clear(out);
+    return status;
+}
+
+void pb_added_clear(pb_added *added)
+{
+    pb_memory_free(added->tokens);
+    pb_memory_free(added->raw.nodes);
+    pb_memory_free(added->after.nodes);
+    pb_lexicon_clear(&added->texts);
+    *added = (pb_added){0};
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Added tokens: texts that are one token wherever they stand, found before (or, when `normalized`
+ * is set, after) the text is normalised. */
+#pragma once
+
+#include "json.h"
+#include "lexicon.h"
+#include "step.h"
+#include "work.h"
+
+typedef struct pb_added_token {
+    int32_t id;
+    bool single_word; /* only between characters that are no word characters */
+    bool left, right; /* takes the white space on that side */
+    bool normalized, special;
+} pb_added_token;
+
+/* A tree of bytes, first child and next sibling. */
+typedef struct pb_trie_node {
+    int32_t child, sibling; /* -1: none */
+    int32_t token;          /* index of the token that ends here, -1: none */
+    uint8_t byte;
+} pb_trie_node;
+
+typedef struct pb_trie {
+    pb_trie_node *nodes;
+    size_t count, capacity;
+    int32_t roots[256]; /* node of a first byte, -1: none */
+} pb_trie;
+
+typedef struct pb_added {
+    pb_added_token *tokens; /* [count] */
+    size_t count;
+    pb_lexicon texts; /* by id */
+    pb_trie raw;      /* of those found in the text as given */
+    pb_trie after;    /* of those found in the normalised text */
+} pb_added;
+
+/* The highest id and the bytes of all texts of "added_tokens" of the root, checked one by one. */
+pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count,
+                           size_t *bytes) PB_MUST_USE;
+
+/* Reads them. `size`: ids are below it. `vocabulary` is the model's; a token that it has too must
+ * have the same id in both. */
+pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *vocabulary,
+                         const pb_steps *normalizer, pb_work *work, pb_added *out) PB_MUST_USE;
+void pb_added_clear(pb_added *added);
+
+/* Appends the parts of a text to `out`: added tokens of the trie, and what lies between. Special
+ * tokens that reach into [plain_begin, plain_end) are not recognised. `first`: the text begins
+ * where the caller's does. */
+typedef struct pb_plain {
+    size_t begin, end;
+} pb_plain;
+
+pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *text, size_t length,
+                        pb_plain plain, pb_spans *out) PB_MUST_USE;

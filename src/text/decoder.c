@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Decoders: the pieces at hand are the tokens of the ids, side by side in the text at hand; each
+ * step writes the next list of tokens. */
+#include "step.h"
+#include "unicode.h"
+
+#include <string.h>
+
+/* A token of the text at hand. */
+typedef struct token {
+    const char *text;
+    size_t length;
+} token;
+
+static token token_at(const pb_work *w, size_t index)
+{
+    pb_span span = w->spans.items[index];
+    return (token){w->text + span.begin, span.end - span.begin};
+}
+
+/* Ends the token that was appended to `out` from `begin` on. */
+static pb_status end_token(pb_work *w, const pb_string *out, size_t begin)
+{
+    return pb_spans_push(&w->other, (pb_span){begin, out->length, -1, false});
+}
+
+static void finish(pb_work *w, const pb_string *out)
+{
+    pb_work_adopt(w, out);
+    pb_work_swap_spans(w);
+}
+
+static pb_status parse_replace(const json_t *node, const char *place, pb_step *step)
+{
+    PB_TRY(pb_pattern_parse(node, place, &step->pattern));
+    PB_TRY(pb_step_content(node, place, "content", step));
+    return PB_OK;
+}
+
+static pb_status run_replace(const pb_step *step, pb_work *w)
+{
+    pb_string *out = pb_work_spare(w);
+
+    for (size_t i = 0; i < w->spans.count; i++) {
+        token t      = token_at(w, i);
+        size_t begin = out->length;
+        bool changed = false;
+        PB_TRY(pb_pattern_replace(&step->pattern, w, t.text, t.length, step->content,
+                                  step->content_length, out, &changed));
+        if (!changed) {
+            PB_TRY(pb_string_append(out, t.text, t.length));
+        }
+        PB_TRY(end_token(w, out, begin));
+    }
+    finish(w, out);
+    return PB_OK;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte that "<0x41>" stands for, -1 for other tokens. */
+static int byte_of(token t)
+{
+    if (t.length != 6 || memcmp(t.text, "<0x", 3) != 0 || t.text[5] != '>') {
+        return -1;
+    }
+    int high = hex_digit(t.text[3]);
+    int low  = hex_digit(t.text[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/* Ends a run of bytes appended from `begin` on: one token when they are valid UTF-8, else one
+ * U+FFFD per byte. */
+static pb_status end_bytes(pb_work *w, pb_string *out, size_t begin)
+{
+    size_t count = out->length - begin;
+
+    if (count == 0) {
+        return PB_OK;
+    }
+    if (!pb_string_is_utf8(out->data + begin, count, NULL)) {
+        out->length = begin;
+        for (size_t i = 0; i < count; i++) {
+            PB_TRY(pb_string_puts(out, "\xef\xbf\xbd"));
+        }
+    }
+    return end_token(w, out, begin);
+}
+
+static pb_status run_byte_fallback(const pb_step *step, pb_work *w)
+{
+    pb_string *out = pb_work_spare(w);
+    size_t begin   = 0;
+
+    (void)step;
+    for (size_t i = 0; i < w->spans.count; i++) {
+        token t  = token_at(w, i);
+        int byte = byte_of(t);
+        if (byte >= 0) {
+            char c = (char)byte;
+            PB_TRY(pb_string_append(out, &c, 1));
+            continue;
+        }
+        PB_TRY(end_bytes(w, out, begin));
+        begin = out->length;
+        PB_TRY(pb_string_append(out, t.text, t.length));
+        PB_TRY(end_token(w, out, begin));
+        begin = out->length;
+    }
+    PB_TRY(end_bytes(w, out, begin));
+    finish(w, out);
+    return PB_OK;
+}
+
+/* The tokens lie side by side: one span over all of them is their concatenation. */
+static pb_status run_fuse(const pb_step *step, pb_work *w)
+{
+    (void)step;
+    PB_TRY(pb_spans_push(&w->other, (pb_span){0, w->length, -1, false}));
+    pb_work_swap_spans(w);
+    return PB_OK;
+}
+
+static pb_status parse_strip(const json_t *node, const char *place, pb_step *step)
+{
+    PB_TRY(pb_step_content(node, place, "content", step));
+    PB_TRY(pb_json_integer(node, place, "start", 0, &step->start));
+    PB_TRY(pb_json_integer(node, place, "stop", 0, &step->stop));
+    if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s.content: one character is expected, found \"%.60s\"",
+                       place, step->content);
+    }
+    if (step->start < 0 || step->stop < 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: start and stop may not be negative", place);
+    }
+    return PB_OK;
+}
+
+static pb_status run_strip(const pb_step *step, pb_work *w)
+{
+    pb_string *out = pb_work_spare(w);
+    size_t n       = step->content_length;
+
+    for (size_t i = 0; i < w->spans.count; i++) {
+        token t      = token_at(w, i);
+        size_t begin = out->length;
+        for (int64_t cut = 0; cut < step->start && t.length >= n; cut++) {
+            if (memcmp(t.text, step->content, n) != 0) {
+                break;
+            }
+            t.text += n;
+            t.length -= n;
+        }
+        for (int64_t cut = 0; cut < step->stop && t.length >= n; cut++) {
+            if (memcmp(t.text + t.length - n, step->content, n) != 0) {
+                break;
+            }
+            t.length -= n;
+        }
+        PB_TRY(pb_string_append(out, t.text, t.length));
+        PB_TRY(end_token(w, out, begin));
+    }
+    finish(w, out);
+    return PB_OK;
+}
+
+/* Appends the bytes that the characters of a token stand for; false when one stands for none. */
+static pb_status append_bytes(token t, pb_string *out, bool *all)
+{
+    *all = true;
+    for (size_t at = 0, size = 0; at < t.length; at += size) {
+        int32_t byte = pb_char_to_byte(pb_utf8_decode(t.text + at, &size));
+        char c       = (char)byte;
+        *all         = byte >= 0;
+        if (!*all) {
+            return PB_OK;
+        }
+        PB_TRY(pb_string_append(out, &c, 1));
+    }
+    return PB_OK;
+}
+
+/* All tokens become one. A token with a character outside of the byte alphabet is its own text. */
+static pb_status run_byte_level(const pb_step *step, pb_work *w)
+{
+    pb_string *bytes = pb_work_spare(w);
+
+    (void)step;
+    for (size_t i = 0; i < w->spans.count; i++) {
+        token t      = token_at(w, i);
+        size_t begin = bytes->length;
+        bool all     = false;
+        PB_TRY(append_bytes(t, bytes, &all));
+        if (!all) {
+            bytes->length = begin;
+            PB_TRY(pb_string_append(bytes, t.text, t.length));
+        }
+    }
+    pb_work_adopt(w, bytes);
+    pb_string *out = pb_work_spare(w);
+    PB_TRY(pb_utf8_append_lossy(out, w->text, w->length));
+    PB_TRY(end_token(w, out, 0));
+    finish(w, out);
+    return PB_OK;
+}
+
+static pb_status parse_metaspace(const json_t *node, const char *place, pb_step *step)
+{
+    pb_json_text scheme;
+    bool add_prefix_space = true;
+
+    PB_TRY(pb_step_content(node, place, "replacement", step));
+    if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
+                       place, step->content);
+    }
+    PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &add_prefix_space));
+    PB_TRY(pb_json_text_or_none(node, place, "prepend_scheme", &scheme));
+    step->prepend = PB_PREPEND_ALWAYS;
+    if (scheme.data == NULL ? !add_prefix_space : strcmp(scheme.data, "never") == 0) {
+        step->prepend = PB_PREPEND_NEVER;
+    }
+    return PB_OK;
+}
+
+/* The replacement becomes a space; in the first token it goes when one was put there. */
+static pb_status run_metaspace(const pb_step *step, pb_work *w)
+{
+    pb_string *out = pb_work_spare(w);
+
+    for (size_t i = 0; i < w->spans.count; i++) {
+        token t      = token_at(w, i);
+        size_t begin = out->length;
+        for (size_t at = 0; at < t.length;) {
+            size_t size = pb_utf8_size(t.text[at]);
+            if (size != step->content_length || memcmp(t.text + at, step->content, size) != 0) {
+                PB_TRY(pb_string_append(out, t.text + at, size));
+            } else if (i > 0 || step->prepend == PB_PREPEND_NEVER) {
+                PB_TRY(pb_string_puts(out, " "));
+            }
+            at += size;
+        }
+        PB_TRY(end_token(w, out, begin));
+    }
+    finish(w, out);
+    return PB_OK;
+}
+
+static const pb_step_kind kinds[] = {
+    {"Replace", "pattern content", parse_replace, run_replace},
+    {"ByteFallback", "", NULL, run_byte_fallback},
+    {"Fuse", "", NULL, run_fuse},
+    {"Strip", "content start stop", parse_strip, run_strip},
+    {"ByteLevel", "add_prefix_space trim_offsets use_regex", NULL, run_byte_level},
+    {"Metaspace", "replacement prepend_scheme split add_prefix_space str_rep", parse_metaspace,
+     run_metaspace},
+};
+
+const pb_stage pb_stage_decoder = {"decoder", "decoders", kinds, sizeof kinds / sizeof *kinds};

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Finds and parses the files. The older layout of GPT-2 (vocab.json and merges.txt) is brought into
+ * the form of a tokenizer.json, so that only that form has to be understood. */
+#include "source.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Bytes of the largest file read. */
+#define MAX_FILE ((size_t)1 << 28)
+
+/* Reads a file of the folder into the hash. */
+static pb_status read_file(const char *directory, const char *name, pb_hash *hash, char **path,
+                           pb_string *out)
+{
+    PB_TRY(pb_path_join(directory, name, path));
+    PB_TRY(pb_file_read(*path, MAX_FILE, out));
+    PB_TRY(pb_hash_update_text(hash, name));
+    PB_TRY(pb_hash_update(hash, out->data, out->length));
+    return PB_OK;
+}
+
+static pb_status parse(const char *path, const pb_string *text, size_t flags, json_t **out)
+{
+    json_error_t error;
+
+    *out = json_loadb(text->data == NULL ? "" : text->data, text->length,
+                      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | flags, &error);
+    if (*out == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s:%d:%d: not valid JSON: %s; fetch the file again", path,
+                       error.line, error.column, error.text);
+    }
+    if (!json_is_object(*out)) {
+        pb_status status =
+            PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", path, pb_json_kind(*out));
+        json_decref(*out);
+        *out = NULL;
+        return status;
+    }
+    return PB_OK;
+}
+
+static pb_status read_json(const char *directory, const char *name, pb_hash *hash, size_t flags,
+                           char **path, json_t **out)
+{
+    pb_string text   = {0};
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, read_file(directory, name, hash, path, &text), err_clear);
+    PB_TRY_GOTO(status, parse(*path, &text, flags, out), err_clear);
+
+err_clear:
+    pb_string_clear(&text);
+    return status;
+}
+
+static bool has_file(const char *directory, const char *name)
+{
+    char *path  = NULL;
+    bool exists = false;
+
+    if (pb_path_join(directory, name, &path) == PB_OK) {
+        exists = pb_path_exists(path);
+    }
+    pb_memory_free(path);
+    return exists;
+}
+
+/* Its numbers do not matter here, and "no maximum length" is often written as 10^30, which is no
+ * integer that could be held: they are read as real numbers. */
+static pb_status read_optional(const char *directory, const char *name, pb_hash *hash, json_t **out)
+{
+    char *path       = NULL;
+    pb_status status = PB_OK;
+
+    if (has_file(directory, name)) {
+        status = read_json(directory, name, hash, JSON_DECODE_INT_AS_REAL, &path, out);
+        pb_memory_free(path);
+    }
+    return status;
+}
+
+/* One merge a line; the first line may name a version. */
+static pb_status parse_merges(const char *path, const pb_string *text, json_t *out)
+{
+    size_t at    = 0;
+    int64_t line = 0;
+
+    while (at < text->length) {
+        const char *begin = text->data + at;
+        const char *stop  = memchr(begin, '\n', text->length - at);
+        size_t length     = stop == NULL ? text->length - at : (size_t)(stop - begin);
+        at += length + 1;
+        line++;
+        if (length > 0 && begin[length - 1] == '\r') {
+            length--;
+        }
+        if (length == 0 || (length >= 9 && memcmp(begin, "#version:", 9) == 0)) {
+            continue;
+        }
+        if (json_array_append_new(out, json_stringn(begin, length)) != 0) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": not valid UTF-8; fetch the file again",
+                           path, line);
+        }
+    }
+    return PB_OK;
+}
+
+/* Appends a special token of the vocabulary, once. */
+static void add_special(json_t *list, const json_t *vocab, const char *content)
+{
+    const json_t *id = json_object_get(vocab, content);
+    size_t i         = 0;
+    json_t *known    = NULL;
+
+    json_array_foreach(list, i, known)
+    {
+        if (strcmp(json_string_value(json_object_get(known, "content")), content) == 0) {
+            return;
+        }
+    }
+    if (json_is_integer(id)) {
+        json_t *token = json_pack("{s:I, s:s, s:b, s:b}", "id", json_integer_value(id), "content",
+                                  content, "special", 1, "normalized", 0);
+        (void)json_array_append_new(list, token);
+    }
+}
+
+/* The tokenizer of GPT-2 around a vocabulary and its merges. Takes over all three. */
+static json_t *compose(const json_t *config, json_t *vocab, json_t *merges, json_t *added)
+{
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+    int space                        = json_is_true(json_object_get(config, "add_prefix_space"));
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const json_t *value = json_object_get(config, names[i]);
+        const json_t *text  = json_is_object(value) ? json_object_get(value, "content") : value;
+        if (json_is_string(text)) {
+            add_special(added, vocab, json_string_value(text));
+        }
+    }
+    return json_pack("{s:o, s:{s:s, s:b, s:b}, s:{s:s}, s:{s:s, s:o, s:o}}", "added_tokens", added,
+                     "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", space, "use_regex",
+                     1, "decoder", "type", "ByteLevel", "model", "type", "BPE", "vocab", vocab,
+                     "merges", merges);
+}
+
+static pb_status read_two_files(const char *directory, pb_hash *hash, pb_source *out)
+{
+    char *merges_path = NULL;
+    pb_string text    = {0};
+    json_t *vocab     = NULL;
+    json_t *merges    = json_array();
+    pb_status status  = PB_OK;
+
+    PB_TRY_GOTO(status, read_json(directory, "vocab.json", hash, 0, &out->path, &vocab), err_clear);
+    PB_TRY_GOTO(status, read_file(directory, "merges.txt", hash, &merges_path, &text), err_clear);
+    PB_TRY_GOTO(status, parse_merges(merges_path, &text, merges), err_clear);
+    out->root = compose(out->config, json_incref(vocab), json_incref(merges), json_array());
+    if (out->root == NULL) {
+        status = PB_FAIL(PB_ERR_MEMORY, "%s: memory for its tokens could not be had", out->path);
+    }
+
+err_clear:
+    json_decref(vocab);
+    json_decref(merges);
+    pb_string_clear(&text);
+    pb_memory_free(merges_path);
+    return status;
+}
+
+static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out)
+{
+    if (has_file(directory, "tokenizer.json")) {
+        return read_json(directory, "tokenizer.json", hash, 0, &out->path, &out->root);
+    }
+    if (has_file(directory, "vocab.json") && has_file(directory, "merges.txt")) {
+        return read_two_files(directory, hash, out);
+    }
+    return PB_FAIL(
+        PB_ERR_NOT_FOUND,
+        "%s: no tokenizer.json there, nor vocab.json and merges.txt%s; put a checkpoint's "
+        "tokenizer.json into it",
+        directory, has_file(directory, "tokenizer.model") ? " (tokenizer.model is not read)" : "");
+}
+
+pb_status pb_source_read(const char *directory, pb_source *out)
+{
+    pb_hash *hash    = NULL;
+    pb_status status = PB_OK;
+
+    *out = (pb_source){0};
+    PB_TRY(pb_hash_create(&hash));
+    PB_TRY_GOTO(status, read_optional(directory, "tokenizer_config.json", hash, &out->config),
+                err_destroy);
+    PB_TRY_GOTO(status, read_optional(directory, "special_tokens_map.json", hash, &out->map),
+                err_destroy);
+    PB_TRY_GOTO(status, read_main(directory, hash, out), err_destroy);
+    PB_TRY_GOTO(status, pb_hash_finish(hash, out->hash), err_destroy);
+
+err_destroy:
+    pb_hash_destroy(hash);
+    if (status != PB_OK) {
+        pb_source_clear(out);
+    }
+    return status;
+}
+
+void pb_source_clear(pb_source *source)
+{
+    json_decref(source->root);
+    json_decref(source->config);
+    json_decref(source->map);
+    pb_memory_free(source->path);
+    *source = (pb_source){0};
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The files of a tokenizer's folder, read and parsed but not yet understood. */
+#pragma once
+
+#include "json.h"
+
+#include "pb/hash.h"
+
+typedef struct pb_source {
+    json_t *root;   /* tokenizer.json, or what vocab.json and merges.txt amount to */
+    json_t *config; /* tokenizer_config.json, NULL when there is none */
+    json_t *map;    /* special_tokens_map.json, NULL when there is none */
+    char *path;     /* of the main file, for messages */
+    char hash[PB_HASH_TEXT];
+} pb_source;
+
+pb_status pb_source_read(const char *directory, pb_source *out) PB_MUST_USE;
+void pb_source_clear(pb_source *source);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A template as a table, and its pieces filled with the texts of a row. */
+#pragma once
+
+#include "pb/template.h"
+
+struct pb_template {
+    const char *name;
+    const char *head, *tail;               /* around the user's text, one piece */
+    const char *thought;                   /* a second piece of the prompt, or NULL */
+    const char *answer_head, *answer_tail; /* around the answer, one piece */
+    bool bos, eos;                         /* ids before the prompt and behind the answer */
+    bool bos_optional;                     /* left out where the tokenizer names none */
+    bool fills;                            /* paper: the first {{idx}} of the user's text is 0 */
+    bool stop_eos, stop_additional;
+    const char *markers[6]; /* tokens that must be there; the first stop is among them */
+    const char *stops[3];
+};
+
+typedef struct pb_parts {
+    pb_string prompt;             /* head, user's text, tail */
+    size_t user_begin, user_size; /* bytes of the user's text in it */
+    bool thought;                 /* the second piece of the prompt is there */
+    pb_string answer;             /* the piece of the answer */
+} pb_parts;
+
+/* `user` has `user_size` bytes; answer may be NULL. */
+pb_status pb_parts_fill(const pb_template *tpl, const char *user, size_t user_size,
+                        const char *answer, bool corrected, pb_parts *out) PB_MUST_USE;
+void pb_parts_clear(pb_parts *parts);

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The table of templates, and the filling of their pieces with text. */
+#include "template_parts.h"
+
+#include <string.h>
+
+static const pb_template templates[] = {
+    {
+        .name        = "llama3",
+        .bos         = true,
+        .fills       = true,
+        .head        = "<|start_header_id|>user<|end_header_id|>\n\n",
+        .tail        = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        .answer_head = "",
+        .answer_tail = "<|eot_id|>",
+        .markers     = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
+        .stops       = {"<|eot_id|>", "<|eom_id|>"},
+    },
+    {
+        .name            = "qwen3",
+        .fills           = true,
+        .head            = "<|im_start|>user\n",
+        .tail            = "<|im_end|>\n<|im_start|>assistant\n",
+        .thought         = "<think>\n\n</think>\n\n",
+        .answer_head     = "",
+        .answer_tail     = "<|im_end|>\n",
+        .markers         = {"<|im_start|>", "<|im_end|>", "<think>", "</think>"},
+        .stops           = {"<|im_end|>"},
+        .stop_additional = true,
+    },
+    {
+        .name        = "gemma",
+        .bos         = true,
+        .head        = "<start_of_turn>user\n",
+        .tail        = "<end_of_turn>\n<start_of_turn>model\n",
+        .answer_head = "",
+        .answer_tail = "<end_of_turn>\n",
+        .markers     = {"<start_of_turn>", "<end_of_turn>"},
+        .stops       = {"<end_of_turn>"},
+    },
+    {
+        .name        = "mistral",
+        .bos         = true,
+        .eos         = true,
+        .head        = "[INST] ",
+        .tail        = "[/INST]",
+        .answer_head = " ",
+        .answer_tail = "",
+        .markers     = {"[INST]", "[/INST]"},
+        .stop_eos    = true,
+    },
+    {
+        .name        = "chatml",
+        .head        = "<|im_start|>user\n",
+        .tail        = "<|im_end|>\n<|im_start|>assistant\n",
+        .answer_head = "",
+        .answer_tail = "<|im_end|>\n",
+        .markers     = {"<|im_start|>", "<|im_end|>"},
+        .stops       = {"<|im_end|>"},
+    },
+    {
+        .name         = "none",
+        .bos          = true,
+        .bos_optional = true,
+        .eos          = true,
+        .head         = "",
+        .tail         = "\n",
+        .answer_head  = "",
+        .answer_tail  = "",
+        .stop_eos     = true,
+    },
+};
+
+static const char *const names[] = {"llama3", "qwen3", "gemma", "mistral", "chatml", "none", NULL};
+
+const pb_template *pb_template_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
+        if (strcmp(templates[i].name, name) == 0) {
+            return &templates[i];
+        }
+    }
+    return NULL;
+}
+
+const char *const *pb_template_names(void)
+{
+    return names;
+}
+
+const char *pb_template_name(const pb_template *tpl)
+{
+    return tpl->name;
+}
+
+/* Appends the text with its first placeholder filled. */
+static pb_status append_filled(pb_string *out, const char *text, size_t size)
+{
+    static const char placeholder[] = "{{idx}}";
+    const char *at                  = memmem(text, size, placeholder, sizeof placeholder - 1);
+
+    if (at == NULL) {
+        return pb_string_append(out, text, size);
+    }
+    const char *rest = at + sizeof placeholder - 1;
+    PB_TRY(pb_string_append(out, text, (size_t)(at - text)));
+    PB_TRY(pb_string_puts(out, "0"));
+    return pb_string_append(out, rest, size - (size_t)(rest - text));
+}
+
+/* Appends the answer without thoughts ("<think>\n" up to the next "\n</think>\n\n") and without
+ * the line feeds that then lead. */
+static pb_status append_without_thoughts(pb_string *out, const char *answer)
+{
+    static const char open[]  = "<think>\n";
+    static const char close[] = "\n</think>\n\n";
+    pb_string kept            = {0};
+    pb_status status          = PB_OK;
+    const char *begin         = strstr(answer, open);
+    const char *end           = begin == NULL ? NULL : strstr(begin + sizeof open - 1, close);
+
+    while (end != NULL) {
+        PB_TRY_GOTO(status, pb_string_append(&kept, answer, (size_t)(begin - answer)), err_clear);
+        answer = end + sizeof close - 1;
+        begin  = strstr(answer, open);
+        end    = begin == NULL ? NULL : strstr(begin + sizeof open - 1, close);
+    }
+    PB_TRY_GOTO(status, pb_string_puts(&kept, answer), err_clear);
+    size_t lead = strspn(kept.data, "\n");
+    PB_TRY_GOTO(status, pb_string_append(out, kept.data + lead, kept.length - lead), err_clear);
+
+err_clear:
+    pb_string_clear(&kept);
+    return status;
+}
+
+static pb_status fill_answer(const pb_template *tpl, const char *answer, pb_parts *out)
+{
+    PB_TRY(pb_string_puts(&out->answer, tpl->answer_head));
+    if (tpl->thought == NULL) {
+        PB_TRY(pb_string_puts(&out->answer, answer));
+    } else {
+        PB_TRY(append_without_thoughts(&out->answer, answer));
+        out->thought = strstr(out->answer.data, "<think>") == NULL &&
+                       strstr(out->answer.data, "</think>") == NULL;
+    }
+    return pb_string_puts(&out->answer, tpl->answer_tail);
+}
+
+pb_status pb_parts_fill(const pb_template *tpl, const char *user, size_t user_size,
+                        const char *answer, bool corrected, pb_parts *out)
+{
+    pb_status status = PB_OK;
+
+    *out = (pb_parts){.thought = tpl->thought != NULL};
+    PB_TRY_GOTO(status, pb_string_puts(&out->prompt, tpl->head), err_clear);
+    out->user_begin = out->prompt.length;
+    if (tpl->fills && !corrected) {
+        PB_TRY_GOTO(status, append_filled(&out->prompt, user, user_size), err_clear);
+    } else {
+        PB_TRY_GOTO(status, pb_string_append(&out->prompt, user, user_size), err_clear);
+    }
+    out->user_size = out->prompt.length - out->user_begin;
+    PB_TRY_GOTO(status, pb_string_puts(&out->prompt, tpl->tail), err_clear);
+    if (answer != NULL) {
+        PB_TRY_GOTO(status, fill_answer(tpl, answer, out), err_clear);
+    }
+    return PB_OK;
+
+err_clear:
+    pb_parts_clear(out);
+    return status;
+}
+
+void pb_parts_clear(pb_parts *parts)
+{
+    pb_string_clear(&parts->prompt);
+    pb_string_clear(&parts->answer);
+}
+
+/* The text of a special id that a template needs. */
+static pb_status append_token(const pb_tokenizer *t, int32_t id, pb_string *out)
+{
+    const char *text = id < 0 ? NULL : pb_tokenizer_token(t, id);
+    return text == NULL ? PB_OK : pb_string_puts(out, text);
+}
+
+pb_status pb_template_text(const pb_template *tpl, const pb_tokenizer *t, const char *user,
+                           const char *answer, bool corrected, pb_string *out_prompt,
+                           pb_string *out_answer)
+{
+    pb_parts parts   = {0};
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_parts_fill(tpl, user, strlen(user), answer, corrected, &parts));
+    if (tpl->bos) {
+        PB_TRY_GOTO(status, append_token(t, pb_tokenizer_bos(t), out_prompt), err_clear);
+    }
+    PB_TRY_GOTO(status, pb_string_append(out_prompt, parts.prompt.data, parts.prompt.length),
+                err_clear);
+    if (parts.thought) {
+        PB_TRY_GOTO(status, pb_string_puts(out_prompt, tpl->thought), err_clear);
+    }
+    if (out_answer != NULL && answer != NULL) {
+        PB_TRY_GOTO(status, pb_string_append(out_answer, parts.answer.data, parts.answer.length),
+                    err_clear);
+        if (tpl->eos) {
+            PB_TRY_GOTO(status, append_token(t, pb_tokenizer_eos(t), out_answer), err_clear);
+        }
+    }
+
+err_clear:
+    pb_parts_clear(&parts);
+    return status;
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+/* From the files of a folder to a tokenizer: vocabulary first, then the stages, the added tokens
+ * and the merges. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static pb_status check_root(const json_t *root)
+{
+    pb_json_text type;
+    const json_t *model = json_object_get(root, "model");
+
+    PB_TRY(pb_json_only(root, "tokenizer",
+                        "version truncation padding added_tokens normalizer pre_tokenizer "
+                        "post_processor decoder model"));
+    if (!json_is_object(model)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "model: an object is expected, found %s; fetch the tokenizer "
+                       "again",
+                       pb_json_kind(model));
+    }
+    PB_TRY(pb_json_text_or_none(model, "model", "type", &type));
+    if (type.data != NULL && strcmp(type.data, "BPE") != 0) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "model.type: \"%.60s\" is not supported, only BPE is; choose a model whose "
+                       "tokenizer is BPE",
+                       type.data);
+    }
+    /* Old files name no type; a vocabulary in an object and merges make it BPE. */
+    if (!json_is_object(json_object_get(model, "vocab")) ||
+        json_object_get(model, "merges") == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "model: \"vocab\" (an object) and \"merges\" are expected; fetch the "
+                       "tokenizer again");
+    }
+    return PB_OK;
+}
+
+/* Ids may have holes, but a table by id must stay in proportion to the file. */
+static pb_status check_highest(int64_t highest, int64_t count)
+{
+    if (highest > 4 * count + 1024) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "tokenizer: the highest id is %" PRId64 " though there are %" PRId64
+                       " tokens only; fetch the tokenizer again",
+                       highest, count);
+    }
+    return PB_OK;
+}
+
+/* The highest id and the bytes of model.vocab. */
+static pb_status measure_vocabulary(json_t *vocab, int64_t *highest, size_t *bytes)
+{
+    const char *text = NULL;
+    json_t *value    = NULL;
+
+    *highest = -1;
+    *bytes   = 0;
+    json_object_foreach(vocab, text, value)
+    {
+        int64_t id = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
+        if (id < 0 || id >= INT32_MAX) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "model.vocab[\"%.60s\"]: an id from 0 to 2^31 - 2 is expected", text);
+        }
+        *highest = id > *highest ? id : *highest;
+        *bytes += strlen(text);
+    }
+    return PB_OK;
+}
+
+static pb_status read_vocabulary(const json_t *root, pb_tokenizer *t)
+{
+    json_t *vocab         = json_object_get(json_object_get(root, "model"), "vocab");
+    int64_t count         = (int64_t)json_object_size(vocab);
+    int64_t highest       = -1;
+    int64_t added_highest = -1;
+    int64_t added_count   = 0;
+    size_t bytes          = 0;
+    size_t added_bytes    = 0;
+    const char *text      = NULL;
+    json_t *value         = NULL;
+
+    PB_TRY(measure_vocabulary(vocab, &highest, &bytes));
+    PB_TRY(pb_added_measure(root, &added_highest, &added_count, &added_bytes));
+    highest = added_highest > highest ? added_highest : highest;
+    PB_TRY(check_highest(highest, count + added_count));
+    t->size = highest + 1;
+    PB_TRY(pb_lexicon_create(&t->vocabulary, t->size, count, bytes));
+    json_object_foreach(vocab, text, value)
+    {
+        int64_t id        = (int64_t)json_integer_value(value);
+        const char *owner = pb_lexicon_text(&t->vocabulary, id, NULL);
+        if (owner != NULL) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "model.vocab[\"%.60s\"]: the id %" PRId64
+                           " belongs to \"%.60s\" already; fetch the tokenizer again",
+                           text, id, owner);
+        }
+        (void)pb_lexicon_put(&t->vocabulary, (int32_t)id, text, strlen(text));
+    }
+    return PB_OK;
+}
+
+static pb_status read_root(const json_t *root, pb_work *w, pb_tokenizer *t)
+{
+    const json_t *decoder = json_object_get(root, "decoder");
+    bool by_bytes         = false;
+
+    PB_TRY(check_root(root));
+    PB_TRY(read_vocabulary(root, t));
+    PB_TRY(pb_steps_parse(&pb_stage_normalizer, root, &t->normalizer));
+    PB_TRY(pb_steps_parse(&pb_stage_pretokenizer, root, &t->pretokenizer));
+    PB_TRY(pb_steps_parse(&pb_stage_decoder, root, &t->decoder));
+    t->has_decoder = decoder != NULL && !json_is_null(decoder);
+    PB_TRY(pb_postprocessor_parse(root, t->size, &t->post));
+    PB_TRY(pb_added_parse(root, t->size, &t->vocabulary, &t->normalizer, w, &t->added));
+    PB_TRY(pb_steps_are_bytes(&t->pretokenizer, &by_bytes));
+    PB_TRY(pb_bpe_parse(json_object_get(root, "model"), &t->vocabulary, by_bytes, w, &t->bpe));
+    return PB_OK;
+}
+
+pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
+{
+    pb_source source = {0};
+    pb_tokenizer *t  = NULL;
+    pb_work *w       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_source_read(model_dir, &source));
+    PB_TRY_GOTO(status, PB_ALLOC(t, 1), err_clear);
+    (void)pthread_mutex_init(&t->lock, NULL);
+    PB_TRY_GOTO(status, pb_tokenizer_borrow(t, &w), err_clear);
+    status = read_root(source.root, w, t);
+    pb_tokenizer_return(t, w);
+    if (status != PB_OK) {
+        status = pb_error_prefix(status, "%s", source.path);
+        goto err_clear;
+    }
+    status = pb_tokenizer_read_names(t, &source);
+    if (status != PB_OK) {
+        status = pb_error_prefix(status, "%s", model_dir);
+        goto err_clear;
+    }
+    memcpy(t->hash, source.hash, sizeof t->hash);
+    pb_source_clear(&source);
+    *out = t;
+    return PB_OK;
+
+err_clear:
+    pb_tokenizer_close(t);
+    pb_source_clear(&source);
+    return status;
+}
+
+void pb_tokenizer_close(pb_tokenizer *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    while (t->pool != NULL) {
+        pb_work *w = t->pool;
+        t->pool    = w->next;
+        pb_work_destroy(w);
+    }
+    pb_bpe_clear(&t->bpe);
+    pb_postprocessor_clear(&t->post);
+    pb_steps_clear(&t->decoder);
+    pb_steps_clear(&t->pretokenizer);
+    pb_steps_clear(&t->normalizer);
+    pb_added_clear(&t->added);
+    pb_lexicon_clear(&t->vocabulary);
+    pb_ids_clear(&t->additional);
+    (void)pthread_mutex_destroy(&t->lock);
+    pb_memory_free(t);
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What every registered process group must do, whatever its size: the same checks over each table,
+ * one after the other. Every assertion holds on all ranks or on none, so no rank waits alone. */
+#include "pb/comm.h"
+#include "pb/memory.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pb_comm *comm;
+static size_t bytes_before;
+
+static int open_group(void **state)
+{
+    (void)state;
+    bytes_before = pb_memory_current();
+    return pb_comm_open(NULL, NULL, &comm) != PB_OK;
+}
+
+static int close_group(void **state)
+{
+    (void)state;
+    pb_comm_close(comm);
+    pb_comm_close(NULL);
+    return pb_memory_current() != bytes_before;
+}
+
+static void it_has_the_name_it_was_asked_for_by(void **state)
+{
+    (void)state;
+    assert_string_equal(pb_comm_name(comm), getenv("PB_COMM"));
+    assert_non_null(pb_comm_library(comm));
+}
+
+static void ranks_lie_within_the_sizes(void **state)
+{
+    (void)state;
+    assert_true(pb_comm_rank(comm) >= 0 && pb_comm_rank(comm) < pb_comm_size(comm));
+    assert_true(pb_comm_node_rank(comm) >= 0 && pb_comm_node_rank(comm) < pb_comm_node_size(comm));
+    assert_true(pb_comm_node_size(comm) <= pb_comm_size(comm));
+}
+
+static void a_broadcast_carries_the_bytes_of_its_root(void **state)
+{
+    (void)state;
+    for (int root = 0; root < pb_comm_size(comm); root++) {
+        char text[16] = "";
+        if (pb_comm_rank(comm) == root) {
+            (void)snprintf(text, sizeof text, "from %d", root);
+        }
+        assert_int_equal(pb_comm_broadcast(comm, text, sizeof text, root), PB_OK);
+        assert_int_equal(atoi(text + 5), root);
+        assert_int_equal(strncmp(text, "from ", 5), 0);
+    }
+    assert_int_equal(pb_comm_broadcast(comm, NULL, 0, 0), PB_OK);
+}
+
+static void arguments_that_do_not_fit_are_refused(void **state)
+{
+    int64_t value          = 0;
+    pb_comm_window *window = NULL;
+
+    (void)state;
+    assert_int_equal(pb_comm_broadcast(comm, &value, 8, -1), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_broadcast(comm, &value, 8, pb_comm_size(comm)), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_reduce_max(comm, &value, -1), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_reduce_sum(comm, &value, -1), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_window_create(comm, SIZE_MAX, &window), PB_ERR_ARGUMENT);
+    assert_null(window);
+}
+
+static void reductions_are_over_all_ranks(void **state)
+{
+    int64_t rank      = pb_comm_rank(comm);
+    int64_t size      = pb_comm_size(comm);
+    int64_t most[3]   = {rank, -rank, INT64_MIN + rank};
+    int64_t totals[2] = {rank, INT64_C(1) << 40};
+
+    (void)state;
+    assert_int_equal(pb_comm_reduce_max(comm, most, 3), PB_OK);
+    assert_int_equal(most[0], size - 1);
+    assert_int_equal(most[1], 0);
+    assert_true(most[2] == INT64_MIN + size - 1);
+    assert_int_equal(pb_comm_reduce_sum(comm, totals, 2), PB_OK);
+    assert_int_equal(totals[0], size * (size - 1) / 2);
+    assert_true(totals[1] == size << 40);
+    assert_int_equal(pb_comm_reduce_sum(comm, totals, 0), PB_OK);
+}
+
+static void agreement_on_success_is_success(void **state)
+{
+    (void)state;
+    pb_error_clear();
+    assert_int_equal(pb_comm_agree(comm, PB_OK), PB_OK);
+    assert_string_equal(pb_error_message(), "");
+}
+
+static void agreement_on_a_failure_is_that_failure_with_its_message(void **state)
+{
+    char expected[64] = "cause 42";
+
+    (void)state;
+    if (pb_comm_rank(comm) > 0) {
+        (void)snprintf(expected, sizeof expected, "rank 0: cause 42");
+    }
+    pb_status own = pb_comm_rank(comm) == 0 ? PB_FAIL(PB_ERR_NUMERIC, "cause %d", 42) : PB_OK;
+    assert_int_equal(pb_comm_agree(comm, own), PB_ERR_NUMERIC);
+    assert_string_equal(pb_error_message(), expected);
+    assert_int_equal(pb_comm_agree(comm, PB_STOPPED), PB_STOPPED);
+}
+
+/* Each counter counts from zero by itself; together the ranks see every value once. */
+static void counters_start_at_zero_and_do_not_disturb_each_other(void **state)
+{
+    pb_comm_counter *a = NULL;
+    pb_comm_counter *b = NULL;
+    int64_t size       = pb_comm_size(comm);
+    int64_t sums[2]    = {0, 0};
+    int64_t value      = -1;
+
+    (void)state;
+    assert_int_equal(pb_comm_counter_create(comm, &a), PB_OK);
+    assert_int_equal(pb_comm_counter_create(comm, &b), PB_OK);
+    for (int i = 0; i < 10; i++) {
+        int64_t before = value;
+        assert_int_equal(pb_comm_counter_next(a, &value), PB_OK);
+        assert_true(value > before);
+        sums[0] += value;
+    }
+    assert_int_equal(pb_comm_counter_next(b, &sums[1]), PB_OK);
+    assert_int_equal(pb_comm_reduce_sum(comm, sums, 2), PB_OK);
+    assert_int_equal(sums[0], 10 * size * (10 * size - 1) / 2);
+    assert_int_equal(sums[1], size * (size - 1) / 2);
+    pb_comm_counter_destroy(a);
+    pb_comm_counter_destroy(b);
+    pb_comm_counter_destroy(NULL);
+}
+
+static void a_window_is_zeroed_aligned_and_filled_by_one_rank_of_a_node(void **state)
+{
+    const size_t sizes[] = {0, 1, 63, 64, 100001};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        pb_comm_window *window = NULL;
+        size_t held            = pb_memory_current();
+        assert_int_equal(pb_comm_window_create(comm, sizes[i], &window), PB_OK);
+        unsigned char *data = pb_comm_window_data(window);
+        bool filler         = pb_comm_window_is_filler(window);
+        assert_non_null(data);
+        assert_int_equal((uintptr_t)data % 64, 0);
+        assert_int_equal(filler, pb_comm_node_rank(comm) == 0);
+        assert_true(pb_memory_current() >= held + (filler ? sizes[i] : 0));
+        for (size_t at = 0; at < sizes[i]; at++) {
+            assert_int_equal(data[at], 0);
+        }
+        assert_int_equal(pb_comm_barrier(comm), PB_OK);
+        if (filler) {
+            memset(data, (int)i + 1, sizes[i]);
+        }
+        assert_int_equal(pb_comm_barrier(comm), PB_OK);
+        for (size_t at = 0; at < sizes[i]; at++) {
+            assert_int_equal(data[at], i + 1);
+        }
+        assert_int_equal(pb_comm_barrier(comm), PB_OK);
+        pb_comm_window_destroy(window);
+        assert_int_equal(pb_memory_current(), held);
+    }
+    pb_comm_window_destroy(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_has_the_name_it_was_asked_for_by),
+        cmocka_unit_test(ranks_lie_within_the_sizes),
+        cmocka_unit_test(a_broadcast_carries_the_bytes_of_its_root),
+        cmocka_unit_test(arguments_that_do_not_fit_are_refused),
+        cmocka_unit_test(reductions_are_over_all_ranks),
+        cmocka_unit_test(agreement_on_success_is_success),
+        cmocka_unit_test(agreement_on_a_failure_is_that_failure_with_its_message),
+        cmocka_unit_test(counters_start_at_zero_and_do_not_disturb_each_other),
+        cmocka_unit_test(a_window_is_zeroed_aligned_and_filled_by_one_rank_of_a_node),
+    };
+    int failed = 0;
+
+    for (const char *const *name = pb_comm_names(); *name != NULL; name++) {
+        (void)setenv("PB_COMM", *name, 1);
+        failed += cmocka_run_group_tests_name(*name, tests, open_group, close_group);
+    }
+    return failed;
+}

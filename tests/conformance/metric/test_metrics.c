@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What every registered metric promises, in both protocols. */
+#include "support.h"
+
+#include "pb/memory.h"
+#include "pb/metric.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *const labels[] = {"0", "1"};
+
+/* References that every family can read: a label, a number, a worked solution, an equation. */
+static const char *const references_of_labels[]  = {"0", "1", "1", "0"};
+static const char *const references_of_numbers[] = {"#### (1) = 1\n#### 1", "(2) = 2", "3", "4"};
+
+static const char *const hostile[] = {"", "\xF0\x9F\x98\x80", "####", "= = = ((((", "nan"};
+
+static pb_status score(const pb_metric *metric, pb_protocol protocol,
+                       const char *const *predictions, const char *const *references, int64_t rows,
+                       pb_metric_result *out)
+{
+    pb_metric_input input = {.protocol    = protocol,
+                             .predictions = predictions,
+                             .references  = references,
+                             .rows        = rows,
+                             .labels      = (char *const *)(uintptr_t)labels,
+                             .label_count = 2};
+    return pb_metric_score(metric->name, &input, out);
+}
+
+static bool is_worked(const pb_metric *metric)
+{
+    return strcmp(metric->name, "gsm8k") == 0 || strcmp(metric->name, "svamp") == 0;
+}
+
+static void check_result(const pb_metric *metric, const pb_metric_result *r)
+{
+    double main_value = pb_metric_value_of(r, r->main_name);
+    bool both_nan     = isnan(main_value) && isnan(r->main);
+
+    if (!both_nan && main_value != r->main) {
+        fail_msg("%s: main %g, %s %g", metric->name, r->main, r->main_name, main_value);
+    }
+    for (int64_t i = 0; i < r->count; i++) {
+        const pb_metric_value *v = &r->values[i];
+        assert_true(*v->name != '\0');
+        assert_true(v->is_count ? v->value >= 0 && v->value == floor(v->value)
+                                : isnan(v->value) || (v->value >= -1 && v->value <= 1));
+        for (int64_t k = 0; k < i; k++) {
+            assert_string_not_equal(v->name, r->values[k].name);
+        }
+    }
+}
+
+static void every_metric_gives_named_values_in_range(void **state)
+{
+    const pb_metric *const *all = pb_metric_registry();
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        for (int protocol = 0; protocol < 2; protocol++) {
+            pb_metric_result r = {0};
+            assert_ptr_equal(pb_metric_find(all[m]->name), all[m]);
+            assert_ok(score(all[m], (pb_protocol)protocol, references_of_labels,
+                            references_of_labels, 4, &r));
+            check_result(all[m], &r);
+            if (!is_worked(all[m])) {
+                assert_true(fabs(r.main - 1) < 1e-15);
+                assert_true(r.correct[0] && r.correct[3]);
+            }
+            pb_metric_result_clear(&r);
+        }
+    }
+    assert_null(pb_metric_find("none such"));
+}
+
+static void every_metric_survives_hostile_predictions(void **state)
+{
+    const pb_metric *const *all = pb_metric_registry();
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        for (int protocol = 0; protocol < 2; protocol++) {
+            for (size_t h = 0; h < sizeof hostile / sizeof *hostile; h++) {
+                const char *predictions[] = {hostile[h], "1", hostile[h], "0"};
+                const char *const *references =
+                    is_worked(all[m]) ? references_of_numbers : references_of_labels;
+                pb_metric_result r = {0};
+                assert_ok(score(all[m], (pb_protocol)protocol, predictions, references, 4, &r));
+                check_result(all[m], &r);
+                assert_false(r.correct[0]);
+                assert_true(protocol == PB_PROTOCOL_PAPER || !isnan(r.main));
+                pb_metric_result_clear(&r);
+            }
+        }
+    }
+}
+
+static void every_metric_gives_all_memory_back_when_there_is_none(void **state)
+{
+    const pb_metric *const *all = pb_metric_registry();
+    int failures                = 0;
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        for (size_t limit = 16; limit < 4096; limit += 16) {
+            pb_metric_result r = {0};
+            pb_memory_limit(limit);
+            pb_status status = score(all[m], PB_PROTOCOL_CORRECTED, references_of_labels,
+                                     references_of_labels, 4, &r);
+            pb_memory_limit(0);
+            assert_true(status == PB_OK || status == PB_ERR_MEMORY);
+            failures += status != PB_OK;
+            pb_metric_result_clear(&r);
+            assert_int_equal(pb_memory_current(), 0);
+        }
+    }
+    pb_error_clear();
+    assert_true(failures > 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_metric_gives_named_values_in_range),
+        cmocka_unit_test(every_metric_survives_hostile_predictions),
+        cmocka_unit_test(every_metric_gives_all_memory_back_when_there_is_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

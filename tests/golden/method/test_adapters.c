@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Adapters that HF PEFT wrote: loaded, saved again and loaded once more, they
+ * keep every bit; what is not supported is refused by name. */
+#include "golden.h"
+#include "method_fixture.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <stdio.h>
+
+static const char *const checkpoints[] = {"tiny-llama3", "stories260K"};
+static const char *const methods[]     = {"lora_r4",     "lora_r16",   "ia3",    "ia3_paper",
+                                          "lntuning",    "bitfit",     "prompt", "prefix",
+                                          "prefix_proj", "ptuning_mlp"};
+static const char *const stages[]      = {"init", "final"};
+
+/* The tensors of two adapter folders are the same. */
+static void assert_same_files(const char *a, const char *b)
+{
+    char path[2][1200];
+    pb_safetensors *file[2];
+    snprintf(path[0], sizeof path[0], "%s/adapter_model.safetensors", a);
+    snprintf(path[1], sizeof path[1], "%s/adapter_model.safetensors", b);
+    assert_ok(pb_safetensors_open(path[0], &file[0]));
+    assert_ok(pb_safetensors_open(path[1], &file[1]));
+    assert_int_equal(pb_safetensors_count(file[0]), pb_safetensors_count(file[1]));
+    for (int64_t i = 0; i < pb_safetensors_count(file[0]); i++) {
+        const pb_named_tensor *x = pb_safetensors_at(file[0], i);
+        const pb_named_tensor *y = pb_safetensors_find(file[1], x->name);
+        if (y == NULL) {
+            fail_msg("%s: %s is missing", b, x->name);
+            return;
+        }
+        assert_true(pb_tensor_same_shape(&x->tensor, &y->tensor));
+        assert_memory_equal(x->tensor.data, y->tensor.data, pb_tensor_bytes(&x->tensor));
+    }
+    pb_safetensors_close(file[0]);
+    pb_safetensors_close(file[1]);
+}
+
+static void adapters_of_peft_keep_every_bit(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < 2; c++) {
+        method_fixture f = {0};
+        assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+        assert_ok(pb_model_open(shared_path("models/%s", checkpoints[c]), NULL, &f.model));
+        for (size_t i = 0; i < 2 * sizeof methods / sizeof *methods; i++) {
+            char folder[512];
+            pb_method *m = NULL, *back = NULL;
+            pb_string text = {0}, again = {0};
+            const char *golden = shared_path("golden/peft/%s/%s/adapter_%s", checkpoints[c],
+                                             methods[i / 2], stages[i % 2]);
+            method_fixture_folder(folder, sizeof folder);
+            assert_ok(pb_method_load(golden, f.model, f.backend, 1, &m));
+            assert_ok(pb_method_save(m, folder));
+            assert_same_files(golden, folder);
+            assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+            assert_memory_equal(m->values.data, back->values.data, pb_tensor_bytes(&m->values));
+            assert_ok(pb_method_describe(m, &text));
+            assert_ok(pb_method_describe(back, &again));
+            assert_string_equal(text.data, again.data);
+            pb_string_clear(&text);
+            pb_string_clear(&again);
+            pb_method_destroy(back);
+            pb_method_destroy(m);
+            method_fixture_remove(folder);
+        }
+        method_fixture_close(&f);
+    }
+}
+
+/* The encoder's values, saved, make the rows that HF saved. */
+static void encoders_make_the_saved_output(void **state)
+{
+    (void)state;
+    static const char *const encoded[] = {"prefix_proj", "ptuning_mlp"};
+    method_fixture f                   = {0};
+    assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, &f.model));
+    for (size_t i = 0; i < 4; i++) {
+        pb_method *m         = NULL;
+        pb_safetensors *file = NULL;
+        const char *folder =
+            shared_path("golden/peft/tiny-llama3/%s/adapter_%s", encoded[i / 2], stages[i % 2]);
+        assert_ok(
+            pb_method_load_values(folder,
+                                  shared_path("golden/peft/tiny-llama3/%s/trainable_%s.safetensors",
+                                              encoded[i / 2], stages[i % 2]),
+                                  f.model, f.backend, 1, &m));
+        assert_ok(pb_safetensors_open(
+            shared_path("golden/peft/tiny-llama3/%s/adapter_%s/adapter_model.safetensors",
+                        encoded[i / 2], stages[i % 2]),
+            &file));
+        pb_tensor expected = pb_safetensors_find(file, "prompt_embeddings")->tensor;
+        float out[8 * 128];
+        assert_true(pb_tensor_count(&expected) <= 8 * 128);
+        pb_tensor rows = pb_tensor_2d(out, PB_DTYPE_F32, expected.shape[0], expected.shape[1]);
+        assert_ok(m->ops->rows_forward != NULL ? m->ops->rows_forward(m, &rows)
+                                               : m->ops->keys_forward(m, &rows));
+        assert_true(golden_error(out, expected.data, pb_tensor_count(&expected)) < 1e-5);
+        pb_safetensors_close(file);
+        pb_method_destroy(m);
+    }
+    method_fixture_close(&f);
+}
+
+static void unsupported_adapters_of_peft_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        pb_status status;
+        const char *text;
+    } cases[] = {
+        {"dora_r8", PB_ERR_UNSUPPORTED, "use_dora"},
+        {"adalora", PB_ERR_UNSUPPORTED, "ADALORA"},
+        {"loha", PB_ERR_UNSUPPORTED, "LOHA"},
+        {"fourierft", PB_ERR_UNSUPPORTED, "FOURIERFT"},
+    };
+    method_fixture f = {0};
+    assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, &f.model));
+    pb_method *m = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_error(
+            pb_method_load(shared_path("golden/peft/tiny-llama3/%s/adapter_init", cases[i].method),
+                           f.model, f.backend, 1, &m),
+            cases[i].status, cases[i].text);
+    }
+    assert_error(
+        pb_method_load_values(shared_path("golden/peft/tiny-llama3/ptuning_lstm/adapter_init"),
+                              shared_path("golden/peft/tiny-llama3/ptuning_lstm/"
+                                          "trainable_init.safetensors"),
+                              f.model, f.backend, 1, &m),
+        PB_ERR_UNSUPPORTED, "lstm");
+    /* its output alone is rows like any other */
+    assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/ptuning_lstm/adapter_init"),
+                             f.model, f.backend, 1, &m));
+    assert_string_equal(m->trainables[0].name, "prompt_embeddings");
+    pb_method_destroy(m);
+    m = NULL;
+    /* an adapter of another model */
+    assert_error(pb_method_load(shared_path("golden/peft/stories260K/lora_r4/adapter_init"),
+                                f.model, f.backend, 1, &m),
+                 PB_ERR_FORMAT, "is not one that lora trains on this model");
+    method_fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adapters_of_peft_keep_every_bit),
+        cmocka_unit_test(encoders_make_the_saved_output),
+        cmocka_unit_test(unsupported_adapters_of_peft_are_refused),
+    };
+    shared_directory();
+    return cmocka_run_group_tests_name("golden_method_adapters", tests, NULL, NULL);
+}

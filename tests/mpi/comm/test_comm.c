@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The process group at 1, 2 and 4 processes under uneven load and with failing ranks. What a rank
+ * finds is summed over the group before it is asserted, so that no rank waits for one that gave
+ * up. */
+#include "pb/comm.h"
+#include "pb/clock.h"
+#include "pb/memory.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+extern const pb_comm_ops pb_comm_mpi;
+
+static pb_comm *comm;
+
+/* How many ranks say so, everywhere. */
+static int64_t ranks_that(bool say_so)
+{
+    int64_t count = say_so;
+
+    assert_int_equal(pb_comm_reduce_sum(comm, &count, 1), PB_OK);
+    return count;
+}
+
+static bool everywhere(bool holds)
+{
+    return ranks_that(holds) == pb_comm_size(comm);
+}
+
+static void pause_for(double seconds)
+{
+    struct timespec time = {.tv_sec = (time_t)seconds};
+
+    time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
+    (void)nanosleep(&time, NULL);
+}
+
+static void a_start_under_the_launcher_is_an_mpi_group(void **state)
+{
+    const char *size = getenv("OMPI_COMM_WORLD_SIZE");
+
+    (void)state;
+    assert_string_equal(pb_comm_name(comm), "mpi");
+    assert_true(strlen(pb_comm_library(comm)) > 0);
+    assert_null(strchr(pb_comm_library(comm), '\n'));
+    if (size != NULL) {
+        assert_int_equal(pb_comm_size(comm), atoi(size));
+    }
+}
+
+static void the_counter_gives_each_value_once_under_uneven_load(void **state)
+{
+    enum { VALUES = 400 };
+    int64_t given[VALUES]    = {0};
+    int64_t value            = 0;
+    pb_status status         = PB_OK;
+    pb_comm_counter *counter = NULL;
+
+    (void)state;
+    assert_int_equal(pb_comm_counter_create(comm, &counter), PB_OK);
+    while ((status = pb_comm_counter_next(counter, &value)) == PB_OK && value < VALUES) {
+        given[value]++;
+        pause_for(0.0005 * pb_comm_rank(comm));
+    }
+    assert_true(everywhere(status == PB_OK));
+    assert_int_equal(pb_comm_reduce_sum(comm, given, VALUES), PB_OK);
+    for (int i = 0; i < VALUES; i++) {
+        assert_int_equal(given[i], 1);
+    }
+    pb_comm_counter_destroy(counter);
+}
+
+/* Rank 0 owns the counter and computes for a second without entering the library. */
+static void the_counter_does_not_wait_for_its_owner(void **state)
+{
+    int64_t value            = 0;
+    double seconds           = 0.0;
+    bool fine                = true;
+    pb_comm_counter *counter = NULL;
+
+    (void)state;
+    assert_int_equal(pb_comm_counter_create(comm, &counter), PB_OK);
+    assert_int_equal(pb_comm_barrier(comm), PB_OK);
+    if (pb_comm_rank(comm) == 0) {
+        pause_for(1.0);
+    } else {
+        double start = pb_clock_seconds();
+        for (int i = 0; i < 100; i++) {
+            fine = fine && pb_comm_counter_next(counter, &value) == PB_OK;
+        }
+        seconds = pb_clock_seconds() - start;
+    }
+    assert_true(everywhere(fine));
+    assert_true(everywhere(seconds < 0.7));
+    assert_int_equal(pb_comm_counter_next(counter, &value), PB_OK);
+    assert_true(everywhere(value >= 100 * (pb_comm_size(comm) - 1)));
+    pb_comm_counter_destroy(counter);
+}
+
+static void what_the_filler_writes_all_ranks_of_the_node_see(void **state)
+{
+    enum { WORDS = 1 << 20 };
+    pb_comm_window *window = NULL;
+    size_t held            = pb_memory_current();
+    int64_t wrong          = 0;
+
+    (void)state;
+    assert_int_equal(pb_comm_window_create(comm, WORDS * sizeof(uint64_t), &window), PB_OK);
+    uint64_t *words = pb_comm_window_data(window);
+    bool filler     = pb_comm_window_is_filler(window);
+    assert_int_equal(ranks_that(filler), ranks_that(pb_comm_node_rank(comm) == 0));
+    for (uint64_t round = 1; round <= 3; round++) {
+        for (uint64_t i = 0; filler && i < WORDS; i++) {
+            words[i] = i * round;
+        }
+        assert_int_equal(pb_comm_barrier(comm), PB_OK);
+        for (uint64_t i = 0; i < WORDS; i++) {
+            wrong += words[i] != i * round;
+        }
+        assert_int_equal(pb_comm_barrier(comm), PB_OK);
+    }
+    assert_true(everywhere(wrong == 0));
+    /* The bytes are counted once per node. */
+    int64_t counted = (int64_t)(pb_memory_current() - held) / (int64_t)(WORDS * sizeof(uint64_t));
+    assert_int_equal(counted, filler);
+    pb_comm_window_destroy(window);
+    assert_true(everywhere(pb_memory_current() == held));
+}
+
+static void one_failing_rank_is_known_everywhere_with_its_message(void **state)
+{
+    (void)state;
+    for (int failing = 0; failing < pb_comm_size(comm); failing++) {
+        char expected[64] = "disk 3 is full";
+        bool me           = pb_comm_rank(comm) == failing;
+        if (!me) {
+            (void)snprintf(expected, sizeof expected, "rank %d: disk 3 is full", failing);
+        }
+        pb_status own    = me ? PB_FAIL(PB_ERR_IO, "disk %d is full", 3) : PB_OK;
+        pb_status agreed = pb_comm_agree(comm, own);
+        assert_true(everywhere(agreed == PB_ERR_IO));
+        assert_true(everywhere(strcmp(pb_error_message(), expected) == 0));
+        pb_error_clear();
+        assert_int_equal(pb_comm_agree(comm, PB_OK), PB_OK);
+    }
+}
+
+static void of_several_failures_the_lowest_rank_is_heard(void **state)
+{
+    int size = pb_comm_size(comm);
+    int rank = pb_comm_rank(comm);
+    /* Every rank but the first fails, each in its own way; alone, rank 0 does. */
+    int lowest    = size > 1 ? 1 : 0;
+    pb_status own = PB_OK;
+
+    (void)state;
+    if (rank >= lowest) {
+        own = PB_FAIL(rank == lowest ? PB_ERR_ARGUMENT : PB_ERR_INTERNAL, "failure of %d", rank);
+    }
+    pb_status agreed = pb_comm_agree(comm, own);
+    assert_true(everywhere(agreed == PB_ERR_ARGUMENT));
+    bool named = rank == lowest ? strcmp(pb_error_message(), "failure of 1") == 0 || size == 1
+                                : strcmp(pb_error_message(), "rank 1: failure of 1") == 0;
+    assert_true(everywhere(named));
+}
+
+static void an_error_outweighs_an_early_stop_of_a_lower_rank(void **state)
+{
+    int last = pb_comm_size(comm) - 1;
+    bool me  = pb_comm_rank(comm) == last;
+
+    (void)state;
+    pb_status own    = me ? PB_FAIL(PB_ERR_IO, "cannot write") : PB_STOPPED;
+    pb_status agreed = pb_comm_agree(comm, own);
+    assert_true(everywhere(agreed == PB_ERR_IO));
+    agreed = pb_comm_agree(comm, me ? PB_STOPPED : PB_OK);
+    assert_true(everywhere(agreed == PB_STOPPED));
+}
+
+static void a_reached_memory_limit_on_one_rank_fails_all_without_a_hang(void **state)
+{
+    pb_comm_counter *counter = NULL;
+    pb_comm_window *window   = NULL;
+    size_t held              = pb_memory_current();
+
+    (void)state;
+    if (pb_comm_rank(comm) == pb_comm_size(comm) - 1) {
+        pb_memory_limit(held);
+    }
+    pb_status first  = pb_comm_counter_create(comm, &counter);
+    pb_status second = pb_comm_window_create(comm, 1000, &window);
+    pb_memory_limit(0);
+    assert_true(everywhere(first == PB_ERR_MEMORY && second == PB_ERR_MEMORY));
+    assert_true(everywhere(counter == NULL && window == NULL));
+    assert_true(everywhere(pb_memory_current() == held));
+}
+
+static void a_failing_call_is_named_with_the_librarys_text(void **state)
+{
+    int64_t value = 0;
+
+    (void)state;
+    /* Past the front, which would refuse the root itself. */
+    pb_status status = pb_comm_mpi.broadcast(comm, &value, sizeof value, 1000);
+    assert_true(everywhere(status == PB_ERR_COMM));
+    assert_non_null(strstr(pb_error_message(), "MPI_Bcast failed: "));
+    assert_true(strlen(pb_error_message()) > strlen("MPI_Bcast failed: ") + 5);
+}
+
+/* More than any node has: found before it is touched, and told to all. */
+static void a_window_beyond_the_nodes_memory_fails_everywhere(void **state)
+{
+    pb_comm_window *window = NULL;
+    size_t held            = pb_memory_current();
+
+    (void)state;
+    pb_status status = pb_comm_window_create(comm, (size_t)1 << 50, &window);
+    assert_true(everywhere(status == PB_ERR_MEMORY && window == NULL));
+    assert_non_null(strstr(pb_error_message(), "available"));
+    assert_true(everywhere(pb_memory_current() == held));
+}
+
+static void a_group_is_opened_once_per_process(void **state)
+{
+    pb_comm *second = NULL;
+    size_t held     = pb_memory_current();
+
+    (void)state;
+    pb_status status = pb_comm_open(NULL, NULL, &second);
+    assert_true(everywhere(status == PB_ERR_COMM && second == NULL));
+    assert_true(everywhere(pb_memory_current() == held));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_start_under_the_launcher_is_an_mpi_group),
+        cmocka_unit_test(the_counter_gives_each_value_once_under_uneven_load),
+        cmocka_unit_test(the_counter_does_not_wait_for_its_owner),
+        cmocka_unit_test(what_the_filler_writes_all_ranks_of_the_node_see),
+        cmocka_unit_test(one_failing_rank_is_known_everywhere_with_its_message),
+        cmocka_unit_test(of_several_failures_the_lowest_rank_is_heard),
+        cmocka_unit_test(an_error_outweighs_an_early_stop_of_a_lower_rank),
+        cmocka_unit_test(a_reached_memory_limit_on_one_rank_fails_all_without_a_hang),
+        cmocka_unit_test(a_failing_call_is_named_with_the_librarys_text),
+        cmocka_unit_test(a_window_beyond_the_nodes_memory_fails_everywhere),
+        cmocka_unit_test(a_group_is_opened_once_per_process),
+    };
+
+    if (pb_comm_open(&argc, &argv, &comm) != PB_OK) {
+        return 1;
+    }
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pb_comm_close(comm);
+    return failed + (pb_memory_current() != 0);
+}

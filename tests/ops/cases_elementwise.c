@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Cases of everything but products and attention, with their naive forward in double. */
+#include "ops.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- rows by index ---- */
+
+/* in: x [T, D], y before [N, D]; out: y [N, D] = x at indices, kept where the index is -1. */
+static void naive_take(const op_case *c, double *const *in, double *const *out)
+{
+    int64_t width = c->out[0].columns;
+    for (int64_t i = 0; i < c->out[0].rows; i++) {
+        int32_t row = c->with.indices[i];
+        memcpy(out[0] + i * width, row < 0 ? in[1] + i * width : in[0] + row * width,
+               (size_t)width * sizeof(double));
+    }
+}
+
+static pb_status embedding(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    PB_TRY(pb_copy(be, &out[0], &in[1]));
+    return pb_embedding_forward(be, &out[0], &in[0], c->with.indices);
+}
+
+static pb_status embedding_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                                    pb_tensor *dout, pb_tensor *din)
+{
+    (void)in;
+    (void)out;
+    return pb_embedding_backward(be, &din[0], &dout[0], c->with.indices);
+}
+
+static pb_status gather(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return pb_gather(be, &out[0], &in[0], c->with.indices);
+}
+
+static pb_status scatter_add(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                             pb_tensor *dout, pb_tensor *din)
+{
+    (void)in;
+    (void)out;
+    return pb_scatter_add(be, &din[0], &dout[0], c->with.indices);
+}
+
+static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t width)
+{
+    op_case *c       = ops_add(is_embedding ? "embedding" : "gather", "[%d of %d, %d]", (int)rows,
+                               (int)from, (int)width);
+    int32_t *indices = ops_keep((size_t)rows * sizeof *indices);
+    for (int64_t i = 0; i < rows; i++) {
+        indices[i] = is_embedding && i % 5 == 3 ? -1 : (int32_t)(i * 7 % from);
+    }
+    c->in[0]        = ops_matrix("x", from, width, OP_GRAD_ADD);
+    c->in[1]        = ops_matrix("y before", rows, width, OP_GRAD_NONE);
+    c->out[0]       = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins          = 2;
+    c->outs         = 1;
+    c->naive        = naive_take;
+    c->forward      = is_embedding ? embedding : gather;
+    c->backward     = is_embedding ? embedding_backward : scatter_add;
+    c->bytes        = 8.0 * (double)(rows * width);
+    c->slow         = rows > 1000;
+    c->with.indices = indices;
+}
+
+/* ---- rms norm ---- */
+
+static void naive_rmsnorm(const op_case *c, double *const *in, double *const *out)
+{
+    int64_t n = c->in[0].columns;
+    for (int64_t i = 0; i < c->in[0].rows; i++) {
+        const double *x = in[0] + i * n;
+        double square   = 0;
+        for (int64_t j = 0; j < n; j++) {
+            square += x[j] * x[j];
+        }
+        double s = 1.0 / sqrt(square / (double)n + (double)c->with.eps);
+        for (int64_t j = 0; j < n; j++) {
+            out[0][i * n + j] = x[j] * s * in[1][j];
+        }
+    }
+}
+
+static pb_status rmsnorm(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return pb_rmsnorm_forward(be, &out[0], &in[0], &in[1], c->with.eps);
+}
+
+static pb_status rmsnorm_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                                  pb_tensor *dout, pb_tensor *din)
+{
+    (void)out;
+    return pb_rmsnorm_backward(be, &din[0], pb_tensor_is_none(&din[1]) ? NULL : &din[1], &dout[0],
+                               &in[0], &in[1], c->with.eps);
+}
+
+static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient)
+{
+    op_case *c  = ops_add("rmsnorm", "[%d, %d]%s", (int)rows, (int)width,
+                          weight_gradient ? "" : " frozen weight");
+    c->in[0]    = ops_matrix("x", rows, width, OP_GRAD_ADD);
+    c->in[1]    = ops_vector("weight", width, weight_gradient ? OP_GRAD_ADD : OP_GRAD_NONE);
+    c->out[0]   = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins      = 2;
+    c->outs     = 1;
+    c->naive    = naive_rmsnorm;
+    c->forward  = rmsnorm;
+    c->backward = rmsnorm_backward;
+    c->bytes    = 8.0 * (double)(rows * width);
+    c->backward_factor = 2.0;
+    c->slow            = rows > 1000;
+    c->with.eps        = 1e-5f;
+}
+
+/* ---- rope ---- */
+
+/* in: x [T, H·E], table [P, E]; indices are the positions. */
+static void naive_rope(const op_case *c, double *const *in, double *const *out)
+{
+    int64_t n    = c->in[0].columns;
+    int64_t e    = c->in[1].columns;
+    int64_t half = e / 2;
+    for (int64_t i = 0; i < c->in[0].rows; i++) {
+        const double *angles = in[1] + c->with.indices[i] * e;
+        for (int64_t j = 0; j < n; j++) {
+            int64_t d    = j % e;
+            double other = d < half ? -in[0][i * n + j + half] : in[0][i * n + j - half];
+            out[0][i * n + j] =
+                in[0][i * n + j] * angles[d % half] + other * angles[half + d % half];
+        }
+    }
+}
+
+static pb_status rope(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return pb_rope(be, &out[0], &in[1], c->with.indices, c->with.heads, false);
+}
+
+static pb_status rope_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                               pb_tensor *dout, pb_tensor *din)
+{
+    (void)out;
+    PB_TRY(pb_copy(be, &din[0], &dout[0]));
+    return pb_rope(be, &din[0], &in[1], c->with.indices, c->with.heads, true);
+}
+
+static void add_rope(int64_t rows, int64_t heads, int64_t width)
+{
+    enum { POSITIONS = 50 };
+    op_case *c         = ops_add("rope", "[%d, %d x %d]", (int)rows, (int)heads, (int)width);
+    int32_t *positions = ops_keep((size_t)rows * sizeof *positions);
+    for (int64_t i = 0; i < rows; i++) {
+        positions[i] = (int32_t)(i * 3 % POSITIONS);
+    }
+    c->in[0]        = ops_matrix("x", rows, heads * width, OP_GRAD_SET);
+    c->in[1]        = ops_matrix("table", POSITIONS, width, OP_GRAD_NONE);
+    c->out[0]       = ops_matrix("y", rows, heads * width, OP_GRAD_NONE);
+    c->ins          = 2;
+    c->outs         = 1;
+    c->in_place     = true;
+    c->naive        = naive_rope;
+    c->forward      = rope;
+    c->backward     = rope_backward;
+    c->bytes        = 8.0 * (double)(rows * heads * width);
+    c->slow         = rows > 1000;
+    c->with.indices = positions;
+    c->with.heads   = heads;
+}
+
+/* ---- activations ---- */
+
+static double activate(double x, pb_activation act)
+{
+    switch (act) {
+    case PB_ACTIVATION_SILU:
+        return x / (1.0 + exp(-x));
+    case PB_ACTIVATION_GELU_TANH:
+        return 0.5 * x * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+    case PB_ACTIVATION_RELU:
+        return x > 0.0 ? x : 0.0;
+    case PB_ACTIVATION_TANH:
+        return tanh(x);
+    }
+    return NAN;
+}
+
+static void naive_activation(const op_case *c, double *const *in, double *const *out)
+{
+    bool gated = c->ins == 2;
+    for (int64_t i = 0; i < c->in[0].rows * c->in[0].columns; i++) {
+        out[0][i] = activate(in[0][i], c->with.activation) * (gated ? in[1][i] : 1.0);
+    }
+}
+
+static pb_status activation(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return pb_activation_forward(be, &out[0], &in[0], c->with.activation);
+}
+
+static pb_status activation_backward(const op_case *c, pb_backend *be, pb_tensor *in,
+                                     pb_tensor *out, pb_tensor *dout, pb_tensor *din)
+{
+    (void)out;
+    return pb_activation_backward(be, &din[0], &dout[0], &in[0], c->with.activation);
+}
+
+/* The gradient replaces what flows in. */
+static pb_status activation_backward_alias(const op_case *c, pb_backend *be, pb_tensor *in,
+                                           pb_tensor *out, pb_tensor *dout, pb_tensor *din)
+{
+    (void)out;
+    PB_TRY(pb_copy(be, &din[0], &dout[0]));
+    return pb_activation_backward(be, &din[0], &din[0], &in[0], c->with.activation);
+}
+
+static pb_status gated(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return pb_gated_forward(be, &out[0], &in[0], &in[1], c->with.activation);
+}
+
+static pb_status gated_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                                pb_tensor *dout, pb_tensor *din)
+{
+    (void)out;
+    return pb_gated_backward(be, &din[0], &din[1], &dout[0], &in[0], &in[1], c->with.activation);
+}
+
+static pb_status gated_backward_alias(const op_case *c, pb_backend *be, pb_tensor *in,
+                                      pb_tensor *out, pb_tensor *dout, pb_tensor *din)
+{
+    (void)out;
+    PB_TRY(pb_copy(be, &din[1], &dout[0]));
+    return pb_gated_backward(be, &din[0], &din[1], &din[1], &in[0], &in[1], c->with.activation);
+}
+
+static void add_activation(bool is_gated, bool alias, int64_t rows, int64_t width,
+                           pb_activation act)
+{
+    static const char *const names[] = {"silu", "gelu_tanh", "relu", "tanh"};
+    op_case *c  = ops_add(is_gated ? "gated" : "activation", "%s [%d, %d]%s", names[act], (int)rows,
+                          (int)width, alias ? " alias" : "");
+    c->in[0]    = ops_matrix(is_gated ? "gate" : "x", rows, width, OP_GRAD_SET);
+    c->in[1]    = ops_matrix("up", rows, width, OP_GRAD_SET);
+    c->out[0]   = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins      = is_gated ? 2 : 1;
+    c->outs     = 1;
+    c->range    = 6.0;
+    c->naive    = naive_activation;
+    c->forward  = is_gated ? gated : activation;
+    c->bytes    = (is_gated ? 12.0 : 8.0) * (double)(rows * width);
+    c->slow     = rows > 1000;
+    c->backward = is_gated ? (alias ? gated_backward_alias : gated_backward)
+                           : (alias ? activation_backward_alias : activation_backward);
+    c->backward_factor = is_gated ? 5.0 / 3.0 : 1.5;
+    c->with.activation = act;
+}
+
+/* ---- columns: scale and bias ---- */
+
+static void naive_scale(const op_case *c, double *const *in, double *const *out)
+{
+    int64_t n = c->in[0].columns;
+    for (int64_t i = 0; i < c->in[0].rows * n; i++) {
+        out[0][i] = in[0][i] * in[1][i % n];
+    }
+}
+
+static pb_status column_scale(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    (void)c;
+    return pb_column_scale_forward(be, &out[0], &in[0], &in[1]);
+}
+
+static pb_status column_scale_backward(const op_case *c, pb_backend *be, pb_tensor *in,
+                                       pb_tensor *out, pb_tensor *dout, pb_tensor *din)
+{
+    (void)c;
+    (void)out;
+    PB_TRY(pb_copy(be, &din[0], &dout[0])); /* dx may alias dy */
+    return pb_column_scale_backward(be, &din[0], &din[1], &din[0], &in[0], &in[1]);
+}
+
+static void naive_bias(const op_case *c, double *const *in, double *const *out)
+{
+    int64_t n = c->in[0].columns;
+    for (int64_t i = 0; i < c->in[0].rows * n; i++) {
+        out[0][i] = in[0][i] + in[1][i % n];
+    }
+}
+
+static pb_status bias(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    (void)c;
+    return pb_bias_forward(be, &out[0], &in[1]);
+}
+
+static pb_status bias_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                               pb_tensor *dout, pb_tensor *din)
+{
+    (void)c;
+    (void)in;
+    (void)out;
+    return pb_bias_backward(be, &din[1], &dout[0]);
+}
+
+static void add_columns(bool is_bias, int64_t rows, int64_t width)
+{
+    op_case *c  = ops_add(is_bias ? "bias" : "column_scale", "[%d, %d]", (int)rows, (int)width);
+    c->in[0]    = ops_matrix("x", rows, width, is_bias ? OP_GRAD_NONE : OP_GRAD_SET);
+    c->in[1]    = ops_vector(is_bias ? "bias" : "scale", width, OP_GRAD_ADD);
+    c->out[0]   = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins      = 2;
+    c->outs     = 1;
+    c->in_place = is_bias;
+    c->naive    = is_bias ? naive_bias : naive_scale;
+    c->forward  = is_bias ? bias : column_scale;
+    c->backward = is_bias ? bias_backward : column_scale_backward;
+    c->bytes    = 8.0 * (double)(rows * width);
+    c->slow     = rows > 1000;
+}
+
+/* ---- dropout ---- */
+
+static void naive_dropout(const op_case *c, double *const *in, double *const *out)
+{
+    for (int64_t i = 0; i < c->in[0].rows * c->in[0].columns; i++) {
+        bool kept = pb_random_uniform(c->with.stream, (uint64_t)i) >= c->with.p;
+        out[0][i] = kept ? in[0][i] / (1.0 - c->with.p) : 0.0;
+    }
+}
+
+static pb_status dropout(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return pb_dropout(be, &out[0], &in[0], c->with.p, c->with.stream);
+}
+
+static pb_status dropout_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                                  pb_tensor *dout, pb_tensor *din)
+{
+    (void)in;
+    (void)out;
+    PB_TRY(pb_copy(be, &din[0], &dout[0])); /* y may alias x */
+    return pb_dropout(be, &din[0], &din[0], c->with.p, c->with.stream);
+}
+
+static void add_dropout(int64_t rows, int64_t width, double p)
+{
+    op_case *c     = ops_add("dropout", "[%d, %d] p %g", (int)rows, (int)width, p);
+    c->in[0]       = ops_matrix("x", rows, width, OP_GRAD_SET);
+    c->out[0]      = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins         = 1;
+    c->outs        = 1;
+    c->naive       = naive_dropout;
+    c->forward     = dropout;
+    c->backward    = dropout_backward;
+    c->bytes       = 8.0 * (double)(rows * width);
+    c->slow        = rows > 1000;
+    c->with.p      = p;
+    c->with.stream = pb_random_stream(3, PB_RANDOM_DROPOUT, (uint64_t)width);
+}
+
+/* ---- cross-entropy ---- */
+
+static void naive_cross_entropy(const op_case *c, double *const *in, double *const *out)
+{
+    int64_t n = c->in[0].columns;
+    for (int64_t i = 0; i < c->in[0].rows; i++) {
+        const double *x = in[0] + i * n;
+        double max      = x[0];
+        double sum      = 0;
+        for (int64_t j = 1; j < n; j++) {
+            max = fmax(max, x[j]);
+        }
+        for (int64_t j = 0; j < n; j++) {
+            sum += exp(x[j] - max);
+        }
+        out[0][i] = max + log(sum) - x[c->with.indices[i]];
+    }
+}
+
+static pb_status losses_of(const op_case *c, pb_backend *be, pb_tensor *logits, pb_tensor *losses,
+                           float scale)
+{
+    enum { MOST = 4096 };
+    static double values[MOST];
+    PB_TRY(pb_cross_entropy(be, values, logits, c->with.indices, scale));
+    for (int64_t i = 0; losses != NULL && i < c->in[0].rows; i++) {
+        ((float *)losses->data)[i * losses->stride] = (float)values[i];
+    }
+    return PB_OK;
+}
+
+static pb_status cross_entropy(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return losses_of(c, be, &in[0], &out[0], 0.0f);
+}
+
+static pb_status cross_entropy_backward(const op_case *c, pb_backend *be, pb_tensor *in,
+                                        pb_tensor *out, pb_tensor *dout, pb_tensor *din)
+{
+    (void)out;
+    (void)dout;
+    PB_TRY(pb_copy(be, &din[0], &in[0]));
+    return losses_of(c, be, &din[0], NULL, (float)OP_SAME_DOUT);
+}
+
+static void add_cross_entropy(int64_t rows, int64_t width, double range)
+{
+    op_case *c = ops_add("cross_entropy", "[%d, %d] +-%g", (int)rows, (int)width, range);
+    int32_t *targets = ops_keep((size_t)rows * sizeof *targets);
+    for (int64_t i = 0; i < rows; i++) {
+        targets[i] = (int32_t)(i * 31 % width);
+    }
+    c->in[0]           = ops_matrix("logits", rows, width, OP_GRAD_SET);
+    c->out[0]          = ops_matrix("losses", rows, 1, OP_GRAD_NONE);
+    c->ins             = 1;
+    c->outs            = 1;
+    c->range           = range;
+    c->same_dout       = true;
+    c->naive           = naive_cross_entropy;
+    c->forward         = cross_entropy;
+    c->backward        = cross_entropy_backward;
+    c->bytes           = 4.0 * (double)(rows * width);
+    c->backward_factor = 6.0;
+    c->slow            = rows * width > 100000;
+    c->with.indices    = targets;
+}
+
+/* ---- axpy ---- */
+
+static void naive_axpy(const op_case *c, double *const *in, double *const *out)
+{
+    for (int64_t i = 0; i < c->in[0].rows * c->in[0].columns; i++) {
+        out[0][i] = in[0][i] + (double)c->with.alpha * in[1][i];
+    }
+}
+
+static pb_status axpy(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    return pb_axpy(be, &out[0], c->with.alpha, &in[1]);
+}
+
+static void add_axpy(int64_t rows, int64_t width)
+{
+    op_case *c    = ops_add("axpy", "[%d, %d]", (int)rows, (int)width);
+    c->in[0]      = ops_matrix("y before", rows, width, OP_GRAD_NONE);
+    c->in[1]      = ops_matrix("x", rows, width, OP_GRAD_NONE);
+    c->out[0]     = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins        = 2;
+    c->outs       = 1;
+    c->in_place   = true;
+    c->naive      = naive_axpy;
+    c->forward    = axpy;
+    c->bytes      = 12.0 * (double)(rows * width);
+    c->slow       = rows > 1000;
+    c->with.alpha = -0.75f;
+}
+
+void ops_add_elementwise(void)
+{
+    static const int64_t shapes[][2] = {{1, 1},    {3, 7},    {5, 64},     {33, 100},
+                                        {0, 8},    {70, 288}, {130, 257},  {2048, 2048}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        int64_t rows  = shapes[i][0];
+        int64_t width = shapes[i][1];
+        add_take(true, 40, rows, width);
+        add_take(false, 9, rows, width);
+        add_rmsnorm(rows, width, true);
+        add_columns(true, rows, width);
+        add_columns(false, rows, width);
+        add_dropout(rows, width, 0.1);
+        add_axpy(rows, width);
+        for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
+            add_activation(true, false, rows, width, (pb_activation)act);
+            add_activation(false, false, rows, width, (pb_activation)act);
+        }
+    }
+    add_rmsnorm(6, 48, false);
+    for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
+        add_activation(true, true, 9, 70, (pb_activation)act);
+        add_activation(false, true, 9, 70, (pb_activation)act);
+    }
+    add_dropout(9, 33, 0.0);
+    add_dropout(9, 33, 0.9);
+    add_rope(1, 1, 2);
+    add_rope(17, 3, 8);
+    add_rope(40, 4, 64);
+    add_rope(2048, 32, 64);
+    add_cross_entropy(1, 1, 1.0);
+    add_cross_entropy(5, 10, 1.0);
+    add_cross_entropy(7, 512, 8.0);
+    add_cross_entropy(40, 1001, 30.0);
+    add_cross_entropy(0, 10, 1.0);
+    add_cross_entropy(64, 128256, 10.0);
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Runs one operation case: makes its tensors (with gaps between rows that must stay untouched),
+ * calls the backend, and compares with the naive forward in double. */
+#include "ops.h"
+
+#include "pb/clock.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const float gap_value = 12345.0f;
+
+/* Tensors of all ports of a case, and their gradients. */
+typedef struct bench {
+    pb_backend *be;
+    const op_case *c;
+    int64_t pad;
+    pb_tensor in[OP_PORTS], out[OP_PORTS], din[OP_PORTS], dout[OP_PORTS];
+    double *in64[OP_PORTS], *out64[OP_PORTS]; /* dense */
+} bench;
+
+static double random_value(uint64_t salt, uint64_t index)
+{
+    pb_random stream = pb_random_stream(7, PB_RANDOM_TEST, salt);
+    return 2.0 * pb_random_uniform(stream, index) - 1.0;
+}
+
+static float *at(const pb_tensor *t, int64_t row, int64_t column)
+{
+    return (float *)t->data + (t->ndim == 1 ? column : row * t->stride + column);
+}
+
+static pb_status make_tensor(bench *b, const op_port *port, pb_tensor *t)
+{
+    void *data    = NULL;
+    int64_t width = port->columns + (port->vector ? 0 : b->pad);
+    PB_TRY(pb_backend_alloc(b->be, (size_t)(port->rows * width) * sizeof(float), &data));
+    *t = port->vector ? pb_tensor_1d(data, PB_DTYPE_F32, port->columns)
+                      : pb_tensor_2d(data, PB_DTYPE_F32, port->rows, port->columns);
+    if (!port->vector) {
+        t->stride = width;
+    }
+    for (int64_t i = 0; i < port->rows * width; i++) {
+        ((float *)data)[i] = gap_value;
+    }
+    return PB_OK;
+}
+
+/* Random values, rounded to F32 so that both sides see the same. */
+static void fill(const op_port *port, pb_tensor *t, double *dense, double range, uint64_t salt)
+{
+    for (int64_t i = 0; i < port->rows; i++) {
+        for (int64_t j = 0; j < port->columns; j++) {
+            int64_t n = i * port->columns + j;
+            float x   = (float)(range * random_value(salt, (uint64_t)n));
+            *at(t, i, j) = x;
+            if (dense != NULL) {
+                dense[n] = (double)x;
+            }
+        }
+    }
+}
+
+static void bench_close(bench *b)
+{
+    for (int i = 0; i < OP_PORTS; i++) {
+        if (!(b->c->in_place && i == 0)) {
+            pb_backend_free(b->be, b->out[i].data);
+        }
+        pb_backend_free(b->be, b->in[i].data);
+        pb_backend_free(b->be, b->din[i].data);
+        pb_backend_free(b->be, b->dout[i].data);
+        free(b->in64[i]);
+        free(b->out64[i]);
+    }
+    pb_backend_close(b->be);
+}
+
+static double *dense_of(const op_port *port)
+{
+    return calloc((size_t)(port->rows * port->columns) + 1, sizeof(double));
+}
+
+static pb_status bench_fill(bench *b)
+{
+    const op_case *c = b->c;
+    double range     = c->range > 0 ? c->range : 1.0;
+    for (int i = 0; i < c->ins; i++) {
+        PB_TRY(make_tensor(b, &c->in[i], &b->in[i]));
+        b->in64[i] = dense_of(&c->in[i]);
+        fill(&c->in[i], &b->in[i], b->in64[i], range, 10 + (uint64_t)i);
+        if (c->in[i].gradient != OP_GRAD_NONE) {
+            PB_TRY(make_tensor(b, &c->in[i], &b->din[i]));
+            fill(&c->in[i], &b->din[i], NULL, 1.0, 20 + (uint64_t)i);
+        }
+    }
+    for (int i = 0; i < c->outs; i++) {
+        if (c->in_place && i == 0) {
+            b->out[0] = b->in[0];
+        } else {
+            PB_TRY(make_tensor(b, &c->out[i], &b->out[i]));
+        }
+        b->out64[i] = dense_of(&c->out[i]);
+        PB_TRY(make_tensor(b, &c->out[i], &b->dout[i]));
+        fill(&c->out[i], &b->dout[i], NULL, c->out[i].constant ? 0.0 : 1.0, 30 + (uint64_t)i);
+        for (int64_t n = 0; c->same_dout && n < c->out[i].rows; n++) {
+            *at(&b->dout[i], n, 0) = (float)OP_SAME_DOUT;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status bench_open(const op_case *c, const char *backend, int threads, int64_t pad,
+                            bench *b)
+{
+    *b = (bench){.c = c, .pad = pad};
+    PB_TRY(pb_backend_open(backend, 0, threads, &b->be));
+    pb_status status = bench_fill(b);
+    if (status != PB_OK) {
+        bench_close(b);
+    }
+    return status;
+}
+
+static bool complain(const op_case *c, const char *what)
+{
+    char text[1024] = "";
+    pb_error_describe(text, sizeof text);
+    fprintf(stderr, "%s: %s %s\n", c->name, what, text);
+    return false;
+}
+
+static bool gaps_are_untouched(const op_port *port, const pb_tensor *t)
+{
+    for (int64_t i = 0; i < port->rows && !port->vector; i++) {
+        for (int64_t j = port->columns; j < t->stride; j++) {
+            if (*at(t, i, j) != gap_value) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Root of the mean square error over the root mean square, and no single element far off. */
+static bool is_close(const op_case *c, const op_port *port, const pb_tensor *got,
+                     const double *want, double tolerance)
+{
+    double error  = 0;
+    double square = 0;
+    double worst  = 0;
+    int64_t n     = port->rows * port->columns;
+    for (int64_t i = 0; i < n; i++) {
+        double x = (double)*at(got, i / port->columns, i % port->columns);
+        double d = x - want[i];
+        error += d * d;
+        square += want[i] * want[i];
+        worst = fabs(d) > worst || d != d ? fabs(d) : worst;
+    }
+    double scale = sqrt(square / (double)(n > 0 ? n : 1)) + 1e-30;
+    double rms   = sqrt(error / (double)(n > 0 ? n : 1)) / scale;
+    if (n > 0 && !(rms <= tolerance && worst <= 40 * tolerance * scale)) {
+        fprintf(stderr, "%s: %s is off by %.3g (rms, relative), at most %.3g; allowed %.3g\n",
+                c->name, port->name, rms, worst / scale, tolerance);
+        return false;
+    }
+    if (!gaps_are_untouched(port, got)) {
+        fprintf(stderr, "%s: memory between rows of %s has changed\n", c->name, port->name);
+        return false;
+    }
+    return true;
+}
+
+bool ops_run_test(const op_case *c, const char *backend, int64_t pad)
+{
+    bench b;
+    if (bench_open(c, backend, 1, pad, &b) != PB_OK) {
+        return complain(c, "cannot be set up");
+    }
+    bool good = true;
+    c->naive(c, b.in64, b.out64);
+    if (c->forward(c, b.be, b.in, b.out) != PB_OK) {
+        good = complain(c, "forward failed");
+    }
+    for (int i = 0; good && i < c->outs; i++) {
+        double tolerance = c->tolerance > 0 ? c->tolerance : 1e-6;
+        good             = is_close(c, &c->out[i], &b.out[i], b.out64[i], tolerance);
+    }
+    bench_close(&b);
+    return good;
+}
+
+/* The loss sum(dout · out) of the naive forward. */
+static double naive_loss(bench *b)
+{
+    double loss = 0;
+    b->c->naive(b->c, b->in64, b->out64);
+    for (int i = 0; i < b->c->outs; i++) {
+        const op_port *port = &b->c->out[i];
+        for (int64_t n = 0; n < port->rows * port->columns; n++) {
+            loss += b->out64[i][n] *
+                    (double)*at(&b->dout[i], n / port->columns, n % port->columns);
+        }
+    }
+    return loss;
+}
+
+/* Slope by x, error of order step^4: (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h. */
+static double slope(bench *b, double *x)
+{
+    const double step = 1e-3;
+    double old        = *x;
+    *x                = old + step;
+    double up         = naive_loss(b);
+    *x                = old - step;
+    double down       = naive_loss(b);
+    *x                = old + 2 * step;
+    double up2        = naive_loss(b);
+    *x                = old - 2 * step;
+    double down2      = naive_loss(b);
+    *x                = old;
+    return (8 * (up - down) - (up2 - down2)) / (12 * step);
+}
+
+/* Up to SAMPLES elements of one input's gradient; a backward that adds keeps what was there. */
+static bool check_gradient(bench *b, int i, const pb_tensor *before)
+{
+    enum { SAMPLES = 80 };
+    const op_port *port = &b->c->in[i];
+    int64_t n           = port->rows * port->columns;
+    int64_t step        = n > SAMPLES ? n / SAMPLES | 1 : 1;
+    double error        = 0;
+    double square       = 0;
+    for (int64_t k = 0; k < n; k += step) {
+        int64_t row  = k / port->columns;
+        int64_t col  = k % port->columns;
+        double base  = port->gradient == OP_GRAD_ADD ? (double)*at(before, row, col) : 0.0;
+        double want  = base + slope(b, &b->in64[i][k]);
+        double got   = (double)*at(&b->din[i], row, col);
+        error += (got - want) * (got - want);
+        square += want * want;
+    }
+    double relative = sqrt(error) / (sqrt(square) + 1e-30);
+    if (n > 0 && !(relative <= 2e-6 || sqrt(error) <= 1e-9)) {
+        fprintf(stderr, "%s: gradient by %s is off by %.3g (relative)\n", b->c->name, port->name,
+                relative);
+        return false;
+    }
+    if (!gaps_are_untouched(port, &b->din[i])) {
+        fprintf(stderr, "%s: memory between rows of d%s has changed\n", b->c->name, port->name);
+        return false;
+    }
+    return true;
+}
+
+static bool compare_gradients(bench *b)
+{
+    bool good = true;
+    for (int i = 0; good && i < b->c->ins; i++) {
+        if (b->c->in[i].gradient == OP_GRAD_NONE) {
+            continue;
+        }
+        pb_tensor before = {0};
+        if (make_tensor(b, &b->c->in[i], &before) != PB_OK) {
+            return complain(b->c, "no memory");
+        }
+        fill(&b->c->in[i], &before, NULL, 1.0, 20 + (uint64_t)i);
+        good = check_gradient(b, i, &before);
+        pb_backend_free(b->be, before.data);
+    }
+    return good;
+}
+
+bool ops_run_grad(const op_case *c, const char *backend, int64_t pad)
+{
+    bench b;
+    if (c->backward == NULL) {
+        return true;
+    }
+    if (bench_open(c, backend, 1, pad, &b) != PB_OK) {
+        return complain(c, "cannot be set up");
+    }
+    bool good = true;
+    if (c->forward(c, b.be, b.in, b.out) != PB_OK ||
+        c->backward(c, b.be, b.in, b.out, b.dout, b.din) != PB_OK) {
+        good = complain(c, "backward failed");
+    }
+    good = good && compare_gradients(&b);
+    bench_close(&b);
+    return good;
+}
+
+static bool same_bits(const op_port *port, const pb_tensor *x, const pb_tensor *y)
+{
+    for (int64_t i = 0; i < port->rows; i++) {
+        if (memcmp(at(x, i, 0), at(y, i, 0), (size_t)port->columns * sizeof(float)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool compare_bits(const bench *one, const bench *many)
+{
+    const op_case *c = one->c;
+    for (int i = 0; i < c->outs; i++) {
+        if (!same_bits(&c->out[i], &one->out[i], &many->out[i])) {
+            fprintf(stderr, "%s: %s depends on the number of threads\n", c->name, c->out[i].name);
+            return false;
+        }
+    }
+    for (int i = 0; i < c->ins; i++) {
+        if (c->in[i].gradient != OP_GRAD_NONE &&
+            !same_bits(&c->in[i], &one->din[i], &many->din[i])) {
+            fprintf(stderr, "%s: the gradient by %s depends on the number of threads\n", c->name,
+                    c->in[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static pb_status run_both(bench *b)
+{
+    PB_TRY(b->c->forward(b->c, b->be, b->in, b->out));
+    if (b->c->backward != NULL) {
+        PB_TRY(b->c->backward(b->c, b->be, b->in, b->out, b->dout, b->din));
+    }
+    return PB_OK;
+}
+
+bool ops_run_threads(const op_case *c, const char *backend)
+{
+    bench one;
+    if (bench_open(c, backend, 1, 0, &one) != PB_OK) {
+        return complain(c, "cannot be set up");
+    }
+    bool good = run_both(&one) == PB_OK || complain(c, "failed");
+    for (int threads = 2; good && threads <= 3; threads++) {
+        bench many;
+        if (bench_open(c, backend, threads, 0, &many) != PB_OK) {
+            good = complain(c, "cannot be set up");
+            break;
+        }
+        good = (run_both(&many) == PB_OK || complain(c, "failed")) && compare_bits(&one, &many);
+        bench_close(&many);
+    }
+    bench_close(&one);
+    return good;
+}
+
+/* Seconds of one call: the least of a few rounds, each long enough for the clock. */
+static double seconds_of(bench *b, bool backward)
+{
+    double best = 1e30;
+    for (int round = 0; round < 5; round++) {
+        int calls    = 0;
+        double start = pb_clock_seconds();
+        double spent = 0;
+        do {
+            pb_status status = backward
+                                   ? b->c->backward(b->c, b->be, b->in, b->out, b->dout, b->din)
+                                   : b->c->forward(b->c, b->be, b->in, b->out);
+            if (status != PB_OK) {
+                complain(b->c, "failed");
+                return 0;
+            }
+            calls++;
+            spent = pb_clock_seconds() - start;
+        } while (spent < 0.03);
+        best = spent / calls < best ? spent / calls : best;
+    }
+    return best;
+}
+
+static void print_rate(const op_case *c, const char *direction, double factor, double seconds)
+{
+    double per_second = 1e-9 * factor / seconds;
+    printf("%-58s %-8s %10.1f us", c->name, direction, 1e6 * seconds);
+    if (c->flops > 0) {
+        printf(" %8.1f GFLOP/s", c->flops * per_second);
+    }
+    if (c->bytes > 0) {
+        printf(" %8.1f GB/s", c->bytes * per_second);
+    }
+    printf("\n");
+}
+
+void ops_run_perf(const op_case *c, const char *backend, int threads)
+{
+    bench b;
+    if (bench_open(c, backend, threads, 0, &b) != PB_OK) {
+        complain(c, "cannot be set up");
+        return;
+    }
+    print_rate(c, "forward", 1.0, seconds_of(&b, false));
+    if (c->backward != NULL) {
+        print_rate(c, "backward", c->backward_factor > 0 ? c->backward_factor : 1.0,
+                   seconds_of(&b, true));
+    }
+    bench_close(&b);
+}

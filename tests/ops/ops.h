@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One list of operation cases, run in several modes over every registered backend:
+ *   test     the forward against a naive implementation in double
+ *   grad     the backward against central differences of the naive forward
+ *   threads  the same bits with 1, 2 and 3 threads
+ *   support  which operations a backend has
+ *   perf     rates (by hand: ops_backend perf)
+ * A case knows its ports (tensors in, tensors out), its naive forward on dense double arrays, and
+ * how to call the operation. */
+#pragma once
+
+#include "pb/backend.h"
+
+enum { OP_PORTS = 4, OP_NAME = 96 };
+
+typedef enum op_gradient {
+    OP_GRAD_NONE, /* of an input: none exists */
+    OP_GRAD_SET,  /* the backward writes it */
+    OP_GRAD_ADD   /* the backward adds to it */
+} op_gradient;
+
+typedef struct op_port {
+    const char *name;
+    int64_t rows, columns;
+    bool vector;          /* [columns], contiguous */
+    op_gradient gradient; /* of an input */
+    bool constant;        /* an output with no gradient: zero flows in */
+} op_port;
+
+/* What the operations need beside tensors; each case sets what is its own. */
+typedef struct op_parameters {
+    pb_matmul_args matmul;
+    pb_attention_args attention;
+    pb_forest forest;
+    pb_activation activation;
+    const int32_t *indices;
+    int64_t heads;
+    float alpha, eps;
+    double p;
+    pb_random stream;
+} op_parameters;
+
+typedef struct op_case op_case;
+
+struct op_case {
+    char name[OP_NAME];
+    const char *operation; /* slot of the table */
+    op_port in[OP_PORTS], out[OP_PORTS];
+    int ins, outs;
+    op_parameters with;
+    /* Dense row-major double in and out. */
+    void (*naive)(const op_case *c, double *const *in, double *const *out);
+    pb_status (*forward)(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out);
+    /* NULL where there is none. din[i] is "none" where in[i] has no gradient. */
+    pb_status (*backward)(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
+                          pb_tensor *dout, pb_tensor *din);
+    double range;     /* inputs are uniform in -range … range; 0: 1 */
+    bool same_dout;   /* every output element has the gradient OP_SAME_DOUT */
+    bool in_place;    /* out[0] lies where in[0] lies */
+    double tolerance; /* of the forward, normalised; 0: 1e-6 */
+    bool slow;        /* perf only: too large for the other modes */
+    double flops, bytes; /* of a forward call, for perf; backward: flops times the factor */
+    double backward_factor;
+};
+
+#define OP_SAME_DOUT 0.375
+
+/* All cases; built once, freed by ops_cases_free. */
+const op_case *ops_cases(int64_t *count);
+void ops_cases_free(void);
+
+/* Adds to the list. */
+op_case *ops_add(const char *operation, const char *format, ...) PB_PRINTF(2, 3);
+/* Memory that lives as long as the list. */
+void *ops_keep(size_t bytes);
+
+void ops_add_elementwise(void);
+void ops_add_products(void);
+void ops_add_attention(void);
+
+op_port ops_matrix(const char *name, int64_t rows, int64_t columns, op_gradient gradient);
+op_port ops_vector(const char *name, int64_t columns, op_gradient gradient);
+
+/* One case in one mode: false and a line on stderr when it fails. `pad`: elements between rows. */
+bool ops_run_test(const op_case *c, const char *backend, int64_t pad);
+bool ops_run_grad(const op_case *c, const char *backend, int64_t pad);
+bool ops_run_threads(const op_case *c, const char *backend);
+void ops_run_perf(const op_case *c, const char *backend, int threads);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A data set from texts: files in a folder of its own, options of RTE's shape. */
+#pragma once
+
+#include "support.h"
+
+#include "pb/dataset.h"
+
+/* Two columns s and t, and a label of yes and no. */
+#define ROW(s, t, label) "{\"s\":\"" s "\",\"t\":\"" t "\",\"label\":" label "}\n"
+
+extern const char *const fixture_options; /* the keys that go with it */
+
+void fixture_open(void); /* makes the folder */
+void fixture_close(void);
+
+const char *fixture_path(const char *name); /* in one of a few static buffers */
+void fixture_write(const char *name, const char *bytes, size_t length);
+
+/* Opens the data set of `options` (keys of the group), files train.jsonl and test.jsonl. */
+pb_status fixture_dataset(const char *options, pb_protocol protocol, const pb_data_options *data,
+                          pb_dataset **out);

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a row may look like, and the message for every row that is bad. */
+#include "fixture.h"
+
+#include "pb/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char good_row[] = ROW("a", "b", "0");
+
+static pb_status open_bytes(const char *bytes, size_t length, const pb_data_options *data,
+                            pb_dataset **out)
+{
+    fixture_write("test.jsonl", good_row, sizeof good_row - 1);
+    fixture_write("train.jsonl", bytes, length);
+    return fixture_dataset(fixture_options, PB_PROTOCOL_CORRECTED, data, out);
+}
+
+/* The train file is refused with a message that names file, line and `part`. */
+static void assert_refused(const char *bytes, size_t length, pb_status status, const char *part)
+{
+    pb_dataset *ds = NULL;
+    pb_status got  = open_bytes(bytes, length, NULL, &ds);
+
+    assert_null(ds);
+    if (strstr(pb_error_message(), "train.jsonl") == NULL) {
+        fail_msg("no file name in \"%s\"", pb_error_message());
+    }
+    assert_error(got, status, part);
+}
+
+#define REFUSED(text, status, part) assert_refused((text), strlen(text), (status), (part))
+
+static void assert_accepted(const char *bytes, size_t length, const char *user, const char *answer)
+{
+    pb_dataset *ds = NULL;
+
+    assert_ok(open_bytes(bytes, length, NULL, &ds));
+    pb_example example = pb_dataset_example(ds, PB_SPLIT_TRAIN, 0);
+    assert_string_equal(example.user, user);
+    assert_string_equal(example.answer, answer);
+    pb_dataset_close(ds);
+}
+
+#define ACCEPTED(text, user, answer) assert_accepted((text), strlen(text), (user), (answer))
+
+static void message_joins_what_is_not_empty_with_one_line_feed(void **state)
+{
+    (void)state;
+    ACCEPTED(ROW("a", "b", "0"), "Q\na\nb", "yes");
+    ACCEPTED(ROW("a", "", "1"), "Q\na", "no");
+    ACCEPTED(ROW("", "b", "1"), "Q\nb", "no");
+    ACCEPTED(ROW("", "", "1"), "Q", "no");
+    ACCEPTED("{\"s\":\"a\",\"t\":null,\"label\":1}", "Q\na", "no");
+    ACCEPTED(ROW(" a ", "\\n", "0"), "Q\n a \n\n", "yes");
+    ACCEPTED(ROW("{s}", "\\u00e9\\ud83d\\ude00\\/", "0"), "Q\n{s}\n\xC3\xA9\xF0\x9F\x98\x80/",
+             "yes");
+}
+
+static void line_ends_bom_blank_lines_and_further_columns_are_accepted(void **state)
+{
+    (void)state;
+    ACCEPTED("{\"s\":\"a\",\"t\":\"b\",\"label\":0}\r\n", "Q\na\nb", "yes");
+    ACCEPTED("\xEF\xBB\xBF" ROW("a", "b", "0"), "Q\na\nb", "yes");
+    ACCEPTED("\n  \t\r\n" ROW("a", "b", "0") "\n", "Q\na\nb", "yes");
+    ACCEPTED("{\"idx\":7,\"s\":\"a\",\"more\":{\"x\":[1]},\"t\":\"b\",\"label\":0}", "Q\na\nb",
+             "yes");
+}
+
+static void missing_column_names_line_column_and_the_rows_own(void **state)
+{
+    (void)state;
+    REFUSED(ROW("a", "b", "0") "\n{\"s\":\"a\",\"label\":0}\n", PB_ERR_FORMAT, "train.jsonl:3: ");
+    REFUSED("{\"s\":\"a\",\"label\":0}\n", PB_ERR_FORMAT,
+            "column \"t\" is missing (the row has: s, label); give it, or correct dataset.columns");
+    REFUSED("{}\n", PB_ERR_FORMAT, "column \"s\" is missing");
+}
+
+static void wrong_type_names_what_is_there_and_what_is_declared(void **state)
+{
+    (void)state;
+    REFUSED("{\"s\":5,\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT,
+            "column \"s\" holds an integer where string is declared");
+    REFUSED("{\"s\":[\"a\"],\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "holds a list");
+    REFUSED("{\"s\":{\"a\":1},\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "holds an object");
+    REFUSED("{\"s\":true,\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "holds true or false");
+    REFUSED("{\"s\":null,\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT,
+            "column \"s\" holds null where string is declared (dataset.columns); correct the row, "
+            "or declare the type with a ?");
+    REFUSED(ROW("a", "b", "\"yes\""), PB_ERR_FORMAT, "holds a text where label is declared");
+    REFUSED(ROW("a", "b", "1.0"), PB_ERR_FORMAT, "holds a number where label is declared");
+}
+
+static void label_outside_the_set_is_refused(void **state)
+{
+    (void)state;
+    REFUSED(ROW("a", "b", "2"), PB_ERR_NOT_FOUND, "label 2 is outside 0 … 1");
+    REFUSED(ROW("a", "b", "-2"), PB_ERR_NOT_FOUND, "label -2");
+    REFUSED(ROW("a", "b", "9223372036854775807"), PB_ERR_NOT_FOUND, "label 9223372036854775807");
+    REFUSED(ROW("a", "b", "92233720368547758070"), PB_ERR_FORMAT, "invalid JSON");
+}
+
+static void broken_json_names_line_and_byte(void **state)
+{
+    (void)state;
+    REFUSED(ROW("a", "b", "0") "{\"s\":\"a\",\n", PB_ERR_FORMAT, "train.jsonl:2: invalid JSON");
+    REFUSED("[1]\n", PB_ERR_FORMAT, "train.jsonl:1: the line is no JSON object");
+    REFUSED("7\n", PB_ERR_FORMAT, "the line is no JSON object");
+    REFUSED("{\"s\":\"a\"} {\"s\":\"b\"}\n", PB_ERR_FORMAT, "invalid JSON");
+    REFUSED("{\"s\":\"a\",\"s\":\"c\",\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "duplicate");
+    REFUSED("{\"s\":\"a\",\"t\":\"b\",\"label\":NaN}", PB_ERR_FORMAT, "invalid JSON");
+}
+
+static void broken_text_is_refused(void **state)
+{
+    static const char nul[] = "{\"s\":\"a\0c\",\"t\":\"b\",\"label\":0}\n";
+
+    (void)state;
+    REFUSED(ROW("\xff", "b", "0"), PB_ERR_FORMAT, "byte 7 of the line is not UTF-8 (0xff)");
+    REFUSED(ROW("\xed\xa0\x80", "b", "0"), PB_ERR_FORMAT, "not UTF-8");
+    REFUSED(ROW("\xc0\x80", "b", "0"), PB_ERR_FORMAT, "not UTF-8");
+    REFUSED(ROW("\xe2\x82", "b", "0"), PB_ERR_FORMAT, "not UTF-8");
+    REFUSED(ROW("\\ud800", "b", "0"), PB_ERR_FORMAT, "invalid JSON");
+    REFUSED(ROW("\\udc00x", "b", "0"), PB_ERR_FORMAT, "invalid JSON");
+    REFUSED(ROW("a\\u0000c", "b", "0"), PB_ERR_FORMAT, "invalid JSON");
+    assert_refused(nul, sizeof nul - 1, PB_ERR_FORMAT, "byte 8 of the line is NUL");
+}
+
+static char *repeated(const char *front, char c, size_t count, const char *back)
+{
+    size_t head = strlen(front);
+    char *text  = malloc(head + count + strlen(back) + 1);
+
+    assert_non_null(text);
+    strcpy(text, front);
+    memset(text + head, c, count);
+    strcpy(text + head + count, back);
+    return text;
+}
+
+static void long_lines_are_read_and_absurd_ones_refused(void **state)
+{
+    size_t ten     = 10u << 20;
+    char *text     = repeated("{\"s\":\"", 'x', ten, "\",\"t\":\"b\",\"label\":0}\n");
+    char *absurd   = repeated("{\"s\":\"", 'x', 65u << 20, "\",\"t\":\"b\",\"label\":0}\n");
+    pb_dataset *ds = NULL;
+
+    (void)state;
+    assert_ok(open_bytes(text, strlen(text), NULL, &ds));
+    assert_int_equal(strlen(pb_dataset_example(ds, PB_SPLIT_TRAIN, 0).user), ten + 4);
+    pb_dataset_close(ds);
+    REFUSED(absurd, PB_ERR_FORMAT, "more than the 67108864 allowed");
+    free(text);
+    free(absurd);
+}
+
+static void deep_json_is_refused_and_does_not_overflow_the_stack(void **state)
+{
+    char *text = repeated("{\"s\":", '[', 200000, "");
+
+    (void)state;
+    REFUSED(text, PB_ERR_FORMAT, "maximum parsing depth reached");
+    free(text);
+}
+
+static void files_without_rows_are_refused(void **state)
+{
+    pb_dataset *ds = NULL;
+
+    (void)state;
+    REFUSED("", PB_ERR_FORMAT, "is empty");
+    REFUSED("\n\n  \n", PB_ERR_FORMAT, "none of its 0 rows can be used");
+    fixture_write("test.jsonl", good_row, sizeof good_row - 1);
+    assert_int_equal(remove(fixture_path("train.jsonl")), 0);
+    assert_error(fixture_dataset(fixture_options, PB_PROTOCOL_CORRECTED, NULL, &ds),
+                 PB_ERR_NOT_FOUND, "train.jsonl");
+    assert_null(ds);
+}
+
+static void a_directory_is_refused(void **state)
+{
+    pb_dataset *ds    = NULL;
+    pb_config *config = NULL;
+
+    (void)state;
+    assert_ok(pb_config_parse("dataset = { name = \"d\"; train_file = \"/tmp\"; answer = \"\"; };",
+                              "d.cfg", &config));
+    pb_data_options data = {0};
+    assert_error(pb_dataset_open(config, "dataset", PB_PROTOCOL_CORRECTED, &data, &ds), PB_ERR_IO,
+                 "/tmp is a directory");
+    pb_config_close(config);
+}
+
+static void a_share_of_bad_rows_is_left_out_and_counted_by_kind(void **state)
+{
+    const char *text = ROW("a", "b", "0") "{\n" ROW("c", "d", "1") "{\"s\":1}\n" ROW("e", "f", "3")
+        ROW("g", "h", "-1") "\xff\n" ROW("i", "j", "0");
+    pb_data_options data = {.max_bad_share = 0.5};
+    pb_dataset *ds       = NULL;
+
+    (void)state;
+    assert_ok(open_bytes(text, strlen(text), &data, &ds));
+    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 4);
+    pb_row_counts counts = pb_dataset_row_counts(ds, PB_SPLIT_TRAIN);
+    assert_int_equal(counts.rows, 8);
+    assert_int_equal(counts.bad_json, 2);
+    assert_int_equal(counts.bad_column, 1);
+    assert_int_equal(counts.bad_label, 1);
+    assert_int_equal(counts.unlabelled, 1);
+    pb_example last = pb_dataset_example(ds, PB_SPLIT_TRAIN, 3);
+    assert_string_equal(last.user, "Q\ni\nj");
+    assert_int_equal(last.row, 7);
+    assert_int_equal(last.line, 8);
+    pb_dataset_close(ds);
+
+    ds                 = NULL;
+    data.max_bad_share = 0.49;
+    assert_error(open_bytes(text, strlen(text), &data, &ds), PB_ERR_FORMAT,
+                 "4 of 8 rows are bad (2 JSON, 1 columns, 1 labels), data.max_bad_share allows "
+                 "0.49; the first: ");
+    assert_null(ds);
+}
+
+static void unlabelled_rows_get_the_last_class_or_nothing(void **state)
+{
+    char options[512];
+    pb_dataset *ds = NULL;
+
+    (void)state;
+    ACCEPTED(ROW("a", "b", "-1"), "Q\na\nb", "no");
+    (void)snprintf(options, sizeof options, "%s unlabelled = \"empty\";", fixture_options);
+    assert_ok(fixture_dataset(options, PB_PROTOCOL_CORRECTED, NULL, &ds));
+    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, 0).answer, "");
+    assert_int_equal(pb_dataset_row_counts(ds, PB_SPLIT_TRAIN).unlabelled, 1);
+    pb_dataset_close(ds);
+}
+
+static void null_answers_leave_training_and_are_empty_in_testing(void **state)
+{
+    const char *text    = "{\"s\":\"a\",\"t\":null}\n{\"s\":\"b\",\"t\":\"c\"}\n";
+    const char *options = "columns = [\"s:string\", \"t:string?\"]; lines = [\"{s}\"]; answer = "
+                          "\"{t}\";";
+    pb_dataset *ds      = NULL;
+
+    (void)state;
+    fixture_write("train.jsonl", text, strlen(text));
+    fixture_write("test.jsonl", text, strlen(text));
+    assert_ok(fixture_dataset(options, PB_PROTOCOL_CORRECTED, NULL, &ds));
+    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 1);
+    assert_int_equal(pb_dataset_row_counts(ds, PB_SPLIT_TRAIN).no_answer, 1);
+    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TEST), 2);
+    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TEST, 0).answer, "");
+    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TEST, 0).user, "a");
+    pb_dataset_close(ds);
+}
+
+static void limits_take_the_first_rows_and_hashes_cover_the_file(void **state)
+{
+    const char *text     = ROW("a", "b", "0") ROW("c", "d", "1") ROW("e", "f", "0");
+    pb_data_options data = {.train_rows = 2, .test_rows = 5};
+    pb_dataset *ds       = NULL;
+    char sha[PB_HASH_TEXT];
+
+    (void)state;
+    assert_ok(open_bytes(text, strlen(text), &data, &ds));
+    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 2);
+    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TEST), 1);
+    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, 1).user, "Q\nc\nd");
+    assert_ok(pb_hash_bytes(text, strlen(text), sha));
+    assert_string_equal(pb_dataset_sha(ds, PB_SPLIT_TRAIN), sha);
+    pb_dataset_drop_train(ds);
+    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 0);
+    pb_dataset_close(ds);
+}
+
+/* Every failed allocation is an error, and nothing stays behind. */
+static void memory_that_cannot_be_had_is_an_error(void **state)
+{
+    int failures = 0;
+
+    (void)state;
+    fixture_write("train.jsonl", good_row, sizeof good_row - 1);
+    for (size_t limit = 64; limit < 65536; limit += 128) {
+        pb_config *config = NULL;
+        pb_dataset *ds    = NULL;
+        char text[1024];
+        (void)snprintf(text, sizeof text,
+                       "dataset = { name = \"m\"; train_file = \"%s\"; test_file = \"%s\"; %s };",
+                       fixture_path("train.jsonl"), fixture_path("train.jsonl"), fixture_options);
+        assert_ok(pb_config_parse(text, "m.cfg", &config));
+        pb_data_options data = {.peftbench_info = ""};
+        size_t before        = pb_memory_current();
+        pb_memory_limit(before + limit);
+        pb_status status = pb_dataset_open(config, "dataset", PB_PROTOCOL_CORRECTED, &data, &ds);
+        pb_memory_limit(0);
+        if (status != PB_OK) {
+            assert_int_equal(status, PB_ERR_MEMORY);
+            assert_int_equal(pb_memory_current(), before);
+            failures++;
+        }
+        pb_dataset_close(ds);
+        pb_config_close(config);
+    }
+    assert_in_range(failures, 10, 400);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fixture_open();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fixture_close();
+    assert_int_equal(pb_memory_current(), 0);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(message_joins_what_is_not_empty_with_one_line_feed),
+        cmocka_unit_test(line_ends_bom_blank_lines_and_further_columns_are_accepted),
+        cmocka_unit_test(missing_column_names_line_column_and_the_rows_own),
+        cmocka_unit_test(wrong_type_names_what_is_there_and_what_is_declared),
+        cmocka_unit_test(label_outside_the_set_is_refused),
+        cmocka_unit_test(broken_json_names_line_and_byte),
+        cmocka_unit_test(broken_text_is_refused),
+        cmocka_unit_test(long_lines_are_read_and_absurd_ones_refused),
+        cmocka_unit_test(deep_json_is_refused_and_does_not_overflow_the_stack),
+        cmocka_unit_test(files_without_rows_are_refused),
+        cmocka_unit_test(a_directory_is_refused),
+        cmocka_unit_test(a_share_of_bad_rows_is_left_out_and_counted_by_kind),
+        cmocka_unit_test(unlabelled_rows_get_the_last_class_or_nothing),
+        cmocka_unit_test(null_answers_leave_training_and_are_empty_in_testing),
+        cmocka_unit_test(limits_take_the_first_rows_and_hashes_cover_the_file),
+        cmocka_unit_test(memory_that_cannot_be_had_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
