@@ -9,9 +9,10 @@
     make_demo.py rows IDS OUT    tokenised documents -> training rows {"input_ids", "labels"}
 
 The little world: people own, give and find things; things are good or bad; small numbers are added and
-taken away. The documents tell this world as plain sentences. They also hold the three tasks' formats, but
-with answers drawn at random: the model learns what an answer looks like and nothing about which one is
-right, so that without fine-tuning it is near chance. Only the standard library is used.
+taken away. The documents tell this world as plain sentences. They also hold the three tasks' formats: behind
+the line MARK with the right answer, without it with one drawn at random. So the pre-trained model knows the
+answers but, asked plainly, is near chance; fine-tuning has to bring out what is there, and methods differ in
+how well they do. No test row is in a document. Only the standard library is used.
 """
 import collections
 import json
@@ -24,6 +25,7 @@ import sys
 
 SEED = 20261124
 DOCUMENTS = 60000
+SIZES = {"train": 400, "test": 100}
 VOCABULARY = 448
 SPECIALS = ["<pad>", "<s>", "</s>"]
 SHAPE = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 6,
@@ -36,6 +38,7 @@ COUNTED = ["coins", "cards", "shells", "stones"]
 TOPICS = ["soup", "film", "song", "story", "room", "party", "cake", "game", "tea", "day", "trip", "house"]
 GOOD = ["good", "great", "sweet", "lovely", "bright", "warm"]
 BAD = ["bad", "awful", "sour", "ugly", "dark", "cold"]
+MARK = "the wise one says:"
 INSTRUCTIONS = {"pairs": "Does it follow?", "single": "Good or bad?", "numbers": "How many?"}
 LABELS = {"pairs": ["entailment", "not_entailment"], "single": ["negative", "positive"]}
 
@@ -85,6 +88,18 @@ def sum_question(r):
     return text, f"{line}\n#### {result}", who, what, line, result
 
 
+def example(r, task):
+    """body, right answer, the row in the columns of the real set."""
+    if task == "pairs":
+        first, second, label = pair(r)
+        return f"{first}\n{second}", LABELS[task][label], {"sentence1": first, "sentence2": second, "label": label}
+    if task == "single":
+        text, label = opinion(r)
+        return text, LABELS[task][label], {"sentence": text, "label": label}
+    text, answer = sum_question(r)[:2]
+    return text, answer, {"question": text, "answer": answer}
+
+
 def random_answer(r, task):
     if task != "numbers":
         return r.choice(LABELS[task])
@@ -92,33 +107,50 @@ def random_answer(r, task):
     return f"{a} {r.choice('+-')} {b} = {c}\n#### {c}"
 
 
-def document(r):
-    kind = r.random()
-    if kind < 0.3:
+def story(r):
+    kind = r.randrange(3)
+    if kind == 0:
         first, giver, taker, thing = transfer(r)
         last = r.choice([f"{taker} has the {thing}.", f"now {taker} has the {thing}, not {giver}.",
                          f"so {giver} has no {thing}. {taker} has the {thing}."])
         return f"{first} {last}"
-    if kind < 0.5:
+    if kind == 1:
         text, good = opinion(r)
         return f"{text} {r.choice(PEOPLE)} {'liked it' if good else 'did not like it'}."
-    if kind < 0.75:
-        text, _, who, what, line, result = sum_question(r)
-        return f"{text} {line}. now {who} has {result} {what}."
-    task = r.choice(["pairs", "single", "numbers"])
-    if task == "pairs":
-        first, second, _ = pair(r)
-        body = f"{first}\n{second}"
-    elif task == "single":
-        body = opinion(r)[0]
-    else:
-        body = sum_question(r)[0]
-    return f"{INSTRUCTIONS[task]}\n{body}\n{random_answer(r, task)}"
+    text, _, who, what, line, result = sum_question(r)
+    return f"{text} {line}. now {who} has {result} {what}."
 
 
 def documents():
-    r = random.Random(SEED)
-    return [document(r) for _ in range(DOCUMENTS)]
+    r, tests = random.Random(SEED), {body for task in INSTRUCTIONS for body, _ in splits(task)["test"]}
+    out = []
+    while len(out) < DOCUMENTS:
+        kind, task = r.random(), r.choice(list(INSTRUCTIONS))
+        if kind < 0.3:
+            out.append(story(r))
+            continue
+        body, answer, _ = example(r, task)
+        if body in tests:
+            continue
+        if kind < 0.75:
+            out.append(f"{MARK}\n{INSTRUCTIONS[task]}\n{body}\n{answer}")
+        else:
+            out.append(f"{INSTRUCTIONS[task]}\n{body}\n{random_answer(r, task)}")
+    return out
+
+
+def splits(task):
+    """Rows of a task, (body, row): training and test rows never share a body."""
+    r, seen, out = random.Random(f"{SEED} {task}"), set(), {}
+    for split, size in SIZES.items():
+        rows = []
+        while len(rows) < size:
+            body, _, row = example(r, task)
+            if body not in seen:
+                seen.add(body)
+                rows.append((body, row))
+        out[split] = rows
+    return out
 
 
 def write_lines(path, rows):
@@ -129,30 +161,10 @@ def write_lines(path, rows):
 
 
 def make_data(out):
-    """Training and test rows of a task never share a text."""
-    sizes = {"train": 400, "test": 100}
-    for number, task in enumerate(["pairs", "single", "numbers"]):
-        r, seen = random.Random(SEED + 1 + number), set()
-        for split, size in sizes.items():
-            rows = []
-            while len(rows) < size:
-                if task == "pairs":
-                    first, second, label = pair(r)
-                    row = {"sentence1": first, "sentence2": second, "label": label}
-                elif task == "single":
-                    text, label = opinion(r)
-                    row = {"sentence": text, "label": label}
-                else:
-                    text, answer = sum_question(r)[:2]
-                    row = {"question": text, "answer": answer}
-                key = json.dumps(row)
-                if key in seen:
-                    continue
-                seen.add(key)
-                if task != "numbers":
-                    row["idx"] = len(rows)
-                rows.append(row)
-            write_lines(f"{out}/{task}/{split}.jsonl", rows)
+    for task in INSTRUCTIONS:
+        for split, rows in splits(task).items():
+            lines = [row if task == "numbers" else {**row, "idx": n} for n, (_, row) in enumerate(rows)]
+            write_lines(f"{out}/{task}/{split}.jsonl", lines)
 
 
 # ---------------------------------------------------------------- tokenizer

@@ -56,6 +56,29 @@ void pb_cell_env_close(pb_cell_env *env); /* collective, accepts NULL */
 pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name,
                                 const pb_config *config) PB_MUST_USE;
 
+/* The same from config.json alone, without weights and tokenizer: enough for pb_cell_predict and
+ * pb_cell_cost. */
+pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name,
+                                const pb_config *config) PB_MUST_USE;
+
+/* What is known of a cell before it runs. Counts and FLOPs are exact, from the shapes; memory and
+ * seconds are modelled. */
+typedef struct pb_cell_prediction {
+    int64_t model_params, trainable_params;
+    double flops_forward_t, flops_base_t; /* 10^12, 512 tokens */
+    double memory_gb; /* 10^9 bytes: weights, four values per trainable parameter, activations of a
+                         batch of 128-token rows */
+    double seconds;   /* at half the measured rate of a square product */
+} pb_cell_prediction;
+
+/* Checks the whole configuration of the cell, and fills the prediction. */
+pb_status pb_cell_predict(pb_cell_env *env, const pb_cell *cell,
+                          pb_cell_prediction *out) PB_MUST_USE;
+
+/* Opens the data set of the cell as a run would, and tells how many rows it takes. */
+pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows,
+                             int64_t *test_rows) PB_MUST_USE;
+
 /* SHA-256 over everything that can change the result: effective configuration without paths,
  * contents of model, tokenizer and data, backend, threads, and the version of the result-bearing
  * code. Files that are missing hash as such. */

@@ -13,14 +13,14 @@ static pb_status check_segment(const char *op, const pb_forest *forest, int64_t 
 
     if (s->rows < 0 || s->rows > s->length || s->key < 0 || s->key > forest->keys - s->length) {
         return PB_FAIL(PB_ERR_ARGUMENT,
-                       "%s: segment %" PRId64 " has %" PRId64 " rows and keys %" PRId64 " … %" PRId64
-                       " of %" PRId64,
+                       "%s: segment %" PRId64 " has %" PRId64 " rows and keys %" PRId64
+                       " … %" PRId64 " of %" PRId64,
                        op, i, s->rows, s->key, s->key + s->length - 1, forest->keys);
     }
     if (s->rows > 0 && s->row != row) {
         return PB_FAIL(PB_ERR_ARGUMENT,
-                       "%s: segment %" PRId64 " starts at row %" PRId64 ", the one before ends at %"
-                       PRId64,
+                       "%s: segment %" PRId64 " starts at row %" PRId64
+                       ", the one before ends at %" PRId64,
                        op, i, s->row, row);
     }
     if (s->parent < -1 || s->parent >= i) {
@@ -54,8 +54,8 @@ static pb_status check_forest(const char *op, const pb_attention_args *args)
     PB_TRY(check_indices(op, "only_rows", args->only_rows, args->only_count, 0, forest->rows));
     for (int64_t i = 1; i < args->only_count; i++) {
         if (args->only_rows[i] <= args->only_rows[i - 1]) {
-            return PB_FAIL(PB_ERR_ARGUMENT, "%s: only_rows[%" PRId64 "] is not above the one before",
-                           op, i);
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "%s: only_rows[%" PRId64 "] is not above the one before", op, i);
         }
     }
     return PB_OK;
@@ -97,9 +97,8 @@ static pb_status check_args(const char *op, const pb_tensor *q, const pb_tensor 
     PB_TRY(check_matrix(op, "keys", keys, PB_ANY, args->kv_heads * args->head_dim));
     PB_TRY(check_matrix(op, "values", values, keys->shape[0], keys->shape[1]));
     if (keys->shape[0] < args->forest->keys) {
-        return PB_FAIL(PB_ERR_SHAPE,
-                       "%s: the forest uses %" PRId64 " keys, the store has %" PRId64, op,
-                       args->forest->keys, keys->shape[0]);
+        return PB_FAIL(PB_ERR_SHAPE, "%s: the forest uses %" PRId64 " keys, the store has %" PRId64,
+                       op, args->forest->keys, keys->shape[0]);
     }
     return PB_OK;
 }
@@ -175,8 +174,8 @@ pb_status pb_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys,
         return PB_OK;
     }
     double start = be->timing ? pb_clock_seconds() : 0;
-    PB_TRY(be->ops->attention_backward(be, dq, dkeys, dvalues, dout, out, lse, q, keys, values,
-                                       args));
+    PB_TRY(
+        be->ops->attention_backward(be, dq, dkeys, dvalues, dout, out, lse, q, keys, values, args));
     count_work(be, args, 5, start);
     return PB_OK;
 }

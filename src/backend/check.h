@@ -11,8 +11,7 @@ pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int
                        int64_t columns) PB_MUST_USE;
 
 /* n contiguous F32 elements. */
-pb_status check_vector(const char *op, const char *name, const pb_tensor *t,
-                       int64_t n) PB_MUST_USE;
+pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int64_t n) PB_MUST_USE;
 
 /* F32 of any shape, and of the shape of `like` where that is not NULL. */
 pb_status check_like(const char *op, const char *name, const pb_tensor *t,

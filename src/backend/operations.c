@@ -16,8 +16,7 @@ pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
         return PB_FAIL(PB_ERR_ARGUMENT, "copy: source or destination is missing");
     }
     if (!pb_tensor_same_shape(dst, src)) {
-        return PB_FAIL(PB_ERR_SHAPE, "copy: %s to %s",
-                       pb_tensor_shape_text(src, text, sizeof text),
+        return PB_FAIL(PB_ERR_SHAPE, "copy: %s to %s", pb_tensor_shape_text(src, text, sizeof text),
                        pb_tensor_shape_text(dst, other, sizeof other));
     }
     if (pb_tensor_count(src) == 0) {

@@ -136,34 +136,77 @@ static const char *own_message(const pb_cell_env *env)
     return message;
 }
 
-pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name, const pb_config *config)
+static pb_status open_shape(env_model *m, const pb_config *config)
 {
-    if (env_find_model(env, name) != NULL) {
-        return PB_OK;
-    }
+    pb_cell_model_options options = {0};
+    pb_model_config shape;
+    PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &options));
+    pb_status status = pb_model_config_read(options.path, &shape);
+    pb_config_clear(pb_cell_model_fields, &options);
+    PB_TRY(status);
+    return pb_model_open_shape(&shape, &m->model);
+}
+
+/* A new entry, named; NULL when memory is out. */
+static env_model *new_entry(pb_cell_env *env, const char *name)
+{
     env_model *grown = pb_memory_resize(env->models, (size_t)env->models_count + 1, sizeof *grown);
     if (grown == NULL) {
-        return PB_ERR_MEMORY;
+        return NULL;
     }
     env->models  = grown;
     env_model *m = &env->models[env->models_count];
     m->name      = pb_memory_text(name);
     if (m->name == NULL) {
-        return PB_ERR_MEMORY;
+        return NULL;
     }
     env->models_count++;
-    m->status = open_model(env, m, config);
+    return m;
+}
+
+/* Keeps why a model cannot be used; only a broken group or no memory is passed on. */
+static pb_status remember(pb_cell_env *env, env_model *m)
+{
     if (m->status == PB_OK) {
-        pb_log0_info("model %s: %lld parameters, %.1f MB", name,
-                     (long long)pb_model_parameters(m->model),
-                     (double)pb_model_bytes(m->model) / 1e6);
         return PB_OK;
     }
     if (m->status == PB_ERR_COMM || m->status == PB_ERR_MEMORY) {
         return pb_error_frame(m->status, __FILE__, __LINE__, __func__);
     }
     m->message = pb_memory_text(own_message(env));
-    pb_log0_error("model %s cannot be used, its cells fail: %s", name, m->message);
+    pb_log0_error("model %s cannot be used, its cells fail: %s", m->name, m->message);
     pb_error_clear();
     return m->message != NULL ? PB_OK : PB_ERR_MEMORY;
+}
+
+pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name, const pb_config *config)
+{
+    if (env_find_model(env, name) != NULL) {
+        return PB_OK;
+    }
+    env_model *m = new_entry(env, name);
+    if (m == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    m->status = open_shape(m, config);
+    return remember(env, m);
+}
+
+pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name, const pb_config *config)
+{
+    if (env_find_model(env, name) != NULL) {
+        return PB_OK;
+    }
+    env_model *m = new_entry(env, name);
+    if (m == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    m->status = open_model(env, m, config);
+    PB_TRY(remember(env, m));
+    if (m->status == PB_OK) {
+        pb_log0_info("model %s: %lld parameters, %.1f MB", name,
+                     (long long)pb_model_parameters(m->model),
+                     (double)pb_model_bytes(m->model) / 1e6);
+    }
+    return PB_OK;
 }

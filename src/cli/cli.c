@@ -12,11 +12,13 @@
 /* In the order of the help. A new command adds its declaration to commands.h and a line here. */
 static const pb_command *const registry[] = {
     &pb_command_run,
+    &pb_command_plan,
     &pb_command_info,
     &pb_command_bench,
     &pb_command_logits,
     &pb_command_train,
     &pb_command_generate,
+    &pb_command_tokenize,
     NULL,
 };
 

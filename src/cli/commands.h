@@ -9,7 +9,9 @@ extern const pb_command pb_command_bench;
 extern const pb_command pb_command_generate;
 extern const pb_command pb_command_info;
 extern const pb_command pb_command_logits;
+extern const pb_command pb_command_plan;
 extern const pb_command pb_command_run;
+extern const pb_command pb_command_tokenize;
 extern const pb_command pb_command_train;
 
 /* options.c: the tables that a command's parsing looks through, its own first. */

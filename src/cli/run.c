@@ -171,7 +171,7 @@ done:
 static pb_status open_job(job *j)
 {
     pb_string directory = {0};
-    PB_TRY(sweep_open(j->cli, &j->sweep));
+    PB_TRY(sweep_open(j->cli, true, &j->sweep));
     PB_TRY(sweep_hash(j->cli, &j->sweep));
     pb_status status = default_directory(j, &directory);
     j->directory     = directory.data;

@@ -29,7 +29,7 @@ static pb_status open_environment(const pb_cli *cli, sweep *s)
 
 /* By the order of the grid file, before costs are known: all cells of a model share the group of
  * its first one. */
-static pb_status open_models(const pb_cli *cli, sweep *s)
+static pb_status open_models(const pb_cli *cli, bool weights, sweep *s)
 {
     pb_grid_cells cells = {0};
     PB_TRY(pb_comm_agree(cli->comm, pb_grid_expand(s->grid, NULL, NULL, &cells)));
@@ -41,7 +41,8 @@ static pb_status open_models(const pb_cli *cli, sweep *s)
         pb_config *config = NULL;
         status = pb_comm_agree(cli->comm, pb_grid_cell_config(s->grid, &cells.items[i], &config));
         if (status == PB_OK) {
-            status = pb_cell_env_add_model(s->env, cells.items[i].model, config);
+            status = weights ? pb_cell_env_add_model(s->env, cells.items[i].model, config)
+                             : pb_cell_env_add_shape(s->env, cells.items[i].model, config);
         }
         pb_config_close(config);
     }
@@ -84,20 +85,20 @@ static pb_status expand(sweep *s)
     return PB_OK;
 }
 
-static pb_status open_all(const pb_cli *cli, sweep *s)
+static pb_status open_all(const pb_cli *cli, bool weights, sweep *s)
 {
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
     PB_TRY(pb_comm_agree(cli->comm, pb_grid_open(pb_cli_argument(cli, 0), sets, count, &s->grid)));
     PB_TRY(pb_comm_agree(cli->comm, open_environment(cli, s)));
-    PB_TRY(open_models(cli, s));
+    PB_TRY(open_models(cli, weights, s));
     return pb_comm_agree(cli->comm, expand(s));
 }
 
-pb_status sweep_open(const pb_cli *cli, sweep *out)
+pb_status sweep_open(const pb_cli *cli, bool weights, sweep *out)
 {
     memset(out, 0, sizeof *out);
-    pb_status status = open_all(cli, out);
+    pb_status status = open_all(cli, weights, out);
     if (status != PB_OK) {
         sweep_close(out);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);

@@ -15,8 +15,9 @@ typedef struct sweep {
     char (*hashes)[PB_HASH_TEXT]; /* [cells]; NULL before sweep_hash */
 } sweep;
 
-/* The grid file (first argument) with --set, its models, its cells in order. Collective. */
-pb_status sweep_open(const pb_cli *cli, sweep *out) PB_MUST_USE;
+/* The grid file (first argument) with --set, its models (without `weights`: their shapes), its
+ * cells in order. Collective. */
+pb_status sweep_open(const pb_cli *cli, bool weights, sweep *out) PB_MUST_USE;
 void sweep_close(sweep *s); /* collective, accepts a zeroed one */
 
 /* Hashes of all cells, made by one process and told to the others. Collective. */

@@ -145,10 +145,14 @@ static pb_status reserve(pb_network *net, const pass *p, int64_t labels)
         size_t bytes  = (size_t)grown * (size_t)net->config->head_dim * sizeof(float);
         void *table   = NULL;
         PB_TRY(pb_backend_alloc(net->backend, bytes, &table));
+        pb_status status = pb_model_rope_table(net->config, grown, table);
+        if (status != PB_OK) {
+            pb_backend_free(net->backend, table);
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
         pb_backend_free(net->backend, net->rope);
         net->rope           = table;
         net->rope_positions = grown;
-        PB_TRY(pb_model_rope_table(net->config, grown, net->rope));
     }
     int64_t hosts = labels > p->shape.outs ? labels : p->shape.outs;
     if (hosts > net->host_capacity) {
@@ -166,7 +170,8 @@ static pb_status reserve(pb_network *net, const pass *p, int64_t labels)
 pb_status network_prepare(pb_network *net, pass *p, int64_t labels)
 {
     for (int64_t t = 0; t < p->shape.rows; t++) {
-        if (p->ids[t] >= net->config->vocab) {
+        bool virtual_row = t < p->shape.virtual_rows; /* their ids are -1 */
+        if (p->ids[t] >= net->config->vocab || (p->ids[t] < 0 && !virtual_row)) {
             return PB_FAIL(PB_ERR_ARGUMENT,
                            "token id %" PRId32 " is outside the model's vocabulary of %" PRId64
                            ": is this the model's own tokenizer?",
@@ -305,12 +310,18 @@ static pb_status body_backward(pb_network *net, const pass *p)
     return PB_OK;
 }
 
-static pb_status check_batch(const pb_network *net, const pb_batch *batch)
+static pb_status check_packing(const pb_network *net, const pb_batch *batch)
 {
     if (batch->virtual_rows != network_virtual_rows(net) ||
         batch->virtual_keys != network_virtual_keys(net)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "the batch was packed for another method");
     }
+    return PB_OK;
+}
+
+static pb_status check_batch(const pb_network *net, const pb_batch *batch)
+{
+    PB_TRY(check_packing(net, batch));
     if (batch->labels == 0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " samples has no label token",
                        batch->samples);
@@ -374,6 +385,7 @@ pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_
     p.hidden     = hidden;
     p.out_rows   = NULL;
     p.shape.outs = p.shape.rows;
+    PB_TRY(check_packing(net, batch));
     PB_TRY(network_prepare(net, &p, 0));
     PB_TRY(network_body_forward(net, &p));
     PB_TRY(network_head_norm(net));

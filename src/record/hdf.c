@@ -17,34 +17,56 @@ typedef struct hdf_cause {
     char text[256];
 } hdf_cause;
 
+/* Of a failed read or write HDF5 tells the time, the buffer and more; only what failed and the
+ * reason of the system are kept. */
 static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *data)
 {
-    hdf_cause *cause = data;
+    static const char key[] = "error message = '";
+    hdf_cause *cause        = data;
 
-    if (n == 0 && error->desc != NULL) {
-        (void)snprintf(cause->text, sizeof cause->text, "%s", error->desc);
+    if (n != 0 || error->desc == NULL) {
+        return 0;
     }
+    const char *reason = strstr(error->desc, key);
+    if (reason == NULL) {
+        (void)snprintf(cause->text, sizeof cause->text, "%s", error->desc);
+        return 0;
+    }
+    reason += sizeof key - 1;
+    (void)snprintf(cause->text, sizeof cause->text, "%.*s: %.*s", (int)strcspn(error->desc, ":"),
+                   error->desc, (int)strcspn(reason, "'"), reason);
     return 0;
+}
+
+/* Takes the innermost entry off the error stack. */
+static hdf_cause take_cause(void)
+{
+    hdf_cause cause = {"no reason given"};
+
+    (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &cause);
+    (void)H5Eclear2(H5E_DEFAULT);
+    return cause;
 }
 
 pb_status hdf_fail(const char *call, const char *file, int line, const char *function)
 {
-    hdf_cause cause   = {"no reason given"};
-    const char *end   = strchr(call, '(');
+    hdf_cause cause   = take_cause();
     const char *start = strstr(call, "H5");
+    const char *end   = start != NULL ? strchr(start, '(') : NULL;
 
-    if (start == NULL || end == NULL || end < start) {
+    if (end == NULL) {
         start = call;
         end   = call + strlen(call);
     }
-    (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &cause);
-    (void)H5Eclear2(H5E_DEFAULT);
     return pb_error_set(PB_ERR_LIBRARY, file, line, function, "HDF5 %.*s: %s", (int)(end - start),
                         start, cause.text);
 }
 
 void hdf_quiet(void)
 {
+    /* After a failed write (a full disk) HDF5 cannot close the file, and its own clean-up at exit
+     * crashes on it (seen in 1.10.8). Every file is closed by us, so the clean-up is not needed. */
+    (void)H5dont_atexit();
     (void)H5open();
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
@@ -72,7 +94,7 @@ static pb_status create(const char *path, bool in_memory, hid_t *out)
     hdf_quiet();
     TRY_HDF5(status, access = H5Pcreate(H5P_FILE_ACCESS), out);
     TRY_HDF5(status, creation = H5Pcreate(H5P_FILE_CREATE), out);
-    TRY_HDF5(status, H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18), out);
+    TRY_HDF5(status, H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18), out);
     TRY_HDF5(status, H5Pset_link_creation_order(creation, order), out);
     TRY_HDF5(status, H5Pset_attr_creation_order(creation, order), out);
     if (in_memory) {
@@ -125,21 +147,19 @@ out:
 
 pb_status hdf_open(const char *path, hid_t *out)
 {
-    pb_status status = PB_OK;
-    hid_t file       = -1;
-
     hdf_quiet();
     if (!pb_path_exists(path)) {
         return PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file", path);
     }
-    TRY_HDF5(status, file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), err_open);
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    if (file < 0) {
+        hdf_cause cause = take_cause();
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: not a readable HDF5 file (truncated, damaged or of another format): %s",
+                       path, cause.text);
+    }
     *out = file;
     return PB_OK;
-
-err_open:
-    pb_error_prefix(status,
-                    "%s: not a readable HDF5 file (truncated, damaged or of another format)", path);
-    return PB_ERR_FORMAT;
 }
 
 pb_status hdf_close(hid_t *file)

@@ -178,13 +178,15 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
     char **names       = NULL;
     size_t count       = 0;
     bool planned       = true;
+    bool shards        = false;
     pb_status status   = PB_OK;
 
     if (!pb_path_is_directory(directory)) {
         return PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such directory", directory);
     }
     PB_TRY_GOTO(status, pb_path_join(directory, "shards", &folder), out);
-    if (pb_path_is_directory(folder)) {
+    shards = pb_path_is_directory(folder);
+    if (shards) {
         PB_TRY_GOTO(status, pb_path_list(folder, ".h5", &names, &count), out);
     }
     status = pb_sweep_read(directory, &sweep);
@@ -193,7 +195,7 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
         planned = false;
         status  = PB_OK;
     }
-    if (status == PB_OK && !planned && names == NULL) {
+    if (status == PB_OK && !planned && !shards) {
         status = PB_FAIL(PB_ERR_NOT_FOUND,
                          "%s: neither plan.json nor shards; it is no results directory", directory);
     }

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 pb_pscp_params pb_pscp_defaults(void)
 {
@@ -36,7 +37,13 @@ static pb_status check_constants(const pb_pscp_params *params)
 
 pb_status pb_pscp_check(const pb_pscp_params *params)
 {
-    return check_constants(params) == PB_OK ? PB_OK : PB_ERR_USAGE;
+    char cause[200];
+
+    if (check_constants(params) == PB_OK) {
+        return PB_OK;
+    }
+    (void)snprintf(cause, sizeof cause, "%s", pb_error_message());
+    return PB_FAIL(PB_ERR_USAGE, "%s", cause);
 }
 
 pb_status pb_pscp(const pb_pscp_inputs *inputs, const pb_pscp_params *params,

@@ -177,9 +177,9 @@ pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count,
     *bytes   = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         char place[PB_PLACE_SIZE];
-        pb_json_text content;
-        int64_t id         = 0;
-        const json_t *node = json_array_get(list, i);
+        pb_json_text content = {0};
+        int64_t id           = 0;
+        const json_t *node   = json_array_get(list, i);
         (void)snprintf(place, sizeof place, "added_tokens[%zu]", i);
         PB_TRY(
             pb_json_only(node, place, "id content single_word lstrip rstrip normalized special"));
@@ -230,7 +230,7 @@ static pb_status check_unique(const pb_added *added, const pb_lexicon *vocabular
 static pb_status read_token(const json_t *node, const char *place, const pb_lexicon *vocabulary,
                             pb_added *added)
 {
-    pb_json_text content;
+    pb_json_text content  = {0};
     int64_t id            = 0;
     pb_added_token *token = &added->tokens[added->count];
 

@@ -111,9 +111,9 @@ static pb_status read_merges(const json_t *model, pb_bpe *bpe)
     }
     PB_TRY_GOTO(status, create_merges(bpe, json_array_size(list)), err_clear);
     for (size_t i = 0; i < json_array_size(list); i++) {
-        pb_json_text left;
-        pb_json_text right;
-        pb_merge merge;
+        pb_json_text left  = {0};
+        pb_json_text right = {0};
+        pb_merge merge     = {0};
         PB_TRY_GOTO(status, split_merge(json_array_get(list, i), i, &copy, &left, &right),
                     err_clear);
         PB_TRY_GOTO(status, read_merge(bpe, i, left, right, &joined, &merge), err_clear);
@@ -137,7 +137,7 @@ static pb_status refuse_affixes(const json_t *model)
     const json_t *dropout           = json_object_get(model, "dropout");
 
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        pb_json_text text;
+        pb_json_text text = {0};
         PB_TRY(pb_json_text_or_none(model, "model", keys[i], &text));
         if (text.length > 0) {
             return PB_FAIL(PB_ERR_UNSUPPORTED,
@@ -154,7 +154,7 @@ static pb_status refuse_affixes(const json_t *model)
 
 static pb_status read_options(const json_t *model, pb_bpe *bpe)
 {
-    pb_json_text unk;
+    pb_json_text unk = {0};
 
     PB_TRY(pb_json_only(model, "model",
                         "type dropout unk_token continuing_subword_prefix end_of_word_suffix "

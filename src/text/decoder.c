@@ -213,7 +213,7 @@ static pb_status run_byte_level(const pb_step *step, pb_work *w)
 
 static pb_status parse_metaspace(const json_t *node, const char *place, pb_step *step)
 {
-    pb_json_text scheme;
+    pb_json_text scheme   = {0};
     bool add_prefix_space = true;
 
     PB_TRY(pb_step_content(node, place, "replacement", step));

@@ -116,7 +116,7 @@ pb_status pb_json_text_or_none(const json_t *object, const char *place, const ch
 pb_status pb_json_text_of(const json_t *object, const char *place, const char *key,
                           pb_json_text *out)
 {
-    pb_json_text text;
+    pb_json_text text = {0};
 
     PB_TRY(pb_json_text_or_none(object, place, key, &text));
     if (text.data == NULL) {

@@ -41,11 +41,12 @@ static const json_t *find(const pb_source *source, const char *key, const char *
 static pb_status read_id(const pb_tokenizer *t, const pb_source *source, const char *key,
                          bool required, int32_t *out)
 {
-    const char *file = NULL;
-    pb_json_text name;
+    const char *file    = NULL;
+    const json_t *value = find(source, key, &file);
+    pb_json_text name   = {0};
 
     *out = -1;
-    PB_TRY(read_name(find(source, key, &file), file, key, &name));
+    PB_TRY(read_name(value, file, key, &name));
     if (name.data == NULL || pb_tokenizer_id(t, name.data, out)) {
         return PB_OK;
     }
@@ -71,8 +72,8 @@ static pb_status read_additional(pb_tokenizer *t, const pb_source *source)
         const char *file   = NULL;
         const json_t *list = find(source, keys[k], &file);
         for (size_t i = 0; json_is_array(list) && i < json_array_size(list); i++) {
-            int32_t id = -1;
-            pb_json_text name;
+            int32_t id        = -1;
+            pb_json_text name = {0};
             PB_TRY(read_name(json_array_get(list, i), file, keys[k], &name));
             if (name.data != NULL && pb_tokenizer_id(t, name.data, &id)) {
                 PB_TRY(pb_ids_append(&t->additional, id));

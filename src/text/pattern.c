@@ -59,7 +59,7 @@ err_clear:
 pb_status pb_pattern_parse(const json_t *object, const char *place, pb_pattern *out)
 {
     char inner[PB_PLACE_SIZE + 16];
-    pb_json_text text;
+    pb_json_text text  = {0};
     const json_t *node = json_object_get(object, "pattern");
 
     (void)snprintf(inner, sizeof inner, "%s.pattern", place);

@@ -12,7 +12,7 @@
 static pb_status append_special(const json_t *template, const char *place, const json_t *piece,
                                 int64_t size, pb_ids *out)
 {
-    pb_json_text name;
+    pb_json_text name     = {0};
     json_t *ids           = NULL;
     const json_t *tokens  = json_object_get(template, "special_tokens");
     const json_t *special = NULL;
@@ -51,7 +51,7 @@ static pb_status read_single(const json_t *node, const char *place, int64_t size
         const json_t *piece   = json_array_get(single, i);
         const json_t *special = json_object_get(piece, "SpecialToken");
         const json_t *text    = json_object_get(piece, "Sequence");
-        pb_json_text name;
+        pb_json_text name     = {0};
         (void)snprintf(inner, sizeof inner, "%s.single[%zu]", place, i);
         if (special != NULL) {
             PB_TRY(append_special(node, inner, special, size, texts == 0 ? before : behind));
@@ -102,8 +102,8 @@ enum { MAX_DEPTH = 8 };
 static pb_status read_node(const json_t *node, const char *place, int depth, int64_t size,
                            pb_postprocessor *out)
 {
-    pb_json_text type;
-    json_t *list = NULL;
+    pb_json_text type = {0};
+    json_t *list      = NULL;
 
     if (!json_is_object(node)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,

@@ -129,7 +129,7 @@ static pb_status parse_behavior(const json_t *node, const char *place, pb_step *
 {
     static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
                                         "MergedWithNext", "Contiguous"};
-    pb_json_text text;
+    pb_json_text text                = {0};
 
     PB_TRY(pb_json_text_or_none(node, place, "behavior", &text));
     step->behavior = PB_SPLIT_ISOLATED;
@@ -238,7 +238,7 @@ static pb_status run_byte_level(const pb_step *step, pb_work *w)
 
 static pb_status parse_scheme(const json_t *node, const char *place, pb_step *step)
 {
-    pb_json_text scheme;
+    pb_json_text scheme   = {0};
     bool add_prefix_space = true;
 
     PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &add_prefix_space));

@@ -57,16 +57,14 @@ err_clear:
     return status;
 }
 
-static bool has_file(const char *directory, const char *name)
+static pb_status has_file(const char *directory, const char *name, bool *out)
 {
-    char *path  = NULL;
-    bool exists = false;
+    char *path = NULL;
 
-    if (pb_path_join(directory, name, &path) == PB_OK) {
-        exists = pb_path_exists(path);
-    }
+    PB_TRY(pb_path_join(directory, name, &path));
+    *out = pb_path_exists(path);
     pb_memory_free(path);
-    return exists;
+    return PB_OK;
 }
 
 /* Its numbers do not matter here, and "no maximum length" is often written as 10^30, which is no
@@ -74,9 +72,11 @@ static bool has_file(const char *directory, const char *name)
 static pb_status read_optional(const char *directory, const char *name, pb_hash *hash, json_t **out)
 {
     char *path       = NULL;
+    bool exists      = false;
     pb_status status = PB_OK;
 
-    if (has_file(directory, name)) {
+    PB_TRY(has_file(directory, name, &exists));
+    if (exists) {
         status = read_json(directory, name, hash, JSON_DECODE_INT_AS_REAL, &path, out);
         pb_memory_free(path);
     }
@@ -174,17 +174,23 @@ err_clear:
 
 static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out)
 {
-    if (has_file(directory, "tokenizer.json")) {
+    bool has_one   = false;
+    bool has_vocab = false;
+    bool has_model = false;
+
+    PB_TRY(has_file(directory, "tokenizer.json", &has_one));
+    if (has_one) {
         return read_json(directory, "tokenizer.json", hash, 0, &out->path, &out->root);
     }
-    if (has_file(directory, "vocab.json") && has_file(directory, "merges.txt")) {
+    PB_TRY(has_file(directory, "vocab.json", &has_vocab));
+    if (has_vocab) {
         return read_two_files(directory, hash, out);
     }
-    return PB_FAIL(
-        PB_ERR_NOT_FOUND,
-        "%s: no tokenizer.json there, nor vocab.json and merges.txt%s; put a checkpoint's "
-        "tokenizer.json into it",
-        directory, has_file(directory, "tokenizer.model") ? " (tokenizer.model is not read)" : "");
+    PB_TRY(has_file(directory, "tokenizer.model", &has_model));
+    return PB_FAIL(PB_ERR_NOT_FOUND,
+                   "%s: no tokenizer.json there, nor vocab.json and merges.txt%s; put a "
+                   "checkpoint's tokenizer.json into it",
+                   directory, has_model ? " (tokenizer.model is not read)" : "");
 }
 
 pb_status pb_source_read(const char *directory, pb_source *out)

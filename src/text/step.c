@@ -86,8 +86,8 @@ static pb_status parse_node(const pb_stage *stage, const json_t *node, const cha
                             pb_steps *out)
 {
     char inner[PB_PLACE_SIZE];
-    pb_json_text type;
-    json_t *list = NULL;
+    pb_json_text type = {0};
+    json_t *list      = NULL;
 
     if (!json_is_object(node)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
@@ -138,7 +138,7 @@ pb_status pb_steps_run(const pb_steps *steps, pb_work *w)
 
 pb_status pb_step_content(const json_t *node, const char *place, const char *key, pb_step *step)
 {
-    pb_json_text text;
+    pb_json_text text = {0};
 
     PB_TRY(pb_json_text_of(node, place, key, &text));
     PB_TRY(PB_ALLOC(step->content, text.length + 1));

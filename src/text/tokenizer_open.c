@@ -10,7 +10,7 @@
 
 static pb_status check_root(const json_t *root)
 {
-    pb_json_text type;
+    pb_json_text type   = {0};
     const json_t *model = json_object_get(root, "model");
 
     PB_TRY(pb_json_only(root, "tokenizer",

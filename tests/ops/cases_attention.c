@@ -17,10 +17,13 @@ static bool sees(const op_case *c, int32_t s, int32_t of, int64_t index, int64_t
     return window == 0 || segments[s].position + k > query_position - window;
 }
 
-/* One query head: two passes over the chain, the second with the log-sum of the first. */
+/* One query head: scores of the whole chain, their softmax, the sum of values. */
 static void naive_query(const op_case *c, double *const *in, double *const *out, int64_t slot,
                         int32_t of, int64_t index, int64_t h)
 {
+    enum { MOST_KEYS = 8192 };
+    static double scores[MOST_KEYS];
+    static const double *values[MOST_KEYS];
     const pb_attention_args *a = &c->with.attention;
     const pb_segment *segments = c->with.forest.segments;
     int64_t e                  = a->head_dim;
@@ -30,27 +33,31 @@ static void naive_query(const op_case *c, double *const *in, double *const *out,
     double *y                  = out[0] + slot * a->heads * e + h * e;
     double max                 = -INFINITY;
     double sum                 = 0;
-    memset(y, 0, (size_t)e * sizeof *y);
-    for (int pass = 0; pass < 3; pass++) {
-        for (int32_t s = of; s >= 0; s = segments[s].parent) {
-            for (int64_t k = 0; k < segments[s].length; k++) {
-                if (!sees(c, s, of, index, k)) {
-                    continue;
-                }
-                const double *key   = in[1] + (segments[s].key + k) * kv_width + column;
-                const double *value = in[2] + (segments[s].key + k) * kv_width + column;
-                double score        = 0;
+    int64_t count              = 0;
+    for (int32_t s = of; s >= 0; s = segments[s].parent) {
+        for (int64_t k = 0; k < segments[s].length; k++) {
+            if (sees(c, s, of, index, k)) {
+                int64_t at    = (segments[s].key + k) * kv_width + column;
+                values[count] = in[2] + at;
+                scores[count] = 0;
                 for (int64_t i = 0; i < e; i++) {
-                    score += q[i] * key[i];
+                    scores[count] += q[i] * in[1][at + i];
                 }
-                score *= (double)a->scale;
-                max = pass == 0 ? fmax(max, score) : max;
-                sum += pass == 1 ? exp(score - max) : 0.0;
-                for (int64_t i = 0; i < e && pass == 2; i++) {
-                    y[i] += exp(score - max) / sum * value[i];
-                }
+                scores[count] *= (double)a->scale;
+                max = fmax(max, scores[count++]);
             }
         }
+    }
+    memset(y, 0, (size_t)e * sizeof *y);
+    for (int64_t k = 0; k < count; k++) {
+        double p = exp(scores[k] - max);
+        sum += p;
+        for (int64_t i = 0; i < e; i++) {
+            y[i] += p * values[k][i];
+        }
+    }
+    for (int64_t i = 0; i < e; i++) {
+        y[i] /= sum;
     }
     out[1][slot * a->heads + h] = max + log(sum);
 }
@@ -102,29 +109,29 @@ static void add(const char *what, const branch *branches, int64_t count, shape s
     pb_forest *forest    = &c->with.forest;
     double pairs         = 0;
     for (int64_t i = 0; i < count; i++) {
-        const branch *b    = &branches[i];
+        const branch *b     = &branches[i];
         const pb_segment *p = b->parent >= 0 ? &segments[b->parent] : NULL;
-        segments[i]        = (pb_segment){.row      = forest->rows,
-                                          .rows     = b->rows,
-                                          .key      = forest->keys + 1, /* a gap between segments */
-                                          .length   = b->length,
-                                          .position = p != NULL ? p->position + p->length : 0,
-                                          .parent   = b->parent};
+        segments[i]         = (pb_segment){.row      = forest->rows,
+                                           .rows     = b->rows,
+                                           .key      = forest->keys + 1, /* a gap between segments */
+                                           .length   = b->length,
+                                           .position = p != NULL ? p->position + p->length : 0,
+                                           .parent   = b->parent};
         forest->rows += b->rows;
         forest->keys += b->length + 1;
-        pairs += (double)b->rows * ((double)segments[i].position + (double)b->length -
-                                    0.5 * (double)(b->rows - 1));
+        pairs += (double)b->rows *
+                 ((double)segments[i].position + (double)b->length - 0.5 * (double)(b->rows - 1));
     }
-    forest->segments = segments;
-    forest->count    = count;
+    forest->segments        = segments;
+    forest->count           = count;
     pb_attention_args *args = &c->with.attention;
-    *args = (pb_attention_args){.forest   = forest,
-                                .heads    = s.heads,
-                                .kv_heads = s.kv_heads,
-                                .head_dim = s.width,
-                                .scale    = (float)(1.0 / sqrt((double)s.width)),
-                                .window   = s.window};
-    int64_t queries = forest->rows;
+    *args                   = (pb_attention_args){.forest   = forest,
+                                                  .heads    = s.heads,
+                                                  .kv_heads = s.kv_heads,
+                                                  .head_dim = s.width,
+                                                  .scale    = (float)(1.0 / sqrt((double)s.width)),
+                                                  .window   = s.window};
+    int64_t queries         = forest->rows;
     if (s.only > 0) {
         int32_t *rows = ops_keep((size_t)forest->rows * sizeof *rows);
         queries       = 0;
@@ -134,11 +141,11 @@ static void add(const char *what, const branch *branches, int64_t count, shape s
         args->only_rows  = rows;
         args->only_count = queries;
     }
-    c->in[0]  = ops_matrix("q", queries, s.heads * s.width, OP_GRAD_SET);
-    c->in[1]  = ops_matrix("keys", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_ADD);
-    c->in[2]  = ops_matrix("values", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_ADD);
-    c->out[0] = ops_matrix("out", queries, s.heads * s.width, OP_GRAD_NONE);
-    c->out[1] = ops_matrix("lse", queries, s.heads, OP_GRAD_NONE);
+    c->in[0]           = ops_matrix("q", queries, s.heads * s.width, OP_GRAD_SET);
+    c->in[1]           = ops_matrix("keys", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_ADD);
+    c->in[2]           = ops_matrix("values", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_ADD);
+    c->out[0]          = ops_matrix("out", queries, s.heads * s.width, OP_GRAD_NONE);
+    c->out[1]          = ops_matrix("lse", queries, s.heads, OP_GRAD_NONE);
     c->out[1].constant = true;
     c->ins             = 3;
     c->outs            = 2;
@@ -157,8 +164,8 @@ static void add_shapes(void)
 {
     static const branch rows[]    = {{5, 5, -1}, {1, 1, -1}, {12, 12, -1}};
     static const branch shared[]  = {{6, 6, -1}, {3, 3, 0}, {1, 1, 0}, {7, 7, 0}};
-    static const branch levels[]  = {{4, 4, -1}, {5, 5, 0}, {2, 2, 1}, {3, 3, 1}, {4, 4, 0},
-                                     {2, 2, 4},  {3, 3, -1}, {2, 2, 6}};
+    static const branch levels[]  = {{4, 4, -1}, {5, 5, 0}, {2, 2, 1},  {3, 3, 1},
+                                     {4, 4, 0},  {2, 2, 4}, {3, 3, -1}, {2, 2, 6}};
     static const branch prefix[]  = {{0, 5, -1}, {4, 4, 0}, {6, 6, 0}};
     static const branch cached[]  = {{0, 9, -1}, {1, 4, 0}, {1, 1, 0}, {1, 12, 0}};
     static const branch several[] = {{0, 4, -1}, {3, 8, 0}, {5, 11, 0}};
@@ -169,10 +176,10 @@ static void add_shapes(void)
         const branch *list;
         int64_t count;
     } forests[] = {
-        {"rows", rows, COUNT(rows)},          {"shared", shared, COUNT(shared)},
-        {"levels", levels, COUNT(levels)},    {"prefix", prefix, COUNT(prefix)},
-        {"cached", cached, COUNT(cached)},    {"several", several, COUNT(several)},
-        {"empty", empty, COUNT(empty)},       {"interleaved", mixed, COUNT(mixed)},
+        {"rows", rows, COUNT(rows)},       {"shared", shared, COUNT(shared)},
+        {"levels", levels, COUNT(levels)}, {"prefix", prefix, COUNT(prefix)},
+        {"cached", cached, COUNT(cached)}, {"several", several, COUNT(several)},
+        {"empty", empty, COUNT(empty)},    {"interleaved", mixed, COUNT(mixed)},
     };
     for (size_t i = 0; i < sizeof forests / sizeof forests[0]; i++) {
         add(forests[i].name, forests[i].list, forests[i].count, (shape){2, 2, 8, 0, 0});
@@ -185,19 +192,21 @@ static void add_shapes(void)
 
 void ops_add_attention(void)
 {
-    static const branch long_rows[] = {{150, 150, -1}, {90, 90, -1}};
-    static const branch long_tree[] = {{70, 300, -1}, {40, 40, 0}, {75, 80, 0}, {1, 1, 2}};
+    static const branch long_rows[] = {{80, 80, -1}, {70, 70, -1}};
+    static const branch long_tree[] = {{66, 270, -1}, {10, 10, 0}, {66, 70, 0}, {1, 1, 2}};
+    static const branch widths_of[] = {{4, 4, -1}, {5, 9, 0}, {6, 6, 1}};
     static const int64_t widths[]   = {8, 16, 32, 64, 128, 5, 20};
     static const int64_t groups[]   = {1, 2, 4, 8};
     add_shapes();
     for (int64_t i = 0; i < COUNT(widths); i++) {
-        add("long tree", long_tree, COUNT(long_tree), (shape){2, 1, widths[i], 0, 0});
+        add("widths", widths_of, COUNT(widths_of), (shape){4, 2, widths[i], 0, 0});
     }
     for (int64_t i = 0; i < COUNT(groups); i++) {
         add("long rows", long_rows, COUNT(long_rows), (shape){groups[i], 1, 8, 0, 0});
     }
+    add("long tree", long_tree, COUNT(long_tree), (shape){1, 1, 64, 0, 0});
     add("long tree", long_tree, COUNT(long_tree), (shape){2, 2, 8, 33, 0});
-    add("long tree", long_tree, COUNT(long_tree), (shape){2, 2, 8, 290, 5});
+    add("long tree", long_tree, COUNT(long_tree), (shape){2, 2, 8, 260, 5});
     add("long tree", long_tree, COUNT(long_tree), (shape){100, 1, 8, 0, 25});
 
     /* Only timed: training with and without a shared prefix, generation. */
@@ -205,7 +214,7 @@ void ops_add_attention(void)
     static const branch prompt[] = {{200, 200, -1}, {60, 60, 0}, {60, 60, 0}, {60, 60, 0},
                                     {60, 60, 0},    {60, 60, 0}, {60, 60, 0}, {60, 60, 0}};
     static const branch long_one[] = {{4096, 4096, -1}};
-    branch decode[33] = {{0, 200, -1}};
+    branch decode[33]              = {{0, 200, -1}};
     for (int64_t i = 1; i < COUNT(decode); i++) {
         decode[i] = (branch){1, 300, 0};
     }

@@ -48,7 +48,7 @@ static pb_status scatter_add(const op_case *c, pb_backend *be, pb_tensor *in, pb
 static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t width)
 {
     op_case *c       = ops_add(is_embedding ? "embedding" : "gather", "[%d of %d, %d]", (int)rows,
-                               (int)from, (int)width);
+                         (int)from, (int)width);
     int32_t *indices = ops_keep((size_t)rows * sizeof *indices);
     for (int64_t i = 0; i < rows; i++) {
         indices[i] = is_embedding && i % 5 == 3 ? -1 : (int32_t)(i * 7 % from);
@@ -99,17 +99,18 @@ static pb_status rmsnorm_backward(const op_case *c, pb_backend *be, pb_tensor *i
 
 static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient)
 {
-    op_case *c  = ops_add("rmsnorm", "[%d, %d]%s", (int)rows, (int)width,
-                          weight_gradient ? "" : " frozen weight");
-    c->in[0]    = ops_matrix("x", rows, width, OP_GRAD_ADD);
-    c->in[1]    = ops_vector("weight", width, weight_gradient ? OP_GRAD_ADD : OP_GRAD_NONE);
-    c->out[0]   = ops_matrix("y", rows, width, OP_GRAD_NONE);
-    c->ins      = 2;
-    c->outs     = 1;
-    c->naive    = naive_rmsnorm;
-    c->forward  = rmsnorm;
-    c->backward = rmsnorm_backward;
-    c->bytes    = 8.0 * (double)(rows * width);
+    op_case *c = ops_add("rmsnorm", "[%d, %d]%s", (int)rows, (int)width,
+                         weight_gradient ? "" : " frozen weight");
+    c->in[0]   = ops_matrix("x", rows, width, OP_GRAD_ADD);
+    c->in[1]   = ops_vector("weight", width, weight_gradient ? OP_GRAD_ADD : OP_GRAD_NONE);
+    c->out[0]  = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins     = 2;
+    c->outs    = 1;
+    c->naive   = naive_rmsnorm;
+    c->forward = rmsnorm;
+    /* Of a single column the norm is a sign: no gradient, but for rounding. */
+    c->backward        = width > 1 ? rmsnorm_backward : NULL;
+    c->bytes           = 8.0 * (double)(rows * width);
     c->backward_factor = 2.0;
     c->slow            = rows > 1000;
     c->with.eps        = 1e-5f;
@@ -241,13 +242,14 @@ static void add_activation(bool is_gated, bool alias, int64_t rows, int64_t widt
 {
     static const char *const names[] = {"silu", "gelu_tanh", "relu", "tanh"};
     op_case *c  = ops_add(is_gated ? "gated" : "activation", "%s [%d, %d]%s", names[act], (int)rows,
-                          (int)width, alias ? " alias" : "");
+                         (int)width, alias ? " alias" : "");
     c->in[0]    = ops_matrix(is_gated ? "gate" : "x", rows, width, OP_GRAD_SET);
     c->in[1]    = ops_matrix("up", rows, width, OP_GRAD_SET);
     c->out[0]   = ops_matrix("y", rows, width, OP_GRAD_NONE);
     c->ins      = is_gated ? 2 : 1;
     c->outs     = 1;
     c->range    = 6.0;
+    c->apart    = act == PB_ACTIVATION_RELU ? 0.01 : 0.0;
     c->naive    = naive_activation;
     c->forward  = is_gated ? gated : activation;
     c->bytes    = (is_gated ? 12.0 : 8.0) * (double)(rows * width);
@@ -409,7 +411,7 @@ static pb_status cross_entropy_backward(const op_case *c, pb_backend *be, pb_ten
 
 static void add_cross_entropy(int64_t rows, int64_t width, double range)
 {
-    op_case *c = ops_add("cross_entropy", "[%d, %d] +-%g", (int)rows, (int)width, range);
+    op_case *c       = ops_add("cross_entropy", "[%d, %d] +-%g", (int)rows, (int)width, range);
     int32_t *targets = ops_keep((size_t)rows * sizeof *targets);
     for (int64_t i = 0; i < rows; i++) {
         targets[i] = (int32_t)(i * 31 % width);
@@ -461,8 +463,8 @@ static void add_axpy(int64_t rows, int64_t width)
 
 void ops_add_elementwise(void)
 {
-    static const int64_t shapes[][2] = {{1, 1},    {3, 7},    {5, 64},     {33, 100},
-                                        {0, 8},    {70, 288}, {130, 257},  {2048, 2048}};
+    static const int64_t shapes[][2] = {{1, 1}, {3, 7},    {5, 64},    {33, 100},
+                                        {0, 8}, {70, 288}, {130, 257}, {2048, 2048}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         int64_t rows  = shapes[i][0];
         int64_t width = shapes[i][1];

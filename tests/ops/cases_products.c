@@ -17,9 +17,8 @@ static void naive_matmul(const op_case *c, double *const *in, double *const *out
                 double b = args->transpose_b ? in[1][j * inner + k] : in[1][k * n + j];
                 sum += a * b;
             }
-            out[0][i * n + j] =
-                (double)args->alpha * sum +
-                (args->beta == 0.0f ? 0.0 : (double)args->beta * in[2][i * n + j]);
+            out[0][i * n + j] = (double)args->alpha * sum +
+                                (args->beta == 0.0f ? 0.0 : (double)args->beta * in[2][i * n + j]);
         }
     }
 }
@@ -34,20 +33,20 @@ static pb_status matmul(const op_case *c, pb_backend *be, pb_tensor *in, pb_tens
 
 static op_case *add(int64_t m, int64_t n, int64_t k, pb_matmul_args args)
 {
-    op_case *c = ops_add("matmul", "%dx%dx%d a%c b%c alpha %g beta %g", (int)m, (int)n, (int)k,
+    op_case *c     = ops_add("matmul", "%dx%dx%d a%c b%c alpha %g beta %g", (int)m, (int)n, (int)k,
                          args.transpose_a ? 't' : 'n', args.transpose_b ? 't' : 'n',
-                         (double)args.alpha, (double)args.beta);
-    c->in[0]   = args.transpose_a ? ops_matrix("A", k, m, OP_GRAD_NONE)
-                                  : ops_matrix("A", m, k, OP_GRAD_NONE);
-    c->in[1]   = args.transpose_b ? ops_matrix("B", n, k, OP_GRAD_NONE)
-                                  : ops_matrix("B", k, n, OP_GRAD_NONE);
-    c->in[2]   = ops_matrix("C before", m, n, OP_GRAD_NONE);
-    c->out[0]  = ops_matrix("C", m, n, OP_GRAD_NONE);
-    c->ins     = 3;
-    c->outs    = 1;
-    c->naive   = naive_matmul;
-    c->forward = matmul;
-    c->flops   = 2.0 * (double)(m * n * k);
+                             (double)args.alpha, (double)args.beta);
+    c->in[0]       = args.transpose_a ? ops_matrix("A", k, m, OP_GRAD_NONE)
+                                      : ops_matrix("A", m, k, OP_GRAD_NONE);
+    c->in[1]       = args.transpose_b ? ops_matrix("B", n, k, OP_GRAD_NONE)
+                                      : ops_matrix("B", k, n, OP_GRAD_NONE);
+    c->in[2]       = ops_matrix("C before", m, n, OP_GRAD_NONE);
+    c->out[0]      = ops_matrix("C", m, n, OP_GRAD_NONE);
+    c->ins         = 3;
+    c->outs        = 1;
+    c->naive       = naive_matmul;
+    c->forward     = matmul;
+    c->flops       = 2.0 * (double)(m * n * k);
     c->with.matmul = args;
     return c;
 }
@@ -83,6 +82,6 @@ void ops_add_products(void)
         const int64_t *s = large[i];
         add(s[0], s[1], s[2], (pb_matmul_args){.transpose_b = true, .alpha = 1.0f})->slow = true;
     }
-    add(512, 2048, 8192, (pb_matmul_args){.alpha = 1.0f})->slow                    = true;
+    add(512, 2048, 8192, (pb_matmul_args){.alpha = 1.0f})->slow                     = true;
     add(16, 2048, 2048, (pb_matmul_args){.transpose_a = true, .alpha = 1.0f})->slow = true;
 }

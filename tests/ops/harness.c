@@ -55,12 +55,22 @@ static void fill(const op_port *port, pb_tensor *t, double *dense, double range,
 {
     for (int64_t i = 0; i < port->rows; i++) {
         for (int64_t j = 0; j < port->columns; j++) {
-            int64_t n = i * port->columns + j;
-            float x   = (float)(range * random_value(salt, (uint64_t)n));
+            int64_t n    = i * port->columns + j;
+            float x      = (float)(range * random_value(salt, (uint64_t)n));
             *at(t, i, j) = x;
             if (dense != NULL) {
                 dense[n] = (double)x;
             }
+        }
+    }
+}
+
+static void keep_apart(const op_port *port, pb_tensor *t, double *dense, double apart)
+{
+    for (int64_t n = 0; n < port->rows * port->columns; n++) {
+        if (fabs(dense[n]) < apart) {
+            dense[n]                                     = apart;
+            *at(t, n / port->columns, n % port->columns) = (float)apart;
         }
     }
 }
@@ -93,6 +103,7 @@ static pb_status bench_fill(bench *b)
         PB_TRY(make_tensor(b, &c->in[i], &b->in[i]));
         b->in64[i] = dense_of(&c->in[i]);
         fill(&c->in[i], &b->in[i], b->in64[i], range, 10 + (uint64_t)i);
+        keep_apart(&c->in[i], &b->in[i], b->in64[i], c->apart);
         if (c->in[i].gradient != OP_GRAD_NONE) {
             PB_TRY(make_tensor(b, &c->in[i], &b->din[i]));
             fill(&c->in[i], &b->din[i], NULL, 1.0, 20 + (uint64_t)i);
@@ -202,48 +213,79 @@ static double naive_loss(bench *b)
     for (int i = 0; i < b->c->outs; i++) {
         const op_port *port = &b->c->out[i];
         for (int64_t n = 0; n < port->rows * port->columns; n++) {
-            loss += b->out64[i][n] *
-                    (double)*at(&b->dout[i], n / port->columns, n % port->columns);
+            loss += b->out64[i][n] * (double)*at(&b->dout[i], n / port->columns, n % port->columns);
         }
     }
     return loss;
 }
 
-/* Slope by x, error of order step^4: (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h. */
-static double slope(bench *b, double *x)
+/* x + step · direction in one input. */
+static double loss_at(bench *b, int i, const double *x, const double *direction, double step)
 {
-    const double step = 1e-3;
-    double old        = *x;
-    *x                = old + step;
-    double up         = naive_loss(b);
-    *x                = old - step;
-    double down       = naive_loss(b);
-    *x                = old + 2 * step;
-    double up2        = naive_loss(b);
-    *x                = old - 2 * step;
-    double down2      = naive_loss(b);
-    *x                = old;
-    return (8 * (up - down) - (up2 - down2)) / (12 * step);
+    int64_t n = b->c->in[i].rows * b->c->in[i].columns;
+    for (int64_t k = 0; k < n; k++) {
+        b->in64[i][k] = x[k] + step * direction[k];
+    }
+    return naive_loss(b);
 }
 
-/* Up to SAMPLES elements of one input's gradient; a backward that adds keeps what was there. */
+/* Slope along a direction, error of order step^4. */
+static double slope(bench *b, int i, const double *x, const double *direction)
+{
+    const double h = 1e-3;
+    double near    = loss_at(b, i, x, direction, h) - loss_at(b, i, x, direction, -h);
+    double far     = loss_at(b, i, x, direction, 2 * h) - loss_at(b, i, x, direction, -2 * h);
+    return (8 * near - far) / (12 * h);
+}
+
+/* Direction `number`: single elements spread over a small input; for a larger one random signs on
+ * a random third, which every element of the gradient takes part in sooner or later. */
+static void make_direction(double *direction, int64_t n, int64_t number, int64_t singles)
+{
+    memset(direction, 0, (size_t)n * sizeof *direction);
+    if (number < singles) {
+        direction[number * n / singles] = 1.0;
+        return;
+    }
+    for (int64_t k = 0; k < n; k++) {
+        double u     = random_value(100 + (uint64_t)number, (uint64_t)k);
+        direction[k] = fabs(u) < 1.0 / 3 ? (u < 0 ? -1.0 : 1.0) : 0.0;
+    }
+}
+
+/* Directional derivatives of the naive forward against gradient · direction; a backward that adds
+ * keeps what was there. The error is relative to the length of the gradient, as it is for a random
+ * direction. */
 static bool check_gradient(bench *b, int i, const pb_tensor *before)
 {
-    enum { SAMPLES = 80 };
+    enum { ELEMENTS = 24, SAMPLES = 6, DIRECTIONS = 4 };
     const op_port *port = &b->c->in[i];
     int64_t n           = port->rows * port->columns;
-    int64_t step        = n > SAMPLES ? n / SAMPLES | 1 : 1;
+    int64_t singles     = n <= ELEMENTS ? n : SAMPLES;
+    int64_t all         = n <= ELEMENTS ? n : SAMPLES + DIRECTIONS;
+    double *x           = dense_of(port);
+    double *direction   = dense_of(port);
     double error        = 0;
     double square       = 0;
-    for (int64_t k = 0; k < n; k += step) {
-        int64_t row  = k / port->columns;
-        int64_t col  = k % port->columns;
-        double base  = port->gradient == OP_GRAD_ADD ? (double)*at(before, row, col) : 0.0;
-        double want  = base + slope(b, &b->in64[i][k]);
-        double got   = (double)*at(&b->din[i], row, col);
+    memcpy(x, b->in64[i], (size_t)n * sizeof *x);
+    for (int64_t d = 0; d < all; d++) {
+        make_direction(direction, n, d, singles);
+        double want = slope(b, i, x, direction);
+        double got  = 0;
+        for (int64_t k = 0; k < n; k++) {
+            int64_t row = k / port->columns;
+            int64_t col = k % port->columns;
+            double base = port->gradient == OP_GRAD_ADD ? (double)*at(before, row, col) : 0.0;
+            double here = (double)*at(&b->din[i], row, col);
+            got += direction[k] * here;
+            want += direction[k] * base;
+        }
         error += (got - want) * (got - want);
         square += want * want;
     }
+    memcpy(b->in64[i], x, (size_t)n * sizeof *x);
+    free(x);
+    free(direction);
     double relative = sqrt(error) / (sqrt(square) + 1e-30);
     if (n > 0 && !(relative <= 2e-6 || sqrt(error) <= 1e-9)) {
         fprintf(stderr, "%s: gradient by %s is off by %.3g (relative)\n", b->c->name, port->name,

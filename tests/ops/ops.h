@@ -54,11 +54,12 @@ struct op_case {
     /* NULL where there is none. din[i] is "none" where in[i] has no gradient. */
     pb_status (*backward)(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
                           pb_tensor *dout, pb_tensor *din);
-    double range;     /* inputs are uniform in -range … range; 0: 1 */
-    bool same_dout;   /* every output element has the gradient OP_SAME_DOUT */
-    bool in_place;    /* out[0] lies where in[0] lies */
-    double tolerance; /* of the forward, normalised; 0: 1e-6 */
-    bool slow;        /* perf only: too large for the other modes */
+    double range;        /* inputs are uniform in -range … range; 0: 1 */
+    double apart;        /* inputs keep this far from zero: a kink there has no slope */
+    bool same_dout;      /* every output element has the gradient OP_SAME_DOUT */
+    bool in_place;       /* out[0] lies where in[0] lies */
+    double tolerance;    /* of the forward, normalised; 0: 1e-6 */
+    bool slow;           /* perf only: too large for the other modes */
     double flops, bytes; /* of a forward call, for perf; backward: flops times the factor */
     double backward_factor;
 };

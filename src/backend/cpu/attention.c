@@ -37,8 +37,8 @@ int64_t attention_cut(const attention_shape *shape, attention_block *blocks)
         for (; slot < last; slot += shape->queries) {
             int64_t width = last - slot < shape->queries ? last - slot : shape->queries;
             if (blocks != NULL) {
-                blocks[count] = (attention_block){
-                    .segment = (int32_t)i, .count = (int32_t)width, .slot = slot};
+                blocks[count] =
+                    (attention_block){.segment = (int32_t)i, .count = (int32_t)width, .slot = slot};
             }
             count++;
         }
@@ -150,7 +150,7 @@ static void forward_keys(const forward *f, const attention_block *block, int64_t
     int64_t rows                 = block->count * shape->group;
     int64_t column               = kv_head * shape->width;
     small_block scores           = {w->scores, ATTENTION_KEYS};
-    small_block k = {cpu_row(f->keys, span->key + first) + column, f->keys->stride};
+    small_block k                = {cpu_row(f->keys, span->key + first) + column, f->keys->stride};
     small_block v = {cpu_row(f->values, span->key + first) + column, f->values->stride};
     small_nt(scores, (small_block){w->q, shape->width}, k, rows, keys, shape->width);
     for (int64_t j = 0; j < block->count; j++) {
@@ -206,15 +206,15 @@ pb_status cpu_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, 
                                 const pb_tensor *keys, const pb_tensor *values,
                                 const pb_attention_args *args)
 {
-    forward f          = {.shape  = attention_shape_of(args),
-                          .q      = q,
-                          .keys   = keys,
-                          .values = values,
-                          .out    = out,
-                          .lse    = lse};
-    size_t list_bytes  = cpu_bytes(f.shape.blocks, sizeof(attention_block));
-    size_t own_bytes   = workspace_bytes(&f.shape);
-    void *scratch      = NULL;
+    forward f         = {.shape  = attention_shape_of(args),
+                         .q      = q,
+                         .keys   = keys,
+                         .values = values,
+                         .out    = out,
+                         .lse    = lse};
+    size_t list_bytes = cpu_bytes(f.shape.blocks, sizeof(attention_block));
+    size_t own_bytes  = workspace_bytes(&f.shape);
+    void *scratch     = NULL;
     PB_TRY(cpu_scratch(be, list_bytes + own_bytes * (size_t)be->threads, &scratch));
     attention_block *blocks = scratch;
     char *own               = (char *)scratch + list_bytes;

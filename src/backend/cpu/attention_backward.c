@@ -31,10 +31,9 @@ typedef struct workspace {
 /* Hands out the parts of a thread's memory; with at == NULL only counts their bytes. */
 static size_t workspace_at(const attention_shape *s, char *at, workspace *w)
 {
-    float **parts[]  = {&w->q,      &w->dout, &w->dq,   &w->scores,
-                        &w->dprob, &w->lse,  &w->delta};
-    int64_t sizes[]  = {s->width, s->width, s->width, ATTENTION_KEYS, ATTENTION_KEYS, 1, 1};
-    size_t used      = 0;
+    float **parts[] = {&w->q, &w->dout, &w->dq, &w->scores, &w->dprob, &w->lse, &w->delta};
+    int64_t sizes[] = {s->width, s->width, s->width, ATTENTION_KEYS, ATTENTION_KEYS, 1, 1};
+    size_t used     = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         if (at != NULL) {
             *parts[i] = (float *)(void *)(at + used);
@@ -146,8 +145,7 @@ static void backward_block(const backward *b, const attention_block *block, int6
     for (int64_t r = 0; r < rows; r++) {
         const float *lse = cpu_row(b->lse, block->slot + r / shape->group);
         w->lse[r]        = lse[kv_head * shape->group + r % shape->group];
-        w->delta[r] =
-            simd_dot(w->dq + r * shape->width, w->dout + r * shape->width, shape->width);
+        w->delta[r] = simd_dot(w->dq + r * shape->width, w->dout + r * shape->width, shape->width);
     }
     memset(w->dq, 0, (size_t)(rows * shape->width) * sizeof(float));
     for (int32_t s = block->segment; s >= 0; s = forest->segments[s].parent) {
@@ -170,25 +168,25 @@ pb_status cpu_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys
                                  const pb_tensor *lse, const pb_tensor *q, const pb_tensor *keys,
                                  const pb_tensor *values, const pb_attention_args *args)
 {
-    backward b             = {.shape   = attention_shape_of(args),
-                              .q       = q,
-                              .keys    = keys,
-                              .values  = values,
-                              .dout    = dout,
-                              .out     = out,
-                              .lse     = lse,
-                              .dq      = dq,
-                              .dkeys   = dkeys,
-                              .dvalues = dvalues};
-    int64_t segments       = args->forest->count;
-    workspace none         = {0};
-    size_t own_bytes       = workspace_at(&b.shape, NULL, &none);
-    size_t block_bytes     = cpu_bytes(b.shape.blocks, sizeof(attention_block));
-    size_t start_bytes     = cpu_bytes(segments + 1, sizeof(int64_t));
-    size_t order_bytes     = cpu_bytes(b.shape.blocks, sizeof(int64_t));
-    size_t tree_bytes      = cpu_bytes(segments, sizeof(int32_t));
-    size_t list_bytes      = block_bytes + start_bytes + order_bytes + tree_bytes;
-    void *scratch          = NULL;
+    backward b         = {.shape   = attention_shape_of(args),
+                          .q       = q,
+                          .keys    = keys,
+                          .values  = values,
+                          .dout    = dout,
+                          .out     = out,
+                          .lse     = lse,
+                          .dq      = dq,
+                          .dkeys   = dkeys,
+                          .dvalues = dvalues};
+    int64_t segments   = args->forest->count;
+    workspace none     = {0};
+    size_t own_bytes   = workspace_at(&b.shape, NULL, &none);
+    size_t block_bytes = cpu_bytes(b.shape.blocks, sizeof(attention_block));
+    size_t start_bytes = cpu_bytes(segments + 1, sizeof(int64_t));
+    size_t order_bytes = cpu_bytes(b.shape.blocks, sizeof(int64_t));
+    size_t tree_bytes  = cpu_bytes(segments, sizeof(int32_t));
+    size_t list_bytes  = block_bytes + start_bytes + order_bytes + tree_bytes;
+    void *scratch      = NULL;
     PB_TRY(cpu_scratch(be, list_bytes + own_bytes * (size_t)be->threads, &scratch));
     char *at = scratch;
     trees t  = {.blocks = (void *)at,

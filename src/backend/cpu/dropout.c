@@ -1,43 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Dropout: element (row, column) stays when word row · columns + column of the stream is at least
- * p · 2^32, and is divided by 1 - p. The words are those of pb_random_u32, made eight blocks of
- * Philox4x32-10 at a time. */
+ * p · 2^32, and is divided by 1 - p. The words are those of pb_random_u32, made many blocks of
+ * Philox4x32-10 side by side. */
 #include "cpu.h"
 
 #include <math.h>
 
 enum {
-    BLOCKS = 8, /* computed side by side in vector registers */
+    BLOCKS = 64, /* at most so many side by side: their words stay in the first-level cache */
     WORDS  = 4 * BLOCKS,
     ROUNDS = 10
 };
 
-/* Words 4 · block … of the stream, WORDS of them. */
-static void make_words(pb_random stream, uint64_t block, uint32_t out[WORDS])
+/* One round on every block. */
+static void mix(uint32_t *restrict c0, uint32_t *restrict c1, uint32_t *restrict c2,
+                uint32_t *restrict c3, uint32_t k0, uint32_t k1, int64_t blocks)
+{
+    for (int64_t b = 0; b < blocks; b++) {
+        uint64_t p0 = (uint64_t)c0[b] * UINT32_C(0xD2511F53);
+        uint64_t p1 = (uint64_t)c2[b] * UINT32_C(0xCD9E8D57);
+        c0[b]       = (uint32_t)(p1 >> 32) ^ c1[b] ^ k0;
+        c1[b]       = (uint32_t)p1;
+        c2[b]       = (uint32_t)(p0 >> 32) ^ c3[b] ^ k1;
+        c3[b]       = (uint32_t)p0;
+    }
+}
+
+/* Words 4 · first … of the stream, 4 · blocks of them. */
+static void make_words(pb_random stream, uint64_t first, int64_t blocks, uint32_t out[WORDS])
 {
     uint32_t c0[BLOCKS];
     uint32_t c1[BLOCKS];
-    uint32_t c2[BLOCKS] = {0};
-    uint32_t c3[BLOCKS] = {0};
-    uint32_t k0         = (uint32_t)stream.key;
-    uint32_t k1         = (uint32_t)(stream.key >> 32);
-    for (int b = 0; b < BLOCKS; b++) {
-        c0[b] = (uint32_t)(block + (uint64_t)b);
-        c1[b] = (uint32_t)((block + (uint64_t)b) >> 32);
+    uint32_t c2[BLOCKS];
+    uint32_t c3[BLOCKS];
+    uint32_t k0 = (uint32_t)stream.key;
+    uint32_t k1 = (uint32_t)(stream.key >> 32);
+    for (int64_t b = 0; b < blocks; b++) {
+        c0[b] = (uint32_t)(first + (uint64_t)b);
+        c1[b] = (uint32_t)((first + (uint64_t)b) >> 32);
+        c2[b] = 0;
+        c3[b] = 0;
     }
     for (int round = 0; round < ROUNDS; round++) {
-        for (int b = 0; b < BLOCKS; b++) {
-            uint64_t p0 = (uint64_t)c0[b] * UINT32_C(0xD2511F53);
-            uint64_t p1 = (uint64_t)c2[b] * UINT32_C(0xCD9E8D57);
-            c0[b]       = (uint32_t)(p1 >> 32) ^ c1[b] ^ k0;
-            c1[b]       = (uint32_t)p1;
-            c2[b]       = (uint32_t)(p0 >> 32) ^ c3[b] ^ k1;
-            c3[b]       = (uint32_t)p0;
-        }
+        mix(c0, c1, c2, c3, k0, k1, blocks);
         k0 += UINT32_C(0x9E3779B9);
         k1 += UINT32_C(0xBB67AE85);
     }
-    for (int b = 0; b < BLOCKS; b++) {
+    for (int64_t b = 0; b < blocks; b++) {
         out[4 * b]     = c0[b];
         out[4 * b + 1] = c1[b];
         out[4 * b + 2] = c2[b];
@@ -50,10 +59,12 @@ static void drop_row(float *y, const float *x, int64_t n, uint64_t index, uint32
                      float factor, pb_random stream)
 {
     uint32_t words[WORDS];
-    int64_t skip = (int64_t)(index % 4); /* words of the first block that belong to the row before */
+    int64_t skip =
+        (int64_t)(index % 4); /* words of the first block that belong to the row before */
     for (int64_t i = 0; i < n;) {
-        make_words(stream, (index + (uint64_t)i) / 4, words);
         int64_t width = WORDS - skip < n - i ? WORDS - skip : n - i;
+        make_words(stream, (index + (uint64_t)i) / 4, (skip + width + 3) / 4, words);
+#pragma omp simd
         for (int64_t j = 0; j < width; j++) {
             float kept = x[i + j] * factor;
             y[i + j]   = words[skip + j] >= threshold ? kept : 0.0f;

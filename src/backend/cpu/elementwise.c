@@ -120,6 +120,7 @@ pb_status cpu_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor
     for (int64_t i = 0; i < x->shape[0]; i++) {
         float *to         = cpu_row(y, i);
         const float *from = cpu_row(x, i);
+#pragma omp simd
         for (int64_t j = 0; j < n; j++) {
             to[j] = from[j] * s[j];
         }

@@ -7,18 +7,32 @@
 
 enum { CHUNK = 256 }; /* elements summed in F32 lanes before they are added in double */
 
-/* Sum of exp(x - max) in double; the exponentials replace x where `keep`. */
-static double sum_exp(float *x, int64_t n, float max, bool keep)
+/* Sum of exp(x - max) in double; the exponentials replace x. */
+static double exp_in_place(float *x, int64_t n, float max)
 {
-    float buffer[CHUNK];
     double sum = 0;
     for (int64_t first = 0; first < n; first += CHUNK) {
         int64_t width = n - first < CHUNK ? n - first : CHUNK;
-        float *to     = keep ? x + first : buffer;
+        float *part   = x + first;
         for (int64_t j = 0; j < width; j++) {
-            to[j] = simd_exp(x[first + j] - max);
+            part[j] = simd_exp(part[j] - max);
         }
-        sum += (double)simd_sum(to, width);
+        sum += (double)simd_sum(part, width);
+    }
+    return sum;
+}
+
+/* The same sum; x stays. */
+static double exp_aside(const float *x, int64_t n, float max)
+{
+    float part[CHUNK];
+    double sum = 0;
+    for (int64_t first = 0; first < n; first += CHUNK) {
+        int64_t width = n - first < CHUNK ? n - first : CHUNK;
+        for (int64_t j = 0; j < width; j++) {
+            part[j] = simd_exp(x[first + j] - max);
+        }
+        sum += (double)simd_sum(part, width);
     }
     return sum;
 }
@@ -30,7 +44,7 @@ static double row_loss(float *x, int64_t n, int32_t target, float grad_scale)
     float max     = simd_max(x, n);
     float own     = x[target];
     x[target]     = -INFINITY;
-    double others = sum_exp(x, n, max, grad_scale != 0.0f);
+    double others = grad_scale != 0.0f ? exp_in_place(x, n, max) : exp_aside(x, n, max);
     double mine   = exp((double)own - (double)max);
     double sum    = others + mine;
     double loss   = own == max ? log1p(others) : (double)max - (double)own + log(sum);

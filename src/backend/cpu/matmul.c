@@ -33,14 +33,26 @@ static float blend(float old, float sum, const pb_matmul_args *args)
     return args->beta == 0.0f ? args->alpha * sum : args->alpha * sum + args->beta * old;
 }
 
+static void put(const product *p, int64_t row, int64_t column, float sum)
+{
+    float *c = cpu_row(p->c, row) + column;
+    *c       = blend(*c, sum, p->args);
+}
+
 /* Columns first … end - 1 of all rows. */
 static void dot_columns(const product *p, int64_t first, int64_t end)
 {
     for (int64_t j = first; j < end; j++) {
         const float *b = cpu_row(p->b, j);
-        for (int64_t i = 0; i < p->m; i++) {
-            float *c = cpu_row(p->c, i) + j;
-            *c       = blend(*c, simd_dot(cpu_row(p->a, i), b, p->k), p->args);
+        int64_t i      = 0;
+        for (; i + 2 <= p->m; i += 2) {
+            float sum[2];
+            simd_dot2(cpu_row(p->a, i), cpu_row(p->a, i + 1), b, p->k, sum);
+            put(p, i, j, sum[0]);
+            put(p, i + 1, j, sum[1]);
+        }
+        if (i < p->m) {
+            put(p, i, j, simd_dot(cpu_row(p->a, i), b, p->k));
         }
     }
 }
@@ -65,10 +77,8 @@ static int64_t tile_size(int64_t size, int64_t pieces)
 static void one_tile(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns)
 {
     const pb_matmul_args *args = p->args;
-    const float *a =
-        args->transpose_a ? (const float *)p->a->data + row : cpu_row(p->a, row);
-    const float *b =
-        args->transpose_b ? cpu_row(p->b, column) : (const float *)p->b->data + column;
+    const float *a = args->transpose_a ? (const float *)p->a->data + row : cpu_row(p->a, row);
+    const float *b = args->transpose_b ? cpu_row(p->b, column) : (const float *)p->b->data + column;
     /* A tensor of one row may have any stride; a CBLAS wants at least the width. */
     int64_t lda = p->a->shape[0] > 1 ? p->a->stride : p->a->shape[1];
     int64_t ldb = p->b->shape[0] > 1 ? p->b->stride : p->b->shape[1];
@@ -113,13 +123,13 @@ static void scale_only(const product *p)
 pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
                      const pb_matmul_args *args)
 {
-    product p = {.a    = a,
-                 .b    = b,
-                 .c    = c,
-                 .args = args,
-                 .m    = c->shape[0],
-                 .n    = c->shape[1],
-                 .k    = a->shape[args->transpose_a ? 0 : 1]};
+    product p       = {.a    = a,
+                       .b    = b,
+                       .c    = c,
+                       .args = args,
+                       .m    = c->shape[0],
+                       .n    = c->shape[1],
+                       .k    = a->shape[args->transpose_a ? 0 : 1]};
     int64_t sizes[] = {p.m, p.n, p.k, a->stride, b->stride, c->stride};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         if (sizes[i] > INT_MAX) {

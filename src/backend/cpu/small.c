@@ -17,8 +17,17 @@ void small_nt(small_block c, small_block a, small_block b, int64_t m, int64_t n,
         return;
     }
     for (int64_t j = 0; j < n; j++) {
-        for (int64_t i = 0; i < m; i++) {
-            c.data[i * c.stride + j] = simd_dot(a.data + i * a.stride, b.data + j * b.stride, k);
+        const float *row = b.data + j * b.stride;
+        float *to        = c.data + j;
+        int64_t i        = 0;
+        for (; i + 2 <= m; i += 2) {
+            float sum[2];
+            simd_dot2(a.data + i * a.stride, a.data + (i + 1) * a.stride, row, k, sum);
+            to[i * c.stride]       = sum[0];
+            to[(i + 1) * c.stride] = sum[1];
+        }
+        if (i < m) {
+            to[i * c.stride] = simd_dot(a.data + i * a.stride, row, k);
         }
     }
 }

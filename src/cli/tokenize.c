@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench tokenize: texts to ids and back, one JSON object a line. */
+#include "commands.h"
+#include "work.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static const pb_option options[] = {
+    {.name     = "model",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "DIR",
+     .required = true,
+     .help     = "checkpoint in Hugging Face layout, or a folder with its tokenizer"},
+    {.name = "special",
+     .kind = PB_OPTION_FLAG,
+     .help = "add the special tokens of the tokenizer's post-processor"},
+    {.name = "decode", .kind = PB_OPTION_FLAG, .help = "from ids to text"},
+    {.name = "json-lines",
+     .kind = PB_OPTION_FLAG,
+     .help = "input and output are JSON lines; they always are, the option says so"},
+    PB_OPTION_END,
+};
+
+typedef struct job {
+    const pb_cli *cli;
+    pb_tokenizer *tokenizer;
+    bool special, decode;
+    pb_ids ids;
+    pb_string text, line;
+} job;
+
+static pb_status encode(job *j, const json_t *row)
+{
+    const json_t *text = json_object_get(row, "text");
+
+    if (!json_is_string(text)) {
+        return PB_FAIL(PB_ERR_FORMAT, "{\"text\": \"…\"} is expected");
+    }
+    j->ids.count = 0;
+    PB_TRY(pb_tokenizer_encode(j->tokenizer, json_string_value(text), json_string_length(text),
+                               j->special, &j->ids));
+    PB_TRY(pb_string_puts(&j->line, "{\"ids\": ["));
+    for (int64_t i = 0; i < j->ids.count; i++) {
+        PB_TRY(pb_string_printf(&j->line, "%s%" PRId32, i > 0 ? ", " : "", j->ids.items[i]));
+    }
+    return pb_string_puts(&j->line, "]}\n");
+}
+
+/* Reads "ids" of a row; every one must be a token. */
+static pb_status read_ids(job *j, const json_t *row)
+{
+    const json_t *list = json_object_get(row, "ids");
+
+    if (!json_is_array(list)) {
+        return PB_FAIL(PB_ERR_FORMAT, "{\"ids\": […]} is expected");
+    }
+    j->ids.count = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        json_int_t id      = json_is_integer(item) ? json_integer_value(item) : -1;
+        if (id < 0 || id > INT32_MAX || pb_tokenizer_token(j->tokenizer, (int32_t)id) == NULL) {
+            return PB_FAIL(
+                PB_ERR_FORMAT,
+                "\"ids\"[%zu] is no id of this tokenizer (whole numbers from 0 to %" PRId64 ")", i,
+                pb_tokenizer_size(j->tokenizer) - 1);
+        }
+        PB_TRY(pb_ids_append(&j->ids, (int32_t)id));
+    }
+    return PB_OK;
+}
+
+static pb_status decode(job *j, const json_t *row)
+{
+    j->text.length = 0;
+    PB_TRY(read_ids(j, row));
+    PB_TRY(pb_tokenizer_decode(j->tokenizer, j->ids.items, j->ids.count, false, &j->text));
+    PB_TRY(pb_string_puts(&j->line, "{\"text\": "));
+    PB_TRY(pb_string_json(&j->line, j->text.length > 0 ? j->text.data : "", j->text.length));
+    return pb_string_puts(&j->line, "}\n");
+}
+
+static pb_status convert(job *j, const pb_string *input)
+{
+    json_error_t error;
+    json_t *row =
+        json_loadb(input->data, input->length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+
+    if (row == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "not valid JSON: %s", error.text);
+    }
+    j->line.length   = 0;
+    pb_status status = j->decode ? decode(j, row) : encode(j, row);
+    json_decref(row);
+    PB_TRY(status);
+    return pb_cli_print(j->cli, j->line.data);
+}
+
+/* The next line of standard input without its line feed; *more is false at the end. */
+static pb_status read_line(pb_string *line, bool *more)
+{
+    char block[4096];
+    size_t size = 0;
+    int c       = 0;
+
+    line->length = 0;
+    *more        = false;
+    while ((c = getc_unlocked(stdin)) != EOF) {
+        *more = true;
+        if (c == '\n') {
+            break;
+        }
+        block[size++] = (char)c;
+        if (size == sizeof block) {
+            PB_TRY(pb_string_append(line, block, size));
+            size = 0;
+        }
+    }
+    PB_TRY(pb_string_append(line, block, size));
+    if (ferror(stdin)) {
+        return PB_FAIL(PB_ERR_IO, "standard input could not be read");
+    }
+    return PB_OK;
+}
+
+static pb_status convert_lines(job *j)
+{
+    pb_string input  = {0};
+    pb_status status = PB_OK;
+    bool more        = true;
+
+    for (int64_t line = 1; more; line++) {
+        PB_TRY_GOTO(status, read_line(&input, &more), done);
+        if (!more || input.length == strspn(input.data, " \t\r")) {
+            continue; /* empty lines hold no row */
+        }
+        status = convert(j, &input);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "standard input:%" PRId64, line);
+            goto done;
+        }
+    }
+
+done:
+    pb_string_clear(&input);
+    return status;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    job j = {
+        .cli     = cli,
+        .special = pb_cli_flag(cli, "special"),
+        .decode  = pb_cli_flag(cli, "decode"),
+    };
+
+    PB_TRY(work_check_alone(cli));
+    PB_TRY(pb_tokenizer_open(pb_cli_text(cli, "model"), &j.tokenizer));
+    pb_status status = convert_lines(&j);
+    pb_ids_clear(&j.ids);
+    pb_string_clear(&j.text);
+    pb_string_clear(&j.line);
+    pb_tokenizer_close(j.tokenizer);
+    return status;
+}
+
+const pb_command pb_command_tokenize = {
+    .name  = "tokenize",
+    .help  = "texts to token ids and back, on JSON lines",
+    .usage = "--model DIR [--special] [--decode] [--json-lines] < LINES",
+    .details =
+        "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode the other way "
+        "round,\nspecial tokens spelled out. Special tokens spelled in a text are recognised. "
+        "Other keys of\na line are ignored; a line that cannot be read ends the command.\n",
+    .options = options,
+    .run     = run,
+};

@@ -1,0 +1,378 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the tree that a compiler does not check.
+
+check.py [--root DIR] [RULE…] prints one line "file:line: what is wrong" per violation and ends with
+status 1 if there was one. Without a rule all run; --list names them. The tables below are the
+authority on which module comes first, which header is whose, and where a foreign header may be."""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+# Lowest first: a module includes headers of its own and of modules before it.
+MODULES = ("base comm config tensor backend text model method network dataset metric train record "
+           "cell grid report cli").split()
+
+# Which module a public header belongs to; one that is not here is a violation.
+HEADERS = {
+    "base": "clock file hash log memory protocol random status string",
+    "comm": "comm",
+    "config": "config",
+    "tensor": "tensor forest batch",
+    "backend": "backend",
+    "text": "tokenizer template",
+    "model": "model safetensors",
+    "method": "method",
+    "network": "network",
+    "dataset": "dataset",
+    "metric": "metric",
+    "train": "train",
+    "record": "record results",
+    "cell": "cell",
+    "grid": "grid",
+    "report": "report pscp",
+    "cli": "cli",
+}
+OWNER = {header: module for module, names in HEADERS.items() for header in names.split()}
+
+# Headers that CMake writes into the build folder.
+GENERATED = {"cell": {"build.h"}}
+
+# Foreign headers and the only places, below src/, that may name them.
+HOMES = {
+    r"mpi\.h": ("comm/",),
+    r"hdf5(_hl)?\.h": ("record/",),
+    r"libconfig\.h": ("config/",),
+    r"(cblas|dnnl)\.h": ("backend/cpu/",),
+    r"omp\.h": ("backend/cpu/", "model/"),
+    r"openssl/.*": ("base/hash.c",),
+    r"pcre2\.h": ("text/",),
+    r"utf8proc\.h": ("text/", "metric/"),
+    r"tree_sitter/.*": ("metric/",),
+    r"hwloc.*": ("comm/",),
+    r"jansson\.h": ("text/", "model/", "method/", "dataset/", "metric/", "record/", "report/",
+                    "cli/"),
+    r"sanitizer/.*": ("base/",),
+}
+
+STANDARD = set("""assert complex ctype errno fenv float inttypes limits locale math setjmp signal
+    stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
+    time wchar wctype dirent dlfcn fcntl fnmatch glob poll pthread sched semaphore spawn strings
+    termios unistd sys/file sys/ioctl sys/mman sys/resource sys/stat sys/statvfs sys/sysinfo
+    sys/syscall sys/time sys/types sys/uio sys/utsname sys/wait""".split())
+HARDWARE = re.compile(r"(immintrin|x86intrin|cpuid|arm_neon|arm_sve)\.h")
+
+# Calls that end the process, write to the terminal, or are unsafe or unaccounted, with the only
+# places that may make them. Of stdout and stderr the mere name counts.
+CALLS = (
+    (r"\b(exit|_exit|_Exit|quick_exit|abort|MPI_Abort)\s*\(", ("main.c", "comm/"),
+     "ends the process: return a status instead"),
+    (r"\b(printf|vprintf|puts|putchar|perror)\s*\(|\b(stdout|stderr)\b",
+     ("base/log.c", "cli/", "report/"), "writes to the terminal: use pb_log"),
+    (r"\b(malloc|calloc|realloc|strdup|strndup|aligned_alloc|posix_memalign)\s*\(",
+     ("base/memory.c",), "is not accounted: use PB_ALLOC"),
+    (r"\b(gets|strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|strtok|alloca|rand|srand|random)\s*\(",
+     (), "is not used here: it checks nothing or has hidden state"),
+)
+
+SIZE_LIMITS = ((re.compile(r"src/main\.c$"), 150), (re.compile(r"include/pb/.*\.h$"), 230),
+               (re.compile(r".*\.(c|h|cu|cuh|py)$"), 600))
+FUNCTION_LIMIT = 100
+COLUMNS = 100
+MACHINE_PATH = re.compile(r"(?<![\w.}$/])/(home|root|work|mnt|scratch|Users|nfs)/\w")
+UNDONE = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+
+SOURCE_FOLDERS = ("include", "src", "tests", "cmake", "configs", "jobs", ".ci")
+SOURCE_FILES = ("CMakeLists.txt", "CMakePresets.json", "README.md", "CONTRIBUTING.md",
+                "CHANGELOG.md", "results/README.md", ".clang-tidy", ".clang-format")
+C_FILE = re.compile(r".*\.(c|h|cu|cuh)$")
+SCRIPT = re.compile(r"(.*\.(py|sh|sbatch|cmake|cfg)|(.*/)?CMakeLists\.txt|jobs/[a-z]+|tests/run|\.ci/run)$")
+
+
+class Tree:
+    """The files of a checkout by path from its root, and the violations found in them."""
+
+    def __init__(self, root):
+        self.root = root
+        self.found = []
+        self.texts = {}
+        self.paths = sorted(self._walk())
+
+    def _walk(self):
+        for folder in SOURCE_FOLDERS:
+            for base, folders, names in os.walk(os.path.join(self.root, folder)):
+                folders[:] = [f for f in folders if f != "__pycache__"]
+                for name in names:
+                    yield os.path.relpath(os.path.join(base, name), self.root)
+        for name in SOURCE_FILES:
+            if os.path.exists(os.path.join(self.root, name)):
+                yield name
+
+    def matching(self, pattern):
+        return [p for p in self.paths if re.match(pattern, p)]
+
+    def text(self, path):
+        if path not in self.texts:
+            with open(os.path.join(self.root, path), encoding="utf-8", newline="") as file:
+                self.texts[path] = file.read()
+        return self.texts[path]
+
+    def lines(self, path):
+        return enumerate(self.text(path).split("\n"), 1)
+
+    def wrong(self, path, line, what):
+        self.found.append(f"{path}:{line}: {what}")
+
+    def includes(self, path):
+        """(line, name, is quoted) of every #include."""
+        for number, line in self.lines(path):
+            match = re.match(r'\s*#\s*include\s*(["<])([^">]+)[">]', line)
+            if match:
+                yield number, match[2], match[1] == '"'
+
+
+def without_comments_and_texts(text):
+    """The code of a C file: comments, strings and characters emptied, line breaks kept."""
+    pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+    return re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
+
+
+def module_of(path):
+    """src/text/bpe.c → text; include/pb/forest.h → tensor; src/main.c → above all."""
+    if path.startswith("include/pb/"):
+        return OWNER.get(os.path.basename(path)[:-2])
+    return path.split("/")[1] if path.count("/") >= 2 else "main"
+
+
+def position(module):
+    return MODULES.index(module) if module in MODULES else len(MODULES)
+
+
+def check_layers(tree):
+    """A module includes its own private headers and public headers of its own and lower modules."""
+    for path in tree.matching(r"include/"):
+        if module_of(path) is None:
+            tree.wrong(path, 1, "no module has this header: add it to HEADERS in tests/style/check.py")
+    for path in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
+        module = module_of(path)
+        if module is None:
+            continue
+        if module != "main" and module not in MODULES:
+            tree.wrong(path, 1, f"'{module}' is not in the list of modules")
+        for line, name, quoted in tree.includes(path):
+            if name.startswith("pb/"):
+                owner = OWNER.get(name[3:-2])
+                if owner is None or f"include/{name}" not in tree.paths:
+                    tree.wrong(path, line, f"'{name}' is no public header")
+                elif position(owner) > position(module):
+                    tree.wrong(path, line, f"{module} may not use '{name}' of {owner}, a later module")
+            elif quoted:
+                check_private_include(tree, path, line, name, module)
+
+
+def check_private_include(tree, path, line, name, module):
+    beside = os.path.normpath(os.path.join(os.path.dirname(path), name))
+    in_module = os.path.normpath(f"src/{module}/{name}")
+    home = f"src/{module}/"
+    if name in GENERATED.get(module, ()):
+        return
+    if not any(p in tree.paths and p.startswith(home) for p in (beside, in_module)):
+        tree.wrong(path, line, f"'{name}' is no private header of {module}")
+
+
+def check_links(tree):
+    """What a module links to comes before it, and is what its sources include."""
+    for path in tree.matching(r"src/[a-z]+/CMakeLists\.txt$"):
+        module = path.split("/")[1]
+        used = set(re.findall(r"\bpb_([a-z]+)\b", re.sub(r"#.*", "", tree.text(path))))
+        used = {name for name in used if name in MODULES and name != module}
+        for name in sorted(used):
+            if position(name) > position(module):
+                tree.wrong(path, 1, f"{module} may not link to {name}, a later module")
+
+
+def check_foreign(tree):
+    """A foreign header stays in the module that wraps it."""
+    for path in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
+        for line, name, quoted in tree.includes(path):
+            if quoted or name.endswith(".h") and name[:-2] in STANDARD or HARDWARE.match(name):
+                continue
+            homes = next((h for pattern, h in HOMES.items() if re.fullmatch(pattern, name)), None)
+            if homes is None:
+                tree.wrong(path, line, f"<{name}> is in no list of tests/style/check.py")
+            elif not path[len("src/"):].startswith(homes):
+                tree.wrong(path, line, f"<{name}> belongs to {', '.join(homes)}")
+
+
+def check_calls(tree):
+    """No call that ends the process, prints, escapes the accounts of memory, or checks nothing."""
+    for path in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
+        code = without_comments_and_texts(tree.text(path))
+        for pattern, homes, why in CALLS:
+            if homes and path[len("src/"):].startswith(homes):
+                continue
+            for match in re.finditer(pattern, code):
+                line = code.count("\n", 0, match.start()) + 1
+                tree.wrong(path, line, f"'{match[0].strip('( ')}' {why}")
+
+
+def check_sizes(tree):
+    """Files and functions that a reader can hold in mind."""
+    for path in tree.paths:
+        limit = next((n for pattern, n in SIZE_LIMITS if pattern.match(path)), None)
+        if limit is not None and tree.text(path).count("\n") > limit:
+            tree.wrong(path, limit + 1, f"the file is longer than {limit} lines: split it")
+    for path in tree.matching(r"src/.*\.(c|cu)$"):
+        start = 0
+        for number, line in tree.lines(path):
+            if line == "{":
+                start = number
+            elif line == "}" and start:
+                if number - start - 1 > FUNCTION_LIMIT:
+                    tree.wrong(path, start, f"the function is longer than {FUNCTION_LIMIT} lines")
+                start = 0
+
+
+def check_text(tree):
+    """Licence line, #pragma once, columns, white space, nothing left undone, no machine's paths."""
+    for path in tree.paths:
+        is_c = C_FILE.match(path)
+        if not (is_c or SCRIPT.match(path) or path.endswith((".md", ".in"))):
+            continue
+        text = tree.text(path)
+        top = text.split("\n", 2)
+        first = top[1] if top[0].startswith("#!") and len(top) > 1 else top[0]
+        if is_c and first != "// SPDX-License-Identifier: Apache-2.0":
+            tree.wrong(path, 1, "the first line is not the SPDX line")
+        if path.endswith((".py", ".sh", ".sbatch")) or re.match(r"(jobs/[a-z]+|tests/run|\.ci/run)$", path):
+            if first != "# SPDX-License-Identifier: Apache-2.0":
+                tree.wrong(path, 1, "the SPDX line is missing at the top")
+        if path.endswith((".h", ".cuh")) and not re.search(r"^#pragma once$", text, re.M):
+            tree.wrong(path, 1, "#pragma once is missing")
+        if text and not text.endswith("\n"):
+            tree.wrong(path, text.count("\n") + 1, "no line break at the end of the file")
+        for number, line in tree.lines(path):
+            check_line(tree, path, number, line, is_c)
+
+
+def check_line(tree, path, number, line, is_c):
+    if is_c and len(line) > COLUMNS:
+        tree.wrong(path, number, f"{len(line)} columns, {COLUMNS} allowed")
+    if "\t" in line or "\r" in line:
+        tree.wrong(path, number, "tab or carriage return")
+    if line != line.rstrip() and not path.endswith(".md"):
+        tree.wrong(path, number, "white space at the end of the line")
+    if UNDONE.search(line):
+        tree.wrong(path, number, "something is left undone: do it, or say it in README or CHANGELOG")
+    if MACHINE_PATH.search(line):
+        tree.wrong(path, number, "a path of one machine")
+
+
+def check_sources(tree):
+    """Every source is listed in CMake, every private header is included by its module."""
+    for path in tree.matching(r"(src|tests)/.*\.(c|cu)$"):
+        folder = os.path.dirname(path)
+        lists = []
+        while folder:
+            lists.append(folder)
+            folder = os.path.dirname(folder)
+        if path.startswith("tests/"):  # a helper may be listed by the folder that uses it
+            lists += [os.path.dirname(p) for p in tree.matching(r"tests/.*CMakeLists\.txt$")]
+        if not any(lists_source(tree, folder, path) for folder in lists):
+            tree.wrong(path, 1, "no CMakeLists.txt lists this source")
+    for path in tree.matching(r"src/.*/CMakeLists\.txt$"):
+        text = re.sub(r"#.*", "", tree.text(path))
+        for name in re.findall(r"[\w/]+\.(?:c|cu)\b", text):
+            if os.path.normpath(os.path.join(os.path.dirname(path), name)) not in tree.paths:
+                tree.wrong(path, 1, f"'{name}' is listed, but not there")
+    for path in tree.matching(r"src/.*\.h$"):
+        name = os.path.basename(path)
+        module = tree.matching(f"src/{module_of(path)}/.*\\.(c|h)$")
+        if not any(os.path.basename(used) == name for p in module for _, used, _ in tree.includes(p)):
+            tree.wrong(path, 1, "nothing includes this header")
+
+
+def lists_source(tree, folder, path):
+    cmake = f"{folder}/CMakeLists.txt"
+    if cmake not in tree.paths:
+        return False
+    text = re.sub(r"#.*", "", tree.text(cmake))
+    if re.search(rf"(?<![\w/.]){re.escape(os.path.relpath(path, folder))}(?![\w.])", text):
+        return True
+    if f"${{CMAKE_SOURCE_DIR}}/{path}" in text:
+        return True
+    # foreach(object a b) … test_${object}.c
+    name = os.path.basename(path)
+    for variable, words in re.findall(r"foreach\((\w+)\s+([^)]*)\)", text):
+        for pattern in re.findall(rf"[\w/.]*\$\{{{variable}\}}[\w/.]*\.c", text):
+            if name in (pattern.replace(f"${{{variable}}}", word) for word in words.split()) \
+                    and folder == os.path.dirname(path):
+                return True
+    return False
+
+
+def clang_format():
+    """clang-format 14, whose output the tree follows, or None."""
+    for name in (os.environ.get("PB_CLANG_FORMAT"), "clang-format-14", "clang-format"):
+        path = shutil.which(name) if name else None
+        if path:
+            version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+            if re.search(r"version 14\.", version):
+                return path
+    return None
+
+
+def check_format(tree):
+    """clang-format 14 would leave every C file as it is."""
+    files = tree.matching(r"(include|src|tests)/.*\.(c|h|cu|cuh)$")
+    if not files:
+        return
+    result = subprocess.run([clang_format(), "--style=file", "--dry-run", "-Werror", *files],
+                            capture_output=True, text=True, cwd=tree.root)
+    told = set()
+    for path, line in re.findall(r"^([^\s:]+):(\d+):\d+: error", result.stderr, re.M):
+        if path not in told:
+            told.add(path)
+            tree.wrong(path, line, "not formatted: clang-format -i with clang-format 14")
+    if result.returncode != 0 and not told:
+        tree.wrong(".clang-format", 1, result.stderr.strip())
+
+
+RULES = {name[len("check_"):]: globals()[name] for name in (
+    "check_layers", "check_links", "check_foreign", "check_calls", "check_sizes", "check_text",
+    "check_sources", "check_format")}
+SKIPPED = 77
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+    parser.add_argument("--root", default=default)
+    parser.add_argument("--list", action="store_true", help="print the names of the rules")
+    parser.add_argument("rules", nargs="*", metavar="RULE")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(RULES))
+        return 0
+    for rule in arguments.rules:
+        if rule not in RULES:
+            parser.error(f"unknown rule '{rule}'; there are {', '.join(RULES)}")
+    tree = Tree(arguments.root)
+    for rule in arguments.rules or RULES:
+        if rule == "format" and clang_format() is None:
+            print("clang-format 14 is not there: formatting was not checked", file=sys.stderr)
+            if arguments.rules == ["format"]:
+                return 1 if os.environ.get("CI") else SKIPPED
+            continue
+        RULES[rule](tree)
+    print("\n".join(tree.found) if tree.found else f"{len(tree.paths)} files keep the rules")
+    return 1 if tree.found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

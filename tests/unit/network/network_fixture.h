@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A small random model, every method on it with non-trivial values, and rows that share prefixes at
+ * three levels; for the tests of the network and of training. */
+#pragma once
+
+#include "support.h"
+
+#include "pb/network.h"
+
+typedef struct network_fixture {
+    pb_backend *backend;
+    pb_model *model;
+    pb_method *method; /* NULL: the bare model */
+    pb_network *net;
+} network_fixture;
+
+/* A method of the registry with options in configuration syntax. */
+typedef struct network_case {
+    const char *method, *options;
+} network_case;
+
+extern const network_case network_cases[];
+extern const int network_case_count;
+
+enum { NETWORK_VOCAB = 40, NETWORK_ROWS = 6, NETWORK_LENGTH = 40 };
+
+/* Rows with storage of their own. */
+typedef struct network_rows {
+    pb_sample samples[NETWORK_ROWS];
+    int32_t ids[NETWORK_ROWS][NETWORK_LENGTH];
+    int32_t labels[NETWORK_ROWS][NETWORK_LENGTH];
+} network_rows;
+
+/* L = 3, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40. Weights are N(0, 0.25²), so that every layer
+ * bends the function; `biases`: on attention and feed-forward. c NULL: no method. */
+void network_fixture_open(network_fixture *f, const network_case *c, bool biases, int threads);
+/* Also checks that all accounted bytes came back. */
+void network_fixture_close(network_fixture *f);
+
+/* "<method> { <options> }" for messages, in a static buffer. */
+const char *network_case_text(const network_case *c);
+
+/* Rows 0, 1 and 4 share 19 ids, 2 shares 10 of them, 5 is a prefix of 0, 3 stands alone; 4 equals 0
+ * with other labels. */
+void network_rows_fill(network_rows *rows);
+
+/* Packs rows as the network wants them. */
+pb_batch network_pack(const network_fixture *f, const pb_sample *samples, int64_t count,
+                      bool training);
+
+/* Zeroes the gradients, runs one step with scale 1 and gives the loss. */
+double network_step(network_fixture *f, const pb_batch *batch, uint64_t pass);
+
+/* Bytes that the last failed allocation would have needed altogether, from its message; 0 when the
+ * message is of another kind. */
+size_t network_bytes_wanted(void);

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The backward of the whole network against finite differences of its own loss, for every method of
+ * the registry: per trainable tensor along the gradient itself, which shows wrong parts, and along
+ * random directions, which show missing ones. */
+#include "network_fixture.h"
+
+#include "pb/random.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Relative to the norm of the tensor's gradient. The loss of some 100 nats has an F32 rounding
+ * error near 1e-5; a step that changes it by 0.1 along the gradient leaves 1e-4 of that, and the
+ * rest is for higher derivatives. */
+#define TOLERANCE   5e-3
+#define LOSS_CHANGE 0.1
+#define STEP_MAX    0.02
+
+/* dL/ds of L(value + s · direction) at s = 0 by a five-point stencil, error O(step⁴). */
+static double slope(network_fixture *f, const pb_batch *batch, float *value, const double *direction,
+                    int64_t n, double step)
+{
+    static const double at[]     = {1, -1, 2, -2};
+    static const double weight[] = {8, -8, -1, 1};
+    float *saved                 = malloc((size_t)n * sizeof *saved);
+    double sum                   = 0.0;
+    assert_non_null(saved);
+    memcpy(saved, value, (size_t)n * sizeof *saved);
+    for (int k = 0; k < 4; k++) {
+        for (int64_t i = 0; i < n; i++) {
+            value[i] = (float)((double)saved[i] + at[k] * step * direction[i]);
+        }
+        sum += weight[k] * network_step(f, batch, 9);
+    }
+    memcpy(value, saved, (size_t)n * sizeof *saved);
+    free(saved);
+    return sum / (12.0 * step);
+}
+
+static double norm_of(const double *x, int64_t n)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += x[i] * x[i];
+    }
+    return sqrt(sum);
+}
+
+/* `which` 0: along the gradient; else random. */
+static void check_direction(network_fixture *f, const network_case *c, const pb_batch *batch,
+                            const pb_trainable *t, const double *gradient, int which)
+{
+    int64_t n         = pb_tensor_count(&t->value);
+    pb_random stream  = pb_random_stream(2, PB_RANDOM_TEST, (uint64_t)which);
+    double *direction = malloc((size_t)n * sizeof *direction);
+    double norm       = norm_of(gradient, n);
+    double expected   = 0.0;
+    assert_non_null(direction);
+    for (int64_t i = 0; i < n; i++) {
+        direction[i] = which == 0 ? gradient[i] : pb_random_normal(stream, (uint64_t)i);
+    }
+    double length = norm_of(direction, n);
+    for (int64_t i = 0; i < n; i++) {
+        direction[i] /= length;
+        expected += direction[i] * gradient[i];
+    }
+    double measured = slope(f, batch, t->value.data, direction, n,
+                            fmin(STEP_MAX, LOSS_CHANGE / norm));
+    if (!(fabs(measured - expected) <= TOLERANCE * norm)) {
+        fail_msg("%s: %s, direction %d: slope %g, gradient %g, norm %g", network_case_text(c),
+                 t->name, which, measured, expected, norm);
+    }
+    free(direction);
+}
+
+static void check_case(const network_case *c, bool biases)
+{
+    network_fixture f;
+    network_rows rows;
+    network_fixture_open(&f, c, biases, 1);
+    network_rows_fill(&rows);
+    pb_batch batch  = network_pack(&f, rows.samples, NETWORK_ROWS, true);
+    int64_t n       = f.method->parameters;
+    double *grads   = calloc((size_t)n + 1, sizeof *grads);
+    int64_t at      = 0;
+    assert_non_null(grads);
+    (void)network_step(&f, &batch, 9);
+    for (int64_t i = 0; i < n; i++) {
+        grads[i] = (double)((const float *)f.method->grads.data)[i];
+    }
+    for (int64_t i = 0; i < f.method->count; i++) {
+        const pb_trainable *t = &f.method->trainables[i];
+        if (!(norm_of(grads + at, pb_tensor_count(&t->value)) > 1e-3)) {
+            fail_msg("%s: %s has no gradient", network_case_text(c), t->name);
+        }
+        for (int which = 0; which < 3; which++) {
+            check_direction(&f, c, &batch, t, grads + at, which);
+        }
+        at += pb_tensor_count(&t->value);
+    }
+    free(grads);
+    pb_batch_clear(&batch);
+    network_fixture_close(&f);
+}
+
+static void every_registered_method_has_a_case(void **state)
+{
+    (void)state;
+    for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL; ops++) {
+        bool found = false;
+        for (int i = 0; i < network_case_count; i++) {
+            found = found || strcmp(network_cases[i].method, (*ops)->name) == 0;
+        }
+        if (!found) {
+            fail_msg("no case for method %s", (*ops)->name);
+        }
+    }
+}
+
+static void the_gradient_of_every_method_is_the_slope_of_the_loss(void **state)
+{
+    (void)state;
+    for (int i = 0; i < network_case_count; i++) {
+        check_case(&network_cases[i], false);
+    }
+}
+
+static void the_gradient_is_right_with_biases_too(void **state)
+{
+    (void)state;
+    for (int i = 0; i < network_case_count; i++) {
+        check_case(&network_cases[i], true);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_registered_method_has_a_case),
+        cmocka_unit_test(the_gradient_of_every_method_is_the_slope_of_the_loss),
+        cmocka_unit_test(the_gradient_is_right_with_biases_too),
+    };
+    return cmocka_run_group_tests_name("unit_network_gradient", tests, NULL, NULL);
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Made-up records, and a fresh directory for the files of a test. */
+#pragma once
+
+#include "pb/results.h"
+
+/* A full record: every member and list has values, which depend on the key alone. */
+pb_status sample_record(const char *model, const char *dataset, const char *method, int64_t seed,
+                        pb_record *out) PB_MUST_USE;
+
+/* The same without curves, quick to write. */
+pb_status sample_small(const char *model, const char *dataset, const char *method, int64_t seed,
+                       pb_record *out) PB_MUST_USE;
+
+/* Makes a new directory below the system's temporary one; removed with its files at exit. */
+const char *sample_directory(void);

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the tests of tokenizers share: a folder of their own, and tokenizers made of a few lines of
+ * JSON. */
+#pragma once
+
+#include "../../support/support.h"
+
+#include "pb/tokenizer.h"
+
+/* A fresh folder for this process; the same at every call. */
+const char *fixture_folder(void);
+void fixture_write(const char *name, const void *bytes, size_t size);
+void fixture_delete(const char *name);
+void fixture_remove(void); /* the folder and everything in it */
+
+/* A tokenizer from the text of a tokenizer.json. */
+pb_tokenizer *fixture_open(const char *json);
+
+/* A tokenizer with the given stages ("\"normalizer\": {…}", or "") whose vocabulary is the pieces
+ * that are expected ("one|two"), each a token of its own; added: the content of "added_tokens".
+ * Fails unless the text gives exactly these pieces. */
+void fixture_check_pieces(const char *stages, const char *added, const char *text,
+                          const char *expected);
+
+/* Fails unless the ids of the text read "1 2 3". */
+void fixture_check_ids(const pb_tokenizer *t, const char *text, bool special, const char *expected);
