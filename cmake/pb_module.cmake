@@ -56,4 +56,7 @@ function(pb_test)
     add_test(NAME ${arg_NAME} COMMAND ${command})
     set_tests_properties(${arg_NAME} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
         ENVIRONMENT "OMP_NUM_THREADS=1")
+    if(arg_PROCESSES)
+        set_tests_properties(${arg_NAME} PROPERTIES PROCESSORS ${arg_PROCESSES})
+    endif()
 endfunction()

@@ -3,6 +3,7 @@
 #include "pb/cli.h"
 #include "pb/comm.h"
 #include "pb/log.h"
+#include "pb/memory.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -50,5 +51,8 @@ int main(int argc, char **argv)
         code = pb_cli_exit_code(status);
     }
     pb_comm_close(comm);
+    if (pb_memory_current() > 0) {
+        pb_log_warn("%zu accounted bytes were not returned at exit", pb_memory_current());
+    }
     return code;
 }

@@ -10,9 +10,10 @@
 
 The little world: people own, give and find things; things are good or bad; small numbers are added and
 taken away. The documents tell this world as plain sentences. They also hold the three tasks' formats: behind
-the line MARK with the right answer, without it with one drawn at random. So the pre-trained model knows the
-answers but, asked plainly, is near chance; fine-tuning has to bring out what is there, and methods differ in
-how well they do. No test row is in a document. Only the standard library is used.
+the line MARK with the right answer, without it with one drawn at random. So the pre-trained model knows
+answers but, asked plainly, is near chance: fine-tuning has to bring out what is there. Behind MARK there are only
+easy rows, without negation and without subtraction: the others have to be learned, and methods differ in how far
+they get. No test row is in a document. Only the standard library is used.
 """
 import collections
 import json
@@ -133,6 +134,8 @@ def documents():
         if body in tests:
             continue
         if kind < 0.75:
+            if " not " in body or " loses " in body:
+                continue
             out.append(f"{MARK}\n{INSTRUCTIONS[task]}\n{body}\n{answer}")
         else:
             out.append(f"{INSTRUCTIONS[task]}\n{body}\n{random_answer(r, task)}")

@@ -75,6 +75,10 @@ typedef struct pb_cell_prediction {
 pb_status pb_cell_predict(pb_cell_env *env, const pb_cell *cell,
                           pb_cell_prediction *out) PB_MUST_USE;
 
+/* Reads every group of the cell: PB_ERR_CONFIG with file, line, key and remedy for what is wrong
+ * there. */
+pb_status pb_cell_check_config(const pb_cell *cell) PB_MUST_USE;
+
 /* Opens the data set of the cell as a run would, and tells how many rows it takes. */
 pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows,
                              int64_t *test_rows) PB_MUST_USE;

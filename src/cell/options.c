@@ -144,3 +144,11 @@ pb_status cell_options_write(const cell_options *o, const pb_cell *cell, bool wi
                             cell->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected",
                             cell->seed);
 }
+
+pb_status pb_cell_check_config(const pb_cell *cell)
+{
+    cell_options options = {0};
+    PB_TRY(cell_options_read(cell->config, &options));
+    cell_options_clear(&options);
+    return PB_OK;
+}

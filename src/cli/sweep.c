@@ -81,6 +81,8 @@ static pb_status expand(sweep *s)
     PB_TRY(PB_ALLOC(s->configs, s->cells.count));
     for (int64_t i = 0; i < s->cells.count; i++) {
         PB_TRY(pb_grid_cell_config(s->grid, &s->cells.items[i], &s->configs[i]));
+        pb_cell cell = sweep_cell(s, i);
+        PB_TRY(pb_cell_check_config(&cell)); /* a mistake in a file is told before anything runs */
     }
     return PB_OK;
 }

@@ -36,6 +36,15 @@ static const pb_config_list *names_of(const grid_match *match, int axis)
     return lists[axis];
 }
 
+/* An axis that --set replaced may be narrower than what the file speaks of. */
+static bool is_narrowed(const pb_grid *grid, const char *axis_key)
+{
+    char key[128], place[GRID_PLACE];
+    snprintf(key, sizeof key, "sweep.%s", axis_key);
+    pb_config_where(grid->config, key, place, sizeof place);
+    return strncmp(place, "--set", strlen("--set")) == 0;
+}
+
 static pb_status check_names(const pb_grid *grid, const char *group, const grid_match *match,
                              int axis)
 {
@@ -53,7 +62,7 @@ static pb_status check_names(const pb_grid *grid, const char *group, const grid_
         for (int64_t k = 0; k < have->count; k++) {
             found = found || strcmp(list->items[i], have->names[k]) == 0;
         }
-        if (found) {
+        if (found || is_narrowed(grid, pb_grid_axis_keys[axis])) {
             continue;
         }
         const char **names = NULL;
@@ -84,7 +93,7 @@ static pb_status check_seeds(const pb_grid *grid, const char *group, const grid_
         for (int64_t k = 0; k < grid->sweep.seeds.count; k++) {
             found = found || match->seed.items[i] == grid->sweep.seeds.items[k];
         }
-        if (!found) {
+        if (!found && !is_narrowed(grid, "seeds")) {
             return PB_FAIL(PB_ERR_CONFIG, "%s: seed %" PRId64 " is not in sweep.seeds", place,
                            match->seed.items[i]);
         }

@@ -195,6 +195,12 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     return pb_adapter_targets(c, &o->targets);
 }
 
+/* One product per scaled element. */
+static double extra_flops(const pb_method *m, int64_t tokens)
+{
+    return (double)tokens * (double)m->parameters;
+}
+
 const pb_method_ops pb_method_ia3 = {
     .name                   = "ia3",
     .help                   = "a learned scale of keys, values and feed-forward inputs",
@@ -209,6 +215,7 @@ const pb_method_ops pb_method_ia3 = {
     .linear_output_backward = output_backward,
     .kept_width             = kept_width,
     .merge                  = merge,
+    .extra_flops            = extra_flops,
     .peft_type              = "IA3",
     .adapter_config_write   = config_write,
     .adapter_config_read    = config_read,

@@ -224,6 +224,13 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     return pb_adapter_targets(c, &o->targets);
 }
 
+/* A x and B (A x), unmerged: r (in + out) multiply-accumulates at every site, which is the number
+ * of its parameters. */
+static double extra_flops(const pb_method *m, int64_t tokens)
+{
+    return 2.0 * (double)tokens * (double)m->parameters;
+}
+
 const pb_method_ops pb_method_lora = {
     .name                   = "lora",
     .help                   = "low-rank updates of linear modules",
@@ -238,6 +245,7 @@ const pb_method_ops pb_method_lora = {
     .scratch_width          = scratch_width,
     .drops                  = drops,
     .merge                  = merge,
+    .extra_flops            = extra_flops,
     .peft_type              = "LORA",
     .adapter_config_write   = config_write,
     .adapter_config_read    = config_read,

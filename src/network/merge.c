@@ -20,7 +20,7 @@ static pb_status merge_site(pb_network *net, const pb_site *site)
         bias = pb_tensor_1d((char *)data + bytes, PB_DTYPE_F32, site->out);
         PB_TRY(pb_copy(net->backend, &bias, &bound->bias));
     }
-    PB_TRY(net->method->ops->merge(net->method, site, &weight, &bias));
+    PB_TRY(pb_method_merge(net->method, site, &weight, has_bias ? &bias : NULL));
     bound->weight          = weight;
     bound->bias            = bias;
     net->acts[site->index] = 0;
@@ -29,23 +29,16 @@ static pb_status merge_site(pb_network *net, const pb_site *site)
 
 pb_status pb_network_merge(pb_network *net)
 {
-    const pb_method *m = net->method;
-    if (m == NULL || m->count == 0) {
-        return PB_OK;
-    }
-    bool hooks = m->ops->linear_input_forward != NULL || m->ops->linear_output_forward != NULL;
-    bool bound = m->ops->bind != NULL;
-    if (!bound && (!hooks || m->ops->merge == NULL)) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED, "method %s cannot be merged into the weights",
-                       m->ops->name);
-    }
-    if (!hooks) {
-        return PB_OK;
+    int64_t sites = pb_model_site_count(net->model);
+    if (network_virtual_rows(net) > 0 || network_virtual_keys(net) > 0) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "method %s acts before the tokens: it cannot be merged into the weights",
+                       net->method->ops->name);
     }
     if (net->merged == NULL) {
-        PB_TRY(PB_ALLOC(net->merged, pb_model_site_count(net->model)));
+        PB_TRY(PB_ALLOC(net->merged, sites));
     }
-    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+    for (int64_t i = 0; i < sites; i++) {
         if ((net->acts[i] & (PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT)) != 0) {
             PB_TRY(merge_site(net, pb_model_site_at(net->model, i)));
         }

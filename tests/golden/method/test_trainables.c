@@ -135,6 +135,48 @@ static void counts_are_those_of_peft_at_real_shapes(void **state)
     json_decref(file);
 }
 
+/* Forward operations beyond the base model's, of 512 tokens. */
+static const struct {
+    const char *extra, *method, *options;
+} costs[] = {
+    {"lora_r16_unmerged", "lora", ""},
+    {"ia3", "ia3", ""},
+    {"ia3_paper", "ia3", "feedforward_side = \"output\";"},
+    {"lntuning", "lntuning", ""},
+    {"prompt_100_and_ptuning_100_inference", "prompt", ""},
+    {"prompt_100_and_ptuning_100_inference", "ptuning", ""},
+    {"prefix_32_inference", "prefix", ""},
+};
+
+static void check_flops(const char *model, const json_t *entry)
+{
+    const json_t *flops = json_object_get(json_object_get(entry, "forward_flops"), "512");
+    const json_t *extra = json_object_get(flops, "extra");
+    method_fixture f    = {0};
+    open_real_shape(entry, &f);
+    double base = pb_method_flops(NULL, f.model, 512);
+    assert_true(base == json_number(flops, "total"));
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
+        pb_method *m = method_fixture_make(&f, costs[i].method, costs[i].options, 1);
+        double more  = pb_method_flops(m, f.model, 512) - base;
+        if (more != json_number(extra, costs[i].extra)) {
+            fail_msg("%s %s: %.0f more FLOPs", model, costs[i].extra, more);
+        }
+        pb_method_destroy(m);
+    }
+    method_fixture_close(&f);
+}
+
+static void flops_are_those_counted_from_real_shapes(void **state)
+{
+    (void)state;
+    json_t *file = golden_json(shared_path("golden/param_counts.json"));
+    json_t *all  = json_object_get(file, "models");
+    check_flops("Llama-3-8B-Instruct", json_object_get(all, "Llama-3-8B-Instruct"));
+    check_flops("Llama-3.2-1B", json_object_get(all, "Llama-3.2-1B"));
+    json_decref(file);
+}
+
 static void method_files_give_the_published_counts(void **state)
 {
     (void)state;
@@ -168,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trainables_are_those_of_peft),
         cmocka_unit_test(counts_are_those_of_peft_at_real_shapes),
+        cmocka_unit_test(flops_are_those_counted_from_real_shapes),
         cmocka_unit_test(method_files_give_the_published_counts),
     };
     shared_directory();

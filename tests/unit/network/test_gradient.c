@@ -11,11 +11,23 @@
 #include <string.h>
 
 /* Relative to the norm of the tensor's gradient. The loss of some 100 nats has an F32 rounding
- * error near 1e-5; a step that changes it by 0.1 along the gradient leaves 1e-4 of that, and the
- * rest is for higher derivatives. */
+ * error near 1e-5; a step that changes it by 0.02 along the gradient leaves 1e-3 of that, and the
+ * rest is for higher derivatives and for the kinks of ReLU. */
 #define TOLERANCE   5e-3
-#define LOSS_CHANGE 0.1
+#define LOSS_CHANGE 0.02
 #define STEP_MAX    0.02
+
+/* The loss of a training pass; where nothing drops, that of the evaluation is the same. */
+static double loss_of(network_fixture *f, const pb_batch *batch)
+{
+    const pb_method_ops *ops = f->method->ops;
+    double loss              = 0.0;
+    if (ops->drops != NULL && ops->drops(f->method)) {
+        return network_step(f, batch, 9);
+    }
+    assert_ok(pb_network_loss(f->net, batch, &loss, NULL));
+    return loss;
+}
 
 /* dL/ds of L(value + s · direction) at s = 0 by a five-point stencil, error O(step⁴). */
 static double slope(network_fixture *f, const pb_batch *batch, float *value, const double *direction,
@@ -31,7 +43,7 @@ static double slope(network_fixture *f, const pb_batch *batch, float *value, con
         for (int64_t i = 0; i < n; i++) {
             value[i] = (float)((double)saved[i] + at[k] * step * direction[i]);
         }
-        sum += weight[k] * network_step(f, batch, 9);
+        sum += weight[k] * loss_of(f, batch);
     }
     memcpy(value, saved, (size_t)n * sizeof *saved);
     free(saved);
@@ -85,6 +97,7 @@ static void check_case(const network_case *c, bool biases)
     double *grads   = calloc((size_t)n + 1, sizeof *grads);
     int64_t at      = 0;
     assert_non_null(grads);
+    assert_true(network_step(&f, &batch, 9) == loss_of(&f, &batch));
     (void)network_step(&f, &batch, 9);
     for (int64_t i = 0; i < n; i++) {
         grads[i] = (double)((const float *)f.method->grads.data)[i];
@@ -94,7 +107,7 @@ static void check_case(const network_case *c, bool biases)
         if (!(norm_of(grads + at, pb_tensor_count(&t->value)) > 1e-3)) {
             fail_msg("%s: %s has no gradient", network_case_text(c), t->name);
         }
-        for (int which = 0; which < 3; which++) {
+        for (int which = 0; which < 2; which++) {
             check_direction(&f, c, &batch, t, grads + at, which);
         }
         at += pb_tensor_count(&t->value);

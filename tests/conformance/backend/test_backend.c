@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What every registered backend promises beside the values of its operations (tests/ops): opening,
+ * memory, counted work, extreme numbers, failures. */
+#include "pb/backend.h"
+#include "pb/memory.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const pb_backend_ops *table; /* the one under test */
+
+static pb_backend *opened(int threads)
+{
+    pb_backend *be = NULL;
+    assert_int_equal(pb_backend_open(table->name, 0, threads, &be), PB_OK);
+    return be;
+}
+
+static pb_tensor matrix(pb_backend *be, int64_t rows, int64_t columns)
+{
+    void *data = NULL;
+    assert_int_equal(pb_backend_alloc(be, (size_t)(rows * columns) * sizeof(float), &data), PB_OK);
+    return pb_tensor_2d(data, PB_DTYPE_F32, rows, columns);
+}
+
+/* Uniform in -1 … 1. */
+static pb_tensor random_matrix(pb_backend *be, int64_t rows, int64_t columns, uint64_t salt)
+{
+    pb_tensor t      = matrix(be, rows, columns);
+    pb_random stream = pb_random_stream(1, PB_RANDOM_TEST, salt);
+    for (int64_t i = 0; i < rows * columns; i++) {
+        ((float *)t.data)[i] = (float)(2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
+    }
+    return t;
+}
+
+static float *values(const pb_tensor *t)
+{
+    return t->data;
+}
+
+static void every_slot_is_filled(void **state)
+{
+    (void)state;
+    enum { SLOTS = (sizeof(pb_backend_ops) - sizeof(char *)) / sizeof(void (*)(void)) };
+    void (*slots[SLOTS])(void);
+    memcpy(slots, (const char *)table + offsetof(pb_backend_ops, open), sizeof slots);
+    for (int i = 0; i < SLOTS; i++) {
+        assert_true(slots[i] != NULL);
+    }
+}
+
+static void opening_tells_what_it_is(void **state)
+{
+    (void)state;
+    pb_backend *be = opened(2);
+    assert_string_equal(pb_backend_name(be), table->name);
+    assert_int_equal(pb_backend_threads(be), 2);
+    assert_non_null(strstr(pb_backend_describe(be), "2 threads"));
+    pb_backend_close(be);
+    assert_int_equal(pb_backend_open("auto", 0, 0, &be), PB_OK);
+    assert_true(pb_backend_threads(be) >= 1);
+    pb_backend_close(be);
+    pb_backend_close(NULL);
+}
+
+static void an_unknown_name_lists_the_known_ones(void **state)
+{
+    (void)state;
+    pb_backend *be = NULL;
+    assert_int_equal(pb_backend_open("abacus", 0, 1, &be), PB_ERR_NOT_FOUND);
+    assert_null(be);
+    assert_non_null(strstr(pb_error_message(), "abacus"));
+    assert_non_null(strstr(pb_error_message(), table->name));
+    assert_int_not_equal(pb_backend_open(table->name, 999, 1, &be), PB_OK);
+}
+
+static void a_pinned_product_library_is_said(void **state)
+{
+    (void)state;
+    if (strcmp(table->name, "cpu") != 0) {
+        return;
+    }
+    pb_backend *be = opened(1);
+    bool openblas  = strstr(pb_backend_describe(be), "OpenBLAS") != NULL;
+    pb_backend_close(be);
+    assert_int_equal(setenv("OPENBLAS_CORETYPE", "Haswell", 1), 0);
+    be = opened(1);
+    unsetenv("OPENBLAS_CORETYPE");
+    assert_int_equal(strstr(pb_backend_describe(be), "OPENBLAS_CORETYPE=Haswell") != NULL,
+                     openblas);
+    pb_backend_close(be);
+}
+
+static void memory_is_zeroed_aligned_and_returned(void **state)
+{
+    (void)state;
+    size_t before  = pb_memory_current();
+    pb_backend *be = opened(1);
+    void *data     = NULL;
+    assert_int_equal(pb_backend_alloc(be, 1000, &data), PB_OK);
+    assert_int_equal((uintptr_t)data % 64, 0);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(((const char *)data)[i], 0);
+    }
+    assert_true(pb_memory_current() >= before + 1000);
+    pb_backend_free(be, data);
+    pb_backend_free(be, NULL);
+    pb_backend_close(be);
+    assert_int_equal(pb_memory_current(), before);
+}
+
+static void copies_between_strides_and_types(void **state)
+{
+    (void)state;
+    pb_backend *be = opened(1);
+    pb_tensor a    = random_matrix(be, 5, 8, 1);
+    pb_tensor b    = matrix(be, 5, 3);
+    pb_tensor view = pb_tensor_columns(&a, 2, 3);
+    assert_int_equal(pb_copy(be, &b, &view), PB_OK);
+    for (int i = 0; i < 15; i++) {
+        assert_true(values(&b)[i] == values(&a)[i / 3 * 8 + 2 + i % 3]);
+    }
+    uint16_t half[15];
+    pb_tensor c = pb_tensor_2d(half, PB_DTYPE_BF16, 5, 3);
+    assert_int_equal(pb_copy(be, &c, &b), PB_OK);
+    assert_int_equal(pb_copy(be, &b, &c), PB_OK);
+    for (int i = 0; i < 15; i++) {
+        assert_true(values(&b)[i] == pb_bf16_to_f32(half[i]));
+        assert_true(fabsf(values(&b)[i] - values(&a)[i / 3 * 8 + 2 + i % 3]) < 0.004f);
+    }
+    int32_t whole[15] = {0};
+    pb_tensor d       = pb_tensor_2d(whole, PB_DTYPE_I32, 5, 3);
+    assert_int_equal(pb_copy(be, &b, &d), PB_ERR_UNSUPPORTED);
+    assert_int_equal(pb_zero(be, &view), PB_OK);
+    assert_true(values(&a)[0] != 0.0f && values(&a)[2] == 0.0f && values(&a)[5] != 0.0f);
+    pb_backend_free(be, a.data);
+    pb_backend_free(be, b.data);
+    pb_backend_close(be);
+}
+
+static void work_is_counted(void **state)
+{
+    (void)state;
+    pb_backend *be      = opened(1);
+    pb_tensor a         = random_matrix(be, 30, 20, 1);
+    pb_tensor b         = random_matrix(be, 40, 20, 2);
+    pb_tensor c         = matrix(be, 30, 40);
+    pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
+    pb_backend_work_reset(be, false);
+    assert_int_equal(pb_matmul(be, &c, &a, &b, &args), PB_OK);
+    assert_true(pb_backend_work_get(be).matmul_flops == 2.0 * 30 * 40 * 20);
+    assert_true(pb_backend_work_get(be).matmul_seconds == 0.0);
+    pb_backend_work_reset(be, true);
+    assert_int_equal(pb_matmul(be, &c, &a, &b, &args), PB_OK);
+    assert_true(pb_backend_work_get(be).matmul_seconds > 0.0);
+
+    /* One row of 30 tokens, 2 heads of width 10: 30 · 31 / 2 pairs, 3 of them out of the window. */
+    pb_segment segment      = {.rows = 30, .length = 30, .parent = -1};
+    pb_forest forest        = {.segments = &segment, .count = 1, .rows = 30, .keys = 30};
+    pb_attention_args shape = {
+        .forest = &forest, .heads = 2, .kv_heads = 2, .head_dim = 10, .scale = 0.3f, .window = 28};
+    pb_tensor out = matrix(be, 30, 20);
+    pb_tensor lse = matrix(be, 30, 2);
+    assert_int_equal(pb_attention_forward(be, &out, &lse, &a, &a, &a, &shape), PB_OK);
+    assert_true(pb_backend_work_get(be).attention_flops == 4.0 * (465 - 3) * 20);
+    assert_true(pb_backend_work_get(be).attention_seconds > 0.0);
+    pb_backend_work_reset(be, false);
+    assert_true(pb_backend_work_get(be).attention_flops == 0.0);
+    pb_tensor *all[] = {&a, &b, &c, &out, &lse};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        pb_backend_free(be, all[i]->data);
+    }
+    pb_backend_close(be);
+}
+
+typedef struct attention_set {
+    pb_segment segments[2];
+    pb_forest forest;
+    pb_attention_args args;
+    pb_tensor q, k, v, out, lse, dq, dk, dv;
+} attention_set;
+
+static void attention_open(pb_backend *be, attention_set *s)
+{
+    s->segments[0] = (pb_segment){.rows = 9, .length = 9, .parent = -1};
+    s->segments[1] =
+        (pb_segment){.row = 9, .rows = 5, .key = 9, .length = 5, .position = 9, .parent = 0};
+    s->forest = (pb_forest){.segments = s->segments, .count = 2, .rows = 14, .keys = 14};
+    s->args   = (pb_attention_args){
+          .forest = &s->forest, .heads = 2, .kv_heads = 1, .head_dim = 8, .scale = 0.35f};
+    s->q   = random_matrix(be, 14, 16, 1);
+    s->k   = random_matrix(be, 14, 8, 2);
+    s->v   = random_matrix(be, 14, 8, 3);
+    s->out = matrix(be, 14, 16);
+    s->lse = matrix(be, 14, 2);
+    s->dq  = matrix(be, 14, 16);
+    s->dk  = matrix(be, 14, 8);
+    s->dv  = matrix(be, 14, 8);
+}
+
+static void attention_close(pb_backend *be, attention_set *s)
+{
+    pb_tensor *all[] = {&s->q, &s->k, &s->v, &s->out, &s->lse, &s->dq, &s->dk, &s->dv};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        pb_backend_free(be, all[i]->data);
+    }
+}
+
+static pb_status attention_both(pb_backend *be, attention_set *s)
+{
+    PB_TRY(pb_attention_forward(be, &s->out, &s->lse, &s->q, &s->k, &s->v, &s->args));
+    return pb_attention_backward(be, &s->dq, &s->dk, &s->dv, &s->out, &s->out, &s->lse, &s->q,
+                                 &s->k, &s->v, &s->args);
+}
+
+static void a_repeated_step_allocates_nothing(void **state)
+{
+    (void)state;
+    pb_backend *be = opened(2);
+    attention_set s;
+    attention_open(be, &s);
+    assert_int_equal(attention_both(be, &s), PB_OK);
+    size_t held = pb_memory_current();
+    pb_memory_peak_reset();
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(attention_both(be, &s), PB_OK);
+    }
+    assert_int_equal(pb_memory_current(), held);
+    assert_int_equal(pb_memory_peak(), held);
+    attention_close(be, &s);
+    pb_backend_close(be);
+}
+
+static void lack_of_memory_is_reported(void **state)
+{
+    (void)state;
+    if (strcmp(table->name, "cpu") != 0) {
+        return;
+    }
+    size_t before  = pb_memory_current();
+    pb_backend *be = opened(1);
+    attention_set s;
+    attention_open(be, &s);
+    pb_memory_limit(pb_memory_current() + 64);
+    assert_int_equal(attention_both(be, &s), PB_ERR_MEMORY);
+    pb_memory_limit(0);
+    assert_int_equal(attention_both(be, &s), PB_OK);
+    attention_close(be, &s);
+    pb_backend_close(be);
+    assert_int_equal(pb_memory_current(), before);
+}
+
+/* A query of one segment alone gives the bits it gives among others: rows of one, two and more. */
+static void few_rows_have_the_same_bits_alone(void **state)
+{
+    (void)state;
+    pb_backend *be      = opened(1);
+    pb_tensor a         = random_matrix(be, 4, 70, 1);
+    pb_tensor b         = random_matrix(be, 50, 70, 2);
+    pb_tensor all       = matrix(be, 4, 50);
+    pb_tensor alone     = matrix(be, 1, 50);
+    pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
+    assert_int_equal(pb_matmul(be, &all, &a, &b, &args), PB_OK);
+    for (int64_t i = 0; i < 4; i++) {
+        pb_tensor row = pb_tensor_rows(&a, i, 1);
+        assert_int_equal(pb_matmul(be, &alone, &row, &b, &args), PB_OK);
+        assert_memory_equal(alone.data, values(&all) + i * 50, 50 * sizeof(float));
+    }
+    pb_backend_free(be, a.data);
+    pb_backend_free(be, b.data);
+    pb_backend_free(be, all.data);
+    pb_backend_free(be, alone.data);
+    pb_backend_close(be);
+}
+
+static void adamw_follows_its_formula(void **state)
+{
+    (void)state;
+    enum { N = 37, STEPS = 5 };
+    pb_backend *be = opened(1);
+    pb_tensor p    = random_matrix(be, 1, N, 1);
+    pb_tensor g    = random_matrix(be, 1, N, 2);
+    pb_tensor m    = matrix(be, 1, N);
+    pb_tensor v    = matrix(be, 1, N);
+    double p64[N];
+    double m64[N]      = {0};
+    double v64[N]      = {0};
+    pb_adamw_args args = {.lr           = 0.01,
+                          .beta1        = 0.9,
+                          .beta2        = 0.999,
+                          .eps          = 1e-8,
+                          .weight_decay = 0.1,
+                          .grad_scale   = 0.5};
+    for (int i = 0; i < N; i++) {
+        p64[i] = (double)values(&p)[i];
+    }
+    for (args.step = 1; args.step <= STEPS; args.step++) {
+        assert_int_equal(pb_adamw(be, &p, &m, &v, &g, &args), PB_OK);
+        for (int i = 0; i < N; i++) {
+            double grad = 0.5 * (double)values(&g)[i];
+            m64[i]      = 0.9 * m64[i] + 0.1 * grad;
+            v64[i]      = 0.999 * v64[i] + 0.001 * grad * grad;
+            double mean = m64[i] / (1.0 - pow(0.9, (double)args.step));
+            double var  = v64[i] / (1.0 - pow(0.999, (double)args.step));
+            p64[i] -= 0.01 * 0.1 * p64[i];
+            p64[i] -= 0.01 * mean / (sqrt(var) + 1e-8);
+            assert_true(fabs(p64[i] - (double)values(&p)[i]) < 1e-6);
+        }
+    }
+    pb_backend_free(be, p.data);
+    pb_backend_free(be, g.data);
+    pb_backend_free(be, m.data);
+    pb_backend_free(be, v.data);
+    pb_backend_close(be);
+}
+
+static void sums_and_choices_are_exact(void **state)
+{
+    (void)state;
+    pb_backend *be = opened(1);
+    pb_tensor x    = random_matrix(be, 300, 77, 1);
+    pb_tensor view = pb_tensor_columns(&x, 3, 50);
+    double want    = 0;
+    double got     = 0;
+    for (int64_t i = 0; i < 300; i++) {
+        for (int64_t j = 3; j < 53; j++) {
+            want += pow((double)values(&x)[i * 77 + j], 2);
+        }
+    }
+    assert_int_equal(pb_sum_squares(be, &view, &got), PB_OK);
+    assert_true(fabs(got - want) < 1e-12 * want);
+
+    int32_t at[4];
+    pb_tensor rows          = pb_tensor_rows(&x, 0, 4);
+    values(&x)[5]           = 2.0f;
+    values(&x)[60]          = 2.0f; /* the first of two */
+    values(&x)[77]          = 3.0f;
+    values(&x)[2 * 77 + 76] = 4.0f;
+    values(&x)[3 * 77 + 40] = NAN;
+    values(&x)[3 * 77 + 4]  = INFINITY;
+    assert_int_equal(pb_argmax(be, at, &rows), PB_OK);
+    assert_int_equal(at[0], 5);
+    assert_int_equal(at[1], 0);
+    assert_int_equal(at[2], 76);
+    assert_int_equal(at[3], 40);
+    pb_backend_free(be, x.data);
+    pb_backend_close(be);
+}
+
+/* The exponential through silu(x) = x / (1 + e^-x), over all of its range. */
+static void exponentials_hold_over_the_whole_range(void **state)
+{
+    (void)state;
+    enum { N = 40001 };
+    pb_backend *be = opened(1);
+    pb_tensor x    = matrix(be, 1, N);
+    pb_tensor y    = matrix(be, 1, N);
+    for (int i = 0; i < N; i++) {
+        values(&x)[i] = (float)(i - N / 2) * 0.005f;
+    }
+    values(&x)[0] = -200.0f;
+    values(&x)[1] = NAN;
+    values(&x)[2] = INFINITY;
+    assert_int_equal(pb_activation_forward(be, &y, &x, PB_ACTIVATION_SILU), PB_OK);
+    for (int i = 3; i < N; i++) {
+        double t    = (double)values(&x)[i];
+        double want = t / (1.0 + exp(-t));
+        /* Below -87 the divisor overflows on the way to a subnormal result. */
+        double allowed = t > -87.0 ? 4e-7 * fabs(want) : 2e-36;
+        assert_true(fabs((double)values(&y)[i] - want) <= allowed);
+    }
+    assert_true(values(&y)[0] == 0.0f);
+    assert_true(isnan(values(&y)[1]));
+    assert_true(isinf(values(&y)[2]));
+    pb_backend_free(be, x.data);
+    pb_backend_free(be, y.data);
+    pb_backend_close(be);
+}
+
+static void cross_entropy_keeps_its_digits(void **state)
+{
+    (void)state;
+    pb_backend *be          = opened(1);
+    pb_tensor x             = matrix(be, 5, 3);
+    const float logits[]    = {0.0f,    -20.0f,    -21.0f, /* nearly certain */
+                               1e4f,    -1e4f,     0.0f,   /* far apart */
+                               0.0f,    -INFINITY, 0.0f,   /* a masked choice */
+                               NAN,     0.0f,      0.0f,   /* seen */
+                               -300.0f, 0.0f,      0.0f};  /* e^-300 is no F32 */
+    const int32_t targets[] = {0, 1, 0, 1, 0};
+    double losses[5];
+    memcpy(x.data, logits, sizeof logits);
+    assert_int_equal(pb_cross_entropy(be, losses, &x, targets, 0.0f), PB_OK);
+    assert_memory_equal(x.data, logits, sizeof logits);
+    assert_int_equal(pb_cross_entropy(be, losses, &x, targets, 1.0f), PB_OK);
+    double others = exp(-20.0) + exp(-21.0);
+    assert_true(fabs(losses[0] - log1p(others)) < 1e-6 * others);
+    assert_true(fabs((double)values(&x)[0] + others / (1.0 + others)) < 1e-6 * others);
+    assert_true(fabs(losses[1] - 2e4) < 1e-9);
+    assert_true(fabs(losses[2] - log(2.0)) < 1e-7);
+    assert_true(values(&x)[7] == 0.0f);
+    assert_true(isnan(losses[3]));
+    assert_true(fabs(losses[4] - 300.0 - log(2.0)) < 1e-6);
+    assert_true(values(&x)[12] == -1.0f);
+    pb_backend_free(be, x.data);
+    pb_backend_close(be);
+}
+
+static void dropout_drops_its_share_and_can_be_off(void **state)
+{
+    (void)state;
+    pb_backend *be   = opened(1);
+    pb_tensor x      = random_matrix(be, 100, 333, 1);
+    pb_tensor y      = matrix(be, 100, 333);
+    pb_random stream = pb_random_stream(5, PB_RANDOM_DROPOUT, 9);
+    assert_int_equal(pb_dropout(be, &y, &x, 0.25, stream), PB_OK);
+    int dropped = 0;
+    for (int i = 0; i < 33300; i++) {
+        dropped += values(&y)[i] == 0.0f;
+    }
+    assert_true(abs(dropped - 33300 / 4) < 400); /* 5 standard deviations */
+    assert_int_equal(pb_dropout(be, &y, &x, 0.0, stream), PB_OK);
+    assert_memory_equal(y.data, x.data, 33300 * sizeof(float));
+    pb_backend_free(be, x.data);
+    pb_backend_free(be, y.data);
+    pb_backend_close(be);
+}
+
+/* A NaN in one row shows in that row of every result, and in no sum as a number. */
+static void nan_is_never_hidden(void **state)
+{
+    (void)state;
+    pb_backend *be = opened(1);
+    attention_set s;
+    attention_open(be, &s);
+    values(&s.q)[13 * 16 + 3] = NAN;
+    values(&s.k)[2 * 8 + 1]   = NAN; /* seen by every query from row 2 on */
+    assert_int_equal(attention_both(be, &s), PB_OK);
+    assert_false(isnan(values(&s.out)[1 * 16]) || isnan(values(&s.lse)[1 * 2]));
+    for (int row = 2; row < 14; row++) {
+        assert_true(isnan(values(&s.out)[row * 16]));
+        assert_true(isnan(values(&s.lse)[row * 2]));
+        assert_true(isnan(values(&s.dq)[row * 16]));
+    }
+    assert_true(isnan(values(&s.dk)[0]) && isnan(values(&s.dv)[0]));
+    pb_tensor weight = pb_tensor_1d(values(&s.v), PB_DTYPE_F32, 16);
+    assert_int_equal(pb_rmsnorm_forward(be, &s.dq, &s.q, &weight, 1e-5f), PB_OK);
+    assert_true(isnan(values(&s.dq)[13 * 16]) && !isnan(values(&s.dq)[12 * 16]));
+    for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
+        assert_int_equal(pb_activation_forward(be, &s.dq, &s.q, (pb_activation)act), PB_OK);
+        assert_true(isnan(values(&s.dq)[13 * 16 + 3]) && !isnan(values(&s.dq)[13 * 16 + 4]));
+        assert_int_equal(
+            pb_gated_backward(be, &s.dq, &s.out, &s.dq, &s.q, &s.q, (pb_activation)act), PB_OK);
+        assert_true(isnan(values(&s.dq)[13 * 16 + 3]));
+    }
+    double sum = 0;
+    assert_int_equal(pb_sum_squares(be, &s.q, &sum), PB_OK);
+    assert_true(isnan(sum));
+    attention_close(be, &s);
+    pb_backend_close(be);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_slot_is_filled),
+        cmocka_unit_test(opening_tells_what_it_is),
+        cmocka_unit_test(an_unknown_name_lists_the_known_ones),
+        cmocka_unit_test(a_pinned_product_library_is_said),
+        cmocka_unit_test(memory_is_zeroed_aligned_and_returned),
+        cmocka_unit_test(copies_between_strides_and_types),
+        cmocka_unit_test(work_is_counted),
+        cmocka_unit_test(a_repeated_step_allocates_nothing),
+        cmocka_unit_test(lack_of_memory_is_reported),
+        cmocka_unit_test(few_rows_have_the_same_bits_alone),
+        cmocka_unit_test(adamw_follows_its_formula),
+        cmocka_unit_test(sums_and_choices_are_exact),
+        cmocka_unit_test(exponentials_hold_over_the_whole_range),
+        cmocka_unit_test(cross_entropy_keeps_its_digits),
+        cmocka_unit_test(dropout_drops_its_share_and_can_be_off),
+        cmocka_unit_test(nan_is_never_hidden),
+    };
+    int failed = 0;
+    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+        table = *ops;
+        failed += cmocka_run_group_tests_name(table->name, tests, NULL, NULL);
+    }
+    return failed;
+}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stopping early on request keeps everything; cells that fail are results, and the others are unharmed."""
+import os
+import signal
+import time
+
+import case
+import program
+import results
+
+
+class Stop(case.Case):
+    def setUp(self):
+        super().setUp()
+        rest = "train = { batch = 4; max_steps = 60; epochs = 100.0; };\n"
+        self.grid = self.world.grid([self.world.model()], [self.world.dataset()], ["lora", "ia3", "bitfit", "lntuning"],
+                                    tuple(range(1, 9)), rest=rest)
+
+    def stop(self, number, ranks, to):
+        """Starts the job, sends the signal to the process that `to` picks when two shards are there."""
+        process = program.start(["run", self.grid, "-o", self.output], ranks)
+        deadline = time.monotonic() + 60
+        while len(results.shards(self.output)) < 2:
+            self.assertIsNone(process.poll(), "the job ended before it was asked to")
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        os.kill(to(process), number)
+        return program.finish(process, timeout=60)
+
+    def check_stop(self, number, ranks=None, to=lambda process: process.pid):
+        result = self.stop(number, ranks, to)
+        self.expect(result, 3, "left", "the same command goes on")
+        kept = results.shards(self.output)
+        self.assertTrue(2 <= len(kept) < 32, kept)
+        self.assertEqual(results.temporaries(self.output), [])
+        for path in kept:
+            self.assertTrue(results.is_readable(path), path)
+        self.assertEqual(len(self.cells()), len(kept))
+        before = {path: os.stat(path).st_mtime_ns for path in kept}
+        self.run_grid(self.grid, 0, ranks=ranks)
+        self.assertEqual(len(self.cells()), 32)
+        for path, moment in before.items():
+            self.assertEqual(os.stat(path).st_mtime_ns, moment, "a finished cell was run again")
+        digest = self.digest(os.path.join(self.output, "tiny.h5"))
+        undisturbed = os.path.join(self.folder, "undisturbed")
+        self.run_grid(self.grid, 0, undisturbed)
+        self.assertEqual(digest, self.digest(os.path.join(undisturbed, "tiny.h5")))
+
+    def test_sigterm_alone(self):
+        self.check_stop(signal.SIGTERM)
+
+    def test_sigint_alone(self):
+        self.check_stop(signal.SIGINT)
+
+    def test_sigterm_to_one_rank_of_two(self):
+        def rank(process):
+            names = {}
+            for pid in program.session_members(process.pid):
+                with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                    names.setdefault(f.read().strip(), []).append(pid)
+            return names["peftbench"][-1]
+        result = self.stop(signal.SIGTERM, 2, rank)
+        self.assertIn(result.code, (0, 3), str(result))  # the other rank may do all the rest
+        self.run_grid(self.grid, 0, ranks=2)
+        self.assertEqual(len(self.cells()), 32)
+
+    def test_sigterm_to_the_launcher(self):
+        self.check_stop(signal.SIGTERM, 2)
+
+    def test_sigusr1_before_the_time_limit(self):
+        self.check_stop(signal.SIGUSR1)
+
+    def test_time_limit(self):
+        limits = ["--set", "run.time_limit_seconds=1.0", "--set", "run.time_reserve_seconds=0.5"]
+        self.expect(program.run(["run", self.grid, "-o", self.output, *limits]), 3, "the same command goes on")
+        self.assertGreater(len(results.shards(self.output)), 0)
+        self.run_grid(self.grid, 0)
+        self.assertEqual(len(self.cells()), 32)
+
+
+class Failing(case.Case):
+    def setUp(self):
+        super().setUp()
+        self.lines = list(self.world.rows["train"])
+        self.world.dataset("broken", [b'{"sentence1": "a"}\n'] * 4)
+        self.grid = self.world.grid([self.world.model()], [self.world.dataset(), "broken"], ["none", "lora"], (1, 2))
+
+    def states(self):
+        return {key[1:]: cell["status"] for key, cell in self.cells().items()}
+
+    def test_failed_cells_are_results_and_the_others_unharmed(self):
+        for ranks in (None, 2):
+            with self.subTest(ranks=ranks):
+                output = os.path.join(self.folder, f"ranks{ranks}")
+                result = self.run_grid(self.grid, 4, output, ranks=ranks)
+                self.assertIn("broken/lora/1 failed", result.err)
+                cells = self.cells("tiny", output)
+                for (_, dataset, _, _), cell in cells.items():
+                    self.assertEqual(cell["status"], "failed" if dataset == "broken" else "done")
+                    self.assertIn("broken/train.jsonl:1" if dataset == "broken" else "", cell["message"])
+                self.assertEqual(len(cells), 8)
+
+    def test_failed_cells_run_again_only_when_asked(self):
+        self.run_grid(self.grid, 4)
+        result = self.run_grid(self.grid, 4)
+        self.assertNotIn("broken/lora/1 failed", result.err)
+        result = self.run_grid(self.grid, 4, None, "--retry-failed")
+        self.assertIn("broken/lora/1 failed", result.err)
+        self.assertNotIn("pairs/lora/1 done", result.err)
+
+    def test_a_mended_cell_is_another_one_and_runs_by_itself(self):
+        self.run_grid(self.grid, 4)
+        self.world.dataset("broken")
+        result = self.run_grid(self.grid, 0)
+        self.assertIn("broken/lora/1 done", result.err)
+        self.assertEqual(set(self.states().values()), {"done"})
+
+
+if __name__ == "__main__":
+    case.main()

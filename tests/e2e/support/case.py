@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of all test cases, and the end of every test file: exit code 77 when everything was skipped."""
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+
+import program
+import results
+import world
+
+
+def skip(reason):
+    """A part of the machine is missing: visible, and a failure where everything has to be there."""
+    if os.environ.get("CI") and "shared" in reason:
+        raise AssertionError(reason)
+    raise unittest.SkipTest(reason)
+
+
+class Case(unittest.TestCase):
+    """A folder of its own per test, removed at the end."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="peftbench-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.world = world.World(os.path.join(self.folder, "configs"))
+        self.output = os.path.join(self.folder, "out")
+
+    def expect(self, result, code, *texts):
+        """The exit code, and every text somewhere in what was printed; nothing may have crashed."""
+        self.assertEqual(result.code, code, str(result))
+        for text in texts:
+            self.assertIn(text, result.out + result.err)
+        self.assertNotIn("AddressSanitizer", result.err)
+        self.assertNotIn("runtime error:", result.err)
+        return result
+
+    def run_grid(self, grid, code=0, output=None, *more, **options):
+        arguments = ["run", grid, "-o", output or self.output, *more]
+        return self.expect(program.run(arguments, **options), code)
+
+    def digest(self, path):
+        result = self.expect(program.run(["report", path, "--digest"]), 0)
+        self.assertRegex(result.out, r"^[0-9a-f]{64}\n$")
+        return result.out.strip()
+
+    def cells(self, name="tiny", output=None):
+        """Cells of the merged file by key; none twice, and the whole file can be read by h5dump."""
+        path = os.path.join(output or self.output, name + ".h5")
+        self.assertEqual(results.h5dump(path).returncode, 0, path)
+        rows = results.cells(path)
+        keys = [results.key(row) for row in rows]
+        self.assertEqual(len(keys), len(set(keys)), "a cell is in /results twice")
+        return {key: row for key, row in zip(keys, rows)}
+
+
+def main():
+    if results.H5DUMP is None:
+        print("h5dump is missing: install hdf5-tools")
+        sys.exit(1 if os.environ.get("CI") else 77)
+    done = unittest.main(module="__main__", exit=False, verbosity=2, argv=sys.argv).result
+    if not done.wasSuccessful() or done.testsRun == 0:
+        sys.exit(1)
+    sys.exit(77 if len(done.skipped) == done.testsRun else 0)

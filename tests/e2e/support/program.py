@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running the program as a user does: alone or under the MPI launcher, with limits, killed or asked to stop."""
+import os
+import signal
+import subprocess
+import time
+
+PROGRAM = os.environ.get("PB_PROGRAM", "peftbench")
+LAUNCHER = os.environ.get("PB_MPIEXEC", "mpirun")
+SOURCE = os.environ.get("PB_SOURCE_DIR", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
+SHARED = os.environ.get("PB_SHARED", os.path.join(SOURCE, "../shared"))
+
+
+class Result:
+    """Exit code, standard output and standard error of a program that has ended."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    def __str__(self):
+        return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+def command(arguments, ranks=None):
+    """Without ranks the program is started alone; with them, by the launcher."""
+    if ranks is None:
+        return [PROGRAM, *arguments]
+    launcher = [LAUNCHER, "-n", str(ranks)]
+    if "Open MPI" in launcher_version():
+        launcher[1:1] = ["--allow-run-as-root", "--oversubscribe"]
+    return [*launcher, PROGRAM, *arguments]
+
+
+def launcher_version(known=[]):
+    if not known:
+        known.append(subprocess.run([LAUNCHER, "--version"], capture_output=True, text=True, check=False).stdout)
+    return known[0]
+
+
+def environment(ranks, extra):
+    """What a test needs of the environment; what the MPI library keeps until the end is not ours to find."""
+    env = dict(os.environ, OMP_NUM_THREADS="1", PB_CONFIGS=os.path.join(SOURCE, "configs"),
+               PB_SHARED=SHARED, PB_DATA=os.path.join(SHARED, "data"))
+    if ranks is not None:
+        env["ASAN_OPTIONS"] = "detect_leaks=0"
+    env.update(extra or {})
+    return env
+
+
+def start(arguments, ranks=None, env=None, **options):
+    """The job gets its own session, so that kill_session reaches the launcher and every rank."""
+    return subprocess.Popen(command(arguments, ranks), env=environment(ranks, env), start_new_session=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def finish(process, given=None, timeout=600):
+    out, err = process.communicate(given, timeout=timeout)
+    return Result(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+
+def run(arguments, ranks=None, env=None, given=None, timeout=600, **options):
+    """Runs to the end. given: bytes or text for standard input."""
+    if isinstance(given, str):
+        given = given.encode()
+    stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
+    process = start(arguments, ranks, env, stdin=stdin, **options)
+    try:
+        return finish(process, given, timeout)
+    except subprocess.TimeoutExpired:
+        kill_session(process)
+        raise
+
+
+def session_members(session):
+    """Process ids of a session, zombies left out: ranks have process groups of their own."""
+    members = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as f:
+                    fields = f.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                members.append(int(name))
+    return members
+
+
+def kill_session(process):
+    """SIGKILL to every process of the job until none is left, as when a node goes down."""
+    deadline = time.monotonic() + 30
+    while members := session_members(process.pid):
+        for pid in members:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {members} outlive SIGKILL")
+        time.sleep(0.005)
+    process.communicate()

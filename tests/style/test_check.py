@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Each rule of check.py finds what it is for: a small tree that keeps the rules is broken in one
+place at a time."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+CHECK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "check.py")
+SPDX = "// SPDX-License-Identifier: Apache-2.0\n"
+
+GOOD = {
+    "include/pb/status.h": SPDX + "#pragma once\n\nint pb_status_get(void);\n",
+    "include/pb/comm.h": SPDX + '#pragma once\n\n#include "pb/status.h"\n',
+    "include/pb/train.h": SPDX + "#pragma once\n",
+    "src/base/CMakeLists.txt": "pb_module(base SOURCES status.c)\n",
+    "src/base/status.c": SPDX + '#include "pb/status.h"\n\n#include <stdlib.h>\n\n'
+                                "int pb_status_get(void)\n{\n    return 0;\n}\n",
+    "src/comm/CMakeLists.txt": "pb_module(comm SOURCES mpi.c USES pb_base)\n",
+    "src/comm/mpi.c": SPDX + '#include "pb/comm.h"\n#include "group.h"\n\n#include <mpi.h>\n',
+    "src/comm/group.h": SPDX + "#pragma once\n",
+    "src/config/CMakeLists.txt": "pb_module(config SOURCES read.c USES pb_base)\n",
+    "src/config/read.c": SPDX + '#include "pb/status.h"\n',
+    "tests/unit/base/CMakeLists.txt": "foreach(object status log)\n"
+                                      "    pb_test(NAME ${object} SOURCES test_${object}.c)\n"
+                                      "endforeach()\n",
+    "tests/unit/base/test_status.c": SPDX + '#include "pb/status.h"\n',
+}
+
+
+class Rules(unittest.TestCase):
+    def violations(self, changed, *rules):
+        with tempfile.TemporaryDirectory() as root:
+            for path, text in {**GOOD, **changed}.items():
+                os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
+                with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+                    file.write(text)
+            names = rules or ("layers", "links", "foreign", "calls", "sizes", "text", "sources")
+            result = subprocess.run([sys.executable, CHECK, "--root", root, *names],
+                                    capture_output=True, text=True)
+            self.assertEqual(result.stderr, "")
+            lines = result.stdout.splitlines()
+            self.assertEqual(result.returncode, 0 if "keep the rules" in lines[-1] else 1)
+            return [] if result.returncode == 0 else lines
+
+    def one(self, changed, *parts):
+        lines = self.violations(changed)
+        self.assertEqual(len(lines), 1, lines)
+        for part in parts:
+            self.assertIn(part, lines[0])
+
+    def source(self, code):
+        return {"src/config/read.c": SPDX + code + "\n"}
+
+    def test_a_tree_that_keeps_the_rules_passes(self):
+        self.assertEqual(self.violations({}), [])
+
+    def test_a_later_module_is_not_included(self):
+        self.one(self.source('#include "pb/train.h"'), "src/config/read.c:2:", "later module")
+
+    def test_a_public_header_does_not_include_a_later_one(self):
+        self.one({"include/pb/comm.h": SPDX + '#pragma once\n#include "pb/train.h"\n'},
+                 "include/pb/comm.h:3:", "later module")
+
+    def test_a_header_without_a_module_is_told(self):
+        self.one({"include/pb/stray.h": SPDX + "#pragma once\n"}, "no module has this header")
+
+    def test_a_header_that_is_not_there_is_told(self):
+        self.one(self.source('#include "pb/config.h"'), "no public header")
+
+    def test_a_private_header_of_another_module_is_not_included(self):
+        self.one(self.source('#include "../comm/group.h"'), "no private header of config")
+
+    def test_an_unknown_module_is_told(self):
+        lines = self.violations({"src/extra/a.c": SPDX}, "layers")
+        self.assertEqual(len(lines), 1)
+        self.assertIn("'extra' is not in the list", lines[0])
+
+    def test_a_module_does_not_link_to_a_later_one(self):
+        self.one({"src/base/CMakeLists.txt": "pb_module(base SOURCES status.c USES pb_comm)\n"},
+                 "may not link to comm")
+
+    def test_a_foreign_header_stays_at_home(self):
+        for header in ("mpi.h", "hdf5.h", "cblas.h", "openssl/evp.h", "pcre2.h", "utf8proc.h"):
+            self.one(self.source(f"#include <{header}>"), f"<{header}> belongs to")
+
+    def test_a_public_header_names_no_foreign_one(self):
+        self.one({"include/pb/comm.h": SPDX + "#pragma once\n#include <mpi.h>\n"}, "belongs to")
+
+    def test_an_unknown_foreign_header_is_told(self):
+        self.one(self.source("#include <glib.h>"), "in no list")
+
+    def test_forbidden_calls_are_found(self):
+        for call in ("exit(1)", "abort()", "MPI_Abort(c, 1)", 'printf("x")', "puts(s)",
+                     "fprintf(stderr, s)", "fputs(s, stdout)", "malloc(4)", "sprintf(s, t)"):
+            self.one(self.source(f"void f(void)\n{{\n    {call};\n}}"), "src/config/read.c:4:")
+
+    def test_calls_in_comments_and_texts_are_not_calls(self):
+        self.assertEqual(self.violations(self.source('/* exit(1) */ char *s = "abort()"; // puts(s)')),
+                         [])
+
+    def test_calls_are_allowed_at_home(self):
+        self.assertEqual(self.violations(
+            {"src/comm/mpi.c": SPDX + '#include "group.h"\nvoid f(void)\n{\n    abort();\n}\n'}), [])
+
+    def test_long_files_are_found(self):
+        self.one({"src/config/read.c": SPDX + "\n" * 600}, "longer than 600")
+        self.one({"include/pb/status.h": SPDX + "#pragma once\n" + "\n" * 230}, "longer than 230")
+
+    def test_long_functions_are_found(self):
+        body = "    x++;\n" * 101
+        self.one(self.source(f"void f(void)\n{{\n{body}}}"), "src/config/read.c:3:", "function")
+
+    def test_text_rules(self):
+        self.one({"src/config/read.c": "/* none */\n"}, "SPDX")
+        self.one({"src/comm/group.h": SPDX}, "#pragma once")
+        self.one(self.source("// " + "x" * 98), "101 columns")
+        self.one(self.source("int x; "), "white space")
+        self.one(self.source("\tint x;"), "tab")
+        self.one(self.source("// TO" "DO: more"), "undone")
+        self.one(self.source("// see /ho" "me/someone/file"), "path of one machine")
+        self.one({"src/config/read.c": SPDX + "int x;"}, "end of the file")
+        self.one({"tests/a.py": "print()\n"}, "SPDX")
+
+    def test_every_source_is_listed(self):
+        self.one({"src/config/more.c": SPDX}, "src/config/more.c:1: no CMakeLists.txt")
+        self.one({"tests/unit/base/test_other.c": SPDX}, "no CMakeLists.txt lists")
+
+    def test_every_listed_source_is_there(self):
+        self.one({"src/config/CMakeLists.txt": "pb_module(config SOURCES read.c gone.c)\n"},
+                 "'gone.c' is listed")
+
+    def test_every_private_header_is_included(self):
+        self.one({"src/config/unused.h": SPDX + "#pragma once\n"}, "nothing includes")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Greedy generation with a cache against the full forward pass, rows together against rows alone,
+ * and how a row ends. */
+#include "network_fixture.h"
+
+#include "pb/memory.h"
+
+#include <string.h>
+
+enum { NEW_TOKENS = 10 };
+
+/* Two logits closer than this may change places with another order of summation. */
+#define MARGIN 1e-4f
+
+static void generate(pb_network *net, const pb_sample *prompts, int64_t count,
+                     const pb_generate_options *options, pb_generated *out)
+{
+    assert_ok(pb_network_generate(net, prompts, count, options, out));
+    for (int64_t i = 0; i < count; i++) {
+        assert_true(out[i].count >= 1 && out[i].count <= options->max_new_tokens);
+        for (int64_t t = 0; t < out[i].count; t++) {
+            assert_true(out[i].ids[t] >= 0 && out[i].ids[t] < NETWORK_VOCAB);
+        }
+    }
+}
+
+static void free_generated(pb_generated *out, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        pb_memory_free(out[i].ids);
+    }
+}
+
+/* Logits of the last token of a row by the full forward pass. */
+static void last_logits(network_fixture *f, const int32_t *ids, int64_t length, float *logits)
+{
+    pb_sample sample = {.ids = ids, .length = length};
+    pb_batch batch   = network_pack(f, &sample, 1, false);
+    assert_ok(pb_network_logits(f->net, &batch, &batch.last_rows[0], 1, logits, NULL));
+    pb_batch_clear(&batch);
+}
+
+/* How far the logit of `id` is below the largest one. */
+static float behind_best(const float *logits, int32_t id)
+{
+    float best = logits[0];
+    for (int32_t v = 1; v < NETWORK_VOCAB; v++) {
+        best = logits[v] > best ? logits[v] : best;
+    }
+    return best - logits[id];
+}
+
+static void check_against_forward(network_fixture *f, const char *what, const pb_sample *prompt,
+                                  const pb_generated *got)
+{
+    int32_t ids[NETWORK_LENGTH + NEW_TOKENS];
+    float logits[NETWORK_VOCAB];
+    memcpy(ids, prompt->ids, (size_t)prompt->length * sizeof *ids);
+    for (int64_t t = 0; t < got->count; t++) {
+        last_logits(f, ids, prompt->length + t, logits);
+        if (!(behind_best(logits, got->ids[t]) <= MARGIN)) {
+            fail_msg("%s: new id %d is %g below the best", what, (int)t,
+                     (double)behind_best(logits, got->ids[t]));
+        }
+        ids[prompt->length + t] = got->ids[t];
+    }
+}
+
+static void cached_generation_follows_the_full_forward_pass(void **state)
+{
+    (void)state;
+    for (int i = 0; i < network_case_count; i++) {
+        network_fixture f;
+        network_rows rows;
+        pb_generated out[NETWORK_ROWS];
+        pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = NETWORK_ROWS};
+        network_rows_fill(&rows);
+        network_fixture_open(&f, &network_cases[i], i % 2 != 0, 1);
+        generate(f.net, rows.samples, NETWORK_ROWS, &options, out);
+        for (int r = 0; r < NETWORK_ROWS; r++) {
+            assert_int_equal(out[r].count, NEW_TOKENS);
+            check_against_forward(&f, network_case_text(&network_cases[i]), &rows.samples[r],
+                                  &out[r]);
+        }
+        free_generated(out, NETWORK_ROWS);
+        network_fixture_close(&f);
+    }
+}
+
+/* The same ids up to the first place where two logits are too close to tell. */
+static void check_same(network_fixture *f, const char *what, const pb_sample *prompt,
+                       const pb_generated *a, const pb_generated *b)
+{
+    int32_t ids[NETWORK_LENGTH + NEW_TOKENS];
+    float logits[NETWORK_VOCAB];
+    memcpy(ids, prompt->ids, (size_t)prompt->length * sizeof *ids);
+    assert_int_equal(a->count, b->count);
+    for (int64_t t = 0; t < a->count; t++) {
+        if (a->ids[t] != b->ids[t]) {
+            last_logits(f, ids, prompt->length + t, logits);
+            if (behind_best(logits, a->ids[t]) > MARGIN || behind_best(logits, b->ids[t]) > MARGIN) {
+                fail_msg("%s: new id %d is %d or %d", what, (int)t, (int)a->ids[t],
+                         (int)b->ids[t]);
+            }
+            return;
+        }
+        ids[prompt->length + t] = a->ids[t];
+    }
+}
+
+static void rows_together_give_what_each_gives_alone(void **state)
+{
+    (void)state;
+    for (int i = 0; i < network_case_count; i++) {
+        network_fixture f;
+        network_rows rows;
+        pb_generated alone[NETWORK_ROWS];
+        network_rows_fill(&rows);
+        network_fixture_open(&f, &network_cases[i], i % 2 == 0, 1);
+        pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 1};
+        generate(f.net, rows.samples, NETWORK_ROWS, &options, alone);
+        for (options.batch = 4; options.batch <= 8; options.batch += 4) {
+            pb_generated together[NETWORK_ROWS];
+            generate(f.net, rows.samples, NETWORK_ROWS, &options, together);
+            for (int r = 0; r < NETWORK_ROWS; r++) {
+                check_same(&f, network_case_text(&network_cases[i]), &rows.samples[r], &alone[r],
+                           &together[r]);
+            }
+            free_generated(together, NETWORK_ROWS);
+        }
+        free_generated(alone, NETWORK_ROWS);
+        network_fixture_close(&f);
+    }
+}
+
+/* The rows are first run to the end, then again with one of their ids as the stop: each must be cut
+ * after its first one. */
+static void a_row_ends_with_the_first_stop_id(void **state)
+{
+    (void)state;
+    network_fixture f;
+    network_rows rows;
+    pb_generated whole[NETWORK_ROWS];
+    network_rows_fill(&rows);
+    network_fixture_open(&f, NULL, true, 1);
+    pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 1};
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, whole);
+    bool different = false;
+    for (int64_t at = 0; at < NEW_TOKENS; at++) {
+        pb_generated cut[NETWORK_ROWS];
+        int32_t stops[2] = {whole[3].ids[at], whole[0].ids[2]};
+        options = (pb_generate_options){.max_new_tokens = NEW_TOKENS,
+                                        .stop_ids       = stops,
+                                        .stop_count     = 2,
+                                        .batch          = NETWORK_ROWS};
+        generate(f.net, rows.samples, NETWORK_ROWS, &options, cut);
+        for (int r = 0; r < NETWORK_ROWS; r++) {
+            int64_t expected = 1;
+            while (expected < NEW_TOKENS && whole[r].ids[expected - 1] != stops[0] &&
+                   whole[r].ids[expected - 1] != stops[1]) {
+                expected++;
+            }
+            assert_int_equal(cut[r].count, expected);
+            assert_memory_equal(cut[r].ids, whole[r].ids, (size_t)expected * sizeof(int32_t));
+            different = different || cut[r].count != cut[0].count;
+        }
+        free_generated(cut, NETWORK_ROWS);
+    }
+    assert_true(different);
+    free_generated(whole, NETWORK_ROWS);
+    network_fixture_close(&f);
+}
+
+static void one_new_token_needs_the_prompt_alone(void **state)
+{
+    (void)state;
+    network_fixture f;
+    network_rows rows;
+    pb_generated out[NETWORK_ROWS];
+    pb_generate_options options = {.max_new_tokens = 1, .batch = 4};
+    network_rows_fill(&rows);
+    network_fixture_open(&f, NULL, false, 1);
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, out);
+    for (int r = 0; r < NETWORK_ROWS; r++) {
+        assert_int_equal(out[r].count, 1);
+        check_against_forward(&f, "one token", &rows.samples[r], &out[r]);
+    }
+    free_generated(out, NETWORK_ROWS);
+    network_fixture_close(&f);
+}
+
+static void labels_of_prompts_are_not_looked_at(void **state)
+{
+    (void)state;
+    network_fixture f;
+    network_rows rows;
+    pb_generated with[2];
+    pb_generated without[2];
+    pb_generate_options options = {.max_new_tokens = 4, .batch = 2};
+    network_rows_fill(&rows);
+    network_fixture_open(&f, NULL, false, 1);
+    generate(f.net, rows.samples + 1, 2, &options, with);
+    rows.samples[1].labels = NULL;
+    rows.samples[2].labels = NULL;
+    generate(f.net, rows.samples + 1, 2, &options, without);
+    for (int r = 0; r < 2; r++) {
+        assert_memory_equal(with[r].ids, without[r].ids, 4 * sizeof(int32_t));
+    }
+    free_generated(with, 2);
+    free_generated(without, 2);
+    network_fixture_close(&f);
+}
+
+/* Generation is the same whether a step of training or another generation went before. */
+static void earlier_passes_change_nothing(void **state)
+{
+    (void)state;
+    const network_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
+    network_fixture f;
+    network_rows rows;
+    pb_generated first[NETWORK_ROWS];
+    pb_generated again[NETWORK_ROWS];
+    pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 4};
+    network_rows_fill(&rows);
+    network_fixture_open(&f, &prefix, false, 1);
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, first);
+    pb_batch batch = network_pack(&f, rows.samples, NETWORK_ROWS, true);
+    (void)network_step(&f, &batch, 0);
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, again);
+    for (int r = 0; r < NETWORK_ROWS; r++) {
+        assert_memory_equal(first[r].ids, again[r].ids, NEW_TOKENS * sizeof(int32_t));
+    }
+    pb_batch_clear(&batch);
+    free_generated(first, NETWORK_ROWS);
+    free_generated(again, NETWORK_ROWS);
+    network_fixture_close(&f);
+}
+
+static void bad_requests_are_refused(void **state)
+{
+    (void)state;
+    network_fixture f;
+    network_rows rows;
+    pb_generated out[NETWORK_ROWS];
+    network_rows_fill(&rows);
+    network_fixture_open(&f, NULL, false, 1);
+    pb_generate_options options = {.max_new_tokens = 2, .batch = 2};
+    rows.samples[4].length      = 0;
+    assert_error(pb_network_generate(f.net, rows.samples, NETWORK_ROWS, &options, out),
+                 PB_ERR_ARGUMENT, "has no tokens");
+    for (int r = 0; r < NETWORK_ROWS; r++) {
+        assert_null(out[r].ids);
+    }
+    rows.ids[1][3] = NETWORK_VOCAB;
+    assert_error(pb_network_generate(f.net, rows.samples, 2, &options, out), PB_ERR_ARGUMENT,
+                 "outside the model's vocabulary");
+    options.max_new_tokens = 0;
+    assert_error(pb_network_generate(f.net, rows.samples, 1, &options, out), PB_ERR_ARGUMENT,
+                 "at least one new token");
+    options = (pb_generate_options){.max_new_tokens = 1, .batch = 0};
+    assert_error(pb_network_generate(f.net, rows.samples, 1, &options, out), PB_ERR_ARGUMENT,
+                 "one row at a time");
+    options.batch = 1;
+    assert_ok(pb_network_generate(f.net, rows.samples, 0, &options, out));
+    network_fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cached_generation_follows_the_full_forward_pass),
+        cmocka_unit_test(rows_together_give_what_each_gives_alone),
+        cmocka_unit_test(a_row_ends_with_the_first_stop_id),
+        cmocka_unit_test(one_new_token_needs_the_prompt_alone),
+        cmocka_unit_test(labels_of_prompts_are_not_looked_at),
+        cmocka_unit_test(earlier_passes_change_nothing),
+        cmocka_unit_test(bad_requests_are_refused),
+    };
+    return cmocka_run_group_tests_name("unit_network_generate", tests, NULL, NULL);
+}
