@@ -56,17 +56,8 @@ def transfer(r):
 def pair(r):
     """sentence1, sentence2, label index: does the second follow from the first?"""
     first, giver, taker, thing = transfer(r)
-    if r.random() < 0.5:
-        return first, f"{taker} has the {thing}.", 0
-    wrong = r.randrange(3)
-    if wrong == 0:
-        return first, f"{giver} has the {thing}.", 1
-    colour, name = thing.split()
-    if wrong == 1:
-        colour = r.choice([c for c in COLOURS if c != colour])
-    else:
-        name = r.choice([t for t in THINGS if t != name])
-    return first, f"{taker} has the {colour} {name}.", 1
+    follows = r.random() < 0.5
+    return first, f"{taker if follows else giver} has the {thing}.", 0 if follows else 1
 
 
 def opinion(r):

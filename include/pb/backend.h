@@ -13,7 +13,6 @@
 #include "pb/tensor.h"
 
 typedef struct pb_backend pb_backend;
-typedef struct pb_buffer pb_buffer;
 
 typedef enum pb_activation {
     PB_ACTIVATION_SILU,
@@ -34,8 +33,9 @@ typedef struct pb_attention_args {
     int64_t heads, kv_heads, head_dim; /* H, K, E */
     float scale;                       /* on q·k, usually 1/sqrt(E) */
     int64_t window;
-    const int32_t *only_rows; /* host: packed rows whose output is wanted, ascending, or NULL for
-                                 all. q, out, lse then hold just these, in order */
+    /* Host: packed rows whose output is wanted, ascending, or NULL for all. q, out, lse then hold
+     * just these, in order. */
+    const int32_t *only_rows;
     int64_t only_count;
 } pb_attention_args;
 
@@ -52,8 +52,7 @@ typedef struct pb_backend_ops {
     void (*close)(pb_backend *be);
     pb_status (*alloc)(pb_backend *be, size_t bytes, void **data); /* zeroed, 64-byte aligned */
     void (*free)(pb_backend *be, void *data);
-    pb_status (*copy)(pb_backend *be, pb_tensor *dst,
-                      const pb_tensor *src); /* same shape; strides may differ */
+    pb_status (*copy)(pb_backend *be, pb_tensor *dst, const pb_tensor *src);
     pb_status (*zero)(pb_backend *be, pb_tensor *x);
     pb_status (*sync)(pb_backend *be);
     pb_status (*matmul)(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
@@ -110,7 +109,8 @@ pb_status pb_backend_open(const char *name, int device, int threads, pb_backend 
 void pb_backend_close(pb_backend *be); /* accepts NULL */
 const char *pb_backend_name(const pb_backend *be);
 int pb_backend_threads(const pb_backend *be);
-/* One line: product library, its kernels, instruction set: "OpenBLAS 0.3.21 Zen, 1 thread". */
+/* One line: product library, its kernels, instruction sets, threads; whether the kernels are pinned
+ * from outside. */
 const char *pb_backend_describe(const pb_backend *be);
 
 /* Floating-point operations of the products (matmul, attention) since the last reset, 2 per
@@ -126,11 +126,15 @@ pb_backend_work pb_backend_work_get(const pb_backend *be);
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 void pb_backend_free(pb_backend *be, void *data);
 
+/* Same shape; strides may differ; between equal types, from a 16-bit float to F32, from F32 to
+ * BF16.
+ */
 pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
 pb_status pb_zero(pb_backend *be, pb_tensor *x) PB_MUST_USE;
 pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */
 
-/* C [M, N] = alpha op(A) op(B) + beta C. */
+/* C [M, N] = alpha op(A) op(B) + beta C; C lies apart from A and B. cpu: with B transposed and M ≤
+ * 4 a row's bits do not depend on the other rows; beyond, they may depend on M. */
 pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
                     const pb_matmul_args *args) PB_MUST_USE;
 /* y += alpha x, same shape. */
@@ -163,12 +167,11 @@ pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
 pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const int32_t *positions,
                   int64_t heads, bool inverse) PB_MUST_USE;
 
-/* out [T, H·E], lse [T, H] (log of the sum of exponentials), q [T, H·E], keys and values [S, K·E].
- */
+/* out [T, H·E], lse [T, H] (log of the sum of exponentials), q [T, H·E], keys, values [S, K·E]. */
 pb_status pb_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, const pb_tensor *q,
                                const pb_tensor *keys, const pb_tensor *values,
                                const pb_attention_args *args) PB_MUST_USE;
-/* dq =, dkeys +=, dvalues += : sums run over the segments in order. */
+/* dq =, dkeys +=, dvalues += : sums run over the segments in order. No two segments share keys. */
 pb_status pb_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys, pb_tensor *dvalues,
                                 const pb_tensor *dout, const pb_tensor *out, const pb_tensor *lse,
                                 const pb_tensor *q, const pb_tensor *keys, const pb_tensor *values,
@@ -202,8 +205,8 @@ pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias) P
 /* dbias += sum over rows of dy. */
 pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy) PB_MUST_USE;
 
-/* y = x · mask / (1 - p), mask from (stream, row · columns + column); forward and backward alike. y
- * may alias x. */
+/* y = x · mask / (1 - p): element (row, column) stays where pb_random_uniform(stream, row · columns
+ * + column) ≥ p; forward and backward alike. y may alias x. */
 pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
                      pb_random stream) PB_MUST_USE;
 
@@ -211,7 +214,7 @@ pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
  * logits, or stay when grad_scale is 0. */
 pb_status pb_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
                            const int32_t *targets, float grad_scale) PB_MUST_USE;
-/* indices [N] (host): the first largest of each row. */
+/* indices [N] (host): the first largest of each row; a NaN counts as larger. */
 pb_status pb_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits) PB_MUST_USE;
 
 /* The sum of squares in double (host). */

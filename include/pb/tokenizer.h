@@ -54,6 +54,10 @@ pb_status pb_tokenizer_encode_plain(const pb_tokenizer *t, const char *text, siz
 pb_status pb_tokenizer_decode(const pb_tokenizer *t, const int32_t *ids, int64_t count,
                               bool skip_special, pb_string *out) PB_MUST_USE;
 
+/* Frees the working memory that calls leave behind for the next ones, so that what a caller
+ * measures does not depend on what was tokenised before. */
+void pb_tokenizer_trim(const pb_tokenizer *t); /* accepts NULL */
+
 int64_t pb_tokenizer_size(const pb_tokenizer *t); /* highest id + 1 */
 
 /* The id of a token by its text as the file writes it; false when there is none. */

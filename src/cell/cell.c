@@ -109,7 +109,7 @@ static pb_status set_up(running *r)
     const pb_cell_setup *s = &r->env->setup;
     pb_string text         = {0};
     PB_TRY(check_model(r));
-    PB_TRY(cell_options_read(r->cell->config, &r->options));
+    PB_TRY(cell_options_read(r->cell, &r->options));
     pb_status status = cell_options_write(&r->options, r->cell, true, &text);
     if (status == PB_OK) {
         status = pb_record_set_text(&record->config, text.data);
@@ -224,6 +224,9 @@ static pb_status begin(running *r)
     PB_TRY(pb_record_set_text(&r->record->protocol,
                               cell->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected"));
     PB_TRY(pb_cell_hash(r->env, cell, r->record->key.config_hash));
+    /* Cells before this one must leave no trace in its memory. */
+    const env_model *model = env_find_model(r->env, cell->model);
+    pb_tokenizer_trim(model != NULL ? model->tokenizer : NULL);
     r->base_bytes = pb_memory_current();
     pb_memory_peak_reset();
     return PB_OK;

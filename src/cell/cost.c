@@ -29,7 +29,7 @@ double pb_cell_cost(pb_cell_env *env, const pb_cell *cell)
     if (model == NULL || model->model == NULL) {
         return cost;
     }
-    if (cell_options_read(cell->config, &options) == PB_OK) {
+    if (cell_options_read(cell, &options) == PB_OK) {
         cost = cost_of(model, &options);
         cell_options_clear(&options);
     }
@@ -77,7 +77,7 @@ static pb_status predict(pb_cell_env *env, const pb_cell *cell, const cell_optio
 pb_status pb_cell_predict(pb_cell_env *env, const pb_cell *cell, pb_cell_prediction *out)
 {
     cell_options options = {0};
-    PB_TRY(cell_options_read(cell->config, &options));
+    PB_TRY(cell_options_read(cell, &options));
     pb_status status = predict(env, cell, &options, out);
     cell_options_clear(&options);
     return status;
@@ -87,7 +87,7 @@ pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows, int64_t *
 {
     cell_options options = {0};
     pb_dataset *dataset  = NULL;
-    PB_TRY(cell_options_read(cell->config, &options));
+    PB_TRY(cell_options_read(cell, &options));
     pb_status status =
         pb_dataset_open(cell->config, "dataset", cell->protocol, &options.data, &dataset);
     cell_options_clear(&options);

@@ -51,7 +51,7 @@ typedef struct cell_options {
     char *method_name;
 } cell_options;
 
-pb_status cell_options_read(const pb_config *config, cell_options *out) PB_MUST_USE;
+pb_status cell_options_read(const pb_cell *cell, cell_options *out) PB_MUST_USE;
 void cell_options_clear(cell_options *options); /* accepts a zeroed one */
 /* The groups in libconfig syntax; with_paths false leaves out file names, which differ from machine
  * to machine. */

@@ -70,6 +70,20 @@ static pb_status read_method(const pb_config *config, cell_options *out)
     return pb_config_read(config, "method", fields_of(out->method), name_key, out->method_options);
 }
 
+/* What the paper's trainer does differently, unless the configuration says otherwise. */
+static void apply_protocol(const pb_cell *cell, cell_options *o)
+{
+    if (cell->protocol != PB_PROTOCOL_PAPER) {
+        return;
+    }
+    if (!pb_config_has(cell->config, "train.validation_mean")) {
+        o->train.validation_mean = PB_MEAN_ROWS;
+    }
+    if (!pb_config_has(cell->config, "train.evaluate_last")) {
+        o->train.evaluate_last = false;
+    }
+}
+
 static pb_status read_groups(const pb_config *config, cell_options *out)
 {
     PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &out->model));
@@ -80,14 +94,15 @@ static pb_status read_groups(const pb_config *config, cell_options *out)
     return read_method(config, out);
 }
 
-pb_status cell_options_read(const pb_config *config, cell_options *out)
+pb_status cell_options_read(const pb_cell *cell, cell_options *out)
 {
     memset(out, 0, sizeof *out);
-    pb_status status = read_groups(config, out);
+    pb_status status = read_groups(cell->config, out);
     if (status != PB_OK) {
         cell_options_clear(out);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
+    apply_protocol(cell, out);
     return PB_OK;
 }
 
@@ -148,7 +163,7 @@ pb_status cell_options_write(const cell_options *o, const pb_cell *cell, bool wi
 pb_status pb_cell_check_config(const pb_cell *cell)
 {
     cell_options options = {0};
-    PB_TRY(cell_options_read(cell->config, &options));
+    PB_TRY(cell_options_read(cell, &options));
     cell_options_clear(&options);
     return PB_OK;
 }

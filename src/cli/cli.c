@@ -13,12 +13,16 @@
 static const pb_command *const registry[] = {
     &pb_command_run,
     &pb_command_plan,
+    &pb_command_status,
+    &pb_command_merge,
+    &pb_command_report,
+    &pb_command_pscp,
     &pb_command_info,
     &pb_command_bench,
+    &pb_command_tokenize,
     &pb_command_logits,
     &pb_command_train,
     &pb_command_generate,
-    &pb_command_tokenize,
     NULL,
 };
 

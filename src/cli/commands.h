@@ -12,6 +12,10 @@ extern const pb_command pb_command_logits;
 extern const pb_command pb_command_plan;
 extern const pb_command pb_command_run;
 extern const pb_command pb_command_tokenize;
+extern const pb_command pb_command_merge;
+extern const pb_command pb_command_report;
+extern const pb_command pb_command_pscp;
+extern const pb_command pb_command_status;
 extern const pb_command pb_command_train;
 
 /* options.c: the tables that a command's parsing looks through, its own first. */

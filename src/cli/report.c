@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench report: tables from result files. `run` prints the same text at its end. */
-#include "report.h"
-
+/* peftbench report: tables from result files. */
 #include "commands.h"
 
 #include "pb/file.h"
@@ -110,22 +108,6 @@ static pb_status run(pb_cli *cli)
 out:
     pb_string_clear(&text);
     pb_memory_free(paths);
-    return status;
-}
-
-pb_status report_print(const pb_cli *cli, const char *path)
-{
-    pb_results results = {0};
-    pb_string text     = {0};
-    pb_status status   = PB_OK;
-
-    PB_TRY(pb_results_open(&path, 1, &results));
-    PB_TRY_GOTO(status,
-                put_report(&results, NULL, pb_cli_flag(cli, "json") ? "json" : "text", &text), out);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out);
-out:
-    pb_string_clear(&text);
-    pb_results_clear(&results);
     return status;
 }
 

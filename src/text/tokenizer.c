@@ -40,6 +40,22 @@ void pb_tokenizer_return(const pb_tokenizer *t, pb_work *w)
     (void)pthread_mutex_unlock(&owner->lock);
 }
 
+void pb_tokenizer_trim(const pb_tokenizer *t)
+{
+    pb_tokenizer *owner = (pb_tokenizer *)t;
+
+    if (t == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&owner->lock);
+    while (owner->pool != NULL) {
+        pb_work *w  = owner->pool;
+        owner->pool = w->next;
+        pb_work_destroy(w);
+    }
+    (void)pthread_mutex_unlock(&owner->lock);
+}
+
 /* A normalised stretch without added tokens: pieces, then ids. */
 static pb_status encode_stretch(const pb_tokenizer *t, pb_work *w, bool first, pb_ids *out)
 {

@@ -161,11 +161,7 @@ void pb_tokenizer_close(pb_tokenizer *t)
     if (t == NULL) {
         return;
     }
-    while (t->pool != NULL) {
-        pb_work *w = t->pool;
-        t->pool    = w->next;
-        pb_work_destroy(w);
-    }
+    pb_tokenizer_trim(t);
     pb_bpe_clear(&t->bpe);
     pb_postprocessor_clear(&t->post);
     pb_steps_clear(&t->decoder);

@@ -296,6 +296,22 @@ def check_sources(tree):
             tree.wrong(path, 1, "nothing includes this header")
 
 
+def check_documents(tree):
+    """README lists the commands of the program; what the documents name in code style is there."""
+    if "README.md" in tree.paths and "src/cli/cli.c" in tree.paths:
+        table = set(re.findall(r"^\| `([a-z]+)[^`]*` \|", tree.text("README.md"), re.M))
+        commands = set(re.findall(r"&pb_command_([a-z]+)", tree.text("src/cli/cli.c")))
+        for name in sorted(commands - table):
+            tree.wrong("README.md", 1, f"the table of commands lacks '{name}'")
+        for name in sorted(table - commands):
+            tree.wrong("README.md", 1, f"there is no command '{name}'")
+    for path in tree.matching(r"(README|CONTRIBUTING)\.md$"):
+        for number, line in tree.lines(path):
+            for name in re.findall(r"`((?:include|src|tests|configs|jobs|cmake)/[\w./-]+)", line):
+                if not os.path.exists(os.path.join(tree.root, name)):
+                    tree.wrong(path, number, f"there is no '{name}'")
+
+
 def lists_source(tree, folder, path):
     cmake = f"{folder}/CMakeLists.txt"
     if cmake not in tree.paths:
@@ -344,7 +360,7 @@ def check_format(tree):
 
 RULES = {name[len("check_"):]: globals()[name] for name in (
     "check_layers", "check_links", "check_foreign", "check_calls", "check_sizes", "check_text",
-    "check_sources", "check_format")}
+    "check_sources", "check_documents", "check_format")}
 SKIPPED = 77
 
 

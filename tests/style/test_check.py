@@ -38,7 +38,8 @@ class Rules(unittest.TestCase):
                 os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
                 with open(os.path.join(root, path), "w", encoding="utf-8") as file:
                     file.write(text)
-            names = rules or ("layers", "links", "foreign", "calls", "sizes", "text", "sources")
+            names = rules or ("layers", "links", "foreign", "calls", "sizes", "text", "sources",
+                              "documents")
             result = subprocess.run([sys.executable, CHECK, "--root", root, *names],
                                     capture_output=True, text=True)
             self.assertEqual(result.stderr, "")
@@ -135,6 +136,15 @@ class Rules(unittest.TestCase):
 
     def test_every_private_header_is_included(self):
         self.one({"src/config/unused.h": SPDX + "#pragma once\n"}, "nothing includes")
+
+    def test_documents_name_what_is_there(self):
+        commands = {"src/cli/CMakeLists.txt": "pb_module(cli SOURCES cli.c)\n",
+                    "src/cli/cli.c": SPDX + "void *registry[] = {&pb_command_run};\n"}
+        self.assertEqual(self.violations({**commands, "README.md": "| `run GRID.cfg` | runs |\n"}),
+                         [])
+        self.one({**commands, "README.md": "none\n"}, "lacks 'run'")
+        self.one({**commands, "README.md": "| `run` | x |\n| `fly` | x |\n"}, "no command 'fly'")
+        self.one({"CONTRIBUTING.md": "Copy `src/base/gone.c`.\n"}, "no 'src/base/gone.c'")
 
 
 if __name__ == "__main__":

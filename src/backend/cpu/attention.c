@@ -3,7 +3,9 @@
  * from its own segment to the root, with the running maximum and sum of Milakov & Gimelshein
  * (2018); scores exist for one block of keys at a time.
  *
- * A block writes its own rows only, so blocks and key heads are shared among threads freely. */
+ * A block writes its own rows only, so blocks and key heads are shared among threads freely. It
+ * holds queries of one segment: a segment's result has the same bits whatever other segments there
+ * are. */
 #include "attention.h"
 #include "simd.h"
 

@@ -27,8 +27,10 @@ def cells(path):
     schema, _, data = done.stdout.decode().partition("DATA {")
     schema = re.sub(r"H5T_ENUM \{.*?\}", "", schema, flags=re.S)
     names = re.findall(r'"(\w+)";', schema)
-    values = re.findall(r'"((?:[^"\\]|\\.)*)"|(-?[\w.+-]+),?\s*\n', data.partition("ATTRIBUTE")[0])
-    values = [text.replace("\\000", "") or number for text, number in values]
+    # One member a line; quotation marks inside of texts are printed as they are.
+    lines = [line.strip() for line in data.partition("ATTRIBUTE")[0].splitlines()]
+    values = [line.rstrip(",") for line in lines if line.strip("{}, ") and not line.endswith("): {")]
+    values = [v[1:-1].replace("\\000", "") if v.startswith('"') else v for v in values]
     if not names or len(values) % len(names) != 0:
         raise ValueError(f"{path}: {len(values)} values for {len(names)} columns")
     return [dict(zip(names, values[i:i + len(names)])) for i in range(0, len(values), len(names))]

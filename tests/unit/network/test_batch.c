@@ -51,8 +51,9 @@ static void without_sharing_every_sample_is_a_root(void **state)
     (void)state;
     int32_t a[LENGTH];
     count_up(a, LENGTH, LENGTH, 0);
-    pb_sample samples[] = {{.ids = a, .length = 20}, {.ids = a, .length = 1}, {.ids = a, .length = 20}};
-    pb_batch b          = build(samples, 3, (pb_batch_options){0});
+    pb_sample samples[] = {
+        {.ids = a, .length = 20}, {.ids = a, .length = 1}, {.ids = a, .length = 20}};
+    pb_batch b = build(samples, 3, (pb_batch_options){0});
     assert_int_equal(b.forest.count, 3);
     assert_int_equal(b.forest.rows, 41);
     assert_int_equal(b.forest.keys, 41);
@@ -175,11 +176,11 @@ static void a_prefix_of_seven_tokens_is_not_worth_a_segment(void **state)
 static void trimming_drops_what_predicts_no_label(void **state)
 {
     (void)state;
-    int32_t ids[]    = {5, 6, 7, 8, 9, 10};
-    int32_t middle[] = {NONE, NONE, 7, 8, NONE, NONE}; /* predicted by positions 1 and 2 */
-    int32_t last[]   = {NONE, NONE, NONE, NONE, NONE, 10};
-    int32_t first[]  = {NONE, 6, NONE, NONE, NONE, NONE};
-    int32_t none[]   = {NONE, NONE, NONE, NONE, NONE, NONE};
+    int32_t ids[]       = {5, 6, 7, 8, 9, 10};
+    int32_t middle[]    = {NONE, NONE, 7, 8, NONE, NONE}; /* predicted by positions 1 and 2 */
+    int32_t last[]      = {NONE, NONE, NONE, NONE, NONE, 10};
+    int32_t first[]     = {NONE, 6, NONE, NONE, NONE, NONE};
+    int32_t none[]      = {NONE, NONE, NONE, NONE, NONE, NONE};
     pb_sample samples[] = {
         {ids, middle, 6}, {ids, last, 6}, {ids, first, 6}, {ids, none, 6}, {ids, NULL, 6},
     };

@@ -35,7 +35,7 @@ static void make_rows(uint64_t round, rows *r)
         int64_t from   = s > 0 ? draw(round, &at, s) : 0;
         int64_t common = s > 0 && draw(round, &at, 4) > 0 ? draw(round, &at, LENGTH) : 0;
         int64_t kind   = draw(round, &at, 5); /* of labels: none, no list, some, an answer */
-        common = common < r->samples[from].length ? common : r->samples[from].length;
+        common         = common < r->samples[from].length ? common : r->samples[from].length;
         for (int64_t t = 0; t < length; t++) {
             bool label      = kind == 1 ? draw(round, &at, 5) == 0 : t > length / 2;
             r->ids[s][t]    = s > 0 && t < common ? r->ids[from][t] : (int32_t)draw(round, &at, 2);
@@ -56,9 +56,8 @@ static void check_forest(const pb_batch *b)
         assert_true(s->parent >= -1 && s->parent < i);
         assert_int_equal(s->row, row);
         assert_int_equal(s->key, key);
-        int64_t before = s->parent < 0 ? 0
-                                       : b->segments[s->parent].position +
-                                             b->segments[s->parent].length;
+        int64_t before =
+            s->parent < 0 ? 0 : b->segments[s->parent].position + b->segments[s->parent].length;
         assert_int_equal(s->position, before);
         for (int64_t k = 0; k < s->rows; k++) {
             assert_int_equal(b->positions[row + k], s->position + s->length - s->rows + k);

@@ -98,9 +98,9 @@ static void check_same(network_fixture *f, const char *what, const pb_sample *pr
     for (int64_t t = 0; t < a->count; t++) {
         if (a->ids[t] != b->ids[t]) {
             last_logits(f, ids, prompt->length + t, logits);
-            if (behind_best(logits, a->ids[t]) > MARGIN || behind_best(logits, b->ids[t]) > MARGIN) {
-                fail_msg("%s: new id %d is %d or %d", what, (int)t, (int)a->ids[t],
-                         (int)b->ids[t]);
+            if (behind_best(logits, a->ids[t]) > MARGIN ||
+                behind_best(logits, b->ids[t]) > MARGIN) {
+                fail_msg("%s: new id %d is %d or %d", what, (int)t, (int)a->ids[t], (int)b->ids[t]);
             }
             return;
         }
@@ -149,10 +149,10 @@ static void a_row_ends_with_the_first_stop_id(void **state)
     for (int64_t at = 0; at < NEW_TOKENS; at++) {
         pb_generated cut[NETWORK_ROWS];
         int32_t stops[2] = {whole[3].ids[at], whole[0].ids[2]};
-        options = (pb_generate_options){.max_new_tokens = NEW_TOKENS,
-                                        .stop_ids       = stops,
-                                        .stop_count     = 2,
-                                        .batch          = NETWORK_ROWS};
+        options          = (pb_generate_options){.max_new_tokens = NEW_TOKENS,
+                                                 .stop_ids       = stops,
+                                                 .stop_count     = 2,
+                                                 .batch          = NETWORK_ROWS};
         generate(f.net, rows.samples, NETWORK_ROWS, &options, cut);
         for (int r = 0; r < NETWORK_ROWS; r++) {
             int64_t expected = 1;

@@ -333,8 +333,8 @@ static void assert_refused(pb_network *net, const pb_batch *batch, const char *t
 static void a_batch_packed_for_another_method_is_refused(void **state)
 {
     (void)state;
-    const network_case prompt = {"prompt", "num_virtual_tokens = 3;"};
-    const network_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
+    const network_case prompt   = {"prompt", "num_virtual_tokens = 3;"};
+    const network_case prefix   = {"prefix", "num_virtual_tokens = 3; projection = false;"};
     const network_case *cases[] = {NULL, &prompt, &prefix};
     network_rows rows;
     network_rows_fill(&rows);

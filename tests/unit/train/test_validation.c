@@ -155,8 +155,7 @@ static void a_method_without_parameters_is_only_validated(void **state)
     pb_train_options o = train_options(6, 2, 1e-2);
     hearing            = (train_log){0};
     assert_ok(train_run(&f, &o, 1, &data, &hearing, &result));
-    assert_ok(
-        pb_train_loss(f.net, rows.samples, NETWORK_ROWS, 2, PB_MEAN_TOKENS, &expected));
+    assert_ok(pb_train_loss(f.net, rows.samples, NETWORK_ROWS, 2, PB_MEAN_TOKENS, &expected));
     assert_int_equal(hearing.count, 0);
     assert_int_equal(hearing.validations, 1);
     assert_int_equal(hearing.validated[0], 0);

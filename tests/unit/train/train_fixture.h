@@ -26,7 +26,6 @@ pb_train_options train_options(int64_t steps, int64_t batch, double learning_rat
 
 /* Runs with an observer that fills *log (its settings stay, the rest begins anew). */
 pb_status train_run(network_fixture *f, const pb_train_options *options, uint64_t seed,
-                    const pb_train_data *data, train_log *log,
-                    pb_train_result *result) PB_MUST_USE;
+                    const pb_train_data *data, train_log *log, pb_train_result *result) PB_MUST_USE;
 
 void train_log_free(train_log *log);

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens a results file with h5py, pandas and both xarray engines and checks contents, units and
+dimensions. Run with -W error: a warning is a failure. Usage: check_h5.py FILE.h5"""
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+PATH = sys.argv[1]
+CELL = "cells/demo%2Fmodel/rte/lora/1"
+FAILED = "cells/demo%2Fmodel/rte/ia3/1"
+
+
+def check_every_dataset(file):
+    """Units, names, scales, filters and creation order, on all there is."""
+    count = 0
+
+    def visit(name, item):
+        nonlocal count
+        order = item.id.get_create_plist()
+        if isinstance(item, h5py.Group):
+            assert order.get_link_creation_order() & h5py.h5p.CRT_ORDER_TRACKED, name
+            return
+        count += 1
+        assert order.get_attr_creation_order() & h5py.h5p.CRT_ORDER_TRACKED, name
+        assert item.attrs["long_name"], name
+        if item.dtype.kind in "iufb":
+            assert item.attrs["units"], name
+        for axis in range(item.ndim):
+            assert item.is_scale or len(item.dims[axis]) == 1, (name, axis)
+            assert item.is_scale or item.dims[axis].label, (name, axis)
+        plist = item.id.get_create_plist()
+        filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
+        assert filters <= {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}, name
+
+    file.visititems(visit)
+    assert count > 60, count
+
+
+def check_h5py():
+    with h5py.File(PATH) as file:
+        assert file.attrs["schema"] == 1
+        assert file.attrs["sweep"] == "made-up"
+        assert file.attrs["protocol"] == "corrected"
+        assert list(file) == ["results", "cell", "grid", "pscp", "cells"]
+        check_every_dataset(file)
+        cell = file[CELL]
+        assert cell.attrs["model"] == "demo/model"
+        assert cell.attrs["status"] == "done"
+        assert cell.attrs["score"] == 75.0
+        assert cell.attrs["config"] == "train = { batch = 8; };\n"
+        assert np.isnan(cell.attrs["energy_j"])
+        assert cell["provenance"].attrs["host"] == "node1"
+        assert list(cell["train"]) == ["step", "loss", "lr", "grad_norm", "tokens", "seconds"]
+        np.testing.assert_array_equal(cell["train/step"][:], np.arange(1, 21))
+        np.testing.assert_array_equal(cell["train/lr"][:], 1e-3 / np.arange(1, 21))
+        assert cell["train/loss"].dims[0].label == "step"
+        assert cell["train/loss"].attrs["units"] == "nat/token"
+        assert list(cell["predictions/label"].asstr()[:]) == ["entailment", "not_entailment", "ü"]
+        assert list(cell["predictions/correct"][:]) == [1, 0, -1]
+        assert list(cell["metrics/name"].asstr()[:]) == ["accuracy", "f1"]
+        failed = file[FAILED]
+        assert failed.attrs["status"] == "failed"
+        assert failed.attrs["status_code"] == "ERR_NUMERIC"
+        assert failed.attrs["message"] == "the loss is not finite: ü"
+        assert failed["train/loss"].shape == (0,)
+
+
+def check_pandas():
+    with h5py.File(PATH) as file:
+        table = pd.DataFrame(file["results"][:])
+        units = dict(zip(file["results"].dtype.names, file["results"].attrs["column_units"]))
+        frame = pd.DataFrame({k: v[:] for k, v in file[CELL + "/train"].items()})
+    assert list(table["method"]) == [b"lora", b"ia3", b"lora"]
+    assert list(table["dataset"]) == [b"rte", b"rte", b"sst2"]
+    assert list(table["status"]) == [b"done", b"failed", b"done"]
+    assert list(table["valid"]) == [True, True, True]
+    assert list(table["score"].dropna()) == [75.0, 85.0]
+    assert table["message"][1].decode() == "the loss is not finite: ü"
+    assert units["score"] == "percent" and units["seconds_train"] == "s" and units["model"] == ""
+    assert frame.shape == (20, 6)
+
+
+def check_xarray(engine):
+    root = xr.open_dataset(PATH, engine=engine)
+    assert root.sizes["cell"] == 3
+    root.close()
+    grid = xr.open_dataset(PATH, engine=engine, group="grid").load()
+    assert dict(grid.sizes) == {"model": 1, "dataset": 2, "method": 2, "seed": 1}
+    assert grid["score"].dims == ("model", "dataset", "method", "seed")
+    # A dictionary, because sel() has a parameter of its own that is called method.
+    where = {"model": "demo/model", "dataset": "sst2", "method": "lora", "seed": 1}
+    assert float(grid["score"].sel(where)) == 85
+    assert np.isnan(grid["score"].sel({"dataset": "rte", "method": "ia3"})).all()
+    assert list(grid["status"].values.ravel()) == [1, 2, 1, 0]
+    assert grid["memory_peak_gb"].attrs["units"] == "GB"
+    pscp = xr.open_dataset(PATH, engine=engine, group="pscp").load()
+    one = pscp.sel({"model": "demo/model", "method": "lora"})
+    assert float(one["score"]) == 80
+    costs = (
+        (1 + one["params"] / 5e8) ** -1,
+        (1 + one["flops_t"] / 10) ** -1,
+        (1 + one["memory_gb"] / 94) ** -1,
+    )
+    for name, cost in zip(("cost_p", "cost_f", "cost_m"), costs):
+        np.testing.assert_allclose(one[name], cost, rtol=1e-12)
+    np.testing.assert_allclose(one["pscp"], 80 * costs[0] * costs[1] * costs[2], rtol=1e-12)
+    assert np.isnan(pscp["pscp"].sel({"method": "ia3"})).all()
+    assert int(pscp["datasets_planned"].sel({"method": "ia3"}).item()) == 2
+    train = xr.open_dataset(PATH, engine=engine, group=CELL + "/train").load()
+    assert train["loss"].dims == ("step",) and train["loss"].attrs["long_name"]
+    assert float(train["lr"].sel(step=10)) == 1e-4
+    predictions = xr.open_dataset(PATH, engine=engine, group=CELL + "/predictions").load()
+    assert predictions["label"].values[2] == "ü"
+    phases = xr.open_dataset(PATH, engine=engine, group=CELL + "/phases").load()
+    assert float(phases["seconds"].sel(name="train")) == 12.5
+    for group in ("memory", "metrics", "validation"):
+        assert xr.open_dataset(PATH, engine=engine, group=f"{CELL}/{group}").load().sizes
+    empty = xr.open_dataset(PATH, engine=engine, group=FAILED + "/train").load()
+    assert empty.sizes["step"] == 0
+
+
+check_h5py()
+check_pandas()
+for name in ("h5netcdf", "netcdf4"):
+    check_xarray(name)
+print("read by h5py", h5py.__version__, "pandas", pd.__version__, "xarray", xr.__version__)

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Writes a results file with two made-up cells, one failed cell, and one that is missing, for
+ * readers in other languages: make_file DIRECTORY. */
+#include "sample.h"
+
+#include "pb/report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static pb_status put(const char *directory, pb_record *record)
+{
+    pb_status status = pb_shard_write(directory, record);
+
+    pb_record_clear(record);
+    return status;
+}
+
+static pb_status make(const char *directory)
+{
+    pb_sweep sweep = {0};
+    pb_record record;
+    char hash[PB_HASH_TEXT];
+    char path[4096];
+
+    PB_TRY(sample_record("demo/model", "rte", "lora", 1, &record));
+    record.score = 75;
+    PB_TRY(put(directory, &record));
+    PB_TRY(sample_record("demo/model", "sst2", "lora", 1, &record));
+    record.score = 85;
+    PB_TRY(put(directory, &record));
+    pb_record_init(&record);
+    PB_TRY(pb_record_set_key(&record, "demo/model", "rte", "ia3", 1));
+    (void)snprintf(record.key.config_hash, sizeof hash, "%064d", 1);
+    PB_TRY(pb_record_fail(&record, PB_FAIL(PB_ERR_NUMERIC, "the loss is not finite: ü")));
+    PB_TRY(put(directory, &record));
+
+    (void)snprintf(hash, sizeof hash, "%064d", 1);
+    PB_TRY(pb_record_set_text(&sweep.name, "made-up"));
+    PB_TRY(pb_record_set_text(&sweep.protocol, "corrected"));
+    PB_TRY(pb_record_set_text(&sweep.command_line, "make_file"));
+    PB_TRY(pb_sweep_add(&sweep, "demo/model", "rte", "lora", 1, hash));
+    PB_TRY(pb_sweep_add(&sweep, "demo/model", "sst2", "lora", 1, hash));
+    PB_TRY(pb_sweep_add(&sweep, "demo/model", "rte", "ia3", 1, hash));
+    PB_TRY(pb_sweep_add(&sweep, "demo/model", "sst2", "ia3", 1, hash));
+    PB_TRY(pb_sweep_write(directory, &sweep));
+    pb_sweep_clear(&sweep);
+    (void)snprintf(path, sizeof path, "%s/made-up.h5", directory);
+    return pb_report_merge(directory, path);
+}
+
+int main(int argc, char **argv)
+{
+    char text[2000];
+
+    if (argc != 2) {
+        return 2;
+    }
+    if (make(argv[1]) != PB_OK) {
+        pb_error_describe(text, sizeof text);
+        (void)fputs(text, stderr);
+        return 1;
+    }
+    return 0;
+}

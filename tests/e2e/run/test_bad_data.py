@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets that cannot be read: their cells fail with file, line and reason, the cells of the good set are done."""
+import os
+
+import case
+import program
+import world
+
+
+class BadData(case.Case):
+    def check_sets(self, texts, more="", ranks=None):
+        """Runs the good set beside the bad ones; texts: what the message of every bad one must hold."""
+        rest = "train = { batch = 4; max_steps = 3; };\ndata = { test_rows = 4; %s };\n" % more
+        grid = self.world.grid([self.world.model()], [*texts, self.world.dataset()], ["none", "lora"], rest=rest)
+        self.run_grid(grid, 4, ranks=ranks)
+        cells = self.cells()
+        self.assertEqual(len(cells), 2 * len(texts) + 2)
+        for (_, dataset, _, _), cell in cells.items():
+            with self.subTest(dataset=dataset, message=cell["message"]):
+                self.assertEqual(cell["status"], "done" if dataset == "pairs" else "failed")
+                for text in texts.get(dataset, []):
+                    self.assertIn(text, cell["message"])
+
+    def replaced(self, name, line, split="train", at=2):
+        """A set with one line replaced; its texts name the file and the line."""
+        lines = list(self.world.rows[split])
+        lines[at] = line
+        self.world.dataset(name, **{split: lines})
+        return [self.world.path("data", name, f"{split}.jsonl:{at + 1}")]
+
+    def test_one_bad_line_in_every_way(self):
+        good = b'{"sentence1": "a b.", "sentence2": "a.", "label": 0, "idx": 1}'
+        variants = {
+            "no-column": (good.replace(b"sentence2", b"sentence3"), "sentence2"),
+            "column-null": (good.replace(b'"a."', b"null"), "sentence2"),
+            "column-number": (good.replace(b'"a."', b"7"), "sentence2"),
+            "label-text": (good.replace(b'"label": 0', b'"label": "maybe"'), "label"),
+            "label-beyond": (good.replace(b'"label": 0', b'"label": 2'), "label"),
+            "label-fraction": (good.replace(b'"label": 0', b'"label": 0.5'), "label"),
+            "half-a-line": (good[:20], "JSON"),
+            "two-objects": (good + good, "JSON"),
+            "a-list": (b"[1, 2]", "object"),
+            "a-number": (b"12", "object"),
+            "no-quotes": (b"sentence1: a", "JSON"),
+            "key-twice": (good.replace(b'"idx"', b'"label"'), "JSON"),
+            "not-utf8": (good.replace(b"a b", b"a \xff b"), "UTF-8"),
+            "overlong-utf8": (good.replace(b"a b", b"a \xc0\xaf b"), "UTF-8"),
+            "surrogate-bytes": (good.replace(b"a b", b"a \xed\xa0\x80 b"), "UTF-8"),
+            "lone-surrogate": (good.replace(b"a b", b"a \\ud800 b"), "JSON"),
+            "nul-byte": (good.replace(b"a b", b"a \0 b"), "NUL"),
+            "deep": (b"[" * 100000, "JSON"),
+        }
+        texts = {}
+        for name, (line, word) in variants.items():
+            texts[name] = [*self.replaced(name, line + b"\n"), word]
+        texts["in-test"] = self.replaced("in-test", b"{}\n", "test")
+        self.check_sets(texts)
+
+    def test_files_that_are_missing_or_empty(self):
+        texts = {}
+        for name, lines in (("empty", []), ("blank", [b"\n", b"  \n"])):
+            self.world.dataset(name, train=lines)
+            texts[name] = [self.world.path("data", name, "train.jsonl")]
+        self.world.dataset("empty-test", test=[])
+        texts["empty-test"] = [self.world.path("data/empty-test/test.jsonl")]
+        self.world.dataset("gone")
+        os.remove(self.world.path("data/gone/train.jsonl"))
+        texts["gone"] = [self.world.path("data/gone/train.jsonl")]
+        self.world.dataset("folder")
+        os.remove(self.world.path("data/folder/train.jsonl"))
+        os.mkdir(self.world.path("data/folder/train.jsonl"))
+        texts["folder"] = [self.world.path("data/folder/train.jsonl"), "directory"]
+        self.check_sets(texts, ranks=2)
+
+    def test_every_row_too_long_is_an_error_and_not_an_empty_result(self):
+        self.world.dataset("long", extra='data = { cutoff_tokens = 4; };\n')
+        self.check_sets({"long": ["cutoff_tokens"]})
+
+    def test_bad_rows_within_the_share_that_is_allowed_are_told(self):
+        self.replaced("some", b"not JSON\n")
+        rest = "train = { batch = 4; max_steps = 3; };\ndata = { max_bad_share = 0.1; };\n"
+        grid = self.world.grid([self.world.model()], ["some"], ["lora"], rest=rest)
+        result = self.run_grid(grid, 0)
+        self.assertIn("1 of 24 rows left out", result.err)
+        self.assertIn("some/train.jsonl:3", result.err)
+
+    def test_byte_order_mark_and_windows_line_ends_are_no_errors(self):
+        lines = [line.replace(b"\n", b"\r\n") for line in self.world.rows["train"]]
+        self.world.dataset("windows", train=[b"\xef\xbb\xbf", *lines, b"\r\n"])
+        self.run_grid(self.world.grid([self.world.model()], ["windows"], ["lora"]), 0)
+
+    def test_a_set_named_like_no_builder_or_metric(self):
+        path = self.world.path("dataset/{}.cfg").format
+        texts = {}
+        for name, old, new, words in (("builder", "metric = ", 'builder = "templat"; metric = ', ["templat", "template"]),
+                                      ("metric", '"f1"', '"f2"', ["f2"]),
+                                      ("column", "sentence1:string", "sentence1:strin", ["strin"]),
+                                      ("line", "{sentence1}", "{sentence9}", ["sentence9"])):
+            self.world.dataset(name)
+            text = world.read(path(name)).decode().replace(old, new, 1)
+            world.write(path(name), text)
+            texts[name] = words
+        self.check_sets(texts)
+
+
+if __name__ == "__main__":
+    case.main()

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grid files and options that are wrong: exit code 2 before anything is computed, with file, line, key and the
+nearest valid one."""
+import os
+
+import case
+import program
+import world
+
+
+class BadGrid(case.Case):
+    def setUp(self):
+        super().setUp()
+        self.world.model()
+        self.world.dataset()
+
+    def refuse(self, grid, *texts, more=(), code=2):
+        for ranks in (None, 2):
+            result = program.run(["run", grid, "-o", self.output, *more], ranks=ranks)
+            with self.subTest(ranks=ranks, err=result.err):
+                self.expect(result, code, *texts)
+                self.assertEqual(result.err.count("error: "), 1, "one error, once")
+                self.assertFalse(os.path.exists(os.path.join(self.output, "tiny.h5")))
+
+    def grid(self, **changes):
+        arguments = {"models": ["good"], "datasets": ["pairs"]}
+        arguments.update(changes)
+        return self.world.grid(**arguments)
+
+    def test_unknown_names_of_every_axis(self):
+        self.refuse(self.grid(models=["god"]), "tiny.cfg:3", '"god"', "good")
+        self.refuse(self.grid(datasets=["pears"]), "tiny.cfg:4", '"pears"', "pairs")
+        self.refuse(self.grid(methods=["lora", "lorra"]), "tiny.cfg:5", '"lorra"', "lora")
+        self.refuse(self.grid(methods=["lora", "lora"]), "tiny.cfg:5", "twice")
+        self.refuse(self.grid(models=["../secret"]), "tiny.cfg:3", "../secret")
+
+    def test_unknown_keys(self):
+        self.refuse(self.grid(rest="train = { learning_rat = 0.1; };\n"), "learning_rat", "learning_rate")
+        self.refuse(self.grid(rest="trains = { batch = 1; };\n"), "trains", "train")
+        self.refuse(self.grid(sweep='protokol = "paper";'), "protokol", "protocol")
+        self.refuse(self.grid(), "train.bach", "batch", more=["--set", "train.bach=3"])
+
+    def test_wrong_types_and_bounds(self):
+        for rest, words in (("train = { batch = \"four\"; };\n", ["train.batch"]), ("train = { batch = 0; };\n", ["train.batch"]),
+                            ("train = { batch = -1; };\n", ["train.batch"]), ("train = { batch = 1.5; };\n", ["train.batch"]),
+                            ("train = { beta1 = 1.0; };\n", ["train.beta1"]), ("train = 3;\n", ["train"]),
+                            ("data = { train_rows = [1]; };\n", ["data.train_rows"]),
+                            ("train = { shuffle = 1; };\n", ["train.shuffle"])):
+            with self.subTest(rest):
+                self.refuse(self.grid(rest=rest), "tiny.cfg:8", *words)
+
+    def test_text_that_is_no_configuration(self):
+        for name, text in (("cut", "sweep = { name = "), ("binary", b"\x7fELF\0\0"), ("not-utf8", b'sweep = { name = "\xff"; };'),
+                           ("empty", "")):
+            with self.subTest(name):
+                self.refuse(world.write(self.world.path("grid", name + ".cfg"), text), name + ".cfg")
+        self.refuse(self.world.path("grid/nowhere.cfg"), "nowhere.cfg", code=2)
+        self.refuse(self.folder, self.folder, code=2)
+
+    def test_empty_axes_and_seeds(self):
+        self.refuse(self.grid(methods=[]), "methods")
+        self.refuse(self.grid(seeds=[]), "seeds")
+        self.refuse(self.grid(seeds=['"one"']), "seeds")
+        self.refuse(self.grid(seeds=[1, 1]), "seeds")
+
+    def test_wrong_assignments(self):
+        for text in ("train.batch", "=3", "train.batch=", "train..batch=3", "nothing.here=1"):
+            with self.subTest(text):
+                self.refuse(self.grid(), more=["--set", text])
+
+    def test_environment_variable_that_is_not_set(self):
+        self.world.model("variable", "${PB_NO_SUCH_VARIABLE}/model")
+        self.refuse(self.grid(models=["variable", "good"]), "PB_NO_SUCH_VARIABLE")
+
+    def test_wrong_method_options_name_the_file(self):
+        world.write(self.world.path("method/strange.cfg"), 'method = { name = "lora"; rank = 4; };\n')
+        self.refuse(self.grid(methods=["strange"]), "strange.cfg:1", "rank")
+        world.write(self.world.path("method/wrong.cfg"), 'method = { name = "lara"; };\n')
+        self.refuse(self.grid(methods=["wrong"]), "wrong.cfg:1", "lara", "lora")
+
+    def test_device_and_threads(self):
+        self.refuse(self.grid(), "cuda", more=["--device", "cuda"], code=2)
+        self.refuse(self.grid(), "gpu9", more=["--device", "gpu9"])
+        self.refuse(self.grid(), "threads", more=["--threads", "-1"])
+
+
+if __name__ == "__main__":
+    case.main()

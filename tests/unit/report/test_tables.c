@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the report says: statistics by hand, and that nothing missing or failed is left out. */
+#include "sample.h"
+#include "support.h"
+
+#include "pb/memory.h"
+#include "pb/report.h"
+
+#include <jansson.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct one_cell {
+    const char *dataset, *method;
+    int64_t seed;
+    double score; /* NaN: failed */
+} one_cell;
+
+/* Two data sets, two methods, three seeds; lora on sst2 has one failed and one missing cell. */
+static const one_cell cells[] = {
+    {"rte", "none", 1, 50},  {"rte", "none", 2, 50},   {"rte", "none", 3, 50},
+    {"sst2", "none", 1, 60}, {"sst2", "none", 2, 60},  {"sst2", "none", 3, 60},
+    {"rte", "lora", 1, 70},  {"rte", "lora", 2, 72},   {"rte", "lora", 3, 74},
+    {"sst2", "lora", 1, 90}, {"sst2", "lora", 2, NAN},
+};
+static const one_cell gone = {"sst2", "lora", 3, 0};
+
+static void put(const char *directory, const one_cell *cell)
+{
+    pb_record r;
+
+    assert_ok(sample_record("m", cell->dataset, cell->method, cell->seed, &r));
+    r.score            = cell->score;
+    r.trainable_params = cell->method[0] == 'n' ? 0 : 5000;
+    r.flops_base_t     = 1;
+    r.flops_forward_t  = cell->method[0] == 'n' ? 1 : 1.5;
+    r.memory_peak_gb   = 2 + 0.5 * (double)cell->seed;
+    if (isnan(cell->score)) {
+        assert_ok(pb_record_fail(&r, PB_FAIL(PB_ERR_NUMERIC, "the loss is not finite")));
+        pb_error_clear();
+    }
+    assert_ok(pb_shard_write(directory, &r));
+    pb_record_clear(&r);
+}
+
+static void add(pb_sweep *sweep, const one_cell *cell)
+{
+    char hash[PB_HASH_TEXT];
+
+    (void)snprintf(hash, sizeof hash, "%064lld", (long long)cell->seed);
+    assert_ok(pb_sweep_add(sweep, "m", cell->dataset, cell->method, cell->seed, hash));
+}
+
+static void open_results(const char *directory, pb_results *out)
+{
+    pb_sweep sweep = {0};
+
+    assert_ok(pb_record_set_text(&sweep.name, "test"));
+    assert_ok(pb_record_set_text(&sweep.protocol, "corrected"));
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+        put(directory, &cells[i]);
+        add(&sweep, &cells[i]);
+    }
+    add(&sweep, &gone);
+    assert_ok(pb_sweep_write(directory, &sweep));
+    pb_sweep_clear(&sweep);
+    assert_ok(pb_results_open_directory(directory, out));
+}
+
+static void assert_near(double a, double b)
+{
+    assert_true(fabs(a - b) <= 1e-12 * fabs(b));
+}
+
+static void pscp_is_the_mean_over_data_sets_with_mean_costs(void **state)
+{
+    pb_results r      = {0};
+    pb_results_pscp p = {0};
+
+    (void)state;
+    open_results(sample_directory(), &r);
+    assert_ok(pb_report_pscp(&r, NULL, &p));
+    /* none: P 55, no parameters, no extra operations, memory mean(2.5, 3, 3.5) = 3. */
+    assert_near(p.score[0], 55);
+    assert_near(p.cost_p[0], 1);
+    assert_near(p.cost_f[0], 1);
+    assert_near(p.cost_m[0], 94.0 / 97.0);
+    assert_near(p.pscp[0], 55 * 94.0 / 97.0);
+    assert_int_equal(p.datasets[0], 2);
+    /* lora: P (72 + 90) / 2 = 81; memory of the four cells that count: (2.5 + 3 + 3.5 + 2.5) / 4.
+     */
+    assert_near(p.score[1], 81);
+    assert_near(p.params[1], 5000);
+    assert_near(p.flops_t[1], 0.5);
+    assert_near(p.memory_gb[1], 2.875);
+    assert_near(p.cost_f[1], 10.0 / 10.5);
+    assert_near(p.pscp[1], 81 * p.cost_p[1] * p.cost_f[1] * p.cost_m[1]);
+    assert_int_equal(p.datasets_planned[1], 2);
+    assert_true(isnan(p.pscp_std[1])); /* one seed has every data set */
+    /* none: 55 · 94 / (94 + M) with M 2.5, 3, 3.5. */
+    double x[3] = {55 * 94 / 96.5, 55 * 94 / 97.0, 55 * 94 / 97.5};
+    double mean = (x[0] + x[1] + x[2]) / 3;
+    double sum  = (x[0] - mean) * (x[0] - mean) + (x[1] - mean) * (x[1] - mean) +
+                 (x[2] - mean) * (x[2] - mean);
+    assert_true(fabs(p.pscp_std[0] - sqrt(sum / 2)) < 1e-10);
+    pb_report_pscp_clear(&p);
+    pb_results_clear(&r);
+}
+
+static void text_names_what_is_incomplete(void **state)
+{
+    static const char *const says[] = {
+        "sweep test, protocol corrected: 12 cells, 10 done, 1 failed, 0 invalid, 1 missing",
+        "72.00 ± 2.00 (3)", /* sample standard deviation of 70, 72, 74 */
+        "90.00 (1 of 3)",
+        "failed: m/sst2/lora/2: the loss is not finite",
+        "missing: m/sst2/lora/3",
+        "cost_p",
+        "2 of 2",
+    };
+    pb_results r   = {0};
+    pb_string text = {0};
+
+    (void)state;
+    open_results(sample_directory(), &r);
+    assert_ok(pb_report_text(&r, NULL, &text));
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++) {
+        if (strstr(text.data, says[i]) == NULL) {
+            print_error("\"%s\" is not in:\n%s\n", says[i], text.data);
+            fail();
+        }
+    }
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
+static void a_method_without_a_data_set_says_so(void **state)
+{
+    const char *directory = sample_directory();
+    pb_results r          = {0};
+    pb_string text        = {0};
+
+    (void)state;
+    put(directory, &cells[0]);
+    put(directory, &cells[3]);
+    put(directory, &cells[6]);
+    assert_ok(pb_results_open_directory(directory, &r));
+    assert_ok(pb_report_text(&r, NULL, &text));
+    assert_non_null(strstr(text.data, "70.00 (1 of 2)"));
+    assert_non_null(strstr(text.data, "missing: m/sst2/lora/1"));
+    assert_non_null(strstr(text.data, "1 of 2"));
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
+static void no_pscp_comes_with_its_reason(void **state)
+{
+    const char *directory   = sample_directory();
+    const one_cell negative = {"rte", "lora", 1, -5};
+    pb_results r            = {0};
+    pb_results_pscp p       = {0};
+    pb_string text          = {0};
+
+    (void)state;
+    put(directory, &negative);
+    assert_ok(pb_results_open_directory(directory, &r));
+    assert_ok(pb_report_pscp(&r, NULL, &p));
+    assert_true(isnan(p.pscp[0]));
+    assert_ok(pb_report_text(&r, NULL, &text));
+    assert_non_null(strstr(text.data, "no PSCP for lora: pscp: score is -5"));
+    pb_report_pscp_clear(&p);
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
+static void invalid_cells_are_listed_and_not_ranked(void **state)
+{
+    const char *directory = sample_directory();
+    pb_results r          = {0};
+    pb_string text        = {0};
+    pb_record bad;
+
+    (void)state;
+    put(directory, &cells[6]);
+    assert_ok(sample_record("m", "rte", "lora", 2, &bad));
+    bad.valid = false;
+    assert_ok(pb_record_set_text(&bad.reason, "two runs differ"));
+    assert_ok(pb_shard_write(directory, &bad));
+    pb_record_clear(&bad);
+    assert_ok(pb_results_open_directory(directory, &r));
+    assert_ok(pb_report_text(&r, NULL, &text));
+    assert_non_null(strstr(text.data, "INVALID: m/rte/lora/2: two runs differ"));
+    assert_non_null(strstr(text.data, "70.00 (1 of 2)"));
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
+static void json_is_json_and_has_the_same_numbers(void **state)
+{
+    pb_report_options how = {.pscp = pb_pscp_defaults()};
+    pb_results r          = {0};
+    pb_results_pscp p     = {0};
+    pb_string text        = {0};
+    json_error_t error;
+
+    (void)state;
+    how.pscp.beta_m = 2;
+    open_results(sample_directory(), &r);
+    assert_ok(pb_report_json(&r, &how, &text));
+    assert_ok(pb_report_pscp(&r, &how, &p));
+    json_t *root = json_loadb(text.data, text.length, JSON_REJECT_DUPLICATES, &error);
+    if (root == NULL) {
+        print_error("%d:%d %s\n%s", error.line, error.column, error.text, text.data);
+    }
+    assert_non_null(root);
+    json_t *lora = json_array_get(json_object_get(root, "pscp"), 1);
+    assert_string_equal(json_string_value(json_object_get(lora, "method")), "lora");
+    assert_true(json_number_value(json_object_get(lora, "pscp")) == p.pscp[1]);
+    assert_true(json_is_null(json_object_get(lora, "pscp_std")));
+    assert_int_equal(json_array_size(json_object_get(root, "scores")), 4);
+    assert_int_equal(json_array_size(json_object_get(root, "failed")), 1);
+    assert_int_equal(json_array_size(json_object_get(root, "missing")), 1);
+    json_decref(root);
+    pb_report_pscp_clear(&p);
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
+static void csv_has_one_line_per_number(void **state)
+{
+    pb_results r   = {0};
+    pb_string text = {0};
+    int lines      = 0;
+
+    (void)state;
+    open_results(sample_directory(), &r);
+    assert_ok(pb_report_csv(&r, NULL, &text));
+    for (const char *c = text.data; *c != '\0'; c++) {
+        lines += *c == '\n';
+    }
+    assert_int_equal(lines, 1 + 2 * (2 + 7 + 8));
+    assert_non_null(strstr(text.data, "\r\nscore,m,rte,lora,accuracy,percent,72,2,3,3\r\n"));
+    assert_non_null(strstr(text.data, "\r\nscore,m,sst2,lora,accuracy,percent,90,,1,3\r\n"));
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
+static void progress_counts_from_plan_and_shards(void **state)
+{
+    const char *directory = sample_directory();
+    pb_results r          = {0};
+    pb_report_progress at = {0};
+
+    (void)state;
+    open_results(directory, &r);
+    assert_ok(pb_report_progress_read(directory, &at));
+    assert_string_equal(at.sweep, "test");
+    assert_int_equal(at.cells, 12);
+    assert_int_equal(at.done, 10);
+    assert_int_equal(at.failed, 1);
+    assert_int_equal(at.left, 1);
+    assert_true(isnan(at.cells_per_hour)); /* all cells ended in the same second */
+    pb_report_progress_clear(&at);
+    pb_results_clear(&r);
+}
+
+static int returns_all_bytes(void **state)
+{
+    (void)state;
+    return pb_memory_current() == 0 ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(pscp_is_the_mean_over_data_sets_with_mean_costs,
+                                  returns_all_bytes),
+        cmocka_unit_test_teardown(text_names_what_is_incomplete, returns_all_bytes),
+        cmocka_unit_test_teardown(a_method_without_a_data_set_says_so, returns_all_bytes),
+        cmocka_unit_test_teardown(no_pscp_comes_with_its_reason, returns_all_bytes),
+        cmocka_unit_test_teardown(invalid_cells_are_listed_and_not_ranked, returns_all_bytes),
+        cmocka_unit_test_teardown(json_is_json_and_has_the_same_numbers, returns_all_bytes),
+        cmocka_unit_test_teardown(csv_has_one_line_per_number, returns_all_bytes),
+        cmocka_unit_test_teardown(progress_counts_from_plan_and_shards, returns_all_bytes),
+    };
+    return cmocka_run_group_tests_name("tables", tests, NULL, NULL);
+}
