@@ -26,7 +26,8 @@ typedef struct pb_train_options {
     bool evaluate_last;    /* also at the last step when it is no multiple */
     bool restore_best;
     int validation_mean; /* pb_validation_mean */
-    bool shuffle;        /* a new order every epoch; off: file order */
+    bool shuffle; /* a new order every epoch, whose last step may be short; off: file order, and
+                     steps go on from the start without a short one */
 } pb_train_options;
 
 typedef enum pb_schedule {

@@ -39,9 +39,9 @@ pb_status pb_method_find(const char *name, const pb_method_ops **out)
         }
     }
     const char *near = pb_string_nearest(name, names);
-    pb_status status = PB_FAIL(PB_ERR_NOT_FOUND, "there is no method \"%s\"%s%s%s; known are %s",
-                               name, near != NULL ? "; did you mean \"" : "",
-                               near != NULL ? near : "", near != NULL ? "\"?" : "", known.data);
+    pb_status status = PB_FAIL(PB_ERR_CONFIG, "there is no method \"%s\"%s%s%s; known are %s", name,
+                               near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+                               near != NULL ? "\"?" : "", known.data);
     pb_string_clear(&known);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "pb/memory.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 typedef struct generation {
@@ -29,6 +30,13 @@ typedef struct generation {
 static pb_status open_cache(generation *g)
 {
     const pb_model_config *c = g->net->config;
+    int64_t room             = (INT32_MAX - g->prompt.forest.keys) / g->prompt.samples;
+    if (g->options->max_new_tokens > room) {
+        return PB_FAIL(PB_ERR_ARGUMENT,
+                       "%" PRId64 " new tokens for each of %" PRId64
+                       " rows are more than a cache can count; at most %" PRId64 " are possible",
+                       g->options->max_new_tokens, g->prompt.samples, room);
+    }
     int64_t capacity = g->prompt.forest.keys + g->prompt.samples * g->options->max_new_tokens;
     int64_t width    = c->kv_heads * c->head_dim;
     size_t each      = (size_t)capacity * (size_t)width * sizeof(float);
@@ -226,7 +234,7 @@ pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t
     }
     pb_status status = PB_OK;
     pb_sample *bare  = NULL; /* prompts without labels */
-    PB_TRY(PB_ALLOC(bare, options->batch));
+    PB_TRY(PB_ALLOC(bare, options->batch < count ? options->batch : count));
     for (int64_t first = 0; first < count && status == PB_OK; first += options->batch) {
         int64_t n = count - first < options->batch ? count - first : options->batch;
         for (int64_t i = 0; i < n; i++) {

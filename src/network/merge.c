@@ -12,6 +12,7 @@ static pb_status merge_site(pb_network *net, const pb_site *site)
     size_t bytes      = pb_tensor_bytes(&bound->weight);
     void *data        = NULL;
     PB_TRY(pb_backend_alloc(net->backend, bytes + (size_t)site->out * sizeof(float), &data));
+    pb_backend_free(net->backend, net->merged[site->index]); /* of an attempt that failed */
     net->merged[site->index] = data;
     pb_tensor weight         = pb_tensor_2d(data, PB_DTYPE_F32, site->out, site->in);
     pb_tensor bias           = {0};

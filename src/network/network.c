@@ -372,6 +372,9 @@ pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_s
 pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_scale,
                           uint64_t number, double *loss_sum)
 {
+    if (net->merged != NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a network with merged weights cannot be trained");
+    }
     pass p    = pass_over(batch, true);
     p.context = (pb_site_context){.training = true, .pass = number};
     PB_TRY(forward_loss(net, batch, &p, grad_scale, loss_sum));

@@ -39,9 +39,13 @@ static pb_status vector_alloc(pb_method *m, pb_tensor *out)
 
 static pb_status open_trainer(trainer *t)
 {
-    t->epoch = -1;
-    t->next  = t->data->train_count;
-    PB_TRY(PB_ALLOC(t->rows, t->options->batch * t->options->accumulate));
+    t->epoch     = -1;
+    t->next      = t->data->train_count;
+    int64_t rows = t->options->batch * t->options->accumulate;
+    if (t->options->shuffle && rows > t->data->train_count) {
+        rows = t->data->train_count; /* a step never goes beyond its epoch */
+    }
+    PB_TRY(PB_ALLOC(t->rows, rows));
     PB_TRY(PB_ALLOC(t->order, t->data->train_count));
     PB_TRY(vector_alloc(t->method, &t->first));
     PB_TRY(vector_alloc(t->method, &t->second));
@@ -190,7 +194,11 @@ static pb_status validate(trainer *t, int64_t step)
         PB_TRY(t->observer->validation(t->observer->context, step, loss, seconds));
     }
     if (!isfinite(loss)) {
-        return PB_FAIL(PB_ERR_NUMERIC, "step %" PRId64 ": validation loss %g", step, loss);
+        return PB_FAIL(PB_ERR_NUMERIC,
+                       "step %" PRId64
+                       ": validation loss %g: the run diverged; a lower learning rate "
+                       "than %g may help",
+                       step, loss, t->options->learning_rate);
     }
     if (t->result->best_step == 0 || loss < t->result->best_loss) {
         t->result->best_step = step;

@@ -72,9 +72,12 @@ class BadData(case.Case):
         texts["folder"] = [self.world.path("data/folder/train.jsonl"), "directory"]
         self.check_sets(texts, ranks=2)
 
-    def test_every_row_too_long_is_an_error_and_not_an_empty_result(self):
-        self.world.dataset("long", extra='data = { cutoff_tokens = 4; };\n')
-        self.check_sets({"long": ["cutoff_tokens"]})
+    def test_rows_that_do_not_fit_are_counted(self):
+        self.world.dataset("long", extra="data = { cutoff_tokens = 24; };\n")
+        self.run_grid(self.world.grid([self.world.model()], ["long", self.world.dataset()], ["lora"]), 0)
+        cells = self.cells()
+        self.assertEqual(cells["good", "pairs", "lora", "1"]["rows_truncated"], "0")
+        self.assertGreater(int(cells["good", "long", "lora", "1"]["rows_truncated"]), 0)
 
     def test_bad_rows_within_the_share_that_is_allowed_are_told(self):
         self.replaced("some", b"not JSON\n")

@@ -257,6 +257,10 @@ static void bad_requests_are_refused(void **state)
     options.max_new_tokens = 0;
     assert_error(pb_network_generate(f.net, rows.samples, 1, &options, out), PB_ERR_ARGUMENT,
                  "at least one new token");
+    network_rows_fill(&rows);
+    options.max_new_tokens = INT64_MAX;
+    assert_error(pb_network_generate(f.net, rows.samples, 2, &options, out), PB_ERR_ARGUMENT,
+                 "more than a cache can count");
     options = (pb_generate_options){.max_new_tokens = 1, .batch = 0};
     assert_error(pb_network_generate(f.net, rows.samples, 1, &options, out), PB_ERR_ARGUMENT,
                  "one row at a time");

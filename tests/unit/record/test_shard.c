@@ -154,33 +154,59 @@ static void check_all_readable(const char *directory, int64_t *seen)
     pb_results_clear(&results);
 }
 
-static void kills_at_any_moment_leave_readable_shards_only(void **state)
+/* Seconds that a shard takes here and now, so that kills fall into writes on any machine. */
+static double seconds_of_a_write(void)
 {
     const char *directory = sample_directory();
-    pb_string folder      = {0};
+    double start          = pb_clock_seconds();
+
+    for (int64_t seed = 0; seed < 3; seed++) {
+        pb_record a;
+        assert_ok(sample_record("m", "d", "lora", seed, &a));
+        assert_ok(pb_shard_write(directory, &a));
+        pb_record_clear(&a);
+    }
+    return (pb_clock_seconds() - start) / 3;
+}
+
+/* A child that writes is killed at a moment between its start and a few shards later. */
+static void kill_a_writer(const char *directory, int number, double write_seconds)
+{
+    double share = (double)((number * 7919) % 1000) / 1000; /* of four shards */
+    int code     = 0;
+    pid_t child  = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        write_forever(directory, number);
+    }
+    usleep((useconds_t)(500 + share * 4e6 * write_seconds));
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, &code, 0), child);
+    assert_true(WIFSIGNALED(code) && WTERMSIG(code) == SIGKILL);
+}
+
+static void kills_at_any_moment_leave_readable_shards_only(void **state)
+{
+    enum { KILLS = 50, KILLS_MAX = 1000 };
+    const char *directory = sample_directory();
+    double write_seconds  = seconds_of_a_write();
     int64_t seen          = 0;
     int64_t before        = 0;
+    char folder[128];
 
     (void)state;
-    assert_ok(pb_string_printf(&folder, "%s/shards", directory));
-    assert_ok(pb_path_make_directories(folder.data));
-    for (int kill_number = 0; kill_number < 50; kill_number++) {
-        int code    = 0;
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0) {
-            write_forever(directory, kill_number);
-        }
-        usleep((useconds_t)(500 + (kill_number * 7919) % 60000));
-        assert_int_equal(kill(child, SIGKILL), 0);
-        assert_int_equal(waitpid(child, &code, 0), child);
-        assert_true(WIFSIGNALED(code) && WTERMSIG(code) == SIGKILL);
+    (void)snprintf(folder, sizeof folder, "%s/shards", directory);
+    assert_ok(pb_path_make_directories(folder));
+    /* Goes on after the 50 until every cell was committed: else the kills came before the writes
+     * and the test would show nothing. */
+    for (int number = 0; number < KILLS || seen < 5; number++) {
+        assert_true(number < KILLS_MAX);
+        kill_a_writer(directory, number, write_seconds);
         check_all_readable(directory, &seen);
         assert_true(seen >= before); /* a committed cell is never lost */
         before = seen;
     }
-    assert_int_equal(seen, 5);
-    pb_string_clear(&folder);
 }
 
 /* In a child, so that the limit holds for it alone. Returns its exit code. */

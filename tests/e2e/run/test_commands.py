@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: help of every command, mistakes that name what was meant, and the single stages on JSON lines
+with good and with broken input."""
+import json
+import os
+import re
+
+import case
+import program
+import world
+
+COMMANDS = ["run", "plan", "status", "merge", "report", "pscp", "info", "bench", "tokenize", "logits", "train", "generate"]
+BROKEN = {"no JSON": b"{", "a list": b"[1]", "not UTF-8": b'{"text": "\xff"}', "no key": b"{}", "null": b"null",
+          "deep": b"[" * 100000, "text is a number": b'{"text": 3}', "trailing": b'{"text": "a"} x'}
+
+
+class Help(case.Case):
+    def test_program_lists_the_commands(self):
+        out = self.expect(program.run(["--help"]), 0).out
+        listed = re.findall(r"^  (\w+) ", out.partition("commands:\n")[2], flags=re.M)
+        for command in COMMANDS:
+            self.assertIn(command, listed)
+        for command in listed:
+            result = self.expect(program.run([command, "--help"]), 0, f"usage: peftbench {command}")
+            self.assertEqual(result.err, "")
+            self.assertEqual(program.run([command, "--no-such-option", "-h"]).code, 0, "help wins over mistakes")
+
+    def test_version(self):
+        self.assertRegex(self.expect(program.run(["--version"]), 0).out, r"\d+\.\d+")
+
+    def test_help_under_the_launcher_is_printed_once(self):
+        out = self.expect(program.run(["run", "--help"], ranks=2), 0).out
+        self.assertEqual(out.count("usage: "), 1)
+
+    def test_help_config_names_every_group(self):
+        out = self.expect(program.run(["run", "--help-config"]), 0).out
+        for word in ("sweep", "run", "train", "data", "learning_rate", "max_bad_share"):
+            self.assertIn(word, out)
+
+    def test_info_is_json_when_asked(self):
+        self.assertIsInstance(json.loads(self.expect(program.run(["info", "--json"]), 0).out), dict)
+
+
+class Mistakes(case.Case):
+    def test_unknown_commands_and_options_name_the_nearest(self):
+        for arguments, *texts in ((["rum"], "run"), (["generat"], "generate"), (["run", "--retry-faild"], "--retry-failed"),
+                                  (["train", "--step", "3"], "--steps"), (["logits", "--idz", "1"], "--ids"),
+                                  (["tokenize", "--modle", "x"], "--model"), (["bench", "--stepz=1"], "--steps"),
+                                  (["report", "--diggest", "x"], "--digest"), (["generate", "-x"], "-x"),
+                                  (["run"], "grid file"), (["run", "a.cfg", "b.cfg"], "b.cfg"), (["status"], "status"),
+                                  (["merge", "x"], "output"), (["train"], "--model"), (["logits", "--model"], "--model"),
+                                  (["train", "--steps", "three"], "three"), (["bench", "--steps", "0"], "--steps"),
+                                  (["bench", "--method", "lorra"], "lora"), (["bench", "--shape", "huge"], "huge"),
+                                  (["run", "--fresh=yes", "a.cfg"], "--fresh"), (["info", "--log-level", "loud"], "loud")):
+            with self.subTest(arguments):
+                result = program.run(arguments)
+                self.expect(result, 2, *texts)
+                self.assertNotIn("Traceback", result.err)
+
+    def test_files_that_are_not_there(self):
+        for arguments in (["report", "nowhere.h5"], ["status", "nowhere"], ["merge", "nowhere", "-o", "x.h5"],
+                          ["pscp", "nowhere.csv"], ["tokenize", "--model", "nowhere"]):
+            with self.subTest(arguments):
+                self.expect(program.run(arguments, given=b"", cwd=self.folder), 1, "nowhere")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_report_of_a_file_that_is_no_result(self):
+        for name, content in (("empty", b""), ("text", b"hello"), ("half", b"\x89HDF\r\n\x1a\n" + bytes(100))):
+            path = world.write(os.path.join(self.folder, name + ".h5"), content)
+            with self.subTest(name):
+                self.expect(program.run(["report", path]), 1, path)
+
+
+class Stages(case.Case):
+    def setUp(self):
+        super().setUp()
+        self.good = self.world.good_model
+        self.method = os.path.join(program.SOURCE, "configs/method/lora.cfg")
+
+    def test_tokenize_there_and_back(self):
+        texts = ["tom gave the red ball to anna.", "", "é ü \U0001F600 \\ \" \n", " a  b "]
+        lines = "".join(json.dumps({"text": t}) + "\n" for t in texts)
+        ids = self.expect(program.run(["tokenize", "--model", self.good], given=lines), 0).out
+        self.assertEqual(len(ids.splitlines()), len(texts))
+        back = self.expect(program.run(["tokenize", "--model", self.good, "--decode"], given=ids), 0).out
+        self.assertEqual([json.loads(line)["text"] for line in back.splitlines()], texts)
+
+    def test_tokenize_of_broken_lines_names_the_line(self):
+        for name, line in BROKEN.items():
+            with self.subTest(name):
+                result = program.run(["tokenize", "--model", self.good], given=b'{"text": "tom"}\n\n' + line + b"\n")
+                self.expect(result, 1, "standard input:3")
+                self.assertEqual(len(result.out.splitlines()), 1)
+        for ids in ("[-1]", "[448000]", "[1.5]", '["a"]', "3", "[9223372036854775808]", "[4294967297]"):
+            with self.subTest(ids):
+                result = program.run(["tokenize", "--model", self.good, "--decode"], given=f'{{"ids": {ids}}}\n')
+                self.expect(result, 1, "standard input:1")
+
+    def test_no_input_is_no_output(self):
+        self.assertEqual(self.expect(program.run(["tokenize", "--model", self.good], given=b""), 0).out, "")
+
+    def rows(self, *lines):
+        return world.write(os.path.join(self.folder, "rows.jsonl"), b"".join(line + b"\n" for line in lines))
+
+    def train(self, *lines):
+        return program.run(["train", "--model", self.good, "--method", self.method, "--batches", self.rows(*lines), "--steps", "2", "--batch", "1"])
+
+    def test_train_prints_one_json_object_per_step(self):
+        result = self.expect(self.train(b'{"input_ids": [1, 5, 6, 7], "labels": [-100, -100, 6, 7]}'), 0)
+        steps = [json.loads(line) for line in result.out.splitlines()]
+        self.assertEqual([s["step"] for s in steps], [0, 1])
+        self.assertEqual(steps[0]["tokens"], 4)
+        self.assertEqual(steps[0]["label_tokens"], 2)
+
+    def test_train_on_broken_rows_names_the_line(self):
+        good = b'{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}'
+        for name, line in dict(BROKEN, **{
+                "no labels": b'{"input_ids": [1, 2]}', "too few labels": b'{"input_ids": [1, 2], "labels": [1]}',
+                "no ids": b'{"input_ids": [], "labels": []}', "id beyond": b'{"input_ids": [1, 448], "labels": [1, 2]}',
+                "negative id": b'{"input_ids": [1, -1], "labels": [1, 2]}', "label beyond": b'{"input_ids": [1, 2], "labels": [1, 448]}',
+                "label -1": b'{"input_ids": [1, 2], "labels": [1, -1]}', "fraction": b'{"input_ids": [1, 2.0], "labels": [1, 2]}',
+                "huge": b'{"input_ids": [1, 4294967297], "labels": [1, 2]}', "twice": b'{"input_ids": [1], "input_ids": [1], "labels": [1]}',
+                "text": b'{"input_ids": "12", "labels": [1, 2]}'}).items():
+            with self.subTest(name):
+                self.expect(self.train(good, b"", line), 1, "rows.jsonl:3")
+
+    def test_train_without_any_row_or_label(self):
+        self.expect(self.train(), 1, "rows.jsonl")
+        self.expect(self.train(b"", b"  "), 1, "rows.jsonl")
+        self.assertNotEqual(self.train(b'{"input_ids": [1, 5], "labels": [-100, -100]}').code, 0)
+
+    def test_generate(self):
+        path = self.rows(b'{"input_ids": [1, 5, 6]}', b'{"input_ids": [1]}')
+        result = self.expect(program.run(["generate", "--model", self.good, "--ids-file", path, "--max-new-tokens", "3"]), 0)
+        for line in result.out.splitlines():
+            self.assertLessEqual(len(json.loads(line)["ids"]), 3)
+        self.assertEqual(len(result.out.splitlines()), 2)
+        self.expect(program.run(["generate", "--model", self.good, "--prompt", "tom has", "--max-new-tokens", "3"]), 0)
+
+    def test_generate_from_broken_rows_names_the_line(self):
+        for name, line in dict(BROKEN, **{"beyond": b'{"input_ids": [448]}', "empty": b'{"input_ids": []}'}).items():
+            with self.subTest(name):
+                path = self.rows(b'{"input_ids": [1]}', line)
+                result = program.run(["generate", "--model", self.good, "--ids-file", path, "--max-new-tokens", "2"])
+                self.expect(result, 1, "rows.jsonl:2")
+
+    def test_logits(self):
+        out = os.path.join(self.folder, "out.safetensors")
+        self.expect(program.run(["logits", "--model", self.good, "--ids", "1,5,6", "-o", out]), 0)
+        header, data = world.split_safetensors(world.read(out))
+        self.assertEqual(header["logits"], {"dtype": "F32", "shape": [3, 448], "data_offsets": [0, len(data)]})
+        self.assertEqual(len(data), 3 * 448 * 4)
+        for ids in ("", "1,,2", "1,x", "448", "-1", "99999999999999999999"):
+            with self.subTest(ids):
+                self.expect(program.run(["logits", "--model", self.good, "--ids", ids, "-o", out]), 2)
+        result = program.run(["logits", "--model", self.good, "--ids", "1", "-o", os.path.join(out, "below")])
+        self.expect(result, 1, out)
+
+    def test_commands_for_one_process_refuse_a_launcher(self):
+        self.expect(program.run(["logits", "--model", self.good, "--ids", "1", "-o", "x"], ranks=2), 2, "without a launcher")
+
+
+if __name__ == "__main__":
+    case.main()
