@@ -228,9 +228,12 @@ static pb_status read_ints(const pb_node *node, const pb_config_field *field, pb
     PB_TRY(PB_ALLOC(ints.items, count));
     for (int64_t i = 0; i < count && status == PB_OK; i++) {
         const pb_node *item = single ? node : node->children[i];
-        status              = item->kind != PB_NODE_INT ? fail_type(item, field)
-                                                        : check_bounds(item, field, (double)item->integer);
-        ints.items[i]       = item->integer;
+        if (item->kind != PB_NODE_INT) {
+            status = fail_type(item, field);
+        } else {
+            status = check_bounds(item, field, (double)item->integer);
+        }
+        ints.items[i] = item->integer;
     }
     if (status != PB_OK) {
         pb_memory_free(ints.items);

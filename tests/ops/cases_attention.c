@@ -113,7 +113,7 @@ static void add(const char *what, const branch *branches, int64_t count, shape s
         const pb_segment *p = b->parent >= 0 ? &segments[b->parent] : NULL;
         segments[i]         = (pb_segment){.row      = forest->rows,
                                            .rows     = b->rows,
-                                           .key      = forest->keys + 1, /* a gap between segments */
+                                           .key      = forest->keys + 1, /* a gap */
                                            .length   = b->length,
                                            .position = p != NULL ? p->position + p->length : 0,
                                            .parent   = b->parent};

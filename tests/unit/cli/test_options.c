@@ -136,10 +136,10 @@ static void mistakes_name_the_option_and_the_nearest_one(void **state)
                    "--format", "csx");
     EXPECT_REFUSED("train: --dtype bf16 is not supported yet; use --dtype f32", "g", "--model", "m",
                    "--dtype", "bf16");
-    EXPECT_REFUSED("train: --device: \"gpu\" is not one of auto, cpu, cuda, cuda:N", "g", "--model", "m",
-                   "--device", "gpu");
-    EXPECT_REFUSED("train: --device: \"cuda:\" is not one of auto, cpu, cuda, cuda:N", "g", "--model",
-                   "m", "--device", "cuda:");
+    EXPECT_REFUSED("train: --device: \"gpu\" is not one of auto, cpu, cuda, cuda:N", "g", "--model",
+                   "m", "--device", "gpu");
+    EXPECT_REFUSED("train: --device: \"cuda:\" is not one of auto, cpu, cuda, cuda:N", "g",
+                   "--model", "m", "--device", "cuda:");
     EXPECT_REFUSED("train: an argument is missing; usage: peftbench train GRID.cfg --model DIR",
                    "--model", "m");
     EXPECT_REFUSED("train: argument \"c\" is one too many; usage: peftbench train GRID.cfg --model "

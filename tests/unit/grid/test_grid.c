@@ -73,10 +73,11 @@ static void longer_cells_come_first_within_a_model(void **state)
 static void exclusions_take_cells_away(void **state)
 {
     (void)state;
-    pb_grid *grid       = opened("exclude = ( { method = \"none\"; seed = 5; },\n"
-                                       "  { model = \"large\"; dataset = [\"rte\", \"sst2\"]; seed = 7; } );",
-                                 "", NULL);
-    pb_grid_cells cells = {0};
+    static const char exclusions[] = "exclude = ( { method = \"none\"; seed = 5; },\n"
+                                     "  { model = \"large\"; dataset = [\"rte\", \"sst2\"]; "
+                                     "seed = 7; } );";
+    pb_grid *grid                  = opened(exclusions, "", NULL);
+    pb_grid_cells cells            = {0};
     assert_int_equal(pb_grid_expand(grid, NULL, NULL, &cells), PB_OK);
     assert_int_equal(cells.count, 8);
     for (int64_t i = 0; i < cells.count; i++) {
