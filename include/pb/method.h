@@ -162,6 +162,10 @@ const pb_method_ops *const *pb_method_registry(void); /* NULL-terminated */
 /* Unknown: an error that names the nearest. */
 pb_status pb_method_find(const char *name, const pb_method_ops **out) PB_MUST_USE;
 
+/* The method that the key `name` of a group says; messages name the key's place. */
+pb_status pb_method_find_in(const pb_config *config, const char *group,
+                            const pb_method_ops **out) PB_MUST_USE;
+
 /* Plans, allocates and initialises. Options are read from `group` of `config` (NULL: defaults)
  * except its key "name". backend NULL: only the plan, no values. The initial values depend on seed
  * alone. */

@@ -48,7 +48,6 @@ typedef struct cell_options {
     pb_train_options train;
     const pb_method_ops *method;
     void *method_options; /* of method->fields */
-    char *method_name;
 } cell_options;
 
 pb_status cell_options_read(const pb_cell *cell, cell_options *out) PB_MUST_USE;

@@ -25,15 +25,6 @@ const pb_config_field pb_cell_eval_fields[] = {
     PB_FIELD_END,
 };
 
-typedef struct named_method {
-    char *name;
-} named_method;
-
-static const pb_config_field method_name_fields[] = {
-    PB_FIELD_TEXT(named_method, name, NULL, "method of the registry"),
-    PB_FIELD_END,
-};
-
 static const pb_config_field no_fields[] = {PB_FIELD_END};
 
 static const pb_config_field *fields_of(const pb_method_ops *ops)
@@ -41,27 +32,10 @@ static const pb_config_field *fields_of(const pb_method_ops *ops)
     return ops->fields != NULL ? ops->fields : no_fields;
 }
 
-/* `name` says which method, and so which other keys the group has. */
 static pb_status read_method(const pb_config *config, cell_options *out)
 {
-    enum { KEYS = 64 };
     static const char *const name_key[] = {"name", NULL};
-    const char *keys[KEYS]              = {NULL};
-    named_method named                  = {0};
-    for (int64_t i = 0; i < KEYS - 1; i++) {
-        PB_TRY(pb_config_key(config, "method", i, &keys[i]));
-        if (keys[i] == NULL) {
-            break;
-        }
-    }
-    PB_TRY(pb_config_read(config, "method", method_name_fields, keys, &named));
-    out->method_name = named.name;
-    pb_status status = pb_method_find(named.name, &out->method);
-    if (status != PB_OK) {
-        char where[512];
-        pb_error_prefix(status, "%s", pb_config_where(config, "method.name", where, sizeof where));
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
-    }
+    PB_TRY(pb_method_find_in(config, "method", &out->method));
     size_t size         = out->method->options_size;
     out->method_options = pb_memory_new(1, size > 0 ? size : 1);
     if (out->method_options == NULL) {
@@ -117,7 +91,6 @@ void cell_options_clear(cell_options *o)
         pb_config_clear(fields_of(o->method), o->method_options);
     }
     pb_memory_free(o->method_options);
-    pb_memory_free(o->method_name);
     memset(o, 0, sizeof *o);
 }
 
@@ -143,7 +116,7 @@ pb_status cell_options_write(const cell_options *o, const pb_cell *cell, bool wi
                              pb_string *out)
 {
     pb_string name   = {0};
-    pb_status status = pb_string_printf(&name, "    name = \"%s\";\n", o->method_name);
+    pb_status status = pb_string_printf(&name, "    name = \"%s\";\n", o->method->name);
     if (status == PB_OK) {
         status = write_group("method", name.data, fields_of(o->method), o->method_options,
                              with_paths, out);

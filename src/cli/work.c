@@ -51,31 +51,10 @@ static pb_status open_config(const pb_cli *cli, const char *path, work *w)
     return PB_OK;
 }
 
-typedef struct method_name {
-    char *name;
-} method_name;
-
-/* The group `method` says by its key `name` which method it configures. */
 static pb_status create_from_config(const pb_cli *cli, work *w)
 {
-    enum { KEYS = 64 };
-    static const pb_config_field fields[] = {
-        PB_FIELD_TEXT(method_name, name, NULL, "method of the registry"),
-        PB_FIELD_END,
-    };
-    const char *keys[KEYS]   = {NULL};
     const pb_method_ops *ops = NULL;
-    method_name named        = {0};
-    for (int64_t i = 0; i < KEYS - 1; i++) {
-        PB_TRY(pb_config_key(w->config, "method", i, &keys[i]));
-        if (keys[i] == NULL) {
-            break;
-        }
-    }
-    PB_TRY(pb_config_read(w->config, "method", fields, keys, &named));
-    pb_status status = pb_method_find(named.name, &ops);
-    pb_config_clear(fields, &named);
-    PB_TRY(status);
+    PB_TRY(pb_method_find_in(w->config, "method", &ops));
     return pb_method_create(ops, w->config, "method", w->model, w->backend,
                             (uint64_t)pb_cli_int(cli, "seed"), &w->method);
 }
