@@ -277,6 +277,10 @@ static pb_status run(pb_cli *cli)
     int64_t steps      = pb_cli_int(cli, "steps");
     sample_stats stats = {.warm = 2};
     pb_status status;
+    if (pb_cli_given(cli, "set")) {
+        return PB_FAIL(PB_ERR_USAGE, "%s has no configuration that --set could change",
+                       cli->command->name);
+    }
     PB_TRY(work_check_alone(cli));
     PB_TRY_GOTO(status, open_bench(cli, &w), done);
     stats.backend = w.backend;

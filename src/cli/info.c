@@ -55,6 +55,10 @@ static pb_status run(pb_cli *cli)
     pb_string text      = {0};
     pb_record facts;
     pb_status status;
+    if (pb_cli_given(cli, "set")) {
+        return PB_FAIL(PB_ERR_USAGE, "%s has no configuration that --set could change",
+                       cli->command->name);
+    }
     pb_record_init(&facts);
     PB_TRY(pb_cli_device(cli, &device, &number));
     setup = (pb_cell_setup){

@@ -32,7 +32,7 @@ typedef struct job {
     sweep sweep;
     char *directory;
     bool *done; /* [cells], on rank 0 */
-    int64_t failed_before;
+    int64_t failed_before, replaced;
 } job;
 
 static pb_status default_directory(const job *j, pb_string *out)
@@ -53,16 +53,36 @@ static const char *protocol_name(const job *j)
     return pb_grid_get_sweep(j->sweep.grid)->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected";
 }
 
+/* The command as it was typed, from the system; the grid file alone where that is not told. */
+static pb_status command_line(const job *j, pb_string *out)
+{
+    pb_string raw    = {0};
+    pb_status status = pb_file_read("/proc/self/cmdline", 0, &raw);
+    if (status != PB_OK) {
+        pb_error_clear();
+        return pb_string_puts(out, pb_cli_argument(j->cli, 0));
+    }
+    for (size_t at = 0; at < raw.length && status == PB_OK; at += strlen(raw.data + at) + 1) {
+        status = pb_string_printf(out, "%s%s", at > 0 ? " " : "", raw.data + at);
+    }
+    pb_string_clear(&raw);
+    return status;
+}
+
 /* The list of cells in the order of the axes, for `status` and `merge`. */
 static pb_status write_plan(const job *j)
 {
-    pb_sweep plan    = {0};
-    pb_status status = pb_record_set_text(&plan.name, pb_grid_get_sweep(j->sweep.grid)->name);
+    pb_string command = {0};
+    pb_sweep plan     = {0};
+    pb_status status  = pb_record_set_text(&plan.name, pb_grid_get_sweep(j->sweep.grid)->name);
     if (status == PB_OK) {
         status = pb_record_set_text(&plan.protocol, protocol_name(j));
     }
     if (status == PB_OK) {
-        status = pb_record_set_text(&plan.command_line, pb_cli_argument(j->cli, 0));
+        status = command_line(j, &command);
+    }
+    if (status == PB_OK) {
+        status = pb_record_set_text(&plan.command_line, command.data);
     }
     for (int64_t i = 0; i < j->sweep.cells.count && status == PB_OK; i++) {
         const pb_grid_cell *c = &j->sweep.cells.items[i];
@@ -71,6 +91,7 @@ static pb_status write_plan(const job *j)
     if (status == PB_OK) {
         status = pb_sweep_write(j->directory, &plan);
     }
+    pb_string_clear(&command);
     pb_sweep_clear(&plan);
     return status;
 }
@@ -97,6 +118,13 @@ static pb_status find_done(job *j)
         bool retry = pb_cli_flag(j->cli, "retry-failed");
         j->done[i] = state == PB_SHARD_DONE || (state == PB_SHARD_FAILED && !retry);
         j->failed_before += state == PB_SHARD_FAILED && !retry;
+        j->replaced += state == PB_SHARD_OTHER;
+    }
+    if (j->replaced > 0) {
+        pb_log0_warn("%" PRId64
+                     " cells in %s have results of another configuration or program: they "
+                     "are run again and replaced; give another folder with -o to keep them",
+                     j->replaced, j->directory);
     }
     return PB_OK;
 }
@@ -202,6 +230,8 @@ static pb_status run_job(job *j, pb_cli *cli)
         pb_error_clear();
         cli->exit_code = 3;
     } else if (summary.failed + j->failed_before > 0) {
+        pb_log0_warn("%" PRId64 " of %" PRId64 " cells failed; --retry-failed runs them again",
+                     summary.failed + j->failed_before, summary.cells);
         cli->exit_code = 4;
     }
     return pb_comm_agree(cli->comm, finish(j));
@@ -212,6 +242,10 @@ static pb_status run(pb_cli *cli)
     job j = {.cli = cli};
     if (pb_cli_flag(cli, "help-config")) {
         return help_config_print(cli);
+    }
+    if (pb_cli_given(cli, "seed")) {
+        return PB_FAIL(PB_ERR_USAGE,
+                       "run: the seeds of a sweep are its axis: --set sweep.seeds=[1,2]");
     }
     if (pb_cli_argument_count(cli) != 1) {
         return PB_FAIL(PB_ERR_USAGE, "give one grid file; see peftbench run --help");

@@ -155,7 +155,7 @@ static pb_status on_step(void *opaque, const pb_train_step *s)
     return status;
 }
 
-static pb_status read_options(const pb_cli *cli, const work *w, pb_train_options *o)
+static pb_status read_options(const pb_cli *cli, pb_train_options *o)
 {
     PB_TRY(pb_config_defaults(pb_train_fields, o));
     o->learning_rate = pb_cli_float(cli, "lr");
@@ -168,12 +168,9 @@ static pb_status read_options(const pb_cli *cli, const work *w, pb_train_options
     o->decay_all     = pb_cli_flag(cli, "decay-all");
     o->warmup_ratio  = pb_cli_float(cli, "warmup-ratio");
     o->clip          = pb_cli_float(cli, "clip");
-    if (w->config != NULL && pb_config_has(w->config, "train") && !pb_cli_given(cli, "method")) {
-        PB_TRY(pb_config_overlay(w->config, "train", pb_train_fields, NULL, o)); /* --set train.… */
-    }
-    o->max_steps = pb_cli_int(cli, "steps");
-    o->epochs    = 1e6;
-    o->shuffle   = false;
+    o->max_steps     = pb_cli_int(cli, "steps");
+    o->epochs        = 1e6;
+    o->shuffle       = false;
     return PB_OK;
 }
 
@@ -186,7 +183,7 @@ static pb_status train(const pb_cli *cli, work *w, const work_rows *rows)
     pb_train_result result;
     const char *final = pb_cli_text(cli, "dump-final");
     const char *save  = pb_cli_text(cli, "save");
-    PB_TRY(read_options(cli, w, &how));
+    PB_TRY(read_options(cli, &how));
     PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
                         &observer, &result));
     pb_config_clear(pb_train_fields, &how);

@@ -42,10 +42,14 @@ static pb_status open_config(const pb_cli *cli, const char *path, work *w)
     const char *const *sets = pb_cli_list(cli, "set", &count);
     if (path != NULL) {
         PB_TRY(pb_config_open(path, &w->config));
-    } else if (count > 0) {
-        PB_TRY(pb_config_parse("", "--set", &w->config));
     }
     for (int64_t i = 0; i < count; i++) {
+        if (path == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {
+            return PB_FAIL(
+                PB_ERR_USAGE,
+                "%s: --set %s: here it changes keys of the group method of --method only",
+                cli->command->name, sets[i]);
+        }
         PB_TRY(pb_config_set(w->config, sets[i]));
     }
     return PB_OK;

@@ -22,8 +22,8 @@ pb_status pb_reader_open(const char *path, pb_reader *out)
     PB_TRY(pb_mapping_open(path, &reader.mapping));
     if (reader.mapping.size == 0) {
         status = PB_FAIL(PB_ERR_FORMAT,
-                         "%s is empty; one JSON object per line is needed (jobs/fetch_data.py "
-                         "fetches the public sets)",
+                         "%s is empty; one JSON object per line is needed, with the columns that "
+                         "the data set's configuration names",
                          path);
         goto err_mapping;
     }

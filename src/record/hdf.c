@@ -154,9 +154,11 @@ pb_status hdf_open(const char *path, hid_t *out)
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file < 0) {
         hdf_cause cause = take_cause();
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: not a readable HDF5 file (truncated, damaged or of another format): %s",
-                       path, cause.text);
+        return PB_FAIL(
+            PB_ERR_FORMAT,
+            "%s: not a readable HDF5 file (truncated, damaged or of another format): %s; a "
+            "damaged shard may be deleted, the same run then makes it again",
+            path, cause.text);
     }
     *out = file;
     return PB_OK;

@@ -142,11 +142,13 @@ static pb_status print_costs(const summary *all, const pb_results *results, int6
     pb_status status = PB_OK;
 
     grid_text_init(&table, 9, 1);
-    PB_TRY_GOTO(status,
-                pb_string_puts(out, "costs: means over cells; TFLOP of a forward pass over 512 "
-                                    "tokens from the shapes; the rest measured; peak GB accounted, "
-                                    "1e9 bytes\n"),
-                out);
+    PB_TRY_GOTO(
+        status,
+        pb_string_puts(out,
+                       "costs: means over cells; TFLOP of a forward pass over 512 "
+                       "tokens from the shapes; the rest measured; peak GB accounted in training, "
+                       "1e9 bytes\n"),
+        out);
     PB_TRY_GOTO(status, add_header(&table, header), out);
     for (int64_t t = 0; t < results->methods_count; t++) {
         const summary_cost *cost = summary_cost_at(all, results, m, t);
