@@ -244,6 +244,8 @@ pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_obser
     }
     if (status != PB_OK) {
         PB_TRY(pb_record_fail(record, status));
+        record->valid = false;
+        PB_TRY(pb_record_set_text(&record->reason, "the cell failed"));
         pb_error_clear();
     }
     return finish(&r);
