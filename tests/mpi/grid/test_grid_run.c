@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CELLS 40
 
@@ -231,7 +232,7 @@ static pb_status open_cells(const char *set)
                        " methods = [\"x\", \"y\"]; seeds = [1,2,3,4,5,6,7,8,9,10]; };"},
     };
     const char *const folders[] = {"model", "dataset", "method", "grid", ""};
-    snprintf(folder, sizeof folder, "/tmp/pb_grid_run.%d.%d", (int)time(NULL), pb_comm_rank(comm));
+    snprintf(folder, sizeof folder, "/tmp/pb_grid_run.%d", (int)getpid());
     for (int i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, folders[i]);
         PB_TRY(pb_path_make_directories(path));
