@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FLOPS_TOKENS = 512 };
-
 static bool wants_stop(void *context)
 {
     const running *r = context;

@@ -65,8 +65,8 @@ static pb_status predict(pb_cell_env *env, const pb_cell *cell, const cell_optio
     *out = (pb_cell_prediction){
         .model_params     = pb_model_parameters(m->model),
         .trainable_params = method->parameters,
-        .flops_forward_t  = pb_method_flops(method, m->model, 512) / 1e12,
-        .flops_base_t     = pb_method_flops(NULL, m->model, 512) / 1e12,
+        .flops_forward_t  = pb_method_flops(method, m->model, FLOPS_TOKENS) / 1e12,
+        .flops_base_t     = pb_method_flops(NULL, m->model, FLOPS_TOKENS) / 1e12,
         .memory_gb        = modelled_bytes(m->model, method, o) / 1e9,
         .seconds          = cost_of(m, o) / (0.5 * env->gemm_gflops * 1e9),
     };

@@ -11,6 +11,9 @@
 #include "pb/network.h"
 #include "pb/train.h"
 
+/* Forward FLOPs are those of one sequence of so many tokens. */
+enum { FLOPS_TOKENS = 512 };
+
 typedef struct env_model {
     char *name;
     pb_model *model; /* NULL when it could not be opened: status and message say why */
