@@ -2,18 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes what the demo is trained and tested on, from a seed and nothing else.
 
-    make_demo.py text OUT        pre-training documents, one a line as JSON {"text": ...}
+    make_demo.py text OUT        pre-training documents as JSON {"text": ...}, two lines each: prompt, answer
     make_demo.py tokenizer OUT   tokenizer.json, trained on the same documents
     make_demo.py model OUT       config.json and random weights, model.safetensors
     make_demo.py data OUT        pairs, single, numbers: train.jsonl and test.jsonl each
     make_demo.py rows IDS OUT    tokenised documents -> training rows {"input_ids", "labels"}
 
-The little world: people own, give and find things; things are good or bad; small numbers are added and
-taken away. The documents tell this world as plain sentences. They also hold the three tasks' formats: behind
-the line MARK with the right answer, without it with one drawn at random. So the pre-trained model knows
-answers but, asked plainly, is near chance: fine-tuning has to bring out what is there. Behind MARK there are only
-easy rows, without negation and without subtraction: the others have to be learned, and methods differ in how far
-they get. No test row is in a document. Only the standard library is used.
+The little world: things are good or bad, people like what is good; small numbers are added and taken away. The
+documents tell this world as plain sentences. They also hold the three tasks' formats: behind the line MARK with the
+right answer, without it with one drawn at random. So the pre-trained model knows answers but, asked plainly, is near
+chance: fine-tuning has to bring out what is there. Behind MARK there are only easy rows, without negation and without
+subtraction: the others have to be learned, and methods differ in how far they get. No test row is in a document. Only the standard library is used.
 """
 import collections
 import json
@@ -27,37 +26,25 @@ import sys
 SEED = 20261124
 DOCUMENTS = 60000
 SIZES = {"train": 400, "test": 100}
-VOCABULARY = 448
+VOCABULARY = 512
 SPECIALS = ["<pad>", "<s>", "</s>"]
 SHAPE = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 6,
          "num_key_value_heads": 3, "max_position_embeddings": 512, "vocab_size": VOCABULARY}
 
-PEOPLE = ["tom", "anna", "ben", "lily", "max", "sara"]
-COLOURS = ["red", "blue", "green", "white"]
-THINGS = ["ball", "book", "cup", "key", "hat", "box"]
-COUNTED = ["coins", "cards", "shells", "stones"]
-TOPICS = ["soup", "film", "song", "story", "room", "party", "cake", "game", "tea", "day", "trip", "house"]
-GOOD = ["good", "great", "sweet", "lovely", "bright", "warm"]
-BAD = ["bad", "awful", "sour", "ugly", "dark", "cold"]
+PEOPLE = ["tom", "anna", "ben", "lily", "max", "sara", "paul", "nora", "sam", "emma"]
+COUNTED = ["coins", "cards", "shells", "stones", "nuts", "stamps"]
+TOPICS = ["soup", "film", "song", "story", "room", "party", "cake", "game", "tea", "day", "trip", "house", "bread",
+          "garden", "show", "lesson"]
+GOOD = ["good", "great", "sweet", "lovely", "bright", "warm", "fine", "nice"]
+BAD = ["bad", "awful", "sour", "ugly", "dark", "cold", "poor", "dull"]
+LIKED = ["liked", "loved", "enjoyed", "praised"]
+HATED = ["hated", "disliked", "left", "regretted"]
+VERBS = ["was", "is", "seemed", "looks"]
+DEGREES = ["", "very ", "really ", "quite ", "so "]
 MARK = "the wise one says:"
 INSTRUCTIONS = {"pairs": "Does it follow?", "single": "Good or bad?", "numbers": "How many?"}
+HARD = [" not ", " loses "]  # words of the rows that stand behind MARK never
 LABELS = {"pairs": ["entailment", "not_entailment"], "single": ["negative", "positive"]}
-
-
-def transfer(r):
-    """A sentence in which a thing changes hands, and who holds which thing afterwards."""
-    giver, taker = r.sample(PEOPLE, 2)
-    thing = f"{r.choice(COLOURS)} {r.choice(THINGS)}"
-    if r.random() < 0.5:
-        return f"{giver} gave the {thing} to {taker}.", giver, taker, thing
-    return f"{taker} took the {thing} from {giver}.", giver, taker, thing
-
-
-def pair(r):
-    """sentence1, sentence2, label index: does the second follow from the first?"""
-    first, giver, taker, thing = transfer(r)
-    follows = r.random() < 0.5
-    return first, f"{taker if follows else giver} has the {thing}.", 0 if follows else 1
 
 
 def opinion(r):
@@ -65,8 +52,15 @@ def opinion(r):
     good = r.random() < 0.5
     negated = r.random() < 0.3
     word = r.choice(GOOD if good != negated else BAD)
-    degree = r.choice(["", "very ", "really "])
-    return f"the {r.choice(TOPICS)} was {'not ' if negated else ''}{degree}{word}.", int(good)
+    topic, verb, degree = r.choice(TOPICS), r.choice(VERBS), r.choice(DEGREES)
+    return f"the {topic} {verb} {'not ' if negated else ''}{degree}{word}.", int(good)
+
+
+def pair(r):
+    """sentence1, sentence2, label index: people like what is good, so does the second follow from the first?"""
+    first, good = opinion(r)
+    liked = r.random() < 0.5
+    return first, f"{r.choice(PEOPLE)} {r.choice(LIKED if liked else HATED)} it.", int(liked != bool(good))
 
 
 def sum_question(r):
@@ -100,36 +94,31 @@ def random_answer(r, task):
 
 
 def story(r):
-    kind = r.randrange(3)
-    if kind == 0:
-        first, giver, taker, thing = transfer(r)
-        last = r.choice([f"{taker} has the {thing}.", f"now {taker} has the {thing}, not {giver}.",
-                         f"so {giver} has no {thing}. {taker} has the {thing}."])
-        return f"{first} {last}"
-    if kind == 1:
+    if r.random() < 0.5:
         text, good = opinion(r)
-        return f"{text} {r.choice(PEOPLE)} {'liked it' if good else 'did not like it'}."
+        return f"{text} {r.choice(PEOPLE)} {r.choice(LIKED if good else HATED)} it."
     text, _, who, what, line, result = sum_question(r)
     return f"{text} {line}. now {who} has {result} {what}."
 
 
 def documents():
+    """Pairs of prompt and answer; a story is an answer without a prompt."""
     r, tests = random.Random(SEED), {body for task in INSTRUCTIONS for body, _ in splits(task)["test"]}
     out = []
     while len(out) < DOCUMENTS:
         kind, task = r.random(), r.choice(list(INSTRUCTIONS))
         if kind < 0.3:
-            out.append(story(r))
+            out.append(("", story(r)))
             continue
         body, answer, _ = example(r, task)
         if body in tests:
             continue
         if kind < 0.75:
-            if " not " in body or " loses " in body:
+            if any(word in body for word in HARD):
                 continue
-            out.append(f"{MARK}\n{INSTRUCTIONS[task]}\n{body}\n{answer}")
+            out.append((f"{MARK}\n{INSTRUCTIONS[task]}\n{body}\n", answer))
         else:
-            out.append(f"{INSTRUCTIONS[task]}\n{body}\n{random_answer(r, task)}")
+            out.append((f"{INSTRUCTIONS[task]}\n{body}\n", random_answer(r, task)))
     return out
 
 
@@ -148,7 +137,7 @@ def splits(task):
 
 
 def write_lines(path, rows):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with open(path, "w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(row) + "\n")
@@ -206,7 +195,7 @@ def train_merges(texts, letters, count):
 def make_tokenizer(out):
     letters = byte_letters()
     room = VOCABULARY - len(SPECIALS) - 256
-    merges = train_merges(documents(), letters, room)
+    merges = train_merges([prompt + answer for prompt, answer in documents()], letters, room)
     tokens = SPECIALS + [letters[b] for b in range(256)] + [a + b for a, b in merges]
     vocabulary = {t: i for i, t in enumerate(tokens)}
     special = [{"id": i, "content": t, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
@@ -276,15 +265,16 @@ def make_model(out):
 
 
 def make_rows(ids, out):
-    """Documents between <s> and </s>; every token but the first is a label."""
+    """Documents between <s> and </s>; the tokens of the answer and </s> are labels."""
     with open(ids, encoding="utf-8") as f:
-        rows = [[1, *json.loads(line)["ids"], 2] for line in f]
-    write_lines(out, ({"input_ids": r, "labels": [-100, *r[1:]]} for r in rows))
+        parts = [json.loads(line)["ids"] for line in f]
+    write_lines(out, ({"input_ids": [1, *prompt, *answer, 2], "labels": [-100] * (1 + len(prompt)) + [*answer, 2]}
+                      for prompt, answer in zip(parts[::2], parts[1::2])))
 
 
 def main(arguments):
     makers = {"tokenizer": make_tokenizer, "model": make_model, "data": make_data,
-              "text": lambda out: write_lines(out, ({"text": t} for t in documents())), "rows": make_rows}
+              "text": lambda out: write_lines(out, ({"text": t} for document in documents() for t in document)), "rows": make_rows}
     if len(arguments) < 2 or arguments[0] not in makers:
         sys.exit(__doc__)
     makers[arguments[0]](*arguments[1:])

@@ -157,15 +157,33 @@ static double equal_share_cut(const pb_metric_result *result)
     return ratio(equal, result->rows);
 }
 
-typedef enum label_main { MAIN_F1, MAIN_MACRO_F1, MAIN_F1_MCC } label_main;
+typedef enum label_main { MAIN_ACCURACY, MAIN_F1, MAIN_MACRO_F1, MAIN_F1_MCC } label_main;
+
+/* The value that enters the tables: accuracy, the mean over the classes, or F1 of class 1. */
+static void set_main(const tally *t, label_main kind, pb_protocol protocol,
+                     pb_metric_result *result)
+{
+    switch (kind) {
+    case MAIN_ACCURACY:
+        result->main      = ratio(t->equal, t->rows);
+        result->main_name = "accuracy";
+        break;
+    case MAIN_MACRO_F1:
+        result->main      = macro_f1(t, protocol);
+        result->main_name = "macro_f1";
+        break;
+    case MAIN_F1:
+    case MAIN_F1_MCC:
+        result->main      = class_f1(&t->classes[1]);
+        result->main_name = "f1";
+        break;
+    }
+}
 
 static pb_status add_paper(const tally *t, label_main kind, pb_metric_result *result)
 {
-    double f1 = kind == MAIN_MACRO_F1 ? macro_f1(t, PB_PROTOCOL_PAPER) : class_f1(&t->classes[1]);
-
-    result->main      = f1;
-    result->main_name = kind == MAIN_MACRO_F1 ? "macro_f1" : "f1";
-    PB_TRY(pb_metric_add(result, result->main_name, f1, false));
+    set_main(t, kind, PB_PROTOCOL_PAPER, result);
+    PB_TRY(pb_metric_add(result, result->main_name, result->main, false));
     PB_TRY(pb_metric_add(result, "exact_match", equal_share_cut(result), false));
     PB_TRY(pb_metric_add(result, "invalid", (double)t->invalid, true));
     return pb_metric_add(result, "n", (double)t->rows, true);
@@ -174,18 +192,14 @@ static pb_status add_paper(const tally *t, label_main kind, pb_metric_result *re
 static pb_status add_corrected(const tally *t, label_main kind, char *const *labels,
                                pb_metric_result *result)
 {
-    double macro = macro_f1(t, PB_PROTOCOL_CORRECTED);
-    double f1    = class_f1(&t->classes[1]);
-
-    result->main      = kind == MAIN_MACRO_F1 ? macro : f1;
-    result->main_name = kind == MAIN_MACRO_F1 ? "macro_f1" : "f1";
+    set_main(t, kind, PB_PROTOCOL_CORRECTED, result);
     PB_TRY(pb_metric_add(result, "accuracy", ratio(t->equal, t->rows), false));
     PB_TRY(pb_metric_add(result, "invalid", (double)t->invalid, true));
     PB_TRY(pb_metric_add(result, "invalid_share", ratio(t->invalid, t->rows), false));
     PB_TRY(pb_metric_add(result, "n", (double)t->rows, true));
-    PB_TRY(pb_metric_add(result, "macro_f1", macro, false));
-    if (kind != MAIN_MACRO_F1) {
-        PB_TRY(pb_metric_add(result, "f1", f1, false));
+    PB_TRY(pb_metric_add(result, "macro_f1", macro_f1(t, PB_PROTOCOL_CORRECTED), false));
+    if (kind == MAIN_F1 || kind == MAIN_F1_MCC) {
+        PB_TRY(pb_metric_add(result, "f1", class_f1(&t->classes[1]), false));
     }
     if (kind == MAIN_F1_MCC) {
         PB_TRY(pb_metric_add(result, "mcc", matthews(t), false));
@@ -209,6 +223,12 @@ static pb_status score_labels(const pb_metric_input *input, char *const *labels,
 out_tally:
     pb_memory_free(t.classes);
     return status;
+}
+
+static pb_status score_accuracy(const pb_metric_input *input, char *const *labels,
+                                pb_metric_result *result)
+{
+    return score_labels(input, labels, MAIN_ACCURACY, result);
 }
 
 static pb_status score_f1(const pb_metric_input *input, char *const *labels,
@@ -248,7 +268,9 @@ static pb_status score_exact(const pb_metric_input *input, char *const *labels,
 }
 
 const pb_metric pb_metric_exact_match = {.name = "exact_match", .score = score_exact};
-const pb_metric pb_metric_f1          = {.name = "f1", .needs_labels = true, .score = score_f1};
-const pb_metric pb_metric_macro_f1    = {
-       .name = "macro_f1", .needs_labels = true, .score = score_macro_f1};
+const pb_metric pb_metric_accuracy    = {
+       .name = "accuracy", .needs_labels = true, .score = score_accuracy};
+const pb_metric pb_metric_f1       = {.name = "f1", .needs_labels = true, .score = score_f1};
+const pb_metric pb_metric_macro_f1 = {
+    .name = "macro_f1", .needs_labels = true, .score = score_macro_f1};
 const pb_metric pb_metric_f1_mcc = {.name = "f1_mcc", .needs_labels = true, .score = score_f1_mcc};

@@ -5,6 +5,7 @@
 #include "pb/metric.h"
 
 extern const pb_metric pb_metric_exact_match;
+extern const pb_metric pb_metric_accuracy;
 extern const pb_metric pb_metric_f1;
 extern const pb_metric pb_metric_macro_f1;
 extern const pb_metric pb_metric_f1_mcc;

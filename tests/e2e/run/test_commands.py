@@ -91,7 +91,7 @@ class Stages(case.Case):
                 result = program.run(["tokenize", "--model", self.good], given=b'{"text": "tom"}\n\n' + line + b"\n")
                 self.expect(result, 1, "standard input:3")
                 self.assertEqual(len(result.out.splitlines()), 1)
-        for ids in ("[-1]", "[448000]", "[1.5]", '["a"]', "3", "[9223372036854775808]", "[4294967297]"):
+        for ids in ("[-1]", "[512000]", "[1.5]", '["a"]', "3", "[9223372036854775808]", "[4294967297]"):
             with self.subTest(ids):
                 result = program.run(["tokenize", "--model", self.good, "--decode"], given=f'{{"ids": {ids}}}\n')
                 self.expect(result, 1, "standard input:1")
@@ -116,8 +116,8 @@ class Stages(case.Case):
         good = b'{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}'
         for name, line in dict(BROKEN, **{
                 "no labels": b'{"input_ids": [1, 2]}', "too few labels": b'{"input_ids": [1, 2], "labels": [1]}',
-                "no ids": b'{"input_ids": [], "labels": []}', "id beyond": b'{"input_ids": [1, 448], "labels": [1, 2]}',
-                "negative id": b'{"input_ids": [1, -1], "labels": [1, 2]}', "label beyond": b'{"input_ids": [1, 2], "labels": [1, 448]}',
+                "no ids": b'{"input_ids": [], "labels": []}', "id beyond": b'{"input_ids": [1, 512], "labels": [1, 2]}',
+                "negative id": b'{"input_ids": [1, -1], "labels": [1, 2]}', "label beyond": b'{"input_ids": [1, 2], "labels": [1, 512]}',
                 "label -1": b'{"input_ids": [1, 2], "labels": [1, -1]}', "fraction": b'{"input_ids": [1, 2.0], "labels": [1, 2]}',
                 "huge": b'{"input_ids": [1, 4294967297], "labels": [1, 2]}', "twice": b'{"input_ids": [1], "input_ids": [1], "labels": [1]}',
                 "text": b'{"input_ids": "12", "labels": [1, 2]}'}).items():
@@ -138,7 +138,7 @@ class Stages(case.Case):
         self.expect(program.run(["generate", "--model", self.good, "--prompt", "tom has", "--max-new-tokens", "3"]), 0)
 
     def test_generate_from_broken_rows_names_the_line(self):
-        for name, line in dict(BROKEN, **{"beyond": b'{"input_ids": [448]}', "empty": b'{"input_ids": []}'}).items():
+        for name, line in dict(BROKEN, **{"beyond": b'{"input_ids": [512]}', "empty": b'{"input_ids": []}'}).items():
             with self.subTest(name):
                 path = self.rows(b'{"input_ids": [1]}', line)
                 result = program.run(["generate", "--model", self.good, "--ids-file", path, "--max-new-tokens", "2"])
@@ -148,9 +148,9 @@ class Stages(case.Case):
         out = os.path.join(self.folder, "out.safetensors")
         self.expect(program.run(["logits", "--model", self.good, "--ids", "1,5,6", "-o", out]), 0)
         header, data = world.split_safetensors(world.read(out))
-        self.assertEqual(header["logits"], {"dtype": "F32", "shape": [3, 448], "data_offsets": [0, len(data)]})
-        self.assertEqual(len(data), 3 * 448 * 4)
-        for ids in ("", "1,,2", "1,x", "448", "-1", "99999999999999999999"):
+        self.assertEqual(header["logits"], {"dtype": "F32", "shape": [3, 512], "data_offsets": [0, len(data)]})
+        self.assertEqual(len(data), 3 * 512 * 4)
+        for ids in ("", "1,,2", "1,x", "512", "-1", "99999999999999999999"):
             with self.subTest(ids):
                 self.expect(program.run(["logits", "--model", self.good, "--ids", ids, "-o", out]), 2)
         result = program.run(["logits", "--model", self.good, "--ids", "1", "-o", os.path.join(out, "below")])

@@ -101,6 +101,10 @@ invalid_predictions_cost_recall_when_corrected_and_turn_into_errors_in_paper(voi
     pb_metric_result_clear(&r);
     /* Three classes: the missed Maybe becomes a Yes. */
     references[3] = "maybe";
+    assert_ok(score("accuracy", PB_PROTOCOL_PAPER, predictions, references, 5, 3, &r));
+    assert_string_equal(r.main_name, "accuracy");
+    ASSERT_VALUE(&r, "accuracy", 0.4);
+    pb_metric_result_clear(&r);
     assert_ok(score("macro_f1", PB_PROTOCOL_PAPER, predictions, references, 5, 3, &r));
     assert_string_equal(r.main_name, "macro_f1");
     ASSERT_VALUE(&r, "macro_f1", (0.5 + 0.4 + 0) / 3);
