@@ -50,21 +50,23 @@ out:
 static pb_status compose(const pb_record *record, void **bytes, size_t *size)
 {
     hid_t file       = -1;
+    void *image      = NULL;
+    size_t length    = 0;
     pb_status status = PB_OK;
 
     PB_TRY(hdf_create_memory(&file));
-    PB_TRY_GOTO(status, cell_root_write(file, "shard"), out);
-    PB_TRY_GOTO(status, cell_write(file, record), out);
-    PB_TRY_GOTO(status, hdf_image(file, bytes, size), out);
-out:
-    if (status == PB_OK) {
-        status = hdf_close(&file);
-        if (status != PB_OK) {
-            pb_memory_free(*bytes);
-        }
-    } else {
-        (void)H5Fclose(file);
-    }
+    PB_TRY_GOTO(status, cell_root_write(file, "shard"), err_file);
+    PB_TRY_GOTO(status, cell_write(file, record), err_file);
+    PB_TRY_GOTO(status, hdf_image(file, &image, &length), err_file);
+    PB_TRY_GOTO(status, hdf_close(&file), err_image);
+    *bytes = image;
+    *size  = length;
+    return PB_OK;
+
+err_file:
+    (void)H5Fclose(file);
+err_image:
+    pb_memory_free(image);
     return status;
 }
 

@@ -384,6 +384,33 @@ static void an_unwritable_directory_is_an_error_that_names_it(void **state)
     pb_record_clear(&a);
 }
 
+/* The linker puts this one in the place of H5Fclose. */
+int __real_H5Fclose(int64_t file);
+int __wrap_H5Fclose(int64_t file);
+static bool close_fails;
+
+int __wrap_H5Fclose(int64_t file)
+{
+    int result = __real_H5Fclose(file);
+
+    return close_fails ? -1 : result;
+}
+
+static void a_file_that_cannot_be_closed_is_no_shard(void **state)
+{
+    const char *directory = sample_directory();
+    pb_record a;
+
+    (void)state;
+    assert_ok(sample_record("m", "d", "lora", 1, &a));
+    close_fails      = true;
+    pb_status status = pb_shard_write(directory, &a);
+    close_fails      = false;
+    assert_error(status, PB_ERR_LIBRARY, "m__d__lora__1.h5");
+    assert_int_equal(find(directory, &a.key, a.key.config_hash), PB_SHARD_MISSING);
+    pb_record_clear(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +423,7 @@ int main(void)
                                   returns_all_bytes),
         cmocka_unit_test_teardown(a_full_disk_is_a_clear_error_and_old_files_stay,
                                   returns_all_bytes),
+        cmocka_unit_test_teardown(a_file_that_cannot_be_closed_is_no_shard, returns_all_bytes),
         cmocka_unit_test_teardown(damaged_and_foreign_files_are_errors_that_name_the_file,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(flipped_bytes_never_crash, returns_all_bytes),
