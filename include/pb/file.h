@@ -25,16 +25,17 @@ void pb_mapping_close(pb_mapping *mapping); /* accepts a zeroed one */
 
 /* Atomic and durable: the bytes go to a temporary file beside `path`, which is fsynced, renamed
  * over `path`, and its directory fsynced. On failure the temporary is removed and `path` is as
- * before. */
+ * before, but for one case: when only the last fsync fails, `path` holds the new bytes already and
+ * a power cut may bring back the old ones. Every failure of the system is PB_ERR_IO, a directory
+ * that is not there too. */
 pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size) PB_MUST_USE;
 
-/* The second half of the above for writers of other libraries: `temporary` is complete and closed.
- */
+/* The two halves of the above for writers of other libraries. The first makes an empty file beside
+ * `path` that nobody else has, "<path>.tmp.<host>.<pid>.<n>", and gives its name (free it with
+ * pb_memory_free); the writer fills it, and removes it when it cannot. The second takes it over
+ * complete and closed, also on failure. */
+pb_status pb_file_temporary_create(const char *path, char **out) PB_MUST_USE;
 pb_status pb_file_commit(const char *temporary, const char *path) PB_MUST_USE;
-
-/* The name of a temporary file beside `path`, unique to host, process and call:
- * "<path>.tmp.<host>.<pid>.<n>". */
-pb_status pb_file_temporary_name(const char *path, char **out) PB_MUST_USE;
 
 pb_status pb_path_join(const char *directory, const char *name,
                        char **out) PB_MUST_USE;                        /* absolute name: itself */

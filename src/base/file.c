@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256 };
+enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, TEMPORARY_TRIES = 1000 };
 
 /* What the user can do about the system's reason, as a clause; "" where the reason says it. */
 static const char *remedy(int reason)
@@ -32,19 +32,21 @@ static const char *remedy(int reason)
         return "; check its permissions or choose another path";
     case ENOTDIR:
         return "; a part of the path is a file, not a directory";
+    case EEXIST:
+        return "; remove the *.tmp.* files that stopped runs left beside it";
     default:
         return "";
     }
 }
 
 /* Every failing system call ends here: verb and path, the system's reason, the remedy. */
-#define FAIL_SYSTEM(verb, path) fail_system(__LINE__, __func__, (verb), (path), errno)
+#define FAIL_SYSTEM(verb, path) fail_system(PB_ERR_IO, __LINE__, __func__, (verb), (path), errno)
 
-static pb_status fail_system(int line, const char *function, const char *verb, const char *path,
-                             int reason)
+static pb_status fail_system(pb_status status, int line, const char *function, const char *verb,
+                             const char *path, int reason)
 {
-    return pb_error_set(reason == ENOENT ? PB_ERR_NOT_FOUND : PB_ERR_IO, __FILE__, line, function,
-                        "cannot %s %s: %s%s", verb, path, strerror(reason), remedy(reason));
+    return pb_error_set(status, __FILE__, line, function, "cannot %s %s: %s%s", verb, path,
+                        strerror(reason), remedy(reason));
 }
 
 static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
@@ -53,7 +55,8 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
 
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0) {
-        return FAIL_SYSTEM("open", path);
+        return fail_system(errno == ENOENT ? PB_ERR_NOT_FOUND : PB_ERR_IO, __LINE__, __func__,
+                           "open", path, errno);
     }
     if (fstat(*fd, about) != 0) {
         status = FAIL_SYSTEM("examine", path);
@@ -229,17 +232,45 @@ err_temporary:
     return status;
 }
 
+/* A new file with a name that no other has. Host and process number repeat where a container is
+ * started again, so the names that a killed run left are passed over. */
+static pb_status create_temporary(const char *path, char **name, int *fd)
+{
+    static atomic_uint calls;
+    char host[HOST_BYTES] = "";
+
+    if (path[0] == '\0') {
+        return PB_FAIL(PB_ERR_ARGUMENT, "an empty path names no file");
+    }
+    if (gethostname(host, sizeof host - 1) != 0) {
+        (void)snprintf(host, sizeof host, "host");
+    }
+    for (int i = 0; i < TEMPORARY_TRIES; i++) {
+        pb_string text = {0};
+        PB_TRY(pb_string_printf(&text, "%s.tmp.%s.%ld.%u", path, host, (long)getpid(),
+                                atomic_fetch_add(&calls, 1)));
+        *fd = open(text.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (*fd >= 0) {
+            *name = text.data;
+            return PB_OK;
+        }
+        int reason = errno;
+        pb_string_clear(&text);
+        errno = reason;
+        if (reason != EEXIST) {
+            break;
+        }
+    }
+    return FAIL_SYSTEM("create a temporary file beside", path);
+}
+
 pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size)
 {
     pb_status status;
     char *temporary = NULL;
+    int fd          = -1;
 
-    PB_TRY(pb_file_temporary_name(path, &temporary));
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        status = FAIL_SYSTEM("create a temporary file beside", path);
-        goto out_name;
-    }
+    PB_TRY(create_temporary(path, &temporary, &fd));
     PB_TRY_GOTO(status, write_all(fd, path, bytes, size), err_file);
     if (fsync_retrying(fd) != 0) {
         status = FAIL_SYSTEM("make durable", path);
@@ -269,7 +300,9 @@ pb_status pb_file_commit(const char *temporary, const char *path)
     /* Write access is needed on some systems for a sync to reach the disk. */
     int fd = open(temporary, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
-        return FAIL_SYSTEM("open", temporary);
+        status = FAIL_SYSTEM("open", temporary);
+        (void)unlink(temporary);
+        return status;
     }
     if (fsync_retrying(fd) != 0) {
         status = FAIL_SYSTEM("make durable", temporary);
@@ -285,20 +318,11 @@ pb_status pb_file_commit(const char *temporary, const char *path)
     return publish(temporary, path);
 }
 
-pb_status pb_file_temporary_name(const char *path, char **out)
+pb_status pb_file_temporary_create(const char *path, char **out)
 {
-    static atomic_uint calls;
-    char host[HOST_BYTES] = "";
-    pb_string name        = {0};
+    int fd = -1;
 
-    if (path[0] == '\0') {
-        return PB_FAIL(PB_ERR_ARGUMENT, "an empty path names no file");
-    }
-    if (gethostname(host, sizeof host - 1) != 0) {
-        (void)snprintf(host, sizeof host, "host");
-    }
-    PB_TRY(pb_string_printf(&name, "%s.tmp.%s.%ld.%u", path, host, (long)getpid(),
-                            atomic_fetch_add(&calls, 1)));
-    *out = name.data;
+    PB_TRY(create_temporary(path, out, &fd));
+    (void)close(fd);
     return PB_OK;
 }

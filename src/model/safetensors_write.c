@@ -139,7 +139,9 @@ static pb_status write_file(const char *temporary, const char *path, const pb_st
 {
     FILE *stream = fopen(temporary, "wbe");
     if (stream == NULL) {
-        return PB_FAIL(PB_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+        pb_status status = PB_FAIL(PB_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+        (void)unlink(temporary);
+        return status;
     }
     bool written = write_all(stream, header, tensors, count);
     int reason   = errno;
@@ -169,7 +171,7 @@ pb_status pb_safetensors_write(const char *path, const pb_named_tensor *tensors,
         return pb_error_prefix(status, "%s", path);
     }
     PB_TRY_GOTO(status, build_header(tensors, count, format, &header), out_header);
-    PB_TRY_GOTO(status, pb_file_temporary_name(path, &temporary), out_header);
+    PB_TRY_GOTO(status, pb_file_temporary_create(path, &temporary), out_header);
     PB_TRY_GOTO(status, write_file(temporary, path, &header, tensors, count), out_header);
 out_header:
     pb_memory_free(temporary);

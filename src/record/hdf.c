@@ -120,9 +120,7 @@ pb_status hdf_create_memory(hid_t *file)
 
 pb_status hdf_create(const char *path, hid_t *file)
 {
-    pb_status status = create(path, false, file);
-
-    return status == PB_OK ? status : pb_error_prefix(status, "%s", path);
+    return create(path, false, file);
 }
 
 pb_status hdf_image(hid_t file, void **bytes, size_t *size)

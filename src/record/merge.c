@@ -352,8 +352,8 @@ pb_status pb_results_write(const pb_results *results, const pb_results_pscp *psc
 
     PB_TRY_GOTO(status, pb_path_directory(path, &folder), out);
     PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
-    PB_TRY_GOTO(status, pb_file_temporary_name(path, &temporary), out);
-    PB_TRY_GOTO(status, hdf_create(temporary, &file), out);
+    PB_TRY_GOTO(status, pb_file_temporary_create(path, &temporary), out);
+    PB_TRY_GOTO(status, hdf_create(temporary, &file), err_file);
     PB_TRY_GOTO(status, write_file(file, results, pscp), err_file);
     PB_TRY_GOTO(status, hdf_close(&file), err_file);
     PB_TRY_GOTO(status, pb_file_commit(temporary, path), out);

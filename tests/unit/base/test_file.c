@@ -127,7 +127,7 @@ static void a_mapping_shows_the_file(void **state)
 static void an_unwritable_place_is_told_with_its_path(void **state)
 {
     (void)state;
-    assert_int_equal(pb_file_write_atomic(scratch_path("no/f"), "x", 1), PB_ERR_NOT_FOUND);
+    assert_int_equal(pb_file_write_atomic(scratch_path("no/f"), "x", 1), PB_ERR_IO);
     assert_non_null(strstr(pb_error_message(), scratch_path("no/f")));
     assert_int_equal(pb_file_write_atomic(scratch_path("f"), "x", 1), PB_OK);
     assert_int_equal(pb_file_write_atomic(scratch_path("f/g"), "x", 1), PB_ERR_IO);
@@ -168,7 +168,7 @@ static void a_commit_publishes_a_finished_temporary(void **state)
 
     (void)state;
     assert_int_equal(pb_file_write_atomic(scratch_path("f"), "old", 3), PB_OK);
-    assert_int_equal(pb_file_temporary_name(scratch_path("f"), &temporary), PB_OK);
+    assert_int_equal(pb_file_temporary_create(scratch_path("f"), &temporary), PB_OK);
     assert_int_equal(strncmp(temporary, scratch_path("f.tmp."), strlen(scratch_path("f.tmp."))), 0);
     FILE *file = fopen(temporary, "w");
     assert_non_null(file);
@@ -177,22 +177,41 @@ static void a_commit_publishes_a_finished_temporary(void **state)
     assert_int_equal(pb_file_commit(temporary, scratch_path("f")), PB_OK);
     assert_contents(scratch_path("f"), "new");
     assert_entries(1);
-    assert_int_equal(pb_file_commit(temporary, scratch_path("f")), PB_ERR_NOT_FOUND);
+    assert_int_equal(pb_file_commit(temporary, scratch_path("f")), PB_ERR_IO);
+    /* One that cannot be opened is removed too. */
+    assert_int_equal(symlink("nowhere", temporary), 0);
+    assert_int_equal(pb_file_commit(temporary, scratch_path("f")), PB_ERR_IO);
     assert_contents(scratch_path("f"), "new");
+    assert_entries(1);
     pb_memory_free(temporary);
 }
 
-static void temporary_names_are_never_the_same(void **state)
+/* A container that is started again has the host and the process number of the killed one: the next
+ * names are those of files that are there. */
+static void names_that_a_killed_run_left_are_passed_over(void **state)
 {
-    char *a = NULL;
-    char *b = NULL;
+    enum { LEFT = 40 };
+    char *first = NULL;
+    char *next  = NULL;
 
     (void)state;
-    assert_int_equal(pb_file_temporary_name("x", &a), PB_OK);
-    assert_int_equal(pb_file_temporary_name("x", &b), PB_OK);
-    assert_string_not_equal(a, b);
-    pb_memory_free(a);
-    pb_memory_free(b);
+    assert_int_equal(pb_file_temporary_create(scratch_path("f"), &first), PB_OK);
+    char *number = strrchr(first, '.') + 1;
+    long count   = strtol(number, NULL, 10);
+    for (int i = 1; i <= LEFT; i++) {
+        char name[512];
+        (void)snprintf(name, sizeof name, "%.*s%ld", (int)(number - first), first, count + i);
+        FILE *file = fopen(name, "w");
+        assert_non_null(file);
+        assert_int_equal(fclose(file), 0);
+    }
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "x", 1), PB_OK);
+    assert_contents(scratch_path("f"), "x");
+    assert_int_equal(pb_file_temporary_create(scratch_path("f"), &next), PB_OK);
+    assert_string_not_equal(first, next);
+    assert_entries(LEFT + 3);
+    pb_memory_free(first);
+    pb_memory_free(next);
 }
 
 /* The child rewrites the file, all 'a' then all 'b', until it is killed. */
@@ -251,7 +270,7 @@ int main(void)
         SCRATCH_TEST(an_unwritable_place_is_told_with_its_path),
         SCRATCH_TEST(a_write_beyond_the_size_limit_leaves_the_old_file),
         SCRATCH_TEST(a_commit_publishes_a_finished_temporary),
-        cmocka_unit_test(temporary_names_are_never_the_same),
+        SCRATCH_TEST(names_that_a_killed_run_left_are_passed_over),
         SCRATCH_TEST(a_kill_at_any_moment_leaves_a_whole_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
