@@ -31,16 +31,17 @@ static bool is_in(const char *const *list, const char *key)
 static pb_status fail_unknown(const pb_node *node, const char *const *known)
 {
     char place[PB_PLACE_SIZE];
+    const char *near  = pb_string_nearest(node->name, known);
     pb_string allowed = {0};
+    pb_status status  = PB_OK;
     for (size_t i = 0; known[i] != NULL; i++) {
-        PB_TRY(pb_string_printf(&allowed, "%s%s", i > 0 ? ", " : "", known[i]));
+        PB_TRY_GOTO(status, pb_string_printf(&allowed, "%s%s", i > 0 ? ", " : "", known[i]), done);
     }
-    const char *near = pb_string_nearest(node->name, known);
-    pb_status status =
-        PB_FAIL(PB_ERR_CONFIG, "%s: key \"%s\" is not known here;%s%s%s allowed: %s",
-                pb_node_where(node, place), node->name, near != NULL ? " did you mean \"" : "",
-                near != NULL ? near : "", near != NULL ? "\"?" : "",
-                allowed.length > 0 ? allowed.data : "nothing");
+    status = PB_FAIL(PB_ERR_CONFIG, "%s: key \"%s\" is not known here;%s%s%s allowed: %s",
+                     pb_node_where(node, place), node->name, near != NULL ? " did you mean \"" : "",
+                     near != NULL ? near : "", near != NULL ? "\"?" : "",
+                     allowed.length > 0 ? allowed.data : "nothing");
+done:
     pb_string_clear(&allowed);
     return status;
 }
@@ -73,23 +74,28 @@ static pb_status check_keys(const pb_node *group, const pb_config_field *fields,
     return PB_OK;
 }
 
+static pb_status fail_missing(const pb_node *place_of, const char *group,
+                              const pb_config_field *field)
+{
+    char place[PB_PLACE_SIZE];
+    pb_string wanted = {0};
+    pb_status status = PB_OK;
+    PB_TRY_GOTO(status, pb_field_describe(field, &wanted), done);
+    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s%s is missing: %s, %s", pb_node_where(place_of, place),
+                     group, *group == '\0' ? "" : ".", field->key, wanted.data, field->help);
+done:
+    pb_string_clear(&wanted);
+    return status;
+}
+
 static pb_status check_required(const pb_config *config, const char *group, const pb_node *node,
                                 const pb_config_field *fields)
 {
     for (; fields->key != NULL; fields++) {
-        if (!fields->required ||
-            (node != NULL && pb_node_child(node, fields->key, strlen(fields->key)) != NULL)) {
-            continue;
+        if (fields->required &&
+            (node == NULL || pb_node_child(node, fields->key, strlen(fields->key)) == NULL)) {
+            return fail_missing(node != NULL ? node : config->root, group, fields);
         }
-        char place[PB_PLACE_SIZE];
-        pb_string wanted = {0};
-        PB_TRY(pb_field_describe(fields, &wanted));
-        pb_status status =
-            PB_FAIL(PB_ERR_CONFIG, "%s: %s%s%s is missing: %s, %s",
-                    pb_node_where(node != NULL ? node : config->root, place), group,
-                    *group == '\0' ? "" : ".", fields->key, wanted.data, fields->help);
-        pb_string_clear(&wanted);
-        return status;
     }
     return PB_OK;
 }

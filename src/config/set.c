@@ -56,6 +56,29 @@ done:
     return status;
 }
 
+/* An item of a bare list, without the blanks around it. */
+static pb_status bare_item(pb_config *config, const pb_origin *origin, const char *text,
+                           size_t length, pb_node **out)
+{
+    pb_string item   = {0};
+    pb_status status = PB_OK;
+    for (; length > 0 && isspace((unsigned char)*text); text++) {
+        length--;
+    }
+    while (length > 0 && isspace((unsigned char)text[length - 1])) {
+        length--;
+    }
+    PB_TRY_GOTO(status, pb_string_append(&item, text, length), done);
+    status = parse_value(config, origin, item.data, out);
+    if (status == PB_ERR_CONFIG) {
+        pb_error_clear();
+        status = text_node(origin, text, length, out);
+    }
+done:
+    pb_string_clear(&item);
+    return status;
+}
+
 /* "[lora, ia3]": a flat list whose bare words are texts; `value` begins with "[". */
 static pb_status bare_list(pb_config *config, const pb_origin *origin, const char *value,
                            pb_node **out)
@@ -65,20 +88,10 @@ static pb_status bare_list(pb_config *config, const pb_origin *origin, const cha
     PB_TRY(pb_node_create(NULL, PB_NODE_LIST, origin, 0, &list));
     const char *at = value + 1;
     for (bool more = true; more; at++) {
-        size_t length = strcspn(at, ",]");
-        more          = at[length] == ',';
-        char item[256];
-        snprintf(item, sizeof item, "%.*s", (int)length, at);
-        const char *first = item + strspn(item, " \t");
-        size_t width      = strlen(first);
-        while (width > 0 && isspace((unsigned char)first[width - 1])) {
-            width--;
-        }
-        pb_node *child                       = NULL;
-        item[(size_t)(first - item) + width] = '\0';
-        if (parse_value(config, origin, first, &child) != PB_OK) {
-            PB_TRY_GOTO(status, text_node(origin, first, width, &child), fail);
-        }
+        size_t length  = strcspn(at, ",]");
+        pb_node *child = NULL;
+        more           = at[length] == ',';
+        PB_TRY_GOTO(status, bare_item(config, origin, at, length, &child), fail);
         status = pb_node_append(list, child);
         if (status != PB_OK) {
             pb_node_destroy(child);
@@ -86,7 +99,6 @@ static pb_status bare_list(pb_config *config, const pb_origin *origin, const cha
         }
         at += length;
     }
-    pb_error_clear();
     *out = list;
     return PB_OK;
 fail:
@@ -98,7 +110,7 @@ fail:
 static bool is_bare_list(const char *value)
 {
     size_t length = strlen(value);
-    return value[0] == '[' && length < 4096 && strcspn(value + 1, "[](){}\"'#;\n") == length - 2 &&
+    return value[0] == '[' && strcspn(value + 1, "[](){}\"'#;\n") == length - 2 &&
            value[length - 1] == ']';
 }
 
@@ -113,6 +125,7 @@ static pb_status read_value(pb_config *config, const pb_origin *origin, const ch
         return status;
     }
     if (is_bare_list(value)) {
+        pb_error_clear();
         return bare_list(config, origin, value, out);
     }
     if (strchr("\"[({", *value) != NULL || !pb_string_is_utf8(value, strlen(value), NULL)) {

@@ -115,10 +115,12 @@ static pb_status fail_type(const pb_node *node, const pb_config_field *field)
 {
     char place[PB_PLACE_SIZE], is[160];
     pb_string wanted = {0};
-    PB_TRY(pb_field_describe(field, &wanted));
+    pb_status status = PB_OK;
+    PB_TRY_GOTO(status, pb_field_describe(field, &wanted), done);
     describe_node(node, is, sizeof is);
-    pb_status status = PB_FAIL(PB_ERR_CONFIG, "%s: %s is %s, it should be %s",
-                               pb_node_where(node, place), field->key, is, wanted.data);
+    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s is %s, it should be %s", pb_node_where(node, place),
+                     field->key, is, wanted.data);
+done:
     pb_string_clear(&wanted);
     return status;
 }
@@ -178,11 +180,13 @@ static pb_status read_choice(const pb_node *node, const pb_config_field *field, 
     }
     const char *near = pb_string_nearest(node->text, field->choices);
     pb_string wanted = {0};
-    PB_TRY(describe_choices(field, &wanted));
-    pb_status status =
+    pb_status status = PB_OK;
+    PB_TRY_GOTO(status, describe_choices(field, &wanted), done);
+    status =
         PB_FAIL(PB_ERR_CONFIG, "%s: %s = \"%.80s\" is not %s%s%s%s", pb_node_where(node, place),
                 field->key, node->text, wanted.data, near != NULL ? "; did you mean \"" : "",
                 near != NULL ? near : "", near != NULL ? "\"?" : "");
+done:
     pb_string_clear(&wanted);
     return status;
 }

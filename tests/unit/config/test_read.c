@@ -320,6 +320,43 @@ static void running_out_of_memory_is_an_error_at_every_allocation(void **state)
     }
 }
 
+/* The lists in these messages are longer than the first room of a text. */
+static void running_out_of_memory_within_a_message_loses_nothing(void **state)
+{
+    static const char *const words[] = {"a choice of many words that fill the first room of a text",
+                                        "another choice that does not fit into that room", NULL};
+    static const pb_config_field one[] = {
+        {.key      = "word",
+         .type     = PB_CONFIG_CHOICE,
+         .required = true,
+         .choices  = words,
+         .unit     = "",
+         .help     = "a word"},
+        PB_FIELD_END,
+    };
+    static const char *const also[]  = {"a key that other modules know, of as many words as that",
+                                        NULL};
+    static const char *const texts[] = {"lora = { };", "lora = { word = 1; };",
+                                        "lora = { word = \"other\"; };",
+                                        "lora = { word = \"x\"; more = 1; };"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        pb_config *config = NULL;
+        assert_int_equal(pb_config_parse(texts[i], "x.cfg", &config), PB_OK);
+        size_t held      = pb_memory_current();
+        pb_status status = PB_ERR_MEMORY;
+        for (size_t more = 1; status == PB_ERR_MEMORY; more += 8) {
+            int word = 0;
+            pb_memory_limit(held + more);
+            status = pb_config_read(config, "lora", one, also, &word);
+            pb_memory_limit(0);
+            assert_int_equal(pb_memory_current(), held);
+        }
+        assert_int_equal(status, PB_ERR_CONFIG);
+        pb_config_close(config);
+    }
+}
+
 static void keys_and_lengths_of_groups_and_lists_can_be_asked(void **state)
 {
     (void)state;
@@ -366,6 +403,7 @@ int main(void)
         cmocka_unit_test(hostile_includes_are_refused),
         cmocka_unit_test(a_file_that_cannot_be_read_is_named),
         cmocka_unit_test(running_out_of_memory_is_an_error_at_every_allocation),
+        cmocka_unit_test(running_out_of_memory_within_a_message_loses_nothing),
         cmocka_unit_test(keys_and_lengths_of_groups_and_lists_can_be_asked),
     };
     snprintf(folder, sizeof folder, "/tmp/pb_config_XXXXXX");

@@ -2,6 +2,8 @@
 /* `--set key=value` and laying configurations over each other. */
 #include "fixture.h"
 
+#include <stdio.h>
+
 static pb_config *parsed(const char *text, const char *name)
 {
     pb_config *config = NULL;
@@ -74,6 +76,23 @@ static void lists_of_bare_words_need_no_quotes(void **state)
     assert_string_equal(s.targets.items[0], "lora");
     assert_string_equal(s.targets.items[1], "ia3");
     assert_string_equal(s.targets.items[2], "q");
+    pb_config_clear(fields, &s);
+}
+
+static void items_of_a_bare_list_may_be_of_any_length(void **state)
+{
+    char item[5001];
+    char assignment[sizeof item + 100];
+    settings s;
+
+    (void)state;
+    memset(item, 'x', sizeof item - 1);
+    item[sizeof item - 1] = '\0';
+    snprintf(assignment, sizeof assignment, "lora.targets=[a, %s ,b]", item);
+    set_and_read(assignment, &s);
+    assert_int_equal(s.targets.count, 3);
+    assert_string_equal(s.targets.items[1], item);
+    assert_string_equal(s.targets.items[2], "b");
     pb_config_clear(fields, &s);
 }
 
@@ -156,6 +175,7 @@ int main(void)
         cmocka_unit_test(set_replaces_and_adds_values_of_every_type),
         cmocka_unit_test(bare_words_are_text),
         cmocka_unit_test(lists_of_bare_words_need_no_quotes),
+        cmocka_unit_test(items_of_a_bare_list_may_be_of_any_length),
         cmocka_unit_test(mistakes_name_the_whole_assignment),
         cmocka_unit_test(a_merge_replaces_values_keeps_others_and_remembers_places),
         cmocka_unit_test(a_merge_into_a_plain_value_is_refused),
