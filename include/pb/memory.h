@@ -43,8 +43,7 @@ void pb_memory_account(int64_t bytes);
  * cap. */
 void pb_memory_limit(size_t bytes);
 
-/* Resident set size of the process now and at most (bytes), from the system; 0 where unknown. */
-size_t pb_memory_resident(void);
+/* The largest resident set of the process so far (bytes), from the system; 0 where unknown. */
 size_t pb_memory_resident_peak(void);
 
 /* Allocates `count` items of *pointer; evaluates to a pb_status. */

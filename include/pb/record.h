@@ -149,6 +149,3 @@ pb_status pb_record_add_phase(pb_record *record, const char *name, double start,
                               double flops) PB_MUST_USE;
 pb_status pb_record_add_prediction(pb_record *record, int64_t row, const char *prediction,
                                    const char *label, int correct) PB_MUST_USE;
-
-/* NULL when there is none of this name. */
-const pb_record_metric *pb_record_metric_find(const pb_record *record, const char *name);

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -170,23 +169,6 @@ void pb_memory_account(int64_t bytes)
 void pb_memory_limit(size_t bytes)
 {
     atomic_store(&limit_bytes, bytes);
-}
-
-size_t pb_memory_resident(void)
-{
-    FILE *file   = fopen("/proc/self/statm", "re");
-    size_t pages = 0;
-    long page    = sysconf(_SC_PAGESIZE);
-
-    if (file == NULL) {
-        return 0;
-    }
-    /* The second number is the resident set, in pages. */
-    if (fscanf(file, "%*s %zu", &pages) != 1) {
-        pages = 0;
-    }
-    (void)fclose(file);
-    return page > 0 ? pages * (size_t)page : 0;
 }
 
 size_t pb_memory_resident_peak(void)

@@ -105,7 +105,6 @@ static pb_status write_key(hid_t group, const pb_record *record, int64_t *escape
 static pb_status write_provenance(hid_t cell, const pb_record *record, int64_t *escaped)
 {
     hid_t group      = -1;
-    char *name       = NULL;
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_create(cell, "provenance", &group), out);
@@ -114,7 +113,6 @@ static pb_status write_provenance(hid_t cell, const pb_record *record, int64_t *
         PB_TRY_GOTO(status, hdf_put_text(group, pair->name, pair->value, escaped), out);
     }
 out:
-    pb_memory_free(name);
     hdf_group_close(&group);
     return status;
 }

@@ -174,15 +174,16 @@ static void fill_row(const pb_record *record, const row_layout *layout, char *ro
 /* Units of the columns of the table, one text per column, "" where there is none. */
 static pb_status write_units(hid_t dataset, hid_t table)
 {
-    const char *units[64] = {0};
-    int members           = H5Tget_nmembers(table);
-    hsize_t count         = (hsize_t)members;
-    hid_t type            = -1;
-    hid_t space           = -1;
-    hid_t attribute       = -1;
-    pb_status status      = PB_OK;
+    const char **units = NULL;
+    int members        = 0;
+    hid_t type         = -1;
+    hid_t space        = -1;
+    hid_t attribute    = -1;
+    pb_status status   = PB_OK;
 
-    PB_ASSERT(members <= 64);
+    TRY_HDF5(status, members = H5Tget_nmembers(table), out);
+    hsize_t count = (hsize_t)members;
+    PB_TRY_GOTO(status, PB_ALLOC(units, members), out);
     for (int i = 0; i < members; i++) {
         units[i] = "";
         for (int n = 0; n < record_numbers_count; n++) {
@@ -211,6 +212,7 @@ out:
     if (type >= 0) {
         (void)H5Tclose(type);
     }
+    pb_memory_free(units);
     return status;
 }
 

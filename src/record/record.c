@@ -292,13 +292,3 @@ err_texts:
     pb_memory_free(one.label);
     return status;
 }
-
-const pb_record_metric *pb_record_metric_find(const pb_record *record, const char *name)
-{
-    for (int64_t i = 0; i < record->metrics_count; i++) {
-        if (strcmp(record->metrics[i].name, name) == 0) {
-            return &record->metrics[i];
-        }
-    }
-    return NULL;
-}

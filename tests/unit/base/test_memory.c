@@ -151,20 +151,18 @@ static void counting_is_right_from_many_threads(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
-static void the_resident_set_grows_with_touched_memory(void **state)
+static void the_largest_resident_set_grows_with_touched_memory(void **state)
 {
     const size_t bytes = (size_t)64 << 20;
 
     (void)state;
-    size_t before = pb_memory_resident();
+    size_t before = pb_memory_resident_peak();
     char *block   = pb_memory_new(bytes, 1);
     assert_non_null(block);
     memset(block, 1, bytes);
-    size_t during = pb_memory_resident();
     pb_memory_free(block);
     assert_true(before > 0);
-    assert_true(during > before + bytes / 2);
-    assert_true(pb_memory_resident_peak() + ((size_t)1 << 20) > during);
+    assert_true(pb_memory_resident_peak() > before + bytes / 2);
 }
 
 int main(void)
@@ -178,7 +176,7 @@ int main(void)
         cmocka_unit_test(an_overflowing_count_fails),
         cmocka_unit_test(a_refusal_of_the_system_is_told),
         cmocka_unit_test(counting_is_right_from_many_threads),
-        cmocka_unit_test(the_resident_set_grows_with_touched_memory),
+        cmocka_unit_test(the_largest_resident_set_grows_with_touched_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
