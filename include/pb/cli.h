@@ -6,12 +6,13 @@
  *         {.name = "model", .kind = PB_OPTION_TEXT, .value = "DIR", .required = true, .help = "…"},
  *         PB_OPTION_END,
  *     };
- *     const pb_command pb_command_tokenize = {.name = "tokenize", .options = options, …};
+ *     const pb_command pb_command_tokenize = {.name = "tokenize", .options = {options}, …};
  *
  * The table of commands is in src/cli/cli.c. */
 #pragma once
 
 #include "pb/comm.h"
+#include "pb/config.h"
 #include "pb/status.h"
 
 #include <stdbool.h>
@@ -35,6 +36,9 @@ typedef struct pb_option {
     bool required;
     double minimum, maximum;    /* of numbers; both 0: no bounds */
     const char *const *choices; /* of texts; NULL-terminated; NULL: anything */
+    /* Stands for the number or flag `key` of this table, which says everything but the name. */
+    const pb_config_field *fields;
+    const char *key;
 } pb_option;
 
 #define PB_OPTION_END \
@@ -46,13 +50,13 @@ typedef struct pb_cli pb_cli;
 
 typedef struct pb_command {
     const char *name;
-    const char *help;         /* one line */
-    const char *usage;        /* what follows the name: "GRID.cfg [-o DIR]" */
-    const char *details;      /* more help below the options, NULL for none */
-    const pb_option *options; /* NULL for none */
-    int min_arguments;        /* arguments that are not options */
-    int max_arguments;        /* -1: any number */
-    bool computes;            /* has the common options: dtype threads device seed set json */
+    const char *help;            /* one line */
+    const char *usage;           /* what follows the name: "GRID.cfg [-o DIR]" */
+    const char *details;         /* more help below the options, NULL for none */
+    const pb_option *options[3]; /* tables, own and shared ones, in the order of the help */
+    int min_arguments;           /* arguments that are not options */
+    int max_arguments;           /* -1: any number */
+    bool computes;               /* has the common options: dtype threads device seed set json */
     pb_status (*run)(pb_cli *cli);
 } pb_command;
 
@@ -73,6 +77,9 @@ bool pb_cli_flag(const pb_cli *cli, const char *name);
 const char *const *pb_cli_list(const pb_cli *cli, const char *name, int64_t *count);
 bool pb_cli_given(const pb_cli *cli, const char *name); /* typed, not a fallback */
 
+/* Stores the typed options that stand for fields of the table; other members stay as they are. */
+void pb_cli_overlay(const pb_cli *cli, const pb_config_field *fields, void *object);
+
 /* Arguments that are not options. */
 int pb_cli_argument_count(const pb_cli *cli);
 const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the last */
@@ -80,7 +87,7 @@ const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the la
 /* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. */
 pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
 
-/* "auto", "cpu", "cuda" or "cuda:N" → name and number. */
+/* "auto", a device of this build ("cpu") or one of several ("cuda:N") → name and number. */
 pb_status pb_cli_parse_device(const char *text, const char **name, int *number) PB_MUST_USE;
 
 /* The same of --device. */

@@ -7,6 +7,7 @@
  * (512 tokens), M_m peak training memory in GB (1e9 bytes). */
 #pragma once
 
+#include "pb/config.h"
 #include "pb/status.h"
 
 #include <stdint.h>
@@ -24,7 +25,8 @@ typedef struct pb_pscp_result {
     double pscp, cost_p, cost_f, cost_m; /* the costs are factors in 0 … 1, 1 is free */
 } pb_pscp_result;
 
-/* Exponents 1; C_p 5e8, C_f 10, C_m 94. */
+/* The constants with defaults and help; their ranges are pb_pscp_check's. */
+extern const pb_config_field pb_pscp_fields[];
 pb_pscp_params pb_pscp_defaults(void);
 
 /* A value that is negative, not finite or a constant of 0 is PB_ERR_NUMERIC that names it. */

@@ -108,9 +108,9 @@ static pb_status shape_part(const char *part, named_shape *s)
 
 static pb_status parse_shape(const char *text, pb_model_config *config)
 {
-    named_shape s = shapes[1];
-    char copy[512];
-    bool known = false;
+    named_shape s    = shapes[1];
+    bool known       = false;
+    pb_status status = PB_OK;
     for (const named_shape *n = shapes; n->name != NULL; n++) {
         if (strcmp(n->name, text) == 0) {
             s     = *n;
@@ -118,12 +118,18 @@ static pb_status parse_shape(const char *text, pb_model_config *config)
         }
     }
     if (!known) {
-        s.head_dim = 0;
-        snprintf(copy, sizeof copy, "%s", text);
-        for (char *save = NULL, *part = strtok_r(copy, ",", &save); part != NULL;
-             part = strtok_r(NULL, ",", &save)) {
-            PB_TRY(shape_part(part, &s));
+        char *copy = pb_memory_text(text);
+        char *save = NULL;
+        if (copy == NULL) {
+            return PB_ERR_MEMORY;
         }
+        s.head_dim = 0;
+        for (char *part = strtok_r(copy, ",", &save); part != NULL && status == PB_OK;
+             part       = strtok_r(NULL, ",", &save)) {
+            status = shape_part(part, &s);
+        }
+        pb_memory_free(copy);
+        PB_TRY(status);
         s.head_dim = s.head_dim > 0 ? s.head_dim : s.width / s.heads;
     }
     if (s.heads % s.kv_heads != 0 || s.head_dim < 2 || s.head_dim % 2 != 0) {
@@ -177,7 +183,17 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static pb_status print_result(const pb_cli *cli, const work *w, const sample_stats *s, double gemm)
+typedef struct figures {
+    const char *method, *backend;
+    int64_t parameters, trainable;
+    double step, step_min, step_max; /* seconds, the median first */
+    double tokens_per_second;
+    double gemm_share, attention_share; /* of the steps' time */
+    double gflops, gemm_gflops;         /* of the steps, of the square product */
+    double peak_mb;
+} figures;
+
+static figures summarise(const work *w, const sample_stats *s, double gemm)
 {
     pb_backend_work done = pb_backend_work_get(w->backend);
     double total         = 0.0;
@@ -185,37 +201,67 @@ static pb_status print_result(const pb_cli *cli, const work *w, const sample_sta
         total += s->seconds[i];
     }
     qsort(s->seconds, (size_t)s->count, sizeof *s->seconds, by_value);
-    double median    = s->seconds[s->count / 2];
-    double tokens    = (double)s->tokens / median;
-    double share     = done.matmul_seconds / total;
-    double attn      = done.attention_seconds / total;
-    double flops     = (done.matmul_flops + done.attention_flops) / total;
-    double peak      = (double)pb_memory_peak() / 1e6;
-    pb_string text   = {0};
-    const char *fmt  = pb_cli_flag(cli, "json")
-                           ? "{\"method\": \"%s\", \"parameters\": %" PRId64
-                            ", \"trainable\": %" PRId64
+    double median = s->seconds[s->count / 2];
+    return (figures){
+        .method            = w->method->ops->name,
+        .backend           = pb_backend_describe(w->backend),
+        .parameters        = pb_model_parameters(w->model),
+        .trainable         = w->method->parameters,
+        .step              = median,
+        .step_min          = s->seconds[0],
+        .step_max          = s->seconds[s->count - 1],
+        .tokens_per_second = (double)s->tokens / median,
+        .gemm_share        = done.matmul_seconds / total,
+        .attention_share   = done.attention_seconds / total,
+        .gflops            = (done.matmul_flops + done.attention_flops) / total / 1e9,
+        .gemm_gflops       = gemm,
+        .peak_mb           = (double)pb_memory_peak() / 1e6,
+    };
+}
+
+static pb_status put_json(const figures *f, pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, "{\"method\": "));
+    PB_TRY(pb_string_json(out, f->method, strlen(f->method)));
+    PB_TRY(pb_string_printf(out,
+                            ", \"parameters\": %" PRId64 ", \"trainable\": %" PRId64
                             ", \"step_seconds\": %.6f, \"step_seconds_min\": %.6f, "
-                             "\"step_seconds_max\": %.6f, \"tokens_per_second\": %.1f, "
-                             "\"gemm_share\": %.4f, \"attention_share\": %.4f, \"gflops\": %.2f, "
-                             "\"gemm_gflops\": %.2f, \"mfu\": %.4f, "
-                             "\"peak_mb\": %.1f, \"backend\": \"%s\"}\n"
-                           : "method              %s\n"
-                             "parameters          %" PRId64 "\n"
-                             "trainable           %" PRId64 "\n"
-                             "step                %.4f s median, %.4f … %.4f\n"
-                             "training            %.1f tokens/s\n"
-                             "time in products    %.4f of the step\n"
-                             "time in attention   %.4f of the step\n"
-                             "rate                %.2f GFLOP/s\n"
-                             "square product      %.2f GFLOP/s\n"
-                             "MFU                 %.4f of the square product's rate\n"
-                             "peak memory         %.1f MB, accounted, weights included\n"
-                             "backend             %s\n";
-    pb_status status = pb_string_printf(
-        &text, fmt, w->method->ops->name, pb_model_parameters(w->model), w->method->parameters,
-        median, s->seconds[0], s->seconds[s->count - 1], tokens, share, attn, flops / 1e9, gemm,
-        flops / 1e9 / gemm, peak, pb_backend_describe(w->backend));
+                            "\"step_seconds_max\": %.6f, \"tokens_per_second\": %.1f, "
+                            "\"gemm_share\": %.4f, \"attention_share\": %.4f, "
+                            "\"gflops\": %.2f, \"gemm_gflops\": %.2f, \"mfu\": %.4f, "
+                            "\"peak_mb\": %.1f, \"backend\": ",
+                            f->parameters, f->trainable, f->step, f->step_min, f->step_max,
+                            f->tokens_per_second, f->gemm_share, f->attention_share, f->gflops,
+                            f->gemm_gflops, f->gflops / f->gemm_gflops, f->peak_mb));
+    PB_TRY(pb_string_json(out, f->backend, strlen(f->backend)));
+    return pb_string_puts(out, "}\n");
+}
+
+static pb_status put_text(const figures *f, pb_string *out)
+{
+    return pb_string_printf(out,
+                            "method              %s\n"
+                            "parameters          %" PRId64 "\n"
+                            "trainable           %" PRId64 "\n"
+                            "step                %.4f s median, %.4f … %.4f\n"
+                            "training            %.1f tokens/s\n"
+                            "time in products    %.4f of the step\n"
+                            "time in attention   %.4f of the step\n"
+                            "rate                %.2f GFLOP/s\n"
+                            "square product      %.2f GFLOP/s\n"
+                            "MFU                 %.4f of the square product's rate\n"
+                            "peak memory         %.1f MB, accounted, weights included\n"
+                            "backend             %s\n",
+                            f->method, f->parameters, f->trainable, f->step, f->step_min,
+                            f->step_max, f->tokens_per_second, f->gemm_share, f->attention_share,
+                            f->gflops, f->gemm_gflops, f->gflops / f->gemm_gflops, f->peak_mb,
+                            f->backend);
+}
+
+static pb_status print_result(const pb_cli *cli, const figures *f)
+{
+    pb_string text   = {0};
+    pb_status status = pb_cli_flag(cli, "json") ? put_json(f, &text) : put_text(f, &text);
     if (status == PB_OK) {
         status = pb_cli_print(cli, text.data);
     }
@@ -266,7 +312,8 @@ static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, 
     pb_memory_peak_reset();
     PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
                         &observer, &result));
-    return print_result(cli, w, s, gemm);
+    figures made = summarise(w, s, gemm);
+    return print_result(cli, &made);
 }
 
 static pb_status run(pb_cli *cli)
@@ -309,7 +356,7 @@ const pb_command pb_command_bench = {
     .details = "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b. Tokens per "
                "second count real tokens of\n"
                "the rows. The rows have nothing in common, so no prefix is shared.\n",
-    .options = options,
+    .options = {options},
     .computes = true,
     .run      = run,
 };

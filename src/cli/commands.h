@@ -18,9 +18,18 @@ extern const pb_command pb_command_pscp;
 extern const pb_command pb_command_status;
 extern const pb_command pb_command_train;
 
-/* options.c: the tables that a command's parsing looks through, its own first. */
-enum { PB_OPTION_TABLES = 3 };
-void pb_option_tables(const pb_command *command, const pb_option *tables[PB_OPTION_TABLES]);
+/* pscp.c: the exponents of the score, for the commands that show it. */
+extern const pb_option pb_options_pscp[];
+
+/* options.c: all options of a command in the order of its help, those that stand for a field filled
+ * from it. Free with pb_memory_free. */
+typedef struct pb_option_entry {
+    pb_option option;
+    char fallback[32]; /* of a field: its default as text */
+} pb_option_entry;
+
+pb_status pb_option_list(const pb_command *command, pb_option_entry **out,
+                         int64_t *count) PB_MUST_USE;
 
 /* help.c */
 pb_status pb_cli_help_program(const pb_command *const *commands, pb_string *out) PB_MUST_USE;

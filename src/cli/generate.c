@@ -9,19 +9,6 @@
 #include <string.h>
 
 static const pb_option options[] = {
-    {.name     = "model",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "DIR",
-     .required = true,
-     .help     = "checkpoint in Hugging Face layout"},
-    {.name  = "adapter",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "adapter as HF PEFT saves it"},
-    {.name  = "init",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "the adapter's trainable tensors by name, safetensors"},
     {.name  = "ids-file",
      .kind  = PB_OPTION_TEXT,
      .value = "FILE",
@@ -126,7 +113,7 @@ static pb_status run(pb_cli *cli)
     if ((file == NULL) == (pb_cli_text(cli, "prompt") == NULL)) {
         return PB_FAIL(PB_ERR_USAGE, "give either --ids-file or --prompt");
     }
-    PB_TRY(work_open(cli, &w));
+    PB_TRY(work_open(cli, NULL, &w));
     pb_status status;
     if (file == NULL) {
         status = generate_prompt(cli, &w);
@@ -148,7 +135,7 @@ const pb_command pb_command_generate = {
         "--model DIR [--adapter DIR] (--ids-file FILE.jsonl | --prompt TEXT) --max-new-tokens N",
     .details = "Prints one line per row: {\"ids\": […], \"text\": …}; the text is null where the "
                "model has no tokenizer.\n",
-    .options  = options,
+    .options  = {work_options, options},
     .computes = true,
     .run      = run,
 };

@@ -2,6 +2,8 @@
 /* The help texts, from the tables of commands and options. */
 #include "commands.h"
 
+#include "pb/memory.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -44,18 +46,25 @@ static pb_status help_option(const pb_option *option, pb_string *out)
     return pb_string_puts(out, "\n");
 }
 
+static pb_status help_options(const pb_command *command, pb_string *out)
+{
+    pb_option_entry *entries = NULL;
+    int64_t count            = 0;
+    pb_status status         = PB_OK;
+    PB_TRY(pb_option_list(command, &entries, &count));
+    for (int64_t i = 0; i < count && status == PB_OK; i++) {
+        status = help_option(&entries[i].option, out);
+    }
+    pb_memory_free(entries);
+    return status;
+}
+
 pb_status pb_cli_help_command(const pb_command *command, pb_string *out)
 {
-    const pb_option *tables[PB_OPTION_TABLES];
     bool has_usage = command->usage != NULL && *command->usage != '\0';
-    pb_option_tables(command, tables);
     PB_TRY(pb_string_printf(out, "usage: peftbench %s%s%s\n\n%s\n\noptions:\n", command->name,
                             has_usage ? " " : "", has_usage ? command->usage : "", command->help));
-    for (int t = 0; t < PB_OPTION_TABLES; t++) {
-        for (const pb_option *option = tables[t]; option->name != NULL; option++) {
-            PB_TRY(help_option(option, out));
-        }
-    }
+    PB_TRY(help_options(command, out));
     if (command->details != NULL) {
         PB_TRY(pb_string_printf(out, "\n%s\n", command->details));
     }

@@ -9,33 +9,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-static pb_status describe(const pb_cli *cli, double gflops, const pb_record *facts, pb_string *out)
+static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
 {
-    bool json = pb_cli_flag(cli, "json");
-    PB_TRY(pb_string_puts(out, json ? "{" : ""));
+    PB_TRY(pb_string_puts(out, "{"));
     for (int64_t i = 0; i < facts->provenance_count; i++) {
         const pb_record_pair *p = &facts->provenance[i];
-        if (!json) {
-            PB_TRY(pb_string_printf(out, "%-12s %s\n", p->name, p->value));
-            continue;
-        }
         PB_TRY(pb_string_json(out, p->name, strlen(p->name)));
         PB_TRY(pb_string_puts(out, ": "));
         PB_TRY(pb_string_json(out, p->value, strlen(p->value)));
         PB_TRY(pb_string_puts(out, ", "));
     }
+    PB_TRY(pb_string_printf(out, "\"f32_gflops\": %.2f, \"methods\": [", gflops));
+    for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
+        PB_TRY(
+            pb_string_printf(out, "%s\"%s\"", m == pb_method_registry() ? "" : ", ", (*m)->name));
+    }
+    return pb_string_puts(out, "]}\n");
+}
+
+static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
+{
+    const char *pinned = getenv("OPENBLAS_CORETYPE");
+    for (int64_t i = 0; i < facts->provenance_count; i++) {
+        const pb_record_pair *p = &facts->provenance[i];
+        PB_TRY(pb_string_printf(out, "%-12s %s\n", p->name, p->value));
+    }
     PB_TRY(pb_string_printf(
-        out,
-        json ? "\"f32_gflops\": %.2f, \"methods\": ["
-             : "f32 product  %.2f GFLOP/s (1024 x 1024 x 1024, median of five)\nmethods     ",
+        out, "f32 product  %.2f GFLOP/s (1024 x 1024 x 1024, median of five)\nmethods     ",
         gflops));
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
-        PB_TRY(pb_string_printf(out, json ? "%s\"%s\"" : "%s%s",
-                                json ? (m == pb_method_registry() ? "" : ", ") : " ", (*m)->name));
+        PB_TRY(pb_string_printf(out, " %s", (*m)->name));
     }
-    PB_TRY(pb_string_puts(out, json ? "]}\n" : "\n"));
-    const char *pinned = getenv("OPENBLAS_CORETYPE");
-    if (pinned != NULL && !json) {
+    PB_TRY(pb_string_puts(out, "\n"));
+    if (pinned != NULL) {
         PB_TRY(pb_string_printf(out,
                                 "warning      OPENBLAS_CORETYPE is %s: OpenBLAS may not use this "
                                 "processor's best kernels; unset it and compare\n",
@@ -67,7 +73,10 @@ static pb_status run(pb_cli *cli)
     PB_TRY_GOTO(status, pb_cell_provenance(env, &facts), done);
     PB_TRY_GOTO(status, pb_backend_open(device, number, setup.threads, &backend), done);
     PB_TRY_GOTO(status, pb_cell_gemm_rate(backend, 1024, &gflops), done);
-    PB_TRY_GOTO(status, describe(cli, gflops, &facts, &text), done);
+    PB_TRY_GOTO(status,
+                pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
+                                         : put_text(gflops, &facts, &text),
+                done);
     PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
 done:
     pb_string_clear(&text);

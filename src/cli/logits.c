@@ -9,19 +9,6 @@
 #include <string.h>
 
 static const pb_option options[] = {
-    {.name     = "model",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "DIR",
-     .required = true,
-     .help     = "checkpoint in Hugging Face layout"},
-    {.name  = "adapter",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "adapter as HF PEFT saves it"},
-    {.name  = "init",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "the adapter's trainable tensors by name, safetensors"},
     {.name = "merge", .kind = PB_OPTION_FLAG, .help = "merge the adapter into the weights first"},
     {.name     = "ids",
      .kind     = PB_OPTION_TEXT,
@@ -116,7 +103,7 @@ static pb_status run(pb_cli *cli)
     pb_ids ids     = {0};
     pb_batch batch = {0};
     pb_status status;
-    PB_TRY(work_open(cli, &w));
+    PB_TRY(work_open(cli, NULL, &w));
     PB_TRY_GOTO(status,
                 work_parse_ids(pb_cli_text(cli, "ids"), pb_model_get_config(w.model)->vocab, &ids),
                 done);
@@ -139,7 +126,7 @@ const pb_command pb_command_logits = {
     .name     = "logits",
     .help     = "logits and hidden states of token ids",
     .usage    = "--model DIR [--adapter DIR] [--merge] --ids 1,2,3 -o OUT.safetensors [--hidden]",
-    .options  = options,
+    .options  = {work_options, options},
     .computes = true,
     .run      = run,
 };

@@ -3,23 +3,23 @@
  * and the nearest valid one. */
 #include "commands.h"
 
+#include "pb/backend.h"
 #include "pb/memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const dtypes[] = {"f32", "bf16", NULL};
+static const char *const dtypes[] = {"f32", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", "trace", NULL};
-
-static const pb_option no_options[] = {PB_OPTION_END};
 
 static const pb_option compute_options[] = {
     {.name     = "dtype",
      .kind     = PB_OPTION_TEXT,
-     .value    = "f32|bf16",
+     .value    = "f32",
      .fallback = "f32",
      .choices  = dtypes,
      .help     = "type of the numbers that are computed with"},
@@ -32,7 +32,7 @@ static const pb_option compute_options[] = {
      .help     = "threads per process, 0 for all that it may use"},
     {.name     = "device",
      .kind     = PB_OPTION_TEXT,
-     .value    = "auto|cpu|cuda[:N]",
+     .value    = "auto|cpu",
      .fallback = "auto",
      .help     = "where to compute"},
     {.name     = "seed",
@@ -72,17 +72,68 @@ typedef struct option_value {
 } option_value;
 
 struct pb_cli_values {
+    pb_option_entry *entries;
     option_value *options;
     int64_t option_count;
     const char **arguments;
     int argument_count;
 };
 
-void pb_option_tables(const pb_command *command, const pb_option *tables[PB_OPTION_TABLES])
+static const pb_config_field *field_of(const pb_option *option)
 {
-    tables[0] = command->options != NULL ? command->options : no_options;
-    tables[1] = command->computes ? compute_options : no_options;
-    tables[2] = general_options;
+    const pb_config_field *field = option->fields;
+    while (field->key != NULL && strcmp(field->key, option->key) != 0) {
+        field++;
+    }
+    PB_ASSERT(field->key != NULL);
+    return field;
+}
+
+static void add_option(const pb_option *option, pb_option_entry *entry)
+{
+    entry->option = *option;
+    if (option->fields == NULL) {
+        return;
+    }
+    const pb_config_field *field = field_of(option);
+    pb_option *made              = &entry->option;
+    made->help                   = field->help;
+    if (field->type == PB_CONFIG_BOOL) {
+        made->kind = PB_OPTION_FLAG;
+        return;
+    }
+    bool whole    = field->type == PB_CONFIG_INT;
+    made->kind    = whole ? PB_OPTION_INT : PB_OPTION_FLOAT;
+    made->value   = whole ? "N" : "X";
+    made->minimum = field->minimum;
+    made->maximum = field->maximum;
+    snprintf(entry->fallback, sizeof entry->fallback, "%.15g", field->number);
+    made->fallback = entry->fallback;
+}
+
+pb_status pb_option_list(const pb_command *command, pb_option_entry **out, int64_t *count)
+{
+    enum { OWN = sizeof command->options / sizeof *command->options };
+    const pb_option *tables[OWN + 2] = {0};
+    pb_option_entry *entries         = NULL;
+    int64_t n                        = 0;
+    memcpy(tables, command->options, sizeof command->options);
+    tables[OWN]     = command->computes ? compute_options : NULL;
+    tables[OWN + 1] = general_options;
+    for (int t = 0; t < OWN + 2; t++) {
+        for (const pb_option *o = tables[t]; o != NULL && o->name != NULL; o++) {
+            n++;
+        }
+    }
+    PB_TRY(PB_ALLOC(entries, n));
+    *out   = entries;
+    *count = n;
+    for (int t = 0; t < OWN + 2; t++) {
+        for (const pb_option *o = tables[t]; o != NULL && o->name != NULL; o++) {
+            add_option(o, entries++);
+        }
+    }
+    return PB_OK;
 }
 
 static option_value *find(const pb_cli *cli, const char *name, size_t length)
@@ -154,21 +205,23 @@ static pb_status check_number(const pb_cli *cli, option_value *value)
 static pb_status check_text(const pb_cli *cli, const option_value *value)
 {
     const pb_option *option = value->option;
+    pb_string known         = {0};
+    pb_status status        = PB_OK;
     for (const char *const *choice = option->choices; choice != NULL; choice++) {
         if (*choice == NULL) {
-            const char *near = pb_string_nearest(value->text, option->choices);
-            return PB_FAIL(PB_ERR_USAGE,
-                           "%s: --%s %s is not one of its values;%s%s%s see "
-                           "peftbench %s --help",
-                           cli->command->name, option->name, value->text,
-                           near != NULL ? " did you mean " : "", near != NULL ? near : "",
-                           near != NULL ? "?" : "", cli->command->name);
+            status = PB_FAIL(PB_ERR_USAGE, "%s: --%s %s is not one of its values: %s",
+                             cli->command->name, option->name, value->text, known.data);
+            break;
         }
         if (strcmp(*choice, value->text) == 0) {
             break;
         }
+        PB_TRY_GOTO(status, pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", *choice),
+                    done);
     }
-    return PB_OK;
+done:
+    pb_string_clear(&known);
+    return status;
 }
 
 static pb_status take_value(const pb_cli *cli, option_value *value, const char *text)
@@ -276,10 +329,6 @@ static pb_status check_complete(pb_cli *cli)
         const char *device = NULL;
         int number         = 0;
         PB_TRY(pb_cli_device(cli, &device, &number));
-        if (strcmp(pb_cli_text(cli, "dtype"), "bf16") == 0) {
-            return PB_FAIL(PB_ERR_USAGE, "%s: --dtype bf16 is not supported yet; use --dtype f32",
-                           command->name);
-        }
     }
     return PB_OK;
 }
@@ -287,24 +336,16 @@ static pb_status check_complete(pb_cli *cli)
 /* Room for every value; lists may hold every argument. */
 static pb_status make_values(pb_cli *cli, int argc)
 {
-    const pb_option *tables[PB_OPTION_TABLES];
     int64_t count = 0;
-    pb_option_tables(cli->command, tables);
-    for (int t = 0; t < PB_OPTION_TABLES; t++) {
-        for (const pb_option *option = tables[t]; option->name != NULL; option++) {
-            count++;
-        }
-    }
     PB_TRY(PB_ALLOC(cli->values, 1));
     PB_TRY(PB_ALLOC(cli->values->arguments, argc));
+    PB_TRY(pb_option_list(cli->command, &cli->values->entries, &count));
     PB_TRY(PB_ALLOC(cli->values->options, count));
-    for (int t = 0; t < PB_OPTION_TABLES; t++) {
-        for (const pb_option *option = tables[t]; option->name != NULL; option++) {
-            option_value *value = &cli->values->options[cli->values->option_count++];
-            value->option       = option;
-            if (option->kind == PB_OPTION_LIST) {
-                PB_TRY(PB_ALLOC(value->items, argc));
-            }
+    for (; cli->values->option_count < count; cli->values->option_count++) {
+        option_value *value = &cli->values->options[cli->values->option_count];
+        value->option       = &cli->values->entries[cli->values->option_count].option;
+        if (value->option->kind == PB_OPTION_LIST) {
+            PB_TRY(PB_ALLOC(value->items, argc));
         }
     }
     return PB_OK;
@@ -338,6 +379,7 @@ void pb_cli_close(pb_cli *cli)
             pb_memory_free(cli->values->options[i].items);
         }
         pb_memory_free(cli->values->options);
+        pb_memory_free(cli->values->entries);
         pb_memory_free(cli->values->arguments);
         pb_memory_free(cli->values);
     }
@@ -384,6 +426,28 @@ const char *const *pb_cli_list(const pb_cli *cli, const char *name, int64_t *cou
     return value->items;
 }
 
+void pb_cli_overlay(const pb_cli *cli, const pb_config_field *fields, void *object)
+{
+    for (int64_t i = 0; i < cli->values->option_count; i++) {
+        const option_value *value = &cli->values->options[i];
+        if (!value->given || value->option->fields != fields) {
+            continue;
+        }
+        const pb_config_field *field = field_of(value->option);
+        char *member                 = (char *)object + field->offset;
+        switch (value->option->kind) {
+        case PB_OPTION_FLAG:
+            memcpy(member, &value->given, sizeof value->given);
+            break;
+        case PB_OPTION_INT:
+            memcpy(member, &value->integer, sizeof value->integer);
+            break;
+        default:
+            memcpy(member, &value->number, sizeof value->number);
+        }
+    }
+}
+
 int pb_cli_argument_count(const pb_cli *cli)
 {
     return cli->values->argument_count;
@@ -394,26 +458,43 @@ const char *pb_cli_argument(const pb_cli *cli, int index)
     return index < cli->values->argument_count ? cli->values->arguments[index] : NULL;
 }
 
+/* True for the name itself, and for name:N. */
+static bool is_device(const char *text, const char *name, int *number)
+{
+    size_t length = strlen(name);
+    if (strncmp(text, name, length) != 0 || (text[length] != '\0' && text[length] != ':')) {
+        return false;
+    }
+    *number = 0;
+    if (text[length] == ':') {
+        size_t digits = strspn(text + length + 1, "0123456789");
+        *number       = (int)strtol(text + length + 1, NULL, 10);
+        return digits >= 1 && digits <= 4 && text[length + 1 + digits] == '\0';
+    }
+    return true;
+}
+
 pb_status pb_cli_parse_device(const char *text, const char **name, int *number)
 {
-    static const char *const names[] = {"auto", "cpu", "cuda", NULL};
-    for (size_t i = 0; names[i] != NULL; i++) {
-        size_t length = strlen(names[i]);
-        if (strcmp(text, names[i]) == 0) {
-            *name   = names[i];
-            *number = 0;
-            return PB_OK;
-        }
-        if (strcmp(names[i], "cuda") == 0 && strncmp(text, "cuda:", 5) == 0) {
-            size_t digits = strspn(text + length + 1, "0123456789");
-            if (digits >= 1 && digits <= 4 && text[length + 1 + digits] == '\0') {
-                *name   = names[i];
-                *number = (int)strtol(text + length + 1, NULL, 10);
-                return PB_OK;
-            }
-        }
+    pb_string known  = {0};
+    pb_status status = PB_OK;
+    if (strcmp(text, "auto") == 0) {
+        *name   = "auto";
+        *number = 0;
+        return PB_OK;
     }
-    return PB_FAIL(PB_ERR_USAGE, "\"%s\" is not one of auto, cpu, cuda, cuda:N", text);
+    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+        if (is_device(text, (*ops)->name, number)) {
+            *name = (*ops)->name;
+            goto done;
+        }
+        PB_TRY_GOTO(status, pb_string_printf(&known, ", %s", (*ops)->name), done);
+    }
+    status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is no device of this build; there are: auto%s", text,
+                     known.data);
+done:
+    pb_string_clear(&known);
+    return status;
 }
 
 pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)

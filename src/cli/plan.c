@@ -193,7 +193,7 @@ const pb_command pb_command_plan = {
                "4·n·k·head_dim·heads·layers, n = 512 + virtual rows,\n"
                "k = n + virtual keys, and what the method adds at its sites. Exit code 4 when some "
                "cells cannot run.\n",
-    .options = options,
+    .options = {options},
     .min_arguments = 1,
     .max_arguments = 1,
     .computes      = true,

@@ -8,37 +8,17 @@
 #include <inttypes.h>
 #include <string.h>
 
+const pb_option pb_options_pscp[] = {
+    {.name = "beta-p", .fields = pb_pscp_fields, .key = "beta_p"},
+    {.name = "beta-f", .fields = pb_pscp_fields, .key = "beta_f"},
+    {.name = "beta-m", .fields = pb_pscp_fields, .key = "beta_m"},
+    PB_OPTION_END,
+};
+
 static const pb_option options[] = {
-    {.name     = "beta-p",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1",
-     .help     = "exponent of the cost of parameters"},
-    {.name     = "beta-f",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1",
-     .help     = "exponent of the cost of operations"},
-    {.name     = "beta-m",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1",
-     .help     = "exponent of the cost of memory"},
-    {.name     = "c-p",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "5e8",
-     .help     = "constant of parameters"},
-    {.name     = "c-f",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "10",
-     .help     = "constant of operations in TFLOP"},
-    {.name     = "c-m",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "94",
-     .help     = "constant of memory in GB"},
+    {.name = "c-p", .fields = pb_pscp_fields, .key = "c_p"},
+    {.name = "c-f", .fields = pb_pscp_fields, .key = "c_f"},
+    {.name = "c-m", .fields = pb_pscp_fields, .key = "c_m"},
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "print one JSON object"},
     PB_OPTION_END,
 };
@@ -76,20 +56,16 @@ static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_
 
 static pb_status run(pb_cli *cli)
 {
-    const pb_pscp_params params = {.beta_p = pb_cli_float(cli, "beta-p"),
-                                   .beta_f = pb_cli_float(cli, "beta-f"),
-                                   .beta_m = pb_cli_float(cli, "beta-m"),
-                                   .c_p    = pb_cli_float(cli, "c-p"),
-                                   .c_f    = pb_cli_float(cli, "c-f"),
-                                   .c_m    = pb_cli_float(cli, "c-m")};
-    pb_pscp_row *rows           = NULL;
-    int64_t count               = 0;
-    pb_string text              = {0};
-    pb_status status            = PB_OK;
+    pb_pscp_params params = pb_pscp_defaults();
+    pb_pscp_row *rows     = NULL;
+    int64_t count         = 0;
+    pb_string text        = {0};
+    pb_status status      = PB_OK;
 
     if (pb_comm_rank(cli->comm) != 0) {
         return PB_OK;
     }
+    pb_cli_overlay(cli, pb_pscp_fields, &params);
     PB_TRY(pb_pscp_check(&params));
     PB_TRY(pb_pscp_read(pb_cli_argument(cli, 0), &rows, &count));
     PB_TRY_GOTO(status, put_rows(rows, count, &params, pb_cli_flag(cli, "json"), &text), out);
@@ -107,7 +83,7 @@ const pb_command pb_command_pscp = {
     .details = "Columns: method, score, params, flops_t (10^12, already the difference to the base "
                "model), memory_gb (10^9 bytes);\n"
                "others are left alone.\n",
-    .options = options,
+    .options = {pb_options_pscp, options},
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

@@ -8,7 +8,6 @@
 
 static const char *const formats[] = {"text", "csv", "json", NULL};
 
-/* The constants of the formula; a value outside its range is refused by the formula itself. */
 static const pb_option options[] = {
     {.name     = "format",
      .kind     = PB_OPTION_TEXT,
@@ -21,21 +20,6 @@ static const pb_option options[] = {
      .kind   = PB_OPTION_TEXT,
      .value  = "PATH",
      .help   = "write to a file instead of standard output"},
-    {.name     = "beta-p",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1",
-     .help     = "exponent of the cost of parameters"},
-    {.name     = "beta-f",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1",
-     .help     = "exponent of the cost of operations"},
-    {.name     = "beta-m",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1",
-     .help     = "exponent of the cost of memory"},
     {.name = "digest",
      .kind = PB_OPTION_FLAG,
      .help = "print one hash over everything but timings, nothing else"},
@@ -48,7 +32,8 @@ static pb_status put_digest(const pb_results *results, bool json, pb_string *out
     char digest[PB_HASH_TEXT];
 
     PB_TRY(pb_results_digest(results, digest));
-    return pb_string_printf(out, json ? "{\"digest\": \"%s\"}\n" : "%s\n", digest);
+    return json ? pb_string_printf(out, "{\"digest\": \"%s\"}\n", digest)
+                : pb_string_printf(out, "%s\n", digest);
 }
 
 static pb_status put_report(const pb_results *results, const pb_report_options *how,
@@ -79,9 +64,7 @@ static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_str
     const char *format    = pb_cli_flag(cli, "json") ? "json" : pb_cli_text(cli, "format");
     pb_status status      = PB_OK;
 
-    how.pscp.beta_p = pb_cli_float(cli, "beta-p");
-    how.pscp.beta_f = pb_cli_float(cli, "beta-f");
-    how.pscp.beta_m = pb_cli_float(cli, "beta-m");
+    pb_cli_overlay(cli, pb_pscp_fields, &how.pscp);
     PB_TRY(pb_pscp_check(&how.pscp));
     PB_TRY(pb_results_open(paths, pb_cli_argument_count(cli), &results));
     status = pb_cli_flag(cli, "digest") ? put_digest(&results, format[0] == 'j', out)
@@ -119,7 +102,7 @@ const pb_command pb_command_report = {
     .details = "Several files are read as one sweep; a cell that is in more than one counts once. "
                "Missing, failed and invalid cells\n"
                "are listed, and a mean over some of its data sets says over how many.\n",
-    .options = options,
+    .options = {options, pb_options_pscp},
     .min_arguments = 1,
     .max_arguments = -1,
     .run           = run,

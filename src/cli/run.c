@@ -266,7 +266,7 @@ const pb_command pb_command_run = {
                "goes on. Writes DIR/<sweep>.h5 and prints the PSCP table. Exit code 3: stopped "
                "with everything kept; 4: some cells\n"
                "failed.\n",
-    .options = options,
+    .options = {options},
     .min_arguments = 0,
     .max_arguments = 1,
     .computes      = true,

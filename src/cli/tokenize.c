@@ -176,6 +176,6 @@ const pb_command pb_command_tokenize = {
         "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode the other way "
         "round,\nspecial tokens spelled out. Special tokens spelled in a text are recognised. "
         "Other keys of\na line are ignored; a line that cannot be read ends the command.\n",
-    .options = options,
+    .options = {options},
     .run     = run,
 };

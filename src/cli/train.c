@@ -9,23 +9,10 @@
 #include <inttypes.h>
 
 static const pb_option options[] = {
-    {.name     = "model",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "DIR",
-     .required = true,
-     .help     = "checkpoint in Hugging Face layout"},
     {.name  = "method",
      .kind  = PB_OPTION_TEXT,
      .value = "FILE.cfg",
      .help  = "a new adapter by the group method of this file"},
-    {.name  = "adapter",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "start from an adapter as HF PEFT saves it"},
-    {.name  = "init",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "start from trainable tensors by name, safetensors"},
     {.name     = "batches",
      .kind     = PB_OPTION_TEXT,
      .value    = "FILE.jsonl",
@@ -38,70 +25,16 @@ static const pb_option options[] = {
      .minimum  = 1,
      .maximum  = 1e9,
      .help     = "steps of the run"},
-    {.name     = "batch",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "4",
-     .minimum  = 1,
-     .maximum  = 1048576,
-     .help     = "rows per forward pass"},
-    {.name     = "accumulate",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "1",
-     .minimum  = 1,
-     .maximum  = 1048576,
-     .help     = "forward passes per step"},
-    {.name     = "lr",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "5e-5",
-     .minimum  = 0,
-     .maximum  = 1e3,
-     .help     = "peak of the learning rate"},
-    {.name     = "beta1",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "0.9",
-     .minimum  = 0,
-     .maximum  = 0.9999999,
-     .help     = "AdamW: decay of the first moment"},
-    {.name     = "beta2",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "0.999",
-     .minimum  = 0,
-     .maximum  = 0.9999999,
-     .help     = "AdamW: decay of the second moment"},
-    {.name     = "eps",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1e-8",
-     .minimum  = 1e-30,
-     .maximum  = 1,
-     .help     = "AdamW: added to the root of the second moment"},
-    {.name     = "weight-decay",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1e-5",
-     .minimum  = 0,
-     .maximum  = 1e3,
-     .help     = "AdamW: decoupled weight decay"},
-    {.name = "decay-all", .kind = PB_OPTION_FLAG, .help = "decay biases and norm weights too"},
-    {.name     = "warmup-ratio",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "0.1",
-     .minimum  = 0,
-     .maximum  = 1,
-     .help     = "share of the steps with rising rate"},
-    {.name     = "clip",
-     .kind     = PB_OPTION_FLOAT,
-     .value    = "X",
-     .fallback = "1",
-     .minimum  = 0,
-     .maximum  = 1e9,
-     .help     = "largest norm of the gradient, 0: no clipping"},
+    {.name = "batch", .fields = pb_train_fields, .key = "batch"},
+    {.name = "accumulate", .fields = pb_train_fields, .key = "accumulate"},
+    {.name = "lr", .fields = pb_train_fields, .key = "learning_rate"},
+    {.name = "beta1", .fields = pb_train_fields, .key = "beta1"},
+    {.name = "beta2", .fields = pb_train_fields, .key = "beta2"},
+    {.name = "eps", .fields = pb_train_fields, .key = "eps"},
+    {.name = "weight-decay", .fields = pb_train_fields, .key = "weight_decay"},
+    {.name = "decay-all", .fields = pb_train_fields, .key = "decay_all"},
+    {.name = "warmup-ratio", .fields = pb_train_fields, .key = "warmup_ratio"},
+    {.name = "clip", .fields = pb_train_fields, .key = "clip"},
     {.name  = "dump-grads",
      .kind  = PB_OPTION_TEXT,
      .value = "FILE",
@@ -158,19 +91,10 @@ static pb_status on_step(void *opaque, const pb_train_step *s)
 static pb_status read_options(const pb_cli *cli, pb_train_options *o)
 {
     PB_TRY(pb_config_defaults(pb_train_fields, o));
-    o->learning_rate = pb_cli_float(cli, "lr");
-    o->batch         = pb_cli_int(cli, "batch");
-    o->accumulate    = pb_cli_int(cli, "accumulate");
-    o->beta1         = pb_cli_float(cli, "beta1");
-    o->beta2         = pb_cli_float(cli, "beta2");
-    o->eps           = pb_cli_float(cli, "eps");
-    o->weight_decay  = pb_cli_float(cli, "weight-decay");
-    o->decay_all     = pb_cli_flag(cli, "decay-all");
-    o->warmup_ratio  = pb_cli_float(cli, "warmup-ratio");
-    o->clip          = pb_cli_float(cli, "clip");
-    o->max_steps     = pb_cli_int(cli, "steps");
-    o->epochs        = 1e6;
-    o->shuffle       = false;
+    pb_cli_overlay(cli, pb_train_fields, o);
+    o->max_steps = pb_cli_int(cli, "steps");
+    o->epochs    = 1e6;
+    o->shuffle   = false;
     return PB_OK;
 }
 
@@ -198,7 +122,7 @@ static pb_status run(pb_cli *cli)
     work w         = {0};
     work_rows rows = {0};
     pb_status status;
-    PB_TRY(work_open(cli, &w));
+    PB_TRY(work_open(cli, pb_cli_text(cli, "method"), &w));
     if (w.method == NULL || w.method->parameters == 0) {
         status = PB_FAIL(PB_ERR_USAGE,
                          "nothing to train: give --method or --adapter with trainable tensors");
@@ -223,7 +147,7 @@ const pb_command pb_command_train = {
                 "those before the update (and before\n"
                 "clipping), lr is the one of the update; tokens are real ones, without padding and "
                 "virtual ones.\n",
-    .options  = options,
+    .options  = {work_options, options},
     .computes = true,
     .run      = run,
 };

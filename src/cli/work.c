@@ -10,6 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+const pb_option work_options[] = {
+    {.name     = "model",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "DIR",
+     .required = true,
+     .help     = "checkpoint in Hugging Face layout"},
+    {.name  = "adapter",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "adapter as HF PEFT saves it"},
+    {.name  = "init",
+     .kind  = PB_OPTION_TEXT,
+     .value = "FILE",
+     .help  = "the adapter's trainable tensors by name, safetensors"},
+    PB_OPTION_END,
+};
+
 pb_status work_check_alone(const pb_cli *cli)
 {
     if (pb_comm_size(cli->comm) > 1) {
@@ -18,21 +35,6 @@ pb_status work_check_alone(const pb_cli *cli)
                        cli->command->name);
     }
     return PB_OK;
-}
-
-static bool has_option(const pb_cli *cli, const char *name)
-{
-    for (const pb_option *o = cli->command->options; o != NULL && o->name != NULL; o++) {
-        if (strcmp(o->name, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *option(const pb_cli *cli, const char *name)
-{
-    return has_option(cli, name) ? pb_cli_text(cli, name) : NULL;
 }
 
 /* The configuration of --method with --set laid over it. */
@@ -63,11 +65,10 @@ static pb_status create_from_config(const pb_cli *cli, work *w)
                             (uint64_t)pb_cli_int(cli, "seed"), &w->method);
 }
 
-static pb_status open_method(const pb_cli *cli, work *w)
+static pb_status open_method(const pb_cli *cli, const char *config, work *w)
 {
-    const char *adapter = option(cli, "adapter");
-    const char *init    = option(cli, "init");
-    const char *config  = option(cli, "method");
+    const char *adapter = pb_cli_text(cli, "adapter");
+    const char *init    = pb_cli_text(cli, "init");
     uint64_t seed       = (uint64_t)pb_cli_int(cli, "seed");
     if (adapter != NULL && config != NULL) {
         return PB_FAIL(PB_ERR_USAGE, "--adapter and --method exclude each other");
@@ -107,7 +108,7 @@ static pb_status open_tokenizer(const char *directory, work *w)
     return PB_OK;
 }
 
-static pb_status open_parts(const pb_cli *cli, work *w)
+static pb_status open_parts(const pb_cli *cli, const char *method, work *w)
 {
     const char *device = NULL;
     int number         = 0;
@@ -115,15 +116,15 @@ static pb_status open_parts(const pb_cli *cli, work *w)
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
     PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, &w->model));
     PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), w));
-    PB_TRY(open_method(cli, w));
+    PB_TRY(open_method(cli, method, w));
     return pb_network_create(w->model, w->backend, w->method, &w->net);
 }
 
-pb_status work_open(const pb_cli *cli, work *w)
+pb_status work_open(const pb_cli *cli, const char *method, work *w)
 {
     memset(w, 0, sizeof *w);
     PB_TRY(work_check_alone(cli));
-    pb_status status = open_parts(cli, w);
+    pb_status status = open_parts(cli, method, w);
     if (status != PB_OK) {
         work_close(w);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);

@@ -20,9 +20,11 @@ typedef struct work {
 /* These commands run in one process: fails under a launcher with more. */
 pb_status work_check_alone(const pb_cli *cli) PB_MUST_USE;
 
-/* --model, --device, --threads, and of the command's options --adapter, --init, --method where it
- * has them. */
-pb_status work_open(const pb_cli *cli, work *w) PB_MUST_USE;
+extern const pb_option work_options[]; /* --model --adapter --init */
+
+/* By these and the common options. Without an adapter a new one is made by the group `method` of
+ * the file `method`, NULL for none. */
+pb_status work_open(const pb_cli *cli, const char *method, work *w) PB_MUST_USE;
 void work_close(work *w); /* accepts a zeroed one */
 
 /* Rows of token ids. */

@@ -3,14 +3,32 @@
  * a number that means nothing, so each is an error. */
 #include "pb/pscp.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+
+#define CONSTANT(member, value, help_) \
+    PB_FIELD_FLOAT(pb_pscp_params, member, value, -DBL_MAX, DBL_MAX, "", help_)
+
+const pb_config_field pb_pscp_fields[] = {
+    CONSTANT(beta_p, 1, "exponent of the cost of parameters"),
+    CONSTANT(beta_f, 1, "exponent of the cost of operations"),
+    CONSTANT(beta_m, 1, "exponent of the cost of memory"),
+    CONSTANT(c_p, 5e8, "constant of parameters"),
+    CONSTANT(c_f, 10, "constant of operations in TFLOP"),
+    CONSTANT(c_m, 94, "constant of memory in GB"),
+    PB_FIELD_END,
+};
 
 pb_pscp_params pb_pscp_defaults(void)
 {
-    return (pb_pscp_params){
-        .beta_p = 1, .beta_f = 1, .beta_m = 1, .c_p = 5e8, .c_f = 10, .c_m = 94};
+    pb_pscp_params params = {0};
+    for (const pb_config_field *field = pb_pscp_fields; field->key != NULL; field++) {
+        memcpy((char *)&params + field->offset, &field->number, sizeof field->number);
+    }
+    return params;
 }
 
 static pb_status check(const char *name, double value, bool above_zero)

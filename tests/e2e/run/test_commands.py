@@ -40,6 +40,13 @@ class Help(case.Case):
     def test_info_is_json_when_asked(self):
         self.assertIsInstance(json.loads(self.expect(program.run(["info", "--json"]), 0).out), dict)
 
+    def test_bench_is_json_when_asked(self):
+        line = ["bench", "--shape", "tiny", "--steps", "2", "--prompt", "8", "--json"]
+        made = json.loads(self.expect(program.run(line), 0).out)
+        self.assertEqual(made["method"], "lora")
+        self.assertGreater(made["tokens_per_second"], 0)
+        self.assertIn("thread", made["backend"])
+
 
 class Mistakes(case.Case):
     def test_unknown_commands_and_options_name_the_nearest(self):
