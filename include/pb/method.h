@@ -181,7 +181,8 @@ pb_status pb_method_load(const char *directory, const pb_model *model, pb_backen
  * trainables by name (adapter_model.safetensors is not read). */
 pb_status pb_method_load_values(const char *directory, const char *values, const pb_model *model,
                                 pb_backend *backend, uint64_t seed, pb_method **out) PB_MUST_USE;
-/* Writes one. Encoders are saved beside it as encoder.safetensors, so that training can go on.
+/* Writes one, in place of one that is there; when that fails or is interrupted, the directory is no
+ * adapter. Encoders are saved beside it as encoder.safetensors, so that training can go on.
  * A method without peft_type that binds weights (full) writes a checkpoint in HF layout. */
 pb_status pb_method_save(pb_method *m, const char *directory) PB_MUST_USE;
 void pb_method_destroy(pb_method *m); /* accepts NULL */

@@ -316,11 +316,10 @@ static pb_status write_output(pb_method *m, const char *directory)
     return status;
 }
 
-/* An encoder that an earlier adapter left in the directory would be taken for this one's. */
-static pb_status remove_encoder(const char *directory)
+static pb_status remove_file(const char *directory, const char *name)
 {
     char *path = NULL;
-    PB_TRY(pb_path_join(directory, ENCODER_NAME, &path));
+    PB_TRY(pb_path_join(directory, name, &path));
     pb_status status = PB_OK;
     if (remove(path) != 0 && errno != ENOENT) {
         status = PB_FAIL(PB_ERR_IO, "%s: cannot be removed: %s", path, strerror(errno));
@@ -370,13 +369,17 @@ pb_status pb_method_save(pb_method *m, const char *directory)
     if (m->ops->peft_type == NULL) {
         return write_checkpoint(m, directory);
     }
+    /* The configuration makes the directory an adapter: without it an interrupted save is none, and
+     * no file of an earlier adapter is taken for one of this. */
+    PB_TRY(remove_file(directory, CONFIG_NAME));
+    PB_TRY(remove_file(directory, ENCODER_NAME));
     if (!is_before_tokens(m)) {
         PB_TRY(write_trainables(m, directory, MODEL_NAME));
-        PB_TRY(remove_encoder(directory));
-        return write_json(m, directory);
+    } else {
+        PB_TRY(write_output(m, directory));
+        if (strcmp(m->trainables[0].name, PB_PROMPT_NAME) != 0) {
+            PB_TRY(write_trainables(m, directory, ENCODER_NAME));
+        }
     }
-    PB_TRY(write_output(m, directory));
-    bool encoded = strcmp(m->trainables[0].name, PB_PROMPT_NAME) != 0;
-    PB_TRY(encoded ? write_trainables(m, directory, ENCODER_NAME) : remove_encoder(directory));
     return write_json(m, directory);
 }

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void write_file(const char *folder, const char *name, const char *text)
 {
@@ -331,6 +333,31 @@ static void sixteen_bit_adapters_load(void **state)
     method_fixture_close(&f);
 }
 
+/* A folder in the place of its second file stops the save in its middle. */
+static void an_interrupted_save_leaves_no_adapter(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512], inside[600];
+    pb_method *back = NULL;
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    snprintf(inside, sizeof inside, "%s/adapter_model.safetensors", folder);
+    pb_method *m = method_fixture_make(&f, "prefix", "num_virtual_tokens = 3;", 4);
+    assert_ok(pb_method_save(m, folder));
+    assert_int_equal(unlink(inside), 0);
+    assert_int_equal(mkdir(inside, 0777), 0);
+    assert_error(pb_method_save(m, folder), PB_ERR_IO, "adapter_model.safetensors");
+    assert_false(has_file(folder, "adapter_config.json"));
+    assert_false(has_file(folder, "encoder.safetensors"));
+    assert_int_equal(rmdir(inside), 0);
+    assert_error(pb_method_load(folder, f.model, f.backend, 4, &back), PB_ERR_NOT_FOUND,
+                 "adapter_config.json");
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
+}
+
 static void unwritable_folders_are_named(void **state)
 {
     (void)state;
@@ -357,6 +384,7 @@ int main(void)
         cmocka_unit_test(broken_configurations_are_named),
         cmocka_unit_test(broken_tensors_are_named),
         cmocka_unit_test(sixteen_bit_adapters_load),
+        cmocka_unit_test(an_interrupted_save_leaves_no_adapter),
         cmocka_unit_test(unwritable_folders_are_named),
     };
     return cmocka_run_group_tests_name("unit_method_adapter", tests, NULL, NULL);
