@@ -7,5 +7,8 @@
 double pb_clock_seconds(void); /* monotonic, seconds from an arbitrary start */
 double pb_clock_unix(void);    /* seconds since 1970, UTC */
 
+/* Sorts seconds upwards, for medians. */
+void pb_clock_sort(double *seconds, size_t count);
+
 /* "2026-11-24T08:05:00Z"; size ≥ 21. */
 void pb_clock_iso8601(double unix_seconds, char *text, size_t size);

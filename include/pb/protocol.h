@@ -4,3 +4,6 @@
 #pragma once
 
 typedef enum pb_protocol { PB_PROTOCOL_CORRECTED, PB_PROTOCOL_PAPER } pb_protocol;
+
+/* "corrected" and "paper" by value, NULL-terminated: so configurations and records spell them. */
+extern const char *const pb_protocol_names[];

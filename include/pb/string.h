@@ -21,6 +21,9 @@ pb_status pb_string_printf(pb_string *s, const char *format, ...) PB_MUST_USE PB
 /* Appends the bytes as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 pb_status pb_string_json(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
 
+/* Sorts texts by their bytes. */
+void pb_string_sort(const char **texts, size_t count);
+
 /* The candidate (NULL-terminated list) with the smallest edit distance to `name`, NULL when none is
  * near (distance above a third of the longer length, at least 2). */
 const char *pb_string_nearest(const char *name, const char *const *candidates);

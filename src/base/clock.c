@@ -3,6 +3,7 @@
 #include "pb/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 static double read_clock(clockid_t id)
@@ -40,4 +41,17 @@ void pb_clock_iso8601(double unix_seconds, char *text, size_t size)
     if (gmtime_r(&whole, &utc) == NULL || strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
         (void)snprintf(text, size, "unknown");
     }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+void pb_clock_sort(double *seconds, size_t count)
+{
+    qsort(seconds, count, sizeof *seconds, by_value);
 }

@@ -29,7 +29,7 @@
 #define FORBID(from, bytes) ((void)(from))
 #endif
 
-enum { ALIGNMENT = 64, SLACK = 2 * ALIGNMENT };
+enum { ALIGNMENT = 64, SLACK = 2 * ALIGNMENT, FIRST_ITEMS = 8 };
 
 static const uint64_t MAGIC = UINT64_C(0x70656674626c6f63);
 
@@ -118,6 +118,24 @@ void *pb_memory_resize(void *block, size_t count, size_t size)
         pb_memory_free(block);
     }
     return grown;
+}
+
+pb_status pb_memory_grow(void *pointer, size_t count, size_t size)
+{
+    void *block = NULL;
+
+    memcpy(&block, pointer, sizeof block); /* whatever it points to */
+    size_t room = block != NULL ? header_of(block)->bytes / size : 0;
+    if (block != NULL && count <= room) {
+        return PB_OK;
+    }
+    size_t larger = 2 * room > FIRST_ITEMS ? 2 * room : FIRST_ITEMS;
+    block         = pb_memory_resize(block, count > larger ? count : larger, size);
+    if (block == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    memcpy(pointer, &block, sizeof block);
+    return PB_OK;
 }
 
 void pb_memory_free(void *block)

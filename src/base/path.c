@@ -173,22 +173,9 @@ static bool ends_with(const char *name, const char *suffix)
     return tail == 0 || (length >= tail && strcmp(name + length - tail, suffix) == 0);
 }
 
-static int by_name(const void *a, const void *b)
+static pb_status append_name(char ***names, size_t *count, const char *name)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static pb_status append_name(char ***names, size_t *count, size_t *capacity, const char *name)
-{
-    if (*count == *capacity) {
-        size_t larger = *capacity == 0 ? 16 : 2 * *capacity;
-        char **grown  = pb_memory_resize(*names, larger, sizeof *grown);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        *names    = grown;
-        *capacity = larger;
-    }
+    PB_TRY(PB_GROW(*names, *count + 1));
     (*names)[*count] = pb_memory_text(name);
     if ((*names)[*count] == NULL) {
         return PB_ERR_MEMORY;
@@ -202,7 +189,6 @@ pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
     pb_status status = PB_OK;
     char **list      = NULL;
     size_t used      = 0;
-    size_t capacity  = 0;
 
     DIR *stream = opendir(directory);
     if (stream == NULL) {
@@ -223,11 +209,9 @@ pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || !ends_with(name, suffix)) {
             continue;
         }
-        PB_TRY_GOTO(status, append_name(&list, &used, &capacity, name), err_list);
+        PB_TRY_GOTO(status, append_name(&list, &used, name), err_list);
     }
-    if (used > 1) {
-        qsort(list, used, sizeof *list, by_name);
-    }
+    pb_string_sort((const char **)list, used);
     *names = list;
     *count = used;
     goto out_stream;

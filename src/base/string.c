@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { FIRST_CAPACITY = 64, NAME_LIMIT = 128 };
@@ -166,6 +167,18 @@ int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset)
         }
     }
     return 1;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void pb_string_sort(const char **texts, size_t count)
+{
+    if (count > 1) {
+        qsort(texts, count, sizeof *texts, by_bytes);
+    }
 }
 
 static size_t smaller(size_t a, size_t b)

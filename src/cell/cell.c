@@ -219,8 +219,7 @@ static pb_status begin(running *r)
     const pb_cell *cell = r->cell;
     r->begin            = pb_clock_seconds();
     PB_TRY(pb_record_set_key(r->record, cell->model, cell->dataset, cell->method, cell->seed));
-    PB_TRY(pb_record_set_text(&r->record->protocol,
-                              cell->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected"));
+    PB_TRY(pb_record_set_text(&r->record->protocol, pb_protocol_names[cell->protocol]));
     PB_TRY(pb_cell_hash(r->env, cell, r->record->key.config_hash));
     /* Cells before this one must leave no trace in its memory. */
     const env_model *model = env_find_model(r->env, cell->model);

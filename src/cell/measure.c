@@ -5,8 +5,6 @@
 #include "pb/clock.h"
 #include "pb/memory.h"
 
-#include <stdlib.h>
-
 double running_flops(const running *r)
 {
     if (r->backend == NULL) {
@@ -45,13 +43,6 @@ pb_status running_phase(running *r, const char *name)
     return PB_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static pb_status time_products(pb_backend *backend, pb_tensor *t, double seconds[5])
 {
     for (int i = -1; i < 5; i++) { /* the first one warms up */
@@ -84,7 +75,7 @@ pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops)
         pb_backend_free(backend, t[i].data);
     }
     PB_TRY(status);
-    qsort(seconds, 5, sizeof *seconds, by_value);
+    pb_clock_sort(seconds, 5);
     double n = (double)size;
     *gflops  = 2.0 * n * n * n / seconds[2] / 1e9;
     return PB_OK;

@@ -129,8 +129,7 @@ pb_status cell_options_write(const cell_options *o, const pb_cell *cell, bool wi
     PB_TRY(write_group("data", "", pb_data_fields, &o->data, with_paths, out));
     PB_TRY(write_group("eval", "", pb_cell_eval_fields, &o->eval, with_paths, out));
     return pb_string_printf(out, "protocol = \"%s\";\nseed = %" PRId64 "L;\n",
-                            cell->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected",
-                            cell->seed);
+                            pb_protocol_names[cell->protocol], cell->seed);
 }
 
 pb_status pb_cell_check_config(const pb_cell *cell)

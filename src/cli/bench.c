@@ -176,13 +176,6 @@ static pb_status on_step(void *opaque, const pb_train_step *step)
     return PB_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 typedef struct figures {
     const char *method, *backend;
     int64_t parameters, trainable;
@@ -200,7 +193,7 @@ static figures summarise(const work *w, const sample_stats *s, double gemm)
     for (int64_t i = 0; i < s->count; i++) {
         total += s->seconds[i];
     }
-    qsort(s->seconds, (size_t)s->count, sizeof *s->seconds, by_value);
+    pb_clock_sort(s->seconds, (size_t)s->count);
     double median = s->seconds[s->count / 2];
     return (figures){
         .method            = w->method->ops->name,

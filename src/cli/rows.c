@@ -9,29 +9,6 @@
 #include <jansson.h>
 #include <string.h>
 
-static pb_status make_room(work_rows *rows, int64_t more)
-{
-    if (rows->count == rows->capacity) {
-        int64_t capacity = rows->capacity > 0 ? 2 * rows->capacity : 64;
-        pb_sample *grown = pb_memory_resize(rows->samples, (size_t)capacity, sizeof *grown);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        rows->samples  = grown;
-        rows->capacity = capacity;
-    }
-    if (rows->used + more > rows->room) {
-        int64_t room   = 2 * rows->room > rows->used + more ? 2 * rows->room : rows->used + more;
-        int32_t *grown = pb_memory_resize(rows->storage, (size_t)room, sizeof *grown);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        rows->storage = grown;
-        rows->room    = room;
-    }
-    return PB_OK;
-}
-
 static pb_status append_list(const json_t *list, int64_t vocab, bool labels, work_rows *rows)
 {
     size_t i;
@@ -62,7 +39,8 @@ static pb_status append_row(const json_t *row, bool labels, int64_t vocab, work_
         return PB_FAIL(PB_ERR_FORMAT,
                        "\"labels\" must be a list of %zu numbers, as \"input_ids\" is", length);
     }
-    PB_TRY(make_room(rows, 2 * (int64_t)length));
+    PB_TRY(PB_GROW(rows->samples, rows->count + 1));
+    PB_TRY(PB_GROW(rows->storage, rows->used + 2 * (int64_t)length));
     PB_TRY(append_list(ids, vocab, false, rows));
     if (labels) {
         PB_TRY(append_list(marks, vocab, true, rows));

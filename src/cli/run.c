@@ -50,7 +50,7 @@ static pb_status default_directory(const job *j, pb_string *out)
 
 static const char *protocol_name(const job *j)
 {
-    return pb_grid_get_sweep(j->sweep.grid)->protocol == PB_PROTOCOL_PAPER ? "paper" : "corrected";
+    return pb_protocol_names[pb_grid_get_sweep(j->sweep.grid)->protocol];
 }
 
 /* The command as it was typed, from the system; the grid file alone where that is not told. */

@@ -30,9 +30,9 @@ void work_close(work *w); /* accepts a zeroed one */
 /* Rows of token ids. */
 typedef struct work_rows {
     pb_sample *samples;
-    int64_t count, capacity;
+    int64_t count;
     int32_t *storage; /* ids and labels of all rows */
-    int64_t used, room;
+    int64_t used;
 } work_rows;
 
 /* Every line an object with "input_ids" and, when `labels`, "labels" of the same length (-100:

@@ -43,13 +43,7 @@ pb_status pb_config_origin(pb_config *config, const char *label, const char *dir
             return PB_OK;
         }
     }
-    pb_origin **origins =
-        pb_memory_resize(config->origins, (size_t)config->origin_count + 1, sizeof(*origins));
-    if (origins == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    config->origins = origins;
-
+    PB_TRY(PB_GROW(config->origins, config->origin_count + 1));
     pb_origin *origin = NULL;
     PB_TRY(PB_ALLOC(origin, 1));
     origin->label     = pb_memory_text(label);
@@ -58,8 +52,8 @@ pb_status pb_config_origin(pb_config *config, const char *label, const char *dir
         origin_destroy(origin);
         return PB_ERR_MEMORY;
     }
-    origins[config->origin_count++] = origin;
-    *out                            = origin;
+    config->origins[config->origin_count++] = origin;
+    *out                                    = origin;
     return PB_OK;
 }
 

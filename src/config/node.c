@@ -44,13 +44,8 @@ void pb_node_destroy(pb_node *node)
 
 pb_status pb_node_append(pb_node *parent, pb_node *child)
 {
-    pb_node **children =
-        pb_memory_resize(parent->children, (size_t)parent->count + 1, sizeof(*children));
-    if (children == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    parent->children          = children;
-    children[parent->count++] = child;
+    PB_TRY(PB_GROW(parent->children, parent->count + 1));
+    parent->children[parent->count++] = child;
     return PB_OK;
 }
 

@@ -48,7 +48,7 @@ typedef struct pb_config_source_line {
 typedef struct pb_source {
     pb_string text;
     pb_config_source_line *lines;
-    int64_t count, capacity;
+    int64_t count;
     bool comments; /* at least one was dropped */
 } pb_source;
 

@@ -43,16 +43,7 @@ void pb_config_source_clear(pb_source *source)
 static pb_status begin_line(scanner *sc)
 {
     pb_source *out = sc->out;
-    if (out->count == out->capacity) {
-        int64_t capacity = out->capacity == 0 ? 64 : 2 * out->capacity;
-        pb_config_source_line *lines =
-            pb_memory_resize(out->lines, (size_t)capacity, sizeof(*lines));
-        if (lines == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        out->lines    = lines;
-        out->capacity = capacity;
-    }
+    PB_TRY(PB_GROW(out->lines, out->count + 1));
     out->lines[out->count++] = (pb_config_source_line){.origin = sc->origin, .line = sc->line};
     return PB_OK;
 }

@@ -21,7 +21,7 @@ typedef struct example {
 typedef struct split_rows {
     pb_string texts;
     example *examples;
-    int64_t count, capacity;
+    int64_t count;
     pb_row_counts counts;
     char sha[PB_HASH_TEXT];
 } split_rows;
@@ -35,15 +35,7 @@ struct pb_dataset {
 
 static pb_status add_example(split_rows *rows, const pb_row_text *text, int64_t row, int64_t line)
 {
-    if (rows->count == rows->capacity) {
-        int64_t capacity  = rows->capacity + rows->capacity / 2 + 256;
-        example *examples = pb_memory_resize(rows->examples, (size_t)capacity, sizeof *examples);
-        if (examples == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        rows->examples = examples;
-        rows->capacity = capacity;
-    }
+    PB_TRY(PB_GROW(rows->examples, rows->count + 1));
     example *e = &rows->examples[rows->count];
     *e         = (example){.row = row, .line = line, .user = rows->texts.length};
     /* Texts hold no NUL: the reader refuses them. */
@@ -60,7 +52,6 @@ static void clear_split(split_rows *rows)
     pb_memory_free(rows->examples);
     rows->examples = NULL;
     rows->count    = 0;
-    rows->capacity = 0;
 }
 
 static void empty_text(pb_row_text *text)

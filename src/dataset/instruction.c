@@ -3,7 +3,7 @@
  * dataset_info.json and compared with the ids that the data set's configuration carries. */
 #include "instruction.h"
 
-#include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <jansson.h>
@@ -15,9 +15,6 @@ enum { ID_DIGITS = 10, MAX_INFO_BYTES = 16 << 20 };
 
 static pb_status open_info(const char *path, const char *set, json_t **out)
 {
-    pb_string text = {0};
-    json_error_t error;
-
     if (*path == '\0') {
         path = getenv("PB_PEFTBENCH_INFO");
     }
@@ -28,12 +25,7 @@ static pb_status open_info(const char *path, const char *set, json_t **out)
                        "environment variable PB_PEFTBENCH_INFO",
                        set);
     }
-    PB_TRY(pb_file_read(path, MAX_INFO_BYTES, &text));
-    *out = json_loadb(text.data, text.length, 0, &error);
-    pb_string_clear(&text);
-    if (*out == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s:%d: invalid JSON: %s", path, error.line, error.text);
-    }
+    PB_TRY(pb_json_file_read(path, MAX_INFO_BYTES, out));
     return PB_OK;
 }
 

@@ -10,14 +10,9 @@
 
 static pb_status add_piece(pb_row_pattern *pattern, pb_row_pattern_piece **out)
 {
-    pb_row_pattern_piece *pieces =
-        pb_memory_resize(pattern->pieces, (size_t)pattern->count + 1, sizeof *pieces);
-    if (pieces == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    pattern->pieces = pieces;
-    *out            = &pieces[pattern->count++];
-    **out           = (pb_row_pattern_piece){.item = -1};
+    PB_TRY(PB_GROW(pattern->pieces, pattern->count + 1));
+    *out  = &pattern->pieces[pattern->count++];
+    **out = (pb_row_pattern_piece){.item = -1};
     return PB_OK;
 }
 

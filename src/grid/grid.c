@@ -12,8 +12,6 @@
 const char *const pb_grid_axis_words[] = {"model", "dataset", "method", NULL};
 const char *const pb_grid_axis_keys[]  = {"models", "datasets", "methods", NULL};
 
-static const char *const protocols[] = {
-    [PB_PROTOCOL_CORRECTED] = "corrected", [PB_PROTOCOL_PAPER] = "paper", NULL};
 static const char *const dtypes[] = {"f32", "bf16", NULL};
 
 const pb_config_field pb_grid_sweep_fields[] = {
@@ -22,7 +20,7 @@ const pb_config_field pb_grid_sweep_fields[] = {
     PB_FIELD_TEXT_LIST(pb_grid_sweep, datasets, NULL, "names of configs/dataset, or paths of .cfg"),
     PB_FIELD_TEXT_LIST(pb_grid_sweep, methods, NULL, "names of configs/method, or paths of .cfg"),
     PB_FIELD_INT_LIST(pb_grid_sweep, seeds, "42", 0, 9007199254740992, "one run of a cell each"),
-    PB_FIELD_CHOICE(pb_grid_sweep, protocol, PB_PROTOCOL_CORRECTED, protocols,
+    PB_FIELD_CHOICE(pb_grid_sweep, protocol, PB_PROTOCOL_CORRECTED, pb_protocol_names,
                     "sound scoring, or the published one with its defects"),
     PB_FIELD_END,
 };

@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <errno.h>
@@ -24,26 +25,6 @@ enum { CONFIG_BYTES = 16 << 20 };
 static const double encoder_tolerance = 1e-2;
 
 /* Reading ------------------------------------------------------------------------------------- */
-
-static pb_status read_json(const char *path, json_t **out)
-{
-    pb_string text = {0};
-    json_error_t error;
-    PB_TRY(pb_file_read(path, CONFIG_BYTES, &text));
-    json_t *json =
-        json_loadb(text.data != NULL ? text.data : "", text.length, JSON_REJECT_DUPLICATES, &error);
-    pb_string_clear(&text);
-    if (json == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s:%d:%d: not valid JSON: %s", path, error.line,
-                       error.column, error.text);
-    }
-    if (!json_is_object(json)) {
-        json_decref(json);
-        return PB_FAIL(PB_ERR_FORMAT, "%s: the file must hold a JSON object", path);
-    }
-    *out = json;
-    return PB_OK;
-}
 
 static pb_status find_type(const pb_adapter_config *c, const pb_method_ops **out)
 {
@@ -204,7 +185,7 @@ static pb_status load(const char *directory, const char *given, const pb_model *
     pb_status status         = PB_OK;
     void *options            = NULL;
     PB_TRY(pb_path_join(directory, CONFIG_NAME, &path));
-    PB_TRY_GOTO(status, read_json(path, &json), done);
+    PB_TRY_GOTO(status, pb_json_file_read(path, CONFIG_BYTES, &json), done);
     pb_adapter_config config = {.json = json, .path = path, .model = model};
     PB_TRY_GOTO(status, find_type(&config, &ops), done);
     PB_TRY_GOTO(status, choose_values(directory, given, ops, &values, &beside), done);

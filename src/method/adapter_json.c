@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const json_t *present(const pb_adapter_config *c, const char *key)
@@ -88,11 +87,6 @@ static void list_free(pb_config_list *list)
     *list = (pb_config_list){0};
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* *out = copies of the texts. */
 static pb_status list_set(const char *const *texts, size_t count, pb_config_list *out)
 {
@@ -130,7 +124,7 @@ pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config
             return fail_type(c, key, "a list of texts");
         }
     }
-    qsort(texts, count, sizeof *texts, by_text);
+    pb_string_sort(texts, count);
     pb_status status = list_set(texts, count, out);
     pb_memory_free(texts);
     return status;

@@ -2,10 +2,12 @@
 /* config.json of a Hugging Face checkpoint → pb_model_config. Bounds keep every product of sizes
  * far inside 63 bits. */
 #include "config_read.h"
-#include "json_file.h"
 
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
+
+#include <jansson.h>
 
 #include <inttypes.h>
 #include <string.h>

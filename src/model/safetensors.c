@@ -4,9 +4,11 @@
  * The index must agree with the shards in both directions: every name it lists is in its shard, and
  * a shard holds nothing that is not listed. Its metadata.total_size is informative and not used. */
 #include "shard.h"
-#include "json_file.h"
 
+#include "pb/json.h"
 #include "pb/memory.h"
+
+#include <jansson.h>
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -28,13 +30,6 @@ static int by_name(const void *a, const void *b)
     const pb_shard_tensor *x = a;
     const pb_shard_tensor *y = b;
     return strcmp(x->named.name, y->named.name);
-}
-
-static int by_text(const void *a, const void *b)
-{
-    const char *const *x = a;
-    const char *const *y = b;
-    return strcmp(*x, *y);
 }
 
 /* Moves the tensors of all shards into the sorted list. */
@@ -93,7 +88,7 @@ static pb_status list_files(const json_t *map, const char **names, int64_t *coun
         }
         names[filled++] = name;
     }
-    qsort(names, filled, sizeof *names, by_text);
+    pb_string_sort(names, filled);
     int64_t distinct = 0;
     for (size_t i = 0; i < filled; i++) {
         if (i == 0 || strcmp(names[i], names[i - 1]) != 0) {

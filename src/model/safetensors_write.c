@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,13 +32,6 @@ static pb_status check_tensors(const pb_named_tensor *tensors, int64_t count)
     return PB_OK;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    const char *const *x = a;
-    const char *const *y = b;
-    return strcmp(*x, *y);
-}
-
 /* A reader would refuse a file with a name twice. */
 static pb_status check_distinct(const pb_named_tensor *tensors, int64_t count)
 {
@@ -49,7 +41,7 @@ static pb_status check_distinct(const pb_named_tensor *tensors, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         names[i] = tensors[i].name;
     }
-    qsort(names, (size_t)count, sizeof *names, by_text);
+    pb_string_sort(names, (size_t)count);
     for (int64_t i = 1; i < count && status == PB_OK; i++) {
         if (strcmp(names[i], names[i - 1]) == 0) {
             status = PB_FAIL(PB_ERR_ARGUMENT, "tensor %.200s is to be written twice", names[i]);

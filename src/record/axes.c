@@ -21,28 +21,12 @@ static int64_t text_index(char *const *names, int64_t count, const char *name)
     return -1;
 }
 
-/* Room is doubled whenever the number is a power of two. */
-static pb_status reserve(void **items, int64_t count, size_t size)
-{
-    if ((count & (count - 1)) == 0) {
-        void *grown = pb_memory_resize(*items, count == 0 ? 1 : (size_t)count * 2, size);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        *items = grown;
-    }
-    return PB_OK;
-}
-
 static pb_status text_add(char ***names, int64_t *count, const char *name)
 {
-    void *items = *names;
-
     if (text_index(*names, *count, name) >= 0) {
         return PB_OK;
     }
-    PB_TRY(reserve(&items, *count, sizeof **names));
-    *names           = items;
+    PB_TRY(PB_GROW(*names, *count + 1));
     (*names)[*count] = NULL;
     PB_TRY(pb_record_set_text(&(*names)[*count], name));
     *count += 1;
@@ -62,16 +46,12 @@ static int64_t seed_index(const pb_results *results, int64_t seed)
 pb_status axes_add(pb_results *results, const char *model, const char *dataset, const char *method,
                    int64_t seed)
 {
-    void *seeds = results->seeds;
-
     PB_TRY(text_add(&results->models, &results->models_count, model));
     PB_TRY(text_add(&results->datasets, &results->datasets_count, dataset));
     PB_TRY(text_add(&results->methods, &results->methods_count, method));
     if (seed_index(results, seed) < 0) {
-        PB_TRY(reserve(&seeds, results->seeds_count, sizeof seed));
-        results->seeds                       = seeds;
-        results->seeds[results->seeds_count] = seed;
-        results->seeds_count += 1;
+        PB_TRY(PB_GROW(results->seeds, results->seeds_count + 1));
+        results->seeds[results->seeds_count++] = seed;
     }
     return PB_OK;
 }

@@ -395,12 +395,8 @@ pb_status hdf_list_read(hid_t parent, const record_list *list, void **out, int64
 
         PB_TRY_GOTO(status, column_open(group, column->name, column->kind, &dataset, &length), out);
         if (c == 0 && length > 0) {
-            hsize_t capacity = 8;
-            while (capacity < length) {
-                capacity *= 2;
-            }
             count = length;
-            rows  = pb_memory_new(capacity, list->row_size);
+            rows  = pb_memory_new(length, list->row_size);
             if (rows == NULL) {
                 status = PB_ERR_MEMORY;
                 goto out;

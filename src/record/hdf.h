@@ -75,8 +75,7 @@ void hdf_dataset_close(hid_t *dataset); /* accepts a negative one */
 /* A list of rows as a group of columns; the first column is the scale. */
 pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows, int64_t count,
                          int64_t *escaped) PB_MUST_USE;
-/* *rows has room for a power of two of rows, at least 8 when there are any. On failure nothing is
- * held. */
+/* On failure nothing is held. */
 pb_status hdf_list_read(hid_t parent, const record_list *list, void **rows,
                         int64_t *count) PB_MUST_USE;
 

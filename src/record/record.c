@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A record in memory: its life, its key, and appending to its lists. The lists grow by doubling;
- * a list's capacity is the smallest power of two that holds its rows, at least 8, so that it need
- * not be stored. */
+/* A record in memory: its life, its key, and appending to its lists. */
 #include "tables.h"
 
 #include "pb/memory.h"
@@ -140,26 +138,8 @@ pb_status pb_record_fail(pb_record *record, pb_status status)
     return PB_OK;
 }
 
-/* Room for one more row, zeroed; it counts once the caller raises the number. */
-static pb_status grow(void **rows, int64_t count, size_t row_size, void **row)
-{
-    if (count == 0 || (count >= 8 && (count & (count - 1)) == 0)) {
-        size_t capacity = count == 0 ? 8 : (size_t)count * 2;
-        void *grown     = pb_memory_resize(*rows, capacity, row_size);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        *rows = grown;
-    }
-    *row = (char *)*rows + (size_t)count * row_size;
-    memset(*row, 0, row_size);
-    return PB_OK;
-}
-
 pb_status pb_record_add_metric(pb_record *record, const char *name, double value)
 {
-    void *rows = record->metrics;
-    void *row  = NULL;
     char *copy = NULL;
 
     for (int64_t i = 0; i < record->metrics_count; i++) {
@@ -169,22 +149,18 @@ pb_status pb_record_add_metric(pb_record *record, const char *name, double value
         }
     }
     PB_TRY(pb_record_set_text(&copy, name));
-    pb_status status = grow(&rows, record->metrics_count, sizeof(pb_record_metric), &row);
+    pb_status status = PB_GROW(record->metrics, record->metrics_count + 1);
     if (status != PB_OK) {
         pb_memory_free(copy);
         return status;
     }
-    record->metrics          = rows;
-    *(pb_record_metric *)row = (pb_record_metric){.name = copy, .value = value};
-    record->metrics_count += 1;
+    record->metrics[record->metrics_count++] = (pb_record_metric){.name = copy, .value = value};
     return PB_OK;
 }
 
 pb_status pb_record_add_provenance(pb_record *record, const char *name, const char *value)
 {
     pb_record_pair pair = {0};
-    void *rows          = record->provenance;
-    void *row           = NULL;
     pb_status status;
 
     for (int64_t i = 0; i < record->provenance_count; i++) {
@@ -194,10 +170,8 @@ pb_status pb_record_add_provenance(pb_record *record, const char *name, const ch
     }
     PB_TRY_GOTO(status, pb_record_set_text(&pair.name, name), err_pair);
     PB_TRY_GOTO(status, pb_record_set_text(&pair.value, value != NULL ? value : ""), err_pair);
-    PB_TRY_GOTO(status, grow(&rows, record->provenance_count, sizeof pair, &row), err_pair);
-    record->provenance     = rows;
-    *(pb_record_pair *)row = pair;
-    record->provenance_count += 1;
+    PB_TRY_GOTO(status, PB_GROW(record->provenance, record->provenance_count + 1), err_pair);
+    record->provenance[record->provenance_count++] = pair;
     return PB_OK;
 
 err_pair:
@@ -208,25 +182,16 @@ err_pair:
 
 pb_status pb_record_add_step(pb_record *record, const pb_record_step *step)
 {
-    void *rows = record->train;
-    void *row  = NULL;
-
-    PB_TRY(grow(&rows, record->train_count, sizeof *step, &row));
-    record->train          = rows;
-    *(pb_record_step *)row = *step;
-    record->train_count += 1;
+    PB_TRY(PB_GROW(record->train, record->train_count + 1));
+    record->train[record->train_count++] = *step;
     return PB_OK;
 }
 
 pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss)
 {
-    void *rows = record->validation;
-    void *row  = NULL;
-
-    PB_TRY(grow(&rows, record->validation_count, sizeof(pb_record_validation), &row));
-    record->validation           = rows;
-    *(pb_record_validation *)row = (pb_record_validation){.step = step, .loss = loss};
-    record->validation_count += 1;
+    PB_TRY(PB_GROW(record->validation, record->validation_count + 1));
+    record->validation[record->validation_count++] =
+        (pb_record_validation){.step = step, .loss = loss};
     return PB_OK;
 }
 
@@ -235,15 +200,11 @@ pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_b
 {
     pb_record_memory sample = {
         .seconds = seconds, .host_bytes = host_bytes, .device_bytes = device_bytes};
-    void *rows = record->memory;
-    void *row  = NULL;
     pb_status status;
 
     PB_TRY(pb_record_set_text(&sample.phase, phase));
-    PB_TRY_GOTO(status, grow(&rows, record->memory_count, sizeof sample, &row), err_text);
-    record->memory           = rows;
-    *(pb_record_memory *)row = sample;
-    record->memory_count += 1;
+    PB_TRY_GOTO(status, PB_GROW(record->memory, record->memory_count + 1), err_text);
+    record->memory[record->memory_count++] = sample;
     return PB_OK;
 
 err_text:
@@ -255,15 +216,11 @@ pb_status pb_record_add_phase(pb_record *record, const char *name, double start,
                               double flops)
 {
     pb_record_phase phase = {.start = start, .seconds = seconds, .flops = flops};
-    void *rows            = record->phases;
-    void *row             = NULL;
     pb_status status;
 
     PB_TRY(pb_record_set_text(&phase.name, name));
-    PB_TRY_GOTO(status, grow(&rows, record->phases_count, sizeof phase, &row), err_text);
-    record->phases          = rows;
-    *(pb_record_phase *)row = phase;
-    record->phases_count += 1;
+    PB_TRY_GOTO(status, PB_GROW(record->phases, record->phases_count + 1), err_text);
+    record->phases[record->phases_count++] = phase;
     return PB_OK;
 
 err_text:
@@ -275,16 +232,12 @@ pb_status pb_record_add_prediction(pb_record *record, int64_t row_number, const 
                                    const char *label, int correct)
 {
     pb_record_prediction one = {.row = row_number, .correct = (int8_t)correct};
-    void *rows               = record->predictions;
-    void *row                = NULL;
     pb_status status;
 
     PB_TRY_GOTO(status, pb_record_set_text(&one.prediction, prediction), err_texts);
     PB_TRY_GOTO(status, pb_record_set_text(&one.label, label), err_texts);
-    PB_TRY_GOTO(status, grow(&rows, record->predictions_count, sizeof one, &row), err_texts);
-    record->predictions          = rows;
-    *(pb_record_prediction *)row = one;
-    record->predictions_count += 1;
+    PB_TRY_GOTO(status, PB_GROW(record->predictions, record->predictions_count + 1), err_texts);
+    record->predictions[record->predictions_count++] = one;
     return PB_OK;
 
 err_texts:

@@ -42,14 +42,10 @@ void pb_results_clear(pb_results *results)
 /* Takes the record over, also on failure. */
 static pb_status take_record(pb_results *results, pb_record *record)
 {
-    if ((results->count & (results->count - 1)) == 0) {
-        size_t room = results->count == 0 ? 1 : (size_t)results->count * 2;
-        void *grown = pb_memory_resize(results->records, room, sizeof *record);
-        if (grown == NULL) {
-            pb_record_clear(record);
-            return PB_ERR_MEMORY;
-        }
-        results->records = grown;
+    pb_status status = PB_GROW(results->records, results->count + 1);
+    if (status != PB_OK) {
+        pb_record_clear(record);
+        return status;
     }
     results->records[results->count] = *record;
     results->count += 1;

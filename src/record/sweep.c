@@ -3,6 +3,7 @@
 #include "pb/results.h"
 
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <jansson.h>
@@ -35,15 +36,7 @@ pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, 
         return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.80s\" is no SHA-256", config_hash);
     }
     strcpy(key.config_hash, config_hash);
-    /* Room is doubled whenever the number of cells is a power of two. */
-    if ((sweep->count & (sweep->count - 1)) == 0) {
-        size_t room = sweep->count == 0 ? 1 : (size_t)sweep->count * 2;
-        void *grown = pb_memory_resize(sweep->cells, room, sizeof key);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        sweep->cells = grown;
-    }
+    PB_TRY(PB_GROW(sweep->cells, sweep->count + 1));
     PB_TRY_GOTO(status, pb_record_set_text(&key.model, model), err_key);
     PB_TRY_GOTO(status, pb_record_set_text(&key.dataset, dataset), err_key);
     PB_TRY_GOTO(status, pb_record_set_text(&key.method, method), err_key);
@@ -143,48 +136,36 @@ static pb_status read_cell(const json_t *cell, pb_sweep *sweep)
     return pb_sweep_add(sweep, model, dataset, method, json_integer_value(seed), hash);
 }
 
-static pb_status parse(const pb_string *text, pb_sweep *sweep)
+static pb_status read_plan(const json_t *root, pb_sweep *sweep)
 {
-    json_error_t error;
     const char *value  = NULL;
-    json_t *root       = json_loadb(text->data, text->length, JSON_REJECT_DUPLICATES, &error);
     const json_t *list = json_object_get(root, "cells");
-    pb_status status   = PB_OK;
 
-    if (root == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "line %d, column %d: %s", error.line, error.column,
-                       error.text);
-    }
     if (json_integer_value(json_object_get(root, "schema")) != PB_RESULTS_SCHEMA) {
-        status = PB_FAIL(PB_ERR_FORMAT, "\"schema\" is not %d", PB_RESULTS_SCHEMA);
-        goto out;
+        return PB_FAIL(PB_ERR_FORMAT, "\"schema\" is not %d", PB_RESULTS_SCHEMA);
     }
-    PB_TRY_GOTO(status, member_text(root, "sweep", &value), out);
-    PB_TRY_GOTO(status, pb_record_set_text(&sweep->name, value), out);
-    PB_TRY_GOTO(status, member_text(root, "protocol", &value), out);
-    PB_TRY_GOTO(status, pb_record_set_text(&sweep->protocol, value), out);
-    PB_TRY_GOTO(status, member_text(root, "command_line", &value), out);
-    PB_TRY_GOTO(status, pb_record_set_text(&sweep->command_line, value), out);
+    PB_TRY(member_text(root, "sweep", &value));
+    PB_TRY(pb_record_set_text(&sweep->name, value));
+    PB_TRY(member_text(root, "protocol", &value));
+    PB_TRY(pb_record_set_text(&sweep->protocol, value));
+    PB_TRY(member_text(root, "command_line", &value));
+    PB_TRY(pb_record_set_text(&sweep->command_line, value));
     if (!json_is_array(list)) {
-        status = PB_FAIL(PB_ERR_FORMAT, "\"cells\" is missing or no list");
-        goto out;
+        return PB_FAIL(PB_ERR_FORMAT, "\"cells\" is missing or no list");
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
-        status = read_cell(json_array_get(list, i), sweep);
+        pb_status status = read_cell(json_array_get(list, i), sweep);
         if (status != PB_OK) {
-            pb_error_prefix(status, "cell %zu", i);
-            goto out;
+            return pb_error_prefix(status, "cell %zu", i);
         }
     }
-out:
-    json_decref(root);
-    return status;
+    return PB_OK;
 }
 
 pb_status pb_sweep_read(const char *directory, pb_sweep *out)
 {
     pb_sweep sweep   = {0};
-    pb_string text   = {0};
+    json_t *root     = NULL;
     char *path       = NULL;
     pb_status status = PB_OK;
 
@@ -194,8 +175,8 @@ pb_status pb_sweep_read(const char *directory, pb_sweep *out)
             PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file; `peftbench run` writes it", path);
         goto out;
     }
-    PB_TRY_GOTO(status, pb_file_read(path, PLAN_BYTES, &text), out);
-    status = parse(&text, &sweep);
+    PB_TRY_GOTO(status, pb_json_file_read(path, PLAN_BYTES, &root), out);
+    status = read_plan(root, &sweep);
     if (status != PB_OK) {
         pb_error_prefix(status, "%s", path);
         pb_sweep_clear(&sweep);
@@ -203,7 +184,7 @@ pb_status pb_sweep_read(const char *directory, pb_sweep *out)
     }
     *out = sweep;
 out:
-    pb_string_clear(&text);
+    json_decref(root);
     pb_memory_free(path);
     return status;
 }

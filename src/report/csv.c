@@ -20,19 +20,6 @@ static pb_status fail(const csv_parser *p, int64_t line, const char *what)
     return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": %s", p->name, line, what);
 }
 
-/* Room is doubled whenever the number is a power of two. */
-static pb_status reserve(void **items, int64_t count, size_t size)
-{
-    if ((count & (count - 1)) == 0) {
-        void *grown = pb_memory_resize(*items, count == 0 ? 1 : (size_t)count * 2, size);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        *items = grown;
-    }
-    return PB_OK;
-}
-
 static pb_status read_quoted(csv_parser *p, pb_string *field)
 {
     int64_t opened = p->line;
@@ -73,7 +60,6 @@ static pb_status read_bare(csv_parser *p, pb_string *field)
 static pb_status read_field(csv_parser *p, csv_row *row)
 {
     pb_string field = {0};
-    void *fields    = row->fields;
     pb_status status =
         p->at < p->end && *p->at == '"' ? read_quoted(p, &field) : read_bare(p, &field);
 
@@ -84,10 +70,9 @@ static pb_status read_field(csv_parser *p, csv_row *row)
         status = fail(p, p->line, "a field is not valid UTF-8");
     }
     if (status == PB_OK) {
-        status = reserve(&fields, row->count, sizeof *row->fields);
+        status = PB_GROW(row->fields, row->count + 1);
     }
     if (status == PB_OK) {
-        row->fields             = fields;
         row->fields[row->count] = pb_memory_text(field.data != NULL ? field.data : "");
         status                  = row->fields[row->count] != NULL ? PB_OK : PB_ERR_MEMORY;
         row->count += status == PB_OK;
@@ -112,12 +97,9 @@ static bool end_of_line(csv_parser *p)
 
 static pb_status read_row(csv_parser *p)
 {
-    void *rows = p->table.rows;
-
-    PB_TRY(reserve(&rows, p->table.count, sizeof *p->table.rows));
-    p->table.rows = rows;
-    csv_row *row  = &p->table.rows[p->table.count];
-    *row          = (csv_row){.line = p->line};
+    PB_TRY(PB_GROW(p->table.rows, p->table.count + 1));
+    csv_row *row = &p->table.rows[p->table.count];
+    *row         = (csv_row){.line = p->line};
     p->table.count += 1;
     for (;;) {
         PB_TRY(read_field(p, row));

@@ -28,15 +28,7 @@ pb_status grid_text_add(grid_text *table, const char *format, ...)
     va_list list;
     char *text = NULL;
 
-    if (table->count == table->room) {
-        int64_t room = table->room == 0 ? 64 : table->room * 2;
-        void *grown  = pb_memory_resize(table->cells, (size_t)room, sizeof *table->cells);
-        if (grown == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        table->cells = grown;
-        table->room  = room;
-    }
+    PB_TRY(PB_GROW(table->cells, table->count + 1));
     va_start(list, format);
     int length = vsnprintf(NULL, 0, format, list);
     va_end(list);

@@ -9,7 +9,7 @@
 
 typedef struct grid_text {
     char **cells; /* row by row */
-    int64_t columns, left, count, room;
+    int64_t columns, left, count;
 } grid_text;
 
 /* `left` columns are aligned to the left. */

@@ -2,13 +2,13 @@
 /* What others ask of a report beside its tables: PSCP as arrays, the merge, the progress. */
 #include "summary.h"
 
+#include "pb/clock.h"
 #include "pb/log.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -118,14 +118,6 @@ static double parse_time(const char *text)
     return (double)timegm(&tm);
 }
 
-static int compare_times(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* The rate of the latest cells: a pause between two runs of a sweep should not count for long. */
 static pb_status measure_rate(const pb_results *results, pb_report_progress *out)
 {
@@ -143,7 +135,7 @@ static pb_status measure_rate(const pb_results *results, pb_report_progress *out
     out->cells_per_hour = NAN;
     out->seconds_left   = out->left == 0 ? 0 : NAN;
     if (n > 1) {
-        qsort(times, (size_t)n, sizeof *times, compare_times);
+        pb_clock_sort(times, (size_t)n);
         int64_t first = n > LATEST ? n - LATEST : 0;
         double span   = times[n - 1] - times[first];
         if (span > 0) {

@@ -12,15 +12,7 @@
 
 static pb_status add_node(pb_trie *trie, uint8_t byte, int32_t sibling, int32_t *out)
 {
-    if (trie->count == trie->capacity) {
-        size_t capacity     = trie->capacity == 0 ? 64 : trie->capacity * 2;
-        pb_trie_node *nodes = pb_memory_resize(trie->nodes, capacity, sizeof *nodes);
-        if (nodes == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        trie->nodes    = nodes;
-        trie->capacity = capacity;
-    }
+    PB_TRY(PB_GROW(trie->nodes, trie->count + 1));
     *out                      = (int32_t)trie->count++;
     trie->nodes[*out].byte    = byte;
     trie->nodes[*out].child   = -1;

@@ -24,7 +24,7 @@ typedef struct pb_trie_node {
 
 typedef struct pb_trie {
     pb_trie_node *nodes;
-    size_t count, capacity;
+    size_t count;
     int32_t roots[256]; /* node of a first byte, -1: none */
 } pb_trie;
 

@@ -4,6 +4,7 @@
 #include "source.h"
 
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -23,26 +24,6 @@ static pb_status read_file(const char *directory, const char *name, pb_hash *has
     return PB_OK;
 }
 
-static pb_status parse(const char *path, const pb_string *text, size_t flags, json_t **out)
-{
-    json_error_t error;
-
-    *out = json_loadb(text->data == NULL ? "" : text->data, text->length,
-                      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | flags, &error);
-    if (*out == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s:%d:%d: not valid JSON: %s; fetch the file again", path,
-                       error.line, error.column, error.text);
-    }
-    if (!json_is_object(*out)) {
-        pb_status status =
-            PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", path, pb_json_kind(*out));
-        json_decref(*out);
-        *out = NULL;
-        return status;
-    }
-    return PB_OK;
-}
-
 static pb_status read_json(const char *directory, const char *name, pb_hash *hash, size_t flags,
                            char **path, json_t **out)
 {
@@ -50,7 +31,7 @@ static pb_status read_json(const char *directory, const char *name, pb_hash *has
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, read_file(directory, name, hash, path, &text), err_clear);
-    PB_TRY_GOTO(status, parse(*path, &text, flags, out), err_clear);
+    PB_TRY_GOTO(status, pb_json_parse(*path, &text, JSON_ALLOW_NUL | flags, out), err_clear);
 
 err_clear:
     pb_string_clear(&text);

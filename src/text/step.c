@@ -26,15 +26,7 @@ static pb_status add_step(pb_steps *steps, const char *place, pb_step **out)
         return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: more than %d steps are not supported", place,
                        MAX_STEPS);
     }
-    if (steps->count == steps->capacity) {
-        size_t capacity = steps->capacity == 0 ? 4 : steps->capacity * 2;
-        pb_step *items  = pb_memory_resize(steps->items, capacity, sizeof *items);
-        if (items == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        steps->items    = items;
-        steps->capacity = capacity;
-    }
+    PB_TRY(PB_GROW(steps->items, steps->count + 1));
     *out  = &steps->items[steps->count++];
     **out = (pb_step){0};
     return PB_OK;

@@ -45,7 +45,7 @@ struct pb_step {
 
 typedef struct pb_steps {
     pb_step *items;
-    size_t count, capacity;
+    size_t count;
 } pb_steps;
 
 /* What a stage is made of. */

@@ -11,15 +11,7 @@ enum { STACK_FIRST = 32 * 1024, STACK_LIMIT = 4 * 1024 * 1024 };
 
 pb_status pb_spans_push(pb_spans *spans, pb_span span)
 {
-    if (spans->count == spans->capacity) {
-        size_t capacity = spans->capacity == 0 ? 64 : spans->capacity * 2;
-        pb_span *items  = pb_memory_resize(spans->items, capacity, sizeof *items);
-        if (items == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        spans->items    = items;
-        spans->capacity = capacity;
-    }
+    PB_TRY(PB_GROW(spans->items, spans->count + 1));
     spans->items[spans->count++] = span;
     return PB_OK;
 }

@@ -22,7 +22,7 @@ typedef struct pb_span {
 
 typedef struct pb_spans {
     pb_span *items;
-    size_t count, capacity;
+    size_t count;
 } pb_spans;
 
 pb_status pb_spans_push(pb_spans *spans, pb_span span) PB_MUST_USE;

@@ -56,6 +56,18 @@ static void a_time_that_is_none_is_unknown(void **state)
     assert_string_equal(text, "unk");
 }
 
+static void seconds_are_sorted_upwards(void **state)
+{
+    double seconds[] = {3.0, -1.0, 1e9, 0.5, 3.0};
+
+    (void)state;
+    pb_clock_sort(seconds, 5);
+    for (int i = 1; i < 5; i++) {
+        assert_true(seconds[i - 1] <= seconds[i]);
+    }
+    assert_true(seconds[0] == -1.0 && seconds[4] == 1e9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -63,6 +75,7 @@ int main(void)
         cmocka_unit_test(the_unix_clock_is_the_systems),
         cmocka_unit_test(times_are_written_in_iso_8601),
         cmocka_unit_test(a_time_that_is_none_is_unknown),
+        cmocka_unit_test(seconds_are_sorted_upwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

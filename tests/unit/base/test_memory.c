@@ -66,6 +66,39 @@ static void resizing_keeps_the_contents_and_zeroes_the_rest(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
+static void a_growing_block_keeps_its_items_and_doubles(void **state)
+{
+    size_t before  = pb_memory_current();
+    size_t largest = 0;
+    int moves      = 0;
+    int32_t *items = NULL;
+
+    (void)state;
+    for (int32_t i = 0; i < 1000; i++) {
+        const int32_t *old = items;
+        assert_int_equal(PB_GROW(items, i + 1), PB_OK);
+        moves += items != old;
+        assert_int_equal(items[i], 0);
+        items[i] = i;
+    }
+    for (int32_t i = 0; i < 1000; i++) {
+        assert_int_equal(items[i], i);
+    }
+    assert_in_range(moves, 2, 10);
+    largest = pb_memory_current() - before;
+    assert_in_range(largest, 1000 * sizeof *items, 2000 * sizeof *items);
+    assert_int_equal(PB_GROW(items, 1), PB_OK); /* never shrinks */
+    assert_int_equal(pb_memory_current() - before, largest);
+    assert_int_equal(PB_GROW(items, 50000), PB_OK);
+    assert_int_equal(pb_memory_current() - before, 50000 * sizeof *items);
+    pb_memory_limit(pb_memory_current() + 1);
+    assert_int_equal(PB_GROW(items, 50001), PB_ERR_MEMORY);
+    pb_memory_limit(0);
+    assert_int_equal(items[999], 999);
+    pb_memory_free(items);
+    assert_int_equal(pb_memory_current(), before);
+}
+
 static void the_peak_is_the_most_held_since_the_reset(void **state)
 {
     (void)state;
@@ -171,6 +204,7 @@ int main(void)
         cmocka_unit_test(blocks_are_zeroed_aligned_and_counted),
         cmocka_unit_test(a_count_of_zero_gives_a_unique_pointer),
         cmocka_unit_test(resizing_keeps_the_contents_and_zeroes_the_rest),
+        cmocka_unit_test(a_growing_block_keeps_its_items_and_doubles),
         cmocka_unit_test(the_peak_is_the_most_held_since_the_reset),
         cmocka_unit_test(a_reached_limit_fails_with_its_figures_and_changes_nothing),
         cmocka_unit_test(an_overflowing_count_fails),

@@ -158,6 +158,20 @@ static void the_nearest_name_is_found_or_none(void **state)
     assert_null(pb_string_nearest(endless, names));
 }
 
+static void texts_are_sorted_by_their_bytes(void **state)
+{
+    const char *texts[] = {"b", "", "\xC3\xA9", "B", "ab", "b"};
+
+    (void)state;
+    pb_string_sort(texts, 6);
+    for (int i = 1; i < 6; i++) {
+        assert_true(strcmp(texts[i - 1], texts[i]) <= 0);
+    }
+    assert_string_equal(texts[0], "");
+    assert_string_equal(texts[5], "\xC3\xA9");
+    pb_string_sort(NULL, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +181,7 @@ int main(void)
         cmocka_unit_test(json_text_is_quoted_and_always_valid),
         cmocka_unit_test(utf8_is_checked_to_the_byte),
         cmocka_unit_test(the_nearest_name_is_found_or_none),
+        cmocka_unit_test(texts_are_sorted_by_their_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,9 +188,9 @@ static void broken_configurations_are_named(void **state)
         pb_status status;
         const char *text;
     } cases[] = {
-        {"", PB_ERR_FORMAT, "not valid JSON"},
-        {"{\"peft_type\": \"LORA\"", PB_ERR_FORMAT, "not valid JSON"},
-        {"{\"peft_type\": \"LORA\", \"peft_type\": \"IA3\"}", PB_ERR_FORMAT, "not valid JSON"},
+        {"", PB_ERR_FORMAT, "invalid JSON"},
+        {"{\"peft_type\": \"LORA\"", PB_ERR_FORMAT, "invalid JSON"},
+        {"{\"peft_type\": \"LORA\", \"peft_type\": \"IA3\"}", PB_ERR_FORMAT, "invalid JSON"},
         {"[1]", PB_ERR_FORMAT, "JSON object"},
         {"{}", PB_ERR_FORMAT, "peft_type is missing"},
         {"{\"peft_type\": 3}", PB_ERR_FORMAT, "peft_type must be a text"},

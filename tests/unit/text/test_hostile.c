@@ -62,8 +62,8 @@ typedef struct damage {
 } damage;
 
 static const damage damages[] = {
-    {"{\"version\"", "[{\"version\"", PB_ERR_FORMAT, "not valid JSON"},
-    {"\"1.0\"", "\"1.\xff\"", PB_ERR_FORMAT, "not valid JSON"},
+    {"{\"version\"", "[{\"version\"", PB_ERR_FORMAT, "invalid JSON"},
+    {"\"1.0\"", "\"1.\xff\"", PB_ERR_FORMAT, "invalid JSON"},
     {"\"BPE\"", "\"Unigram\"", PB_ERR_UNSUPPORTED, "model.type: \"Unigram\" is not supported"},
     {"\"BPE\"", "\"WordPiece\"", PB_ERR_UNSUPPORTED, "model.type: \"WordPiece\" is not supported"},
     {"\"BPE\"", "7", PB_ERR_FORMAT, "model.type: a string is expected, found a number"},
@@ -170,7 +170,7 @@ static void test_every_truncation_is_an_error(void **state)
     (void)state;
     for (size_t size = 0; size + 1 < sizeof valid - 1; size += 7) {
         fixture_write("tokenizer.json", valid, size);
-        assert_error(pb_tokenizer_open(fixture_folder(), &t), PB_ERR_FORMAT, "not valid JSON");
+        assert_error(pb_tokenizer_open(fixture_folder(), &t), PB_ERR_FORMAT, "invalid JSON");
     }
 }
 
@@ -184,7 +184,7 @@ static void test_deep_nesting_is_an_error(void **state)
         assert_ok(pb_string_puts(&json, "{\"model\":"));
     }
     fixture_write("tokenizer.json", json.data, json.length);
-    assert_error(pb_tokenizer_open(fixture_folder(), &t), PB_ERR_FORMAT, "not valid JSON");
+    assert_error(pb_tokenizer_open(fixture_folder(), &t), PB_ERR_FORMAT, "invalid JSON");
     pb_string_clear(&json);
 
     assert_ok(pb_string_puts(&json,

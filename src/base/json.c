@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The one place where whole JSON texts are parsed, so that what is refused and how it is said are
+ * the same for all of them. */
+#include "pb/json.h"
+#include "pb/file.h"
+
+#include <jansson.h>
+
+pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, json_t **out)
+{
+    json_error_t error;
+    json_t *root = json_loadb(text->data != NULL ? text->data : "", text->length,
+                              JSON_REJECT_DUPLICATES | flags, &error);
+
+    if (root == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s:%d:%d: invalid JSON: %s; correct the file or copy it again", path,
+                       error.line, error.column, error.text);
+    }
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: holds no JSON object; correct the file or copy it again",
+                       path);
+    }
+    *out = root;
+    return PB_OK;
+}
+
+pb_status pb_json_file_read(const char *path, size_t max_bytes, json_t **out)
+{
+    pb_string text = {0};
+
+    PB_TRY(pb_file_read(path, max_bytes, &text));
+    pb_status status = pb_json_parse(path, &text, 0, out);
+    pb_string_clear(&text);
+    return status;
+}
