@@ -33,18 +33,22 @@ int64_t network_chunk(const pb_network *net, int64_t outs)
     return chunk < outs ? chunk : outs;
 }
 
-static int64_t kept_width(const pb_network *net, const pb_site *site)
+/* Floats per row that the method keeps at each site of a layer: widths [PB_SITE_LAYER_KINDS]. */
+static void kept_widths(const pb_network *net, int64_t layer, int64_t *widths)
 {
     const pb_method *m = net->method;
-    return m != NULL && m->ops->kept_width != NULL ? m->ops->kept_width(m, site) : 0;
+    bool keeps         = m != NULL && m->ops->kept_width != NULL;
+    for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
+        const pb_site *site = network_site(net, (pb_site_kind)kind, layer);
+        widths[kind]        = keeps ? m->ops->kept_width(m, site) : 0;
+    }
 }
 
-static void place_layer(const pb_network *net, plan *p, const pass_shape *shape, int64_t layer,
-                        layer_acts *acts)
+/* One set of views; `widths` [PB_SITE_LAYER_KINDS] are those of `kept`. */
+static void place_layer(const pb_network *net, plan *p, const pass_shape *shape, int64_t wanted,
+                        const int64_t *widths, layer_acts *acts)
 {
     const pb_model_config *c = net->config;
-    bool last                = layer == c->layers - 1;
-    int64_t wanted           = last ? shape->outs : shape->rows;
     acts->x                  = place(p, shape->rows, c->width);
     acts->q                  = place(p, wanted, c->heads * c->head_dim);
     if (!shape->cached) {
@@ -58,8 +62,7 @@ static void place_layer(const pb_network *net, plan *p, const pass_shape *shape,
     acts->up   = place(p, wanted, c->ff);
     for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
         bool every_row   = kind == PB_SITE_K || kind == PB_SITE_V;
-        acts->kept[kind] = place(p, every_row ? shape->rows : wanted,
-                                 kept_width(net, network_site(net, (pb_site_kind)kind, layer)));
+        acts->kept[kind] = place(p, every_row ? shape->rows : wanted, widths[kind]);
     }
 }
 
@@ -112,22 +115,60 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
     }
 }
 
-static size_t lay_out(pb_network *net, const pass_shape *shape, char *base)
+/* The last layer has other rows than the rest, and a backward reads what its layer kept. */
+static bool has_own_set(const pb_network *net, const pass_shape *shape, int64_t layer)
 {
-    plan p             = {.base = base};
-    int64_t layers     = net->config->layers;
-    layer_acts shared  = {0};
-    bool shared_placed = false;
+    return (shape->backward && net->needs[layer].backward) || layer == net->config->layers - 1;
+}
+
+/* The set of all layers without one of their own. A method may act in some of them only, so its
+ * part is as wide as the widest of them needs, and each layer has a view of its own width. */
+static void place_shared(pb_network *net, plan *p, const pass_shape *shape)
+{
+    int64_t layers                      = net->config->layers;
+    int64_t widest[PB_SITE_LAYER_KINDS] = {0};
+    int64_t widths[PB_SITE_LAYER_KINDS];
+    layer_acts shared = {0};
+    bool any          = false;
     for (int64_t l = 0; l < layers; l++) {
-        if ((shape->backward && net->needs[l].backward) || l == layers - 1) {
-            place_layer(net, &p, shape, l, &net->layers[l]);
+        if (has_own_set(net, shape, l)) {
             continue;
         }
-        if (!shared_placed) {
-            place_layer(net, &p, shape, l, &shared);
-            shared_placed = true;
+        any = true;
+        kept_widths(net, l, widths);
+        for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
+            widest[kind] = widths[kind] > widest[kind] ? widths[kind] : widest[kind];
+        }
+    }
+    if (any) {
+        place_layer(net, p, shape, shape->rows, widest, &shared);
+    }
+    for (int64_t l = 0; l < layers; l++) {
+        if (has_own_set(net, shape, l)) {
+            continue;
         }
         net->layers[l] = shared;
+        kept_widths(net, l, widths);
+        for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
+            pb_tensor *kept = &net->layers[l].kept[kind];
+            kept->shape[1] = kept->stride = widths[kind];
+            *kept                         = widths[kind] > 0 ? *kept : (pb_tensor){0};
+        }
+    }
+}
+
+static size_t lay_out(pb_network *net, const pass_shape *shape, char *base)
+{
+    plan p         = {.base = base};
+    int64_t layers = net->config->layers;
+    place_shared(net, &p, shape);
+    for (int64_t l = 0; l < layers; l++) {
+        int64_t widths[PB_SITE_LAYER_KINDS];
+        if (has_own_set(net, shape, l)) {
+            kept_widths(net, l, widths);
+            place_layer(net, &p, shape, l == layers - 1 ? shape->outs : shape->rows, widths,
+                        &net->layers[l]);
+        }
     }
     place_scratch(net, &p, shape, &net->scratch);
     return p.used;

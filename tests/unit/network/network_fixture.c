@@ -20,9 +20,17 @@ const network_case network_cases[] = {
     {"lora", "r = 3; alpha = 6.0; dropout = 0.3; "
              "targets = [\"q_proj\", \"v_proj\", \"o_proj\", \"up_proj\"];"},
     {"lora", "r = 2; dropout = 0.0; targets = [\"gate_proj\"];"},
+    {"lora", "r = 2; dropout = 0.0; targets = [\"layers.1.self_attn.k_proj\"];"},
+    {"lora", "r = 2; dropout = 0.0; targets = [\"layers.0.mlp.up_proj\", "
+             "\"layers.1.self_attn.k_proj\", \"layers.1.mlp.down_proj\", "
+             "\"layers.2.self_attn.v_proj\"];"},
+    {"lora", "r = 2; dropout = 0.3; targets = [\"layers.1.self_attn.q_proj\"];"},
     {"ia3", ""},
     {"ia3", "feedforward_side = \"output\";"},
     {"ia3", ALL_LINEAR " feedforward = [\"gate_proj\", \"up_proj\", \"down_proj\"];"},
+    {"ia3", "targets = [\"layers.1.self_attn.k_proj\"]; feedforward = [];"},
+    {"ia3", "targets = [\"layers.0.self_attn.v_proj\", \"layers.1.mlp.down_proj\"]; "
+            "feedforward = [\"layers.1.mlp.down_proj\"];"},
     {"lntuning", ""},
     {"lntuning", "targets = [\"norm\"];"},
     {"bitfit", ""},

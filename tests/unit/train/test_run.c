@@ -114,6 +114,35 @@ static void accumulated_parts_are_one_batch(void **state)
     assert_true(log_a.steps[4].loss < log_a.steps[0].loss);
 }
 
+/* Layers without a backward share their memory, whether the method acts in the first of them or
+ * not. */
+static void single_layers_can_be_trained_and_validated(void **state)
+{
+    (void)state;
+    static const network_case cases[] = {
+        {"lora", "r = 2; dropout = 0.0; targets = [\"layers.1.self_attn.k_proj\"];"},
+        {"ia3", "targets = [\"layers.1.self_attn.v_proj\", \"layers.0.mlp.down_proj\"]; "
+                "feedforward = [\"layers.0.mlp.down_proj\"];"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        network_rows rows;
+        network_fixture f;
+        pb_train_result result;
+        double before = 0.0;
+        double after  = 0.0;
+        network_rows_fill(&rows);
+        network_fixture_open(&f, &cases[i], true, 1);
+        pb_train_data data = {rows.samples, NETWORK_ROWS, rows.samples, NETWORK_ROWS};
+        pb_train_options o = train_options(20, NETWORK_ROWS, 1e-2);
+        assert_ok(pb_train_loss(f.net, rows.samples, NETWORK_ROWS, 2, PB_MEAN_TOKENS, &before));
+        assert_ok(train_run(&f, &o, 1, &data, &log_a, &result));
+        assert_ok(pb_train_loss(f.net, rows.samples, NETWORK_ROWS, 2, PB_MEAN_TOKENS, &after));
+        assert_true(fabs(log_a.steps[0].loss - before) < 1e-5);
+        assert_true(after < before && fabs(result.best_loss - after) < 1e-5);
+        network_fixture_close(&f);
+    }
+}
+
 static void run_with_seed(uint64_t seed, train_log *log, float **values, int64_t *count)
 {
     network_rows rows;
@@ -355,6 +384,7 @@ int main(void)
         cmocka_unit_test(an_epoch_takes_every_row_once_and_ends_with_a_short_step),
         cmocka_unit_test(without_shuffling_rows_come_in_file_order),
         cmocka_unit_test(accumulated_parts_are_one_batch),
+        cmocka_unit_test(single_layers_can_be_trained_and_validated),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),
         cmocka_unit_test(another_seed_gives_another_order),
         cmocka_unit_test(biases_and_norms_do_not_decay),
