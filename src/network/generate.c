@@ -104,9 +104,10 @@ static pb_status pick(generation *g, int64_t outs)
     PB_TRY(network_head_norm(net));
     int64_t chunk = net->scratch.logits.shape[0];
     for (int64_t first = 0; first < outs; first += chunk) {
-        pb_tensor logits =
-            pb_tensor_rows(&net->scratch.logits, 0, outs - first < chunk ? outs - first : chunk);
-        PB_TRY(network_head_logits(net, first, &logits));
+        int64_t n        = outs - first < chunk ? outs - first : chunk;
+        pb_tensor x      = pb_tensor_rows(&net->scratch.normed, first, n);
+        pb_tensor logits = pb_tensor_rows(&net->scratch.logits, 0, n);
+        PB_TRY(network_head_logits(net, &x, &logits));
         PB_TRY(pb_argmax(net->backend, g->best + first, &logits));
     }
     return PB_OK;

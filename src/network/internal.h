@@ -126,10 +126,10 @@ pb_status network_layer_backward(pb_network *net, const pass *p, int64_t layer) 
 
 /* Embedding, all layers. The last layer's output is scratch.out [U, D]. */
 pb_status network_body_forward(pb_network *net, const pass *p) PB_MUST_USE;
-/* Logits [n, V] (backend memory) of rows first … first + n - 1 of scratch.normed, the final norm of
- * scratch.out. */
+/* scratch.normed, the final norm of scratch.out. */
 pb_status network_head_norm(pb_network *net) PB_MUST_USE;
-pb_status network_head_logits(pb_network *net, int64_t first, pb_tensor *logits) PB_MUST_USE;
+/* Logits [n, V] (backend memory) of normed rows x [n, D]. */
+pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits) PB_MUST_USE;
 
 int64_t network_virtual_rows(const pb_network *net);
 int64_t network_virtual_keys(const pb_network *net);

@@ -233,10 +233,9 @@ pb_status network_head_norm(pb_network *net)
                               &final_norm(net)->weight, (float)net->config->rms_eps);
 }
 
-pb_status network_head_logits(pb_network *net, int64_t first, pb_tensor *logits)
+pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits)
 {
-    pb_tensor x = pb_tensor_rows(&net->scratch.normed, first, logits->shape[0]);
-    return pb_matmul(net->backend, logits, &x, &head(net)->weight,
+    return pb_matmul(net->backend, logits, x, &head(net)->weight,
                      &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f});
 }
 
@@ -269,8 +268,7 @@ static pb_status head_loss(pb_network *net, const pb_batch *batch, bool backward
         pb_tensor x      = pb_tensor_rows(&s->head_in, 0, n);
         pb_tensor logits = pb_tensor_rows(&s->logits, 0, n);
         PB_TRY(pb_gather(net->backend, &x, &s->normed, batch->label_slots + first));
-        PB_TRY(pb_matmul(net->backend, &logits, &x, &head(net)->weight,
-                         &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
+        PB_TRY(network_head_logits(net, &x, &logits));
         PB_TRY(pb_cross_entropy(net->backend, net->losses + first, &logits, batch->targets + first,
                                 backward ? (float)grad_scale : 0.0f));
         if (backward) {
@@ -381,6 +379,24 @@ pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_sc
     return body_backward(net, &p);
 }
 
+/* Logits of rows of scratch.normed, chunk by chunk, to the host. */
+static pb_status logits_of(pb_network *net, const int32_t *rows, int64_t count, float *logits)
+{
+    scratch *s    = &net->scratch;
+    int64_t chunk = s->logits.shape[0];
+    for (int64_t first = 0; first < count; first += chunk) {
+        int64_t n      = count - first < chunk ? count - first : chunk;
+        pb_tensor x    = pb_tensor_rows(&s->head_in, 0, n);
+        pb_tensor some = pb_tensor_rows(&s->logits, 0, n);
+        pb_tensor host =
+            pb_tensor_2d(logits + first * net->config->vocab, PB_DTYPE_F32, n, net->config->vocab);
+        PB_TRY(pb_gather(net->backend, &x, &s->normed, rows + first));
+        PB_TRY(network_head_logits(net, &x, &some));
+        PB_TRY(pb_copy(net->backend, &host, &some));
+    }
+    return PB_OK;
+}
+
 pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_t *rows,
                             int64_t count, float *logits, float *const *hidden)
 {
@@ -389,6 +405,13 @@ pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_
     p.out_rows   = NULL;
     p.shape.outs = p.shape.rows;
     PB_TRY(check_packing(net, batch));
+    for (int64_t i = 0; i < count; i++) {
+        if (rows[i] < 0 || rows[i] >= p.shape.rows) {
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "row %" PRId32 " is outside the batch of %" PRId64 " rows", rows[i],
+                           p.shape.rows);
+        }
+    }
     PB_TRY(network_prepare(net, &p, 0));
     PB_TRY(network_body_forward(net, &p));
     PB_TRY(network_head_norm(net));
@@ -397,17 +420,5 @@ pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_
                                       net->config->width);
         PB_TRY(pb_copy(net->backend, &host, &net->scratch.normed));
     }
-    for (int64_t i = 0; i < count; i++) {
-        if (rows[i] < 0 || rows[i] >= p.shape.rows) {
-            return PB_FAIL(PB_ERR_ARGUMENT,
-                           "row %" PRId32 " is outside the batch of %" PRId64 " rows", rows[i],
-                           p.shape.rows);
-        }
-        pb_tensor one = pb_tensor_rows(&net->scratch.logits, 0, 1);
-        pb_tensor host =
-            pb_tensor_2d(logits + i * net->config->vocab, PB_DTYPE_F32, 1, net->config->vocab);
-        PB_TRY(network_head_logits(net, rows[i], &one));
-        PB_TRY(pb_copy(net->backend, &host, &one));
-    }
-    return PB_OK;
+    return logits_of(net, rows, count, logits);
 }

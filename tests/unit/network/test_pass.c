@@ -320,6 +320,35 @@ static void evaluation_leaves_gradients_alone(void **state)
 }
 
 /* All three entries refuse the batch. */
+/* More rows than one chunk of logits holds, in any order, each as if asked for alone. */
+static void logits_of_many_rows_are_those_of_each(void **state)
+{
+    (void)state;
+    enum { MOST = 2 * NETWORK_ROWS * NETWORK_LENGTH };
+    static float all[MOST * NETWORK_VOCAB];
+    float one[NETWORK_VOCAB];
+    int32_t wanted[MOST];
+    network_fixture f;
+    network_rows rows;
+    network_rows_fill(&rows);
+    network_fixture_open(&f, &network_cases[1], false, 1);
+    pb_batch batch = network_pack(&f, rows.samples, NETWORK_ROWS, false);
+    int64_t n      = batch.forest.rows;
+    for (int64_t i = 0; i < 2 * n; i++) {
+        wanted[i] = (int32_t)((n - 1) - i % n);
+    }
+    assert_ok(pb_network_logits(f.net, &batch, wanted, 2 * n, all, NULL));
+    assert_memory_equal(all, all + n * NETWORK_VOCAB, (size_t)(n * NETWORK_VOCAB) * sizeof *all);
+    for (int64_t i = 0; i < n; i++) {
+        assert_ok(pb_network_logits(f.net, &batch, &wanted[i], 1, one, NULL));
+        for (int v = 0; v < NETWORK_VOCAB; v++) {
+            assert_true(fabsf(one[v] - all[i * NETWORK_VOCAB + v]) < 1e-5f);
+        }
+    }
+    pb_batch_clear(&batch);
+    network_fixture_close(&f);
+}
+
 static void assert_refused(pb_network *net, const pb_batch *batch, const char *text)
 {
     double loss = 0.0;
@@ -445,6 +474,7 @@ int main(void)
         cmocka_unit_test(targets_outside_of_the_vocabulary_are_refused),
         cmocka_unit_test(a_batch_without_labels_has_no_loss),
         cmocka_unit_test(logits_of_a_row_outside_of_the_batch_are_refused),
+        cmocka_unit_test(logits_of_many_rows_are_those_of_each),
     };
     return cmocka_run_group_tests_name("unit_network_pass", tests, NULL, NULL);
 }
