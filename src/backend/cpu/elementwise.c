@@ -59,39 +59,27 @@ pb_status cpu_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
         return PB_FAIL(PB_ERR_UNSUPPORTED, "copy: %s to %s", pb_dtype_name(src->dtype),
                        pb_dtype_name(dst->dtype));
     }
-    int64_t width   = pb_tensor_width(dst);
-    size_t to_row   = (size_t)dst->stride * pb_dtype_size(dst->dtype);
-    size_t from_row = (size_t)src->stride * pb_dtype_size(src->dtype);
-    int64_t rows    = dst->shape[0];
-    if (pb_tensor_is_contiguous(dst) && pb_tensor_is_contiguous(src) && width < PIECE) {
-        int64_t total = rows * width;
-        rows          = (total + PIECE - 1) / PIECE;
-        to_row        = PIECE * pb_dtype_size(dst->dtype);
-        from_row      = PIECE * pb_dtype_size(src->dtype);
-        width         = total < PIECE ? total : PIECE;
-    }
-    int64_t total = pb_tensor_count(dst);
-#pragma omp parallel for num_threads(be->threads) if (total > CPU_PARALLEL_MIN)
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t left = total - i * width;
-        convert_row((unsigned char *)dst->data + (size_t)i * to_row, dst->dtype,
-                    (const unsigned char *)src->data + (size_t)i * from_row, src->dtype,
-                    left < width ? left : width);
+    cpu_pieces pieces = cpu_split((const pb_tensor *[]){dst, src}, 2);
+    size_t to_step    = (size_t)(pieces.flat ? PIECE : dst->stride) * pb_dtype_size(dst->dtype);
+    size_t from_step  = (size_t)(pieces.flat ? PIECE : src->stride) * pb_dtype_size(src->dtype);
+#pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(dst) > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < pieces.count; i++) {
+        convert_row((unsigned char *)dst->data + (size_t)i * to_step, dst->dtype,
+                    (const unsigned char *)src->data + (size_t)i * from_step, src->dtype,
+                    cpu_piece_width(&pieces, i));
     }
     return PB_OK;
 }
 
 pb_status cpu_zero(pb_backend *be, pb_tensor *x)
 {
-    size_t item = pb_dtype_size(x->dtype);
-    if (pb_tensor_is_contiguous(x)) {
-        memset(x->data, 0, pb_tensor_bytes(x));
-        return PB_OK;
-    }
-    size_t width = (size_t)pb_tensor_width(x) * item;
+    cpu_pieces pieces = cpu_split((const pb_tensor *[]){x}, 1);
+    size_t item       = pb_dtype_size(x->dtype);
+    size_t step       = (size_t)(pieces.flat ? PIECE : x->stride) * item;
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(x) > CPU_PARALLEL_MIN)
-    for (int64_t i = 0; i < x->shape[0]; i++) {
-        memset((unsigned char *)x->data + (size_t)(i * x->stride) * item, 0, width);
+    for (int64_t i = 0; i < pieces.count; i++) {
+        memset((unsigned char *)x->data + (size_t)i * step, 0,
+               (size_t)cpu_piece_width(&pieces, i) * item);
     }
     return PB_OK;
 }
