@@ -228,9 +228,10 @@ static pb_status fail_shape(const pb_trainable *t, const pb_tensor *found, const
 static pb_status read_value(pb_method *m, pb_trainable *t, const pb_tensor *found, const char *path,
                             float *host)
 {
-    pb_tensor from = view(t, host);
-    if (pb_tensor_to_f32(&from, found) != PB_OK) {
-        return pb_error_prefix(PB_ERR_FORMAT, "%s: tensor %s", path, t->name);
+    pb_tensor from   = view(t, host);
+    pb_status status = pb_tensor_to_f32(&from, found);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "%s: tensor %s", path, t->name);
     }
     int64_t count = pb_tensor_count(&from);
     for (int64_t i = 0; i < count; i++) {

@@ -291,7 +291,7 @@ static void broken_tensors_are_named(void **state)
     tensors[0].tensor = right;
     int32_t whole[48] = {0};
     tensors[1].tensor = pb_tensor_2d(whole, PB_DTYPE_I32, 16, 3);
-    load_with(&f, folder, tensors, 4, PB_ERR_FORMAT, "lora_B.weight");
+    load_with(&f, folder, tensors, 4, PB_ERR_UNSUPPORTED, "lora_B.weight: dtype I32 is no float");
     tensors[1].tensor        = m->trainables[1].value;
     ((float *)right.data)[5] = NAN;
     load_with(&f, folder, tensors, 4, PB_ERR_NUMERIC, "not finite at 5");
