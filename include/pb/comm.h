@@ -75,7 +75,7 @@ pb_status pb_comm_counter_next(pb_comm_counter *counter, int64_t *value) PB_MUST
 
 /* Zeroed memory that all ranks of a node see, at least 64-byte aligned. Filled by the rank for
  * which `filler` is true (one per node); the others may read after a barrier. Accounted on the
- * filler. Collective (create, destroy). */
+ * filler. create is collective; destroy is local: the memory goes with its last user. */
 pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out) PB_MUST_USE;
 void pb_comm_window_destroy(pb_comm_window *window); /* accepts NULL */
 void *pb_comm_window_data(const pb_comm_window *window);

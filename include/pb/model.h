@@ -90,8 +90,7 @@ pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out) PB_
 pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed,
                                pb_model **out) PB_MUST_USE;
 
-void pb_model_close(
-    pb_model *model); /* accepts NULL; collective when the open was and a window is held */
+void pb_model_close(pb_model *model); /* accepts NULL; local even when the open was collective */
 
 const pb_model_config *pb_model_get_config(const pb_model *model);
 const char *pb_model_directory(const pb_model *model); /* "" for random ones */

@@ -56,7 +56,8 @@ typedef struct pb_generated {
 } pb_generated;
 
 /* Greedy. Common prefixes of the rows of a batch are computed once, finished rows leave the batch.
- * out [count]: free each with pb_memory_free(ids). progress may be NULL. */
+ * out [count]: free each with pb_memory_free(ids). On failure there is nothing
+ * to free. */
 pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t count,
                               const pb_generate_options *options, pb_generated *out) PB_MUST_USE;
 

@@ -44,7 +44,9 @@ pb_status pb_model_open(const char *directory, pb_comm *comm, pb_model **out)
     if (comm != NULL) {
         status = pb_comm_agree(comm, status);
     }
-    PB_TRY_GOTO(status, status, err_model);
+    if (status != PB_OK) {
+        goto err_model;
+    }
     PB_TRY_GOTO(status, pb_model_load(model, comm), err_model);
     *out = model;
     return PB_OK;
