@@ -240,6 +240,62 @@ static void a_repeated_step_allocates_nothing(void **state)
     pb_backend_close(be);
 }
 
+/* One tree and one key head, which must not leave threads without work, and chains of several
+ * pieces of keys; with a window, too. */
+static void gradients_of_one_tree_have_the_same_bits_for_any_threads(void **state)
+{
+    (void)state;
+    enum { ROWS = 700, HEADS = 3, WIDTH = 16 };
+    static const int threads[]  = {1, 2, 3, 7};
+    const pb_segment segments[] = {
+        {.rows = 530, .length = 530, .parent = -1},
+        {.row = 530, .rows = 100, .key = 530, .length = 100, .position = 530, .parent = 0},
+        {.row = 630, .key = 630, .position = 630, .parent = 1}, /* empty */
+        {.row = 630, .rows = 40, .key = 630, .length = 40, .position = 630, .parent = 2},
+        {.row = 670, .rows = 30, .key = 670, .length = 30, .position = 530, .parent = 0},
+    };
+    pb_forest forest = {.segments = segments, .count = 5, .rows = ROWS, .keys = ROWS};
+    for (int64_t window = 0; window <= 300; window += 300) {
+        float *first[3] = {NULL};
+        for (size_t t = 0; t < sizeof threads / sizeof threads[0]; t++) {
+            pb_backend *be         = opened(threads[t]);
+            pb_tensor q            = random_matrix(be, ROWS, HEADS * WIDTH, 1);
+            pb_tensor k            = random_matrix(be, ROWS, WIDTH, 2);
+            pb_tensor v            = random_matrix(be, ROWS, WIDTH, 3);
+            pb_tensor out          = matrix(be, ROWS, HEADS * WIDTH);
+            pb_tensor lse          = matrix(be, ROWS, HEADS);
+            pb_tensor grads[]      = {matrix(be, ROWS, HEADS * WIDTH), matrix(be, ROWS, WIDTH),
+                                      matrix(be, ROWS, WIDTH)};
+            pb_attention_args args = {.forest   = &forest,
+                                      .heads    = HEADS,
+                                      .kv_heads = 1,
+                                      .head_dim = WIDTH,
+                                      .scale    = 0.25f,
+                                      .window   = window};
+            assert_int_equal(pb_attention_forward(be, &out, &lse, &q, &k, &v, &args), PB_OK);
+            assert_int_equal(pb_attention_backward(be, &grads[0], &grads[1], &grads[2], &q, &out,
+                                                   &lse, &q, &k, &v, &args),
+                             PB_OK);
+            for (int i = 0; i < 3; i++) {
+                if (t == 0) {
+                    first[i] = malloc(pb_tensor_bytes(&grads[i]));
+                    assert_non_null(first[i]);
+                    memcpy(first[i], grads[i].data, pb_tensor_bytes(&grads[i]));
+                }
+                assert_memory_equal(first[i], grads[i].data, pb_tensor_bytes(&grads[i]));
+            }
+            pb_tensor *all[] = {&q, &k, &v, &out, &lse, &grads[0], &grads[1], &grads[2]};
+            for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+                pb_backend_free(be, all[i]->data);
+            }
+            pb_backend_close(be);
+        }
+        for (int i = 0; i < 3; i++) {
+            free(first[i]);
+        }
+    }
+}
+
 static void lack_of_memory_is_reported(void **state)
 {
     (void)state;
@@ -480,6 +536,7 @@ int main(void)
         cmocka_unit_test(copies_between_strides_and_types),
         cmocka_unit_test(work_is_counted),
         cmocka_unit_test(a_repeated_step_allocates_nothing),
+        cmocka_unit_test(gradients_of_one_tree_have_the_same_bits_for_any_threads),
         cmocka_unit_test(lack_of_memory_is_reported),
         cmocka_unit_test(few_rows_have_the_same_bits_alone),
         cmocka_unit_test(adamw_follows_its_formula),
