@@ -39,6 +39,11 @@ typedef struct pb_attention_args {
     int64_t only_count;
 } pb_attention_args;
 
+typedef struct pb_rmsnorm_args {
+    float eps;
+    float offset; /* added to the weight: 1 where a checkpoint stores w of (1 + w), as gemma does */
+} pb_rmsnorm_args;
+
 typedef struct pb_adamw_args {
     double lr, beta1, beta2, eps, weight_decay;
     double grad_scale; /* clipping and averaging: g is multiplied by it first */
@@ -59,16 +64,16 @@ typedef struct pb_backend_ops {
                         const pb_matmul_args *args);
     pb_status (*axpy)(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x);
     pb_status (*embedding_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                                   const int32_t *ids);
+                                   const int32_t *ids, float scale);
     pb_status (*embedding_backward)(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                    const int32_t *ids);
+                                    const int32_t *ids, float scale);
     pb_status (*gather)(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
     pb_status (*scatter_add)(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
     pb_status (*rmsnorm_forward)(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                                 const pb_tensor *weight, float eps);
+                                 const pb_tensor *weight, const pb_rmsnorm_args *args);
     pb_status (*rmsnorm_backward)(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
                                   const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
-                                  float eps);
+                                  const pb_rmsnorm_args *args);
     pb_status (*rope)(pb_backend *be, pb_tensor *x, const pb_tensor *table,
                       const int32_t *positions, int64_t heads, bool inverse);
     pb_status (*attention_forward)(pb_backend *be, pb_tensor *out, pb_tensor *lse,
@@ -126,9 +131,7 @@ pb_backend_work pb_backend_work_get(const pb_backend *be);
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 void pb_backend_free(pb_backend *be, void *data);
 
-/* Same shape; strides may differ; between equal types, from a 16-bit float to F32, from F32 to
- * BF16.
- */
+/* Same shape, strides may differ: between equal types, from a 16-bit float to F32, F32 to BF16. */
 pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
 pb_status pb_zero(pb_backend *be, pb_tensor *x) PB_MUST_USE;
 pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */
@@ -140,12 +143,12 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
 /* y += alpha x, same shape. */
 pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x) PB_MUST_USE;
 
-/* y [T, D] = table [V, D] at ids [T]; rows with id -1 are left as they are (virtual rows). */
+/* y [T, D] = scale · table [V, D] at ids [T]; rows with id -1 (virtual rows) are left alone. */
 pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                               const int32_t *ids) PB_MUST_USE;
-/* dtable += */
+                               const int32_t *ids, float scale) PB_MUST_USE;
+/* dtable += scale · dy */
 pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                const int32_t *ids) PB_MUST_USE;
+                                const int32_t *ids, float scale) PB_MUST_USE;
 
 /* y [N, D] = x [T, D] at rows [N] (repeats allowed). */
 pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x,
@@ -154,13 +157,14 @@ pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x,
 pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                          const int32_t *rows) PB_MUST_USE;
 
-/* y = x / sqrt(mean(x²) + eps) · weight, by rows: x [T, D], weight [D] (Zhang & Sennrich 2019). */
+/* y = x / sqrt(mean(x²) + eps) · (offset + weight), by rows: x [T, D], weight [D] (Zhang & Sennrich
+ * 2019). */
 pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                             const pb_tensor *weight, float eps) PB_MUST_USE;
+                             const pb_tensor *weight, const pb_rmsnorm_args *args) PB_MUST_USE;
 /* dx +=, dweight [D] += (may be NULL). dy may not alias dx. */
 pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
                               const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
-                              float eps) PB_MUST_USE;
+                              const pb_rmsnorm_args *args) PB_MUST_USE;
 
 /* Rotary embedding in place: x [T, heads·E]; table [P, E] holds per position E/2 cosines, then E/2
  * sines; dimension i is paired with i + E/2 (the HF convention). inverse: the backward. */

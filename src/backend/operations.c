@@ -80,26 +80,26 @@ pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x)
 }
 
 pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                               const int32_t *ids)
+                               const int32_t *ids, float scale)
 {
     static const char op[] = "embedding forward";
 
     PB_TRY(check_matrix(op, "y", y, PB_ANY, PB_ANY));
     PB_TRY(check_matrix(op, "table", table, PB_ANY, y->shape[1]));
     PB_TRY(check_indices(op, "ids", ids, y->shape[0], -1, table->shape[0]));
-    PB_TRY(be->ops->embedding_forward(be, y, table, ids));
+    PB_TRY(be->ops->embedding_forward(be, y, table, ids, scale));
     return PB_OK;
 }
 
 pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                const int32_t *ids)
+                                const int32_t *ids, float scale)
 {
     static const char op[] = "embedding backward";
 
     PB_TRY(check_matrix(op, "dy", dy, PB_ANY, PB_ANY));
     PB_TRY(check_matrix(op, "dtable", dtable, PB_ANY, dy->shape[1]));
     PB_TRY(check_indices(op, "ids", ids, dy->shape[0], -1, dtable->shape[0]));
-    PB_TRY(be->ops->embedding_backward(be, dtable, dy, ids));
+    PB_TRY(be->ops->embedding_backward(be, dtable, dy, ids, scale));
     return PB_OK;
 }
 
@@ -122,20 +122,20 @@ pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const
 }
 
 pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                             const pb_tensor *weight, float eps)
+                             const pb_tensor *weight, const pb_rmsnorm_args *args)
 {
     static const char op[] = "rmsnorm forward";
 
     PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
     PB_TRY(check_matrix(op, "y", y, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
-    PB_TRY(be->ops->rmsnorm_forward(be, y, x, weight, eps));
+    PB_TRY(be->ops->rmsnorm_forward(be, y, x, weight, args));
     return PB_OK;
 }
 
 pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
                               const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
-                              float eps)
+                              const pb_rmsnorm_args *args)
 {
     static const char op[] = "rmsnorm backward";
 
@@ -149,7 +149,7 @@ pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
     if (dx->data == dy->data && pb_tensor_count(dx) > 0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: dx lies where dy lies", op);
     }
-    PB_TRY(be->ops->rmsnorm_backward(be, dx, dweight, dy, x, weight, eps));
+    PB_TRY(be->ops->rmsnorm_backward(be, dx, dweight, dy, x, weight, args));
     return PB_OK;
 }
 

@@ -10,7 +10,7 @@ enum { GUESSED_TOKENS = 128, GUESSED_ROWS = 1000 };
 
 static double cost_of(const env_model *model, const cell_options *o)
 {
-    double per_row   = pb_model_flops(pb_model_get_config(model->model), GUESSED_TOKENS);
+    double per_row   = pb_method_flops(NULL, model->model, GUESSED_TOKENS);
     int64_t rows     = o->data.train_rows > 0 ? o->data.train_rows : GUESSED_ROWS;
     int64_t tests    = o->data.test_rows > 0 ? o->data.test_rows : GUESSED_ROWS;
     double steps     = (double)pb_train_steps(&o->train, rows);

@@ -24,7 +24,8 @@ static const pb_option options[] = {
      .kind     = PB_OPTION_TEXT,
      .value    = "SHAPE",
      .fallback = "40m",
-     .help     = "a name, or layers=8,width=512,heads=8,kv_heads=4,ff=1408,vocab=32000"},
+     .help     = "a name, or layers=8,width=512,heads=8,kv_heads=4,ff=1408,vocab=32000,"
+                 "architecture=Qwen3ForCausalLM"},
     {.name     = "method",
      .kind     = PB_OPTION_TEXT,
      .value    = "NAME",
@@ -63,22 +64,24 @@ static const pb_option options[] = {
 
 typedef struct named_shape {
     const char *name;
+    const char *architecture;
     int64_t layers, width, heads, kv_heads, head_dim, ff, vocab;
     bool tied;
 } named_shape;
 
 static const named_shape shapes[] = {
-    {"tiny", 2, 128, 8, 2, 16, 192, 512, false},
-    {"40m", 8, 512, 8, 4, 64, 1408, 32000, true},
-    {"smollm2-135m", 30, 576, 9, 3, 64, 1536, 49152, true},
-    {"llama-3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256, true},
-    {"llama-3-8b", 32, 4096, 32, 8, 128, 14336, 128256, false},
-    {NULL, 0, 0, 0, 0, 0, 0, 0, false},
+    {"tiny", "LlamaForCausalLM", 2, 128, 8, 2, 16, 192, 512, false},
+    {"40m", "LlamaForCausalLM", 8, 512, 8, 4, 64, 1408, 32000, true},
+    {"smollm2-135m", "LlamaForCausalLM", 30, 576, 9, 3, 64, 1536, 49152, true},
+    {"llama-3.2-1b", "LlamaForCausalLM", 16, 2048, 32, 8, 64, 8192, 128256, true},
+    {"llama-3-8b", "LlamaForCausalLM", 32, 4096, 32, 8, 128, 14336, 128256, false},
+    {NULL, NULL, 0, 0, 0, 0, 0, 0, 0, false},
 };
 
-/* One "key=number" of a shape. */
+/* One "key=number" of a shape, or its architecture; `part` lives as long as the shape. */
 static pb_status shape_part(const char *part, named_shape *s)
 {
+    static const char family[] = "architecture=";
     const struct {
         const char *key;
         int64_t *value;
@@ -88,6 +91,10 @@ static pb_status shape_part(const char *part, named_shape *s)
         {"vocab", &s->vocab},
     };
     const char *equals = strchr(part, '=');
+    if (strncmp(part, family, strlen(family)) == 0) {
+        s->architecture = part + strlen(family);
+        return PB_OK;
+    }
     for (size_t i = 0; equals != NULL && i < sizeof keys / sizeof *keys; i++) {
         char *end = NULL;
         if (strlen(keys[i].key) == (size_t)(equals - part) &&
@@ -102,8 +109,31 @@ static pb_status shape_part(const char *part, named_shape *s)
     return PB_FAIL(PB_ERR_USAGE,
                    "--shape: \"%s\" is neither a known name (tiny, 40m, smollm2-135m, "
                    "llama-3.2-1b, llama-3-8b) nor KEY=NUMBER "
-                   "with layers, width, heads, kv_heads, head_dim, ff, vocab",
+                   "with layers, width, heads, kv_heads, head_dim, ff, vocab, nor "
+                   "architecture=NAME",
                    part);
+}
+
+/* The shape as the config.json of its family. */
+static pb_status shape_config(const named_shape *s, pb_model_config *config)
+{
+    pb_string json = {0};
+    pb_status status =
+        pb_string_printf(&json,
+                         "{\"architectures\": [\"%.64s\"], \"num_hidden_layers\": %" PRId64
+                         ", \"hidden_size\": %" PRId64 ", \"num_attention_heads\": %" PRId64
+                         ", \"num_key_value_heads\": %" PRId64 ", \"head_dim\": %" PRId64
+                         ", \"intermediate_size\": %" PRId64 ", \"vocab_size\": %" PRId64
+                         ", \"max_position_embeddings\": 1048576, \"rms_norm_eps\": 1e-5"
+                         ", \"tie_word_embeddings\": %s, \"bos_token_id\": null"
+                         ", \"eos_token_id\": null}",
+                         s->architecture, s->layers, s->width, s->heads, s->kv_heads, s->head_dim,
+                         s->ff, s->vocab, s->tied ? "true" : "false");
+    if (status == PB_OK) {
+        status = pb_model_config_parse(json.data, json.length, "--shape", config);
+    }
+    pb_string_clear(&json);
+    return status;
 }
 
 static pb_status parse_shape(const char *text, pb_model_config *config)
@@ -137,24 +167,7 @@ static pb_status parse_shape(const char *text, pb_model_config *config)
             PB_ERR_USAGE,
             "--shape %s: heads must be a multiple of kv_heads, and the width of a head even", text);
     }
-    *config = (pb_model_config){
-        .architecture  = "LlamaForCausalLM",
-        .layers        = s.layers,
-        .width         = s.width,
-        .heads         = s.heads,
-        .kv_heads      = s.kv_heads,
-        .head_dim      = s.head_dim,
-        .ff            = s.ff,
-        .vocab         = s.vocab,
-        .max_positions = 1 << 20,
-        .rms_eps       = 1e-5,
-        .tied          = s.tied,
-        .activation    = PB_ACTIVATION_SILU,
-        .rope_theta    = 10000.0,
-        .rope_factor   = 1.0,
-        .bos_id        = -1,
-    };
-    return PB_OK;
+    return shape_config(&s, config);
 }
 
 typedef struct sample_stats {

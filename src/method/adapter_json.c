@@ -78,33 +78,6 @@ pb_status pb_adapter_text(const pb_adapter_config *c, const char *key, const cha
     return PB_OK;
 }
 
-static void list_free(pb_config_list *list)
-{
-    for (int64_t i = 0; i < list->count; i++) {
-        pb_memory_free(list->items[i]);
-    }
-    pb_memory_free(list->items);
-    *list = (pb_config_list){0};
-}
-
-/* *out = copies of the texts. */
-static pb_status list_set(const char *const *texts, size_t count, pb_config_list *out)
-{
-    pb_config_list list = {0};
-    PB_TRY(PB_ALLOC(list.items, count));
-    for (size_t i = 0; i < count; i++) {
-        list.items[i] = pb_memory_text(texts[i]);
-        if (list.items[i] == NULL) {
-            list_free(&list);
-            return PB_ERR_MEMORY;
-        }
-        list.count++;
-    }
-    list_free(out);
-    *out = list;
-    return PB_OK;
-}
-
 pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config_list *out)
 {
     const json_t *value = present(c, key);
@@ -125,16 +98,29 @@ pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config
         }
     }
     pb_string_sort(texts, count);
-    pb_status status = list_set(texts, count, out);
+    pb_status status = pb_targets_set(texts, count, out);
     pb_memory_free(texts);
     return status;
 }
 
+/* The linear modules of a layer, sorted. */
+static pb_status set_all_linear(const pb_model *model, pb_config_list *out)
+{
+    const char *names[PB_SITE_KIND_COUNT];
+    size_t count = 0;
+    for (int64_t i = 0; i < pb_model_site_count(model); i++) {
+        const pb_site *site = pb_model_site_at(model, i);
+        if (site->site_class == PB_SITE_LINEAR && site->layer == 0) {
+            names[count++] = strrchr(site->hf_name, '.') + 1;
+        }
+    }
+    pb_string_sort(names, count);
+    return pb_targets_set(names, count, out);
+}
+
 pb_status pb_adapter_targets(const pb_adapter_config *c, pb_config_list *out)
 {
-    static const char *const linears[] = {"down_proj", "gate_proj", "k_proj", "o_proj",
-                                          "q_proj",    "up_proj",   "v_proj"};
-    const json_t *value                = present(c, "target_modules");
+    const json_t *value = present(c, "target_modules");
     if (value == NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is missing", c->path);
     }
@@ -147,7 +133,7 @@ pb_status pb_adapter_targets(const pb_adapter_config *c, pb_config_list *out)
                        "a list",
                        c->path, json_string_value(value));
     }
-    return list_set(linears, sizeof linears / sizeof linears[0], out);
+    return set_all_linear(c->model, out);
 }
 
 static bool means_nothing(const json_t *value)

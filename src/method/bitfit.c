@@ -22,7 +22,7 @@ static pb_status plan(pb_method *m)
 {
     const bitfit_options *o = m->options;
     int64_t *map            = NULL;
-    PB_TRY(pb_site_map_create(m, &o->targets, PB_KINDS_LINEAR, &map));
+    PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_LINEAR, &map));
     m->state = map;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
@@ -30,7 +30,7 @@ static pb_status plan(pb_method *m)
             continue;
         }
         pb_trainable bias = {.ndim = 1, .shape = {site->out}, .source = site->bias};
-        bias.init         = pb_tensor_is_none(&site->bias) ? PB_INIT_ZERO : PB_INIT_COPY;
+        bias.init         = site->has_bias ? PB_INIT_COPY : PB_INIT_ZERO;
         PB_TRY(pb_trainable_name(&bias, "base_model.model.%s.bias", site->hf_name));
         PB_TRY(pb_method_declare(m, &bias, &map[i]));
     }

@@ -12,7 +12,7 @@ double pb_method_flops(const pb_method *m, const pb_model *model, int64_t tokens
     double products          = (double)c->vocab * (double)c->width;
     for (int64_t i = 0; i < pb_model_site_count(model); i++) {
         const pb_site *site = pb_model_site_at(model, i);
-        if (site->kind <= PB_SITE_DOWN) {
+        if (site->site_class == PB_SITE_LINEAR) {
             products += (double)site->in * (double)site->out;
         }
     }

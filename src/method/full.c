@@ -8,40 +8,18 @@
 
 #include "pb/memory.h"
 
-static bool is_tied_head(const pb_method *m, const pb_site *site)
-{
-    return site->kind == PB_SITE_HEAD && pb_model_get_config(m->model)->tied;
-}
-
-static bool is_norm(const pb_site *site)
-{
-    return (PB_KINDS_NORM & PB_KIND(site->kind)) != 0;
-}
-
-/* Biases as the configuration says, which a model without weights knows too. */
-static bool has_bias(const pb_method *m, const pb_site *site)
-{
-    const pb_model_config *config = pb_model_get_config(m->model);
-    if (m->backend != NULL) {
-        return !pb_tensor_is_none(&site->bias);
-    }
-    if (site->kind <= PB_SITE_O) {
-        return config->attention_bias;
-    }
-    return site->kind <= PB_SITE_DOWN && config->mlp_bias;
-}
-
 static pb_status plan_site(pb_method *m, const pb_site *site, int64_t *index)
 {
+    bool is_norm        = site->site_class == PB_SITE_NORM;
     pb_trainable weight = {
-        .ndim   = is_norm(site) ? 1 : 2,
-        .shape  = {site->out, is_norm(site) ? 0 : site->in},
+        .ndim   = is_norm ? 1 : 2,
+        .shape  = {site->out, is_norm ? 0 : site->in},
         .init   = PB_INIT_COPY,
         .source = site->weight,
     };
     PB_TRY(pb_trainable_name(&weight, "%s.weight", site->hf_name));
     PB_TRY(pb_method_declare(m, &weight, index));
-    if (!has_bias(m, site)) {
+    if (!site->has_bias) {
         return PB_OK;
     }
     pb_trainable bias = {
@@ -58,7 +36,7 @@ static pb_status plan(pb_method *m)
     m->state = map;
     for (int64_t i = 0; i < sites; i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
-        if (!is_tied_head(m, site)) {
+        if (site->has_weight) {
             PB_TRY(plan_site(m, site, &map[i]));
         }
     }
@@ -84,7 +62,7 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
         const pb_trainable *weight = pb_site_trainable(m, site, 0);
         bindings[i].weight         = weight->value;
         bindings[i].dweight        = weight->grad;
-        if (has_bias(m, site)) {
+        if (site->has_bias) {
             const pb_trainable *bias = pb_site_trainable(m, site, 1);
             bindings[i].bias         = bias->value;
             bindings[i].dbias        = bias->grad;

@@ -7,13 +7,6 @@
 
 #include <jansson.h>
 
-#define PB_KIND(kind) (1u << (kind))
-#define PB_KINDS_LINEAR                                                                  \
-    (PB_KIND(PB_SITE_Q) | PB_KIND(PB_SITE_K) | PB_KIND(PB_SITE_V) | PB_KIND(PB_SITE_O) | \
-     PB_KIND(PB_SITE_GATE) | PB_KIND(PB_SITE_UP) | PB_KIND(PB_SITE_DOWN))
-#define PB_KINDS_NORM \
-    (PB_KIND(PB_SITE_ATTN_NORM) | PB_KIND(PB_SITE_MLP_NORM) | PB_KIND(PB_SITE_FINAL_NORM))
-
 /* The one trainable of the methods that train what goes before the tokens; also what HF calls the
  * output of their encoders. */
 #define PB_PROMPT_NAME "prompt_embeddings"
@@ -26,11 +19,14 @@ extern const pb_method_ops pb_method_none, pb_method_full, pb_method_lora, pb_me
 /* True when HF's rule matches: the module's path is `target`, or ends with a dot and `target`. */
 bool pb_target_matches(const pb_site *site, const char *target);
 
-/* map [pb_model_site_count]: 0 at the sites of `kinds` (PB_KIND bits) that one of the targets
- * matches, -1 elsewhere; the plan puts the index of the site's first trainable in place of 0. A
- * target that matches nothing is an error that names the known ones. */
-pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets, unsigned kinds,
-                             int64_t **map) PB_MUST_USE;
+/* *out = these texts, copied; what it held is freed. */
+pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out) PB_MUST_USE;
+
+/* map [pb_model_site_count]: 0 at the sites of that class that one of the targets matches, -1
+ * elsewhere; the plan puts the index of the site's first trainable in place of 0. A target that
+ * matches nothing is an error that names the known ones. */
+pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets,
+                             pb_site_class site_class, int64_t **map) PB_MUST_USE;
 /* The destroy slot of methods whose `state` is such a map. */
 void pb_site_map_destroy(pb_method *m);
 /* Trainable number `which` of the site; NULL when the method does not act there. For methods whose

@@ -12,16 +12,28 @@ typedef struct lntuning_options {
 } lntuning_options;
 
 static const pb_config_field fields[] = {
-    PB_FIELD_TEXT_LIST(lntuning_options, targets, "input_layernorm post_attention_layernorm norm",
-                       "norms to train, by the end of their path"),
+    PB_FIELD_TEXT_LIST(lntuning_options, targets, "",
+                       "norms to train, by the end of their path; none: those that HF PEFT trains "
+                       "in this family"),
     PB_FIELD_END,
 };
 
+static pb_status default_targets(const pb_model *model, pb_config_list *targets)
+{
+    const char *const *norms = pb_model_default_norms(pb_model_get_config(model));
+    size_t count             = 0;
+    while (norms[count] != NULL) {
+        count++;
+    }
+    return targets->count > 0 ? PB_OK : pb_targets_set(norms, count, targets);
+}
+
 static pb_status plan(pb_method *m)
 {
-    const lntuning_options *o = m->options;
-    int64_t *map              = NULL;
-    PB_TRY(pb_site_map_create(m, &o->targets, PB_KINDS_NORM, &map));
+    lntuning_options *o = m->options;
+    int64_t *map        = NULL;
+    PB_TRY(default_targets(m->model, &o->targets));
+    PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_NORM, &map));
     m->state = map;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);

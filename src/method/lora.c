@@ -54,7 +54,7 @@ static pb_status plan(pb_method *m)
 {
     const lora_options *o = m->options;
     int64_t *map          = NULL;
-    PB_TRY(pb_site_map_create(m, &o->targets, PB_KINDS_LINEAR, &map));
+    PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_LINEAR, &map));
     m->state = map;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         if (map[i] >= 0) {

@@ -71,7 +71,8 @@ static pb_status initialise(pb_method *m)
     }
     const pb_site *table = pb_model_site(m->model, PB_SITE_EMBEDDING, 0);
     PB_TRY_GOTO(status,
-                pb_embedding_forward(m->backend, &m->trainables[0].value, &table->weight, ids),
+                pb_embedding_forward(m->backend, &m->trainables[0].value, &table->weight, ids,
+                                     (float)pb_model_get_config(m->model)->embedding_scale),
                 done);
 done:
     pb_memory_free(ids);

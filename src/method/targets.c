@@ -17,9 +17,30 @@ bool pb_target_matches(const pb_site *site, const char *target)
     return tail == length || site->hf_name[length - tail - 1] == '.';
 }
 
-static bool is_kind(const pb_site *site, unsigned kinds)
+static void list_free(pb_config_list *list)
 {
-    return (kinds & PB_KIND(site->kind)) != 0;
+    for (int64_t i = 0; i < list->count; i++) {
+        pb_memory_free(list->items[i]);
+    }
+    pb_memory_free(list->items);
+    *list = (pb_config_list){0};
+}
+
+pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out)
+{
+    pb_config_list list = {0};
+    PB_TRY(PB_ALLOC(list.items, count));
+    for (size_t i = 0; i < count; i++) {
+        list.items[i] = pb_memory_text(texts[i]);
+        if (list.items[i] == NULL) {
+            list_free(&list);
+            return PB_ERR_MEMORY;
+        }
+        list.count++;
+    }
+    list_free(out);
+    *out = list;
+    return PB_OK;
 }
 
 static const char *last_part(const char *path)
@@ -28,14 +49,13 @@ static const char *last_part(const char *path)
     return dot != NULL ? dot + 1 : path;
 }
 
-static pb_status fail_unmatched(const pb_method *m, const char *target, unsigned kinds)
+static pb_status fail_unmatched(const pb_method *m, const char *target, pb_site_class site_class)
 {
     pb_string known  = {0};
     pb_status status = PB_OK;
-    for (int kind = 0; kind < PB_SITE_KIND_COUNT && status == PB_OK; kind++) {
-        const pb_site *site =
-            (kinds & PB_KIND(kind)) != 0 ? pb_model_site(m->model, (pb_site_kind)kind, 0) : NULL;
-        if (site != NULL) {
+    for (int64_t i = 0; i < pb_model_site_count(m->model) && status == PB_OK; i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        if (site->site_class == site_class && site->layer <= 0) {
             status = pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "",
                                       last_part(site->hf_name));
         }
@@ -50,8 +70,8 @@ static pb_status fail_unmatched(const pb_method *m, const char *target, unsigned
     return status;
 }
 
-pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets, unsigned kinds,
-                             int64_t **map)
+pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets,
+                             pb_site_class site_class, int64_t **map)
 {
     int64_t sites = pb_model_site_count(m->model);
     int64_t *made = NULL;
@@ -67,14 +87,14 @@ pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets, 
         bool any = false;
         for (int64_t i = 0; i < sites; i++) {
             const pb_site *site = pb_model_site_at(m->model, i);
-            if (is_kind(site, kinds) && pb_target_matches(site, targets->items[t])) {
+            if (site->site_class == site_class && pb_target_matches(site, targets->items[t])) {
                 made[i] = 0;
                 any     = true;
             }
         }
         if (!any) {
             pb_memory_free(made);
-            return fail_unmatched(m, targets->items[t], kinds);
+            return fail_unmatched(m, targets->items[t], site_class);
         }
     }
     *map = made;

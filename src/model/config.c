@@ -2,65 +2,112 @@
 /* config.json of a Hugging Face checkpoint → pb_model_config. Bounds keep every product of sizes
  * far inside 63 bits. */
 #include "config_read.h"
+#include "family.h"
 
 #include "pb/file.h"
 #include "pb/json.h"
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <jansson.h>
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #define CONFIG_NAME "config.json"
 #define CONFIG_MAX  ((size_t)4 << 20) /* bytes */
 
-#define LAYERS_MAX    1000
 #define WIDTH_MAX     1000000 /* also of all heads together */
 #define FF_MAX        10000000
 #define VOCAB_MAX     100000000
 #define POSITIONS_MAX 1000000000
 
-#define ARCHITECTURE "LlamaForCausalLM"
-#define MODEL_TYPE   "llama"
+/* The known architectures in one text for messages. */
+static pb_status fail_architecture(const char *name)
+{
+    pb_string known  = {0};
+    pb_status status = PB_OK;
+    for (const pb_family *const *f = pb_families(); *f != NULL && status == PB_OK; f++) {
+        status = pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", (*f)->architecture);
+        if (status == PB_OK && (*f)->outer_architecture != NULL) {
+            status = pb_string_printf(&known, ", %s", (*f)->outer_architecture);
+        }
+    }
+    if (status == PB_OK && name == NULL) {
+        status = PB_FAIL(PB_ERR_FORMAT, "architectures is not a list of one name; known are %s",
+                         known.data);
+    } else if (status == PB_OK) {
+        status = PB_FAIL(PB_ERR_UNSUPPORTED,
+                         "architecture \"%.60s\" is not supported; known are %s", name, known.data);
+    }
+    pb_string_clear(&known);
+    return status;
+}
 
-static pb_status read_architecture(const json_t *root, pb_model_config *config)
+static pb_status check_type(const json_t *root, const char *architecture, const char *expected)
+{
+    const char *type = NULL;
+    PB_TRY(pb_hf_text(root, "model_type", &type));
+    if (type != NULL && strcmp(type, expected) != 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "model_type is \"%.60s\", but %s has \"%s\"; correct it",
+                       type, architecture, expected);
+    }
+    return PB_OK;
+}
+
+/* The family, and in *part what describes it: the file's root, or an object inside. */
+static pb_status read_architecture(const json_t *root, pb_model_config *config, const json_t **part)
 {
     const json_t *list = json_object_get(root, "architectures");
     const char *name   = json_string_value(json_array_get(list, 0));
-    const char *type   = NULL;
     if (name == NULL || json_array_size(list) != 1) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "architectures is not a list of one name; known is " ARCHITECTURE);
+        return fail_architecture(NULL);
     }
-    if (strcmp(name, ARCHITECTURE) != 0) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "architecture \"%.60s\" is not supported; known is " ARCHITECTURE, name);
+    for (const pb_family *const *f = pb_families(); *f != NULL; f++) {
+        const pb_family *family = *f;
+        if (strcmp(name, family->architecture) == 0) {
+            config->family = family;
+            *part          = root;
+            return check_type(root, name, family->model_type);
+        }
+        if (family->outer_architecture != NULL && strcmp(name, family->outer_architecture) == 0) {
+            config->family = family;
+            config->inner  = true;
+            *part          = json_object_get(root, family->inner_key);
+            if (!json_is_object(*part)) {
+                return PB_FAIL(PB_ERR_FORMAT, "%s is missing or no object; %s keeps its keys there",
+                               family->inner_key, name);
+            }
+            PB_TRY(check_type(root, name, family->outer_model_type));
+            return check_type(*part, name, family->model_type);
+        }
     }
-    PB_TRY(pb_hf_text(root, "model_type", &type));
-    if (type != NULL && strcmp(type, MODEL_TYPE) != 0) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "model_type is \"%.60s\", but " ARCHITECTURE " has \"" MODEL_TYPE
-                       "\"; correct it",
-                       type);
-    }
-    memcpy(config->architecture, ARCHITECTURE, sizeof ARCHITECTURE);
-    return PB_OK;
+    return fail_architecture(name);
+}
+
+static int64_t or_required(int64_t absent)
+{
+    return absent > 0 ? absent : PB_HF_REQUIRED;
 }
 
 static pb_status read_sizes(const json_t *root, pb_model_config *c)
 {
     const int64_t required = PB_HF_REQUIRED;
-    PB_TRY(pb_hf_integer(root, "num_hidden_layers", 1, LAYERS_MAX, required, &c->layers));
+    const pb_family *f     = c->family;
+    PB_TRY(pb_hf_integer(root, "num_hidden_layers", 1, PB_MODEL_LAYERS_MAX, required, &c->layers));
     PB_TRY(pb_hf_integer(root, "hidden_size", 1, WIDTH_MAX, required, &c->width));
-    PB_TRY(pb_hf_integer(root, "num_attention_heads", 1, WIDTH_MAX, required, &c->heads));
-    PB_TRY(pb_hf_integer(root, "num_key_value_heads", 1, WIDTH_MAX, c->heads, &c->kv_heads));
-    PB_TRY(pb_hf_integer(root, "head_dim", 1, WIDTH_MAX, 0, &c->head_dim));
+    PB_TRY(
+        pb_hf_integer(root, "num_attention_heads", 1, WIDTH_MAX, or_required(f->heads), &c->heads));
+    PB_TRY(pb_hf_integer(root, "num_key_value_heads", 1, WIDTH_MAX,
+                         f->kv_heads > 0 ? f->kv_heads : c->heads, &c->kv_heads));
+    PB_TRY(pb_hf_integer(root, "head_dim", 1, WIDTH_MAX, f->head_dim, &c->head_dim));
     PB_TRY(pb_hf_integer(root, "intermediate_size", 1, FF_MAX, required, &c->ff));
-    PB_TRY(pb_hf_integer(root, "vocab_size", 1, VOCAB_MAX, required, &c->vocab));
-    PB_TRY(pb_hf_integer(root, "max_position_embeddings", 1, POSITIONS_MAX, required,
-                         &c->max_positions));
-    PB_TRY(pb_hf_number(root, "rms_norm_eps", 0.0, 1.0, true, &c->rms_eps));
+    PB_TRY(pb_hf_integer(root, "vocab_size", 1, VOCAB_MAX, or_required(f->vocab), &c->vocab));
+    PB_TRY(pb_hf_integer(root, "max_position_embeddings", 1, POSITIONS_MAX,
+                         or_required(f->positions), &c->max_positions));
+    c->rms_eps = f->rms_eps;
+    PB_TRY(pb_hf_number(root, "rms_norm_eps", 0.0, 1.0, f->rms_eps == 0.0, &c->rms_eps));
     if (c->heads % c->kv_heads != 0) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "num_attention_heads %" PRId64 " is not a multiple of num_key_value_heads "
@@ -102,15 +149,18 @@ static pb_status read_id(const json_t *value, const char *key, int64_t vocab, in
     return PB_OK;
 }
 
-/* Null is "none"; a missing key has the default of LlamaConfig: bos 1, eos 2. */
-static pb_status read_ids(const json_t *root, pb_model_config *config)
+/* Null is "none"; a missing key has the family's default. */
+static pb_status read_ids(const json_t *root, const json_t *part, pb_model_config *config)
 {
-    const json_t *bos = json_object_get(root, "bos_token_id");
-    const json_t *eos = json_object_get(root, "eos_token_id");
+    const json_t *bos  = json_object_get(root, "bos_token_id");
+    const json_t *eos  = json_object_get(root, "eos_token_id");
+    const pb_family *f = config->family;
 
-    config->bos_id     = bos == NULL && config->vocab > 1 ? 1 : -1;
-    config->eos_count  = eos == NULL && config->vocab > 2 ? 1 : 0;
-    config->eos_ids[0] = 2;
+    bos                = bos != NULL ? bos : json_object_get(part, "bos_token_id");
+    eos                = eos != NULL ? eos : json_object_get(part, "eos_token_id");
+    config->bos_id     = bos == NULL && f->bos_id < config->vocab ? f->bos_id : -1;
+    config->eos_count  = eos == NULL && f->eos_id >= 0 && f->eos_id < config->vocab ? 1 : 0;
+    config->eos_ids[0] = f->eos_id;
     if (bos != NULL && !json_is_null(bos)) {
         PB_TRY(read_id(bos, "bos_token_id", config->vocab, &config->bos_id));
     }
@@ -132,50 +182,120 @@ static pb_status read_ids(const json_t *root, pb_model_config *config)
     return PB_OK;
 }
 
-static pb_status read_rest(const json_t *root, pb_model_config *config)
+static pb_status read_activation(const json_t *root, pb_model_config *config)
 {
-    const char *text = NULL;
-    PB_TRY(pb_hf_text(root, "hidden_act", &text));
-    if (text != NULL && strcmp(text, "silu") != 0) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED, "hidden_act \"%.40s\" is not supported; silu is", text);
+    static const struct {
+        const char *name;
+        pb_activation activation;
+    } known[] = {{"silu", PB_ACTIVATION_SILU}, {"gelu_pytorch_tanh", PB_ACTIVATION_GELU_TANH}};
+    const pb_family *f = config->family;
+    const char *text   = NULL;
+    PB_TRY(pb_hf_text(root, f->activation_key, &text));
+    text = text != NULL ? text : f->activation;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(text, known[i].name) == 0) {
+            config->activation = known[i].activation;
+            return PB_OK;
+        }
     }
-    config->activation = PB_ACTIVATION_SILU;
-    PB_TRY(pb_hf_bool(root, "tie_word_embeddings", &config->tied));
-    PB_TRY(pb_hf_bool(root, "attention_bias", &config->attention_bias));
-    PB_TRY(pb_hf_bool(root, "mlp_bias", &config->mlp_bias));
+    return PB_FAIL(PB_ERR_UNSUPPORTED,
+                   "%s \"%.40s\" is not supported; silu and gelu_pytorch_tanh are",
+                   f->activation_key, text);
+}
+
+/* Which products have biases. Keys that a family does not read were checked to be neutral. */
+static pb_status read_biases(const json_t *root, pb_model_config *config)
+{
+    const pb_family *f = config->family;
+    bool attention     = false;
+    if (f->reads_attention_bias) {
+        PB_TRY(pb_hf_bool(root, "attention_bias", &attention));
+    }
+    config->qkv_bias = f->qkv_bias || attention;
+    config->o_bias   = attention;
+    return f->reads_mlp_bias ? pb_hf_bool(root, "mlp_bias", &config->mlp_bias) : PB_OK;
+}
+
+static pb_status read_scales(const json_t *root, pb_model_config *config)
+{
+    const pb_family *f   = config->family;
+    config->query_scalar = (double)config->head_dim;
+    if (f->query_scalar > 0) {
+        config->query_scalar = (double)f->query_scalar;
+        PB_TRY(
+            pb_hf_number(root, "query_pre_attn_scalar", 1e-6, 1e9, false, &config->query_scalar));
+    }
+    config->embedding_scale = f->scales_embedding ? sqrt((double)config->width) : 1.0;
+    config->norm_offset     = f->norm_offset;
+    return PB_OK;
+}
+
+static pb_status read_rest(const json_t *root, const json_t *part, pb_model_config *config)
+{
+    const json_t *tied_at = part;
+    const char *text      = NULL;
+    PB_TRY(read_activation(part, config));
+    PB_TRY(read_biases(part, config));
+    PB_TRY(read_scales(part, config));
+    if (json_object_get(root, "tie_word_embeddings") != NULL) {
+        tied_at = root;
+    }
+    PB_TRY(pb_hf_bool(tied_at, "tie_word_embeddings", &config->tied));
+    if (json_object_get(tied_at, "tie_word_embeddings") == NULL) {
+        config->tied = config->family->tied;
+    }
     /* What the weights are is said by the weight files; here only the type is checked. */
     PB_TRY(pb_hf_text(root, "torch_dtype", &text));
-    PB_TRY(pb_hf_text(root, "dtype", &text));
-    return PB_OK;
+    return pb_hf_text(root, "dtype", &text);
 }
 
 static pb_status read_all(const json_t *root, const char *path, pb_model_config *config)
 {
-    PB_TRY(read_architecture(root, config));
-    PB_TRY(pb_hf_keys(root, path));
-    PB_TRY(read_sizes(root, config));
-    PB_TRY(read_rest(root, config));
-    PB_TRY(read_ids(root, config));
-    return pb_hf_rope(root, config);
+    const json_t *part = NULL;
+    PB_TRY(read_architecture(root, config, &part));
+    if (part != root) {
+        PB_TRY(pb_hf_outer_keys(root));
+    }
+    PB_TRY(pb_hf_keys(part, config->family, path));
+    PB_TRY(read_sizes(part, config));
+    PB_TRY(read_rest(root, part, config));
+    PB_TRY(read_ids(root, part, config));
+    PB_TRY(pb_hf_windows(part, config));
+    return pb_hf_rope(part, config);
+}
+
+/* Takes over `root`. */
+static pb_status read_root(json_t *root, const char *path, pb_model_config *config)
+{
+    pb_model_config read = {0};
+    pb_status status     = read_all(root, path, &read);
+    json_decref(root);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "%s", path);
+        return status;
+    }
+    *config = read;
+    return PB_OK;
+}
+
+pb_status pb_model_config_parse(const char *json, size_t length, const char *path,
+                                pb_model_config *config)
+{
+    pb_string text = {.data = (char *)(uintptr_t)json, .length = length};
+    json_t *root   = NULL;
+    PB_TRY(pb_json_parse(path, &text, 0, &root));
+    return read_root(root, path, config);
 }
 
 pb_status pb_model_config_read(const char *directory, pb_model_config *config)
 {
-    pb_status status     = PB_OK;
-    pb_model_config read = {0};
-    char *path           = NULL;
-    json_t *root         = NULL;
+    pb_status status = PB_OK;
+    char *path       = NULL;
+    json_t *root     = NULL;
 
     PB_TRY(pb_path_join(directory, CONFIG_NAME, &path));
     PB_TRY_GOTO(status, pb_json_file_read(path, CONFIG_MAX, &root), out_path);
-    status = read_all(root, path, &read);
-    if (status != PB_OK) {
-        pb_error_prefix(status, "%s", path);
-        goto out_root;
-    }
-    *config = read;
-out_root:
-    json_decref(root);
+    PB_TRY_GOTO(status, read_root(root, path, config), out_path);
 out_path:
     pb_memory_free(path);
     return status;

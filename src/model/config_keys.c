@@ -9,15 +9,16 @@
 #include <string.h>
 
 /* Values beside null (and a missing key) that change nothing. */
-typedef enum neutral { NEUTRAL_NULL, NEUTRAL_ZERO, NEUTRAL_ONE, NEUTRAL_FULL_ATTENTION } neutral;
+typedef enum neutral { NEUTRAL_NULL, NEUTRAL_ZERO, NEUTRAL_ONE } neutral;
 
-/* ZERO: 0 and false. FULL_ATTENTION: a list of nothing but "full_attention". */
+/* ZERO: 0 and false. */
 static const struct {
     const char *key;
     neutral accepts;
 } restricted[] = {
     {"add_cross_attention", NEUTRAL_ZERO},
     {"alibi", NEUTRAL_ZERO},
+    {"attention_bias", NEUTRAL_ZERO},
     {"attention_chunk_size", NEUTRAL_NULL},
     {"attention_dropout", NEUTRAL_ZERO},
     {"attention_multiplier", NEUTRAL_NULL},
@@ -27,12 +28,13 @@ static const struct {
     {"compression_config", NEUTRAL_NULL},
     {"embedding_multiplier", NEUTRAL_ONE},
     {"final_logit_softcapping", NEUTRAL_NULL},
+    {"embd_pdrop", NEUTRAL_ZERO},
     {"hidden_dropout", NEUTRAL_ZERO},
     {"is_encoder_decoder", NEUTRAL_ZERO},
     {"kv_lora_rank", NEUTRAL_NULL},
-    {"layer_types", NEUTRAL_FULL_ATTENTION},
     {"logit_scale", NEUTRAL_ONE},
     {"logits_scaling", NEUTRAL_ONE},
+    {"mlp_bias", NEUTRAL_ZERO},
     {"moe_intermediate_size", NEUTRAL_NULL},
     {"n_routed_experts", NEUTRAL_ZERO},
     {"n_shared_experts", NEUTRAL_ZERO},
@@ -47,6 +49,7 @@ static const struct {
     {"qkv_bias", NEUTRAL_ZERO},
     {"quantization_config", NEUTRAL_NULL},
     {"query_pre_attn_scalar", NEUTRAL_NULL},
+    {"resid_pdrop", NEUTRAL_ZERO},
     {"residual_dropout", NEUTRAL_ZERO},
     {"residual_multiplier", NEUTRAL_ONE},
     {"rope_interleaved", NEUTRAL_ZERO},
@@ -55,7 +58,6 @@ static const struct {
     {"use_bidirectional_attention", NEUTRAL_ZERO},
     {"use_parallel_residual", NEUTRAL_ZERO},
     {"use_qk_norm", NEUTRAL_ZERO},
-    {"use_sliding_window", NEUTRAL_ZERO},
 };
 
 /* Read elsewhere, or without effect on what is computed. */
@@ -64,26 +66,29 @@ static const char *const known[] = {
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
+    "_sliding_window_pattern",
     "architectures",
-    "attention_bias",
     "auto_map",
     "bos_token_id",
+    "cache_implementation",
     "dtype",
     "eos_token_id",
     "head_dim",
     "hidden_act",
+    "hidden_activation",
     "hidden_size",
     "initializer_range",
     "intermediate_size",
     "is_llama_config",
+    "layer_types",
     "max_position_embeddings",
     "max_sequence_length",
     "max_window_layers",
-    "mlp_bias",
     "model_type",
     "num_attention_heads",
     "num_hidden_layers",
     "num_key_value_heads",
+    "original_max_position_embeddings",
     "output_attentions",
     "output_hidden_states",
     "pad_token_id",
@@ -93,29 +98,15 @@ static const char *const known[] = {
     "rope_scaling",
     "rope_theta",
     "sliding_window",
+    "sliding_window_pattern",
     "tie_word_embeddings",
     "torch_dtype",
     "transformers_version",
     "unk_token_id",
     "use_cache",
+    "use_sliding_window",
     "vocab_size",
 };
-
-static bool is_full_attention(const json_t *value)
-{
-    size_t index;
-    const json_t *item;
-    if (!json_is_array(value)) {
-        return false;
-    }
-    json_array_foreach((json_t *)(uintptr_t)value, index, item)
-    {
-        if (!json_is_string(item) || strcmp(json_string_value(item), "full_attention") != 0) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static bool is_neutral(const json_t *value, neutral accepts)
 {
@@ -127,8 +118,6 @@ static bool is_neutral(const json_t *value, neutral accepts)
         return json_is_false(value) || (json_is_number(value) && json_number_value(value) == 0.0);
     case NEUTRAL_ONE:
         return json_is_number(value) && json_number_value(value) == 1.0;
-    case NEUTRAL_FULL_ATTENTION:
-        return is_full_attention(value);
     case NEUTRAL_NULL:
         break;
     }
@@ -145,41 +134,72 @@ static bool is_known(const char *key)
     return false;
 }
 
-/* A window is in use when one is given and use_sliding_window does not switch it off. */
-static pb_status check_window(const json_t *root)
+/* Some keys are values of the configuration in one family and have to be neutral in the others. */
+static bool is_read(const pb_family *family, const char *key)
 {
-    const json_t *window = json_object_get(root, "sliding_window");
-    const json_t *used   = json_object_get(root, "use_sliding_window");
-    if (window != NULL && !json_is_null(window) && !json_is_false(used)) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "sliding_window is set, and attention within a window is not supported for "
-                       "this architecture; only null is, or use_sliding_window false");
+    const struct {
+        const char *key;
+        bool read;
+    } of_family[] = {
+        {"attention_bias", family->reads_attention_bias},
+        {"mlp_bias", family->reads_mlp_bias},
+        {"query_pre_attn_scalar", family->query_scalar > 0},
+        {"rope_local_base_freq", family->rope_theta_sliding > 0.0},
+    };
+    for (size_t i = 0; i < sizeof of_family / sizeof of_family[0]; i++) {
+        if (strcmp(key, of_family[i].key) == 0) {
+            return of_family[i].read;
+        }
+    }
+    return false;
+}
+
+static const neutral *restriction(const char *key)
+{
+    for (size_t i = 0; i < sizeof restricted / sizeof restricted[0]; i++) {
+        if (strcmp(key, restricted[i].key) == 0) {
+            return &restricted[i].accepts;
+        }
+    }
+    return NULL;
+}
+
+static pb_status check_neutral(const char *key, const json_t *value)
+{
+    const neutral *accepts = restriction(key);
+    if (accepts == NULL || is_neutral(value, *accepts)) {
+        return PB_OK;
+    }
+    return PB_FAIL(PB_ERR_UNSUPPORTED,
+                   "%s changes what the model computes in a way that is not supported; without it, "
+                   "or with its neutral value, the model can be used",
+                   key);
+}
+
+pb_status pb_hf_keys(const json_t *root, const pb_family *family, const char *path)
+{
+    const char *key;
+    const json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)root, key, value)
+    {
+        if (is_read(family, key)) {
+            continue;
+        }
+        PB_TRY(check_neutral(key, value));
+        if (restriction(key) == NULL && !is_known(key)) {
+            pb_log0_warn("%s: key %.100s is not known here and is not used", path, key);
+        }
     }
     return PB_OK;
 }
 
-pb_status pb_hf_keys(const json_t *root, const char *path)
+pb_status pb_hf_outer_keys(const json_t *root)
 {
     const char *key;
     const json_t *value;
-    PB_TRY(check_window(root));
     json_object_foreach((json_t *)(uintptr_t)root, key, value)
     {
-        size_t i = 0;
-        while (i < sizeof restricted / sizeof restricted[0] &&
-               strcmp(key, restricted[i].key) != 0) {
-            i++;
-        }
-        if (i == sizeof restricted / sizeof restricted[0]) {
-            if (!is_known(key)) {
-                pb_log0_warn("%s: key %.100s is not known here and is not used", path, key);
-            }
-        } else if (!is_neutral(value, restricted[i].accepts)) {
-            return PB_FAIL(PB_ERR_UNSUPPORTED,
-                           "%s changes what the model computes in a way that is not supported; "
-                           "without it, or with its neutral value, the model can be used",
-                           key);
-        }
+        PB_TRY(check_neutral(key, value));
     }
     return PB_OK;
 }

@@ -3,7 +3,7 @@
  * name the key; the caller puts the file before them. */
 #pragma once
 
-#include "pb/model.h"
+#include "family.h"
 
 #include <jansson.h>
 
@@ -23,9 +23,18 @@ pb_status pb_hf_bool(const json_t *object, const char *key, bool *out) PB_MUST_U
 /* Missing and null are NULL; the text stays with the object. */
 pb_status pb_hf_text(const json_t *object, const char *key, const char **out) PB_MUST_USE;
 
+/* sliding_window with what says for which layers: layer_types, sliding_window_pattern,
+ * max_window_layers, or the family alone. */
+pb_status pb_hf_windows(const json_t *root, pb_model_config *config) PB_MUST_USE;
+
 /* rope_theta, rope_scaling (transformers 4) or rope_parameters (transformers 5). */
 pb_status pb_hf_rope(const json_t *root, pb_model_config *config) PB_MUST_USE;
 
+/* As the files write it. */
+const char *pb_rope_type_name(pb_rope_type type);
+
 /* Refuses, by name, keys that change the mathematics in a way that is not supported, and warns of
  * unknown ones. `path` is for the warning. */
-pb_status pb_hf_keys(const json_t *root, const char *path) PB_MUST_USE;
+pb_status pb_hf_keys(const json_t *root, const pb_family *family, const char *path) PB_MUST_USE;
+/* The same for the root of a model of several parts, whose other keys are of no concern. */
+pb_status pb_hf_outer_keys(const json_t *root) PB_MUST_USE;

@@ -6,11 +6,19 @@
 
 #include "pb/log.h"
 
+#include <math.h>
 #include <string.h>
 
-#define THETA_DEFAULT 10000.0 /* of LlamaConfig, for files older than the key */
 #define THETA_MAX     1e12
 #define POSITIONS_MAX 1000000000
+
+/* By pb_rope_type. */
+static const char *const rope_types[] = {"default", "linear", "dynamic", "yarn", "llama3"};
+
+const char *pb_rope_type_name(pb_rope_type type)
+{
+    return rope_types[type];
+}
 
 static pb_status check_keys(const json_t *rope, const char *section)
 {
@@ -21,7 +29,11 @@ static pb_status check_keys(const json_t *rope, const char *section)
                                        "low_freq_factor",
                                        "high_freq_factor",
                                        "partial_rotary_factor",
-                                       "original_max_position_embeddings"};
+                                       "original_max_position_embeddings",
+                                       "attention_factor",
+                                       "beta_fast",
+                                       "beta_slow",
+                                       "truncate"};
     const char *key;
     const json_t *value;
     json_object_foreach((json_t *)(uintptr_t)rope, key, value)
@@ -63,81 +75,164 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
         return PB_FAIL(PB_ERR_FORMAT, "%s.rope_type is missing; add \"default\" or \"llama3\"",
                        section);
     }
-    if (strcmp(name, "default") == 0) {
-        *type = PB_ROPE_DEFAULT;
-    } else if (strcmp(name, "llama3") == 0) {
-        *type = PB_ROPE_LLAMA3;
-    } else {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s.rope_type \"%.40s\" is not supported; default and llama3 are", section,
-                       name);
+    for (size_t i = 0; i < sizeof rope_types / sizeof rope_types[0]; i++) {
+        if (strcmp(name, rope_types[i]) == 0) {
+            *type = (pb_rope_type)i;
+            return PB_OK;
+        }
     }
-    return PB_OK;
+    return PB_FAIL(PB_ERR_UNSUPPORTED,
+                   "%s.rope_type \"%.40s\" is not supported; default, linear, dynamic, yarn and "
+                   "llama3 are",
+                   section, name);
 }
 
-static pb_status read_llama3(const json_t *rope, const char *section, pb_model_config *config)
+static pb_status read_llama3(const json_t *object, const char *section, pb_rope_config *rope)
 {
-    PB_TRY(pb_hf_number(rope, "factor", 1.0, 1e6, true, &config->rope_factor));
-    PB_TRY(pb_hf_number(rope, "low_freq_factor", 1e-6, 1e6, true, &config->rope_low_freq));
-    PB_TRY(pb_hf_number(rope, "high_freq_factor", 1e-6, 1e6, true, &config->rope_high_freq));
-    PB_TRY(pb_hf_integer(rope, "original_max_position_embeddings", 1, POSITIONS_MAX, PB_HF_REQUIRED,
-                         &config->rope_original_positions));
-    if (config->rope_high_freq <= config->rope_low_freq) {
+    PB_TRY(pb_hf_number(object, "low_freq_factor", 1e-6, 1e6, true, &rope->low_freq));
+    PB_TRY(pb_hf_number(object, "high_freq_factor", 1e-6, 1e6, true, &rope->high_freq));
+    PB_TRY(pb_hf_integer(object, "original_max_position_embeddings", 1, POSITIONS_MAX,
+                         PB_HF_REQUIRED, &rope->original_positions));
+    if (rope->high_freq <= rope->low_freq) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s: high_freq_factor %g is not above low_freq_factor %g; correct them",
-                       section, config->rope_high_freq, config->rope_low_freq);
+                       section, rope->high_freq, rope->low_freq);
     }
     return PB_OK;
 }
 
-/* rope_theta beside or inside the object; both, when they differ, are a contradiction. */
-static pb_status read_theta(const json_t *root, const json_t *rope, pb_model_config *config)
+/* The factor on cosine and sine, where the file names none, is that of the paper (Peng et al.,
+ * "YaRN", arXiv 2309.00071): 0.1 ln(factor) + 1. */
+static pb_status read_yarn(const json_t *object, const char *section, int64_t positions,
+                           pb_rope_config *rope)
+{
+    rope->beta_fast        = 32.0;
+    rope->beta_slow        = 1.0;
+    rope->attention_factor = rope->factor > 1.0 ? 0.1 * log(rope->factor) + 1.0 : 1.0;
+    rope->truncate         = true;
+    PB_TRY(pb_hf_integer(object, "original_max_position_embeddings", 1, POSITIONS_MAX, positions,
+                         &rope->original_positions));
+    PB_TRY(pb_hf_number(object, "attention_factor", 1e-6, 1e6, false, &rope->attention_factor));
+    PB_TRY(pb_hf_number(object, "beta_fast", 1e-6, 1e6, false, &rope->beta_fast));
+    PB_TRY(pb_hf_number(object, "beta_slow", 1e-6, 1e6, false, &rope->beta_slow));
+    if (json_object_get(object, "truncate") != NULL) {
+        PB_TRY(pb_hf_bool(object, "truncate", &rope->truncate));
+    }
+    if (rope->beta_fast < rope->beta_slow) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: beta_fast %g is below beta_slow %g; correct them",
+                       section, rope->beta_fast, rope->beta_slow);
+    }
+    return PB_OK;
+}
+
+/* Keys of yarn are refused with other types, where they would have no effect. */
+static pb_status refuse_yarn(const json_t *object, const char *section, pb_rope_type type)
+{
+    static const char *const keys[] = {"attention_factor", "beta_fast", "beta_slow", "truncate"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const json_t *value = json_object_get(object, keys[i]);
+        if (value != NULL && !json_is_null(value)) {
+            return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.%s is not supported with rope_type %s", section,
+                           keys[i], pb_rope_type_name(type));
+        }
+    }
+    return PB_OK;
+}
+
+/* One object of rotary parameters: everything but theta. */
+static pb_status read_scaling(const json_t *object, const char *section, int64_t positions,
+                              pb_rope_config *rope)
+{
+    if (!json_is_object(object)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s is not an object; correct it", section);
+    }
+    PB_TRY(check_keys(object, section));
+    PB_TRY(read_type(object, section, &rope->type));
+    if (rope->type != PB_ROPE_YARN) {
+        PB_TRY(refuse_yarn(object, section, rope->type));
+    }
+    if (rope->type == PB_ROPE_DEFAULT) {
+        if (json_object_get(object, "factor") != NULL) {
+            pb_log0_warn("%s.factor has no effect with rope_type default and is not used", section);
+        }
+        return PB_OK;
+    }
+    PB_TRY(pb_hf_number(object, "factor", 1.0, 1e6, true, &rope->factor));
+    if (rope->type == PB_ROPE_LLAMA3) {
+        return read_llama3(object, section, rope);
+    }
+    return rope->type == PB_ROPE_YARN ? read_yarn(object, section, positions, rope) : PB_OK;
+}
+
+/* theta beside or inside the object; both, when they differ, are a contradiction. */
+static pb_status read_theta(const json_t *root, const char *key, const json_t *object,
+                            double absent, double *theta)
 {
     double outer = 0.0;
     double inner = 0.0;
-    PB_TRY(pb_hf_number(root, "rope_theta", 1.0, THETA_MAX, false, &outer));
-    if (rope != NULL) {
-        PB_TRY(pb_hf_number(rope, "rope_theta", 1.0, THETA_MAX, false, &inner));
+    PB_TRY(pb_hf_number(root, key, 1.0, THETA_MAX, false, &outer));
+    if (object != NULL) {
+        PB_TRY(pb_hf_number(object, "rope_theta", 1.0, THETA_MAX, false, &inner));
     }
     if (outer > 0.0 && inner > 0.0 && outer != inner) {
-        return PB_FAIL(PB_ERR_FORMAT, "rope_theta is given twice, %g and %g; remove one", outer,
+        return PB_FAIL(PB_ERR_FORMAT, "%s is given twice, %g and %g; remove one", key, outer,
                        inner);
     }
-    config->rope_theta = inner > 0.0 ? inner : outer > 0.0 ? outer : THETA_DEFAULT;
+    *theta = inner > 0.0 ? inner : outer > 0.0 ? outer : absent;
     return PB_OK;
+}
+
+/* NULL when the key is missing or null. */
+static const json_t *value_of(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+/* rope_parameters with an object for each type of layer. */
+static pb_status read_two(const json_t *parameters, const json_t *root, pb_model_config *c)
+{
+    const json_t *full    = value_of(parameters, "full_attention");
+    const json_t *sliding = value_of(parameters, "sliding_attention");
+    if (full == NULL || sliding == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "rope_parameters has full_attention or sliding_attention, "
+                                      "but not both; add the other");
+    }
+    PB_TRY(read_scaling(full, "rope_parameters.full_attention", c->max_positions, &c->rope));
+    PB_TRY(read_scaling(sliding, "rope_parameters.sliding_attention", c->max_positions,
+                        &c->rope_sliding));
+    PB_TRY(read_theta(root, "rope_theta", full, c->family->rope_theta, &c->rope.theta));
+    return read_theta(root, "rope_local_base_freq", sliding, c->family->rope_theta_sliding,
+                      &c->rope_sliding.theta);
 }
 
 pb_status pb_hf_rope(const json_t *root, pb_model_config *config)
 {
-    const json_t *scaling    = json_object_get(root, "rope_scaling");
-    const json_t *parameters = json_object_get(root, "rope_parameters");
-    const char *section      = "rope_parameters";
-    const json_t *rope       = parameters;
+    const json_t *scaling    = value_of(root, "rope_scaling");
+    const json_t *parameters = value_of(root, "rope_parameters");
+    const char *section      = parameters != NULL ? "rope_parameters" : "rope_scaling";
+    const json_t *object     = parameters != NULL ? parameters : scaling;
+    const pb_family *f       = config->family;
 
-    scaling = json_is_null(scaling) ? NULL : scaling;
-    rope    = json_is_null(rope) ? NULL : rope;
-    if (scaling != NULL && rope != NULL &&
-        !json_equal((json_t *)(uintptr_t)scaling, (json_t *)(uintptr_t)rope)) {
+    config->rope         = (pb_rope_config){.factor = 1.0, .attention_factor = 1.0};
+    config->rope_sliding = config->rope;
+    config->two_ropes    = f->rope_theta_sliding > 0.0;
+    if (scaling != NULL && parameters != NULL &&
+        !json_equal((json_t *)(uintptr_t)scaling, (json_t *)(uintptr_t)parameters)) {
         return PB_FAIL(PB_ERR_FORMAT, "rope_scaling and rope_parameters differ; remove one");
     }
-    if (rope == NULL) {
-        section = "rope_scaling";
-        rope    = scaling;
+    if (config->two_ropes && (value_of(object, "full_attention") != NULL ||
+                              value_of(object, "sliding_attention") != NULL)) {
+        return read_two(object, root, config);
     }
-    config->rope_type = PB_ROPE_DEFAULT;
-    if (rope == NULL) {
-        return read_theta(root, NULL, config);
+    if (object != NULL) {
+        PB_TRY(read_scaling(object, section, config->max_positions, &config->rope));
     }
-    if (!json_is_object(rope)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s is not an object; correct it", section);
+    PB_TRY(read_theta(root, "rope_theta", object, f->rope_theta, &config->rope.theta));
+    if (!config->two_ropes) {
+        config->rope_sliding = config->rope;
+        return PB_OK;
     }
-    PB_TRY(check_keys(rope, section));
-    PB_TRY(read_type(rope, section, &config->rope_type));
-    PB_TRY(read_theta(root, rope, config));
-    if (config->rope_type == PB_ROPE_LLAMA3) {
-        PB_TRY(read_llama3(rope, section, config));
-    } else if (json_object_get(rope, "factor") != NULL) {
-        pb_log0_warn("%s.factor has no effect with rope_type default and is not used", section);
-    }
-    return PB_OK;
+    return read_theta(root, "rope_local_base_freq", NULL, f->rope_theta_sliding,
+                      &config->rope_sliding.theta);
 }

@@ -61,16 +61,16 @@ pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out)
 }
 
 /* Item i of the stream of a site is its value i, so any order of work gives the same weights. */
-static void fill_random(pb_site *site, uint64_t seed)
+static void fill_random(pb_site *site, float norm, uint64_t seed)
 {
     float *x     = site->weight.data;
     int64_t n    = pb_tensor_count(&site->weight);
-    bool is_norm = pb_site_is_norm(site->kind);
+    bool is_norm = site->site_class == PB_SITE_NORM;
 
     pb_random stream = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)site->index);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
-        x[i] = is_norm ? 1.0f : (float)(INIT_DEVIATION * pb_random_normal(stream, (uint64_t)i));
+        x[i] = is_norm ? norm : (float)(INIT_DEVIATION * pb_random_normal(stream, (uint64_t)i));
     }
 }
 
@@ -82,8 +82,8 @@ pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, pb_
     PB_TRY_GOTO(status, PB_ALLOC(model->arena, pb_model_lay_out(model, NULL)), err_model);
     pb_model_lay_out(model, model->arena);
     for (int64_t i = 0; i < model->site_count; i++) {
-        if (pb_site_has_weight(config, model->sites[i].kind)) {
-            fill_random(&model->sites[i], seed);
+        if (model->sites[i].has_weight) {
+            fill_random(&model->sites[i], (float)(1.0 - config->norm_offset), seed);
         }
     }
     pb_model_finish(model);
@@ -135,10 +135,10 @@ int64_t pb_model_parameters(const pb_model *model)
     int64_t total = 0;
     for (int64_t i = 0; i < model->site_count; i++) {
         const pb_site *site = &model->sites[i];
-        if (pb_site_has_weight(&model->config, site->kind)) {
+        if (site->has_weight) {
             total += site->out * site->in;
         }
-        if (pb_site_has_bias(&model->config, site->kind)) {
+        if (site->has_bias) {
             total += site->out;
         }
     }
@@ -148,20 +148,6 @@ int64_t pb_model_parameters(const pb_model *model)
 size_t pb_model_bytes(const pb_model *model)
 {
     return model->bytes;
-}
-
-double pb_model_flops(const pb_model_config *config, int64_t tokens)
-{
-    const pb_model_config *c = config;
-
-    double t         = (double)tokens;
-    double heads     = (double)(c->heads * c->head_dim);
-    double kv_heads  = (double)(c->kv_heads * c->head_dim);
-    double attention = (double)c->width * (2.0 * heads + 2.0 * kv_heads);
-    double mlp       = 3.0 * (double)c->width * (double)c->ff;
-    double head      = (double)c->width * (double)c->vocab;
-    double linear    = (double)c->layers * (attention + mlp) + head;
-    return 2.0 * t * linear + 4.0 * t * t * heads * (double)c->layers;
 }
 
 /* Name and contents of one file; the contents as their own hash, so that files cannot run together.

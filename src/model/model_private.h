@@ -27,11 +27,6 @@ struct pb_model {
 pb_status pb_sites_create(const pb_model_config *config, pb_site **sites,
                           int64_t *count) PB_MUST_USE;
 
-bool pb_site_is_norm(pb_site_kind kind);
-/* Whether the configuration gives this kind a bias. */
-bool pb_site_has_bias(const pb_model_config *config, pb_site_kind kind);
-/* False for the head of a tied model, whose weight is the embedding's. */
-bool pb_site_has_weight(const pb_model_config *config, pb_site_kind kind);
 /* The tensor of a site without memory: [out, in], or [out] for norms and biases. */
 pb_tensor pb_site_weight_shape(const pb_site *site);
 pb_tensor pb_site_bias_shape(const pb_site *site);

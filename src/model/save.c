@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A checkpoint in Hugging Face layout: model.safetensors first, then config.json in the keys of
  * transformers 4, which every later version reads too. */
+#include "config_read.h"
 #include "model_private.h"
 
 #include "pb/file.h"
@@ -61,28 +62,85 @@ static pb_status put_ids(pb_string *json, const pb_model_config *c)
     return pb_string_puts(json, "],\n");
 }
 
-static pb_status put_rope(pb_string *json, const pb_model_config *c)
+/* The object of one rope. theta stands inside where there is an object for each type of layer. */
+static pb_status put_rope(pb_string *json, const char *indent, const char *key,
+                          const pb_rope_config *r, bool with_theta)
 {
-    PB_TRY(put_number(json, "  ", "rope_theta", c->rope_theta));
-    if (c->rope_type == PB_ROPE_DEFAULT) {
-        return pb_string_puts(json, "  \"rope_scaling\": null,\n");
+    char inner[16];
+    snprintf(inner, sizeof inner, "%s  ", indent);
+    if (r->type == PB_ROPE_DEFAULT && !with_theta) {
+        return pb_string_printf(json, "%s\"%s\": null", indent, key);
     }
-    PB_TRY(pb_string_puts(json, "  \"rope_scaling\": {\n"));
-    PB_TRY(put_number(json, "    ", "factor", c->rope_factor));
-    PB_TRY(put_number(json, "    ", "low_freq_factor", c->rope_low_freq));
-    PB_TRY(put_number(json, "    ", "high_freq_factor", c->rope_high_freq));
-    PB_TRY(
-        put_integer(json, "    ", "original_max_position_embeddings", c->rope_original_positions));
-    return pb_string_puts(json, "    \"rope_type\": \"llama3\"\n  },\n");
+    PB_TRY(pb_string_printf(json, "%s\"%s\": {\n", indent, key));
+    if (with_theta) {
+        PB_TRY(put_number(json, inner, "rope_theta", r->theta));
+    }
+    if (r->type != PB_ROPE_DEFAULT) {
+        PB_TRY(put_number(json, inner, "factor", r->factor));
+    }
+    if (r->type == PB_ROPE_LLAMA3) {
+        PB_TRY(put_number(json, inner, "low_freq_factor", r->low_freq));
+        PB_TRY(put_number(json, inner, "high_freq_factor", r->high_freq));
+    }
+    if (r->type == PB_ROPE_YARN) {
+        PB_TRY(put_number(json, inner, "attention_factor", r->attention_factor));
+        PB_TRY(put_number(json, inner, "beta_fast", r->beta_fast));
+        PB_TRY(put_number(json, inner, "beta_slow", r->beta_slow));
+        PB_TRY(
+            pb_string_printf(json, "%s\"truncate\": %s,\n", inner, r->truncate ? "true" : "false"));
+    }
+    if (r->type == PB_ROPE_LLAMA3 || r->type == PB_ROPE_YARN) {
+        PB_TRY(put_integer(json, inner, "original_max_position_embeddings", r->original_positions));
+    }
+    return pb_string_printf(json, "%s\"rope_type\": \"%s\"\n%s}", inner, pb_rope_type_name(r->type),
+                            indent);
 }
 
-static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_string *json)
+/* In the keys of transformers 4, but for what they cannot say: a scaling of the sliding layers. */
+static pb_status put_ropes(pb_string *json, const pb_model_config *c)
 {
-    const char *name = dtype == PB_DTYPE_BF16  ? "bfloat16"
-                       : dtype == PB_DTYPE_F16 ? "float16"
-                                               : "float32";
-    PB_TRY(pb_string_printf(json, "{\n  \"architectures\": [\"%s\"],\n", c->architecture));
-    PB_TRY(pb_string_puts(json, "  \"model_type\": \"llama\",\n"));
+    if (c->two_ropes && c->rope_sliding.type != PB_ROPE_DEFAULT) {
+        PB_TRY(pb_string_puts(json, "  \"rope_parameters\": {\n"));
+        PB_TRY(put_rope(json, "    ", "full_attention", &c->rope, true));
+        PB_TRY(pb_string_puts(json, ",\n"));
+        PB_TRY(put_rope(json, "    ", "sliding_attention", &c->rope_sliding, true));
+        return pb_string_puts(json, "\n  },\n");
+    }
+    PB_TRY(put_number(json, "  ", "rope_theta", c->rope.theta));
+    if (c->two_ropes) {
+        PB_TRY(put_number(json, "  ", "rope_local_base_freq", c->rope_sliding.theta));
+    }
+    PB_TRY(put_rope(json, "  ", "rope_scaling", &c->rope, false));
+    return pb_string_puts(json, ",\n");
+}
+
+static pb_status put_windows(pb_string *json, const pb_model_config *c)
+{
+    const pb_family *f = c->family;
+    if (f->window_rule == PB_WINDOW_NEVER) {
+        return PB_OK;
+    }
+    if (f->window_rule == PB_WINDOW_FROM_LAYER) {
+        PB_TRY(put_bool(json, "use_sliding_window", c->window > 0));
+    }
+    if (c->window > 0) {
+        PB_TRY(put_integer(json, "  ", "sliding_window", c->window));
+    } else {
+        PB_TRY(pb_string_puts(json, "  \"sliding_window\": null,\n"));
+    }
+    if (f->window_rule == PB_WINDOW_ALL) {
+        return PB_OK;
+    }
+    PB_TRY(pb_string_puts(json, "  \"layer_types\": ["));
+    for (int64_t l = 0; l < c->layers; l++) {
+        PB_TRY(pb_string_printf(json, "%s\"%s\"", l > 0 ? ", " : "",
+                                c->sliding[l] ? "sliding_attention" : "full_attention"));
+    }
+    return pb_string_puts(json, "],\n");
+}
+
+static pb_status put_sizes(pb_string *json, const pb_model_config *c)
+{
     PB_TRY(put_integer(json, "  ", "num_hidden_layers", c->layers));
     PB_TRY(put_integer(json, "  ", "hidden_size", c->width));
     PB_TRY(put_integer(json, "  ", "num_attention_heads", c->heads));
@@ -90,14 +148,34 @@ static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_strin
     PB_TRY(put_integer(json, "  ", "head_dim", c->head_dim));
     PB_TRY(put_integer(json, "  ", "intermediate_size", c->ff));
     PB_TRY(put_integer(json, "  ", "vocab_size", c->vocab));
-    PB_TRY(put_integer(json, "  ", "max_position_embeddings", c->max_positions));
-    PB_TRY(pb_string_puts(json, "  \"hidden_act\": \"silu\",\n"));
+    return put_integer(json, "  ", "max_position_embeddings", c->max_positions);
+}
+
+static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_string *json)
+{
+    const pb_family *f     = c->family;
+    const char *name       = dtype == PB_DTYPE_BF16  ? "bfloat16"
+                             : dtype == PB_DTYPE_F16 ? "float16"
+                                                     : "float32";
+    const char *activation = c->activation == PB_ACTIVATION_SILU ? "silu" : "gelu_pytorch_tanh";
+    PB_TRY(pb_string_printf(json, "{\n  \"architectures\": [\"%s\"],\n", f->architecture));
+    PB_TRY(pb_string_printf(json, "  \"model_type\": \"%s\",\n", f->model_type));
+    PB_TRY(put_sizes(json, c));
+    PB_TRY(pb_string_printf(json, "  \"%s\": \"%s\",\n", f->activation_key, activation));
     PB_TRY(put_number(json, "  ", "rms_norm_eps", c->rms_eps));
     PB_TRY(put_bool(json, "tie_word_embeddings", c->tied));
-    PB_TRY(put_bool(json, "attention_bias", c->attention_bias));
-    PB_TRY(put_bool(json, "mlp_bias", c->mlp_bias));
+    if (f->reads_attention_bias) {
+        PB_TRY(put_bool(json, "attention_bias", c->o_bias));
+    }
+    if (f->reads_mlp_bias) {
+        PB_TRY(put_bool(json, "mlp_bias", c->mlp_bias));
+    }
+    if (f->query_scalar > 0) {
+        PB_TRY(put_number(json, "  ", "query_pre_attn_scalar", c->query_scalar));
+    }
+    PB_TRY(put_windows(json, c));
     PB_TRY(put_ids(json, c));
-    PB_TRY(put_rope(json, c));
+    PB_TRY(put_ropes(json, c));
     return pb_string_printf(json, "  \"torch_dtype\": \"%s\"\n}\n", name);
 }
 
@@ -126,12 +204,12 @@ static pb_status list_tensors(const pb_model *model, const pb_tensor *weights,
         const pb_site *site = &model->sites[i];
         pb_tensor weight    = pb_site_weight_shape(site);
         pb_tensor bias      = pb_site_bias_shape(site);
-        if (pb_site_has_weight(&model->config, site->kind)) {
+        if (site->has_weight) {
             PB_TRY(add_tensor(site, "weight", &weight, &weights[i], names + *count * NAME_BYTES,
                               &list[*count]));
             (*count)++;
         }
-        if (pb_site_has_bias(&model->config, site->kind)) {
+        if (site->has_bias) {
             PB_TRY(add_tensor(site, "bias", &bias, biases != NULL ? &biases[i] : NULL,
                               names + *count * NAME_BYTES, &list[*count]));
             (*count)++;

@@ -3,6 +3,7 @@
  * a model without weights is the same as that of an opened one.
  *
  * Our names are the same for all families; the Hugging Face names are those of the checkpoint. */
+#include "family.h"
 #include "model_private.h"
 
 #include "pb/memory.h"
@@ -11,45 +12,53 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a kind is in every family. */
 static const struct {
     const char *name;
-    const char *hf_name; /* behind "model.layers.N." where the kind belongs to a layer */
-} names[PB_SITE_KIND_COUNT] = {
-    [PB_SITE_Q]          = {"attn.q", "self_attn.q_proj"},
-    [PB_SITE_K]          = {"attn.k", "self_attn.k_proj"},
-    [PB_SITE_V]          = {"attn.v", "self_attn.v_proj"},
-    [PB_SITE_O]          = {"attn.o", "self_attn.o_proj"},
-    [PB_SITE_GATE]       = {"mlp.gate", "mlp.gate_proj"},
-    [PB_SITE_UP]         = {"mlp.up", "mlp.up_proj"},
-    [PB_SITE_DOWN]       = {"mlp.down", "mlp.down_proj"},
-    [PB_SITE_ATTN_NORM]  = {"attn_norm", "input_layernorm"},
-    [PB_SITE_MLP_NORM]   = {"mlp_norm", "post_attention_layernorm"},
-    [PB_SITE_FINAL_NORM] = {"final_norm", "model.norm"},
-    [PB_SITE_EMBEDDING]  = {"embedding", "model.embed_tokens"},
-    [PB_SITE_HEAD]       = {"head", "lm_head"},
+    pb_site_class site_class;
+    bool attention;
+} kinds[PB_SITE_KIND_COUNT] = {
+    [PB_SITE_Q]             = {"attn.q", PB_SITE_LINEAR, true},
+    [PB_SITE_K]             = {"attn.k", PB_SITE_LINEAR, true},
+    [PB_SITE_V]             = {"attn.v", PB_SITE_LINEAR, true},
+    [PB_SITE_O]             = {"attn.o", PB_SITE_LINEAR, true},
+    [PB_SITE_GATE]          = {"mlp.gate", PB_SITE_LINEAR, false},
+    [PB_SITE_UP]            = {"mlp.up", PB_SITE_LINEAR, false},
+    [PB_SITE_DOWN]          = {"mlp.down", PB_SITE_LINEAR, false},
+    [PB_SITE_QKV]           = {"attn.qkv", PB_SITE_LINEAR, true},
+    [PB_SITE_GATE_UP]       = {"mlp.gate_up", PB_SITE_LINEAR, false},
+    [PB_SITE_ATTN_NORM]     = {"attn_norm", PB_SITE_NORM, true},
+    [PB_SITE_MLP_NORM]      = {"mlp_norm", PB_SITE_NORM, false},
+    [PB_SITE_ATTN_OUT_NORM] = {"attn_out_norm", PB_SITE_NORM, true},
+    [PB_SITE_MLP_OUT_NORM]  = {"mlp_out_norm", PB_SITE_NORM, false},
+    [PB_SITE_Q_NORM]        = {"attn.q_norm", PB_SITE_NORM, true},
+    [PB_SITE_K_NORM]        = {"attn.k_norm", PB_SITE_NORM, true},
+    [PB_SITE_FINAL_NORM]    = {"final_norm", PB_SITE_NORM, false},
+    [PB_SITE_EMBEDDING]     = {"embedding", PB_SITE_TABLE, false},
+    [PB_SITE_HEAD]          = {"head", PB_SITE_TABLE, false},
 };
 
-bool pb_site_is_norm(pb_site_kind kind)
+static bool has_bias(const pb_model_config *config, pb_site_kind kind)
 {
-    return kind == PB_SITE_ATTN_NORM || kind == PB_SITE_MLP_NORM || kind == PB_SITE_FINAL_NORM;
-}
-
-bool pb_site_has_bias(const pb_model_config *config, pb_site_kind kind)
-{
-    if (kind <= PB_SITE_O) {
-        return config->attention_bias;
+    switch (kind) {
+    case PB_SITE_Q:
+    case PB_SITE_K:
+    case PB_SITE_V:
+        return config->qkv_bias;
+    case PB_SITE_O:
+        return config->o_bias;
+    case PB_SITE_GATE:
+    case PB_SITE_UP:
+    case PB_SITE_DOWN:
+        return config->mlp_bias;
+    default:
+        return false;
     }
-    return kind <= PB_SITE_DOWN && config->mlp_bias;
-}
-
-bool pb_site_has_weight(const pb_model_config *config, pb_site_kind kind)
-{
-    return kind != PB_SITE_HEAD || !config->tied;
 }
 
 pb_tensor pb_site_weight_shape(const pb_site *site)
 {
-    if (pb_site_is_norm(site->kind)) {
+    if (site->site_class == PB_SITE_NORM) {
         return pb_tensor_1d(NULL, PB_DTYPE_F32, site->out);
     }
     return pb_tensor_2d(NULL, PB_DTYPE_F32, site->out, site->in);
@@ -62,21 +71,29 @@ pb_tensor pb_site_bias_shape(const pb_site *site)
 
 static void set_sizes(const pb_model_config *c, pb_site *site)
 {
+    int64_t q  = c->heads * c->head_dim;
+    int64_t kv = c->kv_heads * c->head_dim;
     const struct {
         int64_t out, in;
     } sizes[PB_SITE_KIND_COUNT] = {
-        [PB_SITE_Q]          = {c->heads * c->head_dim, c->width},
-        [PB_SITE_K]          = {c->kv_heads * c->head_dim, c->width},
-        [PB_SITE_V]          = {c->kv_heads * c->head_dim, c->width},
-        [PB_SITE_O]          = {c->width, c->heads * c->head_dim},
-        [PB_SITE_GATE]       = {c->ff, c->width},
-        [PB_SITE_UP]         = {c->ff, c->width},
-        [PB_SITE_DOWN]       = {c->width, c->ff},
-        [PB_SITE_ATTN_NORM]  = {c->width, 1},
-        [PB_SITE_MLP_NORM]   = {c->width, 1},
-        [PB_SITE_FINAL_NORM] = {c->width, 1},
-        [PB_SITE_EMBEDDING]  = {c->vocab, c->width},
-        [PB_SITE_HEAD]       = {c->vocab, c->width},
+        [PB_SITE_Q]             = {q, c->width},
+        [PB_SITE_K]             = {kv, c->width},
+        [PB_SITE_V]             = {kv, c->width},
+        [PB_SITE_O]             = {c->width, q},
+        [PB_SITE_GATE]          = {c->ff, c->width},
+        [PB_SITE_UP]            = {c->ff, c->width},
+        [PB_SITE_DOWN]          = {c->width, c->ff},
+        [PB_SITE_QKV]           = {q + 2 * kv, c->width},
+        [PB_SITE_GATE_UP]       = {2 * c->ff, c->width},
+        [PB_SITE_ATTN_NORM]     = {c->width, 1},
+        [PB_SITE_MLP_NORM]      = {c->width, 1},
+        [PB_SITE_ATTN_OUT_NORM] = {c->width, 1},
+        [PB_SITE_MLP_OUT_NORM]  = {c->width, 1},
+        [PB_SITE_Q_NORM]        = {c->head_dim, 1},
+        [PB_SITE_K_NORM]        = {c->head_dim, 1},
+        [PB_SITE_FINAL_NORM]    = {c->width, 1},
+        [PB_SITE_EMBEDDING]     = {c->vocab, c->width},
+        [PB_SITE_HEAD]          = {c->vocab, c->width},
     };
     site->out = sizes[site->kind].out;
     site->in  = sizes[site->kind].in;
@@ -85,17 +102,27 @@ static void set_sizes(const pb_model_config *c, pb_site *site)
 static void add_site(const pb_model_config *config, pb_site_kind kind, int32_t layer,
                      pb_site *sites, int64_t *count)
 {
-    pb_site *site = &sites[*count];
-    site->index   = (int32_t)*count;
-    site->kind    = kind;
-    site->layer   = layer;
+    const char *hf_name = config->family->names[kind];
+    pb_site *site       = &sites[*count];
+    if (hf_name == NULL) {
+        return;
+    }
+    *site = (pb_site){
+        .index      = (int32_t)*count,
+        .kind       = kind,
+        .site_class = kinds[kind].site_class,
+        .attention  = kinds[kind].attention,
+        .has_weight = kind != PB_SITE_HEAD || !config->tied,
+        .has_bias   = has_bias(config, kind),
+        .layer      = layer,
+    };
     if (layer >= 0) {
-        snprintf(site->name, sizeof site->name, "layers.%" PRId32 ".%s", layer, names[kind].name);
+        snprintf(site->name, sizeof site->name, "layers.%" PRId32 ".%s", layer, kinds[kind].name);
         snprintf(site->hf_name, sizeof site->hf_name, "model.layers.%" PRId32 ".%s", layer,
-                 names[kind].hf_name);
+                 hf_name);
     } else {
-        snprintf(site->name, sizeof site->name, "%s", names[kind].name);
-        snprintf(site->hf_name, sizeof site->hf_name, "%s", names[kind].hf_name);
+        snprintf(site->name, sizeof site->name, "%s", kinds[kind].name);
+        snprintf(site->hf_name, sizeof site->hf_name, "%s", hf_name);
     }
     set_sizes(config, site);
     (*count)++;
@@ -131,19 +158,28 @@ const pb_site *pb_model_site_at(const pb_model *model, int64_t index)
 
 const pb_site *pb_model_site(const pb_model *model, pb_site_kind kind, int64_t layer)
 {
-    int64_t behind_layers = 1 + model->config.layers * PB_SITE_LAYER_KINDS;
     if (kind == PB_SITE_EMBEDDING) {
         return &model->sites[0];
     }
     if (kind == PB_SITE_FINAL_NORM) {
-        return &model->sites[behind_layers];
+        return &model->sites[model->site_count - 2];
     }
     if (kind == PB_SITE_HEAD) {
-        return &model->sites[behind_layers + 1];
+        return &model->sites[model->site_count - 1];
     }
     PB_ASSERT((int)kind >= 0 && kind < PB_SITE_LAYER_KINDS);
     PB_ASSERT(layer >= 0 && layer < model->config.layers);
-    return &model->sites[1 + layer * PB_SITE_LAYER_KINDS + (int64_t)kind];
+    if (model->config.family->names[kind] == NULL) {
+        return NULL;
+    }
+    int64_t before = 0; /* kinds of a layer that the family has and that come first */
+    int64_t all    = 0;
+    for (int k = 0; k < (int)PB_SITE_LAYER_KINDS; k++) {
+        bool there = model->config.family->names[k] != NULL;
+        before += there && k < (int)kind;
+        all += there;
+    }
+    return &model->sites[1 + layer * all + before];
 }
 
 const pb_site *pb_model_site_find(const pb_model *model, const char *name)
@@ -155,4 +191,19 @@ const pb_site *pb_model_site_find(const pb_model *model, const char *name)
         }
     }
     return NULL;
+}
+
+const char *pb_model_architecture(const pb_model_config *config)
+{
+    return config->family->architecture;
+}
+
+const char *pb_model_type(const pb_model_config *config)
+{
+    return config->family->model_type;
+}
+
+const char *const *pb_model_default_norms(const pb_model_config *config)
+{
+    return config->family->default_norms;
 }

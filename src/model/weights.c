@@ -22,13 +22,25 @@ typedef struct source {
     int64_t weight, bias;
 } source;
 
+/* What stands before the names of the decoder's tensors and of the head. */
+typedef struct prefix {
+    const char *body, *head;
+} prefix;
+
+/* As saved with a head; the bare decoder; the language part of a larger model, in the names of
+ * transformers 4 and of later ones. */
+static const prefix prefixes[] = {{"model.", ""},
+                                  {"", ""},
+                                  {"language_model.model.", "language_model."},
+                                  {"model.language_model.", ""}};
+
 typedef struct loading {
     pb_model *model;
     pb_comm *comm; /* NULL in a group of one */
     pb_safetensors *file;
-    source *sources;    /* [site_count] */
-    bool *used;         /* [count of the file] */
-    const char *prefix; /* "model." or "" before the names of the decoder's tensors */
+    source *sources; /* [site_count] */
+    bool *used;      /* [count of the file] */
+    const prefix *prefix;
     bool convert;
 } loading;
 
@@ -44,8 +56,7 @@ int64_t pb_model_lay_out(pb_model *model, float *memory)
         pb_site *site      = &model->sites[i];
         pb_tensor *slots[] = {&site->weight, &site->bias};
         pb_tensor shapes[] = {pb_site_weight_shape(site), pb_site_bias_shape(site)};
-        bool exists[]      = {pb_site_has_weight(&model->config, site->kind),
-                              pb_site_has_bias(&model->config, site->kind)};
+        bool exists[]      = {site->has_weight, site->has_bias};
         for (int s = 0; s < 2; s++) {
             if (!exists[s]) {
                 continue;
@@ -72,9 +83,9 @@ static pb_status locate(loading *l, const pb_site *site, const char *part,
     const char *module = site->hf_name;
     if (strncmp(module, "model.", strlen("model.")) == 0) {
         module += strlen("model.");
-        snprintf(name, sizeof name, "%s%s.%s", l->prefix, module, part);
+        snprintf(name, sizeof name, "%s%s.%s", l->prefix->body, module, part);
     } else {
-        snprintf(name, sizeof name, "%s.%s", module, part);
+        snprintf(name, sizeof name, "%s%s.%s", l->prefix->head, module, part);
     }
     *index = pb_safetensors_index(l->file, name);
     if (*index < 0) {
@@ -110,16 +121,28 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* What may be in a file without being used: rotary frequencies, which old writers stored and which
- * follow from config.json, and the head of a tied model, which transformers ignores too. */
+/* A tensor of another part of a model of several parts. */
+static bool is_of_another_part(const loading *l, const char *name)
+{
+    const char *body = l->prefix->body;
+    const char *head = l->prefix->head;
+    if (!l->model->config.inner || strncmp(name, body, strlen(body)) == 0) {
+        return false;
+    }
+    return head[0] == '\0' || strncmp(name, head, strlen(head)) != 0;
+}
+
+/* What may be in a file without being used: the other parts of a model of several parts, rotary
+ * frequencies, which old writers stored and which follow from config.json, and the head of a tied
+ * model, which transformers ignores too. */
 static pb_status check_unused(const loading *l)
 {
     for (int64_t i = 0; i < pb_safetensors_count(l->file); i++) {
         const char *name = pb_safetensors_at(l->file, i)->name;
-        if (l->used[i] || ends_with(name, "rotary_emb.inv_freq")) {
+        if (l->used[i] || ends_with(name, "rotary_emb.inv_freq") || is_of_another_part(l, name)) {
             continue;
         }
-        if (l->model->config.tied && strcmp(name, "lm_head.weight") == 0) {
+        if (l->model->config.tied && ends_with(name, "lm_head.weight")) {
             pb_log0_info("%s: lm_head.weight is not used, the head is tied to the embedding",
                          pb_safetensors_path(l->file, i));
             continue;
@@ -128,8 +151,8 @@ static pb_status check_unused(const loading *l)
                        "%s: tensor %.200s is no part of a %s with %" PRId64
                        " layers as config.json describes it; the files do not belong together, or "
                        "config.json lacks a key",
-                       pb_safetensors_path(l->file, i), name, l->model->config.architecture,
-                       l->model->config.layers);
+                       pb_safetensors_path(l->file, i), name,
+                       pb_model_architecture(&l->model->config), l->model->config.layers);
     }
     return PB_OK;
 }
@@ -149,6 +172,20 @@ static pb_status keep_paths(loading *l)
     return PB_OK;
 }
 
+/* The first that leads to an embedding. */
+static void find_prefix(loading *l)
+{
+    char name[64];
+    l->prefix = &prefixes[0];
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i].body);
+        if (pb_safetensors_find(l->file, name) != NULL) {
+            l->prefix = &prefixes[i];
+            return;
+        }
+    }
+}
+
 /* Local: opens the files, finds and checks every tensor. */
 static pb_status find_tensors(loading *l)
 {
@@ -157,17 +194,16 @@ static pb_status find_tensors(loading *l)
     PB_TRY(keep_paths(l));
     PB_TRY(PB_ALLOC(l->sources, model->site_count));
     PB_TRY(PB_ALLOC(l->used, pb_safetensors_count(l->file)));
-    /* Checkpoints of the bare decoder lack the first part of the names. */
-    l->prefix = pb_safetensors_find(l->file, "embed_tokens.weight") != NULL ? "" : "model.";
+    find_prefix(l);
     for (int64_t i = 0; i < model->site_count; i++) {
         const pb_site *site = &model->sites[i];
         pb_tensor weight    = pb_site_weight_shape(site);
         pb_tensor bias      = pb_site_bias_shape(site);
         l->sources[i]       = (source){INDEX_NONE, INDEX_NONE};
-        if (pb_site_has_weight(&model->config, site->kind)) {
+        if (site->has_weight) {
             PB_TRY(locate(l, site, "weight", &weight, &l->sources[i].weight));
         }
-        if (pb_site_has_bias(&model->config, site->kind)) {
+        if (site->has_bias) {
             PB_TRY(locate(l, site, "bias", &bias, &l->sources[i].bias));
         }
     }

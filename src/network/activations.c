@@ -40,8 +40,23 @@ static void kept_widths(const pb_network *net, int64_t layer, int64_t *widths)
     bool keeps         = m != NULL && m->ops->kept_width != NULL;
     for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
         const pb_site *site = network_site(net, (pb_site_kind)kind, layer);
-        widths[kind]        = keeps ? m->ops->kept_width(m, site) : 0;
+        widths[kind]        = keeps && site != NULL ? m->ops->kept_width(m, site) : 0;
     }
+}
+
+/* Gate and up [rows, F]: halves of one tensor where one product makes both. */
+static void place_pair(const pb_network *net, plan *p, int64_t rows, pb_tensor *both,
+                       pb_tensor *gate, pb_tensor *up)
+{
+    int64_t width = net->config->ff;
+    if (network_site(net, PB_SITE_GATE_UP, 0) == NULL) {
+        *gate = place(p, rows, width);
+        *up   = place(p, rows, width);
+        return;
+    }
+    *both = place(p, rows, 2 * width);
+    *gate = pb_tensor_columns(both, 0, width);
+    *up   = pb_tensor_columns(both, width, width);
 }
 
 /* One set of views; `widths` [PB_SITE_LAYER_KINDS] are those of `kept`. */
@@ -49,19 +64,25 @@ static void place_layer(const pb_network *net, plan *p, const pass_shape *shape,
                         const int64_t *widths, layer_acts *acts)
 {
     const pb_model_config *c = net->config;
+    bool head_norms          = network_site(net, PB_SITE_Q_NORM, 0) != NULL;
+    bool attn_out            = network_site(net, PB_SITE_ATTN_OUT_NORM, 0) != NULL;
+    bool mlp_out             = network_site(net, PB_SITE_MLP_OUT_NORM, 0) != NULL;
     acts->x                  = place(p, shape->rows, c->width);
     acts->q                  = place(p, wanted, c->heads * c->head_dim);
+    acts->raw_q              = place(p, head_norms ? wanted : 0, c->heads * c->head_dim);
+    acts->raw_k              = place(p, head_norms ? shape->rows : 0, c->kv_heads * c->head_dim);
     if (!shape->cached) {
         acts->keys   = place(p, shape->keys, c->kv_heads * c->head_dim);
         acts->values = place(p, shape->keys, c->kv_heads * c->head_dim);
     }
-    acts->attn = place(p, wanted, c->heads * c->head_dim);
-    acts->lse  = place(p, wanted, c->heads);
-    acts->mid  = place(p, wanted, c->width);
-    acts->gate = place(p, wanted, c->ff);
-    acts->up   = place(p, wanted, c->ff);
+    acts->attn     = place(p, wanted, c->heads * c->head_dim);
+    acts->lse      = place(p, wanted, c->heads);
+    acts->attn_out = place(p, attn_out ? wanted : 0, c->width);
+    acts->mid      = place(p, wanted, c->width);
+    place_pair(net, p, wanted, &acts->gate_up, &acts->gate, &acts->up);
+    acts->mlp_out = place(p, mlp_out ? wanted : 0, c->width);
     for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
-        bool every_row   = kind == PB_SITE_K || kind == PB_SITE_V;
+        bool every_row   = kind == PB_SITE_K || kind == PB_SITE_V || kind == PB_SITE_QKV;
         acts->kept[kind] = place(p, every_row ? shape->rows : wanted, widths[kind]);
     }
 }
@@ -69,6 +90,8 @@ static void place_layer(const pb_network *net, plan *p, const pass_shape *shape,
 static void place_gradients(const pb_network *net, plan *p, const pass_shape *shape, scratch *s)
 {
     const pb_model_config *c = net->config;
+    int64_t qkv              = (c->heads + 2 * c->kv_heads) * c->head_dim;
+    bool fused               = network_site(net, PB_SITE_QKV, 0) != NULL;
     s->dx                    = place(p, shape->rows, c->width);
     s->dh                    = place(p, shape->rows, c->width);
     s->dy                    = place(p, shape->rows, c->width);
@@ -78,8 +101,8 @@ static void place_gradients(const pb_network *net, plan *p, const pass_shape *sh
     s->dattn                 = place(p, shape->rows, c->heads * c->head_dim);
     s->dkeys                 = place(p, shape->keys, c->kv_heads * c->head_dim);
     s->dvalues               = place(p, shape->keys, c->kv_heads * c->head_dim);
-    s->dgate                 = place(p, shape->rows, c->ff);
-    s->dup                   = place(p, shape->rows, c->ff);
+    s->dqkv                  = place(p, fused ? shape->rows : 0, qkv);
+    place_pair(net, p, shape->rows, &s->dgate_up, &s->dgate, &s->dup);
     s->dvirtual_keys = place(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
 }
 
@@ -89,6 +112,7 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
     int64_t widest           = c->ff > c->heads * c->head_dim ? c->ff : c->heads * c->head_dim;
     widest                   = widest > c->width ? widest : c->width;
     int64_t chunk            = network_chunk(net, shape->outs);
+    bool fused               = network_site(net, PB_SITE_QKV, 0) != NULL;
     bool inputs              = false;
     for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
         inputs = inputs || (net->acts[i] & PB_ACTS_ON_INPUT) != 0;
@@ -96,6 +120,7 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
     *s              = (scratch){0};
     s->h            = place(p, shape->rows, c->width);
     s->hq           = place(p, shape->outs, c->width);
+    s->qkv          = place(p, fused ? shape->rows : 0, (c->heads + 2 * c->kv_heads) * c->head_dim);
     s->act          = place(p, shape->rows, c->ff);
     s->site         = place(p, inputs ? shape->rows : 0, widest);
     s->dsite        = place(p, inputs && shape->backward ? shape->rows : 0, widest);

@@ -9,19 +9,24 @@
 /* What is kept of a layer for its backward: nothing that can be had again by an elementwise
  * operation. Q is the number of rows whose output is wanted: T, or U in the last layer. */
 typedef struct layer_acts {
-    pb_tensor x;                         /* [T, D] input */
-    pb_tensor q;                         /* [Q, H·E] after rope */
-    pb_tensor keys, values;              /* [S, K·E] after rope */
-    pb_tensor attn;                      /* [Q, H·E] */
-    pb_tensor lse;                       /* [Q, H] */
-    pb_tensor mid;                       /* [Q, D] after the attention block */
-    pb_tensor gate, up;                  /* [Q, F] */
+    pb_tensor x;            /* [T, D] input */
+    pb_tensor q;            /* [Q, H·E] after norm and rope */
+    pb_tensor keys, values; /* [S, K·E] after norm and rope */
+    pb_tensor raw_q, raw_k; /* [Q, H·E], [T, K·E] before their norms, where there are */
+    pb_tensor attn;         /* [Q, H·E] */
+    pb_tensor lse;          /* [Q, H] */
+    pb_tensor attn_out;     /* [Q, D] before the norm on it, where there is one */
+    pb_tensor mid;          /* [Q, D] after the attention block */
+    pb_tensor gate, up;     /* [Q, F] */
+    pb_tensor gate_up;      /* [Q, 2F] both, where one product makes them */
+    pb_tensor mlp_out;      /* [Q, D] as attn_out */
     pb_tensor kept[PB_SITE_LAYER_KINDS]; /* the method's, [rows, kept_width] */
 } layer_acts;
 
 typedef struct scratch {
     pb_tensor h;                    /* [T, D] normed input */
     pb_tensor hq;                   /* [U, D] its wanted rows, in the last layer */
+    pb_tensor qkv, dqkv;            /* [T, (H + 2K)·E] where one product makes all three */
     pb_tensor act;                  /* [T, F] gated */
     pb_tensor site;                 /* [T, max in] a method's changed input */
     pb_tensor method;               /* [T, 2 · max scratch_width] */
@@ -33,7 +38,7 @@ typedef struct scratch {
     pb_tensor dxq, dhq;             /* [U, D] */
     pb_tensor dq, dattn;            /* [T, H·E] */
     pb_tensor dkeys, dvalues;       /* [S, K·E] */
-    pb_tensor dgate, dup;           /* [T, F] */
+    pb_tensor dgate, dup, dgate_up; /* [T, F], [T, F], [T, 2F] */
     pb_tensor dsite;                /* [T, max in] */
     pb_tensor dvirtual_keys;        /* [n, L·2·K·E] */
     pb_tensor new_keys, new_values; /* [T, K·E] before they go to a cache */
@@ -84,8 +89,9 @@ struct pb_network {
     bool embedding_backward; /* rows or the embedding are trained */
     int64_t scratch_width;   /* largest of the method */
 
-    float *rope; /* [rope_positions, E] */
+    float *rope[2]; /* [rope_positions, E] of the full and of the sliding layers; one where equal */
     int64_t rope_positions;
+    bool warned_of_positions;
 
     void **merged; /* [sites] backend memory of merged weights, or NULL */
 
@@ -108,7 +114,9 @@ pb_status network_prepare(pb_network *net, pass *p, int64_t labels) PB_MUST_USE;
 /* Lays out the views for a pass; grows the block when it has to. */
 pb_status network_layout(pb_network *net, const pass_shape *shape) PB_MUST_USE;
 
+/* NULL where the family has no such site. */
 const pb_site *network_site(const pb_network *net, pb_site_kind kind, int64_t layer);
+pb_rmsnorm_args network_norm_args(const pb_network *net);
 
 /* y = W x (+ bias), with the method's hooks. */
 pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *site, pb_tensor *y,
@@ -122,7 +130,45 @@ bool network_linear_trains(const pb_network *net, const pb_site *site);
 bool network_linear_changes_dy(const pb_network *net, const pb_site *site);
 
 pb_status network_layer_forward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
+/* The gradient by the layer's output is in scratch.dxq (last layer) or scratch.dx; that by its
+ * input goes to dx. */
 pb_status network_layer_backward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
+
+/* What the two blocks of a layer share (layer.c). Kinds that the family lacks are never trained. */
+bool layer_is_last(const pb_network *net, int64_t layer);
+/* Only some rows of this layer are wanted: out_rows of the pass. */
+bool layer_is_subset(const pb_network *net, const pass *p, int64_t layer);
+bool layer_has(const pb_network *net, pb_site_kind kind);
+bool layer_trains(const pb_network *net, pb_site_kind kind, int64_t layer);
+pb_status layer_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,
+                             const pb_tensor *x) PB_MUST_USE;
+/* dx += */
+pb_status layer_norm_backward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *dx,
+                              const pb_tensor *dy, const pb_tensor *x) PB_MUST_USE;
+pb_status layer_linear_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
+                               pb_tensor *y, const pb_tensor *x) PB_MUST_USE;
+pb_status layer_linear_backward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
+                                pb_tensor *dy, const pb_tensor *x, pb_tensor *dx,
+                                bool accumulate) PB_MUST_USE;
+/* The end of a block: y = norm(W x), or y = W x where the family has no norm there; `raw` keeps W x
+ * for the backward. */
+pb_status layer_out_forward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
+                            int64_t layer, pb_tensor *y, pb_tensor *raw,
+                            const pb_tensor *x) PB_MUST_USE;
+/* dx: gradient by y, kept for the residual; dinput: by x, none where it is not wanted. */
+pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
+                             int64_t layer, const pb_tensor *dx, const pb_tensor *raw,
+                             const pb_tensor *x, pb_tensor *dinput) PB_MUST_USE;
+
+/* mid = x + …(attention) */
+pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
+/* scratch.dxq or scratch.dx: gradient by mid on entry; scratch.dx: by x on return. */
+pb_status layer_attention_backward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
+/* out = mid + …(feed forward) */
+pb_status layer_feed_forward_forward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
+/* dx: gradient by out on entry, by mid on return (where the attention block needs it). */
+pb_status layer_feed_forward_backward(pb_network *net, const pass *p, int64_t layer,
+                                      pb_tensor *dx) PB_MUST_USE;
 
 /* Embedding, all layers. The last layer's output is scratch.out [U, D]. */
 pb_status network_body_forward(pb_network *net, const pass *p) PB_MUST_USE;

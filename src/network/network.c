@@ -4,6 +4,7 @@
  * only. */
 #include "internal.h"
 
+#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -52,11 +53,11 @@ static void find_needs(pb_network *net)
         bool attn = false;
         bool any  = false;
         for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
-            if (net->acts[network_site(net, (pb_site_kind)kind, l)->index] == 0) {
-                continue;
+            const pb_site *site = network_site(net, (pb_site_kind)kind, l);
+            if (site != NULL && net->acts[site->index] != 0) {
+                any  = true;
+                attn = attn || site->attention;
             }
-            any  = true;
-            attn = attn || kind <= PB_SITE_O || kind == PB_SITE_ATTN_NORM;
         }
         layer_need *need = &net->needs[l];
         need->dx         = below;
@@ -102,7 +103,9 @@ void pb_network_destroy(pb_network *net)
         return;
     }
     pb_backend_free(net->backend, net->block);
-    pb_backend_free(net->backend, net->rope);
+    for (int i = 0; i < 2; i++) {
+        pb_backend_free(net->backend, net->rope[i]);
+    }
     for (int64_t i = 0; net->merged != NULL && i < pb_model_site_count(net->model); i++) {
         pb_backend_free(net->backend, net->merged[i]);
     }
@@ -133,7 +136,52 @@ pb_batch_options pb_network_batch_options(const pb_network *net, bool training)
     };
 }
 
-/* Makes the rope table and the host lists large enough. */
+/* The tables of both ropes for that many positions. On failure the old ones stay. */
+static pb_status make_ropes(pb_network *net, int64_t positions)
+{
+    const pb_model_config *c    = net->config;
+    const pb_rope_config *own[] = {&c->rope, &c->rope_sliding};
+    size_t bytes                = (size_t)positions * (size_t)c->head_dim * sizeof(float);
+    void *tables[2]             = {NULL, NULL};
+    pb_status status            = PB_OK;
+    for (int i = 0; i < (c->two_ropes ? 2 : 1) && status == PB_OK; i++) {
+        status = pb_backend_alloc(net->backend, bytes, &tables[i]);
+        if (status == PB_OK) {
+            status = pb_model_rope_table(own[i], c->head_dim, positions, tables[i]);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        pb_backend_free(net->backend, status == PB_OK ? net->rope[i] : tables[i]);
+        net->rope[i] = status == PB_OK ? tables[i] : net->rope[i];
+    }
+    net->rope_positions = status == PB_OK ? positions : net->rope_positions;
+    return status;
+}
+
+/* Rows longer than the model was made for are computed, as in transformers, but not silently. */
+static pb_status check_positions(pb_network *net, int64_t positions)
+{
+    const pb_model_config *c = net->config;
+    if (positions <= c->max_positions) {
+        return PB_OK;
+    }
+    if (c->rope.type == PB_ROPE_DYNAMIC) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "a row has %" PRId64 " positions, the model %" PRId64
+                       " (max_position_embeddings); with rope_type dynamic longer rows are not "
+                       "supported: lower data.cutoff_tokens or max_new_tokens",
+                       positions, c->max_positions);
+    }
+    if (!net->warned_of_positions) {
+        net->warned_of_positions = true;
+        pb_log_warn("a row has %" PRId64 " positions, the model was made for %" PRId64
+                    " (max_position_embeddings); data.cutoff_tokens bounds them",
+                    positions, c->max_positions);
+    }
+    return PB_OK;
+}
+
+/* Makes the rope tables and the host lists large enough. */
 static pb_status reserve(pb_network *net, const pass *p, int64_t labels)
 {
     int64_t positions = 1;
@@ -141,18 +189,9 @@ static pb_status reserve(pb_network *net, const pass *p, int64_t labels)
         positions = p->positions[t] >= positions ? p->positions[t] + 1 : positions;
     }
     if (positions > net->rope_positions) {
-        int64_t grown = 2 * net->rope_positions > positions ? 2 * net->rope_positions : positions;
-        size_t bytes  = (size_t)grown * (size_t)net->config->head_dim * sizeof(float);
-        void *table   = NULL;
-        PB_TRY(pb_backend_alloc(net->backend, bytes, &table));
-        pb_status status = pb_model_rope_table(net->config, grown, table);
-        if (status != PB_OK) {
-            pb_backend_free(net->backend, table);
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
-        }
-        pb_backend_free(net->backend, net->rope);
-        net->rope           = table;
-        net->rope_positions = grown;
+        PB_TRY(check_positions(net, positions));
+        PB_TRY(make_ropes(net, 2 * net->rope_positions > positions ? 2 * net->rope_positions
+                                                                   : positions));
     }
     int64_t hosts = labels > p->shape.outs ? labels : p->shape.outs;
     if (hosts > net->host_capacity) {
@@ -200,7 +239,8 @@ static pb_status embedding_forward(pb_network *net, const pass *p)
     if (p->shape.virtual_keys > 0) {
         PB_TRY(net->method->ops->keys_forward(net->method, &net->scratch.virtual_keys));
     }
-    return pb_embedding_forward(net->backend, x, &net->bindings[site->index].weight, p->ids);
+    return pb_embedding_forward(net->backend, x, &net->bindings[site->index].weight, p->ids,
+                                (float)net->config->embedding_scale);
 }
 
 pb_status network_body_forward(pb_network *net, const pass *p)
@@ -217,6 +257,12 @@ pb_status network_body_forward(pb_network *net, const pass *p)
     return PB_OK;
 }
 
+pb_rmsnorm_args network_norm_args(const pb_network *net)
+{
+    return (pb_rmsnorm_args){.eps    = (float)net->config->rms_eps,
+                             .offset = (float)net->config->norm_offset};
+}
+
 static pb_binding *final_norm(const pb_network *net)
 {
     return &net->bindings[pb_model_site(net->model, PB_SITE_FINAL_NORM, -1)->index];
@@ -229,8 +275,9 @@ static pb_binding *head(const pb_network *net)
 
 pb_status network_head_norm(pb_network *net)
 {
+    pb_rmsnorm_args args = network_norm_args(net);
     return pb_rmsnorm_forward(net->backend, &net->scratch.normed, &net->scratch.out,
-                              &final_norm(net)->weight, (float)net->config->rms_eps);
+                              &final_norm(net)->weight, &args);
 }
 
 pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits)
@@ -278,11 +325,12 @@ static pb_status head_loss(pb_network *net, const pb_batch *batch, bool backward
     if (!backward) {
         return PB_OK;
     }
-    pb_binding *norm = final_norm(net);
+    pb_binding *norm     = final_norm(net);
+    pb_rmsnorm_args args = network_norm_args(net);
     PB_TRY(pb_zero(net->backend, &s->dxq));
     return pb_rmsnorm_backward(net->backend, &s->dxq,
                                pb_tensor_is_none(&norm->dweight) ? NULL : &norm->dweight, &s->dhq,
-                               &s->out, &norm->weight, (float)net->config->rms_eps);
+                               &s->out, &norm->weight, &args);
 }
 
 static pb_status body_backward(pb_network *net, const pass *p)
@@ -303,7 +351,8 @@ static pb_status body_backward(pb_network *net, const pass *p)
     }
     pb_binding *embedding = &net->bindings[pb_model_site(net->model, PB_SITE_EMBEDDING, -1)->index];
     if (!pb_tensor_is_none(&embedding->dweight)) {
-        PB_TRY(pb_embedding_backward(net->backend, &embedding->dweight, &s->dx, p->ids));
+        PB_TRY(pb_embedding_backward(net->backend, &embedding->dweight, &s->dx, p->ids,
+                                     (float)net->config->embedding_scale));
     }
     return PB_OK;
 }

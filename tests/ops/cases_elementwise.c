@@ -7,21 +7,24 @@
 
 /* ---- rows by index ---- */
 
-/* in: x [T, D], y before [N, D]; out: y [N, D] = x at indices, kept where the index is -1. */
+/* in: x [T, D], y before [N, D]; out: y [N, D] = scale · x at indices, kept where the index is -1.
+ */
 static void naive_take(const op_case *c, double *const *in, double *const *out)
 {
     int64_t width = c->out[0].columns;
     for (int64_t i = 0; i < c->out[0].rows; i++) {
         int32_t row = c->with.indices[i];
-        memcpy(out[0] + i * width, row < 0 ? in[1] + i * width : in[0] + row * width,
-               (size_t)width * sizeof(double));
+        for (int64_t j = 0; j < width; j++) {
+            out[0][i * width + j] =
+                row < 0 ? in[1][i * width + j] : (double)c->with.scale * in[0][row * width + j];
+        }
     }
 }
 
 static pb_status embedding(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
     PB_TRY(pb_copy(be, &out[0], &in[1]));
-    return pb_embedding_forward(be, &out[0], &in[0], c->with.indices);
+    return pb_embedding_forward(be, &out[0], &in[0], c->with.indices, c->with.scale);
 }
 
 static pb_status embedding_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
@@ -29,7 +32,7 @@ static pb_status embedding_backward(const op_case *c, pb_backend *be, pb_tensor 
 {
     (void)in;
     (void)out;
-    return pb_embedding_backward(be, &din[0], &dout[0], c->with.indices);
+    return pb_embedding_backward(be, &din[0], &dout[0], c->with.indices, c->with.scale);
 }
 
 static pb_status gather(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
@@ -45,10 +48,10 @@ static pb_status scatter_add(const op_case *c, pb_backend *be, pb_tensor *in, pb
     return pb_scatter_add(be, &din[0], &dout[0], c->with.indices);
 }
 
-static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t width)
+static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t width, float scale)
 {
-    op_case *c       = ops_add(is_embedding ? "embedding" : "gather", "[%d of %d, %d]", (int)rows,
-                         (int)from, (int)width);
+    op_case *c       = ops_add(is_embedding ? "embedding" : "gather", "[%d of %d, %d] times %g",
+                         (int)rows, (int)from, (int)width, (double)scale);
     int32_t *indices = ops_keep((size_t)rows * sizeof *indices);
     for (int64_t i = 0; i < rows; i++) {
         indices[i] = is_embedding && i % 5 == 3 ? -1 : (int32_t)(i * 7 % from);
@@ -64,6 +67,7 @@ static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t widt
     c->bytes        = 8.0 * (double)(rows * width);
     c->slow         = rows > 1000;
     c->with.indices = indices;
+    c->with.scale   = scale;
 }
 
 /* ---- rms norm ---- */
@@ -77,16 +81,16 @@ static void naive_rmsnorm(const op_case *c, double *const *in, double *const *ou
         for (int64_t j = 0; j < n; j++) {
             square += x[j] * x[j];
         }
-        double s = 1.0 / sqrt(square / (double)n + (double)c->with.eps);
+        double s = 1.0 / sqrt(square / (double)n + (double)c->with.norm.eps);
         for (int64_t j = 0; j < n; j++) {
-            out[0][i * n + j] = x[j] * s * in[1][j];
+            out[0][i * n + j] = x[j] * s * ((double)c->with.norm.offset + in[1][j]);
         }
     }
 }
 
 static pb_status rmsnorm(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
-    return pb_rmsnorm_forward(be, &out[0], &in[0], &in[1], c->with.eps);
+    return pb_rmsnorm_forward(be, &out[0], &in[0], &in[1], &c->with.norm);
 }
 
 static pb_status rmsnorm_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
@@ -94,13 +98,13 @@ static pb_status rmsnorm_backward(const op_case *c, pb_backend *be, pb_tensor *i
 {
     (void)out;
     return pb_rmsnorm_backward(be, &din[0], pb_tensor_is_none(&din[1]) ? NULL : &din[1], &dout[0],
-                               &in[0], &in[1], c->with.eps);
+                               &in[0], &in[1], &c->with.norm);
 }
 
-static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient)
+static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient, float offset)
 {
-    op_case *c = ops_add("rmsnorm", "[%d, %d]%s", (int)rows, (int)width,
-                         weight_gradient ? "" : " frozen weight");
+    op_case *c = ops_add("rmsnorm", "[%d, %d]%s offset %g", (int)rows, (int)width,
+                         weight_gradient ? "" : " frozen weight", (double)offset);
     c->in[0]   = ops_matrix("x", rows, width, OP_GRAD_ADD);
     c->in[1]   = ops_vector("weight", width, weight_gradient ? OP_GRAD_ADD : OP_GRAD_NONE);
     c->out[0]  = ops_matrix("y", rows, width, OP_GRAD_NONE);
@@ -113,7 +117,7 @@ static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient)
     c->bytes           = 8.0 * (double)(rows * width);
     c->backward_factor = 2.0;
     c->slow            = rows > 1000;
-    c->with.eps        = 1e-5f;
+    c->with.norm       = (pb_rmsnorm_args){.eps = 1e-5f, .offset = offset};
 }
 
 /* ---- rope ---- */
@@ -468,9 +472,9 @@ void ops_add_elementwise(void)
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         int64_t rows  = shapes[i][0];
         int64_t width = shapes[i][1];
-        add_take(true, 40, rows, width);
-        add_take(false, 9, rows, width);
-        add_rmsnorm(rows, width, true);
+        add_take(true, 40, rows, width, 1.0f);
+        add_take(false, 9, rows, width, 1.0f);
+        add_rmsnorm(rows, width, true, 0.0f);
         add_columns(true, rows, width);
         add_columns(false, rows, width);
         add_dropout(rows, width, 0.1);
@@ -480,7 +484,10 @@ void ops_add_elementwise(void)
             add_activation(false, false, rows, width, (pb_activation)act);
         }
     }
-    add_rmsnorm(6, 48, false);
+    add_take(true, 40, 33, 100, 8.25f);
+    add_rmsnorm(6, 48, false, 0.0f);
+    add_rmsnorm(33, 100, true, 1.0f);
+    add_rmsnorm(6, 48, false, 1.0f);
     for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
         add_activation(true, true, 9, 70, (pb_activation)act);
         add_activation(false, true, 9, 70, (pb_activation)act);

@@ -35,7 +35,8 @@ typedef struct op_parameters {
     pb_activation activation;
     const int32_t *indices;
     int64_t heads;
-    float alpha, eps;
+    pb_rmsnorm_args norm;
+    float alpha, scale;
     double p;
     pb_random stream;
 } op_parameters;

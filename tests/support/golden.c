@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 json_t *golden_json(const char *path)
 {
@@ -111,4 +112,29 @@ double golden_update_error(const float *a, const float *b, const float *start, i
         update += ((double)b[i] - (double)start[i]) * ((double)b[i] - (double)start[i]);
     }
     return isnan(error) ? INFINITY : sqrt(error / update);
+}
+
+pb_model_config golden_shape(const json_t *entry)
+{
+    static const char *const architectures[][2] = {
+        {"llama", "LlamaForCausalLM"},        {"mistral", "MistralForCausalLM"},
+        {"qwen2", "Qwen2ForCausalLM"},        {"qwen3", "Qwen3ForCausalLM"},
+        {"gemma3_text", "Gemma3ForCausalLM"}, {"phi3", "Phi3ForCausalLM"}};
+    json_t *shape          = json_deep_copy(json_object_get(entry, "shape"));
+    const char *type       = json_string_value(json_object_get(shape, "model_type"));
+    pb_model_config config = {0};
+    json_t *list           = json_array();
+    for (size_t i = 0; i < sizeof architectures / sizeof architectures[0]; i++) {
+        if (strcmp(type, architectures[i][0]) == 0) {
+            json_array_append_new(list, json_string(architectures[i][1]));
+        }
+    }
+    json_object_set_new(shape, "architectures", list);
+    json_object_set_new(shape, "max_position_embeddings", json_integer(4096));
+    json_object_set_new(shape, "rms_norm_eps", json_real(1e-6));
+    char *text = json_dumps(shape, 0);
+    assert_ok(pb_model_config_parse(text, strlen(text), "shape", &config));
+    free(text);
+    json_decref(shape);
+    return config;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pb/batch.h"
+#include "pb/model.h"
 #include "pb/tensor.h"
 
 #include <jansson.h>
@@ -36,6 +37,9 @@ void golden_rows_free(golden_rows *rows);
 double golden_error(const float *a, const float *b, int64_t n);
 /* ‖a - b‖ / ‖b - start‖. */
 double golden_update_error(const float *a, const float *b, const float *start, int64_t n);
+
+/* The configuration of an entry of param_counts.json by its "shape". */
+pb_model_config golden_shape(const json_t *entry);
 
 double json_number(const json_t *object, const char *key); /* fails the test when absent */
 int64_t json_ids(const json_t *array, int32_t *ids, int64_t capacity);

@@ -60,16 +60,16 @@ pb_status cpu_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x
 pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
                      const pb_matmul_args *args);
 pb_status cpu_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                                const int32_t *ids);
+                                const int32_t *ids, float scale);
 pb_status cpu_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                 const int32_t *ids);
+                                 const int32_t *ids, float scale);
 pb_status cpu_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
 pb_status cpu_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
 pb_status cpu_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                              const pb_tensor *weight, float eps);
+                              const pb_tensor *weight, const pb_rmsnorm_args *args);
 pb_status cpu_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
                                const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
-                               float eps);
+                               const pb_rmsnorm_args *args);
 pb_status cpu_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const int32_t *positions,
                    int64_t heads, bool inverse);
 pb_status cpu_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, const pb_tensor *q,

@@ -3,24 +3,29 @@
  * share the columns. */
 #include "cpu.h"
 
-#include <string.h>
-
 enum { COLUMNS = 256 };
 
-/* y[i] = x[rows[i]]; a negative index leaves the row as it is. */
-static void take_rows(const pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
+/* y[i] = scale · x[rows[i]]; a negative index leaves the row as it is. */
+static void take_rows(const pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows,
+                      float scale)
 {
-    size_t bytes = (size_t)y->shape[1] * sizeof(float);
+    int64_t columns = y->shape[1];
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(y) > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < y->shape[0]; i++) {
-        if (rows[i] >= 0) {
-            memcpy(cpu_row(y, i), cpu_row(x, rows[i]), bytes);
+        if (rows[i] < 0) {
+            continue;
+        }
+        float *to         = cpu_row(y, i);
+        const float *from = cpu_row(x, rows[i]);
+        for (int64_t j = 0; j < columns; j++) {
+            to[j] = scale * from[j];
         }
     }
 }
 
-/* y[rows[i]] += x[i] in order; a negative index adds nothing. */
-static void add_rows(const pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
+/* y[rows[i]] += scale · x[i] in order; a negative index adds nothing. */
+static void add_rows(const pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows,
+                     float scale)
 {
     int64_t columns = x->shape[1];
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(x) > CPU_PARALLEL_MIN)
@@ -33,34 +38,34 @@ static void add_rows(const pb_backend *be, pb_tensor *y, const pb_tensor *x, con
             float *to         = cpu_row(y, rows[i]) + first;
             const float *from = cpu_row(x, i) + first;
             for (int64_t j = 0; j < width; j++) {
-                to[j] += from[j];
+                to[j] += scale * from[j];
             }
         }
     }
 }
 
 pb_status cpu_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                                const int32_t *ids)
+                                const int32_t *ids, float scale)
 {
-    take_rows(be, y, table, ids);
+    take_rows(be, y, table, ids, scale);
     return PB_OK;
 }
 
 pb_status cpu_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                 const int32_t *ids)
+                                 const int32_t *ids, float scale)
 {
-    add_rows(be, dtable, dy, ids);
+    add_rows(be, dtable, dy, ids, scale);
     return PB_OK;
 }
 
 pb_status cpu_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
 {
-    take_rows(be, y, x, rows);
+    take_rows(be, y, x, rows, 1.0f);
     return PB_OK;
 }
 
 pb_status cpu_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
 {
-    add_rows(be, y, x, rows);
+    add_rows(be, y, x, rows, 1.0f);
     return PB_OK;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* RMS norm by rows: y = x · s · weight with s = 1 / sqrt(mean(x²) + eps) (Zhang & Sennrich 2019),
- * and the rotary embedding. */
+/* RMS norm by rows: y = x · s · (offset + weight) with s = 1 / sqrt(mean(x²) + eps) (Zhang &
+ * Sennrich 2019), and the rotary embedding. */
 #include "cpu.h"
 #include "simd.h"
 
@@ -13,46 +13,48 @@ static float row_scale(const float *x, int64_t n, float eps)
 }
 
 pb_status cpu_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                              const pb_tensor *weight, float eps)
+                              const pb_tensor *weight, const pb_rmsnorm_args *args)
 {
     const float *w = weight->data;
+    float offset   = args->offset;
     int64_t n      = x->shape[1];
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(x) > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < x->shape[0]; i++) {
         const float *from = cpu_row(x, i);
         float *to         = cpu_row(y, i);
-        float s           = row_scale(from, n, eps);
+        float s           = row_scale(from, n, args->eps);
         for (int64_t j = 0; j < n; j++) {
-            to[j] = from[j] * s * w[j];
+            to[j] = from[j] * s * (offset + w[j]);
         }
     }
     return PB_OK;
 }
 
-/* sum of x · y · z, in the lanes of simd_dot */
-static float dot3(const float *x, const float *y, const float *z, int64_t n)
+/* sum of x · (offset + w) · z, in the lanes of simd_dot */
+static float dot3(const float *x, const float *w, float offset, const float *z, int64_t n)
 {
     v8 a0     = {0};
     v8 a1     = {0};
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        a0 += V8_AT(x + i) * V8_AT(y + i) * V8_AT(z + i);
-        a1 += V8_AT(x + i + 8) * V8_AT(y + i + 8) * V8_AT(z + i + 8);
+        a0 += V8_AT(x + i) * (offset + V8_AT(w + i)) * V8_AT(z + i);
+        a1 += V8_AT(x + i + 8) * (offset + V8_AT(w + i + 8)) * V8_AT(z + i + 8);
     }
     a0 += a1;
     float sum = v8_sum(&a0);
     for (; i < n; i++) {
-        sum += x[i] * y[i] * z[i];
+        sum += x[i] * (offset + w[i]) * z[i];
     }
     return sum;
 }
 
-/* With g = dy · w: dx = s g - x s³ mean(g x); dw = sum over rows of dy · x · s. */
+/* With g = dy · (offset + w): dx = s g - x s³ mean(g x); dw = sum over rows of dy · x · s. */
 pb_status cpu_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
                                const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
-                               float eps)
+                               const pb_rmsnorm_args *args)
 {
     const float *w = weight->data;
+    float offset   = args->offset;
     int64_t rows   = x->shape[0];
     int64_t n      = x->shape[1];
     void *scratch  = NULL;
@@ -63,10 +65,10 @@ pb_status cpu_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight
         const float *from = cpu_row(x, i);
         const float *grad = cpu_row(dy, i);
         float *to         = cpu_row(dx, i);
-        float s           = row_scale(from, n, eps);
-        float c           = s * s * s * (dot3(grad, w, from, n) / (float)n);
+        float s           = row_scale(from, n, args->eps);
+        float c           = s * s * s * (dot3(grad, w, offset, from, n) / (float)n);
         for (int64_t j = 0; j < n; j++) {
-            to[j] += s * (grad[j] * w[j]) - c * from[j];
+            to[j] += s * (grad[j] * (offset + w[j])) - c * from[j];
         }
         scale[i] = s;
     }

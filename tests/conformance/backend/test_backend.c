@@ -508,8 +508,9 @@ static void nan_is_never_hidden(void **state)
         assert_true(isnan(values(&s.dq)[row * 16]));
     }
     assert_true(isnan(values(&s.dk)[0]) && isnan(values(&s.dv)[0]));
-    pb_tensor weight = pb_tensor_1d(values(&s.v), PB_DTYPE_F32, 16);
-    assert_int_equal(pb_rmsnorm_forward(be, &s.dq, &s.q, &weight, 1e-5f), PB_OK);
+    pb_tensor weight     = pb_tensor_1d(values(&s.v), PB_DTYPE_F32, 16);
+    pb_rmsnorm_args norm = {.eps = 1e-5f};
+    assert_int_equal(pb_rmsnorm_forward(be, &s.dq, &s.q, &weight, &norm), PB_OK);
     assert_true(isnan(values(&s.dq)[13 * 16]) && !isnan(values(&s.dq)[12 * 16]));
     for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
         assert_int_equal(pb_activation_forward(be, &s.dq, &s.q, (pb_activation)act), PB_OK);

@@ -46,6 +46,8 @@ static void expect(pb_status got, pb_status want, const char *operation, const c
     pb_error_clear();
 }
 
+static const pb_rmsnorm_args norm = {.eps = 1e-5f};
+
 static void tensors_of_other_shapes_are_refused(void **state)
 {
     (void)state;
@@ -56,13 +58,13 @@ static void tensors_of_other_shapes_are_refused(void **state)
     pb_tensor w = vector(3, COLUMNS);
     expect(pb_copy(be, &a, &n), PB_ERR_SHAPE, "copy", "[4, 5]");
     expect(pb_axpy(be, &a, 1.0f, &n), PB_ERR_SHAPE, "axpy", "x is [4, 5], not [4, 6]");
-    expect(pb_embedding_forward(be, &a, &n, good_rows), PB_ERR_SHAPE, "embedding", "table");
-    expect(pb_embedding_backward(be, &a, &n, good_rows), PB_ERR_SHAPE, "embedding", "dtable");
+    expect(pb_embedding_forward(be, &a, &n, good_rows, 1.0f), PB_ERR_SHAPE, "embedding", "table");
+    expect(pb_embedding_backward(be, &a, &n, good_rows, 1.0f), PB_ERR_SHAPE, "embedding", "dtable");
     expect(pb_gather(be, &a, &n, good_rows), PB_ERR_SHAPE, "gather", "x");
     expect(pb_scatter_add(be, &a, &n, good_rows), PB_ERR_SHAPE, "scatter", "y");
-    expect(pb_rmsnorm_forward(be, &a, &n, &v, 1e-5f), PB_ERR_SHAPE, "rmsnorm", "y");
-    expect(pb_rmsnorm_forward(be, &a, &b, &v, 1e-5f), PB_ERR_SHAPE, "rmsnorm", "weight");
-    expect(pb_rmsnorm_backward(be, &a, &v, &b, &b, &w, 1e-5f), PB_ERR_SHAPE, "rmsnorm", "dweight");
+    expect(pb_rmsnorm_forward(be, &a, &n, &v, &norm), PB_ERR_SHAPE, "rmsnorm", "y");
+    expect(pb_rmsnorm_forward(be, &a, &b, &v, &norm), PB_ERR_SHAPE, "rmsnorm", "weight");
+    expect(pb_rmsnorm_backward(be, &a, &v, &b, &b, &w, &norm), PB_ERR_SHAPE, "rmsnorm", "dweight");
     expect(pb_rope(be, &a, &b, good_rows, 5, false), PB_ERR_SHAPE, "rope", "heads");
     expect(pb_rope(be, &a, &b, good_rows, 3, false), PB_ERR_SHAPE, "rope", "table");
     expect(pb_gated_forward(be, &a, &b, &n, PB_ACTIVATION_SILU), PB_ERR_SHAPE, "gated", "up");
@@ -88,9 +90,9 @@ static void values_out_of_range_are_refused(void **state)
     pb_tensor b   = x(1);
     pb_tensor row = pb_tensor_rows(&a, 0, 0);
     double losses[ROWS];
-    expect(pb_embedding_forward(be, &a, &b, bad_rows), PB_ERR_ARGUMENT, "embedding",
+    expect(pb_embedding_forward(be, &a, &b, bad_rows, 1.0f), PB_ERR_ARGUMENT, "embedding",
            "ids[3] is 99");
-    expect(pb_embedding_backward(be, &a, &b, bad_rows), PB_ERR_ARGUMENT, "embedding", "99");
+    expect(pb_embedding_backward(be, &a, &b, bad_rows, 1.0f), PB_ERR_ARGUMENT, "embedding", "99");
     expect(pb_gather(be, &a, &b, bad_rows), PB_ERR_ARGUMENT, "gather", "rows[3] is 99");
     expect(pb_gather(be, &a, &b, NULL), PB_ERR_ARGUMENT, "gather", "missing");
     expect(pb_scatter_add(be, &a, &b, bad_rows), PB_ERR_ARGUMENT, "scatter", "99");
@@ -103,7 +105,7 @@ static void values_out_of_range_are_refused(void **state)
     expect(pb_activation_forward(be, &a, &b, (pb_activation)17), PB_ERR_ARGUMENT, "activation",
            "17");
     expect(pb_argmax(be, NULL, &a), PB_ERR_ARGUMENT, "argmax", "indices");
-    expect(pb_rmsnorm_backward(be, &a, NULL, &a, &b, &b, 1e-5f), PB_ERR_SHAPE, "rmsnorm", "weight");
+    expect(pb_rmsnorm_backward(be, &a, NULL, &a, &b, &b, &norm), PB_ERR_SHAPE, "rmsnorm", "weight");
     pb_adamw_args adamw = {.lr = 1, .beta1 = 0.9, .beta2 = 0.9, .grad_scale = 1, .step = 0};
     expect(pb_adamw(be, &a, &a, &a, &a, &adamw), PB_ERR_ARGUMENT, "adamw", "steps");
     assert_int_equal(pb_cross_entropy(be, NULL, &row, NULL, 0.0f), PB_OK);

@@ -9,7 +9,8 @@
 
 #include <stdio.h>
 
-static const char *const checkpoints[] = {"tiny-llama3", "stories260K"};
+static const char *const checkpoints[] = {"tiny-llama3", "stories260K", "tiny-qwen3", "tiny-gemma3",
+                                          "tiny-mistral"};
 static const char *const methods[]     = {"lora_r4",     "lora_r16",   "ia3",    "ia3_paper",
                                           "lntuning",    "bitfit",     "prompt", "prefix",
                                           "prefix_proj", "ptuning_mlp"};
@@ -42,7 +43,7 @@ static void assert_same_files(const char *a, const char *b)
 static void adapters_of_peft_keep_every_bit(void **state)
 {
     (void)state;
-    for (size_t c = 0; c < 2; c++) {
+    for (size_t c = 0; c < sizeof checkpoints / sizeof *checkpoints; c++) {
         method_fixture f = {0};
         assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
         assert_ok(pb_model_open(shared_path("models/%s", checkpoints[c]), NULL, &f.model));

@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const checkpoints[] = {"tiny-llama3", "tiny-llama32", "tiny-smollm",
-                                          "stories260K", "llama2xs"};
+static const char *const checkpoints[] = {
+    "tiny-llama3",  "tiny-llama32",     "tiny-smollm", "stories260K", "llama2xs",
+    "tiny-mistral", "tiny-mistral-swa", "tiny-qwen2",  "tiny-qwen3",  "tiny-gemma3"};
 
 typedef struct fixture {
     pb_backend *backend;

@@ -199,7 +199,8 @@ static void check_method(const char *checkpoint, const char *method)
     close_fixture(&f);
 }
 
-static const char *const checkpoints[] = {"tiny-llama3", "stories260K"};
+static const char *const checkpoints[] = {"tiny-llama3", "stories260K", "tiny-qwen3", "tiny-gemma3",
+                                          "tiny-mistral"};
 
 static void all_checkpoints(void **state)
 {
@@ -212,6 +213,18 @@ static void all_checkpoints(void **state)
 static void tied_checkpoint(void **state)
 {
     check_method("tiny-llama32", *state);
+}
+
+/* Windows in every layer, F16 weights. */
+static void windowed_checkpoint(void **state)
+{
+    check_method("tiny-mistral-swa", *state);
+}
+
+/* Biases in the frozen model. */
+static void biased_checkpoint(void **state)
+{
+    check_method("tiny-qwen2", *state);
 }
 
 #define METHOD(name)                                                           \
@@ -234,6 +247,13 @@ int main(void)
         METHOD(ptuning_mlp),
         {"tied_head_lora_r4", tied_checkpoint, NULL, NULL, "lora_r4"},
         {"tied_head_ptuning_mlp", tied_checkpoint, NULL, NULL, "ptuning_mlp"},
+        {"windows_lora_r4", windowed_checkpoint, NULL, NULL, "lora_r4"},
+        {"windows_prompt", windowed_checkpoint, NULL, NULL, "prompt"},
+        {"windows_prefix", windowed_checkpoint, NULL, NULL, "prefix"},
+        {"biases_lora_r4", biased_checkpoint, NULL, NULL, "lora_r4"},
+        {"biases_ia3", biased_checkpoint, NULL, NULL, "ia3"},
+        {"biases_lntuning", biased_checkpoint, NULL, NULL, "lntuning"},
+        {"biases_bitfit", biased_checkpoint, NULL, NULL, "bitfit"},
     };
     shared_directory();
     return cmocka_run_group_tests_name("golden_network_peft", tests, NULL, NULL);

@@ -12,28 +12,19 @@
 
 pb_model_config method_fixture_config(bool tied, bool biases)
 {
-    return (pb_model_config){
-        .architecture   = "LlamaForCausalLM",
-        .layers         = 2,
-        .width          = 16,
-        .heads          = 4,
-        .kv_heads       = 2,
-        .head_dim       = 4,
-        .ff             = 24,
-        .vocab          = 40,
-        .max_positions  = 64,
-        .rms_eps        = 1e-5,
-        .tied           = tied,
-        .attention_bias = biases,
-        .mlp_bias       = biases,
-        .activation     = PB_ACTIVATION_SILU,
-        .rope_type      = PB_ROPE_DEFAULT,
-        .rope_theta     = 10000.0,
-        .rope_factor    = 1.0,
-        .bos_id         = 1,
-        .eos_ids        = {2},
-        .eos_count      = 1,
-    };
+    pb_model_config config = {0};
+    char json[1024];
+    int length =
+        snprintf(json, sizeof json,
+                 "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 2, "
+                 "\"hidden_size\": 16, \"num_attention_heads\": 4, "
+                 "\"num_key_value_heads\": 2, \"head_dim\": 4, "
+                 "\"intermediate_size\": 24, \"vocab_size\": 40, "
+                 "\"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-5, "
+                 "\"tie_word_embeddings\": %s, \"attention_bias\": %s, \"mlp_bias\": %s}",
+                 tied ? "true" : "false", biases ? "true" : "false", biases ? "true" : "false");
+    assert_int_equal(pb_model_config_parse(json, (size_t)length, "fixture", &config), PB_OK);
+    return config;
 }
 
 void method_fixture_open(method_fixture *f, bool tied, bool biases)

@@ -101,27 +101,35 @@ void fixture_expect(pb_status status, pb_status expected, ...)
 
 pb_model_config fixture_config(void)
 {
-    return (pb_model_config){.architecture  = "LlamaForCausalLM",
-                             .layers        = 1,
-                             .width         = 8,
-                             .heads         = 2,
-                             .kv_heads      = 1,
-                             .head_dim      = 4,
-                             .ff            = 12,
-                             .vocab         = 16,
-                             .max_positions = 32,
-                             .rms_eps       = 1e-5,
-                             .activation    = PB_ACTIVATION_SILU,
-                             .rope_type     = PB_ROPE_DEFAULT,
-                             .rope_theta    = 10000.0,
-                             .bos_id        = 1,
-                             .eos_ids       = {2},
-                             .eos_count     = 1};
+    pb_model_config config = {0};
+    char json[1024];
+    int length = snprintf(json, sizeof json,
+                          "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 1, "
+                          "\"hidden_size\": 8, \"num_attention_heads\": 2, "
+                          "\"num_key_value_heads\": 1, \"head_dim\": 4, "
+                          "\"intermediate_size\": 12, \"vocab_size\": 16, "
+                          "\"max_position_embeddings\": 32, \"rms_norm_eps\": 1e-5}");
+    assert_int_equal(pb_model_config_parse(json, (size_t)length, "fixture", &config), PB_OK);
+    return config;
+}
+
+static void expect_equal_ropes(const pb_rope_config *a, const pb_rope_config *b)
+{
+    assert_int_equal(a->type, b->type);
+    assert_true(a->theta == b->theta);
+    assert_true(a->factor == b->factor);
+    assert_true(a->low_freq == b->low_freq);
+    assert_true(a->high_freq == b->high_freq);
+    assert_true(a->beta_fast == b->beta_fast);
+    assert_true(a->beta_slow == b->beta_slow);
+    assert_true(a->attention_factor == b->attention_factor);
+    assert_int_equal(a->truncate, b->truncate);
+    assert_int_equal(a->original_positions, b->original_positions);
 }
 
 void fixture_expect_equal(const pb_model_config *a, const pb_model_config *b)
 {
-    assert_string_equal(a->architecture, b->architecture);
+    assert_ptr_equal(a->family, b->family);
     assert_int_equal(a->layers, b->layers);
     assert_int_equal(a->width, b->width);
     assert_int_equal(a->heads, b->heads);
@@ -132,15 +140,18 @@ void fixture_expect_equal(const pb_model_config *a, const pb_model_config *b)
     assert_int_equal(a->max_positions, b->max_positions);
     assert_true(a->rms_eps == b->rms_eps);
     assert_int_equal(a->tied, b->tied);
-    assert_int_equal(a->attention_bias, b->attention_bias);
+    assert_int_equal(a->qkv_bias, b->qkv_bias);
+    assert_int_equal(a->o_bias, b->o_bias);
     assert_int_equal(a->mlp_bias, b->mlp_bias);
     assert_int_equal(a->activation, b->activation);
-    assert_int_equal(a->rope_type, b->rope_type);
-    assert_true(a->rope_theta == b->rope_theta);
-    assert_true(a->rope_factor == b->rope_factor);
-    assert_true(a->rope_low_freq == b->rope_low_freq);
-    assert_true(a->rope_high_freq == b->rope_high_freq);
-    assert_int_equal(a->rope_original_positions, b->rope_original_positions);
+    assert_true(a->query_scalar == b->query_scalar);
+    assert_true(a->embedding_scale == b->embedding_scale);
+    assert_true(a->norm_offset == b->norm_offset);
+    assert_int_equal(a->window, b->window);
+    assert_memory_equal(a->sliding, b->sliding, sizeof a->sliding);
+    assert_int_equal(a->two_ropes, b->two_ropes);
+    expect_equal_ropes(&a->rope, &b->rope);
+    expect_equal_ropes(&a->rope_sliding, &b->rope_sliding);
     assert_int_equal(a->bos_id, b->bos_id);
     assert_int_equal(a->eos_count, b->eos_count);
     for (int64_t i = 0; i < a->eos_count; i++) {

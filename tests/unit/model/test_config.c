@@ -78,7 +78,8 @@ static void keys_that_are_absent_have_the_defaults_of_the_class(void **state)
 {
     (void)state;
     pb_model_config c = read_config("num_key_value_heads", NULL);
-    assert_string_equal(c.architecture, "LlamaForCausalLM");
+    assert_string_equal(pb_model_architecture(&c), "LlamaForCausalLM");
+    assert_string_equal(pb_model_type(&c), "llama");
     assert_int_equal(c.layers, 1);
     assert_int_equal(c.width, 8);
     assert_int_equal(c.heads, 2);
@@ -89,10 +90,11 @@ static void keys_that_are_absent_have_the_defaults_of_the_class(void **state)
     assert_int_equal(c.max_positions, 32);
     assert_true(c.rms_eps == 1e-5);
     assert_true(c.tied);
-    assert_false(c.attention_bias);
+    assert_false(c.qkv_bias);
+    assert_false(c.o_bias);
     assert_false(c.mlp_bias);
-    assert_int_equal(c.rope_type, PB_ROPE_DEFAULT);
-    assert_true(c.rope_theta == 10000.0);
+    assert_int_equal(c.rope.type, PB_ROPE_DEFAULT);
+    assert_true(c.rope.theta == 10000.0);
     assert_int_equal(c.bos_id, 1);
     assert_int_equal(c.eos_count, 1);
     assert_int_equal(c.eos_ids[0], 2);
@@ -110,7 +112,7 @@ static void null_counts_as_absent(void **state)
         "\"eos_token_id\":null,\"pad_token_id\":null");
     assert_int_equal(c.kv_heads, 2);
     assert_int_equal(c.head_dim, 4);
-    assert_true(c.rope_theta == 10000.0);
+    assert_true(c.rope.theta == 10000.0);
     assert_int_equal(c.bos_id, -1);
     assert_int_equal(c.eos_count, 0);
 }
@@ -140,12 +142,12 @@ static void end_tokens_are_a_number_or_a_list(void **state)
 static void expect_llama3(const char *with)
 {
     pb_model_config c = read_config(NULL, with);
-    assert_int_equal(c.rope_type, PB_ROPE_LLAMA3);
-    assert_true(c.rope_theta == 500000.0);
-    assert_true(c.rope_factor == 8.0);
-    assert_true(c.rope_low_freq == 1.0);
-    assert_true(c.rope_high_freq == 4.0);
-    assert_int_equal(c.rope_original_positions, 64);
+    assert_int_equal(c.rope.type, PB_ROPE_LLAMA3);
+    assert_true(c.rope.theta == 500000.0);
+    assert_true(c.rope.factor == 8.0);
+    assert_true(c.rope.low_freq == 1.0);
+    assert_true(c.rope.high_freq == 4.0);
+    assert_int_equal(c.rope.original_positions, 64);
 }
 
 static void rope_is_read_in_the_old_and_the_new_style(void **state)
@@ -159,8 +161,8 @@ static void rope_is_read_in_the_old_and_the_new_style(void **state)
                   "\"rope_type\":\"llama3\"," LLAMA3 "}");
     pb_model_config c =
         read_config(NULL, "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":77.0}");
-    assert_int_equal(c.rope_type, PB_ROPE_DEFAULT);
-    assert_true(c.rope_theta == 77.0);
+    assert_int_equal(c.rope.type, PB_ROPE_DEFAULT);
+    assert_true(c.rope.theta == 77.0);
 }
 
 static void rope_that_is_not_supported_or_incomplete_is_refused(void **state)
@@ -171,9 +173,15 @@ static void rope_that_is_not_supported_or_incomplete_is_refused(void **state)
         pb_status status;
         const char *word;
     } cases[] = {
-        {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0}", PB_ERR_UNSUPPORTED, "yarn"},
-        {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}", PB_ERR_UNSUPPORTED, "linear"},
-        {"\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}", PB_ERR_UNSUPPORTED, "dynamic"},
+        {"\"rope_scaling\":{\"rope_type\":\"yarn\"}", PB_ERR_FORMAT, "factor"},
+        {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"mscale\":1.0}",
+         PB_ERR_UNSUPPORTED, "mscale"},
+        {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"beta_fast\":0.5}",
+         PB_ERR_FORMAT, "beta_fast"},
+        {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"truncate\":1}", PB_ERR_FORMAT,
+         "truncate"},
+        {"\"rope_scaling\":{\"type\":\"linear\"}", PB_ERR_FORMAT, "factor"},
+        {"\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":\"2\"}", PB_ERR_FORMAT, "factor"},
         {"\"rope_parameters\":{\"rope_type\":\"longrope\"}", PB_ERR_UNSUPPORTED, "longrope"},
         {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"type\":\"linear\"," LLAMA3 "}",
          PB_ERR_FORMAT, "linear"},
@@ -221,6 +229,7 @@ static void keys_that_change_the_mathematics_are_refused_by_name(void **state)
         {"sliding_window", "16"},
         {"use_sliding_window", "true"},
         {"layer_types", "[\"sliding_attention\"]"},
+        {"rope_local_base_freq", "10000"},
         {"num_local_experts", "8"},
         {"num_experts", "4"},
         {"n_routed_experts", "4"},

@@ -104,6 +104,8 @@ static void sites_have_names_sizes_and_an_order(void **state)
         assert_int_equal(site->index, i);
         assert_ptr_equal(pb_model_site(model, site->kind, site->layer), site);
     }
+    assert_null(pb_model_site(model, PB_SITE_Q_NORM, 0));
+    assert_null(pb_model_site(model, PB_SITE_QKV, 0));
     pb_model_close(model);
 }
 
@@ -114,18 +116,20 @@ static void a_saved_model_opens_with_the_same_bits(void **state)
     pb_model *read         = NULL;
     size_t held            = pb_memory_current();
     pb_model_config config = fixture_config();
-    config.attention_bias  = true;
+    config.qkv_bias        = true;
+    config.o_bias          = true;
     config.mlp_bias        = true;
-    config.rope_type       = PB_ROPE_LLAMA3;
-    config.rope_theta      = 500000.0;
-    config.rope_factor     = 8.0;
-    config.rope_low_freq   = 1.1;
-    config.rope_high_freq  = 4.0;
+    config.rope.type       = PB_ROPE_LLAMA3;
+    config.rope.theta      = 500000.0;
+    config.rope.factor     = 8.0;
+    config.rope.low_freq   = 1.1;
+    config.rope.high_freq  = 4.0;
     config.eos_count       = 2;
     config.eos_ids[1]      = 3;
     config.bos_id          = -1;
 
-    config.rope_original_positions = 64;
+    config.rope.original_positions = 64;
+    config.rope_sliding            = config.rope;
 
     const char *path = fixture_model("saved", &config);
     assert_int_equal(pb_model_open_random(&config, 7, &made), PB_OK);
@@ -427,7 +431,7 @@ static void the_rope_table_holds_cosines_then_sines(void **state)
     (void)state;
     float table[3 * 4];
     pb_model_config config = fixture_config();
-    assert_int_equal(pb_model_rope_table(&config, 3, table), PB_OK);
+    assert_int_equal(pb_model_rope_table(&config.rope, config.head_dim, 3, table), PB_OK);
     for (int p = 0; p < 3; p++) {
         assert_true(table[p * 4] == (float)cos(p));
         assert_true(table[p * 4 + 1] == (float)cos(p * 0.01));
@@ -436,16 +440,17 @@ static void the_rope_table_holds_cosines_then_sines(void **state)
     }
     /* Frequencies 1 and 0.01 have waves of 6.28 and 628 positions; of a context of 64, the first is
      * short (below 64/4) and stays, the second is long (above 64/1) and is divided. */
-    config.rope_type      = PB_ROPE_LLAMA3;
-    config.rope_factor    = 8.0;
-    config.rope_low_freq  = 1.0;
-    config.rope_high_freq = 4.0;
+    config.rope.type      = PB_ROPE_LLAMA3;
+    config.rope.factor    = 8.0;
+    config.rope.low_freq  = 1.0;
+    config.rope.high_freq = 4.0;
 
-    config.rope_original_positions = 64;
-    assert_int_equal(pb_model_rope_table(&config, 3, table), PB_OK);
+    config.rope.original_positions = 64;
+    assert_int_equal(pb_model_rope_table(&config.rope, config.head_dim, 3, table), PB_OK);
     assert_true(table[4] == (float)cos(1.0));
     assert_true(fabsf(table[7] - (float)sin(0.01 / 8.0)) < 1e-9f);
-    fixture_expect(pb_model_rope_table(&config, -1, table), PB_ERR_ARGUMENT, "-1", NULL);
+    fixture_expect(pb_model_rope_table(&config.rope, config.head_dim, -1, table), PB_ERR_ARGUMENT,
+                   "-1", NULL);
 }
 
 static int finish(void **state)

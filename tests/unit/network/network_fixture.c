@@ -45,27 +45,18 @@ const int network_case_count = sizeof network_cases / sizeof *network_cases;
 
 static pb_model_config small_config(bool biases)
 {
-    return (pb_model_config){
-        .architecture   = "LlamaForCausalLM",
-        .layers         = 3,
-        .width          = 16,
-        .heads          = 4,
-        .kv_heads       = 2,
-        .head_dim       = 4,
-        .ff             = 24,
-        .vocab          = NETWORK_VOCAB,
-        .max_positions  = 128,
-        .rms_eps        = 1e-5,
-        .attention_bias = biases,
-        .mlp_bias       = biases,
-        .activation     = PB_ACTIVATION_SILU,
-        .rope_type      = PB_ROPE_DEFAULT,
-        .rope_theta     = 10000.0,
-        .rope_factor    = 1.0,
-        .bos_id         = 1,
-        .eos_ids        = {2},
-        .eos_count      = 1,
-    };
+    pb_model_config config = {0};
+    char json[1024];
+    int length = snprintf(json, sizeof json,
+                          "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 3, "
+                          "\"hidden_size\": 16, \"num_attention_heads\": 4, "
+                          "\"num_key_value_heads\": 2, \"head_dim\": 4, "
+                          "\"intermediate_size\": 24, \"vocab_size\": %d, "
+                          "\"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-5, "
+                          "\"attention_bias\": %s, \"mlp_bias\": %s}",
+                          NETWORK_VOCAB, biases ? "true" : "false", biases ? "true" : "false");
+    assert_int_equal(pb_model_config_parse(json, (size_t)length, "fixture", &config), PB_OK);
+    return config;
 }
 
 static void add_noise(float *x, int64_t n, double scale, uint64_t salt)

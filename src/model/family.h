@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The families of models that this program computes, as one table of differences: names, defaults
+ * of keys that config.json may leave out, and what the mathematics adds to that of Llama. */
+#pragma once
+
+#include "pb/model.h"
+
+/* How config.json says which layers slide. */
+typedef enum pb_window_rule {
+    PB_WINDOW_NEVER,      /* sliding_window is refused */
+    PB_WINDOW_ALL,        /* every layer, where sliding_window is a number */
+    PB_WINDOW_FROM_LAYER, /* layers from max_window_layers on, with use_sliding_window */
+    PB_WINDOW_PATTERN     /* all but every sliding_window_pattern-th */
+} pb_window_rule;
+
+struct pb_family {
+    const char *architecture, *model_type;
+    /* A model of several parts that has one of this family inside, and that part's key in
+     * config.json; or NULL. Tensors of the other parts are left alone. */
+    const char *outer_architecture, *outer_model_type, *inner_key;
+    const char *activation;           /* where config.json says none; the only one known */
+    const char *activation_key;       /* hidden_act */
+    const char *const *names;         /* [PB_SITE_KIND_COUNT] HF's, NULL: no such site */
+    const char *const *default_norms; /* of LN tuning, NULL-terminated */
+    double norm_offset;
+    double rope_theta, rope_theta_sliding; /* defaults; sliding: 0 where there is one rope */
+    double rms_eps;                        /* default */
+    bool scales_embedding;                 /* by sqrt(D) */
+    bool qkv_bias;                         /* q, k, v have biases whatever config.json says */
+    bool reads_attention_bias;             /* attention_bias says whether q, k, v, o have biases */
+    bool reads_mlp_bias;
+    bool tied; /* default of tie_word_embeddings */
+    pb_window_rule window_rule;
+    /* Defaults of sizes that config.json may leave out; 0: required. */
+    int64_t vocab, heads, kv_heads, head_dim, query_scalar, positions, window, window_pattern;
+    int64_t bos_id, eos_id;
+};
+
+/* NULL-terminated. */
+const pb_family *const *pb_families(void);
