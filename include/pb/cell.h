@@ -23,10 +23,11 @@ typedef struct pb_cell_setup {
 
 /* The group `model`. */
 typedef struct pb_cell_model_options {
-    char *path;     /* folder of a checkpoint in HF layout */
-    char *chat;     /* template name */
-    char *revision; /* expected, for the reader; not checked */
-    char *licence;
+    char *path; /* folder of a checkpoint in HF layout */
+    char *chat; /* template name */
+    /* Origin, for the reader and jobs/fetch_data.py; not part of the hash of a cell. */
+    char *hub, *revision, *licence;
+    pb_config_list sha256;
 } pb_cell_model_options;
 
 extern const pb_config_field pb_cell_model_fields[];

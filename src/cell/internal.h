@@ -55,8 +55,8 @@ typedef struct cell_options {
 
 pb_status cell_options_read(const pb_cell *cell, cell_options *out) PB_MUST_USE;
 void cell_options_clear(cell_options *options); /* accepts a zeroed one */
-/* The groups in libconfig syntax; with_paths false leaves out file names, which differ from machine
- * to machine. */
+/* The groups in libconfig syntax; with_paths false leaves out what changes no result: file names,
+ * which differ from machine to machine, and where the model comes from. */
 pb_status cell_options_write(const cell_options *options, const pb_cell *cell, bool with_paths,
                              pb_string *out) PB_MUST_USE;
 

@@ -12,11 +12,25 @@ const pb_config_field pb_cell_model_fields[] = {
                   "folder of a checkpoint in Hugging Face layout"),
     PB_FIELD_TEXT(pb_cell_model_options, chat, "none",
                   "chat template: none, llama3, qwen3, gemma, mistral, chatml"),
-    PB_FIELD_TEXT(pb_cell_model_options, revision, "",
-                  "expected revision on the hub, for the reader"),
+    PB_FIELD_TEXT(pb_cell_model_options, hub, "", "repository on the hub, for jobs/fetch_data.py"),
+    PB_FIELD_TEXT(pb_cell_model_options, revision, "", "its commit, for jobs/fetch_data.py"),
+    PB_FIELD_TEXT_LIST(pb_cell_model_options, sha256, "",
+                       "its files as \"file:hash\", for jobs/fetch_data.py"),
     PB_FIELD_TEXT(pb_cell_model_options, licence, "", "licence of the weights, for the reader"),
     PB_FIELD_END,
 };
+
+/* Where a model comes from changes no result: the hash of a cell holds that of its weights. */
+static bool is_origin(const pb_config_field *fields, const char *key)
+{
+    static const char *const keys[] = {"hub", "revision", "sha256", "licence", NULL};
+    for (int i = 0; fields == pb_cell_model_fields && keys[i] != NULL; i++) {
+        if (strcmp(keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 const pb_config_field pb_cell_eval_fields[] = {
     PB_FIELD_INT(pb_cell_eval_options, batch, 8, 1, 1 << 20, "rows", "rows generated at once"),
@@ -102,7 +116,7 @@ static pb_status write_group(const char *name, const char *first, const pb_confi
     size_t count = 0;
     for (const pb_config_field *f = fields; f->key != NULL; f++) {
         PB_ASSERT(count < FIELDS - 1);
-        if (with_paths || f->type != PB_CONFIG_PATH) {
+        if (with_paths || (f->type != PB_CONFIG_PATH && !is_origin(fields, f->key))) {
             kept[count++] = *f;
         }
     }

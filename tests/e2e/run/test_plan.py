@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""plan of the models in configs/model, from config.json alone: parameters, trainable parameters and FLOPs are those
+that transformers and PEFT count (tests/golden/plan)."""
+import json
+import os
+
+import case
+import program
+import results
+import world
+
+GOLDEN = os.path.join(program.SOURCE, "tests/golden/plan")
+FAMILIES = ("llama",)
+
+
+def models():
+    """Name → counts, of the families that the program computes."""
+    counts = json.loads(world.read(os.path.join(GOLDEN, "counts.json")))["models"]
+    types = {name: json.loads(world.read(os.path.join(GOLDEN, name, "config.json")))["model_type"] for name in counts}
+    return {name: counts[name] for name in counts if types[name] in FAMILIES}
+
+
+class Plan(case.Case):
+    def plan(self, names, methods, folder):
+        grid = self.world.grid(names, ["demo-pairs"], methods)
+        return program.run(["plan", grid, "--json"], env={"PB_MODELS": folder})
+
+    def test_counts_are_those_of_transformers(self):
+        expected = models()
+        methods = list(next(iter(expected.values()))["trainable"])
+        cells = json.loads(self.expect(self.plan(list(expected), methods, GOLDEN), 0).out)["cells"]
+        self.assertEqual(len(cells), len(expected) * len(methods))
+        for cell in cells:
+            counts = expected[cell["model"]]
+            with self.subTest(model=cell["model"], method=cell["method"]):
+                self.assertIsNone(cell["error"])
+                self.assertEqual(cell["model_params"], counts["parameters"])
+                self.assertEqual(cell["trainable_params"], counts["trainable"][cell["method"]])
+                # Printed with nine digits.
+                self.assertAlmostEqual(cell["flops_base_t"], counts["forward_flops_512"] / 1e12, delta=1e-8)
+
+    def test_every_model_of_the_hub_has_its_counts(self):
+        folder = os.path.join(program.SOURCE, "configs/model")
+        named = {name[:-len(".cfg")] for name in os.listdir(folder) if b"hub " in world.read(os.path.join(folder, name))}
+        self.assertEqual(named, set(json.loads(world.read(os.path.join(GOLDEN, "counts.json")))["models"]))
+
+    def test_a_model_that_was_not_fetched_names_its_folder(self):
+        result = self.plan(["smollm2-135m"], ["none"], self.folder)
+        self.expect(result, 4, os.path.join(self.folder, "smollm2-135m"), "config.json")
+
+
+class Origin(case.Case):
+    def test_slots_filled_later_leave_the_results_valid(self):
+        self.world.dataset()
+        grid = self.world.grid([self.world.model()], ["pairs"], ["none"])
+        self.run_grid(grid)
+        shard = results.shards(self.output)[0]
+        before = os.stat(shard).st_mtime_ns
+        slots = f'hub = "a/b"; revision = "{"0" * 40}"; licence = "MIT"; sha256 = [ "config.json:{"0" * 64}" ];'
+        world.write(self.world.path("model", "good.cfg"),
+                    f'model = {{ path = "{self.world.good_model}"; {slots} }};\n')
+        again = self.run_grid(grid)
+        self.assertEqual(os.stat(shard).st_mtime_ns, before, f"the cell ran again\n{again}")
+
+
+if __name__ == "__main__":
+    case.main()
