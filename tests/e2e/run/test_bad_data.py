@@ -73,7 +73,7 @@ class BadData(case.Case):
         self.check_sets(texts, ranks=2)
 
     def test_rows_that_do_not_fit_are_counted(self):
-        self.world.dataset("long", extra="data = { cutoff_tokens = 24; };\n")
+        self.world.dataset("long", extra="data = { cutoff_tokens = 16; };\n")
         self.run_grid(self.world.grid([self.world.model()], ["long", self.world.dataset()], ["lora"]), 0)
         cells = self.cells()
         self.assertEqual(cells["good", "pairs", "lora", "1"]["rows_truncated"], "0")
