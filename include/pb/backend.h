@@ -57,6 +57,7 @@ typedef struct pb_backend_ops {
     void (*close)(pb_backend *be);
     pb_status (*alloc)(pb_backend *be, size_t bytes, void **data); /* zeroed, 64-byte aligned */
     void (*free)(pb_backend *be, void *data);
+    pb_status (*reserve)(pb_backend *be, const pb_attention_args *args, bool backward);
     pb_status (*copy)(pb_backend *be, pb_tensor *dst, const pb_tensor *src);
     pb_status (*zero)(pb_backend *be, pb_tensor *x);
     pb_status (*sync)(pb_backend *be);
@@ -130,6 +131,10 @@ pb_backend_work pb_backend_work_get(const pb_backend *be);
 
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 void pb_backend_free(pb_backend *be, void *data);
+
+/* Takes the memory that operations need for themselves in a pass over such a forest. */
+pb_status pb_backend_reserve(pb_backend *be, const pb_attention_args *args,
+                             bool backward) PB_MUST_USE;
 
 /* Same shape, strides may differ: between equal types, from a 16-bit float to F32, F32 to BF16. */
 pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;

@@ -7,6 +7,7 @@
 #include "pb/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define PB_LABEL_NONE (-100) /* HF's value for "no label here" */
 
@@ -48,9 +49,15 @@ typedef struct pb_batch {
     int64_t tokens; /* real tokens of all samples, neither virtual ones, nor fewer for sharing or
                        trimming */
     int64_t virtual_rows, virtual_keys;
+
+    void *block; /* all of the lists above, and what packing needs */
+    size_t block_bytes;
 } pb_batch;
 
 /* Fails on an empty sample or on more than INT32_MAX rows. On failure `out` is zeroed. */
 pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch_options *options,
                          pb_batch *out) PB_MUST_USE;
+/* The same in the memory of an earlier batch (or a zeroed one), which grows only when it must. */
+pb_status pb_batch_rebuild(const pb_sample *samples, int64_t count, const pb_batch_options *options,
+                           pb_batch *batch) PB_MUST_USE;
 void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */

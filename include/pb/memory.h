@@ -40,6 +40,9 @@ size_t pb_memory_current(void);
 size_t pb_memory_peak(void);
 void pb_memory_peak_reset(void);
 
+/* Allocations that were had since the process began; a loop that makes none leaves it as it is. */
+size_t pb_memory_allocations(void);
+
 /* Counts bytes that were had from elsewhere (a mapping, a shared window): negative when given back.
  */
 void pb_memory_account(int64_t bytes);

@@ -26,6 +26,10 @@ pb_status pb_network_merge(pb_network *net) PB_MUST_USE;
  * not be shared. */
 pb_batch_options pb_network_batch_options(const pb_network *net, bool training);
 
+/* Makes all memory ready that a step over this batch needs; steps over it and over smaller ones
+ * then allocate nothing. */
+pb_status pb_network_reserve(pb_network *net, const pb_batch *batch) PB_MUST_USE;
+
 /* Sum over label tokens of -log p (not divided), no gradient, no dropout. Also the sum by label:
  * losses [N] or NULL. */
 pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_sum,

@@ -82,8 +82,7 @@ static pb_status check_disjoint(const char *op, const pb_forest *forest)
     return PB_OK;
 }
 
-static pb_status check_args(const char *op, const pb_tensor *q, const pb_tensor *keys,
-                            const pb_tensor *values, const pb_attention_args *args)
+static pb_status check_heads(const char *op, const pb_attention_args *args)
 {
     if (args == NULL || args->kv_heads < 1 || args->heads < 1 || args->head_dim < 1 ||
         args->heads % args->kv_heads != 0 || args->window < 0) {
@@ -92,7 +91,13 @@ static pb_status check_args(const char *op, const pb_tensor *q, const pb_tensor 
                        "least 0",
                        op);
     }
-    PB_TRY(check_forest(op, args));
+    return check_forest(op, args);
+}
+
+static pb_status check_args(const char *op, const pb_tensor *q, const pb_tensor *keys,
+                            const pb_tensor *values, const pb_attention_args *args)
+{
+    PB_TRY(check_heads(op, args));
     PB_TRY(check_matrix(op, "q", q, pb_query_count(args), args->heads * args->head_dim));
     PB_TRY(check_matrix(op, "keys", keys, PB_ANY, args->kv_heads * args->head_dim));
     PB_TRY(check_matrix(op, "values", values, keys->shape[0], keys->shape[1]));
@@ -135,6 +140,13 @@ static void count_work(pb_backend *be, const pb_attention_args *args, int produc
     if (be->timing) {
         be->work.attention_seconds += pb_clock_seconds() - start;
     }
+}
+
+pb_status pb_backend_reserve(pb_backend *be, const pb_attention_args *args, bool backward)
+{
+    PB_TRY(check_heads("reserve", args));
+    PB_TRY(be->ops->reserve(be, args, backward));
+    return PB_OK;
 }
 
 pb_status pb_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, const pb_tensor *q,

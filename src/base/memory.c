@@ -44,6 +44,7 @@ _Static_assert(sizeof(header) <= ALIGNMENT, "the header lies in the 64 bytes bef
 static atomic_size_t current_bytes;
 static atomic_size_t peak_bytes;
 static atomic_size_t limit_bytes;
+static atomic_size_t allocations;
 
 static header *header_of(void *block)
 {
@@ -98,6 +99,7 @@ void *pb_memory_new(size_t count, size_t size)
                       bytes, pb_memory_current());
         return NULL;
     }
+    atomic_fetch_add(&allocations, 1);
     raise_peak(atomic_load(&current_bytes));
     size_t offset = 2 * ALIGNMENT - (size_t)((uintptr_t)raw % ALIGNMENT);
     char *block   = raw + offset;
@@ -168,6 +170,11 @@ size_t pb_memory_current(void)
 size_t pb_memory_peak(void)
 {
     return atomic_load(&peak_bytes);
+}
+
+size_t pb_memory_allocations(void)
+{
+    return atomic_load(&allocations);
 }
 
 void pb_memory_peak_reset(void)

@@ -21,6 +21,7 @@ typedef struct packer {
     int64_t *row_of;  /* [tokens] packed row of every packed token, sample by sample */
     int64_t *first;   /* [samples] where a sample starts in row_of */
     int32_t *order;   /* [samples] their indices, grouped by split */
+    int64_t *start;   /* [rows + 1] first label of every packed row */
 } packer;
 
 static int64_t packed_length(const pb_sample *s, bool trim)
@@ -122,6 +123,37 @@ static void split(packer *p, int32_t *group, int64_t count, int64_t depth, int32
     }
 }
 
+/* The next part of a block, on cache lines of its own; with base == NULL only counted. */
+static void *part(char *base, size_t *used, int64_t count, size_t size)
+{
+    void *at = base != NULL ? base + *used : NULL;
+    *used += ((size_t)count * size + 63) / 64 * 64;
+    return at;
+}
+
+static size_t lay_out(packer *p, char *base, int64_t count, int64_t tokens, int64_t labels)
+{
+    pb_batch *out      = p->out;
+    int64_t rows       = tokens + out->virtual_rows;
+    int64_t outs       = labels > count ? labels : count;
+    size_t used        = 0;
+    out->segments      = part(base, &used, 2 * count + 2, sizeof *out->segments);
+    out->ids           = part(base, &used, rows, sizeof *out->ids);
+    out->positions     = part(base, &used, rows, sizeof *out->positions);
+    out->label_rows    = part(base, &used, labels, sizeof *out->label_rows);
+    out->label_slots   = part(base, &used, labels, sizeof *out->label_slots);
+    out->targets       = part(base, &used, labels, sizeof *out->targets);
+    out->out_rows      = part(base, &used, outs, sizeof *out->out_rows);
+    out->last_rows     = part(base, &used, count, sizeof *out->last_rows);
+    out->last_segments = part(base, &used, count, sizeof *out->last_segments);
+    p->lengths         = part(base, &used, count, sizeof *p->lengths);
+    p->first           = part(base, &used, count, sizeof *p->first);
+    p->row_of          = part(base, &used, tokens, sizeof *p->row_of);
+    p->order           = part(base, &used, count, sizeof *p->order);
+    p->start           = part(base, &used, rows + 1, sizeof *p->start);
+    return used;
+}
+
 static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labels)
 {
     pb_batch *out = p->out;
@@ -129,19 +161,17 @@ static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labe
     if (rows > INT32_MAX) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
     }
-    PB_TRY(PB_ALLOC(out->segments, 2 * count + 2));
-    PB_TRY(PB_ALLOC(out->ids, rows));
-    PB_TRY(PB_ALLOC(out->positions, rows));
-    PB_TRY(PB_ALLOC(out->label_rows, labels));
-    PB_TRY(PB_ALLOC(out->label_slots, labels));
-    PB_TRY(PB_ALLOC(out->targets, labels));
-    PB_TRY(PB_ALLOC(out->out_rows, labels > count ? labels : count));
-    PB_TRY(PB_ALLOC(out->last_rows, count));
-    PB_TRY(PB_ALLOC(out->last_segments, count));
-    PB_TRY(PB_ALLOC(p->lengths, count));
-    PB_TRY(PB_ALLOC(p->first, count));
-    PB_TRY(PB_ALLOC(p->row_of, tokens));
-    PB_TRY(PB_ALLOC(p->order, count));
+    size_t bytes = lay_out(p, NULL, count, tokens, labels);
+    if (bytes > out->block_bytes) {
+        pb_memory_free(out->block);
+        out->block_bytes = 0;
+        out->block       = pb_memory_new(bytes, 1);
+        if (out->block == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        out->block_bytes = bytes;
+    }
+    lay_out(p, out->block, count, tokens, labels);
     return PB_OK;
 }
 
@@ -163,11 +193,11 @@ static int32_t emit_root(pb_batch *out)
 }
 
 /* Sorts labels by row with one counting pass, and lists the distinct rows. */
-static pb_status place_labels(packer *p, int64_t count)
+static void place_labels(packer *p, int64_t count)
 {
     pb_batch *out  = p->out;
-    int64_t *start = NULL;
-    PB_TRY(PB_ALLOC(start, out->forest.rows + 1));
+    int64_t *start = p->start;
+    memset(start, 0, (size_t)(out->forest.rows + 1) * sizeof *start);
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t s = 0; s < count; s++) {
             const int32_t *labels = p->samples[s].labels;
@@ -196,8 +226,6 @@ static pb_status place_labels(packer *p, int64_t count)
         }
         out->label_slots[n] = (int32_t)(out->outs - 1);
     }
-    pb_memory_free(start);
-    return PB_OK;
 }
 
 /* Without labels the outputs are the last rows, sorted, each once. */
@@ -238,54 +266,54 @@ static pb_status pack(packer *p, int64_t count)
     out->tokens  = total;
     out->samples = count;
     for (int64_t s = 0, at = 0; s < count; s++) {
-        p->lengths[s]     = packed_length(&p->samples[s], p->options->trim);
-        p->first[s]       = at;
-        p->order[s]       = (int32_t)s;
-        out->last_rows[s] = -1;
+        p->lengths[s]         = packed_length(&p->samples[s], p->options->trim);
+        p->first[s]           = at;
+        p->order[s]           = (int32_t)s;
+        out->last_rows[s]     = -1;
+        out->last_segments[s] = 0;
         at += p->lengths[s];
     }
     split(p, p->order, count, 0, emit_root(out));
     out->forest.segments = out->segments;
     out->forest.keys     = out->virtual_keys + out->forest.rows;
     if (labels > 0) {
-        return place_labels(p, count);
+        place_labels(p, count);
+    } else {
+        place_last_rows(out);
     }
-    place_last_rows(out);
     return PB_OK;
+}
+
+pb_status pb_batch_rebuild(const pb_sample *samples, int64_t count, const pb_batch_options *options,
+                           pb_batch *batch)
+{
+    pb_status status;
+    *batch   = (pb_batch){.virtual_rows = options->virtual_rows,
+                          .virtual_keys = options->virtual_keys,
+                          .block        = batch->block,
+                          .block_bytes  = batch->block_bytes};
+    packer p = {.samples = samples, .options = options, .out = batch};
+    if (count < 1) {
+        status = PB_FAIL(PB_ERR_ARGUMENT, "a batch needs at least one sample");
+        goto err_batch;
+    }
+    PB_TRY_GOTO(status, pack(&p, count), err_batch);
+    return PB_OK;
+err_batch:
+    pb_batch_clear(batch);
+    return status;
 }
 
 pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch_options *options,
                          pb_batch *out)
 {
-    memset(out, 0, sizeof *out);
-    if (count < 1) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "a batch needs at least one sample");
-    }
-    out->virtual_rows = options->virtual_rows;
-    out->virtual_keys = options->virtual_keys;
-    packer p          = {.samples = samples, .options = options, .out = out};
-    pb_status status  = pack(&p, count);
-    pb_memory_free(p.lengths);
-    pb_memory_free(p.first);
-    pb_memory_free(p.row_of);
-    pb_memory_free(p.order);
-    if (status != PB_OK) {
-        pb_batch_clear(out);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
-    }
+    *out = (pb_batch){0};
+    PB_TRY(pb_batch_rebuild(samples, count, options, out));
     return PB_OK;
 }
 
 void pb_batch_clear(pb_batch *batch)
 {
-    pb_memory_free(batch->segments);
-    pb_memory_free(batch->ids);
-    pb_memory_free(batch->positions);
-    pb_memory_free(batch->label_rows);
-    pb_memory_free(batch->label_slots);
-    pb_memory_free(batch->targets);
-    pb_memory_free(batch->out_rows);
-    pb_memory_free(batch->last_rows);
-    pb_memory_free(batch->last_segments);
-    memset(batch, 0, sizeof *batch);
+    pb_memory_free(batch->block);
+    *batch = (pb_batch){0};
 }

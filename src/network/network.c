@@ -181,8 +181,8 @@ static pb_status check_positions(pb_network *net, int64_t positions)
     return PB_OK;
 }
 
-/* Makes the rope tables and the host lists large enough. */
-static pb_status reserve(pb_network *net, const pass *p, int64_t labels)
+/* Makes the rope tables, the host lists and the views ready. */
+static pb_status provide(pb_network *net, const pass *p, int64_t labels)
 {
     int64_t positions = 1;
     for (int64_t t = 0; t < p->shape.rows; t++) {
@@ -203,7 +203,7 @@ static pb_status reserve(pb_network *net, const pass *p, int64_t labels)
         PB_TRY(PB_ALLOC(net->out_positions, hosts));
         net->host_capacity = hosts;
     }
-    return PB_OK;
+    return network_layout(net, &p->shape);
 }
 
 pb_status network_prepare(pb_network *net, pass *p, int64_t labels)
@@ -217,8 +217,7 @@ pb_status network_prepare(pb_network *net, pass *p, int64_t labels)
                            p->ids[t], net->config->vocab);
         }
     }
-    PB_TRY(reserve(net, p, labels));
-    PB_TRY(network_layout(net, &p->shape));
+    PB_TRY(provide(net, p, labels));
     if (p->out_rows != NULL) {
         for (int64_t u = 0; u < p->shape.outs; u++) {
             net->out_positions[u] = p->positions[p->out_rows[u]];
@@ -404,6 +403,19 @@ static pb_status forward_loss(pb_network *net, const pb_batch *batch, pass *p, d
         *loss_sum += net->losses[n];
     }
     return PB_OK;
+}
+
+pb_status pb_network_reserve(pb_network *net, const pb_batch *batch)
+{
+    const pb_model_config *c = net->config;
+    pass p                   = pass_over(batch, true);
+    pb_attention_args args   = {.forest   = &batch->forest,
+                                .heads    = c->heads,
+                                .kv_heads = c->kv_heads,
+                                .head_dim = c->head_dim};
+    PB_TRY(check_packing(net, batch));
+    PB_TRY(provide(net, &p, batch->labels));
+    return pb_backend_reserve(net->backend, &args, true);
 }
 
 pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_sum, double *losses)

@@ -24,6 +24,7 @@ typedef struct trainer {
     int64_t steps;
     pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
     pb_sample *rows;               /* [batch · accumulate] of the step */
+    pb_batch batch;                /* a part of it, packed */
     int64_t *order;                /* [train_count] of the epoch */
     int64_t epoch;                 /* of `order`; -1 before the first */
     int64_t next;                  /* position in `order` */
@@ -37,10 +38,16 @@ static pb_status vector_alloc(pb_method *m, pb_tensor *out)
     return PB_OK;
 }
 
+/* Before the first row of the first epoch. */
+static void rewind_rows(trainer *t)
+{
+    t->epoch = -1;
+    t->next  = t->data->train_count;
+}
+
 static pb_status open_trainer(trainer *t)
 {
-    t->epoch     = -1;
-    t->next      = t->data->train_count;
+    rewind_rows(t);
     int64_t rows = t->options->batch * t->options->accumulate;
     if (t->options->shuffle && rows > t->data->train_count) {
         rows = t->data->train_count; /* a step never goes beyond its epoch */
@@ -54,6 +61,7 @@ static pb_status open_trainer(trainer *t)
 
 static void close_trainer(trainer *t)
 {
+    pb_batch_clear(&t->batch);
     pb_memory_free(t->rows);
     pb_memory_free(t->order);
     pb_backend_free(t->method->backend, t->first.data);
@@ -96,6 +104,26 @@ static pb_status next_rows(trainer *t, int64_t *count)
     return PB_OK;
 }
 
+/* Packs every part of the run once, so that all memory is there before the first step: a step
+ * allocates nothing. Packing costs next to nothing beside a pass. */
+static pb_status reserve_steps(trainer *t)
+{
+    pb_batch_options packing = pb_network_batch_options(t->net, true);
+    for (int64_t step = 0; step < t->steps; step++) {
+        int64_t count = 0;
+        PB_TRY(next_rows(t, &count));
+        for (int64_t first = 0; first < count; first += t->options->batch) {
+            int64_t n = count - first < t->options->batch ? count - first : t->options->batch;
+            PB_TRY(pb_batch_rebuild(t->rows + first, n, &packing, &t->batch));
+            if (t->batch.labels > 0) {
+                PB_TRY(pb_network_reserve(t->net, &t->batch));
+            }
+        }
+    }
+    rewind_rows(t);
+    return PB_OK;
+}
+
 static int64_t count_labels(const pb_sample *rows, int64_t count)
 {
     int64_t labels = 0;
@@ -121,18 +149,14 @@ static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
     }
     for (int64_t first = 0, part = 0; first < count; first += t->options->batch, part++) {
         int64_t n       = count - first < t->options->batch ? count - first : t->options->batch;
-        pb_batch batch  = {0};
         double part_sum = 0.0;
-        PB_TRY(pb_batch_build(t->rows + first, n, &packing, &batch));
-        step->tokens += batch.tokens;
-        pb_status status = PB_OK;
-        if (batch.labels > 0) {
+        PB_TRY(pb_batch_rebuild(t->rows + first, n, &packing, &t->batch));
+        step->tokens += t->batch.tokens;
+        if (t->batch.labels > 0) {
             uint64_t number = (uint64_t)((step->step - 1) * t->options->accumulate + part);
-            status = pb_network_step(t->net, &batch, 1.0 / (double)step->label_tokens, number,
-                                     &part_sum);
+            PB_TRY(pb_network_step(t->net, &t->batch, 1.0 / (double)step->label_tokens, number,
+                                   &part_sum));
         }
-        pb_batch_clear(&batch);
-        PB_TRY(status);
         sum += part_sum;
     }
     step->loss = sum / (double)step->label_tokens;
@@ -179,6 +203,32 @@ static pb_status update(trainer *t, pb_train_step *step)
     return PB_OK;
 }
 
+/* In batches that are packed into *packed. */
+static pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
+                           pb_validation_mean mean, pb_batch *packed, double *loss)
+{
+    pb_batch_options packing = pb_network_batch_options(net, false);
+    double sum               = 0.0;
+    double weight            = 0.0;
+    for (int64_t first = 0; first < count; first += batch) {
+        int64_t n       = count - first < batch ? count - first : batch;
+        double part_sum = 0.0;
+        PB_TRY(pb_batch_rebuild(rows + first, n, &packing, packed));
+        if (packed->labels == 0) {
+            continue;
+        }
+        double labels = (double)packed->labels;
+        PB_TRY(pb_network_loss(net, packed, &part_sum, NULL));
+        sum += mean == PB_MEAN_TOKENS ? part_sum : part_sum / labels * (double)n;
+        weight += mean == PB_MEAN_TOKENS ? labels : (double)n;
+    }
+    if (weight == 0.0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "none of the %" PRId64 " rows has a label token", count);
+    }
+    *loss = sum / weight;
+    return PB_OK;
+}
+
 static pb_status validate(trainer *t, int64_t step)
 {
     double begin = pb_clock_seconds();
@@ -186,8 +236,8 @@ static pb_status validate(trainer *t, int64_t step)
     if (t->data->validation_count == 0) {
         return PB_OK;
     }
-    PB_TRY(pb_train_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
-                         (pb_validation_mean)t->options->validation_mean, &loss));
+    PB_TRY(mean_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
+                     (pb_validation_mean)t->options->validation_mean, &t->batch, &loss));
     double seconds = pb_clock_seconds() - begin;
     t->result->seconds_validation += seconds;
     if (t->observer->validation != NULL) {
@@ -268,14 +318,17 @@ pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_option
                                     .seed     = seed,
                                     .steps    = pb_train_steps(options, data->train_count),
     };
+    pb_status status;
     if (method->parameters == 0) {
-        return validate(&t, 0);
+        status = validate(&t, 0);
+        pb_batch_clear(&t.batch);
+        return status;
     }
     if (data->train_count == 0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "there are no rows to train on");
     }
-    pb_status status;
     PB_TRY_GOTO(status, open_trainer(&t), done);
+    PB_TRY_GOTO(status, reserve_steps(&t), done);
     PB_TRY_GOTO(status, loop(&t), done);
 done:
     close_trainer(&t);
@@ -285,26 +338,10 @@ done:
 pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
                         pb_validation_mean mean, double *loss)
 {
-    pb_batch_options packing = pb_network_batch_options(net, false);
-    double sum               = 0.0;
-    double weight            = 0.0;
-    for (int64_t first = 0; first < count; first += batch) {
-        int64_t n       = count - first < batch ? count - first : batch;
-        pb_batch packed = {0};
-        double part_sum = 0.0;
-        PB_TRY(pb_batch_build(rows + first, n, &packing, &packed));
-        int64_t labels   = packed.labels;
-        pb_status status = labels > 0 ? pb_network_loss(net, &packed, &part_sum, NULL) : PB_OK;
-        pb_batch_clear(&packed);
-        PB_TRY(status);
-        if (labels > 0) {
-            sum += mean == PB_MEAN_TOKENS ? part_sum : part_sum / (double)labels * (double)n;
-            weight += mean == PB_MEAN_TOKENS ? (double)labels : (double)n;
-        }
-    }
-    if (weight == 0.0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "none of the %" PRId64 " rows has a label token", count);
-    }
-    *loss = sum / weight;
-    return PB_OK;
+    pb_batch packed = {0};
+    pb_status status;
+    PB_TRY_GOTO(status, mean_loss(net, rows, count, batch, mean, &packed, loss), done);
+done:
+    pb_batch_clear(&packed);
+    return status;
 }

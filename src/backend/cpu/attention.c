@@ -204,6 +204,13 @@ static void forward_block(const forward *f, const attention_block *block, int64_
     attention_unpack(shape, block, kv_head, w->out, 1.0f, f->out);
 }
 
+size_t cpu_attention_forward_bytes(const pb_backend *be, const pb_attention_args *args)
+{
+    attention_shape shape = attention_shape_of(args);
+    return cpu_bytes(shape.blocks, sizeof(attention_block)) +
+           workspace_bytes(&shape) * (size_t)be->threads;
+}
+
 pb_status cpu_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, const pb_tensor *q,
                                 const pb_tensor *keys, const pb_tensor *values,
                                 const pb_attention_args *args)
@@ -217,7 +224,7 @@ pb_status cpu_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, 
     size_t list_bytes = cpu_bytes(f.shape.blocks, sizeof(attention_block));
     size_t own_bytes  = workspace_bytes(&f.shape);
     void *scratch     = NULL;
-    PB_TRY(cpu_scratch(be, list_bytes + own_bytes * (size_t)be->threads, &scratch));
+    PB_TRY(cpu_scratch(be, cpu_attention_forward_bytes(be, args), &scratch));
     attention_block *blocks = scratch;
     char *own               = (char *)scratch + list_bytes;
     attention_cut(&f.shape, blocks);

@@ -109,6 +109,11 @@ static plan plan_of(const pb_backend *be, const pb_attention_args *args)
     return p;
 }
 
+size_t cpu_attention_backward_bytes(const pb_backend *be, const pb_attention_args *args)
+{
+    return plan_of(be, args).bytes;
+}
+
 static void place_lists(backward *b, char *at)
 {
     const pb_forest *forest = b->plan.shape.args->forest;

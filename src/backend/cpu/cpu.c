@@ -144,12 +144,24 @@ pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data)
     return PB_OK;
 }
 
+/* Attention takes most; the backward of a norm takes a number for each row. */
+static pb_status cpu_reserve(pb_backend *be, const pb_attention_args *args, bool backward)
+{
+    size_t forward_bytes  = cpu_attention_forward_bytes(be, args);
+    size_t backward_bytes = backward ? cpu_attention_backward_bytes(be, args) : 0;
+    size_t norm_bytes     = backward ? cpu_bytes(args->forest->rows, sizeof(float)) : 0;
+    size_t bytes          = forward_bytes > backward_bytes ? forward_bytes : backward_bytes;
+    void *unused          = NULL;
+    return cpu_scratch(be, bytes > norm_bytes ? bytes : norm_bytes, &unused);
+}
+
 const pb_backend_ops pb_backend_cpu = {
     .name                  = "cpu",
     .open                  = cpu_open,
     .close                 = cpu_close,
     .alloc                 = cpu_alloc,
     .free                  = cpu_free,
+    .reserve               = cpu_reserve,
     .copy                  = cpu_copy,
     .zero                  = cpu_zero,
     .sync                  = cpu_sync,

@@ -20,6 +20,10 @@ enum { CPU_PARALLEL_MIN = 16384 };
  * kept. */
 pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 
+/* What attention takes of it. */
+size_t cpu_attention_forward_bytes(const pb_backend *be, const pb_attention_args *args);
+size_t cpu_attention_backward_bytes(const pb_backend *be, const pb_attention_args *args);
+
 /* n · size, up to whole cache lines, so that threads do not share one. */
 static inline size_t cpu_bytes(int64_t n, size_t size)
 {

@@ -104,9 +104,11 @@ static void the_peak_is_the_most_held_since_the_reset(void **state)
     (void)state;
     pb_memory_peak_reset();
     size_t before = pb_memory_current();
+    size_t count  = pb_memory_allocations();
     void *a       = pb_memory_new(1000, 1);
     void *b       = pb_memory_new(5000, 1);
     pb_memory_free(b);
+    assert_int_equal(pb_memory_allocations(), count + 2);
     assert_int_equal(pb_memory_peak(), before + 6000);
     pb_memory_peak_reset();
     assert_int_equal(pb_memory_peak(), before + 1000);

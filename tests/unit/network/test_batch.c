@@ -322,6 +322,40 @@ static void empty_samples_and_batches_are_refused(void **state)
     close_batch(&b);
 }
 
+/* What an earlier, larger batch left in the memory does not show. */
+static void a_batch_is_rebuilt_in_its_own_memory(void **state)
+{
+    (void)state;
+    int32_t ids[LENGTH];
+    int32_t labels[LENGTH];
+    count_up(ids, LENGTH, LENGTH, 0);
+    count_up(labels, LENGTH, 0, 3);
+    pb_sample samples[]      = {{ids, labels, LENGTH}, {ids + 1, labels, 20}, {ids, labels, 9}};
+    pb_batch_options options = {.virtual_rows = 2, .share = true, .trim = true};
+    pb_batch used            = build(samples, 3, options);
+    pb_batch fresh           = build(samples + 1, 2, options);
+    size_t before            = pb_memory_allocations();
+    assert_ok(pb_batch_rebuild(samples + 1, 2, &options, &used));
+    assert_int_equal(pb_memory_allocations(), before);
+    assert_int_equal(used.forest.count, fresh.forest.count);
+    assert_int_equal(used.forest.rows, fresh.forest.rows);
+    assert_int_equal(used.labels, fresh.labels);
+    assert_int_equal(used.outs, fresh.outs);
+    assert_memory_equal(used.segments, fresh.segments,
+                        (size_t)fresh.forest.count * sizeof *fresh.segments);
+    assert_memory_equal(used.ids, fresh.ids, (size_t)fresh.forest.rows * sizeof *fresh.ids);
+    assert_memory_equal(used.label_rows, fresh.label_rows,
+                        (size_t)fresh.labels * sizeof *fresh.label_rows);
+    assert_memory_equal(used.targets, fresh.targets, (size_t)fresh.labels * sizeof *fresh.targets);
+    assert_memory_equal(used.last_rows, fresh.last_rows, 2 * sizeof *fresh.last_rows);
+    assert_ok(pb_batch_rebuild(samples, 3, &options, &used));
+    assert_int_equal(pb_memory_allocations(), before);
+    assert_error(pb_batch_rebuild(samples, 0, &options, &used), PB_ERR_ARGUMENT, "one sample");
+    assert_null(used.block);
+    pb_batch_clear(&fresh);
+    close_batch(&used);
+}
+
 static void memory_that_is_not_had_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -366,6 +400,7 @@ int main(void)
         cmocka_unit_test(virtual_rows_are_one_root_before_all_samples),
         cmocka_unit_test(virtual_keys_are_a_root_without_rows),
         cmocka_unit_test(empty_samples_and_batches_are_refused),
+        cmocka_unit_test(a_batch_is_rebuilt_in_its_own_memory),
         cmocka_unit_test(memory_that_is_not_had_leaves_nothing_behind),
     };
     return cmocka_run_group_tests_name("unit_network_batch", tests, NULL, NULL);

@@ -143,6 +143,34 @@ static void single_layers_can_be_trained_and_validated(void **state)
     }
 }
 
+/* The rows grow from step to step, so that every step needs more than the one before. */
+static void a_step_allocates_nothing(void **state)
+{
+    (void)state;
+    static const int ascending[] = {3, 2, 5, 0, 1, 4};
+    for (int i = 0; i < network_case_count; i++) {
+        network_rows rows;
+        network_fixture f;
+        pb_train_result result;
+        pb_sample sorted[NETWORK_ROWS];
+        network_rows_fill(&rows);
+        for (int r = 0; r < NETWORK_ROWS; r++) {
+            sorted[r] = rows.samples[ascending[r]];
+        }
+        network_fixture_open(&f, &network_cases[i], true, 2);
+        pb_train_data data = {sorted, NETWORK_ROWS, NULL, 0};
+        pb_train_options o = train_options(NETWORK_ROWS, 1, 1e-3);
+        if (f.method->parameters > 0) {
+            assert_ok(train_run(&f, &o, 1, &data, &log_a, &result));
+            assert_int_equal(log_a.count, NETWORK_ROWS);
+            for (int s = 1; s < NETWORK_ROWS; s++) {
+                assert_int_equal(log_a.allocations[s], log_a.allocations[0]);
+            }
+        }
+        network_fixture_close(&f);
+    }
+}
+
 static void run_with_seed(uint64_t seed, train_log *log, float **values, int64_t *count)
 {
     network_rows rows;
@@ -385,6 +413,7 @@ int main(void)
         cmocka_unit_test(without_shuffling_rows_come_in_file_order),
         cmocka_unit_test(accumulated_parts_are_one_batch),
         cmocka_unit_test(single_layers_can_be_trained_and_validated),
+        cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),
         cmocka_unit_test(another_seed_gives_another_order),
         cmocka_unit_test(biases_and_norms_do_not_decay),

@@ -2,6 +2,8 @@
 /* See train_fixture.h. */
 #include "train_fixture.h"
 
+#include "pb/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +26,8 @@ static pb_status on_step(void *context, const pb_train_step *step)
 {
     train_log *log = context;
     assert_true(log->count < TRAIN_STEPS_MAX);
-    log->steps[log->count++] = *step;
+    log->allocations[log->count] = pb_memory_allocations();
+    log->steps[log->count++]     = *step;
     if (log->fail_step == step->step) {
         return PB_FAIL(PB_ERR_IO, "the step is not wanted");
     }

@@ -10,6 +10,7 @@ enum { TRAIN_STEPS_MAX = 2048 };
 
 typedef struct train_log {
     pb_train_step steps[TRAIN_STEPS_MAX];
+    size_t allocations[TRAIN_STEPS_MAX]; /* of the process, at the end of each step */
     int64_t count;
     int64_t validated[TRAIN_STEPS_MAX]; /* steps */
     double losses[TRAIN_STEPS_MAX];
