@@ -15,7 +15,7 @@ typedef struct generation {
     const pb_generate_options *options;
     pb_batch prompt;
     kv_cache cache;
-    void *block;       /* backend memory of the cache */
+    int64_t room;      /* new tokens of each row that the cache holds */
     pb_generated *out; /* [prompt.samples] */
 
     /* One step: segments are those of the prompt without rows, then one per active row. */
@@ -27,28 +27,85 @@ typedef struct generation {
     int64_t count;      /* n */
 } generation;
 
+/* Rows end early, mostly long before max_new_tokens: a row has room for this many new tokens first,
+ * and for twice as many whenever one of them is full. */
+enum { FIRST_ROOM = 32 };
+
+/* The first key of what a row generates. */
+static int64_t first_key(const generation *g, int64_t sample, int64_t room)
+{
+    return g->prompt.forest.keys + sample * room;
+}
+
+/* One store in a larger place: the keys of the prompt, and those of every row that still goes. */
+static pb_status grow_store(const generation *g, pb_tensor *store, int64_t room)
+{
+    pb_backend *be   = g->net->backend;
+    int64_t width    = g->net->config->kv_heads * g->net->config->head_dim;
+    int64_t capacity = first_key(g, g->prompt.samples, room);
+    void *data       = NULL;
+    pb_status status;
+    PB_TRY(pb_backend_alloc(be, (size_t)capacity * (size_t)width * sizeof(float), &data));
+    pb_tensor grown = pb_tensor_2d(data, PB_DTYPE_F32, capacity, width);
+    if (!pb_tensor_is_none(store)) {
+        pb_tensor from = pb_tensor_rows(store, 0, g->prompt.forest.keys);
+        pb_tensor to   = pb_tensor_rows(&grown, 0, g->prompt.forest.keys);
+        PB_TRY_GOTO(status, pb_copy(be, &to, &from), err_data);
+        for (int64_t n = 0; n < g->count; n++) {
+            int64_t sample = g->active[n];
+            from           = pb_tensor_rows(store, first_key(g, sample, g->room), g->room);
+            to             = pb_tensor_rows(&grown, first_key(g, sample, room), g->room);
+            PB_TRY_GOTO(status, pb_copy(be, &to, &from), err_data);
+        }
+        pb_backend_free(be, store->data);
+    }
+    *store = grown;
+    return PB_OK;
+err_data:
+    pb_backend_free(be, data);
+    return status;
+}
+
+/* Store by store, so that only one of them is there twice at a time. A failure in between leaves
+ * stores of different sizes, and ends the generation. */
+static pb_status grow_cache(generation *g, int64_t room)
+{
+    room = room < g->options->max_new_tokens ? room : g->options->max_new_tokens;
+    for (int64_t l = 0; l < g->net->config->layers; l++) {
+        PB_TRY(grow_store(g, &g->cache.keys[l], room));
+        PB_TRY(grow_store(g, &g->cache.values[l], room));
+    }
+    g->room = room;
+    return PB_OK;
+}
+
 static pb_status open_cache(generation *g)
 {
-    const pb_model_config *c = g->net->config;
-    int64_t room             = (INT32_MAX - g->prompt.forest.keys) / g->prompt.samples;
-    if (g->options->max_new_tokens > room) {
+    int64_t layers = g->net->config->layers;
+    int64_t most   = (INT32_MAX - g->prompt.forest.keys) / g->prompt.samples;
+    if (g->options->max_new_tokens > most) {
         return PB_FAIL(PB_ERR_ARGUMENT,
                        "%" PRId64 " new tokens for each of %" PRId64
                        " rows are more than a cache can count; at most %" PRId64 " are possible",
-                       g->options->max_new_tokens, g->prompt.samples, room);
+                       g->options->max_new_tokens, g->prompt.samples, most);
     }
-    int64_t capacity = g->prompt.forest.keys + g->prompt.samples * g->options->max_new_tokens;
-    int64_t width    = c->kv_heads * c->head_dim;
-    size_t each      = (size_t)capacity * (size_t)width * sizeof(float);
-    PB_TRY(PB_ALLOC(g->cache.keys, c->layers));
-    PB_TRY(PB_ALLOC(g->cache.values, c->layers));
-    PB_TRY(pb_backend_alloc(g->net->backend, 2 * (size_t)c->layers * each, &g->block));
-    for (int64_t l = 0; l < c->layers; l++) {
-        char *at           = (char *)g->block + 2 * (size_t)l * each;
-        g->cache.keys[l]   = pb_tensor_2d(at, PB_DTYPE_F32, capacity, width);
-        g->cache.values[l] = pb_tensor_2d(at + each, PB_DTYPE_F32, capacity, width);
+    PB_TRY(PB_ALLOC(g->cache.keys, layers));
+    PB_TRY(PB_ALLOC(g->cache.values, layers));
+    return grow_cache(g, FIRST_ROOM);
+}
+
+static void close_cache(generation *g)
+{
+    for (int64_t l = 0; l < g->net->config->layers; l++) {
+        if (g->cache.keys != NULL) {
+            pb_backend_free(g->net->backend, g->cache.keys[l].data);
+        }
+        if (g->cache.values != NULL) {
+            pb_backend_free(g->net->backend, g->cache.values[l].data);
+        }
     }
-    return PB_OK;
+    pb_memory_free(g->cache.keys);
+    pb_memory_free(g->cache.values);
 }
 
 static pb_status open_generation(generation *g)
@@ -68,9 +125,7 @@ static pb_status open_generation(generation *g)
 
 static void close_generation(generation *g)
 {
-    pb_backend_free(g->net->backend, g->block);
-    pb_memory_free(g->cache.keys);
-    pb_memory_free(g->cache.values);
+    close_cache(g);
     pb_memory_free(g->segments);
     pb_memory_free(g->active);
     pb_memory_free(g->ids);
@@ -167,7 +222,7 @@ static void build_step(generation *g, pb_forest *forest)
         *s                       = (pb_segment){
                                   .row      = n,
                                   .rows     = 1,
-                                  .key      = b->forest.keys + sample * g->options->max_new_tokens,
+                                  .key      = first_key(g, sample, g->room),
                                   .length   = length,
                                   .position = parent->position + parent->length,
                                   .parent   = b->last_segments[sample],
@@ -186,6 +241,9 @@ static void build_step(generation *g, pb_forest *forest)
 static pb_status run_step(generation *g)
 {
     pb_forest forest;
+    if (g->out[g->active[0]].count > g->room) { /* all that still go are equally long */
+        PB_TRY(grow_cache(g, 2 * g->room));
+    }
     build_step(g, &forest);
     pass p = {
         .forest    = &forest,

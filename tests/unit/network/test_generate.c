@@ -171,6 +171,47 @@ static void a_row_ends_with_the_first_stop_id(void **state)
     network_fixture_close(&f);
 }
 
+/* The cache grows while rows go on: what they say does not change, and a row that ends early does
+ * not pay for all that it might have said. */
+static void the_cache_grows_with_the_rows(void **state)
+{
+    (void)state;
+    enum { LONG = 90, ENDLESS = 20000 };
+    const network_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
+    network_fixture f;
+    network_rows rows;
+    pb_generated out[NETWORK_ROWS];
+    float logits[NETWORK_VOCAB];
+    int32_t ids[NETWORK_LENGTH + LONG];
+    pb_generate_options options = {.max_new_tokens = LONG, .batch = 4};
+    network_rows_fill(&rows);
+    network_fixture_open(&f, &prefix, false, 1);
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, out);
+    for (int r = 0; r < NETWORK_ROWS; r++) {
+        int64_t length = rows.samples[r].length;
+        memcpy(ids, rows.ids[r], (size_t)length * sizeof *ids);
+        assert_int_equal(out[r].count, LONG);
+        for (int64_t t = 0; t < LONG; t++) {
+            ids[length + t] = out[r].ids[t];
+            if (t % 8 == 0 || t == LONG - 1) {
+                last_logits(&f, ids, length + t, logits);
+                assert_true(behind_best(logits, out[r].ids[t]) <= MARGIN);
+            }
+        }
+    }
+    int32_t stop = out[0].ids[0];
+    free_generated(out, NETWORK_ROWS);
+    options = (pb_generate_options){
+        .max_new_tokens = ENDLESS, .stop_ids = &stop, .stop_count = 1, .batch = 1};
+    size_t before = pb_memory_current();
+    pb_memory_peak_reset();
+    generate(f.net, rows.samples, 1, &options, out);
+    assert_int_equal(out[0].count, 1);
+    assert_true(pb_memory_peak() - before < ENDLESS * sizeof(int32_t) + 20000);
+    free_generated(out, 1);
+    network_fixture_close(&f);
+}
+
 static void one_new_token_needs_the_prompt_alone(void **state)
 {
     (void)state;
@@ -275,6 +316,7 @@ int main(void)
         cmocka_unit_test(cached_generation_follows_the_full_forward_pass),
         cmocka_unit_test(rows_together_give_what_each_gives_alone),
         cmocka_unit_test(a_row_ends_with_the_first_stop_id),
+        cmocka_unit_test(the_cache_grows_with_the_rows),
         cmocka_unit_test(one_new_token_needs_the_prompt_alone),
         cmocka_unit_test(labels_of_prompts_are_not_looked_at),
         cmocka_unit_test(earlier_passes_change_nothing),
