@@ -130,8 +130,8 @@ pb_status pb_model_open(const char *directory, pb_comm *comm, pb_model **out) PB
 pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out) PB_MUST_USE;
 
 /* Random weights, N(0, 0.02²) as HF initialises, norms one; private memory. For benchmarks and for
- * training from scratch. */
-pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed,
+ * training from scratch. The values do not depend on `threads`, at least 1. */
+pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, int threads,
                                pb_model **out) PB_MUST_USE;
 
 void pb_model_close(pb_model *model); /* accepts NULL; local even when the open was collective */

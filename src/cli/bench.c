@@ -288,7 +288,7 @@ static pb_status open_bench(const pb_cli *cli, work *w)
     } else {
         pb_model_config config;
         PB_TRY(parse_shape(pb_cli_text(cli, "shape"), &config));
-        PB_TRY(pb_model_open_random(&config, seed, &w->model));
+        PB_TRY(pb_model_open_random(&config, seed, pb_backend_threads(w->backend), &w->model));
     }
     PB_TRY(pb_method_find(pb_cli_text(cli, "method"), &ops));
     PB_TRY(pb_method_create(ops, NULL, NULL, w->model, w->backend, seed, &w->method));

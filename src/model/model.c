@@ -61,20 +61,21 @@ pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out)
 }
 
 /* Item i of the stream of a site is its value i, so any order of work gives the same weights. */
-static void fill_random(pb_site *site, float norm, uint64_t seed)
+static void fill_random(pb_site *site, float norm, uint64_t seed, int threads)
 {
     float *x     = site->weight.data;
     int64_t n    = pb_tensor_count(&site->weight);
     bool is_norm = site->site_class == PB_SITE_NORM;
 
     pb_random stream = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)site->index);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < n; i++) {
         x[i] = is_norm ? norm : (float)(INIT_DEVIATION * pb_random_normal(stream, (uint64_t)i));
     }
 }
 
-pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, pb_model **out)
+pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, int threads,
+                               pb_model **out)
 {
     pb_model *model  = NULL;
     pb_status status = PB_OK;
@@ -83,7 +84,7 @@ pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, pb_
     pb_model_lay_out(model, model->arena);
     for (int64_t i = 0; i < model->site_count; i++) {
         if (model->sites[i].has_weight) {
-            fill_random(&model->sites[i], (float)(1.0 - config->norm_offset), seed);
+            fill_random(&model->sites[i], (float)(1.0 - config->norm_offset), seed, threads);
         }
     }
     pb_model_finish(model);

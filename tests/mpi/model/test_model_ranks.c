@@ -36,7 +36,7 @@ static void make_model(const char *name, bool bf16, float poison)
         pb_tensor weights[16];
         static uint16_t halves[16][256];
         static float floats[256];
-        assert_int_equal(pb_model_open_random(&config, 11, &model), PB_OK);
+        assert_int_equal(pb_model_open_random(&config, 11, 1, &model), PB_OK);
         assert_true(pb_model_site_count(model) <= 16);
         for (int64_t i = 0; i < pb_model_site_count(model); i++) {
             weights[i] = pb_model_site_at(model, i)->weight;

@@ -31,7 +31,7 @@ void method_fixture_open(method_fixture *f, bool tied, bool biases)
 {
     pb_model_config config = method_fixture_config(tied, biases);
     assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
-    assert_ok(pb_model_open_random(&config, 7, &f->model));
+    assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
 }
 
 void method_fixture_close(method_fixture *f)

@@ -165,7 +165,7 @@ const char *fixture_model(const char *name, const pb_model_config *config)
     pb_model *model    = NULL;
     pb_tensor *weights = NULL;
     pb_tensor *biases  = NULL;
-    assert_int_equal(pb_model_open_random(config, 7, &model), PB_OK);
+    assert_int_equal(pb_model_open_random(config, 7, 1, &model), PB_OK);
     int64_t count = pb_model_site_count(model);
     assert_int_equal(PB_ALLOC(weights, count), PB_OK);
     assert_int_equal(PB_ALLOC(biases, count), PB_OK);

@@ -132,7 +132,7 @@ static void a_saved_model_opens_with_the_same_bits(void **state)
     config.rope_sliding            = config.rope;
 
     const char *path = fixture_model("saved", &config);
-    assert_int_equal(pb_model_open_random(&config, 7, &made), PB_OK);
+    assert_int_equal(pb_model_open_random(&config, 7, 1, &made), PB_OK);
     assert_int_equal(pb_model_open(path, NULL, &read), PB_OK);
     fixture_expect_equal(pb_model_get_config(read), &config);
     assert_string_equal(pb_model_directory(read), path);
@@ -161,7 +161,7 @@ static void random_weights_depend_on_the_seed_alone(void **state)
     double sum             = 0.0;
     double squares         = 0.0;
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(pb_model_open_random(&config, seeds[i], &models[i]), PB_OK);
+        assert_int_equal(pb_model_open_random(&config, seeds[i], i + 1, &models[i]), PB_OK);
     }
     const pb_tensor *x = &pb_model_site(models[0], PB_SITE_EMBEDDING, 0)->weight;
     const pb_tensor *y = &pb_model_site(models[1], PB_SITE_EMBEDDING, 0)->weight;
@@ -400,7 +400,7 @@ static void the_hash_covers_configuration_and_weights(void **state)
     assert_string_not_equal(text[0], text[2]);
     assert_string_not_equal(text[0], text[3]);
     assert_string_not_equal(text[2], text[3]);
-    assert_int_equal(pb_model_open_random(&config, 1, &model), PB_OK);
+    assert_int_equal(pb_model_open_random(&config, 1, 1, &model), PB_OK);
     fixture_expect(pb_model_hash(model, text[0]), PB_ERR_ARGUMENT, "no hash", NULL);
     pb_model_close(model);
 }
@@ -411,7 +411,7 @@ static void saving_refuses_wrong_shapes_and_places(void **state)
     pb_model *model        = NULL;
     pb_model_config config = fixture_config();
     pb_tensor weights[16]  = {{0}};
-    assert_int_equal(pb_model_open_random(&config, 1, &model), PB_OK);
+    assert_int_equal(pb_model_open_random(&config, 1, 1, &model), PB_OK);
     assert_true(pb_model_site_count(model) <= 16);
     for (int64_t i = 0; i < pb_model_site_count(model); i++) {
         weights[i] = pb_model_site_at(model, i)->weight;

@@ -88,7 +88,7 @@ void network_fixture_open(network_fixture *f, const network_case *c, bool biases
     pb_model_config config = small_config(biases);
     *f                     = (network_fixture){0};
     assert_ok(pb_backend_open("cpu", 0, threads, &f->backend));
-    assert_ok(pb_model_open_random(&config, 7, &f->model));
+    assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
     roughen(f->model);
     if (c != NULL) {
         char text[512];
