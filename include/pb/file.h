@@ -10,6 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Opens a regular file for reading; the caller closes *fd with close(). Folders, pipes, sockets and
+ * devices are errors that say what they are, and a pipe without a writer does not block. */
+pb_status pb_file_open(const char *path, int *fd) PB_MUST_USE;
+
+/* What the user can do about the system's reason (an errno), as a clause "; free some space …"; ""
+ * where the reason says it. */
+const char *pb_file_remedy(int reason);
+
 /* A whole file in memory, terminated by an extra NUL. Refuses files above `max_bytes` (0: no
  * limit). */
 pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out) PB_MUST_USE;

@@ -16,8 +16,7 @@
 
 enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, TEMPORARY_TRIES = 1000 };
 
-/* What the user can do about the system's reason, as a clause; "" where the reason says it. */
-static const char *remedy(int reason)
+const char *pb_file_remedy(int reason)
 {
     switch (reason) {
     case ENOSPC:
@@ -46,14 +45,30 @@ static pb_status fail_system(pb_status status, int line, const char *function, c
                              const char *path, int reason)
 {
     return pb_error_set(status, __FILE__, line, function, "cannot %s %s: %s%s", verb, path,
-                        strerror(reason), remedy(reason));
+                        strerror(reason), pb_file_remedy(reason));
+}
+
+static const char *kind_of(mode_t mode)
+{
+    if (S_ISDIR(mode)) {
+        return "a directory";
+    }
+    if (S_ISFIFO(mode)) {
+        return "a pipe";
+    }
+    return S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
 static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
 {
     pb_status status;
 
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Without O_NONBLOCK the opening of a pipe waits for its writer. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0 && errno == ENXIO) {
+        return PB_FAIL(PB_ERR_IO, "cannot read %s: it is a socket or a device, not a regular file",
+                       path);
+    }
     if (*fd < 0) {
         return fail_system(errno == ENOENT ? PB_ERR_NOT_FOUND : PB_ERR_IO, __LINE__, __func__,
                            "open", path, errno);
@@ -62,8 +77,13 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
         status = FAIL_SYSTEM("examine", path);
         goto err_open;
     }
-    if (S_ISDIR(about->st_mode)) {
-        status = PB_FAIL(PB_ERR_IO, "cannot read %s: it is a directory, a file is needed", path);
+    if (!S_ISREG(about->st_mode)) {
+        status = PB_FAIL(PB_ERR_IO, "cannot read %s: it is %s, not a regular file", path,
+                         kind_of(about->st_mode));
+        goto err_open;
+    }
+    if (fcntl(*fd, F_SETFL, 0) != 0) {
+        status = FAIL_SYSTEM("open", path);
         goto err_open;
     }
     return PB_OK;
@@ -72,6 +92,13 @@ err_open:
     (void)close(*fd);
     *fd = -1;
     return status;
+}
+
+pb_status pb_file_open(const char *path, int *fd)
+{
+    struct stat about;
+
+    return open_for_reading(path, fd, &about);
 }
 
 static pb_status read_all(int fd, const char *path, size_t max_bytes, pb_string *text)
@@ -112,13 +139,13 @@ pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
     pb_string text    = {0};
 
     PB_TRY(open_for_reading(path, &fd, &about));
-    /* The size is only a first guess: pipes and /proc tell none, and a file may still grow. */
+    /* The size is only a first guess: /proc tells none, and a file may still grow. */
     if (max_bytes != 0 && about.st_size > 0 && (uint64_t)about.st_size > max_bytes) {
         status = PB_FAIL(PB_ERR_FORMAT, "%s has %lld bytes, more than the %zu allowed here", path,
                          (long long)about.st_size, max_bytes);
         goto out_fd;
     }
-    if (S_ISREG(about.st_mode) && about.st_size > 0) {
+    if (about.st_size > 0) {
         text.capacity = (size_t)about.st_size + 1;
         PB_TRY_GOTO(status, PB_ALLOC(text.data, text.capacity), out_fd);
     }
@@ -141,10 +168,6 @@ pb_status pb_mapping_open(const char *path, pb_mapping *out)
     pb_mapping mapping = {0};
 
     PB_TRY(open_for_reading(path, &fd, &about));
-    if (!S_ISREG(about.st_mode)) {
-        status = PB_FAIL(PB_ERR_IO, "cannot map %s: it is not a regular file", path);
-        goto out_fd;
-    }
     if (about.st_size > 0) {
         void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (data == MAP_FAILED) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* SHA-256 through OpenSSL's EVP interface, which picks the processor's own instructions. */
 #include "pb/hash.h"
+#include "pb/file.h"
 #include "pb/memory.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -141,12 +141,9 @@ pb_status pb_hash_file(const char *path, char text[PB_HASH_TEXT])
 {
     pb_status status;
     pb_hash *h = NULL;
+    int fd     = -1;
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return PB_FAIL(errno == ENOENT ? PB_ERR_NOT_FOUND : PB_ERR_IO, "cannot open %s: %s", path,
-                       strerror(errno));
-    }
+    PB_TRY(pb_file_open(path, &fd));
     PB_TRY_GOTO(status, pb_hash_create(&h), out_file);
     PB_TRY_GOTO(status, update_from(h, fd, path), out_hash);
     PB_TRY_GOTO(status, pb_hash_finish(h, text), out_hash);

@@ -11,18 +11,22 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct hdf_cause {
     char text[256];
+    int reason; /* errno of a failed read or write, 0 otherwise */
 } hdf_cause;
 
 /* Of a failed read or write HDF5 tells the time, the buffer and more; only what failed and the
  * reason of the system are kept. */
 static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *data)
 {
-    static const char key[] = "error message = '";
-    hdf_cause *cause        = data;
+    static const char key[]    = "error message = '";
+    static const char number[] = "errno = ";
+    hdf_cause *cause           = data;
 
     if (n != 0 || error->desc == NULL) {
         return 0;
@@ -32,6 +36,8 @@ static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *data)
         (void)snprintf(cause->text, sizeof cause->text, "%s", error->desc);
         return 0;
     }
+    const char *code = strstr(error->desc, number);
+    cause->reason    = code != NULL ? (int)strtol(code + sizeof number - 1, NULL, 10) : 0;
     reason += sizeof key - 1;
     (void)snprintf(cause->text, sizeof cause->text, "%.*s: %.*s", (int)strcspn(error->desc, ":"),
                    error->desc, (int)strcspn(reason, "'"), reason);
@@ -41,7 +47,7 @@ static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *data)
 /* Takes the innermost entry off the error stack. */
 static hdf_cause take_cause(void)
 {
-    hdf_cause cause = {"no reason given"};
+    hdf_cause cause = {.text = "no reason given"};
 
     (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &cause);
     (void)H5Eclear2(H5E_DEFAULT);
@@ -58,8 +64,8 @@ pb_status hdf_fail(const char *call, const char *file, int line, const char *fun
         start = call;
         end   = call + strlen(call);
     }
-    return pb_error_set(PB_ERR_LIBRARY, file, line, function, "HDF5 %.*s: %s", (int)(end - start),
-                        start, cause.text);
+    return pb_error_set(PB_ERR_LIBRARY, file, line, function, "HDF5 %.*s: %s%s", (int)(end - start),
+                        start, cause.text, pb_file_remedy(cause.reason));
 }
 
 void hdf_quiet(void)
@@ -78,6 +84,7 @@ const char *pb_results_library(void)
     unsigned minor = 0;
     unsigned patch = 0;
 
+    hdf_quiet();
     (void)H5get_libversion(&major, &minor, &patch);
     (void)snprintf(text, sizeof text, "HDF5 %u.%u.%u", major, minor, patch);
     return text;
@@ -149,6 +156,9 @@ pb_status hdf_open(const char *path, hid_t *out)
     if (!pb_path_exists(path)) {
         return PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file", path);
     }
+    int fd = -1;
+    PB_TRY(pb_file_open(path, &fd));
+    (void)close(fd);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file < 0) {
         hdf_cause cause = take_cause();

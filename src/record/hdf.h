@@ -20,7 +20,8 @@
 
 pb_status hdf_fail(const char *call, const char *file, int line, const char *function);
 
-/* Turns HDF5's own printing off. Called before anything else of this layer. */
+/* Turns HDF5's own printing and its clean-up at exit off. The latter only works before the first
+ * other call of the library, so every entry into this module calls it first. */
 void hdf_quiet(void);
 
 /* A new file in memory, whose bytes hdf_image takes; or on disk. Creation order is tracked and the
@@ -78,6 +79,9 @@ pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows
 /* On failure nothing is held. */
 pb_status hdf_list_read(hid_t parent, const record_list *list, void **rows,
                         int64_t *count) PB_MUST_USE;
+
+/* The length of a one-dimensional dataset of any type. */
+pb_status hdf_rows(hid_t group, const char *name, int64_t *count) PB_MUST_USE;
 
 /* One-dimensional datasets: texts (free each and the array) and integers. */
 pb_status hdf_texts_read(hid_t group, const char *name, char ***texts, int64_t *count) PB_MUST_USE;

@@ -16,6 +16,16 @@ class Storage(case.Case):
         super().setUp()
         self.grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora", "ia3", "bitfit"], (1, 2))
 
+    def mount(self, size):
+        """A file system of its own, which is soon full."""
+        disk = os.path.join(self.folder, "disk")
+        os.mkdir(disk)
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", disk], capture_output=True, check=False)
+        if mount.returncode != 0:
+            case.skip(f"no small file system can be mounted: {mount.stderr.decode().strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", disk], check=False)
+        return disk
+
     def check_kept(self, folder, before):
         """What was there is there unchanged, everything under a final name can be read, and the job can go on."""
         for path, content in before.items():
@@ -65,26 +75,46 @@ class Storage(case.Case):
         self.assertEqual(len(self.cells()), 8)
 
     def test_only_the_merged_file_is_too_large(self):
-        self.run_grid(self.grid, 0)
-        sizes = [os.path.getsize(path) for path in results.shards(self.output)]
+        """Wherever in the merged file the limit strikes, nothing crashes, whether cells were run before it or not."""
         merged = os.path.join(self.output, "tiny.h5")
-        os.remove(merged)
-        limit = max(sizes) + 1024
-        result = program.run(["run", self.grid, "-o", self.output],
-                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-        self.expect(result, 1, merged)
-        self.assertFalse(os.path.exists(merged))
-        self.assertEqual(results.temporaries(self.output), [])
+        self.run_grid(self.grid, 0)
+        largest, whole = max(os.path.getsize(path) for path in results.shards(self.output)), os.path.getsize(merged)
+        self.assertLess(largest + 4096, whole)
+        for share in (0.0, 0.3, 0.6, 0.9, 1.0):
+            limit = largest + 1024 + int(share * (whole - largest - 2048))
+            for fresh in ([], ["--fresh"]):
+                with self.subTest(limit=limit, fresh=fresh):
+                    if os.path.exists(merged):
+                        os.remove(merged)
+                    result = program.run(["run", self.grid, "-o", self.output, *fresh],
+                                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+                    self.expect(result, 1, merged, "File too large", "ulimit -f")
+                    self.assertFalse(os.path.exists(merged))
+                    self.assertEqual(results.temporaries(self.output), [])
         self.run_grid(self.grid, 0)
         self.assertEqual(len(self.cells()), 8)
 
+    def test_disk_is_full_when_the_shards_are_merged(self):
+        disk = self.mount("64m")
+        output = os.path.join(disk, "out")
+        self.run_grid(self.grid, 0, output)
+        merged = os.path.join(output, "tiny.h5")
+        whole = os.path.getsize(merged)
+        for share in (0.1, 0.5, 0.9):
+            with self.subTest(share=share):
+                if os.path.exists(merged):
+                    os.remove(merged)
+                full = os.path.join(disk, "full")
+                room = os.statvfs(disk)
+                world.write(full, bytes(room.f_bavail * room.f_bsize - int(share * whole)))
+                self.expect(program.run(["run", self.grid, "-o", output]), 1, merged, "No space left on device",
+                            "free some space")
+                os.remove(full)
+        self.run_grid(self.grid, 0, output)
+        self.assertEqual(len(self.cells("tiny", output)), 8)
+
     def test_disk_is_full(self):
-        disk = os.path.join(self.folder, "disk")
-        os.mkdir(disk)
-        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], capture_output=True, check=False)
-        if mount.returncode != 0:
-            case.skip(f"no small file system can be mounted: {mount.stderr.decode().strip()}")
-        self.addCleanup(subprocess.run, ["umount", "-l", disk], check=False)
+        disk = self.mount("400k")
         output = os.path.join(disk, "out")
         self.run_grid(self.grid, 0, output, "--set", 'sweep.methods=["none"]')
         kept = {path: world.read(path) for path in results.shards(output)}

@@ -2,6 +2,7 @@
 /* Reading, mapping and atomic writing, with the failures a user meets: missing and unwritable
  * places, size limits, a kill in the middle. */
 #include "pb/file.h"
+#include "pb/hash.h"
 #include "pb/memory.h"
 
 #include "scratch.h"
@@ -16,7 +17,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,6 +104,40 @@ static void reading_refuses_what_is_too_large_missing_or_no_file(void **state)
     pb_memory_limit(0);
     assert_null(text.data);
     assert_int_equal(pb_memory_current(), before);
+}
+
+static void only_regular_files_are_opened(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char hash[PB_HASH_TEXT];
+    pb_mapping mapping = {0};
+    pb_string text     = {0};
+    int flags          = 0;
+    int fd             = -1;
+
+    (void)state;
+    (void)alarm(20); /* a reader of a pipe without a writer would wait for ever */
+    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+    assert_int_equal(pb_file_read(scratch_path("pipe"), 0, &text), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), "pipe: it is a pipe, not a regular file"));
+    assert_int_equal(pb_mapping_open(scratch_path("pipe"), &mapping), PB_ERR_IO);
+    assert_int_equal(pb_hash_file(scratch_path("pipe"), hash), PB_ERR_IO);
+    assert_int_equal(pb_file_read("/dev/zero", 0, &text), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), "/dev/zero: it is a device"));
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", scratch_path("socket"));
+    int server = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(server, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(pb_file_read(scratch_path("socket"), 0, &text), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), "socket: it is a socket"));
+    (void)close(server);
+
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "x", 1), PB_OK);
+    assert_int_equal(pb_file_open(scratch_path("f"), &fd), PB_OK);
+    flags = fcntl(fd, F_GETFL);
+    assert_int_equal(flags & O_NONBLOCK, 0);
+    assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    (void)close(fd);
+    (void)alarm(0);
 }
 
 static void a_mapping_shows_the_file(void **state)
@@ -266,6 +305,7 @@ int main(void)
         SCRATCH_TEST(what_is_written_is_read_back),
         cmocka_unit_test(files_without_a_known_size_are_read_whole),
         SCRATCH_TEST(reading_refuses_what_is_too_large_missing_or_no_file),
+        SCRATCH_TEST(only_regular_files_are_opened),
         SCRATCH_TEST(a_mapping_shows_the_file),
         SCRATCH_TEST(an_unwritable_place_is_told_with_its_path),
         SCRATCH_TEST(a_write_beyond_the_size_limit_leaves_the_old_file),

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs that are no files, and files that are damaged: one clear error naming the file, never a wait or a crash."""
+import os
+
+import case
+import program
+import world
+
+
+class NoRegularFiles(case.Case):
+    """A pipe in the place of every input: nobody writes into it, so a reader that opens it waits for ever."""
+
+    def setUp(self):
+        super().setUp()
+        self.model = self.world.copy_model("own")
+        self.rows = world.write(os.path.join(self.folder, "rows.jsonl"), '{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}\n')
+        self.method = world.write(os.path.join(self.folder, "lora.cfg"), 'method = { name = "lora"; };\n')
+
+    def refuse(self, path, *arguments, code=1):
+        kept = path + ".kept"
+        if os.path.exists(path):
+            os.rename(path, kept)
+        os.mkfifo(path)
+        try:
+            with self.subTest(path):
+                self.expect(program.run(arguments, timeout=60), code, path, "a pipe, not a regular file")
+        finally:
+            os.remove(path)
+            if os.path.exists(kept):
+                os.rename(kept, path)
+
+    def train(self, *more):
+        return ["train", "--model", self.model, "--method", self.method, "--batches", self.rows, "--steps", "1", *more]
+
+    def test_files_of_a_model(self):
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            self.refuse(os.path.join(self.model, name), *self.train())
+
+    def test_files_of_train_and_generate(self):
+        for path, more in ((self.method, ()), (self.rows, ()), (os.path.join(self.folder, "init"), ("--init",))):
+            self.refuse(path, *self.train(*more, *([path] if more else [])))
+        ids = os.path.join(self.folder, "ids.jsonl")
+        self.refuse(ids, "generate", "--model", self.model, "--ids-file", ids, "--max-new-tokens", "1")
+
+    def test_files_of_an_adapter(self):
+        adapter = os.path.join(self.folder, "adapter")
+        self.expect(program.run(self.train("--save", adapter)), 0)
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            self.refuse(os.path.join(adapter, name), "logits", "--model", self.model, "--adapter", adapter, "--ids", "1,2",
+                        "--output", os.path.join(self.folder, "logits.safetensors"))
+
+    def test_files_of_a_grid(self):
+        grid = self.world.grid([self.world.model("own", self.model)], [self.world.dataset()], ["none"])
+        arguments = ("run", grid, "-o", self.output)
+        self.refuse(grid, *arguments)
+        self.refuse(self.world.path("grid/../model/own.cfg"), *arguments)
+        for path in (self.world.path("data/pairs/train.jsonl"), os.path.join(self.model, "model.safetensors"),
+                     os.path.join(self.model, "tokenizer.json")):
+            self.refuse(path, *arguments, "--fresh", code=4)
+
+    def test_results_and_tables(self):
+        for name, arguments in (("results.h5", ["report"]), ("table.csv", ["pscp"])):
+            path = os.path.join(self.folder, name)
+            self.refuse(path, *arguments, path)
+
+
+if __name__ == "__main__":
+    case.main()
