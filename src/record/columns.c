@@ -295,6 +295,32 @@ out:
     return status;
 }
 
+pb_status hdf_rows(hid_t group, const char *name, int64_t *count)
+{
+    hid_t dataset    = -1;
+    hid_t space      = -1;
+    hsize_t length   = 0;
+    pb_status status = PB_OK;
+
+    if (!hdf_has(group, name)) {
+        return PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" is missing", name);
+    }
+    TRY_HDF5(status, dataset = H5Dopen2(group, name, H5P_DEFAULT), out);
+    TRY_HDF5(status, space = H5Dget_space(dataset), out);
+    if (H5Sget_simple_extent_ndims(space) != 1) {
+        status = PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" has another rank than the schema", name);
+        goto out;
+    }
+    TRY_HDF5(status, H5Sget_simple_extent_dims(space, &length, NULL), out);
+    *count = (int64_t)length;
+out:
+    if (space >= 0) {
+        (void)H5Sclose(space);
+    }
+    hdf_dataset_close(&dataset);
+    return status;
+}
+
 /* Copies the texts of an open dataset into slots `stride` bytes apart; what was set before a
  * failure stays set. */
 static pb_status read_texts(hid_t dataset, hsize_t count, char *slots, size_t stride)

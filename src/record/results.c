@@ -236,15 +236,18 @@ static pb_status read_axis(hid_t grid, const char *name, char ***names, int64_t 
 static pb_status read_declared(hid_t file, declared *out)
 {
     pb_results *axes = &out->axes;
+    char *kind       = NULL;
     hid_t grid       = -1;
     hid_t dataset    = -1;
     hid_t space      = -1;
     pb_status status = PB_OK;
 
-    if (!hdf_has(file, "grid")) {
+    PB_TRY(hdf_get_text(file, "kind", &kind));
+    out->merged = strcmp(kind, "results") == 0;
+    pb_memory_free(kind);
+    if (!out->merged) {
         return PB_OK;
     }
-    out->merged = true;
     PB_TRY_GOTO(status, hdf_get_text(file, "sweep", &axes->sweep), out);
     PB_TRY_GOTO(status, hdf_get_text(file, "protocol", &axes->protocol), out);
     PB_TRY_GOTO(status, hdf_get_text(file, "command_line", &axes->command_line), out);
@@ -297,10 +300,44 @@ static pb_status keep_cell(void *context, hid_t file, const char *group)
     return take_record(at->results, &record);
 }
 
+/* The table and the grid of a merged file name its cells: one of them that is not there is damage,
+ * not a cell that was never run. */
+static pb_status check_cells(hid_t file, const declared *from, const pb_results *results,
+                             int64_t before)
+{
+    const pb_results *axes = &from->axes;
+    int64_t cells          = results->count - before;
+    int64_t positions =
+        axes->models_count * axes->datasets_count * axes->methods_count * axes->seeds_count;
+    int64_t named    = 0;
+    int64_t rows     = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY(hdf_rows(file, "results", &rows));
+    for (int64_t i = 0; i < positions; i++) {
+        named += axes->state[i] != PB_CELL_EXCLUDED && axes->state[i] != PB_CELL_MISSING;
+    }
+    for (int64_t i = before; i < results->count; i++) {
+        const pb_record_key *key = &results->records[i].key;
+        if (axes_find(axes, key->model, key->dataset, key->method, key->seed) < 0) {
+            status = PB_FAIL(PB_ERR_FORMAT, "the axes of /grid do not name the cell of %s",
+                             results->records[i].source_group);
+        }
+    }
+    if (rows != cells || named != cells) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "/results has %" PRId64 " cells, /grid %" PRId64 ", but /cells %" PRId64
+                         "; the file is damaged: merge its shards again",
+                         rows, named, cells);
+    }
+    return status;
+}
+
 static pb_status read_file(const char *path, declared *axes, pb_results *results)
 {
     hid_t file       = -1;
     reading at       = {results, path};
+    int64_t before   = results->count;
     pb_status status = PB_OK;
 
     if (pb_path_is_directory(path)) {
@@ -312,6 +349,9 @@ static pb_status read_file(const char *path, declared *axes, pb_results *results
     PB_TRY_GOTO(status, cell_root_check(file), out);
     PB_TRY_GOTO(status, read_declared(file, axes), out);
     PB_TRY_GOTO(status, cell_each(file, keep_cell, &at), out);
+    if (axes->merged) {
+        PB_TRY_GOTO(status, check_cells(file, axes, results, before), out);
+    }
 out:
     (void)H5Fclose(file);
     return status == PB_OK ? status : pb_error_prefix(status, "%s", path);

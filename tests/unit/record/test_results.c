@@ -327,6 +327,40 @@ static void foreign_hdf5_files_are_refused(void **state)
     assert_error(pb_results_open(paths, 1, &r), PB_ERR_FORMAT, "other.h5");
 }
 
+/* Unlinks one object of a merged file. */
+static void unlink_in(const char *path, const char *name)
+{
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+
+    assert_true(file >= 0);
+    assert_true(H5Ldelete(file, name, H5P_DEFAULT) >= 0);
+    assert_true(H5Fclose(file) >= 0);
+}
+
+static void a_merged_file_that_lost_a_part_is_refused(void **state)
+{
+    static const char *const parts[][2] = {
+        {"cells", "all.h5: /results has 2 cells, /grid 2, but /cells 0"},
+        {"cells/m/d/lora/2", "all.h5: /results has 2 cells, /grid 2, but /cells 1"},
+        {"results", "all.h5: dataset \"results\" is missing"},
+        {"grid", "all.h5: group \"grid\" is missing"},
+    };
+    const char *directory = sample_directory();
+    pb_results r          = {0};
+    char path[128];
+    const char *paths[1] = {path};
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/all.h5", directory);
+    put(directory, "m", "d", "lora", 1);
+    put(directory, "m", "d", "lora", 2);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        merge(directory, path);
+        unlink_in(path, parts[i][0]);
+        assert_error(pb_results_open(paths, 1, &r), PB_ERR_FORMAT, parts[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +375,7 @@ int main(void)
         cmocka_unit_test_teardown(damaged_plans_are_errors_that_name_the_place, returns_all_bytes),
         cmocka_unit_test_teardown(directories_without_results_are_errors, returns_all_bytes),
         cmocka_unit_test_teardown(foreign_hdf5_files_are_refused, returns_all_bytes),
+        cmocka_unit_test_teardown(a_merged_file_that_lost_a_part_is_refused, returns_all_bytes),
     };
     return cmocka_run_group_tests_name("results", tests, NULL, NULL);
 }
