@@ -30,9 +30,27 @@ const char *pb_number_text(double number, char *text, size_t size)
     return text;
 }
 
-static const char *bound_text(double bound, char text[32])
+static bool holds_integers(const pb_config_field *field)
 {
-    snprintf(text, 32, "%.15g", bound);
+    return field->type == PB_CONFIG_INT || field->type == PB_CONFIG_INT_LIST;
+}
+
+/* A table keeps its bounds as double, where 2^63 stands for INT64_MAX. */
+static int64_t integer_bound(double bound)
+{
+    if (bound >= 0x1p63) {
+        return INT64_MAX;
+    }
+    return bound <= -0x1p63 ? INT64_MIN : (int64_t)bound;
+}
+
+static const char *bound_text(const pb_config_field *field, double bound, char text[32])
+{
+    if (holds_integers(field)) {
+        snprintf(text, 32, "%" PRId64, integer_bound(bound));
+    } else {
+        snprintf(text, 32, "%.15g", bound);
+    }
     return text;
 }
 
@@ -42,8 +60,8 @@ static pb_status describe_bounds(const pb_config_field *field, pb_string *out)
     char low[32], high[32];
     bool has_low  = field->minimum > -UNBOUNDED;
     bool has_high = field->maximum < UNBOUNDED;
-    bound_text(field->minimum, low);
-    bound_text(field->maximum, high);
+    bound_text(field, field->minimum, low);
+    bound_text(field, field->maximum, high);
     if (has_low && has_high) {
         return pb_string_printf(out, " %s … %s", low, high);
     }
@@ -125,18 +143,30 @@ done:
     return status;
 }
 
-static pb_status check_bounds(const pb_node *node, const pb_config_field *field, double value)
+/* An integer is compared as one: above 2^53 the nearest double may be inside where it is outside.
+ */
+static bool is_within(const pb_node *node, const pb_config_field *field)
+{
+    if (holds_integers(field)) {
+        return node->integer >= integer_bound(field->minimum) &&
+               node->integer <= integer_bound(field->maximum);
+    }
+    double value = node->kind == PB_NODE_INT ? (double)node->integer : node->number;
+    return value >= field->minimum && value <= field->maximum;
+}
+
+static pb_status check_bounds(const pb_node *node, const pb_config_field *field)
 {
     char place[PB_PLACE_SIZE], low[32], high[32], is[40];
-    if (value >= field->minimum && value <= field->maximum) {
+    if (is_within(node, field)) {
         return PB_OK;
     }
-    bound_text(field->minimum, low);
-    bound_text(field->maximum, high);
+    bound_text(field, field->minimum, low);
+    bound_text(field, field->maximum, high);
     if (node->kind == PB_NODE_INT) {
         snprintf(is, sizeof is, "%" PRId64, node->integer);
     } else {
-        snprintf(is, sizeof is, "%.15g", value);
+        snprintf(is, sizeof is, "%.15g", node->number);
     }
     pb_node_where(node, place);
     const char *gap = *field->unit == '\0' ? "" : " ";
@@ -235,7 +265,7 @@ static pb_status read_ints(const pb_node *node, const pb_config_field *field, pb
         if (item->kind != PB_NODE_INT) {
             status = fail_type(item, field);
         } else {
-            status = check_bounds(item, field, (double)item->integer);
+            status = check_bounds(item, field);
         }
         ints.items[i] = item->integer;
     }
@@ -249,9 +279,8 @@ static pb_status read_ints(const pb_node *node, const pb_config_field *field, pb
 
 static pb_status read_float(const pb_node *node, const pb_config_field *field, double *out)
 {
-    double value = node->kind == PB_NODE_INT ? (double)node->integer : node->number;
-    PB_TRY(check_bounds(node, field, value));
-    *out = value;
+    PB_TRY(check_bounds(node, field));
+    *out = node->kind == PB_NODE_INT ? (double)node->integer : node->number;
     return PB_OK;
 }
 
@@ -281,7 +310,7 @@ pb_status pb_value_read(const pb_node *node, const pb_config_field *field, pb_va
     }
     switch (field->type) {
     case PB_CONFIG_INT:
-        PB_TRY(check_bounds(node, field, (double)node->integer));
+        PB_TRY(check_bounds(node, field));
         out->integer = node->integer;
         return PB_OK;
     case PB_CONFIG_FLOAT:

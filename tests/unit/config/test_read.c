@@ -104,6 +104,37 @@ static void keys_of_other_modules_pass_when_they_are_allowed(void **state)
     pb_config_close(config);
 }
 
+/* 2^53 + 1 has no double of its own: it would be taken for the bound. */
+static void integers_are_compared_as_integers(void **state)
+{
+    static const pb_config_field wide[] = {
+        PB_FIELD_INT_LIST(settings, seeds, "42", 0, 9007199254740992, "seeds"),
+        PB_FIELD_INT(settings, big, 0, INT64_MIN, INT64_MAX, "", "any integer"),
+        PB_FIELD_END,
+    };
+    pb_config *config = NULL;
+    pb_string help    = {0};
+    settings s;
+
+    (void)state;
+    assert_int_equal(pb_config_parse("seeds = [9007199254740993];", "x.cfg", &config), PB_OK);
+    assert_int_equal(pb_config_read(config, "", wide, NULL, &s), PB_ERR_CONFIG);
+    assert_string_equal(pb_error_message(),
+                        "x.cfg:1: seeds = 9007199254740993 is outside 0 … 9007199254740992");
+    pb_config_close(config);
+    assert_int_equal(
+        pb_config_parse("seeds = [9007199254740992]; big = 9223372036854775807;", "x.cfg", &config),
+        PB_OK);
+    assert_int_equal(pb_config_read(config, "", wide, NULL, &s), PB_OK);
+    assert_int_equal(s.seeds.items[0], 9007199254740992);
+    assert_int_equal(s.big, INT64_MAX);
+    pb_config_clear(wide, &s);
+    pb_config_close(config);
+    assert_int_equal(pb_config_help("x", wide, &help), PB_OK);
+    assert_non_null(strstr(help.data, "a list of integers 0 … 9007199254740992"));
+    pb_string_clear(&help);
+}
+
 static void values_outside_their_bounds_are_refused(void **state)
 {
     (void)state;
@@ -391,6 +422,7 @@ int main(void)
         cmocka_unit_test(a_single_value_stands_for_a_list_of_one),
         cmocka_unit_test(unknown_keys_name_the_nearest_and_all_allowed_ones),
         cmocka_unit_test(keys_of_other_modules_pass_when_they_are_allowed),
+        cmocka_unit_test(integers_are_compared_as_integers),
         cmocka_unit_test(values_outside_their_bounds_are_refused),
         cmocka_unit_test(wrong_types_say_what_they_are_and_should_be),
         cmocka_unit_test(choices_name_the_allowed_ones),
