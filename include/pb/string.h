@@ -28,6 +28,11 @@ void pb_string_sort(const char **texts, size_t count);
  * near (distance above a third of the longer length, at least 2). */
 const char *pb_string_nearest(const char *name, const char *const *candidates);
 
+/* Copies `text` for a terminal into `out` of `size` bytes, NUL included: control characters other
+ * than tab and line feed, and bytes that are not UTF-8, become "\xNN". Ends at a whole character
+ * where the room does; returns how many bytes of `text` are left out. */
+size_t pb_string_printable(const char *text, char *out, size_t size);
+
 /* True when the bytes are valid UTF-8 (no surrogates, no overlong forms); *bad_offset, if not NULL,
  * is the first bad byte. */
 int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset);

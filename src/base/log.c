@@ -2,6 +2,7 @@
 /* The log: each line is composed first and written by one call, so that the lines of ranks and
  * threads do not mix. Level, rank and size are the only settings; they are set once at start. */
 #include "pb/log.h"
+#include "pb/string.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -83,6 +84,7 @@ static int module_of(const char *file, const char **name)
 static void write_line(pb_log_level level, bool marked, const char *file, const char *format,
                        va_list arguments)
 {
+    char text[LINE_BYTES];
     char line[LINE_BYTES];
     size_t used = 0;
 
@@ -95,16 +97,17 @@ static void write_line(pb_log_level level, bool marked, const char *file, const 
     if (level != PB_LOG_INFO) {
         used += (size_t)snprintf(line + used, 32, "%s: ", level_names[level]);
     }
-    int length = vsnprintf(line + used, sizeof line - used - 1, format, arguments);
+    int length = vsnprintf(text, sizeof text, format, arguments);
     if (length < 0) {
         return;
     }
-    if ((size_t)length >= sizeof line - used - 1) {
-        used = sizeof line - 5;
+    /* Room stays for three dots and the line end. Texts of damaged files may hold what a terminal
+     * would obey. */
+    bool cut = pb_string_printable(text, line + used, sizeof line - used - 4) > 0;
+    used += strlen(line + used);
+    if (cut || (size_t)length >= sizeof text) {
         memcpy(line + used, "...", 3);
         used += 3;
-    } else {
-        used += (size_t)length;
     }
     line[used++] = '\n';
 
@@ -157,10 +160,9 @@ void pb_log_progress(const char *text)
     progress[0] = '\0';
     if (text != NULL) {
         size_t columns = terminal_columns();
-        size_t length  = strnlen(text, columns < PROGRESS_BYTES ? columns : PROGRESS_BYTES - 1);
-        memcpy(progress, text, length);
-        progress[length] = '\0';
-        emit(progress, length);
+        (void)pb_string_printable(text, progress,
+                                  columns < PROGRESS_BYTES ? columns + 1 : PROGRESS_BYTES);
+        emit(progress, strlen(progress));
     }
     pthread_mutex_unlock(&output_lock);
     errno = kept_errno;

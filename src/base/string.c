@@ -154,6 +154,37 @@ pb_status pb_string_json(pb_string *s, const char *bytes, size_t length)
     return pb_string_append(s, "\"", 1);
 }
 
+size_t pb_string_printable(const char *text, char *out, size_t size)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t left             = strlen(text);
+    size_t used             = 0;
+    size_t step             = 0;
+
+    PB_ASSERT(size > 0);
+    for (; left > 0; text += step, left -= step) {
+        const unsigned char *at = (const unsigned char *)text;
+        bool control            = (*at < 0x20 && *at != '\n' && *at != '\t') || *at == 0x7F ||
+                       (at[0] == 0xC2 && at[1] < 0xA0);
+        bool whole = utf8_sequence(at, left, &step) && !control;
+        if (used + (whole ? step : 4 * step) >= size) {
+            break;
+        }
+        for (size_t i = 0; i < step; i++) {
+            if (whole) {
+                out[used++] = text[i];
+                continue;
+            }
+            out[used++] = '\\';
+            out[used++] = 'x';
+            out[used++] = hex[at[i] >> 4];
+            out[used++] = hex[at[i] & 15];
+        }
+    }
+    out[used] = '\0';
+    return left;
+}
+
 int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset)
 {
     size_t step = 0;

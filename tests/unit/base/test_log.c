@@ -2,6 +2,7 @@
 /* The log as it arrives on stderr: levels, marks, long lines, and the progress line of a terminal.
  */
 #include "pb/log.h"
+#include "pb/string.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -101,6 +102,26 @@ static void a_long_line_is_cut_visibly_and_stays_one_line(void **state)
     free(text);
 }
 
+static void what_a_terminal_would_obey_is_escaped(void **state)
+{
+    char text[16];
+
+    (void)state;
+    pb_log_setup(PB_LOG_INFO, 0, 1);
+    begin_capture();
+    pb_log_info("\x1b[31m Übung \xff\x7f\xc2\x9b\r\n\tnext");
+    assert_string_equal(end_capture(), "\\x1b[31m Übung \\xff\\x7f\\xc2\\x9b\\x0d\n\tnext\n");
+    assert_int_equal(pb_string_printable("ab\x01", text, 7), 0);
+    assert_string_equal(text, "ab\\x01");
+    assert_int_equal(pb_string_printable("ab\x01"
+                                         "c",
+                                         text, 6),
+                     2);
+    assert_string_equal(text, "ab");
+    assert_int_equal(pb_string_printable("aü", text, 3), 2);
+    assert_string_equal(text, "a");
+}
+
 static void logging_keeps_errno(void **state)
 {
     (void)state;
@@ -158,6 +179,7 @@ int main(void)
         cmocka_unit_test(ranks_mark_their_lines_with_rank_and_module),
         cmocka_unit_test(levels_are_parsed_by_name),
         cmocka_unit_test(a_long_line_is_cut_visibly_and_stays_one_line),
+        cmocka_unit_test(what_a_terminal_would_obey_is_escaped),
         cmocka_unit_test(logging_keeps_errno),
         cmocka_unit_test(progress_is_dropped_where_there_is_no_terminal),
         cmocka_unit_test(progress_overwrites_itself_on_a_terminal),
