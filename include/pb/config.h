@@ -126,6 +126,12 @@ pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src,
 /* Where a key or group stands, "file:line", the file alone when it is absent. Returns text. */
 const char *pb_config_where(const pb_config *config, const char *key, char *text, size_t size);
 
+/* Puts "file:line" of `group.key`, or of entry `index` of its list (-1: none), before the message
+ * of a failure that the value of this key caused; gives `status` back. `config` NULL: changes
+ * nothing. */
+pb_status pb_config_at(const pb_config *config, const char *group, const char *key, int64_t index,
+                       pb_status status) PB_MUST_USE;
+
 /* True for a group, a list or a plain value. */
 bool pb_config_has(const pb_config *config, const char *key);
 

@@ -46,6 +46,9 @@ typedef struct pb_dataset_options {
     int64_t max_new_tokens;     /* corrected; see pb_dataset_max_new_tokens */
     int64_t synthetic_rows;     /* builder "synthetic": rows of train; a quarter for test */
     int64_t synthetic_seed;
+    /* What the options were read from, for messages; borrowed while a set is opened, else NULL. */
+    const pb_config *config;
+    const char *group;
 } pb_dataset_options;
 
 typedef enum pb_unlabelled { PB_UNLABELLED_LAST, PB_UNLABELLED_EMPTY } pb_unlabelled;

@@ -34,6 +34,8 @@ typedef struct pb_grid_run_options {
 
 extern const pb_config_field pb_grid_sweep_fields[];
 extern const pb_config_field pb_grid_run_fields[];
+/* Of an entry of sweep.exclude, and of `when` in an entry of sweep.override. */
+extern const pb_config_field pb_grid_match_fields[];
 
 typedef struct pb_grid pb_grid;
 
@@ -48,6 +50,8 @@ void pb_grid_close(pb_grid *grid); /* accepts NULL */
 const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid);
 const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid);
 const char *pb_grid_path(const pb_grid *grid);
+/* Where a key of the groups sweep and run stands, as pb_config_where tells it; returns text. */
+const char *pb_grid_where(const pb_grid *grid, const char *key, char *text, size_t size);
 
 typedef enum pb_grid_axis_kind {
     PB_AXIS_MODEL,

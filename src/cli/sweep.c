@@ -13,6 +13,7 @@ static pb_status open_environment(const pb_cli *cli, sweep *s)
     const pb_grid_run_options *run = pb_grid_get_run(s->grid);
     pb_cell_setup setup            = {.threads = (int)run->threads};
     const char *device             = run->device;
+    char place[512];
     if (pb_cli_given(cli, "threads")) {
         setup.threads = (int)pb_cli_int(cli, "threads");
     }
@@ -21,7 +22,12 @@ static pb_status open_environment(const pb_cli *cli, sweep *s)
     }
     pb_status status = pb_cli_parse_device(device, &setup.backend, &setup.device);
     if (status != PB_OK) {
-        pb_error_prefix(status, "run.device");
+        if (pb_cli_given(cli, "device")) {
+            pb_error_prefix(status, "%s: --device", cli->command->name);
+        } else {
+            pb_error_prefix(status, "%s: run.device",
+                            pb_grid_where(s->grid, "run.device", place, sizeof place));
+        }
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
     return pb_cell_env_open(&setup, cli->comm, &s->env);

@@ -123,6 +123,26 @@ const char *pb_config_where(const pb_config *config, const char *key, char *text
     return text;
 }
 
+pb_status pb_config_at(const pb_config *config, const char *group, const char *key, int64_t index,
+                       pb_status status)
+{
+    char place[PB_PLACE_SIZE];
+    if (config == NULL || status == PB_OK) {
+        return status;
+    }
+    /* A single value may stand for a list of one, and a default stands nowhere: then the group. */
+    const pb_node *node  = pb_node_find(config->root, group);
+    const pb_node *value = NULL;
+    if (node != NULL && node->kind == PB_NODE_GROUP) {
+        value = pb_node_child(node, key, strlen(key));
+    }
+    if (value != NULL && value->kind == PB_NODE_LIST && index >= 0 && index < value->count) {
+        value = value->children[index];
+    }
+    node = value != NULL ? value : node != NULL ? node : config->root;
+    return pb_error_prefix(status, "%s", pb_node_where(node, place));
+}
+
 bool pb_config_has(const pb_config *config, const char *key)
 {
     return pb_node_find(config->root, key) != NULL;

@@ -60,13 +60,16 @@ pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protoco
     PB_TRY_GOTO(status, PB_ALLOC(columns.names, options->columns.count + 1), err_columns);
     for (int64_t i = 0; i < options->columns.count; i++) {
         columns.count = i + 1;
-        PB_TRY_GOTO(status, parse_declaration(options->columns.items[i], &columns.items[i]),
+        PB_TRY_GOTO(status,
+                    pb_dataset_at(options, "columns", i,
+                                  parse_declaration(options->columns.items[i], &columns.items[i])),
                     err_columns);
         columns.names[i] = columns.items[i].name;
         if (columns.items[i].type == PB_COLUMN_LABEL && columns.labels->count == 0) {
             status = PB_FAIL(PB_ERR_CONFIG,
                              "dataset.columns: \"%s\" is a label, but dataset.labels is empty",
                              columns.items[i].name);
+            status = pb_dataset_at(options, "columns", i, status);
             goto err_columns;
         }
     }
@@ -74,6 +77,7 @@ pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protoco
         status = PB_FAIL(PB_ERR_CONFIG,
                          "dataset.label_values has %" PRId64 " entries for %" PRId64 " labels",
                          options->label_values.count, columns.labels->count);
+        status = pb_dataset_at(options, "label_values", -1, status);
         goto err_columns;
     }
     *out = columns;

@@ -30,6 +30,11 @@ typedef struct pb_columns {
     pb_protocol protocol;
 } pb_columns;
 
+/* Puts the place of the key (entry `index` of its list, -1: none) before a PB_ERR_CONFIG; gives
+ * `status` back. */
+pb_status pb_dataset_at(const pb_dataset_options *options, const char *key, int64_t index,
+                        pb_status status) PB_MUST_USE;
+
 pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protocol,
                           pb_columns *out) PB_MUST_USE;
 void pb_columns_close(pb_columns *columns); /* accepts a zeroed one */

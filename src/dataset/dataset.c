@@ -2,6 +2,7 @@
 /* Opening a data set: options, instruction, rows. The texts of a split lie one behind the other in
  * one block; an example is a pair of offsets into it. */
 #include "builders.h"
+#include "columns.h"
 #include "instruction.h"
 #include "reader.h"
 
@@ -160,8 +161,11 @@ static pb_status read_file(pb_dataset *ds, pb_split split, pb_row_builder *build
     pb_status status;
 
     if (*path == '\0') {
-        return PB_FAIL(PB_ERR_CONFIG, "dataset.%s is empty; builder %s needs a file of JSON lines",
-                       split == PB_SPLIT_TRAIN ? "train_file" : "test_file", ds->ops->name);
+        const char *key = split == PB_SPLIT_TRAIN ? "train_file" : "test_file";
+        return pb_dataset_at(&ds->options, key, -1,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "dataset.%s is empty; builder %s needs a file of JSON lines",
+                                     key, ds->ops->name));
     }
     status = pb_reader_open(path, &reader);
     if (status != PB_OK) {
@@ -244,8 +248,10 @@ static pb_status find_builder(pb_dataset *ds)
         known++;
     }
     if (tasks[known] == NULL) {
-        return PB_FAIL(PB_ERR_CONFIG, "dataset.task \"%s\" is none of label, number, text, code",
-                       ds->options.task);
+        return pb_dataset_at(&ds->options, "task", -1,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "dataset.task \"%s\" is none of label, number, text, code",
+                                     ds->options.task));
     }
     ds->ops = pb_builder_find(ds->options.builder);
     if (ds->ops != NULL) {
@@ -256,9 +262,11 @@ static pb_status find_builder(pb_dataset *ds)
         names[i] = all[i]->name;
     }
     const char *near = pb_string_nearest(ds->options.builder, names);
-    return PB_FAIL(PB_ERR_CONFIG, "there is no dataset.builder \"%s\"%s%s%s", ds->options.builder,
-                   near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                   near != NULL ? "\"?" : "; template and synthetic are");
+    pb_status status =
+        PB_FAIL(PB_ERR_CONFIG, "there is no dataset.builder \"%s\"%s%s%s", ds->options.builder,
+                near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+                near != NULL ? "\"?" : "; template and synthetic are");
+    return pb_dataset_at(&ds->options, "builder", -1, status);
 }
 
 pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protocol protocol,
@@ -275,17 +283,15 @@ pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protoco
     ds->protocol = protocol;
     PB_TRY_GOTO(status, pb_config_read(config, group, pb_dataset_fields, NULL, &ds->options),
                 err_dataset);
-    status = find_builder(ds);
-    for (int split = 0; split < PB_SPLIT_COUNT && status == PB_OK; split++) {
-        status = open_split(ds, (pb_split)split, data);
+    ds->options.config = config;
+    ds->options.group  = group;
+    PB_TRY_GOTO(status, find_builder(ds), err_dataset);
+    for (int split = 0; split < PB_SPLIT_COUNT; split++) {
+        PB_TRY_GOTO(status, open_split(ds, (pb_split)split, data), err_dataset);
     }
-    if (status == PB_ERR_CONFIG) {
-        pb_error_prefix(status, "%s", pb_config_path(config));
-    }
-    if (status != PB_OK) {
-        goto err_dataset;
-    }
-    *out = ds;
+    ds->options.config = NULL;
+    ds->options.group  = NULL;
+    *out               = ds;
     return PB_OK;
 
 err_dataset:

@@ -2,6 +2,7 @@
 /* The original's texts are no part of this project: under the paper protocol they are read from its
  * dataset_info.json and compared with the ids that the data set's configuration carries. */
 #include "instruction.h"
+#include "columns.h"
 
 #include "pb/json.h"
 #include "pb/memory.h"
@@ -51,12 +52,13 @@ static pb_status check_id(const char *key, const char *text, const char *id)
 pb_status pb_instruction_read(const pb_dataset_options *options, pb_protocol protocol,
                               pb_split split, const char *info_path, char **out)
 {
-    bool test      = split == PB_SPLIT_TEST;
-    const char *id = test && *options->instruction_test_sha != '\0' ? options->instruction_test_sha
-                                                                    : options->instruction_sha;
-    const char *first = *options->paper_key != '\0' ? options->paper_key : options->name;
-    json_t *info      = NULL;
-    pb_string key     = {0};
+    bool test          = split == PB_SPLIT_TEST;
+    bool own           = test && *options->instruction_test_sha != '\0';
+    const char *id     = own ? options->instruction_test_sha : options->instruction_sha;
+    const char *id_key = own ? "instruction_test_sha" : "instruction_sha";
+    const char *first  = *options->paper_key != '\0' ? options->paper_key : options->name;
+    json_t *info       = NULL;
+    pb_string key      = {0};
     pb_status status;
 
     if (protocol == PB_PROTOCOL_CORRECTED || *id == '\0') {
@@ -68,7 +70,9 @@ pb_status pb_instruction_read(const pb_dataset_options *options, pb_protocol pro
     } else {
         PB_TRY(pb_string_printf(&key, "%s%s", first, test ? "_eval" : ""));
     }
-    PB_TRY_GOTO(status, open_info(info_path, options->name, &info), out_key);
+    PB_TRY_GOTO(status,
+                pb_dataset_at(options, id_key, -1, open_info(info_path, options->name, &info)),
+                out_key);
     const json_t *entry = json_object_get(info, key.data);
     const json_t *value = json_object_get(entry, "instruction");
     if (entry == NULL || (value != NULL && !json_is_string(value) && !json_is_null(value))) {
@@ -78,7 +82,7 @@ pb_status pb_instruction_read(const pb_dataset_options *options, pb_protocol pro
         goto out_info;
     }
     const char *text = json_is_string(value) ? json_string_value(value) : "";
-    PB_TRY_GOTO(status, check_id(key.data, text, id), out_info);
+    PB_TRY_GOTO(status, pb_dataset_at(options, id_key, -1, check_id(key.data, text, id)), out_info);
     *out   = pb_memory_text(text);
     status = *out == NULL ? PB_ERR_MEMORY : PB_OK;
 out_info:

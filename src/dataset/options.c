@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The field tables of the groups `dataset` and `data`. */
-#include "pb/dataset.h"
+#include "columns.h"
 
 static const char *const unlabelled_choices[] = {"last", "empty", NULL};
 
@@ -58,3 +58,11 @@ const pb_config_field pb_data_fields[] = {
                   "the original's dataset_info.json; empty: environment PB_PEFTBENCH_INFO"),
     PB_FIELD_END,
 };
+
+pb_status pb_dataset_at(const pb_dataset_options *options, const char *key, int64_t index,
+                        pb_status status)
+{
+    return status == PB_ERR_CONFIG
+               ? pb_config_at(options->config, options->group, key, index, status)
+               : status;
+}

@@ -3,6 +3,7 @@
  * that the layers above can be run alone. The answer is the class whose index is the number of the
  * word "even" in the message modulo the number of classes. */
 #include "builders.h"
+#include "columns.h"
 
 #include "pb/memory.h"
 #include "pb/random.h"
@@ -28,7 +29,9 @@ static pb_status synthetic_open(const pb_dataset_options *options, pb_protocol p
 
     (void)protocol;
     if (options->labels.count == 0) {
-        return PB_FAIL(PB_ERR_CONFIG, "dataset.labels is empty; builder synthetic needs classes");
+        return pb_dataset_at(
+            options, "labels", -1,
+            PB_FAIL(PB_ERR_CONFIG, "dataset.labels is empty; builder synthetic needs classes"));
     }
     PB_TRY(PB_ALLOC(b, 1));
     *b   = (pb_row_builder){.options = options, .instruction = instruction};

@@ -37,20 +37,25 @@ static pb_status template_open(const pb_dataset_options *options, pb_protocol pr
     pb_row_builder *b           = NULL;
     bool paper                  = protocol == PB_PROTOCOL_PAPER && options->paper_lines.count > 0;
     const pb_config_list *lines = paper ? &options->paper_lines : &options->lines;
+    const char *key             = paper ? "paper_lines" : "lines";
 
     PB_TRY(PB_ALLOC(b, 1));
     b->instruction = instruction;
     PB_TRY_GOTO(status, pb_columns_open(options, protocol, &b->columns), err_builder);
     PB_TRY_GOTO(status, PB_ALLOC(b->lines, lines->count), err_builder);
     for (int64_t i = 0; i < lines->count; i++) {
-        PB_TRY_GOTO(status,
-                    pb_row_pattern_open(paper ? "paper_lines" : "lines", lines->items[i],
-                                        &b->columns, &b->lines[i]),
-                    err_builder);
+        PB_TRY_GOTO(
+            status,
+            pb_dataset_at(options, key, i,
+                          pb_row_pattern_open(key, lines->items[i], &b->columns, &b->lines[i])),
+            err_builder);
         b->line_count = i + 1;
     }
-    PB_TRY_GOTO(status, pb_row_pattern_open("answer", options->answer, &b->columns, &b->answer),
-                err_builder);
+    PB_TRY_GOTO(
+        status,
+        pb_dataset_at(options, "answer", -1,
+                      pb_row_pattern_open("answer", options->answer, &b->columns, &b->answer)),
+        err_builder);
     *out = b;
     return PB_OK;
 

@@ -197,6 +197,11 @@ const char *pb_grid_path(const pb_grid *grid)
     return pb_config_path(grid->config);
 }
 
+const char *pb_grid_where(const pb_grid *grid, const char *key, char *text, size_t size)
+{
+    return pb_config_where(grid->config, key, text, size);
+}
+
 int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis)
 {
     return grid->axes[axis].count;

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const pb_config_field match_fields[] = {
+const pb_config_field pb_grid_match_fields[] = {
     PB_FIELD_TEXT_LIST(grid_match, model, "", "names on this axis; absent: all"),
     PB_FIELD_TEXT_LIST(grid_match, dataset, "", "names on this axis; absent: all"),
     PB_FIELD_TEXT_LIST(grid_match, method, "", "names on this axis; absent: all"),
@@ -24,7 +24,7 @@ static const char *const override_groups[] = {"model", "dataset", "method", "tra
 void pb_grid_matches_clear(grid_matches *matches)
 {
     for (int64_t i = 0; i < matches->count; i++) {
-        pb_config_clear(match_fields, &matches->items[i]);
+        pb_config_clear(pb_grid_match_fields, &matches->items[i]);
     }
     pb_memory_free(matches->items);
     *matches = (grid_matches){0};
@@ -110,7 +110,7 @@ static pb_status read_match(pb_grid *grid, const char *group, grid_matches *matc
         return PB_FAIL(PB_ERR_CONFIG, "%s: this names no model, dataset, method or seed",
                        pb_config_where(grid->config, group, place, sizeof place));
     }
-    PB_TRY(pb_config_read(grid->config, group, match_fields, NULL, match));
+    PB_TRY(pb_config_read(grid->config, group, pb_grid_match_fields, NULL, match));
     matches->count++;
     for (int axis = 0; axis < PB_AXIS_FILES; axis++) {
         PB_TRY(check_names(grid, group, match, axis));

@@ -95,10 +95,10 @@ class BadData(case.Case):
     def test_a_set_named_like_no_builder_or_metric(self):
         path = self.world.path("dataset/{}.cfg").format
         texts = {}
-        for name, old, new, words in (("builder", "metric = ", 'builder = "templat"; metric = ', ["templat", "template"]),
+        for name, old, new, words in (("builder", "metric = ", 'builder = "templat"; metric = ', ["templat", "template", "builder.cfg:2: "]),
                                       ("metric", '"f1"', '"f2"', ["f2"]),
-                                      ("column", "sentence1:string", "sentence1:strin", ["strin"]),
-                                      ("line", "{sentence1}", "{sentence9}", ["sentence9"])):
+                                      ("column", "sentence1:string", "sentence1:strin", ["strin", "column.cfg:3: dataset.columns"]),
+                                      ("line", "{sentence1}", "{sentence9}", ["sentence9", "line.cfg:5: dataset.lines"])):
             self.world.dataset(name)
             text = world.read(path(name)).decode().replace(old, new, 1)
             world.write(path(name), text)

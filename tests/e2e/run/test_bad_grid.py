@@ -63,6 +63,7 @@ class BadGrid(case.Case):
         self.refuse(self.grid(seeds=[]), "seeds")
         self.refuse(self.grid(seeds=['"one"']), "seeds")
         self.refuse(self.grid(seeds=[1, 1]), "tiny.cfg:6", "twice")
+        self.refuse(self.grid(seeds=["9007199254740993"]), "tiny.cfg:6", "9007199254740993 is outside 0 … 9007199254740992")
 
     def test_wrong_assignments(self):
         for text in ("train.batch", "=3", "train.batch=", "train..batch=3", "nothing.here=1"):
@@ -85,6 +86,7 @@ class BadGrid(case.Case):
             case.skip("this build has the device")
         self.refuse(self.grid(), "cuda", "auto, cpu", more=["--device", "cuda"])
         self.refuse(self.grid(), "gpu9", more=["--device", "gpu9"])
+        self.refuse(self.grid(rest="run = {\n  device = \"gpu9\"; };\n"), "tiny.cfg:10: run.device", "gpu9")
         self.refuse(self.grid(), "threads", more=["--threads", "-1"])
 
 

@@ -48,6 +48,15 @@ static void keys_that_do_not_fit_are_named(void **state)
     assert_bad(COLUMNS "label_values = [\"1\"];", "1 entries for 2 labels");
     assert_bad(COLUMNS "lables = [\"a\"];", "made-up.cfg:1");
     assert_bad("builder = \"synthetic\";", "needs classes");
+    /* Each at its own line. */
+    assert_bad("\n task = \"guess\";", "made-up.cfg:2: dataset.task");
+    assert_bad("\n builder = \"templat\";", "made-up.cfg:2: there is no dataset.builder");
+    assert_bad("columns = [\"s:string\",\n \"t\"];", "made-up.cfg:2: dataset.columns");
+    assert_bad("\n columns = [\"label:label\"];", "made-up.cfg:2: dataset.columns: \"label\"");
+    assert_bad(COLUMNS "\n label_values = [\"1\"];", "made-up.cfg:2: dataset.label_values");
+    assert_bad(COLUMNS "\n lines = [\"{s}\",\n \"{u}\"];", "made-up.cfg:3: dataset.lines");
+    assert_bad(COLUMNS "\n lines = \"{u}\";", "made-up.cfg:2: dataset.lines");
+    assert_bad(COLUMNS "\n answer = \"{u}\";", "made-up.cfg:2: dataset.answer");
 }
 
 static void assert_user(const char *options, const char *row, const char *user, const char *answer)
