@@ -156,6 +156,10 @@ struct pb_method {
     int64_t parameters; /* sum of sizes */
     pb_tensor values;   /* [parameters], all values */
     pb_tensor grads;    /* [parameters] */
+    /* What the options were read from, for messages of the plan; borrowed, NULL afterwards and
+     * where they are from no configuration. */
+    const pb_config *config;
+    const char *group;
 };
 
 const pb_method_ops *const *pb_method_registry(void); /* NULL-terminated */

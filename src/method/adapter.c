@@ -192,7 +192,11 @@ static pb_status load(const char *directory, const char *given, const pb_model *
     PB_TRY_GOTO(status, pb_safetensors_open(values, &file), done);
     config.encoder = pb_safetensors_find(file, ENCODER_TENSOR) != NULL;
     PB_TRY_GOTO(status, read_options(ops, &config, &options), done);
-    PB_TRY_GOTO(status, pb_method_create_options(ops, options, model, backend, seed, &m), done);
+    status = pb_method_create_options(ops, options, NULL, NULL, model, backend, seed, &m);
+    if (status == PB_ERR_CONFIG) { /* the options are those of the file */
+        status = PB_FAIL(PB_ERR_FORMAT, "%s: %s", path, pb_error_message());
+    }
+    PB_TRY_GOTO(status, status, done);
     PB_TRY_GOTO(status, pb_method_set_values(m, file, values), done);
     if (beside && m->backend != NULL) {
         PB_TRY_GOTO(status, check_encoder(m, directory), done);

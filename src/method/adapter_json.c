@@ -51,6 +51,19 @@ pb_status pb_adapter_number(const pb_adapter_config *c, const char *key, double 
     return PB_OK;
 }
 
+pb_status pb_adapter_refuse_null(const pb_adapter_config *c, const char *const *keys)
+{
+    for (size_t i = 0; keys[i] != NULL; i++) {
+        if (json_is_null(json_object_get(c->json, keys[i]))) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "%s: %s is null; give its value, or leave the key out for the default "
+                           "of HF PEFT",
+                           c->path, keys[i]);
+        }
+    }
+    return PB_OK;
+}
+
 pb_status pb_adapter_bool(const pb_adapter_config *c, const char *key, bool *out)
 {
     const json_t *value = present(c, key);
@@ -123,6 +136,10 @@ pb_status pb_adapter_targets(const pb_adapter_config *c, pb_config_list *out)
     const json_t *value = present(c, "target_modules");
     if (value == NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is missing", c->path);
+    }
+    if (json_is_array(value) && json_array_size(value) == 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is empty; name the modules to act on",
+                       c->path);
     }
     if (!json_is_string(value)) {
         return pb_adapter_list(c, "target_modules", out);

@@ -34,18 +34,43 @@ static const pb_config_field fields[] = {
 };
 
 /* HF looks at the end of the path here, without asking for a dot. */
+static bool ends_in(const char *path, const char *module)
+{
+    size_t length = strlen(path);
+    size_t tail   = strlen(module);
+    return tail <= length && strcmp(path + (length - tail), module) == 0;
+}
+
 static bool scales_input(const pb_method *m, const pb_site *site)
 {
     const ia3_options *o = m->options;
-    size_t length        = strlen(site->hf_name);
     for (int64_t i = 0; o->feedforward_side == SIDE_INPUT && i < o->feedforward.count; i++) {
-        size_t tail = strlen(o->feedforward.items[i]);
-        if (tail <= length &&
-            strcmp(site->hf_name + (length - tail), o->feedforward.items[i]) == 0) {
+        if (ends_in(site->hf_name, o->feedforward.items[i])) {
             return true;
         }
     }
     return false;
+}
+
+/* As in HF, feed-forward modules are some of the targets. map: 0 at the targets. */
+static pb_status check_feedforward(const pb_method *m, const int64_t *map)
+{
+    const ia3_options *o = m->options;
+    for (int64_t i = 0; o->feedforward_side == SIDE_INPUT && i < o->feedforward.count; i++) {
+        const char *module = o->feedforward.items[i];
+        bool any           = false;
+        for (int64_t s = 0; s < pb_model_site_count(m->model) && *module != '\0'; s++) {
+            any = any || (map[s] >= 0 && ends_in(pb_model_site_at(m->model, s)->hf_name, module));
+        }
+        if (!any) {
+            return pb_method_at(m, "feedforward", i,
+                                PB_FAIL(PB_ERR_CONFIG,
+                                        "ia3: feedforward \"%s\" is none of the targets; add it "
+                                        "to targets, or leave it out of feedforward",
+                                        module));
+        }
+    }
+    return PB_OK;
 }
 
 static pb_status plan(pb_method *m)
@@ -54,6 +79,7 @@ static pb_status plan(pb_method *m)
     int64_t *map         = NULL;
     PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_LINEAR, &map));
     m->state = map;
+    PB_TRY(check_feedforward(m, map));
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
         if (map[i] < 0) {
@@ -167,6 +193,17 @@ static pb_status config_write(const pb_method *m, pb_string *json)
 static pb_status feedforward_read(ia3_options *o, const pb_adapter_config *c)
 {
     const json_t *value = json_object_get(c->json, "feedforward_modules");
+    if (value == NULL || json_is_null(value)) {
+        /* HF takes the module of the architecture then, the default here; it need not be a target.
+         */
+        for (int64_t i = 0; i < o->targets.count; i++) {
+            if (ends_in(o->targets.items[i], o->feedforward.items[0])) {
+                return PB_OK;
+            }
+        }
+        o->feedforward_side = SIDE_OUTPUT;
+        return PB_OK;
+    }
     if (json_is_array(value) && json_array_size(value) == 0) {
         o->feedforward_side = SIDE_OUTPUT; /* how config_write says it */
         return PB_OK;
@@ -191,8 +228,8 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     static const char *const refused[] = {"fan_in_fan_out", NULL};
     ia3_options *o                     = options;
     PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(feedforward_read(o, c));
-    return pb_adapter_targets(c, &o->targets);
+    PB_TRY(pb_adapter_targets(c, &o->targets));
+    return feedforward_read(o, c);
 }
 
 /* One product per scaled element. */

@@ -207,17 +207,19 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
         "layer_replication", "target_parameters", "trainable_token_indices", "use_qalora",
         "use_bdlora",        "arrow_config",      "alora_invocation_tokens", "kasa_config",
         "velora_config",     "monteclora_config", "megatron_config",         NULL};
-    lora_options *o = options;
-    o->dropout      = 0.0;
-    o->r            = 8; /* HF's defaults, for files that leave keys out */
-    o->alpha        = 8.0;
+    static const char *const numbers[] = {"r", "lora_alpha", "lora_dropout", NULL};
+    lora_options *o                    = options;
+    o->dropout                         = 0.0;
+    o->r                               = 8; /* HF's defaults, for files that leave keys out */
+    o->alpha                           = 8.0;
     PB_TRY(pb_adapter_refuse(c, refused));
+    PB_TRY(pb_adapter_refuse_null(c, numbers));
     PB_TRY(check_init(c));
     PB_TRY(pb_adapter_int(c, "r", 1, &o->r));
     PB_TRY(pb_adapter_number(c, "lora_alpha", &o->alpha));
     PB_TRY(pb_adapter_number(c, "lora_dropout", &o->dropout));
     if (!(o->dropout >= 0.0 && o->dropout < 1.0)) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: lora_dropout is %g; it must be at least 0 and below 1",
+        return PB_FAIL(PB_ERR_FORMAT, "%s: lora_dropout is %g; it must be at least 0 and below 1",
                        c->path, o->dropout);
     }
     PB_TRY(pb_adapter_bool(c, "use_rslora", &o->rslora));

@@ -43,8 +43,14 @@ static bool has_weights(const pb_model *model)
     return embedding != NULL && !pb_tensor_is_none(&embedding->weight);
 }
 
-pb_status pb_method_create_options(const pb_method_ops *ops, void *options, const pb_model *model,
-                                   pb_backend *backend, uint64_t seed, pb_method **out)
+pb_status pb_method_at(const pb_method *m, const char *key, int64_t index, pb_status status)
+{
+    return pb_config_at(m->config, m->group, key, index, status);
+}
+
+pb_status pb_method_create_options(const pb_method_ops *ops, void *options, const pb_config *config,
+                                   const char *group, const pb_model *model, pb_backend *backend,
+                                   uint64_t seed, pb_method **out)
 {
     pb_status status = PB_OK;
     pb_method *m     = NULL;
@@ -55,13 +61,17 @@ pb_status pb_method_create_options(const pb_method_ops *ops, void *options, cons
         .model   = model,
         .backend = has_weights(model) ? backend : NULL,
         .seed    = seed,
+        .config  = config,
+        .group   = group,
     };
     PB_TRY_GOTO(status, ops->plan(m), err_method);
     if (m->backend != NULL) {
         PB_TRY_GOTO(status, pb_method_allocate(m), err_method);
         PB_TRY_GOTO(status, pb_method_initialise(m), err_method);
     }
-    *out = m;
+    m->config = NULL;
+    m->group  = NULL;
+    *out      = m;
     return PB_OK;
 
 err_method:
@@ -89,7 +99,7 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
             return pb_error_frame(status, __FILE__, __LINE__, __func__);
         }
     }
-    PB_TRY(pb_method_create_options(ops, options, model, backend, seed, out));
+    PB_TRY(pb_method_create_options(ops, options, config, group, model, backend, seed, out));
     return PB_OK;
 }
 

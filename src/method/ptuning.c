@@ -36,8 +36,10 @@ static pb_status plan(pb_method *m)
     const ptuning_options *o = m->options;
     int64_t width            = pb_model_get_config(m->model)->width;
     if (o->encoder == ENCODER_LSTM) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "ptuning: the lstm encoder is not supported; use encoder = \"mlp\"");
+        return pb_method_at(
+            m, "encoder", -1,
+            PB_FAIL(PB_ERR_UNSUPPORTED,
+                    "ptuning: the lstm encoder is not supported; use encoder = \"mlp\""));
     }
     if (o->encoder == ENCODER_NONE) {
         pb_trainable rows = {.ndim  = 2,

@@ -76,8 +76,10 @@ pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets,
     int64_t sites = pb_model_site_count(m->model);
     int64_t *made = NULL;
     if (targets->count == 0) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: targets is empty; name the modules to act on",
-                       m->ops->name);
+        return pb_method_at(m, "targets", -1,
+                            PB_FAIL(PB_ERR_CONFIG,
+                                    "%s: targets is empty; name the modules to act on",
+                                    m->ops->name));
     }
     PB_TRY(PB_ALLOC(made, sites));
     for (int64_t i = 0; i < sites; i++) {
@@ -94,7 +96,7 @@ pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets,
         }
         if (!any) {
             pb_memory_free(made);
-            return fail_unmatched(m, targets->items[t], site_class);
+            return pb_method_at(m, "targets", t, fail_unmatched(m, targets->items[t], site_class));
         }
     }
     *map = made;

@@ -244,6 +244,22 @@ static pb_status read_value(pb_method *m, pb_trainable *t, const pb_tensor *foun
     return pb_copy(m->backend, &t->value, &from);
 }
 
+/* Trainables come from floats; a dtype that nothing here reads has no shape either. */
+static pb_status check_dtype(const pb_safetensors *file, const pb_named_tensor *entry,
+                             const char *path)
+{
+    pb_tensor tensor = {0};
+    if (pb_safetensors_get(file, entry->name, &tensor) != PB_OK) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s", pb_error_message());
+    }
+    if (tensor.dtype == PB_DTYPE_I32) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: tensor %s is of dtype I32; F32, F16 and BF16 can be trained", path,
+                       entry->name);
+    }
+    return PB_OK;
+}
+
 /* All of the file against all of the plan, before a value is changed. */
 static pb_status check_file(const pb_method *m, const pb_safetensors *file, const char *path)
 {
@@ -261,6 +277,7 @@ static pb_status check_file(const pb_method *m, const pb_safetensors *file, cons
         if (entry == NULL) {
             return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is missing", path, t->name);
         }
+        PB_TRY(check_dtype(file, entry, path));
         if (!pb_tensor_same_shape(&entry->tensor, &wanted)) {
             return fail_shape(t, &entry->tensor, path);
         }

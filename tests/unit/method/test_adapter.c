@@ -205,8 +205,18 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"LORA\", \"r\": \"3\", \"target_modules\": "
          "[\"q_proj\"]}",
          PB_ERR_FORMAT, "r must be an integer"},
-        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [\"c_attn\"]}", PB_ERR_CONFIG,
-         "matches no module"},
+        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [\"c_attn\"]}", PB_ERR_FORMAT,
+         "adapter_config.json: lora: target \"c_attn\" matches no module"},
+        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [\"embed_tokens\"]}",
+         PB_ERR_FORMAT, "adapter_config.json: lora: target \"embed_tokens\" matches no module"},
+        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": []}", PB_ERR_FORMAT,
+         "adapter_config.json: target_modules is empty"},
+        {"{\"peft_type\": \"LORA\", \"lora_alpha\": null, \"target_modules\": [\"q_proj\"]}",
+         PB_ERR_FORMAT, "adapter_config.json: lora_alpha is null"},
+        {"{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], \"feedforward_modules\": "
+         "[\"down_proj\"]}",
+         PB_ERR_FORMAT,
+         "adapter_config.json: ia3: feedforward \"down_proj\" is none of the targets"},
         {LORA(", \"use_dora\": true"), PB_ERR_UNSUPPORTED, "use_dora = true"},
         {LORA(", \"rank_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED, "rank_pattern"},
         {LORA(", \"alpha_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED, "alpha_pattern"},
@@ -217,7 +227,8 @@ static void broken_configurations_are_named(void **state)
         {LORA(", \"fan_in_fan_out\": true"), PB_ERR_UNSUPPORTED, "fan_in_fan_out"},
         {LORA(", \"layers_to_transform\": [0]"), PB_ERR_UNSUPPORTED, "layers_to_transform"},
         {LORA(", \"init_lora_weights\": \"pissa\""), PB_ERR_UNSUPPORTED, "pissa"},
-        {LORA(", \"lora_dropout\": 1.5"), PB_ERR_CONFIG, "lora_dropout is 1.5"},
+        {LORA(", \"lora_dropout\": 1.5"), PB_ERR_FORMAT,
+         "adapter_config.json: lora_dropout is 1.5"},
         {LORA(", \"use_rslora\": 1"), PB_ERR_FORMAT, "use_rslora must be true or false"},
         {"{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
          "\"feedforward_modules\": \".*down_proj\"}",
@@ -249,6 +260,46 @@ static void broken_configurations_are_named(void **state)
     method_fixture_remove(folder);
     assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_NOT_FOUND,
                  "adapter_config.json");
+    method_fixture_close(&f);
+}
+
+/* A file whose one tensor, named as the first of the method, has eight bytes to a value. */
+static void write_f64(const char *folder, const pb_method *m)
+{
+    enum { BYTES = 48 * 8, ROOM = 512 };
+    char *path                  = NULL;
+    char file[8 + ROOM + BYTES] = {0};
+    static const char header[] =
+        "{\"%s\":{\"dtype\":\"F64\",\"shape\":[3,16],\"data_offsets\":[0,%d]}}";
+    int length = snprintf(file + 8, ROOM, header, m->trainables[0].name, BYTES);
+    memset(file + 8 + length, ' ', (size_t)(ROOM - length));
+    file[0] = (char)(ROOM & 0xFF);
+    file[1] = (char)(ROOM >> 8);
+    assert_ok(pb_path_join(folder, "adapter_model.safetensors", &path));
+    assert_ok(pb_file_write_atomic(path, file, sizeof file));
+    pb_memory_free(path);
+}
+
+/* HF takes the module of the architecture where the key is null, and does not ask that it be a
+ * target. */
+static void feedforward_modules_that_are_null_need_not_be_targets(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512];
+    pb_method *back = NULL;
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m = method_fixture_make(&f, "ia3", "targets = [\"k_proj\"]; feedforward = [];", 4);
+    assert_ok(pb_method_save(m, folder));
+    write_file(folder, "adapter_config.json",
+               "{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
+               "\"feedforward_modules\": null}");
+    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    assert_same(m, back);
+    pb_method_destroy(back);
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
     method_fixture_close(&f);
 }
 
@@ -291,10 +342,13 @@ static void broken_tensors_are_named(void **state)
     tensors[0].tensor = right;
     int32_t whole[48] = {0};
     tensors[1].tensor = pb_tensor_2d(whole, PB_DTYPE_I32, 16, 3);
-    load_with(&f, folder, tensors, 4, PB_ERR_UNSUPPORTED, "lora_B.weight: dtype I32 is no float");
+    load_with(&f, folder, tensors, 4, PB_ERR_FORMAT, "lora_B.weight is of dtype I32");
     tensors[1].tensor        = m->trainables[1].value;
     ((float *)right.data)[5] = NAN;
     load_with(&f, folder, tensors, 4, PB_ERR_NUMERIC, "not finite at 5");
+    write_f64(folder, m);
+    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+                 "lora_A.weight is of dtype F64");
     write_file(folder, "adapter_model.safetensors", "short");
     assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                  "adapter_model.safetensors");
@@ -382,6 +436,7 @@ int main(void)
         cmocka_unit_test(full_saves_a_checkpoint),
         cmocka_unit_test(an_encoder_may_be_missing_but_not_foreign),
         cmocka_unit_test(broken_configurations_are_named),
+        cmocka_unit_test(feedforward_modules_that_are_null_need_not_be_targets),
         cmocka_unit_test(broken_tensors_are_named),
         cmocka_unit_test(sixteen_bit_adapters_load),
         cmocka_unit_test(an_interrupted_save_leaves_no_adapter),
