@@ -10,6 +10,20 @@
 
 #include <stdio.h>
 
+/* The lists of groups in `sweep`. */
+static pb_status write_rules(pb_string *out)
+{
+    PB_TRY(
+        pb_config_help("sweep.exclude = ( { … }, … )   leaves out the cells that fit all keys of "
+                       "an entry",
+                       pb_grid_match_fields, out));
+    return pb_string_puts(out, "sweep.override = ( { when = { … }; set = { … }; }, … )   sets keys "
+                               "of the cells that fit `when`\n"
+                               "  when                     keys as in sweep.exclude\n"
+                               "  set                      groups model, dataset, method, train, "
+                               "data, eval\n");
+}
+
 static pb_status write_all(pb_string *out)
 {
     const struct {
@@ -23,6 +37,9 @@ static pb_status write_all(pb_string *out)
     };
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         PB_TRY(pb_config_help(groups[i].title, groups[i].fields, out));
+        if (i == 0) {
+            PB_TRY(write_rules(out));
+        }
     }
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
         char title[96];
@@ -36,7 +53,10 @@ static pb_status write_all(pb_string *out)
 
 pb_status help_config_print(const pb_cli *cli)
 {
-    pb_string text   = {0};
+    pb_string text = {0};
+    if (pb_cli_flag(cli, "json")) {
+        return PB_FAIL(PB_ERR_USAGE, "run: --help-config prints text only; leave --json out");
+    }
     pb_status status = write_all(&text);
     if (status == PB_OK) {
         status = pb_cli_print(cli, text.data);

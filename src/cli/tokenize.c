@@ -26,6 +26,8 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
+enum { MAX_LINE_BYTES = 64 << 20 };
+
 typedef struct job {
     const pb_cli *cli;
     pb_tokenizer *tokenizer;
@@ -116,6 +118,12 @@ static pb_status read_line(pb_string *line, bool *more)
         }
         block[size++] = (char)c;
         if (size == sizeof block) {
+            if (line->length + size > MAX_LINE_BYTES) {
+                return PB_FAIL(PB_ERR_FORMAT,
+                               "the line is longer than the %d bytes allowed; does the input have "
+                               "line ends?",
+                               MAX_LINE_BYTES);
+            }
             PB_TRY(pb_string_append(line, block, size));
             size = 0;
         }
@@ -134,11 +142,13 @@ static pb_status convert_lines(job *j)
     bool more        = true;
 
     for (int64_t line = 1; more; line++) {
-        PB_TRY_GOTO(status, read_line(&input, &more), done);
-        if (!more || input.length == strspn(input.data, " \t\r")) {
+        status = read_line(&input, &more);
+        if (status == PB_OK && (!more || input.length == strspn(input.data, " \t\r"))) {
             continue; /* empty lines hold no row */
         }
-        status = convert(j, &input);
+        if (status == PB_OK) {
+            status = convert(j, &input);
+        }
         if (status != PB_OK) {
             pb_error_prefix(status, "standard input:%" PRId64, line);
             goto done;
@@ -175,7 +185,8 @@ const pb_command pb_command_tokenize = {
     .details =
         "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode the other way "
         "round,\nspecial tokens spelled out. Special tokens spelled in a text are recognised. "
-        "Other keys of\na line are ignored; a line that cannot be read ends the command.\n",
+        "Other keys of\na line are ignored; a line that cannot be read ends the command, and so does "
+        "one\nof more than 64 MiB.\n",
     .options = {options},
     .run     = run,
 };

@@ -37,6 +37,16 @@ pb_status work_check_alone(const pb_cli *cli)
     return PB_OK;
 }
 
+/* The file may be one of a grid's axis: then other groups stand beside `method`. */
+static pb_status check_groups(const pb_config *config)
+{
+    static const char *const groups[]   = {"method", "train", "data", "eval", NULL};
+    static const pb_config_field none[] = {PB_FIELD_END};
+    char nothing                        = 0;
+    PB_TRY(pb_config_read(config, "", none, groups, &nothing));
+    return PB_OK;
+}
+
 /* The configuration of --method with --set laid over it. */
 static pb_status open_config(const pb_cli *cli, const char *path, work *w)
 {
@@ -44,6 +54,7 @@ static pb_status open_config(const pb_cli *cli, const char *path, work *w)
     const char *const *sets = pb_cli_list(cli, "set", &count);
     if (path != NULL) {
         PB_TRY(pb_config_open(path, &w->config));
+        PB_TRY(check_groups(w->config));
     }
     for (int64_t i = 0; i < count; i++) {
         if (path == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {

@@ -64,5 +64,35 @@ class NoRegularFiles(case.Case):
             self.refuse(path, *arguments, path)
 
 
+class DamagedFiles(case.Case):
+    def test_control_bytes_of_a_damaged_file_do_not_reach_the_terminal(self):
+        folder = self.world.copy_model("own")
+        world.write(os.path.join(folder, "config.json"), b'{"a": \x1b[31m\x07}')
+        result = program.run(["generate", "--model", folder, "--prompt", "a", "--max-new-tokens", "1"])
+        self.expect(result, 1, "config.json", "\\x1b")
+        self.assertNotRegex(result.err, "[\x00-\x08\x0b-\x1f\x7f]")
+
+    def test_unknown_groups_of_a_method_file(self):
+        rows = world.write(os.path.join(self.folder, "rows.jsonl"), '{"input_ids": [1, 2], "labels": [-100, 2]}\n')
+        path = os.path.join(self.folder, "method.cfg")
+        arguments = ["train", "--model", self.world.good_model, "--method", path, "--batches", rows, "--steps", "1"]
+        for text, words in (('\nmethd = { name = "lora"; };', ("method.cfg:2", '"methd"', '"method"')),
+                            ('method = { name = "lora"; };\n\nmodel = { };', ("method.cfg:3", '"model"'))):
+            with self.subTest(text):
+                world.write(path, text)
+                self.expect(program.run(arguments), 2, *words)
+        world.write(path, 'method = { name = "lora"; };\ntrain = { batch = 2; };')
+        self.expect(program.run(arguments), 0)
+
+    def test_values_that_are_not_there(self):
+        rows = world.write(os.path.join(self.folder, "rows.jsonl"), '{"input_ids": [1, 2], "labels": [-100, 2]}\n')
+        method = world.write(os.path.join(self.folder, "method.cfg"), 'method = { name = "lora"; };')
+        nowhere = os.path.join(self.folder, "nowhere")
+        arguments = ["train", "--model", self.world.good_model, "--method", method, "--batches", rows, "--steps", "1", "--init"]
+        for path in (nowhere, nowhere + "/"):
+            with self.subTest(path):
+                self.expect(program.run([*arguments, path]), 1, nowhere, "No such file or directory")
+
+
 if __name__ == "__main__":
     case.main()

@@ -34,8 +34,16 @@ class Help(case.Case):
 
     def test_help_config_names_every_group(self):
         out = self.expect(program.run(["run", "--help-config"]), 0).out
-        for word in ("sweep", "run", "train", "data", "learning_rate", "max_bad_share"):
+        for word in ("sweep", "sweep.exclude", "sweep.override", "run", "train", "data", "learning_rate", "max_bad_share",
+                     "9007199254740992"):
             self.assertIn(word, out)
+        result = self.expect(program.run(["run", "--help-config", "--json"]), 2, "leave --json out")
+        self.assertEqual(result.out, "")
+
+    def test_far_more_threads_than_processors_are_refused(self):
+        count = 64 + 4 * os.cpu_count()
+        self.expect(program.run(["bench", "--shape", "tiny", "--threads", str(count)], timeout=60), 1, f"cpu: {count} threads",
+                    "--threads")
 
     def test_info_is_json_when_asked(self):
         self.assertIsInstance(json.loads(self.expect(program.run(["info", "--json"]), 0).out), dict)
@@ -102,6 +110,11 @@ class Stages(case.Case):
             with self.subTest(ids):
                 result = program.run(["tokenize", "--model", self.good, "--decode"], given=f'{{"ids": {ids}}}\n')
                 self.expect(result, 1, "standard input:1")
+
+    def test_tokenize_of_a_line_without_an_end(self):
+        for given in (b"a" * (65 << 20), b"\n" + b"\0" * (65 << 20)):
+            result = program.run(["tokenize", "--model", self.good], given=given)
+            self.expect(result, 1, f"standard input:{1 + given.count(10)}: the line is longer than the 67108864 bytes")
 
     def test_no_input_is_no_output(self):
         self.assertEqual(self.expect(program.run(["tokenize", "--model", self.good], given=b""), 0).out, "")
