@@ -82,7 +82,8 @@ const pb_command pb_command_pscp = {
     .usage   = "TABLE.csv [--beta-p X] [--beta-f X] [--beta-m X] [--json]",
     .details = "Columns: method, score, params, flops_t (10^12, already the difference to the base "
                "model), memory_gb (10^9 bytes);\n"
-               "others are left alone.\n",
+               "others are left alone. Each method has one row; numbers are decimal, from 0 to "
+               "1e15.\n",
     .options = {pb_options_pscp, options},
     .min_arguments = 1,
     .max_arguments = 1,

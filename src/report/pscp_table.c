@@ -6,13 +6,20 @@
 #include "pb/memory.h"
 #include "pb/pscp.h"
 
-#include <errno.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TABLE_BYTES ((size_t)64 << 20)
+/* More than any score, count or size; it keeps the printed table readable. */
+#define LARGEST 1e15
+
+typedef struct named_line {
+    const char *method;
+    int64_t line;
+} named_line;
 
 enum { METHOD, SCORE, PARAMS, FLOPS, MEMORY, COLUMNS };
 
@@ -25,13 +32,67 @@ static pb_status number(const char *path, const csv_row *row, int64_t column, co
     const char *text = row->fields[column];
     char *rest       = NULL;
 
-    errno = 0;
-    *out  = strtod(text, &rest);
-    if (rest == text || *rest != '\0' || !isfinite(*out)) {
+    *out = strtod(text, &rest);
+    if (rest == text || *rest != '\0' || !isfinite(*out) || strpbrk(text, "xX") != NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column %s: \"%.80s\" is not a number", path,
                        row->line, name, text);
     }
+    if (*out > LARGEST) {
+        return PB_FAIL(PB_ERR_NUMERIC, "%s:%" PRId64 ": column %s: %g is above %g", path, row->line,
+                       name, *out, LARGEST);
+    }
     return PB_OK;
+}
+
+/* The method names its row of the printed table, so it is one line of text. */
+static pb_status check_name(const char *path, const csv_row *row, const char *name)
+{
+    if (*name == '\0') {
+        return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column method: it is empty", path,
+                       row->line);
+    }
+    for (const char *c = name; *c != '\0'; c++) {
+        if (iscntrl((unsigned char)*c)) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "%s:%" PRId64
+                           ": column method: a line end or control character (0x%02x)",
+                           path, row->line, (unsigned)(unsigned char)*c);
+        }
+    }
+    return PB_OK;
+}
+
+static int by_method_and_line(const void *a, const void *b)
+{
+    const named_line *x = a;
+    const named_line *y = b;
+    int order           = strcmp(x->method, y->method);
+
+    return order != 0 ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static pb_status check_repeated(const char *path, const csv_table *table, int64_t column)
+{
+    named_line *lines = NULL;
+    int64_t count     = table->count - 1;
+    pb_status status  = PB_OK;
+
+    PB_TRY(PB_ALLOC(lines, count));
+    for (int64_t i = 0; i < count; i++) {
+        const csv_row *row = &table->rows[i + 1];
+        lines[i]           = (named_line){.method = row->fields[column], .line = row->line};
+    }
+    qsort(lines, (size_t)count, sizeof *lines, by_method_and_line);
+    for (int64_t i = 1; i < count && status == PB_OK; i++) {
+        if (strcmp(lines[i - 1].method, lines[i].method) == 0) {
+            status =
+                PB_FAIL(PB_ERR_FORMAT,
+                        "%s:%" PRId64 ": column method: \"%.80s\" is in line %" PRId64 " already",
+                        path, lines[i].line, lines[i].method, lines[i - 1].line);
+        }
+    }
+    pb_memory_free(lines);
+    return status;
 }
 
 static pb_status read_row(const char *path, const csv_row *row, const int64_t *columns,
@@ -40,10 +101,7 @@ static pb_status read_row(const char *path, const csv_row *row, const int64_t *c
     double *numbers[COLUMNS] = {NULL, &out->inputs.score, &out->inputs.params, &out->inputs.flops_t,
                                 &out->inputs.memory_gb};
 
-    if (row->fields[columns[METHOD]][0] == '\0') {
-        return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column method: it is empty", path,
-                       row->line);
-    }
+    PB_TRY(check_name(path, row, row->fields[columns[METHOD]]));
     for (int c = SCORE; c < COLUMNS; c++) {
         PB_TRY(number(path, row, columns[c], names[c], numbers[c]));
         if (*numbers[c] < 0) {
@@ -75,6 +133,7 @@ static pb_status read_rows(const char *path, const csv_table *table, pb_pscp_row
     if (table->count == 1) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: there is a header but no row", path);
     }
+    PB_TRY(check_repeated(path, table, columns[METHOD]));
     PB_TRY(PB_ALLOC(rows, table->count));
     for (int64_t i = 1; i < table->count; i++) {
         pb_status status = read_row(path, &table->rows[i], columns, &rows[i - 1]);

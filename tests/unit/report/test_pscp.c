@@ -121,6 +121,12 @@ static void mistakes_in_a_table_name_line_and_column(void **state)
         {HEADER "a\"b,1,2,3,4\n", ":2: a quote inside"},
         {HEADER "a,1,2,3,4\rb,1,2,3,4\n", ":2: a carriage return"},
         {HEADER "\xFF,1,2,3,4\n", ":2: a field is not valid UTF-8"},
+        {HEADER "a,1,2,3,4\n\"b\nc\",1,2,3,4\n", ":3: column method: a line end or control"},
+        {HEADER "a\x1b[31m,1,2,3,4\n", ":2: column method: a line end or control character (0x1b)"},
+        {HEADER "a,1,2,3,4\nb,1,2,3,4\na,5,6,7,8\n",
+         ":4: column method: \"a\" is in line 2 already"},
+        {HEADER "a,1e308,2,3,4\n", ":2: column score: 1e+308 is above 1e+15"},
+        {HEADER "a,1,0x10,3,4\n", ":2: column params: \"0x10\" is not a number"},
     };
     pb_pscp_row *rows = NULL;
     int64_t count     = 0;
