@@ -15,6 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A result belongs to its number of threads, so it can be repeated on a smaller machine: 64 threads
+ * are always allowed. Beyond that, several to a processor are a mistake. */
+enum { FREE_THREADS = 64, THREADS_PER_PROCESSOR = 4 };
+
 /* The best instruction set of the processor among those that matter here. */
 static const char *instruction_set(void)
 {
@@ -87,6 +91,16 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
 {
     if (device > 0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "cpu: there is no device %d, only 0", device);
+    }
+    int processors = omp_get_num_procs();
+    if (threads > FREE_THREADS && threads > THREADS_PER_PROCESSOR * processors) {
+        return PB_FAIL(
+            PB_ERR_ARGUMENT,
+            "cpu: %d threads for the %d processors that this process may use; at most "
+            "%d are allowed (--threads, run.threads), more would only wait for each other",
+            threads, processors,
+            processors * THREADS_PER_PROCESSOR > FREE_THREADS ? processors * THREADS_PER_PROCESSOR
+                                                              : FREE_THREADS);
     }
     cpu *c = NULL;
     PB_TRY(PB_ALLOC(c, 1));
