@@ -45,6 +45,17 @@ pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size)
 pb_status pb_file_temporary_create(const char *path, char **out) PB_MUST_USE;
 pb_status pb_file_commit(const char *temporary, const char *path) PB_MUST_USE;
 
+bool pb_file_is_temporary(const char *name); /* has such a name */
+
+/* An advisory lock on a file, which is made when it is missing. It is held until it is given back
+ * or the process ends, however that ends. `holder` is written into the file, for the message of
+ * who comes second: PB_ERR_IO with that text. A file system without locks is warned of, and *out is
+ * NULL. */
+typedef struct pb_file_lock pb_file_lock;
+
+pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out) PB_MUST_USE;
+void pb_file_lock_release(pb_file_lock *lock); /* accepts NULL; the file stays, empty */
+
 pb_status pb_path_join(const char *directory, const char *name,
                        char **out) PB_MUST_USE;                        /* absolute name: itself */
 pb_status pb_path_directory(const char *path, char **out) PB_MUST_USE; /* "." when there is none */

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whole reads, mappings, and the atomic durable write: temporary file, fsync, rename, fsync of the
- * directory. A kill at any moment leaves either the old file or the new one under the name. */
+/* Whole reads, mappings, locks, and the atomic durable write: temporary file, fsync, rename, fsync
+ * of the directory. A kill at any moment leaves either the old file or the new one under the
+ * name. */
 #include "pb/file.h"
+#include "pb/log.h"
 #include "pb/memory.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, TEMPORARY_TRIES = 1000 };
+enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, HOLDER_BYTES = 512, TEMPORARY_TRIES = 1000 };
 
 const char *pb_file_remedy(int reason)
 {
@@ -348,4 +352,103 @@ pb_status pb_file_temporary_create(const char *path, char **out)
     PB_TRY(create_temporary(path, out, &fd));
     (void)close(fd);
     return PB_OK;
+}
+
+/* The "." before the digits that end at `end`, NULL when there are none. */
+static const char *before_number(const char *begin, const char *end)
+{
+    const char *at = end;
+
+    while (at > begin && isdigit((unsigned char)at[-1])) {
+        at--;
+    }
+    return at < end && at > begin && at[-1] == '.' ? at - 1 : NULL;
+}
+
+bool pb_file_is_temporary(const char *name)
+{
+    const char *mark    = strstr(name, ".tmp.");
+    const char *count   = before_number(name, name + strlen(name));
+    const char *process = count != NULL ? before_number(name, count) : NULL;
+
+    return mark != NULL && process != NULL && mark + strlen(".tmp.") < process;
+}
+
+struct pb_file_lock {
+    int fd;
+};
+
+static int flock_retrying(int fd)
+{
+    int result;
+
+    do {
+        result = flock(fd, LOCK_EX | LOCK_NB);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static pb_status fail_held(int fd, const char *path)
+{
+    char holder[HOLDER_BYTES] = "";
+
+    if (pread(fd, holder, sizeof holder - 1, 0) <= 0) {
+        (void)snprintf(holder, sizeof holder, "another process");
+    }
+    return PB_FAIL(PB_ERR_IO,
+                   "cannot lock %s: it is held by %s; wait for that one to end, or choose another "
+                   "directory",
+                   path, holder);
+}
+
+/* The text only informs: the lock holds without it, on a full disk for example. */
+static void write_holder(int fd, const char *path, const char *holder)
+{
+    pb_status status = ftruncate(fd, 0) == 0 ? write_all(fd, path, holder, strlen(holder)) : PB_OK;
+
+    if (status != PB_OK) {
+        pb_log_debug("%s", pb_error_message());
+        pb_error_clear();
+    }
+}
+
+pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out)
+{
+    pb_status status;
+    pb_file_lock *lock = NULL;
+
+    PB_TRY(PB_ALLOC(lock, 1));
+    lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (lock->fd < 0) {
+        status = FAIL_SYSTEM("open", path);
+        goto err_lock;
+    }
+    if (flock_retrying(lock->fd) == 0) {
+        write_holder(lock->fd, path, holder);
+        *out = lock;
+        return PB_OK;
+    }
+    if (errno == EWOULDBLOCK) {
+        status = fail_held(lock->fd, path);
+    } else {
+        pb_log_warn("cannot lock %s: %s; nothing but care keeps a second process from working here",
+                    path, strerror(errno));
+        *out   = NULL;
+        status = PB_OK;
+    }
+    (void)close(lock->fd);
+err_lock:
+    pb_memory_free(lock);
+    return status;
+}
+
+void pb_file_lock_release(pb_file_lock *lock)
+{
+    if (lock != NULL) {
+        if (ftruncate(lock->fd, 0) != 0) {
+            pb_log_debug("the text of a lock stays: %s", strerror(errno));
+        }
+        (void)close(lock->fd);
+        pb_memory_free(lock);
+    }
 }

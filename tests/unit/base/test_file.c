@@ -297,6 +297,73 @@ static void a_kill_at_any_moment_leaves_a_whole_file(void **state)
     pb_memory_free(bytes);
 }
 
+static void temporary_names_are_known_again(void **state)
+{
+    const char *const others[] = {
+        "",           "a.h5",           "a.tmp",           "a.tmp.host.1",
+        "a.tmp..1.2", "a.tmp.host.x.2", "a.tmp.host.1.2x", "tmp.host.1.2"};
+    char *name = NULL;
+
+    (void)state;
+    assert_int_equal(pb_file_temporary_create(scratch_path("a.h5"), &name), PB_OK);
+    assert_true(pb_file_is_temporary(name));
+    pb_memory_free(name);
+    assert_true(pb_file_is_temporary("a.tmp.node.cluster.org.17.0"));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_false(pb_file_is_temporary(others[i]));
+    }
+}
+
+static void the_second_holder_of_a_lock_hears_of_the_first(void **state)
+{
+    const char *path     = scratch_path("lock");
+    pb_file_lock *first  = NULL;
+    pb_file_lock *second = NULL;
+    size_t before        = pb_memory_current();
+
+    (void)state;
+    assert_int_equal(pb_file_lock_take(path, "the first, process 7", &first), PB_OK);
+    assert_non_null(first);
+    assert_contents(path, "the first, process 7");
+    assert_int_equal(pb_file_lock_take(path, "the second", &second), PB_ERR_IO);
+    assert_non_null(strstr(pb_error_message(), path));
+    assert_non_null(strstr(pb_error_message(), "held by the first, process 7;"));
+    pb_file_lock_release(first);
+    assert_contents(path, "");
+    assert_int_equal(pb_file_lock_take(path, "the second", &second), PB_OK);
+    assert_contents(path, "the second");
+    pb_file_lock_release(second);
+    pb_file_lock_release(NULL);
+    assert_int_equal(pb_file_lock_take("/proc/nothing/lock", "x", &second), PB_ERR_NOT_FOUND);
+    assert_int_equal(pb_memory_current(), before);
+}
+
+static void a_killed_holder_leaves_no_lock(void **state)
+{
+    const char *path   = scratch_path("lock");
+    pb_file_lock *lock = NULL;
+    int ready[2]       = {-1, -1};
+    char byte          = 0;
+
+    (void)state;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        bool taken = pb_file_lock_take(path, "the child, a longer text", &lock) == PB_OK;
+        _exit(taken && write(ready[1], "x", 1) == 1 ? pause() : 1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(pb_file_lock_take(path, "the parent", &lock), PB_ERR_IO);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(pb_file_lock_take(path, "the parent", &lock), PB_OK);
+    assert_contents(path, "the parent");
+    pb_file_lock_release(lock);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+}
+
 #define SCRATCH_TEST(test) cmocka_unit_test_setup_teardown(test, scratch_create, scratch_destroy)
 
 int main(void)
@@ -311,6 +378,9 @@ int main(void)
         SCRATCH_TEST(a_write_beyond_the_size_limit_leaves_the_old_file),
         SCRATCH_TEST(a_commit_publishes_a_finished_temporary),
         SCRATCH_TEST(names_that_a_killed_run_left_are_passed_over),
+        SCRATCH_TEST(temporary_names_are_known_again),
+        SCRATCH_TEST(the_second_holder_of_a_lock_hears_of_the_first),
+        SCRATCH_TEST(a_killed_holder_leaves_no_lock),
         SCRATCH_TEST(a_kill_at_any_moment_leaves_a_whole_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
