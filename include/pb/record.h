@@ -88,12 +88,15 @@ typedef struct pb_record {
     double seconds_train, seconds_validation, seconds_test, seconds_total;
     double tokens_per_second;           /* real tokens in training per second of seconds_train */
     int64_t train_tokens, label_tokens; /* trained on, all steps */
-    double flops_train;                 /* FLOP of the products in training, as counted */
+    double flops_train;                 /* FLOP of the products of the training steps, counted */
     double mfu;                         /* flops_train / seconds_train / measured GEMM rate */
     double energy_j;                    /* joule of the cell */
     int64_t best_step;                  /* with the smallest validation loss */
-    int64_t rows_truncated;             /* rows that did not fit and were cut */
     int64_t rows_train, rows_validation, rows_test;
+    /* Of both files together: cut to fit; too long even without their text, left out of training
+     * and tested without it; bad and left out; with label -1; with a null answer, left out of
+     * training. */
+    int64_t rows_truncated, rows_too_long, rows_bad, rows_unlabelled, rows_no_answer;
 
     pb_record_step *train;
     int64_t train_count;
@@ -134,7 +137,8 @@ void pb_record_key_clear(pb_record_key *key);
 /* By model, dataset, method (bytes), seed; the configuration hash is no part of it. */
 int pb_record_key_compare(const pb_record_key *a, const pb_record_key *b);
 
-/* Marks the record as failed with this status and the text of this thread's error record. */
+/* Marks the record as failed with this status and the text of this thread's error record, and as
+ * not valid. */
 pb_status pb_record_fail(pb_record *record, pb_status status) PB_MUST_USE;
 
 /* These append; texts are copied. A metric or provenance of the same name is replaced. */

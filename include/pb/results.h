@@ -6,6 +6,7 @@
  * final name is complete. Texts that are not UTF-8 are stored with \xHH escapes and counted. */
 #pragma once
 
+#include "pb/file.h"
 #include "pb/record.h"
 #include "pb/string.h"
 
@@ -27,6 +28,11 @@ pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, 
 pb_status pb_sweep_write(const char *directory, const pb_sweep *sweep) PB_MUST_USE; /* atomic */
 /* PB_ERR_NOT_FOUND when there is no plan in the directory. */
 pb_status pb_sweep_read(const char *directory, pb_sweep *out) PB_MUST_USE;
+
+/* For the one run that works in the directory, which exists: takes DIRECTORY/run.lock and removes
+ * the temporary files that killed runs of the sweep left. PB_ERR_IO, with host and process, while
+ * another run holds the lock; where the file system has no locks, *out is NULL. */
+pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock **out) PB_MUST_USE;
 
 typedef enum pb_shard_state {
     PB_SHARD_MISSING,

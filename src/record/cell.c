@@ -243,6 +243,9 @@ static pb_status read_all(hid_t group, bool complete, pb_record *out)
     for (int n = 0; n < record_numbers_count; n++) {
         const record_field *field = &record_numbers[n];
         char *at                  = (char *)out + field->offset;
+        if (H5Aexists(group, field->name) == 0) {
+            continue; /* the program that wrote it did not know this number */
+        }
         PB_TRY(field->kind == RECORD_I64 ? hdf_get_i64(group, field->name, (int64_t *)at)
                                          : hdf_get_f64(group, field->name, (double *)at));
     }

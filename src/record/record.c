@@ -134,7 +134,9 @@ pb_status pb_record_fail(pb_record *record, pb_status status)
     }
     PB_TRY(pb_record_set_text(&record->message,
                               message[0] != '\0' ? message : pb_status_sentence(status)));
+    PB_TRY(pb_record_set_text(&record->reason, "the cell failed"));
     record->status = status;
+    record->valid  = false;
     return PB_OK;
 }
 

@@ -79,6 +79,10 @@ static void fill_numbers(pb_record *r, double u)
     r->mfu                   = 0.5;
     r->best_step             = 2;
     r->rows_truncated        = 1;
+    r->rows_too_long         = 2;
+    r->rows_bad              = 3;
+    r->rows_unlabelled       = 4;
+    r->rows_no_answer        = 5;
     r->rows_train            = 90;
     r->rows_validation       = 10;
     r->rows_test             = 4;

@@ -158,6 +158,8 @@ static void a_failed_record_keeps_status_and_message(void **state)
     write_and_read(&a, true, &b);
     assert_int_equal(b.status, PB_ERR_IO);
     assert_string_equal(b.message, "the model is not there");
+    assert_false(b.valid);
+    assert_string_equal(b.reason, "the cell failed");
     pb_record_clear(&a);
     pb_record_clear(&b);
 }

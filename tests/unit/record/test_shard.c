@@ -325,6 +325,9 @@ static void damaged_and_foreign_files_are_errors_that_name_the_file(void **state
         assert_error(pb_shard_find(directory, &a.key, a.key.config_hash, &found), PB_ERR_FORMAT,
                      "m__d__lora__1.h5");
     }
+    bytes.data[bytes.length / 2] ^= 1;
+    write_bytes(path, bytes.data, bytes.length);
+    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "damaged after it was written");
     write_bytes(path, "this is text\n", 13);
     assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "not a readable HDF5 file");
     assert_error(pb_shard_read("/nowhere/x.h5", true, &b), PB_ERR_NOT_FOUND, "/nowhere/x.h5");

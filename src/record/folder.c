@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The folder of a sweep at work: one run holds its lock, and clears what killed ones left. */
+#include "pb/results.h"
+
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HOST_BYTES = 256 };
+
+/* Temporary files whose names begin with `prefix`; one that cannot be removed does no harm. */
+static pb_status remove_temporaries(const char *folder, const char *prefix)
+{
+    char **names     = NULL;
+    size_t count     = 0;
+    pb_status status = PB_OK;
+
+    if (!pb_path_is_directory(folder)) {
+        return PB_OK;
+    }
+    PB_TRY(pb_path_list(folder, NULL, &names, &count));
+    for (size_t i = 0; i < count && status == PB_OK; i++) {
+        char *path = NULL;
+        if (strncmp(names[i], prefix, strlen(prefix)) != 0 || !pb_file_is_temporary(names[i])) {
+            continue;
+        }
+        status = pb_path_join(folder, names[i], &path);
+        if (status == PB_OK && remove(path) != 0) {
+            pb_log_warn("%s of a killed run cannot be removed: %s", path, strerror(errno));
+        }
+        pb_memory_free(path);
+    }
+    pb_path_list_free(names, count);
+    return status;
+}
+
+/* Only what a run of this sweep writes: `merge` may be at work on a file of another name. */
+static pb_status remove_leftovers(const char *directory, const char *sweep)
+{
+    pb_string merged = {0};
+    char *shards     = NULL;
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_string_printf(&merged, "%s.h5.tmp.", sweep), out);
+    PB_TRY_GOTO(status, pb_path_join(directory, "shards", &shards), out);
+    PB_TRY_GOTO(status, remove_temporaries(directory, "plan.json.tmp."), out);
+    PB_TRY_GOTO(status, remove_temporaries(directory, merged.data), out);
+    PB_TRY_GOTO(status, remove_temporaries(shards, ""), out);
+out:
+    pb_memory_free(shards);
+    pb_string_clear(&merged);
+    return status;
+}
+
+pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock **out)
+{
+    char host[HOST_BYTES] = "";
+    pb_string holder      = {0};
+    char *path            = NULL;
+    pb_file_lock *lock    = NULL;
+    pb_status status;
+
+    if (gethostname(host, sizeof host - 1) != 0) {
+        (void)snprintf(host, sizeof host, "unknown");
+    }
+    PB_TRY_GOTO(
+        status,
+        pb_string_printf(&holder, "sweep %s on host %s, process %ld", sweep, host, (long)getpid()),
+        out);
+    PB_TRY_GOTO(status, pb_path_join(directory, "run.lock", &path), out);
+    PB_TRY_GOTO(status, pb_file_lock_take(path, holder.data, &lock), out);
+    if (lock != NULL) {
+        PB_TRY_GOTO(status, remove_leftovers(directory, sweep), err_lock);
+    }
+    *out = lock;
+    goto out;
+
+err_lock:
+    pb_file_lock_release(lock);
+out:
+    pb_memory_free(path);
+    pb_string_clear(&holder);
+    return status;
+}
