@@ -54,6 +54,7 @@ typedef struct pb_config_field {
     const char *unit;           /* "" when there is none */
     const char *help;           /* one line */
     bool required;
+    bool is_note; /* for readers: no result depends on it */
 } pb_config_field;
 
 #define PB_FIELD_INT(type_, member, default_, min_, max_, unit_, help_)                     \
@@ -77,6 +78,12 @@ typedef struct pb_config_field {
     {                                                                                   \
         .key = #member, .type = PB_CONFIG_TEXT, .offset = offsetof(type_, member),      \
         .text = (default_), .unit = "", .help = (help_), .required = (default_) == NULL \
+    }
+/* A text for readers: no result depends on it. */
+#define PB_FIELD_NOTE(type_, member, help_)                                                    \
+    {                                                                                          \
+        .key = #member, .type = PB_CONFIG_TEXT, .offset = offsetof(type_, member), .text = "", \
+        .unit = "", .help = (help_), .is_note = true                                           \
     }
 #define PB_FIELD_PATH(type_, member, default_, help_)                                   \
     {                                                                                   \

@@ -116,6 +116,10 @@ const pb_dataset_builder *const *pb_dataset_registry(void); /* NULL-terminated *
  * with file:line, column and remedy, unless `data` allows a share of them. */
 pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protocol protocol,
                           const pb_data_options *data, pb_dataset **out) PB_MUST_USE;
+/* The same from a group that was read before; it is taken over and *options is zeroed, also on
+ * failure. */
+pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol,
+                               const pb_data_options *data, pb_dataset **out) PB_MUST_USE;
 void pb_dataset_close(pb_dataset *ds); /* accepts NULL */
 
 const pb_dataset_options *pb_dataset_get_options(const pb_dataset *ds);

@@ -170,12 +170,25 @@ pb_status pb_method_find(const char *name, const pb_method_ops **out) PB_MUST_US
 pb_status pb_method_find_in(const pb_config *config, const char *group,
                             const pb_method_ops **out) PB_MUST_USE;
 
+/* The fields of the options; never NULL. */
+const pb_config_field *pb_method_fields(const pb_method_ops *ops);
+/* Options (of ops->options_size) from `group` of `config` except its key "name"; config NULL: the
+ * defaults. Owned by the caller until pb_method_create_take. */
+pb_status pb_method_options_read(const pb_method_ops *ops, const pb_config *config,
+                                 const char *group, void **options) PB_MUST_USE;
+void pb_method_options_free(const pb_method_ops *ops, void *options); /* options may be NULL */
+
 /* Plans, allocates and initialises. Options are read from `group` of `config` (NULL: defaults)
  * except its key "name". backend NULL: only the plan, no values. The initial values depend on seed
  * alone. */
 pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, const char *group,
                            const pb_model *model, pb_backend *backend, uint64_t seed,
                            pb_method **out) PB_MUST_USE;
+/* The same from options that were read before; they are taken over and *options is NULL, also on
+ * failure. `config` and `group`: what they were read from, for messages; may be NULL. */
+pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const pb_config *config,
+                                const char *group, const pb_model *model, pb_backend *backend,
+                                uint64_t seed, pb_method **out) PB_MUST_USE;
 /* Reads an HF adapter (adapter_config.json, adapter_model.safetensors). An encoder (p-tuning,
  * projected prefix) comes from encoder.safetensors beside it; without that file the encoder's
  * output is trained directly. */

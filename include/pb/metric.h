@@ -53,6 +53,8 @@ typedef struct pb_metric {
 
 const pb_metric *const *pb_metric_registry(void);  /* NULL-terminated */
 const pb_metric *pb_metric_find(const char *name); /* NULL when there is none */
+/* PB_ERR_CONFIG with the nearest name when there is no metric of this one. */
+pb_status pb_metric_check(const char *name) PB_MUST_USE;
 
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input,
                           pb_metric_result *out) PB_MUST_USE;

@@ -145,8 +145,8 @@ static pb_status check_share(const pb_dataset *ds, const split_rows *rows, const
                        path, bad, c->rows, c->bad_json, c->bad_column, c->bad_label, share, first);
     }
     if (bad > 0) {
-        pb_log0_warn("data set %s: %" PRId64 " of %" PRId64 " rows left out, the first: %s",
-                     ds->options.name, bad, c->rows, first);
+        pb_log_warn("data set %s: %" PRId64 " of %" PRId64 " rows left out, the first: %s",
+                    ds->options.name, bad, c->rows, first);
     }
     return PB_OK;
 }
@@ -227,9 +227,9 @@ static pb_status open_split(pb_dataset *ds, pb_split split, const pb_data_option
     }
     pb_row_counts *counts = &ds->splits[split].counts;
     if (counts->unlabelled > 0 || counts->no_answer > 0) {
-        pb_log0_warn("data set %s, %s: %" PRId64 " rows unlabelled, %" PRId64 " without an answer",
-                     ds->options.name, split == PB_SPLIT_TRAIN ? "training" : "testing",
-                     counts->unlabelled, counts->no_answer);
+        pb_log_warn("data set %s, %s: %" PRId64 " rows unlabelled, %" PRId64 " without an answer",
+                    ds->options.name, split == PB_SPLIT_TRAIN ? "training" : "testing",
+                    counts->unlabelled, counts->no_answer);
     }
 out_builder:
     ds->ops->close(builder);
@@ -269,22 +269,16 @@ static pb_status find_builder(pb_dataset *ds)
     return pb_dataset_at(&ds->options, "builder", -1, status);
 }
 
-pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protocol protocol,
-                          const pb_data_options *data, pb_dataset **out)
+pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol,
+                               const pb_data_options *data, pb_dataset **out)
 {
     pb_dataset *ds = NULL;
     pb_status status;
 
-    if (!pb_config_has(config, group)) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: there is no group \"%s\"", pb_config_path(config),
-                       group);
-    }
-    PB_TRY(PB_ALLOC(ds, 1));
+    PB_TRY_GOTO(status, PB_ALLOC(ds, 1), err_options);
     ds->protocol = protocol;
-    PB_TRY_GOTO(status, pb_config_read(config, group, pb_dataset_fields, NULL, &ds->options),
-                err_dataset);
-    ds->options.config = config;
-    ds->options.group  = group;
+    ds->options  = *options;
+    *options     = (pb_dataset_options){0};
     PB_TRY_GOTO(status, find_builder(ds), err_dataset);
     for (int split = 0; split < PB_SPLIT_COUNT; split++) {
         PB_TRY_GOTO(status, open_split(ds, (pb_split)split, data), err_dataset);
@@ -297,6 +291,25 @@ pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protoco
 err_dataset:
     pb_dataset_close(ds);
     return status;
+err_options:
+    pb_config_clear(pb_dataset_fields, options);
+    return status;
+}
+
+pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protocol protocol,
+                          const pb_data_options *data, pb_dataset **out)
+{
+    pb_dataset_options options = {0};
+
+    if (!pb_config_has(config, group)) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: there is no group \"%s\"", pb_config_path(config),
+                       group);
+    }
+    PB_TRY(pb_config_read(config, group, pb_dataset_fields, NULL, &options));
+    options.config = config;
+    options.group  = group;
+    PB_TRY(pb_dataset_open_take(&options, protocol, data, out));
+    return PB_OK;
 }
 
 void pb_dataset_close(pb_dataset *ds)

@@ -62,7 +62,7 @@ static pb_status read_options(const pb_method_ops *ops, const pb_adapter_config 
     static const char *const refused[] = {"modules_to_save", "exclude_modules", NULL};
     void *made                         = NULL;
     PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_method_options_new(ops, &made));
+    PB_TRY(pb_method_options_read(ops, NULL, NULL, &made));
     pb_status status = ops->adapter_config_read(made, c);
     if (status != PB_OK) {
         pb_method_options_free(ops, made);
@@ -192,7 +192,7 @@ static pb_status load(const char *directory, const char *given, const pb_model *
     PB_TRY_GOTO(status, pb_safetensors_open(values, &file), done);
     config.encoder = pb_safetensors_find(file, ENCODER_TENSOR) != NULL;
     PB_TRY_GOTO(status, read_options(ops, &config, &options), done);
-    status = pb_method_create_options(ops, options, NULL, NULL, model, backend, seed, &m);
+    status = pb_method_create_take(ops, &options, NULL, NULL, model, backend, seed, &m);
     if (status == PB_ERR_CONFIG) { /* the options are those of the file */
         status = PB_FAIL(PB_ERR_FORMAT, "%s: %s", path, pb_error_message());
     }

@@ -47,17 +47,10 @@ pb_tensor pb_flat(const pb_tensor *t);
 
 /* method.c ------------------------------------------------------------------------------------- */
 
-/* Takes over `options` (of ops->options_size), also on failure. `config` and `group`: what they
- * were read from, for messages; may be NULL. */
-pb_status pb_method_create_options(const pb_method_ops *ops, void *options, const pb_config *config,
-                                   const char *group, const pb_model *model, pb_backend *backend,
-                                   uint64_t seed, pb_method **out) PB_MUST_USE;
 /* For plan slots: puts the place of an option (entry `index` of its list, -1: none) before the
  * message of a failure; gives `status` back. */
 pb_status pb_method_at(const pb_method *m, const char *key, int64_t index,
                        pb_status status) PB_MUST_USE;
-pb_status pb_method_options_new(const pb_method_ops *ops, void **options) PB_MUST_USE;
-void pb_method_options_free(const pb_method_ops *ops, void *options);
 
 /* encoder.c ------------------------------------------------------------------------------------ */
 

@@ -7,23 +7,26 @@
 
 #include <string.h>
 
-static const pb_config_field no_fields[] = {PB_FIELD_END};
-
-static const pb_config_field *fields_of(const pb_method_ops *ops)
+const pb_config_field *pb_method_fields(const pb_method_ops *ops)
 {
-    return ops->fields != NULL ? ops->fields : no_fields;
+    static const pb_config_field none[] = {PB_FIELD_END};
+    return ops->fields != NULL ? ops->fields : none;
 }
 
-pb_status pb_method_options_new(const pb_method_ops *ops, void **options)
+pb_status pb_method_options_read(const pb_method_ops *ops, const pb_config *config,
+                                 const char *group, void **options)
 {
+    static const char *const also[]     = {"name", NULL};
+    const pb_config_field *const fields = pb_method_fields(ops);
     void *made = pb_memory_new(1, ops->options_size > 0 ? ops->options_size : 1);
     if (made == NULL) {
         return PB_ERR_MEMORY;
     }
-    pb_status status = pb_config_defaults(fields_of(ops), made);
+    pb_status status = config != NULL ? pb_config_read(config, group, fields, also, made)
+                                      : pb_config_defaults(fields, made);
     if (status != PB_OK) {
         pb_memory_free(made);
-        return status;
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
     *options = made;
     return PB_OK;
@@ -32,7 +35,7 @@ pb_status pb_method_options_new(const pb_method_ops *ops, void **options)
 void pb_method_options_free(const pb_method_ops *ops, void *options)
 {
     if (options != NULL) {
-        pb_config_clear(fields_of(ops), options);
+        pb_config_clear(pb_method_fields(ops), options);
         pb_memory_free(options);
     }
 }
@@ -48,22 +51,23 @@ pb_status pb_method_at(const pb_method *m, const char *key, int64_t index, pb_st
     return pb_config_at(m->config, m->group, key, index, status);
 }
 
-pb_status pb_method_create_options(const pb_method_ops *ops, void *options, const pb_config *config,
-                                   const char *group, const pb_model *model, pb_backend *backend,
-                                   uint64_t seed, pb_method **out)
+pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const pb_config *config,
+                                const char *group, const pb_model *model, pb_backend *backend,
+                                uint64_t seed, pb_method **out)
 {
     pb_status status = PB_OK;
     pb_method *m     = NULL;
     PB_TRY_GOTO(status, PB_ALLOC(m, 1), err_options);
     *m = (pb_method){
         .ops     = ops,
-        .options = options,
+        .options = *options,
         .model   = model,
         .backend = has_weights(model) ? backend : NULL,
         .seed    = seed,
         .config  = config,
         .group   = group,
     };
+    *options = NULL;
     PB_TRY_GOTO(status, ops->plan(m), err_method);
     if (m->backend != NULL) {
         PB_TRY_GOTO(status, pb_method_allocate(m), err_method);
@@ -78,7 +82,8 @@ err_method:
     pb_method_destroy(m);
     return status;
 err_options:
-    pb_method_options_free(ops, options);
+    pb_method_options_free(ops, *options);
+    *options = NULL;
     return status;
 }
 
@@ -86,20 +91,12 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
                            const pb_model *model, pb_backend *backend, uint64_t seed,
                            pb_method **out)
 {
-    static const char *const also[] = {"name", NULL};
-    void *options                   = NULL;
+    void *options = NULL;
     if (ops == NULL || model == NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a method needs its table and a model");
     }
-    PB_TRY(pb_method_options_new(ops, &options));
-    if (config != NULL) {
-        pb_status status = pb_config_overlay(config, group, fields_of(ops), also, options);
-        if (status != PB_OK) {
-            pb_method_options_free(ops, options);
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
-        }
-    }
-    PB_TRY(pb_method_create_options(ops, options, config, group, model, backend, seed, out));
+    PB_TRY(pb_method_options_read(ops, config, group, &options));
+    PB_TRY(pb_method_create_take(ops, &options, config, group, model, backend, seed, out));
     return PB_OK;
 }
 
@@ -185,5 +182,5 @@ pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight, 
 pb_status pb_method_describe(const pb_method *m, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "name = \"%s\";\n", m->ops->name));
-    return pb_config_write(fields_of(m->ops), m->options, "", out);
+    return pb_config_write(pb_method_fields(m->ops), m->options, "", out);
 }

@@ -96,21 +96,27 @@ static pb_status post_all(pb_protocol protocol, bool keep_case, const char *cons
     return PB_OK;
 }
 
-static pb_status check(const char *name, const pb_metric_input *input, const pb_metric **metric)
+pb_status pb_metric_check(const char *name)
 {
     const char *names[64]       = {0};
     const pb_metric *const *all = pb_metric_registry();
 
-    *metric = pb_metric_find(name);
+    if (pb_metric_find(name) != NULL) {
+        return PB_OK;
+    }
     for (size_t i = 0; all[i] != NULL && i + 1 < sizeof names / sizeof *names; i++) {
         names[i] = all[i]->name;
     }
-    if (*metric == NULL) {
-        const char *near = pb_string_nearest(name, names);
-        return PB_FAIL(PB_ERR_CONFIG, "there is no metric \"%s\"%s%s%s", name,
-                       near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                       near != NULL ? "\"?" : "");
-    }
+    const char *near = pb_string_nearest(name, names);
+    return PB_FAIL(PB_ERR_CONFIG, "there is no metric \"%s\"%s%s%s", name,
+                   near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+                   near != NULL ? "\"?" : "");
+}
+
+static pb_status check(const char *name, const pb_metric_input *input, const pb_metric **metric)
+{
+    PB_TRY(pb_metric_check(name));
+    *metric = pb_metric_find(name);
     if (input->rows < 1) {
         return PB_FAIL(PB_ERR_ARGUMENT, "metric %s: there are no rows to score", name);
     }
