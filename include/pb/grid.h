@@ -27,8 +27,8 @@ typedef struct pb_grid_run_options {
     int dtype;    /* 0 f32 */
     int64_t threads;
     int64_t group;               /* processes that share a cell */
-    double time_limit_seconds;   /* 0: none */
-    double time_reserve_seconds; /* before the limit everything winds up */
+    double time_limit_seconds;   /* since the program began; 0: none */
+    double time_reserve_seconds; /* before the limit everything winds up; smaller than the limit */
     char *output;                /* folder of results; "": the caller decides */
 } pb_grid_run_options;
 
@@ -119,9 +119,11 @@ typedef struct pb_grid_summary {
 } pb_grid_summary;
 
 /* Hands every cell that is not done (rank 0's flags count; NULL: none is) to one process, in order,
- * until all are done, or SIGTERM, SIGUSR1, SIGINT or the time limit stops it. Collective; the
- * summary is that of the whole group, and filled whatever the status, except PB_ERR_COMM.
+ * until all are done, or SIGTERM, SIGUSR1, SIGINT or the time limit stops it. The limit counts from
+ * `began` (clock seconds); one that is over before the first cell is PB_ERR_CONFIG, because the
+ * same command would never get further. Collective; the summary is that of the whole group, and
+ * filled whatever the status, except PB_ERR_COMM, after which the group has to be aborted.
  * PB_STOPPED when cells are left because of a stop. */
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
-                      const bool *done, pb_grid_runner runner, void *context,
+                      const bool *done, double began, pb_grid_runner runner, void *context,
                       pb_grid_summary *summary) PB_MUST_USE;

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "sweep.h"
 
+#include "pb/clock.h"
 #include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -29,9 +30,11 @@ static const pb_option options[] = {
 
 typedef struct job {
     const pb_cli *cli;
+    double began; /* clock */
     sweep sweep;
     char *directory;
-    bool *done; /* [cells], on rank 0 */
+    pb_file_lock *lock; /* of the directory, on rank 0; NULL where there are no locks */
+    bool *done;         /* [cells], on rank 0 */
     int64_t failed_before, replaced;
 } job;
 
@@ -135,6 +138,7 @@ static pb_status prepare_directory(job *j)
         return PB_OK;
     }
     PB_TRY(pb_path_make_directories(j->directory));
+    PB_TRY(pb_results_lock(j->directory, pb_grid_get_sweep(j->sweep.grid)->name, &j->lock));
     PB_TRY(write_plan(j));
     return pb_cli_flag(j->cli, "fresh") ? PB_OK : find_done(j);
 }
@@ -159,7 +163,27 @@ static pb_status run_cell(void *context, const pb_grid_cell *cell, pb_grid_watch
     return status;
 }
 
-static pb_status print_report(const job *j, const char *path)
+/* Every cell was run: one that the results lack is an error and no row that nobody misses. */
+static pb_status check_complete(const job *j, const pb_results *results)
+{
+    int64_t places = results->models_count * results->datasets_count * results->methods_count *
+                     results->seeds_count;
+    int64_t missing = 0;
+    for (int64_t i = 0; i < places; i++) {
+        missing += results->state[i] == PB_CELL_MISSING;
+    }
+    if (missing > 0) {
+        return PB_FAIL(PB_ERR_IO,
+                       "%s lacks the results of %" PRId64 " of %" PRId64
+                       " cells, although all were run: their records could not be kept, or files "
+                       "in its folder shards were removed or replaced meanwhile; the same command "
+                       "runs these cells again",
+                       j->directory, missing, j->sweep.cells.count);
+    }
+    return PB_OK;
+}
+
+static pb_status print_report(const job *j, const char *path, bool whole)
 {
     pb_results results = {0};
     pb_string text     = {0};
@@ -170,13 +194,16 @@ static pb_status print_report(const job *j, const char *path)
     if (status == PB_OK) {
         status = pb_cli_print(j->cli, text.data);
     }
+    if (status == PB_OK && whole) {
+        status = check_complete(j, &results);
+    }
     pb_string_clear(&text);
     pb_results_clear(&results);
     return status;
 }
 
-/* Shards → one file and the tables, by rank 0. */
-static pb_status finish(const job *j)
+/* Shards → one file and the tables, by rank 0; `whole` when no cell is left. */
+static pb_status finish(const job *j, bool whole)
 {
     if (pb_comm_rank(j->cli->comm) != 0) {
         return PB_OK;
@@ -188,7 +215,7 @@ static pb_status finish(const job *j)
                 done);
     PB_TRY_GOTO(status, pb_path_join(j->directory, name.data, &path), done);
     PB_TRY_GOTO(status, pb_report_merge(j->directory, path), done);
-    PB_TRY_GOTO(status, print_report(j, path), done);
+    PB_TRY_GOTO(status, print_report(j, path, whole), done);
     pb_log0_info("results in %s", path);
 done:
     pb_string_clear(&name);
@@ -219,8 +246,8 @@ static pb_status run_job(job *j, pb_cli *cli)
     pb_log0_info("sweep %s: %" PRId64 " cells, %s protocol, %d processes, results in %s",
                  pb_grid_get_sweep(j->sweep.grid)->name, j->sweep.cells.count, protocol_name(j),
                  pb_comm_size(cli->comm), j->directory);
-    pb_status status =
-        pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, run_cell, j, &summary);
+    pb_status status = pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, j->began,
+                                   run_cell, j, &summary);
     if (status != PB_OK && status != PB_STOPPED) {
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
@@ -234,12 +261,12 @@ static pb_status run_job(job *j, pb_cli *cli)
                      summary.failed + j->failed_before, summary.cells);
         cli->exit_code = 4;
     }
-    return pb_comm_agree(cli->comm, finish(j));
+    return pb_comm_agree(cli->comm, finish(j, summary.left == 0));
 }
 
 static pb_status run(pb_cli *cli)
 {
-    job j = {.cli = cli};
+    job j = {.cli = cli, .began = pb_clock_seconds()};
     if (pb_cli_flag(cli, "help-config")) {
         return help_config_print(cli);
     }
@@ -253,6 +280,7 @@ static pb_status run(pb_cli *cli)
     pb_status status = run_job(&j, cli);
     pb_memory_free(j.done);
     pb_memory_free(j.directory);
+    pb_file_lock_release(j.lock);
     sweep_close(&j.sweep);
     return status;
 }
@@ -265,7 +293,7 @@ const pb_command pb_command_run = {
                "stopped or killed, the same command\n"
                "goes on. Writes DIR/<sweep>.h5 and prints the PSCP table. Exit code 3: stopped "
                "with everything kept; 4: some cells\n"
-               "failed.\n",
+               "failed. One run at a time works in a folder; it holds DIR/run.lock.\n",
     .options = {options},
     .min_arguments = 0,
     .max_arguments = 1,

@@ -223,12 +223,11 @@ static pb_status mpi_counter_create(pb_comm *comm, pb_comm_counter **out)
     PB_TRY_GOTO(status, pb_comm_agree(comm, PB_ALLOC(counter, 1)), err_memory);
     counter->head.ops = comm->ops;
     PB_TRY_GOTO(status, allocate_counter(own, &value, &counter->window), err_memory);
-    PB_TRY_GOTO(status, start_counter(own, value, counter->window), err_window);
+    /* A window whose group is broken is left: freeing it would wait for the other ranks. */
+    PB_TRY_GOTO(status, start_counter(own, value, counter->window), err_memory);
     *out = &counter->head;
     return PB_OK;
 
-err_window:
-    (void)MPI_Win_free(&counter->window);
 err_memory:
     pb_memory_free(counter);
     return status;

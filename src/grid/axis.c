@@ -244,7 +244,7 @@ static pb_status open_value(pb_grid *grid, pb_grid_axis_kind kind, int64_t index
     if (status != PB_OK) {
         goto done;
     }
-    PB_TRY_GOTO(status, pb_config_open(path, &axis->configs[index]), done);
+    PB_TRY_GOTO(status, pb_grid_file_open(path, &axis->configs[index]), done);
     PB_TRY_GOTO(status, check_file(axis->configs[index], word), done);
 done:
     pb_memory_free(path);

@@ -32,9 +32,9 @@ const pb_config_field pb_grid_run_fields[] = {
                  "threads per process, 0 for all that it may use"),
     PB_FIELD_INT(pb_grid_run_options, group, 1, 1, 65536, "", "processes that share a cell"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_limit_seconds, 0, 0, 1e9, "seconds",
-                   "the run stops itself after this time, 0 for never"),
+                   "the run stops itself this long after its start, 0 for never"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_reserve_seconds, 60, 0, 1e9, "seconds",
-                   "how long before the limit everything winds up"),
+                   "how long before the limit everything winds up; less than the limit"),
     PB_FIELD_PATH(pb_grid_run_options, output, "", "folder of the results"),
     PB_FIELD_END,
 };
@@ -118,6 +118,32 @@ static pb_status check_seeds(const pb_grid *grid)
     return PB_OK;
 }
 
+pb_status pb_grid_file_open(const char *path, pb_config **out)
+{
+    pb_status status = pb_config_open(path, out);
+    if (status == PB_ERR_NOT_FOUND || status == PB_ERR_IO) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s", pb_error_message());
+    }
+    PB_TRY(status);
+    return PB_OK;
+}
+
+static pb_status check_time(const pb_grid *grid)
+{
+    char place[GRID_PLACE];
+    double limit   = grid->run.time_limit_seconds;
+    double reserve = grid->run.time_reserve_seconds;
+    if (limit > 0 && reserve >= limit) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "%s: time_limit_seconds = %g leaves no time for a cell, because everything "
+                       "winds up time_reserve_seconds = %g before; give a longer limit or a "
+                       "shorter reserve",
+                       pb_config_where(grid->config, "run.time_limit_seconds", place, sizeof place),
+                       limit, reserve);
+    }
+    return PB_OK;
+}
+
 static pb_status check_run(const pb_grid *grid)
 {
     char place[GRID_PLACE];
@@ -131,13 +157,13 @@ static pb_status check_run(const pb_grid *grid)
             "%s: group = %" PRId64 " is not supported yet; each cell runs in one process",
             pb_config_where(grid->config, "run.group", place, sizeof place), grid->run.group);
     }
-    return PB_OK;
+    return check_time(grid);
 }
 
 static pb_status read_grid(pb_grid *grid, const char *path, const char *const *sets, int64_t count)
 {
     static const char *const rules[] = {"exclude", "override", NULL};
-    PB_TRY(pb_config_open(path, &grid->config));
+    PB_TRY(pb_grid_file_open(path, &grid->config));
     PB_TRY(pb_grid_check_groups(grid->config, "", grid_groups));
     PB_TRY(read_sets(grid, sets, count));
     PB_TRY(pb_config_read(grid->config, "sweep", pb_grid_sweep_fields, rules, &grid->sweep));

@@ -42,6 +42,9 @@ extern const char *const pb_grid_axis_keys[];  /* "models", … */
 pb_status pb_grid_check_groups(const pb_config *config, const char *group,
                                const char *const *allowed) PB_MUST_USE;
 
+/* A file of the grid: that it cannot be read is a mistake in the configuration. */
+pb_status pb_grid_file_open(const char *path, pb_config **out) PB_MUST_USE;
+
 /* axis.c */
 pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind) PB_MUST_USE;
 void pb_grid_axis_close(grid_axis *axis);
@@ -62,7 +65,8 @@ struct pb_grid_watch {
     struct sigaction old[3];
 };
 
-void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run);
+/* `began`: clock seconds that the time limit counts from. */
+void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began);
 void pb_grid_watch_end(pb_grid_watch *watch);
 void pb_grid_watch_draw(pb_grid_watch *watch, const char *phase, double done);
 const char *pb_grid_watch_reason(const pb_grid_watch *watch); /* "SIGTERM", "the time limit" */

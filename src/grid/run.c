@@ -125,6 +125,19 @@ static pb_status work(worker *w, int64_t *own)
     return PB_FAIL(PB_STOPPED, "stopped on %s", pb_grid_watch_reason(&w->watch));
 }
 
+/* A stop before the first cell would be repeated by every further run. */
+static pb_status check_time(const worker *w, const pb_grid_run_options *run, double began)
+{
+    double now = pb_clock_seconds();
+    if (w->count > 0 && w->watch.deadline > 0 && now >= w->watch.deadline) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "run.time_limit_seconds = %g: the time up to the reserve of %g s was over "
+                       "before the first cell, %.1f s after the start; give a longer limit",
+                       run->time_limit_seconds, run->time_reserve_seconds, now - began);
+    }
+    return PB_OK;
+}
+
 /* Sums over the group, and what the run as a whole has come to. */
 static pb_status conclude(worker *w, pb_comm *comm, pb_status status, int64_t own,
                           pb_grid_summary *summary)
@@ -156,7 +169,7 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, int64_t ow
 }
 
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
-                      const bool *done, pb_grid_runner runner, void *context,
+                      const bool *done, double began, pb_grid_runner runner, void *context,
                       pb_grid_summary *summary)
 {
     worker w         = {.cells = cells, .runner = runner, .context = context};
@@ -169,18 +182,24 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
     w.watch.cells   = cells->count;
     w.watch.skipped = cells->count - w.count;
     PB_TRY_GOTO(status, pb_comm_counter_create(comm, &w.next), free_todo);
-    PB_TRY_GOTO(status, pb_comm_counter_create(comm, &w.finished), free_next);
+    PB_TRY_GOTO(status, pb_comm_counter_create(comm, &w.finished), free_counters);
 
-    pb_grid_watch_begin(&w.watch, &grid->run);
-    status = work(&w, &own);
-    if (status != PB_ERR_COMM) {
-        status = conclude(&w, comm, status, own, summary);
+    *summary =
+        (pb_grid_summary){.cells = cells->count, .skipped = w.watch.skipped, .left = w.count};
+    pb_grid_watch_begin(&w.watch, &grid->run, began);
+    status = pb_comm_agree(comm, check_time(&w, &grid->run, began));
+    if (status == PB_OK) {
+        status = work(&w, &own);
+        status = status != PB_ERR_COMM ? conclude(&w, comm, status, own, summary) : status;
     }
     pb_grid_watch_end(&w.watch);
-
-    pb_comm_counter_destroy(w.finished);
-free_next:
-    pb_comm_counter_destroy(w.next);
+free_counters:
+    /* Destroying is collective: in a broken group it would wait for processes that wait elsewhere.
+     * The caller aborts the group, and the counters end with it. */
+    if (status != PB_ERR_COMM) {
+        pb_comm_counter_destroy(w.finished);
+        pb_comm_counter_destroy(w.next);
+    }
 free_todo:
     pb_memory_free(todo);
     return status;

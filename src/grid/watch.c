@@ -18,14 +18,13 @@ static void on_signal(int number)
     stop_signal = number;
 }
 
-void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run)
+void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began)
 {
     stop_signal     = 0;
     watch->begin    = pb_clock_seconds();
     watch->deadline = 0;
     if (run->time_limit_seconds > 0) {
-        double usable   = run->time_limit_seconds - run->time_reserve_seconds;
-        watch->deadline = watch->begin + (usable > 0 ? usable : 0);
+        watch->deadline = began + run->time_limit_seconds - run->time_reserve_seconds;
     }
     for (int i = 0; i < 3; i++) {
         struct sigaction action = {0};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Working through the cells with a runner that only counts: every cell exactly once, whatever the
  * number of processes, and what stops, fails and resumes. */
+#include "pb/clock.h"
 #include "pb/comm.h"
 #include "pb/file.h"
 #include "pb/grid.h"
@@ -49,11 +50,16 @@ static pb_status count_cell(void *context, const pb_grid_cell *cell, pb_grid_wat
     return c->act != NULL ? c->act(c, cell, watch, outcome) : PB_OK;
 }
 
-static pb_status run(counts *c, const bool *done, pb_grid_summary *summary)
+static pb_status run_begun(counts *c, const bool *done, double began, pb_grid_summary *summary)
 {
-    pb_status status = pb_grid_run(grid, comm, &cells, done, count_cell, c, summary);
+    pb_status status = pb_grid_run(grid, comm, &cells, done, began, count_cell, c, summary);
     assert_int_equal(pb_comm_reduce_sum(comm, c->ran, CELLS), PB_OK);
     return status;
+}
+
+static pb_status run(counts *c, const bool *done, pb_grid_summary *summary)
+{
+    return run_begun(c, done, pb_clock_seconds(), summary);
 }
 
 static void every_cell_runs_exactly_once(void **state)
@@ -281,6 +287,30 @@ static void the_time_limit_stops_the_run(void **state)
     assert_int_equal(open_cells(NULL), PB_OK);
 }
 
+/* The limit counts from the start of the program: what it took to get here is gone. A run that
+ * could not begin a cell is no stop that a loop should repeat. */
+static void a_limit_that_is_over_before_the_first_cell_is_an_error(void **state)
+{
+    (void)state;
+    close_cells();
+    assert_int_equal(open_cells("run={ time_limit_seconds = 100.0; time_reserve_seconds = 60; }"),
+                     PB_OK);
+    bool done[CELLS];
+    counts c                = {0};
+    pb_grid_summary summary = {0};
+    double began            = pb_clock_seconds() - 50;
+    assert_int_equal(run_begun(&c, NULL, began, &summary), PB_ERR_CONFIG);
+    assert_non_null(strstr(pb_error_message(), "time_limit_seconds = 100"));
+    assert_non_null(strstr(pb_error_message(), "before the first cell"));
+    assert_int_equal(summary.left, CELLS);
+    assert_int_equal(summary.finished + c.total, 0);
+    pb_error_clear();
+    memset(done, 1, sizeof done);
+    assert_int_equal(run_begun(&c, done, began, &summary), PB_OK);
+    close_cells();
+    assert_int_equal(open_cells(NULL), PB_OK);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +322,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cell_that_gives_up_is_left),
         cmocka_unit_test(unwritable_results_end_the_run_with_their_message),
         cmocka_unit_test(the_time_limit_stops_the_run),
+        cmocka_unit_test(a_limit_that_is_over_before_the_first_cell_is_an_error),
     };
     if (pb_comm_open(&argc, &argv, &comm) != PB_OK) {
         return 1;

@@ -79,6 +79,10 @@ static const mistake mistakes[] = {
      ":5: dtype = \"bf16\" is not supported yet; use \"f32\"", false},
     {GOOD("") " run = { group = 2; };", NULL,
      ":5: group = 2 is not supported yet; each cell runs in one process", false},
+    {GOOD("") " run = { time_limit_seconds = 50; };", NULL,
+     ":5: time_limit_seconds = 50 leaves no time for a cell, because everything winds up "
+     "time_reserve_seconds = 60 before;",
+     false},
     {GOOD("") " run = { treads = 2; };", NULL,
      ":5: key \"treads\" is not known here; did you mean \"threads\"?", false},
     {GOOD(""), "trian.batch=1",
@@ -122,7 +126,7 @@ static void a_missing_grid_file_is_named(void **state)
 {
     (void)state;
     pb_grid *grid = NULL;
-    assert_int_not_equal(pb_grid_open("/nowhere/g.cfg", NULL, 0, &grid), PB_OK);
+    assert_int_equal(pb_grid_open("/nowhere/g.cfg", NULL, 0, &grid), PB_ERR_CONFIG);
     assert_non_null(strstr(pb_error_message(), "/nowhere/g.cfg"));
 }
 
