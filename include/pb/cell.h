@@ -18,7 +18,7 @@ typedef struct pb_cell_env pb_cell_env;
 typedef struct pb_cell_setup {
     const char *backend; /* a name of the registry, or "auto" */
     int device;
-    int threads; /* ≥ 1: part of every cell's configuration */
+    int threads; /* part of every cell's configuration; 0: all that the process may use */
 } pb_cell_setup;
 
 /* The group `model`. */
@@ -45,11 +45,14 @@ typedef struct pb_cell {
     int64_t seed;
     pb_protocol protocol;
     const pb_config *config; /* merged: groups model, dataset, method, train, data, eval */
+    const char *hash;        /* what pb_cell_hash made for the plan; pb_cell_run needs it */
 } pb_cell;
 
+/* Collective (comm may be NULL). PB_ERR_CONFIG when the backends of the processes compute in
+ * different ways: a cell's result may not depend on the process that it falls to. */
 pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
                            pb_cell_env **out) PB_MUST_USE;
-void pb_cell_env_close(pb_cell_env *env); /* collective, accepts NULL */
+void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
 
 /* Opens the model of this name from the group `model`, once. A model that cannot be opened is
  * remembered with its message: its cells fail, others do not. Collective; fails only when the group
@@ -57,8 +60,8 @@ void pb_cell_env_close(pb_cell_env *env); /* collective, accepts NULL */
 pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name,
                                 const pb_config *config) PB_MUST_USE;
 
-/* The same from config.json alone, without weights and tokenizer: enough for pb_cell_predict and
- * pb_cell_cost. */
+/* The same without weights, from config.json and the tokenizer: enough for pb_cell_predict and
+ * pb_cell_cost. Collective. */
 pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name,
                                 const pb_config *config) PB_MUST_USE;
 
@@ -79,6 +82,10 @@ pb_status pb_cell_predict(pb_cell_env *env, const pb_cell *cell,
 /* Reads every group of the cell: PB_ERR_CONFIG with file, line, key and remedy for what is wrong
  * there. */
 pb_status pb_cell_check_config(const pb_cell *cell) PB_MUST_USE;
+
+/* Appends the groups `dataset` and `data` as they are in force, file names included: cells of the
+ * same text and protocol have the same rows. */
+pb_status pb_cell_data_text(const pb_cell *cell, pb_string *out) PB_MUST_USE;
 
 /* Opens the data set of the cell as a run would, and tells how many rows it takes. */
 pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows,

@@ -85,6 +85,11 @@ typedef struct pb_config_field {
         .key = #member, .type = PB_CONFIG_TEXT, .offset = offsetof(type_, member), .text = "", \
         .unit = "", .help = (help_), .is_note = true                                           \
     }
+#define PB_FIELD_NOTE_LIST(type_, member, help_)                                        \
+    {                                                                                   \
+        .key = #member, .type = PB_CONFIG_TEXT_LIST, .offset = offsetof(type_, member), \
+        .text = "", .unit = "", .help = (help_), .is_note = true                        \
+    }
 #define PB_FIELD_PATH(type_, member, default_, help_)                                   \
     {                                                                                   \
         .key = #member, .type = PB_CONFIG_PATH, .offset = offsetof(type_, member),      \

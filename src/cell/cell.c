@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "pb/clock.h"
+#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -20,7 +21,10 @@ static bool wants_stop(void *context)
 
 static pb_status on_step(void *context, const pb_train_step *step)
 {
-    running *r = context;
+    running *r   = context;
+    double flops = running_flops(r);
+    r->record->flops_train += flops - r->flops_seen;
+    r->flops_seen = flops;
     PB_TRY(running_sample(r));
     if (r->observer != NULL && r->observer->progress != NULL) {
         r->observer->progress(r->observer->context, "train",
@@ -40,6 +44,7 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
 {
     running *r = context;
     (void)seconds;
+    r->flops_seen = running_flops(r);
     return pb_record_add_validation(r->record, step, loss);
 }
 
@@ -75,13 +80,37 @@ static pb_status split_rows(running *r)
     return status;
 }
 
+/* Rows that a reader of the results may not take for granted: of both files together. */
+static void record_rows(running *r)
+{
+    pb_record *record       = r->record;
+    record->rows_bad        = 0;
+    record->rows_unlabelled = 0;
+    record->rows_no_answer  = 0;
+    record->rows_truncated  = r->train_set.truncated + r->test_set.truncated;
+    record->rows_too_long   = r->train_set.too_long + r->test_set.too_long;
+    for (int split = 0; split < PB_SPLIT_COUNT; split++) {
+        pb_row_counts counts = pb_dataset_row_counts(r->dataset, (pb_split)split);
+        record->rows_bad += counts.bad_json + counts.bad_column + counts.bad_label;
+        record->rows_unlabelled += counts.unlabelled;
+        record->rows_no_answer += counts.no_answer;
+    }
+    if (record->rows_too_long > 0) {
+        pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
+                    " test rows without their text, data.cutoff_tokens = %" PRId64
+                    " is too short for them",
+                    r->cell->dataset, r->train_set.too_long, r->test_set.too_long,
+                    r->options.data.cutoff_tokens);
+    }
+}
+
 static pb_status record_data(running *r)
 {
     pb_record *record       = r->record;
     record->rows_train      = r->train_count;
     record->rows_validation = r->validation_count;
     record->rows_test       = r->test_set.count;
-    record->rows_truncated  = r->train_set.truncated + r->test_set.truncated;
+    record_rows(r);
     char both[2 * PB_HASH_TEXT];
     snprintf(both, sizeof both, "%s %s", pb_dataset_sha(r->dataset, PB_SPLIT_TRAIN),
              pb_dataset_sha(r->dataset, PB_SPLIT_TEST));
@@ -91,7 +120,7 @@ static pb_status record_data(running *r)
 static pb_status set_up_data(running *r)
 {
     const cell_options *o = &r->options;
-    PB_TRY(pb_dataset_open(r->cell->config, "dataset", r->cell->protocol, &o->data, &r->dataset));
+    PB_TRY(cell_options_open_dataset(&r->options, r->cell, &r->dataset));
     PB_TRY(pb_dataset_encode(r->dataset, PB_SPLIT_TRAIN, r->model->chat, r->model->tokenizer,
                              o->data.cutoff_tokens, &r->train_set));
     PB_TRY(pb_dataset_encode(r->dataset, PB_SPLIT_TEST, r->model->chat, r->model->tokenizer,
@@ -118,8 +147,8 @@ static pb_status set_up(running *r)
     PB_TRY(pb_record_set_text(&record->tokenizer_hash, pb_tokenizer_hash(r->model->tokenizer)));
     PB_TRY(pb_backend_open(s->backend, s->device, s->threads, &r->backend));
     PB_TRY(set_up_data(r));
-    PB_TRY(pb_method_create(r->options.method, r->cell->config, "method", r->model->model,
-                            r->backend, (uint64_t)r->cell->seed, &r->method));
+    PB_TRY(pb_method_create_take(r->options.method, &r->options.method_options, r->model->model,
+                                 r->backend, (uint64_t)r->cell->seed, &r->method));
     record->trainable_params = r->method->parameters;
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
@@ -130,7 +159,6 @@ static pb_status set_up(running *r)
 static pb_status train(running *r)
 {
     pb_record *record  = r->record;
-    double before      = running_flops(r);
     pb_train_data data = {
         .train            = r->rows + r->validation_count,
         .train_count      = r->train_count,
@@ -140,6 +168,8 @@ static pb_status train(running *r)
     pb_train_observer observer = {
         .context = r, .step = on_step, .validation = on_validation, .stop = wants_stop};
     pb_train_result result;
+    record->flops_train = 0.0;
+    r->flops_seen       = running_flops(r);
     PB_TRY(pb_train_run(r->net, r->method, &r->options.train, (uint64_t)r->cell->seed, &data,
                         &observer, &result));
     record->seconds_train      = result.seconds_steps;
@@ -147,11 +177,9 @@ static pb_status train(running *r)
     record->train_tokens       = result.tokens;
     record->label_tokens       = result.label_tokens;
     record->best_step          = result.best_step;
-    record->flops_train        = running_flops(r) - before;
     if (result.seconds_steps > 0.0) {
-        double busy               = result.seconds_steps + result.seconds_validation;
         record->tokens_per_second = (double)result.tokens / result.seconds_steps;
-        record->mfu               = record->flops_train / busy / (r->env->gemm_gflops * 1e9);
+        record->mfu = record->flops_train / result.seconds_steps / (r->env->gemm_gflops * 1e9);
     }
     return PB_OK;
 }
@@ -220,7 +248,7 @@ static pb_status begin(running *r)
     r->begin            = pb_clock_seconds();
     PB_TRY(pb_record_set_key(r->record, cell->model, cell->dataset, cell->method, cell->seed));
     PB_TRY(pb_record_set_text(&r->record->protocol, pb_protocol_names[cell->protocol]));
-    PB_TRY(pb_cell_hash(r->env, cell, r->record->key.config_hash));
+    snprintf(r->record->key.config_hash, sizeof r->record->key.config_hash, "%s", cell->hash);
     /* Cells before this one must leave no trace in its memory. */
     const env_model *model = env_find_model(r->env, cell->model);
     pb_tokenizer_trim(model != NULL ? model->tokenizer : NULL);
@@ -241,8 +269,6 @@ pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_obser
     }
     if (status != PB_OK) {
         PB_TRY(pb_record_fail(record, status));
-        record->valid = false;
-        PB_TRY(pb_record_set_text(&record->reason, "the cell failed"));
         pb_error_clear();
     }
     return finish(&r);

@@ -51,7 +51,7 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
     return floats * sizeof(float);
 }
 
-static pb_status predict(pb_cell_env *env, const pb_cell *cell, const cell_options *o,
+static pb_status predict(pb_cell_env *env, const pb_cell *cell, cell_options *o,
                          pb_cell_prediction *out)
 {
     const env_model *m = env_find_model(env, cell->model);
@@ -60,8 +60,8 @@ static pb_status predict(pb_cell_env *env, const pb_cell *cell, const cell_optio
         return PB_FAIL(m != NULL ? m->status : PB_ERR_INTERNAL, "model %s: %s", cell->model,
                        m != NULL ? m->message : "not opened");
     }
-    PB_TRY(pb_method_create(o->method, cell->config, "method", m->model, NULL, (uint64_t)cell->seed,
-                            &method));
+    PB_TRY(pb_method_create_take(o->method, &o->method_options, m->model, NULL,
+                                 (uint64_t)cell->seed, &method));
     *out = (pb_cell_prediction){
         .model_params     = pb_model_parameters(m->model),
         .trainable_params = method->parameters,
@@ -88,8 +88,7 @@ pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows, int64_t *
     cell_options options = {0};
     pb_dataset *dataset  = NULL;
     PB_TRY(cell_options_read(cell, &options));
-    pb_status status =
-        pb_dataset_open(cell->config, "dataset", cell->protocol, &options.data, &dataset);
+    pb_status status = cell_options_open_dataset(&options, cell, &dataset);
     cell_options_clear(&options);
     PB_TRY(status);
     *train_rows = pb_dataset_count(dataset, PB_SPLIT_TRAIN);

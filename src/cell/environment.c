@@ -9,13 +9,21 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { BACKEND_TEXT_BYTES = 1024 };
+
+static pb_status agree(const pb_cell_env *env, pb_status status)
+{
+    return env->comm != NULL ? pb_comm_agree(env->comm, status) : status;
+}
+
 static pb_status open_backend_once(pb_cell_env *env)
 {
     pb_backend *backend = NULL;
     PB_TRY(pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &backend));
-    pb_status status  = PB_OK;
-    env->backend_text = pb_memory_text(pb_backend_describe(backend));
-    env->backend_name = pb_memory_text(pb_backend_name(backend));
+    pb_status status   = PB_OK;
+    env->setup.threads = pb_backend_threads(backend);
+    env->backend_text  = pb_memory_text(pb_backend_describe(backend));
+    env->backend_name  = pb_memory_text(pb_backend_name(backend));
     if (env->backend_text == NULL || env->backend_name == NULL) {
         status = PB_ERR_MEMORY;
     } else {
@@ -25,19 +33,43 @@ static pb_status open_backend_once(pb_cell_env *env)
     return status;
 }
 
+/* Other kernels or another number of threads give other last digits. The hashes of the plan are
+ * made by rank 0 with its backend, so that of every process has to be the same. */
+static pb_status check_backends(const pb_cell_env *env)
+{
+    char first[BACKEND_TEXT_BYTES] = "";
+    pb_status status               = PB_OK;
+    if (env->comm == NULL) {
+        return PB_OK;
+    }
+    snprintf(first, sizeof first, "%s", env->backend_text);
+    PB_TRY(pb_comm_broadcast(env->comm, first, sizeof first, 0));
+    if (strncmp(first, env->backend_text, sizeof first - 1) != 0) {
+        status =
+            PB_FAIL(PB_ERR_CONFIG,
+                    "this process would compute with \"%s\", rank 0 with \"%s\": results would "
+                    "depend on where a cell runs; start all processes on nodes of one kind, "
+                    "with the same OPENBLAS_CORETYPE and a fixed --threads N",
+                    env->backend_text, first);
+    }
+    return agree(env, status);
+}
+
 pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_env **out)
 {
     pb_cell_env *env = NULL;
-    PB_TRY(PB_ALLOC(env, 1));
-    env->setup       = *setup;
-    env->comm        = comm;
-    pb_status status = open_backend_once(env);
-    if (status != PB_OK) {
-        pb_cell_env_close(env);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
-    }
+    pb_status status = PB_ALLOC(env, 1);
+    PB_TRY_GOTO(status, comm != NULL ? pb_comm_agree(comm, status) : status, err_env);
+    env->setup = *setup;
+    env->comm  = comm;
+    PB_TRY_GOTO(status, agree(env, open_backend_once(env)), err_env);
+    PB_TRY_GOTO(status, check_backends(env), err_env);
     *out = env;
     return PB_OK;
+
+err_env:
+    pb_cell_env_close(env);
+    return status;
 }
 
 void pb_cell_env_close(pb_cell_env *env)
@@ -103,22 +135,15 @@ static pb_status share_hash(pb_cell_env *env, env_model *m)
     return pb_comm_broadcast(env->comm, m->hash, sizeof m->hash, 0);
 }
 
-static pb_status agree(pb_cell_env *env, pb_status status)
-{
-    return env->comm != NULL ? pb_comm_agree(env->comm, status) : status;
-}
-
 static pb_status open_model(pb_cell_env *env, env_model *m, const pb_config *config)
 {
     pb_cell_model_options options = {0};
-    PB_TRY(agree(env, pb_config_read(config, "model", pb_cell_model_fields, NULL, &options)));
-    pb_status status = pb_model_open(options.path, env->comm, &m->model);
-    if (status == PB_OK) {
-        status = agree(env, open_text(m, &options));
-    }
-    if (status == PB_OK) {
-        status = share_hash(env, m);
-    }
+    pb_status status = pb_config_read(config, "model", pb_cell_model_fields, NULL, &options);
+    PB_TRY_GOTO(status, agree(env, status), done);
+    PB_TRY_GOTO(status, pb_model_open(options.path, env->comm, &m->model), done);
+    PB_TRY_GOTO(status, agree(env, open_text(m, &options)), done);
+    PB_TRY_GOTO(status, share_hash(env, m), done);
+done:
     pb_config_clear(pb_cell_model_fields, &options);
     return status;
 }
@@ -140,37 +165,41 @@ static pb_status open_shape(env_model *m, const pb_config *config)
 {
     pb_cell_model_options options = {0};
     pb_model_config shape;
+    pb_status status;
     PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &options));
-    pb_status status = pb_model_config_read(options.path, &shape);
+    PB_TRY_GOTO(status, pb_model_config_read(options.path, &shape), done);
+    PB_TRY_GOTO(status, pb_model_open_shape(&shape, &m->model), done);
+    PB_TRY_GOTO(status, open_text(m, &options), done);
+done:
     pb_config_clear(pb_cell_model_fields, &options);
-    PB_TRY(status);
-    return pb_model_open_shape(&shape, &m->model);
+    return status;
 }
 
-/* A new entry, named; NULL when memory is out. */
-static env_model *new_entry(pb_cell_env *env, const char *name)
+/* A new entry, named. */
+static pb_status new_entry(pb_cell_env *env, const char *name, env_model **out)
 {
     env_model *grown = pb_memory_resize(env->models, (size_t)env->models_count + 1, sizeof *grown);
     if (grown == NULL) {
-        return NULL;
+        return PB_ERR_MEMORY;
     }
     env->models  = grown;
     env_model *m = &env->models[env->models_count];
     m->name      = pb_memory_text(name);
     if (m->name == NULL) {
-        return NULL;
+        return PB_ERR_MEMORY;
     }
     env->models_count++;
-    return m;
+    *out = m;
+    return PB_OK;
 }
 
-/* Keeps why a model cannot be used; only a broken group or no memory is passed on. */
+/* Keeps why a model cannot be used; only that memory is out is passed on. */
 static pb_status remember(pb_cell_env *env, env_model *m)
 {
     if (m->status == PB_OK) {
         return PB_OK;
     }
-    if (m->status == PB_ERR_COMM || m->status == PB_ERR_MEMORY) {
+    if (m->status == PB_ERR_MEMORY) {
         return pb_error_frame(m->status, __FILE__, __LINE__, __func__);
     }
     m->message = pb_memory_text(own_message(env));
@@ -181,28 +210,27 @@ static pb_status remember(pb_cell_env *env, env_model *m)
 
 pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name, const pb_config *config)
 {
+    env_model *m = NULL;
     if (env_find_model(env, name) != NULL) {
         return PB_OK;
     }
-    env_model *m = new_entry(env, name);
-    if (m == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(agree(env, new_entry(env, name, &m)));
     m->status = open_shape(m, config);
-    return remember(env, m);
+    return agree(env, remember(env, m));
 }
 
 pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name, const pb_config *config)
 {
+    env_model *m = NULL;
     if (env_find_model(env, name) != NULL) {
         return PB_OK;
     }
-    env_model *m = new_entry(env, name);
-    if (m == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(agree(env, new_entry(env, name, &m)));
     m->status = open_model(env, m, config);
-    PB_TRY(remember(env, m));
+    if (m->status == PB_ERR_COMM) { /* nobody can be asked any more */
+        return pb_error_frame(m->status, __FILE__, __LINE__, __func__);
+    }
+    PB_TRY(agree(env, remember(env, m)));
     if (m->status == PB_OK) {
         pb_log0_info("model %s: %lld parameters, %.1f MB", name,
                      (long long)pb_model_parameters(m->model),

@@ -55,10 +55,13 @@ typedef struct cell_options {
 
 pb_status cell_options_read(const pb_cell *cell, cell_options *out) PB_MUST_USE;
 void cell_options_clear(cell_options *options); /* accepts a zeroed one */
-/* The groups in libconfig syntax; with_paths false leaves out what changes no result: file names,
- * which differ from machine to machine, and where the model comes from. */
-pb_status cell_options_write(const cell_options *options, const pb_cell *cell, bool with_paths,
+/* The groups in libconfig syntax; `whole` false leaves out what no result depends on: file names,
+ * which differ from machine to machine, and notes for readers. */
+pb_status cell_options_write(const cell_options *options, const pb_cell *cell, bool whole,
                              pb_string *out) PB_MUST_USE;
+/* The data set of the cell; it takes over the group `dataset`. */
+pb_status cell_options_open_dataset(cell_options *options, const pb_cell *cell,
+                                    pb_dataset **out) PB_MUST_USE;
 
 const env_model *env_find_model(const pb_cell_env *env, const char *name);
 
@@ -81,6 +84,7 @@ typedef struct running {
     size_t base_bytes; /* accounted before the cell */
     const char *phase;
     double phase_begin, phase_flops;
+    double flops_seen;  /* running_flops at the last step or validation */
     int64_t peak_bytes; /* of training, above base_bytes and with the model */
 } running;
 

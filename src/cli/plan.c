@@ -23,7 +23,8 @@ static const pb_option options[] = {
 typedef struct plan_cell {
     pb_cell_prediction prediction;
     pb_status status;
-    char *message; /* NULL when the cell is fine */
+    char *message;  /* NULL when the cell is fine */
+    pb_string data; /* the groups that its rows follow from */
     int64_t train_rows, test_rows;
 } plan_cell;
 
@@ -34,21 +35,21 @@ typedef struct plan {
     int64_t bad;
 } plan;
 
-/* Cells of one data set share its files and limits unless an override changes them: the check is
- * repeated only for another data set. */
+/* Files are read once for all cells that take the same rows of them, whatever the overrides. */
 static pb_status check_data(plan *p, int64_t i)
 {
-    const pb_grid_cell *c = &p->sweep.cells.items[i];
+    pb_cell cell = sweep_cell(&p->sweep, i);
+    plan_cell *c = &p->cells[i];
+    PB_TRY(pb_cell_data_text(&cell, &c->data));
     for (int64_t k = 0; k < i; k++) {
-        const pb_grid_cell *before = &p->sweep.cells.items[k];
-        if (strcmp(before->dataset, c->dataset) == 0 && p->cells[k].status == PB_OK) {
-            p->cells[i].train_rows = p->cells[k].train_rows;
-            p->cells[i].test_rows  = p->cells[k].test_rows;
+        const plan_cell *before = &p->cells[k];
+        if (before->status == PB_OK && strcmp(before->data.data, c->data.data) == 0) {
+            c->train_rows = before->train_rows;
+            c->test_rows  = before->test_rows;
             return PB_OK;
         }
     }
-    pb_cell cell = sweep_cell(&p->sweep, i);
-    return pb_cell_check_data(&cell, &p->cells[i].train_rows, &p->cells[i].test_rows);
+    return pb_cell_check_data(&cell, &c->train_rows, &c->test_rows);
 }
 
 static pb_status check_cell(plan *p, int64_t i)
@@ -176,6 +177,7 @@ static pb_status run(pb_cli *cli)
     pb_status status = run_plan(&p);
     for (int64_t i = 0; p.cells != NULL && i < p.sweep.cells.count; i++) {
         pb_memory_free(p.cells[i].message);
+        pb_string_clear(&p.cells[i].data);
     }
     pb_memory_free(p.cells);
     cli->exit_code = status == PB_OK && p.bad > 0 ? 4 : 0;
@@ -187,8 +189,8 @@ const pb_command pb_command_plan = {
     .name    = "plan",
     .help    = "expand and check a grid without training, with predicted costs",
     .usage   = "GRID.cfg [--ranks N] [--json]",
-    .details = "Needs config.json of every model, not its weights. TFLOPs of one forward pass of "
-               "512 tokens, 2 per multiply-accumulate:\n"
+    .details = "Needs config.json and the tokenizer of every model, not its weights.\n"
+               "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
                "2·n·(sum of in·out over linear layers, head included) + "
                "4·n·k·head_dim·heads·layers, n = 512 + virtual rows,\n"
                "k = n + virtual keys, and what the method adds at its sites. Exit code 4 when some "

@@ -28,8 +28,8 @@ static pb_status open_environment(const pb_cli *cli, sweep *s)
             pb_error_prefix(status, "%s: run.device",
                             pb_grid_where(s->grid, "run.device", place, sizeof place));
         }
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
+    PB_TRY(pb_comm_agree(cli->comm, status));
     return pb_cell_env_open(&setup, cli->comm, &s->env);
 }
 
@@ -38,8 +38,8 @@ static pb_status open_environment(const pb_cli *cli, sweep *s)
 static pb_status open_models(const pb_cli *cli, bool weights, sweep *s)
 {
     pb_grid_cells cells = {0};
-    PB_TRY(pb_comm_agree(cli->comm, pb_grid_expand(s->grid, NULL, NULL, &cells)));
-    pb_status status = PB_OK;
+    pb_status status    = pb_grid_expand(s->grid, NULL, NULL, &cells);
+    PB_TRY_GOTO(status, pb_comm_agree(cli->comm, status), done);
     for (int64_t i = 0; i < cells.count && status == PB_OK; i++) {
         if (i > 0 && strcmp(cells.items[i].model, cells.items[i - 1].model) == 0) {
             continue;
@@ -52,6 +52,7 @@ static pb_status open_models(const pb_cli *cli, bool weights, sweep *s)
         }
         pb_config_close(config);
     }
+done:
     pb_grid_cells_clear(&cells);
     return status;
 }
@@ -98,7 +99,7 @@ static pb_status open_all(const pb_cli *cli, bool weights, sweep *s)
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
     PB_TRY(pb_comm_agree(cli->comm, pb_grid_open(pb_cli_argument(cli, 0), sets, count, &s->grid)));
-    PB_TRY(pb_comm_agree(cli->comm, open_environment(cli, s)));
+    PB_TRY(open_environment(cli, s));
     PB_TRY(open_models(cli, weights, s));
     return pb_comm_agree(cli->comm, expand(s));
 }
@@ -129,7 +130,9 @@ void sweep_close(sweep *s)
 
 pb_cell sweep_cell(const sweep *s, int64_t index)
 {
-    return make_cell(&s->cells.items[index], s->configs[index]);
+    pb_cell cell = make_cell(&s->cells.items[index], s->configs[index]);
+    cell.hash    = s->hashes != NULL ? s->hashes[index] : NULL;
+    return cell;
 }
 
 static pb_status hash_all(sweep *s)

@@ -72,12 +72,36 @@ class BadData(case.Case):
         texts["folder"] = [self.world.path("data/folder/train.jsonl"), "directory"]
         self.check_sets(texts, ranks=2)
 
+    def check_rows(self, cell, **counts):
+        names = ("truncated", "too_long", "bad", "unlabelled", "no_answer")
+        self.assertEqual({name: cell[f"rows_{name}"] for name in names}, {name: str(counts.get(name, 0)) for name in names})
+
     def test_rows_that_do_not_fit_are_counted(self):
-        self.world.dataset("long", extra="data = { cutoff_tokens = 16; };\n")
-        self.run_grid(self.world.grid([self.world.model()], ["long", self.world.dataset()], ["lora"]), 0)
+        """One row is cut; two in training and one in testing are too long for their answer alone."""
+        long = {"train": list(self.world.rows["train"]), "test": list(self.world.rows["test"])}
+        row = '{"sentence1": "%s", "sentence2": "b.", "label": 0, "idx": 1}\n'
+        long["train"][5] = (row % ("a " * 200)).encode()
+        self.world.dataset("long", **long, extra="data = { cutoff_tokens = 64; };\n")
+        for split, at in (("train", 7), ("train", 8), ("test", 1)):
+            long[split][at] = (row % "a").replace('"label": 0', '"label": 1').encode()
+        self.world.dataset("longer", **long, extra="data = { cutoff_tokens = 64; };\n")
+        path = self.world.path("dataset/longer.cfg")
+        answer = "an answer that is far longer than all the tokens that a row may have " * 4
+        text = world.read(path).decode().replace('"not_entailment"', f'"{answer}"')
+        world.write(path, text)
+        for split in long:
+            for at, line in enumerate(long[split]):
+                if b'"idx": 1}' not in line:
+                    long[split][at] = line.replace(b'"label": 1', b'"label": 0')
+            world.write(self.world.path("data/longer", split + ".jsonl"), b"".join(long[split]))
+        rest = "train = { batch = 4; max_steps = 2; };\n"
+        grid = self.world.grid([self.world.model()], ["long", "longer", self.world.dataset()], ["lora"], rest=rest)
+        result = self.run_grid(grid, 0)
         cells = self.cells()
-        self.assertEqual(cells["good", "pairs", "lora", "1"]["rows_truncated"], "0")
-        self.assertGreater(int(cells["good", "long", "lora", "1"]["rows_truncated"]), 0)
+        self.check_rows(cells["good", "pairs", "lora", "1"])
+        self.check_rows(cells["good", "long", "lora", "1"], truncated=1)
+        self.check_rows(cells["good", "longer", "lora", "1"], truncated=1, too_long=3)
+        self.assertEqual(result.err.count("2 training rows left out and 1 test rows without their text"), 1)
 
     def test_bad_rows_within_the_share_that_is_allowed_are_told(self):
         self.replaced("some", b"not JSON\n")
@@ -86,17 +110,30 @@ class BadData(case.Case):
         result = self.run_grid(grid, 0)
         self.assertIn("1 of 24 rows left out", result.err)
         self.assertIn("some/train.jsonl:3", result.err)
+        self.check_rows(self.cells()["good", "some", "lora", "1"], bad=1)
+
+    def test_rows_without_a_label_are_told_and_counted_on_every_rank(self):
+        lines = list(self.world.rows["train"])
+        lines[1] = lines[1].replace(b'"label": 0', b'"label": -1').replace(b'"label": 1', b'"label": -1')
+        lines[2] = lines[2].replace(b'"label": 0', b'"label": null').replace(b'"label": 1', b'"label": null')
+        self.world.dataset("odd", train=lines)
+        path = self.world.path("dataset/odd.cfg")
+        world.write(path, world.read(path).decode().replace("label:label", "label:label?"))
+        grid = self.world.grid([self.world.model()], ["odd"], ["none", "lora"], (1, 2))
+        result = self.run_grid(grid, 0, ranks=2)
+        self.assertEqual(result.err.count("1 rows unlabelled, 1 without an answer"), 4, "once per cell")
+        for cell in self.cells().values():
+            self.check_rows(cell, unlabelled=1, no_answer=1)
 
     def test_byte_order_mark_and_windows_line_ends_are_no_errors(self):
         lines = [line.replace(b"\n", b"\r\n") for line in self.world.rows["train"]]
         self.world.dataset("windows", train=[b"\xef\xbb\xbf", *lines, b"\r\n"])
         self.run_grid(self.world.grid([self.world.model()], ["windows"], ["lora"]), 0)
 
-    def test_a_set_named_like_no_builder_or_metric(self):
+    def test_a_set_named_like_no_builder_or_column(self):
         path = self.world.path("dataset/{}.cfg").format
         texts = {}
         for name, old, new, words in (("builder", "metric = ", 'builder = "templat"; metric = ', ["templat", "template", "builder.cfg:2: "]),
-                                      ("metric", '"f1"', '"f2"', ["f2"]),
                                       ("column", "sentence1:string", "sentence1:strin", ["strin", "column.cfg:3: dataset.columns"]),
                                       ("line", "{sentence1}", "{sentence9}", ["sentence9", "line.cfg:5: dataset.lines"])):
             self.world.dataset(name)

@@ -55,8 +55,8 @@ class BadGrid(case.Case):
                            ("empty", "")):
             with self.subTest(name):
                 self.refuse(world.write(self.world.path("grid", name + ".cfg"), text), name + ".cfg")
-        self.refuse(self.world.path("grid/nowhere.cfg"), "nowhere.cfg", code=1)
-        self.refuse(self.folder, self.folder, "directory", code=1)
+        self.refuse(self.world.path("grid/nowhere.cfg"), "nowhere.cfg", processes=(None, 2))
+        self.refuse(self.folder, self.folder, "directory")
 
     def test_empty_axes_and_seeds(self):
         self.refuse(self.grid(methods=[]), "methods")
@@ -80,6 +80,16 @@ class BadGrid(case.Case):
         self.refuse(self.grid(methods=["strange"]), "strange.cfg:1", "rank")
         world.write(self.world.path("method/wrong.cfg"), 'method = { name = "lara"; };\n')
         self.refuse(self.grid(methods=["wrong"]), "wrong.cfg:1", "lara", "lora")
+
+    def test_unknown_metric(self):
+        path = self.world.path("dataset/pairs.cfg")
+        world.write(path, world.read(path).decode().replace('"f1"', '"acuracy"'))
+        self.refuse(self.grid(), "pairs.cfg:2", '"acuracy"', 'did you mean "accuracy"', processes=(None, 2))
+        self.expect(program.run(["plan", self.grid()]), 2, "pairs.cfg:2", '"acuracy"')
+
+    def test_time_limit_that_leaves_no_time(self):
+        self.refuse(self.grid(), "time_limit_seconds = 50", "time_reserve_seconds = 60",
+                    more=["--set", "run.time_limit_seconds=50.0"], processes=(None, 2))
 
     def test_device_and_threads(self):
         if "cuda " in program.run(["info"]).out:

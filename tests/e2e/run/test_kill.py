@@ -83,14 +83,18 @@ class Generated(Steps, case.Case):
     def test_five_kills_change_nothing(self):
         self.check_kills(int(os.environ.get("PB_E2E_KILLS", "5")), 2)
 
-    def test_leftovers_of_killed_jobs_do_no_harm(self):
+    def test_leftovers_of_killed_jobs_do_no_harm_and_are_removed(self):
         self.run_grid(self.grid, 0, None, "--set", "sweep.seeds=[1]")
         first = results.shards(self.output)[0]
         for name in (first + ".tmp.elsewhere.1.0", os.path.join(self.output, "tiny.h5.tmp.elsewhere.1.0"),
                      os.path.join(self.output, "plan.json.tmp.elsewhere.1.0")):
             with open(name, "wb") as f:
                 f.write(b"\x89HDF\r\n\x1a\nhalf")
+        kept = [os.path.join(self.output, name) for name in ("notes.tmp.txt", "other.h5.tmp.elsewhere.1.0")]
+        for name in kept:
+            open(name, "wb").close()
         self.run_grid(self.grid, 0)
+        self.assertEqual(results.temporaries(self.output), kept, "only what a run of this sweep leaves is removed")
         self.assertEqual(len(self.cells()), 30)
         self.expect(program.run(["status", self.output, "--json"]), 0, '"done": 30', '"left": 0')
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""plan of the models in configs/model, from config.json alone: parameters, trainable parameters and FLOPs are those
-that transformers and PEFT count (tests/golden/plan)."""
+"""What plan says is fine can run, what cannot run it says before anything is computed; and the models in configs/model, from
+config.json alone: parameters, trainable parameters and FLOPs are those that transformers and PEFT count
+(tests/golden/plan)."""
 import json
 import os
 
@@ -17,7 +18,7 @@ def models():
     return json.loads(world.read(os.path.join(GOLDEN, "counts.json")))["models"]
 
 
-class Plan(case.Case):
+class Counts(case.Case):
     def plan(self, names, methods, folder):
         grid = self.world.grid(names, ["demo-pairs"], methods)
         return program.run(["plan", grid, "--json"], env={"PB_MODELS": folder})
@@ -58,6 +59,43 @@ class Origin(case.Case):
                     f'model = {{ path = "{self.world.good_model}"; {slots} }};\n')
         again = self.run_grid(grid)
         self.assertEqual(os.stat(shard).st_mtime_ns, before, f"the cell ran again\n{again}")
+
+
+class Plan(case.Case):
+    def plan(self, grid, code):
+        result = self.expect(program.run(["plan", grid, "--json"]), code)
+        return {(c["model"], c["dataset"], c["method"]): c for c in json.loads(result.out)["cells"]}
+
+    def override(self, method, groups):
+        return 'override = ( { when = { method = "%s"; }; set = { %s }; } );' % (method, groups)
+
+    def test_an_override_of_files_and_limits_is_seen_per_cell(self):
+        sweep = self.override("lora", 'dataset = { train_file = "/nonexistent"; };')
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora", "ia3"], sweep=sweep)
+        cells = self.plan(grid, 4)
+        self.assertIn("/nonexistent", cells["good", "pairs", "lora"]["error"])
+        for method in ("none", "ia3"):
+            self.assertIsNone(cells["good", "pairs", method]["error"])
+        self.run_grid(grid, 4)
+        self.assertEqual({key[2]: cell["status"] for key, cell in self.cells().items()},
+                         {"none": "done", "lora": "failed", "ia3": "done"})
+        sweep = self.override("lora", "data = { train_rows = 7; };")
+        cells = self.plan(self.world.grid(["good"], ["pairs"], ["none", "lora"], sweep=sweep), 0)
+        self.assertEqual([cells["good", "pairs", m]["train_rows"] for m in ("none", "lora")], [24, 7])
+
+    def test_a_missing_tokenizer_is_seen(self):
+        self.world.copy_model("mute", without=("tokenizer.json",))
+        grid = self.world.grid(["mute", self.world.model()], [self.world.dataset()], ["lora"])
+        cells = self.plan(grid, 4)
+        self.assertIn("tokenizer.json", cells["mute", "pairs", "lora"]["error"])
+        self.assertIsNone(cells["good", "pairs", "lora"]["error"])
+
+    def test_weights_are_not_needed(self):
+        folder = self.world.copy_model("light")
+        for name in os.listdir(folder):
+            if name.endswith(".safetensors"):
+                os.remove(os.path.join(folder, name))
+        self.plan(self.world.grid(["light"], [self.world.dataset()], ["lora"]), 0)
 
 
 if __name__ == "__main__":

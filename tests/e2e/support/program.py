@@ -40,8 +40,23 @@ def environment(ranks, extra):
 
 def start(arguments, ranks=None, env=None, **options):
     """The job gets its own session, so that kill_session reaches the launcher and every rank."""
-    return subprocess.Popen(command(arguments, ranks), env=environment(ranks, env), start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return launch(command(arguments, ranks), environment(ranks, env), **options)
+
+
+def launch(line, env, **options):
+    return subprocess.Popen(line, env=env, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def run_each(arguments, settings, timeout=120):
+    """One rank per entry of settings, lists of NAME=VALUE, as on nodes that are not alike."""
+    parts = [["-n", "1", "env", *own, PROGRAM, *arguments] for own in settings]
+    line = [LAUNCHER, *parts[0], *(word for part in parts[1:] for word in (":", *part))]
+    process = launch(line, environment(len(parts), None), stdin=subprocess.DEVNULL)
+    try:
+        return finish(process, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        kill_session(process)
+        raise
 
 
 def finish(process, given=None, timeout=600):

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers of a cell are what results/README.md says they are, and what cannot change them changes no cell."""
+import os
+import re
+
+import case
+import results
+import world
+
+
+class Numbers(case.Case):
+    def run_cell(self, name, *more):
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["lora"], rest="train = { batch = 4; max_steps = 8; };\n")
+        output = os.path.join(self.folder, name)
+        self.run_grid(grid, 0, output, *more)
+        return output, self.cells("tiny", output)["good", "pairs", "lora", "1"]
+
+    def test_training_operations_and_mfu_leave_out_validation(self):
+        _, rarely = self.run_cell("rarely", "--set", "train.evaluate_share=0.0")
+        output, often = self.run_cell("often", "--set", "train.evaluate_share=0.1")
+        self.assertGreater(float(often["seconds_validation"]), 0)
+        self.assertEqual(rarely["flops_train"], often["flops_train"])
+        text = results.h5dump("-a", "/cells/good/pairs/lora/1/provenance/gemm_gflops", os.path.join(output, "tiny.h5")).stdout
+        rate = float(re.search(r'"([\d.]+)', text.decode()).group(1)) * 1e9
+        mfu = float(often["flops_train"]) / float(often["seconds_train"]) / rate
+        self.assertAlmostEqual(float(often["mfu"]) / mfu, 1, delta=0.01)
+
+    def test_notes_for_readers_are_no_part_of_a_cell(self):
+        output, cell = self.run_cell("notes")
+        shard = results.shards(output)[0]
+        moment = os.stat(shard).st_mtime_ns
+        path = self.world.path("model/good.cfg")
+        world.write(path, world.read(path).decode().replace("}", ' licence = "MIT"; revision = "4f2a"; }'))
+        grid = self.world.path("grid/tiny.cfg")
+        self.run_grid(grid, 0, output)
+        self.assertEqual(os.stat(shard).st_mtime_ns, moment, "the cell was run again")
+        self.assertEqual(self.cells("tiny", output)["good", "pairs", "lora", "1"]["config_hash"], cell["config_hash"])
+
+
+if __name__ == "__main__":
+    case.main()
