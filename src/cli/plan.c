@@ -189,12 +189,13 @@ const pb_command pb_command_plan = {
     .name    = "plan",
     .help    = "expand and check a grid without training, with predicted costs",
     .usage   = "GRID.cfg [--ranks N] [--json]",
-    .details = "Needs config.json and the tokenizer of every model, not its weights.\n"
+    .details = "Needs config.json of every model, not its weights; where there are weights, the "
+               "tokenizer too.\n"
                "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
                "2·n·(sum of in·out over linear layers, head included) + "
                "4·n·k·head_dim·heads·layers, n = 512 + virtual rows,\n"
-               "k = n + virtual keys, and what the method adds at its sites. Exit code 4 when some "
-               "cells cannot run.\n",
+               "k = n + virtual keys, and what the method adds at its sites.\n"
+               "Exit code 4 when some cells cannot run.\n",
     .options = {options},
     .min_arguments = 1,
     .max_arguments = 1,
