@@ -115,8 +115,7 @@ pb_status pb_backend_open(const char *name, int device, int threads, pb_backend 
 void pb_backend_close(pb_backend *be); /* accepts NULL */
 const char *pb_backend_name(const pb_backend *be);
 int pb_backend_threads(const pb_backend *be);
-/* One line: product library, its kernels, instruction sets, threads; whether the kernels are pinned
- * from outside. */
+/* One line: product library, its kernels (and whether pinned), instruction sets, threads. */
 const char *pb_backend_describe(const pb_backend *be);
 
 /* Floating-point operations of the products (matmul, attention) since the last reset, 2 per

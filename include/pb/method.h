@@ -205,8 +205,7 @@ pb_status pb_method_save(pb_method *m, const char *directory) PB_MUST_USE;
 void pb_method_destroy(pb_method *m); /* accepts NULL */
 
 /* The effective weight and bias of a site: `weight` and `bias` (or none) are copies of the frozen
- * ones in backend memory and are changed in place. Methods that add rows or keys have none: an
- * error. */
+ * ones in backend memory, changed in place. An error for methods that add rows or keys. */
 pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight,
                           pb_tensor *bias) PB_MUST_USE;
 

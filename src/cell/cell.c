@@ -147,8 +147,9 @@ static pb_status set_up(running *r)
     PB_TRY(pb_record_set_text(&record->tokenizer_hash, pb_tokenizer_hash(r->model->tokenizer)));
     PB_TRY(pb_backend_open(s->backend, s->device, s->threads, &r->backend));
     PB_TRY(set_up_data(r));
-    PB_TRY(pb_method_create_take(r->options.method, &r->options.method_options, r->model->model,
-                                 r->backend, (uint64_t)r->cell->seed, &r->method));
+    PB_TRY(pb_method_create_take(r->options.method, &r->options.method_options, r->cell->config,
+                                 "method", r->model->model, r->backend, (uint64_t)r->cell->seed,
+                                 &r->method));
     record->trainable_params = r->method->parameters;
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;

@@ -60,8 +60,8 @@ static pb_status predict(pb_cell_env *env, const pb_cell *cell, cell_options *o,
         return PB_FAIL(m != NULL ? m->status : PB_ERR_INTERNAL, "model %s: %s", cell->model,
                        m != NULL ? m->message : "not opened");
     }
-    PB_TRY(pb_method_create_take(o->method, &o->method_options, m->model, NULL,
-                                 (uint64_t)cell->seed, &method));
+    PB_TRY(pb_method_create_take(o->method, &o->method_options, cell->config, "method", m->model,
+                                 NULL, (uint64_t)cell->seed, &method));
     *out = (pb_cell_prediction){
         .model_params     = pb_model_parameters(m->model),
         .trainable_params = method->parameters,

@@ -103,8 +103,7 @@ const env_model *env_find_model(const pb_cell_env *env, const char *name)
     return NULL;
 }
 
-/* The parts of a model that need no collective call. */
-static pb_status open_text(env_model *m, const pb_cell_model_options *options)
+static pb_status find_chat(env_model *m, const pb_cell_model_options *options)
 {
     m->chat = pb_template_find(options->chat);
     if (m->chat == NULL) {
@@ -112,6 +111,13 @@ static pb_status open_text(env_model *m, const pb_cell_model_options *options)
         return PB_FAIL(PB_ERR_CONFIG, "chat template \"%s\" is not known%s%s", options->chat,
                        nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
     }
+    return PB_OK;
+}
+
+/* The parts of a model that need no collective call. */
+static pb_status open_text(env_model *m, const pb_cell_model_options *options)
+{
+    PB_TRY(find_chat(m, options));
     PB_TRY(pb_tokenizer_open(options->path, &m->tokenizer));
     const pb_model_config *c = pb_model_get_config(m->model);
     if (pb_tokenizer_size(m->tokenizer) > c->vocab) {
@@ -161,15 +167,31 @@ static const char *own_message(const pb_cell_env *env)
     return message;
 }
 
+/* A folder without weights holds config.json for planning alone; nothing else is asked of it. */
+static pb_status has_weights(const char *directory, bool *out)
+{
+    static const char *const files[] = {"model.safetensors", "model.safetensors.index.json"};
+    *out                             = false;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char *path = NULL;
+        PB_TRY(pb_path_join(directory, files[i], &path));
+        *out = *out || pb_path_exists(path);
+        pb_memory_free(path);
+    }
+    return PB_OK;
+}
+
 static pb_status open_shape(env_model *m, const pb_config *config)
 {
     pb_cell_model_options options = {0};
+    bool fetched                  = false;
     pb_model_config shape;
     pb_status status;
     PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &options));
     PB_TRY_GOTO(status, pb_model_config_read(options.path, &shape), done);
     PB_TRY_GOTO(status, pb_model_open_shape(&shape, &m->model), done);
-    PB_TRY_GOTO(status, open_text(m, &options), done);
+    PB_TRY_GOTO(status, has_weights(options.path, &fetched), done);
+    PB_TRY_GOTO(status, fetched ? open_text(m, &options) : find_chat(m, &options), done);
 done:
     pb_config_clear(pb_cell_model_fields, &options);
     return status;

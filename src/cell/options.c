@@ -128,11 +128,9 @@ pb_status cell_options_write(const cell_options *o, const pb_cell *cell, bool wh
 
 pb_status cell_options_open_dataset(cell_options *o, const pb_cell *cell, pb_dataset **out)
 {
-    pb_status status = pb_dataset_open_take(&o->dataset, cell->protocol, &o->data, out);
-    if (status == PB_ERR_CONFIG) {
-        pb_error_prefix(status, "%s", pb_config_path(cell->config));
-    }
-    PB_TRY(status);
+    o->dataset.config = cell->config;
+    o->dataset.group  = "dataset";
+    PB_TRY(pb_dataset_open_take(&o->dataset, cell->protocol, &o->data, out));
     return PB_OK;
 }
 

@@ -185,7 +185,8 @@ const pb_command pb_command_tokenize = {
     .details =
         "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode the other way "
         "round,\nspecial tokens spelled out. Special tokens spelled in a text are recognised. "
-        "Other keys of\na line are ignored; a line that cannot be read ends the command, and so does "
+        "Other keys of\na line are ignored; a line that cannot be read ends the command, and so "
+        "does "
         "one\nof more than 64 MiB.\n",
     .options = {options},
     .run     = run,
