@@ -3,6 +3,7 @@
  * converted checkpoint lies in one window per node; its tokenizer and chat template go with it. */
 #include "internal.h"
 
+#include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
 

@@ -79,7 +79,9 @@ CALLS = (
      (), "is not used here: it checks nothing or has hidden state"),
 )
 
-SIZE_LIMITS = ((re.compile(r"src/main\.c$"), 150), (re.compile(r"include/pb/.*\.h$"), 230),
+# backend.h: a table of about 25 operations and the front of each are read side by side.
+SIZE_LIMITS = ((re.compile(r"src/main\.c$"), 150), (re.compile(r"include/pb/backend\.h$"), 250),
+               (re.compile(r"include/pb/.*\.h$"), 230),
                (re.compile(r".*\.(c|h|cu|cuh|py)$"), 600))
 FUNCTION_LIMIT = 100
 COLUMNS = 100
