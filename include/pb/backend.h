@@ -117,6 +117,7 @@ const char *pb_backend_name(const pb_backend *be);
 int pb_backend_threads(const pb_backend *be);
 /* One line: product library, its kernels (and whether pinned), instruction sets, threads. */
 const char *pb_backend_describe(const pb_backend *be);
+void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; for once in a run */
 
 /* Floating-point operations of the products (matmul, attention) since the last reset, 2 per
  * multiply-accumulate, and seconds spent in them when timing is on. */
@@ -135,7 +136,7 @@ void pb_backend_free(pb_backend *be, void *data);
 pb_status pb_backend_reserve(pb_backend *be, const pb_attention_args *args,
                              bool backward) PB_MUST_USE;
 
-/* Same shape, strides may differ: between equal types, from a 16-bit float to F32, F32 to BF16. */
+/* Same shape, any strides; between equal types, from a 16-bit float to F32, from F32 to BF16. */
 pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
 pb_status pb_zero(pb_backend *be, pb_tensor *x) PB_MUST_USE;
 pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */

@@ -83,6 +83,13 @@ const char *pb_backend_describe(const pb_backend *be)
     return be->describe;
 }
 
+void pb_backend_warn(const pb_backend *be)
+{
+    if (be->warning[0] != '\0') {
+        pb_log0_warn("%s", be->warning);
+    }
+}
+
 void pb_backend_work_reset(pb_backend *be, bool timing)
 {
     be->timing = timing;

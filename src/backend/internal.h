@@ -12,6 +12,7 @@ struct pb_backend {
     const pb_backend_ops *ops;
     int threads;
     char describe[PB_DESCRIBE_SIZE];
+    char warning[PB_DESCRIBE_SIZE]; /* "" when there is none */
     bool timing;
     pb_backend_work work;
 };

@@ -21,6 +21,7 @@ static pb_status open_backend_once(pb_cell_env *env)
 {
     pb_backend *backend = NULL;
     PB_TRY(pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &backend));
+    pb_backend_warn(backend); /* the cells open theirs in silence */
     pb_status status   = PB_OK;
     env->setup.threads = pb_backend_threads(backend);
     env->backend_text  = pb_memory_text(pb_backend_describe(backend));

@@ -283,6 +283,7 @@ static pb_status open_bench(const pb_cli *cli, work *w)
     uint64_t seed            = (uint64_t)pb_cli_int(cli, "seed");
     PB_TRY(pb_cli_device(cli, &device, &number));
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
+    pb_backend_warn(w->backend);
     if (pb_cli_text(cli, "model") != NULL) {
         PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, &w->model));
     } else {

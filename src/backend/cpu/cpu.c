@@ -5,7 +5,6 @@
  * of a product, cut by its shape alone. */
 #include "cpu.h"
 
-#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <cblas.h>
@@ -81,9 +80,10 @@ static void describe(pb_backend *be)
              is_pinned ? ")" : "", instruction_set(), compiled_for(), be->threads,
              be->threads == 1 ? "thread" : "threads");
     if (is_pinned) {
-        pb_log0_warn("OPENBLAS_CORETYPE=%s keeps OpenBLAS from choosing its kernels for this "
-                     "processor (%s): unset it unless that is wanted",
-                     pinned, instruction_set());
+        snprintf(be->warning, sizeof be->warning,
+                 "OPENBLAS_CORETYPE=%s keeps OpenBLAS from choosing its kernels for this "
+                 "processor (%s): unset it unless that is wanted",
+                 pinned, instruction_set());
     }
 }
 

@@ -60,6 +60,12 @@ class Generated(Steps, case.Case):
         result = self.run_grid(self.grid, 0, output)
         self.assertNotIn("cell 1 of", result.err)
 
+    def test_a_pinned_product_library_is_warned_of_once(self):
+        """Every cell opens a backend of its own."""
+        result = self.run_grid(self.grid, ranks=2, env={"OPENBLAS_CORETYPE": "Haswell"})
+        info = self.expect(program.run(["info"]), 0)
+        self.assertEqual(result.err.count("keeps OpenBLAS"), 1 if "OpenBLAS" in info.out else 0, str(result))
+
     def test_another_configuration_gives_another_digest(self):
         _, expected = self.fresh("one", None)
         for change in ("train.learning_rate=0.01", "sweep.seeds=[1, 3]", "data.train_rows=8", "eval.max_new_tokens=2"):
