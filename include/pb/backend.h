@@ -141,14 +141,16 @@ pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_
 pb_status pb_zero(pb_backend *be, pb_tensor *x) PB_MUST_USE;
 pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */
 
-/* C [M, N] = alpha op(A) op(B) + beta C; C lies apart from A and B. cpu: with B transposed and M ≤
- * 4 a row's bits do not depend on the other rows; beyond, they may depend on M. */
+/* C [M, N] = alpha op(A) op(B) + beta C; C lies apart from A and B, which may be BF16 or F16 (a
+ * frozen weight). cpu: with B transposed and M ≤ 4 a row's bits do not depend on the other rows;
+ * beyond, they may depend on M. */
 pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
                     const pb_matmul_args *args) PB_MUST_USE;
 /* y += alpha x, same shape. */
 pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x) PB_MUST_USE;
 
-/* y [T, D] = scale · table [V, D] at ids [T]; rows with id -1 (virtual rows) are left alone. */
+/* y [T, D] = scale · table [V, D] at ids [T]; rows with id -1 (virtual rows) are left alone. The
+ * table may be BF16 or F16. */
 pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
                                const int32_t *ids, float scale) PB_MUST_USE;
 /* dtable += scale · dy */

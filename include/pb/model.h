@@ -2,9 +2,10 @@
 /* A frozen checkpoint in Hugging Face layout: its configuration, its weights, and the named sites
  * at which a method may act.
  *
- * Weights of F32 files are views of a read-only mapping, so all ranks of a node share the pages,
- * which are the system's and not accounted; weights of F16 and BF16 files are converted once per
- * node into a shared window. Weights are never written. */
+ * Weights are views of a read-only mapping, so all ranks of a node share the pages, which are the
+ * system's and not accounted: linear weights and the embedding in the F32, BF16 or F16 of the file,
+ * norms and biases in F32. What the file holds otherwise is converted once per node into a shared
+ * window. Weights are never written. */
 #pragma once
 
 #include "pb/backend.h"
@@ -109,7 +110,7 @@ typedef struct pb_site {
     char name[40];    /* "layers.0.attn.q" */
     char hf_name[64]; /* "model.layers.0.self_attn.q_proj" */
     int64_t out, in;  /* norms: their width, 1; embedding and head: V, D */
-    pb_tensor weight; /* F32, frozen; none in a model without weights */
+    pb_tensor weight; /* frozen, F32, BF16 or F16 (norms: F32); none in a model without weights */
     pb_tensor bias;   /* F32 [out], or none */
 } pb_site;
 
@@ -122,9 +123,11 @@ pb_status pb_model_config_parse(const char *json, size_t length, const char *pat
                                 pb_model_config *config) PB_MUST_USE;
 
 /* The whole checkpoint, checked: every tensor there with its shape, nothing unknown, all values
- * finite. With a comm of more than one rank this is collective, and fails everywhere or nowhere.
- * comm may be NULL. */
-pb_status pb_model_open(const char *directory, pb_comm *comm, pb_model **out) PB_MUST_USE;
+ * finite. With a comm of more than one rank this is collective, fails everywhere or nowhere, and
+ * the ranks of a node share the work; each of them has `threads` threads for it. comm may be NULL.
+ */
+pb_status pb_model_open(const char *directory, pb_comm *comm, int threads,
+                        pb_model **out) PB_MUST_USE;
 
 /* Sites without weights, for counting (plan). */
 pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out) PB_MUST_USE;

@@ -16,6 +16,8 @@ typedef enum pb_dtype {
     PB_DTYPE_F32,
     PB_DTYPE_BF16,
     PB_DTYPE_F16,
+    PB_DTYPE_F64,     /* the last two are read from files and converted, never computed with */
+    PB_DTYPE_F8_E4M3, /* 1 sign, 4 exponent (bias 7), 3 fraction bits; no infinity (OCP FP8) */
     PB_DTYPE_I32,
     PB_DTYPE_COUNT
 } pb_dtype;
@@ -52,6 +54,12 @@ bool pb_tensor_is_contiguous(const pb_tensor *t);
 bool pb_tensor_same_shape(const pb_tensor *a, const pb_tensor *b);
 /* "[2, 3]" into text; returns text. */
 const char *pb_tensor_shape_text(const pb_tensor *t, char *text, size_t size);
+
+bool pb_dtype_is_float(pb_dtype dtype);
+
+/* dst [n] = src [n] of a float dtype: exact, but for F64, which is rounded to nearest even. The two
+ * may not overlap. */
+void pb_floats_to_f32(float *dst, const void *src, pb_dtype dtype, int64_t n);
 
 /* f32 ↔ 16-bit, round to nearest even; NaN stays NaN. */
 float pb_bf16_to_f32(uint16_t x);

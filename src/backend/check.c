@@ -40,14 +40,22 @@ static pb_status check_f32(const char *op, const char *name, const pb_tensor *t)
     return check_memory(op, name, t);
 }
 
-pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int64_t rows,
-                       int64_t columns)
+/* The same for frozen weights, which may be held in 16 bits. */
+static pb_status check_weight_type(const char *op, const char *name, const pb_tensor *t)
+{
+    if (!pb_tensor_is_none(t) && (t->dtype == PB_DTYPE_BF16 || t->dtype == PB_DTYPE_F16)) {
+        return check_memory(op, name, t);
+    }
+    return check_f32(op, name, t);
+}
+
+static pb_status check_sizes(const char *op, const char *name, const pb_tensor *t, int64_t rows,
+                             int64_t columns)
 {
     char text[TEXT];
     char want_rows[24]    = "any";
     char want_columns[24] = "any";
 
-    PB_TRY(check_f32(op, name, t));
     if (t->ndim == 2 && (rows < 0 || t->shape[0] == rows) &&
         (columns < 0 || t->shape[1] == columns)) {
         return PB_OK;
@@ -60,6 +68,20 @@ pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int
     }
     return PB_FAIL(PB_ERR_SHAPE, "%s: %s is %s, not [%s, %s]", op, name,
                    pb_tensor_shape_text(t, text, sizeof text), want_rows, want_columns);
+}
+
+pb_status check_weight(const char *op, const char *name, const pb_tensor *t, int64_t rows,
+                       int64_t columns)
+{
+    PB_TRY(check_weight_type(op, name, t));
+    return check_sizes(op, name, t, rows, columns);
+}
+
+pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int64_t rows,
+                       int64_t columns)
+{
+    PB_TRY(check_f32(op, name, t));
+    return check_sizes(op, name, t, rows, columns);
 }
 
 pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int64_t n)

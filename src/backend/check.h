@@ -10,6 +10,10 @@ enum { PB_ANY = -1 };
 pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int64_t rows,
                        int64_t columns) PB_MUST_USE;
 
+/* The same for frozen weights, which may be F32, BF16 or F16. */
+pb_status check_weight(const char *op, const char *name, const pb_tensor *t, int64_t rows,
+                       int64_t columns) PB_MUST_USE;
+
 /* n contiguous F32 elements. */
 pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int64_t n) PB_MUST_USE;
 

@@ -52,7 +52,7 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
     PB_TRY(check_matrix(op, "A", a, PB_ANY, PB_ANY));
     int64_t m     = a->shape[args->transpose_a ? 1 : 0];
     int64_t inner = a->shape[args->transpose_a ? 0 : 1];
-    PB_TRY(check_matrix(op, args->transpose_b ? "B (transposed)" : "B", b,
+    PB_TRY(check_weight(op, args->transpose_b ? "B (transposed)" : "B", b,
                         args->transpose_b ? PB_ANY : inner, args->transpose_b ? inner : PB_ANY));
     int64_t n = b->shape[args->transpose_b ? 0 : 1];
     PB_TRY(check_matrix(op, "C", c, m, n));
@@ -85,7 +85,7 @@ pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *ta
     static const char op[] = "embedding forward";
 
     PB_TRY(check_matrix(op, "y", y, PB_ANY, PB_ANY));
-    PB_TRY(check_matrix(op, "table", table, PB_ANY, y->shape[1]));
+    PB_TRY(check_weight(op, "table", table, PB_ANY, y->shape[1]));
     PB_TRY(check_indices(op, "ids", ids, y->shape[0], -1, table->shape[0]));
     PB_TRY(be->ops->embedding_forward(be, y, table, ids, scale));
     return PB_OK;

@@ -148,7 +148,8 @@ static pb_status open_model(pb_cell_env *env, env_model *m, const pb_config *con
     pb_cell_model_options options = {0};
     pb_status status = pb_config_read(config, "model", pb_cell_model_fields, NULL, &options);
     PB_TRY_GOTO(status, agree(env, status), done);
-    PB_TRY_GOTO(status, pb_model_open(options.path, env->comm, &m->model), done);
+    PB_TRY_GOTO(status, pb_model_open(options.path, env->comm, env->setup.threads, &m->model),
+                done);
     PB_TRY_GOTO(status, agree(env, open_text(m, &options)), done);
     PB_TRY_GOTO(status, share_hash(env, m), done);
 done:

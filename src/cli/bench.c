@@ -285,7 +285,8 @@ static pb_status open_bench(const pb_cli *cli, work *w)
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
     pb_backend_warn(w->backend);
     if (pb_cli_text(cli, "model") != NULL) {
-        PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, &w->model));
+        PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend),
+                             &w->model));
     } else {
         pb_model_config config;
         PB_TRY(parse_shape(pb_cli_text(cli, "shape"), &config));

@@ -252,10 +252,11 @@ static pb_status check_dtype(const pb_safetensors *file, const pb_named_tensor *
     if (pb_safetensors_get(file, entry->name, &tensor) != PB_OK) {
         return PB_FAIL(PB_ERR_FORMAT, "%s", pb_error_message());
     }
-    if (tensor.dtype == PB_DTYPE_I32) {
+    if (tensor.dtype != PB_DTYPE_F32 && tensor.dtype != PB_DTYPE_F16 &&
+        tensor.dtype != PB_DTYPE_BF16) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: tensor %s is of dtype I32; F32, F16 and BF16 can be trained", path,
-                       entry->name);
+                       "%s: tensor %s is of dtype %s; F32, F16 and BF16 can be trained", path,
+                       entry->name, pb_dtype_name(tensor.dtype));
     }
     return PB_OK;
 }

@@ -1,30 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* F32 copies of weights in any float dtype. Every value of F16 and BF16 is exact in F32. */
+/* F32 copies of weights in any float dtype. */
 #include "pb/safetensors.h"
-
-#include <string.h>
-
-static void convert_row(float *dst, const void *src, pb_dtype dtype, int64_t n)
-{
-    const uint16_t *half = src;
-    if (dtype == PB_DTYPE_BF16) {
-        for (int64_t i = 0; i < n; i++) {
-            dst[i] = pb_bf16_to_f32(half[i]);
-        }
-    } else if (dtype == PB_DTYPE_F16) {
-        for (int64_t i = 0; i < n; i++) {
-            dst[i] = pb_f16_to_f32(half[i]);
-        }
-    } else {
-        memcpy(dst, src, (size_t)n * sizeof *dst);
-    }
-}
 
 pb_status pb_tensor_to_f32(pb_tensor *dst, const pb_tensor *src)
 {
     char dst_text[128];
     char src_text[128];
-    if (src->dtype != PB_DTYPE_F32 && src->dtype != PB_DTYPE_F16 && src->dtype != PB_DTYPE_BF16) {
+    if (!pb_dtype_is_float(src->dtype)) {
         return PB_FAIL(PB_ERR_UNSUPPORTED, "dtype %s is no float type that converts to F32",
                        pb_dtype_name(src->dtype));
     }
@@ -47,8 +29,9 @@ pb_status pb_tensor_to_f32(pb_tensor *dst, const pb_tensor *src)
     }
     size_t src_stride = (size_t)src->stride * pb_dtype_size(src->dtype);
     for (int64_t r = 0; r < rows; r++) {
-        convert_row((float *)dst->data + r * width,
-                    (const unsigned char *)src->data + (size_t)r * src_stride, src->dtype, width);
+        pb_floats_to_f32((float *)dst->data + r * width,
+                         (const unsigned char *)src->data + (size_t)r * src_stride, src->dtype,
+                         width);
     }
     return PB_OK;
 }

@@ -30,7 +30,7 @@ err_model:
     return status;
 }
 
-pb_status pb_model_open(const char *directory, pb_comm *comm, pb_model **out)
+pb_status pb_model_open(const char *directory, pb_comm *comm, int threads, pb_model **out)
 {
     pb_model_config config = {0};
     pb_model *model        = NULL;
@@ -47,7 +47,7 @@ pb_status pb_model_open(const char *directory, pb_comm *comm, pb_model **out)
     if (status != PB_OK) {
         goto err_model;
     }
-    PB_TRY_GOTO(status, pb_model_load(model, comm), err_model);
+    PB_TRY_GOTO(status, pb_model_load(model, comm, threads > 0 ? threads : 1), err_model);
     *out = model;
     return PB_OK;
 err_model:
@@ -101,7 +101,12 @@ void pb_model_finish(pb_model *model)
     if (model->config.tied) {
         head->weight = model->sites[0].weight;
     }
-    model->bytes = (size_t)pb_model_parameters(model) * sizeof(float);
+    model->bytes = 0;
+    for (int64_t i = 0; i < model->site_count; i++) {
+        const pb_site *site = &model->sites[i];
+        model->bytes += site->has_weight ? pb_tensor_bytes(&site->weight) : 0;
+        model->bytes += pb_tensor_bytes(&site->bias);
+    }
 }
 
 void pb_model_close(pb_model *model)

@@ -13,10 +13,9 @@ struct pb_model {
     int64_t site_count;
     size_t bytes; /* of all weights as held */
 
-    /* Exactly one of the three holds the weights of an opened model. */
     pb_safetensors *file;   /* views of the mapping */
     pb_comm_window *window; /* converted, shared by the ranks of a node */
-    float *arena;           /* converted or made up, private */
+    float *arena;           /* converted in a group of one, or made up */
 
     char **files; /* paths of the weight files, for the hash */
     int64_t file_count;
@@ -33,7 +32,7 @@ pb_tensor pb_site_bias_shape(const pb_site *site);
 
 /* Fills the sites of `model` from its directory. Collective like pb_model_open. On failure the
  * caller closes the model. */
-pb_status pb_model_load(pb_model *model, pb_comm *comm) PB_MUST_USE;
+pb_status pb_model_load(pb_model *model, pb_comm *comm, int threads) PB_MUST_USE;
 
 /* Points every site at its place in `memory` (floats, 64-byte aligned pieces in list order); NULL
  * only counts. Returns the floats needed. */

@@ -275,11 +275,12 @@ pb_status pb_safetensors_get(const pb_safetensors *file, const char *name, pb_te
                        file->shard_count > 0 ? file->shards[0].path : "", name);
     }
     if (pb_tensor_is_none(&tensor->named.tensor)) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: tensor %.200s is of dtype %s with %" PRId64
-                       " dimensions; F32, F16, BF16 and I32 with at most %d can be used",
-                       file->shards[tensor->shard].path, name, tensor->dtype_text,
-                       tensor->file_ndim, PB_TENSOR_DIMS);
+        return PB_FAIL(
+            PB_ERR_UNSUPPORTED,
+            "%s: tensor %.200s is of dtype %s with %" PRId64
+            " dimensions; F32, F16, BF16, F64, F8_E4M3 and I32 with at most %d can be used",
+            file->shards[tensor->shard].path, name, tensor->dtype_text, tensor->file_ndim,
+            PB_TENSOR_DIMS);
     }
     *out = tensor->named.tensor;
     return PB_OK;

@@ -27,12 +27,14 @@ static const struct {
     uint64_t size;
     pb_dtype held;
 } file_dtypes[] = {
-    {"F32", 4, PB_DTYPE_F32},       {"BF16", 2, PB_DTYPE_BF16},     {"F16", 2, PB_DTYPE_F16},
-    {"I32", 4, PB_DTYPE_I32},       {"F64", 8, PB_DTYPE_COUNT},     {"I64", 8, PB_DTYPE_COUNT},
-    {"U64", 8, PB_DTYPE_COUNT},     {"U32", 4, PB_DTYPE_COUNT},     {"I16", 2, PB_DTYPE_COUNT},
-    {"U16", 2, PB_DTYPE_COUNT},     {"I8", 1, PB_DTYPE_COUNT},      {"U8", 1, PB_DTYPE_COUNT},
-    {"BOOL", 1, PB_DTYPE_COUNT},    {"F8_E4M3", 1, PB_DTYPE_COUNT}, {"F8_E5M2", 1, PB_DTYPE_COUNT},
-    {"F8_E8M0", 1, PB_DTYPE_COUNT},
+    {"F32", 4, PB_DTYPE_F32},       {"BF16", 2, PB_DTYPE_BF16},
+    {"F16", 2, PB_DTYPE_F16},       {"I32", 4, PB_DTYPE_I32},
+    {"F64", 8, PB_DTYPE_F64},       {"I64", 8, PB_DTYPE_COUNT},
+    {"U64", 8, PB_DTYPE_COUNT},     {"U32", 4, PB_DTYPE_COUNT},
+    {"I16", 2, PB_DTYPE_COUNT},     {"U16", 2, PB_DTYPE_COUNT},
+    {"I8", 1, PB_DTYPE_COUNT},      {"U8", 1, PB_DTYPE_COUNT},
+    {"BOOL", 1, PB_DTYPE_COUNT},    {"F8_E4M3", 1, PB_DTYPE_F8_E4M3},
+    {"F8_E5M2", 1, PB_DTYPE_COUNT}, {"F8_E8M0", 1, PB_DTYPE_COUNT},
 };
 
 #define FILE_DTYPES (sizeof file_dtypes / sizeof file_dtypes[0])

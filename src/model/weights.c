@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* From the files of a checkpoint to the weights of the sites.
  *
- * A checkpoint that is wholly F32 is used where it is mapped. Any other is converted once into one
- * arena: a window that the ranks of a node share, or private memory in a group of one. Values are
- * checked to be finite once per node. Ranks agree on a status before every collective call. */
+ * A tensor is used where it is mapped when it can be: a matrix of F32, BF16 or F16, a norm or bias
+ * of F32. All others are converted once into one arena: a window that the ranks of a node share, or
+ * private memory in a group of one. Values are checked to be finite once per node, its ranks share
+ * that work. Ranks agree on a status before every collective call. */
 #include "model_private.h"
 
 #include "pb/log.h"
@@ -15,12 +16,15 @@
 
 #define ALIGN_FLOATS 16   /* 64 bytes */
 #define SCAN_BLOCK   4096 /* values */
-#define INDEX_NONE   (-1)
 
-/* Where in the file the tensors of a site are: indices into the sorted list, or INDEX_NONE. */
-typedef struct source {
-    int64_t weight, bias;
-} source;
+/* One tensor of a site. */
+typedef struct weight_slot {
+    pb_tensor *tensor; /* the site's */
+    pb_tensor shape;   /* F32, without memory */
+    int64_t index;     /* in the file's sorted list */
+    bool converts;
+    int64_t offset; /* floats in the arena, where it converts */
+} weight_slot;
 
 /* What stands before the names of the decoder's tensors and of the head. */
 typedef struct prefix {
@@ -38,10 +42,12 @@ typedef struct loading {
     pb_model *model;
     pb_comm *comm; /* NULL in a group of one */
     pb_safetensors *file;
-    source *sources; /* [site_count] */
-    bool *used;      /* [count of the file] */
+    weight_slot *slots; /* [slot_count], room for two of every site */
+    int64_t slot_count;
+    int64_t floats; /* of the arena */
+    bool *used;     /* [count of the file] */
     const prefix *prefix;
-    bool convert;
+    int threads;
 } loading;
 
 static pb_status agree(const loading *l, pb_status status)
@@ -72,9 +78,17 @@ int64_t pb_model_lay_out(pb_model *model, float *memory)
     return floats;
 }
 
-/* The index of the site's tensor `part` ("weight", "bias") with its dtype and shape checked. */
-static pb_status locate(loading *l, const pb_site *site, const char *part,
-                        const pb_tensor *expected, int64_t *index)
+/* Whether the tensor can be used as it lies in the file: what is multiplied or looked up may have
+ * 16 bits, what is added or scaled with may not. */
+static bool is_usable(const loading *l, const weight_slot *slot, const pb_tensor *found)
+{
+    bool half = found->dtype == PB_DTYPE_BF16 || found->dtype == PB_DTYPE_F16;
+    return pb_safetensors_is_mapped(l->file, slot->index) &&
+           (found->dtype == PB_DTYPE_F32 || (half && slot->shape.ndim == 2));
+}
+
+/* Finds the site's tensor `part` ("weight", "bias"), with its dtype and shape checked. */
+static pb_status locate(loading *l, const pb_site *site, const char *part, weight_slot slot)
 {
     char name[128];
     char found_text[128];
@@ -87,30 +101,34 @@ static pb_status locate(loading *l, const pb_site *site, const char *part,
     } else {
         snprintf(name, sizeof name, "%s%s.%s", l->prefix->head, module, part);
     }
-    *index = pb_safetensors_index(l->file, name);
-    if (*index < 0) {
+    slot.index = pb_safetensors_index(l->file, name);
+    if (slot.index < 0) {
         return PB_FAIL(PB_ERR_NOT_FOUND,
                        "%s: tensor %s is missing; config.json asks for it: the files do not belong "
                        "together, or one is incomplete",
                        l->model->directory, name);
     }
     PB_TRY(pb_safetensors_get(l->file, name, &found));
-    const char *path = pb_safetensors_path(l->file, *index);
-    if (found.dtype == PB_DTYPE_I32) {
+    const char *path = pb_safetensors_path(l->file, slot.index);
+    if (!pb_dtype_is_float(found.dtype)) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: tensor %s is of dtype I32; weights are F32, F16 or "
-                       "BF16",
-                       path, name);
+                       "%s: tensor %s is of dtype %s; weights are F32, F16, BF16, F64 or F8_E4M3",
+                       path, name, pb_dtype_name(found.dtype));
     }
-    if (!pb_tensor_same_shape(&found, expected)) {
+    if (!pb_tensor_same_shape(&found, &slot.shape)) {
         return PB_FAIL(PB_ERR_SHAPE,
                        "%s: tensor %s has shape %s, config.json asks for %s; the files do not "
                        "belong together",
                        path, name, pb_tensor_shape_text(&found, found_text, sizeof found_text),
-                       pb_tensor_shape_text(expected, expected_text, sizeof expected_text));
+                       pb_tensor_shape_text(&slot.shape, expected_text, sizeof expected_text));
     }
-    l->used[*index] = true;
-    l->convert |= found.dtype != PB_DTYPE_F32 || !pb_safetensors_is_mapped(l->file, *index);
+    l->used[slot.index] = true;
+    slot.converts       = !is_usable(l, &slot, &found);
+    if (slot.converts) {
+        slot.offset = l->floats;
+        l->floats += (pb_tensor_count(&found) + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+    }
+    l->slots[l->slot_count++] = slot;
     return PB_OK;
 }
 
@@ -192,162 +210,175 @@ static pb_status find_tensors(loading *l)
     pb_model *model = l->model;
     PB_TRY(pb_safetensors_open(model->directory, &l->file));
     PB_TRY(keep_paths(l));
-    PB_TRY(PB_ALLOC(l->sources, model->site_count));
+    PB_TRY(PB_ALLOC(l->slots, 2 * model->site_count));
     PB_TRY(PB_ALLOC(l->used, pb_safetensors_count(l->file)));
     find_prefix(l);
     for (int64_t i = 0; i < model->site_count; i++) {
-        const pb_site *site = &model->sites[i];
-        pb_tensor weight    = pb_site_weight_shape(site);
-        pb_tensor bias      = pb_site_bias_shape(site);
-        l->sources[i]       = (source){INDEX_NONE, INDEX_NONE};
+        pb_site *site = &model->sites[i];
         if (site->has_weight) {
-            PB_TRY(locate(l, site, "weight", &weight, &l->sources[i].weight));
+            PB_TRY(locate(
+                l, site, "weight",
+                (weight_slot){.tensor = &site->weight, .shape = pb_site_weight_shape(site)}));
         }
         if (site->has_bias) {
-            PB_TRY(locate(l, site, "bias", &bias, &l->sources[i].bias));
+            PB_TRY(locate(l, site, "bias",
+                          (weight_slot){.tensor = &site->bias, .shape = pb_site_bias_shape(site)}));
         }
     }
     return check_unused(l);
 }
 
-/* All ranks must lay out the same arena and take the same path, whatever their node's copy of the
- * files is. */
-static pb_status agree_on_layout(loading *l)
+/* All ranks must lay out the same arena, whatever their node's copy of the files is. */
+static pb_status agree_on_layout(const loading *l)
 {
     if (l->comm == NULL) {
         return PB_OK;
     }
-    int64_t floats   = pb_model_lay_out(l->model, NULL);
-    int64_t values[] = {l->convert, floats, -floats};
-    PB_TRY(pb_comm_reduce_max(l->comm, values, 3));
-    if (values[1] != -values[2]) {
+    int64_t values[] = {l->floats, -l->floats};
+    PB_TRY(pb_comm_reduce_max(l->comm, values, 2));
+    if (values[0] != -values[1]) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s: the processes see models of different sizes; give all nodes the same "
                        "files",
                        l->model->directory);
     }
-    l->convert = values[0] != 0;
     return PB_OK;
 }
 
-/* The index of the first value that is NaN or infinite, -1 when all are finite. Blocks are tested
- * by the largest exponent, which compilers vectorise. */
-static int64_t first_not_finite(const float *x, int64_t n)
+/* Whether a block has a value that is NaN or infinite: the largest exponent says it, and compilers
+ * vectorise its search. */
+static bool block_is_finite(const void *block, pb_dtype dtype, int64_t n)
 {
-    for (int64_t start = 0; start < n; start += SCAN_BLOCK) {
-        int64_t end      = start + SCAN_BLOCK < n ? start + SCAN_BLOCK : n;
-        uint32_t largest = 0;
-        for (int64_t i = start; i < end; i++) {
+    uint32_t largest = 0;
+    if (dtype == PB_DTYPE_F32) {
+        for (int64_t i = 0; i < n; i++) {
             uint32_t bits;
-            memcpy(&bits, &x[i], sizeof bits);
+            memcpy(&bits, (const float *)block + i, sizeof bits);
             bits &= 0x7fffffffu;
             largest = bits > largest ? bits : largest;
         }
-        if (largest < 0x7f800000u) {
-            continue;
-        }
-        for (int64_t i = start; i < end; i++) {
-            uint32_t bits;
-            memcpy(&bits, &x[i], sizeof bits);
-            if ((bits & 0x7f800000u) == 0x7f800000u) {
-                return i;
-            }
-        }
+        return largest < 0x7f800000u;
     }
-    return -1;
+    uint16_t top          = 0;
+    const uint16_t *halfs = block;
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t bits = halfs[i] & 0x7fffu;
+        top           = bits > top ? bits : top;
+    }
+    return top < (dtype == PB_DTYPE_BF16 ? 0x7f80u : 0x7c00u);
 }
 
-static pb_status check_finite(const loading *l, int64_t index, const pb_tensor *held)
+/* The place in a block that is known to have one. */
+static int64_t first_not_finite(const void *block, pb_dtype dtype, int64_t n)
 {
-    int64_t bad = first_not_finite(held->data, pb_tensor_count(held));
-    if (bad < 0) {
+    size_t size = pb_dtype_size(dtype);
+    for (int64_t i = 0; i < n; i++) {
+        if (!block_is_finite((const char *)block + (size_t)i * size, dtype, 1)) {
+            return i;
+        }
+    }
+    return n;
+}
+
+/* Converts the tensor where it has to be, block by block, and checks that all values are finite. */
+static pb_status fill_slot(const loading *l, const weight_slot *slot)
+{
+    const pb_tensor *from = &pb_safetensors_at(l->file, slot->index)->tensor;
+    const pb_tensor *held = slot->tensor;
+    size_t from_size      = pb_dtype_size(from->dtype);
+    size_t held_size      = pb_dtype_size(held->dtype);
+    int64_t count         = pb_tensor_count(held);
+    int64_t bad           = count;
+#pragma omp parallel for schedule(static) num_threads(l->threads) reduction(min : bad)
+    for (int64_t start = 0; start < count; start += SCAN_BLOCK) {
+        int64_t n   = count - start < SCAN_BLOCK ? count - start : SCAN_BLOCK;
+        char *block = (char *)held->data + (size_t)start * held_size;
+        if (slot->converts) {
+            pb_floats_to_f32((float *)(void *)block,
+                             (const char *)from->data + (size_t)start * from_size, from->dtype, n);
+        }
+        if (!block_is_finite(block, held->dtype, n)) {
+            int64_t at = start + first_not_finite(block, held->dtype, n);
+            bad        = at < bad ? at : bad;
+        }
+    }
+    if (bad == count) {
         return PB_OK;
     }
     return PB_FAIL(PB_ERR_NUMERIC,
                    "%s: tensor %.200s: value %" PRId64
                    " is NaN or infinite; the checkpoint is damaged or its training diverged",
-                   pb_safetensors_path(l->file, index), pb_safetensors_at(l->file, index)->name,
-                   bad);
+                   pb_safetensors_path(l->file, slot->index),
+                   pb_safetensors_at(l->file, slot->index)->name, bad);
 }
 
-/* The work that is done once per node: one tensor's conversion where there is one, and the scan. */
-static pb_status fill_tensor(const loading *l, int64_t index, pb_tensor *held)
+/* This rank's share of its node's work: what is converted is the filler's, what is mapped goes
+ * round.
+ */
+static pb_status fill_node(const loading *l, bool fills)
 {
-    if (index == INDEX_NONE) {
-        return PB_OK;
-    }
-    if (l->convert) {
-        PB_TRY(pb_tensor_to_f32(held, &pb_safetensors_at(l->file, index)->tensor));
-    }
-    return check_finite(l, index, held);
-}
-
-static pb_status fill_node(const loading *l)
-{
-    for (int64_t i = 0; i < l->model->site_count; i++) {
-        pb_site *site = &l->model->sites[i];
-        PB_TRY(fill_tensor(l, l->sources[i].weight, &site->weight));
-        PB_TRY(fill_tensor(l, l->sources[i].bias, &site->bias));
+    int64_t ranks = l->comm != NULL ? pb_comm_node_size(l->comm) : 1;
+    int64_t rank  = l->comm != NULL ? pb_comm_node_rank(l->comm) : 0;
+    for (int64_t i = 0; i < l->slot_count; i++) {
+        if (l->slots[i].converts ? fills : i % ranks == rank) {
+            PB_TRY(fill_slot(l, &l->slots[i]));
+        }
     }
     return PB_OK;
 }
 
-static void view_mapping(const loading *l)
+static void place_slots(const loading *l, float *arena)
 {
-    for (int64_t i = 0; i < l->model->site_count; i++) {
-        pb_site *site = &l->model->sites[i];
-        if (l->sources[i].weight != INDEX_NONE) {
-            site->weight = pb_safetensors_at(l->file, l->sources[i].weight)->tensor;
-        }
-        if (l->sources[i].bias != INDEX_NONE) {
-            site->bias = pb_safetensors_at(l->file, l->sources[i].bias)->tensor;
+    for (int64_t i = 0; i < l->slot_count; i++) {
+        const weight_slot *slot = &l->slots[i];
+        *slot->tensor           = slot->shape;
+        if (slot->converts) {
+            slot->tensor->data = arena + slot->offset;
+        } else {
+            *slot->tensor = pb_safetensors_at(l->file, slot->index)->tensor;
         }
     }
 }
 
-/* Gives every site its memory. `fills` is whether this rank does its node's work. */
-static pb_status provide_memory(loading *l, bool *fills)
+/* Gives every site its memory. `fills` is whether this rank converts for its node. */
+static pb_status provide_memory(const loading *l, bool *fills)
 {
     pb_model *model = l->model;
-    int64_t floats  = pb_model_lay_out(model, NULL);
-    *fills          = l->comm == NULL || pb_comm_node_rank(l->comm) == 0;
-    if (!l->convert) {
-        view_mapping(l);
+    *fills          = l->comm == NULL;
+    if (l->floats > 0 && l->comm == NULL) {
+        PB_TRY(PB_ALLOC(model->arena, l->floats));
+        place_slots(l, model->arena);
         return PB_OK;
     }
-    if (l->comm == NULL) {
-        PB_TRY(PB_ALLOC(model->arena, floats));
-        pb_model_lay_out(model, model->arena);
+    if (l->floats > 0) {
+        PB_TRY(pb_comm_window_create(l->comm, (size_t)l->floats * sizeof(float), &model->window));
+        *fills = pb_comm_window_is_filler(model->window);
+        place_slots(l, pb_comm_window_data(model->window));
         return PB_OK;
     }
-    PB_TRY(pb_comm_window_create(l->comm, (size_t)floats * sizeof(float), &model->window));
-    *fills = pb_comm_window_is_filler(model->window);
-    pb_model_lay_out(model, pb_comm_window_data(model->window));
+    place_slots(l, NULL);
     return PB_OK;
 }
 
-pb_status pb_model_load(pb_model *model, pb_comm *comm)
+pb_status pb_model_load(pb_model *model, pb_comm *comm, int threads)
 {
-    loading l        = {.model = model, .comm = comm};
+    loading l        = {.model = model, .comm = comm, .threads = threads};
     bool fills       = false;
     pb_status status = find_tensors(&l);
 
     PB_TRY_GOTO(status, agree(&l, status), out_loading);
     PB_TRY_GOTO(status, agree_on_layout(&l), out_loading);
     PB_TRY_GOTO(status, provide_memory(&l, &fills), out_loading);
-    status = fills ? fill_node(&l) : PB_OK;
-    PB_TRY_GOTO(status, agree(&l, status), out_loading);
+    PB_TRY_GOTO(status, agree(&l, fill_node(&l, fills)), out_loading);
     if (model->window != NULL) {
         PB_TRY_GOTO(status, pb_comm_barrier(comm), out_loading);
     }
     pb_model_finish(model);
-    if (!l.convert) {
-        model->file = l.file;
-        l.file      = NULL;
-    }
+    model->file = l.file;
+    l.file      = NULL;
 out_loading:
     pb_memory_free(l.used);
-    pb_memory_free(l.sources);
+    pb_memory_free(l.slots);
     pb_safetensors_close(l.file);
     return status;
 }

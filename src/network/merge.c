@@ -9,7 +9,7 @@ static pb_status merge_site(pb_network *net, const pb_site *site)
 {
     pb_binding *bound = &net->bindings[site->index];
     bool has_bias     = !pb_tensor_is_none(&bound->bias);
-    size_t bytes      = pb_tensor_bytes(&bound->weight);
+    size_t bytes      = (size_t)(site->out * site->in) * sizeof(float);
     void *data        = NULL;
     PB_TRY(pb_backend_alloc(net->backend, bytes + (size_t)site->out * sizeof(float), &data));
     pb_backend_free(net->backend, net->merged[site->index]); /* of an attempt that failed */

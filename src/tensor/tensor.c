@@ -5,7 +5,12 @@
  * be strided, so every operation works on rows of contiguous elements. */
 #include "pb/tensor.h"
 
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,10 +18,8 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[PB_DTYPE_COUNT] = {
-    [PB_DTYPE_F32]  = {"F32", 4},
-    [PB_DTYPE_BF16] = {"BF16", 2},
-    [PB_DTYPE_F16]  = {"F16", 2},
-    [PB_DTYPE_I32]  = {"I32", 4},
+    [PB_DTYPE_F32] = {"F32", 4}, [PB_DTYPE_BF16] = {"BF16", 2},       [PB_DTYPE_F16] = {"F16", 2},
+    [PB_DTYPE_F64] = {"F64", 8}, [PB_DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [PB_DTYPE_I32] = {"I32", 4},
 };
 
 static bool dtype_is_valid(pb_dtype dtype)
@@ -178,4 +181,72 @@ uint16_t pb_f32_to_bf16(float x)
     }
     uint32_t odd = (bits >> 16) & 1u;
     return (uint16_t)((bits + 0x7fffu + odd) >> 16);
+}
+
+bool pb_dtype_is_float(pb_dtype dtype)
+{
+    return dtype_is_valid(dtype) && dtype != PB_DTYPE_I32;
+}
+
+static void bf16_row(float *dst, const uint16_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)src[i] << 16;
+        memcpy(&dst[i], &bits, sizeof bits);
+    }
+}
+
+static void f16_row(float *dst, const uint16_t *src, int64_t n)
+{
+    int64_t i = 0;
+#ifdef __F16C__
+    for (; i + 8 <= n; i += 8) {
+        __m128i half = _mm_loadu_si128((const __m128i *)(const void *)(src + i));
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(half));
+    }
+#endif
+    for (; i < n; i++) {
+        dst[i] = pb_f16_to_f32(src[i]);
+    }
+}
+
+/* 240 values and NaN; subnormals are fraction · 2⁻⁹. */
+static float f8_e4m3_to_f32(uint8_t x)
+{
+    int exponent = (x >> 3) & 0xf;
+    int fraction = x & 0x7;
+    float value =
+        exponent == 0 ? ldexpf((float)fraction, -9) : ldexpf((float)(8 + fraction), exponent - 10);
+    if ((x & 0x7f) == 0x7f) {
+        value = NAN;
+    }
+    return (x & 0x80) != 0 ? -value : value;
+}
+
+void pb_floats_to_f32(float *dst, const void *src, pb_dtype dtype, int64_t n)
+{
+    PB_ASSERT(pb_dtype_is_float(dtype));
+    switch (dtype) {
+    case PB_DTYPE_BF16:
+        bf16_row(dst, src, n);
+        break;
+    case PB_DTYPE_F16:
+        f16_row(dst, src, n);
+        break;
+    case PB_DTYPE_F64:
+        for (int64_t i = 0; i < n; i++) {
+            dst[i] = (float)((const double *)src)[i];
+        }
+        break;
+    case PB_DTYPE_F8_E4M3:
+        for (int64_t i = 0; i < n; i++) {
+            dst[i] = f8_e4m3_to_f32(((const uint8_t *)src)[i]);
+        }
+        break;
+    case PB_DTYPE_F32:
+    case PB_DTYPE_I32:
+    case PB_DTYPE_COUNT:
+        memcpy(dst, src, (size_t)n * sizeof *dst);
+        break;
+    }
 }

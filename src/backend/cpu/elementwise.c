@@ -40,14 +40,8 @@ static void convert_row(unsigned char *to, pb_dtype to_type, const unsigned char
         for (int64_t i = 0; i < n; i++) {
             ((uint16_t *)to)[i] = pb_f32_to_bf16(((const float *)from)[i]);
         }
-    } else if (from_type == PB_DTYPE_BF16) {
-        for (int64_t i = 0; i < n; i++) {
-            ((float *)to)[i] = pb_bf16_to_f32(((const uint16_t *)from)[i]);
-        }
     } else {
-        for (int64_t i = 0; i < n; i++) {
-            ((float *)to)[i] = pb_f16_to_f32(((const uint16_t *)from)[i]);
-        }
+        pb_floats_to_f32((float *)(void *)to, from, from_type, n);
     }
 }
 

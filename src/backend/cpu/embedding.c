@@ -15,10 +15,12 @@ static void take_rows(const pb_backend *be, pb_tensor *y, const pb_tensor *x, co
         if (rows[i] < 0) {
             continue;
         }
-        float *to         = cpu_row(y, i);
-        const float *from = cpu_row(x, rows[i]);
-        for (int64_t j = 0; j < columns; j++) {
-            to[j] = scale * from[j];
+        float *to      = cpu_row(y, i);
+        size_t element = (size_t)(rows[i] * x->stride);
+        pb_floats_to_f32(to, (const char *)x->data + element * pb_dtype_size(x->dtype), x->dtype,
+                         columns);
+        for (int64_t j = 0; scale != 1.0f && j < columns; j++) {
+            to[j] *= scale;
         }
     }
 }

@@ -5,20 +5,27 @@
  * the CBLAS, and threads share the tiles: the result does not depend on their number. Products of
  * few rows with a transposed B (decoding: x W^T) are dot products of our own: there a row of C has
  * the same bits whatever the other rows are, and W is read once. Above DOT_ROWS rows a row's bits
- * may depend on how many rows there are, as the CBLAS chooses. */
+ * may depend on how many rows there are, as the CBLAS chooses.
+ *
+ * B may be a frozen weight of 16 bits, used where it lies: strips of it become F32, exactly, in
+ * scratch that stays in the caches, just before they are multiplied. */
 #include "cpu.h"
 #include "simd.h"
 
 #include <cblas.h>
+#include <omp.h>
 
 #include <inttypes.h>
 #include <limits.h>
 
 enum {
-    DOT_ROWS    = 4,   /* at most so many rows of C go to dot products */
-    DOT_COLUMNS = 32,  /* columns of C that a thread takes at once */
-    TILE_MIN    = 256, /* rows and columns of a tile, where the product has as many */
-    TILE_GOAL   = 64   /* tiles of a large product */
+    DOT_ROWS    = 4,      /* at most so many rows of C go to dot products */
+    DOT_COLUMNS = 32,     /* columns of C that a thread takes at once */
+    TILE_MIN    = 256,    /* rows and columns of a tile, where the product has as many */
+    TILE_GOAL   = 64,     /* tiles of a large product */
+    STRIP_MIN   = 16,     /* columns of C for which B is converted at once, */
+    STRIP_MAX   = 256,    /* between these and as the next says */
+    STRIP_GOAL  = 1 << 18 /* floats */
 };
 
 typedef struct product {
@@ -26,7 +33,24 @@ typedef struct product {
     pb_tensor *c;
     const pb_matmul_args *args;
     int64_t m, n, k;
+    int64_t strip;  /* columns of C in one strip of a 16-bit B; 0: B is F32 */
+    float *scratch; /* of all threads, strip · k floats each, in whole cache lines */
 } product;
+
+static size_t strip_bytes(const product *p)
+{
+    return cpu_bytes(p->strip * p->k, sizeof(float));
+}
+
+static float *own_scratch(const product *p)
+{
+    return (float *)(void *)((char *)p->scratch + strip_bytes(p) * (size_t)omp_get_thread_num());
+}
+
+static const void *at_element(const pb_tensor *t, int64_t row, int64_t column)
+{
+    return (const char *)t->data + (size_t)(row * t->stride + column) * pb_dtype_size(t->dtype);
+}
 
 static float blend(float old, float sum, const pb_matmul_args *args)
 {
@@ -43,8 +67,11 @@ static void put(const product *p, int64_t row, int64_t column, float sum)
 static void dot_columns(const product *p, int64_t first, int64_t end)
 {
     for (int64_t j = first; j < end; j++) {
-        const float *b = cpu_row(p->b, j);
-        int64_t i      = 0;
+        const float *b = p->strip > 0 ? own_scratch(p) : cpu_row(p->b, j);
+        if (p->strip > 0) {
+            pb_floats_to_f32(own_scratch(p), at_element(p->b, j, 0), p->b->dtype, p->k);
+        }
+        int64_t i = 0;
         for (; i + 2 <= p->m; i += 2) {
             float sum[2];
             simd_dot2(cpu_row(p->a, i), cpu_row(p->a, i + 1), b, p->k, sum);
@@ -74,19 +101,52 @@ static int64_t tile_size(int64_t size, int64_t pieces)
     return tile < TILE_MIN ? TILE_MIN : tile;
 }
 
-static void one_tile(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns)
+/* A tensor of one row may have any stride; a CBLAS wants at least the width. */
+static int64_t leading(const pb_tensor *t)
+{
+    return t->shape[0] > 1 ? t->stride : t->shape[1];
+}
+
+/* The part of C at `column` from B's part at `b`. */
+static void multiply(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                     const float *b, int64_t ldb)
 {
     const pb_matmul_args *args = p->args;
     const float *a = args->transpose_a ? (const float *)p->a->data + row : cpu_row(p->a, row);
-    const float *b = args->transpose_b ? cpu_row(p->b, column) : (const float *)p->b->data + column;
-    /* A tensor of one row may have any stride; a CBLAS wants at least the width. */
-    int64_t lda = p->a->shape[0] > 1 ? p->a->stride : p->a->shape[1];
-    int64_t ldb = p->b->shape[0] > 1 ? p->b->stride : p->b->shape[1];
-    int64_t ldc = p->c->shape[0] > 1 ? p->c->stride : p->c->shape[1];
     cblas_sgemm(CblasRowMajor, args->transpose_a ? CblasTrans : CblasNoTrans,
                 args->transpose_b ? CblasTrans : CblasNoTrans, (int)rows, (int)columns, (int)p->k,
-                args->alpha, a, (int)lda, b, (int)ldb, args->beta, cpu_row(p->c, row) + column,
-                (int)ldc);
+                args->alpha, a, (int)leading(p->a), b, (int)ldb, args->beta,
+                cpu_row(p->c, row) + column, (int)leading(p->c));
+}
+
+/* The strip of a 16-bit B for `columns` columns of C from `column` on; returns its leading size. */
+static int64_t convert_strip(const product *p, int64_t column, int64_t columns, float *out)
+{
+    bool transposed = p->args->transpose_b;
+    int64_t rows    = transposed ? columns : p->k;
+    int64_t width   = transposed ? p->k : columns;
+    for (int64_t r = 0; r < rows; r++) {
+        const void *from =
+            transposed ? at_element(p->b, column + r, 0) : at_element(p->b, r, column);
+        pb_floats_to_f32(out + r * width, from, p->b->dtype, width);
+    }
+    return width;
+}
+
+static void one_tile(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns)
+{
+    if (p->strip == 0) {
+        const float *b =
+            p->args->transpose_b ? cpu_row(p->b, column) : (const float *)p->b->data + column;
+        multiply(p, row, rows, column, columns, b, leading(p->b));
+        return;
+    }
+    float *strip = own_scratch(p);
+    for (int64_t first = column; first < column + columns; first += p->strip) {
+        int64_t rest = column + columns - first;
+        int64_t n    = rest < p->strip ? rest : p->strip;
+        multiply(p, row, rows, first, n, strip, convert_strip(p, first, n, strip));
+    }
 }
 
 static void tiled_product(const pb_backend *be, const product *p)
@@ -136,6 +196,13 @@ pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_
             return PB_FAIL(PB_ERR_UNSUPPORTED,
                            "matmul: %" PRId64 " is more than this CBLAS can count", sizes[i]);
         }
+    }
+    if (b->dtype != PB_DTYPE_F32 && p.k > 0) {
+        int64_t strip = STRIP_GOAL / p.k / STRIP_MIN * STRIP_MIN;
+        p.strip       = strip < STRIP_MIN ? STRIP_MIN : strip > STRIP_MAX ? STRIP_MAX : strip;
+        void *scratch = NULL;
+        PB_TRY(cpu_scratch(be, strip_bytes(&p) * (size_t)be->threads, &scratch));
+        p.scratch = scratch;
     }
     if (p.k == 0) {
         scale_only(&p);

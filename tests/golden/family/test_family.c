@@ -60,7 +60,7 @@ static void open_fixture(const char *name, bool adapted, fixture *f)
     assert_ok(pb_backend_open("cpu", 0, 1, &f->base.backend));
     assert_ok(pb_safetensors_open(path, &f->golden));
     /* The folder has two files of tensors: the model is the one of the usual name. */
-    assert_ok(pb_model_open(f->folder, NULL, &f->base.model));
+    assert_ok(pb_model_open(f->folder, NULL, 1, &f->base.model));
     if (adapted) {
         open_adapter(f);
     }
@@ -228,7 +228,7 @@ static void check_part(const fixture *f, const char *json, const char *body)
                          json));
     snprintf(path, sizeof path, "%s/config.json", folder);
     assert_ok(pb_file_write_atomic(path, config.data, config.length));
-    assert_ok(pb_model_open(folder, NULL, &part));
+    assert_ok(pb_model_open(folder, NULL, 1, &part));
     assert_int_equal(pb_model_get_config(part)->eos_count, 2);
     assert_int_equal(pb_model_site_count(part), pb_model_site_count(f->base.model));
     for (int64_t i = 0; i < pb_model_site_count(part); i++) {

@@ -46,7 +46,7 @@ static void adapters_of_peft_keep_every_bit(void **state)
     for (size_t c = 0; c < sizeof checkpoints / sizeof *checkpoints; c++) {
         method_fixture f = {0};
         assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
-        assert_ok(pb_model_open(shared_path("models/%s", checkpoints[c]), NULL, &f.model));
+        assert_ok(pb_model_open(shared_path("models/%s", checkpoints[c]), NULL, 1, &f.model));
         for (size_t i = 0; i < 2 * sizeof methods / sizeof *methods; i++) {
             char folder[512];
             pb_method *m = NULL, *back = NULL;
@@ -79,7 +79,7 @@ static void encoders_make_the_saved_output(void **state)
     static const char *const encoded[] = {"prefix_proj", "ptuning_mlp"};
     method_fixture f                   = {0};
     assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
-    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, &f.model));
+    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
     for (size_t i = 0; i < 4; i++) {
         pb_method *m         = NULL;
         pb_safetensors *file = NULL;
@@ -122,7 +122,7 @@ static void unsupported_adapters_of_peft_are_refused(void **state)
     };
     method_fixture f = {0};
     assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
-    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, &f.model));
+    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
     pb_method *m = NULL;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_error(

@@ -80,7 +80,7 @@ static void saved_adapters_compute_the_same_in_peft(void **state)
     char folders[CASES][512];
     pb_string arguments = {0};
     assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
-    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, &f.model));
+    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
     json_t *data = golden_json(shared_path("golden/data/tiny-llama3.json"));
     golden_rows_sequence(json_array_get(json_object_get(data, "sequences"), 0), &rows);
     assert_ok(pb_string_printf(&arguments, "'%s' '%s'", shared_path("models/tiny-llama3"),

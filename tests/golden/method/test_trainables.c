@@ -53,7 +53,7 @@ static void trainables_are_those_of_peft(void **state)
     for (size_t c = 0; c < sizeof checkpoints / sizeof *checkpoints; c++) {
         method_fixture f = {0};
         assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
-        assert_ok(pb_model_open(shared_path("models/%s", checkpoints[c]), NULL, &f.model));
+        assert_ok(pb_model_open(shared_path("models/%s", checkpoints[c]), NULL, 1, &f.model));
         for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++) {
             json_t *golden = golden_json(
                 shared_path("golden/peft/%s/%s/golden.json", checkpoints[c], goldens[i].golden));

@@ -26,7 +26,7 @@ typedef struct fixture {
 static void open_fixture(const char *checkpoint, fixture *f)
 {
     assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
-    assert_ok(pb_model_open(shared_path("models/%s", checkpoint), NULL, &f->model));
+    assert_ok(pb_model_open(shared_path("models/%s", checkpoint), NULL, 1, &f->model));
     assert_ok(pb_network_create(f->model, f->backend, NULL, &f->net));
     assert_ok(pb_safetensors_open(shared_path("golden/model/%s/tensors.safetensors", checkpoint),
                                   &f->expected));

@@ -49,7 +49,7 @@ static void load_method(const fixture *f, const char *stage, pb_method **out)
 static void open_fixture(fixture *f)
 {
     assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
-    assert_ok(pb_model_open(shared_path("models/%s", f->checkpoint), NULL, &f->model));
+    assert_ok(pb_model_open(shared_path("models/%s", f->checkpoint), NULL, 1, &f->model));
     f->data   = golden_json(shared_path("golden/data/%s.json", f->checkpoint));
     f->golden = golden_json(folder(f, "golden.json"));
     for (size_t b = 0; b < 3; b++) {

@@ -64,8 +64,8 @@ static void expect_equal(const char *path)
     pb_model *shared  = NULL;
     pb_model *private = NULL;
     char texts[2][PB_HASH_TEXT];
-    assert_int_equal(pb_model_open(path, comm, &shared), PB_OK);
-    assert_int_equal(pb_model_open(path, NULL, &private), PB_OK);
+    assert_int_equal(pb_model_open(path, comm, 1, &shared), PB_OK);
+    assert_int_equal(pb_model_open(path, NULL, 1, &private), PB_OK);
     for (int64_t i = 0; i < pb_model_site_count(private); i++) {
         const pb_tensor *a = &pb_model_site_at(shared, i)->weight;
         const pb_tensor *b = &pb_model_site_at(private, i)->weight;
@@ -107,7 +107,7 @@ static void converted_weights_are_accounted_once_per_node(void **state)
     make_model("ranks_once", true, 0.0f);
     snprintf(path, sizeof path, "%s/ranks_once", folder);
     int64_t before = (int64_t)pb_memory_current();
-    assert_int_equal(pb_model_open(path, comm, &model), PB_OK);
+    assert_int_equal(pb_model_open(path, comm, 1, &model), PB_OK);
     int64_t grown = (int64_t)pb_memory_current() - before;
     int64_t bytes = (int64_t)pb_model_bytes(model);
     /* What every rank holds beside the weights: the list of sites and names. */
@@ -132,12 +132,14 @@ static void failures_are_the_same_on_all_ranks(void **state)
     size_t held     = pb_memory_current();
     share_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/absent", folder);
-    fixture_expect(pb_model_open(path, comm, &model), PB_ERR_NOT_FOUND, "absent/config.json", NULL);
+    fixture_expect(pb_model_open(path, comm, 1, &model), PB_ERR_NOT_FOUND, "absent/config.json",
+                   NULL);
 
     /* The scan runs on one rank of the node; the others learn of it. */
     make_model("ranks_nan", false, NAN);
     snprintf(path, sizeof path, "%s/ranks_nan", folder);
-    fixture_expect(pb_model_open(path, comm, &model), PB_ERR_NUMERIC, "value 5", "ranks_nan", NULL);
+    fixture_expect(pb_model_open(path, comm, 1, &model), PB_ERR_NUMERIC, "value 5", "ranks_nan",
+                   NULL);
 
     make_model("ranks_lost", true, 0.0f);
     if (is_root()) {
@@ -145,7 +147,7 @@ static void failures_are_the_same_on_all_ranks(void **state)
     }
     assert_int_equal(pb_comm_barrier(comm), PB_OK);
     snprintf(path, sizeof path, "%s/ranks_lost", folder);
-    fixture_expect(pb_model_open(path, comm, &model), PB_ERR_NOT_FOUND, "ranks_lost", NULL);
+    fixture_expect(pb_model_open(path, comm, 1, &model), PB_ERR_NOT_FOUND, "ranks_lost", NULL);
     assert_null(model);
     assert_int_equal(pb_memory_current(), held);
 }
@@ -161,7 +163,7 @@ static void one_rank_that_fails_fails_all(void **state)
     make_model("ranks_good", true, 0.0f);
     bool last = pb_comm_rank(comm) == pb_comm_size(comm) - 1;
     snprintf(path, sizeof path, "%s/%s", folder, last ? "ranks_bad" : "ranks_good");
-    fixture_expect(pb_model_open(path, comm, &model), PB_ERR_NOT_FOUND, "ranks_bad", NULL);
+    fixture_expect(pb_model_open(path, comm, 1, &model), PB_ERR_NOT_FOUND, "ranks_bad", NULL);
     assert_null(model);
 }
 
@@ -184,7 +186,7 @@ static void different_models_on_different_ranks_are_refused(void **state)
     }
     assert_int_equal(pb_comm_barrier(comm), PB_OK);
     snprintf(path, sizeof path, "%s/%s", folder, is_root() ? "ranks_two" : "ranks_one");
-    fixture_expect(pb_model_open(path, comm, &model), PB_ERR_FORMAT, "different sizes", NULL);
+    fixture_expect(pb_model_open(path, comm, 1, &model), PB_ERR_FORMAT, "different sizes", NULL);
     assert_null(model);
 }
 

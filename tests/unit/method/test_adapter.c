@@ -116,7 +116,7 @@ static void full_saves_a_checkpoint(void **state)
     pb_method *m = method_fixture_make(&f, "full", "", 4);
     method_fixture_scatter(m, 1, 0.5);
     assert_ok(pb_method_save(m, folder));
-    assert_ok(pb_model_open(folder, NULL, &model));
+    assert_ok(pb_model_open(folder, NULL, 1, &model));
     const pb_site *up     = pb_model_site(model, PB_SITE_UP, 1);
     const pb_trainable *t = method_fixture_find(m, "model.layers.1.mlp.up_proj.weight");
     assert_memory_equal(up->weight.data, t->value.data, pb_tensor_bytes(&t->value));

@@ -67,7 +67,8 @@ static void expect_open_fails(const char *directory, pb_status expected, const c
 {
     size_t held     = pb_memory_current();
     pb_model *model = NULL;
-    fixture_expect(pb_model_open(directory, NULL, &model), expected, directory, word, second, NULL);
+    fixture_expect(pb_model_open(directory, NULL, 1, &model), expected, directory, word, second,
+                   NULL);
     assert_null(model);
     assert_int_equal(pb_memory_current(), held);
 }
@@ -133,7 +134,7 @@ static void a_saved_model_opens_with_the_same_bits(void **state)
 
     const char *path = fixture_model("saved", &config);
     assert_int_equal(pb_model_open_random(&config, 7, 1, &made), PB_OK);
-    assert_int_equal(pb_model_open(path, NULL, &read), PB_OK);
+    assert_int_equal(pb_model_open(path, NULL, 1, &read), PB_OK);
     fixture_expect_equal(pb_model_get_config(read), &config);
     assert_string_equal(pb_model_directory(read), path);
     assert_string_equal(pb_model_directory(made), "");
@@ -193,7 +194,7 @@ static void a_tied_head_is_the_embedding_and_counts_once(void **state)
 
     config.tied      = true;
     const char *path = fixture_model("tied", &config);
-    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
     assert_ptr_equal(pb_model_site(model, PB_SITE_HEAD, 0)->weight.data,
                      pb_model_site(model, PB_SITE_EMBEDDING, 0)->weight.data);
     assert_int_equal(pb_model_parameters(model), untied - 16 * 8);
@@ -206,7 +207,7 @@ static void a_tied_head_is_the_embedding_and_counts_once(void **state)
     list.items[list.count++] =
         (pb_named_tensor){"lm_head.weight", pb_tensor_2d(other, PB_DTYPE_F32, 16, 8)};
     list_write(&list, path);
-    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
     assert_ptr_equal(pb_model_site(model, PB_SITE_HEAD, 0)->weight.data,
                      pb_model_site(model, PB_SITE_EMBEDDING, 0)->weight.data);
     pb_model_close(model);
@@ -228,50 +229,89 @@ static void names_without_the_first_part_and_stored_frequencies_are_accepted(voi
     list.items[list.count++] = (pb_named_tensor){"layers.0.self_attn.rotary_emb.inv_freq",
                                                  pb_tensor_1d(frequencies, PB_DTYPE_F32, 2)};
     list_write(&list, path);
-    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
     assert_false(pb_tensor_is_none(&pb_model_site(model, PB_SITE_Q, 0)->weight));
     pb_model_close(model);
 }
 
-/* The F32 weights rounded to BF16 and written so; one norm stays F32. */
-static void sixteen_bit_weights_are_converted_exactly(void **state)
+/* Writes the fixture's weights in another dtype, but for one norm that stays F32. */
+static const char *write_as(pb_dtype dtype, tensor_list *list, unsigned char *room, size_t size)
+{
+    pb_model_config config = fixture_config();
+    const char *path       = fixture_model(pb_dtype_name(dtype), &config);
+    size_t used            = 0;
+    list_open(list, path);
+    for (int64_t i = 0; i < list->count; i++) {
+        pb_tensor *t   = &list->items[i].tensor;
+        const float *x = t->data;
+        if (strcmp(list->items[i].name, "model.norm.weight") == 0) {
+            continue;
+        }
+        t->data  = room + used;
+        t->dtype = dtype;
+        used += pb_tensor_bytes(t);
+        assert_true(used <= size);
+        for (int64_t k = 0; k < pb_tensor_count(t); k++) {
+            if (dtype == PB_DTYPE_BF16) {
+                ((uint16_t *)t->data)[k] = pb_f32_to_bf16(x[k]);
+            } else if (dtype == PB_DTYPE_F64) {
+                ((double *)t->data)[k] = (double)x[k];
+            } else {
+                ((unsigned char *)t->data)[k] = (unsigned char)(k % 0x7f); /* no NaN */
+            }
+        }
+    }
+    list_write(list, path);
+    return path;
+}
+
+static void sixteen_bit_weights_are_used_where_they_are_mapped(void **state)
 {
     (void)state;
     tensor_list list;
-    pb_model *model        = NULL;
-    pb_model_config config = fixture_config();
-    const char *path       = fixture_model("bf16", &config);
-    static uint16_t halves[4096];
-    size_t used = 0;
-    list_open(&list, path);
-    for (int64_t i = 0; i < list.count; i++) {
-        pb_tensor *t   = &list.items[i].tensor;
-        const float *x = t->data;
-        if (strcmp(list.items[i].name, "model.norm.weight") == 0) {
-            continue;
-        }
-        t->data  = halves + used;
-        t->dtype = PB_DTYPE_BF16;
-        for (int64_t k = 0; k < pb_tensor_count(t); k++) {
-            halves[used++] = pb_f32_to_bf16(x[k]);
-        }
-        assert_true(used <= 4096);
-    }
-    pb_tensor q = list_find(&list, "model.layers.0.self_attn.q_proj.weight")->tensor;
-    list_write(&list, path);
-    size_t held = pb_memory_current();
-    assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+    pb_model *model = NULL;
+    static unsigned char room[65536];
+    const char *path        = write_as(PB_DTYPE_BF16, &list, room, sizeof room);
+    size_t held             = pb_memory_current();
+    const pb_named_tensor q = *list_find(&list, "model.layers.0.self_attn.q_proj.weight");
+    const pb_named_tensor n = *list_find(&list, "model.layers.0.input_layernorm.weight");
+    assert_int_equal(pb_model_open(path, NULL, 2, &model), PB_OK);
     const pb_tensor *held_q = &pb_model_site(model, PB_SITE_Q, 0)->weight;
-    assert_int_equal(held_q->dtype, PB_DTYPE_F32);
-    for (int64_t k = 0; k < pb_tensor_count(&q); k++) {
-        assert_true(((const float *)held_q->data)[k] ==
-                    pb_bf16_to_f32(((const uint16_t *)q.data)[k]));
+    const pb_tensor *held_n = &pb_model_site(model, PB_SITE_ATTN_NORM, 0)->weight;
+    assert_int_equal(held_q->dtype, PB_DTYPE_BF16);
+    assert_memory_equal(held_q->data, q.tensor.data, pb_tensor_bytes(held_q));
+    assert_int_equal(held_n->dtype, PB_DTYPE_F32);
+    for (int64_t k = 0; k < pb_tensor_count(held_n); k++) {
+        assert_true(((const float *)held_n->data)[k] ==
+                    pb_bf16_to_f32(((const uint16_t *)n.tensor.data)[k]));
     }
     assert_true(((const float *)pb_model_site(model, PB_SITE_FINAL_NORM, 0)->weight.data)[0] ==
                 1.0f);
-    assert_true(pb_memory_current() - held >= pb_model_bytes(model));
     pb_model_close(model);
     assert_int_equal(pb_memory_current(), held);
+}
+
+static void other_floats_are_converted(void **state)
+{
+    (void)state;
+    static const pb_dtype dtypes[] = {PB_DTYPE_F64, PB_DTYPE_F8_E4M3};
+    static unsigned char room[65536];
+    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
+        tensor_list list;
+        pb_model *model  = NULL;
+        const char *path = write_as(dtypes[d], &list, room, sizeof room);
+        size_t held      = pb_memory_current();
+        assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
+        const pb_tensor *q    = &pb_model_site(model, PB_SITE_Q, 0)->weight;
+        const pb_tensor *from = &list_find(&list, "model.layers.0.self_attn.q_proj.weight")->tensor;
+        static float expected[4096];
+        assert_true(pb_tensor_count(from) <= 4096);
+        pb_floats_to_f32(expected, from->data, dtypes[d], pb_tensor_count(from));
+        assert_int_equal(q->dtype, PB_DTYPE_F32);
+        assert_memory_equal(q->data, expected, pb_tensor_bytes(q));
+        pb_model_close(model);
+        assert_int_equal(pb_memory_current(), held);
+    }
 }
 
 static void a_missing_tensor_is_named(void **state)
@@ -392,7 +432,7 @@ static void the_hash_covers_configuration_and_weights(void **state)
             list_find(&list, "model.norm.weight")->tensor.data = values;
             list_write(&list, path);
         }
-        assert_int_equal(pb_model_open(path, NULL, &model), PB_OK);
+        assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
         assert_int_equal(pb_model_hash(model, text[i]), PB_OK);
         pb_model_close(model);
     }
@@ -468,7 +508,8 @@ int main(void)
         cmocka_unit_test(random_weights_depend_on_the_seed_alone),
         cmocka_unit_test(a_tied_head_is_the_embedding_and_counts_once),
         cmocka_unit_test(names_without_the_first_part_and_stored_frequencies_are_accepted),
-        cmocka_unit_test(sixteen_bit_weights_are_converted_exactly),
+        cmocka_unit_test(sixteen_bit_weights_are_used_where_they_are_mapped),
+        cmocka_unit_test(other_floats_are_converted),
         cmocka_unit_test(a_missing_tensor_is_named),
         cmocka_unit_test(a_tensor_that_belongs_to_nothing_is_named),
         cmocka_unit_test(a_wrong_shape_is_named_with_both_shapes),

@@ -146,6 +146,42 @@ static float from_bits(uint32_t bits)
     return value;
 }
 
+/* Known values of OCP FP8 E4M3: the largest, one, the smallest normal and subnormal, signs, NaN. */
+static void f8_e4m3_has_its_known_values(void **state)
+{
+    static const uint8_t bits[]    = {0x7e, 0x38, 0x08, 0x01, 0x00, 0xb8, 0xfe, 0x07};
+    static const double expected[] = {448.0, 1.0,  0.015625, 0.001953125,
+                                      0.0,   -1.0, -448.0,   0.013671875};
+    float got[8];
+    float nan[2];
+    (void)state;
+    pb_floats_to_f32(got, bits, PB_DTYPE_F8_E4M3, 8);
+    for (int i = 0; i < 8; i++) {
+        assert_true((double)got[i] == expected[i]);
+    }
+    pb_floats_to_f32(nan, (const uint8_t[]){0x7f, 0xff}, PB_DTYPE_F8_E4M3, 2);
+    assert_true(isnan(nan[0]) && isnan(nan[1]));
+}
+
+/* Runs of every length give what single values give. */
+static void runs_convert_as_single_values_do(void **state)
+{
+    static uint16_t bits[65536];
+    static float got[65536];
+    (void)state;
+    for (int i = 0; i < 65536; i++) {
+        bits[i] = (uint16_t)i;
+    }
+    for (int type = PB_DTYPE_BF16; type <= PB_DTYPE_F16; type++) {
+        pb_floats_to_f32(got, bits + 3, (pb_dtype)type, 65536 - 3);
+        for (int i = 3; i < 65536; i++) {
+            float one = type == PB_DTYPE_BF16 ? pb_bf16_to_f32(bits[i]) : pb_f16_to_f32(bits[i]);
+            assert_true(isnan(one) ? isnan(got[i - 3])
+                                   : memcmp(&one, &got[i - 3], sizeof one) == 0);
+        }
+    }
+}
+
 static void f32_rounds_to_the_nearest_even_bf16(void **state)
 {
     (void)state;
@@ -178,6 +214,8 @@ int main(void)
         cmocka_unit_test(shapes_compare_and_print),
         cmocka_unit_test(every_bf16_value_survives_the_way_through_f32),
         cmocka_unit_test(every_f16_value_converts_exactly),
+        cmocka_unit_test(f8_e4m3_has_its_known_values),
+        cmocka_unit_test(runs_convert_as_single_values_do),
         cmocka_unit_test(f32_rounds_to_the_nearest_even_bf16),
         cmocka_unit_test(nan_stays_nan),
     };

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Frozen weights of 16 bits, for every registered backend: products and look-ups use them as if
+ * they were their F32 values. */
+#include "pb/backend.h"
+#include "pb/memory.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+static const pb_backend_ops *table; /* the one under test */
+
+/* Bits of small numbers: BF16 or F16 of about -2 … 2, subnormals of F16 included. */
+static uint16_t half_at(pb_dtype dtype, uint64_t i)
+{
+    pb_random stream = pb_random_stream(4, PB_RANDOM_TEST, 1);
+    if (dtype == PB_DTYPE_BF16) {
+        return pb_f32_to_bf16((float)(4.0 * pb_random_uniform(stream, i) - 2.0));
+    }
+    uint16_t sign = pb_random_below(stream, 2 * i, 2) != 0 ? 0x8000 : 0;
+    return (uint16_t)(sign | pb_random_below(stream, 2 * i + 1, 0x4000));
+}
+
+static pb_tensor matrix(pb_backend *be, int64_t rows, int64_t columns, pb_dtype dtype)
+{
+    void *data       = NULL;
+    pb_random stream = pb_random_stream(4, PB_RANDOM_TEST, 2);
+    pb_tensor t      = pb_tensor_2d(NULL, dtype, rows, columns);
+    assert_int_equal(pb_backend_alloc(be, pb_tensor_bytes(&t), &data), PB_OK);
+    t.data = data;
+    for (int64_t i = 0; i < rows * columns; i++) {
+        if (dtype == PB_DTYPE_F32) {
+            ((float *)data)[i] = (float)(2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
+        } else {
+            ((uint16_t *)data)[i] = half_at(dtype, (uint64_t)i);
+        }
+    }
+    return t;
+}
+
+static pb_tensor widened(pb_backend *be, const pb_tensor *half)
+{
+    pb_tensor wide = matrix(be, half->shape[0], half->shape[1], PB_DTYPE_F32);
+    assert_int_equal(pb_copy(be, &wide, half), PB_OK);
+    return wide;
+}
+
+static double relative_error(const float *got, const float *wanted, int64_t n)
+{
+    double difference = 0;
+    double size       = 0;
+    for (int64_t i = 0; i < n; i++) {
+        difference += ((double)got[i] - (double)wanted[i]) * ((double)got[i] - (double)wanted[i]);
+        size += (double)wanted[i] * (double)wanted[i];
+    }
+    return size > 0 ? sqrt(difference / size) : difference;
+}
+
+/* Few rows with a transposed B are the same sums, bit by bit; a CBLAS may sum in another order. */
+static void check_product(int64_t m, int64_t n, int64_t k, pb_dtype dtype, bool transposed)
+{
+    pb_backend *be      = NULL;
+    pb_matmul_args args = {.transpose_b = transposed, .alpha = 0.5f, .beta = 2.0f};
+    assert_int_equal(pb_backend_open(table->name, 0, 3, &be), PB_OK);
+    pb_tensor a    = matrix(be, m, k, PB_DTYPE_F32);
+    pb_tensor b    = transposed ? matrix(be, n, k, dtype) : matrix(be, k, n, dtype);
+    pb_tensor wide = widened(be, &b);
+    pb_tensor got  = matrix(be, m, n, PB_DTYPE_F32);
+    pb_tensor want = matrix(be, m, n, PB_DTYPE_F32);
+    assert_int_equal(pb_matmul(be, &got, &a, &b, &args), PB_OK);
+    assert_int_equal(pb_matmul(be, &want, &a, &wide, &args), PB_OK);
+    if (transposed && m <= 4) {
+        assert_memory_equal(got.data, want.data, pb_tensor_bytes(&got));
+    }
+    assert_true(relative_error(got.data, want.data, m * n) < 1e-6);
+
+    pb_backend *alone = NULL;
+    assert_int_equal(pb_backend_open(table->name, 0, 1, &alone), PB_OK);
+    pb_tensor again = matrix(be, m, n, PB_DTYPE_F32);
+    assert_int_equal(pb_matmul(alone, &again, &a, &b, &args), PB_OK);
+    assert_memory_equal(got.data, again.data, pb_tensor_bytes(&got));
+    pb_backend_close(alone);
+
+    pb_tensor *all[] = {&a, &b, &wide, &got, &want, &again};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        pb_backend_free(be, all[i]->data);
+    }
+    pb_backend_close(be);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+static void products_are_those_of_the_f32_values(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][3] = {{1, 1, 1},      {1, 70, 33},    {3, 40, 129},  {4, 300, 64},
+                                        {5, 1, 7},      {9, 17, 100},   {70, 600, 40}, {33, 16, 0},
+                                        {700, 900, 70}, {12, 40, 20000}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const int64_t *s = shapes[i];
+        for (int transposed = 0; transposed < 2; transposed++) {
+            check_product(s[0], s[1], s[2], PB_DTYPE_BF16, transposed);
+            check_product(s[0], s[1], s[2], PB_DTYPE_F16, transposed);
+        }
+    }
+}
+
+/* Parts of a weight have the stride of the whole. */
+static void a_part_of_a_weight_can_be_multiplied(void **state)
+{
+    (void)state;
+    pb_backend *be = NULL;
+    assert_int_equal(pb_backend_open(table->name, 0, 1, &be), PB_OK);
+    pb_tensor a         = matrix(be, 6, 10, PB_DTYPE_F32);
+    pb_tensor whole     = matrix(be, 20, 30, PB_DTYPE_BF16);
+    pb_tensor part      = pb_tensor_columns(&whole, 7, 10);
+    pb_tensor wide      = widened(be, &part);
+    pb_tensor got       = matrix(be, 6, 20, PB_DTYPE_F32);
+    pb_tensor want      = matrix(be, 6, 20, PB_DTYPE_F32);
+    pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
+    assert_int_equal(pb_matmul(be, &got, &a, &part, &args), PB_OK);
+    assert_int_equal(pb_matmul(be, &want, &a, &wide, &args), PB_OK);
+    assert_true(relative_error(got.data, want.data, 120) < 1e-6);
+    pb_tensor *all[] = {&a, &whole, &wide, &got, &want};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        pb_backend_free(be, all[i]->data);
+    }
+    pb_backend_close(be);
+}
+
+static void rows_are_looked_up_exactly(void **state)
+{
+    (void)state;
+    pb_backend *be             = NULL;
+    static const int32_t ids[] = {3, -1, 0, 3, 8};
+    assert_int_equal(pb_backend_open(table->name, 0, 2, &be), PB_OK);
+    for (pb_dtype dtype = PB_DTYPE_BF16; dtype <= PB_DTYPE_F16; dtype++) {
+        pb_tensor half = matrix(be, 9, 21, dtype);
+        pb_tensor wide = widened(be, &half);
+        pb_tensor got  = matrix(be, 5, 21, PB_DTYPE_F32);
+        pb_tensor want = matrix(be, 5, 21, PB_DTYPE_F32);
+        assert_int_equal(pb_embedding_forward(be, &got, &half, ids, 3.5f), PB_OK);
+        assert_int_equal(pb_embedding_forward(be, &want, &wide, ids, 3.5f), PB_OK);
+        assert_memory_equal(got.data, want.data, pb_tensor_bytes(&got));
+        pb_tensor *all[] = {&half, &wide, &got, &want};
+        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+            pb_backend_free(be, all[i]->data);
+        }
+    }
+    pb_backend_close(be);
+}
+
+/* Only frozen weights: what is computed is F32. */
+static void other_factors_are_refused(void **state)
+{
+    (void)state;
+    pb_backend *be = NULL;
+    assert_int_equal(pb_backend_open(table->name, 0, 1, &be), PB_OK);
+    pb_tensor half      = matrix(be, 4, 4, PB_DTYPE_BF16);
+    pb_tensor wide      = matrix(be, 4, 4, PB_DTYPE_F32);
+    pb_tensor out       = matrix(be, 4, 4, PB_DTYPE_F32);
+    pb_matmul_args args = {.alpha = 1.0f};
+    assert_int_equal(pb_matmul(be, &out, &half, &wide, &args), PB_ERR_UNSUPPORTED);
+    assert_int_equal(pb_matmul(be, &half, &wide, &out, &args), PB_ERR_UNSUPPORTED);
+    pb_error_clear();
+    pb_backend_free(be, half.data);
+    pb_backend_free(be, wide.data);
+    pb_backend_free(be, out.data);
+    pb_backend_close(be);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_are_those_of_the_f32_values),
+        cmocka_unit_test(a_part_of_a_weight_can_be_multiplied),
+        cmocka_unit_test(rows_are_looked_up_exactly),
+        cmocka_unit_test(other_factors_are_refused),
+    };
+    int failed = 0;
+    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+        table = *ops;
+        failed += cmocka_run_group_tests_name(table->name, tests, NULL, NULL);
+    }
+    return failed;
+}
