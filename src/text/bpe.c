@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Encoding of one piece: it becomes one symbol per character (or byte), then the neighbouring pair
+/* Encoding of one word: it becomes one symbol per character (or byte), then the neighbouring pair
  * of lowest rank, leftmost first, is merged until none is left. Short pieces scan an array of
  * ranks; long ones use a heap of candidates over a linked list, O(n log n). */
 #include "bpe.h"
@@ -256,21 +256,21 @@ static size_t merge_by_heap(const pb_bpe *bpe, pb_work *w, size_t count)
     return left;
 }
 
-pb_status pb_bpe_encode(const pb_bpe *bpe, pb_work *work, const char *piece, size_t length,
-                        pb_ids *out)
+pb_status pb_bpe_merge(const pb_bpe *bpe, pb_work *work, const char *word, size_t length,
+                       pb_ids *out)
 {
     if (bpe->whole != NULL) {
-        int32_t id = pb_lexicon_find(bpe->pieces, piece, length);
+        int32_t id = pb_lexicon_find(bpe->pieces, word, length);
         if (id >= 0 && bpe->whole[id]) {
             return pb_ids_append(out, id);
         }
     }
     if (length > INT32_MAX / 4) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "tokenizer: a piece of %zu bytes is too long; cut the text", length);
+                       "tokenizer: a word of %zu bytes is too long; cut the text", length);
     }
     PB_TRY(reserve_symbols(work, length));
-    size_t count = symbolise(bpe, piece, length, work->symbols);
+    size_t count = symbolise(bpe, word, length, work->symbols);
     count        = count <= SCAN_LIMIT ? merge_by_scan(bpe, work->symbols, count)
                                        : merge_by_heap(bpe, work, count);
     PB_TRY(pb_ids_reserve(out, (int64_t)count));

@@ -27,7 +27,11 @@ typedef struct pb_bpe {
     int32_t byte_ids[256]; /* of a byte's character (by bytes) or of "<0x..>"; -1: none */
     int32_t unk;           /* -1: characters that have no token vanish */
     bool by_bytes, byte_fallback, fuse_unk, ignore_merges;
+    bool splits_words; /* no merge joins another character to a U+2581 behind it */
 } pb_bpe;
+
+/* U+2581, which stands for a space in SentencePiece's vocabularies. */
+#define PB_WORD_START "\xe2\x96\x81"
 
 /* Reads "model" of a tokenizer.json; its vocabulary is in `vocabulary` already. by_bytes: pieces
  * are bytes of a byte-level pre-tokenizer. */
@@ -35,6 +39,9 @@ pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool b
                        pb_work *work, pb_bpe *out) PB_MUST_USE;
 void pb_bpe_clear(pb_bpe *bpe);
 
-/* Appends the ids of one piece. */
-pb_status pb_bpe_encode(const pb_bpe *bpe, pb_work *work, const char *piece, size_t length,
-                        pb_ids *out) PB_MUST_USE;
+/* Appends the ids of one word by merging, without memory of earlier ones. */
+pb_status pb_bpe_merge(const pb_bpe *bpe, pb_work *work, const char *word, size_t length,
+                       pb_ids *out) PB_MUST_USE;
+
+/* Appends the ids of all pieces at hand, none of which is empty. */
+pb_status pb_bpe_encode(const pb_bpe *bpe, pb_work *work, pb_ids *out) PB_MUST_USE;

@@ -78,6 +78,16 @@ static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, 
     return PB_OK;
 }
 
+/* True when the merge joins another character to a U+2581 behind it. */
+static bool joins_words(pb_json_text left, pb_json_text right)
+{
+    static const char start[] = PB_WORD_START;
+    const size_t size         = sizeof start - 1;
+
+    return right.length >= size && memcmp(right.data, start, size) == 0 &&
+           !(left.length >= size && memcmp(left.data + left.length - size, start, size) == 0);
+}
+
 static pb_status create_merges(pb_bpe *bpe, size_t count)
 {
     size_t slots = 16;
@@ -117,7 +127,8 @@ static pb_status read_merges(const json_t *model, pb_bpe *bpe)
         PB_TRY_GOTO(status, split_merge(json_array_get(list, i), i, &copy, &left, &right),
                     err_clear);
         PB_TRY_GOTO(status, read_merge(bpe, i, left, right, &joined, &merge), err_clear);
-        uint32_t slot = hash_pair(merge.key) & bpe->merge_mask;
+        bpe->splits_words = bpe->splits_words && !joins_words(left, right);
+        uint32_t slot     = hash_pair(merge.key) & bpe->merge_mask;
         while (bpe->merges[slot].key != PB_NO_MERGE && bpe->merges[slot].key != merge.key) {
             slot = (slot + 1) & bpe->merge_mask;
         }
@@ -236,7 +247,7 @@ static pb_status find_whole(pb_bpe *bpe, pb_work *work)
             continue;
         }
         if (!bpe->ignore_merges) {
-            PB_TRY_GOTO(status, pb_bpe_encode(bpe, work, text, length, &ids), err_clear);
+            PB_TRY_GOTO(status, pb_bpe_merge(bpe, work, text, length, &ids), err_clear);
         }
         whole[id] = bpe->ignore_merges || (ids.count == 1 && ids.items[0] == id);
     }
@@ -256,6 +267,9 @@ pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool b
 
     *out = (pb_bpe){.vocabulary = vocabulary, .pieces = vocabulary, .by_bytes = by_bytes};
     PB_TRY_GOTO(status, read_options(model, out), err_clear);
+    /* The start of a word must be a token, so that a pending unknown one ends there. */
+    out->splits_words = !by_bytes && !out->ignore_merges &&
+                        pb_lexicon_find(vocabulary, PB_WORD_START, strlen(PB_WORD_START)) >= 0;
     PB_TRY_GOTO(status, read_merges(model, out), err_clear);
     PB_TRY_GOTO(status, find_bytes(out), err_clear);
     if (by_bytes) {

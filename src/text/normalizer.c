@@ -1,80 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Normalizers: a text is rewritten as a whole before it is cut into pieces. A step that changes
  * nothing leaves the text at hand where it is. */
+#include "normal_form.h"
 #include "step.h"
 #include "unicode.h"
+#include "unicode_versions.h"
 
 #include "pb/memory.h"
 
-#include <limits.h>
 #include <string.h>
-#include <utf8proc.h>
 
-/* True when a byte of the text is `lead` or above. */
-static bool has_lead(const pb_work *w, unsigned char lead)
+static pb_status run_form(pb_form form, pb_work *w)
 {
-    for (size_t i = 0; i < w->length; i++) {
-        if ((unsigned char)w->text[i] >= lead) {
-            return true;
-        }
+    pb_string *out = pb_work_spare(w);
+    bool changed   = false;
+
+    PB_TRY(pb_form_apply(form, w->text, w->length, out, &changed));
+    if (changed) {
+        pb_work_adopt(w, out);
     }
-    return false;
+    return PB_OK;
 }
 
-/* Rewrites the text at hand in a Unicode normalization form. */
-static pb_status normalise(pb_work *w, utf8proc_option_t options)
-{
-    utf8proc_ssize_t count = 0;
-    utf8proc_int32_t *code = NULL;
-    pb_string *out         = pb_work_spare(w);
-    pb_status status       = PB_OK;
-    const uint8_t *text    = (const uint8_t *)w->text;
-
-    count = utf8proc_decompose(text, (utf8proc_ssize_t)w->length, NULL, 0, options);
-    if (count < 0) {
-        return PB_FAIL(PB_ERR_LIBRARY, "tokenizer: Unicode normalization: %s",
-                       utf8proc_errmsg(count));
-    }
-    PB_TRY(PB_ALLOC(code, count + 1));
-    count = utf8proc_decompose(text, (utf8proc_ssize_t)w->length, code, count, options);
-    count = utf8proc_normalize_utf32(code, count, options);
-    for (utf8proc_ssize_t i = 0; i < count; i++) {
-        char bytes[4];
-        size_t size = pb_utf8_encode(code[i], bytes);
-        PB_TRY_GOTO(status, pb_string_append(out, bytes, size), err_free);
-    }
-    pb_work_adopt(w, out);
-
-err_free:
-    pb_memory_free(code);
-    return status;
-}
-
-/* Characters below U+0300 are their own NFC, and their lead bytes lie below 0xcc. */
 static pb_status run_nfc(const pb_step *step, pb_work *w)
 {
     (void)step;
-    return has_lead(w, 0xcc) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_COMPOSE) : PB_OK;
+    return run_form(PB_FORM_NFC, w);
 }
 
 static pb_status run_nfkc(const pb_step *step, pb_work *w)
 {
     (void)step;
-    return has_lead(w, 0x80) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT)
-                             : PB_OK;
+    return run_form(PB_FORM_NFKC, w);
 }
 
 static pb_status run_nfd(const pb_step *step, pb_work *w)
 {
     (void)step;
-    return has_lead(w, 0x80) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE) : PB_OK;
+    return run_form(PB_FORM_NFD, w);
 }
 
 static pb_status run_nfkd(const pb_step *step, pb_work *w)
 {
     (void)step;
-    return has_lead(w, 0x80) ? normalise(w, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT)
-                             : PB_OK;
+    return run_form(PB_FORM_NFKD, w);
 }
 
 /* By character, without regard to what stands beside it. U+0130 is the only one that becomes two
@@ -90,7 +59,7 @@ static pb_status run_lowercase(const pb_step *step, pb_work *w)
         if (code == 0x130) {
             PB_TRY(pb_string_puts(out, "i\xcc\x87"));
         } else {
-            size_t n = pb_utf8_encode(utf8proc_tolower(code), bytes);
+            size_t n = pb_utf8_encode(pb_unicode_lower(code), bytes);
             PB_TRY(pb_string_append(out, bytes, n));
         }
     }

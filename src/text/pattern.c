@@ -50,6 +50,7 @@ pb_status pb_pattern_regex(const char *regex, size_t length, const char *place, 
     *out = (pb_pattern){0};
     PB_TRY_GOTO(status, pb_regex_rewrite(regex, length, place, &rewritten), err_clear);
     PB_TRY_GOTO(status, compile(&rewritten, place, out), err_clear);
+    out->word = pb_word_find(regex, length);
 
 err_clear:
     pb_string_clear(&rewritten);
@@ -144,6 +145,15 @@ pb_status pb_matches_next(pb_matches *m, bool *found)
     *found = false;
     if (m->pattern->code == NULL) {
         *found = search_literal(m);
+        return PB_OK;
+    }
+    if (m->pattern->word != NULL) {
+        *found = m->from < m->length;
+        if (*found) {
+            m->begin = m->from;
+            m->end   = m->pattern->word(m->text, m->length, m->begin);
+            m->from  = m->end;
+        }
         return PB_OK;
     }
     while (m->from <= m->length) {

@@ -5,11 +5,13 @@
 #pragma once
 
 #include "json.h"
+#include "words.h"
 #include "work.h"
 
 typedef struct pb_pattern {
     pcre2_code *code; /* NULL for a literal */
     bool jit;
+    pb_word_end word; /* the matcher that stands for the code, NULL when there is none */
     char *literal;
     size_t length; /* of the literal, bytes */
 } pb_pattern;

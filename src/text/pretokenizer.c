@@ -7,10 +7,6 @@
 
 #include <string.h>
 
-/* GPT-2's expression (Radford et al., 2019). */
-static const char byte_level_regex[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 static const char whitespace_regex[] = "\\w+|[^\\w\\s]+";
 
 /* A cutter collects the pieces of one span: parts are given from left to right. */
@@ -96,10 +92,27 @@ static pb_status cut_by_pattern(const pb_step *step, pb_work *w, pb_span span)
     return cut_part(&c, span.begin + done, span.end, false);
 }
 
+/* Every match is a piece, and the matches leave no gap. */
+static pb_status cut_into_words(const pb_step *step, pb_work *w, pb_span span)
+{
+    const char *text = w->text + span.begin;
+    size_t length    = span.end - span.begin;
+
+    for (size_t at = 0, end = 0; at < length; at = end) {
+        end           = step->pattern.word(text, length, at);
+        pb_span piece = {span.begin + at, span.begin + end, -1, span.first && at == 0};
+        PB_TRY(pb_spans_push(&w->other, piece));
+    }
+    return PB_OK;
+}
+
 static pb_status run_split(const pb_step *step, pb_work *w)
 {
+    bool words = step->pattern.word != NULL && step->behavior == PB_SPLIT_ISOLATED;
+
     for (size_t i = 0; i < w->spans.count; i++) {
-        PB_TRY(cut_by_pattern(step, w, w->spans.items[i]));
+        pb_span span = w->spans.items[i];
+        PB_TRY(words ? cut_into_words(step, w, span) : cut_by_pattern(step, w, span));
     }
     pb_work_swap_spans(w);
     return PB_OK;
@@ -202,7 +215,7 @@ static pb_status parse_byte_level(const json_t *node, const char *place, pb_step
     PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &step->left));
     PB_TRY(pb_json_bool(node, place, "use_regex", true, &step->split));
     step->behavior = PB_SPLIT_ISOLATED;
-    return pb_pattern_regex(byte_level_regex, strlen(byte_level_regex), place, &step->pattern);
+    return pb_pattern_regex(pb_word_gpt2, strlen(pb_word_gpt2), place, &step->pattern);
 }
 
 /* Copies all pieces into a spare buffer, each with `prefix` in front unless it begins with it;

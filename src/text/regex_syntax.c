@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The differences that matter between the two syntaxes: \s and \w (PCRE2 counts U+180E as a space
- * and no marks as word characters), \h and \v, nested classes, options of groups, and quantifiers
- * that PCRE2 takes as possessive. */
+ * and no marks as word characters), characters newer than PCRE2, \h and \v, nested classes, options
+ * of groups, and quantifiers that PCRE2 takes as possessive. */
 #include "regex_syntax.h"
 
+#include "unicode_versions.h"
+
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Members of a class: property White_Space, and the word characters of UTS 18. */
@@ -12,6 +15,9 @@
 #define WORD_SET                                                                \
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}" \
     "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+
+static const char *const word_categories[]  = {"L", "M", "Nd", "Nl", "Pc", NULL};
+static const char *const digit_categories[] = {"Nd", NULL};
 
 typedef struct reader {
     const char *text;
@@ -53,17 +59,53 @@ static pb_status write_set(reader *r, const char *set, bool negated)
     return pb_string_printf(r->out, "[%s%s]", negated ? "^" : "", set);
 }
 
-/* \x{…}, \p{…} and \P{…} are copied with their braces. */
-static pb_status copy_braced(reader *r)
+/* A set and the characters of some categories that PCRE2 may not know yet. */
+static pb_status write_with_assigned(reader *r, const char *set, const char *const *categories,
+                                     bool negated)
 {
-    const char *end = memchr(r->text + r->at, '}', r->length - r->at);
+    pb_string whole  = {0};
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, pb_string_puts(&whole, set), err_clear);
+    for (size_t i = 0; categories[i] != NULL; i++) {
+        PB_TRY_GOTO(status, pb_unicode_append_assigned(categories[i], &whole), err_clear);
+    }
+    PB_TRY_GOTO(status, write_set(r, whole.data, negated), err_clear);
+
+err_clear:
+    pb_string_clear(&whole);
+    return status;
+}
+
+static pb_status write_property(reader *r, const char *name, size_t length)
+{
+    char text[16];
+    char set[24];
+    const char *const categories[] = {text, NULL};
+
+    if (length == 0 || length >= sizeof text || name[0] == '^') {
+        return refuse(r, "a property of this kind");
+    }
+    (void)snprintf(text, sizeof text, "%.*s", (int)length, name);
+    (void)snprintf(set, sizeof set, "\\p{%s}", text);
+    return write_with_assigned(r, set, categories, peek(r, 1) == 'P');
+}
+
+/* \x{…}, \p{…} and \P{…}. */
+static pb_status rewrite_braced(reader *r)
+{
+    const char *name = r->text + r->at + 3;
+    const char *end  = memchr(r->text + r->at, '}', r->length - r->at);
 
     if (peek(r, 2) != '{' || end == NULL) {
         return refuse(r, "\\x or \\p without braces");
     }
-    size_t size = (size_t)(end - (r->text + r->at)) + 1;
-    PB_TRY(pb_string_append(r->out, r->text + r->at, size));
-    r->at += size;
+    if (peek(r, 1) == 'x') {
+        PB_TRY(pb_string_append(r->out, name - 3, (size_t)(end + 1 - name) + 3));
+    } else {
+        PB_TRY(write_property(r, name, (size_t)(end - name)));
+    }
+    r->at = (size_t)(end + 1 - r->text);
     return PB_OK;
 }
 
@@ -82,7 +124,11 @@ static pb_status rewrite_escape(reader *r)
         break;
     case 'w':
     case 'W':
-        PB_TRY(write_set(r, WORD_SET, c == 'W'));
+        PB_TRY(write_with_assigned(r, WORD_SET, word_categories, c == 'W'));
+        break;
+    case 'd':
+    case 'D':
+        PB_TRY(write_with_assigned(r, "\\p{Nd}", digit_categories, c == 'D'));
         break;
     case 'v':
         PB_TRY(pb_string_puts(r->out, "\\x{0B}"));
@@ -90,11 +136,11 @@ static pb_status rewrite_escape(reader *r)
     case 'x':
     case 'p':
     case 'P':
-        return copy_braced(r);
+        return rewrite_braced(r);
     default:
         /* Letters and digits of one meaning in both; every other character stands for itself. */
         if (((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) &&
-            strchr("dDnrtfaeAzZ", c) == NULL) {
+            strchr("nrtfaeAzZ", c) == NULL) {
             const char name[] = {'\\', c, '\0'};
             return refuse(r, name);
         }

@@ -21,7 +21,7 @@ pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_work **out)
     }
     (void)pthread_mutex_unlock(&owner->lock);
     if (w == NULL) {
-        PB_TRY(pb_work_create(&w));
+        PB_TRY(pb_work_create(t->size, &w));
     }
     w->next   = NULL;
     w->pinned = PB_WORK_OUTSIDE;
@@ -63,11 +63,7 @@ static pb_status encode_stretch(const pb_tokenizer *t, pb_work *w, bool first, p
     w->other.count = 0;
     PB_TRY(pb_spans_push(&w->spans, (pb_span){0, w->length, -1, first}));
     PB_TRY(pb_steps_run(&t->pretokenizer, w));
-    for (size_t i = 0; i < w->spans.count; i++) {
-        pb_span span = w->spans.items[i];
-        PB_TRY(pb_bpe_encode(&t->bpe, w, w->text + span.begin, span.end - span.begin, out));
-    }
-    return PB_OK;
+    return pb_bpe_encode(&t->bpe, w, out);
 }
 
 /* A stretch of the given text: normalised, then searched for the added tokens that are written in

@@ -146,6 +146,7 @@ pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
         goto err_clear;
     }
     memcpy(t->hash, source.hash, sizeof t->hash);
+    pb_tokenizer_trim(t); /* its working memory was made before the vocabulary was known */
     pb_source_clear(&source);
     *out = t;
     return PB_OK;

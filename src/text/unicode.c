@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Character classes by utf8proc's tables, lossy decoding as the Unicode Standard recommends it
+/* Character classes by general category, lossy decoding as the Unicode Standard recommends it
  * (section 3.9, maximal subparts), and the byte alphabet. */
 #include "unicode.h"
 
-#include <utf8proc.h>
+#include "unicode_versions.h"
 
 int32_t pb_utf8_decode(const char *text, size_t *size)
 {
@@ -116,7 +116,7 @@ static bool is_letter_symbol(int32_t code)
 
 bool pb_unicode_is_word(int32_t code)
 {
-    switch (utf8proc_category(code)) {
+    switch (pb_unicode_category(code)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
@@ -134,10 +134,12 @@ bool pb_unicode_is_word(int32_t code)
     }
 }
 
+/* The ranges are digits of version 17. */
 bool pb_unicode_is_number(int32_t code)
 {
-    utf8proc_category_t category = utf8proc_category(code);
-    return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+    utf8proc_category_t category = pb_unicode_category(code);
+    return (code >= 0x11de0 && code <= 0x11de9) || (code >= 0x16ff4 && code <= 0x16ff6) ||
+           category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
            category == UTF8PROC_CATEGORY_NO;
 }
 
@@ -147,8 +149,12 @@ bool pb_unicode_is_punctuation(int32_t code)
         return (code >= '!' && code <= '/') || (code >= ':' && code <= '@') ||
                (code >= '[' && code <= '`') || (code >= '{' && code <= '~');
     }
-    utf8proc_category_t category = utf8proc_category(code);
-    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+    if (code == 0x166d || code == 0x111c9) {
+        return true;
+    }
+    utf8proc_category_t category = pb_unicode_category(code);
+    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO &&
+           !pb_unicode_is_punctuation_later(code);
 }
 
 /* The first bytes without a visible character are 0 … 32, then 127 … 160, then 173. */

@@ -32,7 +32,7 @@ pb_status pb_utf8_append_lossy(pb_string *out, const char *bytes, size_t length)
 bool pb_unicode_is_space(int32_t code);       /* property White_Space */
 bool pb_unicode_is_word(int32_t code);        /* \w of Unicode regular expressions (UTS 18) */
 bool pb_unicode_is_number(int32_t code);      /* categories Nd, Nl, No */
-bool pb_unicode_is_punctuation(int32_t code); /* categories P*, and all of ASCII's */
+bool pb_unicode_is_punctuation(int32_t code); /* categories P* of Unicode 8, all of ASCII's */
 
 /* The visible character of a byte, and back; -1 when the character stands for no byte. */
 int32_t pb_byte_to_char(uint8_t byte);

@@ -6,22 +6,37 @@
 
 #include "pb/memory.h"
 
+/* Words kept: at most 4 MiB. */
+enum { WORD_BITS_LEAST = 8, WORD_BITS_MOST = 16 };
+
 /* Bytes of the matcher's own stack: the first block, and its limit. */
 enum { STACK_FIRST = 32 * 1024, STACK_LIMIT = 4 * 1024 * 1024 };
 
-pb_status pb_spans_push(pb_spans *spans, pb_span span)
+pb_status pb_spans_grow(pb_spans *spans)
 {
-    PB_TRY(PB_GROW(spans->items, spans->count + 1));
-    spans->items[spans->count++] = span;
+    size_t capacity = spans->capacity == 0 ? 64 : spans->capacity * 2;
+    pb_span *items  = pb_memory_resize(spans->items, capacity, sizeof *items);
+
+    if (items == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    spans->items    = items;
+    spans->capacity = capacity;
     return PB_OK;
 }
 
-pb_status pb_work_create(pb_work **out)
+pb_status pb_work_create(int64_t tokens, pb_work **out)
 {
+    int bits         = WORD_BITS_LEAST;
     pb_work *w       = NULL;
     pb_status status = PB_OK;
 
     PB_TRY(PB_ALLOC(w, 1));
+    while (bits < WORD_BITS_MOST && tokens > (int64_t)1 << bits) {
+        bits++;
+    }
+    w->word_shift = 64 - bits;
+    PB_TRY_GOTO(status, PB_ALLOC(w->words, (size_t)1 << bits), err_destroy);
     w->match   = pcre2_match_data_create(1, NULL);
     w->context = pcre2_match_context_create(NULL);
     w->stack   = pcre2_jit_stack_create(STACK_FIRST, STACK_LIMIT, NULL);
@@ -29,8 +44,7 @@ pb_status pb_work_create(pb_work **out)
     pb_work_set(w, "", 0);
     if (w->match == NULL || w->context == NULL) {
         status = PB_FAIL(PB_ERR_MEMORY, "tokenizer: the matcher's memory could not be had");
-        pb_work_destroy(w);
-        return status;
+        goto err_destroy;
     }
     /* Without a stack of its own (no JIT in this build of PCRE2) the matcher uses the heap. */
     if (w->stack != NULL) {
@@ -38,6 +52,10 @@ pb_status pb_work_create(pb_work **out)
     }
     *out = w;
     return PB_OK;
+
+err_destroy:
+    pb_work_destroy(w);
+    return status;
 }
 
 void pb_work_destroy(pb_work *w)
@@ -54,6 +72,7 @@ void pb_work_destroy(pb_work *w)
     pb_memory_free(w->normalised.items);
     pb_memory_free(w->symbols);
     pb_memory_free(w->candidates);
+    pb_memory_free(w->words);
     pcre2_match_data_free(w->match);
     pcre2_match_context_free(w->context);
     pcre2_jit_stack_free(w->stack);

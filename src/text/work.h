@@ -25,7 +25,16 @@ typedef struct pb_spans {
     size_t count;
 } pb_spans;
 
-pb_status pb_spans_push(pb_spans *spans, pb_span span) PB_MUST_USE;
+pb_status pb_spans_grow(pb_spans *spans) PB_MUST_USE; /* room for one more at least */
+
+static inline PB_MUST_USE pb_status pb_spans_push(pb_spans *spans, pb_span span)
+{
+    if (spans->count == spans->capacity) {
+        PB_TRY(pb_spans_grow(spans));
+    }
+    spans->items[spans->count++] = span;
+    return PB_OK;
+}
 
 /* A symbol of a word in the making, in a doubly linked list. */
 typedef struct pb_symbol {
@@ -38,6 +47,16 @@ typedef struct pb_candidate {
     uint64_t key; /* rank · 2^32 + position of the left symbol */
     int32_t id;   /* of the merged token */
 } pb_candidate;
+
+/* A word that was tokenised before, in one line of the processor's cache. */
+enum { PB_WORD_BYTES = 24, PB_WORD_IDS = 9 };
+
+typedef struct pb_word {
+    uint64_t key[3]; /* its bytes */
+    int32_t ids[PB_WORD_IDS];
+    uint8_t length; /* bytes, 0: free */
+    uint8_t count;  /* of ids */
+} pb_word;
 
 enum { PB_WORK_BUFFERS = 3, PB_WORK_OUTSIDE = -1 };
 
@@ -56,13 +75,16 @@ typedef struct pb_work {
     pb_symbol *symbols;
     pb_candidate *candidates; /* a heap */
     size_t symbol_room;       /* of symbols; candidates have three times that */
+    pb_word *words;           /* [2^(64 - word_shift)] by hash */
+    int word_shift;
 
     pcre2_match_data *match;
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
 } pb_work;
 
-pb_status pb_work_create(pb_work **out) PB_MUST_USE;
+/* `tokens` of the vocabulary: as many words are kept, within bounds. */
+pb_status pb_work_create(int64_t tokens, pb_work **out) PB_MUST_USE;
 void pb_work_destroy(pb_work *w); /* accepts NULL */
 
 /* Makes a borrowed text the text at hand. */

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The expressions that most tokenizers split by, matched by hand: each alternative of theirs begins
+ * with another kind of character, so that a text falls into matches without a gap and without
+ * search. */
+#pragma once
+
+#include <stddef.h>
+
+/* The end of the match that begins at `at` < length. */
+typedef size_t (*pb_word_end)(const char *text, size_t length, size_t at);
+
+/* The matcher of exactly this expression, NULL when there is none. */
+pb_word_end pb_word_find(const char *regex, size_t length);
+
+/* GPT-2's expression (Radford et al., 2019), which ByteLevel splits by. */
+extern const char pb_word_gpt2[];

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The matchers that stand for regular expressions, against PCRE2 with the same expression; and
+ * words that are remembered or cut out of a longer piece, against words that are merged on their
+ * own. */
+#include "fixture.h"
+
+#include "pattern.h"
+#include "unicode.h"
+
+#include "pb/memory.h"
+#include "pb/random.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const expressions[] = {
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+};
+
+enum { EXPRESSIONS = sizeof expressions / sizeof *expressions };
+
+static int teardown(void **state)
+{
+    (void)state;
+    fixture_remove();
+    assert_int_equal(pb_memory_current(), 0);
+    return 0;
+}
+
+/* All matches of both ways are the same. */
+static void check_matches(const pb_pattern *fast, pb_work *work, const char *text, size_t length)
+{
+    pb_pattern plain = *fast;
+    plain.word       = NULL;
+    pb_matches a     = pb_matches_of(fast, work, text, length);
+    pb_matches b     = pb_matches_of(&plain, work, text, length);
+    bool more        = true;
+
+    while (more) {
+        bool other = false;
+        assert_ok(pb_matches_next(&a, &more));
+        assert_ok(pb_matches_next(&b, &other));
+        assert_int_equal(more, other);
+        if (more && (a.begin != b.begin || a.end != b.end)) {
+            fail_msg("\"%.*s\": [%zu, %zu) by hand, [%zu, %zu) by PCRE2", (int)length, text,
+                     a.begin, a.end, b.begin, b.end);
+        }
+    }
+}
+
+/* A character of a kind that the expressions tell apart. */
+static int32_t draw_character(pb_random stream, uint64_t *draw)
+{
+    static const int32_t some[] = {' ',    ' ',    '\n',   '\r',    '\t',    '\'',    's',    'S',
+                                   'T',    'r',    'E',    'l',     'L',     'v',     'm',    'd',
+                                   'x',    '7',    '8',    '.',     '(',     0x17f,   0x85,   0xa0,
+                                   0x2028, 0x3000, 0x180e, 0x200b,  0xe9,    0x301,   0x4e2d, 0xbd,
+                                   0x661,  0x2167, 0x2014, 0x1f600, 0x1d2cc, 0x105c0, 0x1c89, 0};
+    const uint64_t count        = sizeof some / sizeof *some;
+
+    return some[pb_random_below(stream, (*draw)++, count)];
+}
+
+static void test_matchers_equal_their_expressions_on_random_text(void **state)
+{
+    pb_random stream = pb_random_stream(5, PB_RANDOM_TEST, 1);
+    uint64_t draw    = 0;
+    pb_work *work    = NULL;
+
+    (void)state;
+    assert_ok(pb_work_create(0, &work));
+    for (size_t i = 0; i < EXPRESSIONS; i++) {
+        pb_pattern p = {0};
+        assert_ok(pb_pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
+        assert_non_null(p.word);
+        for (int round = 0; round < 40000; round++) {
+            char text[64];
+            size_t length = 0;
+            size_t count  = (size_t)pb_random_below(stream, draw++, 14) + 1;
+            for (size_t k = 0; k < count; k++) {
+                length += pb_utf8_encode(draw_character(stream, &draw), text + length);
+            }
+            check_matches(&p, work, text, length);
+        }
+        pb_pattern_clear(&p);
+    }
+    pb_work_destroy(work);
+}
+
+static void test_matchers_equal_their_expressions_on_every_character(void **state)
+{
+    pb_work *work = NULL;
+
+    (void)state;
+    assert_ok(pb_work_create(0, &work));
+    for (size_t i = 0; i < EXPRESSIONS; i++) {
+        pb_pattern p = {0};
+        assert_ok(pb_pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
+        for (int32_t code = 0; code < 0x110000; code++) {
+            char text[16]  = "a";
+            size_t length  = 1;
+            bool surrogate = code >= 0xd800 && code < 0xe000;
+            length += surrogate ? 0 : pb_utf8_encode(code, text + length);
+            text[length++] = ' ';
+            length += surrogate ? 0 : pb_utf8_encode(code, text + length);
+            check_matches(&p, work, text, length);
+        }
+        pb_pattern_clear(&p);
+    }
+    pb_work_destroy(work);
+}
+
+static void test_other_expressions_have_no_matcher(void **state)
+{
+    static const char *const others[] = {"", "\\p{L}+", " ?\\p{L}+"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_null(pb_word_find(others[i], strlen(others[i])));
+    }
+    assert_null(pb_word_find(expressions[0], strlen(expressions[0]) - 1));
+}
+
+/* Merges of "a" and "b" with word starts. */
+static const char model[] =
+    "\"model\": {\"type\": \"BPE\", \"unk_token\": \"u\", \"fuse_unk\": true, \"vocab\": {\"u\": "
+    "0, "
+    "\"a\": 1, \"b\": 2, \"\u2581\": 3, \"\u2581\u2581\": 4, \"\u2581a\": 5, \"ab\": 6, "
+    "\"\u2581ab\": 7, \"aa\": 8, \"b\u2581\": 9}, \"merges\": [%s\"\u2581 \u2581\", \"\u2581 a\", "
+    "\"a b\", \"\u2581 ab\", \"\u2581a b\", \"a a\"]}}";
+
+static pb_tokenizer *open_model(const char *merges)
+{
+    pb_string json  = {0};
+    pb_tokenizer *t = NULL;
+
+    assert_ok(pb_string_puts(&json, "{"));
+    assert_ok(pb_string_printf(&json, model, merges));
+    t = fixture_open(json.data);
+    pb_string_clear(&json);
+    return t;
+}
+
+static void test_words_are_cut_only_where_no_merge_joins_them(void **state)
+{
+    static const char text[] = "\u2581ab\u2581\u2581ab\u2581zz\u2581b\u2581\u2581\u2581";
+    pb_tokenizer *t          = open_model("");
+
+    (void)state;
+    fixture_check_ids(t, text, false, "7 4 6 3 0 3 2 4 3");
+    pb_tokenizer_close(t);
+    t = open_model("\"b \u2581\", ");
+    fixture_check_ids(t, text, false, "5 9 5 9 0 3 9 4");
+    pb_tokenizer_close(t);
+}
+
+static void test_remembered_words_are_those_merged_anew(void **state)
+{
+    static const char *const parts[] = {"a", "b", "ab", "\u2581", "z"};
+    pb_random stream                 = pb_random_stream(6, PB_RANDOM_TEST, 2);
+    pb_tokenizer *t                  = open_model("");
+    uint64_t draw                    = 0;
+
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        pb_string text = {0};
+        pb_ids warm    = {0};
+        pb_ids cold    = {0};
+        for (uint64_t i = pb_random_below(stream, draw++, 60) + 1; i > 0; i--) {
+            assert_ok(pb_string_puts(&text, parts[pb_random_below(stream, draw++, 5)]));
+        }
+        assert_ok(pb_tokenizer_encode(t, text.data, text.length, false, &warm));
+        if (round % 10 == 0) {
+            pb_tokenizer_trim(t);
+            assert_ok(pb_tokenizer_encode(t, text.data, text.length, false, &cold));
+            assert_int_equal(warm.count, cold.count);
+            assert_memory_equal(warm.items, cold.items, (size_t)warm.count * sizeof *warm.items);
+        }
+        pb_ids_clear(&warm);
+        pb_ids_clear(&cold);
+        pb_string_clear(&text);
+    }
+    pb_tokenizer_close(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_matchers_equal_their_expressions_on_random_text),
+        cmocka_unit_test(test_matchers_equal_their_expressions_on_every_character),
+        cmocka_unit_test(test_other_expressions_have_no_matcher),
+        cmocka_unit_test(test_words_are_cut_only_where_no_merge_joins_them),
+        cmocka_unit_test(test_remembered_words_are_those_merged_anew),
+    };
+    return cmocka_run_group_tests(tests, NULL, teardown);
+}
