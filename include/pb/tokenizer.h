@@ -31,10 +31,10 @@ pb_status pb_ids_extend(pb_ids *ids, const int32_t *items, int64_t count) PB_MUS
 
 typedef struct pb_tokenizer pb_tokenizer;
 
-/* Reads `model_dir`/tokenizer.json, or vocab.json and merges.txt where there is none, and the names
- * of the special tokens from tokenizer_config.json or special_tokens_map.json. Model type BPE only;
- * whatever is not supported is refused by name. The sections `truncation` and `padding` are not
- * applied. */
+/* Reads `model_dir`/tokenizer.json; where there is none vocab.json and merges.txt (GPT-2, Qwen2),
+ * or SentencePiece's tokenizer.model; and the names of the special tokens from
+ * tokenizer_config.json or special_tokens_map.json. Model type BPE only; whatever is not supported
+ * is refused by name. The sections `truncation` and `padding` are not applied. */
 pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out) PB_MUST_USE;
 void pb_tokenizer_close(pb_tokenizer *t); /* accepts NULL */
 

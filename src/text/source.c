@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Finds and parses the files. The older layout of GPT-2 (vocab.json and merges.txt) is brought into
- * the form of a tokenizer.json, so that only that form has to be understood. */
+/* Finds and parses the files. The older layouts (vocab.json and merges.txt of GPT-2,
+ * tokenizer.model of SentencePiece) are brought into the form of a tokenizer.json, so that only
+ * that form has to be understood. */
 #include "source.h"
+
+#include "compose.h"
 
 #include "pb/file.h"
 #include "pb/json.h"
@@ -90,45 +93,6 @@ static pb_status parse_merges(const char *path, const pb_string *text, json_t *o
     return PB_OK;
 }
 
-/* Appends a special token of the vocabulary, once. */
-static void add_special(json_t *list, const json_t *vocab, const char *content)
-{
-    const json_t *id = json_object_get(vocab, content);
-    size_t i         = 0;
-    json_t *known    = NULL;
-
-    json_array_foreach(list, i, known)
-    {
-        if (strcmp(json_string_value(json_object_get(known, "content")), content) == 0) {
-            return;
-        }
-    }
-    if (json_is_integer(id)) {
-        json_t *token = json_pack("{s:I, s:s, s:b, s:b}", "id", json_integer_value(id), "content",
-                                  content, "special", 1, "normalized", 0);
-        (void)json_array_append_new(list, token);
-    }
-}
-
-/* The tokenizer of GPT-2 around a vocabulary and its merges. Takes over all three. */
-static json_t *compose(const json_t *config, json_t *vocab, json_t *merges, json_t *added)
-{
-    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
-    int space                        = json_is_true(json_object_get(config, "add_prefix_space"));
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const json_t *value = json_object_get(config, names[i]);
-        const json_t *text  = json_is_object(value) ? json_object_get(value, "content") : value;
-        if (json_is_string(text)) {
-            add_special(added, vocab, json_string_value(text));
-        }
-    }
-    return json_pack("{s:o, s:{s:s, s:b, s:b}, s:{s:s}, s:{s:s, s:o, s:o}}", "added_tokens", added,
-                     "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", space, "use_regex",
-                     1, "decoder", "type", "ByteLevel", "model", "type", "BPE", "vocab", vocab,
-                     "merges", merges);
-}
-
 static pb_status read_two_files(const char *directory, pb_hash *hash, pb_source *out)
 {
     char *merges_path = NULL;
@@ -140,16 +104,39 @@ static pb_status read_two_files(const char *directory, pb_hash *hash, pb_source 
     PB_TRY_GOTO(status, read_json(directory, "vocab.json", hash, 0, &out->path, &vocab), err_clear);
     PB_TRY_GOTO(status, read_file(directory, "merges.txt", hash, &merges_path, &text), err_clear);
     PB_TRY_GOTO(status, parse_merges(merges_path, &text, merges), err_clear);
-    out->root = compose(out->config, json_incref(vocab), json_incref(merges), json_array());
-    if (out->root == NULL) {
-        status = PB_FAIL(PB_ERR_MEMORY, "%s: memory for its tokens could not be had", out->path);
-    }
+    PB_TRY_GOTO(status, read_optional(directory, "added_tokens.json", hash, &out->added),
+                err_clear);
+    PB_TRY_GOTO(status, pb_compose_two_files(out, vocab, merges, &out->root), err_clear);
 
 err_clear:
     json_decref(vocab);
     json_decref(merges);
     pb_string_clear(&text);
     pb_memory_free(merges_path);
+    return status;
+}
+
+static pb_status read_sentencepiece(const char *directory, pb_hash *hash, pb_source *out)
+{
+    pb_string bytes     = {0};
+    pb_sentencepiece sp = {0};
+    pb_status status    = PB_OK;
+
+    PB_TRY_GOTO(status, read_file(directory, "tokenizer.model", hash, &out->path, &bytes),
+                err_clear);
+    PB_TRY_GOTO(status, read_optional(directory, "added_tokens.json", hash, &out->added),
+                err_clear);
+    status = pb_sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp);
+    if (status == PB_OK) {
+        status = pb_compose_sentencepiece(out, &sp, &out->root);
+    }
+    if (status != PB_OK) {
+        status = pb_error_prefix(status, "%s", out->path);
+    }
+
+err_clear:
+    pb_sentencepiece_clear(&sp);
+    pb_string_clear(&bytes);
     return status;
 }
 
@@ -168,10 +155,13 @@ static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out)
         return read_two_files(directory, hash, out);
     }
     PB_TRY(has_file(directory, "tokenizer.model", &has_model));
+    if (has_model) {
+        return read_sentencepiece(directory, hash, out);
+    }
     return PB_FAIL(PB_ERR_NOT_FOUND,
-                   "%s: no tokenizer.json there, nor vocab.json and merges.txt%s; put a "
-                   "checkpoint's tokenizer.json into it",
-                   directory, has_model ? " (tokenizer.model is not read)" : "");
+                   "%s: no tokenizer.json there, nor vocab.json and merges.txt, nor "
+                   "tokenizer.model; put a checkpoint's tokenizer.json into it",
+                   directory);
 }
 
 pb_status pb_source_read(const char *directory, pb_source *out)
@@ -201,6 +191,7 @@ void pb_source_clear(pb_source *source)
     json_decref(source->root);
     json_decref(source->config);
     json_decref(source->map);
+    json_decref(source->added);
     pb_memory_free(source->path);
     *source = (pb_source){0};
 }

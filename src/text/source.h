@@ -7,9 +7,10 @@
 #include "pb/hash.h"
 
 typedef struct pb_source {
-    json_t *root;   /* tokenizer.json, or what vocab.json and merges.txt amount to */
+    json_t *root;   /* tokenizer.json, or what the files of an older layout amount to */
     json_t *config; /* tokenizer_config.json, NULL when there is none */
     json_t *map;    /* special_tokens_map.json, NULL when there is none */
+    json_t *added;  /* added_tokens.json beside an older layout, or NULL */
     char *path;     /* of the main file, for messages */
     char hash[PB_HASH_TEXT];
 } pb_source;

@@ -46,8 +46,9 @@ void fixture_delete(const char *name)
 
 void fixture_remove(void)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "vocab.json",
-                                        "merges.txt", "special_tokens_map.json"};
+    static const char *const names[] = {
+        "tokenizer.json",          "tokenizer_config.json", "vocab.json",       "merges.txt",
+        "special_tokens_map.json", "tokenizer.model",       "added_tokens.json"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         fixture_delete(names[i]);

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files of older layouts amount to, in the form of a tokenizer.json, as the converters of
+ * the library transformers write it. */
+#pragma once
+
+#include "sentencepiece.h"
+#include "source.h"
+
+/* vocab.json and merges.txt: by tokenizer_class of the configuration, GPT2Tokenizer (also when it
+ * names none) or Qwen2Tokenizer. Others are refused. */
+pb_status pb_compose_two_files(const pb_source *source, json_t *vocab, json_t *merges,
+                               json_t **root) PB_MUST_USE;
+
+/* tokenizer.model: as LlamaTokenizer, with `legacy`, `add_prefix_space`, `add_bos_token` and
+ * `add_eos_token` of the configuration. */
+pb_status pb_compose_sentencepiece(const pb_source *source, const pb_sentencepiece *sp,
+                                   json_t **root) PB_MUST_USE;
+
+/* compose_merges.c: the merges of pieces. Appends ["left", "right"] to `out`. */
+pb_status pb_compose_merges(const pb_sentencepiece *sp, json_t *out) PB_MUST_USE;

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/* SentencePiece keeps no merges: any two neighbours that make a piece may be merged, the piece of
+ * highest score first. As a list of merges: for every piece all ways to cut it into two pieces. */
+#include "compose.h"
+
+#include "lexicon.h"
+#include "unicode.h"
+
+#include "pb/memory.h"
+
+#include <stdlib.h>
+
+typedef struct cut {
+    float score; /* of the whole */
+    int32_t whole, left, right;
+} cut;
+
+typedef struct cuts {
+    cut *items;
+    size_t count, capacity;
+} cuts;
+
+static pb_status push(cuts *list, cut item)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 1024 : list->capacity * 2;
+        cut *items      = pb_memory_resize(list->items, capacity, sizeof *items);
+        if (items == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        list->items    = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = item;
+    return PB_OK;
+}
+
+/* Highest score first; then by the ids of whole, left and right. */
+static int compare(const void *a, const void *b)
+{
+    const cut *x = a;
+    const cut *y = b;
+
+    if (x->score != y->score) {
+        return x->score > y->score ? -1 : 1;
+    }
+    if (x->whole != y->whole) {
+        return x->whole < y->whole ? -1 : 1;
+    }
+    if (x->left != y->left) {
+        return x->left < y->left ? -1 : 1;
+    }
+    return (x->right > y->right) - (x->right < y->right);
+}
+
+static bool is_merged(const pb_piece *piece)
+{
+    return piece->type == PB_PIECE_NORMAL || piece->type == PB_PIECE_USER_DEFINED;
+}
+
+/* The pieces that merging may meet. That no two have the same text is found out later, when the
+ * vocabulary is read; the first one counts here. */
+static pb_status create_lexicon(const pb_sentencepiece *sp, pb_lexicon *out)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < sp->count; i++) {
+        bytes += sp->pieces[i].length;
+    }
+    PB_TRY(pb_lexicon_create(out, (int64_t)sp->count, (int64_t)sp->count, bytes));
+    for (size_t i = 0; i < sp->count; i++) {
+        if (is_merged(&sp->pieces[i])) {
+            (void)pb_lexicon_put(out, (int32_t)i, sp->pieces[i].text, sp->pieces[i].length);
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status cut_piece(const pb_sentencepiece *sp, const pb_lexicon *lexicon, size_t whole,
+                           cuts *out)
+{
+    const pb_piece *p = &sp->pieces[whole];
+
+    for (size_t at = pb_utf8_size(p->text[0]); at < p->length; at += pb_utf8_size(p->text[at])) {
+        int32_t left = pb_lexicon_find(lexicon, p->text, at);
+        if (left < 0) {
+            continue;
+        }
+        int32_t right = pb_lexicon_find(lexicon, p->text + at, p->length - at);
+        if (right >= 0) {
+            PB_TRY(push(out, (cut){p->score, (int32_t)whole, left, right}));
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_compose_merges(const pb_sentencepiece *sp, json_t *out)
+{
+    pb_lexicon lexicon = {0};
+    cuts list          = {0};
+    pb_status status   = PB_OK;
+
+    PB_TRY_GOTO(status, create_lexicon(sp, &lexicon), err_clear);
+    for (size_t i = 0; i < sp->count; i++) {
+        if (is_merged(&sp->pieces[i])) {
+            PB_TRY_GOTO(status, cut_piece(sp, &lexicon, i, &list), err_clear);
+        }
+    }
+    if (list.count > 1) {
+        qsort(list.items, list.count, sizeof *list.items, compare);
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        const pb_piece *left  = &sp->pieces[list.items[i].left];
+        const pb_piece *right = &sp->pieces[list.items[i].right];
+        json_t *pair = json_pack("[s%, s%]", left->text, left->length, right->text, right->length);
+        if (json_array_append_new(out, pair) != 0) {
+            status = PB_FAIL(PB_ERR_MEMORY, "memory for its merges could not be had");
+            goto err_clear;
+        }
+    }
+
+err_clear:
+    pb_memory_free(list.items);
+    pb_lexicon_clear(&lexicon);
+    return status;
+}
