@@ -4,7 +4,8 @@
  * A template is a short list of pieces; every piece is tokenised on its own and the ids are
  * concatenated, so that the border between prompt and answer never merges. In the paper's form the
  * text of a row is not escaped (markers in it act as markers); in the corrected form it is plain
- * text. Templates are const tables: llama3, qwen3 (thinking off), gemma, mistral, chatml, none. */
+ * text. Templates are const tables: llama3, qwen3 (thinking off), gemma, mistral, phi3, chatml,
+ * none. */
 #pragma once
 
 #include "pb/tokenizer.h"
@@ -23,6 +24,9 @@ void pb_rendered_clear(pb_rendered *r); /* frees; r is empty again */
 
 /* NULL when there is none of that name. */
 const pb_template *pb_template_find(const char *name);
+/* The one of a model: of the templates of its family (`architecture` as config.json names it, such
+ * as LlamaForCausalLM, or its model_type) the first whose markers are all tokens; else none. */
+const pb_template *pb_template_for(const char *architecture, const pb_tokenizer *t);
 const char *const *pb_template_names(void); /* NULL-terminated */
 const char *pb_template_name(const pb_template *tpl);
 

@@ -107,7 +107,9 @@ const env_model *env_find_model(const pb_cell_env *env, const char *name)
 
 static pb_status find_chat(env_model *m, const pb_cell_model_options *options)
 {
-    m->chat = pb_template_find(options->chat);
+    bool by_model = strcmp(options->chat, "auto") == 0;
+
+    m->chat = pb_template_find(by_model ? "none" : options->chat);
     if (m->chat == NULL) {
         const char *nearest = pb_string_nearest(options->chat, pb_template_names());
         return PB_FAIL(PB_ERR_CONFIG, "chat template \"%s\" is not known%s%s", options->chat,
@@ -122,6 +124,9 @@ static pb_status open_text(env_model *m, const pb_cell_model_options *options)
     PB_TRY(find_chat(m, options));
     PB_TRY(pb_tokenizer_open(options->path, &m->tokenizer));
     const pb_model_config *c = pb_model_get_config(m->model);
+    if (by_model) {
+        m->chat = pb_template_for(c->architecture, m->tokenizer);
+    }
     if (pb_tokenizer_size(m->tokenizer) > c->vocab) {
         pb_log_warn("%s: the tokenizer has %lld ids, the model %lld", options->path,
                     (long long)pb_tokenizer_size(m->tokenizer), (long long)c->vocab);

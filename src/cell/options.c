@@ -10,8 +10,9 @@
 const pb_config_field pb_cell_model_fields[] = {
     PB_FIELD_PATH(pb_cell_model_options, path, NULL,
                   "folder of a checkpoint in Hugging Face layout"),
-    PB_FIELD_TEXT(pb_cell_model_options, chat, "none",
-                  "chat template: none, llama3, qwen3, gemma, mistral, chatml"),
+    PB_FIELD_TEXT(pb_cell_model_options, chat, "auto",
+                  "chat template: auto (by family and special tokens), none, llama3, qwen3, "
+                  "gemma, mistral, phi3, chatml"),
     PB_FIELD_NOTE(pb_cell_model_options, hub, "repository on the hub, for jobs/fetch_data.py"),
     PB_FIELD_NOTE(pb_cell_model_options, revision, "its commit, for jobs/fetch_data.py"),
     PB_FIELD_NOTE_LIST(pb_cell_model_options, sha256,

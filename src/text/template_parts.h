@@ -15,6 +15,7 @@ struct pb_template {
     bool stop_eos, stop_additional;
     const char *markers[6]; /* tokens that must be there; the first stop is among them */
     const char *stops[3];
+    const char *families[5]; /* beginnings of the architectures that may use it */
 };
 
 typedef struct pb_parts {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The table of templates, and the filling of their pieces with text. */
+/* The table of templates, those of one family before those of several, and the filling of their
+ * pieces with text. */
 #include "template_parts.h"
 
 #include <string.h>
+#include <strings.h>
 
 static const pb_template templates[] = {
     {
@@ -15,6 +17,7 @@ static const pb_template templates[] = {
         .answer_tail = "<|eot_id|>",
         .markers     = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
         .stops       = {"<|eot_id|>", "<|eom_id|>"},
+        .families    = {"Llama"},
     },
     {
         .name            = "qwen3",
@@ -27,6 +30,7 @@ static const pb_template templates[] = {
         .markers         = {"<|im_start|>", "<|im_end|>", "<think>", "</think>"},
         .stops           = {"<|im_end|>"},
         .stop_additional = true,
+        .families        = {"Qwen3"},
     },
     {
         .name        = "gemma",
@@ -37,6 +41,7 @@ static const pb_template templates[] = {
         .answer_tail = "<end_of_turn>\n",
         .markers     = {"<start_of_turn>", "<end_of_turn>"},
         .stops       = {"<end_of_turn>"},
+        .families    = {"Gemma"},
     },
     {
         .name        = "mistral",
@@ -48,6 +53,18 @@ static const pb_template templates[] = {
         .answer_tail = "",
         .markers     = {"[INST]", "[/INST]"},
         .stop_eos    = true,
+        .families    = {"Mistral"},
+    },
+    {
+        .name        = "phi3",
+        .head        = "<|user|>\n",
+        .tail        = "<|end|>\n<|assistant|>\n",
+        .answer_head = "",
+        .answer_tail = "<|end|>\n",
+        .markers     = {"<|user|>", "<|end|>", "<|assistant|>"},
+        .stops       = {"<|end|>"},
+        .stop_eos    = true,
+        .families    = {"Phi3"},
     },
     {
         .name        = "chatml",
@@ -57,6 +74,7 @@ static const pb_template templates[] = {
         .answer_tail = "<|im_end|>\n",
         .markers     = {"<|im_start|>", "<|im_end|>"},
         .stops       = {"<|im_end|>"},
+        .families    = {"Qwen2", "Qwen3", "Llama", "Mistral"},
     },
     {
         .name         = "none",
@@ -68,10 +86,12 @@ static const pb_template templates[] = {
         .answer_head  = "",
         .answer_tail  = "",
         .stop_eos     = true,
+        .families     = {""},
     },
 };
 
-static const char *const names[] = {"llama3", "qwen3", "gemma", "mistral", "chatml", "none", NULL};
+static const char *const names[] = {"llama3", "qwen3",  "gemma", "mistral",
+                                    "phi3",   "chatml", "none",  NULL};
 
 const pb_template *pb_template_find(const char *name)
 {
@@ -81,6 +101,39 @@ const pb_template *pb_template_find(const char *name)
         }
     }
     return NULL;
+}
+
+static bool is_family(const pb_template *tpl, const char *architecture)
+{
+    for (size_t i = 0; tpl->families[i] != NULL; i++) {
+        if (strncasecmp(tpl->families[i], architecture, strlen(tpl->families[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_markers(const pb_template *tpl, const pb_tokenizer *t)
+{
+    int32_t id = -1;
+
+    for (size_t i = 0; tpl->markers[i] != NULL; i++) {
+        if (!pb_tokenizer_id(t, tpl->markers[i], &id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The last one, none, is for every family and has no markers. */
+const pb_template *pb_template_for(const char *architecture, const pb_tokenizer *t)
+{
+    const pb_template *tpl = templates;
+
+    while (!is_family(tpl, architecture) || !has_markers(tpl, t)) {
+        tpl++;
+    }
+    return tpl;
 }
 
 const char *const *pb_template_names(void)

@@ -300,6 +300,80 @@ static void test_a_template_of_another_family_is_refused(void **state)
                  PB_ERR_CONFIG, "no token that ends an answer");
 }
 
+/* Returns 1 when the line is a prompt of one user turn, which is then checked. */
+static size_t check_chat(const pb_template *tpl, const pb_tokenizer *t, const json_t *line)
+{
+    const json_t *messages = json_object_get(line, "messages");
+    const json_t *message  = json_array_get(messages, 0);
+    const char *user       = json_string_value(json_object_get(message, "content"));
+    const json_t *ids      = json_object_get(line, "ids");
+    const char *role       = json_string_value(json_object_get(message, "role"));
+    pb_rendered r          = {0};
+    pb_string text         = {0};
+
+    if (json_array_size(messages) != 1 || strcmp(role, "user") != 0 ||
+        !json_is_true(json_object_get(line, "add_generation_prompt"))) {
+        return 0;
+    }
+    assert_ok(pb_template_text(tpl, t, user, NULL, false, &text, NULL));
+    assert_text(&text, json_object_get(line, "text"));
+    assert_ok(pb_template_render(tpl, t, user, NULL, false, &r));
+    assert_int_equal(r.ids.count, json_array_size(ids));
+    for (int64_t i = 0; i < r.ids.count; i++) {
+        assert_int_equal(r.ids.items[i], json_integer_value(json_array_get(ids, (size_t)i)));
+    }
+    pb_rendered_clear(&r);
+    pb_string_clear(&text);
+    return 1;
+}
+
+/* The chat vectors are the model's own template: the prompt of one user turn is its text and ids.
+ */
+static void test_prompts_equal_the_models_own_templates(void **state)
+{
+    static const char *const models[][3] = {{"phi-3-mini", "phi3", "Phi3ForCausalLM"},
+                                            {"bytebpe-1k", "chatml", "Qwen2ForCausalLM"},
+                                            {"mistral-v0.3", "mistral", "MistralForCausalLM"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        const pb_template *tpl = pb_template_find(models[i][1]);
+        pb_tokenizer *t        = NULL;
+        pb_string file         = {0};
+        size_t prompts         = 0;
+        assert_ok(pb_tokenizer_open(shared_path("tokenizers/%s", models[i][0]), &t));
+        assert_ptr_equal(pb_template_for(models[i][2], t), tpl);
+        assert_ok(pb_file_read(shared_path("tokenizers/%s/chat.jsonl", models[i][0]), 0, &file));
+        for (size_t at = 0; at < file.length;) {
+            size_t size  = (size_t)(strchrnul(file.data + at, '\n') - (file.data + at));
+            json_t *line = json_loadb(file.data + at, size, JSON_ALLOW_NUL, NULL);
+            prompts += check_chat(tpl, t, line);
+            json_decref(line);
+            at += size + 1;
+        }
+        assert_true(prompts >= 3);
+        pb_string_clear(&file);
+        pb_tokenizer_close(t);
+    }
+}
+
+static void test_the_template_of_a_model_follows_family_and_tokens(void **state)
+{
+    static const char *const models[PAIRS] = {"LlamaForCausalLM", "qwen3", "Gemma3ForCausalLM",
+                                              "MistralForCausalLM"};
+
+    (void)state;
+    for (size_t pair = 0; pair < PAIRS; pair++) {
+        assert_ptr_equal(pb_template_for(models[pair], tokenizers[pair]),
+                         pb_template_find(pairs[pair][0]));
+    }
+    /* The family without the tokens, and an unknown one. */
+    assert_string_equal(pb_template_name(pb_template_for("llama", tokenizers[3])), "none");
+    assert_string_equal(pb_template_name(pb_template_for("qwen2", tokenizers[1])), "chatml");
+    assert_string_equal(pb_template_name(pb_template_for("", tokenizers[0])), "none");
+    assert_string_equal(pb_template_name(pb_template_for("falcon", tokenizers[1])), "none");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +384,8 @@ int main(void)
         cmocka_unit_test(test_corrected_truncation_cuts_only_the_end_of_the_users_text),
         cmocka_unit_test(test_corrected_truncation_says_when_template_and_answer_do_not_fit),
         cmocka_unit_test(test_paper_truncation_cuts_both_ends_in_place),
+        cmocka_unit_test(test_prompts_equal_the_models_own_templates),
+        cmocka_unit_test(test_the_template_of_a_model_follows_family_and_tokens),
         cmocka_unit_test(test_stop_ids_are_those_of_the_protocol),
         cmocka_unit_test(test_a_template_of_another_family_is_refused),
     };
