@@ -14,8 +14,9 @@
 #include <omp.h>
 #include <string.h>
 
+/* A long run has few barriers, which cost most where threads share a core with others. */
 enum {
-    RUN_PER_THREAD = 16,      /* units of a run for each of several threads */
+    RUN_PER_THREAD = 64,      /* units of a run for each of several threads */
     RUN_BYTES      = 32 << 20 /* of a run's memory, where that is a unit for each thread */
 };
 
