@@ -21,7 +21,7 @@
 /* A growing list of ids. Zero-initialised is empty. */
 typedef struct pb_ids {
     int32_t *items;
-    int64_t count;
+    int64_t count, capacity;
 } pb_ids;
 
 void pb_ids_clear(pb_ids *ids);                                  /* frees; ids is empty again */

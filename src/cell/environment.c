@@ -105,11 +105,15 @@ const env_model *env_find_model(const pb_cell_env *env, const char *name)
     return NULL;
 }
 
+static bool is_by_model(const pb_cell_model_options *options)
+{
+    return strcmp(options->chat, "auto") == 0;
+}
+
+/* Template "none" stands in for "auto" until the tokenizer is there. */
 static pb_status find_chat(env_model *m, const pb_cell_model_options *options)
 {
-    bool by_model = strcmp(options->chat, "auto") == 0;
-
-    m->chat = pb_template_find(by_model ? "none" : options->chat);
+    m->chat = pb_template_find(is_by_model(options) ? "none" : options->chat);
     if (m->chat == NULL) {
         const char *nearest = pb_string_nearest(options->chat, pb_template_names());
         return PB_FAIL(PB_ERR_CONFIG, "chat template \"%s\" is not known%s%s", options->chat,
@@ -124,8 +128,8 @@ static pb_status open_text(env_model *m, const pb_cell_model_options *options)
     PB_TRY(find_chat(m, options));
     PB_TRY(pb_tokenizer_open(options->path, &m->tokenizer));
     const pb_model_config *c = pb_model_get_config(m->model);
-    if (by_model) {
-        m->chat = pb_template_for(c->architecture, m->tokenizer);
+    if (is_by_model(options)) {
+        m->chat = pb_template_for(pb_model_architecture(c), m->tokenizer);
     }
     if (pb_tokenizer_size(m->tokenizer) > c->vocab) {
         pb_log_warn("%s: the tokenizer has %lld ids, the model %lld", options->path,

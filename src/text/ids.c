@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum { FIRST_CAPACITY = 32 };
+
 void pb_ids_clear(pb_ids *ids)
 {
     pb_memory_free(ids->items);
@@ -14,10 +16,25 @@ void pb_ids_clear(pb_ids *ids)
 
 pb_status pb_ids_reserve(pb_ids *ids, int64_t more)
 {
+    if (more <= ids->capacity - ids->count) {
+        return PB_OK;
+    }
     if (more > INT64_MAX / 16 - ids->count) {
         return PB_FAIL(PB_ERR_MEMORY, "ids: room for %" PRId64 " more cannot be had", more);
     }
-    PB_TRY(PB_GROW(ids->items, ids->count + more));
+    int64_t capacity = ids->capacity + ids->capacity / 2;
+    if (capacity < ids->count + more) {
+        capacity = ids->count + more;
+    }
+    if (capacity < FIRST_CAPACITY) {
+        capacity = FIRST_CAPACITY;
+    }
+    int32_t *items = pb_memory_resize(ids->items, (size_t)capacity, sizeof *items);
+    if (items == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    ids->items    = items;
+    ids->capacity = capacity;
     return PB_OK;
 }
 

@@ -22,7 +22,7 @@ typedef struct pb_span {
 
 typedef struct pb_spans {
     pb_span *items;
-    size_t count;
+    size_t count, capacity;
 } pb_spans;
 
 pb_status pb_spans_grow(pb_spans *spans) PB_MUST_USE; /* room for one more at least */
