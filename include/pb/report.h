@@ -11,7 +11,8 @@ typedef struct pb_report_options {
     pb_pscp_params pscp; /* pb_pscp_defaults() */
 } pb_report_options;
 
-/* Shards of a directory → one file at `path`, atomically; with PSCP at its default constants. */
+/* Shards of a directory → one file at `path`, atomically; with PSCP at its default constants.
+ * PB_ERR_FORMAT, with all of them in the log, when shards are damaged. */
 pb_status pb_report_merge(const char *directory, const char *path) PB_MUST_USE;
 
 /* Each appends. The options may be NULL for the defaults. */
@@ -32,7 +33,11 @@ void pb_report_pscp_clear(pb_results_pscp *pscp); /* accepts a zeroed one */
 /* How far a directory is, from its plan and its shards. */
 typedef struct pb_report_progress {
     char *sweep; /* owned */
+    /* left: -1 without a plan, which alone knows the cells that have no shard; damaged ones are
+     * among those left. */
     int64_t cells, done, failed, invalid, left, stale;
+    char **damaged; /* owned, [damaged_count]: file and cause */
+    int64_t damaged_count;
     double cells_per_hour; /* of the latest finished cells, NaN with less than two */
     double seconds_left;   /* left / cells_per_hour, NaN when unknown */
 } pb_report_progress;

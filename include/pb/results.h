@@ -38,17 +38,29 @@ typedef enum pb_shard_state {
     PB_SHARD_MISSING,
     PB_SHARD_DONE,
     PB_SHARD_FAILED,
-    PB_SHARD_OTHER /* there is one, of another configuration */
+    PB_SHARD_DAMAGED /* no regular file, not the bytes that were written, or another cell's */
 } pb_shard_state;
 
-/* Writes DIRECTORY/shards/<model>__<dataset>__<method>__<seed>.h5 (names escaped). Makes the
- * folder. */
+/* Writes DIRECTORY/shards/<model>__<dataset>__<method>__<seed>__<config_hash>.h5 (names escaped, 16
+ * digits of the hash). Makes the folder. */
 pb_status pb_shard_write(const char *directory, const pb_record *record) PB_MUST_USE;
 /* The path of a cell's shard, whether it exists or not. */
 pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out) PB_MUST_USE;
-/* An unreadable shard is an error that names the file. */
-pb_status pb_shard_find(const char *directory, const pb_record_key *key, const char *config_hash,
-                        pb_shard_state *state) PB_MUST_USE;
+/* One file: its record without curves when it is DONE or FAILED (else *out is untouched), and when
+ * it is DAMAGED a text that names file and cause, to be freed (else NULL). An error only where the
+ * system refuses to read the file. */
+pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state,
+                           char **damage) PB_MUST_USE;
+/* The same of a cell in its configuration. */
+pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record *out,
+                        pb_shard_state *state, char **damage) PB_MUST_USE;
+/* Renames a damaged shard to a name that ends in ".damaged", or ".damaged.2" and so on where that
+ * is taken; *out: that path. Only for the holder of the lock. */
+pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key,
+                             char **out) PB_MUST_USE;
+/* Shards of the directory that the sweep does not ask for: other cells, other configurations. */
+pb_status pb_shard_count_others(const char *directory, const pb_sweep *sweep,
+                                int64_t *count) PB_MUST_USE;
 /* One shard with or without its curves and predictions. */
 pb_status pb_shard_read(const char *path, bool complete, pb_record *out) PB_MUST_USE;
 
@@ -65,22 +77,26 @@ typedef enum pb_cell_state {
 
 /* Cells over their axes. Records are read without curves; those stay in their files. */
 typedef struct pb_results {
-    char *sweep, *protocol, *command_line, *created, *program; /* owned, may be NULL */
+    /* owned, may be NULL; `sweep` is, of a directory, when it has no plan */
+    char *sweep, *protocol, *command_line, *created, *program;
     char **models, **datasets, **methods;
     int64_t *seeds;
     int64_t models_count, datasets_count, methods_count, seeds_count;
     pb_record *records; /* in the order of the grid */
     int64_t count;
-    int64_t *grid;    /* [models][datasets][methods][seeds]: index of the record, or -1 */
-    int8_t *state;    /* the same shape: pb_cell_state */
+    int64_t *grid;  /* [models][datasets][methods][seeds]: index of the record, or -1 */
+    int8_t *state;  /* the same shape: pb_cell_state */
+    char **damaged; /* [damaged_count] file and cause of every damaged shard of the directory */
+    int64_t damaged_count;
     int64_t stale;    /* shards left out: the plan does not ask for them as they are */
     int64_t repeated; /* cells found in more than one file with the same configuration */
 } pb_results;
 
 void pb_results_clear(pb_results *results); /* accepts a zeroed one */
 
-/* All shards of a directory. With a plan.json there, cells of the plan only, others are counted as
- * stale; without, the axes are what the shards have, sorted. */
+/* All shards of a directory but the damaged ones, which are listed. With a plan.json there, cells
+ * of the plan only, others are counted as stale; without, the axes are what the shards have,
+ * sorted, and cells of which there is nothing count as missing. */
 pb_status pb_results_open_directory(const char *directory, pb_results *out) PB_MUST_USE;
 
 /* Merged files or single shards. The same cell twice with different configurations is an error. */

@@ -32,6 +32,8 @@ const pb_command pb_command_merge = {
     .name          = "merge",
     .help          = "gather the finished cells of a directory into one file",
     .usage         = "DIR -o FILE.h5",
+    .details       = "Nothing is merged while shards are damaged: all of them are named, and the "
+                     "same run makes them again.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

@@ -34,8 +34,9 @@ typedef struct job {
     sweep sweep;
     char *directory;
     pb_file_lock *lock; /* of the directory, on rank 0; NULL where there are no locks */
+    pb_sweep plan;      /* on rank 0 */
     bool *done;         /* [cells], on rank 0 */
-    int64_t failed_before, replaced;
+    int64_t failed_before;
 } job;
 
 static pb_status default_directory(const job *j, pb_string *out)
@@ -72,64 +73,72 @@ static pb_status command_line(const job *j, pb_string *out)
     return status;
 }
 
-/* The list of cells in the order of the axes, for `status` and `merge`. */
-static pb_status write_plan(const job *j)
+/* The list of cells in the order of the axes; also for `status` and `merge`. */
+static pb_status write_plan(job *j)
 {
     pb_string command = {0};
-    pb_sweep plan     = {0};
-    pb_status status  = pb_record_set_text(&plan.name, pb_grid_get_sweep(j->sweep.grid)->name);
+    pb_sweep *plan    = &j->plan;
+    pb_status status  = command_line(j, &command);
     if (status == PB_OK) {
-        status = pb_record_set_text(&plan.protocol, protocol_name(j));
-    }
-    if (status == PB_OK) {
-        status = command_line(j, &command);
-    }
-    if (status == PB_OK) {
-        status = pb_record_set_text(&plan.command_line, command.data);
-    }
-    for (int64_t i = 0; i < j->sweep.cells.count && status == PB_OK; i++) {
-        const pb_grid_cell *c = &j->sweep.cells.items[i];
-        status = pb_sweep_add(&plan, c->model, c->dataset, c->method, c->seed, j->sweep.hashes[i]);
-    }
-    if (status == PB_OK) {
-        status = pb_sweep_write(j->directory, &plan);
+        status = pb_record_set_text(&plan->command_line, command.data);
     }
     pb_string_clear(&command);
-    pb_sweep_clear(&plan);
+    PB_TRY(status);
+    PB_TRY(pb_record_set_text(&plan->name, pb_grid_get_sweep(j->sweep.grid)->name));
+    PB_TRY(pb_record_set_text(&plan->protocol, protocol_name(j)));
+    for (int64_t i = 0; i < j->sweep.cells.count; i++) {
+        const pb_grid_cell *c = &j->sweep.cells.items[i];
+        PB_TRY(pb_sweep_add(plan, c->model, c->dataset, c->method, c->seed, j->sweep.hashes[i]));
+    }
+    return pb_sweep_write(j->directory, plan);
+}
+
+/* Frees what `damage` says. */
+static pb_status set_aside(const job *j, const pb_record_key *key, char *damage)
+{
+    char *kept       = NULL;
+    pb_status status = pb_shard_set_aside(j->directory, key, &kept);
+    if (status == PB_OK) {
+        pb_log0_warn("%s; it is kept as %s, and its cell is run again", damage, kept);
+    }
+    pb_memory_free(kept);
+    pb_memory_free(damage);
     return status;
 }
 
-/* A cell counts as done when its shard has this configuration. */
-static pb_status find_done(job *j)
+static pb_status warn_of_others(const job *j)
 {
-    for (int64_t i = 0; i < j->sweep.cells.count; i++) {
-        const pb_grid_cell *c = &j->sweep.cells.items[i];
-        pb_record_key key     = {.seed = c->seed};
-        pb_shard_state state  = PB_SHARD_MISSING;
-        pb_status status      = pb_record_set_text(&key.model, c->model);
-        if (status == PB_OK) {
-            status = pb_record_set_text(&key.dataset, c->dataset);
-        }
-        if (status == PB_OK) {
-            status = pb_record_set_text(&key.method, c->method);
-        }
-        if (status == PB_OK) {
-            status = pb_shard_find(j->directory, &key, j->sweep.hashes[i], &state);
-        }
-        pb_record_key_clear(&key);
-        PB_TRY(status);
-        bool retry = pb_cli_flag(j->cli, "retry-failed");
-        j->done[i] = state == PB_SHARD_DONE || (state == PB_SHARD_FAILED && !retry);
-        j->failed_before += state == PB_SHARD_FAILED && !retry;
-        j->replaced += state == PB_SHARD_OTHER;
-    }
-    if (j->replaced > 0) {
+    int64_t others = 0;
+    PB_TRY(pb_shard_count_others(j->directory, &j->plan, &others));
+    if (others > 0) {
         pb_log0_warn("%" PRId64
-                     " cells in %s have results of another configuration or program: they "
-                     "are run again and replaced; give another folder with -o to keep them",
-                     j->replaced, j->directory);
+                     " shards in %s are of other cells, another configuration or another "
+                     "program than this sweep's: they are kept and left out",
+                     others, j->directory);
     }
     return PB_OK;
+}
+
+/* A cell is done when it has a shard in its configuration. */
+static pb_status find_done(job *j)
+{
+    bool fresh = pb_cli_flag(j->cli, "fresh");
+    bool retry = pb_cli_flag(j->cli, "retry-failed");
+    for (int64_t i = 0; i < j->plan.count; i++) {
+        const pb_record_key *key = &j->plan.cells[i];
+        pb_shard_state state     = PB_SHARD_MISSING;
+        pb_record record         = {0};
+        char *damage             = NULL;
+        PB_TRY(pb_shard_find(j->directory, key, &record, &state, &damage));
+        pb_record_clear(&record);
+        if (state == PB_SHARD_DAMAGED) {
+            PB_TRY(set_aside(j, key, damage));
+        }
+        bool failed = state == PB_SHARD_FAILED && !retry && !fresh;
+        j->done[i]  = failed || (state == PB_SHARD_DONE && !fresh);
+        j->failed_before += failed;
+    }
+    return warn_of_others(j);
 }
 
 static pb_status prepare_directory(job *j)
@@ -140,7 +149,7 @@ static pb_status prepare_directory(job *j)
     PB_TRY(pb_path_make_directories(j->directory));
     PB_TRY(pb_results_lock(j->directory, pb_grid_get_sweep(j->sweep.grid)->name, &j->lock));
     PB_TRY(write_plan(j));
-    return pb_cli_flag(j->cli, "fresh") ? PB_OK : find_done(j);
+    return find_done(j);
 }
 
 static pb_status run_cell(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
@@ -278,6 +287,7 @@ static pb_status run(pb_cli *cli)
         return PB_FAIL(PB_ERR_USAGE, "give one grid file; see peftbench run --help");
     }
     pb_status status = run_job(&j, cli);
+    pb_sweep_clear(&j.plan);
     pb_memory_free(j.done);
     pb_memory_free(j.directory);
     pb_file_lock_release(j.lock);
@@ -293,7 +303,9 @@ const pb_command pb_command_run = {
                "stopped or killed, the same command\n"
                "goes on. Writes DIR/<sweep>.h5 and prints the PSCP table. Exit code 3: stopped "
                "with everything kept; 4: some cells\n"
-               "failed. One run at a time works in a folder; it holds DIR/run.lock.\n",
+               "failed. One run at a time works in a folder; it holds DIR/run.lock. A damaged "
+               "shard is renamed to *.damaged, and\n"
+               "its cell is run again; shards of another configuration are kept and left out.\n",
     .options = {options},
     .min_arguments = 0,
     .max_arguments = 1,

@@ -19,6 +19,23 @@ static pb_status json_number(pb_string *out, const char *name, double value)
                            : pb_string_printf(out, ", \"%s\": null", name);
 }
 
+/* A count, null where it is unknown. */
+static pb_status json_count(pb_string *out, const char *name, int64_t value)
+{
+    return value >= 0 ? pb_string_printf(out, ", \"%s\": %" PRId64, name, value)
+                      : pb_string_printf(out, ", \"%s\": null", name);
+}
+
+static pb_status json_damaged(const pb_report_progress *p, pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, ", \"damaged_shards\": ["));
+    for (int64_t i = 0; i < p->damaged_count; i++) {
+        PB_TRY(pb_string_puts(out, i > 0 ? ", " : ""));
+        PB_TRY(pb_string_json(out, p->damaged[i], strlen(p->damaged[i])));
+    }
+    return pb_string_puts(out, "]");
+}
+
 static pb_status put_json(const pb_report_progress *p, pb_string *out)
 {
     const char *sweep = p->sweep != NULL ? p->sweep : "";
@@ -27,24 +44,49 @@ static pb_status put_json(const pb_report_progress *p, pb_string *out)
     PB_TRY(pb_string_json(out, sweep, strlen(sweep)));
     PB_TRY(pb_string_printf(out,
                             ", \"cells\": %" PRId64 ", \"done\": %" PRId64 ", \"failed\": %" PRId64
-                            ", \"invalid\": %" PRId64 ", \"left\": %" PRId64
-                            ", \"stale\": %" PRId64,
-                            p->cells, p->done, p->failed, p->invalid, p->left, p->stale));
+                            ", \"invalid\": %" PRId64,
+                            p->cells, p->done, p->failed, p->invalid));
+    PB_TRY(json_count(out, "left", p->left));
+    PB_TRY(json_count(out, "stale", p->stale));
+    PB_TRY(json_count(out, "damaged", p->damaged_count));
+    PB_TRY(json_damaged(p, out));
     PB_TRY(json_number(out, "cells_per_hour", p->cells_per_hour));
     PB_TRY(json_number(out, "seconds_left", p->seconds_left));
     return pb_string_puts(out, "}\n");
+}
+
+static pb_status text_left(const pb_report_progress *p, pb_string *out)
+{
+    if (p->left < 0) {
+        PB_TRY(pb_string_puts(out, "left     unknown without plan.json; the same `peftbench run` "
+                                   "writes it again\n"));
+    } else {
+        PB_TRY(pb_string_printf(out, "left     %" PRId64 "\n", p->left));
+    }
+    if (p->damaged_count > 0) {
+        PB_TRY(pb_string_printf(out,
+                                "damaged  %" PRId64 " shards; the same `peftbench run` sets "
+                                "them aside and runs their cells again\n",
+                                p->damaged_count));
+    }
+    for (int64_t i = 0; i < p->damaged_count; i++) {
+        PB_TRY(pb_string_printf(out, "         %s\n", p->damaged[i]));
+    }
+    if (p->stale > 0) {
+        PB_TRY(pb_string_printf(
+            out, "stale    %" PRId64 " shards of other cells or configurations\n", p->stale));
+    }
+    return PB_OK;
 }
 
 static pb_status put_text(const pb_report_progress *p, pb_string *out)
 {
     PB_TRY(pb_string_printf(out,
                             "sweep    %s\ncells    %" PRId64 "\ndone     %" PRId64
-                            "\nfailed   %" PRId64 "\ninvalid  %" PRId64 "\nleft     %" PRId64 "\n",
+                            "\nfailed   %" PRId64 "\ninvalid  %" PRId64 "\n",
                             p->sweep != NULL && p->sweep[0] != '\0' ? p->sweep : "(no plan)",
-                            p->cells, p->done, p->failed, p->invalid, p->left));
-    if (p->stale > 0) {
-        PB_TRY(pb_string_printf(out, "stale    %" PRId64 " of other configurations\n", p->stale));
-    }
+                            p->cells, p->done, p->failed, p->invalid));
+    PB_TRY(text_left(p, out));
     if (isfinite(p->cells_per_hour)) {
         PB_TRY(pb_string_printf(out, "rate     %.1f cells per hour, the latest ones\n",
                                 p->cells_per_hour));
@@ -79,7 +121,9 @@ const pb_command pb_command_status = {
     .name          = "status",
     .help          = "how many cells of a directory are done, failed and left",
     .usage         = "DIR [--json]",
-    .details       = "Reads DIR/plan.json and the shards; works while the job is running.\n",
+    .details       = "Reads DIR/plan.json and the shards; works while the job is running. Damaged "
+                     "shards are named; their cells are among\n"
+                     "those left.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

@@ -28,6 +28,7 @@ void pb_results_clear(pb_results *results)
     free_names(results->models, results->models_count);
     free_names(results->datasets, results->datasets_count);
     free_names(results->methods, results->methods_count);
+    free_names(results->damaged, results->damaged_count);
     pb_memory_free(results->seeds);
     pb_memory_free(results->grid);
     pb_memory_free(results->state);
@@ -79,7 +80,8 @@ static pb_status drop_repeated(pb_results *results)
         if (strcmp(before->key.config_hash, record->key.config_hash) != 0) {
             return PB_FAIL(PB_ERR_ARGUMENT,
                            "cell %s/%s/%s/%" PRId64 " is in %s and in %s with different "
-                           "configurations; report them one at a time",
+                           "configurations; read them one at a time, or, in a results folder, "
+                           "beside the plan.json that `peftbench run` writes",
                            record->key.model, record->key.dataset, record->key.method,
                            record->key.seed, before->source_file, record->source_file);
         }
@@ -112,29 +114,40 @@ static pb_status axes_of_records(pb_results *results)
     return PB_OK;
 }
 
+/* What was found in the place of a shard; takes record and damage over, also on failure. */
+static pb_status take_found(pb_results *results, pb_shard_state state, pb_record *record,
+                            char *damage)
+{
+    if (state == PB_SHARD_MISSING) {
+        return PB_OK;
+    }
+    if (state != PB_SHARD_DAMAGED) {
+        return take_record(results, record);
+    }
+    pb_status status = PB_GROW(results->damaged, results->damaged_count + 1);
+    if (status != PB_OK) {
+        pb_memory_free(damage);
+        return status;
+    }
+    results->damaged[results->damaged_count] = damage;
+    results->damaged_count += 1;
+    return PB_OK;
+}
+
 /* Reads the shards that the plan asks for, as it asks for them. */
-static pb_status read_planned(const char *directory, const pb_sweep *sweep, int64_t shards,
-                              pb_results *out)
+static pb_status read_planned(const char *directory, const pb_sweep *sweep, pb_results *out)
 {
     for (int64_t i = 0; i < sweep->count; i++) {
         const pb_record_key *key = &sweep->cells[i];
+        pb_shard_state state     = PB_SHARD_MISSING;
         pb_record record         = {0};
-        char *path               = NULL;
+        char *damage             = NULL;
 
         PB_TRY(axes_add(out, key->model, key->dataset, key->method, key->seed));
-        PB_TRY(pb_shard_path(directory, key, &path));
-        bool there       = pb_path_exists(path);
-        pb_status status = there ? pb_shard_read(path, false, &record) : PB_OK;
-        pb_memory_free(path);
-        PB_TRY(status);
-        if (there && strcmp(record.key.config_hash, key->config_hash) == 0 &&
-            pb_record_key_compare(&record.key, key) == 0) {
-            PB_TRY(take_record(out, &record));
-        } else {
-            pb_record_clear(&record);
-        }
+        PB_TRY(pb_shard_find(directory, key, &record, &state, &damage));
+        PB_TRY(take_found(out, state, &record, damage));
     }
-    out->stale = shards - out->count;
+    PB_TRY(pb_shard_count_others(directory, sweep, &out->stale));
     PB_TRY(pb_record_set_text(&out->sweep, sweep->name));
     PB_TRY(pb_record_set_text(&out->protocol, sweep->protocol));
     PB_TRY(pb_record_set_text(&out->command_line, sweep->command_line));
@@ -151,14 +164,16 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
                                 pb_results *out)
 {
     for (size_t i = 0; i < count; i++) {
-        pb_record record = {0};
-        char *path       = NULL;
+        pb_shard_state state = PB_SHARD_MISSING;
+        pb_record record     = {0};
+        char *damage         = NULL;
+        char *path           = NULL;
 
         PB_TRY(pb_path_join(folder, names[i], &path));
-        pb_status status = pb_shard_read(path, false, &record);
+        pb_status status = pb_shard_examine(path, &record, &state, &damage);
         pb_memory_free(path);
         PB_TRY(status);
-        PB_TRY(take_record(out, &record));
+        PB_TRY(take_found(out, state, &record, damage));
     }
     PB_TRY(drop_repeated(out));
     PB_TRY(axes_of_records(out));
@@ -196,7 +211,7 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
                          "%s: neither plan.json nor shards; it is no results directory", directory);
     }
     if (status == PB_OK) {
-        status = planned ? read_planned(directory, &sweep, (int64_t)count, &results)
+        status = planned ? read_planned(directory, &sweep, &results)
                          : read_unplanned(folder, names, count, &results);
     }
     if (status == PB_OK) {

@@ -7,22 +7,25 @@
 #include "pb/memory.h"
 #include "pb/results.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define NAME_MAX_BYTES  ((size_t)200) /* file systems allow 255, the temporary has a suffix */
+#define NAME_MAX_BYTES  ((size_t)180) /* file systems allow 255, the temporary has a suffix */
 #define NAME_KEPT_BYTES ((size_t)120)
+#define HASH_SHOWN      16 /* digits of the configuration's hash */
 
 #define CHECK_MARK  "\nSHA-256 "
 #define CHECK_BYTES (sizeof CHECK_MARK - 1 + PB_HASH_TEXT) /* mark, digits, line end */
 
 /* Names that would be too long for a file system end in a hash of themselves behind a "~", which
  * no escaped name contains. */
-pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out)
+static pb_status append_cell(const pb_record_key *key, pb_string *out)
 {
     pb_string name = {0};
-    pb_string path = {0};
     char hash[PB_HASH_TEXT];
     pb_status status = PB_OK;
 
@@ -35,19 +38,75 @@ pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **
     if (name.length > NAME_MAX_BYTES) {
         PB_TRY_GOTO(status, pb_hash_bytes(name.data, name.length, hash), out);
         PB_TRY_GOTO(status,
-                    pb_string_printf(&path, "%s/shards/%.*s~%.32s.h5", directory,
-                                     (int)NAME_KEPT_BYTES, name.data, hash),
+                    pb_string_printf(out, "%.*s~%.32s", (int)NAME_KEPT_BYTES, name.data, hash),
                     out);
     } else {
-        PB_TRY_GOTO(status, pb_string_printf(&path, "%s/shards/%s.h5", directory, name.data), out);
+        PB_TRY_GOTO(status, pb_string_puts(out, name.data), out);
     }
-    *out      = path.data;
-    path.data = NULL;
 out:
     pb_string_clear(&name);
-    if (path.data != NULL) {
-        pb_string_clear(&path);
+    return status;
+}
+
+/* The configuration is part of the name, so that no result replaces that of another one. */
+static pb_status append_name(const pb_record_key *key, pb_string *out)
+{
+    char shown[HASH_SHOWN + 1];
+
+    (void)snprintf(shown, sizeof shown, "%.*s", HASH_SHOWN, key->config_hash);
+    PB_TRY(append_cell(key, out));
+    PB_TRY(pb_string_puts(out, "__"));
+    PB_TRY(pb_results_escape(shown, out)); /* a plan may have been edited */
+    return pb_string_puts(out, ".h5");
+}
+
+pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out)
+{
+    pb_string path   = {0};
+    pb_status status = pb_string_printf(&path, "%s/shards/", directory);
+
+    if (status == PB_OK) {
+        status = append_name(key, &path);
     }
+    if (status != PB_OK) {
+        pb_string_clear(&path);
+        return status;
+    }
+    *out = path.data;
+    return PB_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+pb_status pb_shard_count_others(const char *directory, const pb_sweep *sweep, int64_t *count)
+{
+    pb_string name   = {0};
+    char *folder     = NULL;
+    char **names     = NULL;
+    size_t all       = 0;
+    int64_t others   = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_path_join(directory, "shards", &folder));
+    if (pb_path_is_directory(folder)) {
+        PB_TRY_GOTO(status, pb_path_list(folder, ".h5", &names, &all), out);
+    }
+    others = (int64_t)all;
+    for (int64_t i = 0; all > 0 && i < sweep->count; i++) {
+        pb_string_clear(&name);
+        PB_TRY_GOTO(status, append_name(&sweep->cells[i], &name), out);
+        others -= bsearch(&name.data, names, all, sizeof *names, compare_names) != NULL;
+    }
+    *count = others;
+out:
+    pb_string_clear(&name);
+    if (names != NULL) {
+        pb_path_list_free(names, all);
+    }
+    pb_memory_free(folder);
     return status;
 }
 
@@ -76,18 +135,19 @@ static pb_status check_bytes(const char *path)
     pb_status status = PB_OK;
 
     PB_TRY(pb_mapping_open(path, &file));
-    if (file.size <= CHECK_BYTES) {
-        goto out; /* no shard, as HDF5 will tell */
+    /* An empty file is mapped nowhere. */
+    const char *check =
+        file.size > CHECK_BYTES ? (const char *)file.data + file.size - CHECK_BYTES : NULL;
+    if (check == NULL || memcmp(check, CHECK_MARK, strlen(CHECK_MARK)) != 0) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "%s is no whole shard: the checksum at its end is missing (%zu bytes)",
+                         path, file.size);
+        goto out;
     }
-    const char *check = (const char *)file.data + file.size - CHECK_BYTES;
-    if (memcmp(check, CHECK_MARK, strlen(CHECK_MARK)) == 0) {
-        PB_TRY_GOTO(status, pb_hash_bytes(file.data, file.size - CHECK_BYTES, hash), out);
-        if (memcmp(check + strlen(CHECK_MARK), hash, PB_HASH_TEXT - 1) != 0) {
-            status = PB_FAIL(PB_ERR_FORMAT,
-                             "%s was damaged after it was written; remove it, and its cell is run "
-                             "again",
-                             path);
-        }
+    PB_TRY_GOTO(status, pb_hash_bytes(file.data, file.size - CHECK_BYTES, hash), out);
+    if (memcmp(check + strlen(CHECK_MARK), hash, PB_HASH_TEXT - 1) != 0) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "%s was damaged after it was written: its checksum is another", path);
     }
 out:
     pb_mapping_close(&file);
@@ -190,26 +250,113 @@ out:
     return status;
 }
 
-pb_status pb_shard_find(const char *directory, const pb_record_key *key, const char *config_hash,
-                        pb_shard_state *state)
+/* What is damaged stays so however often it is read. A file that the system refuses to give
+ * (rights, a failing disk) or that this HDF5 cannot read although its checksum holds may be sound.
+ */
+static bool is_damaged(const char *path, pb_status status)
+{
+    struct stat about;
+
+    if (status == PB_ERR_FORMAT) {
+        return true;
+    }
+    if (stat(path, &about) == 0) {
+        return !S_ISREG(about.st_mode);
+    }
+    return errno == ENOENT || errno == ELOOP; /* a link to nothing */
+}
+
+/* A link to nothing is there. */
+static bool is_missing(const char *path)
+{
+    struct stat about;
+
+    return lstat(path, &about) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+/* Judges a file by what came of reading it. */
+static pb_status judge(const char *path, pb_status status, pb_shard_state *state, char **damage)
+{
+    if (is_missing(path)) {
+        pb_error_clear();
+        *state = PB_SHARD_MISSING;
+        return PB_OK;
+    }
+    if (!is_damaged(path, status)) {
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    *damage = pb_memory_text(pb_error_message());
+    pb_error_clear();
+    *state = PB_SHARD_DAMAGED;
+    return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
+}
+
+pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state, char **damage)
+{
+    pb_record record;
+
+    *damage          = NULL;
+    pb_status status = pb_shard_read(path, false, &record);
+    if (status != PB_OK) {
+        return judge(path, status, state, damage);
+    }
+    *state = record.status == PB_OK ? PB_SHARD_DONE : PB_SHARD_FAILED;
+    *out   = record;
+    return PB_OK;
+}
+
+pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record *out,
+                        pb_shard_state *state, char **damage)
 {
     pb_record record;
     char *path       = NULL;
     pb_status status = PB_OK;
 
     PB_TRY(pb_shard_path(directory, key, &path));
-    if (!pb_path_exists(path)) {
-        *state = PB_SHARD_MISSING;
+    PB_TRY_GOTO(status, pb_shard_examine(path, &record, state, damage), out);
+    if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
         goto out;
     }
-    PB_TRY_GOTO(status, pb_shard_read(path, false, &record), out);
-    if (strcmp(record.key.config_hash, config_hash) != 0) {
-        *state = PB_SHARD_OTHER;
-    } else {
-        *state = record.status == PB_OK ? PB_SHARD_DONE : PB_SHARD_FAILED;
+    if (pb_record_key_compare(&record.key, key) == 0 &&
+        strcmp(record.key.config_hash, key->config_hash) == 0) {
+        *out = record;
+        goto out;
     }
+    status = judge(path,
+                   PB_FAIL(PB_ERR_FORMAT,
+                           "%s holds another cell or configuration than its name says: "
+                           "%s/%s/%s/%" PRId64 ", %s",
+                           path, record.key.model, record.key.dataset, record.key.method,
+                           record.key.seed, record.key.config_hash),
+                   state, damage);
     pb_record_clear(&record);
 out:
+    pb_memory_free(path);
+    return status;
+}
+
+/* The first name that is free: what was set aside before stays. */
+pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key, char **out)
+{
+    pb_string name   = {0};
+    char *path       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_shard_path(directory, key, &path));
+    PB_TRY_GOTO(status, pb_string_printf(&name, "%s.damaged", path), out);
+    for (int n = 2; !is_missing(name.data); n++) {
+        pb_string_clear(&name);
+        PB_TRY_GOTO(status, pb_string_printf(&name, "%s.damaged.%d", path, n), out);
+    }
+    if (rename(path, name.data) != 0) {
+        status = PB_FAIL(PB_ERR_IO, "cannot rename the damaged %s to %s: %s%s", path, name.data,
+                         strerror(errno), pb_file_remedy(errno));
+        goto out;
+    }
+    *out = name.data;
+    name = (pb_string){0};
+out:
+    pb_string_clear(&name);
     pb_memory_free(path);
     return status;
 }

@@ -87,6 +87,21 @@ err:
     return status;
 }
 
+/* A message has room for one file only: all are named in the log. */
+static pb_status refuse_damaged(const char *directory, const pb_results *results)
+{
+    for (int64_t i = 0; i < results->damaged_count; i++) {
+        pb_log_warn("damaged: %s", results->damaged[i]);
+    }
+    if (results->damaged_count > 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: the %" PRId64 " shards named above are damaged and nothing is merged; "
+                       "the same `peftbench run` sets them aside and runs their cells again",
+                       directory, results->damaged_count);
+    }
+    return PB_OK;
+}
+
 pb_status pb_report_merge(const char *directory, const char *path)
 {
     pb_results results   = {0};
@@ -94,6 +109,7 @@ pb_status pb_report_merge(const char *directory, const char *path)
     pb_status status     = PB_OK;
 
     PB_TRY(pb_results_open_directory(directory, &results));
+    PB_TRY_GOTO(status, refuse_damaged(directory, &results), out);
     if (results.stale > 0) {
         pb_log_warn("%s: %" PRId64 " shards are left out: plan.json does not ask for them as they "
                     "are",
@@ -140,7 +156,9 @@ static pb_status measure_rate(const pb_results *results, pb_report_progress *out
         double span   = times[n - 1] - times[first];
         if (span > 0) {
             out->cells_per_hour = (double)(n - 1 - first) / span * 3600;
-            out->seconds_left   = (double)out->left / out->cells_per_hour * 3600;
+        }
+        if (span > 0 && out->left > 0) {
+            out->seconds_left = (double)out->left / out->cells_per_hour * 3600;
         }
     }
     pb_memory_free(times);
@@ -162,9 +180,17 @@ pb_status pb_report_progress_read(const char *directory, pb_report_progress *out
                                 .invalid = all.invalid,
                                 .left    = all.missing,
                                 .stale   = results.stale};
+    if (results.sweep == NULL) {
+        made.cells = results.count;
+        made.left  = -1;
+    }
     PB_TRY_GOTO(status, measure_rate(&results, &made), out);
     PB_TRY_GOTO(status, pb_record_set_text(&made.sweep, results.sweep), out);
-    *out = made;
+    made.damaged          = results.damaged;
+    made.damaged_count    = results.damaged_count;
+    results.damaged       = NULL;
+    results.damaged_count = 0;
+    *out                  = made;
 out:
     summary_clear(&all);
     pb_results_clear(&results);
@@ -173,6 +199,10 @@ out:
 
 void pb_report_progress_clear(pb_report_progress *progress)
 {
+    for (int64_t i = 0; i < progress->damaged_count; i++) {
+        pb_memory_free(progress->damaged[i]);
+    }
+    pb_memory_free(progress->damaged);
     pb_memory_free(progress->sweep);
     memset(progress, 0, sizeof *progress);
 }

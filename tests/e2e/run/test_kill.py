@@ -98,18 +98,6 @@ class Generated(Steps, case.Case):
         self.assertEqual(len(self.cells()), 30)
         self.expect(program.run(["status", self.output, "--json"]), 0, '"done": 30', '"left": 0')
 
-    def test_a_shard_that_was_damaged_from_outside_is_named(self):
-        self.run_grid(self.grid, 0, None, "--set", "sweep.seeds=[1]")
-        damaged = results.shards(self.output)[0]
-        os.truncate(damaged, 1000)
-        others = {path: os.stat(path).st_mtime_ns for path in results.shards(self.output)[1:]}
-        self.expect(program.run(["run", self.grid, "-o", self.output]), 1, damaged)
-        os.remove(damaged)
-        self.run_grid(self.grid, 0)
-        self.assertEqual(len(self.cells()), 30)
-        for path, moment in others.items():
-            self.assertEqual(os.stat(path).st_mtime_ns, moment)
-
 
 class RealSmall(Steps, case.Case):
     def setUp(self):

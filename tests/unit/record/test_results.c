@@ -196,9 +196,10 @@ static void the_digest_is_blind_to_time_place_and_order_only(void **state)
 
 static void several_files_are_read_as_one_unless_they_disagree(void **state)
 {
-    const char *one = sample_directory();
-    const char *two = sample_directory();
-    pb_results r    = {0};
+    const char *one   = sample_directory();
+    const char *two   = sample_directory();
+    const char *three = sample_directory();
+    pb_results r      = {0};
     char path_one[128];
     char path_two[128];
     const char *paths[2] = {path_one, path_two};
@@ -222,10 +223,56 @@ static void several_files_are_read_as_one_unless_they_disagree(void **state)
 
     assert_ok(sample_record("m", "d", "lora", 2, &other));
     strcpy(other.key.config_hash, "another");
-    assert_ok(pb_shard_write(two, &other));
-    pb_record_clear(&other);
-    merge(two, path_two);
+    assert_ok(pb_shard_write(three, &other));
+    merge(three, path_two);
     assert_error(pb_results_open(paths, 2, &r), PB_ERR_ARGUMENT, "different configurations");
+    assert_ok(pb_shard_write(two, &other)); /* without a plan nothing says which of them counts */
+    pb_record_clear(&other);
+    assert_error(pb_results_open_directory(two, &r), PB_ERR_ARGUMENT, "plan.json");
+}
+
+/* Writes text in the place of a shard. */
+static void damage(const char *directory, const char *method, int64_t seed)
+{
+    pb_record a;
+    char *path = NULL;
+
+    assert_ok(sample_record("m", "z", method, seed, &a));
+    assert_ok(pb_shard_path(directory, &a.key, &path));
+    assert_ok(pb_file_write_atomic(path, "text", 4));
+    pb_memory_free(path);
+    pb_record_clear(&a);
+}
+
+static void damaged_shards_are_all_listed_and_hide_no_other(void **state)
+{
+    static const char *const cells[][3] = {{"m", "z", "none"}, {"m", "z", "lora"}};
+    const char *directory               = sample_directory();
+    pb_results r                        = {0};
+    char path[128];
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/plan.json", directory);
+    plan(directory, cells, 2);
+    for (int64_t seed = 1; seed <= 2; seed++) {
+        put(directory, "m", "z", "none", seed);
+        put(directory, "m", "z", "lora", seed);
+    }
+    damage(directory, "none", 2);
+    damage(directory, "lora", 1);
+    for (int planned = 1; planned >= 0; planned--) {
+        assert_ok(pb_results_open_directory(directory, &r));
+        assert_int_equal(r.count, 2);
+        assert_int_equal(r.stale, 0);
+        assert_int_equal(r.damaged_count, 2);
+        assert_non_null(strstr(r.damaged[!planned], "m__z__none__2"));
+        assert_non_null(strstr(r.damaged[planned], "m__z__lora__1"));
+        assert_int_equal(r.state[pb_results_index(&r, 0, 0, planned, 0)], PB_CELL_MISSING);
+        pb_results_clear(&r);
+        if (planned) {
+            assert_int_equal(remove(path), 0);
+        }
+    }
 }
 
 static void nothing_done_yet_still_gives_a_file(void **state)
@@ -369,6 +416,8 @@ int main(void)
         cmocka_unit_test_teardown(the_digest_is_blind_to_time_place_and_order_only,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(several_files_are_read_as_one_unless_they_disagree,
+                                  returns_all_bytes),
+        cmocka_unit_test_teardown(damaged_shards_are_all_listed_and_hide_no_other,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(nothing_done_yet_still_gives_a_file, returns_all_bytes),
         cmocka_unit_test_teardown(merging_twice_gives_the_same_table, returns_all_bytes),

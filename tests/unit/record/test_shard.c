@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,11 +24,23 @@ static int returns_all_bytes(void **state)
     return pb_memory_current() == 0 ? 0 : -1;
 }
 
-static pb_shard_state find(const char *directory, const pb_record_key *key, const char *hash)
+/* `cause`: part of what is said of a damaged shard, which names it; NULL for any other state. */
+static pb_shard_state find(const char *directory, const pb_record_key *key, const char *cause)
 {
     pb_shard_state state = PB_SHARD_MISSING;
+    pb_record record     = {0};
+    char *damage         = NULL;
 
-    assert_ok(pb_shard_find(directory, key, hash, &state));
+    assert_ok(pb_shard_find(directory, key, &record, &state, &damage));
+    assert_int_equal(state == PB_SHARD_DAMAGED, damage != NULL);
+    assert_int_equal(state == PB_SHARD_DONE || state == PB_SHARD_FAILED, record.key.model != NULL);
+    assert_int_equal(state == PB_SHARD_DAMAGED, cause != NULL);
+    if (damage != NULL) {
+        assert_non_null(strstr(damage, cause));
+        assert_non_null(strstr(damage, "m__d__lora__1__"));
+    }
+    pb_memory_free(damage);
+    pb_record_clear(&record);
     return state;
 }
 
@@ -38,14 +51,42 @@ static void a_cell_is_found_by_its_key_and_configuration(void **state)
 
     (void)state;
     assert_ok(sample_record("m", "d", "lora", 1, &a));
-    assert_int_equal(find(directory, &a.key, a.key.config_hash), PB_SHARD_MISSING);
+    assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_MISSING);
     assert_ok(pb_shard_write(directory, &a));
-    assert_int_equal(find(directory, &a.key, a.key.config_hash), PB_SHARD_DONE);
-    assert_int_equal(find(directory, &a.key, "other"), PB_SHARD_OTHER);
+    assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_DONE);
     a.status = PB_ERR_NUMERIC;
     assert_ok(pb_shard_write(directory, &a));
-    assert_int_equal(find(directory, &a.key, a.key.config_hash), PB_SHARD_FAILED);
+    assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_FAILED);
     pb_record_clear(&a);
+}
+
+static void shards_of_two_configurations_stay_beside_each_other(void **state)
+{
+    const char *directory = sample_directory();
+    pb_sweep sweep        = {0};
+    int64_t others        = -1;
+    pb_record a;
+    pb_record b;
+
+    (void)state;
+    assert_ok(sample_record("m", "d", "lora", 1, &a));
+    assert_ok(sample_record("m", "d", "lora", 1, &b));
+    memset(b.key.config_hash, 'b', PB_HASH_TEXT - 1);
+    b.status = PB_ERR_NUMERIC;
+    assert_ok(pb_sweep_add(&sweep, "m", "d", "lora", 1, b.key.config_hash));
+    assert_ok(pb_sweep_add(&sweep, "m", "d", "lora", 2, b.key.config_hash));
+    assert_ok(pb_shard_count_others(directory, &sweep, &others));
+    assert_int_equal(others, 0);
+    assert_ok(pb_shard_write(directory, &a));
+    assert_int_equal(find(directory, &b.key, NULL), PB_SHARD_MISSING);
+    assert_ok(pb_shard_write(directory, &b));
+    assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_DONE);
+    assert_int_equal(find(directory, &b.key, NULL), PB_SHARD_FAILED);
+    assert_ok(pb_shard_count_others(directory, &sweep, &others));
+    assert_int_equal(others, 1);
+    pb_sweep_clear(&sweep);
+    pb_record_clear(&a);
+    pb_record_clear(&b);
 }
 
 /* Undoes the escape, as the README of the results describes it. */
@@ -110,7 +151,7 @@ static void cells_with_similar_names_have_shards_of_their_own(void **state)
         longer[sizeof longer - 2] = (char)last;
         assert_ok(sample_small(longer, "d", "lora", 1, &a));
         assert_ok(pb_shard_write(directory, &a));
-        assert_int_equal(find(directory, &a.key, a.key.config_hash), PB_SHARD_DONE);
+        assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_DONE);
         pb_record_clear(&a);
     }
     assert_ok(pb_string_printf(&folder, "%s/shards", directory));
@@ -238,7 +279,7 @@ static int write_large_shard(const char *directory)
     }
     a.rows_test      = 99;
     pb_status status = pb_shard_write(directory, &a);
-    int said         = strstr(pb_error_message(), "m__d__lora__1.h5") != NULL;
+    int said         = strstr(pb_error_message(), "m__d__lora__1__") != NULL;
     pb_record_clear(&a);
     return status == PB_ERR_IO && said ? 0 : 102;
 }
@@ -305,12 +346,11 @@ static void write_bytes(const char *path, const char *bytes, size_t size)
     assert_int_equal(fclose(file), 0);
 }
 
-static void damaged_and_foreign_files_are_errors_that_name_the_file(void **state)
+static void damaged_and_foreign_files_are_told_with_file_and_cause(void **state)
 {
     const char *directory = sample_directory();
     char *path            = NULL;
     pb_string bytes       = {0};
-    pb_shard_state found  = PB_SHARD_MISSING;
     pb_record a;
     pb_record b;
 
@@ -322,16 +362,98 @@ static void damaged_and_foreign_files_are_errors_that_name_the_file(void **state
     for (size_t i = 0; i < 40; i++) {
         size_t size = bytes.length * i / 40;
         write_bytes(path, bytes.data, size);
-        assert_error(pb_shard_find(directory, &a.key, a.key.config_hash, &found), PB_ERR_FORMAT,
-                     "m__d__lora__1.h5");
+        assert_int_equal(find(directory, &a.key, "checksum at its end is missing"),
+                         PB_SHARD_DAMAGED);
     }
     bytes.data[bytes.length / 2] ^= 1;
     write_bytes(path, bytes.data, bytes.length);
     assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "damaged after it was written");
     write_bytes(path, "this is text\n", 13);
-    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "not a readable HDF5 file");
+    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "no whole shard");
     assert_error(pb_shard_read("/nowhere/x.h5", true, &b), PB_ERR_NOT_FOUND, "/nowhere/x.h5");
     pb_string_clear(&bytes);
+    pb_memory_free(path);
+    pb_record_clear(&a);
+}
+
+static void what_is_no_regular_file_is_damaged(void **state)
+{
+    const char *directory = sample_directory();
+    char *path            = NULL;
+    pb_record a;
+
+    (void)state;
+    assert_ok(sample_record("m", "d", "lora", 1, &a));
+    assert_ok(pb_shard_write(directory, &a)); /* makes the folder */
+    assert_ok(pb_shard_path(directory, &a.key, &path));
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(find(directory, &a.key, "a pipe"), PB_SHARD_DAMAGED);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(find(directory, &a.key, "a directory"), PB_SHARD_DAMAGED);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(symlink("/nowhere/x.h5", path), 0);
+    assert_int_equal(find(directory, &a.key, "No such file"), PB_SHARD_DAMAGED);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(symlink(path, path), 0);
+    assert_int_equal(find(directory, &a.key, "symbolic links"), PB_SHARD_DAMAGED);
+    assert_int_equal(remove(path), 0);
+    pb_memory_free(path);
+    pb_record_clear(&a);
+}
+
+static void a_shard_under_the_name_of_another_is_damaged(void **state)
+{
+    const char *directory = sample_directory();
+    char *path            = NULL;
+    char *path_other      = NULL;
+    pb_record a;
+    pb_record b;
+
+    (void)state;
+    assert_ok(sample_record("m", "d", "lora", 1, &a));
+    assert_ok(sample_record("m", "d", "lora", 2, &b));
+    assert_ok(pb_shard_path(directory, &a.key, &path));
+    assert_ok(pb_shard_path(directory, &b.key, &path_other));
+    assert_ok(pb_shard_write(directory, &b));
+    assert_int_equal(rename(path_other, path), 0);
+    assert_int_equal(find(directory, &a.key, "than its name says: m/d/lora/2"), PB_SHARD_DAMAGED);
+    assert_ok(pb_shard_write(directory, &a));
+    strcpy(a.key.config_hash + 16, "another end");
+    assert_int_equal(find(directory, &a.key, "than its name says: m/d/lora/1"), PB_SHARD_DAMAGED);
+    pb_memory_free(path);
+    pb_memory_free(path_other);
+    pb_record_clear(&a);
+    pb_record_clear(&b);
+}
+
+static void what_is_set_aside_is_never_replaced(void **state)
+{
+    static const char *const ends[] = {".damaged", ".damaged.2", ".damaged.3"};
+    const char *directory           = sample_directory();
+    char *path                      = NULL;
+    pb_record a;
+
+    (void)state;
+    assert_ok(sample_record("m", "d", "lora", 1, &a));
+    assert_ok(pb_shard_path(directory, &a.key, &path));
+    for (size_t i = 0; i < 3; i++) {
+        pb_string bytes = {0};
+        char *kept      = NULL;
+        assert_ok(pb_shard_write(directory, &a));
+        write_bytes(path, ends[i], strlen(ends[i]));
+        assert_ok(pb_shard_set_aside(directory, &a.key, &kept));
+        assert_int_equal(strncmp(kept, path, strlen(path)), 0);
+        assert_string_equal(kept + strlen(path), ends[i]);
+        assert_ok(pb_file_read(kept, 0, &bytes));
+        assert_string_equal(bytes.data, ends[i]);
+        assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_MISSING);
+        pb_string_clear(&bytes);
+        pb_memory_free(kept);
+    }
+    char *none = NULL;
+    assert_error(pb_shard_set_aside(directory, &a.key, &none), PB_ERR_IO, path);
     pb_memory_free(path);
     pb_record_clear(&a);
 }
@@ -409,8 +531,8 @@ static void a_file_that_cannot_be_closed_is_no_shard(void **state)
     close_fails      = true;
     pb_status status = pb_shard_write(directory, &a);
     close_fails      = false;
-    assert_error(status, PB_ERR_LIBRARY, "m__d__lora__1.h5");
-    assert_int_equal(find(directory, &a.key, a.key.config_hash), PB_SHARD_MISSING);
+    assert_error(status, PB_ERR_LIBRARY, "m__d__lora__1__0000000000000000.h5");
+    assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_MISSING);
     pb_record_clear(&a);
 }
 
@@ -418,6 +540,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_cell_is_found_by_its_key_and_configuration, returns_all_bytes),
+        cmocka_unit_test_teardown(shards_of_two_configurations_stay_beside_each_other,
+                                  returns_all_bytes),
+        cmocka_unit_test_teardown(what_is_no_regular_file_is_damaged, returns_all_bytes),
+        cmocka_unit_test_teardown(a_shard_under_the_name_of_another_is_damaged, returns_all_bytes),
+        cmocka_unit_test_teardown(what_is_set_aside_is_never_replaced, returns_all_bytes),
         cmocka_unit_test_teardown(escaped_names_are_single_components_and_one_to_one,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(cells_with_similar_names_have_shards_of_their_own,
@@ -427,7 +554,7 @@ int main(void)
         cmocka_unit_test_teardown(a_full_disk_is_a_clear_error_and_old_files_stay,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(a_file_that_cannot_be_closed_is_no_shard, returns_all_bytes),
-        cmocka_unit_test_teardown(damaged_and_foreign_files_are_errors_that_name_the_file,
+        cmocka_unit_test_teardown(damaged_and_foreign_files_are_told_with_file_and_cause,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(flipped_bytes_never_crash, returns_all_bytes),
         cmocka_unit_test_teardown(an_unwritable_directory_is_an_error_that_names_it,
