@@ -65,14 +65,13 @@ pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name,
 pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name,
                                 const pb_config *config) PB_MUST_USE;
 
-/* What is known of a cell before it runs. Counts and FLOPs are exact, from the shapes; memory and
- * seconds are modelled. */
+/* What is known of a cell before it runs. Counts and FLOPs are exact, from the shapes; memory is
+ * modelled. */
 typedef struct pb_cell_prediction {
     int64_t model_params, trainable_params;
     double flops_forward_t, flops_base_t; /* 10^12, 512 tokens */
     double memory_gb; /* 10^9 bytes: weights, four values per trainable parameter, activations of a
                          batch of 128-token rows */
-    double seconds;   /* at half the measured rate of a square product */
 } pb_cell_prediction;
 
 /* Checks the whole configuration of the cell, and fills the prediction. */
@@ -87,17 +86,34 @@ pb_status pb_cell_check_config(const pb_cell *cell) PB_MUST_USE;
  * same text and protocol have the same rows. */
 pb_status pb_cell_data_text(const pb_cell *cell, pb_string *out) PB_MUST_USE;
 
-/* Opens the data set of the cell as a run would, and tells how many rows it takes. */
-pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows,
-                             int64_t *test_rows) PB_MUST_USE;
+/* What a run takes of the data set of a cell. */
+typedef struct pb_cell_split {
+    int64_t rows;
+    double prompt_bytes, answer_bytes; /* mean over the rows, before the chat template */
+} pb_cell_split;
+
+typedef struct pb_cell_rows {
+    pb_cell_split train, test;
+} pb_cell_rows;
+
+/* Opens the data set of the cell as a run would, and measures it. */
+pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE;
+
+/* Modelled seconds of training and testing at half the measured rate of a square product. A token
+ * in training costs a forward pass of the adapted model, the backward through the activations down
+ * to the lowest trained layer, and 2 FLOP per number trained at a site; a test row one forward pass
+ * of its prompt and answer; the head acts on answers only. `rows` gives lengths at 4 bytes a token;
+ * NULL: guessed. */
+pb_status pb_cell_predict_seconds(const pb_cell_env *env, const pb_cell *cell,
+                                  const pb_cell_rows *rows, double *seconds) PB_MUST_USE;
 
 /* SHA-256 over everything that can change the result: effective configuration without paths,
  * contents of model, tokenizer and data, backend, threads, and the version of the result-bearing
  * code. Files that are missing hash as such. */
 pb_status pb_cell_hash(pb_cell_env *env, const pb_cell *cell, char text[PB_HASH_TEXT]) PB_MUST_USE;
 
-/* Relative cost, for ordering: forward FLOPs of the rows that training and testing touch, from the
- * configuration. 1 when it cannot be told. */
+/* Relative cost, for ordering: the FLOPs behind pb_cell_predict_seconds with guessed rows. 1 when
+ * it cannot be told. */
 double pb_cell_cost(pb_cell_env *env, const pb_cell *cell);
 
 typedef struct pb_cell_observer {

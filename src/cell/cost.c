@@ -1,40 +1,159 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A first guess of what a cell costs, from its configuration alone; recorded cells will know
- * better. */
+/* What a cell is expected to cost, from its shapes and, where they were read, its rows; recorded
+ * cells know better. */
 #include "internal.h"
 
+#include <math.h>
 #include <string.h>
 
-/* Typical length of a row where nothing has been read yet. */
-enum { GUESSED_TOKENS = 128, GUESSED_ROWS = 1000 };
+/* Typical lengths where nothing has been read yet: of a prompt, of an answer that is a label, and
+ * of a token in any text. */
+enum { GUESSED_TOKENS = 128, GUESSED_LABEL_TOKENS = 4, GUESSED_ROWS = 1000, BYTES_PER_TOKEN = 4 };
 
-static double cost_of(const env_model *model, const cell_options *o)
+/* One split as the model sees it. */
+typedef struct work {
+    int64_t rows;
+    double prompt, answer; /* tokens of a row, with the end of the answer */
+} work;
+
+static double tokens_of(double bytes)
 {
-    double per_row   = pb_method_flops(NULL, model->model, GUESSED_TOKENS);
-    int64_t rows     = o->data.train_rows > 0 ? o->data.train_rows : GUESSED_ROWS;
-    int64_t tests    = o->data.test_rows > 0 ? o->data.test_rows : GUESSED_ROWS;
-    double steps     = (double)pb_train_steps(&o->train, rows);
-    double trained   = o->method == NULL || strcmp(o->method->name, "none") == 0
-                           ? 0.0
-                           : steps * (double)o->train.batch * 3.0;
-    double generated = (double)tests * (1.0 + (double)o->dataset.max_new_tokens / GUESSED_TOKENS);
-    return per_row * (trained + generated);
+    return ceil(bytes / BYTES_PER_TOKEN);
+}
+
+static double most_new_tokens(const cell_options *o)
+{
+    return (double)(o->eval.max_new_tokens > 0 ? o->eval.max_new_tokens
+                                               : o->dataset.max_new_tokens);
+}
+
+/* A split that was read, or (NULL) one that is guessed; answers of `most` tokens at most. */
+static work work_of(const cell_options *o, const pb_cell_split *split, int64_t limit, double most)
+{
+    double cutoff = (double)o->data.cutoff_tokens;
+    double answer = o->dataset.labels.count > 0 ? GUESSED_LABEL_TOKENS : most_new_tokens(o);
+    work w = {.rows = limit > 0 ? limit : GUESSED_ROWS, .prompt = GUESSED_TOKENS, .answer = answer};
+    if (split != NULL) {
+        w = (work){.rows   = split->rows,
+                   .prompt = tokens_of(split->prompt_bytes),
+                   .answer = tokens_of(split->answer_bytes) + 1};
+    }
+    w.answer = fmin(w.answer, fmin(most, cutoff));
+    w.prompt = fmin(w.prompt, cutoff - w.answer);
+    return w;
+}
+
+/* The lowest layer that a gradient has to reach; the number of layers when there is none. */
+static int64_t lowest_trained_layer(const pb_method *m)
+{
+    int64_t lowest = pb_model_get_config(m->model)->layers;
+    if (m->ops->virtual_rows != NULL || m->ops->virtual_keys != NULL) {
+        return 0;
+    }
+    for (int64_t i = 0; m->ops->acts != NULL && i < pb_model_site_count(m->model); i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        int64_t layer       = site->kind == PB_SITE_EMBEDDING ? 0 : site->layer;
+        if (layer >= 0 && layer < lowest && m->ops->acts(m, site) != 0) {
+            lowest = layer;
+        }
+    }
+    return lowest;
+}
+
+/* Numbers that take part in a product with every token. What has a row per entry of the vocabulary
+ * is met at label positions only, and encoders of virtual rows and keys see no tokens. */
+static double trained_at_sites(const pb_method *m)
+{
+    int64_t vocab  = pb_model_get_config(m->model)->vocab;
+    double numbers = 0.0;
+    for (int64_t i = 0; m->ops->acts != NULL && i < m->count; i++) {
+        const pb_trainable *t = &m->trainables[i];
+        double size           = t->shape[0] != vocab ? 1.0 : 0.0;
+        for (int d = 0; d < t->ndim; d++) {
+            size *= (double)t->shape[d];
+        }
+        numbers += size;
+    }
+    return numbers;
+}
+
+/* Operations of one row: a forward pass, with the head at the answer only, and in training the
+ * backward through the activations down to the lowest trained layer and the gradients at sites. */
+static double row_flops(const pb_method *m, const work *w, bool training)
+{
+    const pb_model_config *c = pb_model_get_config(m->model);
+    int64_t tokens           = (int64_t)(w->prompt + w->answer);
+    bool virtual             = m->ops->virtual_rows != NULL;
+    double n                 = (double)(tokens + (virtual ? m->ops->virtual_rows(m) : 0));
+    double head              = 2.0 * (double)c->vocab * (double)c->width;
+    double layers            = pb_method_flops(m, m->model, tokens) - n * head;
+    double forward           = layers + w->answer * head;
+    if (!training) {
+        return forward;
+    }
+    double share    = 1.0 - (double)lowest_trained_layer(m) / (double)c->layers;
+    double backward = layers * share + w->answer * head;
+    return forward + backward + 2.0 * n * trained_at_sites(m);
+}
+
+/* Operations of training and testing, without validation. A row of the test passes once with its
+ * prompt and what is generated behind it, as earlier keys and values are kept. */
+static double cost_of(const pb_method *m, const cell_options *o, const pb_cell_rows *rows)
+{
+    work train = work_of(o, rows != NULL ? &rows->train : NULL, o->data.train_rows, INFINITY);
+    work test =
+        work_of(o, rows != NULL ? &rows->test : NULL, o->data.test_rows, most_new_tokens(o));
+    double steps = m->parameters > 0 ? (double)pb_train_steps(&o->train, train.rows) : 0.0;
+    return steps * (double)(o->train.batch * o->train.accumulate) * row_flops(m, &train, true) +
+           (double)test.rows * row_flops(m, &test, false);
+}
+
+/* The method of a cell by its shapes alone; takes the options of it over. */
+static pb_status plan_method(const pb_cell_env *env, const pb_cell *cell, cell_options *o,
+                             pb_method **out)
+{
+    const env_model *m = env_find_model(env, cell->model);
+    if (m == NULL || m->status != PB_OK) {
+        return PB_FAIL(m != NULL ? m->status : PB_ERR_INTERNAL, "model %s: %s", cell->model,
+                       m != NULL ? m->message : "not opened");
+    }
+    PB_TRY(pb_method_create_take(o->method, &o->method_options, cell->config, "method", m->model,
+                                 NULL, (uint64_t)cell->seed, out));
+    return PB_OK;
+}
+
+/* Operations of the whole cell. */
+static pb_status predict_cost(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
+                              double *cost)
+{
+    cell_options options = {0};
+    pb_method *method    = NULL;
+    PB_TRY(cell_options_read(cell, &options));
+    pb_status status = plan_method(env, cell, &options, &method);
+    if (status == PB_OK) {
+        *cost = cost_of(method, &options, rows);
+    }
+    pb_method_destroy(method);
+    cell_options_clear(&options);
+    return status;
 }
 
 double pb_cell_cost(pb_cell_env *env, const pb_cell *cell)
 {
-    const env_model *model = env_find_model(env, cell->model);
-    cell_options options   = {0};
-    double cost            = 1.0;
-    if (model == NULL || model->model == NULL) {
-        return cost;
+    double cost = 1.0;
+    if (predict_cost(env, cell, NULL, &cost) != PB_OK) {
+        pb_error_clear();
     }
-    if (cell_options_read(cell, &options) == PB_OK) {
-        cost = cost_of(model, &options);
-        cell_options_clear(&options);
-    }
-    pb_error_clear();
     return cost;
+}
+
+pb_status pb_cell_predict_seconds(const pb_cell_env *env, const pb_cell *cell,
+                                  const pb_cell_rows *rows, double *seconds)
+{
+    double cost = 0.0;
+    PB_TRY(predict_cost(env, cell, rows, &cost));
+    *seconds = cost / (0.5 * env->gemm_gflops * 1e9);
+    return PB_OK;
 }
 
 /* Weights, value, gradient and two moments of every trainable parameter, what a layer keeps of
@@ -54,21 +173,14 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
 static pb_status predict(pb_cell_env *env, const pb_cell *cell, cell_options *o,
                          pb_cell_prediction *out)
 {
-    const env_model *m = env_find_model(env, cell->model);
-    pb_method *method  = NULL;
-    if (m == NULL || m->status != PB_OK) {
-        return PB_FAIL(m != NULL ? m->status : PB_ERR_INTERNAL, "model %s: %s", cell->model,
-                       m != NULL ? m->message : "not opened");
-    }
-    PB_TRY(pb_method_create_take(o->method, &o->method_options, cell->config, "method", m->model,
-                                 NULL, (uint64_t)cell->seed, &method));
+    pb_method *method = NULL;
+    PB_TRY(plan_method(env, cell, o, &method));
     *out = (pb_cell_prediction){
-        .model_params     = pb_model_parameters(m->model),
+        .model_params     = pb_model_parameters(method->model),
         .trainable_params = method->parameters,
-        .flops_forward_t  = pb_method_flops(method, m->model, FLOPS_TOKENS) / 1e12,
-        .flops_base_t     = pb_method_flops(NULL, m->model, FLOPS_TOKENS) / 1e12,
-        .memory_gb        = modelled_bytes(m->model, method, o) / 1e9,
-        .seconds          = cost_of(m, o) / (0.5 * env->gemm_gflops * 1e9),
+        .flops_forward_t  = pb_method_flops(method, method->model, FLOPS_TOKENS) / 1e12,
+        .flops_base_t     = pb_method_flops(NULL, method->model, FLOPS_TOKENS) / 1e12,
+        .memory_gb        = modelled_bytes(method->model, method, o) / 1e9,
     };
     pb_method_destroy(method);
     return PB_OK;
@@ -83,7 +195,22 @@ pb_status pb_cell_predict(pb_cell_env *env, const pb_cell *cell, pb_cell_predict
     return status;
 }
 
-pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows, int64_t *test_rows)
+static pb_cell_split measure_split(const pb_dataset *dataset, pb_split split)
+{
+    int64_t rows    = pb_dataset_count(dataset, split);
+    double prompts  = 0.0;
+    double answers  = 0.0;
+    double examples = fmax(1.0, (double)rows);
+    for (int64_t i = 0; i < rows; i++) {
+        pb_example example = pb_dataset_example(dataset, split, i);
+        prompts += (double)strlen(example.user);
+        answers += (double)strlen(example.answer);
+    }
+    return (pb_cell_split){
+        .rows = rows, .prompt_bytes = prompts / examples, .answer_bytes = answers / examples};
+}
+
+pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out)
 {
     cell_options options = {0};
     pb_dataset *dataset  = NULL;
@@ -91,8 +218,8 @@ pb_status pb_cell_check_data(const pb_cell *cell, int64_t *train_rows, int64_t *
     pb_status status = cell_options_open_dataset(&options, cell, &dataset);
     cell_options_clear(&options);
     PB_TRY(status);
-    *train_rows = pb_dataset_count(dataset, PB_SPLIT_TRAIN);
-    *test_rows  = pb_dataset_count(dataset, PB_SPLIT_TEST);
+    out->train = measure_split(dataset, PB_SPLIT_TRAIN);
+    out->test  = measure_split(dataset, PB_SPLIT_TEST);
     pb_dataset_close(dataset);
     return PB_OK;
 }

@@ -83,6 +83,54 @@ class Plan(case.Case):
         cells = self.plan(self.world.grid(["good"], ["pairs"], ["none", "lora"], sweep=sweep), 0)
         self.assertEqual([cells["good", "pairs", m]["train_rows"] for m in ("none", "lora")], [24, 7])
 
+    def seconds(self, methods, rest="", sweep="", **rows):
+        grid = self.world.grid([self.world.model()], [self.world.dataset(**rows)], methods, sweep=sweep, rest=rest)
+        # The rate is measured anew in every run: only what stands in the same table can be compared.
+        return {key[2]: cell["seconds_modelled"] for key, cell in self.plan(grid, 0).items()}
+
+    def test_seconds_depend_on_the_method(self):
+        methods = ["none", "lora", "full", "prompt-tuning", "lntuning", "prefix-tuning"]
+        s = self.seconds(methods, rest="data = { validation_share = 0.0; };\n")
+        self.assertLess(0, s["none"])
+        for less, more in (("none", "lora"), ("lora", "full"), ("lntuning", "prompt-tuning"), ("lntuning", "lora"),
+                           ("none", "lntuning")):
+            self.assertLess(s[less], s[more], (less, more))
+        # Adapters pass forward and backward; full has the gradients of the weights besides.
+        self.assertAlmostEqual((s["full"] - s["none"]) / (s["lntuning"] - s["none"]), 1.5, delta=0.2)
+
+    def test_the_backward_stops_at_the_lowest_trained_layer(self):
+        """The same adapter in the last layer only: less to do, though not less forward."""
+        last = self.layers() - 1
+        sweep = self.override("low", 'method = { targets = [ "k_proj" ]; };').replace(" );", ", ") + (
+            '{ when = { method = "high"; }; set = { method = { targets = [ "layers.%d.self_attn.k_proj" ]; }; }; } );' % last)
+        for name in ("low", "high"):
+            world.write(self.world.path("method", name + ".cfg"), 'method = { name = "lora"; };\n')
+        s = self.seconds(["low", "high", "none"], sweep=sweep)
+        self.assertLess(s["high"], s["low"])
+        self.assertLess(s["none"], s["high"])
+
+    def layers(self):
+        with open(os.path.join(self.world.good_model, "config.json"), encoding="utf-8") as f:
+            return json.load(f)["num_hidden_layers"]
+
+    def test_seconds_follow_the_rows(self):
+        once = self.world.rows["train"]
+        self.world.dataset("twice", once * 2, self.world.rows["test"] * 2)
+        longer = [[json.dumps(dict(json.loads(line), sentence1=json.loads(line)["sentence1"] * 4)).encode() + b"\n"
+                   for line in self.world.rows[split]] for split in ("train", "test")]
+        self.world.dataset("longer", *longer)
+        grid = self.world.grid([self.world.model()], [self.world.dataset(), "twice", "longer"], ["lora"], rest="train = { batch = 4; };\n")
+        s = {key[1]: cell["seconds_modelled"] for key, cell in self.plan(grid, 0).items()}
+        self.assertAlmostEqual(s["twice"] / s["pairs"], 2, delta=0.01)
+        self.assertGreater(s["longer"], 1.2 * s["pairs"])
+
+    def test_the_test_generates_no_more_than_is_allowed(self):
+        sweep = 'override = ( { when = { method = "short"; }; set = { eval = { max_new_tokens = 1; }; }; } );'
+        for name in ("short", "free"):
+            world.write(self.world.path("method", name + ".cfg"), 'method = { name = "none"; };\n')
+        s = self.seconds(["short", "free"], sweep=sweep)
+        self.assertLess(s["short"], s["free"])
+
     def test_a_missing_tokenizer_is_seen(self):
         self.world.copy_model("mute", without=("tokenizer.json",))
         grid = self.world.grid(["mute", self.world.model()], [self.world.dataset()], ["lora"])
