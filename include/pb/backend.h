@@ -104,7 +104,7 @@ typedef struct pb_backend_ops {
                          pb_random stream);
     pb_status (*cross_entropy)(pb_backend *be, double *losses, pb_tensor *logits,
                                const int32_t *targets, float grad_scale);
-    pb_status (*argmax)(pb_backend *be, int32_t *indices, const pb_tensor *logits);
+    pb_status (*argmax)(pb_backend *be, int32_t *indices, float *largest, const pb_tensor *logits);
     pb_status (*sum_squares)(pb_backend *be, const pb_tensor *x, double *out);
     pb_status (*adamw)(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
                        const pb_adamw_args *args);
@@ -225,8 +225,10 @@ pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
  * logits, or stay when grad_scale is 0. */
 pb_status pb_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
                            const int32_t *targets, float grad_scale) PB_MUST_USE;
-/* indices [N] (host): the first largest of each row; a NaN counts as larger. */
-pb_status pb_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits) PB_MUST_USE;
+/* indices [N] (host): the first largest of each row; a NaN counts as larger. largest [N] (host):
+ * its value, so not finite for a row with a NaN, with +∞, or of -∞ alone. */
+pb_status pb_argmax(pb_backend *be, int32_t *indices, float *largest,
+                    const pb_tensor *logits) PB_MUST_USE;
 
 /* The sum of squares in double (host). */
 pb_status pb_sum_squares(pb_backend *be, const pb_tensor *x, double *out) PB_MUST_USE;

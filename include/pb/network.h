@@ -40,9 +40,15 @@ pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_s
 pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_scale, uint64_t pass,
                           double *loss_sum) PB_MUST_USE;
 
+/* The cause and the remedy of numbers that are not finite where nothing was trained. */
+#define PB_NOT_FINITE_REMEDY                                                                     \
+    "a value left the range of F32; use another checkpoint or adapter: this one is damaged, or " \
+    "its "                                                                                       \
+    "training diverged"
+
 /* Logits [n, V] (host) of packed rows [n] of the batch. hidden, if not NULL: L + 1 host pointers,
  * each [T, D], filled as HF lists hidden states (0: the embedding; the last one after the final
- * norm). */
+ * norm). Logits that are not finite are PB_ERR_NUMERIC. */
 pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_t *rows,
                             int64_t count, float *logits, float *const *hidden) PB_MUST_USE;
 
@@ -60,8 +66,8 @@ typedef struct pb_generated {
 } pb_generated;
 
 /* Greedy. Common prefixes of the rows of a batch are computed once, finished rows leave the batch.
- * out [count]: free each with pb_memory_free(ids). On failure there is nothing
- * to free. */
+ * out [count]: free each with pb_memory_free(ids). On failure there is nothing to free; where the
+ * largest logit of a row is not finite, there is nothing to choose: PB_ERR_NUMERIC. */
 pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t count,
                               const pb_generate_options *options, pb_generated *out) PB_MUST_USE;
 

@@ -84,8 +84,9 @@ int64_t pb_train_steps(const pb_train_options *options, int64_t train_count);
  * then (1 + cos(π (s - w) / max(1, N - w))) / 2. */
 double pb_train_lr(const pb_train_options *options, int64_t steps, int64_t step);
 
-/* Trains the method in place. A loss that is not finite ends the run with PB_ERR_NUMERIC. A method
- * without trainable tensors is only validated. */
+/* Trains the method in place. Where the rows of any step have no label token together, that is
+ * PB_ERR_FORMAT before the first step. A loss that is not finite ends the run with PB_ERR_NUMERIC.
+ * A method without trainable tensors is only validated. */
 pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_options *options,
                        uint64_t seed, const pb_train_data *data, const pb_train_observer *observer,
                        pb_train_result *result) PB_MUST_USE;

@@ -297,16 +297,17 @@ pb_status pb_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
     return PB_OK;
 }
 
-pb_status pb_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits)
+pb_status pb_argmax(pb_backend *be, int32_t *indices, float *largest, const pb_tensor *logits)
 {
     PB_TRY(check_matrix("argmax", "logits", logits, PB_ANY, PB_ANY));
     if (logits->shape[0] == 0) {
         return PB_OK;
     }
-    if (indices == NULL || logits->shape[1] == 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "argmax: no columns, or no place for the indices");
+    if (indices == NULL || largest == NULL || logits->shape[1] == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT,
+                       "argmax: no columns, or no place for the indices or values");
     }
-    PB_TRY(be->ops->argmax(be, indices, logits));
+    PB_TRY(be->ops->argmax(be, indices, largest, logits));
     return PB_OK;
 }
 

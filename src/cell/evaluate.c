@@ -67,7 +67,13 @@ static pb_status generate(test *t)
             return PB_FAIL(PB_STOPPED, "stopped before test row %lld of %lld", (long long)first,
                            (long long)t->rows);
         }
-        PB_TRY(pb_network_generate(r->net, t->prompts + first, n, &options, t->generated + first));
+        pb_status status =
+            pb_network_generate(r->net, t->prompts + first, n, &options, t->generated + first);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "test rows %lld … %lld", (long long)first + 1,
+                            (long long)(first + n));
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
         if (r->observer != NULL && r->observer->progress != NULL) {
             r->observer->progress(r->observer->context, "test",
                                   (double)(first + n) / (double)t->rows);

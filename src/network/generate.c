@@ -8,6 +8,7 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 typedef struct generation {
@@ -15,8 +16,9 @@ typedef struct generation {
     const pb_generate_options *options;
     pb_batch prompt;
     kv_cache cache;
-    int64_t room;      /* new tokens of each row that the cache holds */
-    pb_generated *out; /* [prompt.samples] */
+    int64_t room;       /* new tokens of each row that the cache holds */
+    int64_t first, all; /* row of the first prompt, and how many there are, for messages */
+    pb_generated *out;  /* [prompt.samples] */
 
     /* One step: segments are those of the prompt without rows, then one per active row. */
     pb_segment *segments;
@@ -24,6 +26,7 @@ typedef struct generation {
     int32_t *ids;       /* [n] */
     int32_t *positions; /* [n] */
     int32_t *best;      /* [samples] */
+    float *largest;     /* [samples] logits of `best` */
     int64_t count;      /* n */
 } generation;
 
@@ -117,6 +120,7 @@ static pb_status open_generation(generation *g)
     PB_TRY(PB_ALLOC(g->ids, samples));
     PB_TRY(PB_ALLOC(g->positions, samples));
     PB_TRY(PB_ALLOC(g->best, samples));
+    PB_TRY(PB_ALLOC(g->largest, samples));
     for (int64_t i = 0; i < samples; i++) {
         PB_TRY(PB_ALLOC(g->out[i].ids, g->options->max_new_tokens));
     }
@@ -131,6 +135,7 @@ static void close_generation(generation *g)
     pb_memory_free(g->ids);
     pb_memory_free(g->positions);
     pb_memory_free(g->best);
+    pb_memory_free(g->largest);
     pb_batch_clear(&g->prompt);
 }
 
@@ -144,12 +149,23 @@ static bool stops(const pb_generate_options *options, int32_t id)
     return false;
 }
 
-/* Appends id to a row; false when the row is finished with it. */
-static bool take(generation *g, int64_t sample, int32_t id)
+/* Appends the id that was picked in `slot` to a row, which stays active unless it is finished with
+ * it. The active rows before it have been taken already. */
+static pb_status take(generation *g, int64_t sample, int64_t slot)
 {
-    pb_generated *row      = &g->out[sample];
+    pb_generated *row = &g->out[sample];
+    int32_t id        = g->best[slot];
+    if (!isfinite(g->largest[slot])) {
+        return PB_FAIL(PB_ERR_NUMERIC,
+                       "logits of row %" PRId64 " of %" PRId64
+                       " are not finite at its new token %" PRId64 ": " PB_NOT_FINITE_REMEDY,
+                       g->first + sample + 1, g->all, row->count + 1);
+    }
     row->ids[row->count++] = id;
-    return row->count < g->options->max_new_tokens && !stops(g->options, id);
+    if (row->count < g->options->max_new_tokens && !stops(g->options, id)) {
+        g->active[g->count++] = (int32_t)sample;
+    }
+    return PB_OK;
 }
 
 /* The most probable next id of `outs` rows, in chunks of logits. */
@@ -163,7 +179,7 @@ static pb_status pick(generation *g, int64_t outs)
         pb_tensor x      = pb_tensor_rows(&net->scratch.normed, first, n);
         pb_tensor logits = pb_tensor_rows(&net->scratch.logits, 0, n);
         PB_TRY(network_head_logits(net, &x, &logits));
-        PB_TRY(pb_argmax(net->backend, g->best + first, &logits));
+        PB_TRY(pb_argmax(net->backend, g->best + first, g->largest + first, &logits));
     }
     return PB_OK;
 }
@@ -196,9 +212,7 @@ static pb_status run_prompt(generation *g)
         slot_of[i] = (int32_t)slot;
     }
     for (int64_t i = 0; i < b->samples; i++) {
-        if (take(g, i, g->best[slot_of[i]])) {
-            g->active[g->count++] = (int32_t)i;
-        }
+        PB_TRY(take(g, i, slot_of[i]));
     }
     return PB_OK;
 }
@@ -255,22 +269,21 @@ static pb_status run_step(generation *g)
     PB_TRY(network_prepare(g->net, &p, 0));
     PB_TRY(network_body_forward(g->net, &p));
     PB_TRY(pick(g, g->count));
-    int64_t left = 0;
-    for (int64_t n = 0; n < g->count; n++) {
-        int32_t sample = g->active[n];
-        if (take(g, sample, g->best[n])) {
-            g->active[left++] = sample;
-        }
+    int64_t count = g->count;
+    g->count      = 0;
+    for (int64_t n = 0; n < count; n++) {
+        PB_TRY(take(g, g->active[n], n));
     }
-    g->count = left;
     return PB_OK;
 }
 
+/* The rows from `first` on of `all`. */
 static pb_status generate_batch(pb_network *net, const pb_sample *prompts, int64_t count,
-                                const pb_generate_options *options, pb_generated *out)
+                                int64_t first, int64_t all, const pb_generate_options *options,
+                                pb_generated *out)
 {
     pb_batch_options packing = pb_network_batch_options(net, false);
-    generation g             = {.net = net, .options = options, .out = out};
+    generation g = {.net = net, .options = options, .first = first, .all = all, .out = out};
     pb_status status;
     PB_TRY_GOTO(status, pb_batch_build(prompts, count, &packing, &g.prompt), done);
     PB_TRY_GOTO(status, open_generation(&g), done);
@@ -300,7 +313,7 @@ pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t
             bare[i] =
                 (pb_sample){.ids = prompts[first + i].ids, .length = prompts[first + i].length};
         }
-        status = generate_batch(net, bare, n, options, out + first);
+        status = generate_batch(net, bare, n, first, count, options, out + first);
     }
     pb_memory_free(bare);
     if (status != PB_OK) {

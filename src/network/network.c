@@ -8,6 +8,7 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 int64_t network_virtual_rows(const pb_network *net)
@@ -440,6 +441,19 @@ pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_sc
     return body_backward(net, &p);
 }
 
+static pb_status check_finite(const float *logits, int64_t rows, int64_t vocab)
+{
+    for (int64_t i = 0; i < rows * vocab; i++) {
+        if (!isfinite(logits[i])) {
+            return PB_FAIL(PB_ERR_NUMERIC,
+                           "logits of row %" PRId64 " of %" PRId64
+                           " are not finite: " PB_NOT_FINITE_REMEDY,
+                           i / vocab + 1, rows);
+        }
+    }
+    return PB_OK;
+}
+
 /* Logits of rows of scratch.normed, chunk by chunk, to the host. */
 static pb_status logits_of(pb_network *net, const int32_t *rows, int64_t count, float *logits)
 {
@@ -481,5 +495,6 @@ pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_
                                       net->config->width);
         PB_TRY(pb_copy(net->backend, &host, &net->scratch.normed));
     }
-    return logits_of(net, rows, count, logits);
+    PB_TRY(logits_of(net, rows, count, logits));
+    return check_finite(logits, count, net->config->vocab);
 }

@@ -11,7 +11,7 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
 typedef struct trainer {
     pb_network *net;
@@ -28,6 +28,7 @@ typedef struct trainer {
     int64_t *order;                /* [train_count] of the epoch */
     int64_t epoch;                 /* of `order`; -1 before the first */
     int64_t next;                  /* position in `order` */
+    int64_t first_row;             /* of the step, in train */
 } trainer;
 
 static pb_status vector_alloc(pb_method *m, pb_tensor *out)
@@ -92,6 +93,7 @@ static pb_status next_rows(trainer *t, int64_t *count)
     if (t->next >= t->data->train_count) {
         PB_TRY(next_epoch(t));
     }
+    t->first_row = t->order[t->next];
     while (*count < wanted) {
         if (t->next >= t->data->train_count) {
             if (t->options->shuffle) {
@@ -101,26 +103,6 @@ static pb_status next_rows(trainer *t, int64_t *count)
         }
         t->rows[(*count)++] = t->data->train[t->order[t->next++]];
     }
-    return PB_OK;
-}
-
-/* Packs every part of the run once, so that all memory is there before the first step: a step
- * allocates nothing. Packing costs next to nothing beside a pass. */
-static pb_status reserve_steps(trainer *t)
-{
-    pb_batch_options packing = pb_network_batch_options(t->net, true);
-    for (int64_t step = 0; step < t->steps; step++) {
-        int64_t count = 0;
-        PB_TRY(next_rows(t, &count));
-        for (int64_t first = 0; first < count; first += t->options->batch) {
-            int64_t n = count - first < t->options->batch ? count - first : t->options->batch;
-            PB_TRY(pb_batch_rebuild(t->rows + first, n, &packing, &t->batch));
-            if (t->batch.labels > 0) {
-                PB_TRY(pb_network_reserve(t->net, &t->batch));
-            }
-        }
-    }
-    rewind_rows(t);
     return PB_OK;
 }
 
@@ -135,6 +117,34 @@ static int64_t count_labels(const pb_sample *rows, int64_t count)
     return labels;
 }
 
+/* Packs every part of the run once, so that all memory is there before the first step: a step
+ * allocates nothing, and rows without labels are found at once. Packing costs next to nothing
+ * beside a pass. */
+static pb_status reserve_steps(trainer *t)
+{
+    pb_batch_options packing = pb_network_batch_options(t->net, true);
+    for (int64_t step = 0; step < t->steps; step++) {
+        int64_t count = 0;
+        PB_TRY(next_rows(t, &count));
+        if (count_labels(t->rows, count) == 0) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "none of the %" PRId64
+                           " rows of a step has a label token; the first of them is training row "
+                           "%" PRId64 " of %" PRId64,
+                           count, t->first_row + 1, t->data->train_count);
+        }
+        for (int64_t first = 0; first < count; first += t->options->batch) {
+            int64_t n = count - first < t->options->batch ? count - first : t->options->batch;
+            PB_TRY(pb_batch_rebuild(t->rows + first, n, &packing, &t->batch));
+            if (t->batch.labels > 0) {
+                PB_TRY(pb_network_reserve(t->net, &t->batch));
+            }
+        }
+    }
+    rewind_rows(t);
+    return PB_OK;
+}
+
 /* Adds the gradient of (sum of -log p) / labels over all parts of the step; *loss is that mean. */
 static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
 {
@@ -142,11 +152,6 @@ static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
     double sum               = 0.0;
     PB_TRY(pb_zero(t->method->backend, &t->method->grads));
     step->label_tokens = count_labels(t->rows, count);
-    if (step->label_tokens == 0) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "step %" PRId64 ": none of its %" PRId64 " rows has a label token",
-                       step->step, count);
-    }
     for (int64_t first = 0, part = 0; first < count; first += t->options->batch, part++) {
         int64_t n       = count - first < t->options->batch ? count - first : t->options->batch;
         double part_sum = 0.0;
@@ -163,6 +168,26 @@ static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
     return PB_OK;
 }
 
+/* A rate can be too high only where a step was made with it. */
+static pb_status fail_not_finite(const trainer *t, const char *values)
+{
+    if (t->result->steps == 0) {
+        return PB_FAIL(PB_ERR_NUMERIC, "%s before anything was trained: " PB_NOT_FINITE_REMEDY,
+                       values);
+    }
+    return PB_FAIL(PB_ERR_NUMERIC,
+                   "after %" PRId64 " step%s: %s: the run diverged; a lower learning rate than %g "
+                   "may help",
+                   t->result->steps, t->result->steps == 1 ? "" : "s", values,
+                   t->options->learning_rate);
+}
+
+/* For messages: the sign of a NaN says nothing. */
+static double shown(double value)
+{
+    return isnan(value) ? fabs(value) : value;
+}
+
 static pb_status update(trainer *t, pb_train_step *step)
 {
     pb_method *m = t->method;
@@ -170,12 +195,10 @@ static pb_status update(trainer *t, pb_train_step *step)
     PB_TRY(pb_sum_squares(m->backend, &m->grads, &sum));
     step->grad_norm = sqrt(sum);
     if (!isfinite(step->loss) || !isfinite(step->grad_norm)) {
-        return PB_FAIL(
-            PB_ERR_NUMERIC,
-            "step %" PRId64
-            ": loss %g, norm of the gradient %g: the run diverged; a lower learning rate "
-            "than %g may help",
-            step->step, step->loss, step->grad_norm, t->options->learning_rate);
+        char values[80];
+        snprintf(values, sizeof values, "loss %g, norm of the gradient %g", shown(step->loss),
+                 shown(step->grad_norm));
+        return fail_not_finite(t, values);
     }
     double clip  = t->options->clip;
     double scale = clip > 0.0 ? fmin(1.0, clip / (step->grad_norm + 1e-6)) : 1.0;
@@ -244,11 +267,9 @@ static pb_status validate(trainer *t, int64_t step)
         PB_TRY(t->observer->validation(t->observer->context, step, loss, seconds));
     }
     if (!isfinite(loss)) {
-        return PB_FAIL(PB_ERR_NUMERIC,
-                       "step %" PRId64
-                       ": validation loss %g: the run diverged; a lower learning rate "
-                       "than %g may help",
-                       step, loss, t->options->learning_rate);
+        char values[40];
+        snprintf(values, sizeof values, "validation loss %g", shown(loss));
+        return fail_not_finite(t, values);
     }
     if (t->result->best_step == 0 || loss < t->result->best_loss) {
         t->result->best_step = step;

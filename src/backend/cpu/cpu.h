@@ -101,7 +101,7 @@ pb_status cpu_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *d
 pb_status cpu_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p, pb_random stream);
 pb_status cpu_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
                             const int32_t *targets, float grad_scale);
-pb_status cpu_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits);
+pb_status cpu_argmax(pb_backend *be, int32_t *indices, float *largest, const pb_tensor *logits);
 pb_status cpu_sum_squares(pb_backend *be, const pb_tensor *x, double *out);
 pb_status cpu_adamw(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
                     const pb_adamw_args *args);

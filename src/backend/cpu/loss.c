@@ -89,11 +89,13 @@ static int32_t row_argmax(const float *x, int64_t n)
     return (int32_t)at;
 }
 
-pb_status cpu_argmax(pb_backend *be, int32_t *indices, const pb_tensor *logits)
+pb_status cpu_argmax(pb_backend *be, int32_t *indices, float *largest, const pb_tensor *logits)
 {
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(logits) > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < logits->shape[0]; i++) {
-        indices[i] = row_argmax(cpu_row(logits, i), logits->shape[1]);
+        const float *row = cpu_row(logits, i);
+        indices[i]       = row_argmax(row, logits->shape[1]);
+        largest[i]       = row[indices[i]];
     }
     return PB_OK;
 }

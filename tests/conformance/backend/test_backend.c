@@ -395,19 +395,26 @@ static void sums_and_choices_are_exact(void **state)
     assert_int_equal(pb_sum_squares(be, &view, &got), PB_OK);
     assert_true(fabs(got - want) < 1e-12 * want);
 
-    int32_t at[4];
-    pb_tensor rows          = pb_tensor_rows(&x, 0, 4);
+    int32_t at[5];
+    float largest[5];
+    pb_tensor rows          = pb_tensor_rows(&x, 0, 5);
     values(&x)[5]           = 2.0f;
     values(&x)[60]          = 2.0f; /* the first of two */
     values(&x)[77]          = 3.0f;
     values(&x)[2 * 77 + 76] = 4.0f;
     values(&x)[3 * 77 + 40] = NAN;
     values(&x)[3 * 77 + 4]  = INFINITY;
-    assert_int_equal(pb_argmax(be, at, &rows), PB_OK);
+    for (int64_t j = 0; j < 77; j++) {
+        values(&x)[4 * 77 + j] = -INFINITY;
+    }
+    assert_int_equal(pb_argmax(be, at, largest, &rows), PB_OK);
     assert_int_equal(at[0], 5);
     assert_int_equal(at[1], 0);
     assert_int_equal(at[2], 76);
     assert_int_equal(at[3], 40);
+    assert_true(largest[0] == 2.0f && largest[1] == 3.0f && largest[2] == 4.0f);
+    assert_true(isnan(largest[3]));
+    assert_true(largest[4] == -INFINITY);
     pb_backend_free(be, x.data);
     pb_backend_close(be);
 }

@@ -90,6 +90,8 @@ static void values_out_of_range_are_refused(void **state)
     pb_tensor b   = x(1);
     pb_tensor row = pb_tensor_rows(&a, 0, 0);
     double losses[ROWS];
+    int32_t index;
+    float largest;
     expect(pb_embedding_forward(be, &a, &b, bad_rows, 1.0f), PB_ERR_ARGUMENT, "embedding",
            "ids[3] is 99");
     expect(pb_embedding_backward(be, &a, &b, bad_rows, 1.0f), PB_ERR_ARGUMENT, "embedding", "99");
@@ -104,7 +106,8 @@ static void values_out_of_range_are_refused(void **state)
     expect(pb_dropout(be, &a, &b, 1.0, (pb_random){0}), PB_ERR_ARGUMENT, "dropout", "p is 1");
     expect(pb_activation_forward(be, &a, &b, (pb_activation)17), PB_ERR_ARGUMENT, "activation",
            "17");
-    expect(pb_argmax(be, NULL, &a), PB_ERR_ARGUMENT, "argmax", "indices");
+    expect(pb_argmax(be, NULL, &largest, &a), PB_ERR_ARGUMENT, "argmax", "indices");
+    expect(pb_argmax(be, &index, NULL, &a), PB_ERR_ARGUMENT, "argmax", "values");
     expect(pb_rmsnorm_backward(be, &a, NULL, &a, &b, &b, &norm), PB_ERR_SHAPE, "rmsnorm", "weight");
     pb_adamw_args adamw = {.lr = 1, .beta1 = 0.9, .beta2 = 0.9, .grad_scale = 1, .step = 0};
     expect(pb_adamw(be, &a, &a, &a, &a, &adamw), PB_ERR_ARGUMENT, "adamw", "steps");

@@ -2,6 +2,7 @@
 """Numbers of a cell are what results/README.md says they are, and what cannot change them changes no cell."""
 import os
 import re
+import struct
 
 import case
 import results
@@ -24,6 +25,23 @@ class Numbers(case.Case):
         rate = float(re.search(r'"([\d.]+)', text.decode()).group(1)) * 1e9
         mfu = float(often["flops_train"]) / float(often["seconds_train"]) / rate
         self.assertAlmostEqual(float(often["mfu"]) / mfu, 1, delta=0.01)
+
+    def test_a_model_beyond_the_range_of_numbers_has_no_score(self):
+        folder = self.world.copy_model("large", ["model.safetensors"])
+        header, data = world.split_safetensors(world.read(os.path.join(self.world.good_model, "model.safetensors")))
+        begin, end = header["model.norm.weight"]["data_offsets"]
+        data = data[:begin] + struct.pack("<f", 3e38) * ((end - begin) // 4) + data[end:]
+        world.write(os.path.join(folder, "model.safetensors"), world.join_safetensors(header, data))
+        for share, message in (("0.0", "logits of row 1 of 4"), ("0.5", "before anything was trained")):
+            with self.subTest(share):
+                grid = self.world.grid(["large"], [self.world.dataset()], ["none"])
+                output = os.path.join(self.folder, share)
+                self.run_grid(grid, 4, output, "--set", f"data.validation_share={share}")
+                cell = self.cells("tiny", output)["large", "pairs", "none", "1"]
+                self.assertEqual(cell["status"], "failed")
+                self.assertIn(message, cell["message"])
+                self.assertIn("use another checkpoint or adapter", cell["message"])
+                self.assertNotIn("learning rate", cell["message"])
 
     def test_notes_for_readers_are_no_part_of_a_cell(self):
         output, cell = self.run_cell("notes")

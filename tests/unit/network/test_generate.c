@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { NEW_TOKENS = 10 };
@@ -310,6 +311,72 @@ static void bad_requests_are_refused(void **state)
     network_fixture_close(&f);
 }
 
+/* The tensor of a method's that has this name. */
+static pb_tensor named(const pb_method *m, const char *name)
+{
+    for (int64_t i = 0; i < m->count; i++) {
+        if (strcmp(m->trainables[i].name, name) == 0) {
+            return m->trainables[i].value;
+        }
+    }
+    fail_msg("no tensor %s", name);
+    return (pb_tensor){0};
+}
+
+/* Finite weights whose products are not, and weights that are not themselves. */
+static void logits_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    static const network_case full = {"full", ""};
+    static const float norms[]     = {3e38f, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) {
+        network_fixture f;
+        network_rows rows;
+        pb_generated out[NETWORK_ROWS];
+        float logits[2 * NETWORK_VOCAB];
+        pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 2};
+        network_rows_fill(&rows);
+        network_fixture_open(&f, &full, false, 1);
+        pb_tensor norm = named(f.method, "model.norm.weight");
+        for (int64_t k = 0; k < pb_tensor_count(&norm); k++) {
+            ((float *)norm.data)[k] = norms[i];
+        }
+        assert_error(pb_network_generate(f.net, rows.samples, 3, &options, out), PB_ERR_NUMERIC,
+                     "logits of row 1 of 3 are not finite at its new token 1: a value left the "
+                     "range of F32; use another checkpoint or adapter");
+        assert_null(out[0].ids);
+        pb_batch batch    = network_pack(&f, rows.samples, 1, false);
+        int32_t wanted[2] = {0, 1};
+        assert_error(pb_network_logits(f.net, &batch, wanted, 2, logits, NULL), PB_ERR_NUMERIC,
+                     "logits of row 1 of 2 are not finite: a value left the range of F32");
+        pb_batch_clear(&batch);
+        network_fixture_close(&f);
+    }
+}
+
+/* Only the row that has the damaged token is named, in whatever batch it is. */
+static void the_row_without_finite_logits_is_named(void **state)
+{
+    (void)state;
+    static const network_case full = {"full", ""};
+    for (int64_t batch = 1; batch <= 4; batch++) {
+        network_fixture f;
+        pb_generated out[4];
+        int32_t ids[4][2]           = {{1, 2}, {1, 3}, {4, 39}, {5, 3}};
+        pb_sample prompts[4]        = {0};
+        pb_generate_options options = {.max_new_tokens = 1, .batch = batch};
+        for (int i = 0; i < 4; i++) {
+            prompts[i] = (pb_sample){.ids = ids[i], .length = 2};
+        }
+        network_fixture_open(&f, &full, false, 1);
+        pb_tensor table                            = named(f.method, "model.embed_tokens.weight");
+        ((float *)table.data)[39 * table.shape[1]] = NAN;
+        assert_error(pb_network_generate(f.net, prompts, 4, &options, out), PB_ERR_NUMERIC,
+                     "logits of row 3 of 4 are not finite");
+        network_fixture_close(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +388,8 @@ int main(void)
         cmocka_unit_test(labels_of_prompts_are_not_looked_at),
         cmocka_unit_test(earlier_passes_change_nothing),
         cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(logits_that_are_not_finite_are_refused),
+        cmocka_unit_test(the_row_without_finite_logits_is_named),
     };
     return cmocka_run_group_tests_name("unit_network_generate", tests, NULL, NULL);
 }

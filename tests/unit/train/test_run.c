@@ -308,10 +308,33 @@ static void a_run_that_diverges_says_so(void **state)
     pb_train_data data = {rows.samples, NETWORK_ROWS, NULL, 0};
     pb_train_options o = train_options(20, 2, 1e30);
     assert_error(train_run(&f, &o, 1, &data, &log_a, &result), PB_ERR_NUMERIC,
-                 "the run diverged; a lower learning rate than 1e+30 may help");
-    assert_true(log_a.count >= 1 && log_a.count < 20);
+                 "after 1 step: loss nan, norm of the gradient nan: the run diverged; a lower "
+                 "learning rate than 1e+30 may help");
+    assert_int_equal(log_a.count, 1);
     assert_int_equal(result.steps, log_a.count);
     network_fixture_close(&f);
+}
+
+/* No rate has had an effect yet, whatever the sign of the NaN. */
+static void numbers_that_are_not_finite_at_the_start_are_not_the_rates_fault(void **state)
+{
+    (void)state;
+    static const float values[] = {NAN, -NAN, INFINITY};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        network_rows rows;
+        network_fixture f;
+        pb_train_result result;
+        network_rows_fill(&rows);
+        network_fixture_open(&f, &bias, false, 1);
+        pb_train_data data                  = {rows.samples, NETWORK_ROWS, NULL, 0};
+        pb_train_options o                  = train_options(20, 2, 1e-3);
+        ((float *)f.method->values.data)[0] = values[i];
+        assert_error(train_run(&f, &o, 1, &data, &log_a, &result), PB_ERR_NUMERIC,
+                     "loss nan, norm of the gradient nan before anything was trained: a value left "
+                     "the range of F32; use another checkpoint or adapter");
+        assert_int_equal(log_a.count, 0);
+        network_fixture_close(&f);
+    }
 }
 
 static void a_stop_ends_the_run_before_the_next_step(void **state)
@@ -374,7 +397,28 @@ static void runs_without_rows_or_labels_are_refused(void **state)
     rows.samples[0].labels = NULL;
     rows.samples[1].labels = NULL;
     assert_error(pb_train_run(f.net, f.method, &o, 1, &bare, NULL, &result), PB_ERR_FORMAT,
-                 "step 1: none of its 2 rows has a label token");
+                 "none of the 2 rows of a step has a label token; the first of them is training "
+                 "row 1 of 2");
+    network_fixture_close(&f);
+}
+
+static void rows_of_a_late_step_without_labels_are_refused_before_the_first(void **state)
+{
+    (void)state;
+    network_rows rows;
+    network_fixture f;
+    pb_train_result result;
+    network_rows_fill(&rows);
+    rows.samples[4].labels = NULL;
+    rows.samples[5].labels = NULL;
+    network_fixture_open(&f, &bias, false, 1);
+    pb_train_data data = {rows.samples, NETWORK_ROWS, NULL, 0};
+    pb_train_options o = train_options(3, 2, 1e-3);
+    assert_error(train_run(&f, &o, 1, &data, &log_a, &result), PB_ERR_FORMAT,
+                 "the first of them is training row 5 of 6");
+    assert_int_equal(log_a.count, 0);
+    o.max_steps = 2;
+    assert_ok(train_run(&f, &o, 1, &data, &log_a, &result));
     network_fixture_close(&f);
 }
 
@@ -419,6 +463,8 @@ int main(void)
         cmocka_unit_test(biases_and_norms_do_not_decay),
         cmocka_unit_test(gradients_are_clipped_to_the_norm),
         cmocka_unit_test(a_run_that_diverges_says_so),
+        cmocka_unit_test(numbers_that_are_not_finite_at_the_start_are_not_the_rates_fault),
+        cmocka_unit_test(rows_of_a_late_step_without_labels_are_refused_before_the_first),
         cmocka_unit_test(a_stop_ends_the_run_before_the_next_step),
         cmocka_unit_test(what_an_observer_fails_with_ends_the_run),
         cmocka_unit_test(runs_without_rows_or_labels_are_refused),

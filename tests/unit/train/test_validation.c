@@ -165,6 +165,25 @@ static void a_method_without_parameters_is_only_validated(void **state)
     network_fixture_close(&f);
 }
 
+static void a_loss_that_is_not_finite_without_training_is_the_models_fault(void **state)
+{
+    (void)state;
+    network_rows rows;
+    network_fixture f;
+    pb_train_result result;
+    network_rows_fill(&rows);
+    network_fixture_open(&f, &bias, false, 1);
+    ((float *)f.method->values.data)[0] = -NAN;
+    pb_method none                      = *f.method;
+    none.parameters                     = 0;
+    pb_train_data data                  = {rows.samples, 0, rows.samples, NETWORK_ROWS};
+    pb_train_options o                  = train_options(6, 2, 1e-2);
+    assert_error(pb_train_run(f.net, &none, &o, 1, &data, NULL, &result), PB_ERR_NUMERIC,
+                 "validation loss nan before anything was trained: a value left the range of F32; "
+                 "use another checkpoint or adapter");
+    network_fixture_close(&f);
+}
+
 /* Both means from the losses of each row alone. */
 static void the_mean_is_over_tokens_or_over_rows(void **state)
 {
@@ -226,6 +245,7 @@ int main(void)
         cmocka_unit_test(the_best_state_comes_back_when_the_last_is_worse),
         cmocka_unit_test(of_equal_losses_the_first_is_the_best),
         cmocka_unit_test(a_method_without_parameters_is_only_validated),
+        cmocka_unit_test(a_loss_that_is_not_finite_without_training_is_the_models_fault),
         cmocka_unit_test(the_mean_is_over_tokens_or_over_rows),
         cmocka_unit_test(rows_without_any_label_have_no_loss),
     };
