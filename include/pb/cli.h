@@ -57,6 +57,8 @@ typedef struct pb_command {
     int min_arguments;           /* arguments that are not options */
     int max_arguments;           /* -1: any number */
     bool computes;               /* has the common options: dtype threads device seed set json */
+    const char *const
+        *without; /* but for these, which would change nothing; NULL-terminated or NULL */
     pb_status (*run)(pb_cli *cli);
 } pb_command;
 

@@ -113,7 +113,7 @@ static pb_status run(pb_cli *cli)
     if ((file == NULL) == (pb_cli_text(cli, "prompt") == NULL)) {
         return PB_FAIL(PB_ERR_USAGE, "give either --ids-file or --prompt");
     }
-    PB_TRY(work_open(cli, NULL, &w));
+    PB_TRY(work_open(cli, NULL, 0, &w));
     pb_status status;
     if (file == NULL) {
         status = generate_prompt(cli, &w);
@@ -128,6 +128,9 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
+/* It draws nothing: the largest logit is taken. */
+static const char *const without[] = {"seed", NULL};
+
 const pb_command pb_command_generate = {
     .name = "generate",
     .help = "greedy continuations of token rows or of a prompt",
@@ -137,5 +140,6 @@ const pb_command pb_command_generate = {
                "model has no tokenizer.\n",
     .options  = {work_options, options},
     .computes = true,
+    .without  = without,
     .run      = run,
 };

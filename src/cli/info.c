@@ -61,10 +61,6 @@ static pb_status run(pb_cli *cli)
     pb_string text      = {0};
     pb_record facts;
     pb_status status;
-    if (pb_cli_given(cli, "set")) {
-        return PB_FAIL(PB_ERR_USAGE, "%s has no configuration that --set could change",
-                       cli->command->name);
-    }
     pb_record_init(&facts);
     PB_TRY(pb_cli_device(cli, &device, &number));
     setup = (pb_cell_setup){
@@ -86,10 +82,14 @@ done:
     return status;
 }
 
+/* It draws nothing, and it has no configuration. */
+static const char *const without[] = {"seed", "set", NULL};
+
 const pb_command pb_command_info = {
     .name     = "info",
     .help     = "build, libraries, processor, and the measured rate of products",
     .usage    = "[--json] [--threads N]",
     .computes = true,
+    .without  = without,
     .run      = run,
 };

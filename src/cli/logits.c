@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,6 +74,24 @@ static void close_outputs(outputs *out)
     pb_memory_free(out->names);
 }
 
+static pb_status print_json(const pb_cli *cli, const pb_tensor *logits)
+{
+    const char *path = pb_cli_text(cli, "output");
+    pb_string text   = {0};
+    pb_status status;
+    PB_TRY_GOTO(status,
+                pb_string_printf(&text,
+                                 "{\"rows\": %" PRId64 ", \"vocab\": %" PRId64 ", \"path\": ",
+                                 logits->shape[0], logits->shape[1]),
+                done);
+    PB_TRY_GOTO(status, pb_string_json(&text, path, strlen(path)), done);
+    PB_TRY_GOTO(status, pb_string_puts(&text, "}\n"), done);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
+done:
+    pb_string_clear(&text);
+    return status;
+}
+
 static pb_status compute(const pb_cli *cli, work *w, const pb_batch *batch)
 {
     outputs out   = {0};
@@ -91,6 +110,9 @@ static pb_status compute(const pb_cli *cli, work *w, const pb_batch *batch)
     PB_TRY_GOTO(status,
                 pb_safetensors_write(pb_cli_text(cli, "output"), out.tensors, out.count, NULL),
                 done);
+    if (pb_cli_flag(cli, "json")) {
+        PB_TRY_GOTO(status, print_json(cli, &out.tensors[0].tensor), done);
+    }
 done:
     pb_memory_free(rows);
     close_outputs(&out);
@@ -103,7 +125,10 @@ static pb_status run(pb_cli *cli)
     pb_ids ids     = {0};
     pb_batch batch = {0};
     pb_status status;
-    PB_TRY(work_open(cli, NULL, &w));
+    if (pb_cli_flag(cli, "merge") && pb_cli_text(cli, "adapter") == NULL) {
+        return PB_FAIL(PB_ERR_USAGE, "logits: --merge needs an adapter to merge: give --adapter");
+    }
+    PB_TRY(work_open(cli, NULL, 0, &w));
     PB_TRY_GOTO(status,
                 work_parse_ids(pb_cli_text(cli, "ids"), pb_model_get_config(w.model)->vocab, &ids),
                 done);
@@ -122,11 +147,18 @@ done:
     return status;
 }
 
+/* It draws nothing. */
+static const char *const without[] = {"seed", NULL};
+
 const pb_command pb_command_logits = {
-    .name     = "logits",
-    .help     = "logits and hidden states of token ids",
-    .usage    = "--model DIR [--adapter DIR] [--merge] --ids 1,2,3 -o OUT.safetensors [--hidden]",
+    .name  = "logits",
+    .help  = "logits and hidden states of token ids",
+    .usage = "--model DIR [--adapter DIR] [--merge] --ids 1,2,3 -o OUT.safetensors [--hidden]",
+    .details =
+        "With --json it prints {\"rows\", \"vocab\", \"path\"}: the shape of the logits and the "
+        "file they are in.\n",
     .options  = {work_options, options},
     .computes = true,
+    .without  = without,
     .run      = run,
 };

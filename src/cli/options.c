@@ -111,6 +111,15 @@ static void add_option(const pb_option *option, pb_option_entry *entry)
     made->fallback = entry->fallback;
 }
 
+static bool is_without(const pb_command *command, const pb_option *option)
+{
+    const char *const *name = command->without;
+    while (name != NULL && *name != NULL && strcmp(*name, option->name) != 0) {
+        name++;
+    }
+    return name != NULL && *name != NULL;
+}
+
 pb_status pb_option_list(const pb_command *command, pb_option_entry **out, int64_t *count)
 {
     enum { OWN = sizeof command->options / sizeof *command->options };
@@ -127,10 +136,12 @@ pb_status pb_option_list(const pb_command *command, pb_option_entry **out, int64
     }
     PB_TRY(PB_ALLOC(entries, n));
     *out   = entries;
-    *count = n;
+    *count = 0;
     for (int t = 0; t < OWN + 2; t++) {
         for (const pb_option *o = tables[t]; o != NULL && o->name != NULL; o++) {
-            add_option(o, entries++);
+            if (!is_without(command, o)) {
+                add_option(o, &entries[(*count)++]);
+            }
         }
     }
     return PB_OK;

@@ -3,10 +3,12 @@
 #include "commands.h"
 #include "work.h"
 
+#include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/train.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 static const pb_option options[] = {
     {.name  = "method",
@@ -98,6 +100,46 @@ static pb_status read_options(const pb_cli *cli, pb_train_options *o)
     return PB_OK;
 }
 
+/* Makes and removes what the writer of `path` will make first. */
+static pb_status probe(const char *path)
+{
+    char *temporary = NULL;
+    if (pb_path_is_directory(path)) {
+        return PB_FAIL(PB_ERR_IO, "%s is a directory; name a file", path);
+    }
+    PB_TRY(pb_file_temporary_create(path, &temporary));
+    (void)remove(temporary);
+    pb_memory_free(temporary);
+    return PB_OK;
+}
+
+/* Whatever the run writes at its end is tried before its first step. */
+static pb_status check_outputs(const pb_cli *cli)
+{
+    static const char *const files[] = {"dump-grads", "dump-final"};
+    const char *directory            = pb_cli_text(cli, "save");
+    char *inside                     = NULL;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = pb_cli_text(cli, files[i]);
+        pb_status status = path != NULL ? probe(path) : PB_OK;
+        if (status != PB_OK) {
+            return pb_error_prefix(status, "--%s", files[i]);
+        }
+    }
+    if (directory == NULL) {
+        return PB_OK;
+    }
+    pb_status status = pb_path_make_directories(directory);
+    if (status == PB_OK) {
+        status = pb_path_join(directory, "adapter", &inside);
+    }
+    if (status == PB_OK) {
+        status = probe(inside);
+    }
+    pb_memory_free(inside);
+    return status == PB_OK ? PB_OK : pb_error_prefix(status, "--save");
+}
+
 static pb_status train(const pb_cli *cli, work *w, const work_rows *rows)
 {
     context c                  = {.cli = cli, .w = w};
@@ -122,7 +164,7 @@ static pb_status run(pb_cli *cli)
     work w         = {0};
     work_rows rows = {0};
     pb_status status;
-    PB_TRY(work_open(cli, pb_cli_text(cli, "method"), &w));
+    PB_TRY(work_open(cli, pb_cli_text(cli, "method"), (uint64_t)pb_cli_int(cli, "seed"), &w));
     if (w.method == NULL || w.method->parameters == 0) {
         status = PB_FAIL(PB_ERR_USAGE,
                          "nothing to train: give --method or --adapter with trainable tensors");
@@ -132,6 +174,7 @@ static pb_status run(pb_cli *cli)
                 work_rows_read(pb_cli_text(cli, "batches"), true,
                                pb_model_get_config(w.model)->vocab, &rows),
                 done);
+    PB_TRY_GOTO(status, check_outputs(cli), done);
     PB_TRY_GOTO(status, train(cli, &w, &rows), done);
 done:
     work_rows_clear(&rows);
@@ -143,9 +186,10 @@ const pb_command pb_command_train = {
     .name     = "train",
     .help     = "train an adapter on token rows",
     .usage    = "--model DIR (--method FILE.cfg | --adapter DIR) --batches FILE.jsonl --steps N",
-    .details  = "Prints one JSON line per step. \"step\" counts from 0; loss and grad_norm are "
-                "those before the update (and before\n"
-                "clipping), lr is the one of the update; tokens are real ones, without padding and "
+    .details  = "Prints one JSON line per step. \"step\" is the number of steps before it, from "
+                "0; loss and grad_norm are those before the\n"
+                "update (and before clipping), lr is the one of the update; tokens are real ones, "
+                "without padding and "
                 "virtual ones.\n",
     .options  = {work_options, options},
     .computes = true,

@@ -47,17 +47,13 @@ static pb_status check_groups(const pb_config *config)
     return PB_OK;
 }
 
-/* The configuration of --method with --set laid over it. */
-static pb_status open_config(const pb_cli *cli, const char *path, work *w)
+/* Lays --set over the configuration of --method, if there is one. */
+static pb_status set_keys(const pb_cli *cli, work *w)
 {
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
-    if (path != NULL) {
-        PB_TRY(pb_config_open(path, &w->config));
-        PB_TRY(check_groups(w->config));
-    }
     for (int64_t i = 0; i < count; i++) {
-        if (path == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {
+        if (w->config == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {
             return PB_FAIL(
                 PB_ERR_USAGE,
                 "%s: --set %s: here it changes keys of the group method of --method only",
@@ -68,32 +64,42 @@ static pb_status open_config(const pb_cli *cli, const char *path, work *w)
     return PB_OK;
 }
 
-static pb_status create_from_config(const pb_cli *cli, work *w)
+pb_status work_create_method(const pb_cli *cli, uint64_t seed, work *w)
 {
     const pb_method_ops *ops = NULL;
+    PB_TRY(set_keys(cli, w));
     PB_TRY(pb_method_find_in(w->config, "method", &ops));
-    return pb_method_create(ops, w->config, "method", w->model, w->backend,
-                            (uint64_t)pb_cli_int(cli, "seed"), &w->method);
+    return pb_method_create(ops, w->config, "method", w->model, w->backend, seed, &w->method);
 }
 
-static pb_status open_method(const pb_cli *cli, const char *config, work *w)
+static pb_status open_adapter(const pb_cli *cli, const char *adapter, const char *init,
+                              uint64_t seed, work *w)
+{
+    if (adapter == NULL) {
+        return init == NULL ? PB_OK
+                            : PB_FAIL(PB_ERR_USAGE,
+                                      "%s: --init gives values to an adapter, and there is none",
+                                      cli->command->name);
+    }
+    return init != NULL
+               ? pb_method_load_values(adapter, init, w->model, w->backend, seed, &w->method)
+               : pb_method_load(adapter, w->model, w->backend, seed, &w->method);
+}
+
+static pb_status open_method(const pb_cli *cli, const char *config, uint64_t seed, work *w)
 {
     const char *adapter = pb_cli_text(cli, "adapter");
     const char *init    = pb_cli_text(cli, "init");
-    uint64_t seed       = (uint64_t)pb_cli_int(cli, "seed");
     if (adapter != NULL && config != NULL) {
         return PB_FAIL(PB_ERR_USAGE, "--adapter and --method exclude each other");
     }
-    PB_TRY(open_config(cli, config, w));
-    if (adapter != NULL) {
-        return init != NULL
-                   ? pb_method_load_values(adapter, init, w->model, w->backend, seed, &w->method)
-                   : pb_method_load(adapter, w->model, w->backend, seed, &w->method);
-    }
     if (config == NULL) {
-        return PB_OK;
+        PB_TRY(set_keys(cli, w));
+        return open_adapter(cli, adapter, init, seed, w);
     }
-    PB_TRY(create_from_config(cli, w));
+    PB_TRY(pb_config_open(config, &w->config));
+    PB_TRY(check_groups(w->config));
+    PB_TRY(work_create_method(cli, seed, w));
     if (init == NULL) {
         return PB_OK;
     }
@@ -119,7 +125,7 @@ static pb_status open_tokenizer(const char *directory, work *w)
     return PB_OK;
 }
 
-static pb_status open_parts(const pb_cli *cli, const char *method, work *w)
+static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, work *w)
 {
     const char *device = NULL;
     int number         = 0;
@@ -129,15 +135,15 @@ static pb_status open_parts(const pb_cli *cli, const char *method, work *w)
     PB_TRY(
         pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend), &w->model));
     PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), w));
-    PB_TRY(open_method(cli, method, w));
+    PB_TRY(open_method(cli, method, seed, w));
     return pb_network_create(w->model, w->backend, w->method, &w->net);
 }
 
-pb_status work_open(const pb_cli *cli, const char *method, work *w)
+pb_status work_open(const pb_cli *cli, const char *method, uint64_t seed, work *w)
 {
     memset(w, 0, sizeof *w);
     PB_TRY(work_check_alone(cli));
-    pb_status status = open_parts(cli, method, w);
+    pb_status status = open_parts(cli, method, seed, w);
     if (status != PB_OK) {
         work_close(w);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
@@ -159,7 +165,7 @@ void work_close(work *w)
 pb_status work_parse_ids(const char *text, int64_t vocab, pb_ids *out)
 {
     const char *at = text;
-    while (*at != '\0') {
+    for (bool more = true; more;) {
         char *end = NULL;
         errno     = 0;
         long id   = strtol(at, &end, 10);
@@ -169,7 +175,8 @@ pb_status work_parse_ids(const char *text, int64_t vocab, pb_ids *out)
                            vocab - 1);
         }
         PB_TRY(pb_ids_append(out, (int32_t)id));
-        at = *end == ',' ? end + 1 : end;
+        more = *end == ',';
+        at   = end + 1;
     }
-    return out->count > 0 ? PB_OK : PB_FAIL(PB_ERR_USAGE, "the list of ids is empty");
+    return PB_OK;
 }

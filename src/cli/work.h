@@ -23,8 +23,10 @@ pb_status work_check_alone(const pb_cli *cli) PB_MUST_USE;
 extern const pb_option work_options[]; /* --model --adapter --init */
 
 /* By these and the common options. Without an adapter a new one is made by the group `method` of
- * the file `method`, NULL for none. */
-pb_status work_open(const pb_cli *cli, const char *method, work *w) PB_MUST_USE;
+ * the file `method`, NULL for none. `seed`: of a new adapter and of training. */
+pb_status work_open(const pb_cli *cli, const char *method, uint64_t seed, work *w) PB_MUST_USE;
+/* The method of the group `method` of w->config, with --set laid over it. */
+pb_status work_create_method(const pb_cli *cli, uint64_t seed, work *w) PB_MUST_USE;
 void work_close(work *w); /* accepts a zeroed one */
 
 /* Rows of token ids. */

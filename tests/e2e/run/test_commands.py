@@ -66,6 +66,7 @@ class Mistakes(case.Case):
                                   (["merge", "x"], "output"), (["train"], "--model"), (["logits", "--model"], "--model"),
                                   (["train", "--steps", "three"], "three"), (["bench", "--steps", "0"], "--steps"),
                                   (["bench", "--method", "lorra"], "lora"), (["bench", "--shape", "huge"], "huge"),
+                                  (["info", "--seed", "1"], "--seed"), (["logits", "--seed", "1"], "--seed"), (["generate", "--seed", "1"], "--seed"),
                                   (["run", "--fresh=yes", "a.cfg"], "--fresh"), (["info", "--log-level", "loud"], "loud")):
             with self.subTest(arguments):
                 result = program.run(arguments)
@@ -149,6 +150,39 @@ class Stages(case.Case):
         self.expect(self.train(b"", b"  "), 1, "rows.jsonl")
         self.assertNotEqual(self.train(b'{"input_ids": [1, 5], "labels": [-100, -100]}').code, 0)
 
+    def test_train_on_a_late_row_without_labels_makes_no_step(self):
+        good = b'{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}'
+        result = self.expect(self.train(good, b'{"input_ids": [1, 5], "labels": [-100, -100]}'), 1, "training row 2 of 2")
+        self.assertEqual(result.out, "")
+
+    def test_train_tries_its_outputs_before_the_first_step(self):
+        file = self.rows(b'{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}')
+        nowhere = os.path.join(self.folder, "nowhere", "x")
+        for option, path in (("--dump-final", nowhere), ("--dump-grads", nowhere), ("--dump-final", self.folder), ("--save", file),
+                             ("--save", "/proc/x")):
+            with self.subTest(option + " " + path):
+                line = ["train", "--model", self.good, "--method", self.method, "--batches", file, "--steps", "2", option, path]
+                result = self.expect(program.run(line), 1, f"{option}: ", path)
+                self.assertEqual(result.out, "")
+        out = os.path.join(self.folder, "a", "b")
+        self.expect(program.run(line[:-2] + ["--save", out, "--dump-final", os.path.join(self.folder, "final")]), 0)
+        self.assertEqual(sorted(os.listdir(out)), ["adapter_config.json", "adapter_model.safetensors"])
+        self.assertFalse([name for name in os.listdir(self.folder) if ".tmp." in name])
+
+    def test_an_adapter_beyond_the_range_of_numbers_is_an_error(self):
+        adapter = os.path.join(self.folder, "adapter")
+        rows = self.rows(b'{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}')
+        self.expect(program.run(["train", "--model", self.good, "--method", self.method, "--batches", rows, "--steps", "1",
+                                 "--save", adapter]), 0)
+        path = os.path.join(adapter, "adapter_config.json")
+        config = json.loads(world.read(path))
+        world.write(path, json.dumps(dict(config, lora_alpha=1e308)))
+        out = os.path.join(self.folder, "out.safetensors")
+        for line in (["generate", "--prompt", "tom", "--max-new-tokens", "2"], ["logits", "--ids", "1,5", "-o", out]):
+            with self.subTest(line[0]):
+                self.expect(program.run([*line, "--model", self.good, "--adapter", adapter]), 1, "logits of row 1", "not finite")
+        self.assertFalse(os.path.exists(out))
+
     def test_generate(self):
         path = self.rows(b'{"input_ids": [1, 5, 6]}', b'{"input_ids": [1]}')
         result = self.expect(program.run(["generate", "--model", self.good, "--ids-file", path, "--max-new-tokens", "3"]), 0)
@@ -170,9 +204,14 @@ class Stages(case.Case):
         header, data = world.split_safetensors(world.read(out))
         self.assertEqual(header["logits"], {"dtype": "F32", "shape": [3, 512], "data_offsets": [0, len(data)]})
         self.assertEqual(len(data), 3 * 512 * 4)
-        for ids in ("", "1,,2", "1,x", "512", "-1", "99999999999999999999"):
+        for ids in ("", "1,", "1,,2", "1,x", "512", "-1", "99999999999999999999"):
             with self.subTest(ids):
                 self.expect(program.run(["logits", "--model", self.good, "--ids", ids, "-o", out]), 2)
+        for option, value in (("--merge", None), ("--init", out)):
+            result = program.run(["logits", "--model", self.good, "--ids", "1", "-o", out, option, *([value] if value else [])])
+            self.expect(result, 2, option, "adapter")
+        shown = self.expect(program.run(["logits", "--model", self.good, "--ids", "1,5", "-o", out, "--json"]), 0).out
+        self.assertEqual(json.loads(shown), {"rows": 2, "vocab": 512, "path": out})
         result = program.run(["logits", "--model", self.good, "--ids", "1", "-o", os.path.join(out, "below")])
         self.expect(result, 1, out)
 

@@ -110,6 +110,29 @@ static void values_are_read_in_every_form(void **state)
     assert_int_equal(pb_memory_current(), 0);
 }
 
+static void common_options_without_use_are_not_there(void **state)
+{
+    (void)state;
+    static const char *const without[] = {"seed", "json", NULL};
+    pb_command bare                    = train;
+    bare.without                       = without;
+    char *good[]                       = {"g.cfg", "--model", "m", "--threads", "2"};
+    char *bad[]                        = {"g.cfg", "--model", "m", "--json"};
+    pb_cli *cli                        = NULL;
+    pb_string help                     = {0};
+    assert_int_equal(pb_cli_open(&bare, comm, COUNT(good), good, &cli), PB_OK);
+    assert_int_equal(pb_cli_int(cli, "threads"), 2);
+    pb_cli_close(cli);
+    cli = NULL;
+    assert_int_equal(pb_cli_open(&bare, comm, COUNT(bad), bad, &cli), PB_ERR_USAGE);
+    assert_non_null(strstr(pb_error_message(), "--json is not known"));
+    assert_int_equal(pb_cli_help_command(&bare, &help), PB_OK);
+    assert_null(strstr(help.data, "--seed"));
+    assert_non_null(strstr(help.data, "--threads"));
+    pb_string_clear(&help);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
 static void what_is_not_given_has_its_fallback(void **state)
 {
     (void)state;
@@ -306,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_read_in_every_form),
         cmocka_unit_test(what_is_not_given_has_its_fallback),
+        cmocka_unit_test(common_options_without_use_are_not_there),
         cmocka_unit_test(options_of_a_field_take_all_but_the_name_from_it),
         cmocka_unit_test(mistakes_name_the_option_and_the_nearest_one),
         cmocka_unit_test(help_and_version_go_to_standard_output),
