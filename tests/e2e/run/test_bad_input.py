@@ -52,8 +52,8 @@ class NoRegularFiles(case.Case):
     def test_files_of_a_grid(self):
         grid = self.world.grid([self.world.model("own", self.model)], [self.world.dataset()], ["none"])
         arguments = ("run", grid, "-o", self.output)
-        self.refuse(grid, *arguments)
-        self.refuse(self.world.path("grid/../model/own.cfg"), *arguments)
+        self.refuse(grid, *arguments, code=2)
+        self.refuse(self.world.path("grid/../model/own.cfg"), *arguments, code=2)
         for path in (self.world.path("data/pairs/train.jsonl"), os.path.join(self.model, "model.safetensors"),
                      os.path.join(self.model, "tokenizer.json")):
             self.refuse(path, *arguments, "--fresh", code=4)
