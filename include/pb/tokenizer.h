@@ -49,6 +49,13 @@ pb_status pb_tokenizer_encode(const pb_tokenizer *t, const char *text, size_t le
 pb_status pb_tokenizer_encode_plain(const pb_tokenizer *t, const char *text, size_t length,
                                     bool special, pb_ids *out) PB_MUST_USE;
 
+/* pb_tokenizer_encode of many texts on `threads` threads (0: one per processor). `out` has `count`
+ * lists, all empty; list i gets the ids of text i, whatever the number of threads. On failure, that
+ * of the first text that fails, all are empty again. */
+pb_status pb_tokenizer_encode_rows(const pb_tokenizer *t, const char *const *texts,
+                                   const size_t *lengths, int64_t count, bool special, int threads,
+                                   pb_ids *out) PB_MUST_USE;
+
 /* Appends the text of the ids; always valid UTF-8. Ids without a token (padding of the embedding)
  * give no text, as in HF; negative ones are an error. */
 pb_status pb_tokenizer_decode(const pb_tokenizer *t, const int32_t *ids, int64_t count,

@@ -141,6 +141,9 @@ pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *
         if (token->right) {
             end = space_after(text, length, end);
         }
+        if (token->left && begin >= end) {
+            continue; /* the token before has taken all of it */
+        }
         if (done < begin) {
             PB_TRY(pb_spans_push(out, (pb_span){done, begin, -1, done == 0}));
         }
@@ -247,11 +250,18 @@ static pb_status enter_token(const pb_steps *normalizer, pb_work *work, pb_added
     size_t length    = 0;
     const char *text = pb_lexicon_text(&added->texts, added->tokens[index].id, &length);
 
-    if (!added->tokens[index].normalized) {
+    pb_added_token *token = &added->tokens[index];
+
+    if (!token->normalized) {
         return trie_put(&added->raw, text, length, (int32_t)index);
     }
     pb_work_set(work, text, length);
     PB_TRY(pb_steps_run(normalizer, work));
+    if (work->length != length || memcmp(work->text, text, length) != 0) {
+        PB_TRY(PB_ALLOC(token->normal, work->length + 1));
+        memcpy(token->normal, work->text, work->length);
+        token->normal_length = work->length;
+    }
     return trie_put(&added->after, work->text, work->length, (int32_t)index);
 }
 
@@ -286,8 +296,23 @@ err_clear:
     return status;
 }
 
+const pb_added_token *pb_added_of(const pb_added *added, int64_t id)
+{
+    if (pb_lexicon_text(&added->texts, id, NULL) == NULL) {
+        return NULL;
+    }
+    size_t i = 0;
+    while (added->tokens[i].id != id) {
+        i++;
+    }
+    return &added->tokens[i];
+}
+
 void pb_added_clear(pb_added *added)
 {
+    for (size_t i = 0; i < added->count; i++) {
+        pb_memory_free(added->tokens[i].normal);
+    }
     pb_memory_free(added->tokens);
     pb_memory_free(added->raw.nodes);
     pb_memory_free(added->after.nodes);

@@ -13,6 +13,8 @@ typedef struct pb_added_token {
     bool single_word; /* only between characters that are no word characters */
     bool left, right; /* takes the white space on that side */
     bool normalized, special;
+    char *normal; /* its normalised text where that is another one, which it is decoded as */
+    size_t normal_length;
 } pb_added_token;
 
 /* A tree of bytes, first child and next sibling. */
@@ -45,6 +47,9 @@ pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count,
 pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *vocabulary,
                          const pb_steps *normalizer, pb_work *work, pb_added *out) PB_MUST_USE;
 void pb_added_clear(pb_added *added);
+
+/* The added token of an id, NULL when it is none. */
+const pb_added_token *pb_added_of(const pb_added *added, int64_t id);
 
 /* Appends the parts of a text to `out`: added tokens of the trie, and what lies between. Special
  * tokens that reach into [plain_begin, plain_end) are not recognised. `first`: the text begins

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-static const char whitespace_regex[] = "\\w+|[^\\w\\s]+";
-
 /* A cutter collects the pieces of one span: parts are given from left to right. */
 typedef struct cutter {
     pb_work *w;
@@ -188,13 +186,33 @@ static pb_status run_punctuation(const pb_step *step, pb_work *w)
     return cut_by_class(step, w, pb_unicode_is_punctuation);
 }
 
-/* Words and runs of signs stay, white space goes. */
-static pb_status parse_whitespace(const json_t *node, const char *place, pb_step *step)
+/* 0: white space, 1: word characters, 2: others. */
+static int sort_of_character(int32_t code)
 {
-    (void)node;
-    step->behavior = PB_SPLIT_REMOVED;
-    step->invert   = true;
-    return pb_pattern_regex(whitespace_regex, strlen(whitespace_regex), place, &step->pattern);
+    return pb_unicode_is_space(code) ? 0 : pb_unicode_is_word(code) ? 1 : 2;
+}
+
+/* Runs of word characters and runs of signs stay, white space goes. */
+static pb_status run_whitespace(const pb_step *step, pb_work *w)
+{
+    (void)step;
+    for (size_t i = 0; i < w->spans.count; i++) {
+        pb_span span = w->spans.items[i];
+        cutter c     = {.w = w, .span = span, .floor = w->other.count};
+        size_t begin = span.begin;
+        int before   = 0;
+        for (size_t at = span.begin, size = 0; at < span.end; at += size) {
+            int sort = sort_of_character(pb_utf8_decode(w->text + at, &size));
+            if (sort != before) {
+                PB_TRY(before != 0 ? push_piece(&c, begin, at) : PB_OK);
+                begin = at;
+            }
+            before = sort;
+        }
+        PB_TRY(before != 0 ? push_piece(&c, begin, span.end) : PB_OK);
+    }
+    pb_work_swap_spans(w);
+    return PB_OK;
 }
 
 static pb_status parse_whitespace_split(const json_t *node, const char *place, pb_step *step)
@@ -336,12 +354,45 @@ static const pb_step_kind kinds[] = {
      run_metaspace},
     {"Digits", "individual_digits", parse_digits, run_digits},
     {"Punctuation", "behavior", parse_behavior, run_punctuation},
-    {"Whitespace", "", parse_whitespace, run_split},
+    {"Whitespace", "", NULL, run_whitespace},
     {"WhitespaceSplit", "", parse_whitespace_split, run_whitespace_split},
 };
 
 const pb_stage pb_stage_pretokenizer = {"pre_tokenizer", "pretokenizers", kinds,
                                         sizeof kinds / sizeof *kinds};
+
+/* Strip and Replace, but for one character by others. */
+static bool takes_off(const pb_step *step)
+{
+    const pb_pattern *p = &step->pattern;
+
+    if (strcmp(step->kind->name, "Strip") == 0) {
+        return step->left;
+    }
+    return strcmp(step->kind->name, "Replace") == 0 &&
+           (p->code != NULL || p->length == 0 || pb_utf8_size(p->literal[0]) != p->length ||
+            step->content_length == 0);
+}
+
+pb_status pb_steps_check_start(const pb_steps *normalizer, const pb_steps *pretokenizer)
+{
+    bool first = false;
+
+    for (size_t i = 0; i < pretokenizer->count; i++) {
+        const pb_step *step = &pretokenizer->items[i];
+        first = first || (step->kind->run == run_metaspace && step->prepend == PB_PREPEND_FIRST);
+    }
+    for (size_t i = 0; first && i < normalizer->count; i++) {
+        if (takes_off(&normalizer->items[i])) {
+            return PB_FAIL(
+                PB_ERR_UNSUPPORTED,
+                "pre_tokenizer: prepend_scheme \"first\" beside the normalizer %s is not "
+                "supported; use a tokenizer without one of them",
+                normalizer->items[i].kind->name);
+        }
+    }
+    return PB_OK;
+}
 
 pb_status pb_steps_are_bytes(const pb_steps *steps, bool *out)
 {

@@ -16,6 +16,10 @@
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}" \
     "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 
+/* Superscripts and fractions of Latin-1, which Oniguruma counts as word characters for \w that
+ * stands alone, but not inside of a class. */
+#define LATIN_NUMBERS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
+
 static const char *const word_categories[]  = {"L", "M", "Nd", "Nl", "Pc", NULL};
 static const char *const digit_categories[] = {"Nd", NULL};
 
@@ -124,7 +128,8 @@ static pb_status rewrite_escape(reader *r)
         break;
     case 'w':
     case 'W':
-        PB_TRY(write_with_assigned(r, WORD_SET, word_categories, c == 'W'));
+        PB_TRY(write_with_assigned(r, r->in_class ? WORD_SET : WORD_SET LATIN_NUMBERS,
+                                   word_categories, c == 'W'));
         break;
     case 'd':
     case 'D':

@@ -71,6 +71,11 @@ pb_status pb_steps_run(const pb_steps *steps, pb_work *w) PB_MUST_USE;
 pb_status pb_step_content(const json_t *node, const char *place, const char *key,
                           pb_step *step) PB_MUST_USE;
 
+/* Refuses a Metaspace that puts its character before the start of a text only, beside a normalizer
+ * that may take characters off the start: where the text then begins is another matter in HF. */
+pb_status pb_steps_check_start(const pb_steps *normalizer,
+                               const pb_steps *pretokenizer) PB_MUST_USE;
+
 /* True when a pre-tokenizer ends in bytes: the pieces are to be tokenised by byte. An error when
  * other steps follow. */
 pb_status pb_steps_are_bytes(const pb_steps *steps, bool *out) PB_MUST_USE;

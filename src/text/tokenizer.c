@@ -169,6 +169,22 @@ static const char *token_text(const pb_tokenizer *t, int32_t id, size_t *length)
     return text != NULL ? text : pb_lexicon_text(&t->vocabulary, id, length);
 }
 
+/* The text that a token is decoded from; NULL when it has none, or is left out. */
+static const char *decoded_text(const pb_tokenizer *t, int32_t id, bool skip_special,
+                                size_t *length)
+{
+    const pb_added_token *token = pb_added_of(&t->added, id);
+
+    if (token != NULL && skip_special && token->special) {
+        return NULL;
+    }
+    if (token != NULL && token->normal != NULL) {
+        *length = token->normal_length;
+        return token->normal;
+    }
+    return token_text(t, id, length);
+}
+
 /* The tokens side by side; without a decoder a space stands between them. */
 static pb_status decode_tokens(const pb_tokenizer *t, pb_work *w, const int32_t *ids, int64_t count,
                                bool skip_special)
@@ -179,14 +195,14 @@ static pb_status decode_tokens(const pb_tokenizer *t, pb_work *w, const int32_t 
     w->other.count = 0;
     for (int64_t i = 0; i < count; i++) {
         size_t length     = 0;
-        const char *token = token_text(t, ids[i], &length);
+        const char *token = decoded_text(t, ids[i], skip_special, &length);
         if (ids[i] < 0) {
             return PB_FAIL(PB_ERR_ARGUMENT,
                            "tokenizer: id %" PRId32 " at place %" PRId64
                            " is negative; ids begin at 0",
                            ids[i], i);
         }
-        if (token == NULL || (skip_special && pb_tokenizer_is_special(t, ids[i]))) {
+        if (token == NULL) {
             continue;
         }
         if (!t->has_decoder && w->spans.count > 0) {
@@ -240,12 +256,8 @@ const char *pb_tokenizer_token(const pb_tokenizer *t, int32_t id)
 
 bool pb_tokenizer_is_special(const pb_tokenizer *t, int32_t id)
 {
-    for (size_t i = 0; i < t->added.count; i++) {
-        if (t->added.tokens[i].id == id) {
-            return t->added.tokens[i].special;
-        }
-    }
-    return false;
+    const pb_added_token *token = pb_added_of(&t->added, id);
+    return token != NULL && token->special;
 }
 
 int32_t pb_tokenizer_bos(const pb_tokenizer *t)

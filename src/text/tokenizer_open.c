@@ -114,6 +114,7 @@ static pb_status read_root(const json_t *root, pb_work *w, pb_tokenizer *t)
     PB_TRY(read_vocabulary(root, t));
     PB_TRY(pb_steps_parse(&pb_stage_normalizer, root, &t->normalizer));
     PB_TRY(pb_steps_parse(&pb_stage_pretokenizer, root, &t->pretokenizer));
+    PB_TRY(pb_steps_check_start(&t->normalizer, &t->pretokenizer));
     PB_TRY(pb_steps_parse(&pb_stage_decoder, root, &t->decoder));
     t->has_decoder = decoder != NULL && !json_is_null(decoder);
     PB_TRY(pb_postprocessor_parse(root, t->size, &t->post));

@@ -133,6 +133,41 @@ static void test_a_bad_id_is_named(void **state)
     }
 }
 
+static void test_the_speed_of_a_text_is_measured(void **state)
+{
+    char path[300];
+    char folder[300];
+    char output[300];
+    char program[]    = "peftbench";
+    char name[]       = "tokenize";
+    char model[]      = "--model";
+    char bench[]      = "--bench";
+    char text[]       = "--text";
+    char threads[]    = "--threads=2";
+    char json[]       = "--json";
+    char *argv[]      = {program, name, model, folder, bench, text, path, threads, json, NULL};
+    int exit_code     = -1;
+    int standard_out  = dup(STDOUT_FILENO);
+    pb_string printed = {0};
+
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "%s", fixture_folder());
+    (void)path_of("input", path, sizeof path);
+    fixture_write("input", "a\"a\n\"", 5);
+    (void)fflush(stdout);
+    assert_non_null(freopen(path_of("output", output, sizeof output), "w", stdout));
+    pb_status status = pb_cli_dispatch(commands, comm, 9, argv, &exit_code);
+    (void)fflush(stdout);
+    assert_true(dup2(standard_out, STDOUT_FILENO) >= 0);
+    (void)close(standard_out);
+    assert_ok(status);
+    assert_ok(pb_file_read(output, 0, &printed));
+    assert_non_null(
+        strstr(printed.data, "{\"threads\": 1, \"bytes\": 5, \"rows\": 1, \"ids\": 2, "));
+    assert_non_null(strstr(printed.data, "{\"threads\": 2, \"bytes\": 5, "));
+    pb_string_clear(&printed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_lines_are_decoded),
         cmocka_unit_test(test_a_bad_line_is_named_and_ends_the_command),
         cmocka_unit_test(test_a_bad_id_is_named),
+        cmocka_unit_test(test_the_speed_of_a_text_is_measured),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

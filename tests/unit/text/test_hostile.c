@@ -119,6 +119,8 @@ static const damage damages[] = {
     {"\\\\p{L}+|", "[\\\\S]|", PB_ERR_UNSUPPORTED, "a negated escape"},
     {"\"Digits\", \"individual_digits\": true", "\"BertPreTokenizer\"", PB_ERR_UNSUPPORTED,
      "pre_tokenizer.pretokenizers[1]: the type \"BertPreTokenizer\""},
+    {"\\\\p{L}+|", "[\\\\P{L}]|", PB_ERR_UNSUPPORTED, "a negated escape"},
+    {"\\\\p{L}+|", "\\\\p{^L}|", PB_ERR_UNSUPPORTED, "a property of this kind"},
     {"\"individual_digits\": true", "\"individual\": true", PB_ERR_UNSUPPORTED,
      "the key \"individual\" is not supported"},
     {"\"type\": \"Split\"", "\"type\": \"ByteLevel\"", PB_ERR_UNSUPPORTED, "the key \"pattern\""},

@@ -105,6 +105,16 @@ static void test_regular_expressions_follow_oniguruma(void **state)
     /* Marks are word characters. */
     fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\w+\"}", "Isolated", "false"), "", "-e\xcc\x81-",
                          "-|e\xcc\x81|-");
+    /* One half is one too, but not inside of a class. */
+    fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\w+\"}", "Isolated", "false"), "", "-a\u00bd-",
+                         "-|a\u00bd|-");
+    fixture_check_pieces(SPLIT("{\"Regex\": \"[\\\\w]+\"}", "Isolated", "false"), "", "-a\u00bd-",
+                         "-|a|\u00bd-");
+    /* Letters, digits and marks that are newer than most libraries: versions 15.0 and 16. */
+    fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\p{Nd}|\\\\p{Lu}\"}", "Isolated", "false"), "",
+                         "a\U00011f50b\u1c89c\U00010d40d", "a|\U00011f50|b|\u1c89|c|\U00010d40|d");
+    fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\P{L}+\"}", "Isolated", "false"), "",
+                         "a\U000105c0-\U000105c0", "a\U000105c0|-|\U000105c0");
     /* ^ stands at every line's start. */
     fixture_check_pieces(SPLIT("{\"Regex\": \"^b\"}", "Isolated", "false"), "", "ab\nbb",
                          "ab\n|b|b");
@@ -126,6 +136,12 @@ static void test_other_pretokenizers(void **state)
                          "", "a,.b", "a|,.|b");
     fixture_check_pieces(PRETOKENIZER("{\"type\": \"Whitespace\"}"), "", " how's it ?",
                          "how|'|s|it|?");
+    /* A zero-width joiner is part of a word. */
+    fixture_check_pieces(PRETOKENIZER("{\"type\": \"Whitespace\"}"), "",
+                         "a\u200db! \u200d \u2014\u2014c", "a\u200db|!|\u200d|\u2014\u2014|c");
+    /* Punctuation of Unicode 8: U+2E4F came later, U+166D was it then. */
+    fixture_check_pieces(PRETOKENIZER("{\"type\": \"Punctuation\"}"), "", "a\u2e4fb\u166dc",
+                         "a\u2e4fb|\u166d|c");
     fixture_check_pieces(PRETOKENIZER("{\"type\": \"WhitespaceSplit\"}"), "", " how's\tit ?",
                          "how's|it|?");
     fixture_check_pieces(
@@ -191,6 +207,60 @@ static void test_added_tokens_take_space_and_respect_words(void **state)
                          "a |<m>|b");
     fixture_check_pieces("", "{\"id\": 1, \"content\": \"ing\", \"single_word\": true}",
                          "-ing going ing", "-|ing| going |ing");
+}
+
+/* Where a text begins after characters were taken off its start is not decided here. */
+static void test_a_prefix_of_the_first_piece_needs_the_start(void **state)
+{
+    static const char *const normalizers[] = {
+        "{\"type\": \"Strip\"}",
+        "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"a+\"}, \"content\": \"b\"}",
+        "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"\"}"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof normalizers / sizeof *normalizers; i++) {
+        pb_string json  = {0};
+        pb_tokenizer *t = NULL;
+        assert_ok(
+            pb_string_printf(&json,
+                             "{\"normalizer\": %s, \"pre_tokenizer\": {\"type\": \"Metaspace\", "
+                             "\"replacement\": \"_\", \"prepend_scheme\": \"first\"}, \"model\": "
+                             "{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}",
+                             normalizers[i]));
+        fixture_write("tokenizer.json", json.data, json.length);
+        assert_error(pb_tokenizer_open(fixture_folder(), &t), PB_ERR_UNSUPPORTED,
+                     "prepend_scheme \"first\" beside the normalizer");
+        pb_string_clear(&json);
+    }
+}
+
+/* White space that one token took is not there for the next. */
+static void test_space_is_taken_once(void **state)
+{
+    (void)state;
+    fixture_check_pieces("", "{\"id\": 1, \"content\": \" \", \"lstrip\": true, \"rstrip\": true}",
+                         "a   b ", "a| |b| ");
+    fixture_check_pieces("",
+                         "{\"id\": 1, \"content\": \"<m>\", \"rstrip\": true}, {\"id\": 2, "
+                         "\"content\": \" \", \"lstrip\": true}",
+                         "a<m>  b ", "a|<m>|b| ");
+}
+
+static void test_normalized_added_tokens_are_decoded_as_found(void **state)
+{
+    pb_tokenizer *t = fixture_open(
+        "{\"added_tokens\": [{\"id\": 1, \"content\": \"XyZ\", \"normalized\": true}, {\"id\": 2, "
+        "\"content\": \"QQ\", \"normalized\": false}], \"normalizer\": {\"type\": \"Lowercase\"}, "
+        "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}");
+    pb_string text = {0};
+
+    (void)state;
+    fixture_check_ids(t, "axyzQQXYZ", false, "0 1 2 1");
+    assert_ok(pb_tokenizer_decode(t, (const int32_t[]){0, 1, 2}, 3, false, &text));
+    assert_string_equal(text.data, "a xyz QQ");
+    assert_string_equal(pb_tokenizer_token(t, 1), "XyZ");
+    pb_string_clear(&text);
+    pb_tokenizer_close(t);
 }
 
 static void test_normalized_added_tokens_are_found_after_the_normalizer(void **state)
@@ -311,6 +381,9 @@ int main(void)
         cmocka_unit_test(test_metaspace_schemes),
         cmocka_unit_test(test_added_tokens_are_found_leftmost_and_longest),
         cmocka_unit_test(test_added_tokens_take_space_and_respect_words),
+        cmocka_unit_test(test_a_prefix_of_the_first_piece_needs_the_start),
+        cmocka_unit_test(test_space_is_taken_once),
+        cmocka_unit_test(test_normalized_added_tokens_are_decoded_as_found),
         cmocka_unit_test(test_normalized_added_tokens_are_found_after_the_normalizer),
         cmocka_unit_test(test_encode_plain_reads_special_tokens_as_text),
         cmocka_unit_test(test_post_processors_put_special_tokens_around),

@@ -187,6 +187,46 @@ static void test_remembered_words_are_those_merged_anew(void **state)
     pb_tokenizer_close(t);
 }
 
+/* Rows on several threads give what each gives alone; the first bad one is named. */
+static void test_rows_are_encoded_side_by_side(void **state)
+{
+    enum { ROWS = 200 };
+    pb_tokenizer *t = open_model("");
+    const char *texts[ROWS];
+    size_t lengths[ROWS];
+    pb_ids ids[ROWS] = {{0}};
+
+    (void)state;
+    for (size_t i = 0; i < ROWS; i++) {
+        texts[i]   = "ab\u2581ab\u2581\u2581ab\u2581z\u2581b\u2581ab\u2581aab";
+        lengths[i] = i % 7 == 0 ? 0 : i % 3 == 0 ? 2 : strlen(texts[i]);
+    }
+    for (int threads = 0; threads < 5; threads++) {
+        assert_ok(pb_tokenizer_encode_rows(t, texts, lengths, ROWS, false, threads, ids));
+        for (size_t i = 0; i < ROWS; i++) {
+            pb_ids alone = {0};
+            assert_ok(pb_tokenizer_encode(t, texts[i], lengths[i], false, &alone));
+            assert_int_equal(alone.count, ids[i].count);
+            for (int64_t k = 0; k < alone.count; k++) {
+                assert_int_equal(alone.items[k], ids[i].items[k]);
+            }
+            pb_ids_clear(&alone);
+            pb_ids_clear(&ids[i]);
+        }
+    }
+    texts[150]   = "\xff";
+    texts[90]    = "a\xff";
+    lengths[150] = 1;
+    lengths[90]  = 2;
+    assert_error(pb_tokenizer_encode_rows(t, texts, lengths, ROWS, false, 3, ids), PB_ERR_FORMAT,
+                 "text 90 of 200: tokenizer: the text is not valid UTF-8 at byte 1");
+    for (size_t i = 0; i < ROWS; i++) {
+        assert_int_equal(ids[i].count, 0);
+    }
+    assert_ok(pb_tokenizer_encode_rows(t, texts, lengths, 0, false, 3, ids));
+    pb_tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_other_expressions_have_no_matcher),
         cmocka_unit_test(test_words_are_cut_only_where_no_merge_joins_them),
         cmocka_unit_test(test_remembered_words_are_those_merged_anew),
+        cmocka_unit_test(test_rows_are_encoded_side_by_side),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench tokenize --bench: how many bytes a second, on one thread and on several. */
+#include "tokenize.h"
+
+#include "pb/clock.h"
+#include "pb/file.h"
+#include "pb/memory.h"
+#include "pb/random.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Size of the text that is made up, of a row at least, and of a file at most. */
+enum { MIX_BYTES = 20 * 1000 * 1000, ROW_BYTES = 1000 };
+#define FILE_BYTES ((size_t)1 << 30)
+
+enum { WORDS = 20000, ROUNDS = 3 };
+
+/* A text in the making. */
+typedef struct mix {
+    pb_string text;
+    pb_random stream;
+    uint64_t draw;
+} mix;
+
+static uint64_t below(mix *m, uint64_t n)
+{
+    return pb_random_below(m->stream, m->draw++, n);
+}
+
+/* A word of a language of `WORDS` words: the most frequent ones are English, the others made of
+ * syllables, short ones first. */
+static pb_status put_word(mix *m, uint64_t number, bool capital)
+{
+    static const char *const common[] = {
+        "the",    "of",    "and",    "to",       "in",     "is",       "that",     "it",
+        "was",    "for",   "on",     "are",      "as",     "with",     "they",     "be",
+        "at",     "one",   "have",   "this",     "from",   "by",       "not",      "but",
+        "what",   "some",  "we",     "can",      "out",    "other",    "were",     "all",
+        "there",  "when",  "up",     "use",      "your",   "how",      "said",     "an",
+        "each",   "she",   "which",  "do",       "their",  "time",     "if",       "will",
+        "way",    "about", "many",   "then",     "them",   "write",    "would",    "like",
+        "these",  "her",   "long",   "make",     "thing",  "see",      "him",      "two",
+        "has",    "look",  "more",   "day",      "could",  "go",       "come",     "did",
+        "number", "sound", "most",   "people",   "over",   "know",     "water",    "than",
+        "call",   "first", "who",    "may",      "down",   "side",     "been",     "now",
+        "find",   "any",   "new",    "work",     "part",   "take",     "get",      "place",
+        "made",   "live",  "where",  "after",    "back",   "little",   "only",     "round",
+        "man",    "year",  "came",   "show",     "every",  "good",     "give",     "our",
+        "under",  "name",  "very",   "through",  "just",   "form",     "sentence", "great",
+        "think",  "say",   "help",   "low",      "line",   "differ",   "turn",     "cause",
+        "much",   "mean",  "before", "question", "answer", "function", "value",    "return"};
+    const uint64_t known                 = sizeof common / sizeof *common;
+    static const char *const syllables[] = {
+        "the", "in", "er", "an", "re", "on", "at", "en", "nd", "ti", "es", "or",
+        "te",  "of", "ed", "is", "it", "al", "ar", "st", "to", "nt", "ng", "se",
+        "ha",  "as", "ou", "io", "le", "ve", "co", "me", "de", "hi", "ri", "ro",
+        "ic",  "ne", "ea", "ra", "ce", "li", "ch", "ll", "be", "ma", "si", "om"};
+    const uint64_t count = sizeof syllables / sizeof *syllables;
+    size_t begin         = m->text.length;
+
+    if (number < known) {
+        PB_TRY(pb_string_puts(&m->text, common[number]));
+    }
+    for (uint64_t left = number < known ? 0 : number; left > 0; left /= count) {
+        PB_TRY(pb_string_puts(&m->text, syllables[left % count]));
+    }
+    if (capital) {
+        m->text.data[begin] = (char)(m->text.data[begin] - 'a' + 'A');
+    }
+    return PB_OK;
+}
+
+/* Roughly Zipf's law: half of all words are among the first 140. */
+static uint64_t draw_word(mix *m)
+{
+    double x = pb_random_uniform(m->stream, m->draw++);
+    double y = x * x;
+
+    return (uint64_t)(y * y * y * x * WORDS);
+}
+
+static pb_status put_prose(mix *m)
+{
+    uint64_t words = below(m, 20) + 4;
+
+    for (uint64_t i = 0; i < words; i++) {
+        PB_TRY(put_word(m, draw_word(m), i == 0));
+        uint64_t mark = below(m, 24);
+        PB_TRY(pb_string_puts(&m->text, i + 1 == words ? ". " : mark == 0 ? ", " : " "));
+    }
+    return below(m, 5) == 0 ? pb_string_puts(&m->text, "\n") : PB_OK;
+}
+
+static pb_status put_code(mix *m)
+{
+    for (uint64_t lines = below(m, 6) + 1; lines > 0; lines--) {
+        PB_TRY(pb_string_printf(&m->text, "%*s", (int)(4 * below(m, 4)), ""));
+        PB_TRY(put_word(m, draw_word(m), false));
+        PB_TRY(pb_string_puts(&m->text, below(m, 2) == 0 ? "_" : "."));
+        PB_TRY(put_word(m, draw_word(m), false));
+        PB_TRY(pb_string_printf(&m->text, " = (%" PRIu64 " + x[%" PRIu64 "]) != \"", below(m, 5000),
+                                below(m, 10)));
+        PB_TRY(put_word(m, draw_word(m), false));
+        PB_TRY(pb_string_puts(&m->text, "\":\n"));
+    }
+    return PB_OK;
+}
+
+static pb_status put_code_point(mix *m, uint32_t code)
+{
+    char bytes[3] = {(char)(0xe0 | code >> 12), (char)(0x80 | (code >> 6 & 0x3f)),
+                     (char)(0x80 | (code & 0x3f))};
+    char pair[2]  = {(char)(0xc0 | code >> 6), bytes[2]};
+
+    return code < 0x800 ? pb_string_append(&m->text, pair, sizeof pair)
+                        : pb_string_append(&m->text, bytes, sizeof bytes);
+}
+
+/* Words of another script: Cyrillic, Greek, Hebrew, Devanagari, kana, Han, Hangul. */
+static pb_status put_script(mix *m)
+{
+    static const uint32_t scripts[][2] = {{0x430, 32},    {0x3b1, 24},  {0x5d0, 27},
+                                          {0x905, 50},    {0x3042, 80}, {0x4e00, 20000},
+                                          {0xac00, 11000}};
+    const uint64_t count               = sizeof scripts / sizeof *scripts;
+    const uint32_t *script             = scripts[below(m, count)];
+
+    for (uint64_t words = below(m, 8) + 1; words > 0; words--) {
+        for (uint64_t letters = below(m, 7) + 1; letters > 0; letters--) {
+            PB_TRY(put_code_point(m, script[0] + (uint32_t)below(m, script[1])));
+        }
+        PB_TRY(pb_string_puts(&m->text, " "));
+    }
+    return PB_OK;
+}
+
+static pb_status put_signs(mix *m)
+{
+    static const char *const signs[] = {"\U0001f600", "\U0001f44d\U0001f3fd",
+                                        "2024-01-31", "3.14159",
+                                        "e\u0301",    "https://ab.cd/e?f=1",
+                                        "\u2014",     "\t",
+                                        "1,234,567",  "don't"};
+
+    PB_TRY(pb_string_puts(&m->text, signs[below(m, sizeof signs / sizeof *signs)]));
+    return pb_string_puts(&m->text, " ");
+}
+
+/* By parts of a sentence's length: 70 % prose, 15 % code, 7 % other scripts, 8 % signs. */
+static pb_status make_mix(int64_t seed, pb_string *out)
+{
+    mix m            = {.stream = pb_random_stream((uint64_t)seed, PB_RANDOM_SYNTHETIC, 0)};
+    pb_status status = PB_OK;
+
+    while (status == PB_OK && m.text.length < MIX_BYTES) {
+        uint64_t kind = below(&m, 100);
+        status        = kind < 70   ? put_prose(&m)
+                        : kind < 85 ? put_code(&m)
+                        : kind < 92 ? put_script(&m)
+                                    : put_signs(&m);
+    }
+    if (status != PB_OK) {
+        pb_string_clear(&m.text);
+        return status;
+    }
+    *out = m.text;
+    return PB_OK;
+}
+
+/* A text in rows of whole lines, and their ids. */
+typedef struct rows {
+    const char **texts; /* [count], into the text */
+    size_t *lengths;    /* [count] */
+    pb_ids *ids;        /* [count] */
+    int64_t count;
+} rows;
+
+static void clear_rows(rows *r)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        pb_ids_clear(&r->ids[i]);
+    }
+    pb_memory_free(r->texts);
+    pb_memory_free(r->lengths);
+    pb_memory_free(r->ids);
+}
+
+static pb_status cut_rows(const pb_string *text, rows *out)
+{
+    size_t most      = text->length / ROW_BYTES + 1;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, PB_ALLOC(out->texts, most), err_clear);
+    PB_TRY_GOTO(status, PB_ALLOC(out->lengths, most), err_clear);
+    PB_TRY_GOTO(status, PB_ALLOC(out->ids, most), err_clear);
+    for (size_t at = 0; at < text->length; out->count++) {
+        const char *begin = text->data + at;
+        size_t left       = text->length - at;
+        const char *end =
+            left > ROW_BYTES ? memchr(begin + ROW_BYTES - 1, '\n', left - ROW_BYTES + 1) : NULL;
+        size_t size              = end == NULL ? left : (size_t)(end + 1 - begin);
+        out->texts[out->count]   = begin;
+        out->lengths[out->count] = size;
+        at += size;
+    }
+    return PB_OK;
+
+err_clear:
+    clear_rows(out);
+    return status;
+}
+
+/* The best of a few rounds, after one that is not timed. */
+static pb_status measure(const pb_tokenizer *t, rows *r, int threads, double *seconds, int64_t *ids)
+{
+    *seconds = 0.0;
+    for (int round = 0; round <= ROUNDS; round++) {
+        for (int64_t i = 0; i < r->count; i++) {
+            pb_ids_clear(&r->ids[i]);
+        }
+        double begin = pb_clock_seconds();
+        PB_TRY(pb_tokenizer_encode_rows(t, r->texts, r->lengths, r->count, false, threads, r->ids));
+        double took = pb_clock_seconds() - begin;
+        if (round == 1 || (round > 1 && took < *seconds)) {
+            *seconds = took;
+        }
+    }
+    *ids = 0;
+    for (int64_t i = 0; i < r->count; i++) {
+        *ids += r->ids[i].count;
+    }
+    return PB_OK;
+}
+
+static pb_status report(const pb_cli *cli, const pb_tokenizer *t, const pb_string *text, rows *r)
+{
+    pb_string out      = {0};
+    bool json          = pb_cli_flag(cli, "json");
+    double mb          = (double)text->length / 1e6;
+    const int64_t runs = pb_cli_int(cli, "threads") == 1 ? 1 : 2;
+    pb_status status   = PB_OK;
+
+    for (int64_t i = 0; i < runs; i++) {
+        int64_t threads = i == 0 ? 1 : pb_cli_int(cli, "threads");
+        double seconds  = 0.0;
+        int64_t ids     = 0;
+        PB_TRY_GOTO(status, measure(t, r, (int)threads, &seconds, &ids), err_clear);
+        if (json) {
+            PB_TRY_GOTO(
+                status,
+                pb_string_printf(&out,
+                                 "{\"threads\": %" PRId64 ", \"bytes\": %zu, \"rows\": %" PRId64
+                                 ", \"ids\": %" PRId64 ", \"seconds\": %.6f, \"mb_per_s\": %.2f}\n",
+                                 threads, text->length, r->count, ids, seconds, mb / seconds),
+                err_clear);
+        } else {
+            PB_TRY_GOTO(status,
+                        pb_string_printf(&out,
+                                         "%7.1f MB/s on %s%.0" PRId64 "%s: %.1f MB in %" PRId64
+                                         " rows, %" PRId64 " ids, %.3f s\n",
+                                         mb / seconds, threads == 0 ? "all processors" : "",
+                                         threads,
+                                         threads == 0   ? ""
+                                         : threads == 1 ? " thread"
+                                                        : " threads",
+                                         mb, r->count, ids, seconds),
+                        err_clear);
+        }
+    }
+    status = pb_cli_print(cli, out.data);
+
+err_clear:
+    pb_string_clear(&out);
+    return status;
+}
+
+pb_status tokenize_bench(const pb_cli *cli, const pb_tokenizer *t)
+{
+    const char *path = pb_cli_text(cli, "text");
+    pb_string text   = {0};
+    rows r           = {0};
+    pb_status status = PB_OK;
+
+    if (path != NULL) {
+        PB_TRY(pb_file_read(path, FILE_BYTES, &text));
+    } else {
+        PB_TRY(make_mix(pb_cli_int(cli, "seed"), &text));
+    }
+    if (text.length == 0) {
+        status = PB_FAIL(PB_ERR_USAGE, "--text %s: the file is empty; name one with text", path);
+        goto err_clear;
+    }
+    PB_TRY_GOTO(status, cut_rows(&text, &r), err_clear);
+    status = report(cli, t, &text, &r);
+    clear_rows(&r);
+
+err_clear:
+    pb_string_clear(&text);
+    return status;
+}
