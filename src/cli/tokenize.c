@@ -209,8 +209,9 @@ const pb_command pb_command_tokenize = {
     .details =
         "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode the other way "
         "round,\nspecial tokens spelled out. Special tokens spelled in a text are recognised. "
-        "Other keys of\na line are ignored; a line that cannot be read ends the command, so does one "
-        "of\nmore than 64 MiB.\n"
+        "Other keys of\na line are ignored; a line that cannot be read, or has more than 64 MiB, "
+        "ends "
+        "the command.\n"
         "\n--bench prints megabytes (10^6) a second, the best of three rounds over rows of about "
         "1 kB.\n",
     .options = {options},
