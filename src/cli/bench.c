@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench bench: speed and memory of training on random weights and made-up rows. */
+/* peftbench bench: speed and memory of training and evaluation, on random weights and made-up
+ * rows. */
 #include "commands.h"
 #include "work.h"
 
@@ -30,14 +31,14 @@ static const pb_option options[] = {
      .kind     = PB_OPTION_TEXT,
      .value    = "NAME",
      .fallback = "lora",
-     .help     = "method of the registry, with its defaults"},
+     .help     = "method of the registry"},
     {.name     = "steps",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .fallback = "8",
      .minimum  = 2,
      .maximum  = 100000,
-     .help     = "steps that are timed, after two that are not"},
+     .help     = "steps, and forward passes, that are timed, after two that are not"},
     {.name     = "batch",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -78,32 +79,36 @@ static const named_shape shapes[] = {
     {NULL, NULL, 0, 0, 0, 0, 0, 0, 0, false},
 };
 
-/* One "key=number" of a shape, or its architecture; `part` lives as long as the shape. */
-static pb_status shape_part(const char *part, named_shape *s)
+/* One "key=number" of a shape, or its architecture; `part` lives as long as the shape. *given has a
+ * bit for each key so far. */
+static pb_status shape_part(const char *part, named_shape *s, unsigned *given)
 {
-    static const char family[] = "architecture=";
     const struct {
         const char *key;
-        int64_t *value;
+        int64_t *value; /* NULL: the architecture */
     } keys[] = {
         {"layers", &s->layers},     {"width", &s->width},       {"heads", &s->heads},
         {"kv_heads", &s->kv_heads}, {"head_dim", &s->head_dim}, {"ff", &s->ff},
-        {"vocab", &s->vocab},
+        {"vocab", &s->vocab},       {"architecture", NULL},
     };
-    const char *equals = strchr(part, '=');
-    if (strncmp(part, family, strlen(family)) == 0) {
-        s->architecture = part + strlen(family);
-        return PB_OK;
-    }
-    for (size_t i = 0; equals != NULL && i < sizeof keys / sizeof *keys; i++) {
+    size_t length     = strcspn(part, "=");
+    const char *value = part[length] == '=' ? part + length + 1 : "";
+    for (size_t i = 0; *value != '\0' && i < sizeof keys / sizeof *keys; i++) {
         char *end = NULL;
-        if (strlen(keys[i].key) == (size_t)(equals - part) &&
-            strncmp(part, keys[i].key, (size_t)(equals - part)) == 0) {
-            *keys[i].value = strtoll(equals + 1, &end, 10);
-            if (end != equals + 1 && *end == '\0' && *keys[i].value > 0 &&
-                *keys[i].value <= 10000000) {
-                return PB_OK;
-            }
+        if (strlen(keys[i].key) != length || strncmp(part, keys[i].key, length) != 0) {
+            continue;
+        }
+        if ((*given & 1u << i) != 0) {
+            return PB_FAIL(PB_ERR_USAGE, "--shape: %s is given twice", keys[i].key);
+        }
+        *given |= 1u << i;
+        if (keys[i].value == NULL) {
+            s->architecture = value;
+            return PB_OK;
+        }
+        *keys[i].value = strtoll(value, &end, 10);
+        if (*end == '\0' && *keys[i].value > 0 && *keys[i].value <= 10000000) {
+            return PB_OK;
         }
     }
     return PB_FAIL(PB_ERR_USAGE,
@@ -112,6 +117,22 @@ static pb_status shape_part(const char *part, named_shape *s)
                    "with layers, width, heads, kv_heads, head_dim, ff, vocab, nor "
                    "architecture=NAME",
                    part);
+}
+
+/* Parts between commas, over the default shape; `text` is cut into them. */
+static pb_status shape_parts(char *text, named_shape *s)
+{
+    unsigned given = 0;
+    s->head_dim    = 0;
+    for (char *part = text, *next = NULL; part != NULL; part = next) {
+        next = strchr(part, ',');
+        if (next != NULL) {
+            *next++ = '\0';
+        }
+        PB_TRY(shape_part(part, s, &given));
+    }
+    s->head_dim = s->head_dim > 0 ? s->head_dim : s->width / s->heads;
+    return PB_OK;
 }
 
 /* The shape as the config.json of its family. */
@@ -138,40 +159,33 @@ static pb_status shape_config(const named_shape *s, pb_model_config *config)
 
 static pb_status parse_shape(const char *text, pb_model_config *config)
 {
-    named_shape s    = shapes[1];
-    bool known       = false;
-    pb_status status = PB_OK;
-    for (const named_shape *n = shapes; n->name != NULL; n++) {
-        if (strcmp(n->name, text) == 0) {
-            s     = *n;
-            known = true;
-        }
+    named_shape s           = shapes[1];
+    const named_shape *name = shapes;
+    char *copy              = NULL; /* an architecture lies in it */
+    pb_status status        = PB_OK;
+    while (name->name != NULL && strcmp(name->name, text) != 0) {
+        name++;
     }
-    if (!known) {
-        char *copy = pb_memory_text(text);
-        char *save = NULL;
-        if (copy == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        s.head_dim = 0;
-        for (char *part = strtok_r(copy, ",", &save); part != NULL && status == PB_OK;
-             part       = strtok_r(NULL, ",", &save)) {
-            status = shape_part(part, &s);
-        }
-        pb_memory_free(copy);
-        PB_TRY(status);
-        s.head_dim = s.head_dim > 0 ? s.head_dim : s.width / s.heads;
+    if (name->name != NULL) {
+        s = *name;
+    } else {
+        copy   = pb_memory_text(text);
+        status = copy != NULL ? shape_parts(copy, &s) : PB_ERR_MEMORY;
     }
-    if (s.heads % s.kv_heads != 0 || s.head_dim < 2 || s.head_dim % 2 != 0) {
-        return PB_FAIL(
+    if (status == PB_OK && (s.heads % s.kv_heads != 0 || s.head_dim < 2 || s.head_dim % 2 != 0)) {
+        status = PB_FAIL(
             PB_ERR_USAGE,
             "--shape %s: heads must be a multiple of kv_heads, and the width of a head even", text);
     }
-    return shape_config(&s, config);
+    if (status == PB_OK) {
+        status = shape_config(&s, config);
+    }
+    pb_memory_free(copy);
+    return status;
 }
 
 typedef struct sample_stats {
-    double *seconds; /* [steps] of the timed ones */
+    double *seconds, *forward; /* [steps] of the timed ones, of passes without a gradient */
     int64_t count, warm;
     int64_t tokens; /* of one step */
     pb_backend *backend;
@@ -194,34 +208,40 @@ typedef struct figures {
     int64_t parameters, trainable;
     double step, step_min, step_max; /* seconds, the median first */
     double tokens_per_second;
+    double forward; /* seconds, the median */
+    double forward_tokens_per_second;
     double gemm_share, attention_share; /* of the steps' time */
     double gflops, gemm_gflops;         /* of the steps, of the square product */
     double peak_mb;
 } figures;
 
-static figures summarise(const work *w, const sample_stats *s, double gemm)
+/* `done`: what the backend did in the timed steps. */
+static figures summarise(const work *w, const sample_stats *s, pb_backend_work done, double gemm)
 {
-    pb_backend_work done = pb_backend_work_get(w->backend);
-    double total         = 0.0;
+    double total = 0.0;
     for (int64_t i = 0; i < s->count; i++) {
         total += s->seconds[i];
     }
     pb_clock_sort(s->seconds, (size_t)s->count);
-    double median = s->seconds[s->count / 2];
+    pb_clock_sort(s->forward, (size_t)s->count);
+    double median  = s->seconds[s->count / 2];
+    double forward = s->forward[s->count / 2];
     return (figures){
-        .method            = w->method->ops->name,
-        .backend           = pb_backend_describe(w->backend),
-        .parameters        = pb_model_parameters(w->model),
-        .trainable         = w->method->parameters,
-        .step              = median,
-        .step_min          = s->seconds[0],
-        .step_max          = s->seconds[s->count - 1],
-        .tokens_per_second = (double)s->tokens / median,
-        .gemm_share        = done.matmul_seconds / total,
-        .attention_share   = done.attention_seconds / total,
-        .gflops            = (done.matmul_flops + done.attention_flops) / total / 1e9,
-        .gemm_gflops       = gemm,
-        .peak_mb           = (double)pb_memory_peak() / 1e6,
+        .method                    = w->method->ops->name,
+        .backend                   = pb_backend_describe(w->backend),
+        .parameters                = pb_model_parameters(w->model),
+        .trainable                 = w->method->parameters,
+        .step                      = median,
+        .step_min                  = s->seconds[0],
+        .step_max                  = s->seconds[s->count - 1],
+        .tokens_per_second         = (double)s->tokens / median,
+        .forward                   = forward,
+        .forward_tokens_per_second = (double)s->tokens / forward,
+        .gemm_share                = done.matmul_seconds / total,
+        .attention_share           = done.attention_seconds / total,
+        .gflops                    = (done.matmul_flops + done.attention_flops) / total / 1e9,
+        .gemm_gflops               = gemm,
+        .peak_mb                   = (double)pb_memory_peak() / 1e6,
     };
 }
 
@@ -233,12 +253,14 @@ static pb_status put_json(const figures *f, pb_string *out)
                             ", \"parameters\": %" PRId64 ", \"trainable\": %" PRId64
                             ", \"step_seconds\": %.6f, \"step_seconds_min\": %.6f, "
                             "\"step_seconds_max\": %.6f, \"tokens_per_second\": %.1f, "
+                            "\"forward_seconds\": %.6f, \"forward_tokens_per_second\": %.1f, "
                             "\"gemm_share\": %.4f, \"attention_share\": %.4f, "
                             "\"gflops\": %.2f, \"gemm_gflops\": %.2f, \"mfu\": %.4f, "
                             "\"peak_mb\": %.1f, \"backend\": ",
                             f->parameters, f->trainable, f->step, f->step_min, f->step_max,
-                            f->tokens_per_second, f->gemm_share, f->attention_share, f->gflops,
-                            f->gemm_gflops, f->gflops / f->gemm_gflops, f->peak_mb));
+                            f->tokens_per_second, f->forward, f->forward_tokens_per_second,
+                            f->gemm_share, f->attention_share, f->gflops, f->gemm_gflops,
+                            f->gflops / f->gemm_gflops, f->peak_mb));
     PB_TRY(pb_string_json(out, f->backend, strlen(f->backend)));
     return pb_string_puts(out, "}\n");
 }
@@ -251,6 +273,7 @@ static pb_status put_text(const figures *f, pb_string *out)
                             "trainable           %" PRId64 "\n"
                             "step                %.4f s median, %.4f … %.4f\n"
                             "training            %.1f tokens/s\n"
+                            "forward             %.1f tokens/s, the loss without a gradient\n"
                             "time in products    %.4f of the step\n"
                             "time in attention   %.4f of the step\n"
                             "rate                %.2f GFLOP/s\n"
@@ -259,9 +282,9 @@ static pb_status put_text(const figures *f, pb_string *out)
                             "peak memory         %.1f MB, accounted, weights included\n"
                             "backend             %s\n",
                             f->method, f->parameters, f->trainable, f->step, f->step_min,
-                            f->step_max, f->tokens_per_second, f->gemm_share, f->attention_share,
-                            f->gflops, f->gemm_gflops, f->gflops / f->gemm_gflops, f->peak_mb,
-                            f->backend);
+                            f->step_max, f->tokens_per_second, f->forward_tokens_per_second,
+                            f->gemm_share, f->attention_share, f->gflops, f->gemm_gflops,
+                            f->gflops / f->gemm_gflops, f->peak_mb, f->backend);
 }
 
 static pb_status print_result(const pb_cli *cli, const figures *f)
@@ -275,16 +298,32 @@ static pb_status print_result(const pb_cli *cli, const figures *f)
     return status;
 }
 
+/* The method as a configuration, for --set to change. */
+static pb_status open_config(const pb_cli *cli, work *w)
+{
+    const pb_method_ops *ops = NULL;
+    pb_string text           = {0};
+    PB_TRY(pb_method_find(pb_cli_text(cli, "method"), &ops));
+    pb_status status = pb_string_printf(&text, "method = { name = \"%s\"; };", ops->name);
+    if (status == PB_OK) {
+        status = pb_config_parse(text.data, "--method", &w->config);
+    }
+    pb_string_clear(&text);
+    return status;
+}
+
 static pb_status open_bench(const pb_cli *cli, work *w)
 {
-    const char *device       = NULL;
-    int number               = 0;
-    const pb_method_ops *ops = NULL;
-    uint64_t seed            = (uint64_t)pb_cli_int(cli, "seed");
+    const char *device = NULL;
+    int number         = 0;
+    uint64_t seed      = (uint64_t)pb_cli_int(cli, "seed");
     PB_TRY(pb_cli_device(cli, &device, &number));
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
     pb_backend_warn(w->backend);
     if (pb_cli_text(cli, "model") != NULL) {
+        if (pb_cli_given(cli, "shape")) {
+            return PB_FAIL(PB_ERR_USAGE, "bench: --model and --shape exclude each other");
+        }
         PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend),
                              &w->model));
     } else {
@@ -292,12 +331,26 @@ static pb_status open_bench(const pb_cli *cli, work *w)
         PB_TRY(parse_shape(pb_cli_text(cli, "shape"), &config));
         PB_TRY(pb_model_open_random(&config, seed, pb_backend_threads(w->backend), &w->model));
     }
-    PB_TRY(pb_method_find(pb_cli_text(cli, "method"), &ops));
-    PB_TRY(pb_method_create(ops, NULL, NULL, w->model, w->backend, seed, &w->method));
+    PB_TRY(open_config(cli, w));
+    PB_TRY(work_create_method(cli, seed, w));
     if (w->method->parameters == 0) {
-        return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", ops->name);
+        return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", w->method->ops->name);
     }
     return pb_network_create(w->model, w->backend, w->method, &w->net);
+}
+
+/* The batches of the steps once more, as a validation sees them. */
+static pb_status time_forward(const work *w, const pb_sample *rows, int64_t batch, sample_stats *s)
+{
+    for (int64_t i = 0; i < s->warm + s->count; i++) {
+        double loss  = 0.0;
+        double begin = pb_clock_seconds();
+        PB_TRY(pb_train_loss(w->net, rows + i * batch, batch, batch, PB_MEAN_TOKENS, &loss));
+        if (i >= s->warm) {
+            s->forward[i - s->warm] = pb_clock_seconds() - begin;
+        }
+    }
+    return PB_OK;
 }
 
 static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, pb_sample *rows,
@@ -320,7 +373,9 @@ static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, 
     pb_memory_peak_reset();
     PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
                         &observer, &result));
-    figures made = summarise(w, s, gemm);
+    pb_backend_work done = pb_backend_work_get(w->backend);
+    PB_TRY(time_forward(w, rows, how.batch, s));
+    figures made = summarise(w, s, done, gemm);
     return print_result(cli, &made);
 }
 
@@ -332,10 +387,6 @@ static pb_status run(pb_cli *cli)
     int64_t steps      = pb_cli_int(cli, "steps");
     sample_stats stats = {.warm = 2};
     pb_status status;
-    if (pb_cli_given(cli, "set")) {
-        return PB_FAIL(PB_ERR_USAGE, "%s has no configuration that --set could change",
-                       cli->command->name);
-    }
     PB_TRY(work_check_alone(cli));
     PB_TRY_GOTO(status, open_bench(cli, &w), done);
     stats.backend = w.backend;
@@ -347,9 +398,11 @@ static pb_status run(pb_cli *cli)
                 done);
     PB_TRY_GOTO(status, PB_ALLOC(rows, set.count), done);
     PB_TRY_GOTO(status, PB_ALLOC(stats.seconds, steps), done);
+    PB_TRY_GOTO(status, PB_ALLOC(stats.forward, steps), done);
     PB_TRY_GOTO(status, measure(cli, &w, &set, rows, &stats), done);
 done:
     pb_memory_free(stats.seconds);
+    pb_memory_free(stats.forward);
     pb_memory_free(rows);
     pb_encoded_clear(&set);
     work_close(&w);
@@ -357,14 +410,18 @@ done:
 }
 
 const pb_command pb_command_bench = {
-    .name    = "bench",
-    .help    = "speed and memory of training, on random weights and made-up rows",
-    .usage   = "[--shape SHAPE | --model DIR] [--method NAME] [--steps N] [--batch N] [--prompt N] "
-               "[--answer N]",
-    .details = "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b. Tokens per "
-               "second count real tokens of\n"
-               "the rows. The rows have nothing in common, so no prefix is shared.\n",
-    .options = {options},
+    .name  = "bench",
+    .help  = "speed and memory of training and evaluation, on random weights and made-up rows",
+    .usage = "[--shape SHAPE | --model DIR] [--method NAME] [--steps N] [--batch N] [--prompt N] "
+             "[--answer N]",
+    .details =
+        "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b; what a list of keys "
+        "leaves out is as in 40m. Tokens per\n"
+        "second count real tokens of the rows. The rows have nothing in common, so no prefix is "
+        "shared. --set changes keys of the\n"
+        "method: Phi3ForCausalLM has other modules than LoRA's defaults and needs\n"
+        "--set 'method.targets=[\"qkv_proj\", \"down_proj\"]'.\n",
+    .options  = {options},
     .computes = true,
     .run      = run,
 };

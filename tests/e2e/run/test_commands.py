@@ -53,7 +53,24 @@ class Help(case.Case):
         made = json.loads(self.expect(program.run(line), 0).out)
         self.assertEqual(made["method"], "lora")
         self.assertGreater(made["tokens_per_second"], 0)
+        self.assertGreater(made["forward_tokens_per_second"], 0)
         self.assertIn("thread", made["backend"])
+
+    def test_bench_knows_every_family(self):
+        for family in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3", "Phi3"):
+            with self.subTest(family):
+                line = ["bench", "--shape", f"architecture={family}ForCausalLM,layers=2,width=64,heads=4,kv_heads=2,ff=96,vocab=256",
+                        "--steps", "2", "--prompt", "8"]
+                if family == "Phi3":
+                    self.expect(program.run(line), 2, "qkv_proj")
+                    line += ["--set", 'method.targets=["qkv_proj", "down_proj"]']
+                self.assertRegex(self.expect(program.run(line), 0).out, r"training +[\d.]+ tokens/s\nforward +[\d.]+ tokens/s")
+
+    def test_bench_has_keys_of_the_method(self):
+        line = ["bench", "--shape", "tiny", "--steps", "2", "--prompt", "8", "--json"]
+        trainable = [json.loads(self.expect(program.run(line + ["--set", f"method.r={r}"]), 0).out)["trainable"] for r in (2, 4)]
+        self.assertEqual(2 * trainable[0], trainable[1])
+        self.expect(program.run(line + ["--set", "train.batch=2"]), 2, "train.batch=2")
 
 
 class Mistakes(case.Case):
@@ -66,6 +83,9 @@ class Mistakes(case.Case):
                                   (["merge", "x"], "output"), (["train"], "--model"), (["logits", "--model"], "--model"),
                                   (["train", "--steps", "three"], "three"), (["bench", "--steps", "0"], "--steps"),
                                   (["bench", "--method", "lorra"], "lora"), (["bench", "--shape", "huge"], "huge"),
+                                  (["bench", "--shape", ""], '""'), (["bench", "--shape", "heads=8,"], '""'),
+                                  (["bench", "--shape", "width=512,width=64"], "width is given twice"),
+                                  (["bench", "--shape", "tiny", "--model", "x"], "--model and --shape exclude each other"),
                                   (["info", "--seed", "1"], "--seed"), (["logits", "--seed", "1"], "--seed"), (["generate", "--seed", "1"], "--seed"),
                                   (["run", "--fresh=yes", "a.cfg"], "--fresh"), (["info", "--log-level", "loud"], "loud")):
             with self.subTest(arguments):
