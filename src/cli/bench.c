@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench bench: speed and memory of training and evaluation, on random weights and made-up
  * rows. */
-#include "commands.h"
+#include "bench.h"
 #include "work.h"
 
 #include "pb/cell.h"
@@ -21,6 +21,9 @@ static const pb_option options[] = {
      .kind  = PB_OPTION_TEXT,
      .value = "DIR",
      .help  = "a checkpoint in place of a shape"},
+    {.name = "load",
+     .kind = PB_OPTION_FLAG,
+     .help = "measure how fast the checkpoint is opened, in place of training"},
     {.name     = "shape",
      .kind     = PB_OPTION_TEXT,
      .value    = "SHAPE",
@@ -388,6 +391,9 @@ static pb_status run(pb_cli *cli)
     sample_stats stats = {.warm = 2};
     pb_status status;
     PB_TRY(work_check_alone(cli));
+    if (pb_cli_flag(cli, "load")) {
+        return bench_load(cli);
+    }
     PB_TRY_GOTO(status, open_bench(cli, &w), done);
     stats.backend = w.backend;
     PB_TRY_GOTO(status,
@@ -412,8 +418,8 @@ done:
 const pb_command pb_command_bench = {
     .name  = "bench",
     .help  = "speed and memory of training and evaluation, on random weights and made-up rows",
-    .usage = "[--shape SHAPE | --model DIR] [--method NAME] [--steps N] [--batch N] [--prompt N] "
-             "[--answer N]",
+    .usage = "[--shape SHAPE | --model DIR [--load]] [--method NAME] [--steps N] [--batch N] "
+             "[--prompt N] [--answer N]",
     .details =
         "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b; what a list of keys "
         "leaves out is as in 40m. Tokens per\n"

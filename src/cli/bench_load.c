@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench bench --load: the rate at which a checkpoint is opened, beside the rate at which this
+ * machine copies memory. */
+#include "bench.h"
+
+#include "pb/backend.h"
+#include "pb/clock.h"
+#include "pb/memory.h"
+#include "pb/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ROUNDS = 5 };
+
+#define COPY_BYTES ((size_t)256 << 20)
+#define COPY_PIECE ((size_t)1 << 20)
+#define GIGA       1e9
+
+/* The best of some rounds, the first of which warms the page cache. */
+static pb_status time_open(const char *directory, int threads, double *seconds, size_t *bytes)
+{
+    *seconds = 0.0;
+    for (int round = 0; round <= ROUNDS; round++) {
+        pb_model *model = NULL;
+        double start    = pb_clock_seconds();
+        PB_TRY(pb_model_open(directory, NULL, threads, &model));
+        double took = pb_clock_seconds() - start;
+        *bytes      = pb_model_bytes(model);
+        *seconds    = round == 1 || (round > 1 && took < *seconds) ? took : *seconds;
+        pb_model_close(model);
+    }
+    return PB_OK;
+}
+
+/* Bytes copied per second between blocks that have been written before. */
+static pb_status time_copy(int threads, double *rate)
+{
+    char *from       = NULL;
+    char *to         = NULL;
+    pb_status status = PB_OK;
+    double best      = 0.0;
+    PB_TRY_GOTO(status, PB_ALLOC(from, COPY_BYTES), done);
+    PB_TRY_GOTO(status, PB_ALLOC(to, COPY_BYTES), done);
+    memset(from, 1, COPY_BYTES);
+    memset(to, 2, COPY_BYTES);
+    for (int round = 0; round < ROUNDS; round++) {
+        double start = pb_clock_seconds();
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (size_t at = 0; at < COPY_BYTES; at += COPY_PIECE) {
+            memcpy(to + at, from + at, COPY_PIECE);
+        }
+        double took = pb_clock_seconds() - start;
+        best        = round == 0 || took < best ? took : best;
+    }
+    *rate = (double)COPY_BYTES / best;
+done:
+    pb_memory_free(to);
+    pb_memory_free(from);
+    return status;
+}
+
+pb_status bench_load(const pb_cli *cli)
+{
+    const char *directory = pb_cli_text(cli, "model");
+    int threads           = (int)pb_cli_int(cli, "threads");
+    pb_backend *backend   = NULL;
+    pb_string text        = {0};
+    double seconds        = 0.0;
+    double copy           = 0.0;
+    size_t bytes          = 0;
+    pb_status status;
+    if (directory == NULL) {
+        return PB_FAIL(PB_ERR_USAGE, "bench: --load needs --model DIR");
+    }
+    PB_TRY(pb_backend_open("cpu", 0, threads, &backend)); /* resolves 0, refuses too many */
+    threads = pb_backend_threads(backend);
+    pb_backend_close(backend);
+    PB_TRY(time_open(directory, threads, &seconds, &bytes));
+    PB_TRY(time_copy(threads, &copy));
+    double rate = (double)bytes / seconds;
+    status      = pb_cli_flag(cli, "json")
+                      ? pb_string_printf(&text,
+                                         "{\"bytes\": %zu, \"threads\": %d, \"seconds\": %.6f, "
+                                              "\"gb_per_second\": %.3f, \"copy_gb_per_second\": %.3f, "
+                                              "\"share_of_copy\": %.4f}\n",
+                                         bytes, threads, seconds, rate / GIGA, copy / GIGA, rate / copy)
+                      : pb_string_printf(&text,
+                                         "weights             %.3f GB\n"
+                                              "threads             %d\n"
+                                              "loading             %.4f s, %.3f GB/s\n"
+                                              "memory copy         %.3f GB/s\n"
+                                              "share of the copy   %.4f\n",
+                                         (double)bytes / GIGA, threads, seconds, rate / GIGA,
+                                         copy / GIGA, rate / copy);
+    if (status == PB_OK) {
+        status = pb_cli_print(cli, text.data);
+    }
+    pb_string_clear(&text);
+    return status;
+}
