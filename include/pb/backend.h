@@ -113,6 +113,9 @@ typedef struct pb_backend_ops {
 /* "cpu", or "auto": the best there is. threads ≤ 0: all the process may use. */
 pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out) PB_MUST_USE;
 void pb_backend_close(pb_backend *be); /* accepts NULL */
+/* BF16: both factors of every product are rounded to it, sums are F32, all else stays F32; F32, as
+ * opened: nothing is rounded. Products are checked at once: PB_ERR_NUMERIC when they are wrong. */
+pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 const char *pb_backend_name(const pb_backend *be);
 int pb_backend_threads(const pb_backend *be);
 /* One line: product library, its kernels (and whether pinned), instruction sets, threads. */

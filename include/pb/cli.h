@@ -14,6 +14,7 @@
 #include "pb/comm.h"
 #include "pb/config.h"
 #include "pb/status.h"
+#include "pb/tensor.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -94,6 +95,8 @@ pb_status pb_cli_parse_device(const char *text, const char **name, int *number) 
 
 /* The same of --device. */
 pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number) PB_MUST_USE;
+/* --dtype: what pb_backend_use_dtype takes. */
+pb_dtype pb_cli_dtype(const pb_cli *cli);
 
 /* Parses the arguments after the command's name. */
 pb_status pb_cli_open(const pb_command *command, pb_comm *comm, int argc, char *const *argv,

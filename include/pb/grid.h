@@ -24,7 +24,7 @@ typedef struct pb_grid_sweep {
 /* The group `run`: how, never what. */
 typedef struct pb_grid_run_options {
     char *device; /* auto, cpu, cuda, cuda:N */
-    int dtype;    /* 0 f32 */
+    int dtype;    /* 0 f32, 1 bf16 */
     int64_t threads;
     int64_t group;               /* processes that share a cell */
     double time_limit_seconds;   /* since the program began; 0: none */

@@ -61,6 +61,9 @@ bool pb_dtype_is_float(pb_dtype dtype);
  * may not overlap. */
 void pb_floats_to_f32(float *dst, const void *src, pb_dtype dtype, int64_t n);
 
+/* x [n] becomes the nearest BF16 values, in F32. */
+void pb_floats_round_bf16(float *x, int64_t n);
+
 /* f32 ↔ 16-bit, round to nearest even; NaN stays NaN. */
 float pb_bf16_to_f32(uint16_t x);
 float pb_f16_to_f32(uint16_t x);

@@ -13,6 +13,7 @@ struct pb_backend {
     int threads;
     char describe[PB_DESCRIBE_SIZE];
     char warning[PB_DESCRIBE_SIZE]; /* "" when there is none */
+    bool bf16;                      /* the factors of products are rounded to BF16 */
     bool timing;
     pb_backend_work work;
 };

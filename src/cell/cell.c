@@ -146,6 +146,7 @@ static pb_status set_up(running *r)
     PB_TRY(pb_record_set_text(&record->model_hash, r->model->hash));
     PB_TRY(pb_record_set_text(&record->tokenizer_hash, pb_tokenizer_hash(r->model->tokenizer)));
     PB_TRY(pb_backend_open(s->backend, s->device, s->threads, &r->backend));
+    PB_TRY(pb_backend_use_dtype(r->backend, s->dtype));
     PB_TRY(set_up_data(r));
     PB_TRY(pb_method_create_take(r->options.method, &r->options.method_options, r->cell->config,
                                  "method", r->model->model, r->backend, (uint64_t)r->cell->seed,

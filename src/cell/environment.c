@@ -22,13 +22,13 @@ static pb_status open_backend_once(pb_cell_env *env)
     pb_backend *backend = NULL;
     PB_TRY(pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &backend));
     pb_backend_warn(backend); /* the cells open theirs in silence */
-    pb_status status   = PB_OK;
+    pb_status status   = pb_backend_use_dtype(backend, env->setup.dtype);
     env->setup.threads = pb_backend_threads(backend);
     env->backend_text  = pb_memory_text(pb_backend_describe(backend));
     env->backend_name  = pb_memory_text(pb_backend_name(backend));
-    if (env->backend_text == NULL || env->backend_name == NULL) {
+    if (status == PB_OK && (env->backend_text == NULL || env->backend_name == NULL)) {
         status = PB_ERR_MEMORY;
-    } else {
+    } else if (status == PB_OK) {
         status = pb_cell_gemm_rate(backend, 768, &env->gemm_gflops);
     }
     pb_backend_close(backend);

@@ -323,6 +323,7 @@ static pb_status open_bench(const pb_cli *cli, work *w)
     PB_TRY(pb_cli_device(cli, &device, &number));
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
     pb_backend_warn(w->backend);
+    PB_TRY(pb_backend_use_dtype(w->backend, pb_cli_dtype(cli)));
     if (pb_cli_text(cli, "model") != NULL) {
         if (pb_cli_given(cli, "shape")) {
             return PB_FAIL(PB_ERR_USAGE, "bench: --model and --shape exclude each other");

@@ -64,10 +64,15 @@ static pb_status run(pb_cli *cli)
     pb_record_init(&facts);
     PB_TRY(pb_cli_device(cli, &device, &number));
     setup = (pb_cell_setup){
-        .backend = device, .device = number, .threads = (int)pb_cli_int(cli, "threads")};
+        .backend = device,
+        .device  = number,
+        .threads = (int)pb_cli_int(cli, "threads"),
+        .dtype   = pb_cli_dtype(cli),
+    };
     PB_TRY_GOTO(status, pb_cell_env_open(&setup, cli->comm, &env), done);
     PB_TRY_GOTO(status, pb_cell_provenance(env, &facts), done);
     PB_TRY_GOTO(status, pb_backend_open(device, number, setup.threads, &backend), done);
+    PB_TRY_GOTO(status, pb_backend_use_dtype(backend, setup.dtype), done);
     PB_TRY_GOTO(status, pb_cell_gemm_rate(backend, 1024, &gflops), done);
     PB_TRY_GOTO(status,
                 pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)

@@ -13,16 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const dtypes[] = {"f32", NULL};
+static const char *const dtypes[] = {"f32", "bf16", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", "trace", NULL};
 
 static const pb_option compute_options[] = {
     {.name     = "dtype",
      .kind     = PB_OPTION_TEXT,
-     .value    = "f32",
+     .value    = "f32|bf16",
      .fallback = "f32",
      .choices  = dtypes,
-     .help     = "type of the numbers that are computed with"},
+     .help     = "of the factors of products; sums and all else are f32"},
     {.name     = "threads",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -516,4 +516,9 @@ pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
     return PB_OK;
+}
+
+pb_dtype pb_cli_dtype(const pb_cli *cli)
+{
+    return strcmp(pb_cli_text(cli, "dtype"), "bf16") == 0 ? PB_DTYPE_BF16 : PB_DTYPE_F32;
 }

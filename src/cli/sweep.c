@@ -11,7 +11,8 @@
 static pb_status open_environment(const pb_cli *cli, sweep *s)
 {
     const pb_grid_run_options *run = pb_grid_get_run(s->grid);
-    pb_cell_setup setup            = {.threads = (int)run->threads};
+    pb_cell_setup setup            = {.threads = (int)run->threads,
+                                      .dtype   = run->dtype == 1 ? PB_DTYPE_BF16 : PB_DTYPE_F32};
     const char *device             = run->device;
     char place[512];
     if (pb_cli_given(cli, "threads")) {
@@ -19,6 +20,9 @@ static pb_status open_environment(const pb_cli *cli, sweep *s)
     }
     if (pb_cli_given(cli, "device")) {
         device = pb_cli_text(cli, "device");
+    }
+    if (pb_cli_given(cli, "dtype")) {
+        setup.dtype = pb_cli_dtype(cli);
     }
     pb_status status = pb_cli_parse_device(device, &setup.backend, &setup.device);
     if (status != PB_OK) {

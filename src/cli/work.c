@@ -132,6 +132,7 @@ static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed
     PB_TRY(pb_cli_device(cli, &device, &number));
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
     pb_backend_warn(w->backend);
+    PB_TRY(pb_backend_use_dtype(w->backend, pb_cli_dtype(cli)));
     PB_TRY(
         pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend), &w->model));
     PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), w));

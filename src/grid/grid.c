@@ -147,10 +147,6 @@ static pb_status check_time(const pb_grid *grid)
 static pb_status check_run(const pb_grid *grid)
 {
     char place[GRID_PLACE];
-    if (grid->run.dtype != 0) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: dtype = \"bf16\" is not supported yet; use \"f32\"",
-                       pb_config_where(grid->config, "run.dtype", place, sizeof place));
-    }
     if (grid->run.group != 1) {
         return PB_FAIL(
             PB_ERR_CONFIG,

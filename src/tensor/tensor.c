@@ -250,3 +250,16 @@ void pb_floats_to_f32(float *dst, const void *src, pb_dtype dtype, int64_t n)
         break;
     }
 }
+
+/* As pb_f32_to_bf16, without branches. */
+void pb_floats_round_bf16(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        uint32_t nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
+        uint32_t quiet   = bits | 0x00400000u;
+        bits             = ((bits & 0x7fffffffu) > 0x7f800000u ? quiet : nearest) & 0xffff0000u;
+        memcpy(&x[i], &bits, sizeof bits);
+    }
+}

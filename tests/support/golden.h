@@ -20,6 +20,13 @@
 #define TOLERANCE_MERGED 2e-5 /* merged against unmerged logits, max error / max value */
 #define TOLERANCE_LR     1e-12
 
+/* Products of bf16 factors against HF's autocast: about three times what autocast differs from F32.
+ */
+#define TOLERANCE_BF16_LOSS      0.03 /* absolute, nats */
+#define TOLERANCE_BF16_GRADIENT  0.15 /* per tensor, max error / max value */
+#define COSINE_BF16_GRADIENT     0.99
+#define TOLERANCE_BF16_GRAD_NORM 0.03 /* relative */
+
 json_t *golden_json(const char *path); /* fails the test when it cannot be read */
 
 /* Rows of ids with labels from prompt_len on. */

@@ -8,7 +8,8 @@
  * may depend on how many rows there are, as the CBLAS chooses.
  *
  * B may be a frozen weight of 16 bits, used where it lies: strips of it become F32, exactly, in
- * scratch that stays in the caches, just before they are multiplied. */
+ * scratch that stays in the caches, just before they are multiplied. With bf16 factors the strips,
+ * and A once, are rounded there. */
 #include "cpu.h"
 #include "simd.h"
 
@@ -17,6 +18,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <string.h>
 
 enum {
     DOT_ROWS    = 4,      /* at most so many rows of C go to dot products */
@@ -33,7 +35,8 @@ typedef struct product {
     pb_tensor *c;
     const pb_matmul_args *args;
     int64_t m, n, k;
-    int64_t strip;  /* columns of C in one strip of a 16-bit B; 0: B is F32 */
+    bool rounds;    /* factors are rounded to BF16 */
+    int64_t strip;  /* columns of C in one strip of a B that is converted; 0: it is used as it is */
     float *scratch; /* of all threads, strip · k floats each, in whole cache lines */
 } product;
 
@@ -63,13 +66,22 @@ static void put(const product *p, int64_t row, int64_t column, float sum)
     *c       = blend(*c, sum, p->args);
 }
 
+/* A run of B as it is multiplied. */
+static void take_b(const product *p, float *out, const void *from, int64_t n)
+{
+    pb_floats_to_f32(out, from, p->b->dtype, n);
+    if (p->rounds) {
+        pb_floats_round_bf16(out, n);
+    }
+}
+
 /* Columns first … end - 1 of all rows. */
 static void dot_columns(const product *p, int64_t first, int64_t end)
 {
     for (int64_t j = first; j < end; j++) {
         const float *b = p->strip > 0 ? own_scratch(p) : cpu_row(p->b, j);
         if (p->strip > 0) {
-            pb_floats_to_f32(own_scratch(p), at_element(p->b, j, 0), p->b->dtype, p->k);
+            take_b(p, own_scratch(p), at_element(p->b, j, 0), p->k);
         }
         int64_t i = 0;
         for (; i + 2 <= p->m; i += 2) {
@@ -128,7 +140,7 @@ static int64_t convert_strip(const product *p, int64_t column, int64_t columns, 
     for (int64_t r = 0; r < rows; r++) {
         const void *from =
             transposed ? at_element(p->b, column + r, 0) : at_element(p->b, r, column);
-        pb_floats_to_f32(out + r * width, from, p->b->dtype, width);
+        take_b(p, out + r * width, from, width);
     }
     return width;
 }
@@ -180,6 +192,29 @@ static void scale_only(const product *p)
     }
 }
 
+/* Scratch for the strips of all threads, and before them the rounded A, where it is. */
+static pb_status prepare(pb_backend *be, product *p, pb_tensor *rounded)
+{
+    int64_t strip = STRIP_GOAL / p->k / STRIP_MIN * STRIP_MIN;
+    void *scratch = NULL;
+    p->rounds     = be->bf16;
+    p->strip      = strip < STRIP_MIN ? STRIP_MIN : strip > STRIP_MAX ? STRIP_MAX : strip;
+    size_t of_a   = p->rounds ? cpu_bytes(p->m * p->k, sizeof(float)) : 0;
+    PB_TRY(cpu_scratch(be, of_a + strip_bytes(p) * (size_t)be->threads, &scratch));
+    p->scratch = (float *)(void *)((char *)scratch + of_a);
+    if (!p->rounds) {
+        return PB_OK;
+    }
+    *rounded = pb_tensor_2d(scratch, PB_DTYPE_F32, p->a->shape[0], p->a->shape[1]);
+#pragma omp parallel for num_threads(be->threads) if (p->m * p->k > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < rounded->shape[0]; i++) {
+        memcpy(cpu_row(rounded, i), cpu_row(p->a, i), (size_t)rounded->shape[1] * sizeof(float));
+        pb_floats_round_bf16(cpu_row(rounded, i), rounded->shape[1]);
+    }
+    p->a = rounded;
+    return PB_OK;
+}
+
 pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
                      const pb_matmul_args *args)
 {
@@ -197,12 +232,9 @@ pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_
                            "matmul: %" PRId64 " is more than this CBLAS can count", sizes[i]);
         }
     }
-    if (b->dtype != PB_DTYPE_F32 && p.k > 0) {
-        int64_t strip = STRIP_GOAL / p.k / STRIP_MIN * STRIP_MIN;
-        p.strip       = strip < STRIP_MIN ? STRIP_MIN : strip > STRIP_MAX ? STRIP_MAX : strip;
-        void *scratch = NULL;
-        PB_TRY(cpu_scratch(be, strip_bytes(&p) * (size_t)be->threads, &scratch));
-        p.scratch = scratch;
+    pb_tensor rounded;
+    if (p.k > 0 && (b->dtype != PB_DTYPE_F32 || be->bf16)) {
+        PB_TRY(prepare(be, &p, &rounded));
     }
     if (p.k == 0) {
         scale_only(&p);

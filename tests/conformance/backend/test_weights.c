@@ -154,6 +154,50 @@ static void rows_are_looked_up_exactly(void **state)
     pb_backend_close(be);
 }
 
+/* Products of bf16 factors are those of the rounded values; sums stay F32. */
+static void bf16_factors_are_rounded(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][3] = {{2, 30, 70}, {40, 33, 90}, {700, 600, 20}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        for (int t = 0; t < 4; t++) {
+            const int64_t *s    = shapes[i];
+            pb_matmul_args args = {.transpose_a = t & 1, .transpose_b = t & 2, .alpha = 1.0f};
+            pb_backend *be      = NULL;
+            pb_backend *half    = NULL;
+            assert_int_equal(pb_backend_open(table->name, 0, 1, &be), PB_OK);
+            assert_int_equal(pb_backend_open(table->name, 0, 2, &half), PB_OK);
+            assert_int_equal(pb_backend_use_dtype(half, PB_DTYPE_BF16), PB_OK);
+            assert_non_null(strstr(pb_backend_describe(half), "bf16 factors"));
+            pb_tensor a    = args.transpose_a ? matrix(be, s[2], s[0], PB_DTYPE_F32)
+                                              : matrix(be, s[0], s[2], PB_DTYPE_F32);
+            pb_tensor b    = args.transpose_b ? matrix(be, s[1], s[2], PB_DTYPE_F32)
+                                              : matrix(be, s[2], s[1], PB_DTYPE_F32);
+            pb_tensor got  = matrix(be, s[0], s[1], PB_DTYPE_F32);
+            pb_tensor full = matrix(be, s[0], s[1], PB_DTYPE_F32);
+            pb_tensor want = matrix(be, s[0], s[1], PB_DTYPE_F32);
+            assert_int_equal(pb_matmul(half, &got, &a, &b, &args), PB_OK);
+            assert_int_equal(pb_matmul(be, &full, &a, &b, &args), PB_OK);
+            pb_floats_round_bf16(a.data, pb_tensor_count(&a));
+            pb_floats_round_bf16(b.data, pb_tensor_count(&b));
+            assert_int_equal(pb_matmul(be, &want, &a, &b, &args), PB_OK);
+            assert_true(relative_error(got.data, want.data, s[0] * s[1]) < 1e-6);
+            assert_true(relative_error(got.data, full.data, s[0] * s[1]) > 1e-4);
+            pb_tensor *all[] = {&a, &b, &got, &full, &want};
+            for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
+                pb_backend_free(be, all[k]->data);
+            }
+            pb_backend_close(half);
+            pb_backend_close(be);
+        }
+    }
+    pb_backend *be = NULL;
+    assert_int_equal(pb_backend_open(table->name, 0, 1, &be), PB_OK);
+    assert_int_equal(pb_backend_use_dtype(be, PB_DTYPE_F16), PB_ERR_UNSUPPORTED);
+    pb_error_clear();
+    pb_backend_close(be);
+}
+
 /* Only frozen weights: what is computed is F32. */
 static void other_factors_are_refused(void **state)
 {
@@ -179,6 +223,7 @@ int main(void)
         cmocka_unit_test(products_are_those_of_the_f32_values),
         cmocka_unit_test(a_part_of_a_weight_can_be_multiplied),
         cmocka_unit_test(rows_are_looked_up_exactly),
+        cmocka_unit_test(bf16_factors_are_rounded),
         cmocka_unit_test(other_factors_are_refused),
     };
     int failed = 0;

@@ -192,8 +192,8 @@ static void mistakes_name_the_option_and_the_nearest_one(void **state)
                    "99999999999999999999");
     EXPECT_REFUSED("train: --lr nan is not a number", "--lr", "nan");
     EXPECT_REFUSED("train: --format csx is not one of its values: text, csv", "--format", "csx");
-    EXPECT_REFUSED("train: --dtype bf16 is not one of its values: f32", "g", "--model", "m",
-                   "--dtype", "bf16");
+    EXPECT_REFUSED("train: --dtype f16 is not one of its values: f32, bf16", "g", "--model", "m",
+                   "--dtype", "f16");
     EXPECT_REFUSED("train: --batch 65 is outside 1 … 64", "--batch", "65");
     EXPECT_REFUSED("train: --device: \"gpu\" is no device of this build; there are: auto, cpu", "g",
                    "--model", "m", "--device", "gpu");

@@ -75,8 +75,6 @@ static const mistake mistakes[] = {
      ":5: key \"run\" is not known here; ", false},
     {GOOD("override = ( { when = { method = \"x\"; }; set = { train = { }; }; } );"), NULL,
      ":5: method \"x\" is not in sweep.methods", false},
-    {GOOD("") " run = { dtype = \"bf16\"; };", NULL,
-     ":5: dtype = \"bf16\" is not supported yet; use \"f32\"", false},
     {GOOD("") " run = { group = 2; };", NULL,
      ":5: group = 2 is not supported yet; each cell runs in one process", false},
     {GOOD("") " run = { time_limit_seconds = 50; };", NULL,
