@@ -60,39 +60,52 @@ done:
     return status;
 }
 
+typedef struct load_figures {
+    size_t bytes; /* of weights */
+    int threads;
+    double seconds, rate, copy; /* rates: bytes per second */
+} load_figures;
+
+static pb_status put_json(const load_figures *f, pb_string *out)
+{
+    return pb_string_printf(out,
+                            "{\"bytes\": %zu, \"threads\": %d, \"seconds\": %.6f, "
+                            "\"gb_per_second\": %.3f, \"copy_gb_per_second\": %.3f, "
+                            "\"share_of_copy\": %.4f}\n",
+                            f->bytes, f->threads, f->seconds, f->rate / GIGA, f->copy / GIGA,
+                            f->rate / f->copy);
+}
+
+static pb_status put_text(const load_figures *f, pb_string *out)
+{
+    return pb_string_printf(out,
+                            "weights             %.3f GB\n"
+                            "threads             %d\n"
+                            "loading             %.4f s, %.3f GB/s\n"
+                            "memory copy         %.3f GB/s\n"
+                            "share of the copy   %.4f\n",
+                            (double)f->bytes / GIGA, f->threads, f->seconds, f->rate / GIGA,
+                            f->copy / GIGA, f->rate / f->copy);
+}
+
 pb_status bench_load(const pb_cli *cli)
 {
     const char *directory = pb_cli_text(cli, "model");
-    int threads           = (int)pb_cli_int(cli, "threads");
     pb_backend *backend   = NULL;
     pb_string text        = {0};
-    double seconds        = 0.0;
-    double copy           = 0.0;
-    size_t bytes          = 0;
+    load_figures figures  = {0};
     pb_status status;
     if (directory == NULL) {
         return PB_FAIL(PB_ERR_USAGE, "bench: --load needs --model DIR");
     }
-    PB_TRY(pb_backend_open("cpu", 0, threads, &backend)); /* resolves 0, refuses too many */
-    threads = pb_backend_threads(backend);
+    /* Turns 0 threads into a number and refuses too many. */
+    PB_TRY(pb_backend_open("cpu", 0, (int)pb_cli_int(cli, "threads"), &backend));
+    figures.threads = pb_backend_threads(backend);
     pb_backend_close(backend);
-    PB_TRY(time_open(directory, threads, &seconds, &bytes));
-    PB_TRY(time_copy(threads, &copy));
-    double rate = (double)bytes / seconds;
-    status      = pb_cli_flag(cli, "json")
-                      ? pb_string_printf(&text,
-                                         "{\"bytes\": %zu, \"threads\": %d, \"seconds\": %.6f, "
-                                              "\"gb_per_second\": %.3f, \"copy_gb_per_second\": %.3f, "
-                                              "\"share_of_copy\": %.4f}\n",
-                                         bytes, threads, seconds, rate / GIGA, copy / GIGA, rate / copy)
-                      : pb_string_printf(&text,
-                                         "weights             %.3f GB\n"
-                                              "threads             %d\n"
-                                              "loading             %.4f s, %.3f GB/s\n"
-                                              "memory copy         %.3f GB/s\n"
-                                              "share of the copy   %.4f\n",
-                                         (double)bytes / GIGA, threads, seconds, rate / GIGA,
-                                         copy / GIGA, rate / copy);
+    PB_TRY(time_open(directory, figures.threads, &figures.seconds, &figures.bytes));
+    PB_TRY(time_copy(figures.threads, &figures.copy));
+    figures.rate = (double)figures.bytes / figures.seconds;
+    status       = pb_cli_flag(cli, "json") ? put_json(&figures, &text) : put_text(&figures, &text);
     if (status == PB_OK) {
         status = pb_cli_print(cli, text.data);
     }

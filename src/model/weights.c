@@ -289,7 +289,9 @@ static pb_status fill_slot(const loading *l, const weight_slot *slot)
     size_t held_size      = pb_dtype_size(held->dtype);
     int64_t count         = pb_tensor_count(held);
     int64_t bad           = count;
-#pragma omp parallel for schedule(static) num_threads(l->threads) reduction(min : bad)
+#pragma omp parallel for schedule(static) num_threads(l->threads) \
+    reduction(min                                                 \
+              : bad) if (count > 16 * SCAN_BLOCK)
     for (int64_t start = 0; start < count; start += SCAN_BLOCK) {
         int64_t n   = count - start < SCAN_BLOCK ? count - start : SCAN_BLOCK;
         char *block = (char *)held->data + (size_t)start * held_size;
