@@ -76,7 +76,7 @@ def check_pandas():
     assert list(table["method"]) == [b"lora", b"ia3", b"lora"]
     assert list(table["dataset"]) == [b"rte", b"rte", b"sst2"]
     assert list(table["status"]) == [b"done", b"failed", b"done"]
-    assert list(table["valid"]) == [True, True, True]
+    assert list(table["valid"]) == [True, False, True]
     assert list(table["score"].dropna()) == [75.0, 85.0]
     assert table["message"][1].decode() == "the loss is not finite: ü"
     assert units["score"] == "percent" and units["seconds_train"] == "s" and units["model"] == ""
