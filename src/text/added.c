@@ -31,7 +31,7 @@ static int32_t find_child(const pb_trie *trie, int32_t node, uint8_t byte)
     return child;
 }
 
-/* The first token of a text keeps it. */
+/* A text that a token has already is refused: which of them is meant cannot be told. */
 static pb_status trie_put(pb_trie *trie, const char *text, size_t length, int32_t token)
 {
     int32_t node = -1;
@@ -49,7 +49,13 @@ static pb_status trie_put(pb_trie *trie, const char *text, size_t length, int32_
         }
         node = next;
     }
-    if (node >= 0 && trie->nodes[node].token < 0) {
+    if (node >= 0 && trie->nodes[node].token >= 0) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "added_tokens[%" PRId32 "]: its normalised text is also that of "
+                       "added_tokens[%" PRId32 "]; use a tokenizer without one of them",
+                       token, trie->nodes[node].token);
+    }
+    if (node >= 0) {
         trie->nodes[node].token = token;
     }
     return PB_OK;

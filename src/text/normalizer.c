@@ -95,6 +95,13 @@ static pb_status run_strip(const pb_step *step, pb_work *w)
 static pb_status parse_replace(const json_t *node, const char *place, pb_step *step)
 {
     PB_TRY(pb_pattern_parse(node, place, &step->pattern));
+    if (pb_pattern_may_be_empty(&step->pattern)) {
+        /* HF doubles what is put before the first character when the text is cut later. */
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s.pattern: an expression that may match nothing is not supported; use a "
+                       "tokenizer without it",
+                       place);
+    }
     PB_TRY(pb_step_content(node, place, "content", step));
     return PB_OK;
 }

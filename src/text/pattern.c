@@ -85,6 +85,14 @@ void pb_pattern_clear(pb_pattern *pattern)
     *pattern = (pb_pattern){0};
 }
 
+bool pb_pattern_may_be_empty(const pb_pattern *pattern)
+{
+    uint32_t may = 0;
+
+    return pattern->code != NULL &&
+           (pcre2_pattern_info(pattern->code, PCRE2_INFO_MATCHEMPTY, &may) != 0 || may != 0);
+}
+
 pb_matches pb_matches_of(const pb_pattern *pattern, pb_work *work, const char *text, size_t length)
 {
     return (pb_matches){

@@ -23,6 +23,9 @@ pb_status pb_pattern_regex(const char *regex, size_t length, const char *place,
 pb_status pb_pattern_literal(const char *text, size_t length, pb_pattern *out) PB_MUST_USE;
 void pb_pattern_clear(pb_pattern *pattern);
 
+/* True when the pattern may match where there is nothing. */
+bool pb_pattern_may_be_empty(const pb_pattern *pattern);
+
 /* Walks over the matches in a text, from left to right. An empty match directly behind a match does
  * not count. */
 typedef struct pb_matches {

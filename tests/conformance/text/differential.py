@@ -95,6 +95,10 @@ def load(folder):
     return tokenizer
 
 
+# What made-up tokenizers may be refused for: combinations whose result in the library is its own accident.
+REFUSALS = ["prepend_scheme \"first\" beside", "an expression that may match nothing", "its normalised text is also that of"]
+
+
 class Refused(Exception):
     """The program does not take a tokenizer."""
 
@@ -246,7 +250,7 @@ def compare_made(program, number, seed):
             wrong = compare(program, folder, f"made {number}", strings[400:])
         except Refused as error:
             print(f"made {number}: refused: {error}")
-            return 0 if "prepend_scheme \"first\" beside" in str(error) else 1
+            return 0 if any(reason in str(error) for reason in REFUSALS) else 1
         except BaseException as error:  # a panic of the library is not an Exception
             if type(error).__name__ != "PanicException":
                 raise
