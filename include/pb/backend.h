@@ -39,6 +39,15 @@ typedef struct pb_attention_args {
     int64_t only_count;
 } pb_attention_args;
 
+typedef struct pb_reserve_args {
+    const pb_attention_args *attention;
+    bool backward;
+    int64_t norm_rows; /* most rows of a norm */
+    int64_t factor;    /* most elements of a product's A */
+    int64_t inner;     /* longest sum of a product */
+    bool narrow_types; /* some weights are BF16 or F16 */
+} pb_reserve_args;
+
 typedef struct pb_rmsnorm_args {
     float eps;
     float offset; /* added to the weight: 1 where a checkpoint stores w of (1 + w), as gemma does */
@@ -57,7 +66,7 @@ typedef struct pb_backend_ops {
     void (*close)(pb_backend *be);
     pb_status (*alloc)(pb_backend *be, size_t bytes, void **data); /* zeroed, 64-byte aligned */
     void (*free)(pb_backend *be, void *data);
-    pb_status (*reserve)(pb_backend *be, const pb_attention_args *args, bool backward);
+    pb_status (*reserve)(pb_backend *be, const pb_reserve_args *args);
     pb_status (*copy)(pb_backend *be, pb_tensor *dst, const pb_tensor *src);
     pb_status (*zero)(pb_backend *be, pb_tensor *x);
     pb_status (*sync)(pb_backend *be);
@@ -113,8 +122,9 @@ typedef struct pb_backend_ops {
 /* "cpu", or "auto": the best there is. threads ≤ 0: all the process may use. */
 pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out) PB_MUST_USE;
 void pb_backend_close(pb_backend *be); /* accepts NULL */
-/* BF16: both factors of every product are rounded to it, sums are F32, all else stays F32; F32, as
- * opened: nothing is rounded. Products are checked at once: PB_ERR_NUMERIC when they are wrong. */
+/* BF16: both factors of every pb_matmul are rounded to it, sums are F32, attention and all else
+ * stay F32; F32, as opened: nothing is rounded. Products are tried at once: PB_ERR_NUMERIC when
+ * they are wrong, and nothing is rounded. Counted work starts anew. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 const char *pb_backend_name(const pb_backend *be);
 int pb_backend_threads(const pb_backend *be);
@@ -134,10 +144,8 @@ pb_backend_work pb_backend_work_get(const pb_backend *be);
 
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 void pb_backend_free(pb_backend *be, void *data);
-
-/* Takes the memory that operations need for themselves in a pass over such a forest. */
-pb_status pb_backend_reserve(pb_backend *be, const pb_attention_args *args,
-                             bool backward) PB_MUST_USE;
+/* Takes the memory that operations need for themselves. */
+pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args) PB_MUST_USE;
 
 /* Same shape, any strides; between equal types, from a 16-bit float to F32, from F32 to BF16. */
 pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;

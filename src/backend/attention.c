@@ -142,10 +142,10 @@ static void count_work(pb_backend *be, const pb_attention_args *args, int produc
     }
 }
 
-pb_status pb_backend_reserve(pb_backend *be, const pb_attention_args *args, bool backward)
+pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args)
 {
-    PB_TRY(check_heads("reserve", args));
-    PB_TRY(be->ops->reserve(be, args, backward));
+    PB_TRY(check_heads("reserve", args->attention));
+    PB_TRY(be->ops->reserve(be, args));
     return PB_OK;
 }
 

@@ -141,18 +141,23 @@ static pb_status shape_parts(char *text, named_shape *s)
 /* The shape as the config.json of its family. */
 static pb_status shape_config(const named_shape *s, pb_model_config *config)
 {
-    pb_string json = {0};
-    pb_status status =
-        pb_string_printf(&json,
-                         "{\"architectures\": [\"%.64s\"], \"num_hidden_layers\": %" PRId64
-                         ", \"hidden_size\": %" PRId64 ", \"num_attention_heads\": %" PRId64
-                         ", \"num_key_value_heads\": %" PRId64 ", \"head_dim\": %" PRId64
-                         ", \"intermediate_size\": %" PRId64 ", \"vocab_size\": %" PRId64
-                         ", \"max_position_embeddings\": 1048576, \"rms_norm_eps\": 1e-5"
-                         ", \"tie_word_embeddings\": %s, \"bos_token_id\": null"
-                         ", \"eos_token_id\": null}",
-                         s->architecture, s->layers, s->width, s->heads, s->kv_heads, s->head_dim,
-                         s->ff, s->vocab, s->tied ? "true" : "false");
+    pb_string json   = {0};
+    pb_status status = pb_string_puts(&json, "{\"architectures\": [");
+    if (status == PB_OK) {
+        status = pb_string_json(&json, s->architecture, strlen(s->architecture));
+    }
+    if (status == PB_OK) {
+        status = pb_string_printf(&json,
+                                  "], \"num_hidden_layers\": %" PRId64 ", \"hidden_size\": %" PRId64
+                                  ", \"num_attention_heads\": %" PRId64
+                                  ", \"num_key_value_heads\": %" PRId64 ", \"head_dim\": %" PRId64
+                                  ", \"intermediate_size\": %" PRId64 ", \"vocab_size\": %" PRId64
+                                  ", \"max_position_embeddings\": 1048576, \"rms_norm_eps\": 1e-5"
+                                  ", \"tie_word_embeddings\": %s, \"bos_token_id\": null"
+                                  ", \"eos_token_id\": null}",
+                                  s->layers, s->width, s->heads, s->kv_heads, s->head_dim, s->ff,
+                                  s->vocab, s->tied ? "true" : "false");
+    }
     if (status == PB_OK) {
         status = pb_model_config_parse(json.data, json.length, "--shape", config);
     }
@@ -270,24 +275,24 @@ static pb_status put_json(const figures *f, pb_string *out)
 
 static pb_status put_text(const figures *f, pb_string *out)
 {
-    return pb_string_printf(out,
-                            "method              %s\n"
-                            "parameters          %" PRId64 "\n"
-                            "trainable           %" PRId64 "\n"
-                            "step                %.4f s median, %.4f … %.4f\n"
-                            "training            %.1f tokens/s\n"
-                            "forward             %.1f tokens/s, the loss without a gradient\n"
-                            "time in products    %.4f of the step\n"
-                            "time in attention   %.4f of the step\n"
-                            "rate                %.2f GFLOP/s\n"
-                            "square product      %.2f GFLOP/s\n"
-                            "MFU                 %.4f of the square product's rate\n"
-                            "peak memory         %.1f MB, accounted, weights included\n"
-                            "backend             %s\n",
-                            f->method, f->parameters, f->trainable, f->step, f->step_min,
-                            f->step_max, f->tokens_per_second, f->forward_tokens_per_second,
-                            f->gemm_share, f->attention_share, f->gflops, f->gemm_gflops,
-                            f->gflops / f->gemm_gflops, f->peak_mb, f->backend);
+    return pb_string_printf(
+        out,
+        "method              %s\n"
+        "parameters          %" PRId64 "\n"
+        "trainable           %" PRId64 "\n"
+        "step                %.4f s median, %.4f … %.4f\n"
+        "training            %.1f tokens/s\n"
+        "forward             %.1f tokens/s, the loss without a gradient\n"
+        "time in products    %.4f of the step\n"
+        "time in attention   %.4f of the step\n"
+        "rate                %.2f GFLOP/s\n"
+        "square product      %.2f GFLOP/s\n"
+        "MFU                 %.4f of the square product's rate\n"
+        "peak memory         %.1f MB, accounted; not what is mapped of a checkpoint\n"
+        "backend             %s\n",
+        f->method, f->parameters, f->trainable, f->step, f->step_min, f->step_max,
+        f->tokens_per_second, f->forward_tokens_per_second, f->gemm_share, f->attention_share,
+        f->gflops, f->gemm_gflops, f->gflops / f->gemm_gflops, f->peak_mb, f->backend);
 }
 
 static pb_status print_result(const pb_cli *cli, const figures *f)
@@ -383,6 +388,18 @@ static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, 
     return print_result(cli, &made);
 }
 
+static pb_status refuse_beside_load(const pb_cli *cli)
+{
+    static const char *const others[] = {"shape",  "method", "steps", "batch", "prompt",
+                                         "answer", "seed",   "dtype", "set"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (pb_cli_given(cli, others[i])) {
+            return PB_FAIL(PB_ERR_USAGE, "bench: --%s changes nothing with --load", others[i]);
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status run(pb_cli *cli)
 {
     work w             = {0};
@@ -393,6 +410,7 @@ static pb_status run(pb_cli *cli)
     pb_status status;
     PB_TRY(work_check_alone(cli));
     if (pb_cli_flag(cli, "load")) {
+        PB_TRY(refuse_beside_load(cli));
         return bench_load(cli);
     }
     PB_TRY_GOTO(status, open_bench(cli, &w), done);

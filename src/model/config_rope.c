@@ -72,8 +72,8 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
         name = old;
     }
     if (name == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.rope_type is missing; add \"default\" or \"llama3\"",
-                       section);
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s.rope_type is missing; add \"default\" or the type of scaling", section);
     }
     for (size_t i = 0; i < sizeof rope_types / sizeof rope_types[0]; i++) {
         if (strcmp(name, rope_types[i]) == 0) {

@@ -73,6 +73,21 @@ static bool any_slides(const pb_model_config *config)
     return false;
 }
 
+/* Where a family has one rule for all layers, its own configuration has no list, and a mixed one
+ * would be read by nobody else. */
+static pb_status check_types(const pb_model_config *config)
+{
+    for (int64_t l = 1; l < config->layers; l++) {
+        if (config->family->window_rule == PB_WINDOW_ALL &&
+            config->sliding[l] != config->sliding[0]) {
+            return PB_FAIL(PB_ERR_UNSUPPORTED,
+                           "layer_types differ, but all layers of %s are of one type",
+                           config->family->architecture);
+        }
+    }
+    return PB_OK;
+}
+
 /* Families without windows: a window in use is refused by name. */
 static pb_status refuse_window(const json_t *root, const pb_model_config *config)
 {
@@ -95,6 +110,7 @@ pb_status pb_hf_windows(const json_t *root, pb_model_config *config)
     const json_t *given = json_object_get(root, "sliding_window");
     if (types != NULL && !json_is_null(types)) {
         PB_TRY(read_types(types, config));
+        PB_TRY(check_types(config));
     } else {
         PB_TRY(apply_rule(root, config));
     }
@@ -103,6 +119,11 @@ pb_status pb_hf_windows(const json_t *root, pb_model_config *config)
     }
     config->window = given != NULL ? 0 : f->window;
     PB_TRY(pb_hf_integer(root, "sliding_window", 1, WINDOW_MAX, config->window, &config->window));
+    if (config->window == 0 && f->rope_theta_sliding > 0.0 && any_slides(config)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "sliding_window is null, but some layers slide; give it, or make all "
+                       "layer_types \"full_attention\"");
+    }
     if (config->window == 0 || !any_slides(config)) {
         config->window = 0;
         memset(config->sliding, 0, sizeof config->sliding);

@@ -37,6 +37,7 @@ static const char *const phi3_names[PB_SITE_KIND_COUNT] = {
 
 static const char *const llama_norms[]  = {"input_layernorm", "post_attention_layernorm", "norm",
                                            NULL};
+static const char *const no_norms[]     = {NULL}; /* HF PEFT wants to be told */
 static const char *const qwen_norms[]   = {"post_attention_layernorm", NULL};
 static const char *const gemma3_norms[] = {"input_layernorm",
                                            "post_attention_layernorm",
@@ -141,7 +142,7 @@ static const pb_family phi3 = {
     .activation     = "silu",
     .activation_key = "hidden_act",
     .names          = phi3_names,
-    .default_norms  = llama_norms,
+    .default_norms  = no_norms,
     .rope_theta     = 1e4,
     .window_rule    = PB_WINDOW_ALL,
     .bos_id         = 1,

@@ -9,8 +9,10 @@
  *   llama3   w > n/low: f / k;  w < n/high: f;  between: (1 - s) f / k + s f,
  *            s = (n/w - low) / (high - low)
  *   yarn     (1 - r_i) f + r_i f / k, r_i rising from 0 to 1 between the dimensions whose waves
- * turn beta_fast and beta_slow times in n; cosine and sine times attention_factor dynamic  f, as
- * long as positions stay within the model's own */
+ *            turn beta_fast and beta_slow times in n; cosine and sine times attention_factor
+ *
+ *   dynamic  f, as long as positions stay within the model's own
+ */
 #include "model_private.h"
 
 #include "pb/memory.h"

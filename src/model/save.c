@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A checkpoint in Hugging Face layout: model.safetensors first, then config.json in the keys of
- * transformers 4, which every later version reads too. */
+ * transformers 4, which every later version reads too; windows that differ by layer as layer_types,
+ * which it reads since 4.53. */
 #include "config_read.h"
 #include "model_private.h"
 

@@ -166,7 +166,7 @@ static pb_status check_positions(pb_network *net, int64_t positions)
     if (positions <= c->max_positions) {
         return PB_OK;
     }
-    if (c->rope.type == PB_ROPE_DYNAMIC) {
+    if (c->rope.type == PB_ROPE_DYNAMIC || c->rope_sliding.type == PB_ROPE_DYNAMIC) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "a row has %" PRId64 " positions, the model %" PRId64
                        " (max_position_embeddings); with rope_type dynamic longer rows are not "
@@ -189,8 +189,8 @@ static pb_status provide(pb_network *net, const pass *p, int64_t labels)
     for (int64_t t = 0; t < p->shape.rows; t++) {
         positions = p->positions[t] >= positions ? p->positions[t] + 1 : positions;
     }
+    PB_TRY(check_positions(net, positions));
     if (positions > net->rope_positions) {
-        PB_TRY(check_positions(net, positions));
         PB_TRY(make_ropes(net, 2 * net->rope_positions > positions ? 2 * net->rope_positions
                                                                    : positions));
     }
@@ -209,6 +209,9 @@ static pb_status provide(pb_network *net, const pass *p, int64_t labels)
 
 pb_status network_prepare(pb_network *net, pass *p, int64_t labels)
 {
+    if (p->shape.rows == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a batch without rows cannot be computed");
+    }
     for (int64_t t = 0; t < p->shape.rows; t++) {
         bool virtual_row = t < p->shape.virtual_rows; /* their ids are -1 */
         if (p->ids[t] >= net->config->vocab || (p->ids[t] < 0 && !virtual_row)) {
@@ -406,17 +409,46 @@ static pb_status forward_loss(pb_network *net, const pb_batch *batch, pass *p, d
     return PB_OK;
 }
 
+/* The widest rows that a product of a layer takes in, forward or backward. */
+static int64_t widest_factor(const pb_model_config *c)
+{
+    int64_t qkv    = (c->heads + 2 * c->kv_heads) * c->head_dim;
+    int64_t widest = 2 * c->ff > qkv ? 2 * c->ff : qkv;
+    return widest > c->width ? widest : c->width;
+}
+
+static bool has_narrow_weights(const pb_network *net)
+{
+    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+        if (net->bindings[i].weight.dtype != PB_DTYPE_F32) {
+            return true;
+        }
+    }
+    return false;
+}
+
 pb_status pb_network_reserve(pb_network *net, const pb_batch *batch)
 {
-    const pb_model_config *c = net->config;
-    pass p                   = pass_over(batch, true);
-    pb_attention_args args   = {.forest   = &batch->forest,
-                                .heads    = c->heads,
-                                .kv_heads = c->kv_heads,
-                                .head_dim = c->head_dim};
+    const pb_model_config *c    = net->config;
+    pass p                      = pass_over(batch, true);
+    pb_attention_args attention = {.forest   = &batch->forest,
+                                   .heads    = c->heads,
+                                   .kv_heads = c->kv_heads,
+                                   .head_dim = c->head_dim};
     PB_TRY(check_packing(net, batch));
     PB_TRY(provide(net, &p, batch->labels));
-    return pb_backend_reserve(net->backend, &args, true);
+    int64_t rows   = p.shape.rows;
+    int64_t widest = widest_factor(c);
+    int64_t head   = network_chunk(net, p.shape.outs) * c->vocab;
+    return pb_backend_reserve(net->backend,
+                              &(pb_reserve_args){
+                                  .attention    = &attention,
+                                  .backward     = true,
+                                  .norm_rows    = rows * c->heads,
+                                  .factor       = rows * widest > head ? rows * widest : head,
+                                  .inner        = widest > c->vocab ? widest : c->vocab,
+                                  .narrow_types = has_narrow_weights(net),
+                              });
 }
 
 pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_sum, double *losses)

@@ -210,7 +210,7 @@ static void f16_row(float *dst, const uint16_t *src, int64_t n)
     }
 }
 
-/* 240 values and NaN; subnormals are fraction · 2⁻⁹. */
+/* Up to ±448, and NaN; subnormals are fraction · 2⁻⁹. */
 static float f8_e4m3_to_f32(uint8_t x)
 {
     int exponent = (x >> 3) & 0xf;

@@ -158,15 +158,23 @@ pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data)
     return PB_OK;
 }
 
-/* Attention takes most; the backward of a norm takes a number for each row. */
-static pb_status cpu_reserve(pb_backend *be, const pb_attention_args *args, bool backward)
+static size_t larger(size_t a, size_t b)
 {
-    size_t forward_bytes  = cpu_attention_forward_bytes(be, args);
-    size_t backward_bytes = backward ? cpu_attention_backward_bytes(be, args) : 0;
-    size_t norm_bytes     = backward ? cpu_bytes(args->forest->rows, sizeof(float)) : 0;
-    size_t bytes          = forward_bytes > backward_bytes ? forward_bytes : backward_bytes;
-    void *unused          = NULL;
-    return cpu_scratch(be, bytes > norm_bytes ? bytes : norm_bytes, &unused);
+    return a > b ? a : b;
+}
+
+static pb_status cpu_reserve(pb_backend *be, const pb_reserve_args *args)
+{
+    size_t bytes = cpu_attention_forward_bytes(be, args->attention);
+    void *unused = NULL;
+    if (args->backward) {
+        bytes = larger(bytes, cpu_attention_backward_bytes(be, args->attention));
+        bytes = larger(bytes, cpu_bytes(args->norm_rows, sizeof(float)));
+    }
+    if (args->narrow_types || be->bf16) {
+        bytes = larger(bytes, cpu_matmul_bytes(be, args->factor, args->inner));
+    }
+    return cpu_scratch(be, bytes, &unused);
 }
 
 const pb_backend_ops pb_backend_cpu = {

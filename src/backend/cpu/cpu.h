@@ -23,6 +23,8 @@ pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 /* What attention takes of it. */
 size_t cpu_attention_forward_bytes(const pb_backend *be, const pb_attention_args *args);
 size_t cpu_attention_backward_bytes(const pb_backend *be, const pb_attention_args *args);
+/* And a product whose B is converted: A of at most `factor` elements, sums of at most `inner`. */
+size_t cpu_matmul_bytes(const pb_backend *be, int64_t factor, int64_t inner);
 
 /* n · size, up to whole cache lines, so that threads do not share one. */
 static inline size_t cpu_bytes(int64_t n, size_t size)

@@ -8,8 +8,8 @@
  * may depend on how many rows there are, as the CBLAS chooses.
  *
  * B may be a frozen weight of 16 bits, used where it lies: strips of it become F32, exactly, in
- * scratch that stays in the caches, just before they are multiplied. With bf16 factors the strips,
- * and A once, are rounded there. */
+ * scratch just before they are multiplied, once for every band of rows. With bf16 factors the
+ * strips, and A once, are rounded there. */
 #include "cpu.h"
 #include "simd.h"
 
@@ -25,9 +25,9 @@ enum {
     DOT_COLUMNS = 32,     /* columns of C that a thread takes at once */
     TILE_MIN    = 256,    /* rows and columns of a tile, where the product has as many */
     TILE_GOAL   = 64,     /* tiles of a large product */
-    STRIP_MIN   = 16,     /* columns of C for which B is converted at once, */
-    STRIP_MAX   = 256,    /* between these and as the next says */
-    STRIP_GOAL  = 1 << 18 /* floats */
+    STRIP_MIN   = 16,     /* columns of C for which B is converted at once: between these, */
+    STRIP_MAX   = 256,    /* and else so many that a strip has */
+    STRIP_GOAL  = 1 << 18 /* elements at most */
 };
 
 typedef struct product {
@@ -192,13 +192,27 @@ static void scale_only(const product *p)
     }
 }
 
+/* Columns of a strip for sums of k: as many as are near the goal, within bounds. */
+static int64_t strip_columns(int64_t k)
+{
+    int64_t columns = STRIP_GOAL / k / STRIP_MIN * STRIP_MIN;
+    return columns < STRIP_MIN ? STRIP_MIN : columns > STRIP_MAX ? STRIP_MAX : columns;
+}
+
+/* A strip has at most STRIP_GOAL elements, or STRIP_MIN columns. */
+size_t cpu_matmul_bytes(const pb_backend *be, int64_t factor, int64_t inner)
+{
+    int64_t strip = STRIP_MIN * inner > STRIP_GOAL ? STRIP_MIN * inner : STRIP_GOAL;
+    return (be->bf16 ? cpu_bytes(factor, sizeof(float)) : 0) +
+           cpu_bytes(strip, sizeof(float)) * (size_t)be->threads;
+}
+
 /* Scratch for the strips of all threads, and before them the rounded A, where it is. */
 static pb_status prepare(pb_backend *be, product *p, pb_tensor *rounded)
 {
-    int64_t strip = STRIP_GOAL / p->k / STRIP_MIN * STRIP_MIN;
     void *scratch = NULL;
     p->rounds     = be->bf16;
-    p->strip      = strip < STRIP_MIN ? STRIP_MIN : strip > STRIP_MAX ? STRIP_MAX : strip;
+    p->strip      = strip_columns(p->k);
     size_t of_a   = p->rounds ? cpu_bytes(p->m * p->k, sizeof(float)) : 0;
     PB_TRY(cpu_scratch(be, of_a + strip_bytes(p) * (size_t)be->threads, &scratch));
     p->scratch = (float *)(void *)((char *)scratch + of_a);

@@ -56,6 +56,13 @@ class Help(case.Case):
         self.assertGreater(made["forward_tokens_per_second"], 0)
         self.assertIn("thread", made["backend"])
 
+    def test_bench_measures_loading(self):
+        line = ["bench", "--model", self.world.good_model, "--load", "--json"]
+        made = json.loads(self.expect(program.run(line), 0).out)
+        self.assertGreater(made["bytes"], 0)
+        self.assertGreater(made["gb_per_second"], 0)
+        self.assertGreater(made["copy_gb_per_second"], 0)
+
     def test_bench_knows_every_family(self):
         for family in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3", "Phi3"):
             with self.subTest(family):
@@ -86,6 +93,8 @@ class Mistakes(case.Case):
                                   (["bench", "--shape", ""], '""'), (["bench", "--shape", "heads=8,"], '""'),
                                   (["bench", "--shape", "width=512,width=64"], "width is given twice"),
                                   (["bench", "--shape", "tiny", "--model", "x"], "--model and --shape exclude each other"),
+                                  (["bench", "--load"], "--load needs --model"),
+                                  (["bench", "--model", "x", "--load", "--steps", "3"], "--steps changes nothing"),
                                   (["info", "--seed", "1"], "--seed"), (["logits", "--seed", "1"], "--seed"), (["generate", "--seed", "1"], "--seed"),
                                   (["run", "--fresh=yes", "a.cfg"], "--fresh"), (["info", "--log-level", "loud"], "loud")):
             with self.subTest(arguments):

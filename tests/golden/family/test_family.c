@@ -257,6 +257,66 @@ static void the_language_part_of_a_larger_model_is_found(void **state)
     close_fixture(&f);
 }
 
+static pb_status logits_of(const fixture *f, int64_t length)
+{
+    static int32_t ids[128];
+    static float logits[64];
+    pb_batch batch;
+    pb_sample sample         = {.ids = ids, .length = length};
+    pb_batch_options packing = {0};
+    int32_t last             = (int32_t)length - 1;
+    assert_ok(pb_batch_build(&sample, 1, &packing, &batch));
+    pb_status status = pb_network_logits(f->net, &batch, &last, 1, logits, NULL);
+    pb_batch_clear(&batch);
+    return status;
+}
+
+/* The model was made for 64 positions; tables that grow in steps must not let longer rows in. */
+static void rows_beyond_a_dynamic_rope_are_refused(void **state)
+{
+    fixture f;
+    (void)state;
+    open_fixture("llama-dynamic", false, &f);
+    assert_ok(logits_of(&f, 40));
+    assert_ok(logits_of(&f, 41));
+    assert_ok(logits_of(&f, 64));
+    assert_int_equal(logits_of(&f, 65), PB_ERR_UNSUPPORTED);
+    assert_non_null(strstr(pb_error_message(), "65 positions, the model 64"));
+    pb_error_clear();
+    close_fixture(&f);
+}
+
+static void windows_that_nobody_else_reads_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *of, *more, *word;
+    } cases[] = {
+        {"Mistral",
+         "\"sliding_window\": 4, \"layer_types\": [\"full_attention\", "
+         "\"sliding_attention\"]",
+         "layer_types differ"},
+        {"Gemma3", "\"sliding_window\": null", "sliding_window is null"},
+        {"Qwen2", "\"layer_types\": [\"full_attention\"]", "list of 2 names"},
+        {"Qwen2", "\"layer_types\": [\"full_attention\", \"chunked_attention\"]", "entry 1"},
+        {"Llama", "\"layer_types\": [\"full_attention\", \"sliding_attention\"]", "has none"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char json[700];
+        pb_model_config config;
+        int length = snprintf(json, sizeof json,
+                              "{\"architectures\": [\"%sForCausalLM\"], \"num_hidden_layers\": 2, "
+                              "\"hidden_size\": 8, \"num_attention_heads\": 2, "
+                              "\"num_key_value_heads\": 1, \"head_dim\": 4, \"vocab_size\": 16, "
+                              "\"intermediate_size\": 8, \"max_position_embeddings\": 16, "
+                              "\"rms_norm_eps\": 1e-5, %s}",
+                              cases[i].of, cases[i].more);
+        assert_true(pb_model_config_parse(json, (size_t)length, "config.json", &config) != PB_OK);
+        assert_non_null(strstr(pb_error_message(), cases[i].word));
+        pb_error_clear();
+    }
+}
+
 #define CASE(name)                                                        \
     {"logits_" name, bare_model, NULL, NULL, name},                       \
         {"lora_" name, adapted_model, NULL, NULL, name},                  \
@@ -277,6 +337,8 @@ int main(void)
         CASE("qwen3-yarn"),
         CASE("gemma3-linear"),
         cmocka_unit_test(the_language_part_of_a_larger_model_is_found),
+        cmocka_unit_test(rows_beyond_a_dynamic_rope_are_refused),
+        cmocka_unit_test(windows_that_nobody_else_reads_are_refused),
     };
     return cmocka_run_group_tests_name("golden_family", tests, NULL, NULL);
 }

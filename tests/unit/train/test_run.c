@@ -143,12 +143,14 @@ static void single_layers_can_be_trained_and_validated(void **state)
     }
 }
 
-/* The rows grow from step to step, so that every step needs more than the one before. */
+/* The rows grow from step to step, so that every step needs more than the one before. Even cases
+ * compute in F32, odd ones with bf16 factors. */
 static void a_step_allocates_nothing(void **state)
 {
     (void)state;
     static const int ascending[] = {3, 2, 5, 0, 1, 4};
-    for (int i = 0; i < network_case_count; i++) {
+    for (int n = 0; n < 2 * network_case_count; n++) {
+        int i = n / 2;
         network_rows rows;
         network_fixture f;
         pb_train_result result;
@@ -158,6 +160,7 @@ static void a_step_allocates_nothing(void **state)
             sorted[r] = rows.samples[ascending[r]];
         }
         network_fixture_open(&f, &network_cases[i], true, 2);
+        assert_ok(pb_backend_use_dtype(f.backend, n % 2 == 0 ? PB_DTYPE_F32 : PB_DTYPE_BF16));
         pb_train_data data = {sorted, NETWORK_ROWS, NULL, 0};
         pb_train_options o = train_options(NETWORK_ROWS, 1, 1e-3);
         if (f.method->parameters > 0) {
