@@ -149,22 +149,11 @@ static pb_status read_id(const json_t *value, const char *key, int64_t vocab, in
     return PB_OK;
 }
 
-/* Null is "none"; a missing key has the family's default. */
-static pb_status read_ids(const json_t *root, const json_t *part, pb_model_config *config)
+/* A number, a list, or null for none. */
+static pb_status read_eos(const json_t *eos, pb_model_config *config)
 {
-    const json_t *bos  = json_object_get(root, "bos_token_id");
-    const json_t *eos  = json_object_get(root, "eos_token_id");
-    const pb_family *f = config->family;
-
-    bos                = bos != NULL ? bos : json_object_get(part, "bos_token_id");
-    eos                = eos != NULL ? eos : json_object_get(part, "eos_token_id");
-    config->bos_id     = bos == NULL && f->bos_id < config->vocab ? f->bos_id : -1;
-    config->eos_count  = eos == NULL && f->eos_id >= 0 && f->eos_id < config->vocab ? 1 : 0;
-    config->eos_ids[0] = f->eos_id;
-    if (bos != NULL && !json_is_null(bos)) {
-        PB_TRY(read_id(bos, "bos_token_id", config->vocab, &config->bos_id));
-    }
-    if (eos == NULL || json_is_null(eos)) {
+    config->eos_count = 0;
+    if (json_is_null(eos)) {
         return PB_OK;
     }
     if (!json_is_array(eos)) {
@@ -180,6 +169,24 @@ static pb_status read_ids(const json_t *root, const json_t *part, pb_model_confi
         PB_TRY(read_id(json_array_get(eos, i), "eos_token_id", config->vocab, &config->eos_ids[i]));
     }
     return PB_OK;
+}
+
+/* Null is "none"; a missing key has the family's default. */
+static pb_status read_ids(const json_t *root, const json_t *part, pb_model_config *config)
+{
+    const json_t *bos  = json_object_get(root, "bos_token_id");
+    const json_t *eos  = json_object_get(root, "eos_token_id");
+    const pb_family *f = config->family;
+
+    bos                = bos != NULL ? bos : json_object_get(part, "bos_token_id");
+    eos                = eos != NULL ? eos : json_object_get(part, "eos_token_id");
+    config->bos_id     = bos == NULL && f->bos_id < config->vocab ? f->bos_id : -1;
+    config->eos_count  = eos == NULL && f->eos_id >= 0 && f->eos_id < config->vocab ? 1 : 0;
+    config->eos_ids[0] = f->eos_id;
+    if (bos != NULL && !json_is_null(bos)) {
+        PB_TRY(read_id(bos, "bos_token_id", config->vocab, &config->bos_id));
+    }
+    return eos != NULL ? read_eos(eos, config) : PB_OK;
 }
 
 static pb_status read_activation(const json_t *root, pb_model_config *config)
@@ -287,15 +294,42 @@ pb_status pb_model_config_parse(const char *json, size_t length, const char *pat
     return read_root(root, path, config);
 }
 
-pb_status pb_model_config_read(const char *directory, pb_model_config *config)
+/* What ends a generation is said by generation_config.json where there is one, as in transformers.
+ */
+static pb_status read_generation(const char *directory, pb_model_config *config)
 {
     pb_status status = PB_OK;
     char *path       = NULL;
     json_t *root     = NULL;
+    PB_TRY(pb_path_join(directory, "generation_config.json", &path));
+    if (!pb_path_exists(path)) {
+        goto out_path;
+    }
+    PB_TRY_GOTO(status, pb_json_file_read(path, CONFIG_MAX, &root), out_path);
+    if (json_object_get(root, "eos_token_id") != NULL) {
+        status = read_eos(json_object_get(root, "eos_token_id"), config);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "%s", path);
+        }
+    }
+    json_decref(root);
+out_path:
+    pb_memory_free(path);
+    return status;
+}
+
+pb_status pb_model_config_read(const char *directory, pb_model_config *config)
+{
+    pb_status status     = PB_OK;
+    pb_model_config read = {0};
+    char *path           = NULL;
+    json_t *root         = NULL;
 
     PB_TRY(pb_path_join(directory, CONFIG_NAME, &path));
     PB_TRY_GOTO(status, pb_json_file_read(path, CONFIG_MAX, &root), out_path);
-    PB_TRY_GOTO(status, read_root(root, path, config), out_path);
+    PB_TRY_GOTO(status, read_root(root, path, &read), out_path);
+    PB_TRY_GOTO(status, read_generation(directory, &read), out_path);
+    *config = read;
 out_path:
     pb_memory_free(path);
     return status;

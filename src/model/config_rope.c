@@ -11,6 +11,7 @@
 
 #define THETA_MAX     1e12
 #define POSITIONS_MAX 1000000000
+#define OLD_POSITIONS "original_max_position_embeddings"
 
 /* By pb_rope_type. */
 static const char *const rope_types[] = {"default", "linear", "dynamic", "yarn", "llama3"};
@@ -18,6 +19,13 @@ static const char *const rope_types[] = {"default", "linear", "dynamic", "yarn",
 const char *pb_rope_type_name(pb_rope_type type)
 {
     return rope_types[type];
+}
+
+/* NULL when the key is missing or null. */
+static const json_t *value_of(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+    return json_is_null(value) ? NULL : value;
 }
 
 static pb_status check_keys(const json_t *rope, const char *section)
@@ -71,10 +79,12 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
     if (name == NULL) {
         name = old;
     }
-    if (name == NULL) {
+    if (name == NULL && value_of(rope, "factor") != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s.rope_type is missing; add \"default\" or the type of scaling", section);
+                       "%s.rope_type is missing; add the type of scaling that factor belongs to",
+                       section);
     }
+    name = name != NULL ? name : rope_types[PB_ROPE_DEFAULT];
     for (size_t i = 0; i < sizeof rope_types / sizeof rope_types[0]; i++) {
         if (strcmp(name, rope_types[i]) == 0) {
             *type = (pb_rope_type)i;
@@ -87,11 +97,18 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
                    section, name);
 }
 
-static pb_status read_llama3(const json_t *object, const char *section, pb_rope_config *rope)
+/* The one beside the object wins over the one inside, as in transformers. */
+static const json_t *positions_at(const json_t *root, const json_t *object)
+{
+    return value_of(root, OLD_POSITIONS) != NULL ? root : object;
+}
+
+static pb_status read_llama3(const json_t *root, const json_t *object, const char *section,
+                             pb_rope_config *rope)
 {
     PB_TRY(pb_hf_number(object, "low_freq_factor", 1e-6, 1e6, true, &rope->low_freq));
     PB_TRY(pb_hf_number(object, "high_freq_factor", 1e-6, 1e6, true, &rope->high_freq));
-    PB_TRY(pb_hf_integer(object, "original_max_position_embeddings", 1, POSITIONS_MAX,
+    PB_TRY(pb_hf_integer(positions_at(root, object), OLD_POSITIONS, 1, POSITIONS_MAX,
                          PB_HF_REQUIRED, &rope->original_positions));
     if (rope->high_freq <= rope->low_freq) {
         return PB_FAIL(PB_ERR_FORMAT,
@@ -103,14 +120,14 @@ static pb_status read_llama3(const json_t *object, const char *section, pb_rope_
 
 /* The factor on cosine and sine, where the file names none, is that of the paper (Peng et al.,
  * "YaRN", arXiv 2309.00071): 0.1 ln(factor) + 1. */
-static pb_status read_yarn(const json_t *object, const char *section, int64_t positions,
-                           pb_rope_config *rope)
+static pb_status read_yarn(const json_t *root, const json_t *object, const char *section,
+                           int64_t positions, pb_rope_config *rope)
 {
     rope->beta_fast        = 32.0;
     rope->beta_slow        = 1.0;
     rope->attention_factor = rope->factor > 1.0 ? 0.1 * log(rope->factor) + 1.0 : 1.0;
     rope->truncate         = true;
-    PB_TRY(pb_hf_integer(object, "original_max_position_embeddings", 1, POSITIONS_MAX, positions,
+    PB_TRY(pb_hf_integer(positions_at(root, object), OLD_POSITIONS, 1, POSITIONS_MAX, positions,
                          &rope->original_positions));
     PB_TRY(pb_hf_number(object, "attention_factor", 1e-6, 1e6, false, &rope->attention_factor));
     PB_TRY(pb_hf_number(object, "beta_fast", 1e-6, 1e6, false, &rope->beta_fast));
@@ -140,14 +157,14 @@ static pb_status refuse_yarn(const json_t *object, const char *section, pb_rope_
 }
 
 /* One object of rotary parameters: everything but theta. */
-static pb_status read_scaling(const json_t *object, const char *section, int64_t positions,
-                              pb_rope_config *rope)
+static pb_status read_scaling(const json_t *root, const json_t *object, const char *section,
+                              const pb_model_config *c, pb_rope_config *rope)
 {
     if (!json_is_object(object)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s is not an object; correct it", section);
     }
-    PB_TRY(check_keys(object, section));
     PB_TRY(read_type(object, section, &rope->type));
+    PB_TRY(check_keys(object, section));
     if (rope->type != PB_ROPE_YARN) {
         PB_TRY(refuse_yarn(object, section, rope->type));
     }
@@ -157,11 +174,16 @@ static pb_status read_scaling(const json_t *object, const char *section, int64_t
         }
         return PB_OK;
     }
+    if (c->family->plain_rope) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.rope_type \"%s\" is not one of %s; only default is",
+                       section, pb_rope_type_name(rope->type), c->family->architecture);
+    }
     PB_TRY(pb_hf_number(object, "factor", 1.0, 1e6, true, &rope->factor));
     if (rope->type == PB_ROPE_LLAMA3) {
-        return read_llama3(object, section, rope);
+        return read_llama3(root, object, section, rope);
     }
-    return rope->type == PB_ROPE_YARN ? read_yarn(object, section, positions, rope) : PB_OK;
+    return rope->type == PB_ROPE_YARN ? read_yarn(root, object, section, c->max_positions, rope)
+                                      : PB_OK;
 }
 
 /* theta beside or inside the object; both, when they differ, are a contradiction. */
@@ -182,25 +204,20 @@ static pb_status read_theta(const json_t *root, const char *key, const json_t *o
     return PB_OK;
 }
 
-/* NULL when the key is missing or null. */
-static const json_t *value_of(const json_t *root, const char *key)
-{
-    const json_t *value = json_object_get(root, key);
-    return json_is_null(value) ? NULL : value;
-}
-
 /* rope_parameters with an object for each type of layer. */
 static pb_status read_two(const json_t *parameters, const json_t *root, pb_model_config *c)
 {
     const json_t *full    = value_of(parameters, "full_attention");
     const json_t *sliding = value_of(parameters, "sliding_attention");
     if (full == NULL || sliding == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "rope_parameters has full_attention or sliding_attention, "
-                                      "but not both; add the other");
+        return PB_FAIL(
+            PB_ERR_FORMAT,
+            "rope_parameters lacks full_attention or sliding_attention; %s has an object "
+            "for each of them there",
+            c->family->architecture);
     }
-    PB_TRY(read_scaling(full, "rope_parameters.full_attention", c->max_positions, &c->rope));
-    PB_TRY(read_scaling(sliding, "rope_parameters.sliding_attention", c->max_positions,
-                        &c->rope_sliding));
+    PB_TRY(read_scaling(root, full, "rope_parameters.full_attention", c, &c->rope));
+    PB_TRY(read_scaling(root, sliding, "rope_parameters.sliding_attention", c, &c->rope_sliding));
     PB_TRY(read_theta(root, "rope_theta", full, c->family->rope_theta, &c->rope.theta));
     return read_theta(root, "rope_local_base_freq", sliding, c->family->rope_theta_sliding,
                       &c->rope_sliding.theta);
@@ -221,12 +238,11 @@ pb_status pb_hf_rope(const json_t *root, pb_model_config *config)
         !json_equal((json_t *)(uintptr_t)scaling, (json_t *)(uintptr_t)parameters)) {
         return PB_FAIL(PB_ERR_FORMAT, "rope_scaling and rope_parameters differ; remove one");
     }
-    if (config->two_ropes && (value_of(object, "full_attention") != NULL ||
-                              value_of(object, "sliding_attention") != NULL)) {
-        return read_two(object, root, config);
+    if (config->two_ropes && parameters != NULL) {
+        return read_two(parameters, root, config);
     }
     if (object != NULL) {
-        PB_TRY(read_scaling(object, section, config->max_positions, &config->rope));
+        PB_TRY(read_scaling(root, object, section, config, &config->rope));
     }
     PB_TRY(read_theta(root, "rope_theta", object, f->rope_theta, &config->rope.theta));
     if (!config->two_ropes) {

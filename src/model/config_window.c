@@ -51,10 +51,8 @@ static pb_status apply_rule(const json_t *root, pb_model_config *config)
         }
         break;
     case PB_WINDOW_PATTERN:
-        PB_TRY(pb_hf_integer(root, "_sliding_window_pattern", 1, PB_MODEL_LAYERS_MAX,
+        PB_TRY(pb_hf_integer(root, "sliding_window_pattern", 1, PB_MODEL_LAYERS_MAX,
                              f->window_pattern, &number));
-        PB_TRY(
-            pb_hf_integer(root, "sliding_window_pattern", 1, PB_MODEL_LAYERS_MAX, number, &number));
         for (int64_t l = 0; l < config->layers; l++) {
             config->sliding[l] = (l + 1) % number != 0;
         }
@@ -93,6 +91,8 @@ static pb_status refuse_window(const json_t *root, const pb_model_config *config
 {
     const json_t *window = json_object_get(root, "sliding_window");
     const json_t *used   = json_object_get(root, "use_sliding_window");
+    bool ignored         = false;
+    PB_TRY(pb_hf_bool(root, "use_sliding_window", &ignored)); /* its type alone */
     if (any_slides(config) || json_is_true(used) ||
         (window != NULL && !json_is_null(window) && !json_is_false(used))) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,

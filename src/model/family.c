@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "family.h"
 
-#define LLAMA_NAMES                                                               \
-    [PB_SITE_O] = "self_attn.o_proj", [PB_SITE_DOWN] = "mlp.down_proj",           \
-    [PB_SITE_ATTN_NORM] = "input_layernorm", [PB_SITE_FINAL_NORM] = "model.norm", \
-    [PB_SITE_EMBEDDING] = "model.embed_tokens", [PB_SITE_HEAD] = "lm_head"
+#define LLAMA_NAMES                                                         \
+    [PB_SITE_O] = "self_attn.o_proj", [PB_SITE_DOWN] = "mlp.down_proj",     \
+    [PB_SITE_ATTN_NORM] = "input_layernorm", [PB_SITE_FINAL_NORM] = "norm", \
+    [PB_SITE_EMBEDDING] = "embed_tokens", [PB_SITE_HEAD] = "lm_head"
 
 #define SEPARATE_NAMES                                                  \
     [PB_SITE_Q] = "self_attn.q_proj", [PB_SITE_K] = "self_attn.k_proj", \
@@ -144,6 +144,7 @@ static const pb_family phi3 = {
     .names          = phi3_names,
     .default_norms  = no_norms,
     .rope_theta     = 1e4,
+    .plain_rope     = true,
     .window_rule    = PB_WINDOW_ALL,
     .bos_id         = 1,
     .eos_id         = 32000,

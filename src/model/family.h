@@ -26,6 +26,7 @@ struct pb_family {
     double rope_theta, rope_theta_sliding; /* defaults; sliding: 0 where there is one rope */
     double rms_eps;                        /* default */
     bool scales_embedding;                 /* by sqrt(D) */
+    bool plain_rope;                       /* rope_type default is the only one */
     bool qkv_bias;                         /* q, k, v have biases whatever config.json says */
     bool reads_attention_bias;             /* attention_bias says whether q, k, v, o have biases */
     bool reads_mlp_bias;

@@ -26,6 +26,10 @@ struct pb_model {
 pb_status pb_sites_create(const pb_model_config *config, pb_site **sites,
                           int64_t *count) PB_MUST_USE;
 
+/* What stands before the names of all modules but the head: "model.", and in the language part of a
+ * larger model "model.language_model.". */
+const char *pb_sites_body(const pb_model_config *config);
+
 /* The tensor of a site without memory: [out, in], or [out] for norms and biases. */
 pb_tensor pb_site_weight_shape(const pb_site *site);
 pb_tensor pb_site_bias_shape(const pb_site *site);

@@ -248,7 +248,9 @@ pb_status pb_model_save(const char *directory, const pb_model_config *config,
     char *names           = NULL;
     int64_t count         = 0;
 
-    PB_TRY(pb_model_open_shape(config, &model));
+    pb_model_config own = *config; /* a part is saved as a model of its own */
+    own.inner           = false;
+    PB_TRY(pb_model_open_shape(&own, &model));
     PB_TRY_GOTO(status, PB_ALLOC(list, 2 * model->site_count), out);
     PB_TRY_GOTO(status, PB_ALLOC(names, 2 * model->site_count * NAME_BYTES), out);
     PB_TRY_GOTO(status, list_tensors(model, site_weights, site_biases, names, list, &count), out);

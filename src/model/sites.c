@@ -99,6 +99,11 @@ static void set_sizes(const pb_model_config *c, pb_site *site)
     site->in  = sizes[site->kind].in;
 }
 
+const char *pb_sites_body(const pb_model_config *config)
+{
+    return config->inner ? "model.language_model." : "model.";
+}
+
 static void add_site(const pb_model_config *config, pb_site_kind kind, int32_t layer,
                      pb_site *sites, int64_t *count)
 {
@@ -116,13 +121,14 @@ static void add_site(const pb_model_config *config, pb_site_kind kind, int32_t l
         .has_bias   = has_bias(config, kind),
         .layer      = layer,
     };
+    const char *body = kind == PB_SITE_HEAD ? "" : pb_sites_body(config);
     if (layer >= 0) {
         snprintf(site->name, sizeof site->name, "layers.%" PRId32 ".%s", layer, kinds[kind].name);
-        snprintf(site->hf_name, sizeof site->hf_name, "model.layers.%" PRId32 ".%s", layer,
+        snprintf(site->hf_name, sizeof site->hf_name, "%slayers.%" PRId32 ".%s", body, layer,
                  hf_name);
     } else {
         snprintf(site->name, sizeof site->name, "%s", kinds[kind].name);
-        snprintf(site->hf_name, sizeof site->hf_name, "%s", hf_name);
+        snprintf(site->hf_name, sizeof site->hf_name, "%s%s", body, hf_name);
     }
     set_sizes(config, site);
     (*count)++;

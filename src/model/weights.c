@@ -95,8 +95,9 @@ static pb_status locate(loading *l, const pb_site *site, const char *part, weigh
     char expected_text[128];
     pb_tensor found    = {0};
     const char *module = site->hf_name;
-    if (strncmp(module, "model.", strlen("model.")) == 0) {
-        module += strlen("model.");
+    const char *body   = pb_sites_body(&l->model->config);
+    if (strncmp(module, body, strlen(body)) == 0) {
+        module += strlen(body);
         snprintf(name, sizeof name, "%s%s.%s", l->prefix->body, module, part);
     } else {
         snprintf(name, sizeof name, "%s%s.%s", l->prefix->head, module, part);
@@ -150,9 +151,29 @@ static bool is_of_another_part(const loading *l, const char *name)
     return head[0] == '\0' || strncmp(name, head, strlen(head)) != 0;
 }
 
+/* A head beside a tied embedding: nothing where it is its copy. transformers 4 leaves another one
+ * alone, 5 uses it; which of them is meant cannot be known. */
+static pb_status check_tied_head(const loading *l, int64_t index)
+{
+    char name[64];
+    const pb_named_tensor *head = pb_safetensors_at(l->file, index);
+    snprintf(name, sizeof name, "%sembed_tokens.weight", l->prefix->body);
+    const pb_named_tensor *table = pb_safetensors_find(l->file, name);
+    if (table != NULL && table->tensor.dtype == head->tensor.dtype &&
+        pb_tensor_same_shape(&table->tensor, &head->tensor) &&
+        memcmp(table->tensor.data, head->tensor.data, pb_tensor_bytes(&head->tensor)) == 0) {
+        return PB_OK;
+    }
+    return PB_FAIL(
+        PB_ERR_FORMAT,
+        "%s: tensor %s is not the embedding, but tie_word_embeddings in config.json says "
+        "so: set it to false, or remove the tensor",
+        pb_safetensors_path(l->file, index), head->name);
+}
+
 /* What may be in a file without being used: the other parts of a model of several parts, rotary
- * frequencies, which old writers stored and which follow from config.json, and the head of a tied
- * model, which transformers ignores too. */
+ * frequencies, which old writers stored and which follow from config.json, and a copy of the
+ * embedding as the head of a tied model. */
 static pb_status check_unused(const loading *l)
 {
     for (int64_t i = 0; i < pb_safetensors_count(l->file); i++) {
@@ -161,8 +182,7 @@ static pb_status check_unused(const loading *l)
             continue;
         }
         if (l->model->config.tied && ends_with(name, "lm_head.weight")) {
-            pb_log0_info("%s: lm_head.weight is not used, the head is tied to the embedding",
-                         pb_safetensors_path(l->file, i));
+            PB_TRY(check_tied_head(l, i));
             continue;
         }
         return PB_FAIL(PB_ERR_UNSUPPORTED,

@@ -231,6 +231,11 @@ static void check_part(const fixture *f, const char *json, const char *body)
     assert_ok(pb_model_open(folder, NULL, 1, &part));
     assert_int_equal(pb_model_get_config(part)->eos_count, 2);
     assert_int_equal(pb_model_site_count(part), pb_model_site_count(f->base.model));
+    assert_string_equal(pb_model_site(part, PB_SITE_K, 1)->hf_name,
+                        "model.language_model.layers.1.self_attn.k_proj");
+    assert_string_equal(pb_model_site(part, PB_SITE_FINAL_NORM, 0)->hf_name,
+                        "model.language_model.norm");
+    assert_string_equal(pb_model_site(part, PB_SITE_HEAD, 0)->hf_name, "lm_head");
     for (int64_t i = 0; i < pb_model_site_count(part); i++) {
         const pb_tensor *a = &pb_model_site_at(part, i)->weight;
         const pb_tensor *b = &pb_model_site_at(f->base.model, i)->weight;
@@ -286,7 +291,7 @@ static void rows_beyond_a_dynamic_rope_are_refused(void **state)
     close_fixture(&f);
 }
 
-static void windows_that_nobody_else_reads_are_refused(void **state)
+static void what_nobody_else_reads_is_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -297,6 +302,9 @@ static void windows_that_nobody_else_reads_are_refused(void **state)
          "\"sliding_attention\"]",
          "layer_types differ"},
         {"Gemma3", "\"sliding_window\": null", "sliding_window is null"},
+        {"Gemma3", "\"rope_parameters\": {\"rope_type\": \"default\"}", "lacks full_attention"},
+        {"Phi3", "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}", "only default"},
+        {"Llama", "\"use_sliding_window\": \"yes\"", "use_sliding_window"},
         {"Qwen2", "\"layer_types\": [\"full_attention\"]", "list of 2 names"},
         {"Qwen2", "\"layer_types\": [\"full_attention\", \"chunked_attention\"]", "entry 1"},
         {"Llama", "\"layer_types\": [\"full_attention\", \"sliding_attention\"]", "has none"},
@@ -338,7 +346,7 @@ int main(void)
         CASE("gemma3-linear"),
         cmocka_unit_test(the_language_part_of_a_larger_model_is_found),
         cmocka_unit_test(rows_beyond_a_dynamic_rope_are_refused),
-        cmocka_unit_test(windows_that_nobody_else_reads_are_refused),
+        cmocka_unit_test(what_nobody_else_reads_is_refused),
     };
     return cmocka_run_group_tests_name("golden_family", tests, NULL, NULL);
 }

@@ -163,6 +163,15 @@ static void rope_is_read_in_the_old_and_the_new_style(void **state)
         read_config(NULL, "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":77.0}");
     assert_int_equal(c.rope.type, PB_ROPE_DEFAULT);
     assert_true(c.rope.theta == 77.0);
+    /* Without a type; the old context beside the object wins over the one inside. */
+    c = read_config(NULL, "\"rope_parameters\":{\"rope_theta\":78.0}");
+    assert_true(c.rope.type == PB_ROPE_DEFAULT && c.rope.theta == 78.0);
+    c = read_config(NULL, "\"original_max_position_embeddings\":16,"
+                          "\"rope_scaling\":{\"rope_type\":\"llama3\"," LLAMA3 "}");
+    assert_int_equal(c.rope.original_positions, 16);
+    c = read_config(NULL, "\"original_max_position_embeddings\":16,"
+                          "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2.0}");
+    assert_int_equal(c.rope.original_positions, 16);
 }
 
 static void rope_that_is_not_supported_or_incomplete_is_refused(void **state)
@@ -203,6 +212,9 @@ static void rope_that_is_not_supported_or_incomplete_is_refused(void **state)
          PB_ERR_UNSUPPORTED, "attention_factor"},
         {"\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}", PB_ERR_UNSUPPORTED,
          "full_attention"},
+        {"\"rope_scaling\":{\"factor\":2.0}", PB_ERR_FORMAT, "rope_type"},
+        {"\"rope_parameters\":{\"rope_type\":\"longrope\",\"short_factor\":[1.0]}",
+         PB_ERR_UNSUPPORTED, "longrope"},
         {"\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}",
          PB_ERR_UNSUPPORTED, "partial_rotary_factor"},
         {"\"rope_theta\":1e4,\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":2e4}",
@@ -246,6 +258,10 @@ static void keys_that_change_the_mathematics_are_refused_by_name(void **state)
         {"attention_chunk_size", "8192"},
         {"clip_qkv", "8"},
         {"alibi", "true"},
+        {"scale_emb", "12.0"},
+        {"rotary_pct", "0.5"},
+        {"qk_norm", "true"},
+        {"use_logn_attn", "true"},
         {"use_bidirectional_attention", "true"},
         {"is_encoder_decoder", "true"},
         {"hidden_act", "\"gelu\""},

@@ -200,17 +200,45 @@ static void a_tied_head_is_the_embedding_and_counts_once(void **state)
     assert_int_equal(pb_model_parameters(model), untied - 16 * 8);
     pb_model_close(model);
 
-    /* A head in the file of a tied model is not used. */
+    /* A copy of the embedding as the head in the file of a tied model is not used. */
     tensor_list list;
-    float other[16 * 8] = {NAN};
+    float copy[16 * 8];
     list_open(&list, path);
+    const pb_tensor *embedding = &list_find(&list, "model.embed_tokens.weight")->tensor;
+    memcpy(copy, embedding->data, sizeof copy);
     list.items[list.count++] =
-        (pb_named_tensor){"lm_head.weight", pb_tensor_2d(other, PB_DTYPE_F32, 16, 8)};
+        (pb_named_tensor){"lm_head.weight", pb_tensor_2d(copy, PB_DTYPE_F32, 16, 8)};
     list_write(&list, path);
     assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
     assert_ptr_equal(pb_model_site(model, PB_SITE_HEAD, 0)->weight.data,
                      pb_model_site(model, PB_SITE_EMBEDDING, 0)->weight.data);
     pb_model_close(model);
+
+    /* Another one contradicts the configuration. */
+    copy[77] += 1.0f;
+    list_open(&list, path);
+    list_find(&list, "lm_head.weight")->tensor.data = copy;
+    list_write(&list, path);
+    expect_open_fails(path, PB_ERR_FORMAT, "lm_head.weight", "tie_word_embeddings");
+}
+
+static void generation_ends_where_its_own_file_says(void **state)
+{
+    (void)state;
+    pb_model_config config = fixture_config();
+    pb_model_config read   = {0};
+    char path[1024];
+    static const char good[] = "{\"eos_token_id\": [2, 5]}";
+    static const char bad[]  = "{\"eos_token_id\": 16}";
+    const char *folder       = fixture_model("generation", &config);
+    snprintf(path, sizeof path, "%s/generation_config.json", folder);
+    fixture_write(path, good, strlen(good));
+    assert_int_equal(pb_model_config_read(folder, &read), PB_OK);
+    assert_int_equal(read.eos_count, 2);
+    assert_int_equal(read.eos_ids[1], 5);
+    fixture_write(path, bad, strlen(bad));
+    fixture_expect(pb_model_config_read(folder, &read), PB_ERR_FORMAT, "generation_config.json",
+                   "eos_token_id", NULL);
 }
 
 static void names_without_the_first_part_and_stored_frequencies_are_accepted(void **state)
@@ -507,6 +535,7 @@ int main(void)
         cmocka_unit_test(a_saved_model_opens_with_the_same_bits),
         cmocka_unit_test(random_weights_depend_on_the_seed_alone),
         cmocka_unit_test(a_tied_head_is_the_embedding_and_counts_once),
+        cmocka_unit_test(generation_ends_where_its_own_file_says),
         cmocka_unit_test(names_without_the_first_part_and_stored_frequencies_are_accepted),
         cmocka_unit_test(sixteen_bit_weights_are_used_where_they_are_mapped),
         cmocka_unit_test(other_floats_are_converted),
