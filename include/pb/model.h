@@ -20,7 +20,7 @@
 typedef enum pb_rope_type {
     PB_ROPE_DEFAULT,
     PB_ROPE_LINEAR,
-    PB_ROPE_DYNAMIC, /* as default up to max_positions; longer rows are refused */
+    PB_ROPE_DYNAMIC, /* the longest row of a pass sets the frequencies */
     PB_ROPE_YARN,
     PB_ROPE_LLAMA3
 } pb_rope_type;
@@ -34,7 +34,7 @@ typedef struct pb_rope_config {
     double beta_fast, beta_slow; /* yarn */
     double attention_factor;     /* yarn: on cosine and sine; else 1 */
     bool truncate;               /* yarn: the ramp's ends are whole numbers */
-    int64_t original_positions;  /* original_max_position_embeddings */
+    int64_t original_positions;  /* original_max_position_embeddings; dynamic: max_positions */
 } pb_rope_config;
 
 /* What tells the families apart beyond the values of config.json: see src/model/family.h. */
@@ -163,7 +163,7 @@ const char *const *pb_model_default_norms(const pb_model_config *config);
 int64_t pb_model_window(const pb_model_config *config, int64_t layer);
 
 /* cos/sin table [positions, E] for pb_rope, computed in double, with the scalings of transformers'
- * modeling_rope_utils. */
+ * modeling_rope_utils; dynamic: for rows of `positions`. */
 pb_status pb_model_rope_table(const pb_rope_config *rope, int64_t head_dim, int64_t positions,
                               float *table) PB_MUST_USE;
 

@@ -182,6 +182,9 @@ static pb_status read_scaling(const json_t *root, const json_t *object, const ch
     if (rope->type == PB_ROPE_LLAMA3) {
         return read_llama3(root, object, section, rope);
     }
+    if (rope->type == PB_ROPE_DYNAMIC) {
+        rope->original_positions = c->max_positions;
+    }
     return rope->type == PB_ROPE_YARN ? read_yarn(root, object, section, c->max_positions, rope)
                                       : PB_OK;
 }

@@ -11,7 +11,8 @@
  *   yarn     (1 - r_i) f + r_i f / k, r_i rising from 0 to 1 between the dimensions whose waves
  *            turn beta_fast and beta_slow times in n; cosine and sine times attention_factor
  *
- *   dynamic  f, as long as positions stay within the model's own
+ *   dynamic  f of theta (k·m/n - k + 1)^(E/(E-2)) for rows of m > n positions, the model's own (as
+ *            transformers does: the longest row counts for all)
  */
 #include "model_private.h"
 
@@ -54,9 +55,20 @@ static double yarn(const pb_rope_config *r, int64_t head_dim, int64_t i, double 
     return (1.0 - ramp) * f + ramp * f / r->factor;
 }
 
-static double frequency(const pb_rope_config *r, int64_t head_dim, int64_t i)
+/* theta, or what dynamic scaling makes of it for rows of `positions`. */
+static double base(const pb_rope_config *r, int64_t head_dim, int64_t positions)
 {
-    double f = pow(r->theta, -2.0 * (double)i / (double)head_dim);
+    double own = (double)r->original_positions;
+    if (r->type != PB_ROPE_DYNAMIC || positions <= r->original_positions || head_dim <= 2) {
+        return r->theta;
+    }
+    double stretch = r->factor * (double)positions / own - (r->factor - 1.0);
+    return r->theta * pow(stretch, (double)head_dim / (double)(head_dim - 2));
+}
+
+static double frequency(const pb_rope_config *r, int64_t head_dim, int64_t positions, int64_t i)
+{
+    double f = pow(base(r, head_dim, positions), -2.0 * (double)i / (double)head_dim);
     switch (r->type) {
     case PB_ROPE_LINEAR:
         return f / r->factor;
@@ -83,7 +95,7 @@ pb_status pb_model_rope_table(const pb_rope_config *rope, int64_t head_dim, int6
     }
     PB_TRY(PB_ALLOC(f, half));
     for (int64_t i = 0; i < half; i++) {
-        f[i] = frequency(rope, head_dim, i);
+        f[i] = frequency(rope, head_dim, positions, i);
     }
     for (int64_t p = 0; p < positions; p++) {
         float *row = table + p * head_dim;

@@ -160,26 +160,33 @@ static pb_status make_ropes(pb_network *net, int64_t positions)
 }
 
 /* Rows longer than the model was made for are computed, as in transformers, but not silently. */
-static pb_status check_positions(pb_network *net, int64_t positions)
+static void warn_of_positions(pb_network *net, int64_t positions)
 {
-    const pb_model_config *c = net->config;
-    if (positions <= c->max_positions) {
-        return PB_OK;
-    }
-    if (c->rope.type == PB_ROPE_DYNAMIC || c->rope_sliding.type == PB_ROPE_DYNAMIC) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "a row has %" PRId64 " positions, the model %" PRId64
-                       " (max_position_embeddings); with rope_type dynamic longer rows are not "
-                       "supported: lower data.cutoff_tokens or max_new_tokens",
-                       positions, c->max_positions);
-    }
-    if (!net->warned_of_positions) {
+    if (positions > net->config->max_positions && !net->warned_of_positions) {
         net->warned_of_positions = true;
         pb_log_warn("a row has %" PRId64 " positions, the model was made for %" PRId64
                     " (max_position_embeddings); data.cutoff_tokens bounds them",
-                    positions, c->max_positions);
+                    positions, net->config->max_positions);
     }
-    return PB_OK;
+}
+
+/* Tables grow in doubles. A dynamic rope has other ones for every length beyond the model's own. */
+static pb_status provide_ropes(pb_network *net, int64_t positions)
+{
+    const pb_model_config *c = net->config;
+    int64_t own              = c->max_positions;
+    int64_t have             = net->rope_positions;
+    int64_t grown            = 2 * have > positions ? 2 * have : positions;
+    bool dynamic = c->rope.type == PB_ROPE_DYNAMIC || c->rope_sliding.type == PB_ROPE_DYNAMIC;
+    warn_of_positions(net, positions);
+    if (dynamic && positions > own) {
+        return have != positions ? make_ropes(net, positions) : PB_OK;
+    }
+    if (dynamic) {
+        grown = grown > own ? own : grown;
+        return positions > have || have > own ? make_ropes(net, grown) : PB_OK;
+    }
+    return positions > have ? make_ropes(net, grown) : PB_OK;
 }
 
 /* Makes the rope tables, the host lists and the views ready. */
@@ -189,11 +196,7 @@ static pb_status provide(pb_network *net, const pass *p, int64_t labels)
     for (int64_t t = 0; t < p->shape.rows; t++) {
         positions = p->positions[t] >= positions ? p->positions[t] + 1 : positions;
     }
-    PB_TRY(check_positions(net, positions));
-    if (positions > net->rope_positions) {
-        PB_TRY(make_ropes(net, 2 * net->rope_positions > positions ? 2 * net->rope_positions
-                                                                   : positions));
-    }
+    PB_TRY(provide_ropes(net, positions));
     int64_t hosts = labels > p->shape.outs ? labels : p->shape.outs;
     if (hosts > net->host_capacity) {
         pb_memory_free(net->losses);

@@ -27,6 +27,8 @@ CASES = {
     "qwen3-bias": ("qwen3", {"attention_bias": True, "head_dim": 12}),
     "llama-linear": ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 3.0, "rope_theta": 10000.0}}),
     "llama-dynamic": ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 3.0, "rope_theta": 10000.0}}),
+    "llama-dynamic-long": ("llama", {"max_position_embeddings": 16,
+                                     "rope_parameters": {"rope_type": "dynamic", "factor": 3.0, "rope_theta": 10000.0}}),
     "llama-yarn": ("llama", {"rope_parameters": YARN}),
     "qwen3-yarn": ("qwen3", {"head_dim": 12, "rope_parameters": dict(YARN, beta_fast=8.0, beta_slow=0.5, truncate=False,
                                                                     attention_factor=1.25)}),
