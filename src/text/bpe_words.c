@@ -3,24 +3,11 @@
  * ids of the last ones in a table of fixed size. A word that another one displaces is merged
  * again, with the same result. */
 #include "bpe.h"
+#include "load.h"
 
 #include "pb/memory.h"
 
 #include <string.h>
-
-static inline uint64_t load64(const char *p)
-{
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-static inline uint64_t load32(const char *p)
-{
-    uint32_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
 
 /* The bytes of a word, 1 to PB_WORD_BYTES, in three numbers. Loads overlap: together with the
  * length the numbers tell one word from every other. */
@@ -30,11 +17,11 @@ static inline void pack(const char *p, size_t length, uint64_t key[3])
     key[1] = 0;
     key[2] = 0;
     if (length >= 8) {
-        key[0] = load64(p);
-        key[1] = length > 16 ? load64(p + 8) : 0;
-        key[2] = load64(p + length - 8);
+        key[0] = pb_load64(p);
+        key[1] = length > 16 ? pb_load64(p + 8) : 0;
+        key[2] = pb_load64(p + length - 8);
     } else if (length >= 4) {
-        key[0] = load32(p) << 32 | load32(p + length - 4);
+        key[0] = (uint64_t)pb_load32(p) << 32 | pb_load32(p + length - 4);
     } else {
         key[0] = (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[length / 2] << 8 |
                  (uint8_t)p[length - 1];

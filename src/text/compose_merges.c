@@ -17,20 +17,12 @@ typedef struct cut {
 
 typedef struct cuts {
     cut *items;
-    size_t count, capacity;
+    size_t count;
 } cuts;
 
 static pb_status push(cuts *list, cut item)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 1024 : list->capacity * 2;
-        cut *items      = pb_memory_resize(list->items, capacity, sizeof *items);
-        if (items == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        list->items    = items;
-        list->capacity = capacity;
-    }
+    PB_TRY(PB_GROW(list->items, list->count + 1));
     list->items[list->count++] = item;
     return PB_OK;
 }

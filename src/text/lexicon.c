@@ -2,26 +2,13 @@
 /* One arena for the texts and one flat table of (hash, id): a lookup touches one cache line of the
  * table and, when the hash agrees, the text. Filled at most to a half. */
 #include "lexicon.h"
+#include "load.h"
 
 #include "pb/memory.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
-
-static inline uint64_t load64(const char *p)
-{
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-static inline uint32_t load32(const char *p)
-{
-    uint32_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
 
 /* Folds a product of the halves; the constants are odd with evenly spread bits. */
 static inline uint64_t mix(uint64_t x)
@@ -37,11 +24,11 @@ static inline uint32_t hash_text(const char *p, size_t length)
     if (length >= 8) {
         const char *last = p + length - 8;
         for (; p < last; p += 8) {
-            h = mix(h ^ load64(p));
+            h = mix(h ^ pb_load64(p));
         }
-        h = mix(h ^ load64(last));
+        h = mix(h ^ pb_load64(last));
     } else if (length >= 4) {
-        h = mix(h ^ ((uint64_t)load32(p) << 32 | load32(p + length - 4)));
+        h = mix(h ^ ((uint64_t)pb_load32(p) << 32 | pb_load32(p + length - 4)));
     } else if (length > 0) {
         uint64_t x = (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[length / 2] << 8 |
                      (uint8_t)p[length - 1];

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Unaligned words of a text in the byte order of the machine: to hash and to compare, never to
+ * store. */
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+static inline uint64_t pb_load64(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static inline uint32_t pb_load32(const char *p)
+{
+    uint32_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
