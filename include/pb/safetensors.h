@@ -22,6 +22,9 @@ typedef struct pb_named_tensor {
 pb_status pb_safetensors_open(const char *path, pb_safetensors **out) PB_MUST_USE;
 void pb_safetensors_close(pb_safetensors *file); /* accepts NULL; views die with it */
 
+/* Whether a folder has what pb_safetensors_open looks for there; neither is opened. */
+pb_status pb_safetensors_present(const char *directory, bool *out) PB_MUST_USE;
+
 int64_t pb_safetensors_count(const pb_safetensors *file);
 const pb_named_tensor *pb_safetensors_at(const pb_safetensors *file,
                                          int64_t index); /* sorted by name */

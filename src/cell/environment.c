@@ -3,9 +3,9 @@
  * converted checkpoint lies in one window per node; its tokenizer and chat template go with it. */
 #include "internal.h"
 
-#include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/safetensors.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -180,19 +180,6 @@ static const char *own_message(const pb_cell_env *env)
 }
 
 /* A folder without weights holds config.json for planning alone; nothing else is asked of it. */
-static pb_status has_weights(const char *directory, bool *out)
-{
-    static const char *const files[] = {"model.safetensors", "model.safetensors.index.json"};
-    *out                             = false;
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char *path = NULL;
-        PB_TRY(pb_path_join(directory, files[i], &path));
-        *out = *out || pb_path_exists(path);
-        pb_memory_free(path);
-    }
-    return PB_OK;
-}
-
 static pb_status open_shape(env_model *m, const pb_config *config)
 {
     pb_cell_model_options options = {0};
@@ -202,7 +189,7 @@ static pb_status open_shape(env_model *m, const pb_config *config)
     PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &options));
     PB_TRY_GOTO(status, pb_model_config_read(options.path, &shape), done);
     PB_TRY_GOTO(status, pb_model_open_shape(&shape, &m->model), done);
-    PB_TRY_GOTO(status, has_weights(options.path, &fetched), done);
+    PB_TRY_GOTO(status, pb_safetensors_present(options.path, &fetched), done);
     PB_TRY_GOTO(status, fetched ? open_text(m, &options) : find_chat(m, &options), done);
 done:
     pb_config_clear(pb_cell_model_fields, &options);

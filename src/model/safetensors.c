@@ -205,6 +205,19 @@ out_paths:
     return status;
 }
 
+pb_status pb_safetensors_present(const char *directory, bool *out)
+{
+    static const char *const names[] = {SINGLE_NAME, INDEX_NAME};
+    *out                             = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !*out; i++) {
+        char *path = NULL;
+        PB_TRY(pb_path_join(directory, names[i], &path));
+        *out = pb_path_exists(path);
+        pb_memory_free(path);
+    }
+    return PB_OK;
+}
+
 pb_status pb_safetensors_open(const char *path, pb_safetensors **out)
 {
     pb_safetensors *file = NULL;
