@@ -19,6 +19,9 @@ typedef struct pb_metric_input {
     pb_protocol protocol;
     const char *const *predictions; /* [rows] as generated, UTF-8 */
     const char *const *references;  /* [rows] answers */
+    /* [rows] all right answers of a row, each list ended by NULL; NULL: the reference alone. */
+    const char *const *const *alternatives;
+    const char *const *ids; /* [rows] rows with equal ids ask the same; NULL: none do */
     int64_t rows;
     char *const *labels; /* [label_count] class names; index 1 is the positive class of two */
     int64_t label_count;
@@ -36,8 +39,11 @@ typedef struct pb_metric_result {
     pb_metric_value
         *values; /* [count], named as PEFT-Bench's and the corrected results name them */
     int64_t count;
-    bool *correct;                    /* [rows] the prediction counts as right */
-    bool *invalid;                    /* [rows] the prediction is no label or no number */
+    /* Ends of the 95 % percentile interval of `main` from resampled rows; NaN where unknown. */
+    double main_low, main_high;
+    double *row_values; /* [rows] worth of a row by itself, 1 at best: what paired tests compare */
+    bool *correct;      /* [rows] the prediction counts as right */
+    bool *invalid;      /* [rows] the prediction is no label or no number */
     char **predictions, **references; /* [rows] post-processed texts */
     int64_t rows;
 } pb_metric_result;

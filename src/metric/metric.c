@@ -58,6 +58,7 @@ void pb_metric_result_clear(pb_metric_result *result)
     free_texts(result->predictions, result->rows);
     free_texts(result->references, result->rows);
     pb_memory_free(result->values);
+    pb_memory_free(result->row_values);
     pb_memory_free(result->correct);
     pb_memory_free(result->invalid);
     *result = (pb_metric_result){0};
@@ -131,15 +132,17 @@ static pb_status check(const char *name, const pb_metric_input *input, const pb_
 
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input, pb_metric_result *out)
 {
-    pb_metric_result result = {.rows = input->rows};
-    const pb_metric *ops    = NULL;
-    char **labels           = NULL;
+    pb_metric_result result = {
+        .rows = input->rows, .main_low = (double)NAN, .main_high = (double)NAN};
+    const pb_metric *ops = NULL;
+    char **labels        = NULL;
     pb_status status;
 
     PB_TRY(check(metric, input, &ops));
     PB_TRY_GOTO(status, PB_ALLOC(labels, input->label_count), err_result);
     PB_TRY_GOTO(status, PB_ALLOC(result.predictions, input->rows), err_result);
     PB_TRY_GOTO(status, PB_ALLOC(result.references, input->rows), err_result);
+    PB_TRY_GOTO(status, PB_ALLOC(result.row_values, input->rows), err_result);
     PB_TRY_GOTO(status, PB_ALLOC(result.correct, input->rows), err_result);
     PB_TRY_GOTO(status, PB_ALLOC(result.invalid, input->rows), err_result);
     PB_TRY_GOTO(status,
@@ -155,6 +158,9 @@ pb_status pb_metric_score(const char *metric, const pb_metric_input *input, pb_m
                          result.references),
                 err_result);
     PB_TRY_GOTO(status, ops->score(input, labels, &result), err_result);
+    for (int64_t i = 0; i < input->rows; i++) {
+        result.row_values[i] = result.correct[i];
+    }
     free_texts(labels, input->label_count);
     *out = result;
     return PB_OK;
