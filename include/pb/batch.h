@@ -15,9 +15,23 @@
  * 0 is never used. */
 typedef struct pb_sample {
     const int32_t *ids;    /* [length], length ≥ 1 */
-    const int32_t *labels; /* [length], PB_LABEL_NONE where there is none; NULL: no labels at all */
+    const int32_t *labels; /* [length], PB_LABEL_NONE where there is none; NULL: see answer */
+    int64_t answer; /* without `labels`: the ids from here on are their own labels; 0: no labels */
     int64_t length;
 } pb_sample;
+
+static inline bool pb_sample_has_labels(const pb_sample *s)
+{
+    return s->labels != NULL || s->answer > 0;
+}
+
+static inline int32_t pb_sample_label(const pb_sample *s, int64_t t)
+{
+    if (s->labels != NULL) {
+        return s->labels[t];
+    }
+    return s->answer > 0 && t >= s->answer ? s->ids[t] : PB_LABEL_NONE;
+}
 
 typedef struct pb_batch_options {
     int64_t virtual_rows; /* rows before the tokens (prompt methods): one shared root */

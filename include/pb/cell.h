@@ -18,8 +18,9 @@ typedef struct pb_cell_env pb_cell_env;
 typedef struct pb_cell_setup {
     const char *backend; /* a name of the registry, or "auto" */
     int device;
-    int threads;    /* part of every cell's configuration; 0: all that the process may use */
-    pb_dtype dtype; /* F32 or BF16, see pb_backend_use_dtype */
+    int threads;       /* part of every cell's configuration; 0: all that the process may use */
+    pb_dtype dtype;    /* F32 or BF16, see pb_backend_use_dtype */
+    const char *cache; /* folder that keeps tokens of data sets; NULL or "": none is kept */
 } pb_cell_setup;
 
 /* The group `model`. */

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Data sets: JSON lines → checked rows → user message and answer → splits and token rows.
+/* Data sets: files → checked rows → samples of a user message and an answer; pb/encoded.h makes
+ * tokens of them.
  *
  * A data set is a config group `dataset = {…}`; its builder (the extension point) makes texts from
  * rows. The `template` builder works from the group alone, so most data sets are one file in
- * configs/dataset/. A dataset owns its texts; an encoded set owns its tokens.
+ * configs/dataset/. Rows stream: no more than a few hundred are held at a time.
  *
  *     PB_TRY(pb_dataset_open(config, "dataset", protocol, &data, &ds));
- *     PB_TRY(pb_dataset_encode(ds, PB_SPLIT_TRAIN, template, tokenizer, data.cutoff_tokens, &set));
+ *     PB_TRY_GOTO(status, pb_rows_open(ds, PB_SPLIT_TRAIN, threads, &rows), …);
+ *     do { PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), …); … } while (count > 0);
  */
 #pragma once
 
-#include "pb/batch.h"
 #include "pb/config.h"
 #include "pb/hash.h"
 #include "pb/protocol.h"
-#include "pb/template.h"
+#include "pb/string.h"
 
 typedef struct pb_dataset pb_dataset;
 
@@ -29,6 +30,7 @@ typedef struct pb_dataset_options {
     char *metric;     /* a name of the metric registry */
     char *train_file; /* JSON lines */
     char *test_file;
+    pb_config_list id;      /* columns that tell the rows apart, as far as a file has them */
     pb_config_list columns; /* "name:type", type string, int, float32, label, strings; "?" behind it
                                allows null */
     pb_config_list labels;  /* class names in index order */
@@ -67,53 +69,85 @@ typedef struct pb_data_options {
 
 extern const pb_config_field pb_data_fields[];
 
-/* One sample; texts are borrowed from the dataset. */
+/* One sample. Its texts are borrowed until the next call of the function that gave it. */
 typedef struct pb_example {
     const char *user;   /* the user message */
+    const char *body;   /* the row's own text at its end, behind the instruction */
     const char *answer; /* what is trained and, in testing, the reference */
-    int64_t row;        /* record in the file, from 0 */
-    int64_t line;       /* line in the file, from 1 */
+    const char *inputs; /* the original's columns of these names; NULL where a set has none */
+    const char *targets;
+    const char *id;                /* of the row's question; rows without one have their number */
+    const char *const *references; /* [reference_count] all right answers, `answer` first */
+    int64_t reference_count;
+    int64_t row;  /* record in the file, from 0 */
+    int64_t line; /* line in the file, from 1 */
 } pb_example;
 
-/* Why rows of a file are not examples. */
+/* Why a row is bad. */
+typedef enum pb_row_fault {
+    PB_ROW_UNREADABLE, /* no object: not JSON, a key twice, NUL, not UTF-8, too deep, too long */
+    PB_ROW_COLUMN,     /* a column is missing or has another type */
+    PB_ROW_LABEL,      /* a label outside of the set */
+    PB_ROW_EMPTY,      /* a text that the message needs is empty; bad under corrected only */
+    PB_ROW_DUPLICATE,  /* an id that an earlier row has; bad under corrected only */
+    PB_ROW_FAULT_COUNT
+} pb_row_fault;
+
 typedef struct pb_row_counts {
-    int64_t rows;     /* read, good or bad */
-    int64_t bad_json; /* not JSON, not an object, a key twice, NUL, not UTF-8, too deep, too long */
-    int64_t bad_column; /* a column is missing or has another type */
-    int64_t bad_label;  /* a label outside of the set */
-    int64_t unlabelled; /* label -1: kept, with the answer that `unlabelled` says */
-    int64_t no_answer;  /* null answer: left out of training, an empty answer in testing */
+    int64_t rows;                       /* read, good or bad */
+    int64_t faults[PB_ROW_FAULT_COUNT]; /* rows of each kind, those that the paper keeps too */
+    int64_t first[PB_ROW_FAULT_COUNT];  /* line of the first one, 0: none */
+    int64_t bad;                        /* rows left out for a fault */
+    int64_t unlabelled;                 /* label -1: kept, with the answer that `unlabelled` says */
+    int64_t no_answer; /* null answer: left out of training, an empty answer in testing */
+    int64_t overlap;   /* training samples whose text stands in the test file as well */
 } pb_row_counts;
 
-/* One row on its way to an example; what a builder fills. */
+/* A sample as a builder makes it. */
 typedef struct pb_row_text {
     pb_string user, answer;
+    size_t body;     /* where the row's own text begins in `user`, behind the instruction */
+    bool has_inputs; /* that text is what the original calls inputs, the answer its targets */
     bool has_answer;
     bool unlabelled;
+    const char *empty;       /* name of a column that is empty and should not be, or NULL */
+    pb_string references;    /* right answers beside `answer`, each with its NUL */
+    int64_t reference_count; /* of them */
 } pb_row_text;
+
+/* The samples of a row; emptied and used again, row after row. */
+typedef struct pb_row_texts {
+    pb_row_text *items;
+    int64_t count, capacity;
+} pb_row_texts;
+
+/* The next sample, empty. */
+pb_status pb_row_texts_add(pb_row_texts *texts, pb_row_text **out) PB_MUST_USE;
+void pb_row_texts_empty(pb_row_texts *texts);
+void pb_row_texts_clear(pb_row_texts *texts); /* frees; accepts a zeroed one */
 
 typedef struct pb_row_builder pb_row_builder; /* a builder's own prepared state */
 struct json_t;
 
 typedef struct pb_dataset_builder {
     const char *name;
-    /* required: checks the options and prepares. `instruction` is borrowed for the object's life.
-     */
-    pb_status (*open)(const pb_dataset_options *options, pb_protocol protocol,
+    /* required: checks the options and prepares for a split. `instruction` is borrowed for the
+     * object's life. */
+    pb_status (*open)(const pb_dataset_options *options, pb_protocol protocol, pb_split split,
                       const char *instruction, pb_row_builder **out);
     void (*close)(pb_row_builder *builder); /* accepts NULL */
-    /* one of the two: a row of a file; PB_ERR_FORMAT (a column) or PB_ERR_NOT_FOUND (a label) when
-     * it is bad */
-    pb_status (*build)(pb_row_builder *builder, const struct json_t *row, pb_row_text *out);
-    /* or: made-up row `index` of a split with no file; *done when there is none */
-    pb_status (*generate)(pb_row_builder *builder, pb_split split, int64_t index, pb_row_text *out,
+    /* one of the two: the samples of a row of a file, by any thread; PB_ERR_FORMAT (a column) or
+     * PB_ERR_NOT_FOUND (a label) when it is bad */
+    pb_status (*build)(const pb_row_builder *builder, const struct json_t *row, pb_row_texts *out);
+    /* or: made-up row `index` with no file; *done when there is none */
+    pb_status (*generate)(const pb_row_builder *builder, int64_t index, pb_row_texts *out,
                           bool *done);
 } pb_dataset_builder;
 
 const pb_dataset_builder *const *pb_dataset_registry(void); /* NULL-terminated */
 
-/* Reads `group` of the configuration, both files, and builds all examples. Any bad row is an error
- * with file:line, column and remedy, unless `data` allows a share of them. */
+/* Reads `group` of the configuration and prepares the builder for both splits. No file of rows is
+ * opened. */
 pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protocol protocol,
                           const pb_data_options *data, pb_dataset **out) PB_MUST_USE;
 /* The same from a group that was read before; it is taken over and *options is zeroed, also on
@@ -127,44 +161,23 @@ pb_protocol pb_dataset_protocol(const pb_dataset *ds);
 /* The class names in force, count 0 for a task without labels. */
 const pb_config_list *pb_dataset_labels(const pb_dataset *ds);
 int64_t pb_dataset_max_new_tokens(const pb_dataset *ds); /* paper: 1024 */
-int64_t pb_dataset_count(const pb_dataset *ds, pb_split split);
-pb_example pb_dataset_example(const pb_dataset *ds, pb_split split, int64_t index);
-pb_row_counts pb_dataset_row_counts(const pb_dataset *ds, pb_split split);
-const char *pb_dataset_sha(const pb_dataset *ds, pb_split split); /* of the file, 64 hex digits */
-/* Frees the training texts once they are encoded; their count becomes 0. */
-void pb_dataset_drop_train(pb_dataset *ds);
 
-/* Order [n]: the validation part first, *n_validation = ceil(share · n) rows, then the training
- * part. The permutation is numpy's default_rng(seed).permutation(n). */
-pb_status pb_split_validation(int64_t n, double share, uint64_t seed, int64_t *order,
-                              int64_t *n_validation) PB_MUST_USE;
-/* Order [n] of the training rows in an epoch: torch's randperm seeded with run seed + epoch. */
-pb_status pb_epoch_order(int64_t n, uint64_t seed, int64_t *order) PB_MUST_USE;
+/* The samples of one row of hub columns, as they are, whatever its faults that can be kept;
+ * PB_ERR_FORMAT (a column) or PB_ERR_NOT_FOUND (a label) when there are none. */
+pb_status pb_dataset_build(const pb_dataset *ds, pb_split split, const struct json_t *row,
+                           pb_row_texts *out) PB_MUST_USE;
 
-/* Token rows, flat: row i is ids[offsets[i] … offsets[i+1]); its first prompt_lengths[i] are the
- * prompt, whose labels are PB_LABEL_NONE. */
-typedef struct pb_encoded_set {
-    int32_t *ids, *labels;   /* [total] */
-    int64_t *offsets;        /* [count + 1] */
-    int64_t *prompt_lengths; /* [count] */
-    int64_t *examples;       /* [count] the index of the example */
-    int64_t count, total;
-    int64_t truncated; /* rows cut at the cutoff */
-    int64_t too_long;  /* corrected: rows longer than the cutoff even without the user's text; left
-                          out of training, tested with what is left */
-} pb_encoded_set;
+/* The samples of a split in file order, a few hundred rows at a time, built by several threads. */
+typedef struct pb_rows pb_rows;
 
-/* Truncation as the protocol says. Testing keeps one row per example, training may lose some. */
-pb_status pb_dataset_encode(const pb_dataset *ds, pb_split split, const pb_template *tpl,
-                            const pb_tokenizer *tokenizer, int64_t cutoff_tokens,
-                            pb_encoded_set *out) PB_MUST_USE;
-/* Made-up rows: prompt and answer lengths as given, ids in 0 … vocabulary - 1. */
-pb_status pb_encoded_synthetic(int64_t count, int64_t prompt_length, int64_t answer_length,
-                               int64_t vocabulary, uint64_t seed, pb_encoded_set *out) PB_MUST_USE;
-pb_sample pb_encoded_sample(const pb_encoded_set *set, int64_t index); /* whole row, with labels */
-pb_sample pb_encoded_prompt(const pb_encoded_set *set, int64_t index); /* the prompt alone */
-/* Appends the reference of a test row: the answer; paper: the text of its ids, as they were cut. */
-pb_status pb_encoded_reference(const pb_dataset *ds, const pb_encoded_set *set,
-                               const pb_tokenizer *tokenizer, int64_t index,
-                               pb_string *out) PB_MUST_USE;
-void pb_encoded_clear(pb_encoded_set *set); /* accepts a zeroed one */
+pb_status pb_rows_open(const pb_dataset *ds, pb_split split, int threads,
+                       pb_rows **out) PB_MUST_USE;
+/* The next samples; *count 0 at the end. Bad rows are left out and counted; at the end more of them
+ * than data.max_bad_share are an error with the counts of each kind, the first rows, and the first
+ * message with file:line, column and remedy. */
+pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *count) PB_MUST_USE;
+pb_row_counts pb_rows_counts(const pb_rows *rows); /* complete at the end */
+/* SHA-256 of the file as it was read (of the texts where there is none), 64 hex digits; at the end.
+ */
+const char *pb_rows_sha(const pb_rows *rows);
+void pb_rows_close(pb_rows *rows); /* accepts NULL */

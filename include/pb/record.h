@@ -97,6 +97,7 @@ typedef struct pb_record {
      * and tested without it; bad and left out; with label -1; with a null answer, left out of
      * training. */
     int64_t rows_truncated, rows_too_long, rows_bad, rows_unlabelled, rows_no_answer;
+    int64_t rows_empty, rows_duplicate, rows_overlap;
 
     pb_record_step *train;
     int64_t train_count;

@@ -84,16 +84,21 @@ static pb_status split_rows(running *r)
 static void record_rows(running *r)
 {
     pb_record *record       = r->record;
-    record->rows_bad        = 0;
-    record->rows_unlabelled = 0;
-    record->rows_no_answer  = 0;
+    const pb_row_counts *a  = &r->train_set.counts;
+    const pb_row_counts *b  = &r->test_set.counts;
     record->rows_truncated  = r->train_set.truncated + r->test_set.truncated;
     record->rows_too_long   = r->train_set.too_long + r->test_set.too_long;
-    for (int split = 0; split < PB_SPLIT_COUNT; split++) {
-        pb_row_counts counts = pb_dataset_row_counts(r->dataset, (pb_split)split);
-        record->rows_bad += counts.bad_json + counts.bad_column + counts.bad_label;
-        record->rows_unlabelled += counts.unlabelled;
-        record->rows_no_answer += counts.no_answer;
+    record->rows_bad        = a->bad + b->bad;
+    record->rows_unlabelled = a->unlabelled + b->unlabelled;
+    record->rows_no_answer  = a->no_answer + b->no_answer;
+    record->rows_empty      = a->faults[PB_ROW_EMPTY] + b->faults[PB_ROW_EMPTY];
+    record->rows_duplicate  = a->faults[PB_ROW_DUPLICATE] + b->faults[PB_ROW_DUPLICATE];
+    record->rows_overlap    = a->overlap;
+    if (record->rows_overlap > 0) {
+        pb_log_warn("data set %s: %" PRId64 " training samples stand in the test file as well; %s",
+                    r->cell->dataset, record->rows_overlap,
+                    r->cell->protocol == PB_PROTOCOL_PAPER ? "the paper protocol keeps them"
+                                                           : "they are left out");
     }
     if (record->rows_too_long > 0) {
         pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
@@ -112,20 +117,20 @@ static pb_status record_data(running *r)
     record->rows_test       = r->test_set.count;
     record_rows(r);
     char both[2 * PB_HASH_TEXT];
-    snprintf(both, sizeof both, "%s %s", pb_dataset_sha(r->dataset, PB_SPLIT_TRAIN),
-             pb_dataset_sha(r->dataset, PB_SPLIT_TEST));
+    snprintf(both, sizeof both, "%s %s", r->train_set.sha, r->test_set.sha);
     return pb_record_set_text(&record->data_hash, both);
 }
 
 static pb_status set_up_data(running *r)
 {
-    const cell_options *o = &r->options;
+    pb_encode_options encode = {.tpl           = r->model->chat,
+                                .tokenizer     = r->model->tokenizer,
+                                .cutoff_tokens = r->options.data.cutoff_tokens,
+                                .threads       = r->env->setup.threads,
+                                .cache         = r->env->setup.cache};
     PB_TRY(cell_options_open_dataset(&r->options, r->cell, &r->dataset));
-    PB_TRY(pb_dataset_encode(r->dataset, PB_SPLIT_TRAIN, r->model->chat, r->model->tokenizer,
-                             o->data.cutoff_tokens, &r->train_set));
-    PB_TRY(pb_dataset_encode(r->dataset, PB_SPLIT_TEST, r->model->chat, r->model->tokenizer,
-                             o->data.cutoff_tokens, &r->test_set));
-    pb_dataset_drop_train(r->dataset);
+    PB_TRY(pb_encoded_open(r->dataset, PB_SPLIT_TEST, &encode, NULL, &r->test_set));
+    PB_TRY(pb_encoded_open(r->dataset, PB_SPLIT_TRAIN, &encode, &r->test_set, &r->train_set));
     PB_TRY(split_rows(r));
     return record_data(r);
 }
@@ -226,8 +231,8 @@ static void tear_down(running *r)
     pb_network_destroy(r->net);
     pb_method_destroy(r->method);
     pb_memory_free(r->rows);
-    pb_encoded_clear(&r->train_set);
-    pb_encoded_clear(&r->test_set);
+    pb_encoded_close(&r->train_set);
+    pb_encoded_close(&r->test_set);
     pb_dataset_close(r->dataset);
     pb_backend_close(r->backend);
     cell_options_clear(&r->options);

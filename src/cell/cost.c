@@ -195,19 +195,29 @@ pb_status pb_cell_predict(pb_cell_env *env, const pb_cell *cell, pb_cell_predict
     return status;
 }
 
-static pb_cell_split measure_split(const pb_dataset *dataset, pb_split split)
+static pb_status measure_split(const pb_dataset *dataset, pb_split split, pb_cell_split *out)
 {
-    int64_t rows    = pb_dataset_count(dataset, split);
-    double prompts  = 0.0;
-    double answers  = 0.0;
-    double examples = fmax(1.0, (double)rows);
-    for (int64_t i = 0; i < rows; i++) {
-        pb_example example = pb_dataset_example(dataset, split, i);
-        prompts += (double)strlen(example.user);
-        answers += (double)strlen(example.answer);
-    }
-    return (pb_cell_split){
-        .rows = rows, .prompt_bytes = prompts / examples, .answer_bytes = answers / examples};
+    const pb_example *examples = NULL;
+    pb_rows *rows              = NULL;
+    int64_t total = 0, count = 0;
+    double prompts = 0.0, answers = 0.0;
+    pb_status status;
+
+    PB_TRY(pb_rows_open(dataset, split, 1, &rows));
+    do {
+        PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), out_rows);
+        for (int64_t i = 0; i < count; i++) {
+            prompts += (double)strlen(examples[i].user);
+            answers += (double)strlen(examples[i].answer);
+        }
+        total += count;
+    } while (count > 0);
+    *out = (pb_cell_split){.rows         = total,
+                           .prompt_bytes = prompts / (double)total,
+                           .answer_bytes = answers / (double)total};
+out_rows:
+    pb_rows_close(rows);
+    return status;
 }
 
 pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out)
@@ -215,11 +225,12 @@ pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out)
     cell_options options = {0};
     pb_dataset *dataset  = NULL;
     PB_TRY(cell_options_read(cell, &options));
-    pb_status status = cell_options_open_dataset(&options, cell, &dataset);
-    cell_options_clear(&options);
-    PB_TRY(status);
-    out->train = measure_split(dataset, PB_SPLIT_TRAIN);
-    out->test  = measure_split(dataset, PB_SPLIT_TEST);
+    pb_status status;
+    PB_TRY_GOTO(status, cell_options_open_dataset(&options, cell, &dataset), out_options);
+    PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TRAIN, &out->train), out_options);
+    PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TEST, &out->test), out_options);
+out_options:
     pb_dataset_close(dataset);
-    return PB_OK;
+    cell_options_clear(&options);
+    return status;
 }

@@ -117,10 +117,8 @@ static pb_status record_scores(test *t, const pb_metric_result *result)
     }
     for (int64_t i = 0; i < t->rows; i++) {
         invalid += result->invalid[i];
-        pb_example example =
-            pb_dataset_example(t->r->dataset, PB_SPLIT_TEST, t->r->test_set.examples[i]);
-        PB_TRY(pb_record_add_prediction(record, example.row, t->predictions[i], t->references[i],
-                                        result->correct[i]));
+        PB_TRY(pb_record_add_prediction(record, t->r->test_set.rows[i], t->predictions[i],
+                                        t->references[i], result->correct[i]));
     }
     record->invalid_share = (double)invalid / (double)t->rows;
     return PB_OK;

@@ -5,7 +5,7 @@
 
 #include "pb/backend.h"
 #include "pb/cell.h"
-#include "pb/dataset.h"
+#include "pb/encoded.h"
 #include "pb/method.h"
 #include "pb/metric.h"
 #include "pb/network.h"

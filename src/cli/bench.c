@@ -6,7 +6,7 @@
 
 #include "pb/cell.h"
 #include "pb/clock.h"
-#include "pb/dataset.h"
+#include "pb/encoded.h"
 #include "pb/memory.h"
 #include "pb/train.h"
 
@@ -429,7 +429,7 @@ done:
     pb_memory_free(stats.seconds);
     pb_memory_free(stats.forward);
     pb_memory_free(rows);
-    pb_encoded_clear(&set);
+    pb_encoded_close(&set);
     work_close(&w);
     return status;
 }

@@ -310,6 +310,9 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
         }
         value = json_array_get(value, (size_t)item);
     }
+    if (json_is_string(value) && json_string_length(value) == 0 && !column->nullable) {
+        flags->empty = column->name;
+    }
     switch (column->type) {
     case PB_COLUMN_LABEL:
         return label_text(columns, value, flags, out);
@@ -324,4 +327,24 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
     default:
         return pb_string_append(out, json_string_value(value), json_string_length(value));
     }
+}
+
+pb_status pb_row_id(const pb_config_list *names, const json_t *row, pb_string *out)
+{
+    size_t start = out->length;
+
+    for (int64_t i = 0; i < names->count; i++) {
+        const json_t *value = value_at(row, names->items[i]);
+        if (value == NULL) {
+            continue;
+        }
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+        if (text == NULL) {
+            return PB_FAIL(PB_ERR_MEMORY, "out of memory for the id of a row");
+        }
+        pb_status status = pb_string_printf(out, "%s%s", out->length > start ? " " : "", text);
+        free(text);
+        PB_TRY(status);
+    }
+    return PB_OK;
 }

@@ -49,5 +49,9 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
                          const json_t *row, pb_row_text *flags, pb_string *out,
                          bool *is_null) PB_MUST_USE;
 
+/* Appends the id of a row: the values of `names`, as JSON without spaces, with a space between;
+ * nothing when the row has none of them. */
+pb_status pb_row_id(const pb_config_list *names, const json_t *row, pb_string *out) PB_MUST_USE;
+
 /* Appends the shortest decimal text that reads back as the number, as Python writes it. */
 pb_status pb_float_text(double value, pb_string *out) PB_MUST_USE;

@@ -1,241 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opening a data set: options, instruction, rows. The texts of a split lie one behind the other in
- * one block; an example is a pair of offsets into it. */
+/* Opening a data set: options, instructions, and the builder prepared for each split. */
 #include "builders.h"
 #include "columns.h"
 #include "instruction.h"
-#include "reader.h"
+#include "internal.h"
 
-#include "pb/log.h"
 #include "pb/memory.h"
 
-#include <inttypes.h>
 #include <string.h>
 
-enum { PAPER_NEW_TOKENS = 1024, MESSAGE_BYTES = 600 };
+enum { PAPER_NEW_TOKENS = 1024 };
 
-typedef struct example {
-    size_t user, answer; /* offsets into the texts */
-    int64_t row, line;
-} example;
-
-typedef struct split_rows {
-    pb_string texts;
-    example *examples;
-    int64_t count;
-    pb_row_counts counts;
-    char sha[PB_HASH_TEXT];
-} split_rows;
-
-struct pb_dataset {
-    pb_dataset_options options;
-    pb_protocol protocol;
-    const pb_dataset_builder *ops;
-    split_rows splits[PB_SPLIT_COUNT];
-};
-
-static pb_status add_example(split_rows *rows, const pb_row_text *text, int64_t row, int64_t line)
+static pb_status open_split(pb_dataset *ds, pb_split split, const char *info)
 {
-    PB_TRY(PB_GROW(rows->examples, rows->count + 1));
-    example *e = &rows->examples[rows->count];
-    *e         = (example){.row = row, .line = line, .user = rows->texts.length};
-    /* Texts hold no NUL: the reader refuses them. */
-    PB_TRY(pb_string_append(&rows->texts, text->user.data, text->user.length + 1));
-    e->answer = rows->texts.length;
-    PB_TRY(pb_string_append(&rows->texts, text->answer.data, text->answer.length + 1));
-    rows->count++;
-    return PB_OK;
-}
-
-static void clear_split(split_rows *rows)
-{
-    pb_string_clear(&rows->texts);
-    pb_memory_free(rows->examples);
-    rows->examples = NULL;
-    rows->count    = 0;
-}
-
-static void empty_text(pb_row_text *text)
-{
-    text->user.length   = 0;
-    text->answer.length = 0;
-    text->has_answer    = false;
-    text->unlabelled    = false;
-}
-
-static pb_status keep_row(split_rows *rows, pb_split split, const pb_row_text *text, int64_t row,
-                          int64_t line)
-{
-    rows->counts.unlabelled += text->unlabelled;
-    rows->counts.no_answer += !text->has_answer;
-    if (!text->has_answer && split == PB_SPLIT_TRAIN) {
-        return PB_OK;
-    }
-    return add_example(rows, text, row, line);
-}
-
-/* Counts a bad row when `allowed`; otherwise, and for every other failure, gives the status back.
- */
-static pb_status judge(pb_status status, bool in_json, bool allowed, pb_row_counts *counts,
-                       char *first)
-{
-    bool is_bad = status == PB_ERR_FORMAT || status == PB_ERR_NOT_FOUND;
-
-    if (status == PB_OK || !is_bad || !allowed) {
-        return status;
-    }
-    counts->bad_json += in_json;
-    counts->bad_column += !in_json && status == PB_ERR_FORMAT;
-    counts->bad_label += !in_json && status == PB_ERR_NOT_FOUND;
-    if (*first == '\0') {
-        size_t length = strlen(pb_error_message());
-        length        = length < MESSAGE_BYTES - 1 ? length : MESSAGE_BYTES - 1;
-        memcpy(first, pb_error_message(), length);
-        first[length] = '\0';
-    }
-    pb_error_clear();
-    return PB_OK;
-}
-
-static pb_status read_rows(pb_dataset *ds, pb_split split, pb_row_builder *builder,
-                           const pb_data_options *data, pb_reader *reader, char *first)
-{
-    split_rows *rows = &ds->splits[split];
-    int64_t limit    = split == PB_SPLIT_TRAIN ? data->train_rows : data->test_rows;
-    bool allowed     = data->max_bad_share > 0;
-    pb_row_text text = {0};
-    pb_status status = PB_OK;
-
-    while (limit == 0 || rows->counts.rows < limit) {
-        json_t *row = NULL;
-        status      = pb_reader_next(reader, &row);
-        if (status == PB_OK && row == NULL) {
-            break;
-        }
-        int64_t number = rows->counts.rows++;
-        bool in_json   = status != PB_OK;
-        if (status == PB_OK) {
-            empty_text(&text);
-            status = ds->ops->build(builder, row, &text);
-            json_decref(row);
-            if (status == PB_OK) {
-                PB_TRY_GOTO(status, keep_row(rows, split, &text, number, reader->line), out_text);
-                continue;
-            }
-            pb_error_prefix(status, "%s:%" PRId64, reader->path, reader->line);
-        }
-        PB_TRY_GOTO(status, judge(status, in_json, allowed, &rows->counts, first), out_text);
-    }
-out_text:
-    pb_string_clear(&text.user);
-    pb_string_clear(&text.answer);
-    return status;
-}
-
-static pb_status check_share(const pb_dataset *ds, const split_rows *rows, const char *path,
-                             double share, const char *first)
-{
-    const pb_row_counts *c = &rows->counts;
-    int64_t bad            = c->bad_json + c->bad_column + c->bad_label;
-
-    if ((double)bad > share * (double)c->rows) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: %" PRId64 " of %" PRId64 " rows are bad (%" PRId64 " JSON, %" PRId64
-                       " columns, %" PRId64 " labels), data.max_bad_share allows %g; the first: %s",
-                       path, bad, c->rows, c->bad_json, c->bad_column, c->bad_label, share, first);
-    }
-    if (bad > 0) {
-        pb_log_warn("data set %s: %" PRId64 " of %" PRId64 " rows left out, the first: %s",
-                    ds->options.name, bad, c->rows, first);
-    }
-    return PB_OK;
-}
-
-static pb_status read_file(pb_dataset *ds, pb_split split, pb_row_builder *builder,
-                           const pb_data_options *data)
-{
-    const char *path = split == PB_SPLIT_TRAIN ? ds->options.train_file : ds->options.test_file;
-    char first[MESSAGE_BYTES] = "";
-    split_rows *rows          = &ds->splits[split];
-    pb_reader reader          = {0};
-    pb_status status;
-
-    if (*path == '\0') {
-        const char *key = split == PB_SPLIT_TRAIN ? "train_file" : "test_file";
-        return pb_dataset_at(&ds->options, key, -1,
-                             PB_FAIL(PB_ERR_CONFIG,
-                                     "dataset.%s is empty; builder %s needs a file of JSON lines",
-                                     key, ds->ops->name));
-    }
-    status = pb_reader_open(path, &reader);
-    if (status != PB_OK) {
-        return pb_error_prefix(status, "data set %s", ds->options.name);
-    }
-    PB_TRY_GOTO(status, read_rows(ds, split, builder, data, &reader, first), out_reader);
-    memcpy(rows->sha, reader.sha, sizeof rows->sha);
-    PB_TRY_GOTO(status, check_share(ds, rows, path, data->max_bad_share, first), out_reader);
-    if (rows->count == 0) {
-        status = PB_FAIL(PB_ERR_FORMAT, "%s: none of its %" PRId64 " rows can be used", path,
-                         rows->counts.rows);
-    }
-out_reader:
-    pb_reader_close(&reader);
-    return status;
-}
-
-/* Rows without a file; the hash is over the texts. */
-static pb_status generate_rows(pb_dataset *ds, pb_split split, pb_row_builder *builder,
-                               const pb_data_options *data)
-{
-    split_rows *rows = &ds->splits[split];
-    int64_t limit    = split == PB_SPLIT_TRAIN ? data->train_rows : data->test_rows;
-    pb_row_text text = {0};
-    pb_status status = PB_OK;
-
-    while (limit == 0 || rows->counts.rows < limit) {
-        bool done = false;
-        empty_text(&text);
-        PB_TRY_GOTO(status, ds->ops->generate(builder, split, rows->counts.rows, &text, &done),
-                    out_text);
-        if (done) {
-            break;
-        }
-        int64_t number = rows->counts.rows++;
-        PB_TRY_GOTO(status, keep_row(rows, split, &text, number, number + 1), out_text);
-    }
-    PB_TRY_GOTO(status, pb_hash_bytes(rows->texts.data, rows->texts.length, rows->sha), out_text);
-out_text:
-    pb_string_clear(&text.user);
-    pb_string_clear(&text.answer);
-    return status;
-}
-
-static pb_status open_split(pb_dataset *ds, pb_split split, const pb_data_options *data)
-{
-    pb_row_builder *builder = NULL;
-    char *instruction       = NULL;
-    const char *info        = data->peftbench_info != NULL ? data->peftbench_info : "";
-    pb_status status;
-
-    PB_TRY(pb_instruction_read(&ds->options, ds->protocol, split, info, &instruction));
-    PB_TRY_GOTO(status, ds->ops->open(&ds->options, ds->protocol, instruction, &builder),
-                out_instruction);
-    if (ds->ops->generate != NULL) {
-        PB_TRY_GOTO(status, generate_rows(ds, split, builder, data), out_builder);
-    } else {
-        PB_TRY_GOTO(status, read_file(ds, split, builder, data), out_builder);
-    }
-    pb_row_counts *counts = &ds->splits[split].counts;
-    if (counts->unlabelled > 0 || counts->no_answer > 0) {
-        pb_log_warn("data set %s, %s: %" PRId64 " rows unlabelled, %" PRId64 " without an answer",
-                    ds->options.name, split == PB_SPLIT_TRAIN ? "training" : "testing",
-                    counts->unlabelled, counts->no_answer);
-    }
-out_builder:
-    ds->ops->close(builder);
-out_instruction:
-    pb_memory_free(instruction);
-    return status;
+    PB_TRY(pb_instruction_read(&ds->options, ds->protocol, split, info, &ds->instructions[split]));
+    return ds->ops->open(&ds->options, ds->protocol, split, ds->instructions[split],
+                         &ds->builders[split]);
 }
 
 static pb_status find_builder(pb_dataset *ds)
@@ -272,16 +52,19 @@ static pb_status find_builder(pb_dataset *ds)
 pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol,
                                const pb_data_options *data, pb_dataset **out)
 {
-    pb_dataset *ds = NULL;
+    pb_dataset *ds   = NULL;
+    const char *info = data->peftbench_info != NULL ? data->peftbench_info : "";
     pb_status status;
 
     PB_TRY_GOTO(status, PB_ALLOC(ds, 1), err_options);
-    ds->protocol = protocol;
-    ds->options  = *options;
-    *options     = (pb_dataset_options){0};
+    ds->protocol            = protocol;
+    ds->data                = *data;
+    ds->data.peftbench_info = NULL;
+    ds->options             = *options;
+    *options                = (pb_dataset_options){0};
     PB_TRY_GOTO(status, find_builder(ds), err_dataset);
     for (int split = 0; split < PB_SPLIT_COUNT; split++) {
-        PB_TRY_GOTO(status, open_split(ds, (pb_split)split, data), err_dataset);
+        PB_TRY_GOTO(status, open_split(ds, (pb_split)split, info), err_dataset);
     }
     ds->options.config = NULL;
     ds->options.group  = NULL;
@@ -318,7 +101,10 @@ void pb_dataset_close(pb_dataset *ds)
         return;
     }
     for (int split = 0; split < PB_SPLIT_COUNT; split++) {
-        clear_split(&ds->splits[split]);
+        if (ds->ops != NULL) {
+            ds->ops->close(ds->builders[split]);
+        }
+        pb_memory_free(ds->instructions[split]);
     }
     pb_config_clear(pb_dataset_fields, &ds->options);
     pb_memory_free(ds);
@@ -346,34 +132,14 @@ int64_t pb_dataset_max_new_tokens(const pb_dataset *ds)
     return paper ? PAPER_NEW_TOKENS : ds->options.max_new_tokens;
 }
 
-int64_t pb_dataset_count(const pb_dataset *ds, pb_split split)
+pb_status pb_dataset_build(const pb_dataset *ds, pb_split split, const struct json_t *row,
+                           pb_row_texts *out)
 {
-    return ds->splits[split].count;
-}
-
-pb_example pb_dataset_example(const pb_dataset *ds, pb_split split, int64_t index)
-{
-    const split_rows *rows = &ds->splits[split];
-
-    PB_ASSERT(index >= 0 && index < rows->count);
-    const example *e = &rows->examples[index];
-    return (pb_example){.user   = rows->texts.data + e->user,
-                        .answer = rows->texts.data + e->answer,
-                        .row    = e->row,
-                        .line   = e->line};
-}
-
-pb_row_counts pb_dataset_row_counts(const pb_dataset *ds, pb_split split)
-{
-    return ds->splits[split].counts;
-}
-
-const char *pb_dataset_sha(const pb_dataset *ds, pb_split split)
-{
-    return ds->splits[split].sha;
-}
-
-void pb_dataset_drop_train(pb_dataset *ds)
-{
-    clear_split(&ds->splits[PB_SPLIT_TRAIN]);
+    if (ds->ops->build == NULL) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "data set %s: builder %s makes its rows up, it reads none", ds->options.name,
+                       ds->ops->name);
+    }
+    pb_row_texts_empty(out);
+    return ds->ops->build(ds->builders[split], row, out);
 }

@@ -1,175 +1,264 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Examples → token rows, and made-up token rows. The rows are packed while they are made; at the
- * end the arrays are cut to their size. */
-#include "pb/dataset.h"
+/* Samples → token rows. A chunk of samples is tokenised by all threads and appended in file order.
+ */
+#include "encoded.h"
+#include "intern.h"
+#include "internal.h"
+
 #include "pb/memory.h"
-#include "pb/random.h"
 
 #include <inttypes.h>
+#include <string.h>
 
-void pb_encoded_clear(pb_encoded_set *set)
+/* One sample on its way. */
+typedef struct slot {
+    pb_rendered rendered;
+    pb_digest digest; /* of its own text */
+    bool truncated, too_long;
+    pb_status status;
+    pb_string message;
+} slot;
+
+typedef struct encoder {
+    const pb_dataset *ds;
+    pb_split split;
+    const pb_encode_options *options;
+    const pb_digests *test; /* texts of the test split, NULL: not compared */
+    slot *slots;            /* [slot_count] */
+    int64_t slot_count;
+    /* The sections as they grow. */
+    pb_ids ids;
+    int64_t *offsets, *rows, *first_answers;
+    int32_t *prompt_lengths, *answers, *id_texts;
+    pb_digest *digests;
+    pb_interner texts;
+    int64_t count, answer_count;
+    int64_t truncated, too_long, overlap;
+} encoder;
+
+static pb_status render(const encoder *e, const pb_example *example, slot *s)
 {
-    pb_memory_free(set->ids);
-    pb_memory_free(set->labels);
-    pb_memory_free(set->offsets);
-    pb_memory_free(set->prompt_lengths);
-    pb_memory_free(set->examples);
-    *set = (pb_encoded_set){0};
-}
+    const pb_encode_options *o = e->options;
+    size_t dropped             = 0;
+    bool fits                  = true;
 
-static pb_status alloc_rows(pb_encoded_set *set, int64_t rows)
-{
-    PB_TRY(PB_ALLOC(set->offsets, rows + 1));
-    PB_TRY(PB_ALLOC(set->prompt_lengths, rows));
-    PB_TRY(PB_ALLOC(set->examples, rows));
-    return PB_OK;
-}
-
-/* Fills the labels from ids and prompt lengths. */
-static pb_status make_labels(pb_encoded_set *set)
-{
-    PB_TRY(PB_ALLOC(set->labels, set->total));
-    for (int64_t i = 0; i < set->count; i++) {
-        int64_t answer = set->offsets[i] + set->prompt_lengths[i];
-        for (int64_t t = set->offsets[i]; t < set->offsets[i + 1]; t++) {
-            set->labels[t] = t < answer ? PB_LABEL_NONE : set->ids[t];
-        }
-    }
-    return PB_OK;
-}
-
-/* One example; *keep is false for a training row that cannot fit. */
-static pb_status render(const pb_dataset *ds, pb_split split, pb_example example,
-                        const pb_template *tpl, const pb_tokenizer *tokenizer, int64_t cutoff,
-                        pb_encoded_set *set, pb_rendered *out, bool *keep)
-{
-    size_t dropped = 0;
-    bool fits      = true;
-
-    *keep = true;
-    if (pb_dataset_protocol(ds) == PB_PROTOCOL_PAPER) {
-        PB_TRY(pb_template_render(tpl, tokenizer, example.user, example.answer, false, out));
-        int64_t before = out->ids.count;
-        pb_rendered_truncate_paper(out, cutoff);
-        set->truncated += out->ids.count < before;
+    PB_TRY(pb_digest_of(example->body, strlen(example->body), &s->digest));
+    if (e->ds->protocol == PB_PROTOCOL_PAPER) {
+        PB_TRY(pb_template_render(o->tpl, o->tokenizer, example->user, example->answer, false,
+                                  &s->rendered));
+        int64_t before = s->rendered.ids.count;
+        pb_rendered_truncate_paper(&s->rendered, o->cutoff_tokens);
+        s->truncated = s->rendered.ids.count < before;
         return PB_OK;
     }
-    PB_TRY(pb_template_render_within(tpl, tokenizer, example.user, example.answer, cutoff, out,
-                                     &dropped, &fits));
-    set->truncated += fits && dropped > 0;
-    set->too_long += !fits;
-    *keep = fits || split == PB_SPLIT_TEST;
+    PB_TRY(pb_template_render_within(o->tpl, o->tokenizer, example->user, example->answer,
+                                     o->cutoff_tokens, &s->rendered, &dropped, &fits));
+    s->truncated = fits && dropped > 0;
+    s->too_long  = !fits;
     return PB_OK;
 }
 
-pb_status pb_dataset_encode(const pb_dataset *ds, pb_split split, const pb_template *tpl,
-                            const pb_tokenizer *tokenizer, int64_t cutoff_tokens,
-                            pb_encoded_set *out)
+static pb_status render_chunk(encoder *e, const pb_example *examples, int64_t count)
 {
-    int64_t rows       = pb_dataset_count(ds, split);
-    pb_encoded_set set = {0};
-    pb_ids ids         = {0};
-    pb_status status;
-
-    PB_TRY_GOTO(status, alloc_rows(&set, rows), err_set);
-    for (int64_t i = 0; i < rows; i++) {
-        pb_rendered rendered = {0};
-        bool keep            = false;
-        pb_example example   = pb_dataset_example(ds, split, i);
-        status = render(ds, split, example, tpl, tokenizer, cutoff_tokens, &set, &rendered, &keep);
-        if (status == PB_OK && keep) {
-            status = pb_ids_extend(&ids, rendered.ids.items, rendered.ids.count);
-            set.prompt_lengths[set.count] = rendered.prompt_length;
-            set.examples[set.count]       = i;
-            set.count++;
-            set.offsets[set.count] = ids.count;
-        }
-        pb_rendered_clear(&rendered);
-        PB_TRY_GOTO(status, status, err_set);
-    }
-    if (set.count == 0) {
-        status = PB_FAIL(PB_ERR_FORMAT,
-                         "data set %s: none of %" PRId64 " rows fits data.cutoff_tokens = %" PRId64,
-                         pb_dataset_get_options(ds)->name, rows, cutoff_tokens);
-        goto err_set;
-    }
-    set.total = ids.count;
-    set.ids   = pb_memory_resize(ids.items, (size_t)ids.count, sizeof *ids.items);
-    if (set.ids == NULL) {
-        status = PB_ERR_MEMORY;
-        goto err_set;
-    }
-    ids = (pb_ids){0};
-    PB_TRY_GOTO(status, make_labels(&set), err_set);
-    *out = set;
-    return PB_OK;
-
-err_set:
-    pb_ids_clear(&ids);
-    pb_encoded_clear(&set);
-    return status;
-}
-
-pb_status pb_encoded_synthetic(int64_t count, int64_t prompt_length, int64_t answer_length,
-                               int64_t vocabulary, uint64_t seed, pb_encoded_set *out)
-{
-    int64_t length     = prompt_length + answer_length;
-    pb_encoded_set set = {.count = count};
-    pb_random stream   = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)length);
-    pb_status status;
-
-    if (count < 1 || prompt_length < 1 || answer_length < 0 || vocabulary < 1 ||
-        length > INT64_MAX / 8 / count) {
-        return PB_FAIL(PB_ERR_ARGUMENT,
-                       "synthetic rows: %" PRId64 " rows of %" PRId64 " + %" PRId64
-                       " tokens below %" PRId64,
-                       count, prompt_length, answer_length, vocabulary);
-    }
-    PB_TRY_GOTO(status, alloc_rows(&set, count), err_set);
-    set.total = count * length;
-    PB_TRY_GOTO(status, PB_ALLOC(set.ids, set.total), err_set);
+    PB_TRY(PB_GROW(e->slots, count));
+    e->slot_count = count > e->slot_count ? count : e->slot_count;
+#pragma omp parallel for schedule(dynamic, 8) \
+    num_threads(e->options->threads > 0 ? e->options->threads : 1)
     for (int64_t i = 0; i < count; i++) {
-        set.prompt_lengths[i] = prompt_length;
-        set.examples[i]       = i;
-        set.offsets[i + 1]    = (i + 1) * length;
+        slot *s = &e->slots[i];
+        pb_rendered_clear(&s->rendered);
+        s->truncated = false;
+        s->too_long  = false;
+        s->status    = render(e, &examples[i], s);
+        if (s->status != PB_OK) {
+            s->message.length = 0;
+            s->status         = pb_string_puts(&s->message, pb_error_message()) == PB_OK ? s->status
+                                                                                         : PB_ERR_MEMORY;
+            pb_error_clear();
+        }
     }
-    for (int64_t t = 0; t < set.total; t++) {
-        set.ids[t] = (int32_t)pb_random_below(stream, (uint64_t)t, (uint64_t)vocabulary);
-    }
-    PB_TRY_GOTO(status, make_labels(&set), err_set);
-    *out = set;
     return PB_OK;
+}
 
-err_set:
-    pb_encoded_clear(&set);
+static pb_status append_answers(encoder *e, const pb_example *example)
+{
+    PB_TRY(PB_GROW(e->answers, e->answer_count + example->reference_count));
+    for (int64_t k = 0; k < example->reference_count; k++) {
+        PB_TRY(pb_intern(&e->texts, example->references[k], &e->answers[e->answer_count]));
+        e->answer_count++;
+    }
+    return PB_OK;
+}
+
+static pb_status append(encoder *e, const pb_example *example, const slot *s)
+{
+    int64_t i = e->count;
+
+    PB_TRY(pb_ids_extend(&e->ids, s->rendered.ids.items, s->rendered.ids.count));
+    PB_TRY(PB_GROW(e->offsets, i + 2));
+    PB_TRY(PB_GROW(e->first_answers, i + 2));
+    PB_TRY(PB_GROW(e->prompt_lengths, i + 1));
+    PB_TRY(PB_GROW(e->rows, i + 1));
+    PB_TRY(append_answers(e, example));
+    if (e->split == PB_SPLIT_TEST) {
+        PB_TRY(PB_GROW(e->id_texts, i + 1));
+        PB_TRY(PB_GROW(e->digests, i + 1));
+        PB_TRY(pb_intern(&e->texts, example->id, &e->id_texts[i]));
+        e->digests[i] = s->digest;
+    }
+    e->prompt_lengths[i]    = (int32_t)s->rendered.prompt_length;
+    e->rows[i]              = example->row;
+    e->offsets[i + 1]       = e->ids.count;
+    e->first_answers[i + 1] = e->answer_count;
+    e->count++;
+    return PB_OK;
+}
+
+/* Takes or leaves the samples of the chunk, in order. */
+static pb_status append_chunk(encoder *e, const pb_example *examples, int64_t count)
+{
+    bool train  = e->split == PB_SPLIT_TRAIN;
+    bool strict = e->ds->protocol == PB_PROTOCOL_CORRECTED;
+
+    for (int64_t i = 0; i < count; i++) {
+        const slot *s = &e->slots[i];
+        if (s->status != PB_OK) {
+            return PB_FAIL(s->status, "data set %s, row %" PRId64 " (line %" PRId64 "): %s",
+                           e->ds->options.name, examples[i].row, examples[i].line,
+                           s->message.length > 0 ? s->message.data : "out of memory");
+        }
+        bool overlaps = train && e->test != NULL && pb_digests_has(e->test, &s->digest);
+        e->overlap += overlaps;
+        if (overlaps && strict) {
+            continue;
+        }
+        e->truncated += s->truncated;
+        e->too_long += s->too_long;
+        if (!s->too_long || !train) {
+            PB_TRY(append(e, &examples[i], s));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status encode_rows(encoder *e, pb_encoded_set *set)
+{
+    const pb_example *examples = NULL;
+    pb_rows *rows              = NULL;
+    int64_t count              = 0;
+    pb_status status;
+
+    PB_TRY(pb_rows_open(e->ds, e->split, e->options->threads, &rows));
+    do {
+        PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), out_rows);
+        PB_TRY_GOTO(status, render_chunk(e, examples, count), out_rows);
+        PB_TRY_GOTO(status, append_chunk(e, examples, count), out_rows);
+    } while (count > 0);
+    set->counts         = pb_rows_counts(rows);
+    set->counts.overlap = e->overlap;
+    set->truncated      = e->truncated;
+    set->too_long       = e->too_long;
+    memcpy(set->sha, pb_rows_sha(rows), sizeof set->sha);
+    if (e->count == 0) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "data set %s, %s: none of %" PRId64 " rows is left: %" PRId64
+                         " do not fit data.cutoff_tokens = %" PRId64 ", %" PRId64
+                         " stand in the test file as well",
+                         e->ds->options.name, pb_split_name(e->split), set->counts.rows,
+                         e->too_long, e->options->cutoff_tokens, e->overlap);
+    }
+out_rows:
+    pb_rows_close(rows);
     return status;
 }
 
-pb_sample pb_encoded_sample(const pb_encoded_set *set, int64_t index)
+static void give(pb_encoded_storage *s, pb_encoded_section section, void *array, int64_t length)
 {
-    PB_ASSERT(index >= 0 && index < set->count);
-    int64_t offset = set->offsets[index];
-    return (pb_sample){.ids    = set->ids + offset,
-                       .labels = set->labels + offset,
-                       .length = set->offsets[index + 1] - offset};
+    s->arrays[section]  = array;
+    s->lengths[section] = array != NULL ? length : 0;
 }
 
-pb_sample pb_encoded_prompt(const pb_encoded_set *set, int64_t index)
+/* Moves the grown arrays into the set. */
+static pb_status hand_over(encoder *e, pb_encoded_set *set)
 {
-    PB_ASSERT(index >= 0 && index < set->count);
-    return (pb_sample){.ids    = set->ids + set->offsets[index],
-                       .labels = NULL,
-                       .length = set->prompt_lengths[index]};
+    PB_TRY(PB_ALLOC(set->storage, 1));
+    pb_encoded_storage *s = set->storage;
+    give(s, PB_SECTION_IDS, e->ids.items, e->ids.count);
+    give(s, PB_SECTION_OFFSETS, e->offsets, e->count + 1);
+    give(s, PB_SECTION_PROMPT_LENGTHS, e->prompt_lengths, e->count);
+    give(s, PB_SECTION_ROWS, e->rows, e->count);
+    give(s, PB_SECTION_FIRST_ANSWERS, e->first_answers, e->count + 1);
+    give(s, PB_SECTION_ANSWERS, e->answers, e->answer_count);
+    give(s, PB_SECTION_TEXTS, e->texts.offsets, e->texts.count);
+    give(s, PB_SECTION_BLOCK, e->texts.block.data, (int64_t)e->texts.block.length);
+    give(s, PB_SECTION_ID_TEXTS, e->id_texts, e->count);
+    give(s, PB_SECTION_DIGESTS, e->digests, e->count);
+    pb_memory_free(e->texts.slots);
+    e->ids            = (pb_ids){0};
+    e->texts          = (pb_interner){0};
+    e->offsets        = NULL;
+    e->prompt_lengths = NULL;
+    e->rows           = NULL;
+    e->first_answers  = NULL;
+    e->answers        = NULL;
+    e->id_texts       = NULL;
+    e->digests        = NULL;
+    pb_encoded_resolve(set);
+    return PB_OK;
 }
 
-pb_status pb_encoded_reference(const pb_dataset *ds, const pb_encoded_set *set,
-                               const pb_tokenizer *tokenizer, int64_t index, pb_string *out)
+static void clear(encoder *e)
 {
-    if (pb_dataset_protocol(ds) == PB_PROTOCOL_CORRECTED) {
-        return pb_string_puts(out,
-                              pb_dataset_example(ds, PB_SPLIT_TEST, set->examples[index]).answer);
+    for (int64_t i = 0; i < e->slot_count; i++) {
+        pb_rendered_clear(&e->slots[i].rendered);
+        pb_string_clear(&e->slots[i].message);
     }
-    int64_t answer = set->offsets[index] + set->prompt_lengths[index];
-    return pb_tokenizer_decode(tokenizer, set->ids + answer, set->offsets[index + 1] - answer, true,
-                               out);
+    pb_memory_free(e->slots);
+    pb_ids_clear(&e->ids);
+    pb_memory_free(e->offsets);
+    pb_memory_free(e->prompt_lengths);
+    pb_memory_free(e->rows);
+    pb_memory_free(e->first_answers);
+    pb_memory_free(e->answers);
+    pb_memory_free(e->id_texts);
+    pb_memory_free(e->digests);
+    pb_interner_clear(&e->texts);
+}
+
+static pb_status collect_digests(const pb_encoded_set *test, pb_digests *out)
+{
+    const pb_digest *digests = test->storage->arrays[PB_SECTION_DIGESTS];
+
+    for (int64_t i = 0; i < test->storage->lengths[PB_SECTION_DIGESTS]; i++) {
+        bool added;
+        PB_TRY(pb_digests_add(out, &digests[i], &added));
+    }
+    return PB_OK;
+}
+
+pb_status pb_encoded_make(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
+                          const pb_encoded_set *test, pb_encoded_set *out)
+{
+    pb_digests digests = {0};
+    encoder e          = {.ds = ds, .split = split, .options = options};
+    pb_encoded_set set = {0};
+    pb_status status;
+
+    if (test != NULL) {
+        PB_TRY_GOTO(status, collect_digests(test, &digests), out_encoder);
+        e.test = &digests;
+    }
+    PB_TRY_GOTO(status, encode_rows(&e, &set), out_encoder);
+    PB_TRY_GOTO(status, hand_over(&e, &set), out_encoder);
+    *out = set;
+out_encoder:
+    clear(&e);
+    pb_digests_clear(&digests);
+    return status;
+}
+
+pb_status pb_encoded_open(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
+                          const pb_encoded_set *test, pb_encoded_set *out)
+{
+    return pb_encoded_make(ds, split, options, test, out);
 }

@@ -13,6 +13,8 @@ const pb_config_field pb_dataset_fields[] = {
     PB_FIELD_TEXT(OPTIONS, metric, "f1", "metric that scores the answers"),
     PB_FIELD_PATH(OPTIONS, train_file, "", "training rows, JSON lines"),
     PB_FIELD_PATH(OPTIONS, test_file, "", "test rows, JSON lines"),
+    PB_FIELD_TEXT_LIST(OPTIONS, id, "",
+                       "columns that tell the rows apart; rows that lack them are not compared"),
     PB_FIELD_TEXT_LIST(OPTIONS, columns, "",
                        "columns in use, \"name:type\"; string, int, float32, label, strings; a ? "
                        "behind the type allows null"),

@@ -6,12 +6,22 @@
  * lone surrogates, nesting deeper than the parser allows, lines above 64 MiB. */
 #include "reader.h"
 
+#include "pb/memory.h"
+
 #include <inttypes.h>
 #include <string.h>
 
 enum { MAX_LINE_BYTES = 64 << 20 };
 
-pb_status pb_reader_open(const char *path, pb_reader *out)
+struct pb_reader {
+    const char *path;
+    pb_mapping mapping;
+    size_t offset;
+    int64_t line;
+    char sha[PB_HASH_TEXT];
+};
+
+static pb_status open_reader(const char *path, pb_reader *out)
 {
     pb_status status;
     pb_reader reader = {.path = path};
@@ -40,10 +50,42 @@ err_mapping:
     return status;
 }
 
+pb_status pb_reader_open(const char *path, pb_reader **out)
+{
+    pb_reader *reader = NULL;
+
+    PB_TRY(PB_ALLOC(reader, 1));
+    pb_status status = open_reader(path, reader);
+    if (status != PB_OK) {
+        pb_memory_free(reader);
+        return status;
+    }
+    *out = reader;
+    return PB_OK;
+}
+
 void pb_reader_close(pb_reader *reader)
 {
-    pb_mapping_close(&reader->mapping);
-    *reader = (pb_reader){0};
+    if (reader != NULL) {
+        pb_mapping_close(&reader->mapping);
+    }
+    pb_memory_free(reader);
+}
+
+bool pb_reader_is_text(const pb_reader *reader)
+{
+    (void)reader;
+    return false;
+}
+
+int64_t pb_reader_bytes(const pb_reader *reader)
+{
+    return (int64_t)reader->offset;
+}
+
+const char *pb_reader_sha(const pb_reader *reader)
+{
+    return reader->sha;
 }
 
 static bool is_blank(const char *text, size_t length)
@@ -56,11 +98,12 @@ static bool is_blank(const char *text, size_t length)
     return true;
 }
 
-static pb_status parse(const char *text, size_t length, json_t **row)
+pb_status pb_reader_parse(const pb_reader *reader, const char *text, size_t length, json_t **row)
 {
     json_error_t error;
     size_t bad;
 
+    (void)reader;
     if (length > MAX_LINE_BYTES) {
         return PB_FAIL(PB_ERR_FORMAT, "the line has %zu bytes, more than the %d allowed", length,
                        MAX_LINE_BYTES);
@@ -85,11 +128,11 @@ static pb_status parse(const char *text, size_t length, json_t **row)
     return PB_OK;
 }
 
-pb_status pb_reader_next(pb_reader *reader, json_t **row)
+pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool *has)
 {
     const char *data = reader->mapping.data;
 
-    *row = NULL;
+    *has = false;
     while (reader->offset < reader->mapping.size) {
         const char *text = data + reader->offset;
         size_t left      = reader->mapping.size - reader->offset;
@@ -101,11 +144,9 @@ pb_status pb_reader_next(pb_reader *reader, json_t **row)
         if (is_blank(text, length)) {
             continue;
         }
-        pb_status status = parse(text, length, row);
-        if (status != PB_OK) {
-            return pb_error_prefix(status, "%s:%" PRId64, reader->path, reader->line);
-        }
-        return PB_OK;
+        *line = reader->line;
+        *has  = true;
+        return pb_string_append(out, text, length);
     }
     return PB_OK;
 }

@@ -2,7 +2,7 @@
 /* The two permutations of the original's tools, number for number: the validation part by numpy's
  * default_rng(seed).permutation (PCG64, XSL-RR 128/64, O'Neill 2014, seeded by SeedSequence), the
  * order of an epoch by torch's randperm (MT19937, Matsumoto & Nishimura 1998). */
-#include "pb/dataset.h"
+#include "pb/encoded.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>

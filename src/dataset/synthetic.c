@@ -14,6 +14,7 @@ enum { WORDS = 12 };
 
 struct pb_row_builder {
     const pb_dataset_options *options;
+    pb_split split;
     const char *instruction;
 };
 
@@ -23,7 +24,7 @@ static void synthetic_close(pb_row_builder *b)
 }
 
 static pb_status synthetic_open(const pb_dataset_options *options, pb_protocol protocol,
-                                const char *instruction, pb_row_builder **out)
+                                pb_split split, const char *instruction, pb_row_builder **out)
 {
     pb_row_builder *b = NULL;
 
@@ -34,35 +35,38 @@ static pb_status synthetic_open(const pb_dataset_options *options, pb_protocol p
             PB_FAIL(PB_ERR_CONFIG, "dataset.labels is empty; builder synthetic needs classes"));
     }
     PB_TRY(PB_ALLOC(b, 1));
-    *b   = (pb_row_builder){.options = options, .instruction = instruction};
+    *b   = (pb_row_builder){.options = options, .split = split, .instruction = instruction};
     *out = b;
     return PB_OK;
 }
 
-static pb_status synthetic_generate(pb_row_builder *b, pb_split split, int64_t index,
-                                    pb_row_text *out, bool *done)
+static pb_status synthetic_generate(const pb_row_builder *b, int64_t index, pb_row_texts *out,
+                                    bool *done)
 {
     static const char *const words[] = {"even", "odd", "red", "green", "blue", "stone", "river"};
     enum { WORD_COUNT = sizeof words / sizeof *words };
     int64_t rows     = b->options->synthetic_rows;
     int64_t evens    = 0;
     pb_random stream = pb_random_stream((uint64_t)b->options->synthetic_seed, PB_RANDOM_SYNTHETIC,
-                                        (uint64_t)split);
+                                        (uint64_t)b->split);
 
-    *done = index >= (split == PB_SPLIT_TRAIN ? rows : (rows + 3) / 4);
+    *done = index >= (b->split == PB_SPLIT_TRAIN ? rows : (rows + 3) / 4);
     if (*done) {
         return PB_OK;
     }
+    pb_row_text *text = NULL;
+    PB_TRY(pb_row_texts_add(out, &text));
     PB_TRY(
-        pb_string_printf(&out->user, "%s%s", b->instruction, *b->instruction != '\0' ? "\n" : ""));
+        pb_string_printf(&text->user, "%s%s", b->instruction, *b->instruction != '\0' ? "\n" : ""));
+    text->body = text->user.length;
     for (int64_t i = 0; i < WORDS; i++) {
         uint64_t word = pb_random_below(stream, (uint64_t)(index * WORDS + i), WORD_COUNT);
         evens += word == 0;
-        PB_TRY(pb_string_printf(&out->user, "%s%s", i > 0 ? " " : "", words[word]));
+        PB_TRY(pb_string_printf(&text->user, "%s%s", i > 0 ? " " : "", words[word]));
     }
     PB_TRY(
-        pb_string_puts(&out->answer, b->options->labels.items[evens % b->options->labels.count]));
-    out->has_answer = true;
+        pb_string_puts(&text->answer, b->options->labels.items[evens % b->options->labels.count]));
+    text->has_answer = true;
     return PB_OK;
 }
 

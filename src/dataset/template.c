@@ -31,7 +31,7 @@ static void template_close(pb_row_builder *b)
 }
 
 static pb_status template_open(const pb_dataset_options *options, pb_protocol protocol,
-                               const char *instruction, pb_row_builder **out)
+                               pb_split split, const char *instruction, pb_row_builder **out)
 {
     pb_status status;
     pb_row_builder *b           = NULL;
@@ -39,6 +39,7 @@ static pb_status template_open(const pb_dataset_options *options, pb_protocol pr
     const pb_config_list *lines = paper ? &options->paper_lines : &options->lines;
     const char *key             = paper ? "paper_lines" : "lines";
 
+    (void)split;
     PB_TRY(PB_ALLOC(b, 1));
     b->instruction = instruction;
     PB_TRY_GOTO(status, pb_columns_open(options, protocol, &b->columns), err_builder);
@@ -64,27 +65,30 @@ err_builder:
     return status;
 }
 
-static pb_status template_build(pb_row_builder *b, const json_t *row, pb_row_text *out)
+static pb_status template_build(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
 {
-    bool has_null = false;
+    bool has_null     = false;
+    pb_row_text *text = NULL;
 
     PB_TRY(pb_columns_check(&b->columns, row));
-    PB_TRY(pb_string_puts(&out->user, b->instruction));
+    PB_TRY(pb_row_texts_add(out, &text));
+    PB_TRY(pb_string_puts(&text->user, b->instruction));
     for (int64_t i = 0; i < b->line_count; i++) {
-        size_t before = out->user.length;
+        size_t before = text->user.length;
         if (before > 0) {
-            PB_TRY(pb_string_puts(&out->user, "\n"));
+            PB_TRY(pb_string_puts(&text->user, "\n"));
         }
-        size_t start = out->user.length;
-        PB_TRY(pb_row_pattern_write(&b->lines[i], &b->columns, row, out, &out->user, &has_null));
-        if (out->user.length == start && start > before) {
-            out->user.length       = before;
-            out->user.data[before] = '\0';
+        size_t start = text->user.length;
+        text->body   = i == 0 ? start : text->body;
+        PB_TRY(pb_row_pattern_write(&b->lines[i], &b->columns, row, text, &text->user, &has_null));
+        if (text->user.length == start && start > before) {
+            text->user.length       = before;
+            text->user.data[before] = '\0';
         }
     }
-    PB_TRY(pb_string_puts(&out->answer, ""));
-    PB_TRY(pb_row_pattern_write(&b->answer, &b->columns, row, out, &out->answer, &has_null));
-    out->has_answer = !has_null;
+    text->body = text->body < text->user.length ? text->body : text->user.length;
+    PB_TRY(pb_row_pattern_write(&b->answer, &b->columns, row, text, &text->answer, &has_null));
+    text->has_answer = !has_null;
     return PB_OK;
 }
 

@@ -26,11 +26,11 @@ typedef struct packer {
 
 static int64_t packed_length(const pb_sample *s, bool trim)
 {
-    if (!trim || s->labels == NULL) {
+    if (!trim || !pb_sample_has_labels(s)) {
         return s->length;
     }
     int64_t length = s->length;
-    while (length > 1 && s->labels[length - 1] == PB_LABEL_NONE) {
+    while (length > 1 && pb_sample_label(s, length - 1) == PB_LABEL_NONE) {
         length--;
     }
     return length - 1; /* the last label is predicted by the row before it */
@@ -200,9 +200,10 @@ static void place_labels(packer *p, int64_t count)
     memset(start, 0, (size_t)(out->forest.rows + 1) * sizeof *start);
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t s = 0; s < count; s++) {
-            const int32_t *labels = p->samples[s].labels;
-            for (int64_t t = 1; labels != NULL && t < p->samples[s].length; t++) {
-                if (labels[t] == PB_LABEL_NONE) {
+            const pb_sample *sample = &p->samples[s];
+            for (int64_t t = 1; t < sample->length; t++) {
+                int32_t label = pb_sample_label(sample, t);
+                if (label == PB_LABEL_NONE) {
                     continue;
                 }
                 int64_t row = p->row_of[p->first[s] + t - 1];
@@ -212,7 +213,7 @@ static void place_labels(packer *p, int64_t count)
                 }
                 int64_t n          = start[row]++;
                 out->label_rows[n] = (int32_t)row;
-                out->targets[n]    = labels[t];
+                out->targets[n]    = label;
             }
         }
         for (int64_t row = 0; pass == 0 && row < out->forest.rows; row++) {
@@ -257,8 +258,8 @@ static pb_status pack(packer *p, int64_t count)
         if (sample->length < 1) {
             return PB_FAIL(PB_ERR_ARGUMENT, "sample %" PRId64 " of the batch has no tokens", s);
         }
-        for (int64_t t = 1; sample->labels != NULL && t < sample->length; t++) {
-            labels += sample->labels[t] != PB_LABEL_NONE;
+        for (int64_t t = 1; t < sample->length; t++) {
+            labels += pb_sample_label(sample, t) != PB_LABEL_NONE;
         }
         total += sample->length;
     }

@@ -6,7 +6,7 @@
 #include "pb/train.h"
 
 #include "pb/clock.h"
-#include "pb/dataset.h"
+#include "pb/encoded.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -110,8 +110,8 @@ static int64_t count_labels(const pb_sample *rows, int64_t count)
 {
     int64_t labels = 0;
     for (int64_t i = 0; i < count; i++) {
-        for (int64_t k = 1; rows[i].labels != NULL && k < rows[i].length; k++) {
-            labels += rows[i].labels[k] != PB_LABEL_NONE;
+        for (int64_t k = 1; k < rows[i].length; k++) {
+            labels += pb_sample_label(&rows[i], k) != PB_LABEL_NONE;
         }
     }
     return labels;

@@ -83,6 +83,9 @@ static void fill_numbers(pb_record *r, double u)
     r->rows_bad              = 3;
     r->rows_unlabelled       = 4;
     r->rows_no_answer        = 5;
+    r->rows_empty            = 6;
+    r->rows_duplicate        = 7;
+    r->rows_overlap          = 8;
     r->rows_train            = 90;
     r->rows_validation       = 10;
     r->rows_test             = 4;

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Texts stored once each, known by their number. */
+#pragma once
+
+#include "pb/string.h"
+
+#include <stdint.h>
+
+/* Zero-initialised is empty. */
+typedef struct pb_interner {
+    pb_string block;  /* the texts, each with its NUL */
+    int64_t *offsets; /* [count] into the block */
+    int32_t *slots;   /* [capacity] number + 1, 0: free; capacity is a power of two */
+    int64_t count, capacity;
+} pb_interner;
+
+/* *number is that of the text, which is added when it is new. */
+pb_status pb_intern(pb_interner *texts, const char *text, int32_t *number) PB_MUST_USE;
+void pb_interner_clear(pb_interner *texts); /* accepts a zeroed one */

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reading a split: records are cut from the file one behind the other, a chunk of them is parsed
+ * and built by all threads, and judged in file order, so that the result does not depend on the
+ * number of threads. */
+#include "columns.h"
+#include "digests.h"
+#include "internal.h"
+#include "reader.h"
+
+#include "pb/hash.h"
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CHUNK_ROWS = 512, CHUNK_BYTES = 4 << 20, MESSAGE_BYTES = 600 };
+
+/* A row on its way. */
+typedef struct slot {
+    size_t begin, length; /* of its record in the chunk's bytes */
+    int64_t row, line;
+    bool cut; /* false: no record could be cut, status and message say why */
+    pb_status status;
+    pb_string message;
+    pb_string id;
+    pb_row_texts texts;
+} slot;
+
+struct pb_rows {
+    const pb_dataset *ds;
+    pb_split split;
+    int threads;
+    const char *path;
+    pb_reader *reader; /* NULL: rows are made up */
+    pb_hash *hash;     /* of made-up texts */
+    int64_t limit;     /* 0: none */
+    bool ended;
+    char sha[PB_HASH_TEXT];
+    pb_string bytes; /* of the chunk's records */
+    slot *slots;     /* [CHUNK_ROWS] */
+    int64_t used;
+    pb_example *examples; /* of the chunk, and their right answers */
+    const char **references;
+    int64_t samples; /* so far */
+    pb_digests ids;
+    pb_row_counts counts;
+    char first[MESSAGE_BYTES]; /* what was wrong with the first bad row */
+};
+
+static pb_status open_file(pb_rows *rows)
+{
+    const pb_dataset_options *o = &rows->ds->options;
+    const char *key             = rows->split == PB_SPLIT_TRAIN ? "train_file" : "test_file";
+
+    rows->path = rows->split == PB_SPLIT_TRAIN ? o->train_file : o->test_file;
+    if (*rows->path == '\0') {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "data set %s: dataset.%s is empty; builder %s needs a file of rows", o->name,
+                       key, rows->ds->ops->name);
+    }
+    pb_status status = pb_reader_open(rows->path, &rows->reader);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "data set %s", o->name);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    return PB_OK;
+}
+
+pb_status pb_rows_open(const pb_dataset *ds, pb_split split, int threads, pb_rows **out)
+{
+    pb_rows *rows = NULL;
+    pb_status status;
+
+    PB_TRY(PB_ALLOC(rows, 1));
+    rows->ds      = ds;
+    rows->split   = split;
+    rows->threads = threads > 0 ? threads : 1;
+    rows->limit   = split == PB_SPLIT_TRAIN ? ds->data.train_rows : ds->data.test_rows;
+    PB_TRY_GOTO(status, PB_ALLOC(rows->slots, CHUNK_ROWS), err_rows);
+    if (ds->ops->build != NULL) {
+        PB_TRY_GOTO(status, open_file(rows), err_rows);
+    } else {
+        PB_TRY_GOTO(status, pb_hash_create(&rows->hash), err_rows);
+    }
+    *out = rows;
+    return PB_OK;
+
+err_rows:
+    pb_rows_close(rows);
+    return status;
+}
+
+void pb_rows_close(pb_rows *rows)
+{
+    if (rows == NULL) {
+        return;
+    }
+    for (int64_t i = 0; rows->slots != NULL && i < CHUNK_ROWS; i++) {
+        pb_string_clear(&rows->slots[i].message);
+        pb_string_clear(&rows->slots[i].id);
+        pb_row_texts_clear(&rows->slots[i].texts);
+    }
+    pb_memory_free(rows->slots);
+    pb_memory_free(rows->examples);
+    pb_memory_free(rows->references);
+    pb_string_clear(&rows->bytes);
+    pb_digests_clear(&rows->ids);
+    pb_reader_close(rows->reader);
+    pb_hash_destroy(rows->hash);
+    pb_memory_free(rows);
+}
+
+/* Keeps the thread's error with the row; the first that fails to be kept is lost, not the status.
+ */
+static void keep_error(slot *s, pb_status status)
+{
+    s->status         = status;
+    s->message.length = 0;
+    if (pb_string_puts(&s->message, pb_error_message()) != PB_OK) {
+        s->status = PB_ERR_MEMORY;
+    }
+    pb_error_clear();
+}
+
+static bool is_bad_row(pb_status status)
+{
+    return status == PB_ERR_FORMAT || status == PB_ERR_NOT_FOUND;
+}
+
+/* Cuts the chunk's records. */
+static pb_status cut_records(pb_rows *rows)
+{
+    rows->bytes.length = 0;
+    while (rows->used < CHUNK_ROWS && rows->bytes.length < CHUNK_BYTES && !rows->ended) {
+        slot *s  = &rows->slots[rows->used];
+        bool has = false;
+        if (rows->limit > 0 && rows->counts.rows == rows->limit) {
+            rows->ended = true;
+            break;
+        }
+        s->begin         = rows->bytes.length;
+        s->status        = PB_OK;
+        s->id.length     = 0;
+        pb_status status = pb_reader_next(rows->reader, &rows->bytes, &s->line, &has);
+        if (status != PB_OK && !is_bad_row(status)) {
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
+        if (status == PB_OK && !has) {
+            rows->ended = true;
+            break;
+        }
+        s->cut    = status == PB_OK;
+        s->length = rows->bytes.length - s->begin;
+        s->row    = rows->counts.rows++;
+        rows->used++;
+        if (status != PB_OK) {
+            keep_error(s, status);
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status build(const pb_rows *rows, slot *s)
+{
+    const pb_dataset *ds = rows->ds;
+    json_t *row          = NULL;
+
+    pb_row_texts_empty(&s->texts);
+    pb_status status = pb_reader_parse(rows->reader, rows->bytes.data + s->begin, s->length, &row);
+    s->cut           = status == PB_OK;
+    if (status == PB_OK) {
+        status = pb_row_id(&ds->options.id, row, &s->id);
+    }
+    if (status == PB_OK) {
+        status = ds->ops->build(ds->builders[rows->split], row, &s->texts);
+    }
+    json_decref(row);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "%s:%" PRId64, rows->path, s->line);
+    }
+    return status;
+}
+
+static void build_chunk(pb_rows *rows)
+{
+#pragma omp parallel for schedule(dynamic, 16) num_threads(rows->threads)
+    for (int64_t i = 0; i < rows->used; i++) {
+        slot *s = &rows->slots[i];
+        if (s->cut) {
+            pb_status status = build(rows, s);
+            if (status != PB_OK) {
+                keep_error(s, status);
+            }
+        }
+    }
+}
+
+/* Rows without a file; the hash is over the texts. */
+static pb_status generate_chunk(pb_rows *rows)
+{
+    const pb_dataset *ds = rows->ds;
+
+    for (; rows->used < CHUNK_ROWS && !rows->ended; rows->used++) {
+        slot *s     = &rows->slots[rows->used];
+        rows->ended = rows->limit > 0 && rows->counts.rows == rows->limit;
+        pb_row_texts_empty(&s->texts);
+        if (!rows->ended) {
+            PB_TRY(ds->ops->generate(ds->builders[rows->split], rows->counts.rows, &s->texts,
+                                     &rows->ended));
+        }
+        if (rows->ended) {
+            break;
+        }
+        s->cut       = true;
+        s->status    = PB_OK;
+        s->id.length = 0;
+        s->row       = rows->counts.rows++;
+        s->line      = s->row + 1;
+        for (int64_t k = 0; k < s->texts.count; k++) {
+            PB_TRY(pb_hash_update_text(rows->hash, s->texts.items[k].user.data));
+            PB_TRY(pb_hash_update_text(rows->hash, s->texts.items[k].answer.data));
+        }
+    }
+    return PB_OK;
+}
+
+static void count_fault(pb_rows *rows, const slot *s, pb_row_fault fault, bool bad,
+                        const char *message)
+{
+    pb_row_counts *c = &rows->counts;
+
+    c->faults[fault]++;
+    c->first[fault] = c->first[fault] == 0 ? s->line : c->first[fault];
+    c->bad += bad;
+    if (bad && *rows->first == '\0') {
+        (void)snprintf(rows->first, sizeof rows->first, "%s", message);
+    }
+}
+
+static const char *empty_column(const slot *s)
+{
+    for (int64_t k = 0; k < s->texts.count; k++) {
+        if (s->texts.items[k].empty != NULL) {
+            return s->texts.items[k].empty;
+        }
+    }
+    return NULL;
+}
+
+/* Counts the row's faults; *keep is false for one that is left out. What the original would take is
+ * counted and kept under the paper protocol. */
+static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
+{
+    bool strict      = rows->ds->protocol == PB_PROTOCOL_CORRECTED;
+    bool is_new      = true;
+    const char *name = empty_column(s);
+    pb_digest digest;
+    char message[MESSAGE_BYTES];
+
+    *keep = s->status == PB_OK;
+    if (!*keep) {
+        count_fault(rows, s,
+                    !s->cut                         ? PB_ROW_UNREADABLE
+                    : s->status == PB_ERR_NOT_FOUND ? PB_ROW_LABEL
+                                                    : PB_ROW_COLUMN,
+                    true, s->message.data);
+        return PB_OK;
+    }
+    if (s->id.length > 0) {
+        PB_TRY(pb_digest_of(s->id.data, s->id.length, &digest));
+        PB_TRY(pb_digests_add(&rows->ids, &digest, &is_new));
+    }
+    if (!is_new) {
+        (void)snprintf(message, sizeof message,
+                       "%s:%" PRId64
+                       ": the id %.80s (dataset.id) was met before; remove one of the "
+                       "rows",
+                       rows->path, s->line, s->id.data);
+        count_fault(rows, s, PB_ROW_DUPLICATE, strict, message);
+        *keep = !strict;
+    } else if (name != NULL) {
+        (void)snprintf(message, sizeof message,
+                       "%s:%" PRId64
+                       ": column \"%s\" is empty; fill it, or declare its type with a "
+                       "? (dataset.columns)",
+                       rows->path, s->line, name);
+        count_fault(rows, s, PB_ROW_EMPTY, strict, message);
+        *keep = !strict;
+    }
+    return PB_OK;
+}
+
+/* The row's samples as examples; pointers into the list of references are set by the caller. */
+static pb_status add_examples(pb_rows *rows, slot *s, int64_t *count, int64_t *references)
+{
+    if (s->id.length == 0) {
+        PB_TRY(pb_string_printf(&s->id, "%" PRId64, s->row));
+    }
+    for (int64_t k = 0; k < s->texts.count; k++) {
+        const pb_row_text *text = &s->texts.items[k];
+        rows->counts.unlabelled += text->unlabelled;
+        rows->counts.no_answer += !text->has_answer;
+        if (!text->has_answer && rows->split == PB_SPLIT_TRAIN) {
+            continue;
+        }
+        PB_TRY(PB_GROW(rows->examples, *count + 1));
+        PB_TRY(PB_GROW(rows->references, *references + 1 + text->reference_count));
+        rows->examples[(*count)++] = (pb_example){
+            .user            = text->user.data,
+            .body            = text->user.data + text->body,
+            .answer          = text->answer.data,
+            .inputs          = text->has_inputs ? text->user.data + text->body : NULL,
+            .targets         = text->has_inputs ? text->answer.data : NULL,
+            .id              = s->id.data,
+            .reference_count = 1 + text->reference_count,
+            .row             = s->row,
+            .line            = s->line,
+        };
+        rows->references[(*references)++] = text->answer.data;
+        const char *next                  = text->references.data;
+        for (int64_t r = 0; r < text->reference_count; r++) {
+            rows->references[(*references)++] = next;
+            next += strlen(next) + 1;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status collect(pb_rows *rows, int64_t *count)
+{
+    int64_t references = 0;
+
+    *count = 0;
+    for (int64_t i = 0; i < rows->used; i++) {
+        slot *s   = &rows->slots[i];
+        bool keep = false;
+        if (s->status != PB_OK && !is_bad_row(s->status)) {
+            return PB_FAIL(s->status, "%s",
+                           s->message.length > 0 ? s->message.data : "out of memory");
+        }
+        PB_TRY(judge(rows, s, &keep));
+        if (keep) {
+            PB_TRY(add_examples(rows, s, count, &references));
+        }
+    }
+    references = 0;
+    for (int64_t i = 0; i < *count; i++) {
+        rows->examples[i].references = rows->references + references;
+        references += rows->examples[i].reference_count;
+    }
+    rows->samples += *count;
+    return PB_OK;
+}
+
+/* "3 columns (first in line 7), 1 empty (first in line 9)" */
+static pb_status describe_faults(const pb_row_counts *c, pb_string *out)
+{
+    static const char *const names[PB_ROW_FAULT_COUNT] = {[PB_ROW_UNREADABLE] = "unreadable",
+                                                          [PB_ROW_COLUMN] = "with a wrong column",
+                                                          [PB_ROW_LABEL]  = "with a wrong label",
+                                                          [PB_ROW_EMPTY]  = "with an empty text",
+                                                          [PB_ROW_DUPLICATE] =
+                                                              "with the id of another"};
+    const char *separator                              = "";
+
+    for (int k = 0; k < PB_ROW_FAULT_COUNT; k++) {
+        if (c->faults[k] > 0) {
+            PB_TRY(pb_string_printf(out, "%s%" PRId64 " %s, first in line %" PRId64, separator,
+                                    c->faults[k], names[k], c->first[k]));
+            separator = "; ";
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status check_share(const pb_rows *rows, const char *faults)
+{
+    const pb_row_counts *c = &rows->counts;
+    double share           = rows->ds->data.max_bad_share;
+    int64_t faulty         = 0;
+
+    for (int k = 0; k < PB_ROW_FAULT_COUNT; k++) {
+        faulty += c->faults[k];
+    }
+    if ((double)c->bad > share * (double)c->rows) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s; this is the first of %" PRId64 " bad rows of %" PRId64
+                       " (%s), data.max_bad_share allows a share of %g",
+                       rows->first, c->bad, c->rows, faults, share);
+    }
+    if (faulty > 0) {
+        pb_log_warn("data set %s, %s: %" PRId64 " of %" PRId64 " rows left out, %" PRId64
+                    " kept with a fault (%s)",
+                    rows->ds->options.name, pb_split_name(rows->split), c->bad, c->rows,
+                    faulty - c->bad, faults);
+    }
+    if (c->unlabelled > 0 || c->no_answer > 0) {
+        pb_log_warn(
+            "data set %s, %s: %" PRId64 " samples unlabelled, %" PRId64 " without an answer",
+            rows->ds->options.name, pb_split_name(rows->split), c->unlabelled, c->no_answer);
+    }
+    if (rows->samples == 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: none of its %" PRId64 " rows can be used",
+                       rows->path != NULL ? rows->path : rows->ds->options.name, c->rows);
+    }
+    return PB_OK;
+}
+
+/* A file that was not read to its end is hashed as a whole all the same. */
+static pb_status hash_source(pb_rows *rows)
+{
+    if (rows->reader == NULL) {
+        return pb_hash_finish(rows->hash, rows->sha);
+    }
+    const char *sha = pb_reader_sha(rows->reader);
+    if (*sha == '\0') {
+        return pb_hash_file(rows->path, rows->sha);
+    }
+    memcpy(rows->sha, sha, sizeof rows->sha);
+    return PB_OK;
+}
+
+static pb_status finish(pb_rows *rows)
+{
+    pb_string faults = {0};
+    pb_status status;
+
+    if (*rows->sha == '\0') {
+        PB_TRY(hash_source(rows));
+    }
+    PB_TRY_GOTO(status, pb_string_puts(&faults, ""), out_faults);
+    PB_TRY_GOTO(status, describe_faults(&rows->counts, &faults), out_faults);
+    PB_TRY_GOTO(status, check_share(rows, faults.data), out_faults);
+out_faults:
+    pb_string_clear(&faults);
+    return status;
+}
+
+pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *count)
+{
+    *count = 0;
+    while (*count == 0 && !rows->ended) {
+        rows->used = 0;
+        if (rows->reader != NULL) {
+            PB_TRY(cut_records(rows));
+            build_chunk(rows);
+        } else {
+            PB_TRY(generate_chunk(rows));
+        }
+        PB_TRY(collect(rows, count));
+    }
+    *examples = rows->examples;
+    return *count == 0 ? finish(rows) : PB_OK;
+}
+
+pb_row_counts pb_rows_counts(const pb_rows *rows)
+{
+    return rows->counts;
+}
+
+const char *pb_rows_sha(const pb_rows *rows)
+{
+    return rows->sha;
+}
