@@ -23,6 +23,9 @@ typedef struct pb_metric_input {
     /* [rows] all right answers of a row, each list ended by NULL; NULL: the reference alone. */
     const char *const *const *alternatives;
     const char *const *ids; /* [rows] rows with equal ids ask the same; NULL: none do */
+    /* Where rows stand, for messages: a file and [rows] lines; NULL: rows are named by index. */
+    const char *file;
+    const int64_t *lines;
     int64_t rows;
     char *const *labels; /* [label_count] class names; index 1 is the positive class of two */
     int64_t label_count;
@@ -99,6 +102,8 @@ pb_status pb_metric_interval(const pb_metric_result *a, const pb_metric_result *
 /* For metric tables. */
 pb_status pb_metric_add(pb_metric_result *result, const char *name, double value,
                         bool is_count) PB_MUST_USE;
+/* Says which row a failure is about; gives `status` back. */
+pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status);
 /* Room for the parts, zeroed. */
 pb_status pb_metric_make_parts(pb_metric_result *result, int64_t units, int64_t width) PB_MUST_USE;
 

@@ -12,7 +12,6 @@
 
 #include "pb/memory.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,15 +132,17 @@ static void read_paper(pb_metric_result *result, double *x, double *y)
     }
 }
 
-static pb_status read_corrected(pb_metric_result *result, double *x, double *y)
+static pb_status read_corrected(const pb_metric_input *input, pb_metric_result *result, double *x,
+                                double *y)
 {
     double sum    = 0;
     int64_t valid = 0;
 
     for (int64_t i = 0; i < result->rows; i++) {
         if (!corrected_value(result->references[i], &y[i])) {
-            return PB_FAIL(PB_ERR_FORMAT, "row %" PRId64 ": the reference \"%.80s\" is no number",
-                           i, result->references[i]);
+            return pb_metric_at_row(input, i,
+                                    PB_FAIL(PB_ERR_FORMAT, "the reference \"%.80s\" is no number",
+                                            result->references[i]));
         }
         result->invalid[i] = !corrected_value(result->predictions[i], &x[i]);
         if (!result->invalid[i]) {
@@ -256,7 +257,7 @@ static pb_status score_pearsonr(const pb_metric_input *input, char *const *label
     if (input->protocol == PB_PROTOCOL_PAPER) {
         read_paper(result, x, y);
     } else {
-        PB_TRY_GOTO(status, read_corrected(result, x, y), out_values);
+        PB_TRY_GOTO(status, read_corrected(input, result, x, y), out_values);
     }
     fill_rows(x, y, result);
     PB_TRY_GOTO(status, make_parts(x, y, result), out_values);

@@ -61,10 +61,11 @@ static pb_status count_all(const pb_metric_input *input, char *const *labels,
         int64_t gold      = class_of(result->references[i], labels, t->classes);
         int64_t predicted = class_of(result->predictions[i], labels, t->classes);
         if (gold < 0) {
-            return PB_FAIL(PB_ERR_FORMAT,
-                           "row %" PRId64 ": the reference \"%.80s\" is none of the data set's "
-                           "labels; leave unlabelled rows out of the test file",
-                           i, result->references[i]);
+            return pb_metric_at_row(input, i,
+                                    PB_FAIL(PB_ERR_FORMAT,
+                                            "the reference \"%.80s\" is none of the data set's "
+                                            "labels; leave unlabelled rows out of the test file",
+                                            result->references[i]));
         }
         result->correct[i] = predicted == gold;
         result->invalid[i] = predicted < 0;

@@ -93,11 +93,19 @@ pb_status pb_metric_make_parts(pb_metric_result *result, int64_t units, int64_t 
     return PB_OK;
 }
 
-static pb_status post_all(pb_protocol protocol, bool keep_case, const char *const *texts,
-                          int64_t count, char **out)
+pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)
 {
-    for (int64_t i = 0; i < count; i++) {
-        PB_TRY(pb_metric_post(protocol, keep_case, texts[i], &out[i]));
+    return input->lines != NULL
+               ? pb_error_prefix(status, "%s:%" PRId64, input->file, input->lines[row])
+               : pb_error_prefix(status, "row %" PRId64, row);
+}
+
+static pb_status post_rows(const pb_metric_input *input, bool keep_case, const char *const *texts,
+                           char **out)
+{
+    for (int64_t i = 0; i < input->rows; i++) {
+        PB_TRY(pb_metric_at_row(input, i,
+                                pb_metric_post(input->protocol, keep_case, texts[i], &out[i])));
     }
     return PB_OK;
 }
@@ -143,12 +151,11 @@ static pb_status make_texts(const pb_metric_input *input, const pb_metric *ops, 
     PB_TRY(PB_ALLOC(result->row_values, input->rows));
     PB_TRY(PB_ALLOC(result->correct, input->rows));
     PB_TRY(PB_ALLOC(result->invalid, input->rows));
-    PB_TRY(post_all(input->protocol, ops->keeps_case, (const char *const *)input->labels,
-                    input->label_count, labels));
-    PB_TRY(post_all(input->protocol, ops->keeps_case, input->predictions, input->rows,
-                    result->predictions));
-    return post_all(input->protocol, ops->keeps_case, input->references, input->rows,
-                    result->references);
+    for (int64_t k = 0; k < input->label_count; k++) {
+        PB_TRY(pb_metric_post(input->protocol, ops->keeps_case, input->labels[k], &labels[k]));
+    }
+    PB_TRY(post_rows(input, ops->keeps_case, input->predictions, result->predictions));
+    return post_rows(input, ops->keeps_case, input->references, result->references);
 }
 
 /* Labels that are the same text after post-processing could not be told apart. */

@@ -9,7 +9,6 @@
 
 #include "pb/memory.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,9 +106,10 @@ static pb_status compare(const pb_metric_input *input, const pb_metric_result *r
     *f1    = 0;
     *equal = false;
     if (answers == NULL || *answers == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "row %" PRId64 " has no right answer; leave such rows out of the test file",
-                       row);
+        return pb_metric_at_row(
+            input, row,
+            PB_FAIL(PB_ERR_FORMAT,
+                    "there is no right answer; leave such rows out of the test file"));
     }
     PB_TRY(answer_text_make(result->predictions[from], &prediction));
     pb_status status = PB_OK;
@@ -117,7 +117,7 @@ static pb_status compare(const pb_metric_input *input, const pb_metric_result *r
         status = compare_one(&prediction, *answers, f1, equal);
     }
     answer_text_clear(&prediction);
-    return status == PB_OK ? PB_OK : pb_error_prefix(status, "row %" PRId64, row);
+    return pb_metric_at_row(input, row, status);
 }
 
 /* The parts of a question: sum of F1, of exact matches, and of rows that count. */

@@ -239,6 +239,12 @@ static void what_cannot_be_scored_is_refused(void **state)
     assert_error(score("pearsonr", PB_PROTOCOL_CORRECTED, predictions, references, 1, 0, &r),
                  PB_ERR_FORMAT, "is no number");
     assert_null(r.values);
+    const int64_t line    = 7;
+    const char *broken[]  = {"ab\xff"};
+    pb_metric_input input = {
+        .predictions = broken, .references = references, .file = "rows", .lines = &line, .rows = 1};
+    assert_error(pb_metric_score("exact_match", &input, &r), PB_ERR_FORMAT,
+                 "rows:7: byte 3 of a text to score is not UTF-8");
 }
 
 static int nothing_is_left(void **state)
