@@ -40,8 +40,9 @@ typedef struct pb_metric_value {
 typedef struct pb_metric_result {
     const char *main_name; /* name of the value that enters the tables (times 100 there) */
     double main;           /* NaN only under the paper protocol */
-    pb_metric_value
-        *values; /* [count], named as PEFT-Bench's and the corrected results name them */
+    /* [count] named as PEFT-Bench's and the corrected results name them. Every metric has
+     * `invalid_share`, and `output_chars_mean`: mean code points of a post-processed prediction. */
+    pb_metric_value *values;
     int64_t count;
     /* Ends of the 95 % interval of `main`, see pb_metric_interval; NaN where unknown. */
     double main_low, main_high;

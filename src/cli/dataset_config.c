@@ -38,11 +38,12 @@ pb_protocol dataset_config_protocol(const pb_cli *cli)
                                                                    : PB_PROTOCOL_CORRECTED;
 }
 
-/* The folder of configurations that belongs to this program: of the sources when it lies in their
- * build folder (build/PRESET/src), else that of an installation. Empty when there is neither. */
+/* The folder of configurations that belongs to this program: that of an installation, or that of
+ * the sources when it lies in their build folder (build/PRESET/src). Empty when there is neither.
+ */
 static pb_status own_configs(pb_string *out)
 {
-    static const char *const places[] = {"../../../configs", "../share/peftbench/configs"};
+    static const char *const places[] = {"../share/peftbench/configs", "../../../configs"};
     char program[4096];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     char *slash    = NULL;

@@ -140,6 +140,36 @@ static void every_metric_gives_the_same_interval_again_and_none_for_one_row(void
     }
 }
 
+/* One question in two rows whose right answers are other texts than the references. */
+static void only_metrics_that_say_so_read_ids_and_alternatives(void **state)
+{
+    const pb_metric *const *all       = pb_metric_registry();
+    const char *const answers[]       = {"1", "0", NULL};
+    const char *const *alternatives[] = {answers, answers};
+    const char *const ids[]           = {"same", "same"};
+    const char *const predictions[]   = {"1", "0"};
+    const char *const references[]    = {"0", "1"};
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        pb_metric_input input  = {.protocol    = PB_PROTOCOL_CORRECTED,
+                                  .predictions = predictions,
+                                  .references  = references,
+                                  .rows        = 2,
+                                  .labels      = (char *const *)(uintptr_t)labels,
+                                  .label_count = 2};
+        pb_metric_result plain = {0}, asked = {0};
+        assert_ok(pb_metric_score(all[m]->name, &input, &plain));
+        input.ids          = ids;
+        input.alternatives = alternatives;
+        assert_ok(pb_metric_score(all[m]->name, &input, &asked));
+        assert_true(plain.units == 2 && asked.units == (all[m]->reads_questions ? 1 : 2));
+        assert_true((plain.main != asked.main) == all[m]->reads_questions);
+        pb_metric_result_clear(&plain);
+        pb_metric_result_clear(&asked);
+    }
+}
+
 static void every_metric_gives_named_values_in_range(void **state)
 {
     const pb_metric *const *all = pb_metric_registry();
@@ -213,6 +243,7 @@ int main(void)
         cmocka_unit_test(every_metric_gives_named_values_in_range),
         cmocka_unit_test(every_metric_counts_invalid_predictions_and_characters),
         cmocka_unit_test(every_metric_gives_the_same_interval_again_and_none_for_one_row),
+        cmocka_unit_test(only_metrics_that_say_so_read_ids_and_alternatives),
         cmocka_unit_test(every_metric_survives_hostile_predictions),
         cmocka_unit_test(every_metric_gives_all_memory_back_when_there_is_none),
     };
