@@ -112,6 +112,9 @@ typedef struct pb_dataset_builder {
 
 const pb_dataset_builder *const *pb_dataset_registry(void); /* NULL-terminated */
 
+/* The compressions of files that this build reads, NULL-terminated. */
+const char *const *pb_dataset_compressions(void);
+
 /* Reads `group` of the configuration, both files, and builds all examples. Any bad row is an error
  * with file:line, column and remedy, unless `data` allows a share of them. */
 pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protocol protocol,

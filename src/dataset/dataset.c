@@ -97,36 +97,56 @@ static pb_status judge(pb_status status, bool in_json, bool allowed, pb_row_coun
     return PB_OK;
 }
 
+/* Parses and builds one record; *in_json is set when it fails before its columns are looked at. */
+static pb_status build_row(pb_dataset *ds, pb_row_builder *builder, const pb_reader *reader,
+                           const pb_string *record, pb_row_text *text, bool *in_json)
+{
+    json_t *row = NULL;
+
+    *in_json = true;
+    PB_TRY(pb_reader_parse(reader, record->data, record->length, &row));
+    *in_json = false;
+    empty_text(text);
+    pb_status status = ds->ops->build(builder, row, text);
+    json_decref(row);
+    return status;
+}
+
 static pb_status read_rows(pb_dataset *ds, pb_split split, pb_row_builder *builder,
                            const pb_data_options *data, pb_reader *reader, char *first)
 {
     split_rows *rows = &ds->splits[split];
+    const char *path = split == PB_SPLIT_TRAIN ? ds->options.train_file : ds->options.test_file;
     int64_t limit    = split == PB_SPLIT_TRAIN ? data->train_rows : data->test_rows;
     bool allowed     = data->max_bad_share > 0;
     pb_row_text text = {0};
+    pb_string record = {0};
     pb_status status = PB_OK;
 
     while (limit == 0 || rows->counts.rows < limit) {
-        json_t *row = NULL;
-        status      = pb_reader_next(reader, &row);
-        if (status == PB_OK && row == NULL) {
+        int64_t line  = 0;
+        bool has      = false;
+        bool in_json  = true;
+        record.length = 0;
+        status        = pb_reader_next(reader, &record, &line, &has);
+        if (status == PB_OK && !has) {
             break;
         }
         int64_t number = rows->counts.rows++;
-        bool in_json   = status != PB_OK;
         if (status == PB_OK) {
-            empty_text(&text);
-            status = ds->ops->build(builder, row, &text);
-            json_decref(row);
+            status = build_row(ds, builder, reader, &record, &text, &in_json);
             if (status == PB_OK) {
-                PB_TRY_GOTO(status, keep_row(rows, split, &text, number, reader->line), out_text);
+                PB_TRY_GOTO(status, keep_row(rows, split, &text, number, line), out_text);
                 continue;
             }
-            pb_error_prefix(status, "%s:%" PRId64, reader->path, reader->line);
+            pb_error_prefix(status, "%s:%" PRId64, path, line);
         }
         PB_TRY_GOTO(status, judge(status, in_json, allowed, &rows->counts, first), out_text);
     }
+    PB_TRY_GOTO(status, pb_reader_finish(reader), out_text);
+    memcpy(rows->sha, pb_reader_sha(reader), sizeof rows->sha);
 out_text:
+    pb_string_clear(&record);
     pb_string_clear(&text.user);
     pb_string_clear(&text.answer);
     return status;
@@ -157,7 +177,7 @@ static pb_status read_file(pb_dataset *ds, pb_split split, pb_row_builder *build
     const char *path = split == PB_SPLIT_TRAIN ? ds->options.train_file : ds->options.test_file;
     char first[MESSAGE_BYTES] = "";
     split_rows *rows          = &ds->splits[split];
-    pb_reader reader          = {0};
+    pb_reader *reader         = NULL;
     pb_status status;
 
     if (*path == '\0') {
@@ -171,15 +191,14 @@ static pb_status read_file(pb_dataset *ds, pb_split split, pb_row_builder *build
     if (status != PB_OK) {
         return pb_error_prefix(status, "data set %s", ds->options.name);
     }
-    PB_TRY_GOTO(status, read_rows(ds, split, builder, data, &reader, first), out_reader);
-    memcpy(rows->sha, reader.sha, sizeof rows->sha);
+    PB_TRY_GOTO(status, read_rows(ds, split, builder, data, reader, first), out_reader);
     PB_TRY_GOTO(status, check_share(ds, rows, path, data->max_bad_share, first), out_reader);
     if (rows->count == 0) {
         status = PB_FAIL(PB_ERR_FORMAT, "%s: none of its %" PRId64 " rows can be used", path,
                          rows->counts.rows);
     }
 out_reader:
-    pb_reader_close(&reader);
+    pb_reader_close(reader);
     return status;
 }
 
