@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Data sets: JSON lines → checked rows → user message and answer → splits and token rows.
+/* Data sets: files of rows → checked rows → user message and answer → splits and token rows.
  *
  * A data set is a config group `dataset = {…}`; its builder (the extension point) makes texts from
  * rows. The `template` builder works from the group alone, so most data sets are one file in
@@ -24,13 +24,15 @@ typedef enum pb_split { PB_SPLIT_TRAIN, PB_SPLIT_TEST, PB_SPLIT_COUNT } pb_split
  */
 typedef struct pb_dataset_options {
     char *name;
-    char *builder;    /* a name of the registry */
-    char *task;       /* kind of answer: "label", "number", "text", "code" */
-    char *metric;     /* a name of the metric registry */
-    char *train_file; /* JSON lines */
+    char *builder; /* a name of the registry */
+    char *task;    /* kind of answer: "label", "number", "text", "code" */
+    char *metric;  /* a name of the metric registry */
+    char *train_file;
     char *test_file;
-    pb_config_list columns; /* "name:type", type string, int, float32, label, strings; "?" behind it
-                               allows null */
+    int format;             /* of both files, an index into its choices; 0: by name and content */
+    pb_config_list header;  /* columns of CSV and TSV files that have no header line */
+    pb_config_list columns; /* "name:type" or "name=source:type", type string, int, float32, label,
+                               strings; "?" behind it allows null */
     pb_config_list labels;  /* class names in index order */
     pb_config_list paper_labels;
     pb_config_list label_values; /* texts of the label column in class order, empty: 0, 1, 2, … */
@@ -77,8 +79,9 @@ typedef struct pb_example {
 
 /* Why rows of a file are not examples. */
 typedef struct pb_row_counts {
-    int64_t rows;     /* read, good or bad */
-    int64_t bad_json; /* not JSON, not an object, a key twice, NUL, not UTF-8, too deep, too long */
+    int64_t rows; /* read, good or bad */
+    int64_t
+        bad_json; /* no row: broken JSON or quotes, a number of fields, NUL, not UTF-8, too long */
     int64_t bad_column; /* a column is missing or has another type */
     int64_t bad_label;  /* a label outside of the set */
     int64_t unlabelled; /* label -1: kept, with the answer that `unlabelled` says */

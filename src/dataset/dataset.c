@@ -99,7 +99,8 @@ static pb_status judge(pb_status status, bool in_json, bool allowed, pb_row_coun
 
 /* Parses and builds one record; *in_json is set when it fails before its columns are looked at. */
 static pb_status build_row(pb_dataset *ds, pb_row_builder *builder, const pb_reader *reader,
-                           const pb_string *record, pb_row_text *text, bool *in_json)
+                           const pb_columns *columns, const pb_string *record, pb_row_text *text,
+                           bool *in_json)
 {
     json_t *row = NULL;
 
@@ -107,7 +108,10 @@ static pb_status build_row(pb_dataset *ds, pb_row_builder *builder, const pb_rea
     PB_TRY(pb_reader_parse(reader, record->data, record->length, &row));
     *in_json = false;
     empty_text(text);
-    pb_status status = ds->ops->build(builder, row, text);
+    pb_status status = pb_reader_is_text(reader) ? pb_columns_convert(columns, row) : PB_OK;
+    if (status == PB_OK) {
+        status = ds->ops->build(builder, row, text);
+    }
     json_decref(row);
     return status;
 }
@@ -121,8 +125,10 @@ static pb_status read_rows(pb_dataset *ds, pb_split split, pb_row_builder *build
     bool allowed     = data->max_bad_share > 0;
     pb_row_text text = {0};
     pb_string record = {0};
-    pb_status status = PB_OK;
+    pb_columns columns;
+    pb_status status;
 
+    PB_TRY(pb_columns_open(&ds->options, ds->protocol, &columns));
     while (limit == 0 || rows->counts.rows < limit) {
         int64_t line  = 0;
         bool has      = false;
@@ -134,7 +140,7 @@ static pb_status read_rows(pb_dataset *ds, pb_split split, pb_row_builder *build
         }
         int64_t number = rows->counts.rows++;
         if (status == PB_OK) {
-            status = build_row(ds, builder, reader, &record, &text, &in_json);
+            status = build_row(ds, builder, reader, &columns, &record, &text, &in_json);
             if (status == PB_OK) {
                 PB_TRY_GOTO(status, keep_row(rows, split, &text, number, line), out_text);
                 continue;
@@ -146,6 +152,7 @@ static pb_status read_rows(pb_dataset *ds, pb_split split, pb_row_builder *build
     PB_TRY_GOTO(status, pb_reader_finish(reader), out_text);
     memcpy(rows->sha, pb_reader_sha(reader), sizeof rows->sha);
 out_text:
+    pb_columns_close(&columns);
     pb_string_clear(&record);
     pb_string_clear(&text.user);
     pb_string_clear(&text.answer);
@@ -184,11 +191,12 @@ static pb_status read_file(pb_dataset *ds, pb_split split, pb_row_builder *build
         const char *key = split == PB_SPLIT_TRAIN ? "train_file" : "test_file";
         return pb_dataset_at(&ds->options, key, -1,
                              PB_FAIL(PB_ERR_CONFIG,
-                                     "dataset.%s is empty; builder %s needs a file of JSON lines",
-                                     key, ds->ops->name));
+                                     "dataset.%s is empty; builder %s needs a file of rows", key,
+                                     ds->ops->name));
     }
-    status = pb_reader_open(path, &reader);
+    status = pb_reader_open_as(path, (pb_format)ds->options.format, &ds->options.header, &reader);
     if (status != PB_OK) {
+        status = pb_dataset_at(&ds->options, "header", -1, status);
         return pb_error_prefix(status, "data set %s", ds->options.name);
     }
     PB_TRY_GOTO(status, read_rows(ds, split, builder, data, reader, first), out_reader);
