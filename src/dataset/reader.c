@@ -49,9 +49,11 @@ static char first_character(const char *bytes, size_t size)
     return i < size ? bytes[i] : '\0';
 }
 
-/* Files that are no text, by their first bytes. */
+/* Files that are something else, by their first bytes. */
 static pb_status check_content(const char *path, const char *bytes, size_t size)
 {
+    static const char lfs[] = "version https://git-lfs";
+
     if (size == 0) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s is empty; rows are needed, with the columns that the data set's "
@@ -66,6 +68,11 @@ static pb_status check_content(const char *path, const char *bytes, size_t size)
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s is a parquet file; jobs/fetch_data.py --from-local makes JSON lines of "
                        "it",
+                       path);
+    }
+    if (size >= sizeof lfs - 1 && memcmp(bytes, lfs, sizeof lfs - 1) == 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s is a Git LFS pointer, not the file itself; get that (git lfs pull)",
                        path);
     }
     return PB_OK;
