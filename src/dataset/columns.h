@@ -16,7 +16,8 @@ typedef enum pb_column_type {
 } pb_column_type;
 
 typedef struct pb_column {
-    char *name; /* "a.b" reaches into an object */
+    char *name;   /* what patterns call it */
+    char *source; /* what the file calls it; "a.b" reaches into an object */
     pb_column_type type;
     bool nullable;
 } pb_column;
@@ -38,6 +39,10 @@ pb_status pb_dataset_at(const pb_dataset_options *options, const char *key, int6
 pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protocol,
                           pb_columns *out) PB_MUST_USE;
 void pb_columns_close(pb_columns *columns); /* accepts a zeroed one */
+
+/* A row of texts (CSV, TSV): the declared columns get their declared types, in place; an empty text
+ * becomes null where that is allowed. PB_ERR_FORMAT for a column, PB_ERR_NOT_FOUND for a label. */
+pb_status pb_columns_convert(const pb_columns *columns, json_t *row) PB_MUST_USE;
 
 /* Every declared column is there and has its type, labels are of the set. PB_ERR_FORMAT for a
  * column, PB_ERR_NOT_FOUND for a label. */
