@@ -40,23 +40,62 @@ typedef struct scan {
     bool is_done;
 } scan;
 
+/* Whether the byte at `at` is behind an odd number of backslashes; `start` is the first byte that
+ * may be one of them, and is_escaped tells what stood before it. */
+static bool is_escaped_at(const scan *s, const char *bytes, size_t start, size_t at)
+{
+    size_t i = at;
+
+    while (i > start && bytes[i - 1] == '\\') {
+        i--;
+    }
+    /* An escaped first byte is no backslash that escapes. */
+    size_t run = at - i - (i == start && s->is_escaped && at > i ? 1 : 0);
+    return run % 2 == 1 || (at == start && s->is_escaped);
+}
+
+/* The end of the text that goes on at `start`: behind its quote, or `size` when that is not there.
+ */
+static size_t scan_text(scan *s, const char *bytes, size_t start, size_t size)
+{
+    size_t at = start;
+
+    while (at < size) {
+        const char *quote = memchr(bytes + at, '"', size - at);
+        if (quote == NULL) {
+            break;
+        }
+        at = (size_t)(quote - bytes);
+        if (!is_escaped_at(s, bytes, start, at)) {
+            s->in_text    = false;
+            s->is_escaped = false;
+            return at + 1;
+        }
+        at++;
+    }
+    s->is_escaped = is_escaped_at(s, bytes, start, size);
+    return size;
+}
+
 /* How many bytes belong to the value; is_done when it ends with them. */
 static size_t scan_bytes(scan *s, const char *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
+    size_t i = 0;
+
+    while (i < size && !s->is_done) {
+        if (s->in_text) {
+            i          = scan_text(s, bytes, i, size);
+            s->is_done = !s->in_text && s->depth == 0;
+            continue;
+        }
         char c = bytes[i];
-        if (s->is_escaped) {
-            s->is_escaped = false;
-        } else if (s->in_text) {
-            s->is_escaped = c == '\\';
-            s->in_text    = c != '"';
-            s->is_done    = c == '"' && s->depth == 0;
-        } else if (s->is_scalar) {
+        if (s->is_scalar) {
             s->is_done = c == ',' || c == ']' || is_white(c);
-            if (s->is_done) {
-                return i;
-            }
-        } else if (c == '"') {
+            i += !s->is_done;
+            continue;
+        }
+        i++;
+        if (c == '"') {
             s->in_text = true;
         } else if (c == '{' || c == '[') {
             s->depth++;
@@ -64,11 +103,8 @@ static size_t scan_bytes(scan *s, const char *bytes, size_t size)
             s->depth--;
             s->is_done = s->depth == 0;
         }
-        if (s->is_done) {
-            return i + 1;
-        }
     }
-    return size;
+    return i;
 }
 
 static pb_status read_value(pb_reader *r, char first, pb_string *out)

@@ -5,10 +5,13 @@
 
 #include "pb/memory.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const hostile_case packed_cases[] = {
@@ -143,6 +146,87 @@ static void bombs_take_no_more_memory_than_a_record_may(void **state)
     free(zeros);
 }
 
+static bool reads(const char *compression)
+{
+    const char *const *names = pb_dataset_compressions();
+
+    while (*names != NULL && strcmp(*names, compression) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+static void builds_without_a_library_refuse_its_files_with_what_to_do(void **state)
+{
+    static const hostile_case gzip =
+        HOSTILE("gzip", "a.jsonl.gz", "\x1F\x8B\x08", "open",
+                "this build has no zlib: build with it, or unpack the file (gzip -d)");
+    static const hostile_case zstd =
+        HOSTILE("zstd", "a.jsonl.zst", "\x28\xB5\x2F\xFD", "open",
+                "this build has no libzstd: build with it, or unpack the file (zstd -d)");
+
+    (void)state;
+    if (reads("gzip") && reads("zstd")) {
+        skip();
+    }
+    if (!reads("gzip")) {
+        hostile_check(&gzip);
+    }
+    if (!reads("zstd")) {
+        hostile_check(&zstd);
+    }
+}
+
+/* Damage far behind the first window: the rows before it have been read by then. */
+static void damage_further_on_ends_the_reading_there(void **state)
+{
+    const packer packers[] = {pack_gzip, pack_zstd};
+    pb_string plain        = {0};
+    uint64_t noise         = 1;
+
+    (void)state;
+    for (int i = 0; i < 100000; i++) {
+        noise = noise * 6364136223846793005u + 1442695040888963407u;
+        assert_ok(pb_string_printf(&plain, "{\"s\":%d,\"t\":%" PRIu64 "}\n", i, noise >> 2));
+    }
+    for (int i = 0; i < 2; i++) {
+        pb_string packed  = {0};
+        pb_reader *reader = NULL;
+        pb_string record  = {0};
+        int64_t line      = 0;
+        int64_t rows      = 0;
+        bool has          = true;
+        pb_status status  = PB_OK;
+        if (packers[i](plain.data, plain.length, &packed)) {
+            fixture_write("a.jsonl", packed.data, packed.length - 9);
+            assert_ok(pb_reader_open(fixture_path("a.jsonl"), &reader));
+            for (; status == PB_OK && has; rows += status == PB_OK) {
+                record.length = 0;
+                status        = pb_reader_next(reader, &record, &line, &has);
+            }
+            assert_in_range(rows, 50000, 99999);
+            assert_error(status, PB_ERR_IO, "it was cut off, get it again");
+            pb_reader_close(reader);
+            pb_string_clear(&record);
+        }
+        pb_string_clear(&packed);
+    }
+    pb_string_clear(&plain);
+}
+
+static void windows_beyond_the_librarys_limit_are_refused(void **state)
+{
+    /* An empty frame that asks for 256 MiB. */
+    static const hostile_case large = HOSTILE("window", "a.jsonl", "\x28\xB5\x2F\xFD\0\x90\x01\0\0",
+                                              "open", "requires too much memory");
+
+    (void)state;
+    if (!reads("zstd")) {
+        skip();
+    }
+    hostile_check(&large);
+}
+
 static void assert_not_opened(const char *path, pb_status expected, const char *part)
 {
     pb_reader *reader = NULL;
@@ -153,7 +237,7 @@ static void assert_not_opened(const char *path, pb_status expected, const char *
 
 static void what_is_no_file_is_refused_at_once(void **state)
 {
-    char path[128];
+    char path[100];
 
     (void)state;
     assert_not_opened("/tmp", PB_ERR_IO, "/tmp is a directory");
@@ -163,11 +247,20 @@ static void what_is_no_file_is_refused_at_once(void **state)
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_not_opened(path, PB_ERR_IO, "a pipe, not a regular file");
     assert_int_equal(unlink(path), 0);
+
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd                     = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_not_opened(path, PB_ERR_IO, "it is a socket or a device");
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
 }
 
 static void unreadable_file_is_refused(void **state)
 {
-    char path[128];
+    char path[100];
 
     (void)state;
     if (geteuid() == 0) {
@@ -203,6 +296,9 @@ int main(void)
         cmocka_unit_test(zstd_is_whole_or_an_error),
         cmocka_unit_test(members_and_frames_are_read_one_behind_the_other),
         cmocka_unit_test(packed_emptiness_is_empty),
+        cmocka_unit_test(damage_further_on_ends_the_reading_there),
+        cmocka_unit_test(windows_beyond_the_librarys_limit_are_refused),
+        cmocka_unit_test(builds_without_a_library_refuse_its_files_with_what_to_do),
         cmocka_unit_test(bombs_take_no_more_memory_than_a_record_may),
         cmocka_unit_test(what_is_no_file_is_refused_at_once),
         cmocka_unit_test(unreadable_file_is_refused),
