@@ -34,8 +34,12 @@ typedef struct pb_cell_model_options {
 
 extern const pb_config_field pb_cell_model_fields[];
 
+/* How a prediction is had: the answer is generated, or the class whose text is the likeliest. */
+typedef enum pb_scoring { PB_SCORING_GENERATION, PB_SCORING_LIKELIHOOD } pb_scoring;
+
 /* The group `eval`. */
 typedef struct pb_cell_eval_options {
+    int scoring;            /* pb_scoring */
     int64_t batch;          /* rows generated at once */
     int64_t max_new_tokens; /* 0: as the data set and the protocol say */
 } pb_cell_eval_options;

@@ -63,21 +63,19 @@ static pb_status check_model(running *r)
 /* Rows of the training file, in the order of the split: validation part first. */
 static pb_status split_rows(running *r)
 {
-    int64_t n      = r->train_set.count;
-    int64_t *order = NULL;
+    int64_t n = r->train_set.count;
     uint64_t seed =
         (uint64_t)(r->cell->protocol == PB_PROTOCOL_PAPER ? r->cell->seed
                                                           : r->options.data.validation_seed);
     PB_TRY(PB_ALLOC(r->rows, n));
-    PB_TRY(PB_ALLOC(order, n));
-    pb_status status =
-        pb_split_validation(n, r->options.data.validation_share, seed, order, &r->validation_count);
-    for (int64_t i = 0; i < n && status == PB_OK; i++) {
-        r->rows[i] = pb_encoded_sample(&r->train_set, order[i]);
+    PB_TRY(PB_ALLOC(r->order, n));
+    PB_TRY(pb_split_validation(n, r->options.data.validation_share, seed, r->order,
+                               &r->validation_count));
+    for (int64_t i = 0; i < n; i++) {
+        r->rows[i] = pb_encoded_sample(&r->train_set, r->order[i]);
     }
-    pb_memory_free(order);
     r->train_count = n - r->validation_count;
-    return status;
+    return PB_OK;
 }
 
 /* Rows that a reader of the results may not take for granted: of both files together. */
@@ -160,6 +158,9 @@ static pb_status set_up(running *r)
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
     record->flops_base_t     = pb_method_flops(NULL, r->model->model, FLOPS_TOKENS) / 1e12;
+    if (r->method->ops->answer != NULL) {
+        return PB_OK; /* a baseline runs no network */
+    }
     return pb_network_create(r->model->model, r->backend, r->method, &r->net);
 }
 
@@ -175,6 +176,9 @@ static pb_status train(running *r)
     pb_train_observer observer = {
         .context = r, .step = on_step, .validation = on_validation, .stop = wants_stop};
     pb_train_result result;
+    if (r->net == NULL) {
+        return PB_OK;
+    }
     record->flops_train = 0.0;
     r->flops_seen       = running_flops(r);
     PB_TRY(pb_train_run(r->net, r->method, &r->options.train, (uint64_t)r->cell->seed, &data,
@@ -200,7 +204,7 @@ static void validate(running *r)
         reason = "not every test row has a prediction";
     } else if (isnan(record->score) && r->cell->protocol == PB_PROTOCOL_CORRECTED) {
         reason = "the main metric is not a number";
-    } else if (r->validation_count > 0 && record->validation_count == 0) {
+    } else if (r->net != NULL && r->validation_count > 0 && record->validation_count == 0) {
         reason = "nothing was validated";
     }
     r->record->valid = reason == NULL;
@@ -231,6 +235,7 @@ static void tear_down(running *r)
     pb_network_destroy(r->net);
     pb_method_destroy(r->method);
     pb_memory_free(r->rows);
+    pb_memory_free(r->order);
     pb_encoded_close(&r->train_set);
     pb_encoded_close(&r->test_set);
     pb_dataset_close(r->dataset);
