@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The front: post-processing of all texts, then the metric's table. */
 #include "metrics.h"
-#include "python_str.h"
 
 #include "pb/memory.h"
+#include "pb/python.h"
 
 #include <inttypes.h>
 #include <math.h>
