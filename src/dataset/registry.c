@@ -6,6 +6,8 @@
 
 static const pb_dataset_builder *const builders[] = {
     &pb_builder_template,
+    &pb_builder_record,
+    &pb_builder_wsc,
     &pb_builder_synthetic,
     NULL,
 };

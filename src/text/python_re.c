@@ -35,7 +35,7 @@ static pb_status put_literal(translation *t)
 {
     size_t bytes = 1;
 
-    if (strchr("\\^$.|?*+()[]{}-", *t->p) != NULL) {
+    if (strchr("\\^$.|?*+()[]{}-:=", *t->p) != NULL) {
         PB_TRY(pb_string_puts(t->out, "\\"));
     } else {
         (void)pb_str_next(t->p, strlen(t->p), &bytes);

@@ -25,6 +25,14 @@ bool pb_str_is_space(int32_t c)
            c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
+bool pb_str_is_word(int32_t c)
+{
+    utf8proc_category_t category = utf8proc_category(c);
+
+    return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
+           (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO) || c == '_';
+}
+
 /* Digits of a script are ten neighbours; sets that touch each other start at a zero. */
 int pb_str_digit(int32_t c)
 {

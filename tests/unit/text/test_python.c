@@ -63,6 +63,7 @@ static void expressions_match_as_pythons_do(void **state)
     assert_int_equal(match("[]x]*", "]x]y", 0), 3);
     assert_int_equal(match("[^]]", "\n", 0), 1);
     assert_int_equal(match("[[:alpha:]]", "a]", 0), 2); /* a set of "[:alph" and then "]" */
+    assert_int_equal(match("[:,:]a", ",a", 0), 2);
     assert_int_equal(match("[a-c-]+", "b-d", 0), 2);
     assert_int_equal(match("[\u00e0-\u00e9]", "\u00e8", 0), 2);
     assert_int_equal(match("^b", "ab", 1), -1); /* the beginning is that of the text */
