@@ -61,6 +61,10 @@ typedef enum pb_unlabelled { PB_UNLABELLED_LAST, PB_UNLABELLED_EMPTY } pb_unlabe
 
 extern const pb_config_field pb_dataset_fields[];
 
+/* The class names in force under a protocol. */
+const pb_config_list *pb_dataset_options_labels(const pb_dataset_options *options,
+                                                pb_protocol protocol);
+
 /* The group `data`: what a run takes of a data set. */
 typedef struct pb_data_options {
     int64_t train_rows, test_rows; /* the first so many rows in file order, 0: all */

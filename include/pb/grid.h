@@ -60,6 +60,12 @@ typedef enum pb_grid_axis_kind {
     PB_AXIS_FILES /* how many axes have files */
 } pb_grid_axis_kind;
 
+/* The file of a name of the axis "model", "dataset" or "method": <axis>/NAME.cfg in the folder
+ * `first`, in those that PB_CONFIGS lists, in `last`; both may be NULL. PB_ERR_CONFIG when there is
+ * none: after `place`, with the files looked for and the nearest name. */
+pb_status pb_grid_find_file(const char *place, const char *axis, const char *name,
+                            const char *first, const char *last, char **out) PB_MUST_USE;
+
 /* Names of an axis in the order of the file; a path is known by its last part without ".cfg". */
 int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
 const char *pb_grid_axis_name(const pb_grid *grid, pb_grid_axis_kind axis, int64_t index);

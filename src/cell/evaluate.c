@@ -115,6 +115,8 @@ static pb_status record_scores(test *t, const pb_metric_result *result)
     for (int64_t i = 0; i < result->count; i++) {
         PB_TRY(pb_record_add_metric(record, result->values[i].name, result->values[i].value));
     }
+    PB_TRY(pb_record_add_metric(record, "main_low", result->main_low));
+    PB_TRY(pb_record_add_metric(record, "main_high", result->main_high));
     for (int64_t i = 0; i < t->rows; i++) {
         invalid += result->invalid[i];
         PB_TRY(pb_record_add_prediction(record, t->r->test_set.rows[i], t->predictions[i],

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench tokenize: texts to ids and back, one JSON object a line. */
 #include "commands.h"
+#include "lines.h"
 #include "tokenize.h"
 #include "work.h"
 
@@ -48,8 +49,6 @@ static const pb_option options[] = {
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "with --bench: JSON lines"},
     PB_OPTION_END,
 };
-
-enum { MAX_LINE_BYTES = 64 << 20 };
 
 typedef struct job {
     const pb_cli *cli;
@@ -109,78 +108,14 @@ static pb_status decode(job *j, const json_t *row)
     return pb_string_puts(&j->line, "}\n");
 }
 
-static pb_status convert(job *j, const pb_string *input)
+static pb_status convert(void *context, json_t *row, int64_t number)
 {
-    json_error_t error;
-    json_t *row =
-        json_loadb(input->data, input->length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    job *j = context;
 
-    if (row == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "not valid JSON: %s", error.text);
-    }
-    j->line.length   = 0;
-    pb_status status = j->decode ? decode(j, row) : encode(j, row);
-    json_decref(row);
-    PB_TRY(status);
+    (void)number;
+    j->line.length = 0;
+    PB_TRY(j->decode ? decode(j, row) : encode(j, row));
     return pb_cli_print(j->cli, j->line.data);
-}
-
-/* The next line of standard input without its line feed; *more is false at the end. */
-static pb_status read_line(pb_string *line, bool *more)
-{
-    char block[4096];
-    size_t size = 0;
-    int c       = 0;
-
-    line->length = 0;
-    *more        = false;
-    while ((c = getc_unlocked(stdin)) != EOF) {
-        *more = true;
-        if (c == '\n') {
-            break;
-        }
-        block[size++] = (char)c;
-        if (size == sizeof block) {
-            if (line->length + size > MAX_LINE_BYTES) {
-                return PB_FAIL(PB_ERR_FORMAT,
-                               "the line is longer than the %d bytes allowed; does the input have "
-                               "line ends?",
-                               MAX_LINE_BYTES);
-            }
-            PB_TRY(pb_string_append(line, block, size));
-            size = 0;
-        }
-    }
-    PB_TRY(pb_string_append(line, block, size));
-    if (ferror(stdin)) {
-        return PB_FAIL(PB_ERR_IO, "standard input could not be read");
-    }
-    return PB_OK;
-}
-
-static pb_status convert_lines(job *j)
-{
-    pb_string input  = {0};
-    pb_status status = PB_OK;
-    bool more        = true;
-
-    for (int64_t line = 1; more; line++) {
-        status = read_line(&input, &more);
-        if (status == PB_OK && (!more || input.length == strspn(input.data, " \t\r"))) {
-            continue; /* empty lines hold no row */
-        }
-        if (status == PB_OK) {
-            status = convert(j, &input);
-        }
-        if (status != PB_OK) {
-            pb_error_prefix(status, "standard input:%" PRId64, line);
-            goto done;
-        }
-    }
-
-done:
-    pb_string_clear(&input);
-    return status;
 }
 
 static pb_status run(pb_cli *cli)
@@ -193,8 +128,8 @@ static pb_status run(pb_cli *cli)
 
     PB_TRY(work_check_alone(cli));
     PB_TRY(pb_tokenizer_open(pb_cli_text(cli, "model"), &j.tokenizer));
-    pb_status status =
-        pb_cli_flag(cli, "bench") ? tokenize_bench(cli, j.tokenizer) : convert_lines(&j);
+    pb_status status = pb_cli_flag(cli, "bench") ? tokenize_bench(cli, j.tokenizer)
+                                                 : lines_each(JSON_ALLOW_NUL, convert, &j);
     pb_ids_clear(&j.ids);
     pb_string_clear(&j.text);
     pb_string_clear(&j.line);

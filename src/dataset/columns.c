@@ -53,9 +53,8 @@ static pb_status parse_declaration(const char *text, pb_column *out)
 pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protocol, pb_columns *out)
 {
     pb_status status;
-    bool paper         = protocol == PB_PROTOCOL_PAPER && options->paper_labels.count > 0;
     pb_columns columns = {.options  = options,
-                          .labels   = paper ? &options->paper_labels : &options->labels,
+                          .labels   = pb_dataset_options_labels(options, protocol),
                           .protocol = protocol};
 
     PB_TRY_GOTO(status, PB_ALLOC(columns.items, options->columns.count), err_columns);

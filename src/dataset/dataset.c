@@ -122,8 +122,7 @@ pb_protocol pb_dataset_protocol(const pb_dataset *ds)
 
 const pb_config_list *pb_dataset_labels(const pb_dataset *ds)
 {
-    bool paper = ds->protocol == PB_PROTOCOL_PAPER && ds->options.paper_labels.count > 0;
-    return paper ? &ds->options.paper_labels : &ds->options.labels;
+    return pb_dataset_options_labels(&ds->options, ds->protocol);
 }
 
 int64_t pb_dataset_max_new_tokens(const pb_dataset *ds)

@@ -71,6 +71,13 @@ const pb_config_field pb_data_fields[] = {
     PB_FIELD_END,
 };
 
+const pb_config_list *pb_dataset_options_labels(const pb_dataset_options *options,
+                                                pb_protocol protocol)
+{
+    bool paper = protocol == PB_PROTOCOL_PAPER && options->paper_labels.count > 0;
+    return paper ? &options->paper_labels : &options->labels;
+}
+
 pb_status pb_dataset_at(const pb_dataset_options *options, const char *key, int64_t index,
                         pb_status status)
 {

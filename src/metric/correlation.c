@@ -3,18 +3,22 @@
  *
  * Paper: Python's float() of each text, -1 where that fails, rounded to float32; NaN and constant
  * input give NaN. Corrected: a prediction that is no finite number is replaced by the mean of the
- * valid ones; nothing valid or constant input gives 0. */
+ * valid ones; nothing valid or constant input gives 0.
+ *
+ * A row by itself is worth 1 - |difference| / range of the references, at least 0; an invalid
+ * prediction is worth nothing. */
 #include "metrics.h"
 #include "number.h"
 
 #include "pb/memory.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const double same_score = 0.05; /* a prediction this near (one decimal) counts as right */
+/* A variance below this share of the mean square is rounding of equal values. */
+static const double no_variance = 1e-13;
+static const double same_score  = 0.05; /* a prediction this near (one decimal) counts as right */
 
 static double mean_of(const double *x, int64_t n)
 {
@@ -128,15 +132,17 @@ static void read_paper(pb_metric_result *result, double *x, double *y)
     }
 }
 
-static pb_status read_corrected(pb_metric_result *result, double *x, double *y)
+static pb_status read_corrected(const pb_metric_input *input, pb_metric_result *result, double *x,
+                                double *y)
 {
     double sum    = 0;
     int64_t valid = 0;
 
     for (int64_t i = 0; i < result->rows; i++) {
         if (!corrected_value(result->references[i], &y[i])) {
-            return PB_FAIL(PB_ERR_FORMAT, "row %" PRId64 ": the reference \"%.80s\" is no number",
-                           i, result->references[i]);
+            return pb_metric_at_row(input, i,
+                                    PB_FAIL(PB_ERR_FORMAT, "the reference \"%.80s\" is no number",
+                                            result->references[i]));
         }
         result->invalid[i] = !corrected_value(result->predictions[i], &x[i]);
         if (!result->invalid[i]) {
@@ -172,6 +178,71 @@ static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_
     return pb_metric_add(result, "n", (double)result->rows, true);
 }
 
+/* Sums of a row: of all rows the count, y and y²; of those with a valid prediction the count, x, y,
+ * x² and xy. x and y are less their means, so that the differences of sums lose no digits. */
+enum { ALL, ALL_Y, ALL_YY, VALID, X, Y, XX, XY, SUMS };
+
+static pb_status make_parts(const double *x, const double *y, pb_metric_result *result)
+{
+    int64_t n = result->rows;
+    double mx = mean_of(x, n), my = mean_of(y, n);
+    bool paper = result->protocol == PB_PROTOCOL_PAPER;
+
+    PB_TRY(pb_metric_make_parts(result, n, SUMS));
+    for (int64_t i = 0; i < n; i++) {
+        double *part = result->parts + i * SUMS;
+        double dx = x[i] - mx, dy = y[i] - my;
+        part[ALL]    = 1;
+        part[ALL_Y]  = dy;
+        part[ALL_YY] = dy * dy;
+        if (paper || !result->invalid[i]) {
+            part[VALID] = 1;
+            part[X]     = dx;
+            part[Y]     = dy;
+            part[XX]    = dx * dx;
+            part[XY]    = dx * dy;
+        }
+    }
+    return PB_OK;
+}
+
+/* Invalid predictions are the mean of the valid ones of the same rows: they add nothing to the
+ * variance of x and to the covariance. */
+static double pearson_of(pb_protocol protocol, const double *s, int64_t width)
+{
+    double undefined = protocol == PB_PROTOCOL_PAPER ? (double)NAN : 0;
+
+    (void)width;
+    if (s[VALID] < 1) {
+        return undefined;
+    }
+    double xx = s[XX] - s[X] * s[X] / s[VALID];
+    double yy = s[ALL_YY] - s[ALL_Y] * s[ALL_Y] / s[ALL];
+    double xy = s[XY] - s[X] * s[Y] / s[VALID];
+    if (!(xx > no_variance * s[XX]) || !(yy > no_variance * s[ALL_YY])) {
+        return undefined;
+    }
+    double r = xy / (sqrt(xx) * sqrt(yy));
+    return isnan(r) ? undefined : r > 1 ? 1 : r < -1 ? -1 : r;
+}
+
+static void fill_rows(const double *x, const double *y, pb_metric_result *result)
+{
+    double low = y[0], high = y[0];
+
+    for (int64_t i = 0; i < result->rows; i++) {
+        low  = fmin(low, y[i]);
+        high = fmax(high, y[i]);
+    }
+    double range = high - low;
+    for (int64_t i = 0; i < result->rows; i++) {
+        double distance       = fabs(x[i] - y[i]);
+        result->correct[i]    = !result->invalid[i] && distance < same_score;
+        bool graded           = !result->invalid[i] && isfinite(range) && distance < range;
+        result->row_values[i] = graded ? 1 - distance / range : result->correct[i];
+    }
+}
+
 static pb_status score_pearsonr(const pb_metric_input *input, char *const *labels,
                                 pb_metric_result *result)
 {
@@ -186,11 +257,10 @@ static pb_status score_pearsonr(const pb_metric_input *input, char *const *label
     if (input->protocol == PB_PROTOCOL_PAPER) {
         read_paper(result, x, y);
     } else {
-        PB_TRY_GOTO(status, read_corrected(result, x, y), out_values);
+        PB_TRY_GOTO(status, read_corrected(input, result, x, y), out_values);
     }
-    for (int64_t i = 0; i < n; i++) {
-        result->correct[i] = !result->invalid[i] && fabs(x[i] - y[i]) < same_score;
-    }
+    fill_rows(x, y, result);
+    PB_TRY_GOTO(status, make_parts(x, y, result), out_values);
     PB_TRY_GOTO(status, spearman(x, y, n, &s), out_values);
     PB_TRY_GOTO(status, add_values(input->protocol, pearson(x, y, n), s, result), out_values);
 out_values:
@@ -198,4 +268,5 @@ out_values:
     return status;
 }
 
-const pb_metric pb_metric_pearsonr = {.name = "pearsonr", .score = score_pearsonr};
+const pb_metric pb_metric_pearsonr = {
+    .name = "pearsonr", .score = score_pearsonr, .fills_row_values = true, .main_of = pearson_of};

@@ -3,7 +3,10 @@
  *
  * Corrected: an invalid prediction is an extra class. It adds a false negative to its gold class
  * and nothing else; F1 of class k = 2 TP / (2 TP + FP + FN). Paper: an invalid prediction becomes
- * labels[0] where gold is labels[1], else labels[1], before anything is counted. */
+ * labels[0] where gold is labels[1], else labels[1], before anything is counted. The confusion
+ * table shows what was predicted, under both protocols.
+ *
+ * All values follow from three counts per class, which are sums over rows. */
 #include "metrics.h"
 
 #include "pb/memory.h"
@@ -13,17 +16,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAPER_CUT = 16 }; /* characters that exact_match compares under the paper protocol */
+enum { PAPER_CUT = 16 };   /* characters that exact_match compares under the paper protocol */
+enum { LABEL_BYTES = 40 }; /* of a label in the name of a value */
 
-typedef struct class_counts {
-    int64_t tp, fp, fn;
-    int64_t gold, predicted;
-} class_counts;
+/* The counts of class k are counts[k * COUNTS + …]. Doubles: they are parts of `main`. */
+enum { GOLD, PREDICTED, RIGHT, COUNTS };
 
 typedef struct tally {
-    class_counts *classes; /* [label_count] */
-    int64_t count;         /* of classes */
-    int64_t rows, equal, invalid;
+    double *counts;     /* [classes, COUNTS] over all rows */
+    int64_t *confusion; /* [classes, classes + 1] gold × predicted, the last column: invalid */
+    int64_t classes;
+    int64_t equal, invalid; /* rows */
 } tally;
 
 static int64_t class_of(const char *text, char *const *labels, int64_t count)
@@ -36,81 +39,99 @@ static int64_t class_of(const char *text, char *const *labels, int64_t count)
     return -1;
 }
 
-static void count_pair(tally *t, int64_t gold, int64_t predicted)
+static void count_row(tally *t, double *part, int64_t gold, int64_t predicted)
 {
-    t->classes[gold].gold++;
+    part[gold * COUNTS + GOLD] = 1;
     if (predicted >= 0) {
-        t->classes[predicted].predicted++;
+        part[predicted * COUNTS + PREDICTED] = 1;
     }
     if (predicted == gold) {
-        t->classes[gold].tp++;
-        return;
+        part[gold * COUNTS + RIGHT] = 1;
     }
-    t->classes[gold].fn++;
-    if (predicted >= 0) {
-        t->classes[predicted].fp++;
+    for (int64_t k = 0; k < t->classes * COUNTS; k++) {
+        t->counts[k] += part[k];
     }
 }
 
 static pb_status count_all(const pb_metric_input *input, char *const *labels,
                            pb_metric_result *result, tally *t)
 {
+    PB_TRY(pb_metric_make_parts(result, result->rows, t->classes * COUNTS));
     for (int64_t i = 0; i < result->rows; i++) {
-        int64_t gold      = class_of(result->references[i], labels, t->count);
-        int64_t predicted = class_of(result->predictions[i], labels, t->count);
+        int64_t gold      = class_of(result->references[i], labels, t->classes);
+        int64_t predicted = class_of(result->predictions[i], labels, t->classes);
         if (gold < 0) {
-            return PB_FAIL(PB_ERR_FORMAT,
-                           "row %" PRId64 ": the reference \"%.80s\" is none of the data set's "
-                           "labels; leave unlabelled rows out of the test file",
-                           i, result->references[i]);
+            return pb_metric_at_row(input, i,
+                                    PB_FAIL(PB_ERR_FORMAT,
+                                            "the reference \"%.80s\" is none of the data set's "
+                                            "labels; leave unlabelled rows out of the test file",
+                                            result->references[i]));
         }
         result->correct[i] = predicted == gold;
         result->invalid[i] = predicted < 0;
         t->equal += predicted == gold;
         t->invalid += predicted < 0;
+        t->confusion[gold * (t->classes + 1) + (predicted < 0 ? t->classes : predicted)]++;
         if (predicted < 0 && input->protocol == PB_PROTOCOL_PAPER) {
             predicted = gold == 1 ? 0 : 1;
         }
-        count_pair(t, gold, predicted);
+        count_row(t, result->parts + i * result->width, gold, predicted);
     }
-    t->rows = result->rows;
     return PB_OK;
 }
 
-static double ratio(int64_t part, int64_t whole)
+static double ratio(double part, double whole)
 {
-    return whole > 0 ? (double)part / (double)whole : 0.0;
+    return whole > 0 ? part / whole : 0.0;
 }
 
-static double class_f1(const class_counts *c)
+static double class_f1(const double *c)
 {
-    return ratio(2 * c->tp, 2 * c->tp + c->fp + c->fn);
+    return ratio(2 * c[RIGHT], c[GOLD] + c[PREDICTED]);
+}
+
+static double accuracy_of(pb_protocol protocol, const double *counts, int64_t width)
+{
+    double right = 0, rows = 0;
+
+    (void)protocol;
+    for (const double *c = counts; c < counts + width; c += COUNTS) {
+        right += c[RIGHT];
+        rows += c[GOLD];
+    }
+    return ratio(right, rows);
+}
+
+static double f1_of(pb_protocol protocol, const double *counts, int64_t width)
+{
+    (void)protocol;
+    (void)width;
+    return class_f1(counts + COUNTS);
 }
 
 /* Mean over the classes in gold; the paper adds those that are only predicted. */
-static double macro_f1(const tally *t, pb_protocol protocol)
+static double macro_f1_of(pb_protocol protocol, const double *counts, int64_t width)
 {
     double sum      = 0;
     int64_t present = 0;
 
-    for (int64_t k = 0; k < t->count; k++) {
-        const class_counts *c = &t->classes[k];
-        if (c->gold > 0 || (protocol == PB_PROTOCOL_PAPER && c->predicted > 0)) {
+    for (const double *c = counts; c < counts + width; c += COUNTS) {
+        if (c[GOLD] > 0 || (protocol == PB_PROTOCOL_PAPER && c[PREDICTED] > 0)) {
             sum += class_f1(c);
             present++;
         }
     }
-    return present > 0 ? sum / (double)present : 0.0;
+    return ratio(sum, (double)present);
 }
 
 /* The multi-class Matthews correlation (Gorodkin 2004), invalid as a further class without gold. */
-static double matthews(const tally *t)
+static double matthews(const tally *t, int64_t rows)
 {
-    double s = (double)t->rows, c = (double)t->equal;
+    double s = (double)rows, c = (double)t->equal;
     double pt = 0, pp = (double)t->invalid * (double)t->invalid, tt = 0;
 
-    for (int64_t k = 0; k < t->count; k++) {
-        double p = (double)t->classes[k].predicted, g = (double)t->classes[k].gold;
+    for (int64_t k = 0; k < t->classes; k++) {
+        double p = t->counts[k * COUNTS + PREDICTED], g = t->counts[k * COUNTS + GOLD];
         pt += p * g;
         pp += p * p;
         tt += g * g;
@@ -119,18 +140,46 @@ static double matthews(const tally *t)
     return product > 0 ? (c * s - pt) / sqrt(product) : 0.0;
 }
 
+/* A label as part of a name: itself, or class<k> where it is long or means something else there. */
+static const char *word_of(char *const *labels, int64_t k, char *text, size_t size)
+{
+    if (strlen(labels[k]) <= LABEL_BYTES && strcmp(labels[k], "invalid") != 0) {
+        return labels[k];
+    }
+    (void)snprintf(text, size, "class%" PRId64, k);
+    return text;
+}
+
 static pb_status add_class_values(const tally *t, char *const *labels, pb_metric_result *result)
 {
-    char name[64];
+    char name[112], text[32];
 
-    for (int64_t k = 0; k < t->count; k++) {
-        const class_counts *c = &t->classes[k];
-        (void)snprintf(name, sizeof name, "precision.%.40s", labels[k]);
-        PB_TRY(pb_metric_add(result, name, ratio(c->tp, c->tp + c->fp), false));
-        (void)snprintf(name, sizeof name, "recall.%.40s", labels[k]);
-        PB_TRY(pb_metric_add(result, name, ratio(c->tp, c->gold), false));
-        (void)snprintf(name, sizeof name, "f1.%.40s", labels[k]);
+    for (int64_t k = 0; k < t->classes; k++) {
+        const double *c  = t->counts + k * COUNTS;
+        const char *word = word_of(labels, k, text, sizeof text);
+        (void)snprintf(name, sizeof name, "precision.%s", word);
+        PB_TRY(pb_metric_add(result, name, ratio(c[RIGHT], c[PREDICTED]), false));
+        (void)snprintf(name, sizeof name, "recall.%s", word);
+        PB_TRY(pb_metric_add(result, name, ratio(c[RIGHT], c[GOLD]), false));
+        (void)snprintf(name, sizeof name, "f1.%s", word);
         PB_TRY(pb_metric_add(result, name, class_f1(c), false));
+    }
+    return PB_OK;
+}
+
+static pb_status add_confusion(const tally *t, char *const *labels, pb_metric_result *result)
+{
+    char name[112], text[2][32];
+
+    for (int64_t gold = 0; gold < t->classes; gold++) {
+        for (int64_t p = 0; p <= t->classes; p++) {
+            (void)snprintf(name, sizeof name, "confusion.%s.%s",
+                           word_of(labels, gold, text[0], sizeof text[0]),
+                           p == t->classes ? "invalid"
+                                           : word_of(labels, p, text[1], sizeof text[1]));
+            int64_t count = t->confusion[gold * (t->classes + 1) + p];
+            PB_TRY(pb_metric_add(result, name, (double)count, true));
+        }
     }
     return PB_OK;
 }
@@ -154,99 +203,59 @@ static double equal_share_cut(const pb_metric_result *result)
     for (int64_t i = 0; i < result->rows; i++) {
         equal += equal_cut(result->predictions[i], result->references[i]);
     }
-    return ratio(equal, result->rows);
+    return (double)equal / (double)result->rows;
 }
 
-typedef enum label_main { MAIN_ACCURACY, MAIN_F1, MAIN_MACRO_F1, MAIN_F1_MCC } label_main;
-
-/* The value that enters the tables: accuracy, the mean over the classes, or F1 of class 1. */
-static void set_main(const tally *t, label_main kind, pb_protocol protocol,
-                     pb_metric_result *result)
+static pb_status add_paper(const tally *t, pb_metric_result *result)
 {
-    switch (kind) {
-    case MAIN_ACCURACY:
-        result->main      = ratio(t->equal, t->rows);
-        result->main_name = "accuracy";
-        break;
-    case MAIN_MACRO_F1:
-        result->main      = macro_f1(t, protocol);
-        result->main_name = "macro_f1";
-        break;
-    case MAIN_F1:
-    case MAIN_F1_MCC:
-        result->main      = class_f1(&t->classes[1]);
-        result->main_name = "f1";
-        break;
-    }
-}
-
-static pb_status add_paper(const tally *t, label_main kind, pb_metric_result *result)
-{
-    set_main(t, kind, PB_PROTOCOL_PAPER, result);
     PB_TRY(pb_metric_add(result, result->main_name, result->main, false));
     PB_TRY(pb_metric_add(result, "exact_match", equal_share_cut(result), false));
     PB_TRY(pb_metric_add(result, "invalid", (double)t->invalid, true));
-    return pb_metric_add(result, "n", (double)t->rows, true);
+    return pb_metric_add(result, "n", (double)result->rows, true);
 }
 
-static pb_status add_corrected(const tally *t, label_main kind, char *const *labels,
-                               pb_metric_result *result)
+static pb_status add_corrected(const tally *t, pb_metric_result *result)
 {
-    set_main(t, kind, PB_PROTOCOL_CORRECTED, result);
-    PB_TRY(pb_metric_add(result, "accuracy", ratio(t->equal, t->rows), false));
+    double accuracy = accuracy_of(PB_PROTOCOL_CORRECTED, t->counts, result->width);
+    double macro    = macro_f1_of(PB_PROTOCOL_CORRECTED, t->counts, result->width);
+
+    PB_TRY(pb_metric_add(result, "accuracy", accuracy, false));
     PB_TRY(pb_metric_add(result, "invalid", (double)t->invalid, true));
-    PB_TRY(pb_metric_add(result, "invalid_share", ratio(t->invalid, t->rows), false));
-    PB_TRY(pb_metric_add(result, "n", (double)t->rows, true));
-    PB_TRY(pb_metric_add(result, "macro_f1", macro_f1(t, PB_PROTOCOL_CORRECTED), false));
-    if (kind == MAIN_F1 || kind == MAIN_F1_MCC) {
-        PB_TRY(pb_metric_add(result, "f1", class_f1(&t->classes[1]), false));
+    PB_TRY(pb_metric_add(result, "n", (double)result->rows, true));
+    PB_TRY(pb_metric_add(result, "macro_f1", macro, false));
+    if (result->metric->main_of == f1_of) {
+        PB_TRY(pb_metric_add(result, "f1", result->main, false));
     }
-    if (kind == MAIN_F1_MCC) {
-        PB_TRY(pb_metric_add(result, "mcc", matthews(t), false));
+    if (result->metric == &pb_metric_f1_mcc) {
+        PB_TRY(pb_metric_add(result, "mcc", matthews(t, result->rows), false));
     }
-    return add_class_values(t, labels, result);
+    return PB_OK;
 }
 
-static pb_status score_labels(const pb_metric_input *input, char *const *labels, label_main kind,
+static pb_status score_labels(const pb_metric_input *input, char *const *labels,
                               pb_metric_result *result)
 {
-    tally t = {.count = input->label_count};
+    const pb_metric *metric = result->metric;
+    tally t                 = {.classes = input->label_count};
     pb_status status;
 
-    PB_TRY(PB_ALLOC(t.classes, t.count));
+    PB_TRY_GOTO(status, PB_ALLOC(t.counts, t.classes * COUNTS), out_tally);
+    PB_TRY_GOTO(status, PB_ALLOC(t.confusion, t.classes * (t.classes + 1)), out_tally);
     PB_TRY_GOTO(status, count_all(input, labels, result, &t), out_tally);
-    if (input->protocol == PB_PROTOCOL_PAPER) {
-        PB_TRY_GOTO(status, add_paper(&t, kind, result), out_tally);
-    } else {
-        PB_TRY_GOTO(status, add_corrected(&t, kind, labels, result), out_tally);
-    }
+    result->main      = metric->main_of(input->protocol, t.counts, result->width);
+    result->main_name = metric->main_of == f1_of         ? "f1"
+                        : metric->main_of == macro_f1_of ? "macro_f1"
+                                                         : "accuracy";
+    PB_TRY_GOTO(status,
+                input->protocol == PB_PROTOCOL_PAPER ? add_paper(&t, result)
+                                                     : add_corrected(&t, result),
+                out_tally);
+    PB_TRY_GOTO(status, add_class_values(&t, labels, result), out_tally);
+    PB_TRY_GOTO(status, add_confusion(&t, labels, result), out_tally);
 out_tally:
-    pb_memory_free(t.classes);
+    pb_memory_free(t.counts);
+    pb_memory_free(t.confusion);
     return status;
-}
-
-static pb_status score_accuracy(const pb_metric_input *input, char *const *labels,
-                                pb_metric_result *result)
-{
-    return score_labels(input, labels, MAIN_ACCURACY, result);
-}
-
-static pb_status score_f1(const pb_metric_input *input, char *const *labels,
-                          pb_metric_result *result)
-{
-    return score_labels(input, labels, MAIN_F1, result);
-}
-
-static pb_status score_macro_f1(const pb_metric_input *input, char *const *labels,
-                                pb_metric_result *result)
-{
-    return score_labels(input, labels, MAIN_MACRO_F1, result);
-}
-
-static pb_status score_f1_mcc(const pb_metric_input *input, char *const *labels,
-                              pb_metric_result *result)
-{
-    return score_labels(input, labels, MAIN_F1_MCC, result);
 }
 
 /* Needs nothing but the texts, which lets the layers above be tested with any data set. */
@@ -259,9 +268,10 @@ static pb_status score_exact(const pb_metric_input *input, char *const *labels,
     (void)labels;
     for (int64_t i = 0; i < result->rows; i++) {
         result->correct[i] = strcmp(result->predictions[i], result->references[i]) == 0;
+        result->invalid[i] = *result->predictions[i] == '\0' && !result->correct[i];
         equal += result->correct[i];
     }
-    result->main      = ratio(equal, result->rows);
+    result->main      = (double)equal / (double)result->rows;
     result->main_name = "exact_match";
     PB_TRY(pb_metric_add(result, "exact_match", result->main, false));
     return pb_metric_add(result, "n", (double)result->rows, true);
@@ -269,8 +279,10 @@ static pb_status score_exact(const pb_metric_input *input, char *const *labels,
 
 const pb_metric pb_metric_exact_match = {.name = "exact_match", .score = score_exact};
 const pb_metric pb_metric_accuracy    = {
-       .name = "accuracy", .needs_labels = true, .score = score_accuracy};
-const pb_metric pb_metric_f1       = {.name = "f1", .needs_labels = true, .score = score_f1};
+       .name = "accuracy", .score = score_labels, .needs_labels = true, .main_of = accuracy_of};
+const pb_metric pb_metric_f1 = {
+    .name = "f1", .score = score_labels, .needs_labels = true, .main_of = f1_of};
 const pb_metric pb_metric_macro_f1 = {
-    .name = "macro_f1", .needs_labels = true, .score = score_macro_f1};
-const pb_metric pb_metric_f1_mcc = {.name = "f1_mcc", .needs_labels = true, .score = score_f1_mcc};
+    .name = "macro_f1", .score = score_labels, .needs_labels = true, .main_of = macro_f1_of};
+const pb_metric pb_metric_f1_mcc = {
+    .name = "f1_mcc", .score = score_labels, .needs_labels = true, .main_of = f1_of};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The front: post-processing of all texts, then the metric's table. */
+/* The front: post-processing of all texts, the metric's table, and what is the same for every
+ * metric. */
 #include "metrics.h"
 
 #include "pb/memory.h"
@@ -58,6 +59,7 @@ void pb_metric_result_clear(pb_metric_result *result)
     free_texts(result->predictions, result->rows);
     free_texts(result->references, result->rows);
     pb_memory_free(result->values);
+    pb_memory_free(result->parts);
     pb_memory_free(result->row_values);
     pb_memory_free(result->correct);
     pb_memory_free(result->invalid);
@@ -76,23 +78,34 @@ double pb_metric_value_of(const pb_metric_result *result, const char *name)
 
 pb_status pb_metric_add(pb_metric_result *result, const char *name, double value, bool is_count)
 {
-    pb_metric_value *values =
-        pb_memory_resize(result->values, (size_t)result->count + 1, sizeof *values);
-    if (values == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    result->values     = values;
-    pb_metric_value *v = &values[result->count++];
+    PB_TRY(PB_GROW(result->values, result->count + 1));
+    pb_metric_value *v = &result->values[result->count++];
     *v                 = (pb_metric_value){.value = value, .is_count = is_count};
     (void)snprintf(v->name, sizeof v->name, "%s", name);
     return PB_OK;
 }
 
-static pb_status post_all(pb_protocol protocol, bool keep_case, const char *const *texts,
-                          int64_t count, char **out)
+pb_status pb_metric_make_parts(pb_metric_result *result, int64_t units, int64_t width)
 {
-    for (int64_t i = 0; i < count; i++) {
-        PB_TRY(pb_metric_post(protocol, keep_case, texts[i], &out[i]));
+    PB_TRY(PB_ALLOC(result->parts, units * width));
+    result->units = units;
+    result->width = width;
+    return PB_OK;
+}
+
+pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)
+{
+    return input->lines != NULL
+               ? pb_error_prefix(status, "%s:%" PRId64, input->file, input->lines[row])
+               : pb_error_prefix(status, "row %" PRId64, row);
+}
+
+static pb_status post_rows(const pb_metric_input *input, bool keep_case, const char *const *texts,
+                           char **out)
+{
+    for (int64_t i = 0; i < input->rows; i++) {
+        PB_TRY(pb_metric_at_row(input, i,
+                                pb_metric_post(input->protocol, keep_case, texts[i], &out[i])));
     }
     return PB_OK;
 }
@@ -130,43 +143,103 @@ static pb_status check(const char *name, const pb_metric_input *input, const pb_
     return PB_OK;
 }
 
+static pb_status make_texts(const pb_metric_input *input, const pb_metric *ops, char **labels,
+                            pb_metric_result *result)
+{
+    PB_TRY(PB_ALLOC(result->predictions, input->rows));
+    PB_TRY(PB_ALLOC(result->references, input->rows));
+    PB_TRY(PB_ALLOC(result->row_values, input->rows));
+    PB_TRY(PB_ALLOC(result->correct, input->rows));
+    PB_TRY(PB_ALLOC(result->invalid, input->rows));
+    for (int64_t k = 0; k < input->label_count; k++) {
+        PB_TRY(pb_metric_post(input->protocol, ops->keeps_case, input->labels[k], &labels[k]));
+    }
+    PB_TRY(post_rows(input, ops->keeps_case, input->predictions, result->predictions));
+    return post_rows(input, ops->keeps_case, input->references, result->references);
+}
+
+/* Labels that are the same text after post-processing could not be told apart. */
+static pb_status check_labels(char *const *labels, int64_t count)
+{
+    for (int64_t k = 1; k < count; k++) {
+        for (int64_t other = 0; other < k; other++) {
+            if (strcmp(labels[k], labels[other]) == 0) {
+                return PB_FAIL(PB_ERR_CONFIG,
+                               "labels %" PRId64 " and %" PRId64 " of the data set are the same "
+                               "text \"%.80s\" once white space and case are gone "
+                               "(dataset.labels)",
+                               other, k, labels[k]);
+            }
+        }
+    }
+    return PB_OK;
+}
+
+static int64_t characters_of(const char *text)
+{
+    int64_t count = 0;
+
+    for (; *text != '\0'; text++) {
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    }
+    return count;
+}
+
+/* The values that every metric has. */
+static pb_status add_common(pb_metric_result *result)
+{
+    int64_t invalid = 0, characters = 0;
+
+    for (int64_t i = 0; i < result->rows; i++) {
+        invalid += result->invalid[i];
+        characters += characters_of(result->predictions[i]);
+    }
+    double n = (double)result->rows;
+    PB_TRY(pb_metric_add(result, "invalid_share", (double)invalid / n, false));
+    return pb_metric_add(result, "output_chars_mean", (double)characters / n, false);
+}
+
+/* The parts of a mean over rows. */
+static pb_status make_mean_parts(pb_metric_result *result)
+{
+    PB_TRY(pb_metric_make_parts(result, result->rows, 2));
+    for (int64_t i = 0; i < result->rows; i++) {
+        result->parts[2 * i]     = result->row_values[i];
+        result->parts[2 * i + 1] = 1;
+    }
+    return PB_OK;
+}
+
+static pb_status score(const pb_metric_input *input, const pb_metric *ops, char **labels,
+                       pb_metric_result *result)
+{
+    PB_TRY(make_texts(input, ops, labels, result));
+    PB_TRY(check_labels(labels, input->label_count));
+    PB_TRY(ops->score(input, labels, result));
+    for (int64_t i = 0; i < result->rows && !ops->fills_row_values; i++) {
+        result->row_values[i] = result->correct[i];
+    }
+    PB_TRY(add_common(result));
+    if (ops->main_of == NULL) {
+        PB_TRY(make_mean_parts(result));
+    }
+    return pb_metric_interval(result, NULL, &result->main_low, &result->main_high);
+}
+
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input, pb_metric_result *out)
 {
-    pb_metric_result result = {
-        .rows = input->rows, .main_low = (double)NAN, .main_high = (double)NAN};
     const pb_metric *ops = NULL;
     char **labels        = NULL;
-    pb_status status;
 
     PB_TRY(check(metric, input, &ops));
-    PB_TRY_GOTO(status, PB_ALLOC(labels, input->label_count), err_result);
-    PB_TRY_GOTO(status, PB_ALLOC(result.predictions, input->rows), err_result);
-    PB_TRY_GOTO(status, PB_ALLOC(result.references, input->rows), err_result);
-    PB_TRY_GOTO(status, PB_ALLOC(result.row_values, input->rows), err_result);
-    PB_TRY_GOTO(status, PB_ALLOC(result.correct, input->rows), err_result);
-    PB_TRY_GOTO(status, PB_ALLOC(result.invalid, input->rows), err_result);
-    PB_TRY_GOTO(status,
-                post_all(input->protocol, ops->keeps_case, (const char *const *)input->labels,
-                         input->label_count, labels),
-                err_result);
-    PB_TRY_GOTO(status,
-                post_all(input->protocol, ops->keeps_case, input->predictions, input->rows,
-                         result.predictions),
-                err_result);
-    PB_TRY_GOTO(status,
-                post_all(input->protocol, ops->keeps_case, input->references, input->rows,
-                         result.references),
-                err_result);
-    PB_TRY_GOTO(status, ops->score(input, labels, &result), err_result);
-    for (int64_t i = 0; i < input->rows; i++) {
-        result.row_values[i] = result.correct[i];
-    }
+    PB_TRY(PB_ALLOC(labels, input->label_count));
+    pb_metric_result result = {.rows = input->rows, .metric = ops, .protocol = input->protocol};
+    pb_status status        = score(input, ops, labels, &result);
     free_texts(labels, input->label_count);
+    if (status != PB_OK) {
+        pb_metric_result_clear(&result);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
     *out = result;
     return PB_OK;
-
-err_result:
-    free_texts(labels, input->label_count);
-    pb_metric_result_clear(&result);
-    return status;
 }

@@ -34,6 +34,31 @@ static bool is_worked(const pb_metric *metric)
     return strcmp(metric->name, "gsm8k") == 0 || strcmp(metric->name, "svamp") == 0;
 }
 
+/* What the header says of parts, worths and the interval. */
+static void check_parts(const pb_metric *metric, const pb_metric_result *r)
+{
+    double sums[64] = {0};
+
+    assert_true(r->width > 0 && r->width <= 64 && r->units >= 1 && r->units <= r->rows);
+    for (int64_t k = 0; k < r->units * r->width; k++) {
+        sums[k % r->width] += r->parts[k];
+    }
+    double main_value =
+        metric->main_of != NULL ? metric->main_of(r->protocol, sums, r->width) : sums[0] / sums[1];
+    bool both_nan = isnan(main_value) && isnan(r->main);
+    if (!both_nan && !(fabs(main_value - r->main) < 1e-12)) {
+        fail_msg("%s: main %.17g, of its parts %.17g", metric->name, r->main, main_value);
+    }
+    assert_true(isnan(r->main_low) == isnan(r->main));
+    assert_true(isnan(r->main) || (r->main_low >= -1 && r->main_low <= r->main_high));
+    assert_true(isnan(r->main) || r->main_high <= 1);
+    for (int64_t i = 0; i < r->rows; i++) {
+        assert_true(r->row_values[i] >= 0 && r->row_values[i] <= 1);
+        assert_false(r->correct[i] && r->invalid[i]);
+        assert_true(r->row_values[i] == 0 || !r->invalid[i]);
+    }
+}
+
 static void check_result(const pb_metric *metric, const pb_metric_result *r)
 {
     double main_value = pb_metric_value_of(r, r->main_name);
@@ -45,11 +70,103 @@ static void check_result(const pb_metric *metric, const pb_metric_result *r)
     for (int64_t i = 0; i < r->count; i++) {
         const pb_metric_value *v = &r->values[i];
         assert_true(*v->name != '\0');
+        bool unbounded = strcmp(v->name, "output_chars_mean") == 0;
         assert_true(v->is_count ? v->value >= 0 && v->value == floor(v->value)
+                    : unbounded ? v->value >= 0
                                 : isnan(v->value) || (v->value >= -1 && v->value <= 1));
         for (int64_t k = 0; k < i; k++) {
             assert_string_not_equal(v->name, r->values[k].name);
         }
+    }
+    check_parts(metric, r);
+}
+
+/* The names that every metric has, for predictions of 0, 1, 2 and 3 characters. */
+static void check_common(const pb_metric_result *r)
+{
+    int64_t invalid = 0;
+
+    for (int64_t i = 0; i < r->rows; i++) {
+        invalid += r->invalid[i];
+    }
+    assert_true(pb_metric_value_of(r, "invalid_share") == (double)invalid / (double)r->rows);
+    assert_true(pb_metric_value_of(r, "output_chars_mean") == 1.5);
+}
+
+static void every_metric_counts_invalid_predictions_and_characters(void **state)
+{
+    const pb_metric *const *all = pb_metric_registry();
+    const char *predictions[]   = {" ", "1\n", "<think>x</think>\n\n\xC3\xA9\xC3\xA9", "abc"};
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        for (int protocol = 0; protocol < 2; protocol++) {
+            pb_metric_result r = {0};
+            assert_ok(
+                score(all[m], (pb_protocol)protocol, predictions, references_of_labels, 4, &r));
+            check_result(all[m], &r);
+            check_common(&r);
+            assert_true(r.invalid[0]);
+            pb_metric_result_clear(&r);
+        }
+    }
+}
+
+static void every_metric_gives_the_same_interval_again_and_none_for_one_row(void **state)
+{
+    const pb_metric *const *all = pb_metric_registry();
+    const char *predictions[]   = {"0", "1", "0", "0"};
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        for (int protocol = 0; protocol < 2; protocol++) {
+            pb_metric_result r[3] = {{0}};
+            for (int k = 0; k < 3; k++) {
+                assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of_labels,
+                                k < 2 ? 4 : 1, &r[k]));
+            }
+            assert_true(r[0].main_low == r[1].main_low && r[0].main_high == r[1].main_high);
+            assert_true(is_worked(all[m]) || r[0].main_low < r[0].main_high);
+            assert_true(isnan(r[2].main_low) && isnan(r[2].main_high));
+            double low = 1, high = 1;
+            assert_ok(pb_metric_interval(&r[0], &r[1], &low, &high));
+            assert_true(low == 0 && high == 0);
+            assert_error(pb_metric_interval(&r[0], &r[2], &low, &high), PB_ERR_ARGUMENT,
+                         "cannot be paired");
+            for (int k = 0; k < 3; k++) {
+                pb_metric_result_clear(&r[k]);
+            }
+        }
+    }
+}
+
+/* One question in two rows whose right answers are other texts than the references. */
+static void only_metrics_that_say_so_read_ids_and_alternatives(void **state)
+{
+    const pb_metric *const *all       = pb_metric_registry();
+    const char *const answers[]       = {"1", "0", NULL};
+    const char *const *alternatives[] = {answers, answers};
+    const char *const ids[]           = {"same", "same"};
+    const char *const predictions[]   = {"1", "0"};
+    const char *const references[]    = {"0", "1"};
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        pb_metric_input input  = {.protocol    = PB_PROTOCOL_CORRECTED,
+                                  .predictions = predictions,
+                                  .references  = references,
+                                  .rows        = 2,
+                                  .labels      = (char *const *)(uintptr_t)labels,
+                                  .label_count = 2};
+        pb_metric_result plain = {0}, asked = {0};
+        assert_ok(pb_metric_score(all[m]->name, &input, &plain));
+        input.ids          = ids;
+        input.alternatives = alternatives;
+        assert_ok(pb_metric_score(all[m]->name, &input, &asked));
+        assert_true(plain.units == 2 && asked.units == (all[m]->reads_questions ? 1 : 2));
+        assert_true((plain.main != asked.main) == all[m]->reads_questions);
+        pb_metric_result_clear(&plain);
+        pb_metric_result_clear(&asked);
     }
 }
 
@@ -104,7 +221,7 @@ static void every_metric_gives_all_memory_back_when_there_is_none(void **state)
 
     (void)state;
     for (size_t m = 0; all[m] != NULL; m++) {
-        for (size_t limit = 16; limit < 4096; limit += 16) {
+        for (size_t limit = 16; limit < 16384; limit += 48) {
             pb_metric_result r = {0};
             pb_memory_limit(limit);
             pb_status status = score(all[m], PB_PROTOCOL_CORRECTED, references_of_labels,
@@ -124,6 +241,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_metric_gives_named_values_in_range),
+        cmocka_unit_test(every_metric_counts_invalid_predictions_and_characters),
+        cmocka_unit_test(every_metric_gives_the_same_interval_again_and_none_for_one_row),
+        cmocka_unit_test(only_metrics_that_say_so_read_ids_and_alternatives),
         cmocka_unit_test(every_metric_survives_hostile_predictions),
         cmocka_unit_test(every_metric_gives_all_memory_back_when_there_is_none),
     };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The metrics against the values of the original's code (paper) and of an independent
  * implementation (corrected), case by case, with the post-processed texts. */
+#include "golden.h"
 #include "support.h"
 
 #include "pb/memory.h"
@@ -33,16 +34,46 @@ static const set sets[] = {
     {"siqa", "macro_f1", 11},    {"hellaswag", "macro_f1", 11},
     {"winogrande", "f1", 11},    {"gsm8k", "gsm8k", 25},
     {"svamp", "svamp", 50},      {"openbookqa", "macro_f1", 11},
-    {"math_qa", "macro_f1", 11},
+    {"math_qa", "macro_f1", 11}, {"record", "record", 11},
 };
 
 typedef struct texts {
     const char **predictions, **references, **labels;
+    char (*ids)[48]; /* of ReCoRD, as are the next two */
+    const char **id_texts;
+    const char ***alternatives;
     pb_metric_input input;
 } texts;
 
-static void load_texts(const json_t *root, const json_t *items, pb_protocol protocol, texts *out)
+/* {"idx": {"passage", "query"}, "answers"} of every row. */
+static void load_questions(const json_t *rows, texts *out)
 {
+    size_t n          = json_array_size(rows);
+    out->ids          = calloc(n, sizeof *out->ids);
+    out->id_texts     = calloc(n, sizeof *out->id_texts);
+    out->alternatives = calloc(n, sizeof *out->alternatives);
+    assert_int_equal(n, out->input.rows);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *row     = json_array_get(rows, i);
+        const json_t *idx     = json_object_get(row, "idx");
+        const json_t *answers = json_object_get(row, "answers");
+        size_t count          = json_array_size(answers);
+        assert_true(count > 0);
+        (void)snprintf(out->ids[i], sizeof out->ids[i], "%g-%g", json_number(idx, "passage"),
+                       json_number(idx, "query"));
+        out->id_texts[i]     = out->ids[i];
+        out->alternatives[i] = calloc(count + 1, sizeof **out->alternatives);
+        for (size_t k = 0; k < count; k++) {
+            out->alternatives[i][k] = json_string_value(json_array_get(answers, k));
+        }
+    }
+    out->input.ids          = out->id_texts;
+    out->input.alternatives = (const char *const *const *)out->alternatives;
+}
+
+static void load_texts(const json_t *root, const json_t *entry, pb_protocol protocol, texts *out)
+{
+    const json_t *items  = json_object_get(entry, "items");
     size_t n             = json_array_size(items);
     const json_t *labels = json_object_get(root, "labels");
 
@@ -67,10 +98,19 @@ static void load_texts(const json_t *root, const json_t *items, pb_protocol prot
         .labels      = (char *const *)(uintptr_t)out->labels,
         .label_count = (int64_t)json_array_size(labels),
     };
+    if (json_object_get(entry, "dataset") != NULL) {
+        load_questions(json_object_get(entry, "dataset"), out);
+    }
 }
 
 static void free_texts(texts *t)
 {
+    for (int64_t i = 0; t->alternatives != NULL && i < t->input.rows; i++) {
+        free(t->alternatives[i]);
+    }
+    free(t->alternatives);
+    free(t->id_texts);
+    free(t->ids);
     free(t->predictions);
     free(t->references);
     free(t->labels);
@@ -107,6 +147,24 @@ static void compare_all(const char *place, const json_t *wanted, const pb_metric
     }
 }
 
+/* The interval is made from sums over rows: they have to give the value itself, too. */
+static void compare_parts(const char *place, const pb_metric_result *result)
+{
+    double sums[64] = {0};
+
+    assert_true(result->width <= 64);
+    for (int64_t k = 0; k < result->units * result->width; k++) {
+        sums[k % result->width] += result->parts[k];
+    }
+    double got = result->metric->main_of != NULL
+                     ? result->metric->main_of(result->protocol, sums, result->width)
+                     : sums[0] / sums[1];
+    bool same  = isnan(got) ? isnan(result->main) : fabs(got - result->main) <= TOLERANCE;
+    if (!same) {
+        fail_msg("%s: %.17g of the parts, %.17g of the rows", place, got, result->main);
+    }
+}
+
 static void compare_post(const char *place, const json_t *pairs, const pb_metric_result *result)
 {
     assert_int_equal(json_array_size(pairs), result->rows);
@@ -128,12 +186,13 @@ static void check_case(const set *s, const json_t *root, const json_t *entry)
 
     for (int protocol = 0; protocol < 2; protocol++) {
         char place[128];
-        texts t;
+        texts t                 = {0};
         pb_metric_result result = {0};
         (void)snprintf(place, sizeof place, "%s/%s/%s", s->file, id, names[protocol]);
-        load_texts(root, json_object_get(entry, "items"), (pb_protocol)protocol, &t);
+        load_texts(root, entry, (pb_protocol)protocol, &t);
         assert_ok(pb_metric_score(s->metric, &t.input, &result));
         compare_all(place, json_object_get(entry, names[protocol]), &result, correlation);
+        compare_parts(place, &result);
         if (protocol == PB_PROTOCOL_PAPER) {
             compare(place, "table", json_object_get(entry, "paper_table_value"), result.main * 100,
                     correlation);

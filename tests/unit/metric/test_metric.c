@@ -111,6 +111,70 @@ invalid_predictions_cost_recall_when_corrected_and_turn_into_errors_in_paper(voi
     pb_metric_result_clear(&r);
 }
 
+static void the_confusion_table_shows_what_was_predicted_under_both_protocols(void **state)
+{
+    const char *predictions[] = {"yes", "YES", "no", "perhaps", "perhaps"};
+    const char *references[]  = {"Yes", "No", "No", "Yes", "No"};
+
+    (void)state;
+    for (int protocol = 0; protocol < 2; protocol++) {
+        pb_metric_result r = {0};
+        assert_ok(score("f1", (pb_protocol)protocol, predictions, references, 5, 2, &r));
+        ASSERT_VALUE(&r, "confusion.yes.yes", 1);
+        ASSERT_VALUE(&r, "confusion.yes.no", 0);
+        ASSERT_VALUE(&r, "confusion.yes.invalid", 1);
+        ASSERT_VALUE(&r, "confusion.no.yes", 1);
+        ASSERT_VALUE(&r, "confusion.no.no", 1);
+        ASSERT_VALUE(&r, "confusion.no.invalid", 1);
+        ASSERT_VALUE(&r, "invalid_share", 0.4);
+        /* Classes are counted by the rule of the protocol: the paper has no invalid ones left. */
+        bool paper = protocol == PB_PROTOCOL_PAPER;
+        ASSERT_VALUE(&r, "precision.yes", paper ? 1 / 3.0 : 0.5);
+        ASSERT_VALUE(&r, "recall.yes", 0.5);
+        ASSERT_VALUE(&r, "f1.yes", r.main);
+        pb_metric_result_clear(&r);
+    }
+}
+
+static void long_labels_and_one_called_invalid_are_named_by_their_number(void **state)
+{
+    static const char *const odd[] = {"no", "invalid",
+                                      "a label that is longer than a name of a value has room for"};
+    const char *predictions[]      = {"no", "invalid", odd[2], "x"};
+    const char *references[]       = {"no", "invalid", odd[2], odd[2]};
+    pb_metric_input input          = {.protocol    = PB_PROTOCOL_CORRECTED,
+                                      .predictions = predictions,
+                                      .references  = references,
+                                      .rows        = 4,
+                                      .labels      = (char *const *)(uintptr_t)odd,
+                                      .label_count = 3};
+    pb_metric_result r             = {0};
+
+    (void)state;
+    assert_ok(pb_metric_score("macro_f1", &input, &r));
+    ASSERT_VALUE(&r, "confusion.class1.class1", 1);
+    ASSERT_VALUE(&r, "confusion.class2.class2", 1);
+    ASSERT_VALUE(&r, "confusion.class2.invalid", 1);
+    ASSERT_VALUE(&r, "recall.class2", 0.5);
+    pb_metric_result_clear(&r);
+}
+
+static void a_score_is_worth_its_nearness_in_units_of_the_range(void **state)
+{
+    const char *predictions[] = {"0", "2", "5.02", "9", "none"};
+    const char *references[]  = {"0", "1", "5", "2", "3"};
+    pb_metric_result r        = {0};
+
+    (void)state;
+    assert_ok(score("pearsonr", PB_PROTOCOL_CORRECTED, predictions, references, 5, 0, &r));
+    assert_true(r.row_values[0] == 1 && r.correct[0]);
+    assert_true(fabs(r.row_values[1] - 0.8) < 1e-15 && !r.correct[1]);
+    assert_true(fabs(r.row_values[2] - 0.996) < 1e-12 && r.correct[2]);
+    assert_true(r.row_values[3] == 0);
+    assert_true(r.row_values[4] == 0 && r.invalid[4]);
+    pb_metric_result_clear(&r);
+}
+
 static void exact_match_needs_no_labels(void **state)
 {
     const char *predictions[] = {"abc", "x"};
@@ -138,6 +202,23 @@ static void of_five_signs_the_first_four_are_the_mark(void **state)
     pb_metric_result_clear(&r);
 }
 
+static void labels_that_post_processing_makes_equal_are_refused(void **state)
+{
+    static const char *const same[] = {"No", "Yes", " no"};
+    const char *texts[]             = {"no"};
+    pb_metric_input input           = {.protocol    = PB_PROTOCOL_CORRECTED,
+                                       .predictions = texts,
+                                       .references  = texts,
+                                       .rows        = 1,
+                                       .labels      = (char *const *)(uintptr_t)same,
+                                       .label_count = 3};
+    pb_metric_result r              = {0};
+
+    (void)state;
+    assert_error(pb_metric_score("macro_f1", &input, &r), PB_ERR_CONFIG,
+                 "labels 0 and 2 of the data set are the same text \"no\"");
+}
+
 static void what_cannot_be_scored_is_refused(void **state)
 {
     const char *predictions[] = {"yes"};
@@ -158,6 +239,12 @@ static void what_cannot_be_scored_is_refused(void **state)
     assert_error(score("pearsonr", PB_PROTOCOL_CORRECTED, predictions, references, 1, 0, &r),
                  PB_ERR_FORMAT, "is no number");
     assert_null(r.values);
+    const int64_t line    = 7;
+    const char *broken[]  = {"ab\xff"};
+    pb_metric_input input = {
+        .predictions = broken, .references = references, .file = "rows", .lines = &line, .rows = 1};
+    assert_error(pb_metric_score("exact_match", &input, &r), PB_ERR_FORMAT,
+                 "rows:7: byte 3 of a text to score is not UTF-8");
 }
 
 static int nothing_is_left(void **state)
@@ -175,6 +262,10 @@ int main(void)
         cmocka_unit_test(broken_utf8_is_an_error),
         cmocka_unit_test(
             invalid_predictions_cost_recall_when_corrected_and_turn_into_errors_in_paper),
+        cmocka_unit_test(the_confusion_table_shows_what_was_predicted_under_both_protocols),
+        cmocka_unit_test(long_labels_and_one_called_invalid_are_named_by_their_number),
+        cmocka_unit_test(a_score_is_worth_its_nearness_in_units_of_the_range),
+        cmocka_unit_test(labels_that_post_processing_makes_equal_are_refused),
         cmocka_unit_test(exact_match_needs_no_labels),
         cmocka_unit_test(of_five_signs_the_first_four_are_the_mark),
         cmocka_unit_test(what_cannot_be_scored_is_refused),

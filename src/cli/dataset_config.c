@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Finding and opening the configuration of one data set. */
+#include "dataset_config.h"
+
+#include "pb/file.h"
+#include "pb/grid.h"
+#include "pb/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SUFFIX ".cfg"
+
+const pb_option dataset_config_options[] = {
+    {.name     = "dataset",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "NAME",
+     .required = true,
+     .help     = "a name of configs/dataset, or a path that ends in .cfg"},
+    {.name     = "protocol",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "paper|corrected",
+     .required = true,
+     .choices  = pb_protocol_names,
+     .help     = "whose rules hold"},
+    {.name  = "set",
+     .kind  = PB_OPTION_LIST,
+     .value = "KEY=VALUE",
+     .help  = "replaces a key of that file, like dataset.metric=accuracy"},
+    PB_OPTION_END,
+};
+
+pb_protocol dataset_config_protocol(const pb_cli *cli)
+{
+    const char *name = pb_cli_text(cli, "protocol");
+    return strcmp(name, pb_protocol_names[PB_PROTOCOL_PAPER]) == 0 ? PB_PROTOCOL_PAPER
+                                                                   : PB_PROTOCOL_CORRECTED;
+}
+
+/* The folder of configurations that belongs to this program: that of an installation, or that of
+ * the sources when it lies in their build folder (build/PRESET/src). Empty when there is neither.
+ */
+static pb_status own_configs(pb_string *out)
+{
+    static const char *const places[] = {"../share/peftbench/configs", "../../../configs"};
+    char program[4096];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    char *slash    = NULL;
+
+    if (length > 0) {
+        program[length] = '\0';
+        slash           = strrchr(program, '/');
+    }
+    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
+        pb_string_clear(out);
+        PB_TRY(pb_string_printf(out, "%.*s/%s", (int)(slash - program), program, places[i]));
+        if (pb_path_is_directory(out->data)) {
+            return PB_OK;
+        }
+    }
+    pb_string_clear(out);
+    return PB_OK;
+}
+
+static pb_status expand_path(const char *name, char **path)
+{
+    char *expanded = NULL;
+
+    PB_TRY(pb_path_expand(name, &expanded));
+    if (!pb_path_exists(expanded)) {
+        pb_memory_free(expanded);
+        return PB_FAIL(PB_ERR_CONFIG, "--dataset %s: there is no such file", name);
+    }
+    *path = expanded;
+    return PB_OK;
+}
+
+static pb_status find_file(const char *name, char **path)
+{
+    size_t length = strlen(name);
+    bool is_path  = length > strlen(SUFFIX) && strcmp(name + length - strlen(SUFFIX), SUFFIX) == 0;
+    pb_string own = {0};
+
+    if (is_path) {
+        return expand_path(name, path);
+    }
+    if (length == 0 || strchr(name, '/') != NULL) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "--dataset \"%s\" is neither a name of configs/dataset nor a path that ends "
+                       "in " SUFFIX,
+                       name);
+    }
+    pb_status status = own_configs(&own);
+    if (status == PB_OK) {
+        status = pb_grid_find_file("--dataset", "dataset", name, "configs", own.data, path);
+    }
+    pb_string_clear(&own);
+    return status;
+}
+
+static bool is_in(const char *assignment, const char *const *groups)
+{
+    for (; *groups != NULL; groups++) {
+        size_t length = strlen(*groups);
+        if (strncmp(assignment, *groups, length) == 0 && assignment[length] == '.') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status lay_sets(const pb_cli *cli, const char *const *groups, pb_config *config)
+{
+    int64_t count           = 0;
+    const char *const *sets = pb_cli_list(cli, "set", &count);
+
+    for (int64_t i = 0; i < count; i++) {
+        if (!is_in(sets[i], groups)) {
+            return PB_FAIL(PB_ERR_USAGE, "%s: --set %s: here it changes keys like %s.KEY only",
+                           cli->command->name, sets[i], groups[0]);
+        }
+        PB_TRY(pb_config_set(config, sets[i]));
+    }
+    return PB_OK;
+}
+
+/* The file may be one of a grid's axis: then other groups stand beside `dataset`. */
+static pb_status check_groups(const pb_config *config)
+{
+    static const char *const groups[]   = {"dataset", "train", "data", "eval", NULL};
+    static const pb_config_field none[] = {PB_FIELD_END};
+    char nothing                        = 0;
+
+    PB_TRY(pb_config_read(config, "", none, groups, &nothing));
+    if (!pb_config_has(config, "dataset")) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "%s: group dataset is missing; it is written dataset = { … };",
+                       pb_config_path(config));
+    }
+    return PB_OK;
+}
+
+pb_status dataset_config_open(const pb_cli *cli, const char *const *groups, pb_config **out)
+{
+    char *path        = NULL;
+    pb_config *config = NULL;
+    pb_status status;
+
+    PB_TRY_GOTO(status, find_file(pb_cli_text(cli, "dataset"), &path), done);
+    PB_TRY_GOTO(status, pb_config_open(path, &config), done);
+    PB_TRY_GOTO(status, check_groups(config), err_config);
+    PB_TRY_GOTO(status, lay_sets(cli, groups, config), err_config);
+    *out = config;
+    goto done;
+err_config:
+    pb_config_close(config);
+done:
+    pb_memory_free(path);
+    return status;
+}

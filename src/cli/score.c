@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench score: predictions and labels on JSON lines → the metrics of a data set. */
+#include "commands.h"
+#include "dataset_config.h"
+#include "lines.h"
+#include "work.h"
+
+#include "pb/dataset.h"
+#include "pb/log.h"
+#include "pb/memory.h"
+#include "pb/metric.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+static const pb_option options[] = {
+    {.name = "json", .kind = PB_OPTION_FLAG, .help = "the output is JSON; it always is"},
+    PB_OPTION_END,
+};
+
+/* One line of input; the texts belong to `json`. */
+typedef struct line {
+    json_t *json;
+    const char *prediction, *label;
+    char *id;             /* of the question, NULL without a row */
+    const char **answers; /* all right ones, ended by NULL; NULL without a row */
+    int64_t number;
+} line;
+
+typedef struct job {
+    const pb_metric *metric;
+    line *lines;
+    int64_t count;
+} job;
+
+static pb_status text_of(const json_t *row, const char *key, const char **out)
+{
+    const json_t *value = json_object_get(row, key);
+
+    if (!json_is_string(value)) {
+        return PB_FAIL(
+            PB_ERR_FORMAT, "\"%s\" is %s; a line is {\"prediction\": \"…\", \"label\": \"…\"}%s",
+            key, value == NULL ? "missing" : "no text",
+            json_is_number(value) ? ", a number is written as the text it has in the data" : "");
+    }
+    *out = json_string_value(value);
+    return PB_OK;
+}
+
+/* {"idx": {"passage": 3, "query": 7}, "answers": ["…", …]} as ReCoRD has it. */
+static pb_status read_question(const json_t *row, line *l)
+{
+    const json_t *idx     = json_object_get(row, "idx");
+    const json_t *passage = json_object_get(idx, "passage");
+    const json_t *query   = json_object_get(idx, "query");
+    const json_t *answers = json_object_get(row, "answers");
+    size_t count          = json_array_size(answers);
+    pb_string id          = {0};
+
+    if (!json_is_integer(passage) || !json_is_integer(query)) {
+        return PB_FAIL(PB_ERR_FORMAT, "\"row\" needs \"idx\": {\"passage\": N, \"query\": N} with "
+                                      "whole numbers, which say what question it is");
+    }
+    if (count == 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "\"row\" needs \"answers\", a list of all right answers; "
+                                      "leave rows without one out");
+    }
+    PB_TRY(PB_ALLOC(l->answers, count + 1));
+    for (size_t k = 0; k < count; k++) {
+        const json_t *answer = json_array_get(answers, k);
+        if (!json_is_string(answer)) {
+            return PB_FAIL(PB_ERR_FORMAT, "\"answers\"[%zu] of \"row\" is no text", k);
+        }
+        l->answers[k] = json_string_value(answer);
+    }
+    PB_TRY(pb_string_printf(&id, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT,
+                            json_integer_value(passage), json_integer_value(query)));
+    l->id = id.data;
+    return PB_OK;
+}
+
+static pb_status check_question(const job *j, const json_t *row, line *l)
+{
+    if (!j->metric->reads_questions) {
+        return PB_OK;
+    }
+    if (j->count > 1 && (row == NULL) != (j->lines[0].id == NULL)) {
+        return PB_FAIL(PB_ERR_FORMAT, "some lines have a \"row\" and some have none; give it with "
+                                      "every line or with none");
+    }
+    return row != NULL ? read_question(row, l) : PB_OK;
+}
+
+static pb_status take(void *context, json_t *json, int64_t number)
+{
+    job *j = context;
+
+    if (!json_is_object(json)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "{\"prediction\": \"…\", \"label\": \"…\"} is expected, not a list or a "
+                       "single value");
+    }
+    PB_TRY(PB_GROW(j->lines, j->count + 1));
+    line *l = &j->lines[j->count++];
+    *l      = (line){.json = json_incref(json), .number = number};
+    PB_TRY(text_of(json, "prediction", &l->prediction));
+    PB_TRY(text_of(json, "label", &l->label));
+    return check_question(j, json_object_get(json, "row"), l);
+}
+
+static void clear_job(job *j)
+{
+    for (int64_t i = 0; i < j->count; i++) {
+        json_decref(j->lines[i].json);
+        pb_memory_free(j->lines[i].id);
+        pb_memory_free(j->lines[i].answers);
+    }
+    pb_memory_free(j->lines);
+}
+
+/* The lines column by column, as the metric takes them. */
+typedef struct columns {
+    const char **predictions, **labels, **ids;
+    const char *const **answers;
+    int64_t *numbers;
+} columns;
+
+static pb_status make_columns(const job *j, columns *c)
+{
+    PB_TRY(PB_ALLOC(c->predictions, j->count));
+    PB_TRY(PB_ALLOC(c->labels, j->count));
+    PB_TRY(PB_ALLOC(c->ids, j->count));
+    PB_TRY(PB_ALLOC(c->answers, j->count));
+    PB_TRY(PB_ALLOC(c->numbers, j->count));
+    for (int64_t i = 0; i < j->count; i++) {
+        c->predictions[i] = j->lines[i].prediction;
+        c->labels[i]      = j->lines[i].label;
+        c->ids[i]         = j->lines[i].id;
+        c->answers[i]     = j->lines[i].answers;
+        c->numbers[i]     = j->lines[i].number;
+    }
+    return PB_OK;
+}
+
+static void clear_columns(columns *c)
+{
+    pb_memory_free(c->predictions);
+    pb_memory_free(c->labels);
+    pb_memory_free(c->ids);
+    pb_memory_free(c->answers);
+    pb_memory_free(c->numbers);
+}
+
+static pb_status score_columns(const job *j, const columns *c, const pb_config_list *labels,
+                               pb_protocol protocol, pb_metric_result *result)
+{
+    bool asked            = j->lines[0].id != NULL;
+    pb_metric_input input = {
+        .protocol     = protocol,
+        .predictions  = c->predictions,
+        .references   = c->labels,
+        .alternatives = asked ? c->answers : NULL,
+        .ids          = asked ? c->ids : NULL,
+        .file         = "standard input",
+        .lines        = c->numbers,
+        .rows         = j->count,
+        .labels       = labels->items,
+        .label_count  = labels->count,
+    };
+    if (j->metric->reads_questions && !asked) {
+        pb_log_warn("score: no line has a \"row\": each is taken for a question of its own with "
+                    "its label as the only answer");
+    }
+    return pb_metric_score(j->metric->name, &input, result);
+}
+
+static pb_status put_value(const char *name, double value, bool is_count, bool first,
+                           pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, first ? "{" : ", "));
+    PB_TRY(pb_string_json(out, name, strlen(name)));
+    return isnan(value) ? pb_string_puts(out, ": \"NaN\"")
+                        : pb_string_printf(out, is_count ? ": %.0f" : ": %.17g", value);
+}
+
+static pb_status put_result(const pb_metric_result *r, pb_string *out)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        const pb_metric_value *v = &r->values[i];
+        PB_TRY(put_value(v->name, v->value, v->is_count, i == 0, out));
+    }
+    PB_TRY(put_value("main", r->main, false, false, out));
+    PB_TRY(put_value("main_low", r->main_low, false, false, out));
+    PB_TRY(put_value("main_high", r->main_high, false, false, out));
+    return pb_string_puts(out, "}\n");
+}
+
+static pb_status score(const pb_cli *cli, const job *j, const pb_config_list *labels)
+{
+    pb_metric_result result = {0};
+    columns c               = {0};
+    pb_string text          = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, make_columns(j, &c), done);
+    PB_TRY_GOTO(status, score_columns(j, &c, labels, dataset_config_protocol(cli), &result), done);
+    PB_TRY_GOTO(status, put_result(&result, &text), done);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
+done:
+    pb_string_clear(&text);
+    clear_columns(&c);
+    pb_metric_result_clear(&result);
+    return status;
+}
+
+static pb_status check_metric(const pb_config *config, const pb_dataset_options *dataset,
+                              const pb_metric **out)
+{
+    PB_TRY(pb_config_at(config, "dataset", "metric", -1, pb_metric_check(dataset->metric)));
+    *out = pb_metric_find(dataset->metric);
+    return PB_OK;
+}
+
+static pb_status score_input(const pb_cli *cli, const pb_config *config,
+                             const pb_dataset_options *dataset)
+{
+    job j = {0};
+    pb_status status;
+
+    PB_TRY(check_metric(config, dataset, &j.metric));
+    PB_TRY_GOTO(status, lines_each(0, take, &j), done);
+    if (j.count == 0) {
+        status = PB_FAIL(PB_ERR_FORMAT, "standard input: there is no line to score; each is "
+                                        "{\"prediction\": \"…\", \"label\": \"…\"}");
+        goto done;
+    }
+    const pb_config_list *labels = pb_dataset_options_labels(dataset, dataset_config_protocol(cli));
+    PB_TRY_GOTO(status, score(cli, &j, labels), done);
+done:
+    clear_job(&j);
+    return status;
+}
+
+/* The files of rows are not needed: their names may lean on the environment. */
+static pb_status read_options(const pb_cli *cli, pb_config **config, pb_dataset_options *dataset)
+{
+    static const char *const groups[] = {"dataset", NULL};
+
+    PB_TRY(dataset_config_open(cli, groups, config));
+    PB_TRY(pb_config_set(*config, "dataset.train_file=\"\""));
+    PB_TRY(pb_config_set(*config, "dataset.test_file=\"\""));
+    return pb_config_read(*config, "dataset", pb_dataset_fields, NULL, dataset);
+}
+
+static pb_status run(pb_cli *cli)
+{
+    pb_config *config          = NULL;
+    pb_dataset_options dataset = {0};
+
+    PB_TRY(work_check_alone(cli));
+    pb_status status = read_options(cli, &config, &dataset);
+    if (status == PB_OK) {
+        status = score_input(cli, config, &dataset);
+        pb_config_clear(pb_dataset_fields, &dataset);
+    }
+    pb_config_close(config);
+    return status;
+}
+
+const pb_command pb_command_score = {
+    .name  = "score",
+    .help  = "the metrics of predictions, on JSON lines",
+    .usage = "--dataset NAME --protocol paper|corrected [--set dataset.KEY=VALUE] < LINES",
+    .details =
+        "Reads {\"prediction\": \"…\", \"label\": \"…\"} per line, texts both: what was generated "
+        "and the\nright answer as the data set writes it. ReCoRD also needs \"row\": {\"idx\": "
+        "{\"passage\": N,\n\"query\": N}, \"answers\": [\"…\"]}, which says what rows are one "
+        "question and what is right.\nOther keys are ignored. Prints one JSON object: the values "
+        "of "
+        "the data set's metric by\nname, \"main\" (which enters the tables) and the ends of its "
+        "95 % interval, \"main_low\" and\n\"main_high\"; results/README.md describes them. A value "
+        "that is undefined is \"NaN\".\n"
+        "\nOf the data set's file the metric and the labels count; its rows need not be there. A "
+        "line\nthat cannot be read, or has more than 64 MiB, ends the command.\n",
+    .options = {dataset_config_options, options},
+    .run     = run,
+};

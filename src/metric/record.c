@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ReCoRD: the best token F1, and the best exact match, over all right answers of a question.
+ *
+ * Several rows may ask the same: they have the same id. Paper: the last prediction of a question
+ * counts for each of its rows, mean over rows. Corrected: the first row of a question stands for
+ * it, mean over questions. A row by itself is worth the F1 of its own prediction. */
+#include "answer_text.h"
+#include "metrics.h"
+
+#include "pb/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows by question. */
+typedef struct questions {
+    int64_t *first, *last; /* [rows] the first and the last row that ask the same */
+    int64_t *unit;         /* [rows] number of the question, in the order of first rows */
+    int64_t count;
+} questions;
+
+typedef struct keyed_row {
+    const char *id;
+    int64_t row;
+} keyed_row;
+
+static int compare_keyed(const void *a, const void *b)
+{
+    const keyed_row *x = a, *y = b;
+    int order = strcmp(x->id, y->id);
+    return order != 0 ? order : (x->row > y->row) - (x->row < y->row);
+}
+
+static pb_status group_by_id(const pb_metric_input *input, questions *q)
+{
+    keyed_row *keyed = NULL;
+
+    PB_TRY(PB_ALLOC(keyed, input->rows));
+    for (int64_t i = 0; i < input->rows; i++) {
+        keyed[i] = (keyed_row){.id = input->ids[i], .row = i};
+    }
+    qsort(keyed, (size_t)input->rows, sizeof *keyed, compare_keyed);
+    for (int64_t i = 0, end = 0; i < input->rows; i = end) {
+        for (end = i + 1; end < input->rows && strcmp(keyed[end].id, keyed[i].id) == 0;) {
+            end++;
+        }
+        for (int64_t k = i; k < end; k++) {
+            q->first[keyed[k].row] = keyed[i].row;
+            q->last[keyed[k].row]  = keyed[end - 1].row;
+        }
+    }
+    pb_memory_free(keyed);
+    return PB_OK;
+}
+
+static void clear_questions(questions *q)
+{
+    pb_memory_free(q->first);
+    pb_memory_free(q->last);
+    pb_memory_free(q->unit);
+}
+
+static pb_status find_questions(const pb_metric_input *input, questions *q)
+{
+    PB_TRY(PB_ALLOC(q->first, input->rows));
+    PB_TRY(PB_ALLOC(q->last, input->rows));
+    PB_TRY(PB_ALLOC(q->unit, input->rows));
+    for (int64_t i = 0; i < input->rows; i++) {
+        q->first[i] = i;
+        q->last[i]  = i;
+    }
+    if (input->ids != NULL) {
+        PB_TRY(group_by_id(input, q));
+    }
+    for (int64_t i = 0; i < input->rows; i++) {
+        q->unit[i] = q->first[i] == i ? q->count++ : q->unit[q->first[i]];
+    }
+    return PB_OK;
+}
+
+/* Against one right answer; keeps the best so far. */
+static pb_status compare_one(const answer_text *prediction, const char *text, double *f1,
+                             bool *equal)
+{
+    answer_text answer = {0};
+
+    if (!pb_string_is_utf8(text, strlen(text), NULL)) {
+        return PB_FAIL(PB_ERR_FORMAT, "a right answer is not UTF-8");
+    }
+    PB_TRY(answer_text_make(text, &answer));
+    double value = answer_text_f1(prediction, &answer);
+    *f1          = value > *f1 ? value : *f1;
+    *equal       = *equal || answer_text_equal(prediction, &answer);
+    answer_text_clear(&answer);
+    return PB_OK;
+}
+
+/* The prediction of row `from` against the right answers of row `row`. */
+static pb_status compare(const pb_metric_input *input, const pb_metric_result *result, int64_t from,
+                         int64_t row, double *f1, bool *equal)
+{
+    const char *const own[]    = {result->references[row], NULL};
+    const char *const *answers = input->alternatives != NULL ? input->alternatives[row] : own;
+    answer_text prediction     = {0};
+
+    *f1    = 0;
+    *equal = false;
+    if (answers == NULL || *answers == NULL) {
+        return pb_metric_at_row(
+            input, row,
+            PB_FAIL(PB_ERR_FORMAT,
+                    "there is no right answer; leave such rows out of the test file"));
+    }
+    PB_TRY(answer_text_make(result->predictions[from], &prediction));
+    pb_status status = PB_OK;
+    for (; *answers != NULL && status == PB_OK; answers++) {
+        status = compare_one(&prediction, *answers, f1, equal);
+    }
+    answer_text_clear(&prediction);
+    return pb_metric_at_row(input, row, status);
+}
+
+/* The parts of a question: sum of F1, of exact matches, and of rows that count. */
+enum { F1, EQUAL, COUNTED, SUMS };
+
+static double f1_of(pb_protocol protocol, const double *sums, int64_t width)
+{
+    (void)protocol;
+    (void)width;
+    return sums[F1] / sums[COUNTED];
+}
+
+static pb_status count_rows(const pb_metric_input *input, const questions *q,
+                            pb_metric_result *result)
+{
+    bool paper = input->protocol == PB_PROTOCOL_PAPER;
+
+    PB_TRY(pb_metric_make_parts(result, q->count, SUMS));
+    for (int64_t i = 0; i < result->rows; i++) {
+        double f1  = 0;
+        bool equal = false;
+        PB_TRY(compare(input, result, i, i, &f1, &equal));
+        result->row_values[i] = f1;
+        result->correct[i]    = equal;
+        result->invalid[i]    = *result->predictions[i] == '\0' && !equal;
+        if (paper && q->last[i] != i) {
+            PB_TRY(compare(input, result, q->last[i], i, &f1, &equal));
+        }
+        if (paper || q->first[i] == i) {
+            double *part = result->parts + q->unit[i] * SUMS;
+            part[F1] += f1;
+            part[EQUAL] += equal;
+            part[COUNTED] += 1;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status add_values(pb_metric_result *result)
+{
+    double sums[SUMS] = {0};
+    int64_t invalid   = 0;
+
+    for (int64_t k = 0; k < result->units * SUMS; k++) {
+        sums[k % SUMS] += result->parts[k];
+    }
+    for (int64_t i = 0; i < result->rows; i++) {
+        invalid += result->invalid[i];
+    }
+    result->main      = f1_of(result->protocol, sums, SUMS);
+    result->main_name = "f1";
+    PB_TRY(pb_metric_add(result, "f1", result->main, false));
+    PB_TRY(pb_metric_add(result, "exact_match", sums[EQUAL] / sums[COUNTED], false));
+    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
+    PB_TRY(pb_metric_add(result, "queries", (double)result->units, true));
+    return pb_metric_add(result, "rows", (double)result->rows, true);
+}
+
+static pb_status score_record(const pb_metric_input *input, char *const *labels,
+                              pb_metric_result *result)
+{
+    questions q = {0};
+    pb_status status;
+
+    (void)labels;
+    PB_TRY_GOTO(status, find_questions(input, &q), out_questions);
+    PB_TRY_GOTO(status, count_rows(input, &q, result), out_questions);
+    PB_TRY_GOTO(status, add_values(result), out_questions);
+out_questions:
+    clear_questions(&q);
+    return status;
+}
+
+const pb_metric pb_metric_record = {.name             = "record",
+                                    .score            = score_record,
+                                    .reads_questions  = true,
+                                    .fills_row_values = true,
+                                    .main_of          = f1_of};
