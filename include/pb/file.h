@@ -54,6 +54,8 @@ bool pb_file_is_temporary(const char *name); /* has such a name */
 typedef struct pb_file_lock pb_file_lock;
 
 pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out) PB_MUST_USE;
+/* Waits until it has the lock; *out is NULL, with a warning, on a file system without locks. */
+pb_status pb_file_lock_wait(const char *path, pb_file_lock **out) PB_MUST_USE;
 void pb_file_lock_release(pb_file_lock *lock); /* accepts NULL; the file stays, empty */
 
 pb_status pb_path_join(const char *directory, const char *name,

@@ -378,12 +378,12 @@ struct pb_file_lock {
     int fd;
 };
 
-static int flock_retrying(int fd)
+static int flock_retrying(int fd, int how)
 {
     int result;
 
     do {
-        result = flock(fd, LOCK_EX | LOCK_NB);
+        result = flock(fd, LOCK_EX | how);
     } while (result != 0 && errno == EINTR);
     return result;
 }
@@ -412,7 +412,7 @@ static void write_holder(int fd, const char *path, const char *holder)
     }
 }
 
-pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out)
+static pb_status take_lock(const char *path, int how, const char *holder, pb_file_lock **out)
 {
     pb_status status;
     pb_file_lock *lock = NULL;
@@ -423,7 +423,7 @@ pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock *
         status = FAIL_SYSTEM("open", path);
         goto err_lock;
     }
-    if (flock_retrying(lock->fd) == 0) {
+    if (flock_retrying(lock->fd, how) == 0) {
         write_holder(lock->fd, path, holder);
         *out = lock;
         return PB_OK;
@@ -440,6 +440,16 @@ pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock *
 err_lock:
     pb_memory_free(lock);
     return status;
+}
+
+pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out)
+{
+    return take_lock(path, LOCK_NB, holder, out);
+}
+
+pb_status pb_file_lock_wait(const char *path, pb_file_lock **out)
+{
+    return take_lock(path, 0, "", out);
 }
 
 void pb_file_lock_release(pb_file_lock *lock)

@@ -172,27 +172,29 @@ out_rows:
     return status;
 }
 
-static void give(pb_encoded_storage *s, pb_encoded_section section, void *array, int64_t length)
+/* Cuts the array to its length, so that a set in memory counts what a mapped one does. */
+static pb_status give(pb_encoded_storage *s, pb_encoded_section section, void *array,
+                      int64_t length)
 {
     s->arrays[section]  = array;
     s->lengths[section] = array != NULL ? length : 0;
+    if (array != NULL) {
+        void *cut = pb_memory_resize(array, (size_t)length, pb_encoded_item_bytes(section));
+        if (cut == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        s->arrays[section] = cut;
+    }
+    return PB_OK;
 }
 
-/* Moves the grown arrays into the set. */
+/* Moves the grown arrays into the set; what was moved is the set's, also on failure. */
 static pb_status hand_over(encoder *e, pb_encoded_set *set)
 {
+    encoder from = *e;
+
     PB_TRY(PB_ALLOC(set->storage, 1));
     pb_encoded_storage *s = set->storage;
-    give(s, PB_SECTION_IDS, e->ids.items, e->ids.count);
-    give(s, PB_SECTION_OFFSETS, e->offsets, e->count + 1);
-    give(s, PB_SECTION_PROMPT_LENGTHS, e->prompt_lengths, e->count);
-    give(s, PB_SECTION_ROWS, e->rows, e->count);
-    give(s, PB_SECTION_FIRST_ANSWERS, e->first_answers, e->count + 1);
-    give(s, PB_SECTION_ANSWERS, e->answers, e->answer_count);
-    give(s, PB_SECTION_TEXTS, e->texts.offsets, e->texts.count);
-    give(s, PB_SECTION_BLOCK, e->texts.block.data, (int64_t)e->texts.block.length);
-    give(s, PB_SECTION_ID_TEXTS, e->id_texts, e->count);
-    give(s, PB_SECTION_DIGESTS, e->digests, e->count);
     pb_memory_free(e->texts.slots);
     e->ids            = (pb_ids){0};
     e->texts          = (pb_interner){0};
@@ -203,6 +205,27 @@ static pb_status hand_over(encoder *e, pb_encoded_set *set)
     e->answers        = NULL;
     e->id_texts       = NULL;
     e->digests        = NULL;
+    pb_status status  = PB_OK;
+    const struct {
+        void *array;
+        int64_t length;
+    } sections[PB_SECTION_COUNT] = {
+        [PB_SECTION_IDS]            = {from.ids.items, from.ids.count},
+        [PB_SECTION_OFFSETS]        = {from.offsets, from.count + 1},
+        [PB_SECTION_PROMPT_LENGTHS] = {from.prompt_lengths, from.count},
+        [PB_SECTION_ROWS]           = {from.rows, from.count},
+        [PB_SECTION_FIRST_ANSWERS]  = {from.first_answers, from.count + 1},
+        [PB_SECTION_ANSWERS]        = {from.answers, from.answer_count},
+        [PB_SECTION_TEXTS]          = {from.texts.offsets, from.texts.count},
+        [PB_SECTION_BLOCK]          = {from.texts.block.data, (int64_t)from.texts.block.length},
+        [PB_SECTION_ID_TEXTS]       = {from.id_texts, from.count},
+        [PB_SECTION_DIGESTS]        = {from.digests, from.count},
+    };
+    for (int i = 0; i < PB_SECTION_COUNT; i++) {
+        pb_status given = give(s, (pb_encoded_section)i, sections[i].array, sections[i].length);
+        status          = status == PB_OK ? given : status;
+    }
+    PB_TRY(status);
     pb_encoded_resolve(set);
     return PB_OK;
 }
@@ -249,16 +272,14 @@ pb_status pb_encoded_make(const pb_dataset *ds, pb_split split, const pb_encode_
         e.test = &digests;
     }
     PB_TRY_GOTO(status, encode_rows(&e, &set), out_encoder);
-    PB_TRY_GOTO(status, hand_over(&e, &set), out_encoder);
-    *out = set;
+    status = hand_over(&e, &set);
+    if (status == PB_OK) {
+        *out = set;
+    } else {
+        pb_encoded_close(&set);
+    }
 out_encoder:
     clear(&e);
     pb_digests_clear(&digests);
     return status;
-}
-
-pb_status pb_encoded_open(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
-                          const pb_encoded_set *test, pb_encoded_set *out)
-{
-    return pb_encoded_make(ds, split, options, test, out);
 }

@@ -24,6 +24,11 @@ size_t pb_encoded_item_bytes(pb_encoded_section section)
     return bytes[section];
 }
 
+size_t pb_encoded_section_bytes(const pb_encoded_storage *storage, int section)
+{
+    return (size_t)storage->lengths[section] * pb_encoded_item_bytes((pb_encoded_section)section);
+}
+
 void pb_encoded_resolve(pb_encoded_set *set)
 {
     void *const *arrays = set->storage->arrays;
@@ -40,9 +45,11 @@ void pb_encoded_close(pb_encoded_set *set)
 {
     pb_encoded_storage *storage = set->storage;
 
-    if (storage != NULL && storage->mapping.data == NULL) {
-        for (int i = 0; i < PB_SECTION_COUNT; i++) {
+    for (int i = 0; storage != NULL && i < PB_SECTION_COUNT; i++) {
+        if (storage->mapping.data == NULL) {
             pb_memory_free(storage->arrays[i]);
+        } else {
+            pb_memory_account(-(int64_t)pb_encoded_section_bytes(storage, i));
         }
     }
     if (storage != NULL) {

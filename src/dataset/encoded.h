@@ -29,6 +29,7 @@ typedef struct pb_encoded_storage {
 } pb_encoded_storage;
 
 size_t pb_encoded_item_bytes(pb_encoded_section section);
+size_t pb_encoded_section_bytes(const pb_encoded_storage *storage, int section);
 /* Points the set's arrays into its storage. */
 void pb_encoded_resolve(pb_encoded_set *set);
 

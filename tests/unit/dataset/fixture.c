@@ -66,3 +66,27 @@ pb_status fixture_dataset(const char *options, pb_protocol protocol, const pb_da
     pb_config_clear(pb_data_fields, &none);
     return status;
 }
+
+pb_status fixture_samples(const char *options, pb_protocol protocol, const pb_data_options *data,
+                          test_samples splits[PB_SPLIT_COUNT])
+{
+    pb_dataset *ds = NULL;
+
+    memset(splits, 0, PB_SPLIT_COUNT * sizeof *splits);
+    pb_status status = fixture_dataset(options, protocol, data, &ds);
+    for (int split = 0; split < PB_SPLIT_COUNT && status == PB_OK; split++) {
+        status = test_samples_read(ds, (pb_split)split, 2, &splits[split]);
+    }
+    pb_dataset_close(ds);
+    if (status != PB_OK) {
+        fixture_clear(splits);
+    }
+    return status;
+}
+
+void fixture_clear(test_samples splits[PB_SPLIT_COUNT])
+{
+    for (int split = 0; split < PB_SPLIT_COUNT; split++) {
+        test_samples_clear(&splits[split]);
+    }
+}

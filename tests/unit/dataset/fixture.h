@@ -2,6 +2,7 @@
 /* A data set from texts: files in a folder of its own, options of RTE's shape. */
 #pragma once
 
+#include "samples.h"
 #include "support.h"
 
 #include "pb/dataset.h"
@@ -20,3 +21,7 @@ void fixture_write(const char *name, const char *bytes, size_t length);
 /* Opens the data set of `options` (keys of the group), files train.jsonl and test.jsonl. */
 pb_status fixture_dataset(const char *options, pb_protocol protocol, const pb_data_options *data,
                           pb_dataset **out);
+/* Opens it, reads both splits, and closes it; on failure both are empty. */
+pb_status fixture_samples(const char *options, pb_protocol protocol, const pb_data_options *data,
+                          test_samples splits[PB_SPLIT_COUNT]);
+void fixture_clear(test_samples splits[PB_SPLIT_COUNT]);

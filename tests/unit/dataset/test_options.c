@@ -3,6 +3,8 @@
  * both protocols; splits. */
 #include "fixture.h"
 
+#include "pb/encoded.h"
+#include "pb/hash.h"
 #include "pb/memory.h"
 
 #include <stdio.h>
@@ -61,14 +63,14 @@ static void keys_that_do_not_fit_are_named(void **state)
 
 static void assert_user(const char *options, const char *row, const char *user, const char *answer)
 {
-    pb_dataset *ds = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
 
     fixture_write("train.jsonl", row, strlen(row));
     fixture_write("test.jsonl", row, strlen(row));
-    assert_ok(fixture_dataset(options, PB_PROTOCOL_CORRECTED, NULL, &ds));
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TEST, 0).user, user);
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TEST, 0).answer, answer);
-    pb_dataset_close(ds);
+    assert_ok(fixture_samples(options, PB_PROTOCOL_CORRECTED, NULL, splits));
+    assert_string_equal(splits[PB_SPLIT_TEST].items[0].user, user);
+    assert_string_equal(splits[PB_SPLIT_TEST].items[0].answer, answer);
+    fixture_clear(splits);
 }
 
 static void patterns_reach_lists_objects_numbers_and_alternatives(void **state)
@@ -92,12 +94,12 @@ static void patterns_reach_lists_objects_numbers_and_alternatives(void **state)
 static void a_list_that_is_too_short_is_a_bad_row(void **state)
 {
     const char *row = "{\"x\":[\"u\"]}\n";
-    pb_dataset *ds  = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
 
     (void)state;
     fixture_write("train.jsonl", row, strlen(row));
-    assert_error(fixture_dataset("columns = [\"x:strings\"]; lines = [\"{x[1]}\"]; answer = \"\";",
-                                 PB_PROTOCOL_CORRECTED, NULL, &ds),
+    assert_error(fixture_samples("columns = [\"x:strings\"]; lines = [\"{x[1]}\"]; answer = \"\";",
+                                 PB_PROTOCOL_CORRECTED, NULL, splits),
                  PB_ERR_FORMAT, "train.jsonl:1: column \"x\" has 1 entries, entry 1 (from 0)");
 }
 
@@ -121,6 +123,16 @@ static pb_status open_paper(const char *sha, const char *keys, pb_dataset **out)
     return fixture_dataset(options, PB_PROTOCOL_PAPER, NULL, out);
 }
 
+static void assert_first(const pb_dataset *ds, pb_split split, const char *user, const char *answer)
+{
+    test_samples samples;
+
+    assert_ok(test_samples_read(ds, split, 1, &samples));
+    assert_string_equal(samples.items[0].user, user);
+    assert_string_equal(samples.items[0].answer, answer);
+    test_samples_clear(&samples);
+}
+
 static void paper_takes_the_originals_text_when_its_id_matches(void **state)
 {
     char sha[PB_HASH_TEXT], test_key[256], test_sha[PB_HASH_TEXT];
@@ -132,8 +144,7 @@ static void paper_takes_the_originals_text_when_its_id_matches(void **state)
     write_info("{\"made-up\":{\"instruction\":\"Theirs\"},\"made-up_eval\":{\"instruction\":"
                "\"Theirs\"},\"other\":{\"instruction\":\"Tested\"},\"none\":{}}");
     assert_ok(open_paper(sha, "", &ds));
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, 0).user, "Theirs\nS: a");
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, 0).answer, "Yes");
+    assert_first(ds, PB_SPLIT_TRAIN, "Theirs\nS: a", "Yes");
     assert_string_equal(pb_dataset_labels(ds)->items[1], "No");
     assert_int_equal(pb_dataset_max_new_tokens(ds), 1024);
     pb_dataset_close(ds);
@@ -142,7 +153,7 @@ static void paper_takes_the_originals_text_when_its_id_matches(void **state)
     (void)snprintf(test_key, sizeof test_key,
                    "instruction_test_sha = \"%s\"; paper_test_key = \"other\";", test_sha);
     assert_ok(open_paper(sha, test_key, &ds));
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TEST, 0).user, "Tested\nS: a");
+    assert_first(ds, PB_SPLIT_TEST, "Tested\nS: a", "Yes");
     pb_dataset_close(ds);
 
     ds = NULL;
@@ -164,7 +175,7 @@ static void sets_without_an_original_keep_our_text_under_paper(void **state)
 
     (void)state;
     assert_ok(open_paper("", "max_new_tokens = 5;", &ds));
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, 0).user, "Ours\nS: a");
+    assert_first(ds, PB_SPLIT_TRAIN, "Ours\nS: a", "Yes");
     assert_int_equal(pb_dataset_max_new_tokens(ds), 5);
     pb_dataset_close(ds);
 }

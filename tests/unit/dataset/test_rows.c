@@ -10,21 +10,27 @@
 
 static const char good_row[] = ROW("a", "b", "0");
 
-static pb_status open_bytes(const char *bytes, size_t length, const pb_data_options *data,
-                            pb_dataset **out)
+static pb_status read_as(pb_protocol protocol, const char *bytes, size_t length,
+                         const pb_data_options *data, test_samples *out)
 {
     fixture_write("test.jsonl", good_row, sizeof good_row - 1);
     fixture_write("train.jsonl", bytes, length);
-    return fixture_dataset(fixture_options, PB_PROTOCOL_CORRECTED, data, out);
+    return fixture_samples(fixture_options, protocol, data, out);
+}
+
+static pb_status read_bytes(const char *bytes, size_t length, const pb_data_options *data,
+                            test_samples *out)
+{
+    return read_as(PB_PROTOCOL_CORRECTED, bytes, length, data, out);
 }
 
 /* The train file is refused with a message that names file, line and `part`. */
 static void assert_refused(const char *bytes, size_t length, pb_status status, const char *part)
 {
-    pb_dataset *ds = NULL;
-    pb_status got  = open_bytes(bytes, length, NULL, &ds);
+    test_samples splits[PB_SPLIT_COUNT];
+    pb_status got = read_bytes(bytes, length, NULL, splits);
 
-    assert_null(ds);
+    assert_null(splits[PB_SPLIT_TRAIN].items);
     if (strstr(pb_error_message(), "train.jsonl") == NULL) {
         fail_msg("no file name in \"%s\"", pb_error_message());
     }
@@ -33,26 +39,30 @@ static void assert_refused(const char *bytes, size_t length, pb_status status, c
 
 #define REFUSED(text, status, part) assert_refused((text), strlen(text), (status), (part))
 
-static void assert_accepted(const char *bytes, size_t length, const char *user, const char *answer)
+static void assert_accepted(pb_protocol protocol, const char *bytes, const char *user,
+                            const char *answer)
 {
-    pb_dataset *ds = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
 
-    assert_ok(open_bytes(bytes, length, NULL, &ds));
-    pb_example example = pb_dataset_example(ds, PB_SPLIT_TRAIN, 0);
-    assert_string_equal(example.user, user);
-    assert_string_equal(example.answer, answer);
-    pb_dataset_close(ds);
+    assert_ok(read_as(protocol, bytes, strlen(bytes), NULL, splits));
+    const pb_example *example = &splits[PB_SPLIT_TRAIN].items[0];
+    assert_string_equal(example->user, user);
+    assert_string_equal(example->answer, answer);
+    fixture_clear(splits);
 }
 
-#define ACCEPTED(text, user, answer) assert_accepted((text), strlen(text), (user), (answer))
+#define ACCEPTED(text, user, answer) \
+    assert_accepted(PB_PROTOCOL_CORRECTED, (text), (user), (answer))
+#define KEPT_BY_PAPER(text, user, answer) \
+    assert_accepted(PB_PROTOCOL_PAPER, (text), (user), (answer))
 
 static void message_joins_what_is_not_empty_with_one_line_feed(void **state)
 {
     (void)state;
     ACCEPTED(ROW("a", "b", "0"), "Q\na\nb", "yes");
     ACCEPTED(ROW("a", "", "1"), "Q\na", "no");
-    ACCEPTED(ROW("", "b", "1"), "Q\nb", "no");
-    ACCEPTED(ROW("", "", "1"), "Q", "no");
+    KEPT_BY_PAPER(ROW("", "b", "1"), "Q\nb", "no");
+    KEPT_BY_PAPER(ROW("", "", "1"), "Q", "no");
     ACCEPTED("{\"s\":\"a\",\"t\":null,\"label\":1}", "Q\na", "no");
     ACCEPTED(ROW(" a ", "\\n", "0"), "Q\n a \n\n", "yes");
     ACCEPTED(ROW("{s}", "\\u00e9\\ud83d\\ude00\\/", "0"), "Q\n{s}\n\xC3\xA9\xF0\x9F\x98\x80/",
@@ -96,9 +106,9 @@ static void wrong_type_names_what_is_there_and_what_is_declared(void **state)
 static void label_outside_the_set_is_refused(void **state)
 {
     (void)state;
-    REFUSED(ROW("a", "b", "2"), PB_ERR_NOT_FOUND, "label 2 is outside 0 … 1");
-    REFUSED(ROW("a", "b", "-2"), PB_ERR_NOT_FOUND, "label -2");
-    REFUSED(ROW("a", "b", "9223372036854775807"), PB_ERR_NOT_FOUND, "label 9223372036854775807");
+    REFUSED(ROW("a", "b", "2"), PB_ERR_FORMAT, "label 2 is outside 0 … 1");
+    REFUSED(ROW("a", "b", "-2"), PB_ERR_FORMAT, "label -2");
+    REFUSED(ROW("a", "b", "9223372036854775807"), PB_ERR_FORMAT, "label 9223372036854775807");
     REFUSED(ROW("a", "b", "92233720368547758070"), PB_ERR_FORMAT, "invalid JSON");
 }
 
@@ -142,15 +152,15 @@ static char *repeated(const char *front, char c, size_t count, const char *back)
 
 static void long_lines_are_read_and_absurd_ones_refused(void **state)
 {
-    size_t ten     = 10u << 20;
-    char *text     = repeated("{\"s\":\"", 'x', ten, "\",\"t\":\"b\",\"label\":0}\n");
-    char *absurd   = repeated("{\"s\":\"", 'x', 65u << 20, "\",\"t\":\"b\",\"label\":0}\n");
-    pb_dataset *ds = NULL;
+    size_t ten   = 10u << 20;
+    char *text   = repeated("{\"s\":\"", 'x', ten, "\",\"t\":\"b\",\"label\":0}\n");
+    char *absurd = repeated("{\"s\":\"", 'x', 65u << 20, "\",\"t\":\"b\",\"label\":0}\n");
+    test_samples splits[PB_SPLIT_COUNT];
 
     (void)state;
-    assert_ok(open_bytes(text, strlen(text), NULL, &ds));
-    assert_int_equal(strlen(pb_dataset_example(ds, PB_SPLIT_TRAIN, 0).user), ten + 4);
-    pb_dataset_close(ds);
+    assert_ok(read_bytes(text, strlen(text), NULL, splits));
+    assert_int_equal(strlen(splits[PB_SPLIT_TRAIN].items[0].user), ten + 4);
+    fixture_clear(splits);
     REFUSED(absurd, PB_ERR_FORMAT, "more than the 67108864 allowed");
     free(text);
     free(absurd);
@@ -167,29 +177,34 @@ static void deep_json_is_refused_and_does_not_overflow_the_stack(void **state)
 
 static void files_without_rows_are_refused(void **state)
 {
-    pb_dataset *ds = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
 
     (void)state;
     REFUSED("", PB_ERR_FORMAT, "is empty");
     REFUSED("\n\n  \n", PB_ERR_FORMAT, "none of its 0 rows can be used");
     fixture_write("test.jsonl", good_row, sizeof good_row - 1);
     assert_int_equal(remove(fixture_path("train.jsonl")), 0);
-    assert_error(fixture_dataset(fixture_options, PB_PROTOCOL_CORRECTED, NULL, &ds),
+    assert_error(fixture_samples(fixture_options, PB_PROTOCOL_CORRECTED, NULL, splits),
                  PB_ERR_NOT_FOUND, "train.jsonl");
-    assert_null(ds);
+    assert_null(splits[PB_SPLIT_TRAIN].items);
 }
 
 static void a_directory_is_refused(void **state)
 {
-    pb_dataset *ds    = NULL;
-    pb_config *config = NULL;
+    pb_dataset *ds       = NULL;
+    pb_config *config    = NULL;
+    pb_data_options data = {0};
+    test_samples samples;
 
     (void)state;
     assert_ok(pb_config_parse("dataset = { name = \"d\"; train_file = \"/tmp\"; answer = \"\"; };",
                               "d.cfg", &config));
-    pb_data_options data = {0};
-    assert_error(pb_dataset_open(config, "dataset", PB_PROTOCOL_CORRECTED, &data, &ds), PB_ERR_IO,
+    assert_ok(pb_dataset_open(config, "dataset", PB_PROTOCOL_CORRECTED, &data, &ds));
+    assert_error(test_samples_read(ds, PB_SPLIT_TRAIN, 1, &samples), PB_ERR_IO,
                  "/tmp is a directory");
+    assert_error(test_samples_read(ds, PB_SPLIT_TEST, 1, &samples), PB_ERR_CONFIG,
+                 "data set d: dataset.test_file is empty; builder template needs a file of rows");
+    pb_dataset_close(ds);
     pb_config_close(config);
 }
 
@@ -198,43 +213,124 @@ static void a_share_of_bad_rows_is_left_out_and_counted_by_kind(void **state)
     const char *text = ROW("a", "b", "0") "{\n" ROW("c", "d", "1") "{\"s\":1}\n" ROW("e", "f", "3")
         ROW("g", "h", "-1") "\xff\n" ROW("i", "j", "0");
     pb_data_options data = {.max_bad_share = 0.5};
-    pb_dataset *ds       = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
 
     (void)state;
-    assert_ok(open_bytes(text, strlen(text), &data, &ds));
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 4);
-    pb_row_counts counts = pb_dataset_row_counts(ds, PB_SPLIT_TRAIN);
+    assert_ok(read_bytes(text, strlen(text), &data, splits));
+    assert_int_equal(splits[PB_SPLIT_TRAIN].count, 4);
+    pb_row_counts counts = splits[PB_SPLIT_TRAIN].counts;
     assert_int_equal(counts.rows, 8);
-    assert_int_equal(counts.bad_json, 2);
-    assert_int_equal(counts.bad_column, 1);
-    assert_int_equal(counts.bad_label, 1);
+    assert_int_equal(counts.bad, 4);
+    assert_int_equal(counts.faults[PB_ROW_UNREADABLE], 2);
+    assert_int_equal(counts.first[PB_ROW_UNREADABLE], 2);
+    assert_int_equal(counts.faults[PB_ROW_COLUMN], 1);
+    assert_int_equal(counts.first[PB_ROW_COLUMN], 4);
+    assert_int_equal(counts.faults[PB_ROW_LABEL], 1);
+    assert_int_equal(counts.first[PB_ROW_LABEL], 5);
+    assert_int_equal(counts.faults[PB_ROW_EMPTY] + counts.faults[PB_ROW_DUPLICATE], 0);
     assert_int_equal(counts.unlabelled, 1);
-    pb_example last = pb_dataset_example(ds, PB_SPLIT_TRAIN, 3);
+    pb_example last = splits[PB_SPLIT_TRAIN].items[3];
     assert_string_equal(last.user, "Q\ni\nj");
     assert_int_equal(last.row, 7);
     assert_int_equal(last.line, 8);
-    pb_dataset_close(ds);
+    fixture_clear(splits);
 
-    ds                 = NULL;
     data.max_bad_share = 0.49;
-    assert_error(open_bytes(text, strlen(text), &data, &ds), PB_ERR_FORMAT,
-                 "4 of 8 rows are bad (2 JSON, 1 columns, 1 labels), data.max_bad_share allows "
-                 "0.49; the first: ");
-    assert_null(ds);
+    assert_error(read_bytes(text, strlen(text), &data, splits), PB_ERR_FORMAT,
+                 "; this is the first of 4 bad rows of 8 (2 unreadable, first in line 2; 1 with a "
+                 "wrong column, first in line 4; 1 with a wrong label, first in line 5), "
+                 "data.max_bad_share allows a share of 0.49");
+    assert_null(splits[PB_SPLIT_TRAIN].items);
+}
+
+static void empty_texts_are_bad_rows_that_the_paper_keeps(void **state)
+{
+    const char *text = ROW("a", "b", "0") ROW("", "b", "1") ROW("c", "", "1") ROW("", "", "0");
+    test_samples splits[PB_SPLIT_COUNT];
+
+    (void)state;
+    REFUSED(text, PB_ERR_FORMAT,
+            "train.jsonl:2: column \"s\" is empty; fill it, or declare its type with a ? "
+            "(dataset.columns); this is the first of 2 bad rows of 4 (2 with an empty text, first "
+            "in line 2), data.max_bad_share allows a share of 0");
+    assert_ok(read_as(PB_PROTOCOL_PAPER, text, strlen(text), NULL, splits));
+    assert_int_equal(splits[PB_SPLIT_TRAIN].count, 4);
+    assert_int_equal(splits[PB_SPLIT_TRAIN].counts.faults[PB_ROW_EMPTY], 2);
+    assert_int_equal(splits[PB_SPLIT_TRAIN].counts.bad, 0);
+    fixture_clear(splits);
+}
+
+/* Ids are compared by value, not by text; a row without any is not compared. */
+static void ids_that_come_twice_are_bad_rows_that_the_paper_keeps(void **state)
+{
+    const char *text =
+        "{\"id\":{\"p\":1,\"q\":2},\"n\":\"x\",\"s\":\"a\"}\n{\"n\":\"x\",\"s\":\"b\"}\n"
+        "{\"n\":\"x\",\"id\":{ \"q\":2, \"p\":1},\"s\":\"c\"}\n{\"s\":\"d\"}\n{\"s\":\"e\"}\n";
+    const char *options =
+        "id = [\"id\", \"n\"]; columns = [\"s:string\"]; lines = [\"{s}\"]; answer = \"{s}\";";
+    pb_data_options allowed = {.max_bad_share = 0.2};
+    test_samples splits[PB_SPLIT_COUNT];
+
+    (void)state;
+    fixture_write("train.jsonl", text, strlen(text));
+    fixture_write("test.jsonl", text, strlen(text));
+    assert_error(fixture_samples(options, PB_PROTOCOL_CORRECTED, NULL, splits), PB_ERR_FORMAT,
+                 "train.jsonl:3: the id {\"p\":1,\"q\":2} \"x\" (dataset.id) was met before");
+    assert_ok(fixture_samples(options, PB_PROTOCOL_CORRECTED, &allowed, splits));
+    assert_int_equal(splits[PB_SPLIT_TRAIN].count, 4);
+    assert_int_equal(splits[PB_SPLIT_TRAIN].counts.faults[PB_ROW_DUPLICATE], 1);
+    assert_string_equal(splits[PB_SPLIT_TRAIN].items[0].id, "{\"p\":1,\"q\":2} \"x\"");
+    assert_string_equal(splits[PB_SPLIT_TRAIN].items[2].id, "3");
+    fixture_clear(splits);
+    assert_ok(fixture_samples(options, PB_PROTOCOL_PAPER, NULL, splits));
+    assert_int_equal(splits[PB_SPLIT_TRAIN].count, 5);
+    assert_int_equal(splits[PB_SPLIT_TRAIN].counts.faults[PB_ROW_DUPLICATE], 1);
+    fixture_clear(splits);
+}
+
+/* More rows than a chunk holds, good ones and bad ones, by one thread and by four. */
+static void the_number_of_threads_changes_nothing(void **state)
+{
+    pb_string text       = {0};
+    pb_data_options data = {.max_bad_share = 0.5};
+    pb_dataset *ds       = NULL;
+    test_samples one, four;
+
+    (void)state;
+    for (int i = 0; i < 3000; i++) {
+        assert_ok(pb_string_printf(&text, "{\"s\":\"%d\",\"t\":\"b\",\"label\":%d}\n", i,
+                                   i % 7 == 3 ? 9 : i % 2));
+    }
+    fixture_write("train.jsonl", text.data, text.length);
+    assert_ok(fixture_dataset(fixture_options, PB_PROTOCOL_CORRECTED, &data, &ds));
+    assert_ok(test_samples_read(ds, PB_SPLIT_TRAIN, 1, &one));
+    assert_ok(test_samples_read(ds, PB_SPLIT_TRAIN, 4, &four));
+    assert_int_equal(one.counts.faults[PB_ROW_LABEL], 429);
+    assert_int_equal(one.count, 3000 - 429);
+    assert_int_equal(four.count, one.count);
+    assert_memory_equal(&four.counts, &one.counts, sizeof one.counts);
+    for (int64_t i = 0; i < one.count; i++) {
+        assert_string_equal(four.items[i].user, one.items[i].user);
+        assert_int_equal(four.items[i].line, one.items[i].line);
+    }
+    test_samples_clear(&one);
+    test_samples_clear(&four);
+    pb_dataset_close(ds);
+    pb_string_clear(&text);
 }
 
 static void unlabelled_rows_get_the_last_class_or_nothing(void **state)
 {
     char options[512];
-    pb_dataset *ds = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
 
     (void)state;
     ACCEPTED(ROW("a", "b", "-1"), "Q\na\nb", "no");
     (void)snprintf(options, sizeof options, "%s unlabelled = \"empty\";", fixture_options);
-    assert_ok(fixture_dataset(options, PB_PROTOCOL_CORRECTED, NULL, &ds));
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, 0).answer, "");
-    assert_int_equal(pb_dataset_row_counts(ds, PB_SPLIT_TRAIN).unlabelled, 1);
-    pb_dataset_close(ds);
+    assert_ok(fixture_samples(options, PB_PROTOCOL_CORRECTED, NULL, splits));
+    assert_string_equal(splits[PB_SPLIT_TRAIN].items[0].answer, "");
+    assert_int_equal(splits[PB_SPLIT_TRAIN].counts.unlabelled, 1);
+    fixture_clear(splits);
 }
 
 static void null_answers_leave_training_and_are_empty_in_testing(void **state)
@@ -242,37 +338,35 @@ static void null_answers_leave_training_and_are_empty_in_testing(void **state)
     const char *text    = "{\"s\":\"a\",\"t\":null}\n{\"s\":\"b\",\"t\":\"c\"}\n";
     const char *options = "columns = [\"s:string\", \"t:string?\"]; lines = [\"{s}\"]; answer = "
                           "\"{t}\";";
-    pb_dataset *ds      = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
 
     (void)state;
     fixture_write("train.jsonl", text, strlen(text));
     fixture_write("test.jsonl", text, strlen(text));
-    assert_ok(fixture_dataset(options, PB_PROTOCOL_CORRECTED, NULL, &ds));
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 1);
-    assert_int_equal(pb_dataset_row_counts(ds, PB_SPLIT_TRAIN).no_answer, 1);
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TEST), 2);
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TEST, 0).answer, "");
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TEST, 0).user, "a");
-    pb_dataset_close(ds);
+    assert_ok(fixture_samples(options, PB_PROTOCOL_CORRECTED, NULL, splits));
+    assert_int_equal(splits[PB_SPLIT_TRAIN].count, 1);
+    assert_int_equal(splits[PB_SPLIT_TRAIN].counts.no_answer, 1);
+    assert_int_equal(splits[PB_SPLIT_TEST].count, 2);
+    assert_string_equal(splits[PB_SPLIT_TEST].items[0].answer, "");
+    assert_string_equal(splits[PB_SPLIT_TEST].items[0].user, "a");
+    fixture_clear(splits);
 }
 
 static void limits_take_the_first_rows_and_hashes_cover_the_file(void **state)
 {
     const char *text     = ROW("a", "b", "0") ROW("c", "d", "1") ROW("e", "f", "0");
     pb_data_options data = {.train_rows = 2, .test_rows = 5};
-    pb_dataset *ds       = NULL;
+    test_samples splits[PB_SPLIT_COUNT];
     char sha[PB_HASH_TEXT];
 
     (void)state;
-    assert_ok(open_bytes(text, strlen(text), &data, &ds));
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 2);
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TEST), 1);
-    assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, 1).user, "Q\nc\nd");
+    assert_ok(read_bytes(text, strlen(text), &data, splits));
+    assert_int_equal(splits[PB_SPLIT_TRAIN].count, 2);
+    assert_int_equal(splits[PB_SPLIT_TEST].count, 1);
+    assert_string_equal(splits[PB_SPLIT_TRAIN].items[1].user, "Q\nc\nd");
     assert_ok(pb_hash_bytes(text, strlen(text), sha));
-    assert_string_equal(pb_dataset_sha(ds, PB_SPLIT_TRAIN), sha);
-    pb_dataset_drop_train(ds);
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), 0);
-    pb_dataset_close(ds);
+    assert_string_equal(splits[PB_SPLIT_TRAIN].sha, sha);
+    fixture_clear(splits);
 }
 
 /* Every failed allocation is an error, and nothing stays behind. */
@@ -282,9 +376,10 @@ static void memory_that_cannot_be_had_is_an_error(void **state)
 
     (void)state;
     fixture_write("train.jsonl", good_row, sizeof good_row - 1);
-    for (size_t limit = 64; limit < 65536; limit += 128) {
-        pb_config *config = NULL;
-        pb_dataset *ds    = NULL;
+    for (size_t limit = 64; limit < 400000; limit += 900) {
+        pb_config *config    = NULL;
+        pb_dataset *ds       = NULL;
+        test_samples samples = {0};
         char text[1024];
         (void)snprintf(text, sizeof text,
                        "dataset = { name = \"m\"; train_file = \"%s\"; test_file = \"%s\"; %s };",
@@ -294,13 +389,17 @@ static void memory_that_cannot_be_had_is_an_error(void **state)
         size_t before        = pb_memory_current();
         pb_memory_limit(before + limit);
         pb_status status = pb_dataset_open(config, "dataset", PB_PROTOCOL_CORRECTED, &data, &ds);
+        if (status == PB_OK) {
+            status = test_samples_read(ds, PB_SPLIT_TRAIN, 2, &samples);
+        }
         pb_memory_limit(0);
+        test_samples_clear(&samples);
+        pb_dataset_close(ds);
         if (status != PB_OK) {
             assert_int_equal(status, PB_ERR_MEMORY);
             assert_int_equal(pb_memory_current(), before);
             failures++;
         }
-        pb_dataset_close(ds);
         pb_config_close(config);
     }
     assert_in_range(failures, 10, 400);
@@ -336,6 +435,9 @@ int main(void)
         cmocka_unit_test(files_without_rows_are_refused),
         cmocka_unit_test(a_directory_is_refused),
         cmocka_unit_test(a_share_of_bad_rows_is_left_out_and_counted_by_kind),
+        cmocka_unit_test(empty_texts_are_bad_rows_that_the_paper_keeps),
+        cmocka_unit_test(ids_that_come_twice_are_bad_rows_that_the_paper_keeps),
+        cmocka_unit_test(the_number_of_threads_changes_nothing),
         cmocka_unit_test(unlabelled_rows_get_the_last_class_or_nothing),
         cmocka_unit_test(null_answers_leave_training_and_are_empty_in_testing),
         cmocka_unit_test(limits_take_the_first_rows_and_hashes_cover_the_file),
