@@ -10,6 +10,10 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 
+# Optional: without them compressed data files are refused with the remedy.
+find_package(ZLIB)
+pkg_check_modules(ZSTD IMPORTED_TARGET libzstd)
+
 # Any CBLAS. OpenBLAS by its own pkg-config file, else what FindBLAS knows.
 pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)
 add_library(pb_cblas INTERFACE)

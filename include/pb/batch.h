@@ -16,8 +16,8 @@
 typedef struct pb_sample {
     const int32_t *ids;    /* [length], length ≥ 1 */
     const int32_t *labels; /* [length], PB_LABEL_NONE where there is none; NULL: see answer */
-    int64_t answer; /* without `labels`: the ids from here on are their own labels; 0: no labels */
     int64_t length;
+    int64_t answer; /* without `labels`: the ids from here on are their own labels; 0: no labels */
 } pb_sample;
 
 static inline bool pb_sample_has_labels(const pb_sample *s)

@@ -25,14 +25,16 @@ typedef enum pb_split { PB_SPLIT_TRAIN, PB_SPLIT_TEST, PB_SPLIT_COUNT } pb_split
  */
 typedef struct pb_dataset_options {
     char *name;
-    char *builder;    /* a name of the registry */
-    char *task;       /* kind of answer: "label", "number", "text", "code" */
-    char *metric;     /* a name of the metric registry */
-    char *train_file; /* JSON lines */
+    char *builder; /* a name of the registry */
+    char *task;    /* kind of answer: "label", "number", "text", "code" */
+    char *metric;  /* a name of the metric registry */
+    char *train_file;
     char *test_file;
+    int format;             /* of both files, an index into its choices; 0: by name and content */
+    pb_config_list header;  /* columns of CSV and TSV files that have no header line */
     pb_config_list id;      /* columns that tell the rows apart, as far as a file has them */
-    pb_config_list columns; /* "name:type", type string, int, float32, label, strings, strings_text;
-                               "?" behind it allows null */
+    pb_config_list columns; /* "name:type" or "name=source:type", type string, int, float32, label,
+                               strings, strings_text; "?" behind it allows null */
     pb_config_list labels;  /* class names in index order */
     pb_config_list paper_labels;
     pb_config_list label_values; /* texts of the label column in class order, empty: 0, 1, 2, … */
@@ -153,6 +155,9 @@ typedef struct pb_dataset_builder {
 } pb_dataset_builder;
 
 const pb_dataset_builder *const *pb_dataset_registry(void); /* NULL-terminated */
+
+/* The compressions of files that this build reads, NULL-terminated. */
+const char *const *pb_dataset_compressions(void);
 
 /* Reads `group` of the configuration and prepares the builder for both splits. No file of rows is
  * opened. */

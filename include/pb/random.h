@@ -15,6 +15,8 @@ typedef enum pb_random_purpose {
     PB_RANDOM_SYNTHETIC, /* made-up weights and rows */
     PB_RANDOM_BOOTSTRAP, /* confidence intervals */
     PB_RANDOM_TEST,
+    PB_RANDOM_FLIPS, /* signs of permutation tests */
+    PB_RANDOM_PAIRS, /* rows behind the interval of a paired difference */
 } pb_random_purpose;
 
 typedef struct pb_random {

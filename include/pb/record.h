@@ -62,6 +62,7 @@ typedef struct pb_record_prediction {
     int64_t row; /* of the test rows */
     char *prediction, *label;
     int8_t correct; /* 1, 0, or -1 where the metric has no right and wrong */
+    double value;   /* worth of the row by itself, 1 at best; NaN where unknown */
 } pb_record_prediction;
 
 /* Unknown numbers are NaN (floating) or -1 (counts); pb_record_init sets all of them so. Texts are
@@ -74,8 +75,10 @@ typedef struct pb_record {
     bool valid; /* a cell that is not valid has the reason, and its speed is not ranked */
     char *reason;
 
-    char *metric_name;    /* of the main metric */
-    double score;         /* main metric × 100 */
+    char *metric_name; /* of the main metric */
+    double score;      /* main metric × 100 */
+    double score_low;  /* 95 % interval of score from resampled test rows */
+    double score_high;
     double invalid_share; /* of the predictions that could not be parsed, 0 … 1 */
     pb_record_metric *metrics;
     int64_t metrics_count;
@@ -153,4 +156,4 @@ pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_b
 pb_status pb_record_add_phase(pb_record *record, const char *name, double start, double seconds,
                               double flops) PB_MUST_USE;
 pb_status pb_record_add_prediction(pb_record *record, int64_t row, const char *prediction,
-                                   const char *label, int correct) PB_MUST_USE;
+                                   const char *label, int correct, double value) PB_MUST_USE;

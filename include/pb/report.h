@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Tables from results: scores with their spread over seeds, costs, PSCP with its terms, and what is
- * missing or failed. Nothing is left out silently: a mean over some of its data sets says so. */
+/* Tables from results: scores with their spread over seeds and intervals, costs, PSCP with its
+ * terms, paired tests of methods, and what is missing or failed. Nothing is left out silently: a
+ * mean over some of its data sets says so. */
 #pragma once
 
 #include "pb/pscp.h"
 #include "pb/results.h"
 #include "pb/string.h"
 
+/* Which pairs of methods the text shows; CSV and JSON have all of them unless it is none. */
+typedef enum pb_report_pairs {
+    PB_REPORT_PAIRS_BEST = 0, /* the best method of a data set with every other one */
+    PB_REPORT_PAIRS_ALL,
+    PB_REPORT_PAIRS_NONE /* no tests are made, no predictions are read */
+} pb_report_pairs;
+
+#define PB_REPORT_WIDTH 120
+
 typedef struct pb_report_options {
     pb_pscp_params pscp; /* pb_pscp_defaults() */
+    pb_report_pairs pairs;
+    int64_t width; /* columns of the text; wider tables go on below; 0: PB_REPORT_WIDTH */
 } pb_report_options;
 
 /* Shards of a directory → one file at `path`, atomically; with PSCP at its default constants.
@@ -18,10 +30,11 @@ pb_status pb_report_merge(const char *directory, const char *path) PB_MUST_USE;
 /* Each appends. The options may be NULL for the defaults. */
 pb_status pb_report_text(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;
-/* One long table: table, model, dataset, method, quantity, unit, value, std, n, of. */
+/* One long table: table, model, dataset, method, versus, quantity, unit, value, std, low, high, n,
+ * of, note. */
 pb_status pb_report_csv(const pb_results *results, const pb_report_options *options,
                         pb_string *out) PB_MUST_USE;
-/* One object: sweep, cells, scores, costs, pscp, failed, invalid, missing. */
+/* One object: sweep, cells, scores, costs, pscp, paired, failed, invalid, missing. */
 pb_status pb_report_json(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;
 

@@ -108,6 +108,17 @@ int64_t pb_results_index(const pb_results *results, int64_t model, int64_t datas
 /* Reads the curves and predictions of a record that was opened without. */
 pb_status pb_record_load(pb_record *record) PB_MUST_USE;
 
+/* Test rows and what each is worth, as in predictions/row and predictions/value. */
+typedef struct pb_record_values {
+    int64_t *rows;  /* [count] numbers of the test rows; a number may be there more than once */
+    double *values; /* [count] NaN where unknown */
+    int64_t count;
+} pb_record_values;
+
+/* Takes nothing else from the file of the record; the record stays as it is. */
+pb_status pb_record_values_read(const pb_record *record, pb_record_values *out) PB_MUST_USE;
+void pb_record_values_clear(pb_record_values *values); /* accepts a zeroed one */
+
 /* The PSCP score per model and method, [models][methods] each, NaN where there is none. */
 typedef struct pb_results_pscp {
     double *pscp, *score, *cost_p, *cost_f, *cost_m; /* 1 … factors; score: P */

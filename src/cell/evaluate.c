@@ -111,16 +111,17 @@ static pb_status record_scores(test *t, const pb_metric_result *result)
     pb_record *record = t->r->record;
     int64_t invalid   = 0;
     PB_TRY(pb_record_set_text(&record->metric_name, result->main_name));
-    record->score = result->main * 100.0;
+    record->score      = result->main * 100.0;
+    record->score_low  = result->main_low * 100.0;
+    record->score_high = result->main_high * 100.0;
     for (int64_t i = 0; i < result->count; i++) {
         PB_TRY(pb_record_add_metric(record, result->values[i].name, result->values[i].value));
     }
-    PB_TRY(pb_record_add_metric(record, "main_low", result->main_low));
-    PB_TRY(pb_record_add_metric(record, "main_high", result->main_high));
     for (int64_t i = 0; i < t->rows; i++) {
         invalid += result->invalid[i];
         PB_TRY(pb_record_add_prediction(record, t->r->test_set.rows[i], t->predictions[i],
-                                        t->references[i], result->correct[i]));
+                                        t->references[i], result->correct[i],
+                                        result->row_values[i]));
     }
     record->invalid_share = (double)invalid / (double)t->rows;
     return PB_OK;

@@ -4,6 +4,7 @@
 
 #include "pb/backend.h"
 #include "pb/cell.h"
+#include "pb/dataset.h"
 #include "pb/method.h"
 
 #include <stdlib.h>
@@ -24,6 +25,10 @@ static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
         PB_TRY(
             pb_string_printf(out, "%s\"%s\"", m == pb_method_registry() ? "" : ", ", (*m)->name));
     }
+    PB_TRY(pb_string_puts(out, "], \"compressions\": ["));
+    for (const char *const *c = pb_dataset_compressions(); *c != NULL; c++) {
+        PB_TRY(pb_string_printf(out, "%s\"%s\"", c == pb_dataset_compressions() ? "" : ", ", *c));
+    }
     return pb_string_puts(out, "]}\n");
 }
 
@@ -39,6 +44,10 @@ static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
         gflops));
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
         PB_TRY(pb_string_printf(out, " %s", (*m)->name));
+    }
+    PB_TRY(pb_string_puts(out, "\ndata files   plain"));
+    for (const char *const *c = pb_dataset_compressions(); *c != NULL; c++) {
+        PB_TRY(pb_string_printf(out, " %s", *c));
     }
     PB_TRY(pb_string_puts(out, "\n"));
     if (pinned != NULL) {

@@ -6,7 +6,12 @@
 #include "pb/memory.h"
 #include "pb/report.h"
 
+#include <string.h>
+
 static const char *const formats[] = {"text", "csv", "json", NULL};
+
+/* In the order of pb_report_pairs. */
+static const char *const pairs[] = {"best", "all", "none", NULL};
 
 static const pb_option options[] = {
     {.name     = "format",
@@ -20,6 +25,19 @@ static const pb_option options[] = {
      .kind   = PB_OPTION_TEXT,
      .value  = "PATH",
      .help   = "write to a file instead of standard output"},
+    {.name     = "pairs",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "best|all|none",
+     .fallback = "best",
+     .choices  = pairs,
+     .help     = "paired tests in the text: of the best method, or all; none: not at all"},
+    {.name     = "width",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "120",
+     .minimum  = 20,
+     .maximum  = 100000,
+     .help     = "columns of the text; wider tables go on below"},
     {.name = "digest",
      .kind = PB_OPTION_FLAG,
      .help = "print one hash over everything but timings, nothing else"},
@@ -64,6 +82,10 @@ static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_str
     const char *format    = pb_cli_flag(cli, "json") ? "json" : pb_cli_text(cli, "format");
     pb_status status      = PB_OK;
 
+    how.width = pb_cli_int(cli, "width");
+    while (strcmp(pairs[how.pairs], pb_cli_text(cli, "pairs")) != 0) {
+        how.pairs++;
+    }
     pb_cli_overlay(cli, pb_pscp_fields, &how.pscp);
     PB_TRY(pb_pscp_check(&how.pscp));
     PB_TRY(pb_results_open(paths, pb_cli_argument_count(cli), &results));
@@ -95,13 +117,16 @@ out:
 }
 
 const pb_command pb_command_report = {
-    .name  = "report",
-    .help  = "tables of scores, costs and PSCP from result files",
-    .usage = "FILE.h5… [--format text|csv|json] [-o PATH] [--beta-p X] [--beta-f X] [--beta-m X] "
-             "[--digest]",
+    .name    = "report",
+    .help    = "tables of scores, costs and PSCP from result files",
+    .usage   = "FILE.h5… [--format text|csv|json] [-o PATH] [--pairs best|all|none] [--width N] "
+               "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
     .details = "Several files are read as one sweep; a cell that is in more than one counts once. "
                "Missing, failed and invalid cells\n"
-               "are listed, and a mean over some of its data sets says over how many.\n",
+               "are listed, and a mean over some of its data sets says over how many. "
+               "results/README.md defines "
+               "the intervals and the paired\n"
+               "tests of methods; CSV and JSON have all pairs of methods.\n",
     .options = {options, pb_options_pscp},
     .min_arguments = 1,
     .max_arguments = -1,

@@ -35,7 +35,7 @@ static pb_status write_list(const pb_column *column, const json_t *list, const c
         return PB_FAIL(PB_ERR_FORMAT,
                        "column \"%s\" has %zu answers to a message of %zu bytes, a sample for each "
                        "would take more than %d bytes; remove some",
-                       column->name, count, text->user.length, MAX_COPIED_BYTES);
+                       column->source, count, text->user.length, MAX_COPIED_BYTES);
     }
     for (size_t i = 0; i < count; i++) {
         const json_t *value = json_array_get(list, i);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Columns: the declarations "name:type" of a data set's configuration, the check of a row against
- * them, and the text of a value. A label is an index into the class names, or one of
- * `label_values`; -1 and the empty text mean that the row is unlabelled. */
+/* Columns: the declarations "name:type" and "name=source:type" of a data set's configuration, the
+ * check of a row against them, and the text of a value. A label is an index into the class names,
+ * or one of `label_values`; -1 and the empty text mean that the row is unlabelled; true and false
+ * are labels where the classes are called so. */
 #include "columns.h"
 
 #include "pb/memory.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *const type_names[] = {
     [PB_COLUMN_STRING] = "string",   [PB_COLUMN_INT] = "int",
@@ -18,13 +20,28 @@ static const char *const type_names[] = {
     [PB_COLUMN_TYPE_COUNT] = NULL,
 };
 
+static char *copy_part(const char *begin, const char *end)
+{
+    char *copy = pb_memory_new((size_t)(end - begin) + 1, 1);
+
+    if (copy != NULL) {
+        memcpy(copy, begin, (size_t)(end - begin));
+    }
+    return copy;
+}
+
 static pb_status parse_declaration(const char *text, pb_column *out)
 {
-    const char *colon = strrchr(text, ':');
-    char type[16]     = "";
+    const char *colon  = strrchr(text, ':');
+    const char *equals = strchr(text, '=');
+    char type[16]      = "";
 
-    if (colon == NULL || colon == text || strlen(colon + 1) >= sizeof type) {
-        return PB_FAIL(PB_ERR_CONFIG, "dataset.columns: \"%s\" is not \"name:type\"", text);
+    equals = colon != NULL && equals != NULL && equals < colon ? equals : NULL;
+    if (colon == NULL || colon == text || strlen(colon + 1) >= sizeof type || equals == text ||
+        (equals != NULL && equals + 1 == colon)) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "dataset.columns: \"%s\" is not \"name:type\" (or \"name=source:type\")",
+                       text);
     }
     strcpy(type, colon + 1);
     size_t length = strlen(type);
@@ -42,12 +59,9 @@ static pb_status parse_declaration(const char *text, pb_column *out)
                        "strings, strings_text",
                        text, type);
     }
-    out->name = pb_memory_text(text);
-    if (out->name == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    out->name[colon - text] = '\0';
-    return PB_OK;
+    out->name   = copy_part(text, equals != NULL ? equals : colon);
+    out->source = copy_part(equals != NULL ? equals + 1 : text, colon);
+    return out->name != NULL && out->source != NULL ? PB_OK : PB_ERR_MEMORY;
 }
 
 pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protocol, pb_columns *out)
@@ -93,6 +107,7 @@ void pb_columns_close(pb_columns *columns)
 {
     for (int64_t i = 0; i < columns->count; i++) {
         pb_memory_free(columns->items[i].name);
+        pb_memory_free(columns->items[i].source);
     }
     pb_memory_free(columns->items);
     pb_memory_free(columns->names);
@@ -147,6 +162,21 @@ static bool all_strings(const json_t *list)
     return json_is_array(list);
 }
 
+/* The class that is called true or false, -2 when none is. */
+static int64_t class_of_truth(const pb_columns *columns, bool truth)
+{
+    const pb_dataset_options *options = columns->options;
+    const pb_config_list *names =
+        options->label_values.count > 0 ? &options->label_values : &options->labels;
+
+    for (int64_t k = 0; k < names->count; k++) {
+        if (strcasecmp(names->items[k], truth ? "true" : "false") == 0) {
+            return k;
+        }
+    }
+    return -2;
+}
+
 static bool type_fits(const pb_columns *columns, pb_column_type type, const json_t *value)
 {
     switch (type) {
@@ -159,7 +189,8 @@ static bool type_fits(const pb_columns *columns, pb_column_type type, const json
         return json_is_number(value);
     case PB_COLUMN_LABEL:
         return json_is_integer(value) ||
-               (json_is_string(value) && columns->options->label_values.count > 0);
+               (json_is_string(value) && columns->options->label_values.count > 0) ||
+               (json_is_boolean(value) && class_of_truth(columns, json_is_true(value)) >= 0);
     case PB_COLUMN_STRINGS:
         return all_strings(value);
     default:
@@ -210,7 +241,7 @@ static pb_status fail_missing(const pb_column *column, const json_t *row)
     return PB_FAIL(PB_ERR_FORMAT,
                    "column \"%s\" is missing (the row has: %s); give it, or correct "
                    "dataset.columns",
-                   column->name, keys);
+                   column->source, keys);
 }
 
 /* The class of a label, -1 for an unlabelled row, -2 for none of the set. */
@@ -219,6 +250,9 @@ static int64_t class_of(const pb_columns *columns, const json_t *value)
     const pb_config_list *values = &columns->options->label_values;
     char number[32];
 
+    if (json_is_boolean(value)) {
+        return class_of_truth(columns, json_is_true(value));
+    }
     if (json_is_integer(value) && json_integer_value(value) == -1) {
         return -1;
     }
@@ -250,7 +284,7 @@ static pb_status check_label(const pb_columns *columns, const pb_column *column,
         char *text       = json_dumps(value, JSON_ENCODE_ANY);
         pb_status status = PB_FAIL(
             PB_ERR_NOT_FOUND,
-            "column \"%s\": %.80s is no label; %s … %s are (dataset.label_values)", column->name,
+            "column \"%s\": %.80s is no label; %s … %s are (dataset.label_values)", column->source,
             text != NULL ? text : "it", values->items[0], values->items[values->count - 1]);
         free(text);
         return status;
@@ -258,14 +292,35 @@ static pb_status check_label(const pb_columns *columns, const pb_column *column,
     return PB_FAIL(PB_ERR_NOT_FOUND,
                    "column \"%s\": label %" JSON_INTEGER_FORMAT " is outside 0 … %" PRId64
                    " (dataset.labels), -1 for none",
-                   column->name, json_integer_value(value), columns->labels->count - 1);
+                   column->source, json_integer_value(value), columns->labels->count - 1);
+}
+
+/* What else than the row can be corrected, as a clause. */
+static const char *remedy(pb_column_type type, const json_t *value)
+{
+    if (json_is_null(value)) {
+        return ", or declare the type with a ?";
+    }
+    if (type == PB_COLUMN_LABEL && json_is_string(value)) {
+        return ", or list the texts of the classes (dataset.label_values)";
+    }
+    if (type == PB_COLUMN_LABEL && json_is_boolean(value)) {
+        return ", or list true and false as texts of the classes (dataset.label_values)";
+    }
+    if (type == PB_COLUMN_LABEL && json_is_real(value)) {
+        return ": a label is an integer";
+    }
+    if (type == PB_COLUMN_INT && json_is_real(value)) {
+        return ", or declare float32";
+    }
+    return json_is_string(value) && type != PB_COLUMN_STRINGS ? ": numbers have no quotes" : "";
 }
 
 pb_status pb_columns_check(const pb_columns *columns, const json_t *row)
 {
     for (int64_t i = 0; i < columns->count; i++) {
         const pb_column *column = &columns->items[i];
-        const json_t *value     = value_at(row, column->name);
+        const json_t *value     = value_at(row, column->source);
         if (value == NULL) {
             return fail_missing(column, row);
         }
@@ -276,8 +331,8 @@ pb_status pb_columns_check(const pb_columns *columns, const json_t *row)
             return PB_FAIL(PB_ERR_FORMAT,
                            "column \"%s\" holds %s where %s is declared (dataset.columns); correct "
                            "the row%s",
-                           column->name, json_type_name(value), type_names[column->type],
-                           json_is_null(value) ? ", or declare the type with a ?" : "");
+                           column->source, json_type_name(value), type_names[column->type],
+                           remedy(column->type, value));
         }
         if (column->type == PB_COLUMN_LABEL) {
             PB_TRY(check_label(columns, column, value));
@@ -328,7 +383,7 @@ static pb_status parse_list(const pb_column *column, const char *text, json_t **
         if (*out == NULL || !all_strings(*out)) {
             status = PB_FAIL(
                 PB_ERR_FORMAT, "column \"%s\" is no JSON list of texts%s%s; correct the row",
-                column->name, *out == NULL ? ": " : "", *out == NULL ? error.text : "");
+                column->source, *out == NULL ? ": " : "", *out == NULL ? error.text : "");
             json_decref(*out);
             *out = NULL;
         }
@@ -337,16 +392,14 @@ static pb_status parse_list(const pb_column *column, const char *text, json_t **
     return status;
 }
 
-bool pb_column_is_null(const pb_column *column, const json_t *row)
+const json_t *pb_column_value(const pb_column *column, const json_t *row)
 {
-    const json_t *value = value_at(row, column->name);
-
-    return value == NULL || json_is_null(value);
+    return value_at(row, column->source);
 }
 
 pb_status pb_column_list(const pb_column *column, const json_t *row, json_t **out)
 {
-    json_t *value = (json_t *)(uintptr_t)value_at(row, column->name);
+    json_t *value = (json_t *)(uintptr_t)value_at(row, column->source);
 
     if (column->type == PB_COLUMN_STRINGS) {
         *out = json_incref(value);
@@ -396,7 +449,7 @@ static pb_status label_text(const pb_columns *columns, const json_t *value, pb_r
 pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int64_t item,
                          const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
 {
-    const json_t *value = value_at(row, column->name);
+    const json_t *value = value_at(row, column->source);
 
     *is_null = value == NULL || json_is_null(value);
     if (*is_null) {
@@ -406,7 +459,7 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
         if (item >= (int64_t)json_array_size(value)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "column \"%s\" has %zu entries, entry %" PRId64 " (from 0) is needed",
-                           column->name, json_array_size(value), item);
+                           column->source, json_array_size(value), item);
         }
         value = json_array_get(value, (size_t)item);
     }

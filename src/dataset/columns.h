@@ -17,7 +17,8 @@ typedef enum pb_column_type {
 } pb_column_type;
 
 typedef struct pb_column {
-    char *name; /* "a.b" reaches into an object */
+    char *name;   /* what patterns call it */
+    char *source; /* what the file calls it; "a.b" reaches into an object */
     pb_column_type type;
     bool nullable;
 } pb_column;
@@ -40,6 +41,10 @@ pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protoco
                           pb_columns *out) PB_MUST_USE;
 void pb_columns_close(pb_columns *columns); /* accepts a zeroed one */
 
+/* A row of texts (CSV, TSV): the declared columns get their declared types, in place; an empty text
+ * becomes null where that is allowed. PB_ERR_FORMAT for a column, PB_ERR_NOT_FOUND for a label. */
+pb_status pb_columns_convert(const pb_columns *columns, json_t *row) PB_MUST_USE;
+
 /* Every declared column is there and has its type, labels are of the set. PB_ERR_FORMAT for a
  * column, PB_ERR_NOT_FOUND for a label. */
 pb_status pb_columns_check(const pb_columns *columns, const json_t *row) PB_MUST_USE;
@@ -52,7 +57,8 @@ pb_status pb_columns_need(const pb_columns *columns, const char *user, const cha
                           pb_column_type type, pb_column_type or_type,
                           const pb_column **out) PB_MUST_USE;
 
-bool pb_column_is_null(const pb_column *column, const json_t *row);
+/* The value of a column, NULL when there is none. */
+const json_t *pb_column_value(const pb_column *column, const json_t *row);
 
 /* The texts of a checked column of lists that is not null, a new reference. */
 pb_status pb_column_list(const pb_column *column, const json_t *row, json_t **out) PB_MUST_USE;

@@ -7,9 +7,27 @@
 
 #include "pb/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { PAPER_NEW_TOKENS = 1024 };
+
+static const char *const key_names[PB_KEY_COUNT] = {"train_file", "test_file", "header"};
+
+static pb_status keep_places(pb_dataset *ds)
+{
+    const pb_dataset_options *o = &ds->options;
+    char key[256], place[512];
+
+    for (int k = 0; k < PB_KEY_COUNT && o->config != NULL; k++) {
+        (void)snprintf(key, sizeof key, "%s.%s", o->group, key_names[k]);
+        ds->places[k] = pb_memory_text(pb_config_where(o->config, key, place, sizeof place));
+        if (ds->places[k] == NULL) {
+            return PB_ERR_MEMORY;
+        }
+    }
+    return PB_OK;
+}
 
 static pb_status open_split(pb_dataset *ds, pb_split split, const char *info)
 {
@@ -62,6 +80,7 @@ pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol
     ds->data.peftbench_info = NULL;
     ds->options             = *options;
     *options                = (pb_dataset_options){0};
+    PB_TRY_GOTO(status, keep_places(ds), err_dataset);
     PB_TRY_GOTO(status, find_builder(ds), err_dataset);
     for (int split = 0; split < PB_SPLIT_COUNT; split++) {
         PB_TRY_GOTO(status, open_split(ds, (pb_split)split, info), err_dataset);
@@ -105,6 +124,9 @@ void pb_dataset_close(pb_dataset *ds)
             ds->ops->close(ds->builders[split]);
         }
         pb_memory_free(ds->instructions[split]);
+    }
+    for (int k = 0; k < PB_KEY_COUNT; k++) {
+        pb_memory_free(ds->places[k]);
     }
     pb_config_clear(pb_dataset_fields, &ds->options);
     pb_memory_free(ds);

@@ -4,11 +4,20 @@
 
 #include "pb/dataset.h"
 
+/* Keys that are judged when a file is opened, after the configuration may be gone. */
+typedef enum pb_dataset_key {
+    PB_KEY_TRAIN_FILE,
+    PB_KEY_TEST_FILE,
+    PB_KEY_HEADER,
+    PB_KEY_COUNT
+} pb_dataset_key;
+
 struct pb_dataset {
     pb_dataset_options options;
     pb_data_options data; /* numbers only: the text is not kept */
     pb_protocol protocol;
     const pb_dataset_builder *ops;
+    char *places[PB_KEY_COUNT]; /* "file:line" of the keys, NULL where nobody knows */
     char *instructions[PB_SPLIT_COUNT];
     pb_row_builder *builders[PB_SPLIT_COUNT];
 };

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The field tables of the groups `dataset` and `data`. */
 #include "columns.h"
+#include "reader.h"
 
+/* In the order of pb_format. */
+static const char *const format_choices[]     = {"auto", "jsonl",      "json", "csv",
+                                                 "tsv",  "tsv-quoted", NULL};
 static const char *const unlabelled_choices[] = {"last", "empty", NULL};
 
 #define OPTIONS pb_dataset_options
@@ -12,13 +16,21 @@ const pb_config_field pb_dataset_fields[] = {
                   "what makes texts from rows: template, record, wsc, synthetic"),
     PB_FIELD_TEXT(OPTIONS, task, "label", "kind of answer: label, number, text, code"),
     PB_FIELD_TEXT(OPTIONS, metric, "f1", "metric that scores the answers"),
-    PB_FIELD_PATH(OPTIONS, train_file, "", "training rows, JSON lines"),
-    PB_FIELD_PATH(OPTIONS, test_file, "", "test rows, JSON lines"),
+    PB_FIELD_PATH(OPTIONS, train_file, "",
+                  "training rows: .jsonl, .json, .csv or .tsv, also with .gz or .zst behind it"),
+    PB_FIELD_PATH(OPTIONS, test_file, "", "test rows, as train_file"),
+    PB_FIELD_CHOICE(OPTIONS, format, PB_FORMAT_AUTO, format_choices,
+                    "form of both files, auto: by name and first character; tsv: GLUE's, where "
+                    "quotes are plain characters"),
+    PB_FIELD_TEXT_LIST(OPTIONS, header, "",
+                       "names of the columns of CSV and TSV files that have no header line"),
     PB_FIELD_TEXT_LIST(OPTIONS, id, "",
                        "columns that tell the rows apart; rows that lack them are not compared"),
-    PB_FIELD_TEXT_LIST(OPTIONS, columns, "",
-                       "columns in use, \"name:type\"; string, int, float32, label, strings, "
-                       "strings_text (a JSON list in a text); a ? behind the type allows null"),
+    PB_FIELD_TEXT_LIST(
+        OPTIONS, columns, "",
+        "columns in use, \"name:type\", or \"name=source:type\" for one that the file "
+        "calls otherwise; string, int, float32, label, strings, strings_text (a JSON list in a "
+        "text); a ? behind the type allows null"),
     PB_FIELD_TEXT_LIST(OPTIONS, labels, "", "class names in index order"),
     PB_FIELD_TEXT_LIST(OPTIONS, paper_labels, "", "class names under the paper protocol"),
     PB_FIELD_TEXT_LIST(OPTIONS, label_values, "",

@@ -168,7 +168,8 @@ static pb_status write_joined(const pb_row_pattern_piece *piece, const pb_column
     json_t *list = NULL;
     pb_status status;
 
-    *is_null = pb_column_is_null(piece->columns[0], row);
+    const json_t *value = pb_column_value(piece->columns[0], row);
+    *is_null            = value == NULL || json_is_null(value);
     if (*is_null) {
         return PB_OK;
     }

@@ -1,152 +1,243 @@
 // SPDX-License-Identifier: Apache-2.0
-/* JSON lines over a mapping: nothing of the file is kept but the row in hand.
- *
- * Accepted: LF and CR LF line ends, a UTF-8 byte order mark at the start, a last line without its
- * end. Refused, with the line: anything but one object, keys twice, NUL, bytes that are not UTF-8,
- * lone surrogates, nesting deeper than the parser allows, lines above 64 MiB. */
-#include "reader.h"
+/* Readers: which form a file has, and the place before every message. */
+#include "forms.h"
 
+#include "pb/file.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
-enum { MAX_LINE_BYTES = 64 << 20 };
+static bool ends_in(const char *name, size_t length, const char *suffix)
+{
+    size_t size = strlen(suffix);
 
-struct pb_reader {
-    const char *path;
-    pb_mapping mapping;
-    size_t offset;
-    int64_t line;
-    char sha[PB_HASH_TEXT];
-};
+    return length > size && strncasecmp(name + length - size, suffix, size) == 0;
+}
 
-static pb_status open_reader(const char *path, pb_reader *out)
+/* The format that a name tells, PB_FORMAT_JSON for the first character to tell. */
+static pb_format format_of_name(const char *path)
+{
+    static const struct {
+        const char *suffix;
+        pb_format format;
+    } formats[]   = {{".jsonl", PB_FORMAT_JSONL}, {".csv", PB_FORMAT_CSV}, {".tsv", PB_FORMAT_TSV}};
+    size_t length = strlen(path);
+
+    if (ends_in(path, length, ".gz")) {
+        length -= strlen(".gz");
+    } else if (ends_in(path, length, ".zst")) {
+        length -= strlen(".zst");
+    }
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (ends_in(path, length, formats[i].suffix)) {
+            return formats[i].format;
+        }
+    }
+    return PB_FORMAT_JSON;
+}
+
+/* The first byte that is not white, as far as the window reaches; '\0' without one. */
+static char first_character(const char *bytes, size_t size)
+{
+    size_t i = 0;
+
+    while (i < size && strchr(" \t\r\n", bytes[i]) != NULL && bytes[i] != '\0') {
+        i++;
+    }
+    return i < size ? bytes[i] : '\0';
+}
+
+/* Files that are something else, by their first bytes. */
+static pb_status check_content(const char *path, const char *bytes, size_t size)
+{
+    static const char lfs[] = "version https://git-lfs";
+
+    if (size == 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s is empty; rows are needed, with the columns that the data set's "
+                       "configuration names",
+                       path);
+    }
+    if (size >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s is UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)", path);
+    }
+    if (size >= 4 && memcmp(bytes, "PAR1", 4) == 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s is a parquet file; jobs/fetch_data.py --from-local makes JSON lines of "
+                       "it",
+                       path);
+    }
+    if (size >= sizeof lfs - 1 && memcmp(bytes, lfs, sizeof lfs - 1) == 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s is a Git LFS pointer, not the file itself; get that (git lfs pull)",
+                       path);
+    }
+    return PB_OK;
+}
+
+/* Takes a JSON file's first character into account. */
+static pb_status choose_json(pb_reader *r, const char *bytes, size_t size)
+{
+    char first = first_character(bytes, size);
+
+    if (first == '[') {
+        size_t open = (size_t)((const char *)memchr(bytes, '[', size) - bytes);
+        r->form     = &pb_form_json_array;
+        r->line += pb_count_lines(bytes, open);
+        pb_stream_take(r->stream, open + 1);
+        return PB_OK;
+    }
+    if (first != '{' && first != '\0') {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s begins neither with [ (a JSON array) nor with { (JSON lines); name it "
+                       "for what it is (.csv, .tsv), or say it (dataset.format)",
+                       r->path);
+    }
+    r->form = &pb_form_json_lines;
+    return PB_OK;
+}
+
+static pb_status choose_form(pb_reader *r, pb_format format)
+{
+    static const pb_row_form *const forms[] = {
+        [PB_FORMAT_JSONL]      = &pb_form_json_lines,
+        [PB_FORMAT_CSV]        = &pb_form_csv,
+        [PB_FORMAT_TSV]        = &pb_form_tsv,
+        [PB_FORMAT_TSV_QUOTED] = &pb_form_tsv_quoted,
+    };
+    const char *bytes = NULL;
+    size_t size       = 0;
+
+    pb_status status = pb_stream_peek(r->stream, &bytes, &size);
+
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "%s", r->path);
+    }
+    PB_TRY(check_content(r->path, bytes, size));
+    if (size >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
+        pb_stream_take(r->stream, 3);
+        bytes += 3;
+        size -= 3;
+    }
+    format = format == PB_FORMAT_AUTO ? format_of_name(r->path) : format;
+    if (format == PB_FORMAT_JSON) {
+        return choose_json(r, bytes, size);
+    }
+    r->form = forms[format];
+    return PB_OK;
+}
+
+static pb_status open_header(pb_reader *r, const pb_config_list *header)
+{
+    if (r->form->is_text) {
+        return pb_delimited_open(r, header);
+    }
+    if (header != NULL && header->count > 0) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "dataset.header is for CSV and TSV files without a header line; %s is JSON",
+                       r->path);
+    }
+    return PB_OK;
+}
+
+pb_status pb_reader_open_as(const char *path, pb_format format, const pb_config_list *header,
+                            pb_reader **out)
 {
     pb_status status;
-    pb_reader reader = {.path = path};
+    pb_reader *r = NULL;
 
     if (pb_path_is_directory(path)) {
-        return PB_FAIL(PB_ERR_IO, "%s is a directory; a file of JSON lines is needed", path);
+        return PB_FAIL(PB_ERR_IO, "%s is a directory; a file of rows is needed", path);
     }
-    PB_TRY(pb_mapping_open(path, &reader.mapping));
-    if (reader.mapping.size == 0) {
-        status = PB_FAIL(PB_ERR_FORMAT,
-                         "%s is empty; one JSON object per line is needed, with the columns that "
-                         "the data set's configuration names",
-                         path);
-        goto err_mapping;
+    PB_TRY(PB_ALLOC(r, 1));
+    r->line = 1;
+    r->path = pb_memory_text(path);
+    if (r->path == NULL) {
+        status = PB_ERR_MEMORY;
+        goto err_reader;
     }
-    PB_TRY_GOTO(status, pb_hash_bytes(reader.mapping.data, reader.mapping.size, reader.sha),
-                err_mapping);
-    if (reader.mapping.size >= 3 && memcmp(reader.mapping.data, "\xEF\xBB\xBF", 3) == 0) {
-        reader.offset = 3;
-    }
-    *out = reader;
+    PB_TRY_GOTO(status, pb_stream_open(path, &r->stream), err_reader);
+    PB_TRY_GOTO(status, choose_form(r, format), err_reader);
+    PB_TRY_GOTO(status, open_header(r, header), err_reader);
+    *out = r;
     return PB_OK;
 
-err_mapping:
-    pb_mapping_close(&reader.mapping);
+err_reader:
+    pb_reader_close(r);
     return status;
 }
 
 pb_status pb_reader_open(const char *path, pb_reader **out)
 {
-    pb_reader *reader = NULL;
-
-    PB_TRY(PB_ALLOC(reader, 1));
-    pb_status status = open_reader(path, reader);
-    if (status != PB_OK) {
-        pb_memory_free(reader);
-        return status;
-    }
-    *out = reader;
-    return PB_OK;
+    return pb_reader_open_as(path, PB_FORMAT_AUTO, NULL, out);
 }
 
 void pb_reader_close(pb_reader *reader)
 {
-    if (reader != NULL) {
-        pb_mapping_close(&reader->mapping);
+    if (reader == NULL) {
+        return;
     }
+    for (int64_t i = 0; i < reader->name_count; i++) {
+        pb_memory_free(reader->names[i]);
+    }
+    pb_memory_free(reader->names);
+    pb_stream_close(reader->stream);
+    pb_memory_free(reader->path);
     pb_memory_free(reader);
-}
-
-bool pb_reader_is_text(const pb_reader *reader)
-{
-    (void)reader;
-    return false;
-}
-
-int64_t pb_reader_bytes(const pb_reader *reader)
-{
-    return (int64_t)reader->offset;
-}
-
-const char *pb_reader_sha(const pb_reader *reader)
-{
-    return reader->sha;
-}
-
-static bool is_blank(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (strchr(" \t\r", text[i]) == NULL || text[i] == '\0') {
-            return false;
-        }
-    }
-    return true;
-}
-
-pb_status pb_reader_parse(const pb_reader *reader, const char *text, size_t length, json_t **row)
-{
-    json_error_t error;
-    size_t bad;
-
-    (void)reader;
-    if (length > MAX_LINE_BYTES) {
-        return PB_FAIL(PB_ERR_FORMAT, "the line has %zu bytes, more than the %d allowed", length,
-                       MAX_LINE_BYTES);
-    }
-    if (!pb_string_is_utf8(text, length, &bad)) {
-        return PB_FAIL(PB_ERR_FORMAT, "byte %zu of the line is not UTF-8 (0x%02x)", bad + 1,
-                       (unsigned)(unsigned char)text[bad]);
-    }
-    const char *nul = memchr(text, '\0', length);
-    if (nul != NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "byte %zu of the line is NUL", (size_t)(nul - text) + 1);
-    }
-    json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (value == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "invalid JSON at byte %d: %s", error.position, error.text);
-    }
-    if (!json_is_object(value)) {
-        json_decref(value);
-        return PB_FAIL(PB_ERR_FORMAT, "the line is no JSON object");
-    }
-    *row = value;
-    return PB_OK;
 }
 
 pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool *has)
 {
-    const char *data = reader->mapping.data;
+    size_t start = out->length;
 
     *has = false;
-    while (reader->offset < reader->mapping.size) {
-        const char *text = data + reader->offset;
-        size_t left      = reader->mapping.size - reader->offset;
-        const char *end  = memchr(text, '\n', left);
-        size_t length    = end != NULL ? (size_t)(end - text) : left;
-
-        reader->offset += end != NULL ? length + 1 : length;
-        reader->line++;
-        if (is_blank(text, length)) {
-            continue;
-        }
-        *line = reader->line;
-        *has  = true;
-        return pb_string_append(out, text, length);
+    if (reader->is_broken) {
+        return PB_FAIL(PB_ERR_IO, "%s cannot be read further after an error", reader->path);
     }
+    if (reader->is_over) {
+        return PB_OK;
+    }
+    pb_status status = reader->form->next(reader, out, line, has);
+    if (status != PB_OK) {
+        *has              = false;
+        reader->is_broken = status != PB_ERR_FORMAT;
+        out->length       = start;
+        if (out->data != NULL) {
+            out->data[start] = '\0';
+        }
+        return pb_error_prefix(status, "%s:%" PRId64, reader->path, *line);
+    }
+    reader->is_over = !*has;
     return PB_OK;
+}
+
+pb_status pb_reader_finish(pb_reader *reader)
+{
+    reader->is_over  = true;
+    pb_status status = pb_stream_finish(reader->stream);
+
+    return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s", reader->path);
+}
+
+pb_status pb_reader_parse(const pb_reader *reader, const char *text, size_t length, json_t **row)
+{
+    return reader->form->parse(reader, text, length, row);
+}
+
+bool pb_reader_is_text(const pb_reader *reader)
+{
+    return reader->form->is_text;
+}
+
+int64_t pb_reader_bytes(const pb_reader *reader)
+{
+    return pb_stream_bytes(reader->stream);
+}
+
+const char *pb_reader_sha(const pb_reader *reader)
+{
+    return pb_stream_sha(reader->stream);
 }

@@ -91,7 +91,7 @@ static pb_status read_spans(const json_t *spans, span **out, size_t *count)
 }
 
 /* The different texts in the order of their first place. */
-static pb_status order_entities(const json_t *spans, json_t *row)
+static pb_status order_entities(const pb_column *column, const json_t *spans, json_t *row)
 {
     span *items    = NULL;
     size_t count   = 0;
@@ -111,7 +111,7 @@ static pb_status order_entities(const json_t *spans, json_t *row)
         }
     }
     if (read == PB_OK && ok && count > 0) {
-        ok = json_object_set(row, "entities", list) == 0;
+        ok = json_object_set(row, column->source, list) == 0;
     }
     pb_memory_free(items);
     json_decref(list);
@@ -122,19 +122,19 @@ static pb_status order_entities(const json_t *spans, json_t *row)
 
 static pb_status prepare(const pb_row_builder *b, json_t *row)
 {
-    const json_t *spans = json_object_get(row, "entity_spans");
-    pb_string passage   = {0};
+    const pb_column *column = pb_columns_find(&b->columns, "passage");
+    const json_t *spans     = json_object_get(row, "entity_spans");
+    pb_string passage       = {0};
 
-    pb_status status =
-        join_highlights(json_string_value(json_object_get(row, "passage")), &passage);
+    pb_status status = join_highlights(json_string_value(pb_column_value(column, row)), &passage);
     if (status == PB_OK &&
-        json_object_set_new(row, "passage", json_stringn(passage.data, passage.length)) != 0) {
+        json_object_set_new(row, column->source, json_stringn(passage.data, passage.length)) != 0) {
         status = PB_FAIL(PB_ERR_MEMORY, "out of memory for the passage of a row");
     }
     pb_string_clear(&passage);
     PB_TRY(status);
     if (b->columns.protocol == PB_PROTOCOL_CORRECTED && spans != NULL && !json_is_null(spans)) {
-        PB_TRY(order_entities(spans, row));
+        PB_TRY(order_entities(pb_columns_find(&b->columns, "entities"), spans, row));
     }
     return PB_OK;
 }

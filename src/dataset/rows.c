@@ -34,8 +34,9 @@ struct pb_rows {
     int threads;
     const char *path;
     pb_reader *reader; /* NULL: rows are made up */
-    pb_hash *hash;     /* of made-up texts */
-    int64_t limit;     /* 0: none */
+    pb_columns columns;
+    pb_hash *hash; /* of made-up texts */
+    int64_t limit; /* 0: none */
     bool ended;
     char sha[PB_HASH_TEXT];
     pb_string bytes; /* of the chunk's records */
@@ -49,19 +50,30 @@ struct pb_rows {
     char first[MESSAGE_BYTES]; /* what was wrong with the first bad row */
 };
 
+/* Puts the key's place before the message of a configuration that does not fit. */
+static pb_status at_key(const pb_dataset *ds, pb_dataset_key key, pb_status status)
+{
+    if (status == PB_ERR_CONFIG && ds->places[key] != NULL) {
+        pb_error_prefix(status, "%s", ds->places[key]);
+    }
+    return status;
+}
+
 static pb_status open_file(pb_rows *rows)
 {
     const pb_dataset_options *o = &rows->ds->options;
-    const char *key             = rows->split == PB_SPLIT_TRAIN ? "train_file" : "test_file";
+    bool train                  = rows->split == PB_SPLIT_TRAIN;
 
-    rows->path = rows->split == PB_SPLIT_TRAIN ? o->train_file : o->test_file;
+    rows->path = train ? o->train_file : o->test_file;
     if (*rows->path == '\0') {
-        return PB_FAIL(PB_ERR_CONFIG,
-                       "data set %s: dataset.%s is empty; builder %s needs a file of rows", o->name,
-                       key, rows->ds->ops->name);
+        return at_key(rows->ds, train ? PB_KEY_TRAIN_FILE : PB_KEY_TEST_FILE,
+                      PB_FAIL(PB_ERR_CONFIG, "dataset.%s is empty; builder %s needs a file of rows",
+                              train ? "train_file" : "test_file", rows->ds->ops->name));
     }
-    pb_status status = pb_reader_open(rows->path, &rows->reader);
+    pb_status status =
+        pb_reader_open_as(rows->path, (pb_format)o->format, &o->header, &rows->reader);
     if (status != PB_OK) {
+        status = at_key(rows->ds, PB_KEY_HEADER, status);
         pb_error_prefix(status, "data set %s", o->name);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
@@ -80,6 +92,7 @@ pb_status pb_rows_open(const pb_dataset *ds, pb_split split, int threads, pb_row
     rows->limit   = split == PB_SPLIT_TRAIN ? ds->data.train_rows : ds->data.test_rows;
     PB_TRY_GOTO(status, PB_ALLOC(rows->slots, CHUNK_ROWS), err_rows);
     if (ds->ops->build != NULL) {
+        PB_TRY_GOTO(status, pb_columns_open(&ds->options, ds->protocol, &rows->columns), err_rows);
         PB_TRY_GOTO(status, open_file(rows), err_rows);
     } else {
         PB_TRY_GOTO(status, pb_hash_create(&rows->hash), err_rows);
@@ -108,6 +121,7 @@ void pb_rows_close(pb_rows *rows)
     pb_string_clear(&rows->bytes);
     pb_digests_clear(&rows->ids);
     pb_reader_close(rows->reader);
+    pb_columns_close(&rows->columns);
     pb_hash_destroy(rows->hash);
     pb_memory_free(rows);
 }
@@ -170,6 +184,9 @@ static pb_status build(const pb_rows *rows, slot *s)
     pb_row_texts_empty(&s->texts);
     pb_status status = pb_reader_parse(rows->reader, rows->bytes.data + s->begin, s->length, &row);
     s->cut           = status == PB_OK;
+    if (status == PB_OK && pb_reader_is_text(rows->reader)) {
+        status = pb_columns_convert(&rows->columns, row);
+    }
     if (status == PB_OK) {
         status = pb_row_id(&ds->options.id, row, &s->id);
     }
@@ -414,11 +431,8 @@ static pb_status hash_source(pb_rows *rows)
     if (rows->reader == NULL) {
         return pb_hash_finish(rows->hash, rows->sha);
     }
-    const char *sha = pb_reader_sha(rows->reader);
-    if (*sha == '\0') {
-        return pb_hash_file(rows->path, rows->sha);
-    }
-    memcpy(rows->sha, sha, sizeof rows->sha);
+    PB_TRY(pb_reader_finish(rows->reader));
+    memcpy(rows->sha, pb_reader_sha(rows->reader), sizeof rows->sha);
     return PB_OK;
 }
 

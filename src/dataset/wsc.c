@@ -224,6 +224,11 @@ static pb_status mark_corrected(const char *text, const char *const spans[2],
     return pb_string_puts(out, text + done);
 }
 
+static const json_t *value_of(const pb_row_builder *b, const char *name, const json_t *row)
+{
+    return pb_column_value(pb_columns_find(&b->columns, name), row);
+}
+
 /* Replaces the text of the row. */
 static pb_status prepare(const pb_row_builder *b, json_t *row)
 {
@@ -232,16 +237,16 @@ static pb_status prepare(const pb_row_builder *b, json_t *row)
     pb_string marked = {0};
 
     for (int i = 0; i < 3; i++) {
-        texts[i] = json_string_value(json_object_get(row, text_columns[i]));
+        texts[i] = json_string_value(value_of(b, text_columns[i], row));
     }
     for (int i = 0; i < 2; i++) {
-        index[i] = json_integer_value(json_object_get(row, index_columns[i]));
+        index[i] = json_integer_value(value_of(b, index_columns[i], row));
     }
     pb_status status = b->columns.protocol == PB_PROTOCOL_PAPER
                            ? mark_paper(texts[0], texts + 1, index, &marked)
                            : mark_corrected(texts[0], texts + 1, index, &marked);
-    if (status == PB_OK &&
-        json_object_set_new(row, "text", json_stringn(marked.data, marked.length)) != 0) {
+    if (status == PB_OK && json_object_set_new(row, pb_columns_find(&b->columns, "text")->source,
+                                               json_stringn(marked.data, marked.length)) != 0) {
         status = PB_FAIL(PB_ERR_MEMORY, "out of memory for the text of a row");
     }
     pb_string_clear(&marked);
@@ -249,10 +254,10 @@ static pb_status prepare(const pb_row_builder *b, json_t *row)
 }
 
 /* A span is a phrase; the search for a longer one in a long text could take minutes. */
-static pb_status check_spans(const json_t *row, const char **empty)
+static pb_status check_spans(const pb_row_builder *b, const json_t *row, const char **empty)
 {
     for (int i = 0; i < 3; i++) {
-        size_t length = json_string_length(json_object_get(row, text_columns[i]));
+        size_t length = json_string_length(value_of(b, text_columns[i], row));
         if (length == 0) {
             *empty = text_columns[i];
         }
@@ -269,7 +274,7 @@ static pb_status wsc_build(const pb_row_builder *b, const json_t *row, pb_row_te
     const char *empty = NULL;
 
     PB_TRY(pb_columns_check(&b->columns, row));
-    PB_TRY(check_spans(row, &empty));
+    PB_TRY(check_spans(b, row, &empty));
     json_t *copy = json_copy((json_t *)(uintptr_t)row);
     if (copy == NULL) {
         return PB_FAIL(PB_ERR_MEMORY, "out of memory for the copy of a row");

@@ -9,6 +9,7 @@
 
 #include <hdf5_hl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #define COMPACT_BYTES  ((size_t)4096) /* up to here an array lies in its object header */
@@ -396,6 +397,17 @@ static pb_status scatter(hid_t dataset, const record_list *list, const record_fi
     return status;
 }
 
+/* A column that the program which wrote the file did not know. */
+static void fill_unknown(const record_list *list, const record_field *column, hsize_t count,
+                         char *rows)
+{
+    const double unknown = NAN;
+
+    for (hsize_t i = 0; i < count; i++) {
+        memcpy(rows + i * list->row_size + column->offset, &unknown, sizeof unknown);
+    }
+}
+
 static void free_rows(const record_list *list, char *rows, hsize_t count)
 {
     for (int c = 0; rows != NULL && c < list->columns_count; c++) {
@@ -419,6 +431,10 @@ pb_status hdf_list_read(hid_t parent, const record_list *list, void **out, int64
         const record_field *column = &list->columns[c];
         hsize_t length             = 0;
 
+        if (c >= list->columns_count - list->added && !hdf_has(group, column->name)) {
+            fill_unknown(list, column, count, rows);
+            continue;
+        }
         PB_TRY_GOTO(status, column_open(group, column->name, column->kind, &dataset, &length), out);
         if (c == 0 && length > 0) {
             count = length;
@@ -476,6 +492,25 @@ pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values, int64_t 
     PB_TRY(column_open(group, name, RECORD_I64, &dataset, &length));
     PB_TRY_GOTO(status, PB_ALLOC(read, length + 1), out);
     PB_TRY_GOTO(status, read_numbers(dataset, RECORD_I64, length, read), out);
+    *values = read;
+    *count  = (int64_t)length;
+    read    = NULL;
+out:
+    pb_memory_free(read);
+    hdf_dataset_close(&dataset);
+    return status;
+}
+
+pb_status hdf_f64_read(hid_t group, const char *name, double **values, int64_t *count)
+{
+    hid_t dataset    = -1;
+    double *read     = NULL;
+    hsize_t length   = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY(column_open(group, name, RECORD_F64, &dataset, &length));
+    PB_TRY_GOTO(status, PB_ALLOC(read, length + 1), out);
+    PB_TRY_GOTO(status, read_numbers(dataset, RECORD_F64, length, read), out);
     *values = read;
     *count  = (int64_t)length;
     read    = NULL;

@@ -83,6 +83,7 @@ pb_status hdf_list_read(hid_t parent, const record_list *list, void **rows,
 /* The length of a one-dimensional dataset of any type. */
 pb_status hdf_rows(hid_t group, const char *name, int64_t *count) PB_MUST_USE;
 
-/* One-dimensional datasets: texts (free each and the array) and integers. */
+/* One-dimensional datasets: texts (free each and the array), integers, reals. */
 pb_status hdf_texts_read(hid_t group, const char *name, char ***texts, int64_t *count) PB_MUST_USE;
 pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values, int64_t *count) PB_MUST_USE;
+pb_status hdf_f64_read(hid_t group, const char *name, double **values, int64_t *count) PB_MUST_USE;

@@ -231,9 +231,9 @@ err_text:
 }
 
 pb_status pb_record_add_prediction(pb_record *record, int64_t row_number, const char *prediction,
-                                   const char *label, int correct)
+                                   const char *label, int correct, double value)
 {
-    pb_record_prediction one = {.row = row_number, .correct = (int8_t)correct};
+    pb_record_prediction one = {.row = row_number, .correct = (int8_t)correct, .value = value};
     pb_status status;
 
     PB_TRY_GOTO(status, pb_record_set_text(&one.prediction, prediction), err_texts);

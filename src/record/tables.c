@@ -19,6 +19,10 @@
 
 const record_field record_numbers[] = {
     NUMBER_F64(score, "percent", "main metric times 100", true),
+    NUMBER_F64(score_low, "percent", "lower end of the 95 % interval of score over test rows",
+               true),
+    NUMBER_F64(score_high, "percent", "upper end of the 95 % interval of score over test rows",
+               true),
     NUMBER_F64(invalid_share, "1", "share of the predictions that could not be parsed", true),
     NUMBER_I64(trainable_params, "1", "trainable parameters", true),
     NUMBER_I64(model_params, "1", "parameters of the base model", true),
@@ -106,22 +110,24 @@ static const record_field prediction_columns[] = {
     {"label", RECORD_TEXT, offsetof(pb_record_prediction, label), "", "expected text", true},
     {"correct", RECORD_I8, offsetof(pb_record_prediction, correct), "1",
      "1 right, 0 wrong, -1 where the metric has no right and wrong", true},
+    {"value", RECORD_F64, offsetof(pb_record_prediction, value), "1",
+     "worth of the row by itself, 1 at best", true},
 };
 
-#define LIST(member, type, long_, columns_, always_)                               \
+#define LIST(member, type, long_, columns_, always_, added_)                       \
     {                                                                              \
 #member, long_, columns_, COUNT_OF(columns_), offsetof(pb_record, member), \
-            offsetof(pb_record, member##_count), sizeof(type), always_             \
+            offsetof(pb_record, member##_count), sizeof(type), always_, added_     \
     }
 
 const record_list record_lists[] = {
-    LIST(metrics, pb_record_metric, "metrics of the test rows", metric_columns, true),
-    LIST(train, pb_record_step, "training, by step", train_columns, false),
-    LIST(validation, pb_record_validation, "validation, by step", validation_columns, false),
-    LIST(memory, pb_record_memory, "memory trace", memory_columns, false),
-    LIST(phases, pb_record_phase, "phases of the cell", phase_columns, false),
+    LIST(metrics, pb_record_metric, "metrics of the test rows", metric_columns, true, 0),
+    LIST(train, pb_record_step, "training, by step", train_columns, false, 0),
+    LIST(validation, pb_record_validation, "validation, by step", validation_columns, false, 0),
+    LIST(memory, pb_record_memory, "memory trace", memory_columns, false, 0),
+    LIST(phases, pb_record_phase, "phases of the cell", phase_columns, false, 0),
     LIST(predictions, pb_record_prediction, "predictions on the test rows", prediction_columns,
-         false),
+         false, 1),
 };
 const int record_lists_count = COUNT_OF(record_lists);
 

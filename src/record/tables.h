@@ -41,6 +41,7 @@ typedef struct record_list {
     size_t count; /* offset of their number */
     size_t row_size;
     bool always; /* read with the single numbers, not only on demand */
+    int added;   /* so many last columns, RECORD_F64, may lack in older files: NaN there */
 } record_list;
 
 extern const record_list record_lists[];

@@ -63,9 +63,58 @@ static pb_status put_plain(pb_string *out, const char *text)
     return PB_OK;
 }
 
-pb_status grid_text_print(const grid_text *table, pb_string *out)
+static pb_status put_cell(const grid_text *table, const int64_t *widths, int64_t at, bool last,
+                          pb_string *out)
+{
+    int64_t column = at % table->columns;
+    int pad        = (int)(widths[column] - width(table->cells[at]));
+
+    if (column >= table->left) {
+        PB_TRY(pb_string_printf(out, "%*s", pad, ""));
+    }
+    PB_TRY(put_plain(out, table->cells[at]));
+    if (column < table->left && !last) {
+        PB_TRY(pb_string_printf(out, "%*s", pad, ""));
+    }
+    return pb_string_puts(out, last ? "\n" : "  ");
+}
+
+/* The columns to the left and those from `first` to before `end`. */
+static pb_status put_block(const grid_text *table, const int64_t *widths, int64_t first,
+                           int64_t end, pb_string *out)
+{
+    for (int64_t row = 0; row + table->columns <= table->count; row += table->columns) {
+        for (int64_t c = 0; c < table->left; c++) {
+            PB_TRY(put_cell(table, widths, row + c, c + 1 == table->left && first == end, out));
+        }
+        for (int64_t c = first; c < end; c++) {
+            PB_TRY(put_cell(table, widths, row + c, c + 1 == end, out));
+        }
+    }
+    return PB_OK;
+}
+
+/* The column before which a block that begins with `first` ends; it has one column at least. */
+static int64_t block_end(const grid_text *table, const int64_t *widths, int64_t first,
+                         int64_t limit)
+{
+    int64_t used = 0;
+    int64_t end  = first;
+
+    for (int64_t c = 0; c < table->left; c++) {
+        used += widths[c] + 2;
+    }
+    while (end < table->columns && (limit <= 0 || end == first || used + widths[end] <= limit)) {
+        used += widths[end] + 2;
+        end++;
+    }
+    return end;
+}
+
+pb_status grid_text_print(const grid_text *table, int64_t limit, pb_string *out)
 {
     int64_t *widths  = NULL;
+    int64_t first    = table->left;
     pb_status status = PB_OK;
 
     PB_TRY(PB_ALLOC(widths, table->columns + 1));
@@ -75,24 +124,14 @@ pb_status grid_text_print(const grid_text *table, pb_string *out)
             widths[i % table->columns] = here;
         }
     }
-    for (int64_t i = 0; i < table->count && status == PB_OK; i++) {
-        int64_t column = i % table->columns;
-        int pad        = (int)(widths[column] - width(table->cells[i]));
-        bool last      = column + 1 == table->columns;
-
-        if (column >= table->left) {
-            status = pb_string_printf(out, "%*s", pad, "");
-        }
+    do {
+        int64_t end = block_end(table, widths, first, limit);
+        status      = first > table->left ? pb_string_puts(out, "\n") : PB_OK;
         if (status == PB_OK) {
-            status = put_plain(out, table->cells[i]);
+            status = put_block(table, widths, first, end, out);
         }
-        if (status == PB_OK && column < table->left && !last) {
-            status = pb_string_printf(out, "%*s", pad, "");
-        }
-        if (status == PB_OK) {
-            status = pb_string_puts(out, last ? "\n" : "  ");
-        }
-    }
+        first = end;
+    } while (status == PB_OK && first < table->columns);
     pb_memory_free(widths);
     return status;
 }

@@ -66,6 +66,8 @@ static void count_states(const pb_results *results, int64_t m, int64_t d, int64_
 static void make_scores(const pb_results *results, double *values, summary *out)
 {
     summary_score *score = out->scores;
+    double *lows         = values + results->seeds_count;
+    double *highs        = lows + results->seeds_count;
 
     for (int64_t m = 0; m < results->models_count; m++) {
         for (int64_t d = 0; d < results->datasets_count; d++) {
@@ -73,9 +75,13 @@ static void make_scores(const pb_results *results, double *values, summary *out)
                 count_states(results, m, d, t, score);
                 for (int64_t s = 0; s < results->seeds_count; s++) {
                     const pb_record *record = counted(results, m, d, t, s);
-                    values[s]               = record != NULL ? record->score : NAN;
+                    bool known              = record != NULL && !isnan(record->score);
+                    values[s]               = known ? record->score : NAN;
+                    lows[s]                 = known ? record->score_low : NAN;
+                    highs[s]                = known ? record->score_high : NAN;
                 }
                 score->score = summary_of(values, results->seeds_count);
+                summary_intervals(lows, highs, results->seeds_count, score);
                 out->cells += score->planned;
                 out->done += score->done;
                 out->failed += score->failed;
@@ -238,8 +244,8 @@ pb_status summary_make(const pb_results *results, const pb_report_options *optio
     made.params = options != NULL ? options->pscp : pb_pscp_defaults();
     PB_TRY_GOTO(status, PB_ALLOC(made.scores, costs * results->datasets_count + 1), err);
     PB_TRY_GOTO(status, PB_ALLOC(made.costs, costs + 1), err);
-    /* Values of the cells of one method, and behind them one value per seed. */
-    PB_TRY_GOTO(status, PB_ALLOC(values, (results->datasets_count + 1) * results->seeds_count + 1),
+    /* Values of the cells of one method, and behind them one value per seed; or three per seed. */
+    PB_TRY_GOTO(status, PB_ALLOC(values, (results->datasets_count + 3) * results->seeds_count + 1),
                 err);
     make_scores(results, values, &made);
     make_costs(results, values, &made);

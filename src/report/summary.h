@@ -15,12 +15,23 @@ typedef struct summary_stat {
 
 summary_stat summary_of(const double *values, int64_t count);
 
+typedef struct summary_range {
+    double low, high; /* NaN where unknown */
+} summary_range;
+
 /* A (model, data set, method). */
 typedef struct summary_score {
     summary_stat score; /* over seeds, percent */
+    /* 95 % intervals, percent. rows: mean of the ends over seeds. seeds: Student's t. whole: for
+     * other rows and other seeds; of a single seed, for other rows. */
+    summary_range rows, seeds, whole;
     int64_t planned, done, failed, invalid, missing;
     const char *metric; /* "" when no cell is done */
 } summary_score;
+
+/* Fills the intervals of a score from the ends of its cells, NaN where a cell does not count. */
+void summary_intervals(const double *lows, const double *highs, int64_t count,
+                       summary_score *score);
 
 /* A (model, method): means over its cells, and PSCP. */
 typedef struct summary_cost {

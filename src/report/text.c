@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The report as text for people: per model scores, costs and PSCP, then what is not there. */
-#include "grid_text.h"
-#include "summary.h"
+/* The report as text for people: per model scores, costs, PSCP and paired tests, then what is not
+ * there. */
+#include "text.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-#define METHODS_PER_BLOCK 5   /* of the score table, so that its lines stay readable */
-#define LISTED_MAX        200 /* missing cells that are named one by one */
+#define LISTED_MAX 200 /* missing cells that are named one by one */
 
 static pb_status add_number(grid_text *table, double value, const char *format_hint, int digits)
 {
@@ -15,100 +14,6 @@ static pb_status add_number(grid_text *table, double value, const char *format_h
         return grid_text_add(table, "%s", format_hint);
     }
     return grid_text_add(table, "%.*f", digits, value);
-}
-
-/* "53.10 ± 1.20 (2)", with "of 3" where cells are missing or failed. */
-static pb_status add_score(grid_text *table, const summary_score *score)
-{
-    if (score->planned == 0) {
-        return grid_text_add(table, "%s", "");
-    }
-    if (score->score.n == 0) {
-        return grid_text_add(
-            table, score->failed > 0 ? "failed (0 of %" PRId64 ")" : "missing (0 of %" PRId64 ")",
-            score->planned);
-    }
-    if (score->score.n < score->planned) {
-        return isnan(score->score.std)
-                   ? grid_text_add(table, "%.2f (%" PRId64 " of %" PRId64 ")", score->score.mean,
-                                   score->score.n, score->planned)
-                   : grid_text_add(table, "%.2f ± %.2f (%" PRId64 " of %" PRId64 ")",
-                                   score->score.mean, score->score.std, score->score.n,
-                                   score->planned);
-    }
-    return isnan(score->score.std)
-               ? grid_text_add(table, "%.2f (%" PRId64 ")", score->score.mean, score->score.n)
-               : grid_text_add(table, "%.2f ± %.2f (%" PRId64 ")", score->score.mean,
-                               score->score.std, score->score.n);
-}
-
-/* The metric of a data set: what its finished cells say. */
-static const char *metric_of(const summary *all, const pb_results *results, int64_t m, int64_t d)
-{
-    for (int64_t t = 0; t < results->methods_count; t++) {
-        const summary_score *score = summary_score_at(all, results, m, d, t);
-        if (score->metric[0] != '\0') {
-            return score->metric;
-        }
-    }
-    return "";
-}
-
-/* "61.20", and "(5 of 6)" where data sets are missing. */
-static pb_status add_mean(grid_text *table, const summary_cost *cost)
-{
-    if (cost->datasets == 0) {
-        return grid_text_add(table, "%s", cost->datasets_planned > 0 ? "none" : "");
-    }
-    if (cost->datasets < cost->datasets_planned) {
-        return grid_text_add(table, "%.2f (%" PRId64 " of %" PRId64 ")", cost->score,
-                             cost->datasets, cost->datasets_planned);
-    }
-    return grid_text_add(table, "%.2f", cost->score);
-}
-
-static pb_status print_score_block(const summary *all, const pb_results *results, int64_t m,
-                                   int64_t first, int64_t methods, pb_string *out)
-{
-    grid_text table;
-    pb_status status = PB_OK;
-
-    grid_text_init(&table, 2 + methods, 2);
-    PB_TRY_GOTO(status, grid_text_add(&table, "dataset"), out);
-    PB_TRY_GOTO(status, grid_text_add(&table, "metric"), out);
-    for (int64_t t = first; t < first + methods; t++) {
-        PB_TRY_GOTO(status, grid_text_add(&table, "%s", results->methods[t]), out);
-    }
-    for (int64_t d = 0; d < results->datasets_count; d++) {
-        PB_TRY_GOTO(status, grid_text_add(&table, "%s", results->datasets[d]), out);
-        PB_TRY_GOTO(status, grid_text_add(&table, "%s", metric_of(all, results, m, d)), out);
-        for (int64_t t = first; t < first + methods; t++) {
-            PB_TRY_GOTO(status, add_score(&table, summary_score_at(all, results, m, d, t)), out);
-        }
-    }
-    PB_TRY_GOTO(status, grid_text_add(&table, "mean"), out);
-    PB_TRY_GOTO(status, grid_text_add(&table, "%s", ""), out);
-    for (int64_t t = first; t < first + methods; t++) {
-        PB_TRY_GOTO(status, add_mean(&table, summary_cost_at(all, results, m, t)), out);
-    }
-    PB_TRY_GOTO(status, grid_text_print(&table, out), out);
-out:
-    grid_text_clear(&table);
-    return status;
-}
-
-static pb_status print_scores(const summary *all, const pb_results *results, int64_t m,
-                              pb_string *out)
-{
-    PB_TRY(pb_string_puts(out, "scores: main metric times 100, mean ± sample standard deviation "
-                               "over seeds (number of seeds)\n"));
-    for (int64_t first = 0; first < results->methods_count; first += METHODS_PER_BLOCK) {
-        int64_t left = results->methods_count - first;
-        PB_TRY(print_score_block(all, results, m, first,
-                                 left < METHODS_PER_BLOCK ? left : METHODS_PER_BLOCK, out));
-        PB_TRY(pb_string_puts(out, "\n"));
-    }
-    return PB_OK;
 }
 
 static pb_status add_header(grid_text *table, const char *const *names)
@@ -133,7 +38,7 @@ static pb_status add_cost(grid_text *table, const char *method, const summary_co
 }
 
 static pb_status print_costs(const summary *all, const pb_results *results, int64_t m,
-                             pb_string *out)
+                             int64_t width, pb_string *out)
 {
     static const char *const header[] = {"method",     "trainable", "TFLOP - base", "peak GB",
                                          "process GB", "train s",   "tokens/s",     "energy J",
@@ -156,7 +61,7 @@ static pb_status print_costs(const summary *all, const pb_results *results, int6
             PB_TRY_GOTO(status, add_cost(&table, results->methods[t], cost), out);
         }
     }
-    PB_TRY_GOTO(status, grid_text_print(&table, out), out);
+    PB_TRY_GOTO(status, grid_text_print(&table, width, out), out);
     PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
 out:
     grid_text_clear(&table);
@@ -179,7 +84,7 @@ static pb_status add_pscp(grid_text *table, const char *method, const summary_co
     return grid_text_add(table, "%" PRId64 " of %" PRId64, cost->datasets, cost->datasets_planned);
 }
 
-static pb_status print_pscp(const summary *all, const pb_results *results, int64_t m,
+static pb_status print_pscp(const summary *all, const pb_results *results, int64_t m, int64_t width,
                             pb_string *out)
 {
     static const char *const header[] = {"method", "PSCP", "std",   "P",      "cost_p",   "cost_f",
@@ -202,7 +107,7 @@ static pb_status print_pscp(const summary *all, const pb_results *results, int64
             PB_TRY_GOTO(status, add_pscp(&table, results->methods[t], cost), out);
         }
     }
-    PB_TRY_GOTO(status, grid_text_print(&table, out), out);
+    PB_TRY_GOTO(status, grid_text_print(&table, width, out), out);
     for (int64_t t = 0; t < results->methods_count; t++) {
         const summary_cost *cost = summary_cost_at(all, results, m, t);
         if (cost->datasets_planned > 0 && cost->problem[0] != '\0') {
@@ -256,7 +161,8 @@ static pb_status print_incomplete(const summary *all, const pb_results *results,
     return PB_OK;
 }
 
-static pb_status print_all(const summary *all, const pb_results *results, pb_string *out)
+static pb_status print_all(const summary *all, const pb_results *results,
+                           const pb_report_options *options, pb_string *out)
 {
     PB_TRY(pb_string_printf(out,
                             "sweep %s, protocol %s: %" PRId64 " cells, %" PRId64 " done, %" PRId64
@@ -266,9 +172,10 @@ static pb_status print_all(const summary *all, const pb_results *results, pb_str
                             all->done, all->failed, all->invalid, all->missing));
     for (int64_t m = 0; m < results->models_count; m++) {
         PB_TRY(pb_string_printf(out, "model %s\n\n", results->models[m]));
-        PB_TRY(print_scores(all, results, m, out));
-        PB_TRY(print_costs(all, results, m, out));
-        PB_TRY(print_pscp(all, results, m, out));
+        PB_TRY(text_scores(all, results, m, options->width, out));
+        PB_TRY(print_costs(all, results, m, options->width, out));
+        PB_TRY(print_pscp(all, results, m, options->width, out));
+        PB_TRY(text_paired(all, results, m, options, out));
     }
     return print_incomplete(all, results, out);
 }
@@ -276,10 +183,13 @@ static pb_status print_all(const summary *all, const pb_results *results, pb_str
 pb_status pb_report_text(const pb_results *results, const pb_report_options *options,
                          pb_string *out)
 {
-    summary all = {0};
+    pb_report_options how = {.pscp = pb_pscp_defaults()};
+    summary all           = {0};
 
-    PB_TRY(summary_make(results, options, &all));
-    pb_status status = print_all(&all, results, out);
+    how       = options != NULL ? *options : how;
+    how.width = how.width > 0 ? how.width : PB_REPORT_WIDTH;
+    PB_TRY(summary_make(results, &how, &all));
+    pb_status status = print_all(&all, results, &how, out);
     summary_clear(&all);
     return status;
 }

@@ -56,6 +56,8 @@ HOMES = {
     r"hwloc.*": ("comm/",),
     r"jansson\.h": ("base/json.c", "text/", "model/", "method/", "dataset/", "metric/", "record/", "report/",
                     "cli/"),
+    r"zlib\.h": ("dataset/gzip.c",),
+    r"zstd(_errors)?\.h": ("dataset/zstd.c",),
     r"sanitizer/.*": ("base/",),
 }
 

@@ -60,12 +60,18 @@ def check_h5py():
         assert cell["train/loss"].attrs["units"] == "nat/token"
         assert list(cell["predictions/label"].asstr()[:]) == ["entailment", "not_entailment", "ü"]
         assert list(cell["predictions/correct"][:]) == [1, 0, -1]
+        assert list(cell["predictions"]) == ["row", "prediction", "label", "correct", "value"]
+        assert list(cell["predictions/value"][:]) == [1, 0, 0.25]
+        assert cell["predictions/value"].attrs["units"] == "1"
+        assert (cell.attrs["score_low"], cell.attrs["score_high"]) == (70, 79)
         assert list(cell["metrics/name"].asstr()[:]) == ["accuracy", "f1"]
         failed = file[FAILED]
         assert failed.attrs["status"] == "failed"
         assert failed.attrs["status_code"] == "ERR_NUMERIC"
         assert failed.attrs["message"] == "the loss is not finite: ü"
         assert failed["train/loss"].shape == (0,)
+        assert failed["predictions/value"].shape == (0,)
+        assert np.isnan(failed.attrs["score_low"])
 
 
 def check_pandas():
@@ -78,6 +84,8 @@ def check_pandas():
     assert list(table["status"]) == [b"done", b"failed", b"done"]
     assert list(table["valid"]) == [True, False, True]
     assert list(table["score"].dropna()) == [75.0, 85.0]
+    assert table["score_low"][0] == 70 and table["score_high"][0] == 79
+    assert units["score_low"] == units["score_high"] == "percent"
     assert table["message"][1].decode() == "the loss is not finite: ü"
     assert units["score"] == "percent" and units["seconds_train"] == "s" and units["model"] == ""
     assert frame.shape == (20, 6)
@@ -95,6 +103,8 @@ def check_xarray(engine):
     assert float(grid["score"].sel(where)) == 85
     assert np.isnan(grid["score"].sel({"dataset": "rte", "method": "ia3"})).all()
     assert list(grid["status"].values.ravel()) == [1, 2, 1, 0]
+    where["dataset"] = "rte"
+    assert (float(grid["score_low"].sel(where)), float(grid["score_high"].sel(where))) == (70, 79)
     assert grid["memory_peak_gb"].attrs["units"] == "GB"
     pscp = xr.open_dataset(PATH, engine=engine, group="pscp").load()
     one = pscp.sel({"model": "demo/model", "method": "lora"})

@@ -24,7 +24,9 @@ static pb_status make(const char *directory)
     char path[4096];
 
     PB_TRY(sample_record("demo/model", "rte", "lora", 1, &record));
-    record.score = 75;
+    record.score      = 75;
+    record.score_low  = 70;
+    record.score_high = 79;
     PB_TRY(put(directory, &record));
     PB_TRY(sample_record("demo/model", "sst2", "lora", 1, &record));
     record.score = 85;

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers of a cell are what results/README.md says they are, and what cannot change them changes no cell."""
+import json
 import os
 import re
 import struct
 
 import case
+import program
 import results
 import world
 
@@ -42,6 +44,30 @@ class Numbers(case.Case):
                 self.assertIn(message, cell["message"])
                 self.assertIn("use another checkpoint or adapter", cell["message"])
                 self.assertNotIn("learning rate", cell["message"])
+
+    def test_what_rows_are_worth_is_stored_and_compared(self):
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora"], rest="train = { batch = 4; max_steps = 8; };\n")
+        self.run_grid(grid)
+        path, means = os.path.join(self.output, "tiny.h5"), {}
+        for (_, _, method, _), cell in self.cells().items():
+            columns = {}
+            for name in ("row", "correct", "value"):
+                text = results.h5dump("-y", "-d", f"/cells/good/pairs/{method}/1/predictions/{name}", path).stdout.decode()
+                columns[name] = [float(x) for x in re.search(r"DATA \{(.*?)\}", text, flags=re.S)[1].split(",")]
+            self.assertEqual(len(columns["value"]), int(cell["rows_test"]))
+            self.assertEqual(columns["value"], columns["correct"])
+            means[method] = sum(columns["value"]) / len(columns["value"])
+        report = json.loads(self.expect(program.run(["report", path, "--json"]), 0).out)
+        self.assertEqual(len(report["paired"]), 1)
+        pair = report["paired"][0]
+        self.assertEqual((pair["method"], pair["versus"], pair["test"], pair["seeds"]), ("lora", "none", "mcnemar", 1))
+        self.assertEqual(pair["rows"], int(cell["rows_test"]))
+        self.assertAlmostEqual(pair["difference"], 100 * (means["lora"] - means["none"]), places=9)
+        text = self.expect(program.run(["report", path, "--pairs", "all", "--width", "60"]), 0, "paired tests", "McNemar").out
+        tables = [line for line in text.splitlines() if line.startswith("pairs ")]
+        self.assertTrue(tables and all(len(line) <= 60 for line in tables))
+        self.expect(program.run(["report", path, "--pairs", "some"]), 2, "--pairs")
+        self.expect(program.run(["report", path, "--width", "0"]), 2, "--width")
 
     def test_notes_for_readers_are_no_part_of_a_cell(self):
         output, cell = self.run_cell("notes")

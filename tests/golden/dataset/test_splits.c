@@ -2,7 +2,7 @@
 /* The validation part and the order of an epoch against numpy's and torch's own permutations. */
 #include "support.h"
 
-#include "pb/dataset.h"
+#include "pb/encoded.h"
 #include "pb/memory.h"
 
 #include <jansson.h>

@@ -203,7 +203,7 @@ static void a_directory_is_refused(void **state)
     assert_error(test_samples_read(ds, PB_SPLIT_TRAIN, 1, &samples), PB_ERR_IO,
                  "/tmp is a directory");
     assert_error(test_samples_read(ds, PB_SPLIT_TEST, 1, &samples), PB_ERR_CONFIG,
-                 "data set d: dataset.test_file is empty; builder template needs a file of rows");
+                 "d.cfg: dataset.test_file is empty; builder template needs a file of rows");
     pb_dataset_close(ds);
     pb_config_close(config);
 }

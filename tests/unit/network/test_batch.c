@@ -182,7 +182,8 @@ static void trimming_drops_what_predicts_no_label(void **state)
     int32_t first[]     = {NONE, 6, NONE, NONE, NONE, NONE};
     int32_t none[]      = {NONE, NONE, NONE, NONE, NONE, NONE};
     pb_sample samples[] = {
-        {ids, middle, 6}, {ids, last, 6}, {ids, first, 6}, {ids, none, 6}, {ids, NULL, 6},
+        {ids, middle, 6, 0}, {ids, last, 6, 0}, {ids, first, 6, 0},
+        {ids, none, 6, 0},   {ids, NULL, 6, 0},
     };
     pb_batch b = build(samples, 5, (pb_batch_options){.trim = true});
     assert_int_equal(b.forest.count, 4);
@@ -208,7 +209,7 @@ static void trimming_may_leave_no_row_at_all(void **state)
     (void)state;
     int32_t ids[]      = {5, 6};
     int32_t none[]     = {5, NONE};
-    pb_sample sample[] = {{ids, none, 2}, {ids, none, 1}};
+    pb_sample sample[] = {{ids, none, 2, 0}, {ids, none, 1, 0}};
     pb_batch b         = build(sample, 2, (pb_batch_options){.trim = true, .share = true});
     assert_int_equal(b.forest.rows, 0);
     assert_int_equal(b.forest.count, 0);
@@ -224,7 +225,7 @@ static void a_label_at_position_zero_is_never_used(void **state)
     (void)state;
     int32_t ids[]    = {5, 6, 7};
     int32_t labels[] = {5, NONE, 7};
-    pb_sample sample = {ids, labels, 3};
+    pb_sample sample = {ids, labels, 3, 0};
     for (int trim = 0; trim < 2; trim++) {
         pb_batch b = build(&sample, 1, (pb_batch_options){.trim = trim != 0});
         assert_int_equal(b.labels, 1);
@@ -247,7 +248,7 @@ static void labels_of_samples_that_share_a_row_share_its_output(void **state)
         labels[i][10] = 70 + i;
     }
     labels[1][9]         = 80;
-    pb_sample samples[3] = {{a, labels[0], 12}, {a, labels[1], 12}, {a, labels[2], 12}};
+    pb_sample samples[3] = {{a, labels[0], 12, 0}, {a, labels[1], 12, 0}, {a, labels[2], 12, 0}};
     pb_batch b           = build(samples, 3, (pb_batch_options){.share = true, .trim = true});
     static const int32_t rows[]    = {8, 9, 9, 9};
     static const int32_t slots[]   = {0, 1, 1, 1};
@@ -267,7 +268,7 @@ static void virtual_rows_are_one_root_before_all_samples(void **state)
     int32_t a[LENGTH];
     count_up(a, LENGTH, LENGTH, 0);
     int32_t labels[]    = {NONE, 1, 2};
-    pb_sample samples[] = {{a, labels, 3}, {a + 1, labels, 3}};
+    pb_sample samples[] = {{a, labels, 3, 0}, {a + 1, labels, 3, 0}};
     pb_batch b          = build(samples, 2, (pb_batch_options){.virtual_rows = 4});
     assert_int_equal(b.forest.count, 3);
     assert_segment(&b, 0, 0, 4, 0, -1);
@@ -290,7 +291,7 @@ static void virtual_keys_are_a_root_without_rows(void **state)
     (void)state;
     int32_t a[LENGTH];
     count_up(a, LENGTH, LENGTH, 0);
-    pb_sample samples[] = {{a, NULL, 3}, {a + 1, NULL, 2}};
+    pb_sample samples[] = {{a, NULL, 3, 0}, {a + 1, NULL, 2, 0}};
     pb_batch b          = build(samples, 2, (pb_batch_options){.virtual_keys = 4});
     assert_int_equal(b.forest.count, 3);
     assert_segment(&b, 0, 0, 4, 0, -1);
@@ -330,7 +331,7 @@ static void a_batch_is_rebuilt_in_its_own_memory(void **state)
     int32_t labels[LENGTH];
     count_up(ids, LENGTH, LENGTH, 0);
     count_up(labels, LENGTH, 0, 3);
-    pb_sample samples[]      = {{ids, labels, LENGTH}, {ids + 1, labels, 20}, {ids, labels, 9}};
+    pb_sample samples[] = {{ids, labels, LENGTH, 0}, {ids + 1, labels, 20, 0}, {ids, labels, 9, 0}};
     pb_batch_options options = {.virtual_rows = 2, .share = true, .trim = true};
     pb_batch used            = build(samples, 3, options);
     pb_batch fresh           = build(samples + 1, 2, options);
@@ -363,7 +364,7 @@ static void memory_that_is_not_had_leaves_nothing_behind(void **state)
     int32_t labels[LENGTH];
     count_up(a, LENGTH, LENGTH, 0);
     memcpy(labels, a, sizeof a);
-    pb_sample samples[]      = {{a, labels, 30}, {a, labels, 40}, {a + 1, labels, 20}};
+    pb_sample samples[]      = {{a, labels, 30, 0}, {a, labels, 40, 0}, {a + 1, labels, 20, 0}};
     pb_batch_options options = {.share = true, .trim = true};
     size_t limit             = 1;
     int failures             = 0;
@@ -384,6 +385,27 @@ static void memory_that_is_not_had_leaves_nothing_behind(void **state)
     close_batch(&b);
 }
 
+/* `answer` is short for a list that repeats the ids behind the prompt. */
+static void an_answer_packs_like_its_list_of_labels(void **state)
+{
+    int32_t ids[] = {5, 6, 7, 8, 9}, labels[] = {NONE, NONE, NONE, 8, 9};
+    pb_sample lists[]  = {{ids, labels, 5, 0}, {ids, labels, 4, 0}, {ids + 2, NULL, 3, 0}};
+    pb_sample short_[] = {{ids, NULL, 5, 3}, {ids, NULL, 4, 3}, {ids + 2, NULL, 3, 0}};
+
+    (void)state;
+    for (int trim = 0; trim < 2; trim++) {
+        pb_batch a = build(lists, 3, (pb_batch_options){.trim = trim != 0, .share = true});
+        pb_batch b = build(short_, 3, (pb_batch_options){.trim = trim != 0, .share = true});
+        assert_int_equal(a.labels, 3);
+        assert_int_equal(b.labels, 3);
+        assert_int_equal(a.forest.rows, b.forest.rows);
+        assert_memory_equal(a.targets, b.targets, 3 * sizeof *a.targets);
+        assert_memory_equal(a.label_rows, b.label_rows, 3 * sizeof *a.label_rows);
+        pb_batch_clear(&a);
+        pb_batch_clear(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +423,7 @@ int main(void)
         cmocka_unit_test(virtual_keys_are_a_root_without_rows),
         cmocka_unit_test(empty_samples_and_batches_are_refused),
         cmocka_unit_test(a_batch_is_rebuilt_in_its_own_memory),
+        cmocka_unit_test(an_answer_packs_like_its_list_of_labels),
         cmocka_unit_test(memory_that_is_not_had_leaves_nothing_behind),
     };
     return cmocka_run_group_tests_name("unit_network_batch", tests, NULL, NULL);

@@ -61,6 +61,8 @@ static double made_up(const char *text, int64_t seed, int index)
 static void fill_numbers(pb_record *r, double u)
 {
     r->score                 = 50 + 50 * u;
+    r->score_low             = r->score - 5;
+    r->score_high            = r->score + 4;
     r->invalid_share         = 0.125;
     r->trainable_params      = 4096 + (int64_t)(u * 1000);
     r->model_params          = 260032;
@@ -121,9 +123,9 @@ static pb_status fill_curves(pb_record *r, double u)
     PB_TRY(pb_record_add_memory(r, 1.5, 750000000, 0, "train"));
     PB_TRY(pb_record_add_phase(r, "setup", 0, 1, 0));
     PB_TRY(pb_record_add_phase(r, "train", 1, 12.5, 1e12));
-    PB_TRY(pb_record_add_prediction(r, 0, "entailment", "entailment", 1));
-    PB_TRY(pb_record_add_prediction(r, 1, "", "not_entailment", 0));
-    PB_TRY(pb_record_add_prediction(r, 2, "日本語 \"quoted\"\n", "ü", -1));
+    PB_TRY(pb_record_add_prediction(r, 0, "entailment", "entailment", 1, 1));
+    PB_TRY(pb_record_add_prediction(r, 1, "", "not_entailment", 0, 0));
+    PB_TRY(pb_record_add_prediction(r, 2, "日本語 \"quoted\"\n", "ü", -1, 0.25));
     PB_TRY(pb_record_add_provenance(r, "host", "node1"));
     return pb_record_add_provenance(r, "compiler", "gcc 12");
 }

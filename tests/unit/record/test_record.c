@@ -29,7 +29,8 @@ static void write_and_read(const pb_record *record, bool complete, pb_record *ou
 
 static void assert_same_numbers(const pb_record *a, const pb_record *b)
 {
-    assert_memory_equal(&a->score, &b->score, 2 * sizeof a->score);
+    /* score, score_low, score_high, invalid_share */
+    assert_memory_equal(&a->score, &b->score, 4 * sizeof a->score);
     assert_int_equal(a->trainable_params, b->trainable_params);
     assert_int_equal(a->model_params, b->model_params);
     /* The numbers from flops_forward_t to rows_test lie in one run of 8-byte members. */
@@ -79,6 +80,7 @@ static void a_full_record_comes_back_bit_for_bit(void **state)
     assert_string_equal(b.predictions[1].prediction, "");
     assert_string_equal(b.predictions[2].prediction, a.predictions[2].prediction);
     assert_int_equal(b.predictions[2].correct, -1);
+    assert_true(b.predictions[0].value == 1 && b.predictions[2].value == 0.25);
     assert_int_equal(b.provenance_count, 2);
     assert_string_equal(b.provenance[0].name, "host");
     assert_string_equal(b.provenance[1].value, "gcc 12");
@@ -98,7 +100,7 @@ static void lists_of_a_read_record_can_still_grow(void **state)
     write_and_read(&a, true, &b);
     for (int i = 0; i < 50; i++) {
         assert_ok(pb_record_add_step(&b, &a.train[0]));
-        assert_ok(pb_record_add_prediction(&b, i, "x", "y", 0));
+        assert_ok(pb_record_add_prediction(&b, i, "x", "y", 0, 0));
     }
     assert_int_equal(b.train_count, 70);
     assert_string_equal(b.predictions[52].label, "y");
@@ -173,7 +175,7 @@ static void texts_that_are_not_utf8_are_escaped_and_counted(void **state)
     pb_record_init(&a);
     assert_ok(pb_record_set_key(&a, "a/b", "..", "\xFFq", 1));
     assert_ok(pb_record_set_text(&a.message, "x\xC3(\xF0\x9F"));
-    assert_ok(pb_record_add_prediction(&a, 0, "\xED\xA0\x80", "ok", 0));
+    assert_ok(pb_record_add_prediction(&a, 0, "\xED\xA0\x80", "ok", 0, 0));
     assert_ok(pb_record_add_provenance(&a, "weird/name \n", "\x80"));
     write_and_read(&a, true, &b);
     assert_string_equal(b.key.model, "a/b");
@@ -203,7 +205,7 @@ static void long_texts_and_many_rows_come_back(void **state)
     assert_ok(pb_record_set_text(&a.config, text));
     for (int i = 0; i < 5000; i++) {
         assert_ok(pb_record_add_step(&a, &(pb_record_step){.step = i, .loss = sqrt(i)}));
-        assert_ok(pb_record_add_prediction(&a, i, "abc", "abd", 0));
+        assert_ok(pb_record_add_prediction(&a, i, "abc", "abd", 0, 0));
     }
     write_and_read(&a, true, &b);
     assert_int_equal(strlen(b.config), length);
@@ -224,7 +226,7 @@ static void appending_fails_cleanly_without_memory(void **state)
     pb_record_init(&a);
     pb_memory_limit(pb_memory_current() + 5000);
     for (int i = 0; i < 1000 && status == PB_OK; i++) {
-        status = pb_record_add_prediction(&a, i, "some text", "another", 1);
+        status = pb_record_add_prediction(&a, i, "some text", "another", 1, 1);
     }
     assert_int_equal(status, PB_ERR_MEMORY);
     assert_true(a.predictions_count > 0);

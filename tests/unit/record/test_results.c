@@ -7,6 +7,8 @@
 #include "pb/memory.h"
 
 #include <hdf5.h>
+
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -171,9 +173,9 @@ static void the_digest_is_blind_to_time_place_and_order_only(void **state)
     assert_string_equal(a, b);
 
     double *watched[] = {
-        &r.score,         &r.train[7].loss,    &r.train[7].lr,        &r.train[7].grad_norm,
-        &r.invalid_share, &r.metrics[0].value, &r.validation[1].loss, &r.flops_forward_t,
-        &r.memory_peak_gb};
+        &r.score,          &r.train[7].loss,    &r.train[7].lr,        &r.train[7].grad_norm,
+        &r.invalid_share,  &r.metrics[0].value, &r.validation[1].loss, &r.flops_forward_t,
+        &r.memory_peak_gb, &r.score_low,        &r.score_high,         &r.predictions[2].value};
     for (size_t i = 0; i < sizeof watched / sizeof *watched; i++) {
         double kept = *watched[i];
         *watched[i] = kept * (1 + 1e-15) + 1e-300;
@@ -408,6 +410,74 @@ static void a_merged_file_that_lost_a_part_is_refused(void **state)
     }
 }
 
+static void values_come_without_the_texts(void **state)
+{
+    static const double expected[3] = {1, 0, 0.25};
+    const char *directory           = sample_directory();
+    pb_record_values values         = {0};
+    pb_results r                    = {0};
+    char path[128];
+    const char *paths[1] = {path};
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/all.h5", directory);
+    put(directory, "a/b", "d", "lora", 1);
+    merge(directory, path);
+    assert_ok(pb_results_open(paths, 1, &r));
+    for (int loaded = 0; loaded < 2; loaded++) {
+        assert_ok(pb_record_values_read(&r.records[0], &values));
+        assert_int_equal(values.count, 3);
+        assert_int_equal(values.rows[2], 2);
+        assert_memory_equal(values.values, expected, sizeof expected);
+        assert_int_equal(r.records[0].complete, loaded);
+        pb_record_values_clear(&values);
+        assert_ok(pb_record_load(&r.records[0]));
+    }
+    pb_record_clear_curves(&r.records[0]);
+    r.records[0].key.config_hash[0] = 'x';
+    assert_error(pb_record_values_read(&r.records[0], &values), PB_ERR_IO, "all.h5: cells/a%2Fb");
+    unlink_in(path, "cells/a%2Fb/d/lora/1/predictions/row");
+    r.records[0].key.config_hash[0] = '0';
+    assert_error(pb_record_values_read(&r.records[0], &values), PB_ERR_FORMAT,
+                 "dataset \"row\" is missing");
+    pb_results_clear(&r);
+}
+
+/* Shards from before the intervals were there are still good; a lost column of then is damage. */
+static void what_an_earlier_program_did_not_write_is_unknown(void **state)
+{
+    const char *directory   = sample_directory();
+    pb_record_values values = {0};
+    pb_results r            = {0};
+    char path[128];
+    const char *paths[1] = {path};
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/all.h5", directory);
+    put(directory, "m", "d", "lora", 1);
+    merge(directory, path);
+    unlink_in(path, "cells/m/d/lora/1/predictions/value");
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    assert_true(H5Adelete_by_name(file, "cells/m/d/lora/1", "score_low", H5P_DEFAULT) >= 0);
+    assert_true(H5Adelete_by_name(file, "cells/m/d/lora/1", "score_high", H5P_DEFAULT) >= 0);
+    assert_true(H5Fclose(file) >= 0);
+
+    assert_ok(pb_results_open(paths, 1, &r));
+    assert_true(isnan(r.records[0].score_low) && isnan(r.records[0].score_high));
+    assert_true(r.records[0].score > 0);
+    assert_ok(pb_record_values_read(&r.records[0], &values));
+    assert_int_equal(values.count, 3);
+    assert_true(isnan(values.values[0]) && isnan(values.values[2]));
+    assert_ok(pb_record_load(&r.records[0]));
+    assert_true(isnan(r.records[0].predictions[1].value));
+    assert_int_equal(r.records[0].predictions[1].correct, 0);
+    pb_record_clear_curves(&r.records[0]);
+    unlink_in(path, "cells/m/d/lora/1/predictions/correct");
+    assert_error(pb_record_load(&r.records[0]), PB_ERR_FORMAT, "dataset \"correct\" is missing");
+    pb_record_values_clear(&values);
+    pb_results_clear(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +495,9 @@ int main(void)
         cmocka_unit_test_teardown(directories_without_results_are_errors, returns_all_bytes),
         cmocka_unit_test_teardown(foreign_hdf5_files_are_refused, returns_all_bytes),
         cmocka_unit_test_teardown(a_merged_file_that_lost_a_part_is_refused, returns_all_bytes),
+        cmocka_unit_test_teardown(values_come_without_the_texts, returns_all_bytes),
+        cmocka_unit_test_teardown(what_an_earlier_program_did_not_write_is_unknown,
+                                  returns_all_bytes),
     };
     return cmocka_run_group_tests_name("results", tests, NULL, NULL);
 }

@@ -33,6 +33,8 @@ static void put(const char *directory, const one_cell *cell)
 
     assert_ok(sample_record("m", cell->dataset, cell->method, cell->seed, &r));
     r.score            = cell->score;
+    r.score_low        = cell->score - 4;
+    r.score_high       = cell->score + 3;
     r.trainable_params = cell->method[0] == 'n' ? 0 : 5000;
     r.flops_base_t     = 1;
     r.flops_forward_t  = cell->method[0] == 'n' ? 1 : 1.5;
@@ -113,8 +115,12 @@ static void text_names_what_is_incomplete(void **state)
 {
     static const char *const says[] = {
         "sweep test, protocol corrected: 12 cells, 10 done, 1 failed, 0 invalid, 1 missing",
-        "72.00 ± 2.00 (3)", /* sample standard deviation of 70, 72, 74 */
-        "90.00 (1 of 3)",
+        "72.00 ±2.00", /* sample standard deviation of 70, 72, 74 */
+        /* t 4.30265 · 2 / sqrt(3) is 4.96828; with 4 below and 3 above, the squares added. */
+        "[65.62, 77.80]",
+        "[86.00, 93.00]", /* of one seed: that of its rows */
+        "[46.00, 53.00]", /* three equal seeds add nothing */
+        "90.00 (1/3)",
         "failed: m/sst2/lora/2: the loss is not finite",
         "missing: m/sst2/lora/3",
         "cost_p",
@@ -148,7 +154,7 @@ static void a_method_without_a_data_set_says_so(void **state)
     put(directory, &cells[6]);
     assert_ok(pb_results_open_directory(directory, &r));
     assert_ok(pb_report_text(&r, NULL, &text));
-    assert_non_null(strstr(text.data, "70.00 (1 of 2)"));
+    assert_non_null(strstr(text.data, "70.00 (1/2)"));
     assert_non_null(strstr(text.data, "missing: m/sst2/lora/1"));
     assert_non_null(strstr(text.data, "1 of 2"));
     pb_string_clear(&text);
@@ -192,7 +198,7 @@ static void invalid_cells_are_listed_and_not_ranked(void **state)
     assert_ok(pb_results_open_directory(directory, &r));
     assert_ok(pb_report_text(&r, NULL, &text));
     assert_non_null(strstr(text.data, "INVALID: m/rte/lora/2: two runs differ"));
-    assert_non_null(strstr(text.data, "70.00 (1 of 2)"));
+    assert_non_null(strstr(text.data, "70.00 (1/2)"));
     pb_string_clear(&text);
     pb_results_clear(&r);
 }
@@ -220,6 +226,20 @@ static void json_is_json_and_has_the_same_numbers(void **state)
     assert_true(json_number_value(json_object_get(lora, "pscp")) == p.pscp[1]);
     assert_true(json_is_null(json_object_get(lora, "pscp_std")));
     assert_int_equal(json_array_size(json_object_get(root, "scores")), 4);
+    json_t *score = json_array_get(json_object_get(root, "scores"), 1); /* rte, lora */
+    assert_near(json_number_value(json_object_get(score, "low")), 65.62161770636467);
+    assert_near(json_number_value(json_object_get(score, "high")), 77.80377124667751);
+    assert_near(json_number_value(json_object_get(score, "seeds_low")), 67.03172457649934);
+    assert_near(json_number_value(json_object_get(score, "seeds_high")), 76.96827542350066);
+    assert_near(json_number_value(json_object_get(score, "rows_low")), 68);
+    assert_int_equal(json_array_size(json_object_get(root, "paired")), 2);
+    json_t *pair = json_array_get(json_object_get(root, "paired"), 1);
+    assert_string_equal(json_string_value(json_object_get(pair, "dataset")), "sst2");
+    assert_string_equal(json_string_value(json_object_get(pair, "method")), "none");
+    assert_string_equal(json_string_value(json_object_get(pair, "versus")), "lora");
+    assert_int_equal(json_integer_value(json_object_get(pair, "seeds")), 1);
+    assert_int_equal(json_integer_value(json_object_get(pair, "rows")), 3);
+    assert_true(json_number_value(json_object_get(pair, "p")) == 1);
     assert_int_equal(json_array_size(json_object_get(root, "failed")), 1);
     assert_int_equal(json_array_size(json_object_get(root, "missing")), 1);
     json_decref(root);
@@ -240,9 +260,20 @@ static void csv_has_one_line_per_number(void **state)
     for (const char *c = text.data; *c != '\0'; c++) {
         lines += *c == '\n';
     }
-    assert_int_equal(lines, 1 + 2 * (2 + 7 + 8));
-    assert_non_null(strstr(text.data, "\r\nscore,m,rte,lora,accuracy,percent,72,2,3,3\r\n"));
-    assert_non_null(strstr(text.data, "\r\nscore,m,sst2,lora,accuracy,percent,90,,1,3\r\n"));
+    /* Scores have their interval over rows and, above one seed, over seeds; a pair has three. */
+    assert_int_equal(lines, 1 + 2 * (7 + 8) + 3 * 3 + 2 + 2 * 3);
+    assert_non_null(
+        strstr(text.data, "\r\nscore,m,rte,lora,,accuracy,percent,72,2,65.62161770636"));
+    assert_non_null(
+        strstr(text.data, "\r\nscore_rows,m,rte,lora,,accuracy,percent,72,2,68,75,3,3,\r\n"));
+    assert_non_null(
+        strstr(text.data, "\r\nscore_seeds,m,rte,lora,,accuracy,percent,72,2,67.0317245764"));
+    assert_non_null(
+        strstr(text.data, "\r\nscore,m,sst2,lora,,accuracy,percent,90,,86,93,1,3,\r\n"));
+    assert_non_null(strstr(text.data, "\r\npaired,m,rte,none,lora,difference,percent,0,,0,0,3,3,"
+                                      "sign_flip_exact\r\n"));
+    assert_non_null(
+        strstr(text.data, "\r\npaired,m,rte,none,lora,p_holm,1,1,,,,3,3,sign_flip_exact\r\n"));
     pb_string_clear(&text);
     pb_results_clear(&r);
 }
@@ -288,6 +319,122 @@ static void without_a_plan_it_is_unknown_what_is_left(void **state)
     pb_results_clear(&r);
 }
 
+/* Eight rows that the best method has right and one that has half of them; a third one is unlike.
+ */
+static void paired_tests_name_the_best_method(void **state)
+{
+    static const char *const methods[] = {"half", "best", "short"};
+    const char *directory              = sample_directory();
+    pb_report_options how              = {.pscp = pb_pscp_defaults()};
+    pb_results r                       = {0};
+    pb_string text                     = {0};
+
+    (void)state;
+    for (int t = 0; t < 3; t++) {
+        pb_record one;
+        assert_ok(sample_small("m", "rte", methods[t], 1, &one));
+        one.score = t == 1 ? 100 : 50;
+        for (int row = 0; row < (t == 2 ? 4 : 8); row++) {
+            int right = t == 1 || row % 2 == 0;
+            assert_ok(pb_record_add_prediction(&one, row, "x", "x", right, right));
+        }
+        assert_ok(pb_shard_write(directory, &one));
+        pb_record_clear(&one);
+    }
+    assert_ok(pb_results_open_directory(directory, &r));
+    assert_ok(pb_report_text(&r, NULL, &text)); /* McNemar of 4 and 0: 2 / 2^4 */
+    assert_non_null(strstr(text.data, "\nrte      8     best  -50.00 (0.1250)      ?\n"));
+    assert_non_null(
+        strstr(text.data, "\nnot compared: rte: short and best: tested on different rows\n"));
+    pb_string_clear(&text);
+    how.pairs = PB_REPORT_PAIRS_ALL;
+    assert_ok(pb_report_text(&r, &how, &text));
+    assert_non_null(strstr(text.data, "\nrte      best  half  +50.00  ["));
+    assert_non_null(strstr(text.data, "  0.1250  0.1250     8      1  McNemar\n"));
+    assert_non_null(
+        strstr(text.data, "\nnot compared: rte: half and short: tested on different rows\n"));
+    pb_string_clear(&text);
+    how.pairs = PB_REPORT_PAIRS_NONE;
+    assert_ok(pb_report_text(&r, &how, &text));
+    assert_null(strstr(text.data, "paired"));
+    pb_string_clear(&text);
+    assert_ok(pb_report_json(&r, &how, &text));
+    assert_non_null(strstr(text.data, "\"paired\": []"));
+    pb_string_clear(&text);
+    assert_ok(pb_report_csv(&r, &how, &text));
+    assert_null(strstr(text.data, "\r\npaired,"));
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
+/* The longest line of the part that begins with `from`, up to the next empty line, in characters;
+ * *lines: how many there are. */
+static int widest(const char *text, const char *from, int *lines)
+{
+    const char *at = strstr(text, from);
+    int most       = 0;
+    int here       = 0;
+
+    assert_non_null(at);
+    *lines = 0;
+    for (at = strchr(at, '\n') + 1; !(at[0] == '\n' && here == 0) && *at != '\0'; at++) {
+        here += ((unsigned char)*at & 0xC0U) != 0x80U;
+        if (*at == '\n') {
+            most = here - 1 > most ? here - 1 : most;
+            here = 0;
+            *lines += 1;
+        }
+    }
+    return most;
+}
+
+/* 27 data sets and 7 methods with 2 seeds: one block of 120 columns, or several narrow ones. */
+static void many_data_sets_stay_readable(void **state)
+{
+    static const char *const methods[] = {"majority", "none",          "lora",  "ia3",
+                                          "bitfit",   "prompt_tuning", "prefix"};
+    const char *directory              = sample_directory();
+    pb_report_options how              = {.pscp = pb_pscp_defaults()};
+    pb_results r                       = {0};
+    pb_string text                     = {0};
+    int lines                          = 0;
+
+    (void)state;
+    for (int d = 0; d < 27; d++) {
+        for (int t = 0; t < 7; t++) {
+            char dataset[20];
+            (void)snprintf(dataset, sizeof dataset, "dataset_%02d", d);
+            for (int64_t seed = 1; seed <= 2 && (d != 3 || t != 4); seed++) {
+                one_cell cell = {dataset, methods[t], seed,
+                                 d == 5 && t == 5 ? (double)NAN : 50.0 + t};
+                put(directory, &cell);
+            }
+        }
+    }
+    assert_ok(pb_results_open_directory(directory, &r));
+    assert_ok(pb_report_text(&r, &how, &text));
+    assert_true(widest(text.data, "scores: ", &lines) <= 120);
+    assert_int_equal(lines, 29); /* header, data sets, mean */
+    assert_true(widest(text.data, "95 % intervals", &lines) <= 120);
+    assert_int_equal(lines, 28);
+    assert_true(widest(text.data, "paired tests", &lines) <= 120);
+    assert_non_null(strstr(text.data, "  failed\n"));
+    assert_non_null(strstr(text.data, "\ndataset_03  accuracy              -  "));
+    assert_non_null(strstr(text.data, "\nmean                  54.00 (26/27)"));
+    pb_string_clear(&text);
+    how.width = 60;
+    assert_ok(pb_report_text(&r, &how, &text));
+    assert_true(widest(text.data, "scores: ", &lines) <= 60);
+    assert_int_equal(lines, 29);
+    pb_string_clear(&text);
+    how.width = 1; /* too narrow for any column: one at a time */
+    assert_ok(pb_report_text(&r, &how, &text));
+    (void)widest(text.data, "scores: ", &lines);
+    assert_int_equal(lines, 29);
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+}
+
 static int returns_all_bytes(void **state)
 {
     (void)state;
@@ -305,6 +452,8 @@ int main(void)
         cmocka_unit_test_teardown(invalid_cells_are_listed_and_not_ranked, returns_all_bytes),
         cmocka_unit_test_teardown(json_is_json_and_has_the_same_numbers, returns_all_bytes),
         cmocka_unit_test_teardown(csv_has_one_line_per_number, returns_all_bytes),
+        cmocka_unit_test_teardown(paired_tests_name_the_best_method, returns_all_bytes),
+        cmocka_unit_test_teardown(many_data_sets_stay_readable, returns_all_bytes),
         cmocka_unit_test_teardown(progress_counts_from_plan_and_shards, returns_all_bytes),
         cmocka_unit_test_teardown(without_a_plan_it_is_unknown_what_is_left, returns_all_bytes),
     };

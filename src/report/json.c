@@ -1,127 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The report for programs: one long CSV table, and JSON. Numbers are printed so that they read back
- * the same; what is not known is empty in CSV and null in JSON. */
-#include "csv.h"
-#include "summary.h"
+/* The report as one JSON object. Numbers are printed so that they read back the same; what is not
+ * known is null. */
+#include "paired.h"
+#include "quantities.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-/* One quantity of a (model, method) with its unit. */
-typedef struct quantity {
-    const char *name, *unit;
-    double value, std;
-    int64_t n;
-} quantity;
-
-enum { COSTS = 7, TERMS = 8 };
-
-static void cost_quantities(const summary_cost *c, quantity out[COSTS])
-{
-    const quantity all[COSTS] = {
-        {"trainable_params", "1", c->params.mean, NAN, c->params.n},
-        {"flops_minus_base", "TFLOP", c->flops_t.mean, NAN, c->flops_t.n},
-        {"memory_peak", "GB", c->memory_gb.mean, c->memory_gb.std, c->memory_gb.n},
-        {"memory_system_peak", "GB", c->system_gb.mean, c->system_gb.std, c->system_gb.n},
-        {"seconds_train", "s", c->seconds_train.mean, c->seconds_train.std, c->seconds_train.n},
-        {"tokens_per_second", "token/s", c->tokens_per_second.mean, c->tokens_per_second.std,
-         c->tokens_per_second.n},
-        {"energy", "J", c->energy_j.mean, c->energy_j.std, c->energy_j.n},
-    };
-    memcpy(out, all, sizeof all);
-}
-
-static void pscp_quantities(const summary_cost *c, quantity out[TERMS])
-{
-    double none               = c->has_pscp ? 0 : NAN; /* added: turns all terms into NaN */
-    const quantity all[TERMS] = {
-        {"pscp", "1", c->pscp.pscp + none, c->pscp_std, c->datasets},
-        {"score", "percent", c->score, NAN, c->datasets},
-        {"cost_p", "1", c->pscp.cost_p + none, NAN, c->datasets},
-        {"cost_f", "1", c->pscp.cost_f + none, NAN, c->datasets},
-        {"cost_m", "1", c->pscp.cost_m + none, NAN, c->datasets},
-        {"params", "1", c->params.mean, NAN, c->params.n},
-        {"flops_t", "TFLOP", c->flops_t.mean, NAN, c->flops_t.n},
-        {"memory_gb", "GB", c->memory_gb.mean, NAN, c->memory_gb.n},
-    };
-    memcpy(out, all, sizeof all);
-}
-
-static pb_status csv_number(pb_string *out, double value)
-{
-    PB_TRY(pb_string_puts(out, ","));
-    return isnan(value) ? PB_OK : pb_string_printf(out, "%.17g", value);
-}
-
-/* table,model,dataset,method,quantity,unit,value,std,n,of */
-static pb_status csv_line(pb_string *out, const char *const texts[6], double value, double std,
-                          int64_t n, int64_t of)
-{
-    for (int i = 0; i < 6; i++) {
-        PB_TRY(pb_string_puts(out, i == 0 ? "" : ","));
-        PB_TRY(csv_put(out, texts[i]));
-    }
-    PB_TRY(csv_number(out, value));
-    PB_TRY(csv_number(out, std));
-    return pb_string_printf(out, ",%" PRId64 ",%" PRId64 "\r\n", n, of);
-}
-
-static pb_status csv_method(const summary *all, const pb_results *results, int64_t m, int64_t t,
-                            pb_string *out)
-{
-    const summary_cost *cost = summary_cost_at(all, results, m, t);
-    const char *model        = results->models[m];
-    const char *method       = results->methods[t];
-    int64_t planned          = 0;
-    quantity costs[COSTS];
-    quantity terms[TERMS];
-
-    for (int64_t d = 0; d < results->datasets_count; d++) {
-        const summary_score *s = summary_score_at(all, results, m, d, t);
-        const char *texts[6] = {"score", model, results->datasets[d], method, s->metric, "percent"};
-        planned += s->planned;
-        if (s->planned > 0) {
-            PB_TRY(csv_line(out, texts, s->score.mean, s->score.std, s->score.n, s->planned));
-        }
-    }
-    if (planned == 0) {
-        return PB_OK;
-    }
-    cost_quantities(cost, costs);
-    pscp_quantities(cost, terms);
-    for (int i = 0; i < COSTS; i++) {
-        const char *texts[6] = {"cost", model, "", method, costs[i].name, costs[i].unit};
-        PB_TRY(csv_line(out, texts, costs[i].value, costs[i].std, costs[i].n, planned));
-    }
-    for (int i = 0; i < TERMS; i++) {
-        const char *texts[6] = {"pscp", model, "", method, terms[i].name, terms[i].unit};
-        PB_TRY(csv_line(out, texts, terms[i].value, terms[i].std, terms[i].n,
-                        i < 5 ? cost->datasets_planned : planned));
-    }
-    return PB_OK;
-}
-
-static pb_status csv_all(const summary *all, const pb_results *results, pb_string *out)
-{
-    PB_TRY(pb_string_puts(out, "table,model,dataset,method,quantity,unit,value,std,n,of\r\n"));
-    for (int64_t m = 0; m < results->models_count; m++) {
-        for (int64_t t = 0; t < results->methods_count; t++) {
-            PB_TRY(csv_method(all, results, m, t, out));
-        }
-    }
-    return PB_OK;
-}
-
-pb_status pb_report_csv(const pb_results *results, const pb_report_options *options, pb_string *out)
-{
-    summary all = {0};
-
-    PB_TRY(summary_make(results, options, &all));
-    pb_status status = csv_all(&all, results, out);
-    summary_clear(&all);
-    return status;
-}
 
 static pb_status json_text(pb_string *out, const char *name, const char *text)
 {
@@ -135,6 +20,16 @@ static pb_status json_number(pb_string *out, const char *name, double value)
 {
     return isfinite(value) ? pb_string_printf(out, "\"%s\": %.17g", name, value)
                            : pb_string_printf(out, "\"%s\": null", name);
+}
+
+/* With a comma before either. */
+static pb_status json_range(pb_string *out, const char *low, const char *high,
+                            const summary_range *range)
+{
+    PB_TRY(pb_string_puts(out, ", "));
+    PB_TRY(json_number(out, low, range->low));
+    PB_TRY(pb_string_puts(out, ", "));
+    return json_number(out, high, range->high);
 }
 
 /* "model": …, "dataset": …, "method": …; dataset NULL: left out. */
@@ -171,6 +66,9 @@ static pb_status json_scores(const summary *all, const pb_results *results, pb_s
                 PB_TRY(json_number(out, "mean", s->score.mean));
                 PB_TRY(pb_string_puts(out, ", "));
                 PB_TRY(json_number(out, "std", s->score.std));
+                PB_TRY(json_range(out, "low", "high", &s->whole));
+                PB_TRY(json_range(out, "rows_low", "rows_high", &s->rows));
+                PB_TRY(json_range(out, "seeds_low", "seeds_high", &s->seeds));
                 PB_TRY(pb_string_printf(out,
                                         ", \"seeds\": %" PRId64 ", \"planned\": %" PRId64
                                         ", \"failed\": %" PRId64 ", \"invalid\": %" PRId64
@@ -225,6 +123,49 @@ static pb_status json_methods(const summary *all, const pb_results *results, boo
     return PB_OK;
 }
 
+static pb_status json_pair(const pb_results *results, int64_t m, int64_t d, const paired *pair,
+                           bool *first, pb_string *out)
+{
+    const summary_range range = {pair->low, pair->high};
+
+    PB_TRY(json_place(out, first, results->models[m], results->datasets[d],
+                      results->methods[pair->a]));
+    PB_TRY(pb_string_puts(out, ", "));
+    PB_TRY(json_text(out, "versus", results->methods[pair->b]));
+    PB_TRY(pb_string_puts(out, ", "));
+    PB_TRY(json_number(out, "difference", pair->difference));
+    PB_TRY(json_range(out, "low", "high", &range));
+    PB_TRY(pb_string_puts(out, ", "));
+    PB_TRY(json_number(out, "p", pair->p));
+    PB_TRY(pb_string_puts(out, ", "));
+    PB_TRY(json_number(out, "p_holm", pair->p_holm));
+    PB_TRY(pb_string_printf(out, ", \"rows\": %" PRId64 ", \"seeds\": %" PRId64 ", ", pair->rows,
+                            pair->seeds));
+    PB_TRY(json_text(out, "test", pair->test));
+    PB_TRY(pb_string_puts(out, ", "));
+    PB_TRY(json_text(out, "problem", pair->problem));
+    return pb_string_puts(out, "}");
+}
+
+static pb_status json_paired(const pb_results *results, pb_string *out)
+{
+    bool first = true;
+
+    for (int64_t m = 0; m < results->models_count; m++) {
+        for (int64_t d = 0; d < results->datasets_count; d++) {
+            paired_list list = {0};
+            pb_status status = PB_OK;
+            PB_TRY(paired_make(results, m, d, &list));
+            for (int64_t i = 0; i < list.count && status == PB_OK; i++) {
+                status = json_pair(results, m, d, &list.pairs[i], &first, out);
+            }
+            paired_clear(&list);
+            PB_TRY(status);
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status json_incomplete(const pb_results *results, bool failed, pb_string *out)
 {
     bool first = true;
@@ -271,7 +212,7 @@ static pb_status json_constants(pb_string *out, const pb_pscp_params *p)
                             p->beta_p, p->beta_f, p->beta_m, p->c_p, p->c_f, p->c_m);
 }
 
-static pb_status json_all(const summary *all, const pb_results *results, pb_string *out)
+static pb_status json_all(const summary *all, const pb_results *results, bool pairs, pb_string *out)
 {
     PB_TRY(pb_string_puts(out, "{"));
     PB_TRY(json_text(out, "sweep", results->sweep));
@@ -289,6 +230,8 @@ static pb_status json_all(const summary *all, const pb_results *results, pb_stri
     PB_TRY(json_constants(out, &all->params));
     PB_TRY(pb_string_puts(out, ",\n \"pscp\": ["));
     PB_TRY(json_methods(all, results, true, out));
+    PB_TRY(pb_string_puts(out, "],\n \"paired\": ["));
+    PB_TRY(pairs ? json_paired(results, out) : PB_OK);
     PB_TRY(pb_string_puts(out, "],\n \"failed\": ["));
     PB_TRY(json_incomplete(results, true, out));
     PB_TRY(pb_string_puts(out, "],\n \"invalid\": ["));
@@ -304,7 +247,8 @@ pb_status pb_report_json(const pb_results *results, const pb_report_options *opt
     summary all = {0};
 
     PB_TRY(summary_make(results, options, &all));
-    pb_status status = json_all(&all, results, out);
+    bool pairs       = options == NULL || options->pairs != PB_REPORT_PAIRS_NONE;
+    pb_status status = json_all(&all, results, pairs, out);
     summary_clear(&all);
     return status;
 }

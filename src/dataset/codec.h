@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Compressions of data files. codec.c knows them by their first bytes; a codec that the build has
+ * no library for is absent, and its files are refused with what to do. */
+#pragma once
+
+#include "pb/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Where a step reads and writes; it moves the pointers and lessens the sizes (bytes). */
+typedef struct pb_codec_room {
+    const unsigned char *in;
+    size_t in_size;
+    unsigned char *out;
+    size_t out_size;
+} pb_codec_room;
+
+typedef struct pb_codec {
+    const char *name;
+    pb_status (*open)(void **state);
+    void (*close)(void *state); /* accepts NULL */
+    /* Moves bytes until one of the sizes is used up. A file may hold several members, one behind
+     * the other, but nothing else. PB_ERR_IO with the reason, without the file's name. */
+    pb_status (*step)(void *state, pb_codec_room *room);
+    bool (*is_whole)(const void *state); /* what was read so far are whole members */
+} pb_codec;
+
+extern const pb_codec pb_codec_gzip; /* needs zlib */
+extern const pb_codec pb_codec_zstd; /* needs libzstd */
+
+/* The codec of a file that begins with these bytes, NULL for one that is not compressed.
+ * PB_ERR_UNSUPPORTED with the remedy when this build cannot read it. */
+pb_status pb_codec_find(const void *bytes, size_t size, const pb_codec **out) PB_MUST_USE;

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The texts of CSV and TSV → the types that the columns are declared with. Numbers and lists are
+ * written as in JSON; a label is an index or the name of a class. */
+#include "columns.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+static pb_status fail_type(const pb_column *column, const char *text, const char *needed)
+{
+    return PB_FAIL(PB_ERR_FORMAT,
+                   "column \"%s\" holds \"%.80s\" where %s is declared (dataset.columns); correct "
+                   "the row, or declare string",
+                   column->source, text, needed);
+}
+
+/* The index of a text among names, -1 when it is none; true and false in any case. */
+static int64_t index_of(const pb_config_list *names, const char *text)
+{
+    bool any_case = strcasecmp(text, "true") == 0 || strcasecmp(text, "false") == 0;
+
+    for (int64_t k = 0; k < names->count; k++) {
+        if (strcmp(names->items[k], text) == 0) {
+            return k;
+        }
+    }
+    for (int64_t k = 0; any_case && k < names->count; k++) {
+        if (strcasecmp(names->items[k], text) == 0) {
+            return k;
+        }
+    }
+    return -1;
+}
+
+/* A label as the check wants it: an index, -1, or one of label_values. */
+static pb_status convert_label(const pb_columns *columns, const pb_column *column, const char *text,
+                               json_t *parsed, json_t **out)
+{
+    const pb_dataset_options *options = columns->options;
+    const pb_config_list *values      = &options->label_values;
+    int64_t k = index_of(values->count > 0 ? values : &options->labels, text);
+
+    if (values->count > 0 && k >= 0) {
+        *out = json_string(values->items[k]);
+    } else if (json_is_integer(parsed) && k >= 0 && json_integer_value(parsed) != k) {
+        return PB_FAIL(PB_ERR_NOT_FOUND,
+                       "column \"%s\": label %.20s is an index and the name of another class; list "
+                       "what the file holds per class (dataset.label_values)",
+                       column->source, text);
+    } else if (json_is_integer(parsed)) {
+        *out = json_incref(parsed);
+    } else if (k >= 0 || *text == '\0') {
+        *out = json_integer(k);
+    } else {
+        return PB_FAIL(PB_ERR_NOT_FOUND,
+                       "column \"%s\": \"%.80s\" is no label: %s; correct the row, or list what "
+                       "the file holds per class (dataset.label_values)",
+                       column->source, text,
+                       values->count > 0 ? "it is none of dataset.label_values"
+                                         : "it is no index and no name of a class");
+    }
+    return PB_OK;
+}
+
+static pb_status convert(const pb_columns *columns, const pb_column *column, const char *text,
+                         size_t length, json_t **out)
+{
+    pb_status status = PB_OK;
+    json_t *parsed   = json_loadb(text, length, JSON_DECODE_ANY, NULL);
+
+    switch (column->type) {
+    case PB_COLUMN_LABEL:
+        status = convert_label(columns, column, text, parsed, out);
+        break;
+    case PB_COLUMN_INT:
+        status = json_is_integer(parsed) ? PB_OK : fail_type(column, text, "int");
+        break;
+    case PB_COLUMN_FLOAT32:
+        status = json_is_number(parsed) ? PB_OK : fail_type(column, text, "float32");
+        break;
+    default:
+        status = json_is_array(parsed) ? PB_OK
+                                       : fail_type(column, text, "strings (a JSON list of texts)");
+        break;
+    }
+    if (status == PB_OK && column->type != PB_COLUMN_LABEL) {
+        *out = json_incref(parsed);
+    }
+    json_decref(parsed);
+    return status;
+}
+
+pb_status pb_columns_convert(const pb_columns *columns, json_t *row)
+{
+    for (int64_t i = 0; i < columns->count; i++) {
+        const pb_column *column = &columns->items[i];
+        const json_t *cell      = json_object_get(row, column->source);
+        json_t *value           = NULL;
+
+        /* What is missing is found by the check; what is no text was converted for another column.
+         */
+        if (!json_is_string(cell)) {
+            continue;
+        }
+        if (column->nullable && json_string_length(cell) == 0) {
+            value = json_null();
+        } else if (column->type == PB_COLUMN_STRING || column->type == PB_COLUMN_STRINGS_TEXT) {
+            continue;
+        } else {
+            PB_TRY(convert(columns, column, json_string_value(cell), json_string_length(cell),
+                           &value));
+        }
+        if (json_object_set_new(row, column->source, value) != 0) {
+            return PB_FAIL(PB_ERR_MEMORY, "no memory for column \"%s\"", column->source);
+        }
+    }
+    return PB_OK;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/* JSON lines: a line is one object. The parsing of an object serves JSON arrays too. */
+#include "forms.h"
+
+static pb_status json_lines_next(pb_reader *r, pb_string *out, int64_t *line, bool *has)
+{
+    return pb_lines_next(r, true, out, line, has);
+}
+
+pb_status pb_json_row(const char *what, const char *text, size_t length, json_t **row)
+{
+    json_error_t error;
+
+    PB_TRY(pb_text_check(what, text, length));
+    json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (value == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "invalid JSON at byte %d: %s", error.position, error.text);
+    }
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return PB_FAIL(PB_ERR_FORMAT, "the %s is no JSON object", what);
+    }
+    *row = value;
+    return PB_OK;
+}
+
+static pb_status json_lines_parse(const pb_reader *r, const char *text, size_t length, json_t **row)
+{
+    (void)r;
+    return pb_json_row("line", text, length, row);
+}
+
+const pb_row_form pb_form_json_lines = {
+    .next  = json_lines_next,
+    .parse = json_lines_parse,
+};

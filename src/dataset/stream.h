@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The bytes of a file, unpacked, through one window of fixed size; hashed as they are read. */
+#pragma once
+
+#include "pb/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct pb_stream pb_stream;
+
+/* PB_ERR_NOT_FOUND, PB_ERR_IO for what is no regular file, PB_ERR_UNSUPPORTED for a compression
+ * that this build does not read. */
+pb_status pb_stream_open(const char *path, pb_stream **out) PB_MUST_USE;
+void pb_stream_close(pb_stream *s); /* accepts NULL */
+
+/* The next bytes, as many as are at hand: none at the end only, and the whole window or the whole
+ * file the first time. They stay until the call after the last of them is taken. PB_ERR_IO when
+ * there is no reading on; the message does not name the file. */
+pb_status pb_stream_peek(pb_stream *s, const char **bytes, size_t *size) PB_MUST_USE;
+void pb_stream_take(pb_stream *s, size_t size); /* of the bytes at hand */
+
+/* Reads the rest of the file for its hash; nothing can be peeked at then. */
+pb_status pb_stream_finish(pb_stream *s) PB_MUST_USE;
+
+int64_t pb_stream_bytes(const pb_stream *s);   /* of the file as stored, read so far */
+const char *pb_stream_sha(const pb_stream *s); /* of the file as stored, "" before its end */

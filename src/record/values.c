@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The numbers of a record's predictions without their texts: a report over a large file reads them
+ * cell by cell, and texts would be most of the work. */
+#include "hdf.h"
+
+#include "pb/memory.h"
+#include "pb/results.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+void pb_record_values_clear(pb_record_values *values)
+{
+    pb_memory_free(values->rows);
+    pb_memory_free(values->values);
+    *values = (pb_record_values){0};
+}
+
+static pb_status from_memory(const pb_record *record, pb_record_values *out)
+{
+    PB_TRY(PB_ALLOC(out->rows, record->predictions_count + 1));
+    PB_TRY(PB_ALLOC(out->values, record->predictions_count + 1));
+    for (int64_t i = 0; i < record->predictions_count; i++) {
+        out->rows[i]   = record->predictions[i].row;
+        out->values[i] = record->predictions[i].value;
+    }
+    out->count = record->predictions_count;
+    return PB_OK;
+}
+
+/* Two commands may work on one folder: the cell must still be the one that was opened. */
+static pb_status check_same(hid_t cell, const pb_record *record)
+{
+    char *hash = NULL;
+
+    PB_TRY(hdf_get_text(cell, "config_hash", &hash));
+    bool same = strcmp(hash, record->key.config_hash) == 0;
+    pb_memory_free(hash);
+    return same ? PB_OK
+                : PB_FAIL(PB_ERR_IO, "it was replaced while it was read; run the command again");
+}
+
+static pb_status from_cell(hid_t file, const pb_record *record, pb_record_values *out)
+{
+    hid_t cell       = -1;
+    hid_t group      = -1;
+    int64_t count    = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, hdf_group_open(file, record->source_group, &cell), out);
+    PB_TRY_GOTO(status, check_same(cell, record), out);
+    PB_TRY_GOTO(status, hdf_group_open(cell, "predictions", &group), out);
+    PB_TRY_GOTO(status, hdf_i64_read(group, "row", &out->rows, &out->count), out);
+    if (hdf_has(group, "value")) {
+        PB_TRY_GOTO(status, hdf_f64_read(group, "value", &out->values, &count), out);
+    } else {
+        count = out->count;
+        PB_TRY_GOTO(status, PB_ALLOC(out->values, count + 1), out);
+        for (int64_t i = 0; i < count; i++) {
+            out->values[i] = NAN;
+        }
+    }
+    if (count != out->count) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "predictions/value has %" PRId64 " rows, predictions/row %" PRId64, count,
+                         out->count);
+    }
+out:
+    hdf_group_close(&group);
+    hdf_group_close(&cell);
+    return status;
+}
+
+pb_status pb_record_values_read(const pb_record *record, pb_record_values *out)
+{
+    pb_record_values read = {0};
+    hid_t file            = -1;
+    pb_status status      = PB_OK;
+
+    if (record->complete || record->source_file == NULL) {
+        status = from_memory(record, &read);
+    } else {
+        PB_TRY(hdf_open(record->source_file, &file));
+        status = from_cell(file, record, &read);
+        (void)H5Fclose(file);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "%s: %s", record->source_file, record->source_group);
+        }
+    }
+    if (status != PB_OK) {
+        pb_record_values_clear(&read);
+        return status;
+    }
+    *out = read;
+    return PB_OK;
+}

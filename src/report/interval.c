@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Intervals of a score over its seeds. Seeds vary the training and the bootstrap varies the test
+ * rows; as the two are independent, the squares of their half-widths add up, on either side. */
+#include "stats.h"
+#include "summary.h"
+
+#include <math.h>
+
+/* No score is above 100. */
+static double at_most_100(double high)
+{
+    return high > 100 ? 100 : high;
+}
+
+static double beside(double a, double b)
+{
+    double x = a > 0 ? a : 0; /* an end that lies on the other side of the mean adds nothing */
+    double y = b > 0 ? b : 0;
+
+    return sqrt(x * x + y * y);
+}
+
+void summary_intervals(const double *lows, const double *highs, int64_t count, summary_score *score)
+{
+    const summary_range unknown = {NAN, NAN};
+    summary_stat low            = summary_of(lows, count);
+    summary_stat high           = summary_of(highs, count);
+    int64_t n                   = score->score.n;
+    double mean                 = score->score.mean;
+
+    score->rows  = unknown;
+    score->seeds = unknown;
+    score->whole = unknown;
+    if (n > 0 && low.n == n && high.n == n) {
+        score->rows = (summary_range){low.mean, high.mean};
+    }
+    if (n == 1) {
+        score->whole = score->rows;
+    }
+    if (n < 2) {
+        return;
+    }
+    double half  = stats_t95(n - 1) * score->score.std / sqrt((double)n);
+    score->seeds = (summary_range){mean - half, at_most_100(mean + half)};
+    if (!isnan(score->rows.low)) {
+        score->whole = (summary_range){mean - beside(half, mean - score->rows.low),
+                                       at_most_100(mean + beside(half, score->rows.high - mean))};
+    }
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The report as one long CSV table. Numbers are printed so that they read back the same; what is
+ * not known is empty. */
+#include "csv.h"
+#include "paired.h"
+#include "quantities.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+enum { TEXTS = 7 }; /* table,model,dataset,method,versus,quantity,unit */
+
+/* What follows the texts of a line. */
+typedef struct csv_numbers {
+    double value, std, low, high;
+    int64_t n, of;
+    const char *note;
+} csv_numbers;
+
+static pb_status csv_number(pb_string *out, double value)
+{
+    PB_TRY(pb_string_puts(out, ","));
+    return isnan(value) ? PB_OK : pb_string_printf(out, "%.17g", value);
+}
+
+static pb_status csv_line(pb_string *out, const char *const texts[TEXTS],
+                          const csv_numbers *numbers)
+{
+    const double values[] = {numbers->value, numbers->std, numbers->low, numbers->high};
+
+    for (int i = 0; i < TEXTS; i++) {
+        PB_TRY(pb_string_puts(out, i == 0 ? "" : ","));
+        PB_TRY(csv_put(out, texts[i]));
+    }
+    for (int i = 0; i < 4; i++) {
+        PB_TRY(csv_number(out, values[i]));
+    }
+    PB_TRY(pb_string_printf(out, ",%" PRId64 ",%" PRId64 ",", numbers->n, numbers->of));
+    PB_TRY(csv_put(out, numbers->note));
+    return pb_string_puts(out, "\r\n");
+}
+
+/* The score with its whole interval, then the parts of that where they are known. */
+static pb_status csv_score(pb_string *out, const char *const texts[TEXTS], const summary_score *s)
+{
+    const char *parts[TEXTS] = {texts[0], texts[1], texts[2], texts[3],
+                                texts[4], texts[5], texts[6]};
+    csv_numbers numbers      = {.value = s->score.mean,
+                                .std   = s->score.std,
+                                .low   = s->whole.low,
+                                .high  = s->whole.high,
+                                .n     = s->score.n,
+                                .of    = s->planned,
+                                .note  = ""};
+
+    PB_TRY(csv_line(out, texts, &numbers));
+    for (int i = 0; i < 2; i++) {
+        const summary_range *range = i == 0 ? &s->rows : &s->seeds;
+        parts[0]                   = i == 0 ? "score_rows" : "score_seeds";
+        numbers.low                = range->low;
+        numbers.high               = range->high;
+        if (!isnan(range->low)) {
+            PB_TRY(csv_line(out, parts, &numbers));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status csv_method(const summary *all, const pb_results *results, int64_t m, int64_t t,
+                            pb_string *out)
+{
+    const summary_cost *cost = summary_cost_at(all, results, m, t);
+    const char *model        = results->models[m];
+    const char *method       = results->methods[t];
+    int64_t planned          = 0;
+    quantity costs[COSTS];
+    quantity terms[TERMS];
+
+    for (int64_t d = 0; d < results->datasets_count; d++) {
+        const summary_score *s   = summary_score_at(all, results, m, d, t);
+        const char *texts[TEXTS] = {"score",   model,    results->datasets[d], method, "",
+                                    s->metric, "percent"};
+        planned += s->planned;
+        if (s->planned > 0) {
+            PB_TRY(csv_score(out, texts, s));
+        }
+    }
+    if (planned == 0) {
+        return PB_OK;
+    }
+    cost_quantities(cost, costs);
+    pscp_quantities(cost, terms);
+    for (int i = 0; i < COSTS; i++) {
+        const char *texts[TEXTS] = {"cost", model, "", method, "", costs[i].name, costs[i].unit};
+        PB_TRY(csv_line(out, texts,
+                        &(csv_numbers){.value = costs[i].value,
+                                       .std   = costs[i].std,
+                                       .low   = NAN,
+                                       .high  = NAN,
+                                       .n     = costs[i].n,
+                                       .of    = planned,
+                                       .note  = ""}));
+    }
+    for (int i = 0; i < TERMS; i++) {
+        const char *texts[TEXTS] = {"pscp", model, "", method, "", terms[i].name, terms[i].unit};
+        PB_TRY(csv_line(out, texts,
+                        &(csv_numbers){.value = terms[i].value,
+                                       .std   = terms[i].std,
+                                       .low   = NAN,
+                                       .high  = NAN,
+                                       .n     = terms[i].n,
+                                       .of    = i < 5 ? cost->datasets_planned : planned,
+                                       .note  = i == 0 ? cost->problem : ""}));
+    }
+    return PB_OK;
+}
+
+/* Three lines per pair: the difference, p, and p after Holm; one with the reason when it was not
+ * compared. */
+static pb_status csv_pair(const pb_results *results, int64_t m, int64_t d, const paired *pair,
+                          pb_string *out)
+{
+    static const char *const names[] = {"difference", "p", "p_holm"};
+    const double values[]            = {pair->difference, pair->p, pair->p_holm};
+    bool compared                    = pair->problem[0] == '\0';
+
+    for (int i = 0; i < (compared ? 3 : 1); i++) {
+        const char *texts[TEXTS] = {"paired",
+                                    results->models[m],
+                                    results->datasets[d],
+                                    results->methods[pair->a],
+                                    results->methods[pair->b],
+                                    names[i],
+                                    i == 0 ? "percent" : "1"};
+        csv_numbers numbers      = {.value = values[i],
+                                    .std   = NAN,
+                                    .low   = i == 0 ? pair->low : NAN,
+                                    .high  = i == 0 ? pair->high : NAN,
+                                    .n     = pair->rows,
+                                    .of    = pair->rows,
+                                    .note  = compared ? pair->test : pair->problem};
+        PB_TRY(csv_line(out, texts, &numbers));
+    }
+    return PB_OK;
+}
+
+static pb_status csv_paired(const pb_results *results, int64_t m, int64_t d, pb_string *out)
+{
+    paired_list list = {0};
+    pb_status status = PB_OK;
+
+    PB_TRY(paired_make(results, m, d, &list));
+    for (int64_t i = 0; i < list.count && status == PB_OK; i++) {
+        status = csv_pair(results, m, d, &list.pairs[i], out);
+    }
+    paired_clear(&list);
+    return status;
+}
+
+static pb_status csv_all(const summary *all, const pb_results *results, bool pairs, pb_string *out)
+{
+    PB_TRY(pb_string_puts(
+        out, "table,model,dataset,method,versus,quantity,unit,value,std,low,high,n,of,note\r\n"));
+    for (int64_t m = 0; m < results->models_count; m++) {
+        for (int64_t t = 0; t < results->methods_count; t++) {
+            PB_TRY(csv_method(all, results, m, t, out));
+        }
+        for (int64_t d = 0; pairs && d < results->datasets_count; d++) {
+            PB_TRY(csv_paired(results, m, d, out));
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_report_csv(const pb_results *results, const pb_report_options *options, pb_string *out)
+{
+    summary all = {0};
+
+    PB_TRY(summary_make(results, options, &all));
+    bool pairs       = options == NULL || options->pairs != PB_REPORT_PAIRS_NONE;
+    pb_status status = csv_all(&all, results, pairs, out);
+    summary_clear(&all);
+    return status;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantities.h"
+
+#include <math.h>
+#include <string.h>
+
+void cost_quantities(const summary_cost *c, quantity out[COSTS])
+{
+    const quantity all[COSTS] = {
+        {"trainable_params", "1", c->params.mean, NAN, c->params.n},
+        {"flops_minus_base", "TFLOP", c->flops_t.mean, NAN, c->flops_t.n},
+        {"memory_peak", "GB", c->memory_gb.mean, c->memory_gb.std, c->memory_gb.n},
+        {"memory_system_peak", "GB", c->system_gb.mean, c->system_gb.std, c->system_gb.n},
+        {"seconds_train", "s", c->seconds_train.mean, c->seconds_train.std, c->seconds_train.n},
+        {"tokens_per_second", "token/s", c->tokens_per_second.mean, c->tokens_per_second.std,
+         c->tokens_per_second.n},
+        {"energy", "J", c->energy_j.mean, c->energy_j.std, c->energy_j.n},
+    };
+    memcpy(out, all, sizeof all);
+}
+
+void pscp_quantities(const summary_cost *c, quantity out[TERMS])
+{
+    double none               = c->has_pscp ? 0 : NAN; /* added: turns all terms into NaN */
+    const quantity all[TERMS] = {
+        {"pscp", "1", c->pscp.pscp + none, c->pscp_std, c->datasets},
+        {"score", "percent", c->score, NAN, c->datasets},
+        {"cost_p", "1", c->pscp.cost_p + none, NAN, c->datasets},
+        {"cost_f", "1", c->pscp.cost_f + none, NAN, c->datasets},
+        {"cost_m", "1", c->pscp.cost_m + none, NAN, c->datasets},
+        {"params", "1", c->params.mean, NAN, c->params.n},
+        {"flops_t", "TFLOP", c->flops_t.mean, NAN, c->flops_t.n},
+        {"memory_gb", "GB", c->memory_gb.mean, NAN, c->memory_gb.n},
+    };
+    memcpy(out, all, sizeof all);
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The numbers of a (model, method) under the names that CSV and JSON give them. */
+#pragma once
+
+#include "summary.h"
+
+typedef struct quantity {
+    const char *name, *unit;
+    double value, std;
+    int64_t n;
+} quantity;
+
+enum { COSTS = 7, TERMS = 8 };
+
+void cost_quantities(const summary_cost *cost, quantity out[COSTS]);
+void pscp_quantities(const summary_cost *cost,
+                     quantity out[TERMS]); /* the first 5 over data sets */

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Parts of the report for people. Each appends the part of one model, with an empty line behind. */
+#pragma once
+
+#include "grid_text.h"
+#include "summary.h"
+
+/* What a model was not planned for has no column (method) or row (data set). */
+bool text_has_column(const summary *all, const pb_results *results, int64_t model, int64_t method);
+bool text_has_row(const summary *all, const pb_results *results, int64_t model, int64_t dataset);
+/* What stands in the place of a score that is not there; "" where nothing was planned. */
+const char *text_without_score(const summary_score *score);
+
+/* Scores and their intervals: data sets × methods. */
+pb_status text_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
+                      pb_string *out) PB_MUST_USE;
+
+/* Paired tests of the methods; nothing when there are no two of them. */
+pb_status text_paired(const summary *all, const pb_results *results, int64_t model,
+                      const pb_report_options *options, pb_string *out) PB_MUST_USE;

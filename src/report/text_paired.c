@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Paired tests: data sets × methods against the best of each data set, or a list of all pairs. */
+#include "paired.h"
+#include "text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LISTED_MAX 20 /* pairs that could not be compared and are named one by one */
+
+enum { LIST_COLUMNS = 10, LIST_LEFT = 3, TABLE_LEFT = 2 };
+
+/* The part of one model, which grows by one data set after the other. */
+typedef struct section {
+    const summary *all;
+    const pb_results *results;
+    int64_t model;
+    bool best_only;
+    grid_text table;
+    pb_string remarks;
+    int64_t pairs, not_compared;
+} section;
+
+static const summary_score *score_at(const section *s, int64_t dataset, int64_t method)
+{
+    return summary_score_at(s->all, s->results, s->model, dataset, method);
+}
+
+/* The method with the highest mean score, the first of equal ones; -1 when there is none. */
+static int64_t best_method(const section *s, int64_t dataset)
+{
+    int64_t best = -1;
+
+    for (int64_t t = 0; t < s->results->methods_count; t++) {
+        const summary_stat *score = &score_at(s, dataset, t)->score;
+        if (score->n > 0 && (best < 0 || score->mean > score_at(s, dataset, best)->score.mean)) {
+            best = t;
+        }
+    }
+    return best;
+}
+
+/* The pair of a method with the best one, as method - best; false when there is none. */
+static bool find_pair(const paired_list *list, int64_t best, int64_t method, paired *out)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        if (list->pairs[i].a == method && list->pairs[i].b == best) {
+            *out = list->pairs[i];
+            return true;
+        }
+        if (list->pairs[i].a == best && list->pairs[i].b == method) {
+            *out = paired_swapped(&list->pairs[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_p(double p, char text[24])
+{
+    if (p < 0.0001) {
+        strcpy(text, "<0.0001");
+    } else {
+        (void)snprintf(text, 24, "%.4f", p);
+    }
+}
+
+static pb_status remark(section *s, int64_t dataset, const paired *pair)
+{
+    const pb_results *r = s->results;
+
+    s->not_compared++;
+    return s->not_compared > LISTED_MAX
+               ? PB_OK
+               : pb_string_printf(&s->remarks, "not compared: %s: %s and %s: %s\n",
+                                  r->datasets[dataset], r->methods[pair->a], r->methods[pair->b],
+                                  pair->problem);
+}
+
+/* "-5.73 (0.0021)", p after Holm. */
+static pb_status add_cell(section *s, int64_t dataset, const paired *pair)
+{
+    char p[24];
+
+    s->pairs++;
+    if (pair->problem[0] != '\0') {
+        PB_TRY(remark(s, dataset, pair));
+        return grid_text_add(&s->table, "?");
+    }
+    print_p(pair->p_holm, p);
+    return grid_text_add(&s->table, "%+.2f (%s)", pair->difference, p);
+}
+
+/* The number of rows that all pairs stand on, "" where they differ. */
+static pb_status add_rows(section *s, const paired_list *list)
+{
+    int64_t rows = 0;
+    bool same    = true;
+
+    for (int64_t i = 0; i < list->count; i++) {
+        if (list->pairs[i].problem[0] == '\0') {
+            same = same && (rows == 0 || rows == list->pairs[i].rows);
+            rows = list->pairs[i].rows;
+        }
+    }
+    return same && rows > 0 ? grid_text_add(&s->table, "%" PRId64, rows)
+                            : grid_text_add(&s->table, "%s", "");
+}
+
+static pb_status add_table_row(section *s, int64_t dataset, const paired_list *list)
+{
+    int64_t best = best_method(s, dataset);
+    paired pair;
+
+    PB_TRY(grid_text_add(&s->table, "%s", s->results->datasets[dataset]));
+    PB_TRY(add_rows(s, list));
+    for (int64_t t = 0; t < s->results->methods_count; t++) {
+        if (!text_has_column(s->all, s->results, s->model, t)) {
+            continue;
+        }
+        if (t == best) {
+            PB_TRY(grid_text_add(&s->table, "best"));
+        } else if (best >= 0 && find_pair(list, best, t, &pair)) {
+            PB_TRY(add_cell(s, dataset, &pair));
+        } else {
+            PB_TRY(grid_text_add(&s->table, "%s", text_without_score(score_at(s, dataset, t))));
+        }
+    }
+    return PB_OK;
+}
+
+static const char *test_name(const char *test)
+{
+    return strcmp(test, "mcnemar") == 0     ? "McNemar"
+           : strcmp(test, "sign_flip") == 0 ? "sign flip"
+                                            : "exact sign flip";
+}
+
+static pb_status add_line(section *s, int64_t dataset, const paired *pair)
+{
+    const pb_results *r = s->results;
+    char p[24];
+    char holm[24];
+
+    s->pairs++;
+    if (pair->problem[0] != '\0') {
+        return remark(s, dataset, pair);
+    }
+    print_p(pair->p, p);
+    print_p(pair->p_holm, holm);
+    PB_TRY(grid_text_add(&s->table, "%s", r->datasets[dataset]));
+    PB_TRY(grid_text_add(&s->table, "%s", r->methods[pair->a]));
+    PB_TRY(grid_text_add(&s->table, "%s", r->methods[pair->b]));
+    PB_TRY(grid_text_add(&s->table, "%+.2f", pair->difference));
+    PB_TRY(isnan(pair->low) ? grid_text_add(&s->table, "%s", "")
+                            : grid_text_add(&s->table, "[%+.2f, %+.2f]", pair->low, pair->high));
+    PB_TRY(grid_text_add(&s->table, "%s", p));
+    PB_TRY(grid_text_add(&s->table, "%s", holm));
+    PB_TRY(grid_text_add(&s->table, "%" PRId64, pair->rows));
+    PB_TRY(grid_text_add(&s->table, "%" PRId64, pair->seeds));
+    return grid_text_add(&s->table, "%s", test_name(pair->test));
+}
+
+static pb_status add_dataset(section *s, int64_t dataset)
+{
+    paired_list list = {0};
+    pb_status status = PB_OK;
+
+    PB_TRY(paired_make(s->results, s->model, dataset, &list));
+    if (s->best_only) {
+        status = add_table_row(s, dataset, &list);
+    }
+    for (int64_t i = 0; !s->best_only && i < list.count && status == PB_OK; i++) {
+        status = add_line(s, dataset, &list.pairs[i]);
+    }
+    paired_clear(&list);
+    return status;
+}
+
+static pb_status add_header(section *s)
+{
+    static const char *const list[] = {"dataset", "A",      "B",    "A - B", "95 % interval",
+                                       "p",       "p Holm", "rows", "seeds", "test"};
+    int64_t methods                 = 0;
+
+    if (!s->best_only) {
+        grid_text_init(&s->table, LIST_COLUMNS, LIST_LEFT);
+        for (int c = 0; c < LIST_COLUMNS; c++) {
+            PB_TRY(grid_text_add(&s->table, "%s", list[c]));
+        }
+        return PB_OK;
+    }
+    for (int64_t t = 0; t < s->results->methods_count; t++) {
+        methods += text_has_column(s->all, s->results, s->model, t);
+    }
+    grid_text_init(&s->table, TABLE_LEFT + methods, TABLE_LEFT);
+    PB_TRY(grid_text_add(&s->table, "dataset"));
+    PB_TRY(grid_text_add(&s->table, "rows"));
+    for (int64_t t = 0; t < s->results->methods_count; t++) {
+        if (text_has_column(s->all, s->results, s->model, t)) {
+            PB_TRY(grid_text_add(&s->table, "%s", s->results->methods[t]));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status fill(section *s)
+{
+    PB_TRY(add_header(s));
+    for (int64_t d = 0; d < s->results->datasets_count; d++) {
+        if (text_has_row(s->all, s->results, s->model, d)) {
+            PB_TRY(add_dataset(s, d));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status print(const section *s, int64_t width, pb_string *out)
+{
+    if (s->pairs == 0) {
+        return PB_OK;
+    }
+    PB_TRY(pb_string_puts(out, "paired tests: mean worth of a test row times 100, "));
+    PB_TRY(pb_string_puts(out, s->best_only ? "less that of the best method, and p (two-sided, "
+                                              "Holm over all pairs of the data set)\n"
+                                            : "A - B; p two-sided, Holm over all pairs of the "
+                                              "data set\n"));
+    if (s->pairs > s->not_compared) {
+        PB_TRY(grid_text_print(&s->table, width, out));
+    }
+    PB_TRY(pb_string_append(out, s->remarks.data, s->remarks.length));
+    if (s->not_compared > LISTED_MAX) {
+        PB_TRY(pb_string_printf(out, "not compared: %" PRId64 " more\n",
+                                s->not_compared - LISTED_MAX));
+    }
+    return pb_string_puts(out, "\n");
+}
+
+pb_status text_paired(const summary *all, const pb_results *results, int64_t model,
+                      const pb_report_options *options, pb_string *out)
+{
+    section s        = {.all       = all,
+                        .results   = results,
+                        .model     = model,
+                        .best_only = options->pairs == PB_REPORT_PAIRS_BEST};
+    pb_status status = PB_OK;
+
+    if (options->pairs == PB_REPORT_PAIRS_NONE) {
+        return PB_OK;
+    }
+    PB_TRY_GOTO(status, fill(&s), out);
+    PB_TRY_GOTO(status, print(&s, options->width, out), out);
+out:
+    grid_text_clear(&s.table);
+    pb_string_clear(&s.remarks);
+    return status;
+}

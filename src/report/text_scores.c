@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Scores as tables of data sets × methods; what a model was not planned for has no row or column.
+ */
+#include "text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+/* Adds the cell of one score to the table. */
+typedef pb_status (*add_cell)(grid_text *table, const pb_results *results,
+                              const summary_score *score);
+
+const char *text_without_score(const summary_score *score)
+{
+    if (score->planned == 0) {
+        return "";
+    }
+    if (score->done > 0) {
+        return "nan"; /* a metric of the paper protocol may be none */
+    }
+    if (score->failed > 0) {
+        return "failed";
+    }
+    return score->invalid > 0 ? "invalid" : "-";
+}
+
+/* "53.10 ±1.20", with "(2/3)" where seeds are missing or failed and "(1)" where less were
+ * planned than for others. */
+static pb_status add_score(grid_text *table, const pb_results *results, const summary_score *score)
+{
+    char spread[40] = "";
+    char seeds[60]  = "";
+
+    if (score->score.n == 0) {
+        return grid_text_add(table, "%s", text_without_score(score));
+    }
+    if (!isnan(score->score.std)) {
+        (void)snprintf(spread, sizeof spread, " ±%.2f", score->score.std);
+    }
+    if (score->score.n < score->planned) {
+        (void)snprintf(seeds, sizeof seeds, " (%" PRId64 "/%" PRId64 ")", score->score.n,
+                       score->planned);
+    } else if (score->planned < results->seeds_count) {
+        (void)snprintf(seeds, sizeof seeds, " (%" PRId64 ")", score->planned);
+    }
+    return grid_text_add(table, "%.2f%s%s", score->score.mean, spread, seeds);
+}
+
+/* "[51.00, 55.20]". */
+static pb_status add_interval(grid_text *table, const pb_results *results,
+                              const summary_score *score)
+{
+    (void)results;
+    if (score->score.n == 0) {
+        return grid_text_add(table, "%s", text_without_score(score));
+    }
+    if (isnan(score->whole.low)) {
+        return grid_text_add(table, "unknown");
+    }
+    return grid_text_add(table, "[%.2f, %.2f]", score->whole.low, score->whole.high);
+}
+
+/* "61.20", and "(5/6)" where data sets are missing. */
+static pb_status add_mean(grid_text *table, const summary_cost *cost)
+{
+    if (cost->datasets == 0) {
+        return grid_text_add(table, "%s", "none");
+    }
+    if (cost->datasets < cost->datasets_planned) {
+        return grid_text_add(table, "%.2f (%" PRId64 "/%" PRId64 ")", cost->score, cost->datasets,
+                             cost->datasets_planned);
+    }
+    return grid_text_add(table, "%.2f", cost->score);
+}
+
+/* The metric of a data set: what its finished cells say. */
+static const char *metric_of(const summary *all, const pb_results *results, int64_t m, int64_t d)
+{
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        const summary_score *score = summary_score_at(all, results, m, d, t);
+        if (score->metric[0] != '\0') {
+            return score->metric;
+        }
+    }
+    return "";
+}
+
+bool text_has_column(const summary *all, const pb_results *results, int64_t m, int64_t t)
+{
+    return summary_cost_at(all, results, m, t)->datasets_planned > 0;
+}
+
+bool text_has_row(const summary *all, const pb_results *results, int64_t m, int64_t d)
+{
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        if (summary_score_at(all, results, m, d, t)->planned > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status add_rows(grid_text *table, const summary *all, const pb_results *results,
+                          int64_t m, add_cell add)
+{
+    PB_TRY(grid_text_add(table, "dataset"));
+    PB_TRY(grid_text_add(table, "metric"));
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        if (text_has_column(all, results, m, t)) {
+            PB_TRY(grid_text_add(table, "%s", results->methods[t]));
+        }
+    }
+    for (int64_t d = 0; d < results->datasets_count; d++) {
+        if (!text_has_row(all, results, m, d)) {
+            continue;
+        }
+        PB_TRY(grid_text_add(table, "%s", results->datasets[d]));
+        PB_TRY(grid_text_add(table, "%s", metric_of(all, results, m, d)));
+        for (int64_t t = 0; t < results->methods_count; t++) {
+            if (text_has_column(all, results, m, t)) {
+                PB_TRY(add(table, results, summary_score_at(all, results, m, d, t)));
+            }
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status add_means(grid_text *table, const summary *all, const pb_results *results,
+                           int64_t m)
+{
+    PB_TRY(grid_text_add(table, "mean"));
+    PB_TRY(grid_text_add(table, "%s", ""));
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        if (text_has_column(all, results, m, t)) {
+            PB_TRY(add_mean(table, summary_cost_at(all, results, m, t)));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status print_table(const summary *all, const pb_results *results, int64_t m, add_cell add,
+                             int64_t width, pb_string *out)
+{
+    grid_text table;
+    int64_t methods  = 0;
+    pb_status status = PB_OK;
+
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        methods += text_has_column(all, results, m, t);
+    }
+    grid_text_init(&table, 2 + methods, 2);
+    PB_TRY_GOTO(status, add_rows(&table, all, results, m, add), out);
+    if (add == add_score) {
+        PB_TRY_GOTO(status, add_means(&table, all, results, m), out);
+    }
+    PB_TRY_GOTO(status, grid_text_print(&table, width, out), out);
+    PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
+out:
+    grid_text_clear(&table);
+    return status;
+}
+
+static bool has_intervals(const summary *all, const pb_results *results, int64_t m)
+{
+    for (int64_t d = 0; d < results->datasets_count; d++) {
+        for (int64_t t = 0; t < results->methods_count; t++) {
+            if (!isnan(summary_score_at(all, results, m, d, t)->whole.low)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+pb_status text_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
+                      pb_string *out)
+{
+    PB_TRY(pb_string_printf(out,
+                            "scores: main metric times 100, mean ± sample standard deviation over "
+                            "%" PRId64 " seed%s; - missing, (k/n): k of n\n",
+                            results->seeds_count, results->seeds_count == 1 ? "" : "s"));
+    PB_TRY(print_table(all, results, model, add_score, width, out));
+    if (!has_intervals(all, results, model)) {
+        return PB_OK;
+    }
+    PB_TRY(pb_string_puts(out, "95 % intervals of the scores: over test rows and seeds; of a "
+                               "single seed, over test rows\n"));
+    return print_table(all, results, model, add_interval, width, out);
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The statistics of a report against numbers of scipy 1.x and statsmodels, or worked out by hand.
+ */
+#include "stats.h"
+#include "summary.h"
+#include "support.h"
+
+#include "pb/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+static int returns_all_bytes(void **state)
+{
+    (void)state;
+    return pb_memory_current() == 0 ? 0 : -1;
+}
+
+static void assert_near(double a, double b, double tolerance)
+{
+    if (!(fabs(a - b) <= tolerance * fabs(b))) {
+        print_error("%.17g is not %.17g\n", a, b);
+        fail();
+    }
+}
+
+/* scipy.stats.t.ppf(0.975, df) */
+static void quantiles_of_t_are_those_of_the_tables(void **state)
+{
+    (void)state;
+    assert_near(stats_t95(1), 12.706204736174694, 1e-12);
+    assert_near(stats_t95(2), 4.302652729749462, 1e-12);
+    assert_near(stats_t95(3), 3.1824463052837078, 1e-12);
+    assert_near(stats_t95(4), 2.7764451051977934, 1e-12);
+    assert_near(stats_t95(7), 2.364624251592784, 1e-12);
+    assert_near(stats_t95(30), 2.0422724563012378, 1e-12);
+    assert_near(stats_t95(100), 1.9839715185235518, 1e-12);
+}
+
+/* scipy.stats.binomtest(a, a + b, 0.5).pvalue */
+static void mcnemar_is_the_exact_binomial_test(void **state)
+{
+    (void)state;
+    assert_near(stats_mcnemar(5, 15), 0.04138946533203125, 1e-12);
+    assert_near(stats_mcnemar(15, 5), 0.04138946533203125, 1e-12);
+    assert_near(stats_mcnemar(0, 6), 0.03125, 1e-12);
+    assert_near(stats_mcnemar(100, 140), 0.01166409231767769, 1e-11);
+    assert_near(stats_mcnemar(2000, 2100), 0.12206497999113655, 1e-10);
+    assert_near(stats_mcnemar(7, 8), 1, 1e-12);
+    assert_true(stats_mcnemar(3, 3) == 1);
+    assert_true(stats_mcnemar(0, 0) == 1);
+    assert_true(stats_mcnemar(1, 0) == 1);
+    assert_true(stats_mcnemar(0, 5000) >= 0); /* 2^-4999 is 0 and no NaN */
+}
+
+/* scipy.stats.permutation_test(…, permutation_type="samples", n_resamples=inf): 14 of 128. */
+static void few_differences_are_flipped_in_all_ways(void **state)
+{
+    static const double d[]    = {0.5, -0.2, 0.3, 0.1, -0.05, 0.4, 0, 0.25};
+    static const double zero[] = {0, 0, 0};
+    double p                   = 0;
+    bool exact                 = false;
+
+    (void)state;
+    assert_ok(stats_sign_flip(d, 8, &p, &exact));
+    assert_true(exact);
+    assert_near(p, 0.109375, 1e-12);
+    assert_ok(stats_sign_flip(d, 1, &p, &exact)); /* one row: both flips are as far */
+    assert_true(exact && p == 1);
+    assert_ok(stats_sign_flip(zero, 3, &p, &exact));
+    assert_true(exact && p == 1);
+    assert_ok(stats_sign_flip(zero, 0, &p, &exact));
+    assert_true(exact && p == 1);
+}
+
+/* Right and wrong, one seed: the two tests are the same one. */
+static void all_flips_of_ones_are_mcnemar(void **state)
+{
+    double d[STATS_EXACT];
+    double p   = 0;
+    bool exact = false;
+
+    (void)state;
+    for (int plus = 0; plus <= STATS_EXACT; plus++) {
+        for (int i = 0; i < STATS_EXACT; i++) {
+            d[i] = i < plus ? 1 : -1;
+        }
+        assert_ok(stats_sign_flip(d, STATS_EXACT, &p, &exact));
+        assert_true(exact);
+        assert_near(p, stats_mcnemar(plus, STATS_EXACT - plus), 1e-12);
+    }
+}
+
+/* Sums that are equal but for rounding count as equal: 0.1 + 0.2 against 0.3. */
+static void ties_survive_rounding(void **state)
+{
+    static const double d[] = {0.1, 0.2, 0.3, -0.3};
+    double p                = 0;
+    bool exact              = false;
+
+    (void)state;
+    /* |sum| 0.3; of 16 flips ±0.1 ±0.2 ±0.3 ±0.3 those with |sum| below 0.3 are the 2 · 2 with
+     * ±(0.2 - 0.1) and ±(0.3 - 0.3). */
+    assert_ok(stats_sign_flip(d, 4, &p, &exact));
+    assert_true(exact);
+    assert_near(p, 12.0 / 16, 1e-12);
+}
+
+/* 60 whole numbers, 58 of them not 0, sum -42; the exact p from the distribution of the sum of
+ * ±k by repeated convolution. */
+static void many_differences_are_flipped_at_random(void **state)
+{
+    const double exact_p = 0.0139933554083254;
+    double d[60];
+    double thirds[60];
+    double sum  = 0;
+    double p    = 0;
+    double same = 0;
+    bool exact  = true;
+
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        d[i]      = (5 * i * i + 3 * i) % 7 - 3 + (i % 4 == 0 ? 1 : 0);
+        thirds[i] = d[i] / 3;
+        sum += d[i];
+    }
+    assert_true(sum == -42);
+    assert_ok(stats_sign_flip(d, 60, &p, &exact));
+    assert_false(exact);
+    assert_true(fabs(p - exact_p) < 4 * sqrt(exact_p * (1 - exact_p) / STATS_FLIPS));
+    assert_ok(stats_sign_flip(d, 60, &same, &exact));
+    assert_true(p == same); /* by the number of the flip, not by chance */
+    assert_ok(stats_sign_flip(thirds, 60, &same, &exact));
+    assert_true(p == same); /* the scale is nothing to it, ties included */
+}
+
+static void random_flips_span_many_blocks_and_never_give_zero(void **state)
+{
+    double d[1000];
+    double p   = 0;
+    bool exact = true;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        d[i] = 1;
+    }
+    assert_ok(stats_sign_flip(d, 1000, &p, &exact));
+    assert_true(!exact && p == 1.0 / (1 + STATS_FLIPS));
+    for (int i = 0; i < 1000; i++) {
+        d[i] = i % 2 == 0 ? 0.75 : -0.75;
+    }
+    assert_ok(stats_sign_flip(d, 1000, &p, &exact));
+    assert_true(p == 1); /* a sum of 0: every flip is as far */
+    d[1] = 0.75;         /* sums of ±0.75 are even multiples, so |sum| >= 1.5 is all but sum 0 */
+    assert_ok(stats_sign_flip(d, 1000, &p, &exact));
+    double zero = sqrt(2 / (3.14159265358979 * 1000)); /* of the central binomial term */
+    assert_true(fabs(p - (1 - zero)) < 4 * sqrt(zero / STATS_FLIPS));
+}
+
+static void resamples_draw_each_unit_once_on_average(void **state)
+{
+    enum { UNITS = 7 };
+    double weights[UNITS];
+    double again[UNITS];
+    double total[UNITS] = {0};
+
+    (void)state;
+    for (int64_t sample = 0; sample < STATS_RESAMPLES; sample++) {
+        double sum = 0;
+        stats_resample(sample, UNITS, weights);
+        for (int i = 0; i < UNITS; i++) {
+            sum += weights[i];
+            total[i] += weights[i];
+        }
+        assert_true(sum == UNITS);
+    }
+    for (int i = 0; i < UNITS; i++) { /* variance of a weight: 1 - 1/7 */
+        assert_true(fabs(total[i] - STATS_RESAMPLES) < 4 * sqrt(STATS_RESAMPLES * 6.0 / 7));
+    }
+    stats_resample(5, UNITS, weights);
+    stats_resample(5, UNITS, again);
+    assert_memory_equal(weights, again, sizeof weights);
+    stats_resample(6, UNITS, again);
+    assert_memory_not_equal(weights, again, sizeof weights);
+    static const double x[UNITS] = {1, 2, 3, 4, 5, 6, 7};
+    static const double w[UNITS] = {1, 0, 2, 0, 1, 3, 0};
+    assert_true(stats_weighted_sum(w, x, UNITS) == 1 + 6 + 5 + 18);
+}
+
+/* numpy.quantile */
+static void quantiles_lie_between_neighbours(void **state)
+{
+    double values[]  = {16, 1, 8, 2, 4};
+    const double one = 3;
+
+    (void)state;
+    stats_sort(values, 5);
+    assert_near(stats_quantile(values, 5, 0.025), 1.1, 1e-12);
+    assert_near(stats_quantile(values, 5, 0.5), 4, 1e-12);
+    assert_near(stats_quantile(values, 5, 0.975), 15.2, 1e-12);
+    assert_true(stats_quantile(values, 5, 1) == 16);
+    assert_true(stats_quantile(&one, 1, 0.975) == 3);
+}
+
+/* statsmodels multipletests(…, method="holm") of the five that are numbers. */
+static void holm_adjusts_step_by_step(void **state)
+{
+    static const double p[]        = {0.01, 0.04, NAN, 0.03, 0.005, 0.9};
+    static const double expected[] = {0.04, 0.09, NAN, 0.09, 0.025, 0.9};
+    static const double ties[]     = {0.02, 0.02, 0.7};
+    double adjusted[6];
+
+    (void)state;
+    assert_ok(stats_holm(p, 6, adjusted));
+    for (int i = 0; i < 6; i++) {
+        if (isnan(expected[i])) {
+            assert_true(isnan(adjusted[i]));
+        } else {
+            assert_near(adjusted[i], expected[i], 1e-12);
+        }
+    }
+    assert_ok(stats_holm(ties, 3, adjusted));
+    assert_near(adjusted[0], 0.06, 1e-12);
+    assert_near(adjusted[1], 0.06, 1e-12);
+    assert_near(adjusted[2], 0.7, 1e-12);
+    assert_ok(stats_holm(ties, 0, adjusted));
+}
+
+static void assert_range(summary_range range, double low, double high)
+{
+    if (isnan(low)) {
+        assert_true(isnan(range.low) && isnan(range.high));
+        return;
+    }
+    assert_near(range.low, low, 1e-12);
+    assert_near(range.high, high, 1e-12);
+}
+
+static summary_score intervals(const double *scores, const double *lows, const double *highs,
+                               int64_t count)
+{
+    summary_score score = {.score = summary_of(scores, count)};
+
+    summary_intervals(lows, highs, count, &score);
+    return score;
+}
+
+/* numpy: hypot of the half-widths on either side; t of 1 degree of freedom · 1 / sqrt(2) · sqrt(2)
+ * is 12.7062. */
+static void intervals_join_rows_and_seeds(void **state)
+{
+    static const double scores[] = {70, 72, 74, NAN};
+    static const double lows[]   = {66, 68, 70, NAN};
+    static const double highs[]  = {73, 75, 77, NAN};
+    static const double some[]   = {66, NAN, 70, NAN};
+    static const double aside[]  = {73, 75, 77, NAN}; /* a low end above the score adds nothing */
+    summary_score s              = intervals(scores, lows, highs, 4);
+
+    (void)state;
+    assert_range(s.rows, 68, 75);
+    assert_range(s.seeds, 67.03172457649934, 76.96827542350066);
+    assert_range(s.whole, 65.62161770636467, 77.80377124667751);
+    s = intervals(scores, some, highs, 4); /* unknown for one seed: unknown */
+    assert_range(s.rows, NAN, NAN);
+    assert_range(s.seeds, 67.03172457649934, 76.96827542350066);
+    assert_range(s.whole, NAN, NAN);
+    s = intervals(scores, aside, highs, 4);
+    assert_true(s.whole.low == s.seeds.low);
+    s = intervals(scores, lows, highs, 1);
+    assert_range(s.rows, 66, 73);
+    assert_range(s.seeds, NAN, NAN);
+    assert_range(s.whole, 66, 73);
+    s = intervals(scores + 3, lows + 3, highs + 3, 1);
+    assert_range(s.rows, NAN, NAN);
+    assert_range(s.whole, NAN, NAN);
+}
+
+static void no_interval_goes_above_100(void **state)
+{
+    static const double scores[] = {97, 99};
+    static const double lows[]   = {95, 97};
+    static const double highs[]  = {98, 100};
+    summary_score s              = intervals(scores, lows, highs, 2);
+
+    (void)state;
+    assert_range(s.seeds, 98 - 12.706204736174694, 100);
+    assert_true(s.whole.high == 100);
+    assert_true(s.whole.low < s.seeds.low);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantiles_of_t_are_those_of_the_tables),
+        cmocka_unit_test(mcnemar_is_the_exact_binomial_test),
+        cmocka_unit_test_teardown(few_differences_are_flipped_in_all_ways, returns_all_bytes),
+        cmocka_unit_test_teardown(all_flips_of_ones_are_mcnemar, returns_all_bytes),
+        cmocka_unit_test_teardown(ties_survive_rounding, returns_all_bytes),
+        cmocka_unit_test_teardown(many_differences_are_flipped_at_random, returns_all_bytes),
+        cmocka_unit_test_teardown(random_flips_span_many_blocks_and_never_give_zero,
+                                  returns_all_bytes),
+        cmocka_unit_test(resamples_draw_each_unit_once_on_average),
+        cmocka_unit_test(quantiles_lie_between_neighbours),
+        cmocka_unit_test_teardown(holm_adjusts_step_by_step, returns_all_bytes),
+        cmocka_unit_test(intervals_join_rows_and_seeds),
+        cmocka_unit_test(no_interval_goes_above_100),
+    };
+    return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
+}
