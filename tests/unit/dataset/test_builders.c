@@ -392,6 +392,25 @@ static void wsc_reads_spans_as_expressions_under_the_paper_protocol(void **state
                  PB_ERR_FORMAT, "column \"span1_text\": \"(a+)+$\", a regular expression");
 }
 
+static void builders_find_columns_that_the_file_calls_otherwise(void **state)
+{
+    (void)state;
+    assert_ok(build("builder = \"wsc\"; columns = [\"text=t:string\", \"span1_text=s.a:string\", "
+                    "\"span1_index=i:int\", \"span2_text=s.b:string\", \"span2_index=j:int\"]; "
+                    "lines = [\"{text}\"]; answer = \"\";",
+                    PB_PROTOCOL_CORRECTED, PB_SPLIT_TEST,
+                    json("{\"t\":\"Ann saw her\",\"s\":{\"a\":\"Ann\",\"b\":\"her\"},\"i\":0,"
+                         "\"j\":2}")));
+    assert_sample(0, "# Ann # saw * her *", "");
+    assert_ok(build("builder = \"record\"; columns = [\"passage=p.text:string\", "
+                    "\"entities=e:strings\"]; lines = [\"{entities:join}: {passage}\"]; answer = "
+                    "\"\";",
+                    PB_PROTOCOL_CORRECTED, PB_SPLIT_TEST,
+                    json("{\"p\":{\"text\":\"a\\n@highlight\\nb\"},\"e\":[\"B\",\"A\"],"
+                         "\"entity_spans\":{\"text\":[\"A\",\"B\"],\"start\":[1,2]}}")));
+    assert_sample(0, "A, B: a. b", "");
+}
+
 static void wsc_is_quick_on_long_texts_and_refuses_long_spans(void **state)
 {
     enum { BYTES = 8 << 20 };
@@ -440,6 +459,7 @@ int main(void)
         cmocka_unit_test(wsc_marks_the_literal_span_at_or_nearest_to_its_word),
         cmocka_unit_test(wsc_nests_marks_that_meet),
         cmocka_unit_test(wsc_reads_spans_as_expressions_under_the_paper_protocol),
+        cmocka_unit_test(builders_find_columns_that_the_file_calls_otherwise),
         cmocka_unit_test(wsc_is_quick_on_long_texts_and_refuses_long_spans),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
