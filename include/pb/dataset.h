@@ -34,7 +34,7 @@ typedef struct pb_dataset_options {
     pb_config_list header;  /* columns of CSV and TSV files that have no header line */
     pb_config_list id;      /* columns that tell the rows apart, as far as a file has them */
     pb_config_list columns; /* "name:type" or "name=source:type", type string, int, float32, label,
-                               strings; "?" behind it allows null */
+                               strings, strings_text; "?" behind it allows null */
     pb_config_list labels;  /* class names in index order */
     pb_config_list paper_labels;
     pb_config_list label_values; /* texts of the label column in class order, empty: 0, 1, 2, … */
@@ -42,7 +42,10 @@ typedef struct pb_dataset_options {
     char *instruction;           /* our wording */
     pb_config_list lines;        /* parts of the user message with {column}, empty ones skipped */
     pb_config_list paper_lines;
+    bool inputs;                /* the original builds the lines before, as a column `inputs` */
     char *answer;               /* with {column} */
+    char *answers;              /* column with all right answers, in place of `answer`; "": none */
+    char *no_answers;           /* the answer of a row whose list of them is empty */
     char *instruction_sha;      /* SHA-256 of the original's training text, at least 10 digits */
     char *instruction_test_sha; /* of the test text; "": the same */
     char *paper_key;            /* entry of the original's dataset_info.json; "": name */
@@ -50,6 +53,7 @@ typedef struct pb_dataset_options {
     int64_t max_new_tokens;     /* corrected; see pb_dataset_max_new_tokens */
     int64_t synthetic_rows;     /* builder "synthetic": rows of train; a quarter for test */
     int64_t synthetic_seed;
+    pb_config_list differences; /* between the protocols, for readers */
     /* What the options were read from, for messages; borrowed while a set is opened, else NULL. */
     const pb_config *config;
     const char *group;

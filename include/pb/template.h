@@ -50,8 +50,8 @@ void pb_template_truncate_paper(int64_t prompt, int64_t answer, int64_t cutoff,
 /* Applies it: r is cut in place. */
 void pb_rendered_truncate_paper(pb_rendered *r, int64_t cutoff);
 
-/* The same as text, special tokens spelled out, for inspection. `out_answer` may be NULL. Appends.
- */
+/* The same as text, special tokens spelled out, for inspection. `out_answer` may be NULL. Without a
+ * tokenizer the tokens before and behind are those of the template's own model. Appends. */
 pb_status pb_template_text(const pb_template *tpl, const pb_tokenizer *t, const char *user,
                            const char *answer, bool corrected, pb_string *out_prompt,
                            pb_string *out_answer) PB_MUST_USE;

@@ -15,6 +15,7 @@ extern const pb_command pb_command_tokenize;
 extern const pb_command pb_command_merge;
 extern const pb_command pb_command_report;
 extern const pb_command pb_command_pscp;
+extern const pb_command pb_command_prompt;
 extern const pb_command pb_command_score;
 extern const pb_command pb_command_status;
 extern const pb_command pb_command_train;

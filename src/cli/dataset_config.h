@@ -16,3 +16,6 @@ pb_protocol dataset_config_protocol(const pb_cli *cli); /* of --protocol */
  * configuration, which has a group `dataset`. */
 pb_status dataset_config_open(const pb_cli *cli, const char *const *groups,
                               pb_config **out) PB_MUST_USE;
+/* The same of a name that another option has: --dataset is not needed then. */
+pb_status dataset_config_open_name(const pb_cli *cli, const char *option, const char *name,
+                                   const char *const *groups, pb_config **out) PB_MUST_USE;

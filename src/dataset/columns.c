@@ -14,8 +14,10 @@
 #include <strings.h>
 
 static const char *const type_names[] = {
-    [PB_COLUMN_STRING] = "string", [PB_COLUMN_INT] = "int",         [PB_COLUMN_FLOAT32] = "float32",
-    [PB_COLUMN_LABEL] = "label",   [PB_COLUMN_STRINGS] = "strings", [PB_COLUMN_TYPE_COUNT] = NULL,
+    [PB_COLUMN_STRING] = "string",   [PB_COLUMN_INT] = "int",
+    [PB_COLUMN_FLOAT32] = "float32", [PB_COLUMN_LABEL] = "label",
+    [PB_COLUMN_STRINGS] = "strings", [PB_COLUMN_STRINGS_TEXT] = "strings_text",
+    [PB_COLUMN_TYPE_COUNT] = NULL,
 };
 
 static char *copy_part(const char *begin, const char *end)
@@ -54,7 +56,7 @@ static pb_status parse_declaration(const char *text, pb_column *out)
     if (out->type == PB_COLUMN_TYPE_COUNT) {
         return PB_FAIL(PB_ERR_CONFIG,
                        "dataset.columns: \"%s\": type %s is none of string, int, float32, label, "
-                       "strings",
+                       "strings, strings_text",
                        text, type);
     }
     out->name   = copy_part(text, equals != NULL ? equals : colon);
@@ -179,6 +181,7 @@ static bool type_fits(const pb_columns *columns, pb_column_type type, const json
 {
     switch (type) {
     case PB_COLUMN_STRING:
+    case PB_COLUMN_STRINGS_TEXT:
         return json_is_string(value);
     case PB_COLUMN_INT:
         return json_is_integer(value);
@@ -193,6 +196,31 @@ static bool type_fits(const pb_columns *columns, pb_column_type type, const json
     default:
         return false;
     }
+}
+
+const pb_column *pb_columns_find(const pb_columns *columns, const char *name)
+{
+    for (int64_t i = 0; i < columns->count; i++) {
+        if (strcmp(columns->items[i].name, name) == 0) {
+            return &columns->items[i];
+        }
+    }
+    return NULL;
+}
+
+pb_status pb_columns_need(const pb_columns *columns, const char *user, const char *name,
+                          pb_column_type type, pb_column_type or_type, const pb_column **out)
+{
+    const pb_column *column = pb_columns_find(columns, name);
+
+    if (column == NULL || (column->type != type && column->type != or_type) || column->nullable) {
+        bool one = type == or_type;
+        return PB_FAIL(PB_ERR_CONFIG, "%s needs \"%s:%s\"%s%s in dataset.columns", user, name,
+                       type_names[type], one ? "" : " or the type ",
+                       one ? "" : type_names[or_type]);
+    }
+    *out = column;
+    return PB_OK;
 }
 
 static pb_status fail_missing(const pb_column *column, const json_t *row)
@@ -309,6 +337,77 @@ pb_status pb_columns_check(const pb_columns *columns, const json_t *row)
         if (column->type == PB_COLUMN_LABEL) {
             PB_TRY(check_label(columns, column, value));
         }
+    }
+    return PB_OK;
+}
+
+/* The number of "\\uXXXX" at p, 0 when there is none. */
+static unsigned escape_at(const char *p)
+{
+    return p[0] == '\\' && p[1] == 'u' && strspn(p + 2, "0123456789abcdefABCDEF") >= 4
+               ? (unsigned)strtoul((char[5]){p[2], p[3], p[4], p[5]}, NULL, 16)
+               : 0;
+}
+
+/* Writes the text without escapes of surrogates that have no partner: the original drops such
+ * characters, and no UTF-8 text can hold them. */
+static pb_status drop_lone_surrogates(const char *text, pb_string *out)
+{
+    for (const char *p = text; *p != '\0';) {
+        size_t run = strcspn(p, "\\");
+        PB_TRY(pb_string_append(out, p, run));
+        p += run;
+        unsigned first = escape_at(p);
+        if (first >= 0xd800 && first < 0xe000) {
+            unsigned second = escape_at(p + 6);
+            bool pair       = first < 0xdc00 && second >= 0xdc00 && second < 0xe000;
+            PB_TRY(pb_string_append(out, p, pair ? 12 : 0));
+            p += pair ? 12 : 6;
+        } else if (*p != '\0') {
+            size_t size = p[1] != '\0' ? 2 : 1;
+            PB_TRY(pb_string_append(out, p, size));
+            p += size;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status parse_list(const pb_column *column, const char *text, json_t **out)
+{
+    pb_string clean = {0};
+    json_error_t error;
+
+    pb_status status = drop_lone_surrogates(text, &clean);
+    if (status == PB_OK) {
+        *out = json_loadb(clean.data, clean.length, 0, &error);
+        if (*out == NULL || !all_strings(*out)) {
+            status = PB_FAIL(
+                PB_ERR_FORMAT, "column \"%s\" is no JSON list of texts%s%s; correct the row",
+                column->source, *out == NULL ? ": " : "", *out == NULL ? error.text : "");
+            json_decref(*out);
+            *out = NULL;
+        }
+    }
+    pb_string_clear(&clean);
+    return status;
+}
+
+const json_t *pb_column_value(const pb_column *column, const json_t *row)
+{
+    return value_at(row, column->source);
+}
+
+pb_status pb_column_list(const pb_column *column, const json_t *row, json_t **out)
+{
+    json_t *value = (json_t *)(uintptr_t)value_at(row, column->source);
+
+    if (column->type == PB_COLUMN_STRINGS) {
+        *out = json_incref(value);
+    } else if (json_string_length(value) == 0) {
+        *out = json_array();
+        PB_TRY(*out == NULL ? PB_FAIL(PB_ERR_MEMORY, "out of memory for a list") : PB_OK);
+    } else {
+        PB_TRY(parse_list(column, json_string_value(value), out));
     }
     return PB_OK;
 }

@@ -12,6 +12,7 @@ typedef enum pb_column_type {
     PB_COLUMN_FLOAT32,
     PB_COLUMN_LABEL,
     PB_COLUMN_STRINGS,
+    PB_COLUMN_STRINGS_TEXT, /* the same as JSON in a text; the empty text is the empty list */
     PB_COLUMN_TYPE_COUNT
 } pb_column_type;
 
@@ -47,6 +48,20 @@ pb_status pb_columns_convert(const pb_columns *columns, json_t *row) PB_MUST_USE
 /* Every declared column is there and has its type, labels are of the set. PB_ERR_FORMAT for a
  * column, PB_ERR_NOT_FOUND for a label. */
 pb_status pb_columns_check(const pb_columns *columns, const json_t *row) PB_MUST_USE;
+
+/* A declared column, NULL when there is none. */
+const pb_column *pb_columns_find(const pb_columns *columns, const char *name);
+/* The same where a builder or a key (`user`) needs the column: one that is not declared with one of
+ * the two types, or allows null, is an error of the configuration. */
+pb_status pb_columns_need(const pb_columns *columns, const char *user, const char *name,
+                          pb_column_type type, pb_column_type or_type,
+                          const pb_column **out) PB_MUST_USE;
+
+/* The value of a column, NULL when there is none. */
+const json_t *pb_column_value(const pb_column *column, const json_t *row);
+
+/* The texts of a checked column of lists that is not null, a new reference. */
+pb_status pb_column_list(const pb_column *column, const json_t *row, json_t **out) PB_MUST_USE;
 
 /* Appends the text of a checked column; `item` counts in a list, -1 without one. *is_null is set
  * when there is none, *unlabelled when it is a label of -1. */

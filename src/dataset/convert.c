@@ -105,7 +105,7 @@ pb_status pb_columns_convert(const pb_columns *columns, json_t *row)
         }
         if (column->nullable && json_string_length(cell) == 0) {
             value = json_null();
-        } else if (column->type == PB_COLUMN_STRING) {
+        } else if (column->type == PB_COLUMN_STRING || column->type == PB_COLUMN_STRINGS_TEXT) {
             continue;
         } else {
             PB_TRY(convert(columns, column, json_string_value(cell), json_string_length(cell),

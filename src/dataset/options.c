@@ -12,7 +12,8 @@ static const char *const unlabelled_choices[] = {"last", "empty", NULL};
 
 const pb_config_field pb_dataset_fields[] = {
     PB_FIELD_TEXT(OPTIONS, name, NULL, "name of the data set"),
-    PB_FIELD_TEXT(OPTIONS, builder, "template", "what makes texts from rows: template, synthetic"),
+    PB_FIELD_TEXT(OPTIONS, builder, "template",
+                  "what makes texts from rows: template, record, wsc, synthetic"),
     PB_FIELD_TEXT(OPTIONS, task, "label", "kind of answer: label, number, text, code"),
     PB_FIELD_TEXT(OPTIONS, metric, "f1", "metric that scores the answers"),
     PB_FIELD_PATH(OPTIONS, train_file, "",
@@ -28,8 +29,8 @@ const pb_config_field pb_dataset_fields[] = {
     PB_FIELD_TEXT_LIST(
         OPTIONS, columns, "",
         "columns in use, \"name:type\", or \"name=source:type\" for one that the file "
-        "calls otherwise; string, int, float32, label, strings; a ? behind the "
-        "type allows null"),
+        "calls otherwise; string, int, float32, label, strings, strings_text (a JSON list in a "
+        "text); a ? behind the type allows null"),
     PB_FIELD_TEXT_LIST(OPTIONS, labels, "", "class names in index order"),
     PB_FIELD_TEXT_LIST(OPTIONS, paper_labels, "", "class names under the paper protocol"),
     PB_FIELD_TEXT_LIST(OPTIONS, label_values, "",
@@ -38,9 +39,16 @@ const pb_config_field pb_dataset_fields[] = {
                     "answer of a row with label -1: the last class name, or empty"),
     PB_FIELD_TEXT(OPTIONS, instruction, "", "first line of the user message, in our own words"),
     PB_FIELD_TEXT_LIST(OPTIONS, lines, "",
-                       "parts behind it with {column}, {column[0]}, {a|b}; empty ones are skipped"),
+                       "parts behind it with {column}, {column[0]}, {a|b}, {column:filter}; empty "
+                       "ones are skipped; filters: capitalize, choices, join, paragraph"),
     PB_FIELD_TEXT_LIST(OPTIONS, paper_lines, "", "these parts under the paper protocol"),
+    PB_FIELD_BOOL(OPTIONS, inputs, false,
+                  "the original builds these parts before, as a column inputs"),
     PB_FIELD_TEXT(OPTIONS, answer, "{label}", "the answer with {column}"),
+    PB_FIELD_TEXT(OPTIONS, answers, "",
+                  "column with all right answers, in place of answer: a sample for each; in tests "
+                  "of the corrected protocol one sample that accepts all"),
+    PB_FIELD_TEXT(OPTIONS, no_answers, "", "the answer where this list is empty"),
     PB_FIELD_TEXT(OPTIONS, instruction_sha, "",
                   "SHA-256 (10 digits or more) of the original's instruction; empty: there is no "
                   "original and ours stands under both protocols"),
@@ -52,6 +60,8 @@ const pb_config_field pb_dataset_fields[] = {
     PB_FIELD_INT(OPTIONS, synthetic_rows, 64, 1, 100000000, "rows",
                  "training rows of builder synthetic; a quarter more for testing"),
     PB_FIELD_INT(OPTIONS, synthetic_seed, 1, 0, INT64_MAX, "", "seed of builder synthetic"),
+    PB_FIELD_NOTE_LIST(OPTIONS, differences,
+                       "what else differs between the protocols, for prompt --explain"),
     PB_FIELD_END,
 };
 

@@ -19,11 +19,9 @@ static pb_status add_piece(pb_row_pattern *pattern, pb_row_pattern_piece **out)
 static pb_status find_column(const char *key, const char *name, const pb_columns *columns,
                              const pb_column **out)
 {
-    for (int64_t i = 0; i < columns->count; i++) {
-        if (strcmp(columns->items[i].name, name) == 0) {
-            *out = &columns->items[i];
-            return PB_OK;
-        }
+    *out = pb_columns_find(columns, name);
+    if (*out != NULL) {
+        return PB_OK;
     }
     const char *near = pb_string_nearest(name, columns->names);
     return PB_FAIL(PB_ERR_CONFIG, "dataset.%s: column \"%s\" is not in dataset.columns%s%s%s", key,
@@ -31,13 +29,49 @@ static pb_status find_column(const char *key, const char *name, const pb_columns
                    near != NULL ? "\"?" : "");
 }
 
-/* "a", "a[0]", "a|b" */
+static pb_status parse_filter(const char *key, char *name, pb_row_pattern_piece *piece)
+{
+    char *colon = strrchr(name, ':');
+
+    if (colon == NULL) {
+        return PB_OK;
+    }
+    piece->filter = pb_row_filter_find(colon + 1);
+    if (piece->filter == NULL) {
+        return PB_FAIL(PB_ERR_CONFIG, "dataset.%s: {%s}: there is no filter \"%s\"; %s are", key,
+                       name, colon + 1, pb_row_filter_names);
+    }
+    *colon = '\0';
+    return PB_OK;
+}
+
+/* Lists go with a [number] or with the filter that takes lists, other columns with neither. */
+static pb_status check_list(const char *key, const pb_column *column,
+                            const pb_row_pattern_piece *piece)
+{
+    bool is_list = column->type == PB_COLUMN_STRINGS;
+    bool whole   = piece->filter != NULL && piece->filter->apply == NULL;
+
+    if (whole && (!is_list || piece->item >= 0 || piece->columns[1] != NULL)) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "dataset.%s: filter %s is for one list as a whole, not for \"%s\"", key,
+                       piece->filter->name, column->name);
+    }
+    if (!whole && is_list != (piece->item >= 0)) {
+        return PB_FAIL(PB_ERR_CONFIG, "dataset.%s: column \"%s\" is %s", key, column->name,
+                       is_list ? "a list: write {column[number]}"
+                               : "no list: leave the [number] out");
+    }
+    return PB_OK;
+}
+
+/* "a", "a[0]", "a|b", and with ":filter" */
 static pb_status parse_column(const char *key, char *name, const pb_columns *columns,
                               pb_row_pattern_piece *piece)
 {
+    PB_TRY(parse_filter(key, name, piece));
     char *bar     = strchr(name, '|');
     char *bracket = strchr(name, '[');
-
     if (bracket != NULL) {
         char *end   = NULL;
         piece->item = strtoll(bracket + 1, &end, 10);
@@ -52,12 +86,7 @@ static pb_status parse_column(const char *key, char *name, const pb_columns *col
     }
     PB_TRY(find_column(key, name, columns, &piece->columns[0]));
     for (int i = 0; i < 2 && piece->columns[i] != NULL; i++) {
-        if ((piece->columns[i]->type == PB_COLUMN_STRINGS) != (piece->item >= 0)) {
-            return PB_FAIL(PB_ERR_CONFIG, "dataset.%s: column \"%s\" is %s", key,
-                           piece->columns[i]->name,
-                           piece->item >= 0 ? "no list: leave the [number] out"
-                                            : "a list: write {column[number]}");
-        }
+        PB_TRY(check_list(key, piece->columns[i], piece));
     }
     return PB_OK;
 }
@@ -132,6 +161,60 @@ void pb_row_pattern_close(pb_row_pattern *pattern)
     *pattern = (pb_row_pattern){0};
 }
 
+/* The entries of a list with ", " between them. */
+static pb_status write_joined(const pb_row_pattern_piece *piece, const pb_columns *columns,
+                              const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
+{
+    json_t *list = NULL;
+    pb_status status;
+
+    const json_t *value = pb_column_value(piece->columns[0], row);
+    *is_null            = value == NULL || json_is_null(value);
+    if (*is_null) {
+        return PB_OK;
+    }
+    PB_TRY(pb_column_list(piece->columns[0], row, &list));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        bool entry_null = false;
+        PB_TRY_GOTO(status, pb_string_puts(out, i > 0 ? ", " : ""), out_list);
+        PB_TRY_GOTO(
+            status,
+            pb_column_text(columns, piece->columns[0], (int64_t)i, row, flags, out, &entry_null),
+            out_list);
+    }
+    status = PB_OK;
+out_list:
+    json_decref(list);
+    return status;
+}
+
+static pb_status write_column(const pb_row_pattern_piece *piece, const pb_columns *columns,
+                              const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
+{
+    size_t before = out->length;
+
+    PB_TRY(pb_column_text(columns, piece->columns[0], piece->item, row, flags, out, is_null));
+    if (piece->columns[1] != NULL && out->length == before) {
+        PB_TRY(pb_column_text(columns, piece->columns[1], piece->item, row, flags, out, is_null));
+    }
+    return PB_OK;
+}
+
+static pb_status write_filtered(const pb_row_pattern_piece *piece, const pb_columns *columns,
+                                const json_t *row, pb_row_text *flags, pb_string *out,
+                                bool *is_null)
+{
+    pb_string text = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_string_puts(&text, ""), out_text);
+    PB_TRY_GOTO(status, write_column(piece, columns, row, flags, &text, is_null), out_text);
+    PB_TRY_GOTO(status, piece->filter->apply(text.data, text.length, out), out_text);
+out_text:
+    pb_string_clear(&text);
+    return status;
+}
+
 pb_status pb_row_pattern_write(const pb_row_pattern *pattern, const pb_columns *columns,
                                const json_t *row, pb_row_text *flags, pb_string *out,
                                bool *has_null)
@@ -142,13 +225,12 @@ pb_status pb_row_pattern_write(const pb_row_pattern *pattern, const pb_columns *
         bool is_null                      = false;
         if (piece->literal != NULL) {
             PB_TRY(pb_string_puts(out, piece->literal));
-            continue;
-        }
-        size_t before = out->length;
-        PB_TRY(pb_column_text(columns, piece->columns[0], piece->item, row, flags, out, &is_null));
-        if (piece->columns[1] != NULL && out->length == before) {
-            PB_TRY(
-                pb_column_text(columns, piece->columns[1], piece->item, row, flags, out, &is_null));
+        } else if (piece->filter == NULL) {
+            PB_TRY(write_column(piece, columns, row, flags, out, &is_null));
+        } else if (piece->filter->apply == NULL) {
+            PB_TRY(write_joined(piece, columns, row, flags, out, &is_null));
+        } else {
+            PB_TRY(write_filtered(piece, columns, row, flags, out, &is_null));
         }
         *has_null = *has_null || is_null;
     }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Patterns: texts with {column}, {column[0]}, {a|b} (the first that is not empty); {{ and }} stand
- * for braces. */
+/* Patterns: texts with {column}, {column[0]}, {a|b} (the first that is not empty), each with
+ * :filter behind it if need be; {{ and }} stand for braces. */
 #pragma once
 
 #include "columns.h"
+#include "filter.h"
 
 typedef struct pb_row_pattern_piece {
     char *literal;               /* NULL for columns */
     const pb_column *columns[2]; /* the second one when the first is null or empty */
     int64_t item;                /* in a list */
+    const pb_row_filter *filter; /* NULL: none */
 } pb_row_pattern_piece;
 
 typedef struct pb_row_pattern {

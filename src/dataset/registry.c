@@ -5,9 +5,7 @@
 #include <string.h>
 
 static const pb_dataset_builder *const builders[] = {
-    &pb_builder_template,
-    &pb_builder_synthetic,
-    NULL,
+    &pb_builder_template, &pb_builder_record, &pb_builder_wsc, &pb_builder_synthetic, NULL,
 };
 
 const pb_dataset_builder *const *pb_dataset_registry(void)

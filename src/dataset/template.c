@@ -2,21 +2,13 @@
 /* Builder `template`: texts from the configuration alone.
  *
  * user = the non-empty ones of [instruction, line 1, line 2, …], joined with one line feed; answer
- * = the answer pattern. Nothing is stripped, escaped or lower-cased. */
+ * = the answer pattern, or the entries of a list. Nothing is stripped, escaped or lower-cased. */
+#include "template.h"
 #include "builders.h"
-#include "pattern.h"
 
 #include "pb/memory.h"
 
-struct pb_row_builder {
-    pb_columns columns;
-    const char *instruction;
-    pb_row_pattern *lines;
-    int64_t line_count;
-    pb_row_pattern answer;
-};
-
-static void template_close(pb_row_builder *b)
+void pb_row_template_close(pb_row_builder *b)
 {
     if (b == NULL) {
         return;
@@ -30,48 +22,60 @@ static void template_close(pb_row_builder *b)
     pb_memory_free(b);
 }
 
-static pb_status template_open(const pb_dataset_options *options, pb_protocol protocol,
+static pb_status open_lines(pb_row_builder *b, const char *key, const pb_config_list *lines)
+{
+    PB_TRY(PB_ALLOC(b->lines, lines->count));
+    for (int64_t i = 0; i < lines->count; i++) {
+        PB_TRY(pb_dataset_at(b->options, key, i,
+                             pb_row_pattern_open(key, lines->items[i], &b->columns, &b->lines[i])));
+        b->line_count = i + 1;
+    }
+    return PB_OK;
+}
+
+static pb_status open_answer(pb_row_builder *b)
+{
+    const pb_dataset_options *o = b->options;
+
+    if (*o->answers != '\0') {
+        return pb_dataset_at(o, "answers", -1,
+                             pb_columns_need(&b->columns, "dataset.answers", o->answers,
+                                             PB_COLUMN_STRINGS, PB_COLUMN_STRINGS_TEXT,
+                                             &b->answers));
+    }
+    return pb_dataset_at(o, "answer", -1,
+                         pb_row_pattern_open("answer", o->answer, &b->columns, &b->answer));
+}
+
+pb_status pb_row_template_open(const pb_dataset_options *options, pb_protocol protocol,
                                pb_split split, const char *instruction, pb_row_builder **out)
 {
     pb_status status;
-    pb_row_builder *b           = NULL;
-    bool paper                  = protocol == PB_PROTOCOL_PAPER && options->paper_lines.count > 0;
-    const pb_config_list *lines = paper ? &options->paper_lines : &options->lines;
-    const char *key             = paper ? "paper_lines" : "lines";
+    pb_row_builder *b = NULL;
+    bool paper        = protocol == PB_PROTOCOL_PAPER && options->paper_lines.count > 0;
 
-    (void)split;
     PB_TRY(PB_ALLOC(b, 1));
+    b->options     = options;
     b->instruction = instruction;
+    b->together    = protocol == PB_PROTOCOL_CORRECTED && split == PB_SPLIT_TEST;
     PB_TRY_GOTO(status, pb_columns_open(options, protocol, &b->columns), err_builder);
-    PB_TRY_GOTO(status, PB_ALLOC(b->lines, lines->count), err_builder);
-    for (int64_t i = 0; i < lines->count; i++) {
-        PB_TRY_GOTO(
-            status,
-            pb_dataset_at(options, key, i,
-                          pb_row_pattern_open(key, lines->items[i], &b->columns, &b->lines[i])),
-            err_builder);
-        b->line_count = i + 1;
-    }
-    PB_TRY_GOTO(
-        status,
-        pb_dataset_at(options, "answer", -1,
-                      pb_row_pattern_open("answer", options->answer, &b->columns, &b->answer)),
-        err_builder);
+    PB_TRY_GOTO(status,
+                open_lines(b, paper ? "paper_lines" : "lines",
+                           paper ? &options->paper_lines : &options->lines),
+                err_builder);
+    PB_TRY_GOTO(status, open_answer(b), err_builder);
     *out = b;
     return PB_OK;
 
 err_builder:
-    template_close(b);
+    pb_row_template_close(b);
     return status;
 }
 
-static pb_status template_build(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
+static pb_status write_message(const pb_row_builder *b, const json_t *row, pb_row_text *text)
 {
-    bool has_null     = false;
-    pb_row_text *text = NULL;
+    bool has_null = false;
 
-    PB_TRY(pb_columns_check(&b->columns, row));
-    PB_TRY(pb_row_texts_add(out, &text));
     PB_TRY(pb_string_puts(&text->user, b->instruction));
     for (int64_t i = 0; i < b->line_count; i++) {
         size_t before = text->user.length;
@@ -87,14 +91,34 @@ static pb_status template_build(const pb_row_builder *b, const json_t *row, pb_r
         }
     }
     text->body = text->body < text->user.length ? text->body : text->user.length;
+    return PB_OK;
+}
+
+pb_status pb_row_template_write(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
+{
+    bool has_null     = false;
+    pb_row_text *text = NULL;
+
+    PB_TRY(pb_row_texts_add(out, &text));
+    PB_TRY(write_message(b, row, text));
+    text->has_inputs = b->options->inputs;
+    if (b->answers != NULL) {
+        return pb_answers_write(b->answers, b->options->no_answers, b->together, row, out);
+    }
     PB_TRY(pb_row_pattern_write(&b->answer, &b->columns, row, text, &text->answer, &has_null));
     text->has_answer = !has_null;
     return PB_OK;
 }
 
+static pb_status template_build(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
+{
+    PB_TRY(pb_columns_check(&b->columns, row));
+    return pb_row_template_write(b, row, out);
+}
+
 const pb_dataset_builder pb_builder_template = {
     .name  = "template",
-    .open  = template_open,
-    .close = template_close,
+    .open  = pb_row_template_open,
+    .close = pb_row_template_close,
     .build = template_build,
 };

@@ -2,9 +2,9 @@
 /* Normalised answers. White space, case and what belongs to a word are those of Python's str and
  * re, as in the original scripts. */
 #include "answer_text.h"
-#include "python_str.h"
 
 #include "pb/memory.h"
+#include "pb/python.h"
 #include "pb/string.h"
 
 #include <string.h>

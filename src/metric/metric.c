@@ -2,9 +2,9 @@
 /* The front: post-processing of all texts, the metric's table, and what is the same for every
  * metric. */
 #include "metrics.h"
-#include "python_str.h"
 
 #include "pb/memory.h"
+#include "pb/python.h"
 
 #include <inttypes.h>
 #include <math.h>

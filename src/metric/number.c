@@ -2,7 +2,8 @@
 /* Texts become numbers through strtod on a checked copy, so that nothing of strtod's own leniency
  * (hexadecimal, leading space) comes in. Longer texts than the copy are no numbers. */
 #include "number.h"
-#include "python_str.h"
+
+#include "pb/python.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,9 +6,9 @@
 #include "expression.h"
 #include "metrics.h"
 #include "number.h"
-#include "python_str.h"
 
 #include "pb/memory.h"
+#include "pb/python.h"
 
 #include <math.h>
 #include <string.h>

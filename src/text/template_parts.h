@@ -10,6 +10,7 @@ struct pb_template {
     const char *thought;                   /* a second piece of the prompt, or NULL */
     const char *answer_head, *answer_tail; /* around the answer, one piece */
     bool bos, eos;                         /* ids before the prompt and behind the answer */
+    const char *bos_text, *eos_text;       /* of the model the template comes from, or NULL */
     bool bos_optional;                     /* left out where the tokenizer names none */
     bool fills;                            /* paper: the first {{idx}} of the user's text is 0 */
     bool stop_eos, stop_additional;

@@ -10,6 +10,7 @@ static const pb_template templates[] = {
     {
         .name        = "llama3",
         .bos         = true,
+        .bos_text    = "<|begin_of_text|>",
         .fills       = true,
         .head        = "<|start_header_id|>user<|end_header_id|>\n\n",
         .tail        = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
@@ -35,6 +36,7 @@ static const pb_template templates[] = {
     {
         .name        = "gemma",
         .bos         = true,
+        .bos_text    = "<bos>",
         .head        = "<start_of_turn>user\n",
         .tail        = "<end_of_turn>\n<start_of_turn>model\n",
         .answer_head = "",
@@ -46,7 +48,9 @@ static const pb_template templates[] = {
     {
         .name        = "mistral",
         .bos         = true,
+        .bos_text    = "<s>",
         .eos         = true,
+        .eos_text    = "</s>",
         .head        = "[INST] ",
         .tail        = "[/INST]",
         .answer_head = " ",
@@ -231,10 +235,13 @@ void pb_parts_clear(pb_parts *parts)
     pb_string_clear(&parts->answer);
 }
 
-/* The text of a special id that a template needs. */
-static pb_status append_token(const pb_tokenizer *t, int32_t id, pb_string *out)
+/* The text of a special id: the tokenizer's, without one that of the template's own model. */
+static pb_status append_token(const pb_tokenizer *t, int32_t (*id_of)(const pb_tokenizer *),
+                              const char *own, pb_string *out)
 {
-    const char *text = id < 0 ? NULL : pb_tokenizer_token(t, id);
+    int32_t id       = t == NULL ? -1 : id_of(t);
+    const char *text = t == NULL ? own : id < 0 ? NULL : pb_tokenizer_token(t, id);
+
     return text == NULL ? PB_OK : pb_string_puts(out, text);
 }
 
@@ -247,7 +254,8 @@ pb_status pb_template_text(const pb_template *tpl, const pb_tokenizer *t, const 
 
     PB_TRY(pb_parts_fill(tpl, user, strlen(user), answer, corrected, &parts));
     if (tpl->bos) {
-        PB_TRY_GOTO(status, append_token(t, pb_tokenizer_bos(t), out_prompt), err_clear);
+        PB_TRY_GOTO(status, append_token(t, pb_tokenizer_bos, tpl->bos_text, out_prompt),
+                    err_clear);
     }
     PB_TRY_GOTO(status, pb_string_append(out_prompt, parts.prompt.data, parts.prompt.length),
                 err_clear);
@@ -258,7 +266,8 @@ pb_status pb_template_text(const pb_template *tpl, const pb_tokenizer *t, const 
         PB_TRY_GOTO(status, pb_string_append(out_answer, parts.answer.data, parts.answer.length),
                     err_clear);
         if (tpl->eos) {
-            PB_TRY_GOTO(status, append_token(t, pb_tokenizer_eos(t), out_answer), err_clear);
+            PB_TRY_GOTO(status, append_token(t, pb_tokenizer_eos, tpl->eos_text, out_answer),
+                        err_clear);
         }
     }
 

@@ -24,7 +24,7 @@ HEADERS = {
     "config": "config",
     "tensor": "tensor forest",
     "backend": "backend",
-    "text": "tokenizer template",
+    "text": "python template tokenizer",
     "model": "model safetensors",
     "method": "method",
     "network": "batch network",

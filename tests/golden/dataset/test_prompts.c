@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-/* User message and answer, byte by byte: the paper protocol against the original's code, the
- * corrected one against an independent implementation. The golden rows become the files of a data
- * set whose configuration is the project's own. */
+/* Messages, answers and chat texts, byte by byte: the paper protocol against the original's code,
+ * the corrected one against an independent implementation. The data sets are the project's own
+ * configurations, the rows those of the golden files. */
 #include "support.h"
 
 #include "pb/dataset.h"
-#include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/template.h"
 
 #include <jansson.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char *const sets[] = {
-    "rte", "sst2", "gsm8k", "mnli",    "qqp",  "qnli", "mrpc", "cola",       "stsb",       "boolq",
-    "cb",  "wic",  "copa",  "multirc", "mmlu", "piqa", "siqa", "winogrande", "openbookqa", "svamp",
+    "mnli",    "qqp",    "qnli",    "sst2",   "stsb",         "mrpc",       "rte",
+    "cola",    "record", "multirc", "boolq",  "wic",          "wsc",        "cb",
+    "copa",    "mmlu",   "piqa",    "siqa",   "hellaswag",    "winogrande", "openbookqa",
+    "math_qa", "gsm8k",  "svamp",   "conala", "codealpacapy", "apps",
 };
+enum { SETS = sizeof sets / sizeof *sets };
 
-static char folder[] = "/tmp/pb-prompts-XXXXXX";
+static const char *const templates[] = {"llama3", "qwen3", "gemma", "mistral"};
 
 static json_t *instructions; /* text by id, from the original's own file */
 
@@ -46,9 +48,9 @@ static void load_instructions(void)
 }
 
 /* All objects of a file of JSON lines. */
-static json_t *load_lines(const char *path)
+static json_t *load_lines(const char *name)
 {
-    FILE *file   = fopen(path, "r");
+    FILE *file   = fopen(shared_path("golden/protocol/prompts/%s.jsonl", name), "r");
     json_t *list = json_array();
     json_error_t error;
 
@@ -72,223 +74,219 @@ static const char *field(const json_t *object, const char *key)
     return text;
 }
 
-/* The golden entries of a data set and split, written as a file of their rows; an extra copy of the
- * last row stands in where there is none. Returns how many are real. */
-static int64_t write_rows(const json_t *entries, const char *set, const char *split,
-                          const char *path, const json_t **kept, const json_t *fallback)
+static void assert_text(const char *what, const json_t *entry, const char *text,
+                        const json_t *expected)
 {
-    FILE *file    = fopen(path, "w");
-    int64_t count = 0;
+    const char *wanted = json_string_value(expected);
 
-    assert_non_null(file);
-    for (size_t i = 0; i < json_array_size(entries); i++) {
-        const json_t *entry = json_array_get(entries, i);
-        if (strcmp(field(entry, "dataset"), set) == 0 &&
-            strcmp(field(entry, "split"), split) == 0) {
-            assert_int_equal(json_dumpf(json_object_get(entry, "row"), file, JSON_COMPACT), 0);
-            (void)fputc('\n', file);
-            kept[count++] = entry;
-        }
-    }
-    if (count == 0) {
-        assert_int_equal(json_dumpf(fallback, file, JSON_COMPACT), 0);
-    }
-    assert_int_equal(fclose(file), 0);
-    return count;
-}
-
-static void set_text(pb_config *config, const char *key, const char *value)
-{
-    pb_string text = {0};
-
-    /* A list keeps the value from being read as anything but text. */
-    assert_ok(pb_string_printf(&text, "dataset.%s=\"", key));
-    for (const char *p = value; *p != '\0'; p++) {
-        assert_ok(pb_string_printf(&text, "%s%c", *p == '"' || *p == '\\' ? "\\" : "", *p));
-    }
-    assert_ok(pb_string_puts(&text, "\""));
-    assert_ok(pb_config_set(config, text.data));
-    pb_string_clear(&text);
-}
-
-static void compare(const char *set, const pb_dataset *ds, pb_split split,
-                    const json_t *const *entries, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        pb_example example  = pb_dataset_example(ds, split, i);
-        const char *user    = field(entries[i], "user");
-        const json_t *reply = json_object_get(entries[i], "assistant");
-        const char *answer  = json_is_string(reply) ? json_string_value(reply) : "";
-        if (strcmp(example.user, user) != 0 || strcmp(example.answer, answer) != 0) {
-            fail_msg("%s row %d:\n%s\n=> %s\nexpected\n%s\n=> %s", set, (int)i, example.user,
-                     example.answer, user, answer);
-        }
+    if ((text == NULL) != (wanted == NULL) || (text != NULL && strcmp(text, wanted) != 0)) {
+        fail_msg("%s, %s, %s:\n%s\nexpected\n%s", field(entry, "dataset"), field(entry, "split"),
+                 what, text != NULL ? text : "(none)", wanted != NULL ? wanted : "(none)");
     }
 }
 
-static void check_set(const char *set, const json_t *entries, pb_protocol protocol,
-                      const json_t *any_row)
+static pb_split split_of(const json_t *entry)
 {
-    enum { LIMIT = 400 };
-    const json_t *train[LIMIT], *test[LIMIT];
-    char train_path[128], test_path[128], config_path[512];
+    return strcmp(field(entry, "split"), "train") == 0 ? PB_SPLIT_TRAIN : PB_SPLIT_TEST;
+}
+
+/* `instruction` replaces the one of the configuration, NULL: none does. */
+static pb_dataset *open_set(const char *set, pb_protocol protocol, const char *instruction)
+{
     pb_data_options data = {0};
     pb_config *config    = NULL;
     pb_dataset *ds       = NULL;
+    pb_string setting    = {0};
+    char path[512];
 
-    assert_true(json_array_size(entries) < LIMIT);
-    (void)snprintf(train_path, sizeof train_path, "%s/%s.train.jsonl", folder, set);
-    (void)snprintf(test_path, sizeof test_path, "%s/%s.test.jsonl", folder, set);
-    (void)snprintf(config_path, sizeof config_path, PB_SOURCE_DIR "/configs/dataset/%s.cfg", set);
-    int64_t n_train = write_rows(entries, set, "train", train_path, train, any_row);
-    int64_t n_test  = write_rows(entries, set, "test", test_path, test, any_row);
-    if (n_train + n_test == 0) {
-        return;
-    }
-    assert_ok(pb_config_open(config_path, &config));
-    set_text(config, "train_file", train_path);
-    set_text(config, "test_file", test_path);
-    if (protocol == PB_PROTOCOL_CORRECTED) {
-        const json_t *first = n_train > 0 ? train[0] : test[0];
-        set_text(config, "instruction", field(instructions, field(first, "instruction_id")));
+    (void)snprintf(path, sizeof path, PB_SOURCE_DIR "/configs/dataset/%s.cfg", set);
+    assert_ok(pb_config_open(path, &config));
+    if (instruction != NULL) {
+        assert_ok(pb_string_puts(&setting, "dataset.instruction="));
+        assert_ok(pb_string_json(&setting, instruction, strlen(instruction)));
+        assert_ok(pb_config_set(config, setting.data));
     }
     assert_ok(pb_config_defaults(pb_data_fields, &data));
     assert_ok(pb_dataset_open(config, "dataset", protocol, &data, &ds));
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TRAIN), n_train > 0 ? n_train : 1);
-    assert_int_equal(pb_dataset_count(ds, PB_SPLIT_TEST), n_test > 0 ? n_test : 1);
-    compare(set, ds, PB_SPLIT_TRAIN, train, n_train);
-    compare(set, ds, PB_SPLIT_TEST, test, n_test);
-    pb_dataset_close(ds);
     pb_config_clear(pb_data_fields, &data);
     pb_config_close(config);
+    pb_string_clear(&setting);
+    return ds;
 }
 
-static const json_t *first_row(const json_t *entries)
+static void check_rendered(const json_t *entry, const pb_row_text *text)
 {
-    return json_object_get(json_array_get(entries, 0), "row");
+    const json_t *rendered = json_object_get(entry, "rendered");
+
+    for (size_t k = 0; k < sizeof templates / sizeof *templates; k++) {
+        const json_t *expected = json_object_get(rendered, templates[k]);
+        pb_string prompt = {0}, answer = {0};
+        assert_non_null(expected);
+        assert_ok(pb_template_text(pb_template_find(templates[k]), NULL, text->user.data,
+                                   text->answer.data, false, &prompt, &answer));
+        assert_text(templates[k], entry, prompt.data, json_object_get(expected, "prompt"));
+        assert_text(templates[k], entry, answer.data, json_object_get(expected, "answer"));
+        pb_string_clear(&prompt);
+        pb_string_clear(&answer);
+    }
 }
 
-static void paper_prompts_equal_the_original(void **state)
+/* Entry [k, n] of "expand" is sample k of the n that the row gives. */
+static void check_paper(const pb_dataset *ds, const json_t *entry)
 {
+    const json_t *expand = json_object_get(entry, "expand");
+    json_int_t k         = json_integer_value(json_array_get(expand, 0));
+    pb_row_texts texts   = {0};
+
+    assert_int_equal(json_array_size(expand), 2);
+    assert_ok(pb_dataset_build(ds, split_of(entry), json_object_get(entry, "row"), &texts));
+    assert_int_equal(texts.count, json_integer_value(json_array_get(expand, 1)));
+    const pb_row_text *text = &texts.items[k];
+    assert_int_equal(text->reference_count, 0);
+    assert_true(text->has_answer);
+    assert_text("inputs", entry, text->has_inputs ? text->user.data + text->body : NULL,
+                json_object_get(entry, "inputs"));
+    assert_text("targets", entry, text->has_inputs ? text->answer.data : NULL,
+                json_object_get(entry, "targets"));
+    assert_text("user", entry, text->user.data, json_object_get(entry, "user"));
+    assert_text("assistant", entry, text->answer.data, json_object_get(entry, "assistant"));
+    check_rendered(entry, text);
+    pb_row_texts_clear(&texts);
+}
+
+static void paper_texts_equal_the_original(void **state)
+{
+    int checked = 0;
+
     (void)state;
-    for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
-        json_t *entries = load_lines(shared_path("golden/protocol/prompts/%s.jsonl", sets[k]));
-        assert_true(json_array_size(entries) >= 10);
-        check_set(sets[k], entries, PB_PROTOCOL_PAPER, first_row(entries));
+    for (size_t s = 0; s < SETS; s++) {
+        json_t *entries = load_lines(sets[s]);
+        pb_dataset *ds  = open_set(sets[s], PB_PROTOCOL_PAPER, NULL);
+        assert_true(json_array_size(entries) >= 12);
+        for (size_t i = 0; i < json_array_size(entries); i++, checked++) {
+            check_paper(ds, json_array_get(entries, i));
+        }
+        pb_dataset_close(ds);
         json_decref(entries);
     }
+    assert_int_equal(checked, 331);
     assert_int_equal(pb_memory_current(), 0);
 }
 
-static void paper_prompts_of_invented_edge_cases_equal_the_original(void **state)
+static void paper_texts_of_invented_edge_cases_equal_the_original(void **state)
 {
-    json_t *entries = load_lines(shared_path("golden/protocol/prompts/_synthetic.jsonl"));
+    json_t *entries = load_lines("_synthetic");
 
     (void)state;
-    assert_true(json_array_size(entries) >= 10);
-    for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
-        json_t *real = load_lines(shared_path("golden/protocol/prompts/%s.jsonl", sets[k]));
-        check_set(sets[k], entries, PB_PROTOCOL_PAPER, first_row(real));
-        json_decref(real);
+    assert_int_equal(json_array_size(entries), 33);
+    for (size_t i = 0; i < json_array_size(entries); i++) {
+        const json_t *entry = json_array_get(entries, i);
+        pb_dataset *ds      = open_set(field(entry, "dataset"), PB_PROTOCOL_PAPER, NULL);
+        check_paper(ds, entry);
+        pb_dataset_close(ds);
     }
     json_decref(entries);
 }
 
-/* Entries of the corrected file name their row by source; the paper's file holds the rows. */
-static void corrected_prompts_equal_an_independent_implementation(void **state)
+/* The row of a corrected entry stands in the paper's file under the same source. */
+static const json_t *row_of(const json_t *entry, const json_t *paper)
 {
-    json_t *corrected = load_lines(shared_path("golden/protocol/prompts/_corrected.jsonl"));
-    int compared      = 0;
+    for (size_t i = 0; i < json_array_size(paper); i++) {
+        const json_t *candidate = json_array_get(paper, i);
+        if (split_of(candidate) == split_of(entry) &&
+            json_equal(json_object_get(entry, "source"), json_object_get(candidate, "source"))) {
+            return json_object_get(candidate, "row");
+        }
+    }
+    fail_msg("%s: no row", field(entry, "dataset"));
+    return NULL;
+}
+
+/* A set of several answers has samples of its own in training, references in testing. */
+static void check_references(const json_t *entry, const json_t *row, const pb_row_texts *texts)
+{
+    const json_t *answers = json_object_get(row, "answers");
+    size_t count          = json_is_array(answers) ? json_array_size(answers) : 1;
+    bool train            = split_of(entry) == PB_SPLIT_TRAIN;
+
+    assert_int_equal(texts->count, train ? count : 1);
+    assert_int_equal(texts->items[0].reference_count, train ? 0 : count - 1);
+    const char *reference = texts->items[0].references.data;
+    for (int64_t i = 0; i < texts->items[0].reference_count; i++) {
+        assert_string_equal(reference, json_string_value(json_array_get(answers, (size_t)i + 1)));
+        reference += strlen(reference) + 1;
+    }
+}
+
+/* The golden texts have the original's instructions, which stand in for ours. */
+static void corrected_texts_equal_an_independent_implementation(void **state)
+{
+    json_t *corrected = load_lines("_corrected");
+    int repeated      = 0;
 
     (void)state;
-    for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
-        json_t *paper   = load_lines(shared_path("golden/protocol/prompts/%s.jsonl", sets[k]));
-        json_t *entries = json_array();
-        for (size_t i = 0; i < json_array_size(corrected); i++) {
-            json_t *entry = json_array_get(corrected, i);
-            for (size_t j = 0; j < json_array_size(paper); j++) {
-                json_t *candidate = json_array_get(paper, j);
-                if (strcmp(field(entry, "dataset"), sets[k]) == 0 &&
-                    strcmp(field(entry, "split"), field(candidate, "split")) == 0 &&
-                    json_equal(json_object_get(entry, "source"),
-                               json_object_get(candidate, "source"))) {
-                    json_t *copy = json_copy(entry);
-                    json_object_set(copy, "row", json_object_get(candidate, "row"));
-                    json_array_append_new(entries, copy);
-                    break;
-                }
-            }
-        }
-        compared += (int)json_array_size(entries);
-        check_set(sets[k], entries, PB_PROTOCOL_CORRECTED, first_row(paper));
-        json_decref(entries);
+    assert_int_equal(json_array_size(corrected), 156);
+    for (size_t i = 0; i < json_array_size(corrected); i++) {
+        const json_t *entry = json_array_get(corrected, i);
+        const char *set     = field(entry, "dataset");
+        json_t *paper       = load_lines(set);
+        const json_t *row   = row_of(entry, paper);
+        pb_row_texts texts  = {0};
+        pb_dataset *ds      = open_set(set, PB_PROTOCOL_CORRECTED,
+                                       field(instructions, field(entry, "instruction_id")));
+        assert_ok(pb_dataset_build(ds, split_of(entry), row, &texts));
+        assert_text("user", entry, texts.items[0].user.data, json_object_get(entry, "user"));
+        assert_text("assistant", entry, texts.items[0].answer.data,
+                    json_object_get(entry, "assistant"));
+        check_references(entry, row, &texts);
+        repeated += texts.count > 1 || texts.items[0].reference_count > 0;
+        pb_row_texts_clear(&texts);
+        pb_dataset_close(ds);
         json_decref(paper);
     }
     json_decref(corrected);
-    assert_true(compared >= 60);
+    assert_true(repeated >= 2);
+    assert_int_equal(pb_memory_current(), 0);
 }
 
-/* A data set of one column, the scores as the source files spell them. */
 static void stsb_scores_print_as_the_original_prints_them(void **state)
 {
     json_error_t error;
     json_t *root =
         json_load_file(shared_path("golden/protocol/prompts/_stsb_label_strings.json"), 0, &error);
-    json_t *map          = json_object_get(root, "map");
-    const char *spelled  = NULL;
-    json_t *wanted       = NULL;
-    pb_config *config    = NULL;
-    pb_dataset *ds       = NULL;
-    pb_data_options data = {0};
-    char path[128], text[512];
-    int64_t i = 0;
+    json_t *map         = json_object_get(root, "map");
+    const char *spelled = NULL;
+    json_t *wanted      = NULL;
+    pb_dataset *ds      = open_set("stsb", PB_PROTOCOL_PAPER, NULL);
+    pb_row_texts texts  = {0};
 
     (void)state;
     assert_true(json_object_size(map) > 100);
-    (void)snprintf(path, sizeof path, "%s/scores.jsonl", folder);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
     json_object_foreach(map, spelled, wanted)
     {
-        (void)fprintf(file, "{\"score\": %s}\n", spelled);
+        json_t *row = json_pack("{s:s,s:s,s:f}", "sentence1", "a", "sentence2", "b", "label",
+                                strtod(spelled, NULL));
+        assert_ok(pb_dataset_build(ds, PB_SPLIT_TRAIN, row, &texts));
+        assert_string_equal(texts.items[0].answer.data, json_string_value(wanted));
+        json_decref(row);
     }
-    assert_int_equal(fclose(file), 0);
-    (void)snprintf(text, sizeof text,
-                   "dataset = { name = \"scores\"; train_file = \"%s\"; test_file = \"%s\"; "
-                   "columns = [\"score:float32\"]; answer = \"{score}\"; };",
-                   path, path);
-    assert_ok(pb_config_parse(text, "scores.cfg", &config));
-    assert_ok(pb_config_defaults(pb_data_fields, &data));
-    assert_ok(pb_dataset_open(config, "dataset", PB_PROTOCOL_PAPER, &data, &ds));
-    json_object_foreach(map, spelled, wanted)
-    {
-        assert_string_equal(pb_dataset_example(ds, PB_SPLIT_TRAIN, i).answer,
-                            json_string_value(wanted));
-        i++;
-    }
+    pb_row_texts_clear(&texts);
     pb_dataset_close(ds);
-    pb_config_clear(pb_data_fields, &data);
-    pb_config_close(config);
     json_decref(root);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paper_prompts_equal_the_original),
-        cmocka_unit_test(paper_prompts_of_invented_edge_cases_equal_the_original),
-        cmocka_unit_test(corrected_prompts_equal_an_independent_implementation),
+        cmocka_unit_test(paper_texts_equal_the_original),
+        cmocka_unit_test(paper_texts_of_invented_edge_cases_equal_the_original),
+        cmocka_unit_test(corrected_texts_equal_an_independent_implementation),
         cmocka_unit_test(stsb_scores_print_as_the_original_prints_them),
     };
     (void)setenv("PB_PEFTBENCH_INFO", shared_path("protocol/dataset_info.json"), 1);
     (void)setenv("PB_DATA", shared_path("data"), 1);
-    if (mkdtemp(folder) == NULL) {
-        return 1;
-    }
     load_instructions();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     json_decref(instructions);
-    char command[96];
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command) != 0 ? 1 : failed;
+    return failed;
 }

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench prompt: rows of a data set to messages, answers and chat texts, one JSON object a
+ * sample. */
+#include "prompt.h"
+#include "commands.h"
+#include "dataset_config.h"
+#include "lines.h"
+#include "work.h"
+
+#include "pb/dataset.h"
+#include "pb/template.h"
+
+#include <string.h>
+
+static const char *const templates[] = {"llama3", "qwen3",  "gemma", "mistral",
+                                        "phi3",   "chatml", "none",  NULL};
+static const char *const splits[]    = {"train", "test", NULL};
+
+static const pb_option options[] = {
+    {.name  = "dataset",
+     .kind  = PB_OPTION_TEXT,
+     .value = "NAME",
+     .help  = "a name of configs/dataset, or a path that ends in .cfg"},
+    {.name    = "protocol",
+     .kind    = PB_OPTION_TEXT,
+     .value   = "paper|corrected",
+     .choices = pb_protocol_names,
+     .help    = "whose rules hold"},
+    {.name    = "template",
+     .kind    = PB_OPTION_TEXT,
+     .value   = "NAME",
+     .choices = templates,
+     .help    = "of the chat: llama3, qwen3, gemma, mistral, phi3, chatml, none"},
+    {.name     = "split",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "train|test",
+     .fallback = "test",
+     .choices  = splits,
+     .help     = "what the rows are for"},
+    {.name  = "model",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "whose tokenizer names the first and the last token; without it those of the "
+              "template's own model stand"},
+    {.name  = "set",
+     .kind  = PB_OPTION_LIST,
+     .value = "KEY=VALUE",
+     .help  = "replaces a key of the data set's file, like dataset.instruction=\"Why?\""},
+    {.name  = "explain",
+     .kind  = PB_OPTION_TEXT,
+     .value = "NAME",
+     .help  = "say in words what differs between the protocols for this data set; reads no rows"},
+    PB_OPTION_END,
+};
+
+typedef struct job {
+    const pb_cli *cli;
+    const pb_dataset *ds;
+    const pb_template *tpl;
+    const pb_tokenizer *tokenizer; /* NULL: none was given */
+    pb_split split;
+    pb_row_texts texts;
+    pb_string prompt, answer, line;
+} job;
+
+/* `"key": "text"`, null without a text. */
+static pb_status put_text(job *j, const char *key, const char *text)
+{
+    PB_TRY(pb_string_printf(&j->line, "%s\"%s\": ", j->line.length > 0 ? ", " : "{", key));
+    return text == NULL ? pb_string_puts(&j->line, "null")
+                        : pb_string_json(&j->line, text, strlen(text));
+}
+
+/* The right answers beside the first one. */
+static pb_status put_references(job *j, const pb_row_text *text)
+{
+    const char *next = text->references.data;
+
+    for (int64_t i = 0; i < text->reference_count; i++) {
+        PB_TRY(pb_string_puts(&j->line, i == 0 ? ", \"references\": [" : ", "));
+        PB_TRY(pb_string_json(&j->line, next, strlen(next)));
+        next += strlen(next) + 1;
+    }
+    return pb_string_puts(&j->line, text->reference_count > 0 ? "]" : "");
+}
+
+static pb_status print_sample(job *j, const pb_row_text *text)
+{
+    const char *answer = text->has_answer ? text->answer.data : NULL;
+    bool corrected     = pb_dataset_protocol(j->ds) == PB_PROTOCOL_CORRECTED;
+
+    j->line.length   = 0;
+    j->prompt.length = 0;
+    j->answer.length = 0;
+    PB_TRY(pb_template_text(j->tpl, j->tokenizer, text->user.data, answer, corrected, &j->prompt,
+                            &j->answer));
+    PB_TRY(put_text(j, "inputs", text->has_inputs ? text->user.data + text->body : NULL));
+    PB_TRY(put_text(j, "targets", text->has_inputs ? answer : NULL));
+    PB_TRY(put_text(j, "user", text->user.data));
+    PB_TRY(put_text(j, "assistant", answer));
+    PB_TRY(put_text(j, "prompt", j->prompt.length > 0 ? j->prompt.data : ""));
+    PB_TRY(put_text(j, "answer",
+                    answer == NULL         ? NULL
+                    : j->answer.length > 0 ? j->answer.data
+                                           : ""));
+    PB_TRY(put_references(j, text));
+    PB_TRY(pb_string_puts(&j->line, "}\n"));
+    return pb_cli_print(j->cli, j->line.data);
+}
+
+static pb_status take(void *context, json_t *row, int64_t number)
+{
+    job *j = context;
+
+    (void)number;
+    PB_TRY(pb_dataset_build(j->ds, j->split, row, &j->texts));
+    for (int64_t i = 0; i < j->texts.count; i++) {
+        PB_TRY(print_sample(j, &j->texts.items[i]));
+    }
+    return PB_OK;
+}
+
+static pb_status print_samples(const pb_cli *cli, const pb_dataset *ds)
+{
+    bool train         = strcmp(pb_cli_text(cli, "split"), "train") == 0;
+    pb_tokenizer *t    = NULL;
+    pb_status status   = PB_OK;
+    const char *folder = pb_cli_text(cli, "model");
+    job j              = {.cli   = cli,
+                          .ds    = ds,
+                          .tpl   = pb_template_find(pb_cli_text(cli, "template")),
+                          .split = train ? PB_SPLIT_TRAIN : PB_SPLIT_TEST};
+
+    if (folder != NULL) {
+        PB_TRY(pb_tokenizer_open(folder, &t));
+    }
+    j.tokenizer = t;
+    status      = lines_each(0, take, &j);
+    pb_row_texts_clear(&j.texts);
+    pb_string_clear(&j.prompt);
+    pb_string_clear(&j.answer);
+    pb_string_clear(&j.line);
+    pb_tokenizer_close(t);
+    return status;
+}
+
+static pb_status check_given(const pb_cli *cli)
+{
+    static const char *const needed[]  = {"dataset", "protocol", "template", NULL};
+    static const char *const reading[] = {"dataset", "protocol", "template",
+                                          "split",   "model",    NULL};
+    bool explain                       = pb_cli_given(cli, "explain");
+
+    for (size_t i = 0; !explain && needed[i] != NULL; i++) {
+        if (!pb_cli_given(cli, needed[i])) {
+            return PB_FAIL(PB_ERR_USAGE, "prompt: --%s is missing; see peftbench prompt --help",
+                           needed[i]);
+        }
+    }
+    for (size_t i = 0; explain && reading[i] != NULL; i++) {
+        if (pb_cli_given(cli, reading[i])) {
+            return PB_FAIL(PB_ERR_USAGE, "prompt: --%s changes nothing beside --explain",
+                           reading[i]);
+        }
+    }
+    return PB_OK;
+}
+
+/* The configuration of a data set, whose files of rows are not needed: their names may lean on the
+ * environment. */
+static pb_status open_config(const pb_cli *cli, pb_config **out)
+{
+    static const char *const groups[] = {"dataset", "data", NULL};
+    bool explain                      = pb_cli_given(cli, "explain");
+    const char *option                = explain ? "explain" : "dataset";
+    pb_config *config                 = NULL;
+
+    PB_TRY(dataset_config_open_name(cli, explain ? "--explain" : "--dataset",
+                                    pb_cli_text(cli, option), groups, &config));
+    pb_status status = pb_config_set(config, "dataset.train_file=\"\"");
+    if (status == PB_OK) {
+        status = pb_config_set(config, "dataset.test_file=\"\"");
+    }
+    if (status != PB_OK) {
+        pb_config_close(config);
+        return status;
+    }
+    *out = config;
+    return PB_OK;
+}
+
+static pb_status explain(const pb_cli *cli, const pb_config *config)
+{
+    pb_dataset_options dataset = {0};
+
+    PB_TRY(pb_config_read(config, "dataset", pb_dataset_fields, NULL, &dataset));
+    pb_status status = prompt_explain(cli, &dataset);
+    pb_config_clear(pb_dataset_fields, &dataset);
+    return status;
+}
+
+static pb_status build(const pb_cli *cli, const pb_config *config)
+{
+    pb_data_options data = {0};
+    pb_dataset *ds       = NULL;
+
+    PB_TRY(pb_config_read(config, "data", pb_data_fields, NULL, &data));
+    pb_status status = pb_dataset_open(config, "dataset", dataset_config_protocol(cli), &data, &ds);
+    if (status == PB_OK) {
+        status = print_samples(cli, ds);
+        pb_dataset_close(ds);
+    }
+    pb_config_clear(pb_data_fields, &data);
+    return status;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    pb_config *config = NULL;
+
+    PB_TRY(work_check_alone(cli));
+    PB_TRY(check_given(cli));
+    PB_TRY(open_config(cli, &config));
+    pb_status status = pb_cli_given(cli, "explain") ? explain(cli, config) : build(cli, config);
+    pb_config_close(config);
+    return status;
+}
+
+const pb_command pb_command_prompt = {
+    .name  = "prompt",
+    .help  = "what a model is shown for the rows of a data set, on JSON lines",
+    .usage = "(--dataset NAME --protocol paper|corrected --template NAME [options] < LINES | "
+             "--explain NAME)",
+    .details =
+        "Reads rows with the columns of the hub and prints for each sample {\"inputs\", "
+        "\"targets\",\n\"user\", \"assistant\", \"prompt\", \"answer\"}: the original's columns "
+        "inputs and targets (null\nwhere a set has none), message and answer, and both in the "
+        "chat template; what has no answer\nhas null. \"references\" are further right answers "
+        "that the sample accepts. A row may give\nseveral samples. Faults that may be kept, such "
+        "as empty texts, are. A line that cannot be\nused, or has more than 64 MiB, ends the "
+        "command.\n"
+        "\nThe paper protocol takes its instructions from the original's dataset_info.json: give "
+        "its path\nin PB_PEFTBENCH_INFO or by --set data.peftbench_info=PATH.\n",
+    .options = {options},
+    .run     = run,
+};

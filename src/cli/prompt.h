@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The part of `peftbench prompt` that explains. */
+#pragma once
+
+#include "pb/cli.h"
+#include "pb/dataset.h"
+
+/* Prints in words what differs between the protocols for a data set. */
+pb_status prompt_explain(const pb_cli *cli, const pb_dataset_options *o) PB_MUST_USE;

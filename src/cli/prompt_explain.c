@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench prompt --explain: the differences between the protocols, from the data set's own keys
+ * and from the rules that hold for a metric or for all. */
+#include "prompt.h"
+
+#include "pb/string.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* By the name of the metric. */
+static const struct {
+    const char *metric, *text;
+} metrics[] = {
+    {"f1", "an answer that is no class counts as the wrong one of the two → as a class of its own, "
+           "which is no F1"},
+    {"f1_mcc", "an answer that is no class counts as the wrong one of the two → as a class of its "
+               "own; Matthews' correlation beside F1"},
+    {"macro_f1", "an answer that is no class counts as one of the first two classes, right labels "
+                 "beyond these turn into the second → as a class of its own, which is no F1; mean "
+                 "over the classes that are right answers"},
+    {"pearsonr", "an answer that is no number counts as -1, values are rounded to float32, an "
+                 "undefined result is NaN → the mean of the other answers, double, 0"},
+    {"gsm8k", "what follows the last #### must be a number as a whole → the first number in it"},
+    {"svamp", "the equation must hold, the right answer is not looked at → it must hold and give "
+              "the right answer"},
+    {"record", "the last answer to a query counts for all its rows, mean over rows → one answer a "
+               "query, the best over all right ones, mean over queries"},
+    {"codebleu", "on lower-cased texts, a dataflow of 0 counts as 1 → on the texts as they are, "
+                 "and without the term where the references have no dataflow"},
+};
+
+/* For every data set. */
+static const char *const common[] = {
+    "rows: empty texts and ids met before are kept → left out and counted",
+    "training rows whose text stands in the test file: kept → left out and counted",
+    "chat: markers in a row act as markers, llama3 and qwen3 put 0 for the first {{idx}} → a row "
+    "is "
+    "plain text",
+    "too long (data.cutoff_tokens): prompt and answer are cut at their ends, in testing the right "
+    "answer as well → the message loses its end, all else stays whole",
+    "validation part: chosen by the run's seed → by data.validation_seed, the same for all runs",
+    "answers: what follows the last \"</think>\" and two line feeds → what follows the last "
+    "\"</think>\"",
+};
+
+static pb_status put_quoted(pb_string *out, const pb_config_list *list)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        PB_TRY(pb_string_puts(out, i > 0 ? ", " : ""));
+        PB_TRY(pb_string_json(out, list->items[i], strlen(list->items[i])));
+    }
+    return PB_OK;
+}
+
+static pb_status put_lists(pb_string *out, const char *name, const pb_config_list *paper,
+                           const pb_config_list *corrected)
+{
+    if (paper->count == 0) {
+        return PB_OK;
+    }
+    PB_TRY(pb_string_printf(out, "- %s: ", name));
+    PB_TRY(put_quoted(out, paper));
+    PB_TRY(pb_string_puts(out, " → "));
+    PB_TRY(put_quoted(out, corrected));
+    return pb_string_puts(out, "\n");
+}
+
+/* The original's text by its id; that of the empty text means that there is none. */
+static pb_status put_id(pb_string *out, const char *name, const char *id)
+{
+    static const char empty[] = "e3b0c44298";
+
+    return strncmp(id, empty, sizeof empty - 1) == 0
+               ? pb_string_printf(out, "%s none", name)
+               : pb_string_printf(out, "%s that of the id %.10s", name, id);
+}
+
+static pb_status put_instruction(pb_string *out, const pb_dataset_options *o)
+{
+    const char *key = *o->paper_key != '\0' ? o->paper_key : o->name;
+    bool two        = *o->instruction_test_sha != '\0';
+
+    PB_TRY(pb_string_printf(out, "- instruction (entry %s of dataset_info.json):", key));
+    PB_TRY(put_id(out, two ? " in training" : "", o->instruction_sha));
+    PB_TRY(two ? put_id(out, ", in testing", o->instruction_test_sha) : PB_OK);
+    PB_TRY(pb_string_puts(out, " → our own, "));
+    PB_TRY(pb_string_json(out, o->instruction, strlen(o->instruction)));
+    return pb_string_puts(out, "\n");
+}
+
+static pb_status put_set(pb_string *out, const pb_dataset_options *o)
+{
+    PB_TRY(put_instruction(out, o));
+    PB_TRY(put_lists(out, "lines", &o->paper_lines, &o->lines));
+    PB_TRY(put_lists(out, "labels", &o->paper_labels, &o->labels));
+    for (int64_t i = 0; i < o->differences.count; i++) {
+        PB_TRY(pb_string_printf(out, "- %s\n", o->differences.items[i]));
+    }
+    if (*o->answers != '\0') {
+        PB_TRY(pb_string_printf(out,
+                                "- testing: a sample for each of %s → one sample for a row, all of "
+                                "them right\n",
+                                o->answers));
+    }
+    PB_TRY(pb_string_printf(out, "- generated tokens: at most 1024 → at most %" PRId64 "\n",
+                            o->max_new_tokens));
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
+        if (strcmp(metrics[i].metric, o->metric) == 0) {
+            PB_TRY(pb_string_printf(out, "- metric %s: %s\n", o->metric, metrics[i].text));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status put_all(pb_string *out, const pb_dataset_options *o)
+{
+    PB_TRY(pb_string_printf(out, "data set %s, protocol paper → corrected\n\n", o->name));
+    if (*o->instruction_sha == '\0') {
+        PB_TRY(pb_string_puts(out, "- it is none of the original's: instruction, lines and labels "
+                                   "are the same under both\n"));
+    } else {
+        PB_TRY(put_set(out, o));
+    }
+    PB_TRY(pb_string_puts(out, "\nall data sets\n\n"));
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++) {
+        PB_TRY(pb_string_printf(out, "- %s\n", common[i]));
+    }
+    return PB_OK;
+}
+
+pb_status prompt_explain(const pb_cli *cli, const pb_dataset_options *o)
+{
+    pb_string text   = {0};
+    pb_status status = put_all(&text, o);
+
+    if (status == PB_OK) {
+        status = pb_cli_print(cli, text.data);
+    }
+    pb_string_clear(&text);
+    return status;
+}

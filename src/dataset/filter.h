@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a pattern may do with a column's text. A new filter is a function and a line of the table.
+ */
+#pragma once
+
+#include "pb/status.h"
+#include "pb/string.h"
+
+typedef struct pb_row_filter {
+    const char *name;
+    /* Appends what the text becomes. NULL: the entries of a list, joined with ", ". */
+    pb_status (*apply)(const char *text, size_t length, pb_string *out);
+} pb_row_filter;
+
+extern const char *const pb_row_filter_names; /* for messages */
+
+const pb_row_filter *pb_row_filter_find(const char *name); /* NULL when there is none */

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Expressions of Python's module re, rewritten for PCRE2: what is special is passed on, everything
+ * else is escaped, so that nothing means more to PCRE2 than to Python (verbs, [:classes:], special
+ * groups). What Python refuses and PCRE2 would take is refused here: a repetition of nothing, of an
+ * anchor, or of a repetition. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "pb/python.h"
+
+#include <pcre2.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_STEPS = 1000000, MAX_HEAP_KIB = 64 << 10 };
+
+/* What stands before the place at hand, as far as a repetition asks. */
+typedef enum pb_re_before { BEFORE_NOTHING, BEFORE_ITEM, BEFORE_REPETITION } pb_re_before;
+
+typedef struct translation {
+    const char *regex; /* whole, for messages */
+    const char *p;
+    int64_t depth; /* open groups */
+    pb_re_before before;
+    pb_string *out;
+} translation;
+
+static pb_status refuse(const translation *t, const char *why)
+{
+    return PB_FAIL(PB_ERR_FORMAT, "\"%.80s\", a regular expression to the original, %s (byte %zu)",
+                   t->regex, why, (size_t)(t->p - t->regex));
+}
+
+/* The character at t->p, as itself, which moves on. */
+static pb_status put_literal(translation *t)
+{
+    size_t bytes = 1;
+
+    if (strchr("\\^$.|?*+()[]{}-:=", *t->p) != NULL) {
+        PB_TRY(pb_string_puts(t->out, "\\"));
+    } else {
+        (void)pb_str_next(t->p, strlen(t->p), &bytes);
+    }
+    PB_TRY(pb_string_append(t->out, t->p, bytes));
+    t->p += bytes;
+    return PB_OK;
+}
+
+static pb_status refuse_backslash(const translation *t)
+{
+    return refuse(t, "has a backslash, which is not read here");
+}
+
+static pb_status put_member(translation *t)
+{
+    return *t->p == '\\' ? refuse_backslash(t) : put_literal(t);
+}
+
+/* "[…]": a ] that is first is of the set, a - that is first or last as well. */
+static pb_status put_set(translation *t)
+{
+    bool first = true;
+
+    t->p++;
+    PB_TRY(pb_string_puts(t->out, "["));
+    if (*t->p == '^') {
+        PB_TRY(pb_string_puts(t->out, "^"));
+        t->p++;
+    }
+    for (; *t->p != ']' || first; first = false) {
+        if (*t->p == '\0') {
+            return refuse(t, "has a [ without its ]");
+        }
+        PB_TRY(put_member(t));
+        if (t->p[0] == '-' && t->p[1] != ']' && t->p[1] != '\0') {
+            PB_TRY(pb_string_puts(t->out, "-"));
+            t->p++;
+            PB_TRY(put_member(t));
+        }
+    }
+    t->p++;
+    t->before = BEFORE_ITEM;
+    return pb_string_puts(t->out, "]");
+}
+
+/* The end of "{m}", "{m,}", "{,n}", "{m,n}" or "{,}" at p, NULL when it is none of them: then the
+ * brace is a character. */
+static const char *counted(const char *p)
+{
+    const char *lower = p + 1;
+    const char *comma = lower + strspn(lower, "0123456789");
+    const char *upper = comma + (*comma == ',');
+    const char *end   = *comma == ',' ? upper + strspn(upper, "0123456789") : comma;
+
+    return *end == '}' && end > lower ? end + 1 : NULL;
+}
+
+static pb_status put_repetition(translation *t)
+{
+    const char *end = *t->p == '{' ? counted(t->p) : t->p + 1;
+
+    if (end == NULL) {
+        t->before = BEFORE_ITEM;
+        return put_literal(t);
+    }
+    if (t->before != BEFORE_ITEM) {
+        return refuse(t, t->before == BEFORE_NOTHING ? "repeats nothing" : "repeats a repetition");
+    }
+    bool open = t->p[0] == '{' && t->p[1] == ',';
+    PB_TRY(pb_string_puts(t->out, open ? "{0" : ""));
+    t->p += open;
+    PB_TRY(pb_string_append(t->out, t->p, (size_t)(end - t->p)));
+    t->p      = end;
+    t->before = BEFORE_REPETITION;
+    if (*t->p == '?' || *t->p == '+') {
+        PB_TRY(pb_string_append(t->out, t->p, 1));
+        t->p++;
+    }
+    return PB_OK;
+}
+
+static pb_status put_group(translation *t)
+{
+    if (t->p[1] == '?') {
+        return refuse(t, "begins a group with (?, which is not read here");
+    }
+    t->p++;
+    t->depth++;
+    t->before = BEFORE_NOTHING;
+    return pb_string_puts(t->out, "(?:");
+}
+
+static pb_status put_next(translation *t)
+{
+    char c = *t->p;
+
+    switch (c) {
+    case '\\':
+        return refuse_backslash(t);
+    case '[':
+        return put_set(t);
+    case '(':
+        return put_group(t);
+    case '*':
+    case '+':
+    case '?':
+    case '{':
+        return put_repetition(t);
+    case ')':
+        if (t->depth-- == 0) {
+            return refuse(t, "has a ) without its (");
+        }
+        break;
+    case '^':
+    case '$':
+    case '|':
+    case '.':
+        break;
+    default:
+        t->before = BEFORE_ITEM;
+        return put_literal(t);
+    }
+    t->before = c == ')' || c == '.' ? BEFORE_ITEM : BEFORE_NOTHING;
+    t->p++;
+    return pb_string_append(t->out, &c, 1);
+}
+
+static pb_status translate(const char *regex, pb_string *out)
+{
+    translation t = {.regex = regex, .p = regex, .out = out};
+
+    PB_TRY(pb_string_puts(out, ""));
+    while (*t.p != '\0') {
+        PB_TRY(put_next(&t));
+    }
+    return t.depth > 0 ? refuse(&t, "has a ( without its )") : PB_OK;
+}
+
+static pb_status fail_code(const char *regex, int code)
+{
+    PCRE2_UCHAR8 text[160];
+
+    (void)pcre2_get_error_message(code, text, sizeof text);
+    return PB_FAIL(code == PCRE2_ERROR_NOMEMORY ? PB_ERR_MEMORY : PB_ERR_FORMAT,
+                   "\"%.80s\", a regular expression to the original: %s", regex,
+                   (const char *)text);
+}
+
+static pb_status compile(const char *regex, const pb_string *rewritten, pcre2_code **out)
+{
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    int error                      = PCRE2_ERROR_NOMEMORY;
+    PCRE2_SIZE offset              = 0;
+
+    if (context != NULL) {
+        (void)pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+        *out = pcre2_compile((PCRE2_SPTR8)rewritten->data, rewritten->length, PCRE2_UTF, &error,
+                             &offset, context);
+    }
+    pcre2_compile_context_free(context);
+    return *out != NULL ? PB_OK : fail_code(regex, error);
+}
+
+static pb_status match(const char *regex, const pcre2_code *code, const char *text, size_t at,
+                       bool *found, size_t *end)
+{
+    pcre2_match_context *context = pcre2_match_context_create(NULL);
+    pcre2_match_data *data       = pcre2_match_data_create_from_pattern(code, NULL);
+    int result                   = PCRE2_ERROR_NOMEMORY;
+
+    if (context != NULL && data != NULL) {
+        (void)pcre2_set_match_limit(context, MAX_STEPS);
+        (void)pcre2_set_heap_limit(context, MAX_HEAP_KIB);
+        result = pcre2_match(code, (PCRE2_SPTR8)text, strlen(text), at,
+                             PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, data, context);
+    }
+    if (result >= 0) {
+        *found = true;
+        *end   = pcre2_get_ovector_pointer(data)[1];
+    }
+    pcre2_match_data_free(data);
+    pcre2_match_context_free(context);
+    return result >= 0 || result == PCRE2_ERROR_NOMATCH ? PB_OK : fail_code(regex, result);
+}
+
+pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *found, size_t *end)
+{
+    pb_string rewritten = {0};
+    pcre2_code *code    = NULL;
+    pb_status status;
+
+    *found = false;
+    PB_TRY_GOTO(status, translate(regex, &rewritten), out_rewritten);
+    PB_TRY_GOTO(status, compile(regex, &rewritten, &code), out_rewritten);
+    status = match(regex, code, text, at, found, end);
+    pcre2_code_free(code);
+out_rewritten:
+    pb_string_clear(&rewritten);
+    return status;
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Case and expressions against what Python 3.11 gave for the same texts. */
+#include "../../support/support.h"
+
+#include "pb/memory.h"
+#include "pb/python.h"
+
+#include <string.h>
+
+static void assert_capitalized(const char *text, const char *expected)
+{
+    pb_string out = {0};
+
+    assert_ok(pb_string_puts(&out, ""));
+    assert_ok(pb_str_capitalize(text, strlen(text), &out));
+    assert_string_equal(out.data, expected);
+    pb_string_clear(&out);
+}
+
+static void capitalize_maps_the_first_character_to_title_case_and_lowers_the_rest(void **state)
+{
+    (void)state;
+    assert_capitalized("", "");
+    assert_capitalized("he USES a BBQ", "He uses a bbq");
+    assert_capitalized("\u00e9lise PARLE", "\u00c9lise parle");
+    assert_capitalized("1ST", "1st");
+    assert_capitalized("\u00df\u00c4", "Ss\u00e4");
+    assert_capitalized("\ufb03X", "Ffix");
+    assert_capitalized("\u01c6", "\u01c5");    /* dz with caron has a title form of its own */
+    assert_capitalized("x\u0130", "Xi\u0307"); /* capital I with dot above */
+    assert_capitalized("\u03c3\u03a3", "\u03a3\u03c2"); /* a final sigma sees the first letter */
+    assert_capitalized("\U0001f600A", "\U0001f600a");
+}
+
+/* Bytes matched from `at`, -1 for none. */
+static int match(const char *regex, const char *text, size_t at)
+{
+    bool found = true;
+    size_t end = 0;
+
+    assert_ok(pb_re_match_at(regex, text, at, &found, &end));
+    return found ? (int)(end - at) : -1;
+}
+
+static void expressions_match_as_pythons_do(void **state)
+{
+    (void)state;
+    assert_int_equal(match("Mr. S", "Mr. Smith", 0), 5);
+    assert_int_equal(match("Mr. S", "Mrs Smith", 0), 5); /* "." is any character */
+    assert_int_equal(match("Mr.", "Mr\n", 0), -1);       /* but a line feed */
+    assert_int_equal(match("C++", "The C++", 4), 1);     /* possessive */
+    assert_int_equal(match("C++C", "CCC", 0), -1);
+    assert_int_equal(match("Ann (the cook)", "Ann (the cook)", 0), -1);
+    assert_int_equal(match("Ann (the cook)", "Ann the cook", 0), 12);
+    assert_int_equal(match("a|ab", "ab", 0), 1);
+    assert_int_equal(match("ab??", "ab", 0), 1);
+    assert_int_equal(match("a{2}", "aaa", 0), 2);
+    assert_int_equal(match("a{,2}", "aaa", 0), 2);
+    assert_int_equal(match("a{,}", "aaa", 0), 3);
+    assert_int_equal(match("a{}", "a{}", 0), 3);
+    assert_int_equal(match("a{x}", "a{x}", 0), 4);
+    assert_int_equal(match("{1", "{1", 0), 2);
+    assert_int_equal(match("[]x]*", "]x]y", 0), 3);
+    assert_int_equal(match("[^]]", "\n", 0), 1);
+    assert_int_equal(match("[[:alpha:]]", "a]", 0), 2); /* a set of "[:alph" and then "]" */
+    assert_int_equal(match("[:,:]a", ",a", 0), 2);
+    assert_int_equal(match("[a-c-]+", "b-d", 0), 2);
+    assert_int_equal(match("[\u00e0-\u00e9]", "\u00e8", 0), 2);
+    assert_int_equal(match("^b", "ab", 1), -1); /* the beginning is that of the text */
+    assert_int_equal(match("b$", "ab\n", 1), 1);
+    assert_int_equal(match("", "x", 1), 0);
+    assert_int_equal(match("x()", "x", 0), 1);
+    assert_int_equal(match("a]}", "a]}", 0), 3);
+}
+
+static void assert_refused(const char *regex, const char *text, const char *why)
+{
+    bool found = false;
+    size_t end = 0;
+
+    assert_error(pb_re_match_at(regex, text, 0, &found, &end), PB_ERR_FORMAT, why);
+    assert_false(found);
+}
+
+static void expressions_that_python_refuses_or_are_not_read_say_why(void **state)
+{
+    char deep[2001];
+
+    (void)state;
+    assert_refused("*a", "a", "repeats nothing");
+    assert_refused("(*ACCEPT)", "a", "repeats nothing (byte 1)");
+    assert_refused("^*", "a", "repeats nothing");
+    assert_refused("a|+", "a", "repeats nothing");
+    assert_refused("a**", "a", "repeats a repetition");
+    assert_refused("a{1}{2}", "a", "repeats a repetition");
+    assert_refused("a+++", "a", "repeats a repetition");
+    assert_refused(":)", "a", "a ) without its (");
+    assert_refused("(a", "a", "a ( without its )");
+    assert_refused("[a", "a", "a [ without its ]");
+    assert_refused("[]", "a", "a [ without its ]");
+    assert_refused("[a-", "a", "a [ without its ]");
+    assert_refused("[z-a]", "a", "range out of order");
+    assert_refused("a{3,2}", "a", "out of order");
+    assert_refused("a{65536}", "a", "too big");
+    assert_refused("\\d", "1", "backslash");
+    assert_refused("[\\d]", "1", "backslash");
+    assert_refused("[a-\\d]", "1", "backslash");
+    assert_refused("(?R)", "a", "(?");
+    memset(deep, '(', 1000);
+    memset(deep + 1000, ')', 1000);
+    deep[2000] = '\0';
+    assert_refused(deep, "a", "too deeply nested");
+}
+
+static void an_expression_that_backtracks_without_end_is_stopped(void **state)
+{
+    (void)state;
+    assert_refused("(a+)+$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
+                   "match limit exceeded");
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_int_equal(pb_memory_current(), 0);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(capitalize_maps_the_first_character_to_title_case_and_lowers_the_rest),
+        cmocka_unit_test(expressions_match_as_pythons_do),
+        cmocka_unit_test(expressions_that_python_refuses_or_are_not_read_say_why),
+        cmocka_unit_test(an_expression_that_backtracks_without_end_is_stopped),
+    };
+    return cmocka_run_group_tests(tests, NULL, tear_down);
+}
