@@ -63,7 +63,7 @@ static pb_status check_model(running *r)
 /* Rows of the training file, in the order of the split: validation part first. */
 static pb_status split_rows(running *r)
 {
-    int64_t n = r->train_set.count;
+    int64_t n = r->data.train_set.count;
     uint64_t seed =
         (uint64_t)(r->cell->protocol == PB_PROTOCOL_PAPER ? r->cell->seed
                                                           : r->options.data.validation_seed);
@@ -72,7 +72,7 @@ static pb_status split_rows(running *r)
     PB_TRY(pb_split_validation(n, r->options.data.validation_share, seed, r->order,
                                &r->validation_count));
     for (int64_t i = 0; i < n; i++) {
-        r->rows[i] = pb_encoded_sample(&r->train_set, r->order[i]);
+        r->rows[i] = pb_encoded_sample(&r->data.train_set, r->order[i]);
     }
     r->train_count = n - r->validation_count;
     return PB_OK;
@@ -82,10 +82,10 @@ static pb_status split_rows(running *r)
 static void record_rows(running *r)
 {
     pb_record *record       = r->record;
-    const pb_row_counts *a  = &r->train_set.counts;
-    const pb_row_counts *b  = &r->test_set.counts;
-    record->rows_truncated  = r->train_set.truncated + r->test_set.truncated;
-    record->rows_too_long   = r->train_set.too_long + r->test_set.too_long;
+    const pb_row_counts *a  = &r->data.train_set.counts;
+    const pb_row_counts *b  = &r->data.test_set.counts;
+    record->rows_truncated  = r->data.train_set.truncated + r->data.test_set.truncated;
+    record->rows_too_long   = r->data.train_set.too_long + r->data.test_set.too_long;
     record->rows_bad        = a->bad + b->bad;
     record->rows_unlabelled = a->unlabelled + b->unlabelled;
     record->rows_no_answer  = a->no_answer + b->no_answer;
@@ -102,7 +102,7 @@ static void record_rows(running *r)
         pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
                     " test rows without their text, data.cutoff_tokens = %" PRId64
                     " is too short for them",
-                    r->cell->dataset, r->train_set.too_long, r->test_set.too_long,
+                    r->cell->dataset, r->data.train_set.too_long, r->data.test_set.too_long,
                     r->options.data.cutoff_tokens);
     }
 }
@@ -112,23 +112,16 @@ static pb_status record_data(running *r)
     pb_record *record       = r->record;
     record->rows_train      = r->train_count;
     record->rows_validation = r->validation_count;
-    record->rows_test       = r->test_set.count;
+    record->rows_test       = r->data.test_set.count;
     record_rows(r);
     char both[2 * PB_HASH_TEXT];
-    snprintf(both, sizeof both, "%s %s", r->train_set.sha, r->test_set.sha);
+    snprintf(both, sizeof both, "%s %s", r->data.train_set.sha, r->data.test_set.sha);
     return pb_record_set_text(&record->data_hash, both);
 }
 
 static pb_status set_up_data(running *r)
 {
-    pb_encode_options encode = {.tpl           = r->model->chat,
-                                .tokenizer     = r->model->tokenizer,
-                                .cutoff_tokens = r->options.data.cutoff_tokens,
-                                .threads       = r->env->setup.threads,
-                                .cache         = r->env->setup.cache};
-    PB_TRY(cell_options_open_dataset(&r->options, r->cell, &r->dataset));
-    PB_TRY(pb_encoded_open(r->dataset, PB_SPLIT_TEST, &encode, NULL, &r->test_set));
-    PB_TRY(pb_encoded_open(r->dataset, PB_SPLIT_TRAIN, &encode, &r->test_set, &r->train_set));
+    PB_TRY(cell_data_open(r->env, r->cell, r->model, &r->options, &r->data));
     PB_TRY(split_rows(r));
     return record_data(r);
 }
@@ -200,7 +193,7 @@ static void validate(running *r)
 {
     const pb_record *record = r->record;
     const char *reason      = NULL;
-    if (record->predictions_count != r->test_set.count) {
+    if (record->predictions_count != r->data.test_set.count) {
         reason = "not every test row has a prediction";
     } else if (isnan(record->score) && r->cell->protocol == PB_PROTOCOL_CORRECTED) {
         reason = "the main metric is not a number";
@@ -236,9 +229,7 @@ static void tear_down(running *r)
     pb_method_destroy(r->method);
     pb_memory_free(r->rows);
     pb_memory_free(r->order);
-    pb_encoded_close(&r->train_set);
-    pb_encoded_close(&r->test_set);
-    pb_dataset_close(r->dataset);
+    cell_data_close(&r->data);
     pb_backend_close(r->backend);
     cell_options_clear(&r->options);
 }

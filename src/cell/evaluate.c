@@ -7,7 +7,7 @@
 
 static pb_status open_test(cell_test *t)
 {
-    const pb_encoded_set *set = &t->r->test_set;
+    const pb_encoded_set *set = &t->r->data.test_set;
 
     PB_TRY(PB_ALLOC(t->predictions, t->rows));
     PB_TRY(PB_ALLOC(t->references, t->rows));
@@ -22,7 +22,7 @@ static pb_status open_test(cell_test *t)
         }
         t->ids[i] = pb_encoded_id(set, i);
         pb_status status =
-            pb_encoded_reference(t->r->dataset, set, t->r->model->tokenizer, i, &answer);
+            pb_encoded_reference(t->r->data.dataset, set, t->r->model->tokenizer, i, &answer);
         if (status == PB_OK) {
             t->references[i] = pb_memory_text(answer.data != NULL ? answer.data : "");
             status           = t->references[i] != NULL ? PB_OK : PB_ERR_MEMORY;
@@ -79,7 +79,7 @@ static pb_status record_scores(cell_test *t, const pb_metric_result *result)
     }
     for (int64_t i = 0; i < t->rows; i++) {
         invalid += result->invalid[i];
-        PB_TRY(pb_record_add_prediction(record, t->r->test_set.rows[i], t->predictions[i],
+        PB_TRY(pb_record_add_prediction(record, t->r->data.test_set.rows[i], t->predictions[i],
                                         t->references[i], result->correct[i],
                                         result->row_values[i]));
     }
@@ -98,7 +98,7 @@ static pb_status record_scores(cell_test *t, const pb_metric_result *result)
 static pb_status score(cell_test *t)
 {
     running *r                   = t->r;
-    const pb_config_list *labels = pb_dataset_labels(r->dataset);
+    const pb_config_list *labels = pb_dataset_labels(r->data.dataset);
     pb_metric_input input        = {
                .protocol     = r->cell->protocol,
                .predictions  = (const char *const *)t->predictions,
@@ -110,7 +110,7 @@ static pb_status score(cell_test *t)
                .label_count  = labels->count,
     };
     pb_metric_result result = {0};
-    PB_TRY(pb_metric_score(pb_dataset_get_options(r->dataset)->metric, &input, &result));
+    PB_TRY(pb_metric_score(pb_dataset_get_options(r->data.dataset)->metric, &input, &result));
     pb_status status = record_scores(t, &result);
     pb_metric_result_clear(&result);
     return status;
@@ -118,7 +118,7 @@ static pb_status score(cell_test *t)
 
 pb_status running_test(running *r)
 {
-    cell_test t = {.r = r, .rows = r->test_set.count, .tokens = -1, .normalised_right = -1};
+    cell_test t = {.r = r, .rows = r->data.test_set.count, .tokens = -1, .normalised_right = -1};
     pb_status status;
 
     PB_TRY_GOTO(status, open_test(&t), done);

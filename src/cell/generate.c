@@ -12,7 +12,7 @@ static pb_status generate_batch(cell_test *t, const pb_generate_options *options
     pb_status status;
 
     for (int64_t i = 0; i < count; i++) {
-        prompts[i] = pb_encoded_prompt(&r->test_set, first + i);
+        prompts[i] = pb_encoded_prompt(&r->data.test_set, first + i);
     }
     status = pb_network_generate(r->net, prompts, count, options, generated);
     if (status != PB_OK) {
@@ -44,7 +44,7 @@ static pb_status generate_all(cell_test *t, const pb_ids *stops, pb_sample *prom
     running *r                  = t->r;
     int64_t most                = r->options.eval.max_new_tokens;
     pb_generate_options options = {
-        .max_new_tokens = most > 0 ? most : pb_dataset_max_new_tokens(r->dataset),
+        .max_new_tokens = most > 0 ? most : pb_dataset_max_new_tokens(r->data.dataset),
         .stop_ids       = stops->items,
         .stop_count     = stops->count,
         .batch          = r->options.eval.batch,

@@ -83,7 +83,7 @@ out_rendered:
 static pb_status open_scoring(scoring *s)
 {
     running *r                   = s->t->r;
-    const pb_config_list *labels = pb_dataset_labels(r->dataset);
+    const pb_config_list *labels = pb_dataset_labels(r->data.dataset);
     pb_ids stops                 = {0};
     pb_status status;
 
@@ -122,7 +122,7 @@ static pb_status make_samples(scoring *s, int64_t first, int64_t count)
     int64_t total = 0;
 
     for (int64_t i = 0; i < count; i++) {
-        pb_sample prompt = pb_encoded_prompt(&s->t->r->test_set, first + i);
+        pb_sample prompt = pb_encoded_prompt(&s->t->r->data.test_set, first + i);
         for (int64_t k = 0; k < s->count; k++) {
             total += prompt.length + s->candidates[k].ids.count;
         }
@@ -130,7 +130,7 @@ static pb_status make_samples(scoring *s, int64_t first, int64_t count)
     PB_TRY(PB_GROW(s->ids, total));
     int32_t *at = s->ids;
     for (int64_t i = 0; i < count; i++) {
-        pb_sample prompt = pb_encoded_prompt(&s->t->r->test_set, first + i);
+        pb_sample prompt = pb_encoded_prompt(&s->t->r->data.test_set, first + i);
         for (int64_t k = 0; k < s->count; k++) {
             const pb_ids *answer         = &s->candidates[k].ids;
             s->samples[i * s->count + k] = (pb_sample){
