@@ -10,12 +10,13 @@
  *   linear_output_*         lora, ia3                after a product
  *   rows_*                  prompt, p-tuning         virtual rows before the tokens
  *   keys_*                  prefix                   keys and values before those of the tokens
- *   answer                  majority, random, …      baselines: no model is run
+ *   baseline                majority, random, …      no model is run
  *   (none)                  none
  */
 #pragma once
 
 #include "pb/backend.h"
+#include "pb/baseline.h"
 #include "pb/config.h"
 #include "pb/model.h"
 #include "pb/safetensors.h"
@@ -69,15 +70,6 @@ typedef struct pb_adapter_config {
     bool encoder; /* the encoder's own values are at hand, not only its output */
 } pb_adapter_config;
 
-/* What a baseline may look at: the answers of the training rows (without the validation part), in
- * their order in the file, and the classes, if there are any. */
-typedef struct pb_answers {
-    const char *const *train; /* [train_count] */
-    int64_t train_count;
-    char *const *labels; /* [label_count] */
-    int64_t label_count;
-} pb_answers;
-
 enum {
     PB_ACTS_ON_INPUT  = 1, /* linear_input_* is called at this site */
     PB_ACTS_ON_OUTPUT = 2, /* linear_output_* is called at this site */
@@ -121,11 +113,10 @@ struct pb_method_ops {
                                         const pb_site_context *ctx, pb_tensor *dy, pb_tensor *dx,
                                         const pb_tensor *x, const pb_tensor *kept);
     int64_t (*kept_width)(const pb_method *m, const pb_site *site); /* floats per row; absent: 0 */
-    int64_t (*scratch_width)(const pb_method *m,
-                             const pb_site *site); /* floats per row; absent: 0 */
+    int64_t (*scratch_width)(const pb_method *m, const pb_site *site); /* the same */
 
-    bool (*drops)(
-        const pb_method *m); /* dropout acts in training: prefixes may not be shared; absent: no */
+    /* Dropout acts in training: prefixes may not be shared; absent: no. */
+    bool (*drops)(const pb_method *m);
 
     int64_t (*virtual_rows)(const pb_method *m);              /* n; required with rows_* */
     pb_status (*rows_forward)(pb_method *m, pb_tensor *rows); /* rows [n, D] = */
@@ -144,13 +135,7 @@ struct pb_method_ops {
      * counted by the front. Absent: 0. */
     double (*extra_flops)(const pb_method *m, int64_t tokens);
 
-    /* A baseline, which has no tensors and no other slot but these: texts [count] are the answers
-     * to the test rows, each allocated by pb_memory_text (NULL on entry; what was made before a
-     * failure stays the caller's). */
-    pb_status (*answer)(const pb_method *m, const pb_answers *answers, int64_t count, char **texts);
-    int answer_labels;   /* how many classes a data set must have for it; 0: any, or none */
-    bool answer_numbers; /* its answers must be numbers (dataset.task) */
-
+    const pb_baseline *baseline; /* answers without a model; then there is no other slot */
     /* HF adapters: peft_type, keys of adapter_config.json ↔ options. The file holds the trainables,
      * or with rows_* and keys_* their output under the name "prompt_embeddings". */
     const char *peft_type; /* "LORA"; NULL: cannot be saved as an HF adapter */
@@ -173,8 +158,7 @@ struct pb_method {
     int64_t parameters; /* sum of sizes */
     pb_tensor values;   /* [parameters], all values */
     pb_tensor grads;    /* [parameters] */
-    /* What the options were read from, for messages of the plan; borrowed, NULL afterwards and
-     * where they are from no configuration. */
+    /* What the options were read from, for messages of the plan; borrowed, else NULL. */
     const pb_config *config;
     const char *group;
 };
@@ -183,7 +167,7 @@ const pb_method_ops *const *pb_method_registry(void); /* NULL-terminated */
 /* Unknown: an error that names the nearest. */
 pb_status pb_method_find(const char *name, const pb_method_ops **out) PB_MUST_USE;
 
-/* The method that the key `name` of a group says; messages name the key's place. */
+/* The one that the key `name` of a group says; messages name the key's place. */
 pb_status pb_method_find_in(const pb_config *config, const char *group,
                             const pb_method_ops **out) PB_MUST_USE;
 

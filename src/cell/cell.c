@@ -151,7 +151,7 @@ static pb_status set_up(running *r)
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
     record->flops_base_t     = pb_method_flops(NULL, r->model->model, FLOPS_TOKENS) / 1e12;
-    if (r->method->ops->answer != NULL) {
+    if (r->method->ops->baseline != NULL) {
         return PB_OK; /* a baseline runs no network */
     }
     return pb_network_create(r->model->model, r->backend, r->method, &r->net);

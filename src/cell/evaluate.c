@@ -122,7 +122,7 @@ pb_status running_test(running *r)
     pb_status status;
 
     PB_TRY_GOTO(status, open_test(&t), done);
-    if (r->options.method->answer != NULL) {
+    if (r->options.method->baseline != NULL) {
         PB_TRY_GOTO(status, cell_test_baseline(&t), done);
     } else if (r->options.eval.scoring == PB_SCORING_LIKELIHOOD) {
         PB_TRY_GOTO(status, cell_test_likelihood(&t), done);

@@ -55,6 +55,7 @@ static pb_status at_key(const pb_config *config, const char *key, pb_status stat
 static pb_status check_fit(const pb_config *config, const cell_options *o)
 {
     const pb_method_ops *m = o->method;
+    const pb_baseline *b   = m->baseline;
     int64_t labels         = o->dataset.labels.count;
 
     if (o->eval.scoring == PB_SCORING_LIKELIHOOD && labels < 2) {
@@ -64,14 +65,14 @@ static pb_status check_fit(const pb_config *config, const cell_options *o)
                               "set %s has none; generate its answers (sweep.override)",
                               o->dataset.name));
     }
-    if (m->answer_labels > 0 && labels != m->answer_labels) {
+    if (b != NULL && b->labels > 0 && labels != b->labels) {
         return at_key(config, "method.name",
                       PB_FAIL(PB_ERR_CONFIG,
                               "method %s is for %d classes, data set %s has %" PRId64
                               "; leave the pair out (sweep.exclude)",
-                              m->name, m->answer_labels, o->dataset.name, labels));
+                              m->name, b->labels, o->dataset.name, labels));
     }
-    if (m->answer_numbers && (strcmp(o->dataset.task, "number") != 0 || labels > 0)) {
+    if (b != NULL && b->numbers && (strcmp(o->dataset.task, "number") != 0 || labels > 0)) {
         return at_key(config, "method.name",
                       PB_FAIL(PB_ERR_CONFIG,
                               "method %s needs answers that are numbers, data set %s has others "

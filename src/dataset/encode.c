@@ -58,12 +58,23 @@ static pb_status render(const encoder *e, const pb_example *example, slot *s)
     return PB_OK;
 }
 
+/* Keeps the thread's error with the sample. */
+static void keep_error(slot *s)
+{
+    s->message.length = 0;
+    if (pb_string_puts(&s->message, pb_error_message()) != PB_OK) {
+        s->status = PB_ERR_MEMORY;
+    }
+    pb_error_clear();
+}
+
 static pb_status render_chunk(encoder *e, const pb_example *examples, int64_t count)
 {
+    int threads = e->options->threads > 0 ? e->options->threads : 1;
+
     PB_TRY(PB_GROW(e->slots, count));
     e->slot_count = count > e->slot_count ? count : e->slot_count;
-#pragma omp parallel for schedule(dynamic, 8) \
-    num_threads(e->options->threads > 0 ? e->options->threads : 1)
+#pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
     for (int64_t i = 0; i < count; i++) {
         slot *s = &e->slots[i];
         pb_rendered_clear(&s->rendered);
@@ -71,10 +82,7 @@ static pb_status render_chunk(encoder *e, const pb_example *examples, int64_t co
         s->too_long  = false;
         s->status    = render(e, &examples[i], s);
         if (s->status != PB_OK) {
-            s->message.length = 0;
-            s->status         = pb_string_puts(&s->message, pb_error_message()) == PB_OK ? s->status
-                                                                                         : PB_ERR_MEMORY;
-            pb_error_clear();
+            keep_error(s);
         }
     }
     return PB_OK;

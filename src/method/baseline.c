@@ -77,12 +77,12 @@ static const char *most_frequent(const pb_answers *answers, const counted *sorte
     return best->text;
 }
 
-static pb_status answer_majority(const pb_method *m, const pb_answers *answers, int64_t count,
+static pb_status answer_majority(uint64_t seed, const pb_answers *answers, int64_t count,
                                  char **texts)
 {
     counted *sorted = NULL;
 
-    (void)m;
+    (void)seed;
     PB_TRY(PB_ALLOC(sorted, answers->train_count));
     for (int64_t i = 0; i < answers->train_count; i++) {
         sorted[i] = (counted){.text = answers->train[i], .first = i};
@@ -93,17 +93,17 @@ static pb_status answer_majority(const pb_method *m, const pb_answers *answers, 
     return status;
 }
 
-static pb_status answer_all_positive(const pb_method *m, const pb_answers *answers, int64_t count,
+static pb_status answer_all_positive(uint64_t seed, const pb_answers *answers, int64_t count,
                                      char **texts)
 {
-    (void)m;
+    (void)seed;
     return repeat(answers->labels[1], count, texts);
 }
 
-static pb_status answer_random(const pb_method *m, const pb_answers *answers, int64_t count,
+static pb_status answer_random(uint64_t seed, const pb_answers *answers, int64_t count,
                                char **texts)
 {
-    pb_random stream = pb_random_stream(m->seed, PB_RANDOM_BASELINE, 0);
+    pb_random stream = pb_random_stream(seed, PB_RANDOM_BASELINE, 0);
 
     for (int64_t i = 0; i < count; i++) {
         uint64_t drawn = pb_random_below(stream, (uint64_t)i, (uint64_t)answers->train_count);
@@ -112,13 +112,12 @@ static pb_status answer_random(const pb_method *m, const pb_answers *answers, in
     return PB_OK;
 }
 
-static pb_status answer_mean(const pb_method *m, const pb_answers *answers, int64_t count,
-                             char **texts)
+static pb_status answer_mean(uint64_t seed, const pb_answers *answers, int64_t count, char **texts)
 {
     double sum     = 0;
     pb_string text = {0};
 
-    (void)m;
+    (void)seed;
     for (int64_t i = 0; i < answers->train_count; i++) {
         char *end    = NULL;
         double value = strtod(answers->train[i], &end);
@@ -136,31 +135,29 @@ static pb_status answer_mean(const pb_method *m, const pb_answers *answers, int6
 }
 
 const pb_method_ops pb_method_majority = {
-    .name   = "majority",
-    .help   = "baseline: the most frequent training answer",
-    .plan   = plan,
-    .answer = answer_majority,
+    .name     = "majority",
+    .help     = "baseline: the most frequent training answer",
+    .plan     = plan,
+    .baseline = &(const pb_baseline){.answer = answer_majority},
 };
 
 const pb_method_ops pb_method_all_positive = {
-    .name          = "all-positive",
-    .help          = "baseline: the second of two classes",
-    .plan          = plan,
-    .answer        = answer_all_positive,
-    .answer_labels = 2,
+    .name     = "all-positive",
+    .help     = "baseline: the second of two classes",
+    .plan     = plan,
+    .baseline = &(const pb_baseline){.answer = answer_all_positive, .labels = 2},
 };
 
 const pb_method_ops pb_method_random = {
-    .name   = "random",
-    .help   = "baseline: training answers drawn at random",
-    .plan   = plan,
-    .answer = answer_random,
+    .name     = "random",
+    .help     = "baseline: training answers drawn at random",
+    .plan     = plan,
+    .baseline = &(const pb_baseline){.answer = answer_random},
 };
 
 const pb_method_ops pb_method_mean = {
-    .name           = "mean",
-    .help           = "baseline: the mean of the training answers, which are numbers",
-    .plan           = plan,
-    .answer         = answer_mean,
-    .answer_numbers = true,
+    .name     = "mean",
+    .help     = "baseline: the mean of the training answers, which are numbers",
+    .plan     = plan,
+    .baseline = &(const pb_baseline){.answer = answer_mean, .numbers = true},
 };

@@ -42,7 +42,8 @@ static void every_registered_method_has_a_case(void **state)
 {
     (void)state;
     for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL; ops++) {
-        bool found = false;
+        bool found =
+            (*ops)->baseline != NULL; /* baselines have no tensors; see unit_method_baseline */
         for (int i = 0; i < CASES; i++) {
             found = found || strcmp(cases[i].method, (*ops)->name) == 0;
         }
@@ -73,6 +74,8 @@ static void slots_come_in_pairs(void **state)
                         ops->linear_output_forward != NULL;
         assert_true(at_sites == (ops->acts != NULL));
         assert_true(ops->kept_width == NULL || ops->linear_output_forward != NULL);
+        assert_true(ops->baseline == NULL || (!at_sites && ops->rows_forward == NULL &&
+                                              ops->keys_forward == NULL && ops->peft_type == NULL));
         assert_true((ops->fields != NULL) == (ops->options_size > 0));
     }
 }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Baselines: methods that answer from the training answers alone, so that a table shows what a
+ * score is worth. */
+#pragma once
+
+#include "pb/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a baseline may look at: answers of the training part, and the classes if there are any. */
+typedef struct pb_answers {
+    const char *const *train; /* [train_count], at least one */
+    int64_t train_count;
+    char *const *labels; /* [label_count] */
+    int64_t label_count;
+} pb_answers;
+
+typedef struct pb_baseline {
+    /* texts [count]: the answers to the test rows, each by pb_memory_text. They are NULL on entry;
+     * what was made before a failure stays the caller's. */
+    pb_status (*answer)(uint64_t seed, const pb_answers *answers, int64_t count, char **texts);
+    int labels;   /* how many classes the data set must have; 0: any, or none */
+    bool numbers; /* its answers must be numbers (dataset.task) */
+} pb_baseline;
