@@ -219,7 +219,7 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable,
  * else may). */
 pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
                                const char *path) PB_MUST_USE;
-/* Values or gradients by name, in backend memory: tensors [m->count], owned by the caller. */
+/* Values or gradients by name, in backend memory: the caller's tensors [m->count]. */
 void pb_method_list(const pb_method *m, bool gradients, pb_named_tensor *tensors);
 
 /* Forward FLOPs of the adapted model, unmerged, for one sequence of `tokens` tokens, from the
