@@ -49,12 +49,13 @@ typedef struct pb_batch {
     /* Label n is predicted by packed row label_rows[n]. Samples that share a row share its output:
      * out_rows are the distinct ones, and label_rows[n] == out_rows[label_slots[n]]. Without
      * labels, out_rows are the last rows. */
-    int32_t *label_rows;  /* [N], ascending */
-    int32_t *label_slots; /* [N] */
-    int32_t *targets;     /* [N] */
-    int32_t *out_rows;    /* [U], strictly ascending */
-    int64_t labels;       /* N */
-    int64_t outs;         /* U */
+    int32_t *label_rows;    /* [N], ascending */
+    int32_t *label_slots;   /* [N] */
+    int32_t *label_samples; /* [N] whose label it is */
+    int32_t *targets;       /* [N] */
+    int32_t *out_rows;      /* [U], strictly ascending */
+    int64_t labels;         /* N */
+    int64_t outs;           /* U */
 
     int32_t *last_rows;     /* [samples] packed row of a sample's last token; -1 where trimming left
                                nothing */

@@ -18,9 +18,8 @@ typedef struct pb_cell_env pb_cell_env;
 typedef struct pb_cell_setup {
     const char *backend; /* a name of the registry, or "auto" */
     int device;
-    int threads;       /* part of every cell's configuration; 0: all that the process may use */
-    pb_dtype dtype;    /* F32 or BF16, see pb_backend_use_dtype */
-    const char *cache; /* folder that keeps tokens of data sets; NULL or "": none is kept */
+    int threads;    /* part of every cell's configuration; 0: all that the process may use */
+    pb_dtype dtype; /* F32 or BF16, see pb_backend_use_dtype */
 } pb_cell_setup;
 
 /* The group `model`. */
@@ -34,8 +33,12 @@ typedef struct pb_cell_model_options {
 
 extern const pb_config_field pb_cell_model_fields[];
 
+/* How a prediction is had: the answer is generated, or the class whose text is the likeliest. */
+typedef enum pb_scoring { PB_SCORING_GENERATION, PB_SCORING_LIKELIHOOD } pb_scoring;
+
 /* The group `eval`. */
 typedef struct pb_cell_eval_options {
+    int scoring;            /* pb_scoring */
     int64_t batch;          /* rows generated at once */
     int64_t max_new_tokens; /* 0: as the data set and the protocol say */
 } pb_cell_eval_options;
@@ -55,6 +58,10 @@ typedef struct pb_cell {
 pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
                            pb_cell_env **out) PB_MUST_USE;
 void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
+
+/* Keeps the tokens of data sets in this folder (see pb/encoded.h); without it they are made anew
+ * for every cell. */
+pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
 /* Opens the model of this name from the group `model`, once. A model that cannot be opened is
  * remembered with its message: its cells fail, others do not. Collective; fails only when the group
@@ -100,6 +107,10 @@ typedef struct pb_cell_rows {
 
 /* Opens the data set of the cell as a run would, and measures it. */
 pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE;
+
+/* Makes the tokens that the cell will ask for, unless the cache has them; needs the cache and the
+ * model. */
+pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
 
 /* Modelled seconds of training and testing at half the measured rate of a square product. A token
  * in training costs a forward pass of the adapted model, the backward through the activations down

@@ -30,6 +30,7 @@ typedef struct pb_grid_run_options {
     double time_limit_seconds;   /* since the program began; 0: none */
     double time_reserve_seconds; /* before the limit everything winds up; smaller than the limit */
     char *output;                /* folder of results; "": the caller decides */
+    char *cache;                 /* folder of token files; "": the caller decides */
 } pb_grid_run_options;
 
 extern const pb_config_field pb_grid_sweep_fields[];

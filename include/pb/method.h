@@ -10,6 +10,7 @@
  *   linear_output_*         lora, ia3                after a product
  *   rows_*                  prompt, p-tuning         virtual rows before the tokens
  *   keys_*                  prefix                   keys and values before those of the tokens
+ *   answer                  majority, random, …      baselines: no model is run
  *   (none)                  none
  */
 #pragma once
@@ -67,6 +68,15 @@ typedef struct pb_adapter_config {
     const pb_model *model;
     bool encoder; /* the encoder's own values are at hand, not only its output */
 } pb_adapter_config;
+
+/* What a baseline may look at: the answers of the training rows (without the validation part), in
+ * their order in the file, and the classes, if there are any. */
+typedef struct pb_answers {
+    const char *const *train; /* [train_count] */
+    int64_t train_count;
+    char *const *labels; /* [label_count] */
+    int64_t label_count;
+} pb_answers;
 
 enum {
     PB_ACTS_ON_INPUT  = 1, /* linear_input_* is called at this site */
@@ -133,6 +143,13 @@ struct pb_method_ops {
      * multiply-accumulate of a product, 1 per element of a scaling; virtual rows and keys are
      * counted by the front. Absent: 0. */
     double (*extra_flops)(const pb_method *m, int64_t tokens);
+
+    /* A baseline, which has no tensors and no other slot but these: texts [count] are the answers
+     * to the test rows, each allocated by pb_memory_text (NULL on entry; what was made before a
+     * failure stays the caller's). */
+    pb_status (*answer)(const pb_method *m, const pb_answers *answers, int64_t count, char **texts);
+    int answer_labels;   /* how many classes a data set must have for it; 0: any, or none */
+    bool answer_numbers; /* its answers must be numbers (dataset.task) */
 
     /* HF adapters: peft_type, keys of adapter_config.json ↔ options. The file holds the trainables,
      * or with rows_* and keys_* their output under the name "prompt_embeddings". */

@@ -15,8 +15,9 @@ typedef enum pb_random_purpose {
     PB_RANDOM_SYNTHETIC, /* made-up weights and rows */
     PB_RANDOM_BOOTSTRAP, /* confidence intervals */
     PB_RANDOM_TEST,
-    PB_RANDOM_FLIPS, /* signs of permutation tests */
-    PB_RANDOM_PAIRS, /* rows behind the interval of a paired difference */
+    PB_RANDOM_FLIPS,    /* signs of permutation tests */
+    PB_RANDOM_PAIRS,    /* rows behind the interval of a paired difference */
+    PB_RANDOM_BASELINE, /* answers of the baseline `random` */
 } pb_random_purpose;
 
 typedef struct pb_random {

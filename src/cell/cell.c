@@ -63,31 +63,29 @@ static pb_status check_model(running *r)
 /* Rows of the training file, in the order of the split: validation part first. */
 static pb_status split_rows(running *r)
 {
-    int64_t n      = r->train_set.count;
-    int64_t *order = NULL;
+    int64_t n = r->data.train_set.count;
     uint64_t seed =
         (uint64_t)(r->cell->protocol == PB_PROTOCOL_PAPER ? r->cell->seed
                                                           : r->options.data.validation_seed);
     PB_TRY(PB_ALLOC(r->rows, n));
-    PB_TRY(PB_ALLOC(order, n));
-    pb_status status =
-        pb_split_validation(n, r->options.data.validation_share, seed, order, &r->validation_count);
-    for (int64_t i = 0; i < n && status == PB_OK; i++) {
-        r->rows[i] = pb_encoded_sample(&r->train_set, order[i]);
+    PB_TRY(PB_ALLOC(r->order, n));
+    PB_TRY(pb_split_validation(n, r->options.data.validation_share, seed, r->order,
+                               &r->validation_count));
+    for (int64_t i = 0; i < n; i++) {
+        r->rows[i] = pb_encoded_sample(&r->data.train_set, r->order[i]);
     }
-    pb_memory_free(order);
     r->train_count = n - r->validation_count;
-    return status;
+    return PB_OK;
 }
 
 /* Rows that a reader of the results may not take for granted: of both files together. */
 static void record_rows(running *r)
 {
     pb_record *record       = r->record;
-    const pb_row_counts *a  = &r->train_set.counts;
-    const pb_row_counts *b  = &r->test_set.counts;
-    record->rows_truncated  = r->train_set.truncated + r->test_set.truncated;
-    record->rows_too_long   = r->train_set.too_long + r->test_set.too_long;
+    const pb_row_counts *a  = &r->data.train_set.counts;
+    const pb_row_counts *b  = &r->data.test_set.counts;
+    record->rows_truncated  = r->data.train_set.truncated + r->data.test_set.truncated;
+    record->rows_too_long   = r->data.train_set.too_long + r->data.test_set.too_long;
     record->rows_bad        = a->bad + b->bad;
     record->rows_unlabelled = a->unlabelled + b->unlabelled;
     record->rows_no_answer  = a->no_answer + b->no_answer;
@@ -104,7 +102,7 @@ static void record_rows(running *r)
         pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
                     " test rows without their text, data.cutoff_tokens = %" PRId64
                     " is too short for them",
-                    r->cell->dataset, r->train_set.too_long, r->test_set.too_long,
+                    r->cell->dataset, r->data.train_set.too_long, r->data.test_set.too_long,
                     r->options.data.cutoff_tokens);
     }
 }
@@ -114,23 +112,16 @@ static pb_status record_data(running *r)
     pb_record *record       = r->record;
     record->rows_train      = r->train_count;
     record->rows_validation = r->validation_count;
-    record->rows_test       = r->test_set.count;
+    record->rows_test       = r->data.test_set.count;
     record_rows(r);
     char both[2 * PB_HASH_TEXT];
-    snprintf(both, sizeof both, "%s %s", r->train_set.sha, r->test_set.sha);
+    snprintf(both, sizeof both, "%s %s", r->data.train_set.sha, r->data.test_set.sha);
     return pb_record_set_text(&record->data_hash, both);
 }
 
 static pb_status set_up_data(running *r)
 {
-    pb_encode_options encode = {.tpl           = r->model->chat,
-                                .tokenizer     = r->model->tokenizer,
-                                .cutoff_tokens = r->options.data.cutoff_tokens,
-                                .threads       = r->env->setup.threads,
-                                .cache         = r->env->setup.cache};
-    PB_TRY(cell_options_open_dataset(&r->options, r->cell, &r->dataset));
-    PB_TRY(pb_encoded_open(r->dataset, PB_SPLIT_TEST, &encode, NULL, &r->test_set));
-    PB_TRY(pb_encoded_open(r->dataset, PB_SPLIT_TRAIN, &encode, &r->test_set, &r->train_set));
+    PB_TRY(cell_data_open(r->env, r->cell, r->model, &r->options, &r->data));
     PB_TRY(split_rows(r));
     return record_data(r);
 }
@@ -160,6 +151,9 @@ static pb_status set_up(running *r)
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
     record->flops_base_t     = pb_method_flops(NULL, r->model->model, FLOPS_TOKENS) / 1e12;
+    if (r->method->ops->answer != NULL) {
+        return PB_OK; /* a baseline runs no network */
+    }
     return pb_network_create(r->model->model, r->backend, r->method, &r->net);
 }
 
@@ -175,6 +169,9 @@ static pb_status train(running *r)
     pb_train_observer observer = {
         .context = r, .step = on_step, .validation = on_validation, .stop = wants_stop};
     pb_train_result result;
+    if (r->net == NULL) {
+        return PB_OK;
+    }
     record->flops_train = 0.0;
     r->flops_seen       = running_flops(r);
     PB_TRY(pb_train_run(r->net, r->method, &r->options.train, (uint64_t)r->cell->seed, &data,
@@ -196,11 +193,11 @@ static void validate(running *r)
 {
     const pb_record *record = r->record;
     const char *reason      = NULL;
-    if (record->predictions_count != r->test_set.count) {
+    if (record->predictions_count != r->data.test_set.count) {
         reason = "not every test row has a prediction";
     } else if (isnan(record->score) && r->cell->protocol == PB_PROTOCOL_CORRECTED) {
         reason = "the main metric is not a number";
-    } else if (r->validation_count > 0 && record->validation_count == 0) {
+    } else if (r->net != NULL && r->validation_count > 0 && record->validation_count == 0) {
         reason = "nothing was validated";
     }
     r->record->valid = reason == NULL;
@@ -231,9 +228,8 @@ static void tear_down(running *r)
     pb_network_destroy(r->net);
     pb_method_destroy(r->method);
     pb_memory_free(r->rows);
-    pb_encoded_close(&r->train_set);
-    pb_encoded_close(&r->test_set);
-    pb_dataset_close(r->dataset);
+    pb_memory_free(r->order);
+    cell_data_close(&r->data);
     pb_backend_close(r->backend);
     cell_options_clear(&r->options);
 }

@@ -74,6 +74,18 @@ err_env:
     return status;
 }
 
+pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder)
+{
+    char *copy = pb_memory_text(folder);
+
+    if (copy == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    pb_memory_free(env->cache);
+    env->cache = copy;
+    return PB_OK;
+}
+
 void pb_cell_env_close(pb_cell_env *env)
 {
     if (env == NULL) {
@@ -90,6 +102,7 @@ void pb_cell_env_close(pb_cell_env *env)
     }
     pb_memory_free(env->models);
     pb_memory_free(env->files);
+    pb_memory_free(env->cache);
     pb_memory_free(env->backend_text);
     pb_memory_free(env->backend_name);
     pb_memory_free(env);

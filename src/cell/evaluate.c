@@ -1,112 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The test of a cell: answers are generated greedily, decoded, post-processed and scored; every
- * row's prediction is kept. */
+/* The test of a cell: predictions by one of three ways, post-processed and scored; every row's
+ * prediction is kept. */
 #include "internal.h"
 
 #include "pb/memory.h"
 
-#include <string.h>
-
-typedef struct test {
-    running *r;
-    int64_t rows;
-    pb_sample *prompts;
-    pb_generated *generated;
-    char **predictions; /* [rows] texts as generated */
-    char **references;
-    pb_ids stops;
-} test;
-
-static pb_status open_test(test *t)
+static pb_status open_test(cell_test *t)
 {
-    PB_TRY(PB_ALLOC(t->prompts, t->rows));
-    PB_TRY(PB_ALLOC(t->generated, t->rows));
+    const pb_encoded_set *set = &t->r->data.test_set;
+
     PB_TRY(PB_ALLOC(t->predictions, t->rows));
     PB_TRY(PB_ALLOC(t->references, t->rows));
+    PB_TRY(PB_ALLOC(t->alternatives, t->rows));
+    PB_TRY(PB_ALLOC(t->ids, t->rows));
     for (int64_t i = 0; i < t->rows; i++) {
-        t->prompts[i] = pb_encoded_prompt(&t->r->test_set, i);
-    }
-    return pb_template_stop_ids(t->r->model->chat, t->r->model->tokenizer, &t->stops);
-}
-
-static void close_test(test *t)
-{
-    for (int64_t i = 0; i < t->rows; i++) {
-        if (t->generated != NULL) {
-            pb_memory_free(t->generated[i].ids);
-        }
-        if (t->predictions != NULL) {
-            pb_memory_free(t->predictions[i]);
-        }
-        if (t->references != NULL) {
-            pb_memory_free(t->references[i]);
-        }
-    }
-    pb_memory_free(t->prompts);
-    pb_memory_free(t->generated);
-    pb_memory_free(t->predictions);
-    pb_memory_free(t->references);
-    pb_ids_clear(&t->stops);
-}
-
-/* Batches of fixed rows, so that a stop can be answered and the result does not depend on it. */
-static pb_status generate(test *t)
-{
-    running *r                  = t->r;
-    int64_t most                = r->options.eval.max_new_tokens;
-    pb_generate_options options = {
-        .max_new_tokens = most > 0 ? most : pb_dataset_max_new_tokens(r->dataset),
-        .stop_ids       = t->stops.items,
-        .stop_count     = t->stops.count,
-        .batch          = r->options.eval.batch,
-    };
-    for (int64_t first = 0; first < t->rows; first += options.batch) {
-        int64_t n = t->rows - first < options.batch ? t->rows - first : options.batch;
-        if (r->observer != NULL && r->observer->stop != NULL &&
-            r->observer->stop(r->observer->context)) {
-            return PB_FAIL(PB_STOPPED, "stopped before test row %lld of %lld", (long long)first,
-                           (long long)t->rows);
-        }
-        pb_status status =
-            pb_network_generate(r->net, t->prompts + first, n, &options, t->generated + first);
-        if (status != PB_OK) {
-            pb_error_prefix(status, "test rows %lld … %lld", (long long)first + 1,
-                            (long long)(first + n));
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
-        }
-        if (r->observer != NULL && r->observer->progress != NULL) {
-            r->observer->progress(r->observer->context, "test",
-                                  (double)(first + n) / (double)t->rows);
-        }
-    }
-    return PB_OK;
-}
-
-static pb_status decode(test *t)
-{
-    running *r = t->r;
-    for (int64_t i = 0; i < t->rows; i++) {
-        pb_string text   = {0};
+        int64_t answers  = pb_encoded_answer_count(set, i);
         pb_string answer = {0};
-        pb_status status = pb_tokenizer_decode(r->model->tokenizer, t->generated[i].ids,
-                                               t->generated[i].count, true, &text);
-        if (status == PB_OK) {
-            status =
-                pb_encoded_reference(r->dataset, &r->test_set, r->model->tokenizer, i, &answer);
+        PB_TRY(PB_ALLOC(t->alternatives[i], answers + 1));
+        for (int64_t k = 0; k < answers; k++) {
+            t->alternatives[i][k] = pb_encoded_answer(set, i, k);
         }
+        t->ids[i] = pb_encoded_id(set, i);
+        pb_status status =
+            pb_encoded_reference(t->r->data.dataset, set, t->r->model->tokenizer, i, &answer);
         if (status == PB_OK) {
-            t->predictions[i] = pb_memory_text(text.data != NULL ? text.data : "");
-            t->references[i]  = pb_memory_text(answer.data != NULL ? answer.data : "");
-            status = t->predictions[i] != NULL && t->references[i] != NULL ? PB_OK : PB_ERR_MEMORY;
+            t->references[i] = pb_memory_text(answer.data != NULL ? answer.data : "");
+            status           = t->references[i] != NULL ? PB_OK : PB_ERR_MEMORY;
         }
-        pb_string_clear(&text);
         pb_string_clear(&answer);
         PB_TRY(status);
     }
     return PB_OK;
 }
 
-static pb_status record_scores(test *t, const pb_metric_result *result)
+static void close_test(cell_test *t)
+{
+    for (int64_t i = 0; i < t->rows; i++) {
+        if (t->predictions != NULL) {
+            pb_memory_free(t->predictions[i]);
+        }
+        if (t->references != NULL) {
+            pb_memory_free(t->references[i]);
+        }
+        if (t->alternatives != NULL) {
+            pb_memory_free(t->alternatives[i]);
+        }
+    }
+    pb_memory_free(t->predictions);
+    pb_memory_free(t->references);
+    pb_memory_free(t->alternatives);
+    pb_memory_free(t->ids);
+}
+
+pb_status cell_test_progress(cell_test *t, int64_t done)
+{
+    const pb_cell_observer *o = t->r->observer;
+
+    if (o != NULL && o->progress != NULL && done > 0) {
+        o->progress(o->context, "test", (double)done / (double)t->rows);
+    }
+    if (o != NULL && o->stop != NULL && done < t->rows && o->stop(o->context)) {
+        return PB_FAIL(PB_STOPPED, "stopped before test row %lld of %lld", (long long)done,
+                       (long long)t->rows);
+    }
+    return PB_OK;
+}
+
+static pb_status record_scores(cell_test *t, const pb_metric_result *result)
 {
     pb_record *record = t->r->record;
     int64_t invalid   = 0;
@@ -119,28 +79,38 @@ static pb_status record_scores(test *t, const pb_metric_result *result)
     }
     for (int64_t i = 0; i < t->rows; i++) {
         invalid += result->invalid[i];
-        PB_TRY(pb_record_add_prediction(record, t->r->test_set.rows[i], t->predictions[i],
+        PB_TRY(pb_record_add_prediction(record, t->r->data.test_set.rows[i], t->predictions[i],
                                         t->references[i], result->correct[i],
                                         result->row_values[i]));
     }
     record->invalid_share = (double)invalid / (double)t->rows;
+    if (t->tokens >= 0) {
+        PB_TRY(pb_record_add_metric(record, "output_tokens_mean",
+                                    (double)t->tokens / (double)t->rows));
+    }
+    if (t->normalised_right >= 0) {
+        PB_TRY(pb_record_add_metric(record, "accuracy_norm",
+                                    (double)t->normalised_right / (double)t->rows));
+    }
     return PB_OK;
 }
 
-static pb_status score(test *t)
+static pb_status score(cell_test *t)
 {
     running *r                   = t->r;
-    const pb_config_list *labels = pb_dataset_labels(r->dataset);
+    const pb_config_list *labels = pb_dataset_labels(r->data.dataset);
     pb_metric_input input        = {
-               .protocol    = r->cell->protocol,
-               .predictions = (const char *const *)t->predictions,
-               .references  = (const char *const *)t->references,
-               .rows        = t->rows,
-               .labels      = labels->items,
-               .label_count = labels->count,
+               .protocol     = r->cell->protocol,
+               .predictions  = (const char *const *)t->predictions,
+               .references   = (const char *const *)t->references,
+               .alternatives = (const char *const *const *)t->alternatives,
+               .ids          = t->ids,
+               .rows         = t->rows,
+               .labels       = labels->items,
+               .label_count  = labels->count,
     };
     pb_metric_result result = {0};
-    PB_TRY(pb_metric_score(pb_dataset_get_options(r->dataset)->metric, &input, &result));
+    PB_TRY(pb_metric_score(pb_dataset_get_options(r->data.dataset)->metric, &input, &result));
     pb_status status = record_scores(t, &result);
     pb_metric_result_clear(&result);
     return status;
@@ -148,11 +118,17 @@ static pb_status score(test *t)
 
 pb_status running_test(running *r)
 {
-    test t = {.r = r, .rows = r->test_set.count};
+    cell_test t = {.r = r, .rows = r->data.test_set.count, .tokens = -1, .normalised_right = -1};
     pb_status status;
+
     PB_TRY_GOTO(status, open_test(&t), done);
-    PB_TRY_GOTO(status, generate(&t), done);
-    PB_TRY_GOTO(status, decode(&t), done);
+    if (r->options.method->answer != NULL) {
+        PB_TRY_GOTO(status, cell_test_baseline(&t), done);
+    } else if (r->options.eval.scoring == PB_SCORING_LIKELIHOOD) {
+        PB_TRY_GOTO(status, cell_test_likelihood(&t), done);
+    } else {
+        PB_TRY_GOTO(status, cell_test_generate(&t), done);
+    }
     PB_TRY_GOTO(status, score(&t), done);
 done:
     close_test(&t);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Changes whenever the same configuration may give another result. */
-#define RESULT_VERSION "1"
+#define RESULT_VERSION "2"
 
 /* Contents of a file by its hash, or why it cannot be read, in words that do not name the machine's
  * folders. */

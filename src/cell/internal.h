@@ -34,6 +34,7 @@ struct pb_cell_env {
     pb_cell_setup setup;
     char *backend_name;
     char *backend_text; /* what pb_backend_describe says */
+    char *cache;        /* folder of tokens, NULL: none */
     double gemm_gflops; /* measured at the start, this process alone */
     pb_comm *comm;      /* may be NULL */
     env_model *models;
@@ -63,6 +64,16 @@ pb_status cell_options_write(const cell_options *options, const pb_cell *cell, b
 pb_status cell_options_open_dataset(cell_options *options, const pb_cell *cell,
                                     pb_dataset **out) PB_MUST_USE;
 
+/* A data set as tokens of a model. */
+typedef struct cell_data {
+    pb_dataset *dataset;
+    pb_encoded_set train_set, test_set;
+} cell_data;
+
+pb_status cell_data_open(const pb_cell_env *env, const pb_cell *cell, const env_model *model,
+                         cell_options *options, cell_data *out) PB_MUST_USE;
+void cell_data_close(cell_data *data); /* accepts a zeroed one */
+
 const env_model *env_find_model(const pb_cell_env *env, const char *name);
 
 /* The cell at work. */
@@ -74,9 +85,9 @@ typedef struct running {
     cell_options options;
     const env_model *model;
     pb_backend *backend;
-    pb_dataset *dataset;
-    pb_encoded_set train_set, test_set;
+    cell_data data;
     pb_sample *rows; /* validation part first, then training part */
+    int64_t *order;  /* [rows] of the training set */
     int64_t validation_count, train_count;
     pb_method *method;
     pb_network *net;
@@ -94,5 +105,25 @@ pb_status running_phase(running *r, const char *name) PB_MUST_USE;
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);
 
-/* Generation, metric, predictions. */
+/* Predictions, metric. */
 pb_status running_test(running *r) PB_MUST_USE;
+
+/* The test at work. */
+typedef struct cell_test {
+    running *r;
+    int64_t rows;
+    char **predictions;         /* [rows] texts as the model gave them */
+    char **references;          /* [rows] */
+    const char ***alternatives; /* [rows] all right answers, each list ended by NULL */
+    const char **ids;           /* [rows] */
+    int64_t tokens;             /* generated for all rows; -1: nothing was generated */
+    int64_t normalised_right;   /* by likelihood per character; -1: not scored so */
+} cell_test;
+
+/* The ways to a prediction; each fills predictions [rows]. */
+pb_status cell_test_generate(cell_test *t) PB_MUST_USE;
+pb_status cell_test_likelihood(cell_test *t) PB_MUST_USE;
+pb_status cell_test_baseline(cell_test *t) PB_MUST_USE;
+
+/* A stop that was asked for is PB_STOPPED; otherwise the test is told to be `done` rows far. */
+pb_status cell_test_progress(cell_test *t, int64_t done) PB_MUST_USE;

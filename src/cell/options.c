@@ -21,7 +21,11 @@ const pb_config_field pb_cell_model_fields[] = {
     PB_FIELD_END,
 };
 
+static const char *const scoring_names[] = {"generation", "likelihood", NULL};
+
 const pb_config_field pb_cell_eval_fields[] = {
+    PB_FIELD_CHOICE(pb_cell_eval_options, scoring, PB_SCORING_GENERATION, scoring_names,
+                    "what is predicted: generated text, or the likeliest of dataset.labels"),
     PB_FIELD_INT(pb_cell_eval_options, batch, 8, 1, 1 << 20, "rows", "rows generated at once"),
     PB_FIELD_INT(pb_cell_eval_options, max_new_tokens, 0, 0, 1 << 20, "tokens",
                  "most new tokens, 0: as data set and protocol say"),
@@ -36,6 +40,43 @@ static pb_status check_metric(const pb_config *config, const cell_options *o)
     if (status != PB_OK) {
         pb_config_where(config, "dataset.metric", place, sizeof place);
         return pb_error_prefix(status, "%s", place);
+    }
+    return PB_OK;
+}
+
+/* A failure at the place of a key. */
+static pb_status at_key(const pb_config *config, const char *key, pb_status status)
+{
+    char place[512];
+    return pb_error_prefix(status, "%s", pb_config_where(config, key, place, sizeof place));
+}
+
+/* What only fits some data sets is told before anything runs too. */
+static pb_status check_fit(const pb_config *config, const cell_options *o)
+{
+    const pb_method_ops *m = o->method;
+    int64_t labels         = o->dataset.labels.count;
+
+    if (o->eval.scoring == PB_SCORING_LIKELIHOOD && labels < 2) {
+        return at_key(config, "eval.scoring",
+                      PB_FAIL(PB_ERR_CONFIG,
+                              "eval.scoring \"likelihood\" chooses among dataset.labels, and data "
+                              "set %s has none; generate its answers (sweep.override)",
+                              o->dataset.name));
+    }
+    if (m->answer_labels > 0 && labels != m->answer_labels) {
+        return at_key(config, "method.name",
+                      PB_FAIL(PB_ERR_CONFIG,
+                              "method %s is for %d classes, data set %s has %" PRId64
+                              "; leave the pair out (sweep.exclude)",
+                              m->name, m->answer_labels, o->dataset.name, labels));
+    }
+    if (m->answer_numbers && (strcmp(o->dataset.task, "number") != 0 || labels > 0)) {
+        return at_key(config, "method.name",
+                      PB_FAIL(PB_ERR_CONFIG,
+                              "method %s needs answers that are numbers, data set %s has others "
+                              "(dataset.task); leave the pair out (sweep.exclude)",
+                              m->name, o->dataset.name));
     }
     return PB_OK;
 }
@@ -63,6 +104,7 @@ static pb_status read_groups(const pb_config *config, cell_options *out)
     PB_TRY(pb_config_read(config, "eval", pb_cell_eval_fields, NULL, &out->eval));
     PB_TRY(check_metric(config, out));
     PB_TRY(pb_method_find_in(config, "method", &out->method));
+    PB_TRY(check_fit(config, out));
     return pb_method_options_read(out->method, config, "method", &out->method_options);
 }
 

@@ -14,6 +14,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const pb_option options[] = {
@@ -24,6 +25,9 @@ static const pb_option options[] = {
      .help   = "folder of the results; default: run.output, else results/<sweep>"},
     {.name = "retry-failed", .kind = PB_OPTION_FLAG, .help = "run failed cells again"},
     {.name = "fresh", .kind = PB_OPTION_FLAG, .help = "run every cell again, whatever is there"},
+    {.name = "no-cache",
+     .kind = PB_OPTION_FLAG,
+     .help = "keep no tokens of data sets; default: run.cache, else $PB_CACHE, else DIR/tokens"},
     {.name = "help-config", .kind = PB_OPTION_FLAG, .help = "print every key of the configuration"},
     PB_OPTION_END,
 };
@@ -35,7 +39,8 @@ typedef struct job {
     char *directory;
     pb_file_lock *lock; /* of the directory, on rank 0; NULL where there are no locks */
     pb_sweep plan;      /* on rank 0 */
-    bool *done;         /* [cells], on rank 0 */
+    bool *done;         /* [cells] */
+    bool prepared;      /* this process has made its share of the tokens */
     int64_t failed_before;
 } job;
 
@@ -50,6 +55,25 @@ static pb_status default_directory(const job *j, pb_string *out)
         return pb_string_puts(out, set);
     }
     return pb_string_printf(out, "results/%s", pb_grid_get_sweep(j->sweep.grid)->name);
+}
+
+/* Tokens are shared by all processes that see the folder. */
+static pb_status open_cache(const job *j)
+{
+    const char *set   = pb_grid_get_run(j->sweep.grid)->cache;
+    const char *given = getenv("PB_CACHE");
+    char *path        = NULL;
+
+    if (pb_cli_flag(j->cli, "no-cache")) {
+        return PB_OK;
+    }
+    if (*set != '\0' || (given != NULL && *given != '\0')) {
+        return pb_cell_env_set_cache(j->sweep.env, *set != '\0' ? set : given);
+    }
+    PB_TRY(pb_path_join(j->directory, "tokens", &path));
+    pb_status status = pb_cell_env_set_cache(j->sweep.env, path);
+    pb_memory_free(path);
+    return status;
 }
 
 static const char *protocol_name(const job *j)
@@ -152,12 +176,41 @@ static pb_status prepare_directory(job *j)
     return find_done(j);
 }
 
+/* Of the pairs of model and data set with cells to run, every process makes the tokens of each so
+ * many-th one before its first cell, so that they are made side by side and not one behind the
+ * other when all begin with the same data set. What fails here fails in its cell. */
+static void prepare_tokens(job *j, pb_grid_watch *watch)
+{
+    const pb_grid_cells *cells = &j->sweep.cells;
+    int64_t pairs              = 0;
+
+    for (int64_t i = 0; i < cells->count && !pb_grid_watch_stop(watch); i++) {
+        bool seen = j->done[i];
+        for (int64_t k = 0; k < i && !seen; k++) {
+            seen = !j->done[k] &&
+                   cells->items[k].index[PB_AXIS_MODEL] == cells->items[i].index[PB_AXIS_MODEL] &&
+                   cells->items[k].index[PB_AXIS_DATASET] == cells->items[i].index[PB_AXIS_DATASET];
+        }
+        if (!seen && pairs++ % pb_comm_size(j->cli->comm) == pb_comm_rank(j->cli->comm)) {
+            pb_cell cell = sweep_cell(&j->sweep, i);
+            if (pb_cell_prepare(j->sweep.env, &cell) != PB_OK) {
+                pb_log_debug("%s", pb_error_message());
+                pb_error_clear();
+            }
+        }
+    }
+    j->prepared = true;
+}
+
 static pb_status run_cell(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
                           pb_grid_outcome *outcome)
 {
     job *j                    = context;
     pb_cell_observer observer = {
         .context = watch, .stop = pb_grid_watch_stop, .progress = pb_grid_watch_progress};
+    if (!j->prepared) {
+        prepare_tokens(j, watch);
+    }
     pb_cell work = sweep_cell(&j->sweep, cell->number);
     pb_record record;
     pb_record_init(&record);
@@ -245,7 +298,12 @@ static pb_status open_job(job *j)
     if (status == PB_OK) {
         status = prepare_directory(j);
     }
-    return pb_comm_agree(j->cli->comm, status);
+    if (status == PB_OK) {
+        status = open_cache(j);
+    }
+    PB_TRY(pb_comm_agree(j->cli->comm, status));
+    return pb_comm_broadcast(j->cli->comm, j->done, (size_t)j->sweep.cells.count * sizeof *j->done,
+                             0);
 }
 
 static pb_status run_job(job *j, pb_cli *cli)

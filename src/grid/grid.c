@@ -36,6 +36,9 @@ const pb_config_field pb_grid_run_fields[] = {
     PB_FIELD_FLOAT(pb_grid_run_options, time_reserve_seconds, 60, 0, 1e9, "seconds",
                    "how long before the limit everything winds up; less than the limit"),
     PB_FIELD_PATH(pb_grid_run_options, output, "", "folder of the results"),
+    PB_FIELD_PATH(pb_grid_run_options, cache, "",
+                  "folder that keeps the tokens of data sets; empty: environment PB_CACHE, else "
+                  "tokens in the folder of the results"),
     PB_FIELD_END,
 };
 

@@ -6,11 +6,13 @@
 #include <string.h>
 
 static const pb_method_ops *const methods[] = {
-    &pb_method_none,     &pb_method_full,
-    &pb_method_lora,     &pb_method_ia3,
-    &pb_method_lntuning, &pb_method_bitfit,
-    &pb_method_prompt,   &pb_method_prefix,
-    &pb_method_ptuning,  NULL,
+    &pb_method_none,         &pb_method_full,
+    &pb_method_lora,         &pb_method_ia3,
+    &pb_method_lntuning,     &pb_method_bitfit,
+    &pb_method_prompt,       &pb_method_prefix,
+    &pb_method_ptuning,      &pb_method_majority,
+    &pb_method_all_positive, &pb_method_random,
+    &pb_method_mean,         NULL,
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

@@ -142,6 +142,7 @@ static size_t lay_out(packer *p, char *base, int64_t count, int64_t tokens, int6
     out->positions     = part(base, &used, rows, sizeof *out->positions);
     out->label_rows    = part(base, &used, labels, sizeof *out->label_rows);
     out->label_slots   = part(base, &used, labels, sizeof *out->label_slots);
+    out->label_samples = part(base, &used, labels, sizeof *out->label_samples);
     out->targets       = part(base, &used, labels, sizeof *out->targets);
     out->out_rows      = part(base, &used, outs, sizeof *out->out_rows);
     out->last_rows     = part(base, &used, count, sizeof *out->last_rows);
@@ -211,9 +212,10 @@ static void place_labels(packer *p, int64_t count)
                     start[row + 1]++;
                     continue;
                 }
-                int64_t n          = start[row]++;
-                out->label_rows[n] = (int32_t)row;
-                out->targets[n]    = label;
+                int64_t n             = start[row]++;
+                out->label_rows[n]    = (int32_t)row;
+                out->label_samples[n] = (int32_t)s;
+                out->targets[n]       = label;
             }
         }
         for (int64_t row = 0; pass == 0 && row < out->forest.rows; row++) {

@@ -401,6 +401,13 @@ static void an_answer_packs_like_its_list_of_labels(void **state)
         assert_int_equal(a.forest.rows, b.forest.rows);
         assert_memory_equal(a.targets, b.targets, 3 * sizeof *a.targets);
         assert_memory_equal(a.label_rows, b.label_rows, 3 * sizeof *a.label_rows);
+        int32_t sums[3] = {0};
+        for (int n = 0; n < 3; n++) {
+            assert_int_equal(a.label_samples[n], b.label_samples[n]);
+            sums[a.label_samples[n]] += a.targets[n];
+        }
+        assert_int_equal(sums[0], 8 + 9);
+        assert_int_equal(sums[1], 8);
         pb_batch_clear(&a);
         pb_batch_clear(&b);
     }

@@ -146,13 +146,15 @@ static void pairs_that_cannot_be_compared_say_why(void **state)
 {
     static const double ones[]     = {1, 1, 1};
     static const double unknown[]  = {1, NAN, 1};
+    static const double endless[]  = {1, 0, INFINITY};
     static const int64_t others[]  = {0, 1, 5};
     static const char *const why[] = {
         "tested on different rows",            /* a other */
         "tested on different rows",            /* a short */
         "it is not known what a row is worth", /* a unknown */
         "no predictions are stored",           /* a empty */
-        "no seed in common",                   /* a late */
+        "it is not known what a row is worth",
+        "no seed in common", /* a late */
     };
     const char *directory = sample_directory();
     paired_list list      = {0};
@@ -163,20 +165,21 @@ static void pairs_that_cannot_be_compared_say_why(void **state)
     put(directory, "c short", 1, NULL, ones, 2);
     put(directory, "d unknown", 1, NULL, unknown, 3);
     put(directory, "e empty", 1, NULL, ones, 0);
-    put(directory, "f late", 2, NULL, ones, 3);
-    put(directory, "g same", 1, NULL, ones, 3);
+    put(directory, "f endless", 1, NULL, endless, 3);
+    put(directory, "g late", 2, NULL, ones, 3);
+    put(directory, "h same", 1, NULL, ones, 3);
     compare(directory, &list);
-    assert_int_equal(list.count, 7 * 6 / 2);
-    for (int i = 0; i < 5; i++) {
+    assert_int_equal(list.count, 8 * 7 / 2);
+    for (int i = 0; i < 6; i++) {
         assert_int_equal(list.pairs[i].b, i + 1);
         assert_string_equal(list.pairs[i].problem, why[i]);
         assert_string_equal(list.pairs[i].test, "");
         assert_true(isnan(list.pairs[i].p) && isnan(list.pairs[i].p_holm));
         assert_true(isnan(list.pairs[i].difference) && isnan(list.pairs[i].low));
     }
-    assert_string_equal(list.pairs[5].problem, "");
-    assert_true(list.pairs[5].p == 1 && list.pairs[5].p_holm == 1);
-    assert_true(list.pairs[5].difference == 0 && list.pairs[5].low == 0);
+    assert_string_equal(list.pairs[6].problem, "");
+    assert_true(list.pairs[6].p == 1 && list.pairs[6].p_holm == 1);
+    assert_true(list.pairs[6].difference == 0 && list.pairs[6].low == 0);
     paired_clear(&list);
 }
 

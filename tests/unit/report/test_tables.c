@@ -367,6 +367,51 @@ static void paired_tests_name_the_best_method(void **state)
     pb_results_clear(&r);
 }
 
+static void add_cell(const char *directory, pb_sweep *sweep, const char *model, const char *dataset,
+                     double score, bool valid)
+{
+    pb_record r;
+
+    assert_ok(sample_small(model, dataset, "lora", 1, &r));
+    r.score = score;
+    r.valid = valid;
+    assert_ok(pb_shard_write(directory, &r));
+    assert_ok(pb_sweep_add(sweep, model, dataset, "lora", 1, r.key.config_hash));
+    pb_record_clear(&r);
+}
+
+/* What a model has no plan for has no place in its tables; what has no score says what it is. */
+static void tables_have_what_was_planned(void **state)
+{
+    const char *directory = sample_directory();
+    pb_sweep sweep        = {0};
+    pb_results r          = {0};
+    pb_string text        = {0};
+    char hash[PB_HASH_TEXT];
+
+    (void)state;
+    add_cell(directory, &sweep, "one", "rte", NAN, true);
+    add_cell(directory, &sweep, "one", "sst2", 50, false);
+    add_cell(directory, &sweep, "two", "cola", 60, true);
+    (void)snprintf(hash, sizeof hash, "%064d", 1);
+    assert_ok(pb_sweep_add(&sweep, "two", "cola", "random", 1, hash));
+    assert_ok(pb_sweep_write(directory, &sweep));
+    assert_ok(pb_results_open_directory(directory, &r));
+    assert_ok(pb_report_text(&r, NULL, &text));
+    const char *two = strstr(text.data, "model two");
+    assert_non_null(two);
+    assert_non_null(strstr(text.data, "\ndataset  metric       lora\nrte      accuracy      nan\n"
+                                      "sst2               invalid\nmean                  none\n"));
+    assert_null(strstr(two, "\nrte "));
+    assert_non_null(strstr(two, "\ndataset  metric     lora  random\n"
+                                "cola     accuracy  60.00       -\n"
+                                "mean               60.00    none\n"));
+    assert_null(strstr(text.data, "paired")); /* no two methods have a cell that counts */
+    pb_string_clear(&text);
+    pb_results_clear(&r);
+    pb_sweep_clear(&sweep);
+}
+
 /* The longest line of the part that begins with `from`, up to the next empty line, in characters;
  * *lines: how many there are. */
 static int widest(const char *text, const char *from, int *lines)
@@ -453,6 +498,7 @@ int main(void)
         cmocka_unit_test_teardown(json_is_json_and_has_the_same_numbers, returns_all_bytes),
         cmocka_unit_test_teardown(csv_has_one_line_per_number, returns_all_bytes),
         cmocka_unit_test_teardown(paired_tests_name_the_best_method, returns_all_bytes),
+        cmocka_unit_test_teardown(tables_have_what_was_planned, returns_all_bytes),
         cmocka_unit_test_teardown(many_data_sets_stay_readable, returns_all_bytes),
         cmocka_unit_test_teardown(progress_counts_from_plan_and_shards, returns_all_bytes),
         cmocka_unit_test_teardown(without_a_plan_it_is_unknown_what_is_left, returns_all_bytes),

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Predictions of a baseline, from the answers of the training part. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+pb_status cell_test_baseline(cell_test *t)
+{
+    running *r                   = t->r;
+    const pb_config_list *labels = pb_dataset_labels(r->data.dataset);
+    const char **train           = NULL;
+    pb_answers answers           = {
+                  .train_count = r->train_count, .labels = labels->items, .label_count = labels->count};
+
+    PB_TRY(cell_test_progress(t, 0));
+    PB_TRY(PB_ALLOC(train, r->train_count));
+    for (int64_t i = 0; i < r->train_count; i++) {
+        train[i] = pb_encoded_answer(&r->data.train_set, r->order[r->validation_count + i], 0);
+    }
+    answers.train    = train;
+    pb_status status = r->method->ops->answer(r->method, &answers, t->rows, t->predictions);
+    pb_memory_free(train);
+    return status;
+}

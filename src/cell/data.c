@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The data set of a cell as tokens of its model. */
+#include "internal.h"
+
+static pb_status open_sets(const pb_cell_env *env, const env_model *model, int64_t cutoff_tokens,
+                           cell_data *d)
+{
+    pb_encode_options encode = {.tpl           = model->chat,
+                                .tokenizer     = model->tokenizer,
+                                .cutoff_tokens = cutoff_tokens,
+                                .threads       = env->setup.threads,
+                                .cache         = env->cache};
+
+    PB_TRY(pb_encoded_open(d->dataset, PB_SPLIT_TEST, &encode, NULL, &d->test_set));
+    return pb_encoded_open(d->dataset, PB_SPLIT_TRAIN, &encode, &d->test_set, &d->train_set);
+}
+
+pb_status cell_data_open(const pb_cell_env *env, const pb_cell *cell, const env_model *model,
+                         cell_options *options, cell_data *out)
+{
+    cell_data data = {0};
+
+    PB_TRY(cell_options_open_dataset(options, cell, &data.dataset));
+    pb_status status = open_sets(env, model, options->data.cutoff_tokens, &data);
+    /* What the tokenizer remembers would be counted as the cell's memory, and only where the tokens
+     * were made. */
+    pb_tokenizer_trim(model->tokenizer);
+    if (status != PB_OK) {
+        cell_data_close(&data);
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    *out = data;
+    return PB_OK;
+}
+
+void cell_data_close(cell_data *data)
+{
+    pb_encoded_close(&data->train_set);
+    pb_encoded_close(&data->test_set);
+    pb_dataset_close(data->dataset);
+    *data = (cell_data){0};
+}
+
+pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell)
+{
+    const env_model *model = env_find_model(env, cell->model);
+    cell_options options   = {0};
+    cell_data data         = {0};
+    pb_status status;
+
+    if (env->cache == NULL || model == NULL || model->status != PB_OK) {
+        return PB_OK;
+    }
+    PB_TRY(cell_options_read(cell, &options));
+    PB_TRY_GOTO(status, cell_data_open(env, cell, model, &options, &data), out_options);
+    cell_data_close(&data);
+out_options:
+    cell_options_clear(&options);
+    return status;
+}

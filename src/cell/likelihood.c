@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Predictions by likelihood: of the class names, as answers to a row's prompt, the one with the
+ * largest sum of log p over its tokens, without the template's end of an answer; ties go to the
+ * first. This is what lm-evaluation-harness calls acc; its acc_norm divides the sum by the
+ * characters of the name (here `accuracy_norm`). */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A class name as tokens. */
+typedef struct candidate {
+    const char *text;
+    pb_ids ids;
+    double characters;
+} candidate;
+
+typedef struct scoring {
+    cell_test *t;
+    candidate *candidates;
+    int64_t count;
+    int64_t rows; /* at once */
+    int32_t *ids; /* of a batch's samples */
+    int64_t capacity;
+    pb_sample *samples; /* [rows · count] */
+    double *sums;       /* [rows · count] of log p */
+    double *losses;
+    int64_t losses_capacity;
+    pb_batch batch;
+} scoring;
+
+static double count_characters(const char *text)
+{
+    double count = 0.0;
+
+    for (; *text != '\0'; text++) {
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    }
+    return fmax(count, 1.0);
+}
+
+static bool is_stop(const pb_ids *stops, int32_t id)
+{
+    for (int64_t i = 0; i < stops->count; i++) {
+        if (stops->items[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Pieces of a template are tokenised one by one, so an answer's tokens are the same behind every
+ * prompt. */
+static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
+{
+    bool corrected       = r->cell->protocol == PB_PROTOCOL_CORRECTED;
+    pb_rendered rendered = {0};
+    pb_status status;
+
+    c->characters = count_characters(c->text);
+    PB_TRY_GOTO(
+        status,
+        pb_template_render(r->model->chat, r->model->tokenizer, "", c->text, corrected, &rendered),
+        out_rendered);
+    int64_t end = rendered.prompt_length;
+    while (end < rendered.ids.count && !is_stop(stops, rendered.ids.items[end])) {
+        end++;
+    }
+    PB_TRY_GOTO(status,
+                pb_ids_extend(&c->ids, rendered.ids.items + rendered.prompt_length,
+                              end - rendered.prompt_length),
+                out_rendered);
+    if (c->ids.count == 0) {
+        status = PB_FAIL(PB_ERR_CONFIG, "dataset.labels: \"%s\" has no token of its own", c->text);
+    }
+out_rendered:
+    pb_rendered_clear(&rendered);
+    return status;
+}
+
+static pb_status open_scoring(scoring *s)
+{
+    running *r                   = s->t->r;
+    const pb_config_list *labels = pb_dataset_labels(r->data.dataset);
+    pb_ids stops                 = {0};
+    pb_status status;
+
+    s->rows = r->options.eval.batch < s->t->rows ? r->options.eval.batch : s->t->rows;
+    PB_TRY(PB_ALLOC(s->candidates, labels->count));
+    s->count = labels->count;
+    PB_TRY(PB_ALLOC(s->samples, s->rows * s->count));
+    PB_TRY(PB_ALLOC(s->sums, s->rows * s->count));
+    PB_TRY_GOTO(status, pb_template_stop_ids(r->model->chat, r->model->tokenizer, &stops),
+                out_stops);
+    for (int64_t k = 0; k < s->count; k++) {
+        s->candidates[k].text = labels->items[k];
+        PB_TRY_GOTO(status, tokenise(r, &stops, &s->candidates[k]), out_stops);
+    }
+out_stops:
+    pb_ids_clear(&stops);
+    return status;
+}
+
+static void close_scoring(scoring *s)
+{
+    for (int64_t k = 0; k < s->count; k++) {
+        pb_ids_clear(&s->candidates[k].ids);
+    }
+    pb_memory_free(s->candidates);
+    pb_memory_free(s->ids);
+    pb_memory_free(s->samples);
+    pb_memory_free(s->sums);
+    pb_memory_free(s->losses);
+    pb_batch_clear(&s->batch);
+}
+
+/* The samples of rows [first, first + count): every prompt with every candidate behind it. */
+static pb_status make_samples(scoring *s, int64_t first, int64_t count)
+{
+    int64_t total = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        pb_sample prompt = pb_encoded_prompt(&s->t->r->data.test_set, first + i);
+        for (int64_t k = 0; k < s->count; k++) {
+            total += prompt.length + s->candidates[k].ids.count;
+        }
+    }
+    PB_TRY(PB_GROW(s->ids, total));
+    int32_t *at = s->ids;
+    for (int64_t i = 0; i < count; i++) {
+        pb_sample prompt = pb_encoded_prompt(&s->t->r->data.test_set, first + i);
+        for (int64_t k = 0; k < s->count; k++) {
+            const pb_ids *answer         = &s->candidates[k].ids;
+            s->samples[i * s->count + k] = (pb_sample){
+                .ids    = at,
+                .length = prompt.length + answer->count,
+                .answer = prompt.length > 0 ? prompt.length : 1,
+            };
+            memcpy(at, prompt.ids, (size_t)prompt.length * sizeof *at);
+            memcpy(at + prompt.length, answer->items, (size_t)answer->count * sizeof *at);
+            at += prompt.length + answer->count;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status score_batch(scoring *s, int64_t first, int64_t count)
+{
+    pb_network *net          = s->t->r->net;
+    pb_batch_options options = pb_network_batch_options(net, false);
+    double sum               = 0.0;
+
+    PB_TRY(make_samples(s, first, count));
+    PB_TRY(pb_batch_rebuild(s->samples, count * s->count, &options, &s->batch));
+    PB_TRY(PB_GROW(s->losses, s->batch.labels));
+    PB_TRY(pb_network_loss(net, &s->batch, &sum, s->losses));
+    memset(s->sums, 0, (size_t)(count * s->count) * sizeof *s->sums);
+    for (int64_t n = 0; n < s->batch.labels; n++) {
+        s->sums[s->batch.label_samples[n]] -= s->losses[n];
+    }
+    return PB_OK;
+}
+
+/* The likeliest of a row's candidates; -1 when a sum is not finite. */
+static int64_t likeliest(const scoring *s, const double *sums, bool by_length)
+{
+    int64_t best = -1;
+    double most  = -INFINITY;
+
+    for (int64_t k = 0; k < s->count; k++) {
+        double value = by_length ? sums[k] / s->candidates[k].characters : sums[k];
+        if (!isfinite(value)) {
+            return -1;
+        }
+        if (value > most) {
+            most = value;
+            best = k;
+        }
+    }
+    return best;
+}
+
+static pb_status predict(scoring *s, int64_t first, int64_t count)
+{
+    cell_test *t = s->t;
+
+    PB_TRY(score_batch(s, first, count));
+    for (int64_t i = 0; i < count; i++) {
+        const double *sums = s->sums + i * s->count;
+        int64_t best       = likeliest(s, sums, false);
+        int64_t normal     = likeliest(s, sums, true);
+        if (best < 0) {
+            return PB_FAIL(PB_ERR_NUMERIC,
+                           "the likelihood of a label is not finite; " PB_NOT_FINITE_REMEDY);
+        }
+        t->predictions[first + i] = pb_memory_text(s->candidates[best].text);
+        if (t->predictions[first + i] == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        t->normalised_right +=
+            strcmp(s->candidates[normal].text, t->alternatives[first + i][0]) == 0;
+    }
+    return PB_OK;
+}
+
+static pb_status predict_all(scoring *s)
+{
+    cell_test *t = s->t;
+
+    PB_TRY(open_scoring(s));
+    PB_TRY(cell_test_progress(t, 0));
+    for (int64_t first = 0; first < t->rows; first += s->rows) {
+        int64_t n        = t->rows - first < s->rows ? t->rows - first : s->rows;
+        pb_status status = predict(s, first, n);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "test rows %lld … %lld", (long long)first + 1,
+                            (long long)(first + n));
+            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        }
+        PB_TRY(cell_test_progress(t, first + n));
+    }
+    return PB_OK;
+}
+
+pb_status cell_test_likelihood(cell_test *t)
+{
+    scoring s = {.t = t};
+
+    t->normalised_right = 0;
+    pb_status status    = predict_all(&s);
+    close_scoring(&s);
+    return status;
+}

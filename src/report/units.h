@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the test rows of one (model, data set) are worth in all of its cells, and the differences of
+ * two methods on them. A unit is what is flipped or drawn as one: the predictions of one row. */
+#pragma once
+
+#include "paired.h"
+
+typedef struct rows_of_cells {
+    const pb_results *results;
+    pb_record_values *cells; /* [methods][seeds] */
+    bool *have;              /* [methods][seeds] the cell counts and was read */
+} rows_of_cells;
+
+/* On failure nothing is held. */
+pb_status rows_read(const pb_results *results, int64_t model, int64_t dataset,
+                    rows_of_cells *out) PB_MUST_USE;
+void rows_clear(rows_of_cells *rows); /* accepts a zeroed one */
+/* The method has a cell that counts. */
+bool rows_have(const rows_of_cells *rows, int64_t method);
+
+typedef struct units {
+    double *sums;  /* [count] of the differences of a unit's predictions */
+    double *sizes; /* [count] how many predictions it has */
+    int64_t count;
+    bool single; /* every unit is one prediction */
+    bool binary; /* single, of one seed, and all values are 0 or 1 */
+} units;
+
+/* Sets seeds, rows and difference of the pair, or its problem: then there are no units. */
+pb_status units_make(const rows_of_cells *rows, paired *pair, units *out) PB_MUST_USE;
+void units_clear(units *u); /* accepts a zeroed one */
