@@ -29,11 +29,13 @@ static pb_status find_column(const char *key, const char *name, const pb_columns
                    near != NULL ? "\"?" : "");
 }
 
-static pb_status parse_filter(const char *key, char *name, pb_row_pattern_piece *piece)
+/* A name with a colon may be that of a column. */
+static pb_status parse_filter(const char *key, char *name, const pb_columns *columns,
+                              pb_row_pattern_piece *piece)
 {
     char *colon = strrchr(name, ':');
 
-    if (colon == NULL) {
+    if (colon == NULL || pb_columns_find(columns, name) != NULL) {
         return PB_OK;
     }
     piece->filter = pb_row_filter_find(colon + 1);
@@ -69,7 +71,7 @@ static pb_status check_list(const char *key, const pb_column *column,
 static pb_status parse_column(const char *key, char *name, const pb_columns *columns,
                               pb_row_pattern_piece *piece)
 {
-    PB_TRY(parse_filter(key, name, piece));
+    PB_TRY(parse_filter(key, name, columns, piece));
     char *bar     = strchr(name, '|');
     char *bracket = strchr(name, '[');
     if (bracket != NULL) {

@@ -105,6 +105,15 @@ static void filters_change_what_a_column_gives(void **state)
     assert_line("{s}{n:paragraph}", "{\"s\":\"x\",\"l\":[],\"n\":null}", "x");
 }
 
+static void a_column_may_have_a_colon_in_its_name(void **state)
+{
+    (void)state;
+    assert_ok(build("columns = [\"s:join:string\"]; lines = [\"{s:join:capitalize} {s:join}\"]; "
+                    "answer = \"\";",
+                    PB_PROTOCOL_CORRECTED, PB_SPLIT_TEST, json("{\"s:join\":\"xX\"}")));
+    assert_sample(0, "Xx xX", "");
+}
+
 static void assert_choices(const char *options, const char *expected)
 {
     pb_dataset *ds = NULL;
@@ -449,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(made_up_sets_of_known_kinds_need_no_code),
         cmocka_unit_test(filters_change_what_a_column_gives),
+        cmocka_unit_test(a_column_may_have_a_colon_in_its_name),
         cmocka_unit_test(choices_of_one_text_become_lines),
         cmocka_unit_test(filters_and_columns_that_do_not_fit_are_errors_of_the_configuration),
         cmocka_unit_test(several_answers_are_samples_or_references),
