@@ -113,6 +113,9 @@ typedef struct pb_row_counts {
     int64_t overlap;   /* training samples whose text stands in the test file as well */
 } pb_row_counts;
 
+/* Appends the faults: "3 with a wrong column, first in line 7; 1 with an empty text, …". */
+pb_status pb_row_counts_describe(const pb_row_counts *counts, pb_string *out) PB_MUST_USE;
+
 /* A sample as a builder makes it. */
 typedef struct pb_row_text {
     pb_string user, answer;
@@ -190,6 +193,8 @@ pb_status pb_rows_open(const pb_dataset *ds, pb_split split, int threads,
  * message with file:line, column and remedy. */
 pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *count) PB_MUST_USE;
 pb_row_counts pb_rows_counts(const pb_rows *rows); /* complete at the end */
+/* Warns of rows that were left out, kept with a fault, unlabelled, or in both files. */
+void pb_row_counts_warn(const pb_dataset *ds, pb_split split, const pb_row_counts *counts);
 /* SHA-256 of the file as it was read (of the texts where there is none), 64 hex digits; at the end.
  */
 const char *pb_rows_sha(const pb_rows *rows);

@@ -82,9 +82,8 @@ struct pb_method_ops {
     size_t options_size;
     const pb_config_field *fields; /* of the options struct; NULL when there are none */
 
-    /* required */
-    /* Declares the trainable tensors through pb_method_declare; allocates `state`. The model may be
-     * without weights. */
+    /* required: declares the trainable tensors through pb_method_declare; allocates `state`. The
+     * model may be without weights. */
     pb_status (*plan)(pb_method *m);
 
     /* optional */

@@ -92,12 +92,8 @@ static void record_rows(running *r)
     record->rows_empty      = a->faults[PB_ROW_EMPTY] + b->faults[PB_ROW_EMPTY];
     record->rows_duplicate  = a->faults[PB_ROW_DUPLICATE] + b->faults[PB_ROW_DUPLICATE];
     record->rows_overlap    = a->overlap;
-    if (record->rows_overlap > 0) {
-        pb_log_warn("data set %s: %" PRId64 " training samples stand in the test file as well; %s",
-                    r->cell->dataset, record->rows_overlap,
-                    r->cell->protocol == PB_PROTOCOL_PAPER ? "the paper protocol keeps them"
-                                                           : "they are left out");
-    }
+    pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, a);
+    pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, b);
     if (record->rows_too_long > 0) {
         pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
                     " test rows without their text, data.cutoff_tokens = %" PRId64

@@ -247,8 +247,10 @@ static pb_status write_file(const char *path, const char *key, const pb_encoded_
     return status;
 }
 
-/* The set in the file; *found is false when there is none, or none that can be used. */
-static pb_status find(const char *path, const char *key, pb_encoded_set *out, bool *found)
+/* The set in the file; *found is false when there is none, or none that can be used. Who holds the
+ * lock is the one to tell that a file is damaged. */
+static pb_status find(const char *path, const char *key, bool locked, pb_encoded_set *out,
+                      bool *found)
 {
     *found = false;
     if (!pb_path_exists(path)) {
@@ -259,7 +261,9 @@ static pb_status find(const char *path, const char *key, pb_encoded_set *out, bo
     if (status == PB_OK || status == PB_ERR_MEMORY) {
         return status;
     }
-    pb_log_warn("token cache: %s; it is made again", pb_error_message());
+    if (locked) {
+        pb_log_warn("token cache: %s; it is made again", pb_error_message());
+    }
     pb_error_clear();
     return PB_OK;
 }
@@ -296,7 +300,7 @@ static pb_status find_or_make(const char *path, const char *lock_path, const cha
     pb_file_lock *lock = NULL;
     bool found         = false;
 
-    PB_TRY(find(path, key, out, &found));
+    PB_TRY(find(path, key, false, out, &found));
     if (found) {
         return PB_OK;
     }
@@ -305,7 +309,7 @@ static pb_status find_or_make(const char *path, const char *lock_path, const cha
         pb_error_clear();
     }
     /* Another process may have made it meanwhile. */
-    pb_status status = find(path, key, out, &found);
+    pb_status status = find(path, key, true, out, &found);
     if (status == PB_OK && !found) {
         status = make_and_keep(path, key, ds, split, options, test, out);
     }

@@ -8,7 +8,6 @@
 #include "reader.h"
 
 #include "pb/hash.h"
-#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -371,52 +370,16 @@ static pb_status collect(pb_rows *rows, int64_t *count)
     return PB_OK;
 }
 
-/* "3 columns (first in line 7), 1 empty (first in line 9)" */
-static pb_status describe_faults(const pb_row_counts *c, pb_string *out)
-{
-    static const char *const names[PB_ROW_FAULT_COUNT] = {[PB_ROW_UNREADABLE] = "unreadable",
-                                                          [PB_ROW_COLUMN] = "with a wrong column",
-                                                          [PB_ROW_LABEL]  = "with a wrong label",
-                                                          [PB_ROW_EMPTY]  = "with an empty text",
-                                                          [PB_ROW_DUPLICATE] =
-                                                              "with the id of another"};
-    const char *separator                              = "";
-
-    for (int k = 0; k < PB_ROW_FAULT_COUNT; k++) {
-        if (c->faults[k] > 0) {
-            PB_TRY(pb_string_printf(out, "%s%" PRId64 " %s, first in line %" PRId64, separator,
-                                    c->faults[k], names[k], c->first[k]));
-            separator = "; ";
-        }
-    }
-    return PB_OK;
-}
-
 static pb_status check_share(const pb_rows *rows, const char *faults)
 {
     const pb_row_counts *c = &rows->counts;
     double share           = rows->ds->data.max_bad_share;
-    int64_t faulty         = 0;
 
-    for (int k = 0; k < PB_ROW_FAULT_COUNT; k++) {
-        faulty += c->faults[k];
-    }
     if ((double)c->bad > share * (double)c->rows) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s; this is the first of %" PRId64 " bad rows of %" PRId64
                        " (%s), data.max_bad_share allows a share of %g",
                        rows->first, c->bad, c->rows, faults, share);
-    }
-    if (faulty > 0) {
-        pb_log_warn("data set %s, %s: %" PRId64 " of %" PRId64 " rows left out, %" PRId64
-                    " kept with a fault (%s)",
-                    rows->ds->options.name, pb_split_name(rows->split), c->bad, c->rows,
-                    faulty - c->bad, faults);
-    }
-    if (c->unlabelled > 0 || c->no_answer > 0) {
-        pb_log_warn(
-            "data set %s, %s: %" PRId64 " samples unlabelled, %" PRId64 " without an answer",
-            rows->ds->options.name, pb_split_name(rows->split), c->unlabelled, c->no_answer);
     }
     if (rows->samples == 0) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: none of its %" PRId64 " rows can be used",
@@ -445,7 +408,7 @@ static pb_status finish(pb_rows *rows)
         PB_TRY(hash_source(rows));
     }
     PB_TRY_GOTO(status, pb_string_puts(&faults, ""), out_faults);
-    PB_TRY_GOTO(status, describe_faults(&rows->counts, &faults), out_faults);
+    PB_TRY_GOTO(status, pb_row_counts_describe(&rows->counts, &faults), out_faults);
     PB_TRY_GOTO(status, check_share(rows, faults.data), out_faults);
 out_faults:
     pb_string_clear(&faults);

@@ -83,7 +83,7 @@ class BadData(case.Case):
         long["train"][5] = (row % ("a " * 200)).encode()
         self.world.dataset("long", **long, extra="data = { cutoff_tokens = 64; };\n")
         for split, at in (("train", 7), ("train", 8), ("test", 1)):
-            long[split][at] = (row % "a").replace('"label": 0', '"label": 1').encode()
+            long[split][at] = (row % split).replace('"label": 0', '"label": 1').encode()
         self.world.dataset("longer", **long, extra="data = { cutoff_tokens = 64; };\n")
         path = self.world.path("dataset/longer.cfg")
         answer = "an answer that is far longer than all the tokens that a row may have " * 4
@@ -109,7 +109,7 @@ class BadData(case.Case):
         grid = self.world.grid([self.world.model()], ["some"], ["lora"], rest=rest)
         result = self.run_grid(grid, 0)
         self.assertIn("1 of 24 rows left out", result.err)
-        self.assertIn("some/train.jsonl:3", result.err)
+        self.assertRegex(result.err, r"some/train.jsonl: 1 of 24 rows left out, .*\(1 unreadable, first in line 3\)")
         self.check_rows(self.cells()["good", "some", "lora", "1"], bad=1)
 
     def test_rows_without_a_label_are_told_and_counted_on_every_rank(self):
@@ -121,7 +121,7 @@ class BadData(case.Case):
         world.write(path, world.read(path).decode().replace("label:label", "label:label?"))
         grid = self.world.grid([self.world.model()], ["odd"], ["none", "lora"], (1, 2))
         result = self.run_grid(grid, 0, ranks=2)
-        self.assertEqual(result.err.count("1 rows unlabelled, 1 without an answer"), 4, "once per cell")
+        self.assertEqual(result.err.count("1 samples unlabelled, 1 without an answer"), 4, "once per cell")
         for cell in self.cells().values():
             self.check_rows(cell, unlabelled=1, no_answer=1)
 
