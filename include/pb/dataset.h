@@ -105,6 +105,7 @@ typedef enum pb_row_fault {
 
 typedef struct pb_row_counts {
     int64_t rows;                       /* read, good or bad */
+    int64_t bytes;                      /* of the file as it is stored; 0 where there is none */
     int64_t faults[PB_ROW_FAULT_COUNT]; /* rows of each kind, those that the paper keeps too */
     int64_t first[PB_ROW_FAULT_COUNT];  /* line of the first one, 0: none */
     int64_t bad;                        /* rows left out for a fault */

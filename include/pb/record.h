@@ -101,6 +101,7 @@ typedef struct pb_record {
      * training. */
     int64_t rows_truncated, rows_too_long, rows_bad, rows_unlabelled, rows_no_answer;
     int64_t rows_empty, rows_duplicate, rows_overlap;
+    int64_t bytes_train, bytes_test; /* of the files, as they are stored */
 
     pb_record_step *train;
     int64_t train_count;

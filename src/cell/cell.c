@@ -92,6 +92,8 @@ static void record_rows(running *r)
     record->rows_empty      = a->faults[PB_ROW_EMPTY] + b->faults[PB_ROW_EMPTY];
     record->rows_duplicate  = a->faults[PB_ROW_DUPLICATE] + b->faults[PB_ROW_DUPLICATE];
     record->rows_overlap    = a->overlap;
+    record->bytes_train     = a->bytes;
+    record->bytes_test      = b->bytes;
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, a);
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, b);
     if (record->rows_too_long > 0) {

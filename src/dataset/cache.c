@@ -313,6 +313,9 @@ static pb_status find_or_make(const char *path, const char *lock_path, const cha
     if (status == PB_OK && !found) {
         status = make_and_keep(path, key, ds, split, options, test, out);
     }
+    /* Who waits for the lock has its file open still, and finds the set; who comes later needs no
+     * lock. */
+    (void)unlink(lock_path);
     pb_file_lock_release(lock);
     return status;
 }

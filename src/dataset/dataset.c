@@ -21,6 +21,8 @@ static pb_status keep_places(pb_dataset *ds)
 
     for (int k = 0; k < PB_KEY_COUNT && o->config != NULL; k++) {
         (void)snprintf(key, sizeof key, "%s.%s", o->group, key_names[k]);
+        /* A default stands nowhere: then the group's place. */
+        key[pb_config_has(o->config, key) ? strlen(key) : strlen(o->group)] = '\0';
         ds->places[k] = pb_memory_text(pb_config_where(o->config, key, place, sizeof place));
         if (ds->places[k] == NULL) {
             return PB_ERR_MEMORY;

@@ -395,6 +395,7 @@ static pb_status hash_source(pb_rows *rows)
         return pb_hash_finish(rows->hash, rows->sha);
     }
     PB_TRY(pb_reader_finish(rows->reader));
+    rows->counts.bytes = pb_reader_bytes(rows->reader);
     memcpy(rows->sha, pb_reader_sha(rows->reader), sizeof rows->sha);
     return PB_OK;
 }

@@ -51,6 +51,8 @@ const record_field record_numbers[] = {
     NUMBER_I64(rows_no_answer, "1", "rows with a null answer", true),
     NUMBER_I64(rows_empty, "1", "rows with an empty text", true),
     NUMBER_I64(rows_duplicate, "1", "rows with the id of another", true),
+    NUMBER_I64(bytes_train, "byte", "size of the training file", true),
+    NUMBER_I64(bytes_test, "byte", "size of the test file", true),
     NUMBER_I64(rows_overlap, "1", "training samples that the test file has as well", true),
     NUMBER_I64(rows_train, "1", "training rows", true),
     NUMBER_I64(rows_validation, "1", "validation rows", true),

@@ -203,7 +203,7 @@ static void a_directory_is_refused(void **state)
     assert_error(test_samples_read(ds, PB_SPLIT_TRAIN, 1, &samples), PB_ERR_IO,
                  "/tmp is a directory");
     assert_error(test_samples_read(ds, PB_SPLIT_TEST, 1, &samples), PB_ERR_CONFIG,
-                 "d.cfg: dataset.test_file is empty; builder template needs a file of rows");
+                 "d.cfg:1: dataset.test_file is empty; builder template needs a file of rows");
     pb_dataset_close(ds);
     pb_config_close(config);
 }
@@ -366,6 +366,7 @@ static void limits_take_the_first_rows_and_hashes_cover_the_file(void **state)
     assert_string_equal(splits[PB_SPLIT_TRAIN].items[1].user, "Q\nc\nd");
     assert_ok(pb_hash_bytes(text, strlen(text), sha));
     assert_string_equal(splits[PB_SPLIT_TRAIN].sha, sha);
+    assert_int_equal(splits[PB_SPLIT_TRAIN].counts.bytes, strlen(text));
     fixture_clear(splits);
 }
 

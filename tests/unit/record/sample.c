@@ -88,6 +88,8 @@ static void fill_numbers(pb_record *r, double u)
     r->rows_empty            = 6;
     r->rows_duplicate        = 7;
     r->rows_overlap          = 8;
+    r->bytes_train           = 9;
+    r->bytes_test            = 10;
     r->rows_train            = 90;
     r->rows_validation       = 10;
     r->rows_test             = 4;
