@@ -52,15 +52,22 @@ typedef struct pb_metric {
     const char *name;
     bool needs_labels;
     bool keeps_case; /* corrected: texts are not lower-cased (code) */
+    /* Fails, with what to do, where this build lacks what the metric needs; NULL: it needs nothing.
+     */
+    pb_status (*available)(void);
     /* Fills main, values (by pb_metric_add), correct, invalid from the post-processed texts that
      * are in `result`; `labels` [input->label_count] are post-processed too. */
     pb_status (*score)(const pb_metric_input *input, char *const *labels, pb_metric_result *result);
+    bool fills_row_values; /* `score` does; else a row is worth 1 when correct, 0 when not */
 } pb_metric;
 
 const pb_metric *const *pb_metric_registry(void);  /* NULL-terminated */
 const pb_metric *pb_metric_find(const char *name); /* NULL when there is none */
-/* PB_ERR_CONFIG with the nearest name when there is no metric of this one. */
+/* PB_ERR_CONFIG with the nearest name when there is no metric of this one, and with what to do when
+ * this build lacks what it needs. */
 pb_status pb_metric_check(const char *name) PB_MUST_USE;
+/* The parser of code with its versions, or "absent". */
+const char *pb_metric_parser(void);
 
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input,
                           pb_metric_result *out) PB_MUST_USE;

@@ -101,9 +101,10 @@ pb_status pb_metric_check(const char *name)
 {
     const char *names[64]       = {0};
     const pb_metric *const *all = pb_metric_registry();
+    const pb_metric *found      = pb_metric_find(name);
 
-    if (pb_metric_find(name) != NULL) {
-        return PB_OK;
+    if (found != NULL) {
+        return found->available != NULL ? found->available() : PB_OK;
     }
     for (size_t i = 0; all[i] != NULL && i + 1 < sizeof names / sizeof *names; i++) {
         names[i] = all[i]->name;
@@ -158,7 +159,7 @@ pb_status pb_metric_score(const char *metric, const pb_metric_input *input, pb_m
                          result.references),
                 err_result);
     PB_TRY_GOTO(status, ops->score(input, labels, &result), err_result);
-    for (int64_t i = 0; i < input->rows; i++) {
+    for (int64_t i = 0; i < input->rows && !ops->fills_row_values; i++) {
         result.row_values[i] = result.correct[i];
     }
     free_texts(labels, input->label_count);

@@ -12,3 +12,4 @@ extern const pb_metric pb_metric_f1_mcc;
 extern const pb_metric pb_metric_pearsonr;
 extern const pb_metric pb_metric_gsm8k;
 extern const pb_metric pb_metric_svamp;
+extern const pb_metric pb_metric_codebleu;

@@ -25,6 +25,26 @@ bool pb_str_is_space(int32_t c)
            c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
+bool pb_str_is_word(int32_t c)
+{
+    if (c < 0) {
+        return false;
+    }
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+        return true;
+    default:
+        return c == '_';
+    }
+}
+
 /* Digits of a script are ten neighbours; sets that touch each other start at a zero. */
 int pb_str_digit(int32_t c)
 {

@@ -10,6 +10,7 @@
 /* The character at text (length bytes left) and its bytes. */
 int32_t pb_str_next(const char *text, size_t length, size_t *bytes);
 bool pb_str_is_space(int32_t c); /* str.isspace */
+bool pb_str_is_word(int32_t c);  /* \w of its regular expressions */
 int pb_str_digit(int32_t c);     /* 0 … 9 of a decimal digit of any script, else -1 */
 /* Narrows the range to what str.strip leaves. */
 void pb_str_strip(const char **text, size_t *length);
