@@ -71,6 +71,8 @@ typedef struct pb_metric {
     bool keeps_case;       /* corrected: texts are not lower-cased (code) */
     bool reads_questions;  /* `ids` and `alternatives` of the input change the result */
     bool fills_row_values; /* `score` does; else a row is worth 1 when correct, 0 when not */
+    /* Fails, with what to do, where this build lacks what the metric needs. */
+    pb_status (*available)(void);
     /* `main` of the sums [width] of additive parts, which `score` puts into the room that
      * pb_metric_make_parts makes; NaN when it is undefined. NULL: `main` is the mean of row_values.
      */
@@ -79,8 +81,11 @@ typedef struct pb_metric {
 
 const pb_metric *const *pb_metric_registry(void);  /* NULL-terminated */
 const pb_metric *pb_metric_find(const char *name); /* NULL when there is none */
-/* PB_ERR_CONFIG with the nearest name when there is no metric of this one. */
+/* PB_ERR_CONFIG with the nearest name when there is no metric of this one, and with what to do when
+ * this build lacks what it needs. */
 pb_status pb_metric_check(const char *name) PB_MUST_USE;
+/* The parser of code with its versions, or "absent". */
+const char *pb_metric_parser(void);
 
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input,
                           pb_metric_result *out) PB_MUST_USE;

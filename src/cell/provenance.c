@@ -55,6 +55,7 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     PB_TRY(pb_record_add_provenance(record, "backend", env->backend_name));
     PB_TRY(pb_record_add_provenance(record, "products", env->backend_text));
     PB_TRY(pb_record_add_provenance(record, "hdf5", pb_results_library()));
+    PB_TRY(pb_record_add_provenance(record, "tree-sitter", pb_metric_parser()));
     PB_TRY(pb_record_add_provenance(record, "dtype",
                                     env->setup.dtype == PB_DTYPE_BF16 ? "bf16" : "f32"));
     PB_TRY(add_number(record, "threads", env->setup.threads));

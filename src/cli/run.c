@@ -38,7 +38,8 @@ typedef struct job {
     sweep sweep;
     char *directory;
     pb_file_lock *lock; /* of the directory, on rank 0; NULL where there are no locks */
-    pb_sweep plan;      /* on rank 0 */
+    pb_sweep plan;      /* on rank 0, in the order of the axes */
+    int64_t *numbers;   /* [cells] of the plan's cells in the sweep */
     bool *done;         /* [cells] */
     bool prepared;      /* this process has made its share of the tokens */
     int64_t failed_before;
@@ -97,7 +98,40 @@ static pb_status command_line(const job *j, pb_string *out)
     return status;
 }
 
-/* The list of cells in the order of the axes; also for `status` and `merge`. */
+static int compare_axes(const void *a, const void *b)
+{
+    const pb_grid_cell *x = a, *y = b;
+
+    for (int axis = 0; axis < PB_AXIS_FILES; axis++) {
+        if (x->index[axis] != y->index[axis]) {
+            return x->index[axis] < y->index[axis] ? -1 : 1;
+        }
+    }
+    return (x->seed_index > y->seed_index) - (x->seed_index < y->seed_index);
+}
+
+/* Cells are worked off longest first; whoever reads the results sees the order of the file. */
+static pb_status plan_cells(job *j)
+{
+    const pb_grid_cells *cells = &j->sweep.cells;
+    pb_grid_cell *sorted       = NULL;
+    pb_status status           = PB_OK;
+
+    PB_TRY(PB_ALLOC(j->numbers, cells->count));
+    PB_TRY(PB_ALLOC(sorted, cells->count));
+    memcpy(sorted, cells->items, (size_t)cells->count * sizeof *sorted);
+    qsort(sorted, (size_t)cells->count, sizeof *sorted, compare_axes);
+    for (int64_t i = 0; i < cells->count && status == PB_OK; i++) {
+        const pb_grid_cell *c = &sorted[i];
+        j->numbers[i]         = c->number;
+        status                = pb_sweep_add(&j->plan, c->model, c->dataset, c->method, c->seed,
+                                             j->sweep.hashes[c->number]);
+    }
+    pb_memory_free(sorted);
+    return status;
+}
+
+/* The list of cells; also for `status` and `merge`. */
 static pb_status write_plan(job *j)
 {
     pb_string command = {0};
@@ -110,10 +144,7 @@ static pb_status write_plan(job *j)
     PB_TRY(status);
     PB_TRY(pb_record_set_text(&plan->name, pb_grid_get_sweep(j->sweep.grid)->name));
     PB_TRY(pb_record_set_text(&plan->protocol, protocol_name(j)));
-    for (int64_t i = 0; i < j->sweep.cells.count; i++) {
-        const pb_grid_cell *c = &j->sweep.cells.items[i];
-        PB_TRY(pb_sweep_add(plan, c->model, c->dataset, c->method, c->seed, j->sweep.hashes[i]));
-    }
+    PB_TRY(plan_cells(j));
     return pb_sweep_write(j->directory, plan);
 }
 
@@ -158,8 +189,8 @@ static pb_status find_done(job *j)
         if (state == PB_SHARD_DAMAGED) {
             PB_TRY(set_aside(j, key, damage));
         }
-        bool failed = state == PB_SHARD_FAILED && !retry && !fresh;
-        j->done[i]  = failed || (state == PB_SHARD_DONE && !fresh);
+        bool failed            = state == PB_SHARD_FAILED && !retry && !fresh;
+        j->done[j->numbers[i]] = failed || (state == PB_SHARD_DONE && !fresh);
         j->failed_before += failed;
     }
     return warn_of_others(j);
@@ -347,6 +378,7 @@ static pb_status run(pb_cli *cli)
     pb_status status = run_job(&j, cli);
     pb_sweep_clear(&j.plan);
     pb_memory_free(j.done);
+    pb_memory_free(j.numbers);
     pb_memory_free(j.directory);
     pb_file_lock_release(j.lock);
     sweep_close(&j.sweep);

@@ -114,9 +114,10 @@ pb_status pb_metric_check(const char *name)
 {
     const char *names[64]       = {0};
     const pb_metric *const *all = pb_metric_registry();
+    const pb_metric *found      = pb_metric_find(name);
 
-    if (pb_metric_find(name) != NULL) {
-        return PB_OK;
+    if (found != NULL) {
+        return found->available != NULL ? found->available() : PB_OK;
     }
     for (size_t i = 0; all[i] != NULL && i + 1 < sizeof names / sizeof *names; i++) {
         names[i] = all[i]->name;

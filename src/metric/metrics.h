@@ -13,3 +13,4 @@ extern const pb_metric pb_metric_pearsonr;
 extern const pb_metric pb_metric_gsm8k;
 extern const pb_metric pb_metric_svamp;
 extern const pb_metric pb_metric_record;
+extern const pb_metric pb_metric_codebleu;

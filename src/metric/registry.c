@@ -5,11 +5,17 @@
 #include <string.h>
 
 static const pb_metric *const metrics[] = {
-    &pb_metric_exact_match, &pb_metric_accuracy,
-    &pb_metric_f1,          &pb_metric_macro_f1,
-    &pb_metric_f1_mcc,      &pb_metric_pearsonr,
-    &pb_metric_gsm8k,       &pb_metric_svamp,
-    &pb_metric_record,      NULL,
+    &pb_metric_exact_match,
+    &pb_metric_accuracy,
+    &pb_metric_f1,
+    &pb_metric_macro_f1,
+    &pb_metric_f1_mcc,
+    &pb_metric_pearsonr,
+    &pb_metric_gsm8k,
+    &pb_metric_svamp,
+    &pb_metric_record,
+    &pb_metric_codebleu,
+    NULL,
 };
 
 const pb_metric *const *pb_metric_registry(void)

@@ -27,10 +27,22 @@ bool pb_str_is_space(int32_t c)
 
 bool pb_str_is_word(int32_t c)
 {
-    utf8proc_category_t category = utf8proc_category(c);
-
-    return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
-           (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO) || c == '_';
+    if (c < 0) {
+        return false;
+    }
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+        return true;
+    default:
+        return c == '_';
+    }
 }
 
 /* Digits of a script are ten neighbours; sets that touch each other start at a zero. */

@@ -18,6 +18,14 @@ const char *shared_directory(void)
     exit(getenv("CI") != NULL ? 1 : 77);
 }
 
+void need(pb_status status)
+{
+    if (status != PB_OK) {
+        fprintf(stderr, "%s\n", pb_error_message());
+        exit(getenv("CI") != NULL ? 1 : 77);
+    }
+}
+
 const char *shared_path(const char *format, ...)
 {
     enum { COUNT = 8, SIZE = 1024 };

@@ -18,6 +18,10 @@ const char *shared_directory(void);
 /* "<shared>/<formatted>", in one of a few static buffers. */
 const char *shared_path(const char *format, ...) PB_PRINTF(1, 2);
 
+/* Ends the process like an absent shared folder does where an optional component is not there,
+ * which `status` tells. */
+void need(pb_status status);
+
 /* Fails the test with the error record when status is not PB_OK. */
 #define assert_ok(expression) assert_ok_at((expression), #expression, __FILE__, __LINE__)
 void assert_ok_at(pb_status status, const char *what, const char *file, int line);

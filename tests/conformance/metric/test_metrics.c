@@ -59,6 +59,20 @@ static void check_parts(const pb_metric *metric, const pb_metric_result *r)
     }
 }
 
+/* A label is too short a program to be worth 1. */
+static bool is_code(const pb_metric *metric)
+{
+    return strcmp(metric->name, "codebleu") == 0;
+}
+
+/* What this build lacks is no failure of the metric; the golden tests tell that it is lacking. */
+static bool is_lacking(const pb_metric *metric)
+{
+    bool lacking = pb_metric_check(metric->name) != PB_OK;
+    pb_error_clear();
+    return lacking;
+}
+
 static void check_result(const pb_metric *metric, const pb_metric_result *r)
 {
     double main_value = pb_metric_value_of(r, r->main_name);
@@ -176,6 +190,9 @@ static void every_metric_gives_named_values_in_range(void **state)
 
     (void)state;
     for (size_t m = 0; all[m] != NULL; m++) {
+        if (is_lacking(all[m])) {
+            continue;
+        }
         for (int protocol = 0; protocol < 2; protocol++) {
             pb_metric_result r = {0};
             assert_ptr_equal(pb_metric_find(all[m]->name), all[m]);
@@ -183,7 +200,7 @@ static void every_metric_gives_named_values_in_range(void **state)
                             references_of_labels, 4, &r));
             check_result(all[m], &r);
             if (!is_worked(all[m])) {
-                assert_true(fabs(r.main - 1) < 1e-15);
+                assert_true(is_code(all[m]) || fabs(r.main - 1) < 1e-15);
                 assert_true(r.correct[0] && r.correct[3]);
             }
             pb_metric_result_clear(&r);
@@ -198,6 +215,9 @@ static void every_metric_survives_hostile_predictions(void **state)
 
     (void)state;
     for (size_t m = 0; all[m] != NULL; m++) {
+        if (is_lacking(all[m])) {
+            continue;
+        }
         for (int protocol = 0; protocol < 2; protocol++) {
             for (size_t h = 0; h < sizeof hostile / sizeof *hostile; h++) {
                 const char *predictions[] = {hostile[h], "1", hostile[h], "0"};
@@ -221,6 +241,9 @@ static void every_metric_gives_all_memory_back_when_there_is_none(void **state)
 
     (void)state;
     for (size_t m = 0; all[m] != NULL; m++) {
+        if (is_lacking(all[m])) {
+            continue;
+        }
         for (size_t limit = 16; limit < 16384; limit += 48) {
             pb_metric_result r = {0};
             pb_memory_limit(limit);

@@ -174,7 +174,7 @@ class AllDatasets(case.Case):
         cells = self.cells("all-datasets")
         methods = collections.defaultdict(set)
         for (_, dataset, method, _), cell in cells.items():
-            self.assertEqual((cell["status"], cell["valid"]), ("done", "1"), (dataset, method, cell["message"]))
+            self.assertEqual((cell["status"], cell["valid"]), ("done", "TRUE"), (dataset, method, cell["message"]))
             methods[dataset].add(method)
         self.assertEqual(len(methods), 27)
         for dataset, names in methods.items():

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Data flow: which names of a text get their values from which, as CodeBLEU's walk over the syntax
+ * tree finds it. Names are numbered in the order in which the edges show them, so that renaming
+ * changes nothing. */
+#pragma once
+
+#include "code_tree.h"
+
+/* Leaves at a greater depth leave a text without edges: Python's limit of 1000 calls ends the walk
+ * of the package there. */
+#define PB_CODE_DEPTH_LIMIT 994
+typedef enum pb_code_relation { PB_CODE_COMES_FROM, PB_CODE_COMPUTED_FROM } pb_code_relation;
+
+/* Zero-initialised is empty. */
+typedef struct pb_code_flow {
+    int32_t *edges; /* [count] numbers of edges in a table that texts share */
+    int64_t count;
+} pb_code_flow;
+
+/* An edge in `edges` is the list: number of the name, relation, numbers of its parents. */
+pb_status pb_code_flow_find(const pb_code_tree *tree, const char *text, size_t length,
+                            pb_code_table *edges, pb_code_flow *out) PB_MUST_USE;
+void pb_code_flow_clear(pb_code_flow *f);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Where each name got its value: name → sorted list of leaf indices. One running state with a trail
+ * of what it was before, so that branches start from the same state and are united. */
+#pragma once
+
+#include "code_table.h"
+
+#include <stdbool.h>
+
+/* Steps after which list operations do nothing more and the text has no edges: only texts that are
+ * made for it need as many. */
+#define PB_CODE_STEP_LIMIT ((int64_t)1 << 24)
+
+enum { PB_CODE_UNKNOWN = -1 }; /* the list of a name that has no value */
+
+typedef struct pb_code_change {
+    int32_t name, list;
+} pb_code_change;
+
+/* Changes [first, first + count) of `outcomes`: how one branch left the names that it touched. */
+typedef struct pb_code_outcome {
+    int64_t first, count;
+} pb_code_outcome;
+
+typedef struct pb_code_states {
+    int32_t *lists;       /* [names] number of the list, or PB_CODE_UNKNOWN */
+    pb_code_table values; /* lists of indices, and of names */
+    int64_t branchings;   /* that are open; the trail is kept for them */
+    pb_code_change *trail;
+    int64_t trail_count;
+    pb_code_change *outcomes;
+    int64_t outcome_count;
+    /* [names] scratch of taking and uniting */
+    int32_t *stamp, *seen, *united;
+    int32_t now;
+    int32_t *scratch; /* of list operations */
+    int64_t steps;    /* work done so far, in list items and changes */
+} pb_code_states;
+
+pb_status pb_code_states_init(pb_code_states *s, int32_t names) PB_MUST_USE;
+void pb_code_states_clear(pb_code_states *s);
+
+pb_status pb_code_states_set(pb_code_states *s, int32_t name, int32_t list) PB_MUST_USE;
+
+/* The changes since the trail had `mark` entries as an outcome; the state is that of the mark
+ * again. */
+pb_status pb_code_states_take(pb_code_states *s, int64_t mark, pb_code_outcome *out) PB_MUST_USE;
+pb_status pb_code_states_apply(pb_code_states *s, pb_code_outcome outcome) PB_MUST_USE;
+/* Every name gets what it has in any of the outcomes, and in the state as it is where `stays` (a
+ * branch that does nothing) or where an outcome left it alone. */
+pb_status pb_code_states_unite(pb_code_states *s, const pb_code_outcome *outcomes, int64_t count,
+                               bool stays) PB_MUST_USE;
+
+pb_status pb_code_list_of(pb_code_states *s, const int32_t *items, int64_t count,
+                          int32_t *list) PB_MUST_USE;
+/* Items of both, sorted; each once. */
+pb_status pb_code_list_sorted(pb_code_states *s, int32_t a, int32_t b, int32_t *list) PB_MUST_USE;
+/* Items of a, then of b, in order of first appearance; each once. All are names. */
+pb_status pb_code_list_joined(pb_code_states *s, int32_t a, int32_t b, int32_t *list) PB_MUST_USE;

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Stands in for code_tree.c where tree-sitter is not there. */
+#include "code_tree.h"
+
+pb_status pb_code_tree_available(void)
+{
+    return PB_FAIL(PB_ERR_CONFIG,
+                   "metric codebleu: this program was built without tree-sitter; start "
+                   "jobs/fetch_treesitter.py, configure (cmake --preset release) and build again");
+}
+
+const char *pb_code_tree_library(void)
+{
+    return "absent";
+}
+
+pb_status pb_code_tree_parse(const char *text, size_t length, pb_code_shapes *shapes,
+                             pb_code_tree *out)
+{
+    (void)text;
+    (void)length;
+    (void)shapes;
+    (void)out;
+    return pb_code_tree_available();
+}
+
+void pb_code_tree_clear(pb_code_tree *t)
+{
+    *t = (pb_code_tree){0};
+}
