@@ -186,6 +186,14 @@ pb_status pb_rows_open(const pb_dataset *ds, pb_split split, int threads,
  * message with file:line, column and remedy. */
 pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *count) PB_MUST_USE;
 pb_row_counts pb_rows_counts(const pb_rows *rows); /* complete at the end */
+
+/* What rows are read from; texts are borrowed, "" where rows are made up. */
+typedef struct pb_rows_file {
+    const char *path, *form, *compression; /* "JSON lines"; "gzip" or "" */
+    int64_t bytes;                         /* as stored, read so far */
+} pb_rows_file;
+
+pb_rows_file pb_rows_get_file(const pb_rows *rows);
 /* SHA-256 of the file as it was read (of the texts where there is none), 64 hex digits; at the end.
  */
 const char *pb_rows_sha(const pb_rows *rows);

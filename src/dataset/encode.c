@@ -72,8 +72,9 @@ static pb_status render_chunk(encoder *e, const pb_example *examples, int64_t co
         s->status    = render(e, &examples[i], s);
         if (s->status != PB_OK) {
             s->message.length = 0;
-            s->status         = pb_string_puts(&s->message, pb_error_message()) == PB_OK ? s->status
-                                                                                         : PB_ERR_MEMORY;
+            if (pb_string_puts(&s->message, pb_error_message()) != PB_OK) {
+                s->status = PB_ERR_MEMORY;
+            }
             pb_error_clear();
         }
     }

@@ -28,7 +28,7 @@ HEADERS = {
     "model": "model safetensors",
     "method": "method",
     "network": "batch network",
-    "dataset": "dataset",
+    "dataset": "dataset digests encoded",
     "metric": "metric",
     "train": "train",
     "record": "record results",
