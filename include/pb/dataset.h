@@ -196,6 +196,14 @@ pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *coun
 pb_row_counts pb_rows_counts(const pb_rows *rows); /* complete at the end */
 /* Warns of rows that were left out, kept with a fault, unlabelled, or in both files. */
 void pb_row_counts_warn(const pb_dataset *ds, pb_split split, const pb_row_counts *counts);
+
+/* What rows are read from; texts are borrowed, "" where rows are made up. */
+typedef struct pb_rows_file {
+    const char *path, *form, *compression; /* "JSON lines"; "gzip" or "" */
+    int64_t bytes;                         /* as stored, read so far */
+} pb_rows_file;
+
+pb_rows_file pb_rows_get_file(const pb_rows *rows);
 /* SHA-256 of the file as it was read (of the texts where there is none), 64 hex digits; at the end.
  */
 const char *pb_rows_sha(const pb_rows *rows);

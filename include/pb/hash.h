@@ -9,6 +9,8 @@
 
 #define PB_HASH_TEXT 65 /* 64 hex digits and the terminator */
 
+enum { PB_HASH_BYTES = 32 };
+
 typedef struct pb_hash pb_hash;
 
 pb_status pb_hash_create(pb_hash **out) PB_MUST_USE;
@@ -20,4 +22,6 @@ pb_status pb_hash_finish(pb_hash *h,
                          char text[PB_HASH_TEXT]) PB_MUST_USE; /* h may then only be destroyed */
 
 pb_status pb_hash_bytes(const void *bytes, size_t size, char text[PB_HASH_TEXT]) PB_MUST_USE;
+pb_status pb_hash_digest(const void *bytes, size_t size,
+                         unsigned char digest[PB_HASH_BYTES]) PB_MUST_USE;
 pb_status pb_hash_file(const char *path, char text[PB_HASH_TEXT]) PB_MUST_USE;

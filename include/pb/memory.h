@@ -12,6 +12,7 @@
 
 #include "pb/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,8 +25,9 @@ void *pb_memory_new(size_t count, size_t size);
 void *pb_memory_resize(void *block, size_t count, size_t size);
 
 /* Room for `count` items of `size` bytes in the block that `pointer` is the address of. One that is
- * too small at least doubles, new bytes zeroed, so that appending one by one costs no more than the
- * items; on failure it stays. Use PB_GROW. */
+ * too small at least doubles (above some MiB: grows by an eighth, in pages that are moved, not
+ * copied), new bytes zeroed, so that appending one by one costs no more than the items; on failure
+ * it stays. Use PB_GROW. */
 pb_status pb_memory_grow(void *pointer, size_t count, size_t size) PB_MUST_USE;
 
 /* Accepts NULL. */
@@ -53,6 +55,8 @@ void pb_memory_limit(size_t bytes);
 
 /* The largest resident set of the process so far (bytes), from the system; 0 where unknown. */
 size_t pb_memory_resident_peak(void);
+/* Lowers it to what is resident now; false where the system does not let it. */
+bool pb_memory_resident_peak_reset(void);
 
 /* Makes room for `count` items in *pointer (NULL is an empty block); evaluates to a pb_status. */
 #define PB_GROW(pointer, count) pb_memory_grow(&(pointer), (size_t)(count), sizeof *(pointer))

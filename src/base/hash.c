@@ -6,19 +6,30 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 1 << 20, DIGEST_BYTES = 32 };
+enum { READ_BYTES = 1 << 20 };
 
 struct pb_hash {
     EVP_MD_CTX *context;
     bool finished;
 };
+
+static void put_hex(const unsigned char digest[PB_HASH_BYTES], char text[PB_HASH_TEXT])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < PB_HASH_BYTES; i++) {
+        text[2 * i]     = digits[digest[i] >> 4];
+        text[2 * i + 1] = digits[digest[i] & 15];
+    }
+    text[2 * PB_HASH_BYTES] = '\0';
+}
 
 static pb_status library_failure(const char *call)
 {
@@ -93,23 +104,26 @@ pb_status pb_hash_finish(pb_hash *h, char text[PB_HASH_TEXT])
     if (EVP_DigestFinal_ex(h->context, digest, NULL) != 1) {
         return library_failure("EVP_DigestFinal_ex");
     }
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        (void)snprintf(text + 2 * i, 3, "%02x", (unsigned)digest[i]);
+    put_hex(digest, text);
+    return PB_OK;
+}
+
+/* The hash of a whole text needs no object. */
+pb_status pb_hash_digest(const void *bytes, size_t size, unsigned char digest[PB_HASH_BYTES])
+{
+    if (SHA256(bytes, size, digest) == NULL) {
+        return library_failure("SHA256");
     }
     return PB_OK;
 }
 
 pb_status pb_hash_bytes(const void *bytes, size_t size, char text[PB_HASH_TEXT])
 {
-    pb_status status;
-    pb_hash *h = NULL;
+    unsigned char digest[PB_HASH_BYTES];
 
-    PB_TRY(pb_hash_create(&h));
-    PB_TRY_GOTO(status, pb_hash_update(h, bytes, size), out_hash);
-    PB_TRY_GOTO(status, pb_hash_finish(h, text), out_hash);
-out_hash:
-    pb_hash_destroy(h);
-    return status;
+    PB_TRY(pb_hash_digest(bytes, size, digest));
+    put_hex(digest, text);
+    return PB_OK;
 }
 
 static pb_status update_from(pb_hash *h, int fd, const char *path)

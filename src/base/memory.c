@@ -5,7 +5,10 @@
  *     raw … | header, 64 bytes | block, 64-byte aligned …
  *
  * The system's zeroed allocation is used on purpose: pages of a large block are then touched first
- * by the thread that works on them, which places them in that thread's memory domain. */
+ * by the thread that works on them, which places them in that thread's memory domain.
+ *
+ * A block that is resized to MAPPED_BYTES or more gets a mapping of its own, whose pages the system
+ * moves to another place without a copy: a growing array of gigabytes is never held twice. */
 #include "pb/memory.h"
 
 #include <stdatomic.h>
@@ -13,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -25,17 +29,22 @@
 #if defined(UNDER_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #define FORBID(from, bytes) ASAN_POISON_MEMORY_REGION(from, bytes)
+#define MAPS_BLOCKS         0 /* mappings are not watched */
 #else
 #define FORBID(from, bytes) ((void)(from))
+#define MAPS_BLOCKS         1
 #endif
 
-enum { ALIGNMENT = 64, SLACK = 2 * ALIGNMENT, FIRST_ITEMS = 8 };
+enum { ALIGNMENT = 64, SLACK = 2 * ALIGNMENT, FIRST_ITEMS = 8, TAIL_BYTES = (1 << 16) + SLACK };
+
+#define MAPPED_BYTES ((size_t)4 << 20)
 
 static const uint64_t MAGIC = UINT64_C(0x70656674626c6f63);
 
 typedef struct header {
     void *raw;
     size_t bytes;
+    size_t mapped;  /* bytes of the mapping at `raw`, 0: the block is the allocator's */
     uint64_t magic; /* zeroed when the block is freed */
 } header;
 
@@ -75,28 +84,47 @@ static bool reserve(size_t bytes)
     return true;
 }
 
-void *pb_memory_new(size_t count, size_t size)
+static pb_status count_bytes(size_t count, size_t size, size_t *bytes)
 {
     if (size != 0 && count > (SIZE_MAX - SLACK) / size) {
-        (void)PB_FAIL(PB_ERR_MEMORY, "memory: %zu items of %zu bytes are more than can be counted",
-                      count, size);
+        return PB_FAIL(PB_ERR_MEMORY, "memory: %zu items of %zu bytes are more than can be counted",
+                       count, size);
+    }
+    *bytes = count * size;
+    return PB_OK;
+}
+
+static void fail_limit(size_t bytes)
+{
+    (void)PB_FAIL(PB_ERR_MEMORY,
+                  "memory: %zu bytes asked for, %zu held, limit %zu; raise the limit or take a "
+                  "smaller problem",
+                  bytes, pb_memory_current(), atomic_load(&limit_bytes));
+}
+
+static void fail_system(size_t bytes)
+{
+    (void)PB_FAIL(PB_ERR_MEMORY,
+                  "memory: the system has no %zu bytes, %zu are held; take a smaller problem or a "
+                  "machine with more memory",
+                  bytes, pb_memory_current());
+}
+
+void *pb_memory_new(size_t count, size_t size)
+{
+    size_t bytes = 0;
+
+    if (count_bytes(count, size, &bytes) != PB_OK) {
         return NULL;
     }
-    size_t bytes = count * size;
     if (!reserve(bytes)) {
-        (void)PB_FAIL(PB_ERR_MEMORY,
-                      "memory: %zu bytes asked for, %zu held, limit %zu; raise the limit or take a "
-                      "smaller problem",
-                      bytes, pb_memory_current(), atomic_load(&limit_bytes));
+        fail_limit(bytes);
         return NULL;
     }
     char *raw = calloc(bytes + SLACK, 1);
     if (raw == NULL) {
         atomic_fetch_sub(&current_bytes, bytes);
-        (void)PB_FAIL(PB_ERR_MEMORY,
-                      "memory: the system has no %zu bytes, %zu are held; take a smaller problem "
-                      "or a machine with more memory",
-                      bytes, pb_memory_current());
+        fail_system(bytes);
         return NULL;
     }
     atomic_fetch_add(&allocations, 1);
@@ -109,9 +137,63 @@ void *pb_memory_new(size_t count, size_t size)
     return block;
 }
 
+/* A mapping for the block, which begins ALIGNMENT bytes into it; an old one keeps its pages. New
+ * pages are zero. */
+static char *map(header *old, size_t size)
+{
+    void *raw = old == NULL
+                    ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                    : mremap(old->raw, old->mapped, size, MREMAP_MAYMOVE);
+    return raw != MAP_FAILED ? raw : NULL;
+}
+
+/* pb_memory_resize of a block that is mapped, or of none, into a mapping. */
+static void *resize_mapped(void *block, size_t bytes)
+{
+    header *old   = block != NULL ? header_of(block) : NULL;
+    size_t before = old != NULL ? old->bytes : 0;
+
+    if (bytes > before && !reserve(bytes - before)) {
+        fail_limit(bytes);
+        return NULL;
+    }
+    if (bytes < before) {
+        /* The rest of the last page (64 KiB at most) stays and has to be zero when the block grows
+         * again. */
+        memset((char *)block + bytes, 0, before - bytes < TAIL_BYTES ? before - bytes : TAIL_BYTES);
+    }
+    char *raw = map(old, bytes + SLACK);
+    if (raw == NULL) {
+        if (bytes > before) {
+            atomic_fetch_sub(&current_bytes, bytes - before);
+        }
+        fail_system(bytes);
+        return NULL;
+    }
+    if (bytes < before) {
+        atomic_fetch_sub(&current_bytes, before - bytes);
+    }
+    atomic_fetch_add(&allocations, 1);
+    raise_peak(atomic_load(&current_bytes));
+    header *h = (header *)(void *)raw;
+    *h        = (header){.raw = raw, .bytes = bytes, .mapped = bytes + SLACK, .magic = MAGIC};
+    return raw + ALIGNMENT;
+}
+
 void *pb_memory_resize(void *block, size_t count, size_t size)
 {
-    void *grown = pb_memory_new(count, size);
+    size_t bytes = 0;
+
+    if (count_bytes(count, size, &bytes) != PB_OK) {
+        return NULL;
+    }
+    bool is_mapped = block != NULL && header_of(block)->mapped > 0;
+    if (is_mapped) {
+        return resize_mapped(block, bytes);
+    }
+    void *grown = MAPS_BLOCKS && block != NULL && bytes >= MAPPED_BYTES
+                      ? resize_mapped(NULL, bytes)
+                      : pb_memory_new(count, size);
 
     if (grown != NULL && block != NULL) {
         size_t old = header_of(block)->bytes;
@@ -131,7 +213,9 @@ pb_status pb_memory_grow(void *pointer, size_t count, size_t size)
     if (block != NULL && count <= room) {
         return PB_OK;
     }
-    size_t larger = 2 * room > FIRST_ITEMS ? 2 * room : FIRST_ITEMS;
+    /* A large block grows by an eighth: its pages are not copied. */
+    size_t more   = MAPS_BLOCKS && room * size >= MAPPED_BYTES ? room / 8 : room;
+    size_t larger = room + more > FIRST_ITEMS ? room + more : FIRST_ITEMS;
     block         = pb_memory_resize(block, count > larger ? count : larger, size);
     if (block == NULL) {
         return PB_ERR_MEMORY;
@@ -148,7 +232,11 @@ void pb_memory_free(void *block)
     header *h = header_of(block);
     atomic_fetch_sub(&current_bytes, h->bytes);
     h->magic = 0;
-    free(h->raw);
+    if (h->mapped > 0) {
+        (void)munmap(h->raw, h->mapped);
+    } else {
+        free(h->raw);
+    }
 }
 
 char *pb_memory_text(const char *text)
@@ -194,6 +282,17 @@ void pb_memory_account(int64_t bytes)
 void pb_memory_limit(size_t bytes)
 {
     atomic_store(&limit_bytes, bytes);
+}
+
+bool pb_memory_resident_peak_reset(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "we");
+
+    if (file == NULL) {
+        return false;
+    }
+    bool written = fputs("5", file) != EOF;
+    return fclose(file) == 0 && written;
 }
 
 size_t pb_memory_resident_peak(void)

@@ -2,8 +2,8 @@
 /* peftbench bench --load: the rate at which a checkpoint is opened, beside the rate at which this
  * machine copies memory. */
 #include "bench.h"
+#include "work.h"
 
-#include "pb/backend.h"
 #include "pb/clock.h"
 #include "pb/memory.h"
 #include "pb/model.h"
@@ -95,17 +95,13 @@ static pb_status put_text(const load_figures *f, pb_string *out)
 pb_status bench_load(const pb_cli *cli)
 {
     const char *directory = pb_cli_text(cli, "model");
-    pb_backend *backend   = NULL;
     pb_string text        = {0};
     load_figures figures  = {0};
     pb_status status;
     if (directory == NULL) {
         return PB_FAIL(PB_ERR_USAGE, "bench: --load needs --model DIR");
     }
-    /* Turns 0 threads into a number and refuses too many. */
-    PB_TRY(pb_backend_open("cpu", 0, (int)pb_cli_int(cli, "threads"), &backend));
-    figures.threads = pb_backend_threads(backend);
-    pb_backend_close(backend);
+    PB_TRY(work_threads(cli, &figures.threads));
     PB_TRY(time_open(directory, figures.threads, &figures.seconds, &figures.bytes));
     PB_TRY(time_copy(figures.threads, &figures.copy));
     figures.rate = (double)figures.bytes / figures.seconds;

@@ -11,11 +11,10 @@
 
 /* In the order of the help. A new command adds its declaration to commands.h and a line here. */
 static const pb_command *const registry[] = {
-    &pb_command_run,    &pb_command_plan,     &pb_command_status,
-    &pb_command_merge,  &pb_command_report,   &pb_command_pscp,
-    &pb_command_info,   &pb_command_bench,    &pb_command_tokenize,
-    &pb_command_prompt, &pb_command_score,    &pb_command_logits,
-    &pb_command_train,  &pb_command_generate, NULL,
+    &pb_command_run,    &pb_command_plan,     &pb_command_status,   &pb_command_merge,
+    &pb_command_report, &pb_command_pscp,     &pb_command_info,     &pb_command_bench,
+    &pb_command_data,   &pb_command_tokenize, &pb_command_prompt,   &pb_command_score,
+    &pb_command_logits, &pb_command_train,    &pb_command_generate, NULL,
 };
 
 const pb_command *const *pb_cli_commands(void)

@@ -6,6 +6,7 @@
 #include "pb/string.h"
 
 extern const pb_command pb_command_bench;
+extern const pb_command pb_command_data;
 extern const pb_command pb_command_generate;
 extern const pb_command pb_command_info;
 extern const pb_command pb_command_logits;

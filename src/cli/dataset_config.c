@@ -63,37 +63,54 @@ static pb_status own_configs(pb_string *out)
     return PB_OK;
 }
 
-static pb_status expand_path(const char *option, const char *name, char **path)
+pb_status dataset_config_own(const char *name, char **path)
+{
+    pb_string own    = {0};
+    pb_status status = own_configs(&own);
+
+    if (status == PB_OK && own.length == 0) {
+        status = PB_FAIL(PB_ERR_CONFIG,
+                         "the configurations of this program are not beside it; name a model "
+                         "(--model)");
+    }
+    if (status == PB_OK) {
+        status = pb_path_join(own.data, name, path);
+    }
+    pb_string_clear(&own);
+    return status;
+}
+
+static pb_status expand_path(const char *place, const char *name, char **path)
 {
     char *expanded = NULL;
 
     PB_TRY(pb_path_expand(name, &expanded));
     if (!pb_path_exists(expanded)) {
         pb_memory_free(expanded);
-        return PB_FAIL(PB_ERR_CONFIG, "%s %s: there is no such file", option, name);
+        return PB_FAIL(PB_ERR_CONFIG, "%s %s: there is no such file", place, name);
     }
     *path = expanded;
     return PB_OK;
 }
 
-static pb_status find_file(const char *option, const char *name, char **path)
+static pb_status find_file(const char *place, const char *name, char **path)
 {
     size_t length = strlen(name);
     bool is_path  = length > strlen(SUFFIX) && strcmp(name + length - strlen(SUFFIX), SUFFIX) == 0;
     pb_string own = {0};
 
     if (is_path) {
-        return expand_path(option, name, path);
+        return expand_path(place, name, path);
     }
     if (length == 0 || strchr(name, '/') != NULL) {
         return PB_FAIL(
             PB_ERR_CONFIG,
-            "%s \"%s\" is neither a name of configs/dataset nor a path that ends in " SUFFIX,
-            option, name);
+            "%s \"%s\" is neither a name of configs/dataset nor a path that ends in " SUFFIX, place,
+            name);
     }
     pb_status status = own_configs(&own);
     if (status == PB_OK) {
-        status = pb_grid_find_file(option, "dataset", name, "configs", own.data, path);
+        status = pb_grid_find_file(place, "dataset", name, "configs", own.data, path);
     }
     pb_string_clear(&own);
     return status;
@@ -141,19 +158,14 @@ static pb_status check_groups(const pb_config *config)
     return PB_OK;
 }
 
-pb_status dataset_config_open(const pb_cli *cli, const char *const *groups, pb_config **out)
-{
-    return dataset_config_open_name(cli, "--dataset", pb_cli_text(cli, "dataset"), groups, out);
-}
-
-pb_status dataset_config_open_name(const pb_cli *cli, const char *option, const char *name,
-                                   const char *const *groups, pb_config **out)
+pb_status dataset_config_open(const pb_cli *cli, const char *place, const char *name,
+                              const char *const *groups, pb_config **out)
 {
     char *path        = NULL;
     pb_config *config = NULL;
     pb_status status;
 
-    PB_TRY_GOTO(status, find_file(option, name, &path), done);
+    PB_TRY_GOTO(status, find_file(place, name, &path), done);
     PB_TRY_GOTO(status, pb_config_open(path, &config), done);
     PB_TRY_GOTO(status, check_groups(config), err_config);
     PB_TRY_GOTO(status, lay_sets(cli, groups, config), err_config);

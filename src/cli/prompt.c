@@ -175,8 +175,8 @@ static pb_status open_config(const pb_cli *cli, pb_config **out)
     const char *option                = explain ? "explain" : "dataset";
     pb_config *config                 = NULL;
 
-    PB_TRY(dataset_config_open_name(cli, explain ? "--explain" : "--dataset",
-                                    pb_cli_text(cli, option), groups, &config));
+    PB_TRY(dataset_config_open(cli, explain ? "--explain" : "--dataset", pb_cli_text(cli, option),
+                               groups, &config));
     pb_status status = pb_config_set(config, "dataset.train_file=\"\"");
     if (status == PB_OK) {
         status = pb_config_set(config, "dataset.test_file=\"\"");

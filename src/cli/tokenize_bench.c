@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench tokenize --bench: how many bytes a second, on one thread and on several. */
+#include "made_text.h"
 #include "tokenize.h"
 
 #include "pb/clock.h"
 #include "pb/file.h"
 #include "pb/memory.h"
-#include "pb/random.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,128 +15,24 @@
 enum { MIX_BYTES = 20 * 1000 * 1000, ROW_BYTES = 1000 };
 #define FILE_BYTES ((size_t)1 << 30)
 
-enum { WORDS = 20000, ROUNDS = 3 };
+enum { ROUNDS = 3 };
 
-/* A text in the making. */
-typedef struct mix {
-    pb_string text;
-    pb_random stream;
-    uint64_t draw;
-} mix;
-
-static uint64_t below(mix *m, uint64_t n)
+static pb_status put_code(made_text *m)
 {
-    return pb_random_below(m->stream, m->draw++, n);
-}
-
-/* A word of a language of `WORDS` words: the most frequent ones are English, the others made of
- * syllables, short ones first. */
-static pb_status put_word(mix *m, uint64_t number, bool capital)
-{
-    static const char *const common[] = {
-        "the",    "of",    "and",    "to",       "in",     "is",       "that",     "it",
-        "was",    "for",   "on",     "are",      "as",     "with",     "they",     "be",
-        "at",     "one",   "have",   "this",     "from",   "by",       "not",      "but",
-        "what",   "some",  "we",     "can",      "out",    "other",    "were",     "all",
-        "there",  "when",  "up",     "use",      "your",   "how",      "said",     "an",
-        "each",   "she",   "which",  "do",       "their",  "time",     "if",       "will",
-        "way",    "about", "many",   "then",     "them",   "write",    "would",    "like",
-        "these",  "her",   "long",   "make",     "thing",  "see",      "him",      "two",
-        "has",    "look",  "more",   "day",      "could",  "go",       "come",     "did",
-        "number", "sound", "most",   "people",   "over",   "know",     "water",    "than",
-        "call",   "first", "who",    "may",      "down",   "side",     "been",     "now",
-        "find",   "any",   "new",    "work",     "part",   "take",     "get",      "place",
-        "made",   "live",  "where",  "after",    "back",   "little",   "only",     "round",
-        "man",    "year",  "came",   "show",     "every",  "good",     "give",     "our",
-        "under",  "name",  "very",   "through",  "just",   "form",     "sentence", "great",
-        "think",  "say",   "help",   "low",      "line",   "differ",   "turn",     "cause",
-        "much",   "mean",  "before", "question", "answer", "function", "value",    "return"};
-    const uint64_t known                 = sizeof common / sizeof *common;
-    static const char *const syllables[] = {
-        "the", "in", "er", "an", "re", "on", "at", "en", "nd", "ti", "es", "or",
-        "te",  "of", "ed", "is", "it", "al", "ar", "st", "to", "nt", "ng", "se",
-        "ha",  "as", "ou", "io", "le", "ve", "co", "me", "de", "hi", "ri", "ro",
-        "ic",  "ne", "ea", "ra", "ce", "li", "ch", "ll", "be", "ma", "si", "om"};
-    const uint64_t count = sizeof syllables / sizeof *syllables;
-    size_t begin         = m->text.length;
-
-    if (number < known) {
-        PB_TRY(pb_string_puts(&m->text, common[number]));
-    }
-    for (uint64_t left = number < known ? 0 : number; left > 0; left /= count) {
-        PB_TRY(pb_string_puts(&m->text, syllables[left % count]));
-    }
-    if (capital) {
-        m->text.data[begin] = (char)(m->text.data[begin] - 'a' + 'A');
-    }
-    return PB_OK;
-}
-
-/* Roughly Zipf's law: half of all words are among the first 140. */
-static uint64_t draw_word(mix *m)
-{
-    double x = pb_random_uniform(m->stream, m->draw++);
-    double y = x * x;
-
-    return (uint64_t)(y * y * y * x * WORDS);
-}
-
-static pb_status put_prose(mix *m)
-{
-    uint64_t words = below(m, 20) + 4;
-
-    for (uint64_t i = 0; i < words; i++) {
-        PB_TRY(put_word(m, draw_word(m), i == 0));
-        uint64_t mark = below(m, 24);
-        PB_TRY(pb_string_puts(&m->text, i + 1 == words ? ". " : mark == 0 ? ", " : " "));
-    }
-    return below(m, 5) == 0 ? pb_string_puts(&m->text, "\n") : PB_OK;
-}
-
-static pb_status put_code(mix *m)
-{
-    for (uint64_t lines = below(m, 6) + 1; lines > 0; lines--) {
-        PB_TRY(pb_string_printf(&m->text, "%*s", (int)(4 * below(m, 4)), ""));
-        PB_TRY(put_word(m, draw_word(m), false));
-        PB_TRY(pb_string_puts(&m->text, below(m, 2) == 0 ? "_" : "."));
-        PB_TRY(put_word(m, draw_word(m), false));
-        PB_TRY(pb_string_printf(&m->text, " = (%" PRIu64 " + x[%" PRIu64 "]) != \"", below(m, 5000),
-                                below(m, 10)));
-        PB_TRY(put_word(m, draw_word(m), false));
+    for (uint64_t lines = made_below(m, 6) + 1; lines > 0; lines--) {
+        PB_TRY(pb_string_printf(&m->text, "%*s", (int)(4 * made_below(m, 4)), ""));
+        PB_TRY(made_word(m, made_draw_word(m), false));
+        PB_TRY(pb_string_puts(&m->text, made_below(m, 2) == 0 ? "_" : "."));
+        PB_TRY(made_word(m, made_draw_word(m), false));
+        PB_TRY(pb_string_printf(&m->text, " = (%" PRIu64 " + x[%" PRIu64 "]) != \"",
+                                made_below(m, 5000), made_below(m, 10)));
+        PB_TRY(made_word(m, made_draw_word(m), false));
         PB_TRY(pb_string_puts(&m->text, "\":\n"));
     }
     return PB_OK;
 }
 
-static pb_status put_code_point(mix *m, uint32_t code)
-{
-    char bytes[3] = {(char)(0xe0 | code >> 12), (char)(0x80 | (code >> 6 & 0x3f)),
-                     (char)(0x80 | (code & 0x3f))};
-    char pair[2]  = {(char)(0xc0 | code >> 6), bytes[2]};
-
-    return code < 0x800 ? pb_string_append(&m->text, pair, sizeof pair)
-                        : pb_string_append(&m->text, bytes, sizeof bytes);
-}
-
-/* Words of another script: Cyrillic, Greek, Hebrew, Devanagari, kana, Han, Hangul. */
-static pb_status put_script(mix *m)
-{
-    static const uint32_t scripts[][2] = {{0x430, 32},    {0x3b1, 24},  {0x5d0, 27},
-                                          {0x905, 50},    {0x3042, 80}, {0x4e00, 20000},
-                                          {0xac00, 11000}};
-    const uint64_t count               = sizeof scripts / sizeof *scripts;
-    const uint32_t *script             = scripts[below(m, count)];
-
-    for (uint64_t words = below(m, 8) + 1; words > 0; words--) {
-        for (uint64_t letters = below(m, 7) + 1; letters > 0; letters--) {
-            PB_TRY(put_code_point(m, script[0] + (uint32_t)below(m, script[1])));
-        }
-        PB_TRY(pb_string_puts(&m->text, " "));
-    }
-    return PB_OK;
-}
-
-static pb_status put_signs(mix *m)
+static pb_status put_signs(made_text *m)
 {
     static const char *const signs[] = {"\U0001f600", "\U0001f44d\U0001f3fd",
                                         "2024-01-31", "3.14159",
@@ -144,21 +40,21 @@ static pb_status put_signs(mix *m)
                                         "\u2014",     "\t",
                                         "1,234,567",  "don't"};
 
-    PB_TRY(pb_string_puts(&m->text, signs[below(m, sizeof signs / sizeof *signs)]));
+    PB_TRY(pb_string_puts(&m->text, signs[made_below(m, sizeof signs / sizeof *signs)]));
     return pb_string_puts(&m->text, " ");
 }
 
 /* By parts of a sentence's length: 70 % prose, 15 % code, 7 % other scripts, 8 % signs. */
 static pb_status make_mix(int64_t seed, pb_string *out)
 {
-    mix m            = {.stream = pb_random_stream((uint64_t)seed, PB_RANDOM_SYNTHETIC, 0)};
+    made_text m      = made_text_begin(seed);
     pb_status status = PB_OK;
 
     while (status == PB_OK && m.text.length < MIX_BYTES) {
-        uint64_t kind = below(&m, 100);
-        status        = kind < 70   ? put_prose(&m)
+        uint64_t kind = made_below(&m, 100);
+        status        = kind < 70   ? made_prose(&m)
                         : kind < 85 ? put_code(&m)
-                        : kind < 92 ? put_script(&m)
+                        : kind < 92 ? made_script(&m)
                                     : put_signs(&m);
     }
     if (status != PB_OK) {

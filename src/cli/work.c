@@ -37,6 +37,16 @@ pb_status work_check_alone(const pb_cli *cli)
     return PB_OK;
 }
 
+pb_status work_threads(const pb_cli *cli, int *out)
+{
+    pb_backend *backend = NULL;
+
+    PB_TRY(pb_backend_open("cpu", 0, (int)pb_cli_int(cli, "threads"), &backend));
+    *out = pb_backend_threads(backend);
+    pb_backend_close(backend);
+    return PB_OK;
+}
+
 /* The file may be one of a grid's axis: then other groups stand beside `method`. */
 static pb_status check_groups(const pb_config *config)
 {

@@ -20,6 +20,9 @@ typedef struct work {
 /* These commands run in one process: fails under a launcher with more. */
 pb_status work_check_alone(const pb_cli *cli) PB_MUST_USE;
 
+/* --threads as a number: 0 becomes one per processor; too many are refused. */
+pb_status work_threads(const pb_cli *cli, int *out) PB_MUST_USE;
+
 extern const pb_option work_options[]; /* --model --adapter --init */
 
 /* By these and the common options. Without an adapter a new one is made by the group `method` of

@@ -126,31 +126,36 @@ static bool lengths_fit(const int64_t *lengths, size_t size)
     return file_bytes(lengths) == size;
 }
 
-static pb_status check_file(const char *path, const char *key, const pb_mapping *mapping)
+/* `checksum`: also reads all of it. */
+static pb_status check_file(const char *path, const char *key, const pb_mapping *mapping,
+                            bool checksum)
 {
     const header *h = mapping->data;
-    char checksum[PB_HASH_TEXT];
+    char found[PB_HASH_TEXT];
 
     if (mapping->size < padded(sizeof *h) || h->magic != magic ||
         memcmp(h->key, key, sizeof h->key) != 0 || !lengths_fit(h->lengths, mapping->size)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s is no complete file of tokens", path);
     }
     size_t head = padded(sizeof *h);
-    PB_TRY(pb_hash_bytes((const char *)mapping->data + head, mapping->size - head, checksum));
-    if (memcmp(checksum, h->checksum, sizeof checksum) != 0) {
+    if (!checksum) {
+        return PB_OK;
+    }
+    PB_TRY(pb_hash_bytes((const char *)mapping->data + head, mapping->size - head, found));
+    if (memcmp(found, h->checksum, sizeof found) != 0) {
         return PB_FAIL(PB_ERR_FORMAT, "%s does not have its checksum", path);
     }
     return PB_OK;
 }
 
-static pb_status open_file(const char *path, const char *key, pb_encoded_set *out)
+static pb_status open_file(const char *path, const char *key, bool checksum, pb_encoded_set *out)
 {
     pb_encoded_set set = {.from_cache = true};
     pb_status status;
 
     PB_TRY(PB_ALLOC(set.storage, 1));
     PB_TRY_GOTO(status, pb_mapping_open(path, &set.storage->mapping), err_storage);
-    PB_TRY_GOTO(status, check_file(path, key, &set.storage->mapping), err_mapping);
+    PB_TRY_GOTO(status, check_file(path, key, &set.storage->mapping, checksum), err_mapping);
     const header *h = set.storage->mapping.data;
     /* The mapping is read only, and so are all pointers of a set. */
     char *at = (char *)(uintptr_t)set.storage->mapping.data + padded(sizeof *h);
@@ -158,8 +163,6 @@ static pb_status open_file(const char *path, const char *key, pb_encoded_set *ou
         set.storage->arrays[i]  = at;
         set.storage->lengths[i] = h->lengths[i];
         at += padded(section_bytes(h->lengths, i));
-        /* A set counts the same whether it is mapped or not: so does a cell's memory. */
-        pb_memory_account((int64_t)section_bytes(h->lengths, i));
     }
     set.truncated = h->truncated;
     set.too_long  = h->too_long;
@@ -174,6 +177,14 @@ err_mapping:
 err_storage:
     pb_memory_free(set.storage);
     return status;
+}
+
+/* A set counts the same whether it is mapped or not: so does a cell's memory. */
+static void account(const pb_encoded_set *set)
+{
+    for (int i = 0; i < PB_SECTION_COUNT; i++) {
+        pb_memory_account((int64_t)section_bytes(set->storage->lengths, i));
+    }
 }
 
 static const char padding[ALIGNMENT];
@@ -256,8 +267,11 @@ static pb_status find(const char *path, const char *key, bool locked, pb_encoded
     if (!pb_path_exists(path)) {
         return PB_OK;
     }
-    pb_status status = open_file(path, key, out);
+    pb_status status = open_file(path, key, true, out);
     *found           = status == PB_OK;
+    if (*found) {
+        account(out);
+    }
     if (status == PB_OK || status == PB_ERR_MEMORY) {
         return status;
     }
@@ -278,11 +292,13 @@ static pb_status make_and_keep(const char *path, const char *key, const pb_datas
     PB_TRY(pb_encoded_make(ds, split, options, test, &made));
     pb_status status = write_file(path, key, &made);
     if (status == PB_OK) {
-        status = open_file(path, key, out);
+        /* Not read again: its pages would be resident beside those of the set. */
+        status = open_file(path, key, false, out);
     }
     if (status == PB_OK) {
         out->from_cache = false;
         pb_encoded_close(&made);
+        account(out);
         return PB_OK;
     }
     pb_log_warn("token cache: %s; the tokens of data set %s stay in memory", pb_error_message(),

@@ -284,6 +284,7 @@ pb_status pb_delimited_open(pb_reader *r, const pb_config_list *header)
 }
 
 const pb_row_form pb_form_csv = {
+    .name      = "CSV",
     .is_text   = true,
     .is_quoted = true,
     .separator = ',',
@@ -292,6 +293,7 @@ const pb_row_form pb_form_csv = {
 };
 
 const pb_row_form pb_form_tsv = {
+    .name      = "TSV",
     .is_text   = true,
     .separator = '\t',
     .next      = plain_next,
@@ -299,6 +301,7 @@ const pb_row_form pb_form_tsv = {
 };
 
 const pb_row_form pb_form_tsv_quoted = {
+    .name      = "TSV with quotes",
     .is_text   = true,
     .is_quoted = true,
     .separator = '\t',

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Open addressing with linear probing; the table is at most half full. */
-#include "digests.h"
-
+#include "pb/digests.h"
 #include "pb/hash.h"
 #include "pb/memory.h"
 
@@ -11,19 +10,12 @@ enum { FIRST_CAPACITY = 1024 };
 
 static const pb_digest free_slot;
 
-static unsigned hex_value(char c)
-{
-    return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
 pb_status pb_digest_of(const char *text, size_t length, pb_digest *out)
 {
-    char hex[PB_HASH_TEXT];
+    unsigned char digest[PB_HASH_BYTES];
 
-    PB_TRY(pb_hash_bytes(text, length, hex));
-    for (size_t i = 0; i < PB_DIGEST_BYTES; i++) {
-        out->bytes[i] = (unsigned char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
-    }
+    PB_TRY(pb_hash_digest(text, length, digest));
+    memcpy(out->bytes, digest, sizeof out->bytes);
     if (memcmp(out, &free_slot, sizeof *out) == 0) {
         out->bytes[0] = 1;
     }

@@ -2,8 +2,7 @@
 /* What a set of token rows lies in: arrays while it is made, the same sections in a file. */
 #pragma once
 
-#include "digests.h"
-
+#include "pb/digests.h"
 #include "pb/encoded.h"
 #include "pb/file.h"
 

@@ -12,9 +12,10 @@
 enum { PB_RECORD_BYTES = 64 << 20 };
 
 typedef struct pb_row_form {
-    bool is_text;   /* values are texts, there is a header */
-    bool is_quoted; /* fields may stand in quotes */
-    char separator; /* of fields */
+    const char *name; /* in words */
+    bool is_text;     /* values are texts, there is a header */
+    bool is_quoted;   /* fields may stand in quotes */
+    char separator;   /* of fields */
     /* As pb_reader_next; messages have no place. PB_ERR_FORMAT leaves the reader behind the bad
      * record. */
     pb_status (*next)(pb_reader *r, pb_string *out, int64_t *line, bool *has);

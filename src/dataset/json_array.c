@@ -189,6 +189,7 @@ static pb_status json_array_parse(const pb_reader *r, const char *text, size_t l
 }
 
 const pb_row_form pb_form_json_array = {
+    .name  = "JSON array",
     .next  = json_array_next,
     .parse = json_array_parse,
 };

@@ -31,6 +31,7 @@ static pb_status json_lines_parse(const pb_reader *r, const char *text, size_t l
 }
 
 const pb_row_form pb_form_json_lines = {
+    .name  = "JSON lines",
     .next  = json_lines_next,
     .parse = json_lines_parse,
 };

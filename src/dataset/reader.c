@@ -232,6 +232,16 @@ bool pb_reader_is_text(const pb_reader *reader)
     return reader->form->is_text;
 }
 
+const char *pb_reader_form(const pb_reader *reader)
+{
+    return reader->form->name;
+}
+
+const char *pb_reader_compression(const pb_reader *reader)
+{
+    return pb_stream_compression(reader->stream);
+}
+
 int64_t pb_reader_bytes(const pb_reader *reader)
 {
     return pb_stream_bytes(reader->stream);

@@ -48,6 +48,8 @@ pb_status pb_reader_finish(pb_reader *reader) PB_MUST_USE;
 pb_status pb_reader_parse(const pb_reader *reader, const char *text, size_t length,
                           json_t **row) PB_MUST_USE;
 
-bool pb_reader_is_text(const pb_reader *reader);    /* CSV, TSV: all values are texts */
-int64_t pb_reader_bytes(const pb_reader *reader);   /* of the file as stored, read so far */
+bool pb_reader_is_text(const pb_reader *reader);            /* CSV, TSV: all values are texts */
+const char *pb_reader_form(const pb_reader *reader);        /* in words */
+const char *pb_reader_compression(const pb_reader *reader); /* a codec's name, "" without one */
+int64_t pb_reader_bytes(const pb_reader *reader);           /* of the file as stored, read so far */
 const char *pb_reader_sha(const pb_reader *reader); /* of the file as stored, "" before its end */

@@ -3,10 +3,10 @@
  * and built by all threads, and judged in file order, so that the result does not depend on the
  * number of threads. */
 #include "columns.h"
-#include "digests.h"
 #include "internal.h"
 #include "reader.h"
 
+#include "pb/digests.h"
 #include "pb/hash.h"
 #include "pb/memory.h"
 
@@ -431,6 +431,17 @@ pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *coun
     }
     *examples = rows->examples;
     return *count == 0 ? finish(rows) : PB_OK;
+}
+
+pb_rows_file pb_rows_get_file(const pb_rows *rows)
+{
+    if (rows->reader == NULL) {
+        return (pb_rows_file){.path = "", .form = "", .compression = ""};
+    }
+    return (pb_rows_file){.path        = rows->path,
+                          .form        = pb_reader_form(rows->reader),
+                          .compression = pb_reader_compression(rows->reader),
+                          .bytes       = pb_reader_bytes(rows->reader)};
 }
 
 pb_row_counts pb_rows_counts(const pb_rows *rows)

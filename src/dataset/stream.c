@@ -188,6 +188,11 @@ pb_status pb_stream_finish(pb_stream *s)
     return PB_OK;
 }
 
+const char *pb_stream_compression(const pb_stream *s)
+{
+    return s->codec != NULL ? s->codec->name : "";
+}
+
 int64_t pb_stream_bytes(const pb_stream *s)
 {
     return s->bytes;

@@ -23,5 +23,6 @@ void pb_stream_take(pb_stream *s, size_t size); /* of the bytes at hand */
 /* Reads the rest of the file for its hash; nothing can be peeked at then. */
 pb_status pb_stream_finish(pb_stream *s) PB_MUST_USE;
 
-int64_t pb_stream_bytes(const pb_stream *s);   /* of the file as stored, read so far */
+const char *pb_stream_compression(const pb_stream *s); /* a codec's name, "" without one */
+int64_t pb_stream_bytes(const pb_stream *s);           /* of the file as stored, read so far */
 const char *pb_stream_sha(const pb_stream *s); /* of the file as stored, "" before its end */

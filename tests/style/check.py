@@ -28,7 +28,7 @@ HEADERS = {
     "model": "model safetensors",
     "method": "baseline method",
     "network": "batch network",
-    "dataset": "dataset encoded",
+    "dataset": "dataset digests encoded",
     "metric": "metric",
     "train": "train",
     "record": "record results",

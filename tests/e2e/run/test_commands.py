@@ -9,7 +9,7 @@ import case
 import program
 import world
 
-COMMANDS = ["run", "plan", "status", "merge", "report", "pscp", "info", "bench", "tokenize", "prompt", "score", "logits",
+COMMANDS = ["run", "plan", "status", "merge", "report", "pscp", "info", "bench", "data", "tokenize", "prompt", "score", "logits",
             "train", "generate"]
 BROKEN = {"no JSON": b"{", "a list": b"[1]", "not UTF-8": b'{"text": "\xff"}', "no key": b"{}", "null": b"null",
           "deep": b"[" * 100000, "text is a number": b'{"text": 3}', "trailing": b'{"text": "a"} x'}

@@ -60,9 +60,9 @@ class Numbers(case.Case):
         report = json.loads(self.expect(program.run(["report", path, "--json"]), 0).out)
         self.assertEqual(len(report["paired"]), 1)
         pair = report["paired"][0]
-        self.assertEqual((pair["method"], pair["versus"], pair["test"], pair["seeds"]), ("lora", "none", "mcnemar", 1))
+        self.assertEqual((pair["method"], pair["versus"], pair["test"], pair["seeds"]), ("none", "lora", "mcnemar", 1))
         self.assertEqual(pair["rows"], int(cell["rows_test"]))
-        self.assertAlmostEqual(pair["difference"], 100 * (means["lora"] - means["none"]), places=9)
+        self.assertAlmostEqual(pair["difference"], 100 * (means["none"] - means["lora"]), places=9)
         text = self.expect(program.run(["report", path, "--pairs", "all", "--width", "60"]), 0, "paired tests", "McNemar").out
         tables = [line for line in text.splitlines() if line.startswith("pairs ")]
         self.assertTrue(tables and all(len(line) <= 60 for line in tables))

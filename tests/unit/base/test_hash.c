@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 static const char EMPTY[]     = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -31,6 +32,19 @@ static void known_digests_are_reproduced(void **state)
     assert_string_equal(text, ABC);
     assert_int_equal(pb_hash_bytes(longer, sizeof longer - 1, text), PB_OK);
     assert_string_equal(text, LONGER);
+}
+
+static void the_bytes_of_a_digest_are_its_text(void **state)
+{
+    unsigned char digest[PB_HASH_BYTES];
+    char text[PB_HASH_TEXT];
+
+    (void)state;
+    assert_int_equal(pb_hash_digest("abc", 3, digest), PB_OK);
+    for (size_t i = 0; i < PB_HASH_BYTES; i++) {
+        (void)snprintf(text + 2 * i, 3, "%02x", (unsigned)digest[i]);
+    }
+    assert_string_equal(text, ABC);
 }
 
 static void a_hash_does_not_depend_on_the_pieces(void **state)
@@ -107,12 +121,13 @@ static void files_are_hashed_whole(void **state)
 static void memory_failures_are_passed_on(void **state)
 {
     char text[PB_HASH_TEXT];
+    pb_hash *h    = NULL;
     size_t before = pb_memory_current();
 
     (void)state;
     pb_memory_account(100);
     pb_memory_limit(1);
-    assert_int_equal(pb_hash_bytes("x", 1, text), PB_ERR_MEMORY);
+    assert_int_equal(pb_hash_create(&h), PB_ERR_MEMORY);
     pb_memory_limit(pb_memory_current() + 1000);
     assert_int_equal(pb_hash_file("/proc/self/status", text), PB_ERR_MEMORY);
     pb_memory_limit(0);
@@ -124,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_digests_are_reproduced),
+        cmocka_unit_test(the_bytes_of_a_digest_are_its_text),
         cmocka_unit_test(a_hash_does_not_depend_on_the_pieces),
         cmocka_unit_test(neighbouring_texts_do_not_run_together),
         cmocka_unit_test(a_hash_is_not_used_after_its_end),

@@ -99,6 +99,56 @@ static void a_growing_block_keeps_its_items_and_doubles(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
+static void check_words(const uint64_t *words, size_t begin, size_t end, uint64_t factor)
+{
+    for (size_t i = begin; i < end; i++) {
+        if (words[i] != i * factor) {
+            fail_msg("word %zu of a resized block is wrong", i);
+        }
+    }
+}
+
+static void a_large_block_grows_and_shrinks_in_place_of_a_copy(void **state)
+{
+    const size_t large = (size_t)1 << 20; /* words: 8 MiB */
+    size_t before      = pb_memory_current();
+    uint64_t *words    = NULL;
+
+    (void)state;
+    assert_int_equal(PB_GROW(words, 1000), PB_OK);
+    for (size_t count = 1000; count <= 4 * large; count *= 2) {
+        words = pb_memory_resize(words, count, sizeof *words);
+        assert_non_null(words);
+        assert_int_equal((uintptr_t)words % 64, 0);
+        assert_int_equal(pb_memory_current(), before + count * sizeof *words);
+        for (size_t i = count == 1000 ? 0 : count / 2; i < count; i++) {
+            assert_int_equal(words[i], 0);
+            words[i] = i;
+        }
+        check_words(words, 0, count, 1);
+    }
+    words = pb_memory_resize(words, large + 5, sizeof *words);
+    assert_non_null(words);
+    check_words(words, 0, large + 5, 1);
+    words = pb_memory_resize(words, 2 * large, sizeof *words);
+    assert_non_null(words);
+    check_words(words, 0, large + 5, 1);
+    check_words(words, large + 5, 2 * large, 0);
+    words = pb_memory_resize(words, 3, sizeof *words);
+    assert_non_null(words);
+    check_words(words, 0, 3, 1);
+    assert_int_equal(pb_memory_current(), before + 3 * sizeof *words);
+    pb_memory_limit(pb_memory_current() + 1000);
+    assert_null(pb_memory_resize(words, large, sizeof *words));
+    assert_int_equal(PB_GROW(words, 2 * large), PB_ERR_MEMORY);
+    pb_memory_limit(0);
+    check_words(words, 0, 3, 1);
+    assert_int_equal(PB_GROW(words, 1000), PB_OK);
+    check_words(words, 3, 1000, 0);
+    pb_memory_free(words);
+    assert_int_equal(pb_memory_current(), before);
+}
+
 static void the_peak_is_the_most_held_since_the_reset(void **state)
 {
     (void)state;
@@ -207,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_count_of_zero_gives_a_unique_pointer),
         cmocka_unit_test(resizing_keeps_the_contents_and_zeroes_the_rest),
         cmocka_unit_test(a_growing_block_keeps_its_items_and_doubles),
+        cmocka_unit_test(a_large_block_grows_and_shrinks_in_place_of_a_copy),
         cmocka_unit_test(the_peak_is_the_most_held_since_the_reset),
         cmocka_unit_test(a_reached_limit_fails_with_its_figures_and_changes_nothing),
         cmocka_unit_test(an_overflowing_count_fails),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sets of texts, known by 128 bits of their SHA-256: 24 bytes or so a text, however long it is. */
+/* Sets of texts, known by 128 bits of their SHA-256: 32 to 64 bytes a text, however long it is.
+ * What training and test texts are compared by. */
 #pragma once
 
 #include "pb/status.h"

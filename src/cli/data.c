@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench data: what the files of a data set hold, before anything is trained on them. */
+#include "data.h"
+#include "commands.h"
+#include "dataset_config.h"
+#include "work.h"
+
+#include "pb/memory.h"
+
+#include <string.h>
+
+static const char *const split_choices[] = {"train", "test", "both", NULL};
+
+static const pb_option options[] = {
+    {.name     = "protocol",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "paper|corrected",
+     .fallback = "corrected",
+     .choices  = pb_protocol_names,
+     .help     = "whose rules hold"},
+    {.name  = "model",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "checkpoint, or a folder with its tokenizer: lengths in tokens too"},
+    {.name     = "template",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "NAME",
+     .fallback = "auto",
+     .help     = "chat template, auto: of the model's family, which needs its config.json"},
+    {.name     = "split",
+     .kind     = PB_OPTION_TEXT,
+     .value    = "train|test|both",
+     .fallback = "both",
+     .choices  = split_choices,
+     .help     = "what is read; training is compared with the test file when both are"},
+    {.name     = "examples",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "3",
+     .minimum  = 0,
+     .maximum  = 1000,
+     .help     = "first samples of a split that are shown"},
+    {.name  = "cache",
+     .kind  = PB_OPTION_TEXT,
+     .value = "DIR",
+     .help  = "with --model: makes the token files that a run with this folder finds"},
+    {.name = "bench",
+     .kind = PB_OPTION_FLAG,
+     .help = "measure reading, tokenising and the token cache on made-up rows, without NAME"},
+    {.name     = "rows",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "400000",
+     .minimum  = 4,
+     .maximum  = 1e8,
+     .help     = "with --bench: the most rows; a quarter and half as many come before"},
+    {.name     = "seed",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "42",
+     .minimum  = 0,
+     .maximum  = 1e15,
+     .help     = "with --bench: of the rows that are made"},
+    {.name     = "threads",
+     .kind     = PB_OPTION_INT,
+     .value    = "N",
+     .fallback = "0",
+     .minimum  = 0,
+     .maximum  = 4096,
+     .help     = "0: one per processor"},
+    {.name  = "set",
+     .kind  = PB_OPTION_LIST,
+     .value = "KEY=VALUE",
+     .help =
+         "replaces a key of that file, like dataset.test_file=\"x.csv\" or data.train_rows=100"},
+    {.name = "json", .kind = PB_OPTION_FLAG, .help = "the output is JSON"},
+    PB_OPTION_END,
+};
+
+static pb_status open_dataset(const pb_cli *cli, data_job *job, pb_dataset **out)
+{
+    static const char *const groups[] = {"dataset", "data", NULL};
+    pb_config *config                 = NULL;
+    pb_status status;
+
+    PB_TRY(dataset_config_open(cli, "data", pb_cli_argument(cli, 0), groups, &config));
+    PB_TRY_GOTO(status, pb_config_read(config, "data", pb_data_fields, NULL, &job->data),
+                out_config);
+    PB_TRY_GOTO(status,
+                pb_dataset_open(config, "dataset", dataset_config_protocol(cli), &job->data, out),
+                out_data);
+out_data:
+    pb_config_clear(pb_data_fields, &job->data);
+out_config:
+    pb_config_close(config);
+    return status;
+}
+
+/* Makes the token files of a run, or finds them. */
+static pb_status prepare_tokens(const pb_cli *cli, data_job *job)
+{
+    const pb_encode_options encode      = {.tpl           = job->model.tpl,
+                                           .tokenizer     = job->model.tokenizer,
+                                           .cutoff_tokens = job->data.cutoff_tokens,
+                                           .threads       = job->threads,
+                                           .cache         = pb_cli_text(cli, "cache")};
+    pb_encoded_set sets[PB_SPLIT_COUNT] = {0};
+    pb_status status                    = PB_OK;
+
+    for (int k = PB_SPLIT_COUNT - 1; k >= 0 && status == PB_OK; k--) {
+        data_split *s = &job->splits[k];
+        status        = pb_encoded_open(job->ds, (pb_split)k, &encode,
+                                 k == PB_SPLIT_TRAIN ? &sets[PB_SPLIT_TEST] : NULL, &sets[k]);
+        s->prepared   = status == PB_OK;
+        s->was_cached = sets[k].from_cache;
+        s->kept       = sets[k].count;
+        s->tokens     = sets[k].total;
+    }
+    for (int k = 0; k < PB_SPLIT_COUNT; k++) {
+        pb_encoded_close(&sets[k]);
+    }
+    return status;
+}
+
+static pb_status fail_problems(const data_job *job)
+{
+    for (int k = 0; k < PB_SPLIT_COUNT; k++) {
+        if (job->splits[k].problem.length > 0) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s", job->splits[k].problem.data);
+        }
+    }
+    return PB_OK;
+}
+
+/* The test split first, for training to be compared with. */
+static pb_status measure(const pb_cli *cli, data_job *job)
+{
+    pb_string text   = {0};
+    pb_status status = PB_OK;
+    bool is_good     = true;
+
+    for (int k = PB_SPLIT_COUNT - 1; k >= 0; k--) {
+        if (job->wanted[k]) {
+            PB_TRY(data_measure(job, (pb_split)k));
+            is_good = is_good && job->splits[k].problem.length == 0;
+        }
+    }
+    if (is_good && pb_cli_given(cli, "cache")) {
+        PB_TRY(prepare_tokens(cli, job));
+    }
+    PB_TRY_GOTO(status, job->json ? data_json(job, &text) : data_text(job, &text), out_text);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out_text);
+    status = fail_problems(job);
+out_text:
+    pb_string_clear(&text);
+    return status;
+}
+
+static pb_status run_dataset(const pb_cli *cli, int threads)
+{
+    const char *model = pb_cli_text(cli, "model");
+    const char *split = pb_cli_text(cli, "split");
+    pb_dataset *ds    = NULL;
+    data_job job      = {.threads                = threads,
+                         .examples               = pb_cli_int(cli, "examples"),
+                         .json                   = pb_cli_flag(cli, "json"),
+                         .wanted[PB_SPLIT_TRAIN] = strcmp(split, "test") != 0,
+                         .wanted[PB_SPLIT_TEST]  = strcmp(split, "train") != 0};
+    pb_status status;
+
+    PB_TRY(open_dataset(cli, &job, &ds));
+    job.ds = ds;
+    if (model != NULL) {
+        PB_TRY_GOTO(status, data_model_open(model, pb_cli_text(cli, "template"), &job.model),
+                    out_job);
+    }
+    PB_TRY_GOTO(status, measure(cli, &job), out_job);
+out_job:
+    for (int k = 0; k < PB_SPLIT_COUNT; k++) {
+        data_split_clear(&job.splits[k]);
+    }
+    pb_tokenizer_close(job.model.tokenizer);
+    pb_dataset_close(ds);
+    return status;
+}
+
+/* Options that would change nothing are mistakes. */
+static pb_status check_options(const pb_cli *cli, bool bench)
+{
+    static const char *const of_bench[]   = {"rows", "seed", NULL};
+    static const char *const of_dataset[] = {"protocol", "split", "examples", "cache", "set", NULL};
+
+    if (bench == (pb_cli_argument_count(cli) > 0)) {
+        return PB_FAIL(PB_ERR_USAGE, "data: %s; usage: peftbench data %s",
+                       bench ? "--bench makes its rows itself, leave the name out"
+                             : "the name of a data set is missing",
+                       cli->command->usage);
+    }
+    for (const char *const *name = bench ? of_dataset : of_bench; *name != NULL; name++) {
+        if (pb_cli_given(cli, *name)) {
+            return PB_FAIL(PB_ERR_USAGE, "data: --%s changes nothing %s --bench; leave it out",
+                           *name, bench ? "with" : "without");
+        }
+    }
+    if (pb_cli_given(cli, "template") && !pb_cli_given(cli, "model")) {
+        return PB_FAIL(PB_ERR_USAGE, "data: --template needs --model DIR");
+    }
+    if (pb_cli_given(cli, "cache") &&
+        (!pb_cli_given(cli, "model") || strcmp(pb_cli_text(cli, "split"), "both") != 0)) {
+        return PB_FAIL(PB_ERR_USAGE, "data: --cache needs --model DIR and both splits");
+    }
+    return PB_OK;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    bool bench  = pb_cli_flag(cli, "bench");
+    int threads = 0;
+
+    PB_TRY(work_check_alone(cli));
+    PB_TRY(check_options(cli, bench));
+    PB_TRY(work_threads(cli, &threads));
+    return bench ? data_bench(cli, threads) : run_dataset(cli, threads);
+}
+
+const pb_command pb_command_data = {
+    .name  = "data",
+    .help  = "what the files of a data set hold: faults, answers, lengths, overlap, examples",
+    .usage = "(NAME [--model DIR] [--protocol paper|corrected] | --bench [--rows N])",
+    .details =
+        "NAME is a name of configs/dataset, or a path that ends in .cfg. Its files are named "
+        "there,\nmostly below ${PB_DATA}. Rows that a run would leave out are counted, not "
+        "measured; when there\nare more of them than data.max_bad_share the summary comes all the "
+        "same, and exit code 1.\n"
+        "\nLengths: the smallest one that so many percent of the samples do not exceed, exactly; "
+        "characters\nare code points, tokens those of the whole row before the cutoff. Memory does "
+        "not grow with the\nrows but for 32 to 64 bytes a different text, 64 to 128 a different "
+        "answer, and 4 a length from\n65536 on.\n"
+        "\n--bench writes rows like those of MNLI below $TMPDIR and removes them in the end; an "
+        "interrupt\nwaits for the stage it comes in. It prints seconds, of the clock and of all "
+        "threads together, and\nrates by stage, and the most memory held beyond the token rows "
+        "themselves; with --json a line\nfor each number of rows. \"MB\" are 10^6 bytes.\n",
+    .options       = {options},
+    .max_arguments = 1,
+    .run           = run,
+};
