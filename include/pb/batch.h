@@ -15,14 +15,15 @@
  * 0 is never used. */
 typedef struct pb_sample {
     const int32_t *ids;    /* [length], length ≥ 1 */
-    const int32_t *labels; /* [length], PB_LABEL_NONE where there is none; NULL: see answer */
+    const int32_t *labels; /* [length], PB_LABEL_NONE where there is none; NULL: see answer_start */
     int64_t length;
-    int64_t answer; /* without `labels`: the ids from here on are their own labels; 0: no labels */
+    int64_t answer_start; /* without `labels`: the ids from here on are their own labels; 0: no
+                             labels */
 } pb_sample;
 
 static inline bool pb_sample_has_labels(const pb_sample *s)
 {
-    return s->labels != NULL || s->answer > 0;
+    return s->labels != NULL || s->answer_start > 0;
 }
 
 static inline int32_t pb_sample_label(const pb_sample *s, int64_t t)
@@ -30,7 +31,7 @@ static inline int32_t pb_sample_label(const pb_sample *s, int64_t t)
     if (s->labels != NULL) {
         return s->labels[t];
     }
-    return s->answer > 0 && t >= s->answer ? s->ids[t] : PB_LABEL_NONE;
+    return s->answer_start > 0 && t >= s->answer_start ? s->ids[t] : PB_LABEL_NONE;
 }
 
 typedef struct pb_batch_options {

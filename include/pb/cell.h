@@ -108,10 +108,6 @@ typedef struct pb_cell_rows {
 /* Opens the data set of the cell as a run would, and measures it. */
 pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE;
 
-/* Makes the tokens that the cell will ask for, unless the cache has them; needs the cache and the
- * model. */
-pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
-
 /* Modelled seconds of training and testing at half the measured rate of a square product. A token
  * in training costs a forward pass of the adapted model, the backward through the activations down
  * to the lowest trained layer, and 2 FLOP per number trained at a site; a test row one forward pass
@@ -138,6 +134,11 @@ typedef struct pb_cell_observer {
 /* Runs the cell. A failure of the cell is a result: it is in the record, and the call returns
  * PB_OK. Any other status says that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when
  * even the record could not be filled. */
+/* Makes the tokens that the cell will ask for, unless the cache has them; needs the cache and the
+ * model. The observer's stop is asked while another process makes them. */
+pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
+                          const pb_cell_observer *observer) PB_MUST_USE;
+
 pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
                       pb_record *record) PB_MUST_USE;
 

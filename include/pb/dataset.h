@@ -109,9 +109,9 @@ typedef struct pb_row_counts {
     int64_t faults[PB_ROW_FAULT_COUNT]; /* rows of each kind, those that the paper keeps too */
     int64_t first[PB_ROW_FAULT_COUNT];  /* line of the first one, 0: none */
     int64_t bad;                        /* rows left out for a fault */
-    int64_t unlabelled;                 /* label -1: kept, with the answer that `unlabelled` says */
-    int64_t no_answer; /* null answer: left out of training, an empty answer in testing */
-    int64_t overlap;   /* training samples whose text stands in the test file as well */
+    int64_t unlabelled; /* label -1 or an empty list of answers: kept, with another answer */
+    int64_t no_answer;  /* null answer: left out of training, an empty answer in testing */
+    int64_t overlap;    /* training samples whose text stands in the test file as well */
 } pb_row_counts;
 
 /* Appends the faults: "3 with a wrong column, first in line 7; 1 with an empty text, …". */

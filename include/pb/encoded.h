@@ -35,6 +35,11 @@ typedef struct pb_encode_options {
     int64_t cutoff_tokens; /* per row; longer ones are cut as the protocol says */
     int threads;
     const char *cache; /* folder of token files, made when missing; NULL or "": nothing is kept */
+    /* SHA-256 of the rows' files where they are known already; NULL: they are read for it. */
+    const char *file_sha[PB_SPLIT_COUNT];
+    /* May be NULL; asked while another process makes the same set: true gives up, PB_STOPPED. */
+    bool (*stop)(void *context);
+    void *stop_context;
 } pb_encode_options;
 
 /* Reads a split and makes its tokens, or finds them in the cache. Testing keeps one row per sample;

@@ -54,8 +54,10 @@ bool pb_file_is_temporary(const char *name); /* has such a name */
 typedef struct pb_file_lock pb_file_lock;
 
 pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out) PB_MUST_USE;
-/* Waits until it has the lock; *out is NULL, with a warning, on a file system without locks. */
-pb_status pb_file_lock_wait(const char *path, pb_file_lock **out) PB_MUST_USE;
+/* The same without a holder's text, for work that another process may do as well: *held is true,
+ * and *out NULL, while another one has the lock. On a file system without locks *out is NULL,
+ * without a word. */
+pb_status pb_file_lock_try(const char *path, pb_file_lock **out, bool *held) PB_MUST_USE;
 void pb_file_lock_release(pb_file_lock *lock); /* accepts NULL; the file stays, empty */
 
 pb_status pb_path_join(const char *directory, const char *name,

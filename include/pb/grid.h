@@ -5,7 +5,7 @@
  *
  *     PB_TRY(pb_grid_open(path, sets, set_count, &grid));
  *     PB_TRY_GOTO(status, pb_grid_expand(grid, NULL, NULL, &cells), …);
- *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, run_cell, context, &summary), …);
+ *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, began, &work, &summary), …);
  */
 #pragma once
 
@@ -119,6 +119,15 @@ typedef struct pb_grid_outcome {
 typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
                                     pb_grid_outcome *outcome);
 
+/* What is to be done with the cells. */
+typedef struct pb_grid_work {
+    pb_grid_runner run;
+    /* May be NULL: called once on every process before its first cell, with the numbers of the
+     * cells that are to be run; its time is no cell's. */
+    void (*prepare)(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch);
+    void *context;
+} pb_grid_work;
+
 typedef struct pb_grid_summary {
     int64_t cells, skipped; /* skipped: done before */
     int64_t finished;       /* in this run, failed ones included */
@@ -132,5 +141,5 @@ typedef struct pb_grid_summary {
  * filled whatever the status, except PB_ERR_COMM, after which the group has to be aborted.
  * PB_STOPPED when cells are left because of a stop. */
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
-                      const bool *done, double began, pb_grid_runner runner, void *context,
+                      const bool *done, double began, const pb_grid_work *job,
                       pb_grid_summary *summary) PB_MUST_USE;

@@ -378,12 +378,12 @@ struct pb_file_lock {
     int fd;
 };
 
-static int flock_retrying(int fd, int how)
+static int flock_retrying(int fd)
 {
     int result;
 
     do {
-        result = flock(fd, LOCK_EX | how);
+        result = flock(fd, LOCK_EX | LOCK_NB);
     } while (result != 0 && errno == EINTR);
     return result;
 }
@@ -412,44 +412,61 @@ static void write_holder(int fd, const char *path, const char *holder)
     }
 }
 
-static pb_status take_lock(const char *path, int how, const char *holder, pb_file_lock **out)
+/* *out holds the lock, or is NULL with the system's reason. */
+static pb_status open_lock(const char *path, pb_file_lock **out, int *fd, int *reason)
 {
-    pb_status status;
     pb_file_lock *lock = NULL;
 
+    *out = NULL;
     PB_TRY(PB_ALLOC(lock, 1));
-    lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (lock->fd < 0) {
-        status = FAIL_SYSTEM("open", path);
-        goto err_lock;
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (*fd < 0) {
+        pb_memory_free(lock);
+        return FAIL_SYSTEM("open", path);
     }
-    if (flock_retrying(lock->fd, how) == 0) {
-        write_holder(lock->fd, path, holder);
-        *out = lock;
+    if (flock_retrying(*fd) == 0) {
+        lock->fd = *fd;
+        *out     = lock;
         return PB_OK;
     }
-    if (errno == EWOULDBLOCK) {
-        status = fail_held(lock->fd, path);
-    } else {
-        pb_log_warn("cannot lock %s: %s; nothing but care keeps a second process from working here",
-                    path, strerror(errno));
-        *out   = NULL;
-        status = PB_OK;
-    }
-    (void)close(lock->fd);
-err_lock:
+    *reason = errno;
     pb_memory_free(lock);
-    return status;
+    return PB_OK;
 }
 
 pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out)
 {
-    return take_lock(path, LOCK_NB, holder, out);
+    int fd           = -1;
+    int reason       = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY(open_lock(path, out, &fd, &reason));
+    if (*out != NULL) {
+        write_holder(fd, path, holder);
+        return PB_OK;
+    }
+    if (reason == EWOULDBLOCK) {
+        status = fail_held(fd, path);
+    } else {
+        pb_log_warn("cannot lock %s: %s; nothing but care keeps a second process from working here",
+                    path, strerror(reason));
+    }
+    (void)close(fd);
+    return status;
 }
 
-pb_status pb_file_lock_wait(const char *path, pb_file_lock **out)
+pb_status pb_file_lock_try(const char *path, pb_file_lock **out, bool *held)
 {
-    return take_lock(path, 0, "", out);
+    int fd     = -1;
+    int reason = 0;
+
+    *held = false;
+    PB_TRY(open_lock(path, out, &fd, &reason));
+    if (*out == NULL) {
+        *held = reason == EWOULDBLOCK;
+        (void)close(fd);
+    }
+    return PB_OK;
 }
 
 void pb_file_lock_release(pb_file_lock *lock)

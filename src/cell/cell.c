@@ -78,8 +78,38 @@ static pb_status split_rows(running *r)
     return PB_OK;
 }
 
+/* Cells of one data set have the same rows: a process tells of them once. */
+static pb_status warn_once(running *r)
+{
+    pb_cell_env *env = r->env;
+
+    for (int64_t i = 0; i < env->told_count; i++) {
+        if (strcmp(env->told[i], r->cell->dataset) == 0) {
+            return PB_OK;
+        }
+    }
+    size_t before = pb_memory_current();
+    PB_TRY(PB_GROW(env->told, env->told_count + 1));
+    env->told[env->told_count] = pb_memory_text(r->cell->dataset);
+    if (env->told[env->told_count] == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    env->told_count++;
+    r->base_bytes += pb_memory_current() - before; /* stays behind the cell */
+    pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, &r->data.train_set.counts);
+    pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, &r->data.test_set.counts);
+    if (r->record->rows_too_long > 0) {
+        pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
+                    " test rows without their text, data.cutoff_tokens = %" PRId64
+                    " is too short for them",
+                    r->cell->dataset, r->data.train_set.too_long, r->data.test_set.too_long,
+                    r->options.data.cutoff_tokens);
+    }
+    return PB_OK;
+}
+
 /* Rows that a reader of the results may not take for granted: of both files together. */
-static void record_rows(running *r)
+static pb_status record_rows(running *r)
 {
     pb_record *record       = r->record;
     const pb_row_counts *a  = &r->data.train_set.counts;
@@ -94,15 +124,7 @@ static void record_rows(running *r)
     record->rows_overlap    = a->overlap;
     record->bytes_train     = a->bytes;
     record->bytes_test      = b->bytes;
-    pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, a);
-    pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, b);
-    if (record->rows_too_long > 0) {
-        pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
-                    " test rows without their text, data.cutoff_tokens = %" PRId64
-                    " is too short for them",
-                    r->cell->dataset, r->data.train_set.too_long, r->data.test_set.too_long,
-                    r->options.data.cutoff_tokens);
-    }
+    return warn_once(r);
 }
 
 static pb_status record_data(running *r)
@@ -111,15 +133,29 @@ static pb_status record_data(running *r)
     record->rows_train      = r->train_count;
     record->rows_validation = r->validation_count;
     record->rows_test       = r->data.test_set.count;
-    record_rows(r);
+    PB_TRY(record_rows(r));
     char both[2 * PB_HASH_TEXT];
     snprintf(both, sizeof both, "%s %s", r->data.train_set.sha, r->data.test_set.sha);
     return pb_record_set_text(&record->data_hash, both);
 }
 
+/* What the environment learns in a cell stays: it is none of the cell's memory. */
+static pb_status learn(running *r)
+{
+    const pb_dataset_options *o = &r->options.dataset;
+    const char *hash            = NULL;
+    size_t before               = pb_memory_current();
+
+    PB_TRY(env_file_hash(r->env, o->train_file, &hash));
+    PB_TRY(env_file_hash(r->env, o->test_file, &hash));
+    r->base_bytes += pb_memory_current() - before;
+    return PB_OK;
+}
+
 static pb_status set_up_data(running *r)
 {
-    PB_TRY(cell_data_open(r->env, r->cell, r->model, &r->options, &r->data));
+    PB_TRY(learn(r));
+    PB_TRY(cell_data_open(r->env, r->cell, r->model, r->observer, &r->options, &r->data));
     PB_TRY(split_rows(r));
     return record_data(r);
 }

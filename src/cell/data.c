@@ -2,26 +2,31 @@
 /* The data set of a cell as tokens of its model. */
 #include "internal.h"
 
-static pb_status open_sets(const pb_cell_env *env, const env_model *model, int64_t cutoff_tokens,
-                           cell_data *d)
+static pb_status open_sets(pb_cell_env *env, const env_model *model,
+                           const pb_cell_observer *observer, int64_t cutoff_tokens, cell_data *d)
 {
-    pb_encode_options encode = {.tpl           = model->chat,
-                                .tokenizer     = model->tokenizer,
-                                .cutoff_tokens = cutoff_tokens,
-                                .threads       = env->setup.threads,
-                                .cache         = env->cache};
+    const pb_dataset_options *o = pb_dataset_get_options(d->dataset);
+    pb_encode_options encode    = {.tpl           = model->chat,
+                                   .tokenizer     = model->tokenizer,
+                                   .cutoff_tokens = cutoff_tokens,
+                                   .threads       = env->setup.threads,
+                                   .cache         = env->cache,
+                                   .stop          = observer != NULL ? observer->stop : NULL,
+                                   .stop_context  = observer != NULL ? observer->context : NULL};
 
+    PB_TRY(env_file_hash(env, o->train_file, &encode.file_sha[PB_SPLIT_TRAIN]));
+    PB_TRY(env_file_hash(env, o->test_file, &encode.file_sha[PB_SPLIT_TEST]));
     PB_TRY(pb_encoded_open(d->dataset, PB_SPLIT_TEST, &encode, NULL, &d->test_set));
     return pb_encoded_open(d->dataset, PB_SPLIT_TRAIN, &encode, &d->test_set, &d->train_set);
 }
 
-pb_status cell_data_open(const pb_cell_env *env, const pb_cell *cell, const env_model *model,
-                         cell_options *options, cell_data *out)
+pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model *model,
+                         const pb_cell_observer *observer, cell_options *options, cell_data *out)
 {
     cell_data data = {0};
 
     PB_TRY(cell_options_open_dataset(options, cell, &data.dataset));
-    pb_status status = open_sets(env, model, options->data.cutoff_tokens, &data);
+    pb_status status = open_sets(env, model, observer, options->data.cutoff_tokens, &data);
     /* What the tokenizer remembers would be counted as the cell's memory, and only where the tokens
      * were made. */
     pb_tokenizer_trim(model->tokenizer);
@@ -41,7 +46,7 @@ void cell_data_close(cell_data *data)
     *data = (cell_data){0};
 }
 
-pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell)
+pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer)
 {
     const env_model *model = env_find_model(env, cell->model);
     cell_options options   = {0};
@@ -52,7 +57,7 @@ pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell)
         return PB_OK;
     }
     PB_TRY(cell_options_read(cell, &options));
-    PB_TRY_GOTO(status, cell_data_open(env, cell, model, &options, &data), out_options);
+    PB_TRY_GOTO(status, cell_data_open(env, cell, model, observer, &options, &data), out_options);
     cell_data_close(&data);
 out_options:
     cell_options_clear(&options);

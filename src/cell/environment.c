@@ -97,6 +97,10 @@ void pb_cell_env_close(pb_cell_env *env)
         pb_memory_free(env->models[i].name);
         pb_memory_free(env->models[i].message);
     }
+    for (int64_t i = 0; i < env->told_count; i++) {
+        pb_memory_free(env->told[i]);
+    }
+    pb_memory_free(env->told);
     for (int64_t i = 0; i < env->files_count; i++) {
         pb_memory_free(env->files[i].path);
     }

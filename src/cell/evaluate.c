@@ -5,6 +5,8 @@
 
 #include "pb/memory.h"
 
+#include <inttypes.h>
+
 static pb_status open_test(cell_test *t)
 {
     const pb_encoded_set *set = &t->r->data.test_set;
@@ -60,8 +62,8 @@ pb_status cell_test_progress(cell_test *t, int64_t done)
         o->progress(o->context, "test", (double)done / (double)t->rows);
     }
     if (o != NULL && o->stop != NULL && done < t->rows && o->stop(o->context)) {
-        return PB_FAIL(PB_STOPPED, "stopped before test row %lld of %lld", (long long)done,
-                       (long long)t->rows);
+        return PB_FAIL(PB_STOPPED, "stopped before test row %" PRId64 " of %" PRId64, done,
+                       t->rows);
     }
     return PB_OK;
 }
@@ -88,9 +90,9 @@ static pb_status record_scores(cell_test *t, const pb_metric_result *result)
         PB_TRY(pb_record_add_metric(record, "output_tokens_mean",
                                     (double)t->tokens / (double)t->rows));
     }
-    if (t->normalised_right >= 0) {
-        PB_TRY(pb_record_add_metric(record, "accuracy_norm",
-                                    (double)t->normalised_right / (double)t->rows));
+    if (t->norm_right >= 0) {
+        PB_TRY(
+            pb_record_add_metric(record, "accuracy_norm", (double)t->norm_right / (double)t->rows));
     }
     return PB_OK;
 }
@@ -118,7 +120,7 @@ static pb_status score(cell_test *t)
 
 pb_status running_test(running *r)
 {
-    cell_test t = {.r = r, .rows = r->data.test_set.count, .tokens = -1, .normalised_right = -1};
+    cell_test t = {.r = r, .rows = r->data.test_set.count, .tokens = -1, .norm_right = -1};
     pb_status status;
 
     PB_TRY_GOTO(status, open_test(&t), done);

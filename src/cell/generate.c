@@ -5,6 +5,8 @@
 
 #include "pb/memory.h"
 
+#include <inttypes.h>
+
 static pb_status generate_batch(cell_test *t, const pb_generate_options *options, int64_t first,
                                 int64_t count, pb_sample *prompts, pb_generated *generated)
 {
@@ -16,8 +18,7 @@ static pb_status generate_batch(cell_test *t, const pb_generate_options *options
     }
     status = pb_network_generate(r->net, prompts, count, options, generated);
     if (status != PB_OK) {
-        pb_error_prefix(status, "test rows %lld … %lld", (long long)first + 1,
-                        (long long)(first + count));
+        pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, first + 1, first + count);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
     for (int64_t i = 0; i < count; i++) {

@@ -15,7 +15,7 @@
 
 /* Contents of a file by its hash, or why it cannot be read, in words that do not name the machine's
  * folders. */
-static pb_status file_hash(pb_cell_env *env, const char *path, const char **hash)
+pb_status env_file_hash(pb_cell_env *env, const char *path, const char **hash)
 {
     for (int64_t i = 0; i < env->files_count; i++) {
         if (strcmp(env->files[i].path, path) == 0) {
@@ -47,7 +47,7 @@ static pb_status file_hash(pb_cell_env *env, const char *path, const char **hash
 static pb_status update_file(pb_cell_env *env, pb_hash *h, const char *path)
 {
     const char *hash = NULL;
-    PB_TRY(file_hash(env, path, &hash));
+    PB_TRY(env_file_hash(env, path, &hash));
     return pb_hash_update_text(h, hash);
 }
 

@@ -41,6 +41,8 @@ struct pb_cell_env {
     int64_t models_count;
     env_file *files;
     int64_t files_count;
+    char **told; /* data sets whose rows were warned of */
+    int64_t told_count;
 };
 
 /* All groups of a cell, read and checked. */
@@ -70,10 +72,14 @@ typedef struct cell_data {
     pb_encoded_set train_set, test_set;
 } cell_data;
 
-pb_status cell_data_open(const pb_cell_env *env, const pb_cell *cell, const env_model *model,
-                         cell_options *options, cell_data *out) PB_MUST_USE;
+/* `observer` (NULL: none) may stop the wait for another process. */
+pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model *model,
+                         const pb_cell_observer *observer, cell_options *options,
+                         cell_data *out) PB_MUST_USE;
 void cell_data_close(cell_data *data); /* accepts a zeroed one */
 
+/* SHA-256 of a file's contents, read once; a word in its place when it cannot be read. */
+pb_status env_file_hash(pb_cell_env *env, const char *path, const char **hash) PB_MUST_USE;
 const env_model *env_find_model(const pb_cell_env *env, const char *name);
 
 /* The cell at work. */
@@ -117,7 +123,7 @@ typedef struct cell_test {
     const char ***alternatives; /* [rows] all right answers, each list ended by NULL */
     const char **ids;           /* [rows] */
     int64_t tokens;             /* generated for all rows; -1: nothing was generated */
-    int64_t normalised_right;   /* by likelihood per character; -1: not scored so */
+    int64_t norm_right;         /* by likelihood per character; -1: not scored so */
 } cell_test;
 
 /* The ways to a prediction; each fills predictions [rows]. */

@@ -7,6 +7,7 @@
 
 #include "pb/memory.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -134,9 +135,9 @@ static pb_status make_samples(scoring *s, int64_t first, int64_t count)
         for (int64_t k = 0; k < s->count; k++) {
             const pb_ids *answer         = &s->candidates[k].ids;
             s->samples[i * s->count + k] = (pb_sample){
-                .ids    = at,
-                .length = prompt.length + answer->count,
-                .answer = prompt.length > 0 ? prompt.length : 1,
+                .ids          = at,
+                .length       = prompt.length + answer->count,
+                .answer_start = prompt.length > 0 ? prompt.length : 1,
             };
             memcpy(at, prompt.ids, (size_t)prompt.length * sizeof *at);
             memcpy(at + prompt.length, answer->items, (size_t)answer->count * sizeof *at);
@@ -199,8 +200,7 @@ static pb_status predict(scoring *s, int64_t first, int64_t count)
         if (t->predictions[first + i] == NULL) {
             return PB_ERR_MEMORY;
         }
-        t->normalised_right +=
-            strcmp(s->candidates[normal].text, t->alternatives[first + i][0]) == 0;
+        t->norm_right += strcmp(s->candidates[normal].text, t->alternatives[first + i][0]) == 0;
     }
     return PB_OK;
 }
@@ -215,8 +215,7 @@ static pb_status predict_all(scoring *s)
         int64_t n        = t->rows - first < s->rows ? t->rows - first : s->rows;
         pb_status status = predict(s, first, n);
         if (status != PB_OK) {
-            pb_error_prefix(status, "test rows %lld … %lld", (long long)first + 1,
-                            (long long)(first + n));
+            pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, first + 1, first + n);
             return pb_error_frame(status, __FILE__, __LINE__, __func__);
         }
         PB_TRY(cell_test_progress(t, first + n));
@@ -228,8 +227,8 @@ pb_status cell_test_likelihood(cell_test *t)
 {
     scoring s = {.t = t};
 
-    t->normalised_right = 0;
-    pb_status status    = predict_all(&s);
+    t->norm_right    = 0;
+    pb_status status = predict_all(&s);
     close_scoring(&s);
     return status;
 }

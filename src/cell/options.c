@@ -52,11 +52,11 @@ static pb_status at_key(const pb_config *config, const char *key, pb_status stat
 }
 
 /* What only fits some data sets is told before anything runs too. */
-static pb_status check_fit(const pb_config *config, const cell_options *o)
+static pb_status check_fit(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
     const pb_method_ops *m = o->method;
     const pb_baseline *b   = m->baseline;
-    int64_t labels         = o->dataset.labels.count;
+    int64_t labels         = pb_dataset_options_labels(&o->dataset, protocol)->count;
 
     if (o->eval.scoring == PB_SCORING_LIKELIHOOD && labels < 2) {
         return at_key(config, "eval.scoring",
@@ -96,7 +96,7 @@ static void apply_protocol(const pb_cell *cell, cell_options *o)
     }
 }
 
-static pb_status read_groups(const pb_config *config, cell_options *out)
+static pb_status read_groups(const pb_config *config, pb_protocol protocol, cell_options *out)
 {
     PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &out->model));
     PB_TRY(pb_config_read(config, "dataset", pb_dataset_fields, NULL, &out->dataset));
@@ -105,14 +105,14 @@ static pb_status read_groups(const pb_config *config, cell_options *out)
     PB_TRY(pb_config_read(config, "eval", pb_cell_eval_fields, NULL, &out->eval));
     PB_TRY(check_metric(config, out));
     PB_TRY(pb_method_find_in(config, "method", &out->method));
-    PB_TRY(check_fit(config, out));
+    PB_TRY(check_fit(config, protocol, out));
     return pb_method_options_read(out->method, config, "method", &out->method_options);
 }
 
 pb_status cell_options_read(const pb_cell *cell, cell_options *out)
 {
     memset(out, 0, sizeof *out);
-    pb_status status = read_groups(cell->config, out);
+    pb_status status = read_groups(cell->config, cell->protocol, out);
     if (status != PB_OK) {
         cell_options_clear(out);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);

@@ -40,8 +40,7 @@ typedef struct job {
     pb_file_lock *lock; /* of the directory, on rank 0; NULL where there are no locks */
     pb_sweep plan;      /* on rank 0, in the order of the axes */
     int64_t *numbers;   /* [cells] of the plan's cells in the sweep */
-    bool *done;         /* [cells] */
-    bool prepared;      /* this process has made its share of the tokens */
+    bool *done;         /* [cells], on rank 0 */
     int64_t failed_before;
 } job;
 
@@ -207,42 +206,52 @@ static pb_status prepare_directory(job *j)
     return find_done(j);
 }
 
+static pb_cell_observer observe(pb_grid_watch *watch)
+{
+    return (pb_cell_observer){
+        .context = watch, .stop = pb_grid_watch_stop, .progress = pb_grid_watch_progress};
+}
+
 /* Of the pairs of model and data set with cells to run, every process makes the tokens of each so
  * many-th one before its first cell, so that they are made side by side and not one behind the
  * other when all begin with the same data set. What fails here fails in its cell. */
-static void prepare_tokens(job *j, pb_grid_watch *watch)
+static void prepare_tokens(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch)
 {
-    const pb_grid_cells *cells = &j->sweep.cells;
-    int64_t pairs              = 0;
+    job *j                    = context;
+    const pb_grid *grid       = j->sweep.grid;
+    int64_t datasets          = pb_grid_axis_count(grid, PB_AXIS_DATASET);
+    pb_cell_observer observer = observe(watch);
+    int64_t pairs             = 0;
+    bool *seen                = NULL;
 
-    for (int64_t i = 0; i < cells->count && !pb_grid_watch_stop(watch); i++) {
-        bool seen = j->done[i];
-        for (int64_t k = 0; k < i && !seen; k++) {
-            seen = !j->done[k] &&
-                   cells->items[k].index[PB_AXIS_MODEL] == cells->items[i].index[PB_AXIS_MODEL] &&
-                   cells->items[k].index[PB_AXIS_DATASET] == cells->items[i].index[PB_AXIS_DATASET];
+    if (PB_ALLOC(seen, datasets * pb_grid_axis_count(grid, PB_AXIS_MODEL)) != PB_OK) {
+        pb_error_clear();
+        return;
+    }
+    for (int64_t i = 0; i < count && !pb_grid_watch_stop(watch); i++) {
+        const pb_grid_cell *c = &j->sweep.cells.items[todo[i]];
+        bool *pair = &seen[c->index[PB_AXIS_MODEL] * datasets + c->index[PB_AXIS_DATASET]];
+        if (*pair) {
+            continue;
         }
-        if (!seen && pairs++ % pb_comm_size(j->cli->comm) == pb_comm_rank(j->cli->comm)) {
-            pb_cell cell = sweep_cell(&j->sweep, i);
-            if (pb_cell_prepare(j->sweep.env, &cell) != PB_OK) {
+        *pair = true;
+        if (pairs++ % pb_comm_size(j->cli->comm) == pb_comm_rank(j->cli->comm)) {
+            pb_cell cell = sweep_cell(&j->sweep, todo[i]);
+            if (pb_cell_prepare(j->sweep.env, &cell, &observer) != PB_OK) {
                 pb_log_debug("%s", pb_error_message());
                 pb_error_clear();
             }
         }
     }
-    j->prepared = true;
+    pb_memory_free(seen);
 }
 
 static pb_status run_cell(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
                           pb_grid_outcome *outcome)
 {
     job *j                    = context;
-    pb_cell_observer observer = {
-        .context = watch, .stop = pb_grid_watch_stop, .progress = pb_grid_watch_progress};
-    if (!j->prepared) {
-        prepare_tokens(j, watch);
-    }
-    pb_cell work = sweep_cell(&j->sweep, cell->number);
+    pb_cell_observer observer = observe(watch);
+    pb_cell work              = sweep_cell(&j->sweep, cell->number);
     pb_record record;
     pb_record_init(&record);
     pb_status status = pb_cell_run(j->sweep.env, &work, &observer, &record);
@@ -332,9 +341,7 @@ static pb_status open_job(job *j)
     if (status == PB_OK) {
         status = open_cache(j);
     }
-    PB_TRY(pb_comm_agree(j->cli->comm, status));
-    return pb_comm_broadcast(j->cli->comm, j->done, (size_t)j->sweep.cells.count * sizeof *j->done,
-                             0);
+    return pb_comm_agree(j->cli->comm, status);
 }
 
 static pb_status run_job(job *j, pb_cli *cli)
@@ -344,8 +351,9 @@ static pb_status run_job(job *j, pb_cli *cli)
     pb_log0_info("sweep %s: %" PRId64 " cells, %s protocol, %d processes, results in %s",
                  pb_grid_get_sweep(j->sweep.grid)->name, j->sweep.cells.count, protocol_name(j),
                  pb_comm_size(cli->comm), j->directory);
-    pb_status status = pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, j->began,
-                                   run_cell, j, &summary);
+    pb_grid_work work = {.run = run_cell, .prepare = prepare_tokens, .context = j};
+    pb_status status =
+        pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, j->began, &work, &summary);
     if (status != PB_OK && status != PB_STOPPED) {
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }

@@ -64,7 +64,8 @@ const json_t *pb_column_value(const pb_column *column, const json_t *row);
 pb_status pb_column_list(const pb_column *column, const json_t *row, json_t **out) PB_MUST_USE;
 
 /* Appends the text of a checked column; `item` counts in a list, -1 without one. *is_null is set
- * when there is none, *unlabelled when it is a label of -1. */
+ * when there is none; flags->unlabelled when it is a label of -1, flags->empty when it is a text
+ * that should not be empty. */
 pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int64_t item,
                          const json_t *row, pb_row_text *flags, pb_string *out,
                          bool *is_null) PB_MUST_USE;

@@ -7,6 +7,7 @@
 
 #include "pb/memory.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,8 +66,21 @@ static pb_status find_builder(pb_dataset *ds)
     pb_status status =
         PB_FAIL(PB_ERR_CONFIG, "there is no dataset.builder \"%s\"%s%s%s", ds->options.builder,
                 near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                near != NULL ? "\"?" : "; template and synthetic are");
+                near != NULL ? "\"?" : "; see peftbench run --help-config");
     return pb_dataset_at(&ds->options, "builder", -1, status);
+}
+
+/* A class is known by its index, whatever the protocol calls it. */
+static pb_status check_labels(const pb_dataset_options *o)
+{
+    if (o->paper_labels.count > 0 && o->paper_labels.count != o->labels.count) {
+        return pb_dataset_at(o, "paper_labels", -1,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "dataset.paper_labels has %" PRId64 " names for the %" PRId64
+                                     " classes of dataset.labels",
+                                     o->paper_labels.count, o->labels.count));
+    }
+    return PB_OK;
 }
 
 pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol,
@@ -84,6 +98,7 @@ pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol
     *options                = (pb_dataset_options){0};
     PB_TRY_GOTO(status, keep_places(ds), err_dataset);
     PB_TRY_GOTO(status, find_builder(ds), err_dataset);
+    PB_TRY_GOTO(status, check_labels(&ds->options), err_dataset);
     for (int split = 0; split < PB_SPLIT_COUNT; split++) {
         PB_TRY_GOTO(status, open_split(ds, (pb_split)split, info), err_dataset);
     }

@@ -19,6 +19,16 @@ typedef struct slot {
     pb_string message;
 } slot;
 
+/* The sections as they grow. */
+typedef struct grown {
+    pb_ids ids;
+    int64_t *offsets, *rows, *first_answers;
+    int32_t *prompt_lengths, *answers, *id_texts;
+    pb_digest *digests;
+    pb_interner texts;
+    int64_t count, answer_count;
+} grown;
+
 typedef struct encoder {
     const pb_dataset *ds;
     pb_split split;
@@ -26,13 +36,7 @@ typedef struct encoder {
     const pb_digests *test; /* texts of the test split, NULL: not compared */
     slot *slots;            /* [slot_count] */
     int64_t slot_count;
-    /* The sections as they grow. */
-    pb_ids ids;
-    int64_t *offsets, *rows, *first_answers;
-    int32_t *prompt_lengths, *answers, *id_texts;
-    pb_digest *digests;
-    pb_interner texts;
-    int64_t count, answer_count;
+    grown g;
     int64_t truncated, too_long, overlap;
 } encoder;
 
@@ -90,35 +94,35 @@ static pb_status render_chunk(encoder *e, const pb_example *examples, int64_t co
 
 static pb_status append_answers(encoder *e, const pb_example *example)
 {
-    PB_TRY(PB_GROW(e->answers, e->answer_count + example->reference_count));
+    PB_TRY(PB_GROW(e->g.answers, e->g.answer_count + example->reference_count));
     for (int64_t k = 0; k < example->reference_count; k++) {
-        PB_TRY(pb_intern(&e->texts, example->references[k], &e->answers[e->answer_count]));
-        e->answer_count++;
+        PB_TRY(pb_intern(&e->g.texts, example->references[k], &e->g.answers[e->g.answer_count]));
+        e->g.answer_count++;
     }
     return PB_OK;
 }
 
 static pb_status append(encoder *e, const pb_example *example, const slot *s)
 {
-    int64_t i = e->count;
+    int64_t i = e->g.count;
 
-    PB_TRY(pb_ids_extend(&e->ids, s->rendered.ids.items, s->rendered.ids.count));
-    PB_TRY(PB_GROW(e->offsets, i + 2));
-    PB_TRY(PB_GROW(e->first_answers, i + 2));
-    PB_TRY(PB_GROW(e->prompt_lengths, i + 1));
-    PB_TRY(PB_GROW(e->rows, i + 1));
+    PB_TRY(pb_ids_extend(&e->g.ids, s->rendered.ids.items, s->rendered.ids.count));
+    PB_TRY(PB_GROW(e->g.offsets, i + 2));
+    PB_TRY(PB_GROW(e->g.first_answers, i + 2));
+    PB_TRY(PB_GROW(e->g.prompt_lengths, i + 1));
+    PB_TRY(PB_GROW(e->g.rows, i + 1));
     PB_TRY(append_answers(e, example));
     if (e->split == PB_SPLIT_TEST) {
-        PB_TRY(PB_GROW(e->id_texts, i + 1));
-        PB_TRY(PB_GROW(e->digests, i + 1));
-        PB_TRY(pb_intern(&e->texts, example->id, &e->id_texts[i]));
-        e->digests[i] = s->digest;
+        PB_TRY(PB_GROW(e->g.id_texts, i + 1));
+        PB_TRY(PB_GROW(e->g.digests, i + 1));
+        PB_TRY(pb_intern(&e->g.texts, example->id, &e->g.id_texts[i]));
+        e->g.digests[i] = s->digest;
     }
-    e->prompt_lengths[i]    = (int32_t)s->rendered.prompt_length;
-    e->rows[i]              = example->row;
-    e->offsets[i + 1]       = e->ids.count;
-    e->first_answers[i + 1] = e->answer_count;
-    e->count++;
+    e->g.prompt_lengths[i]    = (int32_t)s->rendered.prompt_length;
+    e->g.rows[i]              = example->row;
+    e->g.offsets[i + 1]       = e->g.ids.count;
+    e->g.first_answers[i + 1] = e->g.answer_count;
+    e->g.count++;
     return PB_OK;
 }
 
@@ -167,7 +171,7 @@ static pb_status encode_rows(encoder *e, pb_encoded_set *set)
     set->truncated      = e->truncated;
     set->too_long       = e->too_long;
     memcpy(set->sha, pb_rows_sha(rows), sizeof set->sha);
-    if (e->count == 0) {
+    if (e->g.count == 0) {
         status = PB_FAIL(PB_ERR_FORMAT,
                          "data set %s, %s: none of %" PRId64 " rows is left: %" PRId64
                          " do not fit data.cutoff_tokens = %" PRId64 ", %" PRId64
@@ -196,42 +200,33 @@ static pb_status give(pb_encoded_storage *s, pb_encoded_section section, void *a
     return PB_OK;
 }
 
-/* Moves the grown arrays into the set; what was moved is the set's, also on failure. */
+/* Moves the grown arrays into the set, whose they are also on failure. */
 static pb_status hand_over(encoder *e, pb_encoded_set *set)
 {
-    encoder from = *e;
-
     PB_TRY(PB_ALLOC(set->storage, 1));
-    pb_encoded_storage *s = set->storage;
-    pb_memory_free(e->texts.slots);
-    e->ids            = (pb_ids){0};
-    e->texts          = (pb_interner){0};
-    e->offsets        = NULL;
-    e->prompt_lengths = NULL;
-    e->rows           = NULL;
-    e->first_answers  = NULL;
-    e->answers        = NULL;
-    e->id_texts       = NULL;
-    e->digests        = NULL;
-    pb_status status  = PB_OK;
+    grown g          = e->g;
+    pb_status status = PB_OK;
+    e->g             = (grown){0};
+    pb_memory_free(g.texts.slots);
     const struct {
         void *array;
         int64_t length;
     } sections[PB_SECTION_COUNT] = {
-        [PB_SECTION_IDS]            = {from.ids.items, from.ids.count},
-        [PB_SECTION_OFFSETS]        = {from.offsets, from.count + 1},
-        [PB_SECTION_PROMPT_LENGTHS] = {from.prompt_lengths, from.count},
-        [PB_SECTION_ROWS]           = {from.rows, from.count},
-        [PB_SECTION_FIRST_ANSWERS]  = {from.first_answers, from.count + 1},
-        [PB_SECTION_ANSWERS]        = {from.answers, from.answer_count},
-        [PB_SECTION_TEXTS]          = {from.texts.offsets, from.texts.count},
-        [PB_SECTION_BLOCK]          = {from.texts.block.data, (int64_t)from.texts.block.length},
-        [PB_SECTION_ID_TEXTS]       = {from.id_texts, from.count},
-        [PB_SECTION_DIGESTS]        = {from.digests, from.count},
+        [PB_SECTION_IDS]            = {g.ids.items, g.ids.count},
+        [PB_SECTION_OFFSETS]        = {g.offsets, g.count + 1},
+        [PB_SECTION_PROMPT_LENGTHS] = {g.prompt_lengths, g.count},
+        [PB_SECTION_ROWS]           = {g.rows, g.count},
+        [PB_SECTION_FIRST_ANSWERS]  = {g.first_answers, g.count + 1},
+        [PB_SECTION_ANSWERS]        = {g.answers, g.answer_count},
+        [PB_SECTION_TEXTS]          = {g.texts.offsets, g.texts.count},
+        [PB_SECTION_BLOCK]          = {g.texts.block.data, (int64_t)g.texts.block.length},
+        [PB_SECTION_ID_TEXTS]       = {g.id_texts, g.count},
+        [PB_SECTION_DIGESTS]        = {g.digests, g.count},
     };
     for (int i = 0; i < PB_SECTION_COUNT; i++) {
-        pb_status given = give(s, (pb_encoded_section)i, sections[i].array, sections[i].length);
-        status          = status == PB_OK ? given : status;
+        pb_status given =
+            give(set->storage, (pb_encoded_section)i, sections[i].array, sections[i].length);
+        status = status == PB_OK ? given : status;
     }
     PB_TRY(status);
     pb_encoded_resolve(set);
@@ -245,15 +240,15 @@ static void clear(encoder *e)
         pb_string_clear(&e->slots[i].message);
     }
     pb_memory_free(e->slots);
-    pb_ids_clear(&e->ids);
-    pb_memory_free(e->offsets);
-    pb_memory_free(e->prompt_lengths);
-    pb_memory_free(e->rows);
-    pb_memory_free(e->first_answers);
-    pb_memory_free(e->answers);
-    pb_memory_free(e->id_texts);
-    pb_memory_free(e->digests);
-    pb_interner_clear(&e->texts);
+    pb_ids_clear(&e->g.ids);
+    pb_memory_free(e->g.offsets);
+    pb_memory_free(e->g.prompt_lengths);
+    pb_memory_free(e->g.rows);
+    pb_memory_free(e->g.first_answers);
+    pb_memory_free(e->g.answers);
+    pb_memory_free(e->g.id_texts);
+    pb_memory_free(e->g.digests);
+    pb_interner_clear(&e->g.texts);
 }
 
 static pb_status collect_digests(const pb_encoded_set *test, pb_digests *out)

@@ -95,9 +95,9 @@ pb_sample pb_encoded_sample(const pb_encoded_set *set, int64_t index)
 {
     PB_ASSERT(index >= 0 && index < set->count);
     int64_t prompt = set->prompt_lengths[index];
-    return (pb_sample){.ids    = set->ids + set->offsets[index],
-                       .answer = prompt > 0 ? prompt : 1, /* nothing predicts the first id */
-                       .length = set->offsets[index + 1] - set->offsets[index]};
+    return (pb_sample){.ids          = set->ids + set->offsets[index],
+                       .answer_start = prompt > 0 ? prompt : 1, /* nothing predicts the first id */
+                       .length       = set->offsets[index + 1] - set->offsets[index]};
 }
 
 pb_sample pb_encoded_prompt(const pb_encoded_set *set, int64_t index)
@@ -139,18 +139,19 @@ static pb_status allocate_synthetic(pb_encoded_storage *s, int64_t count, int64_
 pb_status pb_encoded_synthetic(int64_t count, int64_t prompt_length, int64_t answer_length,
                                int64_t vocabulary, uint64_t seed, pb_encoded_set *out)
 {
-    int64_t length     = prompt_length + answer_length;
     pb_encoded_set set = {0};
-    pb_random stream   = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)length);
     pb_status status;
 
     if (count < 1 || prompt_length < 1 || prompt_length > INT32_MAX || answer_length < 0 ||
-        vocabulary < 1 || length > INT64_MAX / 8 / count) {
+        answer_length > INT32_MAX || vocabulary < 1 ||
+        prompt_length + answer_length > INT64_MAX / 8 / count) {
         return PB_FAIL(PB_ERR_ARGUMENT,
                        "synthetic rows: %" PRId64 " rows of %" PRId64 " + %" PRId64
                        " tokens below %" PRId64,
                        count, prompt_length, answer_length, vocabulary);
     }
+    int64_t length   = prompt_length + answer_length;
+    pb_random stream = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)length);
     PB_TRY_GOTO(status, PB_ALLOC(set.storage, 1), err_set);
     PB_TRY_GOTO(status, allocate_synthetic(set.storage, count, count * length), err_set);
     int32_t *ids     = set.storage->arrays[PB_SECTION_IDS];

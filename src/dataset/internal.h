@@ -22,6 +22,9 @@ struct pb_dataset {
     pb_row_builder *builders[PB_SPLIT_COUNT];
 };
 
+/* Reads no more than so many rows, before the first are read. */
+void pb_rows_limit(pb_rows *rows, int64_t most);
+
 static inline const char *pb_split_name(pb_split split)
 {
     return split == PB_SPLIT_TRAIN ? "training" : "testing";

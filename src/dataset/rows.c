@@ -104,6 +104,11 @@ err_rows:
     return status;
 }
 
+void pb_rows_limit(pb_rows *rows, int64_t most)
+{
+    rows->limit = rows->limit == 0 || most < rows->limit ? most : rows->limit;
+}
+
 void pb_rows_close(pb_rows *rows)
 {
     if (rows == NULL) {
@@ -274,6 +279,7 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
     const char *name = empty_column(s);
     pb_digest digest;
     char message[MESSAGE_BYTES];
+    const char *path = rows->path != NULL ? rows->path : rows->ds->options.name;
 
     *keep = s->status == PB_OK;
     if (!*keep) {
@@ -293,7 +299,7 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
                        "%s:%" PRId64
                        ": the id %.80s (dataset.id) was met before; remove one of the "
                        "rows",
-                       rows->path, s->line, s->id.data);
+                       path, s->line, s->id.data);
         count_fault(rows, s, PB_ROW_DUPLICATE, strict, message);
         *keep = !strict;
     } else if (name != NULL) {
@@ -301,7 +307,7 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
                        "%s:%" PRId64
                        ": column \"%s\" is empty; fill it, or declare its type with a "
                        "? (dataset.columns)",
-                       rows->path, s->line, name);
+                       path, s->line, name);
         count_fault(rows, s, PB_ROW_EMPTY, strict, message);
         *keep = !strict;
     }

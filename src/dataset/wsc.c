@@ -161,7 +161,7 @@ static const char *find_span(const char *text, const char *span, int64_t index)
             uint64_t apart = number > index ? (uint64_t)number - (uint64_t)index
                                             : (uint64_t)index - (uint64_t)number;
             int64_t far    = apart > INT64_MAX ? INT64_MAX : (int64_t)apart;
-            if (!in_word(text, p - 1) && !in_word(text, p + length) &&
+            if ((p == text || !in_word(text, p - 1)) && !in_word(text, p + length) &&
                 (best == NULL || far <= distance)) {
                 best     = p;
                 distance = far;

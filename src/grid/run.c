@@ -169,10 +169,10 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, int64_t ow
 }
 
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
-                      const bool *done, double began, pb_grid_runner runner, void *context,
+                      const bool *done, double began, const pb_grid_work *job,
                       pb_grid_summary *summary)
 {
-    worker w         = {.cells = cells, .runner = runner, .context = context};
+    worker w         = {.cells = cells, .runner = job->run, .context = job->context};
     int64_t *todo    = NULL;
     int64_t own      = 0;
     pb_status status = PB_OK;
@@ -189,6 +189,9 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
     pb_grid_watch_begin(&w.watch, &grid->run, began);
     status = pb_comm_agree(comm, check_time(&w, &grid->run, began));
     if (status == PB_OK) {
+        if (job->prepare != NULL) {
+            job->prepare(job->context, todo, w.count, &w.watch);
+        }
         status = work(&w, &own);
         status = status != PB_ERR_COMM ? conclude(&w, comm, status, own, summary) : status;
     }

@@ -13,6 +13,7 @@
 #include "pb/random.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,7 +122,7 @@ static pb_status answer_mean(uint64_t seed, const pb_answers *answers, int64_t c
     for (int64_t i = 0; i < answers->train_count; i++) {
         char *end    = NULL;
         double value = strtod(answers->train[i], &end);
-        if (end == answers->train[i] || *end != '\0') {
+        if (end == answers->train[i] || *end != '\0' || !isfinite(value)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "training answer %" PRId64 ", \"%.80s\", is no number: there is no mean",
                            i + 1, answers->train[i]);

@@ -121,7 +121,7 @@ class BadData(case.Case):
         world.write(path, world.read(path).decode().replace("label:label", "label:label?"))
         grid = self.world.grid([self.world.model()], ["odd"], ["none", "lora"], (1, 2))
         result = self.run_grid(grid, 0, ranks=2)
-        self.assertEqual(result.err.count("1 samples unlabelled, 1 without an answer"), 4, "once per cell")
+        self.assertIn(result.err.count("1 samples unlabelled, 1 without an answer"), (1, 2), "once per process that had a cell")
         for cell in self.cells().values():
             self.check_rows(cell, unlabelled=1, no_answer=1)
 

@@ -17,6 +17,7 @@ CONFIG = """dataset = {{ name = "own"; metric = "accuracy"; train_file = "{0}"; 
   columns = [ "text:string", "label:label" ]; labels = [ "no", "yes" ]; id = [ "idx" ];
   instruction = "Yes?"; lines = [ "{{text}}" ]; }};
 """
+MODEL = os.path.join(program.SOURCE, "configs/demo/model")
 SHARES = (5, 25, 50, 75, 95, 99)
 
 
@@ -193,7 +194,7 @@ class Bench(Data):
     def test_measures_three_sizes_and_leaves_nothing(self):
         env = {"TMPDIR": self.folder}
         before = os.listdir(self.folder)
-        out = self.expect(program.run(["data", "--bench", "--rows", "2000", "--threads", "2", "--json"], env=env), 0).out
+        out = self.expect(program.run(["data", "--bench", "--model", MODEL, "--rows", "2000", "--threads", "2", "--json"], env=env), 0).out
         rows = [json.loads(line) for line in out.splitlines()]
         self.assertEqual([row["rows"] for row in rows], [500, 1000, 2000])
         for row in rows:
@@ -202,7 +203,7 @@ class Bench(Data):
             self.assertGreater(row["tokens"], 10 * row["rows"])
             self.assertGreaterEqual(row["token_row_bytes"], 4 * row["tokens"])
         self.assertEqual(os.listdir(self.folder), before)
-        again = program.run(["data", "--bench", "--rows", "2000", "--json"], env=env).out
+        again = program.run(["data", "--bench", "--model", MODEL, "--rows", "2000", "--json"], env=env).out
         for row, other in zip(rows, map(json.loads, again.splitlines())):
             self.assertEqual((row["file_bytes"], row["tokens"]), (other["file_bytes"], other["tokens"]))
 
@@ -210,14 +211,14 @@ class Bench(Data):
         with open(program.PROGRAM, "rb") as f:
             if b"__asan_init" in f.read():
                 case.skip("under a sanitizer growing blocks are copied")
-        out = self.expect(program.run(["data", "--bench", "--rows", "40000", "--threads", "1", "--json"]), 0).out
+        out = self.expect(program.run(["data", "--bench", "--model", MODEL, "--rows", "40000", "--threads", "1", "--json"]), 0).out
         small, _, large = map(json.loads, out.splitlines())
         grown = large["token_row_bytes"] - small["token_row_bytes"]
         self.assertLess(large["peak_beyond_bytes"] - small["peak_beyond_bytes"], 0.5 * grown)
 
     def test_a_signal_leaves_nothing(self):
         for number in (signal.SIGTERM, signal.SIGINT):
-            process = program.start(["data", "--bench", "--rows", "400000", "--threads", "1"], env={"TMPDIR": self.folder})
+            process = program.start(["data", "--bench", "--model", MODEL, "--rows", "400000", "--threads", "1"], env={"TMPDIR": self.folder})
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline and not any(n.startswith("peftbench-data-") for n in os.listdir(self.folder)):
                 time.sleep(0.01)
@@ -226,7 +227,7 @@ class Bench(Data):
             self.assertFalse([n for n in os.listdir(self.folder) if n.startswith("peftbench-data-")])
 
     def test_a_folder_that_cannot_be_made_is_named(self):
-        self.expect(program.run(["data", "--bench"], env={"TMPDIR": os.path.join(self.folder, "none")}), 1, "set TMPDIR")
+        self.expect(program.run(["data", "--bench", "--model", MODEL], env={"TMPDIR": os.path.join(self.folder, "none")}), 1, "set TMPDIR")
 
 
 if __name__ == "__main__":

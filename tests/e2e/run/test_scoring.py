@@ -98,9 +98,8 @@ class Likelihood(case.Case):
 
     def test_methods_with_rows_before_the_prompt_are_scored_too(self):
         self.world.model(), self.world.dataset()
-        rest = ("eval = { scoring = \"likelihood\"; };\ntrain = { batch = 4; max_steps = 3; };\n"
-                "method = { };\n")
-        grid = self.world.grid(["good"], ["pairs"], ["lora", "prompt-tuning", "prefix-tuning"], rest=rest.replace("method = { };\n", ""))
+        rest = "eval = { scoring = \"likelihood\"; };\ntrain = { batch = 4; max_steps = 3; };\n"
+        grid = self.world.grid(["good"], ["pairs"], ["lora", "prompt-tuning", "prefix-tuning"], rest=rest)
         self.run_grid(grid)
         for cell in self.cells().values():
             self.assertEqual((cell["status"], cell["invalid_share"]), ("done", "0"))

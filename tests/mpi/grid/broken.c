@@ -40,8 +40,8 @@ int main(int argc, char **argv)
         (void)printf("%s\n", pb_error_message());
         return 1;
     }
-    pb_status status =
-        pb_grid_run(grid, comm, &cells, NULL, pb_clock_seconds(), break_last, NULL, &summary);
+    pb_status status = pb_grid_run(grid, comm, &cells, NULL, pb_clock_seconds(),
+                                   &(pb_grid_work){.run = break_last}, &summary);
     if (status == PB_ERR_COMM) {
         pb_comm_abort(comm, 23);
     }

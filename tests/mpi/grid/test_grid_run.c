@@ -52,7 +52,8 @@ static pb_status count_cell(void *context, const pb_grid_cell *cell, pb_grid_wat
 
 static pb_status run_begun(counts *c, const bool *done, double began, pb_grid_summary *summary)
 {
-    pb_status status = pb_grid_run(grid, comm, &cells, done, began, count_cell, c, summary);
+    pb_status status = pb_grid_run(grid, comm, &cells, done, began,
+                                   &(pb_grid_work){.run = count_cell, .context = c}, summary);
     assert_int_equal(pb_comm_reduce_sum(comm, c->ran, CELLS), PB_OK);
     return status;
 }

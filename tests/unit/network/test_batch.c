@@ -385,7 +385,7 @@ static void memory_that_is_not_had_leaves_nothing_behind(void **state)
     close_batch(&b);
 }
 
-/* `answer` is short for a list that repeats the ids behind the prompt. */
+/* `answer_start` is short for a list that repeats the ids behind the prompt. */
 static void an_answer_packs_like_its_list_of_labels(void **state)
 {
     int32_t ids[] = {5, 6, 7, 8, 9}, labels[] = {NONE, NONE, NONE, 8, 9};
