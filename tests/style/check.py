@@ -52,7 +52,7 @@ HOMES = {
     r"openssl/.*": ("base/hash.c",),
     r"pcre2\.h": ("text/",),
     r"utf8proc\.h": ("text/",),
-    r"(tree_sitter/api|language|subtree|tree)\.h": ("metric/code_tree.c",),
+    r"(tree_sitter/api|language|subtree|tree)\.h": ("metric/codebleu/syntax_tree.c",),
     r"hwloc.*": ("comm/",),
     r"jansson\.h": ("base/json.c", "text/", "model/", "method/", "dataset/", "metric/", "record/", "report/",
                     "cli/"),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* CodeBLEU: what each part counts, trees as the metric's grammar has them, and texts made to hurt.
  */
-#include "code_flow.h"
-#include "codebleu.h"
+#include "codebleu/flow.h"
+#include "codebleu/codebleu.h"
 #include "support.h"
 
 #include "pb/memory.h"

@@ -6,9 +6,9 @@
  *
  * The package sorts the edges of every node by index, stably; one stable sort at the end gives the
  * same order, since only edges of equal index keep the order in which they were found. */
-#include "code_flow.h"
-#include "code_edges.h"
-#include "code_leaf.h"
+#include "flow.h"
+#include "edges.h"
+#include "leaf.h"
 
 #include "pb/memory.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Lines, indentation and strings over several lines in the order of Python 3.11's tokenize, and the
  * rebuilding. Positions are lines from 1 and columns in characters. */
-#include "code_strip.h"
-#include "code_lexeme.h"
+#include "strip.h"
+#include "lexeme.h"
 
 #include "pb/memory.h"
 #include "pb/python.h"

@@ -6,9 +6,10 @@
  * data flow the other three make a third each. The short reference length of the weighted part and
  * the columns that count bytes are kept, so that values compare with the package's. */
 #include "codebleu.h"
-#include "code_flow.h"
-#include "code_strip.h"
+#include "flow.h"
 #include "metrics.h"
+#include "ngram.h"
+#include "strip.h"
 
 #include "pb/memory.h"
 #include "pb/python.h"
