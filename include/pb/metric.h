@@ -3,7 +3,7 @@
  *
  * A metric is one table; `pb_metric_score` post-processes the texts, calls it, and gives the main
  * value with its confidence interval, a list of named values, and per row whether the prediction is
- * correct and what it is worth.
+ * correct and its value by itself.
  *
  *     pb_metric_input input = {.protocol = …, .predictions = …, .references = …, .rows = n, …};
  *     PB_TRY(pb_metric_score("f1", &input, &result));
@@ -44,38 +44,39 @@ typedef struct pb_metric_result {
      * `invalid_share`, and `output_chars_mean`: mean code points of a post-processed prediction. */
     pb_metric_value *values;
     int64_t count;
-    /* Ends of the 95 % interval of `main`, see pb_metric_interval; NaN where unknown. */
+    /* Ends of the percentile interval of `main` (pb/statistics.h) over 1000 samples of the test
+     * set. A sample is drawn from its units: rows, or all rows that ask the same. Samples in which
+     * `main` is undefined are left out; NaN with fewer than two units, or when `main` is NaN. */
     double main_low, main_high;
-    double *row_values; /* [rows] worth of a row by itself, 0 … 1: what paired tests compare */
+    double *row_values; /* [rows] value of a row by itself, 0 … 1: what paired tests compare */
     bool *correct;      /* [rows] the prediction counts as right */
     bool *invalid;      /* [rows] the prediction is no label or no number */
     char **predictions, **references; /* [rows] post-processed texts */
     int64_t rows;
-    /* Where `main` comes from: main_of(protocol, sum of all units' parts). A unit is what a sample
-     * of the test set is made of: a row, or all rows that ask the same. */
-    const struct pb_metric *metric;
-    pb_protocol protocol;
-    double *parts; /* [units, width] */
-    int64_t units, width;
 } pb_metric_result;
 
+/* What `main` is summed from; see src/metric/metrics.h. */
+typedef struct pb_metric_parts pb_metric_parts;
+
 typedef struct pb_metric {
+    /* required */
     const char *name;
-    /* required: fills main, values (by pb_metric_add), correct, invalid from the post-processed
-     * texts that are in `result`; `labels` [input->label_count] are post-processed too, and differ.
-     */
-    pb_status (*score)(const pb_metric_input *input, char *const *labels, pb_metric_result *result);
+    /* What the protocols do differently, "paper → corrected", or "nothing differs". */
+    const char *differences;
+    /* Fills main, values, correct, invalid from the post-processed texts that are in `result`;
+     * `labels` [input->label_count] are post-processed too, and differ. */
+    pb_status (*score)(const pb_metric_input *input, char *const *labels, pb_metric_result *result,
+                       pb_metric_parts *parts);
 
     /* optional */
     bool needs_labels;
     bool keeps_case;       /* corrected: texts are not lower-cased (code) */
     bool reads_questions;  /* `ids` and `alternatives` of the input change the result */
-    bool fills_row_values; /* `score` does; else a row is worth 1 when correct, 0 when not */
+    bool fills_row_values; /* `score` does; else 1 when correct, 0 when not */
     /* Fails, with what to do, where this build lacks what the metric needs. */
     pb_status (*available)(void);
-    /* `main` of the sums [width] of additive parts, which `score` puts into the room that
-     * pb_metric_make_parts makes; NaN when it is undefined. NULL: `main` is the mean of row_values.
-     */
+    /* `main` of the sums [width] of all units' parts, which `score` makes; NaN when it is
+     * undefined. NULL: `main` is the mean of row_values. */
     double (*main_of)(pb_protocol protocol, const double *sums, int64_t width);
 } pb_metric;
 
@@ -92,26 +93,6 @@ pb_status pb_metric_score(const char *metric, const pb_metric_input *input,
 void pb_metric_result_clear(pb_metric_result *result); /* accepts a zeroed one */
 /* The value of that name, NaN when there is none. */
 double pb_metric_value_of(const pb_metric_result *result, const char *name);
-
-/* The share of resampled `main` values that lie in the interval, and how many there are. */
-#define PB_METRIC_LEVEL     0.95
-#define PB_METRIC_RESAMPLES 1000
-
-/* Ends of the percentile interval of `main` (b NULL), or of main of a minus main of b, which were
- * made from the same test rows by the same metric: each resample draws as many units as there are,
- * with replacement, the same ones of a and b. Draws depend on the number of units alone. Resamples
- * in which the value is undefined are left out; both ends are NaN with fewer than two units, or
- * when the value is undefined for all rows. */
-pb_status pb_metric_interval(const pb_metric_result *a, const pb_metric_result *b, double *low,
-                             double *high) PB_MUST_USE;
-
-/* For metric tables. */
-pb_status pb_metric_add(pb_metric_result *result, const char *name, double value,
-                        bool is_count) PB_MUST_USE;
-/* Says which row a failure is about; gives `status` back. */
-pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status);
-/* Room for the parts, zeroed. */
-pb_status pb_metric_make_parts(pb_metric_result *result, int64_t units, int64_t width) PB_MUST_USE;
 
 /* What is compared: the text behind the last `</think>`, without white space at its ends, in full
  * Unicode lower case unless keep_case. */

@@ -5,6 +5,7 @@
 #include "pb/status.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Zero-initialised is empty. data is NULL or terminated; length excludes the terminator and may
  * span NULs. */
@@ -27,11 +28,16 @@ void pb_string_sort(const char **texts, size_t count);
 /* The candidate (NULL-terminated list) with the smallest edit distance to `name`, NULL when none is
  * near (distance above a third of the longer length, at least 2). */
 const char *pb_string_nearest(const char *name, const char *const *candidates);
+/* One step of it: `candidate` when it is near, and nearer than `best`, else `best` (NULL: none). */
+const char *pb_string_nearer(const char *name, const char *best, const char *candidate);
 
 /* Copies `text` for a terminal into `out` of `size` bytes, NUL included: control characters other
  * than tab and line feed, and bytes that are not UTF-8, become "\xNN". Ends at a whole character
  * where the room does; returns how many bytes of `text` are left out. */
 size_t pb_string_printable(const char *text, char *out, size_t size);
+
+/* Code points of UTF-8 text: bytes that begin one. */
+int64_t pb_string_characters(const char *bytes, size_t length);
 
 /* True when the bytes are valid UTF-8 (no surrogates, no overlong forms); *bad_offset, if not NULL,
  * is the first bad byte. */

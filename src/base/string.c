@@ -200,6 +200,16 @@ int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset)
     return 1;
 }
 
+int64_t pb_string_characters(const char *bytes, size_t length)
+{
+    int64_t count = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        count += ((unsigned char)bytes[i] & 0xC0) != 0x80;
+    }
+    return count;
+}
+
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -249,28 +259,35 @@ static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
     return last[nb];
 }
 
+/* The distance of a candidate that is near, SIZE_MAX of any other. */
+static size_t near_distance(const char *name, const char *candidate)
+{
+    size_t length = strlen(name);
+    size_t other  = strlen(candidate);
+
+    if (length >= NAME_LIMIT || other >= NAME_LIMIT) {
+        return SIZE_MAX;
+    }
+    size_t longer   = length > other ? length : other;
+    size_t near     = longer / 3 > 2 ? longer / 3 : 2;
+    size_t distance = edit_distance(name, length, candidate, other);
+    /* A distance of the whole length means that nothing is in common. */
+    return distance <= near && (distance < longer || longer == 0) ? distance : SIZE_MAX;
+}
+
+const char *pb_string_nearer(const char *name, const char *best, const char *candidate)
+{
+    size_t least = best != NULL ? near_distance(name, best) : SIZE_MAX;
+
+    return near_distance(name, candidate) < least ? candidate : best;
+}
+
 const char *pb_string_nearest(const char *name, const char *const *candidates)
 {
-    const char *best     = NULL;
-    size_t best_distance = SIZE_MAX;
-    size_t length        = strlen(name);
+    const char *best = NULL;
 
-    if (length >= NAME_LIMIT) {
-        return NULL;
-    }
     for (; *candidates != NULL; candidates++) {
-        size_t other = strlen(*candidates);
-        if (other >= NAME_LIMIT) {
-            continue;
-        }
-        size_t longer   = length > other ? length : other;
-        size_t near     = longer / 3 > 2 ? longer / 3 : 2;
-        size_t distance = edit_distance(name, length, *candidates, other);
-        /* A distance of the whole length means that nothing is in common. */
-        if (distance <= near && (distance < longer || longer == 0) && distance < best_distance) {
-            best          = *candidates;
-            best_distance = distance;
-        }
+        best = pb_string_nearer(name, best, *candidates);
     }
     return best;
 }

@@ -1,42 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench prompt --explain: the differences between the protocols, from the data set's own keys
- * and from the rules that hold for a metric or for all. */
+/* peftbench prompt --explain: the differences between the protocols, from the data set's own keys,
+ * from its metric, and from the rules that hold for all. */
 #include "prompt.h"
 
+#include "pb/metric.h"
 #include "pb/string.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-/* By the name of the metric. */
-static const struct {
-    const char *metric, *text;
-} metrics[] = {
-    {"f1", "an answer that is no class counts as the wrong one of the two → as a class of its own, "
-           "which is no F1"},
-    {"f1_mcc", "an answer that is no class counts as the wrong one of the two → as a class of its "
-               "own; Matthews' correlation beside F1"},
-    {"macro_f1", "an answer that is no class counts as one of the first two classes, right labels "
-                 "beyond these turn into the second → as a class of its own, which is no F1; mean "
-                 "over the classes that are right answers"},
-    {"pearsonr", "an answer that is no number counts as -1, values are rounded to float32, an "
-                 "undefined result is NaN → the mean of the other answers, double, 0"},
-    {"gsm8k", "what follows the last #### must be a number as a whole → the first number in it"},
-    {"svamp", "the equation must hold, the right answer is not looked at → it must hold and give "
-              "the right answer"},
-    {"record", "the last answer to a query counts for all its rows, mean over rows → one answer a "
-               "query, the best over all right ones, mean over queries"},
-    {"codebleu", "on lower-cased texts, a dataflow of 0 counts as 1 → on the texts as they are, "
-                 "and without the term where the references have no dataflow"},
-};
 
 /* For every data set. */
 static const char *const common[] = {
     "rows: empty texts and ids met before are kept → left out and counted",
     "training rows whose text stands in the test file: kept → left out and counted",
     "chat: markers in a row act as markers, llama3 and qwen3 put 0 for the first {{idx}} → a row "
-    "is "
-    "plain text",
+    "is plain text",
     "too long (data.cutoff_tokens): prompt and answer are cut at their ends, in testing the right "
     "answer as well → the message loses its end, all else stays whole",
     "validation part: chosen by the run's seed → by data.validation_seed, the same for all runs",
@@ -91,6 +69,8 @@ static pb_status put_instruction(pb_string *out, const pb_dataset_options *o)
 
 static pb_status put_set(pb_string *out, const pb_dataset_options *o)
 {
+    const pb_metric *metric = pb_metric_find(o->metric);
+
     PB_TRY(put_instruction(out, o));
     PB_TRY(put_lists(out, "lines", &o->paper_lines, &o->lines));
     PB_TRY(put_lists(out, "labels", &o->paper_labels, &o->labels));
@@ -105,10 +85,8 @@ static pb_status put_set(pb_string *out, const pb_dataset_options *o)
     }
     PB_TRY(pb_string_printf(out, "- generated tokens: at most 1024 → at most %" PRId64 "\n",
                             o->max_new_tokens));
-    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
-        if (strcmp(metrics[i].metric, o->metric) == 0) {
-            PB_TRY(pb_string_printf(out, "- metric %s: %s\n", o->metric, metrics[i].text));
-        }
+    if (metric != NULL) {
+        PB_TRY(pb_string_printf(out, "- metric %s: %s\n", metric->name, metric->differences));
     }
     return PB_OK;
 }

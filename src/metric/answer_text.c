@@ -9,30 +9,10 @@
 
 #include <string.h>
 
-#include <utf8proc.h>
-
 static bool is_punctuation(int32_t c)
 {
     return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
            (c >= '{' && c <= '~');
-}
-
-/* What \w matches, but for the underscore, which is gone as punctuation. */
-static bool is_word(int32_t c)
-{
-    switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-        return true;
-    default:
-        return false;
-    }
 }
 
 static bool is_article(const char *word, size_t length)
@@ -63,7 +43,7 @@ static void blank_articles(pb_string *s)
     for (size_t at = 0; at <= s->length; at += bytes) {
         bytes     = 1;
         int32_t c = at < s->length ? pb_str_next(s->data + at, s->length - at, &bytes) : ' ';
-        if (!is_word(c)) {
+        if (!pb_str_is_word(c)) {
             if (is_article(s->data + start, at - start)) {
                 memset(s->data + start, ' ', at - start);
             }

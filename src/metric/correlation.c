@@ -5,8 +5,8 @@
  * input give NaN. Corrected: a prediction that is no finite number is replaced by the mean of the
  * valid ones; nothing valid or constant input gives 0.
  *
- * A row by itself is worth 1 - |difference| / range of the references, at least 0; an invalid
- * prediction is worth nothing. */
+ * The value of a row by itself is 1 - |difference| / range of the references, at least 0; that of
+ * an invalid prediction is 0. */
 #include "metrics.h"
 #include "number.h"
 
@@ -161,11 +161,8 @@ static pb_status read_corrected(const pb_metric_input *input, pb_metric_result *
 static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_result *result)
 {
     bool paper      = protocol == PB_PROTOCOL_PAPER;
-    int64_t invalid = 0;
+    int64_t invalid = pb_metric_count(result->invalid, result->rows);
 
-    for (int64_t i = 0; i < result->rows; i++) {
-        invalid += result->invalid[i];
-    }
     if (!paper) {
         p = isnan(p) ? 0 : p;
         s = isnan(s) ? 0 : s;
@@ -182,15 +179,16 @@ static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_
  * x² and xy. x and y are less their means, so that the differences of sums lose no digits. */
 enum { ALL, ALL_Y, ALL_YY, VALID, X, Y, XX, XY, SUMS };
 
-static pb_status make_parts(const double *x, const double *y, pb_metric_result *result)
+static pb_status make_parts(const double *x, const double *y, const pb_metric_result *result,
+                            pb_metric_parts *parts)
 {
     int64_t n = result->rows;
     double mx = mean_of(x, n), my = mean_of(y, n);
-    bool paper = result->protocol == PB_PROTOCOL_PAPER;
+    bool paper = parts->protocol == PB_PROTOCOL_PAPER;
 
-    PB_TRY(pb_metric_make_parts(result, n, SUMS));
+    PB_TRY(pb_metric_make_parts(parts, n, SUMS));
     for (int64_t i = 0; i < n; i++) {
-        double *part = result->parts + i * SUMS;
+        double *part = parts->dense + i * SUMS;
         double dx = x[i] - mx, dy = y[i] - my;
         part[ALL]    = 1;
         part[ALL_Y]  = dy;
@@ -244,7 +242,7 @@ static void fill_rows(const double *x, const double *y, pb_metric_result *result
 }
 
 static pb_status score_pearsonr(const pb_metric_input *input, char *const *labels,
-                                pb_metric_result *result)
+                                pb_metric_result *result, pb_metric_parts *parts)
 {
     int64_t n = result->rows;
     double *x = NULL;
@@ -260,7 +258,7 @@ static pb_status score_pearsonr(const pb_metric_input *input, char *const *label
         PB_TRY_GOTO(status, read_corrected(input, result, x, y), out_values);
     }
     fill_rows(x, y, result);
-    PB_TRY_GOTO(status, make_parts(x, y, result), out_values);
+    PB_TRY_GOTO(status, make_parts(x, y, result, parts), out_values);
     PB_TRY_GOTO(status, spearman(x, y, n, &s), out_values);
     PB_TRY_GOTO(status, add_values(input->protocol, pearson(x, y, n), s, result), out_values);
 out_values:
@@ -269,4 +267,10 @@ out_values:
 }
 
 const pb_metric pb_metric_pearsonr = {
-    .name = "pearsonr", .score = score_pearsonr, .fills_row_values = true, .main_of = pearson_of};
+    .name        = "pearsonr",
+    .differences = "an answer that is no number counts as -1, values are rounded to float32, an "
+                   "undefined result is NaN → the mean of the other answers, double, 0",
+    .score       = score_pearsonr,
+    .fills_row_values = true,
+    .main_of          = pearson_of,
+};

@@ -63,8 +63,6 @@ static bool near_gold(double value, double gold)
 
 static pb_status score_paper(pb_metric_result *result)
 {
-    int64_t right = 0, errors = 0;
-
     for (int64_t i = 0; i < result->rows; i++) {
         bool has = false, has_gold = false;
         double value = 0, gold = 0;
@@ -72,9 +70,9 @@ static pb_status score_paper(pb_metric_result *result)
         PB_TRY(paper_number(result->references[i], &has_gold, &gold));
         result->invalid[i] = !has || !has_gold;
         result->correct[i] = has && has_gold && fabs(value - gold) < tolerance;
-        right += result->correct[i];
-        errors += result->invalid[i];
     }
+    int64_t right     = pb_metric_count(result->correct, result->rows);
+    int64_t errors    = pb_metric_count(result->invalid, result->rows);
     result->main      = (double)right / (double)result->rows;
     result->main_name = "accuracy";
     PB_TRY(pb_metric_add(result, "accuracy", result->main, false));
@@ -84,7 +82,7 @@ static pb_status score_paper(pb_metric_result *result)
 
 static pb_status score_corrected(pb_metric_result *result)
 {
-    int64_t right = 0, flexible = 0, errors = 0;
+    int64_t flexible = 0;
 
     for (int64_t i = 0; i < result->rows; i++) {
         double value = 0, gold = 0;
@@ -92,11 +90,11 @@ static pb_status score_corrected(pb_metric_result *result)
         bool has           = corrected_number(result->predictions[i], false, &value);
         result->invalid[i] = !has || !has_gold;
         result->correct[i] = has && has_gold && near_gold(value, gold);
-        right += result->correct[i];
-        errors += result->invalid[i];
-        has = corrected_number(result->predictions[i], true, &value);
+        has                = corrected_number(result->predictions[i], true, &value);
         flexible += has && has_gold && near_gold(value, gold);
     }
+    int64_t right     = pb_metric_count(result->correct, result->rows);
+    int64_t errors    = pb_metric_count(result->invalid, result->rows);
     double n          = (double)result->rows;
     result->main      = (double)right / n;
     result->main_name = "accuracy";
@@ -107,10 +105,16 @@ static pb_status score_corrected(pb_metric_result *result)
 }
 
 static pb_status score_gsm8k(const pb_metric_input *input, char *const *labels,
-                             pb_metric_result *result)
+                             pb_metric_result *result, pb_metric_parts *parts)
 {
     (void)labels;
+    (void)parts; /* those of a mean */
     return input->protocol == PB_PROTOCOL_PAPER ? score_paper(result) : score_corrected(result);
 }
 
-const pb_metric pb_metric_gsm8k = {.name = "gsm8k", .score = score_gsm8k};
+const pb_metric pb_metric_gsm8k = {
+    .name        = "gsm8k",
+    .differences = "what follows the last #### must be a number as a whole → the first number in "
+                   "it",
+    .score       = score_gsm8k,
+};

@@ -6,7 +6,7 @@
  * labels[0] where gold is labels[1], else labels[1], before anything is counted. The confusion
  * table shows what was predicted, under both protocols.
  *
- * All values follow from three counts per class, which are sums over rows. */
+ * All values follow from the confusion counts, to which a row adds a single 1. */
 #include "metrics.h"
 
 #include "pb/memory.h"
@@ -19,15 +19,53 @@
 enum { PAPER_CUT = 16 };   /* characters that exact_match compares under the paper protocol */
 enum { LABEL_BYTES = 40 }; /* of a label in the name of a value */
 
-/* The counts of class k are counts[k * COUNTS + …]. Doubles: they are parts of `main`. */
-enum { GOLD, PREDICTED, RIGHT, COUNTS };
-
-typedef struct tally {
-    double *counts;     /* [classes, COUNTS] over all rows */
-    int64_t *confusion; /* [classes, classes + 1] gold × predicted, the last column: invalid */
+/* What was predicted for what. */
+typedef struct confusion {
+    pb_protocol protocol;
     int64_t classes;
-    int64_t equal, invalid; /* rows */
-} tally;
+    const double *counts; /* [classes, classes + 1] gold × predicted, the last column: invalid */
+} confusion;
+
+/* One class, as the protocol counts it. */
+typedef struct class_counts {
+    double gold, predicted, right;
+} class_counts;
+
+static double at(const confusion *c, int64_t gold, int64_t predicted)
+{
+    return c->counts[gold * (c->classes + 1) + predicted];
+}
+
+static confusion confusion_of(pb_protocol protocol, const double *counts, int64_t width)
+{
+    int64_t classes = 1;
+
+    while (classes * (classes + 1) < width) {
+        classes++;
+    }
+    return (confusion){protocol, classes, counts};
+}
+
+/* The class that the paper protocol takes an invalid prediction for. */
+static int64_t wrong_class(int64_t gold)
+{
+    return gold == 1 ? 0 : 1;
+}
+
+static class_counts counts_of(const confusion *c, int64_t k)
+{
+    class_counts counts = {.right = at(c, k, k)};
+
+    for (int64_t other = 0; other < c->classes; other++) {
+        counts.gold += at(c, k, other);
+        counts.predicted += at(c, other, k);
+        if (c->protocol == PB_PROTOCOL_PAPER && wrong_class(other) == k) {
+            counts.predicted += at(c, other, c->classes);
+        }
+    }
+    counts.gold += at(c, k, c->classes);
+    return counts;
+}
 
 static int64_t class_of(const char *text, char *const *labels, int64_t count)
 {
@@ -39,27 +77,15 @@ static int64_t class_of(const char *text, char *const *labels, int64_t count)
     return -1;
 }
 
-static void count_row(tally *t, double *part, int64_t gold, int64_t predicted)
+static pb_status read_classes(const pb_metric_input *input, char *const *labels,
+                              pb_metric_result *result, pb_metric_parts *parts)
 {
-    part[gold * COUNTS + GOLD] = 1;
-    if (predicted >= 0) {
-        part[predicted * COUNTS + PREDICTED] = 1;
-    }
-    if (predicted == gold) {
-        part[gold * COUNTS + RIGHT] = 1;
-    }
-    for (int64_t k = 0; k < t->classes * COUNTS; k++) {
-        t->counts[k] += part[k];
-    }
-}
+    int64_t classes = input->label_count;
 
-static pb_status count_all(const pb_metric_input *input, char *const *labels,
-                           pb_metric_result *result, tally *t)
-{
-    PB_TRY(pb_metric_make_parts(result, result->rows, t->classes * COUNTS));
+    PB_TRY(pb_metric_make_places(parts, result->rows, classes * (classes + 1)));
     for (int64_t i = 0; i < result->rows; i++) {
-        int64_t gold      = class_of(result->references[i], labels, t->classes);
-        int64_t predicted = class_of(result->predictions[i], labels, t->classes);
+        int64_t gold      = class_of(result->references[i], labels, classes);
+        int64_t predicted = class_of(result->predictions[i], labels, classes);
         if (gold < 0) {
             return pb_metric_at_row(input, i,
                                     PB_FAIL(PB_ERR_FORMAT,
@@ -69,13 +95,7 @@ static pb_status count_all(const pb_metric_input *input, char *const *labels,
         }
         result->correct[i] = predicted == gold;
         result->invalid[i] = predicted < 0;
-        t->equal += predicted == gold;
-        t->invalid += predicted < 0;
-        t->confusion[gold * (t->classes + 1) + (predicted < 0 ? t->classes : predicted)]++;
-        if (predicted < 0 && input->protocol == PB_PROTOCOL_PAPER) {
-            predicted = gold == 1 ? 0 : 1;
-        }
-        count_row(t, result->parts + i * result->width, gold, predicted);
+        parts->places[i]   = gold * (classes + 1) + (predicted < 0 ? classes : predicted);
     }
     return PB_OK;
 }
@@ -85,39 +105,42 @@ static double ratio(double part, double whole)
     return whole > 0 ? part / whole : 0.0;
 }
 
-static double class_f1(const double *c)
+static double class_f1(class_counts c)
 {
-    return ratio(2 * c[RIGHT], c[GOLD] + c[PREDICTED]);
+    return ratio(2 * c.right, c.gold + c.predicted);
 }
 
 static double accuracy_of(pb_protocol protocol, const double *counts, int64_t width)
 {
+    confusion c  = confusion_of(protocol, counts, width);
     double right = 0, rows = 0;
 
-    (void)protocol;
-    for (const double *c = counts; c < counts + width; c += COUNTS) {
-        right += c[RIGHT];
-        rows += c[GOLD];
+    for (int64_t i = 0; i < width; i++) {
+        rows += counts[i];
+    }
+    for (int64_t k = 0; k < c.classes; k++) {
+        right += at(&c, k, k);
     }
     return ratio(right, rows);
 }
 
 static double f1_of(pb_protocol protocol, const double *counts, int64_t width)
 {
-    (void)protocol;
-    (void)width;
-    return class_f1(counts + COUNTS);
+    confusion c = confusion_of(protocol, counts, width);
+    return class_f1(counts_of(&c, 1));
 }
 
 /* Mean over the classes in gold; the paper adds those that are only predicted. */
 static double macro_f1_of(pb_protocol protocol, const double *counts, int64_t width)
 {
+    confusion c     = confusion_of(protocol, counts, width);
     double sum      = 0;
     int64_t present = 0;
 
-    for (const double *c = counts; c < counts + width; c += COUNTS) {
-        if (c[GOLD] > 0 || (protocol == PB_PROTOCOL_PAPER && c[PREDICTED] > 0)) {
-            sum += class_f1(c);
+    for (int64_t k = 0; k < c.classes; k++) {
+        class_counts one = counts_of(&c, k);
+        if (one.gold > 0 || (protocol == PB_PROTOCOL_PAPER && one.predicted > 0)) {
+            sum += class_f1(one);
             present++;
         }
     }
@@ -125,19 +148,21 @@ static double macro_f1_of(pb_protocol protocol, const double *counts, int64_t wi
 }
 
 /* The multi-class Matthews correlation (Gorodkin 2004), invalid as a further class without gold. */
-static double matthews(const tally *t, int64_t rows)
+static double matthews(const confusion *c, const pb_metric_result *result)
 {
-    double s = (double)rows, c = (double)t->equal;
-    double pt = 0, pp = (double)t->invalid * (double)t->invalid, tt = 0;
+    double right   = (double)pb_metric_count(result->correct, result->rows);
+    double invalid = (double)pb_metric_count(result->invalid, result->rows);
+    double s       = (double)result->rows;
+    double pt = 0, pp = invalid * invalid, tt = 0;
 
-    for (int64_t k = 0; k < t->classes; k++) {
-        double p = t->counts[k * COUNTS + PREDICTED], g = t->counts[k * COUNTS + GOLD];
-        pt += p * g;
-        pp += p * p;
-        tt += g * g;
+    for (int64_t k = 0; k < c->classes; k++) {
+        class_counts one = counts_of(c, k);
+        pt += one.predicted * one.gold;
+        pp += one.predicted * one.predicted;
+        tt += one.gold * one.gold;
     }
     double product = (s * s - pp) * (s * s - tt);
-    return product > 0 ? (c * s - pt) / sqrt(product) : 0.0;
+    return product > 0 ? (right * s - pt) / sqrt(product) : 0.0;
 }
 
 /* A label as part of a name: itself, or class<k> where it is long or means something else there. */
@@ -150,35 +175,34 @@ static const char *word_of(char *const *labels, int64_t k, char *text, size_t si
     return text;
 }
 
-static pb_status add_class_values(const tally *t, char *const *labels, pb_metric_result *result)
+static pb_status add_class_values(const confusion *c, char *const *labels, pb_metric_result *result)
 {
     char name[112], text[32];
 
-    for (int64_t k = 0; k < t->classes; k++) {
-        const double *c  = t->counts + k * COUNTS;
+    for (int64_t k = 0; k < c->classes; k++) {
+        class_counts one = counts_of(c, k);
         const char *word = word_of(labels, k, text, sizeof text);
         (void)snprintf(name, sizeof name, "precision.%s", word);
-        PB_TRY(pb_metric_add(result, name, ratio(c[RIGHT], c[PREDICTED]), false));
+        PB_TRY(pb_metric_add(result, name, ratio(one.right, one.predicted), false));
         (void)snprintf(name, sizeof name, "recall.%s", word);
-        PB_TRY(pb_metric_add(result, name, ratio(c[RIGHT], c[GOLD]), false));
+        PB_TRY(pb_metric_add(result, name, ratio(one.right, one.gold), false));
         (void)snprintf(name, sizeof name, "f1.%s", word);
-        PB_TRY(pb_metric_add(result, name, class_f1(c), false));
+        PB_TRY(pb_metric_add(result, name, class_f1(one), false));
     }
     return PB_OK;
 }
 
-static pb_status add_confusion(const tally *t, char *const *labels, pb_metric_result *result)
+static pb_status add_confusion(const confusion *c, char *const *labels, pb_metric_result *result)
 {
     char name[112], text[2][32];
 
-    for (int64_t gold = 0; gold < t->classes; gold++) {
-        for (int64_t p = 0; p <= t->classes; p++) {
+    for (int64_t gold = 0; gold < c->classes; gold++) {
+        for (int64_t p = 0; p <= c->classes; p++) {
             (void)snprintf(name, sizeof name, "confusion.%s.%s",
                            word_of(labels, gold, text[0], sizeof text[0]),
-                           p == t->classes ? "invalid"
+                           p == c->classes ? "invalid"
                                            : word_of(labels, p, text[1], sizeof text[1]));
-            int64_t count = t->confusion[gold * (t->classes + 1) + p];
-            PB_TRY(pb_metric_add(result, name, (double)count, true));
+            PB_TRY(pb_metric_add(result, name, at(c, gold, p), true));
         }
     }
     return PB_OK;
@@ -187,13 +211,12 @@ static pb_status add_confusion(const tally *t, char *const *labels, pb_metric_re
 /* The cut to 16 characters makes no difference to labels up to 16. */
 static bool equal_cut(const char *a, const char *b)
 {
-    for (int characters = 0; *a == *b && *a != '\0'; a++, b++) {
-        characters += ((unsigned char)a[1] & 0xC0) != 0x80;
-        if (characters == PAPER_CUT) {
-            return true;
-        }
+    size_t same = 0; /* bytes */
+
+    while (a[same] == b[same] && a[same] != '\0') {
+        same++;
     }
-    return *a == *b;
+    return a[same] == b[same] || pb_string_characters(a, same + 1) > PAPER_CUT;
 }
 
 static double equal_share_cut(const pb_metric_result *result)
@@ -206,83 +229,119 @@ static double equal_share_cut(const pb_metric_result *result)
     return (double)equal / (double)result->rows;
 }
 
-static pb_status add_paper(const tally *t, pb_metric_result *result)
+static pb_status add_paper(pb_metric_result *result)
 {
+    int64_t invalid = pb_metric_count(result->invalid, result->rows);
+
     PB_TRY(pb_metric_add(result, result->main_name, result->main, false));
     PB_TRY(pb_metric_add(result, "exact_match", equal_share_cut(result), false));
-    PB_TRY(pb_metric_add(result, "invalid", (double)t->invalid, true));
+    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
     return pb_metric_add(result, "n", (double)result->rows, true);
 }
 
-static pb_status add_corrected(const tally *t, pb_metric_result *result)
+static pb_status add_corrected(const pb_metric_parts *parts, const confusion *c,
+                               pb_metric_result *result)
 {
-    double accuracy = accuracy_of(PB_PROTOCOL_CORRECTED, t->counts, result->width);
-    double macro    = macro_f1_of(PB_PROTOCOL_CORRECTED, t->counts, result->width);
+    int64_t invalid = pb_metric_count(result->invalid, result->rows);
+    double accuracy = accuracy_of(c->protocol, c->counts, parts->width);
+    double macro    = macro_f1_of(c->protocol, c->counts, parts->width);
 
     PB_TRY(pb_metric_add(result, "accuracy", accuracy, false));
-    PB_TRY(pb_metric_add(result, "invalid", (double)t->invalid, true));
+    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
     PB_TRY(pb_metric_add(result, "n", (double)result->rows, true));
     PB_TRY(pb_metric_add(result, "macro_f1", macro, false));
-    if (result->metric->main_of == f1_of) {
+    if (parts->metric->main_of == f1_of) {
         PB_TRY(pb_metric_add(result, "f1", result->main, false));
     }
-    if (result->metric == &pb_metric_f1_mcc) {
-        PB_TRY(pb_metric_add(result, "mcc", matthews(t, result->rows), false));
+    if (parts->metric == &pb_metric_f1_mcc) {
+        PB_TRY(pb_metric_add(result, "mcc", matthews(c, result), false));
     }
     return PB_OK;
 }
 
-static pb_status score_labels(const pb_metric_input *input, char *const *labels,
-                              pb_metric_result *result)
+static pb_status add_all(const pb_metric_parts *parts, double *sums, char *const *labels,
+                         pb_metric_result *result)
 {
-    const pb_metric *metric = result->metric;
-    tally t                 = {.classes = input->label_count};
-    pb_status status;
+    result->main      = pb_metric_parts_main(parts, NULL, sums);
+    result->main_name = parts->metric->main_of == f1_of         ? "f1"
+                        : parts->metric->main_of == macro_f1_of ? "macro_f1"
+                                                                : "accuracy";
+    confusion c       = confusion_of(parts->protocol, sums, parts->width);
+    PB_TRY(c.protocol == PB_PROTOCOL_PAPER ? add_paper(result) : add_corrected(parts, &c, result));
+    PB_TRY(add_class_values(&c, labels, result));
+    return add_confusion(&c, labels, result);
+}
 
-    PB_TRY_GOTO(status, PB_ALLOC(t.counts, t.classes * COUNTS), out_tally);
-    PB_TRY_GOTO(status, PB_ALLOC(t.confusion, t.classes * (t.classes + 1)), out_tally);
-    PB_TRY_GOTO(status, count_all(input, labels, result, &t), out_tally);
-    result->main      = metric->main_of(input->protocol, t.counts, result->width);
-    result->main_name = metric->main_of == f1_of         ? "f1"
-                        : metric->main_of == macro_f1_of ? "macro_f1"
-                                                         : "accuracy";
-    PB_TRY_GOTO(status,
-                input->protocol == PB_PROTOCOL_PAPER ? add_paper(&t, result)
-                                                     : add_corrected(&t, result),
-                out_tally);
-    PB_TRY_GOTO(status, add_class_values(&t, labels, result), out_tally);
-    PB_TRY_GOTO(status, add_confusion(&t, labels, result), out_tally);
-out_tally:
-    pb_memory_free(t.counts);
-    pb_memory_free(t.confusion);
+static pb_status score_labels(const pb_metric_input *input, char *const *labels,
+                              pb_metric_result *result, pb_metric_parts *parts)
+{
+    double *sums = NULL;
+
+    PB_TRY(read_classes(input, labels, result, parts));
+    PB_TRY(PB_ALLOC(sums, parts->width));
+    pb_status status = add_all(parts, sums, labels, result);
+    pb_memory_free(sums);
     return status;
 }
 
 /* Needs nothing but the texts, which lets the layers above be tested with any data set. */
 static pb_status score_exact(const pb_metric_input *input, char *const *labels,
-                             pb_metric_result *result)
+                             pb_metric_result *result, pb_metric_parts *parts)
 {
-    int64_t equal = 0;
-
     (void)input;
     (void)labels;
+    (void)parts; /* those of a mean */
     for (int64_t i = 0; i < result->rows; i++) {
         result->correct[i] = strcmp(result->predictions[i], result->references[i]) == 0;
         result->invalid[i] = *result->predictions[i] == '\0' && !result->correct[i];
-        equal += result->correct[i];
     }
+    int64_t equal     = pb_metric_count(result->correct, result->rows);
     result->main      = (double)equal / (double)result->rows;
     result->main_name = "exact_match";
     PB_TRY(pb_metric_add(result, "exact_match", result->main, false));
     return pb_metric_add(result, "n", (double)result->rows, true);
 }
 
-const pb_metric pb_metric_exact_match = {.name = "exact_match", .score = score_exact};
-const pb_metric pb_metric_accuracy    = {
-       .name = "accuracy", .score = score_labels, .needs_labels = true, .main_of = accuracy_of};
+const pb_metric pb_metric_exact_match = {
+    .name        = "exact_match",
+    .differences = "nothing differs",
+    .score       = score_exact,
+};
+
+const pb_metric pb_metric_accuracy = {
+    .name        = "accuracy",
+    .differences = "nothing differs in the share of right answers; in the values of the classes an "
+                   "answer that is none counts as one of the first two → as a class of its own",
+    .score       = score_labels,
+    .needs_labels = true,
+    .main_of      = accuracy_of,
+};
+
 const pb_metric pb_metric_f1 = {
-    .name = "f1", .score = score_labels, .needs_labels = true, .main_of = f1_of};
+    .name        = "f1",
+    .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
+                   "its own, which is no F1",
+    .score       = score_labels,
+    .needs_labels = true,
+    .main_of      = f1_of,
+};
+
 const pb_metric pb_metric_macro_f1 = {
-    .name = "macro_f1", .score = score_labels, .needs_labels = true, .main_of = macro_f1_of};
+    .name = "macro_f1",
+    .differences =
+        "an answer that is no class counts as one of the first two classes, right labels "
+        "beyond these turn into the second → as a class of its own, which is no F1; mean "
+        "over the classes that are right answers",
+    .score        = score_labels,
+    .needs_labels = true,
+    .main_of      = macro_f1_of,
+};
+
 const pb_metric pb_metric_f1_mcc = {
-    .name = "f1_mcc", .score = score_labels, .needs_labels = true, .main_of = f1_of};
+    .name        = "f1_mcc",
+    .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
+                   "its own; Matthews' correlation beside F1",
+    .score       = score_labels,
+    .needs_labels = true,
+    .main_of      = f1_of,
+};

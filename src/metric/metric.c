@@ -59,7 +59,6 @@ void pb_metric_result_clear(pb_metric_result *result)
     free_texts(result->predictions, result->rows);
     free_texts(result->references, result->rows);
     pb_memory_free(result->values);
-    pb_memory_free(result->parts);
     pb_memory_free(result->row_values);
     pb_memory_free(result->correct);
     pb_memory_free(result->invalid);
@@ -85,12 +84,14 @@ pb_status pb_metric_add(pb_metric_result *result, const char *name, double value
     return PB_OK;
 }
 
-pb_status pb_metric_make_parts(pb_metric_result *result, int64_t units, int64_t width)
+int64_t pb_metric_count(const bool *flags, int64_t rows)
 {
-    PB_TRY(PB_ALLOC(result->parts, units * width));
-    result->units = units;
-    result->width = width;
-    return PB_OK;
+    int64_t count = 0;
+
+    for (int64_t i = 0; i < rows; i++) {
+        count += flags[i];
+    }
+    return count;
 }
 
 pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)
@@ -112,17 +113,16 @@ static pb_status post_rows(const pb_metric_input *input, bool keep_case, const c
 
 pb_status pb_metric_check(const char *name)
 {
-    const char *names[64]       = {0};
     const pb_metric *const *all = pb_metric_registry();
     const pb_metric *found      = pb_metric_find(name);
+    const char *near            = NULL;
 
     if (found != NULL) {
         return found->available != NULL ? found->available() : PB_OK;
     }
-    for (size_t i = 0; all[i] != NULL && i + 1 < sizeof names / sizeof *names; i++) {
-        names[i] = all[i]->name;
+    for (; *all != NULL; all++) {
+        near = pb_string_nearer(name, near, (*all)->name);
     }
-    const char *near = pb_string_nearest(name, names);
     return PB_FAIL(PB_ERR_CONFIG, "there is no metric \"%s\"%s%s%s", name,
                    near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
                    near != NULL ? "\"?" : "");
@@ -176,71 +176,75 @@ static pb_status check_labels(char *const *labels, int64_t count)
     return PB_OK;
 }
 
-static int64_t characters_of(const char *text)
-{
-    int64_t count = 0;
-
-    for (; *text != '\0'; text++) {
-        count += ((unsigned char)*text & 0xC0) != 0x80;
-    }
-    return count;
-}
-
 /* The values that every metric has. */
 static pb_status add_common(pb_metric_result *result)
 {
-    int64_t invalid = 0, characters = 0;
+    int64_t invalid    = pb_metric_count(result->invalid, result->rows);
+    int64_t characters = 0;
+    double n           = (double)result->rows;
 
     for (int64_t i = 0; i < result->rows; i++) {
-        invalid += result->invalid[i];
-        characters += characters_of(result->predictions[i]);
+        const char *text = result->predictions[i];
+        characters += pb_string_characters(text, strlen(text));
     }
-    double n = (double)result->rows;
     PB_TRY(pb_metric_add(result, "invalid_share", (double)invalid / n, false));
     return pb_metric_add(result, "output_chars_mean", (double)characters / n, false);
 }
 
 /* The parts of a mean over rows. */
-static pb_status make_mean_parts(pb_metric_result *result)
+static pb_status make_mean_parts(const pb_metric_result *result, pb_metric_parts *parts)
 {
-    PB_TRY(pb_metric_make_parts(result, result->rows, 2));
+    PB_TRY(pb_metric_make_parts(parts, result->rows, 2));
     for (int64_t i = 0; i < result->rows; i++) {
-        result->parts[2 * i]     = result->row_values[i];
-        result->parts[2 * i + 1] = 1;
+        parts->dense[2 * i]     = result->row_values[i];
+        parts->dense[2 * i + 1] = 1;
     }
     return PB_OK;
 }
 
 static pb_status score(const pb_metric_input *input, const pb_metric *ops, char **labels,
-                       pb_metric_result *result)
+                       pb_metric_result *result, pb_metric_parts *parts)
 {
     PB_TRY(make_texts(input, ops, labels, result));
     PB_TRY(check_labels(labels, input->label_count));
-    PB_TRY(ops->score(input, labels, result));
+    PB_TRY(ops->score(input, labels, result, parts));
     for (int64_t i = 0; i < result->rows && !ops->fills_row_values; i++) {
         result->row_values[i] = result->correct[i];
     }
     PB_TRY(add_common(result));
     if (ops->main_of == NULL) {
-        PB_TRY(make_mean_parts(result));
+        PB_TRY(make_mean_parts(result, parts));
     }
-    return pb_metric_interval(result, NULL, &result->main_low, &result->main_high);
+    return pb_metric_interval(parts, result->main, &result->main_low, &result->main_high);
 }
 
-pb_status pb_metric_score(const char *metric, const pb_metric_input *input, pb_metric_result *out)
+pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input,
+                                pb_metric_result *out, pb_metric_parts *parts)
 {
     const pb_metric *ops = NULL;
     char **labels        = NULL;
 
     PB_TRY(check(metric, input, &ops));
     PB_TRY(PB_ALLOC(labels, input->label_count));
-    pb_metric_result result = {.rows = input->rows, .metric = ops, .protocol = input->protocol};
-    pb_status status        = score(input, ops, labels, &result);
+    pb_metric_result result = {.rows = input->rows};
+    pb_metric_parts made    = {.metric = ops, .protocol = input->protocol};
+    pb_status status        = score(input, ops, labels, &result, &made);
     free_texts(labels, input->label_count);
     if (status != PB_OK) {
         pb_metric_result_clear(&result);
+        pb_metric_parts_clear(&made);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
-    *out = result;
+    *out   = result;
+    *parts = made;
+    return PB_OK;
+}
+
+pb_status pb_metric_score(const char *metric, const pb_metric_input *input, pb_metric_result *out)
+{
+    pb_metric_parts parts = {0};
+
+    PB_TRY(pb_metric_score_parts(metric, input, out, &parts));
+    pb_metric_parts_clear(&parts);
     return PB_OK;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The metrics, one file per family; registry.c lists them. */
+/* The metrics, one file or folder per family, which registry.c lists, and what they share. */
 #pragma once
 
 #include "pb/metric.h"
@@ -14,3 +14,38 @@ extern const pb_metric pb_metric_gsm8k;
 extern const pb_metric pb_metric_svamp;
 extern const pb_metric pb_metric_record;
 extern const pb_metric pb_metric_codebleu;
+
+enum { PB_METRIC_RESAMPLES = 1000 };
+
+/* What `main` comes from: metric->main_of of the sum of all units' parts. A unit is what a sample
+ * of the test set is made of: a row, or all rows that ask the same. */
+struct pb_metric_parts {
+    const pb_metric *metric;
+    pb_protocol protocol;
+    int64_t units, width;
+    double *dense;   /* [units, width] what each unit adds to the sums [width]; or, if NULL, */
+    int64_t *places; /* [units] the one sum to which it adds 1 */
+};
+
+/* Room for the parts, zeroed; a metric with main_of makes one of the two. */
+pb_status pb_metric_make_parts(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
+pb_status pb_metric_make_places(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
+void pb_metric_parts_clear(pb_metric_parts *parts);
+/* `main` of the weighted units (NULL: each once); `sums` [width] is scratch. */
+double pb_metric_parts_main(const pb_metric_parts *parts, const double *weights, double *sums);
+
+/* Ends of the interval of `main`, as pb_metric_result tells. Draws depend on the number of units
+ * alone. */
+pb_status pb_metric_interval(const pb_metric_parts *parts, double main, double *low,
+                             double *high) PB_MUST_USE;
+
+/* pb_metric_score that keeps the parts, which the caller clears. */
+pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input,
+                                pb_metric_result *out, pb_metric_parts *parts) PB_MUST_USE;
+
+pb_status pb_metric_add(pb_metric_result *result, const char *name, double value,
+                        bool is_count) PB_MUST_USE;
+/* How many of the flags are set. */
+int64_t pb_metric_count(const bool *flags, int64_t rows);
+/* Says which row a failure is about; gives `status` back. */
+pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status);

@@ -3,7 +3,11 @@
  *
  * Several rows may ask the same: they have the same id. Paper: the last prediction of a question
  * counts for each of its rows, mean over rows. Corrected: the first row of a question stands for
- * it, mean over questions. A row by itself is worth the F1 of its own prediction. */
+ * it, mean over questions. The value of a row by itself is the F1 of its own prediction.
+ *
+ * A unit of the interval is a question by its id; report/units.c, which does not see ids, takes the
+ * predictions of one row of the file as a unit. They are the same where it matters: the corrected
+ * protocol drops rows whose id it has met. */
 #include "answer_text.h"
 #include "metrics.h"
 
@@ -131,11 +135,11 @@ static double f1_of(pb_protocol protocol, const double *sums, int64_t width)
 }
 
 static pb_status count_rows(const pb_metric_input *input, const questions *q,
-                            pb_metric_result *result)
+                            pb_metric_result *result, pb_metric_parts *parts)
 {
     bool paper = input->protocol == PB_PROTOCOL_PAPER;
 
-    PB_TRY(pb_metric_make_parts(result, q->count, SUMS));
+    PB_TRY(pb_metric_make_parts(parts, q->count, SUMS));
     for (int64_t i = 0; i < result->rows; i++) {
         double f1  = 0;
         bool equal = false;
@@ -147,7 +151,7 @@ static pb_status count_rows(const pb_metric_input *input, const questions *q,
             PB_TRY(compare(input, result, q->last[i], i, &f1, &equal));
         }
         if (paper || q->first[i] == i) {
-            double *part = result->parts + q->unit[i] * SUMS;
+            double *part = parts->dense + q->unit[i] * SUMS;
             part[F1] += f1;
             part[EQUAL] += equal;
             part[COUNTED] += 1;
@@ -156,43 +160,41 @@ static pb_status count_rows(const pb_metric_input *input, const questions *q,
     return PB_OK;
 }
 
-static pb_status add_values(pb_metric_result *result)
+static pb_status add_values(const pb_metric_parts *parts, pb_metric_result *result)
 {
-    double sums[SUMS] = {0};
-    int64_t invalid   = 0;
+    double sums[SUMS];
+    int64_t invalid = pb_metric_count(result->invalid, result->rows);
 
-    for (int64_t k = 0; k < result->units * SUMS; k++) {
-        sums[k % SUMS] += result->parts[k];
-    }
-    for (int64_t i = 0; i < result->rows; i++) {
-        invalid += result->invalid[i];
-    }
-    result->main      = f1_of(result->protocol, sums, SUMS);
+    result->main      = pb_metric_parts_main(parts, NULL, sums);
     result->main_name = "f1";
     PB_TRY(pb_metric_add(result, "f1", result->main, false));
     PB_TRY(pb_metric_add(result, "exact_match", sums[EQUAL] / sums[COUNTED], false));
     PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
-    PB_TRY(pb_metric_add(result, "queries", (double)result->units, true));
+    PB_TRY(pb_metric_add(result, "queries", (double)parts->units, true));
     return pb_metric_add(result, "rows", (double)result->rows, true);
 }
 
 static pb_status score_record(const pb_metric_input *input, char *const *labels,
-                              pb_metric_result *result)
+                              pb_metric_result *result, pb_metric_parts *parts)
 {
     questions q = {0};
     pb_status status;
 
     (void)labels;
     PB_TRY_GOTO(status, find_questions(input, &q), out_questions);
-    PB_TRY_GOTO(status, count_rows(input, &q, result), out_questions);
-    PB_TRY_GOTO(status, add_values(result), out_questions);
+    PB_TRY_GOTO(status, count_rows(input, &q, result, parts), out_questions);
+    PB_TRY_GOTO(status, add_values(parts, result), out_questions);
 out_questions:
     clear_questions(&q);
     return status;
 }
 
-const pb_metric pb_metric_record = {.name             = "record",
-                                    .score            = score_record,
-                                    .reads_questions  = true,
-                                    .fills_row_values = true,
-                                    .main_of          = f1_of};
+const pb_metric pb_metric_record = {
+    .name            = "record",
+    .differences     = "the last answer to a query counts for all its rows, mean over rows → one "
+                       "answer a query, the best over all right ones, mean over queries",
+    .score           = score_record,
+    .reads_questions = true,
+    .fills_row_values = true,
+    .main_of          = f1_of,
+};

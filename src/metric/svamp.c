@@ -103,7 +103,7 @@ static bool is_gold_equation(span left, double right_value, const char *referenc
 
 static pb_status score_paper(pb_metric_result *result)
 {
-    int64_t right = 0, errors = 0, exact = 0;
+    int64_t exact = 0;
 
     for (int64_t i = 0; i < result->rows; i++) {
         span left;
@@ -111,10 +111,10 @@ static pb_status score_paper(pb_metric_result *result)
         bool parsed        = paper_sides(result->predictions[i], &left, &left_value, &right_value);
         result->invalid[i] = !parsed;
         result->correct[i] = parsed && fabs(left_value - right_value) < tolerance;
-        errors += !parsed;
-        right += result->correct[i];
         exact += result->correct[i] && is_gold_equation(left, right_value, result->references[i]);
     }
+    int64_t right     = pb_metric_count(result->correct, result->rows);
+    int64_t errors    = pb_metric_count(result->invalid, result->rows);
     result->main      = (double)right / (double)result->rows;
     result->main_name = "accuracy";
     PB_TRY(pb_metric_add(result, "total", (double)result->rows, true));
@@ -133,7 +133,7 @@ static bool last_number(const char *text, double *out)
 
 static pb_status score_corrected(pb_metric_result *result)
 {
-    int64_t right = 0, answers = 0, consistent = 0, errors = 0;
+    int64_t answers = 0, consistent = 0;
 
     for (int64_t i = 0; i < result->rows; i++) {
         const char *text = result->predictions[i];
@@ -146,11 +146,11 @@ static pb_status score_corrected(pb_metric_result *result)
         bool agrees        = parsed && fabs(left_value - value) < tolerance;
         result->invalid[i] = !parsed;
         result->correct[i] = agrees && has_gold && fabs(value - gold) < tolerance;
-        right += result->correct[i];
         consistent += agrees;
-        errors += !parsed;
         answers += last_number(text, &answer) && has_gold && fabs(answer - gold) < tolerance;
     }
+    int64_t right     = pb_metric_count(result->correct, result->rows);
+    int64_t errors    = pb_metric_count(result->invalid, result->rows);
     double n          = (double)result->rows;
     result->main      = (double)right / n;
     result->main_name = "accuracy";
@@ -162,10 +162,16 @@ static pb_status score_corrected(pb_metric_result *result)
 }
 
 static pb_status score_svamp(const pb_metric_input *input, char *const *labels,
-                             pb_metric_result *result)
+                             pb_metric_result *result, pb_metric_parts *parts)
 {
     (void)labels;
+    (void)parts; /* those of a mean */
     return input->protocol == PB_PROTOCOL_PAPER ? score_paper(result) : score_corrected(result);
 }
 
-const pb_metric pb_metric_svamp = {.name = "svamp", .score = score_svamp};
+const pb_metric pb_metric_svamp = {
+    .name        = "svamp",
+    .differences = "the equation must hold, the right answer is not looked at → it must hold and "
+                   "give the right answer",
+    .score       = score_svamp,
+};

@@ -45,12 +45,7 @@ pb_status grid_text_add(grid_text *table, const char *format, ...)
 
 static int64_t width(const char *text)
 {
-    int64_t characters = 0;
-
-    for (; *text != '\0'; text++) {
-        characters += ((unsigned char)*text & 0xC0U) != 0x80U;
-    }
-    return characters;
+    return pb_string_characters(text, strlen(text));
 }
 
 /* A name may hold line ends and other controls; they would break the lines. */

@@ -40,7 +40,7 @@ void summary_intervals(const double *lows, const double *highs, int64_t count, s
     if (n < 2) {
         return;
     }
-    double half  = stats_t95(n - 1) * score->score.std / sqrt((double)n);
+    double half  = stats_t(n - 1) * score->score.std / sqrt((double)n);
     score->seeds = (summary_range){mean - half, at_most_100(mean + half)};
     if (!isnan(score->rows.low)) {
         score->whole = (summary_range){mean - beside(half, mean - score->rows.low),

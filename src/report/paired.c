@@ -6,6 +6,7 @@
 #include "units.h"
 
 #include "pb/memory.h"
+#include "pb/statistics.h"
 
 #include <math.h>
 
@@ -79,7 +80,9 @@ static pb_status make_intervals(comparing *c)
                 continue;
             }
             if (u->count != drawn) {
-                stats_resample(sample, u->count, weights);
+                pb_statistics_resample(
+                    pb_random_stream(STATS_SEED, PB_RANDOM_PAIRS, (uint64_t)sample), u->count,
+                    weights);
                 drawn = u->count;
             }
             c->resamples[i][sample] = resampled(u, weights);
@@ -89,9 +92,7 @@ static pb_status make_intervals(comparing *c)
     for (int64_t i = 0; i < c->list.count; i++) {
         paired *pair = &c->list.pairs[i];
         if (c->resamples[i] != NULL) {
-            stats_sort(c->resamples[i], STATS_RESAMPLES);
-            pair->low  = stats_quantile(c->resamples[i], STATS_RESAMPLES, 0.025);
-            pair->high = stats_quantile(c->resamples[i], STATS_RESAMPLES, 0.975);
+            pb_statistics_interval(c->resamples[i], STATS_RESAMPLES, &pair->low, &pair->high);
         }
     }
     return PB_OK;

@@ -4,14 +4,11 @@
 #include "stats.h"
 
 #include "pb/memory.h"
+#include "pb/statistics.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define PI 3.14159265358979323846
-
-enum { SEED = 0 };
 
 /* P(|T| <= sqrt(df) tan(angle)). */
 static double t_within(double angle, int64_t df)
@@ -27,14 +24,14 @@ static double t_within(double angle, int64_t df)
     return df % 2 == 0 ? sin(angle) * sum : 2 / PI * (angle + sin(angle) * sum);
 }
 
-double stats_t95(int64_t df)
+double stats_t(int64_t df)
 {
     double low  = 0;
     double high = PI / 2;
 
     for (int i = 0; i < 100; i++) {
         double middle = (low + high) / 2;
-        if (t_within(middle, df) < 0.95) {
+        if (t_within(middle, df) < PB_STATISTICS_LEVEL) {
             low = middle;
         } else {
             high = middle;
@@ -100,7 +97,7 @@ enum { BLOCK = 128, NIBBLES = BLOCK / 4 }; /* differences whose flips are one dr
 /* Adds to every flip's sum what it flips among `count` <= BLOCK differences. */
 static void add_block(const double *d, int64_t count, int64_t block, double *sums)
 {
-    pb_random stream = pb_random_stream(SEED, PB_RANDOM_FLIPS, (uint64_t)block);
+    pb_random stream = pb_random_stream(STATS_SEED, PB_RANDOM_FLIPS, (uint64_t)block);
     double table[NIBBLES][16];
 
     for (int g = 0; g < NIBBLES; g++) {
@@ -164,20 +161,6 @@ pb_status stats_sign_flip(const double *differences, int64_t count, double *p, b
     return status;
 }
 
-void stats_resample(int64_t sample, int64_t count, double *weights)
-{
-    pb_random stream  = pb_random_stream(SEED, PB_RANDOM_PAIRS, (uint64_t)sample);
-    uint32_t words[4] = {0};
-
-    memset(weights, 0, (size_t)count * sizeof *weights);
-    for (int64_t i = 0; i < count; i++) {
-        if (i % 4 == 0) {
-            draw(stream, (uint64_t)i / 4, words);
-        }
-        weights[(uint64_t)words[i % 4] * (uint64_t)count >> 32] += 1; /* count < 2^32 */
-    }
-}
-
 /* In four sums, that the processor need not wait for one. */
 double stats_weighted_sum(const double *weights, const double *x, int64_t count)
 {
@@ -195,28 +178,6 @@ double stats_weighted_sum(const double *weights, const double *x, int64_t count)
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-void stats_sort(double *values, int64_t count)
-{
-    qsort(values, (size_t)count, sizeof *values, by_value);
-}
-
-double stats_quantile(const double *sorted, int64_t count, double q)
-{
-    double at     = q * (double)(count - 1);
-    int64_t below = (int64_t)at;
-    int64_t above = below + 1 < count ? below + 1 : below;
-
-    return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
-}
-
 pb_status stats_holm(const double *p, int64_t count, double *adjusted)
 {
     double *sorted = NULL;
@@ -228,7 +189,7 @@ pb_status stats_holm(const double *p, int64_t count, double *adjusted)
             sorted[tests++] = p[i];
         }
     }
-    stats_sort(sorted, tests);
+    pb_statistics_sort(sorted, tests);
     for (int64_t i = 0; i < count; i++) {
         adjusted[i] = isnan(p[i]) ? NAN : 0;
         for (int64_t k = 0; k < tests && sorted[k] <= p[i]; k++) {

@@ -10,13 +10,14 @@
 #include <stdint.h>
 
 enum {
+    STATS_SEED      = 0,     /* of all random draws */
     STATS_EXACT     = 20,    /* so many differences are flipped in all ways, more at random */
     STATS_FLIPS     = 10000, /* random flips */
     STATS_RESAMPLES = 2000   /* bootstrap samples of a paired difference */
 };
 
-/* The t with P(|T| <= t) = 0.95 for Student's T; df >= 1. */
-double stats_t95(int64_t df);
+/* The t with P(|T| <= t) = PB_STATISTICS_LEVEL for Student's T; df >= 1. */
+double stats_t(int64_t df);
 
 /* Exact two-sided p of McNemar's test: rows that only A, and only B, has right. */
 double stats_mcnemar(int64_t only_a, int64_t only_b);
@@ -27,14 +28,8 @@ double stats_mcnemar(int64_t only_a, int64_t only_b);
 pb_status stats_sign_flip(const double *differences, int64_t count, double *p,
                           bool *exact) PB_MUST_USE;
 
-/* How often each of `count` units is drawn in bootstrap sample `sample`, weights [count]. */
-void stats_resample(int64_t sample, int64_t count, double *weights);
 /* Σ weights x, [count] each. */
 double stats_weighted_sum(const double *weights, const double *x, int64_t count);
-
-/* Sorts; the quantile q in 0 … 1 of values [count], count >= 1, linear between neighbours. */
-void stats_sort(double *values, int64_t count);
-double stats_quantile(const double *sorted, int64_t count, double q);
 
 /* Holm's step-down adjustment; NaN values are no tests and stay NaN. */
 pb_status stats_holm(const double *p, int64_t count, double *adjusted) PB_MUST_USE;

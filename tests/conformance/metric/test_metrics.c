@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What every registered metric promises, in both protocols. */
+#include "metrics.h"
 #include "support.h"
 
 #include "pb/memory.h"
-#include "pb/metric.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static const char *const hostile[] = {"", "\xF0\x9F\x98\x80", "####", "= = = (((
 
 static pb_status score(const pb_metric *metric, pb_protocol protocol,
                        const char *const *predictions, const char *const *references, int64_t rows,
-                       pb_metric_result *out)
+                       pb_metric_result *out, pb_metric_parts *parts)
 {
     pb_metric_input input = {.protocol    = protocol,
                              .predictions = predictions,
@@ -26,7 +26,13 @@ static pb_status score(const pb_metric *metric, pb_protocol protocol,
                              .rows        = rows,
                              .labels      = (char *const *)(uintptr_t)labels,
                              .label_count = 2};
-    return pb_metric_score(metric->name, &input, out);
+    return pb_metric_score_parts(metric->name, &input, out, parts);
+}
+
+static void clear(pb_metric_result *r, pb_metric_parts *parts)
+{
+    pb_metric_result_clear(r);
+    pb_metric_parts_clear(parts);
 }
 
 static bool is_worked(const pb_metric *metric)
@@ -34,18 +40,17 @@ static bool is_worked(const pb_metric *metric)
     return strcmp(metric->name, "gsm8k") == 0 || strcmp(metric->name, "svamp") == 0;
 }
 
-/* What the header says of parts, worths and the interval. */
-static void check_parts(const pb_metric *metric, const pb_metric_result *r)
+/* What the headers say of parts, values of rows and the interval. */
+static void check_parts(const pb_metric *metric, const pb_metric_result *r,
+                        const pb_metric_parts *parts)
 {
-    double sums[64] = {0};
+    double sums[64];
 
-    assert_true(r->width > 0 && r->width <= 64 && r->units >= 1 && r->units <= r->rows);
-    for (int64_t k = 0; k < r->units * r->width; k++) {
-        sums[k % r->width] += r->parts[k];
-    }
-    double main_value =
-        metric->main_of != NULL ? metric->main_of(r->protocol, sums, r->width) : sums[0] / sums[1];
-    bool both_nan = isnan(main_value) && isnan(r->main);
+    assert_true(parts->width > 0 && parts->width <= 64);
+    assert_true(parts->units >= 1 && parts->units <= r->rows);
+    assert_true((parts->dense == NULL) != (parts->places == NULL));
+    double main_value = pb_metric_parts_main(parts, NULL, sums);
+    bool both_nan     = isnan(main_value) && isnan(r->main);
     if (!both_nan && !(fabs(main_value - r->main) < 1e-12)) {
         fail_msg("%s: main %.17g, of its parts %.17g", metric->name, r->main, main_value);
     }
@@ -59,7 +64,7 @@ static void check_parts(const pb_metric *metric, const pb_metric_result *r)
     }
 }
 
-/* A label is too short a program to be worth 1. */
+/* A label is too short a program for a value of 1. */
 static bool is_code(const pb_metric *metric)
 {
     return strcmp(metric->name, "codebleu") == 0;
@@ -73,7 +78,8 @@ static bool is_lacking(const pb_metric *metric)
     return lacking;
 }
 
-static void check_result(const pb_metric *metric, const pb_metric_result *r)
+static void check_result(const pb_metric *metric, const pb_metric_result *r,
+                         const pb_metric_parts *parts)
 {
     double main_value = pb_metric_value_of(r, r->main_name);
     bool both_nan     = isnan(main_value) && isnan(r->main);
@@ -92,7 +98,7 @@ static void check_result(const pb_metric *metric, const pb_metric_result *r)
             assert_string_not_equal(v->name, r->values[k].name);
         }
     }
-    check_parts(metric, r);
+    check_parts(metric, r, parts);
 }
 
 /* The names that every metric has, for predictions of 0, 1, 2 and 3 characters. */
@@ -115,13 +121,14 @@ static void every_metric_counts_invalid_predictions_and_characters(void **state)
     (void)state;
     for (size_t m = 0; all[m] != NULL; m++) {
         for (int protocol = 0; protocol < 2; protocol++) {
-            pb_metric_result r = {0};
-            assert_ok(
-                score(all[m], (pb_protocol)protocol, predictions, references_of_labels, 4, &r));
-            check_result(all[m], &r);
+            pb_metric_result r    = {0};
+            pb_metric_parts parts = {0};
+            assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of_labels, 4, &r,
+                            &parts));
+            check_result(all[m], &r, &parts);
             check_common(&r);
             assert_true(r.invalid[0]);
-            pb_metric_result_clear(&r);
+            clear(&r, &parts);
         }
     }
 }
@@ -134,21 +141,17 @@ static void every_metric_gives_the_same_interval_again_and_none_for_one_row(void
     (void)state;
     for (size_t m = 0; all[m] != NULL; m++) {
         for (int protocol = 0; protocol < 2; protocol++) {
-            pb_metric_result r[3] = {{0}};
+            pb_metric_result r[3]    = {{0}};
+            pb_metric_parts parts[3] = {{0}};
             for (int k = 0; k < 3; k++) {
                 assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of_labels,
-                                k < 2 ? 4 : 1, &r[k]));
+                                k < 2 ? 4 : 1, &r[k], &parts[k]));
             }
             assert_true(r[0].main_low == r[1].main_low && r[0].main_high == r[1].main_high);
             assert_true(is_worked(all[m]) || r[0].main_low < r[0].main_high);
             assert_true(isnan(r[2].main_low) && isnan(r[2].main_high));
-            double low = 1, high = 1;
-            assert_ok(pb_metric_interval(&r[0], &r[1], &low, &high));
-            assert_true(low == 0 && high == 0);
-            assert_error(pb_metric_interval(&r[0], &r[2], &low, &high), PB_ERR_ARGUMENT,
-                         "cannot be paired");
             for (int k = 0; k < 3; k++) {
-                pb_metric_result_clear(&r[k]);
+                clear(&r[k], &parts[k]);
             }
         }
     }
@@ -173,14 +176,15 @@ static void only_metrics_that_say_so_read_ids_and_alternatives(void **state)
                                   .labels      = (char *const *)(uintptr_t)labels,
                                   .label_count = 2};
         pb_metric_result plain = {0}, asked = {0};
-        assert_ok(pb_metric_score(all[m]->name, &input, &plain));
+        pb_metric_parts rows = {0}, questions = {0};
+        assert_ok(pb_metric_score_parts(all[m]->name, &input, &plain, &rows));
         input.ids          = ids;
         input.alternatives = alternatives;
-        assert_ok(pb_metric_score(all[m]->name, &input, &asked));
-        assert_true(plain.units == 2 && asked.units == (all[m]->reads_questions ? 1 : 2));
+        assert_ok(pb_metric_score_parts(all[m]->name, &input, &asked, &questions));
+        assert_true(rows.units == 2 && questions.units == (all[m]->reads_questions ? 1 : 2));
         assert_true((plain.main != asked.main) == all[m]->reads_questions);
-        pb_metric_result_clear(&plain);
-        pb_metric_result_clear(&asked);
+        clear(&plain, &rows);
+        clear(&asked, &questions);
     }
 }
 
@@ -194,19 +198,33 @@ static void every_metric_gives_named_values_in_range(void **state)
             continue;
         }
         for (int protocol = 0; protocol < 2; protocol++) {
-            pb_metric_result r = {0};
+            pb_metric_result r    = {0};
+            pb_metric_parts parts = {0};
             assert_ptr_equal(pb_metric_find(all[m]->name), all[m]);
             assert_ok(score(all[m], (pb_protocol)protocol, references_of_labels,
-                            references_of_labels, 4, &r));
-            check_result(all[m], &r);
+                            references_of_labels, 4, &r, &parts));
+            check_result(all[m], &r, &parts);
             if (!is_worked(all[m])) {
                 assert_true(is_code(all[m]) || fabs(r.main - 1) < 1e-15);
                 assert_true(r.correct[0] && r.correct[3]);
             }
-            pb_metric_result_clear(&r);
+            clear(&r, &parts);
         }
     }
     assert_null(pb_metric_find("none such"));
+}
+
+/* "paper → corrected", or that nothing differs. */
+static void every_metric_says_what_the_protocols_do_differently(void **state)
+{
+    const pb_metric *const *all = pb_metric_registry();
+
+    (void)state;
+    for (size_t m = 0; all[m] != NULL; m++) {
+        assert_non_null(all[m]->differences);
+        assert_true(strstr(all[m]->differences, " → ") != NULL ||
+                    strcmp(all[m]->differences, "nothing differs") == 0);
+    }
 }
 
 static void every_metric_survives_hostile_predictions(void **state)
@@ -223,12 +241,14 @@ static void every_metric_survives_hostile_predictions(void **state)
                 const char *predictions[] = {hostile[h], "1", hostile[h], "0"};
                 const char *const *references =
                     is_worked(all[m]) ? references_of_numbers : references_of_labels;
-                pb_metric_result r = {0};
-                assert_ok(score(all[m], (pb_protocol)protocol, predictions, references, 4, &r));
-                check_result(all[m], &r);
+                pb_metric_result r    = {0};
+                pb_metric_parts parts = {0};
+                assert_ok(
+                    score(all[m], (pb_protocol)protocol, predictions, references, 4, &r, &parts));
+                check_result(all[m], &r, &parts);
                 assert_false(r.correct[0]);
                 assert_true(protocol == PB_PROTOCOL_PAPER || !isnan(r.main));
-                pb_metric_result_clear(&r);
+                clear(&r, &parts);
             }
         }
     }
@@ -245,14 +265,15 @@ static void every_metric_gives_all_memory_back_when_there_is_none(void **state)
             continue;
         }
         for (size_t limit = 16; limit < 16384; limit += 48) {
-            pb_metric_result r = {0};
+            pb_metric_result r    = {0};
+            pb_metric_parts parts = {0};
             pb_memory_limit(limit);
             pb_status status = score(all[m], PB_PROTOCOL_CORRECTED, references_of_labels,
-                                     references_of_labels, 4, &r);
+                                     references_of_labels, 4, &r, &parts);
             pb_memory_limit(0);
             assert_true(status == PB_OK || status == PB_ERR_MEMORY);
             failures += status != PB_OK;
-            pb_metric_result_clear(&r);
+            clear(&r, &parts);
             assert_int_equal(pb_memory_current(), 0);
         }
     }
@@ -267,6 +288,7 @@ int main(void)
         cmocka_unit_test(every_metric_counts_invalid_predictions_and_characters),
         cmocka_unit_test(every_metric_gives_the_same_interval_again_and_none_for_one_row),
         cmocka_unit_test(only_metrics_that_say_so_read_ids_and_alternatives),
+        cmocka_unit_test(every_metric_says_what_the_protocols_do_differently),
         cmocka_unit_test(every_metric_survives_hostile_predictions),
         cmocka_unit_test(every_metric_gives_all_memory_back_when_there_is_none),
     };

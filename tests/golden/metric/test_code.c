@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* CodeBLEU against the package's values: pairs with every value on the way, pairs of real code, and
  * the corpora of the three code sets in both protocols. */
-#include "code_flow.h"
-#include "code_strip.h"
-#include "codebleu.h"
+#include "codebleu/flow.h"
+#include "codebleu/strip.h"
+#include "codebleu/codebleu.h"
 #include "support.h"
 
 #include "pb/memory.h"

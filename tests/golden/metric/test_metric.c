@@ -2,10 +2,10 @@
 /* The metrics against the values of the original's code (paper) and of an independent
  * implementation (corrected), case by case, with the post-processed texts. */
 #include "golden.h"
+#include "metrics.h"
 #include "support.h"
 
 #include "pb/memory.h"
-#include "pb/metric.h"
 
 #include <jansson.h>
 
@@ -148,17 +148,13 @@ static void compare_all(const char *place, const json_t *wanted, const pb_metric
 }
 
 /* The interval is made from sums over rows: they have to give the value itself, too. */
-static void compare_parts(const char *place, const pb_metric_result *result)
+static void compare_parts(const char *place, const pb_metric_result *result,
+                          const pb_metric_parts *parts)
 {
-    double sums[64] = {0};
+    double sums[64];
 
-    assert_true(result->width <= 64);
-    for (int64_t k = 0; k < result->units * result->width; k++) {
-        sums[k % result->width] += result->parts[k];
-    }
-    double got = result->metric->main_of != NULL
-                     ? result->metric->main_of(result->protocol, sums, result->width)
-                     : sums[0] / sums[1];
+    assert_true(parts->width <= 64);
+    double got = pb_metric_parts_main(parts, NULL, sums);
     bool same  = isnan(got) ? isnan(result->main) : fabs(got - result->main) <= TOLERANCE;
     if (!same) {
         fail_msg("%s: %.17g of the parts, %.17g of the rows", place, got, result->main);
@@ -188,17 +184,19 @@ static void check_case(const set *s, const json_t *root, const json_t *entry)
         char place[128];
         texts t                 = {0};
         pb_metric_result result = {0};
+        pb_metric_parts parts   = {0};
         (void)snprintf(place, sizeof place, "%s/%s/%s", s->file, id, names[protocol]);
         load_texts(root, entry, (pb_protocol)protocol, &t);
-        assert_ok(pb_metric_score(s->metric, &t.input, &result));
+        assert_ok(pb_metric_score_parts(s->metric, &t.input, &result, &parts));
         compare_all(place, json_object_get(entry, names[protocol]), &result, correlation);
-        compare_parts(place, &result);
+        compare_parts(place, &result, &parts);
         if (protocol == PB_PROTOCOL_PAPER) {
             compare(place, "table", json_object_get(entry, "paper_table_value"), result.main * 100,
                     correlation);
             compare_post(place, json_object_get(entry, "normalised"), &result);
         }
         pb_metric_result_clear(&result);
+        pb_metric_parts_clear(&parts);
         free_texts(&t);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Comment removal against what Python 3.11's tokenizer leaves of the golden texts, byte for byte.
  */
-#include "code_strip.h"
+#include "codebleu/strip.h"
 #include "support.h"
 
 #include "pb/memory.h"

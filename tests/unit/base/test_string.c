@@ -158,6 +158,27 @@ static void the_nearest_name_is_found_or_none(void **state)
     assert_null(pb_string_nearest(endless, names));
 }
 
+static void names_are_compared_one_by_one(void **state)
+{
+    (void)state;
+    assert_null(pb_string_nearer("lroa", NULL, "bitfit"));
+    assert_string_equal(pb_string_nearer("lroa", NULL, "lora"), "lora");
+    assert_string_equal(pb_string_nearer("lroa", "lora", "lorax"), "lora");
+    assert_string_equal(pb_string_nearer("lroa", "lorax", "lora"), "lora");
+    assert_string_equal(pb_string_nearer("lroa", "lora", "Lora"), "lora"); /* the first of equals */
+}
+
+static void characters_are_counted_and_not_bytes(void **state)
+{
+    const char *text = "a\xC2\xB1\xE2\x86\x92\xF0\x9F\x98\x80";
+
+    (void)state;
+    assert_int_equal(pb_string_characters(text, strlen(text)), 4);
+    assert_int_equal(pb_string_characters(text, 3), 2);
+    assert_int_equal(pb_string_characters(text, 0), 0);
+    assert_int_equal(pb_string_characters("\0\0", 2), 2);
+}
+
 static void texts_are_sorted_by_their_bytes(void **state)
 {
     const char *texts[] = {"b", "", "\xC3\xA9", "B", "ab", "b"};
@@ -181,6 +202,8 @@ int main(void)
         cmocka_unit_test(json_text_is_quoted_and_always_valid),
         cmocka_unit_test(utf8_is_checked_to_the_byte),
         cmocka_unit_test(the_nearest_name_is_found_or_none),
+        cmocka_unit_test(names_are_compared_one_by_one),
+        cmocka_unit_test(characters_are_counted_and_not_bytes),
         cmocka_unit_test(texts_are_sorted_by_their_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

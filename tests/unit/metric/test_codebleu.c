@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* CodeBLEU: what each part counts, trees as the metric's grammar has them, and texts made to hurt.
  */
-#include "code_flow.h"
-#include "codebleu.h"
+#include "codebleu/flow.h"
+#include "codebleu/codebleu.h"
 #include "support.h"
 
+#include "pb/clock.h"
 #include "pb/memory.h"
 #include "pb/metric.h"
 
@@ -52,7 +53,7 @@ static double main_of(pb_protocol protocol, const char *candidate, const char *r
     return pb_code_main(protocol, sums, PB_CODE_SUMS);
 }
 
-static void the_same_text_with_keywords_and_flow_is_worth_one(void **state)
+static void the_same_text_with_keywords_and_flow_scores_one(void **state)
 {
     const char *text = "def add(a, b):\n    total = a + b\n    return total and a";
     (void)state;
@@ -210,6 +211,24 @@ static void deep_and_long_texts_end(void **state)
     assert_int_equal(pb_memory_current(), 0);
 }
 
+/* An edge for each name on the left, each with all names on the right: their product is beyond the
+ * step limit. Without it this takes minutes and gigabytes. */
+static void a_wide_assignment_ends_without_edges(void **state)
+{
+    char *left = repeat("a,", 200000), *right = repeat("b,", 100000);
+    double sums[PB_CODE_SUMS];
+
+    (void)state;
+    left[strlen(left) - 1] = '=';
+    char *text             = join(left, right);
+    double start           = pb_clock_seconds();
+    assert_ok(pb_code_count("x = y", text, sums));
+    print_message("a wide assignment: %.3f s\n", pb_clock_seconds() - start);
+    assert_true(sums[PB_CODE_SUBTREES] > 0 && sums[PB_CODE_EDGES] == 0);
+    free(text);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
 static void a_text_beyond_the_limit_is_refused_by_row(void **state)
 {
     char *text                = repeat("x\n", PB_CODE_TEXT_LIMIT / 2 + 1);
@@ -246,7 +265,7 @@ static void all_memory_comes_back_when_there_is_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_text_with_keywords_and_flow_is_worth_one),
+        cmocka_unit_test(the_same_text_with_keywords_and_flow_scores_one),
         cmocka_unit_test(new_names_change_the_words_and_not_the_structure),
         cmocka_unit_test(an_empty_prediction_is_a_quarter_on_paper_and_nothing_corrected),
         cmocka_unit_test(references_without_flow_leave_three_parts),
@@ -255,6 +274,7 @@ int main(void)
         cmocka_unit_test(a_string_that_is_split_like_the_other_side_ends_the_flow),
         cmocka_unit_test(loops_in_loops_take_no_exponential_time),
         cmocka_unit_test(deep_and_long_texts_end),
+        cmocka_unit_test(a_wide_assignment_ends_without_edges),
         cmocka_unit_test(a_text_beyond_the_limit_is_refused_by_row),
         cmocka_unit_test(all_memory_comes_back_when_there_is_none),
     };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Intervals from sums of parts against the metric itself, run on every resampled test set. */
+#include "metrics.h"
 #include "support.h"
 
 #include "pb/clock.h"
 #include "pb/memory.h"
-#include "pb/metric.h"
 #include "pb/random.h"
 
 #include <math.h>
@@ -146,38 +146,16 @@ static void rows_that_ask_the_same_are_drawn_together(void **state)
     /* Two questions, right and wrong: a quarter of the resamples is all right, a quarter none. */
     input.protocol = PB_PROTOCOL_CORRECTED;
     assert_ok(pb_metric_score("record", &input, &r));
-    assert_true(r.units == 2 && r.main == 0.5 && r.main_low == 0 && r.main_high == 1);
+    assert_true(r.main == 0.5 && r.main_low == 0 && r.main_high == 1);
     pb_metric_result_clear(&r);
     input.protocol = PB_PROTOCOL_PAPER;
     assert_ok(pb_metric_score("record", &input, &r));
-    assert_true(r.units == 2 && r.main == 0.75 && r.main_low == 0 && r.main_high == 1);
+    assert_true(r.main == 0.75 && r.main_low == 0 && r.main_high == 1);
     pb_metric_result_clear(&r);
     ids[3] = "1";
     assert_ok(pb_metric_score("record", &input, &r));
-    assert_true(r.units == 1 && isnan(r.main_low) && isnan(r.main_high));
+    assert_true(isnan(r.main_low) && isnan(r.main_high));
     pb_metric_result_clear(&r);
-}
-
-static void a_paired_interval_knows_that_both_saw_the_same_rows(void **state)
-{
-    const char *better[100], *worse[100], *references[100];
-    pb_metric_result a = {0}, b = {0};
-    double low = 0, high = 0;
-
-    (void)state;
-    for (int i = 0; i < 100; i++) {
-        references[i] = "a";
-        better[i]     = i < 50 ? "a" : "b";
-        worse[i]      = i < 40 ? "a" : "b"; /* right nowhere where the other is wrong */
-    }
-    score("accuracy", PB_PROTOCOL_CORRECTED, better, references, 100, &a);
-    score("accuracy", PB_PROTOCOL_CORRECTED, worse, references, 100, &b);
-    assert_true(a.main_low < b.main_high); /* apart, they overlap */
-    assert_ok(pb_metric_interval(&a, &b, &low, &high));
-    /* Quantiles of the binomial of 100 rows and share 0.1 are 5 and 16; resamples add one row. */
-    assert_true(fabs(low - 0.05) < 0.011 && fabs(high - 0.16) < 0.011);
-    pb_metric_result_clear(&a);
-    pb_metric_result_clear(&b);
 }
 
 static int nothing_is_left(void **state)
@@ -193,7 +171,6 @@ int main(void)
         cmocka_unit_test(the_interval_is_that_of_scoring_resampled_rows),
         cmocka_unit_test(the_interval_of_a_share_has_the_width_of_the_binomial),
         cmocka_unit_test(rows_that_ask_the_same_are_drawn_together),
-        cmocka_unit_test(a_paired_interval_knows_that_both_saw_the_same_rows),
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);
 }

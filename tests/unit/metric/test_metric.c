@@ -159,7 +159,7 @@ static void long_labels_and_one_called_invalid_are_named_by_their_number(void **
     pb_metric_result_clear(&r);
 }
 
-static void a_score_is_worth_its_nearness_in_units_of_the_range(void **state)
+static void a_row_has_its_nearness_in_units_of_the_range_as_value(void **state)
 {
     const char *predictions[] = {"0", "2", "5.02", "9", "none"};
     const char *references[]  = {"0", "1", "5", "2", "3"};
@@ -264,7 +264,7 @@ int main(void)
             invalid_predictions_cost_recall_when_corrected_and_turn_into_errors_in_paper),
         cmocka_unit_test(the_confusion_table_shows_what_was_predicted_under_both_protocols),
         cmocka_unit_test(long_labels_and_one_called_invalid_are_named_by_their_number),
-        cmocka_unit_test(a_score_is_worth_its_nearness_in_units_of_the_range),
+        cmocka_unit_test(a_row_has_its_nearness_in_units_of_the_range_as_value),
         cmocka_unit_test(labels_that_post_processing_makes_equal_are_refused),
         cmocka_unit_test(exact_match_needs_no_labels),
         cmocka_unit_test(of_five_signs_the_first_four_are_the_mark),

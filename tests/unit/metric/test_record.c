@@ -6,6 +6,7 @@
 #include "answer_text.h"
 #include "pb/memory.h"
 #include "pb/metric.h"
+#include "pb/python.h"
 
 #include <math.h>
 #include <string.h>
@@ -39,6 +40,41 @@ static void answers_are_compared_as_words_without_articles_and_punctuation(void 
     assert_words("", "");
     assert_words("!?", "");
     assert_words("the an a", "");
+}
+
+/* UTF-8 of a code point that is no surrogate, ended by NUL. */
+static const char *encode(int32_t c, char text[5])
+{
+    static const int shifts[]         = {0, 6, 12, 18};
+    static const unsigned char lead[] = {0, 0xC0, 0xE0, 0xF0};
+    int more                          = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+
+    for (int i = 0; i <= more; i++) {
+        int32_t bits = c >> shifts[more - i];
+        text[i]      = (char)(i == 0 ? lead[more] | bits : 0x80 | (bits & 0x3F));
+    }
+    text[more + 1] = '\0';
+    return text;
+}
+
+/* A character that re calls a word keeps an article before it; the underscore is gone before. */
+static void an_article_ends_where_no_word_character_follows(void **state)
+{
+    (void)state;
+    for (int32_t c = 1; c < 0x110000; c++) {
+        char text[16] = "the", character[5];
+        answer_text a = {0};
+        if (c >= 0xD800 && c < 0xE000) {
+            continue;
+        }
+        strcat(strcat(text, encode(c, character)), " x");
+        assert_ok(answer_text_make(text, &a));
+        bool keeps = strncmp(a.words, "the", 3) == 0;
+        if (keeps != (pb_str_is_word(c) && c != '_')) {
+            fail_msg("U+%04X: \"%s\"", (unsigned)c, a.words);
+        }
+        answer_text_clear(&a);
+    }
 }
 
 static double f1_of(const char *prediction, const char *answer)
@@ -162,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_compared_as_words_without_articles_and_punctuation),
+        cmocka_unit_test(an_article_ends_where_no_word_character_follows),
         cmocka_unit_test(words_are_shared_as_often_as_both_have_them),
         cmocka_unit_test(
             one_row_stands_for_a_question_when_corrected_and_the_last_for_all_in_paper),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Comment removal: the rules one by one, and texts made to hurt. */
-#include "code_strip.h"
+#include "codebleu/strip.h"
 #include "support.h"
 
 #include "pb/memory.h"

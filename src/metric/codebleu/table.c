@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Open addressing with linear steps, at most half full. */
-#include "code_table.h"
+#include "table.h"
 
 #include "pb/memory.h"
 

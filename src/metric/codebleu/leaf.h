@@ -3,7 +3,7 @@
  * as the package does: behind a character of several bytes a text is cut too late. */
 #pragma once
 
-#include "code_tree.h"
+#include "syntax_tree.h"
 
 typedef struct pb_code_leaf {
     int32_t node;

@@ -4,7 +4,7 @@
  * subtrees of a deep tree are as long as its size squared. */
 #pragma once
 
-#include "code_table.h"
+#include "table.h"
 
 #include "pb/string.h"
 

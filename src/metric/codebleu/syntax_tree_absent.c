@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Stands in for code_tree.c where tree-sitter is not there. */
-#include "code_tree.h"
+/* Stands in for syntax_tree.c where tree-sitter is not there. */
+#include "syntax_tree.h"
 
 pb_status pb_code_tree_available(void)
 {

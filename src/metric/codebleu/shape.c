@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "code_shape.h"
+#include "shape.h"
 
 #include "pb/memory.h"
 

@@ -2,8 +2,17 @@
 /* One walk over tree-sitter's own subtrees, hidden ones included, with an own stack, since the
  * depth is the text's choice. It makes the nodes, as ts_node_child and ts_node_child_by_field_name
  * give them, and the shapes, as ts_node_string writes them: hidden nodes pass fields and children
- * on to the parent, and a hidden token that the parser put in is written too. */
-#include "code_tree.h"
+ * on to the parent, and a hidden token that the parser put in is written too.
+ *
+ * tree-sitter's private headers are here because its public functions cannot tell
+ *   - what an S-expression has beside the visible nodes: hidden tokens that the parser put in, the
+ *     field under which a hidden node passes its children on, the character of an error. Only
+ *     ts_node_string writes these, by recursion, and for all subtrees as much text as the square
+ *     of the program's size;
+ *   - which alias a node hands down, as the older grammar needs it (below).
+ * Private structures may change with any version: cmake/pb_tree_sitter.cmake pins one by its hash,
+ * and a new one means that this file is checked anew, by the golden pairs and trees. */
+#include "syntax_tree.h"
 
 #include "pb/memory.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The syntax tree of a Python text: the nodes that tree-sitter shows, in the order of the text, a
- * node before its children. code_tree.c is the only home of tree-sitter. */
+ * node before its children. syntax_tree.c is the only home of tree-sitter. */
 #pragma once
 
-#include "code_shape.h"
+#include "shape.h"
 
 #include <stdbool.h>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Tokens are what stands between white space. Common n-grams are counted once: the clipped matches
  * of precision and of recall are the same number, but for weights. */
-#include "codebleu.h"
+#include "ngram.h"
+#include "table.h"
 
 #include "pb/memory.h"
 #include "pb/python.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "code_leaf.h"
+#include "leaf.h"
 
 #include "pb/memory.h"
 
@@ -22,20 +22,14 @@ void pb_code_leaves_clear(pb_code_leaves *l)
     *l = (pb_code_leaves){0};
 }
 
-static bool starts_character(char c)
-{
-    return ((unsigned char)c & 0xC0) != 0x80;
-}
-
 static pb_status rows_find(const char *text, size_t length, rows *r)
 {
-    size_t characters = 0, row = 0;
+    size_t characters = (size_t)pb_string_characters(text, length), row = 0;
 
     r->text   = text;
     r->length = length;
     r->count  = 1;
     for (size_t i = 0; i < length; i++) {
-        characters += starts_character(text[i]);
         r->count += text[i] == '\n';
     }
     PB_TRY(PB_ALLOC(r->starts, r->count + 1));
@@ -45,7 +39,7 @@ static pb_status rows_find(const char *text, size_t length, rows *r)
     }
     characters = 0;
     for (size_t i = 0; i < length; i++) {
-        if (starts_character(text[i])) {
+        if (pb_string_characters(text + i, 1) == 1) {
             if (r->characters != NULL) {
                 r->characters[characters] = (uint32_t)i;
             }

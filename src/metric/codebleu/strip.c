@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Lines, indentation and strings over several lines in the order of Python 3.11's tokenize, and the
  * rebuilding. Positions are lines from 1 and columns in characters. */
-#include "code_strip.h"
-#include "code_lexeme.h"
+#include "strip.h"
+#include "lexeme.h"
 
 #include "pb/memory.h"
 #include "pb/python.h"
@@ -35,16 +35,6 @@ typedef struct stripper {
     int64_t last_line, last_column;
     bool failed;
 } stripper;
-
-static int64_t characters(const char *bytes, size_t length)
-{
-    int64_t count = 0;
-
-    for (size_t i = 0; i < length; i++) {
-        count += ((unsigned char)bytes[i] & 0xC0) != 0x80;
-    }
-    return count;
-}
 
 static pb_status write_spaces(pb_string *out, int64_t count)
 {
@@ -82,7 +72,7 @@ static pb_status take(stripper *s, kind what, size_t end)
 {
     int64_t column = s->column;
 
-    s->column += characters(s->line + s->at, end - s->at);
+    s->column += pb_string_characters(s->line + s->at, end - s->at);
     PB_TRY(write_token(s, what, s->line + s->at, end - s->at, s->number, column, s->column));
     s->at = end;
     return PB_OK;
@@ -90,7 +80,7 @@ static pb_status take(stripper *s, kind what, size_t end)
 
 static void skip(stripper *s, size_t end)
 {
-    s->column += characters(s->line + s->at, end - s->at);
+    s->column += pb_string_characters(s->line + s->at, end - s->at);
     s->at = end;
 }
 
@@ -275,7 +265,7 @@ static pb_status finish(stripper *s)
     if (length > 0 && text[0] == '#') {
         return PB_OK;
     }
-    int64_t column = characters(s->line, s->length);
+    int64_t column = pb_string_characters(s->line, s->length);
     return write_token(s, TOKEN_LINE, "", 0, s->number, column, column + 1);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "code_edges.h"
+#include "edges.h"
 
 #include "pb/memory.h"
 

@@ -3,7 +3,7 @@
  * of what it was before, so that branches start from the same state and are united. */
 #pragma once
 
-#include "code_table.h"
+#include "table.h"
 
 #include <stdbool.h>
 

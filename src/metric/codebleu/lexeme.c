@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The order of the alternatives is that of tokenize.PseudoToken; each helper gives the byte behind
  * what it matches, or `at` when it matches nothing. */
-#include "code_lexeme.h"
+#include "lexeme.h"
 
 #include "pb/python.h"
 

@@ -3,9 +3,10 @@
  * pairs', so that any sample of pairs is scored without reading a text again. */
 #pragma once
 
-#include "code_table.h"
-
 #include "pb/protocol.h"
+#include "pb/status.h"
+
+#include <stdint.h>
 
 enum { PB_CODE_ORDERS = 4 }; /* n-grams of 1 … 4 tokens */
 
@@ -37,7 +38,3 @@ pb_status pb_code_count(const char *candidate, const char *reference,
 pb_code_scores pb_code_scores_of(pb_protocol protocol, const double sums[PB_CODE_SUMS]);
 /* `codebleu` alone; `width` is PB_CODE_SUMS. */
 double pb_code_main(pb_protocol protocol, const double *sums, int64_t width);
-
-/* Parts of the above. */
-pb_status pb_code_count_ngrams(const char *candidate, const char *reference,
-                               double sums[PB_CODE_SUMS]) PB_MUST_USE;

@@ -6,9 +6,10 @@
  * data flow the other three make a third each. The short reference length of the weighted part and
  * the columns that count bytes are kept, so that values compare with the package's. */
 #include "codebleu.h"
-#include "code_flow.h"
-#include "code_strip.h"
+#include "flow.h"
 #include "metrics.h"
+#include "ngram.h"
+#include "strip.h"
 
 #include "pb/memory.h"
 #include "pb/python.h"
@@ -182,14 +183,14 @@ static pb_status put_scores(pb_metric_result *result, const pb_code_scores *s)
 }
 
 static pb_status score_codebleu(const pb_metric_input *input, char *const *labels,
-                                pb_metric_result *result)
+                                pb_metric_result *result, pb_metric_parts *parts)
 {
     double all[PB_CODE_SUMS] = {0};
 
     (void)labels;
-    PB_TRY(pb_metric_make_parts(result, result->rows, PB_CODE_SUMS));
+    PB_TRY(pb_metric_make_parts(parts, result->rows, PB_CODE_SUMS));
     for (int64_t i = 0; i < result->rows; i++) {
-        double *sums     = result->parts + i * PB_CODE_SUMS;
+        double *sums     = parts->dense + i * PB_CODE_SUMS;
         pb_status status = pb_code_count(result->predictions[i], result->references[i], sums);
         if (status != PB_OK) {
             return pb_metric_at_row(input, i, status);
@@ -212,8 +213,10 @@ const char *pb_metric_parser(void)
 }
 
 const pb_metric pb_metric_codebleu = {
-    .name             = "codebleu",
-    .keeps_case       = true,
+    .name        = "codebleu",
+    .differences = "on lower-cased texts, a dataflow of 0 counts as 1 → on the texts as they "
+                   "are, and without the term where the references have no dataflow",
+    .keeps_case  = true,
     .fills_row_values = true,
     .available        = pb_code_tree_available,
     .score            = score_codebleu,

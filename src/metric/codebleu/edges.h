@@ -3,8 +3,8 @@
  * connected, names as numbers. */
 #pragma once
 
-#include "code_flow.h"
-#include "code_states.h"
+#include "flow.h"
+#include "states.h"
 
 typedef struct pb_code_edge {
     int32_t name, index;
