@@ -42,7 +42,11 @@ static pb_status compare(comparing *c, int64_t index)
     paired *pair = &c->list.pairs[index];
     units *u     = &c->units[index];
 
-    PB_TRY(units_make(&c->rows, pair, u));
+    PB_TRY(units_make(&c->rows, pair->a, pair->b, u));
+    pair->rows       = u->count;
+    pair->seeds      = u->seeds;
+    pair->difference = u->difference;
+    pair->problem    = u->problem;
     if (pair->problem[0] != '\0') {
         return PB_OK;
     }

@@ -2,7 +2,7 @@
 /* Methods against each other on the same test rows: every pair of methods of one (model, data set).
  * Rows are read for one data set at a time, so memory does not grow with the sweep.
  *
- * What is compared is the mean over the common seeds of what a row is worth under A, less the same
+ * What is compared is the mean over the common seeds of the value of a row under A, less the same
  * under B. Predictions of one row (several answers to one question) are one unit: they are flipped
  * and resampled together. */
 #pragma once

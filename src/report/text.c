@@ -8,10 +8,10 @@
 
 #define LISTED_MAX 200 /* missing cells that are named one by one */
 
-static pb_status add_number(grid_text *table, double value, const char *format_hint, int digits)
+static pb_status add_number(grid_text *table, double value, const char *unknown, int digits)
 {
     if (isnan(value)) {
-        return grid_text_add(table, "%s", format_hint);
+        return grid_text_add(table, "%s", unknown);
     }
     return grid_text_add(table, "%.*f", digits, value);
 }
@@ -172,10 +172,10 @@ static pb_status print_all(const summary *all, const pb_results *results,
                             all->done, all->failed, all->invalid, all->missing));
     for (int64_t m = 0; m < results->models_count; m++) {
         PB_TRY(pb_string_printf(out, "model %s\n\n", results->models[m]));
-        PB_TRY(text_scores(all, results, m, options->width, out));
+        PB_TRY(part_scores(all, results, m, options->width, out));
         PB_TRY(print_costs(all, results, m, options->width, out));
         PB_TRY(print_pscp(all, results, m, options->width, out));
-        PB_TRY(text_paired(all, results, m, options, out));
+        PB_TRY(part_paired(all, results, m, options, out));
     }
     return print_incomplete(all, results, out);
 }

@@ -6,15 +6,15 @@
 #include "summary.h"
 
 /* What a model was not planned for has no column (method) or row (data set). */
-bool text_has_column(const summary *all, const pb_results *results, int64_t model, int64_t method);
-bool text_has_row(const summary *all, const pb_results *results, int64_t model, int64_t dataset);
+bool part_has_column(const summary *all, const pb_results *results, int64_t model, int64_t method);
+bool part_has_row(const summary *all, const pb_results *results, int64_t model, int64_t dataset);
 /* What stands in the place of a score that is not there; "" where nothing was planned. */
-const char *text_without_score(const summary_score *score);
+const char *part_without_score(const summary_score *score);
 
 /* Scores and their intervals: data sets × methods. */
-pb_status text_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
+pb_status part_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
                       pb_string *out) PB_MUST_USE;
 
 /* Paired tests of the methods; nothing when there are no two of them. */
-pb_status text_paired(const summary *all, const pb_results *results, int64_t model,
+pb_status part_paired(const summary *all, const pb_results *results, int64_t model,
                       const pb_report_options *options, pb_string *out) PB_MUST_USE;

@@ -117,7 +117,7 @@ static pb_status add_table_row(section *s, int64_t dataset, const paired_list *l
     PB_TRY(grid_text_add(&s->table, "%s", s->results->datasets[dataset]));
     PB_TRY(add_rows(s, list));
     for (int64_t t = 0; t < s->results->methods_count; t++) {
-        if (!text_has_column(s->all, s->results, s->model, t)) {
+        if (!part_has_column(s->all, s->results, s->model, t)) {
             continue;
         }
         if (t == best) {
@@ -125,7 +125,7 @@ static pb_status add_table_row(section *s, int64_t dataset, const paired_list *l
         } else if (best >= 0 && find_pair(list, best, t, &pair)) {
             PB_TRY(add_cell(s, dataset, &pair));
         } else {
-            PB_TRY(grid_text_add(&s->table, "%s", text_without_score(score_at(s, dataset, t))));
+            PB_TRY(grid_text_add(&s->table, "%s", part_without_score(score_at(s, dataset, t))));
         }
     }
     return PB_OK;
@@ -193,13 +193,13 @@ static pb_status add_header(section *s)
         return PB_OK;
     }
     for (int64_t t = 0; t < s->results->methods_count; t++) {
-        methods += text_has_column(s->all, s->results, s->model, t);
+        methods += part_has_column(s->all, s->results, s->model, t);
     }
     grid_text_init(&s->table, TABLE_LEFT + methods, TABLE_LEFT);
     PB_TRY(grid_text_add(&s->table, "dataset"));
     PB_TRY(grid_text_add(&s->table, "rows"));
     for (int64_t t = 0; t < s->results->methods_count; t++) {
-        if (text_has_column(s->all, s->results, s->model, t)) {
+        if (part_has_column(s->all, s->results, s->model, t)) {
             PB_TRY(grid_text_add(&s->table, "%s", s->results->methods[t]));
         }
     }
@@ -210,7 +210,7 @@ static pb_status fill(section *s)
 {
     PB_TRY(add_header(s));
     for (int64_t d = 0; d < s->results->datasets_count; d++) {
-        if (text_has_row(s->all, s->results, s->model, d)) {
+        if (part_has_row(s->all, s->results, s->model, d)) {
             PB_TRY(add_dataset(s, d));
         }
     }
@@ -222,7 +222,7 @@ static pb_status print(const section *s, int64_t width, pb_string *out)
     if (s->pairs == 0) {
         return PB_OK;
     }
-    PB_TRY(pb_string_puts(out, "paired tests: mean worth of a test row times 100, "));
+    PB_TRY(pb_string_puts(out, "paired tests: mean value of a test row times 100, "));
     PB_TRY(pb_string_puts(out, s->best_only ? "less that of the best method, and p (two-sided, "
                                               "Holm over all pairs of the data set)\n"
                                             : "A - B; p two-sided, Holm over all pairs of the "
@@ -238,7 +238,7 @@ static pb_status print(const section *s, int64_t width, pb_string *out)
     return pb_string_puts(out, "\n");
 }
 
-pb_status text_paired(const summary *all, const pb_results *results, int64_t model,
+pb_status part_paired(const summary *all, const pb_results *results, int64_t model,
                       const pb_report_options *options, pb_string *out)
 {
     section s        = {.all       = all,

@@ -11,7 +11,7 @@
 typedef pb_status (*add_cell)(grid_text *table, const pb_results *results,
                               const summary_score *score);
 
-const char *text_without_score(const summary_score *score)
+const char *part_without_score(const summary_score *score)
 {
     if (score->planned == 0) {
         return "";
@@ -33,7 +33,7 @@ static pb_status add_score(grid_text *table, const pb_results *results, const su
     char seeds[60]  = "";
 
     if (score->score.n == 0) {
-        return grid_text_add(table, "%s", text_without_score(score));
+        return grid_text_add(table, "%s", part_without_score(score));
     }
     if (!isnan(score->score.std)) {
         (void)snprintf(spread, sizeof spread, " ±%.2f", score->score.std);
@@ -53,7 +53,7 @@ static pb_status add_interval(grid_text *table, const pb_results *results,
 {
     (void)results;
     if (score->score.n == 0) {
-        return grid_text_add(table, "%s", text_without_score(score));
+        return grid_text_add(table, "%s", part_without_score(score));
     }
     if (isnan(score->whole.low)) {
         return grid_text_add(table, "unknown");
@@ -86,12 +86,12 @@ static const char *metric_of(const summary *all, const pb_results *results, int6
     return "";
 }
 
-bool text_has_column(const summary *all, const pb_results *results, int64_t m, int64_t t)
+bool part_has_column(const summary *all, const pb_results *results, int64_t m, int64_t t)
 {
     return summary_cost_at(all, results, m, t)->datasets_planned > 0;
 }
 
-bool text_has_row(const summary *all, const pb_results *results, int64_t m, int64_t d)
+bool part_has_row(const summary *all, const pb_results *results, int64_t m, int64_t d)
 {
     for (int64_t t = 0; t < results->methods_count; t++) {
         if (summary_score_at(all, results, m, d, t)->planned > 0) {
@@ -107,18 +107,18 @@ static pb_status add_rows(grid_text *table, const summary *all, const pb_results
     PB_TRY(grid_text_add(table, "dataset"));
     PB_TRY(grid_text_add(table, "metric"));
     for (int64_t t = 0; t < results->methods_count; t++) {
-        if (text_has_column(all, results, m, t)) {
+        if (part_has_column(all, results, m, t)) {
             PB_TRY(grid_text_add(table, "%s", results->methods[t]));
         }
     }
     for (int64_t d = 0; d < results->datasets_count; d++) {
-        if (!text_has_row(all, results, m, d)) {
+        if (!part_has_row(all, results, m, d)) {
             continue;
         }
         PB_TRY(grid_text_add(table, "%s", results->datasets[d]));
         PB_TRY(grid_text_add(table, "%s", metric_of(all, results, m, d)));
         for (int64_t t = 0; t < results->methods_count; t++) {
-            if (text_has_column(all, results, m, t)) {
+            if (part_has_column(all, results, m, t)) {
                 PB_TRY(add(table, results, summary_score_at(all, results, m, d, t)));
             }
         }
@@ -132,7 +132,7 @@ static pb_status add_means(grid_text *table, const summary *all, const pb_result
     PB_TRY(grid_text_add(table, "mean"));
     PB_TRY(grid_text_add(table, "%s", ""));
     for (int64_t t = 0; t < results->methods_count; t++) {
-        if (text_has_column(all, results, m, t)) {
+        if (part_has_column(all, results, m, t)) {
             PB_TRY(add_mean(table, summary_cost_at(all, results, m, t)));
         }
     }
@@ -147,7 +147,7 @@ static pb_status print_table(const summary *all, const pb_results *results, int6
     pb_status status = PB_OK;
 
     for (int64_t t = 0; t < results->methods_count; t++) {
-        methods += text_has_column(all, results, m, t);
+        methods += part_has_column(all, results, m, t);
     }
     grid_text_init(&table, 2 + methods, 2);
     PB_TRY_GOTO(status, add_rows(&table, all, results, m, add), out);
@@ -173,7 +173,7 @@ static bool has_intervals(const summary *all, const pb_results *results, int64_t
     return false;
 }
 
-pb_status text_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
+pb_status part_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
                       pb_string *out)
 {
     PB_TRY(pb_string_printf(out,

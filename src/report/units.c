@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Rows are paired by position, and only where the lists of row numbers are equal in every cell: no
- * row is dropped to make two methods comparable. */
+ * row is dropped to make two methods comparable.
+ *
+ * A unit is a row of the test file, since records hold no ids; the metric `record` draws questions
+ * by their id. They are the same where it matters: the corrected protocol drops rows whose id it
+ * has met (metric/record.c). */
 #include "units.h"
 
 #include "pb/memory.h"
@@ -83,20 +87,21 @@ static const char *unlike(const pb_record_values *first, const pb_record_values 
     }
     for (int64_t i = 0; i < cell->count; i++) {
         if (!isfinite(cell->values[i])) {
-            return "it is not known what a row is worth";
+            return "the values of the rows are not known";
         }
     }
     return NULL;
 }
 
-/* Finds the seeds in common; *first: a cell of the pair. */
-static const pb_record_values *check_pair(const rows_of_cells *c, paired *pair)
+/* Finds the seeds in common, or the problem; a cell of the pair, NULL when there is a problem. */
+static const pb_record_values *check_pair(const rows_of_cells *c, int64_t method_a,
+                                          int64_t method_b, units *out)
 {
     const pb_record_values *first = NULL;
 
     for (int64_t s = 0; s < c->results->seeds_count; s++) {
-        const pb_record_values *a = cell_of(c, pair->a, s);
-        const pb_record_values *b = cell_of(c, pair->b, s);
+        const pb_record_values *a = cell_of(c, method_a, s);
+        const pb_record_values *b = cell_of(c, method_b, s);
         if (a == NULL || b == NULL) {
             continue;
         }
@@ -104,13 +109,13 @@ static const pb_record_values *check_pair(const rows_of_cells *c, paired *pair)
         const char *problem = unlike(first, a);
         problem             = problem != NULL ? problem : unlike(first, b);
         if (problem != NULL) {
-            pair->problem = problem;
+            out->problem = problem;
             return NULL;
         }
-        pair->seeds++;
+        out->seeds++;
     }
     if (first == NULL) {
-        pair->problem = "no seed in common";
+        out->problem = "no seed in common";
     }
     return first;
 }
@@ -127,15 +132,16 @@ static int by_row(const void *a, const void *b, void *context)
     return (x > y) - (x < y);
 }
 
-/* The difference of one prediction, mean over the common seeds; *binary: false when a value is not
- * 0 or 1. */
-static double difference_at(const rows_of_cells *c, const paired *pair, int64_t i, bool *binary)
+/* The difference of one prediction, sum over the common seeds; *binary: false when a value is not 0
+ * or 1. */
+static double difference_at(const rows_of_cells *c, int64_t method_a, int64_t method_b, int64_t i,
+                            bool *binary)
 {
     double sum = 0;
 
     for (int64_t s = 0; s < c->results->seeds_count; s++) {
-        const pb_record_values *a = cell_of(c, pair->a, s);
-        const pb_record_values *b = cell_of(c, pair->b, s);
+        const pb_record_values *a = cell_of(c, method_a, s);
+        const pb_record_values *b = cell_of(c, method_b, s);
         if (a != NULL && b != NULL) {
             double x = a->values[i];
             double y = b->values[i];
@@ -143,11 +149,11 @@ static double difference_at(const rows_of_cells *c, const paired *pair, int64_t 
             *binary = *binary && (x == 0 || x == 1) && (y == 0 || y == 1);
         }
     }
-    return sum / (double)pair->seeds;
+    return sum;
 }
 
-static pb_status gather(const rows_of_cells *c, const pb_record_values *first, paired *pair,
-                        units *out)
+static pb_status gather(const rows_of_cells *c, int64_t method_a, int64_t method_b,
+                        const pb_record_values *first, units *out)
 {
     int64_t count  = first->count;
     int64_t *order = NULL; /* predictions by their row */
@@ -160,33 +166,29 @@ static pb_status gather(const rows_of_cells *c, const pb_record_values *first, p
         order[i] = i;
     }
     qsort_r(order, (size_t)count, sizeof *order, by_row, first->rows);
-    out->binary = pair->seeds == 1;
+    out->binary = out->seeds == 1;
     for (int64_t k = 0; k < count; k++) {
         int64_t i = order[k];
         bool next = k == 0 || first->rows[i] != first->rows[order[k - 1]];
-        double d  = difference_at(c, pair, i, &out->binary);
+        double d  = difference_at(c, method_a, method_b, i, &out->binary) / (double)out->seeds;
         out->count += next;
         out->sums[out->count - 1] += d;
         out->sizes[out->count - 1] += 1;
         total += d;
     }
-    out->single      = out->count == count;
-    out->binary      = out->binary && out->single;
-    pair->rows       = out->count;
-    pair->difference = 100 * total / (double)count;
+    out->single     = out->count == count;
+    out->binary     = out->binary && out->single;
+    out->difference = 100 * total / (double)count;
     pb_memory_free(order);
     return PB_OK;
 }
 
-pb_status units_make(const rows_of_cells *rows, paired *pair, units *out)
+pb_status units_make(const rows_of_cells *rows, int64_t method_a, int64_t method_b, units *out)
 {
-    const pb_record_values *first = check_pair(rows, pair);
-    units made                    = {0};
+    units made                    = {.difference = NAN, .problem = ""};
+    const pb_record_values *first = check_pair(rows, method_a, method_b, &made);
+    pb_status status = first != NULL ? gather(rows, method_a, method_b, first, &made) : PB_OK;
 
-    if (first == NULL) {
-        return PB_OK;
-    }
-    pb_status status = gather(rows, first, pair, &made);
     if (status != PB_OK) {
         units_clear(&made);
         return status;

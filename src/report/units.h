@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the test rows of one (model, data set) are worth in all of its cells, and the differences of
+/* The values of the test rows of one (model, data set) in all of its cells, and the differences of
  * two methods on them. A unit is what is flipped or drawn as one: the predictions of one row. */
 #pragma once
 
-#include "paired.h"
+#include "pb/results.h"
+
+#include <stdbool.h>
 
 typedef struct rows_of_cells {
     const pb_results *results;
@@ -22,10 +24,13 @@ typedef struct units {
     double *sums;  /* [count] of the differences of a unit's predictions */
     double *sizes; /* [count] how many predictions it has */
     int64_t count;
-    bool single; /* every unit is one prediction */
-    bool binary; /* single, of one seed, and all values are 0 or 1 */
+    int64_t seeds;       /* that both methods have */
+    double difference;   /* mean over predictions and seeds, percent */
+    const char *problem; /* why there are no units; "" */
+    bool single;         /* every unit is one prediction */
+    bool binary;         /* single, of one seed, and all values are 0 or 1 */
 } units;
 
-/* Sets seeds, rows and difference of the pair, or its problem: then there are no units. */
-pb_status units_make(const rows_of_cells *rows, paired *pair, units *out) PB_MUST_USE;
+pb_status units_make(const rows_of_cells *rows, int64_t method_a, int64_t method_b,
+                     units *out) PB_MUST_USE;
 void units_clear(units *u); /* accepts a zeroed one */

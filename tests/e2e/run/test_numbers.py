@@ -45,7 +45,7 @@ class Numbers(case.Case):
                 self.assertIn("use another checkpoint or adapter", cell["message"])
                 self.assertNotIn("learning rate", cell["message"])
 
-    def test_what_rows_are_worth_is_stored_and_compared(self):
+    def test_values_of_rows_are_stored_and_compared(self):
         grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora"], rest="train = { batch = 4; max_steps = 8; };\n")
         self.run_grid(grid)
         path, means = os.path.join(self.output, "tiny.h5"), {}

@@ -149,11 +149,11 @@ static void pairs_that_cannot_be_compared_say_why(void **state)
     static const double endless[]  = {1, 0, INFINITY};
     static const int64_t others[]  = {0, 1, 5};
     static const char *const why[] = {
-        "tested on different rows",            /* a other */
-        "tested on different rows",            /* a short */
-        "it is not known what a row is worth", /* a unknown */
-        "no predictions are stored",           /* a empty */
-        "it is not known what a row is worth",
+        "tested on different rows",             /* a other */
+        "tested on different rows",             /* a short */
+        "the values of the rows are not known", /* a unknown */
+        "no predictions are stored",            /* a empty */
+        "the values of the rows are not known",
         "no seed in common", /* a late */
     };
     const char *directory = sample_directory();
