@@ -62,7 +62,7 @@ typedef struct pb_record_prediction {
     int64_t row; /* of the test rows */
     char *prediction, *label;
     int8_t correct; /* 1, 0, or -1 where the metric has no right and wrong */
-    double value;   /* worth of the row by itself, 1 at best; NaN where unknown */
+    double value;   /* score of the row by itself, 1 at best; NaN where unknown */
 } pb_record_prediction;
 
 /* Unknown numbers are NaN (floating) or -1 (counts); pb_record_init sets all of them so. Texts are

@@ -108,7 +108,7 @@ int64_t pb_results_index(const pb_results *results, int64_t model, int64_t datas
 /* Reads the curves and predictions of a record that was opened without. */
 pb_status pb_record_load(pb_record *record) PB_MUST_USE;
 
-/* Test rows and what each is worth, as in predictions/row and predictions/value. */
+/* Test rows and the score of each by itself, as in predictions/row and predictions/value. */
 typedef struct pb_record_values {
     int64_t *rows;  /* [count] numbers of the test rows; a number may be there more than once */
     double *values; /* [count] NaN where unknown */

@@ -143,11 +143,11 @@ static pb_status record_data(running *r)
 static pb_status learn(running *r)
 {
     const pb_dataset_options *o = &r->options.dataset;
-    const char *hash            = NULL;
     size_t before               = pb_memory_current();
+    char hash[PB_HASH_TEXT];
 
-    PB_TRY(env_file_hash(r->env, o->train_file, &hash));
-    PB_TRY(env_file_hash(r->env, o->test_file, &hash));
+    PB_TRY(env_file_hash(r->env, o->train_file, hash));
+    PB_TRY(env_file_hash(r->env, o->test_file, hash));
     r->base_bytes += pb_memory_current() - before;
     return PB_OK;
 }

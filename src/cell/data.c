@@ -14,8 +14,12 @@ static pb_status open_sets(pb_cell_env *env, const env_model *model,
                                    .stop          = observer != NULL ? observer->stop : NULL,
                                    .stop_context  = observer != NULL ? observer->context : NULL};
 
-    PB_TRY(env_file_hash(env, o->train_file, &encode.file_sha[PB_SPLIT_TRAIN]));
-    PB_TRY(env_file_hash(env, o->test_file, &encode.file_sha[PB_SPLIT_TEST]));
+    char train_sha[PB_HASH_TEXT], test_sha[PB_HASH_TEXT];
+
+    PB_TRY(env_file_hash(env, o->train_file, train_sha));
+    PB_TRY(env_file_hash(env, o->test_file, test_sha));
+    encode.file_sha[PB_SPLIT_TRAIN] = train_sha;
+    encode.file_sha[PB_SPLIT_TEST]  = test_sha;
     PB_TRY(pb_encoded_open(d->dataset, PB_SPLIT_TEST, &encode, NULL, &d->test_set));
     return pb_encoded_open(d->dataset, PB_SPLIT_TRAIN, &encode, &d->test_set, &d->train_set);
 }

@@ -15,11 +15,11 @@
 
 /* Contents of a file by its hash, or why it cannot be read, in words that do not name the machine's
  * folders. */
-pb_status env_file_hash(pb_cell_env *env, const char *path, const char **hash)
+pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT])
 {
     for (int64_t i = 0; i < env->files_count; i++) {
         if (strcmp(env->files[i].path, path) == 0) {
-            *hash = env->files[i].hash;
+            memcpy(hash, env->files[i].hash, PB_HASH_TEXT);
             return PB_OK;
         }
     }
@@ -40,14 +40,14 @@ pb_status env_file_hash(pb_cell_env *env, const char *path, const char **hash)
         pb_error_clear();
         strcpy(file->hash, "unreadable");
     }
-    *hash = file->hash;
+    memcpy(hash, file->hash, PB_HASH_TEXT);
     return PB_OK;
 }
 
 static pb_status update_file(pb_cell_env *env, pb_hash *h, const char *path)
 {
-    const char *hash = NULL;
-    PB_TRY(env_file_hash(env, path, &hash));
+    char hash[PB_HASH_TEXT];
+    PB_TRY(env_file_hash(env, path, hash));
     return pb_hash_update_text(h, hash);
 }
 

@@ -79,7 +79,7 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
 void cell_data_close(cell_data *data); /* accepts a zeroed one */
 
 /* SHA-256 of a file's contents, read once; a word in its place when it cannot be read. */
-pb_status env_file_hash(pb_cell_env *env, const char *path, const char **hash) PB_MUST_USE;
+pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT]) PB_MUST_USE;
 const env_model *env_find_model(const pb_cell_env *env, const char *name);
 
 /* The cell at work. */

@@ -32,16 +32,6 @@ typedef struct scoring {
     pb_batch batch;
 } scoring;
 
-static double count_characters(const char *text)
-{
-    double count = 0.0;
-
-    for (; *text != '\0'; text++) {
-        count += ((unsigned char)*text & 0xC0) != 0x80;
-    }
-    return fmax(count, 1.0);
-}
-
 static bool is_stop(const pb_ids *stops, int32_t id)
 {
     for (int64_t i = 0; i < stops->count; i++) {
@@ -60,7 +50,8 @@ static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
     pb_rendered rendered = {0};
     pb_status status;
 
-    c->characters = count_characters(c->text);
+    int64_t characters = pb_string_characters(c->text, strlen(c->text));
+    c->characters      = characters > 0 ? (double)characters : 1.0;
     PB_TRY_GOTO(
         status,
         pb_template_render(r->model->chat, r->model->tokenizer, "", c->text, corrected, &rendered),

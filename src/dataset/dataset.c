@@ -42,7 +42,6 @@ static pb_status open_split(pb_dataset *ds, pb_split split, const char *info)
 static pb_status find_builder(pb_dataset *ds)
 {
     static const char *const tasks[] = {"label", "number", "text", "code", NULL};
-    const char *names[64]            = {0};
     size_t known                     = 0;
 
     while (tasks[known] != NULL && strcmp(tasks[known], ds->options.task) != 0) {
@@ -58,11 +57,10 @@ static pb_status find_builder(pb_dataset *ds)
     if (ds->ops != NULL) {
         return PB_OK;
     }
-    const pb_dataset_builder *const *all = pb_dataset_registry();
-    for (size_t i = 0; all[i] != NULL && i + 1 < sizeof names / sizeof *names; i++) {
-        names[i] = all[i]->name;
+    const char *near = NULL;
+    for (const pb_dataset_builder *const *all = pb_dataset_registry(); *all != NULL; all++) {
+        near = pb_string_nearer(ds->options.builder, near, (*all)->name);
     }
-    const char *near = pb_string_nearest(ds->options.builder, names);
     pb_status status =
         PB_FAIL(PB_ERR_CONFIG, "there is no dataset.builder \"%s\"%s%s%s", ds->options.builder,
                 near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",

@@ -113,7 +113,7 @@ static const record_field prediction_columns[] = {
     {"correct", RECORD_I8, offsetof(pb_record_prediction, correct), "1",
      "1 right, 0 wrong, -1 where the metric has no right and wrong", true},
     {"value", RECORD_F64, offsetof(pb_record_prediction, value), "1",
-     "worth of the row by itself, 1 at best", true},
+     "score of the row by itself, 1 at best", true},
 };
 
 #define LIST(member, type, long_, columns_, always_, added_)                       \
