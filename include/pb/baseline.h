@@ -21,5 +21,5 @@ typedef struct pb_baseline {
      * what was made before a failure stays the caller's. */
     pb_status (*answer)(uint64_t seed, const pb_answers *answers, int64_t count, char **texts);
     int labels;   /* how many classes the data set must have; 0: any, or none */
-    bool numbers; /* its answers must be numbers (dataset.task) */
+    bool numbers; /* its answers must be single numbers, as the metric pearsonr reads them */
 } pb_baseline;

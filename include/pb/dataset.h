@@ -63,6 +63,10 @@ typedef enum pb_unlabelled { PB_UNLABELLED_LAST, PB_UNLABELLED_EMPTY } pb_unlabe
 
 extern const pb_config_field pb_dataset_fields[];
 
+/* The form of a split's file as far as dataset.format and the file's name tell it: "csv", "json" …
+ */
+const char *pb_dataset_form(const pb_dataset_options *options, pb_split split);
+
 /* The class names in force under a protocol. */
 const pb_config_list *pb_dataset_options_labels(const pb_dataset_options *options,
                                                 pb_protocol protocol);
@@ -109,6 +113,7 @@ typedef struct pb_row_counts {
     int64_t faults[PB_ROW_FAULT_COUNT]; /* rows of each kind, those that the paper keeps too */
     int64_t first[PB_ROW_FAULT_COUNT];  /* line of the first one, 0: none */
     int64_t bad;                        /* rows left out for a fault */
+    int64_t ids;                        /* rows with one of the columns of dataset.id */
     int64_t unlabelled; /* label -1 or an empty list of answers: kept, with another answer */
     int64_t no_answer;  /* null answer: left out of training, an empty answer in testing */
     int64_t overlap;    /* training samples whose text stands in the test file as well */

@@ -10,6 +10,10 @@
 
 struct json_t; /* jansson's */
 
+/* jansson's words for what is wrong with a text, or clearer ones where it speaks of its own flags.
+ */
+const char *pb_json_problem(const char *text);
+
 /* A whole file of at most `max_bytes`. */
 pb_status pb_json_file_read(const char *path, size_t max_bytes, struct json_t **out) PB_MUST_USE;
 

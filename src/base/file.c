@@ -70,7 +70,9 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
     /* Without O_NONBLOCK the opening of a pipe waits for its writer. */
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (*fd < 0 && errno == ENXIO) {
-        return PB_FAIL(PB_ERR_IO, "cannot read %s: it is a socket or a device, not a regular file",
+        return PB_FAIL(PB_ERR_IO,
+                       "cannot read %s: it is a socket or a device, not a regular file; "
+                       "copy its contents into one",
                        path);
     }
     if (*fd < 0) {
@@ -82,8 +84,9 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
         goto err_open;
     }
     if (!S_ISREG(about->st_mode)) {
-        status = PB_FAIL(PB_ERR_IO, "cannot read %s: it is %s, not a regular file", path,
-                         kind_of(about->st_mode));
+        status = PB_FAIL(PB_ERR_IO,
+                         "cannot read %s: it is %s, not a regular file; copy its contents into one",
+                         path, kind_of(about->st_mode));
         goto err_open;
     }
     if (fcntl(*fd, F_SETFL, 0) != 0) {

@@ -6,6 +6,13 @@
 
 #include <jansson.h>
 
+#include <string.h>
+
+const char *pb_json_problem(const char *text)
+{
+    return strstr(text, "JSON_ALLOW_NUL") != NULL ? "a text holds \\u0000; take it out" : text;
+}
+
 pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, json_t **out)
 {
     json_error_t error;
@@ -15,7 +22,7 @@ pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, j
     if (root == NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s:%d:%d: invalid JSON: %s; correct the file or copy it again", path,
-                       error.line, error.column, error.text);
+                       error.line, error.column, pb_json_problem(error.text));
     }
     if (!json_is_object(root)) {
         json_decref(root);

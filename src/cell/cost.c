@@ -100,6 +100,9 @@ static double row_flops(const pb_method *m, const work *w, bool training)
  * prompt and what is generated behind it, as earlier keys and values are kept. */
 static double cost_of(const pb_method *m, const cell_options *o, const pb_cell_rows *rows)
 {
+    if (m->ops->baseline != NULL) {
+        return 0.0; /* no model is run */
+    }
     work train = work_of(o, rows != NULL ? &rows->train : NULL, o->data.train_rows, INFINITY);
     work test =
         work_of(o, rows != NULL ? &rows->test : NULL, o->data.test_rows, most_new_tokens(o));
@@ -180,7 +183,8 @@ static pb_status predict(pb_cell_env *env, const pb_cell *cell, cell_options *o,
         .trainable_params = method->parameters,
         .flops_forward_t  = pb_method_flops(method, method->model, FLOPS_TOKENS) / 1e12,
         .flops_base_t     = pb_method_flops(NULL, method->model, FLOPS_TOKENS) / 1e12,
-        .memory_gb        = modelled_bytes(method->model, method, o) / 1e9,
+        .memory_gb =
+            method->ops->baseline == NULL ? modelled_bytes(method->model, method, o) / 1e9 : 0.0,
     };
     pb_method_destroy(method);
     return PB_OK;

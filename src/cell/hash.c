@@ -68,6 +68,11 @@ static pb_status update(pb_cell_env *env, const pb_cell *cell, const cell_option
     PB_TRY_GOTO(status, pb_hash_update_text(h, usable ? model->hash : "unreadable"), done);
     PB_TRY_GOTO(status, pb_hash_update_text(h, usable ? pb_tokenizer_hash(model->tokenizer) : ""),
                 done);
+    /* The same bytes are other rows in another form, which a name may tell. */
+    PB_TRY_GOTO(status, pb_hash_update_text(h, pb_dataset_form(&options->dataset, PB_SPLIT_TRAIN)),
+                done);
+    PB_TRY_GOTO(status, pb_hash_update_text(h, pb_dataset_form(&options->dataset, PB_SPLIT_TEST)),
+                done);
     PB_TRY_GOTO(status, update_file(env, h, options->dataset.train_file), done);
     PB_TRY_GOTO(status, update_file(env, h, options->dataset.test_file), done);
 done:

@@ -72,11 +72,12 @@ static pb_status check_fit(const pb_config *config, pb_protocol protocol, const 
                               "; leave the pair out (sweep.exclude)",
                               m->name, b->labels, o->dataset.name, labels));
     }
-    if (b != NULL && b->numbers && (strcmp(o->dataset.task, "number") != 0 || labels > 0)) {
+    if (b != NULL && b->numbers && strcmp(o->dataset.metric, "pearsonr") != 0) {
         return at_key(config, "method.name",
                       PB_FAIL(PB_ERR_CONFIG,
-                              "method %s needs answers that are numbers, data set %s has others "
-                              "(dataset.task); leave the pair out (sweep.exclude)",
+                              "method %s needs answers that are single numbers (dataset.metric "
+                              "\"pearsonr\"), data set %s has others; leave the pair out "
+                              "(sweep.exclude)",
                               m->name, o->dataset.name));
     }
     return PB_OK;

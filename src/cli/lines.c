@@ -2,6 +2,7 @@
 /* Standard input line by line. */
 #include "lines.h"
 
+#include "pb/json.h"
 #include "pb/string.h"
 
 #include <inttypes.h>
@@ -51,7 +52,7 @@ static pb_status take_line(const pb_string *line, int64_t number, size_t flags, 
     json_t *row = json_loadb(line->data, line->length, JSON_REJECT_DUPLICATES | flags, &error);
 
     if (row == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "not valid JSON: %s", error.text);
+        return PB_FAIL(PB_ERR_FORMAT, "not valid JSON: %s", pb_json_problem(error.text));
     }
     pb_status status = take(context, row, number);
     json_decref(row);

@@ -10,6 +10,8 @@
 #include <string.h>
 
 /* For every data set. */
+enum { PAPER_NEW_TOKENS = 1024 };
+
 static const char *const common[] = {
     "rows: empty texts and ids met before are kept → left out and counted",
     "training rows whose text stands in the test file: kept → left out and counted",
@@ -83,8 +85,10 @@ static pb_status put_set(pb_string *out, const pb_dataset_options *o)
                                 "them right\n",
                                 o->answers));
     }
-    PB_TRY(pb_string_printf(out, "- generated tokens: at most 1024 → at most %" PRId64 "\n",
-                            o->max_new_tokens));
+    if (o->max_new_tokens != PAPER_NEW_TOKENS) {
+        PB_TRY(pb_string_printf(out, "- generated tokens: at most %d → at most %" PRId64 "\n",
+                                PAPER_NEW_TOKENS, o->max_new_tokens));
+    }
     if (metric != NULL) {
         PB_TRY(pb_string_printf(out, "- metric %s: %s\n", metric->name, metric->differences));
     }

@@ -86,13 +86,14 @@ static pb_status describe(const request *q, pb_string *out)
     const pb_data_options *d   = &q->ds->data;
     const pb_encode_options *o = q->options;
 
-    PB_TRY(pb_string_printf(
-        out,
-        "tokens " TOKENS_VERSION " %zu\n%s %s\nfile %s\nrows %" PRId64
-        "\nbad %.17g\ntemplate %s\ntokenizer %s\ncutoff %" PRId64 "\n",
-        pb_token_file_header_bytes(), pb_protocol_names[q->ds->protocol], pb_split_name(q->split),
-        q->sha, q->split == PB_SPLIT_TRAIN ? d->train_rows : d->test_rows, d->max_bad_share,
-        pb_template_name(o->tpl), pb_tokenizer_hash(o->tokenizer), o->cutoff_tokens));
+    PB_TRY(pb_string_printf(out,
+                            "tokens " TOKENS_VERSION " %zu\n%s %s\nfile %s %s\nrows %" PRId64
+                            "\nbad %.17g\ntemplate %s\ntokenizer %s\ncutoff %" PRId64 "\n",
+                            pb_token_file_header_bytes(), pb_protocol_names[q->ds->protocol],
+                            pb_split_name(q->split), pb_dataset_form(&q->ds->options, q->split),
+                            q->sha, q->split == PB_SPLIT_TRAIN ? d->train_rows : d->test_rows,
+                            d->max_bad_share, pb_template_name(o->tpl),
+                            pb_tokenizer_hash(o->tokenizer), o->cutoff_tokens));
     if (q->test != NULL) {
         const pb_encoded_storage *s = q->test->storage;
         char digests[PB_HASH_TEXT];
@@ -121,8 +122,8 @@ static pb_status file_sha(request *q)
     return pb_hash_file(path, q->sha);
 }
 
-/* Finds the names: all that the token rows follow from, as a hash. What a file is called does not
- * count. */
+/* Finds the names: all that the token rows follow from, as a hash. What a file is called counts
+ * only as far as it tells the file's form. */
 static pb_status name(request *q)
 {
     pb_string text = {0};

@@ -6,6 +6,7 @@
 #include "columns.h"
 
 #include "pb/memory.h"
+#include "pb/python.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -446,6 +447,15 @@ static pb_status label_text(const pb_columns *columns, const json_t *value, pb_r
     return pb_string_puts(out, columns->labels->items[k]);
 }
 
+static bool is_blank(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    size_t length    = json_string_length(value);
+
+    pb_str_strip(&text, &length);
+    return length == 0;
+}
+
 pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int64_t item,
                          const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
 {
@@ -463,7 +473,7 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
         }
         value = json_array_get(value, (size_t)item);
     }
-    if (json_is_string(value) && json_string_length(value) == 0 && !column->nullable) {
+    if (json_is_string(value) && !column->nullable && is_blank(value)) {
         flags->empty = column->name;
     }
     switch (column->type) {

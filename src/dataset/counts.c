@@ -41,6 +41,10 @@ static void warn(const pb_dataset *ds, pb_split split, const pb_row_counts *c, c
                     " kept with a fault (%s); see peftbench data",
                     name, path, c->bad, c->rows, faulty - c->bad, faults);
     }
+    if (ds->options.id.count > 0 && c->ids == 0) {
+        pb_log_info("data set %s, %s: no row has %s (dataset.id), repeated rows are not noticed",
+                    name, path, ds->options.id.items[0]);
+    }
     if (c->unlabelled > 0 || c->no_answer > 0) {
         pb_log_warn("data set %s, %s: %" PRId64 " samples unlabelled, %" PRId64
                     " without an answer",

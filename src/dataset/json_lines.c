@@ -2,6 +2,8 @@
 /* JSON lines: a line is one object. The parsing of an object serves JSON arrays too. */
 #include "forms.h"
 
+#include "pb/json.h"
+
 static pb_status json_lines_next(pb_reader *r, pb_string *out, int64_t *line, bool *has)
 {
     return pb_lines_next(r, true, out, line, has);
@@ -14,7 +16,8 @@ pb_status pb_json_row(const char *what, const char *text, size_t length, json_t 
     PB_TRY(pb_text_check(what, text, length));
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (value == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "invalid JSON at byte %d: %s", error.position, error.text);
+        return PB_FAIL(PB_ERR_FORMAT, "invalid JSON at byte %d: %s", error.position,
+                       pb_json_problem(error.text));
     }
     if (!json_is_object(value)) {
         json_decref(value);

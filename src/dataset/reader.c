@@ -2,6 +2,8 @@
 /* Readers: which form a file has, and the place before every message. */
 #include "forms.h"
 
+#include "pb/dataset.h"
+
 #include "pb/file.h"
 #include "pb/memory.h"
 
@@ -36,6 +38,18 @@ static pb_format format_of_name(const char *path)
         }
     }
     return PB_FORMAT_JSON;
+}
+
+const char *pb_dataset_form(const pb_dataset_options *options, pb_split split)
+{
+    static const char *const names[] = {
+        [PB_FORMAT_AUTO] = "auto", [PB_FORMAT_JSONL] = "jsonl",
+        [PB_FORMAT_JSON] = "json", [PB_FORMAT_CSV] = "csv",
+        [PB_FORMAT_TSV] = "tsv",   [PB_FORMAT_TSV_QUOTED] = "tsv-quoted",
+    };
+    const char *path = split == PB_SPLIT_TRAIN ? options->train_file : options->test_file;
+
+    return names[options->format == PB_FORMAT_AUTO ? (int)format_of_name(path) : options->format];
 }
 
 /* The first byte that is not white, as far as the window reaches; '\0' without one. */

@@ -73,6 +73,12 @@ static pb_status open_file(pb_rows *rows)
         pb_reader_open_as(rows->path, (pb_format)o->format, &o->header, &rows->reader);
     if (status != PB_OK) {
         status = at_key(rows->ds, PB_KEY_HEADER, status);
+        if (status == PB_ERR_NOT_FOUND) {
+            return PB_FAIL(status,
+                           "data set %s: there is no file %s (dataset.%s); jobs/fetch_data.py "
+                           "fetches the sets of PEFT-Bench into the folder PB_DATA",
+                           o->name, rows->path, train ? "train_file" : "test_file");
+        }
         pb_error_prefix(status, "data set %s", o->name);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
@@ -270,6 +276,13 @@ static const char *empty_column(const slot *s)
     return NULL;
 }
 
+/* Test splits of the hub whose labels are kept secret have -1 everywhere. */
+static bool lacks_label(const pb_rows *rows, const slot *s)
+{
+    return rows->split == PB_SPLIT_TEST && pb_dataset_labels(rows->ds)->count > 0 &&
+           s->texts.count > 0 && s->texts.items[0].unlabelled;
+}
+
 /* Counts the row's faults; *keep is false for one that is left out. What the original would take is
  * counted and kept under the paper protocol. */
 static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
@@ -291,6 +304,7 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
         return PB_OK;
     }
     if (s->id.length > 0) {
+        rows->counts.ids++;
         PB_TRY(pb_digest_of(s->id.data, s->id.length, &digest));
         PB_TRY(pb_digests_add(&rows->ids, &digest, &is_new));
     }
@@ -302,6 +316,13 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
                        path, s->line, s->id.data);
         count_fault(rows, s, PB_ROW_DUPLICATE, strict, message);
         *keep = !strict;
+    } else if (strict && lacks_label(rows, s)) {
+        (void)snprintf(message, sizeof message,
+                       "%s:%" PRId64 ": the row has no label, and a test row without one cannot be "
+                       "scored; take a split with labels, or leave the row out",
+                       path, s->line);
+        count_fault(rows, s, PB_ROW_LABEL, true, message);
+        *keep = false;
     } else if (name != NULL) {
         (void)snprintf(message, sizeof message,
                        "%s:%" PRId64

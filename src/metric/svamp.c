@@ -72,6 +72,27 @@ static bool is_enclosed(span s)
     return false;
 }
 
+/* \d of the original's pattern, and its float(), take the digits of every script. */
+static bool python_number_of(span s, double *out)
+{
+    char plain[256];
+    size_t used = 0, bytes = 0;
+
+    for (size_t i = 0; i < s.length; i += bytes) {
+        int digit = pb_str_digit(pb_str_next(s.text + i, s.length - i, &bytes));
+        if (used + bytes > sizeof plain) {
+            return false;
+        }
+        if (digit >= 0) {
+            plain[used++] = (char)('0' + digit);
+        } else {
+            memcpy(plain + used, s.text + i, bytes);
+            used += bytes;
+        }
+    }
+    return number_of(PB_NUMBER_STRICT, (span){plain, used}, out);
+}
+
 static bool paper_sides(const char *text, span *left, double *left_value, double *right_value)
 {
     span right;
@@ -80,7 +101,7 @@ static bool paper_sides(const char *text, span *left, double *left_value, double
         return false;
     }
     span inside = strip(left->text + 1, left->length - 2);
-    return number_of(PB_NUMBER_STRICT, right, right_value) &&
+    return python_number_of(right, right_value) &&
            pb_expression_value(PB_EXPRESSION_PYTHON, inside.text, inside.length, left_value);
 }
 
@@ -95,9 +116,8 @@ static bool is_gold_equation(span left, double right_value, const char *referenc
     span gold_left, gold_right;
     double gold = 0;
 
-    return sides_of(reference, &gold_left, &gold_right) &&
-           number_of(PB_NUMBER_STRICT, gold_right, &gold) && gold_left.length == left.length &&
-           memcmp(gold_left.text, left.text, left.length) == 0 &&
+    return sides_of(reference, &gold_left, &gold_right) && python_number_of(gold_right, &gold) &&
+           gold_left.length == left.length && memcmp(gold_left.text, left.text, left.length) == 0 &&
            canonical(gold) == canonical(right_value);
 }
 

@@ -5,11 +5,16 @@
 #include "summary.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <string.h>
 
-/* No score is above 100. */
-static double at_most_100(double high)
+/* No score is above 100, and only correlations are below 0. */
+static summary_range within(const summary_score *score, double low, double high)
 {
-    return high > 100 ? 100 : high;
+    bool is_correlation = score->metric != NULL && strncmp(score->metric, "pearson", 7) == 0;
+    double smallest     = is_correlation ? -100 : 0;
+
+    return (summary_range){low < smallest ? smallest : low, high > 100 ? 100 : high};
 }
 
 static double beside(double a, double b)
@@ -41,9 +46,9 @@ void summary_intervals(const double *lows, const double *highs, int64_t count, s
         return;
     }
     double half  = stats_t(n - 1) * score->score.std / sqrt((double)n);
-    score->seeds = (summary_range){mean - half, at_most_100(mean + half)};
+    score->seeds = within(score, mean - half, mean + half);
     if (!isnan(score->rows.low)) {
-        score->whole = (summary_range){mean - beside(half, mean - score->rows.low),
-                                       at_most_100(mean + beside(half, score->rows.high - mean))};
+        score->whole = within(score, mean - beside(half, mean - score->rows.low),
+                              mean + beside(half, score->rows.high - mean));
     }
 }

@@ -61,15 +61,15 @@ static pb_status add_interval(grid_text *table, const pb_results *results,
     return grid_text_add(table, "[%.2f, %.2f]", score->whole.low, score->whole.high);
 }
 
-/* "61.20", and "(5/6)" where data sets are missing. */
-static pb_status add_mean(grid_text *table, const summary_cost *cost)
+/* "61.20", and "(5/6)" where it is not over all data sets that the model's table has. */
+static pb_status add_mean(grid_text *table, const summary_cost *cost, int64_t of)
 {
     if (cost->datasets == 0) {
         return grid_text_add(table, "%s", "none");
     }
-    if (cost->datasets < cost->datasets_planned) {
+    if (cost->datasets < of) {
         return grid_text_add(table, "%.2f (%" PRId64 "/%" PRId64 ")", cost->score, cost->datasets,
-                             cost->datasets_planned);
+                             of);
     }
     return grid_text_add(table, "%.2f", cost->score);
 }
@@ -129,11 +129,17 @@ static pb_status add_rows(grid_text *table, const summary *all, const pb_results
 static pb_status add_means(grid_text *table, const summary *all, const pb_results *results,
                            int64_t m)
 {
+    int64_t most = 0;
+
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        int64_t planned = summary_cost_at(all, results, m, t)->datasets_planned;
+        most            = planned > most ? planned : most;
+    }
     PB_TRY(grid_text_add(table, "mean"));
     PB_TRY(grid_text_add(table, "%s", ""));
     for (int64_t t = 0; t < results->methods_count; t++) {
         if (part_has_column(all, results, m, t)) {
-            PB_TRY(add_mean(table, summary_cost_at(all, results, m, t)));
+            PB_TRY(add_mean(table, summary_cost_at(all, results, m, t), most));
         }
     }
     return PB_OK;

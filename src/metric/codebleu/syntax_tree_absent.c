@@ -6,7 +6,9 @@ pb_status pb_code_tree_available(void)
 {
     return PB_FAIL(PB_ERR_CONFIG,
                    "metric codebleu: this program was built without tree-sitter; start "
-                   "jobs/fetch_treesitter.py, configure (cmake --preset release) and build again");
+                   "jobs/fetch_treesitter.py, configure (cmake --preset release) and build again, "
+                   "or leave the data sets with this metric (conala, codealpacapy, apps) out of "
+                   "the sweep");
 }
 
 const char *pb_code_tree_library(void)

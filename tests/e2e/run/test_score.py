@@ -47,6 +47,18 @@ class Golden(case.Case):
         else:
             self.assertLessEqual(abs(got - value), 1e-9 if correlation else 1e-12 * max(1, abs(value)))
 
+    def test_digits_of_other_scripts_are_digits_to_the_paper_alone(self):
+        given = '{"prediction": "(1+2) = \u0663", "label": "(1+2) = 3"}\n'
+        for protocol, accuracy, errors in (("paper", 1, 0), ("corrected", 0, 1)):
+            done = program.run(["score", "--dataset", "svamp", "--protocol", protocol], given=given)
+            got = json.loads(self.expect(done, 0).out)
+            self.assertEqual((got["accuracy"], got["format_errors"]), (accuracy, errors), protocol)
+
+    def test_a_nul_in_a_text_is_told_in_plain_words(self):
+        given = '{"prediction": "a\\u0000b", "label": "a"}\n'
+        self.expect(program.run(["score", "--dataset", "svamp", "--protocol", "paper"], given=given), 1,
+                    "standard input:1", "a text holds \\u0000; take it out")
+
     def test_classes(self):
         self.check("mnli", "mnli")
 

@@ -52,10 +52,10 @@ class Baselines(case.Case):
         path = self.world.path("dataset/three.cfg")
         self.world.dataset("three")
         world.write(path, world.read(path).decode().replace('"entailment", ', '"entailment", "neutral", ').replace("f1", "macro_f1"))
-        for method, dataset, words in (("all-positive", "three", "method all-positive is for 2 classes, data set three has 3"),
-                                       ("mean", "pairs", "method mean needs answers that are numbers, data set pairs has others")):
+        for method, dataset, *words in (("all-positive", "three", "method all-positive is for 2 classes, data set three has 3"),
+                                       ("mean", "pairs", "method mean needs answers that are single numbers", "data set pairs has others")):
             grid = self.world.grid(["good"], [dataset], [method])
-            self.expect(program.run(["plan", grid]), 2, words, "sweep.exclude")
+            self.expect(program.run(["plan", grid]), 2, *words, "sweep.exclude")
 
 
 class Likelihood(case.Case):

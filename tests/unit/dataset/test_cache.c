@@ -138,6 +138,40 @@ static void whatever_changes_the_tokens_changes_the_key(void **state)
     assert_int_equal(cached_count(), 10);
 }
 
+/* The same bytes are other rows as CSV and as GLUE's TSV, and the name tells which they are. */
+static void the_form_that_a_name_tells_is_part_of_the_key(void **state)
+{
+    static const char bytes[]        = "s\n\"a \"\"b\"\"\"\n";
+    static const char *const users[] = {"a \"b\"", "\"a \"\"b\"\"\""};
+    pb_encode_options options        = with_cache();
+
+    (void)state;
+    options.cutoff_tokens = 50;
+    for (int k = 0; k < 2; k++) {
+        const char *name     = k == 0 ? "rows.csv" : "rows.tsv";
+        pb_config *config    = NULL;
+        pb_dataset *ds       = NULL;
+        pb_encoded_set set   = {0};
+        pb_data_options data = {0};
+        char text[512], expected[64];
+        fixture_write(name, bytes, sizeof bytes - 1);
+        (void)snprintf(text, sizeof text,
+                       "dataset = { name = \"f\"; test_file = \"%s\"; columns = [\"s:string\"]; "
+                       "lines = [\"{s}\"]; answer = \"x\"; };",
+                       fixture_path(name));
+        assert_ok(pb_config_parse(text, "f.cfg", &config));
+        assert_ok(pb_dataset_open(config, "dataset", PB_PROTOCOL_CORRECTED, &data, &ds));
+        assert_ok(pb_encoded_open(ds, PB_SPLIT_TEST, &options, NULL, &set));
+        assert_false(set.from_cache);
+        (void)snprintf(expected, sizeof expected, "<%s>x$", users[k]);
+        stand_in_assert_row(&set, 0, expected, (int64_t)strlen(users[k]) + 2);
+        pb_encoded_close(&set);
+        pb_dataset_close(ds);
+        pb_config_close(config);
+    }
+    assert_int_equal(cached_count(), 2);
+}
+
 /* A training set is one without the texts of a certain test set. */
 static void the_test_set_is_part_of_the_key_of_a_training_set(void **state)
 {
@@ -366,6 +400,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_cached_set_is_the_set_and_counts_the_same_memory, empty_cache),
         cmocka_unit_test_setup(whatever_changes_the_tokens_changes_the_key, empty_cache),
+        cmocka_unit_test_setup(the_form_that_a_name_tells_is_part_of_the_key, empty_cache),
         cmocka_unit_test_setup(the_test_set_is_part_of_the_key_of_a_training_set, empty_cache),
         cmocka_unit_test_setup(a_damaged_file_is_made_again, empty_cache),
         cmocka_unit_test_setup(rows_that_change_while_they_are_read_are_not_kept, empty_cache),

@@ -260,6 +260,36 @@ static void empty_texts_are_bad_rows_that_the_paper_keeps(void **state)
     fixture_clear(splits);
 }
 
+static void white_space_alone_is_an_empty_text(void **state)
+{
+    (void)state;
+    REFUSED(ROW(" \\t\\u3000", "b", "0"), PB_ERR_FORMAT, "column \"s\" is empty");
+    KEPT_BY_PAPER(ROW(" ", "b", "0"), "Q\n \nb", "yes");
+}
+
+/* As in the hub's test splits, whose labels are secret. */
+static void test_rows_without_a_label_cannot_be_scored(void **state)
+{
+    const char *text = ROW("a", "b", "-1") ROW("c", "d", "1");
+    test_samples splits[PB_SPLIT_COUNT];
+    pb_data_options half = {.max_bad_share = 0.5};
+
+    (void)state;
+    fixture_write("train.jsonl", text, strlen(text));
+    fixture_write("test.jsonl", text, strlen(text));
+    assert_error(fixture_samples(fixture_options, PB_PROTOCOL_CORRECTED, NULL, splits),
+                 PB_ERR_FORMAT, "test.jsonl:1: the row has no label");
+    assert_ok(fixture_samples(fixture_options, PB_PROTOCOL_CORRECTED, &half, splits));
+    assert_int_equal(splits[PB_SPLIT_TRAIN].count, 2);
+    assert_int_equal(splits[PB_SPLIT_TEST].count, 1);
+    assert_int_equal(splits[PB_SPLIT_TEST].counts.faults[PB_ROW_LABEL], 1);
+    fixture_clear(splits);
+    assert_ok(fixture_samples(fixture_options, PB_PROTOCOL_PAPER, NULL, splits));
+    assert_int_equal(splits[PB_SPLIT_TEST].count, 2);
+    assert_string_equal(splits[PB_SPLIT_TEST].items[0].answer, "no");
+    fixture_clear(splits);
+}
+
 /* Ids are compared by value, not by text; a row without any is not compared. */
 static void ids_that_come_twice_are_bad_rows_that_the_paper_keeps(void **state)
 {
@@ -437,6 +467,8 @@ int main(void)
         cmocka_unit_test(a_directory_is_refused),
         cmocka_unit_test(a_share_of_bad_rows_is_left_out_and_counted_by_kind),
         cmocka_unit_test(empty_texts_are_bad_rows_that_the_paper_keeps),
+        cmocka_unit_test(white_space_alone_is_an_empty_text),
+        cmocka_unit_test(test_rows_without_a_label_cannot_be_scored),
         cmocka_unit_test(ids_that_come_twice_are_bad_rows_that_the_paper_keeps),
         cmocka_unit_test(the_number_of_threads_changes_nothing),
         cmocka_unit_test(unlabelled_rows_get_the_last_class_or_nothing),

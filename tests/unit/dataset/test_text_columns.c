@@ -120,7 +120,10 @@ static void labels_of_a_text_file_are_indices_or_names(void **state)
     assert_refused(CSV, "s,label\na,true\n", PB_ERR_FORMAT, "\"true\" is no label");
     assert_refused(CSV, "s,label\na,2\n", PB_ERR_FORMAT, "label 2 is outside 0 … 1");
     for (int i = 0; i < 2; i++) {
-        assert_ok(read_text(CSV, i == 0 ? "s,label\na,\n" : "s,label\na,-1\n", splits));
+        const char *bytes = i == 0 ? "s,label\na,\n" : "s,label\na,-1\n";
+        fixture_write("train.jsonl", bytes, strlen(bytes));
+        fixture_write("test.jsonl", bytes, strlen(bytes));
+        assert_ok(fixture_samples(CSV, PB_PROTOCOL_PAPER, NULL, splits));
         assert_int_equal(splits[PB_SPLIT_TRAIN].counts.unlabelled, 1);
         fixture_clear(splits);
     }

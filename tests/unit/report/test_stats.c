@@ -245,6 +245,21 @@ static void intervals_join_rows_and_seeds(void **state)
     assert_range(s.whole, NAN, NAN);
 }
 
+/* Seeds that are far apart at a low score; a correlation may be below 0. */
+static void no_interval_goes_below_what_the_metric_can_be(void **state)
+{
+    static const double scores[] = {1, 3};
+    static const double lows[]   = {0, 1};
+    static const double highs[]  = {3, 5};
+    summary_score s              = intervals(scores, lows, highs, 2);
+
+    (void)state;
+    assert_true(s.seeds.low == 0 && s.whole.low == 0);
+    s.metric = "pearson";
+    summary_intervals(lows, highs, 2, &s);
+    assert_true(s.seeds.low < -10 && s.whole.low < -10 && s.whole.low >= -100);
+}
+
 static void no_interval_goes_above_100(void **state)
 {
     static const double scores[] = {97, 99};
@@ -272,6 +287,7 @@ int main(void)
         cmocka_unit_test(a_weighted_sum_is_that_of_its_products),
         cmocka_unit_test_teardown(holm_adjusts_step_by_step, returns_all_bytes),
         cmocka_unit_test(intervals_join_rows_and_seeds),
+        cmocka_unit_test(no_interval_goes_below_what_the_metric_can_be),
         cmocka_unit_test(no_interval_goes_above_100),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
