@@ -25,7 +25,7 @@ void *pb_memory_new(size_t count, size_t size);
 void *pb_memory_resize(void *block, size_t count, size_t size);
 
 /* Room for `count` items of `size` bytes in the block that `pointer` is the address of. One that is
- * too small at least doubles (above some MiB: grows by an eighth, in pages that are moved, not
+ * too small at least doubles (above 1 MiB: grows by that or by a 64th, in pages that are moved, not
  * copied), new bytes zeroed, so that appending one by one costs no more than the items; on failure
  * it stays. Use PB_GROW. */
 pb_status pb_memory_grow(void *pointer, size_t count, size_t size) PB_MUST_USE;

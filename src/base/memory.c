@@ -37,7 +37,7 @@
 
 enum { ALIGNMENT = 64, SLACK = 2 * ALIGNMENT, FIRST_ITEMS = 8, TAIL_BYTES = (1 << 16) + SLACK };
 
-#define MAPPED_BYTES ((size_t)4 << 20)
+#define MAPPED_BYTES ((size_t)1 << 20)
 
 static const uint64_t MAGIC = UINT64_C(0x70656674626c6f63);
 
@@ -213,8 +213,11 @@ pb_status pb_memory_grow(void *pointer, size_t count, size_t size)
     if (block != NULL && count <= room) {
         return PB_OK;
     }
-    /* A large block grows by an eighth: its pages are not copied. */
-    size_t more   = MAPS_BLOCKS && room * size >= MAPPED_BYTES ? room / 8 : room;
+    size_t more = room;
+    if (MAPS_BLOCKS && room * size >= MAPPED_BYTES) {
+        /* The pages of a large block are not copied: small steps keep its spare room small. */
+        more = MAPPED_BYTES / size > room / 64 ? MAPPED_BYTES / size : room / 64;
+    }
     size_t larger = room + more > FIRST_ITEMS ? room + more : FIRST_ITEMS;
     block         = pb_memory_resize(block, count > larger ? count : larger, size);
     if (block == NULL) {

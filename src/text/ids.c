@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FIRST_CAPACITY = 32, LARGE = 1 << 20 };
+enum { FIRST_CAPACITY = 32, LARGE = 1 << 18 };
 
 void pb_ids_clear(pb_ids *ids)
 {
@@ -22,7 +22,8 @@ pb_status pb_ids_reserve(pb_ids *ids, int64_t more)
     if (more > INT64_MAX / 16 - ids->count) {
         return PB_FAIL(PB_ERR_MEMORY, "ids: room for %" PRId64 " more cannot be had", more);
     }
-    int64_t capacity = ids->capacity + ids->capacity / (ids->capacity < LARGE ? 2 : 8);
+    int64_t step     = ids->capacity / 64 > LARGE ? ids->capacity / 64 : LARGE;
+    int64_t capacity = ids->capacity + (ids->capacity < LARGE ? ids->capacity / 2 : step);
     if (capacity < ids->count + more) {
         capacity = ids->count + more;
     }
