@@ -11,6 +11,7 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -253,16 +254,34 @@ static pb_status generate_chunk(pb_rows *rows)
     return PB_OK;
 }
 
-static void count_fault(pb_rows *rows, const slot *s, pb_row_fault fault, bool bad,
-                        const char *message)
+/* Bytes of the text, `most` at most, that end at a whole character. */
+static int fit(const char *text, size_t most)
+{
+    size_t length = strnlen(text, most + 1);
+
+    if (length > most) {
+        for (length = most; length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80;) {
+            length--;
+        }
+    }
+    return (int)length;
+}
+
+/* Counts a fault; that of the first row that is left out for one is kept, with its place. */
+static void PB_PRINTF(5, 6)
+    count_fault(pb_rows *rows, const slot *s, pb_row_fault fault, bool bad, const char *format, ...)
 {
     pb_row_counts *c = &rows->counts;
+    va_list values;
 
     c->faults[fault]++;
     c->first[fault] = c->first[fault] == 0 ? s->line : c->first[fault];
     c->bad += bad;
     if (bad && *rows->first == '\0') {
-        (void)snprintf(rows->first, sizeof rows->first, "%s", message);
+        va_start(values, format);
+        (void)vsnprintf(rows->first, sizeof rows->first, format, values);
+        va_end(values);
+        rows->first[fit(rows->first, sizeof rows->first - 2)] = '\0';
     }
 }
 
@@ -283,53 +302,53 @@ static bool lacks_label(const pb_rows *rows, const slot *s)
            s->texts.count > 0 && s->texts.items[0].unlabelled;
 }
 
+/* *is_new is false for a row with the id of an earlier one. */
+static pb_status note_id(pb_rows *rows, const slot *s, bool *is_new)
+{
+    pb_digest digest;
+
+    *is_new = true;
+    if (s->id.length == 0) {
+        return PB_OK;
+    }
+    rows->counts.ids++;
+    PB_TRY(pb_digest_of(s->id.data, s->id.length, &digest));
+    return pb_digests_add(&rows->ids, &digest, is_new);
+}
+
 /* Counts the row's faults; *keep is false for one that is left out. What the original would take is
  * counted and kept under the paper protocol. */
 static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
 {
-    bool strict      = rows->ds->protocol == PB_PROTOCOL_CORRECTED;
-    bool is_new      = true;
-    const char *name = empty_column(s);
-    pb_digest digest;
-    char message[MESSAGE_BYTES];
-    const char *path = rows->path != NULL ? rows->path : rows->ds->options.name;
+    const char *path  = rows->path != NULL ? rows->path : rows->ds->options.name;
+    const char *empty = empty_column(s);
+    bool strict       = rows->ds->protocol == PB_PROTOCOL_CORRECTED;
+    bool is_new       = true;
 
     *keep = s->status == PB_OK;
     if (!*keep) {
-        count_fault(rows, s,
-                    !s->cut                         ? PB_ROW_UNREADABLE
-                    : s->status == PB_ERR_NOT_FOUND ? PB_ROW_LABEL
-                                                    : PB_ROW_COLUMN,
-                    true, s->message.data);
+        pb_row_fault fault = s->status == PB_ERR_NOT_FOUND ? PB_ROW_LABEL : PB_ROW_COLUMN;
+        count_fault(rows, s, s->cut ? fault : PB_ROW_UNREADABLE, true, "%s", s->message.data);
         return PB_OK;
     }
-    if (s->id.length > 0) {
-        rows->counts.ids++;
-        PB_TRY(pb_digest_of(s->id.data, s->id.length, &digest));
-        PB_TRY(pb_digests_add(&rows->ids, &digest, &is_new));
-    }
+    PB_TRY(note_id(rows, s, &is_new));
     if (!is_new) {
-        (void)snprintf(message, sizeof message,
-                       "%s:%" PRId64
-                       ": the id %.80s (dataset.id) was met before; remove one of the "
-                       "rows",
-                       path, s->line, s->id.data);
-        count_fault(rows, s, PB_ROW_DUPLICATE, strict, message);
+        count_fault(rows, s, PB_ROW_DUPLICATE, strict,
+                    "%s:%" PRId64
+                    ": the id %.*s (dataset.id) was met before; remove one of the rows",
+                    path, s->line, fit(s->id.data, 80), s->id.data);
         *keep = !strict;
     } else if (strict && lacks_label(rows, s)) {
-        (void)snprintf(message, sizeof message,
-                       "%s:%" PRId64 ": the row has no label, and a test row without one cannot be "
-                       "scored; take a split with labels, or leave the row out",
-                       path, s->line);
-        count_fault(rows, s, PB_ROW_LABEL, true, message);
+        count_fault(rows, s, PB_ROW_LABEL, true,
+                    "%s:%" PRId64 ": the row has no label, and a test row without one cannot be "
+                    "scored; take a split with labels, or leave the row out",
+                    path, s->line);
         *keep = false;
-    } else if (name != NULL) {
-        (void)snprintf(message, sizeof message,
-                       "%s:%" PRId64
-                       ": column \"%s\" is empty; fill it, or declare its type with a "
-                       "? (dataset.columns)",
-                       path, s->line, name);
-        count_fault(rows, s, PB_ROW_EMPTY, strict, message);
+    } else if (empty != NULL) {
+        count_fault(rows, s, PB_ROW_EMPTY, strict,
+                    "%s:%" PRId64 ": column \"%s\" is empty; fill it, or declare its type with a ? "
+                    "(dataset.columns)",
+                    path, s->line, empty);
         *keep = !strict;
     }
     return PB_OK;

@@ -318,6 +318,31 @@ static void ids_that_come_twice_are_bad_rows_that_the_paper_keeps(void **state)
     fixture_clear(splits);
 }
 
+/* Messages are stored as UTF-8: an id that is cut in one is cut at a whole character. */
+static void long_ids_are_cut_at_a_character(void **state)
+{
+    pb_string text = {0};
+    test_samples splits[PB_SPLIT_COUNT];
+
+    (void)state;
+    for (int row = 0; row < 2; row++) {
+        assert_ok(pb_string_puts(&text, "{\"id\":\"x"));
+        for (int i = 0; i < 400; i++) {
+            assert_ok(pb_string_puts(&text, "\xC3\xA9"));
+        }
+        assert_ok(pb_string_puts(&text, "\",\"s\":\"a\"}\n"));
+    }
+    fixture_write("train.jsonl", text.data, text.length);
+    assert_int_not_equal(
+        fixture_samples("id = [\"id\"]; columns = [\"s:string\"]; answer = \"{s}\";",
+                        PB_PROTOCOL_CORRECTED, NULL, splits),
+        PB_OK);
+    assert_true(pb_string_is_utf8(pb_error_message(), strlen(pb_error_message()), NULL));
+    assert_non_null(strstr(pb_error_message(), "\xC3\xA9 (dataset.id) was met before"));
+    pb_error_clear();
+    pb_string_clear(&text);
+}
+
 /* More rows than a chunk holds, good ones and bad ones, by one thread and by four. */
 static void the_number_of_threads_changes_nothing(void **state)
 {
@@ -470,6 +495,7 @@ int main(void)
         cmocka_unit_test(white_space_alone_is_an_empty_text),
         cmocka_unit_test(test_rows_without_a_label_cannot_be_scored),
         cmocka_unit_test(ids_that_come_twice_are_bad_rows_that_the_paper_keeps),
+        cmocka_unit_test(long_ids_are_cut_at_a_character),
         cmocka_unit_test(the_number_of_threads_changes_nothing),
         cmocka_unit_test(unlabelled_rows_get_the_last_class_or_nothing),
         cmocka_unit_test(null_answers_leave_training_and_are_empty_in_testing),
