@@ -37,7 +37,8 @@ typedef struct pb_encode_options {
     const char *cache; /* folder of token files, made when missing; NULL or "": nothing is kept */
     /* SHA-256 of the rows' files where they are known already; NULL: they are read for it. */
     const char *file_sha[PB_SPLIT_COUNT];
-    /* May be NULL; asked while another process makes the same set: true gives up, PB_STOPPED. */
+    /* May be NULL; asked every few hundred rows, and while another process makes the same set: true
+     * gives up, PB_STOPPED. */
     bool (*stop)(void *context);
     void *stop_context;
 } pb_encode_options;

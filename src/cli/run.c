@@ -57,6 +57,17 @@ static pb_status default_directory(const job *j, pb_string *out)
     return pb_string_printf(out, "results/%s", pb_grid_get_sweep(j->sweep.grid)->name);
 }
 
+/* A folder that cannot be had is told once; tokens are then made for every cell. */
+static pb_status use_cache(const job *j, const char *folder)
+{
+    if (pb_path_make_directories(folder) != PB_OK) {
+        pb_log_warn("no tokens are kept: %s", pb_error_message());
+        pb_error_clear();
+        return PB_OK;
+    }
+    return pb_cell_env_set_cache(j->sweep.env, folder);
+}
+
 /* Tokens are shared by all processes that see the folder. */
 static pb_status open_cache(const job *j)
 {
@@ -68,10 +79,10 @@ static pb_status open_cache(const job *j)
         return PB_OK;
     }
     if (*set != '\0' || (given != NULL && *given != '\0')) {
-        return pb_cell_env_set_cache(j->sweep.env, *set != '\0' ? set : given);
+        return use_cache(j, *set != '\0' ? set : given);
     }
     PB_TRY(pb_path_join(j->directory, "tokens", &path));
-    pb_status status = pb_cell_env_set_cache(j->sweep.env, path);
+    pb_status status = use_cache(j, path);
     pb_memory_free(path);
     return status;
 }

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@
  * the key as well, which catches most of what one forgets to say here. */
 #define TOKENS_VERSION "2"
 
-enum { PROBED_ROWS = 16, WAIT_MILLISECONDS = 20 };
+enum { PROBED_ROWS = 16, WAIT_MILLISECONDS = 20, OLD_SECONDS = 24 * 3600 };
 
 /* One set that is asked for. */
 typedef struct request {
@@ -172,7 +173,14 @@ static pb_status find(const request *q, bool locked, pb_encoded_set *out, bool *
     return PB_OK;
 }
 
-/* What writers of this file left that were killed. */
+/* A temporary file that nobody has written to for so long is nobody's. */
+static bool is_old(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && time(NULL) - about.st_mtime > OLD_SECONDS;
+}
+
+/* What writers that were killed left: of this file, whose lock is held, and of others long ago. */
 static void remove_leftovers(const request *q)
 {
     const char *base = strrchr(q->path.data, '/') + 1;
@@ -185,8 +193,9 @@ static void remove_leftovers(const request *q)
     }
     for (size_t i = 0; i < count; i++) {
         char *path = NULL;
-        if (strncmp(names[i], base, strlen(base)) == 0 && pb_file_is_temporary(names[i]) &&
-            pb_path_join(q->options->cache, names[i], &path) == PB_OK) {
+        if (pb_file_is_temporary(names[i]) &&
+            pb_path_join(q->options->cache, names[i], &path) == PB_OK &&
+            (strncmp(names[i], base, strlen(base)) == 0 || is_old(path))) {
             (void)unlink(path);
         }
         pb_memory_free(path);

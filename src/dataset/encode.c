@@ -153,6 +153,16 @@ static pb_status append_chunk(encoder *e, const pb_example *examples, int64_t co
     return PB_OK;
 }
 
+static pb_status check_stop(const encoder *e)
+{
+    const pb_encode_options *o = e->options;
+
+    if (o->stop != NULL && o->stop(o->stop_context)) {
+        return PB_FAIL(PB_STOPPED, "stopped while the tokens of %s were made", e->ds->options.name);
+    }
+    return PB_OK;
+}
+
 static pb_status encode_rows(encoder *e, pb_encoded_set *set)
 {
     const pb_example *examples = NULL;
@@ -162,6 +172,7 @@ static pb_status encode_rows(encoder *e, pb_encoded_set *set)
 
     PB_TRY(pb_rows_open(e->ds, e->split, e->options->threads, &rows));
     do {
+        PB_TRY_GOTO(status, check_stop(e), out_rows);
         PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), out_rows);
         PB_TRY_GOTO(status, render_chunk(e, examples, count), out_rows);
         PB_TRY_GOTO(status, append_chunk(e, examples, count), out_rows);

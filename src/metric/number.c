@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { NUMBER_BYTES = 1024 };
+enum { NUMBER_BYTES = 16 << 10 };
 
 static bool is_digit(char c)
 {

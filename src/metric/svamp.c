@@ -13,6 +13,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Longer texts are no numbers; repeating digits can fill an answer of 1024 tokens. */
+enum { NUMBER_BYTES = 16 << 10 };
+
 static const double tolerance = 1e-6;
 static const double integral  = 1e-9; /* numbers this near to an integer print without decimals */
 
@@ -43,7 +46,7 @@ static bool sides_of(const char *text, span *left, span *right)
 /* Commas removed; longer texts than the copy are no numbers. */
 static bool number_of(pb_number_form form, span s, double *out)
 {
-    char plain[256];
+    char plain[NUMBER_BYTES];
     size_t used = 0;
 
     for (size_t i = 0; i < s.length; i++) {
@@ -75,7 +78,7 @@ static bool is_enclosed(span s)
 /* \d of the original's pattern, and its float(), take the digits of every script. */
 static bool python_number_of(span s, double *out)
 {
-    char plain[256];
+    char plain[NUMBER_BYTES];
     size_t used = 0, bytes = 0;
 
     for (size_t i = 0; i < s.length; i += bytes) {

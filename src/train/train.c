@@ -226,9 +226,15 @@ static pb_status update(trainer *t, pb_train_step *step)
     return PB_OK;
 }
 
-/* In batches that are packed into *packed. */
+static bool wants_stop(const pb_train_observer *o)
+{
+    return o != NULL && o->stop != NULL && o->stop(o->context);
+}
+
+/* In batches that are packed into *packed; `observer` (NULL: none) may stop it between two. */
 static pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
-                           pb_validation_mean mean, pb_batch *packed, double *loss)
+                           pb_validation_mean mean, const pb_train_observer *observer,
+                           pb_batch *packed, double *loss)
 {
     pb_batch_options packing = pb_network_batch_options(net, false);
     double sum               = 0.0;
@@ -236,6 +242,10 @@ static pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count
     for (int64_t first = 0; first < count; first += batch) {
         int64_t n       = count - first < batch ? count - first : batch;
         double part_sum = 0.0;
+        if (wants_stop(observer)) {
+            return PB_FAIL(PB_STOPPED, "stopped before validation row %" PRId64 " of %" PRId64,
+                           first + 1, count);
+        }
         PB_TRY(pb_batch_rebuild(rows + first, n, &packing, packed));
         if (packed->labels == 0) {
             continue;
@@ -260,7 +270,8 @@ static pb_status validate(trainer *t, int64_t step)
         return PB_OK;
     }
     PB_TRY(mean_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
-                     (pb_validation_mean)t->options->validation_mean, &t->batch, &loss));
+                     (pb_validation_mean)t->options->validation_mean, t->observer, &t->batch,
+                     &loss));
     double seconds = pb_clock_seconds() - begin;
     t->result->seconds_validation += seconds;
     if (t->observer->validation != NULL) {
@@ -307,7 +318,7 @@ static pb_status loop(trainer *t)
 {
     int64_t every = (int64_t)ceil(t->options->evaluate_share * (double)t->steps);
     for (int64_t step = 1; step <= t->steps; step++) {
-        if (t->observer->stop != NULL && t->observer->stop(t->observer->context)) {
+        if (wants_stop(t->observer)) {
             return PB_FAIL(PB_STOPPED, "stopped before step %" PRId64 " of %" PRId64, step,
                            t->steps);
         }
@@ -361,7 +372,7 @@ pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, i
 {
     pb_batch packed = {0};
     pb_status status;
-    PB_TRY_GOTO(status, mean_loss(net, rows, count, batch, mean, &packed, loss), done);
+    PB_TRY_GOTO(status, mean_loss(net, rows, count, batch, mean, NULL, &packed, loss), done);
 done:
     pb_batch_clear(&packed);
     return status;

@@ -54,6 +54,11 @@ class Golden(case.Case):
             got = json.loads(self.expect(done, 0).out)
             self.assertEqual((got["accuracy"], got["format_errors"]), (accuracy, errors), protocol)
 
+    def test_long_numbers_are_numbers(self):
+        given = json.dumps({"prediction": "(10/3) = 3." + "3" * 900, "label": "(10 / 3) = 3.3333333"}) + "\n"
+        done = program.run(["score", "--dataset", "svamp", "--protocol", "paper"], given=given)
+        self.assertEqual(json.loads(self.expect(done, 0).out)["accuracy"], 1)
+
     def test_a_nul_in_a_text_is_told_in_plain_words(self):
         given = '{"prediction": "a\\u0000b", "label": "a"}\n'
         self.expect(program.run(["score", "--dataset", "svamp", "--protocol", "paper"], given=given), 1,

@@ -289,6 +289,11 @@ static void waiting_for_another_process_can_be_stopped(void **state)
                  "another process made the tokens of made-up");
     assert_int_equal(asked, 1);
     pb_file_lock_release(lock);
+    /* Nobody holds it now: the making itself is stopped, and leaves nothing. */
+    assert_error(pb_encoded_open(ds, PB_SPLIT_TEST, &options, NULL, &set), PB_STOPPED,
+                 "stopped while the tokens of made-up were made");
+    assert_int_equal(cached_count(), 0);
+    options.stop = NULL;
     assert_ok(pb_encoded_open(ds, PB_SPLIT_TEST, &options, NULL, &set));
     pb_encoded_close(&set);
     pb_memory_free(path);

@@ -37,6 +37,27 @@ static void check_steps(double share, bool last, const int64_t *expected, int64_
     network_fixture_close(&f);
 }
 
+/* After step 3 of 10, which is validated; with many rows a validation takes longer than steps do.
+ */
+static void a_stop_is_answered_during_validation(void **state)
+{
+    network_rows rows;
+    network_fixture f;
+    pb_train_result result;
+
+    (void)state;
+    network_rows_fill(&rows);
+    network_fixture_open(&f, &bias, false, 1);
+    pb_train_data data = {rows.samples, NETWORK_ROWS, rows.samples, 2};
+    pb_train_options o = train_options(10, 2, 1e-3);
+    o.evaluate_share   = 0.3;
+    hearing            = (train_log){.stop_before = 4};
+    assert_error(train_run(&f, &o, 1, &data, &hearing, &result), PB_STOPPED,
+                 "stopped before validation row 1 of 2");
+    assert_int_equal(hearing.validations, 0);
+    network_fixture_close(&f);
+}
+
 static void multiples_and_the_last_step_are_validated(void **state)
 {
     (void)state;
@@ -240,6 +261,7 @@ static void rows_without_any_label_have_no_loss(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stop_is_answered_during_validation),
         cmocka_unit_test(multiples_and_the_last_step_are_validated),
         cmocka_unit_test(without_validation_rows_nothing_is_validated),
         cmocka_unit_test(the_best_state_comes_back_when_the_last_is_worse),
