@@ -482,16 +482,22 @@ out:
     return status;
 }
 
-pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values, int64_t *count)
+/* A column of numbers of `size` bytes; one more is allocated, so that an empty one has a block. */
+static pb_status numbers_read(hid_t group, const char *name, record_kind kind, size_t size,
+                              void **values, int64_t *count)
 {
     hid_t dataset    = -1;
-    int64_t *read    = NULL;
+    void *read       = NULL;
     hsize_t length   = 0;
     pb_status status = PB_OK;
 
-    PB_TRY(column_open(group, name, RECORD_I64, &dataset, &length));
-    PB_TRY_GOTO(status, PB_ALLOC(read, length + 1), out);
-    PB_TRY_GOTO(status, read_numbers(dataset, RECORD_I64, length, read), out);
+    PB_TRY(column_open(group, name, kind, &dataset, &length));
+    read = pb_memory_new((size_t)length + 1, size);
+    if (read == NULL) {
+        status = PB_ERR_MEMORY;
+        goto out;
+    }
+    PB_TRY_GOTO(status, read_numbers(dataset, kind, length, read), out);
     *values = read;
     *count  = (int64_t)length;
     read    = NULL;
@@ -501,21 +507,20 @@ out:
     return status;
 }
 
+pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values, int64_t *count)
+{
+    void *read = NULL;
+
+    PB_TRY(numbers_read(group, name, RECORD_I64, sizeof **values, &read, count));
+    *values = read;
+    return PB_OK;
+}
+
 pb_status hdf_f64_read(hid_t group, const char *name, double **values, int64_t *count)
 {
-    hid_t dataset    = -1;
-    double *read     = NULL;
-    hsize_t length   = 0;
-    pb_status status = PB_OK;
+    void *read = NULL;
 
-    PB_TRY(column_open(group, name, RECORD_F64, &dataset, &length));
-    PB_TRY_GOTO(status, PB_ALLOC(read, length + 1), out);
-    PB_TRY_GOTO(status, read_numbers(dataset, RECORD_F64, length, read), out);
+    PB_TRY(numbers_read(group, name, RECORD_F64, sizeof **values, &read, count));
     *values = read;
-    *count  = (int64_t)length;
-    read    = NULL;
-out:
-    pb_memory_free(read);
-    hdf_dataset_close(&dataset);
-    return status;
+    return PB_OK;
 }
