@@ -35,20 +35,7 @@ const pb_config_field pb_cell_eval_fields[] = {
 /* An unknown metric is told before anything runs, like an unknown method. */
 static pb_status check_metric(const pb_config *config, const cell_options *o)
 {
-    char place[512];
-    pb_status status = pb_metric_check(o->dataset.metric);
-    if (status != PB_OK) {
-        pb_config_where(config, "dataset.metric", place, sizeof place);
-        return pb_error_prefix(status, "%s", place);
-    }
-    return PB_OK;
-}
-
-/* A failure at the place of a key. */
-static pb_status at_key(const pb_config *config, const char *key, pb_status status)
-{
-    char place[512];
-    return pb_error_prefix(status, "%s", pb_config_where(config, key, place, sizeof place));
+    return pb_config_at(config, "dataset", "metric", -1, pb_metric_check(o->dataset.metric));
 }
 
 /* What only fits some data sets is told before anything runs too. */
@@ -59,26 +46,28 @@ static pb_status check_fit(const pb_config *config, pb_protocol protocol, const 
     int64_t labels         = pb_dataset_options_labels(&o->dataset, protocol)->count;
 
     if (o->eval.scoring == PB_SCORING_LIKELIHOOD && labels < 2) {
-        return at_key(config, "eval.scoring",
-                      PB_FAIL(PB_ERR_CONFIG,
-                              "eval.scoring \"likelihood\" chooses among dataset.labels, and data "
-                              "set %s has none; generate its answers (sweep.override)",
-                              o->dataset.name));
+        return pb_config_at(
+            config, "eval", "scoring", -1,
+            PB_FAIL(PB_ERR_CONFIG,
+                    "eval.scoring \"likelihood\" chooses among dataset.labels, and data "
+                    "set %s has none; generate its answers (sweep.override)",
+                    o->dataset.name));
     }
     if (b != NULL && b->labels > 0 && labels != b->labels) {
-        return at_key(config, "method.name",
-                      PB_FAIL(PB_ERR_CONFIG,
-                              "method %s is for %d classes, data set %s has %" PRId64
-                              "; leave the pair out (sweep.exclude)",
-                              m->name, b->labels, o->dataset.name, labels));
+        return pb_config_at(config, "method", "name", -1,
+                            PB_FAIL(PB_ERR_CONFIG,
+                                    "method %s is for %d classes, data set %s has %" PRId64
+                                    "; leave the pair out (sweep.exclude)",
+                                    m->name, b->labels, o->dataset.name, labels));
     }
     if (b != NULL && b->numbers && strcmp(o->dataset.metric, "pearsonr") != 0) {
-        return at_key(config, "method.name",
-                      PB_FAIL(PB_ERR_CONFIG,
-                              "method %s needs answers that are single numbers (dataset.metric "
-                              "\"pearsonr\"), data set %s has others; leave the pair out "
-                              "(sweep.exclude)",
-                              m->name, o->dataset.name));
+        return pb_config_at(
+            config, "method", "name", -1,
+            PB_FAIL(PB_ERR_CONFIG,
+                    "method %s needs answers that are single numbers (dataset.metric "
+                    "\"pearsonr\"), data set %s has others; leave the pair out "
+                    "(sweep.exclude)",
+                    m->name, o->dataset.name));
     }
     return PB_OK;
 }

@@ -177,3 +177,20 @@ done:
     pb_memory_free(path);
     return status;
 }
+
+pb_status dataset_config_open_alone(const pb_cli *cli, const char *place, const char *name,
+                                    const char *const *groups, pb_config **out)
+{
+    pb_config *config = NULL;
+    pb_status status;
+
+    PB_TRY(dataset_config_open(cli, place, name, groups, &config));
+    PB_TRY_GOTO(status, pb_config_set(config, "dataset.train_file=\"\""), err_config);
+    PB_TRY_GOTO(status, pb_config_set(config, "dataset.test_file=\"\""), err_config);
+    *out = config;
+    return PB_OK;
+
+err_config:
+    pb_config_close(config);
+    return status;
+}

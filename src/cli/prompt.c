@@ -173,20 +173,9 @@ static pb_status open_config(const pb_cli *cli, pb_config **out)
     static const char *const groups[] = {"dataset", "data", NULL};
     bool explain                      = pb_cli_given(cli, "explain");
     const char *option                = explain ? "explain" : "dataset";
-    pb_config *config                 = NULL;
 
-    PB_TRY(dataset_config_open(cli, explain ? "--explain" : "--dataset", pb_cli_text(cli, option),
-                               groups, &config));
-    pb_status status = pb_config_set(config, "dataset.train_file=\"\"");
-    if (status == PB_OK) {
-        status = pb_config_set(config, "dataset.test_file=\"\"");
-    }
-    if (status != PB_OK) {
-        pb_config_close(config);
-        return status;
-    }
-    *out = config;
-    return PB_OK;
+    return dataset_config_open_alone(cli, explain ? "--explain" : "--dataset",
+                                     pb_cli_text(cli, option), groups, out);
 }
 
 static pb_status explain(const pb_cli *cli, const pb_config *config)

@@ -248,9 +248,8 @@ static pb_status read_options(const pb_cli *cli, pb_config **config, pb_dataset_
 {
     static const char *const groups[] = {"dataset", NULL};
 
-    PB_TRY(dataset_config_open(cli, "--dataset", pb_cli_text(cli, "dataset"), groups, config));
-    PB_TRY(pb_config_set(*config, "dataset.train_file=\"\""));
-    PB_TRY(pb_config_set(*config, "dataset.test_file=\"\""));
+    PB_TRY(
+        dataset_config_open_alone(cli, "--dataset", pb_cli_text(cli, "dataset"), groups, config));
     return pb_config_read(*config, "dataset", pb_dataset_fields, NULL, dataset);
 }
 
