@@ -4,8 +4,6 @@
 
 #include "pb/grid.h"
 
-#include <signal.h>
-
 /* An axis whose values are files. */
 typedef struct grid_axis {
     char **names;
@@ -62,7 +60,6 @@ struct pb_grid_watch {
     double drawn;    /* when the progress line was last drawn */
     int64_t cells, skipped, handed_out, finished, failed;
     const pb_grid_cell *cell; /* running here, NULL between cells */
-    struct sigaction old[3];
 };
 
 /* `began`: clock seconds that the time limit counts from. */

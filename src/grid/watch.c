@@ -1,48 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The watch over a run: signals, the time limit, and the progress line. */
+/* The watch over a run: requests to stop, the time limit, and the progress line. */
 #include "internal.h"
 
 #include "pb/clock.h"
 #include "pb/log.h"
+#include "pb/stop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* A handler can reach nothing but a global: the signal that asked to stop, 0 for none. */
-static volatile sig_atomic_t stop_signal = 0;
-
-static const int stop_signals[3] = {SIGTERM, SIGUSR1, SIGINT};
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
-
 void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began)
 {
-    stop_signal     = 0;
     watch->begin    = pb_clock_seconds();
     watch->deadline = 0;
     if (run->time_limit_seconds > 0) {
         watch->deadline = began + run->time_limit_seconds - run->time_reserve_seconds;
     }
-    for (int i = 0; i < 3; i++) {
-        struct sigaction action = {0};
-        action.sa_handler       = on_signal;
-        action.sa_flags         = SA_RESTART;
-        if (stop_signals[i] == SIGINT) {
-            action.sa_flags |= (int)SA_RESETHAND; /* the second one ends the process at once */
-        }
-        sigemptyset(&action.sa_mask);
-        sigaction(stop_signals[i], &action, &watch->old[i]);
-    }
+    pb_stop_catch();
 }
 
 void pb_grid_watch_end(pb_grid_watch *watch)
 {
-    for (int i = 0; i < 3; i++) {
-        sigaction(stop_signals[i], &watch->old[i], NULL);
-    }
+    pb_stop_release();
     if (watch->shows) {
         pb_log_progress(NULL);
     }
@@ -50,18 +29,9 @@ void pb_grid_watch_end(pb_grid_watch *watch)
 
 const char *pb_grid_watch_reason(const pb_grid_watch *watch)
 {
-    switch (stop_signal) {
-    case SIGTERM:
-        return "SIGTERM";
-    case SIGUSR1:
-        return "SIGUSR1";
-    case SIGINT:
-        return "SIGINT";
-    default:
-        break;
-    }
-    bool over = watch->deadline > 0 && pb_clock_seconds() >= watch->deadline;
-    return over ? "the time limit" : NULL;
+    const char *signal = pb_stop_signal();
+    bool over          = watch->deadline > 0 && pb_clock_seconds() >= watch->deadline;
+    return signal != NULL ? signal : over ? "the time limit" : NULL;
 }
 
 bool pb_grid_watch_stop(void *watch)

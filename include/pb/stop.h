@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Requests to stop: SIGTERM, SIGUSR1, SIGINT, and a deadline. They belong to the process as a
+ * whole, because a signal does.
+ *
+ *     pb_stop_catch();              signals are noted and no longer end the process
+ *     pb_stop_arm(deadline);        pb_stop_check fails from the next signal or the deadline on
+ *     PB_TRY_GOTO(status, pb_stop_check(), out);     in every loop that may take long
+ *     pb_stop_release(); */
+#pragma once
+
+#include "pb/status.h"
+
+/* Calls nest: the outermost pair counts, and its first call forgets earlier signals. A second
+ * SIGINT ends the process at once. */
+void pb_stop_catch(void);
+void pb_stop_release(void);
+
+/* "SIGTERM": the latest signal since the outermost pb_stop_catch; NULL: none came. */
+const char *pb_stop_signal(void);
+
+/* From this call on pb_stop_check answers a signal that comes later, and the deadline (clock
+ * seconds, 0: none), until the outermost pb_stop_release. */
+void pb_stop_arm(double deadline);
+
+/* PB_STOPPED, with the reason, once there is one; PB_OK always when nothing is armed. */
+pb_status pb_stop_check(void) PB_MUST_USE;

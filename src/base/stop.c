@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A signal handler can reach nothing but globals: the latest signal and how many came. */
+#include "pb/stop.h"
+
+#include "pb/clock.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { SIGNALS = 3 };
+
+static const struct {
+    int number;
+    const char *name;
+} signals[SIGNALS] = {{SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGINT, "SIGINT"}};
+
+static volatile sig_atomic_t latest = 0; /* 0: none */
+static volatile sig_atomic_t caught = 0;
+
+static int depth = 0; /* of calls of pb_stop_catch */
+static struct sigaction old[SIGNALS];
+static bool armed           = false;
+static sig_atomic_t ignored = 0; /* signals that came before pb_stop_arm */
+static double deadline      = 0;
+
+static void on_signal(int number)
+{
+    latest = number;
+    caught = caught + 1;
+}
+
+void pb_stop_catch(void)
+{
+    if (depth++ > 0) {
+        return;
+    }
+    latest = 0;
+    caught = 0;
+    for (int i = 0; i < SIGNALS; i++) {
+        struct sigaction action = {0};
+        action.sa_handler       = on_signal;
+        action.sa_flags         = SA_RESTART;
+        if (signals[i].number == SIGINT) {
+            action.sa_flags |= (int)SA_RESETHAND;
+        }
+        sigemptyset(&action.sa_mask);
+        (void)sigaction(signals[i].number, &action, &old[i]);
+    }
+}
+
+void pb_stop_release(void)
+{
+    if (--depth > 0) {
+        return;
+    }
+    armed = false;
+    for (int i = 0; i < SIGNALS; i++) {
+        (void)sigaction(signals[i].number, &old[i], NULL);
+    }
+}
+
+const char *pb_stop_signal(void)
+{
+    for (int i = 0; i < SIGNALS; i++) {
+        if (latest == signals[i].number) {
+            return signals[i].name;
+        }
+    }
+    return NULL;
+}
+
+void pb_stop_arm(double until)
+{
+    armed    = true;
+    ignored  = caught;
+    deadline = until;
+}
+
+pb_status pb_stop_check(void)
+{
+    if (armed && caught > ignored) {
+        return PB_FAIL(PB_STOPPED, "stopped on %s", pb_stop_signal());
+    }
+    if (armed && deadline > 0 && pb_clock_seconds() >= deadline) {
+        return PB_FAIL(PB_STOPPED, "stopped: the time is over");
+    }
+    return PB_OK;
+}
