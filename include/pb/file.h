@@ -11,12 +11,18 @@
 #include <stdint.h>
 
 /* Opens a regular file for reading; the caller closes *fd with close(). Folders, pipes, sockets and
- * devices are errors that say what they are, and a pipe without a writer does not block. */
+ * devices are errors that say what they are, and a pipe without a writer does not block. So are the
+ * pointers that Git LFS and git-annex leave in place of files they have not fetched; this holds for
+ * every function here that reads a file. */
 pb_status pb_file_open(const char *path, int *fd) PB_MUST_USE;
 
 /* What the user can do about the system's reason (an errno), as a clause "; free some space …"; ""
  * where the reason says it. */
 const char *pb_file_remedy(int reason);
+
+/* What a failed download leaves under a file's name: "is empty", "holds an HTML page" …; NULL for
+ * any other contents. For formats that never begin like that. */
+const char *pb_file_failed_download(const void *bytes, size_t size);
 
 /* A whole file in memory, terminated by an extra NUL. Refuses files above `max_bytes` (0: no
  * limit). */

@@ -13,12 +13,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, HOLDER_BYTES = 512, TEMPORARY_TRIES = 1000 };
+enum { POINTER_BYTES = 1024 }; /* of the largest pointer file */
 
 const char *pb_file_remedy(int reason)
 {
@@ -63,6 +65,34 @@ static const char *kind_of(mode_t mode)
     return S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
+/* What Git leaves in place of a large file that was not fetched: a few lines of text that name it.
+ * Both formats are those of their documentation (git-lfs docs/spec.md, git-annex internals). */
+static pb_status refuse_pointer(const char *path, int fd, const struct stat *about)
+{
+    static const struct {
+        const char *begin, *name, *command;
+    } pointers[] = {
+        {"version https://git-lfs.github.com/spec/", "Git LFS", "git lfs pull"},
+        {"version https://hawser.github.com/spec/", "Git LFS", "git lfs pull"},
+        {"/annex/objects/", "git-annex", "git annex get"},
+    };
+    char begin[64] = "";
+
+    if (about->st_size <= 0 || about->st_size > POINTER_BYTES ||
+        pread(fd, begin, sizeof begin - 1, 0) <= 0) {
+        return PB_OK; /* a read that fails will fail again where its bytes are needed */
+    }
+    for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
+        if (strncmp(begin, pointers[i].begin, strlen(pointers[i].begin)) == 0) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "%s is a %s pointer (%lld bytes), not the file itself: run `%s` in its "
+                           "folder, or download the file",
+                           path, pointers[i].name, (long long)about->st_size, pointers[i].command);
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
 {
     pb_status status;
@@ -93,6 +123,7 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
         status = FAIL_SYSTEM("open", path);
         goto err_open;
     }
+    PB_TRY_GOTO(status, refuse_pointer(path, *fd, about), err_open);
     return PB_OK;
 
 err_open:
@@ -106,6 +137,29 @@ pb_status pb_file_open(const char *path, int *fd)
     struct stat about;
 
     return open_for_reading(path, fd, &about);
+}
+
+/* Skips a byte-order mark and white space; `word` is lower case. */
+static bool begins_with(const char *bytes, size_t size, const char *word)
+{
+    size_t at     = size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    size_t length = strlen(word);
+
+    while (at < size && isspace((unsigned char)bytes[at])) {
+        at++;
+    }
+    return size - at >= length && strncasecmp(bytes + at, word, length) == 0;
+}
+
+const char *pb_file_failed_download(const void *bytes, size_t size)
+{
+    if (size == 0) {
+        return "is empty";
+    }
+    if (begins_with(bytes, size, "<!doctype html") || begins_with(bytes, size, "<html")) {
+        return "holds an HTML page";
+    }
+    return begins_with(bytes, size, "<?xml") ? "holds an XML page" : NULL;
 }
 
 static pb_status read_all(int fd, const char *path, size_t max_bytes, pb_string *text)

@@ -19,6 +19,12 @@ pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, j
     json_t *root = json_loadb(text->data != NULL ? text->data : "", text->length,
                               JSON_REJECT_DUPLICATES | flags, &error);
 
+    const char *instead = pb_file_failed_download(text->data, text->length);
+
+    if (root == NULL && instead != NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s %s where JSON is expected; download the file again", path,
+                       instead);
+    }
     if (root == NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s:%d:%d: invalid JSON: %s; correct the file or copy it again", path,

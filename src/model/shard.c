@@ -274,7 +274,13 @@ static pb_status parse_file(pb_shard *shard)
     size_t size                = shard->mapping.size;
     uint64_t header_size       = 0;
     json_error_t error;
+    const char *instead = pb_file_failed_download(bytes, size);
 
+    if (instead != NULL) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s where a safetensors file is expected; copy or download it again",
+                       instead);
+    }
     if (size < SIZE_BYTES) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%zu bytes are too few for a safetensors file, which begins with 8 bytes "

@@ -140,6 +140,51 @@ static void only_regular_files_are_opened(void **state)
     (void)alarm(0);
 }
 
+#define LFS_BODY "oid sha256:0123\nsize 988097824\n"
+
+static void pointers_of_git_are_refused_with_the_command_that_fetches(void **state)
+{
+    static const struct {
+        const char *text, *command;
+    } cases[] = {
+        {"version https://git-lfs.github.com/spec/v1\n" LFS_BODY, "`git lfs pull`"},
+        {"version https://git-lfs.github.com/spec/v1\r\n" LFS_BODY, "`git lfs pull`"},
+        {"version https://hawser.github.com/spec/v1\n" LFS_BODY, "`git lfs pull`"},
+        {"/annex/objects/SHA256E-s988097824--0123.safetensors\n", "`git annex get`"},
+        {"version https://git-lfs.example.org/spec/v1\n" LFS_BODY, NULL},
+        {"a text that speaks of version https://git-lfs.github.com/spec/v1\n", NULL},
+    };
+    char hash[PB_HASH_TEXT];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path   = scratch_path("f");
+        pb_status expected = cases[i].command != NULL ? PB_ERR_FORMAT : PB_OK;
+        pb_mapping mapping = {0};
+        pb_string text     = {0};
+        assert_int_equal(pb_file_write_atomic(path, cases[i].text, strlen(cases[i].text)), PB_OK);
+        assert_int_equal(pb_mapping_open(path, &mapping), expected);
+        pb_mapping_close(&mapping);
+        assert_int_equal(pb_hash_file(path, hash), expected);
+        assert_int_equal(pb_file_read(path, 0, &text), expected);
+        pb_string_clear(&text);
+        if (expected != PB_OK) {
+            assert_non_null(strstr(pb_error_message(), path));
+            assert_non_null(strstr(pb_error_message(), cases[i].command));
+        }
+    }
+}
+
+static void a_text_is_no_pointer_when_it_is_longer(void **state)
+{
+    char text[1200] = "version https://git-lfs.github.com/spec/v1\n";
+
+    (void)state;
+    memset(text + strlen(text), 'x', sizeof text - 1 - strlen(text));
+    assert_int_equal(pb_file_write_atomic(scratch_path("f"), text, strlen(text)), PB_OK);
+    assert_contents(scratch_path("f"), text);
+}
+
 static void a_mapping_shows_the_file(void **state)
 {
     pb_mapping mapping = {0};
@@ -373,6 +418,8 @@ int main(void)
         cmocka_unit_test(files_without_a_known_size_are_read_whole),
         SCRATCH_TEST(reading_refuses_what_is_too_large_missing_or_no_file),
         SCRATCH_TEST(only_regular_files_are_opened),
+        SCRATCH_TEST(pointers_of_git_are_refused_with_the_command_that_fetches),
+        SCRATCH_TEST(a_text_is_no_pointer_when_it_is_longer),
         SCRATCH_TEST(a_mapping_shows_the_file),
         SCRATCH_TEST(an_unwritable_place_is_told_with_its_path),
         SCRATCH_TEST(a_write_beyond_the_size_limit_leaves_the_old_file),
