@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Rotary positions in config.json. transformers 4 writes rope_theta beside rope_scaling (null, or
  * an object with rope_type, formerly type); transformers 5 writes one object, rope_parameters, with
- * rope_theta inside. */
+ * rope_theta inside. Each spelling is read whole; where both are there, what they mean is compared,
+ * not how it is written. */
 #include "config_read.h"
 
 #include "pb/log.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define THETA_MAX     1e12
 #define POSITIONS_MAX 1000000000
+#define OLD_KEY       "rope_scaling"
+#define NEW_KEY       "rope_parameters"
 #define OLD_POSITIONS "original_max_position_embeddings"
 
 /* By pb_rope_type. */
@@ -97,10 +101,20 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
                    section, name);
 }
 
-/* The one beside the object wins over the one inside, as in transformers. */
-static const json_t *positions_at(const json_t *root, const json_t *object)
+/* The positions of the first training; the key beside the object wins over the one inside, as in
+ * transformers. Some writers make it 8192.0. */
+static pb_status read_positions(const json_t *root, const json_t *object, int64_t absent,
+                                int64_t *out)
 {
-    return value_of(root, OLD_POSITIONS) != NULL ? root : object;
+    const json_t *at    = value_of(root, OLD_POSITIONS) != NULL ? root : object;
+    const json_t *value = value_of(at, OLD_POSITIONS);
+    double number       = json_real_value(value);
+    if (json_is_real(value) && number >= 1.0 && number <= POSITIONS_MAX &&
+        floor(number) == number) {
+        *out = (int64_t)number;
+        return PB_OK;
+    }
+    return pb_hf_integer(at, OLD_POSITIONS, 1, POSITIONS_MAX, absent, out);
 }
 
 static pb_status read_llama3(const json_t *root, const json_t *object, const char *section,
@@ -108,8 +122,7 @@ static pb_status read_llama3(const json_t *root, const json_t *object, const cha
 {
     PB_TRY(pb_hf_number(object, "low_freq_factor", 1e-6, 1e6, true, &rope->low_freq));
     PB_TRY(pb_hf_number(object, "high_freq_factor", 1e-6, 1e6, true, &rope->high_freq));
-    PB_TRY(pb_hf_integer(positions_at(root, object), OLD_POSITIONS, 1, POSITIONS_MAX,
-                         PB_HF_REQUIRED, &rope->original_positions));
+    PB_TRY(read_positions(root, object, PB_HF_REQUIRED, &rope->original_positions));
     if (rope->high_freq <= rope->low_freq) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s: high_freq_factor %g is not above low_freq_factor %g; correct them",
@@ -127,8 +140,7 @@ static pb_status read_yarn(const json_t *root, const json_t *object, const char 
     rope->beta_slow        = 1.0;
     rope->attention_factor = rope->factor > 1.0 ? 0.1 * log(rope->factor) + 1.0 : 1.0;
     rope->truncate         = true;
-    PB_TRY(pb_hf_integer(positions_at(root, object), OLD_POSITIONS, 1, POSITIONS_MAX, positions,
-                         &rope->original_positions));
+    PB_TRY(read_positions(root, object, positions, &rope->original_positions));
     PB_TRY(pb_hf_number(object, "attention_factor", 1e-6, 1e6, false, &rope->attention_factor));
     PB_TRY(pb_hf_number(object, "beta_fast", 1e-6, 1e6, false, &rope->beta_fast));
     PB_TRY(pb_hf_number(object, "beta_slow", 1e-6, 1e6, false, &rope->beta_slow));
@@ -169,7 +181,7 @@ static pb_status read_scaling(const json_t *root, const json_t *object, const ch
         PB_TRY(refuse_yarn(object, section, rope->type));
     }
     if (rope->type == PB_ROPE_DEFAULT) {
-        if (json_object_get(object, "factor") != NULL) {
+        if (value_of(object, "factor") != NULL) {
             pb_log0_warn("%s.factor has no effect with rope_type default and is not used", section);
         }
         return PB_OK;
@@ -207,51 +219,152 @@ static pb_status read_theta(const json_t *root, const char *key, const json_t *o
     return PB_OK;
 }
 
-/* rope_parameters with an object for each type of layer. */
-static pb_status read_two(const json_t *parameters, const json_t *root, pb_model_config *c)
+/* What one spelling says: of all layers or the full ones, and of the sliding ones. */
+typedef struct two_ropes {
+    pb_rope_config full, sliding;
+} two_ropes;
+
+/* An object for each type of layer. */
+static bool is_by_layer(const json_t *object)
 {
-    const json_t *full    = value_of(parameters, "full_attention");
-    const json_t *sliding = value_of(parameters, "sliding_attention");
-    if (full == NULL || sliding == NULL) {
-        return PB_FAIL(
-            PB_ERR_FORMAT,
-            "rope_parameters lacks full_attention or sliding_attention; %s has an object "
-            "for each of them there",
-            c->family->architecture);
-    }
-    PB_TRY(read_scaling(root, full, "rope_parameters.full_attention", c, &c->rope));
-    PB_TRY(read_scaling(root, sliding, "rope_parameters.sliding_attention", c, &c->rope_sliding));
-    PB_TRY(read_theta(root, "rope_theta", full, c->family->rope_theta, &c->rope.theta));
-    return read_theta(root, "rope_local_base_freq", sliding, c->family->rope_theta_sliding,
-                      &c->rope_sliding.theta);
+    return value_of(object, "full_attention") != NULL ||
+           value_of(object, "sliding_attention") != NULL;
 }
 
-pb_status pb_hf_rope(const json_t *root, pb_model_config *config)
+static pb_status read_by_layer(const json_t *root, const json_t *object, const char *key,
+                               const pb_model_config *c, two_ropes *out)
 {
-    const json_t *scaling    = value_of(root, "rope_scaling");
-    const json_t *parameters = value_of(root, "rope_parameters");
-    const char *section      = parameters != NULL ? "rope_parameters" : "rope_scaling";
-    const json_t *object     = parameters != NULL ? parameters : scaling;
-    const pb_family *f       = config->family;
-
-    config->rope         = (pb_rope_config){.factor = 1.0, .attention_factor = 1.0};
-    config->rope_sliding = config->rope;
-    config->two_ropes    = f->rope_theta_sliding > 0.0;
-    if (scaling != NULL && parameters != NULL &&
-        !json_equal((json_t *)(uintptr_t)scaling, (json_t *)(uintptr_t)parameters)) {
-        return PB_FAIL(PB_ERR_FORMAT, "rope_scaling and rope_parameters differ; remove one");
+    const struct {
+        const char *layers, *theta;
+        double theta_absent;
+        pb_rope_config *rope;
+    } parts[] = {
+        {"full_attention", "rope_theta", c->family->rope_theta, &out->full},
+        {"sliding_attention", "rope_local_base_freq", c->family->rope_theta_sliding, &out->sliding},
+    };
+    size_t known = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        char section[64];
+        const json_t *part = value_of(object, parts[i].layers);
+        known += json_object_get(object, parts[i].layers) != NULL;
+        snprintf(section, sizeof section, "%s.%s", key, parts[i].layers);
+        if (part != NULL) {
+            PB_TRY(read_scaling(root, part, section, c, parts[i].rope));
+        }
+        PB_TRY(
+            read_theta(root, parts[i].theta, part, parts[i].theta_absent, &parts[i].rope->theta));
     }
-    if (config->two_ropes && parameters != NULL) {
-        return read_two(parameters, root, config);
+    if (json_object_size(object) != known) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s: keys beside full_attention and sliding_attention are not supported; "
+                       "put them into these two",
+                       key);
+    }
+    return PB_OK;
+}
+
+/* All that the spelling `key` says; an absent or empty object leaves the defaults. */
+static pb_status read_spelling(const json_t *root, const char *key, const pb_model_config *c,
+                               two_ropes *out)
+{
+    const json_t *object = value_of(root, key);
+    const pb_family *f   = c->family;
+
+    out->full    = (pb_rope_config){.factor = 1.0, .attention_factor = 1.0};
+    out->sliding = out->full;
+    if (c->two_ropes && object != NULL && is_by_layer(object)) {
+        return read_by_layer(root, object, key, c, out);
+    }
+    if (c->two_ropes && object != NULL && strcmp(key, NEW_KEY) == 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s lacks full_attention and sliding_attention; %s has an object for each "
+                       "of them there",
+                       key, f->architecture);
     }
     if (object != NULL) {
-        PB_TRY(read_scaling(root, object, section, config, &config->rope));
+        PB_TRY(read_scaling(root, object, key, c, &out->full));
     }
-    PB_TRY(read_theta(root, "rope_theta", object, f->rope_theta, &config->rope.theta));
-    if (!config->two_ropes) {
-        config->rope_sliding = config->rope;
+    PB_TRY(read_theta(root, "rope_theta", object, f->rope_theta, &out->full.theta));
+    if (!c->two_ropes) {
+        out->sliding = out->full;
         return PB_OK;
     }
     return read_theta(root, "rope_local_base_freq", NULL, f->rope_theta_sliding,
-                      &config->rope_sliding.theta);
+                      &out->sliding.theta);
+}
+
+/* A scaling by 1 leaves every frequency as it is, whatever its type is called. */
+static pb_rope_type effective_type(const pb_rope_config *r)
+{
+    bool scales = r->factor != 1.0 || r->attention_factor != 1.0 || r->type == PB_ROPE_DYNAMIC;
+    return scales ? r->type : PB_ROPE_DEFAULT;
+}
+
+static pb_status compare_ropes(const pb_rope_config *old, const pb_rope_config *new,
+                               const char *layers)
+{
+    const struct {
+        const char *key;
+        double old, new;
+    } values[] = {
+        {"rope_theta", old->theta, new->theta},
+        {"factor", old->factor, new->factor},
+        {"low_freq_factor", old->low_freq, new->low_freq},
+        {"high_freq_factor", old->high_freq, new->high_freq},
+        {"attention_factor", old->attention_factor, new->attention_factor},
+        {"beta_fast", old->beta_fast, new->beta_fast},
+        {"beta_slow", old->beta_slow, new->beta_slow},
+        {"truncate", old->truncate, new->truncate},
+        {OLD_POSITIONS, (double)old->original_positions, (double)new->original_positions},
+    };
+    pb_rope_type type = effective_type(old);
+    if (type != effective_type(new)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       OLD_KEY " and " NEW_KEY " differ%s: rope_type is \"%s\" in the one and "
+                               "\"%s\" in the other; remove one",
+                       layers, pb_rope_type_name(old->type), pb_rope_type_name(new->type));
+    }
+    /* The first alone matters where nothing is scaled. */
+    size_t count = type == PB_ROPE_DEFAULT ? 1 : sizeof values / sizeof values[0];
+    for (size_t i = 0; i < count; i++) {
+        if (values[i].old != values[i].new) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           OLD_KEY " and " NEW_KEY " differ%s: %s is %.17g in the one and %.17g in "
+                                   "the other; remove one",
+                           layers, values[i].key, values[i].old, values[i].new);
+        }
+    }
+    return PB_OK;
+}
+
+static bool is_given(const json_t *root, const char *key)
+{
+    const json_t *value = value_of(root, key);
+    return value != NULL && !(json_is_object(value) && json_object_size(value) == 0);
+}
+
+/* Both spellings may stand in one file when they mean the same. An empty object says nothing, as in
+ * transformers. */
+pb_status pb_hf_rope(const json_t *root, pb_model_config *config)
+{
+    two_ropes old = {0};
+    two_ropes new = {0};
+    bool has_old  = is_given(root, OLD_KEY);
+    bool has_new  = is_given(root, NEW_KEY);
+
+    config->two_ropes = config->family->rope_theta_sliding > 0.0;
+    if (has_old || !has_new) {
+        PB_TRY(read_spelling(root, OLD_KEY, config, &old));
+    }
+    if (has_new) {
+        PB_TRY(read_spelling(root, NEW_KEY, config, &new));
+    }
+    if (has_old && has_new) {
+        const char *layers = config->two_ropes ? " for full_attention" : "";
+        PB_TRY(compare_ropes(&old.full, &new.full, layers));
+        PB_TRY(compare_ropes(&old.sliding, &new.sliding, " for sliding_attention"));
+    }
+    config->rope         = has_new ? new.full : old.full;
+    config->rope_sliding = has_new ? new.sliding : old.sliding;
+    return PB_OK;
 }

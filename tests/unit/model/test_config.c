@@ -174,6 +174,137 @@ static void rope_is_read_in_the_old_and_the_new_style(void **state)
     assert_int_equal(c.rope.original_positions, 16);
 }
 
+#define OLD_LLAMA3 "\"rope_scaling\":{\"type\":\"llama3\"," LLAMA3 "}"
+
+/* The same in other words: 8 for 8.0, null for absent, theta inside, outside or in both. */
+#define NEW_LLAMA3(more)                                                                \
+    "\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1," \
+    "\"high_freq_factor\":4,\"original_max_position_embeddings\":64.0,\"beta_fast\":null" more "}"
+
+static void both_spellings_of_rope_may_stand_together_when_they_mean_the_same(void **state)
+{
+    static const char *const same[] = {
+        "\"rope_theta\":500000," OLD_LLAMA3 "," NEW_LLAMA3(""),
+        "\"rope_theta\":5e5," OLD_LLAMA3 "," NEW_LLAMA3(",\"rope_theta\":500000"),
+        "\"rope_theta\":500000.0,\"rope_scaling\":null," NEW_LLAMA3(""),
+        "\"rope_theta\":500000.0,\"rope_scaling\":{}," NEW_LLAMA3(""),
+        "\"rope_theta\":500000.0,\"rope_parameters\":{}," OLD_LLAMA3,
+        "\"rope_scaling\":{\"rope_theta\":5e5,\"rope_type\":\"llama3\"," LLAMA3
+        "}," NEW_LLAMA3(",\"rope_theta\":500000"),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        expect_llama3(same[i]);
+    }
+    pb_model_config c =
+        read_config(NULL, "\"rope_theta\":77,\"rope_scaling\":{\"rope_type\":\"default\"},"
+                          "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":77.0}");
+    assert_true(c.rope.type == PB_ROPE_DEFAULT && c.rope.theta == 77.0);
+    c = read_config(NULL, "\"rope_scaling\":{\"type\":\"linear\",\"factor\":1},"
+                          "\"rope_parameters\":{\"rope_type\":\"default\"}");
+    assert_true(c.rope.factor == 1.0);
+    /* The defaults of yarn, once left out and once written down. */
+    c = read_config(NULL,
+                    "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":1.0},"
+                    "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":1,\"beta_fast\":32,"
+                    "\"beta_slow\":1,\"attention_factor\":1,\"truncate\":true}");
+    assert_int_equal(c.rope.type, PB_ROPE_YARN);
+}
+
+static void spellings_of_rope_that_mean_different_things_are_refused_with_both_values(void **state)
+{
+    static const struct {
+        const char *old, *new, *word;
+    } cases[] = {
+        {"\"type\":\"linear\",\"factor\":8", "\"rope_type\":\"linear\",\"factor\":4.0",
+         "factor is 8 in the one and 4 in the other"},
+        {"\"type\":\"linear\",\"factor\":8", "\"rope_type\":\"dynamic\",\"factor\":8",
+         "rope_type is \"linear\" in the one and \"dynamic\" in the other"},
+        {"\"type\":\"linear\",\"factor\":8", "\"rope_type\":\"default\"",
+         "rope_type is \"linear\" in the one and \"default\" in the other"},
+        {"\"type\":\"dynamic\",\"factor\":1", "\"rope_type\":\"default\"",
+         "rope_type is \"dynamic\" in the one and \"default\" in the other"},
+        {"\"type\":\"linear\",\"factor\":8",
+         "\"rope_type\":\"linear\",\"factor\":8,\"rope_theta\":77",
+         "rope_theta is 10000 in the one and 77 in the other"},
+        {"\"type\":\"llama3\"," LLAMA3,
+         "\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"
+         "\"original_max_position_embeddings\":32",
+         "original_max_position_embeddings is 64 in the one and 32 in the other"},
+        {"\"type\":\"yarn\",\"factor\":2", "\"rope_type\":\"yarn\",\"factor\":2,\"beta_fast\":16",
+         "beta_fast is 32 in the one and 16 in the other"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[512];
+        (void)snprintf(text, sizeof text, "\"rope_scaling\":{%s},\"rope_parameters\":{%s}",
+                       cases[i].old, cases[i].new);
+        expect_refused(NULL, text, PB_ERR_FORMAT, cases[i].word);
+    }
+}
+
+static pb_status parse_gemma3(const char *rope, pb_model_config *config)
+{
+    char text[FILE_MAX];
+    (void)snprintf(text, sizeof text,
+                   "{\"architectures\":[\"Gemma3ForCausalLM\"],\"num_hidden_layers\":2,"
+                   "\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,"
+                   "\"head_dim\":4,\"intermediate_size\":8,\"vocab_size\":16,"
+                   "\"sliding_window_pattern\":2,\"sliding_window\":4,%s}",
+                   rope);
+    return pb_model_config_parse(text, strlen(text), "config.json", config);
+}
+
+#define GEMMA3_OLD                                           \
+    "\"rope_theta\":1000000,\"rope_local_base_freq\":10000," \
+    "\"rope_scaling\":{\"type\":\"linear\",\"factor\":8}"
+#define GEMMA3_FULL(factor) \
+    "\"full_attention\":{\"rope_type\":\"linear\",\"rope_theta\":1e6,\"factor\":" factor "}"
+#define GEMMA3_SLIDING(theta) \
+    "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":" theta "}"
+
+static void gemma3_has_a_rope_for_each_type_of_layer_in_either_spelling(void **state)
+{
+    static const char *const same[] = {
+        GEMMA3_OLD,
+        "\"rope_parameters\":{" GEMMA3_FULL("8.0") "," GEMMA3_SLIDING("1e4") "}",
+        GEMMA3_OLD ",\"rope_parameters\":{" GEMMA3_FULL("8.0") "," GEMMA3_SLIDING("1e4") "}",
+        GEMMA3_OLD ",\"rope_parameters\":{" GEMMA3_FULL("8.0") ",\"sliding_attention\":null}",
+        "\"rope_parameters\":{" GEMMA3_FULL("8.0") "}", /* the other one has its defaults */
+    };
+    static const struct {
+        const char *rope, *word;
+    } refused[] = {
+        {GEMMA3_OLD ",\"rope_parameters\":{" GEMMA3_FULL("4") "," GEMMA3_SLIDING("1e4") "}",
+         "for full_attention: factor is 8 in the one and 4 in the other"},
+        {GEMMA3_OLD ",\"rope_parameters\":{" GEMMA3_FULL("8") "," GEMMA3_SLIDING("2e4") "}",
+         "rope_local_base_freq is given twice, 10000 and 20000"},
+        {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":8},\"rope_parameters\":{" GEMMA3_FULL(
+             "8") "," GEMMA3_SLIDING("2e4") "}",
+         "for sliding_attention: rope_theta is 10000 in the one and 20000 in the other"},
+        {"\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":8}", "lacks full_attention"},
+        {"\"rope_parameters\":{" GEMMA3_FULL("8") ",\"factor\":8}", "keys beside full_attention"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        pb_model_config c = {0};
+        assert_int_equal(parse_gemma3(same[i], &c), PB_OK);
+        assert_true(c.two_ropes && c.rope.type == PB_ROPE_LINEAR && c.rope.factor == 8.0);
+        assert_true(c.rope.theta == 1e6 && c.rope_sliding.theta == 1e4);
+        assert_true(c.rope_sliding.type == PB_ROPE_DEFAULT);
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        pb_model_config c = {0};
+        assert_true(parse_gemma3(refused[i].rope, &c) != PB_OK);
+        if (strstr(pb_error_message(), refused[i].word) == NULL) {
+            fail_msg("\"%s\" is not in \"%s\"", refused[i].word, pb_error_message());
+        }
+    }
+}
+
 static void rope_that_is_not_supported_or_incomplete_is_refused(void **state)
 {
     (void)state;
@@ -421,6 +552,9 @@ int main(void)
         cmocka_unit_test(null_counts_as_absent),
         cmocka_unit_test(end_tokens_are_a_number_or_a_list),
         cmocka_unit_test(rope_is_read_in_the_old_and_the_new_style),
+        cmocka_unit_test(both_spellings_of_rope_may_stand_together_when_they_mean_the_same),
+        cmocka_unit_test(spellings_of_rope_that_mean_different_things_are_refused_with_both_values),
+        cmocka_unit_test(gemma3_has_a_rope_for_each_type_of_layer_in_either_spelling),
         cmocka_unit_test(rope_that_is_not_supported_or_incomplete_is_refused),
         cmocka_unit_test(keys_that_change_the_mathematics_are_refused_by_name),
         cmocka_unit_test(neutral_values_of_such_keys_are_accepted),
