@@ -3,6 +3,8 @@
  * seed] with every number of the records, NaN where there is none, and /pscp [model, method]. */
 #include "arrays.h"
 
+#include "nexus.h"
+
 #include "pb/memory.h"
 
 #include <math.h>
@@ -85,6 +87,12 @@ pb_status grid_write(hid_t file, const pb_results *results)
 {
     static const record_field state = {
         "status", RECORD_I8, 0, "1", "-1 excluded, 0 missing, 1 done, 2 failed, 3 invalid", true};
+    /* Scores of methods and data sets, for the first model and seed. */
+    static const nexus_plot plot = {.signal         = "score",
+                                    .rank           = 4,
+                                    .axes           = {".", ".", ".", "seed"},
+                                    .interpretation = "image",
+                                    .slice          = {"0", ".", ".", "0"}};
     int64_t count =
         pb_results_index(results, results->models_count, 0, 0, 0); /* one past the last */
     axes_group at = {
@@ -115,6 +123,9 @@ pb_status grid_write(hid_t file, const pb_results *results)
         }
         field.kind = RECORD_F64;
         PB_TRY_GOTO(status, axes_array(&at, &field, values), out);
+    }
+    if (count > 0) {
+        PB_TRY_GOTO(status, nexus_data(at.group, &plot), out);
     }
 out:
     pb_memory_free(values);
@@ -151,6 +162,8 @@ pb_status pscp_write(hid_t file, const pb_results *results, const pb_results_psc
         double value;
     } constants[] = {{"beta_p", pscp->beta_p}, {"beta_f", pscp->beta_f}, {"beta_m", pscp->beta_m},
                      {"c_p", pscp->c_p},       {"c_f", pscp->c_f},       {"c_m", pscp->c_m}};
+    static const nexus_plot plot = {
+        .signal = "pscp", .rank = 2, .axes = {".", "."}, .interpretation = "image"};
     axes_group at = {
         .group = -1,
         .rank  = 2,
@@ -164,6 +177,9 @@ pb_status pscp_write(hid_t file, const pb_results *results, const pb_results_psc
     }
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         PB_TRY_GOTO(status, axes_array(&at, &arrays[i].field, arrays[i].values), out);
+    }
+    if (results->models_count > 0 && results->methods_count > 0) {
+        PB_TRY_GOTO(status, nexus_data(at.group, &plot), out);
     }
 out:
     axes_close(&at);

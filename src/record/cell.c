@@ -3,12 +3,15 @@
  * order of their tables; lists are groups of columns below it. */
 #include "cell.h"
 
+#include "nexus.h"
+
 #include "pb/clock.h"
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/results.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 pb_status cell_path(const pb_record_key *key, pb_string *out)
@@ -56,8 +59,19 @@ out:
     return status;
 }
 
-/* Makes the groups of a path that are not there yet; each carries its name as it was before
- * escaping. */
+/* A new group on the way to a cell: its name before escaping, and the way to a first plot. */
+static pb_status describe_group(hid_t group, const char *name, const char *below)
+{
+    char child[4096];
+
+    (void)snprintf(child, sizeof child, "%.*s", (int)strcspn(below, "/"), below);
+    if (name != NULL) {
+        PB_TRY(hdf_put_text(group, "name", name, NULL));
+    }
+    return nexus_default(group, child);
+}
+
+/* Makes the groups of a path that are not there yet. */
 static pb_status make_groups(hid_t file, const pb_record_key *key, const char *path, hid_t *out)
 {
     const char *names[] = {NULL, key->model, key->dataset, key->method};
@@ -71,9 +85,7 @@ static pb_status make_groups(hid_t file, const pb_record_key *key, const char *p
         *slash = '\0';
         if (!hdf_has(file, part)) {
             PB_TRY_GOTO(status, hdf_group_create(file, part, &group), out);
-            if (names[level] != NULL) {
-                PB_TRY_GOTO(status, hdf_put_text(group, "name", names[level], NULL), out);
-            }
+            PB_TRY_GOTO(status, describe_group(group, names[level], slash + 1), out);
             hdf_group_close(&group);
         }
         *slash = '/';
@@ -100,6 +112,18 @@ static pb_status write_key(hid_t group, const pb_record *record, int64_t *escape
     PB_TRY(hdf_put_text(group, "status", record->status == PB_OK ? "done" : "failed", NULL));
     PB_TRY(hdf_put_text(group, "status_code", pb_status_name(record->status), NULL));
     return hdf_put_i64(group, "valid", record->valid ? 1 : 0);
+}
+
+/* The first list with something to plot. */
+static pb_status write_default(hid_t group, const pb_record *record)
+{
+    for (int l = 0; l < record_lists_count; l++) {
+        const record_list *list = &record_lists[l];
+        if (list->signal != NULL && record_list_count_of(record, list) > 0) {
+            return nexus_default(group, list->name);
+        }
+    }
+    return PB_OK;
 }
 
 static pb_status write_provenance(hid_t cell, const pb_record *record, int64_t *escaped)
@@ -147,6 +171,7 @@ pb_status cell_write(hid_t file, const pb_record *record)
                                    record_list_count_of(record, list), &escaped),
                     out);
     }
+    PB_TRY_GOTO(status, write_default(group, record), out);
     PB_TRY_GOTO(status, write_provenance(group, record, &escaped), out);
     PB_TRY_GOTO(status, hdf_put_i64(group, "escaped_bytes", escaped), out);
 out:

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Datasets of HDF5: arrays with units and dimension scales, and lists of rows as groups of columns.
  * Small arrays lie in the object header, larger numeric ones are shuffled and gzipped. */
-#include "hdf.h"
-
+#include "nexus.h"
 #include "text.h"
 
 #include "pb/memory.h"
@@ -245,6 +244,10 @@ pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows
             status = hdf_scale_attach(dataset, scale, 0, axis);
         }
         hdf_dataset_close(&dataset);
+    }
+    if (status == PB_OK && list->signal != NULL && count > 0) {
+        nexus_plot plot = {.signal = list->signal, .rank = 1, .axes = {list->columns[0].name}};
+        status          = nexus_data(group, &plot);
     }
 out:
     hdf_dataset_close(&scale);

@@ -250,19 +250,27 @@ hid_t hdf_text_type(void)
     return type;
 }
 
-static pb_status put(hid_t object, const char *name, hid_t stored, hid_t memory, const void *value)
+typedef struct attribute_type {
+    hid_t stored, memory;
+    int count; /* negative: a single value */
+} attribute_type;
+
+static pb_status put(hid_t object, const char *name, attribute_type type, const void *value)
 {
+    hsize_t count    = (hsize_t)type.count;
     hid_t space      = -1;
     hid_t attribute  = -1;
     hid_t creation   = -1;
     pb_status status = PB_OK;
 
-    TRY_HDF5(status, space = H5Screate(H5S_SCALAR), out);
+    TRY_HDF5(status,
+             space = type.count < 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &count, NULL),
+             out);
     TRY_HDF5(status, creation = H5Pcreate(H5P_ATTRIBUTE_CREATE), out);
     TRY_HDF5(status, H5Pset_char_encoding(creation, H5T_CSET_UTF8), out);
-    TRY_HDF5(status, attribute = H5Acreate2(object, name, stored, space, creation, H5P_DEFAULT),
-             out);
-    TRY_HDF5(status, H5Awrite(attribute, memory, value), out);
+    TRY_HDF5(status,
+             attribute = H5Acreate2(object, name, type.stored, space, creation, H5P_DEFAULT), out);
+    TRY_HDF5(status, H5Awrite(attribute, type.memory, value), out);
 out:
     if (attribute >= 0) {
         (void)H5Aclose(attribute);
@@ -284,7 +292,7 @@ pb_status hdf_put_text(hid_t object, const char *name, const char *text, int64_t
 
     PB_TRY(text_utf8(text, &clean, escaped));
     TRY_HDF5(status, type = hdf_text_type(), out);
-    PB_TRY_GOTO(status, put(object, name, type, type, &clean), out);
+    PB_TRY_GOTO(status, put(object, name, (attribute_type){type, type, -1}, &clean), out);
 out:
     if (type >= 0) {
         (void)H5Tclose(type);
@@ -293,14 +301,28 @@ out:
     return status;
 }
 
+pb_status hdf_put_texts(hid_t object, const char *name, const char *const *texts, int count)
+{
+    hid_t type       = -1;
+    pb_status status = PB_OK;
+
+    TRY_HDF5(status, type = hdf_text_type(), out);
+    status = put(object, name, (attribute_type){type, type, count}, texts);
+out:
+    if (type >= 0) {
+        (void)H5Tclose(type);
+    }
+    return status;
+}
+
 pb_status hdf_put_i64(hid_t object, const char *name, int64_t value)
 {
-    return put(object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+    return put(object, name, (attribute_type){H5T_STD_I64LE, H5T_NATIVE_INT64, -1}, &value);
 }
 
 pb_status hdf_put_f64(hid_t object, const char *name, double value)
 {
-    return put(object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
+    return put(object, name, (attribute_type){H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, -1}, &value);
 }
 
 /* Opens an attribute that must be one value of a class. */

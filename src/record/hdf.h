@@ -47,6 +47,9 @@ hid_t hdf_text_type(void);
  * NULL). */
 pb_status hdf_put_text(hid_t object, const char *name, const char *text,
                        int64_t *escaped) PB_MUST_USE;
+/* A list of texts, all valid UTF-8 and none NULL. */
+pb_status hdf_put_texts(hid_t object, const char *name, const char *const *texts,
+                        int count) PB_MUST_USE;
 pb_status hdf_put_i64(hid_t object, const char *name, int64_t value) PB_MUST_USE;
 pb_status hdf_put_f64(hid_t object, const char *name, double value) PB_MUST_USE;
 /* A missing attribute, one of another type or an array is PB_ERR_FORMAT naming it. */

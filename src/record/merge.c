@@ -3,6 +3,7 @@
  * cell in full. Cells are copied one at a time, so that memory does not grow with the sweep. */
 #include "arrays.h"
 #include "cell.h"
+#include "nexus.h"
 #include "text.h"
 
 #include "pb/file.h"
@@ -176,13 +177,9 @@ static pb_status write_units(hid_t dataset, hid_t table)
 {
     const char **units = NULL;
     int members        = 0;
-    hid_t type         = -1;
-    hid_t space        = -1;
-    hid_t attribute    = -1;
     pb_status status   = PB_OK;
 
     TRY_HDF5(status, members = H5Tget_nmembers(table), out);
-    hsize_t count = (hsize_t)members;
     PB_TRY_GOTO(status, PB_ALLOC(units, members), out);
     for (int i = 0; i < members; i++) {
         units[i] = "";
@@ -194,24 +191,10 @@ static pb_status write_units(hid_t dataset, hid_t table)
             (void)H5free_memory(name);
         }
     }
-    TRY_HDF5(status, type = hdf_text_type(), out);
-    TRY_HDF5(status, space = H5Screate_simple(1, &count, NULL), out);
-    TRY_HDF5(status,
-             attribute = H5Acreate2(dataset, "column_units", type, space, H5P_DEFAULT, H5P_DEFAULT),
-             out);
-    TRY_HDF5(status, H5Awrite(attribute, type, units), out);
+    PB_TRY_GOTO(status, hdf_put_texts(dataset, "column_units", units, members), out);
     PB_TRY_GOTO(status, hdf_put_text(dataset, "units", "see column_units", NULL), out);
     PB_TRY_GOTO(status, hdf_put_text(dataset, "long_name", "one row per cell", NULL), out);
 out:
-    if (attribute >= 0) {
-        (void)H5Aclose(attribute);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
     pb_memory_free(units);
     return status;
 }
@@ -325,17 +308,31 @@ static pb_status write_cells(hid_t file, const pb_results *results)
     return status;
 }
 
-static pb_status write_root(hid_t file, const pb_results *results)
+/* What is plotted first: PSCP of models and methods, or the scores where none has a PSCP. */
+static const char *first_plot(const pb_results *results, const pb_results_pscp *pscp)
+{
+    int64_t count = pscp != NULL ? results->models_count * results->methods_count : 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        if (isfinite(pscp->pscp[i])) {
+            return "pscp";
+        }
+    }
+    return "grid";
+}
+
+static pb_status write_root(hid_t file, const pb_results *results, const pb_results_pscp *pscp)
 {
     PB_TRY(cell_root_write(file, "results"));
     PB_TRY(hdf_put_text(file, "sweep", results->sweep, NULL));
     PB_TRY(hdf_put_text(file, "protocol", results->protocol, NULL));
-    return hdf_put_text(file, "command_line", results->command_line, NULL);
+    PB_TRY(hdf_put_text(file, "command_line", results->command_line, NULL));
+    return nexus_default(file, first_plot(results, pscp));
 }
 
 static pb_status write_file(hid_t file, const pb_results *results, const pb_results_pscp *pscp)
 {
-    PB_TRY(write_root(file, results));
+    PB_TRY(write_root(file, results, pscp));
     PB_TRY(write_table(file, results));
     PB_TRY(grid_write(file, results));
     if (pscp != NULL) {

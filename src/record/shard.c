@@ -2,6 +2,7 @@
 /* Shards: one file per cell. The file is composed in memory and its bytes are written by base, so
  * that a full disk or a kill meets no open HDF5 file. */
 #include "cell.h"
+#include "nexus.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
@@ -163,6 +164,7 @@ static pb_status compose(const pb_record *record, void **bytes, size_t *size)
 
     PB_TRY(hdf_create_memory(&file));
     PB_TRY_GOTO(status, cell_root_write(file, "shard"), err_file);
+    PB_TRY_GOTO(status, nexus_default(file, "cells"), err_file);
     PB_TRY_GOTO(status, cell_write(file, record), err_file);
     PB_TRY_GOTO(status, hdf_image(file, &image, &length), err_file);
     PB_TRY_GOTO(status, hdf_close(&file), err_image);

@@ -116,20 +116,21 @@ static const record_field prediction_columns[] = {
      "score of the row by itself, 1 at best", true},
 };
 
-#define LIST(member, type, long_, columns_, always_, added_)                       \
-    {                                                                              \
-#member, long_, columns_, COUNT_OF(columns_), offsetof(pb_record, member), \
-            offsetof(pb_record, member##_count), sizeof(type), always_, added_     \
+#define LIST(member, type, long_, signal_, columns_, always_, added_)                       \
+    {                                                                                       \
+#member, long_, signal_, columns_, COUNT_OF(columns_), offsetof(pb_record, member), \
+            offsetof(pb_record, member##_count), sizeof(type), always_, added_              \
     }
 
 const record_list record_lists[] = {
-    LIST(metrics, pb_record_metric, "metrics of the test rows", metric_columns, true, 0),
-    LIST(train, pb_record_step, "training, by step", train_columns, false, 0),
-    LIST(validation, pb_record_validation, "validation, by step", validation_columns, false, 0),
-    LIST(memory, pb_record_memory, "memory trace", memory_columns, false, 0),
-    LIST(phases, pb_record_phase, "phases of the cell", phase_columns, false, 0),
-    LIST(predictions, pb_record_prediction, "predictions on the test rows", prediction_columns,
-         false, 1),
+    LIST(metrics, pb_record_metric, "metrics of the test rows", NULL, metric_columns, true, 0),
+    LIST(train, pb_record_step, "training, by step", "loss", train_columns, false, 0),
+    LIST(validation, pb_record_validation, "validation, by step", "loss", validation_columns, false,
+         0),
+    LIST(memory, pb_record_memory, "memory trace", "host_bytes", memory_columns, false, 0),
+    LIST(phases, pb_record_phase, "phases of the cell", NULL, phase_columns, false, 0),
+    LIST(predictions, pb_record_prediction, "predictions on the test rows", NULL,
+         prediction_columns, false, 1),
 };
 const int record_lists_count = COUNT_OF(record_lists);
 

@@ -35,6 +35,7 @@ extern const int record_texts_count;
 typedef struct record_list {
     const char *name;
     const char *long_name;
+    const char *signal; /* the column that viewers plot over the first one; NULL: none */
     const record_field *columns;
     int columns_count;
     size_t rows;  /* offset of the pointer to the rows in pb_record */

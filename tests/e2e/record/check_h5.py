@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens a results file with h5py, pandas and both xarray engines and checks contents, units and
 dimensions. Run with -W error: a warning is a failure. Usage: check_h5.py FILE.h5"""
+import glob
+import os
 import sys
 
 import h5py
@@ -132,8 +134,60 @@ def check_xarray(engine):
     assert empty.sizes["step"] == 0
 
 
+def follow_default(group):
+    """As viewers do: from a group by its attribute "default" to what they plot; None where it ends."""
+    while isinstance(group, h5py.Group) and group.attrs.get("NX_class") != "NXdata":
+        if "default" not in group.attrs:
+            return None
+        group = group[group.attrs["default"]]
+    return group
+
+
+def check_plot(group):
+    """The rules of NXdata, and those of h5web, which takes no axes of texts."""
+    signal = group[group.attrs["signal"]]
+    assert signal.dtype.kind in "if" and signal.size > 0, group.name
+    axes = group.attrs["axes"]
+    assert axes.shape == (signal.ndim,), group.name
+    for size, axis in zip(signal.shape, axes):
+        if axis != ".":
+            assert group[axis].shape == (size,) and group[axis].dtype.kind in "if", (group.name, axis)
+    slices = group.attrs.get("default_slice", ["."] * signal.ndim)
+    assert len(slices) == signal.ndim, group.name
+    assert all(s == "." or 0 <= int(s) < size for s, size in zip(slices, signal.shape)), group.name
+    shown = {None: 1, "image": 2}[signal.attrs.get("interpretation")]
+    assert signal.ndim == 1 or list(slices).count(".") == shown, group.name
+
+
+def check_nexus():
+    with h5py.File(PATH) as file:
+        plots = {}
+
+        def visit(name, item):
+            if item.attrs.get("NX_class") == "NXdata":
+                check_plot(item)
+                plots[name] = (item.attrs["signal"], *item.attrs["axes"])
+
+        file.visititems(visit)
+        assert plots.pop("grid") == ("score", ".", ".", ".", "seed")
+        assert plots.pop("pscp") == ("pscp", ".", ".")
+        done = [CELL, CELL.replace("rte", "sst2")]
+        assert plots.keys() == {f"{cell}/{name}" for cell in done for name in ("train", "validation", "memory")}
+        assert plots[CELL + "/train"] == plots[CELL + "/validation"] == ("loss", "step")
+        assert plots[CELL + "/memory"] == ("host_bytes", "seconds")
+        assert follow_default(file).name == "/pscp"
+        assert follow_default(file[CELL]).name == f"/{CELL}/train"
+        assert follow_default(file["cells"]) is not None
+        assert follow_default(file[FAILED]) is None
+    for path in glob.glob(os.path.join(os.path.dirname(PATH), "shards", "*__lora__*.h5")):
+        with h5py.File(path) as file:
+            assert follow_default(file).name.endswith("/train"), path
+            check_plot(follow_default(file))
+
+
 check_h5py()
 check_pandas()
+check_nexus()
 for name in ("h5netcdf", "netcdf4"):
     check_xarray(name)
 print("read by h5py", h5py.__version__, "pandas", pd.__version__, "xarray", xr.__version__)
