@@ -122,8 +122,11 @@ typedef struct pb_record {
 
     int64_t escaped_bytes; /* bytes of texts that were not UTF-8 and are stored as \xHH; set on
                               reading */
-    char *source_file;     /* where it was read from; NULL for a fresh one */
-    char *source_group;
+    /* Where it was read from; NULL and "" for a fresh one. A merged file is kept open by its
+     * records; a shard is read again, and its checksum tells whether it is the same. */
+    char *source_file, *source_group;
+    char source_hash[PB_HASH_TEXT];
+    struct pb_record_source *source;
     bool complete; /* false when it was read without its curves and predictions */
 } pb_record;
 

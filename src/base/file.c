@@ -17,10 +17,12 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, HOLDER_BYTES = 512, TEMPORARY_TRIES = 1000 };
 enum { POINTER_BYTES = 1024 }; /* of the largest pointer file */
+enum { READ_TRIES = 4, READ_PAUSE_NS = 50 * 1000 * 1000 };
 
 const char *pb_file_remedy(int reason)
 {
@@ -192,14 +194,20 @@ out_chunk:
     return status;
 }
 
-pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
+/* *reason: the system's, when it was the system that failed. */
+static pb_status read_once(const char *path, size_t max_bytes, pb_string *out, int *reason)
 {
     pb_status status;
     int fd            = -1;
     struct stat about = {0};
     pb_string text    = {0};
 
-    PB_TRY(open_for_reading(path, &fd, &about));
+    errno  = 0;
+    status = open_for_reading(path, &fd, &about);
+    if (status != PB_OK) {
+        *reason = errno;
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
     /* The size is only a first guess: /proc tells none, and a file may still grow. */
     if (max_bytes != 0 && about.st_size > 0 && (uint64_t)about.st_size > max_bytes) {
         status = PB_FAIL(PB_ERR_FORMAT, "%s has %lld bytes, more than the %zu allowed here", path,
@@ -215,10 +223,33 @@ pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
     goto out_fd;
 
 err_text:
+    *reason = errno;
     pb_string_clear(&text);
 out_fd:
     (void)close(fd);
     return status;
+}
+
+/* What network file systems and failing disks report once and not the next time. */
+static bool is_transient(int reason)
+{
+    return reason == EIO || reason == ESTALE || reason == EAGAIN || reason == ENOLCK ||
+           reason == ETIMEDOUT || reason == EINTR;
+}
+
+pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
+{
+    for (int tries = 1;; tries++) {
+        int reason       = 0;
+        pb_status status = read_once(path, max_bytes, out, &reason);
+
+        if (status != PB_ERR_IO || !is_transient(reason) || tries == READ_TRIES) {
+            return status;
+        }
+        pb_log_debug("%s; it is tried again", pb_error_message());
+        pb_error_clear();
+        (void)nanosleep(&(struct timespec){.tv_nsec = READ_PAUSE_NS}, NULL);
+    }
 }
 
 pb_status pb_mapping_open(const char *path, pb_mapping *out)

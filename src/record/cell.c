@@ -4,6 +4,7 @@
 #include "cell.h"
 
 #include "nexus.h"
+#include "source.h"
 
 #include "pb/clock.h"
 #include "pb/file.h"
@@ -353,37 +354,12 @@ pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, co
     return visit_level(file, "cells", 0, visit, context);
 }
 
-pb_status cell_reader_load(cell_reader *reader, const pb_record *shallow, pb_record *out)
+pb_status cell_load(const pb_record *shallow, pb_record *out)
 {
-    pb_status status = PB_OK;
+    pb_record_source *source = NULL;
 
-    if (reader->path == NULL || strcmp(reader->path, shallow->source_file) != 0) {
-        cell_reader_close(reader);
-        PB_TRY(hdf_open(shallow->source_file, &reader->file));
-        status = pb_record_set_text(&reader->path, shallow->source_file);
-        if (status != PB_OK) {
-            cell_reader_close(reader);
-            return status;
-        }
-    }
-    status = cell_read(reader->file, shallow->source_group, true, out);
-    if (status != PB_OK) {
-        return pb_error_prefix(status, "%s", shallow->source_file);
-    }
-    if (strcmp(out->key.config_hash, shallow->key.config_hash) != 0 ||
-        out->status != shallow->status) {
-        pb_record_clear(out);
-        return PB_FAIL(PB_ERR_IO, "%s: %s was replaced while it was read; run the command again",
-                       shallow->source_file, shallow->source_group);
-    }
-    return PB_OK;
-}
-
-void cell_reader_close(cell_reader *reader)
-{
-    if (reader->file >= 0) {
-        (void)H5Fclose(reader->file);
-    }
-    pb_memory_free(reader->path);
-    *reader = (cell_reader){.file = -1};
+    PB_TRY(source_of(shallow, &source));
+    pb_status status = cell_read(source_file(source), shallow->source_group, true, out);
+    pb_record_source_release(source);
+    return status == PB_OK ? status : pb_error_prefix(status, "%s", shallow->source_file);
 }

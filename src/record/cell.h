@@ -25,13 +25,5 @@ pb_status cell_read_curves(hid_t file, pb_record *record) PB_MUST_USE;
 pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, const char *group),
                     void *context) PB_MUST_USE;
 
-/* A file that stays open while records are read from it one after the other. */
-typedef struct cell_reader {
-    hid_t file; /* negative: none */
-    char *path;
-} cell_reader;
-
 /* The complete record that `shallow` was read from; fails when it has changed since. */
-pb_status cell_reader_load(cell_reader *reader, const pb_record *shallow,
-                           pb_record *out) PB_MUST_USE;
-void cell_reader_close(cell_reader *reader);
+pb_status cell_load(const pb_record *shallow, pb_record *out) PB_MUST_USE;

@@ -255,6 +255,35 @@ out:
     return status == PB_OK ? status : pb_error_prefix(status, "group \"%s\"", list->name);
 }
 
+pb_status hdf_dataset_open(hid_t group, const char *name, hid_t *out)
+{
+    hid_t dataset    = -1;
+    hid_t creation   = -1;
+    pb_status status = PB_OK;
+
+    if (!hdf_has(group, name)) {
+        return PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" is missing", name);
+    }
+    PB_TRY(hdf_check_link(group, name));
+    TRY_HDF5(status, dataset = H5Dopen2(group, name, H5P_DEFAULT), out);
+    TRY_HDF5(status, creation = H5Dget_create_plist(dataset), out);
+    if (H5Pget_external_count(creation) > 0 || H5Pget_layout(creation) == H5D_VIRTUAL) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "dataset \"%s\" has its data in another file, which is not read: results "
+                         "files are complete",
+                         name);
+        goto out;
+    }
+    *out    = dataset;
+    dataset = -1;
+out:
+    if (creation >= 0) {
+        (void)H5Pclose(creation);
+    }
+    hdf_dataset_close(&dataset);
+    return status;
+}
+
 /* Opens a one-dimensional dataset whose class fits `kind` and gives its length. */
 static pb_status column_open(hid_t group, const char *name, record_kind kind, hid_t *out,
                              hsize_t *count)
@@ -267,10 +296,7 @@ static pb_status column_open(hid_t group, const char *name, record_kind kind, hi
                         : kind == RECORD_F64 ? H5T_FLOAT
                                              : H5T_INTEGER;
 
-    if (!hdf_has(group, name)) {
-        return PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" is missing", name);
-    }
-    TRY_HDF5(status, dataset = H5Dopen2(group, name, H5P_DEFAULT), out);
+    PB_TRY(hdf_dataset_open(group, name, &dataset));
     TRY_HDF5(status, space = H5Dget_space(dataset), out);
     TRY_HDF5(status, type = H5Dget_type(dataset), out);
     if (H5Sget_simple_extent_ndims(space) != 1 || H5Tget_class(type) != class ||
@@ -306,10 +332,7 @@ pb_status hdf_rows(hid_t group, const char *name, int64_t *count)
     hsize_t length   = 0;
     pb_status status = PB_OK;
 
-    if (!hdf_has(group, name)) {
-        return PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" is missing", name);
-    }
-    TRY_HDF5(status, dataset = H5Dopen2(group, name, H5P_DEFAULT), out);
+    PB_TRY(hdf_dataset_open(group, name, &dataset));
     TRY_HDF5(status, space = H5Dget_space(dataset), out);
     if (H5Sget_simple_extent_ndims(space) != 1) {
         status = PB_FAIL(PB_ERR_FORMAT, "dataset \"%s\" has another rank than the schema", name);

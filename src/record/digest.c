@@ -94,8 +94,7 @@ static int compare(const void *a, const void *b)
 
 static pb_status put_all(pb_hash *hash, const pb_record *const *order, int64_t count)
 {
-    cell_reader reader = {.file = -1};
-    pb_status status   = PB_OK;
+    pb_status status = PB_OK;
 
     for (int64_t i = 0; i < count && status == PB_OK; i++) {
         pb_record whole = {0};
@@ -104,13 +103,12 @@ static pb_status put_all(pb_hash *hash, const pb_record *const *order, int64_t c
             status = put_record(hash, order[i]);
             continue;
         }
-        status = cell_reader_load(&reader, order[i], &whole);
+        status = cell_load(order[i], &whole);
         if (status == PB_OK) {
             status = put_record(hash, &whole);
             pb_record_clear(&whole);
         }
     }
-    cell_reader_close(&reader);
     return status;
 }
 

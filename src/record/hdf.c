@@ -3,6 +3,7 @@
  * stack, which names the cause; the stack's own printing is off. */
 #include "hdf.h"
 
+#include "seal.h"
 #include "text.h"
 
 #include "pb/file.h"
@@ -70,11 +71,17 @@ pb_status hdf_fail(const char *call, const char *file, int line, const char *fun
 
 void hdf_quiet(void)
 {
+    /* Files are replaced as a whole and read from memory, so HDF5 has nothing to lock; where the
+     * file system has no locks it would refuse to work. The variable wins over H5Pset_file_locking
+     * and works with versions that lack that. */
+    (void)setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
     /* After a failed write (a full disk) HDF5 cannot close the file, and its own clean-up at exit
      * crashes on it (seen in 1.10.8). Every file is closed by us, so the clean-up is not needed. */
     (void)H5dont_atexit();
     (void)H5open();
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    (void)H5Lunregister(H5L_TYPE_EXTERNAL); /* links into other files lead nowhere */
+    (void)H5Eclear2(H5E_DEFAULT);
 }
 
 const char *pb_results_library(void)
@@ -104,6 +111,7 @@ static pb_status create(const char *path, bool in_memory, hid_t *out)
     TRY_HDF5(status, H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18), out);
     TRY_HDF5(status, H5Pset_link_creation_order(creation, order), out);
     TRY_HDF5(status, H5Pset_attr_creation_order(creation, order), out);
+    TRY_HDF5(status, H5Pset_userblock(creation, SEAL_BYTES), out);
     if (in_memory) {
         TRY_HDF5(status, H5Pset_fapl_core(access, (size_t)1 << 16, false), out);
     }
@@ -130,6 +138,7 @@ pb_status hdf_create(const char *path, hid_t *file)
     return create(path, false, file);
 }
 
+/* HDF5 leaves the user block out of an image. */
 pb_status hdf_image(hid_t file, void **bytes, size_t *size)
 {
     char *image      = NULL;
@@ -138,38 +147,17 @@ pb_status hdf_image(hid_t file, void **bytes, size_t *size)
 
     TRY_HDF5(status, H5Fflush(file, H5F_SCOPE_GLOBAL), out);
     TRY_HDF5(status, length = H5Fget_file_image(file, NULL, 0), out);
-    PB_TRY(PB_ALLOC(image, length));
-    TRY_HDF5(status, length = H5Fget_file_image(file, image, (size_t)length), err_image);
+    PB_TRY(PB_ALLOC(image, SEAL_BYTES + (size_t)length));
+    TRY_HDF5(status, length = H5Fget_file_image(file, image + SEAL_BYTES, (size_t)length),
+             err_image);
     *bytes = image;
-    *size  = (size_t)length;
+    *size  = SEAL_BYTES + (size_t)length;
     return PB_OK;
 
 err_image:
     pb_memory_free(image);
 out:
     return status;
-}
-
-pb_status hdf_open(const char *path, hid_t *out)
-{
-    hdf_quiet();
-    if (!pb_path_exists(path)) {
-        return PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file", path);
-    }
-    int fd = -1;
-    PB_TRY(pb_file_open(path, &fd));
-    (void)close(fd);
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    if (file < 0) {
-        hdf_cause cause = take_cause();
-        return PB_FAIL(
-            PB_ERR_FORMAT,
-            "%s: not a readable HDF5 file (truncated, damaged or of another format): %s; a "
-            "damaged shard may be deleted, the same run then makes it again",
-            path, cause.text);
-    }
-    *out = file;
-    return PB_OK;
 }
 
 pb_status hdf_close(hid_t *file)
@@ -209,6 +197,7 @@ pb_status hdf_group_open(hid_t parent, const char *name, hid_t *group)
     if (!hdf_has(parent, name)) {
         return PB_FAIL(PB_ERR_FORMAT, "group \"%s\" is missing", name);
     }
+    PB_TRY(hdf_check_link(parent, name));
     TRY_HDF5(status, *group = H5Gopen2(parent, name, H5P_DEFAULT), out);
 out:
     return status;
@@ -220,6 +209,22 @@ bool hdf_has(hid_t parent, const char *name)
 
     (void)H5Eclear2(H5E_DEFAULT);
     return found;
+}
+
+pb_status hdf_check_link(hid_t parent, const char *name)
+{
+    H5L_info_t about = {0};
+    pb_status status = PB_OK;
+
+    TRY_HDF5(status, H5Lget_info(parent, name, &about, H5P_DEFAULT), out);
+    if (about.type != H5L_TYPE_HARD) {
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "\"%s\" is a link to another %s, which is not followed: results files "
+                         "hold no links",
+                         name, about.type == H5L_TYPE_SOFT ? "place" : "file");
+    }
+out:
+    return status;
 }
 
 bool hdf_has_attribute(hid_t object, const char *name)

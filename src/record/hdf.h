@@ -25,19 +25,22 @@ pb_status hdf_fail(const char *call, const char *file, int line, const char *fun
 void hdf_quiet(void);
 
 /* A new file in memory, whose bytes hdf_image takes; or on disk. Creation order is tracked and the
- * format is the one of HDF5 1.8, which every later version reads. */
+ * format is the one of HDF5 1.8, which every later version reads. The user block is to be sealed.
+ */
 pb_status hdf_create_memory(hid_t *file) PB_MUST_USE;
 pb_status hdf_create(const char *path, hid_t *file) PB_MUST_USE;
-/* The bytes of a file in memory, to be freed with pb_memory_free; the file stays open. */
+/* The bytes of a file in memory with an empty user block, to be freed with pb_memory_free; the file
+ * stays open. */
 pb_status hdf_image(hid_t file, void **bytes, size_t *size) PB_MUST_USE;
-/* Opens for reading; the message names the file and what may be wrong with it. */
-pb_status hdf_open(const char *path, hid_t *file) PB_MUST_USE;
 /* Closes a file that was written; failures to store the last bytes appear here. */
 pb_status hdf_close(hid_t *file) PB_MUST_USE;
 
 pb_status hdf_group_create(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;
 pb_status hdf_group_open(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;
 bool hdf_has(hid_t parent, const char *name);
+/* Fails where the name is a link to another place or file: results files have none, and a file from
+ * elsewhere must not make us read others. */
+pb_status hdf_check_link(hid_t parent, const char *name) PB_MUST_USE;
 bool hdf_has_attribute(hid_t object, const char *name);
 void hdf_group_close(hid_t *group); /* accepts a negative one */
 /* The type of all texts: variable length, UTF-8. Close it with H5Tclose. */
@@ -74,6 +77,8 @@ pb_status hdf_array_write(hid_t group, const hdf_array *array, hid_t *dataset) P
 /* Makes a dataset the scale of a dimension, and gives a dimension its scale. */
 pb_status hdf_scale_make(hid_t dataset, const char *name) PB_MUST_USE;
 pb_status hdf_scale_attach(hid_t dataset, hid_t scale, int dimension, const char *name) PB_MUST_USE;
+/* Refuses a dataset whose data is in another file. */
+pb_status hdf_dataset_open(hid_t group, const char *name, hid_t *dataset) PB_MUST_USE;
 void hdf_dataset_close(hid_t *dataset); /* accepts a negative one */
 
 /* A list of rows as a group of columns; the first column is the scale. */

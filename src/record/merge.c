@@ -4,6 +4,7 @@
 #include "arrays.h"
 #include "cell.h"
 #include "nexus.h"
+#include "seal.h"
 #include "text.h"
 
 #include "pb/file.h"
@@ -287,8 +288,7 @@ out:
 
 static pb_status write_cells(hid_t file, const pb_results *results)
 {
-    cell_reader reader = {.file = -1};
-    pb_status status   = PB_OK;
+    pb_status status = PB_OK;
 
     for (int64_t i = 0; i < results->count && status == PB_OK; i++) {
         const pb_record *record = &results->records[i];
@@ -298,13 +298,12 @@ static pb_status write_cells(hid_t file, const pb_results *results)
             status = cell_write(file, record);
             continue;
         }
-        status = cell_reader_load(&reader, record, &whole);
+        status = cell_load(record, &whole);
         if (status == PB_OK) {
             status = cell_write(file, &whole);
             pb_record_clear(&whole);
         }
     }
-    cell_reader_close(&reader);
     return status;
 }
 
@@ -355,6 +354,7 @@ pb_status pb_results_write(const pb_results *results, const pb_results_pscp *psc
     PB_TRY_GOTO(status, hdf_create(temporary, &file), err_file);
     PB_TRY_GOTO(status, write_file(file, results, pscp), err_file);
     PB_TRY_GOTO(status, hdf_close(&file), err_file);
+    PB_TRY_GOTO(status, seal_file("results", temporary), err_file);
     PB_TRY_GOTO(status, pb_file_commit(temporary, path), out);
     goto out;
 

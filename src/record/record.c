@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A record in memory: its life, its key, and appending to its lists. */
+#include "source.h"
 #include "tables.h"
 
 #include "pb/memory.h"
@@ -75,6 +76,7 @@ void pb_record_clear(pb_record *record)
     pb_memory_free(record->provenance);
     pb_memory_free(record->source_file);
     pb_memory_free(record->source_group);
+    pb_record_source_release(record->source);
     pb_record_key_clear(&record->key);
     memset(record, 0, sizeof *record);
 }

@@ -2,6 +2,7 @@
 /* Gathers records: from the shards of a directory, or from merged files. Curves stay on disk. */
 #include "axes.h"
 #include "cell.h"
+#include "source.h"
 
 #include "pb/file.h"
 #include "pb/log.h"
@@ -276,7 +277,7 @@ static pb_status read_declared(hid_t file, declared *out)
     PB_TRY_GOTO(status, axes_grid(axes, PB_CELL_EXCLUDED), out);
     int64_t count =
         axes->models_count * axes->datasets_count * axes->methods_count * axes->seeds_count;
-    TRY_HDF5(status, dataset = H5Dopen2(grid, "status", H5P_DEFAULT), out);
+    PB_TRY_GOTO(status, hdf_dataset_open(grid, "status", &dataset), out);
     TRY_HDF5(status, space = H5Dget_space(dataset), out);
     if (H5Sget_simple_extent_npoints(space) != count) {
         status = PB_FAIL(PB_ERR_FORMAT, "grid/status does not span the axes");
@@ -298,7 +299,8 @@ out:
 
 typedef struct reading {
     pb_results *results;
-    const char *path;
+    pb_record_source *source;
+    bool keep;
 } reading;
 
 static pb_status keep_cell(void *context, hid_t file, const char *group)
@@ -307,7 +309,7 @@ static pb_status keep_cell(void *context, hid_t file, const char *group)
     pb_record record = {0};
 
     PB_TRY(cell_read(file, group, false, &record));
-    pb_status status = pb_record_set_text(&record.source_file, at->path);
+    pb_status status = source_mark(at->source, at->keep, &record);
     if (status != PB_OK) {
         pb_record_clear(&record);
         return status;
@@ -348,28 +350,48 @@ static pb_status check_cells(hid_t file, const declared *from, const pb_results 
     return status;
 }
 
+/* Shards have had a checksum from the beginning, merged files have not. */
+static pb_status check_seal(const pb_record_source *source, const declared *from)
+{
+    if (source_is_sealed(source)) {
+        return PB_OK;
+    }
+    if (!from->merged) {
+        return PB_FAIL(PB_ERR_FORMAT, "a shard without its checksum: it was cut or changed; the "
+                                      "same `peftbench run` makes its cell again");
+    }
+    pb_log_warn("%s has no checksum, so damage would go unnoticed: merge its shards again",
+                source_path(source));
+    return PB_OK;
+}
+
 static pb_status read_file(const char *path, declared *axes, pb_results *results)
 {
-    hid_t file       = -1;
-    reading at       = {results, path};
-    int64_t before   = results->count;
-    pb_status status = PB_OK;
+    pb_record_source *source = NULL;
+    int64_t before           = results->count;
+    pb_status status         = PB_OK;
 
     if (pb_path_is_directory(path)) {
         return PB_FAIL(PB_ERR_ARGUMENT,
                        "%s: a directory; merge it first: peftbench merge %s -o FILE.h5", path,
                        path);
     }
-    PB_TRY(hdf_open(path, &file));
+    PB_TRY(source_open(path, false, &source));
+    hid_t file = source_file(source);
     PB_TRY_GOTO(status, cell_root_check(file), out);
     PB_TRY_GOTO(status, read_declared(file, axes), out);
+    PB_TRY_GOTO(status, check_seal(source, axes), out);
+    reading at = {results, source, axes->merged};
     PB_TRY_GOTO(status, cell_each(file, keep_cell, &at), out);
     if (axes->merged) {
         PB_TRY_GOTO(status, check_cells(file, axes, results, before), out);
     }
 out:
-    (void)H5Fclose(file);
-    return status == PB_OK ? status : pb_error_prefix(status, "%s", path);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "%s", path);
+    }
+    pb_record_source_release(source);
+    return status;
 }
 
 /* Calls for every position of a declared grid: adds its axes, or its states. */

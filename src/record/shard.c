@@ -3,6 +3,7 @@
  * that a full disk or a kill meets no open HDF5 file. */
 #include "cell.h"
 #include "nexus.h"
+#include "source.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
@@ -18,9 +19,6 @@
 #define NAME_MAX_BYTES  ((size_t)180) /* file systems allow 255, the temporary has a suffix */
 #define NAME_KEPT_BYTES ((size_t)120)
 #define HASH_SHOWN      16 /* digits of the configuration's hash */
-
-#define CHECK_MARK  "\nSHA-256 "
-#define CHECK_BYTES (sizeof CHECK_MARK - 1 + PB_HASH_TEXT) /* mark, digits, line end */
 
 /* Names that would be too long for a file system end in a hash of themselves behind a "~", which
  * no escaped name contains. */
@@ -111,50 +109,6 @@ out:
     return status;
 }
 
-/* HDF5 1.10 takes damaged lengths of texts at their word and reads beyond its buffers, so a shard
- * is checked as a whole before the library sees it. HDF5 does not look behind its own end of file.
- */
-static pb_status append_check(void **bytes, size_t *size)
-{
-    char hash[PB_HASH_TEXT];
-    char *grown = pb_memory_resize(*bytes, *size + CHECK_BYTES + 1, 1);
-
-    if (grown == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    *bytes = grown;
-    PB_TRY(pb_hash_bytes(grown, *size, hash));
-    (void)snprintf(grown + *size, CHECK_BYTES + 1, CHECK_MARK "%s\n", hash);
-    *size += CHECK_BYTES;
-    return PB_OK;
-}
-
-static pb_status check_bytes(const char *path)
-{
-    pb_mapping file = {0};
-    char hash[PB_HASH_TEXT];
-    pb_status status = PB_OK;
-
-    PB_TRY(pb_mapping_open(path, &file));
-    /* An empty file is mapped nowhere. */
-    const char *check =
-        file.size > CHECK_BYTES ? (const char *)file.data + file.size - CHECK_BYTES : NULL;
-    if (check == NULL || memcmp(check, CHECK_MARK, strlen(CHECK_MARK)) != 0) {
-        status = PB_FAIL(PB_ERR_FORMAT,
-                         "%s is no whole shard: the checksum at its end is missing (%zu bytes)",
-                         path, file.size);
-        goto out;
-    }
-    PB_TRY_GOTO(status, pb_hash_bytes(file.data, file.size - CHECK_BYTES, hash), out);
-    if (memcmp(check + strlen(CHECK_MARK), hash, PB_HASH_TEXT - 1) != 0) {
-        status = PB_FAIL(PB_ERR_FORMAT,
-                         "%s was damaged after it was written: its checksum is another", path);
-    }
-out:
-    pb_mapping_close(&file);
-    return status;
-}
-
 static pb_status compose(const pb_record *record, void **bytes, size_t *size)
 {
     hid_t file       = -1;
@@ -194,7 +148,7 @@ pb_status pb_shard_write(const char *directory, const pb_record *record)
     PB_TRY_GOTO(status, pb_path_directory(path, &folder), out);
     PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
     PB_TRY_GOTO(status, compose(record, &bytes, &size), err_compose);
-    PB_TRY_GOTO(status, append_check(&bytes, &size), out);
+    PB_TRY_GOTO(status, seal_bytes("shard", bytes, size), out);
     PB_TRY_GOTO(status, pb_file_write_atomic(path, bytes, size), out);
     goto out;
 
@@ -222,39 +176,50 @@ static pb_status keep_first(void *context, hid_t file, const char *group)
     return first->count == 1 ? pb_record_set_text(&first->group, group) : PB_OK;
 }
 
-pb_status pb_shard_read(const char *path, bool complete, pb_record *out)
+static pb_status read_cell(pb_record_source *source, bool complete, pb_record *out)
 {
-    hid_t file       = -1;
+    hid_t file       = source_file(source);
     first_cell first = {0};
     pb_status status = PB_OK;
 
-    PB_TRY(check_bytes(path));
-    PB_TRY(hdf_open(path, &file));
-    PB_TRY_GOTO(status, cell_root_check(file), err_file);
-    PB_TRY_GOTO(status, cell_each(file, keep_first, &first), err_file);
+    PB_TRY(cell_root_check(file));
+    PB_TRY_GOTO(status, cell_each(file, keep_first, &first), out);
     if (first.count != 1) {
         status =
             PB_FAIL(PB_ERR_FORMAT, "a shard holds one cell, this file holds %" PRId64, first.count);
-        goto err_file;
+        goto out;
     }
-    PB_TRY_GOTO(status, cell_read(file, first.group, complete, out), err_file);
-    status = pb_record_set_text(&out->source_file, path);
+    PB_TRY_GOTO(status, cell_read(file, first.group, complete, out), out);
+    status = source_mark(source, false, out);
     if (status != PB_OK) {
         pb_record_clear(out);
     }
-    goto out;
-
-err_file:
-    pb_error_prefix(status, "%s", path);
 out:
     pb_memory_free(first.group);
-    (void)H5Fclose(file);
     return status;
 }
 
-/* What is damaged stays so however often it is read. A file that the system refuses to give
- * (rights, a failing disk) or that this HDF5 cannot read although its checksum holds may be sound.
- */
+/* Reads the cell of a source, which is released. */
+static pb_status take_cell(pb_record_source *source, bool complete, pb_record *out)
+{
+    pb_status status = read_cell(source, complete, out);
+
+    if (status != PB_OK) {
+        pb_error_prefix(status, "%s", source_path(source));
+    }
+    pb_record_source_release(source);
+    return status;
+}
+
+pb_status pb_shard_read(const char *path, bool complete, pb_record *out)
+{
+    pb_record_source *source = NULL;
+
+    PB_TRY(source_open(path, true, &source));
+    return take_cell(source, complete, out);
+}
+
+/* A file that the system refuses to give (rights, a failing disk) may be sound. */
 static bool is_damaged(const char *path, pb_status status)
 {
     struct stat about;
@@ -295,13 +260,15 @@ static pb_status judge(const char *path, pb_status status, pb_shard_state *state
 
 pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state, char **damage)
 {
+    pb_record_source *source = NULL;
     pb_record record;
 
     *damage          = NULL;
-    pb_status status = pb_shard_read(path, false, &record);
+    pb_status status = source_open(path, true, &source);
     if (status != PB_OK) {
         return judge(path, status, state, damage);
     }
+    PB_TRY(take_cell(source, false, &record)); /* its checksum holds: this is no damage */
     *state = record.status == PB_OK ? PB_SHARD_DONE : PB_SHARD_FAILED;
     *out   = record;
     return PB_OK;
@@ -365,8 +332,7 @@ out:
 
 pb_status pb_record_load(pb_record *record)
 {
-    hid_t file       = -1;
-    pb_status status = PB_OK;
+    pb_record_source *source = NULL;
 
     if (record->complete) {
         return PB_OK;
@@ -374,8 +340,8 @@ pb_status pb_record_load(pb_record *record)
     if (record->source_file == NULL || record->source_group == NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "record: it was read from no file");
     }
-    PB_TRY(hdf_open(record->source_file, &file));
-    status = cell_read_curves(file, record);
-    (void)H5Fclose(file);
+    PB_TRY(source_of(record, &source));
+    pb_status status = cell_read_curves(source_file(source), record);
+    pb_record_source_release(source);
     return status == PB_OK ? status : pb_error_prefix(status, "%s", record->source_file);
 }

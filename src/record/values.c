@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The numbers of a record's predictions without their texts: a report over a large file reads them
  * cell by cell, and texts would be most of the work. */
-#include "hdf.h"
+#include "source.h"
 
 #include "pb/memory.h"
 #include "pb/results.h"
@@ -29,18 +29,6 @@ static pb_status from_memory(const pb_record *record, pb_record_values *out)
     return PB_OK;
 }
 
-/* Two commands may work on one folder: the cell must still be the one that was opened. */
-static pb_status check_same(hid_t cell, const pb_record *record)
-{
-    char *hash = NULL;
-
-    PB_TRY(hdf_get_text(cell, "config_hash", &hash));
-    bool same = strcmp(hash, record->key.config_hash) == 0;
-    pb_memory_free(hash);
-    return same ? PB_OK
-                : PB_FAIL(PB_ERR_IO, "it was replaced while it was read; run the command again");
-}
-
 static pb_status from_cell(hid_t file, const pb_record *record, pb_record_values *out)
 {
     hid_t cell       = -1;
@@ -49,7 +37,6 @@ static pb_status from_cell(hid_t file, const pb_record *record, pb_record_values
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_open(file, record->source_group, &cell), out);
-    PB_TRY_GOTO(status, check_same(cell, record), out);
     PB_TRY_GOTO(status, hdf_group_open(cell, "predictions", &group), out);
     PB_TRY_GOTO(status, hdf_i64_read(group, "row", &out->rows, &out->count), out);
     if (hdf_has(group, "value")) {
@@ -75,15 +62,15 @@ out:
 pb_status pb_record_values_read(const pb_record *record, pb_record_values *out)
 {
     pb_record_values read = {0};
-    hid_t file            = -1;
     pb_status status      = PB_OK;
 
     if (record->complete || record->source_file == NULL) {
         status = from_memory(record, &read);
     } else {
-        PB_TRY(hdf_open(record->source_file, &file));
-        status = from_cell(file, record, &read);
-        (void)H5Fclose(file);
+        pb_record_source *source = NULL;
+        PB_TRY(source_of(record, &source));
+        status = from_cell(source_file(source), record, &read);
+        pb_record_source_release(source);
         if (status != PB_OK) {
             pb_error_prefix(status, "%s: %s", record->source_file, record->source_group);
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Gathering: directories with and without a plan, merged files, several of them, the digest. */
 #include "sample.h"
+#include "seal.h"
 #include "support.h"
 
 #include "pb/file.h"
@@ -376,7 +377,7 @@ static void foreign_hdf5_files_are_refused(void **state)
     assert_error(pb_results_open(paths, 1, &r), PB_ERR_FORMAT, "other.h5");
 }
 
-/* Unlinks one object of a merged file. */
+/* Unlinks one object of a merged file, whose checksum is then that of what is left. */
 static void unlink_in(const char *path, const char *name)
 {
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
@@ -384,6 +385,7 @@ static void unlink_in(const char *path, const char *name)
     assert_true(file >= 0);
     assert_true(H5Ldelete(file, name, H5P_DEFAULT) >= 0);
     assert_true(H5Fclose(file) >= 0);
+    assert_ok(seal_file("results", path));
 }
 
 static void a_merged_file_that_lost_a_part_is_refused(void **state)
@@ -434,10 +436,12 @@ static void values_come_without_the_texts(void **state)
         assert_ok(pb_record_load(&r.records[0]));
     }
     pb_record_clear_curves(&r.records[0]);
-    r.records[0].key.config_hash[0] = 'x';
-    assert_error(pb_record_values_read(&r.records[0], &values), PB_ERR_IO, "all.h5: cells/a%2Fb");
     unlink_in(path, "cells/a%2Fb/d/lora/1/predictions/row");
-    r.records[0].key.config_hash[0] = '0';
+    assert_ok(pb_record_values_read(&r.records[0], &values)); /* from the file as it was opened */
+    assert_int_equal(values.count, 3);
+    pb_record_values_clear(&values);
+    pb_results_clear(&r);
+    assert_ok(pb_results_open(paths, 1, &r));
     assert_error(pb_record_values_read(&r.records[0], &values), PB_ERR_FORMAT,
                  "dataset \"row\" is missing");
     pb_results_clear(&r);
@@ -461,6 +465,7 @@ static void what_an_earlier_program_did_not_write_is_unknown(void **state)
     assert_true(H5Adelete_by_name(file, "cells/m/d/lora/1", "score_low", H5P_DEFAULT) >= 0);
     assert_true(H5Adelete_by_name(file, "cells/m/d/lora/1", "score_high", H5P_DEFAULT) >= 0);
     assert_true(H5Fclose(file) >= 0);
+    assert_ok(seal_file("results", path));
 
     assert_ok(pb_results_open(paths, 1, &r));
     assert_true(isnan(r.records[0].score_low) && isnan(r.records[0].score_high));
@@ -471,10 +476,11 @@ static void what_an_earlier_program_did_not_write_is_unknown(void **state)
     assert_ok(pb_record_load(&r.records[0]));
     assert_true(isnan(r.records[0].predictions[1].value));
     assert_int_equal(r.records[0].predictions[1].correct, 0);
-    pb_record_clear_curves(&r.records[0]);
-    unlink_in(path, "cells/m/d/lora/1/predictions/correct");
-    assert_error(pb_record_load(&r.records[0]), PB_ERR_FORMAT, "dataset \"correct\" is missing");
     pb_record_values_clear(&values);
+    pb_results_clear(&r);
+    unlink_in(path, "cells/m/d/lora/1/predictions/correct");
+    assert_ok(pb_results_open(paths, 1, &r));
+    assert_error(pb_record_load(&r.records[0]), PB_ERR_FORMAT, "dataset \"correct\" is missing");
     pb_results_clear(&r);
 }
 

@@ -362,14 +362,14 @@ static void damaged_and_foreign_files_are_told_with_file_and_cause(void **state)
     for (size_t i = 0; i < 40; i++) {
         size_t size = bytes.length * i / 40;
         write_bytes(path, bytes.data, size);
-        assert_int_equal(find(directory, &a.key, "checksum at its end is missing"),
-                         PB_SHARD_DAMAGED);
+        assert_int_equal(find(directory, &a.key, "its checksum does not match"), PB_SHARD_DAMAGED);
     }
     bytes.data[bytes.length / 2] ^= 1;
     write_bytes(path, bytes.data, bytes.length);
-    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "damaged after it was written");
+    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT,
+                 "cut or changed after it was written");
     write_bytes(path, "this is text\n", 13);
-    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "no whole shard");
+    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "does not match its 13 bytes");
     assert_error(pb_shard_read("/nowhere/x.h5", true, &b), PB_ERR_NOT_FOUND, "/nowhere/x.h5");
     pb_string_clear(&bytes);
     pb_memory_free(path);

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The seal of a file: one line of text, in the user block that HDF5 leaves alone, with the SHA-256
+ * of everything behind it. HDF5 takes damaged lengths at their word and reads beyond its buffers,
+ * so a file is checked as a whole before the library sees it. */
+#pragma once
+
+#include "pb/hash.h"
+#include "pb/status.h"
+
+#include <stdbool.h>
+
+#define SEAL_BYTES ((size_t)512) /* the smallest user block */
+
+typedef enum seal_state {
+    SEAL_WHOLE,
+    SEAL_BROKEN, /* empty, cut or changed since it was sealed */
+    SEAL_NONE, /* HDF5 without a seal: a merged file of an earlier version, or another program's */
+} seal_state;
+
+typedef struct seal {
+    seal_state state;
+    bool is_shard;           /* says so itself */
+    char hash[PB_HASH_TEXT]; /* of a whole file: of all that the seal covers; else "" */
+} seal;
+
+/* Seals a file in memory, whose first SEAL_BYTES are the user block. `kind`: "shard", "results". */
+pb_status seal_bytes(const char *kind, char *bytes, size_t size) PB_MUST_USE;
+
+/* The same on disk. Answers a stop. */
+pb_status seal_file(const char *kind, const char *path) PB_MUST_USE;
+
+pb_status seal_check(const char *bytes, size_t size, seal *out) PB_MUST_USE;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Files as images in memory. */
+#include "source.h"
+
+#include "pb/file.h"
+#include "pb/memory.h"
+
+#include <hdf5_hl.h>
+#include <string.h>
+
+struct pb_record_source {
+    char *path;
+    pb_string bytes; /* HDF5 reads these */
+    seal seal;
+    hid_t file;
+    int64_t users;
+};
+
+void pb_record_source_release(pb_record_source *source)
+{
+    if (source == NULL || --source->users > 0) {
+        return;
+    }
+    if (source->file >= 0) {
+        (void)H5Fclose(source->file);
+    }
+    pb_string_clear(&source->bytes);
+    pb_memory_free(source->path);
+    pb_memory_free(source);
+}
+
+const char *source_path(const pb_record_source *source)
+{
+    return source->path;
+}
+
+const char *source_hash(const pb_record_source *source)
+{
+    return source->seal.hash;
+}
+
+bool source_is_sealed(const pb_record_source *source)
+{
+    return source->seal.state == SEAL_WHOLE;
+}
+
+hid_t source_file(const pb_record_source *source)
+{
+    return source->file;
+}
+
+/* Who asks for a sealed shard has a remedy of its own. */
+static pb_status fail_broken(const pb_record_source *source, bool sealed)
+{
+    const char *path = source->path;
+    size_t size      = source->bytes.length;
+
+    if (source->seal.state == SEAL_NONE) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s is not a whole shard: it has no checksum (%zu bytes)",
+                       path, size);
+    }
+    if (sealed || source->seal.is_shard) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s was cut or changed after it was written: its checksum does not match "
+                       "its %zu bytes%s",
+                       path, size, sealed ? "" : "; the same `peftbench run` makes its cell again");
+    }
+    return PB_FAIL(PB_ERR_FORMAT,
+                   "%s was cut or changed after it was written, or is not a results file: no "
+                   "checksum matches its %zu bytes; merge its shards again: peftbench merge",
+                   path, size);
+}
+
+/* What is damaged stays so: a bad checksum is read twice before it is believed. */
+static pb_status read_checked(pb_record_source *source, bool sealed)
+{
+    for (int tries = 0; tries < 2; tries++) {
+        pb_string_clear(&source->bytes);
+        PB_TRY(pb_file_read(source->path, 0, &source->bytes));
+        PB_TRY(seal_check(source->bytes.data, source->bytes.length, &source->seal));
+        if (source->seal.state == SEAL_WHOLE || (source->seal.state == SEAL_NONE && !sealed)) {
+            return PB_OK;
+        }
+    }
+    return fail_broken(source, sealed);
+}
+
+/* HDF5 neither copies nor frees the bytes. */
+static pb_status open_image(pb_record_source *source)
+{
+    const unsigned borrowed = H5LT_FILE_IMAGE_DONT_COPY | H5LT_FILE_IMAGE_DONT_RELEASE;
+
+    hdf_quiet();
+    source->file = H5LTopen_file_image(source->bytes.data, source->bytes.length, borrowed);
+    if (source->file >= 0) {
+        return PB_OK;
+    }
+    pb_status status = hdf_fail("H5LTopen_file_image(image)", __FILE__, __LINE__, __func__);
+    if (!source_is_sealed(source)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: not a readable HDF5 file (truncated, damaged or of another format)",
+                       source->path);
+    }
+    return pb_error_prefix(status, "%s", source->path);
+}
+
+pb_status source_open(const char *path, bool sealed, pb_record_source **out)
+{
+    pb_record_source *source = NULL;
+    pb_status status;
+
+    PB_TRY(PB_ALLOC(source, 1));
+    source->file  = -1;
+    source->users = 1;
+    PB_TRY_GOTO(status, pb_record_set_text(&source->path, path), err);
+    PB_TRY_GOTO(status, read_checked(source, sealed), err);
+    PB_TRY_GOTO(status, open_image(source), err);
+    *out = source;
+    return PB_OK;
+
+err:
+    pb_record_source_release(source);
+    return status;
+}
+
+pb_status source_mark(pb_record_source *source, bool keep, pb_record *record)
+{
+    PB_TRY(pb_record_set_text(&record->source_file, source->path));
+    memcpy(record->source_hash, source->seal.hash, sizeof record->source_hash);
+    if (keep) {
+        source->users++;
+        record->source = source;
+    }
+    return PB_OK;
+}
+
+pb_status source_of(const pb_record *record, pb_record_source **out)
+{
+    pb_record_source *source = NULL;
+
+    if (record->source != NULL) {
+        record->source->users++;
+        *out = record->source;
+        return PB_OK;
+    }
+    PB_TRY(source_open(record->source_file, true, &source));
+    if (strcmp(source->seal.hash, record->source_hash) != 0) {
+        pb_record_source_release(source);
+        return PB_FAIL(PB_ERR_IO, "%s was replaced while it was read; run the command again",
+                       record->source_file);
+    }
+    *out = source;
+    return PB_OK;
+}
