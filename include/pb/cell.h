@@ -63,16 +63,20 @@ void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
  * for every cell. */
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
-/* Opens the model of this name from the group `model`, once. A model that cannot be opened is
- * remembered with its message: its cells fail, others do not. Collective; fails only when the group
- * is broken or memory is out. */
+/* Looks at the model of this name from the group `model`, once: config.json, the tokenizer and the
+ * headers of the weights where there are any (`weights`: there have to be). Enough for
+ * pb_cell_predict and pb_cell_cost. A model that cannot be used is remembered with its message: its
+ * cells fail, others do not. Collective; fails only when memory is out or the group is broken. */
+pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name, const pb_config *config,
+                                bool weights) PB_MUST_USE;
+
+/* Opens the weights of the model, whether it was looked at before or not. Collective, and the same
+ * holds for one that cannot be opened. */
 pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name,
                                 const pb_config *config) PB_MUST_USE;
 
-/* The same without weights, from config.json and the tokenizer: enough for pb_cell_predict and
- * pb_cell_cost. Collective. */
-pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name,
-                                const pb_config *config) PB_MUST_USE;
+/* PB_OK when the model can be used, as far as it was looked at or opened; else the reason. */
+pb_status pb_cell_env_check_model(const pb_cell_env *env, const char *name) PB_MUST_USE;
 
 /* What is known of a cell before it runs. Counts and FLOPs are exact, from the shapes; memory is
  * modelled. */

@@ -291,3 +291,25 @@ const char *pb_string_nearest(const char *name, const char *const *candidates)
     }
     return best;
 }
+
+const char *pb_string_hint(char text[PB_HINT_BYTES], const char *name,
+                           const char *const *candidates)
+{
+    static const char dots[] = ", ...";
+    const char *near         = pb_string_nearest(name, candidates);
+    size_t used              = 0;
+
+    text[0] = '\0';
+    if (near != NULL) {
+        used = (size_t)snprintf(text, PB_HINT_BYTES, "; did you mean \"%.*s\"?", NAME_LIMIT, near);
+    }
+    for (size_t i = 0; candidates[i] != NULL; i++) {
+        const char *before = i > 0 ? ", " : near != NULL ? " there are: " : "; there are: ";
+        if (used + strlen(before) + strlen(candidates[i]) + sizeof dots > PB_HINT_BYTES) {
+            (void)snprintf(text + used, PB_HINT_BYTES - used, "%s", dots);
+            break;
+        }
+        used += (size_t)snprintf(text + used, PB_HINT_BYTES - used, "%s%s", before, candidates[i]);
+    }
+    return text;
+}

@@ -48,18 +48,6 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
     return pb_record_add_validation(r->record, step, loss);
 }
 
-static pb_status check_model(running *r)
-{
-    r->model = env_find_model(r->env, r->cell->model);
-    if (r->model == NULL) {
-        return PB_FAIL(PB_ERR_INTERNAL, "model %s was not opened before its cells", r->cell->model);
-    }
-    if (r->model->status != PB_OK) {
-        return PB_FAIL(r->model->status, "model %s: %s", r->cell->model, r->model->message);
-    }
-    return PB_OK;
-}
-
 /* Rows of the training file, in the order of the split: validation part first. */
 static pb_status split_rows(running *r)
 {
@@ -165,7 +153,8 @@ static pb_status set_up(running *r)
     pb_record *record      = r->record;
     const pb_cell_setup *s = &r->env->setup;
     pb_string text         = {0};
-    PB_TRY(check_model(r));
+    PB_TRY(pb_cell_env_check_model(r->env, r->cell->model));
+    r->model = env_find_model(r->env, r->cell->model);
     PB_TRY(cell_options_read(r->cell, &r->options));
     pb_status status = cell_options_write(&r->options, r->cell, true, &text);
     if (status == PB_OK) {

@@ -115,11 +115,8 @@ static double cost_of(const pb_method *m, const cell_options *o, const pb_cell_r
 static pb_status plan_method(const pb_cell_env *env, const pb_cell *cell, cell_options *o,
                              pb_method **out)
 {
+    PB_TRY(pb_cell_env_check_model(env, cell->model));
     const env_model *m = env_find_model(env, cell->model);
-    if (m == NULL || m->status != PB_OK) {
-        return PB_FAIL(m != NULL ? m->status : PB_ERR_INTERNAL, "model %s: %s", cell->model,
-                       m != NULL ? m->message : "not opened");
-    }
     PB_TRY(pb_method_create_take(o->method, &o->method_options, cell->config, "method", m->model,
                                  NULL, (uint64_t)cell->seed, out));
     return PB_OK;

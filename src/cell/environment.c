@@ -112,7 +112,7 @@ void pb_cell_env_close(pb_cell_env *env)
     pb_memory_free(env);
 }
 
-const env_model *env_find_model(const pb_cell_env *env, const char *name)
+static env_model *find_entry(const pb_cell_env *env, const char *name)
 {
     for (int64_t i = 0; i < env->models_count; i++) {
         if (strcmp(env->models[i].name, name) == 0) {
@@ -122,27 +122,39 @@ const env_model *env_find_model(const pb_cell_env *env, const char *name)
     return NULL;
 }
 
+const env_model *env_find_model(const pb_cell_env *env, const char *name)
+{
+    return find_entry(env, name);
+}
+
 static bool is_by_model(const pb_cell_model_options *options)
 {
     return strcmp(options->chat, "auto") == 0;
 }
 
 /* Template "none" stands in for "auto" until the tokenizer is there. */
-static pb_status find_chat(env_model *m, const pb_cell_model_options *options)
+static pb_status find_chat(env_model *m, const pb_config *config,
+                           const pb_cell_model_options *options)
 {
+    char hint[PB_HINT_BYTES];
     m->chat = pb_template_find(is_by_model(options) ? "none" : options->chat);
     if (m->chat == NULL) {
-        const char *nearest = pb_string_nearest(options->chat, pb_template_names());
-        return PB_FAIL(PB_ERR_CONFIG, "chat template \"%s\" is not known%s%s", options->chat,
-                       nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+        return pb_config_at(config, "model", "chat", -1,
+                            PB_FAIL(PB_ERR_CONFIG, "chat template \"%s\" is not known%s",
+                                    options->chat,
+                                    pb_string_hint(hint, options->chat, pb_template_names())));
     }
     return PB_OK;
 }
 
-/* The parts of a model that need no collective call. */
-static pb_status open_text(env_model *m, const pb_cell_model_options *options)
+/* The parts of a model that need no collective call; once. */
+static pb_status open_text(env_model *m, const pb_config *config,
+                           const pb_cell_model_options *options)
 {
-    PB_TRY(find_chat(m, options));
+    if (m->tokenizer != NULL) {
+        return PB_OK;
+    }
+    PB_TRY(find_chat(m, config, options));
     PB_TRY(pb_tokenizer_open(options->path, &m->tokenizer));
     const pb_model_config *c = pb_model_get_config(m->model);
     if (is_by_model(options)) {
@@ -176,7 +188,7 @@ static pb_status open_model(pb_cell_env *env, env_model *m, const pb_config *con
     PB_TRY_GOTO(status, agree(env, status), done);
     PB_TRY_GOTO(status, pb_model_open(options.path, env->comm, env->setup.threads, &m->model),
                 done);
-    PB_TRY_GOTO(status, agree(env, open_text(m, &options)), done);
+    PB_TRY_GOTO(status, agree(env, open_text(m, config, &options)), done);
     PB_TRY_GOTO(status, share_hash(env, m), done);
 done:
     pb_config_clear(pb_cell_model_fields, &options);
@@ -196,8 +208,17 @@ static const char *own_message(const pb_cell_env *env)
     return message;
 }
 
+/* The headers name what is wrong with most damaged checkpoints, without reading their weights. */
+static pb_status check_weights(const char *directory)
+{
+    pb_safetensors *file = NULL;
+    PB_TRY(pb_safetensors_open(directory, &file));
+    pb_safetensors_close(file);
+    return PB_OK;
+}
+
 /* A folder without weights holds config.json for planning alone; nothing else is asked of it. */
-static pb_status open_shape(env_model *m, const pb_config *config)
+static pb_status open_shape(env_model *m, const pb_config *config, bool weights)
 {
     pb_cell_model_options options = {0};
     bool fetched                  = false;
@@ -207,7 +228,12 @@ static pb_status open_shape(env_model *m, const pb_config *config)
     PB_TRY_GOTO(status, pb_model_config_read(options.path, &shape), done);
     PB_TRY_GOTO(status, pb_model_open_shape(&shape, &m->model), done);
     PB_TRY_GOTO(status, pb_safetensors_present(options.path, &fetched), done);
-    PB_TRY_GOTO(status, fetched ? open_text(m, &options) : find_chat(m, &options), done);
+    if (!fetched && !weights) {
+        status = find_chat(m, config, &options);
+        goto done;
+    }
+    PB_TRY_GOTO(status, check_weights(options.path), done);
+    PB_TRY_GOTO(status, open_text(m, config, &options), done);
 done:
     pb_config_clear(pb_cell_model_fields, &options);
     return status;
@@ -241,38 +267,50 @@ static pb_status remember(pb_cell_env *env, env_model *m)
         return pb_error_frame(m->status, __FILE__, __LINE__, __func__);
     }
     m->message = pb_memory_text(own_message(env));
-    pb_log0_error("model %s cannot be used, its cells fail: %s", m->name, m->message);
     pb_error_clear();
     return m->message != NULL ? PB_OK : PB_ERR_MEMORY;
 }
 
-pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name, const pb_config *config)
+pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name, const pb_config *config,
+                                bool weights)
 {
     env_model *m = NULL;
     if (env_find_model(env, name) != NULL) {
         return PB_OK;
     }
     PB_TRY(agree(env, new_entry(env, name, &m)));
-    m->status = open_shape(m, config);
+    m->status = agree(env, open_shape(m, config, weights));
     return agree(env, remember(env, m));
 }
 
 pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name, const pb_config *config)
 {
-    env_model *m = NULL;
-    if (env_find_model(env, name) != NULL) {
+    env_model *m = find_entry(env, name);
+    PB_TRY(agree(env, m == NULL ? new_entry(env, name, &m) : PB_OK));
+    if (m->loaded || m->status != PB_OK) {
         return PB_OK;
     }
-    PB_TRY(agree(env, new_entry(env, name, &m)));
+    pb_model_close(m->model);
+    m->model  = NULL;
     m->status = open_model(env, m, config);
+    m->loaded = m->status == PB_OK;
     if (m->status == PB_ERR_COMM) { /* nobody can be asked any more */
         return pb_error_frame(m->status, __FILE__, __LINE__, __func__);
     }
     PB_TRY(agree(env, remember(env, m)));
-    if (m->status == PB_OK) {
+    if (m->loaded) {
         pb_log0_info("model %s: %lld parameters, %.1f MB", name,
                      (long long)pb_model_parameters(m->model),
                      (double)pb_model_bytes(m->model) / 1e6);
     }
     return PB_OK;
+}
+
+pb_status pb_cell_env_check_model(const pb_cell_env *env, const char *name)
+{
+    const env_model *m = env_find_model(env, name);
+    if (m == NULL) {
+        return PB_FAIL(PB_ERR_INTERNAL, "model %s was not opened before its cells", name);
+    }
+    return m->status == PB_OK ? PB_OK : PB_FAIL(m->status, "model %s: %s", name, m->message);
 }

@@ -17,6 +17,7 @@ enum { FLOPS_TOKENS = 512 };
 typedef struct env_model {
     char *name;
     pb_model *model; /* NULL when it could not be opened: status and message say why */
+    bool loaded;     /* with its weights */
     pb_tokenizer *tokenizer;
     const pb_template *chat;
     pb_status status;

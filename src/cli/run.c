@@ -2,8 +2,8 @@
 /* peftbench run: the main job. Every cell that has no result in the folder yet is run by one
  * process and committed as a shard; at the end one process merges the shards and prints the tables.
  */
+#include "check.h"
 #include "commands.h"
-#include "sweep.h"
 
 #include "pb/clock.h"
 #include "pb/file.h"
@@ -23,6 +23,9 @@ static const pb_option options[] = {
      .kind   = PB_OPTION_TEXT,
      .value  = "DIR",
      .help   = "folder of the results; default: run.output, else results/<sweep>"},
+    {.name = "keep-going",
+     .kind = PB_OPTION_FLAG,
+     .help = "cells that cannot run are recorded as failed, and the others run"},
     {.name = "retry-failed", .kind = PB_OPTION_FLAG, .help = "run failed cells again"},
     {.name = "fresh", .kind = PB_OPTION_FLAG, .help = "run every cell again, whatever is there"},
     {.name = "no-cache",
@@ -336,10 +339,37 @@ done:
     return status;
 }
 
+/* Everything that can be known before the first cell: nobody waits for hours for a message that
+ * was there from the start. What is cheap to find is found before weights are read. */
+static pb_status check_sweep(const job *j, sweep *s)
+{
+    const pb_cli *cli = j->cli;
+    bool keep_going   = pb_cli_flag(cli, "keep-going");
+    bool first        = pb_comm_rank(cli->comm) == 0;
+    sweep_check check = {0};
+    pb_status status  = first ? sweep_check_open(s, &check) : PB_OK;
+    if (status == PB_OK && first) {
+        status = sweep_check_judge(s, &check, keep_going);
+    }
+    PB_TRY_GOTO(status, pb_comm_agree(cli->comm, status), done);
+    PB_TRY_GOTO(status, sweep_load_models(cli, s), done);
+    if (first) {
+        status = sweep_check_models(s, &check);
+    }
+    if (status == PB_OK && first) {
+        status = sweep_check_judge(s, &check, keep_going);
+    }
+    status = pb_comm_agree(cli->comm, status);
+done:
+    sweep_check_close(&check);
+    return status;
+}
+
 static pb_status open_job(job *j)
 {
     pb_string directory = {0};
     PB_TRY(sweep_open(j->cli, true, &j->sweep));
+    PB_TRY(check_sweep(j, &j->sweep));
     PB_TRY(sweep_hash(j->cli, &j->sweep));
     pb_status status = default_directory(j, &directory);
     j->directory     = directory.data;
@@ -407,14 +437,18 @@ static pb_status run(pb_cli *cli)
 const pb_command pb_command_run = {
     .name    = "run",
     .help    = "run the cells of a grid that have no result yet, and merge",
-    .usage   = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--retry-failed] [--fresh]",
+    .usage   = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "
+               "[--fresh]",
     .details = "Start it under mpirun or srun, or alone. Finished cells of the folder are skipped; "
                "stopped or killed, the same command\n"
-               "goes on. Writes DIR/<sweep>.h5 and prints the PSCP table. Exit code 3: stopped "
-               "with everything kept; 4: some cells\n"
-               "failed. One run at a time works in a folder; it holds DIR/run.lock. A damaged "
-               "shard is renamed to *.damaged, and\n"
-               "its cell is run again; shards of another configuration are kept and left out.\n",
+               "goes on. Mistakes that `plan` shows stop it before the first cell, all listed at "
+               "once, with exit code 2; --keep-going\n"
+               "lets the other cells run. Writes DIR/<sweep>.h5 and prints the PSCP table. Exit "
+               "code 3: stopped with everything kept;\n"
+               "4: some cells failed. One run at a time works in a folder; it holds DIR/run.lock. "
+               "A damaged shard is renamed to\n"
+               "*.damaged, and its cell is run again; shards of another configuration are kept "
+               "and left out.\n",
     .options = {options},
     .min_arguments = 0,
     .max_arguments = 1,

@@ -37,9 +37,17 @@ static pb_status open_environment(const pb_cli *cli, sweep *s)
     return pb_cell_env_open(&setup, cli->comm, &s->env);
 }
 
+typedef enum depth { SHAPES, SHAPES_AND_WEIGHTS, LOADED } depth;
+
+static pb_status add_model(sweep *s, const char *name, const pb_config *config, depth how)
+{
+    return how == LOADED ? pb_cell_env_add_model(s->env, name, config)
+                         : pb_cell_env_add_shape(s->env, name, config, how == SHAPES_AND_WEIGHTS);
+}
+
 /* By the order of the grid file, before costs are known: all cells of a model share the group of
  * its first one. */
-static pb_status open_models(const pb_cli *cli, bool weights, sweep *s)
+static pb_status open_models(const pb_cli *cli, depth how, sweep *s)
 {
     pb_grid_cells cells = {0};
     pb_status status    = pb_grid_expand(s->grid, NULL, NULL, &cells);
@@ -51,14 +59,18 @@ static pb_status open_models(const pb_cli *cli, bool weights, sweep *s)
         pb_config *config = NULL;
         status = pb_comm_agree(cli->comm, pb_grid_cell_config(s->grid, &cells.items[i], &config));
         if (status == PB_OK) {
-            status = weights ? pb_cell_env_add_model(s->env, cells.items[i].model, config)
-                             : pb_cell_env_add_shape(s->env, cells.items[i].model, config);
+            status = add_model(s, cells.items[i].model, config, how);
         }
         pb_config_close(config);
     }
 done:
     pb_grid_cells_clear(&cells);
     return status;
+}
+
+pb_status sweep_load_models(const pb_cli *cli, sweep *s)
+{
+    return open_models(cli, LOADED, s);
 }
 
 static pb_cell make_cell(const pb_grid_cell *c, const pb_config *config)
@@ -92,8 +104,6 @@ static pb_status expand(sweep *s)
     PB_TRY(PB_ALLOC(s->configs, s->cells.count));
     for (int64_t i = 0; i < s->cells.count; i++) {
         PB_TRY(pb_grid_cell_config(s->grid, &s->cells.items[i], &s->configs[i]));
-        pb_cell cell = sweep_cell(s, i);
-        PB_TRY(pb_cell_check_config(&cell)); /* a mistake in a file is told before anything runs */
     }
     return PB_OK;
 }
@@ -104,7 +114,7 @@ static pb_status open_all(const pb_cli *cli, bool weights, sweep *s)
     const char *const *sets = pb_cli_list(cli, "set", &count);
     PB_TRY(pb_comm_agree(cli->comm, pb_grid_open(pb_cli_argument(cli, 0), sets, count, &s->grid)));
     PB_TRY(open_environment(cli, s));
-    PB_TRY(open_models(cli, weights, s));
+    PB_TRY(open_models(cli, weights ? SHAPES_AND_WEIGHTS : SHAPES, s));
     return pb_comm_agree(cli->comm, expand(s));
 }
 

@@ -15,9 +15,11 @@ typedef struct sweep {
     char (*hashes)[PB_HASH_TEXT]; /* [cells]; NULL before sweep_hash */
 } sweep;
 
-/* The grid file (first argument) with --set, its models (without `weights`: their shapes), its
- * cells in order. Collective. */
+/* The grid file (first argument) with --set, the shapes of its models (`weights`: those without
+ * weights cannot be used), its cells in order. Collective. */
 pb_status sweep_open(const pb_cli *cli, bool weights, sweep *out) PB_MUST_USE;
+/* The weights of the models that can be used. Collective. */
+pb_status sweep_load_models(const pb_cli *cli, sweep *s) PB_MUST_USE;
 void sweep_close(sweep *s); /* collective, accepts a zeroed one */
 
 /* Hashes of all cells, made by one process and told to the others. Collective. */

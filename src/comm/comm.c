@@ -210,8 +210,9 @@ pb_status pb_comm_agree(pb_comm *comm, pb_status status)
     if (comm->rank == speaker) {
         return status;
     }
-    if (status != PB_OK && status != PB_STOPPED) {
-        pb_log_error("%s", pb_error_message()); /* the record is replaced below */
+    /* The record is replaced below; what the speaker says in the same words is said once. */
+    if (status != PB_OK && status != PB_STOPPED && strcmp(pb_error_message(), message) != 0) {
+        pb_log_error("%s", pb_error_message());
     }
     return PB_FAIL(worst, "rank %d: %s", speaker, message);
 }

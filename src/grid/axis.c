@@ -113,10 +113,10 @@ static pb_status open_value(pb_grid *grid, pb_grid_axis_kind kind, int64_t index
         snprintf(key, sizeof key, "sweep.%s", pb_grid_axis_keys[kind]);
     }
     pb_config_where(grid->config, key, place, sizeof place);
-    PB_TRY(name_of(place, word, value, &axis->names[index]));
     axis->count = index + 1;
+    PB_TRY(name_of(place, word, value, &axis->names[index]));
     for (int64_t i = 0; i < index; i++) {
-        if (strcmp(axis->names[i], axis->names[index]) == 0) {
+        if (axis->names[i] != NULL && strcmp(axis->names[i], axis->names[index]) == 0) {
             return PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\" is listed twice", place, word,
                            axis->names[index]);
         }
@@ -140,7 +140,7 @@ done:
     return status;
 }
 
-pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind)
+pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind, pb_mistakes *mistakes)
 {
     const pb_config_list *const lists[] = {&grid->sweep.models, &grid->sweep.datasets,
                                            &grid->sweep.methods};
@@ -156,7 +156,7 @@ pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind)
     PB_TRY(PB_ALLOC(axis->names, list->count));
     PB_TRY(PB_ALLOC(axis->configs, list->count));
     for (int64_t i = 0; i < list->count; i++) {
-        PB_TRY(open_value(grid, kind, i, list->items[i]));
+        PB_TRY(pb_mistakes_take(mistakes, open_value(grid, kind, i, list->items[i]), NULL));
     }
     return PB_OK;
 }

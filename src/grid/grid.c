@@ -159,6 +159,21 @@ static pb_status check_run(const pb_grid *grid)
     return check_time(grid);
 }
 
+/* A name without a file, or one whose file is wrong, does not hide the next. */
+static pb_status open_axes(pb_grid *grid)
+{
+    pb_mistakes mistakes = {0};
+    pb_status status     = PB_OK;
+    for (int kind = 0; kind < PB_AXIS_FILES && status == PB_OK; kind++) {
+        status = pb_grid_axis_open(grid, (pb_grid_axis_kind)kind, &mistakes);
+    }
+    if (status == PB_OK) {
+        status = pb_mistakes_fail(&mistakes, PB_ERR_CONFIG, pb_config_path(grid->config));
+    }
+    pb_mistakes_clear(&mistakes);
+    return status;
+}
+
 static pb_status read_grid(pb_grid *grid, const char *path, const char *const *sets, int64_t count)
 {
     static const char *const rules[] = {"exclude", "override", NULL};
@@ -170,9 +185,7 @@ static pb_status read_grid(pb_grid *grid, const char *path, const char *const *s
     PB_TRY(check_name(grid));
     PB_TRY(check_seeds(grid));
     PB_TRY(check_run(grid));
-    for (int kind = 0; kind < PB_AXIS_FILES; kind++) {
-        PB_TRY(pb_grid_axis_open(grid, (pb_grid_axis_kind)kind));
-    }
+    PB_TRY(open_axes(grid));
     PB_TRY(pb_grid_matches_read(grid));
     return PB_OK;
 }

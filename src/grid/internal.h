@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pb/grid.h"
+#include "pb/mistakes.h"
 
 /* An axis whose values are files. */
 typedef struct grid_axis {
@@ -43,8 +44,9 @@ pb_status pb_grid_check_groups(const pb_config *config, const char *group,
 /* A file of the grid: that it cannot be read is a mistake in the configuration. */
 pb_status pb_grid_file_open(const char *path, pb_config **out) PB_MUST_USE;
 
-/* axis.c */
-pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind) PB_MUST_USE;
+/* axis.c: what is wrong with a value becomes one of the mistakes. */
+pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind,
+                            pb_mistakes *mistakes) PB_MUST_USE;
 void pb_grid_axis_close(grid_axis *axis);
 
 /* match.c */

@@ -19,7 +19,7 @@ MODULES = ("base comm config tensor backend text model method network dataset me
 
 # Which module a public header belongs to; one that is not here is a violation.
 HEADERS = {
-    "base": "clock file hash json log memory protocol random statistics status stop string",
+    "base": "clock file hash json log memory mistakes protocol random statistics status stop string",
     "comm": "comm",
     "config": "config",
     "tensor": "tensor forest",

@@ -12,7 +12,7 @@ class BadData(case.Case):
         """Runs the good set beside the bad ones; texts: what the message of every bad one must hold."""
         rest = "train = { batch = 4; max_steps = 3; };\ndata = { test_rows = 4; %s };\n" % more
         grid = self.world.grid([self.world.model()], [*texts, self.world.dataset()], ["none", "lora"], rest=rest)
-        self.run_grid(grid, 4, ranks=ranks)
+        self.run_grid(grid, 4, None, "--keep-going", ranks=ranks)
         cells = self.cells()
         self.assertEqual(len(cells), 2 * len(texts) + 2)
         for (_, dataset, _, _), cell in cells.items():

@@ -56,7 +56,7 @@ class NoRegularFiles(case.Case):
         self.refuse(self.world.path("grid/../model/own.cfg"), *arguments, code=2)
         for path in (self.world.path("data/pairs/train.jsonl"), os.path.join(self.model, "model.safetensors"),
                      os.path.join(self.model, "tokenizer.json")):
-            self.refuse(path, *arguments, "--fresh", code=4)
+            self.refuse(path, *arguments, "--fresh", code=2)
 
     def test_results_and_tables(self):
         for name, arguments in (("results.h5", ["report"]), ("table.csv", ["pscp"])):

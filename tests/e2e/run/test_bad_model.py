@@ -80,7 +80,7 @@ class BadModel(case.Case):
     def check_models(self, models, texts, ranks=None):
         """Runs the good model beside bad ones; texts: what the message of every bad one must hold."""
         grid = self.world.grid([*models, self.world.model()], ["pairs"], ["none", "lora"])
-        result = self.run_grid(grid, 4, ranks=ranks)
+        result = self.run_grid(grid, 4, None, "--keep-going", ranks=ranks)
         self.assertNotIn("runtime error", result.err)
         self.assertNotIn("AddressSanitizer", result.err)
         cells = self.cells()
@@ -181,7 +181,7 @@ class BadModel(case.Case):
         self.world.model("nowhere", self.world.path("nowhere"))
         self.world.dataset("broken", [b"not JSON\n"])
         grid = self.world.grid([self.world.model(), "nowhere"], ["pairs", "broken"], ["lora"])
-        self.run_grid(grid, 4, ranks=2)
+        self.run_grid(grid, 4, None, "--keep-going", ranks=2)
         cells = self.cells()
         self.assertEqual({key[:2]: cell["status"] for key, cell in cells.items()},
                          {("good", "pairs"): "done", ("good", "broken"): "failed",

@@ -76,7 +76,7 @@ class Plan(case.Case):
         self.assertIn("/nonexistent", cells["good", "pairs", "lora"]["error"])
         for method in ("none", "ia3"):
             self.assertIsNone(cells["good", "pairs", method]["error"])
-        self.run_grid(grid, 4)
+        self.run_grid(grid, 4, None, "--keep-going")
         self.assertEqual({key[2]: cell["status"] for key, cell in self.cells().items()},
                          {"none": "done", "lora": "failed", "ia3": "done"})
         sweep = self.override("lora", "data = { train_rows = 7; };")

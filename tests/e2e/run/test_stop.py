@@ -112,7 +112,7 @@ class Failing(case.Case):
         for ranks in (None, 2):
             with self.subTest(ranks=ranks):
                 output = os.path.join(self.folder, f"ranks{ranks}")
-                result = self.run_grid(self.grid, 4, output, ranks=ranks)
+                result = self.run_grid(self.grid, 4, output, "--keep-going", ranks=ranks)
                 self.assertIn("broken/lora/1 failed", result.err)
                 cells = self.cells("tiny", output)
                 for (_, dataset, _, _), cell in cells.items():
@@ -121,15 +121,15 @@ class Failing(case.Case):
                 self.assertEqual(len(cells), 8)
 
     def test_failed_cells_run_again_only_when_asked(self):
-        self.run_grid(self.grid, 4)
-        result = self.run_grid(self.grid, 4)
+        self.run_grid(self.grid, 4, None, "--keep-going")
+        result = self.run_grid(self.grid, 4, None, "--keep-going")
         self.assertNotIn("broken/lora/1 failed", result.err)
-        result = self.run_grid(self.grid, 4, None, "--retry-failed")
+        result = self.run_grid(self.grid, 4, None, "--keep-going", "--retry-failed")
         self.assertIn("broken/lora/1 failed", result.err)
         self.assertNotIn("pairs/lora/1 done", result.err)
 
     def test_a_mended_cell_is_another_one_and_runs_by_itself(self):
-        self.run_grid(self.grid, 4)
+        self.run_grid(self.grid, 4, None, "--keep-going")
         self.world.dataset("broken")
         result = self.run_grid(self.grid, 0)
         self.assertIn("broken/lora/1 done", result.err)

@@ -61,7 +61,12 @@ static void another_number_of_threads_is_told_with_both_texts(void **state)
 
 typedef pb_status (*add_model)(pb_cell_env *env, const char *name, const pb_config *config);
 
-static const add_model ways[] = {pb_cell_env_add_model, pb_cell_env_add_shape};
+static pb_status add_shape(pb_cell_env *env, const char *name, const pb_config *config)
+{
+    return pb_cell_env_add_shape(env, name, config, false);
+}
+
+static const add_model ways[] = {pb_cell_env_add_model, add_shape};
 
 /* A model that cannot be read by one rank is remembered by all, not an end of the sweep. */
 static void a_wrong_key_on_one_rank_leaves_nothing_behind(void **state)
@@ -77,6 +82,9 @@ static void a_wrong_key_on_one_rank_leaves_nothing_behind(void **state)
                          PB_OK);
         assert_int_equal(open_environment(1, &env), PB_OK);
         assert_int_equal(ways[i](env, "m", config), PB_OK);
+        assert_int_not_equal(pb_cell_env_check_model(env, "m"), PB_OK);
+        assert_non_null(strstr(pb_error_message(), "model m: "));
+        pb_error_clear();
         pb_cell_env_close(env);
         pb_config_close(config);
         assert_int_equal(pb_memory_current(), before);

@@ -193,9 +193,30 @@ static void texts_are_sorted_by_their_bytes(void **state)
     pb_string_sort(NULL, 0);
 }
 
+static void a_hint_names_the_nearest_and_all(void **state)
+{
+    static const char *const names[] = {"lora", "ia3", "full", NULL};
+    static const char *const none[]  = {NULL};
+    const char *many[301]            = {NULL};
+    char text[PB_HINT_BYTES];
+
+    (void)state;
+    assert_string_equal(pb_string_hint(text, "lorra", names),
+                        "; did you mean \"lora\"? there are: lora, ia3, full");
+    assert_string_equal(pb_string_hint(text, "zzzzzzzz", names), "; there are: lora, ia3, full");
+    assert_string_equal(pb_string_hint(text, "zzzzzzzz", none), "");
+    for (int i = 0; i < 300; i++) {
+        many[i] = "a-name-of-some-length";
+    }
+    pb_string_hint(text, "zzzzzzzz", many);
+    assert_true(strlen(text) < PB_HINT_BYTES);
+    assert_string_equal(text + strlen(text) - 10, "ength, ...");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_hint_names_the_nearest_and_all),
         cmocka_unit_test(text_grows_and_gives_its_memory_back),
         cmocka_unit_test(empty_and_binary_pieces_are_kept),
         cmocka_unit_test(a_failed_append_leaves_the_text_as_it_was),

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A list of messages without doubles. */
+#include "pb/mistakes.h"
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void pb_mistakes_clear(pb_mistakes *list)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        pb_memory_free(list->items[i].text);
+    }
+    pb_memory_free(list->items);
+    *list = (pb_mistakes){0};
+}
+
+static pb_status add(pb_mistakes *list, const char *text, int64_t *place)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i].text, text) == 0) {
+            list->items[i].count++;
+            *place = i;
+            return PB_OK;
+        }
+    }
+    PB_TRY(PB_GROW(list->items, list->count + 1));
+    pb_mistake *item = &list->items[list->count];
+    *item            = (pb_mistake){.text = pb_memory_text(text), .count = 1};
+    if (item->text == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    *place = list->count++;
+    return PB_OK;
+}
+
+pb_status pb_mistakes_take(pb_mistakes *list, pb_status status, int64_t *place)
+{
+    int64_t unused = 0;
+    place          = place != NULL ? place : &unused;
+    *place         = -1;
+    switch (status) {
+    case PB_OK:
+        return PB_OK;
+    case PB_ERR_MEMORY:
+    case PB_ERR_COMM:
+    case PB_STOPPED:
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    default:
+        PB_TRY(add(list, pb_error_message(), place));
+        pb_error_clear();
+        return PB_OK;
+    }
+}
+
+pb_status pb_mistakes_fail(const pb_mistakes *list, pb_status code, const char *what)
+{
+    if (list->count == 0) {
+        return PB_OK;
+    }
+    if (list->count == 1) {
+        return PB_FAIL(code, "%s", list->items[0].text);
+    }
+    for (int64_t i = 0; i < list->count; i++) {
+        pb_log0_error("%s", list->items[i].text);
+    }
+    return PB_FAIL(code, "%s: the %" PRId64 " mistakes above", what, list->count);
+}
