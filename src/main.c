@@ -2,17 +2,65 @@
 /* Opens the process group, runs the command, turns the final status into the exit code. */
 #include "pb/cli.h"
 #include "pb/comm.h"
+#include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
+
+enum { GROUP_SECONDS = 10 };
 
 /* A full disk or a closed pipe becomes an error of the write, with its own message. */
 static void ignore_write_signals(void)
 {
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+}
+
+/* A handler can reach nothing but globals: the group, and what SIGBUS did before. */
+static pb_comm *group;
+static struct sigaction bus_before;
+
+/* A page of a mapped file is lost, in whichever thread read it: one message, and the end of the
+ * group. Should that not come to an end, the alarm does. Any other SIGBUS is left to whoever had it
+ * before: a fault comes again at once, a signal that was sent is sent once more. */
+static void on_lost_page(int number, siginfo_t *info, void *context)
+{
+    static const char head[] = "error: ";
+    char line[1536]          = "error: ";
+    size_t used              = sizeof head - 1;
+    size_t length            = 0;
+
+    (void)context;
+    if (info->si_code > 0) {
+        length = pb_mapping_describe_loss(info->si_addr, line + used, sizeof line - used - 1);
+    }
+    if (length == 0) {
+        (void)sigaction(SIGBUS, &bus_before, NULL);
+        if (info->si_code <= 0) {
+            (void)raise(number);
+        }
+        return;
+    }
+    used += length;
+    line[used++] = '\n';
+    if (write(STDERR_FILENO, line, used) < 0 || pb_comm_size(group) == 1) {
+        _exit(1);
+    }
+    (void)alarm(GROUP_SECONDS);
+    pb_comm_abort(group, 1);
+}
+
+/* The MPI library may have a handler of its own for SIGBUS: ours comes after it. */
+static void catch_lost_pages(pb_comm *comm)
+{
+    struct sigaction action = {.sa_sigaction = on_lost_page, .sa_flags = SA_SIGINFO};
+
+    group = comm;
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGBUS, &action, &bus_before);
 }
 
 static void report(pb_status status)
@@ -40,6 +88,7 @@ int main(int argc, char **argv)
         report(status);
         return pb_cli_exit_code(status);
     }
+    catch_lost_pages(comm);
     pb_log_setup(PB_LOG_INFO, pb_comm_rank(comm), pb_comm_size(comm));
     status = pb_cli_dispatch(pb_cli_commands(), comm, argc, argv, &code);
     if (status == PB_ERR_COMM) {

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Opens a regular file for reading; the caller closes *fd with close(). Folders, pipes, sockets and
  * devices are errors that say what they are, and a pipe without a writer does not block. So are the
@@ -37,26 +38,36 @@ typedef struct pb_mapping {
 pb_status pb_mapping_open(const char *path, pb_mapping *out) PB_MUST_USE;
 void pb_mapping_close(pb_mapping *mapping); /* accepts a zeroed one */
 
+/* For a handler of SIGBUS, safe in one: the message for the file whose mapped page at `address` the
+ * system cannot supply, because the file was cut short or its disk fails. Returns its bytes; 0 when
+ * no file is mapped there. */
+size_t pb_mapping_describe_loss(const void *address, char *text, size_t size);
+
 /* Atomic and durable: the bytes go to a temporary file beside `path`, which is fsynced, renamed
  * over `path`, and its directory fsynced. On failure the temporary is removed and `path` is as
  * before, but for one case: when only the last fsync fails, `path` holds the new bytes already and
  * a power cut may bring back the old ones. Every failure of the system is PB_ERR_IO, a directory
- * that is not there too. */
+ * that is not there too.
+ *
+ * A symbolic link at `path` is not followed: the new file takes its place, its target stays as it
+ * is. What is or leads to anything but a regular file (a directory, a pipe, a device) is refused.
+ */
 pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size) PB_MUST_USE;
 
-/* The two halves of the above for writers of other libraries. The first makes an empty file beside
+/* The halves of the above for writers of other libraries. The first makes an empty file beside
  * `path` that nobody else has, "<path>.tmp.<host>.<pid>.<n>", and gives its name (free it with
- * pb_memory_free); the writer fills it, and removes it when it cannot. The second takes it over
- * complete and closed, also on failure. */
+ * pb_memory_free); the writer fills it, and removes it when it cannot. The last takes it over
+ * complete and closed, also on failure. A writer by stdio opens it with the one between. */
 pb_status pb_file_temporary_create(const char *path, char **out) PB_MUST_USE;
+pb_status pb_file_temporary_stream(const char *temporary, FILE **out) PB_MUST_USE;
 pb_status pb_file_commit(const char *temporary, const char *path) PB_MUST_USE;
 
 bool pb_file_is_temporary(const char *name); /* has such a name */
 
-/* An advisory lock on a file, which is made when it is missing. It is held until it is given back
- * or the process ends, however that ends. `holder` is written into the file, for the message of
- * who comes second: PB_ERR_IO with that text. A file system without locks is warned of, and *out is
- * NULL. */
+/* An advisory lock on a file, which is made when it is missing and must be a regular file without
+ * other names: no link is followed. It is held until it is given back or the process ends, however
+ * that ends. `holder` is written into the file, for the message of who comes second: PB_ERR_IO with
+ * that text. A file system without locks is warned of, and *out is NULL. */
 typedef struct pb_file_lock pb_file_lock;
 
 pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out) PB_MUST_USE;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whole reads, mappings, locks, and the atomic durable write: temporary file, fsync, rename, fsync
- * of the directory. A kill at any moment leaves either the old file or the new one under the
- * name. */
+/* Whole reads, and the atomic durable write: temporary file, fsync, rename, fsync of the directory.
+ * A kill at any moment leaves either the old file or the new one under the name. No symbolic link
+ * is followed by what is written. */
+#include "file_kind.h"
+
 #include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -14,13 +16,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, HOLDER_BYTES = 512, TEMPORARY_TRIES = 1000 };
+enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, TEMPORARY_TRIES = 1000 };
 enum { POINTER_BYTES = 1024 }; /* of the largest pointer file */
 enum { READ_TRIES = 4, READ_PAUSE_NS = 50 * 1000 * 1000 };
 
@@ -56,13 +56,16 @@ static pb_status fail_system(pb_status status, int line, const char *function, c
                         strerror(reason), pb_file_remedy(reason));
 }
 
-static const char *kind_of(mode_t mode)
+const char *file_kind(mode_t mode)
 {
     if (S_ISDIR(mode)) {
         return "a directory";
     }
     if (S_ISFIFO(mode)) {
         return "a pipe";
+    }
+    if (S_ISLNK(mode)) {
+        return "a symbolic link";
     }
     return S_ISSOCK(mode) ? "a socket" : "a device";
 }
@@ -118,7 +121,7 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
     if (!S_ISREG(about->st_mode)) {
         status = PB_FAIL(PB_ERR_IO,
                          "cannot read %s: it is %s, not a regular file; copy its contents into one",
-                         path, kind_of(about->st_mode));
+                         path, file_kind(about->st_mode));
         goto err_open;
     }
     if (fcntl(*fd, F_SETFL, 0) != 0) {
@@ -252,36 +255,6 @@ pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
     }
 }
 
-pb_status pb_mapping_open(const char *path, pb_mapping *out)
-{
-    pb_status status   = PB_OK;
-    int fd             = -1;
-    struct stat about  = {0};
-    pb_mapping mapping = {0};
-
-    PB_TRY(open_for_reading(path, &fd, &about));
-    if (about.st_size > 0) {
-        void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (data == MAP_FAILED) {
-            status = FAIL_SYSTEM("map", path);
-            goto out_fd;
-        }
-        mapping = (pb_mapping){.data = data, .size = (size_t)about.st_size};
-    }
-    *out = mapping;
-out_fd:
-    (void)close(fd);
-    return status;
-}
-
-void pb_mapping_close(pb_mapping *mapping)
-{
-    if (mapping->data != NULL) {
-        (void)munmap((void *)(uintptr_t)mapping->data, mapping->size);
-    }
-    *mapping = (pb_mapping){0};
-}
-
 static int fsync_retrying(int fd)
 {
     int result;
@@ -325,12 +298,36 @@ static pb_status sync_directory(const char *directory)
     return status;
 }
 
+/* A rename would remove a pipe or a device as readily as a file: only a regular file is replaced,
+ * and a link to one or to nothing, whose target stays. A shell's "> file" makes /dev/stdout lead to
+ * a regular file, by way of /proc. */
+static pb_status check_replaceable(const char *path)
+{
+    static const char descriptors[] = "/proc/";
+    char target[sizeof descriptors] = "";
+    struct stat about;
+
+    bool leads = readlink(path, target, sizeof target - 1) > 0;
+    if (leads && strcmp(target, descriptors) == 0) {
+        return PB_FAIL(PB_ERR_IO, "cannot write %s: it leads to an open file; choose another name",
+                       path);
+    }
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode)) {
+        return PB_FAIL(PB_ERR_IO,
+                       "cannot write %s: it %s %s, not a regular file; remove it or choose another "
+                       "name",
+                       path, leads ? "leads to" : "is", file_kind(about.st_mode));
+    }
+    return PB_OK;
+}
+
 /* The synced temporary takes the name; it is removed when it cannot. */
 static pb_status publish(const char *temporary, const char *path)
 {
     pb_status status;
     char *directory = NULL;
 
+    PB_TRY_GOTO(status, check_replaceable(path), err_temporary);
     PB_TRY_GOTO(status, pb_path_directory(path, &directory), err_temporary);
     if (rename(temporary, path) != 0) {
         status = FAIL_SYSTEM("rename a temporary file to", path);
@@ -357,6 +354,7 @@ static pb_status create_temporary(const char *path, char **name, int *fd)
     if (path[0] == '\0') {
         return PB_FAIL(PB_ERR_ARGUMENT, "an empty path names no file");
     }
+    PB_TRY(check_replaceable(path));
     if (gethostname(host, sizeof host - 1) != 0) {
         (void)snprintf(host, sizeof host, "host");
     }
@@ -364,7 +362,7 @@ static pb_status create_temporary(const char *path, char **name, int *fd)
         pb_string text = {0};
         PB_TRY(pb_string_printf(&text, "%s.tmp.%s.%ld.%u", path, host, (long)getpid(),
                                 atomic_fetch_add(&calls, 1)));
-        *fd = open(text.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        *fd = open(text.data, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (*fd >= 0) {
             *name = text.data;
             return PB_OK;
@@ -413,7 +411,7 @@ pb_status pb_file_commit(const char *temporary, const char *path)
     pb_status status;
 
     /* Write access is needed on some systems for a sync to reach the disk. */
-    int fd = open(temporary, O_RDWR | O_CLOEXEC);
+    int fd = open(temporary, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         status = FAIL_SYSTEM("open", temporary);
         (void)unlink(temporary);
@@ -442,6 +440,21 @@ pb_status pb_file_temporary_create(const char *path, char **out)
     return PB_OK;
 }
 
+pb_status pb_file_temporary_stream(const char *temporary, FILE **out)
+{
+    int fd = open(temporary, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return FAIL_SYSTEM("open", temporary);
+    }
+    *out = fdopen(fd, "wb");
+    if (*out == NULL) {
+        int reason = errno;
+        (void)close(fd);
+        return fail_system(PB_ERR_IO, __LINE__, __func__, "open", temporary, reason);
+    }
+    return PB_OK;
+}
+
 /* The "." before the digits that end at `end`, NULL when there are none. */
 static const char *before_number(const char *begin, const char *end)
 {
@@ -460,110 +473,4 @@ bool pb_file_is_temporary(const char *name)
     const char *process = count != NULL ? before_number(name, count) : NULL;
 
     return mark != NULL && process != NULL && mark + strlen(".tmp.") < process;
-}
-
-struct pb_file_lock {
-    int fd;
-};
-
-static int flock_retrying(int fd)
-{
-    int result;
-
-    do {
-        result = flock(fd, LOCK_EX | LOCK_NB);
-    } while (result != 0 && errno == EINTR);
-    return result;
-}
-
-static pb_status fail_held(int fd, const char *path)
-{
-    char holder[HOLDER_BYTES] = "";
-
-    if (pread(fd, holder, sizeof holder - 1, 0) <= 0) {
-        (void)snprintf(holder, sizeof holder, "another process");
-    }
-    return PB_FAIL(PB_ERR_IO,
-                   "cannot lock %s: it is held by %s; wait for that one to end, or choose another "
-                   "directory",
-                   path, holder);
-}
-
-/* The text only informs: the lock holds without it, on a full disk for example. */
-static void write_holder(int fd, const char *path, const char *holder)
-{
-    pb_status status = ftruncate(fd, 0) == 0 ? write_all(fd, path, holder, strlen(holder)) : PB_OK;
-
-    if (status != PB_OK) {
-        pb_log_debug("%s", pb_error_message());
-        pb_error_clear();
-    }
-}
-
-/* *out holds the lock, or is NULL with the system's reason. */
-static pb_status open_lock(const char *path, pb_file_lock **out, int *fd, int *reason)
-{
-    pb_file_lock *lock = NULL;
-
-    *out = NULL;
-    PB_TRY(PB_ALLOC(lock, 1));
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*fd < 0) {
-        pb_memory_free(lock);
-        return FAIL_SYSTEM("open", path);
-    }
-    if (flock_retrying(*fd) == 0) {
-        lock->fd = *fd;
-        *out     = lock;
-        return PB_OK;
-    }
-    *reason = errno;
-    pb_memory_free(lock);
-    return PB_OK;
-}
-
-pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock **out)
-{
-    int fd           = -1;
-    int reason       = 0;
-    pb_status status = PB_OK;
-
-    PB_TRY(open_lock(path, out, &fd, &reason));
-    if (*out != NULL) {
-        write_holder(fd, path, holder);
-        return PB_OK;
-    }
-    if (reason == EWOULDBLOCK) {
-        status = fail_held(fd, path);
-    } else {
-        pb_log_warn("cannot lock %s: %s; nothing but care keeps a second process from working here",
-                    path, strerror(reason));
-    }
-    (void)close(fd);
-    return status;
-}
-
-pb_status pb_file_lock_try(const char *path, pb_file_lock **out, bool *held)
-{
-    int fd     = -1;
-    int reason = 0;
-
-    *held = false;
-    PB_TRY(open_lock(path, out, &fd, &reason));
-    if (*out == NULL) {
-        *held = reason == EWOULDBLOCK;
-        (void)close(fd);
-    }
-    return PB_OK;
-}
-
-void pb_file_lock_release(pb_file_lock *lock)
-{
-    if (lock != NULL) {
-        if (ftruncate(lock->fd, 0) != 0) {
-            pb_log_debug("the text of a lock stays: %s", strerror(errno));
-        }
-        (void)close(lock->fd);
-        pb_memory_free(lock);
-    }
 }

@@ -77,6 +77,16 @@ static void sync_parent(const char *path)
     pb_memory_free(parent);
 }
 
+/* What is there in the place of a directory that could not be made. */
+static const char *obstacle(const char *path)
+{
+    struct stat about;
+
+    return lstat(path, &about) == 0 && S_ISLNK(about.st_mode)
+               ? "a symbolic link of that name leads to no directory"
+               : "a file of that name is in the way";
+}
+
 /* Another process may make the same directory at the same moment: that is success. */
 static pb_status make_one(const char *path)
 {
@@ -92,7 +102,7 @@ static pb_status make_one(const char *path)
         return PB_OK;
     }
     return PB_FAIL(PB_ERR_IO, "cannot make directory %s: %s; choose another path", path,
-                   reason == EEXIST ? "a file of that name is in the way" : strerror(reason));
+                   reason == EEXIST ? obstacle(path) : strerror(reason));
 }
 
 pb_status pb_path_make_directories(const char *path)

@@ -61,7 +61,7 @@ pb_status data_folder_make(data_folder *folder)
     PB_TRY(pb_path_join(folder->path, "rows.cfg", &folder->config));
     PB_TRY(pb_path_join(folder->path, "cache", &folder->cache));
     PB_TRY(data_rows_configure(folder->config, folder->rows));
-    folder->file = fopen(folder->rows, "wb");
+    folder->file = fopen(folder->rows, "wbxe");
     if (folder->file == NULL) {
         return PB_FAIL(PB_ERR_IO, "cannot write %s: %s%s", folder->rows, strerror(errno),
                        pb_file_remedy(errno));

@@ -173,14 +173,15 @@ static bool write_padded(FILE *file, const void *bytes, size_t size)
 
 static pb_status write_all(const char *path, const header *h, const pb_encoded_storage *s)
 {
-    FILE *file = fopen(path, "wb");
-    bool good  = file != NULL && write_padded(file, h, sizeof *h);
+    FILE *file = NULL;
 
+    PB_TRY(pb_file_temporary_stream(path, &file));
+    bool good = write_padded(file, h, sizeof *h);
     for (int i = 0; i < PB_SECTION_COUNT && good; i++) {
         good = write_padded(file, s->arrays[i], section_bytes(h, i));
     }
     int reason = errno;
-    if (file != NULL && fclose(file) != 0 && good) {
+    if (fclose(file) != 0 && good) {
         reason = errno;
         good   = false;
     }

@@ -129,9 +129,9 @@ static bool write_all(FILE *stream, const pb_string *header, const pb_named_tens
 static pb_status write_file(const char *temporary, const char *path, const pb_string *header,
                             const pb_named_tensor *tensors, int64_t count)
 {
-    FILE *stream = fopen(temporary, "wbe");
-    if (stream == NULL) {
-        pb_status status = PB_FAIL(PB_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    FILE *stream     = NULL;
+    pb_status status = pb_file_temporary_stream(temporary, &stream);
+    if (status != PB_OK) {
         (void)unlink(temporary);
         return status;
     }
@@ -143,7 +143,8 @@ static pb_status write_file(const char *temporary, const char *path, const pb_st
     }
     if (!written) {
         (void)unlink(temporary);
-        return PB_FAIL(PB_ERR_IO, "cannot write %s: %s", path, strerror(reason));
+        return PB_FAIL(PB_ERR_IO, "cannot write %s: %s%s", path, strerror(reason),
+                       pb_file_remedy(reason));
     }
     return pb_file_commit(temporary, path);
 }

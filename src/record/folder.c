@@ -57,6 +57,17 @@ out:
     return status;
 }
 
+/* A file or a looping link of that name would spoil every look at a shard. */
+static pb_status make_shards_folder(const char *directory)
+{
+    char *shards = NULL;
+
+    PB_TRY(pb_path_join(directory, "shards", &shards));
+    pb_status status = pb_path_make_directories(shards);
+    pb_memory_free(shards);
+    return status;
+}
+
 pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock **out)
 {
     char host[HOST_BYTES] = "";
@@ -74,6 +85,7 @@ pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock
         out);
     PB_TRY_GOTO(status, pb_path_join(directory, "run.lock", &path), out);
     PB_TRY_GOTO(status, pb_file_lock_take(path, holder.data, &lock), out);
+    PB_TRY_GOTO(status, make_shards_folder(directory), err_lock);
     if (lock != NULL) {
         PB_TRY_GOTO(status, remove_leftovers(directory, sweep), err_lock);
     }

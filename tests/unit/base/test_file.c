@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading, mapping and atomic writing, with the failures a user meets: missing and unwritable
+/* Reading and atomic writing, with the failures a user meets: missing and unwritable
  * places, size limits, a kill in the middle. */
 #include "pb/file.h"
 #include "pb/hash.h"
@@ -183,29 +183,6 @@ static void a_text_is_no_pointer_when_it_is_longer(void **state)
     memset(text + strlen(text), 'x', sizeof text - 1 - strlen(text));
     assert_int_equal(pb_file_write_atomic(scratch_path("f"), text, strlen(text)), PB_OK);
     assert_contents(scratch_path("f"), text);
-}
-
-static void a_mapping_shows_the_file(void **state)
-{
-    pb_mapping mapping = {0};
-
-    (void)state;
-    pb_mapping_close(&mapping);
-    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "mapped", 6), PB_OK);
-    assert_int_equal(pb_mapping_open(scratch_path("f"), &mapping), PB_OK);
-    assert_int_equal(mapping.size, 6);
-    assert_memory_equal(mapping.data, "mapped", 6);
-    pb_mapping_close(&mapping);
-    assert_null(mapping.data);
-    assert_int_equal(pb_file_write_atomic(scratch_path("f"), "", 0), PB_OK);
-    assert_int_equal(pb_mapping_open(scratch_path("f"), &mapping), PB_OK);
-    assert_null(mapping.data);
-    assert_int_equal(mapping.size, 0);
-    pb_mapping_close(&mapping);
-    assert_int_equal(pb_mapping_open(scratch_path("absent"), &mapping), PB_ERR_NOT_FOUND);
-    assert_int_equal(pb_mapping_open(scratch, &mapping), PB_ERR_IO);
-    assert_int_equal(pb_mapping_open("/dev/null", &mapping), PB_ERR_IO);
-    assert_non_null(strstr(pb_error_message(), "not a regular file"));
 }
 
 static void an_unwritable_place_is_told_with_its_path(void **state)
@@ -420,7 +397,6 @@ int main(void)
         SCRATCH_TEST(only_regular_files_are_opened),
         SCRATCH_TEST(pointers_of_git_are_refused_with_the_command_that_fetches),
         SCRATCH_TEST(a_text_is_no_pointer_when_it_is_longer),
-        SCRATCH_TEST(a_mapping_shows_the_file),
         SCRATCH_TEST(an_unwritable_place_is_told_with_its_path),
         SCRATCH_TEST(a_write_beyond_the_size_limit_leaves_the_old_file),
         SCRATCH_TEST(a_commit_publishes_a_finished_temporary),
