@@ -12,6 +12,7 @@
 #include "pb/protocol.h"
 #include "pb/record.h"
 
+struct pb_dataset;
 typedef struct pb_cell_env pb_cell_env;
 
 /* What the command line and the group `run` decide for all cells. */
@@ -98,6 +99,9 @@ pb_status pb_cell_check_config(const pb_cell *cell) PB_MUST_USE;
 /* Appends the groups `dataset` and `data` as they are in force, file names included: cells of the
  * same text and protocol have the same rows. */
 pb_status pb_cell_data_text(const pb_cell *cell, pb_string *out) PB_MUST_USE;
+
+/* Makes rows bad that the data set's metric cannot score, as in every cell. */
+void pb_cell_check_answers(struct pb_dataset *ds);
 
 /* What a run takes of the data set of a cell. */
 typedef struct pb_cell_split {

@@ -102,6 +102,7 @@ typedef enum pb_row_fault {
     PB_ROW_UNREADABLE, /* no object: not JSON, a key twice, NUL, not UTF-8, too deep, too long */
     PB_ROW_COLUMN,     /* a column is missing or has another type */
     PB_ROW_LABEL,      /* a label outside of the set */
+    PB_ROW_ANSWER,     /* an answer that the metric cannot read; under corrected only */
     PB_ROW_EMPTY,      /* a text that the message needs is empty; bad under corrected only */
     PB_ROW_DUPLICATE,  /* an id that an earlier row has; bad under corrected only */
     PB_ROW_FAULT_COUNT
@@ -177,6 +178,13 @@ pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protoco
 pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol,
                                const pb_data_options *data, pb_dataset **out) PB_MUST_USE;
 void pb_dataset_close(pb_dataset *ds); /* accepts NULL */
+
+/* PB_ERR_FORMAT when no prediction could be right against this answer (NULL: the row has none).
+ * Called by any thread. */
+typedef pb_status pb_answer_check(const pb_dataset *ds, const char *answer);
+
+/* Makes a row whose answer fails the check a bad one, under the corrected protocol. */
+void pb_dataset_check_answers(pb_dataset *ds, pb_answer_check *check);
 
 const pb_dataset_options *pb_dataset_get_options(const pb_dataset *ds);
 pb_protocol pb_dataset_protocol(const pb_dataset *ds);

@@ -73,11 +73,16 @@ typedef struct pb_metric {
     bool keeps_case;       /* corrected: texts are not lower-cased (code) */
     bool reads_questions;  /* `ids` and `alternatives` of the input change the result */
     bool fills_row_values; /* `score` does; else 1 when correct, 0 when not */
+    /* PB_ERR_FORMAT, with what it lacks, when no prediction could be right against this
+     * post-processed answer under the corrected protocol; NULL: there is none. */
+    pb_status (*check_reference)(const char *text, char *const *labels, int64_t label_count);
     /* Fails, with what to do, where this build lacks what the metric needs. */
     pb_status (*available)(void);
     /* `main` of the sums [width] of all units' parts, which `score` makes; NaN when it is
      * undefined. NULL: `main` is the mean of row_values. */
     double (*main_of)(pb_protocol protocol, const double *sums, int64_t width);
+    /* `main` of the weighted units (NULL: each once), asked where the sums give NaN. */
+    double (*main_of_sample)(const pb_metric_parts *parts, const double *weights);
 } pb_metric;
 
 const pb_metric *const *pb_metric_registry(void);  /* NULL-terminated */
@@ -87,6 +92,11 @@ const pb_metric *pb_metric_find(const char *name); /* NULL when there is none */
 pb_status pb_metric_check(const char *name) PB_MUST_USE;
 /* The parser of code with its versions, or "absent". */
 const char *pb_metric_parser(void);
+
+/* Whether predictions can be scored against this reference (NULL: the row has none) under the
+ * corrected protocol: PB_ERR_FORMAT says what it lacks. */
+pb_status pb_metric_check_reference(const char *metric, char *const *labels, int64_t label_count,
+                                    const char *reference) PB_MUST_USE;
 
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input,
                           pb_metric_result *out) PB_MUST_USE;

@@ -42,6 +42,9 @@ const char *pb_string_hint(char text[PB_HINT_BYTES], const char *name,
  * where the room does; returns how many bytes of `text` are left out. */
 size_t pb_string_printable(const char *text, char *out, size_t size);
 
+/* Bytes of UTF-8 text that end at a whole character, at most `most`: for "%.*s". */
+int pb_string_fit(const char *text, size_t most);
+
 /* Code points of UTF-8 text: bytes that begin one. */
 int64_t pb_string_characters(const char *bytes, size_t length);
 

@@ -200,6 +200,18 @@ int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset)
     return 1;
 }
 
+int pb_string_fit(const char *text, size_t most)
+{
+    size_t length = strnlen(text, most + 1);
+
+    if (length > most) {
+        for (length = most; length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80;) {
+            length--;
+        }
+    }
+    return (int)length;
+}
+
 int64_t pb_string_characters(const char *bytes, size_t length)
 {
     int64_t count = 0;

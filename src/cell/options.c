@@ -32,10 +32,22 @@ const pb_config_field pb_cell_eval_fields[] = {
     PB_FIELD_END,
 };
 
-/* An unknown metric is told before anything runs, like an unknown method. */
-static pb_status check_metric(const pb_config *config, const cell_options *o)
+/* An unknown metric is reported before anything runs, like an unknown method, and so is one of
+ * labels where there are none. */
+static pb_status check_metric(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
-    return pb_config_at(config, "dataset", "metric", -1, pb_metric_check(o->dataset.metric));
+    const char *name = o->dataset.metric;
+    int64_t labels   = pb_dataset_options_labels(&o->dataset, protocol)->count;
+
+    PB_TRY(pb_config_at(config, "dataset", "metric", -1, pb_metric_check(name)));
+    if (!pb_metric_find(name)->needs_labels || labels >= 2) {
+        return PB_OK;
+    }
+    return pb_config_at(config, "dataset", "metric", -1,
+                        PB_FAIL(PB_ERR_CONFIG,
+                                "metric %s needs at least two labels, data set %s has %" PRId64
+                                " (dataset.labels)",
+                                name, o->dataset.name, labels));
 }
 
 /* What only fits some data sets is told before anything runs too. */
@@ -93,7 +105,7 @@ static pb_status read_groups(const pb_config *config, pb_protocol protocol, cell
     PB_TRY(pb_config_read(config, "train", pb_train_fields, NULL, &out->train));
     PB_TRY(pb_config_read(config, "data", pb_data_fields, NULL, &out->data));
     PB_TRY(pb_config_read(config, "eval", pb_cell_eval_fields, NULL, &out->eval));
-    PB_TRY(check_metric(config, out));
+    PB_TRY(check_metric(config, protocol, out));
     PB_TRY(pb_method_find_in(config, "method", &out->method));
     PB_TRY(check_fit(config, protocol, out));
     return pb_method_options_read(out->method, config, "method", &out->method_options);
@@ -160,11 +172,25 @@ pb_status cell_options_write(const cell_options *o, const pb_cell *cell, bool wh
                             pb_protocol_names[cell->protocol], cell->seed);
 }
 
+static pb_status check_answer(const pb_dataset *ds, const char *answer)
+{
+    const pb_config_list *labels = pb_dataset_labels(ds);
+
+    return pb_metric_check_reference(pb_dataset_get_options(ds)->metric, labels->items,
+                                     labels->count, answer);
+}
+
+void pb_cell_check_answers(pb_dataset *ds)
+{
+    pb_dataset_check_answers(ds, check_answer);
+}
+
 pb_status cell_options_open_dataset(cell_options *o, const pb_cell *cell, pb_dataset **out)
 {
     o->dataset.config = cell->config;
     o->dataset.group  = "dataset";
     PB_TRY(pb_dataset_open_take(&o->dataset, cell->protocol, &o->data, out));
+    pb_cell_check_answers(*out);
     return PB_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "dataset_config.h"
 #include "work.h"
 
+#include "pb/cell.h"
 #include "pb/memory.h"
 
 #include <string.h>
@@ -89,6 +90,7 @@ static pb_status open_dataset(const pb_cli *cli, data_job *job, pb_dataset **out
     PB_TRY_GOTO(status,
                 pb_dataset_open(config, "dataset", dataset_config_protocol(cli), &job->data, out),
                 out_data);
+    pb_cell_check_answers(*out);
 out_data:
     pb_config_clear(pb_data_fields, &job->data);
 out_config:

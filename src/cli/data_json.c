@@ -5,11 +5,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *const data_fault_keys[PB_ROW_FAULT_COUNT] = {[PB_ROW_UNREADABLE] = "unreadable",
-                                                         [PB_ROW_COLUMN]     = "column",
-                                                         [PB_ROW_LABEL]      = "label",
-                                                         [PB_ROW_EMPTY]      = "empty",
-                                                         [PB_ROW_DUPLICATE]  = "duplicate"};
+const char *const data_fault_keys[PB_ROW_FAULT_COUNT] = {
+    [PB_ROW_UNREADABLE] = "unreadable", [PB_ROW_COLUMN] = "column",
+    [PB_ROW_LABEL] = "label",           [PB_ROW_ANSWER] = "answer",
+    [PB_ROW_EMPTY] = "empty",           [PB_ROW_DUPLICATE] = "duplicate"};
 
 static pb_status put_text(const char *key, const char *text, pb_string *out)
 {

@@ -47,9 +47,9 @@ static pb_status put_block(const char *title, const pb_string *text, pb_string *
 static pb_status put_faults(const pb_row_counts *c, pb_string *out)
 {
     static const char *const words[PB_ROW_FAULT_COUNT] = {
-        [PB_ROW_UNREADABLE] = "unreadable",       [PB_ROW_COLUMN] = "wrong column",
-        [PB_ROW_LABEL] = "wrong label",           [PB_ROW_EMPTY] = "empty text",
-        [PB_ROW_DUPLICATE] = "id of another row",
+        [PB_ROW_UNREADABLE] = "unreadable", [PB_ROW_COLUMN] = "wrong column",
+        [PB_ROW_LABEL] = "wrong label",     [PB_ROW_ANSWER] = "unscorable answer",
+        [PB_ROW_EMPTY] = "empty text",      [PB_ROW_DUPLICATE] = "id of another row",
     };
     int64_t faulty = 0;
 

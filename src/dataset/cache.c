@@ -89,11 +89,12 @@ static pb_status describe(const request *q, pb_string *out)
 
     PB_TRY(pb_string_printf(out,
                             "tokens " TOKENS_VERSION " %zu\n%s %s\nfile %s %s\nrows %" PRId64
-                            "\nbad %.17g\ntemplate %s\ntokenizer %s\ncutoff %" PRId64 "\n",
+                            "\nbad %.17g\nchecked %d\ntemplate %s\ntokenizer %s\ncutoff %" PRId64
+                            "\n",
                             pb_token_file_header_bytes(), pb_protocol_names[q->ds->protocol],
                             pb_split_name(q->split), pb_dataset_form(&q->ds->options, q->split),
                             q->sha, q->split == PB_SPLIT_TRAIN ? d->train_rows : d->test_rows,
-                            d->max_bad_share, pb_template_name(o->tpl),
+                            d->max_bad_share, q->ds->check != NULL, pb_template_name(o->tpl),
                             pb_tokenizer_hash(o->tokenizer), o->cutoff_tokens));
     if (q->test != NULL) {
         const pb_encoded_storage *s = q->test->storage;

@@ -12,6 +12,7 @@ pb_status pb_row_counts_describe(const pb_row_counts *c, pb_string *out)
         [PB_ROW_UNREADABLE] = "unreadable",
         [PB_ROW_COLUMN]     = "with a wrong column",
         [PB_ROW_LABEL]      = "with a wrong label",
+        [PB_ROW_ANSWER]     = "with an answer that cannot be scored",
         [PB_ROW_EMPTY]      = "with an empty text",
         [PB_ROW_DUPLICATE]  = "with the id of another",
     };

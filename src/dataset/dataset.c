@@ -147,6 +147,11 @@ void pb_dataset_close(pb_dataset *ds)
     pb_memory_free(ds);
 }
 
+void pb_dataset_check_answers(pb_dataset *ds, pb_answer_check *check)
+{
+    ds->check = check;
+}
+
 const pb_dataset_options *pb_dataset_get_options(const pb_dataset *ds)
 {
     return &ds->options;

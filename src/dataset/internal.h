@@ -18,6 +18,7 @@ struct pb_dataset {
     pb_protocol protocol;
     const pb_dataset_builder *ops;
     char *places[PB_KEY_COUNT]; /* "file:line" of the keys, NULL where nobody knows */
+    pb_answer_check *check;     /* NULL: answers are not checked */
     char *instructions[PB_SPLIT_COUNT];
     pb_row_builder *builders[PB_SPLIT_COUNT];
 };

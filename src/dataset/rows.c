@@ -21,7 +21,8 @@ enum { CHUNK_ROWS = 512, CHUNK_BYTES = 4 << 20, MESSAGE_BYTES = 600 };
 typedef struct slot {
     size_t begin, length; /* of its record in the chunk's bytes */
     int64_t row, line;
-    bool cut; /* false: no record could be cut, status and message say why */
+    bool cut;      /* false: no record could be cut, status and message say why */
+    bool unscored; /* the answer is what is wrong */
     pb_status status;
     pb_string message;
     pb_string id;
@@ -167,6 +168,7 @@ static pb_status cut_records(pb_rows *rows)
         }
         s->begin         = rows->bytes.length;
         s->status        = PB_OK;
+        s->unscored      = false;
         s->id.length     = 0;
         pb_status status = pb_reader_next(rows->reader, &rows->bytes, &s->line, &has);
         if (status != PB_OK && !is_bad_row(status)) {
@@ -182,6 +184,26 @@ static pb_status cut_records(pb_rows *rows)
         rows->used++;
         if (status != PB_OK) {
             keep_error(s, status);
+        }
+    }
+    return PB_OK;
+}
+
+/* The corrected protocol asks whether the answers can be scored. What stands for a missing label is
+ * another fault. */
+static pb_status check_answers(const pb_rows *rows, const slot *s)
+{
+    const pb_dataset *ds = rows->ds;
+    bool labels          = pb_dataset_labels(ds)->count > 0;
+
+    if (ds->check == NULL || ds->protocol == PB_PROTOCOL_PAPER) {
+        return PB_OK;
+    }
+    for (int64_t k = 0; k < s->texts.count; k++) {
+        const pb_row_text *text = &s->texts.items[k];
+        if (text->unlabelled ? !labels && rows->split == PB_SPLIT_TEST
+                             : text->has_answer || rows->split == PB_SPLIT_TEST) {
+            PB_TRY(ds->check(ds, text->unlabelled ? NULL : text->answer.data));
         }
     }
     return PB_OK;
@@ -203,6 +225,10 @@ static pb_status build(const pb_rows *rows, slot *s)
     }
     if (status == PB_OK) {
         status = ds->ops->build(ds->builders[rows->split], row, &s->texts);
+    }
+    if (status == PB_OK) {
+        status      = check_answers(rows, s);
+        s->unscored = status != PB_OK;
     }
     json_decref(row);
     if (status != PB_OK) {
@@ -242,6 +268,7 @@ static pb_status generate_chunk(pb_rows *rows)
             break;
         }
         s->cut       = true;
+        s->unscored  = false;
         s->status    = PB_OK;
         s->id.length = 0;
         s->row       = rows->counts.rows++;
@@ -252,19 +279,6 @@ static pb_status generate_chunk(pb_rows *rows)
         }
     }
     return PB_OK;
-}
-
-/* Bytes of the text, `most` at most, that end at a whole character. */
-static int fit(const char *text, size_t most)
-{
-    size_t length = strnlen(text, most + 1);
-
-    if (length > most) {
-        for (length = most; length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80;) {
-            length--;
-        }
-    }
-    return (int)length;
 }
 
 /* Counts a fault; that of the first row that is left out for one is kept, with its place. */
@@ -281,7 +295,7 @@ static void PB_PRINTF(5, 6)
         va_start(values, format);
         (void)vsnprintf(rows->first, sizeof rows->first, format, values);
         va_end(values);
-        rows->first[fit(rows->first, sizeof rows->first - 2)] = '\0';
+        rows->first[pb_string_fit(rows->first, sizeof rows->first - 2)] = '\0';
     }
 }
 
@@ -327,7 +341,9 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
 
     *keep = s->status == PB_OK;
     if (!*keep) {
-        pb_row_fault fault = s->status == PB_ERR_NOT_FOUND ? PB_ROW_LABEL : PB_ROW_COLUMN;
+        pb_row_fault fault = s->unscored                     ? PB_ROW_ANSWER
+                             : s->status == PB_ERR_NOT_FOUND ? PB_ROW_LABEL
+                                                             : PB_ROW_COLUMN;
         count_fault(rows, s, s->cut ? fault : PB_ROW_UNREADABLE, true, "%s", s->message.data);
         return PB_OK;
     }
@@ -336,7 +352,7 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
         count_fault(rows, s, PB_ROW_DUPLICATE, strict,
                     "%s:%" PRId64
                     ": the id %.*s (dataset.id) was met before; remove one of the rows",
-                    path, s->line, fit(s->id.data, 80), s->id.data);
+                    path, s->line, pb_string_fit(s->id.data, 80), s->id.data);
         *keep = !strict;
     } else if (strict && lacks_label(rows, s)) {
         count_fault(rows, s, PB_ROW_LABEL, true,

@@ -3,7 +3,8 @@
  *
  * Paper: Python's float() of each text, -1 where that fails, rounded to float32; NaN and constant
  * input give NaN. Corrected: a prediction that is no finite number is replaced by the mean of the
- * valid ones; nothing valid or constant input gives 0.
+ * valid ones; nothing valid or constant input gives 0. Any finite numbers have their exact r but
+ * for rounding, however large, small or near to each other they are.
  *
  * The value of a row by itself is 1 - |difference| / range of the references, at least 0; that of
  * an invalid prediction is 0. */
@@ -16,9 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A variance below this share of the mean square is rounding of equal values. */
-static const double no_variance = 1e-13;
-static const double same_score  = 0.05; /* a prediction this near (one decimal) counts as right */
+/* Differences of sums that leave less than this share of a sum have lost too many digits. */
+static const double lost = 1e-8;
+/* A mean below this share of the largest deviation changes no sum of squares. */
+static const double no_mean    = 0x1p-36;
+static const double same_score = 0.05; /* a prediction this near (one decimal) counts as right */
 
 static double mean_of(const double *x, int64_t n)
 {
@@ -28,6 +31,41 @@ static double mean_of(const double *x, int64_t n)
         sum += x[i];
     }
     return sum / (double)n;
+}
+
+/* Multiplies by the power of two that brings the largest magnitude to 0.5 … 1. Nothing overflows
+ * then, and what underflows is nothing beside the largest. The values were x · 2^exponent. */
+static int scale(double *x, int64_t n)
+{
+    double largest = 0;
+    int exponent   = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        largest = fmax(largest, fabs(x[i]));
+    }
+    (void)frexp(largest, &exponent);
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = ldexp(x[i], -exponent);
+    }
+    return exponent;
+}
+
+/* Scaled deviations from the mean. The mean of values that lie close together far from 0 is
+ * rounded coarsely: what is left of it is subtracted again. */
+static void center(double *x, int64_t n)
+{
+    enum { ROUNDS = 8 };
+
+    for (int round = 0; round < ROUNDS; round++) {
+        (void)scale(x, n);
+        double mean = mean_of(x, n);
+        if (round > 0 && fabs(mean) <= no_mean) {
+            return;
+        }
+        for (int64_t i = 0; i < n; i++) {
+            x[i] -= mean;
+        }
+    }
 }
 
 static bool is_constant(const double *x, int64_t n)
@@ -40,19 +78,31 @@ static bool is_constant(const double *x, int64_t n)
     return true;
 }
 
-/* NaN when it is not defined. */
-static double pearson(const double *x, const double *y, int64_t n)
+static bool is_finite(const double *x, int64_t n)
 {
-    double mx = mean_of(x, n), my = mean_of(y, n);
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* NaN when it is not defined; else x and y become their scaled deviations. r does not change when
+ * x or y are multiplied by a number, so no square has to overflow or vanish. */
+static double pearson(double *x, double *y, int64_t n)
+{
     double xx = 0, yy = 0, xy = 0;
 
-    if (n < 2 || is_constant(x, n) || is_constant(y, n)) {
+    if (!is_finite(x, n) || !is_finite(y, n) || is_constant(x, n) || is_constant(y, n)) {
         return (double)NAN;
     }
+    center(x, n);
+    center(y, n);
     for (int64_t i = 0; i < n; i++) {
-        xx += (x[i] - mx) * (x[i] - mx);
-        yy += (y[i] - my) * (y[i] - my);
-        xy += (x[i] - mx) * (y[i] - my);
+        xx += x[i] * x[i];
+        yy += y[i] * y[i];
+        xy += x[i] * y[i];
     }
     double r = xy / (sqrt(xx) * sqrt(yy));
     return r > 1 ? 1 : r < -1 ? -1 : r;
@@ -132,28 +182,47 @@ static void read_paper(pb_metric_result *result, double *x, double *y)
     }
 }
 
+/* Replaces NaN by the mean of the other values, which lies between them however it is rounded; 0
+ * where there is none. */
+static void repair(double *x, int64_t n)
+{
+    double low = INFINITY, high = -INFINITY, sum = 0;
+    int64_t valid = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        low  = fmin(low, x[i]);
+        high = fmax(high, x[i]);
+    }
+    double largest = fmax(fabs(low), fabs(high));
+    int exponent   = 0;
+    (void)frexp(isfinite(largest) ? largest : 0, &exponent);
+    for (int64_t i = 0; i < n; i++) {
+        sum += isnan(x[i]) ? 0 : ldexp(x[i], -exponent);
+        valid += !isnan(x[i]);
+    }
+    double mean = valid > 0 ? ldexp(sum / (double)valid, exponent) : 0;
+    mean        = valid > 0 ? fmin(fmax(mean, low), high) : 0;
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = isnan(x[i]) ? mean : x[i];
+    }
+}
+
+static pb_status read_reference(const char *text, double *out)
+{
+    return corrected_value(text, out)
+               ? PB_OK
+               : PB_FAIL(PB_ERR_FORMAT, "the reference \"%.*s\" is no number",
+                         pb_string_fit(text, 80), text);
+}
+
+/* Invalid predictions are NaN. */
 static pb_status read_corrected(const pb_metric_input *input, pb_metric_result *result, double *x,
                                 double *y)
 {
-    double sum    = 0;
-    int64_t valid = 0;
-
     for (int64_t i = 0; i < result->rows; i++) {
-        if (!corrected_value(result->references[i], &y[i])) {
-            return pb_metric_at_row(input, i,
-                                    PB_FAIL(PB_ERR_FORMAT, "the reference \"%.80s\" is no number",
-                                            result->references[i]));
-        }
+        PB_TRY(pb_metric_at_row(input, i, read_reference(result->references[i], &y[i])));
         result->invalid[i] = !corrected_value(result->predictions[i], &x[i]);
-        if (!result->invalid[i]) {
-            sum += x[i];
-            valid++;
-        }
-    }
-    for (int64_t i = 0; i < result->rows; i++) {
-        if (result->invalid[i]) {
-            x[i] = valid > 0 ? sum / (double)valid : 0;
-        }
+        x[i]               = result->invalid[i] ? (double)NAN : x[i];
     }
     return PB_OK;
 }
@@ -176,54 +245,71 @@ static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_
 }
 
 /* Sums of a row: of all rows the count, y and y²; of those with a valid prediction the count, x, y,
- * x² and xy. x and y are less their means, so that the differences of sums lose no digits. */
+ * x² and xy. x and y are scaled deviations, so that the differences of sums lose few digits. */
 enum { ALL, ALL_Y, ALL_YY, VALID, X, Y, XX, XY, SUMS };
 
-static pb_status make_parts(const double *x, const double *y, const pb_metric_result *result,
-                            pb_metric_parts *parts)
+static void fill_sums(const double *x, const double *y, const pb_metric_result *result,
+                      pb_metric_parts *parts)
 {
-    int64_t n = result->rows;
-    double mx = mean_of(x, n), my = mean_of(y, n);
     bool paper = parts->protocol == PB_PROTOCOL_PAPER;
 
-    PB_TRY(pb_metric_make_parts(parts, n, SUMS));
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < result->rows; i++) {
         double *part = parts->dense + i * SUMS;
-        double dx = x[i] - mx, dy = y[i] - my;
         part[ALL]    = 1;
-        part[ALL_Y]  = dy;
-        part[ALL_YY] = dy * dy;
+        part[ALL_Y]  = y[i];
+        part[ALL_YY] = y[i] * y[i];
         if (paper || !result->invalid[i]) {
             part[VALID] = 1;
-            part[X]     = dx;
-            part[Y]     = dy;
-            part[XX]    = dx * dx;
-            part[XY]    = dx * dy;
+            part[X]     = x[i];
+            part[Y]     = y[i];
+            part[XX]    = x[i] * x[i];
+            part[XY]    = x[i] * y[i];
         }
     }
-    return PB_OK;
 }
 
 /* Invalid predictions are the mean of the valid ones of the same rows: they add nothing to the
- * variance of x and to the covariance. */
+ * variance of x and to the covariance. NaN where the sums do not tell: of equal values, and of a
+ * sample whose values lie close together beside those of the whole. */
 static double pearson_of(pb_protocol protocol, const double *s, int64_t width)
 {
-    double undefined = protocol == PB_PROTOCOL_PAPER ? (double)NAN : 0;
-
+    (void)protocol;
     (void)width;
-    if (s[VALID] < 1) {
-        return undefined;
-    }
     double xx = s[XX] - s[X] * s[X] / s[VALID];
     double yy = s[ALL_YY] - s[ALL_Y] * s[ALL_Y] / s[ALL];
     double xy = s[XY] - s[X] * s[Y] / s[VALID];
-    if (!(xx > no_variance * s[XX]) || !(yy > no_variance * s[ALL_YY])) {
-        return undefined;
+    if (!(xx > lost * s[XX]) || !(yy > lost * s[ALL_YY])) {
+        return (double)NAN;
     }
     double r = xy / (sqrt(xx) * sqrt(yy));
-    return isnan(r) ? undefined : r > 1 ? 1 : r < -1 ? -1 : r;
+    return r > 1 ? 1 : r < -1 ? -1 : r;
 }
 
+/* The values of a row as they were read, x NaN where it is invalid; and room for a sample. */
+enum { READ_X, READ_Y, SAMPLE_X, SAMPLE_Y, KEPT };
+
+static double pearson_of_sample(const pb_metric_parts *parts, const double *weights)
+{
+    double *x       = parts->kept + SAMPLE_X * parts->units;
+    double *y       = parts->kept + SAMPLE_Y * parts->units;
+    int64_t count   = 0;
+    bool paper      = parts->protocol == PB_PROTOCOL_PAPER;
+    const double *r = parts->kept;
+
+    for (int64_t u = 0; u < parts->units; u++) {
+        for (int64_t k = weights != NULL ? (int64_t)weights[u] : 1; k > 0; k--) {
+            x[count]   = r[READ_X * parts->units + u];
+            y[count++] = r[READ_Y * parts->units + u];
+        }
+    }
+    if (!paper) {
+        repair(x, count);
+    }
+    double value = pearson(x, y, count);
+    return isnan(value) && !paper ? 0 : value;
+}
+
+/* In halves, so that the difference of two numbers is one. */
 static void fill_rows(const double *x, const double *y, pb_metric_result *result)
 {
     double low = y[0], high = y[0];
@@ -232,38 +318,54 @@ static void fill_rows(const double *x, const double *y, pb_metric_result *result
         low  = fmin(low, y[i]);
         high = fmax(high, y[i]);
     }
-    double range = high - low;
+    double range = high / 2 - low / 2;
     for (int64_t i = 0; i < result->rows; i++) {
-        double distance       = fabs(x[i] - y[i]);
-        result->correct[i]    = !result->invalid[i] && distance < same_score;
+        double distance       = fabs(x[i] / 2 - y[i] / 2);
+        result->correct[i]    = !result->invalid[i] && distance < same_score / 2;
         bool graded           = !result->invalid[i] && isfinite(range) && distance < range;
         result->row_values[i] = graded ? 1 - distance / range : result->correct[i];
     }
 }
 
-static pb_status score_pearsonr(const pb_metric_input *input, char *const *labels,
-                                pb_metric_result *result, pb_metric_parts *parts)
+static pb_status score_values(const pb_metric_input *input, pb_metric_result *result,
+                              pb_metric_parts *parts)
 {
     int64_t n = result->rows;
-    double *x = NULL;
-    double s  = 0;
-    pb_status status;
+    double *x = parts->kept + SAMPLE_X * n, *y = parts->kept + SAMPLE_Y * n;
+    double s = 0;
 
-    (void)labels;
-    PB_TRY(PB_ALLOC(x, 2 * n));
-    double *y = x + n;
     if (input->protocol == PB_PROTOCOL_PAPER) {
         read_paper(result, x, y);
     } else {
-        PB_TRY_GOTO(status, read_corrected(input, result, x, y), out_values);
+        PB_TRY(read_corrected(input, result, x, y));
+    }
+    memcpy(parts->kept, x, (size_t)(2 * n) * sizeof *x);
+    if (input->protocol != PB_PROTOCOL_PAPER) {
+        repair(x, n);
     }
     fill_rows(x, y, result);
-    PB_TRY_GOTO(status, make_parts(x, y, result, parts), out_values);
-    PB_TRY_GOTO(status, spearman(x, y, n, &s), out_values);
-    PB_TRY_GOTO(status, add_values(input->protocol, pearson(x, y, n), s, result), out_values);
-out_values:
-    pb_memory_free(x);
-    return status;
+    PB_TRY(spearman(x, y, n, &s));
+    double p = pearson(x, y, n);
+    fill_sums(x, y, result, parts);
+    return add_values(input->protocol, p, s, result);
+}
+
+static pb_status score_pearsonr(const pb_metric_input *input, char *const *labels,
+                                pb_metric_result *result, pb_metric_parts *parts)
+{
+    (void)labels;
+    PB_TRY(pb_metric_make_parts(parts, result->rows, SUMS));
+    PB_TRY(PB_ALLOC(parts->kept, KEPT * result->rows));
+    return score_values(input, result, parts);
+}
+
+static pb_status check_reference(const char *text, char *const *labels, int64_t label_count)
+{
+    double value;
+
+    (void)labels;
+    (void)label_count;
+    return text != NULL ? read_reference(text, &value) : pb_metric_no_answer();
 }
 
 const pb_metric pb_metric_pearsonr = {
@@ -272,5 +374,7 @@ const pb_metric pb_metric_pearsonr = {
                    "undefined result is NaN → the mean of the other answers, double, 0",
     .score       = score_pearsonr,
     .fills_row_values = true,
+    .check_reference  = check_reference,
     .main_of          = pearson_of,
+    .main_of_sample   = pearson_of_sample,
 };

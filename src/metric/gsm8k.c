@@ -2,8 +2,8 @@
 /* The number behind the last `####` of a worked solution.
  *
  * Paper: all that stands there must be one number for Python's float(), within 1e-6 of the
- * reference's. Corrected: the first number there, within 1e-6 · max(1, |reference|); "flexible"
- * takes the last number of a text without `####`. */
+ * reference's. Corrected: the first number there, within 1e-6 of the reference's; "flexible" takes
+ * the last number of a text without `####`; a reference without a number is an error. */
 #include "metrics.h"
 #include "number.h"
 
@@ -58,7 +58,27 @@ static bool corrected_number(const char *text, bool flexible, double *out)
 
 static bool near_gold(double value, double gold)
 {
-    return fabs(value - gold) <= tolerance * fmax(1.0, fabs(gold));
+    return fabs(value - gold) <= tolerance;
+}
+
+static pb_status read_reference(const char *text, double *out)
+{
+    if (!corrected_number(text, false, out) || !isfinite(*out)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "the reference \"%.*s\" has no number behind \"####\"; where a column is "
+                       "the number alone, write dataset.answer = \"#### {column}\"",
+                       pb_string_fit(text, 80), text);
+    }
+    return PB_OK;
+}
+
+static pb_status check_reference(const char *text, char *const *labels, int64_t label_count)
+{
+    double value;
+
+    (void)labels;
+    (void)label_count;
+    return text != NULL ? read_reference(text, &value) : pb_metric_no_answer();
 }
 
 static pb_status score_paper(pb_metric_result *result)
@@ -80,18 +100,18 @@ static pb_status score_paper(pb_metric_result *result)
     return pb_metric_add(result, "n", (double)result->rows, true);
 }
 
-static pb_status score_corrected(pb_metric_result *result)
+static pb_status score_corrected(const pb_metric_input *input, pb_metric_result *result)
 {
     int64_t flexible = 0;
 
     for (int64_t i = 0; i < result->rows; i++) {
         double value = 0, gold = 0;
-        bool has_gold      = corrected_number(result->references[i], false, &gold);
+        PB_TRY(pb_metric_at_row(input, i, read_reference(result->references[i], &gold)));
         bool has           = corrected_number(result->predictions[i], false, &value);
-        result->invalid[i] = !has || !has_gold;
-        result->correct[i] = has && has_gold && near_gold(value, gold);
+        result->invalid[i] = !has;
+        result->correct[i] = has && near_gold(value, gold);
         has                = corrected_number(result->predictions[i], true, &value);
-        flexible += has && has_gold && near_gold(value, gold);
+        flexible += has && near_gold(value, gold);
     }
     int64_t right     = pb_metric_count(result->correct, result->rows);
     int64_t errors    = pb_metric_count(result->invalid, result->rows);
@@ -109,12 +129,14 @@ static pb_status score_gsm8k(const pb_metric_input *input, char *const *labels,
 {
     (void)labels;
     (void)parts; /* those of a mean */
-    return input->protocol == PB_PROTOCOL_PAPER ? score_paper(result) : score_corrected(result);
+    return input->protocol == PB_PROTOCOL_PAPER ? score_paper(result)
+                                                : score_corrected(input, result);
 }
 
 const pb_metric pb_metric_gsm8k = {
     .name        = "gsm8k",
     .differences = "what follows the last #### must be a number as a whole → the first number in "
-                   "it",
+                   "it; a reference without one is a format error → a bad row",
     .score       = score_gsm8k,
+    .check_reference = check_reference,
 };

@@ -31,6 +31,7 @@ void pb_metric_parts_clear(pb_metric_parts *parts)
 {
     pb_memory_free(parts->dense);
     pb_memory_free(parts->places);
+    pb_memory_free(parts->kept);
     *parts = (pb_metric_parts){0};
 }
 
@@ -50,9 +51,10 @@ double pb_metric_parts_main(const pb_metric_parts *parts, const double *weights,
         }
         part += parts->width;
     }
-    return parts->metric->main_of != NULL
-               ? parts->metric->main_of(parts->protocol, sums, parts->width)
-               : sums[0] / sums[1];
+    const pb_metric *ops = parts->metric;
+    double main          = ops->main_of != NULL ? ops->main_of(parts->protocol, sums, parts->width)
+                                                : sums[0] / sums[1];
+    return isnan(main) && ops->main_of_sample != NULL ? ops->main_of_sample(parts, weights) : main;
 }
 
 pb_status pb_metric_interval(const pb_metric_parts *parts, double main, double *low, double *high)

@@ -77,6 +77,24 @@ static int64_t class_of(const char *text, char *const *labels, int64_t count)
     return -1;
 }
 
+static pb_status read_gold(const char *text, char *const *labels, int64_t count, int64_t *gold)
+{
+    *gold = class_of(text, labels, count);
+    if (*gold < 0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "the reference \"%.*s\" is none of the data set's labels; leave unlabelled "
+                       "rows out of the test file",
+                       pb_string_fit(text, 80), text);
+    }
+    return PB_OK;
+}
+
+static pb_status check_label(const char *text, char *const *labels, int64_t label_count)
+{
+    int64_t gold;
+    return text != NULL ? read_gold(text, labels, label_count, &gold) : pb_metric_no_answer();
+}
+
 static pb_status read_classes(const pb_metric_input *input, char *const *labels,
                               pb_metric_result *result, pb_metric_parts *parts)
 {
@@ -84,15 +102,10 @@ static pb_status read_classes(const pb_metric_input *input, char *const *labels,
 
     PB_TRY(pb_metric_make_places(parts, result->rows, classes * (classes + 1)));
     for (int64_t i = 0; i < result->rows; i++) {
-        int64_t gold      = class_of(result->references[i], labels, classes);
+        int64_t gold      = -1;
         int64_t predicted = class_of(result->predictions[i], labels, classes);
-        if (gold < 0) {
-            return pb_metric_at_row(input, i,
-                                    PB_FAIL(PB_ERR_FORMAT,
-                                            "the reference \"%.80s\" is none of the data set's "
-                                            "labels; leave unlabelled rows out of the test file",
-                                            result->references[i]));
-        }
+        PB_TRY(
+            pb_metric_at_row(input, i, read_gold(result->references[i], labels, classes, &gold)));
         result->correct[i] = predicted == gold;
         result->invalid[i] = predicted < 0;
         parts->places[i]   = gold * (classes + 1) + (predicted < 0 ? classes : predicted);
@@ -313,8 +326,9 @@ const pb_metric pb_metric_accuracy = {
     .differences = "nothing differs in the share of right answers; in the values of the classes an "
                    "answer that is none counts as one of the first two → as a class of its own",
     .score       = score_labels,
-    .needs_labels = true,
-    .main_of      = accuracy_of,
+    .needs_labels    = true,
+    .check_reference = check_label,
+    .main_of         = accuracy_of,
 };
 
 const pb_metric pb_metric_f1 = {
@@ -322,8 +336,9 @@ const pb_metric pb_metric_f1 = {
     .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
                    "its own, which is no F1",
     .score       = score_labels,
-    .needs_labels = true,
-    .main_of      = f1_of,
+    .needs_labels    = true,
+    .check_reference = check_label,
+    .main_of         = f1_of,
 };
 
 const pb_metric pb_metric_macro_f1 = {
@@ -332,9 +347,10 @@ const pb_metric pb_metric_macro_f1 = {
         "an answer that is no class counts as one of the first two classes, right labels "
         "beyond these turn into the second → as a class of its own, which is no F1; mean "
         "over the classes that are right answers",
-    .score        = score_labels,
-    .needs_labels = true,
-    .main_of      = macro_f1_of,
+    .score           = score_labels,
+    .needs_labels    = true,
+    .check_reference = check_label,
+    .main_of         = macro_f1_of,
 };
 
 const pb_metric pb_metric_f1_mcc = {
@@ -342,6 +358,7 @@ const pb_metric pb_metric_f1_mcc = {
     .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
                    "its own; Matthews' correlation beside F1",
     .score       = score_labels,
-    .needs_labels = true,
-    .main_of      = f1_of,
+    .needs_labels    = true,
+    .check_reference = check_label,
+    .main_of         = f1_of,
 };

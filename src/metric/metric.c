@@ -94,11 +94,46 @@ int64_t pb_metric_count(const bool *flags, int64_t rows)
     return count;
 }
 
+pb_status pb_metric_no_answer(void)
+{
+    return PB_FAIL(PB_ERR_FORMAT, "there is no right answer; leave such rows out of the test file");
+}
+
 pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)
 {
     return input->lines != NULL
                ? pb_error_prefix(status, "%s:%" PRId64, input->file, input->lines[row])
                : pb_error_prefix(status, "row %" PRId64, row);
+}
+
+/* The labels and, behind them, the reference as `score` sees them. */
+static pb_status post_reference(const pb_metric *ops, char *const *labels, int64_t label_count,
+                                const char *reference, char **posted)
+{
+    for (int64_t k = 0; k < label_count; k++) {
+        PB_TRY(pb_metric_post(PB_PROTOCOL_CORRECTED, ops->keeps_case, labels[k], &posted[k]));
+    }
+    return reference != NULL ? pb_metric_post(PB_PROTOCOL_CORRECTED, ops->keeps_case, reference,
+                                              &posted[label_count])
+                             : PB_OK;
+}
+
+pb_status pb_metric_check_reference(const char *metric, char *const *labels, int64_t label_count,
+                                    const char *reference)
+{
+    const pb_metric *ops = pb_metric_find(metric);
+    char **posted        = NULL;
+
+    if (ops == NULL || ops->check_reference == NULL || (ops->needs_labels && label_count < 2)) {
+        return PB_OK; /* or the fault is not the reference's */
+    }
+    PB_TRY(PB_ALLOC(posted, label_count + 1));
+    pb_status status = post_reference(ops, labels, label_count, reference, posted);
+    if (status == PB_OK) {
+        status = ops->check_reference(posted[label_count], posted, label_count);
+    }
+    free_texts(posted, label_count + 1);
+    return status;
 }
 
 static pb_status post_rows(const pb_metric_input *input, bool keep_case, const char *const *texts,

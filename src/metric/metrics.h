@@ -25,6 +25,7 @@ struct pb_metric_parts {
     int64_t units, width;
     double *dense;   /* [units, width] what each unit adds to the sums [width]; or, if NULL, */
     int64_t *places; /* [units] the one sum to which it adds 1 */
+    double *kept;    /* what main_of_sample needs beside them, and its room; NULL: nothing */
 };
 
 /* Room for the parts, zeroed; a metric with main_of makes one of the two. */
@@ -45,6 +46,8 @@ pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input
 
 pb_status pb_metric_add(pb_metric_result *result, const char *name, double value,
                         bool is_count) PB_MUST_USE;
+/* PB_ERR_FORMAT: the row has no right answer. */
+pb_status pb_metric_no_answer(void) PB_MUST_USE;
 /* How many of the flags are set. */
 int64_t pb_metric_count(const bool *flags, int64_t rows);
 /* Says which row a failure is about; gives `status` back. */

@@ -2,7 +2,8 @@
 /* "(expression) = number".
  *
  * Paper: right when both sides agree within 1e-6, whatever the reference says; the left side must
- * stand in parentheses. Corrected: both sides agree, and the number is the reference's. */
+ * stand in parentheses. Corrected: both sides agree, and the number is the reference's; a reference
+ * without one is an error. */
 #include "expression.h"
 #include "metrics.h"
 #include "number.h"
@@ -154,7 +155,27 @@ static bool last_number(const char *text, double *out)
     return equals != NULL && number_of(PB_NUMBER_PLAIN, strip(equals + 1, strlen(equals + 1)), out);
 }
 
-static pb_status score_corrected(pb_metric_result *result)
+static pb_status read_reference(const char *text, double *out)
+{
+    if (!last_number(text, out) || !isfinite(*out)) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "the reference \"%.*s\" has no number behind an \"=\"; where equation and "
+                       "result are two columns, write dataset.answer = \"{equation} = {result}\"",
+                       pb_string_fit(text, 80), text);
+    }
+    return PB_OK;
+}
+
+static pb_status check_reference(const char *text, char *const *labels, int64_t label_count)
+{
+    double value;
+
+    (void)labels;
+    (void)label_count;
+    return text != NULL ? read_reference(text, &value) : pb_metric_no_answer();
+}
+
+static pb_status score_corrected(const pb_metric_input *input, pb_metric_result *result)
 {
     int64_t answers = 0, consistent = 0;
 
@@ -162,15 +183,15 @@ static pb_status score_corrected(pb_metric_result *result)
         const char *text = result->predictions[i];
         span left, right_side;
         double gold = 0, left_value = 0, value = 0, answer = 0;
-        bool has_gold = last_number(result->references[i], &gold);
+        PB_TRY(pb_metric_at_row(input, i, read_reference(result->references[i], &gold)));
         bool parsed =
             sides_of(text, &left, &right_side) && number_of(PB_NUMBER_PLAIN, right_side, &value) &&
             pb_expression_value(PB_EXPRESSION_DECIMAL, left.text, left.length, &left_value);
         bool agrees        = parsed && fabs(left_value - value) < tolerance;
         result->invalid[i] = !parsed;
-        result->correct[i] = agrees && has_gold && fabs(value - gold) < tolerance;
+        result->correct[i] = agrees && fabs(value - gold) < tolerance;
         consistent += agrees;
-        answers += last_number(text, &answer) && has_gold && fabs(answer - gold) < tolerance;
+        answers += last_number(text, &answer) && fabs(answer - gold) < tolerance;
     }
     int64_t right     = pb_metric_count(result->correct, result->rows);
     int64_t errors    = pb_metric_count(result->invalid, result->rows);
@@ -189,7 +210,8 @@ static pb_status score_svamp(const pb_metric_input *input, char *const *labels,
 {
     (void)labels;
     (void)parts; /* those of a mean */
-    return input->protocol == PB_PROTOCOL_PAPER ? score_paper(result) : score_corrected(result);
+    return input->protocol == PB_PROTOCOL_PAPER ? score_paper(result)
+                                                : score_corrected(input, result);
 }
 
 const pb_metric pb_metric_svamp = {
@@ -197,4 +219,5 @@ const pb_metric pb_metric_svamp = {
     .differences = "the equation must hold, the right answer is not looked at → it must hold and "
                    "give the right answer",
     .score       = score_svamp,
+    .check_reference = check_reference,
 };

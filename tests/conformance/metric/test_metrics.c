@@ -10,9 +10,10 @@
 
 static const char *const labels[] = {"0", "1"};
 
-/* References that every family can read: a label, a number, a worked solution, an equation. */
-static const char *const references_of_labels[]  = {"0", "1", "1", "0"};
-static const char *const references_of_numbers[] = {"#### (1) = 1\n#### 1", "(2) = 2", "3", "4"};
+/* References that a metric can read: labels that are numbers, a worked solution, an equation. */
+static const char *const references_of_labels[] = {"0", "1", "1", "0"};
+static const char *const solutions[]            = {"#### 0", "1\n#### 1", "#### 1", "#### 0"};
+static const char *const equations[]            = {"(0) = 0", "1 = 1", "(2) = 1", "0 * 1 = 0"};
 
 static const char *const hostile[] = {"", "\xF0\x9F\x98\x80", "####", "= = = ((((", "nan"};
 
@@ -38,6 +39,13 @@ static void clear(pb_metric_result *r, pb_metric_parts *parts)
 static bool is_worked(const pb_metric *metric)
 {
     return strcmp(metric->name, "gsm8k") == 0 || strcmp(metric->name, "svamp") == 0;
+}
+
+static const char *const *references_of(const pb_metric *metric)
+{
+    return !is_worked(metric)                   ? references_of_labels
+           : strcmp(metric->name, "gsm8k") == 0 ? solutions
+                                                : equations;
 }
 
 /* What the headers say of parts, values of rows and the interval. */
@@ -123,8 +131,8 @@ static void every_metric_counts_invalid_predictions_and_characters(void **state)
         for (int protocol = 0; protocol < 2; protocol++) {
             pb_metric_result r    = {0};
             pb_metric_parts parts = {0};
-            assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of_labels, 4, &r,
-                            &parts));
+            assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of(all[m]), 4,
+                            &r, &parts));
             check_result(all[m], &r, &parts);
             check_common(&r);
             assert_true(r.invalid[0]);
@@ -144,7 +152,7 @@ static void every_metric_gives_the_same_interval_again_and_none_for_one_row(void
             pb_metric_result r[3]    = {{0}};
             pb_metric_parts parts[3] = {{0}};
             for (int k = 0; k < 3; k++) {
-                assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of_labels,
+                assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of(all[m]),
                                 k < 2 ? 4 : 1, &r[k], &parts[k]));
             }
             assert_true(r[0].main_low == r[1].main_low && r[0].main_high == r[1].main_high);
@@ -165,13 +173,12 @@ static void only_metrics_that_say_so_read_ids_and_alternatives(void **state)
     const char *const *alternatives[] = {answers, answers};
     const char *const ids[]           = {"same", "same"};
     const char *const predictions[]   = {"1", "0"};
-    const char *const references[]    = {"0", "1"};
 
     (void)state;
     for (size_t m = 0; all[m] != NULL; m++) {
         pb_metric_input input  = {.protocol    = PB_PROTOCOL_CORRECTED,
                                   .predictions = predictions,
-                                  .references  = references,
+                                  .references  = references_of(all[m]),
                                   .rows        = 2,
                                   .labels      = (char *const *)(uintptr_t)labels,
                                   .label_count = 2};
@@ -201,8 +208,8 @@ static void every_metric_gives_named_values_in_range(void **state)
             pb_metric_result r    = {0};
             pb_metric_parts parts = {0};
             assert_ptr_equal(pb_metric_find(all[m]->name), all[m]);
-            assert_ok(score(all[m], (pb_protocol)protocol, references_of_labels,
-                            references_of_labels, 4, &r, &parts));
+            assert_ok(score(all[m], (pb_protocol)protocol, references_of(all[m]),
+                            references_of(all[m]), 4, &r, &parts));
             check_result(all[m], &r, &parts);
             if (!is_worked(all[m])) {
                 assert_true(is_code(all[m]) || fabs(r.main - 1) < 1e-15);
@@ -239,12 +246,10 @@ static void every_metric_survives_hostile_predictions(void **state)
         for (int protocol = 0; protocol < 2; protocol++) {
             for (size_t h = 0; h < sizeof hostile / sizeof *hostile; h++) {
                 const char *predictions[] = {hostile[h], "1", hostile[h], "0"};
-                const char *const *references =
-                    is_worked(all[m]) ? references_of_numbers : references_of_labels;
-                pb_metric_result r    = {0};
-                pb_metric_parts parts = {0};
-                assert_ok(
-                    score(all[m], (pb_protocol)protocol, predictions, references, 4, &r, &parts));
+                pb_metric_result r        = {0};
+                pb_metric_parts parts     = {0};
+                assert_ok(score(all[m], (pb_protocol)protocol, predictions, references_of(all[m]),
+                                4, &r, &parts));
                 check_result(all[m], &r, &parts);
                 assert_false(r.correct[0]);
                 assert_true(protocol == PB_PROTOCOL_PAPER || !isnan(r.main));
@@ -268,8 +273,8 @@ static void every_metric_gives_all_memory_back_when_there_is_none(void **state)
             pb_metric_result r    = {0};
             pb_metric_parts parts = {0};
             pb_memory_limit(limit);
-            pb_status status = score(all[m], PB_PROTOCOL_CORRECTED, references_of_labels,
-                                     references_of_labels, 4, &r, &parts);
+            pb_status status = score(all[m], PB_PROTOCOL_CORRECTED, references_of(all[m]),
+                                     references_of(all[m]), 4, &r, &parts);
             pb_memory_limit(0);
             assert_true(status == PB_OK || status == PB_ERR_MEMORY);
             failures += status != PB_OK;

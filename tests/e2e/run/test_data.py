@@ -102,7 +102,8 @@ class Small(Data):
                            {"text": "", "label": 1, "idx": 3}, {"text": "c", "label": 1, "idx": 1}, {"text": "d"},
                            {"text": "e", "label": -1, "idx": 9}, b"{"])
         found = self.data(config, code=1)
-        expected = {"unreadable": (2, 3), "column": (1, 6), "label": (1, 2), "empty": (1, 4), "duplicate": (1, 5)}
+        expected = {"unreadable": (2, 3), "column": (1, 6), "label": (1, 2), "answer": (0, 0), "empty": (1, 4),
+                    "duplicate": (1, 5)}
         for code, extra in ((1, ()), (0, ("--set", "data.max_bad_share=0.75"))):
             train = self.data(config, *extra, code=code)["train"]
             self.assertEqual({k: (f["rows"], f["first_line"]) for k, f in train["faults"].items()}, expected)

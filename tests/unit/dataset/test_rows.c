@@ -407,6 +407,49 @@ static void null_answers_leave_training_and_are_empty_in_testing(void **state)
     fixture_clear(splits);
 }
 
+/* Stands in for a metric that scores nothing but "yes". */
+static pb_status only_yes(const pb_dataset *ds, const char *answer)
+{
+    assert_string_equal(pb_dataset_get_options(ds)->name, "made-up");
+    return answer != NULL && strcmp(answer, "yes") == 0
+               ? PB_OK
+               : PB_FAIL(PB_ERR_FORMAT, "\"%s\" is not yes", answer != NULL ? answer : "nothing");
+}
+
+static pb_status read_checked(pb_protocol protocol, double share, test_samples *out)
+{
+    const pb_data_options data = {.max_bad_share = share};
+    pb_dataset *ds             = NULL;
+
+    assert_ok(fixture_dataset(fixture_options, protocol, &data, &ds));
+    pb_dataset_check_answers(ds, only_yes);
+    *out             = (test_samples){0};
+    pb_status status = test_samples_read(ds, PB_SPLIT_TRAIN, 2, out);
+    pb_dataset_close(ds);
+    return status;
+}
+
+static void answers_that_cannot_be_scored_are_bad_rows_that_the_paper_keeps(void **state)
+{
+    const char *text = ROW("a", "b", "0") ROW("c", "d", "1") ROW("e", "f", "0");
+    test_samples samples;
+
+    (void)state;
+    fixture_write("train.jsonl", text, strlen(text));
+    assert_error(
+        read_checked(PB_PROTOCOL_CORRECTED, 0, &samples), PB_ERR_FORMAT,
+        "train.jsonl:2: \"no\" is not yes; this is the first of 1 bad rows of 3 (1 with an "
+        "answer that cannot be scored, first in line 2)");
+    assert_ok(read_checked(PB_PROTOCOL_CORRECTED, 0.5, &samples));
+    assert_int_equal(samples.count, 2);
+    assert_int_equal(samples.counts.bad, 1);
+    assert_int_equal(samples.counts.faults[PB_ROW_ANSWER], 1);
+    test_samples_clear(&samples);
+    assert_ok(read_checked(PB_PROTOCOL_PAPER, 0, &samples));
+    assert_int_equal(samples.count, 3);
+    test_samples_clear(&samples);
+}
+
 static void limits_take_the_first_rows_and_hashes_cover_the_file(void **state)
 {
     const char *text     = ROW("a", "b", "0") ROW("c", "d", "1") ROW("e", "f", "0");
@@ -499,6 +542,7 @@ int main(void)
         cmocka_unit_test(the_number_of_threads_changes_nothing),
         cmocka_unit_test(unlabelled_rows_get_the_last_class_or_nothing),
         cmocka_unit_test(null_answers_leave_training_and_are_empty_in_testing),
+        cmocka_unit_test(answers_that_cannot_be_scored_are_bad_rows_that_the_paper_keeps),
         cmocka_unit_test(limits_take_the_first_rows_and_hashes_cover_the_file),
         cmocka_unit_test(memory_that_cannot_be_had_is_an_error),
     };

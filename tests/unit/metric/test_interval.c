@@ -70,20 +70,26 @@ static void resample(const char *metric, pb_protocol protocol, const char *const
     *high = percentile(values, count, 0.975);
 }
 
+static void check_under(pb_protocol protocol, const char *metric, const char *const *predictions,
+                        const char *const *references)
+{
+    pb_metric_result r = {0};
+    double low = 0, high = 0;
+
+    score(metric, protocol, predictions, references, ROWS, &r);
+    resample(metric, protocol, predictions, references, &low, &high);
+    assert_true(low < high);
+    if (fabs(r.main_low - low) > 1e-12 || fabs(r.main_high - high) > 1e-12) {
+        fail_msg("%s: %.17g … %.17g, of the rows %.17g … %.17g", metric, r.main_low, r.main_high,
+                 low, high);
+    }
+    pb_metric_result_clear(&r);
+}
+
 static void check(const char *metric, const char *const *predictions, const char *const *references)
 {
-    for (int protocol = 0; protocol < 2; protocol++) {
-        pb_metric_result r = {0};
-        double low = 0, high = 0;
-        score(metric, (pb_protocol)protocol, predictions, references, ROWS, &r);
-        resample(metric, (pb_protocol)protocol, predictions, references, &low, &high);
-        assert_true(low < high);
-        if (fabs(r.main_low - low) > 1e-12 || fabs(r.main_high - high) > 1e-12) {
-            fail_msg("%s: %.17g … %.17g, of the rows %.17g … %.17g", metric, r.main_low,
-                     r.main_high, low, high);
-        }
-        pb_metric_result_clear(&r);
-    }
+    check_under(PB_PROTOCOL_PAPER, metric, predictions, references);
+    check_under(PB_PROTOCOL_CORRECTED, metric, predictions, references);
 }
 
 static void the_interval_is_that_of_scoring_resampled_rows(void **state)
@@ -108,6 +114,21 @@ static void the_interval_is_that_of_scoring_resampled_rows(void **state)
     check("record", guess, gold);
     check("pearsonr", guessed, scores);
     check("gsm8k", solved, worked);
+}
+
+/* Samples without the far number have the correlation of the others. */
+static void far_numbers_leave_the_samples_without_them_as_they_are(void **state)
+{
+    static const char *const gold[ROWS] = {"0", "1", "2", "3", "4", "5",
+                                           "1", "2", "3", "4", "0", "5"};
+    static const char *const far[ROWS]  = {"1e200", "1", "many", "3", "2", "5",
+                                           "0",     "",  "4",    "4", "1", "3.5"};
+    static const char *const near[ROWS] = {"1e300", "1", "2", "3e-320", "2e-320", "5",
+                                           "0",     "1", "4", "4",      "1",      "3.5"};
+
+    (void)state;
+    check_under(PB_PROTOCOL_CORRECTED, "pearsonr", far, gold);
+    check_under(PB_PROTOCOL_CORRECTED, "pearsonr", near, gold);
 }
 
 static void the_interval_of_a_share_has_the_width_of_the_binomial(void **state)
@@ -169,6 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_interval_is_that_of_scoring_resampled_rows),
+        cmocka_unit_test(far_numbers_leave_the_samples_without_them_as_they_are),
         cmocka_unit_test(the_interval_of_a_share_has_the_width_of_the_binomial),
         cmocka_unit_test(rows_that_ask_the_same_are_drawn_together),
     };
