@@ -40,7 +40,11 @@ class References(case.Case):
         kinds = self.kinds()
         rest = "train = { batch = 2; max_steps = 2; };\n"
         grid = self.world.grid([self.world.model()], [*kinds, self.world.dataset()], ["lora"], rest=rest)
-        self.run_grid(grid, 4)
+        refused = self.run_grid(grid, 2)
+        for place, words in kinds.values():
+            self.assertIn(place, refused.err)
+            self.assertIn(words, refused.err)
+        self.run_grid(grid, 4, None, "--keep-going")
         for (_, dataset, _, _), cell in self.cells().items():
             with self.subTest(dataset=dataset, message=cell["message"]):
                 self.assertEqual(cell["status"], "done" if dataset == "pairs" else "failed")
