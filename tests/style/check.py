@@ -91,8 +91,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.}$/])/(home|root|work|mnt|scratch|Users|nfs)
 UNDONE = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 
 SOURCE_FOLDERS = ("include", "src", "tests", "cmake", "configs", "jobs", ".ci")
-SOURCE_FILES = ("CMakeLists.txt", "CMakePresets.json", "README.md", "CONTRIBUTING.md",
-                "CHANGELOG.md", "results/README.md", ".clang-tidy", ".clang-format")
+SOURCE_FILES = ("CMakeLists.txt", "CMakePresets.json", "README.md", "INSTALL.md", "CONTRIBUTING.md",
+                "CHANGELOG.md", "CITATION.cff", "results/README.md", ".clang-tidy", ".clang-format")
 C_FILE = re.compile(r".*\.(c|h|cu|cuh)$")
 SCRIPT = re.compile(r"(.*\.(py|sh|sbatch|cmake|cfg)|(.*/)?CMakeLists\.txt|jobs/[a-z]+|tests/run|\.ci/run)$")
 
@@ -309,7 +309,7 @@ def check_documents(tree):
             tree.wrong("README.md", 1, f"the table of commands lacks '{name}'")
         for name in sorted(table - commands):
             tree.wrong("README.md", 1, f"there is no command '{name}'")
-    for path in tree.matching(r"(README|CONTRIBUTING)\.md$"):
+    for path in tree.matching(r"(README|INSTALL|CONTRIBUTING)\.md$"):
         for number, line in tree.lines(path):
             for name in re.findall(r"`((?:include|src|tests|configs|jobs|cmake)/[\w./-]+)", line):
                 if not os.path.exists(os.path.join(tree.root, name)):
