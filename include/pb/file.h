@@ -26,7 +26,7 @@ const char *pb_file_remedy(int reason);
 const char *pb_file_failed_download(const void *bytes, size_t size);
 
 /* A whole file in memory, terminated by an extra NUL. Refuses files above `max_bytes` (0: no
- * limit). What may be transient (EIO, ESTALE, …) is tried a few times. */
+ * limit). What may be transient is tried a few times. */
 pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out) PB_MUST_USE;
 
 /* A read-only shared mapping; pages are shared by all processes of a node. */

@@ -2,7 +2,7 @@
 /* Whole reads, and the atomic durable write: temporary file, fsync, rename, fsync of the directory.
  * A kill at any moment leaves either the old file or the new one under the name. No symbolic link
  * is followed by what is written. */
-#include "file_kind.h"
+#include "file_private.h"
 
 #include "pb/file.h"
 #include "pb/log.h"
@@ -137,11 +137,35 @@ err_open:
     return status;
 }
 
+/* What network file systems and failing disks report once and not the next time. */
+static bool is_transient(int reason)
+{
+    return reason == EIO || reason == ESTALE || reason == EAGAIN || reason == ENOLCK ||
+           reason == ETIMEDOUT || reason == EINTR;
+}
+
+bool file_try_again(pb_status status, int reason, int tries)
+{
+    if (status != PB_ERR_IO || !is_transient(reason) || tries >= READ_TRIES) {
+        return false;
+    }
+    pb_log_debug("%s; it is tried again", pb_error_message());
+    pb_error_clear();
+    (void)nanosleep(&(struct timespec){.tv_nsec = READ_PAUSE_NS}, NULL);
+    return true;
+}
+
 pb_status pb_file_open(const char *path, int *fd)
 {
-    struct stat about;
+    for (int tries = 1;; tries++) {
+        struct stat about;
 
-    return open_for_reading(path, fd, &about);
+        errno            = 0;
+        pb_status status = open_for_reading(path, fd, &about);
+        if (!file_try_again(status, errno, tries)) {
+            return status;
+        }
+    }
 }
 
 /* Skips a byte-order mark and white space; `word` is lower case. */
@@ -233,25 +257,15 @@ out_fd:
     return status;
 }
 
-/* What network file systems and failing disks report once and not the next time. */
-static bool is_transient(int reason)
-{
-    return reason == EIO || reason == ESTALE || reason == EAGAIN || reason == ENOLCK ||
-           reason == ETIMEDOUT || reason == EINTR;
-}
-
 pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
 {
     for (int tries = 1;; tries++) {
         int reason       = 0;
         pb_status status = read_once(path, max_bytes, out, &reason);
 
-        if (status != PB_ERR_IO || !is_transient(reason) || tries == READ_TRIES) {
+        if (!file_try_again(status, reason, tries)) {
             return status;
         }
-        pb_log_debug("%s; it is tried again", pb_error_message());
-        pb_error_clear();
-        (void)nanosleep(&(struct timespec){.tv_nsec = READ_PAUSE_NS}, NULL);
     }
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* SHA-256 through OpenSSL's EVP interface, which picks the processor's own instructions. */
 #include "pb/hash.h"
+
+#include "file_private.h"
+
 #include "pb/file.h"
 #include "pb/memory.h"
 
@@ -151,7 +154,8 @@ out_bytes:
     return status;
 }
 
-pb_status pb_hash_file(const char *path, char text[PB_HASH_TEXT])
+/* *reason: the system's, when it was a read that failed. */
+static pb_status hash_once(const char *path, char text[PB_HASH_TEXT], int *reason)
 {
     pb_status status;
     pb_hash *h = NULL;
@@ -159,11 +163,26 @@ pb_status pb_hash_file(const char *path, char text[PB_HASH_TEXT])
 
     PB_TRY(pb_file_open(path, &fd));
     PB_TRY_GOTO(status, pb_hash_create(&h), out_file);
-    PB_TRY_GOTO(status, update_from(h, fd, path), out_hash);
+    errno   = 0;
+    status  = update_from(h, fd, path);
+    *reason = errno;
+    PB_TRY_GOTO(status, status, out_hash);
     PB_TRY_GOTO(status, pb_hash_finish(h, text), out_hash);
 out_hash:
     pb_hash_destroy(h);
 out_file:
     (void)close(fd);
     return status;
+}
+
+pb_status pb_hash_file(const char *path, char text[PB_HASH_TEXT])
+{
+    for (int tries = 1;; tries++) {
+        int reason       = 0;
+        pb_status status = hash_once(path, text, &reason);
+
+        if (!file_try_again(status, reason, tries)) {
+            return status;
+        }
+    }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Advisory locks on files, which the system gives back however their holder ends. */
-#include "file_kind.h"
+#include "file_private.h"
 
 #include "pb/file.h"
 #include "pb/log.h"

@@ -99,6 +99,25 @@ out:
     return status;
 }
 
+static bool begins_with(const char *bytes, size_t size, const char *text, size_t length)
+{
+    return size >= length && memcmp(bytes, text, length) == 0;
+}
+
+/* In the superblock of the versions 0 and 1, at these offsets. */
+void seal_clear_open_mark(char *bytes, size_t size)
+{
+    enum { VERSION = 8, MARK = 20, MARK_BYTES = 4 };
+    bool unsealed = begins_with(bytes, size, HDF5_SIGNATURE, SIGNATURE_SIZE);
+    size_t at     = unsealed ? 0 : SEAL_BYTES;
+
+    if (size > at + MARK + MARK_BYTES &&
+        begins_with(bytes + at, size - at, HDF5_SIGNATURE, SIGNATURE_SIZE) &&
+        (bytes[at + VERSION] == 0 || bytes[at + VERSION] == 1)) {
+        memset(bytes + at + MARK, 0, MARK_BYTES);
+    }
+}
+
 /* Whether the user block is one of the two that belong to the bytes behind it. */
 static pb_status check_block(const char *bytes, size_t size, seal *out)
 {
@@ -128,11 +147,6 @@ static pb_status check_earlier(const char *bytes, size_t size, seal *out)
         memcpy(out->hash, hash, sizeof hash);
     }
     return PB_OK;
-}
-
-static bool begins_with(const char *bytes, size_t size, const char *text, size_t length)
-{
-    return size >= length && memcmp(bytes, text, length) == 0;
 }
 
 pb_status seal_check(const char *bytes, size_t size, seal *out)

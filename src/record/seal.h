@@ -29,4 +29,8 @@ pb_status seal_bytes(const char *kind, char *bytes, size_t size) PB_MUST_USE;
 /* The same on disk. Answers a stop. */
 pb_status seal_file(const char *kind, const char *path) PB_MUST_USE;
 
+/* Takes back what HDF5 writes into a file while it is open for writing: a mark that stays behind
+ * when whoever opened it is killed. The file is whole all the same, if its seal says so. */
+void seal_clear_open_mark(char *bytes, size_t size);
+
 pb_status seal_check(const char *bytes, size_t size, seal *out) PB_MUST_USE;

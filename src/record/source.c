@@ -77,6 +77,7 @@ static pb_status read_checked(pb_record_source *source, bool sealed)
     for (int tries = 0; tries < 2; tries++) {
         pb_string_clear(&source->bytes);
         PB_TRY(pb_file_read(source->path, 0, &source->bytes));
+        seal_clear_open_mark(source->bytes.data, source->bytes.length);
         PB_TRY(seal_check(source->bytes.data, source->bytes.length, &source->seal));
         if (source->seal.state == SEAL_WHOLE || (source->seal.state == SEAL_NONE && !sealed)) {
             return PB_OK;

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files of this module that read and write share. */
+#pragma once
+
+#include "pb/status.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* What is not a regular file, for messages: "a directory", "a pipe", "a device", … */
+const char *file_kind(mode_t mode);
+
+/* Whether a reading that failed with this errno, for the `tries`-th time, is worth another: then
+ * the error is cleared, after a pause. */
+bool file_try_again(pb_status status, int reason, int tries);

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One call of the system fails, somewhere in a run: it ends with a message at worst, whatever was whole stays, and the same
+command makes up for the rest."""
+import errno
+import os
+import re
+
+import case
+import faults
+import program
+import results
+import world
+
+FAILURES = (("open", errno.EIO), ("open", errno.ENOSPC), ("open", errno.EINTR), ("read", errno.EIO), ("read", errno.EINTR),
+            ("write", errno.EIO), ("write", errno.ENOSPC), ("write", errno.EINTR), ("fsync", errno.EIO), ("fsync", errno.EINTR),
+            ("rename", errno.EIO), ("rename", errno.ENOSPC))
+STEP = 5
+SHORT = 2  # places per failure in the short form
+
+
+class Calls(faults.Faults):
+    def count(self):
+        """Calls of every kind in a run that finds two of its four shards."""
+        self.begin(missing=2)
+        counts = os.path.join(self.folder, "counts")
+        self.run_grid(self.grid, 0, env=faults.environment(self.inputs(), counts=counts))
+        return {name: int(calls) for name, calls in re.findall(r"(\w+) (\d+)", world.read(counts).decode())}
+
+    def check(self, call, at, number):
+        why = f"{call} {at} fails with {errno.errorcode[number]}"
+        kept = self.begin(missing=2)
+        result = program.run(["run", self.grid, "-o", self.output], env=faults.environment(self.inputs(), call, at, number))
+        self.assertIn(result.code, (0, 1, 4), f"{why}: {result}")
+        if result.code != 0:
+            self.assertRegex(result.err, "error: |failed", why)
+        if number == errno.EINTR and call != "open":
+            self.assertEqual(result.code, 0, f"{why}: {result}")
+        self.check_kept(kept, why)
+        for path in results.shards(self.output):
+            self.assertTrue(results.is_readable(path), why)
+        if result.code == 0:
+            self.assertEqual(self.digest(self.merged()), self.expected, why)
+        self.check_recovers(kept, why)
+
+    def test_one_failing_call(self):
+        counts = self.count()
+        for call in ("open", "read", "write", "fsync", "rename"):
+            self.assertGreater(counts[call], 2, "calls of the program that the library does not see: " + str(counts))
+        for call, number in FAILURES:
+            for at in faults.sample(range(1, counts[call] + 1, STEP), SHORT):
+                with self.subTest(call=call, at=at, number=errno.errorcode[number]):
+                    self.check(call, at, number)
+
+
+if __name__ == "__main__":
+    case.main()
