@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct csv_parser {
@@ -183,14 +184,59 @@ int64_t csv_column(const csv_table *table, const char *name)
     return -1;
 }
 
+/* A number alone, such as -0.5: what a spreadsheet reads as it is meant. */
+static bool is_number(const char *text)
+{
+    char *end = NULL;
+
+    if (text[strspn(text, "0123456789+-.eE")] != '\0') {
+        return false; /* neither "inf" nor a number in base 16 */
+    }
+    (void)strtod(text, &end);
+    return end != text && *end == '\0';
+}
+
+/* What spreadsheets begin to compute at, also behind blanks and in full width. */
+static bool is_formula(const char *text)
+{
+    static const char *const wide[] = {"\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"};
+
+    text += strspn(text, " ");
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        if (strncmp(text, wide[i], strlen(wide[i])) == 0) {
+            return true;
+        }
+    }
+    return *text != '\0' && strchr("=+-@", *text) != NULL && !is_number(text);
+}
+
+/* The text without anything that a terminal or a table would obey: "\x0a" for a line end. */
+static pb_status put_printable(pb_string *out, const char *text)
+{
+    pb_string made   = {0};
+    size_t room      = 4 * strlen(text) + 1;
+    pb_status status = PB_ALLOC(made.data, room);
+    if (status == PB_OK) {
+        (void)pb_string_printable(text, made.data, room);
+    }
+    for (const char *c = made.data; status == PB_OK && *c != '\0'; c++) {
+        status = *c == '\n'   ? pb_string_puts(out, "\\x0a")
+                 : *c == '\t' ? pb_string_puts(out, "\\x09")
+                 : *c == '"'  ? pb_string_puts(out, "\"\"")
+                              : pb_string_append(out, c, 1);
+    }
+    pb_memory_free(made.data);
+    return status;
+}
+
 pb_status csv_put(pb_string *out, const char *field)
 {
-    if (strpbrk(field, ",\"\r\n") == NULL) {
-        return pb_string_puts(out, field);
-    }
-    PB_TRY(pb_string_puts(out, "\""));
-    for (const char *c = field; *c != '\0'; c++) {
-        PB_TRY(*c == '"' ? pb_string_puts(out, "\"\"") : pb_string_append(out, c, 1));
-    }
-    return pb_string_puts(out, "\"");
+    size_t length = strlen(field);
+    bool quoted   = strpbrk(field, ",\"") != NULL ||
+                  (length > 0 && (field[0] == ' ' || field[length - 1] == ' '));
+
+    PB_TRY(pb_string_puts(out, quoted ? "\"" : ""));
+    PB_TRY(pb_string_puts(out, is_formula(field) ? "'" : ""));
+    PB_TRY(put_printable(out, field));
+    return pb_string_puts(out, quoted ? "\"" : "");
 }

@@ -25,5 +25,6 @@ void csv_clear(csv_table *table);
 /* The position of a column of the header, -1 when there is none. */
 int64_t csv_column(const csv_table *table, const char *name);
 
-/* Appends a field, quoted where it must be. */
+/* Appends a text as a field: quoted where it must be; control characters and bytes that are not
+ * UTF-8 as "\x0a"; behind an apostrophe where a spreadsheet would take it for a formula. */
 pb_status csv_put(pb_string *out, const char *field) PB_MUST_USE;

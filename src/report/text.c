@@ -8,33 +8,25 @@
 
 #define LISTED_MAX 200 /* missing cells that are named one by one */
 
-static pb_status add_number(grid_text *table, double value, const char *unknown, int digits)
+/* A number of means over cells: of cells that have none it does not apply, as the speed of a
+ * training that the method has not. */
+static pb_status add_measured(pb_table *table, const summary_stat *stat, int64_t cells, int digits)
 {
-    if (isnan(value)) {
-        return grid_text_add(table, "%s", unknown);
-    }
-    return grid_text_add(table, "%.*f", digits, value);
+    return stat->n == 0 && cells > 0 ? pb_table_add(table, PB_TABLE_NOTHING)
+                                     : pb_table_add_number(table, stat->mean, digits);
 }
 
-static pb_status add_header(grid_text *table, const char *const *names)
+static pb_status add_cost(pb_table *table, const char *method, const summary_cost *cost)
 {
-    for (; *names != NULL; names++) {
-        PB_TRY(grid_text_add(table, "%s", *names));
-    }
-    return PB_OK;
-}
-
-static pb_status add_cost(grid_text *table, const char *method, const summary_cost *cost)
-{
-    PB_TRY(grid_text_add(table, "%s", method));
-    PB_TRY(add_number(table, cost->params.mean, "?", 0));
-    PB_TRY(add_number(table, cost->flops_t.mean, "?", 6));
-    PB_TRY(add_number(table, cost->memory_gb.mean, "?", 4));
-    PB_TRY(add_number(table, cost->system_gb.mean, "?", 4));
-    PB_TRY(add_number(table, cost->seconds_train.mean, "?", 2));
-    PB_TRY(add_number(table, cost->tokens_per_second.mean, "?", 1));
-    PB_TRY(add_number(table, cost->energy_j.mean, "n/a", 1));
-    return grid_text_add(table, "%" PRId64, cost->memory_gb.n);
+    PB_TRY(pb_table_add(table, "%s", method));
+    PB_TRY(pb_table_add_number(table, cost->params.mean, 0));
+    PB_TRY(pb_table_add_number(table, cost->flops_t.mean, 6));
+    PB_TRY(pb_table_add_number(table, cost->memory_gb.mean, 4));
+    PB_TRY(pb_table_add_number(table, cost->system_gb.mean, 4));
+    PB_TRY(pb_table_add_number(table, cost->seconds_train.mean, 2));
+    PB_TRY(add_measured(table, &cost->tokens_per_second, cost->memory_gb.n, 1));
+    PB_TRY(pb_table_add_number(table, cost->energy_j.mean, 1));
+    return pb_table_add(table, "%" PRId64, cost->memory_gb.n);
 }
 
 static pb_status print_costs(const summary *all, const pb_results *results, int64_t m,
@@ -43,45 +35,54 @@ static pb_status print_costs(const summary *all, const pb_results *results, int6
     static const char *const header[] = {"method",     "trainable", "TFLOP - base", "peak GB",
                                          "process GB", "train s",   "tokens/s",     "energy J",
                                          "cells",      NULL};
-    grid_text table;
+    pb_table table;
     pb_status status = PB_OK;
 
-    grid_text_init(&table, 9, 1);
-    PB_TRY_GOTO(
-        status,
-        pb_string_puts(out,
-                       "costs: means over cells; TFLOP of a forward pass over 512 "
-                       "tokens from the shapes; the rest measured; peak GB accounted in training, "
-                       "1e9 bytes\n"),
-        out);
-    PB_TRY_GOTO(status, add_header(&table, header), out);
+    pb_table_init(&table, 9, 1);
+    PB_TRY_GOTO(status,
+                pb_table_note(out, width,
+                              "costs: means over cells; TFLOP of a forward pass over 512 tokens "
+                              "from the shapes; the rest measured; peak GB accounted in training, "
+                              "1e9 bytes"),
+                out);
+    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
     for (int64_t t = 0; t < results->methods_count; t++) {
         const summary_cost *cost = summary_cost_at(all, results, m, t);
         if (cost->datasets_planned > 0) {
             PB_TRY_GOTO(status, add_cost(&table, results->methods[t], cost), out);
         }
     }
-    PB_TRY_GOTO(status, grid_text_print(&table, width, out), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
     PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
 out:
-    grid_text_clear(&table);
+    pb_table_clear(&table);
     return status;
 }
 
-static pb_status add_pscp(grid_text *table, const char *method, const summary_cost *cost)
+/* The spread over seeds; there is none of a single one. */
+static pb_status add_spread(pb_table *table, const summary_cost *cost)
 {
-    PB_TRY(grid_text_add(table, "%s", method));
-    PB_TRY(add_number(table, cost->has_pscp ? cost->pscp.pscp : NAN, "none", 2));
-    PB_TRY(isnan(cost->pscp_std) ? grid_text_add(table, "%s", "")
-                                 : grid_text_add(table, "± %.2f", cost->pscp_std));
-    PB_TRY(add_number(table, cost->score, "?", 2));
-    PB_TRY(add_number(table, cost->has_pscp ? cost->pscp.cost_p : NAN, "?", 4));
-    PB_TRY(add_number(table, cost->has_pscp ? cost->pscp.cost_f : NAN, "?", 4));
-    PB_TRY(add_number(table, cost->has_pscp ? cost->pscp.cost_m : NAN, "?", 4));
-    PB_TRY(add_number(table, cost->params.mean, "?", 0));
-    PB_TRY(add_number(table, cost->flops_t.mean, "?", 6));
-    PB_TRY(add_number(table, cost->memory_gb.mean, "?", 4));
-    return grid_text_add(table, "%" PRId64 " of %" PRId64, cost->datasets, cost->datasets_planned);
+    char text[PB_TABLE_NUMBER];
+
+    if (isnan(cost->pscp_std)) {
+        return pb_table_add(table, "%s", cost->has_pscp ? PB_TABLE_NOTHING : PB_TABLE_UNKNOWN);
+    }
+    return pb_table_add(table, "± %s", pb_table_number(text, cost->pscp_std, 2, false));
+}
+
+static pb_status add_pscp(pb_table *table, const char *method, const summary_cost *cost)
+{
+    PB_TRY(pb_table_add(table, "%s", method));
+    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.pscp : NAN, 2));
+    PB_TRY(add_spread(table, cost));
+    PB_TRY(pb_table_add_number(table, cost->score, 2));
+    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.cost_p : NAN, 4));
+    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.cost_f : NAN, 4));
+    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.cost_m : NAN, 4));
+    PB_TRY(pb_table_add_number(table, cost->params.mean, 0));
+    PB_TRY(pb_table_add_number(table, cost->flops_t.mean, 6));
+    PB_TRY(pb_table_add_number(table, cost->memory_gb.mean, 4));
+    return pb_table_add(table, "%" PRId64 " of %" PRId64, cost->datasets, cost->datasets_planned);
 }
 
 static pb_status print_pscp(const summary *all, const pb_results *results, int64_t m, int64_t width,
@@ -90,24 +91,24 @@ static pb_status print_pscp(const summary *all, const pb_results *results, int64
     static const char *const header[] = {"method", "PSCP", "std",   "P",      "cost_p",   "cost_f",
                                          "cost_m", "M_p",  "M_f T", "M_m GB", "datasets", NULL};
     const pb_pscp_params *p           = &all->params;
-    grid_text table;
+    pb_table table;
     pb_status status = PB_OK;
 
-    grid_text_init(&table, 11, 1);
+    pb_table_init(&table, 11, 1);
     PB_TRY_GOTO(status,
-                pb_string_printf(out,
-                                 "PSCP = P (1 + M_p/%g)^-%g (1 + M_f/%g)^-%g (1 + M_m/%g)^-%g; std "
-                                 "over seeds\n",
-                                 p->c_p, p->beta_p, p->c_f, p->beta_f, p->c_m, p->beta_m),
+                pb_table_note(out, width,
+                              "PSCP = P (1 + M_p/%g)^-%g (1 + M_f/%g)^-%g (1 + M_m/%g)^-%g; std "
+                              "over seeds",
+                              p->c_p, p->beta_p, p->c_f, p->beta_f, p->c_m, p->beta_m),
                 out);
-    PB_TRY_GOTO(status, add_header(&table, header), out);
+    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
     for (int64_t t = 0; t < results->methods_count; t++) {
         const summary_cost *cost = summary_cost_at(all, results, m, t);
         if (cost->datasets_planned > 0) {
             PB_TRY_GOTO(status, add_pscp(&table, results->methods[t], cost), out);
         }
     }
-    PB_TRY_GOTO(status, grid_text_print(&table, width, out), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
     for (int64_t t = 0; t < results->methods_count; t++) {
         const summary_cost *cost = summary_cost_at(all, results, m, t);
         if (cost->datasets_planned > 0 && cost->problem[0] != '\0') {
@@ -119,7 +120,7 @@ static pb_status print_pscp(const summary *all, const pb_results *results, int64
     }
     PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
 out:
-    grid_text_clear(&table);
+    pb_table_clear(&table);
     return status;
 }
 
@@ -161,17 +162,29 @@ static pb_status print_incomplete(const summary *all, const pb_results *results,
     return PB_OK;
 }
 
+static pb_status print_head(const summary *all, const pb_results *results, int64_t width,
+                            pb_string *out)
+{
+    char cells[PB_TABLE_NUMBER];
+
+    PB_TRY(pb_table_note(out, width,
+                         "sweep %s, protocol %s: %s, %" PRId64 " done, %" PRId64 " failed, %" PRId64
+                         " invalid, %" PRId64 " missing",
+                         results->sweep != NULL ? results->sweep : PB_TABLE_UNKNOWN,
+                         results->protocol != NULL ? results->protocol : PB_TABLE_UNKNOWN,
+                         pb_table_count(cells, all->cells, "cell"), all->done, all->failed,
+                         all->invalid, all->missing));
+    return pb_table_note(out, width,
+                         "in all tables: " PB_TABLE_UNKNOWN " not known, " PB_TABLE_NOTHING
+                         " does not apply");
+}
+
 static pb_status print_all(const summary *all, const pb_results *results,
                            const pb_report_options *options, pb_string *out)
 {
-    PB_TRY(pb_string_printf(out,
-                            "sweep %s, protocol %s: %" PRId64 " cells, %" PRId64 " done, %" PRId64
-                            " failed, %" PRId64 " invalid, %" PRId64 " missing\n\n",
-                            results->sweep != NULL ? results->sweep : "(no name)",
-                            results->protocol != NULL ? results->protocol : "(none)", all->cells,
-                            all->done, all->failed, all->invalid, all->missing));
+    PB_TRY(print_head(all, results, options->width, out));
     for (int64_t m = 0; m < results->models_count; m++) {
-        PB_TRY(pb_string_printf(out, "model %s\n\n", results->models[m]));
+        PB_TRY(pb_string_printf(out, "\nmodel %s\n\n", results->models[m]));
         PB_TRY(part_scores(all, results, m, options->width, out));
         PB_TRY(print_costs(all, results, m, options->width, out));
         PB_TRY(print_pscp(all, results, m, options->width, out));

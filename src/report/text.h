@@ -2,13 +2,14 @@
 /* Parts of the report for people. Each appends the part of one model, with an empty line behind. */
 #pragma once
 
-#include "grid_text.h"
 #include "summary.h"
+
+#include "pb/table.h"
 
 /* What a model was not planned for has no column (method) or row (data set). */
 bool part_has_column(const summary *all, const pb_results *results, int64_t model, int64_t method);
 bool part_has_row(const summary *all, const pb_results *results, int64_t model, int64_t dataset);
-/* What stands in the place of a score that is not there; "" where nothing was planned. */
+/* What stands in the place of a score that is not there. */
 const char *part_without_score(const summary_score *score);
 
 /* Scores and their intervals: data sets × methods. */

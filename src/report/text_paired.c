@@ -18,7 +18,7 @@ typedef struct section {
     const pb_results *results;
     int64_t model;
     bool best_only;
-    grid_text table;
+    pb_table table;
     pb_string remarks;
     int64_t pairs, not_compared;
 } section;
@@ -83,17 +83,19 @@ static pb_status remark(section *s, int64_t dataset, const paired *pair)
 static pb_status add_cell(section *s, int64_t dataset, const paired *pair)
 {
     char p[24];
+    char difference[PB_TABLE_NUMBER];
 
     s->pairs++;
     if (pair->problem[0] != '\0') {
         PB_TRY(remark(s, dataset, pair));
-        return grid_text_add(&s->table, "?");
+        return pb_table_add(&s->table, PB_TABLE_UNKNOWN);
     }
     print_p(pair->p_holm, p);
-    return grid_text_add(&s->table, "%+.2f (%s)", pair->difference, p);
+    return pb_table_add(&s->table, "%s (%s)",
+                        pb_table_number(difference, pair->difference, 2, true), p);
 }
 
-/* The number of rows that all pairs stand on, "" where they differ. */
+/* The number of rows that all pairs stand on; there is none where they differ. */
 static pb_status add_rows(section *s, const paired_list *list)
 {
     int64_t rows = 0;
@@ -105,8 +107,8 @@ static pb_status add_rows(section *s, const paired_list *list)
             rows = list->pairs[i].rows;
         }
     }
-    return same && rows > 0 ? grid_text_add(&s->table, "%" PRId64, rows)
-                            : grid_text_add(&s->table, "%s", "");
+    return same && rows > 0 ? pb_table_add(&s->table, "%" PRId64, rows)
+                            : pb_table_add(&s->table, PB_TABLE_NOTHING);
 }
 
 static pb_status add_table_row(section *s, int64_t dataset, const paired_list *list)
@@ -114,18 +116,18 @@ static pb_status add_table_row(section *s, int64_t dataset, const paired_list *l
     int64_t best = best_method(s, dataset);
     paired pair;
 
-    PB_TRY(grid_text_add(&s->table, "%s", s->results->datasets[dataset]));
+    PB_TRY(pb_table_add(&s->table, "%s", s->results->datasets[dataset]));
     PB_TRY(add_rows(s, list));
     for (int64_t t = 0; t < s->results->methods_count; t++) {
         if (!part_has_column(s->all, s->results, s->model, t)) {
             continue;
         }
         if (t == best) {
-            PB_TRY(grid_text_add(&s->table, "best"));
+            PB_TRY(pb_table_add(&s->table, "best"));
         } else if (best >= 0 && find_pair(list, best, t, &pair)) {
             PB_TRY(add_cell(s, dataset, &pair));
         } else {
-            PB_TRY(grid_text_add(&s->table, "%s", part_without_score(score_at(s, dataset, t))));
+            PB_TRY(pb_table_add(&s->table, "%s", part_without_score(score_at(s, dataset, t))));
         }
     }
     return PB_OK;
@@ -141,8 +143,8 @@ static const char *test_name(const char *test)
 static pb_status add_line(section *s, int64_t dataset, const paired *pair)
 {
     const pb_results *r = s->results;
-    char p[24];
-    char holm[24];
+    char p[24], holm[24];
+    char difference[PB_TABLE_NUMBER], low[PB_TABLE_NUMBER], high[PB_TABLE_NUMBER];
 
     s->pairs++;
     if (pair->problem[0] != '\0') {
@@ -150,17 +152,19 @@ static pb_status add_line(section *s, int64_t dataset, const paired *pair)
     }
     print_p(pair->p, p);
     print_p(pair->p_holm, holm);
-    PB_TRY(grid_text_add(&s->table, "%s", r->datasets[dataset]));
-    PB_TRY(grid_text_add(&s->table, "%s", r->methods[pair->a]));
-    PB_TRY(grid_text_add(&s->table, "%s", r->methods[pair->b]));
-    PB_TRY(grid_text_add(&s->table, "%+.2f", pair->difference));
-    PB_TRY(isnan(pair->low) ? grid_text_add(&s->table, "%s", "")
-                            : grid_text_add(&s->table, "[%+.2f, %+.2f]", pair->low, pair->high));
-    PB_TRY(grid_text_add(&s->table, "%s", p));
-    PB_TRY(grid_text_add(&s->table, "%s", holm));
-    PB_TRY(grid_text_add(&s->table, "%" PRId64, pair->rows));
-    PB_TRY(grid_text_add(&s->table, "%" PRId64, pair->seeds));
-    return grid_text_add(&s->table, "%s", test_name(pair->test));
+    PB_TRY(pb_table_add(&s->table, "%s", r->datasets[dataset]));
+    PB_TRY(pb_table_add(&s->table, "%s", r->methods[pair->a]));
+    PB_TRY(pb_table_add(&s->table, "%s", r->methods[pair->b]));
+    PB_TRY(pb_table_add(&s->table, "%s", pb_table_number(difference, pair->difference, 2, true)));
+    PB_TRY(isnan(pair->low)
+               ? pb_table_add(&s->table, PB_TABLE_UNKNOWN)
+               : pb_table_add(&s->table, "[%s, %s]", pb_table_number(low, pair->low, 2, true),
+                              pb_table_number(high, pair->high, 2, true)));
+    PB_TRY(pb_table_add(&s->table, "%s", p));
+    PB_TRY(pb_table_add(&s->table, "%s", holm));
+    PB_TRY(pb_table_add(&s->table, "%" PRId64, pair->rows));
+    PB_TRY(pb_table_add(&s->table, "%" PRId64, pair->seeds));
+    return pb_table_add(&s->table, "%s", test_name(pair->test));
 }
 
 static pb_status add_dataset(section *s, int64_t dataset)
@@ -186,21 +190,21 @@ static pb_status add_header(section *s)
     int64_t methods                 = 0;
 
     if (!s->best_only) {
-        grid_text_init(&s->table, LIST_COLUMNS, LIST_LEFT);
+        pb_table_init(&s->table, LIST_COLUMNS, LIST_LEFT);
         for (int c = 0; c < LIST_COLUMNS; c++) {
-            PB_TRY(grid_text_add(&s->table, "%s", list[c]));
+            PB_TRY(pb_table_add(&s->table, "%s", list[c]));
         }
         return PB_OK;
     }
     for (int64_t t = 0; t < s->results->methods_count; t++) {
         methods += part_has_column(s->all, s->results, s->model, t);
     }
-    grid_text_init(&s->table, TABLE_LEFT + methods, TABLE_LEFT);
-    PB_TRY(grid_text_add(&s->table, "dataset"));
-    PB_TRY(grid_text_add(&s->table, "rows"));
+    pb_table_init(&s->table, TABLE_LEFT + methods, TABLE_LEFT);
+    PB_TRY(pb_table_add(&s->table, "dataset"));
+    PB_TRY(pb_table_add(&s->table, "rows"));
     for (int64_t t = 0; t < s->results->methods_count; t++) {
         if (part_has_column(s->all, s->results, s->model, t)) {
-            PB_TRY(grid_text_add(&s->table, "%s", s->results->methods[t]));
+            PB_TRY(pb_table_add(&s->table, "%s", s->results->methods[t]));
         }
     }
     return PB_OK;
@@ -222,13 +226,12 @@ static pb_status print(const section *s, int64_t width, pb_string *out)
     if (s->pairs == 0) {
         return PB_OK;
     }
-    PB_TRY(pb_string_puts(out, "paired tests: mean value of a test row times 100, "));
-    PB_TRY(pb_string_puts(out, s->best_only ? "less that of the best method, and p (two-sided, "
-                                              "Holm over all pairs of the data set)\n"
-                                            : "A - B; p two-sided, Holm over all pairs of the "
-                                              "data set\n"));
+    PB_TRY(pb_table_note(out, width, "paired tests: mean value of a test row times 100, %s",
+                         s->best_only ? "less that of the best method, and p (two-sided, Holm over "
+                                        "all pairs of the data set)"
+                                      : "A - B; p two-sided, Holm over all pairs of the data set"));
     if (s->pairs > s->not_compared) {
-        PB_TRY(grid_text_print(&s->table, width, out));
+        PB_TRY(pb_table_print(&s->table, width, out));
     }
     PB_TRY(pb_string_append(out, s->remarks.data, s->remarks.length));
     if (s->not_compared > LISTED_MAX) {
@@ -253,7 +256,7 @@ pb_status part_paired(const summary *all, const pb_results *results, int64_t mod
     PB_TRY_GOTO(status, fill(&s), out);
     PB_TRY_GOTO(status, print(&s, options->width, out), out);
 out:
-    grid_text_clear(&s.table);
+    pb_table_clear(&s.table);
     pb_string_clear(&s.remarks);
     return status;
 }

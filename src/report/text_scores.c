@@ -8,32 +8,33 @@
 #include <stdio.h>
 
 /* Adds the cell of one score to the table. */
-typedef pb_status (*add_cell)(grid_text *table, const pb_results *results,
+typedef pb_status (*add_cell)(pb_table *table, const pb_results *results,
                               const summary_score *score);
 
 const char *part_without_score(const summary_score *score)
 {
     if (score->planned == 0) {
-        return "";
+        return PB_TABLE_NOTHING;
     }
     if (score->done > 0) {
-        return "nan"; /* a metric of the paper protocol may be none */
+        return PB_TABLE_UNKNOWN; /* a metric of the paper protocol may be no number */
     }
     if (score->failed > 0) {
         return "failed";
     }
-    return score->invalid > 0 ? "invalid" : "-";
+    return score->invalid > 0 ? "invalid" : "missing";
 }
 
 /* "53.10 ±1.20", with "(2/3)" where seeds are missing or failed and "(1)" where less were
  * planned than for others. */
-static pb_status add_score(grid_text *table, const pb_results *results, const summary_score *score)
+static pb_status add_score(pb_table *table, const pb_results *results, const summary_score *score)
 {
+    char mean[PB_TABLE_NUMBER];
     char spread[40] = "";
     char seeds[60]  = "";
 
     if (score->score.n == 0) {
-        return grid_text_add(table, "%s", part_without_score(score));
+        return pb_table_add(table, "%s", part_without_score(score));
     }
     if (!isnan(score->score.std)) {
         (void)snprintf(spread, sizeof spread, " ±%.2f", score->score.std);
@@ -44,34 +45,37 @@ static pb_status add_score(grid_text *table, const pb_results *results, const su
     } else if (score->planned < results->seeds_count) {
         (void)snprintf(seeds, sizeof seeds, " (%" PRId64 ")", score->planned);
     }
-    return grid_text_add(table, "%.2f%s%s", score->score.mean, spread, seeds);
+    return pb_table_add(table, "%s%s%s", pb_table_number(mean, score->score.mean, 2, false), spread,
+                        seeds);
 }
 
 /* "[51.00, 55.20]". */
-static pb_status add_interval(grid_text *table, const pb_results *results,
+static pb_status add_interval(pb_table *table, const pb_results *results,
                               const summary_score *score)
 {
+    char low[PB_TABLE_NUMBER], high[PB_TABLE_NUMBER];
+
     (void)results;
     if (score->score.n == 0) {
-        return grid_text_add(table, "%s", part_without_score(score));
+        return pb_table_add(table, "%s", part_without_score(score));
     }
     if (isnan(score->whole.low)) {
-        return grid_text_add(table, "unknown");
+        return pb_table_add(table, PB_TABLE_UNKNOWN);
     }
-    return grid_text_add(table, "[%.2f, %.2f]", score->whole.low, score->whole.high);
+    return pb_table_add(table, "[%s, %s]", pb_table_number(low, score->whole.low, 2, false),
+                        pb_table_number(high, score->whole.high, 2, false));
 }
 
 /* "61.20", and "(5/6)" where it is not over all data sets that the model's table has. */
-static pb_status add_mean(grid_text *table, const summary_cost *cost, int64_t of)
+static pb_status add_mean(pb_table *table, const summary_cost *cost, int64_t of)
 {
-    if (cost->datasets == 0) {
-        return grid_text_add(table, "%s", "none");
+    char mean[PB_TABLE_NUMBER];
+
+    if (cost->datasets > 0 && cost->datasets < of) {
+        return pb_table_add(table, "%s (%" PRId64 "/%" PRId64 ")",
+                            pb_table_number(mean, cost->score, 2, false), cost->datasets, of);
     }
-    if (cost->datasets < of) {
-        return grid_text_add(table, "%.2f (%" PRId64 "/%" PRId64 ")", cost->score, cost->datasets,
-                             of);
-    }
-    return grid_text_add(table, "%.2f", cost->score);
+    return pb_table_add_number(table, cost->datasets > 0 ? cost->score : NAN, 2);
 }
 
 /* The metric of a data set: what its finished cells say. */
@@ -83,7 +87,7 @@ static const char *metric_of(const summary *all, const pb_results *results, int6
             return score->metric;
         }
     }
-    return "";
+    return PB_TABLE_UNKNOWN;
 }
 
 bool part_has_column(const summary *all, const pb_results *results, int64_t m, int64_t t)
@@ -101,22 +105,22 @@ bool part_has_row(const summary *all, const pb_results *results, int64_t m, int6
     return false;
 }
 
-static pb_status add_rows(grid_text *table, const summary *all, const pb_results *results,
-                          int64_t m, add_cell add)
+static pb_status add_rows(pb_table *table, const summary *all, const pb_results *results, int64_t m,
+                          add_cell add)
 {
-    PB_TRY(grid_text_add(table, "dataset"));
-    PB_TRY(grid_text_add(table, "metric"));
+    PB_TRY(pb_table_add(table, "dataset"));
+    PB_TRY(pb_table_add(table, "metric"));
     for (int64_t t = 0; t < results->methods_count; t++) {
         if (part_has_column(all, results, m, t)) {
-            PB_TRY(grid_text_add(table, "%s", results->methods[t]));
+            PB_TRY(pb_table_add(table, "%s", results->methods[t]));
         }
     }
     for (int64_t d = 0; d < results->datasets_count; d++) {
         if (!part_has_row(all, results, m, d)) {
             continue;
         }
-        PB_TRY(grid_text_add(table, "%s", results->datasets[d]));
-        PB_TRY(grid_text_add(table, "%s", metric_of(all, results, m, d)));
+        PB_TRY(pb_table_add(table, "%s", results->datasets[d]));
+        PB_TRY(pb_table_add(table, "%s", metric_of(all, results, m, d)));
         for (int64_t t = 0; t < results->methods_count; t++) {
             if (part_has_column(all, results, m, t)) {
                 PB_TRY(add(table, results, summary_score_at(all, results, m, d, t)));
@@ -126,7 +130,7 @@ static pb_status add_rows(grid_text *table, const summary *all, const pb_results
     return PB_OK;
 }
 
-static pb_status add_means(grid_text *table, const summary *all, const pb_results *results,
+static pb_status add_means(pb_table *table, const summary *all, const pb_results *results,
                            int64_t m)
 {
     int64_t most = 0;
@@ -135,8 +139,8 @@ static pb_status add_means(grid_text *table, const summary *all, const pb_result
         int64_t planned = summary_cost_at(all, results, m, t)->datasets_planned;
         most            = planned > most ? planned : most;
     }
-    PB_TRY(grid_text_add(table, "mean"));
-    PB_TRY(grid_text_add(table, "%s", ""));
+    PB_TRY(pb_table_add(table, "mean"));
+    PB_TRY(pb_table_add(table, PB_TABLE_NOTHING));
     for (int64_t t = 0; t < results->methods_count; t++) {
         if (part_has_column(all, results, m, t)) {
             PB_TRY(add_mean(table, summary_cost_at(all, results, m, t), most));
@@ -148,22 +152,22 @@ static pb_status add_means(grid_text *table, const summary *all, const pb_result
 static pb_status print_table(const summary *all, const pb_results *results, int64_t m, add_cell add,
                              int64_t width, pb_string *out)
 {
-    grid_text table;
+    pb_table table;
     int64_t methods  = 0;
     pb_status status = PB_OK;
 
     for (int64_t t = 0; t < results->methods_count; t++) {
         methods += part_has_column(all, results, m, t);
     }
-    grid_text_init(&table, 2 + methods, 2);
+    pb_table_init(&table, 2 + methods, 2);
     PB_TRY_GOTO(status, add_rows(&table, all, results, m, add), out);
     if (add == add_score) {
         PB_TRY_GOTO(status, add_means(&table, all, results, m), out);
     }
-    PB_TRY_GOTO(status, grid_text_print(&table, width, out), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
     PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
 out:
-    grid_text_clear(&table);
+    pb_table_clear(&table);
     return status;
 }
 
@@ -182,15 +186,18 @@ static bool has_intervals(const summary *all, const pb_results *results, int64_t
 pb_status part_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
                       pb_string *out)
 {
-    PB_TRY(pb_string_printf(out,
-                            "scores: main metric times 100, mean ± sample standard deviation over "
-                            "%" PRId64 " seed%s; - missing, (k/n): k of n\n",
-                            results->seeds_count, results->seeds_count == 1 ? "" : "s"));
+    char seeds[PB_TABLE_NUMBER];
+
+    PB_TRY(pb_table_note(out, width,
+                         "scores: main metric times 100, mean ± sample standard deviation over %s; "
+                         "(k/n): k of n",
+                         pb_table_count(seeds, results->seeds_count, "seed")));
     PB_TRY(print_table(all, results, model, add_score, width, out));
     if (!has_intervals(all, results, model)) {
         return PB_OK;
     }
-    PB_TRY(pb_string_puts(out, "95 % intervals of the scores: over test rows and seeds; of a "
-                               "single seed, over test rows\n"));
+    PB_TRY(pb_table_note(out, width,
+                         "95 %% intervals of the scores: over test rows and seeds; of a single "
+                         "seed, over test rows"));
     return print_table(all, results, model, add_interval, width, out);
 }

@@ -24,7 +24,7 @@ HEADERS = {
     "config": "config",
     "tensor": "tensor forest",
     "backend": "backend",
-    "text": "python template tokenizer",
+    "text": "python template tokenizer width",
     "model": "model safetensors",
     "method": "baseline method",
     "network": "batch network",
@@ -34,7 +34,7 @@ HEADERS = {
     "record": "record results",
     "cell": "cell",
     "grid": "grid",
-    "report": "report pscp",
+    "report": "report pscp table",
     "cli": "cli",
 }
 OWNER = {header: module for module, names in HEADERS.items() for header in names.split()}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Tables of aligned texts, in blocks of as many columns as fit. */
+#include "pb/table.h"
+
+#include "pb/memory.h"
+#include "pb/width.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { GAP = 2, NARROWEST = 6 }; /* columns between cells, and of a cell that is broken */
+
+void pb_table_init(pb_table *table, int64_t columns, int64_t left)
+{
+    *table = (pb_table){.columns = columns, .left = left};
+}
+
+void pb_table_clear(pb_table *table)
+{
+    for (int64_t i = 0; i < table->count; i++) {
+        pb_memory_free(table->cells[i]);
+    }
+    pb_memory_free(table->cells);
+    memset(table, 0, sizeof *table);
+}
+
+static pb_status format_text(const char *format, va_list list, char **out)
+{
+    va_list again;
+
+    va_copy(again, list);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (length < 0) {
+        return PB_FAIL(PB_ERR_INTERNAL, "table: a text cannot be formatted");
+    }
+    PB_TRY(PB_ALLOC(*out, length + 1));
+    (void)vsnprintf(*out, (size_t)length + 1, format, list);
+    return PB_OK;
+}
+
+/* Names may hold line ends and other controls, which would break the lines. */
+static pb_status make_printable(const char *text, char **out)
+{
+    char *shown = NULL;
+    size_t room = 4 * strlen(text) + 1;
+
+    PB_TRY(PB_ALLOC(shown, room));
+    PB_TRY(PB_ALLOC(*out, room));
+    (void)pb_string_printable(text, shown, room);
+    char *to = *out;
+    for (const char *c = shown; *c != '\0'; c++) {
+        if (*c == '\n' || *c == '\t') {
+            to += snprintf(to, 5, "\\x%02x", (unsigned)*c);
+        } else {
+            *to++ = *c;
+        }
+    }
+    pb_memory_free(shown);
+    return PB_OK;
+}
+
+pb_status pb_table_add(pb_table *table, const char *format, ...)
+{
+    va_list list;
+    char *text = NULL;
+
+    PB_TRY(PB_GROW(table->cells, table->count + 1));
+    va_start(list, format);
+    pb_status status = format_text(format, list, &text);
+    va_end(list);
+    PB_TRY(status);
+    status = make_printable(text, &table->cells[table->count]);
+    pb_memory_free(text);
+    PB_TRY(status);
+    table->count++;
+    return PB_OK;
+}
+
+pb_status pb_table_add_all(pb_table *table, const char *const *texts)
+{
+    for (; *texts != NULL; texts++) {
+        PB_TRY(pb_table_add(table, "%s", *texts));
+    }
+    return PB_OK;
+}
+
+const char *pb_table_number(char text[PB_TABLE_NUMBER], double value, int digits, bool sign)
+{
+    if (isnan(value)) {
+        strcpy(text, PB_TABLE_UNKNOWN);
+        return text;
+    }
+    (void)snprintf(text, PB_TABLE_NUMBER, "%+.*f", digits, value);
+    bool zero = text[strspn(text, "+-0.")] == '\0';
+    return zero || (!sign && text[0] == '+') ? text + 1 : text;
+}
+
+const char *pb_table_count(char text[PB_TABLE_NUMBER], int64_t count, const char *noun)
+{
+    (void)snprintf(text, PB_TABLE_NUMBER, "%" PRId64 " %s%s", count, noun, count == 1 ? "" : "s");
+    return text;
+}
+
+pb_status pb_table_add_number(pb_table *table, double value, int digits)
+{
+    char text[PB_TABLE_NUMBER];
+
+    return pb_table_add(table, "%s", pb_table_number(text, value, digits, false));
+}
+
+/* Bytes of the first line of a text that is broken at `width`: behind a blank or a sign that joins
+ * parts of a name, where one comes late enough; at least one character. */
+static size_t first_line(const char *text, int64_t width)
+{
+    size_t at    = 0;
+    size_t after = 0; /* the last good place */
+    int64_t used = 0;
+
+    while (text[at] != '\0') {
+        int columns = 0;
+        size_t size = pb_width_next(text + at, &columns);
+        if (used + columns > width && at > 0) {
+            return after > at / 2 ? after : at;
+        }
+        used += columns;
+        at += size;
+        if (strchr(" -_/.,:", text[at - 1]) != NULL) {
+            after = at;
+        }
+    }
+    return at;
+}
+
+/* Line number `line` of a cell, NULL when it has not so many. */
+static const char *line_of(const char *text, int64_t width, int64_t line, size_t *length)
+{
+    for (; line > 0 && *text != '\0'; line--) {
+        text += first_line(text, width);
+    }
+    *length = first_line(text, width);
+    return line == 0 ? text : "";
+}
+
+static int64_t line_width(const char *text, size_t length)
+{
+    int64_t sum = 0;
+
+    for (size_t at = 0; at < length;) {
+        int columns = 0;
+        at += pb_width_next(text + at, &columns);
+        sum += columns;
+    }
+    return sum;
+}
+
+static pb_status put_blanks(pb_string *out, int64_t count)
+{
+    return count > 0 ? pb_string_printf(out, "%*s", (int)count, "") : PB_OK;
+}
+
+static pb_status put_cell(const pb_table *table, const int64_t *widths, int64_t at, int64_t line,
+                          pb_string *out)
+{
+    int64_t column   = at % table->columns;
+    size_t length    = 0;
+    const char *from = line_of(table->cells[at], widths[column], line, &length);
+    int64_t pad      = widths[column] - line_width(from, length);
+
+    PB_TRY(put_blanks(out, column >= table->left ? pad : 0));
+    PB_TRY(pb_string_append(out, from, length));
+    return put_blanks(out, column < table->left ? pad + GAP : GAP);
+}
+
+static pb_status end_line(pb_string *out)
+{
+    while (out->length > 0 && out->data[out->length - 1] == ' ') {
+        out->data[--out->length] = '\0';
+    }
+    return pb_string_puts(out, "\n");
+}
+
+static int64_t lines_of(const char *text, int64_t width)
+{
+    int64_t lines = 1;
+
+    for (size_t length = first_line(text, width); text[length] != '\0'; lines++) {
+        text += length;
+        length = first_line(text, width);
+    }
+    return lines;
+}
+
+/* In a block of the columns to the left and those from `first`. */
+static int64_t next_column(const pb_table *table, int64_t column, int64_t first)
+{
+    return column + 1 == table->left ? first : column + 1;
+}
+
+/* A row of the columns to the left and those from `first` to before `end`. */
+static pb_status put_row(const pb_table *table, const int64_t *widths, int64_t row, int64_t first,
+                         int64_t end, pb_string *out)
+{
+    int64_t lines = 1;
+    int64_t begin = table->left > 0 ? 0 : first;
+
+    for (int64_t c = begin; c < end; c = next_column(table, c, first)) {
+        int64_t here = lines_of(table->cells[row + c], widths[c]);
+        lines        = here > lines ? here : lines;
+    }
+    for (int64_t line = 0; line < lines; line++) {
+        for (int64_t c = begin; c < end; c = next_column(table, c, first)) {
+            PB_TRY(put_cell(table, widths, row + c, line, out));
+        }
+        PB_TRY(end_line(out));
+    }
+    return PB_OK;
+}
+
+static int64_t left_width(const pb_table *table, const int64_t *widths)
+{
+    int64_t sum = 0;
+
+    for (int64_t c = 0; c < table->left; c++) {
+        sum += widths[c] + GAP;
+    }
+    return sum;
+}
+
+/* Broken cells may need less than was allowed. */
+static void tighten(const pb_table *table, int64_t *widths)
+{
+    for (int64_t c = 0; c < table->columns; c++) {
+        int64_t widest = 0;
+        for (int64_t i = c; i < table->count; i += table->columns) {
+            const char *text = table->cells[i];
+            while (*text != '\0') {
+                size_t length = first_line(text, widths[c]);
+                int64_t here  = line_width(text, length);
+                widest        = here > widest ? here : widest;
+                text += length;
+            }
+        }
+        widths[c] = widest;
+    }
+}
+
+/* The widest cell of every column; where one to the right would not fit beside those to the left,
+ * the widest of these are broken first, down to half of the line, then the one to the right. */
+static void find_widths(const pb_table *table, int64_t limit, int64_t *widths)
+{
+    int64_t widest = 0;
+
+    for (int64_t i = 0; i < table->count; i++) {
+        int64_t column = i % table->columns;
+        int64_t here   = pb_width(table->cells[i]);
+        widths[column] = here > widths[column] ? here : widths[column];
+        if (column >= table->left && here > widest) {
+            widest = here;
+        }
+    }
+    if (limit <= 0 || left_width(table, widths) + widest <= limit) {
+        return;
+    }
+    int64_t room = limit - widest > limit / 2 ? limit - widest : limit / 2;
+    while (left_width(table, widths) > room) {
+        int64_t broken = 0;
+        for (int64_t c = 1; c < table->left; c++) {
+            broken = widths[c] > widths[broken] ? c : broken;
+        }
+        if (table->left == 0 || widths[broken] <= NARROWEST) {
+            break;
+        }
+        widths[broken]--;
+    }
+    room = limit - left_width(table, widths);
+    room = room > NARROWEST ? room : NARROWEST;
+    for (int64_t c = table->left; c < table->columns; c++) {
+        widths[c] = widths[c] > room ? room : widths[c];
+    }
+    tighten(table, widths);
+}
+
+/* The column before which a block that begins with `first` ends; it has one column at least. */
+static int64_t block_end(const pb_table *table, const int64_t *widths, int64_t first, int64_t limit)
+{
+    int64_t used = left_width(table, widths);
+    int64_t end  = first;
+
+    while (end < table->columns && (limit <= 0 || end == first || used + widths[end] <= limit)) {
+        used += widths[end] + GAP;
+        end++;
+    }
+    return end;
+}
+
+pb_status pb_table_print(const pb_table *table, int64_t limit, pb_string *out)
+{
+    int64_t *widths  = NULL;
+    int64_t first    = table->left;
+    pb_status status = PB_OK;
+
+    PB_TRY(PB_ALLOC(widths, table->columns + 1));
+    find_widths(table, limit, widths);
+    do {
+        int64_t end = block_end(table, widths, first, limit);
+        status      = first > table->left ? pb_string_puts(out, "\n") : PB_OK;
+        for (int64_t row = 0; row + table->columns <= table->count && status == PB_OK;
+             row += table->columns) {
+            status = put_row(table, widths, row, first, end, out);
+        }
+        first = end;
+    } while (status == PB_OK && first < table->columns);
+    pb_memory_free(widths);
+    return status;
+}
+
+pb_status pb_table_note(pb_string *out, int64_t width, const char *format, ...)
+{
+    va_list list;
+    char *text = NULL;
+
+    va_start(list, format);
+    pb_status status = format_text(format, list, &text);
+    va_end(list);
+    PB_TRY(status);
+    int64_t used = 0;
+    width        = width > 0 && width < PB_TABLE_WIDTH_MIN ? PB_TABLE_WIDTH_MIN : width;
+    for (const char *word = text; *word != '\0' && status == PB_OK;) {
+        size_t length    = strcspn(word, " ");
+        int64_t columns  = line_width(word, length);
+        const char *join = used == 0 ? "" : width > 0 && used + 1 + columns > width ? "\n" : " ";
+        status           = pb_string_printf(out, "%s%.*s", join, (int)length, word);
+        used             = *join == ' ' ? used + 1 + columns : columns;
+        word += length + strspn(word + length, " ");
+    }
+    pb_memory_free(text);
+    return status == PB_OK ? pb_string_puts(out, "\n") : status;
+}
