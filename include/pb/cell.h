@@ -133,20 +133,29 @@ pb_status pb_cell_hash(pb_cell_env *env, const pb_cell *cell, char text[PB_HASH_
  * it cannot be told. */
 double pb_cell_cost(pb_cell_env *env, const pb_cell *cell);
 
+/* How far a cell is. */
+typedef struct pb_cell_progress {
+    const char *phase;   /* "setup", "train", "test" */
+    bool last;           /* the cell ends with this phase */
+    int64_t step, steps; /* done and in all, in "test" rows; 0 of 0 where nothing is counted */
+    double loss;         /* of the step; NaN: none */
+} pb_cell_progress;
+
 typedef struct pb_cell_observer {
     void *context;
     bool (*stop)(void *context); /* true ends the cell with PB_STOPPED */
-    void (*progress)(void *context, const char *phase, double done); /* done: 0 … 1 of the phase */
+    /* At the beginning of a phase and after each of its steps. */
+    void (*progress)(void *context, const pb_cell_progress *progress);
 } pb_cell_observer;
 
-/* Runs the cell. A failure of the cell is a result: it is in the record, and the call returns
- * PB_OK. Any other status says that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when
- * even the record could not be filled. */
 /* Makes the tokens that the cell will ask for, unless the cache has them; needs the cache and the
  * model. The observer's stop is asked while another process makes them. */
 pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
                           const pb_cell_observer *observer) PB_MUST_USE;
 
+/* Runs the cell. A failure of the cell is a result: it is in the record, and the call returns
+ * PB_OK. Any other status says that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when
+ * even the record could not be filled. */
 pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
                       pb_record *record) PB_MUST_USE;
 

@@ -3,7 +3,8 @@
  *
  * comm_open picks mpi when the process was started by an MPI launcher, self otherwise.
  * Communicators use MPI_ERRORS_RETURN; a status other than PB_OK from here means that the group is
- * broken. All calls marked collective must be made by every rank in the same order. */
+ * broken. All calls marked collective must be made by every rank in the same order; who comes early
+ * sleeps until the last one is there. */
 #pragma once
 
 #include "pb/status.h"
@@ -14,10 +15,11 @@
 
 typedef struct pb_comm pb_comm;
 
-/* A counter that all ranks share; a window of shared bytes per node. Opaque, owned by the creator.
- */
-typedef struct pb_comm_counter pb_comm_counter;
+/* A window of shared bytes per node. Opaque, owned by the creator. */
 typedef struct pb_comm_window pb_comm_window;
+
+/* The largest message between two ranks. */
+#define PB_COMM_MESSAGE_BYTES 512
 
 typedef struct pb_comm_ops {
     const char *name;
@@ -29,9 +31,8 @@ typedef struct pb_comm_ops {
     pb_status (*broadcast)(pb_comm *comm, void *bytes, size_t size, int root);
     pb_status (*reduce_max)(pb_comm *comm, int64_t *values, int count); /* in place, everywhere */
     pb_status (*reduce_sum)(pb_comm *comm, int64_t *values, int count);
-    pb_status (*counter_create)(pb_comm *comm, pb_comm_counter **out);
-    void (*counter_destroy)(pb_comm_counter *counter);
-    pb_status (*counter_next)(pb_comm_counter *counter, int64_t *value);
+    pb_status (*send)(pb_comm *comm, int to, const void *bytes, size_t size);
+    pb_status (*receive)(pb_comm *comm, void *bytes, size_t size, int *from);
     pb_status (*window_create)(pb_comm *comm, size_t bytes, pb_comm_window **out);
     void (*window_destroy)(pb_comm_window *window);
 } pb_comm_ops;
@@ -65,13 +66,13 @@ pb_status pb_comm_reduce_sum(pb_comm *comm, int64_t *values,
  * rank named. Call before any collective that follows a local step that may fail. Collective. */
 pb_status pb_comm_agree(pb_comm *comm, pb_status status) PB_MUST_USE;
 
-/* The next index, starting at 0: every value is handed out once in the group. create and destroy
- * are collective, next is not: an atomic fetch-and-add by one-sided communication. Within a node
- * and over networks with remote atomics it does not wait for the counter's owner, rank 0; over
- * plain TCP it returns when rank 0 next enters any call of the group. */
-pb_status pb_comm_counter_create(pb_comm *comm, pb_comm_counter **out) PB_MUST_USE;
-void pb_comm_counter_destroy(pb_comm_counter *counter); /* accepts NULL */
-pb_status pb_comm_counter_next(pb_comm_counter *counter, int64_t *value) PB_MUST_USE;
+/* Plain messages between two ranks. Neither call waits: a send copies the bytes and returns, a
+ * receive takes the next message that has arrived, from whatever rank, or says that there is none
+ * (*from = -1). Messages of one rank to another keep their order. Both sides name the same size,
+ * at most PB_COMM_MESSAGE_BYTES; a message of another size is PB_ERR_COMM. A rank may send to
+ * itself. Messages travel while both ranks call the group now and then. */
+pb_status pb_comm_send(pb_comm *comm, int to, const void *bytes, size_t size) PB_MUST_USE;
+pb_status pb_comm_receive(pb_comm *comm, void *bytes, size_t size, int *from) PB_MUST_USE;
 
 /* Zeroed memory that all ranks of a node see, at least 64-byte aligned. Filled by the rank for
  * which `filler` is true (one per node); the others may read after a barrier. Accounted on the

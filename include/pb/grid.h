@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "pb/cell.h"
 #include "pb/comm.h"
 #include "pb/config.h"
 #include "pb/protocol.h"
@@ -102,11 +103,12 @@ pb_status pb_grid_cell_config(const pb_grid *grid, const pb_grid_cell *cell,
                               pb_config **out) PB_MUST_USE;
 
 /* Watches over a run: given to the runner of cells. The two functions fit the observer of
- * pb/cell.h with the watch as context. */
+ * pb/cell.h with the watch as context. Both also do the group's business between ranks, so that
+ * they belong to the process's first thread; a runner that calls neither keeps others waiting. */
 typedef struct pb_grid_watch pb_grid_watch;
 
 bool pb_grid_watch_stop(void *watch); /* true: wind up, a signal came or time is over */
-void pb_grid_watch_progress(void *watch, const char *phase, double done); /* done: 0 … 1 */
+void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress);
 
 typedef struct pb_grid_outcome {
     bool failed;       /* the result that was kept says that the cell failed */

@@ -2,6 +2,7 @@
 /* Clocks of the system, and the one text form of a time that the program writes. */
 #include "pb/clock.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -54,4 +55,22 @@ static int by_value(const void *a, const void *b)
 void pb_clock_sort(double *seconds, size_t count)
 {
     qsort(seconds, count, sizeof *seconds, by_value);
+}
+
+void pb_clock_pause(pb_pause *pause)
+{
+    const double awake = 0.2e-3, shortest = 0.05e-3, longest = 10e-3, growth = 1.25;
+    double now = pb_clock_seconds();
+
+    if (pause->began <= 0.0) {
+        pause->began = now;
+    }
+    if (now - pause->began < awake) {
+        (void)sched_yield();
+        return;
+    }
+    pause->seconds       = pause->seconds > 0.0 ? pause->seconds * growth : shortest;
+    pause->seconds       = pause->seconds < longest ? pause->seconds : longest;
+    struct timespec span = {.tv_nsec = (long)(pause->seconds * 1e9)};
+    (void)nanosleep(&span, NULL); /* a signal ends it early, and the caller looks again */
 }

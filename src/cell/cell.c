@@ -26,10 +26,7 @@ static pb_status on_step(void *context, const pb_train_step *step)
     r->record->flops_train += flops - r->flops_seen;
     r->flops_seen = flops;
     PB_TRY(running_sample(r));
-    if (r->observer != NULL && r->observer->progress != NULL) {
-        r->observer->progress(r->observer->context, "train",
-                              (double)step->step / (double)step->steps);
-    }
+    running_progress(r, step->step, step->steps, step->loss);
     return pb_record_add_step(r->record, &(pb_record_step){
                                              .step      = step->step,
                                              .loss      = step->loss,

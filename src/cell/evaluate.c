@@ -6,6 +6,7 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 static pb_status open_test(cell_test *t)
 {
@@ -58,9 +59,7 @@ pb_status cell_test_progress(cell_test *t, int64_t done)
 {
     const pb_cell_observer *o = t->r->observer;
 
-    if (o != NULL && o->progress != NULL && done > 0) {
-        o->progress(o->context, "test", (double)done / (double)t->rows);
-    }
+    running_progress(t->r, done, t->rows, NAN);
     if (o != NULL && o->stop != NULL && done < t->rows && o->stop(o->context)) {
         return PB_FAIL(PB_STOPPED, "stopped before test row %" PRId64 " of %" PRId64, done,
                        t->rows);

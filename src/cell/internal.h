@@ -108,6 +108,8 @@ typedef struct running {
 
 /* Starts a phase (ending the one before); NULL only ends. */
 pb_status running_phase(running *r, const char *name) PB_MUST_USE;
+/* Tells the observer; loss is NaN where there is none. */
+void running_progress(const running *r, int64_t step, int64_t steps, double loss);
 /* A sample of the memory trace: the most bytes held since the sample before. */
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);

@@ -5,6 +5,9 @@
 #include "pb/clock.h"
 #include "pb/memory.h"
 
+#include <math.h>
+#include <string.h>
+
 double running_flops(const running *r)
 {
     if (r->backend == NULL) {
@@ -28,6 +31,19 @@ pb_status running_sample(running *r)
     return pb_record_add_memory(r->record, seconds, bytes, 0, r->phase);
 }
 
+void running_progress(const running *r, int64_t step, int64_t steps, double loss)
+{
+    const pb_cell_observer *o = r->observer;
+
+    if (o != NULL && o->progress != NULL) {
+        o->progress(o->context, &(pb_cell_progress){.phase = r->phase,
+                                                    .last  = strcmp(r->phase, "test") == 0,
+                                                    .step  = step,
+                                                    .steps = steps,
+                                                    .loss  = loss});
+    }
+}
+
 pb_status running_phase(running *r, const char *name)
 {
     double now   = pb_clock_seconds() - r->begin;
@@ -40,6 +56,9 @@ pb_status running_phase(running *r, const char *name)
     r->phase       = name;
     r->phase_begin = now;
     r->phase_flops = flops;
+    if (name != NULL) {
+        running_progress(r, 0, 0, NAN);
+    }
     return PB_OK;
 }
 

@@ -217,22 +217,30 @@ pb_status pb_comm_agree(pb_comm *comm, pb_status status)
     return PB_FAIL(worst, "rank %d: %s", speaker, message);
 }
 
-pb_status pb_comm_counter_create(pb_comm *comm, pb_comm_counter **out)
+static pb_status check_message(size_t size)
 {
-    PB_TRY(comm->ops->counter_create(comm, out));
+    if (size == 0 || size > PB_COMM_MESSAGE_BYTES) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a message of %zu bytes; 1 … %d are possible", size,
+                       PB_COMM_MESSAGE_BYTES);
+    }
     return PB_OK;
 }
 
-void pb_comm_counter_destroy(pb_comm_counter *counter)
+pb_status pb_comm_send(pb_comm *comm, int to, const void *bytes, size_t size)
 {
-    if (counter != NULL) {
-        counter->ops->counter_destroy(counter);
+    PB_TRY(check_message(size));
+    if (to < 0 || to >= comm->size) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a message to rank %d of a group of %d", to, comm->size);
     }
+    PB_TRY(comm->ops->send(comm, to, bytes, size));
+    return PB_OK;
 }
 
-pb_status pb_comm_counter_next(pb_comm_counter *counter, int64_t *value)
+pb_status pb_comm_receive(pb_comm *comm, void *bytes, size_t size, int *from)
 {
-    PB_TRY(counter->ops->counter_next(counter, value));
+    *from = -1;
+    PB_TRY(check_message(size));
+    PB_TRY(comm->ops->receive(comm, bytes, size, from));
     return PB_OK;
 }
 

@@ -14,10 +14,6 @@ struct pb_comm {
     int node_size;
 };
 
-struct pb_comm_counter {
-    const pb_comm_ops *ops;
-};
-
 struct pb_comm_window {
     const pb_comm_ops *ops;
     void *data;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A group of processes by MPI 3. The counter is one int64 in a window of rank 0, moved by
- * MPI_Fetch_and_op in an access epoch that lasts for the counter's life. Shared bytes are memory of
- * the node's first rank that the other ranks of the node map. */
+/* A group of processes by MPI 3: collectives and plain messages, nothing one-sided. Whoever comes
+ * early to a collective sleeps until all are there (`meet`); the blocking call behind it is short.
+ * Shared bytes are memory of the node's first rank that the other ranks of the node map. */
 #include "group.h"
 #include "node_memory.h"
 
+#include "pb/clock.h"
 #include "pb/log.h"
 #include "pb/memory.h"
 
@@ -15,19 +16,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 30 };
+enum { CHUNK_BYTES = 1 << 30, MESSAGE_TAG = 1 };
+
+/* A message on its way, whose bytes the library may read until the request is complete, or a spare
+ * one. There are enough from the start for questions and answers: memory that comes and goes with
+ * messages would be taken for that of the work between them. */
+typedef struct mpi_message {
+    struct mpi_message *next;
+    MPI_Request request;
+    unsigned char bytes[PB_COMM_MESSAGE_BYTES];
+} mpi_message;
 
 typedef struct mpi_comm {
     pb_comm head;
     MPI_Comm world; /* our own copy: no message of another library can be taken for ours */
     MPI_Comm node;
+    mpi_message *sent; /* not known to be complete */
+    mpi_message *spare;
     char library[MPI_MAX_LIBRARY_VERSION_STRING];
 } mpi_comm;
-
-typedef struct mpi_counter {
-    pb_comm_counter head;
-    MPI_Win window;
-} mpi_counter;
 
 typedef struct mpi_window {
     pb_comm_window head;
@@ -103,18 +110,82 @@ static void warn_failure(pb_status status)
     pb_ignore(status, "closing the process group");
 }
 
-static void mpi_close(pb_comm *comm)
+/* Forgets the messages that have left. */
+static pb_status collect_sent(mpi_comm *own)
 {
-    mpi_comm *own = (mpi_comm *)comm;
+    mpi_message **link = &own->sent;
 
+    while (*link != NULL) {
+        mpi_message *message = *link;
+        int done             = 0;
+        TRY_MPI(MPI_Test(&message->request, &done, MPI_STATUS_IGNORE));
+        if (done) {
+            *link         = message->next;
+            message->next = own->spare;
+            own->spare    = message;
+        } else {
+            link = &message->next;
+        }
+    }
+    return PB_OK;
+}
+
+/* Until every rank has come here, asleep but for a look now and then: the library itself waits at
+ * full speed, and ranks wait for hours while others work. A quick meeting takes no pause. */
+static pb_status meet(mpi_comm *own)
+{
+    MPI_Request request = MPI_REQUEST_NULL;
+    pb_pause pause      = {0};
+    int done            = 0;
+
+    TRY_MPI(MPI_Ibarrier(own->world, &request));
+    TRY_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    while (!done) {
+        pb_clock_pause(&pause);
+        TRY_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    }
+    return collect_sent(own);
+}
+
+static pb_status add_spare(mpi_comm *own)
+{
+    mpi_message *message = NULL;
+
+    PB_TRY(PB_ALLOC(message, 1));
+    message->next = own->spare;
+    own->spare    = message;
+    return PB_OK;
+}
+
+static void free_messages(mpi_message **list)
+{
+    while (*list != NULL) {
+        mpi_message *message = *list;
+        *list                = message->next;
+        pb_memory_free(message);
+    }
+}
+
+static void disconnect(mpi_comm *own)
+{
     if (own->node != MPI_COMM_NULL) {
         warn_failure(STATUS_OF(MPI_Comm_free(&own->node)));
     }
     if (own->world != MPI_COMM_NULL) {
         warn_failure(STATUS_OF(MPI_Comm_free(&own->world)));
     }
-    pb_memory_free(own);
     warn_failure(STATUS_OF(MPI_Finalize()));
+    free_messages(&own->sent); /* only now is it certain that nobody reads them */
+    free_messages(&own->spare);
+    pb_memory_free(own);
+}
+
+static void mpi_close(pb_comm *comm)
+{
+    mpi_comm *own = (mpi_comm *)comm;
+
+    warn_failure(meet(own));
+    disconnect(own);
 }
 
 static pb_status mpi_open(int *argc, char ***argv, pb_comm **out)
@@ -129,11 +200,14 @@ static pb_status mpi_open(int *argc, char ***argv, pb_comm **out)
     own->node         = MPI_COMM_NULL;
     PB_TRY_GOTO(status, start_library(argc, argv), err_memory);
     PB_TRY_GOTO(status, connect(own), err_library);
+    for (int i = 0; i < 2 * own->head.size + 8; i++) {
+        PB_TRY_GOTO(status, add_spare(own), err_library);
+    }
     *out = &own->head;
     return PB_OK;
 
 err_library:
-    mpi_close(&own->head);
+    disconnect(own);
     return status;
 err_memory:
     pb_memory_free(own);
@@ -155,7 +229,7 @@ static pb_status mpi_barrier(pb_comm *comm)
     mpi_comm *own = (mpi_comm *)comm;
 
     atomic_thread_fence(memory_order_seq_cst);
-    TRY_MPI(MPI_Barrier(own->world));
+    PB_TRY(meet(own));
     atomic_thread_fence(memory_order_seq_cst);
     return PB_OK;
 }
@@ -166,6 +240,7 @@ static pb_status mpi_broadcast(pb_comm *comm, void *bytes, size_t size, int root
     mpi_comm *own = (mpi_comm *)comm;
     char *at      = bytes;
 
+    PB_TRY(meet(own));
     while (size > 0) {
         size_t chunk = size < CHUNK_BYTES ? size : CHUNK_BYTES;
         TRY_MPI(MPI_Bcast(at, (int)chunk, MPI_BYTE, root, own->world));
@@ -179,6 +254,7 @@ static pb_status mpi_reduce_max(pb_comm *comm, int64_t *values, int count)
 {
     mpi_comm *own = (mpi_comm *)comm;
 
+    PB_TRY(meet(own));
     TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, own->world));
     return PB_OK;
 }
@@ -187,70 +263,49 @@ static pb_status mpi_reduce_sum(pb_comm *comm, int64_t *values, int count)
 {
     mpi_comm *own = (mpi_comm *)comm;
 
+    PB_TRY(meet(own));
     TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM, own->world));
     return PB_OK;
 }
 
-static pb_status allocate_counter(mpi_comm *own, int64_t **value, MPI_Win *window)
+static pb_status mpi_send(pb_comm *comm, int to, const void *bytes, size_t size)
 {
-    MPI_Aint bytes = own->head.rank == 0 ? (MPI_Aint)sizeof **value : 0;
+    mpi_comm *own = (mpi_comm *)comm;
 
-    TRY_MPI(MPI_Win_allocate(bytes, (int)sizeof **value, MPI_INFO_NULL, own->world, value, window));
-    return PB_OK;
-}
-
-/* Rank 0 zeroes its value in an epoch of its own; after the barrier all open the lasting epoch. */
-static pb_status start_counter(mpi_comm *own, int64_t *value, MPI_Win window)
-{
-    TRY_MPI(MPI_Win_set_errhandler(window, MPI_ERRORS_RETURN));
-    if (own->head.rank == 0) {
-        TRY_MPI(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window));
-        *value = 0;
-        TRY_MPI(MPI_Win_unlock(0, window));
+    PB_TRY(collect_sent(own));
+    if (own->spare == NULL) {
+        PB_TRY(add_spare(own));
     }
-    TRY_MPI(MPI_Barrier(own->world));
-    TRY_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window));
+    mpi_message *message = own->spare;
+    memcpy(message->bytes, bytes, size);
+    TRY_MPI(MPI_Isend(message->bytes, (int)size, MPI_BYTE, to, MESSAGE_TAG, own->world,
+                      &message->request));
+    own->spare    = message->next;
+    message->next = own->sent;
+    own->sent     = message;
     return PB_OK;
 }
 
-static pb_status mpi_counter_create(pb_comm *comm, pb_comm_counter **out)
+static pb_status mpi_receive(pb_comm *comm, void *bytes, size_t size, int *from)
 {
-    pb_status status;
-    mpi_comm *own        = (mpi_comm *)comm;
-    mpi_counter *counter = NULL;
-    int64_t *value       = NULL;
+    mpi_comm *own     = (mpi_comm *)comm;
+    MPI_Status status = {0};
+    int arrived       = 0;
+    int length        = 0;
 
-    PB_TRY_GOTO(status, pb_comm_agree(comm, PB_ALLOC(counter, 1)), err_memory);
-    counter->head.ops = comm->ops;
-    PB_TRY_GOTO(status, allocate_counter(own, &value, &counter->window), err_memory);
-    /* A window whose group is broken is left: freeing it would wait for the other ranks. */
-    PB_TRY_GOTO(status, start_counter(own, value, counter->window), err_memory);
-    *out = &counter->head;
-    return PB_OK;
-
-err_memory:
-    pb_memory_free(counter);
-    return status;
-}
-
-static void mpi_counter_destroy(pb_comm_counter *counter)
-{
-    mpi_counter *own = (mpi_counter *)counter;
-
-    warn_failure(STATUS_OF(MPI_Win_unlock_all(own->window)));
-    warn_failure(STATUS_OF(MPI_Win_free(&own->window)));
-    pb_memory_free(own);
-}
-
-static pb_status mpi_counter_next(pb_comm_counter *counter, int64_t *value)
-{
-    mpi_counter *own  = (mpi_counter *)counter;
-    const int64_t one = 1;
-    int64_t before    = 0;
-
-    TRY_MPI(MPI_Fetch_and_op(&one, &before, MPI_INT64_T, 0, 0, MPI_SUM, own->window));
-    TRY_MPI(MPI_Win_flush(0, own->window));
-    *value = before;
+    PB_TRY(collect_sent(own));
+    TRY_MPI(MPI_Iprobe(MPI_ANY_SOURCE, MESSAGE_TAG, own->world, &arrived, &status));
+    if (!arrived) {
+        return PB_OK;
+    }
+    TRY_MPI(MPI_Get_count(&status, MPI_BYTE, &length));
+    if ((size_t)length != size) {
+        return PB_FAIL(PB_ERR_COMM, "a message of %d bytes came where one of %zu was expected",
+                       length, size);
+    }
+    TRY_MPI(MPI_Recv(bytes, length, MPI_BYTE, status.MPI_SOURCE, MESSAGE_TAG, own->world,
+                     MPI_STATUS_IGNORE));
+    *from = status.MPI_SOURCE;
     return PB_OK;
 }
 
@@ -309,17 +364,16 @@ static void mpi_window_destroy(pb_comm_window *window)
 }
 
 const pb_comm_ops pb_comm_mpi = {
-    .name            = "mpi",
-    .open            = mpi_open,
-    .close           = mpi_close,
-    .abort           = mpi_abort,
-    .barrier         = mpi_barrier,
-    .broadcast       = mpi_broadcast,
-    .reduce_max      = mpi_reduce_max,
-    .reduce_sum      = mpi_reduce_sum,
-    .counter_create  = mpi_counter_create,
-    .counter_destroy = mpi_counter_destroy,
-    .counter_next    = mpi_counter_next,
-    .window_create   = mpi_window_create,
-    .window_destroy  = mpi_window_destroy,
+    .name           = "mpi",
+    .open           = mpi_open,
+    .close          = mpi_close,
+    .abort          = mpi_abort,
+    .barrier        = mpi_barrier,
+    .broadcast      = mpi_broadcast,
+    .reduce_max     = mpi_reduce_max,
+    .reduce_sum     = mpi_reduce_sum,
+    .send           = mpi_send,
+    .receive        = mpi_receive,
+    .window_create  = mpi_window_create,
+    .window_destroy = mpi_window_destroy,
 };

@@ -54,18 +54,68 @@ pb_status pb_grid_matches_read(pb_grid *grid) PB_MUST_USE;
 void pb_grid_matches_clear(grid_matches *matches);
 bool pb_grid_match_cell(const grid_match *match, const pb_grid_cell *cell);
 
+/* dealer.c */
+enum { PB_GRID_MESSAGE = sizeof((pb_grid_outcome *)NULL)->message };
+
+/* Deals out the cells to do, which are known by their place in `todo`. */
+typedef struct grid_dealer {
+    pb_comm *comm;
+    const pb_grid_cells *cells;
+    const int64_t *todo; /* [count] numbers of cells, in order */
+    int64_t count, skipped;
+    /* on rank 0 */
+    bool *free;                      /* [count] not dealt yet */
+    int64_t dealt, finished, failed; /* by all ranks */
+    int others;                      /* ranks that have not left */
+    bool ends;                       /* a signal came to some rank: nothing more is dealt */
+    /* on the other ranks */
+    bool asked, over; /* an answer is under way; there are no more */
+    double answer_takes;
+    /* on all */
+    int64_t held;             /* dealt to this rank and not begun; -1: none */
+    double polled;            /* clock seconds of the last look at messages */
+    double gaps, gap_squares; /* sums over the gaps between two looks */
+    bool broken;              /* the group, with this message */
+    char trouble[512];
+} grid_dealer;
+
+/* Collective: every rank opens one over the same list, and leaves before it closes it. After
+ * PB_ERR_COMM the group has to be aborted. */
+pb_status pb_grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
+                              const int64_t *todo, int64_t count) PB_MUST_USE;
+void pb_grid_dealer_close(grid_dealer *d);
+
+/* Answers and takes in what has arrived, without waiting. False: the group is broken. */
+bool pb_grid_dealer_poll(grid_dealer *d);
+/* The cell at work here takes so many seconds more: asks for the next one when it is time. */
+void pb_grid_dealer_expect_end(grid_dealer *d, double seconds);
+/* The next cell, -1 when there are no more; waits for the answer, and rank 0 for a cell that
+ * another rank may give back. */
+pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell) PB_MUST_USE;
+/* The cell just taken was not begun. */
+void pb_grid_dealer_put_back(grid_dealer *d, int64_t cell);
+/* Tells the group, and the log. */
+pb_status pb_grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
+                                  const pb_grid_outcome *outcome) PB_MUST_USE;
+/* This rank takes no more; after a signal no rank does. Rank 0 returns when all have left. */
+pb_status pb_grid_dealer_leave(grid_dealer *d) PB_MUST_USE;
+
 /* watch.c */
 struct pb_grid_watch {
-    bool shows;      /* this process draws the progress line */
-    double begin;    /* clock seconds at the start of the run */
-    double deadline; /* clock seconds; 0: none */
-    double drawn;    /* when the progress line was last drawn */
-    int64_t cells, skipped, handed_out, finished, failed;
+    bool shows;               /* this process draws the progress line */
+    double begin;             /* clock seconds at the start of the run */
+    double deadline;          /* clock seconds; 0: none */
+    double drawn;             /* when the progress line was last drawn */
+    grid_dealer *dealer;      /* looked at whenever a stop is asked for */
     const pb_grid_cell *cell; /* running here, NULL between cells */
+    const char *phase;        /* of that cell, and since when */
+    double phase_begin;
+    double last_phase_seconds; /* of the cell before, 0: unknown */
 };
 
 /* `began`: clock seconds that the time limit counts from. */
 void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began);
 void pb_grid_watch_end(pb_grid_watch *watch);
-void pb_grid_watch_draw(pb_grid_watch *watch, const char *phase, double done);
+/* A cell begins here; NULL: the one before has ended. */
+void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell);
 const char *pb_grid_watch_reason(const pb_grid_watch *watch); /* "SIGTERM", "the time limit" */

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Working through the cells: every process takes the next number from a shared counter until none
- * is left. There is no master: the counter is all that the processes share. */
+/* Working through the cells: every process takes the next one from the dealer until none is left.
+ */
 #include "internal.h"
 
 #include "pb/clock.h"
-#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -15,8 +14,8 @@ typedef struct worker {
     const pb_grid_cells *cells;
     const int64_t *todo; /* numbers of the cells that are not done, in order */
     int64_t count;
-    pb_comm_counter *next;     /* into todo */
-    pb_comm_counter *finished; /* how many cells the group has finished, for the log */
+    int64_t own, failed; /* cells finished here, and how many of them failed */
+    grid_dealer dealer;
     pb_grid_runner runner;
     void *context;
     pb_grid_watch watch;
@@ -65,36 +64,15 @@ static bool fits(const worker *w, const pb_grid_cell *cell)
     return pb_clock_seconds() + w->busy / w->cost * cell->cost <= w->watch.deadline;
 }
 
-static pb_status note_finished(worker *w, const pb_grid_cell *cell, double seconds,
-                               const pb_grid_outcome *outcome)
-{
-    int64_t before = 0;
-    PB_TRY(pb_comm_counter_next(w->finished, &before));
-    w->watch.finished = before + 1;
-    w->watch.failed += outcome->failed;
-    w->busy += seconds;
-    w->cost += cell->cost;
-    int64_t done = w->watch.skipped + w->watch.finished;
-    if (outcome->failed) {
-        pb_log_warn("cell %" PRId64 " of %" PRId64 " %s/%s/%s/%" PRId64 " failed, %.1f s: %s", done,
-                    w->watch.cells, cell->model, cell->dataset, cell->method, cell->seed, seconds,
-                    outcome->message);
-    } else {
-        pb_log_info("cell %" PRId64 " of %" PRId64 " %s/%s/%s/%" PRId64 " done, %.1f s", done,
-                    w->watch.cells, cell->model, cell->dataset, cell->method, cell->seed, seconds);
-    }
-    return PB_OK;
-}
-
 /* Runs one cell. Its failure is noted and forgotten; what is returned ends this process's part. */
-static pb_status run_cell(worker *w, const pb_grid_cell *cell, int64_t *own)
+static pb_status run_cell(worker *w, int64_t place)
 {
-    pb_grid_outcome outcome = {0};
-    double begin            = pb_clock_seconds();
-    w->watch.cell           = cell;
-    pb_grid_watch_draw(&w->watch, "starts", 0);
+    const pb_grid_cell *cell = &w->cells->items[w->todo[place]];
+    pb_grid_outcome outcome  = {0};
+    double begin             = pb_clock_seconds();
+    pb_grid_watch_cell(&w->watch, cell);
     pb_status status = w->runner(w->context, cell, &w->watch, &outcome);
-    w->watch.cell    = NULL;
+    pb_grid_watch_cell(&w->watch, NULL);
     if (status == PB_STOPPED || status == PB_ERR_COMM || status == PB_ERR_IO) {
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
@@ -103,26 +81,41 @@ static pb_status run_cell(worker *w, const pb_grid_cell *cell, int64_t *own)
         strncpy(outcome.message, pb_error_message(), sizeof outcome.message - 1);
         pb_error_clear();
     }
-    *own += 1;
-    return note_finished(w, cell, pb_clock_seconds() - begin, &outcome);
+    double seconds = pb_clock_seconds() - begin;
+    w->own += 1;
+    w->failed += outcome.failed;
+    w->busy += seconds;
+    w->cost += cell->cost;
+    return pb_grid_dealer_finished(&w->dealer, place, seconds, &outcome);
 }
 
-static pb_status work(worker *w, int64_t *own)
+static pb_status work(worker *w)
 {
     while (!pb_grid_watch_stop(&w->watch)) {
-        int64_t n = 0;
-        PB_TRY(pb_comm_counter_next(w->next, &n));
-        w->watch.handed_out = n + 1 < w->count ? n + 1 : w->count;
-        if (n >= w->count) {
+        int64_t place = 0;
+        PB_TRY(pb_grid_dealer_take(&w->dealer, &place));
+        if (place < 0) {
             return PB_OK;
         }
-        const pb_grid_cell *cell = &w->cells->items[w->todo[n]];
-        if (!fits(w, cell)) {
+        if (!fits(w, &w->cells->items[w->todo[place]])) {
+            pb_grid_dealer_put_back(&w->dealer, place);
             return PB_FAIL(PB_STOPPED, "no cell is started that would outlast the time limit");
         }
-        PB_TRY(run_cell(w, cell, own));
+        PB_TRY(run_cell(w, place));
     }
-    return PB_FAIL(PB_STOPPED, "stopped on %s", pb_grid_watch_reason(&w->watch));
+    const char *reason = pb_grid_watch_reason(&w->watch);
+    return PB_FAIL(PB_STOPPED, "stopped on %s", reason != NULL ? reason : "a broken group");
+}
+
+/* Works, and leaves the other processes to theirs: that this one stopped or failed is kept until
+ * all have ended, that the group is broken ends everything at once. */
+static pb_status work_and_leave(worker *w)
+{
+    pb_status status = work(w);
+    if (status != PB_ERR_COMM) {
+        PB_TRY(pb_grid_dealer_leave(&w->dealer));
+    }
+    return status;
 }
 
 /* A stop before the first cell would be repeated by every further run. */
@@ -139,10 +132,9 @@ static pb_status check_time(const worker *w, const pb_grid_run_options *run, dou
 }
 
 /* Sums over the group, and what the run as a whole has come to. */
-static pb_status conclude(worker *w, pb_comm *comm, pb_status status, int64_t own,
-                          pb_grid_summary *summary)
+static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_summary *summary)
 {
-    int64_t sums[2] = {own, w->watch.failed};
+    int64_t sums[2] = {w->own, w->failed};
     PB_TRY(pb_comm_reduce_sum(comm, sums, 2));
     *summary = (pb_grid_summary){.cells    = w->cells->count,
                                  .skipped  = w->cells->count - w->count,
@@ -174,36 +166,28 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
 {
     worker w         = {.cells = cells, .runner = job->run, .context = job->context};
     int64_t *todo    = NULL;
-    int64_t own      = 0;
     pb_status status = PB_OK;
     PB_TRY(agree_on_todo(comm, cells, done, &todo, &w.count));
-    w.todo          = todo;
-    w.watch.shows   = pb_comm_rank(comm) == 0;
-    w.watch.cells   = cells->count;
-    w.watch.skipped = cells->count - w.count;
-    PB_TRY_GOTO(status, pb_comm_counter_create(comm, &w.next), free_todo);
-    PB_TRY_GOTO(status, pb_comm_counter_create(comm, &w.finished), free_counters);
+    w.todo         = todo;
+    w.watch.shows  = pb_comm_rank(comm) == 0;
+    w.watch.dealer = &w.dealer;
+    status         = pb_grid_dealer_open(&w.dealer, comm, cells, todo, w.count);
+    PB_TRY_GOTO(status, pb_comm_agree(comm, status), close_dealer);
 
-    *summary =
-        (pb_grid_summary){.cells = cells->count, .skipped = w.watch.skipped, .left = w.count};
+    *summary = (pb_grid_summary){
+        .cells = cells->count, .skipped = cells->count - w.count, .left = w.count};
     pb_grid_watch_begin(&w.watch, &grid->run, began);
     status = pb_comm_agree(comm, check_time(&w, &grid->run, began));
     if (status == PB_OK) {
         if (job->prepare != NULL) {
             job->prepare(job->context, todo, w.count, &w.watch);
         }
-        status = work(&w, &own);
-        status = status != PB_ERR_COMM ? conclude(&w, comm, status, own, summary) : status;
+        status = work_and_leave(&w);
+        status = status != PB_ERR_COMM ? conclude(&w, comm, status, summary) : status;
     }
     pb_grid_watch_end(&w.watch);
-free_counters:
-    /* Destroying is collective: in a broken group it would wait for processes that wait elsewhere.
-     * The caller aborts the group, and the counters end with it. */
-    if (status != PB_ERR_COMM) {
-        pb_comm_counter_destroy(w.finished);
-        pb_comm_counter_destroy(w.next);
-    }
-free_todo:
+close_dealer:
+    pb_grid_dealer_close(&w.dealer);
     pb_memory_free(todo);
     return status;
 }

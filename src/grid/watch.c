@@ -7,7 +7,9 @@
 #include "pb/stop.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began)
 {
@@ -36,7 +38,8 @@ const char *pb_grid_watch_reason(const pb_grid_watch *watch)
 
 bool pb_grid_watch_stop(void *watch)
 {
-    return pb_grid_watch_reason(watch) != NULL;
+    pb_grid_watch *w = watch;
+    return !pb_grid_dealer_poll(w->dealer) || pb_grid_watch_reason(w) != NULL;
 }
 
 /* "3 h 20 min", "4 min", "12 s". */
@@ -52,39 +55,68 @@ static void write_duration(double seconds, char *text, size_t size)
     }
 }
 
-void pb_grid_watch_draw(pb_grid_watch *watch, const char *phase, double done)
+static void draw(pb_grid_watch *watch, const pb_cell_progress *p)
 {
+    const grid_dealer *d = watch->dealer;
     char line[512], duration[64], now[256] = "";
     if (!watch->shows) {
         return;
     }
     watch->drawn    = pb_clock_seconds();
     double elapsed  = watch->drawn - watch->begin;
-    int64_t waiting = watch->cells - watch->skipped - watch->handed_out;
-    int64_t running = watch->handed_out - watch->finished;
-    double rate     = elapsed > 0 ? (double)watch->finished / elapsed : 0;
-    waiting         = waiting > 0 ? waiting : 0;
+    int64_t waiting = d->count - d->dealt;
+    int64_t running = d->dealt - d->finished;
+    double rate     = elapsed > 0 ? (double)d->finished / elapsed : 0;
     if (rate > 0) {
         write_duration((double)(waiting + running) / rate, duration, sizeof duration);
     } else {
         snprintf(duration, sizeof duration, "unknown time");
     }
-    if (watch->cell != NULL && phase != NULL) {
+    if (watch->cell != NULL) {
+        double done = p->steps > 0 ? (double)p->step / (double)p->steps : 0;
         snprintf(now, sizeof now, "; %s/%s/%s/%" PRId64 " %s %.0f%%", watch->cell->model,
-                 watch->cell->dataset, watch->cell->method, watch->cell->seed, phase, 100 * done);
+                 watch->cell->dataset, watch->cell->method, watch->cell->seed, p->phase,
+                 100 * done);
     }
     snprintf(line, sizeof line,
              "%" PRId64 " of %" PRId64 " cells done, %" PRId64 " running, %" PRId64
              " left, %.3g cells/min, %s left%s",
-             watch->skipped + watch->finished, watch->cells, running, waiting, 60 * rate, duration,
-             now);
+             d->skipped + d->finished, d->cells->count, running, waiting, 60 * rate, duration, now);
     pb_log_progress(line);
 }
 
-void pb_grid_watch_progress(void *watch, const char *phase, double done)
+/* Of the cell: its phase goes on as it went so far, and its last phase takes as long as in the cell
+ * before; INFINITY where that cannot be told. */
+static double seconds_left(const pb_grid_watch *w, const pb_cell_progress *p, double now)
+{
+    double elapsed = now - w->phase_begin;
+    double behind  = w->last_phase_seconds > 0 ? w->last_phase_seconds : INFINITY;
+    if (p->step <= 0) {
+        return p->last ? behind - elapsed : INFINITY;
+    }
+    return elapsed / (double)p->step * (double)(p->steps - p->step) + (p->last ? 0.0 : behind);
+}
+
+void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress)
 {
     pb_grid_watch *w = watch;
-    if (w->shows && pb_clock_seconds() - w->drawn > 0.2) {
-        pb_grid_watch_draw(w, phase, done);
+    double now       = pb_clock_seconds();
+    if (w->phase == NULL || strcmp(w->phase, progress->phase) != 0) {
+        w->phase       = progress->phase;
+        w->phase_begin = now;
     }
+    pb_grid_dealer_expect_end(w->dealer, seconds_left(w, progress, now));
+    if (w->shows && now - w->drawn > 0.2) {
+        draw(w, progress);
+    }
+}
+
+void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell)
+{
+    if (cell == NULL && watch->phase != NULL) {
+        watch->last_phase_seconds = pb_clock_seconds() - watch->phase_begin;
+    }
+    watch->cell  = cell;
+    watch->phase = NULL;
+    draw(watch, &(pb_cell_progress){.phase = "starts", .loss = NAN});
 }

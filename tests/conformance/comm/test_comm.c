@@ -72,6 +72,13 @@ static void arguments_that_do_not_fit_are_refused(void **state)
     assert_int_equal(pb_comm_broadcast(comm, &value, 8, pb_comm_size(comm)), PB_ERR_ARGUMENT);
     assert_int_equal(pb_comm_reduce_max(comm, &value, -1), PB_ERR_ARGUMENT);
     assert_int_equal(pb_comm_reduce_sum(comm, &value, -1), PB_ERR_ARGUMENT);
+    int from = 0;
+    assert_int_equal(pb_comm_send(comm, -1, &value, 8), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_send(comm, pb_comm_size(comm), &value, 8), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_send(comm, 0, &value, 0), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_send(comm, 0, &value, PB_COMM_MESSAGE_BYTES + 1), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_receive(comm, &value, 0, &from), PB_ERR_ARGUMENT);
+    assert_int_equal(from, -1);
     assert_int_equal(pb_comm_window_create(comm, SIZE_MAX, &window), PB_ERR_ARGUMENT);
     assert_null(window);
 }
@@ -116,31 +123,76 @@ static void agreement_on_a_failure_is_that_failure_with_its_message(void **state
     assert_int_equal(pb_comm_agree(comm, PB_STOPPED), PB_STOPPED);
 }
 
-/* Each counter counts from zero by itself; together the ranks see every value once. */
-static void counters_start_at_zero_and_do_not_disturb_each_other(void **state)
+/* Waits for a message, which every implementation delivers while both sides call it. */
+static int receive(void *bytes, size_t size)
 {
-    pb_comm_counter *a = NULL;
-    pb_comm_counter *b = NULL;
-    int64_t size       = pb_comm_size(comm);
-    int64_t sums[2]    = {0, 0};
-    int64_t value      = -1;
+    int from = -1;
+
+    while (from < 0) {
+        assert_int_equal(pb_comm_receive(comm, bytes, size, &from), PB_OK);
+    }
+    return from;
+}
+
+/* Every rank to every rank, itself included; those of one sender come in their order. */
+static void messages_arrive_once_and_in_the_order_of_their_sender(void **state)
+{
+    enum { EACH = 20 };
+    int size          = pb_comm_size(comm);
+    int64_t *expected = calloc((size_t)size, sizeof *expected);
+    int64_t words[3]  = {pb_comm_rank(comm), 0, -7};
+    int from          = 0;
 
     (void)state;
-    assert_int_equal(pb_comm_counter_create(comm, &a), PB_OK);
-    assert_int_equal(pb_comm_counter_create(comm, &b), PB_OK);
-    for (int i = 0; i < 10; i++) {
-        int64_t before = value;
-        assert_int_equal(pb_comm_counter_next(a, &value), PB_OK);
-        assert_true(value > before);
-        sums[0] += value;
+    for (words[1] = 0; words[1] < EACH; words[1]++) {
+        for (int to = 0; to < size; to++) {
+            assert_int_equal(pb_comm_send(comm, to, words, sizeof words), PB_OK);
+        }
     }
-    assert_int_equal(pb_comm_counter_next(b, &sums[1]), PB_OK);
-    assert_int_equal(pb_comm_reduce_sum(comm, sums, 2), PB_OK);
-    assert_int_equal(sums[0], 10 * size * (10 * size - 1) / 2);
-    assert_int_equal(sums[1], size * (size - 1) / 2);
-    pb_comm_counter_destroy(a);
-    pb_comm_counter_destroy(b);
-    pb_comm_counter_destroy(NULL);
+    for (int i = 0; i < EACH * size; i++) {
+        from = receive(words, sizeof words);
+        assert_int_equal(words[0], from);
+        assert_int_equal(words[1], expected[from]);
+        assert_int_equal(words[2], -7);
+        expected[from]++;
+    }
+    assert_int_equal(pb_comm_receive(comm, words, sizeof words, &from), PB_OK);
+    assert_int_equal(from, -1);
+    free(expected);
+    assert_int_equal(pb_comm_barrier(comm), PB_OK);
+}
+
+static void messages_have_any_size_up_to_the_largest(void **state)
+{
+    unsigned char sent[PB_COMM_MESSAGE_BYTES], got[PB_COMM_MESSAGE_BYTES];
+    const size_t sizes[] = {1, 7, 64, PB_COMM_MESSAGE_BYTES};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        memset(sent, (int)i + 1, sizeof sent);
+        assert_int_equal(pb_comm_send(comm, pb_comm_rank(comm), sent, sizes[i]), PB_OK);
+        memset(sent, 0, sizeof sent); /* the bytes were copied */
+        memset(got, 0, sizeof got);
+        assert_int_equal(receive(got, sizes[i]), pb_comm_rank(comm));
+        assert_int_equal(got[0], i + 1);
+        assert_int_equal(got[sizes[i] - 1], i + 1);
+    }
+}
+
+static void a_message_of_another_size_is_refused(void **state)
+{
+    int64_t words[2] = {0};
+    int from         = -1;
+    pb_status status = PB_OK;
+
+    (void)state;
+    assert_int_equal(pb_comm_send(comm, pb_comm_rank(comm), words, sizeof words[0]), PB_OK);
+    while (status == PB_OK && from < 0) {
+        status = pb_comm_receive(comm, words, sizeof words, &from);
+    }
+    assert_int_equal(status, PB_ERR_COMM);
+    assert_int_equal(from, -1);
+    assert_int_equal(receive(words, sizeof words[0]), pb_comm_rank(comm)); /* it is still there */
 }
 
 static void a_window_is_zeroed_aligned_and_filled_by_one_rank_of_a_node(void **state)
@@ -186,7 +238,9 @@ int main(void)
         cmocka_unit_test(reductions_are_over_all_ranks),
         cmocka_unit_test(agreement_on_success_is_success),
         cmocka_unit_test(agreement_on_a_failure_is_that_failure_with_its_message),
-        cmocka_unit_test(counters_start_at_zero_and_do_not_disturb_each_other),
+        cmocka_unit_test(messages_arrive_once_and_in_the_order_of_their_sender),
+        cmocka_unit_test(messages_have_any_size_up_to_the_largest),
+        cmocka_unit_test(a_message_of_another_size_is_refused),
         cmocka_unit_test(a_window_is_zeroed_aligned_and_filled_by_one_rank_of_a_node),
     };
     int failed = 0;

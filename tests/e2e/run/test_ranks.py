@@ -2,6 +2,9 @@
 """Processes that are not alike, runs beside each other in one folder, and results that vanish during a run: each is
 an error that says what to do, and never a cell that is silently missing."""
 import os
+import re
+import shutil
+import signal
 import time
 
 import case
@@ -81,6 +84,78 @@ class Beside(case.Case):
         self.expect(program.finish(process), 1, self.output, "lacks the results of 1 of 18 cells", "the same command")
         self.run_grid(self.grid, 0)
         self.assertEqual(len(self.cells()), 18)
+
+
+# Between nodes: TCP alone, and no component for one-sided communication, as on Debian 12 without UCX.
+NETWORK = {"OMPI_MCA_btl": "tcp,self", "OMPI_MCA_osc": "^ucx,pt2pt,sm,rdma"}
+
+
+class Network(case.Case):
+    def setUp(self):
+        super().setUp()
+        rest = "train = { batch = 4; max_steps = 8; epochs = 100.0; };\n"
+        self.grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora", "ia3"], (1, 2, 3, 4),
+                                    rest=rest)
+
+    def test_two_and_four_ranks_give_the_digest_of_one(self):
+        self.run_grid(self.grid, 0)
+        expected = self.digest(os.path.join(self.output, "tiny.h5"))
+        for ranks in (2, 4):
+            with self.subTest(ranks=ranks):
+                output = os.path.join(self.folder, f"ranks{ranks}")
+                result = self.run_grid(self.grid, 0, output, ranks=ranks, env=NETWORK)
+                self.assertEqual(self.digest(os.path.join(output, "tiny.h5")), expected)
+                # Every cell is told once, with its number and the rank that ran it.
+                numbers = re.findall(r"cell (\d+) of 12 \S+ done, [0-9.]+ s, rank (\d)", result.err)
+                self.assertEqual([int(number) for number, _ in numbers], list(range(1, 13)))
+                self.assertEqual({int(rank) for _, rank in numbers}, set(range(ranks)))
+
+    def start(self, ranks):
+        """A long run over the network, a few cells on; with its ranks' processes, rank 0 first."""
+        process = program.start(["run", self.grid, "-o", self.output, "--set", "train.max_steps=100"], ranks, NETWORK)
+        self.addCleanup(program.kill_session, process)
+        deadline = time.monotonic() + 60
+        while len(results.shards(self.output)) < 2:
+            self.assertIsNone(process.poll(), "the run ended too early")
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        found = {}
+        for pid in program.session_members(process.pid):
+            variables = dict(item.partition("=")[::2] for item in world.read(f"/proc/{pid}/environ").decode().split("\0"))
+            if world.read(f"/proc/{pid}/comm").decode().strip() == os.path.basename(program.PROGRAM)[:15]:
+                found[int(variables["OMPI_COMM_WORLD_RANK"])] = pid
+        self.assertEqual(sorted(found), list(range(ranks)))
+        return process, found
+
+    def test_a_signal_to_any_one_rank_stops_the_run(self):
+        for ranks, stopped in ((2, 0), (2, 1), (4, 3)):
+            with self.subTest(ranks=ranks, stopped=stopped):
+                process, pids = self.start(ranks)
+                os.kill(pids[stopped], signal.SIGTERM)
+                self.expect(program.finish(process, timeout=120), 3, "left", "the same command goes on")
+                self.assertEqual(results.temporaries(self.output), [])
+                shutil.rmtree(self.output)
+
+    def test_a_killed_rank_ends_the_run_and_loses_no_finished_cell(self):
+        for killed in (0, 1):
+            with self.subTest(killed=killed):
+                process, pids = self.start(2)
+                os.kill(pids[killed], signal.SIGKILL)
+                self.assertNotIn(program.finish(process, timeout=60).code, (0, 3, 4))
+                self.assertEqual(program.session_members(process.pid), [], "a rank survived")
+                kept = results.shards(self.output)
+                self.assertGreaterEqual(len(kept), 2)
+                self.run_grid(self.grid, 0, self.output, "--set", "train.max_steps=100", ranks=2, env=NETWORK)
+                self.assertEqual(len(self.cells()), 12)
+                shutil.rmtree(self.output)
+
+    def test_results_that_cannot_be_kept_on_any_rank_end_the_run(self):
+        """The folder of the shards is a file: every rank fails in its first cell, and none waits for another."""
+        for ranks in (1, 2, 4):
+            with self.subTest(ranks=ranks):
+                world.write(os.path.join(self.output, "shards"), "")
+                result = program.run(["run", self.grid, "-o", self.output], ranks=ranks, env=NETWORK, timeout=60)
+                self.expect(result, 1, os.path.join(self.output, "shards"))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 extern const pb_comm_ops pb_comm_mpi;
@@ -56,53 +57,110 @@ static void a_start_under_the_launcher_is_an_mpi_group(void **state)
     }
 }
 
-static void the_counter_gives_each_value_once_under_uneven_load(void **state)
+/* Every rank asks rank 0 for numbers, at its own pace; rank 0 answers and asks itself. */
+static void messages_carry_questions_and_answers_under_uneven_load(void **state)
 {
-    enum { VALUES = 400 };
-    int64_t given[VALUES]    = {0};
-    int64_t value            = 0;
-    pb_status status         = PB_OK;
-    pb_comm_counter *counter = NULL;
+    enum { EACH = 100 };
+    int rank      = pb_comm_rank(comm);
+    int64_t total = EACH * pb_comm_size(comm);
+    int64_t next = 0, sum = 0, word = 0;
+    bool fine  = true;
+    int left   = EACH;
+    bool asked = false;
 
     (void)state;
-    assert_int_equal(pb_comm_counter_create(comm, &counter), PB_OK);
-    while ((status = pb_comm_counter_next(counter, &value)) == PB_OK && value < VALUES) {
-        given[value]++;
-        pause_for(0.0005 * pb_comm_rank(comm));
-    }
-    assert_true(everywhere(status == PB_OK));
-    assert_int_equal(pb_comm_reduce_sum(comm, given, VALUES), PB_OK);
-    for (int i = 0; i < VALUES; i++) {
-        assert_int_equal(given[i], 1);
-    }
-    pb_comm_counter_destroy(counter);
-}
-
-/* Rank 0 owns the counter and computes for a second without entering the library. */
-static void the_counter_does_not_wait_for_its_owner(void **state)
-{
-    int64_t value            = 0;
-    double seconds           = 0.0;
-    bool fine                = true;
-    pb_comm_counter *counter = NULL;
-
-    (void)state;
-    assert_int_equal(pb_comm_counter_create(comm, &counter), PB_OK);
-    assert_int_equal(pb_comm_barrier(comm), PB_OK);
-    if (pb_comm_rank(comm) == 0) {
-        pause_for(1.0);
-    } else {
-        double start = pb_clock_seconds();
-        for (int i = 0; i < 100; i++) {
-            fine = fine && pb_comm_counter_next(counter, &value) == PB_OK;
+    while (fine && (left > 0 || (rank == 0 && next < total))) {
+        int from = -1;
+        if (!asked && left > 0) {
+            word  = -1;
+            fine  = pb_comm_send(comm, 0, &word, sizeof word) == PB_OK;
+            asked = true;
         }
-        seconds = pb_clock_seconds() - start;
+        fine = fine && pb_comm_receive(comm, &word, sizeof word, &from) == PB_OK;
+        if (from >= 0 && word < 0) {
+            word = next++;
+            fine = fine && pb_comm_send(comm, from, &word, sizeof word) == PB_OK;
+        } else if (from >= 0) {
+            sum += word;
+            left--;
+            asked = false;
+            pause_for(0.0005 * rank);
+        }
     }
     assert_true(everywhere(fine));
-    assert_true(everywhere(seconds < 0.7));
-    assert_int_equal(pb_comm_counter_next(counter, &value), PB_OK);
-    assert_true(everywhere(value >= 100 * (pb_comm_size(comm) - 1)));
-    pb_comm_counter_destroy(counter);
+    assert_int_equal(pb_comm_reduce_sum(comm, &sum, 1), PB_OK);
+    assert_int_equal(sum, total * (total - 1) / 2);
+}
+
+/* What a cell holds is measured while messages come and go: they must not show. */
+static void a_question_and_an_answer_take_no_memory(void **state)
+{
+    size_t held  = pb_memory_current();
+    int64_t word = 0;
+    bool fine = true, same = true;
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        int from = -1;
+        fine     = fine && pb_comm_send(comm, pb_comm_rank(comm), &word, sizeof word) == PB_OK;
+        same     = same && pb_memory_current() == held;
+        while (fine && from < 0) {
+            fine = pb_comm_receive(comm, &word, sizeof word, &from) == PB_OK;
+        }
+        same = same && pb_memory_current() == held;
+    }
+    assert_true(everywhere(fine && same));
+}
+
+/* A send only copies: rank 0 looks at its messages late, and nobody waits for it. */
+static void a_send_does_not_wait_for_the_receiver(void **state)
+{
+    enum { EACH = 200 };
+    char text[PB_COMM_MESSAGE_BYTES] = "";
+    int64_t got                      = 0;
+    bool fine                        = true;
+
+    (void)state;
+    for (int i = 0; pb_comm_rank(comm) > 0 && i < EACH; i++) {
+        fine = fine && pb_comm_send(comm, 0, text, sizeof text) == PB_OK;
+    }
+    assert_int_equal(pb_comm_barrier(comm), PB_OK);
+    while (pb_comm_rank(comm) == 0 && fine && got < EACH * (pb_comm_size(comm) - 1)) {
+        int from = -1;
+        fine     = pb_comm_receive(comm, text, sizeof text, &from) == PB_OK;
+        got += from > 0;
+    }
+    assert_true(everywhere(fine));
+    int from = 0;
+    assert_int_equal(pb_comm_receive(comm, text, sizeof text, &from), PB_OK);
+    assert_int_equal(from, -1);
+}
+
+static int64_t sleeps_so_far(void)
+{
+    struct rusage usage = {0};
+
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+/* Whoever comes first to a collective sleeps: processor time would be taken from the others. */
+static void waiting_for_a_late_rank_is_done_asleep(void **state)
+{
+    bool late     = pb_comm_rank(comm) == pb_comm_size(comm) - 1;
+    int64_t value = 1;
+
+    (void)state;
+    assert_int_equal(pb_comm_barrier(comm), PB_OK);
+    for (int i = 0; i < 2; i++) {
+        int64_t before = sleeps_so_far();
+        if (late) {
+            pause_for(0.5);
+        }
+        assert_int_equal(i == 0 ? pb_comm_barrier(comm) : pb_comm_reduce_max(comm, &value, 1),
+                         PB_OK);
+        assert_true(everywhere(late || sleeps_so_far() >= before + 10));
+    }
 }
 
 static void what_the_filler_writes_all_ranks_of_the_node_see(void **state)
@@ -187,19 +245,16 @@ static void an_error_outweighs_an_early_stop_of_a_lower_rank(void **state)
 
 static void a_reached_memory_limit_on_one_rank_fails_all_without_a_hang(void **state)
 {
-    pb_comm_counter *counter = NULL;
-    pb_comm_window *window   = NULL;
-    size_t held              = pb_memory_current();
+    pb_comm_window *window = NULL;
+    size_t held            = pb_memory_current();
 
     (void)state;
     if (pb_comm_rank(comm) == pb_comm_size(comm) - 1) {
         pb_memory_limit(held);
     }
-    pb_status first  = pb_comm_counter_create(comm, &counter);
-    pb_status second = pb_comm_window_create(comm, 1000, &window);
+    pb_status status = pb_comm_window_create(comm, 1000, &window);
     pb_memory_limit(0);
-    assert_true(everywhere(first == PB_ERR_MEMORY && second == PB_ERR_MEMORY));
-    assert_true(everywhere(counter == NULL && window == NULL));
+    assert_true(everywhere(status == PB_ERR_MEMORY && window == NULL));
     assert_true(everywhere(pb_memory_current() == held));
 }
 
@@ -243,8 +298,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_start_under_the_launcher_is_an_mpi_group),
-        cmocka_unit_test(the_counter_gives_each_value_once_under_uneven_load),
-        cmocka_unit_test(the_counter_does_not_wait_for_its_owner),
+        cmocka_unit_test(messages_carry_questions_and_answers_under_uneven_load),
+        cmocka_unit_test(a_question_and_an_answer_take_no_memory),
+        cmocka_unit_test(a_send_does_not_wait_for_the_receiver),
+        cmocka_unit_test(waiting_for_a_late_rank_is_done_asleep),
         cmocka_unit_test(what_the_filler_writes_all_ranks_of_the_node_see),
         cmocka_unit_test(one_failing_rank_is_known_everywhere_with_its_message),
         cmocka_unit_test(of_several_failures_the_lowest_rank_is_heard),

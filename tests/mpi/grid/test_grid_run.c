@@ -46,7 +46,7 @@ static pb_status count_cell(void *context, const pb_grid_cell *cell, pb_grid_wat
     counts *c = context;
     c->ran[cell->number]++;
     c->total++;
-    pb_grid_watch_progress(watch, "train", 0.5);
+    pb_grid_watch_progress(watch, &(pb_cell_progress){.phase = "train", .step = 1, .steps = 2});
     return c->act != NULL ? c->act(c, cell, watch, outcome) : PB_OK;
 }
 
