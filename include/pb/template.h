@@ -27,6 +27,10 @@ const pb_template *pb_template_find(const char *name);
 /* The one of a model: of the templates of its family (`architecture` as config.json names it, such
  * as LlamaForCausalLM, or its model_type) the first whose markers are all tokens; else none. */
 const pb_template *pb_template_for(const char *architecture, const pb_tokenizer *t);
+/* Warns, with the reason and what to set, where that one is none although the family has templates,
+ * or does not fit the template that the checkpoint brings. `path`: of the model. */
+pb_status pb_template_warn(const char *architecture, const pb_tokenizer *t,
+                           const char *path) PB_MUST_USE;
 const char *const *pb_template_names(void); /* NULL-terminated */
 const char *pb_template_name(const pb_template *tpl);
 

@@ -32,8 +32,9 @@ pb_status pb_ids_extend(pb_ids *ids, const int32_t *items, int64_t count) PB_MUS
 typedef struct pb_tokenizer pb_tokenizer;
 
 /* Reads `model_dir`/tokenizer.json; where there is none vocab.json and merges.txt (GPT-2, Qwen2),
- * or SentencePiece's tokenizer.model; and the names of the special tokens from
- * tokenizer_config.json or special_tokens_map.json. Model type BPE only; whatever is not supported
+ * or SentencePiece's tokenizer.model; and the tokens that tokenizer_config.json, added_tokens.json
+ * and special_tokens_map.json declare, as transformers does; ids in them that contradict each other
+ * are errors. Model type BPE only; whatever is not supported
  * is refused by name. The sections `truncation` and `padding` are not applied. */
 pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out) PB_MUST_USE;
 void pb_tokenizer_close(pb_tokenizer *t); /* accepts NULL */
@@ -79,6 +80,10 @@ int32_t pb_tokenizer_eos(const pb_tokenizer *t);
 int32_t pb_tokenizer_pad(const pb_tokenizer *t);
 /* The additional special tokens of the configuration. */
 const pb_ids *pb_tokenizer_additional(const pb_tokenizer *t);
+
+/* The chat template beside the tokenizer (Jinja, here only looked at) and its file; NULL when there
+ * is none. */
+const char *pb_tokenizer_chat_template(const pb_tokenizer *t, const char **file);
 
 /* SHA-256 over names and bytes of the files read, 64 hex digits. */
 const char *pb_tokenizer_hash(const pb_tokenizer *t);

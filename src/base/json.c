@@ -22,8 +22,8 @@ pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, j
     const char *instead = pb_file_failed_download(text->data, text->length);
 
     if (root == NULL && instead != NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s %s where JSON is expected; download the file again", path,
-                       instead);
+        return PB_FAIL(PB_ERR_FORMAT, "%s:%d:%d: invalid JSON: the file %s; download it again",
+                       path, error.line, error.column, instead);
     }
     if (root == NULL) {
         return PB_FAIL(PB_ERR_FORMAT,

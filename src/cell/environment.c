@@ -159,6 +159,7 @@ static pb_status open_text(env_model *m, const pb_config *config,
     const pb_model_config *c = pb_model_get_config(m->model);
     if (is_by_model(options)) {
         m->chat = pb_template_for(pb_model_architecture(c), m->tokenizer);
+        PB_TRY(pb_template_warn(pb_model_architecture(c), m->tokenizer, options->path));
     }
     if (pb_tokenizer_size(m->tokenizer) > c->vocab) {
         pb_log_warn("%s: the tokenizer has %lld ids, the model %lld", options->path,

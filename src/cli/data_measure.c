@@ -51,6 +51,8 @@ pb_status data_model_open(const char *directory, const char *tpl, data_model *ou
             goto err_tokenizer;
         }
         model.tpl = pb_template_for(pb_model_architecture(config), model.tokenizer);
+        status    = pb_template_warn(pb_model_architecture(config), model.tokenizer, directory);
+        PB_TRY_GOTO(status, status, err_tokenizer);
         pb_memory_free(config);
     }
     *out = model;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The stages of each layout, and the added tokens that the files beside it name. */
+/* The stages of each layout, and the tokens that its own files set apart. */
 #include "compose.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* Qwen's expression. */
@@ -15,14 +14,10 @@ static pb_status no_memory(void)
     return PB_FAIL(PB_ERR_MEMORY, "memory for the tokens of a tokenizer could not be had");
 }
 
-/* The text of a special token that the configuration names, NULL when it names none. */
+/* The text of a special token that is named, NULL when none is. */
 static const char *name_of(const pb_source *source, const char *key)
 {
-    const json_t *value = json_object_get(source->config, key);
-
-    if (value == NULL || json_is_null(value)) {
-        value = json_object_get(source->map, key);
-    }
+    const json_t *value = json_object_get(source->names, key);
     return json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
 }
 
@@ -30,124 +25,6 @@ static bool setting(const pb_source *source, const char *key, bool fallback)
 {
     const json_t *value = json_object_get(source->config, key);
     return json_is_boolean(value) ? json_is_true(value) : fallback;
-}
-
-/* `index`: text → token of the list. */
-static pb_status put_token(json_t *index, const char *content, json_t *token)
-{
-    return json_object_set_new(index, content, token) == 0 ? PB_OK : no_memory();
-}
-
-static json_t *make_token(json_int_t id, const char *content, bool special, bool normalized)
-{
-    return json_pack("{s:I, s:s, s:b, s:b}", "id", id, "content", content, "special", special,
-                     "normalized", normalized);
-}
-
-/* "added_tokens_decoder" of the configuration: the id as text → the token with its options. */
-static pb_status put_decoder(const pb_source *source, json_t *index)
-{
-    json_t *decoder = json_object_get(source->config, "added_tokens_decoder");
-    const char *key = NULL;
-    json_t *value   = NULL;
-
-    json_object_foreach(decoder, key, value)
-    {
-        char *end           = NULL;
-        const char *content = json_string_value(json_object_get(value, "content"));
-        long long id        = strtoll(key, &end, 10);
-        if (content == NULL || end == key || *end != '\0' || id < 0 || id > INT32_MAX) {
-            return PB_FAIL(PB_ERR_FORMAT,
-                           "tokenizer_config.json: added_tokens_decoder: an id with a token is "
-                           "expected, found \"%.60s\"; fetch the file again",
-                           key);
-        }
-        json_t *token = json_copy(value);
-        if (token == NULL || json_object_set_new(token, "id", json_integer(id)) != 0) {
-            json_decref(token);
-            return no_memory();
-        }
-        PB_TRY(put_token(index, content, token));
-    }
-    return PB_OK;
-}
-
-/* added_tokens.json, older than the former: text → id. Its numbers were read as real ones. */
-static pb_status put_added(const pb_source *source, json_t *index)
-{
-    const char *content = NULL;
-    json_t *value       = NULL;
-
-    json_object_foreach(source->added, content, value)
-    {
-        double id = json_is_real(value) ? json_real_value(value) : -1.0;
-        if (!(id >= 0.0 && id < INT32_MAX) || (double)(int32_t)id != id) {
-            return PB_FAIL(PB_ERR_FORMAT,
-                           "added_tokens.json: \"%.60s\": an id is expected; fetch the file again",
-                           content);
-        }
-        PB_TRY(put_token(index, content, make_token((json_int_t)id, content, false, true)));
-    }
-    return PB_OK;
-}
-
-/* A named token is special: those of the list become so, those of the vocabulary join it. */
-static pb_status put_name(json_t *index, const json_t *vocab, const char *content)
-{
-    const json_t *id = content == NULL ? NULL : json_object_get(vocab, content);
-    json_t *token    = content == NULL ? NULL : json_object_get(index, content);
-
-    if (token != NULL) {
-        bool done = json_object_set_new(token, "special", json_true()) == 0 &&
-                    json_object_set_new(token, "normalized", json_false()) == 0;
-        return done ? PB_OK : no_memory();
-    }
-    if (!json_is_integer(id)) {
-        return PB_OK;
-    }
-    return put_token(index, content, make_token(json_integer_value(id), content, true, false));
-}
-
-static pb_status put_names(const pb_source *source, const json_t *vocab, json_t *index)
-{
-    static const char *const keys[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
-    size_t i                        = 0;
-    json_t *value                   = NULL;
-
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        PB_TRY(put_name(index, vocab, name_of(source, keys[k])));
-    }
-    json_array_foreach(json_object_get(source->config, "additional_special_tokens"), i, value)
-    {
-        const json_t *text = json_is_object(value) ? json_object_get(value, "content") : value;
-        PB_TRY(put_name(index, vocab, json_string_value(text)));
-    }
-    return PB_OK;
-}
-
-/* Adds what the files beside the vocabulary say to `index`, and gives the list of all tokens. */
-static pb_status list_tokens(const pb_source *source, const json_t *vocab, json_t *index,
-                             json_t **out)
-{
-    const char *content = NULL;
-    json_t *token       = NULL;
-
-    if (json_is_object(json_object_get(source->config, "added_tokens_decoder"))) {
-        PB_TRY(put_decoder(source, index));
-    } else {
-        PB_TRY(put_added(source, index));
-        PB_TRY(put_names(source, vocab, index));
-    }
-    *out = json_array();
-    json_object_foreach(index, content, token)
-    {
-        if (json_array_append(*out, token) != 0) {
-            json_decref(*out);
-            *out = NULL;
-            return no_memory();
-        }
-    }
-    return *out == NULL ? no_memory() : PB_OK;
 }
 
 /* GPT2Tokenizer or Qwen2Tokenizer, with or without "Fast" behind it. */
@@ -170,15 +47,11 @@ static pb_status find_class(const pb_source *source, bool *qwen2)
 pb_status pb_compose_two_files(const pb_source *source, json_t *vocab, json_t *merges,
                                json_t **root)
 {
-    json_t *index    = json_object();
-    json_t *added    = NULL;
-    json_t *before   = NULL;
-    bool space       = setting(source, "add_prefix_space", false);
-    bool qwen2       = false;
-    pb_status status = PB_OK;
+    json_t *before = NULL;
+    bool space     = setting(source, "add_prefix_space", false);
+    bool qwen2     = false;
 
-    PB_TRY_GOTO(status, find_class(source, &qwen2), err_release);
-    PB_TRY_GOTO(status, list_tokens(source, vocab, index, &added), err_release);
+    PB_TRY(find_class(source, &qwen2));
     before = json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", space,
                        "use_regex", !qwen2);
     if (qwen2) {
@@ -186,16 +59,11 @@ pb_status pb_compose_two_files(const pb_source *source, json_t *vocab, json_t *m
                            "pretokenizers", "type", "Split", "pattern", "Regex", qwen2_regex,
                            "behavior", "Isolated", "invert", false, before);
     }
-    *root  = json_pack("{s:O, s:o?, s:o, s:{s:s}, s:{s:s, s:O, s:O}}", "added_tokens", added,
-                       "normalizer", qwen2 ? json_pack("{s:s}", "type", "NFC") : NULL,
-                       "pre_tokenizer", before, "decoder", "type", "ByteLevel", "model", "type",
-                       "BPE", "vocab", vocab, "merges", merges);
-    status = *root == NULL ? no_memory() : PB_OK;
-
-err_release:
-    json_decref(index);
-    json_decref(added);
-    return status;
+    *root = json_pack("{s:[], s:o?, s:o, s:{s:s}, s:{s:s, s:O, s:O}}", "added_tokens", "normalizer",
+                      qwen2 ? json_pack("{s:s}", "type", "NFC") : NULL, "pre_tokenizer", before,
+                      "decoder", "type", "ByteLevel", "model", "type", "BPE", "vocab", vocab,
+                      "merges", merges);
+    return *root == NULL ? no_memory() : PB_OK;
 }
 
 /* A space is U+2581 in the vocabulary; `prepend`: one is put before each stretch between added
@@ -263,7 +131,7 @@ static json_t *make_template(const pb_source *source, const json_t *vocab)
 }
 
 /* Text → id of all pieces, and the tokens among them that are found as a whole. */
-static pb_status make_vocabulary(const pb_sentencepiece *sp, json_t *vocab, json_t *index)
+static pb_status make_vocabulary(const pb_sentencepiece *sp, json_t *vocab, json_t *added)
 {
     for (size_t i = 0; i < sp->count; i++) {
         const pb_piece *p = &sp->pieces[i];
@@ -278,8 +146,11 @@ static pb_status make_vocabulary(const pb_sentencepiece *sp, json_t *vocab, json
             return no_memory();
         }
         if (p->type != PB_PIECE_NORMAL && p->type != PB_PIECE_BYTE) {
-            bool special = p->type != PB_PIECE_USER_DEFINED;
-            PB_TRY(put_token(index, text, make_token((json_int_t)i, text, special, false)));
+            json_t *token = json_pack("{s:I, s:s, s:b, s:b}", "id", (json_int_t)i, "content", text,
+                                      "special", p->type != PB_PIECE_USER_DEFINED, "normalized", 0);
+            if (json_array_append_new(added, token) != 0) {
+                return no_memory();
+            }
         }
     }
     return PB_OK;
@@ -289,18 +160,16 @@ pb_status pb_compose_sentencepiece(const pb_source *source, const pb_sentencepie
                                    json_t **root)
 {
     json_t *vocab       = json_object();
-    json_t *index       = json_object();
     json_t *merges      = json_array();
-    json_t *added       = NULL;
+    json_t *added       = json_array();
     json_t *before      = NULL;
     const pb_piece *unk = &sp->pieces[sp->unknown];
     bool prefix         = sp->dummy_prefix && setting(source, "add_prefix_space", true);
     bool legacy         = setting(source, "legacy", true);
     pb_status status    = PB_OK;
 
-    PB_TRY_GOTO(status, make_vocabulary(sp, vocab, index), err_release);
+    PB_TRY_GOTO(status, make_vocabulary(sp, vocab, added), err_release);
     PB_TRY_GOTO(status, pb_compose_merges(sp, merges), err_release);
-    PB_TRY_GOTO(status, list_tokens(source, vocab, index, &added), err_release);
     if (prefix && !legacy) {
         before = json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", "▁",
                            "prepend_scheme", "first", "split", false);
@@ -315,7 +184,6 @@ pb_status pb_compose_sentencepiece(const pb_source *source, const pb_sentencepie
 
 err_release:
     json_decref(vocab);
-    json_decref(index);
     json_decref(merges);
     json_decref(added);
     return status;

@@ -23,6 +23,8 @@ struct pb_tokenizer {
     int64_t size;
     int32_t bos, eos, pad;
     pb_ids additional;
+    const char *chat_file; /* that holds the chat template; NULL: there is none */
+    pb_string chat_template;
     char hash[PB_HASH_TEXT];
     pthread_mutex_t lock; /* of the pool */
     pb_work *pool;

@@ -5,12 +5,14 @@
 #include "source.h"
 
 #include "compose.h"
+#include "declared.h"
 
 #include "pb/file.h"
 #include "pb/json.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Bytes of the largest file read. */
@@ -104,8 +106,6 @@ static pb_status read_two_files(const char *directory, pb_hash *hash, pb_source 
     PB_TRY_GOTO(status, read_json(directory, "vocab.json", hash, 0, &out->path, &vocab), err_clear);
     PB_TRY_GOTO(status, read_file(directory, "merges.txt", hash, &merges_path, &text), err_clear);
     PB_TRY_GOTO(status, parse_merges(merges_path, &text, merges), err_clear);
-    PB_TRY_GOTO(status, read_optional(directory, "added_tokens.json", hash, &out->added),
-                err_clear);
     PB_TRY_GOTO(status, pb_compose_two_files(out, vocab, merges, &out->root), err_clear);
 
 err_clear:
@@ -124,8 +124,6 @@ static pb_status read_sentencepiece(const char *directory, pb_hash *hash, pb_sou
 
     PB_TRY_GOTO(status, read_file(directory, "tokenizer.model", hash, &out->path, &bytes),
                 err_clear);
-    PB_TRY_GOTO(status, read_optional(directory, "added_tokens.json", hash, &out->added),
-                err_clear);
     status = pb_sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp);
     if (status == PB_OK) {
         status = pb_compose_sentencepiece(out, &sp, &out->root);
@@ -140,13 +138,14 @@ err_clear:
     return status;
 }
 
-static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out)
+static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out, bool *composed)
 {
     bool has_one   = false;
     bool has_vocab = false;
     bool has_model = false;
 
     PB_TRY(has_file(directory, "tokenizer.json", &has_one));
+    *composed = !has_one;
     if (has_one) {
         return read_json(directory, "tokenizer.json", hash, 0, &out->path, &out->root);
     }
@@ -164,9 +163,43 @@ static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out)
                    directory);
 }
 
+/* A file of its own counts before the key of the configuration, as in transformers. The template
+ * changes no ids, so it is not part of the hash. */
+static pb_status read_chat_template(const char *directory, pb_source *out)
+{
+    static const char *const names[] = {"chat_template.jinja", "chat_template.json"};
+    const json_t *own                = json_object_get(out->config, "chat_template");
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path       = NULL;
+        pb_status status = PB_OK;
+        PB_TRY(pb_path_join(directory, names[i], &path));
+        if (pb_path_exists(path)) {
+            out->chat_file = names[i];
+            status         = pb_file_read(path, MAX_FILE, &out->chat_template);
+        }
+        pb_memory_free(path);
+        if (status != PB_OK || out->chat_file != NULL) {
+            return status;
+        }
+    }
+    if (json_string_length(own) == 0 && json_array_size(own) == 0) {
+        return PB_OK;
+    }
+    char *text = json_dumps(own, JSON_ENCODE_ANY);
+    if (text == NULL) {
+        return PB_FAIL(PB_ERR_MEMORY, "out of memory for the chat template of %s", directory);
+    }
+    out->chat_file   = "tokenizer_config.json";
+    pb_status status = pb_string_puts(&out->chat_template, text);
+    free(text);
+    return status;
+}
+
 pb_status pb_source_read(const char *directory, pb_source *out)
 {
     pb_hash *hash    = NULL;
+    bool composed    = false;
     pb_status status = PB_OK;
 
     *out = (pb_source){0};
@@ -175,7 +208,16 @@ pb_status pb_source_read(const char *directory, pb_source *out)
                 err_destroy);
     PB_TRY_GOTO(status, read_optional(directory, "special_tokens_map.json", hash, &out->map),
                 err_destroy);
-    PB_TRY_GOTO(status, read_main(directory, hash, out), err_destroy);
+    PB_TRY_GOTO(status, read_chat_template(directory, out), err_destroy);
+    PB_TRY_GOTO(status, pb_declared_names(out), err_destroy);
+    PB_TRY_GOTO(status, read_main(directory, hash, out, &composed), err_destroy);
+    PB_TRY_GOTO(status, read_optional(directory, "added_tokens.json", hash, &out->added),
+                err_destroy);
+    status = pb_declared_apply(out, composed);
+    if (status != PB_OK) {
+        status = pb_error_prefix(status, "%s", directory);
+        goto err_destroy;
+    }
     PB_TRY_GOTO(status, pb_hash_finish(hash, out->hash), err_destroy);
 
 err_destroy:
@@ -192,6 +234,8 @@ void pb_source_clear(pb_source *source)
     json_decref(source->config);
     json_decref(source->map);
     json_decref(source->added);
+    json_decref(source->names);
+    pb_string_clear(&source->chat_template);
     pb_memory_free(source->path);
     *source = (pb_source){0};
 }

@@ -5,13 +5,17 @@
 #include "json.h"
 
 #include "pb/hash.h"
+#include "pb/string.h"
 
 typedef struct pb_source {
-    json_t *root;   /* tokenizer.json, or what the files of an older layout amount to */
-    json_t *config; /* tokenizer_config.json, NULL when there is none */
-    json_t *map;    /* special_tokens_map.json, NULL when there is none */
-    json_t *added;  /* added_tokens.json beside an older layout, or NULL */
-    char *path;     /* of the main file, for messages */
+    json_t *root;          /* tokenizer.json, or what the files of an older layout amount to */
+    json_t *config;        /* tokenizer_config.json, NULL when there is none */
+    json_t *map;           /* special_tokens_map.json, NULL when there is none */
+    json_t *added;         /* added_tokens.json, or NULL */
+    json_t *names;         /* of the special tokens, from config and map: see declared.h */
+    const char *chat_file; /* that holds the chat template, or NULL */
+    pb_string chat_template;
+    char *path; /* of the main file, for messages */
     char hash[PB_HASH_TEXT];
 } pb_source;
 

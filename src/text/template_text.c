@@ -3,6 +3,8 @@
  * pieces with text. */
 #include "template_parts.h"
 
+#include "pb/log.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -117,16 +119,16 @@ static bool is_family(const pb_template *tpl, const char *architecture)
     return false;
 }
 
-static bool has_markers(const pb_template *tpl, const pb_tokenizer *t)
+/* The first marker that is no token; NULL when all are. */
+static const char *lacking(const pb_template *tpl, const pb_tokenizer *t)
 {
+    size_t i   = 0;
     int32_t id = -1;
 
-    for (size_t i = 0; tpl->markers[i] != NULL; i++) {
-        if (!pb_tokenizer_id(t, tpl->markers[i], &id)) {
-            return false;
-        }
+    while (tpl->markers[i] != NULL && pb_tokenizer_id(t, tpl->markers[i], &id)) {
+        i++;
     }
-    return true;
+    return tpl->markers[i];
 }
 
 /* The last one, none, is for every family and has no markers. */
@@ -134,10 +136,74 @@ const pb_template *pb_template_for(const char *architecture, const pb_tokenizer 
 {
     const pb_template *tpl = templates;
 
-    while (!is_family(tpl, architecture) || !has_markers(tpl, t)) {
+    while (!is_family(tpl, architecture) || lacking(tpl, t) != NULL) {
         tpl++;
     }
     return tpl;
+}
+
+static bool is_for_all(const pb_template *tpl)
+{
+    return tpl->families[0][0] == '\0';
+}
+
+/* Appends the templates of a family, each with a token that is missing. */
+static pb_status list_lacking(const char *architecture, const pb_tokenizer *t, pb_string *out)
+{
+    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
+        const pb_template *tpl = &templates[i];
+        if (is_family(tpl, architecture) && !is_for_all(tpl)) {
+            PB_TRY(pb_string_printf(out, "%s%s lacks %s", out->length > 0 ? ", " : "", tpl->name,
+                                    lacking(tpl, t)));
+        }
+    }
+    return PB_OK;
+}
+
+static bool mentions(const char *text, const pb_template *tpl)
+{
+    size_t i = 0;
+
+    while (tpl->markers[i] != NULL && strstr(text, tpl->markers[i]) == NULL) {
+        i++;
+    }
+    return tpl->markers[i] != NULL;
+}
+
+pb_status pb_template_warn(const char *architecture, const pb_tokenizer *t, const char *path)
+{
+    static const char remedy[] =
+        "name the template that the model was trained with, or \"none\" for "
+        "a base model";
+    const pb_template *tpl = pb_template_for(architecture, t);
+    const char *file       = NULL;
+    const char *own        = pb_tokenizer_chat_template(t, &file);
+    pb_string list         = {0};
+    pb_status status       = PB_OK;
+
+    if (!is_for_all(tpl)) {
+        if (own != NULL && !mentions(own, tpl)) {
+            pb_log0_warn("%s: chat template \"auto\" is %s here, but %s has none of its tokens; %s",
+                         path, tpl->name, file, remedy);
+        }
+        return PB_OK;
+    }
+    PB_TRY_GOTO(status, list_lacking(architecture, t, &list), err_clear);
+    if (own != NULL) {
+        pb_log0_warn(
+            "%s: chat template \"auto\" is none, plain text, though %s holds one: no known "
+            "template fits the tokenizer (%s); %s",
+            path, file, list.length > 0 ? list.data : architecture, remedy);
+    } else if (list.length > 0) {
+        pb_log0_warn(
+            "%s: chat template \"auto\" is none, plain text: no template of this family fits "
+            "the tokenizer (%s); %s",
+            path, list.data, remedy);
+    }
+
+err_clear:
+    pb_string_clear(&list);
+    return status;
 }
 
 const char *const *pb_template_names(void)

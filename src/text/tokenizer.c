@@ -280,6 +280,12 @@ const pb_ids *pb_tokenizer_additional(const pb_tokenizer *t)
     return &t->additional;
 }
 
+const char *pb_tokenizer_chat_template(const pb_tokenizer *t, const char **file)
+{
+    *file = t->chat_file;
+    return t->chat_template.data;
+}
+
 const char *pb_tokenizer_hash(const pb_tokenizer *t)
 {
     return t->hash;

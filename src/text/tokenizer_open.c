@@ -147,6 +147,9 @@ pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
         goto err_clear;
     }
     memcpy(t->hash, source.hash, sizeof t->hash);
+    t->chat_file         = source.chat_file;
+    t->chat_template     = source.chat_template;
+    source.chat_template = (pb_string){0};
     pb_tokenizer_trim(t); /* its working memory was made before the vocabulary was known */
     pb_source_clear(&source);
     *out = t;
@@ -172,6 +175,7 @@ void pb_tokenizer_close(pb_tokenizer *t)
     pb_added_clear(&t->added);
     pb_lexicon_clear(&t->vocabulary);
     pb_ids_clear(&t->additional);
+    pb_string_clear(&t->chat_template);
     (void)pthread_mutex_destroy(&t->lock);
     pb_memory_free(t);
 }

@@ -39,10 +39,10 @@ static void anything_else_is_refused_with_its_place(void **state)
         pb_status status;
         const char *part;
     } cases[] = {
-        {"", PB_ERR_FORMAT, "/f is empty where JSON is expected"},
-        {"<!DOCTYPE html><html>", PB_ERR_FORMAT, "/f holds an HTML page where JSON is expected"},
-        {"\xef\xbb\xbf\n <HTML lang=x>", PB_ERR_FORMAT, "/f holds an HTML page"},
-        {"<?xml version=\"1.0\"?><Error/>", PB_ERR_FORMAT, "/f holds an XML page"},
+        {"", PB_ERR_FORMAT, ":1:0: invalid JSON: the file is empty; download it again"},
+        {"<!DOCTYPE html><html>", PB_ERR_FORMAT, "invalid JSON: the file holds an HTML page"},
+        {"\xef\xbb\xbf\n <HTML lang=x>", PB_ERR_FORMAT, "the file holds an HTML page"},
+        {"<?xml version=\"1.0\"?><Error/>", PB_ERR_FORMAT, "the file holds an XML page"},
         {" ", PB_ERR_FORMAT, ": invalid JSON"},
         {"{\n \"a\": }", PB_ERR_FORMAT, ":2:7: invalid JSON"},
         {"{\"a\": 1, \"a\": 2}", PB_ERR_FORMAT, "duplicate"},

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files beside a vocabulary declare: tokens with ids (added_tokens_decoder of
+ * tokenizer_config.json, added_tokens.json), tokens by name (bos_token …, special_tokens_map.json)
+ * and lists of special tokens. Read as AutoTokenizer of transformers 5 reads them:
+ *
+ * - Where there is an added_tokens_decoder, special_tokens_map.json and added_tokens.json are not
+ *   looked at; elsewhere the map overrides the configuration.
+ * - Options of a declared token replace those of tokenizer.json.
+ * - A token that no file numbers gets the next free id. Ids that two files give are compared.
+ *
+ * What single classes of tokenizers add is not done: Qwen2Tokenizer of transformers 5, for example,
+ * takes the options off special tokens. */
+#pragma once
+
+#include "source.h"
+
+/* Sets source->names: the keys of special tokens that count. */
+pb_status pb_declared_names(pb_source *source) PB_MUST_USE;
+
+/* Rewrites "added_tokens" of source->root, which is a tokenizer.json (`composed`: what an older
+ * layout amounts to). Needs the names. */
+pb_status pb_declared_apply(pb_source *source, bool composed) PB_MUST_USE;
+
+/* declared_names.c: ---------------------------------------------------------------------------- */
+
+/* bos_token and the other standard names, in the order in which transformers adds their tokens. */
+enum { PB_STANDARD_NAMES = 7 };
+extern const char *const pb_declared_standard[PB_STANDARD_NAMES];
+
+bool pb_declared_is_name(const char *key); /* a standard one */
+/* "image_token" and the like: a token that a model names beside the standard ones. */
+bool pb_declared_is_own(const char *key, const json_t *value);
+bool pb_declared_has_decoder(const pb_source *source);
+
+/* The list of further special tokens that counts; NULL when there is none. */
+json_t *pb_declared_list(const pb_source *source);
+bool pb_declared_lists(json_t *list, const char *text);
+/* A standard name is given to the text; `all`: or one of the model's own. */
+bool pb_declared_is_named(const pb_source *source, const char *text, bool all);
+
+/* The text of a special token: a string, or an object with it as "content"; NULL for null, an empty
+ * text and an absent value. */
+pb_status pb_declared_text(const pb_source *source, const char *key, const json_t *value,
+                           const char **out) PB_MUST_USE;
