@@ -130,6 +130,13 @@ typedef struct pb_record {
     bool complete; /* false when it was read without its curves and predictions */
 } pb_record;
 
+/* How much of a record is read from a file. */
+typedef enum pb_record_parts {
+    PB_RECORD_HEAD,    /* key, status, validity, hashes of the inputs */
+    PB_RECORD_NUMBERS, /* all but the curves and predictions */
+    PB_RECORD_ALL
+} pb_record_parts;
+
 void pb_record_init(pb_record *record);
 void pb_record_clear(pb_record *record); /* accepts a zeroed one; it is then zeroed */
 

@@ -34,6 +34,11 @@ pb_status pb_sweep_read(const char *directory, pb_sweep *out) PB_MUST_USE;
  * another run holds the lock; where the file system has no locks, *out is NULL. */
 pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock **out) PB_MUST_USE;
 
+/* One hash over a plan and the checksums of its shards ("" where there is none): a merged file has
+ * it as an attribute, which tells whether it was made from exactly these. */
+pb_status pb_sweep_shards_hash(const pb_sweep *sweep, char (*checksums)[PB_HASH_TEXT],
+                               char text[PB_HASH_TEXT]) PB_MUST_USE;
+
 typedef enum pb_shard_state {
     PB_SHARD_MISSING,
     PB_SHARD_DONE,
@@ -51,9 +56,9 @@ pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **
  * system refuses to read the file. */
 pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state,
                            char **damage) PB_MUST_USE;
-/* The same of a cell in its configuration. */
-pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record *out,
-                        pb_shard_state *state, char **damage) PB_MUST_USE;
+/* The same of a cell in its configuration, of whose record the parts are read. */
+pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record_parts parts,
+                        pb_record *out, pb_shard_state *state, char **damage) PB_MUST_USE;
 /* Renames a damaged shard to a name that ends in ".damaged", or ".damaged.2" and so on where that
  * is taken; *out: that path. Only for the holder of the lock. */
 pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key,
@@ -88,11 +93,14 @@ typedef struct pb_results {
     int8_t *state;  /* the same shape: pb_cell_state */
     char **damaged; /* [damaged_count] file and cause of every damaged shard of the directory */
     int64_t damaged_count;
-    int64_t stale;    /* shards left out: the plan does not ask for them as they are */
-    int64_t repeated; /* cells found in more than one file with the same configuration */
+    char shards[PB_HASH_TEXT]; /* pb_sweep_shards_hash; "" where there is no plan */
+    int64_t stale;             /* shards left out: the plan does not ask for them as they are */
+    int64_t repeated;          /* cells found in more than one file with the same configuration */
 } pb_results;
 
 void pb_results_clear(pb_results *results); /* accepts a zeroed one */
+
+/* Opening, merging and hashing read many files: a stop (pb/stop.h) ends them with PB_STOPPED. */
 
 /* All shards of a directory but the damaged ones, which are listed. With a plan.json there, cells
  * of the plan only, others are counted as stale; without, the axes are what the shards have,

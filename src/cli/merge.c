@@ -4,6 +4,7 @@
 
 #include "pb/file.h"
 #include "pb/report.h"
+#include "pb/stop.h"
 
 static const pb_option options[] = {
     {.name     = "output",
@@ -25,7 +26,11 @@ static pb_status run(pb_cli *cli)
     if (pb_path_is_directory(path)) {
         return PB_FAIL(PB_ERR_USAGE, "merge: -o %s is a directory; name a file", path);
     }
-    return pb_report_merge(pb_cli_argument(cli, 0), path);
+    pb_stop_catch();
+    pb_stop_arm(0);
+    pb_status status = pb_report_merge(pb_cli_argument(cli, 0), path);
+    pb_stop_release();
+    return status == PB_STOPPED ? pb_error_prefix(status, "merge: nothing is written") : status;
 }
 
 const pb_command pb_command_merge = {

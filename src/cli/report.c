@@ -5,6 +5,7 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/report.h"
+#include "pb/stop.h"
 
 #include <string.h>
 
@@ -108,9 +109,12 @@ static pb_status run(pb_cli *cli)
     for (int i = 0; i < pb_cli_argument_count(cli); i++) {
         paths[i] = pb_cli_argument(cli, i);
     }
+    pb_stop_catch();
+    pb_stop_arm(0);
     PB_TRY_GOTO(status, make_report(cli, paths, &text), out);
     PB_TRY_GOTO(status, deliver(cli, &text), out);
 out:
+    pb_stop_release();
     pb_string_clear(&text);
     pb_memory_free(paths);
     return status;

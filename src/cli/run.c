@@ -11,6 +11,7 @@
 #include "pb/memory.h"
 #include "pb/report.h"
 #include "pb/results.h"
+#include "pb/stop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,7 +46,12 @@ typedef struct job {
     int64_t *numbers;   /* [cells] of the plan's cells in the sweep */
     bool *done;         /* [cells], on rank 0 */
     int64_t failed_before;
+    bool catches;              /* signals, from the look for finished cells on */
+    char shards[PB_HASH_TEXT]; /* on rank 0: of those that were there at the start */
 } job;
+
+/* What a run that was asked to stop may still take to merge what it has, in seconds. */
+#define STOP_GRACE 2.0
 
 static pb_status default_directory(const job *j, pb_string *out)
 {
@@ -188,7 +194,7 @@ static pb_status warn_of_others(const job *j)
 }
 
 /* A cell is done when it has a shard in its configuration. */
-static pb_status find_done(job *j)
+static pb_status find_shards(job *j, char (*checksums)[PB_HASH_TEXT])
 {
     bool fresh = pb_cli_flag(j->cli, "fresh");
     bool retry = pb_cli_flag(j->cli, "retry-failed");
@@ -197,7 +203,9 @@ static pb_status find_done(job *j)
         pb_shard_state state     = PB_SHARD_MISSING;
         pb_record record         = {0};
         char *damage             = NULL;
-        PB_TRY(pb_shard_find(j->directory, key, &record, &state, &damage));
+        PB_TRY(pb_stop_check());
+        PB_TRY(pb_shard_find(j->directory, key, PB_RECORD_HEAD, &record, &state, &damage));
+        memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
         pb_record_clear(&record);
         if (state == PB_SHARD_DAMAGED) {
             PB_TRY(set_aside(j, key, damage));
@@ -206,17 +214,33 @@ static pb_status find_done(job *j)
         j->done[j->numbers[i]] = failed || (state == PB_SHARD_DONE && !fresh);
         j->failed_before += failed;
     }
+    return pb_sweep_shards_hash(&j->plan, checksums, j->shards);
+}
+
+static pb_status find_done(job *j)
+{
+    char(*checksums)[PB_HASH_TEXT] = NULL;
+    PB_TRY(PB_ALLOC(checksums, j->plan.count + 1));
+    pb_status status = find_shards(j, checksums);
+    pb_memory_free(checksums);
+    if (status == PB_STOPPED) {
+        return pb_error_prefix(status, "looking for finished cells, which are all kept");
+    }
+    PB_TRY(status);
     return warn_of_others(j);
 }
 
 static pb_status prepare_directory(job *j)
 {
+    const pb_grid_run_options *run = pb_grid_get_run(j->sweep.grid);
+    double end                     = run->time_limit_seconds - run->time_reserve_seconds;
     if (pb_comm_rank(j->cli->comm) != 0) {
         return PB_OK;
     }
     PB_TRY(pb_path_make_directories(j->directory));
     PB_TRY(pb_results_lock(j->directory, pb_grid_get_sweep(j->sweep.grid)->name, &j->lock));
     PB_TRY(write_plan(j));
+    pb_stop_arm(run->time_limit_seconds > 0 ? j->began + end : 0);
     return find_done(j);
 }
 
@@ -299,27 +323,71 @@ static pb_status check_complete(const job *j, const pb_results *results)
     return PB_OK;
 }
 
-static pb_status print_report(const job *j, const char *path, bool whole)
+static pb_status print_report(const job *j, const pb_results *results, bool whole)
 {
-    pb_results results = {0};
-    pb_string text     = {0};
-    PB_TRY(pb_results_open(&path, 1, &results));
-    bool json = pb_cli_flag(j->cli, "json");
+    pb_string text = {0};
+    bool json      = pb_cli_flag(j->cli, "json");
     pb_status status =
-        json ? pb_report_json(&results, NULL, &text) : pb_report_text(&results, NULL, &text);
+        json ? pb_report_json(results, NULL, &text) : pb_report_text(results, NULL, &text);
     if (status == PB_OK) {
         status = pb_cli_print(j->cli, text.data);
     }
     if (status == PB_OK && whole) {
-        status = check_complete(j, &results);
+        status = check_complete(j, results);
     }
     pb_string_clear(&text);
+    return status;
+}
+
+/* Whether the merged file is there, whole, and made from the shards that were there at the start.
+ * One that cannot be opened is simply made again. */
+static bool open_current(const job *j, const char *path, pb_results *results)
+{
+    if (!pb_path_exists(path)) {
+        return false;
+    }
+    if (pb_results_open(&path, 1, results) != PB_OK) {
+        pb_log_debug("%s", pb_error_message());
+        pb_error_clear();
+        return false;
+    }
+    if (strcmp(results->shards, j->shards) == 0) {
+        return true;
+    }
+    pb_results_clear(results);
+    return false;
+}
+
+static pb_status merge_and_print(const job *j, const pb_grid_summary *summary, const char *path)
+{
+    pb_results results = {0};
+    bool kept          = summary->finished == 0 && open_current(j, path, &results);
+    if (kept) {
+        pb_log0_info("%s has all of these cells already and is kept", path);
+    } else {
+        PB_TRY(pb_report_merge(j->directory, path));
+        PB_TRY(pb_results_open(&path, 1, &results));
+    }
+    pb_status status = print_report(j, &results, summary->left == 0);
     pb_results_clear(&results);
     return status;
 }
 
-/* Shards → one file and the tables, by rank 0; `whole` when no cell is left. */
-static pb_status finish(const job *j, bool whole)
+/* The end of the time limit, whose reserve is for this. Asked to stop, it is a matter of seconds:
+ * a few cells are merged in that time, and thousands can wait. */
+static double finish_deadline(const job *j, bool stopped)
+{
+    double limit = pb_grid_get_run(j->sweep.grid)->time_limit_seconds;
+    double end   = limit > 0 ? j->began + limit : 0;
+    double grace = pb_clock_seconds() + STOP_GRACE;
+    if (!stopped) {
+        return end;
+    }
+    return pb_stop_signal() != NULL || end < grace ? grace : end;
+}
+
+/* Shards → one file and the tables, by rank 0. */
+static pb_status finish(const job *j, const pb_grid_summary *summary, bool stopped)
 {
     if (pb_comm_rank(j->cli->comm) != 0) {
         return PB_OK;
@@ -330,8 +398,16 @@ static pb_status finish(const job *j, bool whole)
     PB_TRY_GOTO(status, pb_string_printf(&name, "%s.h5", pb_grid_get_sweep(j->sweep.grid)->name),
                 done);
     PB_TRY_GOTO(status, pb_path_join(j->directory, name.data, &path), done);
-    PB_TRY_GOTO(status, pb_report_merge(j->directory, path), done);
-    PB_TRY_GOTO(status, print_report(j, path, whole), done);
+    pb_stop_arm(finish_deadline(j, stopped));
+    status = merge_and_print(j, summary, path);
+    if (status == PB_STOPPED) {
+        pb_error_prefix(status,
+                        "merging %s: all finished cells are kept, the same command goes on from "
+                        "here, and peftbench merge makes the file",
+                        path);
+        goto done;
+    }
+    PB_TRY_GOTO(status, status, done);
     pb_log0_info("results in %s", path);
 done:
     pb_string_clear(&name);
@@ -371,6 +447,8 @@ static pb_status open_job(job *j)
     PB_TRY(sweep_open(j->cli, true, &j->sweep));
     PB_TRY(check_sweep(j, &j->sweep));
     PB_TRY(sweep_hash(j->cli, &j->sweep));
+    pb_stop_catch(); /* on every rank: one that a signal ends takes the others with it */
+    j->catches       = true;
     pb_status status = default_directory(j, &directory);
     j->directory     = directory.data;
     if (status == PB_OK) {
@@ -408,7 +486,7 @@ static pb_status run_job(job *j, pb_cli *cli)
                      summary.failed + j->failed_before, summary.cells);
         cli->exit_code = 4;
     }
-    return pb_comm_agree(cli->comm, finish(j, summary.left == 0));
+    return pb_comm_agree(cli->comm, finish(j, &summary, status == PB_STOPPED));
 }
 
 static pb_status run(pb_cli *cli)
@@ -430,6 +508,9 @@ static pb_status run(pb_cli *cli)
     pb_memory_free(j.numbers);
     pb_memory_free(j.directory);
     pb_file_lock_release(j.lock);
+    if (j.catches) {
+        pb_stop_release();
+    }
     sweep_close(&j.sweep);
     return status;
 }

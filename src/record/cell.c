@@ -259,9 +259,15 @@ static pb_status read_lists(hid_t group, bool always, pb_record *record)
     return PB_OK;
 }
 
-static pb_status read_all(hid_t group, bool complete, pb_record *out)
+static pb_status read_parts(hid_t group, pb_record_parts parts, pb_record *out)
 {
     PB_TRY(read_key(group, out));
+    out->complete = parts == PB_RECORD_ALL;
+    if (parts == PB_RECORD_HEAD) {
+        PB_TRY(hdf_get_text(group, "model_hash", &out->model_hash));
+        PB_TRY(hdf_get_text(group, "tokenizer_hash", &out->tokenizer_hash));
+        return hdf_get_text(group, "data_hash", &out->data_hash);
+    }
     for (int t = 0; t < record_texts_count; t++) {
         const record_field *field = &record_texts[t];
         PB_TRY(hdf_get_text(group, field->name, record_text_slot(out, field)));
@@ -277,18 +283,17 @@ static pb_status read_all(hid_t group, bool complete, pb_record *out)
     }
     PB_TRY(read_lists(group, true, out));
     PB_TRY(read_provenance(group, out));
-    out->complete = complete;
-    return complete ? read_lists(group, false, out) : PB_OK;
+    return out->complete ? read_lists(group, false, out) : PB_OK;
 }
 
-pb_status cell_read(hid_t file, const char *path, bool complete, pb_record *out)
+pb_status cell_read(hid_t file, const char *path, pb_record_parts parts, pb_record *out)
 {
     hid_t group      = -1;
     pb_status status = PB_OK;
 
     pb_record_init(out);
     PB_TRY_GOTO(status, hdf_group_open(file, path, &group), out);
-    PB_TRY_GOTO(status, read_all(group, complete, out), out);
+    PB_TRY_GOTO(status, read_parts(group, parts, out), out);
     PB_TRY_GOTO(status, pb_record_set_text(&out->source_group, path), out);
 out:
     hdf_group_close(&group);
@@ -359,7 +364,7 @@ pb_status cell_load(const pb_record *shallow, pb_record *out)
     pb_record_source *source = NULL;
 
     PB_TRY(source_of(shallow, &source));
-    pb_status status = cell_read(source_file(source), shallow->source_group, true, out);
+    pb_status status = cell_read(source_file(source), shallow->source_group, PB_RECORD_ALL, out);
     pb_record_source_release(source);
     return status == PB_OK ? status : pb_error_prefix(status, "%s", shallow->source_file);
 }

@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 #include "pb/results.h"
+#include "pb/stop.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -99,6 +100,7 @@ static pb_status put_all(pb_hash *hash, const pb_record *const *order, int64_t c
     for (int64_t i = 0; i < count && status == PB_OK; i++) {
         pb_record whole = {0};
 
+        PB_TRY(pb_stop_check());
         if (order[i]->complete || order[i]->source_file == NULL) {
             status = put_record(hash, order[i]);
             continue;

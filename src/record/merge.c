@@ -9,6 +9,7 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/stop.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -294,6 +295,7 @@ static pb_status write_cells(hid_t file, const pb_results *results)
         const pb_record *record = &results->records[i];
         pb_record whole         = {0};
 
+        PB_TRY(pb_stop_check());
         if (record->complete || record->source_file == NULL) {
             status = cell_write(file, record);
             continue;
@@ -326,6 +328,9 @@ static pb_status write_root(hid_t file, const pb_results *results, const pb_resu
     PB_TRY(hdf_put_text(file, "sweep", results->sweep, NULL));
     PB_TRY(hdf_put_text(file, "protocol", results->protocol, NULL));
     PB_TRY(hdf_put_text(file, "command_line", results->command_line, NULL));
+    if (results->shards[0] != '\0') {
+        PB_TRY(hdf_put_text(file, "shards_sha256", results->shards, NULL));
+    }
     return nexus_default(file, first_plot(results, pscp));
 }
 

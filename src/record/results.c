@@ -7,8 +7,10 @@
 #include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/stop.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,7 +138,8 @@ static pb_status take_found(pb_results *results, pb_shard_state state, pb_record
 }
 
 /* Reads the shards that the plan asks for, as it asks for them. */
-static pb_status read_planned(const char *directory, const pb_sweep *sweep, pb_results *out)
+static pb_status read_shards(const char *directory, const pb_sweep *sweep,
+                             char (*checksums)[PB_HASH_TEXT], pb_results *out)
 {
     for (int64_t i = 0; i < sweep->count; i++) {
         const pb_record_key *key = &sweep->cells[i];
@@ -144,10 +147,23 @@ static pb_status read_planned(const char *directory, const pb_sweep *sweep, pb_r
         pb_record record         = {0};
         char *damage             = NULL;
 
+        PB_TRY(pb_stop_check());
         PB_TRY(axes_add(out, key->model, key->dataset, key->method, key->seed));
-        PB_TRY(pb_shard_find(directory, key, &record, &state, &damage));
+        PB_TRY(pb_shard_find(directory, key, PB_RECORD_NUMBERS, &record, &state, &damage));
+        memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
         PB_TRY(take_found(out, state, &record, damage));
     }
+    return pb_sweep_shards_hash(sweep, checksums, out->shards);
+}
+
+static pb_status read_planned(const char *directory, const pb_sweep *sweep, pb_results *out)
+{
+    char(*checksums)[PB_HASH_TEXT] = NULL;
+
+    PB_TRY(PB_ALLOC(checksums, sweep->count + 1));
+    pb_status status = read_shards(directory, sweep, checksums, out);
+    pb_memory_free(checksums);
+    PB_TRY(status);
     PB_TRY(pb_shard_count_others(directory, sweep, &out->stale));
     PB_TRY(pb_record_set_text(&out->sweep, sweep->name));
     PB_TRY(pb_record_set_text(&out->protocol, sweep->protocol));
@@ -170,6 +186,7 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
         char *damage         = NULL;
         char *path           = NULL;
 
+        PB_TRY(pb_stop_check());
         PB_TRY(pb_path_join(folder, names[i], &path));
         pb_status status = pb_shard_examine(path, &record, &state, &damage);
         pb_memory_free(path);
@@ -249,6 +266,20 @@ static pb_status read_axis(hid_t grid, const char *name, char ***names, int64_t 
     return status;
 }
 
+/* Merged files of earlier versions do not have it. */
+static pb_status read_shards_hash(hid_t file, char text[PB_HASH_TEXT])
+{
+    char *hash = NULL;
+
+    if (!hdf_has_attribute(file, "shards_sha256")) {
+        return PB_OK;
+    }
+    PB_TRY(hdf_get_text(file, "shards_sha256", &hash));
+    (void)snprintf(text, PB_HASH_TEXT, "%s", hash);
+    pb_memory_free(hash);
+    return PB_OK;
+}
+
 static pb_status read_declared(hid_t file, declared *out)
 {
     pb_results *axes = &out->axes;
@@ -269,6 +300,7 @@ static pb_status read_declared(hid_t file, declared *out)
     PB_TRY_GOTO(status, hdf_get_text(file, "command_line", &axes->command_line), out);
     PB_TRY_GOTO(status, hdf_get_text(file, "created", &axes->created), out);
     PB_TRY_GOTO(status, hdf_get_text(file, "program", &axes->program), out);
+    PB_TRY_GOTO(status, read_shards_hash(file, axes->shards), out);
     PB_TRY_GOTO(status, hdf_group_open(file, "grid", &grid), out);
     PB_TRY_GOTO(status, read_axis(grid, "model", &axes->models, &axes->models_count), out);
     PB_TRY_GOTO(status, read_axis(grid, "dataset", &axes->datasets, &axes->datasets_count), out);
@@ -308,7 +340,8 @@ static pb_status keep_cell(void *context, hid_t file, const char *group)
     reading *at      = context;
     pb_record record = {0};
 
-    PB_TRY(cell_read(file, group, false, &record));
+    PB_TRY(pb_stop_check());
+    PB_TRY(cell_read(file, group, PB_RECORD_NUMBERS, &record));
     pb_status status = source_mark(at->source, at->keep, &record);
     if (status != PB_OK) {
         pb_record_clear(&record);
@@ -433,6 +466,7 @@ static pb_status join_all(const declared *files, int64_t count, pb_results *out)
             PB_TRY(pb_record_set_text(&out->command_line, axes->command_line));
             PB_TRY(pb_record_set_text(&out->created, axes->created));
             PB_TRY(pb_record_set_text(&out->program, axes->program));
+            memcpy(out->shards, axes->shards, sizeof out->shards);
         }
     }
     for (int64_t i = 0; i < out->count; i++) {

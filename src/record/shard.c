@@ -176,7 +176,7 @@ static pb_status keep_first(void *context, hid_t file, const char *group)
     return first->count == 1 ? pb_record_set_text(&first->group, group) : PB_OK;
 }
 
-static pb_status read_cell(pb_record_source *source, bool complete, pb_record *out)
+static pb_status read_cell(pb_record_source *source, pb_record_parts parts, pb_record *out)
 {
     hid_t file       = source_file(source);
     first_cell first = {0};
@@ -189,7 +189,7 @@ static pb_status read_cell(pb_record_source *source, bool complete, pb_record *o
             PB_FAIL(PB_ERR_FORMAT, "a shard holds one cell, this file holds %" PRId64, first.count);
         goto out;
     }
-    PB_TRY_GOTO(status, cell_read(file, first.group, complete, out), out);
+    PB_TRY_GOTO(status, cell_read(file, first.group, parts, out), out);
     status = source_mark(source, false, out);
     if (status != PB_OK) {
         pb_record_clear(out);
@@ -200,9 +200,9 @@ out:
 }
 
 /* Reads the cell of a source, which is released. */
-static pb_status take_cell(pb_record_source *source, bool complete, pb_record *out)
+static pb_status take_cell(pb_record_source *source, pb_record_parts parts, pb_record *out)
 {
-    pb_status status = read_cell(source, complete, out);
+    pb_status status = read_cell(source, parts, out);
 
     if (status != PB_OK) {
         pb_error_prefix(status, "%s", source_path(source));
@@ -216,7 +216,7 @@ pb_status pb_shard_read(const char *path, bool complete, pb_record *out)
     pb_record_source *source = NULL;
 
     PB_TRY(source_open(path, true, &source));
-    return take_cell(source, complete, out);
+    return take_cell(source, complete ? PB_RECORD_ALL : PB_RECORD_NUMBERS, out);
 }
 
 /* A file that the system refuses to give (rights, a failing disk) may be sound. */
@@ -258,7 +258,8 @@ static pb_status judge(const char *path, pb_status status, pb_shard_state *state
     return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
 }
 
-pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state, char **damage)
+static pb_status examine(const char *path, pb_record_parts parts, pb_record *out,
+                         pb_shard_state *state, char **damage)
 {
     pb_record_source *source = NULL;
     pb_record record;
@@ -268,21 +269,26 @@ pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *sta
     if (status != PB_OK) {
         return judge(path, status, state, damage);
     }
-    PB_TRY(take_cell(source, false, &record)); /* its checksum holds: this is no damage */
+    PB_TRY(take_cell(source, parts, &record)); /* its checksum holds: this is no damage */
     *state = record.status == PB_OK ? PB_SHARD_DONE : PB_SHARD_FAILED;
     *out   = record;
     return PB_OK;
 }
 
-pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record *out,
-                        pb_shard_state *state, char **damage)
+pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state, char **damage)
+{
+    return examine(path, PB_RECORD_NUMBERS, out, state, damage);
+}
+
+pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record_parts parts,
+                        pb_record *out, pb_shard_state *state, char **damage)
 {
     pb_record record;
     char *path       = NULL;
     pb_status status = PB_OK;
 
     PB_TRY(pb_shard_path(directory, key, &path));
-    PB_TRY_GOTO(status, pb_shard_examine(path, &record, state, damage), out);
+    PB_TRY_GOTO(status, examine(path, parts, &record, state, damage), out);
     if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
         goto out;
     }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define PLAN_NAME  "plan.json"
+#define MERGE_FORM "1"               /* changes whenever the same shards give another merged file */
 #define PLAN_BYTES ((size_t)1 << 30) /* 100,000 cells are about 20 MB */
 
 void pb_sweep_clear(pb_sweep *sweep)
@@ -104,6 +105,35 @@ pb_status pb_sweep_write(const char *directory, const pb_sweep *sweep)
 out:
     pb_memory_free(path);
     pb_string_clear(&text);
+    return status;
+}
+
+static pb_status put_shard(pb_hash *h, const pb_record_key *key, const char *checksum)
+{
+    PB_TRY(pb_hash_update_text(h, key->model));
+    PB_TRY(pb_hash_update_text(h, key->dataset));
+    PB_TRY(pb_hash_update_text(h, key->method));
+    PB_TRY(pb_hash_update(h, &key->seed, sizeof key->seed));
+    PB_TRY(pb_hash_update_text(h, key->config_hash));
+    return pb_hash_update_text(h, checksum);
+}
+
+pb_status pb_sweep_shards_hash(const pb_sweep *sweep, char (*checksums)[PB_HASH_TEXT],
+                               char text[PB_HASH_TEXT])
+{
+    pb_hash *h = NULL;
+    pb_status status;
+
+    PB_TRY(pb_hash_create(&h));
+    PB_TRY_GOTO(status, pb_hash_update_text(h, PB_VERSION " " MERGE_FORM), out);
+    PB_TRY_GOTO(status, pb_hash_update_text(h, sweep->name), out);
+    PB_TRY_GOTO(status, pb_hash_update_text(h, sweep->protocol), out);
+    for (int64_t i = 0; i < sweep->count; i++) {
+        PB_TRY_GOTO(status, put_shard(h, &sweep->cells[i], checksums[i]), out);
+    }
+    PB_TRY_GOTO(status, pb_hash_finish(h, text), out);
+out:
+    pb_hash_destroy(h);
     return status;
 }
 

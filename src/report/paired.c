@@ -7,6 +7,7 @@
 
 #include "pb/memory.h"
 #include "pb/statistics.h"
+#include "pb/stop.h"
 
 #include <math.h>
 
@@ -42,6 +43,7 @@ static pb_status compare(comparing *c, int64_t index)
     paired *pair = &c->list.pairs[index];
     units *u     = &c->units[index];
 
+    PB_TRY(pb_stop_check());
     PB_TRY(units_make(&c->rows, pair->a, pair->b, u));
     pair->rows       = u->count;
     pair->seeds      = u->seeds;

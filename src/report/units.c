@@ -8,6 +8,7 @@
 #include "units.h"
 
 #include "pb/memory.h"
+#include "pb/stop.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ static pb_status read_cells(rows_of_cells *c, int64_t model, int64_t dataset)
         for (int64_t s = 0; s < r->seeds_count; s++) {
             int64_t at    = pb_results_index(r, model, dataset, t, s);
             int64_t place = t * r->seeds_count + s;
+            PB_TRY(pb_stop_check());
             if (r->state[at] == PB_CELL_DONE) {
                 PB_TRY(pb_record_values_read(&r->records[r->grid[at]], &c->cells[place]));
                 c->have[place] = true;

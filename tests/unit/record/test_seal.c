@@ -119,7 +119,7 @@ static pb_shard_state state_of(const folder *f)
     pb_record record     = {0};
     char *damage         = NULL;
 
-    assert_ok(pb_shard_find(f->directory, &f->key, &record, &state, &damage));
+    assert_ok(pb_shard_find(f->directory, &f->key, PB_RECORD_HEAD, &record, &state, &damage));
     pb_memory_free(damage);
     pb_record_clear(&record);
     return state;
@@ -323,14 +323,14 @@ static void what_fails_for_good_is_an_error_and_no_damage(void **state)
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         failure       = reasons[i];
         open_failures = 1000;
-        assert_error(pb_shard_find(f.directory, &f.key, &record, &found, &damage), PB_ERR_IO,
-                     strerror(reasons[i]));
+        assert_error(pb_shard_find(f.directory, &f.key, PB_RECORD_HEAD, &record, &found, &damage),
+                     PB_ERR_IO, strerror(reasons[i]));
         assert_null(damage);
         assert_error(pb_results_open_directory(f.directory, &results), PB_ERR_IO, f.shard);
         open_failures = 0;
         read_failures = 1000;
-        assert_error(pb_shard_find(f.directory, &f.key, &record, &found, &damage), PB_ERR_IO,
-                     strerror(reasons[i]));
+        assert_error(pb_shard_find(f.directory, &f.key, PB_RECORD_HEAD, &record, &found, &damage),
+                     PB_ERR_IO, strerror(reasons[i]));
         assert_error(open_file(f.merged), PB_ERR_IO, f.merged);
         read_failures = 0;
     }
@@ -354,8 +354,8 @@ static void a_whole_shard_that_cannot_be_understood_is_not_damaged(void **state)
     assert_true(H5Aclose(attribute) >= 0 && H5Fclose(file) >= 0);
     assert_int_equal(state_of(&f), PB_SHARD_DAMAGED);
     assert_ok(seal_file("shard", f.shard));
-    assert_error(pb_shard_find(f.directory, &f.key, &record, &found, &damage), PB_ERR_FORMAT,
-                 "schema 99");
+    assert_error(pb_shard_find(f.directory, &f.key, PB_RECORD_HEAD, &record, &found, &damage),
+                 PB_ERR_FORMAT, "schema 99");
     assert_null(damage);
     clear_folder(&f);
 }

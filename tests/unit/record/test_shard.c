@@ -31,7 +31,7 @@ static pb_shard_state find(const char *directory, const pb_record_key *key, cons
     pb_record record     = {0};
     char *damage         = NULL;
 
-    assert_ok(pb_shard_find(directory, key, &record, &state, &damage));
+    assert_ok(pb_shard_find(directory, key, PB_RECORD_HEAD, &record, &state, &damage));
     assert_int_equal(state == PB_SHARD_DAMAGED, damage != NULL);
     assert_int_equal(state == PB_SHARD_DONE || state == PB_SHARD_FAILED, record.key.model != NULL);
     assert_int_equal(state == PB_SHARD_DAMAGED, cause != NULL);
