@@ -38,8 +38,9 @@ struct pb_config {
     int64_t origin_count;
 };
 
-/* A text made ready for libconfig: includes are in place, integers are 64-bit, comments are gone.
- * lines[k] tells where its line k + 1 comes from. */
+/* A text made ready for libconfig: includes are in place, integers are 64-bit, comments are gone,
+ * and a hexadecimal number, which nobody else may write, stands for each quoted text: its place in
+ * `texts`. lines[k] tells where its line k + 1 comes from. */
 typedef struct pb_config_source_line {
     const pb_origin *origin;
     int line;
@@ -47,6 +48,7 @@ typedef struct pb_config_source_line {
 
 typedef struct pb_source {
     pb_string text;
+    pb_string texts; /* each ends in NUL */
     pb_config_source_line *lines;
     int64_t count;
     bool comments; /* at least one was dropped */

@@ -20,11 +20,27 @@ static pb_config_source_line line_of(const pb_source *source, int64_t line)
 static pb_status convert_children(const pb_source *source, config_setting_t *setting,
                                   pb_node *node);
 
-static pb_status set_value(config_setting_t *setting, pb_node *node)
+static pb_status set_text(const char *text, pb_node *node)
+{
+    char place[PB_PLACE_SIZE];
+
+    if (!pb_string_is_utf8(text, strlen(text), NULL)) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: the text is not UTF-8: look at its \\x escapes",
+                       pb_node_where(node, place));
+    }
+    node->kind = PB_NODE_TEXT;
+    node->text = pb_memory_text(text);
+    return node->text == NULL ? PB_ERR_MEMORY : PB_OK;
+}
+
+static pb_status set_value(const pb_source *source, config_setting_t *setting, pb_node *node)
 {
     switch (config_setting_type(setting)) {
     case CONFIG_TYPE_INT:
     case CONFIG_TYPE_INT64:
+        if (config_setting_get_format(setting) == CONFIG_FORMAT_HEX) {
+            return set_text(source->texts.data + config_setting_get_int64(setting), node);
+        }
         node->kind    = PB_NODE_INT;
         node->integer = config_setting_get_int64(setting);
         return PB_OK;
@@ -37,21 +53,9 @@ static pb_status set_value(config_setting_t *setting, pb_node *node)
         node->integer = config_setting_get_bool(setting);
         return PB_OK;
     default:
-        break;
-    }
-    const char *text = config_setting_get_string(setting);
-    if (text == NULL) {
-        return PB_FAIL(PB_ERR_LIBRARY, "libconfig: a setting of type %d has no value",
+        return PB_FAIL(PB_ERR_LIBRARY, "libconfig: a setting has the unknown type %d",
                        config_setting_type(setting));
     }
-    if (!pb_string_is_utf8(text, strlen(text), NULL)) {
-        char place[PB_PLACE_SIZE];
-        return PB_FAIL(PB_ERR_CONFIG, "%s: the text is not UTF-8: look at its \\x escapes",
-                       pb_node_where(node, place));
-    }
-    node->kind = PB_NODE_TEXT;
-    node->text = pb_memory_text(text);
-    return node->text == NULL ? PB_ERR_MEMORY : PB_OK;
 }
 
 static pb_status convert(const pb_source *source, config_setting_t *setting, pb_node **out)
@@ -64,7 +68,7 @@ static pb_status convert(const pb_source *source, config_setting_t *setting, pb_
         node->kind = config_setting_is_group(setting) ? PB_NODE_GROUP : PB_NODE_LIST;
         PB_TRY_GOTO(status, convert_children(source, setting, node), fail);
     } else {
-        PB_TRY_GOTO(status, set_value(setting, node), fail);
+        PB_TRY_GOTO(status, set_value(source, setting, node), fail);
     }
     *out = node;
     return PB_OK;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Prepares a text for libconfig. libconfig 1.5 cuts integers above 32 bits without a word, reads
- * "." as 0, ends strings at \x00, accepts an open comment, and ends the process when an included
- * file is a directory. So this pass checks numbers and strings, makes every integer a 64-bit one,
- * puts included files in place itself, and remembers where each line came from. */
+ * "." as 0, ends strings at \x00, accepts an open comment, ends the process when an included file
+ * is a directory, and loses the memory of a string where its grammar wants none. So this pass
+ * checks numbers, makes every integer a 64-bit one, keeps the strings to itself, puts included
+ * files in place, and remembers where each line came from. */
 #include "node.h"
 
 #include "pb/file.h"
@@ -26,6 +27,7 @@ typedef struct scanner {
     int depth;   /* of includes */
     int nesting; /* open brackets */
     bool includes;
+    bool after_text; /* a text that follows goes on with the last one, as in C */
     pb_source *out;
 } scanner;
 
@@ -36,6 +38,7 @@ typedef struct scanner {
 void pb_config_source_clear(pb_source *source)
 {
     pb_string_clear(&source->text);
+    pb_string_clear(&source->texts);
     pb_memory_free(source->lines);
     *source = (pb_source){0};
 }
@@ -63,33 +66,72 @@ static pb_status newline(scanner *sc)
     return begin_line(sc);
 }
 
+static pb_status scan_escape(scanner *sc)
+{
+    static const char letters[] = "nrtf\\\"";
+    static const char values[]  = "\n\r\t\f\\\"";
+    const char *letter          = strchr(letters, sc->at[1]);
+    char value                  = 0;
+    size_t length               = 2;
+
+    if (sc->at[1] == '\0') {
+        sc->at++; /* the end of the file: the text has no closing quote */
+        return PB_OK;
+    }
+    if (letter != NULL) {
+        value = values[letter - letters];
+    } else if (sc->at[1] == 'x') {
+        const char digits[] = {sc->at[2], sc->at[2] != '\0' ? sc->at[3] : '\0', '\0'};
+        if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1])) {
+            return FAIL_HERE(sc, "two hexadecimal digits follow %s in a text", "\\x");
+        }
+        value  = (char)strtoul(digits, NULL, 16);
+        length = 4;
+        if (value == '\0') {
+            return FAIL_HERE(sc, "a text cannot hold %s", "\\x00");
+        }
+    } else {
+        return FAIL_HERE(sc, "\"\\%.1s\" is no escape; write \\\\ for a backslash", sc->at + 1);
+    }
+    sc->at += length;
+    return pb_string_append(&sc->out->texts, &value, 1);
+}
+
+/* The characters of a text up to its closing quote. */
+static pb_status scan_characters(scanner *sc)
+{
+    while (sc->at < sc->end && *sc->at != '"') {
+        size_t length = strcspn(sc->at, "\"\\\n");
+        PB_TRY(pb_string_append(&sc->out->texts, sc->at, length));
+        sc->at += length;
+        if (*sc->at == '\n') {
+            PB_TRY(pb_string_append(&sc->out->texts, sc->at, 1));
+            PB_TRY(newline(sc));
+        } else if (*sc->at == '\\') {
+            PB_TRY(scan_escape(sc));
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status scan_string(scanner *sc)
 {
-    int first = sc->line;
-    PB_TRY(copy(sc, 1));
-    while (sc->at < sc->end && *sc->at != '"') {
-        if (*sc->at == '\n') {
-            PB_TRY(newline(sc));
-            continue;
-        }
-        if (*sc->at == '\\') {
-            if (strncmp(sc->at, "\\x00", 4) == 0) {
-                return FAIL_HERE(sc, "a text cannot hold %s", "\\x00");
-            }
-            if (strchr("nrtf\\\"x", sc->at[1]) == NULL) {
-                return FAIL_HERE(sc, "\"\\%.1s\" is no escape; write \\\\ for a backslash",
-                                 sc->at + 1);
-            }
-            PB_TRY(copy(sc, sc->at[1] == '\0' ? 1 : 2));
-            continue;
-        }
-        PB_TRY(copy(sc, 1));
-    }
+    pb_string *texts = &sc->out->texts;
+    bool goes_on     = sc->after_text;
+    int first        = sc->line;
+
+    texts->length -= goes_on; /* the NUL of the last one */
+    size_t begin = texts->length;
+    sc->at++;
+    PB_TRY(scan_characters(sc));
     if (sc->at == sc->end) {
         sc->line = first;
         return FAIL_HERE(sc, "a text that begins here has no closing %s", "\"");
     }
-    return copy(sc, 1);
+    sc->at++;
+    PB_TRY(pb_string_append(texts, "", 1));
+    sc->after_text = true;
+    return goes_on ? PB_OK : pb_string_printf(&sc->out->text, " 0x%zx ", begin);
 }
 
 static pb_status scan_comment(scanner *sc)
@@ -204,7 +246,8 @@ static pb_status scan_file(scanner *sc, const char *name)
     inner.depth = sc->depth + 1;
     PB_TRY_GOTO(status, pb_config_origin(sc->config, path, directory, &inner.origin), done);
     PB_TRY_GOTO(status, scan_text(&inner), done);
-    sc->nesting = inner.nesting;
+    sc->nesting    = inner.nesting;
+    sc->after_text = inner.after_text;
 done:
     pb_string_clear(&text);
     pb_memory_free(directory);
@@ -277,6 +320,7 @@ static pb_status scan_token(scanner *sc)
     if (c == '@') {
         return scan_include(sc);
     }
+    sc->after_text = sc->after_text && isspace((unsigned char)c);
     if (strchr("(){}[]", c) != NULL) {
         return scan_bracket(sc);
     }

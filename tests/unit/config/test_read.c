@@ -185,8 +185,32 @@ static void syntax_errors_name_the_line(void **state)
     expect_part("a = \"x\\q\";", "x.cfg:1: \"\\q\" is no escape");
     expect_part("a = \"x\\x00y\";", "x.cfg:1: a text cannot hold \\x00");
     expect_part("a = \"\\xC3\";", "x.cfg:1: the text is not UTF-8");
+    expect_part("a = \"\\x4\";", "x.cfg:1: two hexadecimal digits follow \\x");
+    expect_part("a = \"x\\", "x.cfg:1: a text that begins here has no closing");
+    expect_part("\na \"x\";", "x.cfg:2: syntax error");
+    expect_part("a = \"x\"b;", "x.cfg:1: syntax error");
+    expect_part("a = 5\"x\";", "x.cfg:1: syntax error");
+    expect_part("a = [ 1, \"x\" ];", "x.cfg:1: mismatched element type in array");
     expect_part("# \xc3\n", "x.cfg:1: this is not UTF-8 text (byte 0xc3)");
     expect_part("((((((((((((((((((((((((((((((((((", "nested more than 32 deep");
+}
+
+static void texts_keep_every_character(void **state)
+{
+    settings s;
+
+    (void)state;
+    assert_int_equal(
+        read_text("lora = { name = \"a\" /* one */ \"\\x41\\xC3\\xBC\" # text\n"
+                  "\"\\n\\t\\\\\\\"\nend\"; targets = [ \"\", \"x\" \"y\", \"z\" ]; };",
+                  &s),
+        PB_OK);
+    assert_string_equal(s.name, "aA\xC3\xBC\n\t\\\"\nend");
+    assert_int_equal(s.targets.count, 3);
+    assert_string_equal(s.targets.items[0], "");
+    assert_string_equal(s.targets.items[1], "xy");
+    assert_string_equal(s.targets.items[2], "z");
+    pb_config_clear(fields, &s);
 }
 
 static void numbers_that_do_not_fit_are_refused_not_cut(void **state)
@@ -427,6 +451,7 @@ int main(void)
         cmocka_unit_test(wrong_types_say_what_they_are_and_should_be),
         cmocka_unit_test(choices_name_the_allowed_ones),
         cmocka_unit_test(syntax_errors_name_the_line),
+        cmocka_unit_test(texts_keep_every_character),
         cmocka_unit_test(numbers_that_do_not_fit_are_refused_not_cut),
         cmocka_unit_test(a_missing_required_key_is_named),
         cmocka_unit_test(an_overlay_keeps_what_it_does_not_name_and_changes_nothing_on_failure),
