@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two nodes under mpirun, over tcp: the sweep is shared out, and its result is that of a run on one host."""
+import os
+import signal
+import subprocess
+
+import case
+import cluster
+import program
+
+cluster.enter()
+
+WITHOUT_WINDOWS = ("--mca", "btl", "tcp,self", "--mca", "osc", "^ucx,pt2pt,sm,rdma")
+
+
+class Mpirun(cluster.Case):
+    def start(self, grid, *options):
+        line = [program.PROGRAM, "run", grid, "-o", self.output]
+        return program.launch(self.nodes.mpirun(program.LAUNCHER, 2, line, *options), program.environment(4, None),
+                              stdin=subprocess.DEVNULL)
+
+    def test_a_sweep_over_two_nodes(self):
+        grid = self.grid(16)
+        self.expect(program.finish(self.start(grid), timeout=120), 0, "4 processes")
+        self.check(grid)
+
+    def test_without_one_sided_communication(self):
+        grid = self.grid(16)
+        self.expect(program.finish(self.start(grid, *WITHOUT_WINDOWS), timeout=120), 0)
+        self.check(grid)
+
+    def test_a_stop_reaches_the_other_node(self):
+        grid = self.grid(40)
+        process = self.start(grid)
+        self.wait_for_shards(1, lambda: process.poll() is None)
+        os.kill(process.pid, signal.SIGUSR1)
+        self.expect(program.finish(process, timeout=60), 3, "the same command goes on")
+        self.expect(program.finish(self.start(grid), timeout=120), 0)
+        self.check(grid)
+
+
+if __name__ == "__main__":
+    case.main()

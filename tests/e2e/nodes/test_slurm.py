@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""jobs/slurm/grid.sbatch on two nodes of a real Slurm: a whole sweep, stops and requeues, and what can go wrong."""
+import glob
+import os
+
+import case
+import cluster
+import program
+
+cluster.enter("slurmctld", "slurmd", "sbatch", "srun", "scontrol", root=True)
+
+SCRIPT = os.path.join(program.SOURCE, "jobs/slurm/grid.sbatch")
+
+
+class Batch(cluster.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.slurm = cluster.Slurm(cls.nodes)
+
+    def submit(self, *arguments, **env):
+        """The script as it is shipped, on nodes of four processors."""
+        self.log = os.path.join(self.folder, "log")
+        env = {**program.environment(4, None), "PB_PROGRAM": os.path.abspath(program.PROGRAM), **env}
+        job = self.slurm.call("sbatch", "--parsable", "--cpus-per-task=1", "--output", self.log, SCRIPT, *arguments, env=env)
+        self.assertRegex(job, r"^\d+$", self.slurm.logs())
+        return job
+
+    def read(self):
+        with open(self.log, encoding="utf-8") as f:
+            return f.read()
+
+    def check_end(self, job, state, code, *texts):
+        found = self.slurm.wait(job)
+        self.assertEqual(found, (state, code), self.read())
+        for text in texts:
+            self.assertIn(text, self.read())
+
+    def running(self, job):
+        return lambda: self.slurm.state(job)[0] in ("PENDING", "CONFIGURING", "RUNNING")
+
+    def test_a_sweep_as_shipped(self):
+        grid = self.grid(16)
+        self.check_end(self.submit(grid, "-o", self.output), "COMPLETED", 0, "2 nodes, 4 tasks, 1 threads each, --mpi=pmix",
+                       "4 processes")
+        self.check(grid)
+
+    def test_a_stop_requeues_until_the_sweep_is_done(self):
+        for how in ((), ("--batch",)):  # Slurm signals the processes; a user may signal the script
+            with self.subTest(how=how):
+                self.output = os.path.join(self.folder, "out" + "".join(how))
+                grid = self.grid(40)
+                job = self.submit(grid, "-o", self.output)
+                self.wait_for_shards(1, self.running(job))
+                self.slurm.call("scancel", *how, "--signal=USR1", job)
+                self.check_end(job, "COMPLETED", 0, "the job goes back to the queue", "start 2:")
+                self.check(grid)
+                os.unlink(self.log)
+
+    def test_requeues_are_bounded(self):
+        job = self.submit(self.grid(40), "-o", self.output, PB_REQUEUES="0")
+        self.wait_for_shards(1, self.running(job))
+        self.slurm.call("scancel", "--signal=USR1", job)
+        self.check_end(job, "FAILED", 3, "PB_REQUEUES is 0; submit the same line again")
+
+    def test_no_requeue_without_progress(self):
+        job = self.submit(self.grid(100000), "-o", self.output)
+        self.wait_for(lambda: glob.glob(os.path.join(self.output, "tokens", "*.tokens")), self.running(job))
+        self.slurm.call("scancel", "--signal=USR1", job)
+        self.check_end(job, "FAILED", 3, "no cell was finished in this start")
+
+    def test_no_requeue_when_cancelled(self):
+        job = self.submit(self.grid(40), "-o", self.output)
+        self.wait_for_shards(1, self.running(job))
+        self.slurm.call("scancel", job)
+        self.assertEqual(self.slurm.wait(job)[0], "CANCELLED")
+        self.wait_for(lambda: "the job was cancelled" in self.read(), lambda: True)
+        self.assertNotIn("goes back to the queue", self.read())
+
+    def test_a_plug_in_that_does_not_fit_is_named(self):
+        for options, env, name in ((["--mpi=pmi2"], {}, "pmi2"), (["--mpi", "none"], {}, "none"),
+                                   ([], {"SLURM_MPI_TYPE": "nonsense"}, "nonsense")):
+            with self.subTest(name=name):
+                job = self.submit(*options, self.grid(2), "-o", self.output, **env)
+                self.check_end(job, "FAILED", 1, f"srun --mpi={name} failed", "this Slurm has:", "pmix", "--mpi=TYPE")
+                os.unlink(self.log)
+
+    def test_mistakes_in_the_line(self):
+        grid = self.grid(2)
+        for arguments, env, text in (((), {}, "usage:"), (("--mpi=pmix",), {}, "usage:"),
+                                     ((grid,), {"PB_REQUEUES": "many"}, "PB_REQUEUES is 'many'"),
+                                     ((grid,), {"PB_PROGRAM": "/nowhere"}, "there is no program '/nowhere'"),
+                                     (("--mpi=list", grid), {}, "runs nothing")):
+            with self.subTest(text=text):
+                self.check_end(self.submit(*arguments, **env), "FAILED", 2, text)
+                os.unlink(self.log)
+
+    def test_the_program_s_codes_are_the_job_s(self):
+        self.check_end(self.submit(os.path.join(self.folder, "absent.cfg")), "FAILED", 2, "absent.cfg")
+
+
+if __name__ == "__main__":
+    case.main()
