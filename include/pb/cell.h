@@ -8,6 +8,7 @@
 
 #include "pb/comm.h"
 #include "pb/config.h"
+#include "pb/hash.h"
 #include "pb/model.h"
 #include "pb/protocol.h"
 #include "pb/record.h"
@@ -102,6 +103,32 @@ pb_status pb_cell_data_text(const pb_cell *cell, pb_string *out) PB_MUST_USE;
 
 /* Makes rows bad that the data set's metric cannot score, as in every cell. */
 void pb_cell_check_answers(struct pb_dataset *ds);
+
+/* Appends every group as it is in force, without what differs from machine to machine (file names)
+ * and notes for readers. */
+pb_status pb_cell_text(const pb_cell *cell, pb_string *out) PB_MUST_USE;
+
+/* This program and what its results are comparable with, in words. */
+const char *pb_cell_program(void);
+
+/* What a cell reads from files. */
+typedef enum pb_cell_input {
+    PB_INPUT_WEIGHTS,
+    PB_INPUT_TOKENIZER,
+    PB_INPUT_TRAIN,
+    PB_INPUT_TEST,
+    PB_INPUT_COUNT
+} pb_cell_input;
+
+extern const char *const pb_cell_input_names[]; /* "weights", … */
+
+/* Appends the file of an input, the folder of a model's. */
+pb_status pb_cell_input_path(const pb_cell *cell, pb_cell_input input, pb_string *out) PB_MUST_USE;
+/* SHA-256 of the contents as this process reads them, once per file; a word where it cannot. */
+pb_status pb_cell_input_hashes(pb_cell_env *env, const pb_cell *cell,
+                               char hashes[PB_INPUT_COUNT][PB_HASH_TEXT]) PB_MUST_USE;
+/* Adds which files of this node they are: the same for processes that read the same ones. */
+pb_status pb_cell_input_places(const pb_cell *cell, pb_hash *hash) PB_MUST_USE;
 
 /* What a run takes of the data set of a cell. */
 typedef struct pb_cell_split {

@@ -52,6 +52,7 @@ int pb_comm_rank(const pb_comm *comm);
 int pb_comm_size(const pb_comm *comm);
 int pb_comm_node_rank(const pb_comm *comm); /* among the ranks of this node */
 int pb_comm_node_size(const pb_comm *comm);
+int pb_comm_node_first(const pb_comm *comm); /* the rank that is first on this node */
 
 pb_status pb_comm_barrier(pb_comm *comm) PB_MUST_USE; /* collective */
 pb_status pb_comm_broadcast(pb_comm *comm, void *bytes, size_t size,

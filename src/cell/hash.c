@@ -13,6 +13,12 @@
 /* Changes whenever the same configuration may give another result. */
 #define RESULT_VERSION "2"
 
+const char *pb_cell_program(void)
+{
+    return "peftbench " PB_BUILD_VERSION ", commit " PB_BUILD_COMMIT ", version " RESULT_VERSION
+           " of results";
+}
+
 /* Contents of a file by its hash, or why it cannot be read, in words that do not name the machine's
  * folders. */
 pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT])

@@ -185,6 +185,15 @@ void pb_cell_check_answers(pb_dataset *ds)
     pb_dataset_check_answers(ds, check_answer);
 }
 
+pb_status pb_cell_text(const pb_cell *cell, pb_string *out)
+{
+    cell_options options = {0};
+    PB_TRY(cell_options_read(cell, &options));
+    pb_status status = cell_options_write(&options, cell, false, out);
+    cell_options_clear(&options);
+    return status;
+}
+
 pb_status cell_options_open_dataset(cell_options *o, const pb_cell *cell, pb_dataset **out)
 {
     o->dataset.config = cell->config;

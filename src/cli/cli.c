@@ -101,40 +101,63 @@ static bool asks_for_help(int argc, char *const *argv)
     return false;
 }
 
-static pb_status run_command(const pb_command *command, pb_comm *comm, int argc, char *const *argv,
-                             int *exit_code)
+/* What this process was asked for. */
+typedef struct request {
+    const pb_command *command; /* NULL: the program as a whole */
+    bool help, version;
+    pb_cli *cli; /* NULL with help or version */
+} request;
+
+static pb_status parse(const pb_command *const *commands, pb_comm *comm, int argc,
+                       char *const *argv, request *out)
 {
-    pb_cli *cli        = NULL;
     pb_log_level level = PB_LOG_INFO;
-    PB_TRY(pb_cli_open(command, comm, argc, argv, &cli));
-    pb_status status = pb_log_parse_level(pb_cli_text(cli, "log-level"), &level);
-    if (status == PB_OK) {
-        pb_log_setup(level, pb_comm_rank(comm), pb_comm_size(comm));
-        status     = command->run(cli);
-        *exit_code = cli->exit_code;
+    const char *name   = argc > 1 ? argv[1] : "--help";
+    bool help          = strcmp(name, "help") == 0;
+
+    out->version = strcmp(name, "--version") == 0;
+    out->help    = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (help && argc == 2);
+    if (out->version || out->help) {
+        return PB_OK;
     }
-    pb_cli_close(cli);
-    return status;
+    PB_TRY(find_command(commands, help ? argv[2] : name, &out->command));
+    out->help = help || asks_for_help(argc - 2, argv + 2);
+    if (out->help) {
+        return PB_OK;
+    }
+    PB_TRY(pb_cli_open(out->command, comm, argc - 2, argv + 2, &out->cli));
+    PB_TRY(pb_log_parse_level(pb_cli_text(out->cli, "log-level"), &level));
+    pb_log_setup(level, pb_comm_rank(comm), pb_comm_size(comm));
+    return PB_OK;
 }
 
-static pb_status dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
-                          char *const *argv, int *exit_code)
+/* Processes at different commands would wait for each other in different calls. */
+static pb_status check_request(const pb_command *const *commands, pb_comm *comm, const request *r)
 {
-    const pb_command *command = NULL;
-    const char *name          = argc > 1 ? argv[1] : "--help";
-    if (strcmp(name, "--version") == 0) {
+    int64_t number = r->version ? 1 : r->help ? 2 : 3;
+    for (int64_t i = 0; r->command != NULL && commands[i] != NULL; i++) {
+        number += commands[i] == r->command ? 4 * (i + 1) : 0;
+    }
+    int64_t extremes[2] = {number, -number};
+    PB_TRY(pb_comm_reduce_max(comm, extremes, 2));
+    return extremes[0] == -extremes[1]
+               ? PB_OK
+               : PB_FAIL(PB_ERR_USAGE, "the processes of this group were given different "
+                                       "commands; start all of them with the same one");
+}
+
+static pb_status perform(const pb_command *const *commands, pb_comm *comm, const request *r,
+                         int *exit_code)
+{
+    if (r->version) {
         return print(comm, "peftbench " PB_VERSION "\n");
     }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
-        (strcmp(name, "help") == 0 && argc == 2)) {
-        return print_help(commands, NULL, comm);
+    if (r->help) {
+        return print_help(commands, r->command, comm);
     }
-    bool help = strcmp(name, "help") == 0;
-    PB_TRY(find_command(commands, help ? argv[2] : name, &command));
-    if (help || asks_for_help(argc - 2, argv + 2)) {
-        return print_help(commands, command, comm);
-    }
-    return run_command(command, comm, argc - 2, argv + 2, exit_code);
+    pb_status status = r->command->run(r->cli);
+    *exit_code       = r->cli->exit_code;
+    return status;
 }
 
 /* Where every rank failed alike, rank 0 speaks for all; else the worst status and its message go
@@ -156,12 +179,18 @@ pb_status pb_cli_dispatch(const pb_command *const *commands, pb_comm *comm, int 
                           char *const *argv, int *exit_code)
 {
     int code         = 0;
-    pb_status status = dispatch(commands, comm, argc, argv, &code);
-    if (status == PB_ERR_COMM) {
-        return status;
+    request r        = {0};
+    pb_status status = agree(comm, parse(commands, comm, argc, argv, &r));
+    if (status == PB_OK) {
+        status = check_request(commands, comm, &r);
     }
+    if (status == PB_OK) {
+        status = perform(commands, comm, &r, &code);
+        status = status != PB_ERR_COMM ? agree(comm, status) : status;
+    }
+    pb_cli_close(r.cli);
+    PB_TRY(status);
     int64_t worst = code;
-    PB_TRY(agree(comm, status));
     PB_TRY(pb_comm_reduce_max(comm, &worst, 1));
     *exit_code = (int)worst;
     return PB_OK;

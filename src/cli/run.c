@@ -489,12 +489,8 @@ static pb_status run_job(job *j, pb_cli *cli)
     return pb_comm_agree(cli->comm, finish(j, &summary, status == PB_STOPPED));
 }
 
-static pb_status run(pb_cli *cli)
+static pb_status check_usage(const pb_cli *cli)
 {
-    job j = {.cli = cli, .began = pb_clock_seconds()};
-    if (pb_cli_flag(cli, "help-config")) {
-        return help_config_print(cli);
-    }
     if (pb_cli_given(cli, "seed")) {
         return PB_FAIL(PB_ERR_USAGE,
                        "run: the seeds of a sweep are its axis: --set sweep.seeds=[1,2]");
@@ -502,6 +498,16 @@ static pb_status run(pb_cli *cli)
     if (pb_cli_argument_count(cli) != 1) {
         return PB_FAIL(PB_ERR_USAGE, "give one grid file; see peftbench run --help");
     }
+    return PB_OK;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    job j = {.cli = cli, .began = pb_clock_seconds()};
+    if (pb_cli_flag(cli, "help-config")) {
+        return help_config_print(cli);
+    }
+    PB_TRY(pb_comm_agree(cli->comm, check_usage(cli)));
     pb_status status = run_job(&j, cli);
     pb_sweep_clear(&j.plan);
     pb_memory_free(j.done);

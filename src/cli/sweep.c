@@ -3,6 +3,8 @@
  * collective step. */
 #include "sweep.h"
 
+#include "alike.h"
+
 #include "pb/memory.h"
 
 #include <string.h>
@@ -113,6 +115,7 @@ static pb_status open_all(const pb_cli *cli, bool weights, sweep *s)
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
     PB_TRY(pb_comm_agree(cli->comm, pb_grid_open(pb_cli_argument(cli, 0), sets, count, &s->grid)));
+    PB_TRY(alike_check_configuration(cli, s));
     PB_TRY(open_environment(cli, s));
     PB_TRY(open_models(cli, weights ? SHAPES_AND_WEIGHTS : SHAPES, s));
     return pb_comm_agree(cli->comm, expand(s));
@@ -160,6 +163,7 @@ static pb_status hash_all(sweep *s)
 
 pb_status sweep_hash(const pb_cli *cli, sweep *s)
 {
+    PB_TRY(alike_check_inputs(cli, s));
     pb_status status = PB_ALLOC(s->hashes, s->cells.count);
     if (status == PB_OK && pb_comm_rank(cli->comm) == 0) {
         status = hash_all(s);

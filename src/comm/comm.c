@@ -137,6 +137,11 @@ int pb_comm_node_size(const pb_comm *comm)
     return comm->node_size;
 }
 
+int pb_comm_node_first(const pb_comm *comm)
+{
+    return comm->node_first;
+}
+
 pb_status pb_comm_barrier(pb_comm *comm)
 {
     PB_TRY(comm->ops->barrier(comm));

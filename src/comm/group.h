@@ -12,6 +12,7 @@ struct pb_comm {
     int size;
     int node_rank;
     int node_size;
+    int node_first;
 };
 
 struct pb_comm_window {

@@ -99,6 +99,8 @@ static pb_status connect(mpi_comm *own)
     TRY_MPI(MPI_Comm_set_errhandler(own->node, MPI_ERRORS_RETURN));
     TRY_MPI(MPI_Comm_rank(own->node, &own->head.node_rank));
     TRY_MPI(MPI_Comm_size(own->node, &own->head.node_size));
+    own->head.node_first = own->head.rank;
+    TRY_MPI(MPI_Bcast(&own->head.node_first, 1, MPI_INT, 0, own->node));
     TRY_MPI(MPI_Get_library_version(own->library, &length));
     own->library[strcspn(own->library, "\r\n")] = '\0';
     return PB_OK;

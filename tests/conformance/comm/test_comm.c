@@ -45,6 +45,8 @@ static void ranks_lie_within_the_sizes(void **state)
     assert_true(pb_comm_rank(comm) >= 0 && pb_comm_rank(comm) < pb_comm_size(comm));
     assert_true(pb_comm_node_rank(comm) >= 0 && pb_comm_node_rank(comm) < pb_comm_node_size(comm));
     assert_true(pb_comm_node_size(comm) <= pb_comm_size(comm));
+    assert_in_range(pb_comm_node_first(comm), 0, pb_comm_rank(comm));
+    assert_int_equal(pb_comm_node_first(comm) == pb_comm_rank(comm), pb_comm_node_rank(comm) == 0);
 }
 
 static void a_broadcast_carries_the_bytes_of_its_root(void **state)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes that are not alike, runs beside each other in one folder, and results that vanish during a run: each is
 an error that says what to do, and never a cell that is silently missing."""
+import hashlib
 import os
 import re
 import shutil
@@ -41,6 +42,114 @@ class Unlike(case.Case):
         self.assertEqual(len(before), 4)
         self.expect(program.run([*self.run, "--threads", "2"]), 0)
         self.assertEqual({path: os.stat(path).st_mtime_ns for path in results.shards(self.output)}, before)
+
+
+class Started(case.Case):
+    """Every process has to be started for the same work: who was not is named, and nothing is written."""
+
+    def setUp(self):
+        super().setUp()
+        self.grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora"], (1, 2))
+        self.own = ["run", self.grid, "-o", self.output]
+
+    def refuse(self, other, *texts, ranks=2):
+        """The last rank is started with other arguments."""
+        result = program.run_together([([], self.own)] * (ranks - 1) + [([], other)])
+        self.expect(result, 2, *texts)
+        self.assertEqual(result.err.count("error: "), 1)
+        self.assertFalse(os.path.exists(self.output))
+
+    def test_other_keys(self):
+        host = f"rank 1: this process on host {os.uname().nodename} differs from rank 0"
+        self.refuse([*self.own, "--set", "train.batch=2"], host, "--set train.batch=2", "nothing")
+        self.refuse([*self.own, "--threads", "2"], host, "--threads 2")
+        self.refuse(["run", self.grid, "-o", self.output + "2"], host, self.output + "2")
+        self.refuse([*self.own, "--set", "sweep.seeds=[1,2]"], "rank 3: this process", ranks=4)
+
+    def other_grid(self, name="other", **changes):
+        given = dict(models=["good"], datasets=["pairs"], methods=["none", "lora"], seeds=(1, 2))
+        path = self.world.grid(*{**given, **changes}.values(), name=name)
+        text = world.read(path).decode().replace(f'name = "{name}"', 'name = "tiny"')
+        return ["run", world.write(path, text), "-o", self.output]
+
+    def test_another_grid_file(self):
+        self.refuse(self.other_grid(seeds=(1, 3)), "rank 1", "cell good/pairs/none/3", "cell good/pairs/none/2")
+        self.refuse(self.other_grid(seeds=(1, 2, 3)), "rank 1", "cell good/pairs/none/3")
+        self.refuse(self.other_grid(seeds=(1,)), "rank 1", "cell good/pairs/none/2")
+        self.refuse(self.other_grid(methods=["lora", "none"]), "rank 1", "cell good/pairs/lora/1", "cell good/pairs/none/1")
+        self.refuse(["run", self.world.grid(["good"], ["pairs"], ["none", "lora"], (1, 2), name="renamed"), "-o", self.output],
+                    "rank 1", 'sweep.name = "renamed"', 'sweep.name = "tiny"')
+        self.refuse([*self.own[:1], self.world.path("grid", "none.cfg"), *self.own[2:]], "rank 1", "none.cfg")
+
+    def test_another_key_of_one_cell_is_named_with_its_group(self):
+        words = self.other_grid()
+        text = world.read(words[1]).decode().replace("max_steps = 3", "max_steps = 4")
+        world.write(words[1], text)
+        self.refuse(words, "rank 1", "in cell good/pairs/none/1", "train.max_steps = 4", "train.max_steps = 3")
+
+    def test_the_same_grid_in_another_place_is_the_same(self):
+        self.expect(program.run_together([([], self.own), ([], self.other_grid())]), 0)
+        self.assertEqual(len(self.cells()), 4)
+
+    def test_other_commands_and_mistyped_options(self):
+        self.refuse(["info"], "different commands")
+        self.refuse(["run", "--help"], "different commands")
+        self.refuse([*self.own, "--bogus"], "rank 1", "--bogus")
+        self.refuse(["run", "-o", self.output], "rank 1", "give one grid file")
+        self.refuse(["rum"], "rank 1", '"rum" is no command')
+
+
+class Files(case.Case):
+    """Copies of the files on every node must be the same: tried with two sets of files on one."""
+
+    def setUp(self):
+        super().setUp()
+        world.write(self.world.path("model", "copied.cfg"), 'model = { path = "${PB_COPY}/model"; };\n')
+        world.write(self.world.path("dataset", "pairs.cfg"), world.PAIRS.format(
+            name="pairs", train="${PB_COPY}/train.jsonl", test="${PB_COPY}/test.jsonl"))
+        self.grid = self.world.grid(["copied"], ["pairs"], ["none", "lora"], (1, 2))
+        self.copies = [self.copy("first"), self.copy("second")]
+
+    def copy(self, name):
+        folder = os.path.join(self.folder, name)
+        shutil.copytree(self.world.good_model, os.path.join(folder, "model"))
+        for split, lines in self.world.rows.items():
+            world.write(os.path.join(folder, split + ".jsonl"), b"".join(lines))
+        return folder
+
+    def start(self, last):
+        run = ["run", self.grid, "-o", self.output]
+        return program.run_together([([f"PB_COPY={self.copies[0]}"], run)] * 2 + [([f"PB_COPY={last}"], run)])
+
+    def test_the_same_contents_in_another_place_are_the_same(self):
+        self.expect(self.start(self.copies[1]), 0)
+        self.assertEqual(len(self.cells()), 4)
+
+    def refuse(self, name, change, what):
+        paths = [os.path.join(copy, name) for copy in self.copies]
+        good = world.read(paths[1])
+        world.write(paths[1], change(good))
+        hashes = [hashlib.sha256(world.read(path)).hexdigest() for path in paths]
+        result = self.expect(self.start(self.copies[1]), 2, "rank 2: this process on host ", what, *self.copies)
+        if name.endswith(".jsonl"):
+            self.expect(result, 2, *(f"{path} (SHA-256 {sha})" for path, sha in zip(paths, hashes)))
+        self.assertEqual(result.err.count("error: "), 1)
+        self.assertFalse(os.path.exists(self.output))
+        world.write(paths[1], good)
+
+    def test_a_changed_row(self):
+        self.refuse("train.jsonl", lambda text: text.replace(b"a", b"b", 1), "training rows")
+        self.refuse("test.jsonl", lambda text: text + text.splitlines(keepends=True)[0], "test rows")
+
+    def test_changed_weights_and_tokenizer(self):
+        self.refuse("model/model.safetensors", lambda data: data[:-4] + bytes(4), "weights")
+        self.refuse("model/tokenizer.json", lambda text: text.replace(b'"pre_tokenizer"', b' "pre_tokenizer"', 1), "tokenizer")
+
+    def test_a_file_that_is_missing_on_one_node(self):
+        os.remove(os.path.join(self.copies[1], "test.jsonl"))
+        result = self.start(self.copies[1])
+        self.expect(result, 2, "rank 2", "test rows", "unreadable")
+        self.assertFalse(os.path.exists(self.output))
 
 
 class Beside(case.Case):

@@ -49,7 +49,12 @@ def launch(line, env, **options):
 
 def run_each(arguments, settings, timeout=120):
     """One rank per entry of settings, lists of NAME=VALUE, as on nodes that are not alike."""
-    parts = [["-n", "1", "env", *own, PROGRAM, *arguments] for own in settings]
+    return run_together([(own, arguments) for own in settings], timeout)
+
+
+def run_together(ranks, timeout=120):
+    """One rank per entry: its settings, a list of NAME=VALUE, and its arguments."""
+    parts = [["-n", "1", "env", *settings, PROGRAM, *arguments] for settings, arguments in ranks]
     line = [LAUNCHER, *parts[0], *(word for part in parts[1:] for word in (":", *part))]
     process = launch(line, environment(len(parts), None), stdin=subprocess.DEVNULL)
     try:
