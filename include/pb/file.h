@@ -82,6 +82,7 @@ pb_status pb_path_join(const char *directory, const char *name,
 pb_status pb_path_directory(const char *path, char **out) PB_MUST_USE; /* "." when there is none */
 pb_status pb_path_make_directories(const char *path) PB_MUST_USE;      /* like mkdir -p */
 bool pb_path_exists(const char *path);
+bool pb_path_is_taken(const char *path); /* also by a link that leads nowhere */
 bool pb_path_is_directory(const char *path);
 /* Replaces ${NAME} from the environment; an unset name is an error that names it. */
 pb_status pb_path_expand(const char *path, char **out) PB_MUST_USE;

@@ -52,6 +52,13 @@ bool pb_path_exists(const char *path)
     return stat(path, &about) == 0;
 }
 
+bool pb_path_is_taken(const char *path)
+{
+    struct stat about;
+
+    return lstat(path, &about) == 0;
+}
+
 bool pb_path_is_directory(const char *path)
 {
     struct stat about;

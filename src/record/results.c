@@ -217,6 +217,9 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
     shards = pb_path_is_directory(folder);
     if (shards) {
         PB_TRY_GOTO(status, pb_path_list(folder, ".h5", &names, &count), out);
+    } else if (pb_path_is_taken(folder)) {
+        status = PB_FAIL(PB_ERR_IO, "%s is not a directory and leads to none; put it back", folder);
+        goto out;
     }
     status = pb_sweep_read(directory, &sweep);
     if (status == PB_ERR_NOT_FOUND) {

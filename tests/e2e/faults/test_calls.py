@@ -19,17 +19,17 @@ SHORT = 2  # places per failure in the short form
 
 
 class Calls(faults.Faults):
-    def count(self):
+    def count(self, folders):
         """Calls of every kind in a run that finds two of its four shards."""
         self.begin(missing=2)
         counts = os.path.join(self.folder, "counts")
-        self.run_grid(self.grid, 0, env=faults.environment(self.inputs(), counts=counts))
+        self.run_grid(self.grid, 0, env=faults.environment(folders, counts=counts))
         return {name: int(calls) for name, calls in re.findall(r"(\w+) (\d+)", world.read(counts).decode())}
 
-    def check(self, call, at, number):
+    def check(self, folders, call, at, number):
         why = f"{call} {at} fails with {errno.errorcode[number]}"
         kept = self.begin(missing=2)
-        result = program.run(["run", self.grid, "-o", self.output], env=faults.environment(self.inputs(), call, at, number))
+        result = program.run(["run", self.grid, "-o", self.output], env=faults.environment(folders, call, at, number))
         self.assertIn(result.code, (0, 1, 4), f"{why}: {result}")
         if result.code != 0:
             self.assertRegex(result.err, "error: |failed", why)
@@ -40,16 +40,28 @@ class Calls(faults.Faults):
             self.assertTrue(results.is_readable(path), why)
         if result.code == 0:
             self.assertEqual(self.digest(self.merged()), self.expected, why)
-        self.check_recovers(kept, why)
+            self.assertEqual(results.temporaries(self.output), [], why)
+        else:
+            self.check_recovers(kept, why)
+
+    def test_one_failing_look_at_a_shard(self):
+        """One that fails for a moment is no more than a pause."""
+        folders = [os.path.join(self.output, "shards")]
+        counts = self.count(folders)
+        for call in ("open", "read"):
+            for at in faults.sample(range(1, counts[call] + 1), 6):
+                with self.subTest(call=call, at=at):
+                    self.check(folders, call, at, errno.EIO)
 
     def test_one_failing_call(self):
-        counts = self.count()
+        folders = self.inputs()
+        counts = self.count(folders)
         for call in ("open", "read", "write", "fsync", "rename"):
             self.assertGreater(counts[call], 2, "calls of the program that the library does not see: " + str(counts))
         for call, number in FAILURES:
             for at in faults.sample(range(1, counts[call] + 1, STEP), SHORT):
                 with self.subTest(call=call, at=at, number=errno.errorcode[number]):
-                    self.check(call, at, number)
+                    self.check(folders, call, at, number)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def start(arguments, ranks=None, env=None, **options):
 
 
 def launch(line, env, **options):
-    return subprocess.Popen(line, env=env, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(line, env=env, start_new_session=True, **options)
 
 
 def run_each(arguments, settings, timeout=120):
@@ -66,7 +67,7 @@ def run_together(ranks, timeout=120):
 
 def finish(process, given=None, timeout=600):
     out, err = process.communicate(given, timeout=timeout)
-    return Result(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+    return Result(process.returncode, *((text or b"").decode("utf-8", "replace") for text in (out, err)))
 
 
 def run(arguments, ranks=None, env=None, given=None, timeout=600, **options):
