@@ -2,6 +2,7 @@
 /* Tests of every pair of methods of a data set, and the interval of every difference. */
 #include "paired.h"
 
+#include "flips.h"
 #include "stats.h"
 #include "units.h"
 
@@ -14,19 +15,19 @@
 typedef struct comparing {
     rows_of_cells rows;
     units *units;       /* [pairs] */
+    flips *tests;       /* [pairs] those of sign flips, zero for others */
     double **resamples; /* [pairs][STATS_RESAMPLES] differences of bootstrap samples, NULL: none */
     paired_list list;
 } comparing;
 
-static pb_status test_units(const units *u, paired *pair)
+static pb_status test_units(const units *u, flips *test, paired *pair)
 {
     int64_t only_a = 0;
     int64_t only_b = 0;
-    bool exact     = false;
 
     if (!u->binary) {
-        PB_TRY(stats_sign_flip(u->sums, u->count, &pair->p, &exact));
-        pair->test = exact ? "sign_flip_exact" : "sign_flip";
+        PB_TRY(flips_open(u->sums, u->count, test));
+        pair->test = test->exact ? "sign_flip_exact" : "sign_flip";
         return PB_OK;
     }
     for (int64_t i = 0; i < u->count; i++) {
@@ -52,7 +53,7 @@ static pb_status compare(comparing *c, int64_t index)
     if (pair->problem[0] != '\0') {
         return PB_OK;
     }
-    PB_TRY(test_units(u, pair));
+    PB_TRY(test_units(u, &c->tests[index], pair));
     if (u->count == 1) { /* one row alone says nothing of others */
         return PB_OK;
     }
@@ -147,6 +148,7 @@ static pb_status list_pairs(comparing *c)
         }
     }
     PB_TRY(PB_ALLOC(c->units, c->list.count + 1));
+    PB_TRY(PB_ALLOC(c->tests, c->list.count + 1));
     return PB_ALLOC(c->resamples, c->list.count + 1);
 }
 
@@ -157,6 +159,11 @@ static pb_status compare_all(comparing *c, const pb_results *results, int64_t mo
     PB_TRY(list_pairs(c));
     for (int64_t i = 0; i < c->list.count; i++) {
         PB_TRY(compare(c, i));
+    }
+    PB_TRY(flips_draw(c->tests, c->list.count));
+    for (int64_t i = 0; i < c->list.count; i++) {
+        paired *pair = &c->list.pairs[i];
+        pair->p      = c->tests[i].p > 0 ? c->tests[i].p : pair->p;
     }
     PB_TRY(make_intervals(c));
     return adjust(&c->list);
@@ -171,12 +178,16 @@ pb_status paired_make(const pb_results *results, int64_t model, int64_t dataset,
         if (c.units != NULL) {
             units_clear(&c.units[i]);
         }
+        if (c.tests != NULL) {
+            flips_close(&c.tests[i]);
+        }
         if (c.resamples != NULL) {
             pb_memory_free(c.resamples[i]);
         }
     }
     rows_clear(&c.rows);
     pb_memory_free(c.units);
+    pb_memory_free(c.tests);
     pb_memory_free(c.resamples);
     if (status != PB_OK) {
         paired_clear(&c.list);

@@ -10,26 +10,22 @@
 #include <stdint.h>
 
 enum {
-    STATS_SEED      = 0,     /* of all random draws */
-    STATS_EXACT     = 20,    /* so many differences are flipped in all ways, more at random */
-    STATS_FLIPS     = 10000, /* random flips */
-    STATS_RESAMPLES = 2000   /* bootstrap samples of a paired difference */
+    STATS_SEED      = 0,   /* of all random draws */
+    STATS_RESAMPLES = 2000 /* bootstrap samples of a paired difference */
 };
 
 /* The t with P(|T| <= t) = PB_STATISTICS_LEVEL for Student's T; df >= 1. */
 double stats_t(int64_t df);
 
-/* Exact two-sided p of McNemar's test: rows that only A, and only B, has right. */
+/* Exact two-sided p of McNemar's test, above 0: rows that only A, and only B, has right. */
 double stats_mcnemar(int64_t only_a, int64_t only_b);
-
-/* Two-sided p that independent differences are symmetric about 0, by their sum under flipped
- * signs: the share of all 2^n flips that are as far from 0 when at most STATS_EXACT of them are not
- * 0 (*exact), else (1 + hits) / (1 + STATS_FLIPS) of random ones. */
-pb_status stats_sign_flip(const double *differences, int64_t count, double *p,
-                          bool *exact) PB_MUST_USE;
 
 /* Σ weights x, [count] each. */
 double stats_weighted_sum(const double *weights, const double *x, int64_t count);
+
+/* Σ x over the places where a word is below its limit, [count] each. */
+double stats_sum_below(const uint32_t *words, const uint32_t *limits, const double *x,
+                       int64_t count);
 
 /* Holm's step-down adjustment; NaN values are no tests and stay NaN. */
 pb_status stats_holm(const double *p, int64_t count, double *adjusted) PB_MUST_USE;
