@@ -71,6 +71,7 @@ typedef struct pb_model_config {
     int64_t bos_id;                    /* -1 when there is none */
     int64_t eos_ids[PB_MODEL_EOS_MAX]; /* a number or a list in the file */
     int64_t eos_count;
+    int64_t pad_id; /* -1 when there is none; kept for those who read what is saved */
 } pb_model_config;
 
 typedef enum pb_site_kind {

@@ -172,8 +172,8 @@ static pb_status config_write(const pb_method *m, pb_string *json)
     const lora_options *o = m->options;
     PB_TRY(pb_string_printf(json, ",\n \"r\": %lld,\n \"lora_alpha\": %.17g", (long long)o->r,
                             o->alpha));
-    PB_TRY(pb_string_printf(json, ",\n \"lora_dropout\": %.17g,\n \"use_rslora\": %s", o->dropout,
-                            o->rslora ? "true" : "false"));
+    PB_TRY(pb_string_printf(json, ",\n \"lora_dropout\": %.17g%s,\n \"use_rslora\": %s", o->dropout,
+                            o->dropout == 0.0 ? ".0" : "", o->rslora ? "true" : "false"));
     PB_TRY(pb_string_puts(json, ",\n \"use_dora\": false,\n \"bias\": \"none\""
                                 ",\n \"fan_in_fan_out\": false,\n \"rank_pattern\": {}"
                                 ",\n \"alpha_pattern\": {}"));

@@ -171,13 +171,24 @@ static pb_status read_eos(const json_t *eos, pb_model_config *config)
     return PB_OK;
 }
 
+/* It is of no use here, so that one outside the vocabulary, which some files have, is none. */
+static int64_t read_pad(const json_t *pad, const pb_model_config *config)
+{
+    int64_t id = pad != NULL ? json_integer_value(pad) : config->family->pad_id;
+    bool given = pad == NULL || json_is_integer(pad);
+    return given && id >= 0 && id < config->vocab ? id : -1;
+}
+
 /* Null is "none"; a missing key has the family's default. */
 static pb_status read_ids(const json_t *root, const json_t *part, pb_model_config *config)
 {
     const json_t *bos  = json_object_get(root, "bos_token_id");
     const json_t *eos  = json_object_get(root, "eos_token_id");
+    const json_t *pad  = json_object_get(root, "pad_token_id");
     const pb_family *f = config->family;
 
+    pad                = pad != NULL ? pad : json_object_get(part, "pad_token_id");
+    config->pad_id     = read_pad(pad, config);
     bos                = bos != NULL ? bos : json_object_get(part, "bos_token_id");
     eos                = eos != NULL ? eos : json_object_get(part, "eos_token_id");
     config->bos_id     = bos == NULL && f->bos_id < config->vocab ? f->bos_id : -1;

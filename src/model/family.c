@@ -58,6 +58,7 @@ static const pb_family llama = {
     .rope_theta           = 1e4,
     .bos_id               = 1,
     .eos_id               = 2,
+    .pad_id               = -1,
 };
 
 static const pb_family mistral = {
@@ -73,6 +74,7 @@ static const pb_family mistral = {
     .kv_heads       = 8,
     .bos_id         = 1,
     .eos_id         = 2,
+    .pad_id         = -1,
 };
 
 static const pb_family qwen2 = {
@@ -88,6 +90,7 @@ static const pb_family qwen2 = {
     .window         = 4096,
     .bos_id         = -1,
     .eos_id         = -1,
+    .pad_id         = -1,
 };
 
 static const pb_family qwen3 = {
@@ -104,6 +107,7 @@ static const pb_family qwen3 = {
     .head_dim             = 128,
     .bos_id               = -1,
     .eos_id               = -1,
+    .pad_id               = -1,
 };
 
 static const pb_family gemma3 = {
@@ -134,6 +138,7 @@ static const pb_family gemma3 = {
     .window_pattern       = 6,
     .bos_id               = 2,
     .eos_id               = 1,
+    .pad_id               = 0,
 };
 
 static const pb_family phi3 = {
@@ -148,6 +153,7 @@ static const pb_family phi3 = {
     .window_rule    = PB_WINDOW_ALL,
     .bos_id         = 1,
     .eos_id         = 32000,
+    .pad_id         = 32000,
 };
 
 static const pb_family *const families[] = {&llama, &mistral, &qwen2, &qwen3, &gemma3, &phi3, NULL};

@@ -34,7 +34,7 @@ struct pb_family {
     pb_window_rule window_rule;
     /* Defaults of sizes that config.json may leave out; 0: required. */
     int64_t vocab, heads, kv_heads, head_dim, query_scalar, positions, window, window_pattern;
-    int64_t bos_id, eos_id;
+    int64_t bos_id, eos_id, pad_id; /* -1: none */
 };
 
 /* NULL-terminated. */

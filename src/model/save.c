@@ -9,6 +9,7 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,13 +44,18 @@ static pb_status put_bool(pb_string *json, const char *key, bool value)
     return pb_string_printf(json, "  \"%s\": %s,\n", key, value ? "true" : "false");
 }
 
+static pb_status put_id(pb_string *json, const char *key, int64_t id)
+{
+    return id < 0 ? pb_string_printf(json, "  \"%s\": null,\n", key)
+                  : put_integer(json, "  ", key, id);
+}
+
+/* All of them are written: the classes of some families have defaults beyond a small vocabulary,
+ * and then do not load. */
 static pb_status put_ids(pb_string *json, const pb_model_config *c)
 {
-    if (c->bos_id < 0) {
-        PB_TRY(pb_string_puts(json, "  \"bos_token_id\": null,\n"));
-    } else {
-        PB_TRY(put_integer(json, "  ", "bos_token_id", c->bos_id));
-    }
+    PB_TRY(put_id(json, "bos_token_id", c->bos_id));
+    PB_TRY(put_id(json, "pad_token_id", c->pad_id));
     if (c->eos_count == 0) {
         return pb_string_puts(json, "  \"eos_token_id\": null,\n");
     }
@@ -171,7 +177,10 @@ static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_strin
     if (f->reads_mlp_bias) {
         PB_TRY(put_bool(json, "mlp_bias", c->mlp_bias));
     }
-    if (f->query_scalar > 0) {
+    if (f->query_scalar > 0 && floor(c->query_scalar) == c->query_scalar) {
+        /* An integer to transformers 5, which checks types. */
+        PB_TRY(put_integer(json, "  ", "query_pre_attn_scalar", (int64_t)c->query_scalar));
+    } else if (f->query_scalar > 0) {
         PB_TRY(put_number(json, "  ", "query_pre_attn_scalar", c->query_scalar));
     }
     PB_TRY(put_windows(json, c));

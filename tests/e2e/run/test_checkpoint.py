@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a checkpoint's folder holds beside or in place of what is expected: said by every command that opens it."""
+import importlib.util
 import json
 import os
+import shutil
+import subprocess
+import sys
 
 import case
 import program
@@ -60,6 +64,122 @@ class ChatTemplates(case.Case):
         self.world.dataset()
         result = self.run_grid(self.world.grid([self.world.model()], ["pairs"], ["none"]))
         self.assertIn('chat template "auto" is none', result.err)
+
+
+FAMILIES = os.path.join(program.SOURCE, "tests/golden/family")
+
+# The types that the configurations of transformers 5 check; a float may not stand for an int.
+INT, FLOAT, TEXT, FLAG, NONE = int, float, str, bool, type(None)
+TYPES = {key: kinds for kinds, keys in (
+    ((INT,), "num_hidden_layers hidden_size num_attention_heads num_key_value_heads head_dim intermediate_size vocab_size "
+             "max_position_embeddings query_pre_attn_scalar original_max_position_embeddings"),
+    ((INT, NONE), "bos_token_id pad_token_id sliding_window"), ((INT, list, NONE), "eos_token_id"),
+    ((FLOAT,), "rms_norm_eps rope_theta rope_local_base_freq factor low_freq_factor high_freq_factor attention_factor "
+               "beta_fast beta_slow"),
+    ((TEXT,), "model_type hidden_act hidden_activation torch_dtype rope_type"), ((list,), "architectures layer_types"),
+    ((FLAG,), "tie_word_embeddings attention_bias mlp_bias use_sliding_window truncate"),
+    ((dict, NONE), "rope_scaling"), ((dict,), "rope_parameters full_attention sliding_attention")) for key in keys.split()}
+
+LOAD = """
+import sys
+from transformers import AutoModelForCausalLM
+for folder in sys.argv[1:]:
+    _, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    if any(report.values()):
+        sys.exit(f"{folder}: {report}")
+"""
+
+
+class Saved(case.Case):
+    """Checkpoints that `train --save` writes: numbers of the types that transformers asks for; where it is installed,
+    it loads them."""
+
+    def tearDown(self):
+        """All folders of a test in one process, since the library takes long to start."""
+        if importlib.util.find_spec("transformers") is not None and self.saved:
+            loaded = subprocess.run([sys.executable, "-c", LOAD, *self.saved], capture_output=True, text=True, timeout=250)
+            self.assertEqual(loaded.returncode, 0, loaded.stderr[-2000:])
+
+    def setUp(self):
+        super().setUp()
+        self.saved = []
+
+    def source(self, family, change=None, rename=None):
+        """A copy of a small model of the golden files, with another config.json or other names of tensors."""
+        folder = os.path.join(self.folder, "source")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        config = json.loads(world.read(os.path.join(FAMILIES, family, "config.json")))
+        weights = world.read(os.path.join(FAMILIES, family, "model.safetensors"))
+        if rename is not None:
+            header, data = world.split_safetensors(weights)
+            weights = world.join_safetensors({rename(name): entry for name, entry in header.items()}, data)
+        world.write(os.path.join(folder, "config.json"), json.dumps(change(config) if change else config))
+        world.write(os.path.join(folder, "model.safetensors"), weights)
+        return folder
+
+    def save(self, folder):
+        method = world.write(os.path.join(self.folder, "full.cfg"), 'method = { name = "full"; };\n')
+        rows = world.write(os.path.join(self.folder, "rows.jsonl"), '{"input_ids": [3, 4, 5], "labels": [3, 4, 5]}\n')
+        saved = os.path.join(self.folder, f"saved{len(self.saved)}")
+        self.expect(program.run(["train", "--model", folder, "--method", method, "--batches", rows, "--steps", "1",
+                                 "--save", saved]), 0)
+        return saved
+
+    def check_types(self, values, ids):
+        for key, value in values.items():
+            self.assertIn(type(value), TYPES[key], key)
+            if isinstance(value, dict):
+                self.check_types(value, ids)
+            if key.endswith("_token_id") and value is not None:
+                self.assertLess(max(value) if isinstance(value, list) else value, ids, key)
+
+    def check(self, folder):
+        saved = self.save(folder)
+        config = json.loads(world.read(os.path.join(saved, "config.json")))
+        self.check_types(config, config["vocab_size"])
+        self.saved.append(saved)
+        return config
+
+    def test_every_family(self):
+        for family in sorted(os.listdir(FAMILIES)):
+            if os.path.isdir(os.path.join(FAMILIES, family)):
+                with self.subTest(family):
+                    self.check(self.source(family))
+
+    def test_mistral(self):
+        def change(config):
+            config.pop("rope_scaling", None)
+            return dict(config, architectures=["MistralForCausalLM"], model_type="mistral", sliding_window=16)
+        config = self.check(self.source("llama-linear", change))
+        self.assertEqual((config["model_type"], config["sliding_window"]), ("mistral", 16))
+
+    def test_gemma3_from_inside_a_model_of_several_parts(self):
+        def wrap(config):
+            text = {k: v for k, v in config.items() if k != "architectures"}
+            return {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "pad_token_id": 3,
+                    "text_config": dict(text, query_pre_attn_scalar=16)}
+
+        def rename(name):
+            return name if name == "__metadata__" else "language_model." + name
+        config = self.check(self.source("gemma3-linear", wrap, rename))
+        self.assertEqual((config["architectures"], config["query_pre_attn_scalar"], config["pad_token_id"]),
+                         (["Gemma3ForCausalLM"], 16, 3))
+
+    def test_padding_outside_the_vocabulary_is_none(self):
+        """The default of Phi-3 is 32000, beyond a small vocabulary: transformers would not load the folder."""
+        for pad in ({}, {"pad_token_id": None}, {"pad_token_id": -1}, {"pad_token_id": 32000}, {"pad_token_id": 5}):
+            def change(config, pad=pad):
+                config.pop("pad_token_id", None)
+                return {**config, **pad}
+            with self.subTest(**pad):
+                expected = 5 if pad.get("pad_token_id") == 5 else None
+                self.assertEqual(self.check(self.source("phi3", change))["pad_token_id"], expected)
+
+    def test_a_fraction_stays_one(self):
+        """Which transformers 4 alone reads; as a whole number it would be another model."""
+        saved = self.save(self.source("gemma3-linear", lambda config: dict(config, query_pre_attn_scalar=12.5)))
+        self.assertEqual(json.loads(world.read(os.path.join(saved, "config.json")))["query_pre_attn_scalar"], 12.5)
 
 
 if __name__ == "__main__":
