@@ -38,6 +38,15 @@ class Mpirun(cluster.Case):
         self.expect(program.finish(self.start(grid), timeout=120), 0)
         self.check(grid)
 
+    def test_a_process_that_dies_on_the_other_node(self):
+        grid = self.grid(40)
+        process = self.start(grid)
+        self.wait_for_shards(1, lambda: process.poll() is None)
+        os.kill(self.nodes.processes_on(cluster.NODES[1], program.PROGRAM)[-1], signal.SIGKILL)
+        self.assertNotIn(program.finish(process, timeout=60).code, (0, 3))
+        self.expect(program.finish(self.start(grid), timeout=120), 0)
+        self.check(grid)
+
 
 if __name__ == "__main__":
     case.main()
