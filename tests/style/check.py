@@ -301,7 +301,7 @@ def check_sources(tree):
 
 
 def check_documents(tree):
-    """README lists the commands of the program; what the documents name in code style is there."""
+    """README lists the commands of the program; what the documents name in code style is there; CITATION.cff has the version."""
     if "README.md" in tree.paths and "src/cli/cli.c" in tree.paths:
         table = set(re.findall(r"^\| `([a-z]+)[^`]*` \|", tree.text("README.md"), re.M))
         commands = set(re.findall(r"&pb_command_([a-z]+)", tree.text("src/cli/cli.c")))
@@ -314,6 +314,10 @@ def check_documents(tree):
             for name in re.findall(r"`((?:include|src|tests|configs|jobs|cmake)/[\w./-]+)", line):
                 if not os.path.exists(os.path.join(tree.root, name)):
                     tree.wrong(path, number, f"there is no '{name}'")
+    if "CITATION.cff" in tree.paths and "CMakeLists.txt" in tree.paths:
+        version = re.search(r"^project\([^)]*VERSION ([\d.]+)", tree.text("CMakeLists.txt"), re.M)
+        if version and f"\nversion: {version[1]}\n" not in tree.text("CITATION.cff"):
+            tree.wrong("CITATION.cff", 1, f"the version is not that of CMakeLists.txt, {version[1]}")
 
 
 def lists_source(tree, folder, path):

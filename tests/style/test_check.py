@@ -157,6 +157,12 @@ class Rules(unittest.TestCase):
         self.one({**commands, "README.md": "none\n"}, "lacks 'run'")
         self.one({**commands, "README.md": "| `run` | x |\n| `fly` | x |\n"}, "no command 'fly'")
         self.one({"CONTRIBUTING.md": "Copy `src/base/gone.c`.\n"}, "no 'src/base/gone.c'")
+        self.one({"INSTALL.md": "Run `jobs/gone`.\n"}, "no 'jobs/gone'")
+
+    def test_the_citation_has_the_version(self):
+        cmake = {"CMakeLists.txt": "project(peftbench VERSION 0.2.0 LANGUAGES C)\n"}
+        self.assertEqual(self.violations({**cmake, "CITATION.cff": "type: software\nversion: 0.2.0\n"}), [])
+        self.one({**cmake, "CITATION.cff": "type: software\nversion: 0.1.0\n"}, "not that of CMakeLists.txt")
 
 
 if __name__ == "__main__":
