@@ -137,21 +137,21 @@ class Case(case.Case):
         rest = f"train = {{ batch = 4; max_steps = {steps}; epochs = 1000.0; }};\ndata = {{ test_rows = 4; }};\n"
         return self.world.grid([self.world.model()], [self.world.dataset()], ["lora", "bitfit"], (1, 2, 3, 4), rest=rest)
 
-    def alone(self, grid, known={}):
+    def alone(self, grid, threads, known={}):
         """Digest of the sweep by one process on one host: made once for all tests, their files have the same contents."""
         with open(grid, encoding="utf-8") as f:
             text = f.read()
-        if text not in known:
+        if (text, threads) not in known:
             output = os.path.join(self.folder, "alone")
-            self.run_grid(grid, 0, output)
-            known[text] = self.digest(os.path.join(output, "tiny.h5"))
-        return known[text]
+            self.run_grid(grid, 0, output, "--threads", str(threads))
+            known[text, threads] = self.digest(os.path.join(output, "tiny.h5"))
+        return known[text, threads]
 
-    def check(self, grid):
+    def check(self, grid, threads=1):
         """The file of a finished sweep: every cell done, shared out among the nodes, and the same as on one host."""
         path = os.path.join(self.output, "tiny.h5")
         self.assertEqual({cell["status"] for cell in self.cells().values()}, {"done"})
-        self.assertEqual(self.digest(path), self.alone(grid))
+        self.assertEqual(self.digest(path), self.alone(grid, threads))
         text = results.h5dump("-A", path).stdout.decode()
         hosts = re.findall(r'ATTRIBUTE "host".*?\(0\): "(.*?)"', text, re.S)
         self.assertEqual(len(hosts), 8)
@@ -193,8 +193,8 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 KillWait=10
-NodeName=node1 NodeAddr=10.213.7.1 CPUs=4 State=UNKNOWN
-NodeName=node2 NodeAddr=10.213.7.2 CPUs=4 State=UNKNOWN
+NodeName=node1 NodeAddr=10.213.7.1 CPUs=16 State=UNKNOWN
+NodeName=node2 NodeAddr=10.213.7.2 CPUs=16 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES State=UP
 """
 

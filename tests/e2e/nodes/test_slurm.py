@@ -18,11 +18,11 @@ class Batch(cluster.Case):
         super().setUpClass()
         cls.slurm = cluster.Slurm(cls.nodes)
 
-    def submit(self, *arguments, **env):
-        """The script as it is shipped, on nodes of four processors."""
+    def submit(self, *arguments, options=("--cpus-per-task=1",), **env):
+        """The script as it is shipped, but for the options of sbatch."""
         self.log = os.path.join(self.folder, "log")
         env = {**program.environment(4, None), "PB_PROGRAM": os.path.abspath(program.PROGRAM), **env}
-        job = self.slurm.call("sbatch", "--parsable", "--cpus-per-task=1", "--output", self.log, SCRIPT, *arguments, env=env)
+        job = self.slurm.call("sbatch", "--parsable", *options, "--output", self.log, SCRIPT, *arguments, env=env)
         self.assertRegex(job, r"^\d+$", self.slurm.logs())
         return job
 
@@ -40,10 +40,10 @@ class Batch(cluster.Case):
         return lambda: self.slurm.state(job)[0] in ("PENDING", "CONFIGURING", "RUNNING")
 
     def test_a_sweep_as_shipped(self):
-        grid = self.grid(16)
-        self.check_end(self.submit(grid, "-o", self.output), "COMPLETED", 0, "2 nodes, 4 tasks, 1 threads each, --mpi=pmix",
-                       "4 processes")
-        self.check(grid)
+        grid = self.grid(4)
+        self.check_end(self.submit(grid, "-o", self.output, options=()), "COMPLETED", 0,
+                       "2 nodes, 4 tasks, 8 threads each, --mpi=pmix", "4 processes")
+        self.check(grid, 8)
 
     def test_a_stop_requeues_until_the_sweep_is_done(self):
         for how in ((), ("--batch",)):  # Slurm signals the processes; a user may signal the script
