@@ -87,8 +87,12 @@ void pb_cli_overlay(const pb_cli *cli, const pb_config_field *fields, void *obje
 int pb_cli_argument_count(const pb_cli *cli);
 const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the last */
 
-/* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. */
+/* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. A reader
+ * that has gone is no error: from then on nothing is written and nobody listens. */
 pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
+bool pb_cli_is_heard(void);
+/* --width, else $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
+int64_t pb_cli_width(const pb_cli *cli);
 
 /* "auto", a device of this build ("cpu") or one of several ("cuda:N") → name and number. */
 pb_status pb_cli_parse_device(const char *text, const char **name, int *number) PB_MUST_USE;

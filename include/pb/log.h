@@ -34,6 +34,10 @@ void pb_log_at(pb_log_level level, bool rank0_only, const char *file, const char
  * ends it. */
 void pb_log_progress(const char *text);
 
+/* Waits, a second at most, until the reader of stderr has taken what was written, where it is a
+ * pipe: a launcher that forwards both streams would put late lines into the middle of a table. */
+void pb_log_settle(void);
+
 #define pb_log_error(...)  pb_log_line(PB_LOG_ERROR, false, __VA_ARGS__)
 #define pb_log_warn(...)   pb_log_line(PB_LOG_WARN, false, __VA_ARGS__)
 #define pb_log_info(...)   pb_log_line(PB_LOG_INFO, false, __VA_ARGS__)

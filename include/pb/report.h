@@ -15,12 +15,11 @@ typedef enum pb_report_pairs {
     PB_REPORT_PAIRS_NONE /* no tests are made, no predictions are read */
 } pb_report_pairs;
 
-#define PB_REPORT_WIDTH 120
-
 typedef struct pb_report_options {
     pb_pscp_params pscp; /* pb_pscp_defaults() */
     pb_report_pairs pairs;
-    int64_t width; /* columns of the text; wider tables go on below; 0: PB_REPORT_WIDTH */
+    int64_t width;    /* columns of the text; wider tables go on below; 0: PB_TABLE_WIDTH */
+    const char *path; /* of the results, named in the JSON; NULL: not */
 } pb_report_options;
 
 /* Shards of a directory → one file at `path`, atomically; with PSCP at its default constants.

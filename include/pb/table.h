@@ -41,6 +41,6 @@ const char *pb_table_count(char text[PB_TABLE_NUMBER], int64_t count, const char
 const char *pb_table_number(char text[PB_TABLE_NUMBER], double value, int digits, bool sign);
 
 /* Appends a paragraph in lines of at most `width` (0: one line), broken at blanks, and a line end.
- */
-pb_status pb_table_note(pb_string *out, int64_t width, const char *format, ...) PB_MUST_USE
-    PB_PRINTF(3, 4);
+ * It begins behind `indent` columns that are there already; its other lines have as many blanks. */
+pb_status pb_table_note(pb_string *out, int64_t width, int64_t indent, const char *format,
+                        ...) PB_MUST_USE PB_PRINTF(4, 5);

@@ -9,8 +9,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LINE_BYTES = 8192, PROGRESS_BYTES = 512 };
@@ -166,4 +168,22 @@ void pb_log_progress(const char *text)
     }
     pthread_mutex_unlock(&output_lock);
     errno = kept_errno;
+}
+
+void pb_log_settle(void)
+{
+    enum { NAPS = 1000 };
+    const struct timespec nap = {.tv_nsec = 1000000};
+    struct stat file;
+
+    if (fstat(STDERR_FILENO, &file) != 0 || !S_ISFIFO(file.st_mode)) {
+        return;
+    }
+    for (int i = 0; i < NAPS; i++) {
+        int unread = 0;
+        if (ioctl(STDERR_FILENO, FIONREAD, &unread) != 0 || unread == 0) {
+            return;
+        }
+        (void)nanosleep(&nap, NULL);
+    }
 }

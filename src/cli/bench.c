@@ -28,8 +28,7 @@ static const pb_option options[] = {
      .kind     = PB_OPTION_TEXT,
      .value    = "SHAPE",
      .fallback = "40m",
-     .help     = "a name, or layers=8,width=512,heads=8,kv_heads=4,ff=1408,vocab=32000,"
-                 "architecture=Qwen3ForCausalLM"},
+     .help     = "a name, or keys as in layers=8,width=512; both stand below"},
     {.name     = "method",
      .kind     = PB_OPTION_TEXT,
      .value    = "NAME",
@@ -435,17 +434,17 @@ done:
 }
 
 const pb_command pb_command_bench = {
-    .name  = "bench",
-    .help  = "speed and memory of training and evaluation, on random weights and made-up rows",
-    .usage = "[--shape SHAPE | --model DIR [--load]] [--method NAME] [--steps N] [--batch N] "
-             "[--prompt N] [--answer N]",
-    .details =
-        "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b; what a list of keys "
-        "leaves out is as in 40m. Tokens per\n"
-        "second count real tokens of the rows. The rows have nothing in common, so no prefix is "
-        "shared. --set changes keys of the\n"
-        "method: Phi3ForCausalLM has other modules than LoRA's defaults and needs\n"
-        "--set 'method.targets=[\"qkv_proj\", \"down_proj\"]'.\n",
+    .name     = "bench",
+    .help     = "speed and memory of training and evaluation, on random weights and made-up rows",
+    .usage    = "[--shape SHAPE | --model DIR [--load]] [--method NAME] [--steps N] [--batch N] "
+                "[--prompt N] [--answer N]",
+    .details  = "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b; the "
+                "keys of a shape are layers, width, heads, kv_heads, ff, vocab and "
+                "architecture, as in layers=8,width=512; what a list leaves out is as in "
+                "40m. Tokens per second count real tokens of the rows. The rows have "
+                "nothing in common, so no prefix is shared. --set changes keys of the "
+                "method: Phi3ForCausalLM has other modules than LoRA's defaults and needs "
+                "--set 'method.targets=[\"qkv_proj\", \"down_proj\"]'.\n",
     .options  = {options},
     .computes = true,
     .run      = run,

@@ -5,8 +5,6 @@
 #include "pb/log.h"
 #include "pb/memory.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 /* In the order of the help. A new command adds its declaration to commands.h and a line here. */
@@ -35,22 +33,6 @@ int pb_cli_exit_code(pb_status status)
     default:
         return 1;
     }
-}
-
-static pb_status print(pb_comm *comm, const char *text)
-{
-    if (pb_comm_rank(comm) != 0) {
-        return PB_OK;
-    }
-    if (fputs(text, stdout) == EOF || fflush(stdout) != 0) {
-        return PB_FAIL(PB_ERR_IO, "standard output cannot be written: %s", strerror(errno));
-    }
-    return PB_OK;
-}
-
-pb_status pb_cli_print(const pb_cli *cli, const char *text)
-{
-    return print(cli->comm, text);
 }
 
 static pb_status find_command(const pb_command *const *commands, const char *name,
@@ -84,7 +66,7 @@ static pb_status print_help(const pb_command *const *commands, const pb_command 
     pb_status status = command != NULL ? pb_cli_help_command(command, &text)
                                        : pb_cli_help_program(commands, &text);
     if (status == PB_OK) {
-        status = print(comm, text.data);
+        status = pb_cli_write(comm, text.data);
     }
     pb_string_clear(&text);
     return status;
@@ -150,7 +132,7 @@ static pb_status perform(const pb_command *const *commands, pb_comm *comm, const
                          int *exit_code)
 {
     if (r->version) {
-        return print(comm, "peftbench " PB_VERSION "\n");
+        return pb_cli_write(comm, "peftbench " PB_VERSION "\n");
     }
     if (r->help) {
         return print_help(commands, r->command, comm);

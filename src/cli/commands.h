@@ -24,6 +24,14 @@ extern const pb_command pb_command_train;
 /* pscp.c: the exponents of the score, for the commands that show it. */
 extern const pb_option pb_options_pscp[];
 
+/* output.c: --width, for the commands whose text has tables. */
+extern const pb_option pb_options_width[];
+/* Writes to standard output, on rank 0 only; see pb_cli_print. */
+pb_status pb_cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
+
+/* $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
+int64_t pb_cli_terminal_width(void);
+
 /* options.c: all options of a command in the order of its help, those that stand for a field filled
  * from it. Free with pb_memory_free. */
 typedef struct pb_option_entry {

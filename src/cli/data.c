@@ -226,23 +226,24 @@ static pb_status run(pb_cli *cli)
 }
 
 const pb_command pb_command_data = {
-    .name  = "data",
-    .help  = "what the files of a data set hold: faults, answers, lengths, overlap, examples",
-    .usage = "(NAME [--model DIR] [--protocol paper|corrected] | --bench [--rows N])",
-    .details =
-        "NAME is a name of configs/dataset, or a path that ends in .cfg. Its files are named "
-        "there,\nmostly below ${PB_DATA}. Rows that a run would leave out are counted, not "
-        "measured; when there\nare more of them than data.max_bad_share the summary comes all the "
-        "same, and exit code 1.\n"
-        "\nLengths: the smallest one that so many percent of the samples do not exceed, exactly; "
-        "characters\nare code points, tokens those of the whole row before the cutoff. Memory does "
-        "not grow with the\nrows but for 32 to 64 bytes a different text, 64 to 128 a different "
-        "answer, and 4 a length from\n65536 on.\n"
-        "\n--bench writes rows like those of MNLI below $TMPDIR and removes them in the end; an "
-        "interrupt\nwaits for the stage it comes in. It prints seconds, of the clock and of all "
-        "threads together, and\nrates by stage, and the most memory held beyond the token rows "
-        "themselves; with --json a line\nfor each number of rows. \"MB\" are 10^6 bytes.\n",
-    .options       = {options},
+    .name    = "data",
+    .help    = "what the files of a data set hold: faults, answers, lengths, overlap, examples",
+    .usage   = "(NAME [--model DIR] [--protocol paper|corrected] | --bench [--rows N])",
+    .details = "NAME is a name of configs/dataset, or a path that ends in .cfg. Its "
+               "files are named there, mostly below ${PB_DATA}. Rows that a run would "
+               "leave out are counted, not measured; when there are more of them than "
+               "data.max_bad_share the summary comes all the same, and exit code 1.\n\n"
+               "Lengths: the smallest one that so many percent of the samples do not "
+               "exceed, exactly; characters are code points, tokens those of the whole "
+               "row before the cutoff. Memory does not grow with the rows but for 32 to "
+               "64 bytes a different text, 64 to 128 a different answer, and 4 a length "
+               "from 65536 on.\n\n"
+               "--bench writes rows like those of MNLI below $TMPDIR and removes them in "
+               "the end; an interrupt waits for the stage it comes in. It prints "
+               "seconds, of the clock and of all threads together, and rates by stage, "
+               "and the most memory held beyond the token rows themselves; with --json a "
+               "line for each number of rows. \"MB\" are 10^6 bytes.\n",
+    .options = {options},
     .max_arguments = 1,
     .run           = run,
 };

@@ -136,8 +136,8 @@ const pb_command pb_command_generate = {
     .help = "greedy continuations of token rows or of a prompt",
     .usage =
         "--model DIR [--adapter DIR] (--ids-file FILE.jsonl | --prompt TEXT) --max-new-tokens N",
-    .details = "Prints one line per row: {\"ids\": […], \"text\": …}; the text is null where the "
-               "model has no tokenizer.\n",
+    .details  = "Prints one line per row: {\"ids\": […], \"text\": …}; the text is null "
+                "where the model has no tokenizer.\n",
     .options  = {work_options, options},
     .computes = true,
     .without  = without,

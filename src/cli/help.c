@@ -3,24 +3,45 @@
 #include "commands.h"
 
 #include "pb/memory.h"
+#include "pb/table.h"
 
 #include <stdio.h>
 #include <string.h>
 
+enum { COMMAND_COLUMNS = 13, OPTION_COLUMNS = 31 };
+
+/* Help is never wider than it reads well. */
+static int64_t help_width(void)
+{
+    int64_t width = pb_cli_terminal_width();
+    return width < PB_TABLE_WIDTH ? width : PB_TABLE_WIDTH;
+}
+
+/* A name and what it means; the meaning goes on below itself. */
+static pb_status help_line(const char *name, int64_t columns, const char *meaning, pb_string *out)
+{
+    PB_TRY(pb_string_printf(out, "  %-*s ", (int)columns - 3, name));
+    return pb_table_note(out, help_width(), columns, "%s", meaning);
+}
+
 pb_status pb_cli_help_program(const pb_command *const *commands, pb_string *out)
 {
-    PB_TRY(pb_string_puts(out, "usage: peftbench COMMAND [arguments] [options]\n\n"
-                               "Measures parameter-efficient fine-tuning of language models over a "
-                               "grid\nmodel x dataset x method x seed.\n\ncommands:\n"));
+    int64_t width = help_width();
+    PB_TRY(pb_string_puts(out, "usage: peftbench COMMAND [arguments] [options]\n\n"));
+    PB_TRY(pb_table_note(out, width, 0,
+                         "Measures parameter-efficient fine-tuning of language models over a grid "
+                         "model x dataset x method x seed."));
+    PB_TRY(pb_string_puts(out, "\ncommands:\n"));
     for (; *commands != NULL; commands++) {
-        PB_TRY(pb_string_printf(out, "  %-10s %s\n", (*commands)->name, (*commands)->help));
+        PB_TRY(help_line((*commands)->name, COMMAND_COLUMNS, (*commands)->help, out));
     }
-    return pb_string_puts(out,
-                          "\npeftbench COMMAND --help describes one, peftbench --version says "
-                          "which this is\n"
-                          "exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 "
-                          "stopped early,\n            everything kept; 4 done, but some cells "
-                          "failed\n");
+    PB_TRY(pb_string_puts(out, "\n"));
+    PB_TRY(pb_table_note(out, width, 0,
+                         "peftbench COMMAND --help describes one, peftbench --version says which "
+                         "this is"));
+    return pb_table_note(out, width, 0,
+                         "exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 stopped "
+                         "early, everything kept; 4 done, but some cells failed");
 }
 
 static pb_status help_option(const pb_option *option, pb_string *out)
@@ -35,15 +56,20 @@ static pb_status help_option(const pb_option *option, pb_string *out)
              !takes                  ? ""
              : option->value != NULL ? option->value
                                      : "TEXT");
-    PB_TRY(pb_string_printf(out, "  %-28s %s", left, option->help));
-    if (option->required) {
-        PB_TRY(pb_string_puts(out, " (required)"));
-    } else if (option->fallback != NULL) {
-        PB_TRY(pb_string_printf(out, " (default %s)", option->fallback));
-    } else if (option->kind == PB_OPTION_LIST) {
-        PB_TRY(pb_string_puts(out, " (may be repeated)"));
+    pb_string text   = {0};
+    pb_status status = pb_string_puts(&text, option->help);
+    if (status == PB_OK && option->required) {
+        status = pb_string_puts(&text, " (required)");
+    } else if (status == PB_OK && option->fallback != NULL) {
+        status = pb_string_printf(&text, " (default %s)", option->fallback);
+    } else if (status == PB_OK && option->kind == PB_OPTION_LIST) {
+        status = pb_string_puts(&text, " (may be repeated)");
     }
-    return pb_string_puts(out, "\n");
+    if (status == PB_OK) {
+        status = help_line(left, OPTION_COLUMNS, text.data, out);
+    }
+    pb_string_clear(&text);
+    return status;
 }
 
 static pb_status help_options(const pb_command *command, pb_string *out)
@@ -59,14 +85,31 @@ static pb_status help_options(const pb_command *command, pb_string *out)
     return status;
 }
 
+/* Every line of the details is a paragraph. */
+static pb_status help_details(const char *details, pb_string *out)
+{
+    while (*details != '\0') {
+        size_t length = strcspn(details, "\n");
+        PB_TRY(pb_table_note(out, help_width(), 0, "%.*s", (int)length, details));
+        details += length + (details[length] == '\n');
+    }
+    return PB_OK;
+}
+
 pb_status pb_cli_help_command(const pb_command *command, pb_string *out)
 {
-    bool has_usage = command->usage != NULL && *command->usage != '\0';
-    PB_TRY(pb_string_printf(out, "usage: peftbench %s%s%s\n\n%s\n\noptions:\n", command->name,
-                            has_usage ? " " : "", has_usage ? command->usage : "", command->help));
+    static const char start[] = "usage: peftbench ";
+    bool has_usage            = command->usage != NULL && *command->usage != '\0';
+    PB_TRY(pb_string_puts(out, start));
+    PB_TRY(pb_table_note(out, help_width(), (int64_t)sizeof start - 1, "%s%s%s", command->name,
+                         has_usage ? " " : "", has_usage ? command->usage : ""));
+    PB_TRY(pb_string_puts(out, "\n"));
+    PB_TRY(pb_table_note(out, help_width(), 0, "%s", command->help));
+    PB_TRY(pb_string_puts(out, "\noptions:\n"));
     PB_TRY(help_options(command, out));
     if (command->details != NULL) {
-        PB_TRY(pb_string_printf(out, "\n%s\n", command->details));
+        PB_TRY(pb_string_puts(out, "\n"));
+        PB_TRY(help_details(command->details, out));
     }
     return PB_OK;
 }

@@ -2,6 +2,7 @@
 /* Standard input line by line. */
 #include "lines.h"
 
+#include "pb/cli.h"
 #include "pb/json.h"
 #include "pb/string.h"
 
@@ -65,7 +66,7 @@ pb_status lines_each(size_t flags, lines_taker take, void *context)
     pb_status status = PB_OK;
     bool more        = true;
 
-    for (int64_t number = 1; more && status == PB_OK; number++) {
+    for (int64_t number = 1; more && status == PB_OK && pb_cli_is_heard(); number++) {
         status     = read_line(&line, &more);
         bool empty = status == PB_OK && (!more || line.length == strspn(line.data, " \t\r"));
         if (status == PB_OK && !empty) {

@@ -151,12 +151,11 @@ done:
 static const char *const without[] = {"seed", NULL};
 
 const pb_command pb_command_logits = {
-    .name  = "logits",
-    .help  = "logits and hidden states of token ids",
-    .usage = "--model DIR [--adapter DIR] [--merge] --ids 1,2,3 -o OUT.safetensors [--hidden]",
-    .details =
-        "With --json it prints {\"rows\", \"vocab\", \"path\"}: the shape of the logits and the "
-        "file they are in.\n",
+    .name     = "logits",
+    .help     = "logits and hidden states of token ids",
+    .usage    = "--model DIR [--adapter DIR] [--merge] --ids 1,2,3 -o OUT.safetensors [--hidden]",
+    .details  = "With --json it prints {\"rows\", \"vocab\", \"path\"}: the shape of the "
+                "logits and the file they are in.\n",
     .options  = {work_options, options},
     .computes = true,
     .without  = without,

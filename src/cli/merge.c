@@ -3,42 +3,86 @@
 #include "commands.h"
 
 #include "pb/file.h"
+#include "pb/memory.h"
 #include "pb/report.h"
+#include "pb/results.h"
 #include "pb/stop.h"
 
 static const pb_option options[] = {
-    {.name     = "output",
-     .letter   = 'o',
-     .kind     = PB_OPTION_TEXT,
-     .value    = "FILE.h5",
-     .required = true,
-     .help     = "the merged file; one that is there is replaced"},
+    {.name   = "output",
+     .letter = 'o',
+     .kind   = PB_OPTION_TEXT,
+     .value  = "FILE.h5",
+     .help   = "the merged file; one that is there is replaced; default: DIR/<sweep>.h5, as run"},
     PB_OPTION_END,
 };
 
-static pb_status run(pb_cli *cli)
+/* The file that `run` would write. */
+static pb_status default_path(const char *directory, char **out)
 {
-    const char *path = pb_cli_text(cli, "output");
+    pb_sweep sweep = {0};
+    pb_string name = {0};
+    pb_status status;
+    PB_TRY_GOTO(status, pb_sweep_read(directory, &sweep), done);
+    PB_TRY_GOTO(status, pb_string_printf(&name, "%s.h5", sweep.name), done);
+    PB_TRY_GOTO(status, pb_path_join(directory, name.data, out), done);
+done:
+    pb_string_clear(&name);
+    pb_sweep_clear(&sweep);
+    return status;
+}
 
-    if (pb_comm_rank(cli->comm) != 0) {
-        return PB_OK;
-    }
+/* Its path is the last line of standard output, as in `run`. */
+static pb_status merge(const pb_cli *cli, const char *path)
+{
+    pb_string line   = {0};
+    pb_status status = PB_OK;
     if (pb_path_is_directory(path)) {
         return PB_FAIL(PB_ERR_USAGE, "merge: -o %s is a directory; name a file", path);
     }
     pb_stop_catch();
     pb_stop_arm(0);
-    pb_status status = pb_report_merge(pb_cli_argument(cli, 0), path);
+    status = pb_report_merge(pb_cli_argument(cli, 0), path);
     pb_stop_release();
-    return status == PB_STOPPED ? pb_error_prefix(status, "merge: nothing is written") : status;
+    if (status == PB_STOPPED) {
+        return pb_error_prefix(status, "merge: nothing is written");
+    }
+    PB_TRY_GOTO(status, status, done);
+    PB_TRY_GOTO(status, pb_string_printf(&line, "%s\n", path), done);
+    PB_TRY_GOTO(status, pb_cli_print(cli, line.data), done);
+done:
+    pb_string_clear(&line);
+    return status;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    const char *given = pb_cli_text(cli, "output");
+    char *path        = NULL;
+
+    if (pb_comm_rank(cli->comm) != 0) {
+        return PB_OK;
+    }
+    if (given != NULL) {
+        return merge(cli, given);
+    }
+    pb_status status = default_path(pb_cli_argument(cli, 0), &path);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "merge: the name of the sweep is not known, name the file "
+                                       "with -o FILE.h5");
+    }
+    status = merge(cli, path);
+    pb_memory_free(path);
+    return status;
 }
 
 const pb_command pb_command_merge = {
     .name          = "merge",
     .help          = "gather the finished cells of a directory into one file",
-    .usage         = "DIR -o FILE.h5",
-    .details       = "Nothing is merged while shards are damaged: all of them are named, and the "
-                     "same run makes them again.\n",
+    .usage         = "DIR [-o FILE.h5]",
+    .details       = "Without -o it is DIR/<sweep>.h5, the file that `run` writes. Its path is "
+                     "printed. Nothing is merged while shards are damaged: all of them are "
+                     "named, and the same run makes them again.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

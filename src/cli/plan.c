@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include "pb/memory.h"
+#include "pb/table.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -113,34 +114,68 @@ static pb_status write_json(const plan *p, int64_t ranks, double span, double to
         ranks, total, span, p->check.bad);
 }
 
+enum { COLUMNS = 9 };
+
+/* A mistake stands below the table, once for all its cells. */
+static pb_status add_row(const plan *p, int64_t i, pb_table *table)
+{
+    const pb_grid_cell *c       = &p->sweep.cells.items[i];
+    const pb_cell_prediction *q = &p->check.cells[i].prediction;
+
+    PB_TRY(pb_table_add(table, "%s", c->model));
+    PB_TRY(pb_table_add(table, "%s", c->dataset));
+    PB_TRY(pb_table_add(table, "%s", c->method));
+    PB_TRY(pb_table_add(table, "%" PRId64, c->seed));
+    if (p->check.cells[i].mistake >= 0) {
+        PB_TRY(pb_table_add(table, "cannot run"));
+        for (int k = 5; k < COLUMNS; k++) {
+            PB_TRY(pb_table_add(table, PB_TABLE_UNKNOWN));
+        }
+        return PB_OK;
+    }
+    PB_TRY(pb_table_add(table, "%" PRId64, q->trainable_params));
+    PB_TRY(pb_table_add_number(table, q->flops_forward_t, 6));
+    PB_TRY(pb_table_add_number(table, q->flops_forward_t - q->flops_base_t, 6));
+    PB_TRY(pb_table_add_number(table, q->memory_gb, 4));
+    return pb_table_add_number(table, p->seconds[i], 1);
+}
+
+static pb_status write_table(const plan *p, int64_t width, pb_string *out)
+{
+    static const char *const header[] = {"model",     "dataset",    "method", "seed",
+                                         "trainable", "TFLOPs/512", "extra",  "memory GB",
+                                         "seconds",   NULL};
+    pb_table table;
+    pb_status status = PB_OK;
+
+    pb_table_init(&table, COLUMNS, 3);
+    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
+    for (int64_t i = 0; i < p->sweep.cells.count; i++) {
+        PB_TRY_GOTO(status, add_row(p, i, &table), out);
+    }
+    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
+out:
+    pb_table_clear(&table);
+    return status;
+}
+
 static pb_status write_text(const plan *p, int64_t ranks, double span, double total, pb_string *out)
 {
-    PB_TRY(pb_string_printf(out, "%-20s %-16s %-16s %8s %12s %11s %10s %10s %9s\n", "model",
-                            "dataset", "method", "seed", "trainable", "TFLOPs/512", "extra",
-                            "memory GB", "seconds"));
-    for (int64_t i = 0; i < p->sweep.cells.count; i++) {
-        const pb_grid_cell *c       = &p->sweep.cells.items[i];
-        const pb_cell_prediction *q = &p->check.cells[i].prediction;
-        PB_TRY(pb_string_printf(out, "%-20s %-16s %-16s %8" PRId64, c->model, c->dataset, c->method,
-                                c->seed));
-        if (p->check.cells[i].mistake >= 0) {
-            PB_TRY(pb_string_puts(out, "  cannot run, see below\n"));
-            continue;
-        }
-        PB_TRY(pb_string_printf(out, " %12" PRId64 " %11.6f %10.6f %10.4f %9.1f\n",
-                                q->trainable_params, q->flops_forward_t,
-                                q->flops_forward_t - q->flops_base_t, q->memory_gb, p->seconds[i]));
-    }
+    int64_t width = pb_cli_width(p->cli);
+    char cells[PB_TABLE_NUMBER];
+
+    PB_TRY(write_table(p, width, out));
     for (int64_t i = 0; i < p->check.mistakes.count; i++) {
         const pb_mistake *m = &p->check.mistakes.items[i];
-        PB_TRY(pb_string_printf(out, "%scannot run: %s (%" PRId64 " cell%s)\n", i == 0 ? "\n" : "",
-                                m->text, m->count, m->count == 1 ? "" : "s"));
+        PB_TRY(pb_string_printf(out, "%scannot run: %s (%s)\n", i == 0 ? "\n" : "", m->text,
+                                pb_table_count(cells, m->count, "cell")));
     }
-    return pb_string_printf(out,
-                            "\n%" PRId64 " cells, %" PRId64
-                            " cannot run; %.0f s of work, %.0f s on %" PRId64
-                            " processes (seconds and memory are modelled, the rest is counted)\n",
-                            p->sweep.cells.count, p->check.bad, total, span, ranks);
+    PB_TRY(pb_string_puts(out, "\n"));
+    return pb_table_note(out, width, 0,
+                         "%s, %" PRId64 " cannot run; %.0f s of work, %.0f s on %" PRId64
+                         " process%s (seconds and memory are modelled, the rest is counted)",
+                         pb_table_count(cells, p->sweep.cells.count, "cell"), p->check.bad, total,
+                         span, ranks, ranks == 1 ? "" : "es");
 }
 
 static pb_status run_plan(plan *p)
@@ -175,32 +210,33 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
+/* The seeds of a sweep are its axis. */
+static const char *const without[] = {"seed", NULL};
+
 const pb_command pb_command_plan = {
-    .name  = "plan",
-    .help  = "expand and check a grid without training, with predicted costs",
-    .usage = "GRID.cfg [--ranks N] [--json]",
-    .details =
-        "Needs config.json of every model, not its weights, which `run` asks for; where there "
-        "are weights, their headers and the\n"
-        "tokenizer too. All mistakes are listed at once.\n"
-        "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
-        "2·n·(sum of in·out over linear layers, head included) + "
-        "4·n·k·head_dim·heads·layers, n = 512 + virtual rows,\n"
-        "k = n + virtual keys, and what the method adds at its sites.\n"
-        "Seconds are modelled, at half the measured rate of a square product and without "
-        "validation. A training row costs a\n"
-        "forward, a backward down to the lowest trained layer, and 2·n FLOP per number "
-        "trained at a site: about 2 forwards for\n"
-        "adapters, 3 for full, 0 for none. A test row costs one forward over prompt and "
-        "answer, of max_new_tokens at most.\n"
-        "The head counts at answers only. Rows are those of the data set, at 4 bytes a "
-        "token.\n"
-        "Exit code 2 when a configuration is wrong, 4 when some cells cannot run for other "
-        "reasons; `run` begins with the same\n"
-        "checks.\n",
-    .options       = {options},
+    .name          = "plan",
+    .help          = "expand and check a grid without training, with predicted costs",
+    .usage         = "GRID.cfg [--ranks N] [--width N] [--json]",
+    .details       = "Needs config.json of every model, not its weights, which `run` asks for; "
+                     "where there are weights, their headers and the tokenizer too. All "
+                     "mistakes are listed at once.\n"
+                     "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
+                     "2·n·(sum of in·out over linear layers, head included) + "
+                     "4·n·k·head_dim·heads·layers, n = 512 + virtual rows, k = n + virtual "
+                     "keys, and what the method adds at its sites.\n"
+                     "Seconds are modelled, at half the measured rate of a square product and "
+                     "without validation. A training row costs a forward, a backward down to "
+                     "the lowest trained layer, and 2·n FLOP per number trained at a site: "
+                     "about 2 forwards for adapters, 3 for full, 0 for none. A test row costs "
+                     "one forward over prompt and answer, of max_new_tokens at most. The head "
+                     "counts at answers only. Rows are those of the data set, at 4 bytes a "
+                     "token.\n"
+                     "Exit code 2 when a configuration is wrong, 4 when some cells cannot run "
+                     "for other reasons; `run` begins with the same checks.\n",
+    .options       = {options, pb_options_width},
     .min_arguments = 1,
     .max_arguments = 1,
     .computes      = true,
+    .without       = without,
     .run           = run,
 };

@@ -216,20 +216,21 @@ static pb_status run(pb_cli *cli)
 }
 
 const pb_command pb_command_prompt = {
-    .name  = "prompt",
-    .help  = "what a model is shown for the rows of a data set, on JSON lines",
-    .usage = "(--dataset NAME --protocol paper|corrected --template NAME [options] < LINES | "
-             "--explain NAME)",
-    .details =
-        "Reads rows with the columns of the hub and prints for each sample {\"inputs\", "
-        "\"targets\",\n\"user\", \"assistant\", \"prompt\", \"answer\"}: the original's columns "
-        "inputs and targets (null\nwhere a set has none), message and answer, and both in the "
-        "chat template; what has no answer\nhas null. \"references\" are further right answers "
-        "that the sample accepts. A row may give\nseveral samples. Faults that may be kept, such "
-        "as empty texts, are. A line that cannot be\nused, or has more than 64 MiB, ends the "
-        "command.\n"
-        "\nThe paper protocol takes its instructions from the original's dataset_info.json: give "
-        "its path\nin PB_PEFTBENCH_INFO or by --set data.peftbench_info=PATH.\n",
+    .name    = "prompt",
+    .help    = "what a model is shown for the rows of a data set, on JSON lines",
+    .usage   = "(--dataset NAME --protocol paper|corrected --template NAME [options] < LINES | "
+               "--explain NAME)",
+    .details = "Reads rows with the columns of the hub and prints for each sample "
+               "{\"inputs\", \"targets\", \"user\", \"assistant\", \"prompt\", "
+               "\"answer\"}: the original's columns inputs and targets (null where a set "
+               "has none), message and answer, and both in the chat template; what has "
+               "no answer has null. \"references\" are further right answers that the "
+               "sample accepts. A row may give several samples. Faults that may be kept, "
+               "such as empty texts, are. A line that cannot be used, or has more than "
+               "64 MiB, ends the command.\n\n"
+               "The paper protocol takes its instructions from the original's "
+               "dataset_info.json: give its path in PB_PEFTBENCH_INFO or by --set "
+               "data.peftbench_info=PATH.\n",
     .options = {options},
     .run     = run,
 };

@@ -4,6 +4,7 @@
 
 #include "pb/pscp.h"
 #include "pb/string.h"
+#include "pb/table.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -23,13 +24,9 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-static pb_status put_row(const pb_pscp_row *row, const pb_pscp_result *r, bool json, bool first,
-                         pb_string *out)
+static pb_status json_row(const pb_pscp_row *row, const pb_pscp_result *r, bool first,
+                          pb_string *out)
 {
-    if (!json) {
-        return pb_string_printf(out, "%-20s %10.2f %8.4f %8.4f %8.4f\n", row->method, r->pscp,
-                                r->cost_p, r->cost_f, r->cost_m);
-    }
     PB_TRY(pb_string_puts(out, first ? "{\"method\": " : ", {\"method\": "));
     PB_TRY(pb_string_json(out, row->method, strlen(row->method)));
     return pb_string_printf(
@@ -37,21 +34,53 @@ static pb_status put_row(const pb_pscp_row *row, const pb_pscp_result *r, bool j
         r->cost_p, r->cost_f, r->cost_m);
 }
 
-static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,
-                          bool json, pb_string *out)
+static pb_status add_row(const pb_pscp_row *row, const pb_pscp_result *r, pb_table *table)
 {
-    PB_TRY(json ? pb_string_puts(out, "{\"methods\": [")
-                : pb_string_printf(out, "%-20s %10s %8s %8s %8s\n", "method", "PSCP", "cost_p",
-                                   "cost_f", "cost_m"));
+    PB_TRY(pb_table_add(table, "%s", row->method));
+    PB_TRY(pb_table_add_number(table, r->pscp, 2));
+    PB_TRY(pb_table_add_number(table, r->cost_p, 4));
+    PB_TRY(pb_table_add_number(table, r->cost_f, 4));
+    return pb_table_add_number(table, r->cost_m, 4);
+}
+
+/* Each row to the JSON in `out` or to the table, whichever is not NULL. */
+static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,
+                          pb_table *table, pb_string *out)
+{
     for (int64_t i = 0; i < count; i++) {
         pb_pscp_result result = {0};
         pb_status status      = pb_pscp(&rows[i].inputs, params, &result);
         if (status != PB_OK) {
             return pb_error_prefix(status, "method %s", rows[i].method);
         }
-        PB_TRY(put_row(&rows[i], &result, json, i == 0, out));
+        PB_TRY(table != NULL ? add_row(&rows[i], &result, table)
+                             : json_row(&rows[i], &result, i == 0, out));
     }
-    return json ? pb_string_puts(out, "]}\n") : PB_OK;
+    return PB_OK;
+}
+
+static pb_status put_json(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,
+                          pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, "{\"methods\": ["));
+    PB_TRY(put_rows(rows, count, params, NULL, out));
+    return pb_string_puts(out, "]}\n");
+}
+
+static pb_status put_text(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,
+                          int64_t width, pb_string *out)
+{
+    static const char *const header[] = {"method", "PSCP", "cost_p", "cost_f", "cost_m", NULL};
+    pb_table table;
+    pb_status status = PB_OK;
+
+    pb_table_init(&table, 5, 1);
+    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
+    PB_TRY_GOTO(status, put_rows(rows, count, params, &table, NULL), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
+out:
+    pb_table_clear(&table);
+    return status;
 }
 
 static pb_status run(pb_cli *cli)
@@ -68,7 +97,10 @@ static pb_status run(pb_cli *cli)
     pb_cli_overlay(cli, pb_pscp_fields, &params);
     PB_TRY(pb_pscp_check(&params));
     PB_TRY(pb_pscp_read(pb_cli_argument(cli, 0), &rows, &count));
-    PB_TRY_GOTO(status, put_rows(rows, count, &params, pb_cli_flag(cli, "json"), &text), out);
+    PB_TRY_GOTO(status,
+                pb_cli_flag(cli, "json") ? put_json(rows, count, &params, &text)
+                                         : put_text(rows, count, &params, pb_cli_width(cli), &text),
+                out);
     PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out);
 out:
     pb_string_clear(&text);
@@ -77,14 +109,13 @@ out:
 }
 
 const pb_command pb_command_pscp = {
-    .name    = "pscp",
-    .help    = "the PSCP score of the methods of a CSV table",
-    .usage   = "TABLE.csv [--beta-p X] [--beta-f X] [--beta-m X] [--json]",
-    .details = "Columns: method, score, params, flops_t (10^12, already the difference to the base "
-               "model), memory_gb (10^9 bytes);\n"
-               "others are left alone. Each method has one row; numbers are decimal, from 0 to "
-               "1e15.\n",
-    .options = {pb_options_pscp, options},
+    .name          = "pscp",
+    .help          = "the PSCP score of the methods of a CSV table",
+    .usage         = "TABLE.csv [--beta-p X] [--beta-f X] [--beta-m X] [--width N] [--json]",
+    .details       = "Columns: method, score, params, flops_t (10^12, already the difference "
+                     "to the base model), memory_gb (10^9 bytes); others are left alone. Each "
+                     "method has one row; numbers are decimal, from 0 to 1e15.\n",
+    .options       = {pb_options_pscp, pb_options_width, options},
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

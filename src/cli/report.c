@@ -32,13 +32,6 @@ static const pb_option options[] = {
      .fallback = "best",
      .choices  = pairs,
      .help     = "paired tests in the text: of the best method, or all; none: not at all"},
-    {.name     = "width",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "120",
-     .minimum  = 20,
-     .maximum  = 100000,
-     .help     = "columns of the text; wider tables go on below"},
     {.name = "digest",
      .kind = PB_OPTION_FLAG,
      .help = "print one hash over everything but timings, nothing else"},
@@ -83,7 +76,7 @@ static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_str
     const char *format    = pb_cli_flag(cli, "json") ? "json" : pb_cli_text(cli, "format");
     pb_status status      = PB_OK;
 
-    how.width = pb_cli_int(cli, "width");
+    how.width = pb_cli_width(cli);
     while (strcmp(pairs[how.pairs], pb_cli_text(cli, "pairs")) != 0) {
         how.pairs++;
     }
@@ -125,13 +118,12 @@ const pb_command pb_command_report = {
     .help    = "tables of scores, costs and PSCP from result files",
     .usage   = "FILE.h5… [--format text|csv|json] [-o PATH] [--pairs best|all|none] [--width N] "
                "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
-    .details = "Several files are read as one sweep; a cell that is in more than one counts once. "
-               "Missing, failed and invalid cells\n"
-               "are listed, and a mean over some of its data sets says over how many. "
-               "results/README.md defines "
-               "the intervals and the paired\n"
-               "tests of methods; CSV and JSON have all pairs of methods.\n",
-    .options = {options, pb_options_pscp},
+    .details = "Several files are read as one sweep; a cell that is in more than one "
+               "counts once. Missing, failed and invalid cells are listed, and a mean "
+               "over some of its data sets says over how many. results/README.md defines "
+               "the intervals and the paired tests of methods; CSV and JSON have all "
+               "pairs of methods.\n",
+    .options = {options, pb_options_width, pb_options_pscp},
     .min_arguments = 1,
     .max_arguments = -1,
     .run           = run,

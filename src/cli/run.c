@@ -323,13 +323,25 @@ static pb_status check_complete(const job *j, const pb_results *results)
     return PB_OK;
 }
 
-static pb_status print_report(const job *j, const pb_results *results, bool whole)
+/* The tables and, as the last line, where the results are; with --json one object with both. */
+static pb_status write_report(const job *j, const pb_results *results, const char *path,
+                              pb_string *out)
 {
-    pb_string text = {0};
-    bool json      = pb_cli_flag(j->cli, "json");
-    pb_status status =
-        json ? pb_report_json(results, NULL, &text) : pb_report_text(results, NULL, &text);
+    pb_report_options how = {
+        .pscp = pb_pscp_defaults(), .width = pb_cli_width(j->cli), .path = path};
+    if (pb_cli_flag(j->cli, "json")) {
+        return pb_report_json(results, &how, out);
+    }
+    PB_TRY(pb_report_text(results, &how, out));
+    return pb_string_printf(out, "%s\n", path);
+}
+
+static pb_status print_report(const job *j, const pb_results *results, const char *path, bool whole)
+{
+    pb_string text   = {0};
+    pb_status status = write_report(j, results, path, &text);
     if (status == PB_OK) {
+        pb_log_settle();
         status = pb_cli_print(j->cli, text.data);
     }
     if (status == PB_OK && whole) {
@@ -368,7 +380,7 @@ static pb_status merge_and_print(const job *j, const pb_grid_summary *summary, c
         PB_TRY(pb_report_merge(j->directory, path));
         PB_TRY(pb_results_open(&path, 1, &results));
     }
-    pb_status status = print_report(j, &results, summary->left == 0);
+    pb_status status = print_report(j, &results, path, summary->left == 0);
     pb_results_clear(&results);
     return status;
 }
@@ -389,12 +401,14 @@ static double finish_deadline(const job *j, bool stopped)
 /* Shards → one file and the tables, by rank 0. */
 static pb_status finish(const job *j, const pb_grid_summary *summary, bool stopped)
 {
-    if (pb_comm_rank(j->cli->comm) != 0) {
-        return PB_OK;
-    }
     pb_string name = {0};
     char *path     = NULL;
     pb_status status;
+    pb_log_settle(); /* nothing of any process may come between the lines of the tables */
+    PB_TRY(pb_comm_barrier(j->cli->comm));
+    if (pb_comm_rank(j->cli->comm) != 0) {
+        return PB_OK;
+    }
     PB_TRY_GOTO(status, pb_string_printf(&name, "%s.h5", pb_grid_get_sweep(j->sweep.grid)->name),
                 done);
     PB_TRY_GOTO(status, pb_path_join(j->directory, name.data, &path), done);
@@ -408,7 +422,6 @@ static pb_status finish(const job *j, const pb_grid_summary *summary, bool stopp
         goto done;
     }
     PB_TRY_GOTO(status, status, done);
-    pb_log0_info("results in %s", path);
 done:
     pb_string_clear(&name);
     pb_memory_free(path);
@@ -463,13 +476,26 @@ static pb_status open_job(job *j)
     return pb_comm_agree(j->cli->comm, status);
 }
 
+/* A launcher that is interrupted itself does not pass on the exit code of what it started. */
+static void explain_exit_code(const pb_cli *cli)
+{
+    const char *signal = pb_stop_signal();
+    bool interrupted =
+        signal != NULL && (strcmp(signal, "SIGTERM") == 0 || strcmp(signal, "SIGINT") == 0);
+    if (interrupted && strcmp(pb_comm_name(cli->comm), "mpi") == 0) {
+        pb_log0_info("everything is kept; mpirun ends with exit code 1 after Ctrl-C and SIGTERM, "
+                     "whatever the program ends with (here 3)");
+    }
+}
+
 static pb_status run_job(job *j, pb_cli *cli)
 {
     pb_grid_summary summary = {0};
     PB_TRY(open_job(j));
-    pb_log0_info("sweep %s: %" PRId64 " cells, %s protocol, %d processes, results in %s",
-                 pb_grid_get_sweep(j->sweep.grid)->name, j->sweep.cells.count, protocol_name(j),
-                 pb_comm_size(cli->comm), j->directory);
+    pb_log0_info("sweep %s: %" PRId64 " cell%s, %s protocol, %d process%s, results in %s",
+                 pb_grid_get_sweep(j->sweep.grid)->name, j->sweep.cells.count,
+                 j->sweep.cells.count == 1 ? "" : "s", protocol_name(j), pb_comm_size(cli->comm),
+                 pb_comm_size(cli->comm) == 1 ? "" : "es", j->directory);
     pb_grid_work work = {.run = run_cell, .prepare = prepare_tokens, .context = j};
     pb_status status =
         pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, j->began, &work, &summary);
@@ -477,13 +503,16 @@ static pb_status run_job(job *j, pb_cli *cli)
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
     if (status == PB_STOPPED) {
-        pb_log0_info("stopped with %" PRId64 " of %" PRId64 " cells left: the same command goes on",
-                     summary.left, summary.cells);
+        pb_log0_info("stopped with %" PRId64 " of %" PRId64
+                     " cell%s left: the same command goes on",
+                     summary.left, summary.cells, summary.cells == 1 ? "" : "s");
+        explain_exit_code(cli);
         pb_error_clear();
         cli->exit_code = 3;
     } else if (summary.failed + j->failed_before > 0) {
-        pb_log0_warn("%" PRId64 " of %" PRId64 " cells failed; --retry-failed runs them again",
-                     summary.failed + j->failed_before, summary.cells);
+        pb_log0_warn("%" PRId64 " of %" PRId64 " cell%s failed; --retry-failed runs them again",
+                     summary.failed + j->failed_before, summary.cells,
+                     summary.cells == 1 ? "" : "s");
         cli->exit_code = 4;
     }
     return pb_comm_agree(cli->comm, finish(j, &summary, status == PB_STOPPED));
@@ -491,10 +520,6 @@ static pb_status run_job(job *j, pb_cli *cli)
 
 static pb_status check_usage(const pb_cli *cli)
 {
-    if (pb_cli_given(cli, "seed")) {
-        return PB_FAIL(PB_ERR_USAGE,
-                       "run: the seeds of a sweep are its axis: --set sweep.seeds=[1,2]");
-    }
     if (pb_cli_argument_count(cli) != 1) {
         return PB_FAIL(PB_ERR_USAGE, "give one grid file; see peftbench run --help");
     }
@@ -521,24 +546,28 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
+/* The seeds of a sweep are its axis. */
+static const char *const without[] = {"seed", NULL};
+
 const pb_command pb_command_run = {
-    .name    = "run",
-    .help    = "run the cells of a grid that have no result yet, and merge",
-    .usage   = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "
-               "[--fresh]",
-    .details = "Start it under mpirun or srun, or alone. Finished cells of the folder are skipped; "
-               "stopped or killed, the same command\n"
-               "goes on. Mistakes that `plan` shows stop it before the first cell, all listed at "
-               "once, with exit code 2; --keep-going\n"
-               "lets the other cells run. Writes DIR/<sweep>.h5 and prints the PSCP table. Exit "
-               "code 3: stopped with everything kept;\n"
-               "4: some cells failed. One run at a time works in a folder; it holds DIR/run.lock. "
-               "A damaged shard is renamed to\n"
-               "*.damaged, and its cell is run again; shards of another configuration are kept "
-               "and left out.\n",
-    .options = {options},
+    .name          = "run",
+    .help          = "run the cells of a grid that have no result yet, and merge",
+    .usage         = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "
+                     "[--fresh] [--width N]",
+    .details       = "Start it under mpirun or srun, or alone. Finished cells of the folder "
+                     "are skipped; stopped or killed, the same command goes on. Mistakes that "
+                     "`plan` shows stop it before the first cell, all listed at once, with "
+                     "exit code 2; --keep-going lets the other cells run. Writes "
+                     "DIR/<sweep>.h5 and prints the tables of what is done; the path is the "
+                     "last line. Seeds are an axis: --set sweep.seeds=[1,2]. Exit code 3: "
+                     "stopped with everything kept; 4: some cells failed. One run at a time "
+                     "works in a folder; it holds DIR/run.lock. A damaged shard is renamed to "
+                     "*.damaged, and its cell is run again; shards of another configuration "
+                     "are kept and left out.\n",
+    .options       = {options, pb_options_width},
     .min_arguments = 0,
     .max_arguments = 1,
     .computes      = true,
+    .without       = without,
     .run           = run,
 };

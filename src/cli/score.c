@@ -269,20 +269,20 @@ static pb_status run(pb_cli *cli)
 }
 
 const pb_command pb_command_score = {
-    .name  = "score",
-    .help  = "the metrics of predictions, on JSON lines",
-    .usage = "--dataset NAME --protocol paper|corrected [--set dataset.KEY=VALUE] < LINES",
-    .details =
-        "Reads {\"prediction\": \"…\", \"label\": \"…\"} per line, texts both: what was generated "
-        "and the\nright answer as the data set writes it. ReCoRD also needs \"row\": {\"idx\": "
-        "{\"passage\": N,\n\"query\": N}, \"answers\": [\"…\"]}, which says what rows are one "
-        "question and what is right.\nOther keys are ignored. Prints one JSON object: the values "
-        "of "
-        "the data set's metric by\nname, \"main\" (which enters the tables) and the ends of its "
-        "95 % interval, \"main_low\" and\n\"main_high\"; results/README.md describes them. A value "
-        "that is undefined is \"NaN\".\n"
-        "\nOf the data set's file the metric and the labels count; its rows need not be there. A "
-        "line\nthat cannot be read, or has more than 64 MiB, ends the command.\n",
+    .name    = "score",
+    .help    = "the metrics of predictions, on JSON lines",
+    .usage   = "--dataset NAME --protocol paper|corrected [--set dataset.KEY=VALUE] < LINES",
+    .details = "Reads {\"prediction\": \"…\", \"label\": \"…\"} per line, texts both: "
+               "what was generated and the right answer as the data set writes it. "
+               "ReCoRD also needs \"row\": {\"idx\": {\"passage\": N, \"query\": N}, "
+               "\"answers\": [\"…\"]}, which says what rows are one question and what is "
+               "right. Other keys are ignored. Prints one JSON object: the values of the "
+               "data set's metric by name, \"main\" (which enters the tables) and the "
+               "ends of its 95 % interval, \"main_low\" and \"main_high\"; "
+               "results/README.md describes them. A value that is undefined is \"NaN\".\n\n"
+               "Of the data set's file the metric and the labels count; its rows need "
+               "not be there. A line that cannot be read, or has more than 64 MiB, ends "
+               "the command.\n",
     .options = {dataset_config_options, options},
     .run     = run,
 };

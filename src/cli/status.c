@@ -121,9 +121,8 @@ const pb_command pb_command_status = {
     .name          = "status",
     .help          = "how many cells of a directory are done, failed and left",
     .usage         = "DIR [--json]",
-    .details       = "Reads DIR/plan.json and the shards; works while the job is running. Damaged "
-                     "shards are named; their cells are among\n"
-                     "those left.\n",
+    .details       = "Reads DIR/plan.json and the shards; works while the job is running. "
+                     "Damaged shards are named; their cells are among those left.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

@@ -141,14 +141,12 @@ const pb_command pb_command_tokenize = {
     .name  = "tokenize",
     .help  = "texts to token ids and back, on JSON lines",
     .usage = "--model DIR ([--special] [--decode] [--json-lines] < LINES | --bench [--text FILE])",
-    .details =
-        "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode the other way "
-        "round,\nspecial tokens spelled out. Special tokens spelled in a text are recognised. "
-        "Other keys of\na line are ignored; a line that cannot be read, or has more than 64 MiB, "
-        "ends "
-        "the command.\n"
-        "\n--bench prints megabytes (10^6) a second, the best of three rounds over rows of about "
-        "1 kB.\n",
+    .details = "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode "
+               "the other way round, special tokens spelled out. Special tokens spelled "
+               "in a text are recognised. Other keys of a line are ignored; a line that "
+               "cannot be read, or has more than 64 MiB, ends the command.\n\n"
+               "--bench prints megabytes (10^6) a second, the best of three rounds over "
+               "rows of about 1 kB.\n",
     .options = {options},
     .run     = run,
 };

@@ -186,11 +186,10 @@ const pb_command pb_command_train = {
     .name     = "train",
     .help     = "train an adapter on token rows",
     .usage    = "--model DIR (--method FILE.cfg | --adapter DIR) --batches FILE.jsonl --steps N",
-    .details  = "Prints one JSON line per step. \"step\" is the number of steps before it, from "
-                "0; loss and grad_norm are those before the\n"
-                "update (and before clipping), lr is the one of the update; tokens are real ones, "
-                "without padding and "
-                "virtual ones.\n",
+    .details  = "Prints one JSON line per step. \"step\" is the number of steps before "
+                "it, from 0; loss and grad_norm are those before the update (and before "
+                "clipping), lr is the one of the update; tokens are real ones, without "
+                "padding and virtual ones.\n",
     .options  = {work_options, options},
     .computes = true,
     .run      = run,

@@ -212,9 +212,16 @@ static pb_status json_constants(pb_string *out, const pb_pscp_params *p)
                             p->beta_p, p->beta_f, p->beta_m, p->c_p, p->c_f, p->c_m);
 }
 
-static pb_status json_all(const summary *all, const pb_results *results, bool pairs, pb_string *out)
+static pb_status json_all(const summary *all, const pb_results *results,
+                          const pb_report_options *options, pb_string *out)
 {
+    bool pairs = options == NULL || options->pairs != PB_REPORT_PAIRS_NONE;
+
     PB_TRY(pb_string_puts(out, "{"));
+    if (options != NULL && options->path != NULL) {
+        PB_TRY(json_text(out, "path", options->path));
+        PB_TRY(pb_string_puts(out, ",\n "));
+    }
     PB_TRY(json_text(out, "sweep", results->sweep));
     PB_TRY(pb_string_puts(out, ", "));
     PB_TRY(json_text(out, "protocol", results->protocol));
@@ -247,8 +254,7 @@ pb_status pb_report_json(const pb_results *results, const pb_report_options *opt
     summary all = {0};
 
     PB_TRY(summary_make(results, options, &all));
-    bool pairs       = options == NULL || options->pairs != PB_REPORT_PAIRS_NONE;
-    pb_status status = json_all(&all, results, pairs, out);
+    pb_status status = json_all(&all, results, options, out);
     summary_clear(&all);
     return status;
 }

@@ -318,7 +318,28 @@ pb_status pb_table_print(const pb_table *table, int64_t limit, pb_string *out)
     return status;
 }
 
-pb_status pb_table_note(pb_string *out, int64_t width, const char *format, ...)
+/* Appends words of `text`, of which the first goes on in the line that is there. */
+static pb_status put_words(pb_string *out, int64_t width, int64_t indent, const char *text)
+{
+    int64_t used = 0; /* behind the indent */
+    int64_t room = width - indent > PB_TABLE_WIDTH_MIN ? width - indent : PB_TABLE_WIDTH_MIN;
+
+    while (*text != '\0') {
+        size_t length   = strcspn(text, " ");
+        int64_t columns = line_width(text, length);
+        if (used > 0 && width > 0 && used + 1 + columns > room) {
+            PB_TRY(pb_string_puts(out, "\n"));
+            PB_TRY(put_blanks(out, indent));
+            used = 0;
+        }
+        PB_TRY(pb_string_printf(out, "%s%.*s", used > 0 ? " " : "", (int)length, text));
+        used += columns + (used > 0);
+        text += length + strspn(text + length, " ");
+    }
+    return pb_string_puts(out, "\n");
+}
+
+pb_status pb_table_note(pb_string *out, int64_t width, int64_t indent, const char *format, ...)
 {
     va_list list;
     char *text = NULL;
@@ -327,16 +348,7 @@ pb_status pb_table_note(pb_string *out, int64_t width, const char *format, ...)
     pb_status status = format_text(format, list, &text);
     va_end(list);
     PB_TRY(status);
-    int64_t used = 0;
-    width        = width > 0 && width < PB_TABLE_WIDTH_MIN ? PB_TABLE_WIDTH_MIN : width;
-    for (const char *word = text; *word != '\0' && status == PB_OK;) {
-        size_t length    = strcspn(word, " ");
-        int64_t columns  = line_width(word, length);
-        const char *join = used == 0 ? "" : width > 0 && used + 1 + columns > width ? "\n" : " ";
-        status           = pb_string_printf(out, "%s%.*s", join, (int)length, word);
-        used             = *join == ' ' ? used + 1 + columns : columns;
-        word += length + strspn(word + length, " ");
-    }
+    status = put_words(out, width, indent, text);
     pb_memory_free(text);
-    return status == PB_OK ? pb_string_puts(out, "\n") : status;
+    return status;
 }

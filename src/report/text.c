@@ -40,7 +40,7 @@ static pb_status print_costs(const summary *all, const pb_results *results, int6
 
     pb_table_init(&table, 9, 1);
     PB_TRY_GOTO(status,
-                pb_table_note(out, width,
+                pb_table_note(out, width, 0,
                               "costs: means over cells; TFLOP of a forward pass over 512 tokens "
                               "from the shapes; the rest measured; peak GB accounted in training, "
                               "1e9 bytes"),
@@ -96,7 +96,7 @@ static pb_status print_pscp(const summary *all, const pb_results *results, int64
 
     pb_table_init(&table, 11, 1);
     PB_TRY_GOTO(status,
-                pb_table_note(out, width,
+                pb_table_note(out, width, 0,
                               "PSCP = P (1 + M_p/%g)^-%g (1 + M_f/%g)^-%g (1 + M_m/%g)^-%g; std "
                               "over seeds",
                               p->c_p, p->beta_p, p->c_f, p->beta_f, p->c_m, p->beta_m),
@@ -167,14 +167,14 @@ static pb_status print_head(const summary *all, const pb_results *results, int64
 {
     char cells[PB_TABLE_NUMBER];
 
-    PB_TRY(pb_table_note(out, width,
+    PB_TRY(pb_table_note(out, width, 0,
                          "sweep %s, protocol %s: %s, %" PRId64 " done, %" PRId64 " failed, %" PRId64
                          " invalid, %" PRId64 " missing",
                          results->sweep != NULL ? results->sweep : PB_TABLE_UNKNOWN,
                          results->protocol != NULL ? results->protocol : PB_TABLE_UNKNOWN,
                          pb_table_count(cells, all->cells, "cell"), all->done, all->failed,
                          all->invalid, all->missing));
-    return pb_table_note(out, width,
+    return pb_table_note(out, width, 0,
                          "in all tables: " PB_TABLE_UNKNOWN " not known, " PB_TABLE_NOTHING
                          " does not apply");
 }
@@ -200,7 +200,7 @@ pb_status pb_report_text(const pb_results *results, const pb_report_options *opt
     summary all           = {0};
 
     how       = options != NULL ? *options : how;
-    how.width = how.width > 0 ? how.width : PB_REPORT_WIDTH;
+    how.width = how.width > 0 ? how.width : PB_TABLE_WIDTH;
     PB_TRY(summary_make(results, &how, &all));
     pb_status status = print_all(&all, results, &how, out);
     summary_clear(&all);

@@ -226,7 +226,7 @@ static pb_status print(const section *s, int64_t width, pb_string *out)
     if (s->pairs == 0) {
         return PB_OK;
     }
-    PB_TRY(pb_table_note(out, width, "paired tests: mean value of a test row times 100, %s",
+    PB_TRY(pb_table_note(out, width, 0, "paired tests: mean value of a test row times 100, %s",
                          s->best_only ? "less that of the best method, and p (two-sided, Holm over "
                                         "all pairs of the data set)"
                                       : "A - B; p two-sided, Holm over all pairs of the data set"));

@@ -188,7 +188,7 @@ pb_status part_scores(const summary *all, const pb_results *results, int64_t mod
 {
     char seeds[PB_TABLE_NUMBER];
 
-    PB_TRY(pb_table_note(out, width,
+    PB_TRY(pb_table_note(out, width, 0,
                          "scores: main metric times 100, mean ± sample standard deviation over %s; "
                          "(k/n): k of n",
                          pb_table_count(seeds, results->seeds_count, "seed")));
@@ -196,7 +196,7 @@ pb_status part_scores(const summary *all, const pb_results *results, int64_t mod
     if (!has_intervals(all, results, model)) {
         return PB_OK;
     }
-    PB_TRY(pb_table_note(out, width,
+    PB_TRY(pb_table_note(out, width, 0,
                          "95 %% intervals of the scores: over test rows and seeds; of a single "
                          "seed, over test rows"));
     return print_table(all, results, model, add_interval, width, out);

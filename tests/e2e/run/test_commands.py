@@ -90,7 +90,7 @@ class Mistakes(case.Case):
                                   (["tokenize", "--modle", "x"], "--model"), (["bench", "--stepz=1"], "--steps"),
                                   (["report", "--diggest", "x"], "--digest"), (["generate", "-x"], "-x"),
                                   (["run"], "grid file"), (["run", "a.cfg", "b.cfg"], "b.cfg"), (["status"], "status"),
-                                  (["merge", "x"], "output"), (["train"], "--model"), (["logits", "--model"], "--model"),
+                                  (["train"], "--model"), (["logits", "--model"], "--model"),
                                   (["train", "--steps", "three"], "three"), (["bench", "--steps", "0"], "--steps"),
                                   (["bench", "--method", "lorra"], "lora"), (["bench", "--shape", "huge"], "huge"),
                                   (["bench", "--shape", ""], '""'), (["bench", "--shape", "heads=8,"], '""'),
@@ -98,7 +98,7 @@ class Mistakes(case.Case):
                                   (["bench", "--shape", "tiny", "--model", "x"], "--model and --shape exclude each other"),
                                   (["bench", "--load"], "--load needs --model"),
                                   (["bench", "--model", "x", "--load", "--steps", "3"], "--steps changes nothing"),
-                                  (["info", "--seed", "1"], "--seed"), (["logits", "--seed", "1"], "--seed"), (["generate", "--seed", "1"], "--seed"),
+                                  (["info", "--seed", "1"], "--seed"), (["run", "--seed", "1", "a.cfg"], "--seed"), (["plan", "--seed", "1", "a.cfg"], "--seed"), (["logits", "--seed", "1"], "--seed"), (["generate", "--seed", "1"], "--seed"),
                                   (["run", "--fresh=yes", "a.cfg"], "--fresh"), (["info", "--log-level", "loud"], "loud")):
             with self.subTest(arguments):
                 result = program.run(arguments)
@@ -106,7 +106,7 @@ class Mistakes(case.Case):
                 self.assertNotIn("Traceback", result.err)
 
     def test_files_that_are_not_there(self):
-        for arguments in (["report", "nowhere.h5"], ["status", "nowhere"], ["merge", "nowhere", "-o", "x.h5"],
+        for arguments in (["report", "nowhere.h5"], ["status", "nowhere"], ["merge", "nowhere", "-o", "x.h5"], ["merge", "nowhere"],
                           ["pscp", "nowhere.csv"], ["tokenize", "--model", "nowhere"]):
             with self.subTest(arguments):
                 self.expect(program.run(arguments, given=b"", cwd=self.folder), 1, "nowhere")

@@ -152,11 +152,15 @@ static void notes_are_broken_at_blanks(void **state)
     pb_string out = {0};
 
     (void)state;
-    assert_ok(pb_table_note(&out, 20, "one two %s four five six", "three"));
+    assert_ok(pb_table_note(&out, 20, 0, "one two %s four five six", "three"));
     assert_string_equal(out.data, "one two three four\nfive six\n");
     pb_string_clear(&out);
-    assert_ok(pb_table_note(&out, 0, "one two"));
+    assert_ok(pb_table_note(&out, 0, 0, "one two"));
     assert_string_equal(out.data, "one two\n");
+    pb_string_clear(&out);
+    assert_ok(pb_string_puts(&out, "  -o  "));
+    assert_ok(pb_table_note(&out, 26, 6, "a folder for the results of the run"));
+    assert_string_equal(out.data, "  -o  a folder for the\n      results of the run\n");
     pb_string_clear(&out);
 }
 
