@@ -92,3 +92,6 @@ pb_status pb_path_expand(const char *path, char **out) PB_MUST_USE;
 pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
                        size_t *count) PB_MUST_USE;
 void pb_path_list_free(char **names, size_t count);
+/* The first name, sorted, that a pattern of the shell ("*.gguf") matches, NULL when there is none;
+ * free with pb_memory_free. */
+pb_status pb_path_match(const char *directory, const char *pattern, char **name) PB_MUST_USE;

@@ -24,6 +24,10 @@ void pb_safetensors_close(pb_safetensors *file); /* accepts NULL; views die with
 
 /* Whether a folder has what pb_safetensors_open looks for there; neither is opened. */
 pb_status pb_safetensors_present(const char *directory, bool *out) PB_MUST_USE;
+/* The failure of a folder that lacks `wanted`, a checkpoint's or (`adapter`) an adapter's file:
+ * names what is there in another known form, and how to get the wanted one. Never PB_OK. */
+pb_status pb_safetensors_missing(const char *directory, const char *wanted,
+                                 bool adapter) PB_MUST_USE;
 
 int64_t pb_safetensors_count(const pb_safetensors *file);
 const pb_named_tensor *pb_safetensors_at(const pb_safetensors *file,

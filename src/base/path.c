@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,4 +247,22 @@ void pb_path_list_free(char **names, size_t count)
         pb_memory_free(names[i]);
     }
     pb_memory_free(names);
+}
+
+pb_status pb_path_match(const char *directory, const char *pattern, char **name)
+{
+    char **names     = NULL;
+    size_t count     = 0;
+    pb_status status = PB_OK;
+
+    *name = NULL;
+    PB_TRY(pb_path_list(directory, NULL, &names, &count));
+    for (size_t i = 0; i < count && *name == NULL && status == PB_OK; i++) {
+        if (fnmatch(pattern, names[i], 0) == 0) {
+            *name  = pb_memory_text(names[i]);
+            status = *name != NULL ? PB_OK : PB_ERR_MEMORY;
+        }
+    }
+    pb_path_list_free(names, count);
+    return status;
 }

@@ -173,6 +173,27 @@ static pb_status choose_values(const char *directory, const char *given, const p
     return pb_path_join(directory, MODEL_NAME, path);
 }
 
+/* A checkpoint given as an adapter is a likely mistake. */
+static pb_status fail_without_config(const char *directory)
+{
+    char *path       = NULL;
+    pb_status status = PB_OK;
+    PB_TRY(pb_path_join(directory, "config.json", &path));
+    bool is_model = pb_path_exists(path);
+    pb_memory_free(path);
+    if (is_model) {
+        status = PB_FAIL(PB_ERR_NOT_FOUND,
+                         "%s holds no " CONFIG_NAME ", but the config.json of a model: give it as "
+                         "the model, or the folder that HF PEFT saved as the adapter",
+                         directory);
+    } else {
+        status =
+            PB_FAIL(PB_ERR_NOT_FOUND,
+                    "%s holds no " CONFIG_NAME "; give the folder that HF PEFT saved", directory);
+    }
+    return status;
+}
+
 static pb_status load(const char *directory, const char *given, const pb_model *model,
                       pb_backend *backend, uint64_t seed, pb_method **out)
 {
@@ -185,10 +206,18 @@ static pb_status load(const char *directory, const char *given, const pb_model *
     pb_status status         = PB_OK;
     void *options            = NULL;
     PB_TRY(pb_path_join(directory, CONFIG_NAME, &path));
+    if (pb_path_is_directory(directory) && !pb_path_exists(path)) {
+        status = fail_without_config(directory);
+        goto done;
+    }
     PB_TRY_GOTO(status, pb_json_file_read(path, CONFIG_BYTES, &json), done);
     pb_adapter_config config = {.json = json, .path = path, .model = model};
     PB_TRY_GOTO(status, find_type(&config, &ops), done);
     PB_TRY_GOTO(status, choose_values(directory, given, ops, &values, &beside), done);
+    if (given == NULL && !pb_path_exists(values)) {
+        status = pb_safetensors_missing(directory, MODEL_NAME, true);
+        goto done;
+    }
     PB_TRY_GOTO(status, pb_safetensors_open(values, &file), done);
     config.encoder = pb_safetensors_find(file, ENCODER_TENSOR) != NULL;
     PB_TRY_GOTO(status, read_options(ops, &config, &options), done);

@@ -106,7 +106,12 @@ static pb_status open_shards(const char *directory, const char *const *names, in
     for (int64_t i = 0; i < count; i++) {
         char *path = NULL;
         PB_TRY(pb_path_join(directory, names[i], &path));
-        pb_status status = pb_shard_open(path, &file->shards[i]);
+        pb_status status = pb_path_exists(path)
+                               ? pb_shard_open(path, &file->shards[i])
+                               : PB_FAIL(PB_ERR_NOT_FOUND,
+                                         "weight_map places tensors in %.200s, which is not in the "
+                                         "folder; copy or download that file",
+                                         names[i]);
         pb_memory_free(path);
         PB_TRY(status);
         file->shard_count++;
@@ -194,10 +199,7 @@ static pb_status open_folder(const char *directory, pb_safetensors *file)
     } else if (pb_path_exists(index)) {
         PB_TRY_GOTO(status, open_index(directory, index, file), out_paths);
     } else {
-        status = PB_FAIL(PB_ERR_NOT_FOUND,
-                         "%s holds neither " SINGLE_NAME " nor " INDEX_NAME
-                         "; give the folder of a checkpoint in safetensors form",
-                         directory);
+        status = pb_safetensors_missing(directory, SINGLE_NAME ", nor " INDEX_NAME, false);
     }
 out_paths:
     pb_memory_free(single);

@@ -268,6 +268,30 @@ static pb_status check_cover(pb_shard *shard, uint64_t data_size)
     return PB_OK;
 }
 
+/* Files of other programs, by their first bytes, whatever their name is. */
+static pb_status refuse_other_forms(const unsigned char *bytes, size_t size)
+{
+    static const struct {
+        const char *bytes, *name;
+    } forms[] = {
+        {"PK\x03\x04", "a file of torch.save (a pickle)"}, /* since PyTorch 1.6 a zip archive */
+        {"\x80\x02\x8a\x0alf", "a file of torch.save (a pickle)"},
+        {"GGUF", "a GGUF file of llama.cpp"},
+        {"\x89HDF\r\n", "an HDF5 file"},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        size_t length = strlen(forms[i].bytes);
+        if (size >= length && memcmp(bytes, forms[i].bytes, length) == 0) {
+            return PB_FAIL(PB_ERR_UNSUPPORTED,
+                           "this is %s, not a safetensors file, which alone is read; load it with "
+                           "the program that wrote it and save it with save_pretrained of "
+                           "transformers or HF PEFT",
+                           forms[i].name);
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status parse_file(pb_shard *shard)
 {
     const unsigned char *bytes = shard->mapping.data;
@@ -281,6 +305,7 @@ static pb_status parse_file(pb_shard *shard)
                        "%s where a safetensors file is expected; copy or download it again",
                        instead);
     }
+    PB_TRY(refuse_other_forms(bytes, size));
     if (size < SIZE_BYTES) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%zu bytes are too few for a safetensors file, which begins with 8 bytes "

@@ -87,6 +87,50 @@ static bool is_usable(const loading *l, const weight_slot *slot, const pb_tensor
            (found->dtype == PB_DTYPE_F32 || (half && slot->shape.ndim == 2));
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text);
+    size_t m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* A tensor whose name ends as that of the one missing, NULL when there is none. */
+static const char *find_alike(const loading *l, const char *module, const char *part)
+{
+    char end[128];
+    snprintf(end, sizeof end, "%s.%s", module, part);
+    for (int64_t i = 0; i < pb_safetensors_count(l->file); i++) {
+        const char *name = pb_safetensors_at(l->file, i)->name;
+        if (!l->used[i] && ends_with(name, end)) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+static pb_status fail_missing(const loading *l, const pb_site *site, const char *name,
+                              const char *module, const char *part)
+{
+    const char *alike = find_alike(l, module, part);
+    if (site->kind == PB_SITE_HEAD) {
+        return PB_FAIL(PB_ERR_NOT_FOUND,
+                       "%s: tensor %s is missing, though tie_word_embeddings is false in "
+                       "config.json: set it to true if the head is the embedding, or copy the "
+                       "folder again",
+                       l->model->directory, name);
+    }
+    if (alike != NULL) {
+        return PB_FAIL(PB_ERR_NOT_FOUND,
+                       "%s: tensor %s is missing; there is %.200s, but transformers knows no such "
+                       "prefix either: rename the tensors",
+                       l->model->directory, name, alike);
+    }
+    return PB_FAIL(PB_ERR_NOT_FOUND,
+                   "%s: tensor %s is missing; config.json asks for it: the files do not "
+                   "belong together, or one is incomplete",
+                   l->model->directory, name);
+}
+
 /* Finds the site's tensor `part` ("weight", "bias"), with its dtype and shape checked. */
 static pb_status locate(loading *l, const pb_site *site, const char *part, weight_slot slot)
 {
@@ -103,11 +147,13 @@ static pb_status locate(loading *l, const pb_site *site, const char *part, weigh
         snprintf(name, sizeof name, "%s%s.%s", l->prefix->head, module, part);
     }
     slot.index = pb_safetensors_index(l->file, name);
+    if (slot.index < 0 && site->kind == PB_SITE_EMBEDDING && l->model->config.tied) {
+        /* One matrix has two names; a writer may have kept the other one. */
+        snprintf(name, sizeof name, "%slm_head.weight", l->prefix->head);
+        slot.index = pb_safetensors_index(l->file, name);
+    }
     if (slot.index < 0) {
-        return PB_FAIL(PB_ERR_NOT_FOUND,
-                       "%s: tensor %s is missing; config.json asks for it: the files do not belong "
-                       "together, or one is incomplete",
-                       l->model->directory, name);
+        return fail_missing(l, site, name, module, part);
     }
     PB_TRY(pb_safetensors_get(l->file, name, &found));
     const char *path = pb_safetensors_path(l->file, slot.index);
@@ -131,13 +177,6 @@ static pb_status locate(loading *l, const pb_site *site, const char *part, weigh
     }
     l->slots[l->slot_count++] = slot;
     return PB_OK;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text);
-    size_t m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
 }
 
 /* A tensor of another part of a model of several parts. */
@@ -210,16 +249,19 @@ static pb_status keep_paths(loading *l)
     return PB_OK;
 }
 
-/* The first that leads to an embedding. */
+/* The first that leads to an embedding or, where that is missing, to the final norm. */
 static void find_prefix(loading *l)
 {
+    static const char *const modules[] = {"embed_tokens", "norm"};
     char name[64];
     l->prefix = &prefixes[0];
-    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
-        snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i].body);
-        if (pb_safetensors_find(l->file, name) != NULL) {
-            l->prefix = &prefixes[i];
-            return;
+    for (size_t m = 0; m < sizeof modules / sizeof modules[0]; m++) {
+        for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+            snprintf(name, sizeof name, "%s%s.weight", prefixes[i].body, modules[m]);
+            if (pb_safetensors_find(l->file, name) != NULL) {
+                l->prefix = &prefixes[i];
+                return;
+            }
         }
     }
 }

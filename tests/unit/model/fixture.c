@@ -153,6 +153,7 @@ void fixture_expect_equal(const pb_model_config *a, const pb_model_config *b)
     expect_equal_ropes(&a->rope, &b->rope);
     expect_equal_ropes(&a->rope_sliding, &b->rope_sliding);
     assert_int_equal(a->bos_id, b->bos_id);
+    assert_int_equal(a->pad_id, b->pad_id);
     assert_int_equal(a->eos_count, b->eos_count);
     for (int64_t i = 0; i < a->eos_count; i++) {
         assert_int_equal(a->eos_ids[i], b->eos_ids[i]);

@@ -222,6 +222,51 @@ static void a_tied_head_is_the_embedding_and_counts_once(void **state)
     expect_open_fails(path, PB_ERR_FORMAT, "lm_head.weight", "tie_word_embeddings");
 }
 
+static void a_tied_matrix_may_stand_under_the_name_of_the_head(void **state)
+{
+    (void)state;
+    pb_model *model        = NULL;
+    pb_model_config config = fixture_config();
+    tensor_list list;
+    config.tied      = true;
+    const char *path = fixture_model("renamed", &config);
+    list_open(&list, path);
+    pb_named_tensor *table = list_find(&list, "model.embed_tokens.weight");
+    float first            = ((const float *)table->tensor.data)[0];
+    table->name            = "lm_head.weight";
+    list_write(&list, path);
+    assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
+    const pb_tensor *embedding = &pb_model_site(model, PB_SITE_EMBEDDING, 0)->weight;
+    assert_true(((const float *)embedding->data)[0] == first);
+    assert_ptr_equal(pb_model_site(model, PB_SITE_HEAD, 0)->weight.data, embedding->data);
+    pb_model_close(model);
+
+    /* Where the head is a matrix of its own, neither stands for the other. */
+    config.tied = false;
+    path        = fixture_model("untied", &config);
+    list_open(&list, path);
+    list_remove(&list, "lm_head.weight");
+    list_write(&list, path);
+    expect_open_fails(path, PB_ERR_NOT_FOUND, "lm_head.weight", "set it to true");
+}
+
+static void a_prefix_that_nobody_knows_is_shown(void **state)
+{
+    (void)state;
+    static char names[32][80];
+    pb_model_config config = fixture_config();
+    tensor_list list;
+    const char *path = fixture_model("prefix", &config);
+    list_open(&list, path);
+    for (int64_t i = 0; i < list.count; i++) {
+        snprintf(names[i], sizeof names[i], "module.%s", list.items[i].name);
+        list.items[i].name = names[i];
+    }
+    list_write(&list, path);
+    expect_open_fails(path, PB_ERR_NOT_FOUND, "model.embed_tokens.weight is missing",
+                      "there is module.model.embed_tokens.weight");
+}
+
 static void generation_ends_where_its_own_file_says(void **state)
 {
     (void)state;
@@ -535,6 +580,8 @@ int main(void)
         cmocka_unit_test(a_saved_model_opens_with_the_same_bits),
         cmocka_unit_test(random_weights_depend_on_the_seed_alone),
         cmocka_unit_test(a_tied_head_is_the_embedding_and_counts_once),
+        cmocka_unit_test(a_tied_matrix_may_stand_under_the_name_of_the_head),
+        cmocka_unit_test(a_prefix_that_nobody_knows_is_shown),
         cmocka_unit_test(generation_ends_where_its_own_file_says),
         cmocka_unit_test(names_without_the_first_part_and_stored_frequencies_are_accepted),
         cmocka_unit_test(sixteen_bit_weights_are_used_where_they_are_mapped),
