@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two nodes under mpirun, over tcp: the sweep is shared out, and its result is that of a run on one host."""
 import os
+import re
 import signal
 import subprocess
 
@@ -8,6 +9,10 @@ import case
 import cluster
 import program
 
+# It calls itself Open MPI, OpenRTE (mpiexec of version 4) or PRRTE.
+version = subprocess.run([program.LAUNCHER, "--version"], capture_output=True, check=False).stdout
+if not re.search(rb"Open MPI|OpenRTE|PRRTE", version):
+    cluster.skip(f"{program.LAUNCHER} is not Open MPI's")
 cluster.enter()
 
 WITHOUT_WINDOWS = ("--mca", "btl", "tcp,self", "--mca", "osc", "^ucx,pt2pt,sm,rdma")
