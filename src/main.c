@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opens the process group, runs the command, turns the final status into the exit code. */
+/* Settles the kernels, opens the process group, runs the command, turns the final status into the
+ * exit code. */
 #include "pb/cli.h"
 #include "pb/comm.h"
 #include "pb/file.h"
+#include "pb/kernels.h"
 #include "pb/log.h"
 #include "pb/memory.h"
 
@@ -83,6 +85,10 @@ int main(int argc, char **argv)
     int code      = 0;
 
     ignore_write_signals();
+    if (pb_kernels_child(argc, argv)) {
+        return 0;
+    }
+    pb_cli_prepare(pb_cli_commands(), argc, argv);
     pb_status status = pb_comm_open(&argc, &argv, &comm);
     if (status != PB_OK) {
         report(status);

@@ -128,7 +128,7 @@ void pb_backend_close(pb_backend *be); /* accepts NULL */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 const char *pb_backend_name(const pb_backend *be);
 int pb_backend_threads(const pb_backend *be);
-/* One line: product library, its kernels (and whether pinned), instruction sets, threads. */
+/* One line: product library, its kernels, instruction sets, threads. */
 const char *pb_backend_describe(const pb_backend *be);
 void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; for once in a run */
 

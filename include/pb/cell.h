@@ -186,6 +186,9 @@ pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
 pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
                       pb_record *record) PB_MUST_USE;
 
+/* The size of a square product that keeps so many threads busy, 768 at least. */
+int64_t pb_cell_gemm_size(int threads);
+
 /* GFLOP/s of a square F32 product of this size on the backend: the median of five. */
 pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops) PB_MUST_USE;
 

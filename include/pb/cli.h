@@ -112,6 +112,10 @@ void pb_cli_close(pb_cli *cli); /* accepts NULL */
 pb_status pb_cli_dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
                           char *const *argv, int *exit_code) PB_MUST_USE;
 
+/* What the command that argv[1] names needs settled before MPI starts; see pb_kernels_start, which
+ * may start the program again. Mistakes are left to pb_cli_dispatch. */
+void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *argv);
+
 /* The commands of this program, NULL-terminated. */
 const pb_command *const *pb_cli_commands(void);
 

@@ -92,7 +92,7 @@ typedef struct pb_record {
     double tokens_per_second;           /* real tokens in training per second of seconds_train */
     int64_t train_tokens, label_tokens; /* trained on, all steps */
     double flops_train;                 /* FLOP of the products of the training steps, counted */
-    double mfu;                         /* flops_train / seconds_train / measured GEMM rate */
+    double mfu;                         /* flops_train / seconds_train / best known GEMM rate */
     double energy_j;                    /* joule of the cell */
     int64_t best_step;                  /* with the smallest validation loss */
     int64_t rows_train, rows_validation, rows_test;

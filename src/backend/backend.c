@@ -146,6 +146,9 @@ const char *pb_backend_describe(const pb_backend *be)
 
 void pb_backend_warn(const pb_backend *be)
 {
+    if (be->note[0] != '\0') {
+        pb_log0_info("%s", be->note);
+    }
     if (be->warning[0] != '\0') {
         pb_log0_warn("%s", be->warning);
     }

@@ -12,7 +12,8 @@ struct pb_backend {
     const pb_backend_ops *ops;
     int threads;
     char describe[PB_DESCRIBE_SIZE];
-    char warning[PB_DESCRIBE_SIZE]; /* "" when there is none */
+    char warning[PB_DESCRIBE_SIZE]; /* what makes it slow, "" when there is nothing */
+    char note[PB_DESCRIBE_SIZE];    /* what else should be known, likewise */
     bool bf16;                      /* the factors of products are rounded to BF16 */
     bool timing;
     pb_backend_work work;

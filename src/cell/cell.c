@@ -203,7 +203,7 @@ static pb_status train(running *r)
     record->best_step          = result.best_step;
     if (result.seconds_steps > 0.0) {
         record->tokens_per_second = (double)result.tokens / result.seconds_steps;
-        record->mfu = record->flops_train / result.seconds_steps / (r->env->gemm_gflops * 1e9);
+        record->mfu = record->flops_train / result.seconds_steps / (r->env->peak_gflops * 1e9);
     }
     return PB_OK;
 }

@@ -37,6 +37,8 @@ struct pb_cell_env {
     char *backend_text; /* what pb_backend_describe says */
     char *cache;        /* folder of tokens, NULL: none */
     double gemm_gflops; /* measured at the start, this process alone */
+    double peak_gflops; /* the same with the best kernels that are known of */
+    char *peak_source;  /* which these are */
     pb_comm *comm;      /* may be NULL */
     env_model *models;
     int64_t models_count;

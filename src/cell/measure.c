@@ -77,6 +77,17 @@ static pb_status time_products(pb_backend *backend, pb_tensor *t, double seconds
     return PB_OK;
 }
 
+/* A product is cut into tiles of about 512 by 512: twice as many as threads, so that all have work.
+ */
+int64_t pb_cell_gemm_size(int threads)
+{
+    int64_t side = 2;
+    while (side * side < 2 * (int64_t)threads) {
+        side++;
+    }
+    return threads <= 2 ? 768 : 512 * side;
+}
+
 pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops)
 {
     pb_tensor t[3] = {0};

@@ -6,6 +6,7 @@
 
 #include "pb/clock.h"
 #include "pb/file.h"
+#include "pb/kernels.h"
 #include "pb/results.h"
 
 #include <inttypes.h>
@@ -40,6 +41,32 @@ static pb_status add_number(pb_record *record, const char *name, int64_t value)
     return pb_record_add_provenance(record, name, text);
 }
 
+/* "12.60"; left out where nothing was measured. */
+static pb_status add_rate(pb_record *record, const char *name, double gflops)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.2f", gflops);
+    return gflops > 0.0 ? pb_record_add_provenance(record, name, text) : PB_OK;
+}
+
+/* Whose choice the kernels are, and what it was made by. */
+static pb_status add_kernels(pb_record *record)
+{
+    pb_kernels k;
+    pb_kernels_get(&k);
+    if (*k.name == '\0') {
+        return PB_OK;
+    }
+    PB_TRY(pb_record_add_provenance(record, "kernels", k.name));
+    PB_TRY(pb_record_add_provenance(record, "kernels_by", pb_kernels_by_names[k.by]));
+    PB_TRY(add_rate(record, "kernels_gflops", k.gflops));
+    if (*k.other != '\0') {
+        PB_TRY(pb_record_add_provenance(record, "kernels_other", k.other));
+        PB_TRY(add_rate(record, "kernels_other_gflops", k.other_gflops));
+    }
+    return PB_OK;
+}
+
 pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
 {
     char text[256];
@@ -54,6 +81,7 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     PB_TRY(pb_record_add_provenance(record, "cpu", text));
     PB_TRY(pb_record_add_provenance(record, "backend", env->backend_name));
     PB_TRY(pb_record_add_provenance(record, "products", env->backend_text));
+    PB_TRY(add_kernels(record));
     PB_TRY(pb_record_add_provenance(record, "hdf5", pb_results_library()));
     PB_TRY(pb_record_add_provenance(record, "tree-sitter", pb_metric_parser()));
     PB_TRY(pb_record_add_provenance(record, "dtype",
@@ -64,6 +92,7 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
         PB_TRY(add_number(record, "ranks", pb_comm_size(env->comm)));
         PB_TRY(add_number(record, "rank", pb_comm_rank(env->comm)));
     }
-    snprintf(text, sizeof text, "%.2f", env->gemm_gflops);
-    return pb_record_add_provenance(record, "gemm_gflops", text);
+    PB_TRY(add_rate(record, "gemm_gflops", env->gemm_gflops));
+    PB_TRY(add_rate(record, "peak_gflops", env->peak_gflops));
+    return pb_record_add_provenance(record, "peak_source", env->peak_source);
 }

@@ -7,6 +7,7 @@
 #include "pb/cell.h"
 #include "pb/clock.h"
 #include "pb/encoded.h"
+#include "pb/kernels.h"
 #include "pb/memory.h"
 #include "pb/train.h"
 
@@ -219,6 +220,8 @@ typedef struct figures {
     double forward_tokens_per_second;
     double gemm_share, attention_share; /* of the steps' time */
     double gflops, gemm_gflops;         /* of the steps, of the square product */
+    const char *peak;                   /* the best kernels known of, */
+    double peak_gflops;                 /* and the square product's rate with them */
     double peak_mb;
 } figures;
 
@@ -263,11 +266,11 @@ static pb_status put_json(const figures *f, pb_string *out)
                             "\"forward_seconds\": %.6f, \"forward_tokens_per_second\": %.1f, "
                             "\"gemm_share\": %.4f, \"attention_share\": %.4f, "
                             "\"gflops\": %.2f, \"gemm_gflops\": %.2f, \"mfu\": %.4f, "
-                            "\"peak_mb\": %.1f, \"backend\": ",
+                            "\"peak_gflops\": %.2f, \"peak_mb\": %.1f, \"backend\": ",
                             f->parameters, f->trainable, f->step, f->step_min, f->step_max,
                             f->tokens_per_second, f->forward, f->forward_tokens_per_second,
                             f->gemm_share, f->attention_share, f->gflops, f->gemm_gflops,
-                            f->gflops / f->gemm_gflops, f->peak_mb));
+                            f->gflops / f->peak_gflops, f->peak_gflops, f->peak_mb));
     PB_TRY(pb_string_json(out, f->backend, strlen(f->backend)));
     return pb_string_puts(out, "}\n");
 }
@@ -286,12 +289,13 @@ static pb_status put_text(const figures *f, pb_string *out)
         "time in attention   %.4f of the step\n"
         "rate                %.2f GFLOP/s\n"
         "square product      %.2f GFLOP/s\n"
-        "MFU                 %.4f of the square product's rate\n"
+        "MFU                 %.4f of %.2f GFLOP/s, the square product with %s\n"
         "peak memory         %.1f MB, accounted; not what is mapped of a checkpoint\n"
         "backend             %s\n",
         f->method, f->parameters, f->trainable, f->step, f->step_min, f->step_max,
         f->tokens_per_second, f->forward_tokens_per_second, f->gemm_share, f->attention_share,
-        f->gflops, f->gemm_gflops, f->gflops / f->gemm_gflops, f->peak_mb, f->backend);
+        f->gflops, f->gemm_gflops, f->gflops / f->peak_gflops, f->peak_gflops, f->peak, f->peak_mb,
+        f->backend);
 }
 
 static pb_status print_result(const pb_cli *cli, const figures *f)
@@ -361,6 +365,12 @@ static pb_status time_forward(const work *w, const pb_sample *rows, int64_t batc
     return PB_OK;
 }
 
+static int64_t gemm_size(const pb_backend *backend)
+{
+    int64_t size = pb_cell_gemm_size(pb_backend_threads(backend));
+    return size > 1024 ? size : 1024;
+}
+
 static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, pb_sample *rows,
                          sample_stats *s)
 {
@@ -368,11 +378,13 @@ static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, 
     pb_train_data data         = {.train = rows, .train_count = set->count};
     pb_train_observer observer = {.context = s, .step = on_step};
     pb_train_result result;
+    pb_kernels kernels;
     double gemm = 0.0;
+    pb_kernels_get(&kernels);
     for (int64_t i = 0; i < set->count; i++) {
         rows[i] = pb_encoded_sample(set, i);
     }
-    PB_TRY(pb_cell_gemm_rate(w->backend, 1024, &gemm));
+    PB_TRY(pb_cell_gemm_rate(w->backend, gemm_size(w->backend), &gemm));
     PB_TRY(pb_config_defaults(pb_train_fields, &how));
     how.batch        = pb_cli_int(cli, "batch");
     how.epochs       = 1.0;
@@ -383,7 +395,9 @@ static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, 
                         &observer, &result));
     pb_backend_work done = pb_backend_work_get(w->backend);
     PB_TRY(time_forward(w, rows, how.batch, s));
-    figures made = summarise(w, s, done, gemm);
+    figures made     = summarise(w, s, done, gemm);
+    made.peak_gflops = pb_kernels_best(&kernels, &made.peak) * gemm;
+    made.peak        = *made.peak != '\0' ? made.peak : "this CBLAS";
     return print_result(cli, &made);
 }
 

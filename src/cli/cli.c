@@ -73,7 +73,7 @@ static pb_status print_help(const pb_command *const *commands, const pb_command 
 }
 
 /* Asking for help wins over every mistake on the same line. */
-static bool asks_for_help(int argc, char *const *argv)
+bool pb_cli_asks_for_help(int argc, char *const *argv)
 {
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -103,7 +103,7 @@ static pb_status parse(const pb_command *const *commands, pb_comm *comm, int arg
         return PB_OK;
     }
     PB_TRY(find_command(commands, help ? argv[2] : name, &out->command));
-    out->help = help || asks_for_help(argc - 2, argv + 2);
+    out->help = help || pb_cli_asks_for_help(argc - 2, argv + 2);
     if (out->help) {
         return PB_OK;
     }

@@ -42,6 +42,9 @@ typedef struct pb_option_entry {
 pb_status pb_option_list(const pb_command *command, pb_option_entry **out,
                          int64_t *count) PB_MUST_USE;
 
+/* cli.c: --help or -h among the arguments after the command's name. */
+bool pb_cli_asks_for_help(int argc, char *const *argv);
+
 /* help.c */
 pb_status pb_cli_help_program(const pb_command *const *commands, pb_string *out) PB_MUST_USE;
 pb_status pb_cli_help_command(const pb_command *command, pb_string *out) PB_MUST_USE;

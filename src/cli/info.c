@@ -5,10 +5,42 @@
 #include "pb/backend.h"
 #include "pb/cell.h"
 #include "pb/dataset.h"
+#include "pb/kernels.h"
 #include "pb/method.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+/* The kernels that could be in use; the first ones are. */
+static pb_status put_json_candidates(pb_string *out)
+{
+    pb_kernels_rate rates[PB_KERNELS_RATES];
+    int count = pb_kernels_list(rates);
+    for (int i = 0; i < count; i++) {
+        PB_TRY(
+            pb_string_printf(out,
+                             "%s{\"kernels\": \"%s\", \"in_use\": %s, \"gflops_1_thread\": %.2f, "
+                             "\"threads\": %d, \"gflops\": %.2f}",
+                             i > 0 ? ", " : "", rates[i].name, i == 0 ? "true" : "false",
+                             rates[i].gflops, rates[i].threads, rates[i].gflops_threads));
+    }
+    return PB_OK;
+}
+
+static pb_status put_candidates(pb_string *out)
+{
+    pb_kernels_rate rates[PB_KERNELS_RATES];
+    int count = pb_kernels_list(rates);
+    for (int i = 0; i < count; i++) {
+        PB_TRY(pb_string_printf(out, "%-12s %-14s %.2f GFLOP/s on 1 thread",
+                                i > 0 ? "" : "candidates", rates[i].name, rates[i].gflops));
+        if (rates[i].threads > 1) {
+            PB_TRY(
+                pb_string_printf(out, ", %.2f on %d", rates[i].gflops_threads, rates[i].threads));
+        }
+        PB_TRY(pb_string_puts(out, i > 0 ? "\n" : " (in use)\n"));
+    }
+    return PB_OK;
+}
 
 static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
 {
@@ -20,7 +52,9 @@ static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
         PB_TRY(pb_string_json(out, p->value, strlen(p->value)));
         PB_TRY(pb_string_puts(out, ", "));
     }
-    PB_TRY(pb_string_printf(out, "\"f32_gflops\": %.2f, \"methods\": [", gflops));
+    PB_TRY(pb_string_printf(out, "\"f32_gflops\": %.2f, \"candidates\": [", gflops));
+    PB_TRY(put_json_candidates(out));
+    PB_TRY(pb_string_puts(out, "], \"methods\": ["));
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
         PB_TRY(
             pb_string_printf(out, "%s\"%s\"", m == pb_method_registry() ? "" : ", ", (*m)->name));
@@ -34,14 +68,13 @@ static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
 
 static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
 {
-    const char *pinned = getenv("OPENBLAS_CORETYPE");
     for (int64_t i = 0; i < facts->provenance_count; i++) {
         const pb_record_pair *p = &facts->provenance[i];
         PB_TRY(pb_string_printf(out, "%-12s %s\n", p->name, p->value));
     }
-    PB_TRY(pb_string_printf(
-        out, "f32 product  %.2f GFLOP/s (1024 x 1024 x 1024, median of five)\nmethods     ",
-        gflops));
+    PB_TRY(pb_string_printf(out, "f32 product  %.2f GFLOP/s (square, median of five)\n", gflops));
+    PB_TRY(put_candidates(out));
+    PB_TRY(pb_string_puts(out, "methods     "));
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
         PB_TRY(pb_string_printf(out, " %s", (*m)->name));
     }
@@ -50,13 +83,13 @@ static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
         PB_TRY(pb_string_printf(out, " %s", *c));
     }
     PB_TRY(pb_string_puts(out, "\n"));
-    if (pinned != NULL) {
-        PB_TRY(pb_string_printf(out,
-                                "warning      OPENBLAS_CORETYPE is %s: OpenBLAS may not use this "
-                                "processor's best kernels; unset it and compare\n",
-                                pinned));
-    }
     return PB_OK;
+}
+
+static pb_status measure(pb_backend *backend, double *gflops)
+{
+    int64_t size = pb_cell_gemm_size(pb_backend_threads(backend));
+    return pb_cell_gemm_rate(backend, size > 1024 ? size : 1024, gflops);
 }
 
 static pb_status run(pb_cli *cli)
@@ -82,7 +115,7 @@ static pb_status run(pb_cli *cli)
     PB_TRY_GOTO(status, pb_cell_provenance(env, &facts), done);
     PB_TRY_GOTO(status, pb_backend_open(device, number, setup.threads, &backend), done);
     PB_TRY_GOTO(status, pb_backend_use_dtype(backend, setup.dtype), done);
-    PB_TRY_GOTO(status, pb_cell_gemm_rate(backend, 1024, &gflops), done);
+    PB_TRY_GOTO(status, measure(backend, &gflops), done);
     PB_TRY_GOTO(status,
                 pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
                                          : put_text(gflops, &facts, &text),
@@ -103,6 +136,10 @@ const pb_command pb_command_info = {
     .name     = "info",
     .help     = "build, libraries, processor, and the measured rate of products",
     .usage    = "[--json] [--threads N]",
+    .details  = "candidates: the kernels of OpenBLAS that suit this processor, each measured in a "
+                "process of its own; the first are in\n"
+                "use. kernels_by: whose choice they are: library, program (the library's are well "
+                "behind) or user (OPENBLAS_CORETYPE).\n",
     .computes = true,
     .without  = without,
     .run      = run,

@@ -23,7 +23,7 @@ HEADERS = {
     "comm": "comm",
     "config": "config",
     "tensor": "tensor forest",
-    "backend": "backend",
+    "backend": "backend kernels",
     "text": "python template tokenizer width",
     "model": "model safetensors",
     "method": "baseline method",
@@ -65,7 +65,7 @@ STANDARD = set("""assert complex ctype errno fenv float inttypes limits locale m
     stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
     time wchar wctype dirent dlfcn fcntl fnmatch glob poll pthread sched semaphore spawn strings
     termios unistd sys/file sys/ioctl sys/mman sys/resource sys/stat sys/statvfs sys/sysinfo
-    sys/syscall sys/time sys/types sys/uio sys/utsname sys/wait""".split())
+    sys/auxv sys/syscall sys/time sys/types sys/uio sys/utsname sys/wait""".split())
 HARDWARE = re.compile(r"(immintrin|x86intrin|cpuid|arm_neon|arm_sve)\.h")
 
 # Calls that end the process, write to the terminal, or are unsafe or unaccounted, with the only

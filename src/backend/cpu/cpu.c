@@ -4,6 +4,8 @@
  * Products go to a CBLAS that stays on one thread; this backend's own threads share out the parts
  * of a product, cut by its shape alone. */
 #include "cpu.h"
+#include "choice.h"
+#include "kernels.h"
 
 #include "pb/memory.h"
 
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* A result belongs to its number of threads, so it can be repeated on a smaller machine: 64 threads
  * are always allowed. Beyond that, several to a processor are a mistake. */
@@ -56,35 +59,70 @@ static const char *compiled_for(void)
 }
 
 /* "OpenBLAS 0.3.21 Zen" */
-static void blas_name(char *text, size_t size)
+static void blas_name(const pb_kernels *kernels, char *text, size_t size)
 {
 #ifdef PB_HAVE_OPENBLAS
     char version[32] = "";
     if (sscanf(openblas_get_config(), "OpenBLAS %31s", version) != 1) {
         version[0] = '\0';
     }
-    snprintf(text, size, "OpenBLAS %s %s", version, openblas_get_corename());
+    snprintf(text, size, "OpenBLAS %s %s", version, kernels->name);
 #else
+    (void)kernels;
     snprintf(text, size, "CBLAS");
 #endif
 }
 
-static void describe(pb_backend *be)
+/* What is worth a word in the log: kernels other than the library's own choice, and what a setting
+ * of the user's costs. */
+static void remark(pb_backend *be, const pb_kernels *k)
+{
+    const char *setting = getenv(KERNELS_SETTING);
+    double ratio        = k->gflops > 0.0 ? k->other_gflops / k->gflops : 0.0;
+    if (k->by == PB_KERNELS_BY_PROGRAM) {
+        snprintf(be->note, sizeof be->note,
+                 "products take OpenBLAS's %s kernels, %.1f GFLOP/s on one thread; its own choice "
+                 "for this processor, %s, has %.1f",
+                 k->name, k->gflops, k->other, k->other_gflops);
+    } else if (k->by == PB_KERNELS_BY_USER && strcasecmp(setting, k->name) != 0) {
+        snprintf(be->warning, sizeof be->warning,
+                 "OPENBLAS_CORETYPE=%s: this OpenBLAS has no kernels of that name and took %s%s",
+                 setting, k->name, *k->other != '\0' ? ", which are slower than others here" : "");
+    } else if (k->by == PB_KERNELS_BY_USER && *k->other != '\0') {
+        snprintf(be->warning, sizeof be->warning,
+                 "OPENBLAS_CORETYPE=%s makes products %.1f times as slow as they could be: %.1f "
+                 "GFLOP/s on one thread, %.1f with %s kernels; unset it unless that is wanted",
+                 setting, ratio, k->gflops, k->other_gflops, k->other);
+    } else if (*k->other != '\0') {
+        snprintf(be->warning, sizeof be->warning,
+                 "products are %.1f times as slow as they could be: %.1f GFLOP/s on one thread, "
+                 "%.1f with OPENBLAS_CORETYPE=%s",
+                 ratio, k->gflops, k->other_gflops, k->other);
+    }
+}
+
+static void describe(pb_backend *be, const pb_kernels *kernels)
 {
     char blas[96];
-    blas_name(blas, sizeof blas);
-    const char *pinned = getenv("OPENBLAS_CORETYPE");
-    bool is_pinned     = pinned != NULL && pinned[0] != '\0' && strncmp(blas, "OpenBLAS", 8) == 0;
-    snprintf(be->describe, sizeof be->describe, "%s%s%s%s, processor %s, compiled for %s, %d %s",
-             blas, is_pinned ? " (pinned by OPENBLAS_CORETYPE=" : "", is_pinned ? pinned : "",
-             is_pinned ? ")" : "", instruction_set(), compiled_for(), be->threads,
+    blas_name(kernels, blas, sizeof blas);
+    snprintf(be->describe, sizeof be->describe, "%s, processor %s, compiled for %s, %d %s", blas,
+             instruction_set(), compiled_for(), be->threads,
              be->threads == 1 ? "thread" : "threads");
-    if (is_pinned) {
-        snprintf(be->warning, sizeof be->warning,
-                 "OPENBLAS_CORETYPE=%s keeps OpenBLAS from choosing its kernels for this "
-                 "processor (%s): unset it unless that is wanted",
-                 pinned, instruction_set());
+    remark(be, kernels);
+}
+
+/* Kernels that need more than the processor has end the process at their first product. */
+static pb_status check_kernels(const pb_kernels *kernels)
+{
+    bool amd = false;
+    if (choice_can_run(kernels->name, kernels_features(&amd))) {
+        return PB_OK;
     }
+    return PB_FAIL(PB_ERR_CONFIG,
+                   "cpu: OpenBLAS has taken its %s kernels, which need %s; this processor, or its "
+                   "system, has %s: %s OPENBLAS_CORETYPE",
+                   kernels->name, choice_needs(kernels->name), instruction_set(),
+                   kernels->by == PB_KERNELS_BY_USER ? "unset" : "set other ones in");
 }
 
 static pb_status cpu_open(int device, int threads, pb_backend **out)
@@ -103,13 +141,14 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
                                                               : FREE_THREADS);
     }
     cpu *c = NULL;
+    pb_kernels kernels;
+    pb_kernels_get(&kernels);
+    PB_TRY(check_kernels(&kernels));
     PB_TRY(PB_ALLOC(c, 1));
-#ifdef PB_HAVE_OPENBLAS
-    openblas_set_num_threads(1);
-#endif
+    kernels_one_thread_each();
     c->base.ops     = &pb_backend_cpu;
     c->base.threads = threads > 0 ? threads : omp_get_max_threads();
-    describe(&c->base);
+    describe(&c->base, &kernels);
     *out = &c->base;
     return PB_OK;
 }

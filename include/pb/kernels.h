@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The kernels of the product library that this process computes with, and how that came about.
+ *
+ * OpenBLAS chooses them when it is loaded, from the processor's model or as OPENBLAS_CORETYPE says.
+ * main calls pb_kernels_start before MPI starts: where the library's choice is well behind what the
+ * processor can do, the program sets that variable and starts itself again, once. */
+#pragma once
+
+#include <stdbool.h>
+
+typedef enum pb_kernels_by {
+    PB_KERNELS_BY_LIBRARY,
+    PB_KERNELS_BY_PROGRAM,
+    PB_KERNELS_BY_USER, /* by OPENBLAS_CORETYPE */
+} pb_kernels_by;
+
+extern const char *const pb_kernels_by_names[]; /* "library", "program", "user" */
+
+enum { PB_KERNELS_NAME = 32 };
+
+/* Rates are GFLOP/s of F32 products on one thread, 0 where nothing was measured. */
+typedef struct pb_kernels {
+    char name[PB_KERNELS_NAME]; /* in use; "" where the library is not OpenBLAS */
+    pb_kernels_by by;
+    double gflops;
+    char other[PB_KERNELS_NAME]; /* what they were compared with, "" for nothing: by the program the
+                                    library's own choice, else better ones that are not in use */
+    double other_gflops;
+} pb_kernels;
+
+void pb_kernels_get(pb_kernels *out);
+
+/* The fastest kernels that are known of, and how many times the rate of those in use they have: 1
+ * where they are in use. */
+double pb_kernels_best(const pb_kernels *kernels, const char **name);
+
+/* Once, at the start of main: settles the kernels and, for a process that may use several
+ * `threads`, that waiting ones soon yield. What the user set stays. Returns in the process that
+ * goes on. */
+void pb_kernels_start(char *const *argv, bool threads);
+
+/* Measures all kernels that suit this processor, each in a process of its own, on one thread and on
+ * `threads` (0: all that the process may use); before MPI starts. pb_kernels_list has the rates
+ * from then on. */
+void pb_kernels_measure_all(int threads);
+
+typedef struct pb_kernels_rate {
+    char name[PB_KERNELS_NAME];
+    double gflops, gflops_threads;
+    int threads;
+} pb_kernels_rate;
+
+enum { PB_KERNELS_RATES = 8 };
+
+/* How many were measured; 0 without pb_kernels_measure_all. Those in use come first. */
+int pb_kernels_list(pb_kernels_rate rates[PB_KERNELS_RATES]);
+
+/* True in a process that was started to measure its kernels alone: it has done so, main ends. */
+bool pb_kernels_child(int argc, char *const *argv);

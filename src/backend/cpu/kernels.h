@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The kernels of this process and of others: what the processor can do, which kernels the library
+ * has taken, and how fast they are. */
+#pragma once
+
+#include "pb/kernels.h"
+
+/* The variables that carry what was found to the process that goes on: that process alone, as its
+ * id is part of the text. */
+#define KERNELS_SETTING "OPENBLAS_CORETYPE"
+#define KERNELS_STATE   "PB_KERNELS"
+#define KERNELS_RATES   "PB_KERNELS_RATES"
+
+/* CHOICE_… bits; *amd: whose processor it is. */
+unsigned kernels_features(bool *amd);
+
+/* The library can take other kernels when it is loaded again. */
+bool kernels_selectable(void);
+
+/* Their name in this process, "" where it cannot be told. */
+void kernels_name(char name[PB_KERNELS_NAME]);
+
+/* Products of the library stay on the thread that asks for them. */
+void kernels_one_thread_each(void);
+
+/* GFLOP/s of F32 products on one thread by its own clock, which stands still while other work has
+ * the processor: the best of some short products. 0 when memory is out. */
+double kernels_rate(void);
+
+/* The sum over so many threads that multiply at the same time, by the wall clock. */
+double kernels_rate_together(int threads);
+
+/* Measures the kernels `name` in a process of its own; `took` are those that it had. False when it
+ * gave no result. threads 0: on one alone. */
+bool kernels_try(const char *name, int threads, pb_kernels_rate *took);
+
+/* What was found, for this process and for one that takes its place. */
+void kernels_remember(const pb_kernels *kernels);
