@@ -62,6 +62,7 @@ static pb_status read_options(const pb_method_ops *ops, const pb_adapter_config 
     static const char *const refused[] = {"modules_to_save", "exclude_modules", NULL};
     void *made                         = NULL;
     PB_TRY(pb_adapter_refuse(c, refused));
+    PB_TRY(pb_adapter_warn_unknown(c, ops->peft_type));
     PB_TRY(pb_method_options_read(ops, NULL, NULL, &made));
     pb_status status = ops->adapter_config_read(made, c);
     if (status != PB_OK) {

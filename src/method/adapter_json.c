@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Keys of adapter_config.json, read one by one with messages that name file and key, and written.
- * Unknown keys are ignored, since each PEFT version has its own; keys that would change the
- * mathematics are refused by name. */
+ * Unknown keys are named in a warning, since each PEFT version has its own; keys that would change
+ * the mathematics are refused by name. */
 #include "internal.h"
 
 #include "pb/memory.h"

@@ -100,6 +100,9 @@ pb_status pb_adapter_targets(const pb_adapter_config *c, pb_config_list *out) PB
 /* Keys (NULL-terminated) that change the mathematics: anything but absent, null, false, 0, "none",
  * [] or {} is refused by name. */
 pb_status pb_adapter_refuse(const pb_adapter_config *c, const char *const *keys) PB_MUST_USE;
+/* One warning that lists the keys which HF PEFT does not write for this peft_type; adapter_keys.c.
+ */
+pb_status pb_adapter_warn_unknown(const pb_adapter_config *c, const char *type) PB_MUST_USE;
 /* An integer that the model gives: another value is refused. */
 pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key,
                             int64_t expected) PB_MUST_USE;

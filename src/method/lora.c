@@ -201,12 +201,27 @@ static pb_status check_init(const pb_adapter_config *c)
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
-    static const char *const refused[] = {
-        "use_dora",          "rank_pattern",      "alpha_pattern",           "bias",
-        "lora_bias",         "fan_in_fan_out",    "layers_to_transform",     "layers_pattern",
-        "layer_replication", "target_parameters", "trainable_token_indices", "use_qalora",
-        "use_bdlora",        "arrow_config",      "alora_invocation_tokens", "kasa_config",
-        "velora_config",     "monteclora_config", "megatron_config",         NULL};
+    static const char *const refused[] = {"use_dora",
+                                          "rank_pattern",
+                                          "alpha_pattern",
+                                          "bias",
+                                          "lora_bias",
+                                          "fan_in_fan_out",
+                                          "layers_to_transform",
+                                          "layers_pattern",
+                                          "layer_replication",
+                                          "target_parameters",
+                                          "trainable_token_indices",
+                                          "use_qalora",
+                                          "use_bdlora",
+                                          "arrow_config",
+                                          "alora_invocation_tokens",
+                                          "kasa_config",
+                                          "velora_config",
+                                          "monteclora_config",
+                                          "megatron_config",
+                                          "enable_lora",
+                                          NULL};
     static const char *const numbers[] = {"r", "lora_alpha", "lora_dropout", NULL};
     lora_options *o                    = options;
     o->dropout                         = 0.0;

@@ -182,5 +182,82 @@ class Saved(case.Case):
         self.assertEqual(json.loads(world.read(os.path.join(saved, "config.json")))["query_pre_attn_scalar"], 12.5)
 
 
+# The LoRA options of HF PEFT 0.21 that this program does not write, as it writes them when they are not used.
+PEFT_021 = {"alora_invocation_tokens": None, "arrow_config": None, "auto_mapping": None, "corda_config": None,
+            "ensure_weight_tying": False, "eva_config": None, "exclude_modules": None, "init_lora_weights": True,
+            "kasa_config": None, "layer_replication": None, "layers_pattern": None, "layers_to_transform": None,
+            "loftq_config": {}, "lora_bias": False, "lora_ga_config": None, "megatron_config": None,
+            "megatron_core": "megatron.core", "modules_to_save": None, "monteclora_config": None, "peft_version": "0.21.2",
+            "qalora_group_size": 16, "revision": None, "target_parameters": None, "trainable_token_indices": None,
+            "use_bdlora": None, "use_qalora": False, "velora_config": None}
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 988097824\n"
+
+
+class Adapters(case.Case):
+    def setUp(self):
+        super().setUp()
+        self.adapter = os.path.join(self.folder, "adapter")
+        rows = world.write(os.path.join(self.folder, "rows.jsonl"), '{"input_ids": [3, 4, 5], "labels": [3, 4, 5]}\n')
+        method = world.write(os.path.join(self.folder, "lora.cfg"),
+                             'method = { name = "lora"; r = 2; targets = [ "q_proj" ]; };\n')
+        self.expect(program.run(["train", "--model", self.world.good_model, "--method", method, "--batches", rows,
+                                 "--steps", "1", "--save", self.adapter]), 0)
+
+    def logits(self, code, *texts):
+        return self.expect(program.run(["logits", "--model", self.world.good_model, "--adapter", self.adapter, "--ids", "1,2",
+                                        "-o", os.path.join(self.folder, "out.safetensors")]), code, *texts)
+
+    def edit(self, **keys):
+        edit_json(os.path.join(self.adapter, "adapter_config.json"), lambda config: config.update(keys))
+
+    def test_ordinary_adapters_are_quiet(self):
+        self.edit(**PEFT_021)
+        self.assertNotIn("warn", self.logits(0).err)
+
+    def test_unknown_keys_are_listed_once(self):
+        self.edit(an_option_of_tomorrow=3, another="x", not_used=None, nor_this=False)
+        result = self.logits(0, "adapter_config.json", "an_option_of_tomorrow, another;")
+        self.assertEqual(result.err.count("an_option_of_tomorrow"), 1)
+        self.assertNotIn("not_used", result.err)
+
+    def test_a_key_that_changes_the_mathematics_is_refused(self):
+        self.edit(use_dora=True)
+        self.logits(1, "use_dora")
+
+    def test_other_forms_are_named(self):
+        os.rename(os.path.join(self.adapter, "adapter_model.safetensors"), os.path.join(self.adapter, "adapter_model.bin"))
+        self.logits(1, "adapter_model.bin", "PeftModel.from_pretrained(", "save_pretrained(")
+        os.remove(os.path.join(self.adapter, "adapter_config.json"))
+        self.logits(1, "holds no adapter_config.json")
+        world.write(os.path.join(self.adapter, "config.json"), "{}")
+        self.logits(1, "the config.json of a model")
+
+
+class Pointers(case.Case):
+    """What Git LFS leaves in place of a file, under every name that is read."""
+
+    def test_files_of_a_model(self):
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "added_tokens.json",
+                     "special_tokens_map.json", "generation_config.json"):
+            folder = self.world.copy_model("pointers", [name])
+            path = world.write(os.path.join(folder, name), POINTER)
+            with self.subTest(name):
+                command = ["logits", "--model", folder, "--ids", "1,2", "-o", os.path.join(self.folder, "out")]
+                if "token" in name:
+                    command = ["tokenize", "--model", folder]
+                self.expect(program.run(command, given='{"text": "a"}\n'), 1, path, "Git LFS pointer", "git lfs pull")
+            shutil.rmtree(folder)
+
+    def test_data_files_and_token_rows(self):
+        name = self.world.dataset(train=[POINTER.encode()])
+        result = program.run(["data", name], env={"PB_CONFIGS": self.world.folder})
+        self.expect(result, 1, "train.jsonl", "Git LFS pointer", "git lfs pull")
+        rows = world.write(os.path.join(self.folder, "rows.jsonl"), POINTER)
+        method = world.write(os.path.join(self.folder, "full.cfg"), 'method = { name = "full"; };\n')
+        self.expect(program.run(["train", "--model", self.world.good_model, "--method", method, "--batches", rows,
+                                 "--steps", "1"]), 1, rows, "Git LFS pointer")
+
+
 if __name__ == "__main__":
     case.main()
