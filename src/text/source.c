@@ -116,6 +116,33 @@ err_clear:
     return status;
 }
 
+/* Lines of base64 and a rank, as tiktoken has them: Llama 3's original folder holds them under the
+ * name of a SentencePiece model. */
+static bool is_tiktoken(const pb_string *bytes)
+{
+    static const char base64[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    size_t token = bytes->length > 0 ? strspn(bytes->data, base64) : 0;
+
+    return token > 0 && token % 4 == 0 && bytes->data[token] == ' ' &&
+           strspn(bytes->data + token + 1, "0123456789") > 0;
+}
+
+static pb_status check_sentencepiece(const pb_string *bytes)
+{
+    const char *instead = pb_file_failed_download(bytes->data, bytes->length);
+
+    if (instead != NULL && bytes->length > 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "the file %s; download it again", instead);
+    }
+    if (is_tiktoken(bytes)) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "the file holds ranks of tiktoken, not a SentencePiece model; put the "
+                       "tokenizer.json of the checkpoint in Hugging Face layout beside it");
+    }
+    return PB_OK;
+}
+
 static pb_status read_sentencepiece(const char *directory, pb_hash *hash, pb_source *out)
 {
     pb_string bytes     = {0};
@@ -124,7 +151,10 @@ static pb_status read_sentencepiece(const char *directory, pb_hash *hash, pb_sou
 
     PB_TRY_GOTO(status, read_file(directory, "tokenizer.model", hash, &out->path, &bytes),
                 err_clear);
-    status = pb_sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp);
+    status = check_sentencepiece(&bytes);
+    if (status == PB_OK) {
+        status = pb_sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp);
+    }
     if (status == PB_OK) {
         status = pb_compose_sentencepiece(out, &sp, &out->root);
     }
@@ -135,6 +165,40 @@ static pb_status read_sentencepiece(const char *directory, pb_hash *hash, pb_sou
 err_clear:
     pb_sentencepiece_clear(&sp);
     pb_string_clear(&bytes);
+    return status;
+}
+
+/* Names what is there in another form. */
+static pb_status fail_missing(const char *directory)
+{
+    static const struct {
+        const char *pattern, *what;
+    } forms[] = {
+        {"tekken.json", "Mistral's own form"}, {"*.tiktoken", "of tiktoken"},
+        {"vocab.txt", "of WordPiece"},         {"*.model", "a SentencePiece model of another name"},
+        {"*.spm", "of SentencePiece"},         {"vocab.bpe", "GPT-2's first form"},
+        {"merges.txt", "without vocab.json"},  {"*.gguf", "of llama.cpp"},
+    };
+    char *name       = NULL;
+    size_t i         = 0;
+    pb_status status = PB_OK;
+
+    for (; i < sizeof forms / sizeof *forms && name == NULL; i++) {
+        PB_TRY(pb_path_match(directory, forms[i].pattern, &name));
+    }
+    if (name == NULL) {
+        return PB_FAIL(PB_ERR_NOT_FOUND,
+                       "%s: no tokenizer.json there, nor vocab.json and merges.txt, nor "
+                       "tokenizer.model; put a checkpoint's tokenizer.json into it",
+                       directory);
+    }
+    status =
+        PB_FAIL(PB_ERR_NOT_FOUND,
+                "%s: no tokenizer.json there, but %s (%s), which is not read here; transformers "
+                "makes a tokenizer.json where it can: "
+                "AutoTokenizer.from_pretrained(\"%s\").save_pretrained(\"NEW\")",
+                directory, name, forms[i - 1].what, directory);
+    pb_memory_free(name);
     return status;
 }
 
@@ -157,10 +221,7 @@ static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out,
     if (has_model) {
         return read_sentencepiece(directory, hash, out);
     }
-    return PB_FAIL(PB_ERR_NOT_FOUND,
-                   "%s: no tokenizer.json there, nor vocab.json and merges.txt, nor "
-                   "tokenizer.model; put a checkpoint's tokenizer.json into it",
-                   directory);
+    return fail_missing(directory);
 }
 
 /* A file of its own counts before the key of the configuration, as in transformers. The template

@@ -245,6 +245,34 @@ static void test_broken_messages_are_errors(void **state)
     }
 }
 
+static void test_other_forms_are_named(void **state)
+{
+    static const struct {
+        const char *name, *text, *message;
+    } files[] = {
+        {"tokenizer.model", "IQ== 0\nIg== 1\n", "ranks of tiktoken"},
+        {"tokenizer.model", "<!DOCTYPE html>", "holds an HTML page"},
+        {"tekken.json", "{}", "but tekken.json (Mistral's own form)"},
+        {"qwen.tiktoken", "IQ== 0\n", "but qwen.tiktoken"},
+        {"vocab.txt", "a\n", "but vocab.txt (of WordPiece)"},
+        {"spiece.model", "x", "AutoTokenizer.from_pretrained("},
+        {"merges.txt", "a b\n", "merges.txt (without vocab.json)"},
+    };
+
+    (void)state;
+    fixture_delete("tokenizer.model");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        pb_tokenizer *t = NULL;
+        fixture_write(files[i].name, files[i].text, strlen(files[i].text));
+        assert_true(pb_tokenizer_open(fixture_folder(), &t) != PB_OK);
+        if (strstr(pb_error_message(), files[i].message) == NULL) {
+            fail_msg("\"%s\" is not in \"%s\"", files[i].message, pb_error_message());
+        }
+        pb_error_clear();
+        fixture_delete(files[i].name);
+    }
+}
+
 static void test_classes_of_two_files(void **state)
 {
     static const char vocab[]  = "{\"a\": 0, \"b\": 1, \"ab\": 2, \"1\": 3, \"11\": 4, \"<e>\": 5}";
@@ -415,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_the_configuration_adds_to_a_model),
         cmocka_unit_test(test_what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(test_broken_messages_are_errors),
+        cmocka_unit_test(test_other_forms_are_named),
         cmocka_unit_test(test_classes_of_two_files),
         cmocka_unit_test(test_random_damage_to_a_model_never_crashes),
         cmocka_unit_test(test_random_damage_to_two_files_never_crashes),
