@@ -24,10 +24,10 @@ typedef struct pb_grid_sweep {
 
 /* The group `run`: how, never what. */
 typedef struct pb_grid_run_options {
-    char *device; /* auto, cpu, cuda, cuda:N */
+    char *device; /* auto, or a backend of this build */
     int dtype;    /* 0 f32, 1 bf16 */
     int64_t threads;
-    int64_t group;               /* processes that share a cell */
+    int64_t group;               /* processes that share a cell: 1 */
     double time_limit_seconds;   /* since the program began; 0: none */
     double time_reserve_seconds; /* before the limit everything winds up; smaller than the limit */
     char *output;                /* folder of results; "": the caller decides */
@@ -67,6 +67,20 @@ typedef enum pb_grid_axis_kind {
  * none: after `place`, with the files looked for and the nearest name. */
 pb_status pb_grid_find_file(const char *place, const char *axis, const char *name,
                             const char *first, const char *last, char **out) PB_MUST_USE;
+
+/* All names that are found so, the first file of each, sorted; also of the axis "grid". */
+typedef struct pb_grid_file {
+    char *name, *path;
+} pb_grid_file;
+
+typedef struct pb_grid_files {
+    pb_grid_file *items;
+    int64_t count;
+} pb_grid_files;
+
+pb_status pb_grid_list_files(const char *axis, const char *first, const char *last,
+                             pb_grid_files *out) PB_MUST_USE;
+void pb_grid_files_clear(pb_grid_files *files); /* accepts a zeroed one */
 
 /* Names of an axis in the order of the file; a path is known by its last part without ".cfg". */
 int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);

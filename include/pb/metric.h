@@ -61,6 +61,7 @@ typedef struct pb_metric_parts pb_metric_parts;
 typedef struct pb_metric {
     /* required */
     const char *name;
+    const char *about; /* what it measures, in one line */
     /* What the protocols do differently, "paper → corrected", or "nothing differs". */
     const char *differences;
     /* Fills main, values, correct, invalid from the post-processed texts that are in `result`;

@@ -33,6 +33,8 @@ pb_status pb_template_warn(const char *architecture, const pb_tokenizer *t,
                            const char *path) PB_MUST_USE;
 const char *const *pb_template_names(void); /* NULL-terminated */
 const char *pb_template_name(const pb_template *tpl);
+/* The families of models whose chat form it is, NULL-terminated; {""} for any. */
+const char *const *pb_template_families(const pb_template *tpl);
 
 /* Prompt and, unless `answer` is NULL, answer. An error when the tokenizer lacks a marker of the
  * template. `out` must be empty. */

@@ -9,10 +9,23 @@
 
 /* In the order of the help. A new command adds its declaration to commands.h and a line here. */
 static const pb_command *const registry[] = {
-    &pb_command_run,    &pb_command_plan,     &pb_command_status,   &pb_command_merge,
-    &pb_command_report, &pb_command_pscp,     &pb_command_info,     &pb_command_bench,
-    &pb_command_data,   &pb_command_tokenize, &pb_command_prompt,   &pb_command_score,
-    &pb_command_logits, &pb_command_train,    &pb_command_generate, NULL,
+    &pb_command_run,
+    &pb_command_plan,
+    &pb_command_status,
+    &pb_command_merge,
+    &pb_command_report,
+    &pb_command_pscp,
+    &pb_command_list,
+    &pb_command_info,
+    &pb_command_bench,
+    &pb_command_data,
+    &pb_command_tokenize,
+    &pb_command_prompt,
+    &pb_command_score,
+    &pb_command_logits,
+    &pb_command_train,
+    &pb_command_generate,
+    NULL,
 };
 
 const pb_command *const *pb_cli_commands(void)
@@ -50,10 +63,9 @@ static pb_status find_command(const pb_command *const *commands, const char *nam
     for (size_t i = 0; i < count; i++) {
         names[i] = commands[i]->name;
     }
-    const char *near = pb_string_nearest(name, names);
-    pb_status status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is no command;%s%s%s see peftbench --help",
-                               name, near != NULL ? " did you mean " : "", near != NULL ? near : "",
-                               near != NULL ? "?" : "");
+    char hint[PB_HINT_BYTES];
+    pb_status status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is no command%s; see peftbench --help", name,
+                               pb_string_hint(hint, name, names));
     pb_memory_free(names);
     return status;
 }

@@ -9,6 +9,7 @@ extern const pb_command pb_command_bench;
 extern const pb_command pb_command_data;
 extern const pb_command pb_command_generate;
 extern const pb_command pb_command_info;
+extern const pb_command pb_command_list;
 extern const pb_command pb_command_logits;
 extern const pb_command pb_command_plan;
 extern const pb_command pb_command_run;

@@ -38,9 +38,9 @@ pb_status data_model_open(const char *directory, const char *tpl, data_model *ou
 
     model.tpl = pb_template_find(by_model ? "none" : tpl);
     if (model.tpl == NULL) {
-        const char *nearest = pb_string_nearest(tpl, pb_template_names());
-        return PB_FAIL(PB_ERR_USAGE, "--template %s: there is none of that name%s%s", tpl,
-                       nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+        char hint[PB_HINT_BYTES];
+        return PB_FAIL(PB_ERR_USAGE, "--template %s: there is no template of that name%s", tpl,
+                       pb_string_hint(hint, tpl, pb_template_names()));
     }
     PB_TRY(pb_tokenizer_open(directory, &model.tokenizer));
     if (by_model) {

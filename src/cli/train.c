@@ -4,6 +4,7 @@
 #include "work.h"
 
 #include "pb/file.h"
+#include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/train.h"
 
@@ -14,7 +15,7 @@ static const pb_option options[] = {
     {.name  = "method",
      .kind  = PB_OPTION_TEXT,
      .value = "FILE.cfg",
-     .help  = "a new adapter by the group method of this file"},
+     .help  = "a new adapter by the group method of this file; its group train counts too"},
     {.name     = "batches",
      .kind     = PB_OPTION_TEXT,
      .value    = "FILE.jsonl",
@@ -90,9 +91,34 @@ static pb_status on_step(void *opaque, const pb_train_step *s)
     return status;
 }
 
-static pb_status read_options(const pb_cli *cli, pb_train_options *o)
+/* Says which keys the group `train` of the method's file sets. */
+static pb_status tell_group(const pb_config *config)
+{
+    pb_string keys   = {0};
+    const char *key  = "";
+    pb_status status = PB_OK;
+    for (int64_t i = 0; key != NULL && status == PB_OK; i++) {
+        status = pb_config_key(config, "train", i, &key);
+        if (status == PB_OK && key != NULL) {
+            status = pb_string_printf(&keys, "%s%s", i > 0 ? ", " : "", key);
+        }
+    }
+    if (status == PB_OK && keys.length > 0) {
+        pb_log_info("%s: its group train gives %s, unless an option does", pb_config_path(config),
+                    keys.data);
+    }
+    pb_string_clear(&keys);
+    return status;
+}
+
+/* Options of the command line, over the group `train` of the method's file, over the defaults. */
+static pb_status read_options(const pb_cli *cli, const pb_config *config, pb_train_options *o)
 {
     PB_TRY(pb_config_defaults(pb_train_fields, o));
+    if (config != NULL && pb_config_has(config, "train")) {
+        PB_TRY(pb_config_overlay(config, "train", pb_train_fields, NULL, o));
+        PB_TRY(tell_group(config));
+    }
     pb_cli_overlay(cli, pb_train_fields, o);
     o->max_steps = pb_cli_int(cli, "steps");
     o->epochs    = 1e6;
@@ -149,7 +175,7 @@ static pb_status train(const pb_cli *cli, work *w, const work_rows *rows)
     pb_train_result result;
     const char *final = pb_cli_text(cli, "dump-final");
     const char *save  = pb_cli_text(cli, "save");
-    PB_TRY(read_options(cli, &how));
+    PB_TRY(read_options(cli, w->config, &how));
     PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
                         &observer, &result));
     pb_config_clear(pb_train_fields, &how);

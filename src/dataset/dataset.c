@@ -57,14 +57,15 @@ static pb_status find_builder(pb_dataset *ds)
     if (ds->ops != NULL) {
         return PB_OK;
     }
-    const char *near = NULL;
-    for (const pb_dataset_builder *const *all = pb_dataset_registry(); *all != NULL; all++) {
-        near = pb_string_nearer(ds->options.builder, near, (*all)->name);
+    enum { NAMES = 32 };
+    const char *names[NAMES] = {NULL};
+    char hint[PB_HINT_BYTES];
+    for (int i = 0; i < NAMES - 1 && pb_dataset_registry()[i] != NULL; i++) {
+        names[i] = pb_dataset_registry()[i]->name;
     }
     pb_status status =
-        PB_FAIL(PB_ERR_CONFIG, "there is no dataset.builder \"%s\"%s%s%s", ds->options.builder,
-                near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                near != NULL ? "\"?" : "; see peftbench run --help-config");
+        PB_FAIL(PB_ERR_CONFIG, "there is no dataset.builder \"%s\"%s", ds->options.builder,
+                pb_string_hint(hint, ds->options.builder, names));
     return pb_dataset_at(&ds->options, "builder", -1, status);
 }
 

@@ -23,10 +23,9 @@ static pb_status find_column(const char *key, const char *name, const pb_columns
     if (*out != NULL) {
         return PB_OK;
     }
-    const char *near = pb_string_nearest(name, columns->names);
-    return PB_FAIL(PB_ERR_CONFIG, "dataset.%s: column \"%s\" is not in dataset.columns%s%s%s", key,
-                   name, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                   near != NULL ? "\"?" : "");
+    char hint[PB_HINT_BYTES];
+    return PB_FAIL(PB_ERR_CONFIG, "dataset.%s: column \"%s\" is not in dataset.columns%s", key,
+                   name, pb_string_hint(hint, name, columns->names));
 }
 
 /* A name with a colon may be that of a column. */

@@ -3,8 +3,8 @@
 #include "pb/file.h"
 #include "pb/grid.h"
 #include "pb/memory.h"
+#include "pb/string.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,51 +57,120 @@ static pb_status find_folders(const char *axis, const char *first, const char *l
     return status == PB_OK && last != NULL ? add_folder(out, last, strlen(last), axis) : status;
 }
 
-/* The nearest name among the files of all folders, into text; false when there is none. */
-static bool nearest_file(const folders *list, const char *name, char *text, size_t size)
+static bool is_listed(const pb_grid_files *files, const char *name)
 {
-    bool found = false;
-    for (int64_t f = 0; f < list->count && !found; f++) {
-        char **names           = NULL;
-        size_t count           = 0;
-        const char **candidate = NULL;
+    for (int64_t i = 0; i < files->count; i++) {
+        if (strcmp(files->items[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes over the name of a file in a folder, which loses its suffix. */
+static pb_status add_file(pb_grid_files *files, const char *folder, char *name)
+{
+    pb_string path = {0};
+    PB_TRY(PB_GROW(files->items, files->count + 1));
+    PB_TRY(pb_string_printf(&path, "%s/%s", folder, name));
+    name[strlen(name) - strlen(SUFFIX)] = '\0';
+    char *copy                          = is_listed(files, name) ? NULL : pb_memory_text(name);
+    if (copy == NULL) {
+        pb_string_clear(&path);
+        return is_listed(files, name) ? PB_OK : PB_ERR_MEMORY;
+    }
+    files->items[files->count++] = (pb_grid_file){.name = copy, .path = path.data};
+    return PB_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const pb_grid_file *)a)->name, ((const pb_grid_file *)b)->name);
+}
+
+/* A folder that is not there has no names. */
+static pb_status list_files(const folders *list, pb_grid_files *out)
+{
+    pb_status status = PB_OK;
+    for (int64_t f = 0; f < list->count && status == PB_OK; f++) {
+        char **names = NULL;
+        size_t count = 0;
         if (pb_path_list(list->items[f], SUFFIX, &names, &count) != PB_OK) {
             pb_error_clear();
             continue;
         }
-        candidate = pb_memory_new(count + 1, sizeof *candidate);
-        for (size_t i = 0; candidate != NULL && i < count; i++) {
-            names[i][strlen(names[i]) - strlen(SUFFIX)] = '\0';
-            candidate[i]                                = names[i];
+        for (size_t i = 0; i < count && status == PB_OK; i++) {
+            status = add_file(out, list->items[f], names[i]);
         }
-        const char *near = candidate != NULL ? pb_string_nearest(name, candidate) : NULL;
-        if (near != NULL) {
-            snprintf(text, size, "%s", near);
-            found = true;
-        }
-        pb_memory_free(candidate);
         pb_path_list_free(names, count);
     }
-    return found;
+    if (status == PB_OK && out->count > 1) {
+        qsort(out->items, (size_t)out->count, sizeof *out->items, by_name);
+    }
+    return status;
+}
+
+void pb_grid_files_clear(pb_grid_files *files)
+{
+    for (int64_t i = 0; i < files->count; i++) {
+        pb_memory_free(files->items[i].name);
+        pb_memory_free(files->items[i].path);
+    }
+    pb_memory_free(files->items);
+    *files = (pb_grid_files){0};
+}
+
+pb_status pb_grid_list_files(const char *axis, const char *first, const char *last,
+                             pb_grid_files *out)
+{
+    folders list        = {0};
+    pb_grid_files files = {0};
+    pb_status status    = find_folders(axis, first, last, &list);
+    if (status == PB_OK) {
+        status = list_files(&list, &files);
+    }
+    clear_folders(&list);
+    if (status != PB_OK) {
+        pb_grid_files_clear(&files);
+        return status;
+    }
+    *out = files;
+    return PB_OK;
+}
+
+/* The names of all folders, for a message. */
+static pb_status hint_files(const folders *list, const char *name, char hint[PB_HINT_BYTES])
+{
+    pb_grid_files files = {0};
+    const char **names  = NULL;
+    pb_status status;
+    PB_TRY_GOTO(status, list_files(list, &files), done);
+    PB_TRY_GOTO(status, PB_ALLOC(names, files.count + 1), done);
+    for (int64_t i = 0; i < files.count; i++) {
+        names[i] = files.items[i].name;
+    }
+    pb_string_hint(hint, name, names);
+done:
+    pb_memory_free(names);
+    pb_grid_files_clear(&files);
+    return status;
 }
 
 static pb_status fail_missing(const char *place, const char *axis, const char *name,
                               const folders *list)
 {
-    char near[256];
-    pb_string tried  = {0};
-    pb_status status = PB_OK;
+    char hint[PB_HINT_BYTES] = "";
+    pb_string tried          = {0};
+    pb_status status         = hint_files(list, name, hint);
     for (int64_t i = 0; i < list->count && status == PB_OK; i++) {
         status =
             pb_string_printf(&tried, "%s%s/%s" SUFFIX, i > 0 ? ", " : "", list->items[i], name);
     }
     if (status == PB_OK) {
-        bool found = nearest_file(list, name, near, sizeof near);
-        status     = PB_FAIL(PB_ERR_CONFIG,
-                             "%s: %s \"%s\" has no file%s%s%s (looked for %s; PB_CONFIGS may list "
-                                 "more folders)",
-                             place, axis, name, found ? "; did you mean \"" : "", found ? near : "",
-                         found ? "\"?" : "", tried.data);
+        status = PB_FAIL(PB_ERR_CONFIG,
+                         "%s: %s \"%s\" has no file%s (looked for %s; PB_CONFIGS may list more "
+                         "folders)",
+                         place, axis, name, hint, tried.data);
     }
     pb_string_clear(&tried);
     return status;

@@ -26,11 +26,12 @@ const pb_config_field pb_grid_sweep_fields[] = {
 };
 
 const pb_config_field pb_grid_run_fields[] = {
-    PB_FIELD_TEXT(pb_grid_run_options, device, "auto", "auto, cpu, cuda or cuda:N"),
+    PB_FIELD_TEXT(pb_grid_run_options, device, "auto", "auto or cpu"),
     PB_FIELD_CHOICE(pb_grid_run_options, dtype, 0, dtypes, "type of the numbers computed with"),
     PB_FIELD_INT(pb_grid_run_options, threads, 1, 0, 4096, "",
                  "threads per process, 0 for all that it may use"),
-    PB_FIELD_INT(pb_grid_run_options, group, 1, 1, 65536, "", "processes that share a cell"),
+    PB_FIELD_INT(pb_grid_run_options, group, 1, 1, 1, "",
+                 "processes that share a cell; only 1 in this version"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_limit_seconds, 0, 0, 1e9, "seconds",
                    "the run stops itself this long after its start, 0 for never"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_reserve_seconds, 60, 0, 1e9, "seconds",
@@ -147,18 +148,6 @@ static pb_status check_time(const pb_grid *grid)
     return PB_OK;
 }
 
-static pb_status check_run(const pb_grid *grid)
-{
-    char place[GRID_PLACE];
-    if (grid->run.group != 1) {
-        return PB_FAIL(
-            PB_ERR_CONFIG,
-            "%s: group = %" PRId64 " is not supported yet; each cell runs in one process",
-            pb_config_where(grid->config, "run.group", place, sizeof place), grid->run.group);
-    }
-    return check_time(grid);
-}
-
 /* A name without a file, or one whose file is wrong, does not hide the next. */
 static pb_status open_axes(pb_grid *grid)
 {
@@ -184,7 +173,7 @@ static pb_status read_grid(pb_grid *grid, const char *path, const char *const *s
     PB_TRY(pb_config_read(grid->config, "run", pb_grid_run_fields, NULL, &grid->run));
     PB_TRY(check_name(grid));
     PB_TRY(check_seeds(grid));
-    PB_TRY(check_run(grid));
+    PB_TRY(check_time(grid));
     PB_TRY(open_axes(grid));
     PB_TRY(pb_grid_matches_read(grid));
     return PB_OK;

@@ -70,12 +70,11 @@ static pb_status check_names(const pb_grid *grid, const char *group, const grid_
         for (int64_t k = 0; k < have->count; k++) {
             names[k] = have->names[k];
         }
-        const char *near = pb_string_nearest(list->items[i], names);
+        char hint[PB_HINT_BYTES];
+        pb_string_hint(hint, list->items[i], names);
         pb_memory_free(names);
-        return PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\" is not in sweep.%s%s%s%s", place, word,
-                       list->items[i], pb_grid_axis_keys[axis],
-                       near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                       near != NULL ? "\"?" : "");
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\" is not in sweep.%s%s", place, word,
+                       list->items[i], pb_grid_axis_keys[axis], hint);
     }
     return PB_OK;
 }

@@ -33,20 +33,9 @@ pb_status pb_method_find(const char *name, const pb_method_ops **out)
         names[i] = methods[i]->name;
     }
 
-    pb_string known = {0};
-    for (int i = 0; names[i] != NULL; i++) {
-        pb_status status = pb_string_printf(&known, "%s%s", i > 0 ? ", " : "", names[i]);
-        if (status != PB_OK) {
-            pb_string_clear(&known);
-            return status;
-        }
-    }
-    const char *near = pb_string_nearest(name, names);
-    pb_status status = PB_FAIL(PB_ERR_CONFIG, "there is no method \"%s\"%s%s%s; known are %s", name,
-                               near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                               near != NULL ? "\"?" : "", known.data);
-    pb_string_clear(&known);
-    return status;
+    char hint[PB_HINT_BYTES];
+    return PB_FAIL(PB_ERR_CONFIG, "there is no method \"%s\"%s", name,
+                   pb_string_hint(hint, name, names));
 }
 
 typedef struct method_name {

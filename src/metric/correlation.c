@@ -370,6 +370,7 @@ static pb_status check_reference(const char *text, char *const *labels, int64_t 
 
 const pb_metric pb_metric_pearsonr = {
     .name        = "pearsonr",
+    .about       = "Pearson's correlation of numbers, with Spearman's",
     .differences = "an answer that is no number counts as -1, values are rounded to float32, an "
                    "undefined result is NaN → the mean of the other answers, double, 0",
     .score       = score_pearsonr,

@@ -317,12 +317,14 @@ static pb_status score_exact(const pb_metric_input *input, char *const *labels,
 
 const pb_metric pb_metric_exact_match = {
     .name        = "exact_match",
+    .about       = "share of answers that are the reference, letter by letter",
     .differences = "nothing differs",
     .score       = score_exact,
 };
 
 const pb_metric pb_metric_accuracy = {
     .name        = "accuracy",
+    .about       = "share of right classes",
     .differences = "nothing differs in the share of right answers; in the values of the classes an "
                    "answer that is none counts as one of the first two → as a class of its own",
     .score       = score_labels,
@@ -333,6 +335,7 @@ const pb_metric pb_metric_accuracy = {
 
 const pb_metric pb_metric_f1 = {
     .name        = "f1",
+    .about       = "F1 of the second of two classes",
     .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
                    "its own, which is no F1",
     .score       = score_labels,
@@ -342,7 +345,8 @@ const pb_metric pb_metric_f1 = {
 };
 
 const pb_metric pb_metric_macro_f1 = {
-    .name = "macro_f1",
+    .name  = "macro_f1",
+    .about = "mean of F1 over the classes",
     .differences =
         "an answer that is no class counts as one of the first two classes, right labels "
         "beyond these turn into the second → as a class of its own, which is no F1; mean "
@@ -355,6 +359,7 @@ const pb_metric pb_metric_macro_f1 = {
 
 const pb_metric pb_metric_f1_mcc = {
     .name        = "f1_mcc",
+    .about       = "F1 of the second of two classes, with Matthews' correlation",
     .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
                    "its own; Matthews' correlation beside F1",
     .score       = score_labels,

@@ -148,19 +148,19 @@ static pb_status post_rows(const pb_metric_input *input, bool keep_case, const c
 
 pb_status pb_metric_check(const char *name)
 {
-    const pb_metric *const *all = pb_metric_registry();
-    const pb_metric *found      = pb_metric_find(name);
-    const char *near            = NULL;
+    enum { NAMES = 64 };
+    const pb_metric *found   = pb_metric_find(name);
+    const char *names[NAMES] = {NULL};
+    char hint[PB_HINT_BYTES];
 
     if (found != NULL) {
         return found->available != NULL ? found->available() : PB_OK;
     }
-    for (; *all != NULL; all++) {
-        near = pb_string_nearer(name, near, (*all)->name);
+    for (int i = 0; i < NAMES - 1 && pb_metric_registry()[i] != NULL; i++) {
+        names[i] = pb_metric_registry()[i]->name;
     }
-    return PB_FAIL(PB_ERR_CONFIG, "there is no metric \"%s\"%s%s%s", name,
-                   near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                   near != NULL ? "\"?" : "");
+    return PB_FAIL(PB_ERR_CONFIG, "there is no metric \"%s\"%s", name,
+                   pb_string_hint(hint, name, names));
 }
 
 static pb_status check(const char *name, const pb_metric_input *input, const pb_metric **metric)

@@ -195,6 +195,7 @@ static pb_status check_answer(const char *text, char *const *labels, int64_t lab
 
 const pb_metric pb_metric_record = {
     .name            = "record",
+    .about           = "exact match and F1 of ReCoRD, the best of several right answers",
     .differences     = "the last answer to a query counts for all its rows, mean over rows → one "
                        "answer a query, the best over all right ones, mean over queries",
     .score           = score_record,

@@ -216,6 +216,7 @@ static pb_status score_svamp(const pb_metric_input *input, char *const *labels,
 
 const pb_metric pb_metric_svamp = {
     .name        = "svamp",
+    .about       = "share of right equations",
     .differences = "the equation must hold, the right answer is not looked at → it must hold and "
                    "give the right answer",
     .score       = score_svamp,

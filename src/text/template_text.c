@@ -211,6 +211,11 @@ const char *const *pb_template_names(void)
     return names;
 }
 
+const char *const *pb_template_families(const pb_template *tpl)
+{
+    return tpl->families;
+}
+
 const char *pb_template_name(const pb_template *tpl)
 {
     return tpl->name;

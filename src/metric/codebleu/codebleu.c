@@ -214,6 +214,7 @@ const char *pb_metric_parser(void)
 
 const pb_metric pb_metric_codebleu = {
     .name        = "codebleu",
+    .about       = "CodeBLEU of Python code; needs tree-sitter",
     .differences = "on lower-cased texts, a dataflow of 0 counts as 1 → on the texts as they "
                    "are, and without the term where the references have no dataflow",
     .keeps_case  = true,

@@ -9,7 +9,7 @@ import case
 import program
 import world
 
-COMMANDS = ["run", "plan", "status", "merge", "report", "pscp", "info", "bench", "data", "tokenize", "prompt", "score", "logits",
+COMMANDS = ["run", "plan", "status", "merge", "report", "pscp", "list", "info", "bench", "data", "tokenize", "prompt", "score", "logits",
             "train", "generate"]
 BROKEN = {"no JSON": b"{", "a list": b"[1]", "not UTF-8": b'{"text": "\xff"}', "no key": b"{}", "null": b"null",
           "deep": b"[" * 100000, "text is a number": b'{"text": 3}', "trailing": b'{"text": "a"} x'}
@@ -81,6 +81,53 @@ class Help(case.Case):
         trainable = [json.loads(self.expect(program.run(line + ["--set", f"method.r={r}"]), 0).out)["trainable"] for r in (2, 4)]
         self.assertEqual(2 * trainable[0], trainable[1])
         self.expect(program.run(line + ["--set", "train.batch=2"]), 2, "train.batch=2")
+
+
+class List(case.Case):
+    def names(self, kind, **options):
+        return {entry["name"]: entry for entry in json.loads(self.expect(program.run(["list", kind, "--json"], **options), 0).out)}
+
+    def test_every_kind_has_names_and_a_line_about_each(self):
+        expected = {"models": ["demo", "smollm2-135m"], "datasets": ["rte", "demo-pairs"], "methods": ["lora", "p-tuning", "majority"],
+                    "grids": ["quick"], "metrics": ["accuracy", "f1", "codebleu"], "templates": ["auto", "llama3", "none"]}
+        for kind, some in expected.items():
+            with self.subTest(kind):
+                found = self.names(kind, cwd=self.folder)
+                self.assertLessEqual(set(some), set(found))
+                text = self.expect(program.run(["list", kind, "--width", "100"], cwd=self.folder), 0).out
+                for name, entry in found.items():
+                    self.assertNotEqual(entry["about"], "", name)
+                    self.assertIn(f"  {name}", text)
+                    self.assertEqual(entry["path"] is None, kind in ("metrics", "templates"))
+
+    def test_files_are_found_as_other_commands_find_them(self):
+        one, two = (os.path.join(self.folder, name) for name in ("one", "two"))
+        world.write(os.path.join(one, "method/mine.cfg"), "# SPDX-License-Identifier: MIT\n#\n# A method\n# of my own. More.\n")
+        world.write(os.path.join(one, "method/bare.cfg"), 'method = { name = "lora"; };\n')
+        world.write(os.path.join(two, "method/mine.cfg"), "# Another one.\n")
+        here = world.write(os.path.join(self.folder, "configs/method/lora.cfg"), "# Over the one of the program.\n")
+        found = self.names("methods", cwd=self.folder, env={"PB_CONFIGS": f"{one}:/nowhere:{two}"})
+        self.assertEqual((found["mine"]["about"], found["mine"]["path"]), ("A method of my own.", os.path.join(one, "method/mine.cfg")))
+        self.assertEqual(found["bare"]["about"], "")
+        self.assertEqual(os.path.realpath(os.path.join(self.folder, found["lora"]["path"])), os.path.realpath(here))
+        self.assertEqual(list(found), sorted(found))
+
+    def test_what_cannot_be_listed_is_named(self):
+        self.expect(program.run(["list", "method"]), 2, '"method"', 'did you mean "methods"?', "templates")
+        self.expect(program.run(["list"]), 2, "usage: peftbench list models|datasets")
+
+    def test_unknown_names_list_what_exists(self):
+        for arguments, *texts in ((["bench", "--method", "xxxxxxxx"], "there are: none, full, lora"),
+                                  (["prompt", "--explain", "xxxxxxxx"], "there are: ", "rte", "winogrande"),
+                                  (["data", "demo-pairs", "--model", "x", "--template", "xxxxxxxx"], "llama3, qwen3"),
+                                  (["xxxxxxxx"], "there are: run, plan")):
+            with self.subTest(arguments):
+                self.expect(program.run(arguments), 2, *texts)
+
+    def test_help_names_nothing_that_is_refused(self):
+        out = self.expect(program.run(["run", "--help-config"]), 0).out
+        self.assertNotIn("cuda" if "cuda " not in program.run(["info"]).out else "\0", out)
+        self.assertNotIn("65536", re.search(r"(?m)^ *group .*$", out)[0])
 
 
 class Mistakes(case.Case):
@@ -164,6 +211,19 @@ class Stages(case.Case):
         self.assertEqual([s["step"] for s in steps], [0, 1])
         self.assertEqual(steps[0]["tokens"], 4)
         self.assertEqual(steps[0]["label_tokens"], 2)
+
+    def test_train_takes_the_train_group_of_the_method_file(self):
+        rows = self.rows(*[b'{"input_ids": [1, 5, 6, 7], "labels": [-100, -100, 6, 7]}'] * 6)
+        path = world.write(os.path.join(self.folder, "own.cfg"), 'method = { name = "lora"; };\n'
+                           "train = { learning_rate = 0.25; batch = 3; warmup_ratio = 0.0; };\n")
+        line = ["train", "--model", self.good, "--method", path, "--batches", rows, "--steps", "2"]
+        for more, rate, tokens in (([], 0.25, 12), (["--lr", "0.5"], 0.5, 12), (["--batch", "1"], 0.25, 4)):
+            with self.subTest(more):
+                result = self.expect(program.run(line + more), 0, "own.cfg: its group train gives learning_rate, batch, warmup_ratio")
+                first = json.loads(result.out.splitlines()[0])
+                self.assertEqual((first["lr"], first["tokens"]), (rate, tokens))
+        world.write(path, 'method = { name = "lora"; };\n\ntrain = { batsh = 3; };\n')
+        self.expect(program.run(line), 2, "own.cfg:3", "batsh", "batch")
 
     def test_train_on_broken_rows_names_the_line(self):
         good = b'{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}'

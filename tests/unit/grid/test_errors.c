@@ -32,9 +32,11 @@ static const mistake mistakes[] = {
     {SWEEP("[]", "\"rte\"", "\"none\"", ""), NULL,
      ":2: models is empty; it needs one or more names", false},
     {SWEEP("\"small\"", "[\"rte\",\n \"rtee\"]", "\"none\"", ""), NULL,
-     ":4: dataset \"rtee\" has no file; did you mean \"rte\"? (looked for ", false},
+     ":4: dataset \"rtee\" has no file; did you mean \"rte\"? there are: boolq, rte, sst2 (looked "
+     "for ",
+     false},
     {SWEEP("\"small\"", "\"rte\"", "\"none\"", ""), "sweep.methods=[lor]",
-     "--set sweep.methods=[lor]: method \"lor\" has no file; did you mean \"lora\"? (looked for ",
+     "--set sweep.methods=[lor]: method \"lor\" has no file; did you mean \"lora\"? there are: ",
      true},
     {SWEEP("\"gone/x.cfg\"", "\"rte\"", "\"none\"", ""), NULL,
      ":2: model \"gone/x.cfg\": there is no file ", false},
@@ -75,8 +77,7 @@ static const mistake mistakes[] = {
      ":5: key \"run\" is not known here; ", false},
     {GOOD("override = ( { when = { method = \"x\"; }; set = { train = { }; }; } );"), NULL,
      ":5: method \"x\" is not in sweep.methods", false},
-    {GOOD("") " run = { group = 2; };", NULL,
-     ":5: group = 2 is not supported yet; each cell runs in one process", false},
+    {GOOD("") " run = { group = 2; };", NULL, ":5: group = 2 is outside 1 … 1", false},
     {GOOD("") " run = { time_limit_seconds = 50; };", NULL,
      ":5: time_limit_seconds = 50 leaves no time for a cell, because everything winds up "
      "time_reserve_seconds = 60 before;",

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+/* peftbench list: the names that other commands and grid files take, each with a line about it. */
+#include "commands.h"
+#include "dataset_config.h"
+
+#include "pb/file.h"
+#include "pb/grid.h"
+#include "pb/memory.h"
+#include "pb/metric.h"
+#include "pb/table.h"
+#include "pb/template.h"
+
+#include <string.h>
+
+enum { TEXT_BYTES = 1 << 20, ABOUT_BYTES = 1024, INDENT = 2, NAME_COLUMNS = 24 };
+
+static const pb_option options[] = {
+    {.name = "json", .kind = PB_OPTION_FLAG, .help = "print one JSON array"},
+    PB_OPTION_END,
+};
+
+typedef struct entry {
+    char *name, *about, *path; /* path: NULL for what is part of the program */
+} entry;
+
+typedef struct listing {
+    entry *items;
+    int64_t count;
+} listing;
+
+static void clear(listing *list)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        pb_memory_free(list->items[i].name);
+        pb_memory_free(list->items[i].about);
+        pb_memory_free(list->items[i].path);
+    }
+    pb_memory_free(list->items);
+    *list = (listing){0};
+}
+
+static pb_status add(listing *list, const char *name, const char *about, const char *path)
+{
+    PB_TRY(PB_GROW(list->items, list->count + 1));
+    entry *e = &list->items[list->count++];
+    *e       = (entry){.name  = pb_memory_text(name),
+                       .about = pb_memory_text(about),
+                       .path  = path != NULL ? pb_memory_text(path) : NULL};
+    return e->name != NULL && e->about != NULL && (path == NULL || e->path != NULL) ? PB_OK
+                                                                                    : PB_ERR_MEMORY;
+}
+
+/* The first sentence of the comment at the beginning, that about the licence left out. */
+static pb_status find_about(char *text, pb_string *about)
+{
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\r\n", &rest); line != NULL && *line == '#';
+         line       = strtok_r(NULL, "\r\n", &rest)) {
+        line += strspn(line, "# ");
+        if (strncmp(line, "SPDX-", 5) != 0) {
+            PB_TRY(pb_string_printf(about, "%s%s", about->length > 0 ? " " : "", line));
+        }
+    }
+    char *end = about->length > 0 ? strstr(about->data, ". ") : NULL;
+    if (end != NULL) {
+        end[1] = '\0';
+    }
+    return PB_OK;
+}
+
+static pb_status add_file(listing *list, const pb_grid_file *file)
+{
+    char shown[ABOUT_BYTES] = "";
+    pb_string text          = {0};
+    pb_string about         = {0};
+    pb_status status        = PB_OK;
+
+    if (pb_file_read(file->path, TEXT_BYTES, &text) != PB_OK) {
+        pb_error_clear(); /* whoever uses it is told */
+    } else if (text.data != NULL) {
+        status = find_about(text.data, &about);
+    }
+    if (status == PB_OK && about.data != NULL) {
+        (void)pb_string_printable(about.data, shown, sizeof shown);
+    }
+    if (status == PB_OK) {
+        status = add(list, file->name, shown, file->path);
+    }
+    pb_string_clear(&about);
+    pb_string_clear(&text);
+    return status;
+}
+
+/* Where `data` and `prompt` look too: ./configs, PB_CONFIGS, and what belongs to the program. */
+static pb_status add_files(listing *list, const char *axis)
+{
+    pb_grid_files files = {0};
+    char *own           = NULL;
+    pb_status status    = PB_OK;
+
+    if (dataset_config_own("", &own) != PB_OK) {
+        pb_error_clear();
+    }
+    PB_TRY_GOTO(status, pb_grid_list_files(axis, "configs", own, &files), out);
+    for (int64_t i = 0; i < files.count; i++) {
+        PB_TRY_GOTO(status, add_file(list, &files.items[i]), out);
+    }
+out:
+    pb_grid_files_clear(&files);
+    pb_memory_free(own);
+    return status;
+}
+
+static pb_status add_metrics(listing *list)
+{
+    for (const pb_metric *const *m = pb_metric_registry(); *m != NULL; m++) {
+        PB_TRY(add(list, (*m)->name, (*m)->about, NULL));
+    }
+    return PB_OK;
+}
+
+static pb_status add_template(listing *list, const char *name)
+{
+    const char *const *family = pb_template_families(pb_template_find(name));
+    pb_string about           = {0};
+    pb_status status          = pb_string_puts(
+                 &about, **family == '\0' ? "the message as it is, for models without a chat form"
+                                          : "chat form of ");
+    for (bool first = true; status == PB_OK && *family != NULL && **family != '\0'; family++) {
+        status = pb_string_printf(&about, "%s%s", first ? "" : ", ", *family);
+        first  = false;
+    }
+    if (status == PB_OK) {
+        status = add(list, name, about.data, NULL);
+    }
+    pb_string_clear(&about);
+    return status;
+}
+
+static pb_status add_templates(listing *list)
+{
+    PB_TRY(
+        add(list, "auto", "the one of the model's family whose markers its tokenizer has", NULL));
+    for (const char *const *name = pb_template_names(); *name != NULL; name++) {
+        PB_TRY(add_template(list, *name));
+    }
+    return PB_OK;
+}
+
+static pb_status gather(const char *kind, listing *list)
+{
+    static const char *const kinds[] = {"models",  "datasets",  "methods", "grids",
+                                        "metrics", "templates", NULL};
+    static const char *const axes[]  = {"model", "dataset", "method", "grid"};
+    char hint[PB_HINT_BYTES];
+
+    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
+        if (strcmp(kind, kinds[i]) == 0) {
+            return add_files(list, axes[i]);
+        }
+    }
+    if (strcmp(kind, "metrics") == 0) {
+        return add_metrics(list);
+    }
+    if (strcmp(kind, "templates") == 0) {
+        return add_templates(list);
+    }
+    return PB_FAIL(PB_ERR_USAGE, "list: \"%s\" is nothing that can be listed%s", kind,
+                   pb_string_hint(hint, kind, kinds));
+}
+
+static pb_status put_json(const listing *list, pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, "["));
+    for (int64_t i = 0; i < list->count; i++) {
+        const entry *e      = &list->items[i];
+        const char *texts[] = {"name", e->name, "about", e->about, "path", e->path};
+        for (int k = 0; k < 6; k += 2) {
+            const char *before = k > 0 ? ", " : i > 0 ? ",\n {" : "\n {";
+            PB_TRY(pb_string_printf(out, "%s\"%s\": ", before, texts[k]));
+            PB_TRY(texts[k + 1] != NULL ? pb_string_json(out, texts[k + 1], strlen(texts[k + 1]))
+                                        : pb_string_puts(out, "null"));
+        }
+        PB_TRY(pb_string_puts(out, "}"));
+    }
+    return pb_string_puts(out, "]\n");
+}
+
+static pb_status put_text(const listing *list, int64_t width, pb_string *out)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        const entry *e = &list->items[i];
+        int64_t used   = INDENT + (int64_t)strlen(e->name);
+        PB_TRY(pb_string_printf(out, "%*s%s", INDENT, "", e->name));
+        if (used + INDENT > INDENT + NAME_COLUMNS) { /* a long name has a line of its own */
+            PB_TRY(pb_string_puts(out, "\n"));
+            used = 0;
+        }
+        PB_TRY(pb_string_printf(out, "%*s", (int)(INDENT + NAME_COLUMNS - used), ""));
+        PB_TRY(pb_table_note(out, width, INDENT + NAME_COLUMNS, "%s",
+                             *e->about != '\0' ? e->about : PB_TABLE_NOTHING));
+    }
+    return PB_OK;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    listing list   = {0};
+    pb_string text = {0};
+    pb_status status;
+
+    if (pb_comm_rank(cli->comm) != 0) {
+        return PB_OK;
+    }
+    PB_TRY_GOTO(status, gather(pb_cli_argument(cli, 0), &list), out);
+    PB_TRY_GOTO(status,
+                pb_cli_flag(cli, "json") ? put_json(&list, &text)
+                                         : put_text(&list, pb_cli_width(cli), &text),
+                out);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data != NULL ? text.data : ""), out);
+out:
+    pb_string_clear(&text);
+    clear(&list);
+    return status;
+}
+
+const pb_command pb_command_list = {
+    .name    = "list",
+    .help    = "the models, data sets, methods, metrics, templates or grids that there are",
+    .usage   = "models|datasets|methods|metrics|templates|grids [--width N] [--json]",
+    .details = "Models, data sets, methods and grids are files model/NAME.cfg, dataset/NAME.cfg "
+               "and so on in ./configs, in the folders that PB_CONFIGS lists, and beside the "
+               "program, the first of a name; what is told of them is their first comment.\n",
+    .options = {options, pb_options_width},
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run           = run,
+};
