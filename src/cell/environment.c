@@ -92,6 +92,7 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_en
     env->comm  = comm;
     PB_TRY_GOTO(status, agree(env, open_backend_once(env)), err_env);
     PB_TRY_GOTO(status, check_backends(env), err_env);
+    PB_TRY_GOTO(status, agree(env, env_report_processors(env, setup->threads <= 0)), err_env);
     *out = env;
     return PB_OK;
 

@@ -48,6 +48,10 @@ struct pb_cell_env {
     int64_t told_count;
 };
 
+/* Says once how many threads `--threads 0` (`open`) has become, and warns where they are more than
+ * the processors of a process or of a node. Collective. */
+pb_status env_report_processors(const pb_cell_env *env, bool open) PB_MUST_USE;
+
 /* All groups of a cell, read and checked. */
 typedef struct cell_options {
     pb_cell_model_options model;

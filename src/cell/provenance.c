@@ -7,6 +7,7 @@
 #include "pb/clock.h"
 #include "pb/file.h"
 #include "pb/kernels.h"
+#include "pb/processors.h"
 #include "pb/results.h"
 
 #include <inttypes.h>
@@ -71,6 +72,7 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
 {
     char text[256];
     char host[256] = "";
+    pb_processors processors;
     gethostname(host, sizeof host - 1);
     processor_name(text, sizeof text);
     PB_TRY(pb_record_add_provenance(record, "program", "peftbench " PB_BUILD_VERSION));
@@ -87,6 +89,8 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     PB_TRY(pb_record_add_provenance(record, "dtype",
                                     env->setup.dtype == PB_DTYPE_BF16 ? "bf16" : "f32"));
     PB_TRY(add_number(record, "threads", env->setup.threads));
+    pb_processors_get(&processors);
+    PB_TRY(add_number(record, "processors", pb_processors_usable(&processors)));
     if (env->comm != NULL) {
         PB_TRY(pb_record_add_provenance(record, "mpi", pb_comm_library(env->comm)));
         PB_TRY(add_number(record, "ranks", pb_comm_size(env->comm)));

@@ -9,6 +9,7 @@
 #include "pb/encoded.h"
 #include "pb/kernels.h"
 #include "pb/memory.h"
+#include "pb/processors.h"
 #include "pb/train.h"
 
 #include <inttypes.h>
@@ -331,6 +332,7 @@ static pb_status open_bench(const pb_cli *cli, work *w)
     PB_TRY(pb_cli_device(cli, &device, &number));
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
     pb_backend_warn(w->backend);
+    pb_processors_report(pb_backend_threads(w->backend), pb_cli_int(cli, "threads") == 0);
     PB_TRY(pb_backend_use_dtype(w->backend, pb_cli_dtype(cli)));
     if (pb_cli_text(cli, "model") != NULL) {
         if (pb_cli_given(cli, "shape")) {

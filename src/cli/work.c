@@ -4,6 +4,7 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/processors.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -43,6 +44,7 @@ pb_status work_threads(const pb_cli *cli, int *out)
 
     PB_TRY(pb_backend_open("cpu", 0, (int)pb_cli_int(cli, "threads"), &backend));
     *out = pb_backend_threads(backend);
+    pb_processors_report(*out, pb_cli_int(cli, "threads") == 0);
     pb_backend_close(backend);
     return PB_OK;
 }
@@ -142,6 +144,7 @@ static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed
     PB_TRY(pb_cli_device(cli, &device, &number));
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
     pb_backend_warn(w->backend);
+    pb_processors_report(pb_backend_threads(w->backend), pb_cli_int(cli, "threads") == 0);
     PB_TRY(pb_backend_use_dtype(w->backend, pb_cli_dtype(cli)));
     PB_TRY(
         pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend), &w->model));

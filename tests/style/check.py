@@ -23,7 +23,7 @@ HEADERS = {
     "comm": "comm",
     "config": "config",
     "tensor": "tensor forest",
-    "backend": "backend kernels",
+    "backend": "backend kernels processors",
     "text": "python template tokenizer width",
     "model": "model safetensors",
     "method": "baseline method",
