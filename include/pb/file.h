@@ -77,6 +77,16 @@ pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock *
 pb_status pb_file_lock_try(const char *path, pb_file_lock **out, bool *held) PB_MUST_USE;
 void pb_file_lock_release(pb_file_lock *lock); /* accepts NULL; the file stays, empty */
 
+/* Whether somebody holds the lock, without making the file or taking anything for longer than the
+ * look: unknown where it cannot be opened or there are no locks. */
+typedef enum pb_file_lock_state {
+    PB_FILE_LOCK_FREE,
+    PB_FILE_LOCK_HELD,
+    PB_FILE_LOCK_UNKNOWN
+} pb_file_lock_state;
+
+pb_file_lock_state pb_file_lock_look(const char *path);
+
 pb_status pb_path_join(const char *directory, const char *name,
                        char **out) PB_MUST_USE;                        /* absolute name: itself */
 pb_status pb_path_directory(const char *path, char **out) PB_MUST_USE; /* "." when there is none */

@@ -30,6 +30,7 @@ typedef struct pb_grid_run_options {
     int64_t group;               /* processes that share a cell: 1 */
     double time_limit_seconds;   /* since the program began; 0: none */
     double time_reserve_seconds; /* before the limit everything winds up; smaller than the limit */
+    double progress_seconds;     /* between two lines of progress in a log; 0: none */
     char *output;                /* folder of results; "": the caller decides */
     char *cache;                 /* folder of token files; "": the caller decides */
 } pb_grid_run_options;
@@ -135,12 +136,23 @@ typedef struct pb_grid_outcome {
 typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
                                     pb_grid_outcome *outcome);
 
+/* What a process does at the moment. */
+typedef struct pb_grid_state {
+    const pb_grid_cell *cell;
+    const pb_cell_progress *progress;
+    double begun;        /* clock seconds: the cell */
+    double seconds_left; /* of the cell; INFINITY: unknown */
+} pb_grid_state;
+
 /* What is to be done with the cells. */
 typedef struct pb_grid_work {
     pb_grid_runner run;
     /* May be NULL: called once on every process before its first cell, with the numbers of the
      * cells that are to be run; its time is no cell's. */
     void (*prepare)(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch);
+    /* May be NULL: called at the beginning and then now and then, every 15 s at most, with what
+     * this process does; NULL when it has no cell any more. */
+    void (*tell)(void *context, const pb_grid_state *state);
     void *context;
 } pb_grid_work;
 

@@ -41,6 +41,8 @@ char *pb_memory_text(const char *text);
 size_t pb_memory_current(void);
 size_t pb_memory_peak(void);
 void pb_memory_peak_reset(void);
+/* Back to what pb_memory_peak said before something that is not to be counted. */
+void pb_memory_peak_restore(size_t peak);
 
 /* Allocations that were had since the process began; a loop that makes none leaves it as it is. */
 size_t pb_memory_allocations(void);

@@ -12,21 +12,40 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { HOLDER_BYTES = 512 };
+enum { HOLDER_BYTES = 512, LOOKS = 10 };
 
 struct pb_file_lock {
     int fd;
 };
 
-static int flock_retrying(int fd)
+static int flock_retrying(int fd, int kind)
 {
     int result;
 
     do {
-        result = flock(fd, LOCK_EX | LOCK_NB);
+        result = flock(fd, kind | LOCK_NB);
     } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static int flock_at_once(int fd)
+{
+    return flock_retrying(fd, LOCK_EX);
+}
+
+/* Somebody who only looks (pb_file_lock_look) holds the lock for a moment. */
+static int flock_patiently(int fd)
+{
+    const struct timespec moment = {.tv_nsec = 5000000};
+    int result                   = flock_retrying(fd, LOCK_EX);
+
+    for (int i = 0; i < LOOKS && result != 0 && errno == EWOULDBLOCK; i++) {
+        (void)nanosleep(&moment, NULL);
+        result = flock_retrying(fd, LOCK_EX);
+    }
     return result;
 }
 
@@ -96,7 +115,8 @@ static pb_status open_lock_file(const char *path, int *fd)
 }
 
 /* *out holds the lock, or is NULL with the system's reason. */
-static pb_status open_lock(const char *path, pb_file_lock **out, int *fd, int *reason)
+static pb_status open_lock(const char *path, int (*take)(int), pb_file_lock **out, int *fd,
+                           int *reason)
 {
     pb_file_lock *lock = NULL;
     pb_status status;
@@ -104,7 +124,7 @@ static pb_status open_lock(const char *path, pb_file_lock **out, int *fd, int *r
     *out = NULL;
     PB_TRY(PB_ALLOC(lock, 1));
     PB_TRY_GOTO(status, open_lock_file(path, fd), err_lock);
-    if (flock_retrying(*fd) == 0) {
+    if (take(*fd) == 0) {
         lock->fd = *fd;
         *out     = lock;
         return PB_OK;
@@ -121,7 +141,7 @@ pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock *
     int reason       = 0;
     pb_status status = PB_OK;
 
-    PB_TRY(open_lock(path, out, &fd, &reason));
+    PB_TRY(open_lock(path, flock_patiently, out, &fd, &reason));
     if (*out != NULL) {
         write_holder(fd, path, holder);
         return PB_OK;
@@ -142,7 +162,7 @@ pb_status pb_file_lock_try(const char *path, pb_file_lock **out, bool *held)
     int reason = 0;
 
     *held = false;
-    PB_TRY(open_lock(path, out, &fd, &reason));
+    PB_TRY(open_lock(path, flock_at_once, out, &fd, &reason));
     if (*out == NULL) {
         *held = reason == EWOULDBLOCK;
         (void)close(fd);
@@ -159,4 +179,16 @@ void pb_file_lock_release(pb_file_lock *lock)
         (void)close(lock->fd);
         pb_memory_free(lock);
     }
+}
+
+pb_file_lock_state pb_file_lock_look(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? PB_FILE_LOCK_FREE : PB_FILE_LOCK_UNKNOWN;
+    }
+    bool taken = flock_retrying(fd, LOCK_SH) == 0;
+    bool held  = !taken && errno == EWOULDBLOCK;
+    (void)close(fd);
+    return taken ? PB_FILE_LOCK_FREE : held ? PB_FILE_LOCK_HELD : PB_FILE_LOCK_UNKNOWN;
 }

@@ -147,12 +147,20 @@ static size_t terminal_columns(void)
     return 79;
 }
 
+bool pb_log_on_terminal(void)
+{
+    int kept_errno = errno;
+    bool terminal  = isatty(STDERR_FILENO) == 1;
+
+    errno = kept_errno;
+    return terminal;
+}
+
 void pb_log_progress(const char *text)
 {
     int kept_errno = errno;
 
-    if (atomic_load(&log_rank) != 0 || !isatty(STDERR_FILENO)) {
-        errno = kept_errno;
+    if (atomic_load(&log_rank) != 0 || !pb_log_on_terminal()) {
         return;
     }
     pthread_mutex_lock(&output_lock);

@@ -273,6 +273,12 @@ void pb_memory_peak_reset(void)
     atomic_store(&peak_bytes, atomic_load(&current_bytes));
 }
 
+void pb_memory_peak_restore(size_t peak)
+{
+    atomic_store(&peak_bytes, peak);
+    raise_peak(atomic_load(&current_bytes));
+}
+
 void pb_memory_account(int64_t bytes)
 {
     if (bytes >= 0) {

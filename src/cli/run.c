@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "commands.h"
+#include "what_runs.h"
 
 #include "pb/clock.h"
 #include "pb/file.h"
@@ -46,6 +47,7 @@ typedef struct job {
     int64_t *numbers;   /* [cells] of the plan's cells in the sweep */
     bool *done;         /* [cells], on rank 0 */
     int64_t failed_before;
+    what_runs what_runs;
     bool catches;              /* signals, from the look for finished cells on */
     char shards[PB_HASH_TEXT]; /* on rank 0: of those that were there at the start */
 } job;
@@ -230,6 +232,12 @@ static pb_status find_done(job *j)
     return warn_of_others(j);
 }
 
+static void tell(void *context, const pb_grid_state *state)
+{
+    job *j = context;
+    what_runs_tell(&j->what_runs, state);
+}
+
 static pb_status prepare_directory(job *j)
 {
     const pb_grid_run_options *run = pb_grid_get_run(j->sweep.grid);
@@ -240,6 +248,7 @@ static pb_status prepare_directory(job *j)
     PB_TRY(pb_path_make_directories(j->directory));
     PB_TRY(pb_results_lock(j->directory, pb_grid_get_sweep(j->sweep.grid)->name, &j->lock));
     PB_TRY(write_plan(j));
+    what_runs_open(&j->what_runs);
     pb_stop_arm(run->time_limit_seconds > 0 ? j->began + end : 0);
     return find_done(j);
 }
@@ -464,6 +473,7 @@ static pb_status open_job(job *j)
     j->catches       = true;
     pb_status status = default_directory(j, &directory);
     j->directory     = directory.data;
+    j->what_runs     = (what_runs){.directory = j->directory, .rank = pb_comm_rank(j->cli->comm)};
     if (status == PB_OK) {
         status = PB_ALLOC(j->done, j->sweep.cells.count);
     }
@@ -496,7 +506,7 @@ static pb_status run_job(job *j, pb_cli *cli)
                  pb_grid_get_sweep(j->sweep.grid)->name, j->sweep.cells.count,
                  j->sweep.cells.count == 1 ? "" : "s", protocol_name(j), pb_comm_size(cli->comm),
                  pb_comm_size(cli->comm) == 1 ? "" : "es", j->directory);
-    pb_grid_work work = {.run = run_cell, .prepare = prepare_tokens, .context = j};
+    pb_grid_work work = {.run = run_cell, .prepare = prepare_tokens, .context = j, .tell = tell};
     pb_status status =
         pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, j->began, &work, &summary);
     if (status != PB_OK && status != PB_STOPPED) {

@@ -2,7 +2,9 @@
 /* peftbench status: how far a results directory is. Only reads, so it may run beside the job. */
 #include "commands.h"
 
+#include "pb/clock.h"
 #include "pb/report.h"
+#include "pb/running.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -36,7 +38,43 @@ static pb_status json_damaged(const pb_report_progress *p, pb_string *out)
     return pb_string_puts(out, "]");
 }
 
-static pb_status put_json(const pb_report_progress *p, pb_string *out)
+static pb_status json_running(const pb_running *r, pb_string *out)
+{
+    char since[32], written[32];
+
+    pb_clock_iso8601(r->begun, since, sizeof since);
+    pb_clock_iso8601(r->written, written, sizeof written);
+    PB_TRY(pb_string_puts(out, "{\"host\": "));
+    PB_TRY(pb_string_json(out, r->host, strlen(r->host)));
+    PB_TRY(pb_string_printf(out, ", \"rank\": %" PRId64 ", \"process\": %" PRId64, r->rank,
+                            r->process));
+    PB_TRY(pb_string_puts(out, ", \"model\": "));
+    PB_TRY(pb_string_json(out, r->model, strlen(r->model)));
+    PB_TRY(pb_string_puts(out, ", \"dataset\": "));
+    PB_TRY(pb_string_json(out, r->dataset, strlen(r->dataset)));
+    PB_TRY(pb_string_puts(out, ", \"method\": "));
+    PB_TRY(pb_string_json(out, r->method, strlen(r->method)));
+    PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64 ", \"phase\": ", r->seed));
+    PB_TRY(pb_string_json(out, r->phase, strlen(r->phase)));
+    PB_TRY(
+        pb_string_printf(out, ", \"step\": %" PRId64 ", \"steps\": %" PRId64, r->step, r->steps));
+    PB_TRY(json_number(out, "loss", r->loss));
+    PB_TRY(json_number(out, "seconds_left", r->seconds_left));
+    return pb_string_printf(out, ", \"since\": \"%s\", \"written\": \"%s\"}", since, written);
+}
+
+static pb_status json_runnings(const pb_running_list *list, pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, ", \"running\": ["));
+    for (int64_t i = 0; i < list->count; i++) {
+        PB_TRY(pb_string_puts(out, i > 0 ? ", " : ""));
+        PB_TRY(json_running(&list->items[i], out));
+    }
+    return pb_string_puts(out, "]");
+}
+
+static pb_status put_json(const pb_report_progress *p, const pb_running_list *running,
+                          pb_string *out)
 {
     const char *sweep = p->sweep != NULL ? p->sweep : "";
 
@@ -52,6 +90,7 @@ static pb_status put_json(const pb_report_progress *p, pb_string *out)
     PB_TRY(json_damaged(p, out));
     PB_TRY(json_number(out, "cells_per_hour", p->cells_per_hour));
     PB_TRY(json_number(out, "seconds_left", p->seconds_left));
+    PB_TRY(json_runnings(running, out));
     return pb_string_puts(out, "}\n");
 }
 
@@ -79,7 +118,34 @@ static pb_status text_left(const pb_report_progress *p, pb_string *out)
     return PB_OK;
 }
 
-static pb_status put_text(const pb_report_progress *p, pb_string *out)
+/* A line per process, without columns: names have any length. */
+static pb_status text_runnings(const pb_running_list *list, pb_string *out)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        const pb_running *r = &list->items[i];
+        char since[32];
+        pb_clock_iso8601(r->begun, since, sizeof since);
+        PB_TRY(pb_string_printf(out,
+                                "%s %s/%s/%s/%" PRId64 " since %s on %s, rank %" PRId64
+                                ", process %" PRId64 ": %s",
+                                i == 0 ? "running " : "        ", r->model, r->dataset, r->method,
+                                r->seed, since, r->host, r->rank, r->process, r->phase));
+        if (r->steps > 0) {
+            PB_TRY(pb_string_printf(out, " %" PRId64 " of %" PRId64, r->step, r->steps));
+        }
+        if (isfinite(r->loss)) {
+            PB_TRY(pb_string_printf(out, ", loss %.4g", r->loss));
+        }
+        if (isfinite(r->seconds_left)) {
+            PB_TRY(pb_string_printf(out, ", %.0f s left", fmax(r->seconds_left, 0.0)));
+        }
+        PB_TRY(pb_string_puts(out, "\n"));
+    }
+    return PB_OK;
+}
+
+static pb_status put_text(const pb_report_progress *p, const pb_running_list *running,
+                          pb_string *out)
 {
     PB_TRY(pb_string_printf(out,
                             "sweep    %s\ncells    %" PRId64 "\ndone     %" PRId64
@@ -94,12 +160,13 @@ static pb_status put_text(const pb_report_progress *p, pb_string *out)
     if (p->left > 0 && isfinite(p->seconds_left)) {
         PB_TRY(pb_string_printf(out, "to go    %.0f s at that rate\n", p->seconds_left));
     }
-    return PB_OK;
+    return text_runnings(running, out);
 }
 
 static pb_status run(pb_cli *cli)
 {
     pb_report_progress progress = {0};
+    pb_running_list running     = {0};
     pb_string text              = {0};
     pb_status status            = PB_OK;
 
@@ -107,22 +174,26 @@ static pb_status run(pb_cli *cli)
         return PB_OK;
     }
     PB_TRY(pb_report_progress_read(pb_cli_argument(cli, 0), &progress));
+    PB_TRY_GOTO(status, pb_running_read(pb_cli_argument(cli, 0), &running), out);
     PB_TRY_GOTO(status,
-                pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text),
+                pb_cli_flag(cli, "json") ? put_json(&progress, &running, &text)
+                                         : put_text(&progress, &running, &text),
                 out);
     PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out);
 out:
     pb_string_clear(&text);
+    pb_running_list_clear(&running);
     pb_report_progress_clear(&progress);
     return status;
 }
 
 const pb_command pb_command_status = {
     .name          = "status",
-    .help          = "how many cells of a directory are done, failed and left",
+    .help          = "cells of a directory that are done, failed and left, and what runs where",
     .usage         = "DIR [--json]",
     .details       = "Reads DIR/plan.json and the shards; works while the job is running. "
-                     "Damaged shards are named; their cells are among those left.\n",
+                     "Damaged shards are named; their cells are among those left. For every "
+                     "process of a run at work: cell, host, rank, process and how far it is.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

@@ -75,6 +75,7 @@ typedef struct grid_dealer {
     int64_t held;             /* dealt to this rank and not begun; -1: none */
     double polled;            /* clock seconds of the last look at messages */
     double gaps, gap_squares; /* sums over the gaps between two looks */
+    pb_grid_watch *watch;     /* told on rank 0 while it waits */
     bool broken;              /* the group, with this message */
     char trouble[512];
 } grid_dealer;
@@ -111,11 +112,20 @@ struct pb_grid_watch {
     const char *phase;        /* of that cell, and since when */
     double phase_begin;
     double last_phase_seconds; /* of the cell before, 0: unknown */
+    double cell_begin;
+    bool terminal;           /* the progress line can be seen; otherwise lines go to the log */
+    double line_seconds;     /* between two of them; 0: none */
+    const pb_grid_work *job; /* told what this process does */
+    bool tells;              /* the last that it was told is a cell */
+    double told, tell_pause; /* when, and how long not again */
 };
 
 /* `began`: clock seconds that the time limit counts from. */
-void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began);
+void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
+                         const pb_grid_work *job);
 void pb_grid_watch_end(pb_grid_watch *watch);
+/* This process has nothing to do at the moment but wait for others. */
+void pb_grid_watch_idle(pb_grid_watch *watch);
 /* A cell begins here; NULL: the one before has ended. */
 void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell);
 const char *pb_grid_watch_reason(const pb_grid_watch *watch); /* "SIGTERM", "the time limit" */

@@ -113,6 +113,7 @@ static pb_status work_and_leave(worker *w)
 {
     pb_status status = work(w);
     if (status != PB_ERR_COMM) {
+        pb_grid_watch_idle(&w->watch);
         PB_TRY(pb_grid_dealer_leave(&w->dealer));
     }
     return status;
@@ -176,7 +177,8 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
 
     *summary = (pb_grid_summary){
         .cells = cells->count, .skipped = cells->count - w.count, .left = w.count};
-    pb_grid_watch_begin(&w.watch, &grid->run, began);
+    w.dealer.watch = &w.watch;
+    pb_grid_watch_begin(&w.watch, &grid->run, began, job);
     status = pb_comm_agree(comm, check_time(&w, &grid->run, began));
     if (status == PB_OK) {
         if (job->prepare != NULL) {

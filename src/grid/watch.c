@@ -4,17 +4,29 @@
 
 #include "pb/clock.h"
 #include "pb/log.h"
+#include "pb/memory.h"
 #include "pb/stop.h"
+#include "pb/string.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began)
+/* Between two redrawn lines; and between two words to the job, growing to the last. */
+#define SECONDS_DRAWN      0.2
+#define SECONDS_TOLD_FIRST 1.0
+#define SECONDS_TOLD       15.0
+
+void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
+                         const pb_grid_work *job)
 {
-    watch->begin    = pb_clock_seconds();
-    watch->deadline = 0;
+    watch->begin        = pb_clock_seconds();
+    watch->drawn        = watch->begin;
+    watch->deadline     = 0;
+    watch->terminal     = pb_log_on_terminal();
+    watch->line_seconds = run->progress_seconds;
+    watch->job          = job;
     if (run->time_limit_seconds > 0) {
         watch->deadline = began + run->time_limit_seconds - run->time_reserve_seconds;
     }
@@ -42,81 +54,150 @@ bool pb_grid_watch_stop(void *watch)
     return !pb_grid_dealer_poll(w->dealer) || pb_grid_watch_reason(w) != NULL;
 }
 
-/* "3 h 20 min", "4 min", "12 s". */
-static void write_duration(double seconds, char *text, size_t size)
+/* ", 3 h 20 min left", ", 4 min left", ", 12 s left"; nothing where it is not known. */
+static pb_status put_left(double seconds, pb_string *out)
 {
+    if (!isfinite(seconds)) {
+        return PB_OK;
+    }
     if (seconds >= 3600) {
         int64_t minutes = (int64_t)(seconds / 60);
-        snprintf(text, size, "%" PRId64 " h %" PRId64 " min", minutes / 60, minutes % 60);
-    } else if (seconds >= 60) {
-        snprintf(text, size, "%.0f min", seconds / 60);
-    } else {
-        snprintf(text, size, "%.0f s", seconds);
+        return pb_string_printf(out, ", %" PRId64 " h %" PRId64 " min left", minutes / 60,
+                                minutes % 60);
     }
+    return seconds >= 60 ? pb_string_printf(out, ", %.0f min left", seconds / 60)
+                         : pb_string_printf(out, ", %.0f s left", fmax(seconds, 0.0));
 }
 
-static void draw(pb_grid_watch *watch, const pb_cell_progress *p)
-{
-    const grid_dealer *d = watch->dealer;
-    char line[512], duration[64], now[256] = "";
-    if (!watch->shows) {
-        return;
-    }
-    watch->drawn    = pb_clock_seconds();
-    double elapsed  = watch->drawn - watch->begin;
-    int64_t waiting = d->count - d->dealt;
-    int64_t running = d->dealt - d->finished;
-    double rate     = elapsed > 0 ? (double)d->finished / elapsed : 0;
-    if (rate > 0) {
-        write_duration((double)(waiting + running) / rate, duration, sizeof duration);
-    } else {
-        snprintf(duration, sizeof duration, "unknown time");
-    }
-    if (watch->cell != NULL) {
-        double done = p->steps > 0 ? (double)p->step / (double)p->steps : 0;
-        snprintf(now, sizeof now, "; %s/%s/%s/%" PRId64 " %s %.0f%%", watch->cell->model,
-                 watch->cell->dataset, watch->cell->method, watch->cell->seed, p->phase,
-                 100 * done);
-    }
-    snprintf(line, sizeof line,
-             "%" PRId64 " of %" PRId64 " cells done, %" PRId64 " running, %" PRId64
-             " left, %.3g cells/min, %s left%s",
-             d->skipped + d->finished, d->cells->count, running, waiting, 60 * rate, duration, now);
-    pb_log_progress(line);
-}
-
-/* Of the cell: its phase goes on as it went so far, and its last phase takes as long as in the cell
- * before; INFINITY where that cannot be told. */
-static double seconds_left(const pb_grid_watch *w, const pb_cell_progress *p, double now)
+/* Of the phase, as it went so far. */
+static double phase_left(const pb_grid_watch *w, const pb_cell_progress *p, double now)
 {
     double elapsed = now - w->phase_begin;
-    double behind  = w->last_phase_seconds > 0 ? w->last_phase_seconds : INFINITY;
-    if (p->step <= 0) {
-        return p->last ? behind - elapsed : INFINITY;
+    return p->step > 0 ? elapsed / (double)p->step * (double)(p->steps - p->step) : INFINITY;
+}
+
+static pb_status put_cell(const pb_grid_watch *w, const pb_grid_state *s, double now,
+                          pb_string *out)
+{
+    const pb_cell_progress *p = s->progress;
+    double phase              = phase_left(w, p, now);
+    PB_TRY(pb_string_puts(out, p->phase));
+    if (p->steps > 0) {
+        PB_TRY(pb_string_printf(out, " %" PRId64 " of %" PRId64, p->step, p->steps));
     }
-    return elapsed / (double)p->step * (double)(p->steps - p->step) + (p->last ? 0.0 : behind);
+    if (isfinite(p->loss)) {
+        PB_TRY(pb_string_printf(out, ", loss %.4g", p->loss));
+    }
+    if (isfinite(s->seconds_left) || !isfinite(phase)) {
+        return put_left(s->seconds_left, out);
+    }
+    PB_TRY(put_left(phase, out));
+    return pb_string_printf(out, " of %s", p->phase);
+}
+
+/* The name comes last: where a terminal has no room, its end is cut off, and not the numbers. */
+static pb_status describe(const pb_grid_watch *w, const pb_grid_state *s, double now,
+                          pb_string *out)
+{
+    const grid_dealer *d = w->dealer;
+    int64_t waiting      = d->count - d->dealt;
+    int64_t running      = d->dealt - d->finished;
+    double rate          = (double)d->finished / fmax(now - w->begin, 1e-9);
+    PB_TRY(s != NULL ? put_cell(w, s, now, out) : pb_string_puts(out, "no cell here any more"));
+    PB_TRY(pb_string_printf(
+        out, "; %" PRId64 " of %" PRId64 " cells done, %" PRId64 " running, %" PRId64 " waiting",
+        d->skipped + d->finished, d->cells->count, running, waiting));
+    PB_TRY(put_left(rate > 0 ? (double)(waiting + running) / rate : INFINITY, out));
+    if (s == NULL) {
+        return PB_OK;
+    }
+    return pb_string_printf(out, "; %s/%s/%s/%" PRId64, s->cell->model, s->cell->dataset,
+                            s->cell->method, s->cell->seed);
+}
+
+/* The line on a terminal, or now and then one in the log. */
+static void show(pb_grid_watch *w, const pb_grid_state *s, double now)
+{
+    double pause   = w->terminal ? SECONDS_DRAWN : w->line_seconds;
+    pb_string line = {0};
+    if (!w->shows || pause <= 0 || now - w->drawn < pause) {
+        return;
+    }
+    w->drawn = now;
+    if (describe(w, s, now, &line) != PB_OK) {
+        pb_error_clear();
+    } else if (w->terminal) {
+        pb_log_progress(line.data);
+    } else {
+        pb_log0_info("%s", line.data);
+    }
+    pb_string_clear(&line);
+}
+
+static void tell(pb_grid_watch *w, const pb_grid_state *s, double now)
+{
+    if (w->job->tell == NULL || (s == NULL && !w->tells) ||
+        (s != NULL && w->tells && now - w->told < w->tell_pause)) {
+        return;
+    }
+    w->tell_pause = w->tells ? fmin(2 * w->tell_pause, SECONDS_TOLD) : SECONDS_TOLD_FIRST;
+    w->told       = now;
+    w->tells      = s != NULL;
+    w->job->tell(w->job->context, s);
+}
+
+/* Memory that is taken for it is none of the cell's. */
+static void share(pb_grid_watch *w, const pb_grid_state *s, double now)
+{
+    size_t peak = pb_memory_peak();
+    show(w, s, now);
+    tell(w, s, now);
+    pb_memory_peak_restore(peak);
+}
+
+/* Of the cell: its last phase takes as long as in the cell before; INFINITY where that is not
+ * known.
+ */
+static double cell_left(const pb_grid_watch *w, const pb_cell_progress *p, double now)
+{
+    double last = w->last_phase_seconds > 0 ? w->last_phase_seconds : INFINITY;
+    if (!p->last) {
+        return phase_left(w, p, now) + last;
+    }
+    return p->step > 0 ? phase_left(w, p, now) : last - (now - w->phase_begin);
 }
 
 void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress)
 {
     pb_grid_watch *w = watch;
     double now       = pb_clock_seconds();
+    if (w->cell == NULL) {
+        return; /* a report from before the first cell */
+    }
     if (w->phase == NULL || strcmp(w->phase, progress->phase) != 0) {
         w->phase       = progress->phase;
         w->phase_begin = now;
     }
-    pb_grid_dealer_expect_end(w->dealer, seconds_left(w, progress, now));
-    if (w->shows && now - w->drawn > 0.2) {
-        draw(w, progress);
-    }
+    const pb_grid_state state = {.cell         = w->cell,
+                                 .progress     = progress,
+                                 .begun        = w->cell_begin,
+                                 .seconds_left = cell_left(w, progress, now)};
+    pb_grid_dealer_expect_end(w->dealer, state.seconds_left);
+    share(w, &state, now);
 }
 
 void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell)
 {
+    double now = pb_clock_seconds();
     if (cell == NULL && watch->phase != NULL) {
-        watch->last_phase_seconds = pb_clock_seconds() - watch->phase_begin;
+        watch->last_phase_seconds = now - watch->phase_begin;
     }
-    watch->cell  = cell;
-    watch->phase = NULL;
-    draw(watch, &(pb_cell_progress){.phase = "starts", .loss = NAN});
+    watch->cell       = cell;
+    watch->phase      = NULL;
+    watch->cell_begin = now;
+}
+
+void pb_grid_watch_idle(pb_grid_watch *watch)
+{
+    share(watch, NULL, pb_clock_seconds());
 }

@@ -31,7 +31,7 @@ HEADERS = {
     "dataset": "dataset digests encoded",
     "metric": "metric",
     "train": "train",
-    "record": "record results",
+    "record": "record results running",
     "cell": "cell",
     "grid": "grid",
     "report": "report pscp table",

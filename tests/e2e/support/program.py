@@ -48,6 +48,12 @@ def launch(line, env, **options):
     return subprocess.Popen(line, env=env, start_new_session=True, **options)
 
 
+def start_with_stderr(arguments, stderr):
+    """Alone, with its messages to a file descriptor, such as a terminal's."""
+    return subprocess.Popen(command(arguments), env=environment(None, None), start_new_session=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+
+
 def run_each(arguments, settings, timeout=120):
     """One rank per entry of settings, lists of NAME=VALUE, as on nodes that are not alike."""
     return run_together([(own, arguments) for own in settings], timeout)

@@ -77,6 +77,55 @@ static void every_cell_runs_exactly_once(void **state)
     assert_int_equal(summary.failed + summary.left + summary.skipped, 0);
 }
 
+/* What a process is told to be doing. */
+typedef struct told {
+    int64_t cells, ends;
+    bool works, right;
+} told;
+
+static told heard;
+
+static void hear(void *context, const pb_grid_state *state)
+{
+    (void)context;
+    heard.cells += state != NULL;
+    heard.ends += state == NULL;
+    heard.works = state != NULL;
+    heard.right =
+        heard.right && (state == NULL || (state->cell != NULL && state->progress->step == 1 &&
+                                          strcmp(state->progress->phase, "train") == 0));
+    char *taken = pb_memory_new(1 << 20, 1); /* must not count as the cell's */
+    pb_memory_free(taken);
+}
+
+static pb_status measure(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
+                         pb_grid_outcome *outcome)
+{
+    int64_t *most = context;
+    (void)cell, (void)outcome;
+    pb_memory_peak_reset();
+    size_t before = pb_memory_peak();
+    pb_grid_watch_progress(watch, &(pb_cell_progress){.phase = "train", .step = 1, .steps = 2});
+    int64_t more = (int64_t)(pb_memory_peak() - before);
+    *most        = more > *most ? more : *most;
+    return PB_OK;
+}
+
+static void what_runs_is_told_from_the_first_cell_to_the_end(void **state)
+{
+    (void)state;
+    int64_t most            = 0;
+    pb_grid_summary summary = {0};
+    heard                   = (told){.right = true};
+    pb_status status =
+        pb_grid_run(grid, comm, &cells, NULL, pb_clock_seconds(),
+                    &(pb_grid_work){.run = measure, .context = &most, .tell = hear}, &summary);
+    int64_t wrong = !heard.right || heard.works || heard.cells < 1 || heard.ends < 1 || most > 0;
+    assert_int_equal(pb_comm_reduce_sum(comm, &wrong, 1), PB_OK);
+    assert_int_equal(status, PB_OK);
+    assert_int_equal(wrong, 0);
+}
+
 static pb_status nap(counts *c, const pb_grid_cell *cell, pb_grid_watch *watch,
                      pb_grid_outcome *outcome)
 {
@@ -316,6 +365,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_cell_runs_exactly_once),
+        cmocka_unit_test(what_runs_is_told_from_the_first_cell_to_the_end),
         cmocka_unit_test(the_work_is_shared),
         cmocka_unit_test(done_cells_are_skipped_and_rank_0_decides),
         cmocka_unit_test(failing_cells_do_not_end_the_sweep),

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The files that say what a run is doing: hints, which nothing but a reader's eye depends on. */
+#include "pb/running.h"
+
+#include "pb/clock.h"
+#include "pb/json.h"
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FOLDER     "running"
+#define FILE_BYTES ((size_t)1 << 20)
+
+enum { HOST_BYTES = 256, SECONDS_BELIEVED = 3600 };
+
+static pb_status file_path(const char *directory, int64_t rank, char **out)
+{
+    pb_string name = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_string_printf(&name, "%s/" FOLDER "/%" PRId64 ".json", directory, rank),
+                out);
+    *out   = pb_memory_text(name.data);
+    status = *out != NULL ? PB_OK : PB_ERR_MEMORY;
+out:
+    pb_string_clear(&name);
+    return status;
+}
+
+pb_status pb_running_clear_folder(const char *directory)
+{
+    char *folder     = NULL;
+    char **names     = NULL;
+    size_t count     = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_path_join(directory, FOLDER, &folder));
+    PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
+    PB_TRY_GOTO(status, pb_path_list(folder, NULL, &names, &count), out);
+    for (size_t i = 0; i < count && status == PB_OK; i++) {
+        char *path = NULL;
+        status     = pb_path_join(folder, names[i], &path);
+        if (status == PB_OK && remove(path) != 0) {
+            status = PB_FAIL(PB_ERR_IO, "cannot remove %s: %s", path, strerror(errno));
+        }
+        pb_memory_free(path);
+    }
+    pb_path_list_free(names, count);
+out:
+    pb_memory_free(folder);
+    return status;
+}
+
+static pb_status put_text(pb_string *out, const char *name, const char *text)
+{
+    PB_TRY(pb_string_printf(out, ", \"%s\": ", name));
+    return pb_string_json(out, text, strlen(text));
+}
+
+static pb_status put_number(pb_string *out, const char *name, double value)
+{
+    return isfinite(value) ? pb_string_printf(out, ", \"%s\": %.17g", name, value)
+                           : pb_string_printf(out, ", \"%s\": null", name);
+}
+
+static pb_status compose(const pb_running *r, pb_string *out)
+{
+    PB_TRY(pb_string_printf(out, "{\"rank\": %" PRId64 ", \"process\": %" PRId64, r->rank,
+                            r->process));
+    PB_TRY(put_text(out, "host", r->host));
+    PB_TRY(put_text(out, "model", r->model));
+    PB_TRY(put_text(out, "dataset", r->dataset));
+    PB_TRY(put_text(out, "method", r->method));
+    PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64, r->seed));
+    PB_TRY(put_text(out, "phase", r->phase));
+    PB_TRY(
+        pb_string_printf(out, ", \"step\": %" PRId64 ", \"steps\": %" PRId64, r->step, r->steps));
+    PB_TRY(put_number(out, "loss", r->loss));
+    PB_TRY(put_number(out, "seconds_left", r->seconds_left));
+    PB_TRY(put_number(out, "begun", r->begun));
+    PB_TRY(put_number(out, "written", r->written));
+    return pb_string_puts(out, "}\n");
+}
+
+pb_status pb_running_write(const char *directory, const pb_running *running)
+{
+    pb_string text   = {0};
+    char *path       = NULL;
+    pb_status status = PB_OK;
+
+    PB_TRY_GOTO(status, compose(running, &text), out);
+    PB_TRY_GOTO(status, file_path(directory, running->rank, &path), out);
+    PB_TRY_GOTO(status, pb_file_write_atomic(path, text.data, text.length), out);
+out:
+    pb_memory_free(path);
+    pb_string_clear(&text);
+    return status;
+}
+
+void pb_running_remove(const char *directory, int64_t rank)
+{
+    char *path = NULL;
+
+    if (file_path(directory, rank, &path) != PB_OK) {
+        pb_error_clear();
+        return;
+    }
+    if (remove(path) != 0 && errno != ENOENT) {
+        pb_log_debug("cannot remove %s: %s", path, strerror(errno));
+    }
+    pb_memory_free(path);
+}
+
+static char *text_of(const json_t *root, const char *name)
+{
+    const char *text = json_string_value(json_object_get(root, name));
+    return pb_memory_text(text != NULL ? text : "");
+}
+
+static int64_t integer_of(const json_t *root, const char *name)
+{
+    return json_integer_value(json_object_get(root, name));
+}
+
+static double number_of(const json_t *root, const char *name)
+{
+    const json_t *value = json_object_get(root, name);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static void clear_one(pb_running *r)
+{
+    const char *const texts[] = {r->host, r->model, r->dataset, r->method, r->phase};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        pb_memory_free((void *)texts[i]);
+    }
+}
+
+static pb_status read_one(const char *path, pb_running *out)
+{
+    json_t *root = NULL;
+
+    PB_TRY(pb_json_file_read(path, FILE_BYTES, &root));
+    *out = (pb_running){.host         = text_of(root, "host"),
+                        .process      = integer_of(root, "process"),
+                        .rank         = integer_of(root, "rank"),
+                        .model        = text_of(root, "model"),
+                        .dataset      = text_of(root, "dataset"),
+                        .method       = text_of(root, "method"),
+                        .seed         = integer_of(root, "seed"),
+                        .phase        = text_of(root, "phase"),
+                        .step         = integer_of(root, "step"),
+                        .steps        = integer_of(root, "steps"),
+                        .loss         = number_of(root, "loss"),
+                        .seconds_left = number_of(root, "seconds_left"),
+                        .begun        = number_of(root, "begun"),
+                        .written      = number_of(root, "written")};
+    json_decref(root);
+    if (out->host == NULL || out->model == NULL || out->dataset == NULL || out->method == NULL ||
+        out->phase == NULL) {
+        clear_one(out);
+        return PB_ERR_MEMORY;
+    }
+    return PB_OK;
+}
+
+/* Without a lock to ask. */
+static bool may_run(const pb_running *r)
+{
+    char host[HOST_BYTES] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    if (strcmp(host, r->host) == 0) {
+        return r->process > 0 && (kill((pid_t)r->process, 0) == 0 || errno == EPERM);
+    }
+    return pb_clock_unix() - r->written < SECONDS_BELIEVED;
+}
+
+static int compare_ranks(const void *a, const void *b)
+{
+    const pb_running *x = a, *y = b;
+    return (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+/* A file that is gone or not whole says nothing. */
+static pb_status add(const char *path, bool trusted, pb_running_list *list)
+{
+    pb_running one   = {0};
+    pb_status status = read_one(path, &one);
+    if (status == PB_ERR_MEMORY) {
+        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    }
+    if (status != PB_OK) {
+        pb_log_debug("%s", pb_error_message());
+        pb_error_clear();
+        return PB_OK;
+    }
+    if (!trusted && !may_run(&one)) {
+        clear_one(&one);
+        return PB_OK;
+    }
+    status = PB_GROW(list->items, list->count + 1);
+    if (status != PB_OK) {
+        clear_one(&one);
+        return status;
+    }
+    list->items[list->count++] = one;
+    return PB_OK;
+}
+
+static pb_status read_folder(const char *folder, bool trusted, pb_running_list *list)
+{
+    char **names     = NULL;
+    size_t count     = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_path_list(folder, ".json", &names, &count));
+    for (size_t i = 0; i < count && status == PB_OK; i++) {
+        char *path = NULL;
+        status     = pb_path_join(folder, names[i], &path);
+        if (status == PB_OK) {
+            status = add(path, trusted, list);
+        }
+        pb_memory_free(path);
+    }
+    pb_path_list_free(names, count);
+    if (list->count > 0) {
+        qsort(list->items, (size_t)list->count, sizeof *list->items, compare_ranks);
+    }
+    return status;
+}
+
+pb_status pb_running_read(const char *directory, pb_running_list *out)
+{
+    char *lock           = NULL;
+    char *folder         = NULL;
+    pb_running_list list = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_path_join(directory, "run.lock", &lock), out);
+    PB_TRY_GOTO(status, pb_path_join(directory, FOLDER, &folder), out);
+    pb_file_lock_state state = pb_file_lock_look(lock);
+    if (state != PB_FILE_LOCK_FREE && pb_path_is_directory(folder)) {
+        PB_TRY_GOTO(status, read_folder(folder, state == PB_FILE_LOCK_HELD, &list), out);
+    }
+    *out = list;
+    list = (pb_running_list){0};
+out:
+    pb_running_list_clear(&list);
+    pb_memory_free(lock);
+    pb_memory_free(folder);
+    return status;
+}
+
+void pb_running_list_clear(pb_running_list *list)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        clear_one(&list->items[i]);
+    }
+    pb_memory_free(list->items);
+    *list = (pb_running_list){0};
+}
