@@ -3,6 +3,7 @@
 dimensions. Run with -W error: a warning is a failure. Usage: check_h5.py FILE.h5"""
 import glob
 import os
+import re
 import sys
 
 import h5py
@@ -185,8 +186,24 @@ def check_nexus():
             check_plot(follow_default(file))
 
 
+def check_example():
+    """The example of results/README.md, on this file and without the plot, which needs matplotlib."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "../../../results/README.md"), encoding="utf-8") as page:
+        code = re.search(r"## Reading it.*?```python\n(.*?)```", page.read(), re.S)[1]
+    for old, new in (("quick.h5", PATH), ("cells/demo/demo-pairs/lora/42", CELL), ('train["loss"].plot()', "")):
+        assert old in code, old
+        code = code.replace(old, new)
+    names = {}
+    exec(code, names)  # the code is our own
+    assert len(names["table"]) == 3 and names["host"] == "node1" and names["train"].sizes["step"] == 20
+    names["grid"].close()
+    names["train"].close()
+
+
 check_h5py()
 check_pandas()
+check_example()
 check_nexus()
 for name in ("h5netcdf", "netcdf4"):
     check_xarray(name)
