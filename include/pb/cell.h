@@ -156,6 +156,15 @@ pb_status pb_cell_predict_seconds(const pb_cell_env *env, const pb_cell *cell,
  * code. Files that are missing hash as such. */
 pb_status pb_cell_hash(pb_cell_env *env, const pb_cell *cell, char text[PB_HASH_TEXT]) PB_MUST_USE;
 
+/* Gives every process the hashes of rank 0's files: a cell that reads other contents fails, with
+ * the file and both hashes. Collective; after the hashes of the plan are made. */
+pb_status pb_cell_env_share_files(pb_cell_env *env) PB_MUST_USE;
+
+/* PB_ERR_FORMAT, with both hashes, when the inputs that a record names are not those of today,
+ * though its configuration hash is. What it does not name does not count. */
+pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell,
+                               const pb_record *record) PB_MUST_USE;
+
 /* Relative cost, for ordering: the FLOPs behind pb_cell_predict_seconds with guessed rows. 1 when
  * it cannot be told. */
 double pb_cell_cost(pb_cell_env *env, const pb_cell *cell);

@@ -153,6 +153,8 @@ size_t pb_model_bytes(const pb_model *model);       /* of all weights as held */
 
 /* SHA-256 over config.json and all weight files; computed at the first call. */
 pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT]) PB_MUST_USE;
+/* The same over the files as they are now. */
+pb_status pb_model_hash_files(const pb_model *model, char text[PB_HASH_TEXT]) PB_MUST_USE;
 
 /* The architecture as config.json names it, "LlamaForCausalLM", and its model_type. */
 const char *pb_model_architecture(const pb_model_config *config);

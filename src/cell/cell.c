@@ -142,7 +142,8 @@ static pb_status set_up_data(running *r)
     PB_TRY(learn(r));
     PB_TRY(cell_data_open(r->env, r->cell, r->model, r->observer, &r->options, &r->data));
     PB_TRY(split_rows(r));
-    return record_data(r);
+    PB_TRY(record_data(r));
+    return cell_check_data(r->env, &r->data);
 }
 
 static pb_status set_up(running *r)
@@ -159,8 +160,8 @@ static pb_status set_up(running *r)
     }
     pb_string_clear(&text);
     PB_TRY(status);
-    PB_TRY(pb_record_set_text(&record->model_hash, r->model->hash));
-    PB_TRY(pb_record_set_text(&record->tokenizer_hash, pb_tokenizer_hash(r->model->tokenizer)));
+    PB_TRY(env_check_model(r->model, record));
+    PB_TRY(cell_check_hash(r->env, r->cell));
     PB_TRY(pb_backend_open(s->backend, s->device, s->threads, &r->backend));
     PB_TRY(pb_backend_use_dtype(r->backend, s->dtype));
     PB_TRY(set_up_data(r));
@@ -239,6 +240,7 @@ static pb_status run_phases(running *r)
     PB_TRY(running_test(r));
     r->record->seconds_test = pb_clock_seconds() - begin;
     PB_TRY(running_phase(r, NULL));
+    PB_TRY(env_check_model(r->model, r->record)); /* its weights are mapped: they can change */
     validate(r);
     return PB_OK;
 }

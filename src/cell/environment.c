@@ -122,6 +122,7 @@ void pb_cell_env_close(pb_cell_env *env)
         pb_tokenizer_close(env->models[i].tokenizer);
         pb_model_close(env->models[i].model);
         pb_memory_free(env->models[i].name);
+        pb_memory_free(env->models[i].folder);
         pb_memory_free(env->models[i].message);
     }
     for (int64_t i = 0; i < env->told_count; i++) {
@@ -150,7 +151,7 @@ static env_model *find_entry(const pb_cell_env *env, const char *name)
     return NULL;
 }
 
-const env_model *env_find_model(const pb_cell_env *env, const char *name)
+env_model *env_find_model(const pb_cell_env *env, const char *name)
 {
     return find_entry(env, name);
 }
@@ -210,15 +211,44 @@ static pb_status share_hash(pb_cell_env *env, env_model *m)
     return pb_comm_broadcast(env->comm, m->hash, sizeof m->hash, 0);
 }
 
+/* A folder that cannot be listed is told of by whoever opens the model. */
+static pb_status note_folder(env_model *m, const char *folder)
+{
+    PB_TRY(pb_record_set_text(&m->folder, folder));
+    if (env_stamp_folder(folder, m->stamp) != PB_OK) {
+        pb_error_clear();
+        m->stamp[0] = '\0';
+    }
+    return PB_OK;
+}
+
+/* What was opened and what was hashed are the same. */
+static pb_status check_unchanged(env_model *m)
+{
+    char stamp[PB_HASH_TEXT];
+    PB_TRY(env_stamp_folder(m->folder, stamp));
+    if (strcmp(stamp, m->stamp) != 0) {
+        return PB_FAIL(PB_ERR_IO, "%s changed while it was read; start again", m->folder);
+    }
+    memcpy(m->seen_model, m->hash, sizeof m->seen_model);
+    (void)snprintf(m->seen_tokenizer, sizeof m->seen_tokenizer, "%s",
+                   pb_tokenizer_hash(m->tokenizer));
+    return PB_OK;
+}
+
 static pb_status open_model(pb_cell_env *env, env_model *m, const pb_config *config)
 {
     pb_cell_model_options options = {0};
     pb_status status = pb_config_read(config, "model", pb_cell_model_fields, NULL, &options);
+    if (status == PB_OK) {
+        status = note_folder(m, options.path);
+    }
     PB_TRY_GOTO(status, agree(env, status), done);
     PB_TRY_GOTO(status, pb_model_open(options.path, env->comm, env->setup.threads, &m->model),
                 done);
     PB_TRY_GOTO(status, agree(env, open_text(m, config, &options)), done);
     PB_TRY_GOTO(status, share_hash(env, m), done);
+    PB_TRY_GOTO(status, agree(env, check_unchanged(m)), done);
 done:
     pb_config_clear(pb_cell_model_fields, &options);
     return status;

@@ -19,35 +19,56 @@ const char *pb_cell_program(void)
            " of results";
 }
 
-/* Contents of a file by its hash, or why it cannot be read, in words that do not name the machine's
- * folders. */
-pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT])
+static env_file *find_file(const pb_cell_env *env, const char *path)
 {
     for (int64_t i = 0; i < env->files_count; i++) {
         if (strcmp(env->files[i].path, path) == 0) {
-            memcpy(hash, env->files[i].hash, PB_HASH_TEXT);
-            return PB_OK;
+            return &env->files[i];
         }
+    }
+    return NULL;
+}
+
+pb_status env_file_set(pb_cell_env *env, const char *path, const char *hash)
+{
+    env_file *file = find_file(env, path);
+
+    if (file != NULL) {
+        (void)snprintf(file->hash, sizeof file->hash, "%s", hash);
+        return PB_OK;
     }
     env_file *grown = pb_memory_resize(env->files, (size_t)env->files_count + 1, sizeof *grown);
     if (grown == NULL) {
         return PB_ERR_MEMORY;
     }
-    env->files     = grown;
-    env_file *file = &env->files[env->files_count];
-    file->path     = pb_memory_text(path);
+    env->files = grown;
+    file       = &env->files[env->files_count];
+    file->path = pb_memory_text(path);
     if (file->path == NULL) {
         return PB_ERR_MEMORY;
     }
+    (void)snprintf(file->hash, sizeof file->hash, "%s", hash);
     env->files_count++;
-    if (*path == '\0') {
-        strcpy(file->hash, "none");
-    } else if (pb_hash_file(path, file->hash) != PB_OK) {
-        pb_error_clear();
-        strcpy(file->hash, "unreadable");
-    }
-    memcpy(hash, file->hash, PB_HASH_TEXT);
     return PB_OK;
+}
+
+/* Contents of a file by its hash, or why it cannot be read, in words that do not name the machine's
+ * folders. */
+pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT])
+{
+    const env_file *known = find_file(env, path);
+
+    if (known != NULL) {
+        memcpy(hash, known->hash, PB_HASH_TEXT);
+        return PB_OK;
+    }
+    if (*path == '\0') {
+        strcpy(hash, "none");
+    } else if (pb_hash_file(path, hash) != PB_OK) {
+        pb_error_clear();
+        strcpy(hash, "unreadable");
+    }
+    return env_file_set(env, path, hash);
 }
 
 static pb_status update_file(pb_cell_env *env, pb_hash *h, const char *path)

@@ -23,6 +23,10 @@ typedef struct env_model {
     pb_status status;
     char *message;
     char hash[PB_HASH_TEXT];
+    /* Of the files: where they are, what their folder looked like when it was last read, and the
+     * hashes of then (see changes.c). */
+    char *folder;
+    char stamp[PB_HASH_TEXT], seen_model[PB_HASH_TEXT], seen_tokenizer[PB_HASH_TEXT];
 } env_model;
 
 /* Contents of a file, hashed once. */
@@ -87,7 +91,19 @@ void cell_data_close(cell_data *data); /* accepts a zeroed one */
 
 /* SHA-256 of a file's contents, read once; a word in its place when it cannot be read. */
 pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT]) PB_MUST_USE;
-const env_model *env_find_model(const pb_cell_env *env, const char *name);
+/* The same from another rank. */
+pb_status env_file_set(pb_cell_env *env, const char *path, const char *hash) PB_MUST_USE;
+
+/* A hash over names, sizes, times and inodes of what a model or tokenizer is read from. */
+pb_status env_stamp_folder(const char *folder, char stamp[PB_HASH_TEXT]) PB_MUST_USE;
+/* The files of the model are what they were when it was opened; puts the hashes of what they are
+ * into the record. PB_ERR_IO names both. */
+pb_status env_check_model(env_model *m, pb_record *record) PB_MUST_USE;
+/* The configuration hash, made again by this process, is that of the cell. */
+pb_status cell_check_hash(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
+/* The rows that were read are those of the files that the cell was hashed with. */
+pb_status cell_check_data(pb_cell_env *env, const cell_data *data) PB_MUST_USE;
+env_model *env_find_model(const pb_cell_env *env, const char *name);
 
 /* The cell at work. */
 typedef struct running {
@@ -96,7 +112,7 @@ typedef struct running {
     const pb_cell_observer *observer;
     pb_record *record;
     cell_options options;
-    const env_model *model;
+    env_model *model;
     pb_backend *backend;
     cell_data data;
     pb_sample *rows; /* validation part first, then training part */

@@ -208,7 +208,10 @@ static pb_status find_shards(job *j, char (*checksums)[PB_HASH_TEXT])
         PB_TRY(pb_stop_check());
         PB_TRY(pb_shard_find(j->directory, key, PB_RECORD_HEAD, &record, &state, &damage));
         memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
+        pb_status status =
+            sweep_check_record(&j->sweep, j->numbers[i], j->directory, &record, &state, &damage);
         pb_record_clear(&record);
+        PB_TRY(status);
         if (state == PB_SHARD_DAMAGED) {
             PB_TRY(set_aside(j, key, damage));
         }

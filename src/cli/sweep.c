@@ -169,5 +169,32 @@ pb_status sweep_hash(const pb_cli *cli, sweep *s)
         status = hash_all(s);
     }
     PB_TRY(pb_comm_agree(cli->comm, status));
+    PB_TRY(pb_cell_env_share_files(s->env));
     return pb_comm_broadcast(cli->comm, s->hashes, (size_t)s->cells.count * sizeof *s->hashes, 0);
+}
+
+pb_status sweep_check_record(const sweep *s, int64_t index, const char *directory,
+                             const pb_record *record, pb_shard_state *state, char **damage)
+{
+    char *path = NULL;
+    if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
+        return PB_OK;
+    }
+    pb_cell cell     = sweep_cell(s, index);
+    pb_status status = pb_cell_check_record(s->env, &cell, record);
+    if (status != PB_ERR_FORMAT) {
+        return status;
+    }
+    if (*state == PB_SHARD_FAILED) {
+        pb_error_clear();
+        *state = PB_SHARD_MISSING;
+        return PB_OK;
+    }
+    PB_TRY(pb_shard_path(directory, &record->key, &path));
+    pb_error_prefix(status, "%s is of other inputs", path);
+    pb_memory_free(path);
+    *damage = pb_memory_text(pb_error_message());
+    pb_error_clear();
+    *state = PB_SHARD_DAMAGED;
+    return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
 }

@@ -6,6 +6,7 @@
 #include "pb/cell.h"
 #include "pb/cli.h"
 #include "pb/grid.h"
+#include "pb/results.h"
 
 typedef struct sweep {
     pb_grid *grid;
@@ -27,3 +28,9 @@ void sweep_close(sweep *s); /* collective, accepts a zeroed one */
 pb_status sweep_hash(const pb_cli *cli, sweep *s) PB_MUST_USE;
 
 pb_cell sweep_cell(const sweep *s, int64_t index);
+
+/* A record whose inputs are not those that its configuration hash stands for is not a result of
+ * this cell: what is done becomes damaged, with the reason, and what failed counts as missing. */
+pb_status sweep_check_record(const sweep *s, int64_t index, const char *directory,
+                             const pb_record *record, pb_shard_state *state,
+                             char **damage) PB_MUST_USE;

@@ -167,7 +167,7 @@ static pb_status hash_file(pb_hash *hash, const char *path)
     return pb_hash_update_text(hash, text);
 }
 
-pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT])
+pb_status pb_model_hash_files(const pb_model *model, char text[PB_HASH_TEXT])
 {
     pb_status status  = PB_OK;
     pb_hash *hash     = NULL;
@@ -175,18 +175,24 @@ pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT])
     if (model->file_count == 0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a model that was not read from files has no hash");
     }
-    if (model->hash[0] == '\0') {
-        PB_TRY(pb_hash_create(&hash));
-        PB_TRY_GOTO(status, pb_path_join(model->directory, "config.json", &config_path), out_hash);
-        PB_TRY_GOTO(status, hash_file(hash, config_path), out_hash);
-        for (int64_t i = 0; i < model->file_count; i++) {
-            PB_TRY_GOTO(status, hash_file(hash, model->files[i]), out_hash);
-        }
-        PB_TRY_GOTO(status, pb_hash_finish(hash, model->hash), out_hash);
+    PB_TRY(pb_hash_create(&hash));
+    PB_TRY_GOTO(status, pb_path_join(model->directory, "config.json", &config_path), out_hash);
+    PB_TRY_GOTO(status, hash_file(hash, config_path), out_hash);
+    for (int64_t i = 0; i < model->file_count; i++) {
+        PB_TRY_GOTO(status, hash_file(hash, model->files[i]), out_hash);
     }
-    memcpy(text, model->hash, PB_HASH_TEXT);
+    PB_TRY_GOTO(status, pb_hash_finish(hash, text), out_hash);
 out_hash:
     pb_memory_free(config_path);
     pb_hash_destroy(hash);
     return status;
+}
+
+pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT])
+{
+    if (model->hash[0] == '\0') {
+        PB_TRY(pb_model_hash_files(model, model->hash));
+    }
+    memcpy(text, model->hash, PB_HASH_TEXT);
+    return PB_OK;
 }

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are replaced while a sweep runs: no cell is committed under a configuration hash that does not stand for what
+it read, and the same command mends it all."""
+import hashlib
+import os
+import re
+import time
+
+import case
+import program
+import results
+import world
+
+
+def sha(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def attribute(path, name):
+    """A text attribute of the cell of a shard."""
+    text = results.h5dump("-A", path).stdout.decode()
+    return re.search(r'ATTRIBUTE "' + name + r'".*?\(0\): "([^"]*)"', text, re.S)[1]
+
+
+class Inputs(case.Case):
+    def setUp(self):
+        super().setUp()
+        rest = "train = { batch = 4; max_steps = 12; epochs = 100.0; };\n"
+        self.model = self.world.copy_model("own")
+        self.grid = self.world.grid(["own"], [self.world.dataset()], ["lora", "ia3"], (1, 2, 3), rest=rest)
+        self.merged = os.path.join(self.output, "tiny.h5")
+
+    def replace_after_a_cell(self, path, content, ranks, *more):
+        """Runs the sweep, and gives the file other contents when the first shard is there."""
+        process = program.start(["run", self.grid, "-o", self.output, *more], ranks)
+        deadline = time.monotonic() + 60
+        while not results.shards(self.output):
+            self.assertIsNone(process.poll(), "it ended before its first cell")
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.005)
+        world.write(path + ".new", content)
+        os.replace(path + ".new", path)
+        return program.finish(process, timeout=120)
+
+    def check_and_mend(self, path, change, name, ranks, *more):
+        before = world.read(path)
+        after = change(before)
+        result = self.expect(self.replace_after_a_cell(path, after, ranks, *more), 4, "changed after this run had begun", "the same command")
+        states = {shard: attribute(shard, "status") for shard in results.shards(self.output)}
+        self.assertEqual(set(states.values()), {"done", "failed"}, "the file came too late or too early")
+        hashes = {state: {attribute(shard, name) for shard in states if states[shard] == state} for state in set(states.values())}
+        self.assertEqual(len(hashes["done"]), 1)
+        self.assertTrue(hashes["failed"].isdisjoint(hashes["done"]), "a cell failed that read what it should")
+        done = {shard: os.stat(shard).st_mtime_ns for shard in states if states[shard] == "done"}
+        world.write(path, before)
+        self.run_grid(self.grid, 0, None, *more, ranks=ranks)
+        self.assertEqual({shard: os.stat(shard).st_mtime_ns for shard in done}, done, "a sound cell was run again")
+        self.assertEqual(self.digest(self.merged), self.undisturbed())
+        return result
+
+    def undisturbed(self, known=[]):
+        if not known:
+            output = os.path.join(self.folder, "undisturbed")
+            self.run_grid(self.grid, 0, output)
+            known.append(self.digest(os.path.join(output, "tiny.h5")))
+        return known[0]
+
+    def check_rows(self, split, ranks, *more):
+        path = self.world.path("data", "pairs", split + ".jsonl")
+        old = world.read(path)
+
+        def reverse(content):
+            return b"".join(content.splitlines(keepends=True)[::-1])
+
+        result = self.check_and_mend(path, reverse, "data_hash", ranks, *more)
+        for text in (path, sha(old), sha(reverse(old))):
+            self.assertIn(text, result.err)
+        # The new file makes other cells; the old ones are kept beside them.
+        world.write(path, reverse(old))
+        self.run_grid(self.grid, 0, None, *more, ranks=ranks)
+        self.assertEqual(len(results.shards(self.output)), 12)
+
+    def test_training_file(self):
+        self.check_rows("train", None)
+
+    def test_training_file_on_two_ranks(self):
+        self.check_rows("train", 2)
+
+    def test_test_file_without_kept_tokens(self):
+        self.check_rows("test", None, "--no-cache")
+
+    def test_test_file_without_kept_tokens_on_two_ranks(self):
+        self.check_rows("test", 2, "--no-cache")
+
+    def test_weights(self):
+        path = os.path.join(self.model, "model.safetensors")
+        result = self.check_and_mend(path, lambda content: content[:-4] + b"\0\0\0\x3c", "model_hash", None)
+        self.assertIn(self.model + ": the model changed", result.err)
+
+    def test_tokenizer_on_two_ranks(self):
+        path = os.path.join(self.model, "tokenizer.json")
+        result = self.check_and_mend(path, lambda content: content + b"\n", "tokenizer_hash", 2)
+        self.assertIn(self.model + ": the tokenizer changed", result.err)
+
+    def test_the_same_contents_again_are_no_change(self):
+        path = os.path.join(self.model, "model.safetensors")
+        self.expect(self.replace_after_a_cell(path, world.read(path), None), 0)
+        self.assertEqual(self.digest(self.merged), self.undisturbed())
+
+
+if __name__ == "__main__":
+    case.main()
