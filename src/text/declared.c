@@ -101,19 +101,22 @@ static pb_status fail_id(const table *t, const char *text, const char *place, in
                    place, text, id, own);
 }
 
-/* `normalized` has AddedToken's default, that of a token which is not special. */
-static pb_status make_special(json_t *token)
+/* What is found in normalised text when no file says so: tokens that are not special. This is
+ * settled by what the token was declared as, so a token that is made special later keeps it. */
+static pb_status settle_normalized(json_t *token)
 {
     const json_t *normalized = json_object_get(token, "normalized");
     bool special             = json_is_true(json_object_get(token, "special"));
 
-    if (special) {
+    if (normalized != NULL && !json_is_null(normalized)) {
         return PB_OK;
     }
-    if ((normalized == NULL || json_is_null(normalized)) &&
-        json_object_set_new(token, "normalized", json_true()) != 0) {
-        return no_memory();
-    }
+    return json_object_set_new(token, "normalized", json_boolean(!special)) == 0 ? PB_OK
+                                                                                 : no_memory();
+}
+
+static pb_status make_special(json_t *token)
+{
     return json_object_set_new(token, "special", json_true()) == 0 ? PB_OK : no_memory();
 }
 
@@ -128,7 +131,10 @@ static pb_status put(table *t, const char *text, int64_t declared, json_t *token
 
     if (declared >= 0 && declared != id) {
         status = fail_id(t, text, place, declared, id);
-    } else if (json_is_true(json_object_get(before, "special"))) {
+    } else {
+        status = settle_normalized(token);
+    }
+    if (status == PB_OK && json_is_true(json_object_get(before, "special"))) {
         status = make_special(token);
     }
     if (status != PB_OK) {
@@ -298,6 +304,7 @@ static pb_status put_older(const pb_source *source, entry *entries, size_t count
     json_object_foreach(t->tokens, text, token)
     {
         if (!composed && pb_declared_is_named(source, text, true)) {
+            PB_TRY(settle_normalized(token));
             PB_TRY(make_special(token));
         }
     }
