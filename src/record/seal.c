@@ -80,7 +80,7 @@ pb_status seal_file(const char *kind, const char *path)
     ssize_t written;
     pb_status status;
 
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return PB_FAIL(PB_ERR_IO, "cannot open %s: %s%s", path, strerror(errno),
                        pb_file_remedy(errno));

@@ -2,7 +2,7 @@
 /* For LD_PRELOAD: lets calls of the system fail, as the environment says.
  *
  *     FAULT_FOLDERS  only files below these folders count, separated by ":"
- *     FAULT_CALL     open, read, write, fsync, rename or lock
+ *     FAULT_CALL     open, read, map, write, fsync, rename or lock
  *     FAULT_AT       which call of that kind fails, from 1; 0: every one
  *     FAULT_ERRNO    the errno it fails with
  *     FAULT_SIGNAL   in place of failing, the process is sent this signal before the call
@@ -25,9 +25,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { OPEN, READ, WRITE, FSYNC, RENAME, LOCK, KINDS, PATH_BYTES = 4096 };
+enum { OPEN, READ, MAP, WRITE, FSYNC, RENAME, LOCK, KINDS, PATH_BYTES = 4096 };
 
-static const char *const names[KINDS] = {"open", "read", "write", "fsync", "rename", "lock"};
+static const char *const names[KINDS] = {"open", "read", "map", "write", "fsync", "rename", "lock"};
 static atomic_long calls[KINDS];
 
 static long number(const char *name)
@@ -139,12 +139,12 @@ READING(pread64)
 WRITING(pwrite)
 WRITING(pwrite64)
 
-#define MAPPING(name)                                                                              \
-    void *name(void *at, size_t size, int rights, int flags, int fd, off_t begin);                 \
-    void *name(void *at, size_t size, int rights, int flags, int fd, off_t begin)                  \
-    {                                                                                              \
-        return fails_on(READ, fd) ? MAP_FAILED                                                     \
-                                  : (void *)syscall(SYS_mmap, at, size, rights, flags, fd, begin); \
+#define MAPPING(name)                                                                             \
+    void *name(void *at, size_t size, int rights, int flags, int fd, off_t begin);                \
+    void *name(void *at, size_t size, int rights, int flags, int fd, off_t begin)                 \
+    {                                                                                             \
+        return fails_on(MAP, fd) ? MAP_FAILED                                                     \
+                                 : (void *)syscall(SYS_mmap, at, size, rights, flags, fd, begin); \
     }
 MAPPING(mmap)
 MAPPING(mmap64)

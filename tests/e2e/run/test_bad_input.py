@@ -7,8 +7,12 @@ import program
 import world
 
 
+KINDS = (("a pipe", os.mkfifo), ("a device", lambda path: os.symlink("/dev/zero", path)))
+
+
 class NoRegularFiles(case.Case):
-    """A pipe in the place of every input: nobody writes into it, so a reader that opens it waits for ever."""
+    """Something else in the place of every input: nobody writes into a pipe, so a reader that opens it waits for ever, and the
+    device, which a link leads to, has no end."""
 
     def setUp(self):
         super().setUp()
@@ -20,14 +24,15 @@ class NoRegularFiles(case.Case):
         kept = path + ".kept"
         if os.path.exists(path):
             os.rename(path, kept)
-        os.mkfifo(path)
-        try:
-            with self.subTest(path):
-                self.expect(program.run(arguments, timeout=60), code, path, "a pipe, not a regular file")
-        finally:
-            os.remove(path)
-            if os.path.exists(kept):
-                os.rename(kept, path)
+        for kind, make in KINDS:
+            make(path)
+            try:
+                with self.subTest(path, kind=kind):
+                    self.expect(program.run(arguments, timeout=60), code, path, kind + ", not a regular file")
+            finally:
+                os.remove(path)
+        if os.path.exists(kept):
+            os.rename(kept, path)
 
     def train(self, *more):
         return ["train", "--model", self.model, "--method", self.method, "--batches", self.rows, "--steps", "1", *more]
