@@ -12,7 +12,7 @@ static const pb_option options[] = {
     {.name  = "ids-file",
      .kind  = PB_OPTION_TEXT,
      .value = "FILE",
-     .help  = "rows {\"input_ids\": […]}, one a line"},
+     .help  = "rows {\"input_ids\": […]}; padding that \"attention_mask\" marks is cut"},
     {.name = "prompt", .kind = PB_OPTION_TEXT, .value = "TEXT", .help = "a text in place of rows"},
     {.name     = "max-new-tokens",
      .kind     = PB_OPTION_INT,

@@ -46,21 +46,33 @@ static pb_status read_line(pb_string *line, bool *more)
     return PB_OK;
 }
 
-static pb_status take_line(const pb_string *line, int64_t number, size_t flags, lines_taker take,
-                           void *context)
+static pb_status take_line(const pb_string *line, int64_t number, const char *form, size_t flags,
+                           lines_taker take, void *context)
 {
     json_error_t error;
     json_t *row = json_loadb(line->data, line->length, JSON_REJECT_DUPLICATES | flags, &error);
 
     if (row == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "not valid JSON: %s", pb_json_problem(error.text));
+        const char *text = line->data + strspn(line->data, " \t");
+        const char *hint = *text == '[' ? "; jq -c '.[]' makes lines of an array"
+                           : *text == '{'
+                               ? "; every object must stand on a line of its own (jq -c .)"
+                               : "";
+        return PB_FAIL(PB_ERR_FORMAT, "not valid JSON: %s%s", pb_json_problem(error.text), hint);
+    }
+    if (json_is_array(row)) {
+        json_decref(row);
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s is expected on a line, not an array; jq -c '.[]' makes "
+                       "lines of one",
+                       form);
     }
     pb_status status = take(context, row, number);
     json_decref(row);
     return status;
 }
 
-pb_status lines_each(size_t flags, lines_taker take, void *context)
+pb_status lines_each(const char *form, size_t flags, lines_taker take, void *context)
 {
     pb_string line   = {0};
     pb_status status = PB_OK;
@@ -70,7 +82,7 @@ pb_status lines_each(size_t flags, lines_taker take, void *context)
         status     = read_line(&line, &more);
         bool empty = status == PB_OK && (!more || line.length == strspn(line.data, " \t\r"));
         if (status == PB_OK && !empty) {
-            status = take_line(&line, number, flags, take, context);
+            status = take_line(&line, number, form, flags, take, context);
         }
         if (status != PB_OK) {
             pb_error_prefix(status, "standard input:%" PRId64, number);

@@ -135,7 +135,7 @@ static pb_status print_samples(const pb_cli *cli, const pb_dataset *ds)
         PB_TRY(pb_tokenizer_open(folder, &t));
     }
     j.tokenizer = t;
-    status      = lines_each(0, take, &j);
+    status      = lines_each("an object with the columns of a row", 0, take, &j);
     pb_row_texts_clear(&j.texts);
     pb_string_clear(&j.prompt);
     pb_string_clear(&j.answer);

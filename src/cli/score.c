@@ -230,7 +230,7 @@ static pb_status score_input(const pb_cli *cli, const pb_config *config,
     pb_status status;
 
     PB_TRY(check_metric(config, dataset, &j.metric));
-    PB_TRY_GOTO(status, lines_each(0, take, &j), done);
+    PB_TRY_GOTO(status, lines_each("{\"prediction\": \"…\", \"label\": \"…\"}", 0, take, &j), done);
     if (j.count == 0) {
         status = PB_FAIL(PB_ERR_FORMAT, "standard input: there is no line to score; each is "
                                         "{\"prediction\": \"…\", \"label\": \"…\"}");

@@ -128,8 +128,10 @@ static pb_status run(pb_cli *cli)
 
     PB_TRY(work_check_alone(cli));
     PB_TRY(pb_tokenizer_open(pb_cli_text(cli, "model"), &j.tokenizer));
-    pb_status status = pb_cli_flag(cli, "bench") ? tokenize_bench(cli, j.tokenizer)
-                                                 : lines_each(JSON_ALLOW_NUL, convert, &j);
+    pb_status status = pb_cli_flag(cli, "bench")
+                           ? tokenize_bench(cli, j.tokenizer)
+                           : lines_each(j.decode ? "{\"ids\": […]}" : "{\"text\": \"…\"}",
+                                        JSON_ALLOW_NUL, convert, &j);
     pb_ids_clear(&j.ids);
     pb_string_clear(&j.text);
     pb_string_clear(&j.line);

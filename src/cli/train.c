@@ -20,7 +20,8 @@ static const pb_option options[] = {
      .kind     = PB_OPTION_TEXT,
      .value    = "FILE.jsonl",
      .required = true,
-     .help = "rows {\"input_ids\", \"labels\"}, in file order, from the start again at the end"},
+     .help = "rows {\"input_ids\", \"labels\"}, in file order, from the start again at the end; "
+             "padding that \"attention_mask\" marks is cut"},
     {.name     = "steps",
      .kind     = PB_OPTION_INT,
      .value    = "N",

@@ -40,8 +40,9 @@ typedef struct work_rows {
     int64_t used;
 } work_rows;
 
-/* Every line an object with "input_ids" and, when `labels`, "labels" of the same length (-100:
- * none). Errors name file:line; ids must lie in 0 … vocab - 1. */
+/* Every row an object with "input_ids" and, when `labels`, "labels" of the same length (-100:
+ * none); one behind the other, or in an array. Where "attention_mask" is 0 at the ends, the row is
+ * cut. Errors name file:line; ids must lie in 0 … vocab - 1. */
 pb_status work_rows_read(const char *path, bool labels, int64_t vocab, work_rows *out) PB_MUST_USE;
 void work_rows_clear(work_rows *rows);
 

@@ -9,6 +9,20 @@ static pb_status json_lines_next(pb_reader *r, pb_string *out, int64_t *line, bo
     return pb_lines_next(r, true, out, line, has);
 }
 
+/* The remedy for an object over several lines, whose first one is a bracket and little more. */
+static const char *begins_object(const char *text, size_t length)
+{
+    bool open = false, closed = false;
+
+    for (size_t i = 0; i < length; i++) {
+        open   = open || text[i] == '{';
+        closed = closed || text[i] == '}';
+    }
+    return open && !closed ? "; if the object goes on in the next lines, put each on one line "
+                             "(jq -c .)"
+                           : "";
+}
+
 pb_status pb_json_row(const char *what, const char *text, size_t length, json_t **row)
 {
     json_error_t error;
@@ -16,8 +30,8 @@ pb_status pb_json_row(const char *what, const char *text, size_t length, json_t 
     PB_TRY(pb_text_check(what, text, length));
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (value == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "invalid JSON at byte %d: %s", error.position,
-                       pb_json_problem(error.text));
+        return PB_FAIL(PB_ERR_FORMAT, "invalid JSON at byte %d: %s%s", error.position,
+                       pb_json_problem(error.text), begins_object(text, length));
     }
     if (!json_is_object(value)) {
         json_decref(value);

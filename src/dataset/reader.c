@@ -63,6 +63,14 @@ static char first_character(const char *bytes, size_t size)
     return i < size ? bytes[i] : '\0';
 }
 
+/* An array of objects begins; a line that is another list is a bad row. */
+static bool begins_array(const char *bytes, size_t size)
+{
+    const char *open = first_character(bytes, size) == '[' ? memchr(bytes, '[', size) : NULL;
+
+    return open != NULL && first_character(open + 1, size - (size_t)(open + 1 - bytes)) == '{';
+}
+
 /* Files that are something else, by their first bytes. */
 static pb_status check_content(const char *path, const char *bytes, size_t size)
 {
@@ -136,9 +144,18 @@ static pb_status choose_form(pb_reader *r, pb_format format)
         bytes += 3;
         size -= 3;
     }
-    format = format == PB_FORMAT_AUTO ? format_of_name(r->path) : format;
-    if (format == PB_FORMAT_JSON) {
+    bool by_name = format == PB_FORMAT_AUTO;
+    bool array   = begins_array(bytes, size);
+    format       = by_name ? format_of_name(r->path) : format;
+    if (format == PB_FORMAT_JSON || (format == PB_FORMAT_JSONL && by_name && array)) {
         return choose_json(r, bytes, size);
+    }
+    if (format == PB_FORMAT_JSONL && array) {
+        return PB_FAIL(
+            PB_ERR_FORMAT,
+            "%s is a JSON array, not an object a line as dataset.format = \"jsonl\" says; "
+            "write dataset.format = \"json\"",
+            r->path);
     }
     r->form = forms[format];
     return PB_OK;

@@ -22,8 +22,8 @@ typedef enum pb_format {
 } pb_format;
 
 /* Opens by content and name: the compression by its first bytes; the form by the extension (.jsonl
- * .json .csv .tsv, with .gz .zst behind it or not), and .json, like every other name, by the first
- * character ('[' an array, '{' lines). A file without a byte, UTF-16, and a header line that
+ * .json .csv .tsv, with .gz .zst behind it or not), and JSON by the first character, whatever the
+ * name ('[' an array, '{' lines). A file without a byte, UTF-16, and a header line that
  * cannot serve are PB_ERR_FORMAT. */
 pb_status pb_reader_open(const char *path, pb_reader **out) PB_MUST_USE;
 /* The same in a given form. `header` (NULL or empty: the first line is it) names the columns of a
