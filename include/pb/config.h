@@ -54,7 +54,8 @@ typedef struct pb_config_field {
     const char *unit;           /* "" when there is none */
     const char *help;           /* one line */
     bool required;
-    bool is_note; /* for readers: no result depends on it */
+    bool is_note;  /* for readers: no result depends on it */
+    bool is_guard; /* a limit that only refuses: what it lets pass does not depend on it */
 } pb_config_field;
 
 #define PB_FIELD_INT(type_, member, default_, min_, max_, unit_, help_)                     \
@@ -68,6 +69,12 @@ typedef struct pb_config_field {
         .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),  \
         .number = (default_), .minimum = (min_), .maximum = (max_), .unit = (unit_), \
         .help = (help_)                                                              \
+    }
+#define PB_FIELD_GUARD(type_, member, default_, min_, max_, unit_, help_)            \
+    {                                                                                \
+        .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),  \
+        .number = (default_), .minimum = (min_), .maximum = (max_), .unit = (unit_), \
+        .help = (help_), .is_guard = true                                            \
     }
 #define PB_FIELD_BOOL(type_, member, default_, help_)                              \
     {                                                                              \

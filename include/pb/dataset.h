@@ -78,7 +78,8 @@ typedef struct pb_data_options {
     int64_t validation_seed;       /* corrected; the paper takes the run's seed */
     int64_t cutoff_tokens;         /* per row, prompt and answer together */
     double max_bad_share; /* rows that may be bad before the file is refused; they are left out */
-    char *peftbench_info; /* the original's dataset_info.json; "": $PB_PEFTBENCH_INFO */
+    double max_truncated_share; /* rows of a file that may be cut before a run is refused */
+    char *peftbench_info;       /* the original's dataset_info.json; "": $PB_PEFTBENCH_INFO */
 } pb_data_options;
 
 extern const pb_config_field pb_data_fields[];

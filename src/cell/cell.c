@@ -83,6 +83,14 @@ static pb_status warn_once(running *r)
     r->base_bytes += pb_memory_current() - before; /* stays behind the cell */
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, &r->data.train_set.counts);
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, &r->data.test_set.counts);
+    if (r->record->rows_truncated > 0) {
+        pb_log_warn("data set %s: %" PRId64 " of %" PRId64 " training rows and %" PRId64
+                    " of %" PRId64 " test rows were cut at data.cutoff_tokens = %" PRId64
+                    "; raise it where what is cut matters",
+                    r->cell->dataset, r->data.train_set.truncated, r->data.train_set.count,
+                    r->data.test_set.truncated, r->data.test_set.count,
+                    r->options.data.cutoff_tokens);
+    }
     if (r->record->rows_too_long > 0) {
         pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
                     " test rows without their text, data.cutoff_tokens = %" PRId64

@@ -2,6 +2,8 @@
 /* The data set of a cell as tokens of its model. */
 #include "internal.h"
 
+#include <inttypes.h>
+
 static pb_status open_sets(pb_cell_env *env, const env_model *model,
                            const pb_cell_observer *observer, int64_t cutoff_tokens, cell_data *d)
 {
@@ -24,6 +26,25 @@ static pb_status open_sets(pb_cell_env *env, const env_model *model,
     return pb_encoded_open(d->dataset, PB_SPLIT_TRAIN, &encode, &d->test_set, &d->train_set);
 }
 
+/* Scores of rows that lack their ends say little: where most are cut, the cutoff is a mistake. */
+static pb_status check_cut(const char *name, const pb_data_options *o, const pb_encoded_set *set,
+                           bool train)
+{
+    int64_t cut  = set->truncated + set->too_long;
+    int64_t rows = set->count + (train ? set->too_long : 0);
+
+    if ((double)cut <= o->max_truncated_share * (double)rows) {
+        return PB_OK;
+    }
+    return PB_FAIL(PB_ERR_CONFIG,
+                   "data set %s: %" PRId64 " of %" PRId64 " %s rows are longer than "
+                   "data.cutoff_tokens = %" PRId64 " and were cut, more than the share of %g that "
+                   "data.max_truncated_share allows; raise data.cutoff_tokens (peftbench data %s "
+                   "--model DIR shows the lengths), or that share",
+                   name, cut, rows, train ? "training" : "test", o->cutoff_tokens,
+                   o->max_truncated_share, name);
+}
+
 pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model *model,
                          const pb_cell_observer *observer, cell_options *options, cell_data *out)
 {
@@ -34,6 +55,12 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
     /* What the tokenizer remembers would be counted as the cell's memory, and only where the tokens
      * were made. */
     pb_tokenizer_trim(model->tokenizer);
+    if (status == PB_OK) {
+        status = check_cut(cell->dataset, &options->data, &data.test_set, false);
+    }
+    if (status == PB_OK) {
+        status = check_cut(cell->dataset, &options->data, &data.train_set, true);
+    }
     if (status != PB_OK) {
         cell_data_close(&data);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);

@@ -134,10 +134,10 @@ void cell_options_clear(cell_options *o)
     memset(o, 0, sizeof *o);
 }
 
-/* False for what differs from machine to machine or is only for readers. */
+/* False for what differs from machine to machine, is only for readers, or only refuses. */
 static bool changes_result(const pb_config_field *field)
 {
-    return field->type != PB_CONFIG_PATH && !field->is_note;
+    return field->type != PB_CONFIG_PATH && !field->is_note && !field->is_guard;
 }
 
 static pb_status write_group(const char *name, const char *first, const pb_config_field *fields,

@@ -190,6 +190,24 @@ static pb_status take_problem(pb_status status, const pb_rows *rows, data_split 
     return PB_OK;
 }
 
+/* A run with this model would refuse the split. */
+static pb_status judge_lengths(const data_job *job, data_split *s)
+{
+    const pb_data_options *o = &job->data;
+
+    if ((double)s->over_cutoff <= o->max_truncated_share * (double)s->samples ||
+        s->problem.length > 0) {
+        return PB_OK;
+    }
+    return pb_string_printf(&s->problem,
+                            "%s: %" PRId64 " of %" PRId64 " samples are longer than "
+                            "data.cutoff_tokens = %" PRId64 ", more than the share of %g that "
+                            "data.max_truncated_share allows; raise data.cutoff_tokens, or that "
+                            "share",
+                            s->file.path, s->over_cutoff, s->samples, o->cutoff_tokens,
+                            o->max_truncated_share);
+}
+
 static pb_status read_rows(const data_job *job, pb_rows *rows, chunk *c, data_split *s)
 {
     const pb_example *examples = NULL;
@@ -211,7 +229,7 @@ static pb_status read_rows(const data_job *job, pb_rows *rows, chunk *c, data_sp
     s->counts.overlap = overlap;
     s->file           = pb_rows_get_file(rows);
     memcpy(s->sha, pb_rows_sha(rows), sizeof s->sha);
-    return PB_OK;
+    return judge_lengths(job, s);
 }
 
 pb_status data_measure(data_job *job, pb_split split)

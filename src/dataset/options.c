@@ -78,6 +78,9 @@ const pb_config_field pb_data_fields[] = {
                  "longest row, prompt and answer together"),
     PB_FIELD_FLOAT(pb_data_options, max_bad_share, 0, 0, 1, "",
                    "share of bad rows that is left out and counted; more is an error"),
+    PB_FIELD_GUARD(
+        pb_data_options, max_truncated_share, 0.5, 0, 1, "",
+        "share of the rows of a file that may be cut at cutoff_tokens; more is an error"),
     PB_FIELD_PATH(pb_data_options, peftbench_info, "",
                   "the original's dataset_info.json; empty: environment PB_PEFTBENCH_INFO"),
     PB_FIELD_END,

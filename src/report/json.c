@@ -69,6 +69,8 @@ static pb_status json_scores(const summary *all, const pb_results *results, pb_s
                 PB_TRY(json_range(out, "low", "high", &s->whole));
                 PB_TRY(json_range(out, "rows_low", "rows_high", &s->rows));
                 PB_TRY(json_range(out, "seeds_low", "seeds_high", &s->seeds));
+                PB_TRY(pb_string_puts(out, ", "));
+                PB_TRY(json_number(out, "truncated_share", s->truncated_share));
                 PB_TRY(pb_string_printf(out,
                                         ", \"seeds\": %" PRId64 ", \"planned\": %" PRId64
                                         ", \"failed\": %" PRId64 ", \"invalid\": %" PRId64

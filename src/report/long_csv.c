@@ -66,6 +66,23 @@ static pb_status csv_score(pb_string *out, const char *const texts[TEXTS], const
     return PB_OK;
 }
 
+/* The share of rows that were cut, where any was. */
+static pb_status csv_truncated(pb_string *out, const char *const texts[TEXTS],
+                               const summary_score *s)
+{
+    const char *place[TEXTS] = {"rows", texts[1], texts[2], texts[3], "", "truncated_share", "1"};
+
+    return s->truncated_share > 0 ? csv_line(out, place,
+                                             &(csv_numbers){.value = s->truncated_share,
+                                                            .std   = NAN,
+                                                            .low   = NAN,
+                                                            .high  = NAN,
+                                                            .n     = s->score.n,
+                                                            .of    = s->planned,
+                                                            .note  = ""})
+                                  : PB_OK;
+}
+
 static pb_status csv_method(const summary *all, const pb_results *results, int64_t m, int64_t t,
                             pb_string *out)
 {
@@ -83,6 +100,7 @@ static pb_status csv_method(const summary *all, const pb_results *results, int64
         planned += s->planned;
         if (s->planned > 0) {
             PB_TRY(csv_score(out, texts, s));
+            PB_TRY(csv_truncated(out, texts, s));
         }
     }
     if (planned == 0) {

@@ -63,6 +63,17 @@ static void count_states(const pb_results *results, int64_t m, int64_t d, int64_
     }
 }
 
+/* Rows that were cut, of all that were trained on or tested. */
+static double truncated_share(const pb_record *r)
+{
+    bool known =
+        r->rows_truncated >= 0 && r->rows_train >= 0 && r->rows_validation >= 0 && r->rows_test > 0;
+
+    return known ? (double)r->rows_truncated /
+                       (double)(r->rows_train + r->rows_validation + r->rows_test)
+                 : NAN;
+}
+
 static void make_scores(const pb_results *results, double *values, summary *out)
 {
     summary_score *score = out->scores;
@@ -82,6 +93,11 @@ static void make_scores(const pb_results *results, double *values, summary *out)
                 }
                 score->score = summary_of(values, results->seeds_count);
                 summary_intervals(lows, highs, results->seeds_count, score);
+                for (int64_t s = 0; s < results->seeds_count; s++) {
+                    const pb_record *record = counted(results, m, d, t, s);
+                    values[s]               = record != NULL ? truncated_share(record) : NAN;
+                }
+                score->truncated_share = summary_of(values, results->seeds_count).mean;
                 out->cells += score->planned;
                 out->done += score->done;
                 out->failed += score->failed;

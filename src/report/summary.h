@@ -26,7 +26,8 @@ typedef struct summary_score {
      * other rows and other seeds; of a single seed, for other rows. */
     summary_range rows, seeds, whole;
     int64_t planned, done, failed, invalid, missing;
-    const char *metric; /* "" when no cell is done */
+    const char *metric;     /* "" when no cell is done */
+    double truncated_share; /* of the rows, that were cut to fit: mean over seeds; NaN unknown */
 } summary_score;
 
 /* Fills the intervals of a score from the ends of its cells, NaN where a cell does not count. */

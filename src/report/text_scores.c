@@ -183,6 +183,33 @@ static bool has_intervals(const summary *all, const pb_results *results, int64_t
     return false;
 }
 
+/* The data sets of which rows were cut, with the largest share among the methods. */
+static pb_status print_truncated(const summary *all, const pb_results *results, int64_t m,
+                                 int64_t width, pb_string *out)
+{
+    char share[PB_TABLE_NUMBER];
+    pb_string list   = {0};
+    pb_status status = PB_OK;
+
+    for (int64_t d = 0; d < results->datasets_count && status == PB_OK; d++) {
+        double most = 0;
+        for (int64_t t = 0; t < results->methods_count; t++) {
+            most = fmax(most, summary_score_at(all, results, m, d, t)->truncated_share);
+        }
+        if (most > 0) {
+            status = pb_string_printf(&list, "%s%s %s %%", list.length > 0 ? ", " : "",
+                                      results->datasets[d],
+                                      pb_table_number(share, 100 * most, 1, false));
+        }
+    }
+    if (status == PB_OK && list.length > 0) {
+        status = pb_table_note(out, width, "rows that data.cutoff_tokens cut: %s", list.data);
+        status = status == PB_OK ? pb_string_puts(out, "\n") : status;
+    }
+    pb_string_clear(&list);
+    return status;
+}
+
 pb_status part_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
                       pb_string *out)
 {
@@ -193,6 +220,7 @@ pb_status part_scores(const summary *all, const pb_results *results, int64_t mod
                          "(k/n): k of n",
                          pb_table_count(seeds, results->seeds_count, "seed")));
     PB_TRY(print_table(all, results, model, add_score, width, out));
+    PB_TRY(print_truncated(all, results, model, width, out));
     if (!has_intervals(all, results, model)) {
         return PB_OK;
     }

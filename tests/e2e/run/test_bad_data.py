@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sets that cannot be read: their cells fail with file, line and reason, the cells of the good set are done."""
+import json
 import os
 
 import case
@@ -102,6 +103,34 @@ class BadData(case.Case):
         self.check_rows(cells["good", "long", "lora", "1"], truncated=1)
         self.check_rows(cells["good", "longer", "lora", "1"], truncated=1, too_long=3)
         self.assertEqual(result.err.count("2 training rows left out and 1 test rows without their text"), 1)
+
+    def test_a_set_of_which_most_rows_are_cut_is_refused(self):
+        """20 of 24 training rows; then 4 of 8 test rows, which is the share that is allowed; then more by request."""
+        row = ('{"sentence1": "%s", "sentence2": "b.", "label": 0, "idx": 1}\n' % ("a " * 200)).encode()
+        more = "data = { cutoff_tokens = 64; %s };\n"
+        self.world.dataset("train-cut", train=[row] * 20 + self.world.rows["train"][20:], extra=more % "")
+        self.world.dataset("test-cut", test=[row] * 5 + self.world.rows["test"][5:], extra=more % "")
+        self.world.dataset("half-cut", test=[row] * 4 + self.world.rows["test"][4:], extra=more % "")
+        self.world.dataset("allowed", test=[row] * 5 + self.world.rows["test"][5:], extra=more % "max_truncated_share = 0.7;")
+        grid = self.world.grid([self.world.model()], ["train-cut", "test-cut", "half-cut", "allowed"], ["none", "lora"],
+                               rest="train = { batch = 4; max_steps = 2; };\n")
+        result = self.run_grid(grid, 4)
+        cells = self.cells()
+        for name, words in (("train-cut", "20 of 24 training rows"), ("test-cut", "5 of 8 test rows")):
+            cell = cells["good", name, "lora", "1"]
+            self.assertEqual(cell["status"], "failed")
+            for text in (words, "data.cutoff_tokens = 64", "the share of 0.5 that data.max_truncated_share allows", "raise"):
+                self.assertIn(text, cell["message"])
+        for name, count in (("half-cut", 4), ("allowed", 5)):
+            self.assertEqual(cells["good", name, "lora", "1"]["status"], "done")
+            self.check_rows(cells["good", name, "lora", "1"], truncated=count)
+            self.assertEqual(result.err.count(f"data set {name}: 0 of 24 training rows and {count} of 8 test rows were cut"), 1)
+        self.assertIn("rows that data.cutoff_tokens cut: half-cut 12.5 %, allowed 15.6 %", result.out)
+        merged = os.path.join(self.output, "tiny.h5")
+        scores = json.loads(program.run(["report", merged, "--format", "json"]).out)["scores"]
+        shares = {(s["dataset"], s["method"]): s["truncated_share"] for s in scores}
+        self.assertEqual((shares["half-cut", "lora"], shares["train-cut", "lora"]), (0.125, None))
+        self.assertIn("rows,good,half-cut,lora,,truncated_share,1,0.125,", program.run(["report", merged, "--format", "csv"]).out)
 
     def test_bad_rows_within_the_share_that_is_allowed_are_told(self):
         self.replaced("some", b"not JSON\n")

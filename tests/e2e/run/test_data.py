@@ -149,8 +149,10 @@ class Small(Data):
         self.assertGreater(cut["over_cutoff"], 0)
         self.assertLessEqual(cut["over_cutoff"], 0.25 * cut["samples"])
         self.assertEqual(cut["too_long"], 0)
-        none = self.data(config, "--model", model, "--set", "data.cutoff_tokens=3")["train"]
+        none = self.data(config, "--model", model, "--set", "data.cutoff_tokens=3", code=1)["train"]
         self.assertEqual((none["over_cutoff"], none["too_long"]), (199, 199))
+        self.assertIn("199 of 199 samples are longer than data.cutoff_tokens = 3", none["problem"])
+        self.data(config, "--model", model, "--set", "data.cutoff_tokens=3", "--set", "data.max_truncated_share=1")
 
     def test_mistakes_are_named(self):
         config = self.own([{"text": "a", "label": 0}])
