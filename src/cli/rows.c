@@ -208,8 +208,8 @@ static pb_status append_value(const row_reader *r, json_t *value, int64_t line)
     {
         pb_status status = append_row(r, row, line);
         if (status != PB_OK) {
-            return pb_error_prefix(status, "%s: row %zu of the array in line %" PRId64, r->path,
-                                   i + 1, line);
+            return pb_error_prefix(status, "%s:%" PRId64 ": row %zu of the array", r->path, line,
+                                   i + 1);
         }
     }
     return PB_OK;

@@ -203,7 +203,7 @@ static pb_status print_truncated(const summary *all, const pb_results *results, 
         }
     }
     if (status == PB_OK && list.length > 0) {
-        status = pb_table_note(out, width, "rows that data.cutoff_tokens cut: %s", list.data);
+        status = pb_table_note(out, width, 0, "rows that data.cutoff_tokens cut: %s", list.data);
         status = status == PB_OK ? pb_string_puts(out, "\n") : status;
     }
     pb_string_clear(&list);

@@ -72,7 +72,7 @@ class TokenRows(case.Case):
             with self.subTest(more):
                 result = self.train([self.plain[0], {**row, **more}], 1)
                 self.assertIn("rows.jsonl:2: " + text, result.err)
-        self.assertIn("row 2 of the array in line 1: ", self.train(json.dumps([row, {**row, "labels": [1]}]), 1).err)
+        self.assertIn("rows.jsonl:1: row 2 of the array: ", self.train(json.dumps([row, {**row, "labels": [1]}]), 1).err)
 
     def test_keys_that_change_nothing_are_taken_and_unknown_ones_are_reported_once(self):
         wanted = self.steps(self.plain)
