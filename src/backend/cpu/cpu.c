@@ -147,7 +147,7 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     PB_TRY(PB_ALLOC(c, 1));
     kernels_one_thread_each();
     c->base.ops     = &pb_backend_cpu;
-    c->base.threads = threads > 0 ? threads : omp_get_max_threads();
+    c->base.threads = threads > 0 ? threads : kernels_all_threads();
     describe(&c->base, &kernels);
     *out = &c->base;
     return PB_OK;

@@ -7,8 +7,6 @@
 
 #include "pb/log.h"
 
-#include <omp.h>
-
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -206,7 +204,7 @@ void pb_kernels_measure_all(int threads)
     if (!choice_can_run(rate.name, features)) {
         return; /* the backend refuses them */
     }
-    threads             = threads > 0 ? threads : omp_get_max_threads();
+    threads             = threads > 0 ? threads : kernels_all_threads();
     rate.threads        = threads;
     rate.gflops         = kernels_rate();
     rate.gflops_threads = threads > 1 ? kernels_rate_together(threads) : rate.gflops;

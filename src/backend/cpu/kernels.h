@@ -20,8 +20,13 @@ bool kernels_selectable(void);
 /* Their name in this process, "" where it cannot be told. */
 void kernels_name(char name[PB_KERNELS_NAME]);
 
-/* Products of the library stay on the thread that asks for them. */
+/* Products of the library stay on the thread that asks for them. An OpenBLAS with OpenMP sets the
+ * number of threads of all of OpenMP by that. */
 void kernels_one_thread_each(void);
+
+/* As many threads as OpenMP takes by itself: OMP_NUM_THREADS, else one per processor that the
+ * process may use. */
+int kernels_all_threads(void);
 
 /* GFLOP/s of F32 products on one thread by its own clock, which stands still while other work has
  * the processor: the best of some short products. 0 when memory is out. */

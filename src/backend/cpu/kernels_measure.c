@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -100,10 +101,16 @@ static double best_rate(float *block, double (*clock)(void))
 void kernels_one_thread_each(void)
 {
 #ifdef PB_HAVE_OPENBLAS
-    int threads = omp_get_max_threads();
     openblas_set_num_threads(1);
-    omp_set_num_threads(threads); /* a library with OpenMP has just changed it */
 #endif
+}
+
+int kernels_all_threads(void)
+{
+    const char *set = getenv("OMP_NUM_THREADS");
+    long threads    = set != NULL ? strtol(set, NULL, 10) : 0; /* of a list, the outer level's */
+    threads         = threads > 0 && threads <= INT_MAX ? threads : omp_get_num_procs();
+    return threads < omp_get_thread_limit() ? (int)threads : omp_get_thread_limit();
 }
 
 double kernels_rate(void)

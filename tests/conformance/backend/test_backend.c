@@ -84,6 +84,21 @@ static void an_unknown_name_lists_the_known_ones(void **state)
     assert_int_not_equal(pb_backend_open(table->name, 999, 1, &be), PB_OK);
 }
 
+/* A product library may change OpenMP's own number when it is told to stay on one thread. */
+static void all_threads_are_the_same_number_every_time(void **state)
+{
+    int threads[3] = {0};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        pb_backend *be = opened(i < 2 ? 0 : -1);
+        threads[i]     = pb_backend_threads(be);
+        pb_backend_close(be);
+    }
+    assert_true(threads[0] >= 1);
+    assert_int_equal(threads[1], threads[0]);
+    assert_int_equal(threads[2], threads[0]);
+}
+
 /* The description is part of what a result is found by: the same kernels are the same, whoever
  * chose them. */
 static void whose_choice_the_kernels_are_is_no_part_of_the_description(void **state)
@@ -549,6 +564,7 @@ int main(void)
         cmocka_unit_test(every_slot_is_filled),
         cmocka_unit_test(opening_tells_what_it_is),
         cmocka_unit_test(an_unknown_name_lists_the_known_ones),
+        cmocka_unit_test(all_threads_are_the_same_number_every_time),
         cmocka_unit_test(whose_choice_the_kernels_are_is_no_part_of_the_description),
         cmocka_unit_test(memory_is_zeroed_aligned_and_returned),
         cmocka_unit_test(copies_between_strides_and_types),
