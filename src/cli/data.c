@@ -165,6 +165,7 @@ static pb_status run_dataset(const pb_cli *cli, int threads)
     pb_dataset *ds    = NULL;
     data_job job      = {.threads                = threads,
                          .examples               = pb_cli_int(cli, "examples"),
+                         .width                  = pb_cli_width(cli),
                          .json                   = pb_cli_flag(cli, "json"),
                          .wanted[PB_SPLIT_TRAIN] = strcmp(split, "test") != 0,
                          .wanted[PB_SPLIT_TEST]  = strcmp(split, "train") != 0};
@@ -190,7 +191,8 @@ out_job:
 static pb_status check_options(const pb_cli *cli, bool bench)
 {
     static const char *const of_bench[]   = {"rows", "seed", NULL};
-    static const char *const of_dataset[] = {"protocol", "split", "examples", "cache", "set", NULL};
+    static const char *const of_dataset[] = {"protocol", "split", "examples", "cache",
+                                             "width",    "set",   NULL};
 
     if (bench == (pb_cli_argument_count(cli) > 0)) {
         return PB_FAIL(PB_ERR_USAGE, "data: %s; usage: peftbench data %s",
@@ -228,7 +230,7 @@ static pb_status run(pb_cli *cli)
 const pb_command pb_command_data = {
     .name    = "data",
     .help    = "what the files of a data set hold: faults, answers, lengths, overlap, examples",
-    .usage   = "(NAME [--model DIR] [--protocol paper|corrected] | --bench [--rows N])",
+    .usage   = "(NAME [--model DIR] [--protocol paper|corrected] [--width N] | --bench [--rows N])",
     .details = "NAME is a name of configs/dataset, or a path that ends in .cfg. Its "
                "files are named there, mostly below ${PB_DATA}. Rows that a run would "
                "leave out are counted, not measured; when there are more of them than "
@@ -243,7 +245,7 @@ const pb_command pb_command_data = {
                "seconds, of the clock and of all threads together, and rates by stage, "
                "and the most memory held beyond the token rows themselves; with --json a "
                "line for each number of rows. \"MB\" are 10^6 bytes.\n",
-    .options = {options},
+    .options = {options, pb_options_width},
     .max_arguments = 1,
     .run           = run,
 };

@@ -93,6 +93,7 @@ typedef struct data_job {
     data_model model;
     int threads;
     int64_t examples;
+    int64_t width; /* columns of the text */
     bool json;
     data_split splits[PB_SPLIT_COUNT];
     bool wanted[PB_SPLIT_COUNT];

@@ -3,6 +3,8 @@
  * characters. */
 #include "data.h"
 
+#include "pb/table.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -57,11 +59,11 @@ static pb_status put_faults(const pb_row_counts *c, pb_string *out)
         faulty += c->faults[k];
     }
     if (faulty == 0) {
-        return pb_string_puts(out, "  faults              none\n");
+        return pb_string_puts(out, "  faults              0 rows\n");
     }
-    PB_TRY(pb_string_printf(
-        out, "  faults              %" PRId64 " rows, %" PRId64 " of them left out\n", faulty,
-        c->bad));
+    char rows[PB_TABLE_NUMBER];
+    PB_TRY(pb_string_printf(out, "  faults              %s, %" PRId64 " left out\n",
+                            pb_table_count(rows, faulty, "row"), c->bad));
     for (int k = 0; k < PB_ROW_FAULT_COUNT; k++) {
         if (c->faults[k] > 0) {
             PB_TRY(pb_string_printf(out, "    %-17s %" PRId64 ", first in line %" PRId64 "\n",
@@ -106,65 +108,104 @@ static pb_status put_answers(const data_job *job, const data_split *s, pb_string
     return PB_OK;
 }
 
-static pb_status put_lengths(const char *name, data_lengths *l, pb_string *out)
+static pb_status add_lengths(const char *name, data_lengths *l, pb_table *table)
 {
     if (l->count == 0) {
         return PB_OK;
     }
-    PB_TRY(pb_string_printf(out, "    %-18s %7" PRId64, name, l->minimum));
+    PB_TRY(pb_table_add(table, "  %s", name));
+    PB_TRY(pb_table_add(table, "%" PRId64, l->minimum));
     for (int i = 0; i < DATA_QUANTILES; i++) {
-        PB_TRY(pb_string_printf(out, " %7" PRId64, data_lengths_quantile(l, data_shares[i])));
+        PB_TRY(pb_table_add(table, "%" PRId64, data_lengths_quantile(l, data_shares[i])));
     }
-    return pb_string_printf(out, " %7" PRId64 " %9.1f\n", l->maximum, l->sum / (double)l->count);
+    PB_TRY(pb_table_add(table, "%" PRId64, l->maximum));
+    return pb_table_add_number(table, l->sum / (double)l->count, 1);
+}
+
+static pb_status add_all_lengths(const data_job *job, data_split *s, pb_table *table)
+{
+    PB_TRY(pb_table_add(table, "lengths"));
+    PB_TRY(pb_table_add(table, "min"));
+    for (int i = 0; i < DATA_QUANTILES; i++) {
+        PB_TRY(pb_table_add(table, "%.0f %%", data_shares[i]));
+    }
+    PB_TRY(pb_table_add(table, "max"));
+    PB_TRY(pb_table_add(table, "mean"));
+    PB_TRY(add_lengths("prompt characters", &s->prompt_characters, table));
+    PB_TRY(add_lengths("answer characters", &s->answer_characters, table));
+    if (job->model.tokenizer == NULL) {
+        return PB_OK;
+    }
+    PB_TRY(add_lengths("prompt tokens", &s->prompt_tokens, table));
+    PB_TRY(add_lengths("answer tokens", &s->answer_tokens, table));
+    return add_lengths("row tokens", &s->row_tokens, table);
+}
+
+/* Indented like the lines around it. */
+static pb_status put_lengths(const data_job *job, data_split *s, pb_string *out)
+{
+    enum { INDENT = 2 };
+    pb_string text = {0};
+    pb_table table;
+    pb_status status = PB_OK;
+
+    pb_table_init(&table, DATA_QUANTILES + 4, 1);
+    PB_TRY_GOTO(status, add_all_lengths(job, s, &table), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, job->width - INDENT, &text), out);
+    for (const char *line = text.data; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        PB_TRY_GOTO(
+            status,
+            pb_string_printf(out, "%*s%.*s\n", length > 0 ? INDENT : 0, "", (int)length, line),
+            out);
+        line += length + 1;
+    }
+out:
+    pb_string_clear(&text);
+    pb_table_clear(&table);
+    return status;
 }
 
 static pb_status put_all_lengths(const data_job *job, data_split *s, pb_string *out)
 {
-    PB_TRY(pb_string_printf(out, "  %-20s %7s", "lengths", "min"));
-    for (int i = 0; i < DATA_QUANTILES; i++) {
-        PB_TRY(pb_string_printf(out, "  %3.0f %%", data_shares[i]));
-        PB_TRY(pb_string_puts(out, " "));
-    }
-    PB_TRY(pb_string_printf(out, "%7s %9s\n", "max", "mean"));
-    PB_TRY(put_lengths("prompt characters", &s->prompt_characters, out));
-    PB_TRY(put_lengths("answer characters", &s->answer_characters, out));
+    char rows[PB_TABLE_NUMBER], tokens[PB_TABLE_NUMBER];
+
+    PB_TRY(put_lengths(job, s, out));
     if (job->model.tokenizer == NULL) {
         return PB_OK;
     }
-    PB_TRY(put_lengths("prompt tokens", &s->prompt_tokens, out));
-    PB_TRY(put_lengths("answer tokens", &s->answer_tokens, out));
-    PB_TRY(put_lengths("row tokens", &s->row_tokens, out));
-    PB_TRY(pb_string_printf(out,
-                            "  over the cutoff     %" PRId64 " of %" PRId64
-                            " rows have more than %" PRId64 " tokens",
-                            s->over_cutoff, s->samples, job->data.cutoff_tokens));
+    PB_TRY(pb_string_printf(out, "  over the cutoff     %" PRId64 " of %s, longer than %s",
+                            s->over_cutoff, pb_table_count(rows, s->samples, "row"),
+                            pb_table_count(tokens, job->data.cutoff_tokens, "token")));
     PB_TRY(
         s->too_long > 0
             ? pb_string_printf(out, ", %" PRId64 " of them without the user's text\n", s->too_long)
             : pb_string_puts(out, "\n"));
-    return s->prepared ? pb_string_printf(out,
-                                          "  token cache         %s, %" PRId64 " rows, %" PRId64
-                                          " tokens\n",
-                                          s->was_cached ? "found" : "made", s->kept, s->tokens)
+    return s->prepared ? pb_string_printf(out, "  token cache         %s, %s, %s\n",
+                                          s->was_cached ? "found" : "made",
+                                          pb_table_count(rows, s->kept, "row"),
+                                          pb_table_count(tokens, s->tokens, "token"))
                        : PB_OK;
 }
 
 static pb_status put_overlap(const data_job *job, const data_split *s, pb_string *out)
 {
+    enum { INDENT = 22 };
     bool strict = pb_dataset_protocol(job->ds) == PB_PROTOCOL_CORRECTED;
+    char samples[PB_TABLE_NUMBER];
 
-    PB_TRY(pb_string_printf(
-        out, "  repeated texts      %" PRId64 " samples have the text of an earlier one\n",
-        s->repeated));
+    PB_TRY(pb_string_puts(out, "  repeated texts      "));
+    PB_TRY(pb_table_note(out, job->width, INDENT, "%s with the text of an earlier one",
+                         pb_table_count(samples, s->repeated, "sample")));
     if (!s->compared) {
         return PB_OK;
     }
-    return pb_string_printf(
-        out, "  overlap             %" PRId64 " samples have a text of the test file%s\n",
-        s->counts.overlap,
-        s->counts.overlap == 0 ? ""
-        : strict               ? "; training leaves them out"
-                               : "; the paper's protocol trains on them");
+    PB_TRY(pb_string_puts(out, "  overlap             "));
+    return pb_table_note(out, job->width, INDENT, "%s with a text of the test file%s",
+                         pb_table_count(samples, s->counts.overlap, "sample"),
+                         s->counts.overlap == 0 ? ""
+                         : strict               ? "; training leaves them out"
+                                                : "; the paper's protocol trains on them");
 }
 
 static pb_status put_examples(const data_job *job, const data_split *s, pb_string *out)
@@ -190,7 +231,8 @@ static pb_status put_split(const data_job *job, data_split *s, pb_string *out)
     bool has_file          = *s->file.path != '\0';
 
     PB_TRY(pb_string_printf(out, "\n%s\n", data_split_name(s->split)));
-    PB_TRY(pb_string_printf(out, "  file                %s\n", has_file ? s->file.path : "none"));
+    PB_TRY(pb_string_printf(out, "  file                %s\n",
+                            has_file ? s->file.path : PB_TABLE_NOTHING));
     if (has_file) {
         PB_TRY(pb_string_printf(out, "  form                %s%s%s, %" PRId64 " bytes\n",
                                 s->file.form, *s->file.compression != '\0' ? ", " : "",
@@ -210,20 +252,30 @@ static pb_status put_split(const data_job *job, data_split *s, pb_string *out)
 
 pb_status data_text(data_job *job, pb_string *out)
 {
+    static const char head[]    = "data set              ";
     const pb_dataset_options *o = pb_dataset_get_options(job->ds);
+    pb_string name              = {0};
+    pb_status status            = PB_OK;
 
-    PB_TRY(pb_string_puts(out, "data set              "));
-    PB_TRY(put_cell(o->name, 0, out));
-    PB_TRY(pb_string_printf(out, ", task %s, metric %s, protocol %s\n", o->task, o->metric,
-                            pb_protocol_names[pb_dataset_protocol(job->ds)]));
+    PB_TRY(pb_string_puts(out, head));
+    PB_TRY_GOTO(status, put_cell(o->name, 0, &name), out);
+    PB_TRY_GOTO(status,
+                pb_table_note(out, job->width, (int64_t)sizeof head - 1,
+                              "%s, task %s, metric %s, protocol %s", name.data, o->task, o->metric,
+                              pb_protocol_names[pb_dataset_protocol(job->ds)]),
+                out);
     if (job->model.tokenizer != NULL) {
-        PB_TRY(
-            pb_string_printf(out, "template              %s\n", pb_template_name(job->model.tpl)));
+        PB_TRY_GOTO(
+            status,
+            pb_string_printf(out, "template              %s\n", pb_template_name(job->model.tpl)),
+            out);
     }
     for (int k = 0; k < PB_SPLIT_COUNT; k++) {
         if (job->wanted[k]) {
-            PB_TRY(put_split(job, &job->splits[k], out));
+            PB_TRY_GOTO(status, put_split(job, &job->splits[k], out), out);
         }
     }
-    return PB_OK;
+out:
+    pb_string_clear(&name);
+    return status;
 }

@@ -118,7 +118,8 @@ const pb_command pb_command_report = {
     .help    = "tables of scores, costs and PSCP from result files",
     .usage   = "FILE.h5… [--format text|csv|json] [-o PATH] [--pairs best|all|none] [--width N] "
                "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
-    .details = "Several files are read as one sweep; a cell that is in more than one "
+    .details = "In the text ? stands for what is not known and - for what does not apply. Several "
+               "files are read as one sweep; a cell that is in more than one "
                "counts once. Missing, failed and invalid cells are listed, and a mean "
                "over some of its data sets says over how many. results/README.md defines "
                "the intervals and the paired tests of methods; CSV and JSON have all "

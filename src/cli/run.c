@@ -13,6 +13,7 @@
 #include "pb/report.h"
 #include "pb/results.h"
 #include "pb/stop.h"
+#include "pb/table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -187,10 +188,10 @@ static pb_status warn_of_others(const job *j)
     int64_t others = 0;
     PB_TRY(pb_shard_count_others(j->directory, &j->plan, &others));
     if (others > 0) {
-        pb_log0_warn("%" PRId64
-                     " shards in %s are of other cells, another configuration or another "
-                     "program than this sweep's: they are kept and left out",
-                     others, j->directory);
+        char shards[PB_TABLE_NUMBER];
+        pb_log0_warn("%s in %s of other cells, another configuration or another program than this "
+                     "sweep's: kept and left out",
+                     pb_table_count(shards, others, "shard"), j->directory);
     }
     return PB_OK;
 }

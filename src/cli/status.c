@@ -5,6 +5,7 @@
 #include "pb/clock.h"
 #include "pb/report.h"
 #include "pb/running.h"
+#include "pb/table.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -96,6 +97,8 @@ static pb_status put_json(const pb_report_progress *p, const pb_running_list *ru
 
 static pb_status text_left(const pb_report_progress *p, pb_string *out)
 {
+    char shards[PB_TABLE_NUMBER];
+
     if (p->left < 0) {
         PB_TRY(pb_string_puts(out, "left     unknown without plan.json; the same `peftbench run` "
                                    "writes it again\n"));
@@ -104,16 +107,16 @@ static pb_status text_left(const pb_report_progress *p, pb_string *out)
     }
     if (p->damaged_count > 0) {
         PB_TRY(pb_string_printf(out,
-                                "damaged  %" PRId64 " shards; the same `peftbench run` sets "
-                                "them aside and runs their cells again\n",
-                                p->damaged_count));
+                                "damaged  %s; the same `peftbench run` sets aside what is "
+                                "damaged and runs the cells again\n",
+                                pb_table_count(shards, p->damaged_count, "shard")));
     }
     for (int64_t i = 0; i < p->damaged_count; i++) {
         PB_TRY(pb_string_printf(out, "         %s\n", p->damaged[i]));
     }
     if (p->stale > 0) {
-        PB_TRY(pb_string_printf(
-            out, "stale    %" PRId64 " shards of other cells or configurations\n", p->stale));
+        PB_TRY(pb_string_printf(out, "stale    %s of other cells or configurations\n",
+                                pb_table_count(shards, p->stale, "shard")));
     }
     return PB_OK;
 }

@@ -167,19 +167,33 @@ static pb_status check_outputs(const pb_cli *cli)
     return status == PB_OK ? PB_OK : pb_error_prefix(status, "--save");
 }
 
+/* Lines that nobody reads are no reason to go on; files are. */
+static bool is_in_vain(void *opaque)
+{
+    const context *c = opaque;
+    return !pb_cli_is_heard() && pb_cli_text(c->cli, "save") == NULL &&
+           pb_cli_text(c->cli, "dump-final") == NULL;
+}
+
 static pb_status train(const pb_cli *cli, work *w, const work_rows *rows)
 {
     context c                  = {.cli = cli, .w = w};
     pb_train_data data         = {.train = rows->samples, .train_count = rows->count};
-    pb_train_observer observer = {.context = &c, .step = on_step, .gradients = on_gradients};
-    pb_train_options how       = {0};
+    pb_train_observer observer = {
+        .context = &c, .step = on_step, .gradients = on_gradients, .stop = is_in_vain};
+    pb_train_options how = {0};
     pb_train_result result;
     const char *final = pb_cli_text(cli, "dump-final");
     const char *save  = pb_cli_text(cli, "save");
     PB_TRY(read_options(cli, w->config, &how));
-    PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
-                        &observer, &result));
+    pb_status status = pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"),
+                                    &data, &observer, &result);
     pb_config_clear(pb_train_fields, &how);
+    if (status == PB_STOPPED) {
+        pb_error_clear();
+        return PB_OK;
+    }
+    PB_TRY(status);
     if (final != NULL) {
         PB_TRY(dump(w->method, false, final));
     }

@@ -18,7 +18,7 @@ static pb_status json_text(pb_string *out, const char *name, const char *text)
 
 static pb_status json_number(pb_string *out, const char *name, double value)
 {
-    return isfinite(value) ? pb_string_printf(out, "\"%s\": %.17g", name, value)
+    return isfinite(value) ? pb_string_printf(out, "\"%s\": %.17g", name, value + 0.0)
                            : pb_string_printf(out, "\"%s\": null", name);
 }
 

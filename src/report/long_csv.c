@@ -20,7 +20,8 @@ typedef struct csv_numbers {
 static pb_status csv_number(pb_string *out, double value)
 {
     PB_TRY(pb_string_puts(out, ","));
-    return isnan(value) ? PB_OK : pb_string_printf(out, "%.17g", value);
+    /* -0 + 0 is 0 */
+    return isnan(value) ? PB_OK : pb_string_printf(out, "%.17g", value + 0.0);
 }
 
 static pb_status csv_line(pb_string *out, const char *const texts[TEXTS],

@@ -5,6 +5,7 @@
 #include "pb/clock.h"
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/table.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -93,11 +94,13 @@ static pb_status refuse_damaged(const char *directory, const pb_results *results
     for (int64_t i = 0; i < results->damaged_count; i++) {
         pb_log_warn("damaged: %s", results->damaged[i]);
     }
+    char shards[PB_TABLE_NUMBER];
+
     if (results->damaged_count > 0) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: the %" PRId64 " shards named above are damaged and nothing is merged; "
-                       "the same `peftbench run` sets them aside and runs their cells again",
-                       directory, results->damaged_count);
+                       "%s: nothing is merged, because of damage to the %s named above; the same "
+                       "`peftbench run` sets damaged ones aside and runs their cells again",
+                       directory, pb_table_count(shards, results->damaged_count, "shard"));
     }
     return PB_OK;
 }

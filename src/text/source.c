@@ -183,7 +183,8 @@ static pb_status fail_missing(const char *directory)
     size_t i         = 0;
     pb_status status = PB_OK;
 
-    for (; i < sizeof forms / sizeof *forms && name == NULL; i++) {
+    for (; pb_path_is_directory(directory) && i < sizeof forms / sizeof *forms && name == NULL;
+         i++) {
         PB_TRY(pb_path_match(directory, forms[i].pattern, &name));
     }
     if (name == NULL) {

@@ -99,8 +99,12 @@ class Finished(case.Case):
     def test_a_reader_that_stops_is_no_error(self):
         self.run_grid(self.grid)
         row = b'{"text": "tom gave the red ball to anna."}\n'
+        method = os.path.join(program.SOURCE, "configs/method/lora.cfg")
+        rows = world.write(os.path.join(self.folder, "rows.jsonl"), '{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}\n')
         for arguments, given in ((["report", self.path], b""), (["run", self.grid, "-o", self.output], b""),
                                  (["--help"], b""), (["run", "--help-config"], b""), (["plan", self.grid], b""),
+                                 (["train", "--model", self.world.good_model, "--method", method, "--batches", rows, "--steps",
+                                   "1000000"], b""),
                                  (["tokenize", "--model", self.world.good_model], row * 20000)):
             with self.subTest(arguments):
                 code, line, err = self.head(arguments, given)
@@ -124,12 +128,13 @@ class Finished(case.Case):
         self.run_grid(self.grid)
         table = world.write(os.path.join(self.folder, "t.csv"),
                             "method,score,params,flops_t,memory_gb\nlora,50,1,1,1\n大模型-e\u0301-" + "name-" * 20 + ",1,1,1,1\n")
+        data = self.world.path("dataset/pairs.cfg")
         for arguments in (["report", self.path], ["report", self.path, "--pairs", "all"], ["plan", self.grid],
-                          ["pscp", table], ["run", self.grid, "-o", self.output]):
+                          ["pscp", table], ["run", self.grid, "-o", self.output], ["data", data, "--examples", "0"]):
             for width in (60, 80, 120):
                 with self.subTest(arguments=arguments, width=width):
                     given = self.expect(program.run([*arguments, "--width", str(width)]), 0).out
-                    lines = [line for line in given.splitlines() if line != self.path]
+                    lines = [line for line in given.splitlines() if self.folder not in line and "sha256" not in line]
                     self.assertLessEqual(self.widest("\n".join(lines)), width)
                     by_environment = self.expect(program.run(arguments, env={"COLUMNS": str(width)}), 0).out
                     strip = lambda text: re.sub(r"[\d.]+", "", re.sub(r" +", " ", text))  # numbers may be measured anew
