@@ -7,6 +7,7 @@
 #include "pb/dataset.h"
 #include "pb/kernels.h"
 #include "pb/method.h"
+#include "pb/table.h"
 
 #include <string.h>
 
@@ -70,7 +71,8 @@ static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
 {
     for (int64_t i = 0; i < facts->provenance_count; i++) {
         const pb_record_pair *p = &facts->provenance[i];
-        PB_TRY(pb_string_printf(out, "%-12s %s\n", p->name, p->value));
+        PB_TRY(pb_string_printf(out, "%-12s %s\n", p->name,
+                                *p->value != '\0' ? p->value : PB_TABLE_NOTHING));
     }
     PB_TRY(pb_string_printf(out, "f32 product  %.2f GFLOP/s (square, median of five)\n", gflops));
     PB_TRY(put_candidates(out));
