@@ -4,6 +4,7 @@
 #include "cell.h"
 
 #include "nexus.h"
+#include "seal.h"
 #include "source.h"
 
 #include "pb/clock.h"
@@ -31,6 +32,7 @@ pb_status cell_root_write(hid_t file, const char *kind)
     char now[32];
 
     pb_clock_iso8601(pb_clock_unix(), now, sizeof now);
+    PB_TRY(seal_put(file, kind)); /* the first object */
     PB_TRY(hdf_put_i64(file, "schema", PB_RESULTS_SCHEMA));
     PB_TRY(hdf_put_text(file, "program", "peftbench " PB_VERSION, NULL));
     PB_TRY(hdf_put_text(file, "kind", kind, NULL));

@@ -8,7 +8,8 @@
 /* "cells/…" with escaped names. */
 pb_status cell_path(const pb_record_key *key, pb_string *out) PB_MUST_USE;
 
-/* Attributes of the root: schema, program, kind ("shard" or "results"), created. */
+/* The unfilled seal; attributes of the root: schema, program, kind ("shard" or "results"),
+ * created. */
 pb_status cell_root_write(hid_t file, const char *kind) PB_MUST_USE;
 /* Refuses files of other programs and of schemas that this program does not know. */
 pb_status cell_root_check(hid_t file) PB_MUST_USE;

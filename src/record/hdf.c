@@ -3,7 +3,6 @@
  * stack, which names the cause; the stack's own printing is off. */
 #include "hdf.h"
 
-#include "seal.h"
 #include "text.h"
 
 #include "pb/file.h"
@@ -111,7 +110,6 @@ static pb_status create(const char *path, bool in_memory, hid_t *out)
     TRY_HDF5(status, H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18), out);
     TRY_HDF5(status, H5Pset_link_creation_order(creation, order), out);
     TRY_HDF5(status, H5Pset_attr_creation_order(creation, order), out);
-    TRY_HDF5(status, H5Pset_userblock(creation, SEAL_BYTES), out);
     if (in_memory) {
         TRY_HDF5(status, H5Pset_fapl_core(access, (size_t)1 << 16, false), out);
     }
@@ -138,7 +136,6 @@ pb_status hdf_create(const char *path, hid_t *file)
     return create(path, false, file);
 }
 
-/* HDF5 leaves the user block out of an image. */
 pb_status hdf_image(hid_t file, void **bytes, size_t *size)
 {
     char *image      = NULL;
@@ -147,11 +144,10 @@ pb_status hdf_image(hid_t file, void **bytes, size_t *size)
 
     TRY_HDF5(status, H5Fflush(file, H5F_SCOPE_GLOBAL), out);
     TRY_HDF5(status, length = H5Fget_file_image(file, NULL, 0), out);
-    PB_TRY(PB_ALLOC(image, SEAL_BYTES + (size_t)length));
-    TRY_HDF5(status, length = H5Fget_file_image(file, image + SEAL_BYTES, (size_t)length),
-             err_image);
+    PB_TRY(PB_ALLOC(image, length));
+    TRY_HDF5(status, length = H5Fget_file_image(file, image, (size_t)length), err_image);
     *bytes = image;
-    *size  = SEAL_BYTES + (size_t)length;
+    *size  = (size_t)length;
     return PB_OK;
 
 err_image:

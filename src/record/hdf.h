@@ -25,12 +25,10 @@ pb_status hdf_fail(const char *call, const char *file, int line, const char *fun
 void hdf_quiet(void);
 
 /* A new file in memory, whose bytes hdf_image takes; or on disk. Creation order is tracked and the
- * format is the one of HDF5 1.8, which every later version reads. The user block is to be sealed.
- */
+ * format is the one of HDF5 1.8, which every later version reads. */
 pb_status hdf_create_memory(hid_t *file) PB_MUST_USE;
 pb_status hdf_create(const char *path, hid_t *file) PB_MUST_USE;
-/* The bytes of a file in memory with an empty user block, to be freed with pb_memory_free; the file
- * stays open. */
+/* The bytes of a file in memory, to be freed with pb_memory_free; the file stays open. */
 pb_status hdf_image(hid_t file, void **bytes, size_t *size) PB_MUST_USE;
 /* Closes a file that was written; failures to store the last bytes appear here. */
 pb_status hdf_close(hid_t *file) PB_MUST_USE;

@@ -359,7 +359,7 @@ pb_status pb_results_write(const pb_results *results, const pb_results_pscp *psc
     PB_TRY_GOTO(status, hdf_create(temporary, &file), err_file);
     PB_TRY_GOTO(status, write_file(file, results, pscp), err_file);
     PB_TRY_GOTO(status, hdf_close(&file), err_file);
-    PB_TRY_GOTO(status, seal_file("results", temporary), err_file);
+    PB_TRY_GOTO(status, seal_file(temporary), err_file);
     PB_TRY_GOTO(status, pb_file_commit(temporary, path), out);
     goto out;
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sealing and checking. Shards of earlier versions have no user block: their checksum is a line
- * behind what HDF5 reads. */
+/* Sealing and checking. The bytes of /checksum stand in the file as they are: a contiguous dataset
+ * is neither compressed nor covered by a checksum of HDF5's own. Shards of earlier versions have
+ * their checksum in a line behind what HDF5 reads. */
 #include "seal.h"
+
+#include "hdf.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
@@ -13,124 +16,198 @@
 #include <string.h>
 #include <unistd.h>
 
+#define DIGITS ((size_t)PB_HASH_TEXT - 1)
+
+/* The line: mark, kind, end of the mark, digits, line end. */
+#define MARK     "peftbench "
+#define MARK_END " file, SHA-256 of all its bytes with these digits as zeros: "
+
 #define HDF5_SIGNATURE "\x89HDF\r\n\x1a\n"
 #define SIGNATURE_SIZE (sizeof HDF5_SIGNATURE - 1)
 
 #define EARLIER_MARK  "\nSHA-256 "
 #define EARLIER_BYTES (sizeof EARLIER_MARK - 1 + PB_HASH_TEXT) /* mark, digits, line end */
 
-static const char *const kinds[] = {"shard", "results", NULL};
+/* Texts of cells may quote the line: only so many places are tried. */
+enum { PLACES = 8 };
 
-/* The whole user block, so that a change of any of its bytes shows. */
-static void compose(const char *kind, const char *hash, char block[SEAL_BYTES])
+static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
+
+_Static_assert(sizeof zeros == PB_HASH_TEXT, "a zero for every digit");
+
+pb_status seal_put(hid_t file, const char *kind)
 {
-    memset(block, ' ', SEAL_BYTES);
-    int length =
-        snprintf(block, SEAL_BYTES, "peftbench %s, SHA-256 of all bytes after the first %zu: %s\n",
-                 kind, SEAL_BYTES, hash);
-    block[length]         = ' ';
-    block[SEAL_BYTES - 1] = '\n';
+    char line[256];
+    hid_t type       = -1;
+    hid_t space      = -1;
+    hid_t creation   = -1;
+    hid_t dataset    = -1;
+    pb_status status = PB_OK;
+
+    int length = snprintf(line, sizeof line, MARK "%s" MARK_END "%s\n", kind, zeros);
+    TRY_HDF5(status, type = H5Tcopy(H5T_C_S1), out);
+    TRY_HDF5(status, H5Tset_size(type, (size_t)length), out);
+    TRY_HDF5(status, H5Tset_strpad(type, H5T_STR_NULLPAD), out);
+    TRY_HDF5(status, space = H5Screate(H5S_SCALAR), out);
+    TRY_HDF5(status, creation = H5Pcreate(H5P_DATASET_CREATE), out);
+    TRY_HDF5(status, H5Pset_layout(creation, H5D_CONTIGUOUS), out);
+    TRY_HDF5(status,
+             dataset =
+                 H5Dcreate2(file, "checksum", type, space, H5P_DEFAULT, creation, H5P_DEFAULT),
+             out);
+    TRY_HDF5(status, H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, line), out);
+out:
+    hdf_dataset_close(&dataset);
+    if (creation >= 0) {
+        (void)H5Pclose(creation);
+    }
+    if (space >= 0) {
+        (void)H5Sclose(space);
+    }
+    if (type >= 0) {
+        (void)H5Tclose(type);
+    }
+    return status;
 }
 
-pb_status seal_bytes(const char *kind, char *bytes, size_t size)
+/* The place of the digits of the next line at or behind `from`; 0: there is none. */
+static size_t find_digits(const char *bytes, size_t size, size_t from, bool *is_shard)
 {
-    char hash[PB_HASH_TEXT];
+    static const char *const marks[] = {MARK "shard" MARK_END, MARK "results" MARK_END};
 
-    PB_TRY(pb_hash_bytes(bytes + SEAL_BYTES, size - SEAL_BYTES, hash));
-    compose(kind, hash, bytes);
-    return PB_OK;
+    while (from < size) {
+        const char *at = memmem(bytes + from, size - from, MARK, sizeof MARK - 1);
+        if (at == NULL) {
+            return 0;
+        }
+        from = (size_t)(at - bytes);
+        for (int k = 0; k < 2; k++) {
+            size_t length = strlen(marks[k]);
+            if (size - from > length + DIGITS && memcmp(at, marks[k], length) == 0) {
+                *is_shard = k == 0;
+                return from + length;
+            }
+        }
+        from++;
+    }
+    return 0;
 }
 
-static pb_status hash_rest(int fd, const char *path, char hash[PB_HASH_TEXT])
+/* Of all bytes with zeros in the place of the digits. A check of a file that a command waits for is
+ * not stopped halfway; sealing is. */
+static pb_status hash_around(const char *bytes, size_t size, size_t digits, bool stops,
+                             char hash[PB_HASH_TEXT])
 {
-    const size_t step = (size_t)1 << 20;
-    off_t at          = (off_t)SEAL_BYTES;
-    char *chunk       = NULL;
+    const size_t step = (size_t)1 << 24;
     pb_hash *h        = NULL;
-    ssize_t got       = 1;
     pb_status status;
 
-    PB_TRY(PB_ALLOC(chunk, step));
-    PB_TRY_GOTO(status, pb_hash_create(&h), out);
-    while (got != 0) {
-        PB_TRY_GOTO(status, pb_stop_check(), out);
-        got = pread(fd, chunk, step, at);
-        if (got < 0 && errno == EINTR) {
-            continue;
+    PB_TRY(pb_hash_create(&h));
+    PB_TRY_GOTO(status, pb_hash_update(h, bytes, digits), out);
+    PB_TRY_GOTO(status, pb_hash_update(h, zeros, DIGITS), out);
+    for (size_t at = digits + DIGITS; at < size; at += step) {
+        if (stops) {
+            PB_TRY_GOTO(status, pb_stop_check(), out);
         }
-        if (got < 0) {
-            status = PB_FAIL(PB_ERR_IO, "cannot read %s: %s%s", path, strerror(errno),
-                             pb_file_remedy(errno));
-            goto out;
-        }
-        PB_TRY_GOTO(status, pb_hash_update(h, chunk, (size_t)got), out);
-        at += got;
+        PB_TRY_GOTO(status, pb_hash_update(h, bytes + at, size - at < step ? size - at : step),
+                    out);
     }
     PB_TRY_GOTO(status, pb_hash_finish(h, hash), out);
 out:
     pb_hash_destroy(h);
-    pb_memory_free(chunk);
     return status;
 }
 
-pb_status seal_file(const char *kind, const char *path)
+/* The place of the line's digits and what belongs there. HDF5 puts /checksum, which is the first
+ * object of a file, before the texts of cells. */
+static pb_status compute(const char *bytes, size_t size, size_t *digits, char hash[PB_HASH_TEXT])
 {
-    char block[SEAL_BYTES];
-    char hash[PB_HASH_TEXT];
-    ssize_t written;
-    pb_status status;
+    bool is_shard = false;
 
-    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    *digits = find_digits(bytes, size, 0, &is_shard);
+    if (*digits == 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "there is no dataset /checksum to be filled in");
+    }
+    return hash_around(bytes, size, *digits, true, hash);
+}
+
+pb_status seal_bytes(char *bytes, size_t size)
+{
+    char hash[PB_HASH_TEXT];
+    size_t digits = 0;
+
+    PB_TRY(compute(bytes, size, &digits, hash));
+    memcpy(bytes + digits, hash, DIGITS);
+    return PB_OK;
+}
+
+static pb_status write_digits(const char *path, size_t digits, const char *hash)
+{
+    ssize_t written;
+    pb_status status = PB_OK;
+
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         return PB_FAIL(PB_ERR_IO, "cannot open %s: %s%s", path, strerror(errno),
                        pb_file_remedy(errno));
     }
-    PB_TRY_GOTO(status, hash_rest(fd, path, hash), out);
-    compose(kind, hash, block);
     do {
-        written = pwrite(fd, block, SEAL_BYTES, 0);
+        written = pwrite(fd, hash, DIGITS, (off_t)digits);
     } while (written < 0 && errno == EINTR);
-    if (written != (ssize_t)SEAL_BYTES) {
+    if (written != (ssize_t)DIGITS) {
         status = PB_FAIL(PB_ERR_IO, "cannot write %s: %s%s", path, strerror(errno),
                          pb_file_remedy(errno));
     }
-out:
     (void)close(fd);
     return status;
 }
 
-static bool begins_with(const char *bytes, size_t size, const char *text, size_t length)
+pb_status seal_file(const char *path)
 {
-    return size >= length && memcmp(bytes, text, length) == 0;
+    pb_mapping file = {0};
+    char hash[PB_HASH_TEXT];
+    size_t digits = 0;
+
+    PB_TRY(pb_mapping_open(path, &file));
+    pb_status status = compute(file.data, file.size, &digits, hash);
+    pb_mapping_close(&file);
+    PB_TRY(status);
+    return write_digits(path, digits, hash);
+}
+
+static bool is_hdf5(const char *bytes, size_t size)
+{
+    return size >= SIGNATURE_SIZE && memcmp(bytes, HDF5_SIGNATURE, SIGNATURE_SIZE) == 0;
 }
 
 /* In the superblock of the versions 0 and 1, at these offsets. */
 void seal_clear_open_mark(char *bytes, size_t size)
 {
-    enum { VERSION = 8, MARK = 20, MARK_BYTES = 4 };
-    bool unsealed = begins_with(bytes, size, HDF5_SIGNATURE, SIGNATURE_SIZE);
-    size_t at     = unsealed ? 0 : SEAL_BYTES;
+    enum { VERSION = 8, OPEN_MARK = 20, OPEN_MARK_BYTES = 4 };
 
-    if (size > at + MARK + MARK_BYTES &&
-        begins_with(bytes + at, size - at, HDF5_SIGNATURE, SIGNATURE_SIZE) &&
-        (bytes[at + VERSION] == 0 || bytes[at + VERSION] == 1)) {
-        memset(bytes + at + MARK, 0, MARK_BYTES);
+    if (size > OPEN_MARK + OPEN_MARK_BYTES && is_hdf5(bytes, size) &&
+        (bytes[VERSION] == 0 || bytes[VERSION] == 1)) {
+        memset(bytes + OPEN_MARK, 0, OPEN_MARK_BYTES);
     }
 }
 
-/* Whether the user block is one of the two that belong to the bytes behind it. */
-static pb_status check_block(const char *bytes, size_t size, seal *out)
+static pb_status check_lines(const char *bytes, size_t size, seal *out)
 {
-    char hash[PB_HASH_TEXT];
-    char expected[SEAL_BYTES];
+    bool is_shard = false;
+    size_t digits = find_digits(bytes, size, 0, &is_shard);
 
-    PB_TRY(pb_hash_bytes(bytes + SEAL_BYTES, size - SEAL_BYTES, hash));
-    for (int k = 0; kinds[k] != NULL; k++) {
-        compose(kinds[k], hash, expected);
-        if (memcmp(bytes, expected, SEAL_BYTES) == 0) {
-            out->state = SEAL_WHOLE;
+    out->state    = digits > 0 ? SEAL_BROKEN : SEAL_NONE;
+    out->is_shard = digits > 0 && is_shard;
+    for (int i = 0; i < PLACES && digits > 0; i++) {
+        char hash[PB_HASH_TEXT];
+        PB_TRY(hash_around(bytes, size, digits, false, hash));
+        if (memcmp(bytes + digits, hash, DIGITS) == 0) {
+            out->state    = SEAL_WHOLE;
+            out->is_shard = is_shard;
             memcpy(out->hash, hash, sizeof hash);
+            return PB_OK;
         }
+        digits = find_digits(bytes, size, digits, &is_shard);
     }
     return PB_OK;
 }
@@ -142,7 +219,7 @@ static pb_status check_earlier(const char *bytes, size_t size, seal *out)
 
     out->is_shard = true;
     PB_TRY(pb_hash_bytes(bytes, size - EARLIER_BYTES, hash));
-    if (memcmp(digits, hash, PB_HASH_TEXT - 1) == 0) {
+    if (memcmp(digits, hash, DIGITS) == 0) {
         out->state = SEAL_WHOLE;
         memcpy(out->hash, hash, sizeof hash);
     }
@@ -151,17 +228,15 @@ static pb_status check_earlier(const char *bytes, size_t size, seal *out)
 
 pb_status seal_check(const char *bytes, size_t size, seal *out)
 {
-    static const char shard[] = "peftbench shard,";
-
-    *out =
-        (seal){.state = SEAL_BROKEN, .is_shard = begins_with(bytes, size, shard, sizeof shard - 1)};
-    if (!begins_with(bytes, size, HDF5_SIGNATURE, SIGNATURE_SIZE)) {
-        return size > SEAL_BYTES ? check_block(bytes, size, out) : PB_OK;
-    }
+    *out = (seal){.state = SEAL_BROKEN};
     if (size > EARLIER_BYTES &&
         memcmp(bytes + size - EARLIER_BYTES, EARLIER_MARK, sizeof EARLIER_MARK - 1) == 0) {
         return check_earlier(bytes, size, out);
     }
-    out->state = SEAL_NONE;
+    PB_TRY(check_lines(bytes, size, out));
+    /* Without a seal a file has to look like HDF5 at least. */
+    if (out->state == SEAL_NONE && !is_hdf5(bytes, size)) {
+        out->state = SEAL_BROKEN;
+    }
     return PB_OK;
 }

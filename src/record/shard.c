@@ -148,7 +148,7 @@ pb_status pb_shard_write(const char *directory, const pb_record *record)
     PB_TRY_GOTO(status, pb_path_directory(path, &folder), out);
     PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
     PB_TRY_GOTO(status, compose(record, &bytes, &size), err_compose);
-    PB_TRY_GOTO(status, seal_bytes("shard", bytes, size), out);
+    PB_TRY_GOTO(status, seal_bytes(bytes, size), out);
     PB_TRY_GOTO(status, pb_file_write_atomic(path, bytes, size), out);
     goto out;
 

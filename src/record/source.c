@@ -55,10 +55,6 @@ static pb_status fail_broken(const pb_record_source *source, bool sealed)
     const char *path = source->path;
     size_t size      = source->bytes.length;
 
-    if (source->seal.state == SEAL_NONE) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s is not a whole shard: it has no checksum (%zu bytes)",
-                       path, size);
-    }
     if (sealed || source->seal.is_shard) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s was cut or changed after it was written: its checksum does not match "
