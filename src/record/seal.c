@@ -52,10 +52,14 @@ pb_status seal_put(hid_t file, const char *kind)
     TRY_HDF5(status, creation = H5Pcreate(H5P_DATASET_CREATE), out);
     TRY_HDF5(status, H5Pset_layout(creation, H5D_CONTIGUOUS), out);
     TRY_HDF5(status,
+             H5Pset_attr_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
+             out);
+    TRY_HDF5(status,
              dataset =
                  H5Dcreate2(file, "checksum", type, space, H5P_DEFAULT, creation, H5P_DEFAULT),
              out);
     TRY_HDF5(status, H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, line), out);
+    PB_TRY_GOTO(status, hdf_put_text(dataset, "long_name", "checksum of the file", NULL), out);
 out:
     hdf_dataset_close(&dataset);
     if (creation >= 0) {

@@ -47,7 +47,7 @@ def check_h5py():
         assert file.attrs["schema"] == 1
         assert file.attrs["sweep"] == "made-up"
         assert file.attrs["protocol"] == "corrected"
-        assert list(file) == ["results", "cell", "grid", "pscp", "cells"]
+        assert list(file) == ["checksum", "results", "cell", "grid", "pscp", "cells"]
         check_every_dataset(file)
         cell = file[CELL]
         assert cell.attrs["model"] == "demo/model"
@@ -96,8 +96,10 @@ def check_pandas():
 
 def check_xarray(engine):
     root = xr.open_dataset(PATH, engine=engine)
+    assert "peftbench results file" in str(root["checksum"].item())
     assert root.sizes["cell"] == 3
     root.close()
+    xr.open_dataset(PATH, group="grid").close()  # guesses the engine
     grid = xr.open_dataset(PATH, engine=engine, group="grid").load()
     assert dict(grid.sizes) == {"model": 1, "dataset": 2, "method": 2, "seed": 1}
     assert grid["score"].dims == ("model", "dataset", "method", "seed")
