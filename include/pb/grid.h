@@ -45,7 +45,7 @@ typedef struct pb_grid pb_grid;
 /* Reads the grid file, lays the assignments ("key=value") over it, finds and reads the file of
  * every value of an axis, and checks exclusions and overrides. A name is looked for as
  * ../<axis>/NAME.cfg beside the grid file, then as <axis>/NAME.cfg in the folders that PB_CONFIGS
- * lists (separated by ":"). */
+ * lists (separated by ":"), then in the configurations that belong to the program. */
 pb_status pb_grid_open(const char *path, const char *const *sets, int64_t set_count,
                        pb_grid **out) PB_MUST_USE;
 void pb_grid_close(pb_grid *grid); /* accepts NULL */
@@ -63,11 +63,16 @@ typedef enum pb_grid_axis_kind {
     PB_AXIS_FILES /* how many axes have files */
 } pb_grid_axis_kind;
 
+/* The folder of configurations that belongs to this program: that of an installation, or that of
+ * the sources when it lies in their build folder (build/PRESET/src). Empty when there is neither.
+ */
+pb_status pb_grid_own_configs(pb_string *out) PB_MUST_USE;
+
 /* The file of a name of the axis "model", "dataset" or "method": <axis>/NAME.cfg in the folder
- * `first`, in those that PB_CONFIGS lists, in `last`; both may be NULL. PB_ERR_CONFIG when there is
- * none: after `place`, with the files looked for and the nearest name. */
+ * `first` (may be NULL), in those that PB_CONFIGS lists, in pb_grid_own_configs. PB_ERR_CONFIG when
+ * there is none: after `place`, with the files looked for and the nearest name. */
 pb_status pb_grid_find_file(const char *place, const char *axis, const char *name,
-                            const char *first, const char *last, char **out) PB_MUST_USE;
+                            const char *first, char **out) PB_MUST_USE;
 
 /* All names that are found so, the first file of each, sorted; also of the axis "grid". */
 typedef struct pb_grid_file {
@@ -79,8 +84,7 @@ typedef struct pb_grid_files {
     int64_t count;
 } pb_grid_files;
 
-pb_status pb_grid_list_files(const char *axis, const char *first, const char *last,
-                             pb_grid_files *out) PB_MUST_USE;
+pb_status pb_grid_list_files(const char *axis, const char *first, pb_grid_files *out) PB_MUST_USE;
 void pb_grid_files_clear(pb_grid_files *files); /* accepts a zeroed one */
 
 /* Names of an axis in the order of the file; a path is known by its last part without ".cfg". */

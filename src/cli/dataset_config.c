@@ -8,7 +8,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SUFFIX ".cfg"
 
@@ -38,35 +37,10 @@ pb_protocol dataset_config_protocol(const pb_cli *cli)
                                                                    : PB_PROTOCOL_CORRECTED;
 }
 
-/* The folder of configurations that belongs to this program: that of an installation, or that of
- * the sources when it lies in their build folder (build/PRESET/src). Empty when there is neither.
- */
-static pb_status own_configs(pb_string *out)
-{
-    static const char *const places[] = {"../share/peftbench/configs", "../../../configs"};
-    char program[4096];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    char *slash    = NULL;
-
-    if (length > 0) {
-        program[length] = '\0';
-        slash           = strrchr(program, '/');
-    }
-    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
-        pb_string_clear(out);
-        PB_TRY(pb_string_printf(out, "%.*s/%s", (int)(slash - program), program, places[i]));
-        if (pb_path_is_directory(out->data)) {
-            return PB_OK;
-        }
-    }
-    pb_string_clear(out);
-    return PB_OK;
-}
-
 pb_status dataset_config_own(const char *name, char **path)
 {
     pb_string own    = {0};
-    pb_status status = own_configs(&own);
+    pb_status status = pb_grid_own_configs(&own);
 
     if (status == PB_OK && own.length == 0) {
         status = PB_FAIL(PB_ERR_CONFIG,
@@ -97,7 +71,6 @@ static pb_status find_file(const char *place, const char *name, char **path)
 {
     size_t length = strlen(name);
     bool is_path  = length > strlen(SUFFIX) && strcmp(name + length - strlen(SUFFIX), SUFFIX) == 0;
-    pb_string own = {0};
 
     if (is_path) {
         return expand_path(place, name, path);
@@ -108,12 +81,7 @@ static pb_status find_file(const char *place, const char *name, char **path)
             "%s \"%s\" is neither a name of configs/dataset nor a path that ends in " SUFFIX, place,
             name);
     }
-    pb_status status = own_configs(&own);
-    if (status == PB_OK) {
-        status = pb_grid_find_file(place, "dataset", name, "configs", own.data, path);
-    }
-    pb_string_clear(&own);
-    return status;
+    return pb_grid_find_file(place, "dataset", name, "configs", path);
 }
 
 static bool is_in(const char *assignment, const char *const *groups)

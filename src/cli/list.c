@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench list: the names that other commands and grid files take, each with a line about it. */
 #include "commands.h"
-#include "dataset_config.h"
 
 #include "pb/file.h"
 #include "pb/grid.h"
@@ -91,23 +90,18 @@ static pb_status add_file(listing *list, const pb_grid_file *file)
     return status;
 }
 
-/* Where `data` and `prompt` look too: ./configs, PB_CONFIGS, and what belongs to the program. */
+/* Where the commands that read one data set look too: ./configs first. */
 static pb_status add_files(listing *list, const char *axis)
 {
     pb_grid_files files = {0};
-    char *own           = NULL;
     pb_status status    = PB_OK;
 
-    if (dataset_config_own("", &own) != PB_OK) {
-        pb_error_clear();
-    }
-    PB_TRY_GOTO(status, pb_grid_list_files(axis, "configs", own, &files), out);
+    PB_TRY_GOTO(status, pb_grid_list_files(axis, "configs", &files), out);
     for (int64_t i = 0; i < files.count; i++) {
         PB_TRY_GOTO(status, add_file(list, &files.items[i]), out);
     }
 out:
     pb_grid_files_clear(&files);
-    pb_memory_free(own);
     return status;
 }
 

@@ -39,7 +39,7 @@ done:
     return status;
 }
 
-/* A value that is a name: beside the grid file, then where PB_CONFIGS says. */
+/* A value that is a name: beside the grid file, then where pb_grid_find_file looks. */
 static pb_status path_of_name(const pb_grid *grid, const char *place, const char *axis,
                               const char *name, char **out)
 {
@@ -48,7 +48,7 @@ static pb_status path_of_name(const pb_grid *grid, const char *place, const char
     PB_TRY(pb_path_directory(pb_config_path(grid->config), &base));
     pb_status status = pb_string_printf(&near, "%s/..", base);
     if (status == PB_OK) {
-        status = pb_grid_find_file(place, axis, name, near.data, NULL, out);
+        status = pb_grid_find_file(place, axis, name, near.data, out);
     }
     pb_string_clear(&near);
     pb_memory_free(base);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SUFFIX ".cfg"
 
@@ -43,9 +44,32 @@ static pb_status add_folder(folders *list, const char *base, size_t length, cons
     return PB_OK;
 }
 
-static pb_status find_folders(const char *axis, const char *first, const char *last, folders *out)
+pb_status pb_grid_own_configs(pb_string *out)
+{
+    static const char *const places[] = {"../share/peftbench/configs", "../../../configs"};
+    char program[4096];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    char *slash    = NULL;
+
+    if (length > 0) {
+        program[length] = '\0';
+        slash           = strrchr(program, '/');
+    }
+    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
+        pb_string_clear(out);
+        PB_TRY(pb_string_printf(out, "%.*s/%s", (int)(slash - program), program, places[i]));
+        if (pb_path_is_directory(out->data)) {
+            return PB_OK;
+        }
+    }
+    pb_string_clear(out);
+    return PB_OK;
+}
+
+static pb_status find_folders(const char *axis, const char *first, folders *out)
 {
     const char *rest = getenv("PB_CONFIGS");
+    pb_string own    = {0};
     pb_status status = first != NULL ? add_folder(out, first, strlen(first), axis) : PB_OK;
     while (status == PB_OK && rest != NULL && *rest != '\0') {
         size_t length = strcspn(rest, ":");
@@ -54,7 +78,14 @@ static pb_status find_folders(const char *axis, const char *first, const char *l
         }
         rest += length + (rest[length] == ':');
     }
-    return status == PB_OK && last != NULL ? add_folder(out, last, strlen(last), axis) : status;
+    if (status == PB_OK) {
+        status = pb_grid_own_configs(&own);
+    }
+    if (status == PB_OK && own.length > 0) {
+        status = add_folder(out, own.data, own.length, axis);
+    }
+    pb_string_clear(&own);
+    return status;
 }
 
 static bool is_listed(const pb_grid_files *files, const char *name)
@@ -120,12 +151,11 @@ void pb_grid_files_clear(pb_grid_files *files)
     *files = (pb_grid_files){0};
 }
 
-pb_status pb_grid_list_files(const char *axis, const char *first, const char *last,
-                             pb_grid_files *out)
+pb_status pb_grid_list_files(const char *axis, const char *first, pb_grid_files *out)
 {
     folders list        = {0};
     pb_grid_files files = {0};
-    pb_status status    = find_folders(axis, first, last, &list);
+    pb_status status    = find_folders(axis, first, &list);
     if (status == PB_OK) {
         status = list_files(&list, &files);
     }
@@ -177,10 +207,10 @@ static pb_status fail_missing(const char *place, const char *axis, const char *n
 }
 
 pb_status pb_grid_find_file(const char *place, const char *axis, const char *name,
-                            const char *first, const char *last, char **out)
+                            const char *first, char **out)
 {
     folders list     = {0};
-    pb_status status = find_folders(axis, first, last, &list);
+    pb_status status = find_folders(axis, first, &list);
     char *path       = NULL;
     for (int64_t i = 0; i < list.count && status == PB_OK && path == NULL; i++) {
         pb_string text = {0};

@@ -37,6 +37,11 @@ class Counts(case.Case):
                 # Printed with nine digits.
                 self.assertAlmostEqual(cell["flops_base_t"], counts["forward_flops_512"] / 1e12, delta=1e-8)
 
+    def test_a_grid_elsewhere_finds_the_configurations_of_the_program(self):
+        grid = world.write(os.path.join(self.folder, "alone.cfg"),
+                           'sweep = { name = "alone"; models = ["demo"]; datasets = ["demo-pairs"]; methods = ["none"]; seeds = [1]; };')
+        self.expect(program.run(["plan", grid], env={"PB_CONFIGS": ""}), 0)
+
     def test_every_model_of_the_hub_has_its_counts(self):
         folder = os.path.join(program.SOURCE, "configs/model")
         named = {name[:-len(".cfg")] for name in os.listdir(folder) if b"hub " in world.read(os.path.join(folder, name))}
