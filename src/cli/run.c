@@ -49,7 +49,6 @@ typedef struct job {
     bool *done;         /* [cells], on rank 0 */
     int64_t failed_before;
     what_runs what_runs;
-    bool catches;              /* signals, from the look for finished cells on */
     char shards[PB_HASH_TEXT]; /* on rank 0: of those that were there at the start */
 } job;
 
@@ -467,14 +466,25 @@ done:
     return status;
 }
 
+/* Between two steps that all processes take together. */
+static pb_status check_stop(const job *j)
+{
+    pb_status status = pb_comm_agree(j->cli->comm, pb_stop_check());
+    if (status == PB_STOPPED) {
+        return pb_error_prefix(status, "before the first cell; finished cells are all kept");
+    }
+    return status;
+}
+
 static pb_status open_job(job *j)
 {
     pb_string directory = {0};
     PB_TRY(sweep_open(j->cli, true, &j->sweep));
+    PB_TRY(check_stop(j));
     PB_TRY(check_sweep(j, &j->sweep));
+    PB_TRY(check_stop(j));
     PB_TRY(sweep_hash(j->cli, &j->sweep));
-    pb_stop_catch(); /* on every rank: one that a signal ends takes the others with it */
-    j->catches       = true;
+    PB_TRY(check_stop(j));
     pb_status status = default_directory(j, &directory);
     j->directory     = directory.data;
     j->what_runs     = (what_runs){.directory = j->directory, .rank = pb_comm_rank(j->cli->comm)};
@@ -547,16 +557,16 @@ static pb_status run(pb_cli *cli)
         return help_config_print(cli);
     }
     PB_TRY(pb_comm_agree(cli->comm, check_usage(cli)));
+    pb_stop_catch(); /* on every rank: one that a signal ends takes the others with it */
+    pb_stop_arm(0);
     pb_status status = run_job(&j, cli);
     pb_sweep_clear(&j.plan);
     pb_memory_free(j.done);
     pb_memory_free(j.numbers);
     pb_memory_free(j.directory);
     pb_file_lock_release(j.lock);
-    if (j.catches) {
-        pb_stop_release();
-    }
     sweep_close(&j.sweep);
+    pb_stop_release();
     return status;
 }
 

@@ -55,6 +55,20 @@ class Stop(faults.Faults):
                 self.assertFalse(os.path.exists(merged))
                 self.assertEqual([name for name in os.listdir(self.folder) if ".tmp." in name], [])
 
+    def test_before_the_first_cell(self):
+        """Inputs are read and hashed, nothing is in the folder of the results yet, or all cells are."""
+        folders = self.inputs()[1:]
+        nothing = os.path.join(self.folder, "nothing")
+        for number, call, at in ((signal.SIGTERM, "open", 1), (signal.SIGUSR1, "read", 4), (signal.SIGINT, "map", 1)):
+            with self.subTest(number=number, call=call):
+                kept = self.begin()
+                stop = faults.environment(folders, call, at, signal=number)
+                self.expect(program.run(["run", self.grid, "-o", self.output], env=stop), 3, number.name, "kept")
+                self.check_kept(kept)
+                self.assertEqual(self.digest(self.merged()), self.expected)
+                self.expect(program.run(["run", self.grid, "-o", nothing], env=stop), 3, number.name)
+                self.assertFalse(os.path.exists(nothing))
+
 
 if __name__ == "__main__":
     case.main()
