@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Mistakes that are reported together: all of them are looked for before the first is told, so that
- * nobody has to mend an input one message at a time.
+/* Mistakes that are reported together: all of them are looked for before the first is shown, so
+ * that nobody has to mend an input one message at a time.
  *
  *     pb_mistakes list = {0};
  *     for (…) {

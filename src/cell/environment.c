@@ -197,7 +197,7 @@ static pb_status open_text(env_model *m, const pb_config *config,
     return PB_OK;
 }
 
-/* Hashed by one rank, told to the others. */
+/* Hashed by one rank, shared with the others. */
 static pb_status share_hash(pb_cell_env *env, env_model *m)
 {
     pb_status status = PB_OK;
@@ -211,7 +211,7 @@ static pb_status share_hash(pb_cell_env *env, env_model *m)
     return pb_comm_broadcast(env->comm, m->hash, sizeof m->hash, 0);
 }
 
-/* A folder that cannot be listed is told of by whoever opens the model. */
+/* A folder that cannot be listed is reported by whoever opens the model. */
 static pb_status note_folder(env_model *m, const char *folder)
 {
     PB_TRY(pb_record_set_text(&m->folder, folder));

@@ -50,7 +50,7 @@ static pb_status check_metric(const pb_config *config, pb_protocol protocol, con
                                 name, o->dataset.name, labels));
 }
 
-/* What only fits some data sets is told before anything runs too. */
+/* What only fits some data sets is reported before anything runs, too. */
 static pb_status check_fit(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
     const pb_method_ops *m = o->method;

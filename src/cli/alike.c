@@ -179,7 +179,7 @@ static pb_status sets_text(const configuration *c, pb_string *out)
     return PB_OK;
 }
 
-/* A configuration that cannot be read is told later, by its own message. */
+/* A configuration that cannot be read is reported later, by its own message. */
 static pb_status cell_text(const configuration *c, const pb_grid_cell *cell, pb_string *out)
 {
     pb_config *config = NULL;

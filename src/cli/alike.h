@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Every process of a run must have been started for the same work and see the same files: told
- * before the first cell, with the process, the place and both values. Collective. */
+/* Every process of a run must have been started for the same work and see the same files. A
+ * difference is reported before the first cell, with the process, the place and both values.
+ * Collective. */
 #pragma once
 
 #include "sweep.h"

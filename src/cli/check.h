@@ -40,5 +40,5 @@ void sweep_check_close(sweep_check *c); /* accepts a zeroed one */
 pb_status sweep_check_models(const sweep *s, sweep_check *c) PB_MUST_USE;
 
 /* PB_ERR_CONFIG when there are mistakes, all of them in the log. With `keep_going` they are
- * warnings as long as a cell is left that can run. Mistakes are told once. */
+ * warnings as long as a cell is left that can run. Each mistake is reported once. */
 pb_status sweep_check_judge(const sweep *s, sweep_check *c, bool keep_going) PB_MUST_USE;

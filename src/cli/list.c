@@ -75,7 +75,7 @@ static pb_status add_file(listing *list, const pb_grid_file *file)
     pb_status status        = PB_OK;
 
     if (pb_file_read(file->path, TEXT_BYTES, &text) != PB_OK) {
-        pb_error_clear(); /* whoever uses it is told */
+        pb_error_clear(); /* reported where the file is used */
     } else if (text.data != NULL) {
         status = find_about(text.data, &about);
     }
@@ -224,7 +224,7 @@ const pb_command pb_command_list = {
     .usage   = "models|datasets|methods|metrics|templates|grids [--width N] [--json]",
     .details = "Models, data sets, methods and grids are files model/NAME.cfg, dataset/NAME.cfg "
                "and so on in ./configs, in the folders that PB_CONFIGS lists, and beside the "
-               "program, the first of a name; what is told of them is their first comment.\n",
+               "program, the first of a name; each is shown with its first comment.\n",
     .options = {options, pb_options_width},
     .min_arguments = 1,
     .max_arguments = 1,

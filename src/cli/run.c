@@ -68,7 +68,7 @@ static pb_status default_directory(const job *j, pb_string *out)
     return pb_string_printf(out, "results/%s", pb_grid_get_sweep(j->sweep.grid)->name);
 }
 
-/* A folder that cannot be had is told once; tokens are then made for every cell. */
+/* A folder that cannot be made is reported once; tokens are then made for every cell. */
 static pb_status use_cache(const job *j, const char *folder)
 {
     if (pb_path_make_directories(folder) != PB_OK) {
@@ -103,7 +103,7 @@ static const char *protocol_name(const job *j)
     return pb_protocol_names[pb_grid_get_sweep(j->sweep.grid)->protocol];
 }
 
-/* The command as it was typed, from the system; the grid file alone where that is not told. */
+/* The command as it was typed, from the system; the grid file alone where it does not say. */
 static pb_status command_line(const job *j, pb_string *out)
 {
     pb_string raw    = {0};

@@ -23,8 +23,8 @@ pb_status sweep_open(const pb_cli *cli, bool weights, sweep *out) PB_MUST_USE;
 pb_status sweep_load_models(const pb_cli *cli, sweep *s) PB_MUST_USE;
 void sweep_close(sweep *s); /* collective, accepts a zeroed one */
 
-/* Hashes of all cells, made by one process and told to the others, once it is known that all see
- * the same files. Collective. */
+/* Hashes of all cells, made by one process and shared with the others, once it is known that all
+ * see the same files. Collective. */
 pb_status sweep_hash(const pb_cli *cli, sweep *s) PB_MUST_USE;
 
 pb_cell sweep_cell(const sweep *s, int64_t index);

@@ -8,7 +8,7 @@
 typedef struct what_runs {
     const char *directory; /* of the results, borrowed */
     int64_t rank;
-    bool silent; /* the files cannot be had */
+    bool silent; /* the files cannot be written */
 } what_runs;
 
 /* Removes what a killed run has left. Only for the holder of the directory's lock. */

@@ -106,7 +106,7 @@ static pb_status connect(mpi_comm *own)
     return PB_OK;
 }
 
-/* For calls whose failure can only be told: in close and destroy. */
+/* For calls whose failure can only be logged: in close and destroy. */
 static void warn_failure(pb_status status)
 {
     pb_ignore(status, "closing the process group");

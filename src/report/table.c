@@ -49,10 +49,10 @@ static pb_status make_printable(const char *text, char **out)
     size_t room = 4 * strlen(text) + 1;
 
     PB_TRY(PB_ALLOC(shown, room));
-    PB_TRY(PB_ALLOC(*out, room));
+    pb_status status = PB_ALLOC(*out, room);
     (void)pb_string_printable(text, shown, room);
     char *to = *out;
-    for (const char *c = shown; *c != '\0'; c++) {
+    for (const char *c = shown; status == PB_OK && *c != '\0'; c++) {
         if (*c == '\n' || *c == '\t') {
             to += snprintf(to, 5, "\\x%02x", (unsigned)*c);
         } else {
@@ -60,7 +60,7 @@ static pb_status make_printable(const char *text, char **out)
         }
     }
     pb_memory_free(shown);
-    return PB_OK;
+    return status;
 }
 
 pb_status pb_table_add(pb_table *table, const char *format, ...)

@@ -164,6 +164,24 @@ static void notes_are_broken_at_blanks(void **state)
     pb_string_clear(&out);
 }
 
+static void a_table_without_memory_leaves_none_behind(void **state)
+{
+    pb_status status = PB_ERR_MEMORY;
+
+    (void)state;
+    for (size_t room = 1; status != PB_OK; room += 16) {
+        pb_table table;
+        pb_table_init(&table, 1, 0);
+        pb_memory_limit(room);
+        status = pb_table_add(&table, "%s", "some text");
+        pb_memory_limit(0);
+        assert_true(status == PB_OK || status == PB_ERR_MEMORY);
+        pb_table_clear(&table);
+        assert_int_equal(pb_memory_current(), 0);
+        pb_error_clear();
+    }
+}
+
 static int returns_all_bytes(void **state)
 {
     (void)state;
@@ -182,6 +200,7 @@ int main(void)
         cmocka_unit_test_teardown(long_headers_are_broken_too, returns_all_bytes),
         cmocka_unit_test_teardown(control_characters_do_not_break_lines, returns_all_bytes),
         cmocka_unit_test_teardown(notes_are_broken_at_blanks, returns_all_bytes),
+        cmocka_unit_test(a_table_without_memory_leaves_none_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
