@@ -3,7 +3,8 @@
  * be replaced while a sweep runs.
  *
  * Rows: the readers hash what they read. Model and tokenizer are opened once, so their folder is
- * looked at before and after every cell, and hashed again when an inode, a size or a time differs.
+ * looked at before and after every cell, and hashed again when an inode, a size or a time differs;
+ * the time of the last change of the inode is one that cp -p and touch cannot set.
  */
 #include "internal.h"
 
@@ -46,9 +47,10 @@ static pb_status describe(const char *folder, const char *name, pb_string *out)
     if (!there) {
         return pb_string_printf(out, "%s is gone\n", name);
     }
-    return pb_string_printf(out, "%s %ju %ju %jd %jd.%09ld\n", name, (uintmax_t)about.st_dev,
-                            (uintmax_t)about.st_ino, (intmax_t)about.st_size,
-                            (intmax_t)about.st_mtim.tv_sec, about.st_mtim.tv_nsec);
+    return pb_string_printf(
+        out, "%s %ju %ju %jd %jd.%09ld %jd.%09ld\n", name, (uintmax_t)about.st_dev,
+        (uintmax_t)about.st_ino, (intmax_t)about.st_size, (intmax_t)about.st_mtim.tv_sec,
+        about.st_mtim.tv_nsec, (intmax_t)about.st_ctim.tv_sec, about.st_ctim.tv_nsec);
 }
 
 pb_status env_stamp_folder(const char *folder, char stamp[PB_HASH_TEXT])

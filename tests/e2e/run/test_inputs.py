@@ -30,6 +30,10 @@ class Inputs(case.Case):
         self.grid = self.world.grid(["own"], [self.world.dataset()], ["lora", "ia3"], (1, 2, 3), rest=rest)
         self.merged = os.path.join(self.output, "tiny.h5")
 
+    def replace(self, path, content):
+        world.write(path + ".new", content)
+        os.replace(path + ".new", path)
+
     def replace_after_a_cell(self, path, content, ranks, *more):
         """Runs the sweep, and gives the file other contents when the first shard is there."""
         process = program.start(["run", self.grid, "-o", self.output, *more], ranks)
@@ -38,8 +42,7 @@ class Inputs(case.Case):
             self.assertIsNone(process.poll(), "it ended before its first cell")
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.005)
-        world.write(path + ".new", content)
-        os.replace(path + ".new", path)
+        self.replace(path, content)
         return program.finish(process, timeout=120)
 
     def check_and_mend(self, path, change, name, ranks, *more):
@@ -94,6 +97,20 @@ class Inputs(case.Case):
 
     def test_weights(self):
         path = os.path.join(self.model, "model.safetensors")
+        result = self.check_and_mend(path, lambda content: content[:-4] + b"\0\0\0\x3c", "model_hash", None)
+        self.assertIn(self.model + ": the model changed", result.err)
+
+    def test_weights_of_the_same_size_and_time(self):
+        """Written over in place, as `cp -p` and `rsync --inplace` do."""
+        path = os.path.join(self.model, "model.safetensors")
+
+        def replace(path, content):
+            about = os.stat(path)
+            with open(path, "r+b") as f:
+                f.write(content)
+            os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+        self.replace = replace
         result = self.check_and_mend(path, lambda content: content[:-4] + b"\0\0\0\x3c", "model_hash", None)
         self.assertIn(self.model + ": the model changed", result.err)
 
