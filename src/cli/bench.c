@@ -304,7 +304,7 @@ static pb_status print_result(const pb_cli *cli, const figures *f)
     pb_string text   = {0};
     pb_status status = pb_cli_flag(cli, "json") ? put_json(f, &text) : put_text(f, &text);
     if (status == PB_OK) {
-        status = pb_cli_print(cli, text.data);
+        status = pb_cli_print_facts(cli, text.data);
     }
     pb_string_clear(&text);
     return status;

@@ -25,8 +25,14 @@ extern const pb_command pb_command_train;
 /* pscp.c: the exponents of the score, for the commands that show it. */
 extern const pb_option pb_options_pscp[];
 
-/* output.c: --width, for the commands whose text has tables. */
-extern const pb_option pb_options_width[];
+enum { PB_CLI_WIDEST = 100000 }; /* --width */
+
+/* output.c */
+/* Prints lines such as "name   value", those that are wider than --width, $COLUMNS or the terminal
+ * broken at blanks, with the rest below the value. Without any of these no line is broken. */
+pb_status pb_cli_print_lines(const pb_cli *cli, const char *text) PB_MUST_USE;
+/* The same, and with --json the text as it is. */
+pb_status pb_cli_print_facts(const pb_cli *cli, const char *text) PB_MUST_USE;
 /* Writes to standard output, on rank 0 only; see pb_cli_print. */
 pb_status pb_cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
 

@@ -191,8 +191,7 @@ out_job:
 static pb_status check_options(const pb_cli *cli, bool bench)
 {
     static const char *const of_bench[]   = {"rows", "seed", NULL};
-    static const char *const of_dataset[] = {"protocol", "split", "examples", "cache",
-                                             "width",    "set",   NULL};
+    static const char *const of_dataset[] = {"protocol", "split", "examples", "cache", "set", NULL};
 
     if (bench == (pb_cli_argument_count(cli) > 0)) {
         return PB_FAIL(PB_ERR_USAGE, "data: %s; usage: peftbench data %s",
@@ -245,7 +244,7 @@ const pb_command pb_command_data = {
                "seconds, of the clock and of all threads together, and rates by stage, "
                "and the most memory held beyond the token rows themselves; with --json a "
                "line for each number of rows. \"MB\" are 10^6 bytes.\n",
-    .options = {options, pb_options_width},
+    .options = {options},
     .max_arguments = 1,
     .run           = run,
 };

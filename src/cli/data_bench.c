@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench data --bench: the rates of the stages from a file of rows to token rows, and the memory
  * they take, for growing numbers of rows. */
+#include "commands.h"
 #include "data_bench.h"
 #include "data.h"
 #include "dataset_config.h"
@@ -265,7 +266,7 @@ static pb_status report(const bench *b, const figures *f)
     pb_status status = pb_cli_flag(b->cli, "json") ? put_json(b, f, &text) : put_text(b, f, &text);
 
     if (status == PB_OK) {
-        status = pb_cli_print(b->cli, text.data);
+        status = pb_cli_print_facts(b->cli, text.data);
     }
     pb_string_clear(&text);
     return status;

@@ -122,7 +122,7 @@ static pb_status run(pb_cli *cli)
                 pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
                                          : put_text(gflops, &facts, &text),
                 done);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
+    PB_TRY_GOTO(status, pb_cli_print_facts(cli, text.data), done);
 done:
     pb_string_clear(&text);
     pb_record_clear(&facts);

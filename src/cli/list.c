@@ -225,7 +225,7 @@ const pb_command pb_command_list = {
     .details = "Models, data sets, methods and grids are files model/NAME.cfg, dataset/NAME.cfg "
                "and so on in ./configs, in the folders that PB_CONFIGS lists, and beside the "
                "program, the first of a name; each is shown with its first comment.\n",
-    .options = {options, pb_options_width},
+    .options = {options},
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

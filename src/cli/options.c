@@ -5,6 +5,7 @@
 
 #include "pb/backend.h"
 #include "pb/memory.h"
+#include "pb/table.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -57,6 +58,12 @@ static const pb_option general_options[] = {
      .fallback = "info",
      .choices  = levels,
      .help     = "how much to say: error, warn, info, debug, trace"},
+    {.name    = "width",
+     .kind    = PB_OPTION_INT,
+     .value   = "N",
+     .minimum = PB_TABLE_WIDTH_MIN,
+     .maximum = PB_CLI_WIDEST,
+     .help    = "columns of a line of text; default: $COLUMNS, else the terminal's, else 120"},
     {.name = "help", .letter = 'h', .kind = PB_OPTION_FLAG, .help = "print this help"},
     PB_OPTION_END,
 };

@@ -3,24 +3,13 @@
 #include "commands.h"
 
 #include "pb/table.h"
+#include "pb/width.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-enum { WIDEST = 100000 };
-
-const pb_option pb_options_width[] = {
-    {.name    = "width",
-     .kind    = PB_OPTION_INT,
-     .value   = "N",
-     .minimum = PB_TABLE_WIDTH_MIN,
-     .maximum = WIDEST,
-     .help    = "columns of a line of text; default: $COLUMNS, else the terminal's, else 120"},
-    PB_OPTION_END,
-};
 
 static bool unheard = false; /* the reader of standard output has gone */
 
@@ -76,20 +65,85 @@ static int64_t columns_of_terminal(void)
                                                                                    : 0;
 }
 
-int64_t pb_cli_terminal_width(void)
+/* 0: unknown. */
+static int64_t known_columns(void)
 {
     int64_t columns = columns_of_environment();
 
-    if (columns <= 0 || columns > WIDEST) {
+    if (columns <= 0 || columns > PB_CLI_WIDEST) {
         columns = columns_of_terminal();
     }
     if (columns <= 0) {
-        return PB_TABLE_WIDTH;
+        return 0;
     }
     return columns < PB_TABLE_WIDTH_MIN ? PB_TABLE_WIDTH_MIN : columns;
+}
+
+int64_t pb_cli_terminal_width(void)
+{
+    int64_t columns = known_columns();
+    return columns > 0 ? columns : PB_TABLE_WIDTH;
 }
 
 int64_t pb_cli_width(const pb_cli *cli)
 {
     return pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : pb_cli_terminal_width();
+}
+
+/* Bytes before the value of a line: its blanks, the dash of a list, or a name with a gap behind. */
+static size_t label_length(const char *line)
+{
+    size_t blanks   = strspn(line, " ");
+    const char *gap = strstr(line + blanks, "  ");
+
+    if (strncmp(line + blanks, "- ", 2) == 0) {
+        return blanks + 2;
+    }
+    return gap != NULL ? (size_t)(gap - line) + strspn(gap, " ") : blanks;
+}
+
+static pb_status put_line(pb_string *out, int64_t width, const char *line)
+{
+    size_t label     = label_length(line);
+    pb_string before = {0};
+    pb_status status;
+
+    if (width <= 0 || pb_width(line) <= width) {
+        return pb_string_printf(out, "%s\n", line);
+    }
+    PB_TRY_GOTO(status, pb_string_append(&before, line, label), done);
+    PB_TRY_GOTO(status, pb_string_append(out, line, label), done);
+    PB_TRY_GOTO(status,
+                pb_table_note(out, width, before.length > 0 ? pb_width(before.data) : 0, "%s",
+                              line + label),
+                done);
+done:
+    pb_string_clear(&before);
+    return status;
+}
+
+pb_status pb_cli_print_lines(const pb_cli *cli, const char *text)
+{
+    int64_t width    = pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : known_columns();
+    pb_string line   = {0};
+    pb_string out    = {0};
+    pb_status status = PB_OK;
+
+    while (*text != '\0') {
+        size_t length = strcspn(text, "\n");
+        PB_TRY_GOTO(status, pb_string_printf(&line, "%.*s", (int)length, text), done);
+        PB_TRY_GOTO(status, put_line(&out, width, line.data), done);
+        pb_string_clear(&line);
+        text += length + (text[length] == '\n');
+    }
+    PB_TRY_GOTO(status, pb_cli_print(cli, out.data != NULL ? out.data : ""), done);
+done:
+    pb_string_clear(&line);
+    pb_string_clear(&out);
+    return status;
+}
+
+pb_status pb_cli_print_facts(const pb_cli *cli, const char *text)
+{
+    return pb_cli_flag(cli, "json") ? pb_cli_print(cli, text) : pb_cli_print_lines(cli, text);
 }

@@ -233,7 +233,7 @@ const pb_command pb_command_plan = {
                      "token.\n"
                      "Exit code 2 when a configuration is wrong, 4 when some cells cannot run "
                      "for other reasons; `run` begins with the same checks.\n",
-    .options       = {options, pb_options_width},
+    .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,
     .computes      = true,

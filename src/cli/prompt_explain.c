@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench prompt --explain: the differences between the protocols, from the data set's own keys,
  * from its metric, and from the rules that hold for all. */
+#include "commands.h"
 #include "prompt.h"
 
 #include "pb/metric.h"
@@ -118,7 +119,7 @@ pb_status prompt_explain(const pb_cli *cli, const pb_dataset_options *o)
     pb_status status = put_all(&text, o);
 
     if (status == PB_OK) {
-        status = pb_cli_print(cli, text.data);
+        status = pb_cli_print_lines(cli, text.data);
     }
     pb_string_clear(&text);
     return status;

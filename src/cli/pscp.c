@@ -115,7 +115,7 @@ const pb_command pb_command_pscp = {
     .details       = "Columns: method, score, params, flops_t (10^12, already the difference "
                      "to the base model), memory_gb (10^9 bytes); others are left alone. Each "
                      "method has one row; numbers are decimal, from 0 to 1e15.\n",
-    .options       = {pb_options_pscp, pb_options_width, options},
+    .options       = {pb_options_pscp, options},
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

@@ -124,7 +124,7 @@ const pb_command pb_command_report = {
                "over some of its data sets says over how many. results/README.md defines "
                "the intervals and the paired tests of methods; CSV and JSON have all "
                "pairs of methods.\n",
-    .options = {options, pb_options_width, pb_options_pscp},
+    .options = {options, pb_options_pscp},
     .min_arguments = 1,
     .max_arguments = -1,
     .run           = run,

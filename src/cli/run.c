@@ -588,7 +588,7 @@ const pb_command pb_command_run = {
                      "works in a folder; it holds DIR/run.lock. A damaged shard is renamed to "
                      "*.damaged, and its cell is run again; shards of another configuration "
                      "are kept and left out.\n",
-    .options       = {options, pb_options_width},
+    .options       = {options},
     .min_arguments = 0,
     .max_arguments = 1,
     .computes      = true,

@@ -182,7 +182,7 @@ static pb_status run(pb_cli *cli)
                 pb_cli_flag(cli, "json") ? put_json(&progress, &running, &text)
                                          : put_text(&progress, &running, &text),
                 out);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out);
+    PB_TRY_GOTO(status, pb_cli_print_facts(cli, text.data), out);
 out:
     pb_string_clear(&text);
     pb_running_list_clear(&running);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench tokenize --bench: how many bytes a second, on one thread and on several. */
+#include "commands.h"
 #include "made_text.h"
 #include "tokenize.h"
 
@@ -165,7 +166,7 @@ static pb_status report(const pb_cli *cli, const pb_tokenizer *t, const pb_strin
                         err_clear);
         }
     }
-    status = pb_cli_print(cli, out.data);
+    status = pb_cli_print_facts(cli, out.data);
 
 err_clear:
     pb_string_clear(&out);

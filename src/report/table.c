@@ -318,22 +318,27 @@ pb_status pb_table_print(const pb_table *table, int64_t limit, pb_string *out)
     return status;
 }
 
-/* Appends words of `text`, of which the first goes on in the line that is there. */
+/* Appends words of `text`, of which the first goes on in the line that is there. Where an indent
+ * leaves too little room, the other lines have a smaller one. */
 static pb_status put_words(pb_string *out, int64_t width, int64_t indent, const char *text)
 {
-    int64_t used = 0; /* behind the indent */
-    int64_t room = width - indent > PB_TABLE_WIDTH_MIN ? width - indent : PB_TABLE_WIDTH_MIN;
+    int64_t deepest = width > PB_TABLE_WIDTH_MIN ? width - PB_TABLE_WIDTH_MIN : 0;
+    int64_t start   = width > 0 && indent > deepest ? deepest : indent; /* of the other lines */
+    int64_t used    = indent;
+    bool empty      = true; /* no word in this line */
 
     while (*text != '\0') {
         size_t length   = strcspn(text, " ");
         int64_t columns = line_width(text, length);
-        if (used > 0 && width > 0 && used + 1 + columns > room) {
+        if (width > 0 && used + !empty + columns > width && (!empty || used > start)) {
             PB_TRY(pb_string_puts(out, "\n"));
-            PB_TRY(put_blanks(out, indent));
-            used = 0;
+            PB_TRY(put_blanks(out, start));
+            used  = start;
+            empty = true;
         }
-        PB_TRY(pb_string_printf(out, "%s%.*s", used > 0 ? " " : "", (int)length, text));
-        used += columns + (used > 0);
+        PB_TRY(pb_string_printf(out, "%s%.*s", empty ? "" : " ", (int)length, text));
+        used += columns + !empty;
+        empty = false;
         text += length + strspn(text + length, " ");
     }
     return pb_string_puts(out, "\n");

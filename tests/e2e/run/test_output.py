@@ -144,9 +144,30 @@ class Finished(case.Case):
             self.assertEqual(program.run(["pscp", table], env={"COLUMNS": name}).out, program.run(["pscp", table, "--width", "120"]).out)
         self.expect(program.run(["report", self.path, "--width", "3"]), 2, "--width")
 
+    def test_lines_fit_their_width(self):
+        self.run_grid(self.grid)
+        for arguments in (["status", self.output], ["info"], ["bench", "--shape", "tiny", "--steps", "1"],
+                          ["prompt", "--explain", "rte"], ["list", "models"], ["list", "datasets"]):
+            for width in (40, 60):
+                with self.subTest(arguments=arguments, width=width):
+                    out = self.expect(program.run([*arguments, "--width", str(width)]), 0).out
+                    self.assertLessEqual(self.widest(out), width)
+                    out = self.expect(program.run(arguments, env={"COLUMNS": str(width)}), 0).out
+                    self.assertLessEqual(self.widest(out), width)
+        merged = self.expect(program.run(["merge", self.output, "--width", "20"]), 0).out
+        self.assertEqual(merged, self.path + "\n", "a path is one line")
+        self.assertEqual(len(self.expect(program.run(["info", "--json", "--width", "40"]), 0).out.splitlines()), 1)
+        whole = self.expect(program.run(["info"]), 0).out
+        self.assertRegex(whole, r"(?m)^methods +none .* mean$", "nobody said how wide a line may be")
+
+    def test_every_command_takes_a_width(self):
+        for command in ("run plan status merge report pscp list info bench data tokenize prompt score logits train generate".split()):
+            out = self.expect(program.run([command, "--width", "3"]), 2, "--width 3 is outside 20").out
+            self.assertEqual(out, "")
+
     def test_help_fits_its_width(self):
         for command in ("", "run", "plan", "report", "bench", "train", "data", "prompt"):
-            for width in (60, 80):
+            for width in (40, 60, 80):
                 out = self.expect(program.run([command, "--help"] if command else ["--help"], env={"COLUMNS": str(width)}), 0).out
                 self.assertLessEqual(self.widest(out), width, command)
 

@@ -162,6 +162,12 @@ static void notes_are_broken_at_blanks(void **state)
     assert_ok(pb_table_note(&out, 26, 6, "a folder for the results of the run"));
     assert_string_equal(out.data, "  -o  a folder for the\n      results of the run\n");
     pb_string_clear(&out);
+    assert_ok(pb_string_puts(&out, "  a-name                "));
+    assert_ok(pb_table_note(&out, 30, 24, "what it is and what it does"));
+    assert_string_equal(out.data, "  a-name                what\n"
+                                  "          it is and what it\n"
+                                  "          does\n");
+    pb_string_clear(&out);
 }
 
 static void a_table_without_memory_leaves_none_behind(void **state)
