@@ -27,7 +27,8 @@ static pb_status help_line(const char *name, int64_t columns, const char *meanin
 pb_status pb_cli_help_program(const pb_command *const *commands, pb_string *out)
 {
     int64_t width = help_width();
-    PB_TRY(pb_string_puts(out, "usage: peftbench COMMAND [arguments] [options]\n\n"));
+    PB_TRY(pb_table_note(out, width, 0, "usage: peftbench COMMAND [arguments] [options]"));
+    PB_TRY(pb_string_puts(out, "\n"));
     PB_TRY(pb_table_note(out, width, 0,
                          "Measures parameter-efficient fine-tuning of language models over a grid "
                          "model x dataset x method x seed."));

@@ -139,9 +139,9 @@ const pb_command pb_command_info = {
     .help     = "build, libraries, processor, and the measured rate of products",
     .usage    = "[--json] [--threads N]",
     .details  = "candidates: the kernels of OpenBLAS that suit this processor, each measured in a "
-                "process of its own; the first are in\n"
-                "use. kernels_by: whose choice they are: library, program (the library's are well "
-                "behind) or user (OPENBLAS_CORETYPE).\n",
+                "process of its own; the first are in "
+                "use. kernels_by: who chose them: library, program (where the library's are far "
+                "slower) or user (OPENBLAS_CORETYPE).\n",
     .computes = true,
     .without  = without,
     .run      = run,
