@@ -319,7 +319,7 @@ pb_status pb_table_print(const pb_table *table, int64_t limit, pb_string *out)
 }
 
 /* Appends words of `text`, of which the first goes on in the line that is there. Where an indent
- * leaves too little room, the other lines have a smaller one. */
+ * leaves too little room, for the lines or for one long word, it is smaller. */
 static pb_status put_words(pb_string *out, int64_t width, int64_t indent, const char *text)
 {
     int64_t deepest = width > PB_TABLE_WIDTH_MIN ? width - PB_TABLE_WIDTH_MIN : 0;
@@ -331,10 +331,11 @@ static pb_status put_words(pb_string *out, int64_t width, int64_t indent, const 
         size_t length   = strcspn(text, " ");
         int64_t columns = line_width(text, length);
         if (width > 0 && used + !empty + columns > width && (!empty || used > start)) {
-            PB_TRY(pb_string_puts(out, "\n"));
-            PB_TRY(put_blanks(out, start));
-            used  = start;
+            used  = start + columns > width ? width - columns : start;
+            used  = used > 0 ? used : 0;
             empty = true;
+            PB_TRY(pb_string_puts(out, "\n"));
+            PB_TRY(put_blanks(out, used));
         }
         PB_TRY(pb_string_printf(out, "%s%.*s", empty ? "" : " ", (int)length, text));
         used += columns + !empty;

@@ -168,6 +168,12 @@ static void notes_are_broken_at_blanks(void **state)
                                   "          it is and what it\n"
                                   "          does\n");
     pb_string_clear(&out);
+    assert_ok(pb_string_puts(&out, "  a-name              "));
+    assert_ok(pb_table_note(&out, 30, 22, "like dataset.instruction=\"Why?\" too"));
+    assert_string_equal(out.data, "  a-name              like\n"
+                                  "    dataset.instruction=\"Why?\"\n"
+                                  "          too\n");
+    pb_string_clear(&out);
 }
 
 static void a_table_without_memory_leaves_none_behind(void **state)
