@@ -349,6 +349,7 @@ typedef struct naming {
     const pb_source *source;
     table *table;
     json_t *known;  /* texts that were declared before: their names add nothing */
+    json_t *added;  /* text → declarations that were added: a second equal one adds nothing */
     pb_string free; /* for the warning: texts with the ids that they get */
     size_t free_count;
 } naming;
@@ -380,13 +381,37 @@ static void warn_of_free(const naming *n)
     }
 }
 
-/* A token that is named and not yet declared. A text alone is a special token. */
+static pb_status note_added(naming *n, const char *text, json_t *value, bool *again)
+{
+    json_t *list = json_object_get(n->added, text);
+    size_t i     = 0;
+    json_t *item = NULL;
+
+    *again = false;
+    if (list == NULL) {
+        return json_object_set_new(n->added, text, json_pack("[O]", value)) == 0 ? PB_OK
+                                                                                 : no_memory();
+    }
+    json_array_foreach(list, i, item)
+    {
+        *again = *again || json_equal(item, value);
+    }
+    return *again || json_array_append(list, value) == 0 ? PB_OK : no_memory();
+}
+
+/* A token that is named and not yet declared. A text alone is a special token. Where a text and an
+ * object declare one token, the options of the later one count. */
 static pb_status put_name(naming *n, const char *key, json_t *value)
 {
     const char *text = NULL;
+    bool again       = false;
 
     PB_TRY(pb_declared_text(n->source, key, value, &text));
     if (text == NULL || json_object_get(n->known, text) != NULL) {
+        return PB_OK;
+    }
+    PB_TRY(note_added(n, text, value, &again));
+    if (again) {
         return PB_OK;
     }
     if (!is_known(n->table, text)) {
@@ -520,9 +545,10 @@ pb_status pb_declared_apply(pb_source *source, bool composed)
     }
     PB_TRY_GOTO(status, put_numbered(source, composed, &t), out_tokens);
     n.known = json_copy(t.tokens);
-    if (n.known == NULL) {
+    n.added = json_object();
+    if (n.known == NULL || n.added == NULL) {
         status = no_memory();
-        goto out_tokens;
+        goto out_known;
     }
     PB_TRY_GOTO(status, put_names(&n), out_known);
     warn_of_free(&n);
@@ -530,6 +556,7 @@ pb_status pb_declared_apply(pb_source *source, bool composed)
     PB_TRY_GOTO(status, collect(source, &t), out_known);
 out_known:
     pb_string_clear(&n.free);
+    json_decref(n.added);
     json_decref(n.known);
 out_tokens:
     json_decref(t.tokens);

@@ -35,7 +35,9 @@ bool pb_declared_has_decoder(const pb_source *source);
 /* The list of further special tokens that counts; NULL when there is none. */
 json_t *pb_declared_list(const pb_source *source);
 bool pb_declared_lists(json_t *list, const char *text);
-/* A standard name is given to the text; `all`: or one of the model's own. */
+/* A standard name is given to the text by a string or by special_tokens_map.json, which is what
+ * makes a token of added_tokens.json special; `all`: by any declaration, or one of the model's own.
+ */
 bool pb_declared_is_named(const pb_source *source, const char *text, bool all);
 
 /* The text of a special token: a string, or an object with it as "content"; NULL for null, an empty

@@ -164,8 +164,11 @@ bool pb_declared_is_named(const pb_source *source, const char *text, bool all)
 
     json_object_foreach(source->names, key, value)
     {
-        if ((pb_declared_is_name(key) || (all && pb_declared_is_own(key, value))) &&
-            is_value(value, text)) {
+        bool counts =
+            all ? pb_declared_is_name(key) || pb_declared_is_own(key, value)
+                : pb_declared_is_name(key) &&
+                      (json_is_string(value) || value == json_object_get(source->map, key));
+        if (counts && is_value(value, text)) {
             return true;
         }
     }
