@@ -36,6 +36,17 @@ out:
     return status;
 }
 
+/* "7.json", and a temporary of it: what this program writes. The folder may lead anywhere, and
+ * other files are none of ours. */
+static bool is_ours(const char *name)
+{
+    size_t digits    = strspn(name, "0123456789");
+    const char *rest = name + digits;
+
+    return digits > 0 && (strcmp(rest, ".json") == 0 ||
+                          (strncmp(rest, ".json.", 6) == 0 && pb_file_is_temporary(name)));
+}
+
 pb_status pb_running_clear_folder(const char *directory)
 {
     char *folder     = NULL;
@@ -48,8 +59,11 @@ pb_status pb_running_clear_folder(const char *directory)
     PB_TRY_GOTO(status, pb_path_list(folder, NULL, &names, &count), out);
     for (size_t i = 0; i < count && status == PB_OK; i++) {
         char *path = NULL;
-        status     = pb_path_join(folder, names[i], &path);
-        if (status == PB_OK && remove(path) != 0) {
+        if (!is_ours(names[i])) {
+            continue;
+        }
+        status = pb_path_join(folder, names[i], &path);
+        if (status == PB_OK && unlink(path) != 0) {
             status = PB_FAIL(PB_ERR_IO, "cannot remove %s: %s", path, strerror(errno));
         }
         pb_memory_free(path);

@@ -122,6 +122,24 @@ static void what_is_read_was_written(void **state)
     pb_file_lock_release(lock);
 }
 
+/* Files of the folder "running"; the first ones are none that a run writes. */
+static void clearing_leaves_the_files_of_others(void **state)
+{
+    enum { OTHERS = 6, ALL = 8 };
+    static const char *const names[ALL] = {
+        "running/notes", "running/7.json.old",   "running/x.json", "running/7",
+        "running/.json", "running/7.json.tmp.x", "running/7.json", "running/12.json.tmp.node.77.0"};
+
+    (void)state;
+    for (int i = 0; i < ALL; i++) {
+        assert_int_equal(pb_file_write_atomic(path(names[i]), "x", 1), PB_OK);
+    }
+    assert_int_equal(pb_running_clear_folder(folder), PB_OK);
+    for (int i = 0; i < ALL; i++) {
+        assert_int_equal(pb_path_exists(path(names[i])), i < OTHERS);
+    }
+}
+
 static void what_a_killed_run_left_is_not_running(void **state)
 {
     pb_file_lock *lock = take_lock();
@@ -251,6 +269,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_read_was_written, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(clearing_leaves_the_files_of_others, make_folder,
+                                        remove_folder),
         cmocka_unit_test_setup_teardown(what_a_killed_run_left_is_not_running, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(without_locks_a_process_of_this_host_must_be_there,
