@@ -508,7 +508,8 @@ static void explain_exit_code(const pb_cli *cli)
         signal != NULL && (strcmp(signal, "SIGTERM") == 0 || strcmp(signal, "SIGINT") == 0);
     if (interrupted && strcmp(pb_comm_name(cli->comm), "mpi") == 0) {
         pb_log0_info("everything is kept; mpirun ends with exit code 1 after Ctrl-C and SIGTERM, "
-                     "whatever the program ends with (here 3)");
+                     "whatever the program ends with (here 3); where it leaves no time for the "
+                     "tables, `peftbench merge` and `peftbench report` print them");
     }
 }
 

@@ -7,7 +7,9 @@
 
 #include "pb/memory.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Options of the command line that were typed win over the group `run`. */
 static pb_status open_environment(const pb_cli *cli, sweep *s)
@@ -110,11 +112,34 @@ static pb_status expand(sweep *s)
     return PB_OK;
 }
 
+/* The grid file; of a name without a file, the grids that there are. */
+static pb_status open_grid(const char *path, const char *const *sets, int64_t count, pb_grid **out)
+{
+    pb_grid_files files = {0};
+    pb_string known     = {0};
+    pb_status status    = PB_OK;
+
+    if (access(path, F_OK) == 0 || errno != ENOENT) {
+        return pb_grid_open(path, sets, count, out);
+    }
+    PB_TRY_GOTO(status, pb_grid_list_files("grid", "configs", &files), done);
+    for (int64_t i = 0; i < files.count; i++) {
+        PB_TRY_GOTO(status,
+                    pb_string_printf(&known, "%s%s", i > 0 ? ", " : "", files.items[i].path), done);
+    }
+    status = PB_FAIL(PB_ERR_CONFIG, "cannot open %s: No such file or directory; there are: %s",
+                     path, known.data != NULL ? known.data : "no grids");
+done:
+    pb_string_clear(&known);
+    pb_grid_files_clear(&files);
+    return status;
+}
+
 static pb_status open_all(const pb_cli *cli, bool weights, sweep *s)
 {
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
-    PB_TRY(pb_comm_agree(cli->comm, pb_grid_open(pb_cli_argument(cli, 0), sets, count, &s->grid)));
+    PB_TRY(pb_comm_agree(cli->comm, open_grid(pb_cli_argument(cli, 0), sets, count, &s->grid)));
     PB_TRY(alike_check_configuration(cli, s));
     PB_TRY(open_environment(cli, s));
     PB_TRY(open_models(cli, weights ? SHAPES_AND_WEIGHTS : SHAPES, s));

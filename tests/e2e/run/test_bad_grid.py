@@ -35,6 +35,11 @@ class BadGrid(case.Case):
         self.refuse(self.grid(methods=["lora", "lora"]), "tiny.cfg:5", "twice")
         self.refuse(self.grid(models=["../secret"]), "tiny.cfg:3", "../secret")
 
+    def test_a_grid_that_is_not_there(self):
+        for name in ("quick", os.path.join(self.folder, "no.cfg")):
+            self.refuse(name, name, "No such file or directory", "configs/grid/quick.cfg", processes=(None, 2))
+            self.expect(program.run(["plan", name]), 2, name, "configs/grid/quick.cfg")
+
     def test_unknown_keys(self):
         self.refuse(self.grid(rest="train = { learning_rat = 0.1; };\n"), "learning_rat", "learning_rate", processes=(None, 2))
         self.refuse(self.grid(rest="trains = { batch = 1; };\n"), "trains", "train")
