@@ -96,8 +96,13 @@ static bool succeeded(const choice_trial *trial)
     return strcasecmp(trial->asked, trial->took) == 0 && trial->gflops > 0.0;
 }
 
+static bool well_ahead(const choice_trial *trial, const choice_facts *facts)
+{
+    return succeeded(trial) && trial->gflops >= WELL_AHEAD * facts->gflops;
+}
+
 /* The first kernels of the processor's list that are of a higher class than those in use, and not
- * known to be missing. */
+ * known to be missing or hardly faster: AVX-512 that is slow does not rule out AVX2. */
 static const char *wanted(const choice_facts *facts, const choice_trial *trials, int count)
 {
     const kernel *now        = find(facts->in_use);
@@ -105,7 +110,7 @@ static const char *wanted(const choice_facts *facts, const choice_trial *trials,
     for (; facts->selectable && now != NULL && *names != NULL; names++) {
         const choice_trial *trial = trial_of(*names, trials, count);
         if (find(*names)->class > now->class && choice_can_run(*names, facts->features) &&
-            (trial == NULL || succeeded(trial))) {
+            (trial == NULL || well_ahead(trial, facts))) {
             return *names;
         }
     }
@@ -122,7 +127,7 @@ choice choice_make(const choice_facts *facts, const choice_trial *trials, int co
 {
     const char *name          = wanted(facts, trials, count);
     const choice_trial *trial = name != NULL ? trial_of(name, trials, count) : NULL;
-    if (trial == NULL || !(trial->gflops >= WELL_AHEAD * facts->gflops)) {
+    if (trial == NULL) {
         return (choice){.better = NULL};
     }
     bool pinned = facts->setting != NULL && *facts->setting != '\0';

@@ -122,13 +122,13 @@ static choice compare(pb_kernels *k)
     facts.selectable   = kernels_selectable();
     while (count < CHOICE_TRIALS && (next = choice_next(&facts, trials, count)) != NULL) {
         pb_kernels_rate rate = {.threads = 0};
+        facts.gflops         = count == 0 ? kernels_rate() : facts.gflops;
         bool measured        = kernels_try(next, 0, &rate);
         trials[count] = (choice_trial){.asked = next, .gflops = measured ? rate.gflops : 0.0};
         snprintf(trials[count].took, sizeof trials[count].took, "%s", rate.name);
         count++;
     }
-    facts.gflops = count > 0 ? kernels_rate() : 0.0;
-    k->gflops    = facts.gflops;
+    k->gflops = facts.gflops;
     return choice_make(&facts, trials, count);
 }
 
