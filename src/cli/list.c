@@ -159,7 +159,7 @@ static pb_status gather(const char *kind, listing *list)
     if (strcmp(kind, "templates") == 0) {
         return add_templates(list);
     }
-    return PB_FAIL(PB_ERR_USAGE, "list: \"%s\" is nothing that can be listed%s", kind,
+    return PB_FAIL(PB_ERR_USAGE, "list: \"%s\" cannot be listed%s", kind,
                    pb_string_hint(hint, kind, kinds));
 }
 

@@ -508,7 +508,7 @@ pb_status pb_cli_parse_device(const char *text, const char **name, int *number)
         }
         PB_TRY_GOTO(status, pb_string_printf(&known, ", %s", (*ops)->name), done);
     }
-    status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is no device of this build; there are: auto%s", text,
+    status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is not a device of this build; there are: auto%s", text,
                      known.data);
 done:
     pb_string_clear(&known);

@@ -16,7 +16,7 @@ enum { PAPER_NEW_TOKENS = 1024 };
 static const char *const common[] = {
     "rows: empty texts and ids met before are kept → left out and counted",
     "test rows without a label: kept, the last class counts as right → bad rows",
-    "training rows whose text stands in the test file: kept → left out and counted",
+    "training rows whose text is in the test file: kept → left out and counted",
     "chat: markers in a row act as markers, llama3 and qwen3 put 0 for the first {{idx}} → a row "
     "is plain text",
     "too long (data.cutoff_tokens): prompt and answer are cut at their ends, in testing the right "

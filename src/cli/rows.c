@@ -33,7 +33,7 @@ static pb_status append_list(const json_t *list, const row_span *span, const row
         const json_t *value = json_array_get(list, i);
         json_int_t id       = json_is_integer(value) ? json_integer_value(value) : -1;
         if ((id < 0 || id >= r->vocab) && !(labels && id == PB_LABEL_NONE)) {
-            return PB_FAIL(PB_ERR_FORMAT, "\"%s\"[%zu] is no id between 0 and %" PRId64 "%s",
+            return PB_FAIL(PB_ERR_FORMAT, "\"%s\"[%zu] is not an id between 0 and %" PRId64 "%s",
                            labels ? "labels" : "input_ids", i, r->vocab - 1,
                            labels ? " and not -100" : "");
         }

@@ -90,8 +90,8 @@ static pb_status read_ids(job *j, const json_t *row)
         if (id < 0 || id > INT32_MAX || pb_tokenizer_token(j->tokenizer, (int32_t)id) == NULL) {
             return PB_FAIL(
                 PB_ERR_FORMAT,
-                "\"ids\"[%zu] is no id of this tokenizer (whole numbers from 0 to %" PRId64 ")", i,
-                pb_tokenizer_size(j->tokenizer) - 1);
+                "\"ids\"[%zu] is not an id of this tokenizer (whole numbers from 0 to %" PRId64 ")",
+                i, pb_tokenizer_size(j->tokenizer) - 1);
         }
         PB_TRY(pb_ids_append(&j->ids, (int32_t)id));
     }

@@ -185,7 +185,7 @@ pb_status work_parse_ids(const char *text, int64_t vocab, pb_ids *out)
         long id   = strtol(at, &end, 10);
         if (end == at || errno != 0 || id < 0 || id >= vocab || (*end != ',' && *end != '\0')) {
             return PB_FAIL(PB_ERR_USAGE,
-                           "\"%s\" is no list of ids between 0 and %" PRId64 " like 1,2,3", text,
+                           "\"%s\" is not a list of ids between 0 and %" PRId64 " like 1,2,3", text,
                            vocab - 1);
         }
         PB_TRY(pb_ids_append(out, (int32_t)id));

@@ -103,7 +103,7 @@ pb_status pb_config_source_parse(const pb_source *source, pb_node *root)
         const char *what         = config_error_text(&reader);
         bool syntax              = strcmp(what, "syntax error") == 0;
         const char *hint         = syntax ? " here or on the line before: a key is written \"key = "
-                                            "value;\", text stands in \"quotes\""
+                                            "value;\", put text in \"quotes\""
                                           : "";
         char place[PB_PLACE_SIZE];
         status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s", pb_place_text(at.origin, at.line, place), what,

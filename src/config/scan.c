@@ -91,7 +91,7 @@ static pb_status scan_escape(scanner *sc)
             return FAIL_HERE(sc, "a text cannot hold %s", "\\x00");
         }
     } else {
-        return FAIL_HERE(sc, "\"\\%.1s\" is no escape; write \\\\ for a backslash", sc->at + 1);
+        return FAIL_HERE(sc, "\"\\%.1s\" is not an escape; write \\\\ for a backslash", sc->at + 1);
     }
     sc->at += length;
     return pb_string_append(&sc->out->texts, &value, 1);
@@ -200,7 +200,7 @@ static pb_status scan_number(scanner *sc)
     }
     double value = strtod(token, &rest);
     if (rest == token || *rest != '\0' || isalpha((unsigned char)token[sign])) {
-        return FAIL_HERE(sc, "\"%s\" is not a number; text stands in \"quotes\"", token);
+        return FAIL_HERE(sc, "\"%s\" is not a number; put text in \"quotes\"", token);
     }
     if (!isfinite(value)) {
         return FAIL_HERE(sc, "the number %s is not finite", token);

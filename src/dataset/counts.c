@@ -52,11 +52,11 @@ static void warn(const pb_dataset *ds, pb_split split, const pb_row_counts *c, c
                     name, path, c->unlabelled, c->no_answer);
     }
     if (c->overlap > 0) {
-        pb_log_warn("data set %s, %s: the texts of %" PRId64
-                    " samples stand in the test file as well; %s",
-                    name, path, c->overlap,
-                    ds->protocol == PB_PROTOCOL_PAPER ? "the paper protocol keeps them"
-                                                      : "they are left out");
+        pb_log_warn(
+            "data set %s, %s: the text%s of %" PRId64 " sample%s in the test file as well; %s",
+            name, path, c->overlap == 1 ? "" : "s", c->overlap, c->overlap == 1 ? " is" : "s are",
+            ds->protocol == PB_PROTOCOL_PAPER ? "the paper protocol keeps such samples"
+                                              : "such samples are left out");
     }
 }
 

@@ -186,7 +186,7 @@ static pb_status encode_rows(encoder *e, pb_encoded_set *set)
         status = PB_FAIL(PB_ERR_FORMAT,
                          "data set %s, %s: none of %" PRId64 " rows is left: %" PRId64
                          " do not fit data.cutoff_tokens = %" PRId64 ", %" PRId64
-                         " stand in the test file as well",
+                         " are in the test file as well",
                          e->ds->options.name, pb_split_name(e->split), set->counts.rows,
                          e->too_long, e->options->cutoff_tokens, e->overlap);
     }

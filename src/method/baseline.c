@@ -124,7 +124,8 @@ static pb_status answer_mean(uint64_t seed, const pb_answers *answers, int64_t c
         double value = strtod(answers->train[i], &end);
         if (end == answers->train[i] || *end != '\0' || !isfinite(value)) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "training answer %" PRId64 ", \"%.80s\", is no number: there is no mean",
+                           "training answer %" PRId64
+                           ", \"%.80s\", is not a number: there is no mean",
                            i + 1, answers->train[i]);
         }
         sum += value;

@@ -334,11 +334,12 @@ const pb_metric pb_metric_accuracy = {
 };
 
 const pb_metric pb_metric_f1 = {
-    .name        = "f1",
-    .about       = "F1 of the second of two classes",
-    .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
-                   "its own, which is no F1",
-    .score       = score_labels,
+    .name  = "f1",
+    .about = "F1 of the second of two classes",
+    .differences =
+        "an answer that is not a class counts as the wrong one of the two → as a class of "
+        "its own, which is no F1",
+    .score           = score_labels,
     .needs_labels    = true,
     .check_reference = check_label,
     .main_of         = f1_of,
@@ -348,7 +349,7 @@ const pb_metric pb_metric_macro_f1 = {
     .name  = "macro_f1",
     .about = "mean of F1 over the classes",
     .differences =
-        "an answer that is no class counts as one of the first two classes, right labels "
+        "an answer that is not a class counts as one of the first two classes, right labels "
         "beyond these turn into the second → as a class of its own, which is no F1; mean "
         "over the classes that are right answers",
     .score           = score_labels,
@@ -358,11 +359,12 @@ const pb_metric pb_metric_macro_f1 = {
 };
 
 const pb_metric pb_metric_f1_mcc = {
-    .name        = "f1_mcc",
-    .about       = "F1 of the second of two classes, with Matthews' correlation",
-    .differences = "an answer that is no class counts as the wrong one of the two → as a class of "
-                   "its own; Matthews' correlation beside F1",
-    .score       = score_labels,
+    .name  = "f1_mcc",
+    .about = "F1 of the second of two classes, with Matthews' correlation",
+    .differences =
+        "an answer that is not a class counts as the wrong one of the two → as a class of "
+        "its own; Matthews' correlation beside F1",
+    .score           = score_labels,
     .needs_labels    = true,
     .check_reference = check_label,
     .main_of         = f1_of,

@@ -7,7 +7,7 @@ pb_status pb_tensor_to_f32(pb_tensor *dst, const pb_tensor *src)
     char dst_text[128];
     char src_text[128];
     if (!pb_dtype_is_float(src->dtype)) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED, "dtype %s is no float type that converts to F32",
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "dtype %s is not a float type that converts to F32",
                        pb_dtype_name(src->dtype));
     }
     if (!pb_tensor_same_shape(dst, src)) {

@@ -228,8 +228,9 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
         status  = PB_OK;
     }
     if (status == PB_OK && !planned && !shards) {
-        status = PB_FAIL(PB_ERR_NOT_FOUND,
-                         "%s: neither plan.json nor shards; it is no results directory", directory);
+        status =
+            PB_FAIL(PB_ERR_NOT_FOUND,
+                    "%s: neither plan.json nor shards; it is not a results directory", directory);
     }
     if (status == PB_OK) {
         status = planned ? read_planned(directory, &sweep, &results)

@@ -29,7 +29,7 @@ static pb_status append_special(const json_t *template, const char *place, const
         int64_t value    = json_is_integer(id) ? (int64_t)json_integer_value(id) : -1;
         if (value < 0 || value >= size) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "%s: ids[%zu] of \"%.60s\" is no id of this tokenizer (0 to %" PRId64
+                           "%s: ids[%zu] of \"%.60s\" is not an id of this tokenizer (0 to %" PRId64
                            ")",
                            place, i, name.data, size - 1);
         }

@@ -40,7 +40,7 @@ static double group_limit(const char *folder)
     double quota  = 0.0;
     double period = 0.0;
     read_line(folder, "cpu.max", line, sizeof line);
-    if (sscanf(line, "%lf %lf", &quota, &period) != 2) { /* "max" is no number */
+    if (sscanf(line, "%lf %lf", &quota, &period) != 2) { /* "max" is not a number */
         read_line(folder, "cpu.cfs_quota_us", line, sizeof line);
         quota = strtod(line, NULL);
         read_line(folder, "cpu.cfs_period_us", line, sizeof line);

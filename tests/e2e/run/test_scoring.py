@@ -159,7 +159,7 @@ class Tokens(case.Case):
         self.world.dataset("leak", train=rows["train"] + rows["test"][:3])
         grid = self.world.grid([self.world.model()], ["leak"], ["lora"], rest="train = { max_steps = 2; };\n")
         result = self.run_grid(grid)
-        self.assertIn("the texts of 3 samples stand in the test file as well; they are left out", result.err)
+        self.assertIn("the texts of 3 samples are in the test file as well; such samples are left out", result.err)
         cell = self.cells()["good", "leak", "lora", "1"]
         self.assertEqual(cell["rows_overlap"], "3")
         self.assertEqual(int(cell["rows_train"]) + int(cell["rows_validation"]), len(rows["train"]))

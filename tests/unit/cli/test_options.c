@@ -195,9 +195,9 @@ static void mistakes_name_the_option_and_the_nearest_one(void **state)
     EXPECT_REFUSED("train: --dtype f16 is not one of its values: f32, bf16", "g", "--model", "m",
                    "--dtype", "f16");
     EXPECT_REFUSED("train: --batch 65 is outside 1 … 64", "--batch", "65");
-    EXPECT_REFUSED("train: --device: \"gpu\" is no device of this build; there are: auto, cpu", "g",
-                   "--model", "m", "--device", "gpu");
-    EXPECT_REFUSED("train: --device: \"cpu:\" is no device of this build; there are: auto, cpu",
+    EXPECT_REFUSED("train: --device: \"gpu\" is not a device of this build; there are: auto, cpu",
+                   "g", "--model", "m", "--device", "gpu");
+    EXPECT_REFUSED("train: --device: \"cpu:\" is not a device of this build; there are: auto, cpu",
                    "g", "--model", "m", "--device", "cpu:");
     EXPECT_REFUSED("train: an argument is missing; usage: peftbench train GRID.cfg --model DIR",
                    "--model", "m");

@@ -182,7 +182,7 @@ static void syntax_errors_name_the_line(void **state)
     expect_part("lora = {\n name = \"abc; };", "x.cfg:2: a text that begins here has no closing");
     expect_part("\n/* open", "x.cfg:2: a comment that begins here has no closing */");
     expect_part("lora = { r = 1", "syntax error");
-    expect_part("a = \"x\\q\";", "x.cfg:1: \"\\q\" is no escape");
+    expect_part("a = \"x\\q\";", "x.cfg:1: \"\\q\" is not an escape");
     expect_part("a = \"x\\x00y\";", "x.cfg:1: a text cannot hold \\x00");
     expect_part("a = \"\\xC3\";", "x.cfg:1: the text is not UTF-8");
     expect_part("a = \"\\x4\";", "x.cfg:1: two hexadecimal digits follow \\x");

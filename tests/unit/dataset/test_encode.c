@@ -59,7 +59,7 @@ static void corrected_cuts_the_user_text_and_drops_training_rows_without_room(vo
 
     assert_error(
         encode(ds, PB_SPLIT_TRAIN, 4, &set), PB_ERR_FORMAT,
-        "none of 3 rows is left: 3 do not fit data.cutoff_tokens = 4, 0 stand in the test file");
+        "none of 3 rows is left: 3 do not fit data.cutoff_tokens = 4, 0 are in the test file");
     assert_null(set.ids);
     pb_dataset_close(ds);
 }

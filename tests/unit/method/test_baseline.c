@@ -108,7 +108,7 @@ static void mean_is_that_of_the_numbers_and_refuses_others(void **state)
     (void)state;
     assert_all("mean", &(pb_answers){train, 3, NULL, 0}, "2.933333");
     assert_error(ask("mean", 1, &(pb_answers){train, 4, NULL, 0}, 1, texts), PB_ERR_FORMAT,
-                 "training answer 4, \"five\", is no number");
+                 "training answer 4, \"five\", is not a number");
     assert_null(texts[0]);
 }
 

@@ -128,7 +128,7 @@ static void test_a_bad_id_is_named(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         assert_int_equal(tokenize("--decode", lines[i], ""), 1);
-        assert_non_null(strstr(pb_error_message(), "standard input:1: \"ids\"[1] is no id"));
+        assert_non_null(strstr(pb_error_message(), "standard input:1: \"ids\"[1] is not an id"));
         pb_error_clear();
     }
 }

@@ -131,7 +131,7 @@ static const damage damages[] = {
     {"\"type\": \"Split\"", "\"type\": \"ByteLevel\"", PB_ERR_UNSUPPORTED, "the key \"pattern\""},
     {"\"TemplateProcessing\"", "\"BertProcessing\"", PB_ERR_UNSUPPORTED,
      "post_processor: the type \"BertProcessing\""},
-    {"\"ids\": [8]", "\"ids\": [88]", PB_ERR_FORMAT, "ids[0] of \"<s>\" is no id"},
+    {"\"ids\": [8]", "\"ids\": [88]", PB_ERR_FORMAT, "ids[0] of \"<s>\" is not an id"},
     {"\"special_tokens\": {\"<s>\"", "\"special_tokens\": {\"<t>\"", PB_ERR_FORMAT,
      "post_processor.single[0]: \"<s>\" is not in special_tokens"},
     {"{\"Sequence\": {\"id\": \"A\"", "{\"Sequence\": {\"id\": \"B\"", PB_ERR_UNSUPPORTED,
