@@ -124,7 +124,7 @@ static pb_status refuse(const sweep *s, const sweep_check *c)
                                       : "";
     if (c->mistakes.count == 1) {
         return PB_FAIL(PB_ERR_CONFIG,
-                       "%s (nothing was run: %" PRId64 " of %" PRId64 " %s cannot%s)",
+                       "%s (nothing was run: %" PRId64 " of %" PRId64 " %s cannot run%s)",
                        c->mistakes.items[0].text, c->bad, cells, cells_word(cells), rest);
     }
     for (int64_t i = 0; i < c->mistakes.count; i++) {
@@ -132,9 +132,9 @@ static pb_status refuse(const sweep *s, const sweep_check *c)
         pb_log0_error("%s (%" PRId64 " %s)", m->text, m->count, cells_word(m->count));
     }
     return PB_FAIL(PB_ERR_CONFIG,
-                   "%s: nothing was run, because of the %" PRId64 " mistakes above %" PRId64
-                   " of %" PRId64 " %s cannot%s",
-                   pb_grid_path(s->grid), c->mistakes.count, c->bad, cells, cells_word(cells),
+                   "%s: nothing was run: %" PRId64 " of %" PRId64
+                   " %s cannot run because of the %" PRId64 " mistakes above%s",
+                   pb_grid_path(s->grid), c->bad, cells, cells_word(cells), c->mistakes.count,
                    rest);
 }
 

@@ -59,7 +59,7 @@ class Mistakes(case.Case):
                 self.assertEqual(len(lines), 9, str(result))
                 for texts in (*models.values(), *datasets.values(), *methods.values()):
                     self.assertTrue([line for line in lines if all(text in line for text in texts)], (texts, lines))
-                self.assertIn("the 8 mistakes above", lines[-1])
+                self.assertIn("cells cannot run because of the 8 mistakes above", lines[-1])
                 self.assertIn("47 of 48 cells", lines[-1])
                 self.assertIn("--keep-going", lines[-1])
                 self.assertFalse(os.path.exists(self.output), "not even a folder was made")
