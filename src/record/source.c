@@ -5,7 +5,8 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 
-#include <hdf5_hl.h>
+#include <hdf5.h>
+#include <stdio.h>
 #include <string.h>
 
 struct pb_record_source {
@@ -82,17 +83,82 @@ static pb_status read_checked(pb_record_source *source, bool sealed)
     return fail_broken(source, sealed);
 }
 
-/* HDF5 neither copies nor frees the bytes. */
+/* What HDF5 would copy into its memory, and free, are the bytes of the source (`data`): it reads
+ * them where they are. H5LTopen_file_image does the same, but some versions of it leak a block a
+ * file. */
+static void *lend(size_t size, H5FD_file_image_op_t operation, void *data)
+{
+    (void)size;
+    (void)operation;
+    return data;
+}
+
+static void *copy_nothing(void *to, const void *from, size_t size, H5FD_file_image_op_t operation,
+                          void *data)
+{
+    (void)from;
+    (void)size;
+    (void)operation;
+    (void)data;
+    return to;
+}
+
+static void *refuse_growth(void *bytes, size_t size, H5FD_file_image_op_t operation, void *data)
+{
+    (void)bytes;
+    (void)size;
+    (void)operation;
+    (void)data;
+    return NULL;
+}
+
+static herr_t take_back(void *bytes, H5FD_file_image_op_t operation, void *data)
+{
+    (void)bytes;
+    (void)operation;
+    (void)data;
+    return 0;
+}
+
+static void *same(void *data)
+{
+    return data;
+}
+
+static herr_t keep(void *data)
+{
+    (void)data;
+    return 0;
+}
+
+/* HDF5 neither copies nor frees the bytes. It takes two images of one name for the same file. */
+static hid_t open_bytes(pb_string *bytes)
+{
+    H5FD_file_image_callbacks_t borrow = {lend, copy_nothing, refuse_growth, take_back,
+                                          same, keep,         bytes->data};
+    char name[32];
+    hid_t file   = -1;
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    snprintf(name, sizeof name, "image %p", (void *)bytes->data);
+    if (access >= 0 && H5Pset_fapl_core(access, 1 << 16, false) >= 0 &&
+        H5Pset_file_image_callbacks(access, &borrow) >= 0 &&
+        H5Pset_file_image(access, bytes->data, bytes->length) >= 0) {
+        file = H5Fopen(name, H5F_ACC_RDONLY, access);
+    }
+    if (access >= 0) {
+        H5Pclose(access);
+    }
+    return file;
+}
+
 static pb_status open_image(pb_record_source *source)
 {
-    const unsigned borrowed = H5LT_FILE_IMAGE_DONT_COPY | H5LT_FILE_IMAGE_DONT_RELEASE;
-
     hdf_quiet();
-    source->file = H5LTopen_file_image(source->bytes.data, source->bytes.length, borrowed);
+    source->file = open_bytes(&source->bytes);
     if (source->file >= 0) {
         return PB_OK;
     }
-    pb_status status = hdf_fail("H5LTopen_file_image(image)", __FILE__, __LINE__, __func__);
+    pb_status status = hdf_fail("H5Fopen(image)", __FILE__, __LINE__, __func__);
     if (!source_is_sealed(source)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s: not a readable HDF5 file (truncated, damaged or of another format)",
