@@ -30,7 +30,10 @@ class Cut(case.Case):
         """Cuts the weights short, waits for the end of the program, and puts them back."""
         os.truncate(self.weights, 4096)
         result = program.finish(process, timeout=120)
-        self.assertEqual(program.session_members(process.pid), [])
+        deadline = time.monotonic() + 30  # the launcher may end before a rank that it has killed
+        while program.session_members(process.pid):
+            self.assertLess(time.monotonic(), deadline, "processes are left")
+            time.sleep(0.05)
         shutil.copy(self.kept, self.weights)
         return result
 
