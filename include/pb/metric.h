@@ -75,7 +75,7 @@ typedef struct pb_metric {
     bool reads_questions;  /* `ids` and `alternatives` of the input change the result */
     bool fills_row_values; /* `score` does; else 1 when correct, 0 when not */
     /* PB_ERR_FORMAT, with what it lacks, when no prediction could be right against this
-     * post-processed answer under the corrected protocol; NULL: there is none. */
+     * post-processed answer under the corrected protocol. With this slot a row needs an answer. */
     pb_status (*check_reference)(const char *text, char *const *labels, int64_t label_count);
     /* Fails, with what to do, where this build lacks what the metric needs. */
     pb_status (*available)(void);

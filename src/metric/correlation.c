@@ -365,7 +365,7 @@ static pb_status check_reference(const char *text, char *const *labels, int64_t 
 
     (void)labels;
     (void)label_count;
-    return text != NULL ? read_reference(text, &value) : pb_metric_no_answer();
+    return read_reference(text, &value);
 }
 
 const pb_metric pb_metric_pearsonr = {

@@ -78,7 +78,7 @@ static pb_status check_reference(const char *text, char *const *labels, int64_t 
 
     (void)labels;
     (void)label_count;
-    return text != NULL ? read_reference(text, &value) : pb_metric_no_answer();
+    return read_reference(text, &value);
 }
 
 static pb_status score_paper(pb_metric_result *result)

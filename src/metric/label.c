@@ -92,7 +92,7 @@ static pb_status read_gold(const char *text, char *const *labels, int64_t count,
 static pb_status check_label(const char *text, char *const *labels, int64_t label_count)
 {
     int64_t gold;
-    return text != NULL ? read_gold(text, labels, label_count, &gold) : pb_metric_no_answer();
+    return read_gold(text, labels, label_count, &gold);
 }
 
 static pb_status read_classes(const pb_metric_input *input, char *const *labels,

@@ -113,9 +113,7 @@ static pb_status post_reference(const pb_metric *ops, char *const *labels, int64
     for (int64_t k = 0; k < label_count; k++) {
         PB_TRY(pb_metric_post(PB_PROTOCOL_CORRECTED, ops->keeps_case, labels[k], &posted[k]));
     }
-    return reference != NULL ? pb_metric_post(PB_PROTOCOL_CORRECTED, ops->keeps_case, reference,
-                                              &posted[label_count])
-                             : PB_OK;
+    return pb_metric_post(PB_PROTOCOL_CORRECTED, ops->keeps_case, reference, &posted[label_count]);
 }
 
 pb_status pb_metric_check_reference(const char *metric, char *const *labels, int64_t label_count,
@@ -126,6 +124,9 @@ pb_status pb_metric_check_reference(const char *metric, char *const *labels, int
 
     if (ops == NULL || ops->check_reference == NULL || (ops->needs_labels && label_count < 2)) {
         return PB_OK; /* or the fault is not the reference's */
+    }
+    if (reference == NULL) {
+        return pb_metric_no_answer();
     }
     PB_TRY(PB_ALLOC(posted, label_count + 1));
     pb_status status = post_reference(ops, labels, label_count, reference, posted);

@@ -80,7 +80,7 @@ static double thread_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* The best rate of products of `block` (three factors behind each other) by this clock. */
+/* The best rate of products of `block` (three factors, one after another) by this clock. */
 static double best_rate(float *block, double (*clock)(void))
 {
     const size_t size = (size_t)SIDE * SIDE;
