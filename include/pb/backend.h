@@ -124,7 +124,7 @@ pb_status pb_backend_open(const char *name, int device, int threads, pb_backend 
 void pb_backend_close(pb_backend *be); /* accepts NULL */
 /* BF16: both factors of every pb_matmul are rounded to it, sums are F32, attention and all else
  * stay F32; F32, as opened: nothing is rounded. Products are tried at once: PB_ERR_NUMERIC when
- * they are wrong, and nothing is rounded. Counted work starts anew. */
+ * they are wrong, and nothing is rounded. Counted work starts at 0. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 const char *pb_backend_name(const pb_backend *be);
 int pb_backend_threads(const pb_backend *be);

@@ -35,7 +35,7 @@ typedef struct pb_cell_model_options {
 
 extern const pb_config_field pb_cell_model_fields[];
 
-/* How a prediction is had: the answer is generated, or the class whose text is the likeliest. */
+/* How a prediction is made: the answer is generated, or the class whose text is the likeliest. */
 typedef enum pb_scoring { PB_SCORING_GENERATION, PB_SCORING_LIKELIHOOD } pb_scoring;
 
 /* The group `eval`. */
@@ -61,8 +61,8 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
                            pb_cell_env **out) PB_MUST_USE;
 void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
 
-/* Keeps the tokens of data sets in this folder (see pb/encoded.h); without it they are made anew
- * for every cell. */
+/* Keeps the tokens of data sets in this folder (see pb/encoded.h); without it they are made
+ * again for every cell. */
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
 /* Looks at the model of this name from the group `model`, once: config.json, the tokenizer and the

@@ -44,10 +44,10 @@ void pb_memory_peak_reset(void);
 /* Back to what pb_memory_peak said before something that is not to be counted. */
 void pb_memory_peak_restore(size_t peak);
 
-/* Allocations that were had since the process began; a loop that makes none leaves it as it is. */
+/* Allocations made since the process began; a loop that makes none leaves it as it is. */
 size_t pb_memory_allocations(void);
 
-/* Counts bytes that were had from elsewhere (a mapping, a shared window): negative when given back.
+/* Counts bytes obtained elsewhere (a mapping, a shared window): negative when they are given back.
  */
 void pb_memory_account(int64_t bytes);
 

@@ -82,7 +82,7 @@ typedef enum pb_site_kind {
     PB_SITE_GATE,
     PB_SITE_UP,
     PB_SITE_DOWN,
-    PB_SITE_QKV,       /* in place of q, k, v: their outputs behind each other (phi3) */
+    PB_SITE_QKV,       /* in place of q, k, v: their outputs side by side (phi3) */
     PB_SITE_GATE_UP,   /* in place of gate and up (phi3) */
     PB_SITE_ATTN_NORM, /* norm sites of a layer: weight [D] */
     PB_SITE_MLP_NORM,

@@ -26,7 +26,7 @@
     X(ERR_SHAPE, "a tensor has another shape than expected")     \
     X(ERR_UNSUPPORTED, "this is not supported")                  \
     X(ERR_NUMERIC, "a number is not finite or out of its range") \
-    X(ERR_MEMORY, "memory could not be had")                     \
+    X(ERR_MEMORY, "out of memory")                               \
     X(ERR_COMM, "the process group is broken")                   \
     X(ERR_LIBRARY, "a library reported a failure")               \
     X(ERR_INTERNAL, "an internal invariant does not hold")       \

@@ -11,7 +11,7 @@ static const char qwen2_regex[] =
 
 static pb_status no_memory(void)
 {
-    return PB_FAIL(PB_ERR_MEMORY, "memory for the tokens of a tokenizer could not be had");
+    return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
 }
 
 /* The text of a special token that is named, NULL when none is. */

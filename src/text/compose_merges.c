@@ -106,7 +106,7 @@ pb_status pb_compose_merges(const pb_sentencepiece *sp, json_t *out)
         const pb_piece *right = &sp->pieces[list.items[i].right];
         json_t *pair = json_pack("[s%, s%]", left->text, left->length, right->text, right->length);
         if (json_array_append_new(out, pair) != 0) {
-            status = PB_FAIL(PB_ERR_MEMORY, "memory for its merges could not be had");
+            status = PB_FAIL(PB_ERR_MEMORY, "out of memory for its merges");
             goto err_clear;
         }
     }

@@ -26,7 +26,7 @@ static pb_status compile(const pb_string *regex, const char *place, pb_pattern *
 
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     if (context == NULL) {
-        return PB_FAIL(PB_ERR_MEMORY, "%s: memory for the expression could not be had", place);
+        return PB_FAIL(PB_ERR_MEMORY, "%s: out of memory for the expression", place);
     }
     (void)pcre2_set_newline(context, PCRE2_NEWLINE_LF);
     out->code = pcre2_compile((PCRE2_SPTR8)regex->data, regex->length,

@@ -38,7 +38,7 @@ pb_status pb_tokenizer_encode_rows(const pb_tokenizer *t, const char *const *tex
         pb_ids_clear(&out[i]);
     }
     if (status == PB_OK) {
-        return PB_FAIL(PB_ERR_MEMORY, "tokenizer: memory for text %lld of %lld could not be had",
+        return PB_FAIL(PB_ERR_MEMORY, "tokenizer: out of memory for text %lld of %lld",
                        (long long)failed, (long long)count);
     }
     return pb_error_prefix(status, "text %lld of %lld", (long long)failed, (long long)count);

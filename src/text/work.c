@@ -43,7 +43,7 @@ pb_status pb_work_create(int64_t tokens, pb_work **out)
     w->pinned  = PB_WORK_OUTSIDE;
     pb_work_set(w, "", 0);
     if (w->match == NULL || w->context == NULL) {
-        status = PB_FAIL(PB_ERR_MEMORY, "tokenizer: the matcher's memory could not be had");
+        status = PB_FAIL(PB_ERR_MEMORY, "tokenizer: out of memory for the matcher");
         goto err_destroy;
     }
     /* Without a stack of its own (no JIT in this build of PCRE2) the matcher uses the heap. */
