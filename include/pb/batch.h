@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A packed batch: rows of tokens as a forest of segments, without padding, with common prefixes
- * computed once. */
+ * computed once; and the order in which rows are taken. */
 #pragma once
 
 #include "pb/forest.h"
@@ -77,3 +77,10 @@ pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch
 pb_status pb_batch_rebuild(const pb_sample *samples, int64_t count, const pb_batch_options *options,
                            pb_batch *batch) PB_MUST_USE;
 void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */
+
+/* Order [n]: the validation part first, *n_validation = ceil(share · n) rows, then the training
+ * part. The permutation is numpy's default_rng(seed).permutation(n). */
+pb_status pb_split_validation(int64_t n, double share, uint64_t seed, int64_t *order,
+                              int64_t *n_validation) PB_MUST_USE;
+/* Order [n] of the training rows in an epoch: torch's randperm seeded with run seed + epoch. */
+pb_status pb_epoch_order(int64_t n, uint64_t seed, int64_t *order) PB_MUST_USE;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Samples as token rows, the cache that keeps them, and the splits and orders of them.
+/* Samples as token rows, and the cache that keeps them.
  *
  *     pb_encode_options options = {.tpl = …, .tokenizer = …, .cutoff_tokens = …, .threads = n};
  *     PB_TRY(pb_encoded_open(ds, PB_SPLIT_TEST, &options, NULL, &test));
@@ -70,10 +70,3 @@ const char *pb_encoded_id(const pb_encoded_set *set, int64_t index);
 pb_status pb_encoded_reference(const pb_dataset *ds, const pb_encoded_set *set,
                                const pb_tokenizer *tokenizer, int64_t index,
                                pb_string *out) PB_MUST_USE;
-
-/* Order [n]: the validation part first, *n_validation = ceil(share · n) rows, then the training
- * part. The permutation is numpy's default_rng(seed).permutation(n). */
-pb_status pb_split_validation(int64_t n, double share, uint64_t seed, int64_t *order,
-                              int64_t *n_validation) PB_MUST_USE;
-/* Order [n] of the training rows in an epoch: torch's randperm seeded with run seed + epoch. */
-pb_status pb_epoch_order(int64_t n, uint64_t seed, int64_t *order) PB_MUST_USE;

@@ -6,7 +6,6 @@
 #include "pb/train.h"
 
 #include "pb/clock.h"
-#include "pb/encoded.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The description of a data set: every key that does not fit has its message; instructions under
- * both protocols; splits. */
+ * both protocols. */
 #include "fixture.h"
 
-#include "pb/encoded.h"
 #include "pb/hash.h"
 #include "pb/memory.h"
 
@@ -180,22 +179,6 @@ static void sets_without_an_original_keep_our_text_under_paper(void **state)
     pb_dataset_close(ds);
 }
 
-static void splits_refuse_what_leaves_nothing_to_train_on(void **state)
-{
-    int64_t order[4], held = -1;
-
-    (void)state;
-    assert_error(pb_split_validation(1, 0.1, 42, order, &held), PB_ERR_CONFIG,
-                 "leaves none to train on");
-    assert_error(pb_split_validation(-1, 0.1, 42, order, &held), PB_ERR_ARGUMENT, "-1 rows");
-    assert_error(pb_split_validation(4, 1.5, 42, order, &held), PB_ERR_ARGUMENT, "1.5");
-    assert_int_equal(held, -1);
-    assert_ok(pb_split_validation(0, 0.1, 42, order, &held));
-    assert_int_equal(held, 0);
-    assert_error(pb_epoch_order(-1, 42, order), PB_ERR_ARGUMENT, "-1 rows");
-    assert_ok(pb_epoch_order(0, 42, order));
-}
-
 static int set_up(void **state)
 {
     (void)state;
@@ -219,7 +202,6 @@ int main(void)
         cmocka_unit_test(a_list_that_is_too_short_is_a_bad_row),
         cmocka_unit_test(paper_takes_the_originals_text_when_its_id_matches),
         cmocka_unit_test(sets_without_an_original_keep_our_text_under_paper),
-        cmocka_unit_test(splits_refuse_what_leaves_nothing_to_train_on),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The two permutations of the original's tools, number for number: the validation part by numpy's
- * default_rng(seed).permutation (PCG64, XSL-RR 128/64, O'Neill 2014, seeded by SeedSequence), the
- * order of an epoch by torch's randperm (MT19937, Matsumoto & Nishimura 1998). */
-#include "pb/encoded.h"
-#include "pb/memory.h"
+/* The generators behind both permutations: numpy's PCG64 (XSL-RR 128/64, O'Neill 2014, seeded by
+ * SeedSequence) and torch's MT19937 (Matsumoto & Nishimura 1998). */
+#include "pb/permutation.h"
 
-#include <inttypes.h>
-#include <math.h>
+#include <stdbool.h>
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -122,28 +119,15 @@ static void swap(int64_t *order, int64_t i, int64_t j)
     order[j]     = kept;
 }
 
-pb_status pb_split_validation(int64_t n, double share, uint64_t seed, int64_t *order,
-                              int64_t *n_validation)
+void pb_permutation_numpy(int64_t n, uint64_t seed, int64_t *order)
 {
     pcg64 g;
 
-    if (n < 0 || !(share >= 0 && share <= 1)) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "split: %" PRId64 " rows, validation share %g", n, share);
-    }
-    int64_t held = (int64_t)ceil(share * (double)n);
-    if (n > 0 && held >= n) {
-        return PB_FAIL(PB_ERR_CONFIG,
-                       "data.validation_share %g of %" PRId64 " training rows leaves none to train "
-                       "on; take more rows or a smaller share",
-                       share, n);
-    }
     pcg64_seed(&g, seed);
     fill_identity(n, order);
     for (int64_t i = n - 1; i > 0; i--) {
         swap(order, i, (int64_t)pcg64_bounded(&g, (uint64_t)i));
     }
-    *n_validation = held;
-    return PB_OK;
 }
 
 enum { MT_WORDS = 624, MT_SHIFT = 397 };
@@ -184,17 +168,13 @@ static uint32_t mt_next(mt19937 *g)
     return y ^ (y >> 18);
 }
 
-pb_status pb_epoch_order(int64_t n, uint64_t seed, int64_t *order)
+void pb_permutation_torch(int64_t n, uint64_t seed, int64_t *order)
 {
     mt19937 g;
 
-    if (n < 0 || n > UINT32_MAX) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "epoch order: %" PRId64 " rows are not 0 … 2^32 - 1", n);
-    }
     mt_seed(&g, (uint32_t)seed);
     fill_identity(n, order);
     for (int64_t i = 0; i < n - 1; i++) {
         swap(order, i, i + (int64_t)(mt_next(&g) % (uint64_t)(n - i)));
     }
-    return PB_OK;
 }

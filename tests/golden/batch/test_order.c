@@ -2,8 +2,9 @@
 /* The validation part and the order of an epoch against numpy's and torch's own permutations. */
 #include "support.h"
 
-#include "pb/encoded.h"
-#include "pb/memory.h"
+#include "pb/batch.h"
+#include "pb/hash.h"
+#include "pb/string.h"
 
 #include <jansson.h>
 

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The permutations of numpy and torch, number for number, so that rows are split and ordered as in
+ * a run of theirs with the same seed. */
+#pragma once
+
+#include <stdint.h>
+
+void pb_permutation_numpy(int64_t n, uint64_t seed,
+                          int64_t *order); /* default_rng(seed).permutation(n), n < 2^63 */
+void pb_permutation_torch(int64_t n, uint64_t seed,
+                          int64_t *order); /* randperm(n) after manual_seed(seed), n < 2^32 */
