@@ -149,7 +149,7 @@ typedef struct pb_grid_state {
 } pb_grid_state;
 
 /* What is to be done with the cells. */
-typedef struct pb_grid_work {
+typedef struct pb_grid_job {
     pb_grid_runner run;
     /* May be NULL: called once on every process before its first cell, with the numbers of the
      * cells that are to be run; its time is no cell's. */
@@ -158,7 +158,7 @@ typedef struct pb_grid_work {
      * this process does; NULL when it has no cell any more. */
     void (*tell)(void *context, const pb_grid_state *state);
     void *context;
-} pb_grid_work;
+} pb_grid_job;
 
 typedef struct pb_grid_summary {
     int64_t cells, skipped; /* skipped: done before */
@@ -173,5 +173,5 @@ typedef struct pb_grid_summary {
  * filled whatever the status, except PB_ERR_COMM, after which the group has to be aborted.
  * PB_STOPPED when cells are left because of a stop. */
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
-                      const bool *done, double began, const pb_grid_work *job,
+                      const bool *done, double began, const pb_grid_job *job,
                       pb_grid_summary *summary) PB_MUST_USE;

@@ -14,20 +14,20 @@
 
 /* What a directory is to hold: `run` writes it once, `status` and `merge` read it
  * (DIRECTORY/plan.json). */
-typedef struct pb_sweep {
+typedef struct pb_plan {
     char *name;     /* of the sweep; the merged file is DIRECTORY/<name>.h5 */
     char *protocol; /* "paper" or "corrected" */
     char *command_line;
     pb_record_key *cells; /* axes in the order of the results: by first appearance */
     int64_t count;
-} pb_sweep;
+} pb_plan;
 
-void pb_sweep_clear(pb_sweep *sweep); /* accepts a zeroed one */
-pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, const char *method,
-                       int64_t seed, const char *config_hash) PB_MUST_USE;
-pb_status pb_sweep_write(const char *directory, const pb_sweep *sweep) PB_MUST_USE; /* atomic */
+void pb_plan_clear(pb_plan *plan); /* accepts a zeroed one */
+pb_status pb_plan_add(pb_plan *plan, const char *model, const char *dataset, const char *method,
+                      int64_t seed, const char *config_hash) PB_MUST_USE;
+pb_status pb_plan_write(const char *directory, const pb_plan *plan) PB_MUST_USE; /* atomic */
 /* PB_ERR_NOT_FOUND when there is no plan in the directory. */
-pb_status pb_sweep_read(const char *directory, pb_sweep *out) PB_MUST_USE;
+pb_status pb_plan_read(const char *directory, pb_plan *out) PB_MUST_USE;
 
 /* For the one run that works in the directory, which exists: takes DIRECTORY/run.lock and removes
  * the temporary files that killed runs of the sweep left. PB_ERR_IO, with host and process, while
@@ -36,8 +36,8 @@ pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock
 
 /* One hash over a plan and the checksums of its shards ("" where there is none): a merged file has
  * it as an attribute, which tells whether it was made from exactly these. */
-pb_status pb_sweep_shards_hash(const pb_sweep *sweep, char (*checksums)[PB_HASH_TEXT],
-                               char text[PB_HASH_TEXT]) PB_MUST_USE;
+pb_status pb_plan_shards_hash(const pb_plan *plan, char (*checksums)[PB_HASH_TEXT],
+                              char text[PB_HASH_TEXT]) PB_MUST_USE;
 
 typedef enum pb_shard_state {
     PB_SHARD_MISSING,
@@ -64,7 +64,7 @@ pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_reco
 pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key,
                              char **out) PB_MUST_USE;
 /* Shards of the directory that the sweep does not ask for: other cells, other configurations. */
-pb_status pb_shard_count_others(const char *directory, const pb_sweep *sweep,
+pb_status pb_shard_count_others(const char *directory, const pb_plan *plan,
                                 int64_t *count) PB_MUST_USE;
 /* One shard with or without its curves and predictions. */
 pb_status pb_shard_read(const char *path, bool complete, pb_record *out) PB_MUST_USE;
@@ -93,7 +93,7 @@ typedef struct pb_results {
     int8_t *state;  /* the same shape: pb_cell_state */
     char **damaged; /* [damaged_count] file and cause of every damaged shard of the directory */
     int64_t damaged_count;
-    char shards[PB_HASH_TEXT]; /* pb_sweep_shards_hash; "" where there is no plan */
+    char shards[PB_HASH_TEXT]; /* pb_plan_shards_hash; "" where there is no plan */
     int64_t stale;             /* shards left out: the plan does not ask for them as they are */
     int64_t repeated;          /* cells found in more than one file with the same configuration */
 } pb_results;

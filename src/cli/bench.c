@@ -2,7 +2,7 @@
 /* peftbench bench: speed and memory of training and evaluation, on random weights and made-up
  * rows. */
 #include "bench.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/cell.h"
 #include "pb/clock.h"
@@ -227,7 +227,7 @@ typedef struct figures {
 } figures;
 
 /* `done`: what the backend did in the timed steps. */
-static figures summarise(const work *w, const sample_stats *s, pb_backend_work done, double gemm)
+static figures summarise(const session *w, const sample_stats *s, pb_backend_work done, double gemm)
 {
     double total = 0.0;
     for (int64_t i = 0; i < s->count; i++) {
@@ -311,7 +311,7 @@ static pb_status print_result(const pb_cli *cli, const figures *f)
 }
 
 /* The method as a configuration, for --set to change. */
-static pb_status open_config(const pb_cli *cli, work *w)
+static pb_status open_config(const pb_cli *cli, session *w)
 {
     const pb_method_ops *ops = NULL;
     pb_string text           = {0};
@@ -324,7 +324,7 @@ static pb_status open_config(const pb_cli *cli, work *w)
     return status;
 }
 
-static pb_status open_bench(const pb_cli *cli, work *w)
+static pb_status open_bench(const pb_cli *cli, session *w)
 {
     const char *device = NULL;
     int number         = 0;
@@ -346,7 +346,7 @@ static pb_status open_bench(const pb_cli *cli, work *w)
         PB_TRY(pb_model_open_random(&config, seed, pb_backend_threads(w->backend), &w->model));
     }
     PB_TRY(open_config(cli, w));
-    PB_TRY(work_create_method(cli, seed, w));
+    PB_TRY(session_create_method(cli, seed, w));
     if (w->method->parameters == 0) {
         return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", w->method->ops->name);
     }
@@ -354,7 +354,8 @@ static pb_status open_bench(const pb_cli *cli, work *w)
 }
 
 /* The batches of the steps once more, as a validation sees them. */
-static pb_status time_forward(const work *w, const pb_sample *rows, int64_t batch, sample_stats *s)
+static pb_status time_forward(const session *w, const pb_sample *rows, int64_t batch,
+                              sample_stats *s)
 {
     for (int64_t i = 0; i < s->warm + s->count; i++) {
         double loss  = 0.0;
@@ -373,7 +374,7 @@ static int64_t gemm_size(const pb_backend *backend)
     return size > 1024 ? size : 1024;
 }
 
-static pb_status measure(const pb_cli *cli, work *w, const pb_encoded_set *set, pb_sample *rows,
+static pb_status measure(const pb_cli *cli, session *w, const pb_encoded_set *set, pb_sample *rows,
                          sample_stats *s)
 {
     pb_train_options how       = {0};
@@ -417,13 +418,13 @@ static pb_status refuse_beside_load(const pb_cli *cli)
 
 static pb_status run(pb_cli *cli)
 {
-    work w             = {0};
+    session w          = {0};
     pb_encoded_set set = {0};
     pb_sample *rows    = NULL;
     int64_t steps      = pb_cli_int(cli, "steps");
     sample_stats stats = {.warm = 2};
     pb_status status;
-    PB_TRY(work_check_alone(cli));
+    PB_TRY(session_check_alone(cli));
     if (pb_cli_flag(cli, "load")) {
         PB_TRY(refuse_beside_load(cli));
         return bench_load(cli);
@@ -445,7 +446,7 @@ done:
     pb_memory_free(stats.forward);
     pb_memory_free(rows);
     pb_encoded_close(&set);
-    work_close(&w);
+    session_close(&w);
     return status;
 }
 

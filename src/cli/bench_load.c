@@ -2,7 +2,7 @@
 /* peftbench bench --load: the rate at which a checkpoint is opened, beside the rate at which this
  * machine copies memory. */
 #include "bench.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/clock.h"
 #include "pb/memory.h"
@@ -101,7 +101,7 @@ pb_status bench_load(const pb_cli *cli)
     if (directory == NULL) {
         return PB_FAIL(PB_ERR_USAGE, "bench: --load needs --model DIR");
     }
-    PB_TRY(work_threads(cli, &figures.threads));
+    PB_TRY(session_threads(cli, &figures.threads));
     PB_TRY(time_open(directory, figures.threads, &figures.seconds, &figures.bytes));
     PB_TRY(time_copy(figures.threads, &figures.copy));
     figures.rate = (double)figures.bytes / figures.seconds;

@@ -3,7 +3,7 @@
 #include "data.h"
 #include "commands.h"
 #include "dataset_config.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/cell.h"
 #include "pb/memory.h"
@@ -220,9 +220,9 @@ static pb_status run(pb_cli *cli)
     bool bench  = pb_cli_flag(cli, "bench");
     int threads = 0;
 
-    PB_TRY(work_check_alone(cli));
+    PB_TRY(session_check_alone(cli));
     PB_TRY(check_options(cli, bench));
-    PB_TRY(work_threads(cli, &threads));
+    PB_TRY(session_threads(cli, &threads));
     return bench ? data_bench(cli, threads) : run_dataset(cli, threads);
 }
 

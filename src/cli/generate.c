@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench generate: greedy continuations of token rows or of a prompt. */
 #include "commands.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/memory.h"
 
@@ -34,7 +34,7 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-static pb_status print_row(const pb_cli *cli, const work *w, const pb_generated *row)
+static pb_status print_row(const pb_cli *cli, const session *w, const pb_generated *row)
 {
     pb_string line = {0};
     pb_string text = {0};
@@ -61,7 +61,7 @@ done:
     return status;
 }
 
-static pb_status generate(const pb_cli *cli, work *w, const pb_sample *prompts, int64_t count)
+static pb_status generate(const pb_cli *cli, session *w, const pb_sample *prompts, int64_t count)
 {
     const pb_model_config *c = pb_model_get_config(w->model);
     int32_t stops[PB_MODEL_EOS_MAX];
@@ -86,7 +86,7 @@ static pb_status generate(const pb_cli *cli, work *w, const pb_sample *prompts, 
     return status;
 }
 
-static pb_status generate_prompt(const pb_cli *cli, work *w)
+static pb_status generate_prompt(const pb_cli *cli, session *w)
 {
     const char *text = pb_cli_text(cli, "prompt");
     pb_ids ids       = {0};
@@ -107,24 +107,24 @@ static pb_status generate_prompt(const pb_cli *cli, work *w)
 
 static pb_status run(pb_cli *cli)
 {
-    work w           = {0};
-    work_rows rows   = {0};
-    const char *file = pb_cli_text(cli, "ids-file");
+    session w         = {0};
+    session_rows rows = {0};
+    const char *file  = pb_cli_text(cli, "ids-file");
     if ((file == NULL) == (pb_cli_text(cli, "prompt") == NULL)) {
         return PB_FAIL(PB_ERR_USAGE, "give either --ids-file or --prompt");
     }
-    PB_TRY(work_open(cli, NULL, 0, &w));
+    PB_TRY(session_open(cli, NULL, 0, &w));
     pb_status status;
     if (file == NULL) {
         status = generate_prompt(cli, &w);
     } else {
-        status = work_rows_read(file, false, pb_model_get_config(w.model)->vocab, &rows);
+        status = session_rows_read(file, false, pb_model_get_config(w.model)->vocab, &rows);
         if (status == PB_OK) {
             status = generate(cli, &w, rows.samples, rows.count);
         }
     }
-    work_rows_clear(&rows);
-    work_close(&w);
+    session_rows_clear(&rows);
+    session_close(&w);
     return status;
 }
 
@@ -138,7 +138,7 @@ const pb_command pb_command_generate = {
         "--model DIR [--adapter DIR] (--ids-file FILE.jsonl | --prompt TEXT) --max-new-tokens N",
     .details  = "Prints one line per row: {\"ids\": […], \"text\": …}; the text is null "
                 "where the model has no tokenizer.\n",
-    .options  = {work_options, options},
+    .options  = {session_options, options},
     .computes = true,
     .without  = without,
     .run      = run,

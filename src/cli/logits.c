@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench logits: the logits of given ids, for comparison with other programs. */
 #include "commands.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/memory.h"
 
@@ -41,7 +41,7 @@ enum { NAME_SIZE = 32 };
 
 /* Virtual rows have no place in the output: hidden states are computed for all rows and viewed from
  * the first token on. */
-static pb_status open_outputs(const work *w, const pb_batch *batch, bool hidden, outputs *out)
+static pb_status open_outputs(const session *w, const pb_batch *batch, bool hidden, outputs *out)
 {
     const pb_model_config *c = pb_model_get_config(w->model);
     int64_t rows             = batch->forest.rows;
@@ -92,7 +92,7 @@ done:
     return status;
 }
 
-static pb_status compute(const pb_cli *cli, work *w, const pb_batch *batch)
+static pb_status compute(const pb_cli *cli, session *w, const pb_batch *batch)
 {
     outputs out   = {0};
     int32_t *rows = NULL;
@@ -121,17 +121,18 @@ done:
 
 static pb_status run(pb_cli *cli)
 {
-    work w         = {0};
+    session w      = {0};
     pb_ids ids     = {0};
     pb_batch batch = {0};
     pb_status status;
     if (pb_cli_flag(cli, "merge") && pb_cli_text(cli, "adapter") == NULL) {
         return PB_FAIL(PB_ERR_USAGE, "logits: --merge needs an adapter to merge: give --adapter");
     }
-    PB_TRY(work_open(cli, NULL, 0, &w));
-    PB_TRY_GOTO(status,
-                work_parse_ids(pb_cli_text(cli, "ids"), pb_model_get_config(w.model)->vocab, &ids),
-                done);
+    PB_TRY(session_open(cli, NULL, 0, &w));
+    PB_TRY_GOTO(
+        status,
+        session_parse_ids(pb_cli_text(cli, "ids"), pb_model_get_config(w.model)->vocab, &ids),
+        done);
     if (pb_cli_flag(cli, "merge")) {
         PB_TRY_GOTO(status, pb_network_merge(w.net), done);
     }
@@ -143,7 +144,7 @@ static pb_status run(pb_cli *cli)
 done:
     pb_batch_clear(&batch);
     pb_ids_clear(&ids);
-    work_close(&w);
+    session_close(&w);
     return status;
 }
 
@@ -156,7 +157,7 @@ const pb_command pb_command_logits = {
     .usage    = "--model DIR [--adapter DIR] [--merge] --ids 1,2,3 -o OUT.safetensors [--hidden]",
     .details  = "With --json it prints {\"rows\", \"vocab\", \"path\"}: the shape of the "
                 "logits and the file they are in.\n",
-    .options  = {work_options, options},
+    .options  = {session_options, options},
     .computes = true,
     .without  = without,
     .run      = run,

@@ -20,15 +20,15 @@ static const pb_option options[] = {
 /* The file that `run` would write. */
 static pb_status default_path(const char *directory, char **out)
 {
-    pb_sweep sweep = {0};
+    pb_plan plan   = {0};
     pb_string name = {0};
     pb_status status;
-    PB_TRY_GOTO(status, pb_sweep_read(directory, &sweep), done);
-    PB_TRY_GOTO(status, pb_string_printf(&name, "%s.h5", sweep.name), done);
+    PB_TRY_GOTO(status, pb_plan_read(directory, &plan), done);
+    PB_TRY_GOTO(status, pb_string_printf(&name, "%s.h5", plan.name), done);
     PB_TRY_GOTO(status, pb_path_join(directory, name.data, out), done);
 done:
     pb_string_clear(&name);
-    pb_sweep_clear(&sweep);
+    pb_plan_clear(&plan);
     return status;
 }
 

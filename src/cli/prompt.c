@@ -5,7 +5,7 @@
 #include "commands.h"
 #include "dataset_config.h"
 #include "lines.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/dataset.h"
 #include "pb/template.h"
@@ -207,7 +207,7 @@ static pb_status run(pb_cli *cli)
 {
     pb_config *config = NULL;
 
-    PB_TRY(work_check_alone(cli));
+    PB_TRY(session_check_alone(cli));
     PB_TRY(check_given(cli));
     PB_TRY(open_config(cli, &config));
     pb_status status = pb_cli_given(cli, "explain") ? explain(cli, config) : build(cli, config);

@@ -2,7 +2,7 @@
 /* Token rows from JSON: {"input_ids": […], "labels": […]} one behind the other, a line each or not,
  * or in an array. Padding that "attention_mask" marks at either end is cut; what else a row says is
  * checked or reported, never passed over. */
-#include "work.h"
+#include "session.h"
 
 #include "pb/file.h"
 #include "pb/json.h"
@@ -18,7 +18,7 @@ typedef struct row_reader {
     bool labels;
     int64_t vocab;
     json_t *reported; /* an object with the unknown keys that were met */
-    work_rows *rows;
+    session_rows *rows;
 } row_reader;
 
 /* Where the tokens of a row are, behind and before its padding. */
@@ -181,7 +181,7 @@ static pb_status append_row(const row_reader *r, json_t *row, int64_t line)
         return PB_FAIL(PB_ERR_FORMAT,
                        "\"labels\" must be a list of %zu numbers, as \"input_ids\" is", length);
     }
-    work_rows *rows = r->rows;
+    session_rows *rows = r->rows;
     PB_TRY(PB_GROW(rows->samples, rows->count + 1));
     PB_TRY(PB_GROW(rows->storage, rows->used + 2 * (int64_t)length));
     PB_TRY(append_list(ids, &span, r, false));
@@ -258,7 +258,7 @@ static pb_status read_values(const row_reader *r, const pb_string *text)
     return PB_OK;
 }
 
-static void resolve(work_rows *rows, bool labels)
+static void resolve(session_rows *rows, bool labels)
 {
     int32_t *at = rows->storage;
     for (int64_t i = 0; i < rows->count; i++) {
@@ -272,7 +272,7 @@ static void resolve(work_rows *rows, bool labels)
     }
 }
 
-pb_status work_rows_read(const char *path, bool labels, int64_t vocab, work_rows *out)
+pb_status session_rows_read(const char *path, bool labels, int64_t vocab, session_rows *out)
 {
     pb_string text = {0};
     row_reader r   = {.path = path, .labels = labels, .vocab = vocab, .rows = out};
@@ -284,14 +284,14 @@ pb_status work_rows_read(const char *path, bool labels, int64_t vocab, work_rows
     json_decref(r.reported);
     pb_string_clear(&text);
     if (status != PB_OK) {
-        work_rows_clear(out);
+        session_rows_clear(out);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
     resolve(out, labels);
     return PB_OK;
 }
 
-void work_rows_clear(work_rows *rows)
+void session_rows_clear(session_rows *rows)
 {
     pb_memory_free(rows->samples);
     pb_memory_free(rows->storage);

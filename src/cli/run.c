@@ -44,7 +44,7 @@ typedef struct job {
     sweep sweep;
     char *directory;
     pb_file_lock *lock; /* of the directory, on rank 0; NULL where there are no locks */
-    pb_sweep plan;      /* on rank 0, in the order of the axes */
+    pb_plan plan;       /* on rank 0, in the order of the axes */
     int64_t *numbers;   /* [cells] of the plan's cells in the sweep */
     bool *done;         /* [cells], on rank 0 */
     int64_t failed_before;
@@ -145,8 +145,8 @@ static pb_status plan_cells(job *j)
     for (int64_t i = 0; i < cells->count && status == PB_OK; i++) {
         const pb_grid_cell *c = &sorted[i];
         j->numbers[i]         = c->number;
-        status                = pb_sweep_add(&j->plan, c->model, c->dataset, c->method, c->seed,
-                                             j->sweep.hashes[c->number]);
+        status                = pb_plan_add(&j->plan, c->model, c->dataset, c->method, c->seed,
+                                            j->sweep.hashes[c->number]);
     }
     pb_memory_free(sorted);
     return status;
@@ -156,7 +156,7 @@ static pb_status plan_cells(job *j)
 static pb_status write_plan(job *j)
 {
     pb_string command = {0};
-    pb_sweep *plan    = &j->plan;
+    pb_plan *plan     = &j->plan;
     pb_status status  = command_line(j, &command);
     if (status == PB_OK) {
         status = pb_record_set_text(&plan->command_line, command.data);
@@ -166,7 +166,7 @@ static pb_status write_plan(job *j)
     PB_TRY(pb_record_set_text(&plan->name, pb_grid_get_sweep(j->sweep.grid)->name));
     PB_TRY(pb_record_set_text(&plan->protocol, protocol_name(j)));
     PB_TRY(plan_cells(j));
-    return pb_sweep_write(j->directory, plan);
+    return pb_plan_write(j->directory, plan);
 }
 
 /* Frees what `damage` says. */
@@ -219,7 +219,7 @@ static pb_status find_shards(job *j, char (*checksums)[PB_HASH_TEXT])
         j->done[j->numbers[i]] = failed || (state == PB_SHARD_DONE && !fresh);
         j->failed_before += failed;
     }
-    return pb_sweep_shards_hash(&j->plan, checksums, j->shards);
+    return pb_plan_shards_hash(&j->plan, checksums, j->shards);
 }
 
 static pb_status find_done(job *j)
@@ -521,7 +521,7 @@ static pb_status run_job(job *j, pb_cli *cli)
                  pb_grid_get_sweep(j->sweep.grid)->name, j->sweep.cells.count,
                  j->sweep.cells.count == 1 ? "" : "s", protocol_name(j), pb_comm_size(cli->comm),
                  pb_comm_size(cli->comm) == 1 ? "" : "es", j->directory);
-    pb_grid_work work = {.run = run_cell, .prepare = prepare_tokens, .context = j, .tell = tell};
+    pb_grid_job work = {.run = run_cell, .prepare = prepare_tokens, .context = j, .tell = tell};
     pb_status status =
         pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, j->began, &work, &summary);
     if (status != PB_OK && status != PB_STOPPED) {
@@ -561,7 +561,7 @@ static pb_status run(pb_cli *cli)
     pb_stop_catch(); /* on every rank: one that a signal ends takes the others with it */
     pb_stop_arm(0);
     pb_status status = run_job(&j, cli);
-    pb_sweep_clear(&j.plan);
+    pb_plan_clear(&j.plan);
     pb_memory_free(j.done);
     pb_memory_free(j.numbers);
     pb_memory_free(j.directory);

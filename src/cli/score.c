@@ -3,7 +3,7 @@
 #include "commands.h"
 #include "dataset_config.h"
 #include "lines.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/dataset.h"
 #include "pb/log.h"
@@ -258,7 +258,7 @@ static pb_status run(pb_cli *cli)
     pb_config *config          = NULL;
     pb_dataset_options dataset = {0};
 
-    PB_TRY(work_check_alone(cli));
+    PB_TRY(session_check_alone(cli));
     pb_status status = read_options(cli, &config, &dataset);
     if (status == PB_OK) {
         status = score_input(cli, config, &dataset);

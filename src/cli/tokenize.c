@@ -3,7 +3,7 @@
 #include "commands.h"
 #include "lines.h"
 #include "tokenize.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/memory.h"
 
@@ -126,7 +126,7 @@ static pb_status run(pb_cli *cli)
         .decode  = pb_cli_flag(cli, "decode"),
     };
 
-    PB_TRY(work_check_alone(cli));
+    PB_TRY(session_check_alone(cli));
     PB_TRY(pb_tokenizer_open(pb_cli_text(cli, "model"), &j.tokenizer));
     pb_status status = pb_cli_flag(cli, "bench")
                            ? tokenize_bench(cli, j.tokenizer)

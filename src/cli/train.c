@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench train: a training run over given token rows, for comparison with other programs. */
 #include "commands.h"
-#include "work.h"
+#include "session.h"
 
 #include "pb/file.h"
 #include "pb/log.h"
@@ -56,7 +56,7 @@ static const pb_option options[] = {
 
 typedef struct context {
     const pb_cli *cli;
-    work *w;
+    session *w;
 } context;
 
 static pb_status dump(pb_method *m, bool gradients, const char *path)
@@ -175,7 +175,7 @@ static bool is_in_vain(void *opaque)
            pb_cli_text(c->cli, "dump-final") == NULL;
 }
 
-static pb_status train(const pb_cli *cli, work *w, const work_rows *rows)
+static pb_status train(const pb_cli *cli, session *w, const session_rows *rows)
 {
     context c                  = {.cli = cli, .w = w};
     pb_train_data data         = {.train = rows->samples, .train_count = rows->count};
@@ -202,24 +202,24 @@ static pb_status train(const pb_cli *cli, work *w, const work_rows *rows)
 
 static pb_status run(pb_cli *cli)
 {
-    work w         = {0};
-    work_rows rows = {0};
+    session w         = {0};
+    session_rows rows = {0};
     pb_status status;
-    PB_TRY(work_open(cli, pb_cli_text(cli, "method"), (uint64_t)pb_cli_int(cli, "seed"), &w));
+    PB_TRY(session_open(cli, pb_cli_text(cli, "method"), (uint64_t)pb_cli_int(cli, "seed"), &w));
     if (w.method == NULL || w.method->parameters == 0) {
         status = PB_FAIL(PB_ERR_USAGE,
                          "nothing to train: give --method or --adapter with trainable tensors");
         goto done;
     }
     PB_TRY_GOTO(status,
-                work_rows_read(pb_cli_text(cli, "batches"), true,
-                               pb_model_get_config(w.model)->vocab, &rows),
+                session_rows_read(pb_cli_text(cli, "batches"), true,
+                                  pb_model_get_config(w.model)->vocab, &rows),
                 done);
     PB_TRY_GOTO(status, check_outputs(cli), done);
     PB_TRY_GOTO(status, train(cli, &w, &rows), done);
 done:
-    work_rows_clear(&rows);
-    work_close(&w);
+    session_rows_clear(&rows);
+    session_close(&w);
     return status;
 }
 
@@ -231,7 +231,7 @@ const pb_command pb_command_train = {
                 "it, from 0; loss and grad_norm are those before the update (and before "
                 "clipping), lr is the one of the update; tokens are real ones, without "
                 "padding and virtual ones.\n",
-    .options  = {work_options, options},
+    .options  = {session_options, options},
     .computes = true,
     .run      = run,
 };

@@ -115,14 +115,14 @@ struct pb_grid_watch {
     double cell_begin;
     bool terminal;           /* the progress line can be seen; otherwise lines go to the log */
     double line_seconds;     /* between two of them; 0: none */
-    const pb_grid_work *job; /* told what this process does */
+    const pb_grid_job *job;  /* told what this process does */
     bool tells;              /* the last that it was told is a cell */
     double told, tell_pause; /* when, and how long not again */
 };
 
 /* `began`: clock seconds that the time limit counts from. */
 void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
-                         const pb_grid_work *job);
+                         const pb_grid_job *job);
 void pb_grid_watch_end(pb_grid_watch *watch);
 /* This process has nothing to do at the moment but wait for others. */
 void pb_grid_watch_idle(pb_grid_watch *watch);

@@ -162,7 +162,7 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_su
 }
 
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
-                      const bool *done, double began, const pb_grid_work *job,
+                      const bool *done, double began, const pb_grid_job *job,
                       pb_grid_summary *summary)
 {
     worker w         = {.cells = cells, .runner = job->run, .context = job->context};

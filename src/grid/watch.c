@@ -19,7 +19,7 @@
 #define SECONDS_TOLD       15.0
 
 void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
-                         const pb_grid_work *job)
+                         const pb_grid_job *job)
 {
     watch->begin        = pb_clock_seconds();
     watch->drawn        = watch->begin;

@@ -138,11 +138,11 @@ static pb_status take_found(pb_results *results, pb_shard_state state, pb_record
 }
 
 /* Reads the shards that the plan asks for, as it asks for them. */
-static pb_status read_shards(const char *directory, const pb_sweep *sweep,
+static pb_status read_shards(const char *directory, const pb_plan *plan,
                              char (*checksums)[PB_HASH_TEXT], pb_results *out)
 {
-    for (int64_t i = 0; i < sweep->count; i++) {
-        const pb_record_key *key = &sweep->cells[i];
+    for (int64_t i = 0; i < plan->count; i++) {
+        const pb_record_key *key = &plan->cells[i];
         pb_shard_state state     = PB_SHARD_MISSING;
         pb_record record         = {0};
         char *damage             = NULL;
@@ -153,24 +153,24 @@ static pb_status read_shards(const char *directory, const pb_sweep *sweep,
         memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
         PB_TRY(take_found(out, state, &record, damage));
     }
-    return pb_sweep_shards_hash(sweep, checksums, out->shards);
+    return pb_plan_shards_hash(plan, checksums, out->shards);
 }
 
-static pb_status read_planned(const char *directory, const pb_sweep *sweep, pb_results *out)
+static pb_status read_planned(const char *directory, const pb_plan *plan, pb_results *out)
 {
     char(*checksums)[PB_HASH_TEXT] = NULL;
 
-    PB_TRY(PB_ALLOC(checksums, sweep->count + 1));
-    pb_status status = read_shards(directory, sweep, checksums, out);
+    PB_TRY(PB_ALLOC(checksums, plan->count + 1));
+    pb_status status = read_shards(directory, plan, checksums, out);
     pb_memory_free(checksums);
     PB_TRY(status);
-    PB_TRY(pb_shard_count_others(directory, sweep, &out->stale));
-    PB_TRY(pb_record_set_text(&out->sweep, sweep->name));
-    PB_TRY(pb_record_set_text(&out->protocol, sweep->protocol));
-    PB_TRY(pb_record_set_text(&out->command_line, sweep->command_line));
+    PB_TRY(pb_shard_count_others(directory, plan, &out->stale));
+    PB_TRY(pb_record_set_text(&out->sweep, plan->name));
+    PB_TRY(pb_record_set_text(&out->protocol, plan->protocol));
+    PB_TRY(pb_record_set_text(&out->command_line, plan->command_line));
     PB_TRY(axes_grid(out, PB_CELL_EXCLUDED));
-    for (int64_t i = 0; i < sweep->count; i++) {
-        const pb_record_key *key = &sweep->cells[i];
+    for (int64_t i = 0; i < plan->count; i++) {
+        const pb_record_key *key = &plan->cells[i];
         int64_t position         = axes_find(out, key->model, key->dataset, key->method, key->seed);
         out->state[position]     = PB_CELL_MISSING;
     }
@@ -202,7 +202,7 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
 pb_status pb_results_open_directory(const char *directory, pb_results *out)
 {
     pb_results results = {0};
-    pb_sweep sweep     = {0};
+    pb_plan plan       = {0};
     char *folder       = NULL;
     char **names       = NULL;
     size_t count       = 0;
@@ -221,7 +221,7 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
         status = PB_FAIL(PB_ERR_IO, "%s is not a directory and leads to none; put it back", folder);
         goto out;
     }
-    status = pb_sweep_read(directory, &sweep);
+    status = pb_plan_read(directory, &plan);
     if (status == PB_ERR_NOT_FOUND) {
         pb_error_clear();
         planned = false;
@@ -233,7 +233,7 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
                     "%s: neither plan.json nor shards; it is not a results directory", directory);
     }
     if (status == PB_OK) {
-        status = planned ? read_planned(directory, &sweep, &results)
+        status = planned ? read_planned(directory, &plan, &results)
                          : read_unplanned(folder, names, count, &results);
     }
     if (status == PB_OK) {
@@ -246,7 +246,7 @@ out:
         pb_path_list_free(names, count);
     }
     pb_memory_free(folder);
-    pb_sweep_clear(&sweep);
+    pb_plan_clear(&plan);
     return status;
 }
 

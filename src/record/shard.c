@@ -80,7 +80,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-pb_status pb_shard_count_others(const char *directory, const pb_sweep *sweep, int64_t *count)
+pb_status pb_shard_count_others(const char *directory, const pb_plan *plan, int64_t *count)
 {
     pb_string name   = {0};
     char *folder     = NULL;
@@ -94,9 +94,9 @@ pb_status pb_shard_count_others(const char *directory, const pb_sweep *sweep, in
         PB_TRY_GOTO(status, pb_path_list(folder, ".h5", &names, &all), out);
     }
     others = (int64_t)all;
-    for (int64_t i = 0; all > 0 && i < sweep->count; i++) {
+    for (int64_t i = 0; all > 0 && i < plan->count; i++) {
         pb_string_clear(&name);
-        PB_TRY_GOTO(status, append_name(&sweep->cells[i], &name), out);
+        PB_TRY_GOTO(status, append_name(&plan->cells[i], &name), out);
         others -= bsearch(&name.data, names, all, sizeof *names, compare_names) != NULL;
     }
     *count = others;

@@ -250,7 +250,7 @@ static pb_status read_token(const json_t *node, const char *place, const pb_lexi
 }
 
 /* A token found in normalised text is looked for in its own normalised form. */
-static pb_status enter_token(const pb_steps *normalizer, pb_work *work, pb_added *added,
+static pb_status enter_token(const pb_steps *normalizer, pb_scratch *scratch, pb_added *added,
                              size_t index)
 {
     size_t length    = 0;
@@ -261,18 +261,18 @@ static pb_status enter_token(const pb_steps *normalizer, pb_work *work, pb_added
     if (!token->normalized) {
         return trie_put(&added->raw, text, length, (int32_t)index);
     }
-    pb_work_set(work, text, length);
-    PB_TRY(pb_steps_run(normalizer, work));
-    if (work->length != length || memcmp(work->text, text, length) != 0) {
-        PB_TRY(PB_ALLOC(token->normal, work->length + 1));
-        memcpy(token->normal, work->text, work->length);
-        token->normal_length = work->length;
+    pb_scratch_set(scratch, text, length);
+    PB_TRY(pb_steps_run(normalizer, scratch));
+    if (scratch->length != length || memcmp(scratch->text, text, length) != 0) {
+        PB_TRY(PB_ALLOC(token->normal, scratch->length + 1));
+        memcpy(token->normal, scratch->text, scratch->length);
+        token->normal_length = scratch->length;
     }
-    return trie_put(&added->after, work->text, work->length, (int32_t)index);
+    return trie_put(&added->after, scratch->text, scratch->length, (int32_t)index);
 }
 
 pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *vocabulary,
-                         const pb_steps *normalizer, pb_work *work, pb_added *out)
+                         const pb_steps *normalizer, pb_scratch *scratch, pb_added *out)
 {
     json_t *list     = NULL;
     int64_t highest  = 0;
@@ -293,7 +293,7 @@ pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *voc
         char place[PB_PLACE_SIZE];
         (void)snprintf(place, sizeof place, "added_tokens[%zu]", i);
         PB_TRY_GOTO(status, read_token(json_array_get(list, i), place, vocabulary, out), err_clear);
-        PB_TRY_GOTO(status, enter_token(normalizer, work, out, i), err_clear);
+        PB_TRY_GOTO(status, enter_token(normalizer, scratch, out, i), err_clear);
     }
     return PB_OK;
 

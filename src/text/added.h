@@ -6,7 +6,7 @@
 #include "json.h"
 #include "lexicon.h"
 #include "step.h"
-#include "work.h"
+#include "scratch.h"
 
 typedef struct pb_added_token {
     int32_t id;
@@ -45,7 +45,8 @@ pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count,
 /* Reads them. `size`: ids are below it. `vocabulary` is the model's; a token that it has too must
  * have the same id in both. */
 pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *vocabulary,
-                         const pb_steps *normalizer, pb_work *work, pb_added *out) PB_MUST_USE;
+                         const pb_steps *normalizer, pb_scratch *scratch,
+                         pb_added *out) PB_MUST_USE;
 void pb_added_clear(pb_added *added);
 
 /* The added token of an id, NULL when it is none. */

@@ -36,7 +36,7 @@ static inline const pb_merge *find_merge(const pb_bpe *bpe, int32_t left, int32_
     return &bpe->merges[slot];
 }
 
-static pb_status reserve_symbols(pb_work *w, size_t count)
+static pb_status reserve_symbols(pb_scratch *w, size_t count)
 {
     if (count <= w->symbol_room) {
         return PB_OK;
@@ -197,7 +197,7 @@ static pb_candidate heap_pop(pb_candidate *heap, size_t *count)
 }
 
 /* Offers the pair that begins at symbol `left` to the heap. */
-static void offer(const pb_bpe *bpe, pb_work *w, size_t *heap, int32_t left)
+static void offer(const pb_bpe *bpe, pb_scratch *w, size_t *heap, int32_t left)
 {
     int32_t right = w->symbols[left].next;
 
@@ -213,7 +213,7 @@ static void offer(const pb_bpe *bpe, pb_work *w, size_t *heap, int32_t left)
 /* A candidate is stale when its pair has changed since it was offered: then the merge of the pair
  * that stands there now is another one. Every symbol is offered once at the start and every merge
  * offers two, so three times the symbols is room enough. */
-static size_t merge_by_heap(const pb_bpe *bpe, pb_work *w, size_t count)
+static size_t merge_by_heap(const pb_bpe *bpe, pb_scratch *w, size_t count)
 {
     pb_symbol *symbols = w->symbols;
     size_t heap        = 0;
@@ -256,7 +256,7 @@ static size_t merge_by_heap(const pb_bpe *bpe, pb_work *w, size_t count)
     return left;
 }
 
-pb_status pb_bpe_merge(const pb_bpe *bpe, pb_work *work, const char *word, size_t length,
+pb_status pb_bpe_merge(const pb_bpe *bpe, pb_scratch *scratch, const char *word, size_t length,
                        pb_ids *out)
 {
     if (bpe->whole != NULL) {
@@ -269,13 +269,13 @@ pb_status pb_bpe_merge(const pb_bpe *bpe, pb_work *work, const char *word, size_
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "tokenizer: a word of %zu bytes is too long; cut the text", length);
     }
-    PB_TRY(reserve_symbols(work, length));
-    size_t count = symbolise(bpe, word, length, work->symbols);
-    count        = count <= SCAN_LIMIT ? merge_by_scan(bpe, work->symbols, count)
-                                       : merge_by_heap(bpe, work, count);
+    PB_TRY(reserve_symbols(scratch, length));
+    size_t count = symbolise(bpe, word, length, scratch->symbols);
+    count        = count <= SCAN_LIMIT ? merge_by_scan(bpe, scratch->symbols, count)
+                                       : merge_by_heap(bpe, scratch, count);
     PB_TRY(pb_ids_reserve(out, (int64_t)count));
     for (size_t i = 0; i < count; i++) {
-        out->items[out->count++] = work->symbols[i].id;
+        out->items[out->count++] = scratch->symbols[i].id;
     }
     return PB_OK;
 }

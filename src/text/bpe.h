@@ -5,7 +5,7 @@
 
 #include "json.h"
 #include "lexicon.h"
-#include "work.h"
+#include "scratch.h"
 
 #include "pb/tokenizer.h"
 
@@ -36,12 +36,12 @@ typedef struct pb_bpe {
 /* Reads "model" of a tokenizer.json; its vocabulary is in `vocabulary` already. by_bytes: pieces
  * are bytes of a byte-level pre-tokenizer. */
 pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool by_bytes,
-                       pb_work *work, pb_bpe *out) PB_MUST_USE;
+                       pb_scratch *scratch, pb_bpe *out) PB_MUST_USE;
 void pb_bpe_clear(pb_bpe *bpe);
 
 /* Appends the ids of one word by merging, without memory of earlier ones. */
-pb_status pb_bpe_merge(const pb_bpe *bpe, pb_work *work, const char *word, size_t length,
+pb_status pb_bpe_merge(const pb_bpe *bpe, pb_scratch *scratch, const char *word, size_t length,
                        pb_ids *out) PB_MUST_USE;
 
 /* Appends the ids of all pieces at hand, none of which is empty. */
-pb_status pb_bpe_encode(const pb_bpe *bpe, pb_work *work, pb_ids *out) PB_MUST_USE;
+pb_status pb_bpe_encode(const pb_bpe *bpe, pb_scratch *scratch, pb_ids *out) PB_MUST_USE;

@@ -232,7 +232,7 @@ err_clear:
 }
 
 /* A token that its own merges make from its text may be taken for a whole piece at once. */
-static pb_status find_whole(pb_bpe *bpe, pb_work *work)
+static pb_status find_whole(pb_bpe *bpe, pb_scratch *scratch)
 {
     pb_ids ids       = {0};
     pb_status status = PB_OK;
@@ -247,7 +247,7 @@ static pb_status find_whole(pb_bpe *bpe, pb_work *work)
             continue;
         }
         if (!bpe->ignore_merges) {
-            PB_TRY_GOTO(status, pb_bpe_merge(bpe, work, text, length, &ids), err_clear);
+            PB_TRY_GOTO(status, pb_bpe_merge(bpe, scratch, text, length, &ids), err_clear);
         }
         whole[id] = bpe->ignore_merges || (ids.count == 1 && ids.items[0] == id);
     }
@@ -261,7 +261,7 @@ err_clear:
 }
 
 pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool by_bytes,
-                       pb_work *work, pb_bpe *out)
+                       pb_scratch *scratch, pb_bpe *out)
 {
     pb_status status = PB_OK;
 
@@ -275,7 +275,7 @@ pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool b
     if (by_bytes) {
         PB_TRY_GOTO(status, create_raw(out), err_clear);
     }
-    PB_TRY_GOTO(status, find_whole(out, work), err_clear);
+    PB_TRY_GOTO(status, find_whole(out, scratch), err_clear);
     return PB_OK;
 
 err_clear:

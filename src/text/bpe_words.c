@@ -50,23 +50,23 @@ typedef struct coming {
 
 enum { AHEAD = 8 };
 
-static inline coming announce(pb_work *work, pb_span span)
+static inline coming announce(pb_scratch *scratch, pb_span span)
 {
-    coming c = {.text = work->text + span.begin, .length = span.end - span.begin};
+    coming c = {.text = scratch->text + span.begin, .length = span.end - span.begin};
 
     if (c.length - 1 < PB_WORD_BYTES) {
         pack(c.text, c.length, c.key);
-        c.word = &work->words[hash_of(c.key, c.length) >> work->word_shift];
+        c.word = &scratch->words[hash_of(c.key, c.length) >> scratch->word_shift];
         __builtin_prefetch(c.word);
     }
     return c;
 }
 
-static pb_status learn(const pb_bpe *bpe, pb_work *work, const coming *c, pb_ids *out)
+static pb_status learn(const pb_bpe *bpe, pb_scratch *scratch, const coming *c, pb_ids *out)
 {
     int64_t before = out->count;
 
-    PB_TRY(pb_bpe_merge(bpe, work, c->text, c->length, out));
+    PB_TRY(pb_bpe_merge(bpe, scratch, c->text, c->length, out));
     int64_t count = out->count - before;
     if (c->word != NULL && count <= PB_WORD_IDS) {
         memcpy(c->word->key, c->key, sizeof c->key);
@@ -77,13 +77,14 @@ static pb_status learn(const pb_bpe *bpe, pb_work *work, const coming *c, pb_ids
     return PB_OK;
 }
 
-static inline pb_status encode_word(const pb_bpe *bpe, pb_work *work, const coming *c, pb_ids *out)
+static inline pb_status encode_word(const pb_bpe *bpe, pb_scratch *scratch, const coming *c,
+                                    pb_ids *out)
 {
     const pb_word *word = c->word;
 
     if (word == NULL || word->length != c->length || word->key[0] != c->key[0] ||
         word->key[1] != c->key[1] || word->key[2] != c->key[2]) {
-        return learn(bpe, work, c, out);
+        return learn(bpe, scratch, c, out);
     }
     if (out->capacity - out->count < PB_WORD_IDS) {
         PB_TRY(pb_ids_reserve(out, PB_WORD_IDS));
@@ -114,37 +115,37 @@ static size_t next_word(const char *text, size_t length, size_t at)
     return length;
 }
 
-static pb_status split_words(pb_work *work)
+static pb_status split_words(pb_scratch *scratch)
 {
-    for (size_t i = 0; i < work->spans.count; i++) {
-        pb_span span     = work->spans.items[i];
-        const char *text = work->text + span.begin;
+    for (size_t i = 0; i < scratch->spans.count; i++) {
+        pb_span span     = scratch->spans.items[i];
+        const char *text = scratch->text + span.begin;
         size_t length    = span.end - span.begin;
         for (size_t at = 0, end = 0; at < length; at = end) {
             end = next_word(text, length, at);
-            PB_TRY(pb_spans_push(&work->other, (pb_span){span.begin + at, span.begin + end, -1,
-                                                         span.first && at == 0}));
+            PB_TRY(pb_spans_push(&scratch->other, (pb_span){span.begin + at, span.begin + end, -1,
+                                                            span.first && at == 0}));
         }
     }
-    pb_work_swap_spans(work);
+    pb_scratch_swap_spans(scratch);
     return PB_OK;
 }
 
-pb_status pb_bpe_encode(const pb_bpe *bpe, pb_work *work, pb_ids *out)
+pb_status pb_bpe_encode(const pb_bpe *bpe, pb_scratch *scratch, pb_ids *out)
 {
     coming ring[AHEAD];
 
     if (bpe->splits_words) {
-        PB_TRY(split_words(work));
+        PB_TRY(split_words(scratch));
     }
-    size_t count = work->spans.count;
+    size_t count = scratch->spans.count;
     for (size_t i = 0; i < count + AHEAD; i++) {
         coming *c = &ring[i % AHEAD];
         if (i >= AHEAD) { /* the one announced a round ago */
-            PB_TRY(encode_word(bpe, work, c, out));
+            PB_TRY(encode_word(bpe, scratch, c, out));
         }
         if (i < count) {
-            *c = announce(work, work->spans.items[i]);
+            *c = announce(scratch, scratch->spans.items[i]);
         }
     }
     return PB_OK;

@@ -12,22 +12,22 @@ typedef struct token {
     size_t length;
 } token;
 
-static token token_at(const pb_work *w, size_t index)
+static token token_at(const pb_scratch *w, size_t index)
 {
     pb_span span = w->spans.items[index];
     return (token){w->text + span.begin, span.end - span.begin};
 }
 
 /* Ends the token that was appended to `out` from `begin` on. */
-static pb_status end_token(pb_work *w, const pb_string *out, size_t begin)
+static pb_status end_token(pb_scratch *w, const pb_string *out, size_t begin)
 {
     return pb_spans_push(&w->other, (pb_span){begin, out->length, -1, false});
 }
 
-static void finish(pb_work *w, const pb_string *out)
+static void finish(pb_scratch *w, const pb_string *out)
 {
-    pb_work_adopt(w, out);
-    pb_work_swap_spans(w);
+    pb_scratch_adopt(w, out);
+    pb_scratch_swap_spans(w);
 }
 
 static pb_status parse_replace(const json_t *node, const char *place, pb_step *step)
@@ -37,9 +37,9 @@ static pb_status parse_replace(const json_t *node, const char *place, pb_step *s
     return PB_OK;
 }
 
-static pb_status run_replace(const pb_step *step, pb_work *w)
+static pb_status run_replace(const pb_step *step, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
         token t      = token_at(w, i);
@@ -78,7 +78,7 @@ static int byte_of(token t)
 
 /* Ends a run of bytes appended from `begin` on: one token when they are valid UTF-8, else one
  * U+FFFD per byte. */
-static pb_status end_bytes(pb_work *w, pb_string *out, size_t begin)
+static pb_status end_bytes(pb_scratch *w, pb_string *out, size_t begin)
 {
     size_t count = out->length - begin;
 
@@ -94,9 +94,9 @@ static pb_status end_bytes(pb_work *w, pb_string *out, size_t begin)
     return end_token(w, out, begin);
 }
 
-static pb_status run_byte_fallback(const pb_step *step, pb_work *w)
+static pb_status run_byte_fallback(const pb_step *step, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
     size_t begin   = 0;
 
     (void)step;
@@ -120,11 +120,11 @@ static pb_status run_byte_fallback(const pb_step *step, pb_work *w)
 }
 
 /* The tokens lie side by side: one span over all of them is their concatenation. */
-static pb_status run_fuse(const pb_step *step, pb_work *w)
+static pb_status run_fuse(const pb_step *step, pb_scratch *w)
 {
     (void)step;
     PB_TRY(pb_spans_push(&w->other, (pb_span){0, w->length, -1, false}));
-    pb_work_swap_spans(w);
+    pb_scratch_swap_spans(w);
     return PB_OK;
 }
 
@@ -143,9 +143,9 @@ static pb_status parse_strip(const json_t *node, const char *place, pb_step *ste
     return PB_OK;
 }
 
-static pb_status run_strip(const pb_step *step, pb_work *w)
+static pb_status run_strip(const pb_step *step, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
     size_t n       = step->content_length;
 
     for (size_t i = 0; i < w->spans.count; i++) {
@@ -188,9 +188,9 @@ static pb_status append_bytes(token t, pb_string *out, bool *all)
 }
 
 /* All tokens become one. A token with a character outside of the byte alphabet is its own text. */
-static pb_status run_byte_level(const pb_step *step, pb_work *w)
+static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
 {
-    pb_string *bytes = pb_work_spare(w);
+    pb_string *bytes = pb_scratch_spare(w);
 
     (void)step;
     for (size_t i = 0; i < w->spans.count; i++) {
@@ -203,8 +203,8 @@ static pb_status run_byte_level(const pb_step *step, pb_work *w)
             PB_TRY(pb_string_append(bytes, t.text, t.length));
         }
     }
-    pb_work_adopt(w, bytes);
-    pb_string *out = pb_work_spare(w);
+    pb_scratch_adopt(w, bytes);
+    pb_string *out = pb_scratch_spare(w);
     PB_TRY(pb_utf8_append_lossy(out, w->text, w->length));
     PB_TRY(end_token(w, out, 0));
     finish(w, out);
@@ -231,9 +231,9 @@ static pb_status parse_metaspace(const json_t *node, const char *place, pb_step 
 }
 
 /* The replacement becomes a space; in the first token it goes when one was put there. */
-static pb_status run_metaspace(const pb_step *step, pb_work *w)
+static pb_status run_metaspace(const pb_step *step, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
         token t      = token_at(w, i);

@@ -27,12 +27,12 @@ struct pb_tokenizer {
     pb_string chat_template;
     char hash[PB_HASH_TEXT];
     pthread_mutex_t lock; /* of the pool */
-    pb_work *pool;
+    pb_scratch *pool;
 };
 
 /* Takes working memory from the pool, or makes some; and gives it back. */
-pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_work **out) PB_MUST_USE;
-void pb_tokenizer_return(const pb_tokenizer *t, pb_work *w);
+pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_scratch **out) PB_MUST_USE;
+void pb_tokenizer_return(const pb_tokenizer *t, pb_scratch *w);
 
 /* As pb_tokenizer_encode, with the part of the text in which special tokens are plain text. */
 pb_status pb_tokenizer_encode_mixed(const pb_tokenizer *t, const char *text, size_t length,

@@ -10,37 +10,37 @@
 
 #include <string.h>
 
-static pb_status run_form(pb_form form, pb_work *w)
+static pb_status run_form(pb_form form, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
     bool changed   = false;
 
     PB_TRY(pb_form_apply(form, w->text, w->length, out, &changed));
     if (changed) {
-        pb_work_adopt(w, out);
+        pb_scratch_adopt(w, out);
     }
     return PB_OK;
 }
 
-static pb_status run_nfc(const pb_step *step, pb_work *w)
+static pb_status run_nfc(const pb_step *step, pb_scratch *w)
 {
     (void)step;
     return run_form(PB_FORM_NFC, w);
 }
 
-static pb_status run_nfkc(const pb_step *step, pb_work *w)
+static pb_status run_nfkc(const pb_step *step, pb_scratch *w)
 {
     (void)step;
     return run_form(PB_FORM_NFKC, w);
 }
 
-static pb_status run_nfd(const pb_step *step, pb_work *w)
+static pb_status run_nfd(const pb_step *step, pb_scratch *w)
 {
     (void)step;
     return run_form(PB_FORM_NFD, w);
 }
 
-static pb_status run_nfkd(const pb_step *step, pb_work *w)
+static pb_status run_nfkd(const pb_step *step, pb_scratch *w)
 {
     (void)step;
     return run_form(PB_FORM_NFKD, w);
@@ -48,9 +48,9 @@ static pb_status run_nfkd(const pb_step *step, pb_work *w)
 
 /* By character, without regard to what stands beside it. U+0130 is the only one that becomes two
  * characters. */
-static pb_status run_lowercase(const pb_step *step, pb_work *w)
+static pb_status run_lowercase(const pb_step *step, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
 
     (void)step;
     for (size_t at = 0, size = 0; at < w->length; at += size) {
@@ -63,7 +63,7 @@ static pb_status run_lowercase(const pb_step *step, pb_work *w)
             PB_TRY(pb_string_append(out, bytes, n));
         }
     }
-    pb_work_adopt(w, out);
+    pb_scratch_adopt(w, out);
     return PB_OK;
 }
 
@@ -74,7 +74,7 @@ static pb_status parse_strip(const json_t *node, const char *place, pb_step *ste
     return PB_OK;
 }
 
-static pb_status run_strip(const pb_step *step, pb_work *w)
+static pb_status run_strip(const pb_step *step, pb_scratch *w)
 {
     size_t size = 0;
 
@@ -106,15 +106,15 @@ static pb_status parse_replace(const json_t *node, const char *place, pb_step *s
     return PB_OK;
 }
 
-static pb_status run_replace(const pb_step *step, pb_work *w)
+static pb_status run_replace(const pb_step *step, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
     bool changed   = false;
 
     PB_TRY(pb_pattern_replace(&step->pattern, w, w->text, w->length, step->content,
                               step->content_length, out, &changed));
     if (changed) {
-        pb_work_adopt(w, out);
+        pb_scratch_adopt(w, out);
     }
     return PB_OK;
 }
@@ -124,15 +124,15 @@ static pb_status parse_prepend(const json_t *node, const char *place, pb_step *s
     return pb_step_content(node, place, "prepend", step);
 }
 
-static pb_status run_prepend(const pb_step *step, pb_work *w)
+static pb_status run_prepend(const pb_step *step, pb_scratch *w)
 {
     if (w->length == 0) {
         return PB_OK;
     }
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
     PB_TRY(pb_string_append(out, step->content, step->content_length));
     PB_TRY(pb_string_append(out, w->text, w->length));
-    pb_work_adopt(w, out);
+    pb_scratch_adopt(w, out);
     return PB_OK;
 }
 

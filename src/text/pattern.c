@@ -93,10 +93,14 @@ bool pb_pattern_may_be_empty(const pb_pattern *pattern)
            (pcre2_pattern_info(pattern->code, PCRE2_INFO_MATCHEMPTY, &may) != 0 || may != 0);
 }
 
-pb_matches pb_matches_of(const pb_pattern *pattern, pb_work *work, const char *text, size_t length)
+pb_matches pb_matches_of(const pb_pattern *pattern, pb_scratch *scratch, const char *text,
+                         size_t length)
 {
-    return (pb_matches){
-        .pattern = pattern, .work = work, .text = text, .length = length, .last_end = SIZE_MAX};
+    return (pb_matches){.pattern  = pattern,
+                        .scratch  = scratch,
+                        .text     = text,
+                        .length   = length,
+                        .last_end = SIZE_MAX};
 }
 
 /* The first match of the expression at or after m->from. */
@@ -107,11 +111,11 @@ static pb_status search(pb_matches *m, bool *found)
     int result          = 0;
 
     if (p->jit) {
-        result = pcre2_jit_match(p->code, subject, m->length, m->from, 0, m->work->match,
-                                 m->work->context);
+        result = pcre2_jit_match(p->code, subject, m->length, m->from, 0, m->scratch->match,
+                                 m->scratch->context);
     } else {
         result = pcre2_match(p->code, subject, m->length, m->from, PCRE2_NO_UTF_CHECK,
-                             m->work->match, m->work->context);
+                             m->scratch->match, m->scratch->context);
     }
     *found = result >= 0;
     if (result < 0 && result != PCRE2_ERROR_NOMATCH) {
@@ -123,7 +127,7 @@ static pb_status search(pb_matches *m, bool *found)
                        (const char *)text, m->length, m->from);
     }
     if (*found) {
-        const PCRE2_SIZE *range = pcre2_get_ovector_pointer(m->work->match);
+        const PCRE2_SIZE *range = pcre2_get_ovector_pointer(m->scratch->match);
         m->begin                = range[0];
         m->end                  = range[1];
     }
@@ -180,11 +184,11 @@ pb_status pb_matches_next(pb_matches *m, bool *found)
     return PB_OK;
 }
 
-pb_status pb_pattern_replace(const pb_pattern *pattern, pb_work *work, const char *text,
+pb_status pb_pattern_replace(const pb_pattern *pattern, pb_scratch *scratch, const char *text,
                              size_t length, const char *content, size_t content_length,
                              pb_string *out, bool *changed)
 {
-    pb_matches m = pb_matches_of(pattern, work, text, length);
+    pb_matches m = pb_matches_of(pattern, scratch, text, length);
     size_t done  = 0;
     bool found   = false;
 

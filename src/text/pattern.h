@@ -6,7 +6,7 @@
 
 #include "json.h"
 #include "words.h"
-#include "work.h"
+#include "scratch.h"
 
 typedef struct pb_pattern {
     pcre2_code *code; /* NULL for a literal */
@@ -30,7 +30,7 @@ bool pb_pattern_may_be_empty(const pb_pattern *pattern);
  * not count. */
 typedef struct pb_matches {
     const pb_pattern *pattern;
-    pb_work *work;
+    pb_scratch *scratch;
     const char *text;
     size_t length;
     size_t from;       /* where the next search begins */
@@ -38,11 +38,12 @@ typedef struct pb_matches {
     size_t begin, end; /* the match at hand */
 } pb_matches;
 
-pb_matches pb_matches_of(const pb_pattern *pattern, pb_work *work, const char *text, size_t length);
+pb_matches pb_matches_of(const pb_pattern *pattern, pb_scratch *scratch, const char *text,
+                         size_t length);
 pb_status pb_matches_next(pb_matches *m, bool *found) PB_MUST_USE;
 
 /* Appends the text with all matches replaced; *changed tells whether there was one (nothing is
  * appended when not). */
-pb_status pb_pattern_replace(const pb_pattern *pattern, pb_work *work, const char *text,
+pb_status pb_pattern_replace(const pb_pattern *pattern, pb_scratch *scratch, const char *text,
                              size_t length, const char *content, size_t content_length,
                              pb_string *out, bool *changed) PB_MUST_USE;

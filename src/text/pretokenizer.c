@@ -9,7 +9,7 @@
 
 /* A cutter collects the pieces of one span: parts are given from left to right. */
 typedef struct cutter {
-    pb_work *w;
+    pb_scratch *w;
     pb_span span; /* being cut */
     pb_split_behavior behavior;
     bool invert;
@@ -64,7 +64,7 @@ static pb_status cut_part(cutter *c, size_t begin, size_t end, bool match)
     }
 }
 
-static cutter cutter_of(const pb_step *step, pb_work *w, pb_span span)
+static cutter cutter_of(const pb_step *step, pb_scratch *w, pb_span span)
 {
     return (cutter){.w        = w,
                     .span     = span,
@@ -73,7 +73,7 @@ static cutter cutter_of(const pb_step *step, pb_work *w, pb_span span)
                     .floor    = w->other.count};
 }
 
-static pb_status cut_by_pattern(const pb_step *step, pb_work *w, pb_span span)
+static pb_status cut_by_pattern(const pb_step *step, pb_scratch *w, pb_span span)
 {
     cutter c     = cutter_of(step, w, span);
     pb_matches m = pb_matches_of(&step->pattern, w, w->text + span.begin, span.end - span.begin);
@@ -91,7 +91,7 @@ static pb_status cut_by_pattern(const pb_step *step, pb_work *w, pb_span span)
 }
 
 /* Every match is a piece, and the matches leave no gap. */
-static pb_status cut_into_words(const pb_step *step, pb_work *w, pb_span span)
+static pb_status cut_into_words(const pb_step *step, pb_scratch *w, pb_span span)
 {
     const char *text = w->text + span.begin;
     size_t length    = span.end - span.begin;
@@ -104,7 +104,7 @@ static pb_status cut_into_words(const pb_step *step, pb_work *w, pb_span span)
     return PB_OK;
 }
 
-static pb_status run_split(const pb_step *step, pb_work *w)
+static pb_status run_split(const pb_step *step, pb_scratch *w)
 {
     bool words = step->pattern.word != NULL && step->behavior == PB_SPLIT_ISOLATED;
 
@@ -112,12 +112,12 @@ static pb_status run_split(const pb_step *step, pb_work *w)
         pb_span span = w->spans.items[i];
         PB_TRY(words ? cut_into_words(step, w, span) : cut_by_pattern(step, w, span));
     }
-    pb_work_swap_spans(w);
+    pb_scratch_swap_spans(w);
     return PB_OK;
 }
 
 /* Every character of a class is a match of its own. */
-static pb_status cut_by_class(const pb_step *step, pb_work *w, bool (*is_member)(int32_t))
+static pb_status cut_by_class(const pb_step *step, pb_scratch *w, bool (*is_member)(int32_t))
 {
     for (size_t i = 0; i < w->spans.count; i++) {
         pb_span span = w->spans.items[i];
@@ -132,7 +132,7 @@ static pb_status cut_by_class(const pb_step *step, pb_work *w, bool (*is_member)
         }
         PB_TRY(cut_part(&c, done, span.end, false));
     }
-    pb_work_swap_spans(w);
+    pb_scratch_swap_spans(w);
     return PB_OK;
 }
 
@@ -176,12 +176,12 @@ static pb_status parse_digits(const json_t *node, const char *place, pb_step *st
     return PB_OK;
 }
 
-static pb_status run_digits(const pb_step *step, pb_work *w)
+static pb_status run_digits(const pb_step *step, pb_scratch *w)
 {
     return cut_by_class(step, w, pb_unicode_is_number);
 }
 
-static pb_status run_punctuation(const pb_step *step, pb_work *w)
+static pb_status run_punctuation(const pb_step *step, pb_scratch *w)
 {
     return cut_by_class(step, w, pb_unicode_is_punctuation);
 }
@@ -193,7 +193,7 @@ static int sort_of_character(int32_t code)
 }
 
 /* Runs of word characters and runs of signs stay, white space goes. */
-static pb_status run_whitespace(const pb_step *step, pb_work *w)
+static pb_status run_whitespace(const pb_step *step, pb_scratch *w)
 {
     (void)step;
     for (size_t i = 0; i < w->spans.count; i++) {
@@ -211,7 +211,7 @@ static pb_status run_whitespace(const pb_step *step, pb_work *w)
         }
         PB_TRY(before != 0 ? push_piece(&c, begin, span.end) : PB_OK);
     }
-    pb_work_swap_spans(w);
+    pb_scratch_swap_spans(w);
     return PB_OK;
 }
 
@@ -223,7 +223,7 @@ static pb_status parse_whitespace_split(const json_t *node, const char *place, p
     return PB_OK;
 }
 
-static pb_status run_whitespace_split(const pb_step *step, pb_work *w)
+static pb_status run_whitespace_split(const pb_step *step, pb_scratch *w)
 {
     return cut_by_class(step, w, pb_unicode_is_space);
 }
@@ -238,9 +238,9 @@ static pb_status parse_byte_level(const json_t *node, const char *place, pb_step
 
 /* Copies all pieces into a spare buffer, each with `prefix` in front unless it begins with it;
  * `only_first`: of the pieces only that where the text began. */
-static pb_status prefix_pieces(pb_work *w, const char *prefix, size_t length, bool only_first)
+static pb_status prefix_pieces(pb_scratch *w, const char *prefix, size_t length, bool only_first)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
         pb_span *span    = &w->spans.items[i];
@@ -255,11 +255,11 @@ static pb_status prefix_pieces(pb_work *w, const char *prefix, size_t length, bo
         span->begin = begin;
         span->end   = out->length;
     }
-    pb_work_adopt(w, out);
+    pb_scratch_adopt(w, out);
     return PB_OK;
 }
 
-static pb_status run_byte_level(const pb_step *step, pb_work *w)
+static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
 {
     if (step->left) {
         PB_TRY(prefix_pieces(w, " ", 1, false));
@@ -312,9 +312,9 @@ static pb_status parse_metaspace(const json_t *node, const char *place, pb_step 
 }
 
 /* Spaces of all pieces become the replacement. */
-static pb_status replace_spaces(const pb_step *step, pb_work *w)
+static pb_status replace_spaces(const pb_step *step, pb_scratch *w)
 {
-    pb_string *out = pb_work_spare(w);
+    pb_string *out = pb_scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
         pb_span *span = &w->spans.items[i];
@@ -333,11 +333,11 @@ static pb_status replace_spaces(const pb_step *step, pb_work *w)
         span->begin = begin;
         span->end   = out->length;
     }
-    pb_work_adopt(w, out);
+    pb_scratch_adopt(w, out);
     return PB_OK;
 }
 
-static pb_status run_metaspace(const pb_step *step, pb_work *w)
+static pb_status run_metaspace(const pb_step *step, pb_scratch *w)
 {
     PB_TRY(replace_spaces(step, w));
     if (step->prepend != PB_PREPEND_NEVER) {

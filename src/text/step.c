@@ -120,7 +120,7 @@ pb_status pb_steps_parse(const pb_stage *stage, const json_t *root, pb_steps *ou
     return status;
 }
 
-pb_status pb_steps_run(const pb_steps *steps, pb_work *w)
+pb_status pb_steps_run(const pb_steps *steps, pb_scratch *w)
 {
     for (size_t i = 0; i < steps->count; i++) {
         PB_TRY(steps->items[i].kind->run(&steps->items[i], w));

@@ -6,7 +6,7 @@
 
 #include "json.h"
 #include "pattern.h"
-#include "work.h"
+#include "scratch.h"
 
 typedef struct pb_step pb_step;
 
@@ -15,7 +15,7 @@ typedef struct pb_step_kind {
     const char *keys; /* options, separated by spaces; "type" is always known */
     /* Reads the options; NULL when there are none that matter. */
     pb_status (*parse)(const json_t *node, const char *place, pb_step *step);
-    pb_status (*run)(const pb_step *step, pb_work *w);
+    pb_status (*run)(const pb_step *step, pb_scratch *w);
 } pb_step_kind;
 
 typedef enum pb_split_behavior {
@@ -65,7 +65,7 @@ pb_status pb_steps_parse(const pb_stage *stage, const json_t *root, pb_steps *ou
 void pb_steps_clear(pb_steps *steps);
 
 /* Runs all steps on the text (and pieces) at hand. */
-pb_status pb_steps_run(const pb_steps *steps, pb_work *w) PB_MUST_USE;
+pb_status pb_steps_run(const pb_steps *steps, pb_scratch *w) PB_MUST_USE;
 
 /* Copies the text under a key into step->content. */
 pb_status pb_step_content(const json_t *node, const char *place, const char *key,

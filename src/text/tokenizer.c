@@ -10,27 +10,27 @@
 
 /* The pool is the one part of a tokenizer that changes, under its lock; the constness that callers
  * see is that of the vocabulary. */
-pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_work **out)
+pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_scratch **out)
 {
     pb_tokenizer *owner = (pb_tokenizer *)t;
 
     (void)pthread_mutex_lock(&owner->lock);
-    pb_work *w = owner->pool;
+    pb_scratch *w = owner->pool;
     if (w != NULL) {
         owner->pool = w->next;
     }
     (void)pthread_mutex_unlock(&owner->lock);
     if (w == NULL) {
-        PB_TRY(pb_work_create(t->size, &w));
+        PB_TRY(pb_scratch_create(t->size, &w));
     }
     w->next   = NULL;
-    w->pinned = PB_WORK_OUTSIDE;
-    w->holder = PB_WORK_OUTSIDE;
+    w->pinned = PB_SCRATCH_OUTSIDE;
+    w->holder = PB_SCRATCH_OUTSIDE;
     *out      = w;
     return PB_OK;
 }
 
-void pb_tokenizer_return(const pb_tokenizer *t, pb_work *w)
+void pb_tokenizer_return(const pb_tokenizer *t, pb_scratch *w)
 {
     pb_tokenizer *owner = (pb_tokenizer *)t;
 
@@ -49,15 +49,15 @@ void pb_tokenizer_trim(const pb_tokenizer *t)
     }
     (void)pthread_mutex_lock(&owner->lock);
     while (owner->pool != NULL) {
-        pb_work *w  = owner->pool;
-        owner->pool = w->next;
-        pb_work_destroy(w);
+        pb_scratch *w = owner->pool;
+        owner->pool   = w->next;
+        pb_scratch_destroy(w);
     }
     (void)pthread_mutex_unlock(&owner->lock);
 }
 
 /* A normalised stretch without added tokens: pieces, then ids. */
-static pb_status encode_stretch(const pb_tokenizer *t, pb_work *w, bool first, pb_ids *out)
+static pb_status encode_stretch(const pb_tokenizer *t, pb_scratch *w, bool first, pb_ids *out)
 {
     w->spans.count = 0;
     w->other.count = 0;
@@ -69,10 +69,10 @@ static pb_status encode_stretch(const pb_tokenizer *t, pb_work *w, bool first, p
 /* A stretch of the given text: normalised, then searched for the added tokens that are written in
  * normalised form. Those are never taken for plain text by place: a normaliser moves places, so
  * with `plain` none of the special ones is recognised. */
-static pb_status encode_raw_stretch(const pb_tokenizer *t, pb_work *w, const char *text,
+static pb_status encode_raw_stretch(const pb_tokenizer *t, pb_scratch *w, const char *text,
                                     size_t length, bool first, bool plain, pb_ids *out)
 {
-    pb_work_set(w, text, length);
+    pb_scratch_set(w, text, length);
     PB_TRY(pb_steps_run(&t->normalizer, w));
     if (w->length == 0) {
         return PB_OK;
@@ -93,14 +93,14 @@ static pb_status encode_raw_stretch(const pb_tokenizer *t, pb_work *w, const cha
             PB_TRY(pb_ids_append(out, span.id));
             continue;
         }
-        pb_work_set(w, normalised + span.begin, span.end - span.begin);
+        pb_scratch_set(w, normalised + span.begin, span.end - span.begin);
         PB_TRY(encode_stretch(t, w, first && span.first, out));
     }
-    w->pinned = PB_WORK_OUTSIDE;
+    w->pinned = PB_SCRATCH_OUTSIDE;
     return PB_OK;
 }
 
-static pb_status encode_text(const pb_tokenizer *t, pb_work *w, const char *text, size_t length,
+static pb_status encode_text(const pb_tokenizer *t, pb_scratch *w, const char *text, size_t length,
                              pb_plain plain, pb_ids *out)
 {
     w->raw.count = 0;
@@ -121,7 +121,7 @@ static pb_status encode_text(const pb_tokenizer *t, pb_work *w, const char *text
 pb_status pb_tokenizer_encode_mixed(const pb_tokenizer *t, const char *text, size_t length,
                                     pb_plain plain, bool special, pb_ids *out)
 {
-    pb_work *w       = NULL;
+    pb_scratch *w    = NULL;
     size_t bad       = 0;
     int64_t count    = out->count;
     pb_status status = PB_OK;
@@ -186,10 +186,10 @@ static const char *decoded_text(const pb_tokenizer *t, int32_t id, bool skip_spe
 }
 
 /* The tokens side by side; without a decoder a space stands between them. */
-static pb_status decode_tokens(const pb_tokenizer *t, pb_work *w, const int32_t *ids, int64_t count,
-                               bool skip_special)
+static pb_status decode_tokens(const pb_tokenizer *t, pb_scratch *w, const int32_t *ids,
+                               int64_t count, bool skip_special)
 {
-    pb_string *text = pb_work_spare(w);
+    pb_string *text = pb_scratch_spare(w);
 
     w->spans.count = 0;
     w->other.count = 0;
@@ -212,14 +212,14 @@ static pb_status decode_tokens(const pb_tokenizer *t, pb_work *w, const int32_t 
         PB_TRY(pb_string_append(text, token, length));
         PB_TRY(pb_spans_push(&w->spans, (pb_span){begin, text->length, -1, false}));
     }
-    pb_work_adopt(w, text);
+    pb_scratch_adopt(w, text);
     return t->has_decoder ? pb_steps_run(&t->decoder, w) : PB_OK;
 }
 
 pb_status pb_tokenizer_decode(const pb_tokenizer *t, const int32_t *ids, int64_t count,
                               bool skip_special, pb_string *out)
 {
-    pb_work *w       = NULL;
+    pb_scratch *w    = NULL;
     pb_status status = PB_OK;
 
     PB_TRY(pb_tokenizer_borrow(t, &w));

@@ -105,7 +105,7 @@ static pb_status read_vocabulary(const json_t *root, pb_tokenizer *t)
     return PB_OK;
 }
 
-static pb_status read_root(const json_t *root, pb_work *w, pb_tokenizer *t)
+static pb_status read_root(const json_t *root, pb_scratch *w, pb_tokenizer *t)
 {
     const json_t *decoder = json_object_get(root, "decoder");
     bool by_bytes         = false;
@@ -128,7 +128,7 @@ pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
 {
     pb_source source = {0};
     pb_tokenizer *t  = NULL;
-    pb_work *w       = NULL;
+    pb_scratch *w    = NULL;
     pb_status status = PB_OK;
 
     PB_TRY(pb_source_read(model_dir, &source));

@@ -18,7 +18,7 @@ static pb_status put(const char *directory, pb_record *record)
 
 static pb_status make(const char *directory)
 {
-    pb_sweep sweep = {0};
+    pb_plan plan = {0};
     pb_record record;
     char hash[PB_HASH_TEXT];
     char path[4096];
@@ -38,15 +38,15 @@ static pb_status make(const char *directory)
     PB_TRY(put(directory, &record));
 
     (void)snprintf(hash, sizeof hash, "%064d", 1);
-    PB_TRY(pb_record_set_text(&sweep.name, "made-up"));
-    PB_TRY(pb_record_set_text(&sweep.protocol, "corrected"));
-    PB_TRY(pb_record_set_text(&sweep.command_line, "make_file"));
-    PB_TRY(pb_sweep_add(&sweep, "demo/model", "rte", "lora", 1, hash));
-    PB_TRY(pb_sweep_add(&sweep, "demo/model", "sst2", "lora", 1, hash));
-    PB_TRY(pb_sweep_add(&sweep, "demo/model", "rte", "ia3", 1, hash));
-    PB_TRY(pb_sweep_add(&sweep, "demo/model", "sst2", "ia3", 1, hash));
-    PB_TRY(pb_sweep_write(directory, &sweep));
-    pb_sweep_clear(&sweep);
+    PB_TRY(pb_record_set_text(&plan.name, "made-up"));
+    PB_TRY(pb_record_set_text(&plan.protocol, "corrected"));
+    PB_TRY(pb_record_set_text(&plan.command_line, "make_file"));
+    PB_TRY(pb_plan_add(&plan, "demo/model", "rte", "lora", 1, hash));
+    PB_TRY(pb_plan_add(&plan, "demo/model", "sst2", "lora", 1, hash));
+    PB_TRY(pb_plan_add(&plan, "demo/model", "rte", "ia3", 1, hash));
+    PB_TRY(pb_plan_add(&plan, "demo/model", "sst2", "ia3", 1, hash));
+    PB_TRY(pb_plan_write(directory, &plan));
+    pb_plan_clear(&plan);
     (void)snprintf(path, sizeof path, "%s/made-up.h5", directory);
     return pb_report_merge(directory, path);
 }

@@ -41,7 +41,7 @@ int main(int argc, char **argv)
         return 1;
     }
     pb_status status = pb_grid_run(grid, comm, &cells, NULL, pb_clock_seconds(),
-                                   &(pb_grid_work){.run = break_last}, &summary);
+                                   &(pb_grid_job){.run = break_last}, &summary);
     if (status == PB_ERR_COMM) {
         pb_comm_abort(comm, 23);
     }

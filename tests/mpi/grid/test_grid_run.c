@@ -53,7 +53,7 @@ static pb_status count_cell(void *context, const pb_grid_cell *cell, pb_grid_wat
 static pb_status run_begun(counts *c, const bool *done, double began, pb_grid_summary *summary)
 {
     pb_status status = pb_grid_run(grid, comm, &cells, done, began,
-                                   &(pb_grid_work){.run = count_cell, .context = c}, summary);
+                                   &(pb_grid_job){.run = count_cell, .context = c}, summary);
     assert_int_equal(pb_comm_reduce_sum(comm, c->ran, CELLS), PB_OK);
     return status;
 }
@@ -119,7 +119,7 @@ static void what_runs_is_told_from_the_first_cell_to_the_end(void **state)
     heard                   = (told){.right = true};
     pb_status status =
         pb_grid_run(grid, comm, &cells, NULL, pb_clock_seconds(),
-                    &(pb_grid_work){.run = measure, .context = &most, .tell = hear}, &summary);
+                    &(pb_grid_job){.run = measure, .context = &most, .tell = hear}, &summary);
     int64_t wrong = !heard.right || heard.works || heard.cells < 1 || heard.ends < 1 || most > 0;
     assert_int_equal(pb_comm_reduce_sum(comm, &wrong, 1), PB_OK);
     assert_int_equal(status, PB_OK);

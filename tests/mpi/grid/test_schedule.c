@@ -97,7 +97,7 @@ static pb_status run(load *l, pb_grid_summary *summary)
         longest = fmax(longest, l->seconds[i]);
     }
     pb_status status = pb_grid_run(grid, comm, &cells, NULL, begin,
-                                   &(pb_grid_work){.run = run_cell, .context = l}, summary);
+                                   &(pb_grid_job){.run = run_cell, .context = l}, summary);
     double makespan  = pb_clock_seconds() - begin;
     double best      = fmax(total / pb_comm_size(comm), longest);
     assert_int_equal(pb_comm_reduce_sum(comm, l->ran_by, CELLS), PB_OK);

@@ -71,18 +71,18 @@ static void a_stop_ends_opening_merging_and_hashing(void **state)
 
 static void plan(const char *directory, const char *protocol, int64_t cells)
 {
-    pb_sweep sweep = {0};
+    pb_plan plan = {0};
     char hash[PB_HASH_TEXT];
 
-    assert_ok(pb_record_set_text(&sweep.name, "s"));
-    assert_ok(pb_record_set_text(&sweep.protocol, protocol));
-    assert_ok(pb_record_set_text(&sweep.command_line, "as typed"));
+    assert_ok(pb_record_set_text(&plan.name, "s"));
+    assert_ok(pb_record_set_text(&plan.protocol, protocol));
+    assert_ok(pb_record_set_text(&plan.command_line, "as typed"));
     for (int64_t seed = 1; seed <= cells; seed++) {
         (void)snprintf(hash, sizeof hash, "%064lld", (long long)seed);
-        assert_ok(pb_sweep_add(&sweep, "m", "d", "lora", seed, hash));
+        assert_ok(pb_plan_add(&plan, "m", "d", "lora", seed, hash));
     }
-    assert_ok(pb_sweep_write(directory, &sweep));
-    pb_sweep_clear(&sweep);
+    assert_ok(pb_plan_write(directory, &plan));
+    pb_plan_clear(&plan);
 }
 
 static void hash_of_shards(const char *directory, char text[PB_HASH_TEXT])

@@ -31,20 +31,20 @@ static void put(const char *directory, const char *model, const char *dataset, c
 
 static void plan(const char *directory, const char *const (*cells)[3], int count)
 {
-    pb_sweep sweep = {0};
+    pb_plan plan = {0};
 
-    assert_ok(pb_record_set_text(&sweep.name, "test \"sweep\""));
-    assert_ok(pb_record_set_text(&sweep.protocol, "corrected"));
-    assert_ok(pb_record_set_text(&sweep.command_line, "run grid.cfg"));
+    assert_ok(pb_record_set_text(&plan.name, "test \"sweep\""));
+    assert_ok(pb_record_set_text(&plan.protocol, "corrected"));
+    assert_ok(pb_record_set_text(&plan.command_line, "run grid.cfg"));
     for (int i = 0; i < count; i++) {
         for (int64_t seed = 1; seed <= 2; seed++) {
             char hash[PB_HASH_TEXT];
             (void)snprintf(hash, sizeof hash, "%064lld", (long long)seed);
-            assert_ok(pb_sweep_add(&sweep, cells[i][0], cells[i][1], cells[i][2], seed, hash));
+            assert_ok(pb_plan_add(&plan, cells[i][0], cells[i][1], cells[i][2], seed, hash));
         }
     }
-    assert_ok(pb_sweep_write(directory, &sweep));
-    pb_sweep_clear(&sweep);
+    assert_ok(pb_plan_write(directory, &plan));
+    pb_plan_clear(&plan);
 }
 
 static void digest_of(const char *path, char text[PB_HASH_TEXT])
@@ -335,19 +335,19 @@ static void damaged_plans_are_errors_that_name_the_place(void **state)
          "seed"},
     };
     const char *directory = sample_directory();
-    pb_sweep sweep        = {0};
+    pb_plan plan          = {0};
     char path[128];
 
     (void)state;
     (void)snprintf(path, sizeof path, "%s/plan.json", directory);
-    assert_error(pb_sweep_read(directory, &sweep), PB_ERR_NOT_FOUND, "plan.json");
+    assert_error(pb_plan_read(directory, &plan), PB_ERR_NOT_FOUND, "plan.json");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_ok(pb_file_write_atomic(path, bad[i][0], strlen(bad[i][0])));
-        assert_error(pb_sweep_read(directory, &sweep), PB_ERR_FORMAT, bad[i][1]);
+        assert_error(pb_plan_read(directory, &plan), PB_ERR_FORMAT, bad[i][1]);
     }
-    assert_ok(pb_sweep_add(&sweep, "\xFF", "d", "t", 1, "h"));
-    assert_error(pb_sweep_write(directory, &sweep), PB_ERR_CONFIG, "UTF-8");
-    pb_sweep_clear(&sweep);
+    assert_ok(pb_plan_add(&plan, "\xFF", "d", "t", 1, "h"));
+    assert_error(pb_plan_write(directory, &plan), PB_ERR_CONFIG, "UTF-8");
+    pb_plan_clear(&plan);
 }
 
 static void directories_without_results_are_errors(void **state)

@@ -63,7 +63,7 @@ static void a_cell_is_found_by_its_key_and_configuration(void **state)
 static void shards_of_two_configurations_stay_beside_each_other(void **state)
 {
     const char *directory = sample_directory();
-    pb_sweep sweep        = {0};
+    pb_plan plan          = {0};
     int64_t others        = -1;
     pb_record a;
     pb_record b;
@@ -73,18 +73,18 @@ static void shards_of_two_configurations_stay_beside_each_other(void **state)
     assert_ok(sample_record("m", "d", "lora", 1, &b));
     memset(b.key.config_hash, 'b', PB_HASH_TEXT - 1);
     b.status = PB_ERR_NUMERIC;
-    assert_ok(pb_sweep_add(&sweep, "m", "d", "lora", 1, b.key.config_hash));
-    assert_ok(pb_sweep_add(&sweep, "m", "d", "lora", 2, b.key.config_hash));
-    assert_ok(pb_shard_count_others(directory, &sweep, &others));
+    assert_ok(pb_plan_add(&plan, "m", "d", "lora", 1, b.key.config_hash));
+    assert_ok(pb_plan_add(&plan, "m", "d", "lora", 2, b.key.config_hash));
+    assert_ok(pb_shard_count_others(directory, &plan, &others));
     assert_int_equal(others, 0);
     assert_ok(pb_shard_write(directory, &a));
     assert_int_equal(find(directory, &b.key, NULL), PB_SHARD_MISSING);
     assert_ok(pb_shard_write(directory, &b));
     assert_int_equal(find(directory, &a.key, NULL), PB_SHARD_DONE);
     assert_int_equal(find(directory, &b.key, NULL), PB_SHARD_FAILED);
-    assert_ok(pb_shard_count_others(directory, &sweep, &others));
+    assert_ok(pb_shard_count_others(directory, &plan, &others));
     assert_int_equal(others, 1);
-    pb_sweep_clear(&sweep);
+    pb_plan_clear(&plan);
     pb_record_clear(&a);
     pb_record_clear(&b);
 }

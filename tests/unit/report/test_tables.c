@@ -47,27 +47,27 @@ static void put(const char *directory, const one_cell *cell)
     pb_record_clear(&r);
 }
 
-static void add(pb_sweep *sweep, const one_cell *cell)
+static void add(pb_plan *plan, const one_cell *cell)
 {
     char hash[PB_HASH_TEXT];
 
     (void)snprintf(hash, sizeof hash, "%064lld", (long long)cell->seed);
-    assert_ok(pb_sweep_add(sweep, "m", cell->dataset, cell->method, cell->seed, hash));
+    assert_ok(pb_plan_add(plan, "m", cell->dataset, cell->method, cell->seed, hash));
 }
 
 static void open_results(const char *directory, pb_results *out)
 {
-    pb_sweep sweep = {0};
+    pb_plan plan = {0};
 
-    assert_ok(pb_record_set_text(&sweep.name, "test"));
-    assert_ok(pb_record_set_text(&sweep.protocol, "corrected"));
+    assert_ok(pb_record_set_text(&plan.name, "test"));
+    assert_ok(pb_record_set_text(&plan.protocol, "corrected"));
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
         put(directory, &cells[i]);
-        add(&sweep, &cells[i]);
+        add(&plan, &cells[i]);
     }
-    add(&sweep, &gone);
-    assert_ok(pb_sweep_write(directory, &sweep));
-    pb_sweep_clear(&sweep);
+    add(&plan, &gone);
+    assert_ok(pb_plan_write(directory, &plan));
+    pb_plan_clear(&plan);
     assert_ok(pb_results_open_directory(directory, out));
 }
 
@@ -368,7 +368,7 @@ static void paired_tests_name_the_best_method(void **state)
     pb_results_clear(&r);
 }
 
-static void add_cell(const char *directory, pb_sweep *sweep, const char *model, const char *dataset,
+static void add_cell(const char *directory, pb_plan *plan, const char *model, const char *dataset,
                      double score, bool valid)
 {
     pb_record r;
@@ -377,7 +377,7 @@ static void add_cell(const char *directory, pb_sweep *sweep, const char *model, 
     r.score = score;
     r.valid = valid;
     assert_ok(pb_shard_write(directory, &r));
-    assert_ok(pb_sweep_add(sweep, model, dataset, "lora", 1, r.key.config_hash));
+    assert_ok(pb_plan_add(plan, model, dataset, "lora", 1, r.key.config_hash));
     pb_record_clear(&r);
 }
 
@@ -385,18 +385,18 @@ static void add_cell(const char *directory, pb_sweep *sweep, const char *model, 
 static void tables_have_what_was_planned(void **state)
 {
     const char *directory = sample_directory();
-    pb_sweep sweep        = {0};
+    pb_plan plan          = {0};
     pb_results r          = {0};
     pb_string text        = {0};
     char hash[PB_HASH_TEXT];
 
     (void)state;
-    add_cell(directory, &sweep, "one", "rte", NAN, true);
-    add_cell(directory, &sweep, "one", "sst2", 50, false);
-    add_cell(directory, &sweep, "two", "cola", 60, true);
+    add_cell(directory, &plan, "one", "rte", NAN, true);
+    add_cell(directory, &plan, "one", "sst2", 50, false);
+    add_cell(directory, &plan, "two", "cola", 60, true);
     (void)snprintf(hash, sizeof hash, "%064d", 1);
-    assert_ok(pb_sweep_add(&sweep, "two", "cola", "random", 1, hash));
-    assert_ok(pb_sweep_write(directory, &sweep));
+    assert_ok(pb_plan_add(&plan, "two", "cola", "random", 1, hash));
+    assert_ok(pb_plan_write(directory, &plan));
     assert_ok(pb_results_open_directory(directory, &r));
     assert_ok(pb_report_text(&r, NULL, &text));
     const char *two = strstr(text.data, "model two");
@@ -410,7 +410,7 @@ static void tables_have_what_was_planned(void **state)
     assert_null(strstr(text.data, "paired")); /* no two methods have a cell that counts */
     pb_string_clear(&text);
     pb_results_clear(&r);
-    pb_sweep_clear(&sweep);
+    pb_plan_clear(&plan);
 }
 
 /* The longest line of the part that begins with `from`, up to the next empty line, in characters;

@@ -32,12 +32,13 @@ static int teardown(void **state)
 }
 
 /* All matches of both ways are the same. */
-static void check_matches(const pb_pattern *fast, pb_work *work, const char *text, size_t length)
+static void check_matches(const pb_pattern *fast, pb_scratch *scratch, const char *text,
+                          size_t length)
 {
     pb_pattern plain = *fast;
     plain.word       = NULL;
-    pb_matches a     = pb_matches_of(fast, work, text, length);
-    pb_matches b     = pb_matches_of(&plain, work, text, length);
+    pb_matches a     = pb_matches_of(fast, scratch, text, length);
+    pb_matches b     = pb_matches_of(&plain, scratch, text, length);
     bool more        = true;
 
     while (more) {
@@ -67,12 +68,12 @@ static int32_t draw_character(pb_random stream, uint64_t *draw)
 
 static void test_matchers_equal_their_expressions_on_random_text(void **state)
 {
-    pb_random stream = pb_random_stream(5, PB_RANDOM_TEST, 1);
-    uint64_t draw    = 0;
-    pb_work *work    = NULL;
+    pb_random stream    = pb_random_stream(5, PB_RANDOM_TEST, 1);
+    uint64_t draw       = 0;
+    pb_scratch *scratch = NULL;
 
     (void)state;
-    assert_ok(pb_work_create(0, &work));
+    assert_ok(pb_scratch_create(0, &scratch));
     for (size_t i = 0; i < EXPRESSIONS; i++) {
         pb_pattern p = {0};
         assert_ok(pb_pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
@@ -84,19 +85,19 @@ static void test_matchers_equal_their_expressions_on_random_text(void **state)
             for (size_t k = 0; k < count; k++) {
                 length += pb_utf8_encode(draw_character(stream, &draw), text + length);
             }
-            check_matches(&p, work, text, length);
+            check_matches(&p, scratch, text, length);
         }
         pb_pattern_clear(&p);
     }
-    pb_work_destroy(work);
+    pb_scratch_destroy(scratch);
 }
 
 static void test_matchers_equal_their_expressions_on_every_character(void **state)
 {
-    pb_work *work = NULL;
+    pb_scratch *scratch = NULL;
 
     (void)state;
-    assert_ok(pb_work_create(0, &work));
+    assert_ok(pb_scratch_create(0, &scratch));
     for (size_t i = 0; i < EXPRESSIONS; i++) {
         pb_pattern p = {0};
         assert_ok(pb_pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
@@ -107,11 +108,11 @@ static void test_matchers_equal_their_expressions_on_every_character(void **stat
             length += surrogate ? 0 : pb_utf8_encode(code, text + length);
             text[length++] = ' ';
             length += surrogate ? 0 : pb_utf8_encode(code, text + length);
-            check_matches(&p, work, text, length);
+            check_matches(&p, scratch, text, length);
         }
         pb_pattern_clear(&p);
     }
-    pb_work_destroy(work);
+    pb_scratch_destroy(scratch);
 }
 
 static void test_other_expressions_have_no_matcher(void **state)

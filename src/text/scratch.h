@@ -58,16 +58,16 @@ typedef struct pb_word {
     uint8_t count;  /* of ids */
 } pb_word;
 
-enum { PB_WORK_BUFFERS = 3, PB_WORK_OUTSIDE = -1 };
+enum { PB_SCRATCH_BUFFERS = 3, PB_SCRATCH_OUTSIDE = -1 };
 
-typedef struct pb_work {
-    struct pb_work *next; /* in the pool */
+typedef struct pb_scratch {
+    struct pb_scratch *next; /* in the pool */
 
     const char *text; /* the text at hand; steps replace it */
     size_t length;
-    int holder; /* the buffer that holds it, or PB_WORK_OUTSIDE */
-    int pinned; /* a buffer that is still needed, or PB_WORK_OUTSIDE */
-    pb_string buffers[PB_WORK_BUFFERS];
+    int holder; /* the buffer that holds it, or PB_SCRATCH_OUTSIDE */
+    int pinned; /* a buffer that is still needed, or PB_SCRATCH_OUTSIDE */
+    pb_string buffers[PB_SCRATCH_BUFFERS];
 
     pb_spans spans, other;    /* pieces of the text at hand, and the list being made */
     pb_spans raw, normalised; /* added tokens and what lies between them */
@@ -81,20 +81,20 @@ typedef struct pb_work {
     pcre2_match_data *match;
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
-} pb_work;
+} pb_scratch;
 
 /* `tokens` of the vocabulary: as many words are kept, within bounds. */
-pb_status pb_work_create(int64_t tokens, pb_work **out) PB_MUST_USE;
-void pb_work_destroy(pb_work *w); /* accepts NULL */
+pb_status pb_scratch_create(int64_t tokens, pb_scratch **out) PB_MUST_USE;
+void pb_scratch_destroy(pb_scratch *w); /* accepts NULL */
 
 /* Makes a borrowed text the text at hand. */
-void pb_work_set(pb_work *w, const char *text, size_t length);
+void pb_scratch_set(pb_scratch *w, const char *text, size_t length);
 
 /* An emptied buffer that is neither pinned nor holds the text at hand. */
-pb_string *pb_work_spare(pb_work *w);
+pb_string *pb_scratch_spare(pb_scratch *w);
 
-/* Makes the content of a buffer from pb_work_spare the text at hand. */
-void pb_work_adopt(pb_work *w, const pb_string *buffer);
+/* Makes the content of a buffer from pb_scratch_spare the text at hand. */
+void pb_scratch_adopt(pb_scratch *w, const pb_string *buffer);
 
 /* Makes the list in `other` the list of pieces. */
-void pb_work_swap_spans(pb_work *w);
+void pb_scratch_swap_spans(pb_scratch *w);

@@ -8,43 +8,45 @@
 #include "pb/network.h"
 #include "pb/tokenizer.h"
 
-typedef struct work {
+typedef struct session {
     pb_backend *backend;
     pb_model *model;
     pb_tokenizer *tokenizer; /* NULL when the folder has none */
     pb_config *config;       /* of --method and --set; NULL without */
     pb_method *method;       /* NULL: the bare model */
     pb_network *net;
-} work;
+} session;
 
 /* These commands run in one process: fails under a launcher with more. */
-pb_status work_check_alone(const pb_cli *cli) PB_MUST_USE;
+pb_status session_check_alone(const pb_cli *cli) PB_MUST_USE;
 
 /* --threads as a number: 0 becomes one per processor; too many are refused. */
-pb_status work_threads(const pb_cli *cli, int *out) PB_MUST_USE;
+pb_status session_threads(const pb_cli *cli, int *out) PB_MUST_USE;
 
-extern const pb_option work_options[]; /* --model --adapter --init */
+extern const pb_option session_options[]; /* --model --adapter --init */
 
 /* By these and the common options. Without an adapter a new one is made by the group `method` of
  * the file `method`, NULL for none. `seed`: of a new adapter and of training. */
-pb_status work_open(const pb_cli *cli, const char *method, uint64_t seed, work *w) PB_MUST_USE;
+pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed,
+                       session *w) PB_MUST_USE;
 /* The method of the group `method` of w->config, with --set laid over it. */
-pb_status work_create_method(const pb_cli *cli, uint64_t seed, work *w) PB_MUST_USE;
-void work_close(work *w); /* accepts a zeroed one */
+pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *w) PB_MUST_USE;
+void session_close(session *w); /* accepts a zeroed one */
 
 /* Rows of token ids. */
-typedef struct work_rows {
+typedef struct session_rows {
     pb_sample *samples;
     int64_t count;
     int32_t *storage; /* ids and labels of all rows */
     int64_t used;
-} work_rows;
+} session_rows;
 
 /* Every row an object with "input_ids" and, when `labels`, "labels" of the same length (-100:
  * none); one behind the other, or in an array. Where "attention_mask" is 0 at the ends, the row is
  * cut. Errors name file:line; ids must lie in 0 … vocab - 1. */
-pb_status work_rows_read(const char *path, bool labels, int64_t vocab, work_rows *out) PB_MUST_USE;
-void work_rows_clear(work_rows *rows);
+pb_status session_rows_read(const char *path, bool labels, int64_t vocab,
+                            session_rows *out) PB_MUST_USE;
+void session_rows_clear(session_rows *rows);
 
 /* "1,2,3" → ids. */
-pb_status work_parse_ids(const char *text, int64_t vocab, pb_ids *out) PB_MUST_USE;
+pb_status session_parse_ids(const char *text, int64_t vocab, pb_ids *out) PB_MUST_USE;

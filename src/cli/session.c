@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Opening what a single-process command works with. */
-#include "work.h"
+#include "session.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const pb_option work_options[] = {
+const pb_option session_options[] = {
     {.name     = "model",
      .kind     = PB_OPTION_TEXT,
      .value    = "DIR",
@@ -28,7 +28,7 @@ const pb_option work_options[] = {
     PB_OPTION_END,
 };
 
-pb_status work_check_alone(const pb_cli *cli)
+pb_status session_check_alone(const pb_cli *cli)
 {
     if (pb_comm_size(cli->comm) > 1) {
         return PB_FAIL(PB_ERR_USAGE,
@@ -38,7 +38,7 @@ pb_status work_check_alone(const pb_cli *cli)
     return PB_OK;
 }
 
-pb_status work_threads(const pb_cli *cli, int *out)
+pb_status session_threads(const pb_cli *cli, int *out)
 {
     pb_backend *backend = NULL;
 
@@ -60,7 +60,7 @@ static pb_status check_groups(const pb_config *config)
 }
 
 /* Lays --set over the configuration of --method, if there is one. */
-static pb_status set_keys(const pb_cli *cli, work *w)
+static pb_status set_keys(const pb_cli *cli, session *w)
 {
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
@@ -76,7 +76,7 @@ static pb_status set_keys(const pb_cli *cli, work *w)
     return PB_OK;
 }
 
-pb_status work_create_method(const pb_cli *cli, uint64_t seed, work *w)
+pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *w)
 {
     const pb_method_ops *ops = NULL;
     PB_TRY(set_keys(cli, w));
@@ -85,7 +85,7 @@ pb_status work_create_method(const pb_cli *cli, uint64_t seed, work *w)
 }
 
 static pb_status open_adapter(const pb_cli *cli, const char *adapter, const char *init,
-                              uint64_t seed, work *w)
+                              uint64_t seed, session *w)
 {
     if (adapter == NULL) {
         return init == NULL ? PB_OK
@@ -98,7 +98,7 @@ static pb_status open_adapter(const pb_cli *cli, const char *adapter, const char
                : pb_method_load(adapter, w->model, w->backend, seed, &w->method);
 }
 
-static pb_status open_method(const pb_cli *cli, const char *config, uint64_t seed, work *w)
+static pb_status open_method(const pb_cli *cli, const char *config, uint64_t seed, session *w)
 {
     const char *adapter = pb_cli_text(cli, "adapter");
     const char *init    = pb_cli_text(cli, "init");
@@ -111,7 +111,7 @@ static pb_status open_method(const pb_cli *cli, const char *config, uint64_t see
     }
     PB_TRY(pb_config_open(config, &w->config));
     PB_TRY(check_groups(w->config));
-    PB_TRY(work_create_method(cli, seed, w));
+    PB_TRY(session_create_method(cli, seed, w));
     if (init == NULL) {
         return PB_OK;
     }
@@ -122,7 +122,7 @@ static pb_status open_method(const pb_cli *cli, const char *config, uint64_t see
     return status;
 }
 
-static pb_status open_tokenizer(const char *directory, work *w)
+static pb_status open_tokenizer(const char *directory, session *w)
 {
     static const char *const names[] = {"tokenizer.json", "vocab.json", "tokenizer.model"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -137,7 +137,7 @@ static pb_status open_tokenizer(const char *directory, work *w)
     return PB_OK;
 }
 
-static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, work *w)
+static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, session *w)
 {
     const char *device = NULL;
     int number         = 0;
@@ -153,19 +153,19 @@ static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed
     return pb_network_create(w->model, w->backend, w->method, &w->net);
 }
 
-pb_status work_open(const pb_cli *cli, const char *method, uint64_t seed, work *w)
+pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed, session *w)
 {
     memset(w, 0, sizeof *w);
-    PB_TRY(work_check_alone(cli));
+    PB_TRY(session_check_alone(cli));
     pb_status status = open_parts(cli, method, seed, w);
     if (status != PB_OK) {
-        work_close(w);
+        session_close(w);
         return pb_error_frame(status, __FILE__, __LINE__, __func__);
     }
     return PB_OK;
 }
 
-void work_close(work *w)
+void session_close(session *w)
 {
     pb_network_destroy(w->net);
     pb_method_destroy(w->method);
@@ -176,7 +176,7 @@ void work_close(work *w)
     memset(w, 0, sizeof *w);
 }
 
-pb_status work_parse_ids(const char *text, int64_t vocab, pb_ids *out)
+pb_status session_parse_ids(const char *text, int64_t vocab, pb_ids *out)
 {
     const char *at = text;
     for (bool more = true; more;) {

@@ -2,7 +2,7 @@
 /* Creation of working memory, and the rule by which steps hand texts on: a step writes to a spare
  * buffer and adopts it; three buffers are enough for a pinned text, the text at hand and the next
  * one. */
-#include "work.h"
+#include "scratch.h"
 
 #include "pb/memory.h"
 
@@ -25,10 +25,10 @@ pb_status pb_spans_grow(pb_spans *spans)
     return PB_OK;
 }
 
-pb_status pb_work_create(int64_t tokens, pb_work **out)
+pb_status pb_scratch_create(int64_t tokens, pb_scratch **out)
 {
     int bits         = WORD_BITS_LEAST;
-    pb_work *w       = NULL;
+    pb_scratch *w    = NULL;
     pb_status status = PB_OK;
 
     PB_TRY(PB_ALLOC(w, 1));
@@ -40,8 +40,8 @@ pb_status pb_work_create(int64_t tokens, pb_work **out)
     w->match   = pcre2_match_data_create(1, NULL);
     w->context = pcre2_match_context_create(NULL);
     w->stack   = pcre2_jit_stack_create(STACK_FIRST, STACK_LIMIT, NULL);
-    w->pinned  = PB_WORK_OUTSIDE;
-    pb_work_set(w, "", 0);
+    w->pinned  = PB_SCRATCH_OUTSIDE;
+    pb_scratch_set(w, "", 0);
     if (w->match == NULL || w->context == NULL) {
         status = PB_FAIL(PB_ERR_MEMORY, "tokenizer: out of memory for the matcher");
         goto err_destroy;
@@ -54,16 +54,16 @@ pb_status pb_work_create(int64_t tokens, pb_work **out)
     return PB_OK;
 
 err_destroy:
-    pb_work_destroy(w);
+    pb_scratch_destroy(w);
     return status;
 }
 
-void pb_work_destroy(pb_work *w)
+void pb_scratch_destroy(pb_scratch *w)
 {
     if (w == NULL) {
         return;
     }
-    for (int i = 0; i < PB_WORK_BUFFERS; i++) {
+    for (int i = 0; i < PB_SCRATCH_BUFFERS; i++) {
         pb_string_clear(&w->buffers[i]);
     }
     pb_memory_free(w->spans.items);
@@ -79,14 +79,14 @@ void pb_work_destroy(pb_work *w)
     pb_memory_free(w);
 }
 
-void pb_work_set(pb_work *w, const char *text, size_t length)
+void pb_scratch_set(pb_scratch *w, const char *text, size_t length)
 {
     w->text   = text;
     w->length = length;
-    w->holder = PB_WORK_OUTSIDE;
+    w->holder = PB_SCRATCH_OUTSIDE;
 }
 
-pb_string *pb_work_spare(pb_work *w)
+pb_string *pb_scratch_spare(pb_scratch *w)
 {
     int i = 0;
 
@@ -97,14 +97,14 @@ pb_string *pb_work_spare(pb_work *w)
     return &w->buffers[i];
 }
 
-void pb_work_adopt(pb_work *w, const pb_string *buffer)
+void pb_scratch_adopt(pb_scratch *w, const pb_string *buffer)
 {
     w->text   = buffer->length == 0 ? "" : buffer->data;
     w->length = buffer->length;
     w->holder = (int)(buffer - w->buffers);
 }
 
-void pb_work_swap_spans(pb_work *w)
+void pb_scratch_swap_spans(pb_scratch *w)
 {
     pb_spans spans = w->spans;
 

@@ -15,20 +15,20 @@
 #define MERGE_FORM "1"               /* changes whenever the same shards give another merged file */
 #define PLAN_BYTES ((size_t)1 << 30) /* 100,000 cells are about 20 MB */
 
-void pb_sweep_clear(pb_sweep *sweep)
+void pb_plan_clear(pb_plan *plan)
 {
-    for (int64_t i = 0; i < sweep->count; i++) {
-        pb_record_key_clear(&sweep->cells[i]);
+    for (int64_t i = 0; i < plan->count; i++) {
+        pb_record_key_clear(&plan->cells[i]);
     }
-    pb_memory_free(sweep->cells);
-    pb_memory_free(sweep->name);
-    pb_memory_free(sweep->protocol);
-    pb_memory_free(sweep->command_line);
-    memset(sweep, 0, sizeof *sweep);
+    pb_memory_free(plan->cells);
+    pb_memory_free(plan->name);
+    pb_memory_free(plan->protocol);
+    pb_memory_free(plan->command_line);
+    memset(plan, 0, sizeof *plan);
 }
 
-pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, const char *method,
-                       int64_t seed, const char *config_hash)
+pb_status pb_plan_add(pb_plan *plan, const char *model, const char *dataset, const char *method,
+                      int64_t seed, const char *config_hash)
 {
     pb_record_key key = {.seed = seed};
     pb_status status  = PB_OK;
@@ -37,12 +37,12 @@ pb_status pb_sweep_add(pb_sweep *sweep, const char *model, const char *dataset, 
         return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.80s\" is no SHA-256", config_hash);
     }
     strcpy(key.config_hash, config_hash);
-    PB_TRY(PB_GROW(sweep->cells, sweep->count + 1));
+    PB_TRY(PB_GROW(plan->cells, plan->count + 1));
     PB_TRY_GOTO(status, pb_record_set_text(&key.model, model), err_key);
     PB_TRY_GOTO(status, pb_record_set_text(&key.dataset, dataset), err_key);
     PB_TRY_GOTO(status, pb_record_set_text(&key.method, method), err_key);
-    sweep->cells[sweep->count] = key;
-    sweep->count += 1;
+    plan->cells[plan->count] = key;
+    plan->count += 1;
     return PB_OK;
 
 err_key:
@@ -68,17 +68,17 @@ static pb_status put_json(pb_string *out, const char *text, bool is_name)
     return pb_string_json(out, text != NULL ? text : "", length);
 }
 
-static pb_status compose(const pb_sweep *sweep, pb_string *out)
+static pb_status compose(const pb_plan *plan, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "{\"schema\": %d, \"sweep\": ", PB_RESULTS_SCHEMA));
-    PB_TRY(put_json(out, sweep->name, true));
+    PB_TRY(put_json(out, plan->name, true));
     PB_TRY(pb_string_puts(out, ", \"protocol\": "));
-    PB_TRY(put_json(out, sweep->protocol, true));
+    PB_TRY(put_json(out, plan->protocol, true));
     PB_TRY(pb_string_puts(out, ", \"command_line\": "));
-    PB_TRY(put_json(out, sweep->command_line, false));
+    PB_TRY(put_json(out, plan->command_line, false));
     PB_TRY(pb_string_puts(out, ", \"cells\": ["));
-    for (int64_t i = 0; i < sweep->count; i++) {
-        const pb_record_key *key = &sweep->cells[i];
+    for (int64_t i = 0; i < plan->count; i++) {
+        const pb_record_key *key = &plan->cells[i];
         PB_TRY(pb_string_puts(out, i == 0 ? "\n{\"model\": " : ",\n{\"model\": "));
         PB_TRY(put_json(out, key->model, true));
         PB_TRY(pb_string_puts(out, ", \"dataset\": "));
@@ -92,13 +92,13 @@ static pb_status compose(const pb_sweep *sweep, pb_string *out)
     return pb_string_puts(out, "\n]}\n");
 }
 
-pb_status pb_sweep_write(const char *directory, const pb_sweep *sweep)
+pb_status pb_plan_write(const char *directory, const pb_plan *plan)
 {
     pb_string text   = {0};
     char *path       = NULL;
     pb_status status = PB_OK;
 
-    PB_TRY_GOTO(status, compose(sweep, &text), out);
+    PB_TRY_GOTO(status, compose(plan, &text), out);
     PB_TRY_GOTO(status, pb_path_make_directories(directory), out);
     PB_TRY_GOTO(status, pb_path_join(directory, PLAN_NAME, &path), out);
     PB_TRY_GOTO(status, pb_file_write_atomic(path, text.data, text.length), out);
@@ -118,18 +118,18 @@ static pb_status put_shard(pb_hash *h, const pb_record_key *key, const char *che
     return pb_hash_update_text(h, checksum);
 }
 
-pb_status pb_sweep_shards_hash(const pb_sweep *sweep, char (*checksums)[PB_HASH_TEXT],
-                               char text[PB_HASH_TEXT])
+pb_status pb_plan_shards_hash(const pb_plan *plan, char (*checksums)[PB_HASH_TEXT],
+                              char text[PB_HASH_TEXT])
 {
     pb_hash *h = NULL;
     pb_status status;
 
     PB_TRY(pb_hash_create(&h));
     PB_TRY_GOTO(status, pb_hash_update_text(h, PB_VERSION " " MERGE_FORM), out);
-    PB_TRY_GOTO(status, pb_hash_update_text(h, sweep->name), out);
-    PB_TRY_GOTO(status, pb_hash_update_text(h, sweep->protocol), out);
-    for (int64_t i = 0; i < sweep->count; i++) {
-        PB_TRY_GOTO(status, put_shard(h, &sweep->cells[i], checksums[i]), out);
+    PB_TRY_GOTO(status, pb_hash_update_text(h, plan->name), out);
+    PB_TRY_GOTO(status, pb_hash_update_text(h, plan->protocol), out);
+    for (int64_t i = 0; i < plan->count; i++) {
+        PB_TRY_GOTO(status, put_shard(h, &plan->cells[i], checksums[i]), out);
     }
     PB_TRY_GOTO(status, pb_hash_finish(h, text), out);
 out:
@@ -148,7 +148,7 @@ static pb_status member_text(const json_t *object, const char *name, const char 
     return PB_OK;
 }
 
-static pb_status read_cell(const json_t *cell, pb_sweep *sweep)
+static pb_status read_cell(const json_t *cell, pb_plan *plan)
 {
     const char *model   = NULL;
     const char *dataset = NULL;
@@ -163,10 +163,10 @@ static pb_status read_cell(const json_t *cell, pb_sweep *sweep)
     if (!json_is_integer(seed)) {
         return PB_FAIL(PB_ERR_FORMAT, "\"seed\" is missing or no integer");
     }
-    return pb_sweep_add(sweep, model, dataset, method, json_integer_value(seed), hash);
+    return pb_plan_add(plan, model, dataset, method, json_integer_value(seed), hash);
 }
 
-static pb_status read_plan(const json_t *root, pb_sweep *sweep)
+static pb_status read_plan(const json_t *root, pb_plan *plan)
 {
     const char *value  = NULL;
     const json_t *list = json_object_get(root, "cells");
@@ -175,16 +175,16 @@ static pb_status read_plan(const json_t *root, pb_sweep *sweep)
         return PB_FAIL(PB_ERR_FORMAT, "\"schema\" is not %d", PB_RESULTS_SCHEMA);
     }
     PB_TRY(member_text(root, "sweep", &value));
-    PB_TRY(pb_record_set_text(&sweep->name, value));
+    PB_TRY(pb_record_set_text(&plan->name, value));
     PB_TRY(member_text(root, "protocol", &value));
-    PB_TRY(pb_record_set_text(&sweep->protocol, value));
+    PB_TRY(pb_record_set_text(&plan->protocol, value));
     PB_TRY(member_text(root, "command_line", &value));
-    PB_TRY(pb_record_set_text(&sweep->command_line, value));
+    PB_TRY(pb_record_set_text(&plan->command_line, value));
     if (!json_is_array(list)) {
         return PB_FAIL(PB_ERR_FORMAT, "\"cells\" is missing or no list");
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
-        pb_status status = read_cell(json_array_get(list, i), sweep);
+        pb_status status = read_cell(json_array_get(list, i), plan);
         if (status != PB_OK) {
             return pb_error_prefix(status, "cell %zu", i);
         }
@@ -192,9 +192,9 @@ static pb_status read_plan(const json_t *root, pb_sweep *sweep)
     return PB_OK;
 }
 
-pb_status pb_sweep_read(const char *directory, pb_sweep *out)
+pb_status pb_plan_read(const char *directory, pb_plan *out)
 {
-    pb_sweep sweep   = {0};
+    pb_plan plan     = {0};
     json_t *root     = NULL;
     char *path       = NULL;
     pb_status status = PB_OK;
@@ -206,13 +206,13 @@ pb_status pb_sweep_read(const char *directory, pb_sweep *out)
         goto out;
     }
     PB_TRY_GOTO(status, pb_json_file_read(path, PLAN_BYTES, &root), out);
-    status = read_plan(root, &sweep);
+    status = read_plan(root, &plan);
     if (status != PB_OK) {
         pb_error_prefix(status, "%s", path);
-        pb_sweep_clear(&sweep);
+        pb_plan_clear(&plan);
         goto out;
     }
-    *out = sweep;
+    *out = plan;
 out:
     json_decref(root);
     pb_memory_free(path);
