@@ -11,10 +11,8 @@
  * output of their encoders. */
 #define PB_PROMPT_NAME "prompt_embeddings"
 
-extern const pb_method_ops pb_method_majority, pb_method_all_positive, pb_method_random,
-    pb_method_mean;
-extern const pb_method_ops pb_method_none, pb_method_full, pb_method_lora, pb_method_ia3,
-    pb_method_lntuning, pb_method_bitfit, pb_method_prompt, pb_method_prefix, pb_method_ptuning;
+#define PB_ENTRY(name, source) extern const pb_method_ops pb_method_##name;
+#include "registry.def"
 
 /* targets.c ------------------------------------------------------------------------------------ */
 

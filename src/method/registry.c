@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-/* All methods, in the order in which help lists them, and the lookup by name. */
+/* The methods of registry.def, and the lookup by name. */
 #include "internal.h"
 
+#include "pb/registry.h"
+
 #include <stdio.h>
-#include <string.h>
 
 static const pb_method_ops *const methods[] = {
-    &pb_method_none,         &pb_method_full,
-    &pb_method_lora,         &pb_method_ia3,
-    &pb_method_lntuning,     &pb_method_bitfit,
-    &pb_method_prompt,       &pb_method_prefix,
-    &pb_method_ptuning,      &pb_method_majority,
-    &pb_method_all_positive, &pb_method_random,
-    &pb_method_mean,         NULL,
+#define PB_ENTRY(name, source) &pb_method_##name,
+#include "registry.def"
+    NULL,
 };
 
-enum { METHODS = sizeof methods / sizeof methods[0] };
+static const pb_registry registry = {.kind = "method", .entries = methods};
 
 const pb_method_ops *const *pb_method_registry(void)
 {
@@ -24,18 +21,11 @@ const pb_method_ops *const *pb_method_registry(void)
 
 pb_status pb_method_find(const char *name, const pb_method_ops **out)
 {
-    const char *names[METHODS] = {NULL};
-    for (int i = 0; methods[i] != NULL; i++) {
-        if (strcmp(methods[i]->name, name) == 0) {
-            *out = methods[i];
-            return PB_OK;
-        }
-        names[i] = methods[i]->name;
-    }
+    size_t index;
 
-    char hint[PB_HINT_BYTES];
-    return PB_FAIL(PB_ERR_CONFIG, "there is no method \"%s\"%s", name,
-                   pb_string_hint(hint, name, names));
+    PB_TRY(pb_registry_find(&registry, name, &index));
+    *out = methods[index];
+    return PB_OK;
 }
 
 typedef struct method_name {

@@ -19,7 +19,7 @@ MODULES = ("base comm config tensor batch backend text model method network data
 
 # Which module a public header belongs to; one that is not here is a violation.
 HEADERS = {
-    "base": "clock file hash json log memory mistakes permutation protocol random statistics status stop string",
+    "base": "clock file hash json log memory mistakes permutation protocol random registry statistics status stop string",
     "comm": "comm",
     "config": "config",
     "tensor": "tensor",
@@ -39,6 +39,9 @@ HEADERS = {
     "cli": "cli",
 }
 OWNER = {header: module for module, names in HEADERS.items() for header in names.split()}
+
+# The extension points, and what the names of their tables begin with.
+REGISTRIES = {"method": "pb_method_"}
 
 # Headers that CMake writes into the build folder.
 GENERATED = {"cell": {"build.h"}}
@@ -94,7 +97,7 @@ UNDONE = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 SOURCE_FOLDERS = ("include", "src", "tests", "cmake", "configs", "jobs", ".ci")
 SOURCE_FILES = ("CMakeLists.txt", "CMakePresets.json", "README.md", "INSTALL.md", "CONTRIBUTING.md",
                 "CHANGELOG.md", "CITATION.cff", "results/README.md", ".clang-tidy", ".clang-format")
-C_FILE = re.compile(r".*\.(c|h|cu|cuh)$")
+C_FILE = re.compile(r".*\.(c|h|cu|cuh|def)$")
 SCRIPT = re.compile(r"(.*\.(py|sh|sbatch|cmake|cfg)|(.*/)?CMakeLists\.txt|jobs/[a-z]+|tests/run|\.ci/run)$")
 
 
@@ -301,6 +304,29 @@ def check_sources(tree):
             tree.wrong(path, 1, "nothing includes this header")
 
 
+def check_registries(tree):
+    """The extension points have one form: registry.def lists the tables, which their sources define, and nothing else does."""
+    for module, table in REGISTRIES.items():
+        home, path = f"src/{module}/", f"src/{module}/registry.def"
+        if f"{home}registry.c" not in tree.paths:
+            continue
+        if path not in tree.paths:
+            tree.wrong(f"{home}registry.c", 1, "there is no registry.def beside it")
+            continue
+        for number, line in tree.lines(path):
+            if re.match(r"\s*PB_ENTRY", line) and number not in [n for n, _, _ in entries(tree, path)]:
+                tree.wrong(path, number, "an entry is PB_ENTRY(name, source)")
+        for number, name, source in entries(tree, path):
+            sources = [p for p in tree.paths if p == home + source or source.endswith("/") and p.startswith(home + source)]
+            if not any(re.search(rf"^const \w+ {table}{name} = ", tree.text(p), re.M) for p in sources):
+                tree.wrong(path, number, f"{source} does not define {table}{name}")
+        defined = {name for _, name, _ in entries(tree, path)}
+        for source in tree.matching(rf"{home}.*\.c$"):
+            for name in re.findall(rf"^const \w+ {table}(\w+) = ", tree.text(source), re.M):
+                if name not in defined:
+                    tree.wrong(source, 1, f"{table}{name} is not in {path}")
+
+
 def check_documents(tree):
     """README lists the commands of the program; what the documents name in code style is there; CITATION.cff has the version."""
     if "README.md" in tree.paths and "src/cli/cli.c" in tree.paths:
@@ -321,10 +347,21 @@ def check_documents(tree):
             tree.wrong("CITATION.cff", 1, f"the version is not that of CMakeLists.txt, {version[1]}")
 
 
+def entries(tree, path):
+    """(line, name, source) of every entry of a registry.def."""
+    for number, line in tree.lines(path):
+        match = re.fullmatch(r"PB_ENTRY\((\w+), ([\w/.]+)\)", line)
+        if match:
+            yield number, match[1], match[2]
+
+
 def lists_source(tree, folder, path):
     cmake = f"{folder}/CMakeLists.txt"
     if cmake not in tree.paths:
         return False
+    registry = f"{folder}/registry.def"
+    if registry in tree.paths and any(f"{folder}/{source}" == path for _, _, source in entries(tree, registry)):
+        return True
     text = re.sub(r"#.*", "", tree.text(cmake))
     if re.search(rf"(?<![\w/.]){re.escape(os.path.relpath(path, folder))}(?![\w.])", text):
         return True
@@ -369,7 +406,7 @@ def check_format(tree):
 
 RULES = {name[len("check_"):]: globals()[name] for name in (
     "check_layers", "check_links", "check_foreign", "check_calls", "check_sizes", "check_text",
-    "check_sources", "check_documents", "check_format")}
+    "check_sources", "check_registries", "check_documents", "check_format")}
 SKIPPED = 77
 
 
