@@ -51,7 +51,7 @@ const char *pb_status_sentence(pb_status status);
 pb_status pb_error_set(pb_status code, const char *file, int line, const char *function,
                        const char *format, ...) PB_PRINTF(5, 6);
 
-/* Adds a frame to the record (ignored once 32 are held). Returns `status`. */
+/* Adds a frame to the record (ignored once 32 are held). Returns `status`. Use PB_FRAME. */
 pb_status pb_error_frame(pb_status status, const char *file, int line, const char *function);
 
 /* Puts "text: " before the message, for a caller that knows the place (a file name, a cell).
@@ -73,21 +73,24 @@ void pb_ignore(pb_status status, const char *why);
 
 #define PB_FAIL(code, ...) pb_error_set((code), __FILE__, __LINE__, __func__, __VA_ARGS__)
 
-#define PB_TRY(expression)                                                \
-    do {                                                                  \
-        pb_status pb_try_ = (expression);                                 \
-        if (pb_try_ != PB_OK) {                                           \
-            return pb_error_frame(pb_try_, __FILE__, __LINE__, __func__); \
-        }                                                                 \
+/* For a caller that returns a failure without PB_TRY: a no-op for PB_OK. */
+#define PB_FRAME(status) pb_error_frame((status), __FILE__, __LINE__, __func__)
+
+#define PB_TRY(expression)                \
+    do {                                  \
+        pb_status pb_try_ = (expression); \
+        if (pb_try_ != PB_OK) {           \
+            return PB_FRAME(pb_try_);     \
+        }                                 \
     } while (0)
 
-#define PB_TRY_GOTO(status, expression, label)                      \
-    do {                                                            \
-        (status) = (expression);                                    \
-        if ((status) != PB_OK) {                                    \
-            pb_error_frame((status), __FILE__, __LINE__, __func__); \
-            goto label;                                             \
-        }                                                           \
+#define PB_TRY_GOTO(status, expression, label) \
+    do {                                       \
+        (status) = (expression);               \
+        if ((status) != PB_OK) {               \
+            PB_FRAME(status);                  \
+            goto label;                        \
+        }                                      \
     } while (0)
 
 /* Internal invariants only: no side effects, never for input. */

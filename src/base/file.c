@@ -233,7 +233,7 @@ static pb_status read_once(const char *path, size_t max_bytes, pb_string *out, i
     status = open_for_reading(path, &fd, &about);
     if (status != PB_OK) {
         *reason = errno;
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     /* The size is only a first guess: /proc tells none, and a file may still grow. */
     if (max_bytes != 0 && about.st_size > 0 && (uint64_t)about.st_size > max_bytes) {

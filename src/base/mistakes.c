@@ -46,7 +46,7 @@ pb_status pb_mistakes_take(pb_mistakes *list, pb_status status, int64_t *place)
     case PB_ERR_MEMORY:
     case PB_ERR_COMM:
     case PB_STOPPED:
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     default:
         PB_TRY(add(list, pb_error_message(), place));
         pb_error_clear();

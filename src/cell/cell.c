@@ -298,7 +298,7 @@ pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_obser
     pb_status status = run_phases(&r);
     tear_down(&r);
     if (status == PB_STOPPED) {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     if (status != PB_OK) {
         PB_TRY(pb_record_fail(record, status));

@@ -63,7 +63,7 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
     }
     if (status != PB_OK) {
         cell_data_close(&data);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out = data;
     return PB_OK;

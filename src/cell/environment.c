@@ -323,7 +323,7 @@ static pb_status remember(pb_cell_env *env, env_model *m)
         return PB_OK;
     }
     if (m->status == PB_ERR_MEMORY) {
-        return pb_error_frame(m->status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(m->status);
     }
     m->message = pb_memory_text(own_message(env));
     pb_error_clear();
@@ -354,7 +354,7 @@ pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name, const pb_con
     m->status = open_model(env, m, config);
     m->loaded = m->status == PB_OK;
     if (m->status == PB_ERR_COMM) { /* nobody can be asked any more */
-        return pb_error_frame(m->status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(m->status);
     }
     PB_TRY(agree(env, remember(env, m)));
     if (m->loaded) {

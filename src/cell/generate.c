@@ -19,7 +19,7 @@ static pb_status generate_batch(cell_test *t, const pb_generate_options *options
     status = pb_network_generate(r->net, prompts, count, options, generated);
     if (status != PB_OK) {
         pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, first + 1, first + count);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     for (int64_t i = 0; i < count; i++) {
         pb_string text = {0};

@@ -113,7 +113,7 @@ static pb_status update_any(pb_cell_env *env, const pb_cell *cell, pb_hash *h)
     cell_options options = {0};
     pb_status status     = cell_options_read(cell, &options);
     if (status == PB_ERR_MEMORY) {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     if (status != PB_OK) {
         status = pb_hash_update_text(h, pb_error_message());

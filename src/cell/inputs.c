@@ -18,7 +18,7 @@ static pb_status read_options(const pb_cell *cell, cell_options *out, bool *read
     pb_status status = cell_options_read(cell, out);
     *readable        = status == PB_OK;
     if (status == PB_ERR_MEMORY) {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     if (status != PB_OK) {
         pb_error_clear();

@@ -207,7 +207,7 @@ static pb_status predict_all(scoring *s)
         pb_status status = predict(s, first, n);
         if (status != PB_OK) {
             pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, first + 1, first + n);
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+            return PB_FRAME(status);
         }
         PB_TRY(cell_test_progress(t, first + n));
     }

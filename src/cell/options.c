@@ -117,7 +117,7 @@ pb_status cell_options_read(const pb_cell *cell, cell_options *out)
     pb_status status = read_groups(cell->config, cell->protocol, out);
     if (status != PB_OK) {
         cell_options_clear(out);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     apply_protocol(cell, out);
     return PB_OK;

@@ -83,7 +83,7 @@ pb_status sweep_check_open(const sweep *s, sweep_check *out)
     }
     if (status != PB_OK) {
         sweep_check_close(&c);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out = c;
     return PB_OK;

@@ -183,7 +183,7 @@ static pb_status count_sample(const data_job *job, const pb_example *example, co
 static pb_status take_problem(pb_status status, const pb_rows *rows, data_split *s)
 {
     if (status != PB_ERR_FORMAT || *pb_rows_sha(rows) == '\0') {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     PB_TRY(pb_string_puts(&s->problem, pb_error_message()));
     pb_error_clear();

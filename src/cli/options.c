@@ -520,7 +520,7 @@ pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)
     pb_status status = pb_cli_parse_device(pb_cli_text(cli, "device"), name, number);
     if (status != PB_OK) {
         pb_error_prefix(status, "%s: --device", cli->command->name);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     return PB_OK;
 }

@@ -247,7 +247,7 @@ static pb_status read_values(const row_reader *r, const pb_string *text)
         pb_status status = append_value(r, value, line);
         json_decref(value);
         if (status != PB_OK) {
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+            return PB_FRAME(status);
         }
         line += count_lines(begin + white, (size_t)error.position);
         at += (size_t)error.position;
@@ -285,7 +285,7 @@ pb_status session_rows_read(const char *path, bool labels, int64_t vocab, sessio
     pb_string_clear(&text);
     if (status != PB_OK) {
         session_rows_clear(out);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     resolve(out, labels);
     return PB_OK;

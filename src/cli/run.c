@@ -525,7 +525,7 @@ static pb_status run_job(job *j, pb_cli *cli)
     pb_status status =
         pb_grid_run(j->sweep.grid, cli->comm, &j->sweep.cells, j->done, j->began, &work, &summary);
     if (status != PB_OK && status != PB_STOPPED) {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     if (status == PB_STOPPED) {
         pb_log0_info("stopped with %" PRId64 " of %" PRId64

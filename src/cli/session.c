@@ -160,7 +160,7 @@ pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed, ses
     pb_status status = open_parts(cli, method, seed, w);
     if (status != PB_OK) {
         session_close(w);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     return PB_OK;
 }

@@ -152,7 +152,7 @@ pb_status sweep_open(const pb_cli *cli, bool weights, sweep *out)
     pb_status status = open_all(cli, weights, out);
     if (status != PB_OK) {
         sweep_close(out);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     return PB_OK;
 }

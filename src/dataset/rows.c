@@ -82,7 +82,7 @@ static pb_status open_file(pb_rows *rows)
                            o->name, rows->path, train ? "train_file" : "test_file");
         }
         pb_error_prefix(status, "data set %s", o->name);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     return PB_OK;
 }
@@ -172,7 +172,7 @@ static pb_status cut_records(pb_rows *rows)
         s->id.length     = 0;
         pb_status status = pb_reader_next(rows->reader, &rows->bytes, &s->line, &has);
         if (status != PB_OK && !is_bad_row(status)) {
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+            return PB_FRAME(status);
         }
         if (status == PB_OK && !has) {
             rows->ended = true;

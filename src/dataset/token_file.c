@@ -213,5 +213,5 @@ pb_status pb_token_file_write(const char *temporary, const char *path, const cha
         return pb_file_commit(temporary, path);
     }
     (void)unlink(temporary);
-    return pb_error_frame(status, __FILE__, __LINE__, __func__);
+    return PB_FRAME(status);
 }

@@ -44,7 +44,7 @@ pb_status pb_grid_cell_config(const pb_grid *grid, const pb_grid_cell *cell, pb_
     pb_status status = compose(grid, cell, config);
     if (status != PB_OK) {
         pb_config_close(config);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out = config;
     return PB_OK;

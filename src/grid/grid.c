@@ -188,7 +188,7 @@ pb_status pb_grid_open(const char *path, const char *const *sets, int64_t set_co
     pb_status status = read_grid(grid, path, sets, set_count);
     if (status != PB_OK) {
         pb_grid_close(grid);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out = grid;
     return PB_OK;

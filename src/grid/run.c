@@ -74,7 +74,7 @@ static pb_status run_cell(worker *w, int64_t place)
     pb_status status = w->runner(w->context, cell, &w->watch, &outcome);
     pb_grid_watch_cell(&w->watch, NULL);
     if (status == PB_STOPPED || status == PB_ERR_COMM || status == PB_ERR_IO) {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     if (status != PB_OK) {
         outcome.failed = true;

@@ -26,7 +26,7 @@ pb_status pb_method_options_read(const pb_method_ops *ops, const pb_config *conf
                                       : pb_config_defaults(fields, made);
     if (status != PB_OK) {
         pb_memory_free(made);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *options = made;
     return PB_OK;

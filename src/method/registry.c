@@ -57,7 +57,7 @@ pb_status pb_method_find_in(const pb_config *config, const char *group, const pb
     if (status != PB_OK) {
         snprintf(key, sizeof key, "%s.name", group);
         pb_error_prefix(status, "%s", pb_config_where(config, key, place, sizeof place));
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     return PB_OK;
 }

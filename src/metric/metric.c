@@ -269,7 +269,7 @@ pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input
     if (status != PB_OK) {
         pb_metric_result_clear(&result);
         pb_metric_parts_clear(&made);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out   = result;
     *parts = made;

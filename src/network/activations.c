@@ -209,7 +209,7 @@ pb_status network_layout(pb_network *net, const pass_shape *shape)
         pb_status status = pb_backend_alloc(net->backend, bytes, &net->block);
         if (status != PB_OK) {
             pb_error_prefix(status, "activations of a batch of %" PRId64 " rows", shape->rows);
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+            return PB_FRAME(status);
         }
         net->block_bytes = bytes;
     }

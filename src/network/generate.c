@@ -321,7 +321,7 @@ pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t
             pb_memory_free(out[i].ids);
             out[i] = (pb_generated){0};
         }
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     return PB_OK;
 }

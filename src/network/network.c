@@ -92,7 +92,7 @@ pb_status pb_network_create(const pb_model *model, pb_backend *backend, pb_metho
     pb_status status = initialise(net);
     if (status != PB_OK) {
         pb_network_destroy(net);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out = net;
     return PB_OK;

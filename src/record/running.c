@@ -211,7 +211,7 @@ static pb_status add(const char *path, bool trusted, pb_running_list *list)
     pb_running one   = {0};
     pb_status status = read_one(path, &one);
     if (status == PB_ERR_MEMORY) {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     if (status != PB_OK) {
         pb_log_debug("%s", pb_error_message());

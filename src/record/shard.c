@@ -250,7 +250,7 @@ static pb_status judge(const char *path, pb_status status, pb_shard_state *state
         return PB_OK;
     }
     if (!is_damaged(path, status)) {
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *damage = pb_memory_text(pb_error_message());
     pb_error_clear();

@@ -139,7 +139,7 @@ static pb_status read_rows(const char *path, const csv_table *table, pb_pscp_row
         pb_status status = read_row(path, &table->rows[i], columns, &rows[i - 1]);
         if (status != PB_OK) {
             pb_pscp_rows_free(rows, table->count - 1);
-            return pb_error_frame(status, __FILE__, __LINE__, __func__);
+            return PB_FRAME(status);
         }
     }
     *out   = rows;

@@ -115,7 +115,7 @@ static pb_status render(const pb_template *tpl, const pb_tokenizer *t, const cha
     pb_parts_clear(&parts);
     if (status != PB_OK) {
         pb_rendered_clear(&r);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out = r;
     return PB_OK;
