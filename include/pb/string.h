@@ -19,6 +19,8 @@ void pb_string_clear(pb_string *s); /* frees; s is empty again */
 pb_status pb_string_append(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
 pb_status pb_string_puts(pb_string *s, const char *text) PB_MUST_USE;
 pb_status pb_string_printf(pb_string *s, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
+/* Appends the bytes as UTF-8; each ill-formed part becomes one U+FFFD. */
+pb_status pb_string_utf8(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
 /* Appends the bytes as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 pb_status pb_string_json(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
 
@@ -41,13 +43,3 @@ const char *pb_string_hint(char text[PB_HINT_BYTES], const char *name,
  * than tab and line feed, and bytes that are not UTF-8, become "\xNN". Ends at a whole character
  * where the room does; returns how many bytes of `text` are left out. */
 size_t pb_string_printable(const char *text, char *out, size_t size);
-
-/* Bytes of UTF-8 text that end at a whole character, at most `most`: for "%.*s". */
-int pb_string_fit(const char *text, size_t most);
-
-/* Code points of UTF-8 text: bytes that begin one. */
-int64_t pb_string_characters(const char *bytes, size_t length);
-
-/* True when the bytes are valid UTF-8 (no surrogates, no overlong forms); *bad_offset, if not NULL,
- * is the first bad byte. */
-int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset);

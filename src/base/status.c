@@ -4,6 +4,7 @@
  * code's sentence, so that a bare `return PB_STOPPED` never shows a stale message. */
 #include "pb/status.h"
 #include "pb/log.h"
+#include "pb/utf8.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -58,12 +59,7 @@ const char *pb_status_sentence(pb_status status)
  * UTF-8 text in the results. */
 static void mark_cut(char *message)
 {
-    size_t end = MESSAGE_BYTES - 4;
-
-    while (end > 0 && ((unsigned char)message[end] & 0xC0) == 0x80) {
-        end--;
-    }
-    memcpy(message + end, "...", 4);
+    memcpy(message + pb_utf8_floor(message, MESSAGE_BYTES - 4), "...", 4);
 }
 
 static void add_frame(const char *file, int line, const char *function)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The growing text, JSON quoting, the nearest name, and UTF-8 checking by the table of well-formed
- * byte sequences (Unicode Standard, table 3-7). */
+/* The growing text, JSON quoting, and the nearest name. */
 #include "pb/string.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -78,40 +78,19 @@ pb_status pb_string_printf(pb_string *s, const char *format, ...)
     return PB_OK;
 }
 
-/* True when `b` begins with a well-formed sequence of *length bytes. When not, *length is how many
- * bytes stand for one replacement character: the longest start of a sequence, at least one. */
-static bool utf8_sequence(const unsigned char *b, size_t left, size_t *length)
+pb_status pb_string_utf8(pb_string *s, const char *bytes, size_t length)
 {
-    size_t more;
-    unsigned char low  = 0x80;
-    unsigned char high = 0xBF;
+    size_t good = 0;
+    size_t step = 0;
 
-    *length = 1;
-    if (b[0] < 0x80) {
-        return true;
+    while (!pb_utf8_is_valid(bytes, length, &good)) {
+        PB_TRY(pb_string_append(s, bytes, good));
+        PB_TRY(pb_string_puts(s, "\xEF\xBF\xBD"));
+        (void)pb_utf8_next(bytes + good, length - good, &step);
+        bytes += good + step;
+        length -= good + step;
     }
-    if (b[0] < 0xC2 || b[0] > 0xF4) {
-        return false;
-    }
-    more = b[0] < 0xE0 ? 1 : b[0] < 0xF0 ? 2 : 3;
-    if (b[0] == 0xE0) {
-        low = 0xA0; /* overlong below */
-    } else if (b[0] == 0xED) {
-        high = 0x9F; /* surrogates above */
-    } else if (b[0] == 0xF0) {
-        low = 0x90; /* overlong below */
-    } else if (b[0] == 0xF4) {
-        high = 0x8F; /* beyond U+10FFFF above */
-    }
-    for (size_t i = 1; i <= more; i++) {
-        if (i >= left || b[i] < low || b[i] > high) {
-            return false;
-        }
-        low     = 0x80;
-        high    = 0xBF;
-        *length = i + 1;
-    }
-    return true;
+    return pb_string_append(s, bytes, length);
 }
 
 static pb_status json_escape(pb_string *s, unsigned char byte)
@@ -143,7 +122,7 @@ pb_status pb_string_json(pb_string *s, const char *bytes, size_t length)
     PB_TRY(pb_string_append(s, "\"", 1));
     for (size_t i = 0; i < length; i += step) {
         const unsigned char *at = (const unsigned char *)bytes + i;
-        if (!utf8_sequence(at, length - i, &step)) {
+        if (!pb_utf8_next(bytes + i, length - i, &step)) {
             PB_TRY(pb_string_append(s, "\xEF\xBF\xBD", 3));
         } else if (*at < 0x20 || *at == '"' || *at == '\\') {
             PB_TRY(json_escape(s, *at));
@@ -166,7 +145,7 @@ size_t pb_string_printable(const char *text, char *out, size_t size)
         const unsigned char *at = (const unsigned char *)text;
         bool control            = (*at < 0x20 && *at != '\n' && *at != '\t') || *at == 0x7F ||
                        (at[0] == 0xC2 && at[1] < 0xA0);
-        bool whole = utf8_sequence(at, left, &step) && !control;
+        bool whole = pb_utf8_next(text, left, &step) && !control;
         if (used + (whole ? step : 4 * step) >= size) {
             break;
         }
@@ -183,43 +162,6 @@ size_t pb_string_printable(const char *text, char *out, size_t size)
     }
     out[used] = '\0';
     return left;
-}
-
-int pb_string_is_utf8(const char *bytes, size_t length, size_t *bad_offset)
-{
-    size_t step = 0;
-
-    for (size_t i = 0; i < length; i += step) {
-        if (!utf8_sequence((const unsigned char *)bytes + i, length - i, &step)) {
-            if (bad_offset != NULL) {
-                *bad_offset = i;
-            }
-            return 0;
-        }
-    }
-    return 1;
-}
-
-int pb_string_fit(const char *text, size_t most)
-{
-    size_t length = strnlen(text, most + 1);
-
-    if (length > most) {
-        for (length = most; length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80;) {
-            length--;
-        }
-    }
-    return (int)length;
-}
-
-int64_t pb_string_characters(const char *bytes, size_t length)
-{
-    int64_t count = 0;
-
-    for (size_t i = 0; i < length; i++) {
-        count += ((unsigned char)bytes[i] & 0xC0) != 0x80;
-    }
-    return count;
 }
 
 static int by_bytes(const void *a, const void *b)

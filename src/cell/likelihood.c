@@ -6,6 +6,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -50,7 +51,7 @@ static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
     pb_rendered rendered = {0};
     pb_status status;
 
-    int64_t characters = pb_string_characters(c->text, strlen(c->text));
+    int64_t characters = pb_utf8_count(c->text, strlen(c->text));
     c->characters      = characters > 0 ? (double)characters : 1.0;
     PB_TRY_GOTO(
         status,

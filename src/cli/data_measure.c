@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 #include "pb/model.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -64,17 +65,6 @@ err_tokenizer:
     return status;
 }
 
-/* Characters are code points. */
-static int64_t characters(const char *text)
-{
-    int64_t count = 0;
-
-    for (; *text != '\0'; text++) {
-        count += ((unsigned char)*text & 0xc0) != 0x80;
-    }
-    return count;
-}
-
 static pb_status count_tokens(const data_job *job, const pb_example *example, slot *s)
 {
     bool strict     = pb_dataset_protocol(job->ds) == PB_PROTOCOL_CORRECTED;
@@ -100,8 +90,8 @@ static pb_status count_tokens(const data_job *job, const pb_example *example, sl
 static pb_status measure(const data_job *job, const pb_example *example, slot *s)
 {
     s->too_long          = false;
-    s->prompt_characters = characters(example->user);
-    s->answer_characters = characters(example->answer);
+    s->prompt_characters = pb_utf8_count(example->user, strlen(example->user));
+    s->answer_characters = pb_utf8_count(example->answer, strlen(example->answer));
     PB_TRY(pb_digest_of(example->body, strlen(example->body), &s->text));
     PB_TRY(pb_digest_of(example->answer, strlen(example->answer), &s->answer));
     return job->model.tokenizer != NULL ? count_tokens(job, example, s) : PB_OK;

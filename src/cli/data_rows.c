@@ -3,6 +3,7 @@
 #include "data_bench.h"
 
 #include "pb/file.h"
+#include "pb/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -41,29 +42,21 @@ static pb_status put_sentence(made_text *m, double mean)
     return PB_OK;
 }
 
-/* The code point of two or three bytes at *p, which moves behind them. */
-static unsigned take_code_point(const unsigned char **p)
-{
-    const unsigned char *at = *p;
-    bool is_long            = at[0] >= 0xe0;
-
-    *p += is_long ? 3 : 2;
-    return is_long ? (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu)
-                   : (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu);
-}
-
 /* As a JSON text in ASCII, with "\/", as the hub's files are written. */
 static void write_text(const char *text, FILE *file)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0';) {
-        if (*p >= 0x80) {
-            (void)fprintf(file, "\\u%04x", take_code_point(&p));
+    size_t size = 0;
+
+    for (const char *p = text; *p != '\0'; p += size) {
+        int32_t code = pb_utf8_decode(p, &size);
+        if (size > 1) {
+            (void)fprintf(file, "\\u%04x", (unsigned)code);
             continue;
         }
         if (*p == '"' || *p == '/') {
             (void)fputc('\\', file);
         }
-        (void)fputc(*p++, file);
+        (void)fputc(*p, file);
     }
 }
 

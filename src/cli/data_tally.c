@@ -3,6 +3,7 @@
 #include "data.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -101,13 +102,8 @@ static pb_status grow(data_answers *a)
 /* The beginning of a long text, up to a whole character. */
 static pb_status copy_text(const char *text, char **out)
 {
-    size_t length = strlen(text);
+    size_t length = (size_t)pb_utf8_fit(text, DATA_ANSWER_BYTES);
 
-    if (length > DATA_ANSWER_BYTES) {
-        for (length = DATA_ANSWER_BYTES; ((unsigned char)text[length] & 0xc0) == 0x80;) {
-            length--;
-        }
-    }
     PB_TRY(PB_ALLOC(*out, length + 1));
     memcpy(*out, text, length);
     return PB_OK;

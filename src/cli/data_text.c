@@ -4,6 +4,7 @@
 #include "data.h"
 
 #include "pb/table.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -15,15 +16,13 @@ enum { SHOWN_BYTES = 2000, CELL_BYTES = 60 };
 static pb_status put_cell(const char *text, int width, pb_string *out)
 {
     char shown[CELL_BYTES];
-    size_t left  = pb_string_printable(text, shown, sizeof shown);
-    int64_t used = 0;
+    size_t left = pb_string_printable(text, shown, sizeof shown);
 
     for (char *p = shown; *p != '\0'; p++) {
         *p = *p == '\n' || *p == '\t' ? ' ' : *p;
-        used += ((unsigned char)*p & 0xc0) != 0x80;
     }
     const char *shape = *shown == '\0' ? "(empty)" : shown;
-    used              = *shown == '\0' ? 7 : used + (left > 0 ? 1 : 0);
+    int64_t used      = pb_utf8_count(shape, strlen(shape)) + (left > 0 ? 1 : 0);
     int64_t padding   = width > used ? width - used : 0;
     return pb_string_printf(out, "%s%s%*s", shape, left > 0 ? "…" : "", (int)padding, "");
 }

@@ -2,6 +2,8 @@
 /* Made-up text for the benchmarks: words of a made-up language by Zipf's law, and other scripts. */
 #include "made_text.h"
 
+#include "pb/utf8.h"
+
 made_text made_text_begin(int64_t seed)
 {
     return (made_text){.stream = pb_random_stream((uint64_t)seed, PB_RANDOM_SYNTHETIC, 0)};
@@ -80,12 +82,9 @@ pb_status made_prose(made_text *m)
 
 static pb_status put_code_point(made_text *m, uint32_t code)
 {
-    char bytes[3] = {(char)(0xe0 | code >> 12), (char)(0x80 | (code >> 6 & 0x3f)),
-                     (char)(0x80 | (code & 0x3f))};
-    char pair[2]  = {(char)(0xc0 | code >> 6), bytes[2]};
+    char bytes[4];
 
-    return code < 0x800 ? pb_string_append(&m->text, pair, sizeof pair)
-                        : pb_string_append(&m->text, bytes, sizeof bytes);
+    return pb_string_append(&m->text, bytes, pb_utf8_encode((int32_t)code, bytes));
 }
 
 /* Words of another script: Cyrillic, Greek, Hebrew, Devanagari, kana, Han, Hangul. */

@@ -8,6 +8,7 @@
 #include "pb/json.h"
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -158,7 +159,7 @@ static pb_status report_unknown(const row_reader *r, json_t *row, int64_t line)
             return PB_ERR_MEMORY;
         }
         pb_log_warn("%s:%" PRId64 ": the key \"%.*s\" of token rows is not read", r->path, line,
-                    pb_string_fit(key, 80), key);
+                    pb_utf8_fit(key, 80), key);
     }
     return PB_OK;
 }

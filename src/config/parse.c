@@ -4,6 +4,7 @@
 #include "node.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <libconfig.h>
 
@@ -24,7 +25,7 @@ static pb_status set_text(const char *text, pb_node *node)
 {
     char place[PB_PLACE_SIZE];
 
-    if (!pb_string_is_utf8(text, strlen(text), NULL)) {
+    if (!pb_utf8_is_valid(text, strlen(text), NULL)) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: the text is not UTF-8: look at its \\x escapes",
                        pb_node_where(node, place));
     }

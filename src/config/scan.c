@@ -8,6 +8,7 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -339,7 +340,7 @@ static pb_status scan_text(scanner *sc)
     size_t bad = 0;
     PB_TRY(begin_line(sc));
     size_t size = (size_t)(sc->end - sc->at);
-    if (!pb_string_is_utf8(sc->at, size, &bad) || memchr(sc->at, '\0', size) != NULL) {
+    if (!pb_utf8_is_valid(sc->at, size, &bad) || memchr(sc->at, '\0', size) != NULL) {
         const char *nul = memchr(sc->at, '\0', size);
         size_t where    = nul != NULL ? (size_t)(nul - sc->at) : bad;
         for (size_t i = 0; i < where && sc->line > 0; i++) {

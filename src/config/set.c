@@ -4,6 +4,7 @@
 #include "node.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -128,7 +129,7 @@ static pb_status read_value(pb_config *config, const pb_origin *origin, const ch
         pb_error_clear();
         return bare_list(config, origin, value, out);
     }
-    if (strchr("\"[({", *value) != NULL || !pb_string_is_utf8(value, strlen(value), NULL)) {
+    if (strchr("\"[({", *value) != NULL || !pb_utf8_is_valid(value, strlen(value), NULL)) {
         return status;
     }
     pb_error_clear();

@@ -2,6 +2,8 @@
 /* What the forms share: a record in the making, records that are lines, the check of a text. */
 #include "forms.h"
 
+#include "pb/utf8.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -103,7 +105,7 @@ pb_status pb_text_check(const char *what, const char *text, size_t length)
 {
     size_t bad;
 
-    if (!pb_string_is_utf8(text, length, &bad)) {
+    if (!pb_utf8_is_valid(text, length, &bad)) {
         return PB_FAIL(PB_ERR_FORMAT, "byte %zu of the %s is not UTF-8 (0x%02x)", bad + 1, what,
                        (unsigned)(unsigned char)text[bad]);
     }

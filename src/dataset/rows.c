@@ -9,6 +9,7 @@
 #include "pb/digests.h"
 #include "pb/hash.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -295,7 +296,7 @@ static void PB_PRINTF(5, 6)
         va_start(values, format);
         (void)vsnprintf(rows->first, sizeof rows->first, format, values);
         va_end(values);
-        rows->first[pb_string_fit(rows->first, sizeof rows->first - 2)] = '\0';
+        rows->first[pb_utf8_fit(rows->first, sizeof rows->first - 2)] = '\0';
     }
 }
 
@@ -352,7 +353,7 @@ static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
         count_fault(rows, s, PB_ROW_DUPLICATE, strict,
                     "%s:%" PRId64
                     ": the id %.*s (dataset.id) was met before; remove one of the rows",
-                    path, s->line, pb_string_fit(s->id.data, 80), s->id.data);
+                    path, s->line, pb_utf8_fit(s->id.data, 80), s->id.data);
         *keep = !strict;
     } else if (strict && lacks_label(rows, s)) {
         count_fault(rows, s, PB_ROW_LABEL, true,

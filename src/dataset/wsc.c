@@ -14,6 +14,7 @@
 
 #include "pb/memory.h"
 #include "pb/python.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 
@@ -133,10 +134,11 @@ static bool in_word(const char *text, const char *p)
 {
     size_t bytes = 0;
 
-    while (p > text && ((unsigned char)*p & 0xC0) == 0x80) {
-        p--;
+    if (p < text) {
+        return false;
     }
-    return p >= text && *p != '\0' && pb_str_is_word(pb_str_next(p, strnlen(p, 4), &bytes));
+    p = text + pb_utf8_floor(text, (size_t)(p - text));
+    return *p != '\0' && pb_str_is_word(pb_str_next(p, strnlen(p, 4), &bytes));
 }
 
 /* The span at its word, else the occurrence as whole words whose word is nearest, of two the later

@@ -12,6 +12,7 @@
 #include "number.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -212,7 +213,7 @@ static pb_status read_reference(const char *text, double *out)
     return corrected_value(text, out)
                ? PB_OK
                : PB_FAIL(PB_ERR_FORMAT, "the reference \"%.*s\" is no number",
-                         pb_string_fit(text, 80), text);
+                         pb_utf8_fit(text, 80), text);
 }
 
 /* Invalid predictions are NaN. */

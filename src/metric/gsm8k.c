@@ -8,6 +8,7 @@
 #include "number.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <math.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static pb_status read_reference(const char *text, double *out)
         return PB_FAIL(PB_ERR_FORMAT,
                        "the reference \"%.*s\" has no number behind \"####\"; where a column is "
                        "the number alone, write dataset.answer = \"#### {column}\"",
-                       pb_string_fit(text, 80), text);
+                       pb_utf8_fit(text, 80), text);
     }
     return PB_OK;
 }

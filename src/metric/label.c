@@ -10,6 +10,7 @@
 #include "metrics.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -84,7 +85,7 @@ static pb_status read_gold(const char *text, char *const *labels, int64_t count,
         return PB_FAIL(PB_ERR_FORMAT,
                        "the reference \"%.*s\" is none of the data set's labels; leave unlabelled "
                        "rows out of the test file",
-                       pb_string_fit(text, 80), text);
+                       pb_utf8_fit(text, 80), text);
     }
     return PB_OK;
 }
@@ -229,7 +230,7 @@ static bool equal_cut(const char *a, const char *b)
     while (a[same] == b[same] && a[same] != '\0') {
         same++;
     }
-    return a[same] == b[same] || pb_string_characters(a, same + 1) > PAPER_CUT;
+    return a[same] == b[same] || pb_utf8_count(a, same + 1) > PAPER_CUT;
 }
 
 static double equal_share_cut(const pb_metric_result *result)

@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 #include "pb/python.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -29,7 +30,7 @@ pb_status pb_metric_post(pb_protocol protocol, bool keep_case, const char *text,
     pb_string result = {0};
     size_t bad       = 0;
 
-    if (!pb_string_is_utf8(rest, length, &bad)) {
+    if (!pb_utf8_is_valid(rest, length, &bad)) {
         return PB_FAIL(PB_ERR_FORMAT, "byte %zu of a text to score is not UTF-8", bad + 1);
     }
     pb_str_strip(&rest, &length);
@@ -221,7 +222,7 @@ static pb_status add_common(pb_metric_result *result)
 
     for (int64_t i = 0; i < result->rows; i++) {
         const char *text = result->predictions[i];
-        characters += pb_string_characters(text, strlen(text));
+        characters += pb_utf8_count(text, strlen(text));
     }
     PB_TRY(pb_metric_add(result, "invalid_share", (double)invalid / n, false));
     return pb_metric_add(result, "output_chars_mean", (double)characters / n, false);

@@ -12,6 +12,7 @@
 #include "metrics.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,7 @@ static pb_status compare_one(const answer_text *prediction, const char *text, do
 {
     answer_text answer = {0};
 
-    if (!pb_string_is_utf8(text, strlen(text), NULL)) {
+    if (!pb_utf8_is_valid(text, strlen(text), NULL)) {
         return PB_FAIL(PB_ERR_FORMAT, "a right answer is not UTF-8");
     }
     PB_TRY(answer_text_make(text, &answer));

@@ -10,6 +10,7 @@
 
 #include "pb/memory.h"
 #include "pb/python.h"
+#include "pb/utf8.h"
 
 #include <math.h>
 #include <string.h>
@@ -161,7 +162,7 @@ static pb_status read_reference(const char *text, double *out)
         return PB_FAIL(PB_ERR_FORMAT,
                        "the reference \"%.*s\" has no number behind an \"=\"; where equation and "
                        "result are two columns, write dataset.answer = \"{equation} = {result}\"",
-                       pb_string_fit(text, 80), text);
+                       pb_utf8_fit(text, 80), text);
     }
     return PB_OK;
 }

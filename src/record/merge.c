@@ -10,6 +10,7 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/stop.h"
+#include "pb/utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,20 +45,6 @@ static const char *column_text(const pb_record *record, int column)
     return texts[column] != NULL ? texts[column] : "";
 }
 
-/* Bytes of a text that the table shows: at most MESSAGE_BYTES, no character cut in two. */
-static size_t shown(const char *text)
-{
-    size_t length = strlen(text);
-
-    if (length > MESSAGE_BYTES) {
-        length = MESSAGE_BYTES;
-        while (length > 0 && ((unsigned char)text[length] & 0xC0U) == 0x80U) {
-            length--;
-        }
-    }
-    return length;
-}
-
 /* The row of the table: offsets and sizes of its members. */
 typedef struct row_layout {
     size_t text_at[TEXT_COLUMNS], text_size[TEXT_COLUMNS];
@@ -71,7 +58,8 @@ static row_layout lay_out(const pb_results *results)
     for (int c = 0; c < TEXT_COLUMNS; c++) {
         layout.text_size[c] = 1;
         for (int64_t i = 0; i < results->count; i++) {
-            size_t length = shown(column_text(&results->records[i], c));
+            size_t length =
+                (size_t)pb_utf8_fit(column_text(&results->records[i], c), MESSAGE_BYTES);
             if (length > layout.text_size[c]) {
                 layout.text_size[c] = length;
             }
@@ -170,7 +158,7 @@ static void fill_row(const pb_record *record, const row_layout *layout, char *ro
     }
     for (int c = 0; c < TEXT_COLUMNS; c++) {
         const char *text = column_text(record, c);
-        memcpy(row + layout->text_at[c], text, shown(text));
+        memcpy(row + layout->text_at[c], text, (size_t)pb_utf8_fit(text, MESSAGE_BYTES));
     }
 }
 

@@ -5,6 +5,7 @@
 #include "pb/file.h"
 #include "pb/json.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <jansson.h>
 
@@ -55,7 +56,7 @@ static pb_status put_json(pb_string *out, const char *text, bool is_name)
 {
     size_t length = text != NULL ? strlen(text) : 0;
 
-    if (is_name && !pb_string_is_utf8(text, length, NULL)) {
+    if (is_name && !pb_utf8_is_valid(text, length, NULL)) {
         pb_string shown  = {0};
         pb_status status = pb_string_json(&shown, text, length);
         if (status == PB_OK) {

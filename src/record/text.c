@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 #include "pb/results.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 
@@ -16,7 +17,7 @@ pb_status text_utf8(const char *text, char **out, int64_t *escaped)
     size_t bad      = 0;
     pb_status status;
 
-    while (!pb_string_is_utf8(at, left, &bad)) {
+    while (!pb_utf8_is_valid(at, left, &bad)) {
         PB_TRY_GOTO(status, pb_string_append(&clean, at, bad), err_clean);
         PB_TRY_GOTO(status, pb_string_printf(&clean, "\\x%02X", (unsigned char)at[bad]), err_clean);
         at += bad + 1;

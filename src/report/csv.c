@@ -4,6 +4,7 @@
 #include "csv.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -67,7 +68,7 @@ static pb_status read_field(csv_parser *p, csv_row *row)
     if (status == PB_OK && field.length > 0 && memchr(field.data, '\0', field.length) != NULL) {
         status = fail(p, p->line, "a NUL byte; is it a text file?");
     }
-    if (status == PB_OK && !pb_string_is_utf8(field.data, field.length, NULL)) {
+    if (status == PB_OK && !pb_utf8_is_valid(field.data, field.length, NULL)) {
         status = fail(p, p->line, "a field is not valid UTF-8");
     }
     if (status == PB_OK) {

@@ -6,6 +6,7 @@
 #include "unicode.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,6 +4,8 @@
 #include "step.h"
 #include "unicode.h"
 
+#include "pb/utf8.h"
+
 #include <string.h>
 
 /* A token of the text at hand. */
@@ -85,7 +87,7 @@ static pb_status end_bytes(pb_scratch *w, pb_string *out, size_t begin)
     if (count == 0) {
         return PB_OK;
     }
-    if (!pb_string_is_utf8(out->data + begin, count, NULL)) {
+    if (!pb_utf8_is_valid(out->data + begin, count, NULL)) {
         out->length = begin;
         for (size_t i = 0; i < count; i++) {
             PB_TRY(pb_string_puts(out, "\xef\xbf\xbd"));
@@ -205,7 +207,7 @@ static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
     }
     pb_scratch_adopt(w, bytes);
     pb_string *out = pb_scratch_spare(w);
-    PB_TRY(pb_utf8_append_lossy(out, w->text, w->length));
+    PB_TRY(pb_string_utf8(out, w->text, w->length));
     PB_TRY(end_token(w, out, 0));
     finish(w, out);
     return PB_OK;

@@ -8,6 +8,7 @@
 #include "unicode_versions.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <pthread.h>
 #include <string.h>

@@ -7,6 +7,7 @@
 #include "unicode_versions.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 

@@ -7,6 +7,7 @@
 #include "unicode.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 

@@ -5,6 +5,8 @@
 #include "step.h"
 #include "unicode.h"
 
+#include "pb/utf8.h"
+
 #include <string.h>
 
 /* A cutter collects the pieces of one span: parts are given from left to right. */

@@ -3,6 +3,7 @@
  * ones (Unicode Standard, SpecialCasing) differ for lower case in two places, capital I with dot
  * above and sigma at the end of a word, and for title case in the characters of a table. */
 #include "pb/python.h"
+#include "pb/utf8.h"
 
 #include <utf8proc.h>
 
@@ -62,15 +63,6 @@ int pb_str_digit(int32_t c)
     return (int)((c - first) % 10);
 }
 
-/* The start of the character before `end`. */
-static size_t previous(const char *text, size_t end)
-{
-    do {
-        end--;
-    } while (end > 0 && ((unsigned char)text[end] & 0xC0) == 0x80);
-    return end;
-}
-
 void pb_str_strip(const char **text, size_t *length)
 {
     size_t bytes;
@@ -80,7 +72,7 @@ void pb_str_strip(const char **text, size_t *length)
         *length -= bytes;
     }
     while (*length > 0) {
-        size_t last = previous(*text, *length);
+        size_t last = pb_utf8_before(*text, *length);
         if (!pb_str_is_space(pb_str_next(*text + last, *length - last, &bytes))) {
             break;
         }
@@ -124,7 +116,7 @@ static bool is_final_sigma(const char *text, size_t length, size_t start, size_t
     size_t bytes;
 
     while (start > 0) {
-        start     = previous(text, start);
+        start     = pb_utf8_before(text, start);
         int32_t c = pb_str_next(text + start, length - start, &bytes);
         if (!is_case_ignorable(c)) {
             before = is_cased(c);

@@ -6,6 +6,7 @@
 
 #include "pb/memory.h"
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -107,7 +108,7 @@ static pb_status open_message(const reader *r, const field *f, reader *out)
 static pb_status check_piece(const reader *r, const pb_piece *piece, size_t index)
 {
     if (piece->length == 0 || piece->length > PB_PIECE_LIMIT ||
-        !pb_string_is_utf8(piece->text, piece->length, NULL) ||
+        !pb_utf8_is_valid(piece->text, piece->length, NULL) ||
         memchr(piece->text, '\0', piece->length) != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "piece %zu: a text of 1 to %d bytes of UTF-8 is expected (before byte %td); "

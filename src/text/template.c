@@ -4,6 +4,8 @@
 #include "internal.h"
 #include "template_parts.h"
 
+#include "pb/utf8.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -137,13 +139,10 @@ static pb_status bisect(const pb_template *tpl, const pb_tokenizer *t, const cha
 
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
-        size_t size   = middle;
+        size_t size   = pb_utf8_floor(user, middle);
         pb_rendered r = {0};
-        while (size > low && ((unsigned char)user[size] & 0xc0) == 0x80) {
-            size--;
-        }
-        if (size == low) {
-            low = middle; /* inside of one character: no other border below */
+        if (size <= low) {
+            low = middle; /* inside a character that begins at or before `low` */
             continue;
         }
         PB_TRY(render(tpl, t, user, size, answer, true, &r));

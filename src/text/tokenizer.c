@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -126,7 +127,7 @@ pb_status pb_tokenizer_encode_mixed(const pb_tokenizer *t, const char *text, siz
     int64_t count    = out->count;
     pb_status status = PB_OK;
 
-    if (!pb_string_is_utf8(text, length, &bad)) {
+    if (!pb_utf8_is_valid(text, length, &bad)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "tokenizer: the text is not valid UTF-8 at byte %zu of %zu; convert it", bad,
                        length);

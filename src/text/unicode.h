@@ -5,29 +5,11 @@
 #pragma once
 
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Bytes of the character that begins with this byte. */
-static inline size_t pb_utf8_size(char lead)
-{
-    unsigned char c = (unsigned char)lead;
-    return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-}
-
-/* The character at `text` and its size in bytes. */
-int32_t pb_utf8_decode(const char *text, size_t *size);
-
-/* Writes up to 4 bytes, returns how many. */
-size_t pb_utf8_encode(int32_t code, char out[4]);
-
-/* The start of the character that ends before `at`. */
-size_t pb_utf8_before(const char *text, size_t at);
-
-/* Appends the bytes as UTF-8; every maximal ill-formed part becomes one U+FFFD. */
-pb_status pb_utf8_append_lossy(pb_string *out, const char *bytes, size_t length) PB_MUST_USE;
 
 bool pb_unicode_is_space(int32_t code);       /* property White_Space */
 bool pb_unicode_is_word(int32_t code);        /* \w of Unicode regular expressions (UTS 18) */

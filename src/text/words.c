@@ -6,6 +6,8 @@
 #include "unicode.h"
 #include "unicode_versions.h"
 
+#include "pb/utf8.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>

@@ -19,7 +19,7 @@ MODULES = ("base comm config tensor batch backend text model method network data
 
 # Which module a public header belongs to; one that is not here is a violation.
 HEADERS = {
-    "base": "clock file hash json log memory mistakes permutation protocol random registry statistics status stop string",
+    "base": "clock file hash json log memory mistakes permutation protocol random registry statistics status stop string utf8",
     "comm": "comm",
     "config": "config",
     "tensor": "tensor",

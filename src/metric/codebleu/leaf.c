@@ -2,6 +2,7 @@
 #include "leaf.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 
@@ -24,7 +25,7 @@ void pb_code_leaves_clear(pb_code_leaves *l)
 
 static pb_status rows_find(const char *text, size_t length, rows *r)
 {
-    size_t characters = (size_t)pb_string_characters(text, length), row = 0;
+    size_t characters = (size_t)pb_utf8_count(text, length), row = 0;
 
     r->text   = text;
     r->length = length;
@@ -39,7 +40,7 @@ static pb_status rows_find(const char *text, size_t length, rows *r)
     }
     characters = 0;
     for (size_t i = 0; i < length; i++) {
-        if (pb_string_characters(text + i, 1) == 1) {
+        if (!pb_utf8_continues(text[i])) {
             if (r->characters != NULL) {
                 r->characters[characters] = (uint32_t)i;
             }

@@ -6,6 +6,7 @@
 
 #include "pb/memory.h"
 #include "pb/python.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 
@@ -72,7 +73,7 @@ static pb_status take(stripper *s, kind what, size_t end)
 {
     int64_t column = s->column;
 
-    s->column += pb_string_characters(s->line + s->at, end - s->at);
+    s->column += pb_utf8_count(s->line + s->at, end - s->at);
     PB_TRY(write_token(s, what, s->line + s->at, end - s->at, s->number, column, s->column));
     s->at = end;
     return PB_OK;
@@ -80,7 +81,7 @@ static pb_status take(stripper *s, kind what, size_t end)
 
 static void skip(stripper *s, size_t end)
 {
-    s->column += pb_string_characters(s->line + s->at, end - s->at);
+    s->column += pb_utf8_count(s->line + s->at, end - s->at);
     s->at = end;
 }
 
@@ -265,7 +266,7 @@ static pb_status finish(stripper *s)
     if (length > 0 && text[0] == '#') {
         return PB_OK;
     }
-    int64_t column = pb_string_characters(s->line, s->length);
+    int64_t column = pb_utf8_count(s->line, s->length);
     return write_token(s, TOKEN_LINE, "", 0, s->number, column, column + 1);
 }
 

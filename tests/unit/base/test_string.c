@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The growing text, JSON quoting, nearest names, UTF-8. */
+/* The growing text, JSON quoting, nearest names. */
 #include "pb/string.h"
 #include "pb/memory.h"
 
@@ -99,44 +99,6 @@ static void json_text_is_quoted_and_always_valid(void **state)
     assert_json("\xED\xA0\x80", 3, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
 }
 
-static void utf8_is_checked_to_the_byte(void **state)
-{
-    static const struct {
-        const char *bytes;
-        int valid;
-        size_t bad_offset;
-    } cases[] = {
-        {"", 1, 0},
-        {"plain", 1, 0},
-        {"\xC2\x80\xDF\xBF", 1, 0},
-        {"\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF", 1, 0},
-        {"\xF0\x90\x80\x80\xF4\x8F\xBF\xBF", 1, 0},
-        {"ab\x80", 0, 2},               /* a lone continuation */
-        {"\xC0\xAF", 0, 0},             /* overlong, two bytes */
-        {"\xC1\xBF", 0, 0},             /* overlong, two bytes */
-        {"\xE0\x9F\xBF", 0, 0},         /* overlong, three bytes */
-        {"\xF0\x8F\xBF\xBF", 0, 0},     /* overlong, four bytes */
-        {"a\xED\xA0\x80", 0, 1},        /* a surrogate */
-        {"\xF4\x90\x80\x80", 0, 0},     /* beyond U+10FFFF */
-        {"\xF5\x80\x80\x80", 0, 0},     /* never a lead byte */
-        {"x\xC3", 0, 1},                /* cut off */
-        {"xy\xE2\x82", 0, 2},           /* cut off */
-        {"\xC3\xA9\xF0\x9F\x98", 0, 2}, /* cut off */
-        {"\xE2\x28\xA1", 0, 0},         /* no continuation */
-        {"\xFE", 0, 0},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        size_t bad   = 0;
-        size_t bytes = strlen(cases[i].bytes);
-        assert_int_equal(pb_string_is_utf8(cases[i].bytes, bytes, &bad), cases[i].valid);
-        assert_int_equal(bad, cases[i].bad_offset);
-        assert_int_equal(pb_string_is_utf8(cases[i].bytes, bytes, NULL), cases[i].valid);
-    }
-    assert_int_equal(pb_string_is_utf8("a\0b", 3, NULL), 1);
-}
-
 static void the_nearest_name_is_found_or_none(void **state)
 {
     static const char *const names[] = {
@@ -168,15 +130,17 @@ static void names_are_compared_one_by_one(void **state)
     assert_string_equal(pb_string_nearer("lroa", "lora", "Lora"), "lora"); /* the first of equals */
 }
 
-static void characters_are_counted_and_not_bytes(void **state)
+static void ill_formed_parts_are_replaced_one_by_one(void **state)
 {
-    const char *text = "a\xC2\xB1\xE2\x86\x92\xF0\x9F\x98\x80";
+    pb_string s = {0};
 
     (void)state;
-    assert_int_equal(pb_string_characters(text, strlen(text)), 4);
-    assert_int_equal(pb_string_characters(text, 3), 2);
-    assert_int_equal(pb_string_characters(text, 0), 0);
-    assert_int_equal(pb_string_characters("\0\0", 2), 2);
+    assert_int_equal(pb_string_utf8(&s, "a\xFF\xE2\x82z\xC3\xA9\xF0\x9F", 9), PB_OK);
+    assert_string_equal(s.data, "a\xEF\xBF\xBD\xEF\xBF\xBDz\xC3\xA9\xEF\xBF\xBD");
+    pb_string_clear(&s);
+    assert_int_equal(pb_string_utf8(&s, "", 0), PB_OK);
+    assert_int_equal(s.length, 0);
+    pb_string_clear(&s);
 }
 
 static void texts_are_sorted_by_their_bytes(void **state)
@@ -221,10 +185,9 @@ int main(void)
         cmocka_unit_test(empty_and_binary_pieces_are_kept),
         cmocka_unit_test(a_failed_append_leaves_the_text_as_it_was),
         cmocka_unit_test(json_text_is_quoted_and_always_valid),
-        cmocka_unit_test(utf8_is_checked_to_the_byte),
+        cmocka_unit_test(ill_formed_parts_are_replaced_one_by_one),
         cmocka_unit_test(the_nearest_name_is_found_or_none),
         cmocka_unit_test(names_are_compared_one_by_one),
-        cmocka_unit_test(characters_are_counted_and_not_bytes),
         cmocka_unit_test(texts_are_sorted_by_their_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -337,7 +338,7 @@ static void long_ids_are_cut_at_a_character(void **state)
         fixture_samples("id = [\"id\"]; columns = [\"s:string\"]; answer = \"{s}\";",
                         PB_PROTOCOL_CORRECTED, NULL, splits),
         PB_OK);
-    assert_true(pb_string_is_utf8(pb_error_message(), strlen(pb_error_message()), NULL));
+    assert_true(pb_utf8_is_valid(pb_error_message(), strlen(pb_error_message()), NULL));
     assert_non_null(strstr(pb_error_message(), "\xC3\xA9 (dataset.id) was met before"));
     pb_error_clear();
     pb_string_clear(&text);

@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 #include "pb/report.h"
+#include "pb/utf8.h"
 
 #include <jansson.h>
 
@@ -442,7 +443,7 @@ static void assert_fits(const char *text, int64_t width)
     for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
         size_t length = strcspn(line, "\n");
         if (strncmp(line, "failed: ", 8) != 0 && strncmp(line, "not compared: ", 14) != 0) {
-            assert_true(pb_string_characters(line, length) <= width);
+            assert_true(pb_utf8_count(line, length) <= width);
             assert_true(length == 0 || line[length - 1] != ' ');
         }
     }

@@ -9,6 +9,7 @@
 
 #include "pb/memory.h"
 #include "pb/random.h"
+#include "pb/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
