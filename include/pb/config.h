@@ -42,6 +42,14 @@ typedef struct pb_config_ints {
     int64_t count;
 } pb_config_ints;
 
+/* What is kept under a hash of the options it depends on, and found by that hash later. */
+enum {
+    PB_KEPT_RESULT       = 1,
+    PB_KEPT_TRAIN_TOKENS = 2,
+    PB_KEPT_TEST_TOKENS  = 4,
+    PB_KEPT_ALL          = 7,
+};
+
 typedef struct pb_config_field {
     const char *key; /* NULL ends a table */
     pb_config_type type;
@@ -54,63 +62,50 @@ typedef struct pb_config_field {
     const char *unit;           /* "" when there is none */
     const char *help;           /* one line */
     bool required;
-    bool is_note;  /* for readers: no result depends on it */
-    bool is_guard; /* a limit that only refuses: what it lets pass does not depend on it */
+    /* PB_KEPT_…: what does not depend on this field. Everything depends on a field that does not
+     * say otherwise. */
+    unsigned unaffected;
 } pb_config_field;
 
-#define PB_FIELD_INT(type_, member, default_, min_, max_, unit_, help_)                     \
+#define PB_FIELD_INT_FOR(unaffected_, type_, member, default_, min_, max_, unit_, help_)    \
     {                                                                                       \
         .key = #member, .type = PB_CONFIG_INT, .offset = offsetof(type_, member),           \
         .number = (double)(default_), .minimum = (double)(min_), .maximum = (double)(max_), \
-        .unit = (unit_), .help = (help_)                                                    \
+        .unit = (unit_), .help = (help_), .unaffected = (unaffected_)                       \
     }
-#define PB_FIELD_FLOAT(type_, member, default_, min_, max_, unit_, help_)            \
-    {                                                                                \
-        .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),  \
-        .number = (default_), .minimum = (min_), .maximum = (max_), .unit = (unit_), \
-        .help = (help_)                                                              \
+#define PB_FIELD_INT(...) PB_FIELD_INT_FOR(0, __VA_ARGS__)
+#define PB_FIELD_FLOAT_FOR(unaffected_, type_, member, default_, min_, max_, unit_, help_) \
+    {                                                                                      \
+        .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),        \
+        .number = (default_), .minimum = (min_), .maximum = (max_), .unit = (unit_),       \
+        .help = (help_), .unaffected = (unaffected_)                                       \
     }
-#define PB_FIELD_GUARD(type_, member, default_, min_, max_, unit_, help_)            \
-    {                                                                                \
-        .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),  \
-        .number = (default_), .minimum = (min_), .maximum = (max_), .unit = (unit_), \
-        .help = (help_), .is_guard = true                                            \
-    }
+#define PB_FIELD_FLOAT(...) PB_FIELD_FLOAT_FOR(0, __VA_ARGS__)
+/* A limit that only refuses: what it lets pass does not depend on it. */
+#define PB_FIELD_GUARD(...) PB_FIELD_FLOAT_FOR(PB_KEPT_ALL, __VA_ARGS__)
 #define PB_FIELD_BOOL(type_, member, default_, help_)                              \
     {                                                                              \
         .key = #member, .type = PB_CONFIG_BOOL, .offset = offsetof(type_, member), \
         .number = (default_), .maximum = 1, .unit = "", .help = (help_)            \
     }
-#define PB_FIELD_TEXT(type_, member, default_, help_)                                   \
-    {                                                                                   \
-        .key = #member, .type = PB_CONFIG_TEXT, .offset = offsetof(type_, member),      \
-        .text = (default_), .unit = "", .help = (help_), .required = (default_) == NULL \
+#define PB_FIELD_TEXTS(kind_, unaffected_, type_, member, default_, help_)                       \
+    {                                                                                            \
+        .key = #member, .type = (kind_), .offset = offsetof(type_, member), .text = (default_),  \
+        .unit = "", .help = (help_), .required = (default_) == NULL, .unaffected = (unaffected_) \
     }
-/* A text for readers: no result depends on it. */
-#define PB_FIELD_NOTE(type_, member, help_)                                                    \
-    {                                                                                          \
-        .key = #member, .type = PB_CONFIG_TEXT, .offset = offsetof(type_, member), .text = "", \
-        .unit = "", .help = (help_), .is_note = true                                           \
-    }
-#define PB_FIELD_NOTE_LIST(type_, member, help_)                                        \
-    {                                                                                   \
-        .key = #member, .type = PB_CONFIG_TEXT_LIST, .offset = offsetof(type_, member), \
-        .text = "", .unit = "", .help = (help_), .is_note = true                        \
-    }
-#define PB_FIELD_PATH(type_, member, default_, help_)                                   \
-    {                                                                                   \
-        .key = #member, .type = PB_CONFIG_PATH, .offset = offsetof(type_, member),      \
-        .text = (default_), .unit = "", .help = (help_), .required = (default_) == NULL \
-    }
+#define PB_FIELD_TEXT(...)      PB_FIELD_TEXTS(PB_CONFIG_TEXT, 0, __VA_ARGS__)
+#define PB_FIELD_TEXT_LIST(...) PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, 0, __VA_ARGS__)
+/* Places differ between machines: what counts is what the files hold. */
+#define PB_FIELD_PATH(...) PB_FIELD_TEXTS(PB_CONFIG_PATH, PB_KEPT_ALL, __VA_ARGS__)
+/* Texts for readers. */
+#define PB_FIELD_NOTE(type_, member, help_) \
+    PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_ALL, type_, member, "", help_)
+#define PB_FIELD_NOTE_LIST(type_, member, help_) \
+    PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_ALL, type_, member, "", help_)
 #define PB_FIELD_CHOICE(type_, member, default_, choices_, help_)                    \
     {                                                                                \
         .key = #member, .type = PB_CONFIG_CHOICE, .offset = offsetof(type_, member), \
         .number = (default_), .choices = (choices_), .unit = "", .help = (help_)     \
-    }
-#define PB_FIELD_TEXT_LIST(type_, member, default_, help_)                              \
-    {                                                                                   \
-        .key = #member, .type = PB_CONFIG_TEXT_LIST, .offset = offsetof(type_, member), \
-        .text = (default_), .unit = "", .help = (help_), .required = (default_) == NULL \
     }
 #define PB_FIELD_INT_LIST(type_, member, default_, min_, max_, help_)                         \
     {                                                                                         \
@@ -180,6 +175,10 @@ int64_t pb_config_length(const pb_config *config,
  * a list of groups is an error. Its groups are "key.[0]", "key.[1]", … */
 pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *count) PB_MUST_USE;
 
+/* A copy of the object, of `size` bytes, with texts and lists of its own. */
+pb_status pb_config_copy(const pb_config_field *fields, size_t size, const void *object,
+                         void *copy) PB_MUST_USE;
+
 /* Frees the texts and lists of an object; accepts a zeroed one. */
 void pb_config_clear(const pb_config_field *fields, void *object);
 
@@ -187,6 +186,10 @@ void pb_config_clear(const pb_config_field *fields, void *object);
  * back the same. */
 pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
                           pb_string *out) PB_MUST_USE;
+
+/* The same for the fields alone that what is `kept` (one of PB_KEPT_…) depends on. */
+pb_status pb_config_write_key(const pb_config_field *fields, const void *object, const char *indent,
+                              unsigned kept, pb_string *out) PB_MUST_USE;
 
 /* Appends the help: key, type, default, bounds, unit, one line. */
 pb_status pb_config_help(const char *title, const pb_config_field *fields,

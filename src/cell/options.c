@@ -134,22 +134,11 @@ void cell_options_clear(cell_options *o)
     memset(o, 0, sizeof *o);
 }
 
-/* False for what differs from machine to machine, is only for readers, or only refuses. */
-static bool changes_result(const pb_config_field *field)
-{
-    return field->type != PB_CONFIG_PATH && !field->is_note && !field->is_guard;
-}
-
 static pb_status write_group(const char *name, const char *first, const pb_config_field *fields,
                              const void *object, bool whole, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "%s = {\n%s", name, first));
-    for (const pb_config_field *f = fields; f->key != NULL; f++) {
-        const pb_config_field one[] = {*f, PB_FIELD_END};
-        if (whole || changes_result(f)) {
-            PB_TRY(pb_config_write(one, object, "    ", out));
-        }
-    }
+    PB_TRY(pb_config_write_key(fields, object, "    ", whole ? 0 : PB_KEPT_RESULT, out));
     return pb_string_puts(out, "};\n");
 }
 

@@ -98,6 +98,9 @@ typedef union pb_value {
 pb_status pb_value_read(const pb_node *node, const pb_config_field *field,
                         pb_value *out) PB_MUST_USE;
 pb_status pb_value_default(const pb_config_field *field, pb_value *out) PB_MUST_USE;
+/* A value of its own from a field's place in an object. */
+pb_status pb_value_copy(const pb_config_field *field, const void *object,
+                        pb_value *out) PB_MUST_USE;
 size_t pb_value_size(pb_config_type type); /* bytes of a struct's member */
 void pb_value_clear(pb_config_type type, pb_value *value);
 /* Moves the value into its place in the object, freeing what was there. */

@@ -200,6 +200,22 @@ fail:
     return status;
 }
 
+pb_status pb_config_copy(const pb_config_field *fields, size_t size, const void *object, void *copy)
+{
+    memcpy(copy, object, size);
+    forget(fields, copy);
+    for (const pb_config_field *field = fields; field->key != NULL; field++) {
+        pb_value value   = {0};
+        pb_status status = pb_value_copy(field, object, &value);
+        if (status != PB_OK) {
+            pb_config_clear(fields, copy);
+            return status;
+        }
+        pb_value_store_take(field, &value, copy);
+    }
+    return PB_OK;
+}
+
 void pb_config_clear(const pb_config_field *fields, void *object)
 {
     for (; fields->key != NULL; fields++) {

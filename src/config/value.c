@@ -440,6 +440,54 @@ size_t pb_value_size(pb_config_type type)
     return 0;
 }
 
+static pb_status copy_texts(const pb_config_list *list, pb_config_list *out)
+{
+    PB_TRY(PB_ALLOC(out->items, list->count));
+    for (; out->count < list->count; out->count++) {
+        out->items[out->count] = pb_memory_text(list->items[out->count]);
+        if (out->items[out->count] == NULL) {
+            return PB_ERR_MEMORY;
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status copy_ints(const pb_config_ints *ints, pb_config_ints *out)
+{
+    PB_TRY(PB_ALLOC(out->items, ints->count));
+    for (; out->count < ints->count; out->count++) {
+        out->items[out->count] = ints->items[out->count];
+    }
+    return PB_OK;
+}
+
+pb_status pb_value_copy(const pb_config_field *field, const void *object, pb_value *out)
+{
+    pb_value own     = {0};
+    pb_status status = PB_OK;
+    memcpy(&own, (const char *)object + field->offset, pb_value_size(field->type));
+    *out = (pb_value){0};
+    switch (field->type) {
+    case PB_CONFIG_TEXT:
+    case PB_CONFIG_PATH:
+        out->text = pb_memory_text(own.text);
+        status    = out->text == NULL ? PB_ERR_MEMORY : PB_OK;
+        break;
+    case PB_CONFIG_TEXT_LIST:
+        status = copy_texts(&own.list, &out->list);
+        break;
+    case PB_CONFIG_INT_LIST:
+        status = copy_ints(&own.ints, &out->ints);
+        break;
+    default:
+        *out = own;
+    }
+    if (status != PB_OK) {
+        pb_value_clear(field->type, out);
+    }
+    return status;
+}
+
 void pb_value_store_take(const pb_config_field *field, pb_value *value, void *object)
 {
     char *member = (char *)object + field->offset;

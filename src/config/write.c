@@ -94,15 +94,24 @@ static pb_status write_value(const pb_config_field *field, const void *object, p
     return PB_FAIL(PB_ERR_INTERNAL, "config: key \"%s\" has type %d", field->key, (int)field->type);
 }
 
-pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
-                          pb_string *out)
+pb_status pb_config_write_key(const pb_config_field *fields, const void *object, const char *indent,
+                              unsigned kept, pb_string *out)
 {
     for (; fields->key != NULL; fields++) {
+        if ((fields->unaffected & kept) != 0) {
+            continue;
+        }
         PB_TRY(pb_string_printf(out, "%s%s = ", indent, fields->key));
         PB_TRY(write_value(fields, object, out));
         PB_TRY(pb_string_puts(out, ";\n"));
     }
     return PB_OK;
+}
+
+pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
+                          pb_string *out)
+{
+    return pb_config_write_key(fields, object, indent, 0, out);
 }
 
 static pb_status write_default(const pb_config_field *field, pb_string *out)

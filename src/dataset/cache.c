@@ -33,18 +33,6 @@ typedef struct request {
     pb_string path, lock; /* of the file of tokens, and of its lock */
 } request;
 
-/* The options of the data set that its texts follow from: file names and notes are left out. */
-static pb_status options_text(const pb_dataset_options *options, pb_string *out)
-{
-    for (const pb_config_field *f = pb_dataset_fields; f->key != NULL; f++) {
-        const pb_config_field one[] = {*f, PB_FIELD_END};
-        if (f->type != PB_CONFIG_PATH && !f->is_note) {
-            PB_TRY(pb_config_write(one, options, "", out));
-        }
-    }
-    return PB_OK;
-}
-
 /* Message, answer and ids of the first rows. Rows that are bad say nothing here. */
 static pb_status probe_rows(const request *q, pb_rows *rows, pb_string *out)
 {
@@ -84,18 +72,18 @@ static pb_status probe(const request *q, pb_string *out)
 
 static pb_status describe(const request *q, pb_string *out)
 {
-    const pb_data_options *d   = &q->ds->data;
     const pb_encode_options *o = q->options;
+    unsigned kept        = q->split == PB_SPLIT_TRAIN ? PB_KEPT_TRAIN_TOKENS : PB_KEPT_TEST_TOKENS;
+    pb_data_options data = q->ds->data;
 
+    data.cutoff_tokens = o->cutoff_tokens;
     PB_TRY(pb_string_printf(out,
-                            "tokens " TOKENS_VERSION " %zu\n%s %s\nfile %s %s\nrows %" PRId64
-                            "\nbad %.17g\nchecked %d\ntemplate %s\ntokenizer %s\ncutoff %" PRId64
-                            "\n",
+                            "tokens " TOKENS_VERSION " %zu\n%s %s\nfile %s %s\nchecked %d\n"
+                            "template %s\ntokenizer %s\n",
                             pb_token_file_header_bytes(), pb_protocol_names[q->ds->protocol],
                             pb_split_name(q->split), pb_dataset_form(&q->ds->options, q->split),
-                            q->sha, q->split == PB_SPLIT_TRAIN ? d->train_rows : d->test_rows,
-                            d->max_bad_share, q->ds->check != NULL, pb_template_name(o->tpl),
-                            pb_tokenizer_hash(o->tokenizer), o->cutoff_tokens));
+                            q->sha, q->ds->check != NULL, pb_template_name(o->tpl),
+                            pb_tokenizer_hash(o->tokenizer)));
     if (q->test != NULL) {
         const pb_encoded_storage *s = q->test->storage;
         char digests[PB_HASH_TEXT];
@@ -104,7 +92,8 @@ static pb_status describe(const request *q, pb_string *out)
         PB_TRY(pb_string_printf(out, "without %s\n", digests));
     }
     PB_TRY(pb_string_printf(out, "instruction %s\n", q->ds->instructions[q->split]));
-    PB_TRY(options_text(&q->ds->options, out));
+    PB_TRY(pb_config_write_key(pb_dataset_fields, &q->ds->options, "", kept, out));
+    PB_TRY(pb_config_write_key(pb_data_fields, &data, "", kept, out));
     return probe(q, out);
 }
 

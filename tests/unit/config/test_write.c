@@ -48,6 +48,72 @@ static void defaults_are_written_in_table_order(void **state)
     pb_config_clear(fields, &s);
 }
 
+static void a_key_holds_what_the_kept_depends_on(void **state)
+{
+    typedef struct shown {
+        int64_t rows, seed;
+        double most;
+        char *file, *note, *name;
+        pb_config_list notes;
+    } shown;
+    static const pb_config_field table[] = {
+        PB_FIELD_INT_FOR(PB_KEPT_TEST_TOKENS, shown, rows, 1, 0, 9, "", "rows of training"),
+        PB_FIELD_INT_FOR(PB_KEPT_TRAIN_TOKENS | PB_KEPT_TEST_TOKENS, shown, seed, 2, 0, 9, "",
+                         "of the run"),
+        PB_FIELD_GUARD(shown, most, 0.5, 0, 1, "", "refuses"),
+        PB_FIELD_PATH(shown, file, "f", "a place"),
+        PB_FIELD_NOTE(shown, note, "for readers"),
+        PB_FIELD_NOTE_LIST(shown, notes, "for readers"),
+        PB_FIELD_TEXT(shown, name, "n", "a name"),
+        PB_FIELD_END,
+    };
+    static const struct {
+        unsigned kept;
+        const char *text;
+    } cases[] = {
+        {PB_KEPT_RESULT, "rows = 1;\nseed = 2;\nname = \"n\";\n"},
+        {PB_KEPT_TRAIN_TOKENS, "rows = 1;\nname = \"n\";\n"},
+        {PB_KEPT_TEST_TOKENS, "name = \"n\";\n"},
+    };
+    shown s;
+    (void)state;
+    assert_int_equal(pb_config_defaults(table, &s), PB_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pb_string text = {0};
+        assert_int_equal(pb_config_write_key(table, &s, "", cases[i].kept, &text), PB_OK);
+        assert_string_equal(text.data, cases[i].text);
+        pb_string_clear(&text);
+    }
+    pb_config_clear(table, &s);
+}
+
+/* At every allocation on the way, too. */
+static void a_copy_owns_what_it_holds(void **state)
+{
+    (void)state;
+    settings a, b;
+    pb_string text = {0}, copied = {0};
+    pb_status status = PB_ERR_MEMORY;
+    assert_int_equal(read_text("lora = { name = \"x\"; targets = [\"a\", \"bc\"]; };", &a), PB_OK);
+    assert_int_equal(pb_config_write(fields, &a, "", &text), PB_OK);
+    size_t before = pb_memory_current();
+    for (size_t room = 1; status != PB_OK; room++) {
+        pb_memory_limit(before + room);
+        status = pb_config_copy(fields, sizeof a, &a, &b);
+        pb_memory_limit(0);
+        assert_true(status == PB_OK || status == PB_ERR_MEMORY);
+        assert_true(status == PB_OK || pb_memory_current() == before);
+        pb_error_clear();
+    }
+    pb_config_clear(fields, &a);
+    assert_int_equal(pb_config_write(fields, &b, "", &copied), PB_OK);
+    assert_string_equal(copied.data, text.data);
+    pb_config_clear(fields, &b);
+    pb_string_clear(&text);
+    pb_string_clear(&copied);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
 static void the_help_names_type_bounds_unit_and_default(void **state)
 {
     (void)state;
@@ -68,6 +134,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_reads_back_the_same),
         cmocka_unit_test(defaults_are_written_in_table_order),
+        cmocka_unit_test(a_key_holds_what_the_kept_depends_on),
+        cmocka_unit_test(a_copy_owns_what_it_holds),
         cmocka_unit_test(the_help_names_type_bounds_unit_and_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

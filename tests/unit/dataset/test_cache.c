@@ -111,11 +111,13 @@ static void whatever_changes_the_tokens_changes_the_key(void **state)
 {
     pb_data_options one_row = {.test_rows = 1};
     pb_data_options lenient = {.max_bad_share = 0.5};
+    pb_data_options later   = {.train_rows = 1, .validation_share = 0.5, .validation_seed = 7};
 
     (void)state;
     pb_dataset_close(stand_in_dataset(PB_PROTOCOL_CORRECTED));
     open_and_close("", PB_PROTOCOL_CORRECTED, NULL, 20, false);
     open_and_close("", PB_PROTOCOL_CORRECTED, NULL, 20, true);
+    open_and_close("", PB_PROTOCOL_CORRECTED, &later, 20, true);
     open_and_close("", PB_PROTOCOL_CORRECTED, NULL, 21, false);
     open_and_close("", PB_PROTOCOL_PAPER, NULL, 20, false);
     open_and_close("", PB_PROTOCOL_CORRECTED, &one_row, 20, false);
