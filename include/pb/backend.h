@@ -241,10 +241,10 @@ pb_status pb_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
 pb_status pb_argmax(pb_backend *be, int32_t *indices, float *largest,
                     const pb_tensor *logits) PB_MUST_USE;
 
-/* The sum of squares in double (host). */
-pb_status pb_sum_squares(pb_backend *be, const pb_tensor *x, double *out) PB_MUST_USE;
+pb_status pb_sum_squares(pb_backend *be, const pb_tensor *x, double *out) PB_MUST_USE; /* host */
 /* AdamW (Loshchilov & Hutter 2019), as torch: p *= 1 - lr·wd; p -= lr · m̂ / (sqrt(v̂) + eps). */
 pb_status pb_adamw(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
                    const pb_adamw_args *args) PB_MUST_USE;
 
 const pb_backend_ops *const *pb_backend_registry(void); /* NULL-terminated */
+pb_status pb_backend_find(const char *name, const pb_backend_ops **out) PB_MUST_USE;

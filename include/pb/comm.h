@@ -37,11 +37,12 @@ typedef struct pb_comm_ops {
     void (*window_destroy)(pb_comm_window *window);
 } pb_comm_ops;
 
-/* The names of the registered implementations, NULL-terminated. The environment variable PB_COMM
- * set to one of them makes pb_comm_open take it. */
-const char *const *pb_comm_names(void);
+const pb_comm_ops *const *pb_comm_registry(void); /* NULL-terminated */
+/* Unknown: an error that names the nearest. */
+pb_status pb_comm_find(const char *name, const pb_comm_ops **out) PB_MUST_USE;
 
-/* argc/argv may be NULL. Called once per process. */
+/* Opens the group that the environment variable PB_COMM names, if it is set. argc/argv may be NULL.
+ * Called once per process. */
 pb_status pb_comm_open(int *argc, char ***argv, pb_comm **out) PB_MUST_USE;
 void pb_comm_close(pb_comm *comm); /* collective; accepts NULL */
 void pb_comm_abort(pb_comm *comm, int code);

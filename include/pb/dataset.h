@@ -166,6 +166,8 @@ typedef struct pb_dataset_builder {
 } pb_dataset_builder;
 
 const pb_dataset_builder *const *pb_dataset_registry(void); /* NULL-terminated */
+/* Unknown: an error that names the nearest. */
+pb_status pb_dataset_find(const char *name, const pb_dataset_builder **out) PB_MUST_USE;
 
 /* The compressions of files that this build reads, NULL-terminated. */
 const char *const *pb_dataset_compressions(void);

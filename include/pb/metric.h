@@ -86,11 +86,11 @@ typedef struct pb_metric {
     double (*main_of_sample)(const pb_metric_parts *parts, const double *weights);
 } pb_metric;
 
-const pb_metric *const *pb_metric_registry(void);  /* NULL-terminated */
-const pb_metric *pb_metric_find(const char *name); /* NULL when there is none */
-/* PB_ERR_CONFIG with the nearest name when there is no metric of this one, and with what to do when
- * this build lacks what it needs. */
-pb_status pb_metric_check(const char *name) PB_MUST_USE;
+const pb_metric *const *pb_metric_registry(void); /* NULL-terminated */
+/* Unknown: an error that names the nearest. */
+pb_status pb_metric_find(const char *name, const pb_metric **out) PB_MUST_USE;
+/* The same, and PB_ERR_CONFIG with what to do when this build lacks what the metric needs. */
+pb_status pb_metric_require(const char *name, const pb_metric **out) PB_MUST_USE;
 /* The parser of code with its versions, or "absent". */
 const char *pb_metric_parser(void);
 

@@ -8,19 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-/* The names for an error message: "cpu, cuda". */
-static void names_text(char *text, size_t size)
-{
-    text[0] = '\0';
-    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
-        size_t used = strlen(text);
-        if (used + strlen((*ops)->name) + 3 < size) {
-            strcpy(text + used, used > 0 ? ", " : "");
-            strcat(text, (*ops)->name);
-        }
-    }
-}
-
 /* The last table of the registry that opens; the first error is that of the reference. */
 static pb_status open_best(int device, int threads, pb_backend **out)
 {
@@ -42,7 +29,7 @@ static pb_status open_best(int device, int threads, pb_backend **out)
 
 pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out)
 {
-    char known[128];
+    const pb_backend_ops *ops = NULL;
 
     if (name == NULL || out == NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "backend open: no name or no place for the result");
@@ -51,15 +38,9 @@ pb_status pb_backend_open(const char *name, int device, int threads, pb_backend 
     if (strcmp(name, "auto") == 0) {
         return open_best(device, threads, out);
     }
-    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
-        if (strcmp((*ops)->name, name) == 0) {
-            PB_TRY((*ops)->open(device, threads, out));
-            return PB_OK;
-        }
-    }
-    names_text(known, sizeof known);
-    return PB_FAIL(PB_ERR_NOT_FOUND, "backend \"%s\" is not in this build; there are: auto, %s",
-                   name, known);
+    PB_TRY(pb_backend_find(name, &ops));
+    PB_TRY(ops->open(device, threads, out));
+    return PB_OK;
 }
 
 /* One product of bf16 factors against its sums in double. Integers are exact in BF16, thirds are

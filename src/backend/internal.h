@@ -19,8 +19,8 @@ struct pb_backend {
     pb_backend_work work;
 };
 
-/* The tables of the registry. */
-extern const pb_backend_ops pb_backend_cpu;
+#define PB_ENTRY(name, source) extern const pb_backend_ops pb_backend_##name;
+#include "registry.def"
 
 /* Keys of one segment as queries of a descendant, or of the segment itself (own), see them. */
 typedef struct pb_span {

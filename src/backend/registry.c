@@ -1,14 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The backends of this build, best last: "auto" takes the last one that opens. A new backend adds
- * one line here. */
+/* The backends of registry.def, and the lookup by name. */
 #include "internal.h"
 
-static const pb_backend_ops *const registry[] = {
-    &pb_backend_cpu,
+#include "pb/registry.h"
+
+static const pb_backend_ops *const backends[] = {
+#define PB_ENTRY(name, source) &pb_backend_##name,
+#include "registry.def"
     NULL,
 };
 
+static const pb_registry registry = {.kind = "backend", .entries = backends, .also = "auto"};
+
 const pb_backend_ops *const *pb_backend_registry(void)
 {
-    return registry;
+    return backends;
+}
+
+pb_status pb_backend_find(const char *name, const pb_backend_ops **out)
+{
+    size_t index;
+
+    PB_TRY(pb_registry_find(&registry, name, &index));
+    *out = backends[index];
+    return PB_OK;
 }

@@ -36,18 +36,19 @@ const pb_config_field pb_cell_eval_fields[] = {
  * labels where there are none. */
 static pb_status check_metric(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
-    const char *name = o->dataset.metric;
-    int64_t labels   = pb_dataset_options_labels(&o->dataset, protocol)->count;
+    const pb_metric *metric = NULL;
+    int64_t labels          = pb_dataset_options_labels(&o->dataset, protocol)->count;
 
-    PB_TRY(pb_config_at(config, "dataset", "metric", -1, pb_metric_check(name)));
-    if (!pb_metric_find(name)->needs_labels || labels >= 2) {
+    PB_TRY(pb_config_at(config, "dataset", "metric", -1,
+                        pb_metric_require(o->dataset.metric, &metric)));
+    if (!metric->needs_labels || labels >= 2) {
         return PB_OK;
     }
     return pb_config_at(config, "dataset", "metric", -1,
                         PB_FAIL(PB_ERR_CONFIG,
                                 "metric %s needs at least two labels, data set %s has %" PRId64
                                 " (dataset.labels)",
-                                name, o->dataset.name, labels));
+                                metric->name, o->dataset.name, labels));
 }
 
 /* What only fits some data sets is reported before anything runs, too. */

@@ -6,6 +6,7 @@
 #include "pb/backend.h"
 #include "pb/memory.h"
 #include "pb/table.h"
+#include "pb/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -476,43 +477,25 @@ const char *pb_cli_argument(const pb_cli *cli, int index)
     return index < cli->values->argument_count ? cli->values->arguments[index] : NULL;
 }
 
-/* True for the name itself, and for name:N. */
-static bool is_device(const char *text, const char *name, int *number)
-{
-    size_t length = strlen(name);
-    if (strncmp(text, name, length) != 0 || (text[length] != '\0' && text[length] != ':')) {
-        return false;
-    }
-    *number = 0;
-    if (text[length] == ':') {
-        size_t digits = strspn(text + length + 1, "0123456789");
-        *number       = (int)strtol(text + length + 1, NULL, 10);
-        return digits >= 1 && digits <= 4 && text[length + 1 + digits] == '\0';
-    }
-    return true;
-}
-
 pb_status pb_cli_parse_device(const char *text, const char **name, int *number)
 {
-    pb_string known  = {0};
-    pb_status status = PB_OK;
+    const pb_backend_ops *ops = NULL;
+    const char *colon         = strchr(text, ':');
+    size_t digits             = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
+    bool numbered             = digits >= 1 && digits <= 4 && colon[1 + digits] == '\0';
+    char word[64];
+
     if (strcmp(text, "auto") == 0) {
         *name   = "auto";
         *number = 0;
         return PB_OK;
     }
-    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
-        if (is_device(text, (*ops)->name, number)) {
-            *name = (*ops)->name;
-            goto done;
-        }
-        PB_TRY_GOTO(status, pb_string_printf(&known, ", %s", (*ops)->name), done);
-    }
-    status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is not a device of this build; there are: auto%s", text,
-                     known.data);
-done:
-    pb_string_clear(&known);
-    return status;
+    (void)snprintf(word, sizeof word, "%.*s",
+                   numbered ? (int)(colon - text) : pb_utf8_fit(text, sizeof word - 1), text);
+    PB_TRY(pb_backend_find(word, &ops));
+    *name   = ops->name;
+    *number = numbered ? (int)strtol(colon + 1, NULL, 10) : 0;
+    return PB_OK;
 }
 
 pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)

@@ -73,8 +73,9 @@ static pb_status put_instruction(pb_string *out, const pb_dataset_options *o)
 
 static pb_status put_set(pb_string *out, const pb_dataset_options *o)
 {
-    const pb_metric *metric = pb_metric_find(o->metric);
+    const pb_metric *metric = NULL;
 
+    PB_TRY(pb_metric_find(o->metric, &metric));
     PB_TRY(put_instruction(out, o));
     PB_TRY(put_lists(out, "lines", &o->paper_lines, &o->lines));
     PB_TRY(put_lists(out, "labels", &o->paper_labels, &o->labels));
@@ -91,10 +92,7 @@ static pb_status put_set(pb_string *out, const pb_dataset_options *o)
         PB_TRY(pb_string_printf(out, "- generated tokens: at most %d → at most %" PRId64 "\n",
                                 PAPER_NEW_TOKENS, o->max_new_tokens));
     }
-    if (metric != NULL) {
-        PB_TRY(pb_string_printf(out, "- metric %s: %s\n", metric->name, metric->differences));
-    }
-    return PB_OK;
+    return pb_string_printf(out, "- metric %s: %s\n", metric->name, metric->differences);
 }
 
 static pb_status put_all(pb_string *out, const pb_dataset_options *o)

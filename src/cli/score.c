@@ -215,21 +215,14 @@ done:
     return status;
 }
 
-static pb_status check_metric(const pb_config *config, const pb_dataset_options *dataset,
-                              const pb_metric **out)
-{
-    PB_TRY(pb_config_at(config, "dataset", "metric", -1, pb_metric_check(dataset->metric)));
-    *out = pb_metric_find(dataset->metric);
-    return PB_OK;
-}
-
 static pb_status score_input(const pb_cli *cli, const pb_config *config,
                              const pb_dataset_options *dataset)
 {
     job j = {0};
     pb_status status;
 
-    PB_TRY(check_metric(config, dataset, &j.metric));
+    PB_TRY(pb_config_at(config, "dataset", "metric", -1,
+                        pb_metric_require(dataset->metric, &j.metric)));
     PB_TRY_GOTO(status, lines_each("{\"prediction\": \"…\", \"label\": \"…\"}", 0, take, &j), done);
     if (j.count == 0) {
         status = PB_FAIL(PB_ERR_FORMAT, "standard input: there is no line to score; each is "

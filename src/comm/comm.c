@@ -4,7 +4,6 @@
 #include "group.h"
 
 #include "pb/log.h"
-#include "pb/string.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,10 +11,6 @@
 #include <string.h>
 
 enum { MESSAGE_BYTES = 2048 };
-
-static const pb_comm_ops *const registry[] = {&pb_comm_self, &pb_comm_mpi};
-
-enum { REGISTERED = sizeof registry / sizeof registry[0] };
 
 /* What launchers give to each process they start. The variables of a batch job as a whole
  * (SLURM_NTASKS, PBS_NODEFILE) are no sign: a plain start inside an allocation is one process. */
@@ -28,14 +23,6 @@ static const char *const launcher_marks[] = {
     "MV2_COMM_WORLD_SIZE", /* MVAPICH2 */
     "JSM_NAMESPACE_RANK",  /* jsrun under LSF */
 };
-
-const char *const *pb_comm_names(void)
-{
-    static const char *const names[] = {"self", "mpi", NULL};
-
-    _Static_assert(sizeof names / sizeof names[0] == REGISTERED + 1, "a name per table");
-    return names;
-}
 
 static bool started_by_launcher(void)
 {
@@ -74,16 +61,11 @@ static pb_status choose(const pb_comm_ops **out)
         *out = launched ? &pb_comm_mpi : &pb_comm_self;
         return PB_OK;
     }
-    for (size_t i = 0; i < REGISTERED; i++) {
-        if (strcmp(wanted, registry[i]->name) == 0) {
-            *out = registry[i];
-            return PB_OK;
-        }
+    pb_status status = pb_comm_find(wanted, out);
+    if (status != PB_OK) {
+        pb_error_prefix(status, "PB_COMM");
     }
-    const char *near = pb_string_nearest(wanted, pb_comm_names());
-    return PB_FAIL(PB_ERR_USAGE, "PB_COMM=%s names no process group; use self or mpi%s%s%s", wanted,
-                   near != NULL ? " (did you mean " : "", near != NULL ? near : "",
-                   near != NULL ? "?)" : "");
+    return status;
 }
 
 pb_status pb_comm_open(int *argc, char ***argv, pb_comm **out)

@@ -21,5 +21,5 @@ struct pb_comm_window {
     bool is_filler;
 };
 
-extern const pb_comm_ops pb_comm_mpi;
-extern const pb_comm_ops pb_comm_self;
+#define PB_ENTRY(name, source) extern const pb_comm_ops pb_comm_##name;
+#include "registry.def"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Opening a data set: options, instructions, and the builder prepared for each split. */
-#include "builders.h"
 #include "columns.h"
 #include "instruction.h"
 #include "internal.h"
@@ -53,20 +52,8 @@ static pb_status find_builder(pb_dataset *ds)
                                      "dataset.task \"%s\" is none of label, number, text, code",
                                      ds->options.task));
     }
-    ds->ops = pb_builder_find(ds->options.builder);
-    if (ds->ops != NULL) {
-        return PB_OK;
-    }
-    enum { NAMES = 32 };
-    const char *names[NAMES] = {NULL};
-    char hint[PB_HINT_BYTES];
-    for (int i = 0; i < NAMES - 1 && pb_dataset_registry()[i] != NULL; i++) {
-        names[i] = pb_dataset_registry()[i]->name;
-    }
-    pb_status status =
-        PB_FAIL(PB_ERR_CONFIG, "there is no dataset.builder \"%s\"%s", ds->options.builder,
-                pb_string_hint(hint, ds->options.builder, names));
-    return pb_dataset_at(&ds->options, "builder", -1, status);
+    return pb_dataset_at(&ds->options, "builder", -1,
+                         pb_dataset_find(ds->options.builder, &ds->ops));
 }
 
 /* A class is known by its index, whatever the protocol calls it. */

@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/* All builders. A new one is a file, a line in builders.h and a line here. */
+/* The builders of registry.def, and the lookup by name. */
 #include "builders.h"
 
-#include <string.h>
+#include "pb/registry.h"
 
 static const pb_dataset_builder *const builders[] = {
-    &pb_builder_template, &pb_builder_record, &pb_builder_wsc, &pb_builder_synthetic, NULL,
+#define PB_ENTRY(name, source) &pb_builder_##name,
+#include "registry.def"
+    NULL,
 };
+
+static const pb_registry registry = {.kind = "builder", .entries = builders};
 
 const pb_dataset_builder *const *pb_dataset_registry(void)
 {
     return builders;
 }
 
-const pb_dataset_builder *pb_builder_find(const char *name)
+pb_status pb_dataset_find(const char *name, const pb_dataset_builder **out)
 {
-    for (size_t i = 0; builders[i] != NULL; i++) {
-        if (strcmp(builders[i]->name, name) == 0) {
-            return builders[i];
-        }
-    }
-    return NULL;
+    size_t index;
+
+    PB_TRY(pb_registry_find(&registry, name, &index));
+    *out = builders[index];
+    return PB_OK;
 }

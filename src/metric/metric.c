@@ -120,10 +120,11 @@ static pb_status post_reference(const pb_metric *ops, char *const *labels, int64
 pb_status pb_metric_check_reference(const char *metric, char *const *labels, int64_t label_count,
                                     const char *reference)
 {
-    const pb_metric *ops = pb_metric_find(metric);
+    const pb_metric *ops = NULL;
     char **posted        = NULL;
 
-    if (ops == NULL || ops->check_reference == NULL || (ops->needs_labels && label_count < 2)) {
+    PB_TRY(pb_metric_find(metric, &ops));
+    if (ops->check_reference == NULL || (ops->needs_labels && label_count < 2)) {
         return PB_OK; /* or the fault is not the reference's */
     }
     if (reference == NULL) {
@@ -148,27 +149,19 @@ static pb_status post_rows(const pb_metric_input *input, bool keep_case, const c
     return PB_OK;
 }
 
-pb_status pb_metric_check(const char *name)
+pb_status pb_metric_require(const char *name, const pb_metric **out)
 {
-    enum { NAMES = 64 };
-    const pb_metric *found   = pb_metric_find(name);
-    const char *names[NAMES] = {NULL};
-    char hint[PB_HINT_BYTES];
+    const pb_metric *metric = NULL;
 
-    if (found != NULL) {
-        return found->available != NULL ? found->available() : PB_OK;
-    }
-    for (int i = 0; i < NAMES - 1 && pb_metric_registry()[i] != NULL; i++) {
-        names[i] = pb_metric_registry()[i]->name;
-    }
-    return PB_FAIL(PB_ERR_CONFIG, "there is no metric \"%s\"%s", name,
-                   pb_string_hint(hint, name, names));
+    PB_TRY(pb_metric_find(name, &metric));
+    PB_TRY(metric->available != NULL ? metric->available() : PB_OK);
+    *out = metric;
+    return PB_OK;
 }
 
 static pb_status check(const char *name, const pb_metric_input *input, const pb_metric **metric)
 {
-    PB_TRY(pb_metric_check(name));
-    *metric = pb_metric_find(name);
+    PB_TRY(pb_metric_require(name, metric));
     if (input->rows < 1) {
         return PB_FAIL(PB_ERR_ARGUMENT, "metric %s: there are no rows to score", name);
     }

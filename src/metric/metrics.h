@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The metrics, one file or folder per family, which registry.c lists, and what they share. */
+/* The metrics of registry.def, and what they share. */
 #pragma once
 
 #include "pb/metric.h"
 
-extern const pb_metric pb_metric_exact_match;
-extern const pb_metric pb_metric_accuracy;
-extern const pb_metric pb_metric_f1;
-extern const pb_metric pb_metric_macro_f1;
-extern const pb_metric pb_metric_f1_mcc;
-extern const pb_metric pb_metric_pearsonr;
-extern const pb_metric pb_metric_gsm8k;
-extern const pb_metric pb_metric_svamp;
-extern const pb_metric pb_metric_record;
-extern const pb_metric pb_metric_codebleu;
+#define PB_ENTRY(name, source) extern const pb_metric pb_metric_##name;
+#include "registry.def"
 
 enum { PB_METRIC_RESAMPLES = 1000 };
 

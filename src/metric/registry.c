@@ -1,34 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/* All metrics. A new one is a file, a line in metrics.h and a line here. */
+/* The metrics of registry.def, and the lookup by name. */
 #include "metrics.h"
 
-#include <string.h>
+#include "pb/registry.h"
 
 static const pb_metric *const metrics[] = {
-    &pb_metric_exact_match,
-    &pb_metric_accuracy,
-    &pb_metric_f1,
-    &pb_metric_macro_f1,
-    &pb_metric_f1_mcc,
-    &pb_metric_pearsonr,
-    &pb_metric_gsm8k,
-    &pb_metric_svamp,
-    &pb_metric_record,
-    &pb_metric_codebleu,
+#define PB_ENTRY(name, source) &pb_metric_##name,
+#include "registry.def"
     NULL,
 };
+
+static const pb_registry registry = {.kind = "metric", .entries = metrics};
 
 const pb_metric *const *pb_metric_registry(void)
 {
     return metrics;
 }
 
-const pb_metric *pb_metric_find(const char *name)
+pb_status pb_metric_find(const char *name, const pb_metric **out)
 {
-    for (size_t i = 0; metrics[i] != NULL; i++) {
-        if (strcmp(metrics[i]->name, name) == 0) {
-            return metrics[i];
-        }
-    }
-    return NULL;
+    size_t index;
+
+    PB_TRY(pb_registry_find(&registry, name, &index));
+    *out = metrics[index];
+    return PB_OK;
 }

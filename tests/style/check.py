@@ -41,7 +41,8 @@ HEADERS = {
 OWNER = {header: module for module, names in HEADERS.items() for header in names.split()}
 
 # The extension points, and what the names of their tables begin with.
-REGISTRIES = {"method": "pb_method_"}
+REGISTRIES = {"comm": "pb_comm_", "backend": "pb_backend_", "method": "pb_method_",
+              "dataset": "pb_builder_", "metric": "pb_metric_"}
 
 # Headers that CMake writes into the build folder.
 GENERATED = {"cell": {"build.h"}}

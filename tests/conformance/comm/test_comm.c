@@ -247,9 +247,9 @@ int main(void)
     };
     int failed = 0;
 
-    for (const char *const *name = pb_comm_names(); *name != NULL; name++) {
-        (void)setenv("PB_COMM", *name, 1);
-        failed += cmocka_run_group_tests_name(*name, tests, open_group, close_group);
+    for (const pb_comm_ops *const *ops = pb_comm_registry(); *ops != NULL; ops++) {
+        (void)setenv("PB_COMM", (*ops)->name, 1);
+        failed += cmocka_run_group_tests_name((*ops)->name, tests, open_group, close_group);
     }
     return failed;
 }

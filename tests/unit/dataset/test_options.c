@@ -51,7 +51,8 @@ static void keys_that_do_not_fit_are_named(void **state)
     assert_bad("builder = \"synthetic\";", "needs classes");
     /* Each at its own line. */
     assert_bad("\n task = \"guess\";", "made-up.cfg:2: dataset.task");
-    assert_bad("\n builder = \"templat\";", "made-up.cfg:2: there is no dataset.builder");
+    assert_bad("\n builder = \"templat\";",
+               "made-up.cfg:2: there is no builder \"templat\"; did you mean \"template\"?");
     assert_bad("columns = [\"s:string\",\n \"t\"];", "made-up.cfg:2: dataset.columns");
     assert_bad("\n columns = [\"label:label\"];", "made-up.cfg:2: dataset.columns: \"label\"");
     assert_bad(COLUMNS "\n label_values = [\"1\"];", "made-up.cfg:2: dataset.label_values");

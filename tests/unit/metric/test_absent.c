@@ -7,15 +7,16 @@
 
 static void codebleu_is_refused_with_the_way_to_get_it(void **state)
 {
-    const char *texts[]   = {"x"};
-    pb_metric_result r    = {0};
-    pb_metric_input input = {.predictions = texts, .references = texts, .rows = 1};
+    const char *texts[]     = {"x"};
+    pb_metric_result r      = {0};
+    pb_metric_input input   = {.predictions = texts, .references = texts, .rows = 1};
+    const pb_metric *metric = NULL;
     (void)state;
-    assert_non_null(pb_metric_find("codebleu"));
-    assert_error(pb_metric_check("codebleu"), PB_ERR_CONFIG, "jobs/fetch_treesitter.py");
+    assert_ok(pb_metric_find("codebleu", &metric));
+    assert_error(pb_metric_require("codebleu", &metric), PB_ERR_CONFIG, "jobs/fetch_treesitter.py");
     assert_error(pb_metric_score("codebleu", &input, &r), PB_ERR_CONFIG, "without tree-sitter");
     assert_string_equal(pb_metric_parser(), "absent");
-    assert_ok(pb_metric_check("exact_match"));
+    assert_ok(pb_metric_require("exact_match", &metric));
 }
 
 int main(void)
