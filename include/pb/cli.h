@@ -88,7 +88,7 @@ int pb_cli_argument_count(const pb_cli *cli);
 const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the last */
 
 /* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. A reader
- * that has gone is no error: from then on nothing is written and nobody listens. */
+ * that has gone is not an error: from then on nothing is written and nobody listens. */
 pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
 bool pb_cli_is_heard(void);
 /* --width, else $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */

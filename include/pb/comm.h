@@ -3,8 +3,8 @@
  *
  * comm_open picks mpi when the process was started by an MPI launcher, self otherwise.
  * Communicators use MPI_ERRORS_RETURN; a status other than PB_OK from here means that the group is
- * broken. All calls marked collective must be made by every rank in the same order; who comes early
- * sleeps until the last one is there. */
+ * broken. All calls marked collective must be made by every rank in the same order; early ranks
+ * sleep until the last one arrives. */
 #pragma once
 
 #include "pb/status.h"
@@ -53,7 +53,7 @@ int pb_comm_rank(const pb_comm *comm);
 int pb_comm_size(const pb_comm *comm);
 int pb_comm_node_rank(const pb_comm *comm); /* among the ranks of this node */
 int pb_comm_node_size(const pb_comm *comm);
-int pb_comm_node_first(const pb_comm *comm); /* the rank that is first on this node */
+int pb_comm_node_first(const pb_comm *comm); /* the lowest rank on this node */
 
 pb_status pb_comm_barrier(pb_comm *comm) PB_MUST_USE; /* collective */
 pb_status pb_comm_broadcast(pb_comm *comm, void *bytes, size_t size,
@@ -63,22 +63,22 @@ pb_status pb_comm_reduce_max(pb_comm *comm, int64_t *values,
 pb_status pb_comm_reduce_sum(pb_comm *comm, int64_t *values,
                              int count) PB_MUST_USE; /* collective */
 
-/* One status everywhere: that of the lowest rank with an error, else PB_STOPPED where a rank
- * stopped, else PB_OK. On every other rank the error record becomes that rank's message with its
- * rank named. Call before any collective that follows a local step that may fail. Collective. */
+/* Gives every rank the same status: that of the lowest rank with an error, else PB_STOPPED if any
+ * rank stopped, else PB_OK. The other ranks' error records take over that rank's message, with the
+ * rank named. Call it before any collective that follows a local step that may fail. Collective. */
 pb_status pb_comm_agree(pb_comm *comm, pb_status status) PB_MUST_USE;
 
 /* Plain messages between two ranks. Neither call waits: a send copies the bytes and returns, a
- * receive takes the next message that has arrived, from whatever rank, or says that there is none
- * (*from = -1). Messages of one rank to another keep their order. Both sides name the same size,
+ * receive takes the next message that has arrived from any rank, or reports that there is none
+ * (*from = -1). Messages from one rank to another arrive in order. Both sides name the same size,
  * at most PB_COMM_MESSAGE_BYTES; a message of another size is PB_ERR_COMM. A rank may send to
- * itself. Messages travel while both ranks call the group now and then. */
+ * itself. Messages make progress only while both ranks call into the group. */
 pb_status pb_comm_send(pb_comm *comm, int to, const void *bytes, size_t size) PB_MUST_USE;
 pb_status pb_comm_receive(pb_comm *comm, void *bytes, size_t size, int *from) PB_MUST_USE;
 
-/* Zeroed memory that all ranks of a node see, at least 64-byte aligned. Filled by the rank for
- * which `filler` is true (one per node); the others may read after a barrier. Accounted on the
- * filler. create is collective; destroy is local: the memory goes with its last user. */
+/* Zeroed memory shared by all ranks of a node, at least 64-byte aligned. The rank for which
+ * `filler` is true (one per node) fills it; the others may read it after a barrier. It is accounted
+ * on the filler. create is collective; destroy is local: the last user frees the memory. */
 pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out) PB_MUST_USE;
 void pb_comm_window_destroy(pb_comm_window *window); /* accepts NULL */
 void *pb_comm_window_data(const pb_comm_window *window);

@@ -123,7 +123,7 @@ typedef struct pb_config pb_config;
 
 pb_status pb_config_open(const char *path, pb_config **out) PB_MUST_USE;
 pb_status pb_config_parse(const char *text, const char *name,
-                          pb_config **out) PB_MUST_USE; /* `name` stands in messages */
+                          pb_config **out) PB_MUST_USE; /* `name` appears in messages */
 void pb_config_close(pb_config *config);                /* accepts NULL */
 const char *pb_config_path(const pb_config *config);
 
@@ -137,7 +137,7 @@ pb_status pb_config_set(pb_config *config, const char *assignment) PB_MUST_USE;
 pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src,
                           const char *from) PB_MUST_USE;
 
-/* Where a key or group stands, "file:line", the file alone when it is absent. Returns text. */
+/* Where a key or group was written, "file:line"; the file alone when it is absent. Returns text. */
 const char *pb_config_where(const pb_config *config, const char *key, char *text, size_t size);
 
 /* Puts "file:line" of `group.key`, or of entry `index` of its list (-1: none), before the message
@@ -156,10 +156,11 @@ bool pb_config_has(const pb_config *config, const char *key);
 pb_status pb_config_read(const pb_config *config, const char *group, const pb_config_field *fields,
                          const char *const *also_allowed, void *object) PB_MUST_USE;
 
-/* Only the defaults. */
+/* The defaults alone. */
 pb_status pb_config_defaults(const pb_config_field *fields, void *object) PB_MUST_USE;
 
-/* Reads one group over an object that is already filled: keys that are absent stay as they are. */
+/* Reads one group into an object that is already filled; members of absent keys keep their
+ * values. */
 pb_status pb_config_overlay(const pb_config *config, const char *group,
                             const pb_config_field *fields, const char *const *also_allowed,
                             void *object) PB_MUST_USE;
@@ -171,8 +172,8 @@ pb_status pb_config_key(const pb_config *config, const char *group, int64_t inde
 int64_t pb_config_length(const pb_config *config,
                          const char *group); /* entries of a list, array or group; 0 when absent */
 
-/* How many groups the list "key = ( { … }, { … } );" holds, 0 when it is absent; anything else than
- * a list of groups is an error. Its groups are "key.[0]", "key.[1]", … */
+/* How many groups the list "key = ( { … }, { … } );" holds, 0 when it is absent; anything but a
+ * list of groups is an error. Its groups are "key.[0]", "key.[1]", … */
 pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *count) PB_MUST_USE;
 
 /* A copy of the object, of `size` bytes, with texts and lists of its own. */

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Metrics: generated texts and references → scores, in both protocols.
  *
- * A metric is one table; `pb_metric_score` post-processes the texts, calls it, and gives the main
- * value with its confidence interval, a list of named values, and per row whether the prediction is
- * correct and its value by itself.
+ * A metric is one table; `pb_metric_score` post-processes the texts, calls it, and returns the main
+ * value with its confidence interval, a list of named values, and for each row whether the
+ * prediction is correct and its value by itself.
  *
  *     pb_metric_input input = {.protocol = …, .predictions = …, .references = …, .rows = n, …};
- *     PB_TRY(pb_metric_score("f1", &input, &result));
- */
+ *     PB_TRY(pb_metric_score("f1", &input, &result)); */
 #pragma once
 
 #include "pb/protocol.h"
@@ -20,10 +19,11 @@ typedef struct pb_metric_input {
     pb_protocol protocol;
     const char *const *predictions; /* [rows] as generated, UTF-8 */
     const char *const *references;  /* [rows] answers */
-    /* [rows] all right answers of a row, each list ended by NULL; NULL: the reference alone. */
+    /* [rows] all correct answers of a row, each list NULL-terminated; NULL: the reference alone. */
     const char *const *const *alternatives;
-    const char *const *ids; /* [rows] rows with equal ids ask the same; NULL: none do */
-    /* Where rows stand, for messages: a file and [rows] lines; NULL: rows are named by index. */
+    const char *const *ids; /* [rows] rows with equal ids ask the same question; NULL: none do */
+    /* Where the rows come from, for messages: a file and [rows] lines; NULL: rows are named by
+     * index. */
     const char *file;
     const int64_t *lines;
     int64_t rows;
@@ -45,12 +45,13 @@ typedef struct pb_metric_result {
     pb_metric_value *values;
     int64_t count;
     /* Ends of the percentile interval of `main` (pb/statistics.h) over 1000 samples of the test
-     * set. A sample is drawn from its units: rows, or all rows that ask the same. Samples in which
-     * `main` is undefined are left out; NaN with fewer than two units, or when `main` is NaN. */
+     * set. A sample is drawn from its units: rows, or all rows that ask the same question. Samples
+     * in which `main` is undefined are left out; NaN with fewer than two units, or when `main` is
+     * NaN. */
     double main_low, main_high;
     double *row_values; /* [rows] value of a row by itself, 0 … 1: what paired tests compare */
-    bool *correct;      /* [rows] the prediction counts as right */
-    bool *invalid;      /* [rows] the prediction is no label or no number */
+    bool *correct;      /* [rows] the prediction counts as correct */
+    bool *invalid;      /* [rows] the prediction is not a label or not a number */
     char **predictions, **references; /* [rows] post-processed texts */
     int64_t rows;
 } pb_metric_result;
@@ -74,10 +75,10 @@ typedef struct pb_metric {
     bool keeps_case;       /* corrected: texts are not lower-cased (code) */
     bool reads_questions;  /* `ids` and `alternatives` of the input change the result */
     bool fills_row_values; /* `score` does; else 1 when correct, 0 when not */
-    /* PB_ERR_FORMAT, with what it lacks, when no prediction could be right against this
-     * post-processed answer under the corrected protocol. With this slot a row needs an answer. */
+    /* PB_ERR_FORMAT, naming what is missing, when no prediction could match this post-processed
+     * answer under the corrected protocol. With this slot a row needs an answer. */
     pb_status (*check_reference)(const char *text, char *const *labels, int64_t label_count);
-    /* Fails, with what to do, where this build lacks what the metric needs. */
+    /* Fails, naming the remedy, where this build lacks what the metric needs. */
     pb_status (*available)(void);
     /* `main` of the sums [width] of all units' parts, which `score` makes; NaN when it is
      * undefined. NULL: `main` is the mean of row_values. */
@@ -95,17 +96,17 @@ pb_status pb_metric_require(const char *name, const pb_metric **out) PB_MUST_USE
 const char *pb_metric_parser(void);
 
 /* Whether predictions can be scored against this reference (NULL: the row has none) under the
- * corrected protocol: PB_ERR_FORMAT says what it lacks. */
+ * corrected protocol: PB_ERR_FORMAT names what is missing. */
 pb_status pb_metric_check_reference(const char *metric, char *const *labels, int64_t label_count,
                                     const char *reference) PB_MUST_USE;
 
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input,
                           pb_metric_result *out) PB_MUST_USE;
 void pb_metric_result_clear(pb_metric_result *result); /* accepts a zeroed one */
-/* The value of that name, NaN when there is none. */
+/* The value of that name; NaN when there is none. */
 double pb_metric_value_of(const pb_metric_result *result, const char *name);
 
-/* What is compared: the text behind the last `</think>`, without white space at its ends, in full
+/* What is compared: the text after the last `</think>`, without white space at its ends, in full
  * Unicode lower case unless keep_case. */
 pb_status pb_metric_post(pb_protocol protocol, bool keep_case, const char *text,
                          char **out) PB_MUST_USE;

@@ -29,7 +29,7 @@ void pb_mistakes_clear(pb_mistakes *list); /* frees; the list is empty again */
 
 /* Takes the error of this thread over: adds its message, or counts the one that is there already,
  * and tells its place (NULL: not asked for), -1 where `status` is PB_OK. Fails with a `status` that
- * is no mistake of an input: no memory, a broken group, a stop. */
+ * is not a mistake of an input: no memory, a broken group, a stop. */
 pb_status pb_mistakes_take(pb_mistakes *list, pb_status status, int64_t *place) PB_MUST_USE;
 
 /* PB_OK for an empty list. One mistake is the error; of several each is logged as an error line,

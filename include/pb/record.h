@@ -149,7 +149,7 @@ pb_status pb_record_set_text(char **text, const char *value) PB_MUST_USE;
 pb_status pb_record_set_key(pb_record *record, const char *model, const char *dataset,
                             const char *method, int64_t seed) PB_MUST_USE;
 void pb_record_key_clear(pb_record_key *key);
-/* By model, dataset, method (bytes), seed; the configuration hash is no part of it. */
+/* By model, dataset, method (bytes), seed; the configuration hash is not part of it. */
 int pb_record_key_compare(const pb_record_key *a, const pb_record_key *b);
 
 /* Marks the record as failed with this status and the text of this thread's error record, and as

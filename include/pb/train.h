@@ -23,7 +23,7 @@ typedef struct pb_train_options {
     double clip;           /* largest norm of the gradient; 0: none */
     double evaluate_share; /* a validation every so many steps, as a share of all; 0: only at the
                               end */
-    bool evaluate_last;    /* also at the last step when it is no multiple */
+    bool evaluate_last;    /* also at the last step when it is not a multiple */
     bool restore_best;
     int validation_mean; /* pb_validation_mean */
     bool shuffle; /* a new order every epoch, whose last step may be short; off: file order, and

@@ -98,7 +98,7 @@ def as_kind(value, kind, is_text):
 def line_of(row, columns, is_text, where):
     """A row as datasets.Dataset.to_json writes it, but with all digits of its numbers."""
     if not isinstance(row, dict):
-        raise Failure(f"{where}: is no object with columns")
+        raise Failure(f"{where}: not an object with columns")
     for name, kind in columns.items():
         if name not in row:
             raise Failure(f"{where}: there is no column '{name}'; the columns are {', '.join(row)}")

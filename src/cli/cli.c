@@ -64,8 +64,8 @@ static pb_status find_command(const pb_command *const *commands, const char *nam
         names[i] = commands[i]->name;
     }
     char hint[PB_HINT_BYTES];
-    pb_status status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is no command%s; see peftbench --help", name,
-                               pb_string_hint(hint, name, names));
+    pb_status status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is not a command%s; see peftbench --help",
+                               name, pb_string_hint(hint, name, names));
     pb_memory_free(names);
     return status;
 }

@@ -100,7 +100,7 @@ typedef struct data_job {
 } data_job;
 
 /* Reads the split; training is compared with the test split when that was read before. A file that
- * a run would refuse for its rows is no failure: its message is in `problem`. */
+ * a run would refuse for its rows is not a failure: its message is in `problem`. */
 pb_status data_measure(data_job *job, pb_split split) PB_MUST_USE;
 void data_split_clear(data_split *s);
 

@@ -12,8 +12,8 @@
 
 enum { MESSAGE_BYTES = 2048 };
 
-/* What launchers give to each process they start. The variables of a batch job as a whole
- * (SLURM_NTASKS, PBS_NODEFILE) are no sign: a plain start inside an allocation is one process. */
+/* What launchers give to each process they start. The variables of a whole batch job (SLURM_NTASKS,
+ * PBS_NODEFILE) do not count: a plain start inside an allocation is one process. */
 static const char *const launcher_marks[] = {
     "OMPI_COMM_WORLD_SIZE", /* Open MPI's mpirun */
     "PMIX_RANK",            /* srun --mpi=pmix, prterun, flux */
@@ -34,8 +34,8 @@ static bool started_by_launcher(void)
     return false;
 }
 
-/* srun without an MPI plug-in starts copies that do not know of each other: each would do all the
- * work and write the same files. */
+/* srun without an MPI plug-in starts unconnected copies: each would do all the work and write the
+ * same files. */
 static pb_status refuse_unconnected_copies(void)
 {
     const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
@@ -197,7 +197,7 @@ pb_status pb_comm_agree(pb_comm *comm, pb_status status)
     if (comm->rank == speaker) {
         return status;
     }
-    /* The record is replaced below; what the speaker says in the same words is said once. */
+    /* The record is replaced below; a message that equals the speaker's is reported once. */
     if (status != PB_OK && status != PB_STOPPED && strcmp(pb_error_message(), message) != 0) {
         pb_log_error("%s", pb_error_message());
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A group of processes by MPI 3: collectives and plain messages, nothing one-sided. Whoever comes
- * early to a collective sleeps until all are there (`meet`); the blocking call behind it is short.
- * Shared bytes are memory of the node's first rank that the other ranks of the node map. */
+/* A group of processes by MPI 3: collectives and plain messages, nothing one-sided. Ranks that
+ * reach a collective early sleep until all are there (`meet`), so the blocking call that follows is
+ * short. Shared bytes are memory of the node's lowest rank, mapped by the node's other ranks. */
 #include "group.h"
 #include "node_memory.h"
 
@@ -18,9 +18,9 @@
 
 enum { CHUNK_BYTES = 1 << 30, MESSAGE_TAG = 1 };
 
-/* A message on its way, whose bytes the library may read until the request is complete, or a spare
- * one. There are enough from the start for questions and answers: memory that comes and goes with
- * messages would be taken for that of the work between them. */
+/* A message in flight, whose bytes the library may read until the request completes, or a spare
+ * slot. Enough slots for questions and answers exist from the start: memory allocated per message
+ * would count towards the work in between. */
 typedef struct mpi_message {
     struct mpi_message *next;
     MPI_Request request;
@@ -29,7 +29,7 @@ typedef struct mpi_message {
 
 typedef struct mpi_comm {
     pb_comm head;
-    MPI_Comm world; /* our own copy: no message of another library can be taken for ours */
+    MPI_Comm world; /* our own copy: messages of other libraries cannot be mistaken for ours */
     MPI_Comm node;
     mpi_message *sent; /* not known to be complete */
     mpi_message *spare;
@@ -112,7 +112,7 @@ static void warn_failure(pb_status status)
     pb_ignore(status, "closing the process group");
 }
 
-/* Forgets the messages that have left. */
+/* Releases the slots of messages that have been sent. */
 static pb_status collect_sent(mpi_comm *own)
 {
     mpi_message **link = &own->sent;
@@ -132,8 +132,8 @@ static pb_status collect_sent(mpi_comm *own)
     return PB_OK;
 }
 
-/* Until every rank has come here, asleep but for a look now and then: the library itself waits at
- * full speed, and ranks wait for hours while others work. A quick meeting takes no pause. */
+/* Waits for every rank, asleep between polls: the library itself waits at full speed, and a rank
+ * may wait for hours while others work. A quick meeting does not pause. */
 static pb_status meet(mpi_comm *own)
 {
     MPI_Request request = MPI_REQUEST_NULL;
@@ -311,7 +311,7 @@ static pb_status mpi_receive(pb_comm *comm, void *bytes, size_t size, int *from)
     return PB_OK;
 }
 
-/* Every rank agrees after each of its local steps, so that none waits for one that gave up. */
+/* Ranks agree after each local step, so that none waits for one that gave up. */
 static pb_status share(mpi_comm *own, mpi_window *window, size_t bytes)
 {
     pb_status status            = PB_OK;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Shared memory by memfd: it has no name that could be left behind, and its size is bounded by the
- * node's memory, where /dev/shm is often mounted with half of that, or 64 MiB in a container.
+ * node's memory, whereas /dev/shm is often limited to half of that, or to 64 MiB in a container.
  *
  * MPI_Win_allocate_shared is not used, because its failure is not collective: in Open MPI 4.1 the
- * rank that finds too little room returns with an error and the others wait for ever. */
+ * rank that runs out of room returns an error and the others wait forever. */
 #include "node_memory.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Bytes that the node can still give, from the system; 0 where unknown. */
+/* Bytes available on the node, as the system reports them; 0 where unknown. */
 static size_t available_bytes(void)
 {
     FILE *file       = fopen("/proc/meminfo", "re");
@@ -32,7 +32,7 @@ static size_t available_bytes(void)
     return kibibytes * 1024;
 }
 
-/* An empty mapping does not exist: no bytes are one. */
+/* An empty mapping is not possible: zero bytes become one. */
 static size_t mapped_bytes(size_t bytes)
 {
     return bytes > 0 ? bytes : 1;

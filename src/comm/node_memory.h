@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Anonymous memory that processes of one node share. The creator makes it and tells the others its
- * address; once all have it mapped, the descriptor is closed and the memory lives until the last
- * process unmaps it or dies: nothing is left behind after a kill. */
+/* Anonymous memory that processes of one node share. The creator sends the others its address; once
+ * all have mapped it, the descriptor is closed, and the memory lives until the last process unmaps
+ * it or dies: a kill leaves nothing behind. */
 #pragma once
 
 #include "pb/status.h"
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where another process of the node finds the memory. Plain bytes, to be sent. */
+/* Where another process of the node finds the memory. Plain bytes that can be sent. */
 typedef struct node_memory_address {
     int64_t process;
     int64_t descriptor;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A group of one process: the null implementation. Nothing to wait for; messages to oneself stand
- * in a queue; a window is a block of memory. */
+/* A group of one process: the null implementation. There is nothing to wait for; messages to
+ * oneself go through a queue; a window is a block of memory. */
 #include "group.h"
 
 #include "pb/memory.h"

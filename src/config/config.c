@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Open configurations: made from a file or a text, asked for their groups and keys, laid over each
- * other. */
+/* Open configurations: opened from a file or a text, queried for groups and keys, merged. */
 #include "node.h"
 
 #include "pb/file.h"
@@ -130,7 +129,8 @@ pb_status pb_config_at(const pb_config *config, const char *group, const char *k
     if (config == NULL || status == PB_OK) {
         return status;
     }
-    /* A single value may stand for a list of one, and a default stands nowhere: then the group. */
+    /* A single value may stand for a list of one, and a default has no place of its own: then the
+     * group's. */
     const pb_node *node  = pb_node_find(config->root, group);
     const pb_node *value = NULL;
     if (node != NULL && node->kind == PB_NODE_GROUP) {

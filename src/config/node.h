@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The tree that a configuration becomes: own nodes instead of libconfig's, so that every key knows
- * its file and line for as long as it lives, also after a merge of several files. */
+/* The tree that a configuration becomes: own nodes instead of libconfig's, so that every key keeps
+ * its file and line for life, even after several files are merged. */
 #pragma once
 
 #include "pb/config.h"
@@ -16,7 +16,7 @@ typedef enum pb_node_kind {
 
 /* What a key came from: a file, or a `--set`. */
 typedef struct pb_origin {
-    char *label;     /* stands in messages */
+    char *label;     /* appears in messages */
     char *directory; /* relative paths start here */
 } pb_origin;
 
@@ -38,9 +38,9 @@ struct pb_config {
     int64_t origin_count;
 };
 
-/* A text made ready for libconfig: includes are in place, integers are 64-bit, comments are gone,
- * and a hexadecimal number, which nobody else may write, stands for each quoted text: its place in
- * `texts`. lines[k] tells where its line k + 1 comes from. */
+/* A text prepared for libconfig: includes are expanded, integers are 64-bit, comments are removed,
+ * and each quoted text is replaced by a hexadecimal number, its index in `texts`; no input may
+ * contain such a number. lines[k] gives the origin of line k + 1. */
 typedef struct pb_config_source_line {
     const pb_origin *origin;
     int line;
@@ -64,8 +64,8 @@ pb_status pb_node_create(const char *name, pb_node_kind kind, const pb_origin *o
                          pb_node **out) PB_MUST_USE;
 void pb_node_destroy(pb_node *node);                                   /* accepts NULL */
 pb_status pb_node_append(pb_node *parent, pb_node *child) PB_MUST_USE; /* takes child on success */
-pb_status pb_node_put_take(pb_node *parent, pb_node *child) PB_MUST_USE; /* merges or replaces;
-                                                                            takes child always */
+pb_status pb_node_put_take(pb_node *parent,
+                           pb_node *child) PB_MUST_USE; /* merges or replaces; always takes child */
 pb_node *pb_node_child(const pb_node *group, const char *name, size_t length);
 /* The node at a path like "a.b.[0].c"; NULL when there is none. */
 pb_node *pb_node_find(const pb_node *root, const char *path);
@@ -84,7 +84,7 @@ void pb_config_source_clear(pb_source *source);
 /* parse.c: children of the text's top level become children of `root`. */
 pb_status pb_config_source_parse(const pb_source *source, pb_node *root) PB_MUST_USE;
 
-/* value.c: one value as its field wants it. */
+/* value.c: one value as its field requires it. */
 typedef union pb_value {
     pb_config_list list; /* first, and as large as any: so {0} clears every byte */
     pb_config_ints ints;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Prepares a text for libconfig. libconfig 1.5 cuts integers above 32 bits without a word, reads
- * "." as 0, ends strings at \x00, accepts an open comment, ends the process when an included file
- * is a directory, and loses the memory of a string where its grammar wants none. So this pass
- * checks numbers, makes every integer a 64-bit one, keeps the strings to itself, puts included
- * files in place, and remembers where each line came from. */
+/* Prepares a text for libconfig. libconfig 1.5 silently truncates integers above 32 bits, reads "."
+ * as 0, ends strings at \x00, accepts an unclosed comment, ends the process when an included file
+ * is a directory, and leaks a string where its grammar expects none. So this pass checks numbers,
+ * makes every integer 64-bit, keeps the strings out of the text, expands includes, and records
+ * where each line came from. */
 #include "node.h"
 
 #include "pb/file.h"
@@ -28,7 +28,7 @@ typedef struct scanner {
     int depth;   /* of includes */
     int nesting; /* open brackets */
     bool includes;
-    bool after_text; /* a text that follows goes on with the last one, as in C */
+    bool after_text; /* a text that follows continues the last one, as in C */
     pb_source *out;
 } scanner;
 

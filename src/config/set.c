@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `--set key=value`: the value is read by libconfig as if it stood in a file; what is no libconfig
- * value and opens no bracket or quote is text, so that shells need no second pair of quotes. */
+/* `--set key=value`: libconfig reads the value as if it were in a file; anything that is not a
+ * libconfig value and opens no bracket or quote is text, so that shells need no second pair of
+ * quotes. */
 #include "node.h"
 
 #include "pb/memory.h"
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Reads "v = VALUE;" into a node that has no name yet. *out stays NULL when the value is no
+/* Reads "v = VALUE;" into a node that has no name yet. *out stays NULL when the value is not a
  * libconfig value; the error record then says why. */
 static pb_status parse_value(pb_config *config, const pb_origin *origin, const char *value,
                              pb_node **out)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One value: from a node or from its default to what the field wants, with the messages for
+/* One value, from a node or a default, converted to what the field requires, with a message for
  * everything that does not fit. */
 #include "node.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bounds beyond this are no bounds. */
+/* Bounds beyond this do not count as bounds. */
 #define UNBOUNDED 9.2e18
 
 const char *pb_number_text(double number, char *text, size_t size)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A struct becomes libconfig text that reads back to the same values, and a table becomes help. */
+/* Writes a struct as libconfig text that reads back to the same values, and a table as help. */
 #include "node.h"
 
 #include <inttypes.h>

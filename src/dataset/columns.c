@@ -282,11 +282,12 @@ static pb_status check_label(const pb_columns *columns, const pb_column *column,
     }
     const pb_config_list *values = &columns->options->label_values;
     if (values->count > 0) {
-        char *text       = json_dumps(value, JSON_ENCODE_ANY);
-        pb_status status = PB_FAIL(
-            PB_ERR_NOT_FOUND,
-            "column \"%s\": %.80s is no label; %s … %s are (dataset.label_values)", column->source,
-            text != NULL ? text : "it", values->items[0], values->items[values->count - 1]);
+        char *text = json_dumps(value, JSON_ENCODE_ANY);
+        pb_status status =
+            PB_FAIL(PB_ERR_NOT_FOUND,
+                    "column \"%s\": %.80s is not a label; %s … %s are (dataset.label_values)",
+                    column->source, text != NULL ? text : "it", values->items[0],
+                    values->items[values->count - 1]);
         free(text);
         return status;
     }

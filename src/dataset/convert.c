@@ -54,11 +54,11 @@ static pb_status convert_label(const pb_columns *columns, const pb_column *colum
         *out = json_integer(k);
     } else {
         return PB_FAIL(PB_ERR_NOT_FOUND,
-                       "column \"%s\": \"%.80s\" is no label: %s; correct the row, or list what "
+                       "column \"%s\": \"%.80s\" is not a label: %s; correct the row, or list what "
                        "the file holds per class (dataset.label_values)",
                        column->source, text,
                        values->count > 0 ? "it is none of dataset.label_values"
-                                         : "it is no index and no name of a class");
+                                         : "it is neither an index nor a class name");
     }
     return PB_OK;
 }
@@ -98,7 +98,8 @@ pb_status pb_columns_convert(const pb_columns *columns, json_t *row)
         const json_t *cell      = json_object_get(row, column->source);
         json_t *value           = NULL;
 
-        /* What is missing is found by the check; what is no text was converted for another column.
+        /* What is missing is found by the check; what is not a text was converted for another
+         * column.
          */
         if (!json_is_string(cell)) {
             continue;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The original's texts are no part of this project: under the paper protocol they are read from its
- * dataset_info.json and compared with the ids that the data set's configuration carries. */
+/* The original's texts are not part of this project: under the paper protocol they are read from
+ * its dataset_info.json and compared with the ids that the data set's configuration carries. */
 #include "instruction.h"
 #include "columns.h"
 

@@ -49,7 +49,7 @@ static bool is_escaped_at(const scan *s, const char *bytes, size_t start, size_t
     while (i > start && bytes[i - 1] == '\\') {
         i--;
     }
-    /* An escaped first byte is no backslash that escapes. */
+    /* An escaped first byte is not a backslash that escapes. */
     size_t run = at - i - (i == start && s->is_escaped && at > i ? 1 : 0);
     return run % 2 == 1 || (at == start && s->is_escaped);
 }

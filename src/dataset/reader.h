@@ -33,9 +33,9 @@ pb_status pb_reader_open_as(const char *path, pb_format format, const pb_config_
 void pb_reader_close(pb_reader *reader); /* accepts NULL */
 
 /* Appends the raw text of the next record to *out; *line is where it begins, from 1; *has is false
- * at the end. Blank lines are no records. PB_ERR_FORMAT: this record is bad, *out is as it was, and
- * reading can go on; PB_ERR_IO: the file cannot be read further (cut off, damaged). Messages begin
- * with "path:line: ". */
+ * at the end. Blank lines are not records. PB_ERR_FORMAT: this record is bad, *out is as it was,
+ * and reading can go on; PB_ERR_IO: the file cannot be read further (cut off, damaged). Messages
+ * begin with "path:line: ". */
 pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool *has) PB_MUST_USE;
 
 /* Reads the rest of the file for its hash alone; pb_reader_next then finds the end. */

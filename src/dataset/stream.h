@@ -9,7 +9,7 @@
 
 typedef struct pb_stream pb_stream;
 
-/* PB_ERR_NOT_FOUND, PB_ERR_IO for what is no regular file, PB_ERR_UNSUPPORTED for a compression
+/* PB_ERR_NOT_FOUND, PB_ERR_IO for what is not a regular file, PB_ERR_UNSUPPORTED for a compression
  * that this build does not read. */
 pb_status pb_stream_open(const char *path, pb_stream **out) PB_MUST_USE;
 void pb_stream_close(pb_stream *s); /* accepts NULL */

@@ -106,7 +106,7 @@ static pb_status check_file(const char *path, const char *key, const pb_mapping 
 
     if (mapping->size < head || h->magic != magic || memcmp(h->key, key, sizeof h->key) != 0 ||
         memchr(h->sha, '\0', sizeof h->sha) == NULL || !lengths_fit(h, mapping->size)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s is no complete file of tokens", path);
+        return PB_FAIL(PB_ERR_FORMAT, "%s is not a complete file of tokens", path);
     }
     return checksum ? check_sum(path, h, (const char *)mapping->data + sizeof *h,
                                 mapping->size - sizeof *h)

@@ -6,8 +6,8 @@
 
 #include "encoded.h"
 
-/* The set in the file of this key, mapped. PB_ERR_FORMAT when the file is no whole one of this key
- * and program; `checksum` reads all of it to know. */
+/* The set in the file of this key, mapped. PB_ERR_FORMAT when the file is not a whole one of this
+ * key and program; `checksum` reads all of it to know. */
 pb_status pb_token_file_open(const char *path, const char *key, bool checksum,
                              pb_encoded_set *out) PB_MUST_USE;
 

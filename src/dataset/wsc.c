@@ -61,7 +61,7 @@ static size_t space_at(const char *p)
     return *p != '\0' && pb_str_is_space(pb_str_next(p, strnlen(p, 4), &bytes)) ? bytes : 0;
 }
 
-/* Where the run of characters that are no white space ends. */
+/* Where the run of characters that are not white space ends. */
 static const char *word_end(const char *p)
 {
     while (*p != '\0' && space_at(p) == 0) {

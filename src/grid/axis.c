@@ -81,7 +81,7 @@ static pb_status name_of(const char *place, const char *axis, const char *value,
         pb_memory_free(name);
         return PB_FAIL(
             PB_ERR_CONFIG,
-            "%s: %s \"%s\" is no name (1 to 100 letters, digits, \".\", \"_\", \"-\") and "
+            "%s: %s \"%s\" is not a name (1 to 100 letters, digits, \".\", \"_\", \"-\") and "
             "no path that ends in " SUFFIX,
             place, axis, value);
     }

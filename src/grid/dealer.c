@@ -256,7 +256,7 @@ pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell)
             PB_TRY(receive(d));
         }
     }
-    d->polled = pb_clock_seconds(); /* a wait is no gap between two looks */
+    d->polled = pb_clock_seconds(); /* a wait is not a gap between two looks */
     *cell     = d->held;
     d->held   = NONE;
     return PB_OK;

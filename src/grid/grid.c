@@ -67,7 +67,7 @@ pb_status pb_grid_check_groups(const pb_config *config, const char *group,
         pb_status status =
             pb_string_printf(&path, "%s%s%s", group, *group == '\0' ? "" : ".", name);
         if (status == PB_OK) {
-            status = pb_config_key(config, path.data, 0, &first); /* fails when it is no group */
+            status = pb_config_key(config, path.data, 0, &first); /* fails when it is not a group */
         }
         pb_string_clear(&path);
         PB_TRY(status);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Normalised answers. White space, case and what belongs to a word are those of Python's str and
- * re, as in the original scripts. */
+/* Normalised answers. White space, case and word characters are those of Python's str and re, as in
+ * the original scripts. */
 #include "answer_text.h"
 
 #include "pb/memory.h"

@@ -2,9 +2,9 @@
 /* Pearson's and Spearman's correlation of numbers in texts.
  *
  * Paper: Python's float() of each text, -1 where that fails, rounded to float32; NaN and constant
- * input give NaN. Corrected: a prediction that is no finite number is replaced by the mean of the
- * valid ones; nothing valid or constant input gives 0. Any finite numbers have their exact r but
- * for rounding, however large, small or near to each other they are.
+ * input give NaN. Corrected: a prediction that is not a finite number is replaced by the mean of
+ * the valid ones; constant input, or none that is valid, gives 0. For any finite numbers r is exact
+ * but for rounding, however large, small or close together they are.
  *
  * The value of a row by itself is 1 - |difference| / range of the references, at least 0; that of
  * an invalid prediction is 0. */
@@ -18,11 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Differences of sums that leave less than this share of a sum have lost too many digits. */
+/* A difference of sums below this share of a sum has lost too many digits. */
 static const double lost = 1e-8;
 /* A mean below this share of the largest deviation changes no sum of squares. */
 static const double no_mean    = 0x1p-36;
-static const double same_score = 0.05; /* a prediction this near (one decimal) counts as right */
+static const double same_score = 0.05; /* a prediction this close (one decimal) counts as correct */
 
 static double mean_of(const double *x, int64_t n)
 {
@@ -34,8 +34,9 @@ static double mean_of(const double *x, int64_t n)
     return sum / (double)n;
 }
 
-/* Multiplies by the power of two that brings the largest magnitude to 0.5 … 1. Nothing overflows
- * then, and what underflows is nothing beside the largest. The values were x · 2^exponent. */
+/* Multiplies by the power of two that brings the largest magnitude to 0.5 … 1. Then nothing
+ * overflows, and what underflows is negligible beside the largest. The values were x ·
+ * 2^exponent. */
 static int scale(double *x, int64_t n)
 {
     double largest = 0;
@@ -51,8 +52,8 @@ static int scale(double *x, int64_t n)
     return exponent;
 }
 
-/* Scaled deviations from the mean. The mean of values that lie close together far from 0 is
- * rounded coarsely: what is left of it is subtracted again. */
+/* Scaled deviations from the mean. The mean of values that lie close together far from 0 is rounded
+ * coarsely, so the remainder is subtracted again. */
 static void center(double *x, int64_t n)
 {
     enum { ROUNDS = 8 };
@@ -89,8 +90,8 @@ static bool is_finite(const double *x, int64_t n)
     return true;
 }
 
-/* NaN when it is not defined; else x and y become their scaled deviations. r does not change when
- * x or y are multiplied by a number, so no square has to overflow or vanish. */
+/* NaN when undefined; else x and y become their scaled deviations. r does not change when x or y
+ * are multiplied by a number, so no square has to overflow or vanish. */
 static double pearson(double *x, double *y, int64_t n)
 {
     double xx = 0, yy = 0, xy = 0;
@@ -212,7 +213,7 @@ static pb_status read_reference(const char *text, double *out)
 {
     return corrected_value(text, out)
                ? PB_OK
-               : PB_FAIL(PB_ERR_FORMAT, "the reference \"%.*s\" is no number",
+               : PB_FAIL(PB_ERR_FORMAT, "the reference \"%.*s\" is not a number",
                          pb_utf8_fit(text, 80), text);
 }
 
@@ -270,8 +271,8 @@ static void fill_sums(const double *x, const double *y, const pb_metric_result *
 }
 
 /* Invalid predictions are the mean of the valid ones of the same rows: they add nothing to the
- * variance of x and to the covariance. NaN where the sums do not tell: of equal values, and of a
- * sample whose values lie close together beside those of the whole. */
+ * variance of x or to the covariance. NaN where the sums cannot decide: for equal values, and for a
+ * sample whose values are close together compared with the whole. */
 static double pearson_of(pb_protocol protocol, const double *s, int64_t width)
 {
     (void)protocol;
@@ -372,7 +373,7 @@ static pb_status check_reference(const char *text, char *const *labels, int64_t 
 const pb_metric pb_metric_pearsonr = {
     .name        = "pearsonr",
     .about       = "Pearson's correlation of numbers, with Spearman's",
-    .differences = "an answer that is no number counts as -1, values are rounded to float32, an "
+    .differences = "an answer that is not a number counts as -1, values are rounded to float32, an "
                    "undefined result is NaN → the mean of the other answers, double, 0",
     .score       = score_pearsonr,
     .fills_row_values = true,

@@ -10,6 +10,7 @@ typedef enum pb_expression_grammar {
     PB_EXPRESSION_DECIMAL, /* digits with an optional point, leading zeros allowed */
 } pb_expression_grammar;
 
-/* False when the text is no expression or has no value (division by zero, nesting above 100). */
+/* False when the text is not an expression or has no value (division by zero, nesting above 100).
+ */
 bool pb_expression_value(pb_expression_grammar grammar, const char *text, size_t length,
                          double *out);

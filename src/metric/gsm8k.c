@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The number behind the last `####` of a worked solution.
+/* The number after the last `####` of a worked solution.
  *
- * Paper: all that stands there must be one number for Python's float(), within 1e-6 of the
- * reference's. Corrected: the first number there, within 1e-6 of the reference's; "flexible" takes
- * the last number of a text without `####`; a reference without a number is an error. */
+ * Paper: the whole rest must be one number for Python's float(), within 1e-6 of the reference's.
+ * Corrected: the first number there, within 1e-6 of the reference's; "flexible" takes the last
+ * number of a text without `####`; a reference without a number is an error. */
 #include "metrics.h"
 #include "number.h"
 
@@ -15,7 +15,7 @@
 
 static const double tolerance = 1e-6;
 
-/* Behind the last `####`, NULL without one. */
+/* After the last `####`; NULL without one. */
 static const char *behind_mark(const char *text)
 {
     const char *found = NULL;

@@ -179,7 +179,7 @@ static double matthews(const confusion *c, const pb_metric_result *result)
     return product > 0 ? (right * s - pt) / sqrt(product) : 0.0;
 }
 
-/* A label as part of a name: itself, or class<k> where it is long or means something else there. */
+/* A label as part of a name: itself, or class<k> where it is long or would be ambiguous there. */
 static const char *word_of(char *const *labels, int64_t k, char *text, size_t size)
 {
     if (strlen(labels[k]) <= LABEL_BYTES && strcmp(labels[k], "invalid") != 0) {
@@ -298,7 +298,7 @@ static pb_status score_labels(const pb_metric_input *input, char *const *labels,
     return status;
 }
 
-/* Needs nothing but the texts, which lets the layers above be tested with any data set. */
+/* Needs only the texts, so the layers above can be tested with any data set. */
 static pb_status score_exact(const pb_metric_input *input, char *const *labels,
                              pb_metric_result *result, pb_metric_parts *parts)
 {

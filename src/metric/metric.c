@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Behind the last occurrence of the mark; the whole text without one. */
+/* After the last occurrence of the mark; the whole text without one. */
 static const char *behind_last(const char *text, const char *mark)
 {
     for (const char *at = strstr(text, mark); at != NULL; at = strstr(text, mark)) {
@@ -107,7 +107,7 @@ pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status 
                : pb_error_prefix(status, "row %" PRId64, row);
 }
 
-/* The labels and, behind them, the reference as `score` sees them. */
+/* The labels followed by the reference, as `score` sees them. */
 static pb_status post_reference(const pb_metric *ops, char *const *labels, int64_t label_count,
                                 const char *reference, char **posted)
 {
@@ -189,7 +189,7 @@ static pb_status make_texts(const pb_metric_input *input, const pb_metric *ops, 
     return post_rows(input, ops->keeps_case, input->references, result->references);
 }
 
-/* Labels that are the same text after post-processing could not be told apart. */
+/* Labels that become the same text in post-processing could not be distinguished. */
 static pb_status check_labels(char *const *labels, int64_t count)
 {
     for (int64_t k = 1; k < count; k++) {

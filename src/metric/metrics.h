@@ -10,25 +10,25 @@
 enum { PB_METRIC_RESAMPLES = 1000 };
 
 /* What `main` comes from: metric->main_of of the sum of all units' parts. A unit is what a sample
- * of the test set is made of: a row, or all rows that ask the same. */
+ * of the test set is made of: a row, or all rows that ask the same question. */
 struct pb_metric_parts {
     const pb_metric *metric;
     pb_protocol protocol;
     int64_t units, width;
     double *dense;   /* [units, width] what each unit adds to the sums [width]; or, if NULL, */
     int64_t *places; /* [units] the one sum to which it adds 1 */
-    double *kept;    /* what main_of_sample needs beside them, and its room; NULL: nothing */
+    double *kept;    /* what else main_of_sample needs, scratch included; NULL: nothing */
 };
 
-/* Room for the parts, zeroed; a metric with main_of makes one of the two. */
+/* Zeroed memory for the parts; a metric with main_of makes one of the two. */
 pb_status pb_metric_make_parts(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
 pb_status pb_metric_make_places(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
 void pb_metric_parts_clear(pb_metric_parts *parts);
 /* `main` of the weighted units (NULL: each once); `sums` [width] is scratch. */
 double pb_metric_parts_main(const pb_metric_parts *parts, const double *weights, double *sums);
 
-/* Ends of the interval of `main`, as pb_metric_result tells. Draws depend on the number of units
- * alone. */
+/* Ends of the interval of `main`, as pb_metric_result describes. Draws depend on the number of
+ * units alone. */
 pb_status pb_metric_interval(const pb_metric_parts *parts, double main, double *low,
                              double *high) PB_MUST_USE;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Texts become numbers through strtod on a checked copy, so that nothing of strtod's own leniency
- * (hexadecimal, leading space) comes in. Longer texts than the copy are no numbers. */
+/* Texts become numbers through strtod on a checked copy, so that strtod's own leniency
+ * (hexadecimal, leading space) does not apply. Texts longer than the copy are not numbers. */
 #include "number.h"
 
 #include "pb/python.h"

@@ -18,6 +18,6 @@ typedef enum pb_number_form {
 /* The whole text has the form (ASCII digits). */
 bool pb_number_whole(pb_number_form form, const char *text, size_t length, double *out);
 
-/* The first [-+]?(\d[\d,]*(\.\d+)?|\.\d+) in the text, or the last of those that do not overlap;
- * commas removed. */
+/* The first [-+]?(\d[\d,]*(\.\d+)?|\.\d+) in the text, or the last non-overlapping one; commas
+ * removed. */
 bool pb_number_search(const char *text, bool last, double *out);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ReCoRD: the best token F1, and the best exact match, over all right answers of a question.
+/* ReCoRD: the best token F1, and the best exact match, over all correct answers of a question.
  *
- * Several rows may ask the same: they have the same id. Paper: the last prediction of a question
- * counts for each of its rows, mean over rows. Corrected: the first row of a question stands for
- * it, mean over questions. The value of a row by itself is the F1 of its own prediction.
+ * Several rows may ask the same question: they have the same id. Paper: the last prediction of a
+ * question counts for each of its rows, mean over rows. Corrected: the first row of a question
+ * stands for it, mean over questions. The value of a row by itself is the F1 of its own prediction.
  *
  * A unit of the interval is a question by its id; report/units.c, which does not see ids, takes the
  * predictions of one row of the file as a unit. They are the same where it matters: the corrected
- * protocol drops rows whose id it has met. */
+ * protocol drops rows whose id occurred before. */
 #include "answer_text.h"
 #include "metrics.h"
 
@@ -19,7 +19,7 @@
 
 /* Rows by question. */
 typedef struct questions {
-    int64_t *first, *last; /* [rows] the first and the last row that ask the same */
+    int64_t *first, *last; /* [rows] the first and the last row that ask the same question */
     int64_t *unit;         /* [rows] number of the question, in the order of first rows */
     int64_t count;
 } questions;

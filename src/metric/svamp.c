@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* "(expression) = number".
  *
- * Paper: right when both sides agree within 1e-6, whatever the reference says; the left side must
- * stand in parentheses. Corrected: both sides agree, and the number is the reference's; a reference
+ * Paper: correct when both sides agree within 1e-6, whatever the reference says; the left side must
+ * be in parentheses. Corrected: both sides agree, and the number is the reference's; a reference
  * without one is an error. */
 #include "expression.h"
 #include "metrics.h"
@@ -15,11 +15,11 @@
 #include <math.h>
 #include <string.h>
 
-/* Longer texts are no numbers; repeating digits can fill an answer of 1024 tokens. */
+/* Longer texts are not numbers; repeating digits can fill an answer of 1024 tokens. */
 enum { NUMBER_BYTES = 16 << 10 };
 
 static const double tolerance = 1e-6;
-static const double integral  = 1e-9; /* numbers this near to an integer print without decimals */
+static const double integral  = 1e-9; /* numbers this close to an integer print without decimals */
 
 typedef struct span {
     const char *text;
@@ -45,7 +45,7 @@ static bool sides_of(const char *text, span *left, span *right)
     return true;
 }
 
-/* Commas removed; longer texts than the copy are no numbers. */
+/* Commas removed; texts longer than the copy are not numbers. */
 static bool number_of(pb_number_form form, span s, double *out)
 {
     char plain[NUMBER_BYTES];
@@ -115,7 +115,7 @@ static double canonical(double value)
     return fabs(value - round(value)) < integral ? round(value) : value;
 }
 
-/* A right answer that is the reference's own equation. */
+/* A correct answer that is the reference's own equation. */
 static bool is_gold_equation(span left, double right_value, const char *reference)
 {
     span gold_left, gold_right;
@@ -149,7 +149,7 @@ static pb_status score_paper(pb_metric_result *result)
     return pb_metric_add(result, "accuracy", result->main, false);
 }
 
-/* The number behind the last `=`. */
+/* The number after the last `=`. */
 static bool last_number(const char *text, double *out)
 {
     const char *equals = strrchr(text, '=');

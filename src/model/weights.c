@@ -225,7 +225,7 @@ static pb_status check_unused(const loading *l)
             continue;
         }
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: tensor %.200s is no part of a %s with %" PRId64
+                       "%s: tensor %.200s is not part of a %s with %" PRId64
                        " layers as config.json describes it; the files do not belong together, or "
                        "config.json lacks a key",
                        pb_safetensors_path(l->file, i), name,

@@ -269,7 +269,7 @@ static pb_status examine(const char *path, pb_record_parts parts, pb_record *out
     if (status != PB_OK) {
         return judge(path, status, state, damage);
     }
-    PB_TRY(take_cell(source, parts, &record)); /* its checksum holds: this is no damage */
+    PB_TRY(take_cell(source, parts, &record)); /* its checksum holds: this is not damage */
     *state = record.status == PB_OK ? PB_SHARD_DONE : PB_SHARD_FAILED;
     *out   = record;
     return PB_OK;

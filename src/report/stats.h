@@ -27,5 +27,5 @@ double stats_weighted_sum(const double *weights, const double *x, int64_t count)
 double stats_sum_below(const uint32_t *words, const uint32_t *limits, const double *x,
                        int64_t count);
 
-/* Holm's step-down adjustment; NaN values are no tests and stay NaN. */
+/* Holm's step-down adjustment; NaN values are not tests and stay NaN. */
 pb_status stats_holm(const double *p, int64_t count, double *adjusted) PB_MUST_USE;

@@ -10,7 +10,7 @@
 
 typedef struct pb_added_token {
     int32_t id;
-    bool single_word; /* only between characters that are no word characters */
+    bool single_word; /* only between characters that are not word characters */
     bool left, right; /* takes the white space on that side */
     bool normalized, special;
     char *normal; /* its normalised text where that is another one, which it is decoded as */

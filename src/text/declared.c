@@ -271,7 +271,7 @@ static pb_status check_added(const table *t, const entry *entries, size_t count)
         int64_t id     = id_for(t, e->text);
         if (!is_known(t, e->text)) {
             pb_log0_warn(ADDED ": \"%.60s\" is not in added_tokens_decoder of " CONFIG ", which "
-                               "alone counts: it is no token, as in transformers",
+                               "alone counts: it is not a token, as in transformers",
                          e->text);
         } else if (id != e->id) {
             return fail_id(t, e->text, ADDED, e->id, id);

@@ -29,7 +29,7 @@ static pb_status push_piece(cutter *c, size_t begin, size_t end)
     return pb_spans_push(&c->w->other, (pb_span){begin, end, -1, first});
 }
 
-/* Merging with the next keeps a match open until the next part that is no match. */
+/* Merging with the next keeps a match open until the next part that is not a match. */
 static pb_status cut_part(cutter *c, size_t begin, size_t end, bool match)
 {
     pb_spans *pieces = &c->w->other;

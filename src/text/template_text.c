@@ -119,7 +119,7 @@ static bool is_family(const pb_template *tpl, const char *architecture)
     return false;
 }
 
-/* The first marker that is no token; NULL when all are. */
+/* The first marker that is not a token; NULL when all are. */
 static const char *lacking(const pb_template *tpl, const pb_tokenizer *t)
 {
     size_t i   = 0;

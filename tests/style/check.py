@@ -176,7 +176,7 @@ def check_layers(tree):
             if name.startswith("pb/"):
                 owner = OWNER.get(name[3:-2])
                 if owner is None or f"include/{name}" not in tree.paths:
-                    tree.wrong(path, line, f"'{name}' is no public header")
+                    tree.wrong(path, line, f"'{name}' is not a public header")
                 elif position(owner) > position(module):
                     tree.wrong(path, line, f"{module} may not use '{name}' of {owner}, a later module")
             elif quoted:
@@ -190,7 +190,7 @@ def check_private_include(tree, path, line, name, module):
     if name in GENERATED.get(module, ()):
         return
     if not any(p in tree.paths and p.startswith(home) for p in (beside, in_module)):
-        tree.wrong(path, line, f"'{name}' is no private header of {module}")
+        tree.wrong(path, line, f"'{name}' is not a private header of {module}")
 
 
 def check_links(tree):

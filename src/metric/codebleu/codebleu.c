@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* CodeBLEU of Python: n-grams, n-grams with weights, subtrees and data flow, a quarter each.
  *
- * Paper: as the package codebleu 0.7.0 computes it on lower-cased text; a data flow of 0 counts
- * as 1. Corrected: on the text as it is; a data flow of 0 is 0, and where the references have no
- * data flow the other three make a third each. The short reference length of the weighted part and
- * the columns that count bytes are kept, so that values compare with the package's. */
+ * Paper: as the package codebleu 0.7.0 computes it on lower-cased text; a data flow of 0 counts as
+ * 1. Corrected: on the text as it is; a data flow of 0 is 0, and where the references have no data
+ * flow, the other three count a third each. The short reference length of the weighted part and the
+ * columns that count bytes are kept, so that values compare with the package's. */
 #include "codebleu.h"
 #include "flow.h"
 #include "metrics.h"
@@ -47,7 +47,7 @@ static pb_status parse(const char *text, size_t length, pb_code_shapes *shapes,
     return pb_code_flow_find(&out->tree, out->text.data, out->text.length, edges, &out->flow);
 }
 
-/* Subtrees of the reference that the candidate has, however often. */
+/* Subtrees of the reference that the candidate has, regardless of how often. */
 static pb_status count_subtrees(const parsed *candidate, const parsed *reference, int32_t shapes,
                                 double *sums)
 {

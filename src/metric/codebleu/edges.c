@@ -65,7 +65,7 @@ done:
     return status;
 }
 
-/* Indices that have parents or are one. */
+/* Indices that have parents or are parents. */
 static void mark(const pb_code_edges *e, const pb_code_states *s, bool *connected, bool *visited)
 {
     for (int64_t i = 0; i < e->count; i++) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The walk recurses: trees beyond the depth limit are turned away before. A loop is walked twice,
+/* The walk recurses: trees beyond the depth limit are rejected beforehand. A loop is walked twice,
  * and loops in loops would be walked 2^depth times; what a loop does depends on the states of its
- * own names alone, and these settle after one or two rounds, so that every inner loop keeps what it
- * did and does it again without walking. The step limit alone would end such a walk, too, but after
- * a second for every text and without edges from 17 loops on: a model that repeats itself writes
- * such texts in many rows.
+ * own names alone, and these settle after one or two rounds, so every inner loop remembers its
+ * effect and repeats it without walking. The step limit alone would also end such a walk, but only
+ * after a second per text, and without edges from 17 nested loops on: a model that repeats itself
+ * writes such texts in many rows.
  *
  * The package sorts the edges of every node by index, stably; one stable sort at the end gives the
  * same order, since only edges of equal index keep the order in which they were found. */
@@ -81,7 +81,7 @@ static pb_status walk_leaf(flow *f, int32_t node)
     return add_edge(f, &leaf, PB_CODE_COMES_FROM, names, names);
 }
 
-/* Each name on the left comes from each leaf of the value, one edge a pair. */
+/* Each name on the left comes from each leaf of the value, one edge per pair. */
 static pb_status default_edges(flow *f, const pb_code_leaf *name, int32_t first, int32_t last)
 {
     for (int32_t i = first; i < last && f->states.steps < PB_CODE_STEP_LIMIT; i++) {
@@ -159,7 +159,7 @@ static pb_status pair(flow *f, int32_t left, int32_t right)
 /* The two sides of an assignment: their children without commas pair up where there are as many,
  * else each side is one item. */
 typedef struct sides {
-    int32_t left, right; /* the current items; -1: no more */
+    int32_t left, right; /* the current items; -1: none left */
     bool are_split;
 } sides;
 

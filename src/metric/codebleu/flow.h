@@ -6,8 +6,8 @@
 
 #include "syntax_tree.h"
 
-/* Leaves at a greater depth leave a text without edges: Python's limit of 1000 calls ends the walk
- * of the package there. */
+/* A text with deeper leaves has no edges: Python's limit of 1000 calls ends the package's walk
+ * there. */
 #define PB_CODE_DEPTH_LIMIT 994
 
 typedef enum pb_code_relation { PB_CODE_COMES_FROM, PB_CODE_COMPUTED_FROM } pb_code_relation;

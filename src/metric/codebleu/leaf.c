@@ -10,7 +10,7 @@
 typedef struct rows {
     const char *text;
     size_t length;
-    size_t *starts; /* [count + 1] characters before each row; the last is behind the end */
+    size_t *starts; /* [count + 1] characters before each row; the last is past the end */
     size_t count;
     uint32_t *characters; /* [characters + 1] first byte of each; NULL: one byte each */
 } rows;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The leaves of a syntax tree with their texts. Columns count bytes and are applied to characters,
- * as the package does: behind a character of several bytes a text is cut too late. */
+/* The leaves of a syntax tree with their texts. Columns count bytes but are applied to characters,
+ * as the package does: after a multi-byte character a text is cut too late. */
 #pragma once
 
 #include "syntax_tree.h"

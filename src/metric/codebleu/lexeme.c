@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The order of the alternatives is that of tokenize.PseudoToken; each helper gives the byte behind
- * what it matches, or `at` when it matches nothing. */
+/* The order of the alternatives is that of tokenize.PseudoToken; each helper returns the byte after
+ * its match, or `at` when it matches nothing. */
 #include "lexeme.h"
 
 #include "pb/python.h"
@@ -133,7 +133,7 @@ size_t pb_lexeme_string_end(const char *line, size_t length, size_t at, char quo
     while (at < length) {
         if (line[at] == '\\') {
             if (at + 1 >= length || line[at + 1] == '\n') {
-                return 0; /* an escape does not reach over the line's end */
+                return 0; /* an escape does not extend past the end of the line */
             }
             at += 2;
         } else if (line[at] != quote) {
@@ -180,7 +180,7 @@ static size_t name(const char *line, size_t length, size_t at)
     return at;
 }
 
-/* Operators of one character end where longer ones go on: only "..." would be read otherwise. */
+/* Operators are taken one character at a time; only "..." and "!=" must be read as a whole. */
 static size_t operator_end(const char *line, size_t length, size_t at)
 {
     char c = byte_at(line, length, at);

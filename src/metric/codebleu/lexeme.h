@@ -20,8 +20,8 @@ typedef enum pb_lexeme_kind {
     PB_LEXEME_OTHER, /* number, operator, name */
 } pb_lexeme_kind;
 
-/* The token at `at` of the line and the byte behind it. */
+/* The token at `at` of the line and the byte after it. */
 pb_lexeme_kind pb_lexeme_at(const char *line, size_t length, size_t at, size_t *end);
 
-/* The byte behind the end of a string that is open at `at`; 0 when it does not end in this line. */
+/* The byte after the end of a string that is open at `at`; 0 when it does not end in this line. */
 size_t pb_lexeme_string_end(const char *line, size_t length, size_t at, char quote, bool is_long);

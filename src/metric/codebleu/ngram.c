@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Tokens are what stands between white space. Common n-grams are counted once: the clipped matches
- * of precision and of recall are the same number, but for weights. */
+/* Tokens are separated by white space. Common n-grams are counted once: the clipped matches of
+ * precision and of recall are the same number, but for weights. */
 #include "ngram.h"
 #include "table.h"
 
@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static const double other_weight = 0.2; /* of a token that is no keyword */
+static const double other_weight = 0.2; /* of a token that is not a keyword */
 
 typedef struct tokens {
     int32_t *numbers; /* [count] */

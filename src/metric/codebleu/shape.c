@@ -55,7 +55,7 @@ static pb_status put_word(const pb_code_shapes *s, const char *before, int32_t w
     return pb_string_puts(out, after);
 }
 
-/* The depth is the text's choice: an own stack. */
+/* The text decides the depth, so the stack is our own. */
 static pb_status print(const pb_code_shapes *s, int32_t shape, frame **stack, pb_string *out)
 {
     int64_t depth = 0;

@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-/* Steps after which list operations do nothing more and the text has no edges: only texts that are
- * made for it need as many. */
+/* Steps after which list operations stop and the text has no edges; only adversarial texts need
+ * this many. */
 #define PB_CODE_STEP_LIMIT ((int64_t)1 << 24)
 
 enum { PB_CODE_UNKNOWN = -1 }; /* the list of a name that has no value */
@@ -46,8 +46,8 @@ pb_status pb_code_states_set(pb_code_states *s, int32_t name, int32_t list) PB_M
  * again. */
 pb_status pb_code_states_take(pb_code_states *s, int64_t mark, pb_code_outcome *out) PB_MUST_USE;
 pb_status pb_code_states_apply(pb_code_states *s, pb_code_outcome outcome) PB_MUST_USE;
-/* Every name gets what it has in any of the outcomes, and in the state as it is where `stays` (a
- * branch that does nothing) or where an outcome left it alone. */
+/* Every name gets the union of its lists in the outcomes, and of its current list if `stays` is set
+ * (a branch that does nothing) or an outcome left it alone. */
 pb_status pb_code_states_unite(pb_code_states *s, const pb_code_outcome *outcomes, int64_t count,
                                bool stays) PB_MUST_USE;
 

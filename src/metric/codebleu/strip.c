@@ -112,7 +112,7 @@ static bool ends_with(const stripper *s, const char *tail)
     return s->length >= n && memcmp(s->line + s->length - n, tail, n) == 0;
 }
 
-/* A line within a string; the reading stands behind the string where it ends. */
+/* A line within a string; reading continues after the string where it ends. */
 static pb_status string_line(stripper *s)
 {
     size_t end = pb_lexeme_string_end(s->line, s->length, 0, s->quote, s->is_long);
@@ -253,7 +253,7 @@ static pb_status strip_line(stripper *s, bool *last)
     return PB_OK;
 }
 
-/* The text's end behind a last line that has no line end: NEWLINE without text. */
+/* The end of a text whose last line has no line end: NEWLINE without text. */
 static pb_status finish(stripper *s)
 {
     const char *text = s->line;
@@ -290,7 +290,7 @@ static pb_status strip_lines(stripper *s, const char *text, size_t length)
     return s->failed ? PB_OK : finish(s);
 }
 
-/* Lines that hold only white space go; line feeds stand between the others. */
+/* Lines of white space alone are dropped; line feeds separate the others. */
 static pb_status join_lines(const char *text, size_t length, pb_string *out)
 {
     bool is_first = true;

@@ -9,5 +9,5 @@
 
 /* Puts the stripped text into *out, which is empty before. Where that tokenizer fails (an open
  * bracket or long string at the end, a dedent to no outer level), *failed is true and the text is
- * as it was. */
+ * unchanged. */
 pb_status pb_code_strip(const char *text, size_t length, pb_string *out, bool *failed) PB_MUST_USE;

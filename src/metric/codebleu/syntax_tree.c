@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One walk over tree-sitter's own subtrees, hidden ones included, with an own stack, since the
- * depth is the text's choice. It makes the nodes, as ts_node_child and ts_node_child_by_field_name
+/* One walk over tree-sitter's own subtrees, hidden ones included, with a stack of its own, since
+ * the text decides the depth. It makes the nodes, as ts_node_child and ts_node_child_by_field_name
  * give them, and the shapes, as ts_node_string writes them: hidden nodes pass fields and children
  * on to the parent, and a hidden token that the parser put in is written too.
  *
@@ -87,7 +87,7 @@ static pb_code_kind kind_of(const char *type)
     return PB_CODE_OTHER;
 }
 
-/* How tree-sitter names a character that it did not expect. */
+/* How tree-sitter names an unexpected character. */
 static void character_text(int32_t c, char *out, size_t size)
 {
     static const char *const escapes[] = {
@@ -110,7 +110,7 @@ static const char *name_of(const builder *b, Subtree tree, TSSymbol alias)
     return name != NULL ? name : "";
 }
 
-/* The word behind the opening parenthesis. */
+/* The word after the opening parenthesis. */
 static void head_of(const builder *b, const frame *f, char *out, size_t size)
 {
     Subtree tree     = *f->tree;
@@ -183,13 +183,13 @@ static pb_status add_node(builder *b, const frame *f, int32_t parent)
  *
  *   - "not in" and "is not" are two nodes of that type beside the operands, one for each word
  * (among errors just the words); here a node has the words as children;
- *   - a backslash that begins no escape is no node;
- *   - a backslash and one or two digits are no escape.
+ *   - a backslash that begins no escape is not a node;
+ *   - a backslash and one or two digits are not an escape.
  *
  * The metric is defined by nodes as a cursor of tree-sitter shows them: what is extra (errors,
  * comments) then has the alias of the node above, in its type and in its own S-expression. */
 
-/* The type of the words below, or 0: the node is none of words. */
+/* The type of the words below, or 0: the node does not consist of words. */
 static TSSymbol spread_of(const builder *b, Subtree tree, TSSymbol alias)
 {
     TSSymbol symbol       = alias != 0 ? alias : ts_subtree_symbol(tree);
@@ -323,7 +323,7 @@ static void find_fields(const builder *b, const frame *f)
     }
 }
 
-/* The shape of the node by itself, where `shape` is what it is within others. */
+/* The shape of the node by itself; `shape` is its shape within others. */
 static pb_status own_shape(builder *b, const frame *f, int32_t shape)
 {
     int32_t word = 0;

@@ -7,11 +7,11 @@
 
 #include <stdbool.h>
 
-/* Longer texts are refused. tree-sitter ends the process when it gets no memory, and it takes up to
- * 700 bytes and 20 microseconds for a byte of a text that is made for it. */
+/* Longer texts are refused. tree-sitter ends the process when it runs out of memory, and an
+ * adversarial text costs up to 700 bytes and 20 microseconds per byte. */
 #define PB_CODE_TEXT_LIMIT ((size_t)4 << 20)
 
-/* What the data flow tells apart. */
+/* The kinds of nodes that the data flow distinguishes. */
 typedef enum pb_code_kind {
     PB_CODE_OTHER,
     PB_CODE_IDENTIFIER,
@@ -32,7 +32,7 @@ typedef enum pb_code_kind {
 
 typedef struct pb_code_node {
     int32_t first, last, next;      /* children, and the next child of the same parent; -1: none */
-    int32_t end;                    /* the first node behind this one and what is below it */
+    int32_t end;                    /* the first node after this one and its subtree */
     int32_t left, right;            /* child that is the field left or name, right or value; -1 */
     int32_t shape;                  /* of the subtree; -1 for a node without children */
     int32_t depth;                  /* the root has 1 */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Stands in for syntax_tree.c where tree-sitter is not there. */
+/* Replaces syntax_tree.c where tree-sitter is absent. */
 #include "syntax_tree.h"
 
 pb_status pb_code_tree_available(void)

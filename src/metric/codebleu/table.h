@@ -28,7 +28,7 @@ typedef struct pb_code_table {
     size_t used;
 } pb_code_table;
 
-/* The number of these bytes, a new one when they are new. */
+/* The number of these bytes; new bytes get a new one. */
 pb_status pb_code_table_add(pb_code_table *t, const void *bytes, size_t length,
                             int32_t *number) PB_MUST_USE;
 /* The bytes of a number; valid until the next one is added. */

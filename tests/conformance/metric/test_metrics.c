@@ -78,7 +78,8 @@ static bool is_code(const pb_metric *metric)
     return strcmp(metric->name, "codebleu") == 0;
 }
 
-/* What this build lacks is no failure of the metric; the golden tests tell that it is lacking. */
+/* What this build lacks is not a failure of the metric; the golden tests tell that it is lacking.
+ */
 static bool is_lacking(const pb_metric *metric)
 {
     const pb_metric *found = NULL;

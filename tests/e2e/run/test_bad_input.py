@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs that are no files, and files that are damaged: one clear error naming the file, never a wait or a crash."""
+"""Inputs that are not files, and files that are damaged: one clear error naming the file, never a wait or a crash."""
 import os
 
 import case

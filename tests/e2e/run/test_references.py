@@ -30,7 +30,7 @@ class References(case.Case):
             "solution": (self.numbers("solution", "gsm8k", "#### 7", "7"), "has no number behind"),
             "worded": (self.numbers("worded", "gsm8k", "#### 7", "#### seven"), "has no number behind"),
             "equation": (self.numbers("equation", "svamp", "( 3 + 4 ) = 7", "( 3 + 4 )"), "has no number behind"),
-            "score": (self.numbers("score", "pearsonr", "3.5", "nan"), "is no number"),
+            "score": (self.numbers("score", "pearsonr", "3.5", "nan"), "is not a number"),
             "letter": (self.numbers("letter", "accuracy", "yes", "perhaps", more=labels), "none of the data set's labels"),
             "entity": (self.numbers("entity", "record", ["x"], [], columns='"q:string", "a:strings"',
                                     more='answers = "a"; no_answers = "<unk>";'), "there is no right answer"),

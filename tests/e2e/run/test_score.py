@@ -124,7 +124,7 @@ class Lines(case.Case):
     def test_wrong_keys_say_what_is_expected(self):
         form = '{"prediction": "…", "label": "…"}'
         for line, text in (("{}", '"prediction" is missing'), ('{"prediction": "a"}', '"label" is missing'),
-                           ('{"prediction": null, "label": "Yes"}', '"prediction" is no text'),
+                           ('{"prediction": null, "label": "Yes"}', '"prediction" is not a text'),
                            ('{"prediction": "3.8", "label": 3.8}', "a number is written as the text it has in the data"),
                            ('{"predict": "a", "label": "Yes"}', '"prediction" is missing')):
             with self.subTest(line):
@@ -134,7 +134,7 @@ class Lines(case.Case):
     def test_labels_that_the_set_does_not_have_are_named(self):
         self.expect(self.score(GOOD + "\n" + '{"prediction": "a", "label": "Maybe"}'), 1, "standard input:3: ", '"maybe"',
                     "none of the data set's labels")
-        self.expect(self.score('{"prediction": "1", "label": "much"}', dataset="stsb"), 1, "standard input:1: ", "is no number")
+        self.expect(self.score('{"prediction": "1", "label": "much"}', dataset="stsb"), 1, "standard input:1: ", "is not a number")
 
     def test_nothing_to_score(self):
         for given in ("", "\n\n  \n"):

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-/* BitFit is no method of HF PEFT. */
+/* BitFit is not a method of HF PEFT. */
 static const struct {
     const char *method, *options;
 } cases[] = {

@@ -338,7 +338,7 @@ static void the_time_limit_stops_the_run(void **state)
 }
 
 /* The limit counts from the start of the program: what it took to get here is gone. A run that
- * could not begin a cell is no stop that a loop should repeat. */
+ * could not begin a cell is not a stop that a loop should repeat. */
 static void a_limit_that_is_over_before_the_first_cell_is_an_error(void **state)
 {
     (void)state;

@@ -277,11 +277,12 @@ static void an_unknown_command_names_the_nearest(void **state)
     char *const helpful[] = {"peftbench", "help", "qqqqqq"};
     assert_int_equal(pb_cli_dispatch(commands, comm, 2, words, &code), PB_ERR_USAGE);
     assert_string_equal(pb_error_message(),
-                        "\"trian\" is no command; did you mean \"train\"? there are: "
+                        "\"trian\" is not a command; did you mean \"train\"? there are: "
                         "train, merge; see peftbench --help");
     assert_int_equal(pb_cli_dispatch(commands, comm, 3, helpful, &code), PB_ERR_USAGE);
-    assert_string_equal(pb_error_message(),
-                        "\"qqqqqq\" is no command; there are: train, merge; see peftbench --help");
+    assert_string_equal(
+        pb_error_message(),
+        "\"qqqqqq\" is not a command; there are: train, merge; see peftbench --help");
 }
 
 static void status_and_exit_code_of_a_command_come_through(void **state)

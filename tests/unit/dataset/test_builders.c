@@ -378,7 +378,7 @@ static void wsc_nests_marks_that_meet(void **state)
     assert_marked("Ann Lee won", "Ann Lee", 0, "Lee", 1, "# Ann * Lee * # won");
     assert_marked("Ann Lee won", "Ann", 0, "Ann Lee", 0, "* # Ann # Lee * won");
     assert_marked("Ann won", "Ann", 0, "Ann", 0, "# * Ann * # won");
-    assert_marked("AnnLee", "Ann", 0, "Lee", 0, "# Ann #Lee");        /* Lee is no whole word */
+    assert_marked("AnnLee", "Ann", 0, "Lee", 0, "# Ann #Lee");        /* Lee is not a whole word */
     assert_marked("Ann-Lee", "Ann-", 0, "Lee", 0, "# Ann- #* Lee *"); /* closing comes first */
 }
 

@@ -114,10 +114,10 @@ static void labels_of_a_text_file_are_indices_or_names(void **state)
     assert_row(CSV, "s,label\na,no\n", "a", "no");
     assert_refused(
         CSV, "s,label\na,No\n", PB_ERR_FORMAT,
-        "train.jsonl:2: column \"label\": \"No\" is no label: it is no index and no name "
-        "of a class");
-    assert_refused(CSV, "s,label\na,1.0\n", PB_ERR_FORMAT, "\"1.0\" is no label");
-    assert_refused(CSV, "s,label\na,true\n", PB_ERR_FORMAT, "\"true\" is no label");
+        "train.jsonl:2: column \"label\": \"No\" is not a label: it is neither an index nor a "
+        "class name");
+    assert_refused(CSV, "s,label\na,1.0\n", PB_ERR_FORMAT, "\"1.0\" is not a label");
+    assert_refused(CSV, "s,label\na,true\n", PB_ERR_FORMAT, "\"true\" is not a label");
     assert_refused(CSV, "s,label\na,2\n", PB_ERR_FORMAT, "label 2 is outside 0 … 1");
     for (int i = 0; i < 2; i++) {
         const char *bytes = i == 0 ? "s,label\na,\n" : "s,label\na,-1\n";
@@ -138,7 +138,7 @@ static void label_values_come_before_names_and_indices(void **state)
     (void)state;
     assert_row(values, "s,label\na,1\n", "a", "yes");
     assert_row(values, "s,label\na,2\n", "a", "no");
-    assert_refused(values, "s,label\na,0\n", PB_ERR_FORMAT, "0 is no label");
+    assert_refused(values, "s,label\na,0\n", PB_ERR_FORMAT, "0 is not a label");
     assert_refused(values, "s,label\na,yes\n", PB_ERR_FORMAT, "none of dataset.label_values");
     assert_refused(digits, "s,label\na,1\n", PB_ERR_FORMAT,
                    "label 1 is an index and the name of another class");

@@ -41,7 +41,7 @@ static const mistake mistakes[] = {
     {SWEEP("\"gone/x.cfg\"", "\"rte\"", "\"none\"", ""), NULL,
      ":2: model \"gone/x.cfg\": there is no file ", false},
     {SWEEP("\"../small\"", "\"rte\"", "\"none\"", ""), NULL,
-     ":2: model \"../small\" is no name (1 to 100 letters, digits, \".\", \"_\", \"-\") and no "
+     ":2: model \"../small\" is not a name (1 to 100 letters, digits, \".\", \"_\", \"-\") and no "
      "path "
      "that ends in .cfg",
      false},

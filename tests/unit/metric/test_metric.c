@@ -237,7 +237,7 @@ static void what_cannot_be_scored_is_refused(void **state)
     assert_error(score("f1", PB_PROTOCOL_PAPER, predictions, references, 1, 2, &r), PB_ERR_FORMAT,
                  "row 0: the reference \"unknown\" is none of the data set's labels");
     assert_error(score("pearsonr", PB_PROTOCOL_CORRECTED, predictions, references, 1, 0, &r),
-                 PB_ERR_FORMAT, "is no number");
+                 PB_ERR_FORMAT, "is not a number");
     assert_null(r.values);
     const int64_t line    = 7;
     const char *broken[]  = {"ab\xff"};

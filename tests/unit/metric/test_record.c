@@ -36,13 +36,13 @@ static void answers_are_compared_as_words_without_articles_and_punctuation(void 
                  "a a\xC2\xB2",
                  "a\xC3\xA9 \xC3\xA9"
                  "a a\xC2\xB2");
-    assert_words("A\xCC\x81", "\xCC\x81"); /* a mark is no part of a word to re */
+    assert_words("A\xCC\x81", "\xCC\x81"); /* a mark is not part of a word to re */
     assert_words("", "");
     assert_words("!?", "");
     assert_words("the an a", "");
 }
 
-/* UTF-8 of a code point that is no surrogate, ended by NUL. */
+/* UTF-8 of a code point that is not a surrogate, ended by NUL. */
 static const char *encode(int32_t c, char text[5])
 {
     static const int shifts[]         = {0, 6, 12, 18};

@@ -509,7 +509,7 @@ static void the_hash_covers_configuration_and_weights(void **state)
         assert_int_equal(pb_model_hash(model, text[i]), PB_OK);
         pb_model_close(model);
     }
-    assert_string_equal(text[0], text[1]); /* the folder's name is no part of it */
+    assert_string_equal(text[0], text[1]); /* the folder's name is not part of it */
     assert_string_not_equal(text[0], text[2]);
     assert_string_not_equal(text[0], text[3]);
     assert_string_not_equal(text[2], text[3]);

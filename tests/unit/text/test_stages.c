@@ -97,7 +97,7 @@ static void test_split_keeps_matches_where_the_behaviour_says(void **state)
 static void test_regular_expressions_follow_oniguruma(void **state)
 {
     (void)state;
-    /* U+180E is no white space, U+0085 is. */
+    /* U+180E is not white space, U+0085 is. */
     fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\s+\"}", "Isolated", "false"), "",
                          "a\xe1\xa0\x8e\xc2\x85z", "a\xe1\xa0\x8e|\xc2\x85|z");
     fixture_check_pieces(SPLIT("{\"Regex\": \"[^\\\\s]+\"}", "Isolated", "false"), "",
