@@ -2,10 +2,9 @@
 /* A backend: memory and about 25 coarse operations on packed rows, forward and backward side by
  * side.
  *
- * `cpu` is the reference: plain loops, OpenMP and a CBLAS. All tensors of a call live in the
- * backend's memory and are F32 unless said otherwise. Reductions have a fixed order: results do not
- * depend on the number of threads. The front (pb_<operation>) checks shapes once and calls the
- * table. "+=" marks an output that is added to. */
+ * `cpu` is the reference: plain loops, OpenMP and a CBLAS. Tensors live in the backend's memory and
+ * are F32 unless said otherwise. Reductions have a fixed order: results do not depend on the number
+ * of threads. The front (pb_<operation>) checks shapes. "+=" marks an output that is added to. */
 #pragma once
 
 #include "pb/forest.h"
@@ -18,7 +17,8 @@ typedef enum pb_activation {
     PB_ACTIVATION_SILU,
     PB_ACTIVATION_GELU_TANH,
     PB_ACTIVATION_RELU,
-    PB_ACTIVATION_TANH
+    PB_ACTIVATION_TANH,
+    PB_ACTIVATION_SIGMOID
 } pb_activation;
 
 typedef struct pb_matmul_args {

@@ -172,7 +172,7 @@ pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const in
 
 static pb_status check_activation(const char *op, pb_activation act)
 {
-    if ((int)act < PB_ACTIVATION_SILU || act > PB_ACTIVATION_TANH) {
+    if ((int)act < PB_ACTIVATION_SILU || act > PB_ACTIVATION_SIGMOID) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: activation %d does not exist", op, (int)act);
     }
     return PB_OK;

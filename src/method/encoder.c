@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The small network behind p-tuning's rows and projected prefixes, forward and backward by hand.
  *
- *     z_i = h_{i-1} W_iᵀ + b_i,   h_i = act(z_i),   out = z_last,   h_0 the embedding
+ *     z_i = h_{i-1} W_iᵀ + b_i,   h_i = act(z_i),   out = z_last
+ *     h_0 the embedding, or what layers of a bidirectional LSTM make of it
  *     dW_i += dz_iᵀ h_{i-1},   db_i += Σ_rows dz_i,   dh_{i-1} = dz_i W_i,   dz = act'(z) ⊙ dh */
-#include "internal.h"
+#include "encoder.h"
+
+#include "pb/memory.h"
 
 #include <inttypes.h>
 #include <math.h>
 
 static const pb_trainable *embedding(const pb_encoder *e, const pb_method *m)
 {
-    return &m->trainables[e->first];
+    return &m->trainables[e->embedding];
 }
 
 static pb_trainable *weight(const pb_encoder *e, const pb_method *m, int64_t layer)
 {
-    return &m->trainables[e->first + 1 + 2 * layer];
+    return &m->trainables[e->first + 2 * layer];
 }
 
 static pb_trainable *bias(const pb_encoder *e, const pb_method *m, int64_t layer)
 {
-    return &m->trainables[e->first + 2 + 2 * layer];
+    return &m->trainables[e->first + 1 + 2 * layer];
 }
 
-static pb_status declare_layer(const pb_encoder *e, pb_method *m, const char *path, int64_t i)
+static pb_status declare_layer(pb_encoder *e, pb_method *m, const char *path, int64_t i)
 {
     double bound   = 1.0 / sqrt((double)e->widths[i]);
     pb_trainable w = {
@@ -37,8 +40,21 @@ static pb_status declare_layer(const pb_encoder *e, pb_method *m, const char *pa
     /* torch numbers the activations between the layers too */
     PB_TRY(pb_trainable_name(&w, "prompt_encoder.%s.%" PRId64 ".weight", path, 2 * i));
     PB_TRY(pb_trainable_name(&b, "prompt_encoder.%s.%" PRId64 ".bias", path, 2 * i));
-    PB_TRY(pb_method_declare(m, &w, NULL));
+    PB_TRY(pb_method_declare(m, &w, i == 0 ? &e->first : NULL));
     return pb_method_declare(m, &b, NULL);
+}
+
+static pb_status plan_lstm(pb_encoder *e, pb_method *m)
+{
+    if (e->lstm_layers > 0) {
+        PB_TRY(PB_ALLOC(e->lstm, e->lstm_layers));
+    }
+    for (int64_t i = 0; i < e->lstm_layers; i++) {
+        e->lstm[i] = (pb_lstm){
+            .rows = e->rows, .in = i == 0 ? e->embedded : e->widths[0], .hidden = e->widths[0] / 2};
+        PB_TRY(pb_lstm_plan(&e->lstm[i], m, i));
+    }
+    return PB_OK;
 }
 
 static pb_status allocate(pb_encoder *e, pb_method *m)
@@ -63,9 +79,10 @@ static pb_status allocate(pb_encoder *e, pb_method *m)
 pb_status pb_encoder_plan(pb_encoder *e, pb_method *m, const char *path)
 {
     pb_trainable rows = {
-        .ndim = 2, .shape = {e->rows, e->widths[0]}, .init = PB_INIT_NORMAL, .scale = 1.0};
+        .ndim = 2, .shape = {e->rows, e->embedded}, .init = PB_INIT_NORMAL, .scale = 1.0};
     PB_TRY(pb_trainable_name(&rows, "prompt_encoder.embedding.weight"));
-    PB_TRY(pb_method_declare(m, &rows, &e->first));
+    PB_TRY(pb_method_declare(m, &rows, &e->embedding));
+    PB_TRY(plan_lstm(e, m));
     for (int64_t i = 0; i < e->layers; i++) {
         PB_TRY(declare_layer(e, m, path, i));
     }
@@ -78,20 +95,36 @@ void pb_encoder_clear(pb_encoder *e, pb_method *m)
         pb_backend_free(m->backend, e->block);
         e->block = NULL;
     }
+    for (int64_t i = 0; i < e->lstm_layers && e->lstm != NULL; i++) {
+        pb_lstm_clear(&e->lstm[i], m);
+    }
+    pb_memory_free(e->lstm);
+    e->lstm = NULL;
 }
 
-/* The input of a layer: what the one before made. */
-static const pb_tensor *input(const pb_encoder *e, const pb_method *m, int64_t layer)
+/* What the first `count` layers of the LSTM make of the embedding. */
+static pb_tensor recurrent(const pb_encoder *e, const pb_method *m, int64_t count)
 {
-    return layer == 0 ? &embedding(e, m)->value : &e->h[layer - 1];
+    return count == 0 ? embedding(e, m)->value : pb_lstm_output(&e->lstm[count - 1]);
+}
+
+/* The input of a linear layer: what the one before made. */
+static pb_tensor input(const pb_encoder *e, const pb_method *m, int64_t layer)
+{
+    return layer == 0 ? recurrent(e, m, e->lstm_layers) : e->h[layer - 1];
 }
 
 pb_status pb_encoder_forward(pb_encoder *e, pb_method *m, pb_tensor *out)
 {
+    for (int64_t i = 0; i < e->lstm_layers; i++) {
+        pb_tensor x = recurrent(e, m, i);
+        PB_TRY(pb_lstm_forward(&e->lstm[i], m, &x));
+    }
     for (int64_t i = 0; i < e->layers; i++) {
         bool last    = i == e->layers - 1;
         pb_tensor *z = last ? out : &e->z[i];
-        PB_TRY(pb_matmul(m->backend, z, input(e, m, i), &weight(e, m, i)->value,
+        pb_tensor x  = input(e, m, i);
+        PB_TRY(pb_matmul(m->backend, z, &x, &weight(e, m, i)->value,
                          &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
         PB_TRY(pb_bias_forward(m->backend, z, &bias(e, m, i)->value));
         if (!last) {
@@ -105,7 +138,8 @@ pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout
 {
     const pb_tensor *dz = dout;
     for (int64_t i = e->layers - 1; i >= 0; i--) {
-        PB_TRY(pb_matmul(m->backend, &weight(e, m, i)->grad, dz, input(e, m, i),
+        pb_tensor x = input(e, m, i);
+        PB_TRY(pb_matmul(m->backend, &weight(e, m, i)->grad, dz, &x,
                          &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f}));
         PB_TRY(pb_bias_backward(m->backend, &bias(e, m, i)->grad, dz));
         pb_tensor *dh = &e->d[i];
@@ -116,6 +150,11 @@ pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout
         }
         dz = dh;
     }
-    pb_tensor *drows = &m->trainables[e->first].grad;
+    for (int64_t i = e->lstm_layers - 1; i >= 0; i--) {
+        pb_tensor x = recurrent(e, m, i);
+        PB_TRY(pb_lstm_backward(&e->lstm[i], m, &x, dz));
+        dz = &e->lstm[i].dx;
+    }
+    pb_tensor *drows = &m->trainables[e->embedding].grad;
     return pb_axpy(m->backend, drows, 1.0f, dz);
 }

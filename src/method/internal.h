@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the method files share: the map from sites to trainables, names, encoders of virtual rows,
- * and the reading of adapter_config.json. */
+/* What the method files share: the map from sites to trainables, names, and the reading of
+ * adapter_config.json. */
 #pragma once
 
 #include "pb/method.h"
@@ -51,32 +51,6 @@ pb_tensor pb_flat(const pb_tensor *t);
  * message of a failure; gives `status` back. */
 pb_status pb_method_at(const pb_method *m, const char *key, int64_t index,
                        pb_status status) PB_MUST_USE;
-
-/* encoder.c ------------------------------------------------------------------------------------ */
-
-enum { PB_ENCODER_LAYERS = 3 };
-
-/* A small network that makes n rows: h_0 = embedding [n, w_0], z_i = h_{i-1} W_iᵀ + b_i,
- * h_i = act(z_i), the last one without activation. */
-typedef struct pb_encoder {
-    int64_t rows, layers;
-    int64_t widths[PB_ENCODER_LAYERS + 1];
-    pb_activation activation;
-    int64_t first;                  /* trainables: embedding, then weight and bias of every layer */
-    void *block;                    /* backend memory of the tensors below */
-    pb_tensor z[PB_ENCODER_LAYERS]; /* [n, w_i] before the activation, but for the last layer */
-    pb_tensor h[PB_ENCODER_LAYERS];
-    pb_tensor d[PB_ENCODER_LAYERS]; /* gradient by h, then by z */
-} pb_encoder;
-
-/* Declares the trainables with torch's defaults (embedding N(0, 1), Linear U(±1/sqrt(fan in))) and
- * allocates the tensors where the method has a backend. `path`: of the layers, "mlp_head". The
- * caller fills rows, layers, widths and activation. */
-pb_status pb_encoder_plan(pb_encoder *e, pb_method *m, const char *path) PB_MUST_USE;
-void pb_encoder_clear(pb_encoder *e, pb_method *m);
-pb_status pb_encoder_forward(pb_encoder *e, pb_method *m, pb_tensor *out) PB_MUST_USE;
-/* After a forward with the same values. */
-pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout) PB_MUST_USE;
 
 /* adapter_json.c ------------------------------------------------------------------------------- */
 

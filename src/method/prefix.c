@@ -6,7 +6,7 @@
  *     with a projection:  P = tanh(e W_1ᵀ + b_1) W_2ᵀ + b_2,   e [n, K·E]
  *
  * Without projection P itself is trained and starts as N(0, 1). */
-#include "internal.h"
+#include "encoder.h"
 
 #include "pb/memory.h"
 
@@ -52,7 +52,8 @@ static pb_status plan(pb_method *m)
     *encoder = (pb_encoder){.rows       = o->num_virtual_tokens,
                             .layers     = 2,
                             .widths     = {width, o->encoder_hidden_size, columns},
-                            .activation = PB_ACTIVATION_TANH};
+                            .activation = PB_ACTIVATION_TANH,
+                            .embedded   = width};
     return pb_encoder_plan(encoder, m, "transform");
 }
 

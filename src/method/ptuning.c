@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/* P-tuning (Liu et al., "GPT understands, too", 2021), with the MLP encoder.
+/* P-tuning (Liu et al., "GPT understands, too", 2021): rows P [n, D] before the tokens, made of an
+ * embedding e [n, D] by an encoder of hidden width h:
  *
- *     P = relu(relu(e W_1ᵀ + b_1) W_2ᵀ + b_2) W_3ᵀ + b_3,   e [n, D],   P [n, D] before the tokens
+ *     mlp     P = relu(relu(e W_1ᵀ + b_1) W_2ᵀ + b_2) W_3ᵀ + b_3
+ *     lstm    P = relu(LSTM(e) W_1ᵀ + b_1) W_2ᵀ + b_2,   LSTM bidirectional, its output [n, 2h]
  *
  * encoder = "none" trains P itself: what is left of an adapter whose encoder was not saved. */
-#include "internal.h"
+#include "encoder.h"
 
 #include "pb/memory.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+enum { LSTM_LAYERS_MAX = 64 };
 enum { ENCODER_MLP, ENCODER_LSTM, ENCODER_NONE };
 
 static const char *const encoders[] = {"mlp", "lstm", "none", NULL};
@@ -18,16 +21,18 @@ static const char *const encoders[] = {"mlp", "lstm", "none", NULL};
 typedef struct ptuning_options {
     int64_t num_virtual_tokens;
     int encoder;
-    int64_t encoder_hidden_size;
+    int64_t encoder_hidden_size, encoder_num_layers;
 } ptuning_options;
 
 static const pb_config_field fields[] = {
     PB_FIELD_INT(ptuning_options, num_virtual_tokens, 100, 1, 65536, "tokens",
                  "rows before the tokens"),
     PB_FIELD_CHOICE(ptuning_options, encoder, ENCODER_MLP, encoders,
-                    "what makes the rows; lstm is known by name only"),
+                    "what makes the rows; none: they are trained themselves"),
     PB_FIELD_INT(ptuning_options, encoder_hidden_size, 768, 1, 1048576, "",
-                 "hidden width of the encoder"),
+                 "hidden width of the encoder, of each direction of an lstm"),
+    PB_FIELD_INT(ptuning_options, encoder_num_layers, 2, 1, LSTM_LAYERS_MAX, "",
+                 "layers of an lstm; an mlp has two hidden ones"),
     PB_FIELD_END,
 };
 
@@ -35,12 +40,6 @@ static pb_status plan(pb_method *m)
 {
     const ptuning_options *o = m->options;
     int64_t width            = pb_model_get_config(m->model)->width;
-    if (o->encoder == ENCODER_LSTM) {
-        return pb_method_at(
-            m, "encoder", -1,
-            PB_FAIL(PB_ERR_UNSUPPORTED,
-                    "ptuning: the lstm encoder is not supported; use encoder = \"mlp\""));
-    }
     if (o->encoder == ENCODER_NONE) {
         pb_trainable rows = {.ndim  = 2,
                              .shape = {o->num_virtual_tokens, width},
@@ -49,14 +48,22 @@ static pb_status plan(pb_method *m)
         PB_TRY(pb_trainable_name(&rows, PB_PROMPT_NAME));
         return pb_method_declare(m, &rows, NULL);
     }
+    int64_t hidden      = o->encoder_hidden_size;
     pb_encoder *encoder = NULL;
     PB_TRY(PB_ALLOC(encoder, 1));
     m->state = encoder;
-    *encoder =
-        (pb_encoder){.rows       = o->num_virtual_tokens,
-                     .layers     = 3,
-                     .widths     = {width, o->encoder_hidden_size, o->encoder_hidden_size, width},
-                     .activation = PB_ACTIVATION_RELU};
+    *encoder = (pb_encoder){.rows       = o->num_virtual_tokens,
+                            .layers     = 3,
+                            .widths     = {width, hidden, hidden, width},
+                            .activation = PB_ACTIVATION_RELU,
+                            .embedded   = width};
+    if (o->encoder == ENCODER_LSTM) {
+        encoder->layers      = 2;
+        encoder->lstm_layers = o->encoder_num_layers;
+        encoder->widths[0]   = 2 * hidden;
+        encoder->widths[1]   = 2 * hidden;
+        encoder->widths[2]   = width;
+    }
     return pb_encoder_plan(encoder, m, "mlp_head");
 }
 
@@ -92,10 +99,23 @@ static pb_status config_write(const pb_method *m, pb_string *json)
     const pb_model_config *model = pb_model_get_config(m->model);
     PB_TRY(pb_adapter_write_prompt(m, o->num_virtual_tokens, model->heads, model->width, json));
     return pb_string_printf(json,
-                            ",\n \"encoder_reparameterization_type\": \"MLP\""
+                            ",\n \"encoder_reparameterization_type\": \"%s\""
                             ",\n \"encoder_hidden_size\": %" PRId64
-                            ",\n \"encoder_num_layers\": 2,\n \"encoder_dropout\": 0.0",
-                            o->encoder_hidden_size);
+                            ",\n \"encoder_num_layers\": %" PRId64 ",\n \"encoder_dropout\": 0.0",
+                            o->encoder == ENCODER_LSTM ? "LSTM" : "MLP", o->encoder_hidden_size,
+                            o->encoder_num_layers);
+}
+
+/* An MLP has its two hidden layers and no dropout in HF, whatever these keys say. */
+static pb_status lstm_read(ptuning_options *o, const pb_adapter_config *c)
+{
+    static const char *const between_layers[] = {"encoder_dropout", NULL};
+    PB_TRY(pb_adapter_int(c, "encoder_num_layers", 1, &o->encoder_num_layers));
+    if (o->encoder_num_layers > LSTM_LAYERS_MAX) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: encoder_num_layers is %" PRId64 "; it must be 1 … %d",
+                       c->path, o->encoder_num_layers, LSTM_LAYERS_MAX);
+    }
+    return o->encoder_num_layers > 1 ? pb_adapter_refuse(c, between_layers) : PB_OK;
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
@@ -117,8 +137,10 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
                        "%s: encoder_reparameterization_type is \"%s\"; known are MLP and LSTM",
                        c->path, encoder);
     }
-    o->encoder = c->encoder ? o->encoder : ENCODER_NONE;
-    return PB_OK;
+    if (!c->encoder) {
+        o->encoder = ENCODER_NONE;
+    }
+    return o->encoder == ENCODER_LSTM ? lstm_read(o, c) : PB_OK;
 }
 
 const pb_method_ops pb_method_ptuning = {

@@ -188,6 +188,8 @@ static double activate(double x, pb_activation act)
         return x > 0.0 ? x : 0.0;
     case PB_ACTIVATION_TANH:
         return tanh(x);
+    case PB_ACTIVATION_SIGMOID:
+        return 1.0 / (1.0 + exp(-x));
     }
     return NAN;
 }
@@ -244,7 +246,7 @@ static pb_status gated_backward_alias(const op_case *c, pb_backend *be, pb_tenso
 static void add_activation(bool is_gated, bool alias, int64_t rows, int64_t width,
                            pb_activation act)
 {
-    static const char *const names[] = {"silu", "gelu_tanh", "relu", "tanh"};
+    static const char *const names[] = {"silu", "gelu_tanh", "relu", "tanh", "sigmoid"};
     op_case *c  = ops_add(is_gated ? "gated" : "activation", "%s [%d, %d]%s", names[act], (int)rows,
                          (int)width, alias ? " alias" : "");
     c->in[0]    = ops_matrix(is_gated ? "gate" : "x", rows, width, OP_GRAD_SET);
@@ -479,7 +481,7 @@ void ops_add_elementwise(void)
         add_columns(false, rows, width);
         add_dropout(rows, width, 0.1);
         add_axpy(rows, width);
-        for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
+        for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_SIGMOID; act++) {
             add_activation(true, false, rows, width, (pb_activation)act);
             add_activation(false, false, rows, width, (pb_activation)act);
         }
@@ -488,7 +490,7 @@ void ops_add_elementwise(void)
     add_rmsnorm(6, 48, false, 0.0f);
     add_rmsnorm(33, 100, true, 1.0f);
     add_rmsnorm(6, 48, false, 1.0f);
-    for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
+    for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_SIGMOID; act++) {
         add_activation(true, true, 9, 70, (pb_activation)act);
         add_activation(false, true, 9, 70, (pb_activation)act);
     }

@@ -15,6 +15,12 @@ static inline float sigmoid(float x)
     return 1.0f / (1.0f + simd_exp(-x));
 }
 
+static inline point logistic(float x)
+{
+    float s = sigmoid(x);
+    return (point){.value = s, .slope = s * (1.0f - s)};
+}
+
 static inline point silu(float x)
 {
     float s = sigmoid(x);
@@ -72,6 +78,8 @@ static inline point hyperbolic(float x)
         LOOP(relu, body)           \
     case PB_ACTIVATION_TANH:       \
         LOOP(hyperbolic, body)     \
+    case PB_ACTIVATION_SIGMOID:    \
+        LOOP(logistic, body)       \
     }
 
 static void gated_piece(float *y, const float *gate, const float *up, int64_t n, pb_activation act)

@@ -544,7 +544,7 @@ static void nan_is_never_hidden(void **state)
     pb_rmsnorm_args norm = {.eps = 1e-5f};
     assert_int_equal(pb_rmsnorm_forward(be, &s.dq, &s.q, &weight, &norm), PB_OK);
     assert_true(isnan(values(&s.dq)[13 * 16]) && !isnan(values(&s.dq)[12 * 16]));
-    for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_TANH; act++) {
+    for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_SIGMOID; act++) {
         assert_int_equal(pb_activation_forward(be, &s.dq, &s.q, (pb_activation)act), PB_OK);
         assert_true(isnan(values(&s.dq)[13 * 16 + 3]) && !isnan(values(&s.dq)[13 * 16 + 4]));
         assert_int_equal(

@@ -33,6 +33,7 @@ static const struct {
     {"prefix", "num_virtual_tokens = 3; projection = false;"},
     {"prefix", "num_virtual_tokens = 3; projection = true; encoder_hidden_size = 5;"},
     {"ptuning", "num_virtual_tokens = 3; encoder = \"mlp\"; encoder_hidden_size = 5;"},
+    {"ptuning", "num_virtual_tokens = 4; encoder = \"lstm\"; encoder_hidden_size = 3;"},
     {"ptuning", "num_virtual_tokens = 3; encoder = \"none\";"},
 };
 
@@ -341,7 +342,7 @@ static void backward_is_the_derivative_of_forward(void **state)
         }
         pb_method_destroy(m);
     }
-    assert_int_equal(slots, 6 + (3 + 2) + (3 + 3)); /* before the tokens, lora, ia3 */
+    assert_int_equal(slots, 7 + (3 + 2) + (3 + 3)); /* before the tokens, lora, ia3 */
     method_fixture_close(&f);
 }
 

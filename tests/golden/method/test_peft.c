@@ -28,6 +28,7 @@ static const struct {
     {"prefix", "num_virtual_tokens = 4; projection = false;"},
     {"prefix", "num_virtual_tokens = 4; encoder_hidden_size = 16;"},
     {"ptuning", "num_virtual_tokens = 8; encoder_hidden_size = 16;"},
+    {"ptuning", "num_virtual_tokens = 8; encoder = \"lstm\"; encoder_hidden_size = 16;"},
 };
 
 static const char *python(void)

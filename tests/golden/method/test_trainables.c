@@ -26,6 +26,8 @@ static const struct {
     {"prefix", "prefix", "num_virtual_tokens = 4; projection = false;"},
     {"prefix_proj", "prefix", "num_virtual_tokens = 4; encoder_hidden_size = 16;"},
     {"ptuning_mlp", "ptuning", "num_virtual_tokens = 8; encoder_hidden_size = 16;"},
+    {"ptuning_lstm", "ptuning",
+     "num_virtual_tokens = 8; encoder = \"lstm\"; encoder_hidden_size = 16;"},
 };
 
 static void check_list(const pb_method *m, const json_t *expected)
@@ -80,6 +82,7 @@ static const struct {
     {"prefix_32_proj512", "prefix", "", "prefix-tuning"},
     {"prefix_32", "prefix", "projection = false;", NULL},
     {"ptuning_100_mlp768", "ptuning", "", "p-tuning"},
+    {"ptuning_100_lstm768", "ptuning", "encoder = \"lstm\";", "p-tuning-lstm"},
     {"bitfit", "bitfit", "", "bitfit"},
 };
 

@@ -245,6 +245,7 @@ int main(void)
         METHOD(prefix),
         METHOD(prefix_proj),
         METHOD(ptuning_mlp),
+        METHOD(ptuning_lstm),
         {"tied_head_lora_r4", tied_checkpoint, NULL, NULL, "lora_r4"},
         {"tied_head_ptuning_mlp", tied_checkpoint, NULL, NULL, "ptuning_mlp"},
         {"windows_lora_r4", windowed_checkpoint, NULL, NULL, "lora_r4"},

@@ -56,6 +56,8 @@ static void saved_methods_load_with_the_same_bits(void **state)
         {"prefix", "num_virtual_tokens = 3; projection = false;"},
         {"prefix", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
         {"ptuning", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
+        {"ptuning", "num_virtual_tokens = 3; encoder = \"lstm\"; encoder_hidden_size = 5; "
+                    "encoder_num_layers = 3;"},
         {"ptuning", "num_virtual_tokens = 3; encoder = \"none\";"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -174,6 +176,42 @@ static void an_encoder_may_be_missing_but_not_foreign(void **state)
         method_fixture_remove(other);
         method_fixture_close(&f);
     }
+}
+
+#define LSTM(rest)                                                             \
+    "{\"peft_type\": \"P_TUNING\", \"num_virtual_tokens\": 3, "                \
+    "\"encoder_reparameterization_type\": \"LSTM\", \"encoder_hidden_size\": " \
+    "5" rest "}"
+
+/* Dropout acts between the layers of an LSTM, so it means nothing where there is only one. */
+static void an_lstm_encoder_has_no_dropout(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512];
+    pb_method *back = NULL;
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m = method_fixture_make(&f, "ptuning",
+                                       "num_virtual_tokens = 3; encoder = \"lstm\"; "
+                                       "encoder_hidden_size = 5; encoder_num_layers = 1;",
+                                       4);
+    assert_ok(pb_method_save(m, folder));
+    write_file(folder, "adapter_config.json",
+               LSTM(", \"encoder_num_layers\": 1, \"encoder_dropout\": 0.1"));
+    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    assert_same(m, back);
+    pb_method_destroy(back);
+    back = NULL;
+    write_file(folder, "adapter_config.json", LSTM(", \"encoder_dropout\": 0.1"));
+    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_UNSUPPORTED,
+                 "encoder_dropout = 0.1");
+    write_file(folder, "adapter_config.json", LSTM(", \"encoder_num_layers\": 65"));
+    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+                 "encoder_num_layers is 65; it must be 1 … 64");
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
 }
 
 #define LORA(rest)                                             \
@@ -435,6 +473,7 @@ int main(void)
         cmocka_unit_test(lora_options_survive),
         cmocka_unit_test(full_saves_a_checkpoint),
         cmocka_unit_test(an_encoder_may_be_missing_but_not_foreign),
+        cmocka_unit_test(an_lstm_encoder_has_no_dropout),
         cmocka_unit_test(broken_configurations_are_named),
         cmocka_unit_test(feedforward_modules_that_are_null_need_not_be_targets),
         cmocka_unit_test(broken_tensors_are_named),

@@ -34,8 +34,6 @@ static void bad_options_are_named(void **state)
                  PB_ERR_CONFIG, "input_layernorm, post_attention_layernorm, norm");
     assert_error(method_fixture_try(&f, "bitfit", "targets = [];", 1, &m), PB_ERR_CONFIG,
                  "targets");
-    assert_error(method_fixture_try(&f, "ptuning", "\n encoder = \"lstm\";", 1, &m),
-                 PB_ERR_UNSUPPORTED, "test:2: ptuning: the lstm encoder is not supported");
     assert_error(method_fixture_try(&f, "lora", "targets = [\"k_proj\",\n\"qproj\"];", 1, &m),
                  PB_ERR_CONFIG, "test:2: lora: target \"qproj\"");
     assert_error(method_fixture_try(&f, "ia3",
