@@ -4,7 +4,7 @@
  *
  * Weights are views of a read-only mapping, so all ranks of a node share the pages, which are the
  * system's and not accounted: linear weights and the embedding in the F32, BF16 or F16 of the file,
- * norms and biases in F32. What the file holds otherwise is converted once per node into a shared
+ * norms and biases in F32. Anything else in the file is converted once per node into a shared
  * window. Weights are never written. */
 #pragma once
 
@@ -37,10 +37,10 @@ typedef struct pb_rope_config {
     int64_t original_positions;  /* original_max_position_embeddings; dynamic: max_positions */
 } pb_rope_config;
 
-/* What tells the families apart beyond the values of config.json: see src/model/family.h. */
+/* What distinguishes the families beyond the values of config.json: see src/model/family.h. */
 typedef struct pb_family pb_family;
 
-/* What config.json says, under our names; HF's key in the comment. */
+/* The values of config.json under our names; HF's key in the comment. */
 typedef struct pb_model_config {
     const pb_family *family;
     bool inner;            /* the language part of a model of several parts */
@@ -61,8 +61,8 @@ typedef struct pb_model_config {
     double query_scalar;      /* q·k is divided by its root: query_pre_attn_scalar or head_dim */
     double embedding_scale;   /* on looked-up rows of the embedding: 1, gemma: sqrt(D) */
     double norm_offset;       /* y = x / rms(x) · (offset + w): 0, gemma: 1 */
-    /* Keys that a query of a sliding layer sees, itself included: sliding_window; 0 where no layer
-     * slides. */
+    /* Number of keys that a query of a sliding layer sees, its own included: sliding_window; 0
+     * where no layer slides. */
     int64_t window;
     bool sliding[PB_MODEL_LAYERS_MAX]; /* by layer: layer_types, sliding_window_pattern, … */
     pb_rope_config rope;               /* of all layers, or of the full ones */
@@ -71,7 +71,7 @@ typedef struct pb_model_config {
     int64_t bos_id;                    /* -1 when there is none */
     int64_t eos_ids[PB_MODEL_EOS_MAX]; /* a number or a list in the file */
     int64_t eos_count;
-    int64_t pad_id; /* -1 when there is none; kept for those who read what is saved */
+    int64_t pad_id; /* -1 when there is none; kept for readers of a saved copy */
 } pb_model_config;
 
 typedef enum pb_site_kind {
@@ -104,7 +104,7 @@ typedef struct pb_site {
     int32_t index; /* in the model's list */
     pb_site_kind kind;
     pb_site_class site_class; /* what its kind is */
-    bool attention;           /* lies in the attention block of its layer */
+    bool attention;           /* belongs to the attention block of its layer */
     bool has_weight;          /* false: the head of a tied model, whose weight is the embedding's */
     bool has_bias;
     int32_t layer;    /* -1: exists once */
@@ -124,9 +124,8 @@ pb_status pb_model_config_parse(const char *json, size_t length, const char *pat
                                 pb_model_config *config) PB_MUST_USE;
 
 /* The whole checkpoint, checked: every tensor there with its shape, nothing unknown, all values
- * finite. With a comm of more than one rank this is collective, fails everywhere or nowhere, and
- * the ranks of a node share the work; each of them has `threads` threads for it. comm may be NULL.
- */
+ * finite. With a comm of more than one rank this is collective, fails on all ranks or on none, and
+ * the ranks of a node share the work, each with `threads` threads. comm may be NULL. */
 pb_status pb_model_open(const char *directory, pb_comm *comm, int threads,
                         pb_model **out) PB_MUST_USE;
 
@@ -144,14 +143,14 @@ const pb_model_config *pb_model_get_config(const pb_model *model);
 const char *pb_model_directory(const pb_model *model); /* "" for random ones */
 int64_t pb_model_site_count(const pb_model *model);
 const pb_site *pb_model_site_at(const pb_model *model, int64_t index);
-/* NULL when the family has none of that kind; layer is ignored for the kinds that exist once. */
+/* NULL when the family has no site of that kind; layer is ignored for kinds that exist once. */
 const pb_site *pb_model_site(const pb_model *model, pb_site_kind kind, int64_t layer);
 /* By HF module name ("model.layers.0.self_attn.q_proj") or our name; NULL when there is none. */
 const pb_site *pb_model_site_find(const pb_model *model, const char *name);
 int64_t pb_model_parameters(const pb_model *model); /* a tied head counts once */
 size_t pb_model_bytes(const pb_model *model);       /* of all weights as held */
 
-/* SHA-256 over config.json and all weight files; computed at the first call. */
+/* SHA-256 over config.json and all weight files; computed on the first call. */
 pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT]) PB_MUST_USE;
 /* The same over the files as they are now. */
 pb_status pb_model_hash_files(const pb_model *model, char text[PB_HASH_TEXT]) PB_MUST_USE;
@@ -159,7 +158,7 @@ pb_status pb_model_hash_files(const pb_model *model, char text[PB_HASH_TEXT]) PB
 /* The architecture as config.json names it, "LlamaForCausalLM", and its model_type. */
 const char *pb_model_architecture(const pb_model_config *config);
 const char *pb_model_type(const pb_model_config *config);
-/* The family's norms that HF PEFT's LN tuning trains when it is not told any, NULL-terminated. */
+/* The norms of the family that HF PEFT's LN tuning trains by default, NULL-terminated. */
 const char *const *pb_model_default_norms(const pb_model_config *config);
 
 /* The window of a layer, 0: all keys. */

@@ -22,10 +22,10 @@ typedef struct pb_named_tensor {
 pb_status pb_safetensors_open(const char *path, pb_safetensors **out) PB_MUST_USE;
 void pb_safetensors_close(pb_safetensors *file); /* accepts NULL; views die with it */
 
-/* Whether a folder has what pb_safetensors_open looks for there; neither is opened. */
+/* Whether a folder has a file that pb_safetensors_open would look for; nothing is opened. */
 pb_status pb_safetensors_present(const char *directory, bool *out) PB_MUST_USE;
 /* The failure of a folder that lacks `wanted`, a checkpoint's or (`adapter`) an adapter's file:
- * names what is there in another known form, and how to get the wanted one. Never PB_OK. */
+ * names files in another known form, and how to obtain the wanted one. Never PB_OK. */
 pb_status pb_safetensors_missing(const char *directory, const char *wanted,
                                  bool adapter) PB_MUST_USE;
 
@@ -33,14 +33,14 @@ int64_t pb_safetensors_count(const pb_safetensors *file);
 const pb_named_tensor *pb_safetensors_at(const pb_safetensors *file,
                                          int64_t index); /* sorted by name */
 
-/* NULL when there is none of that name. */
+/* NULL when no tensor has that name. */
 const pb_named_tensor *pb_safetensors_find(const pb_safetensors *file, const char *name);
 
 /* The place of a name in the sorted list, -1 when there is none. */
 int64_t pb_safetensors_index(const pb_safetensors *file, const char *name);
 
-/* The tensor of that name for use; fails, naming file and tensor, when there is none or its dtype
- * or number of dimensions is one that this program does not hold. */
+/* The tensor of that name, ready to use; fails, naming file and tensor, when there is none or this
+ * program does not support its dtype or number of dimensions. */
 pb_status pb_safetensors_get(const pb_safetensors *file, const char *name,
                              pb_tensor *out) PB_MUST_USE;
 

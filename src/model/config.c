@@ -76,7 +76,8 @@ static pb_status read_architecture(const json_t *root, pb_model_config *config, 
             config->inner  = true;
             *part          = json_object_get(root, family->inner_key);
             if (!json_is_object(*part)) {
-                return PB_FAIL(PB_ERR_FORMAT, "%s is missing or no object; %s keeps its keys there",
+                return PB_FAIL(PB_ERR_FORMAT,
+                               "%s is missing or not an object; %s keeps its keys there",
                                family->inner_key, name);
             }
             PB_TRY(check_type(root, name, family->outer_model_type));
@@ -171,7 +172,8 @@ static pb_status read_eos(const json_t *eos, pb_model_config *config)
     return PB_OK;
 }
 
-/* It is of no use here, so that one outside the vocabulary, which some files have, is none. */
+/* Padding is not used here, so an id outside the vocabulary, which some files have, counts as
+ * none. */
 static int64_t read_pad(const json_t *pad, const pb_model_config *config)
 {
     int64_t id = pad != NULL ? json_integer_value(pad) : config->family->pad_id;
@@ -262,7 +264,7 @@ static pb_status read_rest(const json_t *root, const json_t *part, pb_model_conf
     if (json_object_get(tied_at, "tie_word_embeddings") == NULL) {
         config->tied = config->family->tied;
     }
-    /* What the weights are is said by the weight files; here only the type is checked. */
+    /* The weight files decide the dtype; only the type of the key is checked here. */
     PB_TRY(pb_hf_text(root, "torch_dtype", &text));
     return pb_hf_text(root, "dtype", &text);
 }
@@ -305,8 +307,7 @@ pb_status pb_model_config_parse(const char *json, size_t length, const char *pat
     return read_root(root, path, config);
 }
 
-/* What ends a generation is said by generation_config.json where there is one, as in transformers.
- */
+/* generation_config.json, where present, decides what ends a generation, as in transformers. */
 static pb_status read_generation(const char *directory, pb_model_config *config)
 {
     pb_status status = PB_OK;

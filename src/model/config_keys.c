@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The keys of config.json that are not values of pb_model_config: those that have no effect here,
- * and those that change what the network computes and are supported with their neutral value only.
- * A key in neither list is named in a warning. */
+/* The keys of config.json that are not values of pb_model_config: those without effect here, and
+ * those that change what the network computes and are supported only with their neutral value. A
+ * key in neither list is named in a warning. */
 #include "config_read.h"
 
 #include "pb/log.h"
 
 #include <string.h>
 
-/* Values beside null (and a missing key) that change nothing. */
+/* Values other than null (and a missing key) that change nothing. */
 typedef enum neutral { NEUTRAL_NULL, NEUTRAL_ZERO, NEUTRAL_ONE } neutral;
 
 /* ZERO: 0 and false. */

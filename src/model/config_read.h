@@ -20,10 +20,10 @@ pb_status pb_hf_number(const json_t *object, const char *key, double minimum, do
 /* Missing and null are false. */
 pb_status pb_hf_bool(const json_t *object, const char *key, bool *out) PB_MUST_USE;
 
-/* Missing and null are NULL; the text stays with the object. */
+/* Missing and null are NULL; the object keeps the text. */
 pb_status pb_hf_text(const json_t *object, const char *key, const char **out) PB_MUST_USE;
 
-/* sliding_window with what says for which layers: layer_types, sliding_window_pattern,
+/* sliding_window with the keys that choose the layers: layer_types, sliding_window_pattern,
  * max_window_layers, or the family alone. */
 pb_status pb_hf_windows(const json_t *root, pb_model_config *config) PB_MUST_USE;
 
@@ -36,5 +36,5 @@ const char *pb_rope_type_name(pb_rope_type type);
 /* Refuses, by name, keys that change the mathematics in a way that is not supported, and warns of
  * unknown ones. `path` is for the warning. */
 pb_status pb_hf_keys(const json_t *root, const pb_family *family, const char *path) PB_MUST_USE;
-/* The same for the root of a model of several parts, whose other keys are of no concern. */
+/* The same for the root of a model of several parts, whose other keys do not matter. */
 pb_status pb_hf_outer_keys(const json_t *root) PB_MUST_USE;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Rotary positions in config.json. transformers 4 writes rope_theta beside rope_scaling (null, or
  * an object with rope_type, formerly type); transformers 5 writes one object, rope_parameters, with
- * rope_theta inside. Each spelling is read whole; where both are there, what they mean is compared,
- * not how it is written. */
+ * rope_theta inside. Each spelling is read whole; where both are present, their meanings are
+ * compared, not their texts. */
 #include "config_read.h"
 
 #include "pb/log.h"
@@ -101,8 +101,8 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
                    section, name);
 }
 
-/* The positions of the first training; the key beside the object wins over the one inside, as in
- * transformers. Some writers make it 8192.0. */
+/* The positions of the original training; the key beside the object takes precedence over the one
+ * inside, as in transformers. Some writers store 8192.0. */
 static pb_status read_positions(const json_t *root, const json_t *object, int64_t absent,
                                 int64_t *out)
 {
@@ -131,8 +131,8 @@ static pb_status read_llama3(const json_t *root, const json_t *object, const cha
     return PB_OK;
 }
 
-/* The factor on cosine and sine, where the file names none, is that of the paper (Peng et al.,
- * "YaRN", arXiv 2309.00071): 0.1 ln(factor) + 1. */
+/* The default factor on cosine and sine is that of the paper (Peng et al., "YaRN", arXiv
+ * 2309.00071): 0.1 ln(factor) + 1. */
 static pb_status read_yarn(const json_t *root, const json_t *object, const char *section,
                            int64_t positions, pb_rope_config *rope)
 {
@@ -293,7 +293,7 @@ static pb_status read_spelling(const json_t *root, const char *key, const pb_mod
                       &out->sliding.theta);
 }
 
-/* A scaling by 1 leaves every frequency as it is, whatever its type is called. */
+/* A scaling by 1 leaves every frequency unchanged, whatever its type. */
 static pb_rope_type effective_type(const pb_rope_config *r)
 {
     bool scales = r->factor != 1.0 || r->attention_factor != 1.0 || r->type == PB_ROPE_DYNAMIC;
@@ -324,7 +324,7 @@ static pb_status compare_ropes(const pb_rope_config *old, const pb_rope_config *
                                "\"%s\" in the other; remove one",
                        layers, pb_rope_type_name(old->type), pb_rope_type_name(new->type));
     }
-    /* The first alone matters where nothing is scaled. */
+    /* Only the first matters where nothing is scaled. */
     size_t count = type == PB_ROPE_DEFAULT ? 1 : sizeof values / sizeof values[0];
     for (size_t i = 0; i < count; i++) {
         if (values[i].old != values[i].new) {
@@ -343,7 +343,7 @@ static bool is_given(const json_t *root, const char *key)
     return value != NULL && !(json_is_object(value) && json_object_size(value) == 0);
 }
 
-/* Both spellings may stand in one file when they mean the same. An empty object says nothing, as in
+/* One file may have both spellings when they mean the same. An empty object has no effect, as in
  * transformers. */
 pb_status pb_hf_rope(const json_t *root, pb_model_config *config)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which layers attend within a window. transformers 5 writes layer_types, a name per layer; before
- * it the families had rules of their own. */
+/* Which layers attend within a window. transformers 5 writes layer_types, a name per layer; earlier
+ * versions had a rule per family. */
 #include "config_read.h"
 
 #include <inttypes.h>
@@ -29,7 +29,7 @@ static pb_status read_types(const json_t *list, pb_model_config *config)
     return PB_OK;
 }
 
-/* The rules of the time before layer_types. */
+/* The rules from before layer_types. */
 static pb_status apply_rule(const json_t *root, pb_model_config *config)
 {
     const pb_family *f = config->family;
@@ -71,8 +71,8 @@ static bool any_slides(const pb_model_config *config)
     return false;
 }
 
-/* Where a family has one rule for all layers, its own configuration has no list, and a mixed one
- * would be read by nobody else. */
+/* Where a family has one rule for all layers, its own configuration has no list, and no other
+ * program would read a mixed one. */
 static pb_status check_types(const pb_model_config *config)
 {
     for (int64_t l = 1; l < config->layers; l++) {

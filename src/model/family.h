@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The families of models that this program computes, as one table of differences: names, defaults
- * of keys that config.json may leave out, and what the mathematics adds to that of Llama. */
+ * of keys that config.json may omit, and departures from Llama's mathematics. */
 #pragma once
 
 #include "pb/model.h"
@@ -18,7 +18,7 @@ struct pb_family {
     /* A model of several parts that has one of this family inside, and that part's key in
      * config.json; or NULL. Tensors of the other parts are left alone. */
     const char *outer_architecture, *outer_model_type, *inner_key;
-    const char *activation;           /* where config.json says none; the only one known */
+    const char *activation;           /* where config.json gives none; the only known value */
     const char *activation_key;       /* hidden_act */
     const char *const *names;         /* [PB_SITE_KIND_COUNT] HF's, NULL: no such site */
     const char *const *default_norms; /* of LN tuning, NULL-terminated */
@@ -32,7 +32,7 @@ struct pb_family {
     bool reads_mlp_bias;
     bool tied; /* default of tie_word_embeddings */
     pb_window_rule window_rule;
-    /* Defaults of sizes that config.json may leave out; 0: required. */
+    /* Defaults of sizes that config.json may omit; 0: required. */
     int64_t vocab, heads, kv_heads, head_dim, query_scalar, positions, window, window_pattern;
     int64_t bos_id, eos_id, pad_id; /* -1: none */
 };

@@ -60,7 +60,7 @@ pb_status pb_model_open_shape(const pb_model_config *config, pb_model **out)
     return create(config, "", out);
 }
 
-/* Item i of the stream of a site is its value i, so any order of work gives the same weights. */
+/* Item i of a site's stream is its value i, so the order of work does not change the weights. */
 static void fill_random(pb_site *site, float norm, uint64_t seed, int threads)
 {
     float *x     = site->weight.data;
@@ -156,8 +156,8 @@ size_t pb_model_bytes(const pb_model *model)
     return model->bytes;
 }
 
-/* Name and contents of one file; the contents as their own hash, so that files cannot run together.
- */
+/* Name and contents of one file; the contents enter as a hash of their own, so that files cannot
+ * run into each other. */
 static pb_status hash_file(pb_hash *hash, const char *path)
 {
     char text[PB_HASH_TEXT];

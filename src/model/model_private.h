@@ -8,14 +8,14 @@
 
 struct pb_model {
     pb_model_config config;
-    char *directory; /* "" when the weights are from no file */
+    char *directory; /* "" when the weights are not from a file */
     pb_site *sites;  /* embedding, the sites of layer 0, 1, …, final norm, head */
     int64_t site_count;
     size_t bytes; /* of all weights as held */
 
     pb_safetensors *file;   /* views of the mapping */
     pb_comm_window *window; /* converted, shared by the ranks of a node */
-    float *arena;           /* converted in a group of one, or made up */
+    float *arena;           /* converted in a group of one, or random */
 
     char **files; /* paths of the weight files, for the hash */
     int64_t file_count;
@@ -26,7 +26,7 @@ struct pb_model {
 pb_status pb_sites_create(const pb_model_config *config, pb_site **sites,
                           int64_t *count) PB_MUST_USE;
 
-/* What stands before the names of all modules but the head: "model.", and in the language part of a
+/* The prefix of the names of all modules but the head: "model.", and in the language part of a
  * larger model "model.language_model.". */
 const char *pb_sites_body(const pb_model_config *config);
 
@@ -38,8 +38,8 @@ pb_tensor pb_site_bias_shape(const pb_site *site);
  * caller closes the model. */
 pb_status pb_model_load(pb_model *model, pb_comm *comm, int threads) PB_MUST_USE;
 
-/* Points every site at its place in `memory` (floats, 64-byte aligned pieces in list order); NULL
- * only counts. Returns the floats needed. */
+/* Points every site to its place in `memory` (floats, 64-byte aligned pieces in list order); with
+ * NULL it only counts. Returns the number of floats needed. */
 int64_t pb_model_lay_out(pb_model *model, float *memory);
 
 /* After the sites have their memory: the tied head, the bytes. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Weights in forms that are not read, recognised by their files' names so that the message can say
- * how to get safetensors. */
+/* Unsupported forms of weights, recognised by file name, so that the message can say how to obtain
+ * safetensors. */
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/safetensors.h"
@@ -67,7 +67,7 @@ static const form adapter_forms[] = {
     {"*.bin", PICKLE, PEFT_SAVED},
 };
 
-/* The first form of which a file is there. */
+/* The first form with a file in the folder. */
 static pb_status find_form(const char *directory, const form *forms, size_t count,
                            const form **found, char **name)
 {

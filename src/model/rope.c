@@ -55,7 +55,7 @@ static double yarn(const pb_rope_config *r, int64_t head_dim, int64_t i, double 
     return (1.0 - ramp) * f + ramp * f / r->factor;
 }
 
-/* theta, or what dynamic scaling makes of it for rows of `positions`. */
+/* theta, as dynamic scaling changes it for rows of `positions`. */
 static double base(const pb_rope_config *r, int64_t head_dim, int64_t positions)
 {
     double own = (double)r->original_positions;

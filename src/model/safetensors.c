@@ -63,8 +63,8 @@ static pb_status open_single(const char *path, pb_safetensors *file)
     return gather(file);
 }
 
-/* A shard's name stands alone: no folder, nothing above. What it names may be a symbolic link, as
- * in the cache of the hub. */
+/* A shard's name is a plain file name, without a folder. The file may be a symbolic link, as in the
+ * hub's cache. */
 static bool is_plain_file_name(const char *name)
 {
     return pb_shard_name_is_plain(name) && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
@@ -141,8 +141,8 @@ static pb_status check_listed(const json_t *map, const char *const *names,
     return PB_OK;
 }
 
-/* Every name listed was found: the shards hold listed names only, each once, so the numbers must
- * be the same. */
+/* Every listed name was found: the shards hold only listed names, each once, so the counts must
+ * agree. */
 static pb_status check_found(const json_t *map, const pb_safetensors *file)
 {
     const char *tensor;
@@ -186,7 +186,7 @@ out_root:
     return pb_error_prefix(status, "%s", index_path);
 }
 
-/* As the Hugging Face loader: the single file first, then the index. */
+/* Like the Hugging Face loader: the single file first, then the index. */
 static pb_status open_folder(const char *directory, pb_safetensors *file)
 {
     char *single     = NULL;

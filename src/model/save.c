@@ -15,8 +15,8 @@
 
 #define NAME_BYTES 80
 
-/* Digits enough that reading gives the same double; a whole number keeps its point, since readers
- * tell integers from floats by it. */
+/* Enough digits to read back the same double; a whole number keeps its point, which tells readers
+ * that it is a float. */
 static pb_status put_number(pb_string *json, const char *indent, const char *key, double value)
 {
     char text[40];
@@ -69,7 +69,7 @@ static pb_status put_ids(pb_string *json, const pb_model_config *c)
     return pb_string_puts(json, "],\n");
 }
 
-/* The object of one rope. theta stands inside where there is an object for each type of layer. */
+/* The object of one rope. theta is inside where each type of layer has an object. */
 static pb_status put_rope(pb_string *json, const char *indent, const char *key,
                           const pb_rope_config *r, bool with_theta)
 {
@@ -103,7 +103,8 @@ static pb_status put_rope(pb_string *json, const char *indent, const char *key,
                             indent);
 }
 
-/* In the keys of transformers 4, but for what they cannot say: a scaling of the sliding layers. */
+/* In the keys of transformers 4, except what they cannot express: a scaling of the sliding
+ * layers. */
 static pb_status put_ropes(pb_string *json, const pb_model_config *c)
 {
     if (c->two_ropes && c->rope_sliding.type != PB_ROPE_DEFAULT) {

@@ -2,8 +2,8 @@
 /* The header of a safetensors file: 8 bytes of size (little endian), that many bytes of JSON, then
  * the data part. The format: https://github.com/huggingface/safetensors (README, "Format").
  *
- * Nothing of the header is believed before it is checked; after pb_shard_open every view lies
- * inside the mapping, and the ranges cover the data part exactly once. */
+ * Nothing in the header is trusted before it is checked; after pb_shard_open every view lies inside
+ * the mapping, and the ranges cover the data part exactly once. */
 #include "shard.h"
 
 #include "pb/memory.h"
@@ -21,7 +21,8 @@
 
 #define DAMAGED "the file is damaged or incomplete: copy or download it again"
 
-/* What may stand in a file. `held` is what this program computes with; PB_DTYPE_COUNT: nothing. */
+/* The dtypes of the format. `held` is the type this program computes with; PB_DTYPE_COUNT:
+ * unsupported. */
 static const struct {
     const char *name;
     uint64_t size;
@@ -144,7 +145,7 @@ static pb_status parse_offsets(const json_t *value, uint64_t data_size, pb_shard
 }
 
 /* Points the view at its bytes. A file may hold data that is not aligned for its dtype (the header
- * of old writers has any length, and small types may stand before large ones); loads of it would be
+ * of old writers has any length, and small types may stand before large ones); loading it would be
  * undefined, so it is copied once. */
 static pb_status set_view(pb_shard_tensor *tensor, pb_dtype dtype, const unsigned char *data)
 {
@@ -244,7 +245,7 @@ static int by_offset(const void *a, const void *b)
     return strcmp(x->named.name, y->named.name);
 }
 
-/* The ranges must lie behind each other without hole or overlap, and end with the file. */
+/* The ranges must be contiguous, without gap or overlap, and end with the file. */
 static pb_status check_cover(pb_shard *shard, uint64_t data_size)
 {
     uint64_t end = 0;
@@ -268,7 +269,7 @@ static pb_status check_cover(pb_shard *shard, uint64_t data_size)
     return PB_OK;
 }
 
-/* Files of other programs, by their first bytes, whatever their name is. */
+/* Files of other programs, recognised by their first bytes, whatever their name. */
 static pb_status refuse_other_forms(const unsigned char *bytes, size_t size)
 {
     static const struct {

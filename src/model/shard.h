@@ -9,8 +9,8 @@
 #define PB_SHARD_DTYPE_TEXT 16
 
 typedef struct pb_shard_tensor {
-    /* The view is none (ndim 0) when this program does not hold the dtype or the number of
-     * dimensions: such a tensor may be in a file, and is an error only where it is used. */
+    /* The view is none (ndim 0) when this program does not support the dtype or number of
+     * dimensions: such a tensor may be in a file and is an error only where it is used. */
     pb_named_tensor named;                /* named.name is owned */
     char dtype_text[PB_SHARD_DTYPE_TEXT]; /* as the file writes it */
     int64_t file_ndim;
@@ -26,8 +26,8 @@ typedef struct pb_shard {
     int64_t count;
 } pb_shard;
 
-/* Maps and checks the file. Every message names it. Data that does not lie at a multiple of its
- * element size is copied to an aligned place. On failure `out` is zeroed. */
+/* Maps and checks the file. Every message names it. Data that is not aligned to its element size is
+ * copied. On failure `out` is zeroed. */
 pb_status pb_shard_open(const char *path, pb_shard *out) PB_MUST_USE;
 void pb_shard_close(pb_shard *shard); /* accepts a zeroed one */
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a kind is in every family. */
+/* What a kind is, in every family. */
 static const struct {
     const char *name;
     pb_site_class site_class;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* From the files of a checkpoint to the weights of the sites.
  *
- * A tensor is used where it is mapped when it can be: a matrix of F32, BF16 or F16, a norm or bias
- * of F32. All others are converted once into one arena: a window that the ranks of a node share, or
- * private memory in a group of one. Values are checked to be finite once per node, its ranks share
- * that work. Ranks agree on a status before every collective call. */
+ * A tensor is used in the mapping where possible: a matrix of F32, BF16 or F16, a norm or bias of
+ * F32. All others are converted once into one arena: a window that the ranks of a node share, or
+ * private memory in a group of one. Values are checked to be finite once per node; its ranks share
+ * the work. Ranks agree on a status before every collective call. */
 #include "model_private.h"
 
 #include "pb/log.h"
@@ -26,7 +26,7 @@ typedef struct weight_slot {
     int64_t offset; /* floats in the arena, where it converts */
 } weight_slot;
 
-/* What stands before the names of the decoder's tensors and of the head. */
+/* The prefixes of the names of the decoder's tensors and of the head. */
 typedef struct prefix {
     const char *body, *head;
 } prefix;
@@ -78,8 +78,8 @@ int64_t pb_model_lay_out(pb_model *model, float *memory)
     return floats;
 }
 
-/* Whether the tensor can be used as it lies in the file: what is multiplied or looked up may have
- * 16 bits, what is added or scaled with may not. */
+/* Whether the tensor can be used as stored: factors of products and looked-up rows may have 16
+ * bits; norms and biases may not. */
 static bool is_usable(const loading *l, const weight_slot *slot, const pb_tensor *found)
 {
     bool half = found->dtype == PB_DTYPE_BF16 || found->dtype == PB_DTYPE_F16;
@@ -94,7 +94,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* A tensor whose name ends as that of the one missing, NULL when there is none. */
+/* A tensor whose name ends like that of the missing one; NULL when there is none. */
 static const char *find_alike(const loading *l, const char *module, const char *part)
 {
     char end[128];
@@ -148,7 +148,7 @@ static pb_status locate(loading *l, const pb_site *site, const char *part, weigh
     }
     slot.index = pb_safetensors_index(l->file, name);
     if (slot.index < 0 && site->kind == PB_SITE_EMBEDDING && l->model->config.tied) {
-        /* One matrix has two names; a writer may have kept the other one. */
+        /* One matrix has two names; a writer may have stored the other one. */
         snprintf(name, sizeof name, "%slm_head.weight", l->prefix->head);
         slot.index = pb_safetensors_index(l->file, name);
     }
@@ -190,8 +190,8 @@ static bool is_of_another_part(const loading *l, const char *name)
     return head[0] == '\0' || strncmp(name, head, strlen(head)) != 0;
 }
 
-/* A head beside a tied embedding: nothing where it is its copy. transformers 4 leaves another one
- * alone, 5 uses it; which of them is meant cannot be known. */
+/* A head beside a tied embedding: a copy is ignored. A different one is ignored by transformers 4
+ * and used by 5; which is meant cannot be known. */
 static pb_status check_tied_head(const loading *l, int64_t index)
 {
     char name[64];
@@ -210,7 +210,7 @@ static pb_status check_tied_head(const loading *l, int64_t index)
         pb_safetensors_path(l->file, index), head->name);
 }
 
-/* What may be in a file without being used: the other parts of a model of several parts, rotary
+/* Tensors that may be in a file unused: the other parts of a model of several parts, rotary
  * frequencies, which old writers stored and which follow from config.json, and a copy of the
  * embedding as the head of a tied model. */
 static pb_status check_unused(const loading *l)
@@ -249,7 +249,7 @@ static pb_status keep_paths(loading *l)
     return PB_OK;
 }
 
-/* The first that leads to an embedding or, where that is missing, to the final norm. */
+/* The first prefix under which there is an embedding or, failing that, a final norm. */
 static void find_prefix(loading *l)
 {
     static const char *const modules[] = {"embed_tokens", "norm"};
@@ -290,7 +290,7 @@ static pb_status find_tensors(loading *l)
     return check_unused(l);
 }
 
-/* All ranks must lay out the same arena, whatever their node's copy of the files is. */
+/* All ranks must lay out the same arena, whatever copy of the files their node has. */
 static pb_status agree_on_layout(const loading *l)
 {
     if (l->comm == NULL) {
@@ -307,8 +307,8 @@ static pb_status agree_on_layout(const loading *l)
     return PB_OK;
 }
 
-/* Whether a block has a value that is NaN or infinite: the largest exponent says it, and compilers
- * vectorise its search. */
+/* Whether a block has a NaN or infinite value: its largest exponent decides, a search that
+ * compilers vectorise. */
 static bool block_is_finite(const void *block, pb_dtype dtype, int64_t n)
 {
     uint32_t largest = 0;
@@ -342,7 +342,7 @@ static int64_t first_not_finite(const void *block, pb_dtype dtype, int64_t n)
     return n;
 }
 
-/* Converts the tensor where it has to be, block by block, and checks that all values are finite. */
+/* Converts the tensor where necessary, block by block, and checks that all values are finite. */
 static pb_status fill_slot(const loading *l, const weight_slot *slot)
 {
     const pb_tensor *from = &pb_safetensors_at(l->file, slot->index)->tensor;
@@ -376,9 +376,8 @@ static pb_status fill_slot(const loading *l, const weight_slot *slot)
                    pb_safetensors_at(l->file, slot->index)->name, bad);
 }
 
-/* This rank's share of its node's work: what is converted is the filler's, what is mapped goes
- * round.
- */
+/* This rank's share of its node's work: the filler converts; mapped tensors are dealt out in
+ * turn. */
 static pb_status fill_node(const loading *l, bool fills)
 {
     int64_t ranks = l->comm != NULL ? pb_comm_node_size(l->comm) : 1;
@@ -404,7 +403,7 @@ static void place_slots(const loading *l, float *arena)
     }
 }
 
-/* Gives every site its memory. `fills` is whether this rank converts for its node. */
+/* Gives every site its memory. `fills`: this rank converts for its node. */
 static pb_status provide_memory(const loading *l, bool *fills)
 {
     pb_model *model = l->model;
