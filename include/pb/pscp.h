@@ -29,11 +29,11 @@ typedef struct pb_pscp_result {
 extern const pb_config_field pb_pscp_fields[];
 pb_pscp_params pb_pscp_defaults(void);
 
-/* A value that is negative, not finite or a constant of 0 is PB_ERR_NUMERIC that names it. */
+/* PB_ERR_NUMERIC, naming the value, when one is negative or not finite, or a constant is 0. */
 pb_status pb_pscp(const pb_pscp_inputs *inputs, const pb_pscp_params *params,
                   pb_pscp_result *result) PB_MUST_USE;
 
-/* The constants alone: PB_ERR_USAGE when one is out of its range. */
+/* Checks the constants alone: PB_ERR_USAGE when one is out of range. */
 pb_status pb_pscp_check(const pb_pscp_params *params) PB_MUST_USE;
 
 typedef struct pb_pscp_row {
@@ -42,6 +42,6 @@ typedef struct pb_pscp_row {
 } pb_pscp_row;
 
 /* Reads a CSV file (RFC 4180) with the columns method, score, params, flops_t, memory_gb in any
- * order; other columns are left alone. Mistakes name file:line and column. */
+ * order; other columns are ignored. Errors name file:line and column. */
 pb_status pb_pscp_read(const char *path, pb_pscp_row **rows, int64_t *count) PB_MUST_USE;
 void pb_pscp_rows_free(pb_pscp_row *rows, int64_t count);

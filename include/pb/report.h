@@ -8,9 +8,9 @@
 #include "pb/results.h"
 #include "pb/string.h"
 
-/* Which pairs of methods the text shows; CSV and JSON have all of them unless it is none. */
+/* Which pairs of methods the text shows; CSV and JSON have all pairs, unless this is none. */
 typedef enum pb_report_pairs {
-    PB_REPORT_PAIRS_BEST = 0, /* the best method of a data set with every other one */
+    PB_REPORT_PAIRS_BEST = 0, /* the best method of a data set against every other one */
     PB_REPORT_PAIRS_ALL,
     PB_REPORT_PAIRS_NONE /* no tests are made, no predictions are read */
 } pb_report_pairs;
@@ -18,8 +18,8 @@ typedef enum pb_report_pairs {
 typedef struct pb_report_options {
     pb_pscp_params pscp; /* pb_pscp_defaults() */
     pb_report_pairs pairs;
-    int64_t width;    /* columns of the text; wider tables go on below; 0: PB_TABLE_WIDTH */
-    const char *path; /* of the results, named in the JSON; NULL: not */
+    int64_t width;    /* columns of the text; wider tables continue below; 0: PB_TABLE_WIDTH */
+    const char *path; /* of the results, named in the JSON; NULL: not named */
 } pb_report_options;
 
 /* Shards of a directory → one file at `path`, atomically; with PSCP at its default constants.
@@ -37,20 +37,20 @@ pb_status pb_report_csv(const pb_results *results, const pb_report_options *opti
 pb_status pb_report_json(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;
 
-/* The PSCP of every model and method, as it is stored in the merged file. */
+/* The PSCP of every model and method, as stored in the merged file. */
 pb_status pb_report_pscp(const pb_results *results, const pb_report_options *options,
                          pb_results_pscp *out) PB_MUST_USE;
 void pb_report_pscp_clear(pb_results_pscp *pscp); /* accepts a zeroed one */
 
-/* How far a directory is, from its plan and its shards. */
+/* The progress of a directory, from its plan and its shards. */
 typedef struct pb_report_progress {
     char *sweep; /* owned */
-    /* left: -1 without a plan, which alone knows the cells that have no shard; damaged ones are
-     * among those left. */
+    /* left: includes damaged ones; -1 without a plan, since only the plan knows the cells without a
+     * shard. */
     int64_t cells, done, failed, invalid, left, stale;
     char **damaged; /* owned, [damaged_count]: file and cause */
     int64_t damaged_count;
-    double cells_per_hour; /* of the latest finished cells, NaN with less than two */
+    double cells_per_hour; /* of the latest finished cells, NaN with fewer than two */
     double seconds_left;   /* left / cells_per_hour, NaN when unknown */
 } pb_report_progress;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A reader and a writer of CSV. The reader is strict: a quote inside a bare field, text behind a
- * closing quote, an open quote at the end and rows of unequal length are mistakes of the file. */
+/* A reader and a writer of CSV. The reader is strict: a quote inside a bare field, text after a
+ * closing quote, an unclosed quote and rows of unequal length are errors. */
 #include "csv.h"
 
 #include "pb/memory.h"
@@ -42,7 +42,7 @@ static pb_status read_quoted(csv_parser *p, pb_string *field)
         p->at++;
     }
     if (p->at < p->end && *p->at != ',' && *p->at != '\n' && *p->at != '\r') {
-        return fail(p, p->line, "text behind a closing quote; a quote inside is written twice");
+        return fail(p, p->line, "text after a closing quote; a quote inside is written twice");
     }
     return PB_OK;
 }
@@ -83,7 +83,7 @@ static pb_status read_field(csv_parser *p, csv_row *row)
     return status;
 }
 
-/* Moves behind a line end; false when there is none here. */
+/* Moves past a line end; false when there is none here. */
 static bool end_of_line(csv_parser *p)
 {
     if (p->at < p->end && *p->at == '\r' && p->at + 1 < p->end && p->at[1] == '\n') {
@@ -185,7 +185,7 @@ int64_t csv_column(const csv_table *table, const char *name)
     return -1;
 }
 
-/* A number alone, such as -0.5: what a spreadsheet reads as it is meant. */
+/* A number alone, such as -0.5, which a spreadsheet reads as intended. */
 static bool is_number(const char *text)
 {
     char *end = NULL;
@@ -197,7 +197,7 @@ static bool is_number(const char *text)
     return end != text && *end == '\0';
 }
 
-/* What spreadsheets begin to compute at, also behind blanks and in full width. */
+/* Characters at which spreadsheets start a formula, also after blanks and in full width. */
 static bool is_formula(const char *text)
 {
     static const char *const wide[] = {"\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"};
@@ -211,7 +211,7 @@ static bool is_formula(const char *text)
     return *text != '\0' && strchr("=+-@", *text) != NULL && !is_number(text);
 }
 
-/* The text without anything that a terminal or a table would obey: "\x0a" for a line end. */
+/* The text with control characters made visible: "\x0a" for a line end. */
 static pb_status put_printable(pb_string *out, const char *text)
 {
     pb_string made   = {0};

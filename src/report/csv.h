@@ -18,13 +18,13 @@ typedef struct csv_table {
     int64_t count;
 } csv_table;
 
-/* `name` stands in the messages. Empty lines are left out. On failure *out is as before. */
+/* `name` appears in messages. Empty lines are skipped. On failure *out is unchanged. */
 pb_status csv_parse(const char *name, const char *text, size_t length, csv_table *out) PB_MUST_USE;
 void csv_clear(csv_table *table);
 
-/* The position of a column of the header, -1 when there is none. */
+/* The index of a column of the header, -1 when there is none. */
 int64_t csv_column(const csv_table *table, const char *name);
 
-/* Appends a text as a field: quoted where it must be; control characters and bytes that are not
- * UTF-8 as "\x0a"; behind an apostrophe where a spreadsheet would take it for a formula. */
+/* Appends a text as a field: quoted where necessary; control characters and bytes that are not
+ * UTF-8 as "\x0a"; preceded by an apostrophe where a spreadsheet would take it for a formula. */
 pb_status csv_put(pb_string *out, const char *field) PB_MUST_USE;

@@ -4,7 +4,7 @@
  *
  *     p = min(1, 2 P(F ≤ room)),    room = (Σ |d| - |Σ d|) / 2.
  *
- * P comes from one of three ways:
+ * P is computed in one of three ways:
  * - few differences: all subsets, as two sorted lists of the sums of half of them (Horowitz and
  *   Sahni, "Computing partitions with applications to the knapsack problem", 1974);
  * - whole multiples of one number, as right and wrong answers of several seeds are: m equal ones
@@ -27,10 +27,10 @@
 
 enum { MOST_UNITS = 64, MOST_WORK = 1 << 24, TOGETHER = 16, NEWTON_STEPS = 200 };
 
-/* Sums that differ by this share of Σ |d| are the same but for rounding. */
+/* Sums that differ by less than this share of Σ |d| are equal but for rounding. */
 static const double same = 1e-9;
 
-/* Takes what is not 0, the largest as 1; returns Σ |d|. */
+/* Takes the values that are not 0, scaled so that the largest is 1; returns Σ |d|. */
 static double take_sizes(const double *differences, int64_t count, flips *t)
 {
     double largest = 0, total = 0, size = 0;
@@ -71,7 +71,7 @@ static double *subset_sums(const double *sizes, int64_t count, double *sums, dou
     return sums;
 }
 
-/* Counts the pairs of a sum of one half and a sum of the other that fit. */
+/* Counts the pairs, one sum from each half, that fit. */
 static pb_status enumerate(const flips *t, double room, double *share)
 {
     int64_t left = t->count / 2, right = t->count - left;
@@ -94,7 +94,7 @@ static pb_status enumerate(const flips *t, double room, double *share)
     return PB_OK;
 }
 
-/* The smallest number of units that make the largest size, all others being whole numbers of them;
+/* The smallest number of units in the largest size such that all sizes are whole numbers of units;
  * 0 when there is none up to MOST_UNITS. */
 static int64_t find_units(const flips *t)
 {
@@ -112,7 +112,7 @@ static int64_t find_units(const flips *t)
 }
 
 /* `most` + 1 probabilities of sums of flipped units, to which m differences of k units are added;
- * `spare` as long. */
+ * `spare` has the same length. */
 static void add_binomial(int64_t k, int64_t m, int64_t most, double *sums, double *spare)
 {
     for (int64_t f = 0; f <= most; f++) {
@@ -128,7 +128,7 @@ static void add_binomial(int64_t k, int64_t m, int64_t most, double *sums, doubl
     }
 }
 
-/* *known is false when the sizes have no common unit, or too many of it. */
+/* *known is false when the sizes have no common unit, or too many units. */
 static pb_status convolve(const flips *t, double room, double *share, bool *known)
 {
     int64_t counts[MOST_UNITS + 1] = {0};
@@ -171,8 +171,9 @@ static double log_cosh(double x)
     return x + log1p(exp(-2 * x)) - log(2);
 }
 
-/* t, by Newton's steps for Σ |d| (1 - tanh(t |d|)) = 2 room: convex and falling, so the steps come
- * from below and none is too long. Where less than the smallest |d| has room, t stays finite. */
+/* t, by Newton's steps for Σ |d| (1 - tanh(t |d|)) = 2 room: convex and falling, so the steps
+ * approach from below and never overshoot. Where even the smallest |d| does not fit, t stays
+ * finite. */
 static void find_tilt(flips *t, double size)
 {
     double smallest = 1;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 enum {
-    FLIPS_ENUMERATED = 32,    /* so many differences are flipped in all ways */
+    FLIPS_ENUMERATED = 32,    /* up to this many differences, all flips are enumerated */
     FLIPS_DRAWN      = 10000, /* flips at random where p cannot be computed */
 };
 
@@ -24,7 +24,7 @@ typedef struct flips {
     bool exact;
     /* Of a test that has to be drawn: */
     double *sizes;   /* [count] |d|, the largest 1, none 0 */
-    uint32_t *below; /* [count] a random word below it flips this sign */
+    uint32_t *below; /* [count] a random word below this flips the sign */
     int64_t count;
     double tilt, room; /* see flips.c */
     double log_weight; /* of a flip that flips nothing */
@@ -33,7 +33,7 @@ typedef struct flips {
 
 /* Computes p where it can. */
 pb_status flips_open(const double *differences, int64_t count, flips *out) PB_MUST_USE;
-/* Draws p of the tests that are not exact. Draws are functions of the number of the flip and the
- * place of the difference: tests share them, and each has the p it would have alone. */
+/* Draws p of the tests that are not exact. A draw depends only on the number of the flip and the
+ * index of the difference: tests share draws, and each gets the p it would get alone. */
 pb_status flips_draw(flips *tests, int64_t count) PB_MUST_USE;
 void flips_close(flips *test); /* accepts a zeroed one */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Intervals of a score over its seeds. Seeds vary the training and the bootstrap varies the test
- * rows; as the two are independent, the squares of their half-widths add up, on either side. */
+ * rows; as the two are independent, the squares of their half-widths add up, on each side. */
 #include "stats.h"
 #include "summary.h"
 
@@ -19,7 +19,7 @@ static summary_range within(const summary_score *score, double low, double high)
 
 static double beside(double a, double b)
 {
-    double x = a > 0 ? a : 0; /* an end that lies on the other side of the mean adds nothing */
+    double x = a > 0 ? a : 0; /* an end on the other side of the mean adds nothing */
     double y = b > 0 ? b : 0;
 
     return sqrt(x * x + y * y);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The report as one JSON object. Numbers are printed so that they read back the same; what is not
- * known is null. */
+/* The report as one JSON object. Numbers are printed so that they read back the same; unknown
+ * values are null. */
 #include "paired.h"
 #include "quantities.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The report as one long CSV table. Numbers are printed so that they read back the same; what is
- * not known is empty. */
+/* The report as one long CSV table. Numbers are printed so that they read back the same; unknown
+ * values are empty. */
 #include "csv.h"
 #include "paired.h"
 #include "quantities.h"
@@ -41,7 +41,7 @@ static pb_status csv_line(pb_string *out, const char *const texts[TEXTS],
     return pb_string_puts(out, "\r\n");
 }
 
-/* The score with its whole interval, then the parts of that where they are known. */
+/* The score with its whole interval, then the parts of the interval where known. */
 static pb_status csv_score(pb_string *out, const char *const texts[TEXTS], const summary_score *s)
 {
     const char *parts[TEXTS] = {texts[0], texts[1], texts[2], texts[3],
@@ -67,7 +67,7 @@ static pb_status csv_score(pb_string *out, const char *const texts[TEXTS], const
     return PB_OK;
 }
 
-/* The share of rows that were cut, where any was. */
+/* The share of truncated rows, if any. */
 static pb_status csv_truncated(pb_string *out, const char *const texts[TEXTS],
                                const summary_score *s)
 {
@@ -134,8 +134,8 @@ static pb_status csv_method(const summary *all, const pb_results *results, int64
     return PB_OK;
 }
 
-/* Three lines per pair: the difference, p, and p after Holm; one with the reason when it was not
- * compared. */
+/* Three lines per pair: the difference, p, and p after Holm; or one line with the reason why it was
+ * not compared. */
 static pb_status csv_pair(const pb_results *results, int64_t m, int64_t d, const paired *pair,
                           pb_string *out)
 {

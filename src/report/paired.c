@@ -54,7 +54,7 @@ static pb_status compare(comparing *c, int64_t index)
         return PB_OK;
     }
     PB_TRY(test_units(u, &c->tests[index], pair));
-    if (u->count == 1) { /* one row alone says nothing of others */
+    if (u->count == 1) { /* a single row says nothing about others */
         return PB_OK;
     }
     return PB_ALLOC(c->resamples[index], STATS_RESAMPLES);
@@ -69,7 +69,7 @@ static double resampled(const units *u, const double *weights)
     return 100 * sum / size;
 }
 
-/* A bootstrap sample depends on its number and the number of units alone: pairs share the draws. */
+/* A bootstrap sample depends only on its number and the number of units: pairs share the draws. */
 static pb_status make_intervals(comparing *c)
 {
     double *weights = NULL;

@@ -2,9 +2,9 @@
 /* Methods against each other on the same test rows: every pair of methods of one (model, data set).
  * Rows are read for one data set at a time, so memory does not grow with the sweep.
  *
- * What is compared is the mean over the common seeds of the value of a row under A, less the same
- * under B. Predictions of one row (several answers to one question) are one unit: they are flipped
- * and resampled together. */
+ * The quantity compared is the mean, over the common seeds, of the value of a row under A minus
+ * that under B. Predictions of one row (several answers to one question) are one unit: they are
+ * flipped and resampled together. */
 #pragma once
 
 #include "pb/results.h"
@@ -25,7 +25,7 @@ typedef struct paired_list {
     int64_t count;
 } paired_list;
 
-/* Pairs of which both methods have a cell that counts. */
+/* Pairs for which both methods have a cell that counts. */
 pb_status paired_make(const pb_results *results, int64_t model, int64_t dataset,
                       paired_list *out) PB_MUST_USE;
 void paired_clear(paired_list *list);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The PSCP formula and its checks. A negative base of a power, a NaN or a zero constant would give
- * a number that means nothing, so each is an error. */
+ * a meaningless number, so each is an error. */
 #include "pb/pscp.h"
 
 #include <float.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The numbers of a (model, method) under the names that CSV and JSON give them. */
+/* The numbers of a (model, method) under their names in CSV and JSON. */
 #pragma once
 
 #include "summary.h"

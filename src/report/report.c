@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What others ask of a report beside its tables: PSCP as arrays, the merge, the progress. */
+/* What a report offers besides its tables: PSCP as arrays, the merge, the progress. */
 #include "summary.h"
 
 #include "pb/clock.h"
@@ -88,7 +88,7 @@ err:
     return status;
 }
 
-/* A message has room for one file only: all are named in the log. */
+/* A message has room for only one file, so the log names all of them. */
 static pb_status refuse_damaged(const char *directory, const pb_results *results)
 {
     for (int64_t i = 0; i < results->damaged_count; i++) {
@@ -126,7 +126,7 @@ out:
     return status;
 }
 
-/* "2026-11-24T08:05:00Z" → seconds since 1970, NaN when it is none. */
+/* "2026-11-24T08:05:00Z" → seconds since 1970, NaN when it is not a time. */
 static double parse_time(const char *text)
 {
     struct tm tm = {0};
@@ -137,7 +137,7 @@ static double parse_time(const char *text)
     return (double)timegm(&tm);
 }
 
-/* The rate of the latest cells: a pause between two runs of a sweep should not count for long. */
+/* The rate of the latest cells: a pause between two runs of a sweep should soon stop counting. */
 static pb_status measure_rate(const pb_results *results, pb_report_progress *out)
 {
     enum { LATEST = 50 };

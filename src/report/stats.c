@@ -55,7 +55,7 @@ double stats_mcnemar(int64_t only_a, int64_t only_b)
     return tail < 0.5 ? fmax(2 * tail, DBL_MIN) : 1;
 }
 
-/* In four sums, that the processor need not wait for one. */
+/* In four sums, so that the processor need not wait for one. */
 double stats_weighted_sum(const double *weights, const double *x, int64_t count)
 {
     double sums[4] = {0};

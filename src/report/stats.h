@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Tests and intervals on plain numbers: nothing here knows of cells. Random draws are pure
- * functions of the place of the number, so the same values give the same answer everywhere. */
+/* Tests and intervals on plain numbers: nothing here knows about cells. Random draws depend only on
+ * the index of the number, so the same values give the same answer everywhere. */
 #pragma once
 
 #include "pb/random.h"
@@ -17,7 +17,8 @@ enum {
 /* The t with P(|T| <= t) = PB_STATISTICS_LEVEL for Student's T; df >= 1. */
 double stats_t(int64_t df);
 
-/* Exact two-sided p of McNemar's test, above 0: rows that only A, and only B, has right. */
+/* Exact two-sided p of McNemar's test, above 0: numbers of rows that only A, and only B, answers
+ * correctly. */
 double stats_mcnemar(int64_t only_a, int64_t only_b);
 
 /* Σ weights x, [count] each. */

@@ -63,7 +63,7 @@ static void count_states(const pb_results *results, int64_t m, int64_t d, int64_
     }
 }
 
-/* Rows that were cut, of all that were trained on or tested. */
+/* Truncated rows as a share of all rows trained on or tested. */
 static double truncated_share(const pb_record *r)
 {
     bool known =
@@ -260,7 +260,7 @@ pb_status summary_make(const pb_results *results, const pb_report_options *optio
     made.params = options != NULL ? options->pscp : pb_pscp_defaults();
     PB_TRY_GOTO(status, PB_ALLOC(made.scores, costs * results->datasets_count + 1), err);
     PB_TRY_GOTO(status, PB_ALLOC(made.costs, costs + 1), err);
-    /* Values of the cells of one method, and behind them one value per seed; or three per seed. */
+    /* Values of the cells of one method, followed by one value per seed; or three per seed. */
     PB_TRY_GOTO(status, PB_ALLOC(values, (results->datasets_count + 3) * results->seeds_count + 1),
                 err);
     make_scores(results, values, &made);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Statistics over the cells of results. A cell counts when it is done and valid; every statistic
- * says how many of the planned cells it stands on. */
+ * says how many of the planned cells it is based on. */
 #pragma once
 
 #include "pb/report.h"
@@ -27,7 +27,7 @@ typedef struct summary_score {
     summary_range rows, seeds, whole;
     int64_t planned, done, failed, invalid, missing;
     const char *metric;     /* "" when no cell is done */
-    double truncated_share; /* of the rows, that were cut to fit: mean over seeds; NaN unknown */
+    double truncated_share; /* share of rows that were cut to fit: mean over seeds; NaN: unknown */
 } summary_score;
 
 /* Fills the intervals of a score from the ends of its cells, NaN where a cell does not count. */
@@ -44,7 +44,7 @@ typedef struct summary_cost {
     pb_pscp_result pscp;
     double pscp_std; /* over the seeds that have every data set of this method */
     int64_t pscp_seeds;
-    char problem[160]; /* why there is no PSCP, "" when there is nothing to say */
+    char problem[160]; /* why there is no PSCP, or "" */
 } summary_cost;
 
 typedef struct summary {

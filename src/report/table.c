@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GAP = 2, NARROWEST = 6 }; /* columns between cells, and of a cell that is broken */
+enum { GAP = 2, NARROWEST = 6 }; /* columns between cells, and least columns of a wrapped cell */
 
 void pb_table_init(pb_table *table, int64_t columns, int64_t left)
 {
@@ -112,8 +112,8 @@ pb_status pb_table_add_number(pb_table *table, double value, int digits)
     return pb_table_add(table, "%s", pb_table_number(text, value, digits, false));
 }
 
-/* Bytes of the first line of a text that is broken at `width`: behind a blank or a sign that joins
- * parts of a name, where one comes late enough; at least one character. */
+/* Bytes of the first line of a text that is broken at `width`: after a blank or a sign that joins
+ * parts of a name, if one comes late enough; at least one character. */
 static size_t first_line(const char *text, int64_t width)
 {
     size_t at    = 0;
@@ -135,7 +135,7 @@ static size_t first_line(const char *text, int64_t width)
     return at;
 }
 
-/* Line number `line` of a cell, NULL when it has not so many. */
+/* Line number `line` of a cell, NULL when it has fewer. */
 static const char *line_of(const char *text, int64_t width, int64_t line, size_t *length)
 {
     for (; line > 0 && *text != '\0'; line--) {
@@ -194,13 +194,13 @@ static int64_t lines_of(const char *text, int64_t width)
     return lines;
 }
 
-/* In a block of the columns to the left and those from `first`. */
+/* In a block of the left columns and those from `first`. */
 static int64_t next_column(const pb_table *table, int64_t column, int64_t first)
 {
     return column + 1 == table->left ? first : column + 1;
 }
 
-/* A row of the columns to the left and those from `first` to before `end`. */
+/* A row of the left columns and those from `first` up to `end`, excluded. */
 static pb_status put_row(const pb_table *table, const int64_t *widths, int64_t row, int64_t first,
                          int64_t end, pb_string *out)
 {
@@ -230,7 +230,7 @@ static int64_t left_width(const pb_table *table, const int64_t *widths)
     return sum;
 }
 
-/* Broken cells may need less than was allowed. */
+/* Wrapped cells may need less width than allowed. */
 static void tighten(const pb_table *table, int64_t *widths)
 {
     for (int64_t c = 0; c < table->columns; c++) {
@@ -248,8 +248,8 @@ static void tighten(const pb_table *table, int64_t *widths)
     }
 }
 
-/* The widest cell of every column; where one to the right would not fit beside those to the left,
- * the widest of these are broken first, down to half of the line, then the one to the right. */
+/* The widest cell of every column; where a right column would not fit beside the left ones, the
+ * widest of the left are wrapped first, down to half of the line, then the right one. */
 static void find_widths(const pb_table *table, int64_t limit, int64_t *widths)
 {
     int64_t widest = 0;
@@ -284,7 +284,7 @@ static void find_widths(const pb_table *table, int64_t limit, int64_t *widths)
     tighten(table, widths);
 }
 
-/* The column before which a block that begins with `first` ends; it has one column at least. */
+/* The end (excluded) of the block that begins with column `first`; it has at least one column. */
 static int64_t block_end(const pb_table *table, const int64_t *widths, int64_t first, int64_t limit)
 {
     int64_t used = left_width(table, widths);
@@ -318,8 +318,8 @@ pb_status pb_table_print(const pb_table *table, int64_t limit, pb_string *out)
     return status;
 }
 
-/* Appends words of `text`, of which the first goes on in the line that is there. Where an indent
- * leaves too little room, for the lines or for one long word, it is smaller. */
+/* Appends words of `text`, the first on the current line. Where an indent leaves too little room,
+ * for the lines or for one long word, it is reduced. */
 static pb_status put_words(pb_string *out, int64_t width, int64_t indent, const char *text)
 {
     int64_t deepest = width > PB_TABLE_WIDTH_MIN ? width - PB_TABLE_WIDTH_MIN : 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The report as text for people: per model scores, costs, PSCP and paired tests, then what is not
- * there. */
+/* The report as text for people: per model scores, costs, PSCP and paired tests, then what is
+ * missing. */
 #include "text.h"
 
 #include <inttypes.h>
@@ -8,8 +8,8 @@
 
 #define LISTED_MAX 200 /* missing cells that are named one by one */
 
-/* A number of means over cells: of cells that have none it does not apply, as the speed of a
- * training that the method has not. */
+/* A number averaged over cells; it does not apply where no cell has one, such as the training speed
+ * of a method that does not train. */
 static pb_status add_measured(pb_table *table, const summary_stat *stat, int64_t cells, int digits)
 {
     return stat->n == 0 && cells > 0 ? pb_table_add(table, PB_TABLE_NOTHING)
@@ -59,7 +59,7 @@ out:
     return status;
 }
 
-/* The spread over seeds; there is none of a single one. */
+/* The spread over seeds; a single seed has none. */
 static pb_status add_spread(pb_table *table, const summary_cost *cost)
 {
     char text[PB_TABLE_NUMBER];

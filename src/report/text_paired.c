@@ -12,7 +12,7 @@
 
 enum { LIST_COLUMNS = 10, LIST_LEFT = 3, TABLE_LEFT = 2 };
 
-/* The part of one model, which grows by one data set after the other. */
+/* The part of one model, which grows data set by data set. */
 typedef struct section {
     const summary *all;
     const pb_results *results;
@@ -28,7 +28,7 @@ static const summary_score *score_at(const section *s, int64_t dataset, int64_t 
     return summary_score_at(s->all, s->results, s->model, dataset, method);
 }
 
-/* The method with the highest mean score, the first of equal ones; -1 when there is none. */
+/* The method with the highest mean score, the first among equals; -1 when there is none. */
 static int64_t best_method(const section *s, int64_t dataset)
 {
     int64_t best = -1;
@@ -95,7 +95,7 @@ static pb_status add_cell(section *s, int64_t dataset, const paired *pair)
                         pb_table_number(difference, pair->difference, 2, true), p);
 }
 
-/* The number of rows that all pairs stand on; there is none where they differ. */
+/* The number of rows that all pairs are based on, if it is the same for all. */
 static pb_status add_rows(section *s, const paired_list *list)
 {
     int64_t rows = 0;

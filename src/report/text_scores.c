@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Scores as tables of data sets × methods; what a model was not planned for has no row or column.
- */
+/* Scores as tables of data sets × methods; what was not planned for a model has no row or
+ * column. */
 #include "text.h"
 
 #include <inttypes.h>
@@ -17,7 +17,7 @@ const char *part_without_score(const summary_score *score)
         return PB_TABLE_NOTHING;
     }
     if (score->done > 0) {
-        return PB_TABLE_UNKNOWN; /* a metric of the paper protocol may be no number */
+        return PB_TABLE_UNKNOWN; /* a metric of the paper protocol may be NaN */
     }
     if (score->failed > 0) {
         return "failed";
@@ -25,8 +25,8 @@ const char *part_without_score(const summary_score *score)
     return score->invalid > 0 ? "invalid" : "missing";
 }
 
-/* "53.10 ±1.20", with "(2/3)" where seeds are missing or failed and "(1)" where less were
- * planned than for others. */
+/* "53.10 ±1.20", with "(2/3)" where seeds are missing or failed and "(1)" where fewer were planned
+ * than for others. */
 static pb_status add_score(pb_table *table, const pb_results *results, const summary_score *score)
 {
     char mean[PB_TABLE_NUMBER];
@@ -183,7 +183,7 @@ static bool has_intervals(const summary *all, const pb_results *results, int64_t
     return false;
 }
 
-/* The data sets of which rows were cut, with the largest share among the methods. */
+/* The data sets with truncated rows, with the largest share among the methods. */
 static pb_status print_truncated(const summary *all, const pb_results *results, int64_t m,
                                  int64_t width, pb_string *out)
 {

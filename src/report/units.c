@@ -3,8 +3,8 @@
  * row is dropped to make two methods comparable.
  *
  * A unit is a row of the test file, since records hold no ids; the metric `record` draws questions
- * by their id. They are the same where it matters: the corrected protocol drops rows whose id it
- * has met (metric/record.c). */
+ * by their id. They are the same where it matters: the corrected protocol drops rows whose id
+ * occurred before (metric/record.c). */
 #include "units.h"
 
 #include "pb/memory.h"
@@ -95,7 +95,8 @@ static const char *unlike(const pb_record_values *first, const pb_record_values 
     return NULL;
 }
 
-/* Finds the seeds in common, or the problem; a cell of the pair, NULL when there is a problem. */
+/* Finds the common seeds, or the problem. Returns a cell of the pair, NULL when there is a
+ * problem. */
 static const pb_record_values *check_pair(const rows_of_cells *c, int64_t method_a,
                                           int64_t method_b, units *out)
 {

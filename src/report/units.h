@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The values of the test rows of one (model, data set) in all of its cells, and the differences of
- * two methods on them. A unit is what is flipped or drawn as one: the predictions of one row. */
+ * two methods on them. A unit is flipped or drawn as a whole: the predictions of one row. */
 #pragma once
 
 #include "pb/results.h"
@@ -13,7 +13,7 @@ typedef struct rows_of_cells {
     bool *have;              /* [methods][seeds] the cell counts and was read */
 } rows_of_cells;
 
-/* On failure nothing is held. */
+/* On failure there is nothing to free. */
 pb_status rows_read(const pb_results *results, int64_t model, int64_t dataset,
                     rows_of_cells *out) PB_MUST_USE;
 void rows_clear(rows_of_cells *rows); /* accepts a zeroed one */
@@ -24,7 +24,7 @@ typedef struct units {
     double *sums;  /* [count] of the differences of a unit's predictions */
     double *sizes; /* [count] how many predictions it has */
     int64_t count;
-    int64_t seeds;       /* that both methods have */
+    int64_t seeds;       /* common to both methods */
     double difference;   /* mean over predictions and seeds, percent */
     const char *problem; /* why there are no units; "" */
     bool single;         /* every unit is one prediction */
