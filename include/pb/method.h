@@ -10,6 +10,8 @@
  *   linear_output_*         lora, ia3                after a product
  *   rows_*                  prompt, p-tuning         virtual rows before the tokens
  *   keys_*                  prefix                   keys and values before those of the tokens
+ *   values_changed          dora                     what follows from the values is computed again
+ *   penalty, after_step     adalora                  a term of the loss; a schedule of its own
  *   baseline                majority, random, …      no model is run
  *   (none)                  none
  */
@@ -20,32 +22,11 @@
 #include "pb/config.h"
 #include "pb/model.h"
 #include "pb/safetensors.h"
+#include "pb/trainable.h"
 
 typedef struct pb_method pb_method;
 typedef struct pb_method_ops pb_method_ops;
-
-typedef enum pb_init_kind {
-    PB_INIT_ZERO,
-    PB_INIT_ONE,
-    PB_INIT_NORMAL,  /* N(0, scale²) */
-    PB_INIT_UNIFORM, /* U(-scale, scale) */
-    PB_INIT_COPY,    /* of `source` */
-} pb_init_kind;
-
-/* One trainable tensor. All values lie in one buffer, all gradients in another, in the order of the
- * list. */
-typedef struct pb_trainable {
-    char name[128]; /* as HF PEFT names it in training:
-                       "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight" */
-    int ndim;
-    int64_t shape[PB_TENSOR_DIMS];
-    pb_init_kind init;
-    double scale;
-    pb_tensor source;
-    bool decay;      /* weight decay applies */
-    pb_tensor value; /* F32, backend memory; none until the method is created with weights */
-    pb_tensor grad;
-} pb_trainable;
+typedef struct pb_adapter_config pb_adapter_config; /* pb/adapter.h */
 
 /* What the network uses at a site in place of the frozen tensors. A gradient that is none is not
  * computed. */
@@ -61,14 +42,6 @@ typedef struct pb_site_context {
     pb_tensor *scratch; /* [rows, 2 · scratch_width], undefined contents, for the length of one slot
                            call */
 } pb_site_context;
-
-/* What adapter_config_read works from. */
-typedef struct pb_adapter_config {
-    const void *json; /* the parsed adapter_config.json: jansson's json_t, an object */
-    const char *path; /* for messages */
-    const pb_model *model;
-    bool encoder; /* the encoder's own values are at hand, not only its output */
-} pb_adapter_config;
 
 enum {
     PB_ACTS_ON_INPUT  = 1, /* linear_input_* is called at this site */
@@ -90,6 +63,16 @@ struct pb_method_ops {
     void (*destroy)(pb_method *m); /* frees `state` and what it holds; state may be NULL */
     /* Initial values that pb_init_kind cannot say; runs after those. */
     pb_status (*initialise)(pb_method *m);
+    /* After every change of the values: initialised, loaded, updated, put back. What follows from
+     * them (norms, rotations, products of small factors) is computed again. */
+    pb_status (*values_changed)(pb_method *m);
+    /* *value = a term of the loss that depends on the values alone; `gradient`: its gradient is
+     * added to the method's. It is part of every reported loss of training and validation, once per
+     * step, and of the norm of the gradient. */
+    pb_status (*penalty)(pb_method *m, bool gradient, double *value);
+    /* After update `step` of `steps`, from 1; the gradients are those of the update, clipped. May
+     * change values. */
+    pb_status (*after_step)(pb_method *m, int64_t step, int64_t steps);
     unsigned (*acts)(const pb_method *m,
                      const pb_site *site); /* PB_ACTS_*; required with bind or linear slots */
     pb_status (*bind)(pb_method *m, pb_binding *bindings); /* [pb_model_site_count] */
@@ -138,9 +121,14 @@ struct pb_method_ops {
     /* HF adapters: peft_type, keys of adapter_config.json ↔ options. The file holds the trainables,
      * or with rows_* and keys_* their output under the name "prompt_embeddings". */
     const char *peft_type; /* "LORA"; NULL: cannot be saved as an HF adapter */
+    /* Of methods that share a peft_type: true where the file is this one's. Absent: it always is.
+     * One and only one may claim a file. */
+    bool (*claims)(const pb_adapter_config *config);
     pb_status (*adapter_config_write)(const pb_method *m, pb_string *json); /* ", \"r\": 8 …" */
     /* options (holding the defaults) = what the file says. */
     pb_status (*adapter_config_read)(void *options, const pb_adapter_config *config);
+    /* Cuts `host`, a copy of tensor `index`, down to what the file holds of it, in place. */
+    pb_status (*saved_form)(pb_method *m, int64_t index, pb_tensor *host);
 };
 
 /* The instance: plain, so that slots reach their parts; made by pb_method_create and destroyed by
@@ -152,11 +140,13 @@ struct pb_method {
     const pb_model *model;
     pb_backend *backend;
     uint64_t seed;
+    int64_t *sites; /* [pb_model_site_count] first tensor of the site; -1: it has none */
     pb_trainable *trainables;
     int64_t count, capacity;
-    int64_t parameters; /* sum of sizes */
-    pb_tensor values;   /* [parameters], all values */
-    pb_tensor grads;    /* [parameters] */
+    int64_t parameters, frozen_parameters; /* sums of sizes: of what is trained, and of the rest */
+    pb_tensor values;                      /* [parameters] */
+    pb_tensor grads;                       /* [parameters] */
+    pb_tensor frozen;                      /* [frozen_parameters] */
     /* What the options were read from, for messages of the plan; borrowed, else NULL. */
     const pb_config *config;
     const char *group;
@@ -189,19 +179,6 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
 pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const pb_config *config,
                                 const char *group, const pb_model *model, pb_backend *backend,
                                 uint64_t seed, pb_method **out) PB_MUST_USE;
-/* Reads an HF adapter (adapter_config.json, adapter_model.safetensors). An encoder (p-tuning,
- * projected prefix) comes from encoder.safetensors beside it; without that file the encoder's
- * output is trained directly. */
-pb_status pb_method_load(const char *directory, const pb_model *model, pb_backend *backend,
-                         uint64_t seed, pb_method **out) PB_MUST_USE;
-/* The same with the options of the adapter and the values of `values`, a safetensors file of the
- * trainables by name (adapter_model.safetensors is not read). */
-pb_status pb_method_load_values(const char *directory, const char *values, const pb_model *model,
-                                pb_backend *backend, uint64_t seed, pb_method **out) PB_MUST_USE;
-/* Writes one, in place of one that is there; when that fails or is interrupted, the directory is no
- * adapter. Encoders are saved beside it as encoder.safetensors, so that training can go on.
- * A method without peft_type that binds weights (full) writes a checkpoint in HF layout. */
-pb_status pb_method_save(pb_method *m, const char *directory) PB_MUST_USE;
 void pb_method_destroy(pb_method *m); /* accepts NULL */
 
 /* The effective weight and bias of a site: `weight` and `bias` (or none) are copies of the frozen
@@ -214,12 +191,23 @@ pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight,
 pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable,
                             int64_t *index) PB_MUST_USE;
 
-/* Sets trainables by name (F32, F16 or BF16, exact shapes; every trainable must be there, nothing
- * else may). */
+/* Sets tensors by name (F32, F16 or BF16, exact shapes): every trained one must be there, frozen
+ * ones may, nothing else. */
 pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
                                const char *path) PB_MUST_USE;
-/* Values or gradients by name, in backend memory: the caller's tensors [m->count]. */
-void pb_method_list(const pb_method *m, bool gradients, pb_named_tensor *tensors);
+/* For whoever writes to m->values: what follows from them is computed again. */
+pb_status pb_method_values_changed(pb_method *m) PB_MUST_USE;
+/* The penalty of the method, or 0. */
+pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE;
+
+typedef enum pb_method_list_kind {
+    PB_LIST_TRAINED,
+    PB_LIST_GRADIENTS, /* of the trained ones */
+    PB_LIST_SAVED,     /* those and the frozen ones that a file holds */
+} pb_method_list_kind;
+
+/* Tensors by name, in backend memory: fills the caller's `tensors` [m->count], returns how many. */
+int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors);
 
 /* Forward FLOPs of the adapted model, unmerged, for one sequence of `tokens` tokens, from the
  * shapes: with virtual rows and keys n = tokens + rows, k = n + keys: 2·n·(sum of in·out over

@@ -4,7 +4,7 @@
  *
  * The trainer knows a network, a list of trainable tensors and rows of tokens; it reads no file and
  * knows no grid. loss = sum of -log p over the label tokens / number of label tokens of the whole
- * batch, over all accumulated parts alike. */
+ * batch, over all accumulated parts alike, plus the method's penalty, where it has one. */
 #pragma once
 
 #include "pb/config.h"

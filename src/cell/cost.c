@@ -165,8 +165,8 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
     double kept = 2.0 * (double)c->width + 2.0 * (double)((c->heads + c->kv_heads) * c->head_dim) +
                   2.0 * (double)c->ff;
     double layers = (double)c->layers + 1.0; /* one more for what all layers share */
-    double floats = (double)pb_model_parameters(model) + 4.0 * (double)method->parameters +
-                    rows * kept * layers;
+    double floats = (double)(pb_model_parameters(model) + method->frozen_parameters) +
+                    4.0 * (double)method->parameters + rows * kept * layers;
     return floats * sizeof(float);
 }
 

@@ -2,6 +2,7 @@
 /* Opening what a single-process command works with. */
 #include "session.h"
 
+#include "pb/adapter.h"
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/processors.h"

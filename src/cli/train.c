@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "session.h"
 
+#include "pb/adapter.h"
 #include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -59,12 +60,12 @@ typedef struct context {
     session *w;
 } context;
 
-static pb_status dump(pb_method *m, bool gradients, const char *path)
+static pb_status dump(pb_method *m, pb_method_list_kind kind, const char *path)
 {
     pb_named_tensor *tensors = NULL;
     PB_TRY(PB_ALLOC(tensors, m->count));
-    pb_method_list(m, gradients, tensors);
-    pb_status status = pb_safetensors_write(path, tensors, m->count, NULL);
+    int64_t count    = pb_method_list(m, kind, tensors);
+    pb_status status = pb_safetensors_write(path, tensors, count, NULL);
     pb_memory_free(tensors);
     return status;
 }
@@ -73,7 +74,7 @@ static pb_status on_gradients(void *opaque, int64_t step)
 {
     const context *c = opaque;
     const char *path = pb_cli_text(c->cli, "dump-grads");
-    return step == 1 && path != NULL ? dump(c->w->method, true, path) : PB_OK;
+    return step == 1 && path != NULL ? dump(c->w->method, PB_LIST_GRADIENTS, path) : PB_OK;
 }
 
 static pb_status on_step(void *opaque, const pb_train_step *s)
@@ -195,7 +196,7 @@ static pb_status train(const pb_cli *cli, session *w, const session_rows *rows)
     }
     PB_TRY(status);
     if (final != NULL) {
-        PB_TRY(dump(w->method, false, final));
+        PB_TRY(dump(w->method, PB_LIST_TRAINED, final));
     }
     return save != NULL ? pb_method_save(w->method, save) : PB_OK;
 }

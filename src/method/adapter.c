@@ -26,35 +26,57 @@ static const double encoder_tolerance = 1e-2;
 
 /* Reading ------------------------------------------------------------------------------------- */
 
+static pb_status fail_type(const pb_adapter_config *c, const char *type)
+{
+    pb_string known  = {0};
+    pb_status status = PB_OK;
+    for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL; ops++) {
+        if ((*ops)->peft_type != NULL &&
+            (known.data == NULL || strstr(known.data, (*ops)->peft_type) == NULL)) {
+            PB_TRY_GOTO(
+                status,
+                pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", (*ops)->peft_type),
+                done);
+        }
+    }
+    status = PB_FAIL(PB_ERR_UNSUPPORTED, "%s: peft_type \"%s\" is not supported; known are %s",
+                     c->path, type, known.data);
+done:
+    pb_string_clear(&known);
+    return status;
+}
+
+/* The one method of this peft_type that claims the file. */
 static pb_status find_type(const pb_adapter_config *c, const pb_method_ops **out)
 {
-    const char *type = NULL;
-    pb_string known  = {0};
+    const char *type           = NULL;
+    const pb_method_ops *found = NULL;
+    bool known                 = false;
     PB_TRY(pb_adapter_text(c, "peft_type", &type));
     if (type == NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: peft_type is missing", c->path);
     }
     for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL; ops++) {
-        if ((*ops)->peft_type == NULL) {
+        if ((*ops)->peft_type == NULL || strcmp((*ops)->peft_type, type) != 0) {
             continue;
         }
-        if (strcmp((*ops)->peft_type, type) == 0) {
-            *out = *ops;
-            pb_string_clear(&known);
-            return PB_OK;
+        known = true;
+        if ((*ops)->claims != NULL && !(*ops)->claims(c)) {
+            continue;
         }
-        pb_status status =
-            pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", (*ops)->peft_type);
-        if (status != PB_OK) {
-            pb_string_clear(&known);
-            return status;
+        if (found != NULL) {
+            return PB_FAIL(PB_ERR_FORMAT,
+                           "%s: an adapter of type %s that is both %s and %s is not supported",
+                           c->path, type, found->name, (*ops)->name);
         }
+        found = *ops;
     }
-    pb_status status =
-        PB_FAIL(PB_ERR_UNSUPPORTED, "%s: peft_type \"%s\" is not supported; known are %s", c->path,
-                type, known.data);
-    pb_string_clear(&known);
-    return status;
+    if (found == NULL && known) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: no method here reads this variant of %s", c->path,
+                       type);
+    }
+    *out = found;
+    return found != NULL ? PB_OK : fail_type(c, type);
 }
 
 static pb_status read_options(const pb_method_ops *ops, const pb_adapter_config *c, void **options)
@@ -153,6 +175,18 @@ done:
     return status;
 }
 
+/* Frozen tensors that belong to the adapter come from its file. */
+static pb_status check_frozen(const pb_method *m, const pb_safetensors *file, const char *path)
+{
+    for (int64_t i = 0; i < m->count; i++) {
+        const pb_trainable *t = &m->trainables[i];
+        if (t->frozen && !t->derived && pb_safetensors_find(file, t->name) == NULL) {
+            return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is missing", path, t->name);
+        }
+    }
+    return PB_OK;
+}
+
 /* Where the values come from: `given`, or the encoder beside the adapter, or the adapter. */
 static pb_status choose_values(const char *directory, const char *given, const pb_method_ops *ops,
                                char **path, bool *beside)
@@ -227,6 +261,9 @@ static pb_status load(const char *directory, const char *given, const pb_model *
         status = PB_FAIL(PB_ERR_FORMAT, "%s: %s", path, pb_error_message());
     }
     PB_TRY_GOTO(status, status, done);
+    if (given == NULL) {
+        PB_TRY_GOTO(status, check_frozen(m, file, values), done);
+    }
     PB_TRY_GOTO(status, pb_method_set_values(m, file, values), done);
     if (beside && m->backend != NULL) {
         PB_TRY_GOTO(status, check_encoder(m, directory), done);
@@ -281,6 +318,16 @@ done:
     return status;
 }
 
+static pb_status saved_form(pb_method *m, pb_named_tensor *tensor)
+{
+    for (int64_t i = 0; i < m->count && m->ops->saved_form != NULL; i++) {
+        if (strcmp(m->trainables[i].name, tensor->name) == 0) {
+            return m->ops->saved_form(m, i, &tensor->tensor);
+        }
+    }
+    return PB_OK;
+}
+
 /* Tensors of the backend through host memory into one file. */
 static pb_status write_tensors(pb_method *m, const char *directory, const char *name,
                                const pb_named_tensor *tensors, int64_t count)
@@ -302,6 +349,7 @@ static pb_status write_tensors(pb_method *m, const char *directory, const char *
         views[i].tensor.data = next;
         next += pb_tensor_count(&tensors[i].tensor);
         PB_TRY_GOTO(status, pb_copy(m->backend, &views[i].tensor, &tensors[i].tensor), done);
+        PB_TRY_GOTO(status, saved_form(m, &views[i]), done);
     }
     PB_TRY_GOTO(status, pb_safetensors_write(path, views, count, "pt"), done);
 done:
@@ -315,8 +363,8 @@ static pb_status write_trainables(pb_method *m, const char *directory, const cha
 {
     pb_named_tensor *tensors = NULL;
     PB_TRY(PB_ALLOC(tensors, m->count));
-    pb_method_list(m, false, tensors);
-    pb_status status = write_tensors(m, directory, name, tensors, m->count);
+    int64_t count    = pb_method_list(m, PB_LIST_SAVED, tensors);
+    pb_status status = write_tensors(m, directory, name, tensors, count);
     pb_memory_free(tensors);
     return status;
 }

@@ -4,8 +4,9 @@
  *
  *     y = W x + b',   b' a trained copy of the module's bias, or new and zero where it has none
  *
- * `state` maps a linear site to its bias. HF PEFT has no such method; the files are laid out as
- * its adapters are. */
+ * HF PEFT has no such method. The files are laid out as its adapters are, but PeftModel refuses
+ * their peft_type, "BITFIT": other programs add the tensors, named as the module's own bias, to the
+ * checkpoint themselves. */
 #include "internal.h"
 
 typedef struct bitfit_options {
@@ -18,23 +19,20 @@ static const pb_config_field fields[] = {
     PB_FIELD_END,
 };
 
+static pb_status plan_site(pb_method *m, const pb_site *site)
+{
+    pb_trainable bias = {.ndim   = 1,
+                         .shape  = {site->out},
+                         .init   = site->has_bias ? PB_INIT_COPY : PB_INIT_ZERO,
+                         .source = site->bias};
+    PB_TRY(pb_trainable_name(&bias, "base_model.model.%s.bias", site->hf_name));
+    return pb_method_declare(m, &bias, NULL);
+}
+
 static pb_status plan(pb_method *m)
 {
     const bitfit_options *o = m->options;
-    int64_t *map            = NULL;
-    PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_LINEAR, &map));
-    m->state = map;
-    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        const pb_site *site = pb_model_site_at(m->model, i);
-        if (map[i] < 0) {
-            continue;
-        }
-        pb_trainable bias = {.ndim = 1, .shape = {site->out}, .source = site->bias};
-        bias.init         = site->has_bias ? PB_INIT_COPY : PB_INIT_ZERO;
-        PB_TRY(pb_trainable_name(&bias, "base_model.model.%s.bias", site->hf_name));
-        PB_TRY(pb_method_declare(m, &bias, &map[i]));
-    }
-    return PB_OK;
+    return pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
@@ -71,7 +69,6 @@ const pb_method_ops pb_method_bitfit = {
     .options_size         = sizeof(bitfit_options),
     .fields               = fields,
     .plan                 = plan,
-    .destroy              = pb_site_map_destroy,
     .acts                 = acts,
     .bind                 = bind,
     .peft_type            = "BITFIT",

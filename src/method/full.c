@@ -3,10 +3,8 @@
  *
  *     W' = W + ΔW, for all W; a head that is tied to the embedding is one tensor with it
  *
- * Names are those of the checkpoint. `state` maps each site to its weight; a bias comes next. */
+ * Names are those of the checkpoint. */
 #include "internal.h"
-
-#include "pb/memory.h"
 
 static pb_status plan_site(pb_method *m, const pb_site *site, int64_t *index)
 {
@@ -30,20 +28,16 @@ static pb_status plan_site(pb_method *m, const pb_site *site, int64_t *index)
 
 static pb_status plan(pb_method *m)
 {
-    int64_t sites = pb_model_site_count(m->model);
-    int64_t *map  = NULL;
-    PB_TRY(PB_ALLOC(map, sites));
-    m->state = map;
-    for (int64_t i = 0; i < sites; i++) {
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
         if (site->has_weight) {
-            PB_TRY(plan_site(m, site, &map[i]));
+            PB_TRY(plan_site(m, site, &m->sites[i]));
         }
     }
     if (pb_model_get_config(m->model)->tied) {
         const pb_site *head      = pb_model_site(m->model, PB_SITE_HEAD, 0);
         const pb_site *embedding = pb_model_site(m->model, PB_SITE_EMBEDDING, 0);
-        map[head->index]         = map[embedding->index];
+        m->sites[head->index]    = m->sites[embedding->index];
     }
     return PB_OK;
 }
@@ -72,10 +66,9 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
 }
 
 const pb_method_ops pb_method_full = {
-    .name    = "full",
-    .help    = "full fine-tuning: every weight is trained",
-    .plan    = plan,
-    .destroy = pb_site_map_destroy,
-    .acts    = acts,
-    .bind    = bind,
+    .name = "full",
+    .help = "full fine-tuning: every weight is trained",
+    .plan = plan,
+    .acts = acts,
+    .bind = bind,
 };

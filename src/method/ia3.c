@@ -6,10 +6,8 @@
  *     feed-forward:  y = W (l ⊙ x) + b,   l [1, in]
  *
  * l starts at one. feedforward_side = "output" treats the feed-forward targets as the others, which
- * is what the published PEFT-Bench runs did. `state` maps a site to its l. */
+ * is what the published PEFT-Bench runs did. */
 #include "internal.h"
-
-#include "pb/memory.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -52,15 +50,16 @@ static bool scales_input(const pb_method *m, const pb_site *site)
     return false;
 }
 
-/* As in HF, feed-forward modules are some of the targets. map: 0 at the targets. */
-static pb_status check_feedforward(const pb_method *m, const int64_t *map)
+/* As in HF, feed-forward modules are some of the targets. */
+static pb_status check_feedforward(const pb_method *m)
 {
     const ia3_options *o = m->options;
     for (int64_t i = 0; o->feedforward_side == SIDE_INPUT && i < o->feedforward.count; i++) {
         const char *module = o->feedforward.items[i];
         bool any           = false;
         for (int64_t s = 0; s < pb_model_site_count(m->model) && *module != '\0'; s++) {
-            any = any || (map[s] >= 0 && ends_in(pb_model_site_at(m->model, s)->hf_name, module));
+            any = any ||
+                  (m->sites[s] >= 0 && ends_in(pb_model_site_at(m->model, s)->hf_name, module));
         }
         if (!any) {
             return pb_method_at(m, "feedforward", i,
@@ -73,26 +72,20 @@ static pb_status check_feedforward(const pb_method *m, const int64_t *map)
     return PB_OK;
 }
 
+static pb_status plan_site(pb_method *m, const pb_site *site)
+{
+    bool input     = scales_input(m, site);
+    pb_trainable l = {
+        .ndim = 2, .shape = {input ? 1 : site->out, input ? site->in : 1}, .init = PB_INIT_ONE};
+    PB_TRY(pb_trainable_name(&l, "base_model.model.%s.ia3_l", site->hf_name));
+    return pb_method_declare(m, &l, NULL);
+}
+
 static pb_status plan(pb_method *m)
 {
     const ia3_options *o = m->options;
-    int64_t *map         = NULL;
-    PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_LINEAR, &map));
-    m->state = map;
-    PB_TRY(check_feedforward(m, map));
-    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        const pb_site *site = pb_model_site_at(m->model, i);
-        if (map[i] < 0) {
-            continue;
-        }
-        bool input     = scales_input(m, site);
-        pb_trainable l = {.ndim = 2, .init = PB_INIT_ONE};
-        l.shape[0]     = input ? 1 : site->out;
-        l.shape[1]     = input ? site->in : 1;
-        PB_TRY(pb_trainable_name(&l, "base_model.model.%s.ia3_l", site->hf_name));
-        PB_TRY(pb_method_declare(m, &l, &map[i]));
-    }
-    return PB_OK;
+    PB_TRY(pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site));
+    return check_feedforward(m);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
@@ -244,7 +237,6 @@ const pb_method_ops pb_method_ia3 = {
     .options_size           = sizeof(ia3_options),
     .fields                 = fields,
     .plan                   = plan,
-    .destroy                = pb_site_map_destroy,
     .acts                   = acts,
     .linear_input_forward   = input_forward,
     .linear_input_backward  = input_backward,

@@ -3,7 +3,7 @@
  * adapter_config.json. */
 #pragma once
 
-#include "pb/method.h"
+#include "pb/adapter.h"
 
 #include <jansson.h>
 
@@ -22,15 +22,15 @@ bool pb_target_matches(const pb_site *site, const char *target);
 /* *out = these texts, copied; what it held is freed. */
 pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out) PB_MUST_USE;
 
-/* map [pb_model_site_count]: 0 at the sites of that class that one of the targets matches, -1
- * elsewhere; the plan puts the index of the site's first trainable in place of 0. A target that
- * matches nothing is an error that names the known ones. */
-pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets,
-                             pb_site_class site_class, int64_t **map) PB_MUST_USE;
-/* The destroy slot of methods whose `state` is such a map. */
-void pb_site_map_destroy(pb_method *m);
-/* Trainable number `which` of the site; NULL when the method does not act there. For methods whose
- * `state` is a map. */
+/* Declares the tensors of one site. */
+typedef pb_status (*pb_site_plan)(pb_method *m, const pb_site *site);
+
+/* Plans every site of that class that one of the targets matches, in the order of the sites, and
+ * maps it to the first tensor that `plan` declares. A target that matches nothing is an error that
+ * names the known ones. */
+pb_status pb_method_plan_sites(pb_method *m, const pb_config_list *targets,
+                               pb_site_class site_class, pb_site_plan plan) PB_MUST_USE;
+/* Tensor number `which` of the site; NULL when the method does not act there. */
 pb_trainable *pb_site_trainable(const pb_method *m, const pb_site *site, int64_t which);
 
 /* values.c ------------------------------------------------------------------------------------- */

@@ -2,9 +2,7 @@
 /* LayerNorm tuning (Zhao et al., "Tuning LayerNorm in attention: towards efficient multi-modal LLM
  * finetuning", ICLR 2024), on the RMS norms of a decoder.
  *
- *     y = g' ⊙ x / rms(x),   g' a trained copy of the norm's weight g
- *
- * `state` maps a norm site to its copy. */
+ *     y = g' ⊙ x / rms(x),   g' a trained copy of the norm's weight g */
 #include "internal.h"
 
 typedef struct lntuning_options {
@@ -28,25 +26,19 @@ static pb_status default_targets(const pb_model *model, pb_config_list *targets)
     return targets->count > 0 ? PB_OK : pb_targets_set(norms, count, targets);
 }
 
+static pb_status plan_site(pb_method *m, const pb_site *site)
+{
+    pb_trainable copy = {
+        .ndim = 1, .shape = {site->out}, .init = PB_INIT_COPY, .source = site->weight};
+    PB_TRY(pb_trainable_name(&copy, "base_model.model.%s.ln_tuning_layers.weight", site->hf_name));
+    return pb_method_declare(m, &copy, NULL);
+}
+
 static pb_status plan(pb_method *m)
 {
     lntuning_options *o = m->options;
-    int64_t *map        = NULL;
     PB_TRY(default_targets(m->model, &o->targets));
-    PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_NORM, &map));
-    m->state = map;
-    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        const pb_site *site = pb_model_site_at(m->model, i);
-        if (map[i] < 0) {
-            continue;
-        }
-        pb_trainable copy = {
-            .ndim = 1, .shape = {site->out}, .init = PB_INIT_COPY, .source = site->weight};
-        PB_TRY(
-            pb_trainable_name(&copy, "base_model.model.%s.ln_tuning_layers.weight", site->hf_name));
-        PB_TRY(pb_method_declare(m, &copy, &map[i]));
-    }
-    return PB_OK;
+    return pb_method_plan_sites(m, &o->targets, PB_SITE_NORM, plan_site);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
@@ -83,7 +75,6 @@ const pb_method_ops pb_method_lntuning = {
     .options_size         = sizeof(lntuning_options),
     .fields               = fields,
     .plan                 = plan,
-    .destroy              = pb_site_map_destroy,
     .acts                 = acts,
     .bind                 = bind,
     .peft_type            = "LN_TUNING",

@@ -4,7 +4,7 @@
  *
  *     y = W x + s B (A drop(x)),   A [r, in], B [out, r],   s = alpha / r, or alpha / sqrt(r)
  *
- * A starts as U(±1/sqrt(in)), B as zero. `state` maps a site to A; B comes next. */
+ * A starts as U(±1/sqrt(in)), B as zero. */
 #include "internal.h"
 
 #include <math.h>
@@ -34,7 +34,7 @@ static float scale_of(const pb_method *m)
     return (float)(o->alpha / (o->rslora ? sqrt((double)o->r) : (double)o->r));
 }
 
-static pb_status plan_site(pb_method *m, const pb_site *site, int64_t *index)
+static pb_status plan_site(pb_method *m, const pb_site *site)
 {
     const lora_options *o = m->options;
     pb_trainable a        = {
@@ -46,22 +46,14 @@ static pb_status plan_site(pb_method *m, const pb_site *site, int64_t *index)
     pb_trainable b = {.ndim = 2, .shape = {site->out, o->r}, .init = PB_INIT_ZERO};
     PB_TRY(pb_trainable_name(&a, "base_model.model.%s.lora_A.weight", site->hf_name));
     PB_TRY(pb_trainable_name(&b, "base_model.model.%s.lora_B.weight", site->hf_name));
-    PB_TRY(pb_method_declare(m, &a, index));
+    PB_TRY(pb_method_declare(m, &a, NULL));
     return pb_method_declare(m, &b, NULL);
 }
 
 static pb_status plan(pb_method *m)
 {
     const lora_options *o = m->options;
-    int64_t *map          = NULL;
-    PB_TRY(pb_site_map_create(m, &o->targets, PB_SITE_LINEAR, &map));
-    m->state = map;
-    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        if (map[i] >= 0) {
-            PB_TRY(plan_site(m, pb_model_site_at(m->model, i), &map[i]));
-        }
-    }
-    return PB_OK;
+    return pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
@@ -254,7 +246,6 @@ const pb_method_ops pb_method_lora = {
     .options_size           = sizeof(lora_options),
     .fields                 = fields,
     .plan                   = plan,
-    .destroy                = pb_site_map_destroy,
     .acts                   = acts,
     .linear_output_forward  = output_forward,
     .linear_output_backward = output_backward,

@@ -68,6 +68,10 @@ pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const 
         .group   = group,
     };
     *options = NULL;
+    PB_TRY_GOTO(status, PB_ALLOC(m->sites, pb_model_site_count(model)), err_method);
+    for (int64_t i = 0; i < pb_model_site_count(model); i++) {
+        m->sites[i] = -1;
+    }
     PB_TRY_GOTO(status, ops->plan(m), err_method);
     if (m->backend != NULL) {
         PB_TRY_GOTO(status, pb_method_allocate(m), err_method);
@@ -108,13 +112,13 @@ void pb_method_destroy(pb_method *m)
     if (m->ops->destroy != NULL) {
         m->ops->destroy(m);
     }
-    if (!pb_tensor_is_none(&m->grads)) {
+    if (m->backend != NULL) {
+        pb_backend_free(m->backend, m->frozen.data);
         pb_backend_free(m->backend, m->grads.data);
-    }
-    if (!pb_tensor_is_none(&m->values)) {
         pb_backend_free(m->backend, m->values.data);
     }
     pb_memory_free(m->trainables);
+    pb_memory_free(m->sites);
     pb_method_options_free(m->ops, m->options);
     pb_memory_free(m);
 }

@@ -70,48 +70,51 @@ static pb_status fail_unmatched(const pb_method *m, const char *target, pb_site_
     return status;
 }
 
-pb_status pb_site_map_create(const pb_method *m, const pb_config_list *targets,
-                             pb_site_class site_class, int64_t **map)
+/* marked [pb_model_site_count]: which sites the targets name. */
+static pb_status mark(const pb_method *m, const pb_config_list *targets, pb_site_class site_class,
+                      bool *marked)
 {
-    int64_t sites = pb_model_site_count(m->model);
-    int64_t *made = NULL;
+    for (int64_t t = 0; t < targets->count; t++) {
+        bool any = false;
+        for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+            const pb_site *site = pb_model_site_at(m->model, i);
+            if (site->site_class == site_class && pb_target_matches(site, targets->items[t])) {
+                marked[i] = any = true;
+            }
+        }
+        if (!any) {
+            return pb_method_at(m, "targets", t, fail_unmatched(m, targets->items[t], site_class));
+        }
+    }
+    return PB_OK;
+}
+
+pb_status pb_method_plan_sites(pb_method *m, const pb_config_list *targets,
+                               pb_site_class site_class, pb_site_plan plan)
+{
+    bool *marked     = NULL;
+    pb_status status = PB_OK;
     if (targets->count == 0) {
         return pb_method_at(m, "targets", -1,
                             PB_FAIL(PB_ERR_CONFIG,
                                     "%s: targets is empty; name the modules to act on",
                                     m->ops->name));
     }
-    PB_TRY(PB_ALLOC(made, sites));
-    for (int64_t i = 0; i < sites; i++) {
-        made[i] = -1;
-    }
-    for (int64_t t = 0; t < targets->count; t++) {
-        bool any = false;
-        for (int64_t i = 0; i < sites; i++) {
-            const pb_site *site = pb_model_site_at(m->model, i);
-            if (site->site_class == site_class && pb_target_matches(site, targets->items[t])) {
-                made[i] = 0;
-                any     = true;
-            }
-        }
-        if (!any) {
-            pb_memory_free(made);
-            return pb_method_at(m, "targets", t, fail_unmatched(m, targets->items[t], site_class));
+    PB_TRY(PB_ALLOC(marked, pb_model_site_count(m->model)));
+    PB_TRY_GOTO(status, mark(m, targets, site_class, marked), out_marked);
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        if (marked[i]) {
+            m->sites[i] = m->count;
+            PB_TRY_GOTO(status, plan(m, pb_model_site_at(m->model, i)), out_marked);
         }
     }
-    *map = made;
-    return PB_OK;
-}
-
-void pb_site_map_destroy(pb_method *m)
-{
-    pb_memory_free(m->state);
-    m->state = NULL;
+out_marked:
+    pb_memory_free(marked);
+    return status;
 }
 
 pb_trainable *pb_site_trainable(const pb_method *m, const pb_site *site, int64_t which)
 {
-    const int64_t *map = m->state;
-    int64_t first      = map[site->index];
+    int64_t first = m->sites[site->index];
     return first < 0 ? NULL : &m->trainables[first + which];
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The trainable tensors of a method: declared by the plan, then laid out in one buffer of values
- * and one of gradients, and filled. Value i of tensor t comes from the stream (seed, t) alone, so
- * it does not depend on order, rank or backend. */
+/* The tensors of a method: declared by the plan, then laid out in one buffer of values, one of
+ * gradients and one of frozen values, and filled. Value i of tensor t comes from the stream (seed,
+ * t) alone, so it does not depend on order, rank or backend. */
 #include "internal.h"
 
 #include "pb/memory.h"
@@ -95,13 +95,14 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t
                            trainable->name);
         }
     }
-    if (__builtin_add_overflow(m->parameters, count, &total) ||
-        (uint64_t)total > SIZE_MAX / sizeof(float)) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "%s: too many trainable parameters", m->ops->name);
+    int64_t *sum = trainable->frozen ? &m->frozen_parameters : &m->parameters;
+    if (__builtin_add_overflow(*sum, count, &total) || (uint64_t)total > SIZE_MAX / sizeof(float)) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: too many parameters", m->ops->name);
     }
     PB_TRY(grow(m));
     pb_trainable *t = &m->trainables[m->count];
     *t              = *trainable;
+    t->rate         = t->rate != 0.0 ? t->rate : 1.0;
     t->decay        = pb_trainable_decays(t->name);
     t->value        = (pb_tensor){0};
     t->grad         = (pb_tensor){0};
@@ -109,7 +110,7 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t
         *index = m->count;
     }
     m->count++;
-    m->parameters = total;
+    *sum = total;
     return PB_OK;
 }
 
@@ -128,25 +129,36 @@ pb_tensor pb_flat(const pb_tensor *t)
     return pb_tensor_1d(t->data, t->dtype, pb_tensor_count(t));
 }
 
-pb_status pb_method_allocate(pb_method *m)
+static pb_status vector_alloc(pb_method *m, int64_t count, pb_tensor *out)
 {
-    size_t bytes = (size_t)m->parameters * sizeof(float);
-    void *values = NULL;
-    void *grads  = NULL;
-    if (bytes == 0) {
+    void *data = NULL;
+    if (count == 0) {
         return PB_OK;
     }
-    PB_TRY(pb_backend_alloc(m->backend, bytes, &values));
-    m->values = pb_tensor_1d(values, PB_DTYPE_F32, m->parameters);
-    PB_TRY(pb_backend_alloc(m->backend, bytes, &grads));
-    m->grads = pb_tensor_1d(grads, PB_DTYPE_F32, m->parameters);
+    PB_TRY(pb_backend_alloc(m->backend, (size_t)count * sizeof(float), &data));
+    *out = pb_tensor_1d(data, PB_DTYPE_F32, count);
+    return PB_OK;
+}
 
-    int64_t offset = 0;
+pb_status pb_method_allocate(pb_method *m)
+{
+    PB_TRY(vector_alloc(m, m->parameters, &m->values));
+    PB_TRY(vector_alloc(m, m->parameters, &m->grads));
+    PB_TRY(vector_alloc(m, m->frozen_parameters, &m->frozen));
+    float *value  = m->values.data;
+    float *grad   = m->grads.data;
+    float *frozen = m->frozen.data;
     for (int64_t i = 0; i < m->count; i++) {
         pb_trainable *t = &m->trainables[i];
-        t->value        = view(t, (float *)values + offset);
-        t->grad         = view(t, (float *)grads + offset);
-        offset += pb_tensor_count(&t->value);
+        if (t->frozen) {
+            t->value = view(t, frozen);
+            frozen += pb_tensor_count(&t->value);
+        } else {
+            t->value = view(t, value);
+            t->grad  = view(t, grad);
+            value += pb_tensor_count(&t->value);
+            grad += pb_tensor_count(&t->value);
+        }
     }
     return PB_OK;
 }
@@ -203,7 +215,21 @@ pb_status pb_method_initialise(pb_method *m)
     for (int64_t i = 0; i < m->count; i++) {
         PB_TRY(fill(m, i));
     }
-    return m->ops->initialise != NULL ? m->ops->initialise(m) : PB_OK;
+    if (m->ops->initialise != NULL) {
+        PB_TRY(m->ops->initialise(m));
+    }
+    return pb_method_values_changed(m);
+}
+
+pb_status pb_method_values_changed(pb_method *m)
+{
+    return m->ops->values_changed != NULL ? m->ops->values_changed(m) : PB_OK;
+}
+
+pb_status pb_method_penalty(pb_method *m, bool gradient, double *value)
+{
+    *value = 0.0;
+    return m->ops->penalty != NULL ? m->ops->penalty(m, gradient, value) : PB_OK;
 }
 
 static const pb_trainable *find(const pb_method *m, const char *name)
@@ -275,6 +301,9 @@ static pb_status check_file(const pb_method *m, const pb_safetensors *file, cons
         const pb_trainable *t        = &m->trainables[i];
         const pb_named_tensor *entry = pb_safetensors_find(file, t->name);
         pb_tensor wanted             = view(t, NULL);
+        if (entry == NULL && t->frozen) {
+            continue;
+        }
         if (entry == NULL) {
             return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is missing", path, t->name);
         }
@@ -301,17 +330,23 @@ pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file, const c
     }
     PB_TRY(PB_ALLOC(host, largest));
     for (int64_t i = 0; i < m->count && status == PB_OK; i++) {
-        pb_trainable *t = &m->trainables[i];
-        status          = read_value(m, t, &pb_safetensors_find(file, t->name)->tensor, path, host);
+        pb_trainable *t              = &m->trainables[i];
+        const pb_named_tensor *entry = pb_safetensors_find(file, t->name);
+        status = entry != NULL ? read_value(m, t, &entry->tensor, path, host) : PB_OK;
     }
     pb_memory_free(host);
-    return status;
+    return status == PB_OK ? pb_method_values_changed(m) : status;
 }
 
-void pb_method_list(const pb_method *m, bool gradients, pb_named_tensor *tensors)
+int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors)
 {
+    int64_t count = 0;
     for (int64_t i = 0; i < m->count; i++) {
         const pb_trainable *t = &m->trainables[i];
-        tensors[i] = (pb_named_tensor){.name = t->name, .tensor = gradients ? t->grad : t->value};
+        if (!t->frozen || (kind == PB_LIST_SAVED && !t->derived)) {
+            tensors[count++] = (pb_named_tensor){
+                .name = t->name, .tensor = kind == PB_LIST_GRADIENTS ? t->grad : t->value};
+        }
     }
+    return count;
 }

@@ -144,11 +144,13 @@ static pb_status reserve_steps(trainer *t)
     return PB_OK;
 }
 
-/* Adds the gradient of (sum of -log p) / labels over all parts of the step; *loss is that mean. */
+/* Adds the gradient of (sum of -log p) / labels over all parts of the step, and of the method's
+ * penalty; step->loss is their sum. */
 static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
 {
     pb_batch_options packing = pb_network_batch_options(t->net, true);
     double sum               = 0.0;
+    double penalty           = 0.0;
     PB_TRY(pb_zero(t->method->backend, &t->method->grads));
     step->label_tokens = count_labels(t->rows, count);
     for (int64_t first = 0, part = 0; first < count; first += t->options->batch, part++) {
@@ -163,7 +165,8 @@ static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
         }
         sum += part_sum;
     }
-    step->loss = sum / (double)step->label_tokens;
+    PB_TRY(pb_method_penalty(t->method, true, &penalty));
+    step->loss = sum / (double)step->label_tokens + penalty;
     return PB_OK;
 }
 
@@ -202,8 +205,15 @@ static pb_status update(trainer *t, pb_train_step *step)
     double clip  = t->options->clip;
     double scale = clip > 0.0 ? fmin(1.0, clip / (step->grad_norm + 1e-6)) : 1.0;
     int64_t at   = 0;
+    if (m->ops->after_step != NULL && scale < 1.0) { /* it sees the gradients as they are used */
+        PB_TRY(pb_axpy(m->backend, &m->grads, (float)(scale - 1.0), &m->grads));
+        scale = 1.0;
+    }
     for (int64_t i = 0; i < m->count; i++) {
-        pb_trainable *p    = &m->trainables[i];
+        pb_trainable *p = &m->trainables[i];
+        if (p->frozen) {
+            continue;
+        }
         int64_t n          = pb_tensor_count(&p->value);
         pb_tensor value    = pb_tensor_rows(&m->values, at, n);
         pb_tensor grad     = pb_tensor_rows(&m->grads, at, n);
@@ -211,7 +221,7 @@ static pb_status update(trainer *t, pb_train_step *step)
         pb_tensor second   = pb_tensor_rows(&t->second, at, n);
         bool decay         = p->decay || t->options->decay_all;
         pb_adamw_args args = {
-            .lr           = step->lr,
+            .lr           = step->lr * p->rate,
             .beta1        = t->options->beta1,
             .beta2        = t->options->beta2,
             .eps          = t->options->eps,
@@ -222,7 +232,10 @@ static pb_status update(trainer *t, pb_train_step *step)
         PB_TRY(pb_adamw(m->backend, &value, &first, &second, &grad, &args));
         at += n;
     }
-    return PB_OK;
+    if (m->ops->after_step != NULL) {
+        PB_TRY(m->ops->after_step(m, step->step, step->steps));
+    }
+    return pb_method_values_changed(m);
 }
 
 static bool wants_stop(const pb_train_observer *o)
@@ -263,14 +276,17 @@ static pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count
 
 static pb_status validate(trainer *t, int64_t step)
 {
-    double begin = pb_clock_seconds();
-    double loss  = 0.0;
+    double begin   = pb_clock_seconds();
+    double loss    = 0.0;
+    double penalty = 0.0;
     if (t->data->validation_count == 0) {
         return PB_OK;
     }
     PB_TRY(mean_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
                      (pb_validation_mean)t->options->validation_mean, t->observer, &t->batch,
                      &loss));
+    PB_TRY(pb_method_penalty(t->method, false, &penalty));
+    loss += penalty;
     double seconds = pb_clock_seconds() - begin;
     t->result->seconds_validation += seconds;
     if (t->observer->validation != NULL) {
@@ -329,6 +345,7 @@ static pb_status loop(trainer *t)
     }
     if (t->result->best_step > 0 && !pb_tensor_is_none(&t->best)) {
         PB_TRY(pb_copy(t->method->backend, &t->method->values, &t->best));
+        PB_TRY(pb_method_values_changed(t->method));
     }
     return PB_OK;
 }

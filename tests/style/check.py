@@ -27,7 +27,7 @@ HEADERS = {
     "backend": "backend kernels processors",
     "text": "python template tokenizer width",
     "model": "model safetensors",
-    "method": "baseline method",
+    "method": "adapter baseline method trainable",
     "network": "network",
     "dataset": "dataset digests encoded",
     "metric": "metric",

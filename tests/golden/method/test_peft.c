@@ -6,6 +6,7 @@
 #include "golden.h"
 #include "method_fixture.h"
 
+#include "pb/adapter.h"
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/network.h"

@@ -4,6 +4,7 @@
 #include "golden.h"
 #include "support.h"
 
+#include "pb/adapter.h"
 #include "pb/memory.h"
 #include "pb/train.h"
 

@@ -70,6 +70,7 @@ void method_fixture_scatter(pb_method *m, uint64_t salt, double scale)
     for (int64_t i = 0; i < m->parameters; i++) {
         values[i] = (float)(scale * pb_random_normal(stream, (uint64_t)i));
     }
+    assert_ok(pb_method_values_changed(m));
 }
 
 const pb_trainable *method_fixture_find(const pb_method *m, const char *name)

@@ -3,6 +3,7 @@
  * merging. */
 #include "method_fixture.h"
 
+#include "pb/adapter.h"
 #include "pb/memory.h"
 
 #include <math.h>

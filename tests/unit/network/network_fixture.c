@@ -100,6 +100,7 @@ void network_fixture_open(network_fixture *f, const network_case *c, bool biases
         assert_ok(pb_method_create(ops, options, "method", f->model, f->backend, 5, &f->method));
         pb_config_close(options);
         add_noise(f->method->values.data, f->method->parameters, 0.2, 300);
+        assert_ok(pb_method_values_changed(f->method));
     }
     assert_ok(pb_network_create(f->model, f->backend, f->method, &f->net));
 }
