@@ -10,9 +10,9 @@
 
 #define MAX_FILE_BYTES (1u << 20)
 
-static void origin_destroy(pb_origin *origin)
+void pb_origin_release(pb_origin *origin)
 {
-    if (origin != NULL) {
+    if (origin != NULL && --origin->users == 0) {
         pb_memory_free(origin->label);
         pb_memory_free(origin->directory);
         pb_memory_free(origin);
@@ -26,14 +26,14 @@ void pb_config_close(pb_config *config)
     }
     pb_node_destroy(config->root);
     for (int64_t i = 0; i < config->origin_count; i++) {
-        origin_destroy(config->origins[i]);
+        pb_origin_release(config->origins[i]);
     }
     pb_memory_free(config->origins);
     pb_memory_free(config);
 }
 
 pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
-                           const pb_origin **out)
+                           pb_origin **out)
 {
     for (int64_t i = 0; i < config->origin_count; i++) {
         pb_origin *have = config->origins[i];
@@ -45,10 +45,11 @@ pb_status pb_config_origin(pb_config *config, const char *label, const char *dir
     PB_TRY(PB_GROW(config->origins, config->origin_count + 1));
     pb_origin *origin = NULL;
     PB_TRY(PB_ALLOC(origin, 1));
+    origin->users     = 1;
     origin->label     = pb_memory_text(label);
     origin->directory = pb_memory_text(directory);
     if (origin->label == NULL || origin->directory == NULL) {
-        origin_destroy(origin);
+        pb_origin_release(origin);
         return PB_ERR_MEMORY;
     }
     config->origins[config->origin_count++] = origin;
@@ -58,9 +59,9 @@ pb_status pb_config_origin(pb_config *config, const char *label, const char *dir
 
 pb_status pb_config_create(const char *label, const char *directory, pb_config **out)
 {
-    pb_config *config       = NULL;
-    const pb_origin *origin = NULL;
-    pb_status status        = PB_OK;
+    pb_config *config = NULL;
+    pb_origin *origin = NULL;
+    pb_status status  = PB_OK;
     PB_TRY(PB_ALLOC(config, 1));
     PB_TRY_GOTO(status, pb_config_origin(config, label, directory, &origin), fail);
     PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_GROUP, origin, 0, &config->root), fail);
@@ -183,38 +184,6 @@ pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *co
     return PB_OK;
 }
 
-/* A deep copy whose origins belong to `config`. */
-static pb_status copy_node(pb_config *config, const pb_node *src, pb_node **out)
-{
-    const pb_origin *origin = NULL;
-    pb_node *node           = NULL;
-    pb_status status        = PB_OK;
-    PB_TRY(pb_config_origin(config, src->origin->label, src->origin->directory, &origin));
-    PB_TRY(pb_node_create(src->name, src->kind, origin, src->line, &node));
-    node->integer = src->integer;
-    node->number  = src->number;
-    if (src->text != NULL) {
-        node->text = pb_memory_text(src->text);
-        status     = node->text == NULL ? PB_ERR_MEMORY : PB_OK;
-    }
-    for (int64_t i = 0; i < src->count && status == PB_OK; i++) {
-        pb_node *child = NULL;
-        status         = copy_node(config, src->children[i], &child);
-        if (status == PB_OK) {
-            status = pb_node_append(node, child);
-            if (status != PB_OK) {
-                pb_node_destroy(child);
-            }
-        }
-    }
-    if (status != PB_OK) {
-        pb_node_destroy(node);
-        return status;
-    }
-    *out = node;
-    return PB_OK;
-}
-
 /* The group at `path`, made with all groups above it when it is missing. */
 static pb_status make_group(pb_config *config, const char *path, const pb_node *like, pb_node **out)
 {
@@ -229,10 +198,8 @@ static pb_status make_group(pb_config *config, const char *path, const pb_node *
         }
         if (next == NULL) {
             char name[128];
-            const pb_origin *origin = NULL;
             snprintf(name, sizeof name, "%.*s", (int)length, path);
-            PB_TRY(pb_config_origin(config, like->origin->label, like->origin->directory, &origin));
-            PB_TRY(pb_node_create(name, PB_NODE_GROUP, origin, like->line, &next));
+            PB_TRY(pb_node_create(name, PB_NODE_GROUP, like->origin, like->line, &next));
             pb_status status = pb_node_append(node, next);
             if (status != PB_OK) {
                 pb_node_destroy(next);
@@ -260,9 +227,9 @@ pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src, 
     }
     PB_TRY(make_group(dst, to, group, &into));
     for (int64_t i = 0; i < group->count; i++) {
-        pb_node *copied = NULL;
-        PB_TRY(copy_node(dst, group->children[i], &copied));
-        PB_TRY(pb_node_put_take(into, copied));
+        pb_node *shared = NULL;
+        PB_TRY(pb_node_share(group->children[i], &shared));
+        PB_TRY(pb_node_put_take(into, shared));
     }
     return PB_OK;
 }

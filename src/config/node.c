@@ -9,18 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-pb_status pb_node_create(const char *name, pb_node_kind kind, const pb_origin *origin, int line,
+pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin, int line,
                          pb_node **out)
 {
     pb_node *node = NULL;
     PB_TRY(PB_ALLOC(node, 1));
+    node->users  = 1;
     node->kind   = kind;
     node->origin = origin;
     node->line   = line;
+    origin->users++;
     if (name != NULL) {
         node->name = pb_memory_text(name);
         if (node->name == NULL) {
-            pb_memory_free(node);
+            pb_node_destroy(node);
             return PB_ERR_MEMORY;
         }
     }
@@ -28,11 +30,33 @@ pb_status pb_node_create(const char *name, pb_node_kind kind, const pb_origin *o
     return PB_OK;
 }
 
+pb_status pb_node_share(pb_node *node, pb_node **out)
+{
+    pb_node *copy = NULL;
+    if (node->kind != PB_NODE_GROUP) {
+        node->users++;
+        *out = node;
+        return PB_OK;
+    }
+    PB_TRY(pb_node_create(node->name, PB_NODE_GROUP, node->origin, node->line, &copy));
+    pb_status status = PB_ALLOC(copy->children, node->count);
+    for (; copy->count < node->count && status == PB_OK; copy->count += status == PB_OK) {
+        status = pb_node_share(node->children[copy->count], &copy->children[copy->count]);
+    }
+    if (status != PB_OK) {
+        pb_node_destroy(copy);
+        return status;
+    }
+    *out = copy;
+    return PB_OK;
+}
+
 void pb_node_destroy(pb_node *node)
 {
-    if (node == NULL) {
+    if (node == NULL || --node->users > 0) {
         return;
     }
+    pb_origin_release(node->origin);
     for (int64_t i = 0; i < node->count; i++) {
         pb_node_destroy(node->children[i]);
     }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The tree that a configuration becomes: own nodes instead of libconfig's, so that every key keeps
- * its file and line for life, even after several files are merged. */
+ * its file and line for life, even after several files are merged.
+ *
+ * A merge shares values: many configurations made of the same files hold each value once. Groups
+ * are copied, because a later merge may change them. */
 #pragma once
 
 #include "pb/config.h"
@@ -16,20 +19,22 @@ typedef enum pb_node_kind {
 
 /* What a key came from: a file, or a `--set`. */
 typedef struct pb_origin {
+    int64_t users;   /* nodes and configurations; the last one frees it */
     char *label;     /* appears in messages */
     char *directory; /* relative paths start here */
 } pb_origin;
 
 typedef struct pb_node {
-    char *name; /* NULL for the root and for elements of a list */
+    int64_t users; /* parents; the last one frees it */
+    char *name;    /* NULL for the root and for elements of a list */
     pb_node_kind kind;
     int64_t integer; /* int, bool */
     double number;   /* float */
     char *text;      /* text */
     struct pb_node **children;
     int64_t count;
-    const pb_origin *origin; /* owned by the configuration */
-    int line;                /* 0 when there is none */
+    pb_origin *origin;
+    int line; /* 0 when there is none */
 } pb_node;
 
 struct pb_config {
@@ -42,7 +47,7 @@ struct pb_config {
  * and each quoted text is replaced by a hexadecimal number, its index in `texts`; no input may
  * contain such a number. lines[k] gives the origin of line k + 1. */
 typedef struct pb_config_source_line {
-    const pb_origin *origin;
+    pb_origin *origin;
     int line;
 } pb_config_source_line;
 
@@ -60,8 +65,10 @@ typedef struct pb_source {
 const char *pb_place_text(const pb_origin *origin, int line, char text[PB_PLACE_SIZE]);
 
 /* node.c */
-pb_status pb_node_create(const char *name, pb_node_kind kind, const pb_origin *origin, int line,
+pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin, int line,
                          pb_node **out) PB_MUST_USE;
+/* One more user: a value itself, a group as a copy that shares its values. */
+pb_status pb_node_share(pb_node *node, pb_node **out) PB_MUST_USE;
 void pb_node_destroy(pb_node *node);                                   /* accepts NULL */
 pb_status pb_node_append(pb_node *parent, pb_node *child) PB_MUST_USE; /* takes child on success */
 pb_status pb_node_put_take(pb_node *parent,
@@ -73,12 +80,13 @@ const char *pb_node_where(const pb_node *node, char text[PB_PLACE_SIZE]);
 
 /* config.c: the origin of that label and directory, made once per configuration. */
 pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
-                           const pb_origin **out) PB_MUST_USE;
+                           pb_origin **out) PB_MUST_USE;
+void pb_origin_release(pb_origin *origin); /* accepts NULL */
 pb_status pb_config_create(const char *label, const char *directory, pb_config **out) PB_MUST_USE;
 
 /* scan.c */
-pb_status pb_config_source_scan(pb_config *config, const pb_origin *origin, const char *text,
-                                size_t size, bool includes, pb_source *out) PB_MUST_USE;
+pb_status pb_config_source_scan(pb_config *config, pb_origin *origin, const char *text, size_t size,
+                                bool includes, pb_source *out) PB_MUST_USE;
 void pb_config_source_clear(pb_source *source);
 
 /* parse.c: children of the text's top level become children of `root`. */

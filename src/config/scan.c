@@ -22,7 +22,7 @@
 
 typedef struct scanner {
     pb_config *config;
-    const pb_origin *origin;
+    pb_origin *origin;
     const char *at, *end; /* rest of the text; *end is NUL */
     int line;
     int depth;   /* of includes */
@@ -355,8 +355,8 @@ static pb_status scan_text(scanner *sc)
     return PB_OK;
 }
 
-pb_status pb_config_source_scan(pb_config *config, const pb_origin *origin, const char *text,
-                                size_t size, bool includes, pb_source *out)
+pb_status pb_config_source_scan(pb_config *config, pb_origin *origin, const char *text, size_t size,
+                                bool includes, pb_source *out)
 {
     scanner sc       = {.config   = config,
                         .origin   = origin,

@@ -13,8 +13,7 @@
 
 /* Reads "v = VALUE;" into a node that has no name yet. *out stays NULL when the value is not a
  * libconfig value; the error record then says why. */
-static pb_status parse_value(pb_config *config, const pb_origin *origin, const char *value,
-                             pb_node **out)
+static pb_status parse_value(pb_config *config, pb_origin *origin, const char *value, pb_node **out)
 {
     pb_string text   = {0};
     pb_source source = {0};
@@ -39,7 +38,7 @@ done:
     return status;
 }
 
-static pb_status text_node(const pb_origin *origin, const char *text, size_t length, pb_node **out)
+static pb_status text_node(pb_origin *origin, const char *text, size_t length, pb_node **out)
 {
     pb_string copied = {0};
     pb_status status = PB_OK;
@@ -59,8 +58,8 @@ done:
 }
 
 /* An item of a bare list, without the blanks around it. */
-static pb_status bare_item(pb_config *config, const pb_origin *origin, const char *text,
-                           size_t length, pb_node **out)
+static pb_status bare_item(pb_config *config, pb_origin *origin, const char *text, size_t length,
+                           pb_node **out)
 {
     pb_string item   = {0};
     pb_status status = PB_OK;
@@ -82,8 +81,7 @@ done:
 }
 
 /* "[lora, ia3]": a flat list whose bare words are texts; `value` begins with "[". */
-static pb_status bare_list(pb_config *config, const pb_origin *origin, const char *value,
-                           pb_node **out)
+static pb_status bare_list(pb_config *config, pb_origin *origin, const char *value, pb_node **out)
 {
     pb_node *list    = NULL;
     pb_status status = PB_OK;
@@ -116,8 +114,7 @@ static bool is_bare_list(const char *value)
            value[length - 1] == ']';
 }
 
-static pb_status read_value(pb_config *config, const pb_origin *origin, const char *value,
-                            pb_node **out)
+static pb_status read_value(pb_config *config, pb_origin *origin, const char *value, pb_node **out)
 {
     if (*value == '\0') {
         return text_node(origin, "", 0, out);
@@ -155,11 +152,11 @@ static bool is_key(const char *key, size_t length)
 pb_status pb_config_set(pb_config *config, const char *assignment)
 {
     char label[PB_PLACE_SIZE];
-    const pb_origin *origin = NULL;
-    pb_config *layer        = NULL;
-    pb_node *value          = NULL;
-    pb_status status        = PB_OK;
-    const char *equals      = strchr(assignment, '=');
+    pb_origin *origin  = NULL;
+    pb_config *layer   = NULL;
+    pb_node *value     = NULL;
+    pb_status status   = PB_OK;
+    const char *equals = strchr(assignment, '=');
     if (equals == NULL || !is_key(assignment, (size_t)(equals - assignment))) {
         return PB_FAIL(PB_ERR_CONFIG, "--set %s: this is not key=value, like train.batch=8",
                        assignment);

@@ -156,6 +156,29 @@ static void a_merge_replaces_values_keeps_others_and_remembers_places(void **sta
     assert_int_equal(pb_memory_current(), 0);
 }
 
+/* Values are shared, groups are not. */
+static void a_merge_costs_little_and_leaves_its_source_alone(void **state)
+{
+    (void)state;
+    char place[64];
+    pb_config *source = parsed("g = { sub = { x = 1; }; list = [\"a long text in a list\", "
+                               "\"another long text in a list\"]; };",
+                               "source.cfg");
+    size_t whole      = pb_memory_current();
+    pb_config *merged = parsed("", "merged.cfg");
+    size_t before     = pb_memory_current();
+    assert_int_equal(pb_config_merge(merged, "", source, ""), PB_OK);
+    assert_true(2 * (pb_memory_current() - before) < whole);
+    assert_int_equal(pb_config_set(merged, "g.sub.x=2"), PB_OK);
+    assert_int_equal(pb_config_set(merged, "g.list=[]"), PB_OK);
+    assert_string_equal(pb_config_where(merged, "g.sub.x", place, sizeof place), "--set g.sub.x=2");
+    assert_string_equal(pb_config_where(source, "g.sub.x", place, sizeof place), "source.cfg:1");
+    assert_int_equal(pb_config_length(source, "g.list"), 2);
+    pb_config_close(merged);
+    pb_config_close(source);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
 static void a_merge_into_a_plain_value_is_refused(void **state)
 {
     (void)state;
@@ -178,6 +201,7 @@ int main(void)
         cmocka_unit_test(items_of_a_bare_list_may_be_of_any_length),
         cmocka_unit_test(mistakes_name_the_whole_assignment),
         cmocka_unit_test(a_merge_replaces_values_keeps_others_and_remembers_places),
+        cmocka_unit_test(a_merge_costs_little_and_leaves_its_source_alone),
         cmocka_unit_test(a_merge_into_a_plain_value_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
