@@ -117,7 +117,7 @@ static void mistakes_in_a_table_name_line_and_column(void **state)
         {HEADER "a,1 ,2,3,4\n", ":2: column score"},
         {HEADER ",1,2,3,4\n", ":2: column method: it is empty"},
         {HEADER "\"a,1,2,3,4\n", ":2: a quoted field is not closed"},
-        {HEADER "\"a\"b,1,2,3,4\n", ":2: text behind a closing quote"},
+        {HEADER "\"a\"b,1,2,3,4\n", ":2: text after a closing quote"},
         {HEADER "a\"b,1,2,3,4\n", ":2: a quote inside"},
         {HEADER "a,1,2,3,4\rb,1,2,3,4\n", ":2: a carriage return"},
         {HEADER "\xFF,1,2,3,4\n", ":2: a field is not valid UTF-8"},
