@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What Python's str and re do with a text, where the protocol is defined by it. Texts are valid
- * UTF-8. */
+/* What Python's str and re do with a text, for the protocols that are defined by them. Texts are
+ * valid UTF-8. */
 #pragma once
 
 #include "pb/string.h"
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The character at text (length bytes left) and its bytes. */
+/* The character at `text` (`length` bytes left) and its number of bytes. */
 int32_t pb_str_next(const char *text, size_t length, size_t *bytes);
 bool pb_str_is_space(int32_t c); /* str.isspace */
 bool pb_str_is_word(int32_t c);  /* a letter, a number or _, as \w of re */
@@ -21,8 +21,9 @@ pb_status pb_str_lower(const char *text, size_t length, pb_string *out) PB_MUST_
 pb_status pb_str_capitalize(const char *text, size_t length, pb_string *out) PB_MUST_USE;
 
 /* Matches an expression of the module re at byte `at` of a text; *end is where the match ends.
- * Read are . ^ $ [sets] (groups) | and repetitions, greedy, lazy and possessive, as Python 3.11
- * does. PB_ERR_FORMAT: one that Python refuses, one with a backslash, "(?" or a repetition of more
- * than 65,535, which are not read here, or one that takes more than a million steps on the text. */
+ * Supported are . ^ $ [sets] (groups) | and repetitions, greedy, lazy and possessive, as in Python
+ * 3.11. PB_ERR_FORMAT: the expression is one that Python refuses, has a backslash, "(?" or a
+ * repetition of more than 65,535, which are not supported here, or takes more than a million steps
+ * on the text. */
 pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *found,
                          size_t *end) PB_MUST_USE;

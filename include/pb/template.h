@@ -2,17 +2,17 @@
 /* Chat templates: one user message and one answer as token ids, and the truncation rules.
  *
  * A template is a short list of pieces; every piece is tokenised on its own and the ids are
- * concatenated, so that the border between prompt and answer never merges. In the paper's form the
- * text of a row is not escaped (markers in it act as markers); in the corrected form it is plain
- * text. Templates are const tables: llama3, qwen3 (thinking off), gemma, mistral, phi3, chatml,
- * none. */
+ * concatenated, so that no token spans the border between prompt and answer. In the paper's form
+ * the text of a row is not escaped (markers in it act as markers); in the corrected form it is
+ * plain text. Templates are const tables: llama3, qwen3 (thinking off), gemma, mistral, phi3,
+ * chatml, none. */
 #pragma once
 
 #include "pb/tokenizer.h"
 
 typedef struct pb_template pb_template;
 
-/* The ids of prompt and answer, one behind the other. */
+/* The ids of the prompt followed by those of the answer. */
 typedef struct pb_rendered {
     pb_ids ids;
     int64_t prompt_length; /* ids before the answer */
@@ -22,18 +22,18 @@ typedef struct pb_rendered {
 
 void pb_rendered_clear(pb_rendered *r); /* frees; r is empty again */
 
-/* NULL when there is none of that name. */
+/* NULL when no template has that name. */
 const pb_template *pb_template_find(const char *name);
-/* The one of a model: of the templates of its family (`architecture` as config.json names it, such
- * as LlamaForCausalLM, or its model_type) the first whose markers are all tokens; else none. */
+/* The template of a model: the first template of its family (`architecture` as config.json names
+ * it, such as LlamaForCausalLM, or its model_type) whose markers are all tokens; else none. */
 const pb_template *pb_template_for(const char *architecture, const pb_tokenizer *t);
-/* Warns, with the reason and what to set, where that one is none although the family has templates,
- * or does not fit the template that the checkpoint brings. `path`: of the model. */
+/* Warns, with the reason and the remedy, where the choice is none although the family has
+ * templates, or where it does not match the checkpoint's own template. `path`: of the model. */
 pb_status pb_template_warn(const char *architecture, const pb_tokenizer *t,
                            const char *path) PB_MUST_USE;
 const char *const *pb_template_names(void); /* NULL-terminated */
 const char *pb_template_name(const pb_template *tpl);
-/* The families of models whose chat form it is, NULL-terminated; {""} for any. */
+/* The families of models that use this chat form, NULL-terminated; {""} for any. */
 const char *const *pb_template_families(const pb_template *tpl);
 
 /* Prompt and, unless `answer` is NULL, answer. An error when the tokenizer lacks a marker of the
@@ -53,11 +53,11 @@ pb_status pb_template_render_within(const pb_template *tpl, const pb_tokenizer *
  * their end to *kept_prompt and *kept_answer. */
 void pb_template_truncate_paper(int64_t prompt, int64_t answer, int64_t cutoff,
                                 int64_t *kept_prompt, int64_t *kept_answer);
-/* Applies it: r is cut in place. */
+/* Applies the paper's truncation: r is cut in place. */
 void pb_rendered_truncate_paper(pb_rendered *r, int64_t cutoff);
 
 /* The same as text, special tokens spelled out, for inspection. `out_answer` may be NULL. Without a
- * tokenizer the tokens before and behind are those of the template's own model. Appends. */
+ * tokenizer the leading and trailing tokens are those of the template's own model. Appends. */
 pb_status pb_template_text(const pb_template *tpl, const pb_tokenizer *t, const char *user,
                            const char *answer, bool corrected, pb_string *out_prompt,
                            pb_string *out_answer) PB_MUST_USE;

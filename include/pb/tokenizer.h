@@ -24,8 +24,9 @@ typedef struct pb_ids {
     int64_t count, capacity;
 } pb_ids;
 
-void pb_ids_clear(pb_ids *ids);                                  /* frees; ids is empty again */
-pb_status pb_ids_reserve(pb_ids *ids, int64_t more) PB_MUST_USE; /* room for `more` further ids */
+void pb_ids_clear(pb_ids *ids); /* frees; ids is empty again */
+pb_status pb_ids_reserve(pb_ids *ids,
+                         int64_t more) PB_MUST_USE; /* makes room for `more` further ids */
 pb_status pb_ids_append(pb_ids *ids, int32_t id) PB_MUST_USE;
 pb_status pb_ids_extend(pb_ids *ids, const int32_t *items, int64_t count) PB_MUST_USE;
 
@@ -62,13 +63,13 @@ pb_status pb_tokenizer_encode_rows(const pb_tokenizer *t, const char *const *tex
 pb_status pb_tokenizer_decode(const pb_tokenizer *t, const int32_t *ids, int64_t count,
                               bool skip_special, pb_string *out) PB_MUST_USE;
 
-/* Frees the working memory that calls leave behind for the next ones, so that what a caller
- * measures does not depend on what was tokenised before. */
+/* Frees the working memory that calls keep for later ones, so that measurements do not depend on
+ * what was tokenised before. */
 void pb_tokenizer_trim(const pb_tokenizer *t); /* accepts NULL */
 
 int64_t pb_tokenizer_size(const pb_tokenizer *t); /* highest id + 1 */
 
-/* The id of a token by its text as the file writes it; false when there is none. */
+/* The id of the token with this text, spelled as in the file; false when there is none. */
 bool pb_tokenizer_id(const pb_tokenizer *t, const char *token, int32_t *id);
 /* The token as the file writes it, NULL when the id has none. Terminated. */
 const char *pb_tokenizer_token(const pb_tokenizer *t, int32_t id);
@@ -81,7 +82,7 @@ int32_t pb_tokenizer_pad(const pb_tokenizer *t);
 /* The additional special tokens of the configuration. */
 const pb_ids *pb_tokenizer_additional(const pb_tokenizer *t);
 
-/* The chat template beside the tokenizer (Jinja, here only looked at) and its file; NULL when there
+/* The chat template beside the tokenizer (Jinja, only inspected here) and its file; NULL when there
  * is none. */
 const char *pb_tokenizer_chat_template(const pb_tokenizer *t, const char **file);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading added tokens into two tries, and finding them: leftmost first, of those the longest. */
+/* Reads added tokens into two tries and finds them: leftmost first, then longest. */
 #include "added.h"
 
 #include "unicode.h"
@@ -32,7 +32,7 @@ static int32_t find_child(const pb_trie *trie, int32_t node, uint8_t byte)
     return child;
 }
 
-/* A text that a token has already is refused: which of them is meant cannot be told. */
+/* A text that another token already has is refused: which one is meant cannot be known. */
 static pb_status trie_put(pb_trie *trie, const char *text, size_t length, int32_t token)
 {
     int32_t node = -1;
@@ -114,8 +114,8 @@ static size_t space_after(const char *text, size_t length, size_t at)
     return at;
 }
 
-/* The search goes on behind the match itself, not behind the white space that it takes: so HF has
- * it, and a token made of white space may then be found inside of what was taken. */
+/* As in HF, the search continues after the match itself, not after the white space that it absorbs,
+ * so a token of white space may be found inside the absorbed part. */
 pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *text, size_t length,
                         pb_plain plain, pb_spans *out)
 {
@@ -149,7 +149,7 @@ pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *
             end = space_after(text, length, end);
         }
         if (token->left && begin >= end) {
-            continue; /* the token before has taken all of it */
+            continue; /* the previous token absorbed all of it */
         }
         if (done < begin) {
             PB_TRY(pb_spans_push(out, (pb_span){done, begin, -1, done == 0}));
@@ -199,7 +199,7 @@ pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count,
     return PB_OK;
 }
 
-/* An id or a text that two tokens claim cannot be told apart later. */
+/* Two tokens with the same id or text could not be distinguished later. */
 static pb_status check_unique(const pb_added *added, const pb_lexicon *vocabulary,
                               pb_json_text content, int64_t id, const char *place)
 {
@@ -250,7 +250,7 @@ static pb_status read_token(const json_t *node, const char *place, const pb_lexi
     return PB_OK;
 }
 
-/* A token found in normalised text is looked for in its own normalised form. */
+/* A token found in normalised text is searched for in its own normalised form. */
 static pb_status enter_token(const pb_steps *normalizer, pb_scratch *scratch, pb_added *added,
                              size_t index)
 {

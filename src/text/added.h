@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Added tokens: texts that are one token wherever they stand, found before (or, when `normalized`
+/* Added tokens: texts that are one token wherever they occur, found before (or, when `normalized`
  * is set, after) the text is normalised. */
 #pragma once
 
@@ -11,9 +11,9 @@
 typedef struct pb_added_token {
     int32_t id;
     bool single_word; /* only between characters that are not word characters */
-    bool left, right; /* takes the white space on that side */
+    bool left, right; /* absorbs the white space on that side */
     bool normalized, special;
-    char *normal; /* its normalised text where that is another one, which it is decoded as */
+    char *normal; /* its normalised text where that differs; it is decoded as this */
     size_t normal_length;
 } pb_added_token;
 
@@ -52,9 +52,9 @@ void pb_added_clear(pb_added *added);
 /* The added token of an id, NULL when it is none. */
 const pb_added_token *pb_added_of(const pb_added *added, int64_t id);
 
-/* Appends the parts of a text to `out`: added tokens of the trie, and what lies between. Special
- * tokens that reach into [plain_begin, plain_end) are not recognised. `first`: the text begins
- * where the caller's does. */
+/* Appends the parts of a text to `out`: added tokens of the trie, and the parts between them.
+ * Special tokens that reach into [plain_begin, plain_end) are not recognised. `first`: the text
+ * begins where the caller's does. */
 typedef struct pb_plain {
     size_t begin, end;
 } pb_plain;

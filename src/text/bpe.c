@@ -211,9 +211,9 @@ static void offer(const pb_bpe *bpe, pb_scratch *w, size_t *heap, int32_t left)
     }
 }
 
-/* A candidate is stale when its pair has changed since it was offered: then the merge of the pair
- * that stands there now is another one. Every symbol is offered once at the start and every merge
- * offers two, so three times the symbols is room enough. */
+/* A candidate is stale when its pair has changed since it was offered: then the pair now there has
+ * a different merge. Every symbol is offered once at the start and every merge offers two, so three
+ * times the symbols is room enough. */
 static size_t merge_by_heap(const pb_bpe *bpe, pb_scratch *w, size_t count)
 {
     pb_symbol *symbols = w->symbols;

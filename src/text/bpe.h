@@ -20,28 +20,28 @@ typedef struct pb_merge {
 typedef struct pb_bpe {
     const pb_lexicon *vocabulary; /* of the file, borrowed */
     pb_lexicon raw;               /* by bytes: the same tokens, byte characters undone */
-    const pb_lexicon *pieces;     /* what a whole piece is looked up in: raw or vocabulary */
-    bool *whole;                  /* [size] a piece that reads as this token is this token */
-    pb_merge *merges;             /* [merge_mask + 1], open addressing */
+    const pb_lexicon *pieces;     /* where a whole piece is looked up: raw or vocabulary */
+    bool *whole;      /* [size] a piece with this token's text becomes this token at once */
+    pb_merge *merges; /* [merge_mask + 1], open addressing */
     uint32_t merge_mask;
     int32_t byte_ids[256]; /* of a byte's character (by bytes) or of "<0x..>"; -1: none */
-    int32_t unk;           /* -1: characters that have no token vanish */
+    int32_t unk;           /* -1: characters without a token are dropped */
     bool by_bytes, byte_fallback, fuse_unk, ignore_merges;
-    bool splits_words; /* no merge joins another character to a U+2581 behind it */
+    bool splits_words; /* no merge joins another character to a following U+2581 */
 } pb_bpe;
 
 /* U+2581, which stands for a space in SentencePiece's vocabularies. */
 #define PB_WORD_START "\xe2\x96\x81"
 
-/* Reads "model" of a tokenizer.json; its vocabulary is in `vocabulary` already. by_bytes: pieces
+/* Reads "model" of a tokenizer.json; its vocabulary is already in `vocabulary`. by_bytes: pieces
  * are bytes of a byte-level pre-tokenizer. */
 pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool by_bytes,
                        pb_scratch *scratch, pb_bpe *out) PB_MUST_USE;
 void pb_bpe_clear(pb_bpe *bpe);
 
-/* Appends the ids of one word by merging, without memory of earlier ones. */
+/* Appends the ids of one word by merging, without the cache of earlier words. */
 pb_status pb_bpe_merge(const pb_bpe *bpe, pb_scratch *scratch, const char *word, size_t length,
                        pb_ids *out) PB_MUST_USE;
 
-/* Appends the ids of all pieces at hand, none of which is empty. */
+/* Appends the ids of all current pieces, none of which is empty. */
 pb_status pb_bpe_encode(const pb_bpe *bpe, pb_scratch *scratch, pb_ids *out) PB_MUST_USE;

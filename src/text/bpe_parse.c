@@ -79,7 +79,7 @@ static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, 
     return PB_OK;
 }
 
-/* True when the merge joins another character to a U+2581 behind it. */
+/* True when the merge joins another character to a following U+2581. */
 static bool joins_words(pb_json_text left, pb_json_text right)
 {
     static const char start[] = PB_WORD_START;
@@ -107,7 +107,7 @@ static pb_status create_merges(pb_bpe *bpe, size_t count)
     return PB_OK;
 }
 
-/* Of two merges of the same pair the later one counts, as in HF. */
+/* If a pair has two merges, the later one counts, as in HF. */
 static pb_status read_merges(const json_t *model, pb_bpe *bpe)
 {
     pb_string copy   = {0};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Pieces into words, and words into ids by memory: texts repeat their words, so each call keeps the
- * ids of the last ones in a table of fixed size. A word that another one displaces is merged
- * again, with the same result. */
+/* Pieces into words, and words into ids by memory: texts repeat their words, so each call caches
+ * the ids of recent words in a table of fixed size. A displaced word is merged again, with the same
+ * result. */
 #include "bpe.h"
 #include "load.h"
 
@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* The bytes of a word, 1 to PB_WORD_BYTES, in three numbers. Loads overlap: together with the
- * length the numbers tell one word from every other. */
+ * length, the numbers identify the word. */
 static inline void pack(const char *p, size_t length, uint64_t key[3])
 {
     key[0] = 0;
@@ -39,8 +39,8 @@ static inline uint64_t hash_of(const uint64_t key[3], size_t length)
     return h;
 }
 
-/* A word on its way: its place in the table is asked for some words before it is used, since the
- * table is larger than the near caches. */
+/* A word in flight: its slot in the table is prefetched some words ahead, since the table is larger
+ * than the inner caches. */
 typedef struct coming {
     const char *text;
     size_t length;
@@ -94,7 +94,7 @@ static inline pb_status encode_word(const pb_bpe *bpe, pb_scratch *scratch, cons
     return PB_OK;
 }
 
-/* Where the next word begins, or the end: at a U+2581 behind another character. */
+/* Where the next word begins, at a U+2581 after another character, or the end. */
 static size_t next_word(const char *text, size_t length, size_t at)
 {
     size_t run = 0; /* a word may begin with several */
@@ -141,7 +141,7 @@ pb_status pb_bpe_encode(const pb_bpe *bpe, pb_scratch *scratch, pb_ids *out)
     size_t count = scratch->spans.count;
     for (size_t i = 0; i < count + AHEAD; i++) {
         coming *c = &ring[i % AHEAD];
-        if (i >= AHEAD) { /* the one announced a round ago */
+        if (i >= AHEAD) { /* the one prefetched a round ago */
             PB_TRY(encode_word(bpe, scratch, c, out));
         }
         if (i < count) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The stages of each layout, and the tokens that its own files set apart. */
+/* The stages of each layout, and the special tokens that its own files name. */
 #include "compose.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@ static pb_status no_memory(void)
     return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
 }
 
-/* The text of a special token that is named, NULL when none is. */
+/* The text of a named special token, NULL when none is named. */
 static const char *name_of(const pb_source *source, const char *key)
 {
     const json_t *value = json_object_get(source->names, key);
@@ -27,7 +27,7 @@ static bool setting(const pb_source *source, const char *key, bool fallback)
     return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
 
-/* GPT2Tokenizer or Qwen2Tokenizer, with or without "Fast" behind it. */
+/* GPT2Tokenizer or Qwen2Tokenizer, with or without the suffix "Fast". */
 static pb_status find_class(const pb_source *source, bool *qwen2)
 {
     const char *class = json_string_value(json_object_get(source->config, "tokenizer_class"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the files of older layouts amount to, in the form of a tokenizer.json, as the converters of
- * the library transformers write it. */
+/* Converts the files of older layouts to the form of a tokenizer.json, as the converters of
+ * transformers do. */
 #pragma once
 
 #include "sentencepiece.h"

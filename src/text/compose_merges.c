@@ -51,8 +51,8 @@ static bool is_merged(const pb_piece *piece)
     return piece->type == PB_PIECE_NORMAL || piece->type == PB_PIECE_USER_DEFINED;
 }
 
-/* The pieces that merging may meet. That no two have the same text is found out later, when the
- * vocabulary is read; the first one counts here. */
+/* The pieces that merging may meet. Duplicate texts are detected later, when the vocabulary is
+ * read; here the first one counts. */
 static pb_status create_lexicon(const pb_sentencepiece *sp, pb_lexicon *out)
 {
     size_t bytes = 0;

@@ -19,7 +19,7 @@ typedef struct table {
     const json_t *vocab;
     json_t *tokens;  /* text → token as in tokenizer.json */
     int64_t highest; /* id of a token, -1: none */
-    bool holes;      /* tokenizer.json leaves out ids, so that the next free one is in doubt */
+    bool holes;      /* tokenizer.json has gaps in its ids, so the next free one is uncertain */
 } table;
 
 static pb_status no_memory(void)
@@ -75,7 +75,7 @@ static const char *text_at(const table *t, int64_t id)
     return NULL;
 }
 
-/* `id` is what `place` says, `own` what the text has or gets. */
+/* `id` is the one given in `place`, `own` the one that the text has or gets. */
 static pb_status fail_id(const table *t, const char *text, const char *place, int64_t id,
                          int64_t own)
 {
@@ -101,8 +101,8 @@ static pb_status fail_id(const table *t, const char *text, const char *place, in
                    place, text, id, own);
 }
 
-/* What is found in normalised text when no file says so: tokens that are not special. This is
- * settled by what the token was declared as, so a token that is made special later keeps it. */
+/* The default of "normalized": true for tokens that are not special. It is fixed when the token is
+ * declared, so a token that becomes special later keeps it. */
 static pb_status settle_normalized(json_t *token)
 {
     const json_t *normalized = json_object_get(token, "normalized");
@@ -120,9 +120,9 @@ static pb_status make_special(json_t *token)
     return json_object_set_new(token, "special", json_true()) == 0 ? PB_OK : no_memory();
 }
 
-/* Adds the token, or replaces the options of the one with its text; what was special stays so,
+/* Adds the token, or replaces the options of the one with its text; a special token stays special,
  * since the library never forgets it. `declared`: its id, -1 when no file gives one. Takes over
- * `token`, an object with options; its "__type" is of no meaning here. */
+ * `token`, an object with options; its "__type" is ignored here. */
 static pb_status put(table *t, const char *text, int64_t declared, json_t *token, const char *place)
 {
     const json_t *before = json_object_get(t->tokens, text);
@@ -158,8 +158,8 @@ static json_t *make_token(bool special)
 
 /* Tokens with ids ------------------------------------------------------------------------------ */
 
-/* Those of tokenizer.json itself, with their ids. What is malformed is left to the parser, which
- * names it. */
+/* Those of tokenizer.json itself, with their ids. Malformed entries are left to the parser, which
+ * reports them. */
 static pb_status put_own(json_t *list, table *t)
 {
     size_t i      = 0;
@@ -239,7 +239,7 @@ static pb_status read_added(json_t *added, entry *entries, size_t *count)
     return PB_OK;
 }
 
-/* Tokens that the names make special are so, whatever their options say. */
+/* Tokens that the names make special are special, whatever their options. */
 static pb_status put_entries(const pb_source *source, const entry *entries, size_t count,
                              const char *place, table *t)
 {
@@ -263,7 +263,7 @@ static pb_status put_entries(const pb_source *source, const entry *entries, size
     return PB_OK;
 }
 
-/* Where the decoder decides, the older file must not contradict it. */
+/* Where the decoder decides, the older file must agree with it. */
 static pb_status check_added(const table *t, const entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -280,8 +280,8 @@ static pb_status check_added(const table *t, const entry *entries, size_t count)
     return PB_OK;
 }
 
-/* The older file's tokens by id. Those of tokenizer.json keep their options, but what is named
- * becomes special. */
+/* The older file's tokens by id. Those of tokenizer.json keep their options, but named ones become
+ * special. */
 static pb_status put_older(const pb_source *source, entry *entries, size_t count, bool composed,
                            table *t)
 {
@@ -399,8 +399,8 @@ static pb_status note_added(naming *n, const char *text, json_t *value, bool *ag
     return *again || json_array_append(list, value) == 0 ? PB_OK : no_memory();
 }
 
-/* A token that is named and not yet declared. A text alone is a special token. Where a text and an
- * object declare one token, the options of the later one count. */
+/* A named token that is not yet declared. A plain text is a special token. Where a text and an
+ * object declare the same token, the options of the later one count. */
 static pb_status put_name(naming *n, const char *key, json_t *value)
 {
     const char *text = NULL;
@@ -484,7 +484,7 @@ static void warn_of(const table *t, const json_t *value, const char *file, const
     }
 }
 
-/* What is declared where it does not count. */
+/* Declarations in files that do not count. */
 static void warn_of_unused(const pb_source *source, const table *t)
 {
     const json_t *files[]           = {source->config, source->map};
@@ -534,14 +534,14 @@ pb_status pb_declared_apply(pb_source *source, bool composed)
 
     if (!json_is_object(t.vocab) || (own != NULL && !json_is_array(own) && !json_is_null(own))) {
         json_decref(t.tokens);
-        return PB_OK; /* the parser says what is wrong */
+        return PB_OK; /* the parser reports the cause */
     }
     if (t.tokens == NULL) {
         return no_memory();
     }
     PB_TRY_GOTO(status, put_own(own, &t), out_tokens);
     if (json_object_size(t.tokens) != json_array_size(own)) {
-        goto out_tokens; /* malformed, or a text twice: the parser says so */
+        goto out_tokens; /* malformed, or a text twice: the parser reports it */
     }
     PB_TRY_GOTO(status, put_numbered(source, composed, &t), out_tokens);
     n.known = json_copy(t.tokens);

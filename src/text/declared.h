@@ -6,10 +6,10 @@
  * - Where there is an added_tokens_decoder, special_tokens_map.json and added_tokens.json are not
  *   looked at; elsewhere the map overrides the configuration.
  * - Options of a declared token replace those of tokenizer.json.
- * - A token that no file numbers gets the next free id. Ids that two files give are compared.
+ * - A token that no file numbers gets the next free id. Ids that two files give must agree.
  *
- * What single classes of tokenizers add is not done: Qwen2Tokenizer of transformers 5, for example,
- * takes the options off special tokens. */
+ * Behaviour of individual tokenizer classes is not reproduced: Qwen2Tokenizer of transformers 5,
+ * for example, clears the options of special tokens. */
 #pragma once
 
 #include "source.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Decoders: the pieces at hand are the tokens of the ids, side by side in the text at hand; each
- * step writes the next list of tokens. */
+/* Decoders: the pieces are the tokens of the ids, contiguous in the current text; each step writes
+ * the next list of tokens. */
 #include "step.h"
 #include "unicode.h"
 
@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* A token of the text at hand. */
+/* A token of the current text. */
 typedef struct token {
     const char *text;
     size_t length;
@@ -67,7 +67,7 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The byte that "<0x41>" stands for, -1 for other tokens. */
+/* The byte denoted by a token like "<0x41>", -1 for other tokens. */
 static int byte_of(token t)
 {
     if (t.length != 6 || memcmp(t.text, "<0x", 3) != 0 || t.text[5] != '>') {
@@ -121,7 +121,7 @@ static pb_status run_byte_fallback(const pb_step *step, pb_scratch *w)
     return PB_OK;
 }
 
-/* The tokens lie side by side: one span over all of them is their concatenation. */
+/* The tokens are contiguous: one span over all of them is their concatenation. */
 static pb_status run_fuse(const pb_step *step, pb_scratch *w)
 {
     (void)step;
@@ -173,7 +173,7 @@ static pb_status run_strip(const pb_step *step, pb_scratch *w)
     return PB_OK;
 }
 
-/* Appends the bytes that the characters of a token stand for; false when one stands for none. */
+/* Appends the bytes that the characters of a token denote; false when one denotes none. */
 static pb_status append_bytes(token t, pb_string *out, bool *all)
 {
     *all = true;
@@ -189,7 +189,7 @@ static pb_status append_bytes(token t, pb_string *out, bool *all)
     return PB_OK;
 }
 
-/* All tokens become one. A token with a character outside of the byte alphabet is its own text. */
+/* All tokens become one. A token with a character outside the byte alphabet stays as it is. */
 static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
 {
     pb_string *bytes = pb_scratch_spare(w);
@@ -232,7 +232,7 @@ static pb_status parse_metaspace(const json_t *node, const char *place, pb_step 
     return PB_OK;
 }
 
-/* The replacement becomes a space; in the first token it goes when one was put there. */
+/* The replacement becomes a space; in the first token it is removed if encoding had added one. */
 static pb_status run_metaspace(const pb_step *step, pb_scratch *w)
 {
     pb_string *out = pb_scratch_spare(w);

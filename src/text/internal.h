@@ -23,14 +23,14 @@ struct pb_tokenizer {
     int64_t size;
     int32_t bos, eos, pad;
     pb_ids additional;
-    const char *chat_file; /* that holds the chat template; NULL: there is none */
+    const char *chat_file; /* the file of the chat template; NULL: there is none */
     pb_string chat_template;
     char hash[PB_HASH_TEXT];
     pthread_mutex_t lock; /* of the pool */
     pb_scratch *pool;
 };
 
-/* Takes working memory from the pool, or makes some; and gives it back. */
+/* Takes working memory from the pool, or creates it; and returns it. */
 pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_scratch **out) PB_MUST_USE;
 void pb_tokenizer_return(const pb_tokenizer *t, pb_scratch *w);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Every getter names the place, what stands there and what is expected. */
+/* Every getter's error names the place, what was found and what is expected. */
 #include "json.h"
 
 #include <inttypes.h>

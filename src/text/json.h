@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Checked access to parsed JSON. `place` is where the object stands ("pre_tokenizer.pattern"), for
- * messages; the file's name is put before them by whoever opened it. An absent key and a null are
- * the same. */
+/* Checked access to parsed JSON. `place` is the path of the object ("pre_tokenizer.pattern"), for
+ * messages; the opener of the file prefixes its name. An absent key and a null are the same. */
 #pragma once
 
 #include "pb/status.h"
@@ -13,14 +12,14 @@
 
 enum { PB_PLACE_SIZE = 192 };
 
-/* A text of JSON that nobody owns; data is NULL where it is absent. */
+/* A borrowed text of the JSON; data is NULL where it is absent. */
 typedef struct pb_json_text {
     const char *data;
     size_t length;
 } pb_json_text;
 
-/* Refuses anything that is not an object, or has a key beside those of `keys` (separated by
- * spaces): an option that is not known might change the ids. */
+/* Refuses anything that is not an object or has a key other than `keys` (separated by spaces): an
+ * unknown option might change the ids. */
 pb_status pb_json_only(const json_t *node, const char *place, const char *keys) PB_MUST_USE;
 
 pb_status pb_json_bool(const json_t *object, const char *place, const char *key, bool fallback,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One arena for the texts and one flat table of (hash, id): a lookup touches one cache line of the
- * table and, when the hash agrees, the text. Filled at most to a half. */
+ * table and, when the hash agrees, the text. At most half full. */
 #include "lexicon.h"
 #include "load.h"
 
@@ -78,7 +78,7 @@ void pb_lexicon_clear(pb_lexicon *lexicon)
     *lexicon = (pb_lexicon){0};
 }
 
-/* The slot that holds the text, or the free one where it belongs. */
+/* The slot that holds the text, or the free slot for it. */
 static inline uint32_t locate(const pb_lexicon *lexicon, const char *text, size_t length,
                               uint32_t hash)
 {

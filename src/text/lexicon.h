@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Texts numbered by id, and the way back by an open-addressing hash table. Holes are allowed. */
+/* Texts numbered by id, and an open-addressing hash table from text to id. Gaps are allowed. */
 #pragma once
 
 #include "pb/status.h"
@@ -34,8 +34,8 @@ pb_status pb_lexicon_create(pb_lexicon *lexicon, int64_t size, int64_t count,
                             size_t bytes) PB_MUST_USE;
 void pb_lexicon_clear(pb_lexicon *lexicon);
 
-/* Sets the text of an id. Returns the id that has this text already (nothing is changed then), else
- * the id itself. The id must be free and within the room asked for. */
+/* Sets the text of an id. Returns the id that already has this text (nothing is changed then), else
+ * the id itself. The id must be free and within the reserved range. */
 int32_t pb_lexicon_put(pb_lexicon *lexicon, int32_t id, const char *text, size_t length);
 
 /* The id of a text, -1 when there is none. */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Unaligned words of a text in the byte order of the machine: to hash and to compare, never to
- * store. */
+/* Unaligned words of a text in native byte order: for hashing and comparing, never for storing. */
 #pragma once
 
 #include <stdint.h>

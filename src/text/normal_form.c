@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A character is inert in a form when its combining class is 0, the form leaves it as it is, and it
- * never joins the character before it: a text may be cut before it and normalised in parts
- * (Unicode Standard Annex 15, section 9). */
+/* A character is inert in a form when its combining class is 0, the form does not change it, and it
+ * never joins the character before it: a text may be cut before it and normalised in parts (Unicode
+ * Standard Annex 15, section 9). */
 #include "normal_form.h"
 
 #include "unicode.h"
@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Characters from here on are not in the table: they are never taken for inert. */
+/* Characters from here on are not in the table: they never count as inert. */
 enum { TABLE_END = 0x30000 };
 
 /* Bits of the table: one per form in which the character is active, that is, not inert; and one for
@@ -31,7 +31,7 @@ static const utf8proc_option_t options_of[PB_FORM_COUNT] = {
 static uint8_t traits[TABLE_END];
 static pthread_once_t filled = PTHREAD_ONCE_INIT;
 
-/* What one character becomes; its canonical parts may join a character before them. */
+/* The result for one character; its canonical parts may join a preceding character. */
 static void fill_one(int32_t code)
 {
     enum { PARTS = 32 };
@@ -75,8 +75,8 @@ static inline uint8_t traits_of(int32_t code)
     return code < TABLE_END ? traits[code] : ALL_FORMS;
 }
 
-/* Where the next active character begins, or the end; *begin: where the stretch to be normalised
- * with it does, at the character before it. */
+/* Where the next active character begins, or the end; *begin: the start of the stretch to be
+ * normalised with it, at the character before it. */
 static size_t next_active(pb_form form, const char *text, size_t length, size_t at, size_t *begin)
 {
     *begin = at;
@@ -95,7 +95,7 @@ static size_t next_active(pb_form form, const char *text, size_t length, size_t 
     return at;
 }
 
-/* Behind the run of active characters. */
+/* The end of the run of active characters. */
 static size_t behind_active(pb_form form, const char *text, size_t length, size_t at)
 {
     while (at < length) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The Unicode normalization forms. Most characters can take part in no change; only the stretches
- * around the others are normalised. */
+/* The Unicode normalization forms. Most characters never change; only the stretches around the
+ * others are normalised. */
 #pragma once
 
 #include "pb/string.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Normalizers: a text is rewritten as a whole before it is cut into pieces. A step that changes
- * nothing leaves the text at hand where it is. */
+/* Normalizers: a text is rewritten as a whole before it is cut into pieces. A step without effect
+ * does not copy the text. */
 #include "normal_form.h"
 #include "step.h"
 #include "unicode.h"
@@ -47,8 +47,7 @@ static pb_status run_nfkd(const pb_step *step, pb_scratch *w)
     return run_form(PB_FORM_NFKD, w);
 }
 
-/* By character, without regard to what stands beside it. U+0130 is the only one that becomes two
- * characters. */
+/* Character by character, without context. U+0130 is the only one that becomes two characters. */
 static pb_status run_lowercase(const pb_step *step, pb_scratch *w)
 {
     pb_string *out = pb_scratch_spare(w);
@@ -97,7 +96,7 @@ static pb_status parse_replace(const json_t *node, const char *place, pb_step *s
 {
     PB_TRY(pb_pattern_parse(node, place, &step->pattern));
     if (pb_pattern_may_be_empty(&step->pattern)) {
-        /* HF doubles what is put before the first character when the text is cut later. */
+        /* HF doubles the prefix of the first character when the text is cut later. */
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "%s.pattern: an expression that may match nothing is not supported; use a "
                        "tokenizer without it",

@@ -11,7 +11,7 @@
 typedef struct pb_pattern {
     pcre2_code *code; /* NULL for a literal */
     bool jit;
-    pb_word_end word; /* the matcher that stands for the code, NULL when there is none */
+    pb_word_end word; /* the hand-written matcher that replaces the code, NULL when there is none */
     char *literal;
     size_t length; /* of the literal, bytes */
 } pb_pattern;
@@ -23,10 +23,10 @@ pb_status pb_pattern_regex(const char *regex, size_t length, const char *place,
 pb_status pb_pattern_literal(const char *text, size_t length, pb_pattern *out) PB_MUST_USE;
 void pb_pattern_clear(pb_pattern *pattern);
 
-/* True when the pattern may match where there is nothing. */
+/* True when the pattern may match an empty text. */
 bool pb_pattern_may_be_empty(const pb_pattern *pattern);
 
-/* Walks over the matches in a text, from left to right. An empty match directly behind a match does
+/* Walks over the matches in a text, from left to right. An empty match directly after a match does
  * not count. */
 typedef struct pb_matches {
     const pb_pattern *pattern;
@@ -34,8 +34,8 @@ typedef struct pb_matches {
     const char *text;
     size_t length;
     size_t from;       /* where the next search begins */
-    size_t last_end;   /* of the match before, SIZE_MAX for none */
-    size_t begin, end; /* the match at hand */
+    size_t last_end;   /* of the previous match, SIZE_MAX for none */
+    size_t begin, end; /* the current match */
 } pb_matches;
 
 pb_matches pb_matches_of(const pb_pattern *pattern, pb_scratch *scratch, const char *text,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* For a single text every supported post-processor comes down to two lists of ids, so nothing but
- * these is kept: ByteLevel only moves offsets, a template has one text and special tokens around
- * it, and a sequence puts the templates around each other. */
+/* For a single text every supported post-processor comes down to two lists of ids, so only these
+ * are kept: ByteLevel only moves offsets, a template surrounds one text with special tokens, and a
+ * sequence nests templates. */
 #include "postprocessor.h"
 
 #include <inttypes.h>
@@ -38,7 +38,7 @@ static pb_status append_special(const json_t *template, const char *place, const
     return PB_OK;
 }
 
-/* Reads the pieces of "single" into what stands before and behind the text. */
+/* Reads the pieces of "single" into the ids before and after the text. */
 static pb_status read_single(const json_t *node, const char *place, int64_t size, pb_ids *before,
                              pb_ids *behind)
 {
@@ -75,7 +75,7 @@ static pb_status read_single(const json_t *node, const char *place, int64_t size
     return PB_OK;
 }
 
-/* A later template stands around the earlier ones. */
+/* A later template encloses the earlier ones. */
 static pb_status read_template(const json_t *node, const char *place, int64_t size,
                                pb_postprocessor *out)
 {

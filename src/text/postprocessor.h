@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Post-processors: the special tokens put before and behind the ids of a text. */
+/* Post-processors: the special tokens before and after the ids of a text. */
 #pragma once
 
 #include "json.h"

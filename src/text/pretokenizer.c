@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Pre-tokenizers: the text at hand is cut into pieces, each step cutting the pieces of the one
- * before. A cut is found by matches; a behaviour says on which side of the cut a match stays.
- * ByteLevel keeps the bytes as they are: the model knows that its pieces are bytes. */
+/* Pre-tokenizers: the text is cut into pieces, each step cutting the pieces of the previous one.
+ * Matches determine the cuts; a behaviour decides on which side of a cut the match stays. ByteLevel
+ * leaves the bytes unchanged: the model knows that its pieces are bytes. */
 #include "step.h"
 #include "unicode.h"
 
@@ -15,7 +15,7 @@ typedef struct cutter {
     pb_span span; /* being cut */
     pb_split_behavior behavior;
     bool invert;
-    bool matched; /* the part before was a match */
+    bool matched; /* the previous part was a match */
     bool open;    /* the last piece may still grow */
     size_t floor; /* pieces of other spans */
 } cutter;
@@ -118,7 +118,7 @@ static pb_status run_split(const pb_step *step, pb_scratch *w)
     return PB_OK;
 }
 
-/* Every character of a class is a match of its own. */
+/* Every character of a class is a separate match. */
 static pb_status cut_by_class(const pb_step *step, pb_scratch *w, bool (*is_member)(int32_t))
 {
     for (size_t i = 0; i < w->spans.count; i++) {
@@ -194,7 +194,7 @@ static int sort_of_character(int32_t code)
     return pb_unicode_is_space(code) ? 0 : pb_unicode_is_word(code) ? 1 : 2;
 }
 
-/* Runs of word characters and runs of signs stay, white space goes. */
+/* Runs of word characters and runs of other signs stay, white space is removed. */
 static pb_status run_whitespace(const pb_step *step, pb_scratch *w)
 {
     (void)step;
@@ -239,7 +239,7 @@ static pb_status parse_byte_level(const json_t *node, const char *place, pb_step
 }
 
 /* Copies all pieces into a spare buffer, each with `prefix` in front unless it begins with it;
- * `only_first`: of the pieces only that where the text began. */
+ * `only_first`: only the piece at the start of the text gets it. */
 static pb_status prefix_pieces(pb_scratch *w, const char *prefix, size_t length, bool only_first)
 {
     pb_string *out = pb_scratch_spare(w);

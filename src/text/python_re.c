@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Expressions of Python's module re, rewritten for PCRE2: what is special is passed on, everything
- * else is escaped, so that nothing means more to PCRE2 than to Python (verbs, [:classes:], special
- * groups). What Python refuses and PCRE2 would take is refused here: a repetition of nothing, of an
- * anchor, or of a repetition. */
+/* Expressions of Python's module re, rewritten for PCRE2: special characters are passed on and all
+ * others escaped, so that nothing has a meaning to PCRE2 that it does not have in Python (verbs,
+ * [:classes:], special groups). What Python refuses and PCRE2 would accept is refused here: a
+ * repetition of nothing, of an anchor, or of a repetition. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "pb/python.h"
 
@@ -13,7 +13,7 @@
 
 enum { MAX_STEPS = 1000000, MAX_HEAP_KIB = 64 << 10 };
 
-/* What stands before the place at hand, as far as a repetition asks. */
+/* What precedes the current place, as far as a repetition cares. */
 typedef enum pb_re_before { BEFORE_NOTHING, BEFORE_ITEM, BEFORE_REPETITION } pb_re_before;
 
 typedef struct translation {
@@ -30,7 +30,7 @@ static pb_status refuse(const translation *t, const char *why)
                    t->regex, why, (size_t)(t->p - t->regex));
 }
 
-/* The character at t->p, as itself, which moves on. */
+/* Passes on the character at t->p as itself and advances. */
 static pb_status put_literal(translation *t)
 {
     size_t bytes = 1;
@@ -55,7 +55,7 @@ static pb_status put_member(translation *t)
     return *t->p == '\\' ? refuse_backslash(t) : put_literal(t);
 }
 
-/* "[…]": a ] that is first is of the set, a - that is first or last as well. */
+/* "[…]": a leading ] belongs to the set, and so does a leading or trailing -. */
 static pb_status put_set(translation *t)
 {
     bool first = true;
@@ -82,7 +82,7 @@ static pb_status put_set(translation *t)
     return pb_string_puts(t->out, "]");
 }
 
-/* The end of "{m}", "{m,}", "{,n}", "{m,n}" or "{,}" at p, NULL when it is none of them: then the
+/* The end of "{m}", "{m,}", "{,n}", "{m,n}" or "{,}" at p, NULL when it is none of these: then the
  * brace is a character. */
 static const char *counted(const char *p)
 {

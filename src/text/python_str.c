@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* White space, digits and case as Python has them. utf8proc gives the simple mappings; the full
- * ones (Unicode Standard, SpecialCasing) differ for lower case in two places, capital I with dot
- * above and sigma at the end of a word, and for title case in the characters of a table. */
+/* White space, digits and case as in Python. utf8proc gives the simple mappings; the full ones
+ * (Unicode Standard, SpecialCasing) differ for lower case in two places, capital I with dot above
+ * and sigma at the end of a word, and for title case in the characters of a table. */
 #include "pb/python.h"
 #include "pb/utf8.h"
 
@@ -46,7 +46,7 @@ bool pb_str_is_word(int32_t c)
     }
 }
 
-/* Digits of a script are ten neighbours; sets that touch each other start at a zero. */
+/* The digits of a script are ten consecutive characters; adjacent sets start at a zero. */
 int pb_str_digit(int32_t c)
 {
     int32_t first = c;
@@ -109,7 +109,7 @@ static bool is_case_ignorable(int32_t c)
     }
 }
 
-/* A sigma at [start, end) is final when a cased letter stands before it and none behind it. */
+/* A sigma at [start, end) is final when a cased letter precedes it and none follows. */
 static bool is_final_sigma(const char *text, size_t length, size_t start, size_t end)
 {
     bool before = false;

@@ -16,8 +16,8 @@
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}" \
     "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 
-/* Superscripts and fractions of Latin-1, which Oniguruma counts as word characters for \w that
- * stands alone, but not inside of a class. */
+/* Superscripts and fractions of Latin-1, which Oniguruma counts as word characters for \w by
+ * itself, but not inside a class. */
 #define LATIN_NUMBERS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 
 static const char *const word_categories[]  = {"L", "M", "Nd", "Nl", "Pc", NULL};
@@ -39,7 +39,7 @@ static pb_status refuse(const reader *r, const char *what)
                    r->place, what, r->at);
 }
 
-/* The byte `ahead` of the one at hand, 0 behind the end. */
+/* The byte `ahead` of the current one, 0 past the end. */
 static char peek(const reader *r, size_t ahead)
 {
     return ahead < r->length - r->at ? r->text[r->at + ahead] : '\0';
@@ -51,7 +51,7 @@ static bool begins(const reader *r, const char *text)
     return r->length - r->at >= n && memcmp(r->text + r->at, text, n) == 0;
 }
 
-/* A class escape: its set, bare inside of a class, in brackets outside. */
+/* A class escape: its set, bare inside a class, in brackets outside. */
 static pb_status write_set(reader *r, const char *set, bool negated)
 {
     if (r->in_class && negated) {
@@ -113,7 +113,7 @@ static pb_status rewrite_braced(reader *r)
     return PB_OK;
 }
 
-/* The escape at hand, two bytes at least. */
+/* The current escape, at least two bytes. */
 static pb_status rewrite_escape(reader *r)
 {
     char c = peek(r, 1);
@@ -143,7 +143,7 @@ static pb_status rewrite_escape(reader *r)
     case 'P':
         return rewrite_braced(r);
     default:
-        /* Letters and digits of one meaning in both; every other character stands for itself. */
+        /* Letters and digits with the same meaning in both; every other character is literal. */
         if (((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) &&
             strchr("nrtfaeAzZ", c) == NULL) {
             const char name[] = {'\\', c, '\0'};
@@ -174,7 +174,7 @@ static pb_status rewrite_in_class(reader *r)
     return PB_OK;
 }
 
-/* The opening bracket, with the negation and a bracket that stands for itself. */
+/* The opening bracket, with the negation and a literal bracket. */
 static pb_status open_class(reader *r)
 {
     size_t size = peek(r, 1) == '^' ? 2 : 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Creation of working memory, and the rule by which steps hand texts on: a step writes to a spare
- * buffer and adopts it; three buffers are enough for a pinned text, the text at hand and the next
+/* Creation of working memory, and the rule by which steps pass texts on: a step writes to a spare
+ * buffer and adopts it; three buffers suffice for a pinned text, the current text and the next
  * one. */
 #include "scratch.h"
 

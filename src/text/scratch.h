@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The working memory of one call: buffers, spans and the state of the regular-expression matcher. A
- * tokenizer keeps a pool of these, so that it stays immutable and calls allocate nothing once
+ * tokenizer keeps a pool of these, so that it stays immutable and calls do not allocate once
  * warm. */
 #pragma once
 
@@ -25,7 +25,7 @@ typedef struct pb_spans {
     size_t count, capacity;
 } pb_spans;
 
-pb_status pb_spans_grow(pb_spans *spans) PB_MUST_USE; /* room for one more at least */
+pb_status pb_spans_grow(pb_spans *spans) PB_MUST_USE; /* room for at least one more */
 
 static inline PB_MUST_USE pb_status pb_spans_push(pb_spans *spans, pb_span span)
 {
@@ -36,7 +36,7 @@ static inline PB_MUST_USE pb_status pb_spans_push(pb_spans *spans, pb_span span)
     return PB_OK;
 }
 
-/* A symbol of a word in the making, in a doubly linked list. */
+/* A symbol of a word being merged, in a doubly linked list. */
 typedef struct pb_symbol {
     int32_t id; /* -1: merged into the one before it */
     int32_t previous, next;
@@ -48,7 +48,7 @@ typedef struct pb_candidate {
     int32_t id;   /* of the merged token */
 } pb_candidate;
 
-/* A word that was tokenised before, in one line of the processor's cache. */
+/* A word that was tokenised before, in one cache line. */
 enum { PB_WORD_BYTES = 24, PB_WORD_IDS = 9 };
 
 typedef struct pb_word {
@@ -63,14 +63,14 @@ enum { PB_SCRATCH_BUFFERS = 3, PB_SCRATCH_OUTSIDE = -1 };
 typedef struct pb_scratch {
     struct pb_scratch *next; /* in the pool */
 
-    const char *text; /* the text at hand; steps replace it */
+    const char *text; /* the current text; steps replace it */
     size_t length;
     int holder; /* the buffer that holds it, or PB_SCRATCH_OUTSIDE */
     int pinned; /* a buffer that is still needed, or PB_SCRATCH_OUTSIDE */
     pb_string buffers[PB_SCRATCH_BUFFERS];
 
-    pb_spans spans, other;    /* pieces of the text at hand, and the list being made */
-    pb_spans raw, normalised; /* added tokens and what lies between them */
+    pb_spans spans, other;    /* pieces of the current text, and the list under construction */
+    pb_spans raw, normalised; /* added tokens and the parts between them */
 
     pb_symbol *symbols;
     pb_candidate *candidates; /* a heap */
@@ -83,17 +83,17 @@ typedef struct pb_scratch {
     pcre2_jit_stack *stack;
 } pb_scratch;
 
-/* `tokens` of the vocabulary: as many words are kept, within bounds. */
+/* `tokens`: size of the vocabulary, which is also the number of cached words, within bounds. */
 pb_status pb_scratch_create(int64_t tokens, pb_scratch **out) PB_MUST_USE;
 void pb_scratch_destroy(pb_scratch *w); /* accepts NULL */
 
-/* Makes a borrowed text the text at hand. */
+/* Makes a borrowed text the current text. */
 void pb_scratch_set(pb_scratch *w, const char *text, size_t length);
 
-/* An emptied buffer that is neither pinned nor holds the text at hand. */
+/* An empty buffer that is neither pinned nor holds the current text. */
 pb_string *pb_scratch_spare(pb_scratch *w);
 
-/* Makes the content of a buffer from pb_scratch_spare the text at hand. */
+/* Makes the content of a buffer from pb_scratch_spare the current text. */
 void pb_scratch_adopt(pb_scratch *w, const pb_string *buffer);
 
 /* Makes the list in `other` the list of pieces. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A field is a number that holds its own number and type, then a number, four or eight bytes, or a
- * length and as many bytes. Fields that are not known are skipped; of one that comes twice the
- * later one counts. */
+/* A field is a number that encodes the field's number and type, followed by a number, by four or
+ * eight bytes, or by a length and that many bytes. Unknown fields are skipped; of a repeated one
+ * the last counts. */
 #include "sentencepiece.h"
 
 #include "pb/memory.h"
@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-/* What is left of a message; `offset` of its begin in the file is for messages. */
+/* The rest of a message; `offset`, its start in the file, is for error messages. */
 typedef struct reader {
     const uint8_t *begin, *at, *end;
 } reader;
@@ -27,7 +27,7 @@ typedef struct field {
     const uint8_t *bytes; /* [value] */
 } field;
 
-/* Bytes of a piece with a text of one byte: the room asked for stays in proportion to the file. */
+/* Bytes of a piece with a text of one byte: bounds the memory by the size of the file. */
 enum { SMALLEST_PIECE = 3 };
 
 enum { TYPE_BPE = 2 };
@@ -44,7 +44,7 @@ static pb_status read_number(reader *r, uint64_t *out)
 
     for (int shift = 0; shift < 64; shift += 7) {
         if (r->at == r->end) {
-            return damaged(r, "the file ends inside of a number");
+            return damaged(r, "the file ends inside a number");
         }
         uint8_t byte = *r->at++;
         value |= (uint64_t)(byte & 0x7f) << shift;
@@ -59,7 +59,7 @@ static pb_status read_number(reader *r, uint64_t *out)
 static pb_status read_fixed(reader *r, int size, uint64_t *out)
 {
     if (r->end - r->at < size) {
-        return damaged(r, "the file ends inside of a field");
+        return damaged(r, "the file ends inside a field");
     }
     *out = 0;
     for (int i = 0; i < size; i++) {

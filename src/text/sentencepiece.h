@@ -19,8 +19,8 @@ typedef enum pb_piece_type {
     PB_PIECE_BYTE         = 6,
 } pb_piece_type;
 
-/* Bytes of the longest piece: all ways to cut one in two are looked at. SentencePiece's own limit
- * is 512. */
+/* Bytes of the longest piece: all ways to cut one in two are tried. SentencePiece's own limit is
+ * 512. */
 enum { PB_PIECE_LIMIT = 1024 };
 
 typedef struct pb_piece {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Finds and parses the files. The older layouts (vocab.json and merges.txt of GPT-2,
- * tokenizer.model of SentencePiece) are brought into the form of a tokenizer.json, so that only
- * that form has to be understood. */
+ * tokenizer.model of SentencePiece) are converted to the form of a tokenizer.json, so that only
+ * that form has to be parsed. */
 #include "source.h"
 
 #include "compose.h"
@@ -53,8 +53,8 @@ static pb_status has_file(const char *directory, const char *name, bool *out)
     return PB_OK;
 }
 
-/* Its numbers do not matter here, and "no maximum length" is often written as 10^30, which is no
- * integer that could be held: they are read as real numbers. */
+/* Its numbers do not matter here, and "no maximum length" is often written as 10^30, which fits no
+ * integer type: they are read as real numbers. */
 static pb_status read_optional(const char *directory, const char *name, pb_hash *hash, json_t **out)
 {
     char *path       = NULL;
@@ -168,7 +168,7 @@ err_clear:
     return status;
 }
 
-/* Names what is there in another form. */
+/* Names files in another form. */
 static pb_status fail_missing(const char *directory)
 {
     static const struct {
@@ -225,8 +225,8 @@ static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out,
     return fail_missing(directory);
 }
 
-/* A file of its own counts before the key of the configuration, as in transformers. The template
- * changes no ids, so it is not part of the hash. */
+/* A separate file takes precedence over the key of the configuration, as in transformers. The
+ * template changes no ids, so it is not part of the hash. */
 static pb_status read_chat_template(const char *directory, pb_source *out)
 {
     static const char *const names[] = {"chat_template.jinja", "chat_template.json"};

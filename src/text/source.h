@@ -8,12 +8,12 @@
 #include "pb/string.h"
 
 typedef struct pb_source {
-    json_t *root;          /* tokenizer.json, or what the files of an older layout amount to */
+    json_t *root;          /* tokenizer.json, or the files of an older layout converted to it */
     json_t *config;        /* tokenizer_config.json, NULL when there is none */
     json_t *map;           /* special_tokens_map.json, NULL when there is none */
     json_t *added;         /* added_tokens.json, or NULL */
     json_t *names;         /* of the special tokens, from config and map: see declared.h */
-    const char *chat_file; /* that holds the chat template, or NULL */
+    const char *chat_file; /* the file of the chat template, or NULL */
     pb_string chat_template;
     char *path; /* of the main file, for messages */
     char hash[PB_HASH_TEXT];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading a stage into a flat list of steps. Nested sequences run in order, so that flattening
- * them changes nothing. */
+/* Reading a stage into a flat list of steps. Nested sequences run in order, so flattening them
+ * changes nothing. */
 #include "step.h"
 
 #include "pb/memory.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Normalizers, pre-tokenizers and decoders are lists of steps. A step has a kind: one row of its
- * stage's table, with the name as tokenizer.json writes it, the options it knows, and what it
- * does to the text and the pieces at hand. */
+ * stage's table, with its name in tokenizer.json, the options it knows, and its effect on the
+ * current text and pieces. */
 #pragma once
 
 #include "json.h"
@@ -34,10 +34,10 @@ typedef enum pb_prepend_scheme {
 
 struct pb_step {
     const pb_step_kind *kind;
-    pb_pattern pattern;    /* what is looked for */
-    char *content;         /* what is put in its place, in front of a text, or taken off */
+    pb_pattern pattern;    /* what is searched for */
+    char *content;         /* the replacement, prefix or character to strip */
     size_t content_length; /* bytes */
-    int64_t start, stop;   /* how many characters are taken off */
+    int64_t start, stop;   /* how many characters are stripped */
     pb_split_behavior behavior;
     pb_prepend_scheme prepend;
     bool invert, split, left, right;
@@ -48,7 +48,7 @@ typedef struct pb_steps {
     size_t count;
 } pb_steps;
 
-/* What a stage is made of. */
+/* The description of a stage. */
 typedef struct pb_stage {
     const char *name;          /* "normalizer": also the key in tokenizer.json */
     const char *list_key;      /* of its Sequence: "normalizers" */
@@ -64,18 +64,18 @@ extern const pb_stage pb_stage_decoder;
 pb_status pb_steps_parse(const pb_stage *stage, const json_t *root, pb_steps *out) PB_MUST_USE;
 void pb_steps_clear(pb_steps *steps);
 
-/* Runs all steps on the text (and pieces) at hand. */
+/* Runs all steps on the current text (and pieces). */
 pb_status pb_steps_run(const pb_steps *steps, pb_scratch *w) PB_MUST_USE;
 
 /* Copies the text under a key into step->content. */
 pb_status pb_step_content(const json_t *node, const char *place, const char *key,
                           pb_step *step) PB_MUST_USE;
 
-/* Refuses a Metaspace that puts its character before the start of a text only, beside a normalizer
- * that may take characters off the start: where the text then begins is another matter in HF. */
+/* Refuses a Metaspace that prefixes only the start of a text, beside a normalizer that may strip
+ * characters from the start: HF then disagrees on where the text begins. */
 pb_status pb_steps_check_start(const pb_steps *normalizer,
                                const pb_steps *pretokenizer) PB_MUST_USE;
 
-/* True when a pre-tokenizer ends in bytes: the pieces are to be tokenised by byte. An error when
+/* True when a pre-tokenizer ends in bytes: the pieces are then tokenised by byte. An error when
  * other steps follow. */
 pb_status pb_steps_are_bytes(const pb_steps *steps, bool *out) PB_MUST_USE;

@@ -15,7 +15,7 @@ void pb_rendered_clear(pb_rendered *r)
     *r = (pb_rendered){0};
 }
 
-/* Every marker must be one token: spelled in letters it would mean nothing to the model. */
+/* Every marker must be one token: spelled out in letters it would be meaningless to the model. */
 static pb_status check_markers(const pb_template *tpl, const pb_tokenizer *t, bool with_answer)
 {
     int32_t id = -1;
@@ -39,8 +39,8 @@ static pb_status check_markers(const pb_template *tpl, const pb_tokenizer *t, bo
     return PB_OK;
 }
 
-/* Ids that head alone and the piece have in common at the front, and tail alone at the end: what
- * lies between holds the user's text. */
+/* The ids that the piece shares with head alone at the front, and with tail alone at the end: the
+ * user's text is between them. */
 static pb_status find_user(const pb_template *tpl, const pb_tokenizer *t, const pb_ids *ids,
                            int64_t piece, int64_t *begin, int64_t *end)
 {
@@ -129,8 +129,8 @@ pb_status pb_template_render(const pb_template *tpl, const pb_tokenizer *t, cons
     return render(tpl, t, user, strlen(user), answer, corrected, out);
 }
 
-/* The longest fitting part of the user's text, by bisection: each try is rendered, so that what is
- * kept is tokenised as if nothing had followed. `fitting` holds the best so far. */
+/* The longest fitting part of the user's text, by bisection: each attempt is rendered, so the kept
+ * text is tokenised as if nothing had followed it. `fitting` holds the best so far. */
 static pb_status bisect(const pb_template *tpl, const pb_tokenizer *t, const char *user,
                         const char *answer, int64_t cutoff, pb_rendered *fitting, size_t *kept)
 {
@@ -223,7 +223,7 @@ void pb_rendered_truncate_paper(pb_rendered *r, int64_t cutoff)
     r->user_end      = r->user_end < kept_prompt ? r->user_end : kept_prompt;
 }
 
-/* Appends an id that is not there yet. */
+/* Appends an id unless it is already there. */
 static pb_status append_once(pb_ids *ids, int64_t first, int32_t id)
 {
     for (int64_t i = first; i < ids->count; i++) {

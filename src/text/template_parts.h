@@ -9,12 +9,12 @@ struct pb_template {
     const char *head, *tail;               /* around the user's text, one piece */
     const char *thought;                   /* a second piece of the prompt, or NULL */
     const char *answer_head, *answer_tail; /* around the answer, one piece */
-    bool bos, eos;                         /* ids before the prompt and behind the answer */
+    bool bos, eos;                         /* ids before the prompt and after the answer */
     const char *bos_text, *eos_text;       /* of the model the template comes from, or NULL */
-    bool bos_optional;                     /* left out where the tokenizer names none */
+    bool bos_optional;                     /* omitted where the tokenizer names none */
     bool fills;                            /* paper: the first {{idx}} of the user's text is 0 */
     bool stop_eos, stop_additional;
-    const char *markers[6]; /* tokens that must be there; the first stop is among them */
+    const char *markers[6]; /* tokens that the tokenizer must have; the first stop is among them */
     const char *stops[3];
     const char *families[5]; /* beginnings of the architectures that may use it */
 };

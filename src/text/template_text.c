@@ -147,7 +147,7 @@ static bool is_for_all(const pb_template *tpl)
     return tpl->families[0][0] == '\0';
 }
 
-/* Appends the templates of a family, each with a token that is missing. */
+/* Appends the templates of a family, each with a token that the tokenizer lacks. */
 static pb_status list_lacking(const char *architecture, const pb_tokenizer *t, pb_string *out)
 {
     for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
@@ -236,8 +236,8 @@ static pb_status append_filled(pb_string *out, const char *text, size_t size)
     return pb_string_append(out, rest, size - (size_t)(rest - text));
 }
 
-/* Appends the answer without thoughts ("<think>\n" up to the next "\n</think>\n\n") and without
- * the line feeds that then lead. */
+/* Appends the answer without thoughts ("<think>\n" up to the next "\n</think>\n\n") and without the
+ * line feeds that are then at its start. */
 static pb_status append_without_thoughts(pb_string *out, const char *answer)
 {
     static const char open[]  = "<think>\n";

@@ -9,8 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* The pool is the one part of a tokenizer that changes, under its lock; the constness that callers
- * see is that of the vocabulary. */
+/* The pool is the only part of a tokenizer that changes, under its lock; to callers the tokenizer
+ * is const. */
 pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_scratch **out)
 {
     pb_tokenizer *owner = (pb_tokenizer *)t;
@@ -68,8 +68,8 @@ static pb_status encode_stretch(const pb_tokenizer *t, pb_scratch *w, bool first
 }
 
 /* A stretch of the given text: normalised, then searched for the added tokens that are written in
- * normalised form. Those are never taken for plain text by place: a normaliser moves places, so
- * with `plain` none of the special ones is recognised. */
+ * normalised form. They cannot be declared plain text by position, since a normaliser moves
+ * positions; with `plain` no special one is recognised. */
 static pb_status encode_raw_stretch(const pb_tokenizer *t, pb_scratch *w, const char *text,
                                     size_t length, bool first, bool plain, pb_ids *out)
 {
@@ -170,7 +170,7 @@ static const char *token_text(const pb_tokenizer *t, int32_t id, size_t *length)
     return text != NULL ? text : pb_lexicon_text(&t->vocabulary, id, length);
 }
 
-/* The text that a token is decoded from; NULL when it has none, or is left out. */
+/* The text that a token is decoded from; NULL when it has none or is skipped. */
 static const char *decoded_text(const pb_tokenizer *t, int32_t id, bool skip_special,
                                 size_t *length)
 {
@@ -186,7 +186,7 @@ static const char *decoded_text(const pb_tokenizer *t, int32_t id, bool skip_spe
     return token_text(t, id, length);
 }
 
-/* The tokens side by side; without a decoder a space stands between them. */
+/* The tokens in a row; without a decoder they are separated by a space. */
 static pb_status decode_tokens(const pb_tokenizer *t, pb_scratch *w, const int32_t *ids,
                                int64_t count, bool skip_special)
 {

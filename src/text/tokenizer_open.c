@@ -29,7 +29,7 @@ static pb_status check_root(const json_t *root)
                        "tokenizer is BPE",
                        type.data);
     }
-    /* Old files name no type; a vocabulary in an object and merges make it BPE. */
+    /* Old files name no type; an object as vocabulary, and merges, mean BPE. */
     if (!json_is_object(json_object_get(model, "vocab")) ||
         json_object_get(model, "merges") == NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
@@ -39,7 +39,7 @@ static pb_status check_root(const json_t *root)
     return PB_OK;
 }
 
-/* Ids may have holes, but a table by id must stay in proportion to the file. */
+/* Ids may have gaps, but the table by id must stay in proportion to the file. */
 static pb_status check_highest(int64_t highest, int64_t count)
 {
     if (highest > 4 * count + 1024) {
@@ -150,7 +150,7 @@ pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
     t->chat_file         = source.chat_file;
     t->chat_template     = source.chat_template;
     source.chat_template = (pb_string){0};
-    pb_tokenizer_trim(t); /* its working memory was made before the vocabulary was known */
+    pb_tokenizer_trim(t); /* its working memory was created before the vocabulary was known */
     pb_source_clear(&source);
     *out = t;
     return PB_OK;

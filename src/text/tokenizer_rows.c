@@ -30,7 +30,7 @@ pb_status pb_tokenizer_encode_rows(const pb_tokenizer *t, const char *const *tex
     if (failed == count) {
         return PB_OK;
     }
-    /* The record of an error belongs to the thread that saw it: it is made again on this one. */
+    /* The error record belongs to the thread that met the error: it is made again on this one. */
     pb_ids_clear(&out[failed]);
     pb_status status =
         pb_tokenizer_encode(t, texts[failed], lengths[failed], special, &out[failed]);

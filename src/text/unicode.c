@@ -14,7 +14,7 @@ bool pb_unicode_is_space(int32_t code)
            code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
 }
 
-/* Symbols with the property Other_Alphabetic: circled, squared and such letters. */
+/* Symbols with the property Other_Alphabetic: circled and squared letters and the like. */
 static bool is_letter_symbol(int32_t code)
 {
     return (code >= 0x24b6 && code <= 0x24e9) || (code >= 0x1f130 && code <= 0x1f149) ||

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where the Unicode versions differ. The tokenizers that are to be equalled know version 16 in
- * their regular expressions, 11 in their normalisation and 8 in their punctuation; the libraries
- * here know whatever was installed. Characters that are newer, or too new, are listed. */
+/* Where the Unicode versions differ. The reference tokenizers use version 16 in their regular
+ * expressions, 11 in their normalisation and 8 in their punctuation; the libraries here use
+ * whatever version is installed. The characters that differ are listed. */
 #include "unicode_versions.h"
 
 #include <stddef.h>
@@ -83,7 +83,7 @@ static const category_range assigned[] = {
     {0x2ebf0, 0x2ee5d, UTF8PROC_CATEGORY_LO}, {0x31350, 0x323af, UTF8PROC_CATEGORY_LO},
 };
 
-/* Classes, decompositions and compositions that came after version 11. */
+/* Classes, decompositions and compositions added after version 11. */
 static const range normalised_later[] = {
     {0x07fd, 0x07fd},   {0x0898, 0x089f},   {0x08ca, 0x08d3},   {0x09fe, 0x09fe},
     {0x0c3c, 0x0c3c},   {0x0d3b, 0x0d3c},   {0x0eba, 0x0eba},   {0x1715, 0x1715},
@@ -99,7 +99,7 @@ static const range normalised_later[] = {
     {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
 };
 
-/* Punctuation that came after version 8, but for U+166D and U+111C9 that were it then. */
+/* Punctuation added after version 8, except U+166D and U+111C9, which were punctuation then. */
 static const range punctuation_later[] = {
     {0x061d, 0x061d},   {0x09fd, 0x09fd},   {0x0a76, 0x0a76},   {0x0c77, 0x0c77},
     {0x0c84, 0x0c84},   {0x1b7d, 0x1b7e},   {0x2e43, 0x2e4f},   {0x2e52, 0x2e5d},
@@ -111,7 +111,7 @@ static const range punctuation_later[] = {
     {0x12ff1, 0x12ff2}, {0x16e97, 0x16e9a}, {0x16fe2, 0x16fe2}, {0x1e95e, 0x1e95f},
 };
 
-/* Capital letters that came after version 15.0, and how far their small letters are. */
+/* Capital letters added after version 15.0, and the distance to their small letters. */
 static const struct {
     int32_t first, last, distance;
 } lowered[] = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Character properties of the Unicode version that Hugging Face's library has, whatever versions
+/* Character properties in the Unicode versions of Hugging Face's library, whatever versions
  * utf8proc and PCRE2 have. */
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <utf8proc.h>
 
-/* The general category by version 16. */
+/* The general category in version 16. */
 utf8proc_category_t pb_unicode_category(int32_t code);
 
 /* The small letter of a letter, other characters themselves. U+0130 has two and is not changed. */
@@ -21,6 +21,6 @@ bool pb_unicode_is_normalised_later(int32_t code);
 /* True when it is punctuation today, but was not in version 8. */
 bool pb_unicode_is_punctuation_later(int32_t code);
 
-/* Appends the characters of a category ("L", "Lu") that came with versions 15.0 to 16.0, as ranges
- * for a class of a PCRE2 expression. */
+/* Appends the characters of a category ("L", "Lu") that versions 15.0 to 16.0 added, as ranges for
+ * a class of a PCRE2 expression. */
 pb_status pb_unicode_append_assigned(const char *category, pb_string *out) PB_MUST_USE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Matchers of GPT-2's expression, and of that of GPT-4 with one digit (Qwen) or up to three
- * (Llama 3) in a match. The alternatives are tried in the order of the expression. */
+/* Matchers of GPT-2's expression, and of GPT-4's with one digit (Qwen) or up to three (Llama 3) per
+ * match. The alternatives are tried in the order of the expression. */
 #include "words.h"
 
 #include "unicode.h"
@@ -42,7 +42,7 @@ static int kind_of_code(int32_t code)
     return pb_unicode_is_space(code) ? S : O;
 }
 
-/* The kind of the character at `at`, 0 at the end of the text; *next: behind it. */
+/* The kind of the character at `at`, 0 at the end of the text; *next: the byte after it. */
 static inline int kind_at(const char *text, size_t length, size_t at, size_t *next)
 {
     if (at >= length) {
@@ -60,7 +60,7 @@ static inline int kind_at(const char *text, size_t length, size_t at, size_t *ne
     return kind_of_code(code);
 }
 
-/* Behind the run of characters of these kinds. */
+/* The end of the run of characters of these kinds. */
 static inline size_t skip(const char *text, size_t length, size_t at, int kinds)
 {
     size_t next = at;
@@ -71,7 +71,7 @@ static inline size_t skip(const char *text, size_t length, size_t at, int kinds)
     return at;
 }
 
-/* Behind an apostrophe's contraction, 0 when there is none. U+017F is a small s. */
+/* The end of a contraction after an apostrophe, 0 when there is none. U+017F is a small s. */
 static size_t contraction(const char *text, size_t length, size_t at, bool any_case)
 {
     size_t left = length - at;
@@ -92,7 +92,7 @@ static size_t contraction(const char *text, size_t length, size_t at, bool any_c
     return pair ? at + 3 : 0;
 }
 
-/* A run of spaces that begins at `at`: without its last one where something follows it, but never
+/* A run of spaces that begins at `at`: without the last one where something follows, but never
  * empty. */
 static size_t spaces(const char *text, size_t length, size_t at, size_t end)
 {
@@ -119,7 +119,7 @@ static size_t end_gpt2(const char *text, size_t length, size_t at)
     return spaces(text, length, at, skip(text, length, at, S));
 }
 
-/* Numbers in a match: at most `digits`. */
+/* Numbers per match: at most `digits`. */
 static inline size_t end_gpt4(const char *text, size_t length, size_t at, int digits)
 {
     size_t next   = at;

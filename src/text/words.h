@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The expressions that most tokenizers split by, matched by hand: each alternative of theirs begins
- * with another kind of character, so that a text falls into matches without a gap and without
+/* The expressions that most tokenizers split by, matched by hand: each of their alternatives begins
+ * with a different kind of character, so a text splits into matches without gaps and without
  * search. */
 #pragma once
 
