@@ -1,4 +1,4 @@
-# The libraries this program stands on; each becomes one imported target, each belongs to one module (see README).
+# The libraries this program needs; each becomes one imported target and belongs to one module (see README).
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS C)

@@ -4,7 +4,7 @@ add_library(pb_flags INTERFACE)
 target_compile_features(pb_flags INTERFACE c_std_17)
 target_include_directories(pb_flags INTERFACE ${CMAKE_SOURCE_DIR}/include)
 target_compile_definitions(pb_flags INTERFACE _GNU_SOURCE)
-# -ffp-contract=off: a product and a sum are rounded alike in every build, so results compare across compilers.
+# -ffp-contract=off: products and sums are rounded the same way in every build, so results compare across compilers.
 target_compile_options(pb_flags INTERFACE
     -ffp-contract=off -fno-math-errno -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
     -Wconversion -Wno-sign-conversion

@@ -32,8 +32,8 @@ endif()
 set(PB_HAVE_TREE_SITTER ON)
 message(STATUS "tree-sitter: ${PB_TREE_SITTER_VERSION}")
 
-# Foreign code: without our warnings, and without its assertions in every build, so that a text is never the end of a
-# process. The address sanitizer watches it; the other one does not, as the parser tables rely on what it refuses.
+# Foreign code: without our warnings, and without its assertions in every build, so that no text can end the
+# process. The address sanitizer checks it; the undefined-behaviour one does not, since the parser tables rely on what it refuses.
 add_library(pb_tree_sitter STATIC ${PB_TREE_SITTER}/core/src/lib.c ${PB_TREE_SITTER}/python/src/parser.c
     ${PB_TREE_SITTER}/python/src/scanner.c)
 target_include_directories(pb_tree_sitter SYSTEM

@@ -52,7 +52,7 @@ def say(text):
 
 
 class Job:
-    """What the names of the command line mean, and where they go."""
+    """The models and data sets named on the command line, and their folders."""
 
     def __init__(self, arguments):
         self.arguments, self.hub = arguments, Hub()

@@ -59,7 +59,7 @@ def run(*command):
 
 
 def ask_pip(python):
-    """The index of pip's configuration, or its default, which stands in its help."""
+    """The index of pip's configuration, or its default, taken from its help."""
     told = run(python, "-m", "pip", "config", "get", "global.index-url")
     text = re.sub(r"\s+", " ", run(python, "-m", "pip", "download", "--help")) if not told else ""
     match = re.search(r"--index-url <url>.*?\(default (\S+?)\)", text)
@@ -67,7 +67,7 @@ def ask_pip(python):
 
 
 def index_url():
-    """The index that pip takes; a Python without pip has one in an environment made for the question."""
+    """The index that pip uses; a Python without pip is asked in a temporary environment."""
     told = os.environ.get("PIP_INDEX_URL") or ask_pip(sys.executable)
     if not told:
         with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +117,7 @@ def package(name, file, digest, folder):
 
 
 def unpack(content, kept, target):
-    """Plain files of the named folders; whatever else an archive may hold is left out."""
+    """Plain files of the named folders; everything else in an archive is ignored."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for member in archive:
             path = member.name.partition("/")[2]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the configurations say about origin: the group model of configs/model/*.cfg, configs/dataset/sources.json."""
+"""Origins as the configurations give them: the group model of configs/model/*.cfg, configs/dataset/sources.json."""
 import json
 import os
 import re
@@ -56,7 +56,7 @@ def read_cfg(path):
 
 
 def read_models(folder):
-    """Name → group model, of the files that say where the model is on the hub."""
+    """Name → group model, of the files that name a repository of the hub."""
     models = {}
     for name in sorted(os.listdir(folder)):
         if name.endswith(".cfg"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets: which files hold a split, on the hub or among what the user has, and their way to JSON lines."""
+"""Data sets: which files hold a split, on the hub or among the user's files, and their conversion to JSON lines."""
 import contextlib
 import os
 import re
@@ -15,7 +15,7 @@ CONVERTED = "refs/convert/parquet"  # the hub's own conversion of a data set to 
 # ---------------------------------------------------------------- which files
 
 def pick(names, config, split, where):
-    """The files of a split among a repository's, in order; config '-': that of the only folder that has the split."""
+    """The files of a split in a repository, in order; config '-': the only folder that has the split."""
     for kind in rows.KINDS:
         shape = re.compile(rf"(?:(?P<folder>.*)/)?{re.escape(split)}"
                            rf"(?:/(?P<number>\d+)|-(?P<index>\d+)-of-(?P<total>\d+)(?:-\w+)?)?\.{kind}(?:\.gz)?")
@@ -33,7 +33,7 @@ def pick(names, config, split, where):
 
 
 def check_whole(found, what):
-    """A split is one file, or numbered files of which none is missing; not two of these at once."""
+    """A split is one file or a complete set of numbered files, and never both."""
     numbers = [int(match["number"] or match["index"] or 0) for match in found]
     total = int(found[0]["total"] or len(found))
     if numbers != list(range(total)) or len({(m["number"] is None, m["total"]) for m in found}) > 1:
@@ -48,7 +48,7 @@ def files_below(root, depth=3):
 
 
 def local_files(directory, name, part, source, alone):
-    """Files of a split among what the user has: (path, name for messages and the manifest)."""
+    """Files of a split among the user's files: (path, name for messages and the manifest)."""
     repository, config, split = source.split()
     own, bare = os.path.join(directory, name), [directory] if alone else []
     tries = [(own, config, split), (own, "-", split)]
@@ -82,7 +82,7 @@ def hub_files(sources, hub, source, fetched):
                   + " or ".join(f"{place}@{revision}" for place, revision, _ in tries))
 
 
-# ---------------------------------------------------------------- their way to JSON lines
+# ---------------------------------------------------------------- conversion to JSON lines
 
 class Set:
     """A data set of sources.json and the folder it goes to; local: the user's folder of files, or None for the hub."""
@@ -109,7 +109,7 @@ class Set:
         return self.sources["sha256"].get(f"{self.name}/{output}")
 
     def check_pin(self, output):
-        """What an earlier run took from a repository is of the commit that its slot asks for now."""
+        """The files of an earlier run must be of the commit that their slot now asks for."""
         old = self.folder.files.get(output, {})
         pinned = self.sources["revisions"].get(old.get("repository"))
         if pinned and pinned != old["revision"]:
@@ -117,7 +117,7 @@ class Set:
                           f"sources.json asks for {pinned}: move the folder away, or correct the slot")
 
     def find(self, part):
-        """(path, name) of each source file, and what the manifest says of their origin."""
+        """(path, name) of each source file, and their origin for the manifest."""
         source = self.entry[part]
         if self.local:
             return local_files(self.local, self.name, part, source, self.alone), {}

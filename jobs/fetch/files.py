@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output folders with their manifest: hashes, and files that are whole or not there."""
+"""Output folders with their manifest: hashes, and files that are either whole or absent."""
 import contextlib
 import hashlib
 import json
@@ -17,7 +17,7 @@ known_hashes = {}
 
 
 def sha256_of(path):
-    """Remembered as long as the file does not change: checkpoints are large."""
+    """Cached until the file changes: checkpoints are large."""
     stat = os.stat(path)
     key = stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
     if key not in known_hashes:
@@ -37,7 +37,7 @@ def digest(path, state):
 
 
 def sync(path):
-    """Makes a file, or the names in a folder, survive a power cut."""
+    """Makes a file, or the names in a folder, survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -65,7 +65,7 @@ class Folder:
         return self.file(f".{name}.part")
 
     def has(self, name, expected):
-        """Whether the file is there as the manifest says; expected: the SHA-256 of the configuration, or nothing."""
+        """Whether the file matches the manifest; expected: the SHA-256 of the configuration, or None."""
         path, entry = self.file(name), self.files.get(name)
         if not os.path.exists(path) or entry is None:
             return False

@@ -15,7 +15,7 @@ class Hub:
         self.library, self.known = None, {}
 
     def call(self, kind, repository, name, **arguments):
-        """A function of the library, its many errors as one line each."""
+        """A function of the library, with each of its many errors as one line."""
         if self.library is None:
             try:
                 import huggingface_hub
@@ -43,7 +43,7 @@ class Hub:
             raise Failure(f"{repository}: {remedy}") from error
 
     def tree(self, kind, repository, revision):
-        """The commit behind a revision, and its files by name; None when there is no such revision."""
+        """The commit of a revision, and its files by name; None when there is no such revision."""
         key = kind, repository, revision
         if key not in self.known:
             try:
@@ -71,7 +71,7 @@ def attribute(thing, name):
 
 
 def difference(path, file):
-    """What tells a file from the one that the hub describes, or None."""
+    """How a file differs from the hub's description, or None."""
     size = os.path.getsize(path)
     if file.size is not None and size != file.size:
         return f"has {size} bytes, the hub's has {file.size}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: which files of a repository, and their way to the folder of the model."""
+"""Checkpoints: which files of a repository are needed, and how they get into the folder of the model."""
 import os
 import re
 import shutil
@@ -38,7 +38,7 @@ class Model:
         return f"{count} of {len(names)} files downloaded, commit {commit}"
 
     def revision(self):
-        """The commit of an earlier run, which the slot may not contradict; else the slot's; else the newest."""
+        """The commit of an earlier run, which must agree with the slot's; else the slot's; else the newest."""
         pinned, fetched = self.options.get("revision"), self.folder.manifest.get("revision")
         if pinned and fetched and pinned != fetched:
             raise Failure(f"{self.folder.path}: holds {fetched} of {self.repository}, {self.slots_file} asks for "
@@ -56,7 +56,7 @@ class Model:
         return names
 
     def fetch_file(self, commit, file):
-        """Returns whether it had to be downloaded; a file that came here in another way is taken if it is the same."""
+        """Returns whether it had to be downloaded; an identical file from elsewhere is accepted."""
         name, path = file.rfilename, self.folder.file(file.rfilename)
         expected = self.expected.get(name)
         if self.folder.has(name, expected):

@@ -78,7 +78,7 @@ def as_label(value, classes):
 
 
 def as_kind(value, kind, is_text):
-    """The value of a column in the hub's type; ValueError when it has another. is_text: CSV and TSV know only texts."""
+    """The value of a column in the hub's type; ValueError when it has another one. is_text: CSV and TSV have only texts."""
     if isinstance(kind, list):
         return as_label(value, kind)
     if is_text and kind != "string":
