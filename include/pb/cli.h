@@ -94,10 +94,7 @@ bool pb_cli_is_heard(void);
 /* --width, else $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
 int64_t pb_cli_width(const pb_cli *cli);
 
-/* "auto", a device of this build ("cpu") or one of several ("cuda:N") → name and number. */
-pb_status pb_cli_parse_device(const char *text, const char **name, int *number) PB_MUST_USE;
-
-/* The same of --device. */
+/* --device → backend and number. */
 pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number) PB_MUST_USE;
 /* --dtype: what pb_backend_use_dtype takes. */
 pb_dtype pb_cli_dtype(const pb_cli *cli);

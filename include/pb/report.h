@@ -22,10 +22,6 @@ typedef struct pb_report_options {
     const char *path; /* of the results, named in the JSON; NULL: not named */
 } pb_report_options;
 
-/* Shards of a directory → one file at `path`, atomically; with PSCP at its default constants.
- * PB_ERR_FORMAT, with all of them in the log, when shards are damaged. */
-pb_status pb_report_merge(const char *directory, const char *path) PB_MUST_USE;
-
 /* Each appends. The options may be NULL for the defaults. */
 pb_status pb_report_text(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;
@@ -41,18 +37,3 @@ pb_status pb_report_json(const pb_results *results, const pb_report_options *opt
 pb_status pb_report_pscp(const pb_results *results, const pb_report_options *options,
                          pb_results_pscp *out) PB_MUST_USE;
 void pb_report_pscp_clear(pb_results_pscp *pscp); /* accepts a zeroed one */
-
-/* The progress of a directory, from its plan and its shards. */
-typedef struct pb_report_progress {
-    char *sweep; /* owned */
-    /* left: includes damaged ones; -1 without a plan, since only the plan knows the cells without a
-     * shard. */
-    int64_t cells, done, failed, invalid, left, stale;
-    char **damaged; /* owned, [damaged_count]: file and cause */
-    int64_t damaged_count;
-    double cells_per_hour; /* of the latest finished cells, NaN with fewer than two */
-    double seconds_left;   /* left / cells_per_hour, NaN when unknown */
-} pb_report_progress;
-
-pb_status pb_report_progress_read(const char *directory, pb_report_progress *out) PB_MUST_USE;
-void pb_report_progress_clear(pb_report_progress *progress);

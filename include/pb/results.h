@@ -29,11 +29,6 @@ pb_status pb_plan_write(const char *directory, const pb_plan *plan) PB_MUST_USE;
 /* PB_ERR_NOT_FOUND when there is no plan in the directory. */
 pb_status pb_plan_read(const char *directory, pb_plan *out) PB_MUST_USE;
 
-/* For the one run that works in the directory, which exists: takes DIRECTORY/run.lock and removes
- * the temporary files that killed runs of the sweep left. PB_ERR_IO, with host and process, while
- * another run holds the lock; where the file system has no locks, *out is NULL. */
-pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock **out) PB_MUST_USE;
-
 /* One hash over a plan and the checksums of its shards ("" where there is none): a merged file has
  * it as an attribute, which tells whether it was made from exactly these. */
 pb_status pb_plan_shards_hash(const pb_plan *plan, char (*checksums)[PB_HASH_TEXT],

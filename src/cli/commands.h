@@ -4,6 +4,7 @@
 
 #include "pb/cli.h"
 #include "pb/string.h"
+#include "pb/sweep.h"
 
 extern const pb_command pb_command_bench;
 extern const pb_command pb_command_data;
@@ -48,6 +49,10 @@ typedef struct pb_option_entry {
 
 pb_status pb_option_list(const pb_command *command, pb_option_entry **out,
                          int64_t *count) PB_MUST_USE;
+
+/* grid.c: opens the sweep over the grid that the first argument names, with --set, --device,
+ * --dtype and --threads in addition to `how`. Collective. */
+pb_status pb_cli_open_sweep(const pb_cli *cli, pb_sweep_options *how, pb_sweep **out) PB_MUST_USE;
 
 /* cli.c: --help or -h among the arguments after the command's name. */
 bool pb_cli_asks_for_help(int argc, char *const *argv);

@@ -4,9 +4,8 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
-#include "pb/report.h"
-#include "pb/results.h"
 #include "pb/stop.h"
+#include "pb/sweep.h"
 
 static const pb_option options[] = {
     {.name   = "output",
@@ -16,21 +15,6 @@ static const pb_option options[] = {
      .help   = "the merged file; one that is there is replaced; default: DIR/<sweep>.h5, as run"},
     PB_OPTION_END,
 };
-
-/* The file that `run` would write. */
-static pb_status default_path(const char *directory, char **out)
-{
-    pb_plan plan   = {0};
-    pb_string name = {0};
-    pb_status status;
-    PB_TRY_GOTO(status, pb_plan_read(directory, &plan), done);
-    PB_TRY_GOTO(status, pb_string_printf(&name, "%s.h5", plan.name), done);
-    PB_TRY_GOTO(status, pb_path_join(directory, name.data, out), done);
-done:
-    pb_string_clear(&name);
-    pb_plan_clear(&plan);
-    return status;
-}
 
 /* Its path is the last line of standard output, as in `run`. */
 static pb_status merge(const pb_cli *cli, const char *path)
@@ -42,7 +26,7 @@ static pb_status merge(const pb_cli *cli, const char *path)
     }
     pb_stop_catch();
     pb_stop_arm(0);
-    status = pb_report_merge(pb_cli_argument(cli, 0), path);
+    status = pb_sweep_merge(pb_cli_argument(cli, 0), path);
     pb_stop_release();
     if (status == PB_STOPPED) {
         return pb_error_prefix(status, "merge: nothing is written");
@@ -66,7 +50,7 @@ static pb_status run(pb_cli *cli)
     if (given != NULL) {
         return merge(cli, given);
     }
-    pb_status status = default_path(pb_cli_argument(cli, 0), &path);
+    pb_status status = pb_sweep_merged_path(pb_cli_argument(cli, 0), &path);
     if (status != PB_OK) {
         return pb_error_prefix(status, "merge: the name of the sweep is not known, name the file "
                                        "with -o FILE.h5");

@@ -3,10 +3,9 @@
  * and the nearest valid one. */
 #include "commands.h"
 
-#include "pb/backend.h"
+#include "pb/device.h"
 #include "pb/memory.h"
 #include "pb/table.h"
-#include "pb/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -477,30 +476,9 @@ const char *pb_cli_argument(const pb_cli *cli, int index)
     return index < cli->values->argument_count ? cli->values->arguments[index] : NULL;
 }
 
-pb_status pb_cli_parse_device(const char *text, const char **name, int *number)
-{
-    const pb_backend_ops *ops = NULL;
-    const char *colon         = strchr(text, ':');
-    size_t digits             = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
-    bool numbered             = digits >= 1 && digits <= 4 && colon[1 + digits] == '\0';
-    char word[64];
-
-    if (strcmp(text, "auto") == 0) {
-        *name   = "auto";
-        *number = 0;
-        return PB_OK;
-    }
-    (void)snprintf(word, sizeof word, "%.*s",
-                   numbered ? (int)(colon - text) : pb_utf8_fit(text, sizeof word - 1), text);
-    PB_TRY(pb_backend_find(word, &ops));
-    *name   = ops->name;
-    *number = numbered ? (int)strtol(colon + 1, NULL, 10) : 0;
-    return PB_OK;
-}
-
 pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)
 {
-    pb_status status = pb_cli_parse_device(pb_cli_text(cli, "device"), name, number);
+    pb_status status = pb_device_parse(pb_cli_text(cli, "device"), name, number);
     if (status != PB_OK) {
         pb_error_prefix(status, "%s: --device", cli->command->name);
         return PB_FRAME(status);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench plan: what a sweep would do, without training: every cell is expanded and checked, and
  * its cost predicted. */
-#include "check.h"
 #include "commands.h"
 
-#include "pb/memory.h"
 #include "pb/table.h"
 
 #include <inttypes.h>
@@ -21,56 +19,24 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
+/* A forecast, and what it comes to on --ranks processes. */
 typedef struct plan {
-    const pb_cli *cli;
-    sweep sweep;
-    sweep_check check;
-    double *seconds; /* [cells], modelled; 0 for a cell that cannot run */
+    pb_sweep_forecast forecast;
+    int64_t ranks;
+    double makespan; /* seconds, modelled */
 } plan;
 
 static const char *message_of(const plan *p, int64_t cell)
 {
-    int64_t mistake = p->check.cells[cell].mistake;
-    return mistake >= 0 ? p->check.mistakes.items[mistake].text : NULL;
-}
-
-static pb_status predict_seconds(plan *p, double *total)
-{
-    PB_TRY(PB_ALLOC(p->seconds, p->sweep.cells.count));
-    for (int64_t i = 0; i < p->sweep.cells.count; i++) {
-        pb_cell cell = sweep_cell(&p->sweep, i);
-        if (p->check.cells[i].mistake < 0) {
-            PB_TRY(pb_cell_predict_seconds(p->sweep.env, &cell, &p->check.cells[i].rows,
-                                           &p->seconds[i]));
-        }
-        *total += p->seconds[i];
-    }
-    return PB_OK;
-}
-
-/* In the order of the run, each to the process that is free first. */
-static pb_status makespan(const plan *p, int64_t ranks, double *seconds)
-{
-    double *busy = NULL;
-    PB_TRY(PB_ALLOC(busy, ranks));
-    *seconds = 0.0;
-    for (int64_t i = 0; i < p->sweep.cells.count; i++) {
-        int64_t first = 0;
-        for (int64_t r = 1; r < ranks; r++) {
-            first = busy[r] < busy[first] ? r : first;
-        }
-        busy[first] += p->seconds[i];
-        *seconds = busy[first] > *seconds ? busy[first] : *seconds;
-    }
-    pb_memory_free(busy);
-    return PB_OK;
+    int64_t mistake = p->forecast.cells[cell].mistake;
+    return mistake >= 0 ? p->forecast.mistakes.items[mistake].text : NULL;
 }
 
 static pb_status write_json_mistakes(const plan *p, pb_string *out)
 {
     PB_TRY(pb_string_puts(out, "], \"mistakes\": ["));
-    for (int64_t i = 0; i < p->check.mistakes.count; i++) {
-        const pb_mistake *m = &p->check.mistakes.items[i];
+    for (int64_t i = 0; i < p->forecast.mistakes.count; i++) {
+        const pb_mistake *m = &p->forecast.mistakes.items[i];
         PB_TRY(pb_string_puts(out, i > 0 ? ",\n {\"message\": " : "\n {\"message\": "));
         PB_TRY(pb_string_json(out, m->text, strlen(m->text)));
         PB_TRY(pb_string_printf(out, ", \"cells\": %" PRId64 "}", m->count));
@@ -78,13 +44,13 @@ static pb_status write_json_mistakes(const plan *p, pb_string *out)
     return pb_string_puts(out, "]");
 }
 
-static pb_status write_json(const plan *p, int64_t ranks, double span, double total, pb_string *out)
+static pb_status write_json(const plan *p, pb_string *out)
 {
     PB_TRY(pb_string_puts(out, "{\"cells\": ["));
-    for (int64_t i = 0; i < p->sweep.cells.count; i++) {
-        const pb_grid_cell *c       = &p->sweep.cells.items[i];
-        const cell_check *known     = &p->check.cells[i];
-        const pb_cell_prediction *q = &known->prediction;
+    for (int64_t i = 0; i < p->forecast.count; i++) {
+        const pb_sweep_foreseen *known = &p->forecast.cells[i];
+        const pb_grid_cell *c          = known->cell;
+        const pb_cell_prediction *q    = &known->prediction;
         const char *texts[] = {"model", c->model, "dataset", c->dataset, "method", c->method};
         PB_TRY(pb_string_puts(out, i > 0 ? ",\n {" : "\n {"));
         for (int k = 0; k < 6; k += 2) {
@@ -99,7 +65,7 @@ static pb_status write_json(const plan *p, int64_t ranks, double span, double to
             "\"seconds_modelled\": %.6g, \"train_rows\": %" PRId64 ", \"test_rows\": %" PRId64
             ", \"error\": ",
             c->seed, q->model_params, q->trainable_params, q->flops_forward_t, q->flops_base_t,
-            q->memory_gb, p->seconds[i], known->rows.train.rows, known->rows.test.rows));
+            q->memory_gb, known->seconds, known->rows.train.rows, known->rows.test.rows));
         const char *message = message_of(p, i);
         PB_TRY(message != NULL ? pb_string_json(out, message, strlen(message))
                                : pb_string_puts(out, "null"));
@@ -111,7 +77,7 @@ static pb_status write_json(const plan *p, int64_t ranks, double span, double to
         ",\n \"ranks\": %" PRId64
         ", \"seconds_total_modelled\": %.6g, \"seconds_makespan_modelled\": %.6g, "
         "\"bad_cells\": %" PRId64 "}\n",
-        ranks, total, span, p->check.bad);
+        p->ranks, p->forecast.seconds, p->makespan, p->forecast.bad);
 }
 
 enum { COLUMNS = 9 };
@@ -119,14 +85,15 @@ enum { COLUMNS = 9 };
 /* A mistake stands below the table, once for all its cells. */
 static pb_status add_row(const plan *p, int64_t i, pb_table *table)
 {
-    const pb_grid_cell *c       = &p->sweep.cells.items[i];
-    const pb_cell_prediction *q = &p->check.cells[i].prediction;
+    const pb_sweep_foreseen *known = &p->forecast.cells[i];
+    const pb_grid_cell *c          = known->cell;
+    const pb_cell_prediction *q    = &known->prediction;
 
     PB_TRY(pb_table_add(table, "%s", c->model));
     PB_TRY(pb_table_add(table, "%s", c->dataset));
     PB_TRY(pb_table_add(table, "%s", c->method));
     PB_TRY(pb_table_add(table, "%" PRId64, c->seed));
-    if (p->check.cells[i].mistake >= 0) {
+    if (known->mistake >= 0) {
         PB_TRY(pb_table_add(table, "cannot run"));
         for (int k = 5; k < COLUMNS; k++) {
             PB_TRY(pb_table_add(table, PB_TABLE_UNKNOWN));
@@ -137,7 +104,7 @@ static pb_status add_row(const plan *p, int64_t i, pb_table *table)
     PB_TRY(pb_table_add_number(table, q->flops_forward_t, 6));
     PB_TRY(pb_table_add_number(table, q->flops_forward_t - q->flops_base_t, 6));
     PB_TRY(pb_table_add_number(table, q->memory_gb, 4));
-    return pb_table_add_number(table, p->seconds[i], 1);
+    return pb_table_add_number(table, known->seconds, 1);
 }
 
 static pb_status write_table(const plan *p, int64_t width, pb_string *out)
@@ -150,7 +117,7 @@ static pb_status write_table(const plan *p, int64_t width, pb_string *out)
 
     pb_table_init(&table, COLUMNS, 3);
     PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
-    for (int64_t i = 0; i < p->sweep.cells.count; i++) {
+    for (int64_t i = 0; i < p->forecast.count; i++) {
         PB_TRY_GOTO(status, add_row(p, i, &table), out);
     }
     PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
@@ -159,14 +126,13 @@ out:
     return status;
 }
 
-static pb_status write_text(const plan *p, int64_t ranks, double span, double total, pb_string *out)
+static pb_status write_text(const plan *p, int64_t width, pb_string *out)
 {
-    int64_t width = pb_cli_width(p->cli);
     char cells[PB_TABLE_NUMBER];
 
     PB_TRY(write_table(p, width, out));
-    for (int64_t i = 0; i < p->check.mistakes.count; i++) {
-        const pb_mistake *m = &p->check.mistakes.items[i];
+    for (int64_t i = 0; i < p->forecast.mistakes.count; i++) {
+        const pb_mistake *m = &p->forecast.mistakes.items[i];
         PB_TRY(pb_string_printf(out, "%scannot run: %s (%s)\n", i == 0 ? "\n" : "", m->text,
                                 pb_table_count(cells, m->count, "cell")));
     }
@@ -174,24 +140,17 @@ static pb_status write_text(const plan *p, int64_t ranks, double span, double to
     return pb_table_note(out, width, 0,
                          "%s, %" PRId64 " cannot run; %.0f s of work, %.0f s on %" PRId64
                          " process%s (seconds and memory are modelled, the rest is counted)",
-                         pb_table_count(cells, p->sweep.cells.count, "cell"), p->check.bad, total,
-                         span, ranks, ranks == 1 ? "" : "es");
+                         pb_table_count(cells, p->forecast.count, "cell"), p->forecast.bad,
+                         p->forecast.seconds, p->makespan, p->ranks, p->ranks == 1 ? "" : "es");
 }
 
-static pb_status run_plan(plan *p)
+static pb_status print_plan(pb_cli *cli, const plan *p)
 {
     pb_string text = {0};
-    double span    = 0.0;
-    double total   = 0.0;
-    int64_t ranks  = pb_cli_int(p->cli, "ranks");
-    PB_TRY(sweep_open(p->cli, false, &p->sweep));
-    PB_TRY(sweep_check_open(&p->sweep, &p->check));
-    PB_TRY(predict_seconds(p, &total));
-    PB_TRY(makespan(p, ranks, &span));
-    pb_status status = pb_cli_flag(p->cli, "json") ? write_json(p, ranks, span, total, &text)
-                                                   : write_text(p, ranks, span, total, &text);
+    pb_status status =
+        pb_cli_flag(cli, "json") ? write_json(p, &text) : write_text(p, pb_cli_width(cli), &text);
     if (status == PB_OK) {
-        status = pb_cli_print(p->cli, text.data);
+        status = pb_cli_print(cli, text.data);
     }
     pb_string_clear(&text);
     return status;
@@ -199,14 +158,21 @@ static pb_status run_plan(plan *p)
 
 static pb_status run(pb_cli *cli)
 {
-    plan p           = {.cli = cli};
-    pb_status status = run_plan(&p);
-    if (status == PB_OK && p.check.bad > 0) {
-        cli->exit_code = p.check.config ? 2 : 4;
+    pb_sweep_options how = {0};
+    pb_sweep *sweep      = NULL;
+    plan p               = {.ranks = pb_cli_int(cli, "ranks")};
+    pb_status status;
+
+    PB_TRY(pb_cli_open_sweep(cli, &how, &sweep));
+    PB_TRY_GOTO(status, pb_sweep_forecast_make(sweep, &p.forecast), out);
+    PB_TRY_GOTO(status, pb_sweep_forecast_makespan(&p.forecast, p.ranks, &p.makespan), out);
+    PB_TRY_GOTO(status, print_plan(cli, &p), out);
+    if (p.forecast.bad > 0) {
+        cli->exit_code = p.forecast.config ? 2 : 4;
     }
-    pb_memory_free(p.seconds);
-    sweep_check_close(&p.check);
-    sweep_close(&p.sweep);
+out:
+    pb_sweep_forecast_clear(&p.forecast);
+    pb_sweep_close(sweep);
     return status;
 }
 

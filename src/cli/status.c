@@ -3,8 +3,7 @@
 #include "commands.h"
 
 #include "pb/clock.h"
-#include "pb/report.h"
-#include "pb/running.h"
+#include "pb/sweep.h"
 #include "pb/table.h"
 
 #include <inttypes.h>
@@ -29,7 +28,7 @@ static pb_status json_count(pb_string *out, const char *name, int64_t value)
                       : pb_string_printf(out, ", \"%s\": null", name);
 }
 
-static pb_status json_damaged(const pb_report_progress *p, pb_string *out)
+static pb_status json_damaged(const pb_sweep_progress *p, pb_string *out)
 {
     PB_TRY(pb_string_puts(out, ", \"damaged_shards\": ["));
     for (int64_t i = 0; i < p->damaged_count; i++) {
@@ -74,10 +73,9 @@ static pb_status json_runnings(const pb_running_list *list, pb_string *out)
     return pb_string_puts(out, "]");
 }
 
-static pb_status put_json(const pb_report_progress *p, const pb_running_list *running,
-                          pb_string *out)
+static pb_status put_json(const pb_sweep_progress *p, pb_string *out)
 {
-    const char *sweep = p->sweep != NULL ? p->sweep : "";
+    const char *sweep = p->name != NULL ? p->name : "";
 
     PB_TRY(pb_string_puts(out, "{\"sweep\": "));
     PB_TRY(pb_string_json(out, sweep, strlen(sweep)));
@@ -91,11 +89,11 @@ static pb_status put_json(const pb_report_progress *p, const pb_running_list *ru
     PB_TRY(json_damaged(p, out));
     PB_TRY(json_number(out, "cells_per_hour", p->cells_per_hour));
     PB_TRY(json_number(out, "seconds_left", p->seconds_left));
-    PB_TRY(json_runnings(running, out));
+    PB_TRY(json_runnings(&p->running, out));
     return pb_string_puts(out, "}\n");
 }
 
-static pb_status text_left(const pb_report_progress *p, pb_string *out)
+static pb_status text_left(const pb_sweep_progress *p, pb_string *out)
 {
     char shards[PB_TABLE_NUMBER];
 
@@ -147,14 +145,13 @@ static pb_status text_runnings(const pb_running_list *list, pb_string *out)
     return PB_OK;
 }
 
-static pb_status put_text(const pb_report_progress *p, const pb_running_list *running,
-                          pb_string *out)
+static pb_status put_text(const pb_sweep_progress *p, pb_string *out)
 {
     PB_TRY(pb_string_printf(out,
                             "sweep    %s\ncells    %" PRId64 "\ndone     %" PRId64
                             "\nfailed   %" PRId64 "\ninvalid  %" PRId64 "\n",
-                            p->sweep != NULL && p->sweep[0] != '\0' ? p->sweep : "(no plan)",
-                            p->cells, p->done, p->failed, p->invalid));
+                            p->name != NULL && p->name[0] != '\0' ? p->name : "(no plan)", p->cells,
+                            p->done, p->failed, p->invalid));
     PB_TRY(text_left(p, out));
     if (isfinite(p->cells_per_hour)) {
         PB_TRY(pb_string_printf(out, "rate     %.1f cells per hour, the latest ones\n",
@@ -163,30 +160,26 @@ static pb_status put_text(const pb_report_progress *p, const pb_running_list *ru
     if (p->left > 0 && isfinite(p->seconds_left)) {
         PB_TRY(pb_string_printf(out, "to go    %.0f s at that rate\n", p->seconds_left));
     }
-    return text_runnings(running, out);
+    return text_runnings(&p->running, out);
 }
 
 static pb_status run(pb_cli *cli)
 {
-    pb_report_progress progress = {0};
-    pb_running_list running     = {0};
-    pb_string text              = {0};
-    pb_status status            = PB_OK;
+    pb_sweep_progress progress = {0};
+    pb_string text             = {0};
+    pb_status status           = PB_OK;
 
     if (pb_comm_rank(cli->comm) != 0) {
         return PB_OK;
     }
-    PB_TRY(pb_report_progress_read(pb_cli_argument(cli, 0), &progress));
-    PB_TRY_GOTO(status, pb_running_read(pb_cli_argument(cli, 0), &running), out);
+    PB_TRY(pb_sweep_progress_read(pb_cli_argument(cli, 0), &progress));
     PB_TRY_GOTO(status,
-                pb_cli_flag(cli, "json") ? put_json(&progress, &running, &text)
-                                         : put_text(&progress, &running, &text),
+                pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text),
                 out);
     PB_TRY_GOTO(status, pb_cli_print_facts(cli, text.data), out);
 out:
     pb_string_clear(&text);
-    pb_running_list_clear(&running);
-    pb_report_progress_clear(&progress);
+    pb_sweep_progress_clear(&progress);
     return status;
 }
 

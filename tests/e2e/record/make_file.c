@@ -3,7 +3,7 @@
  * readers in other languages: make_file DIRECTORY. */
 #include "sample.h"
 
-#include "pb/report.h"
+#include "pb/sweep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static pb_status make(const char *directory)
     PB_TRY(pb_plan_write(directory, &plan));
     pb_plan_clear(&plan);
     (void)snprintf(path, sizeof path, "%s/made-up.h5", directory);
-    return pb_report_merge(directory, path);
+    return pb_sweep_merge(directory, path);
 }
 
 int main(int argc, char **argv)

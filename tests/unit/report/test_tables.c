@@ -280,47 +280,6 @@ static void csv_has_one_line_per_number(void **state)
     pb_results_clear(&r);
 }
 
-static void progress_counts_from_plan_and_shards(void **state)
-{
-    const char *directory = sample_directory();
-    pb_results r          = {0};
-    pb_report_progress at = {0};
-
-    (void)state;
-    open_results(directory, &r);
-    assert_ok(pb_report_progress_read(directory, &at));
-    assert_string_equal(at.sweep, "test");
-    assert_int_equal(at.cells, 12);
-    assert_int_equal(at.done, 10);
-    assert_int_equal(at.failed, 1);
-    assert_int_equal(at.left, 1);
-    assert_true(isnan(at.cells_per_hour)); /* all cells ended in the same second */
-    pb_report_progress_clear(&at);
-    pb_results_clear(&r);
-}
-
-/* Cells that the sweep excludes leave no trace but in the plan. */
-static void without_a_plan_it_is_unknown_what_is_left(void **state)
-{
-    const char *directory = sample_directory();
-    pb_results r          = {0};
-    pb_report_progress at = {0};
-    char path[128];
-
-    (void)state;
-    open_results(directory, &r);
-    (void)snprintf(path, sizeof path, "%s/plan.json", directory);
-    assert_int_equal(remove(path), 0);
-    assert_ok(pb_report_progress_read(directory, &at));
-    assert_null(at.sweep);
-    assert_int_equal(at.cells, 11);
-    assert_int_equal(at.done + at.failed + at.invalid, 11);
-    assert_int_equal(at.left, -1);
-    assert_true(isnan(at.seconds_left));
-    pb_report_progress_clear(&at);
-    pb_results_clear(&r);
-}
-
 /* Eight rows that the best method has right and one that has half of them; a third one is unlike.
  */
 static void paired_tests_name_the_best_method(void **state)
@@ -523,8 +482,6 @@ int main(void)
         cmocka_unit_test_teardown(paired_tests_name_the_best_method, returns_all_bytes),
         cmocka_unit_test_teardown(tables_have_what_was_planned, returns_all_bytes),
         cmocka_unit_test_teardown(many_data_sets_stay_readable, returns_all_bytes),
-        cmocka_unit_test_teardown(progress_counts_from_plan_and_shards, returns_all_bytes),
-        cmocka_unit_test_teardown(without_a_plan_it_is_unknown_what_is_left, returns_all_bytes),
     };
     return cmocka_run_group_tests_name("tables", tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The files that say what a run is doing: what is read is what was written, only while a run works,
  * and nothing that lies there does harm. */
+#include "running.h"
+
 #include "pb/clock.h"
 #include "pb/file.h"
 #include "pb/memory.h"
-#include "pb/running.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,7 +37,7 @@ static int make_folder(void **state)
     (void)state;
     held_before = pb_memory_current();
     strcpy(folder, "/tmp/pb_running.XXXXXX");
-    return mkdtemp(folder) == NULL || pb_running_clear_folder(folder) != PB_OK;
+    return mkdtemp(folder) == NULL || running_clear_folder(folder) != PB_OK;
 }
 
 static int remove_folder(void **state)
@@ -79,9 +80,9 @@ static int64_t count_read(void)
 {
     pb_running_list list = {0};
 
-    assert_int_equal(pb_running_read(folder, &list), PB_OK);
+    assert_int_equal(running_read(folder, &list), PB_OK);
     int64_t count = list.count;
-    pb_running_list_clear(&list);
+    running_list_clear(&list);
     return count;
 }
 
@@ -95,11 +96,11 @@ static void what_is_read_was_written(void **state)
     (void)state;
     first.loss         = NAN;
     first.seconds_left = 12.5;
-    assert_int_equal(pb_running_write(folder, &second), PB_OK);
-    assert_int_equal(pb_running_write(folder, &first), PB_OK);
+    assert_int_equal(running_write(folder, &second), PB_OK);
+    assert_int_equal(running_write(folder, &first), PB_OK);
     second.step = 121;
-    assert_int_equal(pb_running_write(folder, &second), PB_OK);
-    assert_int_equal(pb_running_read(folder, &list), PB_OK);
+    assert_int_equal(running_write(folder, &second), PB_OK);
+    assert_int_equal(running_read(folder, &list), PB_OK);
     assert_int_equal(list.count, 2);
     assert_int_equal(list.items[0].rank, 9);
     assert_true(isnan(list.items[0].loss) && list.items[0].seconds_left == 12.5);
@@ -115,9 +116,9 @@ static void what_is_read_was_written(void **state)
     assert_int_equal(r->steps, 500);
     assert_true(r->loss == 1.25 && isnan(r->seconds_left));
     assert_true(r->begun == 1.7e9 && r->written == second.written);
-    pb_running_list_clear(&list);
-    pb_running_remove(folder, 9);
-    pb_running_remove(folder, 9); /* no file, no word */
+    running_list_clear(&list);
+    running_remove(folder, 9);
+    running_remove(folder, 9); /* no file, no word */
     assert_int_equal(count_read(), 1);
     pb_file_lock_release(lock);
 }
@@ -134,7 +135,7 @@ static void clearing_leaves_the_files_of_others(void **state)
     for (int i = 0; i < ALL; i++) {
         assert_int_equal(pb_file_write_atomic(path(names[i]), "x", 1), PB_OK);
     }
-    assert_int_equal(pb_running_clear_folder(folder), PB_OK);
+    assert_int_equal(running_clear_folder(folder), PB_OK);
     for (int i = 0; i < ALL; i++) {
         assert_int_equal(pb_path_exists(path(names[i])), i < OTHERS);
     }
@@ -146,7 +147,7 @@ static void what_a_killed_run_left_is_not_running(void **state)
     pb_running one     = example(0);
 
     (void)state;
-    assert_int_equal(pb_running_write(folder, &one), PB_OK);
+    assert_int_equal(running_write(folder, &one), PB_OK);
     assert_int_equal(count_read(), 1);
     pb_file_lock_release(lock);
     assert_int_equal(count_read(), 0);
@@ -154,7 +155,7 @@ static void what_a_killed_run_left_is_not_running(void **state)
     assert_int_equal(count_read(), 0);
     assert_false(pb_path_exists(path("run.lock"))); /* a look makes nothing */
     lock = take_lock();
-    assert_int_equal(pb_running_clear_folder(folder), PB_OK); /* as the next run begins */
+    assert_int_equal(running_clear_folder(folder), PB_OK); /* as the next run begins */
     assert_int_equal(count_read(), 0);
     pb_file_lock_release(lock);
 }
@@ -175,16 +176,16 @@ static void without_locks_a_process_of_this_host_must_be_there(void **state)
     gone.host    = host;
     gone.process = 0x3fffffff;
     old.written -= 1e5;
-    assert_int_equal(pb_running_write(folder, &here), PB_OK);
-    assert_int_equal(pb_running_write(folder, &gone), PB_OK);
-    assert_int_equal(pb_running_write(folder, &away), PB_OK);
-    assert_int_equal(pb_running_write(folder, &old), PB_OK);
+    assert_int_equal(running_write(folder, &here), PB_OK);
+    assert_int_equal(running_write(folder, &gone), PB_OK);
+    assert_int_equal(running_write(folder, &away), PB_OK);
+    assert_int_equal(running_write(folder, &old), PB_OK);
     pb_running_list list = {0};
-    assert_int_equal(pb_running_read(folder, &list), PB_OK);
+    assert_int_equal(running_read(folder, &list), PB_OK);
     assert_int_equal(list.count, 2);
     assert_int_equal(list.items[0].rank, 0);
     assert_int_equal(list.items[1].rank, 2);
-    pb_running_list_clear(&list);
+    running_list_clear(&list);
 }
 
 static void files_that_say_nothing_are_left_out(void **state)
@@ -200,7 +201,7 @@ static void files_that_say_nothing_are_left_out(void **state)
         assert_int_equal(pb_file_write_atomic(path(name), texts[i], strlen(texts[i])), PB_OK);
     }
     assert_int_equal(pb_file_write_atomic(path("running/README"), "x", 1), PB_OK);
-    assert_int_equal(pb_running_write(folder, &one), PB_OK);
+    assert_int_equal(running_write(folder, &one), PB_OK);
     assert_int_equal(count_read(), 1);
     pb_file_lock_release(lock);
 }
@@ -217,10 +218,10 @@ static void names_have_any_length(void **state)
     memset(name, 'x', LONG);
     name[LONG]  = '\0';
     one.dataset = name;
-    assert_int_equal(pb_running_write(folder, &one), PB_OK);
-    assert_int_equal(pb_running_read(folder, &list), PB_OK);
+    assert_int_equal(running_write(folder, &one), PB_OK);
+    assert_int_equal(running_read(folder, &list), PB_OK);
     assert_string_equal(list.items[0].dataset, name);
-    pb_running_list_clear(&list);
+    running_list_clear(&list);
     free(name);
     pb_file_lock_release(lock);
 }
@@ -234,9 +235,9 @@ static void a_folder_that_cannot_be_had_is_an_error_and_no_harm(void **state)
     assert_int_equal(count_read(), 0);
     assert_int_equal(pb_file_write_atomic(path("running"), "x", 1), PB_OK);
     pb_file_lock *lock = take_lock();
-    assert_int_equal(pb_running_clear_folder(folder), PB_ERR_IO);
-    assert_int_equal(pb_running_write(folder, &one), PB_ERR_IO);
-    pb_running_remove(folder, 0);
+    assert_int_equal(running_clear_folder(folder), PB_ERR_IO);
+    assert_int_equal(running_write(folder, &one), PB_ERR_IO);
+    running_remove(folder, 0);
     assert_int_equal(count_read(), 0);
     pb_file_lock_release(lock);
 }

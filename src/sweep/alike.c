@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Comparing processes with rank 0, by hashes of texts; the texts themselves travel only when two
  * differ. */
-#include "alike.h"
+#include "internal.h"
 
 #include "pb/memory.h"
 
@@ -142,26 +142,24 @@ static pb_status compare(const comparison *c)
 enum { TEXT_PROGRAM, TEXT_OPTIONS, TEXT_SETS, TEXT_CELLS };
 
 typedef struct configuration {
-    const pb_cli *cli;
-    const sweep *s;
+    const pb_sweep *s;
     pb_grid_cells cells; /* in the order of the grid file: costs are not known yet */
 } configuration;
 
-static pb_status options_text(const configuration *c, pb_string *out)
+static pb_status options_text(const pb_sweep *s, pb_string *out)
 {
-    static const char *const typed[] = {"output", "threads", "device", "dtype", NULL};
-    const pb_grid_run_options *run   = pb_grid_get_run(c->s->grid);
-    for (int i = 0; typed[i] != NULL; i++) {
-        if (!pb_cli_given(c->cli, typed[i])) {
-            continue;
-        }
-        if (strcmp(typed[i], "threads") == 0) {
-            PB_TRY(pb_string_printf(out, "--threads %" PRId64 "\n", pb_cli_int(c->cli, "threads")));
-        } else {
-            PB_TRY(pb_string_printf(out, "--%s %s\n", typed[i], pb_cli_text(c->cli, typed[i])));
+    const pb_sweep_options *o      = &s->options;
+    const pb_grid_run_options *run = pb_grid_get_run(s->grid);
+    const char *const typed[]      = {"output", o->output, "device", o->device, "dtype", o->dtype};
+    for (size_t i = 0; i < sizeof typed / sizeof *typed; i += 2) {
+        if (typed[i + 1] != NULL) {
+            PB_TRY(pb_string_printf(out, "--%s %s\n", typed[i], typed[i + 1]));
         }
     }
-    PB_TRY(pb_string_printf(out, "sweep.name = \"%s\"\n", pb_grid_get_sweep(c->s->grid)->name));
+    if (o->has_threads) {
+        PB_TRY(pb_string_printf(out, "--threads %" PRId64 "\n", o->threads));
+    }
+    PB_TRY(pb_string_printf(out, "sweep.name = \"%s\"\n", pb_sweep_name(s)));
     PB_TRY(pb_string_printf(out, "run.output = \"%s\"\n", run->output));
     PB_TRY(pb_string_printf(out, "run.threads = %" PRId64 "\nrun.dtype = %d\nrun.device = %s\n",
                             run->threads, run->dtype, run->device));
@@ -169,12 +167,10 @@ static pb_status options_text(const configuration *c, pb_string *out)
                             run->time_limit_seconds, run->time_reserve_seconds);
 }
 
-static pb_status sets_text(const configuration *c, pb_string *out)
+static pb_status sets_text(const pb_sweep *s, pb_string *out)
 {
-    int64_t count           = 0;
-    const char *const *sets = pb_cli_list(c->cli, "set", &count);
-    for (int64_t i = 0; i < count; i++) {
-        PB_TRY(pb_string_printf(out, "--set %s\n", sets[i]));
+    for (int64_t i = 0; i < s->options.set_count; i++) {
+        PB_TRY(pb_string_printf(out, "--set %s\n", s->options.sets[i]));
     }
     return PB_OK;
 }
@@ -208,9 +204,9 @@ static pb_status configuration_text(void *context, int64_t index, pb_string *out
     case TEXT_PROGRAM:
         return pb_string_printf(out, "%s\n", pb_cell_program());
     case TEXT_OPTIONS:
-        return options_text(c, out);
+        return options_text(c->s, out);
     case TEXT_SETS:
-        return sets_text(c, out);
+        return sets_text(c->s, out);
     default:
         return cell_text(c, &c->cells.items[index - TEXT_CELLS], out);
     }
@@ -274,20 +270,20 @@ static pb_status hash_texts(configuration *c, comparison *all)
     return status;
 }
 
-pb_status alike_check_configuration(const pb_cli *cli, const sweep *s)
+pb_status alike_check_configuration(const pb_sweep *s)
 {
-    configuration c = {.cli = cli, .s = s};
-    comparison all  = {.comm       = cli->comm,
+    configuration c = {.s = s};
+    comparison all  = {.comm       = s->comm,
                        .context    = &c,
                        .takes_part = true,
                        .text       = configuration_text,
                        .fail       = fail_configuration};
     pb_status status;
 
-    if (pb_comm_size(cli->comm) == 1) {
+    if (pb_comm_size(s->comm) == 1) {
         return PB_OK;
     }
-    PB_TRY_GOTO(status, pb_comm_agree(cli->comm, hash_texts(&c, &all)), out);
+    PB_TRY_GOTO(status, pb_comm_agree(s->comm, hash_texts(&c, &all)), out);
     PB_TRY_GOTO(status, compare(&all), out);
 out:
     pb_memory_free(all.hashes);
@@ -298,12 +294,12 @@ out:
 /* ---------------------------------------------------------------- inputs */
 
 typedef struct inputs {
-    const sweep *s;
+    const pb_sweep *s;
     char (*hashes)[PB_HASH_TEXT]; /* [cells · PB_INPUT_COUNT] */
 } inputs;
 
 /* A number for where all inputs of this process lie. */
-static pb_status number_places(const sweep *s, int64_t *out)
+static pb_status number_places(const pb_sweep *s, int64_t *out)
 {
     pb_hash *hash           = NULL;
     char text[PB_HASH_TEXT] = "";
@@ -323,9 +319,9 @@ out:
 }
 
 /* False where the node's first process has the same files and reads them for this one. */
-static pb_status reads_itself(const pb_cli *cli, const sweep *s, bool *out)
+static pb_status reads_itself(const pb_sweep *s, bool *out)
 {
-    pb_comm *comm    = cli->comm;
+    pb_comm *comm    = s->comm;
     int64_t *places  = NULL;
     int size         = pb_comm_size(comm);
     pb_status status = PB_ALLOC(places, size);
@@ -341,7 +337,7 @@ out:
     return status;
 }
 
-static pb_status hash_inputs(const sweep *s, comparison *all)
+static pb_status hash_inputs(const pb_sweep *s, comparison *all)
 {
     PB_TRY(PB_ALLOC(all->hashes, s->cells.count * PB_INPUT_COUNT));
     all->count = s->cells.count * PB_INPUT_COUNT;
@@ -371,17 +367,17 @@ static pb_status fail_inputs(const char *own, const char *first, const char *hos
                    hosts, own, first);
 }
 
-pb_status alike_check_inputs(const pb_cli *cli, const sweep *s)
+pb_status alike_check_inputs(const pb_sweep *s)
 {
     inputs in      = {.s = s};
-    comparison all = {.comm = cli->comm, .context = &in, .text = input_text, .fail = fail_inputs};
+    comparison all = {.comm = s->comm, .context = &in, .text = input_text, .fail = fail_inputs};
     pb_status status;
 
-    if (pb_comm_size(cli->comm) == 1) {
+    if (pb_comm_size(s->comm) == 1) {
         return PB_OK;
     }
-    PB_TRY(reads_itself(cli, s, &all.takes_part));
-    PB_TRY_GOTO(status, pb_comm_agree(cli->comm, hash_inputs(s, &all)), out);
+    PB_TRY(reads_itself(s, &all.takes_part));
+    PB_TRY_GOTO(status, pb_comm_agree(s->comm, hash_inputs(s, &all)), out);
     in.hashes = all.hashes;
     PB_TRY_GOTO(status, compare(&all), out);
 out:

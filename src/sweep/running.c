@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The files that say what a run is doing: hints, which nothing but a reader's eye depends on. */
-#include "pb/running.h"
+#include "running.h"
 
 #include "pb/clock.h"
 #include "pb/json.h"
@@ -47,7 +47,7 @@ static bool is_ours(const char *name)
                           (strncmp(rest, ".json.", 6) == 0 && pb_file_is_temporary(name)));
 }
 
-pb_status pb_running_clear_folder(const char *directory)
+pb_status running_clear_folder(const char *directory)
 {
     char *folder     = NULL;
     char **names     = NULL;
@@ -105,7 +105,7 @@ static pb_status compose(const pb_running *r, pb_string *out)
     return pb_string_puts(out, "}\n");
 }
 
-pb_status pb_running_write(const char *directory, const pb_running *running)
+pb_status running_write(const char *directory, const pb_running *running)
 {
     pb_string text   = {0};
     char *path       = NULL;
@@ -120,7 +120,7 @@ out:
     return status;
 }
 
-void pb_running_remove(const char *directory, int64_t rank)
+void running_remove(const char *directory, int64_t rank)
 {
     char *path = NULL;
 
@@ -253,7 +253,7 @@ static pb_status read_folder(const char *folder, bool trusted, pb_running_list *
     return status;
 }
 
-pb_status pb_running_read(const char *directory, pb_running_list *out)
+pb_status running_read(const char *directory, pb_running_list *out)
 {
     char *lock           = NULL;
     char *folder         = NULL;
@@ -269,17 +269,63 @@ pb_status pb_running_read(const char *directory, pb_running_list *out)
     *out = list;
     list = (pb_running_list){0};
 out:
-    pb_running_list_clear(&list);
+    running_list_clear(&list);
     pb_memory_free(lock);
     pb_memory_free(folder);
     return status;
 }
 
-void pb_running_list_clear(pb_running_list *list)
+void running_list_clear(pb_running_list *list)
 {
     for (int64_t i = 0; i < list->count; i++) {
         clear_one(&list->items[i]);
     }
     pb_memory_free(list->items);
     *list = (pb_running_list){0};
+}
+
+static void fall_silent(running_teller *teller)
+{
+    teller->silent = true;
+    pb_log0_warn("`peftbench status` cannot show what runs here: %s", pb_error_message());
+    pb_error_clear();
+}
+
+void running_begin(running_teller *teller)
+{
+    if (running_clear_folder(teller->directory) != PB_OK) {
+        fall_silent(teller);
+    }
+}
+
+void running_tell(running_teller *teller, const pb_grid_state *state)
+{
+    char host[HOST_BYTES] = "";
+
+    if (teller->silent) {
+        return;
+    }
+    if (state == NULL) {
+        running_remove(teller->directory, teller->rank);
+        return;
+    }
+    (void)gethostname(host, sizeof host - 1);
+    double now         = pb_clock_unix();
+    pb_running running = {.host         = host,
+                          .process      = getpid(),
+                          .rank         = teller->rank,
+                          .model        = state->cell->model,
+                          .dataset      = state->cell->dataset,
+                          .method       = state->cell->method,
+                          .seed         = state->cell->seed,
+                          .phase        = state->progress->phase,
+                          .step         = state->progress->step,
+                          .steps        = state->progress->steps,
+                          .loss         = state->progress->loss,
+                          .seconds_left = state->seconds_left,
+                          .begun        = now - (pb_clock_seconds() - state->begun),
+                          .written      = now};
+    if (running_write(teller->directory, &running) != PB_OK) {
+        fall_silent(teller);
+    }
 }

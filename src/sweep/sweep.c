@@ -1,49 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Opening a sweep. Everything that may fail on one process alone is agreed on before the next
  * collective step. */
-#include "sweep.h"
+#include "internal.h"
 
-#include "alike.h"
-
+#include "pb/clock.h"
+#include "pb/device.h"
 #include "pb/memory.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Options of the command line that were typed win over the group `run`. */
-static pb_status open_environment(const pb_cli *cli, sweep *s)
+/* Options win over the group `run`. */
+static pb_status open_environment(pb_sweep *s)
 {
-    const pb_grid_run_options *run = pb_grid_get_run(s->grid);
-    pb_cell_setup setup            = {.threads = (int)run->threads,
-                                      .dtype   = run->dtype == 1 ? PB_DTYPE_BF16 : PB_DTYPE_F32};
-    const char *device             = run->device;
+    const pb_sweep_options *options = &s->options;
+    const pb_grid_run_options *run  = pb_grid_get_run(s->grid);
+    pb_cell_setup setup             = {.threads = (int)run->threads,
+                                       .dtype   = run->dtype == 1 ? PB_DTYPE_BF16 : PB_DTYPE_F32};
     char place[512];
-    if (pb_cli_given(cli, "threads")) {
-        setup.threads = (int)pb_cli_int(cli, "threads");
+    if (options->has_threads) {
+        setup.threads = (int)options->threads;
     }
-    if (pb_cli_given(cli, "device")) {
-        device = pb_cli_text(cli, "device");
+    if (options->dtype != NULL) {
+        setup.dtype = strcmp(options->dtype, "bf16") == 0 ? PB_DTYPE_BF16 : PB_DTYPE_F32;
     }
-    if (pb_cli_given(cli, "dtype")) {
-        setup.dtype = pb_cli_dtype(cli);
+    const char *device = options->device != NULL ? options->device : run->device;
+    pb_status status   = pb_device_parse(device, &setup.backend, &setup.device);
+    if (status != PB_OK && options->device != NULL) {
+        pb_error_prefix(status, "--device");
+    } else if (status != PB_OK) {
+        pb_error_prefix(status, "%s: run.device",
+                        pb_grid_where(s->grid, "run.device", place, sizeof place));
     }
-    pb_status status = pb_cli_parse_device(device, &setup.backend, &setup.device);
-    if (status != PB_OK) {
-        if (pb_cli_given(cli, "device")) {
-            pb_error_prefix(status, "%s: --device", cli->command->name);
-        } else {
-            pb_error_prefix(status, "%s: run.device",
-                            pb_grid_where(s->grid, "run.device", place, sizeof place));
-        }
-    }
-    PB_TRY(pb_comm_agree(cli->comm, status));
-    return pb_cell_env_open(&setup, cli->comm, &s->env);
+    PB_TRY(pb_comm_agree(s->comm, status));
+    return pb_cell_env_open(&setup, s->comm, &s->env);
 }
 
 typedef enum depth { SHAPES, SHAPES_AND_WEIGHTS, LOADED } depth;
 
-static pb_status add_model(sweep *s, const char *name, const pb_config *config, depth how)
+static pb_status add_model(pb_sweep *s, const char *name, const pb_config *config, depth how)
 {
     return how == LOADED ? pb_cell_env_add_model(s->env, name, config)
                          : pb_cell_env_add_shape(s->env, name, config, how == SHAPES_AND_WEIGHTS);
@@ -51,17 +47,17 @@ static pb_status add_model(sweep *s, const char *name, const pb_config *config, 
 
 /* By the order of the grid file, before costs are known: all cells of a model share the group of
  * its first one. */
-static pb_status open_models(const pb_cli *cli, depth how, sweep *s)
+static pb_status open_models(pb_sweep *s, depth how)
 {
     pb_grid_cells cells = {0};
     pb_status status    = pb_grid_expand(s->grid, NULL, NULL, &cells);
-    PB_TRY_GOTO(status, pb_comm_agree(cli->comm, status), done);
+    PB_TRY_GOTO(status, pb_comm_agree(s->comm, status), done);
     for (int64_t i = 0; i < cells.count && status == PB_OK; i++) {
         if (i > 0 && strcmp(cells.items[i].model, cells.items[i - 1].model) == 0) {
             continue;
         }
         pb_config *config = NULL;
-        status = pb_comm_agree(cli->comm, pb_grid_cell_config(s->grid, &cells.items[i], &config));
+        status = pb_comm_agree(s->comm, pb_grid_cell_config(s->grid, &cells.items[i], &config));
         if (status == PB_OK) {
             status = add_model(s, cells.items[i].model, config, how);
         }
@@ -72,9 +68,9 @@ done:
     return status;
 }
 
-pb_status sweep_load_models(const pb_cli *cli, sweep *s)
+pb_status sweep_load_models(pb_sweep *s)
 {
-    return open_models(cli, LOADED, s);
+    return open_models(s, LOADED);
 }
 
 static pb_cell make_cell(const pb_grid_cell *c, const pb_config *config)
@@ -102,7 +98,7 @@ static double predict(void *context, const pb_grid *grid, const pb_grid_cell *ce
     return cost;
 }
 
-static pb_status expand(sweep *s)
+static pb_status expand(pb_sweep *s)
 {
     PB_TRY(pb_grid_expand(s->grid, predict, s->env, &s->cells));
     PB_TRY(PB_ALLOC(s->configs, s->cells.count));
@@ -135,30 +131,39 @@ done:
     return status;
 }
 
-static pb_status open_all(const pb_cli *cli, bool weights, sweep *s)
+static pb_status open_all(pb_sweep *s)
 {
-    int64_t count           = 0;
-    const char *const *sets = pb_cli_list(cli, "set", &count);
-    PB_TRY(pb_comm_agree(cli->comm, open_grid(pb_cli_argument(cli, 0), sets, count, &s->grid)));
-    PB_TRY(alike_check_configuration(cli, s));
-    PB_TRY(open_environment(cli, s));
-    PB_TRY(open_models(cli, weights ? SHAPES_AND_WEIGHTS : SHAPES, s));
-    return pb_comm_agree(cli->comm, expand(s));
+    const pb_sweep_options *options = &s->options;
+    PB_TRY(pb_comm_agree(s->comm,
+                         open_grid(options->grid, options->sets, options->set_count, &s->grid)));
+    PB_TRY(alike_check_configuration(s));
+    PB_TRY(open_environment(s));
+    PB_TRY(open_models(s, options->needs_weights ? SHAPES_AND_WEIGHTS : SHAPES));
+    return pb_comm_agree(s->comm, expand(s));
 }
 
-pb_status sweep_open(const pb_cli *cli, bool weights, sweep *out)
+pb_status pb_sweep_open(const pb_sweep_options *options, pb_comm *comm, pb_sweep **out)
 {
-    memset(out, 0, sizeof *out);
-    pb_status status = open_all(cli, weights, out);
-    if (status != PB_OK) {
-        sweep_close(out);
-        return PB_FRAME(status);
-    }
+    double began = pb_clock_seconds();
+    pb_sweep *s  = NULL;
+    pb_status status;
+
+    PB_TRY(pb_comm_agree(comm, PB_ALLOC(s, 1)));
+    *s = (pb_sweep){.options = *options, .comm = comm, .began = began};
+    PB_TRY_GOTO(status, open_all(s), err_sweep);
+    *out = s;
     return PB_OK;
+
+err_sweep:
+    pb_sweep_close(s);
+    return status;
 }
 
-void sweep_close(sweep *s)
+void pb_sweep_close(pb_sweep *s)
 {
+    if (s == NULL) {
+        return;
+    }
     for (int64_t i = 0; s->configs != NULL && i < s->cells.count; i++) {
         pb_config_close(s->configs[i]);
     }
@@ -167,17 +172,22 @@ void sweep_close(sweep *s)
     pb_grid_cells_clear(&s->cells);
     pb_cell_env_close(s->env);
     pb_grid_close(s->grid);
-    memset(s, 0, sizeof *s);
+    pb_memory_free(s);
 }
 
-pb_cell sweep_cell(const sweep *s, int64_t index)
+const char *pb_sweep_name(const pb_sweep *s)
+{
+    return pb_grid_get_sweep(s->grid)->name;
+}
+
+pb_cell sweep_cell(const pb_sweep *s, int64_t index)
 {
     pb_cell cell = make_cell(&s->cells.items[index], s->configs[index]);
     cell.hash    = s->hashes != NULL ? s->hashes[index] : NULL;
     return cell;
 }
 
-static pb_status hash_all(sweep *s)
+static pb_status hash_all(pb_sweep *s)
 {
     for (int64_t i = 0; i < s->cells.count; i++) {
         pb_cell cell = sweep_cell(s, i);
@@ -186,40 +196,14 @@ static pb_status hash_all(sweep *s)
     return PB_OK;
 }
 
-pb_status sweep_hash(const pb_cli *cli, sweep *s)
+pb_status sweep_hash(pb_sweep *s)
 {
-    PB_TRY(alike_check_inputs(cli, s));
+    PB_TRY(alike_check_inputs(s));
     pb_status status = PB_ALLOC(s->hashes, s->cells.count);
-    if (status == PB_OK && pb_comm_rank(cli->comm) == 0) {
+    if (status == PB_OK && pb_comm_rank(s->comm) == 0) {
         status = hash_all(s);
     }
-    PB_TRY(pb_comm_agree(cli->comm, status));
+    PB_TRY(pb_comm_agree(s->comm, status));
     PB_TRY(pb_cell_env_share_files(s->env));
-    return pb_comm_broadcast(cli->comm, s->hashes, (size_t)s->cells.count * sizeof *s->hashes, 0);
-}
-
-pb_status sweep_check_record(const sweep *s, int64_t index, const char *directory,
-                             const pb_record *record, pb_shard_state *state, char **damage)
-{
-    char *path = NULL;
-    if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
-        return PB_OK;
-    }
-    pb_cell cell     = sweep_cell(s, index);
-    pb_status status = pb_cell_check_record(s->env, &cell, record);
-    if (status != PB_ERR_FORMAT) {
-        return status;
-    }
-    if (*state == PB_SHARD_FAILED) {
-        pb_error_clear();
-        *state = PB_SHARD_MISSING;
-        return PB_OK;
-    }
-    PB_TRY(pb_shard_path(directory, &record->key, &path));
-    pb_error_prefix(status, "%s is of other inputs", path);
-    pb_memory_free(path);
-    *damage = pb_memory_text(pb_error_message());
-    pb_error_clear();
-    *state = PB_SHARD_DAMAGED;
-    return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
+    return pb_comm_broadcast(s->comm, s->hashes, (size_t)s->cells.count * sizeof *s->hashes, 0);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The folder of a sweep at work: one run holds its lock, and clears what killed ones left. */
-#include "pb/results.h"
+#include "internal.h"
 
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -14,22 +14,22 @@
 enum { HOST_BYTES = 256 };
 
 /* Temporary files whose names begin with `prefix`; one that cannot be removed does no harm. */
-static pb_status remove_temporaries(const char *folder, const char *prefix)
+static pb_status remove_temporaries(const char *directory, const char *prefix)
 {
     char **names     = NULL;
     size_t count     = 0;
     pb_status status = PB_OK;
 
-    if (!pb_path_is_directory(folder)) {
+    if (!pb_path_is_directory(directory)) {
         return PB_OK;
     }
-    PB_TRY(pb_path_list(folder, NULL, &names, &count));
+    PB_TRY(pb_path_list(directory, NULL, &names, &count));
     for (size_t i = 0; i < count && status == PB_OK; i++) {
         char *path = NULL;
         if (strncmp(names[i], prefix, strlen(prefix)) != 0 || !pb_file_is_temporary(names[i])) {
             continue;
         }
-        status = pb_path_join(folder, names[i], &path);
+        status = pb_path_join(directory, names[i], &path);
         if (status == PB_OK && remove(path) != 0) {
             pb_log_warn("%s of a killed run cannot be removed: %s", path, strerror(errno));
         }
@@ -68,7 +68,7 @@ static pb_status make_shards_folder(const char *directory)
     return status;
 }
 
-pb_status pb_results_lock(const char *directory, const char *sweep, pb_file_lock **out)
+pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out)
 {
     char host[HOST_BYTES] = "";
     pb_string holder      = {0};

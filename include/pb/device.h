@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Names of devices, as the option --device and the key run.device spell them. */
+#pragma once
+
+#include "pb/status.h"
+
+/* "auto", a device of this build ("cpu") or one of several ("cuda:N") → backend and number. */
+pb_status pb_device_parse(const char *text, const char **backend, int *number) PB_MUST_USE;

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Finding the cells that a folder has results of. */
+#include "internal.h"
+
+#include "pb/log.h"
+#include "pb/memory.h"
+#include "pb/stop.h"
+#include "pb/table.h"
+
+#include <string.h>
+
+/* Frees what `damage` says. */
+static pb_status set_aside(const folder *f, const pb_record_key *key, char *damage)
+{
+    char *kept       = NULL;
+    pb_status status = pb_shard_set_aside(f->path, key, &kept);
+    if (status == PB_OK) {
+        pb_log0_warn("%s; it is kept as %s, and its cell is run again", damage, kept);
+    }
+    pb_memory_free(kept);
+    pb_memory_free(damage);
+    return status;
+}
+
+/* A record whose inputs are not those that its configuration hash stands for is not a result of
+ * this cell: what is done becomes damaged, with the reason, and what failed counts as missing. */
+static pb_status check_record(const pb_sweep *s, int64_t index, const char *directory,
+                              const pb_record *record, pb_shard_state *state, char **damage)
+{
+    char *path = NULL;
+    if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
+        return PB_OK;
+    }
+    pb_cell cell     = sweep_cell(s, index);
+    pb_status status = pb_cell_check_record(s->env, &cell, record);
+    if (status != PB_ERR_FORMAT) {
+        return status;
+    }
+    if (*state == PB_SHARD_FAILED) {
+        pb_error_clear();
+        *state = PB_SHARD_MISSING;
+        return PB_OK;
+    }
+    PB_TRY(pb_shard_path(directory, &record->key, &path));
+    pb_error_prefix(status, "%s is of other inputs", path);
+    pb_memory_free(path);
+    *damage = pb_memory_text(pb_error_message());
+    pb_error_clear();
+    *state = PB_SHARD_DAMAGED;
+    return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
+}
+
+static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_HASH_TEXT])
+{
+    bool fresh = s->options.fresh;
+    for (int64_t i = 0; i < f->plan.count; i++) {
+        const pb_record_key *key = &f->plan.cells[i];
+        pb_shard_state state     = PB_SHARD_MISSING;
+        pb_record record         = {0};
+        char *damage             = NULL;
+        PB_TRY(pb_stop_check());
+        PB_TRY(pb_shard_find(f->path, key, PB_RECORD_HEAD, &record, &state, &damage));
+        memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
+        pb_status status = check_record(s, f->numbers[i], f->path, &record, &state, &damage);
+        pb_record_clear(&record);
+        PB_TRY(status);
+        if (state == PB_SHARD_DAMAGED) {
+            PB_TRY(set_aside(f, key, damage));
+        }
+        bool failed            = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
+        f->done[f->numbers[i]] = failed || (state == PB_SHARD_DONE && !fresh);
+        f->failed += failed;
+    }
+    return pb_plan_shards_hash(&f->plan, checksums, f->shards);
+}
+
+static pb_status warn_of_others(const folder *f)
+{
+    int64_t others = 0;
+    PB_TRY(pb_shard_count_others(f->path, &f->plan, &others));
+    if (others > 0) {
+        char shards[PB_TABLE_NUMBER];
+        pb_log0_warn("%s in %s of other cells, another configuration or another program than this "
+                     "sweep's: kept and left out",
+                     pb_table_count(shards, others, "shard"), f->path);
+    }
+    return PB_OK;
+}
+
+pb_status done_find(const pb_sweep *s, folder *f)
+{
+    char(*checksums)[PB_HASH_TEXT] = NULL;
+    PB_TRY(PB_ALLOC(checksums, f->plan.count + 1));
+    pb_status status = find_shards(s, f, checksums);
+    pb_memory_free(checksums);
+    if (status == PB_STOPPED) {
+        return pb_error_prefix(status, "looking for finished cells, which are all kept");
+    }
+    PB_TRY(status);
+    return warn_of_others(f);
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A sweep: the grid, its models, its cells with their configurations and hashes; and the steps of a
+ * run, each in a file of its own. */
+#pragma once
+
+#include "pb/sweep.h"
+
+struct pb_sweep {
+    pb_sweep_options options;
+    pb_comm *comm;
+    double began; /* clock seconds */
+    pb_grid *grid;
+    pb_cell_env *env;
+    pb_grid_cells cells;          /* in the order of the run */
+    pb_config **configs;          /* [cells] */
+    char (*hashes)[PB_HASH_TEXT]; /* [cells]; NULL before sweep_hash */
+};
+
+/* ---------------------------------------------------------------- sweep.c */
+
+pb_cell sweep_cell(const pb_sweep *s, int64_t index);
+
+/* The weights of the models that can be used. Collective. */
+pb_status sweep_load_models(pb_sweep *s) PB_MUST_USE;
+
+/* Hashes of all cells, made by one process and shared with the others, once it is known that all
+ * see the same files. Collective. */
+pb_status sweep_hash(pb_sweep *s) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- alike.c */
+
+/* Every process of a run must have been started for the same job and see the same files. A
+ * difference is reported before the first cell, with the process, the place and both values.
+ * Collective. */
+
+/* Program, options, sets, and the composed configuration of every cell of the open grid. */
+pb_status alike_check_configuration(const pb_sweep *s) PB_MUST_USE;
+
+/* Files of models, tokenizers and rows, by their contents. Those of a node are read by its first
+ * process, and by others only where their paths lead to other files. */
+pb_status alike_check_inputs(const pb_sweep *s) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- check.c */
+
+/* A forecast without seconds. */
+pb_status check_cells(const pb_sweep *s, pb_sweep_forecast *out) PB_MUST_USE;
+
+/* Once more the models alone, of the cells that had no mistake. */
+pb_status check_models(const pb_sweep *s, pb_sweep_forecast *f) PB_MUST_USE;
+
+/* PB_ERR_CONFIG when there are mistakes, all of them in the log. With `keep_going` those from the
+ * place `first` on are warnings, as long as a cell is left that can run. */
+pb_status check_judge(const pb_sweep *s, const pb_sweep_forecast *f, int64_t first) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- lock.c */
+
+/* For the one run that works in the directory, which exists: takes DIRECTORY/run.lock and removes
+ * the temporary files that killed runs of the sweep left. PB_ERR_IO, with host and process, while
+ * another run holds the lock; where the file system has no locks, *out is NULL. */
+pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- folder.c, done.c */
+
+/* The folder of a run's results. */
+typedef struct folder {
+    char *path;
+    /* on rank 0 only */
+    pb_file_lock *lock;        /* NULL where there are no locks */
+    pb_plan plan;              /* in the order of the axes */
+    int64_t *numbers;          /* [cells] of the plan's cells in the sweep */
+    bool *done;                /* [cells] of the sweep */
+    int64_t failed;            /* cells that failed before and are not run again */
+    char shards[PB_HASH_TEXT]; /* of the shards that were there at the start */
+} folder;
+
+/* Makes the folder, locks it and writes the plan into it. */
+pb_status folder_open(const pb_sweep *s, folder *out) PB_MUST_USE;
+void folder_close(folder *f); /* accepts a zeroed one */
+
+/* The cells that have a shard in their configuration. */
+pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- merge.c */
+
+/* Shards → one file, which is shown, by rank 0. A merged file that has all of them is kept.
+ * Collective. */
+pb_status merge_finish(const pb_sweep *s, const folder *f, const pb_grid_summary *summary,
+                       bool stopped, pb_sweep_show show, void *context) PB_MUST_USE;

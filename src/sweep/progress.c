@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/* How far the folder of a sweep is. */
+#include "running.h"
+
+#include "pb/clock.h"
+#include "pb/memory.h"
+
+#include <math.h>
+#include <time.h>
+
+/* "2026-11-24T08:05:00Z" → seconds since 1970, NaN for any other text. */
+static double parse_time(const char *text)
+{
+    struct tm tm = {0};
+
+    if (text == NULL || strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) == NULL) {
+        return NAN;
+    }
+    return (double)timegm(&tm);
+}
+
+/* The rate of the latest cells: a pause between two runs of a sweep should not count for long. */
+static pb_status measure_rate(const pb_results *results, pb_sweep_progress *out)
+{
+    enum { LATEST = 50 };
+    double *times = NULL;
+    int64_t n     = 0;
+
+    PB_TRY(PB_ALLOC(times, results->count + 1));
+    for (int64_t i = 0; i < results->count; i++) {
+        double ended = parse_time(results->records[i].created);
+        if (!isnan(ended)) {
+            times[n++] = ended;
+        }
+    }
+    out->cells_per_hour = NAN;
+    out->seconds_left   = out->left == 0 ? 0 : NAN;
+    if (n > 1) {
+        pb_clock_sort(times, (size_t)n);
+        int64_t first = n > LATEST ? n - LATEST : 0;
+        double span   = times[n - 1] - times[first];
+        if (span > 0) {
+            out->cells_per_hour = (double)(n - 1 - first) / span * 3600;
+        }
+        if (span > 0 && out->left > 0) {
+            out->seconds_left = (double)out->left / out->cells_per_hour * 3600;
+        }
+    }
+    pb_memory_free(times);
+    return PB_OK;
+}
+
+static void count_cells(const pb_results *results, pb_sweep_progress *out)
+{
+    int64_t places = results->models_count * results->datasets_count * results->methods_count *
+                     results->seeds_count;
+    for (int64_t i = 0; i < places; i++) {
+        int8_t state = results->state[i];
+        out->cells += state != PB_CELL_EXCLUDED;
+        out->done += state == PB_CELL_DONE;
+        out->failed += state == PB_CELL_FAILED;
+        out->invalid += state == PB_CELL_INVALID;
+        out->left += state == PB_CELL_MISSING;
+    }
+    out->stale = results->stale;
+    if (results->sweep == NULL) {
+        out->cells = results->count;
+        out->left  = -1;
+    }
+}
+
+pb_status pb_sweep_progress_read(const char *directory, pb_sweep_progress *out)
+{
+    pb_results results     = {0};
+    pb_sweep_progress made = {0};
+    pb_status status;
+
+    PB_TRY(pb_results_open_directory(directory, &results));
+    count_cells(&results, &made);
+    PB_TRY_GOTO(status, measure_rate(&results, &made), out);
+    PB_TRY_GOTO(status, pb_record_set_text(&made.name, results.sweep), out);
+    PB_TRY_GOTO(status, running_read(directory, &made.running), out);
+    made.damaged          = results.damaged;
+    made.damaged_count    = results.damaged_count;
+    results.damaged       = NULL;
+    results.damaged_count = 0;
+    *out                  = made;
+    made                  = (pb_sweep_progress){0};
+out:
+    pb_sweep_progress_clear(&made);
+    pb_results_clear(&results);
+    return status;
+}
+
+void pb_sweep_progress_clear(pb_sweep_progress *progress)
+{
+    for (int64_t i = 0; i < progress->damaged_count; i++) {
+        pb_memory_free(progress->damaged[i]);
+    }
+    pb_memory_free(progress->damaged);
+    pb_memory_free(progress->name);
+    running_list_clear(&progress->running);
+    *progress = (pb_sweep_progress){0};
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The steps of a run: check, find what is done, make tokens, run the other cells and commit each.
+ */
+#include "internal.h"
+#include "running.h"
+
+#include "pb/log.h"
+#include "pb/memory.h"
+#include "pb/stop.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct job {
+    pb_sweep *sweep;
+    folder folder;
+    running_teller teller;
+} job;
+
+/* A folder that cannot be made is reported once; tokens are then made for every cell. */
+static pb_status use_cache(const pb_sweep *s, const char *path)
+{
+    if (pb_path_make_directories(path) != PB_OK) {
+        pb_log_warn("no tokens are kept: %s", pb_error_message());
+        pb_error_clear();
+        return PB_OK;
+    }
+    return pb_cell_env_set_cache(s->env, path);
+}
+
+/* Tokens are shared by all processes that see the folder. */
+static pb_status open_cache(const pb_sweep *s, const folder *f)
+{
+    const char *set   = pb_grid_get_run(s->grid)->cache;
+    const char *given = getenv("PB_CACHE");
+    char *path        = NULL;
+
+    if (s->options.no_cache) {
+        return PB_OK;
+    }
+    if (*set != '\0' || (given != NULL && *given != '\0')) {
+        return use_cache(s, *set != '\0' ? set : given);
+    }
+    PB_TRY(pb_path_join(f->path, "tokens", &path));
+    pb_status status = use_cache(s, path);
+    pb_memory_free(path);
+    return status;
+}
+
+static pb_cell_observer observe(pb_grid_watch *watch)
+{
+    return (pb_cell_observer){
+        .context = watch, .stop = pb_grid_watch_stop, .progress = pb_grid_watch_progress};
+}
+
+/* The pairs of model and data set with cells to run are dealt out in turn: every process makes the
+ * tokens of its pairs before its first cell, so that tokens are made side by side, even when all
+ * processes begin with the same data set. What fails here fails in its cell. */
+static void prepare_tokens(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch)
+{
+    const pb_sweep *s         = ((const job *)context)->sweep;
+    int64_t datasets          = pb_grid_axis_count(s->grid, PB_AXIS_DATASET);
+    pb_cell_observer observer = observe(watch);
+    int64_t pairs             = 0;
+    bool *seen                = NULL;
+
+    if (PB_ALLOC(seen, datasets * pb_grid_axis_count(s->grid, PB_AXIS_MODEL)) != PB_OK) {
+        pb_error_clear();
+        return;
+    }
+    for (int64_t i = 0; i < count && !pb_grid_watch_stop(watch); i++) {
+        const pb_grid_cell *c = &s->cells.items[todo[i]];
+        bool *pair = &seen[c->index[PB_AXIS_MODEL] * datasets + c->index[PB_AXIS_DATASET]];
+        if (*pair) {
+            continue;
+        }
+        *pair = true;
+        if (pairs++ % pb_comm_size(s->comm) == pb_comm_rank(s->comm)) {
+            pb_cell cell = sweep_cell(s, todo[i]);
+            if (pb_cell_prepare(s->env, &cell, &observer) != PB_OK) {
+                pb_log_debug("%s", pb_error_message());
+                pb_error_clear();
+            }
+        }
+    }
+    pb_memory_free(seen);
+}
+
+static pb_status run_cell(void *context, const pb_grid_cell *at, pb_grid_watch *watch,
+                          pb_grid_outcome *outcome)
+{
+    const job *j              = context;
+    pb_cell_observer observer = observe(watch);
+    pb_cell cell              = sweep_cell(j->sweep, at->number);
+    pb_record record;
+    pb_record_init(&record);
+    pb_status status = pb_cell_run(j->sweep->env, &cell, &observer, &record);
+    if (status == PB_OK) {
+        outcome->failed = record.status != PB_OK;
+        snprintf(outcome->message, sizeof outcome->message, "%s",
+                 record.message != NULL ? record.message : "");
+        status = pb_shard_write(j->folder.path, &record);
+    }
+    pb_record_clear(&record);
+    return status;
+}
+
+static void tell(void *context, const pb_grid_state *state)
+{
+    running_tell(&((job *)context)->teller, state);
+}
+
+/* Everything that can be known before the first cell: nobody waits for hours for a message that
+ * was there from the start. What is cheap to find is found before weights are read. */
+static pb_status check_all(pb_sweep *s)
+{
+    bool first          = pb_comm_rank(s->comm) == 0;
+    pb_sweep_forecast f = {0};
+    pb_status status    = first ? check_cells(s, &f) : PB_OK;
+    if (status == PB_OK && first) {
+        status = check_judge(s, &f, 0);
+    }
+    PB_TRY_GOTO(status, pb_comm_agree(s->comm, status), done);
+    PB_TRY_GOTO(status, sweep_load_models(s), done);
+    int64_t known = f.mistakes.count;
+    if (first) {
+        status = check_models(s, &f);
+    }
+    if (status == PB_OK && first) {
+        status = check_judge(s, &f, known);
+    }
+    status = pb_comm_agree(s->comm, status);
+done:
+    pb_sweep_forecast_clear(&f);
+    return status;
+}
+
+/* Between two steps that all processes take together. */
+static pb_status check_stop(const pb_sweep *s)
+{
+    pb_status status = pb_comm_agree(s->comm, pb_stop_check());
+    if (status == PB_STOPPED) {
+        return pb_error_prefix(status, "before the first cell; finished cells are all kept");
+    }
+    return status;
+}
+
+/* What is done is known to rank 0 alone. */
+static pb_status open_folder(job *j)
+{
+    const pb_sweep *s              = j->sweep;
+    const pb_grid_run_options *run = pb_grid_get_run(s->grid);
+    double end                     = run->time_limit_seconds - run->time_reserve_seconds;
+    PB_TRY(folder_open(s, &j->folder));
+    j->teller = (running_teller){.directory = j->folder.path, .rank = pb_comm_rank(s->comm)};
+    if (pb_comm_rank(s->comm) == 0) {
+        running_begin(&j->teller);
+        pb_stop_arm(run->time_limit_seconds > 0 ? s->began + end : 0);
+        PB_TRY(done_find(s, &j->folder));
+    }
+    return open_cache(s, &j->folder);
+}
+
+static pb_status prepare(job *j)
+{
+    pb_sweep *s = j->sweep;
+    PB_TRY(check_stop(s));
+    PB_TRY(check_all(s));
+    PB_TRY(check_stop(s));
+    PB_TRY(sweep_hash(s));
+    PB_TRY(check_stop(s));
+    return pb_comm_agree(s->comm, open_folder(j));
+}
+
+/* A launcher that is interrupted itself does not pass on the exit code of what it started. */
+static void explain_exit_code(const pb_sweep *s)
+{
+    const char *signal = pb_stop_signal();
+    bool interrupted =
+        signal != NULL && (strcmp(signal, "SIGTERM") == 0 || strcmp(signal, "SIGINT") == 0);
+    if (interrupted && strcmp(pb_comm_name(s->comm), "mpi") == 0) {
+        pb_log0_info("everything is kept; mpirun ends with exit code 1 after Ctrl-C and SIGTERM, "
+                     "whatever the program ends with (here 3); where it leaves no time for the "
+                     "tables, `peftbench merge` and `peftbench report` print them");
+    }
+}
+
+static void conclude(const job *j, const pb_grid_summary *summary, pb_sweep_outcome *outcome)
+{
+    const char *plural = summary->cells == 1 ? "" : "s";
+    outcome->failed    = summary->failed + j->folder.failed;
+    if (outcome->stopped) {
+        pb_log0_info("stopped with %" PRId64 " of %" PRId64
+                     " cell%s left: the same command goes on",
+                     summary->left, summary->cells, plural);
+        explain_exit_code(j->sweep);
+    } else if (outcome->failed > 0) {
+        pb_log0_warn("%" PRId64 " of %" PRId64 " cell%s failed; --retry-failed runs them again",
+                     outcome->failed, summary->cells, plural);
+    }
+}
+
+static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_outcome *outcome)
+{
+    pb_sweep *s             = j->sweep;
+    pb_grid_summary summary = {0};
+    pb_grid_job grid_job = {.run = run_cell, .prepare = prepare_tokens, .context = j, .tell = tell};
+
+    PB_TRY(prepare(j));
+    pb_log0_info("sweep %s: %" PRId64 " cell%s, %s protocol, %d process%s, results in %s",
+                 pb_sweep_name(s), s->cells.count, s->cells.count == 1 ? "" : "s",
+                 pb_protocol_names[pb_grid_get_sweep(s->grid)->protocol], pb_comm_size(s->comm),
+                 pb_comm_size(s->comm) == 1 ? "" : "es", j->folder.path);
+    pb_status status =
+        pb_grid_run(s->grid, s->comm, &s->cells, j->folder.done, s->began, &grid_job, &summary);
+    outcome->stopped = status == PB_STOPPED;
+    if (status != PB_OK && !outcome->stopped) {
+        return PB_FRAME(status);
+    }
+    pb_error_clear();
+    conclude(j, &summary, outcome);
+    return pb_comm_agree(s->comm,
+                         merge_finish(s, &j->folder, &summary, outcome->stopped, show, context));
+}
+
+pb_status pb_sweep_run(pb_sweep *s, pb_sweep_show show, void *context, pb_sweep_outcome *outcome)
+{
+    job j            = {.sweep = s};
+    *outcome         = (pb_sweep_outcome){0};
+    pb_status status = run_job(&j, show, context, outcome);
+    folder_close(&j.folder);
+    return status;
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a run is doing now, for those who look at its folder: one small file per process,
+ * `running/<rank>.json`, that is written now and then and removed at the end. The files are hints:
+ * a failure is reported once, and the run is as good without them. */
+#pragma once
+
+#include "pb/sweep.h"
+
+/* Empties the folder of the files, making it when it is missing. Only for the holder of the lock.
+ */
+pb_status running_clear_folder(const char *directory) PB_MUST_USE;
+
+/* Replaces the file of the rank, atomically. */
+pb_status running_write(const char *directory, const pb_running *running) PB_MUST_USE;
+void running_remove(const char *directory, int64_t rank);
+
+/* Of the run that works in the directory; none when there is no such run, whatever a killed one has
+ * left. Where there are no locks, processes of this host are looked up, and files of other hosts
+ * count for an hour. Writes nothing. */
+pb_status running_read(const char *directory, pb_running_list *out) PB_MUST_USE;
+void running_list_clear(pb_running_list *list); /* accepts a zeroed one */
+
+/* Keeps the file of one process. */
+typedef struct running_teller {
+    const char *directory; /* of the results, borrowed */
+    int64_t rank;
+    bool silent; /* the files cannot be written */
+} running_teller;
+
+/* Removes what a killed run has left. Only for the holder of the lock. */
+void running_begin(running_teller *teller);
+/* NULL: nothing runs here any more. */
+void running_tell(running_teller *teller, const pb_grid_state *state);
