@@ -118,9 +118,10 @@ struct pb_method_ops {
     double (*extra_flops)(const pb_method *m, int64_t tokens);
 
     const pb_baseline *baseline; /* answers without a model; then there is no other slot */
-    /* HF adapters: peft_type, keys of adapter_config.json ↔ options. The file holds the trainables,
-     * or with rows_* and keys_* their output under the name "prompt_embeddings". */
-    const char *peft_type; /* "LORA"; NULL: cannot be saved as an HF adapter */
+    /* HF adapters: "LORA" (NULL: cannot be saved as one), and the keys that HF PEFT writes for the
+     * type, separated by spaces; one of the methods that share it lists them. The file holds the
+     * trainables, or with rows_* and keys_* their output under the name "prompt_embeddings". */
+    const char *peft_type, *adapter_keys;
     /* Of methods that share a peft_type: true where the file is this one's. Absent: it always is.
      * One and only one may claim a file. */
     bool (*claims)(const pb_adapter_config *config);

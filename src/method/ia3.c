@@ -171,6 +171,9 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
     return pb_column_scale_forward(m->backend, &row, &row, &l);
 }
 
+static const char adapter_keys[] =
+    "fan_in_fan_out feedforward_modules init_ia3_weights merge_weights target_modules";
+
 static pb_status config_write(const pb_method *m, pb_string *json)
 {
     static const pb_config_list none = {0};
@@ -246,6 +249,7 @@ const pb_method_ops pb_method_ia3 = {
     .merge                  = merge,
     .extra_flops            = extra_flops,
     .peft_type              = "IA3",
+    .adapter_keys           = adapter_keys,
     .adapter_config_write   = config_write,
     .adapter_config_read    = config_read,
 };

@@ -10,6 +10,9 @@
 /* The one trainable of the methods that train what goes before the tokens; also what HF calls the
  * output of their encoders. */
 #define PB_PROMPT_NAME "prompt_embeddings"
+/* adapter_keys that all prompt methods share. */
+#define PB_PROMPT_KEYS \
+    "num_attention_heads num_layers num_transformer_submodules num_virtual_tokens token_dim "
 
 #define PB_ENTRY(name, source) extern const pb_method_ops pb_method_##name;
 #include "registry.def"

@@ -58,6 +58,8 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
     return PB_OK;
 }
 
+static const char adapter_keys[] = "target_modules";
+
 static pb_status config_write(const pb_method *m, pb_string *json)
 {
     return pb_adapter_write_list(&((const lntuning_options *)m->options)->targets, "target_modules",
@@ -78,6 +80,7 @@ const pb_method_ops pb_method_lntuning = {
     .acts                 = acts,
     .bind                 = bind,
     .peft_type            = "LN_TUNING",
+    .adapter_keys         = adapter_keys,
     .adapter_config_write = config_write,
     .adapter_config_read  = config_read,
 };

@@ -159,6 +159,14 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
                      &(pb_matmul_args){.alpha = scale_of(m), .beta = 1.0f});
 }
 
+static const char adapter_keys[] =
+    "alora_invocation_tokens alpha_pattern arrow_config bias corda_config enable_lora "
+    "ensure_weight_tying eva_config fan_in_fan_out init_lora_weights kasa_config "
+    "layer_replication layers_pattern layers_to_transform loftq_config lora_alpha lora_bias "
+    "lora_dropout lora_ga_config megatron_config megatron_core merge_weights monteclora_config "
+    "qalora_group_size r rank_pattern runtime_config target_modules target_parameters "
+    "trainable_token_indices use_bdlora use_dora use_qalora use_rslora velora_config";
+
 static pb_status config_write(const pb_method *m, pb_string *json)
 {
     const lora_options *o = m->options;
@@ -255,6 +263,7 @@ const pb_method_ops pb_method_lora = {
     .merge                  = merge,
     .extra_flops            = extra_flops,
     .peft_type              = "LORA",
+    .adapter_keys           = adapter_keys,
     .adapter_config_write   = config_write,
     .adapter_config_read    = config_read,
 };

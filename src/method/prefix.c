@@ -83,6 +83,9 @@ static pb_status keys_backward(pb_method *m, const pb_tensor *dkeys)
                             : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, dkeys);
 }
 
+static const char adapter_keys[] =
+    PB_PROMPT_KEYS "encoder_hidden_size init_weights prefix_projection";
+
 static pb_status config_write(const pb_method *m, pb_string *json)
 {
     const prefix_options *o = m->options;
@@ -122,6 +125,7 @@ const pb_method_ops pb_method_prefix = {
     .keys_forward         = keys_forward,
     .keys_backward        = keys_backward,
     .peft_type            = "PREFIX_TUNING",
+    .adapter_keys         = adapter_keys,
     .adapter_config_write = config_write,
     .adapter_config_read  = config_read,
 };

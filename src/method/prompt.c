@@ -95,6 +95,9 @@ static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
     return pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
 }
 
+static const char adapter_keys[] = PB_PROMPT_KEYS
+    "prompt_tuning_init prompt_tuning_init_text tokenizer_kwargs tokenizer_name_or_path";
+
 static pb_status config_write(const pb_method *m, pb_string *json)
 {
     const pb_model_config *model = pb_model_get_config(m->model);
@@ -122,6 +125,7 @@ const pb_method_ops pb_method_prompt = {
     .rows_forward         = rows_forward,
     .rows_backward        = rows_backward,
     .peft_type            = "PROMPT_TUNING",
+    .adapter_keys         = adapter_keys,
     .adapter_config_write = config_write,
     .adapter_config_read  = config_read,
 };

@@ -93,6 +93,9 @@ static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
                             : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
 }
 
+static const char adapter_keys[] = PB_PROMPT_KEYS
+    "encoder_dropout encoder_hidden_size encoder_num_layers encoder_reparameterization_type";
+
 static pb_status config_write(const pb_method *m, pb_string *json)
 {
     const ptuning_options *o     = m->options;
@@ -154,6 +157,7 @@ const pb_method_ops pb_method_ptuning = {
     .rows_forward         = rows_forward,
     .rows_backward        = rows_backward,
     .peft_type            = "P_TUNING",
+    .adapter_keys         = adapter_keys,
     .adapter_config_write = config_write,
     .adapter_config_read  = config_read,
 };

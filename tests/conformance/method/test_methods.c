@@ -71,6 +71,7 @@ static void slots_come_in_pairs(void **state)
         BOTH(keys_forward, virtual_keys);
         BOTH(adapter_config_write, adapter_config_read);
         BOTH(adapter_config_write, peft_type);
+        assert_true(ops->adapter_keys == NULL || ops->peft_type != NULL);
         bool at_sites = ops->bind != NULL || ops->linear_input_forward != NULL ||
                         ops->linear_output_forward != NULL;
         assert_true(at_sites == (ops->acts != NULL));
