@@ -40,8 +40,8 @@ pb_status pb_cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
 /* $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
 int64_t pb_cli_terminal_width(void);
 
-/* options.c: all options of a command in the order of its help, those that stand for a field filled
- * from it. Free with pb_memory_free. */
+/* options.c: all options of a command in the order of its help; those that stand for a field are
+ * filled in from it. Free with pb_memory_free. */
 typedef struct pb_option_entry {
     pb_option option;
     char fallback[32]; /* of a field: its default as text */
@@ -49,6 +49,8 @@ typedef struct pb_option_entry {
 
 pb_status pb_option_list(const pb_command *command, pb_option_entry **out,
                          int64_t *count) PB_MUST_USE;
+/* The field that the option stands for. */
+const pb_config_field *pb_option_field(const pb_option *option);
 
 /* grid.c: opens the sweep over the grid that the first argument names, with --set, --device,
  * --dtype and --threads in addition to `how`. Collective. */

@@ -4,19 +4,11 @@
 
 pb_status pb_cli_open_sweep(const pb_cli *cli, pb_sweep_options *how, pb_sweep **out)
 {
-    const char *device = NULL;
-    int number         = 0;
-
     how->grid        = pb_cli_argument(cli, 0);
     how->sets        = pb_cli_list(cli, "set", &how->set_count);
     how->has_threads = pb_cli_given(cli, "threads");
     how->threads     = pb_cli_int(cli, "threads");
-    if (pb_cli_given(cli, "dtype")) {
-        how->dtype = pb_cli_text(cli, "dtype");
-    }
-    if (pb_cli_given(cli, "device")) {
-        how->device = pb_cli_text(cli, "device");
-        PB_TRY(pb_comm_agree(cli->comm, pb_cli_device(cli, &device, &number)));
-    }
+    how->device      = pb_cli_given(cli, "device") ? pb_cli_text(cli, "device") : NULL;
+    how->dtype       = pb_cli_given(cli, "dtype") ? pb_cli_text(cli, "dtype") : NULL;
     return pb_sweep_open(how, cli->comm, out);
 }
