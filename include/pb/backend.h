@@ -61,12 +61,14 @@ typedef struct pb_adamw_args {
 
 typedef struct pb_backend_ops {
     const char *name;
+    bool is_host; /* its memory is the host's: what lies there is used in place */
     /* required */
     pb_status (*open)(int device, int threads, pb_backend **out);
     void (*close)(pb_backend *be);
     pb_status (*alloc)(pb_backend *be, size_t bytes, void **data); /* zeroed, 64-byte aligned */
     void (*free)(pb_backend *be, void *data);
     pb_status (*reserve)(pb_backend *be, const pb_reserve_args *args);
+    void (*trim)(pb_backend *be); /* frees what is kept between calls */
     pb_status (*copy)(pb_backend *be, pb_tensor *dst, const pb_tensor *src);
     pb_status (*zero)(pb_backend *be, pb_tensor *x);
     pb_status (*sync)(pb_backend *be);
@@ -127,20 +129,11 @@ void pb_backend_close(pb_backend *be); /* accepts NULL */
  * they are wrong, and nothing is rounded. Counted work starts at 0. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 const char *pb_backend_name(const pb_backend *be);
+bool pb_backend_is_host(const pb_backend *be); /* operations take any host memory */
 int pb_backend_threads(const pb_backend *be);
 /* One line: product library, its kernels, instruction sets, threads. */
 const char *pb_backend_describe(const pb_backend *be);
 void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; for once in a run */
-
-/* Floating-point operations of the products (matmul, attention) since the last reset, 2 per
- * multiply-accumulate, and seconds spent in them when timing is on. */
-typedef struct pb_backend_work {
-    double matmul_flops, attention_flops;
-    double matmul_seconds, attention_seconds; /* 0 unless timing is on */
-} pb_backend_work;
-
-void pb_backend_work_reset(pb_backend *be, bool timing);
-pb_backend_work pb_backend_work_get(const pb_backend *be);
 
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 void pb_backend_free(pb_backend *be, void *data);

@@ -2,18 +2,19 @@
 /* The decoder network: forward and backward over packed batches, and greedy generation with a KV
  * cache.
  *
- * A network borrows a frozen model, a backend and a method, and owns the activations. Head, loss
- * and, in the last layer, queries and feed-forward exist for label rows only; the backward stops at
- * the lowest trainable site; frozen weights get no gradient. */
+ * A network borrows the placed weights of a frozen model and a method, and owns the activations.
+ * Head, loss and, in the last layer, queries and feed-forward exist for label rows only; the
+ * backward stops at the lowest trainable site; frozen weights get no gradient. */
 #pragma once
 
 #include "pb/batch.h"
 #include "pb/method.h"
+#include "pb/weights.h"
 
 typedef struct pb_network pb_network;
 
-/* All three are borrowed for the network's life; method may be NULL (the bare model). */
-pb_status pb_network_create(const pb_model *model, pb_backend *backend, pb_method *method,
+/* Both are borrowed for the network's life; method may be NULL (the bare model). */
+pb_status pb_network_create(const pb_weights *weights, pb_method *method,
                             pb_network **out) PB_MUST_USE;
 void pb_network_destroy(pb_network *net); /* accepts NULL */
 

@@ -115,6 +115,11 @@ const char *pb_backend_name(const pb_backend *be)
     return be->ops->name;
 }
 
+bool pb_backend_is_host(const pb_backend *be)
+{
+    return be->ops->is_host;
+}
+
 int pb_backend_threads(const pb_backend *be)
 {
     return be->threads;
@@ -144,6 +149,28 @@ void pb_backend_work_reset(pb_backend *be, bool timing)
 pb_backend_work pb_backend_work_get(const pb_backend *be)
 {
     return be->work;
+}
+
+void pb_backend_memory(const pb_backend *be, size_t *now, size_t *peak)
+{
+    if (now != NULL) {
+        *now = be->memory_now;
+    }
+    if (peak != NULL) {
+        *peak = be->memory_peak;
+    }
+}
+
+void pb_backend_memory_peak_reset(pb_backend *be)
+{
+    be->memory_peak = be->memory_now;
+}
+
+void pb_backend_reset(pb_backend *be)
+{
+    be->ops->trim(be);
+    pb_backend_work_reset(be, false);
+    pb_backend_memory_peak_reset(be);
 }
 
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data)

@@ -3,7 +3,7 @@
  * keys that a query sees. */
 #pragma once
 
-#include "pb/backend.h"
+#include "pb/usage.h"
 
 enum { PB_DESCRIBE_SIZE = 256 };
 
@@ -17,6 +17,7 @@ struct pb_backend {
     bool bf16;                      /* the factors of products are rounded to BF16 */
     bool timing;
     pb_backend_work work;
+    size_t memory_now, memory_peak; /* bytes of device memory, see pb/usage.h */
 };
 
 #define PB_ENTRY(name, source) extern const pb_backend_ops pb_backend_##name;

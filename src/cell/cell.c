@@ -154,11 +154,23 @@ static pb_status set_up_data(running *r)
     return cell_check_data(r->env, &r->data);
 }
 
+/* They stay for the cells after this one, whichever places them. */
+static pb_status place_weights(running *r)
+{
+    size_t host = pb_memory_current();
+    size_t before, after;
+    pb_backend_memory(r->env->backend, &before, NULL);
+    PB_TRY(env_place_weights(r->env, r->model));
+    pb_backend_memory(r->env->backend, &after, NULL);
+    r->base_bytes += pb_memory_current() - host;
+    r->base_device_bytes += after - before;
+    return PB_OK;
+}
+
 static pb_status set_up(running *r)
 {
-    pb_record *record      = r->record;
-    const pb_cell_setup *s = &r->env->setup;
-    pb_string text         = {0};
+    pb_record *record = r->record;
+    pb_string text    = {0};
     PB_TRY(pb_cell_env_check_model(r->env, r->cell->model));
     r->model = env_find_model(r->env, r->cell->model);
     PB_TRY(cell_options_read(r->cell, &r->options));
@@ -170,12 +182,10 @@ static pb_status set_up(running *r)
     PB_TRY(status);
     PB_TRY(env_check_model(r->model, record));
     PB_TRY(cell_check_hash(r->env, r->cell));
-    PB_TRY(pb_backend_open(s->backend, s->device, s->threads, &r->backend));
-    PB_TRY(pb_backend_use_dtype(r->backend, s->dtype));
     PB_TRY(set_up_data(r));
     PB_TRY(pb_method_create_take(r->options.method, &r->options.method_options, r->cell->config,
-                                 "method", r->model->model, r->backend, (uint64_t)r->cell->seed,
-                                 &r->method));
+                                 "method", r->model->model, r->env->backend,
+                                 (uint64_t)r->cell->seed, &r->method));
     record->trainable_params = r->method->parameters;
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
@@ -183,7 +193,8 @@ static pb_status set_up(running *r)
     if (r->method->ops->baseline != NULL) {
         return PB_OK; /* a baseline runs no network */
     }
-    return pb_network_create(r->model->model, r->backend, r->method, &r->net);
+    PB_TRY(place_weights(r));
+    return pb_network_create(r->model->weights, r->method, &r->net);
 }
 
 static pb_status train(running *r)
@@ -260,7 +271,6 @@ static void tear_down(running *r)
     pb_memory_free(r->rows);
     pb_memory_free(r->order);
     cell_data_close(&r->data);
-    pb_backend_close(r->backend);
     cell_options_clear(&r->options);
 }
 
@@ -285,6 +295,8 @@ static pb_status begin(running *r)
     /* Cells before this one must leave no trace in its memory. */
     const env_model *model = env_find_model(r->env, cell->model);
     pb_tokenizer_trim(model != NULL ? model->tokenizer : NULL);
+    pb_backend_reset(r->env->backend);
+    pb_backend_memory(r->env->backend, &r->base_device_bytes, NULL);
     r->base_bytes = pb_memory_current();
     pb_memory_peak_reset();
     return PB_OK;

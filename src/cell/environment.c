@@ -42,23 +42,16 @@ static pb_status find_peak(pb_cell_env *env)
     return PB_OK;
 }
 
-static pb_status open_backend_once(pb_cell_env *env)
+static pb_status open_backend(pb_cell_env *env)
 {
-    pb_backend *backend = NULL;
-    PB_TRY(pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &backend));
-    pb_backend_warn(backend); /* the cells open theirs in silence */
-    pb_status status   = pb_backend_use_dtype(backend, env->setup.dtype);
-    env->setup.threads = pb_backend_threads(backend);
-    env->backend_text  = pb_memory_text(pb_backend_describe(backend));
-    env->backend_name  = pb_memory_text(pb_backend_name(backend));
-    if (status == PB_OK && (env->backend_text == NULL || env->backend_name == NULL)) {
-        status = PB_ERR_MEMORY;
-    } else if (status == PB_OK) {
-        status =
-            pb_cell_gemm_rate(backend, pb_cell_gemm_size(env->setup.threads), &env->gemm_gflops);
-    }
-    pb_backend_close(backend);
-    return status == PB_OK ? find_peak(env) : status;
+    PB_TRY(
+        pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &env->backend));
+    env->setup.threads = pb_backend_threads(env->backend);
+    pb_backend_warn(env->backend);
+    PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
+    PB_TRY(
+        pb_cell_gemm_rate(env->backend, pb_cell_gemm_size(env->setup.threads), &env->gemm_gflops));
+    return find_peak(env);
 }
 
 /* Other kernels or another number of threads give other last digits. The hashes of the plan are
@@ -70,15 +63,16 @@ static pb_status check_backends(const pb_cell_env *env)
     if (env->comm == NULL) {
         return PB_OK;
     }
-    snprintf(first, sizeof first, "%s", env->backend_text);
+    const char *own = pb_backend_describe(env->backend);
+    snprintf(first, sizeof first, "%s", own);
     PB_TRY(pb_comm_broadcast(env->comm, first, sizeof first, 0));
-    if (strncmp(first, env->backend_text, sizeof first - 1) != 0) {
+    if (strncmp(first, own, sizeof first - 1) != 0) {
         status =
             PB_FAIL(PB_ERR_CONFIG,
                     "this process would compute with \"%s\", rank 0 with \"%s\": results would "
                     "depend on where a cell runs; start all processes on nodes of one kind, "
                     "with the same OPENBLAS_CORETYPE and a fixed --threads N",
-                    env->backend_text, first);
+                    own, first);
     }
     return agree(env, status);
 }
@@ -90,7 +84,7 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_en
     PB_TRY_GOTO(status, comm != NULL ? pb_comm_agree(comm, status) : status, err_env);
     env->setup = *setup;
     env->comm  = comm;
-    PB_TRY_GOTO(status, agree(env, open_backend_once(env)), err_env);
+    PB_TRY_GOTO(status, agree(env, open_backend(env)), err_env);
     PB_TRY_GOTO(status, check_backends(env), err_env);
     PB_TRY_GOTO(status, agree(env, env_report_processors(env, setup->threads <= 0)), err_env);
     *out = env;
@@ -120,6 +114,7 @@ void pb_cell_env_close(pb_cell_env *env)
     }
     for (int64_t i = env->models_count - 1; i >= 0; i--) {
         pb_tokenizer_close(env->models[i].tokenizer);
+        pb_weights_close(env->models[i].weights);
         pb_model_close(env->models[i].model);
         pb_memory_free(env->models[i].name);
         pb_memory_free(env->models[i].folder);
@@ -135,9 +130,8 @@ void pb_cell_env_close(pb_cell_env *env)
     pb_memory_free(env->models);
     pb_memory_free(env->files);
     pb_memory_free(env->cache);
-    pb_memory_free(env->backend_text);
     pb_memory_free(env->peak_source);
-    pb_memory_free(env->backend_name);
+    pb_backend_close(env->backend);
     pb_memory_free(env);
 }
 
@@ -372,4 +366,9 @@ pb_status pb_cell_env_check_model(const pb_cell_env *env, const char *name)
         return PB_FAIL(PB_ERR_INTERNAL, "model %s was not opened before its cells", name);
     }
     return m->status == PB_OK ? PB_OK : PB_FAIL(m->status, "model %s: %s", name, m->message);
+}
+
+pb_status env_place_weights(pb_cell_env *env, env_model *m)
+{
+    return m->weights != NULL ? PB_OK : pb_weights_open(m->model, env->backend, 0, &m->weights);
 }

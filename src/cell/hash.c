@@ -87,7 +87,7 @@ static pb_status update(pb_cell_env *env, const pb_cell *cell, const cell_option
     PB_TRY_GOTO(status, cell_options_write(options, cell, false, &text), done);
     PB_TRY_GOTO(status, pb_hash_update_text(h, text.data), done);
     PB_TRY_GOTO(status, pb_hash_update_text(h, RESULT_VERSION), done);
-    PB_TRY_GOTO(status, pb_hash_update_text(h, env->backend_text), done);
+    PB_TRY_GOTO(status, pb_hash_update_text(h, pb_backend_describe(env->backend)), done);
     snprintf(threads, sizeof threads, "%d %s", env->setup.threads, pb_dtype_name(env->setup.dtype));
     PB_TRY_GOTO(status, pb_hash_update_text(h, threads), done);
     const env_model *model = env_find_model(env, cell->model);

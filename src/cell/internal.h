@@ -10,14 +10,16 @@
 #include "pb/metric.h"
 #include "pb/network.h"
 #include "pb/train.h"
+#include "pb/usage.h"
 
 /* Forward FLOPs are those of one sequence of so many tokens. */
 enum { FLOPS_TOKENS = 512 };
 
 typedef struct env_model {
     char *name;
-    pb_model *model; /* NULL when it could not be opened: status and message say why */
-    bool loaded;     /* with its weights */
+    pb_model *model;     /* NULL when it could not be opened: status and message say why */
+    bool loaded;         /* with its weights */
+    pb_weights *weights; /* in the backend's memory; NULL until a cell asks for them */
     pb_tokenizer *tokenizer;
     const pb_template *chat;
     pb_status status;
@@ -37,13 +39,12 @@ typedef struct env_file {
 
 struct pb_cell_env {
     pb_cell_setup setup;
-    char *backend_name;
-    char *backend_text; /* what pb_backend_describe says */
-    char *cache;        /* folder of tokens, NULL: none */
-    double gemm_gflops; /* measured at the start, this process alone */
-    double peak_gflops; /* the same with the best kernels that are known of */
-    char *peak_source;  /* which these are */
-    pb_comm *comm;      /* may be NULL */
+    pb_backend *backend; /* lent to one cell after the other */
+    char *cache;         /* folder of tokens, NULL: none */
+    double gemm_gflops;  /* measured at the start, this process alone */
+    double peak_gflops;  /* the same with the best kernels that are known of */
+    char *peak_source;   /* which these are */
+    pb_comm *comm;       /* may be NULL */
     env_model *models;
     int64_t models_count;
     env_file *files;
@@ -104,6 +105,8 @@ pb_status cell_check_hash(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
 /* The rows that were read are those of the files that the cell was hashed with. */
 pb_status cell_check_data(pb_cell_env *env, const cell_data *data) PB_MUST_USE;
 env_model *env_find_model(const pb_cell_env *env, const char *name);
+/* The weights of a model that was opened with them, placed at the first call. */
+pb_status env_place_weights(pb_cell_env *env, env_model *m) PB_MUST_USE;
 
 /* The cell at work. */
 typedef struct running {
@@ -113,15 +116,15 @@ typedef struct running {
     pb_record *record;
     cell_options options;
     env_model *model;
-    pb_backend *backend;
     cell_data data;
     pb_sample *rows; /* validation part first, then training part */
     int64_t *order;  /* [rows] of the training set */
     int64_t validation_count, train_count;
     pb_method *method;
     pb_network *net;
-    double begin;      /* clock */
-    size_t base_bytes; /* accounted before the cell */
+    double begin; /* clock */
+    /* Bytes held before the cell, or by what it leaves behind for others. */
+    size_t base_bytes, base_device_bytes;
     const char *phase;
     double phase_begin, phase_flops;
     double flops_seen;  /* running_flops at the last step or validation */

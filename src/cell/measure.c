@@ -10,25 +10,32 @@
 
 double running_flops(const running *r)
 {
-    if (r->backend == NULL) {
-        return 0.0;
-    }
-    pb_backend_work work = pb_backend_work_get(r->backend);
+    pb_backend_work work = pb_backend_work_get(r->env->backend);
     return work.matmul_flops + work.attention_flops;
 }
 
-/* Bytes of the cell: what it holds beyond what was there before it, and the weights it reads,
- * wherever they are mapped. So the figure is the same on every rank and in any order of cells. */
+/* What the cell reads of the model's weights on the host, wherever they are mapped. */
+static size_t mapped_bytes(const running *r)
+{
+    bool reads = pb_backend_is_host(r->env->backend) && r->model != NULL && r->model->model != NULL;
+    return reads ? pb_model_bytes(r->model->model) : 0;
+}
+
+/* Bytes of the cell: what it holds beyond what was there before it, and the weights it borrows,
+ * wherever they are. So the figure is the same on every rank and in any order of cells. */
 pb_status running_sample(running *r)
 {
-    int64_t own = (int64_t)pb_memory_peak() - (int64_t)r->base_bytes;
-    int64_t model =
-        r->model != NULL && r->model->model != NULL ? (int64_t)pb_model_bytes(r->model->model) : 0;
-    int64_t bytes  = own + model;
+    size_t peak;
+    pb_backend_memory(r->env->backend, NULL, &peak);
+    size_t placed  = r->net != NULL ? pb_weights_bytes(r->model->weights) : 0;
+    size_t host    = pb_memory_peak() - r->base_bytes + mapped_bytes(r);
+    size_t device  = peak - r->base_device_bytes + placed;
+    int64_t bytes  = (int64_t)(host + device);
     r->peak_bytes  = bytes > r->peak_bytes ? bytes : r->peak_bytes;
     double seconds = pb_clock_seconds() - r->begin;
     pb_memory_peak_reset();
-    return pb_record_add_memory(r->record, seconds, bytes, 0, r->phase);
+    pb_backend_memory_peak_reset(r->env->backend);
+    return pb_record_add_memory(r->record, seconds, (int64_t)host, (int64_t)device, r->phase);
 }
 
 void running_progress(const running *r, int64_t step, int64_t steps, double loss)

@@ -81,8 +81,8 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     PB_TRY(pb_record_add_provenance(record, "flags", PB_BUILD_FLAGS));
     PB_TRY(pb_record_add_provenance(record, "host", host));
     PB_TRY(pb_record_add_provenance(record, "cpu", text));
-    PB_TRY(pb_record_add_provenance(record, "backend", env->backend_name));
-    PB_TRY(pb_record_add_provenance(record, "products", env->backend_text));
+    PB_TRY(pb_record_add_provenance(record, "backend", pb_backend_name(env->backend)));
+    PB_TRY(pb_record_add_provenance(record, "products", pb_backend_describe(env->backend)));
     PB_TRY(add_kernels(record));
     PB_TRY(pb_record_add_provenance(record, "hdf5", pb_results_library()));
     PB_TRY(pb_record_add_provenance(record, "tree-sitter", pb_metric_parser()));

@@ -11,6 +11,7 @@
 #include "pb/memory.h"
 #include "pb/processors.h"
 #include "pb/train.h"
+#include "pb/usage.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -350,7 +351,7 @@ static pb_status open_bench(const pb_cli *cli, session *w)
     if (w->method->parameters == 0) {
         return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", w->method->ops->name);
     }
-    return pb_network_create(w->model, w->backend, w->method, &w->net);
+    return session_create_network(w);
 }
 
 /* The batches of the steps once more, as a validation sees them. */

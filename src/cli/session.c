@@ -123,6 +123,12 @@ static pb_status open_method(const pb_cli *cli, const char *config, uint64_t see
     return status;
 }
 
+pb_status session_create_network(session *w)
+{
+    PB_TRY(pb_weights_open(w->model, w->backend, 0, &w->weights));
+    return pb_network_create(w->weights, w->method, &w->net);
+}
+
 static pb_status open_tokenizer(const char *directory, session *w)
 {
     static const char *const names[] = {"tokenizer.json", "vocab.json", "tokenizer.model"};
@@ -151,7 +157,7 @@ static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed
         pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend), &w->model));
     PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), w));
     PB_TRY(open_method(cli, method, seed, w));
-    return pb_network_create(w->model, w->backend, w->method, &w->net);
+    return session_create_network(w);
 }
 
 pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed, session *w)
@@ -169,6 +175,7 @@ pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed, ses
 void session_close(session *w)
 {
     pb_network_destroy(w->net);
+    pb_weights_close(w->weights);
     pb_method_destroy(w->method);
     pb_config_close(w->config);
     pb_tokenizer_close(w->tokenizer);

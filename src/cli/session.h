@@ -14,6 +14,7 @@ typedef struct session {
     pb_tokenizer *tokenizer; /* NULL when the folder has none */
     pb_config *config;       /* of --method and --set; NULL without */
     pb_method *method;       /* NULL: the bare model */
+    pb_weights *weights;     /* of the model, in the backend's memory */
     pb_network *net;
 } session;
 
@@ -31,6 +32,8 @@ pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed,
                        session *w) PB_MUST_USE;
 /* The method of the group `method` of w->config, with --set laid over it. */
 pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *w) PB_MUST_USE;
+/* Weights and network over the model and the method. */
+pb_status session_create_network(session *w) PB_MUST_USE;
 void session_close(session *w); /* accepts a zeroed one */
 
 /* Rows of token ids. */

@@ -24,13 +24,14 @@ int64_t network_virtual_keys(const pb_network *net)
 }
 
 /* Asks the method where it acts, and binds its tensors in place of the frozen ones. */
-static pb_status attach_method(pb_network *net)
+static pb_status attach_method(pb_network *net, const pb_weights *weights)
 {
     pb_method *m = net->method;
     for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
         const pb_site *site     = pb_model_site_at(net->model, i);
-        net->bindings[i].weight = site->weight;
-        net->bindings[i].bias   = site->bias;
+        const pb_placed *placed = pb_weights_at(weights, i);
+        net->bindings[i].weight = placed->weight;
+        net->bindings[i].bias   = placed->bias;
         if (m == NULL || m->ops->acts == NULL) {
             continue;
         }
@@ -68,28 +69,27 @@ static void find_needs(pb_network *net)
     }
 }
 
-static pb_status initialise(pb_network *net)
+static pb_status initialise(pb_network *net, const pb_weights *weights)
 {
     int64_t sites = pb_model_site_count(net->model);
     PB_TRY(PB_ALLOC(net->bindings, sites));
     PB_TRY(PB_ALLOC(net->acts, sites));
     PB_TRY(PB_ALLOC(net->needs, net->config->layers));
     PB_TRY(PB_ALLOC(net->layers, net->config->layers));
-    PB_TRY(attach_method(net));
+    PB_TRY(attach_method(net, weights));
     find_needs(net);
     return PB_OK;
 }
 
-pb_status pb_network_create(const pb_model *model, pb_backend *backend, pb_method *method,
-                            pb_network **out)
+pb_status pb_network_create(const pb_weights *weights, pb_method *method, pb_network **out)
 {
     pb_network *net = NULL;
     PB_TRY(PB_ALLOC(net, 1));
-    net->model       = model;
-    net->config      = pb_model_get_config(model);
-    net->backend     = backend;
+    net->model       = pb_weights_model(weights);
+    net->config      = pb_model_get_config(net->model);
+    net->backend     = pb_weights_backend(weights);
     net->method      = method;
-    pb_status status = initialise(net);
+    pb_status status = initialise(net, weights);
     if (status != PB_OK) {
         pb_network_destroy(net);
         return PB_FRAME(status);

@@ -153,12 +153,19 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     return PB_OK;
 }
 
+static void cpu_trim(pb_backend *be)
+{
+    cpu *c = (cpu *)be;
+    pb_memory_free(c->scratch);
+    c->scratch       = NULL;
+    c->scratch_bytes = 0;
+}
+
 static void cpu_close(pb_backend *be)
 {
     if (be != NULL) {
-        cpu *c = (cpu *)be;
-        pb_memory_free(c->scratch);
-        pb_memory_free(c);
+        cpu_trim(be);
+        pb_memory_free(be);
     }
 }
 
@@ -187,9 +194,7 @@ pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data)
 {
     cpu *c = (cpu *)be;
     if (bytes > c->scratch_bytes) {
-        pb_memory_free(c->scratch);
-        c->scratch       = NULL;
-        c->scratch_bytes = 0;
+        cpu_trim(be);
         PB_TRY(PB_ALLOC(c->scratch, bytes));
         c->scratch_bytes = bytes;
     }
@@ -218,11 +223,13 @@ static pb_status cpu_reserve(pb_backend *be, const pb_reserve_args *args)
 
 const pb_backend_ops pb_backend_cpu = {
     .name                  = "cpu",
+    .is_host               = true,
     .open                  = cpu_open,
     .close                 = cpu_close,
     .alloc                 = cpu_alloc,
     .free                  = cpu_free,
     .reserve               = cpu_reserve,
+    .trim                  = cpu_trim,
     .copy                  = cpu_copy,
     .zero                  = cpu_zero,
     .sync                  = cpu_sync,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What every registered backend promises beside the values of its operations (tests/ops): opening,
  * memory, counted work, extreme numbers, failures. */
-#include "pb/backend.h"
+#include "pb/usage.h"
 #include "pb/kernels.h"
 #include "pb/memory.h"
 
@@ -51,7 +51,9 @@ static float *values(const pb_tensor *t)
 static void every_slot_is_filled(void **state)
 {
     (void)state;
-    enum { SLOTS = (sizeof(pb_backend_ops) - sizeof(char *)) / sizeof(void (*)(void)) };
+    enum {
+        SLOTS = (sizeof(pb_backend_ops) - offsetof(pb_backend_ops, open)) / sizeof(void (*)(void))
+    };
     void (*slots[SLOTS])(void);
     memcpy(slots, (const char *)table + offsetof(pb_backend_ops, open), sizeof slots);
     for (int i = 0; i < SLOTS; i++) {

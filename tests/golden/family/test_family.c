@@ -64,7 +64,8 @@ static void open_fixture(const char *name, bool adapted, fixture *f)
     if (adapted) {
         open_adapter(f);
     }
-    assert_ok(pb_network_create(f->base.model, f->base.backend, f->adapter, &f->net));
+    assert_ok(pb_weights_open(f->base.model, f->base.backend, 0, &f->base.weights));
+    assert_ok(pb_network_create(f->base.weights, f->adapter, &f->net));
     const pb_tensor *ids     = golden(f, "", "ids");
     pb_sample sample         = {.ids = ids->data, .labels = ids->data, .length = ids->shape[0]};
     pb_batch_options packing = pb_network_batch_options(f->net, false);

@@ -83,6 +83,7 @@ static void saved_adapters_compute_the_same_in_peft(void **state)
     pb_string arguments = {0};
     assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
     assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
+    assert_ok(pb_weights_open(f.model, f.backend, 0, &f.weights));
     json_t *data = golden_json(shared_path("golden/data/tiny-llama3.json"));
     golden_rows_sequence(json_array_get(json_object_get(data, "sequences"), 0), &rows);
     assert_ok(pb_string_printf(&arguments, "'%s' '%s'", shared_path("models/tiny-llama3"),
@@ -93,7 +94,7 @@ static void saved_adapters_compute_the_same_in_peft(void **state)
         method_fixture_scatter(m, (uint64_t)i, 0.2);
         method_fixture_folder(folders[i], sizeof folders[i]);
         assert_ok(pb_method_save(m, folders[i]));
-        assert_ok(pb_network_create(f.model, f.backend, m, &net));
+        assert_ok(pb_network_create(f.weights, m, &net));
         write_logits(net, &rows, folders[i]);
         pb_network_destroy(net);
         pb_method_destroy(m);

@@ -87,6 +87,7 @@ static void curve_is_near_that_of_autocast(void **state)
     int64_t count = 0;
     pb_backend *backend;
     pb_model *model;
+    pb_weights *weights;
     pb_method *m;
     pb_network *net;
     json_t *data   = golden_json(shared_path("golden/data/tiny-llama3.json"));
@@ -103,7 +104,8 @@ static void curve_is_near_that_of_autocast(void **state)
     assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &model));
     assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/%s/adapter_init", f.method),
                              model, backend, 1, &m));
-    assert_ok(pb_network_create(model, backend, m, &net));
+    assert_ok(pb_weights_open(model, backend, 0, &weights));
+    assert_ok(pb_network_create(weights, m, &net));
     check_gradients(&f, net, m, &batches[0]);
 
     const json_t *train = json_object_get(recipe, "train");
@@ -124,6 +126,7 @@ static void curve_is_near_that_of_autocast(void **state)
     pb_config_clear(pb_train_fields, &options);
     pb_network_destroy(net);
     pb_method_destroy(m);
+    pb_weights_close(weights);
     pb_model_close(model);
     pb_backend_close(backend);
     for (size_t b = 0; b < 3; b++) {

@@ -18,6 +18,7 @@ static const char *const checkpoints[] = {
 typedef struct fixture {
     pb_backend *backend;
     pb_model *model;
+    pb_weights *weights;
     pb_network *net;
     pb_safetensors *expected;
     json_t *data, *meta;
@@ -27,7 +28,8 @@ static void open_fixture(const char *checkpoint, fixture *f)
 {
     assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
     assert_ok(pb_model_open(shared_path("models/%s", checkpoint), NULL, 1, &f->model));
-    assert_ok(pb_network_create(f->model, f->backend, NULL, &f->net));
+    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    assert_ok(pb_network_create(f->weights, NULL, &f->net));
     assert_ok(pb_safetensors_open(shared_path("golden/model/%s/tensors.safetensors", checkpoint),
                                   &f->expected));
     f->data = golden_json(shared_path("golden/data/%s.json", checkpoint));
@@ -37,6 +39,7 @@ static void open_fixture(const char *checkpoint, fixture *f)
 static void close_fixture(fixture *f)
 {
     pb_network_destroy(f->net);
+    pb_weights_close(f->weights);
     pb_model_close(f->model);
     pb_backend_close(f->backend);
     pb_safetensors_close(f->expected);

@@ -17,6 +17,7 @@ typedef struct fixture {
     const char *checkpoint, *method;
     pb_backend *backend;
     pb_model *model;
+    pb_weights *weights;
     pb_method *adapter;
     pb_network *net;
     json_t *data, *golden;
@@ -60,13 +61,15 @@ static void open_fixture(fixture *f)
         }
     }
     load_method(f, "init", &f->adapter);
-    assert_ok(pb_network_create(f->model, f->backend, f->adapter, &f->net));
+    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    assert_ok(pb_network_create(f->weights, f->adapter, &f->net));
 }
 
 static void close_fixture(fixture *f)
 {
     pb_network_destroy(f->net);
     pb_method_destroy(f->adapter);
+    pb_weights_close(f->weights);
     pb_model_close(f->model);
     pb_backend_close(f->backend);
     for (size_t b = 0; b < 3; b++) {

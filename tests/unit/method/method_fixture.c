@@ -36,6 +36,7 @@ void method_fixture_open(method_fixture *f, bool tied, bool biases)
 
 void method_fixture_close(method_fixture *f)
 {
+    pb_weights_close(f->weights);
     pb_model_close(f->model);
     pb_backend_close(f->backend);
     assert_int_equal(pb_memory_current(), 0);

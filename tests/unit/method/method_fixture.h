@@ -6,10 +6,12 @@
 #include "support.h"
 
 #include "pb/method.h"
+#include "pb/weights.h"
 
 typedef struct method_fixture {
     pb_backend *backend;
     pb_model *model;
+    pb_weights *weights; /* NULL until a test places them */
 } method_fixture;
 
 /* L = 2, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40; `biases`: on attention

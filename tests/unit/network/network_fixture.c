@@ -90,6 +90,7 @@ void network_fixture_open(network_fixture *f, const network_case *c, bool biases
     assert_ok(pb_backend_open("cpu", 0, threads, &f->backend));
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
     roughen(f->model);
+    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
     if (c != NULL) {
         char text[512];
         pb_config *options       = NULL;
@@ -102,13 +103,14 @@ void network_fixture_open(network_fixture *f, const network_case *c, bool biases
         add_noise(f->method->values.data, f->method->parameters, 0.2, 300);
         assert_ok(pb_method_values_changed(f->method));
     }
-    assert_ok(pb_network_create(f->model, f->backend, f->method, &f->net));
+    assert_ok(pb_network_create(f->weights, f->method, &f->net));
 }
 
 void network_fixture_close(network_fixture *f)
 {
     pb_network_destroy(f->net);
     pb_method_destroy(f->method);
+    pb_weights_close(f->weights);
     pb_model_close(f->model);
     pb_backend_close(f->backend);
     assert_int_equal(pb_memory_current(), 0);

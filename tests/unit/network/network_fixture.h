@@ -10,6 +10,7 @@
 typedef struct network_fixture {
     pb_backend *backend;
     pb_model *model;
+    pb_weights *weights;
     pb_method *method; /* NULL: the bare model */
     pb_network *net;
 } network_fixture;

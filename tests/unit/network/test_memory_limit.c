@@ -22,7 +22,7 @@ typedef pb_status (*action)(work *w);
 
 static pb_status make(work *w)
 {
-    return pb_network_create(w->f.model, w->f.backend, w->f.method, &w->f.net);
+    return pb_network_create(w->f.weights, w->f.method, &w->f.net);
 }
 
 static pb_status step(work *w)

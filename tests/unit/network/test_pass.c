@@ -127,7 +127,7 @@ static void a_result_depends_on_no_earlier_pass(void **state)
         outcome second           = run(&used, rows.samples + 2, 2, &options);
         assert_same_bits(&first, &again);
         pb_network_destroy(used.net);
-        assert_ok(pb_network_create(used.model, used.backend, used.method, &used.net));
+        assert_ok(pb_network_create(used.weights, used.method, &used.net));
         fresh         = used;
         outcome alone = run(&fresh, rows.samples + 2, 2, &options);
         assert_same_bits(&second, &alone);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Weights placed in the memory of every registered backend: the values of the model, stacked where
+ * that memory is not the host's. */
+#include "fixture.h"
+
+#include "pb/memory.h"
+#include "pb/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static float *host_copy(pb_backend *be, const pb_tensor *t)
+{
+    float *host    = calloc((size_t)pb_tensor_count(t), sizeof *host);
+    pb_tensor copy = *t;
+    copy.data      = host;
+    copy.stride    = t->ndim == 1 ? 1 : pb_tensor_width(t);
+    assert_int_equal(pb_copy(be, &copy, t), PB_OK);
+    return host;
+}
+
+static void expect_values(pb_backend *be, const pb_tensor *placed, const pb_tensor *own)
+{
+    assert_int_equal(pb_tensor_is_none(placed), pb_tensor_is_none(own));
+    if (pb_tensor_is_none(own)) {
+        return;
+    }
+    assert_true(pb_tensor_same_shape(placed, own) && placed->dtype == own->dtype);
+    float *values = host_copy(be, placed);
+    assert_memory_equal(values, own->data, pb_tensor_bytes(own));
+    free(values);
+    assert_int_equal(placed->data == own->data, pb_backend_is_host(be));
+}
+
+/* Rows of the sites in order, zeros beside and below them. */
+static void expect_stack(const pb_weights *w, const pb_site_kind *kinds, int count, int64_t border)
+{
+    const pb_model *model = pb_weights_model(w);
+    const pb_site *first  = pb_model_site(model, kinds[0], 0);
+    pb_tensor stack       = pb_weights_stack(w, first);
+    float *values         = host_copy(pb_weights_backend(w), &stack);
+    int64_t row           = 0;
+    assert_int_equal(stack.shape[1], first->in + border);
+    for (int i = 0; i < count; i++) {
+        const pb_site *site = pb_model_site(model, kinds[i], 0);
+        pb_tensor shared    = pb_weights_stack(w, site);
+        assert_ptr_equal(shared.data, stack.data);
+        for (int64_t r = 0; r < site->out; r++, row++) {
+            const float *own = (const float *)site->weight.data + r * site->in;
+            float *at        = values + row * stack.shape[1];
+            assert_memory_equal(at, own, (size_t)site->in * sizeof *own);
+            memset(at, 0, (size_t)site->in * sizeof *at); /* what is left is border */
+        }
+    }
+    assert_int_equal(stack.shape[0], row + border);
+    for (int64_t i = 0; i < pb_tensor_count(&stack); i++) {
+        assert_true(values[i] == 0.0f);
+    }
+    free(values);
+}
+
+static void expect_placed(const char *backend, const pb_model *model, int64_t border)
+{
+    static const pb_site_kind qkv[]  = {PB_SITE_Q, PB_SITE_K, PB_SITE_V};
+    static const pb_site_kind o[]    = {PB_SITE_O};
+    static const pb_site_kind ff[]   = {PB_SITE_GATE, PB_SITE_UP};
+    static const pb_site_kind down[] = {PB_SITE_DOWN};
+    pb_backend *be                   = NULL;
+    pb_weights *w                    = NULL;
+    assert_int_equal(pb_backend_open(backend, 0, 1, &be), PB_OK);
+    assert_int_equal(pb_weights_open(model, be, border, &w), PB_OK);
+    for (int64_t i = 0; i < pb_model_site_count(model); i++) {
+        const pb_site *site     = pb_model_site_at(model, i);
+        const pb_placed *placed = pb_weights_at(w, i);
+        expect_values(be, &placed->weight, &site->weight);
+        expect_values(be, &placed->bias, &site->bias);
+    }
+    const pb_site *head = pb_model_site(model, PB_SITE_HEAD, -1);
+    assert_int_equal(pb_weights_at(w, head->index)->weight.data == pb_weights_at(w, 0)->weight.data,
+                     pb_model_get_config(model)->tied);
+    if (pb_backend_is_host(be)) {
+        pb_tensor stack = pb_weights_stack(w, pb_model_site(model, PB_SITE_Q, 0));
+        assert_true(pb_tensor_is_none(&stack));
+        assert_int_equal(pb_weights_bytes(w), 0);
+    } else {
+        expect_stack(w, qkv, 3, border);
+        expect_stack(w, o, 1, border);
+        expect_stack(w, ff, 2, border);
+        expect_stack(w, down, 1, border);
+        assert_true(pb_weights_bytes(w) >= pb_model_bytes(model));
+    }
+    pb_weights_close(w);
+    pb_backend_close(be);
+}
+
+static void placed_weights_are_those_of_the_model(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        pb_model *model        = NULL;
+        pb_model_config config = fixture_config();
+        config.tied            = tied != 0;
+        config.qkv_bias        = tied != 0;
+        assert_int_equal(pb_model_open_random(&config, 3, 1, &model), PB_OK);
+        for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+            expect_placed((*ops)->name, model, 0);
+            expect_placed((*ops)->name, model, 5);
+        }
+        pb_model_close(model);
+    }
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+static void what_cannot_be_placed_is_refused(void **state)
+{
+    (void)state;
+    pb_model_config config = fixture_config();
+    pb_model *shape        = NULL;
+    pb_model *model        = NULL;
+    pb_backend *be         = NULL;
+    pb_weights *w          = NULL;
+    assert_int_equal(pb_backend_open("cpu", 0, 1, &be), PB_OK);
+    assert_int_equal(pb_model_open_shape(&config, &shape), PB_OK);
+    assert_int_equal(pb_model_open_random(&config, 3, 1, &model), PB_OK);
+    fixture_expect(pb_weights_open(shape, be, 0, &w), PB_ERR_ARGUMENT, "without", NULL);
+    fixture_expect(pb_weights_open(model, be, -1, &w), PB_ERR_ARGUMENT, "border of -1", NULL);
+    pb_model_close(model);
+    pb_model_close(shape);
+    pb_backend_close(be);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(placed_weights_are_those_of_the_model),
+        cmocka_unit_test(what_cannot_be_placed_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
