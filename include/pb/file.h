@@ -98,10 +98,9 @@ bool pb_path_is_directory(const char *path);
 pb_status pb_path_expand(const char *path, char **out) PB_MUST_USE;
 
 /* Sorted names (without "." and "..") in a directory that end in `suffix` (NULL: all). Free with
- * pb_path_list_free. */
+ * pb_memory_free_texts. */
 pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
                        size_t *count) PB_MUST_USE;
-void pb_path_list_free(char **names, size_t count);
 /* The first name, sorted, that a pattern of the shell ("*.gguf") matches, NULL when there is none;
  * free with pb_memory_free. */
 pb_status pb_path_match(const char *directory, const char *pattern, char **name) PB_MUST_USE;

@@ -30,6 +30,9 @@ void pb_log_at(pb_log_level level, bool rank0_only, const char *file, const char
 
 #define pb_log_line(level, rank0_only, ...) pb_log_at((level), (rank0_only), __FILE__, __VA_ARGS__)
 
+/* Drops a status on purpose: logs a warning when it is not PB_OK and clears the record. */
+void pb_ignore(pb_status status, const char *why);
+
 bool pb_log_on_terminal(void); /* stderr is one */
 
 /* One line that overwrites itself when stderr is a terminal and is dropped when it is not. NULL

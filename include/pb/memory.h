@@ -36,6 +36,9 @@ void pb_memory_free(void *block);
 /* A copy of the text, NULL on failure. */
 char *pb_memory_text(const char *text);
 
+/* Frees each of the texts and their array; accepts NULL. */
+void pb_memory_free_texts(char **texts, size_t count);
+
 /* Bytes now held, and the most held since the last reset; bytes of headers are not counted.
  * Process-wide, safe from any thread. */
 size_t pb_memory_current(void);

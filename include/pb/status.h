@@ -68,9 +68,6 @@ void pb_error_describe(char *text, size_t size);
 
 void pb_error_clear(void);
 
-/* Drops a status on purpose: logs a warning when it is not PB_OK and clears the record. */
-void pb_ignore(pb_status status, const char *why);
-
 #define PB_FAIL(code, ...) pb_error_set((code), __FILE__, __LINE__, __func__, __VA_ARGS__)
 
 /* For a caller that returns a failure without PB_TRY: a no-op for PB_OK. */

@@ -195,3 +195,12 @@ void pb_log_settle(void)
         (void)nanosleep(&nap, NULL);
     }
 }
+
+void pb_ignore(pb_status status, const char *why)
+{
+    if (status != PB_OK) {
+        PB_FRAME(status); /* a record of another failure is not its message */
+        pb_log_warn("%s: %s", why, pb_error_message());
+        pb_error_clear();
+    }
+}

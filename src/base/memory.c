@@ -253,6 +253,14 @@ char *pb_memory_text(const char *text)
     return copy;
 }
 
+void pb_memory_free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; texts != NULL && i < count; i++) {
+        pb_memory_free(texts[i]);
+    }
+    pb_memory_free(texts);
+}
+
 size_t pb_memory_current(void)
 {
     return atomic_load(&current_bytes);

@@ -235,18 +235,10 @@ pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
     goto out_stream;
 
 err_list:
-    pb_path_list_free(list, used);
+    pb_memory_free_texts(list, used);
 out_stream:
     (void)closedir(stream);
     return status;
-}
-
-void pb_path_list_free(char **names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        pb_memory_free(names[i]);
-    }
-    pb_memory_free(names);
 }
 
 pb_status pb_path_match(const char *directory, const char *pattern, char **name)
@@ -263,6 +255,6 @@ pb_status pb_path_match(const char *directory, const char *pattern, char **name)
             status = *name != NULL ? PB_OK : PB_ERR_MEMORY;
         }
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     return status;
 }

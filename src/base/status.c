@@ -3,7 +3,6 @@
  * failure. A record belongs to one code; a frame for another code starts a new record with that
  * code's sentence, so that a bare `return PB_STOPPED` never shows a stale message. */
 #include "pb/status.h"
-#include "pb/log.h"
 #include "pb/utf8.h"
 
 #include <stdarg.h>
@@ -176,14 +175,4 @@ void pb_error_clear(void)
     current.code        = PB_OK;
     current.frame_count = 0;
     current.message[0]  = '\0';
-}
-
-void pb_ignore(pb_status status, const char *why)
-{
-    if (status == PB_OK) {
-        return;
-    }
-    pb_log_warn("%s: %s", why,
-                current.code == status ? current.message : pb_status_sentence(status));
-    pb_error_clear();
 }

@@ -68,7 +68,7 @@ pb_status env_stamp_folder(const char *folder, char stamp[PB_HASH_TEXT])
     }
     PB_TRY_GOTO(status, pb_hash_bytes(text.data, text.length, stamp), out);
 out:
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     pb_string_clear(&text);
     return status;
 }

@@ -85,7 +85,7 @@ static void remove_files(const char *directory)
         }
         pb_memory_free(path);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     (void)rmdir(directory);
 }
 

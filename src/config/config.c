@@ -10,51 +10,14 @@
 
 #define MAX_FILE_BYTES (1u << 20)
 
-void pb_origin_release(pb_origin *origin)
-{
-    if (origin != NULL && --origin->users == 0) {
-        pb_memory_free(origin->label);
-        pb_memory_free(origin->directory);
-        pb_memory_free(origin);
-    }
-}
-
 void pb_config_close(pb_config *config)
 {
     if (config == NULL) {
         return;
     }
     pb_node_destroy(config->root);
-    for (int64_t i = 0; i < config->origin_count; i++) {
-        pb_origin_release(config->origins[i]);
-    }
-    pb_memory_free(config->origins);
+    pb_config_origins_clear(config);
     pb_memory_free(config);
-}
-
-pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
-                           pb_origin **out)
-{
-    for (int64_t i = 0; i < config->origin_count; i++) {
-        pb_origin *have = config->origins[i];
-        if (strcmp(have->label, label) == 0 && strcmp(have->directory, directory) == 0) {
-            *out = have;
-            return PB_OK;
-        }
-    }
-    PB_TRY(PB_GROW(config->origins, config->origin_count + 1));
-    pb_origin *origin = NULL;
-    PB_TRY(PB_ALLOC(origin, 1));
-    origin->users     = 1;
-    origin->label     = pb_memory_text(label);
-    origin->directory = pb_memory_text(directory);
-    if (origin->label == NULL || origin->directory == NULL) {
-        pb_origin_release(origin);
-        return PB_ERR_MEMORY;
-    }
-    config->origins[config->origin_count++] = origin;
-    *out                                    = origin;
-    return PB_OK;
 }
 
 pb_status pb_config_create(const char *label, const char *directory, pb_config **out)

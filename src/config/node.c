@@ -152,16 +152,6 @@ pb_node *pb_node_find(const pb_node *root, const char *path)
     return (pb_node *)node;
 }
 
-const char *pb_place_text(const pb_origin *origin, int line, char text[PB_PLACE_SIZE])
-{
-    if (line > 0) {
-        snprintf(text, PB_PLACE_SIZE, "%s:%d", origin->label, line);
-    } else {
-        snprintf(text, PB_PLACE_SIZE, "%s", origin->label);
-    }
-    return text;
-}
-
 const char *pb_node_where(const pb_node *node, char text[PB_PLACE_SIZE])
 {
     return pb_place_text(node->origin, node->line, text);

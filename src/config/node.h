@@ -61,6 +61,11 @@ typedef struct pb_source {
 
 #define PB_PLACE_SIZE 512 /* room for "file:line" */
 
+/* origin.c: the origin with that label and directory, made once per configuration. */
+pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
+                           pb_origin **out) PB_MUST_USE;
+void pb_config_origins_clear(pb_config *config);
+void pb_origin_release(pb_origin *origin); /* accepts NULL */
 /* "file:line", or the file alone for line 0; returns text. */
 const char *pb_place_text(const pb_origin *origin, int line, char text[PB_PLACE_SIZE]);
 
@@ -78,10 +83,7 @@ pb_node *pb_node_child(const pb_node *group, const char *name, size_t length);
 pb_node *pb_node_find(const pb_node *root, const char *path);
 const char *pb_node_where(const pb_node *node, char text[PB_PLACE_SIZE]);
 
-/* config.c: the origin of that label and directory, made once per configuration. */
-pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
-                           pb_origin **out) PB_MUST_USE;
-void pb_origin_release(pb_origin *origin); /* accepts NULL */
+/* config.c */
 pb_status pb_config_create(const char *label, const char *directory, pb_config **out) PB_MUST_USE;
 
 /* scan.c */

@@ -190,7 +190,7 @@ static void remove_leftovers(const request *q)
         }
         pb_memory_free(path);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
 }
 
 static pb_status make(const request *q, pb_encoded_set *out)

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *const pb_grid_axis_words[] = {"model", "dataset", "method", NULL};
+const char *const pb_grid_axis_keys[]  = {"models", "datasets", "methods", NULL};
+
 #define SUFFIX ".cfg"
 
 static bool ends_in_suffix(const char *text)

@@ -251,7 +251,7 @@ pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell)
         /* A rank that leaves may still give a cell back. */
         while ((d->held = deal(d)) == NONE && d->others > 0) {
             d->ends = d->ends || pb_stop_signal() != NULL;
-            pb_grid_watch_idle(d->watch);
+            d->idle(d->idle_context);
             pb_clock_pause(&pause);
             PB_TRY(receive(d));
         }
@@ -298,7 +298,7 @@ pb_status pb_grid_dealer_leave(grid_dealer *d)
     take_back(d, m.cell);
     while (d->others > 0) {
         PB_TRY(receive(d));
-        pb_grid_watch_idle(d->watch);
+        d->idle(d->idle_context);
         pb_clock_pause(&pause);
     }
     return PB_OK;

@@ -133,7 +133,7 @@ static pb_status list_files(const folders *list, pb_grid_files *out)
         for (size_t i = 0; i < count && status == PB_OK; i++) {
             status = add_file(out, list->items[f], names[i]);
         }
-        pb_path_list_free(names, count);
+        pb_memory_free_texts(names, count);
     }
     if (status == PB_OK && out->count > 1) {
         qsort(out->items, (size_t)out->count, sizeof *out->items, by_name);

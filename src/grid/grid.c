@@ -9,9 +9,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *const pb_grid_axis_words[] = {"model", "dataset", "method", NULL};
-const char *const pb_grid_axis_keys[]  = {"models", "datasets", "methods", NULL};
-
 static const char *const dtypes[] = {"f32", "bf16", NULL};
 
 const pb_config_field pb_grid_sweep_fields[] = {
@@ -49,31 +46,6 @@ const pb_config_field pb_grid_run_fields[] = {
 static const char *const grid_groups[] = {"sweep", "run", "train", "data", "eval", NULL};
 static const char *const set_groups[]  = {"sweep", "run",     "train",  "data", "eval",
                                           "model", "dataset", "method", NULL};
-
-pb_status pb_grid_check_groups(const pb_config *config, const char *group,
-                               const char *const *allowed)
-{
-    static const pb_config_field none[] = {PB_FIELD_END};
-    const char *name                    = "";
-    char nothing                        = 0;
-    PB_TRY(pb_config_read(config, group, none, allowed, &nothing));
-    for (int64_t i = 0; name != NULL; i++) {
-        const char *first = NULL;
-        pb_string path    = {0};
-        PB_TRY(pb_config_key(config, group, i, &name));
-        if (name == NULL) {
-            break;
-        }
-        pb_status status =
-            pb_string_printf(&path, "%s%s%s", group, *group == '\0' ? "" : ".", name);
-        if (status == PB_OK) {
-            status = pb_config_key(config, path.data, 0, &first); /* fails when it is not a group */
-        }
-        pb_string_clear(&path);
-        PB_TRY(status);
-    }
-    return PB_OK;
-}
 
 static pb_status read_sets(pb_grid *grid, const char *const *sets, int64_t count)
 {
@@ -121,16 +93,6 @@ static pb_status check_seeds(const pb_grid *grid)
             }
         }
     }
-    return PB_OK;
-}
-
-pb_status pb_grid_file_open(const char *path, pb_config **out)
-{
-    pb_status status = pb_config_open(path, out);
-    if (status == PB_ERR_NOT_FOUND || status == PB_ERR_IO) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s", pb_error_message());
-    }
-    PB_TRY(status);
     return PB_OK;
 }
 

@@ -34,17 +34,16 @@ struct pb_grid {
 
 #define GRID_PLACE 512
 
-extern const char *const pb_grid_axis_words[]; /* "model", "dataset", "method", NULL */
-extern const char *const pb_grid_axis_keys[];  /* "models", … */
-
+/* file.c: that a file of the grid cannot be read is a mistake in the configuration. */
+pb_status pb_grid_file_open(const char *path, pb_config **out) PB_MUST_USE;
 /* Keys of a group must be among `allowed`, each a group itself. */
 pb_status pb_grid_check_groups(const pb_config *config, const char *group,
                                const char *const *allowed) PB_MUST_USE;
 
-/* A file of the grid: that it cannot be read is a mistake in the configuration. */
-pb_status pb_grid_file_open(const char *path, pb_config **out) PB_MUST_USE;
-
-/* axis.c: what is wrong with a value becomes one of the mistakes. */
+/* axis.c */
+extern const char *const pb_grid_axis_words[]; /* "model", "dataset", "method", NULL */
+extern const char *const pb_grid_axis_keys[];  /* "models", … */
+/* What is wrong with a value becomes one of the mistakes. */
 pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind,
                             pb_mistakes *mistakes) PB_MUST_USE;
 void pb_grid_axis_close(grid_axis *axis);
@@ -72,11 +71,12 @@ typedef struct grid_dealer {
     bool asked, over; /* an answer is under way; there are no more */
     double answer_takes;
     /* on all */
-    int64_t held;             /* dealt to this rank and not begun; -1: none */
-    double polled;            /* clock seconds of the last look at messages */
-    double gaps, gap_squares; /* sums over the gaps between two looks */
-    pb_grid_watch *watch;     /* told on rank 0 while it waits */
-    bool broken;              /* the group, with this message */
+    int64_t held;                /* dealt to this rank and not begun; -1: none */
+    double polled;               /* clock seconds of the last look at messages */
+    double gaps, gap_squares;    /* sums over the gaps between two looks */
+    void (*idle)(void *context); /* called on rank 0 while it waits */
+    void *idle_context;
+    bool broken; /* the group, with this message */
     char trouble[512];
 } grid_dealer;
 
@@ -124,8 +124,8 @@ struct pb_grid_watch {
 void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
                          const pb_grid_job *job);
 void pb_grid_watch_end(pb_grid_watch *watch);
-/* This process has nothing to do at the moment but wait for others. */
-void pb_grid_watch_idle(pb_grid_watch *watch);
+/* This process has nothing to do at the moment but wait for others; `watch` is a pb_grid_watch. */
+void pb_grid_watch_idle(void *watch);
 /* A cell begins here; NULL: the one before has ended. */
 void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell);
 const char *pb_grid_watch_reason(const pb_grid_watch *watch); /* "SIGTERM", "the time limit" */

@@ -177,7 +177,8 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
 
     *summary = (pb_grid_summary){
         .cells = cells->count, .skipped = cells->count - w.count, .left = w.count};
-    w.dealer.watch = &w.watch;
+    w.dealer.idle         = pb_grid_watch_idle;
+    w.dealer.idle_context = &w.watch;
     pb_grid_watch_begin(&w.watch, &grid->run, began, job);
     status = pb_comm_agree(comm, check_time(&w, &grid->run, began));
     if (status == PB_OK) {

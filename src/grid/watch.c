@@ -197,7 +197,7 @@ void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell)
     watch->cell_begin = now;
 }
 
-void pb_grid_watch_idle(pb_grid_watch *watch)
+void pb_grid_watch_idle(void *watch)
 {
     share(watch, NULL, pb_clock_seconds());
 }

@@ -47,66 +47,6 @@ pb_status pb_metric_post(pb_protocol protocol, bool keep_case, const char *text,
     return PB_OK;
 }
 
-static void free_texts(char **texts, int64_t count)
-{
-    for (int64_t i = 0; texts != NULL && i < count; i++) {
-        pb_memory_free(texts[i]);
-    }
-    pb_memory_free(texts);
-}
-
-void pb_metric_result_clear(pb_metric_result *result)
-{
-    free_texts(result->predictions, result->rows);
-    free_texts(result->references, result->rows);
-    pb_memory_free(result->values);
-    pb_memory_free(result->row_values);
-    pb_memory_free(result->correct);
-    pb_memory_free(result->invalid);
-    *result = (pb_metric_result){0};
-}
-
-double pb_metric_value_of(const pb_metric_result *result, const char *name)
-{
-    for (int64_t i = 0; i < result->count; i++) {
-        if (strcmp(result->values[i].name, name) == 0) {
-            return result->values[i].value;
-        }
-    }
-    return (double)NAN;
-}
-
-pb_status pb_metric_add(pb_metric_result *result, const char *name, double value, bool is_count)
-{
-    PB_TRY(PB_GROW(result->values, result->count + 1));
-    pb_metric_value *v = &result->values[result->count++];
-    *v                 = (pb_metric_value){.value = value, .is_count = is_count};
-    (void)snprintf(v->name, sizeof v->name, "%s", name);
-    return PB_OK;
-}
-
-int64_t pb_metric_count(const bool *flags, int64_t rows)
-{
-    int64_t count = 0;
-
-    for (int64_t i = 0; i < rows; i++) {
-        count += flags[i];
-    }
-    return count;
-}
-
-pb_status pb_metric_no_answer(void)
-{
-    return PB_FAIL(PB_ERR_FORMAT, "there is no right answer; leave such rows out of the test file");
-}
-
-pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)
-{
-    return input->lines != NULL
-               ? pb_error_prefix(status, "%s:%" PRId64, input->file, input->lines[row])
-               : pb_error_prefix(status, "row %" PRId64, row);
-}
-
 /* The labels followed by the reference, as `score` sees them. */
 static pb_status post_reference(const pb_metric *ops, char *const *labels, int64_t label_count,
                                 const char *reference, char **posted)
@@ -135,7 +75,7 @@ pb_status pb_metric_check_reference(const char *metric, char *const *labels, int
     if (status == PB_OK) {
         status = ops->check_reference(posted[label_count], posted, label_count);
     }
-    free_texts(posted, label_count + 1);
+    pb_memory_free_texts(posted, (size_t)(label_count + 1));
     return status;
 }
 
@@ -259,7 +199,7 @@ pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input
     pb_metric_result result = {.rows = input->rows};
     pb_metric_parts made    = {.metric = ops, .protocol = input->protocol};
     pb_status status        = score(input, ops, labels, &result, &made);
-    free_texts(labels, input->label_count);
+    pb_memory_free_texts(labels, (size_t)input->label_count);
     if (status != PB_OK) {
         pb_metric_result_clear(&result);
         pb_metric_parts_clear(&made);

@@ -36,6 +36,7 @@ pb_status pb_metric_interval(const pb_metric_parts *parts, double main, double *
 pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input,
                                 pb_metric_result *out, pb_metric_parts *parts) PB_MUST_USE;
 
+/* result.c */
 pb_status pb_metric_add(pb_metric_result *result, const char *name, double value,
                         bool is_count) PB_MUST_USE;
 /* PB_ERR_FORMAT: the row has no right answer. */

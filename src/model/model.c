@@ -95,20 +95,6 @@ err_model:
     return status;
 }
 
-void pb_model_finish(pb_model *model)
-{
-    pb_site *head = &model->sites[model->site_count - 1];
-    if (model->config.tied) {
-        head->weight = model->sites[0].weight;
-    }
-    model->bytes = 0;
-    for (int64_t i = 0; i < model->site_count; i++) {
-        const pb_site *site = &model->sites[i];
-        model->bytes += site->has_weight ? pb_tensor_bytes(&site->weight) : 0;
-        model->bytes += pb_tensor_bytes(&site->bias);
-    }
-}
-
 void pb_model_close(pb_model *model)
 {
     if (model == NULL) {

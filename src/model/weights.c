@@ -78,6 +78,20 @@ int64_t pb_model_lay_out(pb_model *model, float *memory)
     return floats;
 }
 
+void pb_model_finish(pb_model *model)
+{
+    pb_site *head = &model->sites[model->site_count - 1];
+    if (model->config.tied) {
+        head->weight = model->sites[0].weight;
+    }
+    model->bytes = 0;
+    for (int64_t i = 0; i < model->site_count; i++) {
+        const pb_site *site = &model->sites[i];
+        model->bytes += site->has_weight ? pb_tensor_bytes(&site->weight) : 0;
+        model->bytes += pb_tensor_bytes(&site->bias);
+    }
+}
+
 /* Whether the tensor can be used as stored: factors of products and looked-up rows may have 16
  * bits; norms and biases may not. */
 static bool is_usable(const loading *l, const weight_slot *slot, const pb_tensor *found)

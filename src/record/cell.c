@@ -238,7 +238,7 @@ static pb_status read_provenance(hid_t cell, pb_record *out)
 out:
     pb_memory_free(value);
     if (names != NULL) {
-        pb_path_list_free(names, count);
+        pb_memory_free_texts(names, count);
     }
     hdf_group_close(&group);
     return status;
@@ -346,7 +346,7 @@ static pb_status visit_level(hid_t file, const char *path, int level,
     }
 out:
     if (names != NULL) {
-        pb_path_list_free(names, count);
+        pb_memory_free_texts(names, count);
     }
     hdf_group_close(&group);
     return status;

@@ -239,6 +239,14 @@ void hdf_group_close(hid_t *group)
     }
 }
 
+void hdf_dataset_close(hid_t *dataset)
+{
+    if (*dataset >= 0) {
+        (void)H5Dclose(*dataset);
+        *dataset = -1;
+    }
+}
+
 hid_t hdf_text_type(void)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
@@ -441,7 +449,7 @@ static pb_status names_of(hid_t object, bool attributes, char ***out, size_t *co
     return PB_OK;
 
 err_names:
-    pb_path_list_free(names, n);
+    pb_memory_free_texts(names, n);
 out:
     return status;
 }

@@ -57,7 +57,7 @@ pb_status hdf_put_f64(hid_t object, const char *name, double value) PB_MUST_USE;
 pb_status hdf_get_text(hid_t object, const char *name, char **text) PB_MUST_USE;
 pb_status hdf_get_i64(hid_t object, const char *name, int64_t *value) PB_MUST_USE;
 pb_status hdf_get_f64(hid_t object, const char *name, double *value) PB_MUST_USE;
-/* Names of all attributes in the order of their creation; free with pb_path_list_free. */
+/* Names of all attributes in the order of their creation; free with pb_memory_free_texts. */
 pb_status hdf_attribute_names(hid_t object, char ***names, size_t *count) PB_MUST_USE;
 /* Names of all links, likewise. */
 pb_status hdf_link_names(hid_t group, char ***names, size_t *count) PB_MUST_USE;
@@ -85,6 +85,15 @@ pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows
 /* On failure nothing is held. */
 pb_status hdf_list_read(hid_t parent, const record_list *list, void **rows,
                         int64_t *count) PB_MUST_USE;
+
+/* One-dimensional datasets, a column each. Opening checks that its type fits `kind` and gives its
+ * length; texts are copied into slots `stride` bytes apart, and those set before a failure stay. */
+size_t hdf_kind_size(record_kind kind);
+pb_status hdf_column_open(hid_t group, const char *name, record_kind kind, hid_t *dataset,
+                          hsize_t *count) PB_MUST_USE;
+pb_status hdf_column_texts(hid_t dataset, hsize_t count, char *slots, size_t stride) PB_MUST_USE;
+pb_status hdf_column_numbers(hid_t dataset, record_kind kind, hsize_t count,
+                             void *values) PB_MUST_USE;
 
 /* The length of a one-dimensional dataset of any type. */
 pb_status hdf_rows(hid_t group, const char *name, int64_t *count) PB_MUST_USE;

@@ -81,21 +81,6 @@ void pb_record_clear(pb_record *record)
     memset(record, 0, sizeof *record);
 }
 
-pb_status pb_record_set_text(char **text, const char *value)
-{
-    char *copy = NULL;
-
-    if (value != NULL) {
-        copy = pb_memory_text(value);
-        if (copy == NULL) {
-            return PB_ERR_MEMORY;
-        }
-    }
-    pb_memory_free(*text);
-    *text = copy;
-    return PB_OK;
-}
-
 pb_status pb_record_set_key(pb_record *record, const char *model, const char *dataset,
                             const char *method, int64_t seed)
 {

@@ -1,26 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Gathers records: from the shards of a directory, or from merged files. Curves stay on disk. */
-#include "axes.h"
-#include "cell.h"
-#include "source.h"
+/* Results as a whole, and gathering them from the shards of a directory. Curves stay on disk. */
+#include "gather.h"
 
 #include "pb/file.h"
-#include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/stop.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void free_names(char **names, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        pb_memory_free(names[i]);
-    }
-    pb_memory_free(names);
-}
 
 void pb_results_clear(pb_results *results)
 {
@@ -28,10 +16,10 @@ void pb_results_clear(pb_results *results)
         pb_record_clear(&results->records[i]);
     }
     pb_memory_free(results->records);
-    free_names(results->models, results->models_count);
-    free_names(results->datasets, results->datasets_count);
-    free_names(results->methods, results->methods_count);
-    free_names(results->damaged, results->damaged_count);
+    pb_memory_free_texts(results->models, (size_t)results->models_count);
+    pb_memory_free_texts(results->datasets, (size_t)results->datasets_count);
+    pb_memory_free_texts(results->methods, (size_t)results->methods_count);
+    pb_memory_free_texts(results->damaged, (size_t)results->damaged_count);
     pb_memory_free(results->seeds);
     pb_memory_free(results->grid);
     pb_memory_free(results->state);
@@ -43,8 +31,7 @@ void pb_results_clear(pb_results *results)
     memset(results, 0, sizeof *results);
 }
 
-/* Takes the record over, also on failure. */
-static pb_status take_record(pb_results *results, pb_record *record)
+pb_status results_take(pb_results *results, pb_record *record)
 {
     pb_status status = PB_GROW(results->records, results->count + 1);
     if (status != PB_OK) {
@@ -61,8 +48,7 @@ static int compare_records(const void *a, const void *b)
     return pb_record_key_compare(&((const pb_record *)a)->key, &((const pb_record *)b)->key);
 }
 
-/* A cell that several files hold counts once, when they agree on its configuration. */
-static pb_status drop_repeated(pb_results *results)
+pb_status results_drop_repeated(pb_results *results)
 {
     int64_t kept = 0;
 
@@ -125,7 +111,7 @@ static pb_status take_found(pb_results *results, pb_shard_state state, pb_record
         return PB_OK;
     }
     if (state != PB_SHARD_DAMAGED) {
-        return take_record(results, record);
+        return results_take(results, record);
     }
     pb_status status = PB_GROW(results->damaged, results->damaged_count + 1);
     if (status != PB_OK) {
@@ -193,7 +179,7 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
         PB_TRY(status);
         PB_TRY(take_found(out, state, &record, damage));
     }
-    PB_TRY(drop_repeated(out));
+    PB_TRY(results_drop_repeated(out));
     PB_TRY(axes_of_records(out));
     PB_TRY(axes_grid(out, PB_CELL_MISSING));
     return axes_enter(out);
@@ -242,270 +228,8 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
         pb_results_clear(&results);
     }
 out:
-    if (names != NULL) {
-        pb_path_list_free(names, count);
-    }
+    pb_memory_free_texts(names, count);
     pb_memory_free(folder);
     pb_plan_clear(&plan);
-    return status;
-}
-
-/* The axes and states that a merged file declares; one of several files that are read together. */
-typedef struct declared {
-    pb_results axes; /* no records */
-    bool merged;     /* false for a shard, which declares nothing */
-} declared;
-
-static pb_status read_axis(hid_t grid, const char *name, char ***names, int64_t *count)
-{
-    pb_status status = hdf_texts_read(grid, name, names, count);
-
-    for (int64_t i = 0; status == PB_OK && i < *count; i++) {
-        for (int64_t j = 0; j < i; j++) {
-            if (strcmp((*names)[i], (*names)[j]) == 0) {
-                return PB_FAIL(PB_ERR_FORMAT, "axis %s names %.80s twice", name, (*names)[i]);
-            }
-        }
-    }
-    return status;
-}
-
-/* Merged files of earlier versions do not have it. */
-static pb_status read_shards_hash(hid_t file, char text[PB_HASH_TEXT])
-{
-    char *hash = NULL;
-
-    if (!hdf_has_attribute(file, "shards_sha256")) {
-        return PB_OK;
-    }
-    PB_TRY(hdf_get_text(file, "shards_sha256", &hash));
-    (void)snprintf(text, PB_HASH_TEXT, "%s", hash);
-    pb_memory_free(hash);
-    return PB_OK;
-}
-
-static pb_status read_declared(hid_t file, declared *out)
-{
-    pb_results *axes = &out->axes;
-    char *kind       = NULL;
-    hid_t grid       = -1;
-    hid_t dataset    = -1;
-    hid_t space      = -1;
-    pb_status status = PB_OK;
-
-    PB_TRY(hdf_get_text(file, "kind", &kind));
-    out->merged = strcmp(kind, "results") == 0;
-    pb_memory_free(kind);
-    if (!out->merged) {
-        return PB_OK;
-    }
-    PB_TRY_GOTO(status, hdf_get_text(file, "sweep", &axes->sweep), out);
-    PB_TRY_GOTO(status, hdf_get_text(file, "protocol", &axes->protocol), out);
-    PB_TRY_GOTO(status, hdf_get_text(file, "command_line", &axes->command_line), out);
-    PB_TRY_GOTO(status, hdf_get_text(file, "created", &axes->created), out);
-    PB_TRY_GOTO(status, hdf_get_text(file, "program", &axes->program), out);
-    PB_TRY_GOTO(status, read_shards_hash(file, axes->shards), out);
-    PB_TRY_GOTO(status, hdf_group_open(file, "grid", &grid), out);
-    PB_TRY_GOTO(status, read_axis(grid, "model", &axes->models, &axes->models_count), out);
-    PB_TRY_GOTO(status, read_axis(grid, "dataset", &axes->datasets, &axes->datasets_count), out);
-    PB_TRY_GOTO(status, read_axis(grid, "method", &axes->methods, &axes->methods_count), out);
-    PB_TRY_GOTO(status, hdf_i64_read(grid, "seed", &axes->seeds, &axes->seeds_count), out);
-    PB_TRY_GOTO(status, axes_grid(axes, PB_CELL_EXCLUDED), out);
-    int64_t count =
-        axes->models_count * axes->datasets_count * axes->methods_count * axes->seeds_count;
-    PB_TRY_GOTO(status, hdf_dataset_open(grid, "status", &dataset), out);
-    TRY_HDF5(status, space = H5Dget_space(dataset), out);
-    if (H5Sget_simple_extent_npoints(space) != count) {
-        status = PB_FAIL(PB_ERR_FORMAT, "grid/status does not span the axes");
-        goto out;
-    }
-    if (count > 0) {
-        TRY_HDF5(status,
-                 H5Dread(dataset, H5T_NATIVE_INT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, axes->state),
-                 out);
-    }
-out:
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
-    hdf_dataset_close(&dataset);
-    hdf_group_close(&grid);
-    return status;
-}
-
-typedef struct reading {
-    pb_results *results;
-    pb_record_source *source;
-    bool keep;
-} reading;
-
-static pb_status keep_cell(void *context, hid_t file, const char *group)
-{
-    reading *at      = context;
-    pb_record record = {0};
-
-    PB_TRY(pb_stop_check());
-    PB_TRY(cell_read(file, group, PB_RECORD_NUMBERS, &record));
-    pb_status status = source_mark(at->source, at->keep, &record);
-    if (status != PB_OK) {
-        pb_record_clear(&record);
-        return status;
-    }
-    return take_record(at->results, &record);
-}
-
-/* The table and the grid of a merged file name its cells: one of them that is not there is damage,
- * not a cell that was never run. */
-static pb_status check_cells(hid_t file, const declared *from, const pb_results *results,
-                             int64_t before)
-{
-    const pb_results *axes = &from->axes;
-    int64_t cells          = results->count - before;
-    int64_t positions =
-        axes->models_count * axes->datasets_count * axes->methods_count * axes->seeds_count;
-    int64_t named    = 0;
-    int64_t rows     = 0;
-    pb_status status = PB_OK;
-
-    PB_TRY(hdf_rows(file, "results", &rows));
-    for (int64_t i = 0; i < positions; i++) {
-        named += axes->state[i] != PB_CELL_EXCLUDED && axes->state[i] != PB_CELL_MISSING;
-    }
-    for (int64_t i = before; i < results->count; i++) {
-        const pb_record_key *key = &results->records[i].key;
-        if (axes_find(axes, key->model, key->dataset, key->method, key->seed) < 0) {
-            status = PB_FAIL(PB_ERR_FORMAT, "the axes of /grid do not name the cell of %s",
-                             results->records[i].source_group);
-        }
-    }
-    if (rows != cells || named != cells) {
-        status = PB_FAIL(PB_ERR_FORMAT,
-                         "/results has %" PRId64 " cells, /grid %" PRId64 ", but /cells %" PRId64
-                         "; the file is damaged: merge its shards again",
-                         rows, named, cells);
-    }
-    return status;
-}
-
-/* Shards have had a checksum from the beginning, merged files have not. */
-static pb_status check_seal(const pb_record_source *source, const declared *from)
-{
-    if (source_is_sealed(source)) {
-        return PB_OK;
-    }
-    if (!from->merged) {
-        return PB_FAIL(PB_ERR_FORMAT, "a shard without its checksum: it was cut or changed; the "
-                                      "same `peftbench run` makes its cell again");
-    }
-    pb_log_warn("%s has no checksum, so damage would go unnoticed: merge its shards again",
-                source_path(source));
-    return PB_OK;
-}
-
-static pb_status read_file(const char *path, declared *axes, pb_results *results)
-{
-    pb_record_source *source = NULL;
-    int64_t before           = results->count;
-    pb_status status         = PB_OK;
-
-    if (pb_path_is_directory(path)) {
-        return PB_FAIL(PB_ERR_ARGUMENT,
-                       "%s: a directory; merge it first: peftbench merge %s -o FILE.h5", path,
-                       path);
-    }
-    PB_TRY(source_open(path, false, &source));
-    hid_t file = source_file(source);
-    PB_TRY_GOTO(status, cell_root_check(file), out);
-    PB_TRY_GOTO(status, read_declared(file, axes), out);
-    PB_TRY_GOTO(status, check_seal(source, axes), out);
-    reading at = {results, source, axes->merged};
-    PB_TRY_GOTO(status, cell_each(file, keep_cell, &at), out);
-    if (axes->merged) {
-        PB_TRY_GOTO(status, check_cells(file, axes, results, before), out);
-    }
-out:
-    if (status != PB_OK) {
-        pb_error_prefix(status, "%s", path);
-    }
-    pb_record_source_release(source);
-    return status;
-}
-
-/* Calls for every position of a declared grid: adds its axes, or its states. */
-static pb_status join(const declared *from, bool states, pb_results *out)
-{
-    const pb_results *axes = &from->axes;
-
-    for (int64_t m = 0; m < axes->models_count; m++) {
-        for (int64_t d = 0; d < axes->datasets_count; d++) {
-            for (int64_t t = 0; t < axes->methods_count; t++) {
-                for (int64_t s = 0; s < axes->seeds_count; s++) {
-                    int64_t here = pb_results_index(axes, m, d, t, s);
-                    if (!states) {
-                        PB_TRY(axes_add(out, axes->models[m], axes->datasets[d], axes->methods[t],
-                                        axes->seeds[s]));
-                    } else if (axes->state[here] != PB_CELL_EXCLUDED) {
-                        out->state[axes_find(out, axes->models[m], axes->datasets[d],
-                                             axes->methods[t], axes->seeds[s])] = PB_CELL_MISSING;
-                    }
-                }
-            }
-        }
-    }
-    return PB_OK;
-}
-
-static pb_status join_all(const declared *files, int64_t count, pb_results *out)
-{
-    bool merged = true;
-
-    PB_TRY(drop_repeated(out));
-    for (int64_t i = 0; i < count; i++) {
-        const pb_results *axes = &files[i].axes;
-        merged                 = merged && files[i].merged;
-        PB_TRY(join(&files[i], false, out));
-        if (out->sweep == NULL && files[i].merged) {
-            PB_TRY(pb_record_set_text(&out->sweep, axes->sweep));
-            PB_TRY(pb_record_set_text(&out->protocol, axes->protocol));
-            PB_TRY(pb_record_set_text(&out->command_line, axes->command_line));
-            PB_TRY(pb_record_set_text(&out->created, axes->created));
-            PB_TRY(pb_record_set_text(&out->program, axes->program));
-            memcpy(out->shards, axes->shards, sizeof out->shards);
-        }
-    }
-    for (int64_t i = 0; i < out->count; i++) {
-        const pb_record_key *key = &out->records[i].key;
-        PB_TRY(axes_add(out, key->model, key->dataset, key->method, key->seed));
-        if (out->protocol == NULL) {
-            PB_TRY(pb_record_set_text(&out->protocol, out->records[i].protocol));
-        }
-    }
-    PB_TRY(axes_grid(out, merged ? PB_CELL_EXCLUDED : PB_CELL_MISSING));
-    for (int64_t i = 0; i < count; i++) {
-        PB_TRY(join(&files[i], true, out));
-    }
-    return axes_enter(out);
-}
-
-pb_status pb_results_open(const char *const *paths, int64_t count, pb_results *out)
-{
-    pb_results results = {0};
-    declared *files    = NULL;
-    pb_status status   = PB_OK;
-
-    PB_TRY(PB_ALLOC(files, count + 1));
-    for (int64_t i = 0; i < count; i++) {
-        PB_TRY_GOTO(status, read_file(paths[i], &files[i], &results), out);
-    }
-    PB_TRY_GOTO(status, join_all(files, count, &results), out);
-    *out = results;
-out:
-    for (int64_t i = 0; i < count; i++) {
-        pb_results_clear(&files[i].axes);
-    }
-    pb_memory_free(files);
-    if (status != PB_OK) {
-        pb_results_clear(&results);
-    }
     return status;
 }

@@ -103,7 +103,7 @@ pb_status pb_shard_count_others(const char *directory, const pb_plan *plan, int6
 out:
     pb_string_clear(&name);
     if (names != NULL) {
-        pb_path_list_free(names, all);
+        pb_memory_free_texts(names, all);
     }
     pb_memory_free(folder);
     return status;

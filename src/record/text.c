@@ -1,13 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Names and texts made fit for files: names become one path component, one to one; texts become
- * valid UTF-8. */
+/* Texts of a record: owned copies, valid UTF-8 for files, and names as one path component, one to
+ * one. */
 #include "text.h"
 
 #include "pb/memory.h"
+#include "pb/record.h"
 #include "pb/results.h"
 #include "pb/utf8.h"
 
 #include <string.h>
+
+pb_status pb_record_set_text(char **text, const char *value)
+{
+    char *copy = NULL;
+
+    if (value != NULL) {
+        copy = pb_memory_text(value);
+        if (copy == NULL) {
+            return PB_ERR_MEMORY;
+        }
+    }
+    pb_memory_free(*text);
+    *text = copy;
+    return PB_OK;
+}
 
 pb_status text_utf8(const char *text, char **out, int64_t *escaped)
 {

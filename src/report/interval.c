@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Intervals of a score over its seeds. Seeds vary the training and the bootstrap varies the test
  * rows; as the two are independent, the squares of their half-widths add up, on each side. */
-#include "stats.h"
 #include "summary.h"
 
 #include <math.h>
@@ -28,8 +27,8 @@ static double beside(double a, double b)
 void summary_intervals(const double *lows, const double *highs, int64_t count, summary_score *score)
 {
     const summary_range unknown = {NAN, NAN};
-    summary_stat low            = summary_of(lows, count);
-    summary_stat high           = summary_of(highs, count);
+    stats_mean low              = stats_mean_of(lows, count);
+    stats_mean high             = stats_mean_of(highs, count);
     int64_t n                   = score->score.n;
     double mean                 = score->score.mean;
 

@@ -11,6 +11,33 @@
 
 #define PI 3.14159265358979323846
 
+stats_mean stats_mean_of(const double *values, int64_t count)
+{
+    stats_mean stat = {.mean = NAN, .std = NAN};
+    double sum      = 0;
+    double squares  = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        if (!isnan(values[i])) {
+            sum += values[i];
+            stat.n++;
+        }
+    }
+    if (stat.n == 0) {
+        return stat;
+    }
+    stat.mean = sum / (double)stat.n;
+    for (int64_t i = 0; i < count; i++) {
+        if (!isnan(values[i])) {
+            squares += (values[i] - stat.mean) * (values[i] - stat.mean);
+        }
+    }
+    if (stat.n > 1) {
+        stat.std = sqrt(squares / (double)(stat.n - 1));
+    }
+    return stat;
+}
+
 /* P(|T| <= sqrt(df) tan(angle)). */
 static double t_within(double angle, int64_t df)
 {

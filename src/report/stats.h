@@ -14,6 +14,14 @@ enum {
     STATS_RESAMPLES = 2000 /* bootstrap samples of a paired difference */
 };
 
+/* Mean and sample standard deviation (n - 1) of the values that are not NaN. */
+typedef struct stats_mean {
+    double mean, std; /* NaN without values; std NaN below two */
+    int64_t n;
+} stats_mean;
+
+stats_mean stats_mean_of(const double *values, int64_t count);
+
 /* The t with P(|T| <= t) = PB_STATISTICS_LEVEL for Student's T; df >= 1. */
 double stats_t(int64_t df);
 

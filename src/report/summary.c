@@ -8,33 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-summary_stat summary_of(const double *values, int64_t count)
-{
-    summary_stat stat = {.mean = NAN, .std = NAN};
-    double sum        = 0;
-    double squares    = 0;
-
-    for (int64_t i = 0; i < count; i++) {
-        if (!isnan(values[i])) {
-            sum += values[i];
-            stat.n++;
-        }
-    }
-    if (stat.n == 0) {
-        return stat;
-    }
-    stat.mean = sum / (double)stat.n;
-    for (int64_t i = 0; i < count; i++) {
-        if (!isnan(values[i])) {
-            squares += (values[i] - stat.mean) * (values[i] - stat.mean);
-        }
-    }
-    if (stat.n > 1) {
-        stat.std = sqrt(squares / (double)(stat.n - 1));
-    }
-    return stat;
-}
-
 /* The record of a cell that counts, or NULL. */
 static const pb_record *counted(const pb_results *results, int64_t m, int64_t d, int64_t t,
                                 int64_t s)
@@ -91,13 +64,13 @@ static void make_scores(const pb_results *results, double *values, summary *out)
                     lows[s]                 = known ? record->score_low : NAN;
                     highs[s]                = known ? record->score_high : NAN;
                 }
-                score->score = summary_of(values, results->seeds_count);
+                score->score = stats_mean_of(values, results->seeds_count);
                 summary_intervals(lows, highs, results->seeds_count, score);
                 for (int64_t s = 0; s < results->seeds_count; s++) {
                     const pb_record *record = counted(results, m, d, t, s);
                     values[s]               = record != NULL ? truncated_share(record) : NAN;
                 }
-                score->truncated_share = summary_of(values, results->seeds_count).mean;
+                score->truncated_share = stats_mean_of(values, results->seeds_count).mean;
                 out->cells += score->planned;
                 out->done += score->done;
                 out->failed += score->failed;
@@ -146,8 +119,8 @@ static double value_energy(const pb_record *r)
 }
 
 /* Statistics of one quantity over the data sets of a method, for one seed or all (-1). */
-static summary_stat over_cells(const pb_results *results, int64_t m, int64_t t, int64_t seed,
-                               cell_value value, double *values)
+static stats_mean over_cells(const pb_results *results, int64_t m, int64_t t, int64_t seed,
+                             cell_value value, double *values)
 {
     int64_t count = 0;
 
@@ -159,7 +132,7 @@ static summary_stat over_cells(const pb_results *results, int64_t m, int64_t t, 
             }
         }
     }
-    return summary_of(values, count);
+    return stats_mean_of(values, count);
 }
 
 /* PSCP of single seeds, for those that have a score on every data set that entered the mean. */
@@ -196,7 +169,7 @@ static void seed_spread(const pb_results *results, int64_t m, int64_t t, double 
             pb_error_clear();
         }
     }
-    cost->pscp_std   = summary_of(pscp, n).std;
+    cost->pscp_std   = stats_mean_of(pscp, n).std;
     cost->pscp_seeds = n;
 }
 

@@ -3,17 +3,11 @@
  * says how many of the planned cells it is based on. */
 #pragma once
 
+#include "stats.h"
+
 #include "pb/report.h"
 
 #include <stdbool.h>
-
-/* Mean and sample standard deviation (n - 1) of the values that are not NaN. */
-typedef struct summary_stat {
-    double mean, std; /* NaN without values; std NaN below two */
-    int64_t n;
-} summary_stat;
-
-summary_stat summary_of(const double *values, int64_t count);
 
 typedef struct summary_range {
     double low, high; /* NaN where unknown */
@@ -21,7 +15,7 @@ typedef struct summary_range {
 
 /* A (model, data set, method). */
 typedef struct summary_score {
-    summary_stat score; /* over seeds, percent */
+    stats_mean score; /* over seeds, percent */
     /* 95 % intervals, percent. rows: mean of the ends over seeds. seeds: Student's t. whole: for
      * other rows and other seeds; of a single seed, for other rows. */
     summary_range rows, seeds, whole;
@@ -36,8 +30,8 @@ void summary_intervals(const double *lows, const double *highs, int64_t count,
 
 /* A (model, method): means over its cells, and PSCP. */
 typedef struct summary_cost {
-    summary_stat params, flops_t, memory_gb, seconds_train, tokens_per_second, energy_j;
-    summary_stat system_gb;
+    stats_mean params, flops_t, memory_gb, seconds_train, tokens_per_second, energy_j;
+    stats_mean system_gb;
     double score; /* P: mean over data sets of the mean over seeds */
     int64_t datasets, datasets_planned;
     bool has_pscp;

@@ -10,7 +10,7 @@
 
 /* A number averaged over cells; it does not apply where no cell has one, such as the training speed
  * of a method that does not train. */
-static pb_status add_measured(pb_table *table, const summary_stat *stat, int64_t cells, int digits)
+static pb_status add_measured(pb_table *table, const stats_mean *stat, int64_t cells, int digits)
 {
     return stat->n == 0 && cells > 0 ? pb_table_add(table, PB_TABLE_NOTHING)
                                      : pb_table_add_number(table, stat->mean, digits);

@@ -34,7 +34,7 @@ static int64_t best_method(const section *s, int64_t dataset)
     int64_t best = -1;
 
     for (int64_t t = 0; t < s->results->methods_count; t++) {
-        const summary_stat *score = &score_at(s, dataset, t)->score;
+        const stats_mean *score = &score_at(s, dataset, t)->score;
         if (score->n > 0 && (best < 0 || score->mean > score_at(s, dataset, best)->score.mean)) {
             best = t;
         }

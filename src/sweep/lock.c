@@ -35,7 +35,7 @@ static pb_status remove_temporaries(const char *directory, const char *prefix)
         }
         pb_memory_free(path);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     return status;
 }
 

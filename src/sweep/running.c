@@ -68,7 +68,7 @@ pb_status running_clear_folder(const char *directory)
         }
         pb_memory_free(path);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
 out:
     pb_memory_free(folder);
     return status;
@@ -246,7 +246,7 @@ static pb_status read_folder(const char *folder, bool trusted, pb_running_list *
         }
         pb_memory_free(path);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     if (list->count > 0) {
         qsort(list->items, (size_t)list->count, sizeof *list->items, compare_ranks);
     }

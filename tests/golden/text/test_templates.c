@@ -105,7 +105,7 @@ static void test_rendered_text_equals_the_golden_prompts(void **state)
         }
         pb_string_clear(&text);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     print_message("%zu rendered rows\n", rows);
     assert_true(rows > 1000);
 }

@@ -43,7 +43,7 @@ static void assert_entries(size_t expected)
 
     assert_int_equal(pb_path_list(scratch, NULL, &names, &count), PB_OK);
     assert_int_equal(count, expected);
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
 }
 
 static void what_is_written_is_read_back(void **state)

@@ -126,7 +126,7 @@ static void a_listing_is_sorted_and_filtered(void **state)
     (void)state;
     assert_int_equal(pb_path_list(scratch, NULL, &names, &count), PB_OK);
     assert_int_equal(count, 0);
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     for (int i = 39; i >= 0; i--) {
         (void)snprintf(name, sizeof name, "%02d.%s", i, i % 2 ? "h5" : "txt");
         assert_int_equal(pb_file_write_atomic(scratch_path(name), "", 0), PB_OK);
@@ -135,13 +135,13 @@ static void a_listing_is_sorted_and_filtered(void **state)
     assert_int_equal(count, 20);
     assert_string_equal(names[0], "01.h5");
     assert_string_equal(names[19], "39.h5");
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     assert_int_equal(pb_path_list(scratch, NULL, &names, &count), PB_OK);
     assert_int_equal(count, 40);
     for (size_t i = 1; i < count; i++) {
         assert_true(strcmp(names[i - 1], names[i]) < 0);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     assert_int_equal(pb_path_list(scratch_path("absent"), NULL, &names, &count), PB_ERR_NOT_FOUND);
     assert_int_equal(pb_path_list(scratch_path("01.h5"), NULL, &names, &count), PB_ERR_IO);
     pb_memory_limit(before + 200);

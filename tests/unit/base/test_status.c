@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Status names, and the error record: messages, frames, limits, threads. */
 #include "pb/status.h"
+#include "pb/log.h"
 
 #include <stdarg.h>
 #include <stddef.h>

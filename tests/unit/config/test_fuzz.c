@@ -93,7 +93,7 @@ static void list_files(char ***paths, size_t *count)
         for (size_t i = 0; i < found; i++) {
             assert_int_equal(pb_path_join(folder, names[i], &(*paths)[(*count)++]), PB_OK);
         }
-        pb_path_list_free(names, found);
+        pb_memory_free_texts(names, found);
     }
 }
 
@@ -152,7 +152,7 @@ static void damaged_texts_are_refused_and_leave_nothing_behind(void **state)
     size_t before = bytes_in_use();
     parse_damaged(paths, count);
     assert_int_equal(bytes_in_use(), before);
-    pb_path_list_free(paths, count);
+    pb_memory_free_texts(paths, count);
     assert_int_equal(pb_memory_current(), accounted);
 }
 

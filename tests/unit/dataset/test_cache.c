@@ -49,7 +49,7 @@ static char *cached_file(void)
     assert_ok(pb_path_list(fixture_path("cache/tokens"), ".tokens", &names, &count));
     assert_int_equal(count, 1);
     assert_ok(pb_path_join(fixture_path("cache/tokens"), names[0], &path));
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     return path;
 }
 
@@ -59,7 +59,7 @@ static size_t cached_count(void)
     size_t count = 0;
 
     assert_ok(pb_path_list(fixture_path("cache/tokens"), NULL, &names, &count));
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     return count;
 }
 

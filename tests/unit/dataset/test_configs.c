@@ -126,7 +126,7 @@ static void every_file_works_on_all_rows_under_both_protocols(void **state)
             fail_msg("there is no configuration of %s", sets[k]);
         }
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     assert_int_equal(pb_memory_current(), 0);
 }
 

@@ -102,6 +102,6 @@ void method_fixture_remove(const char *path)
         assert_int_equal(unlink(file), 0);
         pb_memory_free(file);
     }
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     assert_int_equal(rmdir(path), 0);
 }

@@ -66,7 +66,7 @@ static void a_stop_ends_opening_merging_and_hashing(void **state)
     assert_string_equal(after, before);
     assert_ok(pb_path_list(directory, NULL, &names, &count));
     assert_int_equal(count, 2); /* shards and all.h5: no temporary is left */
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
 }
 
 static void plan(const char *directory, const char *protocol, int64_t cells)

@@ -157,7 +157,7 @@ static void cells_with_similar_names_have_shards_of_their_own(void **state)
     assert_ok(pb_string_printf(&folder, "%s/shards", directory));
     assert_ok(pb_path_list(folder.data, ".h5", &names, &count));
     assert_int_equal(count, 8);
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
     pb_string_clear(&folder);
 }
 
@@ -334,7 +334,7 @@ static void a_full_disk_is_a_clear_error_and_old_files_stay(void **state)
     }
     assert_ok(pb_path_list(directory, NULL, &names, &count));
     assert_int_equal(count, 2); /* shards and all.h5: no temporary is left */
-    pb_path_list_free(names, count);
+    pb_memory_free_texts(names, count);
 }
 
 static void write_bytes(const char *path, const char *bytes, size_t size)

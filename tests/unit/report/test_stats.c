@@ -127,7 +127,7 @@ static void assert_range(summary_range range, double low, double high)
 static summary_score intervals(const double *scores, const double *lows, const double *highs,
                                int64_t count)
 {
-    summary_score score = {.score = summary_of(scores, count)};
+    summary_score score = {.score = stats_mean_of(scores, count)};
 
     summary_intervals(lows, highs, count, &score);
     return score;
