@@ -22,8 +22,9 @@ typedef struct pb_rendered {
 
 void pb_rendered_clear(pb_rendered *r); /* frees; r is empty again */
 
-/* NULL when no template has that name. */
-const pb_template *pb_template_find(const char *name);
+/* Unknown: an error that names the nearest. */
+pb_status pb_template_find(const char *name, const pb_template **out) PB_MUST_USE;
+const pb_template *pb_template_at(size_t index); /* NULL after the last */
 /* The template of a model: the first template of its family (`architecture` as config.json names
  * it, such as LlamaForCausalLM, or its model_type) whose markers are all tokens; else none. */
 const pb_template *pb_template_for(const char *architecture, const pb_tokenizer *t);
@@ -31,7 +32,6 @@ const pb_template *pb_template_for(const char *architecture, const pb_tokenizer 
  * templates, or where it does not match the checkpoint's own template. `path`: of the model. */
 pb_status pb_template_warn(const char *architecture, const pb_tokenizer *t,
                            const char *path) PB_MUST_USE;
-const char *const *pb_template_names(void); /* NULL-terminated */
 const char *pb_template_name(const pb_template *tpl);
 /* The families of models that use this chat form, NULL-terminated; {""} for any. */
 const char *const *pb_template_families(const pb_template *tpl);

@@ -159,15 +159,8 @@ static bool is_by_model(const pb_cell_model_options *options)
 static pb_status find_chat(env_model *m, const pb_config *config,
                            const pb_cell_model_options *options)
 {
-    char hint[PB_HINT_BYTES];
-    m->chat = pb_template_find(is_by_model(options) ? "none" : options->chat);
-    if (m->chat == NULL) {
-        return pb_config_at(config, "model", "chat", -1,
-                            PB_FAIL(PB_ERR_CONFIG, "chat template \"%s\" is not known%s",
-                                    options->chat,
-                                    pb_string_hint(hint, options->chat, pb_template_names())));
-    }
-    return PB_OK;
+    return pb_config_at(config, "model", "chat", -1,
+                        pb_template_find(is_by_model(options) ? "none" : options->chat, &m->chat));
 }
 
 /* The parts of a model that need no collective call; once. */

@@ -3,7 +3,7 @@
 #include "commands.h"
 
 #include "pb/log.h"
-#include "pb/memory.h"
+#include "pb/registry.h"
 
 #include <string.h>
 
@@ -51,23 +51,12 @@ int pb_cli_exit_code(pb_status status)
 static pb_status find_command(const pb_command *const *commands, const char *name,
                               const pb_command **out)
 {
-    size_t count       = 0;
-    const char **names = NULL;
-    for (; commands[count] != NULL; count++) {
-        if (strcmp(commands[count]->name, name) == 0) {
-            *out = commands[count];
-            return PB_OK;
-        }
-    }
-    PB_TRY(PB_ALLOC(names, count + 1));
-    for (size_t i = 0; i < count; i++) {
-        names[i] = commands[i]->name;
-    }
-    char hint[PB_HINT_BYTES];
-    pb_status status = PB_FAIL(PB_ERR_USAGE, "\"%s\" is not a command%s; see peftbench --help",
-                               name, pb_string_hint(hint, name, names));
-    pb_memory_free(names);
-    return status;
+    const pb_registry registry_of = {.kind = "command", .entries = commands};
+    size_t index;
+
+    PB_TRY(pb_registry_find(&registry_of, name, &index));
+    *out = commands[index];
+    return PB_OK;
 }
 
 /* Help of one command, of the program when `command` is NULL. */

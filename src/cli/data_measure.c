@@ -37,11 +37,9 @@ pb_status data_model_open(const char *directory, const char *tpl, data_model *ou
     data_model model        = {0};
     pb_status status;
 
-    model.tpl = pb_template_find(by_model ? "none" : tpl);
-    if (model.tpl == NULL) {
-        char hint[PB_HINT_BYTES];
-        return PB_FAIL(PB_ERR_USAGE, "--template %s: there is no template of that name%s", tpl,
-                       pb_string_hint(hint, tpl, pb_template_names()));
+    status = pb_template_find(by_model ? "none" : tpl, &model.tpl);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "--template");
     }
     PB_TRY(pb_tokenizer_open(directory, &model.tokenizer));
     if (by_model) {

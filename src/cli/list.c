@@ -6,6 +6,7 @@
 #include "pb/grid.h"
 #include "pb/memory.h"
 #include "pb/metric.h"
+#include "pb/registry.h"
 #include "pb/table.h"
 #include "pb/template.h"
 
@@ -113,9 +114,9 @@ static pb_status add_metrics(listing *list)
     return PB_OK;
 }
 
-static pb_status add_template(listing *list, const char *name)
+static pb_status add_template(listing *list, const pb_template *tpl)
 {
-    const char *const *family = pb_template_families(pb_template_find(name));
+    const char *const *family = pb_template_families(tpl);
     pb_string about           = {0};
     pb_status status          = pb_string_puts(
                  &about, **family == '\0' ? "the message as it is, for models without a chat form"
@@ -125,7 +126,7 @@ static pb_status add_template(listing *list, const char *name)
         first  = false;
     }
     if (status == PB_OK) {
-        status = add(list, name, about.data, NULL);
+        status = add(list, pb_template_name(tpl), about.data, NULL);
     }
     pb_string_clear(&about);
     return status;
@@ -135,32 +136,34 @@ static pb_status add_templates(listing *list)
 {
     PB_TRY(
         add(list, "auto", "the one of the model's family whose markers its tokenizer has", NULL));
-    for (const char *const *name = pb_template_names(); *name != NULL; name++) {
-        PB_TRY(add_template(list, *name));
+    const pb_template *tpl;
+    for (size_t i = 0; (tpl = pb_template_at(i)) != NULL; i++) {
+        PB_TRY(add_template(list, tpl));
     }
     return PB_OK;
 }
 
 static pb_status gather(const char *kind, listing *list)
 {
-    static const char *const kinds[] = {"models",  "datasets",  "methods", "grids",
-                                        "metrics", "templates", NULL};
-    static const char *const axes[]  = {"model", "dataset", "method", "grid"};
-    char hint[PB_HINT_BYTES];
+    static const struct {
+        const char *name;
+        pb_status (*add)(listing *list);
+        const char *axis; /* whose files are listed where there is no `add` */
+    } kinds[] = {
+        {.name = "models", .axis = "model"},
+        {.name = "datasets", .axis = "dataset"},
+        {.name = "methods", .axis = "method"},
+        {.name = "grids", .axis = "grid"},
+        {.name = "metrics", .add = add_metrics},
+        {.name = "templates", .add = add_templates},
+        {.name = NULL},
+    };
+    static const pb_registry registry = {
+        .kind = "list of", .entries = kinds, .stride = sizeof *kinds};
+    size_t k;
 
-    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
-        if (strcmp(kind, kinds[i]) == 0) {
-            return add_files(list, axes[i]);
-        }
-    }
-    if (strcmp(kind, "metrics") == 0) {
-        return add_metrics(list);
-    }
-    if (strcmp(kind, "templates") == 0) {
-        return add_templates(list);
-    }
-    return PB_FAIL(PB_ERR_USAGE, "list: \"%s\" cannot be listed%s", kind,
-                   pb_string_hint(hint, kind, kinds));
+    PB_TRY(pb_registry_find(&registry, kind, &k));
+    return kinds[k].add != NULL ? kinds[k].add(list) : add_files(list, kinds[k].axis);
 }
 
 static pb_status put_json(const listing *list, pb_string *out)

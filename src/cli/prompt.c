@@ -126,11 +126,9 @@ static pb_status print_samples(const pb_cli *cli, const pb_dataset *ds)
     pb_tokenizer *t    = NULL;
     pb_status status   = PB_OK;
     const char *folder = pb_cli_text(cli, "model");
-    job j              = {.cli   = cli,
-                          .ds    = ds,
-                          .tpl   = pb_template_find(pb_cli_text(cli, "template")),
-                          .split = train ? PB_SPLIT_TRAIN : PB_SPLIT_TEST};
+    job j              = {.cli = cli, .ds = ds, .split = train ? PB_SPLIT_TRAIN : PB_SPLIT_TEST};
 
+    PB_TRY(pb_template_find(pb_cli_text(cli, "template"), &j.tpl));
     if (folder != NULL) {
         PB_TRY(pb_tokenizer_open(folder, &t));
     }

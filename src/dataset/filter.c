@@ -3,6 +3,7 @@
 #include "filter.h"
 
 #include "pb/python.h"
+#include "pb/registry.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -77,20 +78,18 @@ static pb_status choices(const char *text, size_t length, pb_string *out)
 }
 
 static const pb_row_filter filters[] = {
-    {"capitalize", pb_str_capitalize},
-    {"choices", choices},
-    {"join", NULL},
-    {"paragraph", paragraph},
+    {"capitalize", pb_str_capitalize}, {"choices", choices}, {"join", NULL},
+    {"paragraph", paragraph},          {NULL, NULL},
 };
 
-const char *const pb_row_filter_names = "capitalize, choices, join and paragraph";
+static const pb_registry registry = {
+    .kind = "filter", .entries = filters, .stride = sizeof *filters};
 
-const pb_row_filter *pb_row_filter_find(const char *name)
+pb_status pb_row_filter_find(const char *name, const pb_row_filter **out)
 {
-    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
-        if (strcmp(filters[i].name, name) == 0) {
-            return &filters[i];
-        }
-    }
-    return NULL;
+    size_t index;
+
+    PB_TRY(pb_registry_find(&registry, name, &index));
+    *out = &filters[index];
+    return PB_OK;
 }

@@ -12,6 +12,5 @@ typedef struct pb_row_filter {
     pb_status (*apply)(const char *text, size_t length, pb_string *out);
 } pb_row_filter;
 
-extern const char *const pb_row_filter_names; /* for messages */
-
-const pb_row_filter *pb_row_filter_find(const char *name); /* NULL when there is none */
+/* Unknown: an error that names the nearest. */
+pb_status pb_row_filter_find(const char *name, const pb_row_filter **out) PB_MUST_USE;

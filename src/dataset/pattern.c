@@ -37,10 +37,9 @@ static pb_status parse_filter(const char *key, char *name, const pb_columns *col
     if (colon == NULL || pb_columns_find(columns, name) != NULL) {
         return PB_OK;
     }
-    piece->filter = pb_row_filter_find(colon + 1);
-    if (piece->filter == NULL) {
-        return PB_FAIL(PB_ERR_CONFIG, "dataset.%s: {%s}: there is no filter \"%s\"; %s are", key,
-                       name, colon + 1, pb_row_filter_names);
+    pb_status status = pb_row_filter_find(colon + 1, &piece->filter);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "dataset.%s: {%s}", key, name);
     }
     *colon = '\0';
     return PB_OK;

@@ -4,6 +4,7 @@
 #include "template_parts.h"
 
 #include "pb/log.h"
+#include "pb/registry.h"
 
 #include <string.h>
 #include <strings.h>
@@ -94,19 +95,24 @@ static const pb_template templates[] = {
         .stop_eos     = true,
         .families     = {""},
     },
+    {.name = NULL},
 };
 
-static const char *const names[] = {"llama3", "qwen3",  "gemma", "mistral",
-                                    "phi3",   "chatml", "none",  NULL};
+static const pb_registry registry = {
+    .kind = "chat template", .entries = templates, .stride = sizeof *templates, .also = "auto"};
 
-const pb_template *pb_template_find(const char *name)
+pb_status pb_template_find(const char *name, const pb_template **out)
 {
-    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
-        if (strcmp(templates[i].name, name) == 0) {
-            return &templates[i];
-        }
-    }
-    return NULL;
+    size_t index;
+
+    PB_TRY(pb_registry_find(&registry, name, &index));
+    *out = &templates[index];
+    return PB_OK;
+}
+
+const pb_template *pb_template_at(size_t index)
+{
+    return pb_registry_name(&registry, index) != NULL ? &templates[index] : NULL;
 }
 
 static bool is_family(const pb_template *tpl, const char *architecture)
@@ -150,7 +156,7 @@ static bool is_for_all(const pb_template *tpl)
 /* Appends the templates of a family, each with a token that the tokenizer lacks. */
 static pb_status list_lacking(const char *architecture, const pb_tokenizer *t, pb_string *out)
 {
-    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
+    for (size_t i = 0; templates[i].name != NULL; i++) {
         const pb_template *tpl = &templates[i];
         if (is_family(tpl, architecture) && !is_for_all(tpl)) {
             PB_TRY(pb_string_printf(out, "%s%s lacks %s", out->length > 0 ? ", " : "", tpl->name,
@@ -204,11 +210,6 @@ pb_status pb_template_warn(const char *architecture, const pb_tokenizer *t, cons
 err_clear:
     pb_string_clear(&list);
     return status;
-}
-
-const char *const *pb_template_names(void)
-{
-    return names;
 }
 
 const char *const *pb_template_families(const pb_template *tpl)

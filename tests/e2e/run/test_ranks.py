@@ -97,7 +97,7 @@ class Started(case.Case):
         self.refuse(["run", "--help"], "different commands")
         self.refuse([*self.own, "--bogus"], "rank 1", "--bogus")
         self.refuse(["run", "-o", self.output], "rank 1", "give one grid file")
-        self.refuse(["rum"], "rank 1", '"rum" is not a command')
+        self.refuse(["rum"], "rank 1", 'there is no command "rum"')
 
 
 class Files(case.Case):

@@ -26,6 +26,13 @@ static const char *const templates[] = {"llama3", "qwen3", "gemma", "mistral"};
 
 static json_t *instructions; /* text by id, from the original's own file */
 
+static const pb_template *template_of(const char *name)
+{
+    const pb_template *tpl = NULL;
+    assert_ok(pb_template_find(name, &tpl));
+    return tpl;
+}
+
 static void load_instructions(void)
 {
     json_error_t error;
@@ -122,7 +129,7 @@ static void check_rendered(const json_t *entry, const pb_row_text *text)
         const json_t *expected = json_object_get(rendered, templates[k]);
         pb_string prompt = {0}, answer = {0};
         assert_non_null(expected);
-        assert_ok(pb_template_text(pb_template_find(templates[k]), NULL, text->user.data,
+        assert_ok(pb_template_text(template_of(templates[k]), NULL, text->user.data,
                                    text->answer.data, false, &prompt, &answer));
         assert_text(templates[k], entry, prompt.data, json_object_get(expected, "prompt"));
         assert_text(templates[k], entry, answer.data, json_object_get(expected, "answer"));

@@ -21,6 +21,13 @@ static const char *const pairs[PAIRS][2] = {{"llama3", "llama3"},
 
 static pb_tokenizer *tokenizers[PAIRS];
 
+static const pb_template *template_of(const char *name)
+{
+    const pb_template *tpl = NULL;
+    assert_ok(pb_template_find(name, &tpl));
+    return tpl;
+}
+
 static int open_tokenizers(void **state)
 {
     (void)state;
@@ -49,7 +56,7 @@ static void assert_text(const pb_string *text, const json_t *expected)
 /* The text of a row in one template, and its ids: decoding the prompt's ids gives the text back. */
 static void check_row(size_t pair, const json_t *row)
 {
-    const pb_template *tpl = pb_template_find(pairs[pair][0]);
+    const pb_template *tpl = template_of(pairs[pair][0]);
     const pb_tokenizer *t  = tokenizers[pair];
     const char *user       = json_string_value(json_object_get(row, "user"));
     const char *answer     = json_string_value(json_object_get(row, "assistant"));
@@ -139,14 +146,14 @@ static void test_rendered_ids_equal_those_of_one_user_turn(void **state)
 
     (void)state;
     pb_rendered r = {0};
-    assert_ok(pb_template_render(pb_template_find("llama3"), tokenizers[0], user, NULL, true, &r));
+    assert_ok(pb_template_render(template_of("llama3"), tokenizers[0], user, NULL, true, &r));
     assert_memory_equal(r.ids.items, llama, sizeof llama);
     assert_int_equal(r.user_begin, 5);
     assert_int_equal(r.user_end, r.prompt_length - 5);
     assert_int_equal(r.prompt_length, r.ids.count);
     pb_rendered_clear(&r);
 
-    assert_ok(pb_template_render(pb_template_find("mistral"), tokenizers[3], user, NULL, true, &r));
+    assert_ok(pb_template_render(template_of("mistral"), tokenizers[3], user, NULL, true, &r));
     static const int32_t mistral[] = {1, 3, 23325, 29576, 4};
     assert_int_equal(r.ids.count, 5);
     assert_memory_equal(r.ids.items, mistral, sizeof mistral);
@@ -172,7 +179,7 @@ static void test_markers_in_a_row_act_in_the_paper_form_and_are_text_in_the_corr
 
     (void)state;
     for (size_t pair = 0; pair < PAIRS; pair++) {
-        const pb_template *tpl = pb_template_find(pairs[pair][0]);
+        const pb_template *tpl = template_of(pairs[pair][0]);
         pb_rendered paper      = {0};
         pb_rendered corrected  = {0};
         pb_string text         = {0};
@@ -202,7 +209,7 @@ static void test_corrected_truncation_cuts_only_the_end_of_the_users_text(void *
            9); /* cuts fall between characters */
     user[4000] = '\0';
     for (size_t pair = 0; pair < PAIRS; pair++) {
-        const pb_template *tpl = pb_template_find(pairs[pair][0]);
+        const pb_template *tpl = template_of(pairs[pair][0]);
         pb_rendered full       = {0};
         assert_ok(pb_template_render(tpl, tokenizers[pair], user, "yes", true, &full));
         for (int64_t cutoff = 24; cutoff < full.ids.count + 200; cutoff += 97) {
@@ -234,7 +241,7 @@ static void test_corrected_truncation_says_when_template_and_answer_do_not_fit(v
     bool fits      = true;
 
     (void)state;
-    assert_ok(pb_template_render_within(pb_template_find("llama3"), tokenizers[0], "question",
+    assert_ok(pb_template_render_within(template_of("llama3"), tokenizers[0], "question",
                                         "a long answer that is never cut", 10, &r, &dropped,
                                         &fits));
     assert_false(fits);
@@ -249,9 +256,9 @@ static void test_paper_truncation_cuts_both_ends_in_place(void **state)
     pb_rendered cut  = {0};
 
     (void)state;
-    assert_ok(pb_template_render(pb_template_find("llama3"), tokenizers[0], "one two three four",
+    assert_ok(pb_template_render(template_of("llama3"), tokenizers[0], "one two three four",
                                  "five six seven eight nine ten", false, &full));
-    assert_ok(pb_template_render(pb_template_find("llama3"), tokenizers[0], "one two three four",
+    assert_ok(pb_template_render(template_of("llama3"), tokenizers[0], "one two three four",
                                  "five six seven eight nine ten", false, &cut));
     pb_rendered_truncate_paper(&cut, 10);
     assert_int_equal(cut.ids.count, 10);
@@ -273,7 +280,7 @@ static void test_stop_ids_are_those_of_the_protocol(void **state)
     (void)state;
     for (size_t pair = 0; pair < PAIRS; pair++) {
         pb_ids ids = {0};
-        assert_ok(pb_template_stop_ids(pb_template_find(pairs[pair][0]), tokenizers[pair], &ids));
+        assert_ok(pb_template_stop_ids(template_of(pairs[pair][0]), tokenizers[pair], &ids));
         for (size_t i = 0; i < 2 && expected[pair][i] != NULL; i++) {
             int32_t id = -1;
             bool found = false;
@@ -294,10 +301,10 @@ static void test_a_template_of_another_family_is_refused(void **state)
     pb_ids ids    = {0};
 
     (void)state;
-    assert_error(pb_template_render(pb_template_find("llama3"), tokenizers[3], "a", "b", true, &r),
+    assert_error(pb_template_render(template_of("llama3"), tokenizers[3], "a", "b", true, &r),
                  PB_ERR_CONFIG, "has no token \"<|start_header_id|>\"");
-    assert_error(pb_template_stop_ids(pb_template_find("gemma"), tokenizers[0], &ids),
-                 PB_ERR_CONFIG, "no token that ends an answer");
+    assert_error(pb_template_stop_ids(template_of("gemma"), tokenizers[0], &ids), PB_ERR_CONFIG,
+                 "no token that ends an answer");
 }
 
 /* Returns 1 when the line is a prompt of one user turn, which is then checked. */
@@ -337,7 +344,7 @@ static void test_prompts_equal_the_models_own_templates(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        const pb_template *tpl = pb_template_find(models[i][1]);
+        const pb_template *tpl = template_of(models[i][1]);
         pb_tokenizer *t        = NULL;
         pb_string file         = {0};
         size_t prompts         = 0;
@@ -365,7 +372,7 @@ static void test_the_template_of_a_model_follows_family_and_tokens(void **state)
     (void)state;
     for (size_t pair = 0; pair < PAIRS; pair++) {
         assert_ptr_equal(pb_template_for(models[pair], tokenizers[pair]),
-                         pb_template_find(pairs[pair][0]));
+                         template_of(pairs[pair][0]));
     }
     /* The family without the tokens, and an unknown one. */
     assert_string_equal(pb_template_name(pb_template_for("llama", tokenizers[3])), "none");

@@ -16,6 +16,13 @@ static const char json[] =
     "7}, "
     "\"merges\": [[\"b\", \"\\n\"]]}}";
 
+static const pb_template *template_of(const char *name)
+{
+    const pb_template *tpl = NULL;
+    assert_ok(pb_template_find(name, &tpl));
+    return tpl;
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -41,7 +48,7 @@ static void assert_ids(const pb_ids *ids, const int32_t *expected, size_t count)
 static void test_none_is_begin_text_line_feed_answer_end(void **state)
 {
     pb_tokenizer *t           = open_with("{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}");
-    const pb_template *none   = pb_template_find("none");
+    const pb_template *none   = template_of("none");
     static const int32_t ab[] = {10, 1, 4, 1, 11};
     pb_rendered r             = {0};
     pb_ids stops              = {0};
@@ -65,7 +72,7 @@ static void test_none_is_begin_text_line_feed_answer_end(void **state)
 static void test_none_does_without_begin_but_not_without_end(void **state)
 {
     pb_tokenizer *t         = open_with("{\"eos_token\": \"</s>\"}");
-    const pb_template *none = pb_template_find("none");
+    const pb_template *none = template_of("none");
     pb_rendered r           = {0};
     pb_ids stops            = {0};
 
@@ -83,7 +90,7 @@ static void test_none_does_without_begin_but_not_without_end(void **state)
 static void test_markers_in_corrected_texts_are_text(void **state)
 {
     pb_tokenizer *t           = open_with("{\"eos_token\": \"</s>\"}");
-    const pb_template *chatml = pb_template_find("chatml");
+    const pb_template *chatml = template_of("chatml");
     pb_rendered r             = {0};
     int64_t marks             = 0;
 
@@ -108,9 +115,11 @@ static void test_markers_in_corrected_texts_are_text(void **state)
 static void test_names_and_lookup_agree(void **state)
 {
     (void)state;
-    assert_null(pb_template_find("llama"));
-    for (const char *const *name = pb_template_names(); *name != NULL; name++) {
-        assert_string_equal(pb_template_name(pb_template_find(*name)), *name);
+    const pb_template *tpl = NULL;
+    assert_error(pb_template_find("llama", &tpl), PB_ERR_CONFIG,
+                 "there is no chat template \"llama\"; did you mean \"llama3\"? there are: auto, ");
+    for (size_t i = 0; pb_template_at(i) != NULL; i++) {
+        assert_ptr_equal(template_of(pb_template_name(pb_template_at(i))), pb_template_at(i));
     }
 }
 
@@ -121,12 +130,12 @@ static void test_text_form_spells_special_tokens_and_thoughts(void **state)
     pb_string answer = {0};
 
     (void)state;
-    assert_ok(pb_template_text(pb_template_find("mistral"), t, "u", "v", true, &prompt, &answer));
+    assert_ok(pb_template_text(template_of("mistral"), t, "u", "v", true, &prompt, &answer));
     assert_string_equal(prompt.data, "<s>[INST] u[/INST]");
     assert_string_equal(answer.data, " v</s>");
     pb_string_clear(&prompt);
     pb_string_clear(&answer);
-    assert_ok(pb_template_text(pb_template_find("qwen3"), t, "{{idx}} {{idx}}",
+    assert_ok(pb_template_text(template_of("qwen3"), t, "{{idx}} {{idx}}",
                                "<think>\nx\n</think>\n\n<think>\n\n</think>\n\n\n\ny", false,
                                &prompt, &answer));
     assert_string_equal(prompt.data,
@@ -134,7 +143,7 @@ static void test_text_form_spells_special_tokens_and_thoughts(void **state)
                         "<think>\n\n</think>\n\n");
     assert_string_equal(answer.data, "y<|im_end|>\n");
     pb_string_clear(&prompt);
-    assert_ok(pb_template_text(pb_template_find("qwen3"), t, "{{idx}}", NULL, true, &prompt, NULL));
+    assert_ok(pb_template_text(template_of("qwen3"), t, "{{idx}}", NULL, true, &prompt, NULL));
     assert_non_null(strstr(prompt.data, "{{idx}}"));
     pb_string_clear(&prompt);
     pb_string_clear(&answer);
