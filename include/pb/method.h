@@ -209,6 +209,9 @@ typedef enum pb_method_list_kind {
 
 /* Tensors by name, in backend memory: fills the caller's `tensors` [m->count], returns how many. */
 int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors);
+/* Writes them into one safetensors file; PB_LIST_SAVED as HF PEFT saves them. */
+pb_status pb_method_write_tensors(pb_method *m, pb_method_list_kind kind,
+                                  const char *path) PB_MUST_USE;
 
 /* Forward FLOPs of the adapted model, unmerged, for one sequence of `tokens` tokens, from the
  * shapes: with virtual rows and keys n = tokens + rows, k = n + keys: 2·n·(sum of in·out over

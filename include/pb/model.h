@@ -170,6 +170,7 @@ pb_status pb_model_rope_table(const pb_rope_config *rope, int64_t head_dim, int6
                               float *table) PB_MUST_USE;
 
 /* Writes config.json and model.safetensors in HF layout. Both arrays follow the model's list of
- * sites; the head of a tied model is not written. site_biases may be NULL where config has none. */
-pb_status pb_model_save(const char *directory, const pb_model_config *config,
+ * sites; the head of a tied model is not written. site_biases may be NULL where config has none.
+ * `backend`: whose memory some of the tensors are in; NULL: all are the host's. */
+pb_status pb_model_save(const char *directory, const pb_model_config *config, pb_backend *backend,
                         const pb_tensor *site_weights, const pb_tensor *site_biases) PB_MUST_USE;

@@ -8,7 +8,7 @@
  * dimensions that this program does not hold is listed as none (pb_tensor_is_none). */
 #pragma once
 
-#include "pb/tensor.h"
+#include "pb/backend.h"
 
 typedef struct pb_safetensors pb_safetensors;
 
@@ -59,6 +59,11 @@ bool pb_safetensors_is_mapped(const pb_safetensors *file, int64_t index);
  * writes). */
 pb_status pb_safetensors_write(const char *path, const pb_named_tensor *tensors, int64_t count,
                                const char *format) PB_MUST_USE;
+/* The same of tensors in a backend's memory or the host's, through a host buffer of the size of the
+ * largest. */
+pb_status pb_safetensors_write_from(pb_backend *backend, const char *path,
+                                    const pb_named_tensor *tensors, int64_t count,
+                                    const char *format) PB_MUST_USE;
 
 /* dst (F32, contiguous) = src of any float dtype, same shape. */
 pb_status pb_tensor_to_f32(pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;

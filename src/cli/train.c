@@ -60,21 +60,13 @@ typedef struct context {
     session *w;
 } context;
 
-static pb_status dump(pb_method *m, pb_method_list_kind kind, const char *path)
-{
-    pb_named_tensor *tensors = NULL;
-    PB_TRY(PB_ALLOC(tensors, m->count));
-    int64_t count    = pb_method_list(m, kind, tensors);
-    pb_status status = pb_safetensors_write(path, tensors, count, NULL);
-    pb_memory_free(tensors);
-    return status;
-}
-
 static pb_status on_gradients(void *opaque, int64_t step)
 {
     const context *c = opaque;
     const char *path = pb_cli_text(c->cli, "dump-grads");
-    return step == 1 && path != NULL ? dump(c->w->method, PB_LIST_GRADIENTS, path) : PB_OK;
+    return step == 1 && path != NULL
+               ? pb_method_write_tensors(c->w->method, PB_LIST_GRADIENTS, path)
+               : PB_OK;
 }
 
 static pb_status on_step(void *opaque, const pb_train_step *s)
@@ -196,7 +188,7 @@ static pb_status train(const pb_cli *cli, session *w, const session_rows *rows)
     }
     PB_TRY(status);
     if (final != NULL) {
-        PB_TRY(dump(w->method, PB_LIST_TRAINED, final));
+        PB_TRY(pb_method_write_tensors(w->method, PB_LIST_TRAINED, final));
     }
     return save != NULL ? pb_method_save(w->method, save) : PB_OK;
 }

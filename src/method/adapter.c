@@ -328,11 +328,10 @@ static pb_status saved_form(pb_method *m, pb_named_tensor *tensor)
     return PB_OK;
 }
 
-/* Tensors of the backend through host memory into one file. */
-static pb_status write_tensors(pb_method *m, const char *directory, const char *name,
-                               const pb_named_tensor *tensors, int64_t count)
+/* Tensors of the backend in the form of an adapter. */
+static pb_status write_tensors(pb_method *m, const char *path, const pb_named_tensor *tensors,
+                               int64_t count)
 {
-    char *path             = NULL;
     float *host            = NULL;
     pb_named_tensor *views = NULL;
     int64_t total          = 0;
@@ -340,7 +339,6 @@ static pb_status write_tensors(pb_method *m, const char *directory, const char *
     for (int64_t i = 0; i < count; i++) {
         total += pb_tensor_count(&tensors[i].tensor);
     }
-    PB_TRY(pb_path_join(directory, name, &path));
     PB_TRY_GOTO(status, PB_ALLOC(host, total), done);
     PB_TRY_GOTO(status, PB_ALLOC(views, count), done);
     float *next = host;
@@ -355,27 +353,39 @@ static pb_status write_tensors(pb_method *m, const char *directory, const char *
 done:
     pb_memory_free(views);
     pb_memory_free(host);
-    pb_memory_free(path);
     return status;
 }
 
-static pb_status write_trainables(pb_method *m, const char *directory, const char *name)
+pb_status pb_method_write_tensors(pb_method *m, pb_method_list_kind kind, const char *path)
 {
     pb_named_tensor *tensors = NULL;
     PB_TRY(PB_ALLOC(tensors, m->count));
-    int64_t count    = pb_method_list(m, PB_LIST_SAVED, tensors);
-    pb_status status = write_tensors(m, directory, name, tensors, count);
+    int64_t count    = pb_method_list(m, kind, tensors);
+    pb_status status = kind == PB_LIST_SAVED
+                           ? write_tensors(m, path, tensors, count)
+                           : pb_safetensors_write_from(m->backend, path, tensors, count, NULL);
     pb_memory_free(tensors);
     return status;
 }
 
-static pb_status write_output(pb_method *m, const char *directory)
+static pb_status write_output(pb_method *m, const char *path)
 {
     void *block            = NULL;
     pb_named_tensor output = {.name = PB_PROMPT_NAME};
     PB_TRY(output_of(m, &block, &output.tensor));
-    pb_status status = write_tensors(m, directory, MODEL_NAME, &output, 1);
+    pb_status status = write_tensors(m, path, &output, 1);
     pb_backend_free(m->backend, block);
+    return status;
+}
+
+/* One file of an adapter: the saved tensors, or what goes before the tokens. */
+static pb_status write_file(pb_method *m, const char *directory, const char *name, bool output)
+{
+    char *path = NULL;
+    PB_TRY(pb_path_join(directory, name, &path));
+    pb_status status =
+        output ? write_output(m, path) : pb_method_write_tensors(m, PB_LIST_SAVED, path);
+    pb_memory_free(path);
     return status;
 }
 
@@ -410,7 +420,8 @@ static pb_status write_checkpoint(pb_method *m, const char *directory)
         tensors[sites + i] = bindings[i].bias;
     }
     PB_TRY_GOTO(status,
-                pb_model_save(directory, pb_model_get_config(m->model), tensors, tensors + sites),
+                pb_model_save(directory, pb_model_get_config(m->model), m->backend, tensors,
+                              tensors + sites),
                 done);
 done:
     pb_memory_free(tensors);
@@ -436,13 +447,9 @@ pb_status pb_method_save(pb_method *m, const char *directory)
      * no file of an earlier adapter is taken for one of this. */
     PB_TRY(remove_file(directory, CONFIG_NAME));
     PB_TRY(remove_file(directory, ENCODER_NAME));
-    if (!is_before_tokens(m)) {
-        PB_TRY(write_trainables(m, directory, MODEL_NAME));
-    } else {
-        PB_TRY(write_output(m, directory));
-        if (strcmp(m->trainables[0].name, PB_PROMPT_NAME) != 0) {
-            PB_TRY(write_trainables(m, directory, ENCODER_NAME));
-        }
+    PB_TRY(write_file(m, directory, MODEL_NAME, is_before_tokens(m)));
+    if (is_before_tokens(m) && strcmp(m->trainables[0].name, PB_PROMPT_NAME) != 0) {
+        PB_TRY(write_file(m, directory, ENCODER_NAME, false));
     }
     return write_json(m, directory);
 }

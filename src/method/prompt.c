@@ -42,41 +42,57 @@ static pb_status plan(pb_method *m)
     return pb_method_declare(m, &rows, NULL);
 }
 
-/* A random permutation of the first ids (Fisher-Yates); a prompt longer than it goes round. */
+/* A random permutation of the first `count` ids (Fisher-Yates). */
+static void shuffle(uint64_t seed, int32_t *ids, int64_t count)
+{
+    pb_random stream = pb_random_stream(seed, PB_RANDOM_INIT, 0);
+    for (int64_t i = 0; i < count; i++) {
+        ids[i] = (int32_t)i;
+    }
+    for (int64_t i = count - 1; i > 0; i--) {
+        int64_t j    = (int64_t)pb_random_below(stream, (uint64_t)i, (uint64_t)i + 1);
+        int32_t swap = ids[i];
+        ids[i]       = ids[j];
+        ids[j]       = swap;
+    }
+}
+
+/* Scaled embeddings of ids; a prompt longer than the list goes round. */
+static void embed(const pb_method *m, const int32_t *ids, int64_t count, pb_tensor *rows)
+{
+    const pb_tensor *table = &pb_model_site(m->model, PB_SITE_EMBEDDING, 0)->weight;
+    float scale            = (float)pb_model_get_config(m->model)->embedding_scale;
+    int64_t width          = rows->shape[1];
+    for (int64_t i = 0; i < rows->shape[0]; i++) {
+        pb_tensor from = pb_tensor_rows(table, ids[i % count], 1);
+        float *to      = (float *)rows->data + i * width;
+        pb_floats_to_f32(to, from.data, from.dtype, width);
+        for (int64_t j = 0; j < width; j++) {
+            to[j] *= scale;
+        }
+    }
+}
+
 static pb_status initialise(pb_method *m)
 {
-    const prompt_options *o = m->options;
-    int64_t vocab           = pb_model_get_config(m->model)->vocab;
-    int64_t known           = vocab < VOCABULARY_IDS ? vocab : VOCABULARY_IDS;
-    pb_random stream        = pb_random_stream(m->seed, PB_RANDOM_INIT, 0);
-    int32_t *order          = NULL;
-    int32_t *ids            = NULL;
-    pb_status status        = PB_OK;
+    const prompt_options *o  = m->options;
+    const pb_model_config *c = pb_model_get_config(m->model);
+    int64_t known            = c->vocab < VOCABULARY_IDS ? c->vocab : VOCABULARY_IDS;
+    int32_t *ids             = NULL;
+    float *host              = NULL;
+    pb_status status         = PB_OK;
     if (o->init != INIT_VOCABULARY) {
         return PB_OK;
     }
-    PB_TRY_GOTO(status, PB_ALLOC(order, known), done);
-    PB_TRY_GOTO(status, PB_ALLOC(ids, o->num_virtual_tokens), done);
-    for (int64_t i = 0; i < known; i++) {
-        order[i] = (int32_t)i;
-    }
-    for (int64_t i = known - 1; i > 0; i--) {
-        int64_t j    = (int64_t)pb_random_below(stream, (uint64_t)i, (uint64_t)i + 1);
-        int32_t swap = order[i];
-        order[i]     = order[j];
-        order[j]     = swap;
-    }
-    for (int64_t i = 0; i < o->num_virtual_tokens; i++) {
-        ids[i] = order[i % known];
-    }
-    const pb_site *table = pb_model_site(m->model, PB_SITE_EMBEDDING, 0);
-    PB_TRY_GOTO(status,
-                pb_embedding_forward(m->backend, &m->trainables[0].value, &table->weight, ids,
-                                     (float)pb_model_get_config(m->model)->embedding_scale),
-                done);
+    PB_TRY_GOTO(status, PB_ALLOC(ids, known), done);
+    PB_TRY_GOTO(status, PB_ALLOC(host, o->num_virtual_tokens * c->width), done);
+    pb_tensor rows = pb_tensor_2d(host, PB_DTYPE_F32, o->num_virtual_tokens, c->width);
+    shuffle(m->seed, ids, known);
+    embed(m, ids, known, &rows);
+    PB_TRY_GOTO(status, pb_copy(m->backend, &m->trainables[0].value, &rows), done);
 done:
+    pb_memory_free(host);
     pb_memory_free(ids);
-    pb_memory_free(order);
     return status;
 }
 

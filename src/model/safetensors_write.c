@@ -87,87 +87,132 @@ static pb_status build_header(const pb_named_tensor *tensors, int64_t count, con
     return PB_OK;
 }
 
-/* False with errno set when the file system refuses. */
-static bool write_tensor(FILE *stream, const pb_tensor *t)
+/* What a file is written from: host memory, or a backend's through `buffer`. */
+typedef struct source {
+    const pb_named_tensor *tensors;
+    int64_t count;
+    pb_backend *backend; /* NULL: all tensors are the host's */
+    char *buffer;        /* of the largest tensor */
+} source;
+
+static pb_status source_open(source *from)
+{
+    size_t bytes = 0;
+    if (from->backend == NULL || pb_backend_is_host(from->backend)) {
+        from->backend = NULL;
+        return PB_OK;
+    }
+    for (int64_t i = 0; i < from->count; i++) {
+        size_t own = pb_tensor_bytes(&from->tensors[i].tensor);
+        bytes      = own > bytes ? own : bytes;
+    }
+    return PB_ALLOC(from->buffer, bytes);
+}
+
+/* Tensor i where the host can read it, until the next call. */
+static pb_status source_get(source *from, int64_t i, pb_tensor *t)
+{
+    const pb_tensor *own = &from->tensors[i].tensor;
+    *t                   = *own;
+    if (from->backend == NULL) {
+        return PB_OK;
+    }
+    t->data   = from->buffer;
+    t->stride = own->ndim == 1 ? 1 : pb_tensor_width(own);
+    return pb_copy(from->backend, t, own);
+}
+
+static pb_status fail_write(const char *path)
+{
+    int reason = errno;
+    return PB_FAIL(PB_ERR_IO, "cannot write %s: %s%s", path, strerror(reason),
+                   pb_file_remedy(reason));
+}
+
+static pb_status write_bytes(FILE *stream, const void *bytes, size_t size, const char *path)
+{
+    return fwrite(bytes, 1, size, stream) == size ? PB_OK : fail_write(path);
+}
+
+static pb_status write_tensor(FILE *stream, const pb_tensor *t, const char *path)
 {
     size_t row_bytes        = (size_t)pb_tensor_width(t) * pb_dtype_size(t->dtype);
     size_t stride           = (size_t)t->stride * pb_dtype_size(t->dtype);
     const unsigned char *at = t->data;
     if (pb_tensor_bytes(t) == 0) {
-        return true;
+        return PB_OK;
     }
     if (pb_tensor_is_contiguous(t)) {
-        return fwrite(at, 1, pb_tensor_bytes(t), stream) == pb_tensor_bytes(t);
+        return write_bytes(stream, at, pb_tensor_bytes(t), path);
     }
     for (int64_t r = 0; r < t->shape[0]; r++, at += stride) {
-        if (fwrite(at, 1, row_bytes, stream) != row_bytes) {
-            return false;
-        }
+        PB_TRY(write_bytes(stream, at, row_bytes, path));
     }
-    return true;
+    return PB_OK;
 }
 
-static bool write_all(FILE *stream, const pb_string *header, const pb_named_tensor *tensors,
-                      int64_t count)
+static pb_status write_all(FILE *stream, const pb_string *header, source *from, const char *path)
 {
     unsigned char size[SIZE_BYTES];
     for (int i = 0; i < SIZE_BYTES; i++) {
         size[i] = (unsigned char)((uint64_t)header->length >> (8 * i));
     }
-    if (fwrite(size, 1, sizeof size, stream) != sizeof size ||
-        fwrite(header->data, 1, header->length, stream) != header->length) {
-        return false;
+    PB_TRY(write_bytes(stream, size, sizeof size, path));
+    PB_TRY(write_bytes(stream, header->data, header->length, path));
+    for (int64_t i = 0; i < from->count; i++) {
+        pb_tensor t;
+        PB_TRY(source_get(from, i, &t));
+        PB_TRY(write_tensor(stream, &t, path));
     }
-    for (int64_t i = 0; i < count; i++) {
-        if (!write_tensor(stream, &tensors[i].tensor)) {
-            return false;
-        }
-    }
-    return true;
+    return PB_OK;
 }
 
 static pb_status write_file(const char *temporary, const char *path, const pb_string *header,
-                            const pb_named_tensor *tensors, int64_t count)
+                            source *from)
 {
     FILE *stream     = NULL;
     pb_status status = pb_file_temporary_stream(temporary, &stream);
+    if (status == PB_OK) {
+        status = write_all(stream, header, from, path);
+        if (fclose(stream) != 0 && status == PB_OK) {
+            status = fail_write(path);
+        }
+    }
     if (status != PB_OK) {
         (void)unlink(temporary);
         return status;
     }
-    bool written = write_all(stream, header, tensors, count);
-    int reason   = errno;
-    if (fclose(stream) != 0 && written) {
-        written = false;
-        reason  = errno;
-    }
-    if (!written) {
-        (void)unlink(temporary);
-        return PB_FAIL(PB_ERR_IO, "cannot write %s: %s%s", path, strerror(reason),
-                       pb_file_remedy(reason));
-    }
     return pb_file_commit(temporary, path);
 }
 
-pb_status pb_safetensors_write(const char *path, const pb_named_tensor *tensors, int64_t count,
-                               const char *format)
+pb_status pb_safetensors_write_from(pb_backend *backend, const char *path,
+                                    const pb_named_tensor *tensors, int64_t count,
+                                    const char *format)
 {
-    pb_status status = PB_OK;
+    source from      = {.tensors = tensors, .count = count, .backend = backend};
     pb_string header = {0};
     char *temporary  = NULL;
 
-    status = check_tensors(tensors, count);
+    pb_status status = check_tensors(tensors, count);
     if (status == PB_OK) {
         status = check_distinct(tensors, count);
     }
     if (status != PB_OK) {
         return pb_error_prefix(status, "%s", path);
     }
-    PB_TRY_GOTO(status, build_header(tensors, count, format, &header), out_header);
-    PB_TRY_GOTO(status, pb_file_temporary_create(path, &temporary), out_header);
-    PB_TRY_GOTO(status, write_file(temporary, path, &header, tensors, count), out_header);
-out_header:
+    PB_TRY_GOTO(status, build_header(tensors, count, format, &header), out);
+    PB_TRY_GOTO(status, source_open(&from), out);
+    PB_TRY_GOTO(status, pb_file_temporary_create(path, &temporary), out);
+    PB_TRY_GOTO(status, write_file(temporary, path, &header, &from), out);
+out:
     pb_memory_free(temporary);
+    pb_memory_free(from.buffer);
     pb_string_clear(&header);
     return status;
+}
+
+pb_status pb_safetensors_write(const char *path, const pb_named_tensor *tensors, int64_t count,
+                               const char *format)
+{
+    return pb_safetensors_write_from(NULL, path, tensors, count, format);
 }

@@ -230,7 +230,7 @@ static pb_status list_tensors(const pb_model *model, const pb_tensor *weights,
 }
 
 static pb_status save_files(const char *directory, const pb_model_config *config,
-                            const pb_named_tensor *list, int64_t count)
+                            pb_backend *backend, const pb_named_tensor *list, int64_t count)
 {
     pb_status status   = PB_OK;
     pb_string json     = {0};
@@ -240,7 +240,7 @@ static pb_status save_files(const char *directory, const pb_model_config *config
     PB_TRY_GOTO(status, pb_path_join(directory, "model.safetensors", &weights_path), out);
     PB_TRY_GOTO(status, pb_path_join(directory, "config.json", &config_path), out);
     PB_TRY_GOTO(status, build_config(config, list[0].tensor.dtype, &json), out);
-    PB_TRY_GOTO(status, pb_safetensors_write(weights_path, list, count, "pt"), out);
+    PB_TRY_GOTO(status, pb_safetensors_write_from(backend, weights_path, list, count, "pt"), out);
     PB_TRY_GOTO(status, pb_file_write_atomic(config_path, json.data, json.length), out);
 out:
     pb_string_clear(&json);
@@ -249,7 +249,7 @@ out:
     return status;
 }
 
-pb_status pb_model_save(const char *directory, const pb_model_config *config,
+pb_status pb_model_save(const char *directory, const pb_model_config *config, pb_backend *backend,
                         const pb_tensor *site_weights, const pb_tensor *site_biases)
 {
     pb_status status      = PB_OK;
@@ -264,7 +264,7 @@ pb_status pb_model_save(const char *directory, const pb_model_config *config,
     PB_TRY_GOTO(status, PB_ALLOC(list, 2 * model->site_count), out);
     PB_TRY_GOTO(status, PB_ALLOC(names, 2 * model->site_count * NAME_BYTES), out);
     PB_TRY_GOTO(status, list_tensors(model, site_weights, site_biases, names, list, &count), out);
-    PB_TRY_GOTO(status, save_files(directory, config, list, count), out);
+    PB_TRY_GOTO(status, save_files(directory, config, backend, list, count), out);
 out:
     pb_memory_free(names);
     pb_memory_free(list);

@@ -186,7 +186,7 @@ static void saved_model_reads_alike(void **state)
         biases[i]  = pb_model_site_at(f.base.model, i)->bias;
     }
     const pb_model_config *config = pb_model_get_config(f.base.model);
-    assert_ok(pb_model_save(folder, config, weights, biases));
+    assert_ok(pb_model_save(folder, config, NULL, weights, biases));
     assert_ok(pb_model_config_read(folder, &again));
     assert_memory_equal(config, &again, sizeof again);
     method_fixture_remove(folder);

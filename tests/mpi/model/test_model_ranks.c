@@ -53,7 +53,7 @@ static void make_model(const char *name, bool bf16, float poison)
             weights[2].data = floats;
             floats[5]       = poison;
         }
-        assert_int_equal(pb_model_save(fixture_path(name), &config, weights, NULL), PB_OK);
+        assert_int_equal(pb_model_save(fixture_path(name), &config, NULL, weights, NULL), PB_OK);
         pb_model_close(model);
     }
     assert_int_equal(pb_comm_barrier(comm), PB_OK);

@@ -30,6 +30,7 @@ pb_model_config method_fixture_config(bool tied, bool biases)
 void method_fixture_open(method_fixture *f, bool tied, bool biases)
 {
     pb_model_config config = method_fixture_config(tied, biases);
+    *f                     = (method_fixture){0};
     assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
 }

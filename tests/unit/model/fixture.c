@@ -174,7 +174,7 @@ const char *fixture_model(const char *name, const pb_model_config *config)
         weights[i] = pb_model_site_at(model, i)->weight;
         biases[i]  = pb_model_site_at(model, i)->bias;
     }
-    assert_int_equal(pb_model_save(path, config, weights, biases), PB_OK);
+    assert_int_equal(pb_model_save(path, config, NULL, weights, biases), PB_OK);
     pb_memory_free(biases);
     pb_memory_free(weights);
     pb_model_close(model);

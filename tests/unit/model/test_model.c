@@ -530,10 +530,10 @@ static void saving_refuses_wrong_shapes_and_places(void **state)
         weights[i] = pb_model_site_at(model, i)->weight;
     }
     fixture_write_text(fixture_path("a_file"), "x");
-    fixture_expect(pb_model_save(fixture_path("a_file"), &config, weights, NULL), PB_ERR_IO,
+    fixture_expect(pb_model_save(fixture_path("a_file"), &config, NULL, weights, NULL), PB_ERR_IO,
                    "a_file", NULL);
     weights[0] = pb_tensor_rows(&weights[0], 0, 3);
-    fixture_expect(pb_model_save(fixture_path("wrong"), &config, weights, NULL), PB_ERR_SHAPE,
+    fixture_expect(pb_model_save(fixture_path("wrong"), &config, NULL, weights, NULL), PB_ERR_SHAPE,
                    "embed_tokens", "[3, 8]", "[16, 8]", NULL);
     assert_false(pb_path_exists(fixture_path("wrong")));
     pb_model_close(model);

@@ -85,7 +85,7 @@ static void one_file_and_shards_hold_the_same_bits(void **state)
     for (int64_t i = 0; i < count; i++) {
         weights[i] = pb_model_site_at(sharded, i)->weight;
     }
-    assert_int_equal(pb_model_save(path, pb_model_get_config(sharded), weights, NULL), PB_OK);
+    assert_int_equal(pb_model_save(path, pb_model_get_config(sharded), NULL, weights, NULL), PB_OK);
     assert_int_equal(pb_model_open(path, NULL, 1, &single), PB_OK);
     for (int64_t i = 0; i < count; i++) {
         const pb_tensor *a = &pb_model_site_at(sharded, i)->weight;
