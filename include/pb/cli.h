@@ -59,7 +59,7 @@ typedef struct pb_command {
     int max_arguments;           /* -1: any number */
     bool computes;               /* has the common options: dtype threads device seed set json */
     const char *const
-        *without; /* but for these, which would change nothing; NULL-terminated or NULL */
+        *without; /* except these, which would change nothing; NULL-terminated or NULL */
     pb_status (*run)(pb_cli *cli);
 } pb_command;
 
@@ -88,9 +88,9 @@ int pb_cli_argument_count(const pb_cli *cli);
 const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the last */
 
 /* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. A reader
- * that has gone is not an error: from then on nothing is written and nobody listens. */
+ * that is gone is not an error: from then on nothing is written. */
 pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
-bool pb_cli_is_heard(void);
+bool pb_cli_is_heard(void); /* the reader is still there */
 /* --width, else $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
 int64_t pb_cli_width(const pb_cli *cli);
 

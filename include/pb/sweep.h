@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The main job: all cells of a grid, run by a group of processes into one folder. Before the first
- * cell every cell is checked; those that the folder has results of are skipped; each of the others
- * is run by one process and committed as a shard; at the end the shards are merged into one file.
- * A sweep that was stopped or killed goes on where it was.
+/* The main job: a group of processes runs all cells of a grid into one folder. All cells are
+ * checked before the first one runs; those with results in the folder are skipped; each of the
+ * others is run by one process and committed as a shard; at the end the shards are merged into one
+ * file. A sweep that was stopped or killed continues where it ended.
  *
  *     PB_TRY(pb_sweep_open(&options, comm, &sweep));
  *     status = pb_sweep_run(sweep, show, context, &outcome);    or pb_sweep_forecast_make
  *     pb_sweep_close(sweep);
  *
- * Nothing is printed but log lines: the tables are for the caller to show. */
+ * It writes log lines only; the caller shows the tables. */
 #pragma once
 
 #include "pb/cell.h"
@@ -36,9 +36,9 @@ typedef struct pb_sweep_options {
     bool fresh;         /* run all cells again */
 } pb_sweep_options;
 
-/* Reads the grid, looks at its models and expands the cells. Collective, and fails alike on all
- * processes: PB_ERR_CONFIG, too, where one of them was started with another program, grid or
- * option. A time limit counts from here. */
+/* Reads the grid, inspects its models and expands the cells. Collective: fails on all processes or
+ * on none; PB_ERR_CONFIG also when one of them was started with another program, grid or option.
+ * The time limit counts from this call. */
 pb_status pb_sweep_open(const pb_sweep_options *options, pb_comm *comm, pb_sweep **out) PB_MUST_USE;
 void pb_sweep_close(pb_sweep *sweep); /* collective; accepts NULL */
 
@@ -51,7 +51,7 @@ typedef struct pb_sweep_foreseen {
     pb_cell_prediction prediction;
     pb_cell_rows rows;
     double seconds;  /* modelled; 0 for a cell that cannot run */
-    int64_t mistake; /* the first one of the cell, a place in `mistakes`; -1: it can run */
+    int64_t mistake; /* the first of the cell, an index of `mistakes`; -1: it can run */
 } pb_sweep_foreseen;
 
 typedef struct pb_sweep_forecast {
@@ -67,8 +67,8 @@ typedef struct pb_sweep_forecast {
 pb_status pb_sweep_forecast_make(const pb_sweep *sweep, pb_sweep_forecast *out) PB_MUST_USE;
 void pb_sweep_forecast_clear(pb_sweep_forecast *forecast); /* accepts a zeroed one */
 
-/* Modelled seconds of the sweep on so many processes, each of which takes the next cell when it is
- * free. */
+/* Modelled seconds of the sweep on `ranks` processes, each of which takes the next cell as soon as
+ * it is free. */
 pb_status pb_sweep_forecast_makespan(const pb_sweep_forecast *forecast, int64_t ranks,
                                      double *seconds) PB_MUST_USE;
 
@@ -82,10 +82,10 @@ typedef struct pb_sweep_outcome {
     int64_t failed; /* cells, those of earlier runs included */
 } pb_sweep_outcome;
 
-/* Runs the cells that have no result and merges; needs signals caught (pb_stop_catch). Collective;
- * the outcome is filled even when merging or showing fails. PB_ERR_CONFIG with all mistakes in the
- * log when cells cannot run, unless `keep_going`; PB_STOPPED when it is stopped before the first
- * cell or while it merges. */
+/* Runs the cells that have no result, and merges. Signals have to be caught (pb_stop_catch).
+ * Collective; the outcome is filled in even when merging or showing fails. PB_ERR_CONFIG, with all
+ * mistakes in the log, when cells cannot run, unless `keep_going` is set; PB_STOPPED when the run
+ * is stopped before its first cell or while it merges. */
 pb_status pb_sweep_run(pb_sweep *sweep, pb_sweep_show show, void *context,
                        pb_sweep_outcome *outcome) PB_MUST_USE;
 
@@ -116,7 +116,7 @@ typedef struct pb_running_list {
     int64_t count;
 } pb_running_list;
 
-/* How far a folder is, from its plan, its shards, and what a run there says of itself. */
+/* The progress of a folder: from its plan, its shards, and what a run there reports. */
 typedef struct pb_sweep_progress {
     char *name; /* owned, NULL without a plan */
     /* left: includes damaged ones; -1 without a plan, since only the plan knows the cells without a
@@ -129,6 +129,6 @@ typedef struct pb_sweep_progress {
     pb_running_list running;
 } pb_sweep_progress;
 
-/* Writes nothing, so it may be called while a run works in the folder. */
+/* Only reads, so it may be called while a run works in the folder. */
 pb_status pb_sweep_progress_read(const char *directory, pb_sweep_progress *out) PB_MUST_USE;
 void pb_sweep_progress_clear(pb_sweep_progress *progress); /* accepts a zeroed one */

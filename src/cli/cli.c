@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The table of commands, and how the one that is named is run. */
+/* The table of commands, and running the one that was named. */
 #include "commands.h"
 
 #include "pb/log.h"
@@ -114,7 +114,7 @@ static pb_status parse(const pb_command *const *commands, pb_comm *comm, int arg
     return PB_OK;
 }
 
-/* Processes at different commands would wait for each other in different calls. */
+/* Processes that run different commands would wait for each other in different calls. */
 static pb_status check_request(const pb_command *const *commands, pb_comm *comm, const request *r)
 {
     int64_t number = r->version ? 1 : r->help ? 2 : 3;

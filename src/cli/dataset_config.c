@@ -22,7 +22,7 @@ const pb_option dataset_config_options[] = {
      .value    = "paper|corrected",
      .required = true,
      .choices  = pb_protocol_names,
-     .help     = "whose rules hold"},
+     .help     = "whose rules apply"},
     {.name  = "set",
      .kind  = PB_OPTION_LIST,
      .value = "KEY=VALUE",
@@ -110,7 +110,7 @@ static pb_status lay_sets(const pb_cli *cli, const char *const *groups, pb_confi
     return PB_OK;
 }
 
-/* The file may be one of a grid's axis: then other groups stand beside `dataset`. */
+/* The file may belong to an axis of a grid and hold other groups beside `dataset`. */
 static pb_status check_groups(const pb_config *config)
 {
     static const char *const groups[]   = {"dataset", "train", "data", "eval", NULL};

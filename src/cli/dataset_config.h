@@ -21,6 +21,6 @@ pb_status dataset_config_own(const char *name, char **path) PB_MUST_USE;
  * `dataset`. */
 pb_status dataset_config_open(const pb_cli *cli, const char *place, const char *name,
                               const char *const *groups, pb_config **out) PB_MUST_USE;
-/* The same without the files of rows, whose names may lean on the environment. */
+/* The same without the files of rows, whose names may need variables of the environment. */
 pb_status dataset_config_open_alone(const pb_cli *cli, const char *place, const char *name,
                                     const char *const *groups, pb_config **out) PB_MUST_USE;

@@ -10,14 +10,14 @@
 
 enum { COMMAND_COLUMNS = 13, OPTION_COLUMNS = 31 };
 
-/* Help is never wider than it reads well. */
+/* Help is no wider than is comfortable to read. */
 static int64_t help_width(void)
 {
     int64_t width = pb_cli_terminal_width();
     return width < PB_TABLE_WIDTH ? width : PB_TABLE_WIDTH;
 }
 
-/* A name and what it means; the meaning goes on below itself. */
+/* A name and its meaning, which continues in its own column. */
 static pb_status help_line(const char *name, int64_t columns, const char *meaning, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "  %-*s ", (int)columns - 3, name));

@@ -50,7 +50,7 @@ static pb_status add(listing *list, const char *name, const char *about, const c
                                                                                     : PB_ERR_MEMORY;
 }
 
-/* The first sentence of the comment at the beginning, that about the licence left out. */
+/* The first sentence of the comment at the top, without the licence. */
 static pb_status find_about(char *text, pb_string *about)
 {
     char *rest = NULL;
@@ -91,7 +91,7 @@ static pb_status add_file(listing *list, const pb_grid_file *file)
     return status;
 }
 
-/* Where the commands that read one data set look too: ./configs first. */
+/* In the same places as the commands that read one data set: ./configs first. */
 static pb_status add_files(listing *list, const char *axis)
 {
     pb_grid_files files = {0};
@@ -223,7 +223,7 @@ out:
 
 const pb_command pb_command_list = {
     .name    = "list",
-    .help    = "the models, data sets, methods, metrics, templates or grids that there are",
+    .help    = "list the models, data sets, methods, metrics, templates or grids",
     .usage   = "models|datasets|methods|metrics|templates|grids [--width N] [--json]",
     .details = "Models, data sets, methods and grids are files model/NAME.cfg, dataset/NAME.cfg "
                "and so on in ./configs, in the folders that PB_CONFIGS lists, and beside the "

@@ -12,7 +12,7 @@ static const pb_option options[] = {
      .letter = 'o',
      .kind   = PB_OPTION_TEXT,
      .value  = "FILE.h5",
-     .help   = "the merged file; one that is there is replaced; default: DIR/<sweep>.h5, as run"},
+     .help   = "the merged file; one that is there is replaced; default: DIR/<sweep>.h5, like run"},
     PB_OPTION_END,
 };
 
@@ -52,7 +52,7 @@ static pb_status run(pb_cli *cli)
     }
     pb_status status = pb_sweep_merged_path(pb_cli_argument(cli, 0), &path);
     if (status != PB_OK) {
-        return pb_error_prefix(status, "merge: the name of the sweep is not known, name the file "
+        return pb_error_prefix(status, "merge: the name of the sweep is not known; name the file "
                                        "with -o FILE.h5");
     }
     status = merge(cli, path);

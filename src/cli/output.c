@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static bool unheard = false; /* the reader of standard output has gone */
+static bool unheard = false; /* the reader of standard output is gone */
 
 bool pb_cli_is_heard(void)
 {

@@ -82,7 +82,7 @@ static pb_status write_json(const plan *p, pb_string *out)
 
 enum { COLUMNS = 9 };
 
-/* A mistake stands below the table, once for all its cells. */
+/* Mistakes are listed below the table, each once for all its cells. */
 static pb_status add_row(const plan *p, int64_t i, pb_table *table)
 {
     const pb_sweep_foreseen *known = &p->forecast.cells[i];

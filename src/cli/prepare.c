@@ -9,7 +9,7 @@
 
 enum { THREADS_MAX = 4096 };
 
-/* Threads are asked for: by --threads, or for `run` perhaps by the grid's own file. */
+/* Whether threads may be asked for: by --threads or, for `run`, in the grid file. */
 static bool wants_threads(const char *command, int argc, char *const *argv)
 {
     bool found = strcmp(command, pb_command_run.name) == 0;
@@ -19,7 +19,7 @@ static bool wants_threads(const char *command, int argc, char *const *argv)
     return found;
 }
 
-/* The number behind --threads; 1 where it is missing or none. */
+/* The number after --threads; 1 where it is missing or not a number. */
 static int typed_threads(int argc, char *const *argv)
 {
     static const char option[] = "--threads";

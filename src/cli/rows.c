@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Token rows from JSON: {"input_ids": […], "labels": […]} one behind the other, a line each or not,
- * or in an array. Padding that "attention_mask" marks at either end is cut; what else a row says is
- * checked or reported, never passed over. */
+/* Token rows from JSON: objects {"input_ids": […], "labels": […]} one after another, on one line or
+ * several, or in an array. Padding that "attention_mask" marks at either end is cut off; everything
+ * else in a row is checked or reported, never ignored. */
 #include "session.h"
 
 #include "pb/file.h"
@@ -18,11 +18,11 @@ typedef struct row_reader {
     const char *path;
     bool labels;
     int64_t vocab;
-    json_t *reported; /* an object with the unknown keys that were met */
+    json_t *reported; /* an object with the unknown keys so far */
     session_rows *rows;
 } row_reader;
 
-/* Where the tokens of a row are, behind and before its padding. */
+/* The tokens of a row, without the padding at its ends. */
 typedef struct row_span {
     size_t begin, end;
 } row_span;
@@ -70,7 +70,7 @@ static json_int_t number_at(const json_t *list, size_t i)
     return json_integer_value(json_array_get(list, i));
 }
 
-/* Ones in a row, zeros before and behind them. */
+/* The mask has to be ones with zeros before and after them. */
 static pb_status find_span(const json_t *row, row_span *span)
 {
     const json_t *mask = NULL;
@@ -138,7 +138,7 @@ static pb_status check_rest(const json_t *row, const row_span *span, size_t leng
     return PB_OK;
 }
 
-/* Once for a key of the file. */
+/* Every key is reported once per file. */
 static pb_status report_unknown(const row_reader *r, json_t *row, int64_t line)
 {
     static const char *const known[] = {"input_ids",    "labels",         "attention_mask",

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench run: the main job. Every cell that has no result in the folder yet is run by one
- * process and committed as a shard; at the end one process merges the shards and prints the tables.
- */
+/* peftbench run: the options of the main job (pb/sweep.h) and its tables. */
 #include "commands.h"
 
 #include "pb/log.h"
@@ -18,7 +16,9 @@ static const pb_option options[] = {
      .kind = PB_OPTION_FLAG,
      .help = "cells that cannot run are recorded as failed, and the others run"},
     {.name = "retry-failed", .kind = PB_OPTION_FLAG, .help = "run failed cells again"},
-    {.name = "fresh", .kind = PB_OPTION_FLAG, .help = "run every cell again, whatever is there"},
+    {.name = "fresh",
+     .kind = PB_OPTION_FLAG,
+     .help = "run every cell again, even those with results"},
     {.name = "no-cache",
      .kind = PB_OPTION_FLAG,
      .help = "keep no tokens of data sets; default: run.cache, else $PB_CACHE, else DIR/tokens"},
@@ -82,7 +82,7 @@ static pb_status run(pb_cli *cli)
         return help_config_print(cli);
     }
     PB_TRY(pb_comm_agree(cli->comm, check_usage(cli)));
-    pb_stop_catch(); /* on every rank: one that a signal ends takes the others with it */
+    pb_stop_catch(); /* on every rank: one that a signal ends would end the others too */
     pb_stop_arm(0);
     pb_status status = run_sweep(cli);
     pb_stop_release();
@@ -98,9 +98,9 @@ const pb_command pb_command_run = {
     .usage         = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "
                      "[--fresh] [--width N]",
     .details       = "Start it under mpirun or srun, or alone. Finished cells of the folder "
-                     "are skipped; stopped or killed, the same command goes on. Mistakes that "
-                     "`plan` shows stop it before the first cell, all listed at once, with "
-                     "exit code 2; --keep-going lets the other cells run. Writes "
+                     "are skipped, so the same command continues after a stop or a kill. "
+                     "Mistakes that `plan` shows stop it before the first cell, all listed at "
+                     "once, with exit code 2; --keep-going lets the other cells run. Writes "
                      "DIR/<sweep>.h5 and prints the tables of what is done; the path is the "
                      "last line. Seeds are an axis: --set sweep.seeds=[1,2]. Exit code 3: "
                      "stopped with everything kept; 4: some cells failed. One run at a time "

@@ -50,7 +50,7 @@ pb_status session_threads(const pb_cli *cli, int *out)
     return PB_OK;
 }
 
-/* The file may be one of a grid's axis: then other groups stand beside `method`. */
+/* The file may belong to an axis of a grid and hold other groups beside `method`. */
 static pb_status check_groups(const pb_config *config)
 {
     static const char *const groups[]   = {"method", "train", "data", "eval", NULL};

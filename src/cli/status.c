@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench status: how far a results directory is. Only reads, so it may run beside the job. */
+/* peftbench status: the progress of a results directory. Only reads, so it may run beside the job.
+ */
 #include "commands.h"
 
 #include "pb/clock.h"
@@ -189,7 +190,7 @@ const pb_command pb_command_status = {
     .usage         = "DIR [--json]",
     .details       = "Reads DIR/plan.json and the shards; works while the job is running. "
                      "Damaged shards are named; their cells are among those left. For every "
-                     "process of a run at work: cell, host, rank, process and how far it is.\n",
+                     "process of a run at work: cell, host, rank, process and progress.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

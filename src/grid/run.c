@@ -154,7 +154,7 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_su
         const char *reason = pb_grid_watch_reason(&w->watch);
         return PB_FAIL(PB_STOPPED,
                        "stopped on %s with %" PRId64 " of %" PRId64
-                       " cells left; the same command goes on from here",
+                       " cells left; the same command continues from here",
                        reason != NULL ? reason : "request of another process", summary->left,
                        summary->cells);
     }

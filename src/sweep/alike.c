@@ -12,7 +12,7 @@
 
 /* ---------------------------------------------------------------- configuration */
 
-/* Texts before those of the cells. */
+/* The first texts; those of the cells follow. */
 enum { TEXT_PROGRAM, TEXT_OPTIONS, TEXT_SETS, TEXT_CELLS };
 
 typedef struct configuration {
@@ -86,7 +86,7 @@ static pb_status configuration_text(void *context, int64_t index, pb_string *out
     }
 }
 
-/* Cuts the next line off *at; the group of libconfig that it opens or closes is noted. */
+/* Takes the next line off *at, and notes the libconfig group that it opens or closes. */
 static const char *next_line(const char **at, char *group, size_t group_size, char *line,
                              size_t size)
 {
@@ -172,7 +172,7 @@ typedef struct inputs {
     char (*hashes)[PB_HASH_TEXT]; /* [cells · PB_INPUT_COUNT] */
 } inputs;
 
-/* A number for where all inputs of this process lie. */
+/* A number for the places of all inputs of this process. */
 static pb_status number_places(const pb_sweep *s, int64_t *out)
 {
     pb_hash *hash           = NULL;

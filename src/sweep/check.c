@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* All mistakes of a sweep, found before its first cell. A cell can have several: its model and its
- * data set are looked at one by one. */
+ * data set are checked separately. */
 #include "internal.h"
 
 #include "pb/log.h"
@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Notes the mistake that `status` stands for; the first one of a cell is the one it shows. */
+/* Notes the mistake behind `status`; a cell shows its first one. */
 static pb_status note(pb_sweep_forecast *f, int64_t i, pb_status status)
 {
     int64_t place = -1;
@@ -24,7 +24,7 @@ static pb_status note(pb_sweep_forecast *f, int64_t i, pb_status status)
 
 /* Files are read once for all cells that take the same rows of them, whatever the overrides. */
 typedef struct rows_read {
-    pb_string text; /* the groups that the rows follow from */
+    pb_string text; /* the groups that determine the rows */
     pb_cell_rows rows;
     pb_status status;
     char *message; /* of a status that is not PB_OK */

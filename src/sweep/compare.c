@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* From one process to all, which have nothing in *text before. */
+/* Sends a text from one process to the others, whose *text is empty. */
 static pb_status share_text(pb_comm *comm, int root, pb_string *text)
 {
     int64_t length = (int64_t)text->length;
@@ -35,7 +35,7 @@ static pb_status hash_hashes(const comparison *c, char text[PB_HASH_TEXT])
     return pb_hash_bytes(bytes > 0 ? (const void *)c->hashes : "", bytes, text);
 }
 
-/* The lowest rank that differs from rank 0; -1: none does. */
+/* The lowest rank that differs from rank 0; -1: none. */
 static pb_status find_rank(const comparison *c, int *out)
 {
     int size                 = pb_comm_size(c->comm);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Comparing texts of all processes with those of rank 0, by their hashes; the texts themselves
- * travel only when two differ. */
+/* Compares the texts of all processes with those of rank 0 by their hashes; the texts themselves
+ * are sent only when two differ. */
 #pragma once
 
 #include "pb/comm.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Finding the cells that a folder has results of. */
+/* Finding the cells that have results in a folder. */
 #include "internal.h"
 
 #include "pb/log.h"
@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* Frees what `damage` says. */
+/* Frees `damage`, the reason. */
 static pb_status set_aside(const folder *f, const pb_record_key *key, char *damage)
 {
     char *kept       = NULL;
@@ -22,8 +22,8 @@ static pb_status set_aside(const folder *f, const pb_record_key *key, char *dama
     return status;
 }
 
-/* A record whose inputs are not those that its configuration hash stands for is not a result of
- * this cell: what is done becomes damaged, with the reason, and what failed counts as missing. */
+/* A record whose inputs are not those behind its configuration hash is not a result of this cell: a
+ * finished one becomes damaged, with the reason, and a failed one counts as missing. */
 static pb_status check_record(const pb_sweep *s, int64_t index, const char *directory,
                               const pb_record *record, pb_shard_state *state, char **damage)
 {

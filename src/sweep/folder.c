@@ -21,7 +21,7 @@ static pb_status find_path(const pb_sweep *s, pb_string *out)
     return pb_string_printf(out, "results/%s", pb_sweep_name(s));
 }
 
-/* The command as it was typed, from the system; the grid file alone where it does not say. */
+/* The command as typed, from the system; only the grid file where the system does not tell. */
 static pb_status command_line(const pb_sweep *s, pb_string *out)
 {
     pb_string raw    = {0};
@@ -49,7 +49,7 @@ static int compare_axes(const void *a, const void *b)
     return (x->seed_index > y->seed_index) - (x->seed_index < y->seed_index);
 }
 
-/* Cells run longest first; whoever reads the results sees the order of the grid file. */
+/* Cells run longest first; results are in the order of the grid file. */
 static pb_status plan_cells(const pb_sweep *s, folder *f)
 {
     const pb_grid_cells *cells = &s->cells;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a sweep would take: modelled seconds of its cells, and of all of them on many processes. */
+/* What a sweep would take: modelled seconds of each cell, and of all cells on many processes. */
 #include "internal.h"
 
 #include "pb/memory.h"
@@ -35,7 +35,7 @@ void pb_sweep_forecast_clear(pb_sweep_forecast *forecast)
     *forecast = (pb_sweep_forecast){0};
 }
 
-/* More processes than cells change nothing. */
+/* Processes beyond one per cell change nothing. */
 pb_status pb_sweep_forecast_makespan(const pb_sweep_forecast *forecast, int64_t ranks,
                                      double *seconds)
 {

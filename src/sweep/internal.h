@@ -20,10 +20,10 @@ struct pb_sweep {
 
 pb_cell sweep_cell(const pb_sweep *s, int64_t index);
 
-/* The weights of the models that can be used. Collective. */
+/* Opens the weights of the models that can be used. Collective. */
 pb_status sweep_load_models(pb_sweep *s) PB_MUST_USE;
 
-/* Hashes of all cells, made by one process and shared with the others, once it is known that all
+/* Makes the hashes of all cells on one process and shares them, after checking that all processes
  * see the same files. Collective. */
 pb_status sweep_hash(pb_sweep *s) PB_MUST_USE;
 
@@ -45,16 +45,16 @@ pb_status alike_check_inputs(const pb_sweep *s) PB_MUST_USE;
 /* A forecast without seconds. */
 pb_status check_cells(const pb_sweep *s, pb_sweep_forecast *out) PB_MUST_USE;
 
-/* Once more the models alone, of the cells that had no mistake. */
+/* Checks the models again, of the cells without a mistake. */
 pb_status check_models(const pb_sweep *s, pb_sweep_forecast *f) PB_MUST_USE;
 
-/* PB_ERR_CONFIG when there are mistakes, all of them in the log. With `keep_going` those from the
- * place `first` on are warnings, as long as a cell is left that can run. */
+/* PB_ERR_CONFIG when there are mistakes, all of them in the log. With `keep_going` those from
+ * `first` on are warnings, as long as at least one cell can run. */
 pb_status check_judge(const pb_sweep *s, const pb_sweep_forecast *f, int64_t first) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- lock.c */
 
-/* For the one run that works in the directory, which exists: takes DIRECTORY/run.lock and removes
+/* Takes DIRECTORY/run.lock for the one run that works in the directory, which exists, and removes
  * the temporary files that killed runs of the sweep left. PB_ERR_IO, with host and process, while
  * another run holds the lock; where the file system has no locks, *out is NULL. */
 pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out) PB_MUST_USE;
@@ -77,12 +77,12 @@ typedef struct folder {
 pb_status folder_open(const pb_sweep *s, folder *out) PB_MUST_USE;
 void folder_close(folder *f); /* accepts a zeroed one */
 
-/* The cells that have a shard in their configuration. */
+/* Marks the cells that have a shard in their configuration. */
 pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- merge.c */
 
-/* Shards → one file, which is shown, by rank 0. A merged file that has all of them is kept.
+/* Shards → one file, which is shown, on rank 0. A merged file that already has all of them is kept.
  * Collective. */
 pb_status merge_finish(const pb_sweep *s, const folder *f, const pb_grid_summary *summary,
                        bool stopped, pb_sweep_show show, void *context) PB_MUST_USE;

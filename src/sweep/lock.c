@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The folder of a sweep at work: one run holds its lock, and clears what killed ones left. */
+/* The lock of a folder: one run holds it, and removes what killed runs left. */
 #include "internal.h"
 
 #include "pb/log.h"
@@ -39,7 +39,7 @@ static pb_status remove_temporaries(const char *directory, const char *prefix)
     return status;
 }
 
-/* Only what a run of this sweep writes: `merge` may be at work on a file of another name. */
+/* Only what a run of this sweep writes: `merge` may be writing a file of another name. */
 static pb_status remove_leftovers(const char *directory, const char *sweep)
 {
     pb_string merged = {0};
@@ -57,7 +57,7 @@ out:
     return status;
 }
 
-/* A file or a looping link of that name would spoil every look at a shard. */
+/* With a file or a circular link of that name, no shard could be read. */
 static pb_status make_shards_folder(const char *directory)
 {
     char *shards = NULL;

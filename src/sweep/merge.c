@@ -12,10 +12,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* What a run that was asked to stop may still take to merge what it has, in seconds. */
+/* Seconds that a run may still spend on merging after it was asked to stop. */
 #define STOP_GRACE 2.0
 
-/* A message has room for one file only: all are named in the log. */
+/* A message has room for only one file, so the log names all of them. */
 static pb_status refuse_damaged(const char *directory, const pb_results *results)
 {
     for (int64_t i = 0; i < results->damaged_count; i++) {
@@ -73,7 +73,7 @@ pb_status pb_sweep_merged_path(const char *directory, char **out)
     return status;
 }
 
-/* Every cell was run: one that the results lack is an error, or nobody would miss its row. */
+/* Every cell was run, so a missing result is an error: nobody would notice the missing row. */
 static pb_status check_complete(const pb_sweep *s, const folder *f, const pb_results *results)
 {
     int64_t places = results->models_count * results->datasets_count * results->methods_count *
@@ -93,8 +93,8 @@ static pb_status check_complete(const pb_sweep *s, const folder *f, const pb_res
     return PB_OK;
 }
 
-/* Whether the merged file is there, whole, and made from the shards that were there at the start.
- * One that cannot be opened is simply made again. */
+/* Whether the merged file exists, is whole, and was made from the shards that were there at the
+ * start. One that cannot be opened is simply made again. */
 static bool open_current(const folder *f, const char *path, pb_results *results)
 {
     if (!pb_path_exists(path)) {
@@ -123,8 +123,8 @@ static pb_status merge_results(const folder *f, const pb_grid_summary *summary, 
     return pb_results_open(&path, 1, results);
 }
 
-/* The end of the time limit, whose reserve is for this. Asked to stop, it is a matter of seconds:
- * a few cells are merged in that time, and thousands can wait. */
+/* The end of the time limit, whose reserve is meant for merging. After a request to stop only
+ * seconds are left: enough for a few cells, and thousands can wait. */
 static double finish_deadline(const pb_sweep *s, bool stopped)
 {
     double limit = pb_grid_get_run(s->grid)->time_limit_seconds;
@@ -142,7 +142,7 @@ pb_status merge_finish(const pb_sweep *s, const folder *f, const pb_grid_summary
     pb_results results = {0};
     char *path         = NULL;
     pb_status status;
-    pb_log_settle(); /* nothing of any process may come between the lines of the tables */
+    pb_log_settle(); /* no line of any process may come between those of the tables */
     PB_TRY(pb_comm_barrier(s->comm));
     if (pb_comm_rank(s->comm) != 0) {
         return PB_OK;
@@ -157,7 +157,7 @@ pb_status merge_finish(const pb_sweep *s, const folder *f, const pb_grid_summary
 out:
     if (status == PB_STOPPED) {
         pb_error_prefix(status,
-                        "merging %s: all finished cells are kept, the same command goes on from "
+                        "merging %s: all finished cells are kept, the same command continues from "
                         "here, and peftbench merge makes the file",
                         path);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How far the folder of a sweep is. */
+/* The progress of the folder of a sweep. */
 #include "running.h"
 
 #include "pb/clock.h"
@@ -8,7 +8,7 @@
 #include <math.h>
 #include <time.h>
 
-/* "2026-11-24T08:05:00Z" → seconds since 1970, NaN for any other text. */
+/* "2026-11-24T08:05:00Z" → seconds since 1970, NaN when it is not a time. */
 static double parse_time(const char *text)
 {
     struct tm tm = {0};
@@ -19,7 +19,7 @@ static double parse_time(const char *text)
     return (double)timegm(&tm);
 }
 
-/* The rate of the latest cells: a pause between two runs of a sweep should not count for long. */
+/* The rate of the latest cells: a pause between two runs of a sweep should soon stop counting. */
 static pb_status measure_rate(const pb_results *results, pb_sweep_progress *out)
 {
     enum { LATEST = 50 };

@@ -112,8 +112,8 @@ static void tell(void *context, const pb_grid_state *state)
     running_tell(&((job *)context)->teller, state);
 }
 
-/* Everything that can be known before the first cell: nobody waits for hours for a message that
- * was there from the start. What is cheap to find is found before weights are read. */
+/* Everything that can be known before the first cell: nobody should wait hours for a message that
+ * could have come at once. Cheap checks come before weights are read. */
 static pb_status check_all(pb_sweep *s)
 {
     bool first          = pb_comm_rank(s->comm) == 0;
@@ -147,7 +147,7 @@ static pb_status check_stop(const pb_sweep *s)
     return status;
 }
 
-/* What is done is known to rank 0 alone. */
+/* Only rank 0 knows what is done. */
 static pb_status open_folder(job *j)
 {
     const pb_sweep *s              = j->sweep;
@@ -174,7 +174,7 @@ static pb_status prepare(job *j)
     return pb_comm_agree(s->comm, open_folder(j));
 }
 
-/* A launcher that is interrupted itself does not pass on the exit code of what it started. */
+/* A launcher that is itself interrupted does not pass on the exit code of what it started. */
 static void explain_exit_code(const pb_sweep *s)
 {
     const char *signal = pb_stop_signal();
@@ -193,7 +193,7 @@ static void conclude(const job *j, const pb_grid_summary *summary, pb_sweep_outc
     outcome->failed    = summary->failed + j->folder.failed;
     if (outcome->stopped) {
         pb_log0_info("stopped with %" PRId64 " of %" PRId64
-                     " cell%s left: the same command goes on",
+                     " cell%s left: the same command continues",
                      summary->left, summary->cells, plural);
         explain_exit_code(j->sweep);
     } else if (outcome->failed > 0) {

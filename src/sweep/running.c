@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The files that say what a run is doing: hints, which nothing but a reader's eye depends on. */
+/* The files that say what a run is doing: hints for readers, on which nothing else depends. */
 #include "running.h"
 
 #include "pb/clock.h"
@@ -36,8 +36,8 @@ out:
     return status;
 }
 
-/* "7.json", and a temporary of it: what this program writes. The folder may lead anywhere, and
- * other files are none of ours. */
+/* "7.json", and a temporary of it: what this program writes. The folder may be a link to anywhere,
+ * and other files are not ours. */
 static bool is_ours(const char *name)
 {
     size_t digits    = strspn(name, "0123456789");
@@ -187,7 +187,7 @@ static pb_status read_one(const char *path, pb_running *out)
     return PB_OK;
 }
 
-/* Without a lock to ask. */
+/* Where there is no lock to ask. */
 static bool may_run(const pb_running *r)
 {
     char host[HOST_BYTES] = "";
@@ -205,7 +205,7 @@ static int compare_ranks(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-/* A file that is gone or not whole says nothing. */
+/* A file that is gone or incomplete is skipped. */
 static pb_status add(const char *path, bool trusted, pb_running_list *list)
 {
     pb_running one   = {0};

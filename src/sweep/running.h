@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a run is doing now, for those who look at its folder: one small file per process,
- * `running/<rank>.json`, that is written now and then and removed at the end. The files are hints:
- * a failure is reported once, and the run is as good without them. */
+/* What a run is doing now, for readers of its folder: one small file per process,
+ * `running/<rank>.json`, written now and then and removed at the end. The files are hints: a
+ * failure to write them is reported once, and the run does not need them. */
 #pragma once
 
 #include "pb/sweep.h"
 
-/* Empties the folder of the files, making it when it is missing. Only for the holder of the lock.
+/* Removes these files, and makes their folder when it is missing. Only for the holder of the lock.
  */
 pb_status running_clear_folder(const char *directory) PB_MUST_USE;
 
@@ -14,9 +14,9 @@ pb_status running_clear_folder(const char *directory) PB_MUST_USE;
 pb_status running_write(const char *directory, const pb_running *running) PB_MUST_USE;
 void running_remove(const char *directory, int64_t rank);
 
-/* Of the run that works in the directory; none when there is no such run, whatever a killed one has
- * left. Where there are no locks, processes of this host are looked up, and files of other hosts
- * count for an hour. Writes nothing. */
+/* The processes of the run that works in the directory; none without such a run, whatever a killed
+ * one left. Where there are no locks, processes of this host are looked up, and files of other
+ * hosts count for an hour. Writes nothing. */
 pb_status running_read(const char *directory, pb_running_list *out) PB_MUST_USE;
 void running_list_clear(pb_running_list *list); /* accepts a zeroed one */
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opening a sweep. Everything that may fail on one process alone is agreed on before the next
- * collective step. */
+/* Opening a sweep. Processes agree on every step that may fail on one of them alone before they
+ * take the next collective step. */
 #include "internal.h"
 
 #include "pb/clock.h"
@@ -108,7 +108,7 @@ static pb_status expand(pb_sweep *s)
     return PB_OK;
 }
 
-/* The grid file; of a name without a file, the grids that there are. */
+/* The grid file; where there is none, the message lists the available grids. */
 static pb_status open_grid(const char *path, const char *const *sets, int64_t count, pb_grid **out)
 {
     pb_grid_files files = {0};

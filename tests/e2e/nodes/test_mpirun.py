@@ -39,7 +39,7 @@ class Mpirun(cluster.Case):
         process = self.start(grid)
         self.wait_for_shards(1, lambda: process.poll() is None)
         os.kill(process.pid, signal.SIGUSR1)
-        self.expect(program.finish(process, timeout=60), 3, "the same command goes on")
+        self.expect(program.finish(process, timeout=60), 3, "the same command continues")
         self.expect(program.finish(self.start(grid), timeout=120), 0)
         self.check(grid)
 

@@ -242,7 +242,7 @@ class Network(case.Case):
             with self.subTest(ranks=ranks, stopped=stopped):
                 process, pids = self.start(ranks)
                 os.kill(pids[stopped], signal.SIGTERM)
-                self.expect(program.finish(process, timeout=120), 3, "left", "the same command goes on")
+                self.expect(program.finish(process, timeout=120), 3, "left", "the same command continues")
                 self.assertEqual(results.temporaries(self.output), [])
                 shutil.rmtree(self.output)
 

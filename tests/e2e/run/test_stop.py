@@ -37,7 +37,7 @@ class Stop(case.Case):
         return program.finish(process, timeout=60)
 
     def check_stop(self, number, ranks=None, to=lambda process: [process.pid]):
-        self.expect(self.stop(number, ranks, to), 3, "left", "the same command goes on")
+        self.expect(self.stop(number, ranks, to), 3, "left", "the same command continues")
         kept = results.shards(self.output)
         self.assertTrue(2 <= len(kept) < 24, kept)
         self.assertEqual(results.temporaries(self.output), [])
@@ -92,7 +92,7 @@ class Stop(case.Case):
         self.run_grid(self.grid, 0, os.path.join(self.folder, "undisturbed"))
         half = (time.monotonic() - begin) / 2
         limits = ["--set", f"run.time_limit_seconds={half + 1:.1f}", "--set", "run.time_reserve_seconds=1.0"]
-        self.expect(program.run(["run", self.grid, "-o", self.output, *limits]), 3, "the same command goes on")
+        self.expect(program.run(["run", self.grid, "-o", self.output, *limits]), 3, "the same command continues")
         self.assertTrue(0 < len(results.shards(self.output)) < 24)
         self.run_grid(self.grid, 0)
         self.assertEqual(len(self.cells()), 24)
