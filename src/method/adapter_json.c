@@ -91,6 +91,25 @@ pb_status pb_adapter_text(const pb_adapter_config *c, const char *key, const cha
     return PB_OK;
 }
 
+pb_status pb_adapter_choice(const pb_adapter_config *c, const char *key, const char *const *names,
+                            int *out)
+{
+    char hint[PB_HINT_BYTES];
+    const char *text = NULL;
+    PB_TRY(pb_adapter_text(c, key, &text));
+    if (text == NULL) {
+        return PB_OK;
+    }
+    for (int i = 0; names[i] != NULL; i++) {
+        if (strcmp(names[i], text) == 0) {
+            *out = i;
+            return PB_OK;
+        }
+    }
+    return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: %s \"%s\" is not known%s", c->path, key, text,
+                   pb_string_hint(hint, text, names));
+}
+
 pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config_list *out)
 {
     const json_t *value = present(c, key);

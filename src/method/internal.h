@@ -67,6 +67,9 @@ pb_status pb_adapter_bool(const pb_adapter_config *c, const char *key, bool *out
 /* NULL when absent. */
 pb_status pb_adapter_text(const pb_adapter_config *c, const char *key,
                           const char **out) PB_MUST_USE;
+/* *out = the place of the text among `names` (NULL-terminated); another one is refused. */
+pb_status pb_adapter_choice(const pb_adapter_config *c, const char *key, const char *const *names,
+                            int *out) PB_MUST_USE;
 /* A list of texts replaces *out; sorted, since HF writes sets in random order. */
 pb_status pb_adapter_list(const pb_adapter_config *c, const char *key,
                           pb_config_list *out) PB_MUST_USE;

@@ -11,12 +11,12 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 enum { LSTM_LAYERS_MAX = 64 };
 enum { ENCODER_MLP, ENCODER_LSTM, ENCODER_NONE };
 
 static const char *const encoders[] = {"mlp", "lstm", "none", NULL};
+static const char *const types[]    = {"MLP", "LSTM", NULL}; /* in adapters */
 
 typedef struct ptuning_options {
     int64_t num_virtual_tokens;
@@ -105,7 +105,7 @@ static pb_status config_write(const pb_method *m, pb_string *json)
                             ",\n \"encoder_reparameterization_type\": \"%s\""
                             ",\n \"encoder_hidden_size\": %" PRId64
                             ",\n \"encoder_num_layers\": %" PRId64 ",\n \"encoder_dropout\": 0.0",
-                            o->encoder == ENCODER_LSTM ? "LSTM" : "MLP", o->encoder_hidden_size,
+                            types[o->encoder == ENCODER_LSTM], o->encoder_hidden_size,
                             o->encoder_num_layers);
 }
 
@@ -124,22 +124,14 @@ static pb_status lstm_read(ptuning_options *o, const pb_adapter_config *c)
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     ptuning_options *o     = options;
-    const char *encoder    = NULL;
     int64_t width          = pb_model_get_config(c->model)->width;
     o->encoder_hidden_size = width; /* HF's choice for null */
     PB_TRY(pb_adapter_expect(c, "token_dim", width));
     PB_TRY(pb_adapter_expect(c, "num_transformer_submodules", 1));
     PB_TRY(pb_adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens));
     PB_TRY(pb_adapter_int(c, "encoder_hidden_size", 1, &o->encoder_hidden_size));
-    PB_TRY(pb_adapter_text(c, "encoder_reparameterization_type", &encoder));
     o->encoder = ENCODER_MLP;
-    if (encoder != NULL && strcmp(encoder, "LSTM") == 0) {
-        o->encoder = ENCODER_LSTM;
-    } else if (encoder != NULL && strcmp(encoder, "MLP") != 0) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: encoder_reparameterization_type is \"%s\"; known are MLP and LSTM",
-                       c->path, encoder);
-    }
+    PB_TRY(pb_adapter_choice(c, "encoder_reparameterization_type", types, &o->encoder));
     if (!c->encoder) {
         o->encoder = ENCODER_NONE;
     }

@@ -35,6 +35,8 @@ static const struct {
     {"ptuning", "num_virtual_tokens = 3; encoder = \"mlp\"; encoder_hidden_size = 5;"},
     {"ptuning", "num_virtual_tokens = 4; encoder = \"lstm\"; encoder_hidden_size = 3;"},
     {"ptuning", "num_virtual_tokens = 3; encoder = \"none\";"},
+    {"bn_adapter", "size = 3; activation = \"tanh\";"},
+    {"bn_adapter", "placement = \"pfeiffer\"; activation = \"silu\"; reduction_factor = 4;"},
 };
 
 enum { CASES = sizeof cases / sizeof cases[0], ROWS = 5 };
@@ -350,7 +352,7 @@ static void backward_is_the_derivative_of_forward(void **state)
         }
         pb_method_destroy(m);
     }
-    assert_int_equal(slots, 7 + (3 + 2) + (3 + 3)); /* before the tokens, lora, ia3 */
+    assert_int_equal(slots, 7 + (3 + 2) + (3 + 3) + (2 + 1)); /* … lora, ia3, bn_adapter */
     method_fixture_close(&f);
 }
 

@@ -53,6 +53,8 @@ static void saved_methods_load_with_the_same_bits(void **state)
         {"ia3", "feedforward_side = \"output\";"},
         {"lntuning", ""},
         {"bitfit", ""},
+        {"bn_adapter", "size = 3; activation = \"silu\";"},
+        {"bn_adapter", "placement = \"pfeiffer\"; reduction_factor = 4;"},
         {"prompt", "num_virtual_tokens = 3;"},
         {"prefix", "num_virtual_tokens = 3; projection = false;"},
         {"prefix", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
@@ -275,6 +277,8 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"PROMPT_TUNING\", \"num_virtual_tokens\": 3, "
          "\"token_dim\": 32}",
          PB_ERR_SHAPE, "token_dim is 32, this model needs 16"},
+        {"{\"peft_type\": \"BOTTLENECK\", \"placement\": \"houlsbi\"}", PB_ERR_UNSUPPORTED,
+         "placement \"houlsbi\" is not known; did you mean \"houlsby\"?"},
         {"{\"peft_type\": \"PREFIX_TUNING\", \"num_virtual_tokens\": 3, "
          "\"num_layers\": 4}",
          PB_ERR_SHAPE, "num_layers is 4"},

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The methods that HF PEFT does not have against what tests/golden/method/make_golden.py computes
+ * from their formulas. */
+#include "support.h"
+#include "training.h"
+
+#include <stdio.h>
+
+#define ROOT PB_SOURCE_DIR "/tests/golden/method/"
+
+static void check_method(void **state)
+{
+    char folder[1200];
+    snprintf(folder, sizeof folder, ROOT "%s", (const char *)*state);
+    golden_training_check(ROOT "small", ROOT "small/data.json", folder);
+}
+
+#define METHOD(name)                                                        \
+    {                                                                       \
+        "curve_and_gradients_match_" #name, check_method, NULL, NULL, #name \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        METHOD(bn_houlsby),
+        METHOD(bn_pfeiffer),
+    };
+    return cmocka_run_group_tests_name("golden_network_methods", tests, NULL, NULL);
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "training.h"
+
+#include "golden.h"
+#include "support.h"
+
+#include "pb/adapter.h"
+#include "pb/file.h"
+#include "pb/memory.h"
+#include "pb/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct fixture {
+    const char *model_path, *folder;
+    pb_backend *backend;
+    pb_model *model;
+    pb_weights *weights;
+    pb_method *adapter;
+    pb_network *net;
+    json_t *data, *golden;
+    golden_rows batches[3];
+    pb_sample rows[16];
+    int64_t row_count;
+    int steps_seen;
+} fixture;
+
+/* The path of a file of the golden folder, in one of two static buffers. */
+static const char *path_of(const fixture *f, const char *name)
+{
+    static char paths[2][1200];
+    static int next;
+    next = 1 - next;
+    snprintf(paths[next], sizeof paths[next], "%s/%s", f->folder, name);
+    return paths[next];
+}
+
+/* The encoders' own tensors stand in a file beside the adapter, which holds only their output. */
+static void load_method(const fixture *f, const char *stage, pb_method **out)
+{
+    char values[64];
+    char adapter[64];
+    snprintf(values, sizeof values, "trainable_%s.safetensors", stage);
+    snprintf(adapter, sizeof adapter, "adapter_%s", stage);
+    const char *encoder = path_of(f, values);
+    if (pb_path_exists(encoder)) {
+        assert_ok(
+            pb_method_load_values(path_of(f, adapter), encoder, f->model, f->backend, 1, out));
+    } else {
+        assert_ok(pb_method_load(path_of(f, adapter), f->model, f->backend, 1, out));
+    }
+    assert_int_equal((*out)->parameters, (int64_t)json_number(f->golden, "trainable_parameters"));
+}
+
+static void open_fixture(fixture *f)
+{
+    assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
+    assert_ok(pb_model_open(f->model_path, NULL, 1, &f->model));
+    f->golden = golden_json(path_of(f, "golden.json"));
+    for (size_t b = 0; b < 3; b++) {
+        golden_rows_load(json_array_get(json_object_get(f->data, "batches"), b), &f->batches[b]);
+        for (int64_t r = 0; r < f->batches[b].count; r++) {
+            f->rows[f->row_count++] = f->batches[b].samples[r];
+        }
+    }
+    load_method(f, "init", &f->adapter);
+    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    assert_ok(pb_network_create(f->weights, f->adapter, &f->net));
+}
+
+static void close_fixture(fixture *f)
+{
+    pb_network_destroy(f->net);
+    pb_method_destroy(f->adapter);
+    pb_weights_close(f->weights);
+    pb_model_close(f->model);
+    pb_backend_close(f->backend);
+    for (size_t b = 0; b < 3; b++) {
+        golden_rows_free(&f->batches[b]);
+    }
+    json_decref(f->data);
+    json_decref(f->golden);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+static void check_logits(fixture *f, const char *name)
+{
+    pb_safetensors *file;
+    assert_ok(pb_safetensors_open(path_of(f, "outputs.safetensors"), &file));
+    const pb_named_tensor *expected = pb_safetensors_find(file, name);
+    assert_non_null(expected);
+    golden_rows rows;
+    golden_rows_sequence(json_array_get(json_object_get(f->data, "sequences"), 0), &rows);
+    pb_batch_options packing = pb_network_batch_options(f->net, false);
+    packing.trim             = false;
+    pb_batch batch;
+    assert_ok(pb_batch_build(rows.samples, 1, &packing, &batch));
+    int64_t length = rows.samples[0].length;
+    int32_t wanted[256];
+    for (int64_t t = 0; t < length; t++) {
+        wanted[t] = (int32_t)(batch.virtual_rows + t);
+    }
+    float *logits = calloc((size_t)pb_tensor_count(&expected->tensor), sizeof *logits);
+    assert_ok(pb_network_logits(f->net, &batch, wanted, length, logits, NULL));
+    double error = golden_error(logits, expected->tensor.data, pb_tensor_count(&expected->tensor));
+    if (!(error < TOLERANCE_LOGITS)) {
+        fail_msg("%s %s: error %g", f->folder, name, error);
+    }
+    free(logits);
+    pb_batch_clear(&batch);
+    golden_rows_free(&rows);
+    pb_safetensors_close(file);
+}
+
+static void check_gradients(fixture *f)
+{
+    pb_safetensors *file;
+    assert_ok(pb_safetensors_open(path_of(f, "grads.safetensors"), &file));
+    pb_batch_options packing = pb_network_batch_options(f->net, true);
+    pb_batch batch;
+    double sum = 0.0, penalty = 0.0;
+    int64_t trained = 0;
+    assert_ok(pb_batch_build(f->batches[0].samples, f->batches[0].count, &packing, &batch));
+    assert_ok(pb_zero(f->backend, &f->adapter->grads));
+    assert_ok(pb_network_step(f->net, &batch, 1.0 / (double)batch.labels, 0, &sum));
+    assert_ok(pb_method_penalty(f->adapter, true, &penalty));
+    double loss = sum / (double)batch.labels + penalty;
+    assert_true(fabs(loss - json_number(f->golden, "loss_batch0_init_f64")) < TOLERANCE_LOSS);
+    for (int64_t i = 0; i < f->adapter->count; i++) {
+        const pb_trainable *t = &f->adapter->trainables[i];
+        if (t->frozen) {
+            continue;
+        }
+        trained++;
+        const pb_named_tensor *expected = pb_safetensors_find(file, t->name);
+        if (expected == NULL) {
+            fail_msg("the golden file has no gradient of %s", t->name);
+        }
+        double error = golden_error(t->grad.data, expected->tensor.data, pb_tensor_count(&t->grad));
+        if (!(error < TOLERANCE_GRADIENT)) {
+            fail_msg("%s: gradient of %s: error %g", f->folder, t->name, error);
+        }
+    }
+    assert_int_equal(pb_safetensors_count(file), trained);
+    pb_batch_clear(&batch);
+    pb_safetensors_close(file);
+}
+
+static pb_status check_step(void *context, const pb_train_step *step)
+{
+    fixture *f = context;
+    const json_t *expected =
+        json_array_get(json_object_get(f->golden, "curve_f64"), (size_t)(step->step - 1));
+    double norm = json_number(expected, "grad_norm");
+    f->steps_seen++;
+    if (!(fabs(step->loss - json_number(expected, "loss")) < TOLERANCE_LOSS) ||
+        !(fabs(step->grad_norm - norm) < TOLERANCE_GRAD_NORM * norm) ||
+        !(fabs(step->lr - json_number(expected, "lr")) <= TOLERANCE_LR)) {
+        fail_msg("%s step %d: loss %.9g, norm %.9g, lr %.12g; expected %.9g, %.9g, %.12g",
+                 f->folder, (int)step->step, step->loss, step->grad_norm, step->lr,
+                 json_number(expected, "loss"), norm, json_number(expected, "lr"));
+    }
+    return PB_OK;
+}
+
+static void check_curve(fixture *f)
+{
+    const json_t *recipe = json_object_get(f->golden, "train");
+    pb_train_options options;
+    assert_ok(pb_config_defaults(pb_train_fields, &options));
+    options.learning_rate      = json_number(recipe, "lr");
+    options.weight_decay       = json_number(recipe, "weight_decay");
+    options.max_steps          = (int64_t)json_number(recipe, "steps");
+    options.batch              = f->batches[0].count;
+    options.epochs             = 1000;
+    options.decay_all          = true;
+    options.shuffle            = false;
+    pb_train_data data         = {.train = f->rows, .train_count = f->row_count};
+    pb_train_observer observer = {.context = f, .step = check_step};
+    pb_train_result result;
+    assert_ok(pb_train_run(f->net, f->adapter, &options, 1, &data, &observer, &result));
+    assert_int_equal(f->steps_seen, 12);
+    pb_config_clear(pb_train_fields, &options);
+}
+
+/* Judged by the l2 error of the whole update: single elements near rounding noise move by lr in any
+ * direction. */
+static void check_final(const fixture *f)
+{
+    pb_method *start;
+    pb_method *expected;
+    load_method(f, "init", &start);
+    load_method(f, "final", &expected);
+    double error = golden_update_error(f->adapter->values.data, expected->values.data,
+                                       start->values.data, expected->parameters);
+    if (!(error < TOLERANCE_UPDATE)) {
+        fail_msg("%s: update error %g", f->folder, error);
+    }
+    pb_method_destroy(expected);
+    pb_method_destroy(start);
+}
+
+void golden_training_check(const char *model, const char *data, const char *folder)
+{
+    fixture f = {.model_path = model, .folder = folder, .data = golden_json(data)};
+    open_fixture(&f);
+    check_logits(&f, "init.logits");
+    check_gradients(&f);
+    check_curve(&f);
+    check_logits(&f, "final.logits");
+    check_final(&f);
+    close_fixture(&f);
+}
