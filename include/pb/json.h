@@ -1,22 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
-/* JSON texts whose root is an object, parsed with duplicate keys refused. Messages name file, line
- * and column. The caller drops the object with json_decref. */
+/* JSON: texts whose root is an object are parsed with duplicate keys refused, and texts are written
+ * member by member.
+ *
+ *     pb_json json = pb_json_begin(&text, 1);
+ *     pb_json_put_object(&json, NULL, PB_JSON_LINES);
+ *     pb_json_put_text(&json, "name", name);
+ *     pb_json_put_int(&json, "rows", rows);
+ *     pb_json_end(&json);
+ *     PB_TRY(pb_json_finish(&json, "\n"));
+ */
 #pragma once
 
 #include "pb/status.h"
 #include "pb/string.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct json_t; /* jansson's */
 
-/* jansson's words for what is wrong with a text, or clearer ones where it speaks of its own flags.
- */
+/* What jansson says is wrong with a text, put clearly where it names its own flags. */
 const char *pb_json_problem(const char *text);
 
-/* A whole file of at most `max_bytes`. */
+/* A whole file of at most `max_bytes`. Messages of both readers name file, line and column; the
+ * caller drops the object with json_decref. */
 pb_status pb_json_file_read(const char *path, size_t max_bytes, struct json_t **out) PB_MUST_USE;
 
 /* A text that was read from `path`; `flags` of jansson are added. */
 pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags,
                         struct json_t **out) PB_MUST_USE;
+
+/* White space of an object or an array. */
+typedef enum pb_json_layout {
+    PB_JSON_COMPACT, /* none */
+    PB_JSON_INLINE,  /* a space after each comma and colon */
+    PB_JSON_LINES,   /* each member on a line of its own */
+} pb_json_layout;
+
+enum { PB_JSON_DEPTH = 16, PB_JSON_EXACT = 17 };
+
+typedef struct pb_json {
+    pb_string *out;
+    pb_status status; /* the first failure, which can only be out of memory; nothing is written
+                         after it */
+    int indent;       /* spaces for each PB_JSON_LINES that a member is in */
+    int depth;
+    struct {
+        pb_json_layout layout;
+        char close;
+        bool filled;
+    } open[PB_JSON_DEPTH];
+} pb_json;
+
+/* Appends to `out`. */
+pb_json pb_json_begin(pb_string *out, int indent);
+
+/* The members that follow, up to pb_json_end, are inside. `key` is NULL for the root and in an
+ * array, here and below. */
+void pb_json_put_object(pb_json *json, const char *key, pb_json_layout layout);
+void pb_json_put_array(pb_json *json, const char *key, pb_json_layout layout);
+void pb_json_end(pb_json *json);
+
+/* Ends the text with `end`, as a rule a line feed, and says whether all of it was written. */
+pb_status pb_json_finish(pb_json *json, const char *end) PB_MUST_USE;
+
+void pb_json_put_null(pb_json *json, const char *key);
+void pb_json_put_bool(pb_json *json, const char *key, bool value);
+void pb_json_put_int(pb_json *json, const char *key, int64_t value);
+/* Significant digits, of which PB_JSON_EXACT read back as the same number, or decimals. null where
+ * the number is not finite; minus zero is 0. */
+void pb_json_put_number(pb_json *json, const char *key, double value, int digits);
+void pb_json_put_fixed(pb_json *json, const char *key, double value, int decimals);
+/* As pb_number_text writes it, for readers that tell 1.0 from 1. Finite. */
+void pb_json_put_float(pb_json *json, const char *key, double value);
+/* As pb_string_json quotes it; null where `text` is NULL. */
+void pb_json_put_text(pb_json *json, const char *key, const char *text);
+void pb_json_put_bytes(pb_json *json, const char *key, const char *bytes, size_t length);

@@ -24,6 +24,11 @@ pb_status pb_string_utf8(pb_string *s, const char *bytes, size_t length) PB_MUST
 /* Appends the bytes as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 pb_status pb_string_json(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
 
+/* The number with the fewest digits, at least `least`, that read back as the same double; always
+ * with a point or an exponent. Returns `text`. */
+enum { PB_NUMBER_BYTES = 32 };
+const char *pb_number_text(double number, int least, char text[PB_NUMBER_BYTES]);
+
 /* Sorts texts by their bytes. */
 void pb_string_sort(const char **texts, size_t count);
 

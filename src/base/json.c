@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The one place where whole JSON texts are parsed, so that what is refused and how it is said are
- * the same for all of them. */
+/* The one place where whole JSON texts are parsed, so that all of them are refused for the same
+ * reasons in the same words. */
 #include "pb/json.h"
 #include "pb/file.h"
 
@@ -32,8 +32,8 @@ pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, j
     }
     if (!json_is_object(root)) {
         json_decref(root);
-        return PB_FAIL(PB_ERR_FORMAT, "%s: holds no JSON object; correct the file or copy it again",
-                       path);
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: does not hold a JSON object; correct the file or copy it again", path);
     }
     *out = root;
     return PB_OK;

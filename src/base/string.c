@@ -164,6 +164,21 @@ size_t pb_string_printable(const char *text, char *out, size_t size)
     return left;
 }
 
+const char *pb_number_text(double number, int least, char text[PB_NUMBER_BYTES])
+{
+    for (int digits = least; digits <= 17; digits++) {
+        (void)snprintf(text, PB_NUMBER_BYTES, "%.*g", digits, number);
+        if (strtod(text, NULL) == number) {
+            break;
+        }
+    }
+    if (strpbrk(text, ".en") == NULL) { /* n: nan, inf */
+        size_t length = strlen(text);
+        (void)snprintf(text + length, PB_NUMBER_BYTES - length, ".0");
+    }
+    return text;
+}
+
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -117,5 +117,3 @@ void pb_value_clear(pb_config_type type, pb_value *value);
 void pb_value_store_take(const pb_config_field *field, pb_value *value, void *object);
 /* "an integer 1 … 4096", "one of f32, bf16": what a field accepts. */
 pb_status pb_field_describe(const pb_config_field *field, pb_string *out) PB_MUST_USE;
-/* Shortest text that reads back as the same number, always with a point or an exponent. */
-const char *pb_number_text(double number, char *text, size_t size);

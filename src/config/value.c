@@ -15,21 +15,6 @@
 /* Bounds beyond this do not count as bounds. */
 #define UNBOUNDED 9.2e18
 
-const char *pb_number_text(double number, char *text, size_t size)
-{
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, size, "%.*g", digits, number);
-        if (strtod(text, NULL) == number) {
-            break;
-        }
-    }
-    if (strpbrk(text, ".en") == NULL) {
-        size_t length = strlen(text);
-        snprintf(text + length, size - length, ".0");
-    }
-    return text;
-}
-
 static bool holds_integers(const pb_config_field *field)
 {
     return field->type == PB_CONFIG_INT || field->type == PB_CONFIG_INT_LIST;
@@ -106,7 +91,7 @@ pb_status pb_field_describe(const pb_config_field *field, pb_string *out)
 /* "the integer 3", "the text "x"", "a group". */
 static void describe_node(const pb_node *node, char *text, size_t size)
 {
-    char number[40];
+    char number[PB_NUMBER_BYTES];
     switch (node->kind) {
     case PB_NODE_GROUP:
         snprintf(text, size, "a group");
@@ -118,7 +103,7 @@ static void describe_node(const pb_node *node, char *text, size_t size)
         snprintf(text, size, "the integer %" PRId64, node->integer);
         break;
     case PB_NODE_FLOAT:
-        snprintf(text, size, "the number %s", pb_number_text(node->number, number, sizeof number));
+        snprintf(text, size, "the number %s", pb_number_text(node->number, 15, number));
         break;
     case PB_NODE_BOOL:
         snprintf(text, size, "%s", node->integer != 0 ? "true" : "false");

@@ -61,12 +61,12 @@ static pb_status write_list(const pb_config_list *list, pb_string *out)
 
 static pb_status write_float(const char *key, double value, pb_string *out)
 {
-    char text[40];
+    char text[PB_NUMBER_BYTES];
     if (!isfinite(value)) {
         return PB_FAIL(PB_ERR_NUMERIC, "config: %s = %g cannot be written, it is not finite", key,
                        value);
     }
-    return pb_string_puts(out, pb_number_text(value, text, sizeof text));
+    return pb_string_puts(out, pb_number_text(value, 15, text));
 }
 
 static pb_status write_value(const pb_config_field *field, const void *object, pb_string *out)
@@ -116,12 +116,12 @@ pb_status pb_config_write(const pb_config_field *fields, const void *object, con
 
 static pb_status write_default(const pb_config_field *field, pb_string *out)
 {
-    char number[40];
+    char number[PB_NUMBER_BYTES];
     switch (field->type) {
     case PB_CONFIG_INT:
         return pb_string_printf(out, "%.0f", field->number);
     case PB_CONFIG_FLOAT:
-        return pb_string_puts(out, pb_number_text(field->number, number, sizeof number));
+        return pb_string_puts(out, pb_number_text(field->number, 15, number));
     case PB_CONFIG_BOOL:
         return pb_string_puts(out, field->number != 0 ? "true" : "false");
     case PB_CONFIG_CHOICE:
