@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The grid model × dataset × method × seed: read from a file, expanded into cells, handed to the
- * processes of a group. It composes each cell's configuration and does not look into it: the groups
+/* The grid model × dataset × method × seed: read from a file, expanded into cells, dealt to the
+ * processes of a group. It composes each cell's configuration without interpreting it: the groups
  * `train`, `data`, `eval`, `model`, `dataset`, `method` belong to the modules of these names.
  *
  *     PB_TRY(pb_grid_open(path, sets, set_count, &grid));
  *     PB_TRY_GOTO(status, pb_grid_expand(grid, NULL, NULL, &cells), …);
- *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, began, &work, &summary), …);
- */
+ *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, began, &work, &summary), …); */
 #pragma once
 
 #include "pb/cell.h"
@@ -22,14 +21,15 @@ typedef struct pb_grid_sweep {
     int protocol; /* pb_protocol */
 } pb_grid_sweep;
 
-/* The group `run`: how, never what. */
+/* The group `run`: how cells are run, never what they compute. */
 typedef struct pb_grid_run_options {
     char *device; /* auto, or a backend of this build */
     int dtype;    /* 0 f32, 1 bf16 */
     int64_t threads;
     int64_t group;               /* processes that share a cell: 1 */
     double time_limit_seconds;   /* since the program began; 0: none */
-    double time_reserve_seconds; /* before the limit everything winds up; smaller than the limit */
+    double time_reserve_seconds; /* winding up starts this long before the limit; smaller than the
+                                    limit */
     double progress_seconds;     /* between two lines of progress in a log; 0: none */
     char *output;                /* folder of results; "": the caller decides */
     char *cache;                 /* folder of token files; "": the caller decides */
@@ -37,15 +37,15 @@ typedef struct pb_grid_run_options {
 
 extern const pb_config_field pb_grid_sweep_fields[];
 extern const pb_config_field pb_grid_run_fields[];
-/* Of an entry of sweep.exclude, and of `when` in an entry of sweep.override. */
+/* The fields of an entry of sweep.exclude, and of `when` in an entry of sweep.override. */
 extern const pb_config_field pb_grid_match_fields[];
 
 typedef struct pb_grid pb_grid;
 
 /* Reads the grid file, lays the assignments ("key=value") over it, finds and reads the file of
- * every value of an axis, and checks exclusions and overrides. A name is looked for as
+ * every value of an axis, and checks exclusions and overrides. A name is looked up as
  * ../<axis>/NAME.cfg beside the grid file, then as <axis>/NAME.cfg in the folders that PB_CONFIGS
- * lists (separated by ":"), then in the configurations that belong to the program. */
+ * lists (separated by ":"), then in the program's own configurations. */
 pb_status pb_grid_open(const char *path, const char *const *sets, int64_t set_count,
                        pb_grid **out) PB_MUST_USE;
 void pb_grid_close(pb_grid *grid); /* accepts NULL */
@@ -53,7 +53,8 @@ void pb_grid_close(pb_grid *grid); /* accepts NULL */
 const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid);
 const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid);
 const char *pb_grid_path(const pb_grid *grid);
-/* Where a key of the groups sweep and run stands, as pb_config_where tells it; returns text. */
+/* Where a key of the groups sweep and run was written, as pb_config_where gives it; returns
+ * text. */
 const char *pb_grid_where(const pb_grid *grid, const char *key, char *text, size_t size);
 
 typedef enum pb_grid_axis_kind {
@@ -63,9 +64,8 @@ typedef enum pb_grid_axis_kind {
     PB_AXIS_FILES /* how many axes have files */
 } pb_grid_axis_kind;
 
-/* The folder of configurations that belongs to this program: that of an installation, or that of
- * the sources when it lies in their build folder (build/PRESET/src). Empty when there is neither.
- */
+/* The program's own folder of configurations: that of an installation, or that of the sources when
+ * the program is in their build folder (build/PRESET/src). Empty when there is neither. */
 pb_status pb_grid_own_configs(pb_string *out) PB_MUST_USE;
 
 /* The file of a name of the axis "model", "dataset" or "method": <axis>/NAME.cfg in the folder
@@ -74,7 +74,8 @@ pb_status pb_grid_own_configs(pb_string *out) PB_MUST_USE;
 pb_status pb_grid_find_file(const char *place, const char *axis, const char *name,
                             const char *first, char **out) PB_MUST_USE;
 
-/* All names that are found so, the first file of each, sorted; also of the axis "grid". */
+/* All names that can be found this way, with the first file of each, sorted; also for the axis
+ * "grid". */
 typedef struct pb_grid_file {
     char *name, *path;
 } pb_grid_file;
@@ -87,7 +88,7 @@ typedef struct pb_grid_files {
 pb_status pb_grid_list_files(const char *axis, const char *first, pb_grid_files *out) PB_MUST_USE;
 void pb_grid_files_clear(pb_grid_files *files); /* accepts a zeroed one */
 
-/* Names of an axis in the order of the file; a path is known by its last part without ".cfg". */
+/* Names of an axis in the order of the file; a path goes by its last part without ".cfg". */
 int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
 const char *pb_grid_axis_name(const pb_grid *grid, pb_grid_axis_kind axis, int64_t index);
 
@@ -97,7 +98,7 @@ typedef struct pb_grid_cell {
     const char *model, *dataset, *method; /* borrowed from the grid */
     int64_t seed, seed_index;
     pb_protocol protocol;
-    double cost; /* relative; only the order follows from it */
+    double cost; /* relative; only the order depends on it */
 } pb_grid_cell;
 
 typedef struct pb_grid_cells {
@@ -105,11 +106,11 @@ typedef struct pb_grid_cells {
     int64_t count;
 } pb_grid_cells;
 
-/* Predicts the cost of a cell; must give the same on every rank. What is not a positive number
+/* Predicts the cost of a cell; must give the same on every rank. Anything but a positive number
  * counts as 1. */
 typedef double (*pb_grid_cost)(void *context, const pb_grid *grid, const pb_grid_cell *cell);
 
-/* The product of the axes without the exclusions, by model in the order of the file, then longest
+/* The product of the axes without the exclusions: by model in the order of the file, then longest
  * first, then in the order of the axes. `cost` may be NULL: all cells cost 1. */
 pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context,
                          pb_grid_cells *out) PB_MUST_USE;
@@ -121,26 +122,26 @@ void pb_grid_cells_clear(pb_grid_cells *cells);
 pb_status pb_grid_cell_config(const pb_grid *grid, const pb_grid_cell *cell,
                               pb_config **out) PB_MUST_USE;
 
-/* Watches over a run: given to the runner of cells. The two functions fit the observer of
- * pb/cell.h with the watch as context. Both also do the group's business between ranks, so that
- * they belong to the process's first thread; a runner that calls neither keeps others waiting. */
+/* Watches over a run; passed to the runner of cells. The two functions fit the observer of
+ * pb/cell.h with the watch as context. Both also serve the messages between ranks, so they must be
+ * called from the process's first thread; a runner that calls neither keeps other ranks waiting. */
 typedef struct pb_grid_watch pb_grid_watch;
 
-bool pb_grid_watch_stop(void *watch); /* true: wind up, a signal came or time is over */
+bool pb_grid_watch_stop(void *watch); /* true: wind up, after a signal or at the end of the time */
 void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress);
 
 typedef struct pb_grid_outcome {
-    bool failed;       /* the result that was kept says that the cell failed */
+    bool failed;       /* the result that was kept is that of a failed cell */
     char message[256]; /* why, for the log */
 } pb_grid_outcome;
 
-/* Runs one cell and keeps its result. PB_OK: there is a result, failed or not. PB_STOPPED: it gave
- * up on request, no result. PB_ERR_COMM, PB_ERR_IO: results cannot be kept, this process ends its
- * part. Any other status: logged, the cell counts as failed, the sweep goes on. */
+/* Runs one cell and keeps its result. PB_OK: there is a result, failed or not. PB_STOPPED: stopped
+ * on request, no result. PB_ERR_COMM, PB_ERR_IO: results cannot be kept, and this process ends its
+ * part. Any other status is logged, the cell counts as failed, and the sweep continues. */
 typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
                                     pb_grid_outcome *outcome);
 
-/* What a process does at the moment. */
+/* What a process is doing. */
 typedef struct pb_grid_state {
     const pb_grid_cell *cell;
     const pb_cell_progress *progress;
@@ -148,14 +149,14 @@ typedef struct pb_grid_state {
     double seconds_left; /* of the cell; INFINITY: unknown */
 } pb_grid_state;
 
-/* What is to be done with the cells. */
+/* What to do with the cells. */
 typedef struct pb_grid_job {
     pb_grid_runner run;
     /* May be NULL: called once on every process before its first cell, with the numbers of the
-     * cells that are to be run; its time is no cell's. */
+     * cells to run; its time counts towards no cell. */
     void (*prepare)(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch);
-    /* May be NULL: called at the beginning and then now and then, every 15 s at most, with what
-     * this process does; NULL when it has no cell any more. */
+    /* May be NULL: called at the start and then at most every 15 s with what this process is doing;
+     * NULL when it has no more cells. */
     void (*tell)(void *context, const pb_grid_state *state);
     void *context;
 } pb_grid_job;
@@ -166,11 +167,11 @@ typedef struct pb_grid_summary {
     int64_t failed, left;
 } pb_grid_summary;
 
-/* Hands every cell that is not done (rank 0's flags count; NULL: none is) to one process, in order,
- * until all are done, or SIGTERM, SIGUSR1, SIGINT or the time limit stops it. The limit counts from
- * `began` (clock seconds); one that is over before the first cell is PB_ERR_CONFIG, because the
- * same command would never get further. Collective; the summary is that of the whole group, and
- * filled whatever the status, except PB_ERR_COMM, after which the group has to be aborted.
+/* Deals every cell that is not done (rank 0's flags count; NULL: none is) to one process, in order,
+ * until all are done or SIGTERM, SIGUSR1, SIGINT or the time limit stops it. The limit counts from
+ * `began` (clock seconds); a limit that expires before the first cell is PB_ERR_CONFIG, because the
+ * same command would never get any further. Collective; the summary is that of the whole group and
+ * is filled whatever the status, except PB_ERR_COMM, after which the group must be aborted.
  * PB_STOPPED when cells are left because of a stop. */
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
                       const bool *done, double began, const pb_grid_job *job,

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a cell is called, and the SHA-256 of everything that can change its result. */
+/* The name of a cell, and the SHA-256 of everything that can change its result. */
 typedef struct pb_record_key {
     char *model, *dataset, *method; /* owned */
     int64_t seed;
@@ -72,7 +72,7 @@ typedef struct pb_record {
     char *protocol;   /* "paper" or "corrected" */
     pb_status status; /* PB_OK: done; anything else: failed, with the cause in message */
     char *message;
-    bool valid; /* a cell that is not valid has the reason, and its speed is not ranked */
+    bool valid; /* an invalid cell has a reason, and its speed is not ranked */
     char *reason;
 
     char *metric_name; /* of the main metric */
@@ -122,15 +122,15 @@ typedef struct pb_record {
 
     int64_t escaped_bytes; /* bytes of texts that were not UTF-8 and are stored as \xHH; set on
                               reading */
-    /* Where it was read from; NULL and "" for a fresh one. A merged file is kept open by its
-     * records; a shard is read again, and its checksum tells whether it is the same. */
+    /* The file it was read from; NULL and "" for a fresh one. A merged file is kept open by its
+     * records; a shard is read again, and its checksum shows whether it is unchanged. */
     char *source_file, *source_group;
     char source_hash[PB_HASH_TEXT];
     struct pb_record_source *source;
     bool complete; /* false when it was read without its curves and predictions */
 } pb_record;
 
-/* How much of a record is read from a file. */
+/* How much of a record to read from a file. */
 typedef enum pb_record_parts {
     PB_RECORD_HEAD,    /* key, status, validity, hashes of the inputs */
     PB_RECORD_NUMBERS, /* all but the curves and predictions */
@@ -140,7 +140,7 @@ typedef enum pb_record_parts {
 void pb_record_init(pb_record *record);
 void pb_record_clear(pb_record *record); /* accepts a zeroed one; it is then zeroed */
 
-/* Frees the curves and predictions only (train … predictions). */
+/* Frees only the curves and predictions (train … predictions). */
 void pb_record_clear_curves(pb_record *record);
 
 /* Replaces an owned text by a copy of `value` (NULL: none). */
@@ -156,7 +156,7 @@ int pb_record_key_compare(const pb_record_key *a, const pb_record_key *b);
  * not valid. */
 pb_status pb_record_fail(pb_record *record, pb_status status) PB_MUST_USE;
 
-/* These append; texts are copied. A metric or provenance of the same name is replaced. */
+/* These append copies. A metric or provenance of the same name is replaced. */
 pb_status pb_record_add_metric(pb_record *record, const char *name, double value) PB_MUST_USE;
 pb_status pb_record_add_provenance(pb_record *record, const char *name,
                                    const char *value) PB_MUST_USE;

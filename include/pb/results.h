@@ -2,7 +2,7 @@
 /* Records on disk: a shard per cell while a sweep runs, one merged HDF5 file afterwards
  * (results/README.md is the schema), and the list of cells a directory is to hold.
  *
- * A shard or merged file is written to a temporary, closed, fsynced and renamed: what has its
+ * A shard or merged file is written to a temporary, closed, fsynced and renamed: a file under its
  * final name is complete. Texts that are not UTF-8 are stored with \xHH escapes and counted. */
 #pragma once
 
@@ -30,7 +30,7 @@ pb_status pb_plan_write(const char *directory, const pb_plan *plan) PB_MUST_USE;
 pb_status pb_plan_read(const char *directory, pb_plan *out) PB_MUST_USE;
 
 /* One hash over a plan and the checksums of its shards ("" where there is none): a merged file has
- * it as an attribute, which tells whether it was made from exactly these. */
+ * it as an attribute, which shows whether it was made from exactly these. */
 pb_status pb_plan_shards_hash(const pb_plan *plan, char (*checksums)[PB_HASH_TEXT],
                               char text[PB_HASH_TEXT]) PB_MUST_USE;
 
@@ -38,7 +38,7 @@ typedef enum pb_shard_state {
     PB_SHARD_MISSING,
     PB_SHARD_DONE,
     PB_SHARD_FAILED,
-    PB_SHARD_DAMAGED /* no regular file, not the bytes that were written, or another cell's */
+    PB_SHARD_DAMAGED /* not a regular file, not the bytes that were written, or another cell's */
 } pb_shard_state;
 
 /* Writes DIRECTORY/shards/<model>__<dataset>__<method>__<seed>__<config_hash>.h5 (names escaped, 16
@@ -46,16 +46,16 @@ typedef enum pb_shard_state {
 pb_status pb_shard_write(const char *directory, const pb_record *record) PB_MUST_USE;
 /* The path of a cell's shard, whether it exists or not. */
 pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out) PB_MUST_USE;
-/* One file: its record without curves when it is DONE or FAILED (else *out is untouched), and when
- * it is DAMAGED a text that names file and cause, to be freed (else NULL). An error only where the
- * system refuses to read the file. */
+/* Reads one file: its record without curves when it is DONE or FAILED (else *out is unchanged),
+ * and, when it is DAMAGED, a text that names file and cause, to be freed by the caller (else NULL).
+ * An error only where the system refuses to read the file. */
 pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state,
                            char **damage) PB_MUST_USE;
-/* The same of a cell in its configuration, of whose record the parts are read. */
+/* The same for a cell in its configuration; `parts` of its record are read. */
 pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record_parts parts,
                         pb_record *out, pb_shard_state *state, char **damage) PB_MUST_USE;
 /* Renames a damaged shard to a name that ends in ".damaged", or ".damaged.2" and so on where that
- * is taken; *out: that path. Only for the holder of the lock. */
+ * is taken; *out: that path. Only the holder of the lock may call it. */
 pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key,
                              char **out) PB_MUST_USE;
 /* Shards of the directory that the sweep does not ask for: other cells, other configurations. */
@@ -64,7 +64,7 @@ pb_status pb_shard_count_others(const char *directory, const pb_plan *plan,
 /* One shard with or without its curves and predictions. */
 pb_status pb_shard_read(const char *path, bool complete, pb_record *out) PB_MUST_USE;
 
-/* "a/b" → a name that is one path component of a file system and of HDF5; one to one. */
+/* "a/b" → a name that is one path component of a file system and of HDF5, one to one. */
 pb_status pb_results_escape(const char *name, pb_string *out) PB_MUST_USE;
 
 typedef enum pb_cell_state {
@@ -89,17 +89,17 @@ typedef struct pb_results {
     char **damaged; /* [damaged_count] file and cause of every damaged shard of the directory */
     int64_t damaged_count;
     char shards[PB_HASH_TEXT]; /* pb_plan_shards_hash; "" where there is no plan */
-    int64_t stale;             /* shards left out: the plan does not ask for them as they are */
-    int64_t repeated;          /* cells found in more than one file with the same configuration */
+    int64_t stale;    /* shards left out: the plan asks for another configuration, or not at all */
+    int64_t repeated; /* cells found in more than one file with the same configuration */
 } pb_results;
 
 void pb_results_clear(pb_results *results); /* accepts a zeroed one */
 
-/* Opening, merging and hashing read many files: a stop (pb/stop.h) ends them with PB_STOPPED. */
+/* Opening, merging and hashing read many files; a stop (pb/stop.h) ends them with PB_STOPPED. */
 
-/* All shards of a directory but the damaged ones, which are listed. With a plan.json there, cells
- * of the plan only, others are counted as stale; without, the axes are what the shards have,
- * sorted, and cells of which there is nothing count as missing. */
+/* All shards of a directory except the damaged ones, which are listed. With a plan.json, only cells
+ * of the plan; others are counted as stale. Without, the axes are the sorted names in the shards,
+ * and cells without a shard count as missing. */
 pb_status pb_results_open_directory(const char *directory, pb_results *out) PB_MUST_USE;
 
 /* Merged files or single shards. The same cell twice with different configurations is an error. */
@@ -111,14 +111,14 @@ int64_t pb_results_index(const pb_results *results, int64_t model, int64_t datas
 /* Reads the curves and predictions of a record that was opened without. */
 pb_status pb_record_load(pb_record *record) PB_MUST_USE;
 
-/* Test rows and the score of each by itself, as in predictions/row and predictions/value. */
+/* Test rows and the score of each row, as in predictions/row and predictions/value. */
 typedef struct pb_record_values {
-    int64_t *rows;  /* [count] numbers of the test rows; a number may be there more than once */
+    int64_t *rows;  /* [count] numbers of the test rows; a number may occur more than once */
     double *values; /* [count] NaN where unknown */
     int64_t count;
 } pb_record_values;
 
-/* Takes nothing else from the file of the record; the record stays as it is. */
+/* Reads nothing else from the file of the record and does not change the record. */
 pb_status pb_record_values_read(const pb_record *record, pb_record_values *out) PB_MUST_USE;
 void pb_record_values_clear(pb_record_values *values); /* accepts a zeroed one */
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The values of an axis: each names a configuration file, which is looked for and read once. */
+/* The values of an axis: each names a configuration file, which is found and read once. */
 #include "internal.h"
 
 #include "pb/file.h"
@@ -21,7 +21,8 @@ static bool ends_in_suffix(const char *text)
     return length > strlen(SUFFIX) && strcmp(text + length - strlen(SUFFIX), SUFFIX) == 0;
 }
 
-/* A value that is a path: relative to the grid file, or to here when it comes from a set. */
+/* A value that is a path: relative to the grid file, or to the working directory when it comes from
+ * a set. */
 static pb_status path_of_file(const pb_grid *grid, const char *key, const char *value, char **out)
 {
     char from[64];

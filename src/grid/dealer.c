@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Dealing out the cells by plain messages.
  *
- * Rank 0 keeps the list and works on cells like any other rank: it answers wherever it looks for a
- * stop, between steps and batches, and while it has nothing else to do. The first cells are dealt
- * without a message, one to each rank in order. Later a rank asks while its cell still runs, so
- * that the answer is there in time; but late, because a cell that waits for a busy rank could have
- * been another's: when what is left of the cell takes about as long as rank 0 takes to answer.
+ * Rank 0 keeps the list and works on cells like any other rank: it answers wherever it checks for a
+ * stop, between steps and batches, and while it is idle. The first cells are dealt without a
+ * message, one to each rank in order. Later a rank asks while its cell still runs, so that the
+ * answer arrives in time, but as late as possible, because a cell reserved for a busy rank cannot
+ * go to an idle one: when the rest of the cell takes about as long as rank 0 takes to answer.
  *
- * Every other rank ends with LEAVE, which gives back a cell it was dealt and has not begun; nothing
- * is under way between two ranks after that. Rank 0 leaves last. */
+ * Every other rank ends with LEAVE, which gives back a cell it was dealt but has not begun; after
+ * that no message is in flight between two ranks. Rank 0 leaves last. */
 #include "internal.h"
 
 #include "pb/clock.h"
@@ -23,14 +23,14 @@
 
 enum { NONE = -1 };
 
-/* Looks at the messages are at least so far apart: a stop is asked for in short loops too. */
+/* Messages are polled at most this often: stops are checked in short loops too. */
 #define SECONDS_BETWEEN_POLLS 1e-3
 
 typedef enum message_kind {
     MESSAGE_ASK,
     MESSAGE_FINISHED, /* cell, failed, seconds, text */
     MESSAGE_LEAVE,    /* cell that was not begun, or NONE; failed: a signal came */
-    MESSAGE_DEAL,     /* cell, or NONE: there are no more; seconds: how long an answer takes */
+    MESSAGE_DEAL,     /* cell, or NONE: no more cells; seconds: how long an answer takes */
 } message_kind;
 
 typedef struct message {
@@ -77,7 +77,7 @@ void pb_grid_dealer_close(grid_dealer *d)
     d->free = NULL;
 }
 
-/* One line per cell, by rank 0, which alone knows how many are done. */
+/* One line per cell, logged by rank 0, the only one to know how many are done. */
 static void log_finished(const grid_dealer *d, const message *m, int rank)
 {
     const pb_grid_cell *cell = &d->cells->items[d->todo[m->cell]];
@@ -98,7 +98,7 @@ static void log_finished(const grid_dealer *d, const message *m, int rank)
     }
 }
 
-/* Rank 0's next cell for whoever asks; NONE after a signal to stop. */
+/* The next cell to deal, on rank 0; NONE after a signal to stop. */
 static int64_t deal(grid_dealer *d)
 {
     for (int64_t i = 0; i < d->count && !d->ends; i++) {
@@ -119,8 +119,8 @@ static void take_back(grid_dealer *d, int64_t cell)
     }
 }
 
-/* Seconds in which a question is surely answered when rank 0 looks as often as before: the mean
- * length of the gap between two looks that a moment chosen at random falls into. */
+/* Seconds within which a question should be answered if rank 0 polls as often as before: the mean
+ * length of the gap between two polls that a random moment falls into. */
 static double answer_seconds(const grid_dealer *d)
 {
     return d->gaps > 0.0 ? d->gap_squares / d->gaps : 0.0;
@@ -177,7 +177,7 @@ static pb_status receive(grid_dealer *d)
     return PB_OK;
 }
 
-/* In the middle of a cell nothing can be returned: the next call that can does it. */
+/* Nothing can be returned in the middle of a cell: the next call that can returns it. */
 static void note_trouble(grid_dealer *d, pb_status status)
 {
     if (status != PB_OK) {
@@ -224,7 +224,7 @@ void pb_grid_dealer_expect_end(grid_dealer *d, double seconds)
     }
 }
 
-/* While the answer to a question is under way. */
+/* While the answer to a question is in flight. */
 static pb_status await_answer(grid_dealer *d)
 {
     pb_pause pause = {0};
@@ -248,7 +248,7 @@ pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell)
         PB_TRY(await_answer(d));
     } else if (d->held == NONE) {
         PB_TRY(receive(d));
-        /* A rank that leaves may still give a cell back. */
+        /* A leaving rank may still give a cell back. */
         while ((d->held = deal(d)) == NONE && d->others > 0) {
             d->ends = d->ends || pb_stop_signal() != NULL;
             d->idle(d->idle_context);
@@ -256,7 +256,7 @@ pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell)
             PB_TRY(receive(d));
         }
     }
-    d->polled = pb_clock_seconds(); /* a wait is not a gap between two looks */
+    d->polled = pb_clock_seconds(); /* a wait is not a gap between two polls */
     *cell     = d->held;
     d->held   = NONE;
     return PB_OK;

@@ -21,8 +21,8 @@ static int sign_of(int64_t difference)
     return (difference > 0) - (difference < 0);
 }
 
-/* By model, so that a process keeps its weights; then the longest first, so that the end of the run
- * is short; then as the axes stand in the file. Never equal: qsort's instability does not show. */
+/* By model, so that a process keeps its weights; then longest first, so that the tail of the run is
+ * short; then in the order of the axes. Never equal, so qsort's instability does not matter. */
 static int compare(const void *left, const void *right)
 {
     const pb_grid_cell *a = left, *b = right;

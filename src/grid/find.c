@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The file of a name of an axis, and the message for a name that has none. */
+/* Finds the file of a name of an axis; composes the message for a name without one. */
 #include "pb/file.h"
 #include "pb/grid.h"
 #include "pb/memory.h"
@@ -11,7 +11,7 @@
 
 #define SUFFIX ".cfg"
 
-/* Folders in which names of an axis are looked for, in order. */
+/* The folders to search for names of an axis, in order. */
 typedef struct folders {
     char **items;
     int64_t count;
@@ -119,7 +119,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const pb_grid_file *)a)->name, ((const pb_grid_file *)b)->name);
 }
 
-/* A folder that is not there has no names. */
+/* A missing folder has no names. */
 static pb_status list_files(const folders *list, pb_grid_files *out)
 {
     pb_status status = PB_OK;

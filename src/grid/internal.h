@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the files of the grid share. */
+/* Declarations shared by the files of this module. */
 #pragma once
 
 #include "pb/grid.h"
@@ -12,7 +12,7 @@ typedef struct grid_axis {
     int64_t count;
 } grid_axis;
 
-/* Cells that an entry of `exclude` or a `when` speaks of: an absent key means any value. */
+/* The cells that an entry of `exclude` or a `when` matches: an absent key matches any value. */
 typedef struct grid_match {
     pb_config_list model, dataset, method;
     pb_config_ints seed;
@@ -43,7 +43,7 @@ pb_status pb_grid_check_groups(const pb_config *config, const char *group,
 /* axis.c */
 extern const char *const pb_grid_axis_words[]; /* "model", "dataset", "method", NULL */
 extern const char *const pb_grid_axis_keys[];  /* "models", … */
-/* What is wrong with a value becomes one of the mistakes. */
+/* An error in a value becomes one of the mistakes. */
 pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind,
                             pb_mistakes *mistakes) PB_MUST_USE;
 void pb_grid_axis_close(grid_axis *axis);
@@ -56,7 +56,7 @@ bool pb_grid_match_cell(const grid_match *match, const pb_grid_cell *cell);
 /* dealer.c */
 enum { PB_GRID_MESSAGE = sizeof((pb_grid_outcome *)NULL)->message };
 
-/* Deals out the cells to do, which are known by their place in `todo`. */
+/* Deals out the cells to do, identified by their index in `todo`. */
 typedef struct grid_dealer {
     pb_comm *comm;
     const pb_grid_cells *cells;
@@ -66,39 +66,39 @@ typedef struct grid_dealer {
     bool *free;                      /* [count] not dealt yet */
     int64_t dealt, finished, failed; /* by all ranks */
     int others;                      /* ranks that have not left */
-    bool ends;                       /* a signal came to some rank: nothing more is dealt */
+    bool ends;                       /* some rank received a signal: nothing more is dealt */
     /* on the other ranks */
-    bool asked, over; /* an answer is under way; there are no more */
+    bool asked, over; /* an answer is in flight; there are no more cells */
     double answer_takes;
     /* on all */
     int64_t held;                /* dealt to this rank and not begun; -1: none */
-    double polled;               /* clock seconds of the last look at messages */
-    double gaps, gap_squares;    /* sums over the gaps between two looks */
+    double polled;               /* clock seconds of the last poll of messages */
+    double gaps, gap_squares;    /* sums over the gaps between two polls */
     void (*idle)(void *context); /* called on rank 0 while it waits */
     void *idle_context;
     bool broken; /* the group, with this message */
     char trouble[512];
 } grid_dealer;
 
-/* Collective: every rank opens one over the same list, and leaves before it closes it. After
- * PB_ERR_COMM the group has to be aborted. */
+/* Collective: every rank opens one over the same list, and leaves before closing it. After
+ * PB_ERR_COMM the group must be aborted. */
 pb_status pb_grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
                               const int64_t *todo, int64_t count) PB_MUST_USE;
 void pb_grid_dealer_close(grid_dealer *d);
 
-/* Answers and takes in what has arrived, without waiting. False: the group is broken. */
+/* Handles the messages that have arrived, without waiting. False: the group is broken. */
 bool pb_grid_dealer_poll(grid_dealer *d);
-/* The cell at work here takes so many seconds more: asks for the next one when it is time. */
+/* The current cell takes this many seconds more: asks for the next one when it is time. */
 void pb_grid_dealer_expect_end(grid_dealer *d, double seconds);
-/* The next cell, -1 when there are no more; waits for the answer, and rank 0 for a cell that
+/* The next cell, -1 when there are no more; waits for the answer, or, on rank 0, for a cell that
  * another rank may give back. */
 pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell) PB_MUST_USE;
 /* The cell just taken was not begun. */
 void pb_grid_dealer_put_back(grid_dealer *d, int64_t cell);
-/* Tells the group, and the log. */
+/* Reports to the group and the log. */
 pb_status pb_grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
                                   const pb_grid_outcome *outcome) PB_MUST_USE;
-/* This rank takes no more; after a signal no rank does. Rank 0 returns when all have left. */
+/* This rank takes no more cells; after a signal no rank does. Rank 0 returns when all have left. */
 pb_status pb_grid_dealer_leave(grid_dealer *d) PB_MUST_USE;
 
 /* watch.c */
@@ -107,25 +107,25 @@ struct pb_grid_watch {
     double begin;             /* clock seconds at the start of the run */
     double deadline;          /* clock seconds; 0: none */
     double drawn;             /* when the progress line was last drawn */
-    grid_dealer *dealer;      /* looked at whenever a stop is asked for */
+    grid_dealer *dealer;      /* polled whenever a stop is checked */
     const pb_grid_cell *cell; /* running here, NULL between cells */
     const char *phase;        /* of that cell, and since when */
     double phase_begin;
     double last_phase_seconds; /* of the cell before, 0: unknown */
     double cell_begin;
-    bool terminal;           /* the progress line can be seen; otherwise lines go to the log */
+    bool terminal;           /* the progress line is visible; otherwise lines go to the log */
     double line_seconds;     /* between two of them; 0: none */
-    const pb_grid_job *job;  /* told what this process does */
-    bool tells;              /* the last that it was told is a cell */
-    double told, tell_pause; /* when, and how long not again */
+    const pb_grid_job *job;  /* told what this process is doing */
+    bool tells;              /* its last report was a cell */
+    double told, tell_pause; /* when, and the least time until the next */
 };
 
 /* `began`: clock seconds that the time limit counts from. */
 void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
                          const pb_grid_job *job);
 void pb_grid_watch_end(pb_grid_watch *watch);
-/* This process has nothing to do at the moment but wait for others; `watch` is a pb_grid_watch. */
+/* This process has nothing to do but wait for others; `watch` is a pb_grid_watch. */
 void pb_grid_watch_idle(void *watch);
-/* A cell begins here; NULL: the one before has ended. */
+/* A cell begins here; NULL: the previous one has ended. */
 void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell);
 const char *pb_grid_watch_reason(const pb_grid_watch *watch); /* "SIGTERM", "the time limit" */

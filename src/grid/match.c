@@ -36,7 +36,7 @@ static const pb_config_list *names_of(const grid_match *match, int axis)
     return lists[axis];
 }
 
-/* An axis that --set replaced may be narrower than what the file speaks of. */
+/* An axis replaced by --set may be narrower than the rules of the file. */
 static bool is_narrowed(const pb_grid *grid, const char *axis_key)
 {
     char key[128], place[GRID_PLACE];

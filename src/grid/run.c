@@ -22,7 +22,8 @@ typedef struct worker {
     double busy, cost; /* seconds and predicted cost of cells finished here */
 } worker;
 
-/* The cells to do, as rank 0 sees them: a shared file system may show the others an older state. */
+/* The cells to do, as seen by rank 0: a shared file system may show the other ranks an older
+ * state. */
 static pb_status agree_on_todo(pb_comm *comm, const pb_grid_cells *cells, const bool *done,
                                int64_t **out, int64_t *count)
 {
@@ -54,8 +55,8 @@ fail:
     return status;
 }
 
-/* False when the cell would, at the speed of those before, run into the deadline. The first cell
- * always starts, so that every run of a sweep gets further. */
+/* False when the cell, at the speed of earlier ones, would run into the deadline. The first cell
+ * always starts, so that every run of a sweep makes progress. */
 static bool fits(const worker *w, const pb_grid_cell *cell)
 {
     if (w->watch.deadline <= 0 || w->cost <= 0) {
@@ -64,7 +65,8 @@ static bool fits(const worker *w, const pb_grid_cell *cell)
     return pb_clock_seconds() + w->busy / w->cost * cell->cost <= w->watch.deadline;
 }
 
-/* Runs one cell. Its failure is noted and forgotten; what is returned ends this process's part. */
+/* Runs one cell. Its failure is counted, not returned; a returned status ends this process's
+ * part. */
 static pb_status run_cell(worker *w, int64_t place)
 {
     const pb_grid_cell *cell = &w->cells->items[w->todo[place]];
@@ -107,8 +109,8 @@ static pb_status work(worker *w)
     return PB_FAIL(PB_STOPPED, "stopped on %s", reason != NULL ? reason : "a broken group");
 }
 
-/* Works, and leaves the other processes to theirs: that this one stopped or failed is kept until
- * all have ended, that the group is broken ends everything at once. */
+/* Runs this process's cells. A stop or failure here is kept until all processes have ended; a
+ * broken group ends everything at once. */
 static pb_status work_and_leave(worker *w)
 {
     pb_status status = work(w);
@@ -132,7 +134,7 @@ static pb_status check_time(const worker *w, const pb_grid_run_options *run, dou
     return PB_OK;
 }
 
-/* Sums over the group, and what the run as a whole has come to. */
+/* Sums over the group, and the status of the run as a whole. */
 static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_summary *summary)
 {
     int64_t sums[2] = {w->own, w->failed};

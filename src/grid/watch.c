@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Between two redrawn lines; and between two words to the job, growing to the last. */
+/* Seconds between two redrawn lines, and between two reports to the job, growing to the last
+ * value. */
 #define SECONDS_DRAWN      0.2
 #define SECONDS_TOLD_FIRST 1.0
 #define SECONDS_TOLD       15.0
@@ -54,7 +55,7 @@ bool pb_grid_watch_stop(void *watch)
     return !pb_grid_dealer_poll(w->dealer) || pb_grid_watch_reason(w) != NULL;
 }
 
-/* ", 3 h 20 min left", ", 4 min left", ", 12 s left"; nothing where it is not known. */
+/* ", 3 h 20 min left", ", 4 min left", ", 12 s left"; nothing where it is unknown. */
 static pb_status put_left(double seconds, pb_string *out)
 {
     if (!isfinite(seconds)) {
@@ -69,7 +70,7 @@ static pb_status put_left(double seconds, pb_string *out)
                          : pb_string_printf(out, ", %.0f s left", fmax(seconds, 0.0));
 }
 
-/* Of the phase, as it went so far. */
+/* Seconds left in the phase, at its speed so far. */
 static double phase_left(const pb_grid_watch *w, const pb_cell_progress *p, double now)
 {
     double elapsed = now - w->phase_begin;
@@ -95,7 +96,8 @@ static pb_status put_cell(const pb_grid_watch *w, const pb_grid_state *s, double
     return pb_string_printf(out, " of %s", p->phase);
 }
 
-/* The name comes last: where a terminal has no room, its end is cut off, and not the numbers. */
+/* The name comes last: where a terminal is too narrow, its end is cut off rather than the
+ * numbers. */
 static pb_status describe(const pb_grid_watch *w, const pb_grid_state *s, double now,
                           pb_string *out)
 {
@@ -115,7 +117,7 @@ static pb_status describe(const pb_grid_watch *w, const pb_grid_state *s, double
                             s->cell->method, s->cell->seed);
 }
 
-/* The line on a terminal, or now and then one in the log. */
+/* The line on a terminal, or an occasional one in the log. */
 static void show(pb_grid_watch *w, const pb_grid_state *s, double now)
 {
     double pause   = w->terminal ? SECONDS_DRAWN : w->line_seconds;
@@ -146,7 +148,7 @@ static void tell(pb_grid_watch *w, const pb_grid_state *s, double now)
     w->job->tell(w->job->context, s);
 }
 
-/* Memory that is taken for it is none of the cell's. */
+/* Its memory does not count towards the cell's. */
 static void share(pb_grid_watch *w, const pb_grid_state *s, double now)
 {
     size_t peak = pb_memory_peak();
@@ -155,9 +157,8 @@ static void share(pb_grid_watch *w, const pb_grid_state *s, double now)
     pb_memory_peak_restore(peak);
 }
 
-/* Of the cell: its last phase takes as long as in the cell before; INFINITY where that is not
- * known.
- */
+/* Seconds left in the cell: its last phase is assumed to take as long as in the previous cell;
+ * INFINITY where unknown. */
 static double cell_left(const pb_grid_watch *w, const pb_cell_progress *p, double now)
 {
     double last = w->last_phase_seconds > 0 ? w->last_phase_seconds : INFINITY;

@@ -4,7 +4,7 @@
 
 #include "pb/results.h"
 
-/* Adds the names of a key to the axes where they are new. */
+/* Adds the names of a key to the axes if they are new. */
 pb_status axes_add(pb_results *results, const char *model, const char *dataset, const char *method,
                    int64_t seed) PB_MUST_USE;
 void axes_sort(pb_results *results);

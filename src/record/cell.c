@@ -62,7 +62,7 @@ out:
     return status;
 }
 
-/* A new group on the way to a cell: its name before escaping, and the way to a first plot. */
+/* A new group on the path to a cell: its unescaped name, and the path to a first plot. */
 static pb_status describe_group(hid_t group, const char *name, const char *below)
 {
     char child[4096];
@@ -74,7 +74,7 @@ static pb_status describe_group(hid_t group, const char *name, const char *below
     return nexus_default(group, child);
 }
 
-/* Makes the groups of a path that are not there yet. */
+/* Creates the missing groups of a path. */
 static pb_status make_groups(hid_t file, const pb_record_key *key, const char *path, hid_t *out)
 {
     const char *names[] = {NULL, key->model, key->dataset, key->method};
@@ -210,7 +210,7 @@ static pb_status read_key(hid_t group, pb_record *out)
     out->valid = valid != 0;
     PB_TRY(hdf_get_text(group, "config_hash", &text));
     if (strlen(text) >= sizeof out->key.config_hash) {
-        status = PB_FAIL(PB_ERR_FORMAT, "attribute \"config_hash\" is no SHA-256");
+        status = PB_FAIL(PB_ERR_FORMAT, "attribute \"config_hash\" is not a SHA-256");
         goto out;
     }
     strcpy(out->key.config_hash, text);

@@ -16,7 +16,7 @@ pb_status cell_root_check(hid_t file) PB_MUST_USE;
 
 pb_status cell_write(hid_t file, const pb_record *record) PB_MUST_USE;
 
-/* `out` is initialised by the call; on failure it holds nothing. Sets source_group. */
+/* `out` is initialised by the call; on failure there is nothing to free. Sets source_group. */
 pb_status cell_read(hid_t file, const char *group, pb_record_parts parts,
                     pb_record *out) PB_MUST_USE;
 

@@ -105,7 +105,7 @@ static pb_status scatter(hid_t dataset, const record_list *list, const record_fi
     return status;
 }
 
-/* A column that the program which wrote the file did not know. */
+/* A column that the program that wrote the file did not know. */
 static void fill_unknown(const record_list *list, const record_field *column, hsize_t count,
                          char *rows)
 {

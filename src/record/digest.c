@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One hash over everything in the results that does not depend on time, place and chance. Cells
- * enter in the order of their keys, numbers as their bits (every NaN alike, little endian). */
+/* One hash over everything in the results that does not depend on time or machine. Cells enter in
+ * the order of their keys, numbers as their bits (every NaN alike, little endian). */
 #include "cell.h"
 
 #include "pb/memory.h"

@@ -20,8 +20,8 @@ typedef struct hdf_cause {
     int reason; /* errno of a failed read or write, 0 otherwise */
 } hdf_cause;
 
-/* Of a failed read or write HDF5 tells the time, the buffer and more; only what failed and the
- * reason of the system are kept. */
+/* For a failed read or write HDF5 reports the time, the buffer and more; only the operation and the
+ * system's reason are kept. */
 static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *data)
 {
     static const char key[]    = "error message = '";
@@ -70,16 +70,16 @@ pb_status hdf_fail(const char *call, const char *file, int line, const char *fun
 
 void hdf_quiet(void)
 {
-    /* Files are replaced as a whole and read from memory, so HDF5 has nothing to lock; where the
-     * file system has no locks it would refuse to work. The variable wins over H5Pset_file_locking
-     * and works with versions that lack that. */
+    /* Files are replaced as a whole and read from memory, so HDF5 has nothing to lock, and on file
+     * systems without locks it would refuse to work. The variable overrides H5Pset_file_locking and
+     * works with versions that lack it. */
     (void)setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
     /* After a failed write (a full disk) HDF5 cannot close the file, and its own clean-up at exit
      * crashes on it (seen in 1.10.8). Every file is closed by us, so the clean-up is not needed. */
     (void)H5dont_atexit();
     (void)H5open();
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    (void)H5Lunregister(H5L_TYPE_EXTERNAL); /* links into other files lead nowhere */
+    (void)H5Lunregister(H5L_TYPE_EXTERNAL); /* links into other files are not followed */
     (void)H5Eclear2(H5E_DEFAULT);
 }
 
@@ -176,7 +176,7 @@ pb_status hdf_group_create(hid_t parent, const char *name, hid_t *out)
     TRY_HDF5(status, creation = H5Pcreate(H5P_GROUP_CREATE), out);
     TRY_HDF5(status, H5Pset_link_creation_order(creation, order), out);
     TRY_HDF5(status, H5Pset_attr_creation_order(creation, order), out);
-    /* A cell has about 45 small attributes: kept in its header they are read at once. */
+    /* A cell has about 45 small attributes: kept in its header, they are read at once. */
     TRY_HDF5(status, H5Pset_attr_phase_change(creation, 64, 48), out);
     TRY_HDF5(status, *out = H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT), out);
 out:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A thin layer over HDF5: failures become a pb_status with the text of HDF5's own error stack, and
- * the few things this schema is made of (groups, texts, numbers, columns with dimension scales). */
+ * the few objects that this schema uses (groups, texts, numbers, columns with dimension scales). */
 #pragma once
 
 #include "tables.h"
@@ -20,12 +20,12 @@
 
 pb_status hdf_fail(const char *call, const char *file, int line, const char *function);
 
-/* Turns HDF5's own printing and its clean-up at exit off. The latter only works before the first
- * other call of the library, so every entry into this module calls it first. */
+/* Turns HDF5's own printing and its clean-up at exit off. The latter only works before any other
+ * call to the library, so every entry into this module calls it first. */
 void hdf_quiet(void);
 
-/* A new file in memory, whose bytes hdf_image takes; or on disk. Creation order is tracked and the
- * format is the one of HDF5 1.8, which every later version reads. */
+/* A new file in memory, whose bytes hdf_image returns; or on disk. Creation order is tracked and
+ * the format is the one of HDF5 1.8, which every later version reads. */
 pb_status hdf_create_memory(hid_t *file) PB_MUST_USE;
 pb_status hdf_create(const char *path, hid_t *file) PB_MUST_USE;
 /* The bytes of a file in memory, to be freed with pb_memory_free; the file stays open. */
@@ -36,16 +36,16 @@ pb_status hdf_close(hid_t *file) PB_MUST_USE;
 pb_status hdf_group_create(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;
 pb_status hdf_group_open(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;
 bool hdf_has(hid_t parent, const char *name);
-/* Fails where the name is a link to another place or file: results files have none, and a file from
- * elsewhere must not make us read others. */
+/* Fails where the name is a link to another place or file: results files have none, and a foreign
+ * file must not make us read others. */
 pb_status hdf_check_link(hid_t parent, const char *name) PB_MUST_USE;
 bool hdf_has_attribute(hid_t object, const char *name);
 void hdf_group_close(hid_t *group); /* accepts a negative one */
 /* The type of all texts: variable length, UTF-8. Close it with H5Tclose. */
 hid_t hdf_text_type(void);
 
-/* Attributes. Texts that are not UTF-8 are escaped, their bad bytes are added to *escaped (may be
- * NULL). */
+/* Attributes. Texts that are not UTF-8 are escaped; their invalid bytes are counted in *escaped
+ * (may be NULL). */
 pb_status hdf_put_text(hid_t object, const char *name, const char *text,
                        int64_t *escaped) PB_MUST_USE;
 /* A list of texts, all valid UTF-8 and none NULL. */
@@ -53,7 +53,7 @@ pb_status hdf_put_texts(hid_t object, const char *name, const char *const *texts
                         int count) PB_MUST_USE;
 pb_status hdf_put_i64(hid_t object, const char *name, int64_t value) PB_MUST_USE;
 pb_status hdf_put_f64(hid_t object, const char *name, double value) PB_MUST_USE;
-/* A missing attribute, one of another type or an array is PB_ERR_FORMAT naming it. */
+/* PB_ERR_FORMAT, naming the attribute, when it is missing, of another type, or an array. */
 pb_status hdf_get_text(hid_t object, const char *name, char **text) PB_MUST_USE;
 pb_status hdf_get_i64(hid_t object, const char *name, int64_t *value) PB_MUST_USE;
 pb_status hdf_get_f64(hid_t object, const char *name, double *value) PB_MUST_USE;
@@ -82,12 +82,13 @@ void hdf_dataset_close(hid_t *dataset); /* accepts a negative one */
 /* A list of rows as a group of columns; the first column is the scale. */
 pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows, int64_t count,
                          int64_t *escaped) PB_MUST_USE;
-/* On failure nothing is held. */
+/* On failure there is nothing to free. */
 pb_status hdf_list_read(hid_t parent, const record_list *list, void **rows,
                         int64_t *count) PB_MUST_USE;
 
-/* One-dimensional datasets, a column each. Opening checks that its type fits `kind` and gives its
- * length; texts are copied into slots `stride` bytes apart, and those set before a failure stay. */
+/* One-dimensional datasets, one per column. Opening checks that the type fits `kind` and returns
+ * the length; texts are copied into slots `stride` bytes apart, and those set before a failure
+ * remain. */
 size_t hdf_kind_size(record_kind kind);
 pb_status hdf_column_open(hid_t group, const char *name, record_kind kind, hid_t *dataset,
                           hsize_t *count) PB_MUST_USE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Datasets of HDF5: arrays with units and dimension scales. Small ones lie in the object header,
- * larger numeric ones are shuffled and gzipped. */
+/* Datasets of HDF5: arrays with units and dimension scales. Small ones are stored in the object
+ * header, larger numeric ones shuffled and gzipped. */
 #include "hdf.h"
 #include "text.h"
 
@@ -11,10 +11,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define COMPACT_BYTES  ((size_t)4096) /* up to here an array lies in its object header */
+#define COMPACT_BYTES  ((size_t)4096) /* up to this size an array is stored in its object header */
 #define CHUNK_ELEMENTS ((hsize_t)16384)
 #define GZIP_LEVEL     4
-#define ROWS_MAX       ((hsize_t)1 << 40) /* a number above is damage, not data */
+#define ROWS_MAX       ((hsize_t)1 << 40) /* a larger number is damage, not data */
 
 static hid_t stored_type(record_kind kind)
 {
@@ -80,7 +80,7 @@ out:
 }
 
 /* Texts are converted in a buffer that HDF5 makes and clears for every call, 1 MB by default: for
- * the short columns of a cell that would be most of the work of a merge. */
+ * the short columns of a cell that would be most of the cost of a merge. */
 static pb_status transfer(hsize_t elements, hid_t *out)
 {
     size_t bytes     = elements < 65536 ? 4096 + (size_t)elements * sizeof(hvl_t) : (size_t)1 << 20;

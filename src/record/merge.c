@@ -17,7 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MESSAGE_BYTES ((size_t)1000) /* of a message in the table; the cell has all of it */
+#define MESSAGE_BYTES ((size_t)1000) /* of a message in the table; the cell has the whole message \
+                                      */
 
 enum {
     COLUMN_MODEL,
@@ -112,8 +113,7 @@ out:
     return status;
 }
 
-/* The type of the table; on every machine this program runs on, file and memory have the same
- * byte order or HDF5 converts. */
+/* The type of the table; file and memory have the same byte order, or HDF5 converts. */
 static pb_status table_type(const row_layout *layout, hid_t *out)
 {
     static const int first[] = {COLUMN_MODEL, COLUMN_DATASET, COLUMN_METHOD};
@@ -297,7 +297,7 @@ static pb_status write_cells(hid_t file, const pb_results *results)
     return status;
 }
 
-/* What is plotted first: PSCP of models and methods, or the scores where none has a PSCP. */
+/* The default plot: PSCP of models and methods, or the scores where none has a PSCP. */
 static const char *first_plot(const pb_results *results, const pb_results_pscp *pscp)
 {
     int64_t count = pscp != NULL ? results->models_count * results->methods_count : 0;

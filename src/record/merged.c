@@ -117,8 +117,8 @@ static pb_status keep_cell(void *context, hid_t file, const char *group)
     return results_take(at->results, &record);
 }
 
-/* The table and the grid of a merged file name its cells: one of them that is not there is damage,
- * not a cell that was never run. */
+/* The table and the grid of a merged file name its cells: a missing one is damage, not a cell that
+ * was never run. */
 static pb_status check_cells(hid_t file, const declared *from, const pb_results *results,
                              int64_t before)
 {
@@ -150,7 +150,7 @@ static pb_status check_cells(hid_t file, const declared *from, const pb_results 
     return status;
 }
 
-/* Shards have had a checksum from the beginning, merged files have not. */
+/* Shards have always had a checksum; merged files have not. */
 static pb_status check_seal(const pb_record_source *source, const declared *from)
 {
     if (source_is_sealed(source)) {
@@ -194,7 +194,7 @@ out:
     return status;
 }
 
-/* Calls for every position of a declared grid: adds its axes, or its states. */
+/* Called for every position of a declared grid: adds its axes, or its states. */
 static pb_status join(const declared *from, bool states, pb_results *out)
 {
     const pb_results *axes = &from->axes;

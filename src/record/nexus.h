@@ -18,7 +18,7 @@ typedef struct nexus_plot {
         *slice[NEXUS_RANK_MAX]; /* shown first: an index, "." for all; the first may be NULL */
 } nexus_plot;
 
-/* Makes a group, whose datasets are there already, an NXdata. */
+/* Marks a group, whose datasets already exist, as an NXdata. */
 pb_status nexus_data(hid_t group, const nexus_plot *plot) PB_MUST_USE;
 
 /* The child that is plotted when the group itself is opened. */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PLAN_NAME  "plan.json"
-#define MERGE_FORM "1"               /* changes whenever the same shards give another merged file */
+#define MERGE_FORM "1" /* changes whenever the same shards would give a different merged file */
 #define PLAN_BYTES ((size_t)1 << 30) /* 100,000 cells are about 20 MB */
 
 void pb_plan_clear(pb_plan *plan)
@@ -35,7 +35,7 @@ pb_status pb_plan_add(pb_plan *plan, const char *model, const char *dataset, con
     pb_status status  = PB_OK;
 
     if (strlen(config_hash) >= sizeof key.config_hash) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.80s\" is no SHA-256", config_hash);
+        return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.80s\" is not a SHA-256", config_hash);
     }
     strcpy(key.config_hash, config_hash);
     PB_TRY(PB_GROW(plan->cells, plan->count + 1));
@@ -51,7 +51,7 @@ err_key:
     return status;
 }
 
-/* A text as JSON; names must be UTF-8, or they could not be found again. */
+/* A text as JSON; names must be UTF-8, or they could not be matched again. */
 static pb_status put_json(pb_string *out, const char *text, bool is_name)
 {
     size_t length = text != NULL ? strlen(text) : 0;

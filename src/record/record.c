@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A record in memory: its life, its key, and appending to its lists. */
+/* A record in memory: creation, key, and appending to its lists. */
 #include "source.h"
 #include "tables.h"
 

@@ -74,7 +74,7 @@ pb_status results_drop_repeated(pb_results *results)
                            record->key.model, record->key.dataset, record->key.method,
                            record->key.seed, before->source_file, record->source_file);
         }
-        /* One that is done wins over one that failed. */
+        /* A finished record takes precedence over a failed one. */
         if (before->status != PB_OK && record->status == PB_OK) {
             pb_record_clear(before);
             *before             = *record;
@@ -88,7 +88,7 @@ pb_status results_drop_repeated(pb_results *results)
     return PB_OK;
 }
 
-/* The protocol and the axes, where no plan gives them: what the records say, sorted. */
+/* The protocol and the axes, where no plan gives them: those of the records, sorted. */
 static pb_status axes_of_records(pb_results *results)
 {
     for (int64_t i = 0; i < results->count; i++) {
@@ -103,7 +103,7 @@ static pb_status axes_of_records(pb_results *results)
     return PB_OK;
 }
 
-/* What was found in the place of a shard; takes record and damage over, also on failure. */
+/* Adds what was found in place of a shard; takes over record and damage, also on failure. */
 static pb_status take_found(pb_results *results, pb_shard_state state, pb_record *record,
                             char *damage)
 {
@@ -123,7 +123,7 @@ static pb_status take_found(pb_results *results, pb_shard_state state, pb_record
     return PB_OK;
 }
 
-/* Reads the shards that the plan asks for, as it asks for them. */
+/* Reads the shards that the plan asks for, in the configuration it asks for. */
 static pb_status read_shards(const char *directory, const pb_plan *plan,
                              char (*checksums)[PB_HASH_TEXT], pb_results *out)
 {

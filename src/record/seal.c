@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sealing and checking. The bytes of /checksum stand in the file as they are: a contiguous dataset
- * is neither compressed nor covered by a checksum of HDF5's own. Shards of earlier versions have
- * their checksum in a line behind what HDF5 reads. */
+/* Sealing and checking. The bytes of /checksum are stored verbatim: a contiguous dataset is neither
+ * compressed nor covered by a checksum of HDF5's own. Shards of earlier versions have their
+ * checksum in a line after the part that HDF5 reads. */
 #include "seal.h"
 
 #include "hdf.h"
@@ -22,7 +22,7 @@
 #define MARK     "peftbench "
 #define MARK_END " file, SHA-256 of all its bytes with these digits as zeros: "
 
-/* The name of the dataset as HDF5 writes it, behind its length. */
+/* The name of the dataset as HDF5 writes it, after its length. */
 #define LINK "\bchecksum"
 
 #define HDF5_SIGNATURE "\x89HDF\r\n\x1a\n"
@@ -31,7 +31,7 @@
 #define EARLIER_MARK  "\nSHA-256 "
 #define EARLIER_BYTES (sizeof EARLIER_MARK - 1 + PB_HASH_TEXT) /* mark, digits, line end */
 
-/* Texts of cells may quote the line: only so many places are tried. */
+/* Texts of cells may quote the line: only this many places are tried. */
 enum { PLACES = 8 };
 
 static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -77,7 +77,7 @@ out:
     return status;
 }
 
-/* The place of the digits of the next line at or behind `from`; 0: there is none. */
+/* The offset of the digits of the next line at or after `from`; 0: there is none. */
 static size_t find_digits(const char *bytes, size_t size, size_t from, bool *is_shard)
 {
     static const char *const marks[] = {MARK "shard" MARK_END, MARK "results" MARK_END};
@@ -100,8 +100,8 @@ static size_t find_digits(const char *bytes, size_t size, size_t from, bool *is_
     return 0;
 }
 
-/* Of all bytes with zeros in the place of the digits. A check of a file that a command waits for is
- * not stopped halfway; sealing is. */
+/* The hash of all bytes, with zeros in place of the digits. Checking a file that a command waits
+ * for is not interrupted by a stop; sealing is. */
 static pb_status hash_around(const char *bytes, size_t size, size_t digits, bool stops,
                              char hash[PB_HASH_TEXT])
 {
@@ -125,7 +125,7 @@ out:
     return status;
 }
 
-/* The place of the line's digits and what belongs there. HDF5 puts /checksum, which is the first
+/* The offset of the line's digits, and the correct digits. HDF5 puts /checksum, which is the first
  * object of a file, before the texts of cells. */
 static pb_status compute(const char *bytes, size_t size, size_t *digits, char hash[PB_HASH_TEXT])
 {
@@ -191,7 +191,7 @@ static bool is_hdf5(const char *bytes, size_t size)
     return size >= SIGNATURE_SIZE && memcmp(bytes, HDF5_SIGNATURE, SIGNATURE_SIZE) == 0;
 }
 
-/* In the superblock of the versions 0 and 1, at these offsets. */
+/* In superblocks of versions 0 and 1, at these offsets. */
 void seal_clear_open_mark(char *bytes, size_t size)
 {
     enum { VERSION = 8, OPEN_MARK = 20, OPEN_MARK_BYTES = 4 };
@@ -202,7 +202,7 @@ void seal_clear_open_mark(char *bytes, size_t size)
     }
 }
 
-/* A file that has the dataset but no line in it was damaged in that very place. */
+/* A file that has the dataset but no line in it was damaged in just that place. */
 static pb_status check_lines(const char *bytes, size_t size, seal *out)
 {
     bool is_shard = false;
@@ -247,7 +247,7 @@ pb_status seal_check(const char *bytes, size_t size, seal *out)
         return check_earlier(bytes, size, out);
     }
     PB_TRY(check_lines(bytes, size, out));
-    /* Without a seal a file has to look like HDF5 at least. */
+    /* Without a seal, a file must at least look like HDF5. */
     if (out->state == SEAL_NONE && !is_hdf5(bytes, size)) {
         out->state = SEAL_BROKEN;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The seal of a file: one line of text in the dataset /checksum, with the SHA-256 of the whole
- * file. HDF5 takes damaged lengths at their word and reads beyond its buffers, so a file is checked
- * as a whole before the library sees it: the line is found in the bytes, without HDF5. */
+ * file. HDF5 trusts damaged lengths and reads beyond its buffers, so the whole file is checked
+ * before the library sees it: the line is found in the bytes, without HDF5. */
 #pragma once
 
 #include "pb/hash.h"
@@ -22,18 +22,18 @@ typedef struct seal {
     char hash[PB_HASH_TEXT]; /* of a whole file; else "" */
 } seal;
 
-/* Writes /checksum with zeros in the place of the digits. `kind`: "shard", "results". */
+/* Writes /checksum with zeros in place of the digits. `kind`: "shard", "results". */
 pb_status seal_put(hid_t file, const char *kind) PB_MUST_USE;
 
-/* Fills in the digits, after HDF5 has written everything: of a file in memory. PB_ERR_FORMAT where
+/* Fills in the digits of a file in memory after HDF5 has written everything. PB_ERR_FORMAT where
  * the bytes have no /checksum. */
 pb_status seal_bytes(char *bytes, size_t size) PB_MUST_USE;
 
 /* The same on disk. Answers a stop. */
 pb_status seal_file(const char *path) PB_MUST_USE;
 
-/* Takes back what HDF5 writes into a file while it is open for writing: a mark that stays behind
- * when whoever opened it is killed. The file is whole all the same, if its seal says so. */
+/* Undoes a mark that HDF5 sets while a file is open for writing and that remains when the process
+ * is killed. The file is whole all the same if its seal matches. */
 void seal_clear_open_mark(char *bytes, size_t size);
 
 pb_status seal_check(const char *bytes, size_t size, seal *out) PB_MUST_USE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Shards: one file per cell. The file is composed in memory and its bytes are written by base, so
- * that a full disk or a kill meets no open HDF5 file. */
+ * that no HDF5 file is open when the disk is full or the process is killed. */
 #include "cell.h"
 #include "nexus.h"
 #include "source.h"
@@ -47,7 +47,8 @@ out:
     return status;
 }
 
-/* The configuration is part of the name, so that no result replaces that of another one. */
+/* The configuration is part of the name, so that no result replaces that of another
+ * configuration. */
 static pb_status append_name(const pb_record_key *key, pb_string *out)
 {
     char shown[HASH_SHOWN + 1];
@@ -219,7 +220,7 @@ pb_status pb_shard_read(const char *path, bool complete, pb_record *out)
     return take_cell(source, complete ? PB_RECORD_ALL : PB_RECORD_NUMBERS, out);
 }
 
-/* A file that the system refuses to give (rights, a failing disk) may be sound. */
+/* A file that the system refuses to read (permissions, a failing disk) may be sound. */
 static bool is_damaged(const char *path, pb_status status)
 {
     struct stat about;
@@ -233,7 +234,7 @@ static bool is_damaged(const char *path, pb_status status)
     return errno == ENOENT || errno == ELOOP; /* a link to nothing */
 }
 
-/* A link to nothing is there. */
+/* There is a dangling link. */
 static bool is_missing(const char *path)
 {
     struct stat about;
@@ -241,7 +242,7 @@ static bool is_missing(const char *path)
     return lstat(path, &about) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
-/* Judges a file by what came of reading it. */
+/* Classifies a file by the outcome of reading it. */
 static pb_status judge(const char *path, pb_status status, pb_shard_state *state, char **damage)
 {
     if (is_missing(path)) {
@@ -310,7 +311,7 @@ out:
     return status;
 }
 
-/* The first name that is free: what was set aside before stays. */
+/* The first free name: files that were set aside before stay. */
 pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key, char **out)
 {
     pb_string name   = {0};

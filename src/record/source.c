@@ -50,7 +50,7 @@ hid_t source_file(const pb_record_source *source)
     return source->file;
 }
 
-/* Who asks for a sealed shard has a remedy of its own. */
+/* A sealed shard has a remedy of its own. */
 static pb_status fail_broken(const pb_record_source *source, bool sealed)
 {
     const char *path = source->path;
@@ -68,7 +68,7 @@ static pb_status fail_broken(const pb_record_source *source, bool sealed)
                    path, size);
 }
 
-/* What is damaged stays so: a bad checksum is read twice before it is believed. */
+/* Damage is permanent: a file with a bad checksum is read once more before it counts as damaged. */
 static pb_status read_checked(pb_record_source *source, bool sealed)
 {
     for (int tries = 0; tries < 2; tries++) {
@@ -83,9 +83,8 @@ static pb_status read_checked(pb_record_source *source, bool sealed)
     return fail_broken(source, sealed);
 }
 
-/* What HDF5 would copy into its memory, and free, are the bytes of the source (`data`): it reads
- * them where they are. H5LTopen_file_image does the same, but some versions of it leak a block a
- * file. */
+/* Instead of copying and freeing an image, HDF5 reads the bytes of the source (`data`) in place.
+ * H5LTopen_file_image does the same, but some versions of it leak a block a file. */
 static void *lend(size_t size, H5FD_file_image_op_t operation, void *data)
 {
     (void)size;
@@ -131,7 +130,7 @@ static herr_t keep(void *data)
     return 0;
 }
 
-/* HDF5 neither copies nor frees the bytes. It takes two images of one name for the same file. */
+/* HDF5 neither copies nor frees the bytes. It treats two images with the same name as one file. */
 static hid_t open_bytes(pb_string *bytes)
 {
     H5FD_file_image_callbacks_t borrow = {lend, copy_nothing, refuse_growth, take_back,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a record consists of, as data: one table of single numbers, one of texts, and one per list
- * of rows. Writing, reading, freeing, the merged arrays and the digest all walk these tables. */
+/* The contents of a record as data: one table of single numbers, one of texts, and one per list of
+ * rows. Writing, reading, freeing, the merged arrays and the digest all walk these tables. */
 #pragma once
 
 #include "pb/record.h"
@@ -42,7 +42,7 @@ typedef struct record_list {
     size_t count; /* offset of their number */
     size_t row_size;
     bool always; /* read with the single numbers, not only on demand */
-    int added;   /* so many last columns, RECORD_F64, may lack in older files: NaN there */
+    int added;   /* number of last columns, RECORD_F64, that older files may lack: NaN there */
 } record_list;
 
 extern const record_list record_lists[];

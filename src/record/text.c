@@ -55,8 +55,8 @@ err_clean:
     return status;
 }
 
-/* Letters, digits and "-.+" stand for themselves, but for a leading dot; so does a "_" between two
- * other characters: "__" then separates names. Everything else is %HH, the empty name is %00. */
+/* Letters, digits and "-.+" are kept, except a leading dot, and so is a "_" between two other
+ * characters: "__" then separates names. Everything else is %HH, the empty name is %00. */
 pb_status pb_results_escape(const char *name, pb_string *out)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.+";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The numbers of a record's predictions without their texts: a report over a large file reads them
- * cell by cell, and texts would be most of the work. */
+ * cell by cell, and texts would be most of the cost. */
 #include "source.h"
 
 #include "pb/memory.h"
