@@ -17,8 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MESSAGE_BYTES ((size_t)1000) /* of a message in the table; the cell has the whole message \
-                                      */
+#define MESSAGE_BYTES                                                           \
+    ((size_t)1000) /* of a message in the table; the cell has the whole message \
+                    */
 
 enum {
     COLUMN_MODEL,
