@@ -17,9 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MESSAGE_BYTES                                                           \
-    ((size_t)1000) /* of a message in the table; the cell has the whole message \
-                    */
+#define MESSAGE_BYTES ((size_t)1000) /* of a message in the table; the cell has all of it */
 
 enum {
     COLUMN_MODEL,
