@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Adapters on disk, as Hugging Face PEFT lays them out: adapter_config.json says which method with
- * which options, adapter_model.safetensors holds its tensors. */
+/* Adapters on disk, as Hugging Face PEFT lays them out: adapter_config.json names the method and
+ * its options, adapter_model.safetensors holds its tensors. */
 #pragma once
 
 #include "pb/method.h"
@@ -10,7 +10,7 @@ struct pb_adapter_config {
     const void *json; /* the parsed adapter_config.json: jansson's json_t, an object */
     const char *path; /* for messages */
     const pb_model *model;
-    bool encoder; /* the encoder's own values are at hand, not only its output */
+    bool encoder; /* the encoder's own values are available, not only its output */
 };
 
 /* Reads an HF adapter (adapter_config.json, adapter_model.safetensors). An encoder (p-tuning,
@@ -22,7 +22,8 @@ pb_status pb_method_load(const char *directory, const pb_model *model, pb_backen
  * trainables by name (adapter_model.safetensors is not read). */
 pb_status pb_method_load_values(const char *directory, const char *values, const pb_model *model,
                                 pb_backend *backend, uint64_t seed, pb_method **out) PB_MUST_USE;
-/* Writes one, in place of one that is there; when that fails or is interrupted, the directory is no
- * adapter. Encoders are saved beside it as encoder.safetensors, so that training can go on.
- * A method without peft_type that binds weights (full) writes a checkpoint in HF layout. */
+/* Writes an adapter, replacing an existing one; when that fails or is interrupted, the directory is
+ * not an adapter. Encoders are saved beside it as encoder.safetensors, so that training can
+ * continue. A method without peft_type that binds weights (full) writes a checkpoint in HF
+ * layout. */
 pb_status pb_method_save(pb_method *m, const char *directory) PB_MUST_USE;

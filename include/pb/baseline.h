@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Baselines: methods that answer from the training answers alone, so that a table shows what a
+/* Baselines: methods that answer from the training answers alone, so that a table shows how much a
  * score is worth. */
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a baseline may look at: answers of the training part, and the classes if there are any. */
+/* The input of a baseline: answers of the training part, and the classes, if any. */
 typedef struct pb_answers {
     const char *const *train; /* [train_count], at least one */
     int64_t train_count;
@@ -18,8 +18,8 @@ typedef struct pb_answers {
 
 typedef struct pb_baseline {
     /* texts [count]: the answers to the test rows, each by pb_memory_text. They are NULL on entry;
-     * what was made before a failure stays the caller's. */
+     * texts made before a failure belong to the caller. */
     pb_status (*answer)(uint64_t seed, const pb_answers *answers, int64_t count, char **texts);
-    int labels;   /* how many classes the data set must have; 0: any, or none */
+    int labels;   /* number of classes the data set must have; 0: any, or none */
     bool numbers; /* its answers must be single numbers, as the metric pearsonr reads them */
 } pb_baseline;

@@ -38,7 +38,7 @@ typedef struct pb_batch_options {
     int64_t virtual_rows; /* rows before the tokens (prompt methods): one shared root */
     int64_t virtual_keys; /* keys before the tokens (prefix tuning): one shared root without rows */
     bool share;           /* compute common prefixes once; must be off where dropout acts */
-    bool trim; /* leave out tokens that predict no label and are seen by none that does */
+    bool trim; /* leave out tokens that neither predict a label nor are seen by one that does */
 } pb_batch_options;
 
 typedef struct pb_batch {
@@ -66,14 +66,14 @@ typedef struct pb_batch {
                        trimming */
     int64_t virtual_rows, virtual_keys;
 
-    void *block; /* all of the lists above, and what packing needs */
+    void *block; /* all of the lists above, and scratch of packing */
     size_t block_bytes;
 } pb_batch;
 
 /* Fails on an empty sample or on more than INT32_MAX rows. On failure `out` is zeroed. */
 pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch_options *options,
                          pb_batch *out) PB_MUST_USE;
-/* The same in the memory of an earlier batch (or a zeroed one), which grows only when it must. */
+/* The same in the memory of an earlier batch (or a zeroed one), which grows only when necessary. */
 pb_status pb_batch_rebuild(const pb_sample *samples, int64_t count, const pb_batch_options *options,
                            pb_batch *batch) PB_MUST_USE;
 void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The command line: a command is one table entry, its options are a table too. Parsing, `--help`
- * and the messages for mistakes all come from these tables.
+ * and error messages all come from these tables.
  *
  *     static const pb_option options[] = {
  *         {.name = "model", .kind = PB_OPTION_TEXT, .value = "DIR", .required = true, .help = "…"},
@@ -31,13 +31,13 @@ typedef struct pb_option {
     const char *name; /* without dashes; NULL ends a table */
     char letter;      /* 'o' for -o, 0 for none */
     pb_option_kind kind;
-    const char *value;    /* stands for the value in the help: "DIR", "N" */
+    const char *value;    /* name of the value in the help: "DIR", "N" */
     const char *fallback; /* the value when it is not given, as it would be typed; NULL: none */
     const char *help;     /* one line */
     bool required;
     double minimum, maximum;    /* of numbers; both 0: no bounds */
     const char *const *choices; /* of texts; NULL-terminated; NULL: anything */
-    /* Stands for the number or flag `key` of this table, which says everything but the name. */
+    /* The number or flag `key` of this table, which gives everything but the name. */
     const pb_config_field *fields;
     const char *key;
 } pb_option;
@@ -59,11 +59,11 @@ typedef struct pb_command {
     int max_arguments;           /* -1: any number */
     bool computes;               /* has the common options: dtype threads device seed set json */
     const char *const
-        *without; /* except these, which would change nothing; NULL-terminated or NULL */
+        *without; /* except these, which would have no effect; NULL-terminated or NULL */
     pb_status (*run)(pb_cli *cli);
 } pb_command;
 
-/* What a command gets. */
+/* The input of a command. */
 struct pb_cli {
     const pb_command *command;
     pb_comm *comm; /* borrowed */
@@ -80,15 +80,15 @@ bool pb_cli_flag(const pb_cli *cli, const char *name);
 const char *const *pb_cli_list(const pb_cli *cli, const char *name, int64_t *count);
 bool pb_cli_given(const pb_cli *cli, const char *name); /* typed, not a fallback */
 
-/* Stores the typed options that stand for fields of the table; other members stay as they are. */
+/* Stores the typed options that belong to fields of the table; other members keep their values. */
 void pb_cli_overlay(const pb_cli *cli, const pb_config_field *fields, void *object);
 
 /* Arguments that are not options. */
 int pb_cli_argument_count(const pb_cli *cli);
-const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL beyond the last */
+const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL past the last */
 
-/* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. A reader
- * that is gone is not an error: from then on nothing is written. */
+/* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. A closed
+ * pipe is not an error: from then on nothing is written. */
 pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
 bool pb_cli_is_heard(void); /* the reader is still there */
 /* --width, else $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
@@ -104,13 +104,13 @@ pb_status pb_cli_open(const pb_command *command, pb_comm *comm, int argc, char *
                       pb_cli **out) PB_MUST_USE;
 void pb_cli_close(pb_cli *cli); /* accepts NULL */
 
-/* Runs the command that argv[1] names, out of a NULL-terminated table. Collective; every rank gets
- * the worst status and exit code of all. */
+/* Runs the command named by argv[1] from a NULL-terminated table. Collective; every rank gets the
+ * worst status and exit code of all. */
 pb_status pb_cli_dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
                           char *const *argv, int *exit_code) PB_MUST_USE;
 
-/* What the command that argv[1] names needs settled before MPI starts; see pb_kernels_start, which
- * may start the program again. Mistakes are left to pb_cli_dispatch. */
+/* Settles what the command named by argv[1] needs before MPI starts; see pb_kernels_start, which
+ * may restart the program. Errors are left to pb_cli_dispatch. */
 void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *argv);
 
 /* The commands of this program, NULL-terminated. */

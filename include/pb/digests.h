@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sets of texts, known by 128 bits of their SHA-256: 32 to 64 bytes a text, however long it is.
- * What training and test texts are compared by. */
+/* Sets of texts, identified by 128 bits of their SHA-256: 32 to 64 bytes per text, whatever its
+ * length. Training and test texts are compared this way. */
 #pragma once
 
 #include "pb/status.h"
@@ -23,6 +23,6 @@ typedef struct pb_digests {
 
 pb_status pb_digest_of(const char *text, size_t length, pb_digest *out) PB_MUST_USE;
 bool pb_digests_has(const pb_digests *set, const pb_digest *digest);
-/* *added is false when the set has it already. */
+/* *added is false when the set already has it. */
 pb_status pb_digests_add(pb_digests *set, const pb_digest *digest, bool *added) PB_MUST_USE;
 void pb_digests_clear(pb_digests *set); /* accepts a zeroed one */

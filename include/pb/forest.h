@@ -4,7 +4,7 @@
  * A segment is a run of consecutive tokens. Its keys and values are seen by itself (causally) and
  * by all its descendants. Keys and values lie in a key store [S, K·E]; the last `rows` of a
  * segment's `length` keys belong to packed rows that are computed in this pass, the earlier ones
- * are already there (cached tokens, prefix keys). So a plain batch is one root per row; a shared
+ * already exist (cached tokens, prefix keys). So a plain batch is one root per row; a shared
  * instruction is a root with the rows as children; prompt tuning's virtual rows are a root; prefix
  * tuning's keys are a root without rows; a cached past is ancestors with rows == 0, and a new token
  * is the last row of its segment. */
@@ -14,7 +14,7 @@
 
 typedef struct pb_segment {
     int64_t row;      /* first packed row that is computed */
-    int64_t rows;     /* how many: 0 … length */
+    int64_t rows;     /* number of computed rows: 0 … length */
     int64_t key;      /* first row in the key store */
     int64_t length;   /* keys, those of the computed rows last */
     int64_t position; /* of the first key: rope, masks, windows */

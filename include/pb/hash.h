@@ -16,7 +16,7 @@ typedef struct pb_hash pb_hash;
 pb_status pb_hash_create(pb_hash **out) PB_MUST_USE;
 void pb_hash_destroy(pb_hash *h); /* accepts NULL */
 pb_status pb_hash_update(pb_hash *h, const void *bytes, size_t size) PB_MUST_USE;
-/* Text and its terminator, so that neighbouring texts cannot run together. */
+/* A text with its terminator, so that adjacent texts cannot run into each other. */
 pb_status pb_hash_update_text(pb_hash *h, const char *text) PB_MUST_USE;
 pb_status pb_hash_finish(pb_hash *h,
                          char text[PB_HASH_TEXT]) PB_MUST_USE; /* h may then only be destroyed */

@@ -20,7 +20,7 @@
 
 struct json_t; /* jansson's */
 
-/* What jansson says is wrong with a text, put clearly where it names its own flags. */
+/* jansson's message for an invalid text, reworded where it names its own flags. */
 const char *pb_json_problem(const char *text);
 
 /* A whole file of at most `max_bytes`. Messages of both readers name file, line and column; the
@@ -62,7 +62,7 @@ void pb_json_put_object(pb_json *json, const char *key, pb_json_layout layout);
 void pb_json_put_array(pb_json *json, const char *key, pb_json_layout layout);
 void pb_json_end(pb_json *json);
 
-/* Ends the text with `end`, as a rule a line feed, and says whether all of it was written. */
+/* Ends the text with `end`, usually a line feed; the status tells whether all of it was written. */
 pb_status pb_json_finish(pb_json *json, const char *end) PB_MUST_USE;
 
 void pb_json_put_null(pb_json *json, const char *key);
@@ -72,7 +72,7 @@ void pb_json_put_int(pb_json *json, const char *key, int64_t value);
  * the number is not finite; minus zero is 0. */
 void pb_json_put_number(pb_json *json, const char *key, double value, int digits);
 void pb_json_put_fixed(pb_json *json, const char *key, double value, int decimals);
-/* As pb_number_text writes it, for readers that tell 1.0 from 1. Finite. */
+/* As pb_number_text writes it, for readers that distinguish 1.0 from 1. Finite. */
 void pb_json_put_float(pb_json *json, const char *key, double value);
 /* As pb_string_json quotes it; null where `text` is NULL. */
 void pb_json_put_text(pb_json *json, const char *key, const char *text);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The kernels of the product library that this process computes with, and how that came about.
+/* The kernels of the product library that this process uses, and how they were chosen.
  *
  * OpenBLAS chooses them when it is loaded, from the processor's model or as OPENBLAS_CORETYPE says.
- * main calls pb_kernels_start before MPI starts: where the library's choice is well behind what the
- * processor can do, the program sets that variable and starts itself again, once. */
+ * main calls pb_kernels_start before MPI starts: where the library's choice is much slower than the
+ * processor allows, the program sets that variable and restarts itself, once. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,18 +30,17 @@ typedef struct pb_kernels {
 
 void pb_kernels_get(pb_kernels *out);
 
-/* The fastest kernels that are known of, and how many times the rate of those in use they have: 1
- * where they are in use. */
+/* The fastest known kernels, and their rate relative to those in use: 1 where they are in use. */
 double pb_kernels_best(const pb_kernels *kernels, const char **name);
 
-/* Once, at the start of main: settles the kernels and, for a process that may use several
- * `threads`, that waiting ones soon yield. What the user set stays. Returns in the process that
- * goes on. */
+/* Once, at the start of main: settles the kernels and, for a process with several `threads`, makes
+ * waiting threads yield soon. The user's settings take precedence. Returns in the process that
+ * continues. */
 void pb_kernels_start(char *const *argv, bool threads);
 
-/* Measures all kernels that suit this processor, each in a process of its own, on one thread and on
- * `threads` (0: all that the process may use); before MPI starts. pb_kernels_list has the rates
- * from then on. */
+/* Measures all kernels that suit this processor, each in a separate process, on one thread and on
+ * `threads` (0: all that the process may use); before MPI starts. pb_kernels_list then has the
+ * rates. */
 void pb_kernels_measure_all(int threads);
 
 typedef struct pb_kernels_rate {
@@ -52,8 +51,9 @@ typedef struct pb_kernels_rate {
 
 enum { PB_KERNELS_RATES = 8 };
 
-/* How many were measured; 0 without pb_kernels_measure_all. Those in use come first. */
+/* The number of measured kernels; 0 without pb_kernels_measure_all. Those in use come first. */
 int pb_kernels_list(pb_kernels_rate rates[PB_KERNELS_RATES]);
 
-/* True in a process that was started to measure its kernels alone: it has done so, main ends. */
+/* True in a process that was started only to measure its kernels: it has done so, and main
+ * returns. */
 bool pb_kernels_child(int argc, char *const *argv);

@@ -33,14 +33,14 @@ void pb_log_at(pb_log_level level, bool rank0_only, const char *file, const char
 /* Drops a status on purpose: logs a warning when it is not PB_OK and clears the record. */
 void pb_ignore(pb_status status, const char *why);
 
-bool pb_log_on_terminal(void); /* stderr is one */
+bool pb_log_on_terminal(void); /* stderr is a terminal */
 
 /* One line that overwrites itself when stderr is a terminal and is dropped when it is not. NULL
  * ends it. */
 void pb_log_progress(const char *text);
 
-/* Waits, a second at most, until the reader of stderr has taken what was written, where it is a
- * pipe: a launcher that forwards both streams would put late lines into the middle of a table. */
+/* If stderr is a pipe, waits at most a second until its reader has read everything: a launcher that
+ * forwards both streams would otherwise put late lines into the middle of a table. */
 void pb_log_settle(void);
 
 #define pb_log_error(...)  pb_log_line(PB_LOG_ERROR, false, __VA_ARGS__)

@@ -17,17 +17,17 @@
 #include <stdint.h>
 
 /* `count` items of `size` bytes, zeroed; a count of zero gives a unique pointer. NULL on failure or
- * overflow, with the error record set to PB_ERR_MEMORY and the bytes asked for. */
+ * overflow, with the error record set to PB_ERR_MEMORY and the bytes requested. */
 void *pb_memory_new(size_t count, size_t size);
 
 /* Grows or shrinks a block (NULL is an empty one), new bytes zeroed. On failure NULL; the old block
  * stays. */
 void *pb_memory_resize(void *block, size_t count, size_t size);
 
-/* Room for `count` items of `size` bytes in the block that `pointer` is the address of. One that is
- * too small at least doubles (above 1 MiB: grows by that or by a 64th, in pages that are moved, not
- * copied), new bytes zeroed, so that appending one by one costs no more than the items; on failure
- * it stays. Use PB_GROW. */
+/* Makes room for `count` items of `size` bytes in the block at *pointer. A block that is too small
+ * at least doubles (above 1 MiB it grows by that much or by a 64th, in pages that are moved, not
+ * copied), new bytes zeroed, so that appending items one by one takes linear time; on failure it is
+ * unchanged. Use PB_GROW. */
 pb_status pb_memory_grow(void *pointer, size_t count, size_t size) PB_MUST_USE;
 
 /* Accepts NULL. */
@@ -44,14 +44,13 @@ void pb_memory_free_texts(char **texts, size_t count);
 size_t pb_memory_current(void);
 size_t pb_memory_peak(void);
 void pb_memory_peak_reset(void);
-/* Back to what pb_memory_peak said before something that is not to be counted. */
+/* Restores an earlier value of pb_memory_peak, after work that should not count. */
 void pb_memory_peak_restore(size_t peak);
 
-/* Allocations made since the process began; a loop that makes none leaves it as it is. */
+/* Number of allocations since the process began, for tests of loops that must not allocate. */
 size_t pb_memory_allocations(void);
 
-/* Counts bytes obtained elsewhere (a mapping, a shared window): negative when they are given back.
- */
+/* Counts bytes obtained elsewhere (a mapping, a shared window): negative when they are returned. */
 void pb_memory_account(int64_t bytes);
 
 /* Allocations beyond this many current bytes fail (0: no limit). For tests of failure paths, and a
@@ -60,7 +59,7 @@ void pb_memory_limit(size_t bytes);
 
 /* The largest resident set of the process so far (bytes), from the system; 0 where unknown. */
 size_t pb_memory_resident_peak(void);
-/* Lowers it to what is resident now; false where the system does not let it. */
+/* Lowers it to the current resident set; false where the system does not allow that. */
 bool pb_memory_resident_peak_reset(void);
 
 /* Makes room for `count` items in *pointer (NULL is an empty block); evaluates to a pb_status. */

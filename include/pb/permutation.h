@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The permutations of numpy and torch, number for number, so that rows are split and ordered as in
- * a run of theirs with the same seed. */
+/* The permutations of numpy and torch, number for number, so that rows are split and ordered as by
+ * these libraries with the same seed. */
 #pragma once
 
 #include <stdint.h>

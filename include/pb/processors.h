@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The processors that this process may use, and what to do where there are fewer than threads: a
+/* The processors that this process may use, and the remedy where there are fewer than threads: a
  * launcher that binds every process to a core leaves its threads one processor to share. */
 #pragma once
 
@@ -13,7 +13,7 @@ typedef struct pb_processors {
     int64_t online;  /* of the machine */
     int64_t allowed; /* by the affinity mask */
     int64_t granted; /* by the limits of control groups, rounded up; `allowed` without any */
-    int64_t mask;    /* tells masks apart: processes with the same share their processors */
+    int64_t mask;    /* identifies the mask: processes with the same mask share their processors */
 } pb_processors;
 
 typedef enum pb_launcher {
@@ -26,7 +26,7 @@ typedef enum pb_launcher {
 void pb_processors_get(pb_processors *out);
 pb_launcher pb_processors_launcher(void);
 
-/* How many threads find a processor at the same time. */
+/* How many threads can run at the same time. */
 int64_t pb_processors_usable(const pb_processors *p);
 
 /* Why there are fewer than `threads`, and the launch line that gives more: "mpirun has bound … 1 of
@@ -38,7 +38,7 @@ pb_status pb_processors_advise(const pb_processors *p, pb_launcher launcher, int
  * are more than the processors of this process. For commands of one process. */
 void pb_processors_report(int threads, bool open);
 
-/* Logs the former alone. */
+/* Logs only the number of threads. */
 void pb_processors_report_open(int threads);
 
 /* The limit that control groups put on the processors' time, in processors; 0: none. `groups` is

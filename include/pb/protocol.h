@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The two protocols of PEFT-Bench: `corrected` is what a sound benchmark does, `paper` reproduces
- * what made the published numbers, defects included. */
+/* The two protocols of PEFT-Bench: `corrected` scores soundly, `paper` reproduces the procedure
+ * behind the published numbers, defects included. */
 #pragma once
 
 typedef enum pb_protocol { PB_PROTOCOL_CORRECTED, PB_PROTOCOL_PAPER } pb_protocol;
 
-/* "corrected" and "paper" by value, NULL-terminated: so configurations and records spell them. */
+/* "corrected" and "paper" by value, NULL-terminated, as configurations and records spell them. */
 extern const char *const pb_protocol_names[];

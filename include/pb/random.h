@@ -12,7 +12,7 @@ typedef enum pb_random_purpose {
     PB_RANDOM_DROPOUT,   /* masks */
     PB_RANDOM_ORDER,     /* order of rows */
     PB_RANDOM_SPLIT,     /* validation part */
-    PB_RANDOM_SYNTHETIC, /* made-up weights and rows */
+    PB_RANDOM_SYNTHETIC, /* synthetic weights and rows */
     PB_RANDOM_BOOTSTRAP, /* confidence intervals */
     PB_RANDOM_TEST,
     PB_RANDOM_FLIPS,    /* signs of permutation tests */
@@ -31,7 +31,7 @@ pb_random pb_random_stream(uint64_t seed, pb_random_purpose purpose, uint64_t sa
 void pb_random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 /* Word index mod 4 of the block with counter {index div 4 (low, high), 0, 0} and the stream's key
- * (low, high): a loop over many items may compute each block once by itself. */
+ * (low, high): a loop over many items may compute each block once. */
 uint32_t pb_random_u32(pb_random stream, uint64_t index);
 double pb_random_uniform(pb_random stream, uint64_t index); /* [0, 1), 32 random bits */
 double pb_random_normal(pb_random stream, uint64_t index);  /* N(0, 1), Box-Muller on one block */

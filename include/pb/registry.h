@@ -16,7 +16,7 @@ typedef struct pb_registry {
     const char *kind;    /* of an entry, for messages: "method" */
     const void *entries; /* an array of pointers to entries, */
     size_t stride;       /* or of entries of this many bytes each; 0: pointers */
-    const char *also;    /* a further name that the caller knows, for messages; may be NULL */
+    const char *also;    /* one more name that the caller accepts, for messages; may be NULL */
 } pb_registry;
 
 /* The name of entry `index`; NULL after the last. */

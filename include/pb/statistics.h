@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The bootstrap (Efron, "Bootstrap methods", 1979): a test set is drawn again and again from its
- * own units, and an interval is cut from the values of these samples.
+/* The bootstrap (Efron, "Bootstrap methods", 1979): a test set is resampled from its own units many
+ * times, and an interval is taken from the values of these samples.
  *
  *     for (int64_t s = 0; s < samples; s++) {
  *         pb_statistics_resample(pb_random_stream(0, purpose, s), units, weights);
  *         values[s] = …;
  *     }
- *     pb_statistics_interval(values, samples, &low, &high);
- */
+ *     pb_statistics_interval(values, samples, &low, &high); */
 #pragma once
 
 #include "pb/random.h"
@@ -15,8 +14,8 @@
 /* The share of values that lie in an interval. */
 #define PB_STATISTICS_LEVEL 0.95
 
-/* How often each of `count` units is in one sample of as many, weights [count]. Draws depend on the
- * stream and on `count`, below 2^32, alone. */
+/* How often each of `count` units is in one sample of that size, weights [count]. Draws depend only
+ * on the stream and on `count`, which is below 2^32. */
 void pb_statistics_resample(pb_random stream, int64_t count, double *weights);
 
 /* Sorts upwards; none is NaN. */

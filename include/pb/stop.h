@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Requests to stop: SIGTERM, SIGUSR1, SIGINT, and a deadline. They belong to the process as a
- * whole, because a signal does.
+ * whole, as signals do.
  *
  *     pb_stop_catch();              signals are noted and no longer end the process
  *     pb_stop_arm(deadline);        pb_stop_check fails from the next signal or the deadline on
@@ -18,9 +18,9 @@ void pb_stop_release(void);
 /* "SIGTERM": the latest signal since the outermost pb_stop_catch; NULL: none came. */
 const char *pb_stop_signal(void);
 
-/* From this call on pb_stop_check answers a signal that comes later, and the deadline (clock
- * seconds, 0: none), until the outermost pb_stop_release. */
+/* From this call until the outermost pb_stop_release, pb_stop_check responds to later signals and
+ * to the deadline (clock seconds, 0: none). */
 void pb_stop_arm(double deadline);
 
-/* PB_STOPPED, with the reason, once there is one; PB_OK always when nothing is armed. */
+/* PB_STOPPED, with the reason, once there is one; always PB_OK when nothing is armed. */
 pb_status pb_stop_check(void) PB_MUST_USE;

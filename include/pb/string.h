@@ -33,18 +33,19 @@ const char *pb_number_text(double number, int least, char text[PB_NUMBER_BYTES])
 void pb_string_sort(const char **texts, size_t count);
 
 /* The candidate (NULL-terminated list) with the smallest edit distance to `name`, NULL when none is
- * near (distance above a third of the longer length, at least 2). */
+ * close (distance above a third of the longer length, at least 2). */
 const char *pb_string_nearest(const char *name, const char *const *candidates);
-/* One step of it: `candidate` when it is near, and nearer than `best`, else `best` (NULL: none). */
+/* One step of it: `candidate` when it is close, and closer than `best`, else `best` (NULL:
+ * none). */
 const char *pb_string_nearer(const char *name, const char *best, const char *candidate);
 
 /* For the end of a message about a name that does not exist: `; did you mean "lora"? there are: a,
- * b, c` into `text`, which it returns; names that do not fit are left out with three dots. */
+ * b, c` into `text`, which it returns; names that do not fit are replaced by three dots. */
 enum { PB_HINT_BYTES = 1024 };
 const char *pb_string_hint(char text[PB_HINT_BYTES], const char *name,
                            const char *const *candidates);
 
 /* Copies `text` for a terminal into `out` of `size` bytes, NUL included: control characters other
- * than tab and line feed, and bytes that are not UTF-8, become "\xNN". Ends at a whole character
- * where the room does; returns how many bytes of `text` are left out. */
+ * than tab and line feed, and bytes that are not UTF-8, become "\xNN". Ends at a whole character if
+ * `size` is too small; returns the number of bytes of `text` left out. */
 size_t pb_string_printable(const char *text, char *out, size_t size);

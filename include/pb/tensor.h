@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Tensors: dtype, shape and a view of memory that somebody else owns. Describes, computes nothing.
+/* Tensors: dtype, shape and a view of borrowed memory. Describes, computes nothing.
  *
  * Shape letters, used in all headers: B batch, T packed rows (tokens), D model width, H heads, K
  * key-value heads, E width of a head, F feed-forward width, V vocabulary, L layers, R adapter
@@ -16,7 +16,7 @@ typedef enum pb_dtype {
     PB_DTYPE_F32,
     PB_DTYPE_BF16,
     PB_DTYPE_F16,
-    PB_DTYPE_F64,     /* the last two are read from files and converted, never computed with */
+    PB_DTYPE_F64, /* the last two are read from files and converted, never used in computations */
     PB_DTYPE_F8_E4M3, /* 1 sign, 4 exponent (bias 7), 3 fraction bits; no infinity (OCP FP8) */
     PB_DTYPE_I32,
     PB_DTYPE_COUNT

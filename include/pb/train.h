@@ -51,7 +51,8 @@ typedef struct pb_train_step {
     double seconds;
 } pb_train_step;
 
-/* What the caller hears; every slot may be NULL. A status other than PB_OK ends the run with it. */
+/* The caller's callbacks; every slot may be NULL. A status other than PB_OK ends the run with
+ * it. */
 typedef struct pb_train_observer {
     void *context;
     pb_status (*step)(void *context, const pb_train_step *step);

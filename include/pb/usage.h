@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a backend has done and what it holds: counts of work, bytes of memory. A cell resets both at
- * its start, since it borrows a backend that other cells used before. */
+/* Counters of a backend: work done, bytes of memory held. A cell resets both at its start, since it
+ * borrows a backend that other cells used before. */
 #pragma once
 
 #include "pb/backend.h"

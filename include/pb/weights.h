@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The weights of a model where a backend computes with them: placed once per model and process, and
- * borrowed by every network over it.
+/* The weights of a model in a backend's memory: placed once per model and process, and borrowed by
+ * every network over it.
  *
- * A backend whose memory is the host's uses the model's own, copying nothing. Any other holds one
+ * A backend that uses host memory borrows the model's own, without a copy. Any other holds one
  * block: the linear sites of a layer that read the same input (q, k, v; o; gate, up; down) are
  * stacked row upon row, with a border of zeros on the right and below that a low-rank product may
  * fill:
