@@ -30,7 +30,7 @@ static const pb_option options[] = {
      .help     = "rows at once"},
     {.name = "ignore-eos",
      .kind = PB_OPTION_FLAG,
-     .help = "go on behind the model's end of sequence"},
+     .help = "continue past the model's end-of-sequence token"},
     PB_OPTION_END,
 };
 

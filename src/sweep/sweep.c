@@ -148,7 +148,7 @@ pb_status pb_sweep_open(const pb_sweep_options *options, pb_comm *comm, pb_sweep
     pb_sweep *s  = NULL;
     pb_status status;
 
-    PB_TRY(pb_comm_agree(comm, PB_ALLOC(s, 1)));
+    PB_TRY_GOTO(status, pb_comm_agree(comm, PB_ALLOC(s, 1)), err_sweep);
     *s = (pb_sweep){.options = *options, .comm = comm, .began = began};
     PB_TRY_GOTO(status, open_all(s), err_sweep);
     *out = s;
