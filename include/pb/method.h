@@ -20,6 +20,7 @@
 #include "pb/backend.h"
 #include "pb/baseline.h"
 #include "pb/config.h"
+#include "pb/json.h"
 #include "pb/model.h"
 #include "pb/safetensors.h"
 #include "pb/trainable.h"
@@ -125,7 +126,7 @@ struct pb_method_ops {
     /* Of methods that share a peft_type: true where the file is this one's. Absent: it always is.
      * One and only one may claim a file. */
     bool (*claims)(const pb_adapter_config *config);
-    pb_status (*adapter_config_write)(const pb_method *m, pb_string *json); /* ", \"r\": 8 …" */
+    void (*adapter_config_write)(const pb_method *m, pb_json *json); /* "r": 8, … */
     /* options (holding the defaults) = what the file says. */
     pb_status (*adapter_config_read)(void *options, const pb_adapter_config *config);
     /* Cuts `host`, a copy of tensor `index`, down to what the file holds of it, in place. */

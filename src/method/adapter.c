@@ -5,7 +5,6 @@
 #include "internal.h"
 
 #include "pb/file.h"
-#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <errno.h>
@@ -295,22 +294,26 @@ pb_status pb_method_load_values(const char *directory, const char *values, const
 
 /* Writing ------------------------------------------------------------------------------------- */
 
-static pb_status write_json(pb_method *m, const char *directory)
+static pb_status compose_json(const pb_method *m, pb_string *text)
+{
+    pb_json json = pb_json_begin(text, 1);
+    pb_json_put_object(&json, NULL, PB_JSON_LINES);
+    pb_json_put_text(&json, "peft_type", m->ops->peft_type);
+    pb_json_put_text(&json, "task_type", "CAUSAL_LM");
+    pb_json_put_bool(&json, "inference_mode", true);
+    pb_json_put_text(&json, "base_model_name_or_path", pb_model_directory(m->model));
+    m->ops->adapter_config_write(m, &json);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
+}
+
+static pb_status write_json(const pb_method *m, const char *directory)
 {
     char *path       = NULL;
     pb_string json   = {0};
-    const char *base = pb_model_directory(m->model);
     pb_status status = PB_OK;
     PB_TRY(pb_path_join(directory, CONFIG_NAME, &path));
-    PB_TRY_GOTO(status, pb_string_printf(&json, "{\n \"peft_type\": \"%s\"", m->ops->peft_type),
-                done);
-    PB_TRY_GOTO(status,
-                pb_string_puts(&json, ",\n \"task_type\": \"CAUSAL_LM\",\n \"inference_mode\": true"
-                                      ",\n \"base_model_name_or_path\": "),
-                done);
-    PB_TRY_GOTO(status, pb_string_json(&json, base, strlen(base)), done);
-    PB_TRY_GOTO(status, m->ops->adapter_config_write(m, &json), done);
-    PB_TRY_GOTO(status, pb_string_puts(&json, "\n}\n"), done);
+    PB_TRY_GOTO(status, compose_json(m, &json), done);
     PB_TRY_GOTO(status, pb_file_write_atomic(path, json.data, json.length), done);
 done:
     pb_string_clear(&json);

@@ -215,23 +215,21 @@ pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key, int64_t
     return PB_OK;
 }
 
-pb_status pb_adapter_write_list(const pb_config_list *list, const char *key, pb_string *json)
+void pb_adapter_write_list(const pb_config_list *list, const char *key, pb_json *json)
 {
-    PB_TRY(pb_string_printf(json, ",\n \"%s\": [", key));
+    pb_json_put_array(json, key, PB_JSON_INLINE);
     for (int64_t i = 0; i < list->count; i++) {
-        PB_TRY(pb_string_puts(json, i > 0 ? ", " : ""));
-        PB_TRY(pb_string_json(json, list->items[i], strlen(list->items[i])));
+        pb_json_put_text(json, NULL, list->items[i]);
     }
-    return pb_string_puts(json, "]");
+    pb_json_end(json);
 }
 
-pb_status pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
-                                  pb_string *json)
+void pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
+                             pb_json *json)
 {
-    PB_TRY(pb_string_printf(
-        json, ",\n \"num_virtual_tokens\": %" PRId64 ",\n \"token_dim\": %" PRId64, rows, width));
-    PB_TRY(pb_string_printf(json,
-                            ",\n \"num_layers\": %" PRId64 ",\n \"num_attention_heads\": %" PRId64,
-                            pb_model_get_config(m->model)->layers, heads));
-    return pb_string_puts(json, ",\n \"num_transformer_submodules\": 1");
+    pb_json_put_int(json, "num_virtual_tokens", rows);
+    pb_json_put_int(json, "token_dim", width);
+    pb_json_put_int(json, "num_layers", pb_model_get_config(m->model)->layers);
+    pb_json_put_int(json, "num_attention_heads", heads);
+    pb_json_put_int(json, "num_transformer_submodules", 1);
 }

@@ -11,8 +11,6 @@
  * HF PEFT has no such method; the files are laid out as its adapters are. */
 #include "internal.h"
 
-#include <inttypes.h>
-
 enum { PLACEMENT_HOULSBY, PLACEMENT_PFEIFFER };
 
 static const char *const placements[] = {"houlsby", "pfeiffer", NULL};
@@ -154,13 +152,12 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     return total;
 }
 
-static pb_status config_write(const pb_method *m, pb_string *json)
+static void config_write(const pb_method *m, pb_json *json)
 {
     const bn_options *o = m->options;
-    return pb_string_printf(json,
-                            ",\n \"placement\": \"%s\",\n \"bottleneck_size\": %" PRId64
-                            ",\n \"non_linearity\": \"%s\"",
-                            placements[o->placement], bottleneck(m), activations[o->activation]);
+    pb_json_put_text(json, "placement", placements[o->placement]);
+    pb_json_put_int(json, "bottleneck_size", bottleneck(m));
+    pb_json_put_text(json, "non_linearity", activations[o->activation]);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)

@@ -174,14 +174,15 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
 static const char adapter_keys[] =
     "fan_in_fan_out feedforward_modules init_ia3_weights merge_weights target_modules";
 
-static pb_status config_write(const pb_method *m, pb_string *json)
+static void config_write(const pb_method *m, pb_json *json)
 {
     static const pb_config_list none = {0};
     const ia3_options *o             = m->options;
-    PB_TRY(pb_string_puts(json, ",\n \"fan_in_fan_out\": false,\n \"init_ia3_weights\": true"));
-    PB_TRY(pb_adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
-                                 "feedforward_modules", json));
-    return pb_adapter_write_list(&o->targets, "target_modules", json);
+    pb_json_put_bool(json, "fan_in_fan_out", false);
+    pb_json_put_bool(json, "init_ia3_weights", true);
+    pb_adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
+                          "feedforward_modules", json);
+    pb_adapter_write_list(&o->targets, "target_modules", json);
 }
 
 /* A text in place of the list is a regular expression for the whole path in HF: a plain word then

@@ -84,8 +84,7 @@ pb_status pb_adapter_warn_unknown(const pb_adapter_config *c, const char *type) 
 /* An integer that the model gives: another value is refused. */
 pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key,
                             int64_t expected) PB_MUST_USE;
-pb_status pb_adapter_write_list(const pb_config_list *list, const char *key,
-                                pb_string *json) PB_MUST_USE;
+void pb_adapter_write_list(const pb_config_list *list, const char *key, pb_json *json);
 /* The keys that all prompt methods share. `heads` and `width`: of one virtual row. */
-pb_status pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
-                                  pb_string *json) PB_MUST_USE;
+void pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
+                             pb_json *json);

@@ -60,10 +60,9 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
 
 static const char adapter_keys[] = "target_modules";
 
-static pb_status config_write(const pb_method *m, pb_string *json)
+static void config_write(const pb_method *m, pb_json *json)
 {
-    return pb_adapter_write_list(&((const lntuning_options *)m->options)->targets, "target_modules",
-                                 json);
+    pb_adapter_write_list(&((const lntuning_options *)m->options)->targets, "target_modules", json);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)

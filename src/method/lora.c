@@ -167,17 +167,25 @@ static const char adapter_keys[] =
     "qalora_group_size r rank_pattern runtime_config target_modules target_parameters "
     "trainable_token_indices use_bdlora use_dora use_qalora use_rslora velora_config";
 
-static pb_status config_write(const pb_method *m, pb_string *json)
+static void config_write(const pb_method *m, pb_json *json)
 {
     const lora_options *o = m->options;
-    PB_TRY(pb_string_printf(json, ",\n \"r\": %lld,\n \"lora_alpha\": %.17g", (long long)o->r,
-                            o->alpha));
-    PB_TRY(pb_string_printf(json, ",\n \"lora_dropout\": %.17g%s,\n \"use_rslora\": %s", o->dropout,
-                            o->dropout == 0.0 ? ".0" : "", o->rslora ? "true" : "false"));
-    PB_TRY(pb_string_puts(json, ",\n \"use_dora\": false,\n \"bias\": \"none\""
-                                ",\n \"fan_in_fan_out\": false,\n \"rank_pattern\": {}"
-                                ",\n \"alpha_pattern\": {}"));
-    return pb_adapter_write_list(&o->targets, "target_modules", json);
+    pb_json_put_int(json, "r", o->r);
+    pb_json_put_number(json, "lora_alpha", o->alpha, PB_JSON_EXACT);
+    if (o->dropout == 0.0) {
+        pb_json_put_float(json, "lora_dropout", 0.0);
+    } else {
+        pb_json_put_number(json, "lora_dropout", o->dropout, PB_JSON_EXACT);
+    }
+    pb_json_put_bool(json, "use_rslora", o->rslora);
+    pb_json_put_bool(json, "use_dora", false);
+    pb_json_put_text(json, "bias", "none");
+    pb_json_put_bool(json, "fan_in_fan_out", false);
+    pb_json_put_object(json, "rank_pattern", PB_JSON_INLINE);
+    pb_json_end(json);
+    pb_json_put_object(json, "alpha_pattern", PB_JSON_INLINE);
+    pb_json_end(json);
+    pb_adapter_write_list(&o->targets, "target_modules", json);
 }
 
 /* Variants that change the frozen weights themselves, so that the adapter alone is not enough. */

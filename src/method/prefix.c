@@ -10,8 +10,6 @@
 
 #include "pb/memory.h"
 
-#include <inttypes.h>
-
 typedef struct prefix_options {
     int64_t num_virtual_tokens;
     bool projection;
@@ -86,15 +84,13 @@ static pb_status keys_backward(pb_method *m, const pb_tensor *dkeys)
 static const char adapter_keys[] =
     PB_PROMPT_KEYS "encoder_hidden_size init_weights prefix_projection";
 
-static pb_status config_write(const pb_method *m, pb_string *json)
+static void config_write(const pb_method *m, pb_json *json)
 {
     const prefix_options *o = m->options;
-    PB_TRY(pb_adapter_write_prompt(m, o->num_virtual_tokens,
-                                   pb_model_get_config(m->model)->kv_heads, key_width(m->model),
-                                   json));
-    return pb_string_printf(json,
-                            ",\n \"prefix_projection\": %s,\n \"encoder_hidden_size\": %" PRId64,
-                            o->projection ? "true" : "false", o->encoder_hidden_size);
+    pb_adapter_write_prompt(m, o->num_virtual_tokens, pb_model_get_config(m->model)->kv_heads,
+                            key_width(m->model), json);
+    pb_json_put_bool(json, "prefix_projection", o->projection);
+    pb_json_put_int(json, "encoder_hidden_size", o->encoder_hidden_size);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)

@@ -114,11 +114,11 @@ static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
 static const char adapter_keys[] = PB_PROMPT_KEYS
     "prompt_tuning_init prompt_tuning_init_text tokenizer_kwargs tokenizer_name_or_path";
 
-static pb_status config_write(const pb_method *m, pb_string *json)
+static void config_write(const pb_method *m, pb_json *json)
 {
     const pb_model_config *model = pb_model_get_config(m->model);
-    PB_TRY(pb_adapter_write_prompt(m, virtual_rows(m), model->heads, model->width, json));
-    return pb_string_puts(json, ",\n \"prompt_tuning_init\": \"RANDOM\"");
+    pb_adapter_write_prompt(m, virtual_rows(m), model->heads, model->width, json);
+    pb_json_put_text(json, "prompt_tuning_init", "RANDOM");
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)

@@ -96,17 +96,15 @@ static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
 static const char adapter_keys[] = PB_PROMPT_KEYS
     "encoder_dropout encoder_hidden_size encoder_num_layers encoder_reparameterization_type";
 
-static pb_status config_write(const pb_method *m, pb_string *json)
+static void config_write(const pb_method *m, pb_json *json)
 {
     const ptuning_options *o     = m->options;
     const pb_model_config *model = pb_model_get_config(m->model);
-    PB_TRY(pb_adapter_write_prompt(m, o->num_virtual_tokens, model->heads, model->width, json));
-    return pb_string_printf(json,
-                            ",\n \"encoder_reparameterization_type\": \"%s\""
-                            ",\n \"encoder_hidden_size\": %" PRId64
-                            ",\n \"encoder_num_layers\": %" PRId64 ",\n \"encoder_dropout\": 0.0",
-                            types[o->encoder == ENCODER_LSTM], o->encoder_hidden_size,
-                            o->encoder_num_layers);
+    pb_adapter_write_prompt(m, o->num_virtual_tokens, model->heads, model->width, json);
+    pb_json_put_text(json, "encoder_reparameterization_type", types[o->encoder == ENCODER_LSTM]);
+    pb_json_put_int(json, "encoder_hidden_size", o->encoder_hidden_size);
+    pb_json_put_int(json, "encoder_num_layers", o->encoder_num_layers);
+    pb_json_put_float(json, "encoder_dropout", 0.0);
 }
 
 /* An MLP has its two hidden layers and no dropout in HF, whatever these keys say. */
