@@ -62,7 +62,7 @@ typedef struct pb_batch {
                                nothing */
     int32_t *last_segments; /* [samples] its segment */
     int64_t samples;
-    int64_t tokens; /* real tokens of all samples, neither virtual ones, nor fewer for sharing or
+    int64_t tokens; /* real tokens of all samples: no virtual ones, and regardless of sharing and
                        trimming */
     int64_t virtual_rows, virtual_keys;
 

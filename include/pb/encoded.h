@@ -22,7 +22,7 @@ typedef struct pb_encoded_set {
     int64_t count, total;
     int64_t truncated; /* rows cut at the cutoff */
     int64_t too_long;  /* corrected: rows longer than the cutoff even without the user's text; left
-                          out of training, tested with what is left */
+                          out of training, tested with the rest */
     pb_row_counts counts;
     char sha[PB_HASH_TEXT]; /* of the file that was read, 64 hex digits */
     bool from_cache;

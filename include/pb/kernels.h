@@ -23,8 +23,9 @@ typedef struct pb_kernels {
     char name[PB_KERNELS_NAME]; /* in use; "" where the library is not OpenBLAS */
     pb_kernels_by by;
     double gflops;
-    char other[PB_KERNELS_NAME]; /* what they were compared with, "" for nothing: by the program the
-                                    library's own choice, else better ones that are not in use */
+    char other[PB_KERNELS_NAME]; /* the kernels they were compared with, "" for none: if the program
+                                    chose, the library's own choice; else better ones that are not
+                                    in use */
     double other_gflops;
 } pb_kernels;
 

@@ -21,13 +21,12 @@ typedef struct pb_train_options {
     double warmup_ratio;   /* of all steps, rounded up */
     int schedule;          /* pb_schedule */
     double clip;           /* largest norm of the gradient; 0: none */
-    double evaluate_share; /* a validation every so many steps, as a share of all; 0: only at the
-                              end */
+    double evaluate_share; /* steps between validations, as a share of all; 0: only at the end */
     bool evaluate_last;    /* also at the last step when it is not a multiple */
     bool restore_best;
     int validation_mean; /* pb_validation_mean */
-    bool shuffle; /* a new order every epoch, whose last step may be short; off: file order, and
-                     steps go on from the start without a short one */
+    bool shuffle;        /* a new order every epoch, whose last step may be short; off: file order,
+                            wrapping around without a short step */
 } pb_train_options;
 
 typedef enum pb_schedule {

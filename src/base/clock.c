@@ -72,5 +72,5 @@ void pb_clock_pause(pb_pause *pause)
     pause->seconds       = pause->seconds > 0.0 ? pause->seconds * growth : shortest;
     pause->seconds       = pause->seconds < longest ? pause->seconds : longest;
     struct timespec span = {.tv_nsec = (long)(pause->seconds * 1e9)};
-    (void)nanosleep(&span, NULL); /* a signal ends it early, and the caller looks again */
+    (void)nanosleep(&span, NULL); /* a signal ends it early, and the caller polls again */
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Whole reads, and the atomic durable write: temporary file, fsync, rename, fsync of the directory.
- * A kill at any moment leaves either the old file or the new one under the name. No symbolic link
- * is followed by what is written. */
+ * A kill at any moment leaves either the old file or the new one under the name. Writes never
+ * follow a symbolic link. */
 #include "file_private.h"
 
 #include "pb/file.h"
@@ -70,8 +70,8 @@ const char *file_kind(mode_t mode)
     return S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
-/* What Git leaves in place of a large file that was not fetched: a few lines of text that name it.
- * Both formats are those of their documentation (git-lfs docs/spec.md, git-annex internals). */
+/* The pointers that Git leaves in place of large files that were not fetched: a few lines of text.
+ * The formats are documented (git-lfs docs/spec.md, git-annex internals). */
 static pb_status refuse_pointer(const char *path, int fd, const struct stat *about)
 {
     static const struct {
@@ -85,7 +85,7 @@ static pb_status refuse_pointer(const char *path, int fd, const struct stat *abo
 
     if (about->st_size <= 0 || about->st_size > POINTER_BYTES ||
         pread(fd, begin, sizeof begin - 1, 0) <= 0) {
-        return PB_OK; /* a read that fails will fail again where its bytes are needed */
+        return PB_OK; /* a failing read will fail again where its bytes are needed */
     }
     for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
         if (strncmp(begin, pointers[i].begin, strlen(pointers[i].begin)) == 0) {
@@ -102,7 +102,7 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
 {
     pb_status status;
 
-    /* Without O_NONBLOCK the opening of a pipe waits for its writer. */
+    /* Without O_NONBLOCK, opening a pipe waits for a writer. */
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (*fd < 0 && errno == ENXIO) {
         return PB_FAIL(PB_ERR_IO,
@@ -221,7 +221,7 @@ out_chunk:
     return status;
 }
 
-/* *reason: the system's, when it was the system that failed. */
+/* *reason: the system's, when a system call failed. */
 static pb_status read_once(const char *path, size_t max_bytes, pb_string *out, int *reason)
 {
     pb_status status;
@@ -235,7 +235,7 @@ static pb_status read_once(const char *path, size_t max_bytes, pb_string *out, i
         *reason = errno;
         return PB_FRAME(status);
     }
-    /* The size is only a first guess: /proc tells none, and a file may still grow. */
+    /* The size is only a first guess: /proc reports none, and a file may still grow. */
     if (max_bytes != 0 && about.st_size > 0 && (uint64_t)about.st_size > max_bytes) {
         status = PB_FAIL(PB_ERR_FORMAT, "%s has %lld bytes, more than the %zu allowed here", path,
                          (long long)about.st_size, max_bytes);
@@ -312,9 +312,9 @@ static pb_status sync_directory(const char *directory)
     return status;
 }
 
-/* A rename would remove a pipe or a device as readily as a file: only a regular file is replaced,
- * and a link to one or to nothing, whose target stays. A shell's "> file" makes /dev/stdout lead to
- * a regular file, by way of /proc. */
+/* A rename would remove a pipe or a device as readily as a file, so only a regular file is
+ * replaced, or a link to one or a dangling link, whose target stays. Under a shell's "> file",
+ * /dev/stdout leads to a regular file through /proc. */
 static pb_status check_replaceable(const char *path)
 {
     static const char descriptors[] = "/proc/";
@@ -335,7 +335,7 @@ static pb_status check_replaceable(const char *path)
     return PB_OK;
 }
 
-/* The synced temporary takes the name; it is removed when it cannot. */
+/* The synced temporary takes the name; on failure it is removed. */
 static pb_status publish(const char *temporary, const char *path)
 {
     pb_status status;
@@ -358,8 +358,8 @@ err_temporary:
     return status;
 }
 
-/* A new file with a name that no other has. Host and process number repeat where a container is
- * started again, so the names that a killed run left are passed over. */
+/* A new file with a unique name. Host and process number repeat when a container is restarted, so
+ * names left by a killed run are skipped. */
 static pb_status create_temporary(const char *path, char **name, int *fd)
 {
     static atomic_uint calls;
@@ -424,7 +424,7 @@ pb_status pb_file_commit(const char *temporary, const char *path)
 {
     pb_status status;
 
-    /* Write access is needed on some systems for a sync to reach the disk. */
+    /* Some systems need write access for a sync to reach the disk. */
     int fd = open(temporary, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         status = FAIL_SYSTEM("open", temporary);

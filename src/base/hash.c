@@ -43,7 +43,7 @@ static pb_status library_failure(const char *call)
                    reason != NULL ? reason : "no reason given");
 }
 
-/* The library does not mind in every version, but its digest would be of something else. */
+/* Not every version of the library reports this, but the digest would be wrong. */
 static pb_status check_open(const pb_hash *h)
 {
     if (h->finished) {
@@ -111,7 +111,7 @@ pb_status pb_hash_finish(pb_hash *h, char text[PB_HASH_TEXT])
     return PB_OK;
 }
 
-/* The hash of a whole text needs no object. */
+/* Hashing a whole text needs no object. */
 pb_status pb_hash_digest(const void *bytes, size_t size, unsigned char digest[PB_HASH_BYTES])
 {
     if (SHA256(bytes, size, digest) == NULL) {
@@ -154,7 +154,7 @@ out_bytes:
     return status;
 }
 
-/* *reason: the system's, when it was a read that failed. */
+/* *reason: the system's, when a read failed. */
 static pb_status hash_once(const char *path, char text[PB_HASH_TEXT], int *reason)
 {
     pb_status status;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Advisory locks on files, which the system gives back however their holder ends. */
+/* Advisory locks on files, which the system releases however their holder ends. */
 #include "file_private.h"
 
 #include "pb/file.h"
@@ -36,7 +36,7 @@ static int flock_at_once(int fd)
     return flock_retrying(fd, LOCK_EX);
 }
 
-/* Somebody who only looks (pb_file_lock_look) holds the lock for a moment. */
+/* pb_file_lock_look holds the lock for a moment. */
 static int flock_patiently(int fd)
 {
     const struct timespec moment = {.tv_nsec = 5000000};
@@ -62,7 +62,7 @@ static pb_status fail_held(int fd, const char *path)
                    path, holder);
 }
 
-/* The text only informs: the lock holds without it, on a full disk for example. */
+/* The text is only informative: the lock works without it, for example on a full disk. */
 static void write_holder(int fd, const char *path, const char *holder)
 {
     if (ftruncate(fd, 0) != 0 || pwrite(fd, holder, strlen(holder), 0) < 0) {
@@ -70,8 +70,7 @@ static void write_holder(int fd, const char *path, const char *holder)
     }
 }
 
-/* The file of a lock is emptied and written to: it must be a file of its own, with no other name.
- */
+/* The file of a lock is truncated and written to: it must have no other name. */
 static pb_status check_lock_file(int fd, const char *path)
 {
     struct stat about;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The log: each line is composed first and written by one call, so that the lines of ranks and
- * threads do not mix. Level, rank and size are the only settings; they are set once at start. */
+ * threads do not interleave. Level, rank and size are the only settings; they are set once at
+ * start. */
 #include "pb/log.h"
 #include "pb/string.h"
 
@@ -50,7 +51,7 @@ pb_status pb_log_parse_level(const char *text, pb_log_level *level)
                    text);
 }
 
-/* Best effort: a log that cannot be written has nowhere to complain. */
+/* Best effort: there is nowhere to report a log that cannot be written. */
 static void emit(const char *bytes, size_t length)
 {
     while (length > 0) {
@@ -103,8 +104,8 @@ static void write_line(pb_log_level level, bool marked, const char *file, const 
     if (length < 0) {
         return;
     }
-    /* Room stays for three dots and the line end. Texts of damaged files may hold what a terminal
-     * would obey. */
+    /* Leaves room for three dots and the line end. Texts of damaged files may contain control
+     * sequences of terminals. */
     bool cut = pb_string_printable(text, line + used, sizeof line - used - 4) > 0;
     used += strlen(line + used);
     if (cut || (size_t)length >= sizeof text) {
@@ -199,7 +200,7 @@ void pb_log_settle(void)
 void pb_ignore(pb_status status, const char *why)
 {
     if (status != PB_OK) {
-        PB_FRAME(status); /* a record of another failure is not its message */
+        PB_FRAME(status); /* the record of another failure is not its message */
         pb_log_warn("%s: %s", why, pb_error_message());
         pb_error_clear();
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Read-only mappings of files. Reading a page that the system cannot supply, because the file was
- * cut short meanwhile, raises SIGBUS: what a handler can say about it is composed here, with
- * nothing but calls that are safe in a handler. */
+ * cut short meanwhile, raises SIGBUS: the handler's message is composed here, using only
+ * async-signal-safe calls. */
 #include "pb/file.h"
 
 #include <errno.h>
@@ -63,7 +63,7 @@ static char next_char(map_reader *r)
     return r->at < r->used ? r->block[r->at++] : '\0';
 }
 
-/* A hexadecimal number, and the character behind it. */
+/* A hexadecimal number, and the character after it. */
 static uintptr_t next_number(map_reader *r, char *behind)
 {
     static const char digits[] = "0123456789abcdef";
@@ -81,7 +81,7 @@ static uintptr_t next_number(map_reader *r, char *behind)
 }
 
 /* The line "begin-end rights offset device inode   /path" whose range holds `address`: its path, ""
- * where none is. */
+ * where there is none. */
 static void find_path(map_reader *r, uintptr_t address, char *path, size_t size)
 {
     for (char c = '\n'; c != '\0';) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Accounted memory. A block lies behind a hidden header of 64 bytes that keeps its size and what
- * the system handed out:
+/* Accounted memory. A block follows a hidden header of 64 bytes that holds its size and the address
+ * from the system:
  *
  *     raw … | header, 64 bytes | block, 64-byte aligned …
  *
@@ -29,7 +29,7 @@
 #if defined(UNDER_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #define FORBID(from, bytes) ASAN_POISON_MEMORY_REGION(from, bytes)
-#define MAPS_BLOCKS         0 /* mappings are not watched */
+#define MAPS_BLOCKS         0 /* mappings are not checked */
 #else
 #define FORBID(from, bytes) ((void)(from))
 #define MAPS_BLOCKS         1
@@ -71,7 +71,8 @@ static void raise_peak(size_t bytes)
     }
 }
 
-/* Counts the bytes before they are had, so that two threads cannot pass the limit together. */
+/* Counts the bytes before they are allocated, so that two threads cannot exceed the limit
+ * together. */
 static bool reserve(size_t bytes)
 {
     size_t limit = atomic_load(&limit_bytes);
@@ -147,7 +148,7 @@ static char *map(header *old, size_t size)
     return raw != MAP_FAILED ? raw : NULL;
 }
 
-/* pb_memory_resize of a block that is mapped, or of none, into a mapping. */
+/* pb_memory_resize into a mapping, for a mapped block or none. */
 static void *resize_mapped(void *block, size_t bytes)
 {
     header *old   = block != NULL ? header_of(block) : NULL;
@@ -158,7 +159,7 @@ static void *resize_mapped(void *block, size_t bytes)
         return NULL;
     }
     if (bytes < before) {
-        /* The rest of the last page (64 KiB at most) stays and has to be zero when the block grows
+        /* The rest of the last page (at most 64 KiB) stays and must be zero when the block grows
          * again. */
         memset((char *)block + bytes, 0, before - bytes < TAIL_BYTES ? before - bytes : TAIL_BYTES);
     }
@@ -215,7 +216,7 @@ pb_status pb_memory_grow(void *pointer, size_t count, size_t size)
     }
     size_t more = room;
     if (MAPS_BLOCKS && room * size >= MAPPED_BYTES) {
-        /* The pages of a large block are not copied: small steps keep its spare room small. */
+        /* The pages of a large block are not copied, so small steps keep the unused part small. */
         more = MAPPED_BYTES / size > room / 64 ? MAPPED_BYTES / size : room / 64;
     }
     size_t larger = room + more > FIRST_ITEMS ? room + more : FIRST_ITEMS;

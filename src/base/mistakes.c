@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A list of messages without doubles. */
+/* A list of messages without duplicates. */
 #include "pb/mistakes.h"
 #include "pb/log.h"
 #include "pb/memory.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Paths as text (join, directory, ${NAME}) and what they name (directories, their entries). */
+/* Paths as text (join, directory, ${NAME}) and the directories they name. */
 #include "pb/file.h"
 #include "pb/memory.h"
 
@@ -33,13 +33,13 @@ pb_status pb_path_directory(const char *path, char **out)
     size_t end          = strlen(path);
 
     while (end > 1 && path[end - 1] == '/') {
-        end--; /* slashes behind the last name */
+        end--; /* slashes after the last name */
     }
     while (end > 0 && path[end - 1] != '/') {
         end--; /* the last name */
     }
     while (end > 1 && path[end - 1] == '/') {
-        end--; /* slashes before it, but for the root */
+        end--; /* slashes before it, except the root */
     }
     PB_TRY(end == 0 ? pb_string_puts(&directory, ".") : pb_string_append(&directory, path, end));
     *out = directory.data;
@@ -68,7 +68,7 @@ bool pb_path_is_directory(const char *path)
 }
 
 /* The new entry is synced into its parent, so that files written into it later cannot be lost with
- * it. Failing to is no reason to stop: the files themselves are synced. */
+ * it. A failure is not fatal: the files themselves are synced. */
 static void sync_parent(const char *path)
 {
     char *parent = NULL;
@@ -85,7 +85,7 @@ static void sync_parent(const char *path)
     pb_memory_free(parent);
 }
 
-/* What is there in the place of a directory that could not be made. */
+/* What exists in place of a directory that could not be created. */
 static const char *obstacle(const char *path)
 {
     struct stat about;
@@ -95,7 +95,7 @@ static const char *obstacle(const char *path)
                : "a file of that name is in the way";
 }
 
-/* Another process may make the same directory at the same moment: that is success. */
+/* Another process may create the same directory at the same moment: that is success. */
 static pb_status make_one(const char *path)
 {
     if (pb_path_is_directory(path)) {

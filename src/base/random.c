@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Philox4x32-10 and what is drawn from it. Item i of a stream's u32 is word i mod 4 of block
- * i div 4, so that a loop over many items can compute a block once with pb_random_philox. Counter
- * word 2 tells the kinds of draw apart: two kinds at the same index are independent. */
+/* Philox4x32-10 and the draws based on it. Item i of a stream's u32 is word i mod 4 of block i div
+ * 4, so that a loop over many items can compute a block once with pb_random_philox. Counter word 2
+ * separates the kinds of draw: two kinds at the same index are independent. */
 #include "pb/random.h"
 
 #include <math.h>

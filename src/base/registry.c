@@ -13,7 +13,7 @@ const char *pb_registry_name(const pb_registry *registry, size_t index)
 
     if (registry->stride > 0) {
         name = (const void *)((const char *)registry->entries + index * registry->stride);
-    } else { /* copied, since the array's type is pointers to some struct */
+    } else { /* copied, since the array's elements are pointers to some struct */
         memcpy(&name, (const char *)registry->entries + index * sizeof name, sizeof name);
     }
     return name != NULL ? *name : NULL;

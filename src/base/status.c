@@ -72,7 +72,7 @@ static void add_frame(const char *file, int line, const char *function)
 pb_status pb_error_set(pb_status code, const char *file, int line, const char *function,
                        const char *format, ...)
 {
-    /* Formatted aside, because an argument may be the present message. */
+    /* Formatted into a second buffer, because an argument may be the current message. */
     char message[MESSAGE_BYTES];
     va_list arguments;
 
@@ -138,7 +138,7 @@ const char *pb_error_message(void)
     return current.message;
 }
 
-/* The path from its last folder "src" or "tests" on: the machine's part of it tells nothing. */
+/* The path from its last folder "src" or "tests" on; the part before depends on the machine. */
 static const char *short_path(const char *file)
 {
     static const char *const roots[] = {"/src/", "/tests/"};

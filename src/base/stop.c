@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A signal handler can reach nothing but globals: the latest signal and how many came. */
+/* A signal handler can only reach globals: the latest signal and the number received. */
 #include "pb/stop.h"
 
 #include "pb/clock.h"
@@ -21,7 +21,7 @@ static volatile sig_atomic_t caught = 0;
 static int depth = 0; /* of calls of pb_stop_catch */
 static struct sigaction old[SIGNALS];
 static bool armed           = false;
-static sig_atomic_t ignored = 0; /* signals that came before pb_stop_arm */
+static sig_atomic_t ignored = 0; /* signals received before pb_stop_arm */
 static double deadline      = 0;
 
 static void on_signal(int number)

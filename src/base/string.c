@@ -228,7 +228,7 @@ static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
     return last[nb];
 }
 
-/* The distance of a candidate that is near, SIZE_MAX of any other. */
+/* The distance of a close candidate, SIZE_MAX for any other. */
 static size_t near_distance(const char *name, const char *candidate)
 {
     size_t length = strlen(name);

@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-/* No row of a real set comes near; more would fill the memory with copies of the message. */
+/* No row of a real set comes close; more would fill memory with copies of the message. */
 enum { MAX_COPIED_BYTES = 1 << 28 };
 
 static pb_status copy_sample(pb_row_texts *texts, int64_t from, pb_row_text **out)

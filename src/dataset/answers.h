@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rows with several right answers. */
+/* Rows with several correct answers. */
 #pragma once
 
 #include "columns.h"
 
 /* Gives the last of the samples, which has its user message, the answers of a checked row: the
- * first one is its own; the others are references of it when `together`, else each has a sample
- * behind it with the same message. `none` is the answer when there are none. */
+ * first is its own; the others are its references when `together`, else each gets a further sample
+ * with the same message. `none` is the answer when there are none. */
 pb_status pb_answers_write(const pb_column *column, const char *none, bool together,
                            const json_t *row, pb_row_texts *texts) PB_MUST_USE;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The token cache: one file per set of token rows, named by a hash over all that it follows from.
+/* The token cache: one file per set of token rows, named by a hash over everything that determines
+ * it.
  *
- * A lock keeps two processes from making the same set at the same time; those that wait find it
- * then. Nothing here is ever needed: the folder can be removed at any time, and where it cannot be
+ * A lock keeps two processes from making the same set at the same time; those that wait then find
+ * it. The cache is never required: the folder can be removed at any time, and where it cannot be
  * written the tokens stay in memory. */
 #include "internal.h"
 #include "token_file.h"
@@ -16,24 +17,24 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Changes whenever the same inputs give other tokens. What the first rows of a file come to is in
- * the key as well, which catches most of what one forgets to say here. */
+/* Changes whenever the same inputs give different tokens. The tokens of a file's first rows are
+ * part of the key as well, which catches most forgotten changes. */
 #define TOKENS_VERSION "3"
 
 enum { PROBED_ROWS = 16, WAIT_MILLISECONDS = 20, OLD_SECONDS = 24 * 3600 };
 
-/* One set that is asked for. */
+/* One requested set. */
 typedef struct request {
     const pb_dataset *ds;
     pb_split split;
     const pb_encode_options *options;
     const pb_encoded_set *test;
-    char sha[PB_HASH_TEXT]; /* of the rows' file, "" where rows are made up */
+    char sha[PB_HASH_TEXT]; /* of the rows' file, "" where rows are synthetic */
     char key[PB_HASH_TEXT];
     pb_string path, lock; /* of the file of tokens, and of its lock */
 } request;
 
-/* Message, answer and ids of the first rows. Rows that are bad say nothing here. */
+/* Message, answer and ids of the first rows, without bad ones. */
 static pb_status probe_rows(const request *q, pb_rows *rows, pb_string *out)
 {
     const pb_example *examples = NULL;
@@ -113,8 +114,8 @@ static pb_status file_sha(request *q)
     return pb_hash_file(path, q->sha);
 }
 
-/* Finds the names: all that the token rows follow from, as a hash. What a file is called counts
- * only as far as it tells the file's form. */
+/* Composes the names: everything that determines the token rows, as a hash. The name of a file
+ * counts only as far as it determines the file's form. */
 static pb_status name(request *q)
 {
     pb_string text = {0};
@@ -140,8 +141,8 @@ static void account(const pb_encoded_set *set)
     }
 }
 
-/* The set in the file; *found is false when there is none, or none that can be used. Who holds the
- * lock is the one to tell that a file is damaged. */
+/* The set in the file; *found is false when there is none, or none that can be used. Only the
+ * holder of the lock reports a damaged file. */
 static pb_status find(const request *q, bool locked, pb_encoded_set *out, bool *found)
 {
     *found = false;
@@ -163,14 +164,15 @@ static pb_status find(const request *q, bool locked, pb_encoded_set *out, bool *
     return PB_OK;
 }
 
-/* A temporary file that nobody has written to for so long is nobody's. */
+/* A temporary file that was not written to for this long is abandoned. */
 static bool is_old(const char *path)
 {
     struct stat about;
     return stat(path, &about) == 0 && time(NULL) - about.st_mtime > OLD_SECONDS;
 }
 
-/* What writers that were killed left: of this file, whose lock is held, and of others long ago. */
+/* Removes what killed writers left: of this file, whose lock is held, and of others after a long
+ * time. */
 static void remove_leftovers(const request *q)
 {
     const char *base = strrchr(q->path.data, '/') + 1;
@@ -198,7 +200,7 @@ static pb_status make(const request *q, pb_encoded_set *out)
     return pb_encoded_make(q->ds, q->split, q->options, q->test, out);
 }
 
-/* The set that was made, as a file that is mapped in its place. */
+/* Replaces the set that was made by a mapping of its file. */
 static pb_status keep(const request *q, const char *temporary, pb_encoded_set *made)
 {
     pb_encoded_set mapped = {0};
@@ -208,7 +210,7 @@ static pb_status keep(const request *q, const char *temporary, pb_encoded_set *m
         return PB_FAIL(PB_ERR_IO, "the file of rows changed while it was read");
     }
     PB_TRY(pb_token_file_write(temporary, q->path.data, q->key, made));
-    /* Not read again: its pages would be resident beside those of the set. */
+    /* Not read again: its pages would be resident in addition to those of the set. */
     PB_TRY(pb_token_file_open(q->path.data, q->key, false, &mapped));
     mapped.from_cache = false;
     pb_encoded_close(made);
@@ -224,8 +226,8 @@ static void tell_not_kept(const request *q)
     pb_error_clear();
 }
 
-/* With the lock. That the folder cannot be written is found out before the work, so that others do
- * not wait for it. */
+/* Called with the lock. Whether the folder can be written is found out before the work, so that
+ * others do not wait in vain. */
 static pb_status make_and_keep(const request *q, pb_file_lock **lock, pb_encoded_set *out)
 {
     char *temporary = NULL;
@@ -289,7 +291,7 @@ static pb_status find_or_make(const request *q, pb_encoded_set *out)
     if (status == PB_OK && !found) {
         status = make_and_keep(q, &lock, out);
     }
-    /* Who waits has the lock's file open still, and finds the set; who comes later needs no lock.
+    /* A waiting process still has the lock's file open and finds the set; later ones need no lock.
      */
     if (lock != NULL) {
         (void)unlink(q->lock.data);

@@ -23,7 +23,7 @@ typedef struct compression {
     size_t size;   /* bytes of the magic */
     size_t offset; /* where they lie */
     const pb_codec *codec;
-    const char *library; /* what a build needs for it, NULL: no build reads it */
+    const char *library; /* what a build needs for it; NULL: no build reads it */
     const char *unpack;  /* the program that unpacks it */
 } compression;
 
@@ -37,7 +37,7 @@ static const compression compressions[] = {
 
 enum { COMPRESSIONS = sizeof compressions / sizeof *compressions };
 
-/* A zstd file may begin with a frame that is to be skipped: 0x184D2A50 … 0x184D2A5F. */
+/* A zstd file may begin with a skippable frame: 0x184D2A50 … 0x184D2A5F. */
 static bool is_skippable_zstd(const unsigned char *bytes, size_t size)
 {
     return size >= 4 && (bytes[0] & 0xF0) == 0x50 && memcmp(bytes + 1, "\x2a\x4d\x18", 3) == 0;

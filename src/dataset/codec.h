@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Compressions of data files. codec.c knows them by their first bytes; a codec that the build has
- * no library for is absent, and its files are refused with what to do. */
+/* Compressions of data files. codec.c knows them by their first bytes; a codec without its library
+ * is absent from the build, and its files are refused with the remedy. */
 #pragma once
 
 #include "pb/status.h"
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Where a step reads and writes; it moves the pointers and lessens the sizes (bytes). */
+/* Where a step reads and writes; it advances the pointers and reduces the sizes (bytes). */
 typedef struct pb_codec_room {
     const unsigned char *in;
     size_t in_size;
@@ -20,10 +20,10 @@ typedef struct pb_codec {
     const char *name;
     pb_status (*open)(void **state);
     void (*close)(void *state); /* accepts NULL */
-    /* Moves bytes until one of the sizes is used up. A file may hold several members, one behind
-     * the other, but nothing else. PB_ERR_IO with the reason, without the file's name. */
+    /* Moves bytes until one of the sizes is used up. A file may hold several members in a row, but
+     * nothing else. PB_ERR_IO with the reason, without the file's name. */
     pb_status (*step)(void *state, pb_codec_room *room);
-    bool (*is_whole)(const void *state); /* what was read so far are whole members */
+    bool (*is_whole)(const void *state); /* everything read so far is whole members */
 } pb_codec;
 
 extern const pb_codec pb_codec_gzip; /* needs zlib */

@@ -163,7 +163,7 @@ static bool all_strings(const json_t *list)
     return json_is_array(list);
 }
 
-/* The class that is called true or false, -2 when none is. */
+/* The class named true or false, -2 when there is none. */
 static int64_t class_of_truth(const pb_columns *columns, bool truth)
 {
     const pb_dataset_options *options = columns->options;
@@ -297,7 +297,7 @@ static pb_status check_label(const pb_columns *columns, const pb_column *column,
                    column->source, json_integer_value(value), columns->labels->count - 1);
 }
 
-/* What else than the row can be corrected, as a clause. */
+/* What can be corrected other than the row, as a clause. */
 static const char *remedy(pb_column_type type, const json_t *value)
 {
     if (json_is_null(value)) {

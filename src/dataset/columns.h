@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Declared columns of a data set, and what a row holds in them. */
+/* Declared columns of a data set, and their values in a row. */
 #pragma once
 
 #include "pb/dataset.h"
@@ -17,8 +17,8 @@ typedef enum pb_column_type {
 } pb_column_type;
 
 typedef struct pb_column {
-    char *name;   /* what patterns call it */
-    char *source; /* what the file calls it; "a.b" reaches into an object */
+    char *name;   /* its name in patterns */
+    char *source; /* its name in the file; "a.b" reaches into an object */
     pb_column_type type;
     bool nullable;
 } pb_column;
@@ -45,8 +45,8 @@ void pb_columns_close(pb_columns *columns); /* accepts a zeroed one */
  * becomes null where that is allowed. PB_ERR_FORMAT for a column, PB_ERR_NOT_FOUND for a label. */
 pb_status pb_columns_convert(const pb_columns *columns, json_t *row) PB_MUST_USE;
 
-/* Every declared column is there and has its type, labels are of the set. PB_ERR_FORMAT for a
- * column, PB_ERR_NOT_FOUND for a label. */
+/* Checks that every declared column is there and has its type, and that labels belong to the set.
+ * PB_ERR_FORMAT for a column, PB_ERR_NOT_FOUND for a label. */
 pb_status pb_columns_check(const pb_columns *columns, const json_t *row) PB_MUST_USE;
 
 /* A declared column, NULL when there is none. */

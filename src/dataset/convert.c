@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The texts of CSV and TSV → the types that the columns are declared with. Numbers and lists are
- * written as in JSON; a label is an index or the name of a class. */
+/* The texts of CSV and TSV → the declared types of the columns. Numbers and lists are written as in
+ * JSON; a label is an index or the name of a class. */
 #include "columns.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@ static pb_status fail_type(const pb_column *column, const char *text, const char
                    column->source, text, needed);
 }
 
-/* The index of a text among names, -1 when it is none; true and false in any case. */
+/* The index of a text among names, -1 when it is not one; true and false in any case. */
 static int64_t index_of(const pb_config_list *names, const char *text)
 {
     bool any_case = strcasecmp(text, "true") == 0 || strcasecmp(text, "false") == 0;
@@ -33,7 +33,7 @@ static int64_t index_of(const pb_config_list *names, const char *text)
     return -1;
 }
 
-/* A label as the check wants it: an index, -1, or one of label_values. */
+/* A label in the form that the check expects: an index, -1, or one of label_values. */
 static pb_status convert_label(const pb_columns *columns, const pb_column *column, const char *text,
                                json_t *parsed, json_t **out)
 {
@@ -98,9 +98,8 @@ pb_status pb_columns_convert(const pb_columns *columns, json_t *row)
         const json_t *cell      = json_object_get(row, column->source);
         json_t *value           = NULL;
 
-        /* What is missing is found by the check; what is not a text was converted for another
-         * column.
-         */
+        /* Missing values are found by the check; a value that is not a text was converted for
+         * another column. */
         if (!json_is_string(cell)) {
             continue;
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What is told about the rows of a file. */
+/* What is reported about the rows of a file. */
 #include "internal.h"
 
 #include "pb/log.h"

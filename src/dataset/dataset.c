@@ -21,7 +21,7 @@ static pb_status keep_places(pb_dataset *ds)
 
     for (int k = 0; k < PB_KEY_COUNT && o->config != NULL; k++) {
         (void)snprintf(key, sizeof key, "%s.%s", o->group, key_names[k]);
-        /* A default stands nowhere: then the group's place. */
+        /* A default has no place of its own: then the group's. */
         key[pb_config_has(o->config, key) ? strlen(key) : strlen(o->group)] = '\0';
         ds->places[k] = pb_memory_text(pb_config_where(o->config, key, place, sizeof place));
         if (ds->places[k] == NULL) {
@@ -56,7 +56,7 @@ static pb_status find_builder(pb_dataset *ds)
                          pb_dataset_find(ds->options.builder, &ds->ops));
 }
 
-/* A class is known by its index, whatever the protocol calls it. */
+/* A class is identified by its index, whatever its name in the protocol. */
 static pb_status check_labels(const pb_dataset_options *o)
 {
     if (o->paper_labels.count > 0 && o->paper_labels.count != o->labels.count) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* CSV and TSV. Quoted forms follow RFC 4180: a field that begins with a quote ends with the next
- * single one, two quotes stand for one, and separators and line ends in between are its text; a
- * quote elsewhere in a field is a plain character. GLUE's TSV knows no quoting. Both: the first
+ * single one, two quotes denote one, and separators and line ends in between belong to its text; a
+ * quote elsewhere in a field is a plain character. GLUE's TSV has no quoting. In both, the first
  * line names the columns, LF and CR LF end a line, every row has as many fields as there are
  * names. */
 #include "forms.h"
@@ -13,7 +13,7 @@
 
 typedef enum place {
     AT_FIELD, /* at the first byte of a field */
-    IN_PLAIN, /* in a field without quotes, or behind a closed one */
+    IN_PLAIN, /* in an unquoted field, or after a closed quote */
     IN_QUOTES,
     BEHIND_QUOTE, /* of a quoted field: its end, or the first of two */
 } place;
@@ -26,7 +26,8 @@ typedef struct scan {
     bool is_done;
 } scan;
 
-/* How many bytes belong to the record, its line end included; is_done when that was there. */
+/* The number of bytes that belong to the record, its line end included; is_done when the line end
+ * was there. */
 static size_t scan_bytes(scan *s, const char *bytes, size_t size)
 {
     size_t i = 0;
@@ -117,8 +118,8 @@ static pb_status plain_next(pb_reader *r, pb_string *out, int64_t *line, bool *h
     return pb_lines_next(r, false, out, line, has);
 }
 
-/* The field at *at as bytes, which are of the text or of `unquoted`; *at moves behind its
- * separator, or behind the end when it is the last. `number` counts it, from 1. */
+/* The field at *at as bytes, which point into the text or into `unquoted`; *at moves past its
+ * separator, or past the end when it is the last. `number` counts it, from 1. */
 static pb_status read_field(const pb_row_form *form, const char *text, size_t length, size_t *at,
                             int64_t number, pb_string *unquoted, const char **field, size_t *size)
 {

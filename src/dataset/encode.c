@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* One sample on its way. */
+/* One sample in flight. */
 typedef struct slot {
     pb_rendered rendered;
     pb_digest digest; /* of its own text */
@@ -19,7 +19,7 @@ typedef struct slot {
     pb_string message;
 } slot;
 
-/* The sections as they grow. */
+/* The growing sections. */
 typedef struct grown {
     pb_ids ids;
     int64_t *offsets, *rows, *first_answers;
@@ -126,7 +126,7 @@ static pb_status append(encoder *e, const pb_example *example, const slot *s)
     return PB_OK;
 }
 
-/* Takes or leaves the samples of the chunk, in order. */
+/* Accepts or drops the samples of the chunk, in order. */
 static pb_status append_chunk(encoder *e, const pb_example *examples, int64_t count)
 {
     bool train  = e->split == PB_SPLIT_TRAIN;
@@ -211,7 +211,7 @@ static pb_status give(pb_encoded_storage *s, pb_encoded_section section, void *a
     return PB_OK;
 }
 
-/* Moves the grown arrays into the set, whose they are also on failure. */
+/* Moves the grown arrays into the set, which owns them also on failure. */
 static pb_status hand_over(encoder *e, pb_encoded_set *set)
 {
     PB_TRY(PB_ALLOC(set->storage, 1));

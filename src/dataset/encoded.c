@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading a set of token rows, and made-up ones. */
+/* Reading a set of token rows, and synthetic ones. */
 #include "encoded.h"
 
 #include "pb/memory.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a set of token rows lies in: arrays while it is made, the same sections in a file. */
+/* The storage of a set of token rows: arrays while it is made, the same sections in a file. */
 #pragma once
 
 #include "pb/digests.h"
@@ -32,6 +32,6 @@ size_t pb_encoded_section_bytes(const pb_encoded_storage *storage, int section);
 /* Points the set's arrays into its storage. */
 void pb_encoded_resolve(pb_encoded_set *set);
 
-/* Makes the set anew. */
+/* Makes the set again. */
 pb_status pb_encoded_make(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
                           const pb_encoded_set *test, pb_encoded_set *out) PB_MUST_USE;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Two line feeds before a text that is not empty. */
+/* Two line feeds before a non-empty text. */
 static pb_status paragraph(const char *text, size_t length, pb_string *out)
 {
     if (length == 0) {
@@ -57,8 +57,8 @@ static bool cut_choices(const char *text, size_t length, const char *const signs
     return true;
 }
 
-/* MathQA's options, "a ) 1 , b ) 2 …" or "['a ) 1', 'b ) 2', …]", as lines below "Choices:"; what
- * has neither form stays as it is behind "Options: ". */
+/* MathQA's options, "a ) 1 , b ) 2 …" or "['a ) 1', 'b ) 2', …]", as lines below "Choices:"; a text
+ * in neither form follows "Options: " unchanged. */
 static pb_status choices(const char *text, size_t length, pb_string *out)
 {
     static const char *const plain[3]  = {"a ) ", " , ", ""};

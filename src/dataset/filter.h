@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a pattern may do with a column's text. A new filter is a function and a line of the table.
- */
+/* Transformations of a column's text in a pattern. A new filter is a function and a line of the
+ * table. */
 #pragma once
 
 #include "pb/status.h"
@@ -8,7 +8,7 @@
 
 typedef struct pb_row_filter {
     const char *name;
-    /* Appends what the text becomes. NULL: the entries of a list, joined with ", ". */
+    /* Appends the transformed text. NULL: the entries of a list, joined with ", ". */
     pb_status (*apply)(const char *text, size_t length, pb_string *out);
 } pb_row_filter;
 

@@ -8,15 +8,15 @@
 
 #include "pb/status.h"
 
-/* More than any row of a text task, and a bound of memory for files that are something else. */
+/* More than any row of a text task, and a bound on memory for files of another kind. */
 enum { PB_RECORD_BYTES = 64 << 20 };
 
 typedef struct pb_row_form {
     const char *name; /* in words */
     bool is_text;     /* values are texts, there is a header */
-    bool is_quoted;   /* fields may stand in quotes */
+    bool is_quoted;   /* fields may be quoted */
     char separator;   /* of fields */
-    /* As pb_reader_next; messages have no place. PB_ERR_FORMAT leaves the reader behind the bad
+    /* As pb_reader_next; messages have no place. PB_ERR_FORMAT leaves the reader after the bad
      * record. */
     pb_status (*next)(pb_reader *r, pb_string *out, int64_t *line, bool *has);
     pb_status (*parse)(const pb_reader *r, const char *text, size_t length, json_t **row);
@@ -29,10 +29,10 @@ extern const pb_row_form pb_form_tsv;
 extern const pb_row_form pb_form_tsv_quoted;
 
 typedef enum pb_array_state {
-    PB_ARRAY_FIRST,  /* behind the opening bracket */
-    PB_ARRAY_COMMA,  /* behind a comma */
-    PB_ARRAY_VALUE,  /* behind a record */
-    PB_ARRAY_CLOSED, /* behind the closing bracket */
+    PB_ARRAY_FIRST,  /* after the opening bracket */
+    PB_ARRAY_COMMA,  /* after a comma */
+    PB_ARRAY_VALUE,  /* after a record */
+    PB_ARRAY_CLOSED, /* after the closing bracket */
 } pb_array_state;
 
 struct pb_reader {
@@ -40,14 +40,14 @@ struct pb_reader {
     pb_stream *stream;
     const pb_row_form *form;
     int64_t line;         /* of the next byte, from 1 */
-    bool is_over;         /* nothing more is to be read */
+    bool is_over;         /* there is nothing more to read */
     bool is_broken;       /* a failure ended the reading */
     pb_array_state array; /* JSON array */
     char **names;         /* CSV, TSV: [name_count], owned */
     int64_t name_count;
 };
 
-/* A record in the making: appended to `out` until it is too long, then only counted. */
+/* A record under construction: appended to `out` until it is too long, then only counted. */
 typedef struct pb_record_text {
     pb_string *out;
     size_t start;  /* of the record in *out */
@@ -61,8 +61,8 @@ pb_status pb_record_end(const pb_record_text *record) PB_MUST_USE;
 
 int64_t pb_count_lines(const char *bytes, size_t size); /* line feeds */
 
-/* Records that are lines, without their ends. Those of no byte, or of white space alone where that
- * is nothing, are skipped. */
+/* Records that are lines, without their line ends. Empty ones, and those of white space alone where
+ * that counts as empty, are skipped. */
 pb_status pb_lines_next(pb_reader *r, bool skip_white, pb_string *out, int64_t *line, bool *has);
 
 /* PB_ERR_FORMAT unless the text is UTF-8 without a NUL; `what` names it in messages. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* gzip by zlib: members one behind the other, each with its checksum. The only home of zlib.h. */
+/* gzip by zlib: members in a row, each with its checksum. The only home of zlib.h. */
 #include "codec.h"
 
 #include "pb/memory.h"
@@ -65,7 +65,7 @@ static uInt as_uint(size_t size)
 
 static pb_status fail(const gzip *g, int code)
 {
-    /* Bytes behind a member that do not begin another. */
+    /* Bytes after a member that do not begin another. */
     if (g->had_member && g->z.total_out == 0 && code == Z_DATA_ERROR) {
         return PB_FAIL(PB_ERR_IO, "bytes that are not gzip lie behind its gzip data");
     }

@@ -19,7 +19,7 @@ static uint64_t hash_of(const char *text)
     return hash ^ hash >> 29;
 }
 
-/* The slot of the text, or the free one where it belongs. */
+/* The slot of the text, or the free slot for it. */
 static int32_t *find(const pb_interner *texts, const char *text)
 {
     for (uint64_t at = hash_of(text);; at++) {

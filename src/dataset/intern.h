@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Texts stored once each, known by their number. */
+/* Texts stored once each, identified by number. */
 #pragma once
 
 #include "pb/string.h"
@@ -14,6 +14,6 @@ typedef struct pb_interner {
     int64_t count, capacity;
 } pb_interner;
 
-/* *number is that of the text, which is added when it is new. */
+/* *number is the number of the text, which is added when new. */
 pb_status pb_intern(pb_interner *texts, const char *text, int32_t *number) PB_MUST_USE;
 void pb_interner_clear(pb_interner *texts); /* accepts a zeroed one */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What an opened data set holds. */
+/* The contents of an open data set. */
 #pragma once
 
 #include "pb/dataset.h"
 
-/* Keys that are judged when a file is opened, after the configuration may be gone. */
+/* Keys that are checked when a file is opened, when the configuration may no longer exist. */
 typedef enum pb_dataset_key {
     PB_KEY_TRAIN_FILE,
     PB_KEY_TEST_FILE,
@@ -17,13 +17,13 @@ struct pb_dataset {
     pb_data_options data; /* numbers only: the text is not kept */
     pb_protocol protocol;
     const pb_dataset_builder *ops;
-    char *places[PB_KEY_COUNT]; /* "file:line" of the keys, NULL where nobody knows */
+    char *places[PB_KEY_COUNT]; /* "file:line" of the keys, NULL where unknown */
     pb_answer_check *check;     /* NULL: answers are not checked */
     char *instructions[PB_SPLIT_COUNT];
     pb_row_builder *builders[PB_SPLIT_COUNT];
 };
 
-/* Reads no more than so many rows, before the first are read. */
+/* Limits the number of rows; called before the first are read. */
 void pb_rows_limit(pb_rows *rows, int64_t most);
 
 static inline const char *pb_split_name(pb_split split)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A JSON array of objects. The scanner cuts out one value after the other by counting brackets
- * outside of texts, without a stack, so no nesting can exhaust it; whether a value is an object,
- * and valid, is found when it is parsed. */
+/* A JSON array of objects. The scanner cuts out values one by one by counting brackets outside
+ * texts, without a stack, so no nesting can exhaust it; whether a value is a valid object is found
+ * when it is parsed. */
 #include "forms.h"
 
 #include <string.h>
@@ -11,7 +11,8 @@ static bool is_white(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Takes white space, and gives the byte behind it, which stays; *has is false at the end. */
+/* Skips white space and returns the byte after it without consuming it; *has is false at the
+ * end. */
 static pb_status skip_white(pb_reader *r, char *next, bool *has)
 {
     const char *bytes = NULL;
@@ -35,13 +36,13 @@ static pb_status skip_white(pb_reader *r, char *next, bool *has)
 typedef struct scan {
     int64_t depth; /* brackets that are open */
     bool in_text;
-    bool is_escaped; /* a backslash stands before the next byte */
+    bool is_escaped; /* a backslash precedes the next byte */
     bool is_scalar;  /* no bracket and no text: ends before a comma, a bracket or white space */
     bool is_done;
 } scan;
 
-/* Whether the byte at `at` is behind an odd number of backslashes; `start` is the first byte that
- * may be one of them, and is_escaped tells what stood before it. */
+/* Whether the byte at `at` follows an odd number of backslashes; `start` is the first byte that may
+ * be one of them, and is_escaped covers the bytes before it. */
 static bool is_escaped_at(const scan *s, const char *bytes, size_t start, size_t at)
 {
     size_t i = at;
@@ -54,8 +55,7 @@ static bool is_escaped_at(const scan *s, const char *bytes, size_t start, size_t
     return run % 2 == 1 || (at == start && s->is_escaped);
 }
 
-/* The end of the text that goes on at `start`: behind its quote, or `size` when that is not there.
- */
+/* The end of the text that continues at `start`: after its quote, or `size` when there is none. */
 static size_t scan_text(scan *s, const char *bytes, size_t start, size_t size)
 {
     size_t at = start;
@@ -77,7 +77,7 @@ static size_t scan_text(scan *s, const char *bytes, size_t start, size_t size)
     return size;
 }
 
-/* How many bytes belong to the value; is_done when it ends with them. */
+/* The number of bytes that belong to the value; is_done when it ends there. */
 static size_t scan_bytes(scan *s, const char *bytes, size_t size)
 {
     size_t i = 0;
@@ -128,7 +128,7 @@ static pb_status read_value(pb_reader *r, char first, pb_string *out)
     return pb_record_end(&record);
 }
 
-/* What stands between records: *is_value is set when one begins. */
+/* Skips what is between records: *is_value is set when one begins. */
 static pb_status step(pb_reader *r, char next, bool *is_value)
 {
     pb_array_state before = r->array;

@@ -9,7 +9,8 @@ static pb_status json_lines_next(pb_reader *r, pb_string *out, int64_t *line, bo
     return pb_lines_next(r, true, out, line, has);
 }
 
-/* The remedy for an object over several lines, whose first one is a bracket and little more. */
+/* The remedy for an object that spans several lines, the first of which is little more than a
+ * bracket. */
 static const char *begins_object(const char *text, size_t length)
 {
     bool open = false, closed = false;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the forms share: a record in the making, records that are lines, the check of a text. */
+/* Shared by the forms: a record under construction, records that are lines, the check of a text. */
 #include "forms.h"
 
 #include "pb/utf8.h"
@@ -37,7 +37,7 @@ int64_t pb_count_lines(const char *bytes, size_t size)
     const char *next = bytes;
     int64_t count    = 0;
 
-    /* They are rare: a search is faster than a look at every byte. */
+    /* They are rare: a search is faster than checking every byte. */
     while (next < end && (next = memchr(next, '\n', (size_t)(end - next))) != NULL) {
         count++;
         next++;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Patterns are parsed once, so that an unknown column is an error of the configuration and not of
- * some row. */
+/* Patterns are parsed once, so that an unknown column is an error of the configuration rather than
+ * of a row. */
 #include "pattern.h"
 
 #include "pb/memory.h"
@@ -28,7 +28,7 @@ static pb_status find_column(const char *key, const char *name, const pb_columns
                    name, pb_string_hint(hint, name, columns->names));
 }
 
-/* A name with a colon may be that of a column. */
+/* A name with a colon may be the name of a column. */
 static pb_status parse_filter(const char *key, char *name, const pb_columns *columns,
                               pb_row_pattern_piece *piece)
 {
@@ -45,7 +45,7 @@ static pb_status parse_filter(const char *key, char *name, const pb_columns *col
     return PB_OK;
 }
 
-/* Lists go with a [number] or with the filter that takes lists, other columns with neither. */
+/* Lists need a [number] or the filter that takes lists; other columns allow neither. */
 static pb_status check_list(const char *key, const pb_column *column,
                             const pb_row_pattern_piece *piece)
 {
@@ -101,7 +101,7 @@ static pb_status copy_range(const char *text, size_t length, char **out)
     return PB_OK;
 }
 
-/* The pieces at *text, which moves on. */
+/* Parses the pieces at *text and advances it. */
 static pb_status parse_piece(const char *key, const char **text, const pb_columns *columns,
                              pb_row_pattern *pattern)
 {

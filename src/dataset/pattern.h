@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Patterns: texts with {column}, {column[0]}, {a|b} (the first that is not empty), each with
- * :filter behind it if need be; {{ and }} stand for braces. */
+/* Patterns: texts with {column}, {column[0]}, {a|b} (the first that is not empty), each optionally
+ * followed by :filter; {{ and }} denote braces. */
 #pragma once
 
 #include "columns.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Readers: which form a file has, and the place before every message. */
+/* Readers: the form of a file, and the place before every message. */
 #include "forms.h"
 
 #include "pb/dataset.h"
@@ -18,7 +18,7 @@ static bool ends_in(const char *name, size_t length, const char *suffix)
     return length > size && strncasecmp(name + length - size, suffix, size) == 0;
 }
 
-/* The format that a name tells, PB_FORMAT_JSON for the first character to tell. */
+/* The format by file name; PB_FORMAT_JSON: the first character decides. */
 static pb_format format_of_name(const char *path)
 {
     static const struct {
@@ -52,7 +52,7 @@ const char *pb_dataset_form(const pb_dataset_options *options, pb_split split)
     return names[options->format == PB_FORMAT_AUTO ? (int)format_of_name(path) : options->format];
 }
 
-/* The first byte that is not white, as far as the window reaches; '\0' without one. */
+/* The first byte within the window that is not white space; '\0' without one. */
 static char first_character(const char *bytes, size_t size)
 {
     size_t i = 0;
@@ -71,7 +71,7 @@ static bool begins_array(const char *bytes, size_t size)
     return open != NULL && first_character(open + 1, size - (size_t)(open + 1 - bytes)) == '{';
 }
 
-/* Files that are something else, by their first bytes. */
+/* Files of other kinds, by their first bytes. */
 static pb_status check_content(const char *path, const char *bytes, size_t size)
 {
     static const char lfs[] = "version https://git-lfs";

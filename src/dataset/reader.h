@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Files of rows: JSON lines, a JSON array, CSV, TSV; plain or compressed. Records come one at a
- * time, as texts, through a window of fixed size; a record is parsed apart from that, by any
- * thread. What is accepted and refused: configs/dataset/README.md. */
+/* Files of rows: JSON lines, a JSON array, CSV, TSV; plain or compressed. Records are read one at a
+ * time, as texts, through a window of fixed size; any thread may parse a record.
+ * configs/dataset/README.md says what is accepted and refused. */
 #pragma once
 
 #include "pb/config.h"
@@ -14,27 +14,27 @@ typedef struct pb_reader pb_reader;
 /* The key dataset.format, in the order of its choices. */
 typedef enum pb_format {
     PB_FORMAT_AUTO,       /* by the file's name, then by its first character */
-    PB_FORMAT_JSONL,      /* an object a line */
-    PB_FORMAT_JSON,       /* by the first character: an array of objects, or an object a line */
+    PB_FORMAT_JSONL,      /* an object per line */
+    PB_FORMAT_JSON,       /* by the first character: an array of objects, or an object per line */
     PB_FORMAT_CSV,        /* RFC 4180 */
     PB_FORMAT_TSV,        /* GLUE's: quotes are plain characters */
     PB_FORMAT_TSV_QUOTED, /* RFC 4180 with tabs */
 } pb_format;
 
 /* Opens by content and name: the compression by its first bytes; the form by the extension (.jsonl
- * .json .csv .tsv, with .gz .zst behind it or not), and JSON by the first character, whatever the
- * name ('[' an array, '{' lines). A file without a byte, UTF-16, and a header line that
- * cannot serve are PB_ERR_FORMAT. */
+ * .json .csv .tsv, optionally followed by .gz or .zst), and JSON by the first character, whatever
+ * the name ('[' an array, '{' lines). An empty file, UTF-16, and an unusable header line are
+ * PB_ERR_FORMAT. */
 pb_status pb_reader_open(const char *path, pb_reader **out) PB_MUST_USE;
-/* The same in a given form. `header` (NULL or empty: the first line is it) names the columns of a
- * CSV or TSV file without a header line; PB_ERR_CONFIG when it does not fit. */
+/* The same in a given form. `header` names the columns of a CSV or TSV file without a header line
+ * (NULL or empty: the first line is the header); PB_ERR_CONFIG when it does not fit. */
 pb_status pb_reader_open_as(const char *path, pb_format format, const pb_config_list *header,
                             pb_reader **out) PB_MUST_USE;
 void pb_reader_close(pb_reader *reader); /* accepts NULL */
 
 /* Appends the raw text of the next record to *out; *line is where it begins, from 1; *has is false
- * at the end. Blank lines are not records. PB_ERR_FORMAT: this record is bad, *out is as it was,
- * and reading can go on; PB_ERR_IO: the file cannot be read further (cut off, damaged). Messages
+ * at the end. Blank lines are not records. PB_ERR_FORMAT: this record is bad, *out is unchanged,
+ * and reading can continue; PB_ERR_IO: the file cannot be read further (cut off, damaged). Messages
  * begin with "path:line: ". */
 pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool *has) PB_MUST_USE;
 
@@ -42,8 +42,8 @@ pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool 
 pb_status pb_reader_finish(pb_reader *reader) PB_MUST_USE;
 
 /* A record's text → an object, to be freed with json_decref; CSV and TSV give texts by the names of
- * the header. PB_ERR_FORMAT when it is none; the message has no place, which the caller puts before
- * it. Needs no lock: threads may call it at the same time on one reader, also during
+ * the header. PB_ERR_FORMAT when it is not an object; the message has no place, which the caller
+ * prefixes. Needs no lock: threads may call it at the same time on one reader, also during
  * pb_reader_next. */
 pb_status pb_reader_parse(const pb_reader *reader, const char *text, size_t length,
                           json_t **row) PB_MUST_USE;

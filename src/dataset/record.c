@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Builder `record`: the template, over a passage whose highlights are made sentences, and, in the
- * corrected protocol, over entities in the order of the passage, which the hub's rows have in an
- * order of chance; rows without `entity_spans` keep their order. */
+/* Builder `record`: the template, over a passage whose highlights become sentences and, in the
+ * corrected protocol, over entities in the order of the passage, since the hub's rows have them in
+ * random order; rows without `entity_spans` keep their order. */
 #include "builders.h"
 #include "template.h"
 
@@ -32,7 +32,7 @@ static pb_status record_open(const pb_dataset_options *options, pb_protocol prot
     return PB_OK;
 }
 
-/* "…\n@highlight\n…": the mark behind the end of a sentence becomes a space, another one ". ". */
+/* "…\n@highlight\n…": the mark after the end of a sentence becomes a space, any other ". ". */
 static pb_status join_highlights(const char *passage, pb_string *out)
 {
     static const char mark[] = "\n@highlight\n";
@@ -90,7 +90,7 @@ static pb_status read_spans(const json_t *spans, span **out, size_t *count)
     return PB_OK;
 }
 
-/* The different texts in the order of their first place. */
+/* The distinct texts in the order of their first occurrence. */
 static pb_status order_entities(const pb_column *column, const json_t *spans, json_t *row)
 {
     span *items    = NULL;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading a split: records are cut from the file one behind the other, a chunk of them is parsed
- * and built by all threads, and judged in file order, so that the result does not depend on the
- * number of threads. */
+/* Reading a split: records are cut from the file one by one, a chunk of them is parsed and built by
+ * all threads and checked in file order, so that the result does not depend on the number of
+ * threads. */
 #include "columns.h"
 #include "internal.h"
 #include "reader.h"
@@ -18,12 +18,12 @@
 
 enum { CHUNK_ROWS = 512, CHUNK_BYTES = 4 << 20, MESSAGE_BYTES = 600 };
 
-/* A row on its way. */
+/* A row in flight. */
 typedef struct slot {
     size_t begin, length; /* of its record in the chunk's bytes */
     int64_t row, line;
-    bool cut;      /* false: no record could be cut, status and message say why */
-    bool unscored; /* the answer is what is wrong */
+    bool cut;      /* false: no record could be cut; status and message give the reason */
+    bool unscored; /* the answer is at fault */
     pb_status status;
     pb_string message;
     pb_string id;
@@ -35,16 +35,16 @@ struct pb_rows {
     pb_split split;
     int threads;
     const char *path;
-    pb_reader *reader; /* NULL: rows are made up */
+    pb_reader *reader; /* NULL: rows are synthetic */
     pb_columns columns;
-    pb_hash *hash; /* of made-up texts */
+    pb_hash *hash; /* of synthetic texts */
     int64_t limit; /* 0: none */
     bool ended;
     char sha[PB_HASH_TEXT];
     pb_string bytes; /* of the chunk's records */
     slot *slots;     /* [CHUNK_ROWS] */
     int64_t used;
-    pb_example *examples; /* of the chunk, and their right answers */
+    pb_example *examples; /* of the chunk, and their correct answers */
     const char **references;
     int64_t samples; /* so far */
     pb_digests ids;
@@ -139,8 +139,8 @@ void pb_rows_close(pb_rows *rows)
     pb_memory_free(rows);
 }
 
-/* Keeps the thread's error with the row; the first that fails to be kept is lost, not the status.
- */
+/* Keeps the thread's error with the row; if memory runs out, the message is lost but not the
+ * status. */
 static void keep_error(slot *s, pb_status status)
 {
     s->status         = status;
@@ -190,8 +190,8 @@ static pb_status cut_records(pb_rows *rows)
     return PB_OK;
 }
 
-/* The corrected protocol asks whether the answers can be scored. What stands for a missing label is
- * another fault. */
+/* The corrected protocol asks whether the answers can be scored. A placeholder for a missing label
+ * is another fault. */
 static pb_status check_answers(const pb_rows *rows, const slot *s)
 {
     const pb_dataset *ds = rows->ds;
@@ -282,7 +282,7 @@ static pb_status generate_chunk(pb_rows *rows)
     return PB_OK;
 }
 
-/* Counts a fault; that of the first row that is left out for one is kept, with its place. */
+/* Counts a fault; the fault of the first row left out is kept, with its place. */
 static void PB_PRINTF(5, 6)
     count_fault(pb_rows *rows, const slot *s, pb_row_fault fault, bool bad, const char *format, ...)
 {
@@ -310,7 +310,7 @@ static const char *empty_column(const slot *s)
     return NULL;
 }
 
-/* Test splits of the hub whose labels are kept secret have -1 everywhere. */
+/* Test splits of the hub with hidden labels have -1 everywhere. */
 static bool lacks_label(const pb_rows *rows, const slot *s)
 {
     return rows->split == PB_SPLIT_TEST && pb_dataset_labels(rows->ds)->count > 0 &&
@@ -331,8 +331,8 @@ static pb_status note_id(pb_rows *rows, const slot *s, bool *is_new)
     return pb_digests_add(&rows->ids, &digest, is_new);
 }
 
-/* Counts the row's faults; *keep is false for one that is left out. What the original would take is
- * counted and kept under the paper protocol. */
+/* Counts the row's faults; *keep is false when it is left out. Under the paper protocol, rows that
+ * the original accepts are counted and kept. */
 static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
 {
     const char *path  = rows->path != NULL ? rows->path : rows->ds->options.name;
@@ -451,7 +451,7 @@ static pb_status check_share(const pb_rows *rows, const char *faults)
     return PB_OK;
 }
 
-/* A file that was not read to its end is hashed as a whole all the same. */
+/* A file that was not read to its end is still hashed as a whole. */
 static pb_status hash_source(pb_rows *rows)
 {
     if (rows->reader == NULL) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Streams: file → raw block → (codec) → window. A file that is not compressed has its raw block for
- * a window. Mapping the file would be as fast, but its pages would count as the process's memory.
- */
+/* Streams: file → raw block → (codec) → window. The window of an uncompressed file is its raw
+ * block. Mapping the file would be as fast, but its pages would count as the process's memory. */
 #include "stream.h"
 #include "codec.h"
 
@@ -19,7 +18,7 @@ enum { BLOCK_BYTES = 1 << 20, SMALLEST_BYTES = 4096 };
 typedef struct block {
     unsigned char *data;
     size_t capacity;   /* bytes */
-    size_t start, end; /* what is not taken yet */
+    size_t start, end; /* what is not consumed yet */
 } block;
 
 struct pb_stream {
@@ -34,7 +33,7 @@ struct pb_stream {
     block unpacked;
 };
 
-/* Refills a block that is used up from the file. */
+/* Refills an exhausted block from the file. */
 static pb_status read_block(pb_stream *s)
 {
     block *raw = &s->raw;
@@ -94,7 +93,7 @@ static pb_status unpack_block(pb_stream *s)
     return PB_OK;
 }
 
-/* Reads the first block, which tells the compression. */
+/* Reads the first block, which shows the compression. */
 static pb_status open_codec(pb_stream *s)
 {
     PB_TRY(read_block(s));
@@ -107,7 +106,7 @@ static pb_status open_codec(pb_stream *s)
     return s->codec->open(&s->state);
 }
 
-/* No more than a small file needs; one byte more finds its end. */
+/* No more than a small file needs; one more byte detects its end. */
 static size_t block_capacity(int fd)
 {
     struct stat about = {0};

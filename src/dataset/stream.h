@@ -14,11 +14,11 @@ typedef struct pb_stream pb_stream;
 pb_status pb_stream_open(const char *path, pb_stream **out) PB_MUST_USE;
 void pb_stream_close(pb_stream *s); /* accepts NULL */
 
-/* The next bytes, as many as are at hand: none at the end only, and the whole window or the whole
- * file the first time. They stay until the call after the last of them is taken. PB_ERR_IO when
- * there is no reading on; the message does not name the file. */
+/* The next bytes, as many as are available: none only at the end; the whole window or the whole
+ * file the first time. They stay valid until the call after the last of them was consumed.
+ * PB_ERR_IO when reading cannot continue; the message does not name the file. */
 pb_status pb_stream_peek(pb_stream *s, const char **bytes, size_t *size) PB_MUST_USE;
-void pb_stream_take(pb_stream *s, size_t size); /* of the bytes at hand */
+void pb_stream_take(pb_stream *s, size_t size); /* of the available bytes */
 
 /* Reads the rest of the file for its hash; nothing can be peeked at then. */
 pb_status pb_stream_finish(pb_stream *s) PB_MUST_USE;

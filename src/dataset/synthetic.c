@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Builder `synthetic`: made-up rows without a file, a pure function of seed, split and index, so
- * that the layers above can be run alone. The answer is the class whose index is the number of the
+/* Builder `synthetic`: synthetic rows without a file, a pure function of seed, split and index, so
+ * that the layers above can run alone. The answer is the class whose index is the number of the
  * word "even" in the message modulo the number of classes. */
 #include "builders.h"
 #include "columns.h"

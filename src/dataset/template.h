@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The builder `template`, for builders that change a row before they hand it on: they share its
+/* The builder `template`, for builders that change a row before passing it on: they share its
  * state, open and close. */
 #pragma once
 

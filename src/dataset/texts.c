@@ -5,8 +5,8 @@
 
 enum {
     KEPT_BYTES = 64 << 10
-}; /* a longer string gives its memory back, so that one row with a
-      long text does not hold it for all that come behind */
+}; /* a longer string frees its memory, so that one row with a long text does not hold it for all
+      later rows */
 
 static void empty_string(pb_string *s)
 {
@@ -36,7 +36,7 @@ pb_status pb_row_texts_add(pb_row_texts *texts, pb_row_text **out)
     }
     pb_row_text *text = &texts->items[texts->count];
     empty_text(text);
-    /* Even a text that nothing is written to is one. */
+    /* A text that is never written to still counts. */
     PB_TRY(pb_string_puts(&text->user, ""));
     PB_TRY(pb_string_puts(&text->answer, ""));
     texts->count++;

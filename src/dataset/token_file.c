@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The checksum is over the header, with itself zeroed, and all sections; lengths are compared with
- * each other before anything is read through them. */
+/* The checksum covers the header, with its own field zeroed, and all sections; lengths are
+ * cross-checked before anything is read through them. */
 #include "token_file.h"
 
 #include "pb/memory.h"
@@ -55,7 +55,7 @@ static bool is_none_or(int64_t length, int64_t rows)
     return length == 0 || length == rows;
 }
 
-/* Lengths that no file of this size can have would overflow the sums. */
+/* Lengths that are impossible for a file of this size would overflow the sums. */
 static bool lengths_fit(const header *h, size_t size)
 {
     const int64_t *n = h->lengths;
@@ -79,7 +79,7 @@ static pb_status hash_header(pb_hash *hash, const header *h)
     return pb_hash_update(hash, &plain, sizeof plain);
 }
 
-/* `rest`: of the file, behind the header. */
+/* `rest`: of the file, after the header. */
 static pb_status check_sum(const char *path, const header *h, const void *rest, size_t size)
 {
     char checksum[PB_HASH_TEXT];
@@ -197,7 +197,7 @@ pb_status pb_token_file_write(const char *temporary, const char *path, const cha
 {
     header h;
 
-    memset(&h, 0, sizeof h); /* its gaps are in the checksum */
+    memset(&h, 0, sizeof h); /* its gaps are part of the checksum */
     h.magic     = magic;
     h.truncated = set->truncated;
     h.too_long  = set->too_long;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A set of token rows as a file: a header, then the sections one behind the other, each at a
- * multiple of 64 bytes, in the byte order of the machine. It is written beside its name and
- * renamed, so that a reader sees all of it or nothing. */
+/* A set of token rows as a file: a header, then the sections in order, each at a multiple of 64
+ * bytes, in the byte order of the machine. It is written beside its name and renamed, so that a
+ * reader sees all of it or nothing. */
 #pragma once
 
 #include "encoded.h"
 
-/* The set in the file of this key, mapped. PB_ERR_FORMAT when the file is not a whole one of this
- * key and program; `checksum` reads all of it to know. */
+/* The set in the file of this key, mapped. PB_ERR_FORMAT when the file is not a complete one of
+ * this key and program; `checksum` reads all of it to verify. */
 pb_status pb_token_file_open(const char *path, const char *key, bool checksum,
                              pb_encoded_set *out) PB_MUST_USE;
 
@@ -16,5 +16,5 @@ pb_status pb_token_file_open(const char *path, const char *key, bool checksum,
 pb_status pb_token_file_write(const char *temporary, const char *path, const char *key,
                               const pb_encoded_set *set) PB_MUST_USE;
 
-/* What the form of the file follows from besides its sections, for the key. */
+/* What determines the form of the file besides its sections, for the key. */
 size_t pb_token_file_header_bytes(void);

@@ -3,9 +3,8 @@
  * wsc.fixed: its repair of spans belongs to the hub's script and is not done here.
  *
  * Paper: span 1 gets *, then span 2 gets # in the marked text, its index moved by the two words
- * that came before it. A span is a regular expression, as the original forgets to escape it, and
- * must match directly behind index times (a word, one white-space character); else there is no
- * mark.
+ * inserted before it. A span is a regular expression, as the original forgets to escape it, and
+ * must match directly after index times (a word, one white-space character); else there is no mark.
  *
  * Corrected: span 1 (the noun) gets #, span 2 (the pronoun) gets *, as the instruction says. Both
  * are found literally in the original text and marked at once. */
@@ -61,7 +60,7 @@ static size_t space_at(const char *p)
     return *p != '\0' && pb_str_is_space(pb_str_next(p, strnlen(p, 4), &bytes)) ? bytes : 0;
 }
 
-/* Where the run of characters that are not white space ends. */
+/* The end of the run of characters that are not white space. */
 static const char *word_end(const char *p)
 {
     while (*p != '\0' && space_at(p) == 0) {
@@ -70,7 +69,7 @@ static const char *word_end(const char *p)
     return p;
 }
 
-/* The place behind `index` times a word and one white-space character, NULL when there is none. */
+/* The place after `index` times a word and one white-space character, NULL when there is none. */
 static const char *behind_words(const char *text, int64_t index)
 {
     const char *p = text;
@@ -86,7 +85,7 @@ static const char *behind_words(const char *text, int64_t index)
     return index >= 0 ? p : NULL;
 }
 
-/* Appends the text with the span in its mark, or as it is. */
+/* Appends the text with the span marked, or unchanged. */
 static pb_status mark_pattern(const char *text, const char *span, int64_t index, char mark,
                               pb_string *out)
 {
@@ -129,7 +128,7 @@ static pb_status mark_paper(const char *text, const char *const spans[2], const 
     return status;
 }
 
-/* The character that holds the byte at p is of a word. */
+/* The character that contains the byte at p belongs to a word. */
 static bool in_word(const char *text, const char *p)
 {
     size_t bytes = 0;
@@ -141,8 +140,8 @@ static bool in_word(const char *text, const char *p)
     return *p != '\0' && pb_str_is_word(pb_str_next(p, strnlen(p, 4), &bytes));
 }
 
-/* The span at its word, else the occurrence as whole words whose word is nearest, of two the later
- * one; NULL when there is none. */
+/* The span at its word, else its nearest occurrence as whole words, the later of two; NULL when
+ * there is none. */
 static const char *find_span(const char *text, const char *span, int64_t index)
 {
     size_t length     = strlen(span);
@@ -183,8 +182,8 @@ typedef struct mark {
     char sign;
 } mark;
 
-/* At one place closing marks come first; of two that open the outer, of two that close the inner.
- */
+/* At one place closing marks come first; of two opening marks the outer, of two closing marks the
+ * inner. */
 static bool comes_before(const mark *a, const mark *b)
 {
     if (a->at != b->at) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Zstandard by libzstd: frames one behind the other. A frame's window may take 128 MiB, the
- * library's own limit; larger ones (zstd --long=28 and more) are refused. The only home of zstd.h.
- */
+/* Zstandard by libzstd: frames in a row. A frame's window may take 128 MiB, the library's own
+ * limit; larger ones (zstd --long=28 and more) are refused. The only home of zstd.h. */
 #include "codec.h"
 
 #include "pb/memory.h"
@@ -13,10 +12,10 @@
 
 typedef struct zstd {
     ZSTD_DStream *stream;
-    size_t accounted; /* bytes of the library's that are counted */
+    size_t accounted; /* bytes of the library's that are accounted */
     bool is_whole;
     bool had_frame;
-    bool at_start; /* of a frame: it has given nothing yet */
+    bool at_start; /* of a frame that has produced nothing yet */
 } zstd;
 
 static void account(zstd *z)
