@@ -5,7 +5,7 @@
  *
  *     PB_TRY(pb_grid_open(path, sets, set_count, &grid));
  *     PB_TRY_GOTO(status, pb_grid_expand(grid, NULL, NULL, &cells), …);
- *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, began, &work, &summary), …); */
+ *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, began, &job, &summary), …); */
 #pragma once
 
 #include "pb/cell.h"

@@ -33,7 +33,7 @@ static pb_status options_text(const pb_sweep *s, pb_string *out)
     if (o->has_threads) {
         PB_TRY(pb_string_printf(out, "--threads %" PRId64 "\n", o->threads));
     }
-    PB_TRY(pb_string_printf(out, "sweep.name = \"%s\"\n", pb_sweep_name(s)));
+    PB_TRY(pb_string_printf(out, "sweep.name = \"%s\"\n", pb_grid_get_sweep(s->grid)->name));
     PB_TRY(pb_string_printf(out, "run.output = \"%s\"\n", run->output));
     PB_TRY(pb_string_printf(out, "run.threads = %" PRId64 "\nrun.dtype = %d\nrun.device = %s\n",
                             run->threads, run->dtype, run->device));

@@ -97,6 +97,13 @@ static pb_status check_cell(const pb_sweep *s, int64_t i, rows_list *list, pb_sw
     return has_config ? note(f, i, check_rows(list, &cell, &known->rows)) : PB_OK;
 }
 
+void pb_sweep_forecast_clear(pb_sweep_forecast *forecast)
+{
+    pb_memory_free(forecast->cells);
+    pb_mistakes_clear(&forecast->mistakes);
+    *forecast = (pb_sweep_forecast){0};
+}
+
 pb_status check_cells(const pb_sweep *s, pb_sweep_forecast *out)
 {
     pb_sweep_forecast f = {.count = s->cells.count};

@@ -28,13 +28,6 @@ err_forecast:
     return status;
 }
 
-void pb_sweep_forecast_clear(pb_sweep_forecast *forecast)
-{
-    pb_memory_free(forecast->cells);
-    pb_mistakes_clear(&forecast->mistakes);
-    *forecast = (pb_sweep_forecast){0};
-}
-
 /* Processes beyond one per cell change nothing. */
 pb_status pb_sweep_forecast_makespan(const pb_sweep_forecast *forecast, int64_t ranks,
                                      double *seconds)
