@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "golden.h"
 
-#include "support.h"
+#include "device.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -101,6 +101,14 @@ double golden_error(const float *a, const float *b, int64_t n)
         largest = fmax(largest, fabs((double)b[i]));
     }
     return largest > 0.0 ? error / largest : error;
+}
+
+double golden_tensor_error(pb_backend *be, const pb_tensor *t, const float *expected)
+{
+    float *values = host_values(be, t);
+    double error  = golden_error(values, expected, pb_tensor_count(t));
+    free(values);
+    return error;
 }
 
 double golden_update_error(const float *a, const float *b, const float *start, int64_t n)

@@ -42,6 +42,8 @@ void golden_rows_free(golden_rows *rows);
 
 /* max |a - b| / max |b| over n values. */
 double golden_error(const float *a, const float *b, int64_t n);
+/* The same of an F32 tensor in backend memory. */
+double golden_tensor_error(pb_backend *be, const pb_tensor *t, const float *expected);
 /* ‖a - b‖ / ‖b - start‖. */
 double golden_update_error(const float *a, const float *b, const float *start, int64_t n);
 

@@ -102,7 +102,7 @@ static void plan_and_values_repeat(void **state)
             const pb_trainable *y = &b->trainables[t];
             assert_string_equal(x->name, y->name);
             assert_true(pb_tensor_same_shape(&x->value, &y->value));
-            assert_memory_equal(x->value.data, y->value.data, pb_tensor_bytes(&x->value));
+            assert_true(host_equal(f.backend, &x->value, &y->value));
             assert_true(pb_tensor_is_none(&x->grad) == x->frozen);
             if (x->frozen) {
                 continue;
@@ -113,12 +113,13 @@ static void plan_and_values_repeat(void **state)
             random = random || x->init == PB_INIT_NORMAL || x->init == PB_INIT_UNIFORM;
         }
         assert_int_equal(total, a->parameters);
+        float *grads = host_values(f.backend, &a->grads);
         for (int64_t p = 0; p < a->parameters; p++) {
-            assert_true(((const float *)a->grads.data)[p] == 0.0f);
+            assert_true(grads[p] == 0.0f);
         }
+        free(grads);
         if (a->parameters > 0) { /* another seed gives other values where chance decides */
-            bool same = memcmp(a->values.data, c->values.data, pb_tensor_bytes(&a->values)) == 0;
-            assert_true(same != random);
+            assert_true(host_equal(f.backend, &a->values, &c->values) != random);
         }
         pb_method_destroy(a);
         pb_method_destroy(b);
@@ -161,10 +162,8 @@ typedef struct probe {
     pb_method *m;
     const pb_site *site; /* NULL: rows or keys */
     bool on_input;
-    int64_t in_count, base_count, out_count;
-    float *x, *base, *weights, *out; /* base: y before the method */
-    float *kept, *room;
-    pb_tensor tx, ty, tkept, troom;
+    pb_tensor x, base, weights, out; /* base: y before the method */
+    pb_tensor kept, room;
     pb_site_context ctx;
 } probe;
 
@@ -179,81 +178,93 @@ static float *random_floats(int64_t count, uint64_t salt)
     return x;
 }
 
+/* The same in backend memory. */
+static pb_tensor random_matrix(pb_backend *be, int64_t rows, int64_t columns, uint64_t salt)
+{
+    float *x    = random_floats(rows * columns, salt);
+    pb_tensor t = device_matrix(be, rows, columns, x);
+    free(x);
+    return t;
+}
+
 static void probe_open(probe *p, pb_method *m, const pb_site *site, bool on_input)
 {
     const pb_model_config *c = pb_model_get_config(m->model);
-    *p                       = (probe){.m = m, .site = site, .on_input = on_input};
-    int64_t rows = ROWS, width = 0, kept = 0, scratch = 0;
+    pb_backend *be           = m->backend;
+    int64_t rows = ROWS, in = 0, width = 0, kept = 0, scratch = 0;
     if (site == NULL) {
         bool is_rows = m->ops->rows_forward != NULL;
         rows         = is_rows ? m->ops->virtual_rows(m) : m->ops->virtual_keys(m);
         width        = is_rows ? c->width : c->layers * 2 * c->kv_heads * c->head_dim;
     } else {
-        p->in_count = rows * site->in;
-        width       = on_input ? site->in : site->out;
-        kept        = m->ops->kept_width != NULL ? m->ops->kept_width(m, site) : 0;
-        scratch     = m->ops->scratch_width != NULL ? m->ops->scratch_width(m, site) : 0;
-        p->x        = random_floats(p->in_count, 1);
-        p->tx       = pb_tensor_2d(p->x, PB_DTYPE_F32, rows, site->in);
+        in      = site->in;
+        width   = on_input ? site->in : site->out;
+        kept    = m->ops->kept_width != NULL ? m->ops->kept_width(m, site) : 0;
+        scratch = m->ops->scratch_width != NULL ? m->ops->scratch_width(m, site) : 0;
     }
-    p->out_count  = rows * width;
-    p->base_count = site != NULL && !on_input ? p->out_count : 0;
-    p->base       = random_floats(p->out_count, 2);
-    p->weights    = random_floats(p->out_count, 3);
-    p->out        = random_floats(p->out_count, 4);
-    p->kept       = random_floats(rows * kept, 5);
-    p->room       = random_floats(rows * (2 * scratch + 6), 6);
-    p->ty         = pb_tensor_2d(p->out, PB_DTYPE_F32, rows, width);
-    p->tkept      = pb_tensor_2d(p->kept, PB_DTYPE_F32, rows, kept);
-    /* wider than asked for, as when another site needs more */
-    p->troom = pb_tensor_2d(p->room, PB_DTYPE_F32, rows, 2 * scratch + 6);
-    p->ctx   = (pb_site_context){.training = true, .pass = 3, .scratch = &p->troom};
+    *p = (probe){
+        .m        = m,
+        .site     = site,
+        .on_input = on_input,
+        .x        = random_matrix(be, rows, in, 1),
+        .base     = random_matrix(be, rows, width, 2),
+        .weights  = random_matrix(be, rows, width, 3),
+        .out      = random_matrix(be, rows, width, 4),
+        .kept     = random_matrix(be, rows, kept, 5),
+        /* wider than asked for, as when another site needs more */
+        .room = random_matrix(be, rows, 2 * scratch + 6, 6),
+        .ctx  = {.training = true, .pass = 3, .scratch = &p->room},
+    };
 }
 
 static void probe_close(probe *p)
 {
-    free(p->x);
-    free(p->base);
-    free(p->weights);
-    free(p->out);
-    free(p->kept);
-    free(p->room);
+    const pb_tensor *all[] = {&p->x, &p->base, &p->weights, &p->out, &p->kept, &p->room};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        pb_backend_free(p->m->backend, all[i]->data);
+    }
 }
 
 static double loss(probe *p)
 {
     const pb_method_ops *ops = p->m->ops;
-    memcpy(p->out, p->base, (size_t)p->out_count * sizeof *p->out);
+    pb_backend *be           = p->m->backend;
+    double sum               = 0.0;
+    assert_ok(pb_copy(be, &p->out, &p->base));
     if (p->site == NULL) {
-        assert_ok(ops->rows_forward != NULL ? ops->rows_forward(p->m, &p->ty)
-                                            : ops->keys_forward(p->m, &p->ty));
+        assert_ok(ops->rows_forward != NULL ? ops->rows_forward(p->m, &p->out)
+                                            : ops->keys_forward(p->m, &p->out));
     } else if (p->on_input) {
-        assert_ok(ops->linear_input_forward(p->m, p->site, &p->ctx, &p->ty, &p->tx));
+        assert_ok(ops->linear_input_forward(p->m, p->site, &p->ctx, &p->out, &p->x));
     } else {
-        assert_ok(ops->linear_output_forward(p->m, p->site, &p->ctx, &p->ty, &p->tx, &p->tkept));
+        assert_ok(ops->linear_output_forward(p->m, p->site, &p->ctx, &p->out, &p->x, &p->kept));
     }
-    double sum = 0.0;
-    for (int64_t i = 0; i < p->out_count; i++) {
-        sum += (double)p->out[i] * (double)p->weights[i];
+    float *out     = host_values(be, &p->out);
+    float *weights = host_values(be, &p->weights);
+    for (int64_t i = 0; i < pb_tensor_count(&p->out); i++) {
+        sum += (double)out[i] * (double)weights[i];
     }
+    free(weights);
+    free(out);
     return sum;
 }
 
 /* Gradient by `values`, against `analytic` less `offset`. */
-static void check_gradient(probe *p, const char *what, float *values, int64_t count,
-                           const float *analytic, double offset)
+static void check_gradient(probe *p, const char *what, const pb_tensor *values,
+                           const pb_tensor *analytic, double offset)
 {
+    pb_backend *be = p->m->backend;
     double error = 0.0, largest = 1e-3;
-    for (int64_t i = 0; i < count; i++) {
-        float saved       = values[i];
+    for (int64_t i = 0; i < pb_tensor_count(values); i++) {
+        float saved       = host_get(be, values, i);
         volatile float up = saved + (float)step, down = saved - (float)step;
-        values[i]      = up;
-        double above   = loss(p);
-        values[i]      = down;
-        double below   = loss(p);
-        values[i]      = saved;
+        host_set(be, values, i, up);
+        double above = loss(p);
+        host_set(be, values, i, down);
+        double below = loss(p);
+        host_set(be, values, i, saved);
         double numeric = (above - below) / ((double)up - (double)down);
-        error          = fmax(error, fabs(numeric - ((double)analytic[i] - offset)));
+        error          = fmax(error, fabs(numeric - ((double)host_get(be, analytic, i) - offset)));
         largest        = fmax(largest, fabs(numeric));
     }
     if (!(error <= tolerance * largest)) {
@@ -262,68 +273,61 @@ static void check_gradient(probe *p, const char *what, float *values, int64_t co
     }
 }
 
-/* dy: `weights` on entry, the gradient by the base output (or, on the input
- * side, by x) on return; dx starts at one, since the slot adds to it. */
-static void run_backward(probe *p, float *dy, float *dx)
+/* dy: `weights` on entry, the gradient by the base output (or, on the input side, by x) on return;
+ * dx (NULL: not wanted) starts at one, since the slot adds to it. */
+static void run_backward(probe *p, pb_tensor *dy, pb_tensor *dx)
 {
     const pb_method_ops *ops = p->m->ops;
-    pb_tensor tdy            = p->ty;
-    tdy.data                 = dy;
-    memcpy(dy, p->weights, (size_t)p->out_count * sizeof *dy);
+    pb_tensor none           = {0};
+    assert_ok(pb_copy(p->m->backend, dy, &p->weights));
     (void)loss(p); /* fills what is kept */
     if (p->site == NULL) {
-        assert_ok(ops->rows_backward != NULL ? ops->rows_backward(p->m, &tdy)
-                                             : ops->keys_backward(p->m, &tdy));
+        assert_ok(ops->rows_backward != NULL ? ops->rows_backward(p->m, dy)
+                                             : ops->keys_backward(p->m, dy));
     } else if (p->on_input) {
-        assert_ok(ops->linear_input_backward(p->m, p->site, &p->ctx, &tdy, &p->tx));
+        assert_ok(ops->linear_input_backward(p->m, p->site, &p->ctx, dy, &p->x));
     } else {
-        pb_tensor tdx = p->tx;
-        tdx.data      = dx;
-        if (dx == NULL) {
-            tdx = (pb_tensor){0};
-        }
-        assert_ok(
-            ops->linear_output_backward(p->m, p->site, &p->ctx, &tdy, &tdx, &p->tx, &p->tkept));
+        assert_ok(ops->linear_output_backward(p->m, p->site, &p->ctx, dy, dx != NULL ? dx : &none,
+                                              &p->x, &p->kept));
     }
 }
 
 static void check_slot(pb_method *m, const pb_site *site, bool on_input)
 {
+    pb_backend *be = m->backend;
     probe p;
     probe_open(&p, m, site, on_input);
-    float *dy    = random_floats(p.out_count, 7);
-    float *dx    = random_floats(p.in_count, 8);
-    float *grads = m->grads.data;
-    for (int64_t i = 0; i < p.in_count; i++) {
-        dx[i] = 1.0f;
+    pb_tensor dy = random_matrix(be, p.out.shape[0], p.out.shape[1], 7);
+    pb_tensor dx = device_matrix(be, p.x.shape[0], p.x.shape[1], NULL);
+    for (int64_t i = 0; i < pb_tensor_count(&dx); i++) {
+        host_set(be, &dx, i, 1.0f);
     }
-    memset(grads, 0, pb_tensor_bytes(&m->grads));
-    run_backward(&p, dy, dx);
+    assert_ok(pb_zero(be, &m->grads));
+    run_backward(&p, &dy, &dx);
     for (int64_t t = 0; t < m->count; t++) {
-        pb_trainable *w = &m->trainables[t];
-        if (w->frozen) {
-            continue;
+        const pb_trainable *w = &m->trainables[t];
+        if (!w->frozen) {
+            check_gradient(&p, w->name, &w->value, &w->grad, 0.0);
         }
-        check_gradient(&p, w->name, w->value.data, pb_tensor_count(&w->value), w->grad.data, 0.0);
     }
     if (on_input) {
-        check_gradient(&p, "x", p.x, p.in_count, dy, 0.0);
+        check_gradient(&p, "x", &p.x, &dy, 0.0);
     } else if (site != NULL) {
-        check_gradient(&p, "y", p.base, p.base_count, dy, 0.0);
-        check_gradient(&p, "x", p.x, p.in_count, dx, 1.0);
+        check_gradient(&p, "y", &p.base, &dy, 0.0);
+        check_gradient(&p, "x", &p.x, &dx, 1.0);
     }
 
-    /* A second backward adds the same again, also where the gradient by x is not
-     * wanted. */
-    float *once = random_floats(m->parameters, 9);
-    memcpy(once, grads, pb_tensor_bytes(&m->grads));
-    run_backward(&p, dy, NULL);
+    /* A second backward adds the same again, also where the gradient by x is not wanted. */
+    float *once = host_values(be, &m->grads);
+    run_backward(&p, &dy, NULL);
+    float *twice = host_values(be, &m->grads);
     for (int64_t i = 0; i < m->parameters; i++) {
-        assert_true(fabsf(grads[i] - 2.0f * once[i]) <= 1e-5f * (1.0f + fabsf(once[i])));
+        assert_true(fabsf(twice[i] - 2.0f * once[i]) <= 1e-5f * (1.0f + fabsf(once[i])));
     }
+    free(twice);
     free(once);
-    free(dx);
-    free(dy);
+    pb_backend_free(be, dx.data);
+    pb_backend_free(be, dy.data);
     probe_close(&p);
 }
 

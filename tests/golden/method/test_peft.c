@@ -81,7 +81,7 @@ static void saved_adapters_compute_the_same_in_peft(void **state)
     golden_rows rows;
     char folders[CASES][512];
     pb_string arguments = {0};
-    assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+    f.backend           = device_open(1);
     assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
     assert_ok(pb_weights_open(f.model, f.backend, 0, &f.weights));
     json_t *data = golden_json(shared_path("golden/data/tiny-llama3.json"));

@@ -54,7 +54,7 @@ static void trainables_are_those_of_peft(void **state)
     (void)state;
     for (size_t c = 0; c < sizeof checkpoints / sizeof *checkpoints; c++) {
         method_fixture f = {0};
-        assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+        f.backend        = device_open(1);
         assert_ok(pb_model_open(shared_path("models/%s", checkpoints[c]), NULL, 1, &f.model));
         for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++) {
             json_t *golden = golden_json(

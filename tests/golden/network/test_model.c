@@ -2,7 +2,7 @@
 /* The bare network against golden values: logits, hidden states, negative log-likelihoods and
  * greedy tokens. */
 #include "golden.h"
-#include "support.h"
+#include "device.h"
 
 #include "pb/memory.h"
 #include "pb/network.h"
@@ -26,7 +26,7 @@ typedef struct fixture {
 
 static void open_fixture(const char *checkpoint, fixture *f)
 {
-    assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
+    f->backend = device_open(1);
     assert_ok(pb_model_open(shared_path("models/%s", checkpoint), NULL, 1, &f->model));
     assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
     assert_ok(pb_network_create(f->weights, NULL, &f->net));

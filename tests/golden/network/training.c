@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "training.h"
 
+#include "device.h"
 #include "golden.h"
-#include "support.h"
 
 #include "pb/adapter.h"
 #include "pb/file.h"
@@ -57,7 +57,7 @@ static void load_method(const fixture *f, const char *stage, pb_method **out)
 
 static void open_fixture(fixture *f)
 {
-    assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
+    f->backend = device_open(1);
     assert_ok(pb_model_open(f->model_path, NULL, 1, &f->model));
     f->golden = golden_json(path_of(f, "golden.json"));
     for (size_t b = 0; b < 3; b++) {
@@ -139,7 +139,7 @@ static void check_gradients(fixture *f)
         if (expected == NULL) {
             fail_msg("the golden file has no gradient of %s", t->name);
         }
-        double error = golden_error(t->grad.data, expected->tensor.data, pb_tensor_count(&t->grad));
+        double error = golden_tensor_error(f->backend, &t->grad, expected->tensor.data);
         if (!(error < TOLERANCE_GRADIENT)) {
             fail_msg("%s: gradient of %s: error %g", f->folder, t->name, error);
         }
@@ -194,8 +194,15 @@ static void check_final(const fixture *f)
     pb_method *expected;
     load_method(f, "init", &start);
     load_method(f, "final", &expected);
-    double error = golden_update_error(f->adapter->values.data, expected->values.data,
-                                       start->values.data, expected->parameters);
+    float *values[3];
+    const pb_tensor *tensors[3] = {&f->adapter->values, &expected->values, &start->values};
+    for (int i = 0; i < 3; i++) {
+        values[i] = host_values(f->backend, tensors[i]);
+    }
+    double error = golden_update_error(values[0], values[1], values[2], expected->parameters);
+    for (int i = 0; i < 3; i++) {
+        free(values[i]);
+    }
     if (!(error < TOLERANCE_UPDATE)) {
         fail_msg("%s: update error %g", f->folder, error);
     }

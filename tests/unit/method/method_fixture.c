@@ -31,7 +31,7 @@ void method_fixture_open(method_fixture *f, bool tied, bool biases)
 {
     pb_model_config config = method_fixture_config(tied, biases);
     *f                     = (method_fixture){0};
-    assert_ok(pb_backend_open("cpu", 0, 1, &f->backend));
+    f->backend             = device_open(1);
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
 }
 
@@ -68,10 +68,12 @@ pb_method *method_fixture_make(const method_fixture *f, const char *name, const 
 void method_fixture_scatter(pb_method *m, uint64_t salt, double scale)
 {
     pb_random stream = pb_random_stream(11, PB_RANDOM_TEST, salt);
-    float *values    = m->values.data;
+    float *values    = host_values(m->backend, &m->values);
     for (int64_t i = 0; i < m->parameters; i++) {
         values[i] = (float)(scale * pb_random_normal(stream, (uint64_t)i));
     }
+    host_write(m->backend, &m->values, values);
+    free(values);
     assert_ok(pb_method_values_changed(m));
 }
 

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "support.h"
+#include "device.h"
 
 #include "pb/method.h"
 #include "pb/weights.h"

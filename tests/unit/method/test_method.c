@@ -7,6 +7,7 @@
 #include "pb/memory.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void unknown_method_names_the_nearest(void **state)
@@ -80,8 +81,7 @@ static void full_trains_every_weight_once(void **state)
         assert_true((bindings[head].dweight.data == bindings[embedding].dweight.data) ==
                     (tied != 0));
         const pb_site *q = pb_model_site(f.model, PB_SITE_Q, 1);
-        assert_memory_equal(bindings[q->index].weight.data, q->weight.data,
-                            pb_tensor_bytes(&q->weight));
+        assert_true(host_equal(f.backend, &bindings[q->index].weight, &q->weight));
         pb_method_destroy(m);
         method_fixture_close(&f);
     }
@@ -112,16 +112,18 @@ static void decay_spares_biases_and_norms(void **state)
 }
 
 /* Standard deviation and largest size of a tensor's values. */
-static double spread(const pb_trainable *t, double *largest)
+static double spread(const pb_method *m, int64_t index, double *largest)
 {
-    const float *x = t->value.data;
-    int64_t n      = pb_tensor_count(&t->value);
-    double sum     = 0.0;
-    *largest       = 0.0;
+    const pb_tensor *value = &m->trainables[index].value;
+    float *x               = host_values(m->backend, value);
+    int64_t n              = pb_tensor_count(value);
+    double sum             = 0.0;
+    *largest               = 0.0;
     for (int64_t i = 0; i < n; i++) {
         sum += (double)x[i] * (double)x[i];
         *largest = fmax(*largest, fabs((double)x[i]));
     }
+    free(x);
     return sqrt(sum / (double)n);
 }
 
@@ -132,21 +134,21 @@ static void initial_values_follow_their_laws(void **state)
     double largest;
     method_fixture_open(&f, false, true);
     pb_method *m = method_fixture_make(&f, "lora", "r = 64;", 1);
-    double s     = spread(&m->trainables[0], &largest); /* U(±1/4): deviation 1/(4 sqrt 3) */
+    double s     = spread(m, 0, &largest); /* U(±1/4): deviation 1/(4 sqrt 3) */
     assert_true(largest <= 0.25 && largest > 0.24 && fabs(s - 0.25 / sqrt(3.0)) < 0.01);
-    assert_true(spread(&m->trainables[1], &largest) == 0.0);
+    assert_true(spread(m, 1, &largest) == 0.0);
     pb_method_destroy(m);
     m = method_fixture_make(&f, "prompt", "num_virtual_tokens = 200; init = \"normal\";", 1);
-    assert_true(fabs(spread(&m->trainables[0], &largest) - 1.0) < 0.05 && largest > 2.5);
+    assert_true(fabs(spread(m, 0, &largest) - 1.0) < 0.05 && largest > 2.5);
     pb_method_destroy(m);
     m = method_fixture_make(&f, "ia3", "", 1);
     for (int64_t i = 0; i < m->parameters; i++) {
-        assert_true(((const float *)m->values.data)[i] == 1.0f);
+        assert_true(host_get(f.backend, &m->values, i) == 1.0f);
     }
     pb_method_destroy(m);
     m                   = method_fixture_make(&f, "bitfit", "", 1); /* the model has biases */
     const pb_site *site = pb_model_site(f.model, PB_SITE_Q, 0);
-    assert_memory_equal(m->trainables[0].value.data, site->bias.data, pb_tensor_bytes(&site->bias));
+    assert_true(host_equal(f.backend, &m->trainables[0].value, &site->bias));
     pb_method_destroy(m);
     method_fixture_close(&f);
 }
@@ -159,9 +161,9 @@ static void prompt_starts_from_distinct_vocabulary_rows(void **state)
     const float *table = pb_model_site(f.model, PB_SITE_EMBEDDING, 0)->weight.data;
     int first[2][40];
     for (uint64_t seed = 0; seed < 2; seed++) {
-        bool used[40]     = {false};
-        pb_method *m      = method_fixture_make(&f, "prompt", "num_virtual_tokens = 50;", seed);
-        const float *rows = m->trainables[0].value.data;
+        bool used[40] = {false};
+        pb_method *m  = method_fixture_make(&f, "prompt", "num_virtual_tokens = 50;", seed);
+        float *rows   = host_values(f.backend, &m->trainables[0].value);
         for (int r = 0; r < 50; r++) { /* 40 ids, then round again */
             int id = 0;
             while (id < 40 && memcmp(rows + r * 16, table + id * 16, 16 * sizeof *rows) != 0) {
@@ -176,6 +178,7 @@ static void prompt_starts_from_distinct_vocabulary_rows(void **state)
                 assert_int_equal(id, first[seed][r - 40]);
             }
         }
+        free(rows);
         pb_method_destroy(m);
     }
     assert_true(memcmp(first[0], first[1], sizeof first[0]) != 0);
@@ -187,7 +190,7 @@ static void a_model_without_weights_is_only_planned(void **state)
     (void)state;
     pb_model_config config = method_fixture_config(true, true);
     method_fixture f       = {0};
-    assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+    f.backend              = device_open(1);
     assert_ok(pb_model_open_shape(&config, &f.model));
     for (const pb_method_ops *const *ops = pb_method_registry(); *ops != NULL; ops++) {
         pb_method *m = method_fixture_make(&f, (*ops)->name, "", 1);
@@ -232,38 +235,44 @@ static void check_merge(const char *name, const char *options, pb_site_kind kind
     pb_method *m = method_fixture_make(&f, name, options, 1);
     method_fixture_scatter(m, 3, 0.5);
     const pb_site *site = pb_model_site(f.model, kind, 1);
-    float w[MOST * MOST], b[MOST], x[MOST], y[MOST], expected[MOST], seen[MOST];
-    float room[2 * MOST], kept[MOST];
+    pb_backend *be      = f.backend;
+    float x[MOST];
     for (int i = 0; i < MOST; i++) {
         x[i] = (float)(i % 7) - 2.5f;
     }
-    pb_tensor weight = pb_tensor_2d(w, PB_DTYPE_F32, site->out, site->in);
-    pb_tensor bias   = pb_tensor_1d(b, PB_DTYPE_F32, site->out);
-    pb_tensor tx = pb_tensor_2d(x, PB_DTYPE_F32, 1, site->in), ts = tx;
-    pb_tensor ty        = pb_tensor_2d(y, PB_DTYPE_F32, 1, site->out);
-    pb_tensor te        = pb_tensor_2d(expected, PB_DTYPE_F32, 1, site->out);
-    pb_tensor scratch   = pb_tensor_2d(room, PB_DTYPE_F32, 1, 2 * MOST);
+    pb_tensor weight    = device_matrix(be, site->out, site->in, site->weight.data);
+    pb_tensor bias_row  = device_matrix(be, 1, site->out, site->bias.data);
+    pb_tensor bias      = pb_tensor_1d(bias_row.data, PB_DTYPE_F32, site->out);
+    pb_tensor tx        = device_matrix(be, 1, site->in, x);
+    pb_tensor room      = device_matrix(be, 1, site->in, NULL);
+    pb_tensor ts        = tx;
+    pb_tensor ty        = device_matrix(be, 1, site->out, NULL);
+    pb_tensor te        = device_matrix(be, 1, site->out, NULL);
+    pb_tensor kept      = device_matrix(be, 1, MOST, NULL);
+    pb_tensor scratch   = device_matrix(be, 1, 2 * MOST, NULL);
     pb_site_context ctx = {.scratch = &scratch};
     pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
     unsigned acts       = m->ops->acts(m, site);
 
     if ((acts & PB_ACTS_ON_INPUT) != 0) {
-        ts.data = seen;
+        ts = room;
         assert_ok(m->ops->linear_input_forward(m, site, &ctx, &ts, &tx));
     }
-    assert_ok(pb_matmul(f.backend, &te, &ts, &site->weight, &args));
-    assert_ok(pb_bias_forward(f.backend, &te, &site->bias));
+    assert_ok(pb_matmul(be, &te, &ts, &weight, &args));
+    assert_ok(pb_bias_forward(be, &te, &bias));
     if ((acts & PB_ACTS_ON_OUTPUT) != 0) {
-        pb_tensor tk = pb_tensor_2d(kept, PB_DTYPE_F32, 1, m->ops->kept_width(m, site));
+        pb_tensor tk = pb_tensor_2d(kept.data, PB_DTYPE_F32, 1, m->ops->kept_width(m, site));
         assert_ok(m->ops->linear_output_forward(m, site, &ctx, &te, &ts, &tk));
     }
-    assert_ok(pb_copy(f.backend, &weight, &site->weight));
-    assert_ok(pb_copy(f.backend, &bias, &site->bias));
     assert_ok(pb_method_merge(m, site, &weight, &bias));
-    assert_ok(pb_matmul(f.backend, &ty, &tx, &weight, &args));
-    assert_ok(pb_bias_forward(f.backend, &ty, &bias));
+    assert_ok(pb_matmul(be, &ty, &tx, &weight, &args));
+    assert_ok(pb_bias_forward(be, &ty, &bias));
     for (int64_t i = 0; i < site->out; i++) {
-        assert_true(fabsf(y[i] - expected[i]) < 1e-5f);
+        assert_true(fabsf(host_get(be, &ty, i) - host_get(be, &te, i)) < 1e-5f);
+    }
+    const pb_tensor *all[] = {&weight, &bias_row, &tx, &room, &ty, &te, &kept, &scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        pb_backend_free(be, all[i]->data);
     }
     pb_method_destroy(m);
     method_fixture_close(&f);

@@ -6,6 +6,7 @@
 #include "pb/random.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ALL_LINEAR                                                                            \
@@ -87,7 +88,7 @@ void network_fixture_open(network_fixture *f, const network_case *c, bool biases
 {
     pb_model_config config = small_config(biases);
     *f                     = (network_fixture){0};
-    assert_ok(pb_backend_open("cpu", 0, threads, &f->backend));
+    f->backend             = device_open(threads);
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
     roughen(f->model);
     assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
@@ -100,7 +101,10 @@ void network_fixture_open(network_fixture *f, const network_case *c, bool biases
         assert_ok(pb_method_find(c->method, &ops));
         assert_ok(pb_method_create(ops, options, "method", f->model, f->backend, 5, &f->method));
         pb_config_close(options);
-        add_noise(f->method->values.data, f->method->parameters, 0.2, 300);
+        float *values = host_values(f->backend, &f->method->values);
+        add_noise(values, f->method->parameters, 0.2, 300);
+        host_write(f->backend, &f->method->values, values);
+        free(values);
         assert_ok(pb_method_values_changed(f->method));
     }
     assert_ok(pb_network_create(f->weights, f->method, &f->net));

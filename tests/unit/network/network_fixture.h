@@ -3,7 +3,7 @@
  * three levels; for the tests of the network and of training. */
 #pragma once
 
-#include "support.h"
+#include "device.h"
 
 #include "pb/network.h"
 

@@ -339,7 +339,7 @@ static void logits_that_are_not_finite_are_refused(void **state)
         network_fixture_open(&f, &full, false, 1);
         pb_tensor norm = named(f.method, "model.norm.weight");
         for (int64_t k = 0; k < pb_tensor_count(&norm); k++) {
-            ((float *)norm.data)[k] = norms[i];
+            host_set(f.backend, &norm, k, norms[i]);
         }
         assert_error(pb_network_generate(f.net, rows.samples, 3, &options, out), PB_ERR_NUMERIC,
                      "logits of row 1 of 3 are not finite at its new token 1: a value left the "
@@ -369,8 +369,8 @@ static void the_row_without_finite_logits_is_named(void **state)
             prompts[i] = (pb_sample){.ids = ids[i], .length = 2};
         }
         network_fixture_open(&f, &full, false, 1);
-        pb_tensor table                            = named(f.method, "model.embed_tokens.weight");
-        ((float *)table.data)[39 * table.shape[1]] = NAN;
+        pb_tensor table = named(f.method, "model.embed_tokens.weight");
+        host_set(f.backend, &table, 39 * table.shape[1], NAN);
         assert_error(pb_network_generate(f.net, prompts, 4, &options, out), PB_ERR_NUMERIC,
                      "logits of row 3 of 4 are not finite");
         network_fixture_close(&f);

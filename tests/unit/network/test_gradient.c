@@ -33,22 +33,23 @@ static double loss_of(network_fixture *f, const pb_batch *batch)
 }
 
 /* dL/ds of L(value + s · direction) at s = 0 by a five-point stencil, error O(step⁴). */
-static double slope(network_fixture *f, const pb_batch *batch, float *value,
+static double slope(network_fixture *f, const pb_batch *batch, const pb_tensor *value,
                     const double *direction, int64_t n, double step)
 {
     static const double at[]     = {1, -1, 2, -2};
     static const double weight[] = {8, -8, -1, 1};
-    float *saved                 = malloc((size_t)n * sizeof *saved);
+    float *saved                 = host_values(f->backend, value);
+    float *moved                 = host_values(f->backend, value);
     double sum                   = 0.0;
-    assert_non_null(saved);
-    memcpy(saved, value, (size_t)n * sizeof *saved);
     for (int k = 0; k < 4; k++) {
         for (int64_t i = 0; i < n; i++) {
-            value[i] = (float)((double)saved[i] + at[k] * step * direction[i]);
+            moved[i] = (float)((double)saved[i] + at[k] * step * direction[i]);
         }
+        host_write(f->backend, value, moved);
         sum += weight[k] * loss_of(f, batch);
     }
-    memcpy(value, saved, (size_t)n * sizeof *saved);
+    host_write(f->backend, value, saved);
+    free(moved);
     free(saved);
     return sum / (12.0 * step);
 }
@@ -80,8 +81,7 @@ static void check_direction(network_fixture *f, const network_case *c, const pb_
         direction[i] /= length;
         expected += direction[i] * gradient[i];
     }
-    double measured =
-        slope(f, batch, t->value.data, direction, n, fmin(STEP_MAX, LOSS_CHANGE / norm));
+    double measured = slope(f, batch, &t->value, direction, n, fmin(STEP_MAX, LOSS_CHANGE / norm));
     if (!(fabs(measured - expected) <= TOLERANCE * norm)) {
         fail_msg("%s: %s, direction %d: slope %g, gradient %g, norm %g", network_case_text(c),
                  t->name, which, measured, expected, norm);
@@ -103,9 +103,11 @@ static void check_case(const network_case *c, bool biases, int first)
     assert_non_null(grads);
     assert_true(network_step(&f, &batch, 9) == loss_of(&f, &batch));
     (void)network_step(&f, &batch, 9);
+    float *taken = host_values(f.backend, &f.method->grads);
     for (int64_t i = 0; i < n; i++) {
-        grads[i] = (double)((const float *)f.method->grads.data)[i];
+        grads[i] = (double)taken[i];
     }
+    free(taken);
     for (int64_t i = 0; i < f.method->count; i++) {
         const pb_trainable *t = &f.method->trainables[i];
         if (!(norm_of(grads + at, pb_tensor_count(&t->value)) > 1e-3)) {

@@ -56,7 +56,7 @@ static void check_case(const network_case *c, bool biases)
     assert_true(hooks || memcmp(before, after, (size_t)count * sizeof *after) == 0);
     if (f.method->parameters > 0 && hooks) {
         /* The hooks act no more: other values of the method change nothing. */
-        memset(f.method->values.data, 0, (size_t)f.method->parameters * sizeof(float));
+        assert_ok(pb_zero(f.backend, &f.method->values));
         float *third = all_logits(&f, &count);
         assert_memory_equal(third, after, (size_t)count * sizeof *third);
         free(third);

@@ -28,11 +28,7 @@ static outcome run(network_fixture *f, const pb_sample *samples, int64_t count,
     pb_batch batch;
     assert_ok(pb_batch_build(samples, count, options, &batch));
     outcome o = {.loss = network_step(f, &batch, 4), .count = f->method->parameters};
-    o.grads   = malloc((size_t)o.count * sizeof *o.grads + 1);
-    assert_non_null(o.grads);
-    if (o.count > 0) {
-        memcpy(o.grads, f->method->grads.data, (size_t)o.count * sizeof *o.grads);
-    }
+    o.grads   = host_values(f->backend, &f->method->grads);
     pb_batch_clear(&batch);
     return o;
 }
@@ -179,9 +175,7 @@ static void parts_add_up_to_the_whole_batch(void **state)
             parts.loss += loss;
             pb_batch_clear(&batch);
         }
-        if (parts.count > 0) {
-            memcpy(parts.grads, f.method->grads.data, (size_t)parts.count * sizeof *parts.grads);
-        }
+        host_read(f.backend, &f.method->grads, parts.grads);
         outcome whole = run(&f, rows.samples, NETWORK_ROWS, &options);
         assert_close(&network_cases[i], &parts, &whole);
         free(parts.grads);
@@ -207,7 +201,7 @@ static void the_gradient_is_scaled(void **state)
     for (int64_t i = 0; i < one.count; i++) {
         one.grads[i] *= 0.25f;
     }
-    assert_true(golden_error(f.method->grads.data, one.grads, one.count) < 1e-6);
+    assert_true(golden_tensor_error(f.backend, &f.method->grads, one.grads) < 1e-6);
     free(one.grads);
     pb_batch_clear(&batch);
     network_fixture_close(&f);
@@ -284,17 +278,13 @@ static void frozen_weights_and_values_stay_as_they_are(void **state)
         network_fixture_open(&f, &network_cases[i], true, 1);
         uint64_t before = digest(f.model);
         size_t bytes    = (size_t)f.method->parameters * sizeof(float);
-        void *values    = malloc(bytes + 1);
-        assert_non_null(values);
-        if (bytes > 0) {
-            memcpy(values, f.method->values.data, bytes);
-        }
-        pb_batch batch = network_pack(&f, rows.samples, NETWORK_ROWS, true);
+        float *values   = host_values(f.backend, &f.method->values);
+        pb_batch batch  = network_pack(&f, rows.samples, NETWORK_ROWS, true);
         (void)network_step(&f, &batch, 0);
         assert_true(digest(f.model) == before);
-        if (bytes > 0) {
-            assert_memory_equal(f.method->values.data, values, bytes);
-        }
+        float *after = host_values(f.backend, &f.method->values);
+        assert_memory_equal(after, values, bytes);
+        free(after);
         free(values);
         pb_batch_clear(&batch);
         network_fixture_close(&f);
@@ -313,7 +303,7 @@ static void evaluation_leaves_gradients_alone(void **state)
     assert_ok(pb_zero(f.backend, &f.method->grads));
     assert_ok(pb_network_loss(f.net, &batch, &sum, NULL));
     for (int64_t i = 0; i < f.method->parameters; i++) {
-        assert_true(((const float *)f.method->grads.data)[i] == 0.0f);
+        assert_true(host_get(f.backend, &f.method->grads, i) == 0.0f);
     }
     pb_batch_clear(&batch);
     network_fixture_close(&f);

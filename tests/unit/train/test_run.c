@@ -187,9 +187,7 @@ static void run_with_seed(uint64_t seed, train_log *log, float **values, int64_t
     o.evaluate_share   = 0.2;
     assert_ok(train_run(&f, &o, seed, &data, log, &result));
     *count  = f.method->parameters;
-    *values = malloc((size_t)*count * sizeof **values);
-    assert_non_null(*values);
-    memcpy(*values, f.method->values.data, (size_t)*count * sizeof **values);
+    *values = host_values(f.backend, &f.method->values);
     network_fixture_close(&f);
 }
 
@@ -241,10 +239,7 @@ static void biases_and_norms_do_not_decay(void **state)
     for (int all = 0; all < 2; all++) {
         network_fixture f;
         network_fixture_open(&f, &full, true, 1);
-        size_t bytes  = (size_t)f.method->parameters * sizeof(float);
-        float *before = malloc(bytes);
-        assert_non_null(before);
-        memcpy(before, f.method->values.data, bytes);
+        float *before      = host_values(f.backend, &f.method->values);
         pb_train_options o = train_options(1, 2, 1e-6);
         o.weight_decay     = 1e5;
         o.decay_all        = all != 0;
@@ -252,7 +247,7 @@ static void biases_and_norms_do_not_decay(void **state)
         const float *was = before;
         for (int64_t i = 0; i < f.method->count; i++) {
             const pb_trainable *t = &f.method->trainables[i];
-            const float *now      = t->value.data;
+            float *now            = host_values(f.backend, &t->value);
             int64_t n             = pb_tensor_count(&t->value);
             bool spared = strstr(t->name, "bias") != NULL || strstr(t->name, "norm") != NULL;
             float keep  = spared && all == 0 ? 1.0f : 0.9f;
@@ -260,6 +255,7 @@ static void biases_and_norms_do_not_decay(void **state)
                 assert_true(fabsf(now[k] - keep * was[k]) < 3e-6f);
             }
             was += n;
+            free(now);
         }
         free(before);
         network_fixture_close(&f);
@@ -278,21 +274,20 @@ static void gradients_are_clipped_to_the_norm(void **state)
     for (int k = 0; k < 2; k++) {
         network_fixture f;
         network_fixture_open(&f, &bias, true, 1);
-        size_t bytes  = (size_t)f.method->parameters * sizeof(float);
-        float *before = malloc(bytes);
-        assert_non_null(before);
-        memcpy(before, f.method->values.data, bytes);
+        float *before      = host_values(f.backend, &f.method->values);
         pb_train_options o = train_options(1, 2, 1.0);
         o.eps              = 1.0;
         o.weight_decay     = 0.0;
         o.clip             = k == 0 ? 0.0 : 1e-3;
         assert_ok(train_run(&f, &o, 1, &data, &log_a, &result));
         assert_true(log_a.steps[0].grad_norm > 0.01);
-        moved[k] = 0.0;
+        moved[k]     = 0.0;
+        float *after = host_values(f.backend, &f.method->values);
         for (int64_t i = 0; i < f.method->parameters; i++) {
-            double d = (double)((const float *)f.method->values.data)[i] - (double)before[i];
+            double d = (double)after[i] - (double)before[i];
             moved[k] += d * d;
         }
+        free(after);
         free(before);
         network_fixture_close(&f);
     }
@@ -329,9 +324,9 @@ static void numbers_that_are_not_finite_at_the_start_are_not_the_rates_fault(voi
         pb_train_result result;
         network_rows_fill(&rows);
         network_fixture_open(&f, &bias, false, 1);
-        pb_train_data data                  = {rows.samples, NETWORK_ROWS, NULL, 0};
-        pb_train_options o                  = train_options(20, 2, 1e-3);
-        ((float *)f.method->values.data)[0] = values[i];
+        pb_train_data data = {rows.samples, NETWORK_ROWS, NULL, 0};
+        pb_train_options o = train_options(20, 2, 1e-3);
+        host_set(f.backend, &f.method->values, 0, values[i]);
         assert_error(train_run(&f, &o, 1, &data, &log_a, &result), PB_ERR_NUMERIC,
                      "loss nan, norm of the gradient nan before anything was trained: a value left "
                      "the range of F32; use another checkpoint or adapter");

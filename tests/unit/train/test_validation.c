@@ -5,6 +5,7 @@
 #include "pb/memory.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static train_log hearing;
@@ -84,14 +85,14 @@ static void without_validation_rows_nothing_is_validated(void **state)
     pb_train_data data = {rows.samples, NETWORK_ROWS, NULL, 0};
     pb_train_options o = train_options(6, 2, 1e-2);
     o.evaluate_share   = 0.3;
-    float first        = ((const float *)f.method->values.data)[0];
+    float first        = host_get(f.backend, &f.method->values, 0);
     hearing            = (train_log){0};
     assert_ok(train_run(&f, &o, 1, &data, &hearing, &result));
     assert_int_equal(hearing.validations, 0);
     assert_int_equal(result.best_step, 0);
     assert_true(isnan(result.best_loss));
     assert_int_equal(result.steps, 6);
-    assert_true(((const float *)f.method->values.data)[0] != first);
+    assert_true(host_get(f.backend, &f.method->values, 0) != first);
     network_fixture_close(&f);
 }
 
@@ -135,8 +136,10 @@ static void the_best_state_comes_back_when_the_last_is_worse(void **state)
         assert_true(hearing.losses[last] > hearing.losses[best]);
         assert_int_equal(result.best_step, hearing.validated[best]);
         assert_true(result.best_loss == hearing.losses[best]);
-        size_t bytes = (size_t)f.method->parameters * sizeof(float);
-        assert_memory_equal(f.method->values.data, hearing.values[restore ? best : last], bytes);
+        size_t bytes  = (size_t)f.method->parameters * sizeof(float);
+        float *values = host_values(f.backend, &f.method->values);
+        assert_memory_equal(values, hearing.values[restore ? best : last], bytes);
+        free(values);
         train_log_free(&hearing);
         network_fixture_close(&f);
     }
@@ -194,11 +197,11 @@ static void a_loss_that_is_not_finite_without_training_is_the_models_fault(void 
     pb_train_result result;
     network_rows_fill(&rows);
     network_fixture_open(&f, &bias, false, 1);
-    ((float *)f.method->values.data)[0] = -NAN;
-    pb_method none                      = *f.method;
-    none.parameters                     = 0;
-    pb_train_data data                  = {rows.samples, 0, rows.samples, NETWORK_ROWS};
-    pb_train_options o                  = train_options(6, 2, 1e-2);
+    host_set(f.backend, &f.method->values, 0, -NAN);
+    pb_method none     = *f.method;
+    none.parameters    = 0;
+    pb_train_data data = {rows.samples, 0, rows.samples, NETWORK_ROWS};
+    pb_train_options o = train_options(6, 2, 1e-2);
     assert_error(pb_train_run(f.net, &none, &o, 1, &data, NULL, &result), PB_ERR_NUMERIC,
                  "validation loss nan before anything was trained: a value left the range of F32; "
                  "use another checkpoint or adapter");

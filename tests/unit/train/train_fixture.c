@@ -42,10 +42,7 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
     log->validated[n] = step;
     log->losses[n]    = loss;
     if (log->method != NULL) {
-        size_t bytes   = (size_t)log->method->parameters * sizeof(float);
-        log->values[n] = malloc(bytes);
-        assert_non_null(log->values[n]);
-        memcpy(log->values[n], log->method->values.data, bytes);
+        log->values[n] = host_values(log->method->backend, &log->method->values);
     }
     if (log->fail_validation == step && step > 0) {
         return PB_FAIL(PB_ERR_IO, "the validation is not wanted");

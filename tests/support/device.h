@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The backend that a test runs over, and mirrors of its memory on the host. A test reaches backend
+ * memory through these alone: nothing else is promised to be readable. Every helper fails the test
+ * itself when it cannot do its work. */
+#pragma once
+
+#include "support.h"
+
+#include "pb/backend.h"
+
+/* $PB_TEST_BACKEND, else "cpu". */
+const char *device_name(void);
+pb_backend *device_open(int threads);
+
+/* An F32 matrix in backend memory; `values` [rows, columns] NULL: zeros. Give .data to
+ * pb_backend_free. */
+pb_tensor device_matrix(pb_backend *be, int64_t rows, int64_t columns, const float *values);
+
+/* All values of an F32 tensor, densely; free() them. */
+float *host_values(pb_backend *be, const pb_tensor *t);
+/* The same into the caller's. */
+void host_read(pb_backend *be, const pb_tensor *t, float *values);
+void host_write(pb_backend *be, const pb_tensor *t, const float *values);
+/* Value `index` of a contiguous F32 tensor. */
+float host_get(pb_backend *be, const pb_tensor *t, int64_t index);
+void host_set(pb_backend *be, const pb_tensor *t, int64_t index, float value);
+/* Both tensors have these bits. */
+bool host_equal(pb_backend *be, const pb_tensor *a, const pb_tensor *b);
