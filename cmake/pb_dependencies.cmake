@@ -1,4 +1,5 @@
 # The libraries this program needs; each becomes one imported target and belongs to one module (see README).
+include(CheckFunctionExists)
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS C)
@@ -23,6 +24,21 @@ if(OPENBLAS_FOUND)
 else()
     find_package(BLAS REQUIRED)
     target_link_libraries(pb_cblas INTERFACE BLAS::BLAS)
+endif()
+
+# LAPACK, for singular values: OpenBLAS mostly holds it. Optional: without it the method svft says so.
+add_library(pb_lapack INTERFACE)
+set(CMAKE_REQUIRED_LIBRARIES ${OPENBLAS_LINK_LIBRARIES})
+check_function_exists(dgesdd_ PB_OPENBLAS_HAS_LAPACK)
+unset(CMAKE_REQUIRED_LIBRARIES)
+if(NOT PB_OPENBLAS_HAS_LAPACK)
+    find_package(LAPACK)
+endif()
+if(LAPACK_FOUND)
+    target_link_libraries(pb_lapack INTERFACE LAPACK::LAPACK)
+endif()
+if(PB_OPENBLAS_HAS_LAPACK OR LAPACK_FOUND)
+    target_compile_definitions(pb_lapack INTERFACE PB_HAVE_LAPACK=1)
 endif()
 
 add_library(pb_hdf5 INTERFACE)

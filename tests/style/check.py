@@ -24,7 +24,7 @@ HEADERS = {
     "config": "config",
     "tensor": "tensor",
     "batch": "batch forest",
-    "backend": "backend device kernels processors usage",
+    "backend": "backend svd device kernels processors usage",
     "text": "python template tokenizer width",
     "model": "model safetensors weights",
     "method": "adapter baseline method trainable",

@@ -145,7 +145,7 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     pb_kernels_get(&kernels);
     PB_TRY(check_kernels(&kernels));
     PB_TRY(PB_ALLOC(c, 1));
-    kernels_one_thread_each();
+    kernels_threads_each(1);
     c->base.ops     = &pb_backend_cpu;
     c->base.threads = threads > 0 ? threads : kernels_all_threads();
     describe(&c->base, &kernels);

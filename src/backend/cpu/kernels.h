@@ -20,9 +20,9 @@ bool kernels_selectable(void);
 /* Their name in this process, "" where it cannot be told. */
 void kernels_name(char name[PB_KERNELS_NAME]);
 
-/* Products of the library stay on the thread that asks for them. An OpenBLAS with OpenMP sets the
- * number of threads of all of OpenMP by that. */
-void kernels_one_thread_each(void);
+/* On how many threads a call of the library runs: 1 for products, which stay on the thread that
+ * asks for them. An OpenBLAS with OpenMP sets the number of threads of all of OpenMP by that. */
+void kernels_threads_each(int threads);
 
 /* As many threads as OpenMP takes by itself: OMP_NUM_THREADS, else one per processor that the
  * process may use. */

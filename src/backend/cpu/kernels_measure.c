@@ -98,10 +98,12 @@ static double best_rate(float *block, double (*clock)(void))
     return best;
 }
 
-void kernels_one_thread_each(void)
+void kernels_threads_each(int threads)
 {
 #ifdef PB_HAVE_OPENBLAS
-    openblas_set_num_threads(1);
+    openblas_set_num_threads(threads);
+#else
+    (void)threads;
 #endif
 }
 
@@ -116,7 +118,7 @@ int kernels_all_threads(void)
 double kernels_rate(void)
 {
     float *block = NULL;
-    kernels_one_thread_each();
+    kernels_threads_each(1);
     if (PB_ALLOC(block, 3 * SIDE * SIDE) != PB_OK) {
         pb_error_clear();
         return 0.0;
@@ -131,7 +133,7 @@ double kernels_rate_together(int threads)
     const size_t size = (size_t)3 * SIDE * SIDE;
     float *blocks     = NULL;
     double sum        = 0.0;
-    kernels_one_thread_each();
+    kernels_threads_each(1);
     if (PB_ALLOC(blocks, size * (size_t)threads) != PB_OK) {
         pb_error_clear();
         return 0.0;

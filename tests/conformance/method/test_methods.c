@@ -37,6 +37,10 @@ static const struct {
     {"ptuning", "num_virtual_tokens = 3; encoder = \"none\";"},
     {"bn_adapter", "size = 3; activation = \"tanh\";"},
     {"bn_adapter", "placement = \"pfeiffer\"; activation = \"silu\"; reduction_factor = 4;"},
+    {"svft", "pattern = \"plain\"; targets = [\"k_proj\"];"},
+    {"svft", "off_diagonals = 3; targets = [\"k_proj\", \"o_proj\", \"up_proj\", \"down_proj\"];"},
+    {"svft", "pattern = \"random\"; targets = [\"k_proj\", \"down_proj\"];"},
+    {"svft", "pattern = \"top_k\"; off_diagonals = 99; targets = [\"o_proj\"];"},
 };
 
 enum { CASES = sizeof cases / sizeof cases[0], ROWS = 5 };
@@ -356,7 +360,8 @@ static void backward_is_the_derivative_of_forward(void **state)
         }
         pb_method_destroy(m);
     }
-    assert_int_equal(slots, 7 + (3 + 2) + (3 + 3) + (2 + 1)); /* … lora, ia3, bn_adapter */
+    assert_int_equal(slots, 7 + (3 + 2) + (3 + 3) + (2 + 1) +
+                                (1 + 4 + 2 + 1)); /* … lora, ia3, bn_adapter, svft */
     method_fixture_close(&f);
 }
 

@@ -41,9 +41,55 @@ class Bottleneck:
         return y + down @ t["adapter_up.weight"].T + t["adapter_up.bias"]
 
 
+def factors(weight):
+    """U and Vᵀ of the singular value decomposition; the first entry of largest magnitude in a column of U is positive."""
+    u, _, vt = torch.linalg.svd(weight, full_matrices=False)
+    largest = u[u.abs().argmax(dim=0), torch.arange(u.shape[1])]
+    return u * largest.sign(), vt * largest.sign()[:, None]
+
+
+class SingularVectors:
+    """U (Σ + M) Vᵀ with M trained at the positions of a pattern."""
+
+    def __init__(self, pattern, beside, targets):
+        self.pattern, self.beside, self.targets = pattern, beside, targets
+        self.config = {"peft_type": "SVFT", "pattern": pattern, "off_diag": beside, "target_modules": list(targets)}
+
+    def positions(self, weight):
+        """Row and column of every entry, in the order of the file."""
+        r = min(weight.shape)
+        d = min(0 if self.pattern == "plain" else self.beside, r - 1)
+        count = r * (2 * d + 1) - d * (d + 1)
+        if self.pattern in ("plain", "banded"):
+            return torch.tensor([(i, i + o) for o in range(-d, d + 1) for i in range(r) if 0 <= i + o < r])
+        if self.pattern == "random":
+            order = torch.randperm(r * r, generator=torch.Generator().manual_seed(weight.shape[0]))
+        else:
+            u, vt = factors(weight)
+            order = (u.T @ vt.T).abs().flatten().argsort(descending=True)
+        place = order[:count].sort().values
+        return torch.stack([place // r, place % r], 1)
+
+    def shapes(self, weight):
+        return {"svft_M": (len(self.positions(weight)),)}
+
+    def fixed(self, weight):
+        return {"svft_positions": self.positions(weight).double()} if self.pattern in ("random", "top_k") else {}
+
+    def output(self, t, weight, x, y):
+        u, vt = factors(weight)
+        at = self.positions(weight)
+        m = torch.zeros(vt.shape[0], vt.shape[0], dtype=torch.float64).index_put((at[:, 0], at[:, 1]), t["svft_M"])
+        return y + x @ vt.T @ m.T @ u.T
+
+
 CASES = {
     "bn_houlsby": Bottleneck("houlsby", 6, "tanh"),
     "bn_pfeiffer": Bottleneck("pfeiffer", 5, "relu"),
+    "svft_plain": SingularVectors("plain", 1, ("k_proj", "down_proj")),
+    "svft_banded": SingularVectors("banded", 2, ("down_proj", "k_proj", "q_proj", "up_proj")),
+    "svft_random": SingularVectors("random", 1, ("k_proj", "up_proj")),
+    "svft_top_k": SingularVectors("top_k", 1, ("o_proj", "q_proj")),
 }
 
 

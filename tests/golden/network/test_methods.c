@@ -23,8 +23,8 @@ static void check_method(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        METHOD(bn_houlsby),
-        METHOD(bn_pfeiffer),
+        METHOD(bn_houlsby),  METHOD(bn_pfeiffer), METHOD(svft_plain),
+        METHOD(svft_banded), METHOD(svft_random), METHOD(svft_top_k),
     };
     return cmocka_run_group_tests_name("golden_network_methods", tests, NULL, NULL);
 }

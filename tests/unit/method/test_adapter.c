@@ -53,6 +53,8 @@ static void saved_methods_load_with_the_same_bits(void **state)
         {"ia3", "feedforward_side = \"output\";"},
         {"lntuning", ""},
         {"bitfit", ""},
+        {"svft", "off_diagonals = 2; targets = [\"down_proj\", \"k_proj\"];"},
+        {"svft", "pattern = \"random\";"},
         {"bn_adapter", "size = 3; activation = \"silu\";"},
         {"bn_adapter", "placement = \"pfeiffer\"; reduction_factor = 4;"},
         {"prompt", "num_virtual_tokens = 3;"},
@@ -179,6 +181,35 @@ static void an_encoder_may_be_missing_but_not_foreign(void **state)
         method_fixture_remove(other);
         method_fixture_close(&f);
     }
+}
+
+/* Where the entries of a scattered pattern are is in the file, not in the seed. */
+static void positions_of_svft_come_from_the_file(void **state)
+{
+    (void)state;
+    method_fixture f;
+    char folder[512];
+    pb_method *back = NULL;
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m =
+        method_fixture_make(&f, "svft", "pattern = \"random\"; targets = [\"q_proj\"];", 4);
+    pb_trainable *at = &m->trainables[3];
+    assert_string_equal(at->name,
+                        "base_model.model.model.layers.0.self_attn.q_proj.svft_positions");
+    assert_ok(pb_method_save(m, folder));
+    assert_ok(pb_method_load(folder, f.model, f.backend, 9, &back));
+    assert_memory_equal(at->value.data, back->trainables[3].value.data,
+                        pb_tensor_bytes(&at->value));
+    pb_method_destroy(back);
+    back                         = NULL;
+    ((float *)at->value.data)[5] = 16.0f;
+    assert_ok(pb_method_save(m, folder));
+    assert_error(pb_method_load(folder, f.model, f.backend, 9, &back), PB_ERR_FORMAT,
+                 "svft_positions holds 16; a position is a row and a column below 16");
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
 }
 
 #define LSTM(rest)                                                             \
@@ -478,6 +509,7 @@ int main(void)
         cmocka_unit_test(lora_options_survive),
         cmocka_unit_test(full_saves_a_checkpoint),
         cmocka_unit_test(an_encoder_may_be_missing_but_not_foreign),
+        cmocka_unit_test(positions_of_svft_come_from_the_file),
         cmocka_unit_test(an_lstm_encoder_has_no_dropout),
         cmocka_unit_test(broken_configurations_are_named),
         cmocka_unit_test(feedforward_modules_that_are_null_need_not_be_targets),

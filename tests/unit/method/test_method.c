@@ -28,6 +28,9 @@ static void bad_options_are_named(void **state)
     assert_error(method_fixture_try(&f, "lora", "rank = 8;", 1, &m), PB_ERR_CONFIG, "rank");
     assert_error(method_fixture_try(&f, "lora", "r = 0;", 1, &m), PB_ERR_CONFIG, "r");
     assert_error(method_fixture_try(&f, "none", "r = 1;", 1, &m), PB_ERR_CONFIG, "r");
+    assert_error(method_fixture_try(&f, "svft", "\npattern = \"top_k\";", 1, &m), PB_ERR_CONFIG,
+                 "test:2: svft: top_k compares left and right singular vectors, which are not "
+                 "equally long in model.layers.0.self_attn.k_proj, 8 by 16");
     assert_error(method_fixture_try(&f, "lora", "targets = [\"k_proj\", \"qproj\"];", 1, &m),
                  PB_ERR_CONFIG, "target \"qproj\" matches no module");
     assert_error(method_fixture_try(&f, "lora", "targets = [\"proj\"];", 1, &m), PB_ERR_CONFIG,
@@ -286,6 +289,8 @@ static void merged_weights_compute_the_same(void **state)
     check_merge("ia3", "", PB_SITE_K);
     check_merge("ia3", "", PB_SITE_DOWN);
     check_merge("ia3", "feedforward_side = \"output\";", PB_SITE_DOWN);
+    check_merge("svft", "off_diagonals = 2;", PB_SITE_K);
+    check_merge("svft", "pattern = \"random\"; targets = [\"down_proj\"];", PB_SITE_DOWN);
     check_merge("ia3", "", PB_SITE_Q); /* not a target: unchanged */
 }
 
@@ -302,6 +307,10 @@ static void merge_refuses_what_has_no_place(void **state)
     pb_method_destroy(m);
     m = method_fixture_make(&f, "prompt", "", 1);
     assert_error(pb_method_merge(m, q, &weight, &none), PB_ERR_UNSUPPORTED, "before the tokens");
+    pb_method_destroy(m);
+    m = method_fixture_make(&f, "bn_adapter", "", 1);
+    assert_error(pb_method_merge(m, pb_model_site(f.model, PB_SITE_O, 0), &weight, &none),
+                 PB_ERR_UNSUPPORTED, "bn_adapter cannot be merged");
     pb_method_destroy(m);
     method_fixture_close(&f);
 }
