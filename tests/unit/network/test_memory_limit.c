@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Memory that is not had: each pass is tried under a limit that the next allocation exceeds, until
+/* Out of memory: each pass is tried under a limit that the next allocation exceeds, until
  * it succeeds. Every failure is PB_ERR_MEMORY, and afterwards the network gives the same bits as
  * one that never failed. */
 #include "network_fixture.h"
@@ -10,45 +10,45 @@
 
 enum { NEW_TOKENS = 5 };
 
-typedef struct work {
+typedef struct trial {
     network_fixture f;
     network_rows rows;
     pb_batch batch;
     double loss;
     pb_generated out[NETWORK_ROWS];
-} work;
+} trial;
 
-typedef pb_status (*action)(work *w);
+typedef pb_status (*action)(trial *t);
 
-static pb_status make(work *w)
+static pb_status make(trial *t)
 {
-    return pb_network_create(w->f.weights, w->f.method, &w->f.net);
+    return pb_network_create(t->f.weights, t->f.method, &t->f.net);
 }
 
-static pb_status step(work *w)
+static pb_status step(trial *t)
 {
-    return pb_network_step(w->f.net, &w->batch, 1.0, 3, &w->loss);
+    return pb_network_step(t->f.net, &t->batch, 1.0, 3, &t->loss);
 }
 
-static pb_status loss(work *w)
+static pb_status loss(trial *t)
 {
-    return pb_network_loss(w->f.net, &w->batch, &w->loss, NULL);
+    return pb_network_loss(t->f.net, &t->batch, &t->loss, NULL);
 }
 
-static pb_status generate(work *w)
+static pb_status generate(trial *t)
 {
     pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 4};
-    return pb_network_generate(w->f.net, w->rows.samples, NETWORK_ROWS, &options, w->out);
+    return pb_network_generate(t->f.net, t->rows.samples, NETWORK_ROWS, &options, t->out);
 }
 
 /* Tries until it works, each time with just the bytes that the last failure asked for. */
-static int sweep(work *w, action act)
+static int raise_limit(trial *t, action act)
 {
     size_t limit = pb_memory_current();
     int failures = 0;
     for (;;) {
         pb_memory_limit(limit);
-        pb_status status = act(w);
+        pb_status status = act(t);
         pb_memory_limit(0);
         if (status == PB_OK) {
             return failures;
@@ -61,36 +61,36 @@ static int sweep(work *w, action act)
     }
 }
 
-static void open_work(work *w, const network_case *c)
+static void open_trial(trial *t, const network_case *c)
 {
-    memset(w, 0, sizeof *w);
-    network_rows_fill(&w->rows);
-    network_fixture_open(&w->f, c, true, 1);
-    w->batch = network_pack(&w->f, w->rows.samples, NETWORK_ROWS, true);
+    memset(t, 0, sizeof *t);
+    network_rows_fill(&t->rows);
+    network_fixture_open(&t->f, c, true, 1);
+    t->batch = network_pack(&t->f, t->rows.samples, NETWORK_ROWS, true);
 }
 
-static void close_work(work *w)
+static void close_trial(trial *t)
 {
-    pb_batch_clear(&w->batch);
-    network_fixture_close(&w->f);
+    pb_batch_clear(&t->batch);
+    network_fixture_close(&t->f);
 }
 
 /* What an undisturbed network gives. */
 static void expect(const network_case *c, double *step_loss, double *gradient_sum,
                    int32_t ids[NETWORK_ROWS][NEW_TOKENS])
 {
-    work w;
-    open_work(&w, c);
-    *step_loss = network_step(&w.f, &w.batch, 3);
-    if (w.f.method->parameters > 0) {
-        assert_ok(pb_sum_squares(w.f.backend, &w.f.method->grads, gradient_sum));
+    trial t;
+    open_trial(&t, c);
+    *step_loss = network_step(&t.f, &t.batch, 3);
+    if (t.f.method->parameters > 0) {
+        assert_ok(pb_sum_squares(t.f.backend, &t.f.method->grads, gradient_sum));
     }
-    assert_ok(generate(&w));
+    assert_ok(generate(&t));
     for (int r = 0; r < NETWORK_ROWS; r++) {
-        memcpy(ids[r], w.out[r].ids, sizeof ids[r]);
-        pb_memory_free(w.out[r].ids);
+        memcpy(ids[r], t.out[r].ids, sizeof ids[r]);
+        pb_memory_free(t.out[r].ids);
     }
-    close_work(&w);
+    close_trial(&t);
 }
 
 static void every_failed_allocation_leaves_a_usable_network(void **state)
@@ -101,46 +101,46 @@ static void every_failed_allocation_leaves_a_usable_network(void **state)
         double gradient_sum = 0.0;
         double sum          = 0.0;
         int32_t ids[NETWORK_ROWS][NEW_TOKENS];
-        work w;
+        trial t;
         expect(&network_cases[i], &step_loss, &gradient_sum, ids);
-        open_work(&w, &network_cases[i]);
-        assert_true(sweep(&w, step) >= 4);
-        double first = w.loss;
-        assert_true(network_step(&w.f, &w.batch, 3) == step_loss && first == step_loss);
-        if (w.f.method->parameters > 0) {
-            assert_ok(pb_sum_squares(w.f.backend, &w.f.method->grads, &sum));
+        open_trial(&t, &network_cases[i]);
+        assert_true(raise_limit(&t, step) >= 4);
+        double first = t.loss;
+        assert_true(network_step(&t.f, &t.batch, 3) == step_loss && first == step_loss);
+        if (t.f.method->parameters > 0) {
+            assert_ok(pb_sum_squares(t.f.backend, &t.f.method->grads, &sum));
         }
         assert_true(sum == gradient_sum);
-        assert_true(sweep(&w, generate) >= 4);
+        assert_true(raise_limit(&t, generate) >= 4);
         for (int r = 0; r < NETWORK_ROWS; r++) {
-            assert_memory_equal(w.out[r].ids, ids[r], sizeof ids[r]);
-            pb_memory_free(w.out[r].ids);
+            assert_memory_equal(t.out[r].ids, ids[r], sizeof ids[r]);
+            pb_memory_free(t.out[r].ids);
         }
-        close_work(&w);
+        close_trial(&t);
     }
 }
 
 static void a_network_that_never_had_memory_is_destroyed_cleanly(void **state)
 {
     (void)state;
-    work w;
-    open_work(&w, &network_cases[1]);
+    trial t;
+    open_trial(&t, &network_cases[1]);
     pb_memory_limit(pb_memory_current());
-    pb_status status = loss(&w);
+    pb_status status = loss(&t);
     pb_memory_limit(0);
     assert_int_equal(status, PB_ERR_MEMORY);
-    close_work(&w);
+    close_trial(&t);
 }
 
 static void creation_without_memory_returns_all_bytes(void **state)
 {
     (void)state;
-    work w;
-    open_work(&w, &network_cases[1]);
-    pb_network_destroy(w.f.net);
-    w.f.net = NULL;
-    assert_true(sweep(&w, make) >= 5);
-    close_work(&w);
+    trial t;
+    open_trial(&t, &network_cases[1]);
+    pb_network_destroy(t.f.net);
+    t.f.net = NULL;
+    assert_true(raise_limit(&t, make) >= 5);
+    close_trial(&t);
 }
 
 int main(void)
