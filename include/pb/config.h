@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Configuration: libconfig text → checked plain structs, through one table of fields per struct.
+/* Configuration: libconfig text → checked plain structs, through one table of fields per struct
+ * (pb/config_field.h).
  *
  * Each module owns the table of its own struct; this module only reads tables. Defaults, bounds,
  * units, help and the text stored with a result all come from the table. Unknown keys, wrong types
@@ -13,110 +14,9 @@
  */
 #pragma once
 
+#include "pb/config_field.h"
 #include "pb/status.h"
 #include "pb/string.h"
-
-#include <float.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-typedef enum pb_config_type {
-    PB_CONFIG_INT,       /* int64_t */
-    PB_CONFIG_FLOAT,     /* double; an integer in the file is accepted */
-    PB_CONFIG_BOOL,      /* bool */
-    PB_CONFIG_TEXT,      /* char *, owned by the struct, never NULL after reading */
-    PB_CONFIG_PATH,      /* char *: ${VAR} replaced, relative to the file it stands in */
-    PB_CONFIG_CHOICE,    /* int: index into choices */
-    PB_CONFIG_TEXT_LIST, /* pb_config_list */
-    PB_CONFIG_INT_LIST,  /* pb_config_ints */
-} pb_config_type;
-
-typedef struct pb_config_list {
-    char **items; /* owned */
-    int64_t count;
-} pb_config_list;
-
-typedef struct pb_config_ints {
-    int64_t *items; /* owned */
-    int64_t count;
-} pb_config_ints;
-
-/* What is kept under a hash of the options it depends on, and found by that hash later. */
-enum {
-    PB_KEPT_RESULT       = 1,
-    PB_KEPT_TRAIN_TOKENS = 2,
-    PB_KEPT_TEST_TOKENS  = 4,
-    PB_KEPT_ALL          = 7,
-};
-
-typedef struct pb_config_field {
-    const char *key; /* NULL ends a table */
-    pb_config_type type;
-    size_t offset;
-    double number; /* default of int, float, bool, choice */
-    const char
-        *text; /* default of text and path; lists: items separated by a space; NULL: required */
-    double minimum, maximum;
-    const char *const *choices; /* NULL-terminated */
-    const char *unit;           /* "" when there is none */
-    const char *help;           /* one line */
-    bool required;
-    /* PB_KEPT_…: what does not depend on this field. Everything depends on a field that does not
-     * say otherwise. */
-    unsigned unaffected;
-} pb_config_field;
-
-#define PB_FIELD_INT_FOR(unaffected_, type_, member, default_, min_, max_, unit_, help_)    \
-    {                                                                                       \
-        .key = #member, .type = PB_CONFIG_INT, .offset = offsetof(type_, member),           \
-        .number = (double)(default_), .minimum = (double)(min_), .maximum = (double)(max_), \
-        .unit = (unit_), .help = (help_), .unaffected = (unaffected_)                       \
-    }
-#define PB_FIELD_INT(...) PB_FIELD_INT_FOR(0, __VA_ARGS__)
-#define PB_FIELD_FLOAT_FOR(unaffected_, type_, member, default_, min_, max_, unit_, help_) \
-    {                                                                                      \
-        .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),        \
-        .number = (default_), .minimum = (min_), .maximum = (max_), .unit = (unit_),       \
-        .help = (help_), .unaffected = (unaffected_)                                       \
-    }
-#define PB_FIELD_FLOAT(...) PB_FIELD_FLOAT_FOR(0, __VA_ARGS__)
-/* A limit that only refuses: what it lets pass does not depend on it. */
-#define PB_FIELD_GUARD(...) PB_FIELD_FLOAT_FOR(PB_KEPT_ALL, __VA_ARGS__)
-#define PB_FIELD_BOOL(type_, member, default_, help_)                              \
-    {                                                                              \
-        .key = #member, .type = PB_CONFIG_BOOL, .offset = offsetof(type_, member), \
-        .number = (default_), .maximum = 1, .unit = "", .help = (help_)            \
-    }
-#define PB_FIELD_TEXTS(kind_, unaffected_, type_, member, default_, help_)                       \
-    {                                                                                            \
-        .key = #member, .type = (kind_), .offset = offsetof(type_, member), .text = (default_),  \
-        .unit = "", .help = (help_), .required = (default_) == NULL, .unaffected = (unaffected_) \
-    }
-#define PB_FIELD_TEXT(...)      PB_FIELD_TEXTS(PB_CONFIG_TEXT, 0, __VA_ARGS__)
-#define PB_FIELD_TEXT_LIST(...) PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, 0, __VA_ARGS__)
-/* Places differ between machines: what counts is what the files hold. */
-#define PB_FIELD_PATH(...) PB_FIELD_TEXTS(PB_CONFIG_PATH, PB_KEPT_ALL, __VA_ARGS__)
-/* Texts for readers. */
-#define PB_FIELD_NOTE(type_, member, help_) \
-    PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_ALL, type_, member, "", help_)
-#define PB_FIELD_NOTE_LIST(type_, member, help_) \
-    PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_ALL, type_, member, "", help_)
-#define PB_FIELD_CHOICE(type_, member, default_, choices_, help_)                    \
-    {                                                                                \
-        .key = #member, .type = PB_CONFIG_CHOICE, .offset = offsetof(type_, member), \
-        .number = (default_), .choices = (choices_), .unit = "", .help = (help_)     \
-    }
-#define PB_FIELD_INT_LIST(type_, member, default_, min_, max_, help_)                         \
-    {                                                                                         \
-        .key = #member, .type = PB_CONFIG_INT_LIST, .offset = offsetof(type_, member),        \
-        .text = (default_), .minimum = (double)(min_), .maximum = (double)(max_), .unit = "", \
-        .help = (help_), .required = (default_) == NULL                                       \
-    }
-#define PB_FIELD_END \
-    {                \
-        .key = NULL  \
-    }
 
 /* An open configuration: the text of a file and what `--set` put over it. */
 typedef struct pb_config pb_config;

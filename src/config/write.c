@@ -69,9 +69,8 @@ static pb_status write_float(const char *key, double value, pb_string *out)
     return pb_string_puts(out, pb_number_text(value, 15, text));
 }
 
-static pb_status write_value(const pb_config_field *field, const void *object, pb_string *out)
+static pb_status write_value(const pb_config_field *field, const void *member, pb_string *out)
 {
-    const void *member = (const char *)object + field->offset;
     switch (field->type) {
     case PB_CONFIG_INT:
         return write_int(*(const int64_t *)member, is_wide(*(const int64_t *)member), out);
@@ -94,16 +93,47 @@ static pb_status write_value(const pb_config_field *field, const void *object, p
     return PB_FAIL(PB_ERR_INTERNAL, "config: key \"%s\" has type %d", field->key, (int)field->type);
 }
 
+static pb_status is_default(const pb_config_field *field, const void *member, bool *out)
+{
+    pb_value value = {0};
+    pb_string a = {0}, b = {0};
+    pb_status status;
+    PB_TRY_GOTO(status, pb_value_default(field, &value), done);
+    PB_TRY_GOTO(status, write_value(field, &value, &a), done);
+    PB_TRY_GOTO(status, write_value(field, member, &b), done);
+    *out = strcmp(a.data, b.data) == 0;
+done:
+    pb_value_clear(field->type, &value);
+    pb_string_clear(&a);
+    pb_string_clear(&b);
+    return status;
+}
+
+/* Whether what is `kept` depends on the value of the field. */
+static pb_status depends_on(const pb_config_field *field, const void *member, unsigned kept,
+                            bool *out)
+{
+    *out = (field->unaffected & kept) == 0;
+    if (kept != 0 && *out && (field->unaffected & PB_KEPT_BEFORE) != 0) {
+        bool same = false;
+        PB_TRY(is_default(field, member, &same));
+        *out = !same;
+    }
+    return PB_OK;
+}
+
 pb_status pb_config_write_key(const pb_config_field *fields, const void *object, const char *indent,
                               unsigned kept, pb_string *out)
 {
     for (; fields->key != NULL; fields++) {
-        if ((fields->unaffected & kept) != 0) {
-            continue;
+        const void *member = (const char *)object + fields->offset;
+        bool wanted        = false;
+        PB_TRY(depends_on(fields, member, kept, &wanted));
+        if (wanted) {
+            PB_TRY(pb_string_printf(out, "%s%s = ", indent, fields->key));
+            PB_TRY(write_value(fields, member, out));
+            PB_TRY(pb_string_puts(out, ";\n"));
         }
-        PB_TRY(pb_string_printf(out, "%s%s = ", indent, fields->key));
-        PB_TRY(write_value(fields, object, out));
-        PB_TRY(pb_string_puts(out, ";\n"));
     }
     return PB_OK;
 }

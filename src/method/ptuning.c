@@ -31,8 +31,8 @@ static const pb_config_field fields[] = {
                     "what makes the rows; none: they are trained themselves"),
     PB_FIELD_INT(ptuning_options, encoder_hidden_size, 768, 1, 1048576, "",
                  "hidden width of the encoder, of each direction of an lstm"),
-    PB_FIELD_INT(ptuning_options, encoder_num_layers, 2, 1, LSTM_LAYERS_MAX, "",
-                 "layers of an lstm; an mlp has two hidden ones"),
+    PB_FIELD_INT_FOR(PB_KEPT_BEFORE, ptuning_options, encoder_num_layers, 2, 1, LSTM_LAYERS_MAX, "",
+                     "layers of an lstm; an mlp has two hidden ones"),
     PB_FIELD_END,
 };
 

@@ -21,7 +21,7 @@ MODULES = ("base comm config tensor batch backend text model method network data
 HEADERS = {
     "base": "clock file hash json log memory mistakes permutation protocol random registry statistics status stop string utf8",
     "comm": "comm",
-    "config": "config",
+    "config": "config config_field",
     "tensor": "tensor",
     "batch": "batch forest",
     "backend": "backend svd device kernels processors usage",

@@ -55,6 +55,7 @@ static void a_key_holds_what_the_kept_depends_on(void **state)
         double most;
         char *file, *note, *name;
         pb_config_list notes;
+        pb_config_ints added;
     } shown;
     static const pb_config_field table[] = {
         PB_FIELD_INT_FOR(PB_KEPT_TEST_TOKENS, shown, rows, 1, 0, 9, "", "rows of training"),
@@ -65,6 +66,7 @@ static void a_key_holds_what_the_kept_depends_on(void **state)
         PB_FIELD_NOTE(shown, note, "for readers"),
         PB_FIELD_NOTE_LIST(shown, notes, "for readers"),
         PB_FIELD_TEXT(shown, name, "n", "a name"),
+        PB_FIELD_INT_LIST_FOR(PB_KEPT_BEFORE, shown, added, "1 2", 0, 9, "came later"),
         PB_FIELD_END,
     };
     static const struct {
@@ -84,6 +86,11 @@ static void a_key_holds_what_the_kept_depends_on(void **state)
         assert_string_equal(text.data, cases[i].text);
         pb_string_clear(&text);
     }
+    pb_string text   = {0};
+    s.added.items[1] = 3;
+    assert_int_equal(pb_config_write_key(table, &s, "", PB_KEPT_TEST_TOKENS, &text), PB_OK);
+    assert_string_equal(text.data, "name = \"n\";\nadded = [1, 3];\n");
+    pb_string_clear(&text);
     pb_config_clear(table, &s);
 }
 
