@@ -4,7 +4,8 @@
  * `train`, `data`, `eval`, `model`, `dataset`, `method` belong to the modules of these names.
  *
  *     PB_TRY(pb_grid_open(path, sets, set_count, &grid));
- *     PB_TRY_GOTO(status, pb_grid_expand(grid, NULL, NULL, &cells), …);
+ *     PB_TRY_GOTO(status, pb_grid_expand(grid, &cells), …);
+ *     pb_grid_order(&cells);
  *     PB_TRY_GOTO(status, pb_grid_run(grid, comm, &cells, done, began, &job, &summary), …); */
 #pragma once
 
@@ -98,7 +99,9 @@ typedef struct pb_grid_cell {
     const char *model, *dataset, *method; /* borrowed from the grid */
     int64_t seed, seed_index;
     pb_protocol protocol;
-    double cost; /* relative; only the order depends on it */
+    int64_t configuration; /* cells with the same number have the same configuration */
+    double cost;           /* relative, for the order; 1 unless the caller knows better */
+    pb_cell *cell;         /* the caller's, NULL at first; the grid only carries it */
 } pb_grid_cell;
 
 typedef struct pb_grid_cells {
@@ -106,14 +109,12 @@ typedef struct pb_grid_cells {
     int64_t count;
 } pb_grid_cells;
 
-/* Predicts the cost of a cell; must give the same on every rank. Anything but a positive number
- * counts as 1. */
-typedef double (*pb_grid_cost)(void *context, const pb_grid *grid, const pb_grid_cell *cell);
-
-/* The product of the axes without the exclusions: by model in the order of the file, then longest
- * first, then in the order of the axes. `cost` may be NULL: all cells cost 1. */
-pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context,
-                         pb_grid_cells *out) PB_MUST_USE;
+/* The product of the axes without the exclusions, in the order of the axes, seeds fastest: cells of
+ * the same configuration follow one another. */
+pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cells *out) PB_MUST_USE;
+/* The order of work: by model, then the highest cost first, then in the order of the axes. A cost
+ * that is not a positive number becomes 1; costs must be the same on every rank. */
+void pb_grid_order(pb_grid_cells *cells);
 void pb_grid_cells_clear(pb_grid_cells *cells);
 
 /* The configuration of one cell, with the groups model, dataset, method, train, data, eval, run;

@@ -168,6 +168,8 @@ const pb_config_field *pb_method_fields(const pb_method_ops *ops);
  * defaults. Owned by the caller until pb_method_create_take. */
 pb_status pb_method_options_read(const pb_method_ops *ops, const pb_config *config,
                                  const char *group, void **options) PB_MUST_USE;
+pb_status pb_method_options_copy(const pb_method_ops *ops, const void *options,
+                                 void **copy) PB_MUST_USE;
 void pb_method_options_free(const pb_method_ops *ops, void *options); /* options may be NULL */
 
 /* Plans, allocates and initialises. Options are read from `group` of `config` (NULL: defaults)

@@ -50,8 +50,8 @@ static pb_status split_rows(running *r)
 {
     int64_t n = r->data.train_set.count;
     uint64_t seed =
-        (uint64_t)(r->cell->protocol == PB_PROTOCOL_PAPER ? r->cell->seed
-                                                          : r->options.data.validation_seed);
+        (uint64_t)(r->cell->name.protocol == PB_PROTOCOL_PAPER ? r->cell->name.seed
+                                                               : r->options.data.validation_seed);
     PB_TRY(PB_ALLOC(r->rows, n));
     PB_TRY(PB_ALLOC(r->order, n));
     PB_TRY(pb_split_validation(n, r->options.data.validation_share, seed, r->order,
@@ -69,13 +69,13 @@ static pb_status warn_once(running *r)
     pb_cell_env *env = r->env;
 
     for (int64_t i = 0; i < env->told_count; i++) {
-        if (strcmp(env->told[i], r->cell->dataset) == 0) {
+        if (strcmp(env->told[i], r->cell->name.dataset) == 0) {
             return PB_OK;
         }
     }
     size_t before = pb_memory_current();
     PB_TRY(PB_GROW(env->told, env->told_count + 1));
-    env->told[env->told_count] = pb_memory_text(r->cell->dataset);
+    env->told[env->told_count] = pb_memory_text(r->cell->name.dataset);
     if (env->told[env->told_count] == NULL) {
         return PB_ERR_MEMORY;
     }
@@ -87,7 +87,7 @@ static pb_status warn_once(running *r)
         pb_log_warn("data set %s: %" PRId64 " of %" PRId64 " training rows and %" PRId64
                     " of %" PRId64 " test rows were cut at data.cutoff_tokens = %" PRId64
                     "; raise it where what is cut matters",
-                    r->cell->dataset, r->data.train_set.truncated, r->data.train_set.count,
+                    r->cell->name.dataset, r->data.train_set.truncated, r->data.train_set.count,
                     r->data.test_set.truncated, r->data.test_set.count,
                     r->options.data.cutoff_tokens);
     }
@@ -95,7 +95,7 @@ static pb_status warn_once(running *r)
         pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
                     " test rows without their text, data.cutoff_tokens = %" PRId64
                     " is too short for them",
-                    r->cell->dataset, r->data.train_set.too_long, r->data.test_set.too_long,
+                    r->cell->name.dataset, r->data.train_set.too_long, r->data.test_set.too_long,
                     r->options.data.cutoff_tokens);
     }
     return PB_OK;
@@ -171,10 +171,11 @@ static pb_status set_up(running *r)
 {
     pb_record *record = r->record;
     pb_string text    = {0};
-    PB_TRY(pb_cell_env_check_model(r->env, r->cell->model));
-    r->model = env_find_model(r->env, r->cell->model);
-    PB_TRY(cell_options_read(r->cell, &r->options));
-    pb_status status = cell_options_write(&r->options, r->cell, true, &text);
+    PB_TRY(pb_cell_env_check_model(r->env, r->cell->name.model));
+    r->model = env_find_model(r->env, r->cell->name.model);
+    PB_TRY(pb_cell_check(r->cell));
+    PB_TRY(cell_options_copy(&r->cell->plan->options, &r->options));
+    pb_status status = cell_describe(r->cell, 0, &text);
     if (status == PB_OK) {
         status = pb_record_set_text(&record->config, text.data);
     }
@@ -183,9 +184,7 @@ static pb_status set_up(running *r)
     PB_TRY(env_check_model(r->model, record));
     PB_TRY(cell_check_hash(r->env, r->cell));
     PB_TRY(set_up_data(r));
-    PB_TRY(pb_method_create_take(r->options.method, &r->options.method_options, r->cell->config,
-                                 "method", r->model->model, r->env->backend,
-                                 (uint64_t)r->cell->seed, &r->method));
+    PB_TRY(cell_create_method(r->cell, &r->options, r->model->model, r->env->backend, &r->method));
     record->trainable_params = r->method->parameters;
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
@@ -214,7 +213,7 @@ static pb_status train(running *r)
     }
     record->flops_train = 0.0;
     r->flops_seen       = running_flops(r);
-    PB_TRY(pb_train_run(r->net, r->method, &r->options.train, (uint64_t)r->cell->seed, &data,
+    PB_TRY(pb_train_run(r->net, r->method, &r->options.train, (uint64_t)r->cell->name.seed, &data,
                         &observer, &result));
     record->seconds_train      = result.seconds_steps;
     record->seconds_validation = result.seconds_validation;
@@ -235,7 +234,7 @@ static void validate(running *r)
     const char *reason      = NULL;
     if (record->predictions_count != r->data.test_set.count) {
         reason = "not every test row has a prediction";
-    } else if (isnan(record->score) && r->cell->protocol == PB_PROTOCOL_CORRECTED) {
+    } else if (isnan(record->score) && r->cell->name.protocol == PB_PROTOCOL_CORRECTED) {
         reason = "the main metric is not a number";
     } else if (r->net != NULL && r->validation_count > 0 && record->validation_count == 0) {
         reason = "nothing was validated";
@@ -287,13 +286,13 @@ static pb_status finish(running *r)
 
 static pb_status begin(running *r)
 {
-    const pb_cell *cell = r->cell;
-    r->begin            = pb_clock_seconds();
-    PB_TRY(pb_record_set_key(r->record, cell->model, cell->dataset, cell->method, cell->seed));
-    PB_TRY(pb_record_set_text(&r->record->protocol, pb_protocol_names[cell->protocol]));
-    snprintf(r->record->key.config_hash, sizeof r->record->key.config_hash, "%s", cell->hash);
+    const pb_cell_name *name = &r->cell->name;
+    r->begin                 = pb_clock_seconds();
+    PB_TRY(pb_record_set_key(r->record, name->model, name->dataset, name->method, name->seed));
+    PB_TRY(pb_record_set_text(&r->record->protocol, pb_protocol_names[name->protocol]));
+    memcpy(r->record->key.config_hash, r->cell->hash, sizeof r->cell->hash);
     /* Cells before this one must leave no trace in its memory. */
-    const env_model *model = env_find_model(r->env, cell->model);
+    const env_model *model = env_find_model(r->env, name->model);
     pb_tokenizer_trim(model != NULL ? model->tokenizer : NULL);
     pb_backend_reset(r->env->backend);
     pb_backend_memory(r->env->backend, &r->base_device_bytes, NULL);

@@ -98,7 +98,7 @@ static double row_flops(const pb_method *m, const work *w, bool training)
 
 /* Operations of training and testing, without validation. A row of the test passes once with its
  * prompt and what is generated behind it, as earlier keys and values are kept. */
-static double cost_of(const pb_method *m, const cell_options *o, const pb_cell_rows *rows)
+static double flops_of(const pb_method *m, const cell_options *o, const pb_cell_rows *rows)
 {
     if (m->ops->baseline != NULL) {
         return 0.0; /* no model is run */
@@ -109,51 +109,6 @@ static double cost_of(const pb_method *m, const cell_options *o, const pb_cell_r
     double steps = m->parameters > 0 ? (double)pb_train_steps(&o->train, train.rows) : 0.0;
     return steps * (double)(o->train.batch * o->train.accumulate) * row_flops(m, &train, true) +
            (double)test.rows * row_flops(m, &test, false);
-}
-
-/* The method of a cell by its shapes alone; takes the options of it over. */
-static pb_status plan_method(const pb_cell_env *env, const pb_cell *cell, cell_options *o,
-                             pb_method **out)
-{
-    PB_TRY(pb_cell_env_check_model(env, cell->model));
-    const env_model *m = env_find_model(env, cell->model);
-    PB_TRY(pb_method_create_take(o->method, &o->method_options, cell->config, "method", m->model,
-                                 NULL, (uint64_t)cell->seed, out));
-    return PB_OK;
-}
-
-/* Operations of the whole cell. */
-static pb_status predict_cost(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
-                              double *cost)
-{
-    cell_options options = {0};
-    pb_method *method    = NULL;
-    PB_TRY(cell_options_read(cell, &options));
-    pb_status status = plan_method(env, cell, &options, &method);
-    if (status == PB_OK) {
-        *cost = cost_of(method, &options, rows);
-    }
-    pb_method_destroy(method);
-    cell_options_clear(&options);
-    return status;
-}
-
-double pb_cell_cost(pb_cell_env *env, const pb_cell *cell)
-{
-    double cost = 1.0;
-    if (predict_cost(env, cell, NULL, &cost) != PB_OK) {
-        pb_error_clear();
-    }
-    return cost;
-}
-
-pb_status pb_cell_predict_seconds(const pb_cell_env *env, const pb_cell *cell,
-                                  const pb_cell_rows *rows, double *seconds)
-{
-    double cost = 0.0;
-    PB_TRY(predict_cost(env, cell, rows, &cost));
-    *seconds = cost / (0.5 * env->gemm_gflops * 1e9);
-    return PB_OK;
 }
 
 /* Weights, value, gradient and two moments of every trainable parameter, what a layer keeps of
@@ -170,30 +125,49 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
     return floats * sizeof(float);
 }
 
-static pb_status predict(pb_cell_env *env, const pb_cell *cell, cell_options *o,
+static pb_status predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                          pb_cell_prediction *out)
 {
-    pb_method *method = NULL;
-    PB_TRY(plan_method(env, cell, o, &method));
-    *out = (pb_cell_prediction){
-        .model_params     = pb_model_parameters(method->model),
-        .trainable_params = method->parameters,
-        .flops_forward_t  = pb_method_flops(method, method->model, FLOPS_TOKENS) / 1e12,
-        .flops_base_t     = pb_method_flops(NULL, method->model, FLOPS_TOKENS) / 1e12,
-        .memory_gb =
-            method->ops->baseline == NULL ? modelled_bytes(method->model, method, o) / 1e9 : 0.0,
+    const env_model *model    = env_find_model(env, cell->name.model);
+    const cell_options *known = &cell->plan->options;
+    cell_options options      = {0};
+    pb_method *method         = NULL;
+    PB_TRY(pb_cell_check(cell));
+    PB_TRY(pb_cell_env_check_model(env, cell->name.model));
+    PB_TRY(cell_options_copy(known, &options));
+    pb_status status = cell_create_method(cell, &options, model->model, NULL, &method);
+    cell_options_clear(&options);
+    PB_TRY(status);
+    double flops = flops_of(method, known, rows);
+    *out         = (pb_cell_prediction){
+                .model_params     = pb_model_parameters(method->model),
+                .trainable_params = method->parameters,
+                .flops_forward_t  = pb_method_flops(method, method->model, FLOPS_TOKENS) / 1e12,
+                .flops_base_t     = pb_method_flops(NULL, method->model, FLOPS_TOKENS) / 1e12,
+                .memory_gb        = method->ops->baseline == NULL
+                                        ? modelled_bytes(method->model, method, known) / 1e9
+                                        : 0.0,
+                .flops            = flops,
+                .seconds          = flops / (0.5 * env->gemm_gflops * 1e9),
     };
     pb_method_destroy(method);
     return PB_OK;
 }
 
-pb_status pb_cell_predict(pb_cell_env *env, const pb_cell *cell, pb_cell_prediction *out)
+pb_status pb_cell_predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
+                          pb_cell_prediction *out)
 {
-    cell_options options = {0};
-    PB_TRY(cell_options_read(cell, &options));
-    pb_status status = predict(env, cell, &options, out);
-    cell_options_clear(&options);
-    return status;
+    static const pb_cell_rows guessed = {0};
+    cell_plan *plan                   = cell->plan;
+    const pb_cell_rows *key           = rows != NULL ? rows : &guessed;
+
+    if (!plan->predicted || memcmp(&plan->rows, key, sizeof *key) != 0) {
+        PB_TRY(predict(env, cell, rows, &plan->prediction));
+        plan->rows      = *key;
+        plan->predicted = true;
+    }
+    *out = plan->prediction;
+    return PB_OK;
 }
 
 static pb_status measure_split(const pb_dataset *dataset, pb_split split, pb_cell_split *out)
@@ -225,9 +199,10 @@ pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out)
 {
     cell_options options = {0};
     pb_dataset *dataset  = NULL;
-    PB_TRY(cell_options_read(cell, &options));
     pb_status status;
-    PB_TRY_GOTO(status, cell_options_open_dataset(&options, cell, &dataset), out_options);
+    PB_TRY(pb_cell_check(cell));
+    PB_TRY(cell_options_copy(&cell->plan->options, &options));
+    PB_TRY_GOTO(status, cell_open_dataset(cell, &options, &dataset), out_options);
     PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TRAIN, &out->train), out_options);
     PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TEST, &out->test), out_options);
 out_options:

@@ -50,16 +50,16 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
 {
     cell_data data = {0};
 
-    PB_TRY(cell_options_open_dataset(options, cell, &data.dataset));
+    PB_TRY(cell_open_dataset(cell, options, &data.dataset));
     pb_status status = open_sets(env, model, observer, options->data.cutoff_tokens, &data);
     /* What the tokenizer remembers would be counted as the cell's memory, and only where the tokens
      * were made. */
     pb_tokenizer_trim(model->tokenizer);
     if (status == PB_OK) {
-        status = check_cut(cell->dataset, &options->data, &data.test_set, false);
+        status = check_cut(cell->name.dataset, &options->data, &data.test_set, false);
     }
     if (status == PB_OK) {
-        status = check_cut(cell->dataset, &options->data, &data.train_set, true);
+        status = check_cut(cell->name.dataset, &options->data, &data.train_set, true);
     }
     if (status != PB_OK) {
         cell_data_close(&data);
@@ -79,7 +79,7 @@ void cell_data_close(cell_data *data)
 
 pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer)
 {
-    const env_model *model = env_find_model(env, cell->model);
+    const env_model *model = env_find_model(env, cell->name.model);
     cell_options options   = {0};
     cell_data data         = {0};
     pb_status status;
@@ -87,7 +87,8 @@ pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell, const pb_cell_o
     if (env->cache == NULL || model == NULL || model->status != PB_OK) {
         return PB_OK;
     }
-    PB_TRY(cell_options_read(cell, &options));
+    PB_TRY(pb_cell_check(cell));
+    PB_TRY(cell_options_copy(&cell->plan->options, &options));
     PB_TRY_GOTO(status, cell_data_open(env, cell, model, observer, &options, &data), out_options);
     cell_data_close(&data);
 out_options:

@@ -116,6 +116,7 @@ void pb_cell_env_close(pb_cell_env *env)
         pb_tokenizer_close(env->models[i].tokenizer);
         pb_weights_close(env->models[i].weights);
         pb_model_close(env->models[i].model);
+        cell_plan_release(env->models[i].plan);
         pb_memory_free(env->models[i].name);
         pb_memory_free(env->models[i].folder);
         pb_memory_free(env->models[i].message);
@@ -135,7 +136,7 @@ void pb_cell_env_close(pb_cell_env *env)
     pb_memory_free(env);
 }
 
-static env_model *find_entry(const pb_cell_env *env, const char *name)
+env_model *env_find_model(const pb_cell_env *env, const char *name)
 {
     for (int64_t i = 0; i < env->models_count; i++) {
         if (strcmp(env->models[i].name, name) == 0) {
@@ -145,40 +146,36 @@ static env_model *find_entry(const pb_cell_env *env, const char *name)
     return NULL;
 }
 
-env_model *env_find_model(const pb_cell_env *env, const char *name)
+static bool is_by_model(const cell_plan *plan)
 {
-    return find_entry(env, name);
+    return strcmp(plan->options.model.chat, "auto") == 0;
 }
 
-static bool is_by_model(const pb_cell_model_options *options)
+/* Template "none" takes the place of "auto" until the tokenizer is there. */
+static pb_status find_chat(env_model *m)
 {
-    return strcmp(options->chat, "auto") == 0;
-}
-
-/* Template "none" stands in for "auto" until the tokenizer is there. */
-static pb_status find_chat(env_model *m, const pb_config *config,
-                           const pb_cell_model_options *options)
-{
-    return pb_config_at(config, "model", "chat", -1,
-                        pb_template_find(is_by_model(options) ? "none" : options->chat, &m->chat));
+    const cell_plan *plan = m->plan;
+    const char *chat      = is_by_model(plan) ? "none" : plan->options.model.chat;
+    return pb_config_at(plan->config, "model", "chat", -1, pb_template_find(chat, &m->chat));
 }
 
 /* The parts of a model that need no collective call; once. */
-static pb_status open_text(env_model *m, const pb_config *config,
-                           const pb_cell_model_options *options)
+static pb_status open_text(env_model *m)
 {
+    const cell_plan *plan    = m->plan;
+    const char *path         = plan->options.model.path;
+    const pb_model_config *c = pb_model_get_config(m->model);
     if (m->tokenizer != NULL) {
         return PB_OK;
     }
-    PB_TRY(find_chat(m, config, options));
-    PB_TRY(pb_tokenizer_open(options->path, &m->tokenizer));
-    const pb_model_config *c = pb_model_get_config(m->model);
-    if (is_by_model(options)) {
+    PB_TRY(find_chat(m));
+    PB_TRY(pb_tokenizer_open(path, &m->tokenizer));
+    if (is_by_model(plan)) {
         m->chat = pb_template_for(pb_model_architecture(c), m->tokenizer);
-        PB_TRY(pb_template_warn(pb_model_architecture(c), m->tokenizer, options->path));
+        PB_TRY(pb_template_warn(pb_model_architecture(c), m->tokenizer, path));
     }
     if (pb_tokenizer_size(m->tokenizer) > c->vocab) {
-        pb_log_warn("%s: the tokenizer has %lld ids, the model %lld", options->path,
+        pb_log_warn("%s: the tokenizer has %lld ids, the model %lld", path,
                     (long long)pb_tokenizer_size(m->tokenizer), (long long)c->vocab);
     }
     return PB_OK;
@@ -223,22 +220,26 @@ static pb_status check_unchanged(env_model *m)
     return PB_OK;
 }
 
-static pb_status open_model(pb_cell_env *env, env_model *m, const pb_config *config)
+/* The group `model` of a cell was read before the others: a mistake in those does not count here.
+ */
+static pb_status check_group(const cell_plan *plan)
 {
-    pb_cell_model_options options = {0};
-    pb_status status = pb_config_read(config, "model", pb_cell_model_fields, NULL, &options);
+    return plan->options.model.path != NULL ? PB_OK : PB_FAIL(plan->status, "%s", plan->message);
+}
+
+static pb_status open_model(pb_cell_env *env, env_model *m)
+{
+    const cell_plan *plan = m->plan;
+    const char *path      = plan->options.model.path;
+    pb_status status      = check_group(plan);
     if (status == PB_OK) {
-        status = note_folder(m, options.path);
+        status = note_folder(m, path);
     }
-    PB_TRY_GOTO(status, agree(env, status), done);
-    PB_TRY_GOTO(status, pb_model_open(options.path, env->comm, env->setup.threads, &m->model),
-                done);
-    PB_TRY_GOTO(status, agree(env, open_text(m, config, &options)), done);
-    PB_TRY_GOTO(status, share_hash(env, m), done);
-    PB_TRY_GOTO(status, agree(env, check_unchanged(m)), done);
-done:
-    pb_config_clear(pb_cell_model_fields, &options);
-    return status;
+    PB_TRY(agree(env, status));
+    PB_TRY(pb_model_open(path, env->comm, env->setup.threads, &m->model));
+    PB_TRY(agree(env, open_text(m)));
+    PB_TRY(share_hash(env, m));
+    return agree(env, check_unchanged(m));
 }
 
 /* The message as the rank that failed wrote it: pb_comm_agree names that rank on the others, and a
@@ -264,29 +265,25 @@ static pb_status check_weights(const char *directory)
 }
 
 /* A folder without weights holds config.json for planning alone; nothing else is asked of it. */
-static pb_status open_shape(env_model *m, const pb_config *config, bool weights)
+static pb_status open_shape(env_model *m, bool weights)
 {
-    pb_cell_model_options options = {0};
-    bool fetched                  = false;
+    const cell_plan *plan = m->plan;
+    const char *path      = plan->options.model.path;
+    bool fetched          = false;
     pb_model_config shape;
-    pb_status status;
-    PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &options));
-    PB_TRY_GOTO(status, pb_model_config_read(options.path, &shape), done);
-    PB_TRY_GOTO(status, pb_model_open_shape(&shape, &m->model), done);
-    PB_TRY_GOTO(status, pb_safetensors_present(options.path, &fetched), done);
+    PB_TRY(check_group(plan));
+    PB_TRY(pb_model_config_read(path, &shape));
+    PB_TRY(pb_model_open_shape(&shape, &m->model));
+    PB_TRY(pb_safetensors_present(path, &fetched));
     if (!fetched && !weights) {
-        status = find_chat(m, config, &options);
-        goto done;
+        return find_chat(m);
     }
-    PB_TRY_GOTO(status, check_weights(options.path), done);
-    PB_TRY_GOTO(status, open_text(m, config, &options), done);
-done:
-    pb_config_clear(pb_cell_model_fields, &options);
-    return status;
+    PB_TRY(check_weights(path));
+    return open_text(m);
 }
 
-/* A new entry, named. */
-static pb_status new_entry(pb_cell_env *env, const char *name, env_model **out)
+/* A new entry for the model of the cell. */
+static pb_status new_entry(pb_cell_env *env, const pb_cell *cell, env_model **out)
 {
     env_model *grown = pb_memory_resize(env->models, (size_t)env->models_count + 1, sizeof *grown);
     if (grown == NULL) {
@@ -294,10 +291,11 @@ static pb_status new_entry(pb_cell_env *env, const char *name, env_model **out)
     }
     env->models  = grown;
     env_model *m = &env->models[env->models_count];
-    m->name      = pb_memory_text(name);
+    m->name      = pb_memory_text(cell->name.model);
     if (m->name == NULL) {
         return PB_ERR_MEMORY;
     }
+    m->plan = cell_plan_share(cell->plan);
     env->models_count++;
     *out = m;
     return PB_OK;
@@ -317,28 +315,29 @@ static pb_status remember(pb_cell_env *env, env_model *m)
     return m->message != NULL ? PB_OK : PB_ERR_MEMORY;
 }
 
-pb_status pb_cell_env_add_shape(pb_cell_env *env, const char *name, const pb_config *config,
-                                bool weights)
+pb_status pb_cell_env_add_shape(pb_cell_env *env, const pb_cell *cell, bool weights)
 {
-    env_model *m = NULL;
+    const char *name = cell->name.model;
+    env_model *m     = NULL;
     if (env_find_model(env, name) != NULL) {
         return PB_OK;
     }
-    PB_TRY(agree(env, new_entry(env, name, &m)));
-    m->status = agree(env, open_shape(m, config, weights));
+    PB_TRY(agree(env, new_entry(env, cell, &m)));
+    m->status = agree(env, open_shape(m, weights));
     return agree(env, remember(env, m));
 }
 
-pb_status pb_cell_env_add_model(pb_cell_env *env, const char *name, const pb_config *config)
+pb_status pb_cell_env_add_model(pb_cell_env *env, const pb_cell *cell)
 {
-    env_model *m = find_entry(env, name);
-    PB_TRY(agree(env, m == NULL ? new_entry(env, name, &m) : PB_OK));
+    const char *name = cell->name.model;
+    env_model *m     = env_find_model(env, name);
+    PB_TRY(agree(env, m == NULL ? new_entry(env, cell, &m) : PB_OK));
     if (m->loaded || m->status != PB_OK) {
         return PB_OK;
     }
     pb_model_close(m->model);
     m->model  = NULL;
-    m->status = open_model(env, m, config);
+    m->status = open_model(env, m);
     m->loaded = m->status == PB_OK;
     if (m->status == PB_ERR_COMM) { /* nobody can be asked any more */
         return PB_FRAME(m->status);

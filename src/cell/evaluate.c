@@ -55,18 +55,6 @@ static void close_test(cell_test *t)
     pb_memory_free(t->ids);
 }
 
-pb_status cell_test_progress(cell_test *t, int64_t done)
-{
-    const pb_cell_observer *o = t->r->observer;
-
-    running_progress(t->r, done, t->rows, NAN);
-    if (o != NULL && o->stop != NULL && done < t->rows && o->stop(o->context)) {
-        return PB_FAIL(PB_STOPPED, "stopped before test row %" PRId64 " of %" PRId64, done,
-                       t->rows);
-    }
-    return PB_OK;
-}
-
 static pb_status record_scores(cell_test *t, const pb_metric_result *result)
 {
     pb_record *record = t->r->record;
@@ -101,7 +89,7 @@ static pb_status score(cell_test *t)
     running *r                   = t->r;
     const pb_config_list *labels = pb_dataset_labels(r->data.dataset);
     pb_metric_input input        = {
-               .protocol     = r->cell->protocol,
+               .protocol     = r->cell->name.protocol,
                .predictions  = (const char *const *)t->predictions,
                .references   = (const char *const *)t->references,
                .alternatives = (const char *const *const *)t->alternatives,
@@ -125,7 +113,7 @@ pb_status running_test(running *r)
     PB_TRY_GOTO(status, open_test(&t), done);
     if (r->options.method->baseline != NULL) {
         PB_TRY_GOTO(status, cell_test_baseline(&t), done);
-    } else if (r->options.eval.scoring == PB_SCORING_LIKELIHOOD) {
+    } else if (r->options.eval.scoring == SCORING_LIKELIHOOD) {
         PB_TRY_GOTO(status, cell_test_likelihood(&t), done);
     } else {
         PB_TRY_GOTO(status, cell_test_generate(&t), done);

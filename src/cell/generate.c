@@ -51,11 +51,11 @@ static pb_status generate_all(cell_test *t, const pb_ids *stops, pb_sample *prom
         .batch          = r->options.eval.batch,
     };
 
-    PB_TRY(cell_test_progress(t, 0));
+    PB_TRY(running_test_progress(t->r, 0));
     for (int64_t first = 0; first < t->rows; first += options.batch) {
         int64_t n = t->rows - first < options.batch ? t->rows - first : options.batch;
         PB_TRY(generate_batch(t, &options, first, n, prompts, generated));
-        PB_TRY(cell_test_progress(t, first + n));
+        PB_TRY(running_test_progress(t->r, first + n));
     }
     return PB_OK;
 }

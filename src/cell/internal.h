@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the files of this module share: the environment, the options of a cell, and the cell at
- * work. */
+/* What the files of this module share: the environment, the planned cell, and the cell at work. */
 #pragma once
 
 #include "pb/backend.h"
@@ -17,9 +16,10 @@ enum { FLOPS_TOKENS = 512 };
 
 typedef struct env_model {
     char *name;
-    pb_model *model;     /* NULL when it could not be opened: status and message say why */
-    bool loaded;         /* with its weights */
-    pb_weights *weights; /* in the backend's memory; NULL until a cell asks for them */
+    struct cell_plan *plan; /* of the cell that it was first added for, for its group `model` */
+    pb_model *model;        /* NULL when it could not be opened: status and message say why */
+    bool loaded;            /* with its weights */
+    pb_weights *weights;    /* in the backend's memory; NULL until a cell asks for them */
     pb_tokenizer *tokenizer;
     const pb_template *chat;
     pb_status status;
@@ -57,10 +57,29 @@ struct pb_cell_env {
  * the processors of a process or of a node. Collective. */
 pb_status env_report_processors(const pb_cell_env *env, bool open) PB_MUST_USE;
 
+/* The group `model`. */
+typedef struct cell_model_options {
+    char *path; /* folder of a checkpoint in HF layout */
+    char *chat; /* template name */
+    /* Origin, for the reader and jobs/fetch_data.py. */
+    char *hub, *revision, *licence;
+    pb_config_list sha256;
+} cell_model_options;
+
+/* How a prediction is made: the answer is generated, or the class whose text is the likeliest. */
+typedef enum cell_scoring { SCORING_GENERATION, SCORING_LIKELIHOOD } cell_scoring;
+
+/* The group `eval`. */
+typedef struct cell_eval_options {
+    int scoring;            /* cell_scoring */
+    int64_t batch;          /* rows generated at once */
+    int64_t max_new_tokens; /* 0: as the data set and the protocol say */
+} cell_eval_options;
+
 /* All groups of a cell, read and checked. */
 typedef struct cell_options {
-    pb_cell_model_options model;
-    pb_cell_eval_options eval;
+    cell_model_options model;
+    cell_eval_options eval;
     pb_data_options data;
     pb_dataset_options dataset;
     pb_train_options train;
@@ -68,15 +87,47 @@ typedef struct cell_options {
     void *method_options; /* of method->fields */
 } cell_options;
 
-pb_status cell_options_read(const pb_cell *cell, cell_options *out) PB_MUST_USE;
+/* On failure the groups before the one with the mistake are filled, the model's first. */
+pb_status cell_options_read(const pb_config *config, pb_protocol protocol,
+                            cell_options *out) PB_MUST_USE;
+pb_status cell_options_copy(const cell_options *options, cell_options *out) PB_MUST_USE;
 void cell_options_clear(cell_options *options); /* accepts a zeroed one */
-/* The groups in libconfig syntax; `whole` false leaves out what no result depends on: file names,
- * which differ from machine to machine, and notes for readers. */
-pb_status cell_options_write(const cell_options *options, const pb_cell *cell, bool whole,
+/* Appends the groups in libconfig syntax: all fields, or those that `kept` (PB_KEPT_…) depends on.
+ */
+pb_status cell_options_write(const cell_options *options, unsigned kept,
                              pb_string *out) PB_MUST_USE;
-/* The data set of the cell; it takes over the group `dataset`. */
-pb_status cell_options_open_dataset(cell_options *options, const pb_cell *cell,
-                                    pb_dataset **out) PB_MUST_USE;
+/* All fields of the groups `dataset` and `data`. */
+pb_status cell_options_write_data(const cell_options *options, pb_string *out) PB_MUST_USE;
+
+/* What is read once for all cells that differ only in their seed. */
+typedef struct cell_plan {
+    int64_t users;
+    pb_config *config; /* names the places of mistakes that are found later */
+    cell_options options;
+    pb_status status; /* of the configuration; its message, NULL for PB_OK */
+    char *message;
+    bool predicted; /* the prediction is the one for these rows; zeroed: guessed ones */
+    pb_cell_rows rows;
+    pb_cell_prediction prediction;
+} cell_plan;
+
+cell_plan *cell_plan_share(cell_plan *plan);
+void cell_plan_release(cell_plan *plan); /* accepts NULL */
+
+struct pb_cell {
+    pb_cell_name name;
+    cell_plan *plan;
+    char hash[PB_HASH_TEXT]; /* "": not set yet */
+};
+
+/* The cell as text: all fields, or those that `kept` depends on. */
+pb_status cell_describe(const pb_cell *cell, unsigned kept, pb_string *out) PB_MUST_USE;
+/* The data set of the cell; it takes over the group `dataset` of a copy of the cell's options. */
+pb_status cell_open_dataset(const pb_cell *cell, cell_options *options,
+                            pb_dataset **out) PB_MUST_USE;
+/* The method of the cell likewise. `backend` NULL: only its plan. */
+pb_status cell_create_method(const pb_cell *cell, cell_options *options, const pb_model *model,
+                             pb_backend *backend, pb_method **out) PB_MUST_USE;
 
 /* A data set as tokens of a model. */
 typedef struct cell_data {
@@ -92,8 +143,6 @@ void cell_data_close(cell_data *data); /* accepts a zeroed one */
 
 /* SHA-256 of a file's contents, read once; a word in its place when it cannot be read. */
 pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT]) PB_MUST_USE;
-/* The same from another rank. */
-pb_status env_file_set(pb_cell_env *env, const char *path, const char *hash) PB_MUST_USE;
 
 /* A hash over names, sizes, times and inodes of what a model or tokenizer is read from. */
 pb_status env_stamp_folder(const char *folder, char stamp[PB_HASH_TEXT]) PB_MUST_USE;
@@ -139,6 +188,9 @@ void running_progress(const running *r, int64_t step, int64_t steps, double loss
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);
 
+/* Tells the observer that `done` of the test rows are done; PB_STOPPED when it asks for a stop. */
+pb_status running_test_progress(const running *r, int64_t done) PB_MUST_USE;
+
 /* Predictions, metric. */
 pb_status running_test(running *r) PB_MUST_USE;
 
@@ -158,6 +210,3 @@ typedef struct cell_test {
 pb_status cell_test_generate(cell_test *t) PB_MUST_USE;
 pb_status cell_test_likelihood(cell_test *t) PB_MUST_USE;
 pb_status cell_test_baseline(cell_test *t) PB_MUST_USE;
-
-/* A stop that was asked for is PB_STOPPED; otherwise the test is told to be `done` rows far. */
-pb_status cell_test_progress(cell_test *t, int64_t done) PB_MUST_USE;

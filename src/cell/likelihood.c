@@ -47,7 +47,7 @@ static bool is_stop(const pb_ids *stops, int32_t id)
  * prompt. */
 static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
 {
-    bool corrected       = r->cell->protocol == PB_PROTOCOL_CORRECTED;
+    bool corrected       = r->cell->name.protocol == PB_PROTOCOL_CORRECTED;
     pb_rendered rendered = {0};
     pb_status status;
 
@@ -202,7 +202,7 @@ static pb_status predict_all(scoring *s)
     cell_test *t = s->t;
 
     PB_TRY(open_scoring(s));
-    PB_TRY(cell_test_progress(t, 0));
+    PB_TRY(running_test_progress(t->r, 0));
     for (int64_t first = 0; first < t->rows; first += s->rows) {
         int64_t n        = t->rows - first < s->rows ? t->rows - first : s->rows;
         pb_status status = predict(s, first, n);
@@ -210,7 +210,7 @@ static pb_status predict_all(scoring *s)
             pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, first + 1, first + n);
             return PB_FRAME(status);
         }
-        PB_TRY(cell_test_progress(t, first + n));
+        PB_TRY(running_test_progress(t->r, first + n));
     }
     return PB_OK;
 }

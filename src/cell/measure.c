@@ -5,6 +5,7 @@
 #include "pb/clock.h"
 #include "pb/memory.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -49,6 +50,18 @@ void running_progress(const running *r, int64_t step, int64_t steps, double loss
                                                     .steps = steps,
                                                     .loss  = loss});
     }
+}
+
+pb_status running_test_progress(const running *r, int64_t done)
+{
+    const pb_cell_observer *o = r->observer;
+    int64_t rows              = r->data.test_set.count;
+
+    running_progress(r, done, rows, NAN);
+    if (o != NULL && o->stop != NULL && done < rows && o->stop(o->context)) {
+        return PB_FAIL(PB_STOPPED, "stopped before test row %" PRId64 " of %" PRId64, done, rows);
+    }
+    return PB_OK;
 }
 
 pb_status running_phase(running *r, const char *name)

@@ -2,32 +2,30 @@
 /* The groups of a cell: model, dataset, method, train, data, eval. */
 #include "internal.h"
 
-#include "pb/memory.h"
-
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 const pb_config_field pb_cell_model_fields[] = {
-    PB_FIELD_PATH(pb_cell_model_options, path, NULL,
-                  "folder of a checkpoint in Hugging Face layout"),
-    PB_FIELD_TEXT(pb_cell_model_options, chat, "auto",
+    PB_FIELD_PATH(cell_model_options, path, NULL, "folder of a checkpoint in Hugging Face layout"),
+    PB_FIELD_TEXT(cell_model_options, chat, "auto",
                   "chat template: auto (by family and special tokens), none, llama3, qwen3, "
                   "gemma, mistral, phi3, chatml"),
-    PB_FIELD_NOTE(pb_cell_model_options, hub, "repository on the hub, for jobs/fetch_data.py"),
-    PB_FIELD_NOTE(pb_cell_model_options, revision, "its commit, for jobs/fetch_data.py"),
-    PB_FIELD_NOTE_LIST(pb_cell_model_options, sha256,
+    PB_FIELD_NOTE(cell_model_options, hub, "repository on the hub, for jobs/fetch_data.py"),
+    PB_FIELD_NOTE(cell_model_options, revision, "its commit, for jobs/fetch_data.py"),
+    PB_FIELD_NOTE_LIST(cell_model_options, sha256,
                        "its files as \"file:hash\", for jobs/fetch_data.py"),
-    PB_FIELD_NOTE(pb_cell_model_options, licence, "licence of the weights, for the reader"),
+    PB_FIELD_NOTE(cell_model_options, licence, "licence of the weights, for the reader"),
     PB_FIELD_END,
 };
 
 static const char *const scoring_names[] = {"generation", "likelihood", NULL};
 
 const pb_config_field pb_cell_eval_fields[] = {
-    PB_FIELD_CHOICE(pb_cell_eval_options, scoring, PB_SCORING_GENERATION, scoring_names,
+    PB_FIELD_CHOICE(cell_eval_options, scoring, SCORING_GENERATION, scoring_names,
                     "what is predicted: generated text, or the likeliest of dataset.labels"),
-    PB_FIELD_INT(pb_cell_eval_options, batch, 8, 1, 1 << 20, "rows", "rows generated at once"),
-    PB_FIELD_INT(pb_cell_eval_options, max_new_tokens, 0, 0, 1 << 20, "tokens",
+    PB_FIELD_INT(cell_eval_options, batch, 8, 1, 1 << 20, "rows", "rows generated at once"),
+    PB_FIELD_INT(cell_eval_options, max_new_tokens, 0, 0, 1 << 20, "tokens",
                  "most new tokens, 0: as data set and protocol say"),
     PB_FIELD_END,
 };
@@ -58,7 +56,7 @@ static pb_status check_fit(const pb_config *config, pb_protocol protocol, const 
     const pb_baseline *b   = m->baseline;
     int64_t labels         = pb_dataset_options_labels(&o->dataset, protocol)->count;
 
-    if (o->eval.scoring == PB_SCORING_LIKELIHOOD && labels < 2) {
+    if (o->eval.scoring == SCORING_LIKELIHOOD && labels < 2) {
         return pb_config_at(
             config, "eval", "scoring", -1,
             PB_FAIL(PB_ERR_CONFIG,
@@ -86,130 +84,104 @@ static pb_status check_fit(const pb_config *config, pb_protocol protocol, const 
 }
 
 /* What the paper's trainer does differently, unless the configuration says otherwise. */
-static void apply_protocol(const pb_cell *cell, cell_options *o)
+static void apply_protocol(const pb_config *config, pb_protocol protocol, cell_options *o)
 {
-    if (cell->protocol != PB_PROTOCOL_PAPER) {
+    if (protocol != PB_PROTOCOL_PAPER) {
         return;
     }
-    if (!pb_config_has(cell->config, "train.validation_mean")) {
+    if (!pb_config_has(config, "train.validation_mean")) {
         o->train.validation_mean = PB_MEAN_ROWS;
     }
-    if (!pb_config_has(cell->config, "train.evaluate_last")) {
+    if (!pb_config_has(config, "train.evaluate_last")) {
         o->train.evaluate_last = false;
     }
 }
 
-static pb_status read_groups(const pb_config *config, pb_protocol protocol, cell_options *out)
+/* The groups but `method`, whose fields depend on its name. */
+static const struct group {
+    const char *name;
+    const pb_config_field *fields;
+    size_t offset, size; /* of the options in cell_options */
+} groups[] = {
+#define GROUP(name_, fields_)                                                              \
+    {                                                                                      \
+#name_, fields_, offsetof(cell_options, name_), sizeof(((cell_options *)0)->name_) \
+    }
+    GROUP(model, pb_cell_model_fields), GROUP(dataset, pb_dataset_fields),
+    GROUP(train, pb_train_fields),      GROUP(data, pb_data_fields),
+    GROUP(eval, pb_cell_eval_fields),
+};
+
+enum { GROUPS = sizeof groups / sizeof *groups };
+
+static void *part(const cell_options *o, const struct group *group)
 {
-    PB_TRY(pb_config_read(config, "model", pb_cell_model_fields, NULL, &out->model));
-    PB_TRY(pb_config_read(config, "dataset", pb_dataset_fields, NULL, &out->dataset));
-    PB_TRY(pb_config_read(config, "train", pb_train_fields, NULL, &out->train));
-    PB_TRY(pb_config_read(config, "data", pb_data_fields, NULL, &out->data));
-    PB_TRY(pb_config_read(config, "eval", pb_cell_eval_fields, NULL, &out->eval));
+    return (char *)o + group->offset;
+}
+
+pb_status cell_options_read(const pb_config *config, pb_protocol protocol, cell_options *out)
+{
+    memset(out, 0, sizeof *out);
+    for (int g = 0; g < GROUPS; g++) {
+        PB_TRY(
+            pb_config_read(config, groups[g].name, groups[g].fields, NULL, part(out, &groups[g])));
+    }
     PB_TRY(check_metric(config, protocol, out));
     PB_TRY(pb_method_find_in(config, "method", &out->method));
     PB_TRY(check_fit(config, protocol, out));
-    return pb_method_options_read(out->method, config, "method", &out->method_options);
+    PB_TRY(pb_method_options_read(out->method, config, "method", &out->method_options));
+    apply_protocol(config, protocol, out);
+    return PB_OK;
 }
 
-pb_status cell_options_read(const pb_cell *cell, cell_options *out)
+pb_status cell_options_copy(const cell_options *o, cell_options *out)
 {
+    pb_status status = PB_OK;
     memset(out, 0, sizeof *out);
-    pb_status status = read_groups(cell->config, cell->protocol, out);
+    for (int g = 0; g < GROUPS && status == PB_OK; g++) {
+        status = pb_config_copy(groups[g].fields, groups[g].size, part(o, &groups[g]),
+                                part(out, &groups[g]));
+    }
+    if (status == PB_OK) {
+        out->method = o->method;
+        status      = pb_method_options_copy(o->method, o->method_options, &out->method_options);
+    }
     if (status != PB_OK) {
         cell_options_clear(out);
-        return PB_FRAME(status);
     }
-    apply_protocol(cell, out);
-    return PB_OK;
+    return status;
 }
 
 void cell_options_clear(cell_options *o)
 {
-    pb_config_clear(pb_cell_model_fields, &o->model);
-    pb_config_clear(pb_dataset_fields, &o->dataset);
-    pb_config_clear(pb_train_fields, &o->train);
-    pb_config_clear(pb_data_fields, &o->data);
-    pb_config_clear(pb_cell_eval_fields, &o->eval);
+    for (int g = 0; g < GROUPS; g++) {
+        pb_config_clear(groups[g].fields, part(o, &groups[g]));
+    }
     pb_method_options_free(o->method, o->method_options);
     memset(o, 0, sizeof *o);
 }
 
 static pb_status write_group(const char *name, const char *first, const pb_config_field *fields,
-                             const void *object, bool whole, pb_string *out)
+                             const void *object, unsigned kept, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "%s = {\n%s", name, first));
-    PB_TRY(pb_config_write_key(fields, object, "    ", whole ? 0 : PB_KEPT_RESULT, out));
+    PB_TRY(pb_config_write_key(fields, object, "    ", kept, out));
     return pb_string_puts(out, "};\n");
 }
 
-pb_status cell_options_write(const cell_options *o, const pb_cell *cell, bool whole, pb_string *out)
+pb_status cell_options_write(const cell_options *o, unsigned kept, pb_string *out)
 {
-    pb_string name   = {0};
-    pb_status status = pb_string_printf(&name, "    name = \"%s\";\n", o->method->name);
-    if (status == PB_OK) {
-        status = write_group("method", name.data, pb_method_fields(o->method), o->method_options,
-                             whole, out);
+    char name[128];
+    snprintf(name, sizeof name, "    name = \"%s\";\n", o->method->name);
+    PB_TRY(write_group("method", name, pb_method_fields(o->method), o->method_options, kept, out));
+    for (int g = 0; g < GROUPS; g++) {
+        PB_TRY(write_group(groups[g].name, "", groups[g].fields, part(o, &groups[g]), kept, out));
     }
-    pb_string_clear(&name);
-    PB_TRY(status);
-    PB_TRY(write_group("model", "", pb_cell_model_fields, &o->model, whole, out));
-    PB_TRY(write_group("dataset", "", pb_dataset_fields, &o->dataset, whole, out));
-    PB_TRY(write_group("train", "", pb_train_fields, &o->train, whole, out));
-    PB_TRY(write_group("data", "", pb_data_fields, &o->data, whole, out));
-    PB_TRY(write_group("eval", "", pb_cell_eval_fields, &o->eval, whole, out));
-    return pb_string_printf(out, "protocol = \"%s\";\nseed = %" PRId64 "L;\n",
-                            pb_protocol_names[cell->protocol], cell->seed);
-}
-
-static pb_status check_answer(const pb_dataset *ds, const char *answer)
-{
-    const pb_config_list *labels = pb_dataset_labels(ds);
-
-    return pb_metric_check_reference(pb_dataset_get_options(ds)->metric, labels->items,
-                                     labels->count, answer);
-}
-
-void pb_cell_check_answers(pb_dataset *ds)
-{
-    pb_dataset_check_answers(ds, check_answer);
-}
-
-pb_status pb_cell_text(const pb_cell *cell, pb_string *out)
-{
-    cell_options options = {0};
-    PB_TRY(cell_options_read(cell, &options));
-    pb_status status = cell_options_write(&options, cell, false, out);
-    cell_options_clear(&options);
-    return status;
-}
-
-pb_status cell_options_open_dataset(cell_options *o, const pb_cell *cell, pb_dataset **out)
-{
-    o->dataset.config = cell->config;
-    o->dataset.group  = "dataset";
-    PB_TRY(pb_dataset_open_take(&o->dataset, cell->protocol, &o->data, out));
-    pb_cell_check_answers(*out);
     return PB_OK;
 }
 
-pb_status pb_cell_check_config(const pb_cell *cell)
+pb_status cell_options_write_data(const cell_options *o, pb_string *out)
 {
-    cell_options options = {0};
-    PB_TRY(cell_options_read(cell, &options));
-    cell_options_clear(&options);
-    return PB_OK;
-}
-
-pb_status pb_cell_data_text(const pb_cell *cell, pb_string *out)
-{
-    cell_options options = {0};
-    pb_status status;
-    PB_TRY(cell_options_read(cell, &options));
-    PB_TRY_GOTO(status, write_group("dataset", "", pb_dataset_fields, &options.dataset, true, out),
-                done);
-    PB_TRY_GOTO(status, write_group("data", "", pb_data_fields, &options.data, true, out), done);
-done:
-    cell_options_clear(&options);
-    return status;
+    PB_TRY(write_group("dataset", "", pb_dataset_fields, &o->dataset, 0, out));
+    return write_group("data", "", pb_data_fields, &o->data, 0, out);
 }

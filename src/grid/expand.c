@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The cells of a grid in the order of work. */
+/* The cells of a grid, and the order of work. */
 #include "internal.h"
 
 #include "pb/memory.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* More cells than any machine could run; keeps the product of the axes far from overflow. */
 #define MAX_CELLS 10000000
@@ -63,7 +64,29 @@ static bool is_excluded(const pb_grid *grid, const pb_grid_cell *cell)
     return false;
 }
 
-pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context, pb_grid_cells *out)
+/* The same files, the same overrides: only the seed differs. */
+static bool is_alike(const pb_grid *grid, const pb_grid_cell *a, const pb_grid_cell *b)
+{
+    bool alike = memcmp(a->index, b->index, sizeof a->index) == 0;
+    for (int64_t i = 0; i < grid->overrides.count && alike; i++) {
+        const grid_match *when = &grid->overrides.items[i];
+        alike                  = pb_grid_match_cell(when, a) == pb_grid_match_cell(when, b);
+    }
+    return alike;
+}
+
+static void add_cell(const pb_grid *grid, const pb_grid_cell *cell, pb_grid_cells *cells)
+{
+    int64_t n          = cells->count++;
+    pb_grid_cell *last = &cells->items[n];
+    *last              = *cell;
+    last->number       = n;
+    if (n > 0) {
+        last->configuration = last[-1].configuration + !is_alike(grid, cell, &last[-1]);
+    }
+}
+
+pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cells *out)
 {
     pb_grid_cells cells = {0};
     double product      = (double)grid->sweep.seeds.count;
@@ -77,12 +100,9 @@ pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context, 
     PB_TRY(PB_ALLOC(cells.items, product));
     for (int64_t n = 0; n < (int64_t)product; n++) {
         pb_grid_cell cell = cell_at(grid, n);
-        if (is_excluded(grid, &cell)) {
-            continue;
+        if (!is_excluded(grid, &cell)) {
+            add_cell(grid, &cell, &cells);
         }
-        double predicted           = cost != NULL ? cost(context, grid, &cell) : 1;
-        cell.cost                  = isfinite(predicted) && predicted > 0 ? predicted : 1;
-        cells.items[cells.count++] = cell;
     }
     if (cells.count == 0) {
         char place[GRID_PLACE];
@@ -90,10 +110,18 @@ pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cost cost, void *context, 
         return PB_FAIL(PB_ERR_CONFIG, "%s: exclude leaves no cell",
                        pb_config_where(grid->config, "sweep.exclude", place, sizeof place));
     }
-    qsort(cells.items, (size_t)cells.count, sizeof *cells.items, compare);
-    for (int64_t n = 0; n < cells.count; n++) {
-        cells.items[n].number = n;
-    }
     *out = cells;
     return PB_OK;
+}
+
+void pb_grid_order(pb_grid_cells *cells)
+{
+    for (int64_t n = 0; n < cells->count; n++) {
+        double cost          = cells->items[n].cost;
+        cells->items[n].cost = isfinite(cost) && cost > 0 ? cost : 1;
+    }
+    qsort(cells->items, (size_t)cells->count, sizeof *cells->items, compare);
+    for (int64_t n = 0; n < cells->count; n++) {
+        cells->items[n].number = n;
+    }
 }

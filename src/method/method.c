@@ -32,6 +32,21 @@ pb_status pb_method_options_read(const pb_method_ops *ops, const pb_config *conf
     return PB_OK;
 }
 
+pb_status pb_method_options_copy(const pb_method_ops *ops, const void *options, void **copy)
+{
+    void *made = pb_memory_new(1, ops->options_size > 0 ? ops->options_size : 1);
+    if (made == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    pb_status status = pb_config_copy(pb_method_fields(ops), ops->options_size, options, made);
+    if (status != PB_OK) {
+        pb_memory_free(made);
+        return PB_FRAME(status);
+    }
+    *copy = made;
+    return PB_OK;
+}
+
 void pb_method_options_free(const pb_method_ops *ops, void *options)
 {
     if (options != NULL) {

@@ -15,11 +15,6 @@
 /* The first texts; those of the cells follow. */
 enum { TEXT_PROGRAM, TEXT_OPTIONS, TEXT_SETS, TEXT_CELLS };
 
-typedef struct configuration {
-    const pb_sweep *s;
-    pb_grid_cells cells; /* in the order of the grid file: costs are not known yet */
-} configuration;
-
 static pb_status options_text(const pb_sweep *s, pb_string *out)
 {
     const pb_sweep_options *o      = &s->options;
@@ -50,20 +45,11 @@ static pb_status sets_text(const pb_sweep *s, pb_string *out)
 }
 
 /* A configuration that cannot be read is reported later, by its own message. */
-static pb_status cell_text(const configuration *c, const pb_grid_cell *cell, pb_string *out)
+static pb_status cell_text(const pb_grid_cell *c, pb_string *out)
 {
-    pb_config *config = NULL;
-    PB_TRY(pb_string_printf(out, "cell %s/%s/%s/%" PRId64 "\n", cell->model, cell->dataset,
-                            cell->method, cell->seed));
-    PB_TRY(pb_grid_cell_config(c->s->grid, cell, &config));
-    pb_cell whole    = {.model    = cell->model,
-                        .dataset  = cell->dataset,
-                        .method   = cell->method,
-                        .seed     = cell->seed,
-                        .protocol = cell->protocol,
-                        .config   = config};
-    pb_status status = pb_cell_text(&whole, out);
-    pb_config_close(config);
+    PB_TRY(pb_string_printf(out, "cell %s/%s/%s/%" PRId64 "\n", c->model, c->dataset, c->method,
+                            c->seed));
+    pb_status status = pb_cell_text(c->cell, out);
     if (status != PB_OK && status != PB_ERR_MEMORY) {
         pb_error_clear();
         status = pb_string_puts(out, "a configuration that cannot be read\n");
@@ -73,16 +59,16 @@ static pb_status cell_text(const configuration *c, const pb_grid_cell *cell, pb_
 
 static pb_status configuration_text(void *context, int64_t index, pb_string *out)
 {
-    const configuration *c = context;
+    const pb_sweep *s = context;
     switch (index) {
     case TEXT_PROGRAM:
         return pb_string_printf(out, "%s\n", pb_cell_program());
     case TEXT_OPTIONS:
-        return options_text(c->s, out);
+        return options_text(s, out);
     case TEXT_SETS:
-        return sets_text(c->s, out);
+        return sets_text(s, out);
     default:
-        return cell_text(c, &c->cells.items[index - TEXT_CELLS], out);
+        return cell_text(&s->cells.items[index - TEXT_CELLS], out);
     }
 }
 
@@ -127,15 +113,12 @@ static pb_status fail_configuration(const char *own, const char *first, const ch
                    groups[1], first_line[0] != '\0' ? first_line : "nothing");
 }
 
-static pb_status hash_texts(configuration *c, comparison *all)
+static pb_status hash_texts(comparison *all)
 {
-    pb_status status = PB_OK;
-    PB_TRY(pb_grid_expand(c->s->grid, NULL, NULL, &c->cells));
-    PB_TRY(PB_ALLOC(all->hashes, TEXT_CELLS + c->cells.count));
-    all->count = TEXT_CELLS + c->cells.count;
+    pb_status status = PB_ALLOC(all->hashes, all->count);
     for (int64_t i = 0; i < all->count && status == PB_OK; i++) {
         pb_string text = {0};
-        status         = configuration_text(c, i, &text);
+        status         = configuration_text(all->context, i, &text);
         if (status == PB_OK) {
             status = pb_hash_bytes(text.length > 0 ? text.data : "", text.length, all->hashes[i]);
         }
@@ -144,24 +127,23 @@ static pb_status hash_texts(configuration *c, comparison *all)
     return status;
 }
 
-pb_status alike_check_configuration(const pb_sweep *s)
+pb_status alike_check_configuration(pb_sweep *s)
 {
-    configuration c = {.s = s};
-    comparison all  = {.comm       = s->comm,
-                       .context    = &c,
-                       .takes_part = true,
-                       .text       = configuration_text,
-                       .fail       = fail_configuration};
+    comparison all = {.comm       = s->comm,
+                      .context    = s,
+                      .count      = TEXT_CELLS + s->cells.count,
+                      .takes_part = true,
+                      .text       = configuration_text,
+                      .fail       = fail_configuration};
     pb_status status;
 
     if (pb_comm_size(s->comm) == 1) {
         return PB_OK;
     }
-    PB_TRY_GOTO(status, pb_comm_agree(s->comm, hash_texts(&c, &all)), out);
+    PB_TRY_GOTO(status, pb_comm_agree(s->comm, hash_texts(&all)), out);
     PB_TRY_GOTO(status, compare_with_first(&all), out);
 out:
     pb_memory_free(all.hashes);
-    pb_grid_cells_clear(&c.cells);
     return status;
 }
 
@@ -181,8 +163,7 @@ static pb_status number_places(const pb_sweep *s, int64_t *out)
 
     PB_TRY(pb_hash_create(&hash));
     for (int64_t i = 0; i < s->cells.count; i++) {
-        pb_cell cell = sweep_cell(s, i);
-        PB_TRY_GOTO(status, pb_cell_input_places(&cell, hash), out);
+        PB_TRY_GOTO(status, pb_cell_input_places(s->cells.items[i].cell, hash), out);
     }
     PB_TRY_GOTO(status, pb_hash_finish(hash, text), out);
     text[15] = '\0'; /* as many digits as an int64 holds */
@@ -216,21 +197,21 @@ static pb_status hash_inputs(const pb_sweep *s, comparison *all)
     PB_TRY(PB_ALLOC(all->hashes, s->cells.count * PB_INPUT_COUNT));
     all->count = s->cells.count * PB_INPUT_COUNT;
     for (int64_t i = 0; i < s->cells.count && all->takes_part; i++) {
-        pb_cell cell = sweep_cell(s, i);
-        PB_TRY(pb_cell_input_hashes(s->env, &cell, &all->hashes[i * PB_INPUT_COUNT]));
+        PB_TRY(
+            pb_cell_input_hashes(s->env, s->cells.items[i].cell, &all->hashes[i * PB_INPUT_COUNT]));
     }
     return PB_OK;
 }
 
 static pb_status input_text(void *context, int64_t index, pb_string *out)
 {
-    const inputs *in = context;
-    pb_cell cell     = sweep_cell(in->s, index / PB_INPUT_COUNT);
-    PB_TRY(pb_string_printf(out, "%s ", pb_cell_input_names[index % PB_INPUT_COUNT]));
-    PB_TRY(pb_cell_input_path(&cell, (pb_cell_input)(index % PB_INPUT_COUNT), out));
-    const char *hash = in->hashes[index];
-    return pb_string_printf(out, " (%s%s)", strlen(hash) == PB_HASH_TEXT - 1 ? "SHA-256 " : "",
-                            hash);
+    const inputs *in    = context;
+    const pb_cell *cell = in->s->cells.items[index / PB_INPUT_COUNT].cell;
+    int input           = (int)(index % PB_INPUT_COUNT);
+    const char *hash    = in->hashes[index];
+    return pb_string_printf(out, "%s %s (%s%s)", pb_cell_input_names[input],
+                            pb_cell_input_path(cell, (pb_cell_input)input),
+                            strlen(hash) == PB_HASH_TEXT - 1 ? "SHA-256 " : "", hash);
 }
 
 static pb_status fail_inputs(const char *own, const char *first, const char *hosts)

@@ -81,20 +81,20 @@ static pb_status check_rows(rows_list *list, const pb_cell *cell, pb_cell_rows *
 
 static pb_status check_cell(const pb_sweep *s, int64_t i, rows_list *list, pb_sweep_forecast *f)
 {
-    pb_cell cell             = sweep_cell(s, i);
+    const pb_cell *cell      = s->cells.items[i].cell;
     pb_sweep_foreseen *known = &f->cells[i];
     *known                   = (pb_sweep_foreseen){.cell = &s->cells.items[i], .mistake = -1};
-    pb_status status         = pb_cell_check_config(&cell);
+    pb_status status         = pb_cell_check(cell);
     bool has_config          = status == PB_OK;
     f->config                = f->config || !has_config;
     PB_TRY(note(f, i, status));
-    status         = pb_cell_env_check_model(s->env, cell.model);
+    status         = pb_cell_env_check_model(s->env, known->cell->model);
     bool has_model = status == PB_OK;
     PB_TRY(note(f, i, status));
     if (has_config && has_model) {
-        PB_TRY(note(f, i, pb_cell_predict(s->env, &cell, &known->prediction)));
+        PB_TRY(note(f, i, pb_cell_predict(s->env, cell, NULL, &known->prediction)));
     }
-    return has_config ? note(f, i, check_rows(list, &cell, &known->rows)) : PB_OK;
+    return has_config ? note(f, i, check_rows(list, cell, &known->rows)) : PB_OK;
 }
 
 void pb_sweep_forecast_clear(pb_sweep_forecast *forecast)

@@ -31,8 +31,7 @@ static pb_status check_record(const pb_sweep *s, int64_t index, const char *dire
     if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
         return PB_OK;
     }
-    pb_cell cell     = sweep_cell(s, index);
-    pb_status status = pb_cell_check_record(s->env, &cell, record);
+    pb_status status = pb_cell_check_record(s->env, s->cells.items[index].cell, record);
     if (status != PB_ERR_FORMAT) {
         return status;
     }

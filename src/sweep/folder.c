@@ -63,8 +63,8 @@ static pb_status plan_cells(const pb_sweep *s, folder *f)
     for (int64_t i = 0; i < cells->count && status == PB_OK; i++) {
         const pb_grid_cell *c = &sorted[i];
         f->numbers[i]         = c->number;
-        status =
-            pb_plan_add(&f->plan, c->model, c->dataset, c->method, c->seed, s->hashes[c->number]);
+        status                = pb_plan_add(&f->plan, c->model, c->dataset, c->method, c->seed,
+                                            pb_cell_get_hash(c->cell));
     }
     pb_memory_free(sorted);
     return status;

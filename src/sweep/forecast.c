@@ -12,11 +12,12 @@ pb_status pb_sweep_forecast_make(const pb_sweep *s, pb_sweep_forecast *out)
     PB_TRY(check_cells(s, &f));
     for (int64_t i = 0; i < f.count; i++) {
         pb_sweep_foreseen *known = &f.cells[i];
-        pb_cell cell             = sweep_cell(s, i);
         if (known->mistake < 0) {
-            PB_TRY_GOTO(status,
-                        pb_cell_predict_seconds(s->env, &cell, &known->rows, &known->seconds),
-                        err_forecast);
+            PB_TRY_GOTO(
+                status,
+                pb_cell_predict(s->env, known->cell->cell, &known->rows, &known->prediction),
+                err_forecast);
+            known->seconds = known->prediction.seconds;
         }
         f.seconds += known->seconds;
     }

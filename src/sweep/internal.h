@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A sweep: the grid, its models, its cells with their configurations and hashes; and the steps of a
- * run, each in a file of its own. */
+/* A sweep: the grid, its models and its planned cells; and the steps of a run, each in a file of
+ * its own. */
 #pragma once
 
 #include "pb/sweep.h"
@@ -11,14 +11,10 @@ struct pb_sweep {
     double began; /* clock seconds */
     pb_grid *grid;
     pb_cell_env *env;
-    pb_grid_cells cells;          /* in the order of the run */
-    pb_config **configs;          /* [cells] */
-    char (*hashes)[PB_HASH_TEXT]; /* [cells]; NULL before sweep_hash */
+    pb_grid_cells cells; /* planned, in the order of the run; they have hashes after sweep_hash */
 };
 
 /* ---------------------------------------------------------------- sweep.c */
-
-pb_cell sweep_cell(const pb_sweep *s, int64_t index);
 
 /* Opens the weights of the models that can be used. Collective. */
 pb_status sweep_load_models(pb_sweep *s) PB_MUST_USE;
@@ -33,8 +29,8 @@ pb_status sweep_hash(pb_sweep *s) PB_MUST_USE;
  * difference is reported before the first cell, with the process, the place and both values.
  * Collective. */
 
-/* Program, options, sets, and the composed configuration of every cell of the open grid. */
-pb_status alike_check_configuration(const pb_sweep *s) PB_MUST_USE;
+/* Program, options, sets, and the configuration of every cell in the order of the grid file. */
+pb_status alike_check_configuration(pb_sweep *s) PB_MUST_USE;
 
 /* Files of models, tokenizers and rows, by their contents. Those of a node are read by its first
  * process, and by others only where their paths lead to other files. */

@@ -78,8 +78,7 @@ static void prepare_tokens(void *context, const int64_t *todo, int64_t count, pb
         }
         *pair = true;
         if (pairs++ % pb_comm_size(s->comm) == pb_comm_rank(s->comm)) {
-            pb_cell cell = sweep_cell(s, todo[i]);
-            if (pb_cell_prepare(s->env, &cell, &observer) != PB_OK) {
+            if (pb_cell_prepare(s->env, c->cell, &observer) != PB_OK) {
                 pb_log_debug("%s", pb_error_message());
                 pb_error_clear();
             }
@@ -93,10 +92,9 @@ static pb_status run_cell(void *context, const pb_grid_cell *at, pb_grid_watch *
 {
     const job *j              = context;
     pb_cell_observer observer = observe(watch);
-    pb_cell cell              = sweep_cell(j->sweep, at->number);
     pb_record record;
     pb_record_init(&record);
-    pb_status status = pb_cell_run(j->sweep->env, &cell, &observer, &record);
+    pb_status status = pb_cell_run(j->sweep->env, at->cell, &observer, &record);
     if (status == PB_OK) {
         outcome->failed = record.status != PB_OK;
         snprintf(outcome->message, sizeof outcome->message, "%s",

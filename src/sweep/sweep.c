@@ -39,33 +39,24 @@ static pb_status open_environment(pb_sweep *s)
 
 typedef enum depth { SHAPES, SHAPES_AND_WEIGHTS, LOADED } depth;
 
-static pb_status add_model(pb_sweep *s, const char *name, const pb_config *config, depth how)
+static pb_status add_model(pb_sweep *s, const pb_cell *cell, depth how)
 {
-    return how == LOADED ? pb_cell_env_add_model(s->env, name, config)
-                         : pb_cell_env_add_shape(s->env, name, config, how == SHAPES_AND_WEIGHTS);
+    return how == LOADED ? pb_cell_env_add_model(s->env, cell)
+                         : pb_cell_env_add_shape(s->env, cell, how == SHAPES_AND_WEIGHTS);
 }
 
-/* By the order of the grid file, before costs are known: all cells of a model share the group of
- * its first one. */
+/* Cells are in order of their models, both before and after their costs are known. */
 static pb_status open_models(pb_sweep *s, depth how)
 {
-    pb_grid_cells cells = {0};
-    pb_status status    = pb_grid_expand(s->grid, NULL, NULL, &cells);
-    PB_TRY_GOTO(status, pb_comm_agree(s->comm, status), done);
-    for (int64_t i = 0; i < cells.count && status == PB_OK; i++) {
-        if (i > 0 && strcmp(cells.items[i].model, cells.items[i - 1].model) == 0) {
-            continue;
+    int64_t last = -1;
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        const pb_grid_cell *c = &s->cells.items[i];
+        if (c->index[PB_AXIS_MODEL] != last) {
+            PB_TRY(add_model(s, c->cell, how));
+            last = c->index[PB_AXIS_MODEL];
         }
-        pb_config *config = NULL;
-        status = pb_comm_agree(s->comm, pb_grid_cell_config(s->grid, &cells.items[i], &config));
-        if (status == PB_OK) {
-            status = add_model(s, cells.items[i].model, config, how);
-        }
-        pb_config_close(config);
     }
-done:
-    pb_grid_cells_clear(&cells);
-    return status;
+    return PB_OK;
 }
 
 pb_status sweep_load_models(pb_sweep *s)
@@ -73,38 +64,47 @@ pb_status sweep_load_models(pb_sweep *s)
     return open_models(s, LOADED);
 }
 
-static pb_cell make_cell(const pb_grid_cell *c, const pb_config *config)
+static pb_status open_cell(const pb_grid *grid, pb_grid_cell *c)
 {
-    return (pb_cell){
-        .model    = c->model,
-        .dataset  = c->dataset,
-        .method   = c->method,
-        .seed     = c->seed,
-        .protocol = c->protocol,
-        .config   = config,
-    };
+    const pb_cell_name name = {.model    = c->model,
+                               .dataset  = c->dataset,
+                               .method   = c->method,
+                               .seed     = c->seed,
+                               .protocol = c->protocol};
+    pb_config *config       = NULL;
+    PB_TRY(pb_grid_cell_config(grid, c, &config));
+    return pb_cell_open_take(&name, config, &c->cell);
 }
 
-static double predict(void *context, const pb_grid *grid, const pb_grid_cell *cell)
+/* Cells that differ in their seed alone are read once. */
+static pb_status open_cells(pb_sweep *s)
 {
-    pb_config *config = NULL;
-    double cost       = 1.0;
-    if (pb_grid_cell_config(grid, cell, &config) == PB_OK) {
-        pb_cell c = make_cell(cell, config);
-        cost      = pb_cell_cost(context, &c);
-    }
-    pb_error_clear();
-    pb_config_close(config);
-    return cost;
-}
-
-static pb_status expand(pb_sweep *s)
-{
-    PB_TRY(pb_grid_expand(s->grid, predict, s->env, &s->cells));
-    PB_TRY(PB_ALLOC(s->configs, s->cells.count));
+    PB_TRY(pb_grid_expand(s->grid, &s->cells));
     for (int64_t i = 0; i < s->cells.count; i++) {
-        PB_TRY(pb_grid_cell_config(s->grid, &s->cells.items[i], &s->configs[i]));
+        pb_grid_cell *c = &s->cells.items[i];
+        if (i > 0 && c->configuration == c[-1].configuration) {
+            PB_TRY(pb_cell_open_seed(c[-1].cell, c->seed, &c->cell));
+        } else {
+            PB_TRY(open_cell(s->grid, c));
+        }
     }
+    return PB_OK;
+}
+
+/* A cell without a prediction fails early; its place does not matter. */
+static pb_status order_cells(pb_sweep *s)
+{
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        pb_grid_cell *c      = &s->cells.items[i];
+        pb_cell_prediction p = {0};
+        pb_status status     = pb_cell_predict(s->env, c->cell, NULL, &p);
+        if (status == PB_ERR_MEMORY) {
+            return PB_FRAME(status);
+        }
+        pb_error_clear();
+        c->cost = p.flops;
+    }
+    pb_grid_order(&s->cells);
     return PB_OK;
 }
 
@@ -136,10 +136,11 @@ static pb_status open_all(pb_sweep *s)
     const pb_sweep_options *options = &s->options;
     PB_TRY(pb_comm_agree(s->comm,
                          open_grid(options->grid, options->sets, options->set_count, &s->grid)));
+    PB_TRY(pb_comm_agree(s->comm, open_cells(s)));
     PB_TRY(alike_check_configuration(s));
     PB_TRY(open_environment(s));
     PB_TRY(open_models(s, options->needs_weights ? SHAPES_AND_WEIGHTS : SHAPES));
-    return pb_comm_agree(s->comm, expand(s));
+    return pb_comm_agree(s->comm, order_cells(s));
 }
 
 pb_status pb_sweep_open(const pb_sweep_options *options, pb_comm *comm, pb_sweep **out)
@@ -164,11 +165,9 @@ void pb_sweep_close(pb_sweep *s)
     if (s == NULL) {
         return;
     }
-    for (int64_t i = 0; s->configs != NULL && i < s->cells.count; i++) {
-        pb_config_close(s->configs[i]);
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        pb_cell_close(s->cells.items[i].cell);
     }
-    pb_memory_free(s->configs);
-    pb_memory_free(s->hashes);
     pb_grid_cells_clear(&s->cells);
     pb_cell_env_close(s->env);
     pb_grid_close(s->grid);
@@ -180,30 +179,30 @@ const char *pb_sweep_name(const pb_sweep *s)
     return pb_grid_get_sweep(s->grid)->name;
 }
 
-pb_cell sweep_cell(const pb_sweep *s, int64_t index)
-{
-    pb_cell cell = make_cell(&s->cells.items[index], s->configs[index]);
-    cell.hash    = s->hashes != NULL ? s->hashes[index] : NULL;
-    return cell;
-}
-
-static pb_status hash_all(pb_sweep *s)
+static pb_status hash_all(const pb_sweep *s, char (*hashes)[PB_HASH_TEXT])
 {
     for (int64_t i = 0; i < s->cells.count; i++) {
-        pb_cell cell = sweep_cell(s, i);
-        PB_TRY(pb_cell_hash(s->env, &cell, s->hashes[i]));
+        PB_TRY(pb_cell_hash(s->env, s->cells.items[i].cell, hashes[i]));
     }
     return PB_OK;
 }
 
 pb_status sweep_hash(pb_sweep *s)
 {
+    char(*hashes)[PB_HASH_TEXT] = NULL;
+    size_t bytes                = (size_t)s->cells.count * sizeof *hashes;
     PB_TRY(alike_check_inputs(s));
-    pb_status status = PB_ALLOC(s->hashes, s->cells.count);
+    pb_status status = PB_ALLOC(hashes, s->cells.count);
     if (status == PB_OK && pb_comm_rank(s->comm) == 0) {
-        status = hash_all(s);
+        status = hash_all(s, hashes);
     }
-    PB_TRY(pb_comm_agree(s->comm, status));
-    PB_TRY(pb_cell_env_share_files(s->env));
-    return pb_comm_broadcast(s->comm, s->hashes, (size_t)s->cells.count * sizeof *s->hashes, 0);
+    PB_TRY_GOTO(status, pb_comm_agree(s->comm, status), out);
+    PB_TRY_GOTO(status, pb_cell_env_share_files(s->env), out);
+    PB_TRY_GOTO(status, pb_comm_broadcast(s->comm, hashes, bytes, 0), out);
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        pb_cell_set_hash(s->cells.items[i].cell, hashes[i]);
+    }
+out:
+    pb_memory_free(hashes);
+    return status;
 }

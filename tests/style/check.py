@@ -33,7 +33,7 @@ HEADERS = {
     "metric": "metric",
     "train": "train",
     "record": "record results",
-    "cell": "cell",
+    "cell": "cell cell_env",
     "grid": "grid",
     "report": "report pscp table",
     "sweep": "sweep",

@@ -59,11 +59,22 @@ static void another_number_of_threads_is_told_with_both_texts(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
-typedef pb_status (*add_model)(pb_cell_env *env, const char *name, const pb_config *config);
-
-static pb_status add_shape(pb_cell_env *env, const char *name, const pb_config *config)
+/* A cell of model "m", whose configuration is this text. */
+static pb_cell *open_cell(const char *text)
 {
-    return pb_cell_env_add_shape(env, name, config, false);
+    const pb_cell_name name = {.model = "m", .dataset = "d", .method = "none"};
+    pb_config *config       = NULL;
+    pb_cell *cell           = NULL;
+    assert_int_equal(pb_config_parse(text, "m.cfg", &config), PB_OK);
+    assert_int_equal(pb_cell_open_take(&name, config, &cell), PB_OK);
+    return cell;
+}
+
+typedef pb_status (*add_model)(pb_cell_env *env, const pb_cell *cell);
+
+static pb_status add_shape(pb_cell_env *env, const pb_cell *cell)
+{
+    return pb_cell_env_add_shape(env, cell, false);
 }
 
 static const add_model ways[] = {pb_cell_env_add_model, add_shape};
@@ -74,19 +85,16 @@ static void a_wrong_key_on_one_rank_leaves_nothing_behind(void **state)
     (void)state;
     size_t before = pb_memory_current();
     for (int i = 0; i < 2; i++) {
-        pb_cell_env *env  = NULL;
-        pb_config *config = NULL;
-        assert_int_equal(pb_config_parse(is_last() ? "model = { paht = \"x\"; };"
-                                                   : "model = { path = \"/nowhere\"; };",
-                                         "m.cfg", &config),
-                         PB_OK);
+        pb_cell_env *env = NULL;
+        pb_cell *cell    = open_cell(is_last() ? "model = { paht = \"x\"; };"
+                                               : "model = { path = \"/nowhere\"; };");
         assert_int_equal(open_environment(1, &env), PB_OK);
-        assert_int_equal(ways[i](env, "m", config), PB_OK);
+        assert_int_equal(ways[i](env, cell), PB_OK);
         assert_int_not_equal(pb_cell_env_check_model(env, "m"), PB_OK);
         assert_non_null(strstr(pb_error_message(), "model m: "));
         pb_error_clear();
         pb_cell_env_close(env);
-        pb_config_close(config);
+        pb_cell_close(cell);
         assert_int_equal(pb_memory_current(), before);
     }
 }
@@ -98,15 +106,13 @@ static void no_memory_on_one_rank_is_no_memory_on_all(void **state)
     size_t before    = pb_memory_current();
     int64_t failures = 0;
     for (int64_t room = 0; room < 400; room += 40) {
-        pb_cell_env *env  = NULL;
-        pb_config *config = NULL;
-        assert_int_equal(pb_config_parse("model = { path = \"/nowhere\"; };", "m.cfg", &config),
-                         PB_OK);
+        pb_cell_env *env = NULL;
+        pb_cell *cell    = open_cell("model = { path = \"/nowhere\"; };");
         assert_int_equal(open_environment(1, &env), PB_OK);
         if (is_last()) {
             pb_memory_limit(pb_memory_current() + (size_t)room);
         }
-        pb_status status = pb_cell_env_add_model(env, "m", config);
+        pb_status status = pb_cell_env_add_model(env, cell);
         pb_memory_limit(0);
         int64_t codes[2] = {status, -(int64_t)status};
         assert_int_equal(pb_comm_reduce_max(comm, codes, 2), PB_OK);
@@ -114,7 +120,7 @@ static void no_memory_on_one_rank_is_no_memory_on_all(void **state)
         failures += status == PB_ERR_MEMORY;
         pb_error_clear();
         pb_cell_env_close(env);
-        pb_config_close(config);
+        pb_cell_close(cell);
         assert_int_equal(pb_memory_current(), before);
     }
     assert_true(failures > 0);

@@ -307,7 +307,7 @@ static pb_status open_cells(const char *set)
         remove(path);
     }
     PB_TRY(status);
-    return pb_grid_expand(grid, NULL, NULL, &cells);
+    return pb_grid_expand(grid, &cells);
 }
 
 static void close_cells(void)

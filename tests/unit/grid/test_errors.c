@@ -116,7 +116,7 @@ static void a_grid_without_cells_is_refused(void **state)
     pb_grid *grid       = NULL;
     pb_grid_cells cells = {0};
     assert_int_equal(open_grid(GOOD("exclude = ( { model = \"small\"; } );"), NULL, &grid), PB_OK);
-    assert_int_equal(pb_grid_expand(grid, NULL, NULL, &cells), PB_ERR_CONFIG);
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_ERR_CONFIG);
     assert_non_null(strstr(pb_error_message(), "g.cfg:5: exclude leaves no cell"));
     pb_grid_close(grid);
 }
@@ -140,7 +140,7 @@ static void running_out_of_memory_is_an_error_at_every_allocation(void **state)
         pb_memory_limit(limit);
         pb_status status = pb_grid_open(file_path("grid/g.cfg"), NULL, 0, &grid);
         if (status == PB_OK) {
-            status = pb_grid_expand(grid, NULL, NULL, &cells);
+            status = pb_grid_expand(grid, &cells);
         }
         pb_memory_limit(0);
         pb_grid_cells_clear(&cells);

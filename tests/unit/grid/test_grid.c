@@ -24,7 +24,7 @@ static void the_product_is_ordered_by_model_then_axes(void **state)
     pb_grid *grid       = opened("", "", NULL);
     pb_grid_cells cells = {0};
     char text[512]      = "";
-    assert_int_equal(pb_grid_expand(grid, NULL, NULL, &cells), PB_OK);
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
     assert_int_equal(cells.count, 16);
     for (int i = 0; i < 5; i++) {
         const pb_grid_cell *c = &cells.items[i];
@@ -42,10 +42,8 @@ static void the_product_is_ordered_by_model_then_axes(void **state)
     assert_int_equal(pb_memory_current(), 0);
 }
 
-static double cost_of(void *context, const pb_grid *grid, const pb_grid_cell *cell)
+static double cost_of(const pb_grid_cell *cell)
 {
-    (void)grid;
-    *(int *)context += 1;
     double lora = strcmp(cell->method, "lora") == 0;
     return cell->index[PB_AXIS_DATASET] == 1 ? 10 + lora : lora * 5 - 3;
 }
@@ -55,11 +53,14 @@ static void longer_cells_come_first_within_a_model(void **state)
     (void)state;
     pb_grid *grid       = opened("", "", NULL);
     pb_grid_cells cells = {0};
-    int calls           = 0;
-    assert_int_equal(pb_grid_expand(grid, cost_of, &calls, &cells), PB_OK);
-    assert_int_equal(calls, 16);
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
+    for (int64_t i = 0; i < cells.count; i++) {
+        cells.items[i].cost = cost_of(&cells.items[i]);
+    }
+    pb_grid_order(&cells);
     for (int64_t i = 1; i < cells.count; i++) {
         const pb_grid_cell *a = &cells.items[i - 1], *b = &cells.items[i];
+        assert_int_equal(b->number, i);
         assert_true(a->index[0] < b->index[0] ||
                     (a->index[0] == b->index[0] && a->cost >= b->cost));
     }
@@ -78,7 +79,7 @@ static void exclusions_take_cells_away(void **state)
                                      "seed = 7; } );";
     pb_grid *grid                  = opened(exclusions, "", NULL);
     pb_grid_cells cells            = {0};
-    assert_int_equal(pb_grid_expand(grid, NULL, NULL, &cells), PB_OK);
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
     assert_int_equal(cells.count, 8);
     for (int64_t i = 0; i < cells.count; i++) {
         assert_false(strcmp(cells.items[i].method, "none") == 0 && cells.items[i].seed == 5);
@@ -86,6 +87,30 @@ static void exclusions_take_cells_away(void **state)
     }
     pb_grid_cells_clear(&cells);
     pb_grid_close(grid);
+}
+
+static int64_t configurations(const char *more)
+{
+    pb_grid *grid       = opened(more, "", NULL);
+    pb_grid_cells cells = {0};
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
+    int64_t count = cells.items[cells.count - 1].configuration + 1;
+    pb_grid_cells_clear(&cells);
+    pb_grid_close(grid);
+    return count;
+}
+
+static void cells_that_differ_in_the_seed_share_a_configuration(void **state)
+{
+    (void)state;
+    assert_int_equal(configurations(""), 8);
+    assert_int_equal(configurations("exclude = ( { method = \"none\"; seed = 7; } );"), 8);
+    assert_int_equal(configurations("override = ( { when = { method = \"none\"; };\n"
+                                    "  set = { train = { batch = 5; }; }; } );"),
+                     8);
+    assert_int_equal(configurations("override = ( { when = { method = \"none\"; seed = 5; };\n"
+                                    "  set = { train = { batch = 5; }; }; } );"),
+                     12);
 }
 
 typedef struct train_options {
@@ -107,7 +132,7 @@ static train_options train_of(const pb_grid *grid, const char *model, const char
     pb_grid_cells cells = {0};
     train_options train = {0};
     int found           = 0;
-    assert_int_equal(pb_grid_expand(grid, NULL, NULL, &cells), PB_OK);
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
     for (int64_t i = 0; i < cells.count; i++) {
         const pb_grid_cell *c = &cells.items[i];
         if (strcmp(c->model, model) == 0 && strcmp(c->dataset, dataset) == 0 &&
@@ -171,7 +196,7 @@ static void paths_and_messages_keep_the_file_of_their_key(void **state)
     model_options model;
     train_options train;
     char expected[256];
-    assert_int_equal(pb_grid_expand(grid, NULL, NULL, &cells), PB_OK);
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
     assert_int_equal(pb_grid_cell_config(grid, &cells.items[0], &config), PB_OK);
     assert_int_equal(pb_config_read(config, "model", model_fields, NULL, &model), PB_OK);
     snprintf(expected, sizeof expected, "%s/grid/../model/weights/small", folder);
@@ -238,6 +263,7 @@ int main(void)
         cmocka_unit_test(the_product_is_ordered_by_model_then_axes),
         cmocka_unit_test(longer_cells_come_first_within_a_model),
         cmocka_unit_test(exclusions_take_cells_away),
+        cmocka_unit_test(cells_that_differ_in_the_seed_share_a_configuration),
         cmocka_unit_test(layers_have_their_strength),
         cmocka_unit_test(paths_and_messages_keep_the_file_of_their_key),
         cmocka_unit_test(values_can_be_paths_and_names_from_other_folders),

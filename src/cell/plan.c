@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The planned cell: its configuration is read when it is opened, and never again. */
+#include "internal.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+cell_plan *cell_plan_share(cell_plan *plan)
+{
+    plan->users++;
+    return plan;
+}
+
+void cell_plan_release(cell_plan *plan)
+{
+    if (plan == NULL || --plan->users > 0) {
+        return;
+    }
+    cell_options_clear(&plan->options);
+    pb_config_close(plan->config);
+    pb_memory_free(plan->message);
+    pb_memory_free(plan);
+}
+
+/* Takes the configuration over. What is wrong with it is part of the plan. */
+static pb_status make_plan(pb_config *config, pb_protocol protocol, cell_plan **out)
+{
+    cell_plan *plan  = NULL;
+    pb_status status = PB_ALLOC(plan, 1);
+    if (status != PB_OK) {
+        pb_config_close(config);
+        return status;
+    }
+    *plan        = (cell_plan){.users = 1, .config = config};
+    plan->status = cell_options_read(config, protocol, &plan->options);
+    if (plan->status != PB_OK && plan->status != PB_ERR_MEMORY) {
+        plan->message = pb_memory_text(pb_error_message());
+        pb_error_clear();
+        status = plan->message != NULL ? PB_OK : PB_ERR_MEMORY;
+    } else {
+        status = plan->status;
+    }
+    if (status != PB_OK) {
+        cell_plan_release(plan);
+        return PB_FRAME(status);
+    }
+    *out = plan;
+    return PB_OK;
+}
+
+static pb_status make_cell(const pb_cell_name *name, cell_plan *plan, pb_cell **out)
+{
+    pb_cell *cell = NULL;
+    PB_TRY(PB_ALLOC(cell, 1));
+    cell->name = *name;
+    cell->plan = plan;
+    *out       = cell;
+    return PB_OK;
+}
+
+pb_status pb_cell_open_take(const pb_cell_name *name, pb_config *config, pb_cell **out)
+{
+    cell_plan *plan = NULL;
+    PB_TRY(make_plan(config, name->protocol, &plan));
+    pb_status status = make_cell(name, plan, out);
+    if (status != PB_OK) {
+        cell_plan_release(plan);
+    }
+    return status;
+}
+
+pb_status pb_cell_open_seed(const pb_cell *cell, int64_t seed, pb_cell **out)
+{
+    pb_cell_name name = cell->name;
+    name.seed         = seed;
+    PB_TRY(make_cell(&name, cell->plan, out));
+    cell_plan_share(cell->plan);
+    return PB_OK;
+}
+
+void pb_cell_close(pb_cell *cell)
+{
+    if (cell != NULL) {
+        cell_plan_release(cell->plan);
+        pb_memory_free(cell);
+    }
+}
+
+const pb_cell_name *pb_cell_get_name(const pb_cell *cell)
+{
+    return &cell->name;
+}
+
+pb_status pb_cell_check(const pb_cell *cell)
+{
+    const cell_plan *plan = cell->plan;
+    return plan->status == PB_OK ? PB_OK : PB_FAIL(plan->status, "%s", plan->message);
+}
+
+pb_status cell_describe(const pb_cell *cell, unsigned kept, pb_string *out)
+{
+    PB_TRY(pb_cell_check(cell));
+    PB_TRY(cell_options_write(&cell->plan->options, kept, out));
+    return pb_string_printf(out, "protocol = \"%s\";\nseed = %" PRId64 "L;\n",
+                            pb_protocol_names[cell->name.protocol], cell->name.seed);
+}
+
+pb_status pb_cell_text(const pb_cell *cell, pb_string *out)
+{
+    return cell_describe(cell, PB_KEPT_RESULT, out);
+}
+
+pb_status pb_cell_data_text(const pb_cell *cell, pb_string *out)
+{
+    PB_TRY(pb_cell_check(cell));
+    return cell_options_write_data(&cell->plan->options, out);
+}
+
+void pb_cell_set_hash(pb_cell *cell, const char text[PB_HASH_TEXT])
+{
+    memcpy(cell->hash, text, PB_HASH_TEXT);
+}
+
+const char *pb_cell_get_hash(const pb_cell *cell)
+{
+    return cell->hash;
+}
+
+static pb_status check_answer(const pb_dataset *ds, const char *answer)
+{
+    const pb_config_list *labels = pb_dataset_labels(ds);
+
+    return pb_metric_check_reference(pb_dataset_get_options(ds)->metric, labels->items,
+                                     labels->count, answer);
+}
+
+void pb_cell_check_answers(pb_dataset *ds)
+{
+    pb_dataset_check_answers(ds, check_answer);
+}
+
+pb_status cell_open_dataset(const pb_cell *cell, cell_options *options, pb_dataset **out)
+{
+    options->dataset.config = cell->plan->config;
+    options->dataset.group  = "dataset";
+    PB_TRY(pb_dataset_open_take(&options->dataset, cell->name.protocol, &options->data, out));
+    pb_cell_check_answers(*out);
+    return PB_OK;
+}
+
+pb_status cell_create_method(const pb_cell *cell, cell_options *options, const pb_model *model,
+                             pb_backend *backend, pb_method **out)
+{
+    return pb_method_create_take(options->method, &options->method_options, cell->plan->config,
+                                 "method", model, backend, (uint64_t)cell->name.seed, out);
+}
