@@ -4,6 +4,7 @@
  * leaves what was there before. */
 #include "shard.h"
 
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <errno.h>
@@ -51,36 +52,39 @@ static pb_status check_distinct(const pb_named_tensor *tensors, int64_t count)
     return status;
 }
 
-static pb_status append_entry(const pb_named_tensor *t, uint64_t begin, pb_string *header)
+static void put_entry(pb_json *json, const pb_named_tensor *t, int64_t begin)
 {
-    PB_TRY(pb_string_json(header, t->name, strlen(t->name)));
-    PB_TRY(
-        pb_string_printf(header, ":{\"dtype\":\"%s\",\"shape\":[", pb_dtype_name(t->tensor.dtype)));
+    pb_json_put_object(json, t->name, PB_JSON_COMPACT);
+    pb_json_put_text(json, "dtype", pb_dtype_name(t->tensor.dtype));
+    pb_json_put_array(json, "shape", PB_JSON_COMPACT);
     for (int d = 0; d < t->tensor.ndim; d++) {
-        PB_TRY(pb_string_printf(header, "%s%" PRId64, d > 0 ? "," : "", t->tensor.shape[d]));
+        pb_json_put_int(json, NULL, t->tensor.shape[d]);
     }
-    return pb_string_printf(header, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin,
-                            begin + (uint64_t)pb_tensor_bytes(&t->tensor));
+    pb_json_end(json);
+    pb_json_put_array(json, "data_offsets", PB_JSON_COMPACT);
+    pb_json_put_int(json, NULL, begin);
+    pb_json_put_int(json, NULL, begin + (int64_t)pb_tensor_bytes(&t->tensor));
+    pb_json_end(json);
+    pb_json_end(json);
 }
 
 static pb_status build_header(const pb_named_tensor *tensors, int64_t count, const char *format,
                               pb_string *header)
 {
-    uint64_t begin = 0;
-    PB_TRY(pb_string_puts(header, "{"));
+    pb_json json  = pb_json_begin(header, 0);
+    int64_t begin = 0;
+    pb_json_put_object(&json, NULL, PB_JSON_COMPACT);
     if (format != NULL) {
-        PB_TRY(pb_string_puts(header, "\"__metadata__\":{\"format\":"));
-        PB_TRY(pb_string_json(header, format, strlen(format)));
-        PB_TRY(pb_string_puts(header, "}"));
+        pb_json_put_object(&json, "__metadata__", PB_JSON_COMPACT);
+        pb_json_put_text(&json, "format", format);
+        pb_json_end(&json);
     }
     for (int64_t i = 0; i < count; i++) {
-        if (i > 0 || format != NULL) {
-            PB_TRY(pb_string_puts(header, ","));
-        }
-        PB_TRY(append_entry(&tensors[i], begin, header));
-        begin += (uint64_t)pb_tensor_bytes(&tensors[i].tensor);
+        put_entry(&json, &tensors[i], begin);
+        begin += (int64_t)pb_tensor_bytes(&tensors[i].tensor);
     }
-    PB_TRY(pb_string_puts(header, "}"));
+    pb_json_end(&json);
+    PB_TRY(pb_json_finish(&json, ""));
     while (header->length % SIZE_BYTES != 0) {
         PB_TRY(pb_string_puts(header, " "));
     }

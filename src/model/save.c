@@ -6,188 +6,163 @@
 #include "model_private.h"
 
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define NAME_BYTES 80
 
-/* Enough digits to read back the same double; a whole number keeps its point, which tells readers
- * that it is a float. */
-static pb_status put_number(pb_string *json, const char *indent, const char *key, double value)
+static void put_id(pb_json *json, const char *key, int64_t id)
 {
-    char text[40];
-    snprintf(text, sizeof text, "%.17g", value);
-    for (int digits = 1; digits < 17; digits++) {
-        char shorter[40];
-        double back = 0.0;
-        snprintf(shorter, sizeof shorter, "%.*g", digits, value);
-        if (sscanf(shorter, "%lf", &back) == 1 && back == value) {
-            memcpy(text, shorter, sizeof text);
-            break;
-        }
+    if (id < 0) {
+        pb_json_put_null(json, key);
+    } else {
+        pb_json_put_int(json, key, id);
     }
-    const char *point = strpbrk(text, ".eE") == NULL ? ".0" : "";
-    return pb_string_printf(json, "%s\"%s\": %s%s,\n", indent, key, text, point);
-}
-
-static pb_status put_integer(pb_string *json, const char *indent, const char *key, int64_t value)
-{
-    return pb_string_printf(json, "%s\"%s\": %" PRId64 ",\n", indent, key, value);
-}
-
-static pb_status put_bool(pb_string *json, const char *key, bool value)
-{
-    return pb_string_printf(json, "  \"%s\": %s,\n", key, value ? "true" : "false");
-}
-
-static pb_status put_id(pb_string *json, const char *key, int64_t id)
-{
-    return id < 0 ? pb_string_printf(json, "  \"%s\": null,\n", key)
-                  : put_integer(json, "  ", key, id);
 }
 
 /* All of them are written: the classes of some families have defaults beyond a small vocabulary,
  * and then do not load. */
-static pb_status put_ids(pb_string *json, const pb_model_config *c)
+static void put_ids(pb_json *json, const pb_model_config *c)
 {
-    PB_TRY(put_id(json, "bos_token_id", c->bos_id));
-    PB_TRY(put_id(json, "pad_token_id", c->pad_id));
-    if (c->eos_count == 0) {
-        return pb_string_puts(json, "  \"eos_token_id\": null,\n");
+    put_id(json, "bos_token_id", c->bos_id);
+    put_id(json, "pad_token_id", c->pad_id);
+    if (c->eos_count < 2) {
+        put_id(json, "eos_token_id", c->eos_count > 0 ? c->eos_ids[0] : -1);
+        return;
     }
-    if (c->eos_count == 1) {
-        return put_integer(json, "  ", "eos_token_id", c->eos_ids[0]);
-    }
-    PB_TRY(pb_string_puts(json, "  \"eos_token_id\": ["));
+    pb_json_put_array(json, "eos_token_id", PB_JSON_INLINE);
     for (int64_t i = 0; i < c->eos_count; i++) {
-        PB_TRY(pb_string_printf(json, "%s%" PRId64, i > 0 ? ", " : "", c->eos_ids[i]));
+        pb_json_put_int(json, NULL, c->eos_ids[i]);
     }
-    return pb_string_puts(json, "],\n");
+    pb_json_end(json);
 }
 
 /* The object of one rope. theta is inside where each type of layer has an object. */
-static pb_status put_rope(pb_string *json, const char *indent, const char *key,
-                          const pb_rope_config *r, bool with_theta)
+static void put_rope(pb_json *json, const char *key, const pb_rope_config *r, bool with_theta)
 {
-    char inner[16];
-    snprintf(inner, sizeof inner, "%s  ", indent);
     if (r->type == PB_ROPE_DEFAULT && !with_theta) {
-        return pb_string_printf(json, "%s\"%s\": null", indent, key);
+        pb_json_put_null(json, key);
+        return;
     }
-    PB_TRY(pb_string_printf(json, "%s\"%s\": {\n", indent, key));
+    pb_json_put_object(json, key, PB_JSON_LINES);
     if (with_theta) {
-        PB_TRY(put_number(json, inner, "rope_theta", r->theta));
+        pb_json_put_float(json, "rope_theta", r->theta);
     }
     if (r->type != PB_ROPE_DEFAULT) {
-        PB_TRY(put_number(json, inner, "factor", r->factor));
+        pb_json_put_float(json, "factor", r->factor);
     }
     if (r->type == PB_ROPE_LLAMA3) {
-        PB_TRY(put_number(json, inner, "low_freq_factor", r->low_freq));
-        PB_TRY(put_number(json, inner, "high_freq_factor", r->high_freq));
+        pb_json_put_float(json, "low_freq_factor", r->low_freq);
+        pb_json_put_float(json, "high_freq_factor", r->high_freq);
     }
     if (r->type == PB_ROPE_YARN) {
-        PB_TRY(put_number(json, inner, "attention_factor", r->attention_factor));
-        PB_TRY(put_number(json, inner, "beta_fast", r->beta_fast));
-        PB_TRY(put_number(json, inner, "beta_slow", r->beta_slow));
-        PB_TRY(
-            pb_string_printf(json, "%s\"truncate\": %s,\n", inner, r->truncate ? "true" : "false"));
+        pb_json_put_float(json, "attention_factor", r->attention_factor);
+        pb_json_put_float(json, "beta_fast", r->beta_fast);
+        pb_json_put_float(json, "beta_slow", r->beta_slow);
+        pb_json_put_bool(json, "truncate", r->truncate);
     }
     if (r->type == PB_ROPE_LLAMA3 || r->type == PB_ROPE_YARN) {
-        PB_TRY(put_integer(json, inner, "original_max_position_embeddings", r->original_positions));
+        pb_json_put_int(json, "original_max_position_embeddings", r->original_positions);
     }
-    return pb_string_printf(json, "%s\"rope_type\": \"%s\"\n%s}", inner, pb_rope_type_name(r->type),
-                            indent);
+    pb_json_put_text(json, "rope_type", pb_rope_type_name(r->type));
+    pb_json_end(json);
 }
 
 /* In the keys of transformers 4, except what they cannot express: a scaling of the sliding
  * layers. */
-static pb_status put_ropes(pb_string *json, const pb_model_config *c)
+static void put_ropes(pb_json *json, const pb_model_config *c)
 {
     if (c->two_ropes && c->rope_sliding.type != PB_ROPE_DEFAULT) {
-        PB_TRY(pb_string_puts(json, "  \"rope_parameters\": {\n"));
-        PB_TRY(put_rope(json, "    ", "full_attention", &c->rope, true));
-        PB_TRY(pb_string_puts(json, ",\n"));
-        PB_TRY(put_rope(json, "    ", "sliding_attention", &c->rope_sliding, true));
-        return pb_string_puts(json, "\n  },\n");
+        pb_json_put_object(json, "rope_parameters", PB_JSON_LINES);
+        put_rope(json, "full_attention", &c->rope, true);
+        put_rope(json, "sliding_attention", &c->rope_sliding, true);
+        pb_json_end(json);
+        return;
     }
-    PB_TRY(put_number(json, "  ", "rope_theta", c->rope.theta));
+    pb_json_put_float(json, "rope_theta", c->rope.theta);
     if (c->two_ropes) {
-        PB_TRY(put_number(json, "  ", "rope_local_base_freq", c->rope_sliding.theta));
+        pb_json_put_float(json, "rope_local_base_freq", c->rope_sliding.theta);
     }
-    PB_TRY(put_rope(json, "  ", "rope_scaling", &c->rope, false));
-    return pb_string_puts(json, ",\n");
+    put_rope(json, "rope_scaling", &c->rope, false);
 }
 
-static pb_status put_windows(pb_string *json, const pb_model_config *c)
+static void put_windows(pb_json *json, const pb_model_config *c)
 {
     const pb_family *f = c->family;
     if (f->window_rule == PB_WINDOW_NEVER) {
-        return PB_OK;
+        return;
     }
     if (f->window_rule == PB_WINDOW_FROM_LAYER) {
-        PB_TRY(put_bool(json, "use_sliding_window", c->window > 0));
+        pb_json_put_bool(json, "use_sliding_window", c->window > 0);
     }
-    if (c->window > 0) {
-        PB_TRY(put_integer(json, "  ", "sliding_window", c->window));
-    } else {
-        PB_TRY(pb_string_puts(json, "  \"sliding_window\": null,\n"));
-    }
+    put_id(json, "sliding_window", c->window > 0 ? c->window : -1);
     if (f->window_rule == PB_WINDOW_ALL) {
-        return PB_OK;
+        return;
     }
-    PB_TRY(pb_string_puts(json, "  \"layer_types\": ["));
+    pb_json_put_array(json, "layer_types", PB_JSON_INLINE);
     for (int64_t l = 0; l < c->layers; l++) {
-        PB_TRY(pb_string_printf(json, "%s\"%s\"", l > 0 ? ", " : "",
-                                c->sliding[l] ? "sliding_attention" : "full_attention"));
+        pb_json_put_text(json, NULL, c->sliding[l] ? "sliding_attention" : "full_attention");
     }
-    return pb_string_puts(json, "],\n");
+    pb_json_end(json);
 }
 
-static pb_status put_sizes(pb_string *json, const pb_model_config *c)
+static void put_sizes(pb_json *json, const pb_model_config *c)
 {
-    PB_TRY(put_integer(json, "  ", "num_hidden_layers", c->layers));
-    PB_TRY(put_integer(json, "  ", "hidden_size", c->width));
-    PB_TRY(put_integer(json, "  ", "num_attention_heads", c->heads));
-    PB_TRY(put_integer(json, "  ", "num_key_value_heads", c->kv_heads));
-    PB_TRY(put_integer(json, "  ", "head_dim", c->head_dim));
-    PB_TRY(put_integer(json, "  ", "intermediate_size", c->ff));
-    PB_TRY(put_integer(json, "  ", "vocab_size", c->vocab));
-    return put_integer(json, "  ", "max_position_embeddings", c->max_positions);
+    pb_json_put_int(json, "num_hidden_layers", c->layers);
+    pb_json_put_int(json, "hidden_size", c->width);
+    pb_json_put_int(json, "num_attention_heads", c->heads);
+    pb_json_put_int(json, "num_key_value_heads", c->kv_heads);
+    pb_json_put_int(json, "head_dim", c->head_dim);
+    pb_json_put_int(json, "intermediate_size", c->ff);
+    pb_json_put_int(json, "vocab_size", c->vocab);
+    pb_json_put_int(json, "max_position_embeddings", c->max_positions);
 }
 
-static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_string *json)
+static void put_scales(pb_json *json, const pb_model_config *c)
 {
-    const pb_family *f     = c->family;
-    const char *name       = dtype == PB_DTYPE_BF16  ? "bfloat16"
-                             : dtype == PB_DTYPE_F16 ? "float16"
-                                                     : "float32";
-    const char *activation = c->activation == PB_ACTIVATION_SILU ? "silu" : "gelu_pytorch_tanh";
-    PB_TRY(pb_string_printf(json, "{\n  \"architectures\": [\"%s\"],\n", f->architecture));
-    PB_TRY(pb_string_printf(json, "  \"model_type\": \"%s\",\n", f->model_type));
-    PB_TRY(put_sizes(json, c));
-    PB_TRY(pb_string_printf(json, "  \"%s\": \"%s\",\n", f->activation_key, activation));
-    PB_TRY(put_number(json, "  ", "rms_norm_eps", c->rms_eps));
-    PB_TRY(put_bool(json, "tie_word_embeddings", c->tied));
+    const pb_family *f = c->family;
+    pb_json_put_float(json, "rms_norm_eps", c->rms_eps);
+    pb_json_put_bool(json, "tie_word_embeddings", c->tied);
     if (f->reads_attention_bias) {
-        PB_TRY(put_bool(json, "attention_bias", c->o_bias));
+        pb_json_put_bool(json, "attention_bias", c->o_bias);
     }
     if (f->reads_mlp_bias) {
-        PB_TRY(put_bool(json, "mlp_bias", c->mlp_bias));
+        pb_json_put_bool(json, "mlp_bias", c->mlp_bias);
     }
     if (f->query_scalar > 0 && floor(c->query_scalar) == c->query_scalar) {
         /* An integer to transformers 5, which checks types. */
-        PB_TRY(put_integer(json, "  ", "query_pre_attn_scalar", (int64_t)c->query_scalar));
+        pb_json_put_int(json, "query_pre_attn_scalar", (int64_t)c->query_scalar);
     } else if (f->query_scalar > 0) {
-        PB_TRY(put_number(json, "  ", "query_pre_attn_scalar", c->query_scalar));
+        pb_json_put_float(json, "query_pre_attn_scalar", c->query_scalar);
     }
-    PB_TRY(put_windows(json, c));
-    PB_TRY(put_ids(json, c));
-    PB_TRY(put_ropes(json, c));
-    return pb_string_printf(json, "  \"torch_dtype\": \"%s\"\n}\n", name);
+}
+
+static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_string *text)
+{
+    const pb_family *f = c->family;
+    pb_json json       = pb_json_begin(text, 2);
+    pb_json_put_object(&json, NULL, PB_JSON_LINES);
+    pb_json_put_array(&json, "architectures", PB_JSON_INLINE);
+    pb_json_put_text(&json, NULL, f->architecture);
+    pb_json_end(&json);
+    pb_json_put_text(&json, "model_type", f->model_type);
+    put_sizes(&json, c);
+    pb_json_put_text(&json, f->activation_key,
+                     c->activation == PB_ACTIVATION_SILU ? "silu" : "gelu_pytorch_tanh");
+    put_scales(&json, c);
+    put_windows(&json, c);
+    put_ids(&json, c);
+    put_ropes(&json, c);
+    pb_json_put_text(&json, "torch_dtype",
+                     dtype == PB_DTYPE_BF16  ? "bfloat16"
+                     : dtype == PB_DTYPE_F16 ? "float16"
+                                             : "float32");
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 /* One tensor of the file; fails when the caller's does not have the site's shape. */

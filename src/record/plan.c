@@ -51,46 +51,56 @@ err_key:
     return status;
 }
 
-/* A text as JSON; names must be UTF-8, or they could not be matched again. */
-static pb_status put_json(pb_string *out, const char *text, bool is_name)
+/* Names must be UTF-8, or they could not be matched again. */
+static pb_status check_name(const char *name)
 {
-    size_t length = text != NULL ? strlen(text) : 0;
+    pb_string shown = {0};
+    size_t length   = strlen(name);
 
-    if (is_name && !pb_utf8_is_valid(text, length, NULL)) {
-        pb_string shown  = {0};
-        pb_status status = pb_string_json(&shown, text, length);
-        if (status == PB_OK) {
-            status =
-                PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
-        }
-        pb_string_clear(&shown);
-        return status;
+    if (pb_utf8_is_valid(name, length, NULL)) {
+        return PB_OK;
     }
-    return pb_string_json(out, text != NULL ? text : "", length);
+    pb_status status = pb_string_json(&shown, name, length);
+    if (status == PB_OK) {
+        status = PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
+    }
+    pb_string_clear(&shown);
+    return status;
+}
+
+static const char *or_empty(const char *text)
+{
+    return text != NULL ? text : "";
 }
 
 static pb_status compose(const pb_plan *plan, pb_string *out)
 {
-    PB_TRY(pb_string_printf(out, "{\"schema\": %d, \"sweep\": ", PB_RESULTS_SCHEMA));
-    PB_TRY(put_json(out, plan->name, true));
-    PB_TRY(pb_string_puts(out, ", \"protocol\": "));
-    PB_TRY(put_json(out, plan->protocol, true));
-    PB_TRY(pb_string_puts(out, ", \"command_line\": "));
-    PB_TRY(put_json(out, plan->command_line, false));
-    PB_TRY(pb_string_puts(out, ", \"cells\": ["));
+    pb_json json = pb_json_begin(out, 0);
+
+    PB_TRY(check_name(or_empty(plan->name)));
+    PB_TRY(check_name(or_empty(plan->protocol)));
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_int(&json, "schema", PB_RESULTS_SCHEMA);
+    pb_json_put_text(&json, "sweep", or_empty(plan->name));
+    pb_json_put_text(&json, "protocol", or_empty(plan->protocol));
+    pb_json_put_text(&json, "command_line", or_empty(plan->command_line));
+    pb_json_put_array(&json, "cells", PB_JSON_LINES);
     for (int64_t i = 0; i < plan->count; i++) {
         const pb_record_key *key = &plan->cells[i];
-        PB_TRY(pb_string_puts(out, i == 0 ? "\n{\"model\": " : ",\n{\"model\": "));
-        PB_TRY(put_json(out, key->model, true));
-        PB_TRY(pb_string_puts(out, ", \"dataset\": "));
-        PB_TRY(put_json(out, key->dataset, true));
-        PB_TRY(pb_string_puts(out, ", \"method\": "));
-        PB_TRY(put_json(out, key->method, true));
-        PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64 ", \"config_hash\": ", key->seed));
-        PB_TRY(put_json(out, key->config_hash, true));
-        PB_TRY(pb_string_puts(out, "}"));
+        PB_TRY(check_name(key->model));
+        PB_TRY(check_name(key->dataset));
+        PB_TRY(check_name(key->method));
+        pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+        pb_json_put_text(&json, "model", key->model);
+        pb_json_put_text(&json, "dataset", key->dataset);
+        pb_json_put_text(&json, "method", key->method);
+        pb_json_put_int(&json, "seed", key->seed);
+        pb_json_put_text(&json, "config_hash", key->config_hash);
+        pb_json_end(&json);
     }
-    return pb_string_puts(out, "\n]}\n");
+    pb_json_end(&json);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 pb_status pb_plan_write(const char *directory, const pb_plan *plan)

@@ -4,53 +4,39 @@
 #include "paired.h"
 #include "quantities.h"
 
-#include <inttypes.h>
-#include <math.h>
-#include <string.h>
+#include "pb/json.h"
 
-static pb_status json_text(pb_string *out, const char *name, const char *text)
+static void put_number(pb_json *json, const char *key, double value)
 {
-    const char *value = text != NULL ? text : "";
-
-    PB_TRY(pb_string_printf(out, "\"%s\": ", name));
-    return pb_string_json(out, value, strlen(value));
+    pb_json_put_number(json, key, value, PB_JSON_EXACT);
 }
 
-static pb_status json_number(pb_string *out, const char *name, double value)
+/* A text that is not there is empty. */
+static void put_text(pb_json *json, const char *key, const char *text)
 {
-    return isfinite(value) ? pb_string_printf(out, "\"%s\": %.17g", name, value + 0.0)
-                           : pb_string_printf(out, "\"%s\": null", name);
+    pb_json_put_text(json, key, text != NULL ? text : "");
 }
 
-/* With a comma before either. */
-static pb_status json_range(pb_string *out, const char *low, const char *high,
-                            const summary_range *range)
+static void put_range(pb_json *json, const char *low, const char *high, const summary_range *range)
 {
-    PB_TRY(pb_string_puts(out, ", "));
-    PB_TRY(json_number(out, low, range->low));
-    PB_TRY(pb_string_puts(out, ", "));
-    return json_number(out, high, range->high);
+    put_number(json, low, range->low);
+    put_number(json, high, range->high);
 }
 
-/* "model": …, "dataset": …, "method": …; dataset NULL: left out. */
-static pb_status json_place(pb_string *out, bool *first, const char *model, const char *dataset,
-                            const char *method)
+/* Opens the object of a place in the grid; dataset NULL: of a method on all of them. */
+static void put_place(pb_json *json, const char *model, const char *dataset, const char *method)
 {
-    PB_TRY(pb_string_puts(out, *first ? "\n  {" : ",\n  {"));
-    *first = false;
-    PB_TRY(json_text(out, "model", model));
+    pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    put_text(json, "model", model);
     if (dataset != NULL) {
-        PB_TRY(pb_string_puts(out, ", "));
-        PB_TRY(json_text(out, "dataset", dataset));
+        put_text(json, "dataset", dataset);
     }
-    PB_TRY(pb_string_puts(out, ", "));
-    return json_text(out, "method", method);
+    put_text(json, "method", method);
 }
 
-static pb_status json_scores(const summary *all, const pb_results *results, pb_string *out)
+static void put_scores(const summary *all, const pb_results *results, pb_json *json)
 {
-    bool first = true;
-
+    pb_json_put_array(json, "scores", PB_JSON_LINES);
     for (int64_t m = 0; m < results->models_count; m++) {
         for (int64_t d = 0; d < results->datasets_count; d++) {
             for (int64_t t = 0; t < results->methods_count; t++) {
@@ -58,45 +44,37 @@ static pb_status json_scores(const summary *all, const pb_results *results, pb_s
                 if (s->planned == 0) {
                     continue;
                 }
-                PB_TRY(json_place(out, &first, results->models[m], results->datasets[d],
-                                  results->methods[t]));
-                PB_TRY(pb_string_puts(out, ", "));
-                PB_TRY(json_text(out, "metric", s->metric));
-                PB_TRY(pb_string_puts(out, ", "));
-                PB_TRY(json_number(out, "mean", s->score.mean));
-                PB_TRY(pb_string_puts(out, ", "));
-                PB_TRY(json_number(out, "std", s->score.std));
-                PB_TRY(json_range(out, "low", "high", &s->whole));
-                PB_TRY(json_range(out, "rows_low", "rows_high", &s->rows));
-                PB_TRY(json_range(out, "seeds_low", "seeds_high", &s->seeds));
-                PB_TRY(pb_string_puts(out, ", "));
-                PB_TRY(json_number(out, "truncated_share", s->truncated_share));
-                PB_TRY(pb_string_printf(out,
-                                        ", \"seeds\": %" PRId64 ", \"planned\": %" PRId64
-                                        ", \"failed\": %" PRId64 ", \"invalid\": %" PRId64
-                                        ", \"missing\": %" PRId64 "}",
-                                        s->score.n, s->planned, s->failed, s->invalid, s->missing));
+                put_place(json, results->models[m], results->datasets[d], results->methods[t]);
+                put_text(json, "metric", s->metric);
+                put_number(json, "mean", s->score.mean);
+                put_number(json, "std", s->score.std);
+                put_range(json, "low", "high", &s->whole);
+                put_range(json, "rows_low", "rows_high", &s->rows);
+                put_range(json, "seeds_low", "seeds_high", &s->seeds);
+                put_number(json, "truncated_share", s->truncated_share);
+                pb_json_put_int(json, "seeds", s->score.n);
+                pb_json_put_int(json, "planned", s->planned);
+                pb_json_put_int(json, "failed", s->failed);
+                pb_json_put_int(json, "invalid", s->invalid);
+                pb_json_put_int(json, "missing", s->missing);
+                pb_json_end(json);
             }
         }
     }
-    return PB_OK;
+    pb_json_end(json);
 }
 
-static pb_status json_quantities(pb_string *out, const quantity *list, int count)
+static void put_quantities(pb_json *json, const quantity *list, int count)
 {
     for (int i = 0; i < count; i++) {
-        PB_TRY(pb_string_puts(out, ", "));
-        PB_TRY(json_number(out, list[i].name, list[i].value));
+        put_number(json, list[i].name, list[i].value);
     }
-    return PB_OK;
 }
 
 /* One object per (model, method): costs, or PSCP and its terms. */
-static pb_status json_methods(const summary *all, const pb_results *results, bool terms,
-                              pb_string *out)
+static void put_methods(const summary *all, const pb_results *results, bool terms, pb_json *json)
 {
-    bool first = true;
-
+    pb_json_put_array(json, terms ? "pscp" : "costs", PB_JSON_LINES);
     for (int64_t m = 0; m < results->models_count; m++) {
         for (int64_t t = 0; t < results->methods_count; t++) {
             const summary_cost *cost = summary_cost_at(all, results, m, t);
@@ -107,88 +85,77 @@ static pb_status json_methods(const summary *all, const pb_results *results, boo
             }
             cost_quantities(cost, costs);
             pscp_quantities(cost, pscp);
-            PB_TRY(json_place(out, &first, results->models[m], NULL, results->methods[t]));
-            PB_TRY(json_quantities(out, terms ? pscp : costs, terms ? TERMS : COSTS));
+            put_place(json, results->models[m], NULL, results->methods[t]);
             if (terms) {
-                PB_TRY(pb_string_puts(out, ", "));
-                PB_TRY(json_number(out, "pscp_std", cost->pscp_std));
-                PB_TRY(pb_string_printf(
-                    out, ", \"datasets\": %" PRId64 ", \"datasets_planned\": %" PRId64 ", ",
-                    cost->datasets, cost->datasets_planned));
-                PB_TRY(json_text(out, "problem", cost->problem));
+                put_quantities(json, pscp, TERMS);
+                put_number(json, "pscp_std", cost->pscp_std);
+                pb_json_put_int(json, "datasets", cost->datasets);
+                pb_json_put_int(json, "datasets_planned", cost->datasets_planned);
+                put_text(json, "problem", cost->problem);
             } else {
-                PB_TRY(pb_string_printf(out, ", \"cells\": %" PRId64, cost->memory_gb.n));
+                put_quantities(json, costs, COSTS);
+                pb_json_put_int(json, "cells", cost->memory_gb.n);
             }
-            PB_TRY(pb_string_puts(out, "}"));
+            pb_json_end(json);
         }
     }
-    return PB_OK;
+    pb_json_end(json);
 }
 
-static pb_status json_pair(const pb_results *results, int64_t m, int64_t d, const paired *pair,
-                           bool *first, pb_string *out)
+static void put_pair(const pb_results *results, int64_t m, int64_t d, const paired *pair,
+                     pb_json *json)
 {
     const summary_range range = {pair->low, pair->high};
 
-    PB_TRY(json_place(out, first, results->models[m], results->datasets[d],
-                      results->methods[pair->a]));
-    PB_TRY(pb_string_puts(out, ", "));
-    PB_TRY(json_text(out, "versus", results->methods[pair->b]));
-    PB_TRY(pb_string_puts(out, ", "));
-    PB_TRY(json_number(out, "difference", pair->difference));
-    PB_TRY(json_range(out, "low", "high", &range));
-    PB_TRY(pb_string_puts(out, ", "));
-    PB_TRY(json_number(out, "p", pair->p));
-    PB_TRY(pb_string_puts(out, ", "));
-    PB_TRY(json_number(out, "p_holm", pair->p_holm));
-    PB_TRY(pb_string_printf(out, ", \"rows\": %" PRId64 ", \"seeds\": %" PRId64 ", ", pair->rows,
-                            pair->seeds));
-    PB_TRY(json_text(out, "test", pair->test));
-    PB_TRY(pb_string_puts(out, ", "));
-    PB_TRY(json_text(out, "problem", pair->problem));
-    return pb_string_puts(out, "}");
+    put_place(json, results->models[m], results->datasets[d], results->methods[pair->a]);
+    put_text(json, "versus", results->methods[pair->b]);
+    put_number(json, "difference", pair->difference);
+    put_range(json, "low", "high", &range);
+    put_number(json, "p", pair->p);
+    put_number(json, "p_holm", pair->p_holm);
+    pb_json_put_int(json, "rows", pair->rows);
+    pb_json_put_int(json, "seeds", pair->seeds);
+    put_text(json, "test", pair->test);
+    put_text(json, "problem", pair->problem);
+    pb_json_end(json);
 }
 
-static pb_status json_paired(const pb_results *results, pb_string *out)
+static pb_status put_paired(const pb_results *results, bool wanted, pb_json *json)
 {
-    bool first = true;
-
-    for (int64_t m = 0; m < results->models_count; m++) {
+    pb_json_put_array(json, "paired", PB_JSON_LINES);
+    for (int64_t m = 0; m < results->models_count && wanted; m++) {
         for (int64_t d = 0; d < results->datasets_count; d++) {
             paired_list list = {0};
-            pb_status status = PB_OK;
             PB_TRY(paired_make(results, m, d, &list));
-            for (int64_t i = 0; i < list.count && status == PB_OK; i++) {
-                status = json_pair(results, m, d, &list.pairs[i], &first, out);
+            for (int64_t i = 0; i < list.count; i++) {
+                put_pair(results, m, d, &list.pairs[i], json);
             }
             paired_clear(&list);
-            PB_TRY(status);
         }
     }
+    pb_json_end(json);
     return PB_OK;
 }
 
-static pb_status json_incomplete(const pb_results *results, bool failed, pb_string *out)
+static void put_incomplete(const pb_results *results, bool failed, pb_json *json)
 {
-    bool first = true;
-
+    pb_json_put_array(json, failed ? "failed" : "invalid", PB_JSON_LINES);
     for (int64_t i = 0; i < results->count; i++) {
         const pb_record *r = &results->records[i];
         if (failed ? r->status == PB_OK : (r->status != PB_OK || r->valid)) {
             continue;
         }
-        PB_TRY(json_place(out, &first, r->key.model, r->key.dataset, r->key.method));
-        PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64 ", ", r->key.seed));
-        PB_TRY(json_text(out, failed ? "message" : "reason", failed ? r->message : r->reason));
-        PB_TRY(pb_string_puts(out, "}"));
+        put_place(json, r->key.model, r->key.dataset, r->key.method);
+        pb_json_put_int(json, "seed", r->key.seed);
+        put_text(json, failed ? "message" : "reason", failed ? r->message : r->reason);
+        pb_json_end(json);
     }
-    return PB_OK;
+    pb_json_end(json);
 }
 
-static pb_status json_missing(const pb_results *results, pb_string *out)
+static void put_missing(const pb_results *results, pb_json *json)
 {
-    bool first = true;
-
+    pb_json_put_array(json, "missing", PB_JSON_LINES);
     for (int64_t m = 0; m < results->models_count; m++) {
         for (int64_t d = 0; d < results->datasets_count; d++) {
             for (int64_t t = 0; t < results->methods_count; t++) {
@@ -196,58 +163,61 @@ static pb_status json_missing(const pb_results *results, pb_string *out)
                     if (results->state[pb_results_index(results, m, d, t, s)] != PB_CELL_MISSING) {
                         continue;
                     }
-                    PB_TRY(json_place(out, &first, results->models[m], results->datasets[d],
-                                      results->methods[t]));
-                    PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64 "}", results->seeds[s]));
+                    put_place(json, results->models[m], results->datasets[d], results->methods[t]);
+                    pb_json_put_int(json, "seed", results->seeds[s]);
+                    pb_json_end(json);
                 }
             }
         }
     }
-    return PB_OK;
+    pb_json_end(json);
 }
 
-static pb_status json_constants(pb_string *out, const pb_pscp_params *p)
+static void put_constants(pb_json *json, const pb_pscp_params *p)
 {
-    return pb_string_printf(out,
-                            "\"constants\": {\"beta_p\": %.17g, \"beta_f\": %.17g, \"beta_m\": "
-                            "%.17g, \"c_p\": %.17g, \"c_f\": %.17g, \"c_m\": %.17g}",
-                            p->beta_p, p->beta_f, p->beta_m, p->c_p, p->c_f, p->c_m);
+    pb_json_put_object(json, "constants", PB_JSON_INLINE);
+    put_number(json, "beta_p", p->beta_p);
+    put_number(json, "beta_f", p->beta_f);
+    put_number(json, "beta_m", p->beta_m);
+    put_number(json, "c_p", p->c_p);
+    put_number(json, "c_f", p->c_f);
+    put_number(json, "c_m", p->c_m);
+    pb_json_end(json);
 }
 
-static pb_status json_all(const summary *all, const pb_results *results,
-                          const pb_report_options *options, pb_string *out)
+static void put_cells(pb_json *json, const summary *all)
 {
-    bool pairs = options == NULL || options->pairs != PB_REPORT_PAIRS_NONE;
+    pb_json_put_object(json, "cells", PB_JSON_INLINE);
+    pb_json_put_int(json, "planned", all->cells);
+    pb_json_put_int(json, "done", all->done);
+    pb_json_put_int(json, "failed", all->failed);
+    pb_json_put_int(json, "invalid", all->invalid);
+    pb_json_put_int(json, "missing", all->missing);
+    pb_json_end(json);
+}
 
-    PB_TRY(pb_string_puts(out, "{"));
+static pb_status put_all(const summary *all, const pb_results *results,
+                         const pb_report_options *options, pb_string *out)
+{
+    pb_json json = pb_json_begin(out, 1);
+
+    pb_json_put_object(&json, NULL, PB_JSON_LINES);
     if (options != NULL && options->path != NULL) {
-        PB_TRY(json_text(out, "path", options->path));
-        PB_TRY(pb_string_puts(out, ",\n "));
+        put_text(&json, "path", options->path);
     }
-    PB_TRY(json_text(out, "sweep", results->sweep));
-    PB_TRY(pb_string_puts(out, ", "));
-    PB_TRY(json_text(out, "protocol", results->protocol));
-    PB_TRY(pb_string_printf(out,
-                            ",\n \"cells\": {\"planned\": %" PRId64 ", \"done\": %" PRId64
-                            ", \"failed\": %" PRId64 ", \"invalid\": %" PRId64
-                            ", \"missing\": %" PRId64 "},\n \"scores\": [",
-                            all->cells, all->done, all->failed, all->invalid, all->missing));
-    PB_TRY(json_scores(all, results, out));
-    PB_TRY(pb_string_puts(out, "],\n \"costs\": ["));
-    PB_TRY(json_methods(all, results, false, out));
-    PB_TRY(pb_string_puts(out, "],\n "));
-    PB_TRY(json_constants(out, &all->params));
-    PB_TRY(pb_string_puts(out, ",\n \"pscp\": ["));
-    PB_TRY(json_methods(all, results, true, out));
-    PB_TRY(pb_string_puts(out, "],\n \"paired\": ["));
-    PB_TRY(pairs ? json_paired(results, out) : PB_OK);
-    PB_TRY(pb_string_puts(out, "],\n \"failed\": ["));
-    PB_TRY(json_incomplete(results, true, out));
-    PB_TRY(pb_string_puts(out, "],\n \"invalid\": ["));
-    PB_TRY(json_incomplete(results, false, out));
-    PB_TRY(pb_string_puts(out, "],\n \"missing\": ["));
-    PB_TRY(json_missing(results, out));
-    return pb_string_puts(out, "]}\n");
+    put_text(&json, "sweep", results->sweep);
+    put_text(&json, "protocol", results->protocol);
+    put_cells(&json, all);
+    put_scores(all, results, &json);
+    put_methods(all, results, false, &json);
+    put_constants(&json, &all->params);
+    put_methods(all, results, true, &json);
+    PB_TRY(put_paired(results, options == NULL || options->pairs != PB_REPORT_PAIRS_NONE, &json));
+    put_incomplete(results, true, &json);
+    put_incomplete(results, false, &json);
+    put_missing(results, &json);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 pb_status pb_report_json(const pb_results *results, const pb_report_options *options,
@@ -256,7 +226,7 @@ pb_status pb_report_json(const pb_results *results, const pb_report_options *opt
     summary all = {0};
 
     PB_TRY(summary_make(results, options, &all));
-    pb_status status = json_all(&all, results, options, out);
+    pb_status status = put_all(&all, results, options, out);
     summary_clear(&all);
     return status;
 }

@@ -74,35 +74,27 @@ out:
     return status;
 }
 
-static pb_status put_text(pb_string *out, const char *name, const char *text)
-{
-    PB_TRY(pb_string_printf(out, ", \"%s\": ", name));
-    return pb_string_json(out, text, strlen(text));
-}
-
-static pb_status put_number(pb_string *out, const char *name, double value)
-{
-    return isfinite(value) ? pb_string_printf(out, ", \"%s\": %.17g", name, value)
-                           : pb_string_printf(out, ", \"%s\": null", name);
-}
-
 static pb_status compose(const pb_running *r, pb_string *out)
 {
-    PB_TRY(pb_string_printf(out, "{\"rank\": %" PRId64 ", \"process\": %" PRId64, r->rank,
-                            r->process));
-    PB_TRY(put_text(out, "host", r->host));
-    PB_TRY(put_text(out, "model", r->model));
-    PB_TRY(put_text(out, "dataset", r->dataset));
-    PB_TRY(put_text(out, "method", r->method));
-    PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64, r->seed));
-    PB_TRY(put_text(out, "phase", r->phase));
-    PB_TRY(
-        pb_string_printf(out, ", \"step\": %" PRId64 ", \"steps\": %" PRId64, r->step, r->steps));
-    PB_TRY(put_number(out, "loss", r->loss));
-    PB_TRY(put_number(out, "seconds_left", r->seconds_left));
-    PB_TRY(put_number(out, "begun", r->begun));
-    PB_TRY(put_number(out, "written", r->written));
-    return pb_string_puts(out, "}\n");
+    pb_json json = pb_json_begin(out, 0);
+
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_int(&json, "rank", r->rank);
+    pb_json_put_int(&json, "process", r->process);
+    pb_json_put_text(&json, "host", r->host);
+    pb_json_put_text(&json, "model", r->model);
+    pb_json_put_text(&json, "dataset", r->dataset);
+    pb_json_put_text(&json, "method", r->method);
+    pb_json_put_int(&json, "seed", r->seed);
+    pb_json_put_text(&json, "phase", r->phase);
+    pb_json_put_int(&json, "step", r->step);
+    pb_json_put_int(&json, "steps", r->steps);
+    pb_json_put_number(&json, "loss", r->loss, PB_JSON_EXACT);
+    pb_json_put_number(&json, "seconds_left", r->seconds_left, PB_JSON_EXACT);
+    pb_json_put_number(&json, "begun", r->begun, PB_JSON_EXACT);
+    pb_json_put_number(&json, "written", r->written, PB_JSON_EXACT);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 pb_status running_write(const char *directory, const pb_running *running)
