@@ -32,8 +32,8 @@ pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, j
     }
     if (!json_is_object(root)) {
         json_decref(root);
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: does not hold a JSON object; correct the file or copy it again", path);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: holds no JSON object; correct the file or copy it again",
+                       path);
     }
     *out = root;
     return PB_OK;

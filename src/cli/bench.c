@@ -7,6 +7,7 @@
 #include "pb/cell.h"
 #include "pb/clock.h"
 #include "pb/encoded.h"
+#include "pb/json.h"
 #include "pb/kernels.h"
 #include "pb/memory.h"
 #include "pb/processors.h"
@@ -14,7 +15,6 @@
 #include "pb/usage.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,28 +141,36 @@ static pb_status shape_parts(char *text, named_shape *s)
 }
 
 /* The shape as the config.json of its family. */
+static pb_status shape_json(const named_shape *s, pb_string *out)
+{
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_array(&json, "architectures", PB_JSON_INLINE);
+    pb_json_put_text(&json, NULL, s->architecture);
+    pb_json_end(&json);
+    pb_json_put_int(&json, "num_hidden_layers", s->layers);
+    pb_json_put_int(&json, "hidden_size", s->width);
+    pb_json_put_int(&json, "num_attention_heads", s->heads);
+    pb_json_put_int(&json, "num_key_value_heads", s->kv_heads);
+    pb_json_put_int(&json, "head_dim", s->head_dim);
+    pb_json_put_int(&json, "intermediate_size", s->ff);
+    pb_json_put_int(&json, "vocab_size", s->vocab);
+    pb_json_put_int(&json, "max_position_embeddings", 1048576);
+    pb_json_put_float(&json, "rms_norm_eps", 1e-5);
+    pb_json_put_bool(&json, "tie_word_embeddings", s->tied);
+    pb_json_put_null(&json, "bos_token_id");
+    pb_json_put_null(&json, "eos_token_id");
+    pb_json_end(&json);
+    return pb_json_finish(&json, "");
+}
+
 static pb_status shape_config(const named_shape *s, pb_model_config *config)
 {
     pb_string json   = {0};
-    pb_status status = pb_string_puts(&json, "{\"architectures\": [");
-    if (status == PB_OK) {
-        status = pb_string_json(&json, s->architecture, strlen(s->architecture));
-    }
-    if (status == PB_OK) {
-        status = pb_string_printf(&json,
-                                  "], \"num_hidden_layers\": %" PRId64 ", \"hidden_size\": %" PRId64
-                                  ", \"num_attention_heads\": %" PRId64
-                                  ", \"num_key_value_heads\": %" PRId64 ", \"head_dim\": %" PRId64
-                                  ", \"intermediate_size\": %" PRId64 ", \"vocab_size\": %" PRId64
-                                  ", \"max_position_embeddings\": 1048576, \"rms_norm_eps\": 1e-5"
-                                  ", \"tie_word_embeddings\": %s, \"bos_token_id\": null"
-                                  ", \"eos_token_id\": null}",
-                                  s->layers, s->width, s->heads, s->kv_heads, s->head_dim, s->ff,
-                                  s->vocab, s->tied ? "true" : "false");
-    }
-    if (status == PB_OK) {
-        status = pb_model_config_parse(json.data, json.length, "--shape", config);
-    }
+    pb_status status = PB_OK;
+    PB_TRY_GOTO(status, shape_json(s, &json), done);
+    PB_TRY_GOTO(status, pb_model_config_parse(json.data, json.length, "--shape", config), done);
+done:
     pb_string_clear(&json);
     return status;
 }
@@ -259,22 +267,27 @@ static figures summarise(const session *w, const sample_stats *s, pb_backend_wor
 
 static pb_status put_json(const figures *f, pb_string *out)
 {
-    PB_TRY(pb_string_puts(out, "{\"method\": "));
-    PB_TRY(pb_string_json(out, f->method, strlen(f->method)));
-    PB_TRY(pb_string_printf(out,
-                            ", \"parameters\": %" PRId64 ", \"trainable\": %" PRId64
-                            ", \"step_seconds\": %.6f, \"step_seconds_min\": %.6f, "
-                            "\"step_seconds_max\": %.6f, \"tokens_per_second\": %.1f, "
-                            "\"forward_seconds\": %.6f, \"forward_tokens_per_second\": %.1f, "
-                            "\"gemm_share\": %.4f, \"attention_share\": %.4f, "
-                            "\"gflops\": %.2f, \"gemm_gflops\": %.2f, \"mfu\": %.4f, "
-                            "\"peak_gflops\": %.2f, \"peak_mb\": %.1f, \"backend\": ",
-                            f->parameters, f->trainable, f->step, f->step_min, f->step_max,
-                            f->tokens_per_second, f->forward, f->forward_tokens_per_second,
-                            f->gemm_share, f->attention_share, f->gflops, f->gemm_gflops,
-                            f->gflops / f->peak_gflops, f->peak_gflops, f->peak_mb));
-    PB_TRY(pb_string_json(out, f->backend, strlen(f->backend)));
-    return pb_string_puts(out, "}\n");
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(&json, "method", f->method);
+    pb_json_put_int(&json, "parameters", f->parameters);
+    pb_json_put_int(&json, "trainable", f->trainable);
+    pb_json_put_fixed(&json, "step_seconds", f->step, 6);
+    pb_json_put_fixed(&json, "step_seconds_min", f->step_min, 6);
+    pb_json_put_fixed(&json, "step_seconds_max", f->step_max, 6);
+    pb_json_put_fixed(&json, "tokens_per_second", f->tokens_per_second, 1);
+    pb_json_put_fixed(&json, "forward_seconds", f->forward, 6);
+    pb_json_put_fixed(&json, "forward_tokens_per_second", f->forward_tokens_per_second, 1);
+    pb_json_put_fixed(&json, "gemm_share", f->gemm_share, 4);
+    pb_json_put_fixed(&json, "attention_share", f->attention_share, 4);
+    pb_json_put_fixed(&json, "gflops", f->gflops, 2);
+    pb_json_put_fixed(&json, "gemm_gflops", f->gemm_gflops, 2);
+    pb_json_put_fixed(&json, "mfu", f->gflops / f->peak_gflops, 4);
+    pb_json_put_fixed(&json, "peak_gflops", f->peak_gflops, 2);
+    pb_json_put_fixed(&json, "peak_mb", f->peak_mb, 1);
+    pb_json_put_text(&json, "backend", f->backend);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status put_text(const figures *f, pb_string *out)

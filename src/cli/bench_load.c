@@ -5,6 +5,7 @@
 #include "session.h"
 
 #include "pb/clock.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 #include "pb/model.h"
 
@@ -72,12 +73,16 @@ typedef struct load_figures {
 
 static pb_status put_json(const load_figures *f, pb_string *out)
 {
-    return pb_string_printf(out,
-                            "{\"bytes\": %zu, \"threads\": %d, \"seconds\": %.6f, "
-                            "\"gb_per_second\": %.3f, \"copy_gb_per_second\": %.3f, "
-                            "\"share_of_copy\": %.4f}\n",
-                            f->bytes, f->threads, f->seconds, f->rate / GIGA, f->copy / GIGA,
-                            f->rate / f->copy);
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_int(&json, "bytes", (int64_t)f->bytes);
+    pb_json_put_int(&json, "threads", f->threads);
+    pb_json_put_fixed(&json, "seconds", f->seconds, 6);
+    pb_json_put_fixed(&json, "gb_per_second", f->rate / GIGA, 3);
+    pb_json_put_fixed(&json, "copy_gb_per_second", f->copy / GIGA, 3);
+    pb_json_put_fixed(&json, "share_of_copy", f->rate / f->copy, 4);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status put_text(const load_figures *f, pb_string *out)

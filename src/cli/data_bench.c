@@ -7,6 +7,7 @@
 #include "dataset_config.h"
 
 #include "pb/clock.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -203,28 +204,33 @@ static const char *const stage_keys[STAGE_COUNT] = {
     [STAGE_ENCODE] = "encode", [STAGE_MAKE] = "cache_made", [STAGE_FIND] = "cache_found",
 };
 
+static void put_stages(pb_json *json, const char *key, const double seconds[STAGE_COUNT])
+{
+    pb_json_put_object(json, key, PB_JSON_INLINE);
+    for (int i = 0; i < STAGE_COUNT; i++) {
+        pb_json_put_fixed(json, stage_keys[i], seconds[i], 6);
+    }
+    pb_json_end(json);
+}
+
 static pb_status put_json(const bench *b, const figures *f, pb_string *out)
 {
-    PB_TRY(pb_string_printf(out,
-                            "{\"rows\": %" PRId64 ", \"threads\": %d, \"file_bytes\": %" PRId64
-                            ", \"tokens\": %" PRId64 ", \"template\": \"%s\", \"seconds\": {",
-                            f->rows, b->threads, f->file_bytes, f->tokens,
-                            pb_template_name(b->model.tpl)));
-    for (int i = 0; i < STAGE_COUNT; i++) {
-        PB_TRY(pb_string_printf(out, "%s\"%s\": %.6f", i > 0 ? ", " : "", stage_keys[i],
-                                f->seconds[i]));
-    }
-    PB_TRY(pb_string_puts(out, "}, \"processor_seconds\": {"));
-    for (int i = 0; i < STAGE_COUNT; i++) {
-        PB_TRY(pb_string_printf(out, "%s\"%s\": %.6f", i > 0 ? ", " : "", stage_keys[i],
-                                f->processor[i]));
-    }
-    return pb_string_printf(out,
-                            "}, \"token_row_bytes\": %zu, \"peak_beyond_bytes\": %zu, "
-                            "\"beyond_bytes_per_row\": %.3f, \"tokenizer_cache_bytes\": %zu, "
-                            "\"resident_growth_bytes\": %zu}\n",
-                            f->held, f->beyond, (double)f->beyond / (double)f->rows, f->caches,
-                            f->resident);
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_int(&json, "rows", f->rows);
+    pb_json_put_int(&json, "threads", b->threads);
+    pb_json_put_int(&json, "file_bytes", f->file_bytes);
+    pb_json_put_int(&json, "tokens", f->tokens);
+    pb_json_put_text(&json, "template", pb_template_name(b->model.tpl));
+    put_stages(&json, "seconds", f->seconds);
+    put_stages(&json, "processor_seconds", f->processor);
+    pb_json_put_int(&json, "token_row_bytes", (int64_t)f->held);
+    pb_json_put_int(&json, "peak_beyond_bytes", (int64_t)f->beyond);
+    pb_json_put_fixed(&json, "beyond_bytes_per_row", (double)f->beyond / (double)f->rows, 3);
+    pb_json_put_int(&json, "tokenizer_cache_bytes", (int64_t)f->caches);
+    pb_json_put_int(&json, "resident_growth_bytes", (int64_t)f->resident);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status put_text(const bench *b, const figures *f, pb_string *out)

@@ -2,169 +2,162 @@
 /* What the command data found, as one JSON object. */
 #include "data.h"
 
-#include <inttypes.h>
-#include <string.h>
+#include "pb/json.h"
+
+#include <stdio.h>
 
 const char *const data_fault_keys[PB_ROW_FAULT_COUNT] = {
     [PB_ROW_UNREADABLE] = "unreadable", [PB_ROW_COLUMN] = "column",
     [PB_ROW_LABEL] = "label",           [PB_ROW_ANSWER] = "answer",
     [PB_ROW_EMPTY] = "empty",           [PB_ROW_DUPLICATE] = "duplicate"};
 
-static pb_status put_text(const char *key, const char *text, pb_string *out)
+static void put_string(const char *key, const pb_string *text, pb_json *json)
 {
-    PB_TRY(pb_string_printf(out, "\"%s\": ", key));
-    PB_TRY(pb_string_json(out, text, strlen(text)));
-    return pb_string_puts(out, ", ");
+    pb_json_put_bytes(json, key, text->data, text->length);
 }
 
-static pb_status put_string(const char *key, const pb_string *text, pb_string *out)
+static void put_lengths(const char *key, data_lengths *l, pb_json *json)
 {
-    PB_TRY(pb_string_printf(out, "\"%s\": ", key));
-    return pb_string_json(out, text->data != NULL ? text->data : "", text->length);
-}
+    char name[16];
 
-static pb_status put_int(const char *key, int64_t value, pb_string *out)
-{
-    return pb_string_printf(out, "\"%s\": %" PRId64 ", ", key, value);
-}
-
-static pb_status put_lengths(const char *key, data_lengths *l, pb_string *out)
-{
-    PB_TRY(pb_string_printf(out, ", \"%s\": ", key));
     if (l->count == 0) {
-        return pb_string_puts(out, "null");
+        pb_json_put_null(json, key);
+        return;
     }
-    PB_TRY(pb_string_printf(out, "{\"min\": %" PRId64, l->minimum));
+    pb_json_put_object(json, key, PB_JSON_INLINE);
+    pb_json_put_int(json, "min", l->minimum);
     for (int i = 0; i < DATA_QUANTILES; i++) {
-        PB_TRY(pb_string_printf(out, ", \"p%g\": %" PRId64, data_shares[i],
-                                data_lengths_quantile(l, data_shares[i])));
+        (void)snprintf(name, sizeof name, "p%g", data_shares[i]);
+        pb_json_put_int(json, name, data_lengths_quantile(l, data_shares[i]));
     }
-    return pb_string_printf(out, ", \"max\": %" PRId64 ", \"mean\": %.17g}", l->maximum,
-                            l->sum / (double)l->count);
+    pb_json_put_int(json, "max", l->maximum);
+    pb_json_put_number(json, "mean", l->sum / (double)l->count, PB_JSON_EXACT);
+    pb_json_end(json);
 }
 
-static pb_status put_faults(const pb_row_counts *c, pb_string *out)
+static void put_faults(const pb_row_counts *c, pb_json *json)
 {
-    PB_TRY(pb_string_puts(out, "\"faults\": {"));
+    pb_json_put_object(json, "faults", PB_JSON_INLINE);
     for (int k = 0; k < PB_ROW_FAULT_COUNT; k++) {
-        PB_TRY(pb_string_printf(out,
-                                "%s\"%s\": {\"rows\": %" PRId64 ", \"first_line\": %" PRId64 "}",
-                                k > 0 ? ", " : "", data_fault_keys[k], c->faults[k], c->first[k]));
+        pb_json_put_object(json, data_fault_keys[k], PB_JSON_INLINE);
+        pb_json_put_int(json, "rows", c->faults[k]);
+        pb_json_put_int(json, "first_line", c->first[k]);
+        pb_json_end(json);
     }
-    return pb_string_puts(out, "}, ");
+    pb_json_end(json);
 }
 
-static pb_status put_answers(const data_job *job, const data_split *s, pb_string *out)
+static void put_answers(const data_job *job, const data_split *s, pb_json *json)
 {
     const pb_config_list *labels     = pb_dataset_labels(job->ds);
     const data_answer *top[DATA_TOP] = {0};
 
-    PB_TRY(pb_string_printf(out, "\"different_answers\": %zu, \"labels\": {", s->answers.count));
+    pb_json_put_int(json, "different_answers", (int64_t)s->answers.count);
+    pb_json_put_object(json, "labels", PB_JSON_INLINE);
     for (int64_t k = 0; k < labels->count; k++) {
-        PB_TRY(pb_string_puts(out, k > 0 ? ", " : ""));
-        PB_TRY(pb_string_json(out, labels->items[k], strlen(labels->items[k])));
-        PB_TRY(
-            pb_string_printf(out, ": %" PRId64, data_answers_count(&s->answers, labels->items[k])));
+        pb_json_put_int(json, labels->items[k], data_answers_count(&s->answers, labels->items[k]));
     }
-    PB_TRY(pb_string_puts(out, "}, \"top_answers\": ["));
+    pb_json_end(json);
+    pb_json_put_array(json, "top_answers", PB_JSON_INLINE);
     int64_t count = data_answers_top(&s->answers, top);
     for (int64_t k = 0; k < count; k++) {
-        PB_TRY(pb_string_puts(out, k > 0 ? ", {\"answer\": " : "{\"answer\": "));
-        PB_TRY(pb_string_json(out, top[k]->text, strlen(top[k]->text)));
-        PB_TRY(pb_string_printf(out, ", \"count\": %" PRId64 "}", top[k]->count));
+        pb_json_put_object(json, NULL, PB_JSON_INLINE);
+        pb_json_put_text(json, "answer", top[k]->text);
+        pb_json_put_int(json, "count", top[k]->count);
+        pb_json_end(json);
     }
-    return pb_string_puts(out, "]");
+    pb_json_end(json);
 }
 
-static pb_status put_tokens(const data_job *job, data_split *s, pb_string *out)
+static void put_tokens(const data_job *job, data_split *s, pb_json *json)
 {
     if (job->model.tokenizer == NULL) {
-        return PB_OK;
+        return;
     }
-    PB_TRY(put_lengths("prompt_tokens", &s->prompt_tokens, out));
-    PB_TRY(put_lengths("answer_tokens", &s->answer_tokens, out));
-    PB_TRY(put_lengths("row_tokens", &s->row_tokens, out));
-    PB_TRY(pb_string_printf(out, ", \"over_cutoff\": %" PRId64 ", \"too_long\": %" PRId64,
-                            s->over_cutoff, s->too_long));
-    return s->prepared ? pb_string_printf(out,
-                                          ", \"cache\": {\"found\": %s, \"rows\": %" PRId64
-                                          ", \"tokens\": %" PRId64 "}",
-                                          s->was_cached ? "true" : "false", s->kept, s->tokens)
-                       : PB_OK;
+    put_lengths("prompt_tokens", &s->prompt_tokens, json);
+    put_lengths("answer_tokens", &s->answer_tokens, json);
+    put_lengths("row_tokens", &s->row_tokens, json);
+    pb_json_put_int(json, "over_cutoff", s->over_cutoff);
+    pb_json_put_int(json, "too_long", s->too_long);
+    if (s->prepared) {
+        pb_json_put_object(json, "cache", PB_JSON_INLINE);
+        pb_json_put_bool(json, "found", s->was_cached);
+        pb_json_put_int(json, "rows", s->kept);
+        pb_json_put_int(json, "tokens", s->tokens);
+        pb_json_end(json);
+    }
 }
 
-static pb_status put_examples(const data_job *job, const data_split *s, pb_string *out)
+static void put_examples(const data_job *job, const data_split *s, pb_json *json)
 {
-    PB_TRY(pb_string_puts(out, ", \"examples\": ["));
+    pb_json_put_array(json, "examples", PB_JSON_INLINE);
     for (int64_t i = 0; i < s->example_count; i++) {
         const data_example *e = &s->examples[i];
-        PB_TRY(pb_string_printf(out, "%s{\"row\": %" PRId64 ", \"line\": %" PRId64 ", ",
-                                i > 0 ? ", " : "", e->row, e->line));
-        PB_TRY(put_string("user", &e->user, out));
-        PB_TRY(pb_string_puts(out, ", "));
-        PB_TRY(put_string("answer", &e->answer, out));
+        pb_json_put_object(json, NULL, PB_JSON_INLINE);
+        pb_json_put_int(json, "row", e->row);
+        pb_json_put_int(json, "line", e->line);
+        put_string("user", &e->user, json);
+        put_string("answer", &e->answer, json);
         if (job->model.tokenizer != NULL) {
-            PB_TRY(pb_string_puts(out, ", "));
-            PB_TRY(put_string("prompt_text", &e->prompt, out));
-            PB_TRY(pb_string_puts(out, ", "));
-            PB_TRY(put_string("answer_text", &e->completion, out));
+            put_string("prompt_text", &e->prompt, json);
+            put_string("answer_text", &e->completion, json);
         }
-        PB_TRY(pb_string_puts(out, "}"));
+        pb_json_end(json);
     }
-    return pb_string_puts(out, "]");
+    pb_json_end(json);
 }
 
-static pb_status put_split(const data_job *job, data_split *s, pb_string *out)
+static void put_split(const data_job *job, data_split *s, pb_json *json)
 {
     const pb_row_counts *c = &s->counts;
 
-    PB_TRY(pb_string_printf(out, ", \"%s\": {", data_split_name(s->split)));
-    PB_TRY(put_text("file", s->file.path, out));
-    PB_TRY(put_text("form", s->file.form, out));
-    PB_TRY(put_text("compression", s->file.compression, out));
-    PB_TRY(put_int("bytes", s->file.bytes, out));
-    PB_TRY(put_text("sha256", s->sha, out));
-    PB_TRY(put_int("rows", c->rows, out));
-    PB_TRY(put_int("samples", s->samples, out));
-    PB_TRY(put_faults(c, out));
-    PB_TRY(put_int("left_out", c->bad, out));
-    PB_TRY(put_int("unlabelled", c->unlabelled, out));
-    PB_TRY(put_int("without_answer", c->no_answer, out));
-    PB_TRY(put_int("repeated_texts", s->repeated, out));
+    pb_json_put_object(json, data_split_name(s->split), PB_JSON_INLINE);
+    pb_json_put_text(json, "file", s->file.path);
+    pb_json_put_text(json, "form", s->file.form);
+    pb_json_put_text(json, "compression", s->file.compression);
+    pb_json_put_int(json, "bytes", s->file.bytes);
+    pb_json_put_text(json, "sha256", s->sha);
+    pb_json_put_int(json, "rows", c->rows);
+    pb_json_put_int(json, "samples", s->samples);
+    put_faults(c, json);
+    pb_json_put_int(json, "left_out", c->bad);
+    pb_json_put_int(json, "unlabelled", c->unlabelled);
+    pb_json_put_int(json, "without_answer", c->no_answer);
+    pb_json_put_int(json, "repeated_texts", s->repeated);
     if (s->compared) {
-        PB_TRY(put_int("overlap_with_test", c->overlap, out));
+        pb_json_put_int(json, "overlap_with_test", c->overlap);
     }
-    PB_TRY(put_answers(job, s, out));
-    PB_TRY(put_lengths("prompt_characters", &s->prompt_characters, out));
-    PB_TRY(put_lengths("answer_characters", &s->answer_characters, out));
-    PB_TRY(put_tokens(job, s, out));
-    PB_TRY(put_examples(job, s, out));
+    put_answers(job, s, json);
+    put_lengths("prompt_characters", &s->prompt_characters, json);
+    put_lengths("answer_characters", &s->answer_characters, json);
+    put_tokens(job, s, json);
+    put_examples(job, s, json);
     if (s->problem.length > 0) {
-        PB_TRY(pb_string_puts(out, ", "));
-        PB_TRY(put_string("problem", &s->problem, out));
+        put_string("problem", &s->problem, json);
     }
-    return pb_string_puts(out, "}");
+    pb_json_end(json);
 }
 
 pb_status data_json(data_job *job, pb_string *out)
 {
     const pb_dataset_options *o = pb_dataset_get_options(job->ds);
+    pb_json json                = pb_json_begin(out, 0);
 
-    PB_TRY(pb_string_puts(out, "{"));
-    PB_TRY(put_text("dataset", o->name, out));
-    PB_TRY(put_text("task", o->task, out));
-    PB_TRY(put_text("metric", o->metric, out));
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(&json, "dataset", o->name);
+    pb_json_put_text(&json, "task", o->task);
+    pb_json_put_text(&json, "metric", o->metric);
     if (job->model.tokenizer != NULL) {
-        PB_TRY(put_text("template", pb_template_name(job->model.tpl), out));
-        PB_TRY(put_text("tokenizer_sha256", pb_tokenizer_hash(job->model.tokenizer), out));
-        PB_TRY(put_int("cutoff_tokens", job->data.cutoff_tokens, out));
+        pb_json_put_text(&json, "template", pb_template_name(job->model.tpl));
+        pb_json_put_text(&json, "tokenizer_sha256", pb_tokenizer_hash(job->model.tokenizer));
+        pb_json_put_int(&json, "cutoff_tokens", job->data.cutoff_tokens);
     }
-    PB_TRY(pb_string_printf(out, "\"protocol\": \"%s\"",
-                            pb_protocol_names[pb_dataset_protocol(job->ds)]));
+    pb_json_put_text(&json, "protocol", pb_protocol_names[pb_dataset_protocol(job->ds)]);
     for (int k = 0; k < PB_SPLIT_COUNT; k++) {
         if (job->wanted[k]) {
-            PB_TRY(put_split(job, &job->splits[k], out));
+            put_split(job, &job->splits[k], &json);
         }
     }
-    return pb_string_puts(out, "}\n");
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }

@@ -3,9 +3,9 @@
 #include "commands.h"
 #include "session.h"
 
+#include "pb/json.h"
 #include "pb/memory.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 static const pb_option options[] = {
@@ -34,26 +34,31 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
+static pb_status put_row(const session *w, const pb_generated *row, pb_string *text, pb_string *out)
+{
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_array(&json, "ids", PB_JSON_INLINE);
+    for (int64_t i = 0; i < row->count; i++) {
+        pb_json_put_int(&json, NULL, row->ids[i]);
+    }
+    pb_json_end(&json);
+    if (w->tokenizer != NULL) {
+        PB_TRY(pb_tokenizer_decode(w->tokenizer, row->ids, row->count, true, text));
+        pb_json_put_bytes(&json, "text", text->data, text->length);
+    } else {
+        pb_json_put_null(&json, "text");
+    }
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
+}
+
 static pb_status print_row(const pb_cli *cli, const session *w, const pb_generated *row)
 {
     pb_string line = {0};
     pb_string text = {0};
     pb_status status;
-    PB_TRY_GOTO(status, pb_string_puts(&line, "{\"ids\": ["), done);
-    for (int64_t i = 0; i < row->count; i++) {
-        PB_TRY_GOTO(status, pb_string_printf(&line, "%s%" PRId32, i > 0 ? ", " : "", row->ids[i]),
-                    done);
-    }
-    PB_TRY_GOTO(status, pb_string_puts(&line, "], \"text\": "), done);
-    if (w->tokenizer != NULL) {
-        PB_TRY_GOTO(status, pb_tokenizer_decode(w->tokenizer, row->ids, row->count, true, &text),
-                    done);
-        PB_TRY_GOTO(status, pb_string_json(&line, text.data != NULL ? text.data : "", text.length),
-                    done);
-    } else {
-        PB_TRY_GOTO(status, pb_string_puts(&line, "null"), done);
-    }
-    PB_TRY_GOTO(status, pb_string_puts(&line, "}\n"), done);
+    PB_TRY_GOTO(status, put_row(w, row, &text, &line), done);
     PB_TRY_GOTO(status, pb_cli_print(cli, line.data), done);
 done:
     pb_string_clear(&line);

@@ -5,26 +5,27 @@
 #include "pb/backend.h"
 #include "pb/cell.h"
 #include "pb/dataset.h"
+#include "pb/json.h"
 #include "pb/kernels.h"
 #include "pb/method.h"
 #include "pb/table.h"
 
-#include <string.h>
-
 /* The kernels that could be in use; the first ones are. */
-static pb_status put_json_candidates(pb_string *out)
+static void put_json_candidates(pb_json *json)
 {
     pb_kernels_rate rates[PB_KERNELS_RATES];
     int count = pb_kernels_list(rates);
+    pb_json_put_array(json, "candidates", PB_JSON_INLINE);
     for (int i = 0; i < count; i++) {
-        PB_TRY(
-            pb_string_printf(out,
-                             "%s{\"kernels\": \"%s\", \"in_use\": %s, \"gflops_1_thread\": %.2f, "
-                             "\"threads\": %d, \"gflops\": %.2f}",
-                             i > 0 ? ", " : "", rates[i].name, i == 0 ? "true" : "false",
-                             rates[i].gflops, rates[i].threads, rates[i].gflops_threads));
+        pb_json_put_object(json, NULL, PB_JSON_INLINE);
+        pb_json_put_text(json, "kernels", rates[i].name);
+        pb_json_put_bool(json, "in_use", i == 0);
+        pb_json_put_fixed(json, "gflops_1_thread", rates[i].gflops, 2);
+        pb_json_put_int(json, "threads", rates[i].threads);
+        pb_json_put_fixed(json, "gflops", rates[i].gflops_threads, 2);
+        pb_json_end(json);
     }
-    return PB_OK;
+    pb_json_end(json);
 }
 
 static pb_status put_candidates(pb_string *out)
@@ -45,26 +46,25 @@ static pb_status put_candidates(pb_string *out)
 
 static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
 {
-    PB_TRY(pb_string_puts(out, "{"));
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     for (int64_t i = 0; i < facts->provenance_count; i++) {
-        const pb_record_pair *p = &facts->provenance[i];
-        PB_TRY(pb_string_json(out, p->name, strlen(p->name)));
-        PB_TRY(pb_string_puts(out, ": "));
-        PB_TRY(pb_string_json(out, p->value, strlen(p->value)));
-        PB_TRY(pb_string_puts(out, ", "));
+        pb_json_put_text(&json, facts->provenance[i].name, facts->provenance[i].value);
     }
-    PB_TRY(pb_string_printf(out, "\"f32_gflops\": %.2f, \"candidates\": [", gflops));
-    PB_TRY(put_json_candidates(out));
-    PB_TRY(pb_string_puts(out, "], \"methods\": ["));
+    pb_json_put_fixed(&json, "f32_gflops", gflops, 2);
+    put_json_candidates(&json);
+    pb_json_put_array(&json, "methods", PB_JSON_INLINE);
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
-        PB_TRY(
-            pb_string_printf(out, "%s\"%s\"", m == pb_method_registry() ? "" : ", ", (*m)->name));
+        pb_json_put_text(&json, NULL, (*m)->name);
     }
-    PB_TRY(pb_string_puts(out, "], \"compressions\": ["));
+    pb_json_end(&json);
+    pb_json_put_array(&json, "compressions", PB_JSON_INLINE);
     for (const char *const *c = pb_dataset_compressions(); *c != NULL; c++) {
-        PB_TRY(pb_string_printf(out, "%s\"%s\"", c == pb_dataset_compressions() ? "" : ", ", *c));
+        pb_json_put_text(&json, NULL, *c);
     }
-    return pb_string_puts(out, "]}\n");
+    pb_json_end(&json);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)

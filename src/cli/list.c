@@ -4,6 +4,7 @@
 
 #include "pb/file.h"
 #include "pb/grid.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 #include "pb/metric.h"
 #include "pb/registry.h"
@@ -168,19 +169,18 @@ static pb_status gather(const char *kind, listing *list)
 
 static pb_status put_json(const listing *list, pb_string *out)
 {
-    PB_TRY(pb_string_puts(out, "["));
+    pb_json json = pb_json_begin(out, 1);
+
+    pb_json_put_array(&json, NULL, PB_JSON_LINES);
     for (int64_t i = 0; i < list->count; i++) {
-        const entry *e      = &list->items[i];
-        const char *texts[] = {"name", e->name, "about", e->about, "path", e->path};
-        for (int k = 0; k < 6; k += 2) {
-            const char *before = k > 0 ? ", " : i > 0 ? ",\n {" : "\n {";
-            PB_TRY(pb_string_printf(out, "%s\"%s\": ", before, texts[k]));
-            PB_TRY(texts[k + 1] != NULL ? pb_string_json(out, texts[k + 1], strlen(texts[k + 1]))
-                                        : pb_string_puts(out, "null"));
-        }
-        PB_TRY(pb_string_puts(out, "}"));
+        pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+        pb_json_put_text(&json, "name", list->items[i].name);
+        pb_json_put_text(&json, "about", list->items[i].about);
+        pb_json_put_text(&json, "path", list->items[i].path);
+        pb_json_end(&json);
     }
-    return pb_string_puts(out, "]\n");
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status put_text(const listing *list, int64_t width, pb_string *out)

@@ -3,9 +3,9 @@
 #include "commands.h"
 #include "session.h"
 
+#include "pb/json.h"
 #include "pb/memory.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,18 +74,22 @@ static void close_outputs(outputs *out)
     pb_memory_free(out->names);
 }
 
+static pb_status put_json(const pb_tensor *logits, const char *path, pb_string *out)
+{
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_int(&json, "rows", logits->shape[0]);
+    pb_json_put_int(&json, "vocab", logits->shape[1]);
+    pb_json_put_text(&json, "path", path);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
+}
+
 static pb_status print_json(const pb_cli *cli, const pb_tensor *logits)
 {
-    const char *path = pb_cli_text(cli, "output");
-    pb_string text   = {0};
+    pb_string text = {0};
     pb_status status;
-    PB_TRY_GOTO(status,
-                pb_string_printf(&text,
-                                 "{\"rows\": %" PRId64 ", \"vocab\": %" PRId64 ", \"path\": ",
-                                 logits->shape[0], logits->shape[1]),
-                done);
-    PB_TRY_GOTO(status, pb_string_json(&text, path, strlen(path)), done);
-    PB_TRY_GOTO(status, pb_string_puts(&text, "}\n"), done);
+    PB_TRY_GOTO(status, put_json(logits, pb_cli_text(cli, "output"), &text), done);
     PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
 done:
     pb_string_clear(&text);

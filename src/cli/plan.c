@@ -3,10 +3,10 @@
  * its cost predicted. */
 #include "commands.h"
 
+#include "pb/json.h"
 #include "pb/table.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 static const pb_option options[] = {
     {.name     = "ranks",
@@ -32,52 +32,53 @@ static const char *message_of(const plan *p, int64_t cell)
     return mistake >= 0 ? p->forecast.mistakes.items[mistake].text : NULL;
 }
 
-static pb_status write_json_mistakes(const plan *p, pb_string *out)
+static void put_cell(pb_json *json, const plan *p, int64_t i)
 {
-    PB_TRY(pb_string_puts(out, "], \"mistakes\": ["));
-    for (int64_t i = 0; i < p->forecast.mistakes.count; i++) {
-        const pb_mistake *m = &p->forecast.mistakes.items[i];
-        PB_TRY(pb_string_puts(out, i > 0 ? ",\n {\"message\": " : "\n {\"message\": "));
-        PB_TRY(pb_string_json(out, m->text, strlen(m->text)));
-        PB_TRY(pb_string_printf(out, ", \"cells\": %" PRId64 "}", m->count));
-    }
-    return pb_string_puts(out, "]");
+    const pb_sweep_foreseen *known = &p->forecast.cells[i];
+    const pb_grid_cell *c          = known->cell;
+    const pb_cell_prediction *q    = &known->prediction;
+
+    pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(json, "model", c->model);
+    pb_json_put_text(json, "dataset", c->dataset);
+    pb_json_put_text(json, "method", c->method);
+    pb_json_put_int(json, "seed", c->seed);
+    pb_json_put_int(json, "model_params", q->model_params);
+    pb_json_put_int(json, "trainable_params", q->trainable_params);
+    pb_json_put_number(json, "flops_forward_t", q->flops_forward_t, 9);
+    pb_json_put_number(json, "flops_base_t", q->flops_base_t, 9);
+    pb_json_put_number(json, "memory_gb_modelled", q->memory_gb, 6);
+    pb_json_put_number(json, "seconds_modelled", known->seconds, 6);
+    pb_json_put_int(json, "train_rows", known->rows.train.rows);
+    pb_json_put_int(json, "test_rows", known->rows.test.rows);
+    pb_json_put_text(json, "error", message_of(p, i));
+    pb_json_end(json);
 }
 
 static pb_status write_json(const plan *p, pb_string *out)
 {
-    PB_TRY(pb_string_puts(out, "{\"cells\": ["));
+    pb_json json = pb_json_begin(out, 1);
+
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_array(&json, "cells", PB_JSON_LINES);
     for (int64_t i = 0; i < p->forecast.count; i++) {
-        const pb_sweep_foreseen *known = &p->forecast.cells[i];
-        const pb_grid_cell *c          = known->cell;
-        const pb_cell_prediction *q    = &known->prediction;
-        const char *texts[] = {"model", c->model, "dataset", c->dataset, "method", c->method};
-        PB_TRY(pb_string_puts(out, i > 0 ? ",\n {" : "\n {"));
-        for (int k = 0; k < 6; k += 2) {
-            PB_TRY(pb_string_printf(out, "\"%s\": ", texts[k]));
-            PB_TRY(pb_string_json(out, texts[k + 1], strlen(texts[k + 1])));
-            PB_TRY(pb_string_puts(out, ", "));
-        }
-        PB_TRY(pb_string_printf(
-            out,
-            "\"seed\": %" PRId64 ", \"model_params\": %" PRId64 ", \"trainable_params\": %" PRId64
-            ", \"flops_forward_t\": %.9g, \"flops_base_t\": %.9g, \"memory_gb_modelled\": %.6g, "
-            "\"seconds_modelled\": %.6g, \"train_rows\": %" PRId64 ", \"test_rows\": %" PRId64
-            ", \"error\": ",
-            c->seed, q->model_params, q->trainable_params, q->flops_forward_t, q->flops_base_t,
-            q->memory_gb, known->seconds, known->rows.train.rows, known->rows.test.rows));
-        const char *message = message_of(p, i);
-        PB_TRY(message != NULL ? pb_string_json(out, message, strlen(message))
-                               : pb_string_puts(out, "null"));
-        PB_TRY(pb_string_puts(out, "}"));
+        put_cell(&json, p, i);
     }
-    PB_TRY(write_json_mistakes(p, out));
-    return pb_string_printf(
-        out,
-        ",\n \"ranks\": %" PRId64
-        ", \"seconds_total_modelled\": %.6g, \"seconds_makespan_modelled\": %.6g, "
-        "\"bad_cells\": %" PRId64 "}\n",
-        p->ranks, p->forecast.seconds, p->makespan, p->forecast.bad);
+    pb_json_end(&json);
+    pb_json_put_array(&json, "mistakes", PB_JSON_LINES);
+    for (int64_t i = 0; i < p->forecast.mistakes.count; i++) {
+        pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+        pb_json_put_text(&json, "message", p->forecast.mistakes.items[i].text);
+        pb_json_put_int(&json, "cells", p->forecast.mistakes.items[i].count);
+        pb_json_end(&json);
+    }
+    pb_json_end(&json);
+    pb_json_put_int(&json, "ranks", p->ranks);
+    pb_json_put_number(&json, "seconds_total_modelled", p->forecast.seconds, 6);
+    pb_json_put_number(&json, "seconds_makespan_modelled", p->makespan, 6);
+    pb_json_put_int(&json, "bad_cells", p->forecast.bad);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 enum { COLUMNS = 9 };

@@ -8,6 +8,7 @@
 #include "session.h"
 
 #include "pb/dataset.h"
+#include "pb/json.h"
 #include "pb/template.h"
 
 #include <string.h>
@@ -63,25 +64,41 @@ typedef struct job {
     pb_string prompt, answer, line;
 } job;
 
-/* `"key": "text"`, null without a text. */
-static pb_status put_text(job *j, const char *key, const char *text)
-{
-    PB_TRY(pb_string_printf(&j->line, "%s\"%s\": ", j->line.length > 0 ? ", " : "{", key));
-    return text == NULL ? pb_string_puts(&j->line, "null")
-                        : pb_string_json(&j->line, text, strlen(text));
-}
-
-/* The right answers beside the first one. */
-static pb_status put_references(job *j, const pb_row_text *text)
+/* The right answers besides the first one. */
+static void put_references(pb_json *json, const pb_row_text *text)
 {
     const char *next = text->references.data;
 
+    if (text->reference_count == 0) {
+        return;
+    }
+    pb_json_put_array(json, "references", PB_JSON_INLINE);
     for (int64_t i = 0; i < text->reference_count; i++) {
-        PB_TRY(pb_string_puts(&j->line, i == 0 ? ", \"references\": [" : ", "));
-        PB_TRY(pb_string_json(&j->line, next, strlen(next)));
+        pb_json_put_text(json, NULL, next);
         next += strlen(next) + 1;
     }
-    return pb_string_puts(&j->line, text->reference_count > 0 ? "]" : "");
+    pb_json_end(json);
+}
+
+static pb_status put_sample(job *j, const pb_row_text *text)
+{
+    const char *answer = text->has_answer ? text->answer.data : NULL;
+    pb_json json       = pb_json_begin(&j->line, 0);
+
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(&json, "inputs", text->has_inputs ? text->user.data + text->body : NULL);
+    pb_json_put_text(&json, "targets", text->has_inputs ? answer : NULL);
+    pb_json_put_text(&json, "user", text->user.data);
+    pb_json_put_text(&json, "assistant", answer);
+    pb_json_put_bytes(&json, "prompt", j->prompt.data, j->prompt.length);
+    if (answer != NULL) {
+        pb_json_put_bytes(&json, "answer", j->answer.data, j->answer.length);
+    } else {
+        pb_json_put_null(&json, "answer");
+    }
+    put_references(&json, text);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status print_sample(job *j, const pb_row_text *text)
@@ -94,17 +111,7 @@ static pb_status print_sample(job *j, const pb_row_text *text)
     j->answer.length = 0;
     PB_TRY(pb_template_text(j->tpl, j->tokenizer, text->user.data, answer, corrected, &j->prompt,
                             &j->answer));
-    PB_TRY(put_text(j, "inputs", text->has_inputs ? text->user.data + text->body : NULL));
-    PB_TRY(put_text(j, "targets", text->has_inputs ? answer : NULL));
-    PB_TRY(put_text(j, "user", text->user.data));
-    PB_TRY(put_text(j, "assistant", answer));
-    PB_TRY(put_text(j, "prompt", j->prompt.length > 0 ? j->prompt.data : ""));
-    PB_TRY(put_text(j, "answer",
-                    answer == NULL         ? NULL
-                    : j->answer.length > 0 ? j->answer.data
-                                           : ""));
-    PB_TRY(put_references(j, text));
-    PB_TRY(pb_string_puts(&j->line, "}\n"));
+    PB_TRY(put_sample(j, text));
     return pb_cli_print(j->cli, j->line.data);
 }
 

@@ -2,12 +2,10 @@
 /* peftbench pscp: the score alone, from a CSV table. */
 #include "commands.h"
 
+#include "pb/json.h"
 #include "pb/pscp.h"
 #include "pb/string.h"
 #include "pb/table.h"
-
-#include <inttypes.h>
-#include <string.h>
 
 const pb_option pb_options_pscp[] = {
     {.name = "beta-p", .fields = pb_pscp_fields, .key = "beta_p"},
@@ -24,14 +22,15 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-static pb_status json_row(const pb_pscp_row *row, const pb_pscp_result *r, bool first,
-                          pb_string *out)
+static void put_row(const pb_pscp_row *row, const pb_pscp_result *r, pb_json *json)
 {
-    PB_TRY(pb_string_puts(out, first ? "{\"method\": " : ", {\"method\": "));
-    PB_TRY(pb_string_json(out, row->method, strlen(row->method)));
-    return pb_string_printf(
-        out, ", \"pscp\": %.17g, \"cost_p\": %.17g, \"cost_f\": %.17g, \"cost_m\": %.17g}", r->pscp,
-        r->cost_p, r->cost_f, r->cost_m);
+    pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(json, "method", row->method);
+    pb_json_put_number(json, "pscp", r->pscp, PB_JSON_EXACT);
+    pb_json_put_number(json, "cost_p", r->cost_p, PB_JSON_EXACT);
+    pb_json_put_number(json, "cost_f", r->cost_f, PB_JSON_EXACT);
+    pb_json_put_number(json, "cost_m", r->cost_m, PB_JSON_EXACT);
+    pb_json_end(json);
 }
 
 static pb_status add_row(const pb_pscp_row *row, const pb_pscp_result *r, pb_table *table)
@@ -43,9 +42,9 @@ static pb_status add_row(const pb_pscp_row *row, const pb_pscp_result *r, pb_tab
     return pb_table_add_number(table, r->cost_m, 4);
 }
 
-/* Each row to the JSON in `out` or to the table, whichever is not NULL. */
+/* Writes each row to the JSON or to the table, whichever is not NULL. */
 static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,
-                          pb_table *table, pb_string *out)
+                          pb_table *table, pb_json *json)
 {
     for (int64_t i = 0; i < count; i++) {
         pb_pscp_result result = {0};
@@ -53,8 +52,11 @@ static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_
         if (status != PB_OK) {
             return pb_error_prefix(status, "method %s", rows[i].method);
         }
-        PB_TRY(table != NULL ? add_row(&rows[i], &result, table)
-                             : json_row(&rows[i], &result, i == 0, out));
+        if (table != NULL) {
+            PB_TRY(add_row(&rows[i], &result, table));
+        } else {
+            put_row(&rows[i], &result, json);
+        }
     }
     return PB_OK;
 }
@@ -62,9 +64,14 @@ static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_
 static pb_status put_json(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,
                           pb_string *out)
 {
-    PB_TRY(pb_string_puts(out, "{\"methods\": ["));
-    PB_TRY(put_rows(rows, count, params, NULL, out));
-    return pb_string_puts(out, "]}\n");
+    pb_json json = pb_json_begin(out, 0);
+
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_array(&json, "methods", PB_JSON_INLINE);
+    PB_TRY(put_rows(rows, count, params, NULL, &json));
+    pb_json_end(&json);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status put_text(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,

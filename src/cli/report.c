@@ -3,6 +3,7 @@
 #include "commands.h"
 
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 #include "pb/report.h"
 #include "pb/stop.h"
@@ -44,8 +45,14 @@ static pb_status put_digest(const pb_results *results, bool json, pb_string *out
     char digest[PB_HASH_TEXT];
 
     PB_TRY(pb_results_digest(results, digest));
-    return json ? pb_string_printf(out, "{\"digest\": \"%s\"}\n", digest)
-                : pb_string_printf(out, "%s\n", digest);
+    if (!json) {
+        return pb_string_printf(out, "%s\n", digest);
+    }
+    pb_json writer = pb_json_begin(out, 0);
+    pb_json_put_object(&writer, NULL, PB_JSON_INLINE);
+    pb_json_put_text(&writer, "digest", digest);
+    pb_json_end(&writer);
+    return pb_json_finish(&writer, "\n");
 }
 
 static pb_status put_report(const pb_results *results, const pb_report_options *how,

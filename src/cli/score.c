@@ -6,14 +6,13 @@
 #include "session.h"
 
 #include "pb/dataset.h"
+#include "pb/json.h"
 #include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/metric.h"
 
-#include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <string.h>
 
 static const pb_option options[] = {
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "the output is JSON; it always is"},
@@ -176,25 +175,33 @@ static pb_status score_columns(const job *j, const columns *c, const pb_config_l
     return pb_metric_score(j->metric->name, &input, result);
 }
 
-static pb_status put_value(const char *name, double value, bool is_count, bool first,
-                           pb_string *out)
+static void put_value(pb_json *json, const char *name, double value)
 {
-    PB_TRY(pb_string_puts(out, first ? "{" : ", "));
-    PB_TRY(pb_string_json(out, name, strlen(name)));
-    return isnan(value) ? pb_string_puts(out, ": \"NaN\"")
-                        : pb_string_printf(out, is_count ? ": %.0f" : ": %.17g", value);
+    if (isnan(value)) {
+        pb_json_put_text(json, name, "NaN");
+    } else {
+        pb_json_put_number(json, name, value, PB_JSON_EXACT);
+    }
 }
 
 static pb_status put_result(const pb_metric_result *r, pb_string *out)
 {
+    pb_json json = pb_json_begin(out, 0);
+
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     for (int64_t i = 0; i < r->count; i++) {
         const pb_metric_value *v = &r->values[i];
-        PB_TRY(put_value(v->name, v->value, v->is_count, i == 0, out));
+        if (v->is_count) {
+            pb_json_put_fixed(&json, v->name, v->value, 0);
+        } else {
+            put_value(&json, v->name, v->value);
+        }
     }
-    PB_TRY(put_value("main", r->main, false, false, out));
-    PB_TRY(put_value("main_low", r->main_low, false, false, out));
-    PB_TRY(put_value("main_high", r->main_high, false, false, out));
-    return pb_string_puts(out, "}\n");
+    put_value(&json, "main", r->main);
+    put_value(&json, "main_low", r->main_low);
+    put_value(&json, "main_high", r->main_high);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status score(const pb_cli *cli, const job *j, const pb_config_list *labels)

@@ -4,94 +4,79 @@
 #include "commands.h"
 
 #include "pb/clock.h"
+#include "pb/json.h"
 #include "pb/sweep.h"
 #include "pb/table.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 static const pb_option options[] = {
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "print one JSON object"},
     PB_OPTION_END,
 };
 
-static pb_status json_number(pb_string *out, const char *name, double value)
-{
-    return isfinite(value) ? pb_string_printf(out, ", \"%s\": %.6g", name, value)
-                           : pb_string_printf(out, ", \"%s\": null", name);
-}
-
 /* A count, null where it is unknown. */
-static pb_status json_count(pb_string *out, const char *name, int64_t value)
+static void put_count(pb_json *json, const char *key, int64_t value)
 {
-    return value >= 0 ? pb_string_printf(out, ", \"%s\": %" PRId64, name, value)
-                      : pb_string_printf(out, ", \"%s\": null", name);
-}
-
-static pb_status json_damaged(const pb_sweep_progress *p, pb_string *out)
-{
-    PB_TRY(pb_string_puts(out, ", \"damaged_shards\": ["));
-    for (int64_t i = 0; i < p->damaged_count; i++) {
-        PB_TRY(pb_string_puts(out, i > 0 ? ", " : ""));
-        PB_TRY(pb_string_json(out, p->damaged[i], strlen(p->damaged[i])));
+    if (value >= 0) {
+        pb_json_put_int(json, key, value);
+    } else {
+        pb_json_put_null(json, key);
     }
-    return pb_string_puts(out, "]");
 }
 
-static pb_status json_running(const pb_running *r, pb_string *out)
+static void put_running(pb_json *json, const pb_running *r)
 {
     char since[32], written[32];
 
     pb_clock_iso8601(r->begun, since, sizeof since);
     pb_clock_iso8601(r->written, written, sizeof written);
-    PB_TRY(pb_string_puts(out, "{\"host\": "));
-    PB_TRY(pb_string_json(out, r->host, strlen(r->host)));
-    PB_TRY(pb_string_printf(out, ", \"rank\": %" PRId64 ", \"process\": %" PRId64, r->rank,
-                            r->process));
-    PB_TRY(pb_string_puts(out, ", \"model\": "));
-    PB_TRY(pb_string_json(out, r->model, strlen(r->model)));
-    PB_TRY(pb_string_puts(out, ", \"dataset\": "));
-    PB_TRY(pb_string_json(out, r->dataset, strlen(r->dataset)));
-    PB_TRY(pb_string_puts(out, ", \"method\": "));
-    PB_TRY(pb_string_json(out, r->method, strlen(r->method)));
-    PB_TRY(pb_string_printf(out, ", \"seed\": %" PRId64 ", \"phase\": ", r->seed));
-    PB_TRY(pb_string_json(out, r->phase, strlen(r->phase)));
-    PB_TRY(
-        pb_string_printf(out, ", \"step\": %" PRId64 ", \"steps\": %" PRId64, r->step, r->steps));
-    PB_TRY(json_number(out, "loss", r->loss));
-    PB_TRY(json_number(out, "seconds_left", r->seconds_left));
-    return pb_string_printf(out, ", \"since\": \"%s\", \"written\": \"%s\"}", since, written);
-}
-
-static pb_status json_runnings(const pb_running_list *list, pb_string *out)
-{
-    PB_TRY(pb_string_puts(out, ", \"running\": ["));
-    for (int64_t i = 0; i < list->count; i++) {
-        PB_TRY(pb_string_puts(out, i > 0 ? ", " : ""));
-        PB_TRY(json_running(&list->items[i], out));
-    }
-    return pb_string_puts(out, "]");
+    pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(json, "host", r->host);
+    pb_json_put_int(json, "rank", r->rank);
+    pb_json_put_int(json, "process", r->process);
+    pb_json_put_text(json, "model", r->model);
+    pb_json_put_text(json, "dataset", r->dataset);
+    pb_json_put_text(json, "method", r->method);
+    pb_json_put_int(json, "seed", r->seed);
+    pb_json_put_text(json, "phase", r->phase);
+    pb_json_put_int(json, "step", r->step);
+    pb_json_put_int(json, "steps", r->steps);
+    pb_json_put_number(json, "loss", r->loss, 6);
+    pb_json_put_number(json, "seconds_left", r->seconds_left, 6);
+    pb_json_put_text(json, "since", since);
+    pb_json_put_text(json, "written", written);
+    pb_json_end(json);
 }
 
 static pb_status put_json(const pb_sweep_progress *p, pb_string *out)
 {
-    const char *sweep = p->name != NULL ? p->name : "";
+    pb_json json = pb_json_begin(out, 0);
 
-    PB_TRY(pb_string_puts(out, "{\"sweep\": "));
-    PB_TRY(pb_string_json(out, sweep, strlen(sweep)));
-    PB_TRY(pb_string_printf(out,
-                            ", \"cells\": %" PRId64 ", \"done\": %" PRId64 ", \"failed\": %" PRId64
-                            ", \"invalid\": %" PRId64,
-                            p->cells, p->done, p->failed, p->invalid));
-    PB_TRY(json_count(out, "left", p->left));
-    PB_TRY(json_count(out, "stale", p->stale));
-    PB_TRY(json_count(out, "damaged", p->damaged_count));
-    PB_TRY(json_damaged(p, out));
-    PB_TRY(json_number(out, "cells_per_hour", p->cells_per_hour));
-    PB_TRY(json_number(out, "seconds_left", p->seconds_left));
-    PB_TRY(json_runnings(&p->running, out));
-    return pb_string_puts(out, "}\n");
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(&json, "sweep", p->name != NULL ? p->name : "");
+    pb_json_put_int(&json, "cells", p->cells);
+    pb_json_put_int(&json, "done", p->done);
+    pb_json_put_int(&json, "failed", p->failed);
+    pb_json_put_int(&json, "invalid", p->invalid);
+    put_count(&json, "left", p->left);
+    put_count(&json, "stale", p->stale);
+    put_count(&json, "damaged", p->damaged_count);
+    pb_json_put_array(&json, "damaged_shards", PB_JSON_INLINE);
+    for (int64_t i = 0; i < p->damaged_count; i++) {
+        pb_json_put_text(&json, NULL, p->damaged[i]);
+    }
+    pb_json_end(&json);
+    pb_json_put_number(&json, "cells_per_hour", p->cells_per_hour, 6);
+    pb_json_put_number(&json, "seconds_left", p->seconds_left, 6);
+    pb_json_put_array(&json, "running", PB_JSON_INLINE);
+    for (int64_t i = 0; i < p->running.count; i++) {
+        put_running(&json, &p->running.items[i]);
+    }
+    pb_json_end(&json);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status text_left(const pb_sweep_progress *p, pb_string *out)

@@ -5,12 +5,12 @@
 #include "tokenize.h"
 #include "session.h"
 
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <string.h>
 
 static const pb_option options[] = {
     {.name     = "model",
@@ -68,11 +68,15 @@ static pb_status encode(job *j, const json_t *row)
     j->ids.count = 0;
     PB_TRY(pb_tokenizer_encode(j->tokenizer, json_string_value(text), json_string_length(text),
                                j->special, &j->ids));
-    PB_TRY(pb_string_puts(&j->line, "{\"ids\": ["));
+    pb_json json = pb_json_begin(&j->line, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_array(&json, "ids", PB_JSON_INLINE);
     for (int64_t i = 0; i < j->ids.count; i++) {
-        PB_TRY(pb_string_printf(&j->line, "%s%" PRId32, i > 0 ? ", " : "", j->ids.items[i]));
+        pb_json_put_int(&json, NULL, j->ids.items[i]);
     }
-    return pb_string_puts(&j->line, "]}\n");
+    pb_json_end(&json);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 /* Reads "ids" of a row; every one must be a token. */
@@ -103,9 +107,11 @@ static pb_status decode(job *j, const json_t *row)
     j->text.length = 0;
     PB_TRY(read_ids(j, row));
     PB_TRY(pb_tokenizer_decode(j->tokenizer, j->ids.items, j->ids.count, false, &j->text));
-    PB_TRY(pb_string_puts(&j->line, "{\"text\": "));
-    PB_TRY(pb_string_json(&j->line, j->text.length > 0 ? j->text.data : "", j->text.length));
-    return pb_string_puts(&j->line, "}\n");
+    pb_json json = pb_json_begin(&j->line, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_bytes(&json, "text", j->text.data, j->text.length);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
 }
 
 static pb_status convert(void *context, json_t *row, int64_t number)

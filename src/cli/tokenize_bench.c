@@ -6,6 +6,7 @@
 
 #include "pb/clock.h"
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -131,6 +132,22 @@ static pb_status measure(const pb_tokenizer *t, rows *r, int threads, double *se
     return PB_OK;
 }
 
+static pb_status put_json(int64_t threads, int64_t ids, double seconds, const pb_string *text,
+                          const rows *r, pb_string *out)
+{
+    pb_json json = pb_json_begin(out, 0);
+
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_int(&json, "threads", threads);
+    pb_json_put_int(&json, "bytes", (int64_t)text->length);
+    pb_json_put_int(&json, "rows", r->count);
+    pb_json_put_int(&json, "ids", ids);
+    pb_json_put_fixed(&json, "seconds", seconds, 6);
+    pb_json_put_fixed(&json, "mb_per_s", (double)text->length / 1e6 / seconds, 2);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
+}
+
 static pb_status report(const pb_cli *cli, const pb_tokenizer *t, const pb_string *text, rows *r)
 {
     pb_string out      = {0};
@@ -145,13 +162,7 @@ static pb_status report(const pb_cli *cli, const pb_tokenizer *t, const pb_strin
         int64_t ids     = 0;
         PB_TRY_GOTO(status, measure(t, r, (int)threads, &seconds, &ids), err_clear);
         if (json) {
-            PB_TRY_GOTO(
-                status,
-                pb_string_printf(&out,
-                                 "{\"threads\": %" PRId64 ", \"bytes\": %zu, \"rows\": %" PRId64
-                                 ", \"ids\": %" PRId64 ", \"seconds\": %.6f, \"mb_per_s\": %.2f}\n",
-                                 threads, text->length, r->count, ids, seconds, mb / seconds),
-                err_clear);
+            PB_TRY_GOTO(status, put_json(threads, ids, seconds, text, r, &out), err_clear);
         } else {
             PB_TRY_GOTO(status,
                         pb_string_printf(&out,

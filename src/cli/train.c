@@ -5,11 +5,11 @@
 
 #include "pb/adapter.h"
 #include "pb/file.h"
+#include "pb/json.h"
 #include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/train.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 static const pb_option options[] = {
@@ -69,18 +69,29 @@ static pb_status on_gradients(void *opaque, int64_t step)
                : PB_OK;
 }
 
+static pb_status put_step(const pb_train_step *s, pb_string *out)
+{
+    pb_json json = pb_json_begin(out, 0);
+    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json_put_int(&json, "step", s->step - 1);
+    pb_json_put_number(&json, "loss", s->loss, PB_JSON_EXACT);
+    pb_json_put_number(&json, "lr", s->lr, PB_JSON_EXACT);
+    pb_json_put_number(&json, "grad_norm", s->grad_norm, PB_JSON_EXACT);
+    pb_json_put_int(&json, "tokens", s->tokens);
+    pb_json_put_int(&json, "label_tokens", s->label_tokens);
+    pb_json_put_fixed(&json, "seconds", s->seconds, 6);
+    pb_json_end(&json);
+    return pb_json_finish(&json, "\n");
+}
+
 static pb_status on_step(void *opaque, const pb_train_step *s)
 {
     const context *c = opaque;
     pb_string line   = {0};
-    pb_status status = pb_string_printf(
-        &line,
-        "{\"step\": %" PRId64 ", \"loss\": %.17g, \"lr\": %.17g, \"grad_norm\": %.17g, "
-        "\"tokens\": %" PRId64 ", \"label_tokens\": %" PRId64 ", \"seconds\": %.6f}\n",
-        s->step - 1, s->loss, s->lr, s->grad_norm, s->tokens, s->label_tokens, s->seconds);
-    if (status == PB_OK) {
-        status = pb_cli_print(c->cli, line.data);
-    }
+    pb_status status = PB_OK;
+    PB_TRY_GOTO(status, put_step(s, &line), done);
+    PB_TRY_GOTO(status, pb_cli_print(c->cli, line.data), done);
+done:
     pb_string_clear(&line);
     return status;
 }

@@ -318,7 +318,7 @@ static void damaged_plans_are_errors_that_name_the_place(void **state)
     static const char *const bad[][2] = {
         {"", "plan.json"},
         {"{", "plan.json:1:1: invalid JSON"},
-        {"[]", "plan.json: does not hold a JSON object"},
+        {"[]", "plan.json: holds no JSON object"},
         {"{\"schema\": 2, \"sweep\": \"a\", \"protocol\": \"b\", \"command_line\": \"\", "
          "\"cells\": []}",
          "schema"},
