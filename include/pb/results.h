@@ -107,6 +107,8 @@ pb_status pb_results_open(const char *const *paths, int64_t count, pb_results *o
 
 int64_t pb_results_index(const pb_results *results, int64_t model, int64_t dataset, int64_t method,
                          int64_t seed);
+/* Cells in this state. */
+int64_t pb_results_count(const pb_results *results, pb_cell_state state);
 
 /* Reads the curves and predictions of a record that was opened without. */
 pb_status pb_record_load(pb_record *record) PB_MUST_USE;

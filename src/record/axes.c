@@ -93,6 +93,16 @@ int64_t pb_results_index(const pb_results *results, int64_t model, int64_t datas
            seed;
 }
 
+int64_t pb_results_count(const pb_results *results, pb_cell_state state)
+{
+    int64_t places = pb_results_index(results, results->models_count, 0, 0, 0);
+    int64_t count  = 0;
+    for (int64_t i = 0; i < places; i++) {
+        count += results->state[i] == state;
+    }
+    return count;
+}
+
 int64_t axes_find(const pb_results *results, const char *model, const char *dataset,
                   const char *method, int64_t seed)
 {

@@ -76,12 +76,7 @@ pb_status pb_sweep_merged_path(const char *directory, char **out)
 /* Every cell was run, so a missing result is an error: nobody would notice the missing row. */
 static pb_status check_complete(const pb_sweep *s, const folder *f, const pb_results *results)
 {
-    int64_t places = results->models_count * results->datasets_count * results->methods_count *
-                     results->seeds_count;
-    int64_t missing = 0;
-    for (int64_t i = 0; i < places; i++) {
-        missing += results->state[i] == PB_CELL_MISSING;
-    }
+    int64_t missing = pb_results_count(results, PB_CELL_MISSING);
     if (missing > 0) {
         return PB_FAIL(PB_ERR_IO,
                        "%s lacks the results of %" PRId64 " of %" PRId64

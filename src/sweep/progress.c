@@ -52,17 +52,12 @@ static pb_status measure_rate(const pb_results *results, pb_sweep_progress *out)
 
 static void count_cells(const pb_results *results, pb_sweep_progress *out)
 {
-    int64_t places = results->models_count * results->datasets_count * results->methods_count *
-                     results->seeds_count;
-    for (int64_t i = 0; i < places; i++) {
-        int8_t state = results->state[i];
-        out->cells += state != PB_CELL_EXCLUDED;
-        out->done += state == PB_CELL_DONE;
-        out->failed += state == PB_CELL_FAILED;
-        out->invalid += state == PB_CELL_INVALID;
-        out->left += state == PB_CELL_MISSING;
-    }
-    out->stale = results->stale;
+    out->done    = pb_results_count(results, PB_CELL_DONE);
+    out->failed  = pb_results_count(results, PB_CELL_FAILED);
+    out->invalid = pb_results_count(results, PB_CELL_INVALID);
+    out->left    = pb_results_count(results, PB_CELL_MISSING);
+    out->cells   = out->done + out->failed + out->invalid + out->left;
+    out->stale   = results->stale;
     if (results->sweep == NULL) {
         out->cells = results->count;
         out->left  = -1;
