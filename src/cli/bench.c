@@ -236,27 +236,28 @@ typedef struct figures {
 } figures;
 
 /* `done`: what the backend did in the timed steps. */
-static figures summarise(const session *w, const sample_stats *s, pb_backend_work done, double gemm)
+static figures summarise(const session *s, const sample_stats *stats, pb_backend_work done,
+                         double gemm)
 {
     double total = 0.0;
-    for (int64_t i = 0; i < s->count; i++) {
-        total += s->seconds[i];
+    for (int64_t i = 0; i < stats->count; i++) {
+        total += stats->seconds[i];
     }
-    pb_clock_sort(s->seconds, (size_t)s->count);
-    pb_clock_sort(s->forward, (size_t)s->count);
-    double median  = s->seconds[s->count / 2];
-    double forward = s->forward[s->count / 2];
+    pb_clock_sort(stats->seconds, (size_t)stats->count);
+    pb_clock_sort(stats->forward, (size_t)stats->count);
+    double median  = stats->seconds[stats->count / 2];
+    double forward = stats->forward[stats->count / 2];
     return (figures){
-        .method                    = w->method->ops->name,
-        .backend                   = pb_backend_describe(w->backend),
-        .parameters                = pb_model_parameters(w->model),
-        .trainable                 = w->method->parameters,
+        .method                    = s->method->ops->name,
+        .backend                   = pb_backend_describe(s->backend),
+        .parameters                = pb_model_parameters(s->model),
+        .trainable                 = s->method->parameters,
         .step                      = median,
-        .step_min                  = s->seconds[0],
-        .step_max                  = s->seconds[s->count - 1],
-        .tokens_per_second         = (double)s->tokens / median,
+        .step_min                  = stats->seconds[0],
+        .step_max                  = stats->seconds[stats->count - 1],
+        .tokens_per_second         = (double)stats->tokens / median,
         .forward                   = forward,
-        .forward_tokens_per_second = (double)s->tokens / forward,
+        .forward_tokens_per_second = (double)stats->tokens / forward,
         .gemm_share                = done.matmul_seconds / total,
         .attention_share           = done.attention_seconds / total,
         .gflops                    = (done.matmul_flops + done.attention_flops) / total / 1e9,
@@ -325,58 +326,58 @@ static pb_status print_result(const pb_cli *cli, const figures *f)
 }
 
 /* The method as a configuration, for --set to change. */
-static pb_status open_config(const pb_cli *cli, session *w)
+static pb_status open_config(const pb_cli *cli, session *s)
 {
     const pb_method_ops *ops = NULL;
     pb_string text           = {0};
     PB_TRY(pb_method_find(pb_cli_text(cli, "method"), &ops));
     pb_status status = pb_string_printf(&text, "method = { name = \"%s\"; };", ops->name);
     if (status == PB_OK) {
-        status = pb_config_parse(text.data, "--method", &w->config);
+        status = pb_config_parse(text.data, "--method", &s->config);
     }
     pb_string_clear(&text);
     return status;
 }
 
-static pb_status open_bench(const pb_cli *cli, session *w)
+static pb_status open_bench(const pb_cli *cli, session *s)
 {
     const char *device = NULL;
     int number         = 0;
     uint64_t seed      = (uint64_t)pb_cli_int(cli, "seed");
     PB_TRY(pb_cli_device(cli, &device, &number));
-    PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
-    pb_backend_warn(w->backend);
-    pb_processors_report(pb_backend_threads(w->backend), pb_cli_int(cli, "threads") == 0);
-    PB_TRY(pb_backend_use_dtype(w->backend, pb_cli_dtype(cli)));
+    PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &s->backend));
+    pb_backend_warn(s->backend);
+    pb_processors_report(pb_backend_threads(s->backend), pb_cli_int(cli, "threads") == 0);
+    PB_TRY(pb_backend_use_dtype(s->backend, pb_cli_dtype(cli)));
     if (pb_cli_text(cli, "model") != NULL) {
         if (pb_cli_given(cli, "shape")) {
             return PB_FAIL(PB_ERR_USAGE, "bench: --model and --shape exclude each other");
         }
-        PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend),
-                             &w->model));
+        PB_TRY(pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(s->backend),
+                             &s->model));
     } else {
         pb_model_config config;
         PB_TRY(parse_shape(pb_cli_text(cli, "shape"), &config));
-        PB_TRY(pb_model_open_random(&config, seed, pb_backend_threads(w->backend), &w->model));
+        PB_TRY(pb_model_open_random(&config, seed, pb_backend_threads(s->backend), &s->model));
     }
-    PB_TRY(open_config(cli, w));
-    PB_TRY(session_create_method(cli, seed, w));
-    if (w->method->parameters == 0) {
-        return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", w->method->ops->name);
+    PB_TRY(open_config(cli, s));
+    PB_TRY(session_create_method(cli, seed, s));
+    if (s->method->parameters == 0) {
+        return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", s->method->ops->name);
     }
-    return session_create_network(w);
+    return session_create_network(s);
 }
 
 /* The batches of the steps once more, as a validation sees them. */
-static pb_status time_forward(const session *w, const pb_sample *rows, int64_t batch,
-                              sample_stats *s)
+static pb_status time_forward(const session *s, const pb_sample *rows, int64_t batch,
+                              sample_stats *stats)
 {
-    for (int64_t i = 0; i < s->warm + s->count; i++) {
+    for (int64_t i = 0; i < stats->warm + stats->count; i++) {
         double loss  = 0.0;
         double begin = pb_clock_seconds();
-        PB_TRY(pb_train_loss(w->net, rows + i * batch, batch, batch, PB_MEAN_TOKENS, &loss));
-        if (i >= s->warm) {
-            s->forward[i - s->warm] = pb_clock_seconds() - begin;
+        PB_TRY(pb_train_loss(s->net, rows + i * batch, batch, batch, PB_MEAN_TOKENS, &loss));
+        if (i >= stats->warm) {
+            stats->forward[i - stats->warm] = pb_clock_seconds() - begin;
         }
     }
     return PB_OK;
@@ -388,12 +389,12 @@ static int64_t gemm_size(const pb_backend *backend)
     return size > 1024 ? size : 1024;
 }
 
-static pb_status measure(const pb_cli *cli, session *w, const pb_encoded_set *set, pb_sample *rows,
-                         sample_stats *s)
+static pb_status measure(const pb_cli *cli, session *s, const pb_encoded_set *set, pb_sample *rows,
+                         sample_stats *stats)
 {
     pb_train_options how       = {0};
     pb_train_data data         = {.train = rows, .train_count = set->count};
-    pb_train_observer observer = {.context = s, .step = on_step};
+    pb_train_observer observer = {.context = stats, .step = on_step};
     pb_train_result result;
     pb_kernels kernels;
     double gemm = 0.0;
@@ -401,18 +402,18 @@ static pb_status measure(const pb_cli *cli, session *w, const pb_encoded_set *se
     for (int64_t i = 0; i < set->count; i++) {
         rows[i] = pb_encoded_sample(set, i);
     }
-    PB_TRY(pb_cell_gemm_rate(w->backend, gemm_size(w->backend), &gemm));
+    PB_TRY(pb_cell_gemm_rate(s->backend, gemm_size(s->backend), &gemm));
     PB_TRY(pb_config_defaults(pb_train_fields, &how));
     how.batch        = pb_cli_int(cli, "batch");
     how.epochs       = 1.0;
     how.shuffle      = false;
     how.restore_best = false;
     pb_memory_peak_reset();
-    PB_TRY(pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
+    PB_TRY(pb_train_run(s->net, s->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
                         &observer, &result));
-    pb_backend_work done = pb_backend_work_get(w->backend);
-    PB_TRY(time_forward(w, rows, how.batch, s));
-    figures made     = summarise(w, s, done, gemm);
+    pb_backend_work done = pb_backend_work_get(s->backend);
+    PB_TRY(time_forward(s, rows, how.batch, stats));
+    figures made     = summarise(s, stats, done, gemm);
     made.peak_gflops = pb_kernels_best(&kernels, &made.peak) * gemm;
     made.peak        = *made.peak != '\0' ? made.peak : "this CBLAS";
     return print_result(cli, &made);
@@ -432,7 +433,7 @@ static pb_status refuse_beside_load(const pb_cli *cli)
 
 static pb_status run(pb_cli *cli)
 {
-    session w          = {0};
+    session s          = {0};
     pb_encoded_set set = {0};
     pb_sample *rows    = NULL;
     int64_t steps      = pb_cli_int(cli, "steps");
@@ -443,24 +444,24 @@ static pb_status run(pb_cli *cli)
         PB_TRY(refuse_beside_load(cli));
         return bench_load(cli);
     }
-    PB_TRY_GOTO(status, open_bench(cli, &w), done);
-    stats.backend = w.backend;
+    PB_TRY_GOTO(status, open_bench(cli, &s), done);
+    stats.backend = s.backend;
     PB_TRY_GOTO(status,
                 pb_encoded_synthetic((steps + stats.warm) * pb_cli_int(cli, "batch"),
                                      pb_cli_int(cli, "prompt"), pb_cli_int(cli, "answer"),
-                                     pb_model_get_config(w.model)->vocab,
+                                     pb_model_get_config(s.model)->vocab,
                                      (uint64_t)pb_cli_int(cli, "seed"), &set),
                 done);
     PB_TRY_GOTO(status, PB_ALLOC(rows, set.count), done);
     PB_TRY_GOTO(status, PB_ALLOC(stats.seconds, steps), done);
     PB_TRY_GOTO(status, PB_ALLOC(stats.forward, steps), done);
-    PB_TRY_GOTO(status, measure(cli, &w, &set, rows, &stats), done);
+    PB_TRY_GOTO(status, measure(cli, &s, &set, rows, &stats), done);
 done:
     pb_memory_free(stats.seconds);
     pb_memory_free(stats.forward);
     pb_memory_free(rows);
     pb_encoded_close(&set);
-    session_close(&w);
+    session_close(&s);
     return status;
 }
 

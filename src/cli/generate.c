@@ -34,7 +34,7 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-static pb_status put_row(const session *w, const pb_generated *row, pb_string *text, pb_string *out)
+static pb_status put_row(const session *s, const pb_generated *row, pb_string *text, pb_string *out)
 {
     pb_json json = pb_json_begin(out, 0);
     pb_json_put_object(&json, NULL, PB_JSON_INLINE);
@@ -43,8 +43,8 @@ static pb_status put_row(const session *w, const pb_generated *row, pb_string *t
         pb_json_put_int(&json, NULL, row->ids[i]);
     }
     pb_json_end(&json);
-    if (w->tokenizer != NULL) {
-        PB_TRY(pb_tokenizer_decode(w->tokenizer, row->ids, row->count, true, text));
+    if (s->tokenizer != NULL) {
+        PB_TRY(pb_tokenizer_decode(s->tokenizer, row->ids, row->count, true, text));
         pb_json_put_bytes(&json, "text", text->data, text->length);
     } else {
         pb_json_put_null(&json, "text");
@@ -53,12 +53,12 @@ static pb_status put_row(const session *w, const pb_generated *row, pb_string *t
     return pb_json_finish(&json, "\n");
 }
 
-static pb_status print_row(const pb_cli *cli, const session *w, const pb_generated *row)
+static pb_status print_row(const pb_cli *cli, const session *s, const pb_generated *row)
 {
     pb_string line = {0};
     pb_string text = {0};
     pb_status status;
-    PB_TRY_GOTO(status, put_row(w, row, &text, &line), done);
+    PB_TRY_GOTO(status, put_row(s, row, &text, &line), done);
     PB_TRY_GOTO(status, pb_cli_print(cli, line.data), done);
 done:
     pb_string_clear(&line);
@@ -66,9 +66,9 @@ done:
     return status;
 }
 
-static pb_status generate(const pb_cli *cli, session *w, const pb_sample *prompts, int64_t count)
+static pb_status generate(const pb_cli *cli, session *s, const pb_sample *prompts, int64_t count)
 {
-    const pb_model_config *c = pb_model_get_config(w->model);
+    const pb_model_config *c = pb_model_get_config(s->model);
     int32_t stops[PB_MODEL_EOS_MAX];
     int64_t stop_count    = pb_cli_flag(cli, "ignore-eos") ? 0 : c->eos_count;
     pb_generated *results = NULL;
@@ -82,29 +82,29 @@ static pb_status generate(const pb_cli *cli, session *w, const pb_sample *prompt
         .batch          = pb_cli_int(cli, "batch"),
     };
     PB_TRY(PB_ALLOC(results, count));
-    pb_status status = pb_network_generate(w->net, prompts, count, &how, results);
+    pb_status status = pb_network_generate(s->net, prompts, count, &how, results);
     for (int64_t i = 0; i < count; i++) {
-        status = status == PB_OK ? print_row(cli, w, &results[i]) : status;
+        status = status == PB_OK ? print_row(cli, s, &results[i]) : status;
         pb_memory_free(results[i].ids);
     }
     pb_memory_free(results);
     return status;
 }
 
-static pb_status generate_prompt(const pb_cli *cli, session *w)
+static pb_status generate_prompt(const pb_cli *cli, session *s)
 {
     const char *text = pb_cli_text(cli, "prompt");
     pb_ids ids       = {0};
-    if (w->tokenizer == NULL) {
+    if (s->tokenizer == NULL) {
         return PB_FAIL(PB_ERR_NOT_FOUND, "%s has no tokenizer: give ids with --ids-file",
                        pb_cli_text(cli, "model"));
     }
-    pb_status status = pb_tokenizer_encode(w->tokenizer, text, strlen(text), true, &ids);
+    pb_status status = pb_tokenizer_encode(s->tokenizer, text, strlen(text), true, &ids);
     if (status == PB_OK && ids.count == 0) {
         status = PB_FAIL(PB_ERR_USAGE, "the prompt is empty");
     }
     if (status == PB_OK) {
-        status = generate(cli, w, &(pb_sample){.ids = ids.items, .length = ids.count}, 1);
+        status = generate(cli, s, &(pb_sample){.ids = ids.items, .length = ids.count}, 1);
     }
     pb_ids_clear(&ids);
     return status;
@@ -112,24 +112,24 @@ static pb_status generate_prompt(const pb_cli *cli, session *w)
 
 static pb_status run(pb_cli *cli)
 {
-    session w         = {0};
+    session s         = {0};
     session_rows rows = {0};
     const char *file  = pb_cli_text(cli, "ids-file");
     if ((file == NULL) == (pb_cli_text(cli, "prompt") == NULL)) {
         return PB_FAIL(PB_ERR_USAGE, "give either --ids-file or --prompt");
     }
-    PB_TRY(session_open(cli, NULL, 0, &w));
+    PB_TRY(session_open(cli, NULL, 0, &s));
     pb_status status;
     if (file == NULL) {
-        status = generate_prompt(cli, &w);
+        status = generate_prompt(cli, &s);
     } else {
-        status = session_rows_read(file, false, pb_model_get_config(w.model)->vocab, &rows);
+        status = session_rows_read(file, false, pb_model_get_config(s.model)->vocab, &rows);
         if (status == PB_OK) {
-            status = generate(cli, &w, rows.samples, rows.count);
+            status = generate(cli, &s, rows.samples, rows.count);
         }
     }
     session_rows_clear(&rows);
-    session_close(&w);
+    session_close(&s);
     return status;
 }
 

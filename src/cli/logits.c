@@ -41,9 +41,9 @@ enum { NAME_SIZE = 32 };
 
 /* Virtual rows have no place in the output: hidden states are computed for all rows and viewed from
  * the first token on. */
-static pb_status open_outputs(const session *w, const pb_batch *batch, bool hidden, outputs *out)
+static pb_status open_outputs(const session *s, const pb_batch *batch, bool hidden, outputs *out)
 {
-    const pb_model_config *c = pb_model_get_config(w->model);
+    const pb_model_config *c = pb_model_get_config(s->model);
     int64_t rows             = batch->forest.rows;
     int64_t tokens           = batch->tokens;
     int64_t states           = hidden ? c->layers + 1 : 0;
@@ -96,19 +96,19 @@ done:
     return status;
 }
 
-static pb_status compute(const pb_cli *cli, session *w, const pb_batch *batch)
+static pb_status compute(const pb_cli *cli, session *s, const pb_batch *batch)
 {
     outputs out   = {0};
     int32_t *rows = NULL;
     bool hidden   = pb_cli_flag(cli, "hidden");
     pb_status status;
-    PB_TRY_GOTO(status, open_outputs(w, batch, hidden, &out), done);
+    PB_TRY_GOTO(status, open_outputs(s, batch, hidden, &out), done);
     PB_TRY_GOTO(status, PB_ALLOC(rows, batch->tokens), done);
     for (int64_t t = 0; t < batch->tokens; t++) {
         rows[t] = (int32_t)(batch->virtual_rows + t);
     }
     PB_TRY_GOTO(status,
-                pb_network_logits(w->net, batch, rows, batch->tokens, out.block,
+                pb_network_logits(s->net, batch, rows, batch->tokens, out.block,
                                   hidden ? out.hidden : NULL),
                 done);
     PB_TRY_GOTO(status,
@@ -125,30 +125,30 @@ done:
 
 static pb_status run(pb_cli *cli)
 {
-    session w      = {0};
+    session s      = {0};
     pb_ids ids     = {0};
     pb_batch batch = {0};
     pb_status status;
     if (pb_cli_flag(cli, "merge") && pb_cli_text(cli, "adapter") == NULL) {
         return PB_FAIL(PB_ERR_USAGE, "logits: --merge needs an adapter to merge: give --adapter");
     }
-    PB_TRY(session_open(cli, NULL, 0, &w));
+    PB_TRY(session_open(cli, NULL, 0, &s));
     PB_TRY_GOTO(
         status,
-        session_parse_ids(pb_cli_text(cli, "ids"), pb_model_get_config(w.model)->vocab, &ids),
+        session_parse_ids(pb_cli_text(cli, "ids"), pb_model_get_config(s.model)->vocab, &ids),
         done);
     if (pb_cli_flag(cli, "merge")) {
-        PB_TRY_GOTO(status, pb_network_merge(w.net), done);
+        PB_TRY_GOTO(status, pb_network_merge(s.net), done);
     }
-    pb_batch_options packing = pb_network_batch_options(w.net, false);
+    pb_batch_options packing = pb_network_batch_options(s.net, false);
     packing.trim             = false;
     pb_sample sample         = {.ids = ids.items, .length = ids.count};
     PB_TRY_GOTO(status, pb_batch_build(&sample, 1, &packing, &batch), done);
-    PB_TRY_GOTO(status, compute(cli, &w, &batch), done);
+    PB_TRY_GOTO(status, compute(cli, &s, &batch), done);
 done:
     pb_batch_clear(&batch);
     pb_ids_clear(&ids);
-    session_close(&w);
+    session_close(&s);
     return status;
 }
 

@@ -61,32 +61,32 @@ static pb_status check_groups(const pb_config *config)
 }
 
 /* Lays --set over the configuration of --method, if there is one. */
-static pb_status set_keys(const pb_cli *cli, session *w)
+static pb_status set_keys(const pb_cli *cli, session *s)
 {
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
     for (int64_t i = 0; i < count; i++) {
-        if (w->config == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {
+        if (s->config == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {
             return PB_FAIL(
                 PB_ERR_USAGE,
                 "%s: --set %s: here it changes keys of the group method of --method only",
                 cli->command->name, sets[i]);
         }
-        PB_TRY(pb_config_set(w->config, sets[i]));
+        PB_TRY(pb_config_set(s->config, sets[i]));
     }
     return PB_OK;
 }
 
-pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *w)
+pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *s)
 {
     const pb_method_ops *ops = NULL;
-    PB_TRY(set_keys(cli, w));
-    PB_TRY(pb_method_find_in(w->config, "method", &ops));
-    return pb_method_create(ops, w->config, "method", w->model, w->backend, seed, &w->method);
+    PB_TRY(set_keys(cli, s));
+    PB_TRY(pb_method_find_in(s->config, "method", &ops));
+    return pb_method_create(ops, s->config, "method", s->model, s->backend, seed, &s->method);
 }
 
 static pb_status open_adapter(const pb_cli *cli, const char *adapter, const char *init,
-                              uint64_t seed, session *w)
+                              uint64_t seed, session *s)
 {
     if (adapter == NULL) {
         return init == NULL ? PB_OK
@@ -95,11 +95,11 @@ static pb_status open_adapter(const pb_cli *cli, const char *adapter, const char
                                       cli->command->name);
     }
     return init != NULL
-               ? pb_method_load_values(adapter, init, w->model, w->backend, seed, &w->method)
-               : pb_method_load(adapter, w->model, w->backend, seed, &w->method);
+               ? pb_method_load_values(adapter, init, s->model, s->backend, seed, &s->method)
+               : pb_method_load(adapter, s->model, s->backend, seed, &s->method);
 }
 
-static pb_status open_method(const pb_cli *cli, const char *config, uint64_t seed, session *w)
+static pb_status open_method(const pb_cli *cli, const char *config, uint64_t seed, session *s)
 {
     const char *adapter = pb_cli_text(cli, "adapter");
     const char *init    = pb_cli_text(cli, "init");
@@ -107,29 +107,29 @@ static pb_status open_method(const pb_cli *cli, const char *config, uint64_t see
         return PB_FAIL(PB_ERR_USAGE, "--adapter and --method exclude each other");
     }
     if (config == NULL) {
-        PB_TRY(set_keys(cli, w));
-        return open_adapter(cli, adapter, init, seed, w);
+        PB_TRY(set_keys(cli, s));
+        return open_adapter(cli, adapter, init, seed, s);
     }
-    PB_TRY(pb_config_open(config, &w->config));
-    PB_TRY(check_groups(w->config));
-    PB_TRY(session_create_method(cli, seed, w));
+    PB_TRY(pb_config_open(config, &s->config));
+    PB_TRY(check_groups(s->config));
+    PB_TRY(session_create_method(cli, seed, s));
     if (init == NULL) {
         return PB_OK;
     }
     pb_safetensors *values = NULL;
     PB_TRY(pb_safetensors_open(init, &values));
-    pb_status status = pb_method_set_values(w->method, values, init);
+    pb_status status = pb_method_set_values(s->method, values, init);
     pb_safetensors_close(values);
     return status;
 }
 
-pb_status session_create_network(session *w)
+pb_status session_create_network(session *s)
 {
-    PB_TRY(pb_weights_open(w->model, w->backend, 0, &w->weights));
-    return pb_network_create(w->weights, w->method, &w->net);
+    PB_TRY(pb_weights_open(s->model, s->backend, 0, &s->weights));
+    return pb_network_create(s->weights, s->method, &s->net);
 }
 
-static pb_status open_tokenizer(const char *directory, session *w)
+static pb_status open_tokenizer(const char *directory, session *s)
 {
     static const char *const names[] = {"tokenizer.json", "vocab.json", "tokenizer.model"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -138,50 +138,50 @@ static pb_status open_tokenizer(const char *directory, session *w)
         bool there = pb_path_exists(path);
         pb_memory_free(path);
         if (there) {
-            return pb_tokenizer_open(directory, &w->tokenizer);
+            return pb_tokenizer_open(directory, &s->tokenizer);
         }
     }
     return PB_OK;
 }
 
-static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, session *w)
+static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, session *s)
 {
     const char *device = NULL;
     int number         = 0;
     PB_TRY(pb_cli_device(cli, &device, &number));
-    PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &w->backend));
-    pb_backend_warn(w->backend);
-    pb_processors_report(pb_backend_threads(w->backend), pb_cli_int(cli, "threads") == 0);
-    PB_TRY(pb_backend_use_dtype(w->backend, pb_cli_dtype(cli)));
+    PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &s->backend));
+    pb_backend_warn(s->backend);
+    pb_processors_report(pb_backend_threads(s->backend), pb_cli_int(cli, "threads") == 0);
+    PB_TRY(pb_backend_use_dtype(s->backend, pb_cli_dtype(cli)));
     PB_TRY(
-        pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(w->backend), &w->model));
-    PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), w));
-    PB_TRY(open_method(cli, method, seed, w));
-    return session_create_network(w);
+        pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(s->backend), &s->model));
+    PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), s));
+    PB_TRY(open_method(cli, method, seed, s));
+    return session_create_network(s);
 }
 
-pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed, session *w)
+pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed, session *s)
 {
-    memset(w, 0, sizeof *w);
+    memset(s, 0, sizeof *s);
     PB_TRY(session_check_alone(cli));
-    pb_status status = open_parts(cli, method, seed, w);
+    pb_status status = open_parts(cli, method, seed, s);
     if (status != PB_OK) {
-        session_close(w);
+        session_close(s);
         return PB_FRAME(status);
     }
     return PB_OK;
 }
 
-void session_close(session *w)
+void session_close(session *s)
 {
-    pb_network_destroy(w->net);
-    pb_weights_close(w->weights);
-    pb_method_destroy(w->method);
-    pb_config_close(w->config);
-    pb_tokenizer_close(w->tokenizer);
-    pb_model_close(w->model);
-    pb_backend_close(w->backend);
-    memset(w, 0, sizeof *w);
+    pb_network_destroy(s->net);
+    pb_weights_close(s->weights);
+    pb_method_destroy(s->method);
+    pb_config_close(s->config);
+    pb_tokenizer_close(s->tokenizer);
+    pb_model_close(s->model);
+    pb_backend_close(s->backend);
+    memset(s, 0, sizeof *s);
 }
 
 pb_status session_parse_ids(const char *text, int64_t vocab, pb_ids *out)

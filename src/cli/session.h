@@ -29,12 +29,12 @@ extern const pb_option session_options[]; /* --model --adapter --init */
 /* Opens what these and the common options name. Without --adapter, the group `method` of the file
  * `method` makes a new adapter; NULL: none. `seed`: of a new adapter and of training. */
 pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed,
-                       session *w) PB_MUST_USE;
-/* Makes the method of the group `method` of w->config, with --set applied. */
-pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *w) PB_MUST_USE;
+                       session *s) PB_MUST_USE;
+/* Makes the method of the group `method` of s->config, with --set applied. */
+pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *s) PB_MUST_USE;
 /* Weights and network over the model and the method. */
-pb_status session_create_network(session *w) PB_MUST_USE;
-void session_close(session *w); /* accepts a zeroed one */
+pb_status session_create_network(session *s) PB_MUST_USE;
+void session_close(session *s); /* accepts a zeroed one */
 
 /* Rows of token ids. */
 typedef struct session_rows {

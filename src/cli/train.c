@@ -57,7 +57,7 @@ static const pb_option options[] = {
 
 typedef struct context {
     const pb_cli *cli;
-    session *w;
+    session *session;
 } context;
 
 static pb_status on_gradients(void *opaque, int64_t step)
@@ -65,7 +65,7 @@ static pb_status on_gradients(void *opaque, int64_t step)
     const context *c = opaque;
     const char *path = pb_cli_text(c->cli, "dump-grads");
     return step == 1 && path != NULL
-               ? pb_method_write_tensors(c->w->method, PB_LIST_GRADIENTS, path)
+               ? pb_method_write_tensors(c->session->method, PB_LIST_GRADIENTS, path)
                : PB_OK;
 }
 
@@ -179,9 +179,9 @@ static bool is_in_vain(void *opaque)
            pb_cli_text(c->cli, "dump-final") == NULL;
 }
 
-static pb_status train(const pb_cli *cli, session *w, const session_rows *rows)
+static pb_status train(const pb_cli *cli, session *s, const session_rows *rows)
 {
-    context c                  = {.cli = cli, .w = w};
+    context c                  = {.cli = cli, .session = s};
     pb_train_data data         = {.train = rows->samples, .train_count = rows->count};
     pb_train_observer observer = {
         .context = &c, .step = on_step, .gradients = on_gradients, .stop = is_in_vain};
@@ -189,8 +189,8 @@ static pb_status train(const pb_cli *cli, session *w, const session_rows *rows)
     pb_train_result result;
     const char *final = pb_cli_text(cli, "dump-final");
     const char *save  = pb_cli_text(cli, "save");
-    PB_TRY(read_options(cli, w->config, &how));
-    pb_status status = pb_train_run(w->net, w->method, &how, (uint64_t)pb_cli_int(cli, "seed"),
+    PB_TRY(read_options(cli, s->config, &how));
+    pb_status status = pb_train_run(s->net, s->method, &how, (uint64_t)pb_cli_int(cli, "seed"),
                                     &data, &observer, &result);
     pb_config_clear(pb_train_fields, &how);
     if (status == PB_STOPPED) {
@@ -199,31 +199,31 @@ static pb_status train(const pb_cli *cli, session *w, const session_rows *rows)
     }
     PB_TRY(status);
     if (final != NULL) {
-        PB_TRY(pb_method_write_tensors(w->method, PB_LIST_TRAINED, final));
+        PB_TRY(pb_method_write_tensors(s->method, PB_LIST_TRAINED, final));
     }
-    return save != NULL ? pb_method_save(w->method, save) : PB_OK;
+    return save != NULL ? pb_method_save(s->method, save) : PB_OK;
 }
 
 static pb_status run(pb_cli *cli)
 {
-    session w         = {0};
+    session s         = {0};
     session_rows rows = {0};
     pb_status status;
-    PB_TRY(session_open(cli, pb_cli_text(cli, "method"), (uint64_t)pb_cli_int(cli, "seed"), &w));
-    if (w.method == NULL || w.method->parameters == 0) {
+    PB_TRY(session_open(cli, pb_cli_text(cli, "method"), (uint64_t)pb_cli_int(cli, "seed"), &s));
+    if (s.method == NULL || s.method->parameters == 0) {
         status = PB_FAIL(PB_ERR_USAGE,
                          "nothing to train: give --method or --adapter with trainable tensors");
         goto done;
     }
     PB_TRY_GOTO(status,
                 session_rows_read(pb_cli_text(cli, "batches"), true,
-                                  pb_model_get_config(w.model)->vocab, &rows),
+                                  pb_model_get_config(s.model)->vocab, &rows),
                 done);
     PB_TRY_GOTO(status, check_outputs(cli), done);
-    PB_TRY_GOTO(status, train(cli, &w, &rows), done);
+    PB_TRY_GOTO(status, train(cli, &s, &rows), done);
 done:
     session_rows_clear(&rows);
-    session_close(&w);
+    session_close(&s);
     return status;
 }
 
