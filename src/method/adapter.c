@@ -442,6 +442,12 @@ pb_status pb_method_save(pb_method *m, const char *directory)
         return PB_FAIL(PB_ERR_ARGUMENT, "method %s is only planned: it has no values to save",
                        m->ops->name);
     }
+    if (m->ops->peft_type == NULL && m->ops->bind == NULL) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "method %s cannot be saved: Hugging Face PEFT has no adapter of this type, "
+                       "and it does not replace weights of a checkpoint",
+                       m->ops->name);
+    }
     PB_TRY(pb_path_make_directories(directory));
     if (m->ops->peft_type == NULL) {
         return write_checkpoint(m, directory);

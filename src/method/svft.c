@@ -52,6 +52,7 @@ enum { RANK_MAX = 46340 }; /* places among r · r are counted in 31 bits */
 /* Of scattered patterns. M and its gradient are laid out in full for one site at a time. */
 typedef struct svft_state {
     int32_t **places; /* by site: where the entries are among the r · r */
+    float *pairs;     /* room for the positions of the largest site, so that no step allocates */
     void *block;      /* backend memory of the tensors below, of the largest site */
     pb_tensor full, dfull, dentries;
 } svft_state;
@@ -125,6 +126,7 @@ static pb_status allocate(pb_method *m)
     }
     int64_t square = largest * largest;
     PB_TRY(PB_ALLOC(s->places, pb_model_site_count(m->model)));
+    PB_TRY(PB_ALLOC(s->pairs, 2 * entries));
     PB_TRY(pb_backend_alloc(m->backend, (size_t)(2 * square + entries) * sizeof(float), &s->block));
     float *block = s->block;
     s->full      = pb_tensor_2d(block, PB_DTYPE_F32, largest, largest);
@@ -153,6 +155,7 @@ static void destroy(pb_method *m)
         pb_memory_free(s->places[i]);
     }
     pb_memory_free(s->places);
+    pb_memory_free(s->pairs);
     if (s->block != NULL) {
         pb_backend_free(m->backend, s->block);
     }
@@ -310,22 +313,18 @@ static pb_status read_places(const pb_method *m, const pb_site *site, const floa
 /* The positions of a scattered pattern may have come from a file. */
 static pb_status values_changed(pb_method *m)
 {
-    float *host      = NULL;
-    pb_status status = PB_OK;
+    const svft_state *s = m->state;
     for (int64_t i = 0; is_scattered(m) && i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
         if (m->sites[i] < 0) {
             continue;
         }
         const pb_tensor *pairs = &pb_site_trainable(m, site, POSITIONS)->value;
-        PB_TRY(PB_ALLOC(host, 2 * pairs->shape[0]));
-        pb_tensor copy = pb_tensor_2d(host, PB_DTYPE_F32, pairs->shape[0], 2);
-        status         = pb_copy(m->backend, &copy, pairs);
-        status         = status == PB_OK ? read_places(m, site, host) : status;
-        pb_memory_free(host);
-        PB_TRY(status);
+        pb_tensor copy         = pb_tensor_2d(s->pairs, PB_DTYPE_F32, pairs->shape[0], 2);
+        PB_TRY(pb_copy(m->backend, &copy, pairs));
+        PB_TRY(read_places(m, site, s->pairs));
     }
-    return status;
+    return PB_OK;
 }
 
 /* Products with M ------------------------------------------------------------------------------ */

@@ -16,7 +16,7 @@ pb_model_config method_fixture_config(bool tied, bool biases)
     char json[1024];
     int length =
         snprintf(json, sizeof json,
-                 "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 2, "
+                 "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 3, "
                  "\"hidden_size\": 16, \"num_attention_heads\": 4, "
                  "\"num_key_value_heads\": 2, \"head_dim\": 4, "
                  "\"intermediate_size\": 24, \"vocab_size\": 40, "
@@ -85,6 +85,19 @@ const pb_trainable *method_fixture_find(const pb_method *m, const char *name)
         }
     }
     return NULL;
+}
+
+void method_fixture_same(const pb_method *a, const pb_method *b)
+{
+    assert_ptr_equal(a->ops, b->ops);
+    assert_int_equal(a->count, b->count);
+    for (int64_t i = 0; i < a->count; i++) {
+        const pb_trainable *u = &a->trainables[i];
+        const pb_trainable *v = method_fixture_find(b, u->name);
+        assert_non_null(v);
+        assert_true(pb_tensor_same_shape(&u->value, &v->value));
+        assert_true(host_equal(a->backend, &u->value, &v->value));
+    }
 }
 
 void method_fixture_folder(char *path, size_t size)

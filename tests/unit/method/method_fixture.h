@@ -14,7 +14,7 @@ typedef struct method_fixture {
     pb_weights *weights; /* NULL until a test places them */
 } method_fixture;
 
-/* L = 2, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40; `biases`: on attention
+/* L = 3, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40; `biases`: on attention
  * and feed-forward. */
 pb_model_config method_fixture_config(bool tied, bool biases);
 void method_fixture_open(method_fixture *f, bool tied, bool biases);
@@ -31,6 +31,9 @@ pb_method *method_fixture_make(const method_fixture *f, const char *name, const 
 void method_fixture_scatter(pb_method *m, uint64_t salt, double scale);
 
 const pb_trainable *method_fixture_find(const pb_method *m, const char *name);
+
+/* Fails unless both are the same method with the same tensors, bit for bit. */
+void method_fixture_same(const pb_method *a, const pb_method *b);
 
 /* A fresh folder, gone with method_fixture_remove. */
 void method_fixture_folder(char *path, size_t size);

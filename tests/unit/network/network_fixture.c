@@ -9,41 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALL_LINEAR                                                                            \
-    "targets = [\"q_proj\", \"k_proj\", \"v_proj\", \"o_proj\", \"gate_proj\", \"up_proj\", " \
-    "\"down_proj\"];"
-
-const network_case network_cases[] = {
-    {"none", ""},
-    {"full", ""},
-    {"lora", "r = 3; alpha = 6.0; dropout = 0.0;"},
-    {"lora", "r = 2; alpha = 4.0; dropout = 0.0; " ALL_LINEAR},
-    {"lora", "r = 3; alpha = 6.0; dropout = 0.3; "
-             "targets = [\"q_proj\", \"v_proj\", \"o_proj\", \"up_proj\"];"},
-    {"lora", "r = 2; dropout = 0.0; targets = [\"gate_proj\"];"},
-    {"lora", "r = 2; dropout = 0.0; targets = [\"layers.1.self_attn.k_proj\"];"},
-    {"lora", "r = 2; dropout = 0.0; targets = [\"layers.0.mlp.up_proj\", "
-             "\"layers.1.self_attn.k_proj\", \"layers.1.mlp.down_proj\", "
-             "\"layers.2.self_attn.v_proj\"];"},
-    {"lora", "r = 2; dropout = 0.3; targets = [\"layers.1.self_attn.q_proj\"];"},
-    {"ia3", ""},
-    {"ia3", "feedforward_side = \"output\";"},
-    {"ia3", ALL_LINEAR " feedforward = [\"gate_proj\", \"up_proj\", \"down_proj\"];"},
-    {"ia3", "targets = [\"layers.1.self_attn.k_proj\"]; feedforward = [];"},
-    {"ia3", "targets = [\"layers.0.self_attn.v_proj\", \"layers.1.mlp.down_proj\"]; "
-            "feedforward = [\"layers.1.mlp.down_proj\"];"},
-    {"lntuning", ""},
-    {"lntuning", "targets = [\"norm\"];"},
-    {"bitfit", ""},
-    {"bitfit", ALL_LINEAR},
-    {"prompt", "num_virtual_tokens = 3;"},
-    {"prefix", "num_virtual_tokens = 3; projection = false;"},
-    {"prefix", "num_virtual_tokens = 3; projection = true; encoder_hidden_size = 5;"},
-    {"ptuning", "num_virtual_tokens = 3; encoder_hidden_size = 5;"},
-};
-
-const int network_case_count = sizeof network_cases / sizeof *network_cases;
-
 static pb_model_config small_config(bool biases)
 {
     pb_model_config config = {0};
@@ -84,7 +49,7 @@ static void roughen(const pb_model *model)
     }
 }
 
-void network_fixture_open(network_fixture *f, const network_case *c, bool biases, int threads)
+void network_fixture_open(network_fixture *f, const method_case *c, bool biases, int threads)
 {
     pb_model_config config = small_config(biases);
     *f                     = (network_fixture){0};
@@ -118,13 +83,6 @@ void network_fixture_close(network_fixture *f)
     pb_model_close(f->model);
     pb_backend_close(f->backend);
     assert_int_equal(pb_memory_current(), 0);
-}
-
-const char *network_case_text(const network_case *c)
-{
-    static char text[512];
-    snprintf(text, sizeof text, "%s { %s }", c->method, c->options);
-    return text;
 }
 
 static void fill_row(network_rows *rows, int row, int64_t shared, int64_t length)

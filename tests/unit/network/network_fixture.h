@@ -4,6 +4,7 @@
 #pragma once
 
 #include "device.h"
+#include "methods.h"
 
 #include "pb/network.h"
 
@@ -14,14 +15,6 @@ typedef struct network_fixture {
     pb_method *method; /* NULL: the bare model */
     pb_network *net;
 } network_fixture;
-
-/* A method of the registry with options in configuration syntax. */
-typedef struct network_case {
-    const char *method, *options;
-} network_case;
-
-extern const network_case network_cases[];
-extern const int network_case_count;
 
 enum { NETWORK_VOCAB = 40, NETWORK_ROWS = 6, NETWORK_LENGTH = 40 };
 
@@ -34,12 +27,9 @@ typedef struct network_rows {
 
 /* L = 3, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40. Weights are N(0, 0.25²), so that every layer
  * bends the function; `biases`: on attention and feed-forward. c NULL: no method. */
-void network_fixture_open(network_fixture *f, const network_case *c, bool biases, int threads);
+void network_fixture_open(network_fixture *f, const method_case *c, bool biases, int threads);
 /* Also checks that all accounted bytes came back. */
 void network_fixture_close(network_fixture *f);
-
-/* "<method> { <options> }" for messages, in a static buffer. */
-const char *network_case_text(const network_case *c);
 
 /* Rows 0, 1 and 4 share 19 ids, 2 shares 10 of them, 5 is a prefix of 0, 3 stands alone; 4 equals 0
  * with other labels. */

@@ -70,17 +70,17 @@ static void check_against_forward(network_fixture *f, const char *what, const pb
 static void cached_generation_follows_the_full_forward_pass(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         network_fixture f;
         network_rows rows;
         pb_generated out[NETWORK_ROWS];
         pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = NETWORK_ROWS};
         network_rows_fill(&rows);
-        network_fixture_open(&f, &network_cases[i], i % 2 != 0, 1);
+        network_fixture_open(&f, method_case_at(i), i % 2 != 0, 1);
         generate(f.net, rows.samples, NETWORK_ROWS, &options, out);
         for (int r = 0; r < NETWORK_ROWS; r++) {
             assert_int_equal(out[r].count, NEW_TOKENS);
-            check_against_forward(&f, network_case_text(&network_cases[i]), &rows.samples[r],
+            check_against_forward(&f, method_case_text(method_case_at(i)), &rows.samples[r],
                                   &out[r]);
         }
         free_generated(out, NETWORK_ROWS);
@@ -112,19 +112,19 @@ static void check_same(network_fixture *f, const char *what, const pb_sample *pr
 static void rows_together_give_what_each_gives_alone(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         network_fixture f;
         network_rows rows;
         pb_generated alone[NETWORK_ROWS];
         network_rows_fill(&rows);
-        network_fixture_open(&f, &network_cases[i], i % 2 == 0, 1);
+        network_fixture_open(&f, method_case_at(i), i % 2 == 0, 1);
         pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 1};
         generate(f.net, rows.samples, NETWORK_ROWS, &options, alone);
         for (options.batch = 4; options.batch <= 8; options.batch += 4) {
             pb_generated together[NETWORK_ROWS];
             generate(f.net, rows.samples, NETWORK_ROWS, &options, together);
             for (int r = 0; r < NETWORK_ROWS; r++) {
-                check_same(&f, network_case_text(&network_cases[i]), &rows.samples[r], &alone[r],
+                check_same(&f, method_case_text(method_case_at(i)), &rows.samples[r], &alone[r],
                            &together[r]);
             }
             free_generated(together, NETWORK_ROWS);
@@ -178,7 +178,7 @@ static void the_cache_grows_with_the_rows(void **state)
 {
     (void)state;
     enum { LONG = 90, ENDLESS = 20000 };
-    const network_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
+    const method_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
     network_fixture f;
     network_rows rows;
     pb_generated out[NETWORK_ROWS];
@@ -257,7 +257,7 @@ static void labels_of_prompts_are_not_looked_at(void **state)
 static void earlier_passes_change_nothing(void **state)
 {
     (void)state;
-    const network_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
+    const method_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
     network_fixture f;
     network_rows rows;
     pb_generated first[NETWORK_ROWS];
@@ -327,8 +327,8 @@ static pb_tensor named(const pb_method *m, const char *name)
 static void logits_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
-    static const network_case full = {"full", ""};
-    static const float norms[]     = {3e38f, NAN, INFINITY};
+    static const method_case full = {"full", ""};
+    static const float norms[]    = {3e38f, NAN, INFINITY};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) {
         network_fixture f;
         network_rows rows;
@@ -358,7 +358,7 @@ static void logits_that_are_not_finite_are_refused(void **state)
 static void the_row_without_finite_logits_is_named(void **state)
 {
     (void)state;
-    static const network_case full = {"full", ""};
+    static const method_case full = {"full", ""};
     for (int64_t batch = 1; batch <= 4; batch++) {
         network_fixture f;
         pb_generated out[4];

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+static const method_case full = {"full", ""};
+
 enum { NEW_TOKENS = 5 };
 
 typedef struct trial {
@@ -61,7 +63,7 @@ static int raise_limit(trial *t, action act)
     }
 }
 
-static void open_trial(trial *t, const network_case *c)
+static void open_trial(trial *t, const method_case *c)
 {
     memset(t, 0, sizeof *t);
     network_rows_fill(&t->rows);
@@ -76,7 +78,7 @@ static void close_trial(trial *t)
 }
 
 /* What an undisturbed network gives. */
-static void expect(const network_case *c, double *step_loss, double *gradient_sum,
+static void expect(const method_case *c, double *step_loss, double *gradient_sum,
                    int32_t ids[NETWORK_ROWS][NEW_TOKENS])
 {
     trial t;
@@ -96,14 +98,14 @@ static void expect(const network_case *c, double *step_loss, double *gradient_su
 static void every_failed_allocation_leaves_a_usable_network(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         double step_loss    = 0.0;
         double gradient_sum = 0.0;
         double sum          = 0.0;
         int32_t ids[NETWORK_ROWS][NEW_TOKENS];
         trial t;
-        expect(&network_cases[i], &step_loss, &gradient_sum, ids);
-        open_trial(&t, &network_cases[i]);
+        expect(method_case_at(i), &step_loss, &gradient_sum, ids);
+        open_trial(&t, method_case_at(i));
         assert_true(raise_limit(&t, step) >= 4);
         double first = t.loss;
         assert_true(network_step(&t.f, &t.batch, 3) == step_loss && first == step_loss);
@@ -124,7 +126,7 @@ static void a_network_that_never_had_memory_is_destroyed_cleanly(void **state)
 {
     (void)state;
     trial t;
-    open_trial(&t, &network_cases[1]);
+    open_trial(&t, &full);
     pb_memory_limit(pb_memory_current());
     pb_status status = loss(&t);
     pb_memory_limit(0);
@@ -136,7 +138,7 @@ static void creation_without_memory_returns_all_bytes(void **state)
 {
     (void)state;
     trial t;
-    open_trial(&t, &network_cases[1]);
+    open_trial(&t, &full);
     pb_network_destroy(t.f.net);
     t.f.net = NULL;
     assert_true(raise_limit(&t, make) >= 5);

@@ -15,6 +15,8 @@
 #define TOLERANCE_ORDER_LOSS 1e-6
 #define TOLERANCE_ORDER_GRAD 2e-5
 
+static const method_case full = {"full", ""};
+
 /* What a pass gives: the loss and a copy of the gradients. */
 typedef struct outcome {
     double loss;
@@ -42,18 +44,18 @@ static void assert_same_bits(const outcome *a, const outcome *b)
     }
 }
 
-static void assert_close(const network_case *c, const outcome *a, const outcome *b)
+static void assert_close(const method_case *c, const outcome *a, const outcome *b)
 {
     double error = a->count > 0 ? golden_error(a->grads, b->grads, a->count) : 0.0;
     if (!(fabs(a->loss - b->loss) <= TOLERANCE_ORDER_LOSS * fabs(b->loss)) ||
         !(error <= TOLERANCE_ORDER_GRAD)) {
-        fail_msg("%s: loss %.9g and %.9g, error of the gradient %g", network_case_text(c), a->loss,
+        fail_msg("%s: loss %.9g and %.9g, error of the gradient %g", method_case_text(c), a->loss,
                  b->loss, error);
     }
 }
 
 /* Runs the rows of the fixture with both packings. */
-static void compare_packings(const network_case *c, bool other_share, bool other_trim)
+static void compare_packings(const method_case *c, bool other_share, bool other_trim)
 {
     network_fixture f;
     network_rows rows;
@@ -71,7 +73,7 @@ static void compare_packings(const network_case *c, bool other_share, bool other
     network_fixture_close(&f);
 }
 
-static bool drops(const network_case *c)
+static bool drops(const method_case *c)
 {
     return strstr(c->options, "dropout = 0.3") != NULL;
 }
@@ -79,8 +81,8 @@ static bool drops(const network_case *c)
 static void shared_prefixes_change_nothing(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
-        compare_packings(&network_cases[i], false, true);
+    for (int i = 0; i < method_case_count(); i++) {
+        compare_packings(method_case_at(i), false, true);
     }
 }
 
@@ -88,9 +90,9 @@ static void shared_prefixes_change_nothing(void **state)
 static void trimming_changes_nothing(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
-        if (!drops(&network_cases[i])) {
-            compare_packings(&network_cases[i], true, false);
+    for (int i = 0; i < method_case_count(); i++) {
+        if (!drops(method_case_at(i))) {
+            compare_packings(method_case_at(i), true, false);
         }
     }
 }
@@ -98,10 +100,10 @@ static void trimming_changes_nothing(void **state)
 static void sharing_is_off_only_where_dropout_acts(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         network_fixture f;
-        network_fixture_open(&f, &network_cases[i], false, 1);
-        assert_int_equal(pb_network_batch_options(f.net, true).share, !drops(&network_cases[i]));
+        network_fixture_open(&f, method_case_at(i), false, 1);
+        assert_int_equal(pb_network_batch_options(f.net, true).share, !drops(method_case_at(i)));
         assert_true(pb_network_batch_options(f.net, false).share);
         network_fixture_close(&f);
     }
@@ -111,12 +113,12 @@ static void sharing_is_off_only_where_dropout_acts(void **state)
 static void a_result_depends_on_no_earlier_pass(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         network_fixture used;
         network_fixture fresh;
         network_rows rows;
         network_rows_fill(&rows);
-        network_fixture_open(&used, &network_cases[i], true, 1);
+        network_fixture_open(&used, method_case_at(i), true, 1);
         pb_batch_options options = pb_network_batch_options(used.net, true);
         outcome first            = run(&used, rows.samples, NETWORK_ROWS, &options);
         outcome again            = run(&used, rows.samples, NETWORK_ROWS, &options);
@@ -138,13 +140,13 @@ static void a_result_depends_on_no_earlier_pass(void **state)
 static void results_are_the_same_bits_for_one_and_two_threads(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         outcome of[2];
         for (int threads = 1; threads <= 2; threads++) {
             network_fixture f;
             network_rows rows;
             network_rows_fill(&rows);
-            network_fixture_open(&f, &network_cases[i], true, threads);
+            network_fixture_open(&f, method_case_at(i), true, threads);
             pb_batch_options options = pb_network_batch_options(f.net, true);
             of[threads - 1]          = run(&f, rows.samples, NETWORK_ROWS, &options);
             network_fixture_close(&f);
@@ -158,14 +160,14 @@ static void results_are_the_same_bits_for_one_and_two_threads(void **state)
 static void parts_add_up_to_the_whole_batch(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         network_fixture f;
         network_rows rows;
-        if (drops(&network_cases[i])) {
+        if (drops(method_case_at(i))) {
             continue;
         }
         network_rows_fill(&rows);
-        network_fixture_open(&f, &network_cases[i], false, 1);
+        network_fixture_open(&f, method_case_at(i), false, 1);
         pb_batch_options options = pb_network_batch_options(f.net, true);
         outcome parts            = run(&f, rows.samples, 2, &options);
         for (int64_t first = 2; first < NETWORK_ROWS; first += 2) {
@@ -177,7 +179,7 @@ static void parts_add_up_to_the_whole_batch(void **state)
         }
         host_read(f.backend, &f.method->grads, parts.grads);
         outcome whole = run(&f, rows.samples, NETWORK_ROWS, &options);
-        assert_close(&network_cases[i], &parts, &whole);
+        assert_close(method_case_at(i), &parts, &whole);
         free(parts.grads);
         free(whole.grads);
         network_fixture_close(&f);
@@ -190,7 +192,7 @@ static void the_gradient_is_scaled(void **state)
     network_fixture f;
     network_rows rows;
     network_rows_fill(&rows);
-    network_fixture_open(&f, &network_cases[1], false, 1);
+    network_fixture_open(&f, &full, false, 1);
     pb_batch_options options = pb_network_batch_options(f.net, true);
     outcome one              = run(&f, rows.samples, NETWORK_ROWS, &options);
     pb_batch batch           = network_pack(&f, rows.samples, NETWORK_ROWS, true);
@@ -210,7 +212,7 @@ static void the_gradient_is_scaled(void **state)
 static void dropout_follows_the_number_of_the_pass(void **state)
 {
     (void)state;
-    const network_case dropping = {"lora", "r = 3; dropout = 0.3;"};
+    const method_case dropping = {"lora", "r = 3; dropout = 0.3;"};
     network_fixture f;
     network_rows rows;
     network_rows_fill(&rows);
@@ -271,11 +273,11 @@ static uint64_t digest(const pb_model *model)
 static void frozen_weights_and_values_stay_as_they_are(void **state)
 {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) {
+    for (int i = 0; i < method_case_count(); i++) {
         network_fixture f;
         network_rows rows;
         network_rows_fill(&rows);
-        network_fixture_open(&f, &network_cases[i], true, 1);
+        network_fixture_open(&f, method_case_at(i), true, 1);
         uint64_t before = digest(f.model);
         size_t bytes    = (size_t)f.method->parameters * sizeof(float);
         float *values   = host_values(f.backend, &f.method->values);
@@ -297,7 +299,7 @@ static void evaluation_leaves_gradients_alone(void **state)
     network_fixture f;
     network_rows rows;
     network_rows_fill(&rows);
-    network_fixture_open(&f, &network_cases[1], true, 1);
+    network_fixture_open(&f, &full, true, 1);
     pb_batch batch = network_pack(&f, rows.samples, NETWORK_ROWS, false);
     double sum     = 0.0;
     assert_ok(pb_zero(f.backend, &f.method->grads));
@@ -321,7 +323,7 @@ static void logits_of_many_rows_are_those_of_each(void **state)
     network_fixture f;
     network_rows rows;
     network_rows_fill(&rows);
-    network_fixture_open(&f, &network_cases[1], false, 1);
+    network_fixture_open(&f, &full, false, 1);
     pb_batch batch = network_pack(&f, rows.samples, NETWORK_ROWS, false);
     int64_t n      = batch.forest.rows;
     for (int64_t i = 0; i < 2 * n; i++) {
@@ -352,9 +354,9 @@ static void assert_refused(pb_network *net, const pb_batch *batch, const char *t
 static void a_batch_packed_for_another_method_is_refused(void **state)
 {
     (void)state;
-    const network_case prompt   = {"prompt", "num_virtual_tokens = 3;"};
-    const network_case prefix   = {"prefix", "num_virtual_tokens = 3; projection = false;"};
-    const network_case *cases[] = {NULL, &prompt, &prefix};
+    const method_case prompt   = {"prompt", "num_virtual_tokens = 3;"};
+    const method_case prefix   = {"prefix", "num_virtual_tokens = 3; projection = false;"};
+    const method_case *cases[] = {NULL, &prompt, &prefix};
     network_rows rows;
     network_rows_fill(&rows);
     for (int i = 0; i < 3; i++) {
@@ -379,7 +381,7 @@ static void ids_outside_of_the_vocabulary_are_refused(void **state)
     (void)state;
     const int32_t bad[] = {NETWORK_VOCAB, INT32_MAX, -1, -5, INT32_MIN};
     network_fixture f;
-    network_fixture_open(&f, &network_cases[1], false, 1);
+    network_fixture_open(&f, &full, false, 1);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         network_rows rows;
         pb_batch batch;
@@ -398,7 +400,7 @@ static void targets_outside_of_the_vocabulary_are_refused(void **state)
     (void)state;
     const int32_t bad[] = {NETWORK_VOCAB, -1};
     network_fixture f;
-    network_fixture_open(&f, &network_cases[1], false, 1);
+    network_fixture_open(&f, &full, false, 1);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         network_rows rows;
         double loss = 0.0;

@@ -46,8 +46,8 @@ static void validated_steps_match(void **state)
 {
     (void)state;
     static train_log log;
-    const network_case method = {"lntuning", "targets = [\"norm\"];"};
-    json_t *golden            = golden_json(shared_path("golden/protocol/splits/schedule.json"));
+    const method_case method = {"lntuning", "targets = [\"norm\"];"};
+    json_t *golden           = golden_json(shared_path("golden/protocol/splits/schedule.json"));
     json_t *c;
     size_t i;
     int runs = 0;

@@ -11,9 +11,9 @@
 
 static train_log log_a, log_b;
 
-static const network_case bias  = {"bitfit", ""};
-static const network_case drop  = {"lora", "r = 3; dropout = 0.3;"};
-static const network_case plain = {"lora", "r = 3; dropout = 0.0;"};
+static const method_case bias  = {"bitfit", ""};
+static const method_case drop  = {"lora", "r = 3; dropout = 0.3;"};
+static const method_case plain = {"lora", "r = 3; dropout = 0.0;"};
 
 /* Row i has 2^i label tokens, so that the number of labels of a step says which rows it took. */
 enum { POWERS = 5 };
@@ -119,7 +119,7 @@ static void accumulated_parts_are_one_batch(void **state)
 static void single_layers_can_be_trained_and_validated(void **state)
 {
     (void)state;
-    static const network_case cases[] = {
+    static const method_case cases[] = {
         {"lora", "r = 2; dropout = 0.0; targets = [\"layers.1.self_attn.k_proj\"];"},
         {"ia3", "targets = [\"layers.1.self_attn.v_proj\", \"layers.0.mlp.down_proj\"]; "
                 "feedforward = [\"layers.0.mlp.down_proj\"];"},
@@ -149,7 +149,7 @@ static void a_step_allocates_nothing(void **state)
 {
     (void)state;
     static const int ascending[] = {3, 2, 5, 0, 1, 4};
-    for (int n = 0; n < 2 * network_case_count; n++) {
+    for (int n = 0; n < 2 * method_case_count(); n++) {
         int i = n / 2;
         network_rows rows;
         network_fixture f;
@@ -159,7 +159,7 @@ static void a_step_allocates_nothing(void **state)
         for (int r = 0; r < NETWORK_ROWS; r++) {
             sorted[r] = rows.samples[ascending[r]];
         }
-        network_fixture_open(&f, &network_cases[i], true, 2);
+        network_fixture_open(&f, method_case_at(i), true, 2);
         assert_ok(pb_backend_use_dtype(f.backend, n % 2 == 0 ? PB_DTYPE_F32 : PB_DTYPE_BF16));
         pb_train_data data = {sorted, NETWORK_ROWS, NULL, 0};
         pb_train_options o = train_options(NETWORK_ROWS, 1, 1e-3);
@@ -231,7 +231,7 @@ static void another_seed_gives_another_order(void **state)
 static void biases_and_norms_do_not_decay(void **state)
 {
     (void)state;
-    const network_case full = {"full", ""};
+    const method_case full = {"full", ""};
     network_rows rows;
     pb_train_result result;
     network_rows_fill(&rows);

@@ -10,8 +10,8 @@
 
 static train_log hearing;
 
-static const network_case bias  = {"bitfit", ""};
-static const network_case plain = {"lora", "r = 3; dropout = 0.0;"};
+static const method_case bias  = {"bitfit", ""};
+static const method_case plain = {"lora", "r = 3; dropout = 0.0;"};
 
 /* Validates the ten steps as the options say and compares the steps. */
 static void check_steps(double share, bool last, const int64_t *expected, int64_t count)
@@ -168,7 +168,7 @@ static void of_equal_losses_the_first_is_the_best(void **state)
 static void a_method_without_parameters_is_only_validated(void **state)
 {
     (void)state;
-    const network_case none = {"none", ""};
+    const method_case none = {"none", ""};
     network_rows rows;
     network_fixture f;
     pb_train_result result;

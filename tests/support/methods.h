@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The methods of the registry with small configurations, which every suite over methods uses.
+ * Baselines, which answer without a model, are left out. */
+#pragma once
+
+/* A method of the registry with options in configuration syntax. */
+typedef struct method_case {
+    const char *method, *options;
+} method_case;
+
+/* The cases, in the order of the registry: a method that has no line in methods.c has one case, its
+ * defaults. */
+int method_case_count(void);
+const method_case *method_case_at(int index);
+
+/* "<method> { <options> }" for messages, in a static buffer. */
+const char *method_case_text(const method_case *c);
