@@ -38,6 +38,8 @@ static const method_case small[] = {
     {"bitfit", ALL_LINEAR},
     {"bn_adapter", "size = 3; activation = \"tanh\";"},
     {"bn_adapter", "placement = \"pfeiffer\"; activation = \"silu\"; reduction_factor = 4;"},
+    {"hra", "r = 4; targets = [\"k_proj\", \"o_proj\", \"down_proj\"];"},
+    {"hra", "r = 3;"},
     {"svft", "pattern = \"plain\"; targets = [\"k_proj\"];"},
     {"svft", "off_diagonals = 3; targets = [\"k_proj\", \"o_proj\", \"up_proj\", \"down_proj\"];"},
     {"svft", "pattern = \"random\"; targets = [\"k_proj\", \"down_proj\"];"},

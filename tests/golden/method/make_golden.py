@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes golden values of the methods that HF PEFT does not have, from seeds, with torch and transformers:
+"""Makes golden values of methods that HF PEFT does not have, or has few of, from seeds, with torch and transformers:
 
     make_golden.py OUT      OUT/small: a model and data.json; a folder a case, laid out as the shared golden values
 
@@ -39,6 +39,24 @@ class Bottleneck:
     def output(self, t, weight, x, y):
         down = self.activation(y @ t["adapter_down.weight"].T + t["adapter_down.bias"])
         return y + down @ t["adapter_up.weight"].T + t["adapter_up.bias"]
+
+
+class Reflections:
+    """W H_1 … H_r with H_k = I - 2 u uᵀ / uᵀu, u column k."""
+
+    def __init__(self, r, targets):
+        self.r, self.targets = r, targets
+        self.config = {"peft_type": "HRA", "r": r, "apply_GS": False, "target_modules": list(targets)}
+
+    def shapes(self, weight):
+        return {"hra_u": (weight.shape[1], self.r)}
+
+    def output(self, t, weight, x, y):
+        reflected = x
+        for k in reversed(range(self.r)):
+            u = t["hra_u"][:, k]
+            reflected = reflected - 2 * (reflected @ u / (u @ u))[..., None] * u
+        return y + (reflected - x) @ weight.T
 
 
 def factors(weight):
@@ -86,6 +104,7 @@ class SingularVectors:
 CASES = {
     "bn_houlsby": Bottleneck("houlsby", 6, "tanh"),
     "bn_pfeiffer": Bottleneck("pfeiffer", 5, "relu"),
+    "hra_odd": Reflections(3, ("down_proj", "q_proj", "v_proj")),
     "svft_plain": SingularVectors("plain", 1, ("k_proj", "down_proj")),
     "svft_banded": SingularVectors("banded", 2, ("down_proj", "k_proj", "q_proj", "up_proj")),
     "svft_random": SingularVectors("random", 1, ("k_proj", "up_proj")),

@@ -25,6 +25,7 @@ static const struct {
     {"ia3", ""},
     {"ia3", "feedforward_side = \"output\";"},
     {"lntuning", ""},
+    {"hra", "r = 3; targets = [\"k_proj\", \"down_proj\"];"},
     {"prompt", "num_virtual_tokens = 8;"},
     {"prefix", "num_virtual_tokens = 4; projection = false;"},
     {"prefix", "num_virtual_tokens = 4; encoder_hidden_size = 16;"},

@@ -204,6 +204,7 @@ static const struct {
     const char *config;
     int64_t count;
 } counted[] = {
+    {"hra", 32 * 2 * 4096 * 32},
     {"svft", 32 * (3 * 4096 - 2 + 3 * 1024 - 2)},
     {"bn-adapter", 32 * 2 * (2 * 4096 * 256 + 256 + 4096)},
 };

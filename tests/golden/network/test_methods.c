@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The methods that HF PEFT does not have against what tests/golden/method/make_golden.py computes
- * from their formulas. */
+/* Methods against what tests/golden/method/make_golden.py computes from their formulas: those that
+ * HF PEFT does not have, and more of those it has. */
 #include "support.h"
 #include "training.h"
 
@@ -23,7 +23,7 @@ static void check_method(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        METHOD(bn_houlsby),  METHOD(bn_pfeiffer), METHOD(svft_plain),
+        METHOD(bn_houlsby),  METHOD(bn_pfeiffer), METHOD(hra_odd),    METHOD(svft_plain),
         METHOD(svft_banded), METHOD(svft_random), METHOD(svft_top_k),
     };
     return cmocka_run_group_tests_name("golden_network_methods", tests, NULL, NULL);

@@ -24,6 +24,11 @@ static void all_checkpoints(void **state)
     }
 }
 
+static void first_checkpoint(void **state)
+{
+    check_method(checkpoints[0], *state);
+}
+
 /* The BF16 checkpoint with a tied head. */
 static void tied_checkpoint(void **state)
 {
@@ -61,6 +66,7 @@ int main(void)
         METHOD(prefix_proj),
         METHOD(ptuning_mlp),
         METHOD(ptuning_lstm),
+        {"curve_and_gradients_match_hra", first_checkpoint, NULL, NULL, "hra"},
         {"tied_head_lora_r4", tied_checkpoint, NULL, NULL, "lora_r4"},
         {"tied_head_ptuning_mlp", tied_checkpoint, NULL, NULL, "ptuning_mlp"},
         {"windows_lora_r4", windowed_checkpoint, NULL, NULL, "lora_r4"},

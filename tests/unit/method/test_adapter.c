@@ -288,6 +288,8 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"PROMPT_TUNING\", \"num_virtual_tokens\": 3, "
          "\"token_dim\": 32}",
          PB_ERR_SHAPE, "token_dim is 32, this model needs 16"},
+        {"{\"peft_type\": \"HRA\", \"apply_GS\": true, \"target_modules\": [\"k_proj\"]}",
+         PB_ERR_UNSUPPORTED, "apply_GS = true"},
         {"{\"peft_type\": \"BOTTLENECK\", \"placement\": \"houlsbi\"}", PB_ERR_UNSUPPORTED,
          "placement \"houlsbi\" is not known; did you mean \"houlsby\"?"},
         {"{\"peft_type\": \"PREFIX_TUNING\", \"num_virtual_tokens\": 3, "

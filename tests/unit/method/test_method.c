@@ -289,6 +289,8 @@ static void merged_weights_compute_the_same(void **state)
     check_merge("ia3", "", PB_SITE_K);
     check_merge("ia3", "", PB_SITE_DOWN);
     check_merge("ia3", "feedforward_side = \"output\";", PB_SITE_DOWN);
+    check_merge("hra", "r = 4;", PB_SITE_Q);
+    check_merge("hra", "r = 3; targets = [\"down_proj\"];", PB_SITE_DOWN);
     check_merge("svft", "off_diagonals = 2;", PB_SITE_K);
     check_merge("svft", "pattern = \"random\"; targets = [\"down_proj\"];", PB_SITE_DOWN);
     check_merge("ia3", "", PB_SITE_Q); /* not a target: unchanged */
