@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Predictions of a baseline, from the answers of the training part. */
-#include "internal.h"
+#include "running.h"
 
 #include "pb/memory.h"
 
@@ -19,8 +19,8 @@ pb_status cell_test_baseline(cell_test *t)
     answers.train       = train;
     answers.labels      = labels->items;
     answers.label_count = labels->count;
-    pb_status status = r->options.method->baseline->answer((uint64_t)r->cell->name.seed, &answers,
-                                                           t->rows, t->predictions);
+    pb_status status = r->options->method->baseline->answer((uint64_t)r->cell->name.seed, &answers,
+                                                            t->rows, t->predictions);
     pb_memory_free(train);
     return status;
 }

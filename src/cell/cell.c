@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The life of a cell: set up, train with validation, test, measure, fill the record. Whatever fails
  * on the way is written into the record, and the sweep goes on. */
-#include "internal.h"
+#include "running.h"
 
 #include "pb/clock.h"
 #include "pb/log.h"
@@ -51,10 +51,10 @@ static pb_status split_rows(running *r)
     int64_t n = r->data.train_set.count;
     uint64_t seed =
         (uint64_t)(r->cell->name.protocol == PB_PROTOCOL_PAPER ? r->cell->name.seed
-                                                               : r->options.data.validation_seed);
+                                                               : r->options->data.validation_seed);
     PB_TRY(PB_ALLOC(r->rows, n));
     PB_TRY(PB_ALLOC(r->order, n));
-    PB_TRY(pb_split_validation(n, r->options.data.validation_share, seed, r->order,
+    PB_TRY(pb_split_validation(n, r->options->data.validation_share, seed, r->order,
                                &r->validation_count));
     for (int64_t i = 0; i < n; i++) {
         r->rows[i] = pb_encoded_sample(&r->data.train_set, r->order[i]);
@@ -89,14 +89,14 @@ static pb_status warn_once(running *r)
                     "; raise it where what is cut matters",
                     r->cell->name.dataset, r->data.train_set.truncated, r->data.train_set.count,
                     r->data.test_set.truncated, r->data.test_set.count,
-                    r->options.data.cutoff_tokens);
+                    r->options->data.cutoff_tokens);
     }
     if (r->record->rows_too_long > 0) {
         pb_log_warn("data set %s: %" PRId64 " training rows left out and %" PRId64
                     " test rows without their text, data.cutoff_tokens = %" PRId64
                     " is too short for them",
                     r->cell->name.dataset, r->data.train_set.too_long, r->data.test_set.too_long,
-                    r->options.data.cutoff_tokens);
+                    r->options->data.cutoff_tokens);
     }
     return PB_OK;
 }
@@ -135,7 +135,7 @@ static pb_status record_data(running *r)
 /* What the environment learns in a cell stays: it is none of the cell's memory. */
 static pb_status learn(running *r)
 {
-    const pb_dataset_options *o = &r->options.dataset;
+    const pb_dataset_options *o = &r->options->dataset;
     size_t before               = pb_memory_current();
     char hash[PB_HASH_TEXT];
 
@@ -148,7 +148,7 @@ static pb_status learn(running *r)
 static pb_status set_up_data(running *r)
 {
     PB_TRY(learn(r));
-    PB_TRY(cell_data_open(r->env, r->cell, r->model, r->observer, &r->options, &r->data));
+    PB_TRY(cell_data_open(r->env, r->cell, r->model, r->observer, &r->data));
     PB_TRY(split_rows(r));
     PB_TRY(record_data(r));
     return cell_check_data(r->env, &r->data);
@@ -174,7 +174,6 @@ static pb_status set_up(running *r)
     PB_TRY(pb_cell_env_check_model(r->env, r->cell->name.model));
     r->model = env_find_model(r->env, r->cell->name.model);
     PB_TRY(pb_cell_check(r->cell));
-    PB_TRY(cell_options_copy(&r->cell->plan->options, &r->options));
     pb_status status = cell_describe(r->cell, 0, &text);
     if (status == PB_OK) {
         status = pb_record_set_text(&record->config, text.data);
@@ -184,7 +183,7 @@ static pb_status set_up(running *r)
     PB_TRY(env_check_model(r->model, record));
     PB_TRY(cell_check_hash(r->env, r->cell));
     PB_TRY(set_up_data(r));
-    PB_TRY(cell_create_method(r->cell, &r->options, r->model->model, r->env->backend, &r->method));
+    PB_TRY(cell_create_method(r->cell, r->model->model, r->env->backend, &r->method));
     record->trainable_params = r->method->parameters;
     record->model_params     = pb_model_parameters(r->model->model);
     record->flops_forward_t  = pb_method_flops(r->method, r->model->model, FLOPS_TOKENS) / 1e12;
@@ -213,7 +212,7 @@ static pb_status train(running *r)
     }
     record->flops_train = 0.0;
     r->flops_seen       = running_flops(r);
-    PB_TRY(pb_train_run(r->net, r->method, &r->options.train, (uint64_t)r->cell->name.seed, &data,
+    PB_TRY(pb_train_run(r->net, r->method, &r->options->train, (uint64_t)r->cell->name.seed, &data,
                         &observer, &result));
     record->seconds_train      = result.seconds_steps;
     record->seconds_validation = result.seconds_validation;
@@ -270,7 +269,6 @@ static void tear_down(running *r)
     pb_memory_free(r->rows);
     pb_memory_free(r->order);
     cell_data_close(&r->data);
-    cell_options_clear(&r->options);
 }
 
 static pb_status finish(running *r)
@@ -304,7 +302,11 @@ static pb_status begin(running *r)
 pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
                       pb_record *record)
 {
-    running r = {.env = env, .cell = cell, .observer = observer, .record = record};
+    running r = {.env      = env,
+                 .cell     = cell,
+                 .options  = &cell->plan->options,
+                 .observer = observer,
+                 .record   = record};
     PB_TRY(begin(&r));
     pb_status status = run_phases(&r);
     tear_down(&r);

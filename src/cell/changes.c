@@ -6,7 +6,7 @@
  * looked at before and after every cell, and hashed again when an inode, a size or a time differs;
  * the time of the last change of the inode is one that cp -p and touch cannot set.
  */
-#include "internal.h"
+#include "running.h"
 
 #include <string.h>
 

@@ -128,27 +128,22 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
 static pb_status predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                          pb_cell_prediction *out)
 {
-    const env_model *model    = env_find_model(env, cell->name.model);
-    const cell_options *known = &cell->plan->options;
-    cell_options options      = {0};
-    pb_method *method         = NULL;
+    const env_model *model = env_find_model(env, cell->name.model);
+    const cell_options *o  = &cell->plan->options;
+    pb_method *method      = NULL;
     PB_TRY(pb_cell_check(cell));
     PB_TRY(pb_cell_env_check_model(env, cell->name.model));
-    PB_TRY(cell_options_copy(known, &options));
-    pb_status status = cell_create_method(cell, &options, model->model, NULL, &method);
-    cell_options_clear(&options);
-    PB_TRY(status);
-    double flops = flops_of(method, known, rows);
+    PB_TRY(cell_create_method(cell, model->model, NULL, &method));
+    double flops = flops_of(method, o, rows);
     *out         = (pb_cell_prediction){
                 .model_params     = pb_model_parameters(method->model),
                 .trainable_params = method->parameters,
                 .flops_forward_t  = pb_method_flops(method, method->model, FLOPS_TOKENS) / 1e12,
                 .flops_base_t     = pb_method_flops(NULL, method->model, FLOPS_TOKENS) / 1e12,
-                .memory_gb        = method->ops->baseline == NULL
-                                        ? modelled_bytes(method->model, method, known) / 1e9
-                                        : 0.0,
-                .flops            = flops,
-                .seconds          = flops / (0.5 * env->gemm_gflops * 1e9),
+                .memory_gb =
+            method->ops->baseline == NULL ? modelled_bytes(method->model, method, o) / 1e9 : 0.0,
+                .flops   = flops,
+                .seconds = flops / (0.5 * env->gemm_gflops * 1e9),
     };
     pb_method_destroy(method);
     return PB_OK;
@@ -168,45 +163,4 @@ pb_status pb_cell_predict(const pb_cell_env *env, const pb_cell *cell, const pb_
     }
     *out = plan->prediction;
     return PB_OK;
-}
-
-static pb_status measure_split(const pb_dataset *dataset, pb_split split, pb_cell_split *out)
-{
-    const pb_example *examples = NULL;
-    pb_rows *rows              = NULL;
-    int64_t total = 0, count = 0;
-    double prompts = 0.0, answers = 0.0;
-    pb_status status;
-
-    PB_TRY(pb_rows_open(dataset, split, 1, &rows));
-    do {
-        PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), out_rows);
-        for (int64_t i = 0; i < count; i++) {
-            prompts += (double)strlen(examples[i].user);
-            answers += (double)strlen(examples[i].answer);
-        }
-        total += count;
-    } while (count > 0);
-    *out = (pb_cell_split){.rows         = total,
-                           .prompt_bytes = prompts / (double)total,
-                           .answer_bytes = answers / (double)total};
-out_rows:
-    pb_rows_close(rows);
-    return status;
-}
-
-pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out)
-{
-    cell_options options = {0};
-    pb_dataset *dataset  = NULL;
-    pb_status status;
-    PB_TRY(pb_cell_check(cell));
-    PB_TRY(cell_options_copy(&cell->plan->options, &options));
-    PB_TRY_GOTO(status, cell_open_dataset(cell, &options, &dataset), out_options);
-    PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TRAIN, &out->train), out_options);
-    PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TEST, &out->test), out_options);
-out_options:
-    pb_dataset_close(dataset);
-    cell_options_clear(&options);
-    return status;
 }

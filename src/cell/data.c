@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The data set of a cell as tokens of its model. */
-#include "internal.h"
+/* The data set of a cell: measured before it runs, and as tokens of its model. */
+#include "running.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static pb_status open_sets(pb_cell_env *env, const env_model *model,
                            const pb_cell_observer *observer, int64_t cutoff_tokens, cell_data *d)
@@ -46,20 +47,21 @@ static pb_status check_cut(const char *name, const pb_data_options *o, const pb_
 }
 
 pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model *model,
-                         const pb_cell_observer *observer, cell_options *options, cell_data *out)
+                         const pb_cell_observer *observer, cell_data *out)
 {
-    cell_data data = {0};
+    const pb_data_options *o = &cell->plan->options.data;
+    cell_data data           = {0};
 
-    PB_TRY(cell_open_dataset(cell, options, &data.dataset));
-    pb_status status = open_sets(env, model, observer, options->data.cutoff_tokens, &data);
+    PB_TRY(cell_open_dataset(cell, &data.dataset));
+    pb_status status = open_sets(env, model, observer, o->cutoff_tokens, &data);
     /* What the tokenizer remembers would be counted as the cell's memory, and only where the tokens
      * were made. */
     pb_tokenizer_trim(model->tokenizer);
     if (status == PB_OK) {
-        status = check_cut(cell->name.dataset, &options->data, &data.test_set, false);
+        status = check_cut(cell->name.dataset, o, &data.test_set, false);
     }
     if (status == PB_OK) {
-        status = check_cut(cell->name.dataset, &options->data, &data.train_set, true);
+        status = check_cut(cell->name.dataset, o, &data.train_set, true);
     }
     if (status != PB_OK) {
         cell_data_close(&data);
@@ -80,18 +82,51 @@ void cell_data_close(cell_data *data)
 pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer)
 {
     const env_model *model = env_find_model(env, cell->name.model);
-    cell_options options   = {0};
     cell_data data         = {0};
-    pb_status status;
 
     if (env->cache == NULL || model == NULL || model->status != PB_OK) {
         return PB_OK;
     }
     PB_TRY(pb_cell_check(cell));
-    PB_TRY(cell_options_copy(&cell->plan->options, &options));
-    PB_TRY_GOTO(status, cell_data_open(env, cell, model, observer, &options, &data), out_options);
+    PB_TRY(cell_data_open(env, cell, model, observer, &data));
     cell_data_close(&data);
-out_options:
-    cell_options_clear(&options);
+    return PB_OK;
+}
+
+static pb_status measure_split(const pb_dataset *dataset, pb_split split, pb_cell_split *out)
+{
+    const pb_example *examples = NULL;
+    pb_rows *rows              = NULL;
+    int64_t total = 0, count = 0;
+    double prompts = 0.0, answers = 0.0;
+    pb_status status;
+
+    PB_TRY(pb_rows_open(dataset, split, 1, &rows));
+    do {
+        PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), out_rows);
+        for (int64_t i = 0; i < count; i++) {
+            prompts += (double)strlen(examples[i].user);
+            answers += (double)strlen(examples[i].answer);
+        }
+        total += count;
+    } while (count > 0);
+    *out = (pb_cell_split){.rows         = total,
+                           .prompt_bytes = prompts / (double)total,
+                           .answer_bytes = answers / (double)total};
+out_rows:
+    pb_rows_close(rows);
+    return status;
+}
+
+pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out)
+{
+    pb_dataset *dataset = NULL;
+    pb_status status;
+    PB_TRY(pb_cell_check(cell));
+    PB_TRY(cell_open_dataset(cell, &dataset));
+    PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TRAIN, &out->train), out_dataset);
+    PB_TRY_GOTO(status, measure_split(dataset, PB_SPLIT_TEST, &out->test), out_dataset);
+out_dataset:
+    pb_dataset_close(dataset);
     return status;
 }

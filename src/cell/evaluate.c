@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The test of a cell: predictions by one of three ways, post-processed and scored; every row's
  * prediction is kept. */
-#include "internal.h"
+#include "running.h"
 
 #include "pb/memory.h"
 
@@ -111,9 +111,9 @@ pb_status running_test(running *r)
     pb_status status;
 
     PB_TRY_GOTO(status, open_test(&t), done);
-    if (r->options.method->baseline != NULL) {
+    if (r->options->method->baseline != NULL) {
         PB_TRY_GOTO(status, cell_test_baseline(&t), done);
-    } else if (r->options.eval.scoring == SCORING_LIKELIHOOD) {
+    } else if (r->options->eval.scoring == SCORING_LIKELIHOOD) {
         PB_TRY_GOTO(status, cell_test_likelihood(&t), done);
     } else {
         PB_TRY_GOTO(status, cell_test_generate(&t), done);

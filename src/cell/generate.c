@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Predictions by greedy generation, in batches of fixed rows, so that a stop can be answered and
  * the result does not depend on it. */
-#include "internal.h"
+#include "running.h"
 
 #include "pb/memory.h"
 
@@ -43,12 +43,12 @@ static pb_status generate_all(cell_test *t, const pb_ids *stops, pb_sample *prom
                               pb_generated *generated)
 {
     running *r                  = t->r;
-    int64_t most                = r->options.eval.max_new_tokens;
+    int64_t most                = r->options->eval.max_new_tokens;
     pb_generate_options options = {
         .max_new_tokens = most > 0 ? most : pb_dataset_max_new_tokens(r->data.dataset),
         .stop_ids       = stops->items,
         .stop_count     = stops->count,
-        .batch          = r->options.eval.batch,
+        .batch          = r->options->eval.batch,
     };
 
     PB_TRY(running_test_progress(t->r, 0));
@@ -69,8 +69,8 @@ pb_status cell_test_generate(cell_test *t)
     pb_status status;
 
     t->tokens = 0;
-    PB_TRY_GOTO(status, PB_ALLOC(prompts, r->options.eval.batch), done);
-    PB_TRY_GOTO(status, PB_ALLOC(generated, r->options.eval.batch), done);
+    PB_TRY_GOTO(status, PB_ALLOC(prompts, r->options->eval.batch), done);
+    PB_TRY_GOTO(status, PB_ALLOC(generated, r->options->eval.batch), done);
     PB_TRY_GOTO(status, pb_template_stop_ids(r->model->chat, r->model->tokenizer, &stops), done);
     PB_TRY_GOTO(status, generate_all(t, &stops, prompts, generated), done);
 done:

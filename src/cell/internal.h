@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the files of this module share: the environment, the planned cell, and the cell at work. */
+/* What the files of this module share: the environment and the planned cell. */
 #pragma once
 
 #include "pb/backend.h"
 #include "pb/cell.h"
-#include "pb/encoded.h"
+#include "pb/dataset.h"
 #include "pb/method.h"
 #include "pb/metric.h"
-#include "pb/network.h"
+#include "pb/template.h"
 #include "pb/train.h"
 #include "pb/usage.h"
 
@@ -90,7 +90,6 @@ typedef struct cell_options {
 /* On failure the groups before the one with the mistake are filled, the model's first. */
 pb_status cell_options_read(const pb_config *config, pb_protocol protocol,
                             cell_options *out) PB_MUST_USE;
-pb_status cell_options_copy(const cell_options *options, cell_options *out) PB_MUST_USE;
 void cell_options_clear(cell_options *options); /* accepts a zeroed one */
 /* Appends the groups in libconfig syntax: all fields, or those that `kept` (PB_KEPT_…) depends on.
  */
@@ -122,24 +121,11 @@ struct pb_cell {
 
 /* The cell as text: all fields, or those that `kept` depends on. */
 pb_status cell_describe(const pb_cell *cell, unsigned kept, pb_string *out) PB_MUST_USE;
-/* The data set of the cell; it takes over the group `dataset` of a copy of the cell's options. */
-pb_status cell_open_dataset(const pb_cell *cell, cell_options *options,
-                            pb_dataset **out) PB_MUST_USE;
-/* The method of the cell likewise. `backend` NULL: only its plan. */
-pb_status cell_create_method(const pb_cell *cell, cell_options *options, const pb_model *model,
-                             pb_backend *backend, pb_method **out) PB_MUST_USE;
-
-/* A data set as tokens of a model. */
-typedef struct cell_data {
-    pb_dataset *dataset;
-    pb_encoded_set train_set, test_set;
-} cell_data;
-
-/* `observer` (NULL: none) may stop the wait for another process. */
-pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model *model,
-                         const pb_cell_observer *observer, cell_options *options,
-                         cell_data *out) PB_MUST_USE;
-void cell_data_close(cell_data *data); /* accepts a zeroed one */
+/* The data set and the method of the cell, with options of their own; `backend` NULL: only the plan
+ * of the method. */
+pb_status cell_open_dataset(const pb_cell *cell, pb_dataset **out) PB_MUST_USE;
+pb_status cell_create_method(const pb_cell *cell, const pb_model *model, pb_backend *backend,
+                             pb_method **out) PB_MUST_USE;
 
 /* SHA-256 of a file's contents, read once; a word in its place when it cannot be read. */
 pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT]) PB_MUST_USE;
@@ -151,62 +137,6 @@ pb_status env_stamp_folder(const char *folder, char stamp[PB_HASH_TEXT]) PB_MUST
 pb_status env_check_model(env_model *m, pb_record *record) PB_MUST_USE;
 /* The configuration hash, made again by this process, is that of the cell. */
 pb_status cell_check_hash(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
-/* The rows that were read are those of the files that the cell was hashed with. */
-pb_status cell_check_data(pb_cell_env *env, const cell_data *data) PB_MUST_USE;
 env_model *env_find_model(const pb_cell_env *env, const char *name);
 /* The weights of a model that was opened with them, placed at the first call. */
 pb_status env_place_weights(pb_cell_env *env, env_model *m) PB_MUST_USE;
-
-/* The cell at work. */
-typedef struct running {
-    pb_cell_env *env;
-    const pb_cell *cell;
-    const pb_cell_observer *observer;
-    pb_record *record;
-    cell_options options;
-    env_model *model;
-    cell_data data;
-    pb_sample *rows; /* validation part first, then training part */
-    int64_t *order;  /* [rows] of the training set */
-    int64_t validation_count, train_count;
-    pb_method *method;
-    pb_network *net;
-    double begin; /* clock */
-    /* Bytes held before the cell, or by what it leaves behind for others. */
-    size_t base_bytes, base_device_bytes;
-    const char *phase;
-    double phase_begin, phase_flops;
-    double flops_seen;  /* running_flops at the last step or validation */
-    int64_t peak_bytes; /* of training, above base_bytes and with the model */
-} running;
-
-/* Starts a phase (ending the one before); NULL only ends. */
-pb_status running_phase(running *r, const char *name) PB_MUST_USE;
-/* Tells the observer; loss is NaN where there is none. */
-void running_progress(const running *r, int64_t step, int64_t steps, double loss);
-/* A sample of the memory trace: the most bytes held since the sample before. */
-pb_status running_sample(running *r) PB_MUST_USE;
-double running_flops(const running *r);
-
-/* Tells the observer that `done` of the test rows are done; PB_STOPPED when it asks for a stop. */
-pb_status running_test_progress(const running *r, int64_t done) PB_MUST_USE;
-
-/* Predictions, metric. */
-pb_status running_test(running *r) PB_MUST_USE;
-
-/* The test at work. */
-typedef struct cell_test {
-    running *r;
-    int64_t rows;
-    char **predictions;         /* [rows] texts as the model gave them */
-    char **references;          /* [rows] */
-    const char ***alternatives; /* [rows] all right answers, each list ended by NULL */
-    const char **ids;           /* [rows] */
-    int64_t tokens;             /* generated for all rows; -1: nothing was generated */
-    int64_t norm_right;         /* by likelihood per character; -1: not scored so */
-} cell_test;
-
-/* The ways to a prediction; each fills predictions [rows]. */
-pb_status cell_test_generate(cell_test *t) PB_MUST_USE;
-pb_status cell_test_likelihood(cell_test *t) PB_MUST_USE;
-pb_status cell_test_baseline(cell_test *t) PB_MUST_USE;

@@ -3,7 +3,7 @@
  * largest sum of log p over its tokens, without the template's end of an answer; ties go to the
  * first. This is what lm-evaluation-harness calls acc; its acc_norm divides the sum by the
  * characters of the name (here `accuracy_norm`). */
-#include "internal.h"
+#include "running.h"
 
 #include "pb/memory.h"
 #include "pb/utf8.h"
@@ -80,7 +80,7 @@ static pb_status open_scoring(scoring *s)
     pb_ids stops                 = {0};
     pb_status status;
 
-    s->rows = r->options.eval.batch < s->t->rows ? r->options.eval.batch : s->t->rows;
+    s->rows = r->options->eval.batch < s->t->rows ? r->options->eval.batch : s->t->rows;
     PB_TRY(PB_ALLOC(s->candidates, labels->count));
     s->count = labels->count;
     PB_TRY(PB_ALLOC(s->samples, s->rows * s->count));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Measuring: phases, the memory trace, and the rate of a square product that MFU is related to. */
-#include "internal.h"
+#include "running.h"
 
 #include "pb/clock.h"
 #include "pb/memory.h"

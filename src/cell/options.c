@@ -101,15 +101,13 @@ static void apply_protocol(const pb_config *config, pb_protocol protocol, cell_o
 static const struct group {
     const char *name;
     const pb_config_field *fields;
-    size_t offset, size; /* of the options in cell_options */
+    size_t offset; /* of the options in cell_options */
 } groups[] = {
-#define GROUP(name_, fields_)                                                              \
-    {                                                                                      \
-#name_, fields_, offsetof(cell_options, name_), sizeof(((cell_options *)0)->name_) \
-    }
-    GROUP(model, pb_cell_model_fields), GROUP(dataset, pb_dataset_fields),
-    GROUP(train, pb_train_fields),      GROUP(data, pb_data_fields),
-    GROUP(eval, pb_cell_eval_fields),
+    {"model", pb_cell_model_fields, offsetof(cell_options, model)},
+    {"dataset", pb_dataset_fields, offsetof(cell_options, dataset)},
+    {"train", pb_train_fields, offsetof(cell_options, train)},
+    {"data", pb_data_fields, offsetof(cell_options, data)},
+    {"eval", pb_cell_eval_fields, offsetof(cell_options, eval)},
 };
 
 enum { GROUPS = sizeof groups / sizeof *groups };
@@ -132,24 +130,6 @@ pb_status cell_options_read(const pb_config *config, pb_protocol protocol, cell_
     PB_TRY(pb_method_options_read(out->method, config, "method", &out->method_options));
     apply_protocol(config, protocol, out);
     return PB_OK;
-}
-
-pb_status cell_options_copy(const cell_options *o, cell_options *out)
-{
-    pb_status status = PB_OK;
-    memset(out, 0, sizeof *out);
-    for (int g = 0; g < GROUPS && status == PB_OK; g++) {
-        status = pb_config_copy(groups[g].fields, groups[g].size, part(o, &groups[g]),
-                                part(out, &groups[g]));
-    }
-    if (status == PB_OK) {
-        out->method = o->method;
-        status      = pb_method_options_copy(o->method, o->method_options, &out->method_options);
-    }
-    if (status != PB_OK) {
-        cell_options_clear(out);
-    }
-    return status;
 }
 
 void cell_options_clear(cell_options *o)

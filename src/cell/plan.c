@@ -141,18 +141,24 @@ void pb_cell_check_answers(pb_dataset *ds)
     pb_dataset_check_answers(ds, check_answer);
 }
 
-pb_status cell_open_dataset(const pb_cell *cell, cell_options *options, pb_dataset **out)
+pb_status cell_open_dataset(const pb_cell *cell, pb_dataset **out)
 {
-    options->dataset.config = cell->plan->config;
-    options->dataset.group  = "dataset";
-    PB_TRY(pb_dataset_open_take(&options->dataset, cell->name.protocol, &options->data, out));
+    const cell_options *o = &cell->plan->options;
+    pb_dataset_options own;
+    PB_TRY(pb_config_copy(pb_dataset_fields, sizeof own, &o->dataset, &own));
+    own.config = cell->plan->config;
+    own.group  = "dataset";
+    PB_TRY(pb_dataset_open_take(&own, cell->name.protocol, &o->data, out));
     pb_cell_check_answers(*out);
     return PB_OK;
 }
 
-pb_status cell_create_method(const pb_cell *cell, cell_options *options, const pb_model *model,
-                             pb_backend *backend, pb_method **out)
+pb_status cell_create_method(const pb_cell *cell, const pb_model *model, pb_backend *backend,
+                             pb_method **out)
 {
-    return pb_method_create_take(options->method, &options->method_options, cell->plan->config,
-                                 "method", model, backend, (uint64_t)cell->name.seed, out);
+    const cell_options *o = &cell->plan->options;
+    void *own             = NULL;
+    PB_TRY(pb_method_options_copy(o->method, o->method_options, &own));
+    return pb_method_create_take(o->method, &own, cell->plan->config, "method", model, backend,
+                                 (uint64_t)cell->name.seed, out);
 }

@@ -33,6 +33,7 @@ typedef struct rows_read {
 typedef struct rows_list {
     rows_read *items;
     int64_t count;
+    int64_t configuration, last; /* of the cell before; -1 at first: and the item of its rows */
 } rows_list;
 
 static void clear_rows(rows_list *list)
@@ -44,38 +45,43 @@ static void clear_rows(rows_list *list)
     pb_memory_free(list->items);
 }
 
-static pb_status find_rows(rows_list *list, const pb_cell *cell, rows_read **out)
+static pb_status read_rows(const pb_cell *cell, rows_read *read)
 {
-    pb_string text = {0};
-    PB_TRY(pb_cell_data_text(cell, &text));
-    for (int64_t k = 0; k < list->count; k++) {
-        if (strcmp(list->items[k].text.data, text.data) == 0) {
-            pb_string_clear(&text);
-            *out = &list->items[k];
-            return PB_OK;
-        }
-    }
-    pb_status status = PB_GROW(list->items, list->count + 1);
-    if (status != PB_OK) {
-        pb_string_clear(&text);
-        return status;
-    }
-    *out           = &list->items[list->count++];
-    **out          = (rows_read){.text = text};
-    (*out)->status = pb_cell_check_data(cell, &(*out)->rows);
-    if ((*out)->status != PB_OK) {
-        (*out)->message = pb_memory_text(pb_error_message());
+    read->status = pb_cell_check_data(cell, &read->rows);
+    if (read->status != PB_OK) {
+        read->message = pb_memory_text(pb_error_message());
         pb_error_clear();
-        return (*out)->message != NULL ? PB_OK : PB_ERR_MEMORY;
+        return read->message != NULL ? PB_OK : PB_ERR_MEMORY;
     }
     return PB_OK;
 }
 
-static pb_status check_rows(rows_list *list, const pb_cell *cell, pb_cell_rows *out)
+static pb_status find_rows(rows_list *list, const pb_cell *cell, int64_t *out)
 {
-    rows_read *read = NULL;
-    PB_TRY(find_rows(list, cell, &read));
-    *out = read->rows;
+    pb_string text = {0};
+    PB_TRY(pb_cell_data_text(cell, &text));
+    *out = 0;
+    while (*out < list->count && strcmp(list->items[*out].text.data, text.data) != 0) {
+        ++*out;
+    }
+    pb_status status = *out < list->count ? PB_OK : PB_GROW(list->items, list->count + 1);
+    if (status != PB_OK || *out < list->count) {
+        pb_string_clear(&text);
+        return status;
+    }
+    list->items[list->count++] = (rows_read){.text = text};
+    return read_rows(cell, &list->items[*out]);
+}
+
+/* Cells that differ in their seed alone follow one another. */
+static pb_status check_rows(rows_list *list, const pb_grid_cell *c, pb_cell_rows *out)
+{
+    if (c->configuration != list->configuration) {
+        PB_TRY(find_rows(list, c->cell, &list->last));
+        list->configuration = c->configuration;
+    }
+    const rows_read *read = &list->items[list->last];
+    *out                  = read->rows;
     return read->status == PB_OK ? PB_OK : PB_FAIL(read->status, "%s", read->message);
 }
 
@@ -94,7 +100,7 @@ static pb_status check_cell(const pb_sweep *s, int64_t i, rows_list *list, pb_sw
     if (has_config && has_model) {
         PB_TRY(note(f, i, pb_cell_predict(s->env, cell, NULL, &known->prediction)));
     }
-    return has_config ? note(f, i, check_rows(list, cell, &known->rows)) : PB_OK;
+    return has_config ? note(f, i, check_rows(list, known->cell, &known->rows)) : PB_OK;
 }
 
 void pb_sweep_forecast_clear(pb_sweep_forecast *forecast)
@@ -107,7 +113,7 @@ void pb_sweep_forecast_clear(pb_sweep_forecast *forecast)
 pb_status check_cells(const pb_sweep *s, pb_sweep_forecast *out)
 {
     pb_sweep_forecast f = {.count = s->cells.count};
-    rows_list list      = {0};
+    rows_list list      = {.configuration = -1};
     pb_status status    = PB_ALLOC(f.cells, f.count);
     for (int64_t i = 0; i < f.count && status == PB_OK; i++) {
         status = check_cell(s, i, &list, &f);

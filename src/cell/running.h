@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The cell at work: its data, its phases, its test. */
+#pragma once
+
+#include "internal.h"
+
+#include "pb/encoded.h"
+#include "pb/network.h"
+
+/* A data set as tokens of a model. */
+typedef struct cell_data {
+    pb_dataset *dataset;
+    pb_encoded_set train_set, test_set;
+} cell_data;
+
+/* `observer` (NULL: none) may stop the wait for another process. */
+pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model *model,
+                         const pb_cell_observer *observer, cell_data *out) PB_MUST_USE;
+void cell_data_close(cell_data *data); /* accepts a zeroed one */
+
+/* The rows that were read are those of the files that the cell was hashed with. */
+pb_status cell_check_data(pb_cell_env *env, const cell_data *data) PB_MUST_USE;
+
+/* The cell at work. */
+typedef struct running {
+    pb_cell_env *env;
+    const pb_cell *cell;
+    const pb_cell_observer *observer;
+    pb_record *record;
+    const cell_options *options; /* of the cell */
+    env_model *model;
+    cell_data data;
+    pb_sample *rows; /* validation part first, then training part */
+    int64_t *order;  /* [rows] of the training set */
+    int64_t validation_count, train_count;
+    pb_method *method;
+    pb_network *net;
+    double begin; /* clock */
+    /* Bytes held before the cell, or by what it leaves behind for others. */
+    size_t base_bytes, base_device_bytes;
+    const char *phase;
+    double phase_begin, phase_flops;
+    double flops_seen;  /* running_flops at the last step or validation */
+    int64_t peak_bytes; /* of training, above base_bytes and with the model */
+} running;
+
+/* Starts a phase (ending the one before); NULL only ends. */
+pb_status running_phase(running *r, const char *name) PB_MUST_USE;
+/* Tells the observer; loss is NaN where there is none. */
+void running_progress(const running *r, int64_t step, int64_t steps, double loss);
+/* A sample of the memory trace: the most bytes held since the sample before. */
+pb_status running_sample(running *r) PB_MUST_USE;
+double running_flops(const running *r);
+
+/* Tells the observer that `done` of the test rows are done; PB_STOPPED when it asks for a stop. */
+pb_status running_test_progress(const running *r, int64_t done) PB_MUST_USE;
+
+/* Predictions, metric. */
+pb_status running_test(running *r) PB_MUST_USE;
+
+/* The test at work. */
+typedef struct cell_test {
+    running *r;
+    int64_t rows;
+    char **predictions;         /* [rows] texts as the model gave them */
+    char **references;          /* [rows] */
+    const char ***alternatives; /* [rows] all right answers, each list ended by NULL */
+    const char **ids;           /* [rows] */
+    int64_t tokens;             /* generated for all rows; -1: nothing was generated */
+    int64_t norm_right;         /* by likelihood per character; -1: not scored so */
+} cell_test;
+
+/* The ways to a prediction; each fills predictions [rows]. */
+pb_status cell_test_generate(cell_test *t) PB_MUST_USE;
+pb_status cell_test_likelihood(cell_test *t) PB_MUST_USE;
+pb_status cell_test_baseline(cell_test *t) PB_MUST_USE;

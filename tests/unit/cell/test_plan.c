@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The planned cell: what is read once, shared among seeds, and asked of it. */
+#include "support.h"
+
+#include "pb/cell.h"
+#include "pb/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MODEL   "model = { path = \"" PB_SOURCE_DIR "/configs/demo/model\"; chat = \"none\"; };\n"
+#define DATASET "dataset = { name = \"s\"; builder = \"synthetic\"; labels = [\"a\", \"b\"]; };\n"
+#define METHOD  "method = { name = \"lora\"; r = 4; };\n"
+#define WHOLE   MODEL DATASET METHOD
+
+static pb_config *parsed(const char *text)
+{
+    pb_config *config = NULL;
+    assert_ok(pb_config_parse(text, "c.cfg", &config));
+    return config;
+}
+
+static pb_cell_name name_of(int64_t seed)
+{
+    return (pb_cell_name){.model = "demo", .dataset = "s", .method = "lora", .seed = seed};
+}
+
+static pb_cell *opened(const char *text)
+{
+    const pb_cell_name name = name_of(1);
+    pb_cell *cell           = NULL;
+    assert_ok(pb_cell_open_take(&name, parsed(text), &cell));
+    return cell;
+}
+
+static pb_cell_env *opened_environment(const pb_cell *cell)
+{
+    const pb_cell_setup setup = {.backend = "cpu", .threads = 1};
+    pb_cell_env *env          = NULL;
+    assert_ok(pb_cell_env_open(&setup, NULL, &env));
+    assert_ok(pb_cell_env_add_shape(env, cell, false));
+    return env;
+}
+
+static void assert_text(const pb_cell *cell, const char *part, bool there)
+{
+    pb_string text = {0};
+    assert_ok(pb_cell_text(cell, &text));
+    if ((strstr(text.data, part) != NULL) != there) {
+        fail_msg("\"%s\" should%s be in:\n%s", part, there ? "" : " not", text.data);
+    }
+    pb_string_clear(&text);
+}
+
+static void seeds_share_what_was_read(void **state)
+{
+    enum { SEEDS = 100, BYTES = 256 };
+    pb_cell *cells[SEEDS];
+    (void)state;
+    cells[0]      = opened(WHOLE);
+    size_t before = pb_memory_current();
+    for (int i = 1; i < SEEDS; i++) {
+        assert_ok(pb_cell_open_seed(cells[i - 1], i + 1, &cells[i]));
+        assert_string_equal(pb_cell_get_hash(cells[i]), "");
+    }
+    assert_true(pb_memory_current() - before < SEEDS * BYTES);
+    for (int i = 0; i < SEEDS; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "\nseed = %dL;\n", i + 1);
+        assert_text(cells[i], line, true);
+        assert_int_equal(pb_cell_get_name(cells[i])->seed, i + 1);
+        pb_cell_close(cells[i]); /* the others go on without it */
+    }
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+/* Cells of a sweep are merged from the same files, whose values they share. */
+static void a_cell_of_its_own_configuration_is_small(void **state)
+{
+    enum { CELLS = 100, BYTES = 8192 };
+    pb_cell *cells[CELLS];
+    pb_config *files = parsed(WHOLE);
+    size_t before    = pb_memory_current();
+    (void)state;
+    for (int i = 0; i < CELLS; i++) {
+        const pb_cell_name name = name_of(i);
+        pb_config *config       = parsed("");
+        assert_ok(pb_config_merge(config, "", files, ""));
+        assert_ok(pb_cell_open_take(&name, config, &cells[i]));
+    }
+    assert_true(pb_memory_current() - before < CELLS * BYTES);
+    pb_config_close(files);
+    for (int i = 0; i < CELLS; i++) {
+        assert_text(cells[i], "name = \"lora\";", true);
+        pb_cell_close(cells[i]);
+    }
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+static void the_text_holds_what_results_depend_on(void **state)
+{
+    pb_cell *cell =
+        opened("model = { path = \"/somewhere\"; licence = \"a note\"; };\n" DATASET METHOD
+               "data = { max_truncated_share = 0.25; peftbench_info = \"/info\"; "
+               "train_rows = 7; };\n");
+    (void)state;
+    assert_text(cell, "    r = 4;\n", true);
+    assert_text(cell, "    train_rows = 7;\n", true);
+    assert_text(cell, "protocol = \"corrected\";\n", true);
+    assert_text(cell, "/somewhere", false);
+    assert_text(cell, "/info", false);
+    assert_text(cell, "a note", false);
+    assert_text(cell, "max_truncated_share", false);
+    assert_string_equal(pb_cell_input_path(cell, PB_INPUT_WEIGHTS), "/somewhere");
+    pb_cell_close(cell);
+}
+
+static void a_mistake_belongs_to_its_cell(void **state)
+{
+    static const char *const texts[] = {MODEL DATASET METHOD "train = { batch = 0; };\n",
+                                        MODEL DATASET METHOD "train = { batch = 0; }; # later\n\n"
+                                                             "eval = { scoring = \"both\"; };\n"};
+    pb_string text                   = {0};
+    pb_cell_prediction prediction;
+    pb_cell_rows rows;
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char hash[PB_HASH_TEXT];
+        pb_cell *cell    = opened(texts[i]);
+        pb_cell_env *env = opened_environment(cell);
+        assert_error(pb_cell_check(cell), PB_ERR_CONFIG, "c.cfg:4: batch = 0 is outside");
+        assert_error(pb_cell_text(cell, &text), PB_ERR_CONFIG, "c.cfg:4: batch");
+        assert_error(pb_cell_predict(env, cell, NULL, &prediction), PB_ERR_CONFIG, "c.cfg:4");
+        assert_error(pb_cell_check_data(cell, &rows), PB_ERR_CONFIG, "c.cfg:4");
+        assert_ok(pb_cell_env_check_model(env, "demo")); /* its group is right */
+        assert_string_equal(pb_cell_input_path(cell, PB_INPUT_TRAIN), "");
+        assert_ok(pb_cell_hash(env, cell, hash));
+        pb_cell_env_close(env);
+        pb_cell_close(cell);
+    }
+}
+
+static void a_prediction_is_that_of_the_rows_asked_for(void **state)
+{
+    const pb_cell_rows few = {.train = {4, 40, 4}, .test = {2, 40, 4}};
+    pb_cell_prediction guessed, known, again;
+    pb_cell *cell    = opened(WHOLE);
+    pb_cell *other   = NULL;
+    pb_cell_env *env = opened_environment(cell);
+    (void)state;
+    assert_ok(pb_cell_open_seed(cell, 2, &other));
+    assert_ok(pb_cell_predict(env, cell, NULL, &guessed));
+    assert_true(guessed.trainable_params > 0 && guessed.flops > 0 && guessed.seconds > 0);
+    assert_ok(pb_cell_predict(env, other, &few, &known));
+    assert_true(known.flops < guessed.flops);
+    assert_int_equal(known.trainable_params, guessed.trainable_params);
+    assert_ok(pb_cell_predict(env, cell, &few, &again));
+    assert_memory_equal(&again, &known, sizeof known);
+    assert_ok(pb_cell_predict(env, other, NULL, &again));
+    assert_memory_equal(&again, &guessed, sizeof guessed);
+    pb_cell_env_close(env);
+    pb_cell_close(other);
+    pb_cell_close(cell);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
+/* What does not fit the model is found when the method is planned, and still has its place. */
+static void a_method_that_does_not_fit_names_its_key(void **state)
+{
+    pb_cell *cell =
+        opened(MODEL DATASET "method = { name = \"lora\";\n targets = [\"nowhere\"]; };");
+    pb_cell_env *env = opened_environment(cell);
+    pb_cell_prediction prediction;
+    (void)state;
+    assert_ok(pb_cell_check(cell));
+    for (int i = 0; i < 2; i++) {
+        assert_error(pb_cell_predict(env, cell, NULL, &prediction), PB_ERR_CONFIG, "c.cfg:4: ");
+    }
+    pb_cell_env_close(env);
+    pb_cell_close(cell);
+}
+
+static void the_hash_follows_the_configuration(void **state)
+{
+    static const char *const texts[] = {WHOLE, WHOLE "data = { max_truncated_share = 0.25; };\n",
+                                        WHOLE "data = { train_rows = 7; };\n",
+                                        WHOLE "train = { batch = 0; };\n",
+                                        WHOLE "\ntrain = { batch = 0; };\n"};
+    enum { COUNT = sizeof texts / sizeof *texts };
+    char hashes[COUNT + 1][PB_HASH_TEXT];
+    (void)state;
+    for (int i = 0; i <= COUNT; i++) {
+        pb_cell *cell    = opened(texts[i % COUNT]);
+        pb_cell_env *env = opened_environment(cell);
+        pb_cell *other   = NULL;
+        assert_ok(pb_cell_hash(env, cell, hashes[i]));
+        if (i == COUNT) {
+            assert_string_equal(hashes[i], hashes[0]);
+            assert_ok(pb_cell_open_seed(cell, 2, &other));
+            assert_ok(pb_cell_hash(env, other, hashes[i]));
+        }
+        pb_cell_env_close(env);
+        pb_cell_close(other);
+        pb_cell_close(cell);
+        for (int k = 0; k < i; k++) {
+            assert_int_equal(strcmp(hashes[i], hashes[k]) == 0, i == 1);
+        }
+    }
+}
+
+static void opening_without_memory_leaves_nothing_behind(void **state)
+{
+    const pb_cell_name name = name_of(1);
+    pb_status status        = PB_ERR_MEMORY;
+    (void)state;
+    for (size_t room = 0; status != PB_OK; room += 16) {
+        pb_config *config = parsed(WHOLE);
+        pb_cell *cell     = NULL;
+        pb_memory_limit(pb_memory_current() + room + 1);
+        status = pb_cell_open_take(&name, config, &cell);
+        pb_memory_limit(0);
+        assert_true(status == PB_OK || status == PB_ERR_MEMORY);
+        pb_error_clear();
+        pb_cell_close(cell);
+        assert_int_equal(pb_memory_current(), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(seeds_share_what_was_read),
+        cmocka_unit_test(a_cell_of_its_own_configuration_is_small),
+        cmocka_unit_test(the_text_holds_what_results_depend_on),
+        cmocka_unit_test(a_mistake_belongs_to_its_cell),
+        cmocka_unit_test(a_prediction_is_that_of_the_rows_asked_for),
+        cmocka_unit_test(a_method_that_does_not_fit_names_its_key),
+        cmocka_unit_test(the_hash_follows_the_configuration),
+        cmocka_unit_test(opening_without_memory_leaves_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
