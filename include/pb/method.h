@@ -21,9 +21,9 @@
 #include "pb/baseline.h"
 #include "pb/config.h"
 #include "pb/json.h"
-#include "pb/model.h"
 #include "pb/safetensors.h"
 #include "pb/trainable.h"
+#include "pb/weights.h"
 
 typedef struct pb_method pb_method;
 typedef struct pb_method_ops pb_method_ops;
@@ -64,8 +64,9 @@ struct pb_method_ops {
     void (*destroy)(pb_method *m); /* frees `state` and what it holds; state may be NULL */
     /* Initial values that pb_init_kind cannot say; runs after those. */
     pb_status (*initialise)(pb_method *m);
-    /* After every change of the values: initialised, loaded, updated, put back. What follows from
-     * them (norms, rotations, products of small factors) is computed again. */
+    /* After every change of the values: initialised, loaded, updated, put back; and when the method
+     * is attached to weights, before which what needs those must wait. What follows from the values
+     * (norms, rotations, products of small factors) is computed again. */
     pb_status (*values_changed)(pb_method *m);
     /* *value = a term of the loss that depends on the values alone; `gradient`: its gradient is
      * added to the method's. It is part of every reported loss of training and validation, once per
@@ -141,6 +142,7 @@ struct pb_method {
     void *state;   /* the method's own */
     const pb_model *model;
     pb_backend *backend;
+    const pb_weights *weights; /* what it is attached to, or NULL */
     uint64_t seed;
     int64_t *sites; /* [pb_model_site_count] first tensor of the site; -1: it has none */
     pb_trainable *trainables;
@@ -184,6 +186,8 @@ pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const 
                                 const char *group, const pb_model *model, pb_backend *backend,
                                 uint64_t seed, pb_method **out) PB_MUST_USE;
 void pb_method_destroy(pb_method *m); /* accepts NULL */
+/* For networks: the method acts on these weights, borrowed, from now on; NULL: on none. */
+pb_status pb_method_attach(pb_method *m, const pb_weights *weights) PB_MUST_USE;
 
 /* The effective weight and bias of a site: `weight` and `bias` (or none) are copies of the frozen
  * ones in backend memory, changed in place. An error for methods that add rows or keys. */

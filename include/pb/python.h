@@ -21,9 +21,12 @@ pb_status pb_str_lower(const char *text, size_t length, pb_string *out) PB_MUST_
 pb_status pb_str_capitalize(const char *text, size_t length, pb_string *out) PB_MUST_USE;
 
 /* Matches an expression of the module re at byte `at` of a text; *end is where the match ends.
- * Supported are . ^ $ [sets] (groups) | and repetitions, greedy, lazy and possessive, as in Python
- * 3.11. PB_ERR_FORMAT: the expression is one that Python refuses, has a backslash, "(?" or a
- * repetition of more than 65,535, which are not supported here, or takes more than a million steps
- * on the text. */
+ * Supported are . ^ $ [sets] |, repetitions (greedy, lazy and possessive), groups (plain, named and
+ * (?:), lookahead and lookbehind, \d \w \s \D \W \S \A \Z \b \B and escaped characters, as in
+ * Python 3.11. PB_ERR_FORMAT: the expression is one that Python refuses, has another "(?", a
+ * backslash before another letter or digit or a repetition of more than 65,535, which are not
+ * supported here, or takes more than a million steps on the text. */
 pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *found,
                          size_t *end) PB_MUST_USE;
+/* The same for the whole text, as re.fullmatch. */
+pb_status pb_re_fullmatch(const char *regex, const char *text, bool *found) PB_MUST_USE;

@@ -80,7 +80,7 @@ static pb_status find_type(const pb_adapter_config *c, const pb_method_ops **out
 
 static pb_status read_options(const pb_method_ops *ops, const pb_adapter_config *c, void **options)
 {
-    static const char *const refused[] = {"modules_to_save", "exclude_modules", NULL};
+    static const char *const refused[] = {"modules_to_save", NULL};
     void *made                         = NULL;
     PB_TRY(pb_adapter_refuse(c, refused));
     PB_TRY(pb_adapter_warn_unknown(c, ops->peft_type));

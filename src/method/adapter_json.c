@@ -51,6 +51,16 @@ pb_status pb_adapter_number(const pb_adapter_config *c, const char *key, double 
     return PB_OK;
 }
 
+pb_status pb_adapter_dropout(const pb_adapter_config *c, const char *key, double *out)
+{
+    PB_TRY(pb_adapter_number(c, key, out));
+    if (!(*out >= 0.0 && *out < 1.0)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: %s is %g; it must be at least 0 and below 1", c->path,
+                       key, *out);
+    }
+    return PB_OK;
+}
+
 pb_status pb_adapter_refuse_null(const pb_adapter_config *c, const char *const *keys)
 {
     for (size_t i = 0; keys[i] != NULL; i++) {
@@ -135,41 +145,45 @@ pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config
     return status;
 }
 
-/* The linear modules of a layer, sorted. */
-static pb_status set_all_linear(const pb_model *model, pb_config_list *out)
+pb_status pb_adapter_ints(const pb_adapter_config *c, const char *key, pb_config_ints *out)
 {
-    const char *names[PB_SITE_KIND_COUNT];
-    size_t count = 0;
-    for (int64_t i = 0; i < pb_model_site_count(model); i++) {
-        const pb_site *site = pb_model_site_at(model, i);
-        if (site->site_class == PB_SITE_LINEAR && site->layer == 0) {
-            names[count++] = strrchr(site->hf_name, '.') + 1;
-        }
+    const json_t *value = present(c, key);
+    size_t count        = json_is_array(value) ? json_array_size(value) : 1;
+    int64_t *items      = NULL;
+    if (value == NULL) {
+        return PB_OK;
     }
-    pb_string_sort(names, count);
-    return pb_targets_set(names, count, out);
+    PB_TRY(PB_ALLOC(items, count));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
+        if (!json_is_integer(item) || json_integer_value(item) < 0) {
+            pb_memory_free(items);
+            return fail_type(c, key, "a whole number from 0, or a list of them");
+        }
+        items[i] = json_integer_value(item);
+    }
+    pb_memory_free(out->items);
+    *out = (pb_config_ints){.items = items, .count = (int64_t)count};
+    return PB_OK;
 }
 
-pb_status pb_adapter_targets(const pb_adapter_config *c, pb_config_list *out)
+pb_status pb_adapter_text_or_list(const pb_adapter_config *c, const char *key, char **text,
+                                  pb_config_list *list)
 {
-    const json_t *value = present(c, "target_modules");
-    if (value == NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is missing", c->path);
-    }
-    if (json_is_array(value) && json_array_size(value) == 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is empty; name the modules to act on",
-                       c->path);
+    const json_t *value = present(c, key);
+    if (value == NULL || json_is_array(value)) {
+        return pb_adapter_list(c, key, list);
     }
     if (!json_is_string(value)) {
-        return pb_adapter_list(c, "target_modules", out);
+        return fail_type(c, key, "a text or a list of texts");
     }
-    if (strcmp(json_string_value(value), "all-linear") != 0) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: target_modules is the regular expression \"%s\"; write the modules as "
-                       "a list",
-                       c->path, json_string_value(value));
+    char *copy = pb_memory_text(json_string_value(value));
+    if (copy == NULL) {
+        return PB_ERR_MEMORY;
     }
-    return set_all_linear(c->model, out);
+    pb_memory_free(*text);
+    *text = copy;
+    return PB_OK;
 }
 
 static bool means_nothing(const json_t *value)
@@ -185,6 +199,11 @@ static bool means_nothing(const json_t *value)
     }
     return (json_is_array(value) && json_array_size(value) == 0) ||
            (json_is_object(value) && json_object_size(value) == 0);
+}
+
+bool pb_adapter_is_on(const pb_adapter_config *c, const char *key)
+{
+    return !means_nothing(json_object_get(c->json, key));
 }
 
 pb_status pb_adapter_refuse(const pb_adapter_config *c, const char *const *keys)
@@ -213,6 +232,15 @@ pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key, int64_t
                        key, value, expected);
     }
     return PB_OK;
+}
+
+void pb_adapter_write_dropout(double dropout, const char *key, pb_json *json)
+{
+    if (dropout == 0.0) {
+        pb_json_put_float(json, key, 0.0);
+    } else {
+        pb_json_put_number(json, key, dropout, PB_JSON_EXACT);
+    }
 }
 
 void pb_adapter_write_list(const pb_config_list *list, const char *key, pb_json *json)

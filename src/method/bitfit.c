@@ -10,12 +10,12 @@
 #include "internal.h"
 
 typedef struct bitfit_options {
-    pb_config_list targets;
+    pb_targets where;
 } bitfit_options;
 
 static const pb_config_field fields[] = {
-    PB_FIELD_TEXT_LIST(bitfit_options, targets, "q_proj v_proj",
-                       "linear modules whose bias is trained, by the end of their path"),
+    PB_TARGET_FIELDS("q_proj v_proj",
+                     "linear modules whose bias is trained, by the end of their path"),
     PB_FIELD_END,
 };
 
@@ -31,8 +31,7 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
 
 static pb_status plan(pb_method *m)
 {
-    const bitfit_options *o = m->options;
-    return pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site);
+    return pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
@@ -54,14 +53,9 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
 
 static const char adapter_keys[] = "target_modules";
 
-static void config_write(const pb_method *m, pb_json *json)
-{
-    pb_adapter_write_list(&((const bitfit_options *)m->options)->targets, "target_modules", json);
-}
-
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
-    return pb_adapter_targets(c, &((bitfit_options *)options)->targets);
+    return pb_targets_read(c, &((bitfit_options *)options)->where);
 }
 
 const pb_method_ops pb_method_bitfit = {
@@ -74,6 +68,6 @@ const pb_method_ops pb_method_bitfit = {
     .bind                 = bind,
     .peft_type            = "BITFIT",
     .adapter_keys         = adapter_keys,
-    .adapter_config_write = config_write,
+    .adapter_config_write = pb_targets_write,
     .adapter_config_read  = config_read,
 };

@@ -14,14 +14,13 @@
 #include <math.h>
 
 typedef struct hra_options {
+    pb_targets where;
     int64_t r;
-    pb_config_list targets;
 } hra_options;
 
 static const pb_config_field fields[] = {
     PB_FIELD_INT(hra_options, r, 8, 1, 65536, "", "number of reflections"),
-    PB_FIELD_TEXT_LIST(hra_options, targets, "q_proj v_proj",
-                       "linear modules to adapt, by the end of their path"),
+    PB_TARGET_FIELDS("q_proj v_proj", "linear modules to adapt, by the end of their path"),
     PB_FIELD_END,
 };
 
@@ -106,11 +105,10 @@ static pb_status fill_identity(pb_method *m)
 
 static pb_status plan(pb_method *m)
 {
-    const hra_options *o = m->options;
-    hra_state *state     = NULL;
+    hra_state *state = NULL;
     PB_TRY(PB_ALLOC(state, 1));
     m->state = state;
-    PB_TRY(pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site));
+    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     if (m->backend == NULL) {
         return PB_OK;
     }
@@ -287,17 +285,16 @@ static void config_write(const pb_method *m, pb_json *json)
     pb_json_put_int(json, "r", o->r);
     pb_json_put_bool(json, "apply_GS", false);
     pb_json_put_text(json, "bias", "none");
-    pb_adapter_write_list(&o->targets, "target_modules", json);
+    pb_targets_write(m, json);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
-    static const char *const refused[] = {"apply_GS", "bias", "layers_to_transform",
-                                          "layers_pattern", NULL};
+    static const char *const refused[] = {"apply_GS", "bias", NULL};
     hra_options *o                     = options;
     PB_TRY(pb_adapter_refuse(c, refused));
     PB_TRY(pb_adapter_int(c, "r", 1, &o->r));
-    return pb_adapter_targets(c, &o->targets);
+    return pb_targets_read(c, &o->where);
 }
 
 const pb_method_ops pb_method_hra = {

@@ -7,25 +7,33 @@
  *
  * l starts at one. feedforward_side = "output" treats the feed-forward targets as the others, which
  * is what the published PEFT-Bench runs did. */
-#include "internal.h"
+#include "low_rank.h"
 
-#include <ctype.h>
+#include "pb/python.h"
+
 #include <string.h>
+
+#define WORD_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 enum { SIDE_INPUT, SIDE_OUTPUT };
 
 static const char *const sides[] = {"input", "output", NULL};
 
 typedef struct ia3_options {
-    pb_config_list targets, feedforward;
+    pb_targets where;
+    pb_config_list feedforward;
+    char *feedforward_pattern;
     int feedforward_side;
 } ia3_options;
 
 static const pb_config_field fields[] = {
-    PB_FIELD_TEXT_LIST(ia3_options, targets, "k_proj v_proj down_proj",
-                       "linear modules to scale, by the end of their path"),
+    PB_TARGET_FIELDS("k_proj v_proj down_proj",
+                     "linear modules to scale, by the end of their path; \"" PB_ALL_LINEAR
+                     "\": all of a layer"),
     PB_FIELD_TEXT_LIST(ia3_options, feedforward, "down_proj",
                        "those of the targets that are feed-forward modules"),
+    PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_BEFORE, ia3_options, feedforward_pattern, "",
+                   "in place of feedforward: a regular expression (Python's) for the path"),
     PB_FIELD_CHOICE(ia3_options, feedforward_side, SIDE_INPUT, sides,
                     "where a feed-forward module is scaled"),
     PB_FIELD_END,
@@ -39,22 +47,36 @@ static bool ends_in(const char *path, const char *module)
     return tail <= length && strcmp(path + (length - tail), module) == 0;
 }
 
-static bool scales_input(const pb_method *m, const pb_site *site)
+/* Whether the site is a feed-forward module that is scaled at its input. */
+static pb_status is_feedforward(const pb_method *m, const pb_site *site, bool *is)
 {
     const ia3_options *o = m->options;
-    for (int64_t i = 0; o->feedforward_side == SIDE_INPUT && i < o->feedforward.count; i++) {
-        if (ends_in(site->hf_name, o->feedforward.items[i])) {
-            return true;
-        }
+    *is                  = false;
+    if (o->feedforward_side == SIDE_OUTPUT) {
+        return PB_OK;
     }
-    return false;
+    if (*o->feedforward_pattern != '\0') {
+        return pb_method_at(m, "feedforward_pattern", -1,
+                            pb_re_fullmatch(o->feedforward_pattern, site->hf_name, is));
+    }
+    for (int64_t i = 0; i < o->feedforward.count && !*is; i++) {
+        *is = ends_in(site->hf_name, o->feedforward.items[i]);
+    }
+    return PB_OK;
 }
 
-/* As in HF, feed-forward modules are some of the targets. */
+static bool scales_input(const pb_method *m, const pb_site *site)
+{
+    return pb_site_trainable(m, site, 0)->shape[0] == 1;
+}
+
+/* As in HF, listed feed-forward modules are some of the listed targets. */
 static pb_status check_feedforward(const pb_method *m)
 {
     const ia3_options *o = m->options;
-    for (int64_t i = 0; o->feedforward_side == SIDE_INPUT && i < o->feedforward.count; i++) {
+    bool listed          = o->feedforward_side == SIDE_INPUT && *o->feedforward_pattern == '\0' &&
+                  *o->where.target_pattern == '\0';
+    for (int64_t i = 0; listed && i < o->feedforward.count; i++) {
         const char *module = o->feedforward.items[i];
         bool any           = false;
         for (int64_t s = 0; s < pb_model_site_count(m->model) && *module != '\0'; s++) {
@@ -74,7 +96,8 @@ static pb_status check_feedforward(const pb_method *m)
 
 static pb_status plan_site(pb_method *m, const pb_site *site)
 {
-    bool input     = scales_input(m, site);
+    bool input = false;
+    PB_TRY(is_feedforward(m, site, &input));
     pb_trainable l = {
         .ndim = 2, .shape = {input ? 1 : site->out, input ? site->in : 1}, .init = PB_INIT_ONE};
     PB_TRY(pb_trainable_name(&l, "base_model.model.%s.ia3_l", site->hf_name));
@@ -83,8 +106,7 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
 
 static pb_status plan(pb_method *m)
 {
-    const ia3_options *o = m->options;
-    PB_TRY(pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site));
+    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     return check_feedforward(m);
 }
 
@@ -151,19 +173,14 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
     return pb_column_scale_backward(m->backend, dy, &dl, dy, kept, &l);
 }
 
-/* W diag(l), or diag(l) W and diag(l) b. A row of W is a column of numbers to the scaling. */
+/* W diag(l), or diag(l) W and diag(l) b. */
 static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
 {
     pb_tensor l = vector(m, site);
     if (scales_input(m, site)) {
         return pb_column_scale_forward(m->backend, weight, weight, &l);
     }
-    for (int64_t i = 0; i < site->out; i++) {
-        pb_tensor row    = pb_tensor_rows(weight, i, 1);
-        pb_tensor column = pb_tensor_2d(row.data, PB_DTYPE_F32, site->in, 1);
-        pb_tensor factor = pb_tensor_rows(&l, i, 1);
-        PB_TRY(pb_column_scale_forward(m->backend, &column, &column, &factor));
-    }
+    PB_TRY(scale_rows(m, weight, &l));
     if (pb_tensor_is_none(bias)) {
         return PB_OK;
     }
@@ -178,46 +195,47 @@ static void config_write(const pb_method *m, pb_json *json)
 {
     static const pb_config_list none = {0};
     const ia3_options *o             = m->options;
+    const char *pattern              = o->feedforward_pattern;
     pb_json_put_bool(json, "fan_in_fan_out", false);
     pb_json_put_bool(json, "init_ia3_weights", true);
-    pb_adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
-                          "feedforward_modules", json);
-    pb_adapter_write_list(&o->targets, "target_modules", json);
+    if (o->feedforward_side == SIDE_INPUT && *pattern != '\0') {
+        pb_json_put_text(json, "feedforward_modules", pattern);
+    } else {
+        pb_adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
+                              "feedforward_modules", json);
+    }
+    pb_targets_write(m, json);
 }
 
-/* A text in place of the list is a regular expression for the whole path in HF: a plain word then
- * matches no module, and all targets are scaled at their output. */
+/* HF's default, down_proj, need not be a target. */
+static bool may_be_target(const ia3_options *o, const char *module)
+{
+    bool any = *o->where.target_pattern != '\0';
+    for (int64_t i = 0; i < o->where.targets.count; i++) {
+        const char *target = o->where.targets.items[i];
+        any                = any || ends_in(target, module) || strcmp(target, PB_ALL_LINEAR) == 0;
+    }
+    return any;
+}
+
+/* Absent: HF takes the module of the architecture, the default here. A text is a regular expression
+ * for the whole path. */
 static pb_status feedforward_read(ia3_options *o, const pb_adapter_config *c)
 {
     const json_t *value = json_object_get(c->json, "feedforward_modules");
-    if (value == NULL || json_is_null(value)) {
-        /* HF takes the module of the architecture then, the default here; it need not be a target.
-         */
-        for (int64_t i = 0; i < o->targets.count; i++) {
-            if (ends_in(o->targets.items[i], o->feedforward.items[0])) {
-                return PB_OK;
-            }
-        }
+    const char *word    = json_string_value(value);
+    bool absent         = value == NULL || json_is_null(value);
+    if (word != NULL && strspn(word, WORD_LETTERS) == strlen(word)) {
+        o->feedforward_side = SIDE_OUTPUT; /* no path is a word alone */
+        return PB_OK;
+    }
+    if (absent ? !may_be_target(o, o->feedforward.items[0])
+               : json_is_array(value) && json_array_size(value) == 0) {
         o->feedforward_side = SIDE_OUTPUT;
         return PB_OK;
     }
-    if (json_is_array(value) && json_array_size(value) == 0) {
-        o->feedforward_side = SIDE_OUTPUT; /* how config_write says it */
-        return PB_OK;
-    }
-    if (!json_is_string(value)) {
-        return pb_adapter_list(c, "feedforward_modules", &o->feedforward);
-    }
-    for (const char *p = json_string_value(value); *p != '\0'; p++) {
-        if (!isalnum((unsigned char)*p) && *p != '_') {
-            return PB_FAIL(PB_ERR_UNSUPPORTED,
-                           "%s: feedforward_modules is the regular expression \"%s\"; write the "
-                           "modules as a list",
-                           c->path, json_string_value(value));
-        }
-    }
-    o->feedforward_side = SIDE_OUTPUT;
-    return PB_OK;
+    return pb_adapter_text_or_list(c, "feedforward_modules", &o->feedforward_pattern,
+                                   &o->feedforward);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
@@ -225,7 +243,7 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     static const char *const refused[] = {"fan_in_fan_out", NULL};
     ia3_options *o                     = options;
     PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_adapter_targets(c, &o->targets));
+    PB_TRY(pb_targets_read(c, &o->where));
     return feedforward_read(o, c);
 }
 

@@ -6,24 +6,26 @@
 #include "internal.h"
 
 typedef struct lntuning_options {
-    pb_config_list targets;
+    pb_targets where;
 } lntuning_options;
 
 static const pb_config_field fields[] = {
-    PB_FIELD_TEXT_LIST(lntuning_options, targets, "",
-                       "norms to train, by the end of their path; none: those that HF PEFT trains "
-                       "in this family"),
+    PB_TARGET_FIELDS("",
+                     "norms to train, by the end of their path; none: those that HF PEFT trains "
+                     "in this family"),
     PB_FIELD_END,
 };
 
-static pb_status default_targets(const pb_model *model, pb_config_list *targets)
+static pb_status default_targets(const pb_model *model, pb_targets *where)
 {
     const char *const *norms = pb_model_default_norms(pb_model_get_config(model));
     size_t count             = 0;
     while (norms[count] != NULL) {
         count++;
     }
-    return targets->count > 0 ? PB_OK : pb_targets_set(norms, count, targets);
+    return where->targets.count > 0 || *where->target_pattern != '\0'
+               ? PB_OK
+               : pb_targets_set(norms, count, &where->targets);
 }
 
 static pb_status plan_site(pb_method *m, const pb_site *site)
@@ -37,8 +39,8 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
 static pb_status plan(pb_method *m)
 {
     lntuning_options *o = m->options;
-    PB_TRY(default_targets(m->model, &o->targets));
-    return pb_method_plan_sites(m, &o->targets, PB_SITE_NORM, plan_site);
+    PB_TRY(default_targets(m->model, &o->where));
+    return pb_method_plan_sites(m, PB_SITE_NORM, plan_site);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
@@ -60,14 +62,9 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
 
 static const char adapter_keys[] = "target_modules";
 
-static void config_write(const pb_method *m, pb_json *json)
-{
-    pb_adapter_write_list(&((const lntuning_options *)m->options)->targets, "target_modules", json);
-}
-
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
-    return pb_adapter_targets(c, &((lntuning_options *)options)->targets);
+    return pb_targets_read(c, &((lntuning_options *)options)->where);
 }
 
 const pb_method_ops pb_method_lntuning = {
@@ -80,6 +77,6 @@ const pb_method_ops pb_method_lntuning = {
     .bind                 = bind,
     .peft_type            = "LN_TUNING",
     .adapter_keys         = adapter_keys,
-    .adapter_config_write = config_write,
+    .adapter_config_write = pb_targets_write,
     .adapter_config_read  = config_read,
 };

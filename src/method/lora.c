@@ -1,165 +1,154 @@
 // SPDX-License-Identifier: Apache-2.0
-/* LoRA (Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022) and its
- * rank-stabilised scaling (Kalajdzievski 2023).
+/* LoRA (Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022), its
+ * rank-stabilised scaling (Kalajdzievski 2023) and LoRA+ (Hayou et al., "LoRA+: Efficient low rank
+ * adaptation of large models", ICML 2024).
  *
  *     y = W x + s B (A drop(x)),   A [r, in], B [out, r],   s = alpha / r, or alpha / sqrt(r)
  *
- * A starts as U(±1/sqrt(in)), B as zero. */
-#include "internal.h"
+ * A starts as U(±1/sqrt(in)), B as zero. LoRA+ trains B at lora_plus_ratio times the rate of A. */
+#include "lora.h"
+
+#include "pb/memory.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct lora_options {
-    int64_t r;
-    double alpha, dropout;
-    bool rslora;
-    pb_config_list targets;
-} lora_options;
-
-static const pb_config_field fields[] = {
+const pb_config_field lora_fields[] = {
     PB_FIELD_INT(lora_options, r, 16, 1, 65536, "", "width of the adapter"),
     PB_FIELD_FLOAT(lora_options, alpha, 16, -1e6, 1e6, "", "numerator of the scale alpha / r"),
     PB_FIELD_FLOAT(lora_options, dropout, 0.05, 0, 0.999, "",
                    "probability of dropping an input of A in training"),
     PB_FIELD_BOOL(lora_options, rslora, false, "scale alpha / sqrt(r) in place of alpha / r"),
-    PB_FIELD_TEXT_LIST(lora_options, targets, "k_proj v_proj down_proj",
-                       "linear modules to adapt, by the end of their path"),
+    PB_TARGET_FIELDS("k_proj v_proj down_proj",
+                     "linear modules to adapt, by the end of their path; \"" PB_ALL_LINEAR
+                     "\": all of a layer"),
+    PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, lora_options, rank_pattern, "",
+                   "\"pattern=r\": another width where the pattern matches the path"),
+    PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, lora_options, alpha_pattern, "",
+                   "\"pattern=alpha\": another numerator of the scale there"),
+    PB_FIELD_FLOAT_FOR(PB_KEPT_BEFORE, lora_options, lora_plus_ratio, 1, 1e-6, 1e6, "",
+                       "LoRA+: learning rate of B, and of a magnitude, over that of A"),
     PB_FIELD_END,
 };
-
-static float scale_of(const pb_method *m)
-{
-    const lora_options *o = m->options;
-    return (float)(o->alpha / (o->rslora ? sqrt((double)o->r) : (double)o->r));
-}
 
 static pb_status plan_site(pb_method *m, const pb_site *site)
 {
     const lora_options *o = m->options;
-    pb_trainable a        = {
-               .ndim  = 2,
-               .shape = {o->r, site->in},
-               .init  = PB_INIT_UNIFORM,
-               .scale = 1.0 / sqrt((double)site->in),
+    lora_state *state     = m->state;
+    double r              = (double)o->r;
+    double alpha          = o->alpha;
+    PB_TRY(pb_patterns_find(&o->rank_pattern, site, &r));
+    PB_TRY(pb_patterns_find(&o->alpha_pattern, site, &alpha));
+    state->scales[site->index] = (float)(alpha / (o->rslora ? sqrt(r) : r));
+    pb_trainable a             = {
+                    .ndim  = 2,
+                    .shape = {(int64_t)r, site->in},
+                    .init  = PB_INIT_UNIFORM,
+                    .scale = 1.0 / sqrt((double)site->in),
     };
-    pb_trainable b = {.ndim = 2, .shape = {site->out, o->r}, .init = PB_INIT_ZERO};
+    pb_trainable b = {.ndim  = 2,
+                      .shape = {site->out, (int64_t)r},
+                      .init  = PB_INIT_ZERO,
+                      .rate  = o->lora_plus_ratio};
     PB_TRY(pb_trainable_name(&a, "base_model.model.%s.lora_A.weight", site->hf_name));
     PB_TRY(pb_trainable_name(&b, "base_model.model.%s.lora_B.weight", site->hf_name));
     PB_TRY(pb_method_declare(m, &a, NULL));
-    return pb_method_declare(m, &b, NULL);
+    PB_TRY(pb_method_declare(m, &b, NULL));
+    return state->plan_more != NULL ? state->plan_more(m, site) : PB_OK;
 }
 
-static pb_status plan(pb_method *m)
+pb_status lora_plan(pb_method *m, size_t state_size, pb_site_plan plan_more)
 {
     const lora_options *o = m->options;
-    return pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site);
+    lora_state *state     = pb_memory_new(1, state_size);
+    if (state == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    m->state         = state;
+    state->plan_more = plan_more;
+    PB_TRY(PB_ALLOC(state->scales, pb_model_site_count(m->model)));
+    PB_TRY(pb_patterns_check(m, "rank_pattern", &o->rank_pattern, 1.0, true));
+    PB_TRY(pb_patterns_check(m, "alpha_pattern", &o->alpha_pattern, -1e6, false));
+    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(pb_patterns_used(m, "rank_pattern", &o->rank_pattern));
+    return pb_patterns_used(m, "alpha_pattern", &o->alpha_pattern);
 }
 
-static unsigned acts(const pb_method *m, const pb_site *site)
+void lora_destroy(pb_method *m)
+{
+    lora_state *state = m->state;
+    if (state != NULL) {
+        pb_memory_free(state->scales);
+        pb_memory_free(state);
+    }
+}
+
+unsigned lora_acts(const pb_method *m, const pb_site *site)
 {
     return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
 }
 
-static bool drops(const pb_method *m)
+bool lora_drops(const pb_method *m)
 {
     return ((const lora_options *)m->options)->dropout > 0.0;
 }
 
-static int64_t kept_width(const pb_method *m, const pb_site *site)
+low_rank lora_at(const pb_method *m, const pb_site *site)
 {
-    return acts(m, site) != 0 ? ((const lora_options *)m->options)->r : 0;
+    const pb_trainable *a   = pb_site_trainable(m, site, 0);
+    const pb_trainable *b   = pb_site_trainable(m, site, 1);
+    const lora_state *state = m->state;
+    return (low_rank){
+        .a       = a->value,
+        .da      = a->grad,
+        .b       = b->value,
+        .db      = b->grad,
+        .scale   = state->scales[site->index],
+        .dropout = ((const lora_options *)m->options)->dropout,
+    };
 }
 
-/* First half: the gradient by A x, r wide; second half: the dropped input and its gradient. */
+static pb_status plan(pb_method *m)
+{
+    return lora_plan(m, sizeof(lora_state), NULL);
+}
+
+static int64_t kept_width(const pb_method *m, const pb_site *site)
+{
+    const pb_trainable *a = pb_site_trainable(m, site, 0);
+    return a != NULL ? a->shape[0] : 0;
+}
+
 static int64_t scratch_width(const pb_method *m, const pb_site *site)
 {
     const lora_options *o = m->options;
-    if (acts(m, site) == 0) {
-        return 0;
-    }
-    return drops(m) && site->in > o->r ? site->in : o->r;
-}
-
-static pb_tensor half(const pb_site_context *ctx, int which, int64_t width)
-{
-    return pb_tensor_columns(ctx->scratch, which * (ctx->scratch->shape[1] / 2), width);
-}
-
-/* The mask of a site in a pass: the same in forward and backward. */
-static pb_random mask_of(const pb_method *m, const pb_site *site, const pb_site_context *ctx)
-{
-    uint64_t sites = (uint64_t)pb_model_site_count(m->model);
-    return pb_random_stream(m->seed, PB_RANDOM_DROPOUT, ctx->pass * sites + (uint64_t)site->index);
-}
-
-static pb_status dropped_input(const pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                               const pb_tensor *x, pb_tensor *out)
-{
-    if (!ctx->training || !drops(m)) {
-        *out = *x;
-        return PB_OK;
-    }
-    *out = half(ctx, 1, site->in);
-    return pb_dropout(m->backend, out, x, ((const lora_options *)m->options)->dropout,
-                      mask_of(m, site, ctx));
+    int64_t r             = kept_width(m, site);
+    return r > 0 && o->dropout > 0.0 && site->in > r ? site->in : r;
 }
 
 static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                 pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
 {
-    const pb_tensor *a = &pb_site_trainable(m, site, 0)->value;
-    const pb_tensor *b = &pb_site_trainable(m, site, 1)->value;
-    pb_tensor dropped;
-    PB_TRY(dropped_input(m, site, ctx, x, &dropped));
-    PB_TRY(pb_matmul(m->backend, kept, &dropped, a,
-                     &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
-    return pb_matmul(m->backend, y, kept, b,
-                     &(pb_matmul_args){.transpose_b = true, .alpha = scale_of(m), .beta = 1.0f});
-}
-
-static pb_status input_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                                const pb_tensor *dkept, pb_tensor *dx)
-{
-    const pb_tensor *a = &pb_site_trainable(m, site, 0)->value;
-    if (!ctx->training || !drops(m)) {
-        return pb_matmul(m->backend, dx, dkept, a, &(pb_matmul_args){.alpha = 1.0f, .beta = 1.0f});
-    }
-    pb_tensor way = half(ctx, 1, site->in);
-    PB_TRY(pb_matmul(m->backend, &way, dkept, a, &(pb_matmul_args){.alpha = 1.0f}));
-    PB_TRY(pb_dropout(m->backend, &way, &way, ((const lora_options *)m->options)->dropout,
-                      mask_of(m, site, ctx)));
-    return pb_axpy(m->backend, dx, 1.0f, &way);
+    low_rank l = lora_at(m, site);
+    return low_rank_forward(m, &l, site, ctx, y, x, kept);
 }
 
 static pb_status output_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                  pb_tensor *dy, pb_tensor *dx, const pb_tensor *x,
                                  const pb_tensor *kept)
 {
-    const lora_options *o = m->options;
-    pb_trainable *a       = pb_site_trainable(m, site, 0);
-    pb_trainable *b       = pb_site_trainable(m, site, 1);
-    pb_tensor dkept       = half(ctx, 0, o->r);
-    pb_tensor dropped;
-    PB_TRY(pb_matmul(m->backend, &b->grad, dy, kept,
-                     &(pb_matmul_args){.transpose_a = true, .alpha = scale_of(m), .beta = 1.0f}));
-    PB_TRY(pb_matmul(m->backend, &dkept, dy, &b->value, &(pb_matmul_args){.alpha = scale_of(m)}));
-    PB_TRY(dropped_input(m, site, ctx, x, &dropped));
-    PB_TRY(pb_matmul(m->backend, &a->grad, &dkept, &dropped,
-                     &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f}));
-    return pb_tensor_is_none(dx) ? PB_OK : input_backward(m, site, ctx, &dkept, dx);
+    low_rank l = lora_at(m, site);
+    return low_rank_backward(m, &l, site, ctx, dy, dx, x, kept);
 }
 
-/* W + s B A. */
 static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
 {
+    low_rank l = lora_at(m, site);
     (void)bias;
-    return pb_matmul(m->backend, weight, &pb_site_trainable(m, site, 1)->value,
-                     &pb_site_trainable(m, site, 0)->value,
-                     &(pb_matmul_args){.alpha = scale_of(m), .beta = 1.0f});
+    return low_rank_merge(m, &l, weight);
 }
 
-static const char adapter_keys[] =
+const char lora_adapter_keys[] =
     "alora_invocation_tokens alpha_pattern arrow_config bias corda_config enable_lora "
     "ensure_weight_tying eva_config fan_in_fan_out init_lora_weights kasa_config "
     "layer_replication layers_pattern layers_to_transform loftq_config lora_alpha lora_bias "
@@ -167,25 +156,24 @@ static const char adapter_keys[] =
     "qalora_group_size r rank_pattern runtime_config target_modules target_parameters "
     "trainable_token_indices use_bdlora use_dora use_qalora use_rslora velora_config";
 
-static void config_write(const pb_method *m, pb_json *json)
+void lora_config_write(const pb_method *m, bool dora, pb_json *json)
 {
     const lora_options *o = m->options;
     pb_json_put_int(json, "r", o->r);
     pb_json_put_number(json, "lora_alpha", o->alpha, PB_JSON_EXACT);
-    if (o->dropout == 0.0) {
-        pb_json_put_float(json, "lora_dropout", 0.0);
-    } else {
-        pb_json_put_number(json, "lora_dropout", o->dropout, PB_JSON_EXACT);
-    }
+    pb_adapter_write_dropout(o->dropout, "lora_dropout", json);
     pb_json_put_bool(json, "use_rslora", o->rslora);
-    pb_json_put_bool(json, "use_dora", false);
+    pb_json_put_bool(json, "use_dora", dora);
     pb_json_put_text(json, "bias", "none");
     pb_json_put_bool(json, "fan_in_fan_out", false);
-    pb_json_put_object(json, "rank_pattern", PB_JSON_INLINE);
-    pb_json_end(json);
-    pb_json_put_object(json, "alpha_pattern", PB_JSON_INLINE);
-    pb_json_end(json);
-    pb_adapter_write_list(&o->targets, "target_modules", json);
+    pb_patterns_write(&o->rank_pattern, "rank_pattern", json);
+    pb_patterns_write(&o->alpha_pattern, "alpha_pattern", json);
+    pb_targets_write(m, json);
+}
+
+static void config_write(const pb_method *m, pb_json *json)
+{
+    lora_config_write(m, false, json);
 }
 
 /* Variants that change the frozen weights themselves, so that the adapter alone is not enough. */
@@ -207,16 +195,11 @@ static pb_status check_init(const pb_adapter_config *c)
                    c->path, json_string_value(value));
 }
 
-static pb_status config_read(void *options, const pb_adapter_config *c)
+pb_status lora_config_read(void *options, const pb_adapter_config *c)
 {
-    static const char *const refused[] = {"use_dora",
-                                          "rank_pattern",
-                                          "alpha_pattern",
-                                          "bias",
+    static const char *const refused[] = {"bias",
                                           "lora_bias",
                                           "fan_in_fan_out",
-                                          "layers_to_transform",
-                                          "layers_pattern",
                                           "layer_replication",
                                           "target_parameters",
                                           "trainable_token_indices",
@@ -240,13 +223,16 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     PB_TRY(check_init(c));
     PB_TRY(pb_adapter_int(c, "r", 1, &o->r));
     PB_TRY(pb_adapter_number(c, "lora_alpha", &o->alpha));
-    PB_TRY(pb_adapter_number(c, "lora_dropout", &o->dropout));
-    if (!(o->dropout >= 0.0 && o->dropout < 1.0)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: lora_dropout is %g; it must be at least 0 and below 1",
-                       c->path, o->dropout);
-    }
+    PB_TRY(pb_adapter_dropout(c, "lora_dropout", &o->dropout));
     PB_TRY(pb_adapter_bool(c, "use_rslora", &o->rslora));
-    return pb_adapter_targets(c, &o->targets);
+    PB_TRY(pb_patterns_read(c, "rank_pattern", &o->rank_pattern));
+    PB_TRY(pb_patterns_read(c, "alpha_pattern", &o->alpha_pattern));
+    return pb_targets_read(c, &o->where);
+}
+
+static bool claims(const pb_adapter_config *c)
+{
+    return !pb_adapter_is_on(c, "use_dora");
 }
 
 /* A x and B (A x), unmerged: r (in + out) multiply-accumulates at every site, which is the number
@@ -260,18 +246,20 @@ const pb_method_ops pb_method_lora = {
     .name                   = "lora",
     .help                   = "low-rank updates of linear modules",
     .options_size           = sizeof(lora_options),
-    .fields                 = fields,
+    .fields                 = lora_fields,
     .plan                   = plan,
-    .acts                   = acts,
+    .destroy                = lora_destroy,
+    .acts                   = lora_acts,
     .linear_output_forward  = output_forward,
     .linear_output_backward = output_backward,
     .kept_width             = kept_width,
     .scratch_width          = scratch_width,
-    .drops                  = drops,
+    .drops                  = lora_drops,
     .merge                  = merge,
     .extra_flops            = extra_flops,
     .peft_type              = "LORA",
-    .adapter_keys           = adapter_keys,
+    .adapter_keys           = lora_adapter_keys,
+    .claims                 = claims,
     .adapter_config_write   = config_write,
-    .adapter_config_read    = config_read,
+    .adapter_config_read    = lora_config_read,
 };

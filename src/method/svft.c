@@ -27,17 +27,16 @@ enum { PATTERN_PLAIN, PATTERN_BANDED, PATTERN_RANDOM, PATTERN_TOP_K };
 static const char *const patterns[] = {"plain", "banded", "random", "top_k", NULL};
 
 typedef struct svft_options {
+    pb_targets where;
     int pattern;
     int64_t off_diagonals;
-    pb_config_list targets;
 } svft_options;
 
 static const pb_config_field fields[] = {
     PB_FIELD_CHOICE(svft_options, pattern, PATTERN_BANDED, patterns, "which positions are trained"),
     PB_FIELD_INT(svft_options, off_diagonals, 1, 0, 1048576, "",
                  "d: r (2d + 1) - d (d + 1) positions are trained; plain: r"),
-    PB_FIELD_TEXT_LIST(svft_options, targets, "q_proj k_proj",
-                       "linear modules to adapt, by the end of their path"),
+    PB_TARGET_FIELDS("q_proj k_proj", "linear modules to adapt, by the end of their path"),
     PB_FIELD_END,
 };
 
@@ -137,11 +136,10 @@ static pb_status allocate(pb_method *m)
 
 static pb_status plan(pb_method *m)
 {
-    svft_state *state     = NULL;
-    const svft_options *o = m->options;
+    svft_state *state = NULL;
     PB_TRY(PB_ALLOC(state, 1));
     m->state = state;
-    PB_TRY(pb_method_plan_sites(m, &o->targets, PB_SITE_LINEAR, plan_site));
+    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     return m->backend != NULL && is_scattered(m) ? allocate(m) : PB_OK;
 }
 
@@ -514,7 +512,7 @@ static void config_write(const pb_method *m, pb_json *json)
     const svft_options *o = m->options;
     pb_json_put_text(json, "pattern", patterns[o->pattern]);
     pb_json_put_int(json, "off_diag", o->off_diagonals);
-    pb_adapter_write_list(&o->targets, "target_modules", json);
+    pb_targets_write(m, json);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
@@ -522,7 +520,7 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     svft_options *o = options;
     PB_TRY(pb_adapter_choice(c, "pattern", patterns, &o->pattern));
     PB_TRY(pb_adapter_int(c, "off_diag", 0, &o->off_diagonals));
-    return pb_adapter_targets(c, &o->targets);
+    return pb_targets_read(c, &o->where);
 }
 
 const pb_method_ops pb_method_svft = {

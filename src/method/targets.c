@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which sites a list of targets names. A target is the end of a Hugging Face module path, cut at a
- * dot: "k_proj", "self_attn.k_proj", "layers.0.self_attn.k_proj". */
+/* Which sites the targets of a method name, by the rules of HF PEFT: a list holds ends of module
+ * paths, cut at a dot ("k_proj", "self_attn.k_proj", "layers.0.self_attn.k_proj"); a text is a
+ * regular expression for the whole path. Layers narrow the matches of ends, not paths that are
+ * spelled out; what is excluded is left out of either. */
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/python.h"
 
+#include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 bool pb_target_matches(const pb_site *site, const char *target)
 {
@@ -70,38 +75,157 @@ static pb_status fail_unmatched(const pb_method *m, const char *target, pb_site_
     return status;
 }
 
-/* marked [pb_model_site_count]: which sites the targets name. */
-static pb_status mark(const pb_method *m, const pb_config_list *targets, pb_site_class site_class,
-                      bool *marked)
+static bool is_in(const char *text, const pb_config_list *list)
 {
-    for (int64_t t = 0; t < targets->count; t++) {
-        bool any = false;
-        for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-            const pb_site *site = pb_model_site_at(m->model, i);
-            if (site->site_class == site_class && pb_target_matches(site, targets->items[t])) {
-                marked[i] = any = true;
-            }
+    for (int64_t i = 0; i < list->count; i++) {
+        if (strcmp(text, list->items[i]) == 0) {
+            return true;
         }
-        if (!any) {
-            return pb_method_at(m, "targets", t, fail_unmatched(m, targets->items[t], site_class));
+    }
+    return false;
+}
+
+static bool means_all_linear(const pb_targets *t)
+{
+    return t->targets.count == 1 && strcmp(t->targets.items[0], PB_ALL_LINEAR) == 0;
+}
+
+/* layers: whether the number of the site's layer, in one of the named lists, is among them. */
+static pb_status in_layers(const pb_targets *t, const pb_site *site, bool *in)
+{
+    *in = t->layers.count == 0 || is_in(site->hf_name, &t->targets);
+    for (int64_t i = 0; i < t->layers.count && !*in; i++) {
+        *in = t->layers.items[i] == site->layer;
+    }
+    bool named       = t->layers.count == 0 || t->layer_lists.count == 0;
+    pb_string regex  = {0};
+    pb_status status = PB_OK;
+    for (int64_t i = 0; i < t->layer_lists.count && *in && !named && status == PB_OK; i++) {
+        pb_string_clear(&regex);
+        status = pb_string_printf(&regex, "(.*\\.)?(%s)\\.%d\\..*", t->layer_lists.items[i],
+                                  site->layer);
+        if (status == PB_OK) {
+            status = pb_re_fullmatch(regex.data, site->hf_name, &named);
         }
+    }
+    pb_string_clear(&regex);
+    *in = *in && (named || is_in(site->hf_name, &t->targets));
+    return status;
+}
+
+static pb_status is_excluded(const pb_targets *t, const pb_site *site, bool *excluded)
+{
+    *excluded = false;
+    for (int64_t i = 0; i < t->exclude.count && !*excluded; i++) {
+        *excluded = pb_target_matches(site, t->exclude.items[i]);
+    }
+    return *excluded || *t->exclude_pattern == '\0'
+               ? PB_OK
+               : pb_re_fullmatch(t->exclude_pattern, site->hf_name, excluded);
+}
+
+/* Whether target number `index` (-1: the pattern) names the site, before what narrows it. */
+static pb_status is_named(const pb_targets *t, int64_t index, const pb_site *site, bool *named)
+{
+    if (index < 0) {
+        return pb_re_fullmatch(t->target_pattern, site->hf_name, named);
+    }
+    *named = means_all_linear(t) ? site->site_class == PB_SITE_LINEAR
+                                 : pb_target_matches(site, t->targets.items[index]);
+    return PB_OK;
+}
+
+/* marked [pb_model_site_count]: which sites target `index` names. */
+static pb_status mark(const pb_method *m, int64_t index, pb_site_class site_class, bool *marked)
+{
+    const pb_targets *t = m->options;
+    const char *key     = index < 0 ? "target_pattern" : "targets";
+    bool any            = false;
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        bool named = false, excluded = false, in = false;
+        if (site->site_class != site_class) {
+            continue;
+        }
+        PB_TRY(pb_method_at(m, key, index, is_named(t, index, site, &named)));
+        if (!named) {
+            continue;
+        }
+        any = true;
+        PB_TRY(pb_method_at(m, "exclude_pattern", -1, is_excluded(t, site, &excluded)));
+        PB_TRY(pb_method_at(m, "layer_lists", -1, in_layers(t, site, &in)));
+        marked[i] = marked[i] || (in && !excluded);
+    }
+    if (!any) {
+        const char *target = index < 0 ? t->target_pattern : t->targets.items[index];
+        return pb_method_at(m, key, index, fail_unmatched(m, target, site_class));
     }
     return PB_OK;
 }
 
-pb_status pb_method_plan_sites(pb_method *m, const pb_config_list *targets,
-                               pb_site_class site_class, pb_site_plan plan)
+/* Options that exclude each other, as in HF. */
+static pb_status check(const pb_method *m)
 {
-    bool *marked     = NULL;
-    pb_status status = PB_OK;
-    if (targets->count == 0) {
+    const pb_targets *t = m->options;
+    int64_t layers      = pb_model_get_config(m->model)->layers;
+    if (t->targets.count == 0 && *t->target_pattern == '\0') {
         return pb_method_at(m, "targets", -1,
                             PB_FAIL(PB_ERR_CONFIG,
                                     "%s: targets is empty; name the modules to act on",
                                     m->ops->name));
     }
+    if (t->layers.count > 0 && (*t->target_pattern != '\0' || means_all_linear(t))) {
+        return pb_method_at(m, "layers", -1,
+                            PB_FAIL(PB_ERR_CONFIG,
+                                    "%s: layers narrow a list of targets alone; say in the pattern "
+                                    "which layers are meant, or list the modules",
+                                    m->ops->name));
+    }
+    if (t->layer_lists.count > 0 && t->layers.count == 0) {
+        return pb_method_at(
+            m, "layer_lists", -1,
+            PB_FAIL(PB_ERR_CONFIG, "%s: layer_lists is given without layers", m->ops->name));
+    }
+    for (int64_t i = 0; i < t->layers.count; i++) {
+        if (t->layers.items[i] >= layers) {
+            return pb_method_at(m, "layers", i,
+                                PB_FAIL(PB_ERR_CONFIG,
+                                        "%s: layer %" PRId64 " is not in this model, which has 0 … "
+                                        "%" PRId64,
+                                        m->ops->name, t->layers.items[i], layers - 1));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status mark_all(const pb_method *m, pb_site_class site_class, bool *marked)
+{
+    const pb_targets *t = m->options;
+    bool any            = false;
+    if (*t->target_pattern != '\0') {
+        PB_TRY(mark(m, -1, site_class, marked));
+    } else {
+        for (int64_t i = 0; i < t->targets.count; i++) {
+            PB_TRY(mark(m, i, site_class, marked));
+        }
+    }
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        any = any || marked[i];
+    }
+    if (!any) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: layers and exclude leave none of the targets",
+                       m->ops->name);
+    }
+    return PB_OK;
+}
+
+pb_status pb_method_plan_sites(pb_method *m, pb_site_class site_class, pb_site_plan plan)
+{
+    bool *marked     = NULL;
+    pb_status status = PB_OK;
+    PB_TRY(check(m));
     PB_TRY(PB_ALLOC(marked, pb_model_site_count(m->model)));
-    PB_TRY_GOTO(status, mark(m, targets, site_class, marked), out_marked);
+    PB_TRY_GOTO(status, mark_all(m, site_class, marked), out_marked);
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         if (marked[i]) {
             m->sites[i] = m->count;
@@ -117,4 +241,53 @@ pb_trainable *pb_site_trainable(const pb_method *m, const pb_site *site, int64_t
 {
     int64_t first = m->sites[site->index];
     return first < 0 ? NULL : &m->trainables[first + which];
+}
+
+pb_status pb_targets_read(const pb_adapter_config *c, pb_targets *out)
+{
+    const json_t *value = json_object_get(c->json, "target_modules");
+    if (value == NULL || json_is_null(value)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is missing", c->path);
+    }
+    if ((json_is_array(value) && json_array_size(value) == 0) ||
+        (json_is_string(value) && json_string_length(value) == 0)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is empty; name the modules to act on",
+                       c->path);
+    }
+    PB_TRY(pb_adapter_text_or_list(c, "target_modules", &out->target_pattern, &out->targets));
+    if (strcasecmp(out->target_pattern, PB_ALL_LINEAR) == 0) {
+        static const char *const all[] = {PB_ALL_LINEAR};
+        out->target_pattern[0]         = '\0';
+        PB_TRY(pb_targets_set(all, 1, &out->targets));
+    }
+    PB_TRY(pb_adapter_text_or_list(c, "exclude_modules", &out->exclude_pattern, &out->exclude));
+    PB_TRY(pb_adapter_ints(c, "layers_to_transform", &out->layers));
+    value = json_object_get(c->json, "layers_pattern");
+    if (json_is_string(value) && json_string_length(value) > 0) {
+        const char *one = json_string_value(value);
+        return pb_targets_set(&one, 1, &out->layer_lists);
+    }
+    return json_is_string(value) ? PB_OK : pb_adapter_list(c, "layers_pattern", &out->layer_lists);
+}
+
+void pb_targets_write(const pb_method *m, pb_json *json)
+{
+    const pb_targets *t = m->options;
+    bool narrowed = t->exclude.count > 0 || *t->exclude_pattern != '\0' || t->layers.count > 0;
+    const char *pattern = means_all_linear(t) ? PB_ALL_LINEAR : t->target_pattern;
+    if (!narrowed && *pattern != '\0') {
+        pb_json_put_text(json, "target_modules", pattern);
+        return;
+    }
+    if (!narrowed) {
+        pb_adapter_write_list(&t->targets, "target_modules", json);
+        return;
+    }
+    pb_json_put_array(json, "target_modules", PB_JSON_INLINE);
+    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
+        if (m->sites[i] >= 0) {
+            pb_json_put_text(json, NULL, pb_model_site_at(m->model, i)->hf_name);
+        }
+    }
+    pb_json_end(json);
 }

@@ -223,7 +223,14 @@ pb_status pb_method_initialise(pb_method *m)
 
 pb_status pb_method_values_changed(pb_method *m)
 {
-    return m->ops->values_changed != NULL ? m->ops->values_changed(m) : PB_OK;
+    bool has_values = !pb_tensor_is_none(&m->values);
+    return has_values && m->ops->values_changed != NULL ? m->ops->values_changed(m) : PB_OK;
+}
+
+pb_status pb_method_attach(pb_method *m, const pb_weights *weights)
+{
+    m->weights = weights;
+    return pb_method_values_changed(m);
 }
 
 pb_status pb_method_penalty(pb_method *m, bool gradient, double *value)

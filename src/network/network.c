@@ -41,7 +41,11 @@ static pb_status attach_method(pb_network *net, const pb_weights *weights)
             net->scratch_width = width > net->scratch_width ? width : net->scratch_width;
         }
     }
-    return m != NULL && m->ops->bind != NULL ? m->ops->bind(m, net->bindings) : PB_OK;
+    if (m == NULL) {
+        return PB_OK;
+    }
+    PB_TRY(pb_method_attach(m, weights));
+    return m->ops->bind != NULL ? m->ops->bind(m, net->bindings) : PB_OK;
 }
 
 /* The backward stops at the lowest trainable site. */

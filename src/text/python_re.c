@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Expressions of Python's module re, rewritten for PCRE2: special characters are passed on and all
- * others escaped, so that nothing has a meaning to PCRE2 that it does not have in Python (verbs,
- * [:classes:], special groups). What Python refuses and PCRE2 would accept is refused here: a
- * repetition of nothing, of an anchor, or of a repetition. */
+/* Expressions of Python's module re, rewritten for PCRE2: special characters are passed on, classes
+ * are spelled out as Python defines them, and all others escaped, so that nothing has a meaning to
+ * PCRE2 that it does not have in Python (verbs, [:classes:], special groups). What Python refuses
+ * and PCRE2 would accept is refused here: a repetition of nothing, of an anchor, or of a
+ * repetition. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "pb/python.h"
 
@@ -26,8 +27,8 @@ typedef struct translation {
 
 static pb_status refuse(const translation *t, const char *why)
 {
-    return PB_FAIL(PB_ERR_FORMAT, "\"%.80s\", a regular expression to the original, %s (byte %zu)",
-                   t->regex, why, (size_t)(t->p - t->regex));
+    return PB_FAIL(PB_ERR_FORMAT, "the regular expression \"%.80s\" %s (byte %zu)", t->regex, why,
+                   (size_t)(t->p - t->regex));
 }
 
 /* Passes on the character at t->p as itself and advances. */
@@ -45,20 +46,75 @@ static pb_status put_literal(translation *t)
     return PB_OK;
 }
 
-static pb_status refuse_backslash(const translation *t)
+#define WORD  "\\p{L}\\p{N}_"
+#define SPACE "\\x09-\\x0d\\x1c-\\x20\\x{85}\\p{Z}"
+
+typedef struct escape {
+    char letter;
+    const char *set;   /* inside of [ ]; NULL: not there */
+    const char *alone; /* outside; NULL: as inside */
+    bool is_class;     /* stands for several characters: no end of a range */
+    bool is_anchor;    /* matches a place, which cannot be repeated */
+} escape;
+
+static const escape escapes[] = {
+    {'d', "\\p{Nd}", NULL, true, false},
+    {'D', "\\P{Nd}", NULL, true, false},
+    {'w', WORD, "[" WORD "]", true, false},
+    {'W', NULL, "[^" WORD "]", true, false},
+    {'s', SPACE, "[" SPACE "]", true, false},
+    {'S', NULL, "[^" SPACE "]", true, false},
+    {'A', NULL, "\\A", false, true},
+    {'Z', NULL, "\\z", false, true},
+    {'b', "\\x08", "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))", false, true},
+    {'B', NULL, "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))", false, true},
+    {'a', "\\x07", NULL, false, false},
+    {'f', "\\x0c", NULL, false, false},
+    {'n', "\\x0a", NULL, false, false},
+    {'r', "\\x0d", NULL, false, false},
+    {'t', "\\x09", NULL, false, false},
+    {'v', "\\x0b", NULL, false, false},
+};
+
+/* A backslash and what it is before; *is_class as in `escape`. */
+static pb_status put_escape(translation *t, bool in_set, bool *is_class)
 {
-    return refuse(t, "has a backslash, which is not read here");
+    char c      = t->p[1];
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+
+    if (c == '\0') {
+        return refuse(t, "ends in a backslash");
+    }
+    t->before = BEFORE_ITEM;
+    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) {
+        const escape *e  = &escapes[i];
+        const char *text = !in_set && e->alone != NULL ? e->alone : e->set;
+        if (e->letter == c && text != NULL) {
+            t->before = e->is_anchor && !in_set ? BEFORE_NOTHING : BEFORE_ITEM;
+            *is_class = e->is_class;
+            t->p += 2;
+            return pb_string_puts(t->out, text);
+        }
+    }
+    if (letter) {
+        return refuse(t, "has a backslash before a letter or digit that is not supported here");
+    }
+    t->p++;
+    return put_literal(t);
 }
 
-static pb_status put_member(translation *t)
+static pb_status put_member(translation *t, bool *is_class)
 {
-    return *t->p == '\\' ? refuse_backslash(t) : put_literal(t);
+    *is_class = false;
+    return *t->p == '\\' ? put_escape(t, true, is_class) : put_literal(t);
 }
 
 /* "[…]": a leading ] belongs to the set, and so does a leading or trailing -. */
 static pb_status put_set(translation *t)
 {
-    bool first = true;
+    bool first     = true;
+    bool is_class  = false;
+    bool end_class = false;
 
     t->p++;
     PB_TRY(pb_string_puts(t->out, "["));
@@ -70,11 +126,14 @@ static pb_status put_set(translation *t)
         if (*t->p == '\0') {
             return refuse(t, "has a [ without its ]");
         }
-        PB_TRY(put_member(t));
+        PB_TRY(put_member(t, &is_class));
         if (t->p[0] == '-' && t->p[1] != ']' && t->p[1] != '\0') {
             PB_TRY(pb_string_puts(t->out, "-"));
             t->p++;
-            PB_TRY(put_member(t));
+            PB_TRY(put_member(t, &end_class));
+            if (is_class || end_class) {
+                return refuse(t, "has a range with a class as its end");
+            }
         }
     }
     t->p++;
@@ -118,24 +177,40 @@ static pb_status put_repetition(translation *t)
     return PB_OK;
 }
 
+/* The groups that capture nothing which could be asked for, and those that only look. */
 static pb_status put_group(translation *t)
 {
-    if (t->p[1] == '?') {
-        return refuse(t, "begins a group with (?, which is not read here");
+    static const char *const openings[] = {"(?:", "(?=", "(?!", "(?<=", "(?<!", NULL};
+    const char *opening                 = "(?:";
+    size_t bytes                        = 1;
+
+    if (strncmp(t->p, "(?P<", 4) == 0 && strchr(t->p, '>') != NULL) {
+        bytes = (size_t)(strchr(t->p, '>') - t->p) + 1;
+    } else if (t->p[1] == '?') {
+        int i = 0;
+        while (openings[i] != NULL && strncmp(t->p, openings[i], strlen(openings[i])) != 0) {
+            i++;
+        }
+        if (openings[i] == NULL) {
+            return refuse(t, "begins a group with a (? that is not supported here");
+        }
+        opening = openings[i];
+        bytes   = strlen(opening);
     }
-    t->p++;
+    t->p += bytes;
     t->depth++;
     t->before = BEFORE_NOTHING;
-    return pb_string_puts(t->out, "(?:");
+    return pb_string_puts(t->out, opening);
 }
 
 static pb_status put_next(translation *t)
 {
-    char c = *t->p;
+    char c        = *t->p;
+    bool is_class = false;
 
     switch (c) {
     case '\\':
-        return refuse_backslash(t);
+        return put_escape(t, false, &is_class);
     case '[':
         return put_set(t);
     case '(':
@@ -181,8 +256,7 @@ static pb_status fail_code(const char *regex, int code)
 
     (void)pcre2_get_error_message(code, text, sizeof text);
     return PB_FAIL(code == PCRE2_ERROR_NOMEMORY ? PB_ERR_MEMORY : PB_ERR_FORMAT,
-                   "\"%.80s\", a regular expression to the original: %s", regex,
-                   (const char *)text);
+                   "the regular expression \"%.80s\": %s", regex, (const char *)text);
 }
 
 static pb_status compile(const char *regex, const pb_string *rewritten, pcre2_code **out)
@@ -201,7 +275,7 @@ static pb_status compile(const char *regex, const pb_string *rewritten, pcre2_co
 }
 
 static pb_status match(const char *regex, const pcre2_code *code, const char *text, size_t at,
-                       bool *found, size_t *end)
+                       uint32_t options, bool *found, size_t *end)
 {
     pcre2_match_context *context = pcre2_match_context_create(NULL);
     pcre2_match_data *data       = pcre2_match_data_create_from_pattern(code, NULL);
@@ -211,7 +285,7 @@ static pb_status match(const char *regex, const pcre2_code *code, const char *te
         (void)pcre2_set_match_limit(context, MAX_STEPS);
         (void)pcre2_set_heap_limit(context, MAX_HEAP_KIB);
         result = pcre2_match(code, (PCRE2_SPTR8)text, strlen(text), at,
-                             PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, data, context);
+                             options | PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, data, context);
     }
     if (result >= 0) {
         *found = true;
@@ -222,7 +296,8 @@ static pb_status match(const char *regex, const pcre2_code *code, const char *te
     return result >= 0 || result == PCRE2_ERROR_NOMATCH ? PB_OK : fail_code(regex, result);
 }
 
-pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *found, size_t *end)
+static pb_status match_any(const char *regex, const char *text, size_t at, uint32_t options,
+                           bool *found, size_t *end)
 {
     pb_string rewritten = {0};
     pcre2_code *code    = NULL;
@@ -231,9 +306,20 @@ pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *f
     *found = false;
     PB_TRY_GOTO(status, translate(regex, &rewritten), out_rewritten);
     PB_TRY_GOTO(status, compile(regex, &rewritten, &code), out_rewritten);
-    status = match(regex, code, text, at, found, end);
+    status = match(regex, code, text, at, options, found, end);
     pcre2_code_free(code);
 out_rewritten:
     pb_string_clear(&rewritten);
     return status;
+}
+
+pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *found, size_t *end)
+{
+    return match_any(regex, text, at, 0, found, end);
+}
+
+pb_status pb_re_fullmatch(const char *regex, const char *text, bool *found)
+{
+    size_t end = 0;
+    return match_any(regex, text, 0, PCRE2_ENDANCHORED, found, &end);
 }

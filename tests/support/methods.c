@@ -26,6 +26,10 @@ static const method_case small[] = {
              "\"layers.1.self_attn.k_proj\", \"layers.1.mlp.down_proj\", "
              "\"layers.2.self_attn.v_proj\"];"},
     {"lora", "r = 2; dropout = 0.3; targets = [\"layers.1.self_attn.q_proj\"];"},
+    {"lora", "r = 2; dropout = 0.0; rank_pattern = [\"k_proj=5\"]; "
+             "alpha_pattern = [\"k_proj=3\"]; layers = [0]; lora_plus_ratio = 8.0;"},
+    {"dora", "r = 3; dropout = 0.0;"},
+    {"dora", "r = 20; dropout = 0.3; rslora = true; target_pattern = \".*\\\\.(q|up)_proj\";"},
     {"ia3", ""},
     {"ia3", "feedforward_side = \"output\";"},
     {"ia3", ALL_LINEAR " feedforward = [\"gate_proj\", \"up_proj\", \"down_proj\"];"},

@@ -25,7 +25,10 @@ static double loss_of(network_fixture *f, const pb_batch *batch)
 {
     const pb_method_ops *ops = f->method->ops;
     double loss              = 0.0;
-    assert_ok(pb_method_values_changed(f->method));
+    if (strcmp(ops->name, "dora") !=
+        0) { /* its norms are constants to the gradient by definition */
+        assert_ok(pb_method_values_changed(f->method));
+    }
     if (ops->drops != NULL && ops->drops(f->method)) {
         return network_step(f, batch, 9);
     }

@@ -222,8 +222,8 @@ class Adapters(case.Case):
         self.assertNotIn("not_used", result.err)
 
     def test_a_key_that_changes_the_mathematics_is_refused(self):
-        self.edit(use_dora=True)
-        self.logits(1, "use_dora")
+        self.edit(use_qalora=True)
+        self.logits(1, "use_qalora")
 
     def test_other_forms_are_named(self):
         os.rename(os.path.join(self.adapter, "adapter_model.safetensors"), os.path.join(self.adapter, "adapter_model.bin"))

@@ -22,7 +22,17 @@ static const struct {
     {"lora", "r = 4;"},
     {"lora", "r = 5; alpha = 3.0; rslora = true; dropout = 0.5; targets = "
              "[\"q_proj\", \"o_proj\"];"},
+    {"lora", "r = 3; targets = [\"q_proj\", \"up_proj\", \"down_proj\"]; alpha_pattern = "
+             "[\"mlp.up_proj=3.5\"]; rank_pattern = [\".*1.*q_proj=5\", \"up_proj=2\"];"},
+    {"lora", "r = 3; target_pattern = \".*\\\\.(q|up)_proj\";"},
+    {"lora", "r = 3; layers = [1]; exclude_pattern = \".*down.*\";"},
+    {"lora", "r = 3; targets = [\"all-linear\"];"},
+    {"dora", "r = 4;"},
+    {"dora", "r = 5; alpha = 3.0; rslora = true; dropout = 0.5; target_pattern = \".*proj\"; "
+             "rank_pattern = [\"q_proj=2\"];"},
     {"ia3", ""},
+    {"ia3", "layers = [0]; feedforward_pattern = \".*(up|down)_proj\"; targets = "
+            "[\"k_proj\", \"down_proj\"];"},
     {"ia3", "feedforward_side = \"output\";"},
     {"lntuning", ""},
     {"hra", "r = 3; targets = [\"k_proj\", \"down_proj\"];"},

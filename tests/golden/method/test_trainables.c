@@ -18,6 +18,7 @@ static const struct {
 } goldens[] = {
     {"lora_r4", "lora", "r = 4;"},
     {"lora_r16", "lora", "r = 16;"},
+    {"dora_r8", "dora", "r = 8;"},
     {"ia3", "ia3", ""},
     {"ia3_paper", "ia3", "feedforward_side = \"output\";"},
     {"lntuning", "lntuning", ""},
@@ -75,6 +76,8 @@ static const struct {
     const char *count, *method, *options, *config;
 } published[] = {
     {"lora_r16", "lora", "", "lora"},
+    {"lora_r16", "lora", "lora_plus_ratio = 16.0;", "lora-plus"},
+    {"dora_r16", "dora", "", "dora"},
     {"ia3", "ia3", "", "ia3"},
     {"ia3_paper", "ia3", "feedforward_side = \"output\";", "ia3-paper"},
     {"lntuning", "lntuning", "", "lntuning"},

@@ -57,6 +57,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         METHOD(lora_r4),
         METHOD(lora_r16),
+        METHOD(dora_r8),
         METHOD(ia3),
         METHOD(ia3_paper),
         METHOD(lntuning),

@@ -393,12 +393,12 @@ static void wsc_reads_spans_as_expressions_under_the_paper_protocol(void **state
     assert_sample(0, "*  *ab she", "");
     assert_string_equal(texts.items[0].empty, "span1_text");
     assert_error(build_wsc(PB_PROTOCOL_PAPER, "ab she", "ab", 0, "she (", 1), PB_ERR_FORMAT,
-                 "column \"span2_text\": \"she (\", a regular expression to the original, has a (");
+                 "column \"span2_text\": the regular expression \"she (\" has a (");
     assert_error(build_wsc(PB_PROTOCOL_PAPER, "ab she", "*", 0, "she", 1), PB_ERR_FORMAT,
-                 "column \"span1_text\": \"*\", a regular expression to the original, repeats");
+                 "column \"span1_text\": the regular expression \"*\" repeats");
     assert_error(build_wsc(PB_PROTOCOL_PAPER, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!",
                            "(a+)+$", 0, "she", 1),
-                 PB_ERR_FORMAT, "column \"span1_text\": \"(a+)+$\", a regular expression");
+                 PB_ERR_FORMAT, "column \"span1_text\": the regular expression \"(a+)+$\"");
 }
 
 static void builders_find_columns_that_the_file_calls_otherwise(void **state)

@@ -33,6 +33,7 @@ void method_fixture_open(method_fixture *f, bool tied, bool biases)
     *f                     = (method_fixture){0};
     f->backend             = device_open(1);
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
+    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
 }
 
 void method_fixture_close(method_fixture *f)
@@ -62,6 +63,7 @@ pb_method *method_fixture_make(const method_fixture *f, const char *name, const 
 {
     pb_method *m = NULL;
     assert_ok(method_fixture_try(f, name, options, seed, &m));
+    assert_ok(pb_method_attach(m, f->weights));
     return m;
 }
 
@@ -120,4 +122,12 @@ void method_fixture_remove(const char *path)
     }
     pb_memory_free_texts(names, count);
     assert_int_equal(rmdir(path), 0);
+}
+
+void method_fixture_write(const char *folder, const char *name, const char *text)
+{
+    char *path = NULL;
+    assert_ok(pb_path_join(folder, name, &path));
+    assert_ok(pb_file_write_atomic(path, text, strlen(text)));
+    pb_memory_free(path);
 }

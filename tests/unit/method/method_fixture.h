@@ -11,7 +11,7 @@
 typedef struct method_fixture {
     pb_backend *backend;
     pb_model *model;
-    pb_weights *weights; /* NULL until a test places them */
+    pb_weights *weights; /* NULL where a test opens its own model */
 } method_fixture;
 
 /* L = 3, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40; `biases`: on attention
@@ -21,7 +21,8 @@ void method_fixture_open(method_fixture *f, bool tied, bool biases);
 /* Also checks that all accounted bytes came back. */
 void method_fixture_close(method_fixture *f);
 
-/* A method with its options as configuration text ("" for the defaults). */
+/* A method with its options as configuration text ("" for the defaults); made, it is attached to
+ * the weights. */
 pb_status method_fixture_try(const method_fixture *f, const char *name, const char *options,
                              uint64_t seed, pb_method **out) PB_MUST_USE;
 pb_method *method_fixture_make(const method_fixture *f, const char *name, const char *options,
@@ -38,3 +39,4 @@ void method_fixture_same(const pb_method *a, const pb_method *b);
 /* A fresh folder, gone with method_fixture_remove. */
 void method_fixture_folder(char *path, size_t size);
 void method_fixture_remove(const char *path);
+void method_fixture_write(const char *folder, const char *name, const char *text);

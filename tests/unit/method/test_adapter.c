@@ -13,14 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void write_file(const char *folder, const char *name, const char *text)
-{
-    char *path = NULL;
-    assert_ok(pb_path_join(folder, name, &path));
-    assert_ok(pb_file_write_atomic(path, text, strlen(text)));
-    pb_memory_free(path);
-}
-
 static bool has_file(const char *folder, const char *name)
 {
     char *path = NULL;
@@ -39,7 +31,7 @@ static void a_left_over_encoder_is_removed(void **state)
     method_fixture_open(&f, false, false);
     method_fixture_folder(folder, sizeof folder);
     pb_method *m = method_fixture_make(&f, "prompt", "num_virtual_tokens = 3;", 4);
-    write_file(folder, "encoder.safetensors", "left over from another adapter");
+    method_fixture_write(folder, "encoder.safetensors", "left over from another adapter");
     assert_ok(pb_method_save(m, folder));
     assert_false(has_file(folder, "encoder.safetensors"));
     pb_method_destroy(m);
@@ -211,16 +203,16 @@ static void an_lstm_encoder_has_no_dropout(void **state)
                                        "encoder_hidden_size = 5; encoder_num_layers = 1;",
                                        4);
     assert_ok(pb_method_save(m, folder));
-    write_file(folder, "adapter_config.json",
-               LSTM(", \"encoder_num_layers\": 1, \"encoder_dropout\": 0.1"));
+    method_fixture_write(folder, "adapter_config.json",
+                         LSTM(", \"encoder_num_layers\": 1, \"encoder_dropout\": 0.1"));
     assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
     method_fixture_same(m, back);
     pb_method_destroy(back);
     back = NULL;
-    write_file(folder, "adapter_config.json", LSTM(", \"encoder_dropout\": 0.1"));
+    method_fixture_write(folder, "adapter_config.json", LSTM(", \"encoder_dropout\": 0.1"));
     assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_UNSUPPORTED,
                  "encoder_dropout = 0.1");
-    write_file(folder, "adapter_config.json", LSTM(", \"encoder_num_layers\": 65"));
+    method_fixture_write(folder, "adapter_config.json", LSTM(", \"encoder_num_layers\": 65"));
     assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                  "encoder_num_layers is 65; it must be 1 … 64");
     pb_method_destroy(m);
@@ -248,8 +240,6 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": 3}", PB_ERR_FORMAT, "peft_type must be a text"},
         {"{\"peft_type\": \"LOHA\"}", PB_ERR_UNSUPPORTED, "known are LORA, IA3"},
         {"{\"peft_type\": \"LORA\", \"r\": 3}", PB_ERR_FORMAT, "target_modules is missing"},
-        {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": \".*q_proj\"}",
-         PB_ERR_UNSUPPORTED, "regular expression"},
         {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [1]}", PB_ERR_FORMAT,
          "list of texts"},
         {"{\"peft_type\": \"LORA\", \"r\": 0, \"target_modules\": [\"q_proj\"]}", PB_ERR_FORMAT,
@@ -269,22 +259,37 @@ static void broken_configurations_are_named(void **state)
          "[\"down_proj\"]}",
          PB_ERR_FORMAT,
          "adapter_config.json: ia3: feedforward \"down_proj\" is none of the targets"},
-        {LORA(", \"use_dora\": true"), PB_ERR_UNSUPPORTED, "use_dora = true"},
-        {LORA(", \"rank_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED, "rank_pattern"},
-        {LORA(", \"alpha_pattern\": {\"q_proj\": 2}"), PB_ERR_UNSUPPORTED, "alpha_pattern"},
+        {LORA(", \"use_dora\": 1"), PB_ERR_FORMAT, "use_dora must be true or false"},
+        {LORA(", \"rank_pattern\": {\"q_proj\": \"2\"}"), PB_ERR_FORMAT,
+         "rank_pattern must be an object of numbers"},
+        {LORA(", \"rank_pattern\": {\"q_proj\": 2.5}"), PB_ERR_FORMAT,
+         "\"q_proj=2.5\" is not a pattern, =, and a whole number of 1"},
+        {LORA(", \"rank_pattern\": [3]"), PB_ERR_FORMAT, "rank_pattern must be an object"},
+        {LORA(", \"alpha_pattern\": {\"q_(proj\": 2}"), PB_ERR_FORMAT, "( without its )"},
+        {LORA(", \"layers_to_transform\": [3]"), PB_ERR_FORMAT,
+         "layer 3 is not in this model, which has 0 … 2"},
+        {LORA(", \"layers_to_transform\": \"0\""), PB_ERR_FORMAT,
+         "layers_to_transform must be a whole number from 0, or a list"},
+        {LORA(", \"layers_pattern\": \"layers\""), PB_ERR_FORMAT, "without layers"},
+        {LORA(", \"exclude_modules\": [\"q_proj\"]"), PB_ERR_FORMAT,
+         "layers and exclude leave none of the targets"},
+        {LORA(", \"exclude_modules\": 3"), PB_ERR_FORMAT,
+         "exclude_modules must be a text or a list of texts"},
+        {"{\"peft_type\": \"LORA\", \"target_modules\": \".*x_proj\"}", PB_ERR_FORMAT,
+         "lora: target \".*x_proj\" matches no module"},
+        {"{\"peft_type\": \"LORA\", \"target_modules\": \"([a-z._0-9]+)+[!?]\"}", PB_ERR_FORMAT,
+         "the regular expression \"([a-z._0-9]+)+[!?]\": match limit exceeded"},
+        {"{\"peft_type\": \"LORA\", \"target_modules\": \"all-linear\", "
+         "\"layers_to_transform\": [0]}",
+         PB_ERR_FORMAT, "layers narrow a list of targets alone"},
         {LORA(", \"modules_to_save\": [\"lm_head\"]"), PB_ERR_UNSUPPORTED, "modules_to_save"},
-        {LORA(", \"exclude_modules\": [\"q_proj\"]"), PB_ERR_UNSUPPORTED, "exclude_modules"},
         {LORA(", \"bias\": \"all\""), PB_ERR_UNSUPPORTED, "bias = \"all\""},
         {LORA(", \"lora_bias\": true"), PB_ERR_UNSUPPORTED, "lora_bias"},
         {LORA(", \"fan_in_fan_out\": true"), PB_ERR_UNSUPPORTED, "fan_in_fan_out"},
-        {LORA(", \"layers_to_transform\": [0]"), PB_ERR_UNSUPPORTED, "layers_to_transform"},
         {LORA(", \"init_lora_weights\": \"pissa\""), PB_ERR_UNSUPPORTED, "pissa"},
         {LORA(", \"lora_dropout\": 1.5"), PB_ERR_FORMAT,
          "adapter_config.json: lora_dropout is 1.5"},
         {LORA(", \"use_rslora\": 1"), PB_ERR_FORMAT, "use_rslora must be true or false"},
-        {"{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
-         "\"feedforward_modules\": \".*down_proj\"}",
-         PB_ERR_UNSUPPORTED, "feedforward_modules is the regular expression"},
         {"{\"peft_type\": \"PROMPT_TUNING\", \"num_virtual_tokens\": 3, "
          "\"token_dim\": 32}",
          PB_ERR_SHAPE, "token_dim is 32, this model needs 16"},
@@ -304,12 +309,13 @@ static void broken_configurations_are_named(void **state)
     pb_method *back = NULL;
     assert_ok(pb_method_save(m, folder));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_file(folder, "adapter_config.json", cases[i].json);
+        method_fixture_write(folder, "adapter_config.json", cases[i].json);
         assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), cases[i].status,
                      cases[i].text);
         assert_null(back);
     }
-    write_file(folder, "adapter_config.json", LORA(", \"a_key_of_tomorrow\": {\"x\": 1}"));
+    method_fixture_write(folder, "adapter_config.json",
+                         LORA(", \"a_key_of_tomorrow\": {\"x\": 1}"));
     assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
     pb_method_destroy(back);
     pb_method_destroy(m);
@@ -348,9 +354,9 @@ static void feedforward_modules_that_are_null_need_not_be_targets(void **state)
     method_fixture_folder(folder, sizeof folder);
     pb_method *m = method_fixture_make(&f, "ia3", "targets = [\"k_proj\"]; feedforward = [];", 4);
     assert_ok(pb_method_save(m, folder));
-    write_file(folder, "adapter_config.json",
-               "{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
-               "\"feedforward_modules\": null}");
+    method_fixture_write(folder, "adapter_config.json",
+                         "{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
+                         "\"feedforward_modules\": null}");
     assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
     method_fixture_same(m, back);
     pb_method_destroy(back);
@@ -407,7 +413,7 @@ static void broken_tensors_are_named(void **state)
     write_f64(folder, m);
     assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                  "lora_A.weight is of dtype F64");
-    write_file(folder, "adapter_model.safetensors", "short");
+    method_fixture_write(folder, "adapter_model.safetensors", "short");
     assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                  "adapter_model.safetensors");
     pb_method_destroy(m);
@@ -477,7 +483,7 @@ static void unwritable_folders_are_named(void **state)
     char folder[512], below[600];
     method_fixture_open(&f, false, false);
     method_fixture_folder(folder, sizeof folder);
-    write_file(folder, "file", "x");
+    method_fixture_write(folder, "file", "x");
     snprintf(below, sizeof below, "%s/file/adapter", folder);
     pb_method *m = method_fixture_make(&f, "ia3", "", 4);
     assert_error(pb_method_save(m, below), PB_ERR_IO, "file");

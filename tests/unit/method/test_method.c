@@ -286,6 +286,8 @@ static void merged_weights_compute_the_same(void **state)
     (void)state;
     check_merge("lora", "r = 3;", PB_SITE_K);
     check_merge("lora", "r = 3; rslora = true;", PB_SITE_DOWN);
+    check_merge("dora", "r = 3;", PB_SITE_K);
+    check_merge("dora", "r = 3; rslora = true;", PB_SITE_DOWN);
     check_merge("ia3", "", PB_SITE_K);
     check_merge("ia3", "", PB_SITE_DOWN);
     check_merge("ia3", "feedforward_side = \"output\";", PB_SITE_DOWN);

@@ -71,6 +71,44 @@ static void expressions_match_as_pythons_do(void **state)
     assert_int_equal(match("", "x", 1), 0);
     assert_int_equal(match("x()", "x", 0), 1);
     assert_int_equal(match("a]}", "a]}", 0), 3);
+    assert_int_equal(match("\\d+\\.", "12.", 0), 3);
+    assert_int_equal(match("\\.", "a", 0), -1);
+    assert_int_equal(match("\\d", "\u0663", 0), 2); /* a digit of another script */
+    assert_int_equal(match("\\w+", "a\u00e9_1-", 0), 5);
+    assert_int_equal(match("\\s", "\x1c", 0), 1); /* white space to Python, not to C */
+    assert_int_equal(match("[\\w.]+", "a.1/", 0), 3);
+    assert_int_equal(match("[^\\d.]+", "ab.1", 0), 2);
+    assert_int_equal(match("[\\d-]+", "1-2", 0), 3);
+    assert_int_equal(match("[\\]\\-a]+", "a-]", 0), 3);
+    assert_int_equal(match("\\W\\S\\D", ".ab", 0), 3);
+    assert_int_equal(match("a\\b.\\Bb", "a.b", 0), -1);
+    assert_int_equal(match("a\\b.\\bb\\Z", "a.b", 0), 3);
+    assert_int_equal(match("b\\Z", "b\n", 0), -1);
+    assert_int_equal(match("\\n\\t", "\n\t", 0), 2);
+    assert_int_equal(match("\\\u00e9", "\u00e9", 0), 2);
+    assert_int_equal(match("(?:ab)+c", "ababc", 0), 5);
+    assert_int_equal(match("(?P<n>a|b){2}", "ba", 0), 2);
+    assert_int_equal(match("(?!x)a(?=b)", "ab", 0), 1);
+    assert_int_equal(match("(?<=a)b(?<!c)", "ab", 1), 1);
+}
+
+static bool full(const char *regex, const char *text)
+{
+    bool found = false;
+    assert_ok(pb_re_fullmatch(regex, text, &found));
+    return found;
+}
+
+static void a_full_match_is_of_the_whole_text(void **state)
+{
+    (void)state;
+    assert_true(full(".*\\.(q|v)_proj", "model.layers.0.self_attn.q_proj"));
+    assert_false(full(".*\\.(q|v)_proj", "model.layers.0.self_attn.q_proj.x"));
+    assert_false(full("(q|v)_proj", "model.layers.0.self_attn.q_proj"));
+    assert_true(full("a|ab", "ab")); /* it goes on where the first way is too short */
+    assert_true(full("a??b??", "ab"));
+    assert_false(full("b$", "b\n"));
+    assert_true(full("", ""));
 }
 
 static void assert_refused(const char *regex, const char *text, const char *why)
@@ -102,9 +140,15 @@ static void expressions_that_python_refuses_or_are_not_read_say_why(void **state
     assert_refused("[z-a]", "a", "range out of order");
     assert_refused("a{3,2}", "a", "out of order");
     assert_refused("a{65536}", "a", "too big");
-    assert_refused("\\d", "1", "backslash");
-    assert_refused("[\\d]", "1", "backslash");
-    assert_refused("[a-\\d]", "1", "backslash");
+    assert_refused("(a)\\1", "aa", "backslash");
+    assert_refused("\\q", "q", "backslash");
+    assert_refused("[\\W]", "1", "backslash");
+    assert_refused("a\\", "a", "ends in a backslash");
+    assert_refused("[a-\\d]", "1", "a class as its end");
+    assert_refused("[\\d-a]", "1", "a class as its end");
+    assert_refused("\\b*", "1", "repeats nothing");
+    assert_refused("(?<=a*)b", "b", "lookbehind");
+    assert_refused("(?P<n", "b", "(?");
     assert_refused("(?R)", "a", "(?");
     memset(deep, '(', 1000);
     memset(deep + 1000, ')', 1000);
@@ -131,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(capitalize_maps_the_first_character_to_title_case_and_lowers_the_rest),
         cmocka_unit_test(expressions_match_as_pythons_do),
+        cmocka_unit_test(a_full_match_is_of_the_whole_text),
         cmocka_unit_test(expressions_that_python_refuses_or_are_not_read_say_why),
         cmocka_unit_test(an_expression_that_backtracks_without_end_is_stopped),
     };
