@@ -163,6 +163,8 @@ typedef struct pb_dataset_builder {
     /* or: synthetic row `index` without a file; *done when there is none */
     pb_status (*generate)(const pb_row_builder *builder, int64_t index, pb_row_texts *out,
                           bool *done);
+    /* optional: the columns that dataset.columns must declare, "name:type", NULL-terminated */
+    const char *const *columns;
 } pb_dataset_builder;
 
 const pb_dataset_builder *const *pb_dataset_registry(void); /* NULL-terminated */

@@ -224,6 +224,31 @@ pb_status pb_columns_need(const pb_columns *columns, const char *user, const cha
     return PB_OK;
 }
 
+/* True for the column that "name:type" says, without null. */
+static bool is_declared_as(const pb_column *column, const char *text)
+{
+    size_t length = strlen(column->name);
+
+    return strncmp(column->name, text, length) == 0 && text[length] == ':' &&
+           strcmp(type_names[column->type], text + length + 1) == 0 && !column->nullable;
+}
+
+pb_status pb_columns_need_all(const pb_columns *columns, const char *builder,
+                              const char *const *needed)
+{
+    for (; *needed != NULL; needed++) {
+        int64_t i = 0;
+        while (i < columns->count && !is_declared_as(&columns->items[i], *needed)) {
+            i++;
+        }
+        if (i == columns->count) {
+            return PB_FAIL(PB_ERR_CONFIG, "builder %s needs \"%s\" in dataset.columns", builder,
+                           *needed);
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status fail_missing(const pb_column *column, const json_t *row)
 {
     char keys[300]        = "";

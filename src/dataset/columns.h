@@ -57,6 +57,10 @@ pb_status pb_columns_need(const pb_columns *columns, const char *user, const cha
                           pb_column_type type, pb_column_type or_type,
                           const pb_column **out) PB_MUST_USE;
 
+/* The same for the columns that a builder needs, "name:type", NULL-terminated. */
+pb_status pb_columns_need_all(const pb_columns *columns, const char *builder,
+                              const char *const *needed) PB_MUST_USE;
+
 /* The value of a column, NULL when there is none. */
 const json_t *pb_column_value(const pb_column *column, const json_t *row);
 

@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/registry.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -41,19 +42,26 @@ static pb_status open_split(pb_dataset *ds, pb_split split, const char *info)
 static pb_status find_builder(pb_dataset *ds)
 {
     static const char *const tasks[] = {"label", "number", "text", "code", NULL};
-    size_t known                     = 0;
+    static const pb_registry known   = {.kind = "task", .entries = tasks, .stride = sizeof *tasks};
+    size_t task;
 
-    while (tasks[known] != NULL && strcmp(tasks[known], ds->options.task) != 0) {
-        known++;
-    }
-    if (tasks[known] == NULL) {
-        return pb_dataset_at(&ds->options, "task", -1,
-                             PB_FAIL(PB_ERR_CONFIG,
-                                     "dataset.task \"%s\" is none of label, number, text, code",
-                                     ds->options.task));
-    }
+    PB_TRY(
+        pb_dataset_at(&ds->options, "task", -1, pb_registry_find(&known, ds->options.task, &task)));
     return pb_dataset_at(&ds->options, "builder", -1,
                          pb_dataset_find(ds->options.builder, &ds->ops));
+}
+
+static pb_status check_columns(const pb_dataset *ds)
+{
+    pb_columns columns = {0};
+
+    if (ds->ops->columns == NULL) {
+        return PB_OK;
+    }
+    PB_TRY(pb_columns_open(&ds->options, ds->protocol, &columns));
+    pb_status status = pb_columns_need_all(&columns, ds->ops->name, ds->ops->columns);
+    pb_columns_close(&columns);
+    return pb_dataset_at(&ds->options, "columns", -1, status);
 }
 
 /* A class is identified by its index, whatever its name in the protocol. */
@@ -84,6 +92,7 @@ pb_status pb_dataset_open_take(pb_dataset_options *options, pb_protocol protocol
     *options                = (pb_dataset_options){0};
     PB_TRY_GOTO(status, keep_places(ds), err_dataset);
     PB_TRY_GOTO(status, find_builder(ds), err_dataset);
+    PB_TRY_GOTO(status, check_columns(ds), err_dataset);
     PB_TRY_GOTO(status, check_labels(&ds->options), err_dataset);
     for (int split = 0; split < PB_SPLIT_COUNT; split++) {
         PB_TRY_GOTO(status, open_split(ds, (pb_split)split, info), err_dataset);

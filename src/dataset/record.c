@@ -10,27 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static pb_status record_open(const pb_dataset_options *options, pb_protocol protocol,
-                             pb_split split, const char *instruction, pb_row_builder **out)
-{
-    pb_row_builder *b       = NULL;
-    const pb_column *column = NULL;
-    pb_status status;
-
-    PB_TRY(pb_row_template_open(options, protocol, split, instruction, &b));
-    status = pb_columns_need(&b->columns, "builder record", "passage", PB_COLUMN_STRING,
-                             PB_COLUMN_STRING, &column);
-    if (status == PB_OK) {
-        status = pb_columns_need(&b->columns, "builder record", "entities", PB_COLUMN_STRINGS,
-                                 PB_COLUMN_STRINGS, &column);
-    }
-    if (status != PB_OK) {
-        pb_row_template_close(b);
-        return pb_dataset_at(options, "columns", -1, status);
-    }
-    *out = b;
-    return PB_OK;
-}
+static const char *const needed[] = {"passage:string", "entities:strings", NULL};
 
 /* "…\n@highlight\n…": the mark after the end of a sentence becomes a space, any other ". ". */
 static pb_status join_highlights(const char *passage, pb_string *out)
@@ -155,8 +135,9 @@ static pb_status record_build(const pb_row_builder *b, const json_t *row, pb_row
 }
 
 const pb_dataset_builder pb_builder_record = {
-    .name  = "record",
-    .open  = record_open,
-    .close = pb_row_template_close,
-    .build = record_build,
+    .name    = "record",
+    .open    = pb_row_template_open,
+    .close   = pb_row_template_close,
+    .build   = record_build,
+    .columns = needed,
 };

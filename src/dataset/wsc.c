@@ -21,36 +21,8 @@ enum { MAX_SPAN_BYTES = 2048 };
 
 static const char *const text_columns[]  = {"text", "span1_text", "span2_text"};
 static const char *const index_columns[] = {"span1_index", "span2_index"};
-
-static pb_status need_columns(const pb_columns *columns)
-{
-    const pb_column *column = NULL;
-
-    for (size_t i = 0; i < 3; i++) {
-        PB_TRY(pb_columns_need(columns, "builder wsc", text_columns[i], PB_COLUMN_STRING,
-                               PB_COLUMN_STRING, &column));
-    }
-    for (size_t i = 0; i < 2; i++) {
-        PB_TRY(pb_columns_need(columns, "builder wsc", index_columns[i], PB_COLUMN_INT,
-                               PB_COLUMN_INT, &column));
-    }
-    return PB_OK;
-}
-
-static pb_status wsc_open(const pb_dataset_options *options, pb_protocol protocol, pb_split split,
-                          const char *instruction, pb_row_builder **out)
-{
-    pb_row_builder *b = NULL;
-
-    PB_TRY(pb_row_template_open(options, protocol, split, instruction, &b));
-    pb_status status = need_columns(&b->columns);
-    if (status != PB_OK) {
-        pb_row_template_close(b);
-        return pb_dataset_at(options, "columns", -1, status);
-    }
-    *out = b;
-    return PB_OK;
-}
+static const char *const needed[] = {"text:string",     "span1_text:string", "span2_text:string",
+                                     "span1_index:int", "span2_index:int",   NULL};
 
 /* Bytes of white space at p, 0 when there is none. */
 static size_t space_at(const char *p)
@@ -292,8 +264,9 @@ static pb_status wsc_build(const pb_row_builder *b, const json_t *row, pb_row_te
 }
 
 const pb_dataset_builder pb_builder_wsc = {
-    .name  = "wsc",
-    .open  = wsc_open,
-    .close = pb_row_template_close,
-    .build = wsc_build,
+    .name    = "wsc",
+    .open    = pb_row_template_open,
+    .close   = pb_row_template_close,
+    .build   = wsc_build,
+    .columns = needed,
 };

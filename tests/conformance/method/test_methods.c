@@ -39,14 +39,34 @@ static void slots_come_in_pairs(void **state)
         BOTH(keys_forward, virtual_keys);
         BOTH(adapter_config_write, adapter_config_read);
         BOTH(adapter_config_write, peft_type);
-        assert_true(ops->adapter_keys == NULL || ops->peft_type != NULL);
-        bool at_sites = ops->bind != NULL || ops->linear_input_forward != NULL ||
-                        ops->linear_output_forward != NULL;
+        bool at_products = ops->linear_input_forward != NULL || ops->linear_output_forward != NULL;
+        assert_true(ops->peft_type != NULL ||
+                    (ops->adapter_keys == NULL && ops->claims == NULL && ops->saved_form == NULL));
+        assert_true(at_products || (ops->scratch_width == NULL && ops->merge == NULL));
+        bool at_sites = ops->bind != NULL || at_products;
         assert_true(at_sites == (ops->acts != NULL));
         assert_true(ops->kept_width == NULL || ops->linear_output_forward != NULL);
         assert_true(ops->baseline == NULL || (!at_sites && ops->rows_forward == NULL &&
                                               ops->keys_forward == NULL && ops->peft_type == NULL));
         assert_true((ops->fields != NULL) == (ops->options_size > 0));
+    }
+}
+
+/* One of those that share a type lists the keys of its files; each says which are its own. */
+static void methods_that_share_a_type_claim_their_files(void **state)
+{
+    (void)state;
+    const pb_method_ops *const *all = pb_method_registry();
+    for (size_t m = 0; all[m] != NULL; m++) {
+        int sharing = 0, listed = 0;
+        for (size_t k = 0; all[m]->peft_type != NULL && all[k] != NULL; k++) {
+            if (all[k]->peft_type != NULL && strcmp(all[k]->peft_type, all[m]->peft_type) == 0) {
+                sharing++;
+                listed += all[k]->adapter_keys != NULL;
+            }
+        }
+        assert_true(sharing == 0 || listed == 1);
+        assert_true(sharing < 2 || all[m]->claims != NULL);
     }
 }
 
@@ -385,6 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_come_in_pairs),
+        cmocka_unit_test(methods_that_share_a_type_claim_their_files),
         cmocka_unit_test(plan_and_values_repeat),
         cmocka_unit_test(bound_sites_are_those_that_act),
         cmocka_unit_test(a_backward_adds_to_the_gradients),
