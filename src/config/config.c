@@ -147,40 +147,27 @@ pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *co
     return PB_OK;
 }
 
-/* The group at `path`, made with all groups above it when it is missing. */
-static pb_status make_group(pb_config *config, const char *path, const pb_node *like, pb_node **out)
+/* The group at the first `length` bytes of a path, to be changed, with all groups above it. */
+static pb_status make_group(pb_config *config, const char *path, size_t length, const pb_node *like,
+                            pb_node **out)
 {
-    char place[PB_PLACE_SIZE];
-    pb_node *node = config->root;
-    while (*path != '\0') {
-        size_t length = strcspn(path, ".");
-        pb_node *next = pb_node_child(node, path, length);
-        if (next != NULL && next->kind != PB_NODE_GROUP) {
-            return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                           pb_node_where(next, place), next->name, next->name);
-        }
-        if (next == NULL) {
-            char name[128];
-            snprintf(name, sizeof name, "%.*s", (int)length, path);
-            PB_TRY(pb_node_create(name, PB_NODE_GROUP, like->origin, like->line, &next));
-            pb_status status = pb_node_append(node, next);
-            if (status != PB_OK) {
-                pb_node_destroy(next);
-                return status;
-            }
-        }
-        node = next;
-        path += length + (path[length] == '.');
+    const char *end = path + length;
+    *out            = config->root;
+    while (path < end) {
+        size_t part = strcspn(path, ".");
+        PB_TRY(pb_node_group(*out, path, part, like, out));
+        path += part + (path[part] == '.');
     }
-    *out = node;
     return PB_OK;
 }
 
 pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src, const char *from)
 {
     char place[PB_PLACE_SIZE];
-    const pb_node *group = pb_node_find(src->root, from);
-    pb_node *into        = NULL;
+    const char *dot  = strrchr(to, '.');
+    const char *name = dot != NULL ? dot + 1 : to;
+    pb_node *group   = pb_node_find(src->root, from);
+    pb_node *into    = NULL;
     if (group == NULL) {
         return PB_OK;
     }
@@ -188,11 +175,14 @@ pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src, 
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
                        pb_node_where(group, place), from, from);
     }
-    PB_TRY(make_group(dst, to, group, &into));
+    if (*to != '\0' && pb_node_find(dst->root, to) == NULL && group->name != NULL &&
+        strcmp(group->name, name) == 0) { /* shared as a whole */
+        PB_TRY(make_group(dst, to, dot != NULL ? (size_t)(dot - to) : 0, group, &into));
+        return pb_node_put(into, group);
+    }
+    PB_TRY(make_group(dst, to, strlen(to), group, &into));
     for (int64_t i = 0; i < group->count; i++) {
-        pb_node *shared = NULL;
-        PB_TRY(pb_node_share(group->children[i], &shared));
-        PB_TRY(pb_node_put_take(into, shared));
+        PB_TRY(pb_node_put(into, group->children[i]));
     }
     return PB_OK;
 }

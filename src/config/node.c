@@ -30,27 +30,6 @@ pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin,
     return PB_OK;
 }
 
-pb_status pb_node_share(pb_node *node, pb_node **out)
-{
-    pb_node *copy = NULL;
-    if (node->kind != PB_NODE_GROUP) {
-        node->users++;
-        *out = node;
-        return PB_OK;
-    }
-    PB_TRY(pb_node_create(node->name, PB_NODE_GROUP, node->origin, node->line, &copy));
-    pb_status status = PB_ALLOC(copy->children, node->count);
-    for (; copy->count < node->count && status == PB_OK; copy->count += status == PB_OK) {
-        status = pb_node_share(node->children[copy->count], &copy->children[copy->count]);
-    }
-    if (status != PB_OK) {
-        pb_node_destroy(copy);
-        return status;
-    }
-    *out = copy;
-    return PB_OK;
-}
-
 void pb_node_destroy(pb_node *node)
 {
     if (node == NULL || --node->users > 0) {
@@ -73,55 +52,94 @@ pb_status pb_node_append(pb_node *parent, pb_node *child)
     return PB_OK;
 }
 
-pb_node *pb_node_child(const pb_node *group, const char *name, size_t length)
+static pb_node **find_child(const pb_node *group, const char *name, size_t length)
 {
     for (int64_t i = 0; i < group->count; i++) {
         const char *have = group->children[i]->name;
         if (have != NULL && strlen(have) == length && memcmp(have, name, length) == 0) {
-            return group->children[i];
+            return &group->children[i];
         }
     }
     return NULL;
 }
 
-/* Moves the children of `from` over those of `into`; `from` is empty afterwards on success. */
-static pb_status merge_groups(pb_node *into, pb_node *from)
+pb_node *pb_node_child(const pb_node *group, const char *name, size_t length)
 {
-    pb_status status = PB_OK;
-    int64_t taken    = 0;
-    for (; taken < from->count && status == PB_OK; taken++) {
-        status = pb_node_put_take(into, from->children[taken]);
-    }
-    memmove(from->children, from->children + taken,
-            (size_t)(from->count - taken) * sizeof(*from->children));
-    from->count -= taken;
-    return status;
+    pb_node **child = find_child(group, name, length);
+    return child != NULL ? *child : NULL;
 }
 
-pb_status pb_node_put_take(pb_node *parent, pb_node *child)
+/* A group that is about to change and has other users is replaced by a copy with the same children.
+ */
+static pb_status make_own(pb_node **group)
 {
-    pb_node *have    = pb_node_child(parent, child->name, strlen(child->name));
-    pb_status status = PB_OK;
+    pb_node *shared = *group;
+    pb_node *copy   = NULL;
+    if (shared->users == 1) {
+        return PB_OK;
+    }
+    PB_TRY(pb_node_create(shared->name, PB_NODE_GROUP, shared->origin, shared->line, &copy));
+    pb_status status = PB_ALLOC(copy->children, shared->count);
+    if (status != PB_OK) {
+        pb_node_destroy(copy);
+        return status;
+    }
+    for (; copy->count < shared->count; copy->count++) {
+        copy->children[copy->count] = shared->children[copy->count];
+        copy->children[copy->count]->users++;
+    }
+    pb_node_destroy(shared);
+    *group = copy;
+    return PB_OK;
+}
+
+pb_status pb_node_put(pb_node *parent, pb_node *child)
+{
+    pb_node **have = find_child(parent, child->name, strlen(child->name));
     if (have == NULL) {
-        status = pb_node_append(parent, child);
-        if (status != PB_OK) {
-            pb_node_destroy(child);
+        PB_TRY(pb_node_append(parent, child));
+        child->users++;
+        return PB_OK;
+    }
+    if (*have == child) {
+        return PB_OK;
+    }
+    if ((*have)->kind == PB_NODE_GROUP && child->kind == PB_NODE_GROUP) {
+        PB_TRY(make_own(have));
+        for (int64_t i = 0; i < child->count; i++) {
+            PB_TRY(pb_node_put(*have, child->children[i]));
         }
+        return PB_OK;
+    }
+    child->users++;
+    pb_node_destroy(*have);
+    *have = child;
+    return PB_OK;
+}
+
+pb_status pb_node_group(pb_node *parent, const char *name, size_t length, const pb_node *like,
+                        pb_node **out)
+{
+    char place[PB_PLACE_SIZE], text[128];
+    pb_node **have = find_child(parent, name, length);
+    if (have != NULL && (*have)->kind != PB_NODE_GROUP) {
+        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
+                       pb_node_where(*have, place), (*have)->name, (*have)->name);
+    }
+    if (have != NULL) {
+        PB_TRY(make_own(have));
+        *out = *have;
+        return PB_OK;
+    }
+    pb_node *group = NULL;
+    snprintf(text, sizeof text, "%.*s", (int)length, name);
+    PB_TRY(pb_node_create(text, PB_NODE_GROUP, like->origin, like->line, &group));
+    pb_status status = pb_node_append(parent, group);
+    if (status != PB_OK) {
+        pb_node_destroy(group);
         return status;
     }
-    if (have->kind == PB_NODE_GROUP && child->kind == PB_NODE_GROUP) {
-        if (child->count > 0) {
-            status = merge_groups(have, child);
-        }
-        pb_node_destroy(child);
-        return status;
-    }
-    for (int64_t i = 0; i < parent->count; i++) {
-        if (parent->children[i] == have) {
-            parent->children[i] = child;
-        }
-    }
-    pb_node_destroy(have);
+    *out = group;
     return PB_OK;
 }
 

@@ -2,8 +2,8 @@
 /* The tree that a configuration becomes: own nodes instead of libconfig's, so that every key keeps
  * its file and line for life, even after several files are merged.
  *
- * A merge shares values: many configurations made of the same files hold each value once. Groups
- * are copied, because a later merge may change them. */
+ * A merge shares nodes: many configurations made of the same files hold each value once. A group
+ * that is shared is copied before it changes. */
 #pragma once
 
 #include "pb/config.h"
@@ -72,12 +72,15 @@ const char *pb_place_text(const pb_origin *origin, int line, char text[PB_PLACE_
 /* node.c */
 pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin, int line,
                          pb_node **out) PB_MUST_USE;
-/* One more user: a value itself, a group as a copy that shares its values. */
-pb_status pb_node_share(pb_node *node, pb_node **out) PB_MUST_USE;
 void pb_node_destroy(pb_node *node);                                   /* accepts NULL */
 pb_status pb_node_append(pb_node *parent, pb_node *child) PB_MUST_USE; /* takes child on success */
-pb_status pb_node_put_take(pb_node *parent,
-                           pb_node *child) PB_MUST_USE; /* merges or replaces; always takes child */
+/* Shares the child with its other users: a group is merged into the parent's group of its name,
+ * anything else takes the place of what has its name. */
+pb_status pb_node_put(pb_node *parent, pb_node *child) PB_MUST_USE;
+/* The parent's group of this name, to be changed: made when it is missing, with the place of
+ * `like`. */
+pb_status pb_node_group(pb_node *parent, const char *name, size_t length, const pb_node *like,
+                        pb_node **out) PB_MUST_USE;
 pb_node *pb_node_child(const pb_node *group, const char *name, size_t length);
 /* The node at a path like "a.b.[0].c"; NULL when there is none. */
 pb_node *pb_node_find(const pb_node *root, const char *path);
