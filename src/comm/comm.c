@@ -1,81 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The front: picks an implementation, checks arguments once, calls the slot; and the agreement on a
- * status, which is composed from a reduction and a broadcast. */
+/* The front: checks arguments once and calls the slot; and the agreement on a status, which is
+ * composed from a reduction and a broadcast. */
 #include "group.h"
 
 #include "pb/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MESSAGE_BYTES = 2048 };
-
-/* What launchers give to each process they start. The variables of a whole batch job (SLURM_NTASKS,
- * PBS_NODEFILE) do not count: a plain start inside an allocation is one process. */
-static const char *const launcher_marks[] = {
-    "OMPI_COMM_WORLD_SIZE", /* Open MPI's mpirun */
-    "PMIX_RANK",            /* srun --mpi=pmix, prterun, flux */
-    "PMI_RANK",             /* MPICH and Intel hydra, srun --mpi=pmi2, flux */
-    "PMI_SIZE",
-    "PALS_RANKID",         /* HPE Cray */
-    "MV2_COMM_WORLD_SIZE", /* MVAPICH2 */
-    "JSM_NAMESPACE_RANK",  /* jsrun under LSF */
-};
-
-static bool started_by_launcher(void)
-{
-    for (size_t i = 0; i < sizeof launcher_marks / sizeof launcher_marks[0]; i++) {
-        if (getenv(launcher_marks[i]) != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* srun without an MPI plug-in starts unconnected copies: each would do all the work and write the
- * same files. */
-static pb_status refuse_unconnected_copies(void)
-{
-    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
-
-    if (tasks != NULL && strtol(tasks, NULL, 10) > 1) {
-        return PB_FAIL(PB_ERR_COMM,
-                       "srun started %s tasks without connecting them; use srun --mpi=pmix (or "
-                       "mpirun), or set PB_COMM=self for independent copies",
-                       tasks);
-    }
-    return PB_OK;
-}
-
-static pb_status choose(const pb_comm_ops **out)
-{
-    const char *wanted = getenv("PB_COMM");
-
-    if (wanted == NULL || wanted[0] == '\0') {
-        bool launched = started_by_launcher();
-        if (!launched) {
-            PB_TRY(refuse_unconnected_copies());
-        }
-        *out = launched ? &pb_comm_mpi : &pb_comm_self;
-        return PB_OK;
-    }
-    pb_status status = pb_comm_find(wanted, out);
-    if (status != PB_OK) {
-        pb_error_prefix(status, "PB_COMM");
-    }
-    return status;
-}
-
-pb_status pb_comm_open(int *argc, char ***argv, pb_comm **out)
-{
-    const pb_comm_ops *ops = NULL;
-
-    PB_TRY(choose(&ops));
-    PB_TRY(ops->open(argc, argv, out));
-    return PB_OK;
-}
 
 void pb_comm_close(pb_comm *comm)
 {
