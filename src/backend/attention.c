@@ -121,7 +121,7 @@ static double visible_pairs(const pb_attention_args *args)
         for (; slot < count && pb_query_row(args, slot) < s->row + s->rows && s->rows > 0; slot++) {
             int64_t index = pb_query_row(args, slot) - s->row + s->length - s->rows;
             for (int32_t j = (int32_t)i; j >= 0; j = forest->segments[j].parent) {
-                pb_span span = pb_span_of(forest, j, (int32_t)i);
+                text_span span = pb_span_of(forest, j, (int32_t)i);
                 int64_t first;
                 int64_t end;
                 pb_span_visible(&span, index, s->position + index, args->window, &first, &end);

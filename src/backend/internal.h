@@ -24,22 +24,22 @@ struct pb_backend {
 #include "registry.def"
 
 /* Keys of one segment as queries of a descendant, or of the segment itself (own), see them. */
-typedef struct pb_span {
+typedef struct text_span {
     int64_t key, length; /* rows of the key store */
     int64_t position;    /* of the first key */
     bool own;            /* causal: the query at index i sees keys 0 … i */
-} pb_span;
+} text_span;
 
-static inline pb_span pb_span_of(const pb_forest *forest, int32_t segment, int32_t of)
+static inline text_span pb_span_of(const pb_forest *forest, int32_t segment, int32_t of)
 {
     const pb_segment *s = &forest->segments[segment];
-    return (pb_span){
+    return (text_span){
         .key = s->key, .length = s->length, .position = s->position, .own = segment == of};
 }
 
 /* The visible keys first … end - 1 of a span, for a query at `index` of its own segment, which lies
  * at `position`. Empty: first == end. */
-static inline void pb_span_visible(const pb_span *span, int64_t index, int64_t position,
+static inline void pb_span_visible(const text_span *span, int64_t index, int64_t position,
                                    int64_t window, int64_t *first, int64_t *end)
 {
     int64_t last  = span->own ? index + 1 : span->length;

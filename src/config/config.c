@@ -38,9 +38,9 @@ fail:
 static pb_status read_text(const char *text, size_t size, const char *label, const char *directory,
                            pb_config **out)
 {
-    pb_config *config = NULL;
-    pb_source source  = {0};
-    pb_status status  = PB_OK;
+    pb_config *config  = NULL;
+    text_source source = {0};
+    pb_status status   = PB_OK;
     PB_TRY(pb_config_create(label, directory, &config));
     PB_TRY_GOTO(status,
                 pb_config_source_scan(config, config->origins[0], text, size, true, &source), fail);
@@ -81,7 +81,7 @@ const char *pb_config_path(const pb_config *config)
 const char *pb_config_where(const pb_config *config, const char *key, char *text, size_t size)
 {
     const pb_node *node = pb_node_find(config->root, key);
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     snprintf(text, size, "%s", pb_node_where(node != NULL ? node : config->root, place));
     return text;
 }
@@ -89,7 +89,7 @@ const char *pb_config_where(const pb_config *config, const char *key, char *text
 pb_status pb_config_at(const pb_config *config, const char *group, const char *key, int64_t index,
                        pb_status status)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     if (config == NULL || status == PB_OK) {
         return status;
     }
@@ -121,7 +121,7 @@ int64_t pb_config_length(const pb_config *config, const char *group)
 pb_status pb_config_key(const pb_config *config, const char *group, int64_t index,
                         const char **name)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     const pb_node *node = pb_node_find(config->root, group);
     if (node != NULL && node->kind != PB_NODE_GROUP) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
@@ -133,7 +133,7 @@ pb_status pb_config_key(const pb_config *config, const char *group, int64_t inde
 
 pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *count)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     const pb_node *node = pb_node_find(config->root, key);
     const pb_node *bad  = node != NULL && node->kind != PB_NODE_LIST ? node : NULL;
     for (int64_t i = 0; node != NULL && bad == NULL && i < node->count; i++) {
@@ -163,7 +163,7 @@ static pb_status make_group(pb_config *config, const char *path, size_t length, 
 
 pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src, const char *from)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     const char *dot  = strrchr(to, '.');
     const char *name = dot != NULL ? dot + 1 : to;
     pb_node *group   = pb_node_find(src->root, from);

@@ -120,7 +120,7 @@ pb_status pb_node_put(pb_node *parent, pb_node *child)
 pb_status pb_node_group(pb_node *parent, const char *name, size_t length, const pb_node *like,
                         pb_node **out)
 {
-    char place[PB_PLACE_SIZE], text[128];
+    char place[PLACE_SIZE], text[128];
     pb_node **have = find_child(parent, name, length);
     if (have != NULL && (*have)->kind != PB_NODE_GROUP) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
@@ -170,7 +170,7 @@ pb_node *pb_node_find(const pb_node *root, const char *path)
     return (pb_node *)node;
 }
 
-const char *pb_node_where(const pb_node *node, char text[PB_PLACE_SIZE])
+const char *pb_node_where(const pb_node *node, char text[PLACE_SIZE])
 {
     return pb_place_text(node->origin, node->line, text);
 }

@@ -51,15 +51,15 @@ typedef struct pb_config_source_line {
     int line;
 } pb_config_source_line;
 
-typedef struct pb_source {
+typedef struct text_source {
     pb_string text;
     pb_string texts; /* each ends in NUL */
     pb_config_source_line *lines;
     int64_t count;
     bool comments; /* at least one was dropped */
-} pb_source;
+} text_source;
 
-#define PB_PLACE_SIZE 512 /* room for "file:line" */
+#define PLACE_SIZE 512 /* room for "file:line" */
 
 /* origin.c: the origin with that label and directory, made once per configuration. */
 pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
@@ -67,7 +67,7 @@ pb_status pb_config_origin(pb_config *config, const char *label, const char *dir
 void pb_config_origins_clear(pb_config *config);
 void pb_origin_release(pb_origin *origin); /* accepts NULL */
 /* "file:line", or the file alone for line 0; returns text. */
-const char *pb_place_text(const pb_origin *origin, int line, char text[PB_PLACE_SIZE]);
+const char *pb_place_text(const pb_origin *origin, int line, char text[PLACE_SIZE]);
 
 /* node.c */
 pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin, int line,
@@ -84,18 +84,18 @@ pb_status pb_node_group(pb_node *parent, const char *name, size_t length, const 
 pb_node *pb_node_child(const pb_node *group, const char *name, size_t length);
 /* The node at a path like "a.b.[0].c"; NULL when there is none. */
 pb_node *pb_node_find(const pb_node *root, const char *path);
-const char *pb_node_where(const pb_node *node, char text[PB_PLACE_SIZE]);
+const char *pb_node_where(const pb_node *node, char text[PLACE_SIZE]);
 
 /* config.c */
 pb_status pb_config_create(const char *label, const char *directory, pb_config **out) PB_MUST_USE;
 
 /* scan.c */
 pb_status pb_config_source_scan(pb_config *config, pb_origin *origin, const char *text, size_t size,
-                                bool includes, pb_source *out) PB_MUST_USE;
-void pb_config_source_clear(pb_source *source);
+                                bool includes, text_source *out) PB_MUST_USE;
+void pb_config_source_clear(text_source *source);
 
 /* parse.c: children of the text's top level become children of `root`. */
-pb_status pb_config_source_parse(const pb_source *source, pb_node *root) PB_MUST_USE;
+pb_status pb_config_source_parse(const text_source *source, pb_node *root) PB_MUST_USE;
 
 /* value.c: one value as its field requires it. */
 typedef union pb_value {

@@ -49,12 +49,12 @@ void pb_config_origins_clear(pb_config *config)
     pb_memory_free(config->origins);
 }
 
-const char *pb_place_text(const pb_origin *origin, int line, char text[PB_PLACE_SIZE])
+const char *pb_place_text(const pb_origin *origin, int line, char text[PLACE_SIZE])
 {
     if (line > 0) {
-        snprintf(text, PB_PLACE_SIZE, "%s:%d", origin->label, line);
+        snprintf(text, PLACE_SIZE, "%s:%d", origin->label, line);
     } else {
-        snprintf(text, PB_PLACE_SIZE, "%s", origin->label);
+        snprintf(text, PLACE_SIZE, "%s", origin->label);
     }
     return text;
 }

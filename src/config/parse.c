@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-static pb_config_source_line line_of(const pb_source *source, int64_t line)
+static pb_config_source_line line_of(const text_source *source, int64_t line)
 {
     if (line < 1 || line > source->count) {
         line = line < 1 ? 1 : source->count;
@@ -18,12 +18,12 @@ static pb_config_source_line line_of(const pb_source *source, int64_t line)
     return source->lines[line - 1];
 }
 
-static pb_status convert_children(const pb_source *source, config_setting_t *setting,
+static pb_status convert_children(const text_source *source, config_setting_t *setting,
                                   pb_node *node);
 
 static pb_status set_text(const char *text, pb_node *node)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
 
     if (!pb_utf8_is_valid(text, strlen(text), NULL)) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: the text is not UTF-8: look at its \\x escapes",
@@ -34,7 +34,7 @@ static pb_status set_text(const char *text, pb_node *node)
     return node->text == NULL ? PB_ERR_MEMORY : PB_OK;
 }
 
-static pb_status set_value(const pb_source *source, config_setting_t *setting, pb_node *node)
+static pb_status set_value(const text_source *source, config_setting_t *setting, pb_node *node)
 {
     switch (config_setting_type(setting)) {
     case CONFIG_TYPE_INT:
@@ -59,7 +59,7 @@ static pb_status set_value(const pb_source *source, config_setting_t *setting, p
     }
 }
 
-static pb_status convert(const pb_source *source, config_setting_t *setting, pb_node **out)
+static pb_status convert(const text_source *source, config_setting_t *setting, pb_node **out)
 {
     pb_config_source_line at = line_of(source, config_setting_source_line(setting));
     pb_node *node            = NULL;
@@ -78,7 +78,8 @@ fail:
     return status;
 }
 
-static pb_status convert_children(const pb_source *source, config_setting_t *setting, pb_node *node)
+static pb_status convert_children(const text_source *source, config_setting_t *setting,
+                                  pb_node *node)
 {
     int length = config_setting_length(setting);
     for (int i = 0; i < length; i++) {
@@ -93,7 +94,7 @@ static pb_status convert_children(const pb_source *source, config_setting_t *set
     return PB_OK;
 }
 
-pb_status pb_config_source_parse(const pb_source *source, pb_node *root)
+pb_status pb_config_source_parse(const text_source *source, pb_node *root)
 {
     config_t reader;
     config_init(&reader);
@@ -106,7 +107,7 @@ pb_status pb_config_source_parse(const pb_source *source, pb_node *root)
         const char *hint         = syntax ? " here or on the line before: a key is written \"key = "
                                             "value;\", put text in \"quotes\""
                                           : "";
-        char place[PB_PLACE_SIZE];
+        char place[PLACE_SIZE];
         status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s", pb_place_text(at.origin, at.line, place), what,
                          hint);
     } else {

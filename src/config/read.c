@@ -30,7 +30,7 @@ static bool is_in(const char *const *list, const char *key)
 
 static pb_status fail_unknown(const pb_node *node, const char *const *known)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     const char *near  = pb_string_nearest(node->name, known);
     pb_string allowed = {0};
     pb_status status  = PB_OK;
@@ -77,7 +77,7 @@ static pb_status check_keys(const pb_node *group, const pb_config_field *fields,
 static pb_status fail_missing(const pb_node *place_of, const char *group,
                               const pb_config_field *field)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     pb_string wanted = {0};
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, pb_field_describe(field, &wanted), done);
@@ -102,7 +102,7 @@ static pb_status check_required(const pb_config *config, const char *group, cons
 
 static pb_status find_group(const pb_config *config, const char *group, const pb_node **out)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     const pb_node *node = pb_node_find(config->root, group);
     if (node != NULL && node->kind != PB_NODE_GROUP) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",

@@ -29,24 +29,24 @@ typedef struct scanner {
     int nesting; /* open brackets */
     bool includes;
     bool after_text; /* a text that follows continues the last one, as in C */
-    pb_source *out;
+    text_source *out;
 } scanner;
 
 #define FAIL_HERE(sc, format, ...)        \
     PB_FAIL(PB_ERR_CONFIG, "%s: " format, \
-            pb_place_text((sc)->origin, (sc)->line, (char[PB_PLACE_SIZE]){0}), __VA_ARGS__)
+            pb_place_text((sc)->origin, (sc)->line, (char[PLACE_SIZE]){0}), __VA_ARGS__)
 
-void pb_config_source_clear(pb_source *source)
+void pb_config_source_clear(text_source *source)
 {
     pb_string_clear(&source->text);
     pb_string_clear(&source->texts);
     pb_memory_free(source->lines);
-    *source = (pb_source){0};
+    *source = (text_source){0};
 }
 
 static pb_status begin_line(scanner *sc)
 {
-    pb_source *out = sc->out;
+    text_source *out = sc->out;
     PB_TRY(PB_GROW(out->lines, out->count + 1));
     out->lines[out->count++] = (pb_config_source_line){.origin = sc->origin, .line = sc->line};
     return PB_OK;
@@ -356,7 +356,7 @@ static pb_status scan_text(scanner *sc)
 }
 
 pb_status pb_config_source_scan(pb_config *config, pb_origin *origin, const char *text, size_t size,
-                                bool includes, pb_source *out)
+                                bool includes, text_source *out)
 {
     scanner sc       = {.config   = config,
                         .origin   = origin,

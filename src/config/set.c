@@ -15,10 +15,10 @@
  * libconfig value; the error record then says why. */
 static pb_status parse_value(pb_config *config, pb_origin *origin, const char *value, pb_node **out)
 {
-    pb_string text   = {0};
-    pb_source source = {0};
-    pb_node *root    = NULL;
-    pb_status status = PB_OK;
+    pb_string text     = {0};
+    text_source source = {0};
+    pb_node *root      = NULL;
+    pb_status status   = PB_OK;
     PB_TRY_GOTO(status, pb_string_printf(&text, "v = %s\n;", value), done);
     PB_TRY_GOTO(status,
                 pb_config_source_scan(config, origin, text.data, text.length, false, &source),
@@ -151,7 +151,7 @@ static bool is_key(const char *key, size_t length)
 
 pb_status pb_config_set(pb_config *config, const char *assignment)
 {
-    char label[PB_PLACE_SIZE];
+    char label[PLACE_SIZE];
     pb_origin *origin  = NULL;
     pb_config *layer   = NULL;
     pb_node *value     = NULL;

@@ -116,7 +116,7 @@ static void describe_node(const pb_node *node, char *text, size_t size)
 
 static pb_status fail_type(const pb_node *node, const pb_config_field *field)
 {
-    char place[PB_PLACE_SIZE], is[160];
+    char place[PLACE_SIZE], is[160];
     pb_string wanted = {0};
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, pb_field_describe(field, &wanted), done);
@@ -142,7 +142,7 @@ static bool is_within(const pb_node *node, const pb_config_field *field)
 
 static pb_status check_bounds(const pb_node *node, const pb_config_field *field)
 {
-    char place[PB_PLACE_SIZE], low[32], high[32], is[40];
+    char place[PLACE_SIZE], low[32], high[32], is[40];
     if (is_within(node, field)) {
         return PB_OK;
     }
@@ -169,7 +169,7 @@ static pb_status check_bounds(const pb_node *node, const pb_config_field *field)
 
 static pb_status read_path(const pb_node *node, const pb_config_field *field, char **out)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     char *expanded   = NULL;
     pb_status status = pb_path_expand(node->text, &expanded);
     if (status != PB_OK) {
@@ -186,7 +186,7 @@ static pb_status read_path(const pb_node *node, const pb_config_field *field, ch
 
 static pb_status read_choice(const pb_node *node, const pb_config_field *field, int *out)
 {
-    char place[PB_PLACE_SIZE];
+    char place[PLACE_SIZE];
     for (int i = 0; field->choices[i] != NULL; i++) {
         if (strcmp(field->choices[i], node->text) == 0) {
             *out = i;

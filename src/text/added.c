@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static pb_status add_node(pb_trie *trie, uint8_t byte, int32_t sibling, int32_t *out)
+static pb_status add_node(text_trie *trie, uint8_t byte, int32_t sibling, int32_t *out)
 {
     PB_TRY(PB_GROW(trie->nodes, trie->count + 1));
     *out                      = (int32_t)trie->count++;
@@ -22,7 +22,7 @@ static pb_status add_node(pb_trie *trie, uint8_t byte, int32_t sibling, int32_t 
     return PB_OK;
 }
 
-static int32_t find_child(const pb_trie *trie, int32_t node, uint8_t byte)
+static int32_t find_child(const text_trie *trie, int32_t node, uint8_t byte)
 {
     int32_t child = trie->nodes[node].child;
 
@@ -33,7 +33,7 @@ static int32_t find_child(const pb_trie *trie, int32_t node, uint8_t byte)
 }
 
 /* A text that another token already has is refused: which one is meant cannot be known. */
-static pb_status trie_put(pb_trie *trie, const char *text, size_t length, int32_t token)
+static pb_status trie_put(text_trie *trie, const char *text, size_t length, int32_t token)
 {
     int32_t node = -1;
 
@@ -63,7 +63,7 @@ static pb_status trie_put(pb_trie *trie, const char *text, size_t length, int32_
 }
 
 /* The longest token that begins at `at`: its index and its end, -1 when there is none. */
-static int32_t trie_longest(const pb_trie *trie, const char *text, size_t length, size_t at,
+static int32_t trie_longest(const text_trie *trie, const char *text, size_t length, size_t at,
                             size_t *end)
 {
     int32_t node  = trie->roots[(uint8_t)text[at]];
@@ -84,11 +84,10 @@ static bool is_single_word(const char *text, size_t length, size_t begin, size_t
 {
     size_t size = 0;
 
-    if (begin > 0 &&
-        pb_unicode_is_word(pb_utf8_decode(text + pb_utf8_before(text, begin), &size))) {
+    if (begin > 0 && unicode_is_word(pb_utf8_decode(text + pb_utf8_before(text, begin), &size))) {
         return false;
     }
-    return end == length || !pb_unicode_is_word(pb_utf8_decode(text + end, &size));
+    return end == length || !unicode_is_word(pb_utf8_decode(text + end, &size));
 }
 
 static size_t space_before(const char *text, size_t at)
@@ -96,7 +95,7 @@ static size_t space_before(const char *text, size_t at)
     while (at > 0) {
         size_t size   = 0;
         size_t before = pb_utf8_before(text, at);
-        if (!pb_unicode_is_space(pb_utf8_decode(text + before, &size))) {
+        if (!unicode_is_space(pb_utf8_decode(text + before, &size))) {
             break;
         }
         at = before;
@@ -108,7 +107,7 @@ static size_t space_after(const char *text, size_t length, size_t at)
 {
     size_t size = 0;
 
-    while (at < length && pb_unicode_is_space(pb_utf8_decode(text + at, &size))) {
+    while (at < length && unicode_is_space(pb_utf8_decode(text + at, &size))) {
         at += size;
     }
     return at;
@@ -116,8 +115,8 @@ static size_t space_after(const char *text, size_t length, size_t at)
 
 /* As in HF, the search continues after the match itself, not after the white space that it absorbs,
  * so a token of white space may be found inside the absorbed part. */
-pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *text, size_t length,
-                        pb_plain plain, pb_spans *out)
+pb_status added_find(const text_added *added, const text_trie *trie, const char *text,
+                     size_t length, text_plain plain, text_spans *out)
 {
     size_t done = 0;
 
@@ -133,8 +132,8 @@ pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *
             at++;
             continue;
         }
-        const pb_added_token *token = &added->tokens[index];
-        at                          = end;
+        const added_token *token = &added->tokens[index];
+        at                       = end;
         if (token->special && begin < plain.end && end > plain.begin) {
             continue;
         }
@@ -152,13 +151,13 @@ pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *
             continue; /* the previous token absorbed all of it */
         }
         if (done < begin) {
-            PB_TRY(pb_spans_push(out, (pb_span){done, begin, -1, done == 0}));
+            PB_TRY(spans_push(out, (text_span){done, begin, -1, done == 0}));
         }
-        PB_TRY(pb_spans_push(out, (pb_span){begin, end, token->id, begin == 0}));
+        PB_TRY(spans_push(out, (text_span){begin, end, token->id, begin == 0}));
         done = end;
     }
     if (done < length) {
-        PB_TRY(pb_spans_push(out, (pb_span){done, length, -1, done == 0}));
+        PB_TRY(spans_push(out, (text_span){done, length, -1, done == 0}));
     }
     return PB_OK;
 }
@@ -166,10 +165,10 @@ pb_status pb_added_find(const pb_added *added, const pb_trie *trie, const char *
 /* The array of added tokens; NULL when absent. */
 static pb_status get_list(const json_t *root, json_t **out)
 {
-    return pb_json_array(root, "tokenizer", "added_tokens", out);
+    return text_json_array(root, "tokenizer", "added_tokens", out);
 }
 
-pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count, size_t *bytes)
+pb_status added_measure(const json_t *root, int64_t *highest, int64_t *count, size_t *bytes)
 {
     json_t *list = NULL;
 
@@ -178,15 +177,14 @@ pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count,
     *count   = (int64_t)json_array_size(list);
     *bytes   = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
-        char place[PB_PLACE_SIZE];
-        pb_json_text content = {0};
-        int64_t id           = 0;
-        const json_t *node   = json_array_get(list, i);
+        char place[PLACE_SIZE];
+        json_text content  = {0};
+        int64_t id         = 0;
+        const json_t *node = json_array_get(list, i);
         (void)snprintf(place, sizeof place, "added_tokens[%zu]", i);
-        PB_TRY(
-            pb_json_only(node, place, "id content single_word lstrip rstrip normalized special"));
-        PB_TRY(pb_json_integer(node, place, "id", -1, &id));
-        PB_TRY(pb_json_text_of(node, place, "content", &content));
+        PB_TRY(json_only(node, place, "id content single_word lstrip rstrip normalized special"));
+        PB_TRY(text_json_integer(node, place, "id", -1, &id));
+        PB_TRY(json_text_of(node, place, "content", &content));
         if (id < 0 || id >= INT32_MAX) {
             return PB_FAIL(PB_ERR_FORMAT, "%s.id: an id from 0 to 2^31 - 2 is expected", place);
         }
@@ -200,11 +198,11 @@ pb_status pb_added_measure(const json_t *root, int64_t *highest, int64_t *count,
 }
 
 /* Two tokens with the same id or text could not be distinguished later. */
-static pb_status check_unique(const pb_added *added, const pb_lexicon *vocabulary,
-                              pb_json_text content, int64_t id, const char *place)
+static pb_status check_unique(const text_added *added, const text_lexicon *vocabulary,
+                              json_text content, int64_t id, const char *place)
 {
-    int32_t known     = pb_lexicon_find(vocabulary, content.data, content.length);
-    const char *owner = pb_lexicon_text(vocabulary, id, NULL);
+    int32_t known     = lexicon_find(vocabulary, content.data, content.length);
+    const char *owner = lexicon_text(vocabulary, id, NULL);
 
     if (known >= 0 && known != id) {
         return PB_FAIL(PB_ERR_FORMAT,
@@ -213,7 +211,7 @@ static pb_status check_unique(const pb_added *added, const pb_lexicon *vocabular
                        place, content.data, id, known);
     }
     if (known < 0 && owner == NULL) {
-        owner = pb_lexicon_text(&added->texts, id, NULL);
+        owner = lexicon_text(&added->texts, id, NULL);
     }
     if (known < 0 && owner != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
@@ -222,48 +220,48 @@ static pb_status check_unique(const pb_added *added, const pb_lexicon *vocabular
                        "tokenizer again",
                        place, id, content.data, owner);
     }
-    if (pb_lexicon_find(&added->texts, content.data, content.length) >= 0) {
+    if (lexicon_find(&added->texts, content.data, content.length) >= 0) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: \"%.60s\" is there twice; fetch the tokenizer again",
                        place, content.data);
     }
     return PB_OK;
 }
 
-static pb_status read_token(const json_t *node, const char *place, const pb_lexicon *vocabulary,
-                            pb_added *added)
+static pb_status read_token(const json_t *node, const char *place, const text_lexicon *vocabulary,
+                            text_added *added)
 {
-    pb_json_text content  = {0};
-    int64_t id            = 0;
-    pb_added_token *token = &added->tokens[added->count];
+    json_text content  = {0};
+    int64_t id         = 0;
+    added_token *token = &added->tokens[added->count];
 
-    PB_TRY(pb_json_integer(node, place, "id", -1, &id));
-    PB_TRY(pb_json_text_of(node, place, "content", &content));
+    PB_TRY(text_json_integer(node, place, "id", -1, &id));
+    PB_TRY(json_text_of(node, place, "content", &content));
     PB_TRY(check_unique(added, vocabulary, content, id, place));
     token->id = (int32_t)id;
-    PB_TRY(pb_json_bool(node, place, "special", false, &token->special));
-    PB_TRY(pb_json_bool(node, place, "single_word", false, &token->single_word));
-    PB_TRY(pb_json_bool(node, place, "lstrip", false, &token->left));
-    PB_TRY(pb_json_bool(node, place, "rstrip", false, &token->right));
-    PB_TRY(pb_json_bool(node, place, "normalized", !token->special, &token->normalized));
-    (void)pb_lexicon_put(&added->texts, token->id, content.data, content.length);
+    PB_TRY(json_bool(node, place, "special", false, &token->special));
+    PB_TRY(json_bool(node, place, "single_word", false, &token->single_word));
+    PB_TRY(json_bool(node, place, "lstrip", false, &token->left));
+    PB_TRY(json_bool(node, place, "rstrip", false, &token->right));
+    PB_TRY(json_bool(node, place, "normalized", !token->special, &token->normalized));
+    (void)lexicon_put(&added->texts, token->id, content.data, content.length);
     added->count++;
     return PB_OK;
 }
 
 /* A token found in normalised text is searched for in its own normalised form. */
-static pb_status enter_token(const pb_steps *normalizer, pb_scratch *scratch, pb_added *added,
+static pb_status enter_token(const text_steps *normalizer, text_scratch *scratch, text_added *added,
                              size_t index)
 {
     size_t length    = 0;
-    const char *text = pb_lexicon_text(&added->texts, added->tokens[index].id, &length);
+    const char *text = lexicon_text(&added->texts, added->tokens[index].id, &length);
 
-    pb_added_token *token = &added->tokens[index];
+    added_token *token = &added->tokens[index];
 
     if (!token->normalized) {
         return trie_put(&added->raw, text, length, (int32_t)index);
     }
-    pb_scratch_set(scratch, text, length);
-    PB_TRY(pb_steps_run(normalizer, scratch));
+    scratch_set(scratch, text, length);
+    PB_TRY(steps_run(normalizer, scratch));
     if (scratch->length != length || memcmp(scratch->text, text, length) != 0) {
         PB_TRY(PB_ALLOC(token->normal, scratch->length + 1));
         memcpy(token->normal, scratch->text, scratch->length);
@@ -272,8 +270,8 @@ static pb_status enter_token(const pb_steps *normalizer, pb_scratch *scratch, pb
     return trie_put(&added->after, scratch->text, scratch->length, (int32_t)index);
 }
 
-pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *vocabulary,
-                         const pb_steps *normalizer, pb_scratch *scratch, pb_added *out)
+pb_status added_parse(const json_t *root, int64_t size, const text_lexicon *vocabulary,
+                      const text_steps *normalizer, text_scratch *scratch, text_added *out)
 {
     json_t *list     = NULL;
     int64_t highest  = 0;
@@ -281,17 +279,17 @@ pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *voc
     size_t bytes     = 0;
     pb_status status = PB_OK;
 
-    *out = (pb_added){0};
+    *out = (text_added){0};
     for (int b = 0; b < 256; b++) {
         out->raw.roots[b]   = -1;
         out->after.roots[b] = -1;
     }
     PB_TRY(get_list(root, &list));
-    PB_TRY(pb_added_measure(root, &highest, &count, &bytes));
-    PB_TRY_GOTO(status, pb_lexicon_create(&out->texts, size, count, bytes), err_clear);
+    PB_TRY(added_measure(root, &highest, &count, &bytes));
+    PB_TRY_GOTO(status, lexicon_create(&out->texts, size, count, bytes), err_clear);
     PB_TRY_GOTO(status, PB_ALLOC(out->tokens, count), err_clear);
     for (size_t i = 0; i < (size_t)count; i++) {
-        char place[PB_PLACE_SIZE];
+        char place[PLACE_SIZE];
         (void)snprintf(place, sizeof place, "added_tokens[%zu]", i);
         PB_TRY_GOTO(status, read_token(json_array_get(list, i), place, vocabulary, out), err_clear);
         PB_TRY_GOTO(status, enter_token(normalizer, scratch, out, i), err_clear);
@@ -299,13 +297,13 @@ pb_status pb_added_parse(const json_t *root, int64_t size, const pb_lexicon *voc
     return PB_OK;
 
 err_clear:
-    pb_added_clear(out);
+    added_clear(out);
     return status;
 }
 
-const pb_added_token *pb_added_of(const pb_added *added, int64_t id)
+const added_token *added_of(const text_added *added, int64_t id)
 {
-    if (pb_lexicon_text(&added->texts, id, NULL) == NULL) {
+    if (lexicon_text(&added->texts, id, NULL) == NULL) {
         return NULL;
     }
     size_t i = 0;
@@ -315,7 +313,7 @@ const pb_added_token *pb_added_of(const pb_added *added, int64_t id)
     return &added->tokens[i];
 }
 
-void pb_added_clear(pb_added *added)
+void added_clear(text_added *added)
 {
     for (size_t i = 0; i < added->count; i++) {
         pb_memory_free(added->tokens[i].normal);
@@ -323,6 +321,6 @@ void pb_added_clear(pb_added *added)
     pb_memory_free(added->tokens);
     pb_memory_free(added->raw.nodes);
     pb_memory_free(added->after.nodes);
-    pb_lexicon_clear(&added->texts);
-    *added = (pb_added){0};
+    lexicon_clear(&added->texts);
+    *added = (text_added){0};
 }

@@ -23,13 +23,13 @@ static inline uint32_t hash_pair(uint64_t key)
 }
 
 /* The merge of two ids, NULL when there is none. */
-static inline const pb_merge *find_merge(const pb_bpe *bpe, int32_t left, int32_t right)
+static inline const text_merge *find_merge(const text_bpe *bpe, int32_t left, int32_t right)
 {
     uint64_t key  = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
     uint32_t slot = hash_pair(key) & bpe->merge_mask;
 
     while (bpe->merges[slot].key != key) {
-        if (bpe->merges[slot].key == PB_NO_MERGE) {
+        if (bpe->merges[slot].key == NO_MERGE) {
             return NULL;
         }
         slot = (slot + 1) & bpe->merge_mask;
@@ -37,18 +37,18 @@ static inline const pb_merge *find_merge(const pb_bpe *bpe, int32_t left, int32_
     return &bpe->merges[slot];
 }
 
-static pb_status reserve_symbols(pb_scratch *w, size_t count)
+static pb_status reserve_symbols(text_scratch *w, size_t count)
 {
     if (count <= w->symbol_room) {
         return PB_OK;
     }
-    size_t room        = count + count / 2 + SCAN_LIMIT;
-    pb_symbol *symbols = pb_memory_resize(w->symbols, room, sizeof *symbols);
+    size_t room     = count + count / 2 + SCAN_LIMIT;
+    symbol *symbols = pb_memory_resize(w->symbols, room, sizeof *symbols);
     if (symbols == NULL) {
         return PB_ERR_MEMORY;
     }
-    w->symbols               = symbols;
-    pb_candidate *candidates = pb_memory_resize(w->candidates, 3 * room, sizeof *candidates);
+    w->symbols            = symbols;
+    candidate *candidates = pb_memory_resize(w->candidates, 3 * room, sizeof *candidates);
     if (candidates == NULL) {
         return PB_ERR_MEMORY;
     }
@@ -59,8 +59,8 @@ static pb_status reserve_symbols(pb_scratch *w, size_t count)
 
 /* The symbols of a piece before any merge. */
 typedef struct symboliser {
-    const pb_bpe *bpe;
-    pb_symbol *symbols;
+    const text_bpe *bpe;
+    symbol *symbols;
     size_t count;
     bool unknown; /* an unknown token is pending */
 } symboliser;
@@ -83,8 +83,8 @@ static void push_known(symboliser *s, int32_t id)
  * stays pending, so that a run of them can become one; bytes do not end the run (as in HF). */
 static void push_unknown(symboliser *s, const char *c, size_t size)
 {
-    const pb_bpe *bpe = s->bpe;
-    bool all          = bpe->byte_fallback && !bpe->by_bytes;
+    const text_bpe *bpe = s->bpe;
+    bool all            = bpe->byte_fallback && !bpe->by_bytes;
 
     for (size_t i = 0; all && i < size; i++) {
         all = bpe->byte_ids[(uint8_t)c[i]] >= 0;
@@ -103,7 +103,7 @@ static void push_unknown(symboliser *s, const char *c, size_t size)
     }
 }
 
-static size_t symbolise(const pb_bpe *bpe, const char *piece, size_t length, pb_symbol *symbols)
+static size_t symbolise(const text_bpe *bpe, const char *piece, size_t length, symbol *symbols)
 {
     symboliser s = {.bpe = bpe, .symbols = symbols};
 
@@ -113,7 +113,7 @@ static size_t symbolise(const pb_bpe *bpe, const char *piece, size_t length, pb_
             id = bpe->byte_ids[(uint8_t)piece[at]];
         } else {
             size = pb_utf8_size(piece[at]);
-            id   = pb_lexicon_find(bpe->vocabulary, piece + at, size);
+            id   = lexicon_find(bpe->vocabulary, piece + at, size);
         }
         if (id >= 0) {
             push_known(&s, id);
@@ -128,15 +128,15 @@ static size_t symbolise(const pb_bpe *bpe, const char *piece, size_t length, pb_
 }
 
 /* Merges a short piece in place; returns how many symbols are left. */
-static size_t merge_by_scan(const pb_bpe *bpe, pb_symbol *symbols, size_t count)
+static size_t merge_by_scan(const text_bpe *bpe, symbol *symbols, size_t count)
 {
     uint32_t ranks[SCAN_LIMIT]; /* of the pair that begins here */
     int32_t merged[SCAN_LIMIT];
 
     for (size_t i = 0; i + 1 < count; i++) {
-        const pb_merge *m = find_merge(bpe, symbols[i].id, symbols[i + 1].id);
-        ranks[i]          = m == NULL ? NO_RANK : m->rank;
-        merged[i]         = m == NULL ? -1 : m->id;
+        const text_merge *m = find_merge(bpe, symbols[i].id, symbols[i + 1].id);
+        ranks[i]            = m == NULL ? NO_RANK : m->rank;
+        merged[i]           = m == NULL ? -1 : m->id;
     }
     if (count > 0) {
         ranks[count - 1]  = NO_RANK;
@@ -158,15 +158,15 @@ static size_t merge_by_scan(const pb_bpe *bpe, pb_symbol *symbols, size_t count)
             merged[i]     = merged[i + 1];
         }
         for (size_t i = best > 0 ? best - 1 : 0; i <= best && i + 1 < count; i++) {
-            const pb_merge *m = find_merge(bpe, symbols[i].id, symbols[i + 1].id);
-            ranks[i]          = m == NULL ? NO_RANK : m->rank;
-            merged[i]         = m == NULL ? -1 : m->id;
+            const text_merge *m = find_merge(bpe, symbols[i].id, symbols[i + 1].id);
+            ranks[i]            = m == NULL ? NO_RANK : m->rank;
+            merged[i]           = m == NULL ? -1 : m->id;
         }
     }
     return count;
 }
 
-static void heap_push(pb_candidate *heap, size_t *count, pb_candidate item)
+static void heap_push(candidate *heap, size_t *count, candidate item)
 {
     size_t i = (*count)++;
 
@@ -177,11 +177,11 @@ static void heap_push(pb_candidate *heap, size_t *count, pb_candidate item)
     heap[i] = item;
 }
 
-static pb_candidate heap_pop(pb_candidate *heap, size_t *count)
+static candidate heap_pop(candidate *heap, size_t *count)
 {
-    pb_candidate top  = heap[0];
-    pb_candidate last = heap[--*count];
-    size_t i          = 0;
+    candidate top  = heap[0];
+    candidate last = heap[--*count];
+    size_t i       = 0;
 
     for (size_t child = 1; child < *count; child = 2 * i + 1) {
         if (child + 1 < *count && heap[child + 1].key < heap[child].key) {
@@ -198,15 +198,15 @@ static pb_candidate heap_pop(pb_candidate *heap, size_t *count)
 }
 
 /* Offers the pair that begins at symbol `left` to the heap. */
-static void offer(const pb_bpe *bpe, pb_scratch *w, size_t *heap, int32_t left)
+static void offer(const text_bpe *bpe, text_scratch *w, size_t *heap, int32_t left)
 {
     int32_t right = w->symbols[left].next;
 
     if (right >= 0) {
-        const pb_merge *m = find_merge(bpe, w->symbols[left].id, w->symbols[right].id);
+        const text_merge *m = find_merge(bpe, w->symbols[left].id, w->symbols[right].id);
         if (m != NULL) {
             uint64_t key = (uint64_t)m->rank << 32 | (uint32_t)left;
-            heap_push(w->candidates, heap, (pb_candidate){key, m->id});
+            heap_push(w->candidates, heap, (candidate){key, m->id});
         }
     }
 }
@@ -214,11 +214,11 @@ static void offer(const pb_bpe *bpe, pb_scratch *w, size_t *heap, int32_t left)
 /* A candidate is stale when its pair has changed since it was offered: then the pair now there has
  * a different merge. Every symbol is offered once at the start and every merge offers two, so three
  * times the symbols is room enough. */
-static size_t merge_by_heap(const pb_bpe *bpe, pb_scratch *w, size_t count)
+static size_t merge_by_heap(const text_bpe *bpe, text_scratch *w, size_t count)
 {
-    pb_symbol *symbols = w->symbols;
-    size_t heap        = 0;
-    size_t left        = 0;
+    symbol *symbols = w->symbols;
+    size_t heap     = 0;
+    size_t left     = 0;
 
     for (size_t i = 0; i < count; i++) {
         symbols[i].previous = (int32_t)i - 1;
@@ -228,13 +228,13 @@ static size_t merge_by_heap(const pb_bpe *bpe, pb_scratch *w, size_t count)
         offer(bpe, w, &heap, (int32_t)i);
     }
     while (heap > 0) {
-        pb_candidate top = heap_pop(w->candidates, &heap);
-        int32_t at       = (int32_t)(top.key & UINT32_MAX);
-        int32_t right    = symbols[at].next;
+        candidate top = heap_pop(w->candidates, &heap);
+        int32_t at    = (int32_t)(top.key & UINT32_MAX);
+        int32_t right = symbols[at].next;
         if (symbols[at].id < 0 || right < 0) {
             continue;
         }
-        const pb_merge *m = find_merge(bpe, symbols[at].id, symbols[right].id);
+        const text_merge *m = find_merge(bpe, symbols[at].id, symbols[right].id);
         if (m == NULL || m->id != top.id) {
             continue;
         }
@@ -257,11 +257,11 @@ static size_t merge_by_heap(const pb_bpe *bpe, pb_scratch *w, size_t count)
     return left;
 }
 
-pb_status pb_bpe_merge(const pb_bpe *bpe, pb_scratch *scratch, const char *word, size_t length,
-                       pb_ids *out)
+pb_status bpe_merge(const text_bpe *bpe, text_scratch *scratch, const char *word, size_t length,
+                    pb_ids *out)
 {
     if (bpe->whole != NULL) {
-        int32_t id = pb_lexicon_find(bpe->pieces, word, length);
+        int32_t id = lexicon_find(bpe->pieces, word, length);
         if (id >= 0 && bpe->whole[id]) {
             return pb_ids_append(out, id);
         }

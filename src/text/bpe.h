@@ -9,39 +9,39 @@
 
 #include "pb/tokenizer.h"
 
-typedef struct pb_merge {
-    uint64_t key; /* left id · 2^32 + right id; PB_NO_MERGE: free */
+typedef struct text_merge {
+    uint64_t key; /* left id · 2^32 + right id; NO_MERGE: free */
     uint32_t rank;
     int32_t id;
-} pb_merge;
+} text_merge;
 
-#define PB_NO_MERGE UINT64_MAX
+#define NO_MERGE UINT64_MAX
 
-typedef struct pb_bpe {
-    const pb_lexicon *vocabulary; /* of the file, borrowed */
-    pb_lexicon raw;               /* by bytes: the same tokens, byte characters undone */
-    const pb_lexicon *pieces;     /* where a whole piece is looked up: raw or vocabulary */
-    bool *whole;      /* [size] a piece with this token's text becomes this token at once */
-    pb_merge *merges; /* [merge_mask + 1], open addressing */
+typedef struct text_bpe {
+    const text_lexicon *vocabulary; /* of the file, borrowed */
+    text_lexicon raw;               /* by bytes: the same tokens, byte characters undone */
+    const text_lexicon *pieces;     /* where a whole piece is looked up: raw or vocabulary */
+    bool *whole;        /* [size] a piece with this token's text becomes this token at once */
+    text_merge *merges; /* [merge_mask + 1], open addressing */
     uint32_t merge_mask;
     int32_t byte_ids[256]; /* of a byte's character (by bytes) or of "<0x..>"; -1: none */
     int32_t unk;           /* -1: characters without a token are dropped */
     bool by_bytes, byte_fallback, fuse_unk, ignore_merges;
     bool splits_words; /* no merge joins another character to a following U+2581 */
-} pb_bpe;
+} text_bpe;
 
 /* U+2581, which stands for a space in SentencePiece's vocabularies. */
-#define PB_WORD_START "\xe2\x96\x81"
+#define WORD_START "\xe2\x96\x81"
 
 /* Reads "model" of a tokenizer.json; its vocabulary is already in `vocabulary`. by_bytes: pieces
  * are bytes of a byte-level pre-tokenizer. */
-pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool by_bytes,
-                       pb_scratch *scratch, pb_bpe *out) PB_MUST_USE;
-void pb_bpe_clear(pb_bpe *bpe);
+pb_status bpe_parse(const json_t *model, const text_lexicon *vocabulary, bool by_bytes,
+                    text_scratch *scratch, text_bpe *out) PB_MUST_USE;
+void bpe_clear(text_bpe *bpe);
 
 /* Appends the ids of one word by merging, without the cache of earlier words. */
-pb_status pb_bpe_merge(const pb_bpe *bpe, pb_scratch *scratch, const char *word, size_t length,
-                       pb_ids *out) PB_MUST_USE;
+pb_status bpe_merge(const text_bpe *bpe, text_scratch *scratch, const char *word, size_t length,
+                    pb_ids *out) PB_MUST_USE;
 
 /* Appends the ids of all current pieces, none of which is empty. */
-pb_status pb_bpe_encode(const pb_bpe *bpe, pb_scratch *scratch, pb_ids *out) PB_MUST_USE;
+pb_status bpe_encode(const text_bpe *bpe, text_scratch *scratch, pb_ids *out) PB_MUST_USE;

@@ -19,11 +19,11 @@ static inline uint32_t hash_pair(uint64_t key)
 }
 
 /* One merge: two tokens of the vocabulary, and their concatenation, which must be one too. */
-static pb_status read_merge(const pb_bpe *bpe, size_t index, pb_json_text left, pb_json_text right,
-                            pb_string *joined, pb_merge *out)
+static pb_status read_merge(const text_bpe *bpe, size_t index, json_text left, json_text right,
+                            pb_string *joined, text_merge *out)
 {
-    int32_t left_id  = pb_lexicon_find(bpe->vocabulary, left.data, left.length);
-    int32_t right_id = pb_lexicon_find(bpe->vocabulary, right.data, right.length);
+    int32_t left_id  = lexicon_find(bpe->vocabulary, left.data, left.length);
+    int32_t right_id = lexicon_find(bpe->vocabulary, right.data, right.length);
 
     if (left_id < 0 || right_id < 0) {
         return PB_FAIL(PB_ERR_FORMAT,
@@ -34,7 +34,7 @@ static pb_status read_merge(const pb_bpe *bpe, size_t index, pb_json_text left, 
     joined->length = 0;
     PB_TRY(pb_string_append(joined, left.data, left.length));
     PB_TRY(pb_string_append(joined, right.data, right.length));
-    out->id = pb_lexicon_find(bpe->vocabulary, joined->data, joined->length);
+    out->id = lexicon_find(bpe->vocabulary, joined->data, joined->length);
     if (out->id < 0) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "model.merges[%zu]: the merged token \"%.60s\" is not in model.vocab; fetch "
@@ -47,8 +47,8 @@ static pb_status read_merge(const pb_bpe *bpe, size_t index, pb_json_text left, 
 }
 
 /* A merge is "left right" or ["left", "right"]. `copy` holds the parts of the former. */
-static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, pb_json_text *left,
-                             pb_json_text *right)
+static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, json_text *left,
+                             json_text *right)
 {
     if (json_is_array(node)) {
         const json_t *a = json_array_get(node, 0);
@@ -56,14 +56,14 @@ static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, 
         if (json_array_size(node) != 2 || !json_is_string(a) || !json_is_string(b)) {
             return PB_FAIL(PB_ERR_FORMAT, "model.merges[%zu]: two strings are expected", index);
         }
-        *left  = (pb_json_text){json_string_value(a), json_string_length(a)};
-        *right = (pb_json_text){json_string_value(b), json_string_length(b)};
+        *left  = (json_text){json_string_value(a), json_string_length(a)};
+        *right = (json_text){json_string_value(b), json_string_length(b)};
         return PB_OK;
     }
     if (!json_is_string(node)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "model.merges[%zu]: a string or two strings are expected, found %s", index,
-                       pb_json_kind(node));
+                       json_kind(node));
     }
     copy->length = 0;
     PB_TRY(pb_string_append(copy, json_string_value(node), json_string_length(node)));
@@ -74,22 +74,22 @@ static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, 
                        index, copy->data);
     }
     *space = '\0';
-    *left  = (pb_json_text){copy->data, (size_t)(space - copy->data)};
-    *right = (pb_json_text){space + 1, copy->length - left->length - 1};
+    *left  = (json_text){copy->data, (size_t)(space - copy->data)};
+    *right = (json_text){space + 1, copy->length - left->length - 1};
     return PB_OK;
 }
 
 /* True when the merge joins another character to a following U+2581. */
-static bool joins_words(pb_json_text left, pb_json_text right)
+static bool joins_words(json_text left, json_text right)
 {
-    static const char start[] = PB_WORD_START;
+    static const char start[] = WORD_START;
     const size_t size         = sizeof start - 1;
 
     return right.length >= size && memcmp(right.data, start, size) == 0 &&
            !(left.length >= size && memcmp(left.data + left.length - size, start, size) == 0);
 }
 
-static pb_status create_merges(pb_bpe *bpe, size_t count)
+static pb_status create_merges(text_bpe *bpe, size_t count)
 {
     size_t slots = 16;
 
@@ -101,36 +101,36 @@ static pb_status create_merges(pb_bpe *bpe, size_t count)
     }
     PB_TRY(PB_ALLOC(bpe->merges, slots));
     for (size_t i = 0; i < slots; i++) {
-        bpe->merges[i].key = PB_NO_MERGE;
+        bpe->merges[i].key = NO_MERGE;
     }
     bpe->merge_mask = (uint32_t)(slots - 1);
     return PB_OK;
 }
 
 /* If a pair has two merges, the later one counts, as in HF. */
-static pb_status read_merges(const json_t *model, pb_bpe *bpe)
+static pb_status read_merges(const json_t *model, text_bpe *bpe)
 {
     pb_string copy   = {0};
     pb_string joined = {0};
     json_t *list     = NULL;
     pb_status status = PB_OK;
 
-    PB_TRY_GOTO(status, pb_json_array(model, "model", "merges", &list), err_clear);
+    PB_TRY_GOTO(status, text_json_array(model, "model", "merges", &list), err_clear);
     if (list == NULL) {
         status = PB_FAIL(PB_ERR_FORMAT, "model.merges: an array is expected, found nothing");
         goto err_clear;
     }
     PB_TRY_GOTO(status, create_merges(bpe, json_array_size(list)), err_clear);
     for (size_t i = 0; i < json_array_size(list); i++) {
-        pb_json_text left  = {0};
-        pb_json_text right = {0};
-        pb_merge merge     = {0};
+        json_text left   = {0};
+        json_text right  = {0};
+        text_merge merge = {0};
         PB_TRY_GOTO(status, split_merge(json_array_get(list, i), i, &copy, &left, &right),
                     err_clear);
         PB_TRY_GOTO(status, read_merge(bpe, i, left, right, &joined, &merge), err_clear);
         bpe->splits_words = bpe->splits_words && !joins_words(left, right);
         uint32_t slot     = hash_pair(merge.key) & bpe->merge_mask;
-        while (bpe->merges[slot].key != PB_NO_MERGE && bpe->merges[slot].key != merge.key) {
+        while (bpe->merges[slot].key != NO_MERGE && bpe->merges[slot].key != merge.key) {
             slot = (slot + 1) & bpe->merge_mask;
         }
         bpe->merges[slot] = merge;
@@ -149,8 +149,8 @@ static pb_status refuse_affixes(const json_t *model)
     const json_t *dropout           = json_object_get(model, "dropout");
 
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        pb_json_text text = {0};
-        PB_TRY(pb_json_text_or_none(model, "model", keys[i], &text));
+        json_text text = {0};
+        PB_TRY(json_text_or_none(model, "model", keys[i], &text));
         if (text.length > 0) {
             return PB_FAIL(PB_ERR_UNSUPPORTED,
                            "model.%s: \"%.60s\" is not supported; use a tokenizer without it",
@@ -164,19 +164,19 @@ static pb_status refuse_affixes(const json_t *model)
     return PB_OK;
 }
 
-static pb_status read_options(const json_t *model, pb_bpe *bpe)
+static pb_status read_options(const json_t *model, text_bpe *bpe)
 {
-    pb_json_text unk = {0};
+    json_text unk = {0};
 
-    PB_TRY(pb_json_only(model, "model",
-                        "type dropout unk_token continuing_subword_prefix end_of_word_suffix "
-                        "fuse_unk byte_fallback ignore_merges vocab merges"));
+    PB_TRY(json_only(model, "model",
+                     "type dropout unk_token continuing_subword_prefix end_of_word_suffix "
+                     "fuse_unk byte_fallback ignore_merges vocab merges"));
     PB_TRY(refuse_affixes(model));
-    PB_TRY(pb_json_bool(model, "model", "fuse_unk", false, &bpe->fuse_unk));
-    PB_TRY(pb_json_bool(model, "model", "byte_fallback", false, &bpe->byte_fallback));
-    PB_TRY(pb_json_bool(model, "model", "ignore_merges", false, &bpe->ignore_merges));
-    PB_TRY(pb_json_text_or_none(model, "model", "unk_token", &unk));
-    bpe->unk = unk.data == NULL ? -1 : pb_lexicon_find(bpe->vocabulary, unk.data, unk.length);
+    PB_TRY(json_bool(model, "model", "fuse_unk", false, &bpe->fuse_unk));
+    PB_TRY(json_bool(model, "model", "byte_fallback", false, &bpe->byte_fallback));
+    PB_TRY(json_bool(model, "model", "ignore_merges", false, &bpe->ignore_merges));
+    PB_TRY(json_text_or_none(model, "model", "unk_token", &unk));
+    bpe->unk = unk.data == NULL ? -1 : lexicon_find(bpe->vocabulary, unk.data, unk.length);
     if (unk.data != NULL && bpe->unk < 0) {
         return PB_FAIL(
             PB_ERR_FORMAT,
@@ -187,13 +187,13 @@ static pb_status read_options(const json_t *model, pb_bpe *bpe)
 }
 
 /* The ids of single bytes. */
-static pb_status find_bytes(pb_bpe *bpe)
+static pb_status find_bytes(text_bpe *bpe)
 {
     for (int b = 0; b < 256; b++) {
         char text[8];
-        size_t length    = bpe->by_bytes ? pb_utf8_encode(pb_byte_to_char((uint8_t)b), text)
+        size_t length    = bpe->by_bytes ? pb_utf8_encode(byte_to_char((uint8_t)b), text)
                                          : (size_t)snprintf(text, sizeof text, "<0x%02X>", b);
-        bpe->byte_ids[b] = pb_lexicon_find(bpe->vocabulary, text, length);
+        bpe->byte_ids[b] = lexicon_find(bpe->vocabulary, text, length);
         if (bpe->by_bytes && bpe->byte_fallback && bpe->byte_ids[b] < 0) {
             return PB_FAIL(PB_ERR_UNSUPPORTED,
                            "model.byte_fallback: not supported beside a ByteLevel pre-tokenizer "
@@ -204,25 +204,25 @@ static pb_status find_bytes(pb_bpe *bpe)
 }
 
 /* The vocabulary by bytes; tokens with a character that stands for no byte cannot occur. */
-static pb_status create_raw(pb_bpe *bpe)
+static pb_status create_raw(text_bpe *bpe)
 {
-    const pb_lexicon *v = bpe->vocabulary;
-    pb_string bytes     = {0};
-    pb_status status    = PB_OK;
+    const text_lexicon *v = bpe->vocabulary;
+    pb_string bytes       = {0};
+    pb_status status      = PB_OK;
 
-    PB_TRY(pb_lexicon_create(&bpe->raw, v->size, (int64_t)v->mask, v->used));
+    PB_TRY(lexicon_create(&bpe->raw, v->size, (int64_t)v->mask, v->used));
     for (int64_t id = 0; id < v->size; id++) {
         size_t length    = 0;
-        const char *text = pb_lexicon_text(v, id, &length);
+        const char *text = lexicon_text(v, id, &length);
         int32_t byte     = 0;
         bytes.length     = 0;
         for (size_t at = 0, size = 0; text != NULL && byte >= 0 && at < length; at += size) {
-            byte   = pb_char_to_byte(pb_utf8_decode(text + at, &size));
+            byte   = char_to_byte(pb_utf8_decode(text + at, &size));
             char c = (char)byte;
             PB_TRY_GOTO(status, pb_string_append(&bytes, &c, byte >= 0), err_clear);
         }
         if (text != NULL && byte >= 0 && length > 0) {
-            (void)pb_lexicon_put(&bpe->raw, (int32_t)id, bytes.data, bytes.length);
+            (void)lexicon_put(&bpe->raw, (int32_t)id, bytes.data, bytes.length);
         }
     }
     bpe->pieces = &bpe->raw;
@@ -233,7 +233,7 @@ err_clear:
 }
 
 /* A token that its own merges make from its text may be taken for a whole piece at once. */
-static pb_status find_whole(pb_bpe *bpe, pb_scratch *scratch)
+static pb_status find_whole(text_bpe *bpe, text_scratch *scratch)
 {
     pb_ids ids       = {0};
     pb_status status = PB_OK;
@@ -242,13 +242,13 @@ static pb_status find_whole(pb_bpe *bpe, pb_scratch *scratch)
     PB_TRY(PB_ALLOC(whole, bpe->vocabulary->size));
     for (int64_t id = 0; id < bpe->vocabulary->size; id++) {
         size_t length    = 0;
-        const char *text = pb_lexicon_text(bpe->pieces, id, &length);
+        const char *text = lexicon_text(bpe->pieces, id, &length);
         ids.count        = 0;
         if (text == NULL || length == 0) {
             continue;
         }
         if (!bpe->ignore_merges) {
-            PB_TRY_GOTO(status, pb_bpe_merge(bpe, scratch, text, length, &ids), err_clear);
+            PB_TRY_GOTO(status, bpe_merge(bpe, scratch, text, length, &ids), err_clear);
         }
         whole[id] = bpe->ignore_merges || (ids.count == 1 && ids.items[0] == id);
     }
@@ -261,16 +261,16 @@ err_clear:
     return status;
 }
 
-pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool by_bytes,
-                       pb_scratch *scratch, pb_bpe *out)
+pb_status bpe_parse(const json_t *model, const text_lexicon *vocabulary, bool by_bytes,
+                    text_scratch *scratch, text_bpe *out)
 {
     pb_status status = PB_OK;
 
-    *out = (pb_bpe){.vocabulary = vocabulary, .pieces = vocabulary, .by_bytes = by_bytes};
+    *out = (text_bpe){.vocabulary = vocabulary, .pieces = vocabulary, .by_bytes = by_bytes};
     PB_TRY_GOTO(status, read_options(model, out), err_clear);
     /* The start of a word must be a token, so that a pending unknown one ends there. */
     out->splits_words = !by_bytes && !out->ignore_merges &&
-                        pb_lexicon_find(vocabulary, PB_WORD_START, strlen(PB_WORD_START)) >= 0;
+                        lexicon_find(vocabulary, WORD_START, strlen(WORD_START)) >= 0;
     PB_TRY_GOTO(status, read_merges(model, out), err_clear);
     PB_TRY_GOTO(status, find_bytes(out), err_clear);
     if (by_bytes) {
@@ -280,13 +280,13 @@ pb_status pb_bpe_parse(const json_t *model, const pb_lexicon *vocabulary, bool b
     return PB_OK;
 
 err_clear:
-    pb_bpe_clear(out);
+    bpe_clear(out);
     return status;
 }
 
-void pb_bpe_clear(pb_bpe *bpe)
+void bpe_clear(text_bpe *bpe)
 {
-    pb_lexicon_clear(&bpe->raw);
+    lexicon_clear(&bpe->raw);
     pb_memory_free(bpe->whole);
     pb_memory_free(bpe->merges);
     bpe->whole  = NULL;

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* The bytes of a word, 1 to PB_WORD_BYTES, in three numbers. Loads overlap: together with the
+/* The bytes of a word, 1 to WORD_BYTES, in three numbers. Loads overlap: together with the
  * length, the numbers identify the word. */
 static inline void pack(const char *p, size_t length, uint64_t key[3])
 {
@@ -17,11 +17,11 @@ static inline void pack(const char *p, size_t length, uint64_t key[3])
     key[1] = 0;
     key[2] = 0;
     if (length >= 8) {
-        key[0] = pb_load64(p);
-        key[1] = length > 16 ? pb_load64(p + 8) : 0;
-        key[2] = pb_load64(p + length - 8);
+        key[0] = load64(p);
+        key[1] = length > 16 ? load64(p + 8) : 0;
+        key[2] = load64(p + length - 8);
     } else if (length >= 4) {
-        key[0] = (uint64_t)pb_load32(p) << 32 | pb_load32(p + length - 4);
+        key[0] = (uint64_t)load32(p) << 32 | load32(p + length - 4);
     } else {
         key[0] = (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[length / 2] << 8 |
                  (uint8_t)p[length - 1];
@@ -45,16 +45,16 @@ typedef struct coming {
     const char *text;
     size_t length;
     uint64_t key[3];
-    pb_word *word; /* NULL: too long to be kept */
+    text_word *word; /* NULL: too long to be kept */
 } coming;
 
 enum { AHEAD = 8 };
 
-static inline coming announce(pb_scratch *scratch, pb_span span)
+static inline coming announce(text_scratch *scratch, text_span span)
 {
     coming c = {.text = scratch->text + span.begin, .length = span.end - span.begin};
 
-    if (c.length - 1 < PB_WORD_BYTES) {
+    if (c.length - 1 < WORD_BYTES) {
         pack(c.text, c.length, c.key);
         c.word = &scratch->words[hash_of(c.key, c.length) >> scratch->word_shift];
         __builtin_prefetch(c.word);
@@ -62,13 +62,13 @@ static inline coming announce(pb_scratch *scratch, pb_span span)
     return c;
 }
 
-static pb_status learn(const pb_bpe *bpe, pb_scratch *scratch, const coming *c, pb_ids *out)
+static pb_status learn(const text_bpe *bpe, text_scratch *scratch, const coming *c, pb_ids *out)
 {
     int64_t before = out->count;
 
-    PB_TRY(pb_bpe_merge(bpe, scratch, c->text, c->length, out));
+    PB_TRY(bpe_merge(bpe, scratch, c->text, c->length, out));
     int64_t count = out->count - before;
-    if (c->word != NULL && count <= PB_WORD_IDS) {
+    if (c->word != NULL && count <= WORD_IDS) {
         memcpy(c->word->key, c->key, sizeof c->key);
         memcpy(c->word->ids, out->items + before, (size_t)count * sizeof *out->items);
         c->word->length = (uint8_t)c->length;
@@ -77,17 +77,17 @@ static pb_status learn(const pb_bpe *bpe, pb_scratch *scratch, const coming *c, 
     return PB_OK;
 }
 
-static inline pb_status encode_word(const pb_bpe *bpe, pb_scratch *scratch, const coming *c,
+static inline pb_status encode_word(const text_bpe *bpe, text_scratch *scratch, const coming *c,
                                     pb_ids *out)
 {
-    const pb_word *word = c->word;
+    const text_word *word = c->word;
 
     if (word == NULL || word->length != c->length || word->key[0] != c->key[0] ||
         word->key[1] != c->key[1] || word->key[2] != c->key[2]) {
         return learn(bpe, scratch, c, out);
     }
-    if (out->capacity - out->count < PB_WORD_IDS) {
-        PB_TRY(pb_ids_reserve(out, PB_WORD_IDS));
+    if (out->capacity - out->count < WORD_IDS) {
+        PB_TRY(pb_ids_reserve(out, WORD_IDS));
     }
     memcpy(out->items + out->count, word->ids, sizeof word->ids);
     out->count += word->count;
@@ -99,39 +99,39 @@ static size_t next_word(const char *text, size_t length, size_t at)
 {
     size_t run = 0; /* a word may begin with several */
 
-    while (length - at - run >= 3 && memcmp(text + at + run, PB_WORD_START, 3) == 0) {
+    while (length - at - run >= 3 && memcmp(text + at + run, WORD_START, 3) == 0) {
         run += 3;
     }
     for (at += run; at < length; at++) {
-        const char *lead = memchr(text + at, PB_WORD_START[0], length - at);
+        const char *lead = memchr(text + at, WORD_START[0], length - at);
         if (lead == NULL || length - (size_t)(lead - text) < 3) {
             return length;
         }
         at = (size_t)(lead - text);
-        if (memcmp(lead, PB_WORD_START, 3) == 0) {
+        if (memcmp(lead, WORD_START, 3) == 0) {
             return at;
         }
     }
     return length;
 }
 
-static pb_status split_words(pb_scratch *scratch)
+static pb_status split_words(text_scratch *scratch)
 {
     for (size_t i = 0; i < scratch->spans.count; i++) {
-        pb_span span     = scratch->spans.items[i];
+        text_span span   = scratch->spans.items[i];
         const char *text = scratch->text + span.begin;
         size_t length    = span.end - span.begin;
         for (size_t at = 0, end = 0; at < length; at = end) {
             end = next_word(text, length, at);
-            PB_TRY(pb_spans_push(&scratch->other, (pb_span){span.begin + at, span.begin + end, -1,
-                                                            span.first && at == 0}));
+            PB_TRY(spans_push(&scratch->other, (text_span){span.begin + at, span.begin + end, -1,
+                                                           span.first && at == 0}));
         }
     }
-    pb_scratch_swap_spans(scratch);
+    scratch_swap_spans(scratch);
     return PB_OK;
 }
 
-pb_status pb_bpe_encode(const pb_bpe *bpe, pb_scratch *scratch, pb_ids *out)
+pb_status bpe_encode(const text_bpe *bpe, text_scratch *scratch, pb_ids *out)
 {
     coming ring[AHEAD];
 

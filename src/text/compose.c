@@ -15,20 +15,20 @@ static pb_status no_memory(void)
 }
 
 /* The text of a named special token, NULL when none is named. */
-static const char *name_of(const pb_source *source, const char *key)
+static const char *name_of(const text_source *source, const char *key)
 {
     const json_t *value = json_object_get(source->names, key);
     return json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
 }
 
-static bool setting(const pb_source *source, const char *key, bool fallback)
+static bool setting(const text_source *source, const char *key, bool fallback)
 {
     const json_t *value = json_object_get(source->config, key);
     return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
 
 /* GPT2Tokenizer or Qwen2Tokenizer, with or without the suffix "Fast". */
-static pb_status find_class(const pb_source *source, bool *qwen2)
+static pb_status find_class(const text_source *source, bool *qwen2)
 {
     const char *class = json_string_value(json_object_get(source->config, "tokenizer_class"));
 
@@ -44,8 +44,7 @@ static pb_status find_class(const pb_source *source, bool *qwen2)
     return PB_OK;
 }
 
-pb_status pb_compose_two_files(const pb_source *source, json_t *vocab, json_t *merges,
-                               json_t **root)
+pb_status compose_two_files(const text_source *source, json_t *vocab, json_t *merges, json_t **root)
 {
     json_t *before = NULL;
     bool space     = setting(source, "add_prefix_space", false);
@@ -68,7 +67,7 @@ pb_status pb_compose_two_files(const pb_source *source, json_t *vocab, json_t *m
 
 /* A space is U+2581 in the vocabulary; `prepend`: one is put before each stretch between added
  * tokens. */
-static json_t *make_normalizer(const pb_sentencepiece *sp, bool prepend)
+static json_t *make_normalizer(const sentencepiece *sp, bool prepend)
 {
     json_t *list = json_array();
 
@@ -112,7 +111,7 @@ static void put_special(const json_t *vocab, const char *content, json_t *single
     }
 }
 
-static json_t *make_template(const pb_source *source, const json_t *vocab)
+static json_t *make_template(const text_source *source, const json_t *vocab)
 {
     const char *bos = name_of(source, "bos_token");
     const char *eos = name_of(source, "eos_token");
@@ -131,11 +130,11 @@ static json_t *make_template(const pb_source *source, const json_t *vocab)
 }
 
 /* Text → id of all pieces, and the tokens among them that are found as a whole. */
-static pb_status make_vocabulary(const pb_sentencepiece *sp, json_t *vocab, json_t *added)
+static pb_status make_vocabulary(const sentencepiece *sp, json_t *vocab, json_t *added)
 {
     for (size_t i = 0; i < sp->count; i++) {
-        const pb_piece *p = &sp->pieces[i];
-        char text[PB_PIECE_LIMIT + 1];
+        const text_piece *p = &sp->pieces[i];
+        char text[PIECE_LIMIT + 1];
         memcpy(text, p->text, p->length);
         text[p->length] = '\0';
         if (json_object_get(vocab, text) != NULL) {
@@ -145,9 +144,9 @@ static pb_status make_vocabulary(const pb_sentencepiece *sp, json_t *vocab, json
         if (json_object_set_new(vocab, text, json_integer((json_int_t)i)) != 0) {
             return no_memory();
         }
-        if (p->type != PB_PIECE_NORMAL && p->type != PB_PIECE_BYTE) {
+        if (p->type != PIECE_NORMAL && p->type != PIECE_BYTE) {
             json_t *token = json_pack("{s:I, s:s, s:b, s:b}", "id", (json_int_t)i, "content", text,
-                                      "special", p->type != PB_PIECE_USER_DEFINED, "normalized", 0);
+                                      "special", p->type != PIECE_USER_DEFINED, "normalized", 0);
             if (json_array_append_new(added, token) != 0) {
                 return no_memory();
             }
@@ -156,20 +155,19 @@ static pb_status make_vocabulary(const pb_sentencepiece *sp, json_t *vocab, json
     return PB_OK;
 }
 
-pb_status pb_compose_sentencepiece(const pb_source *source, const pb_sentencepiece *sp,
-                                   json_t **root)
+pb_status compose_sentencepiece(const text_source *source, const sentencepiece *sp, json_t **root)
 {
-    json_t *vocab       = json_object();
-    json_t *merges      = json_array();
-    json_t *added       = json_array();
-    json_t *before      = NULL;
-    const pb_piece *unk = &sp->pieces[sp->unknown];
-    bool prefix         = sp->dummy_prefix && setting(source, "add_prefix_space", true);
-    bool legacy         = setting(source, "legacy", true);
-    pb_status status    = PB_OK;
+    json_t *vocab         = json_object();
+    json_t *merges        = json_array();
+    json_t *added         = json_array();
+    json_t *before        = NULL;
+    const text_piece *unk = &sp->pieces[sp->unknown];
+    bool prefix           = sp->dummy_prefix && setting(source, "add_prefix_space", true);
+    bool legacy           = setting(source, "legacy", true);
+    pb_status status      = PB_OK;
 
     PB_TRY_GOTO(status, make_vocabulary(sp, vocab, added), err_release);
-    PB_TRY_GOTO(status, pb_compose_merges(sp, merges), err_release);
+    PB_TRY_GOTO(status, compose_merges(sp, merges), err_release);
     if (prefix && !legacy) {
         before = json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", "▁",
                            "prepend_scheme", "first", "split", false);

@@ -46,40 +46,40 @@ static int compare(const void *a, const void *b)
     return (x->right > y->right) - (x->right < y->right);
 }
 
-static bool is_merged(const pb_piece *piece)
+static bool is_merged(const text_piece *piece)
 {
-    return piece->type == PB_PIECE_NORMAL || piece->type == PB_PIECE_USER_DEFINED;
+    return piece->type == PIECE_NORMAL || piece->type == PIECE_USER_DEFINED;
 }
 
 /* The pieces that merging may meet. Duplicate texts are detected later, when the vocabulary is
  * read; here the first one counts. */
-static pb_status create_lexicon(const pb_sentencepiece *sp, pb_lexicon *out)
+static pb_status create_lexicon(const sentencepiece *sp, text_lexicon *out)
 {
     size_t bytes = 0;
 
     for (size_t i = 0; i < sp->count; i++) {
         bytes += sp->pieces[i].length;
     }
-    PB_TRY(pb_lexicon_create(out, (int64_t)sp->count, (int64_t)sp->count, bytes));
+    PB_TRY(lexicon_create(out, (int64_t)sp->count, (int64_t)sp->count, bytes));
     for (size_t i = 0; i < sp->count; i++) {
         if (is_merged(&sp->pieces[i])) {
-            (void)pb_lexicon_put(out, (int32_t)i, sp->pieces[i].text, sp->pieces[i].length);
+            (void)lexicon_put(out, (int32_t)i, sp->pieces[i].text, sp->pieces[i].length);
         }
     }
     return PB_OK;
 }
 
-static pb_status cut_piece(const pb_sentencepiece *sp, const pb_lexicon *lexicon, size_t whole,
+static pb_status cut_piece(const sentencepiece *sp, const text_lexicon *lexicon, size_t whole,
                            cuts *out)
 {
-    const pb_piece *p = &sp->pieces[whole];
+    const text_piece *p = &sp->pieces[whole];
 
     for (size_t at = pb_utf8_size(p->text[0]); at < p->length; at += pb_utf8_size(p->text[at])) {
-        int32_t left = pb_lexicon_find(lexicon, p->text, at);
+        int32_t left = lexicon_find(lexicon, p->text, at);
         if (left < 0) {
             continue;
         }
-        int32_t right = pb_lexicon_find(lexicon, p->text + at, p->length - at);
+        int32_t right = lexicon_find(lexicon, p->text + at, p->length - at);
         if (right >= 0) {
             PB_TRY(push(out, (cut){p->score, (int32_t)whole, left, right}));
         }
@@ -87,11 +87,11 @@ static pb_status cut_piece(const pb_sentencepiece *sp, const pb_lexicon *lexicon
     return PB_OK;
 }
 
-pb_status pb_compose_merges(const pb_sentencepiece *sp, json_t *out)
+pb_status compose_merges(const sentencepiece *sp, json_t *out)
 {
-    pb_lexicon lexicon = {0};
-    cuts list          = {0};
-    pb_status status   = PB_OK;
+    text_lexicon lexicon = {0};
+    cuts list            = {0};
+    pb_status status     = PB_OK;
 
     PB_TRY_GOTO(status, create_lexicon(sp, &lexicon), err_clear);
     for (size_t i = 0; i < sp->count; i++) {
@@ -103,8 +103,8 @@ pb_status pb_compose_merges(const pb_sentencepiece *sp, json_t *out)
         qsort(list.items, list.count, sizeof *list.items, compare);
     }
     for (size_t i = 0; i < list.count; i++) {
-        const pb_piece *left  = &sp->pieces[list.items[i].left];
-        const pb_piece *right = &sp->pieces[list.items[i].right];
+        const text_piece *left  = &sp->pieces[list.items[i].left];
+        const text_piece *right = &sp->pieces[list.items[i].right];
         json_t *pair = json_pack("[s%, s%]", left->text, left->length, right->text, right->length);
         if (json_array_append_new(out, pair) != 0) {
             status = PB_FAIL(PB_ERR_MEMORY, "out of memory for its merges");
@@ -114,6 +114,6 @@ pb_status pb_compose_merges(const pb_sentencepiece *sp, json_t *out)
 
 err_clear:
     pb_memory_free(list.items);
-    pb_lexicon_clear(&lexicon);
+    lexicon_clear(&lexicon);
     return status;
 }

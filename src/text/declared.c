@@ -240,16 +240,16 @@ static pb_status read_added(json_t *added, entry *entries, size_t *count)
 }
 
 /* Tokens that the names make special are special, whatever their options. */
-static pb_status put_entries(const pb_source *source, const entry *entries, size_t count,
+static pb_status put_entries(const text_source *source, const entry *entries, size_t count,
                              const char *place, table *t)
 {
     for (size_t i = 0; i < count; i++) {
         const entry *e = &entries[i];
-        bool special   = pb_declared_is_named(source, e->text, true);
+        bool special   = declared_is_named(source, e->text, true);
         json_t *token  = e->token != NULL
                              ? json_copy(e->token)
-                             : make_token(pb_declared_is_named(source, e->text, false) ||
-                                          pb_declared_lists(pb_declared_list(source), e->text));
+                             : make_token(declared_is_named(source, e->text, false) ||
+                                          declared_lists(declared_list(source), e->text));
         if (token == NULL) {
             return no_memory();
         }
@@ -282,7 +282,7 @@ static pb_status check_added(const table *t, const entry *entries, size_t count)
 
 /* The older file's tokens by id. Those of tokenizer.json keep their options, but named ones become
  * special. */
-static pb_status put_older(const pb_source *source, entry *entries, size_t count, bool composed,
+static pb_status put_older(const text_source *source, entry *entries, size_t count, bool composed,
                            table *t)
 {
     const char *text = NULL;
@@ -303,7 +303,7 @@ static pb_status put_older(const pb_source *source, entry *entries, size_t count
     }
     json_object_foreach(t->tokens, text, token)
     {
-        if (!composed && pb_declared_is_named(source, text, true)) {
+        if (!composed && declared_is_named(source, text, true)) {
             PB_TRY(settle_normalized(token));
             PB_TRY(make_special(token));
         }
@@ -311,7 +311,7 @@ static pb_status put_older(const pb_source *source, entry *entries, size_t count
     return PB_OK;
 }
 
-static pb_status put_numbered(const pb_source *source, bool composed, table *t)
+static pb_status put_numbered(const text_source *source, bool composed, table *t)
 {
     json_t *decoder  = json_object_get(source->config, "added_tokens_decoder");
     entry *entries   = NULL;
@@ -319,16 +319,16 @@ static pb_status put_numbered(const pb_source *source, bool composed, table *t)
     size_t count     = 0;
     pb_status status = PB_OK;
 
-    if (pb_declared_has_decoder(source) && !json_is_object(decoder)) {
+    if (declared_has_decoder(source) && !json_is_object(decoder)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        CONFIG ": added_tokens_decoder: an object is expected, found %s",
-                       pb_json_kind(decoder));
+                       json_kind(decoder));
     }
     PB_TRY(PB_ALLOC(entries, json_object_size(decoder) + json_object_size(source->added) + 1));
     PB_TRY_GOTO(status, read_decoder(decoder, entries, &first), out_entries);
     count = first;
     PB_TRY_GOTO(status, read_added(source->added, entries, &count), out_entries);
-    if (!pb_declared_has_decoder(source)) {
+    if (!declared_has_decoder(source)) {
         status = put_older(source, entries, count, composed, t);
         goto out_entries;
     }
@@ -346,7 +346,7 @@ out_entries:
 /* Tokens by name ------------------------------------------------------------------------------- */
 
 typedef struct naming {
-    const pb_source *source;
+    const text_source *source;
     table *table;
     json_t *known;  /* texts that were declared before: their names add nothing */
     json_t *added;  /* text → declarations that were added: a second equal one adds nothing */
@@ -406,7 +406,7 @@ static pb_status put_name(naming *n, const char *key, json_t *value)
     const char *text = NULL;
     bool again       = false;
 
-    PB_TRY(pb_declared_text(n->source, key, value, &text));
+    PB_TRY(declared_text(n->source, key, value, &text));
     if (text == NULL || json_object_get(n->known, text) != NULL) {
         return PB_OK;
     }
@@ -421,7 +421,7 @@ static pb_status put_name(naming *n, const char *key, json_t *value)
     if (token == NULL) {
         return no_memory();
     }
-    pb_status status = pb_declared_is_named(n->source, text, true) ? make_special(token) : PB_OK;
+    pb_status status = declared_is_named(n->source, text, true) ? make_special(token) : PB_OK;
     if (status != PB_OK) {
         json_decref(token);
         return status;
@@ -437,7 +437,7 @@ static pb_status put_own_names(naming *n, bool objects)
 
     json_object_foreach(n->source->names, key, value)
     {
-        if (pb_declared_is_own(key, value) && json_is_object(value) == objects) {
+        if (declared_is_own(key, value) && json_is_object(value) == objects) {
             PB_TRY(put_name(n, key, value));
         }
     }
@@ -451,9 +451,9 @@ static pb_status put_names(naming *n)
     json_t *value   = NULL;
     size_t i        = 0;
 
-    for (size_t k = 0; k < PB_STANDARD_NAMES; k++) {
-        PB_TRY(put_name(n, pb_declared_standard[k],
-                        json_object_get(n->source->names, pb_declared_standard[k])));
+    for (size_t k = 0; k < STANDARD_NAMES; k++) {
+        PB_TRY(put_name(n, declared_standard[k],
+                        json_object_get(n->source->names, declared_standard[k])));
     }
     PB_TRY(put_own_names(n, true));
     PB_TRY(put_own_names(n, false));
@@ -463,7 +463,7 @@ static pb_status put_names(naming *n)
             PB_TRY(put_name(n, key, value));
         }
     }
-    json_array_foreach(pb_declared_list(n->source), i, value)
+    json_array_foreach(declared_list(n->source), i, value)
     {
         PB_TRY(put_name(n, "extra_special_tokens", value));
     }
@@ -485,7 +485,7 @@ static void warn_of(const table *t, const json_t *value, const char *file, const
 }
 
 /* Declarations in files that do not count. */
-static void warn_of_unused(const pb_source *source, const table *t)
+static void warn_of_unused(const text_source *source, const table *t)
 {
     const json_t *files[]           = {source->config, source->map};
     static const char *const name[] = {CONFIG, MAP};
@@ -497,7 +497,7 @@ static void warn_of_unused(const pb_source *source, const table *t)
         {
             size_t i     = 0;
             json_t *item = NULL;
-            if (pb_declared_is_name(key)) {
+            if (declared_is_name(key)) {
                 warn_of(t, value, name[f], key);
             }
             json_array_foreach(strstr(key, "_special_tokens") != NULL ? value : NULL, i, item)
@@ -508,7 +508,7 @@ static void warn_of_unused(const pb_source *source, const table *t)
     }
 }
 
-static pb_status collect(const pb_source *source, const table *t)
+static pb_status collect(const text_source *source, const table *t)
 {
     json_t *list     = json_array();
     const char *text = NULL;
@@ -524,7 +524,7 @@ static pb_status collect(const pb_source *source, const table *t)
     return json_object_set_new(source->root, "added_tokens", list) == 0 ? PB_OK : no_memory();
 }
 
-pb_status pb_declared_apply(pb_source *source, bool composed)
+pb_status declared_apply(text_source *source, bool composed)
 {
     json_t *own     = json_object_get(source->root, "added_tokens");
     const json_t *m = json_object_get(source->root, "model");

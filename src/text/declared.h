@@ -15,32 +15,32 @@
 #include "source.h"
 
 /* Sets source->names: the keys of special tokens that count. */
-pb_status pb_declared_names(pb_source *source) PB_MUST_USE;
+pb_status declared_names(text_source *source) PB_MUST_USE;
 
 /* Rewrites "added_tokens" of source->root, which is a tokenizer.json (`composed`: what an older
  * layout amounts to). Needs the names. */
-pb_status pb_declared_apply(pb_source *source, bool composed) PB_MUST_USE;
+pb_status declared_apply(text_source *source, bool composed) PB_MUST_USE;
 
 /* declared_names.c: ---------------------------------------------------------------------------- */
 
 /* bos_token and the other standard names, in the order in which transformers adds their tokens. */
-enum { PB_STANDARD_NAMES = 7 };
-extern const char *const pb_declared_standard[PB_STANDARD_NAMES];
+enum { STANDARD_NAMES = 7 };
+extern const char *const declared_standard[STANDARD_NAMES];
 
-bool pb_declared_is_name(const char *key); /* a standard one */
+bool declared_is_name(const char *key); /* a standard one */
 /* "image_token" and the like: a token that a model names beside the standard ones. */
-bool pb_declared_is_own(const char *key, const json_t *value);
-bool pb_declared_has_decoder(const pb_source *source);
+bool declared_is_own(const char *key, const json_t *value);
+bool declared_has_decoder(const text_source *source);
 
 /* The list of further special tokens that counts; NULL when there is none. */
-json_t *pb_declared_list(const pb_source *source);
-bool pb_declared_lists(json_t *list, const char *text);
+json_t *declared_list(const text_source *source);
+bool declared_lists(json_t *list, const char *text);
 /* A standard name is given to the text by a string or by special_tokens_map.json, which is what
  * makes a token of added_tokens.json special; `all`: by any declaration, or one of the model's own.
  */
-bool pb_declared_is_named(const pb_source *source, const char *text, bool all);
+bool declared_is_named(const text_source *source, const char *text, bool all);
 
 /* The text of a special token: a string, or an object with it as "content"; NULL for null, an empty
  * text and an absent value. */
-pb_status pb_declared_text(const pb_source *source, const char *key, const json_t *value,
-                           const char **out) PB_MUST_USE;
+pb_status declared_text(const text_source *source, const char *key, const json_t *value,
+                        const char **out) PB_MUST_USE;

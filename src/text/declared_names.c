@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-const char *const pb_declared_standard[PB_STANDARD_NAMES] = {
+const char *const declared_standard[STANDARD_NAMES] = {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
 static pb_status no_memory(void)
@@ -13,28 +13,28 @@ static pb_status no_memory(void)
     return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
 }
 
-bool pb_declared_is_name(const char *key)
+bool declared_is_name(const char *key)
 {
     size_t i = 0;
 
-    while (i < PB_STANDARD_NAMES && strcmp(pb_declared_standard[i], key) != 0) {
+    while (i < STANDARD_NAMES && strcmp(declared_standard[i], key) != 0) {
         i++;
     }
-    return i < PB_STANDARD_NAMES;
+    return i < STANDARD_NAMES;
 }
 
-bool pb_declared_is_own(const char *key, const json_t *value)
+bool declared_is_own(const char *key, const json_t *value)
 {
     static const char end[] = "_token";
     size_t length           = strlen(key);
 
     return length >= sizeof end && strcmp(key + length - (sizeof end - 1), end) == 0 &&
-           !pb_declared_is_name(key) &&
+           !declared_is_name(key) &&
            (json_is_string(value) || json_is_string(json_object_get(value, "content")));
 }
 
-pb_status pb_declared_text(const pb_source *source, const char *key, const json_t *value,
-                           const char **out)
+pb_status declared_text(const text_source *source, const char *key, const json_t *value,
+                        const char **out)
 {
     const json_t *text = json_is_object(value) ? json_object_get(value, "content") : value;
 
@@ -48,13 +48,13 @@ pb_status pb_declared_text(const pb_source *source, const char *key, const json_
                        "%s: %s: a string or an object is expected, an object with its text as "
                        "\"content\"; found %s",
                        in_map ? "special_tokens_map.json" : "tokenizer_config.json", key,
-                       pb_json_kind(json_is_object(value) ? text : value));
+                       json_kind(json_is_object(value) ? text : value));
     }
     *out = json_string_length(text) > 0 ? json_string_value(text) : NULL;
     return PB_OK;
 }
 
-bool pb_declared_has_decoder(const pb_source *source)
+bool declared_has_decoder(const text_source *source)
 {
     const json_t *decoder = json_object_get(source->config, "added_tokens_decoder");
 
@@ -110,14 +110,14 @@ static pb_status overlay_map(json_t *map, json_t *names)
     return PB_OK;
 }
 
-pb_status pb_declared_names(pb_source *source)
+pb_status declared_names(text_source *source)
 {
     source->names = source->config != NULL ? json_copy(source->config) : json_object();
     if (source->names == NULL) {
         return no_memory();
     }
     PB_TRY(rename_list(source->names));
-    if (!pb_declared_has_decoder(source) && source->map != NULL) {
+    if (!declared_has_decoder(source) && source->map != NULL) {
         PB_TRY(overlay_map(source->map, source->names));
         if (json_object_get(source->names, "extra_special_tokens") == NULL) {
             PB_TRY(rename_list(source->names));
@@ -126,7 +126,7 @@ pb_status pb_declared_names(pb_source *source)
     return PB_OK;
 }
 
-json_t *pb_declared_list(const pb_source *source)
+json_t *declared_list(const text_source *source)
 {
     json_t *extra = json_object_get(source->names, "extra_special_tokens");
     json_t *older = json_object_get(source->names, "additional_special_tokens");
@@ -142,7 +142,7 @@ static bool is_value(const json_t *value, const char *text)
     return json_is_string(own) && strcmp(json_string_value(own), text) == 0;
 }
 
-bool pb_declared_lists(json_t *list, const char *text)
+bool declared_lists(json_t *list, const char *text)
 {
     size_t i      = 0;
     json_t *value = NULL;
@@ -156,7 +156,7 @@ bool pb_declared_lists(json_t *list, const char *text)
     return false;
 }
 
-bool pb_declared_is_named(const pb_source *source, const char *text, bool all)
+bool declared_is_named(const text_source *source, const char *text, bool all)
 {
     const char *key = NULL;
     json_t *value   = NULL;
@@ -164,10 +164,9 @@ bool pb_declared_is_named(const pb_source *source, const char *text, bool all)
 
     json_object_foreach(source->names, key, value)
     {
-        bool counts =
-            all ? pb_declared_is_name(key) || pb_declared_is_own(key, value)
-                : pb_declared_is_name(key) &&
-                      (json_is_string(value) || value == json_object_get(source->map, key));
+        bool counts = all ? declared_is_name(key) || declared_is_own(key, value)
+                          : declared_is_name(key) && (json_is_string(value) ||
+                                                      value == json_object_get(source->map, key));
         if (counts && is_value(value, text)) {
             return true;
         }

@@ -14,41 +14,41 @@ typedef struct token {
     size_t length;
 } token;
 
-static token token_at(const pb_scratch *w, size_t index)
+static token token_at(const text_scratch *w, size_t index)
 {
-    pb_span span = w->spans.items[index];
+    text_span span = w->spans.items[index];
     return (token){w->text + span.begin, span.end - span.begin};
 }
 
 /* Ends the token that was appended to `out` from `begin` on. */
-static pb_status end_token(pb_scratch *w, const pb_string *out, size_t begin)
+static pb_status end_token(text_scratch *w, const pb_string *out, size_t begin)
 {
-    return pb_spans_push(&w->other, (pb_span){begin, out->length, -1, false});
+    return spans_push(&w->other, (text_span){begin, out->length, -1, false});
 }
 
-static void finish(pb_scratch *w, const pb_string *out)
+static void finish(text_scratch *w, const pb_string *out)
 {
-    pb_scratch_adopt(w, out);
-    pb_scratch_swap_spans(w);
+    scratch_adopt(w, out);
+    scratch_swap_spans(w);
 }
 
-static pb_status parse_replace(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_replace(const json_t *node, const char *place, text_step *step)
 {
-    PB_TRY(pb_pattern_parse(node, place, &step->pattern));
-    PB_TRY(pb_step_content(node, place, "content", step));
+    PB_TRY(pattern_parse(node, place, &step->pattern));
+    PB_TRY(step_content(node, place, "content", step));
     return PB_OK;
 }
 
-static pb_status run_replace(const pb_step *step, pb_scratch *w)
+static pb_status run_replace(const text_step *step, text_scratch *w)
 {
-    pb_string *out = pb_scratch_spare(w);
+    pb_string *out = scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
         token t      = token_at(w, i);
         size_t begin = out->length;
         bool changed = false;
-        PB_TRY(pb_pattern_replace(&step->pattern, w, t.text, t.length, step->content,
-                                  step->content_length, out, &changed));
+        PB_TRY(pattern_replace(&step->pattern, w, t.text, t.length, step->content,
+                               step->content_length, out, &changed));
         if (!changed) {
             PB_TRY(pb_string_append(out, t.text, t.length));
         }
@@ -80,7 +80,7 @@ static int byte_of(token t)
 
 /* Ends a run of bytes appended from `begin` on: one token when they are valid UTF-8, else one
  * U+FFFD per byte. */
-static pb_status end_bytes(pb_scratch *w, pb_string *out, size_t begin)
+static pb_status end_bytes(text_scratch *w, pb_string *out, size_t begin)
 {
     size_t count = out->length - begin;
 
@@ -96,9 +96,9 @@ static pb_status end_bytes(pb_scratch *w, pb_string *out, size_t begin)
     return end_token(w, out, begin);
 }
 
-static pb_status run_byte_fallback(const pb_step *step, pb_scratch *w)
+static pb_status run_byte_fallback(const text_step *step, text_scratch *w)
 {
-    pb_string *out = pb_scratch_spare(w);
+    pb_string *out = scratch_spare(w);
     size_t begin   = 0;
 
     (void)step;
@@ -122,19 +122,19 @@ static pb_status run_byte_fallback(const pb_step *step, pb_scratch *w)
 }
 
 /* The tokens are contiguous: one span over all of them is their concatenation. */
-static pb_status run_fuse(const pb_step *step, pb_scratch *w)
+static pb_status run_fuse(const text_step *step, text_scratch *w)
 {
     (void)step;
-    PB_TRY(pb_spans_push(&w->other, (pb_span){0, w->length, -1, false}));
-    pb_scratch_swap_spans(w);
+    PB_TRY(spans_push(&w->other, (text_span){0, w->length, -1, false}));
+    scratch_swap_spans(w);
     return PB_OK;
 }
 
-static pb_status parse_strip(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_strip(const json_t *node, const char *place, text_step *step)
 {
-    PB_TRY(pb_step_content(node, place, "content", step));
-    PB_TRY(pb_json_integer(node, place, "start", 0, &step->start));
-    PB_TRY(pb_json_integer(node, place, "stop", 0, &step->stop));
+    PB_TRY(step_content(node, place, "content", step));
+    PB_TRY(text_json_integer(node, place, "start", 0, &step->start));
+    PB_TRY(text_json_integer(node, place, "stop", 0, &step->stop));
     if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.content: one character is expected, found \"%.60s\"",
                        place, step->content);
@@ -145,9 +145,9 @@ static pb_status parse_strip(const json_t *node, const char *place, pb_step *ste
     return PB_OK;
 }
 
-static pb_status run_strip(const pb_step *step, pb_scratch *w)
+static pb_status run_strip(const text_step *step, text_scratch *w)
 {
-    pb_string *out = pb_scratch_spare(w);
+    pb_string *out = scratch_spare(w);
     size_t n       = step->content_length;
 
     for (size_t i = 0; i < w->spans.count; i++) {
@@ -178,7 +178,7 @@ static pb_status append_bytes(token t, pb_string *out, bool *all)
 {
     *all = true;
     for (size_t at = 0, size = 0; at < t.length; at += size) {
-        int32_t byte = pb_char_to_byte(pb_utf8_decode(t.text + at, &size));
+        int32_t byte = char_to_byte(pb_utf8_decode(t.text + at, &size));
         char c       = (char)byte;
         *all         = byte >= 0;
         if (!*all) {
@@ -190,9 +190,9 @@ static pb_status append_bytes(token t, pb_string *out, bool *all)
 }
 
 /* All tokens become one. A token with a character outside the byte alphabet stays as it is. */
-static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
+static pb_status run_byte_level(const text_step *step, text_scratch *w)
 {
-    pb_string *bytes = pb_scratch_spare(w);
+    pb_string *bytes = scratch_spare(w);
 
     (void)step;
     for (size_t i = 0; i < w->spans.count; i++) {
@@ -205,37 +205,37 @@ static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
             PB_TRY(pb_string_append(bytes, t.text, t.length));
         }
     }
-    pb_scratch_adopt(w, bytes);
-    pb_string *out = pb_scratch_spare(w);
+    scratch_adopt(w, bytes);
+    pb_string *out = scratch_spare(w);
     PB_TRY(pb_string_utf8(out, w->text, w->length));
     PB_TRY(end_token(w, out, 0));
     finish(w, out);
     return PB_OK;
 }
 
-static pb_status parse_metaspace(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_metaspace(const json_t *node, const char *place, text_step *step)
 {
-    pb_json_text scheme   = {0};
+    json_text scheme      = {0};
     bool add_prefix_space = true;
 
-    PB_TRY(pb_step_content(node, place, "replacement", step));
+    PB_TRY(step_content(node, place, "replacement", step));
     if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
                        place, step->content);
     }
-    PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &add_prefix_space));
-    PB_TRY(pb_json_text_or_none(node, place, "prepend_scheme", &scheme));
-    step->prepend = PB_PREPEND_ALWAYS;
+    PB_TRY(json_bool(node, place, "add_prefix_space", true, &add_prefix_space));
+    PB_TRY(json_text_or_none(node, place, "prepend_scheme", &scheme));
+    step->prepend = PREPEND_ALWAYS;
     if (scheme.data == NULL ? !add_prefix_space : strcmp(scheme.data, "never") == 0) {
-        step->prepend = PB_PREPEND_NEVER;
+        step->prepend = PREPEND_NEVER;
     }
     return PB_OK;
 }
 
 /* The replacement becomes a space; in the first token it is removed if encoding had added one. */
-static pb_status run_metaspace(const pb_step *step, pb_scratch *w)
+static pb_status run_metaspace(const text_step *step, text_scratch *w)
 {
-    pb_string *out = pb_scratch_spare(w);
+    pb_string *out = scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
         token t      = token_at(w, i);
@@ -244,7 +244,7 @@ static pb_status run_metaspace(const pb_step *step, pb_scratch *w)
             size_t size = pb_utf8_size(t.text[at]);
             if (size != step->content_length || memcmp(t.text + at, step->content, size) != 0) {
                 PB_TRY(pb_string_append(out, t.text + at, size));
-            } else if (i > 0 || step->prepend == PB_PREPEND_NEVER) {
+            } else if (i > 0 || step->prepend == PREPEND_NEVER) {
                 PB_TRY(pb_string_puts(out, " "));
             }
             at += size;
@@ -255,7 +255,7 @@ static pb_status run_metaspace(const pb_step *step, pb_scratch *w)
     return PB_OK;
 }
 
-static const pb_step_kind kinds[] = {
+static const step_kind kinds[] = {
     {"Replace", "pattern content", parse_replace, run_replace},
     {"ByteFallback", "", NULL, run_byte_fallback},
     {"Fuse", "", NULL, run_fuse},
@@ -265,4 +265,4 @@ static const pb_step_kind kinds[] = {
      run_metaspace},
 };
 
-const pb_stage pb_stage_decoder = {"decoder", "decoders", kinds, sizeof kinds / sizeof *kinds};
+const text_stage stage_decoder = {"decoder", "decoders", kinds, sizeof kinds / sizeof *kinds};

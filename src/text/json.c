@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *pb_json_kind(const json_t *node)
+const char *json_kind(const json_t *node)
 {
     if (node == NULL) {
         return "nothing";
@@ -43,14 +43,14 @@ static bool is_listed(const char *key, const char *keys)
     return false;
 }
 
-pb_status pb_json_only(const json_t *node, const char *place, const char *keys)
+pb_status json_only(const json_t *node, const char *place, const char *keys)
 {
     const char *key = NULL;
     json_t *value   = NULL;
 
     if (!json_is_object(node)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
-                       pb_json_kind(node));
+                       json_kind(node));
     }
     json_object_foreach((json_t *)node, key, value)
     {
@@ -71,54 +71,53 @@ static json_t *get(const json_t *object, const char *key)
     return json_is_null(value) ? NULL : value;
 }
 
-pb_status pb_json_bool(const json_t *object, const char *place, const char *key, bool fallback,
-                       bool *out)
+pb_status json_bool(const json_t *object, const char *place, const char *key, bool fallback,
+                    bool *out)
 {
     const json_t *value = get(object, key);
 
     if (value != NULL && !json_is_boolean(value)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.%s: true or false is expected, found %s", place, key,
-                       pb_json_kind(value));
+                       json_kind(value));
     }
     *out = value == NULL ? fallback : json_is_true(value);
     return PB_OK;
 }
 
-pb_status pb_json_integer(const json_t *object, const char *place, const char *key,
-                          int64_t fallback, int64_t *out)
+pb_status text_json_integer(const json_t *object, const char *place, const char *key,
+                            int64_t fallback, int64_t *out)
 {
     const json_t *value = get(object, key);
 
     if (value != NULL && !json_is_integer(value)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.%s: a whole number is expected, found %s", place, key,
-                       pb_json_kind(value));
+                       json_kind(value));
     }
     *out = value == NULL ? fallback : (int64_t)json_integer_value(value);
     return PB_OK;
 }
 
-pb_status pb_json_text_or_none(const json_t *object, const char *place, const char *key,
-                               pb_json_text *out)
+pb_status json_text_or_none(const json_t *object, const char *place, const char *key,
+                            json_text *out)
 {
     const json_t *value = get(object, key);
 
     if (value != NULL && !json_is_string(value)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.%s: a string is expected, found %s", place, key,
-                       pb_json_kind(value));
+                       json_kind(value));
     }
-    *out = (pb_json_text){0};
+    *out = (json_text){0};
     if (value != NULL) {
-        *out = (pb_json_text){json_string_value(value), json_string_length(value)};
+        *out = (json_text){json_string_value(value), json_string_length(value)};
     }
     return PB_OK;
 }
 
-pb_status pb_json_text_of(const json_t *object, const char *place, const char *key,
-                          pb_json_text *out)
+pb_status json_text_of(const json_t *object, const char *place, const char *key, json_text *out)
 {
-    pb_json_text text = {0};
+    json_text text = {0};
 
-    PB_TRY(pb_json_text_or_none(object, place, key, &text));
+    PB_TRY(json_text_or_none(object, place, key, &text));
     if (text.data == NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.%s: a string is expected, found nothing", place, key);
     }
@@ -126,13 +125,13 @@ pb_status pb_json_text_of(const json_t *object, const char *place, const char *k
     return PB_OK;
 }
 
-pb_status pb_json_array(const json_t *object, const char *place, const char *key, json_t **out)
+pb_status text_json_array(const json_t *object, const char *place, const char *key, json_t **out)
 {
     json_t *value = get(object, key);
 
     if (value != NULL && !json_is_array(value)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.%s: an array is expected, found %s", place, key,
-                       pb_json_kind(value));
+                       json_kind(value));
     }
     *out = value;
     return PB_OK;

@@ -10,31 +10,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PB_PLACE_SIZE = 192 };
+enum { PLACE_SIZE = 192 };
 
 /* A borrowed text of the JSON; data is NULL where it is absent. */
-typedef struct pb_json_text {
+typedef struct json_text {
     const char *data;
     size_t length;
-} pb_json_text;
+} json_text;
 
 /* Refuses anything that is not an object or has a key other than `keys` (separated by spaces): an
  * unknown option might change the ids. */
-pb_status pb_json_only(const json_t *node, const char *place, const char *keys) PB_MUST_USE;
+pb_status json_only(const json_t *node, const char *place, const char *keys) PB_MUST_USE;
 
-pb_status pb_json_bool(const json_t *object, const char *place, const char *key, bool fallback,
-                       bool *out) PB_MUST_USE;
-pb_status pb_json_integer(const json_t *object, const char *place, const char *key,
-                          int64_t fallback, int64_t *out) PB_MUST_USE;
+pb_status json_bool(const json_t *object, const char *place, const char *key, bool fallback,
+                    bool *out) PB_MUST_USE;
+pb_status text_json_integer(const json_t *object, const char *place, const char *key,
+                            int64_t fallback, int64_t *out) PB_MUST_USE;
 /* Absent is fine. */
-pb_status pb_json_text_or_none(const json_t *object, const char *place, const char *key,
-                               pb_json_text *out) PB_MUST_USE;
+pb_status json_text_or_none(const json_t *object, const char *place, const char *key,
+                            json_text *out) PB_MUST_USE;
 /* Absent is an error. */
-pb_status pb_json_text_of(const json_t *object, const char *place, const char *key,
-                          pb_json_text *out) PB_MUST_USE;
+pb_status json_text_of(const json_t *object, const char *place, const char *key,
+                       json_text *out) PB_MUST_USE;
 /* The array under the key; NULL when absent. */
-pb_status pb_json_array(const json_t *object, const char *place, const char *key,
-                        json_t **out) PB_MUST_USE;
+pb_status text_json_array(const json_t *object, const char *place, const char *key,
+                          json_t **out) PB_MUST_USE;
 
 /* "an object", "a string" …, for messages. */
-const char *pb_json_kind(const json_t *node);
+const char *json_kind(const json_t *node);

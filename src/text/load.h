@@ -5,14 +5,14 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint64_t pb_load64(const char *p)
+static inline uint64_t load64(const char *p)
 {
     uint64_t x;
     memcpy(&x, p, sizeof x);
     return x;
 }
 
-static inline uint32_t pb_load32(const char *p)
+static inline uint32_t load32(const char *p)
 {
     uint32_t x;
     memcpy(&x, p, sizeof x);

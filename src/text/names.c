@@ -3,20 +3,20 @@
 #include "declared.h"
 #include "internal.h"
 
-static pb_status find_id(const pb_tokenizer *t, const pb_source *source, const char *key,
+static pb_status find_id(const pb_tokenizer *t, const text_source *source, const char *key,
                          const json_t *value, int32_t *out)
 {
     const char *text = NULL;
 
     *out = -1;
-    PB_TRY(pb_declared_text(source, key, value, &text));
+    PB_TRY(declared_text(source, key, value, &text));
     if (text != NULL) {
         (void)pb_tokenizer_id(t, text, out);
     }
     return PB_OK;
 }
 
-pb_status pb_tokenizer_read_names(pb_tokenizer *t, const pb_source *source)
+pb_status tokenizer_read_names(pb_tokenizer *t, const text_source *source)
 {
     size_t i      = 0;
     json_t *value = NULL;
@@ -30,7 +30,7 @@ pb_status pb_tokenizer_read_names(pb_tokenizer *t, const pb_source *source)
         PB_TRY(find_id(t, source, named[k].key, json_object_get(source->names, named[k].key),
                        named[k].id));
     }
-    json_array_foreach(pb_declared_list(source), i, value)
+    json_array_foreach(declared_list(source), i, value)
     {
         int32_t id = -1;
         PB_TRY(find_id(t, source, "extra_special_tokens", value, &id));

@@ -18,13 +18,13 @@ enum { TABLE_END = 0x30000 };
 
 /* Bits of the table: one per form in which the character is active, that is, not inert; and one for
  * characters that are too new for the reference: nothing joins them. */
-enum { ALL_FORMS = (1 << PB_FORM_COUNT) - 1, BARRIER = 1 << PB_FORM_COUNT };
+enum { ALL_FORMS = (1 << FORM_COUNT) - 1, BARRIER = 1 << FORM_COUNT };
 
-static const utf8proc_option_t options_of[PB_FORM_COUNT] = {
-    [PB_FORM_NFC]  = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
-    [PB_FORM_NFD]  = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
-    [PB_FORM_NFKC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
-    [PB_FORM_NFKD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
+static const utf8proc_option_t options_of[FORM_COUNT] = {
+    [FORM_NFC]  = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
+    [FORM_NFD]  = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
+    [FORM_NFKC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+    [FORM_NFKD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
 };
 
 /* Filled once, then only read. */
@@ -44,7 +44,7 @@ static void fill_one(int32_t code)
     if (property->decomp_seqindex == UINT16_MAX && !hangul) {
         return;
     }
-    for (int form = 0; form < PB_FORM_COUNT; form++) {
+    for (int form = 0; form < FORM_COUNT; form++) {
         int32_t parts[PARTS];
         int class              = 0;
         utf8proc_option_t how  = options_of[form];
@@ -62,7 +62,7 @@ static void fill_one(int32_t code)
 static void fill(void)
 {
     for (int32_t code = 0x80; code < TABLE_END; code++) {
-        if (pb_unicode_is_normalised_later(code)) {
+        if (unicode_is_normalised_later(code)) {
             traits[code] = BARRIER;
         } else {
             fill_one(code);
@@ -77,7 +77,7 @@ static inline uint8_t traits_of(int32_t code)
 
 /* Where the next active character begins, or the end; *begin: the start of the stretch to be
  * normalised with it, at the character before it. */
-static size_t next_active(pb_form form, const char *text, size_t length, size_t at, size_t *begin)
+static size_t next_active(text_form form, const char *text, size_t length, size_t at, size_t *begin)
 {
     *begin = at;
     while (at < length) {
@@ -96,7 +96,7 @@ static size_t next_active(pb_form form, const char *text, size_t length, size_t 
 }
 
 /* The end of the run of active characters. */
-static size_t behind_active(pb_form form, const char *text, size_t length, size_t at)
+static size_t behind_active(text_form form, const char *text, size_t length, size_t at)
 {
     while (at < length) {
         size_t size = 0;
@@ -109,7 +109,7 @@ static size_t behind_active(pb_form form, const char *text, size_t length, size_
 }
 
 /* Appends a stretch in the form. */
-static pb_status normalise(pb_form form, const char *text, size_t length, pb_string *out)
+static pb_status normalise(text_form form, const char *text, size_t length, pb_string *out)
 {
     const uint8_t *bytes   = (const uint8_t *)text;
     utf8proc_option_t how  = options_of[form];
@@ -136,8 +136,7 @@ err_free:
     return status;
 }
 
-pb_status pb_form_apply(pb_form form, const char *text, size_t length, pb_string *out,
-                        bool *changed)
+pb_status form_apply(text_form form, const char *text, size_t length, pb_string *out, bool *changed)
 {
     size_t done = 0; /* copied or normalised */
 

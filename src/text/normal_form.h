@@ -8,15 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef enum pb_form {
-    PB_FORM_NFC,
-    PB_FORM_NFD,
-    PB_FORM_NFKC,
-    PB_FORM_NFKD,
-    PB_FORM_COUNT
-} pb_form;
+typedef enum text_form { FORM_NFC, FORM_NFD, FORM_NFKC, FORM_NFKD, FORM_COUNT } text_form;
 
 /* Appends the text in the form when it differs from the text; *changed tells whether it does
  * (nothing is appended when not). The text is valid UTF-8. */
-pb_status pb_form_apply(pb_form form, const char *text, size_t length, pb_string *out,
-                        bool *changed) PB_MUST_USE;
+pb_status form_apply(text_form form, const char *text, size_t length, pb_string *out,
+                     bool *changed) PB_MUST_USE;

@@ -11,15 +11,15 @@
 
 #include <string.h>
 
-pb_status pb_pattern_literal(const char *text, size_t length, pb_pattern *out)
+pb_status pattern_literal(const char *text, size_t length, text_pattern *out)
 {
-    *out = (pb_pattern){.length = length};
+    *out = (text_pattern){.length = length};
     PB_TRY(PB_ALLOC(out->literal, length + 1));
     memcpy(out->literal, text, length);
     return PB_OK;
 }
 
-static pb_status compile(const pb_string *regex, const char *place, pb_pattern *out)
+static pb_status compile(const pb_string *regex, const char *place, text_pattern *out)
 {
     int error         = 0;
     PCRE2_SIZE offset = 0;
@@ -43,50 +43,50 @@ static pb_status compile(const pb_string *regex, const char *place, pb_pattern *
     return PB_OK;
 }
 
-pb_status pb_pattern_regex(const char *regex, size_t length, const char *place, pb_pattern *out)
+pb_status pattern_regex(const char *regex, size_t length, const char *place, text_pattern *out)
 {
     pb_string rewritten = {0};
     pb_status status    = PB_OK;
 
-    *out = (pb_pattern){0};
-    PB_TRY_GOTO(status, pb_regex_rewrite(regex, length, place, &rewritten), err_clear);
+    *out = (text_pattern){0};
+    PB_TRY_GOTO(status, regex_rewrite(regex, length, place, &rewritten), err_clear);
     PB_TRY_GOTO(status, compile(&rewritten, place, out), err_clear);
-    out->word = pb_word_find(regex, length);
+    out->word = word_find(regex, length);
 
 err_clear:
     pb_string_clear(&rewritten);
     return status;
 }
 
-pb_status pb_pattern_parse(const json_t *object, const char *place, pb_pattern *out)
+pb_status pattern_parse(const json_t *object, const char *place, text_pattern *out)
 {
-    char inner[PB_PLACE_SIZE + 16];
-    pb_json_text text  = {0};
+    char inner[PLACE_SIZE + 16];
+    json_text text     = {0};
     const json_t *node = json_object_get(object, "pattern");
 
     (void)snprintf(inner, sizeof inner, "%s.pattern", place);
-    PB_TRY(pb_json_only(node, inner, "String Regex"));
+    PB_TRY(json_only(node, inner, "String Regex"));
     if (json_object_size(node) != 1) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: either String or Regex is expected", inner);
     }
     if (json_object_get(node, "String") != NULL) {
-        PB_TRY(pb_json_text_of(node, inner, "String", &text));
-        PB_TRY(pb_pattern_literal(text.data, text.length, out));
+        PB_TRY(json_text_of(node, inner, "String", &text));
+        PB_TRY(pattern_literal(text.data, text.length, out));
         return PB_OK;
     }
-    PB_TRY(pb_json_text_of(node, inner, "Regex", &text));
-    PB_TRY(pb_pattern_regex(text.data, text.length, inner, out));
+    PB_TRY(json_text_of(node, inner, "Regex", &text));
+    PB_TRY(pattern_regex(text.data, text.length, inner, out));
     return PB_OK;
 }
 
-void pb_pattern_clear(pb_pattern *pattern)
+void pattern_clear(text_pattern *pattern)
 {
     pcre2_code_free(pattern->code);
     pb_memory_free(pattern->literal);
-    *pattern = (pb_pattern){0};
+    *pattern = (text_pattern){0};
 }
 
-bool pb_pattern_may_be_empty(const pb_pattern *pattern)
+bool pattern_may_be_empty(const text_pattern *pattern)
 {
     uint32_t may = 0;
 
@@ -94,22 +94,22 @@ bool pb_pattern_may_be_empty(const pb_pattern *pattern)
            (pcre2_pattern_info(pattern->code, PCRE2_INFO_MATCHEMPTY, &may) != 0 || may != 0);
 }
 
-pb_matches pb_matches_of(const pb_pattern *pattern, pb_scratch *scratch, const char *text,
-                         size_t length)
+matches matches_of(const text_pattern *pattern, text_scratch *scratch, const char *text,
+                   size_t length)
 {
-    return (pb_matches){.pattern  = pattern,
-                        .scratch  = scratch,
-                        .text     = text,
-                        .length   = length,
-                        .last_end = SIZE_MAX};
+    return (matches){.pattern  = pattern,
+                     .scratch  = scratch,
+                     .text     = text,
+                     .length   = length,
+                     .last_end = SIZE_MAX};
 }
 
 /* The first match of the expression at or after m->from. */
-static pb_status search(pb_matches *m, bool *found)
+static pb_status search(matches *m, bool *found)
 {
-    const pb_pattern *p = m->pattern;
-    PCRE2_SPTR8 subject = (PCRE2_SPTR8)m->text;
-    int result          = 0;
+    const text_pattern *p = m->pattern;
+    PCRE2_SPTR8 subject   = (PCRE2_SPTR8)m->text;
+    int result            = 0;
 
     if (p->jit) {
         result = pcre2_jit_match(p->code, subject, m->length, m->from, 0, m->scratch->match,
@@ -135,10 +135,10 @@ static pb_status search(pb_matches *m, bool *found)
     return PB_OK;
 }
 
-static bool search_literal(pb_matches *m)
+static bool search_literal(matches *m)
 {
-    const pb_pattern *p = m->pattern;
-    const char *at      = NULL;
+    const text_pattern *p = m->pattern;
+    const char *at        = NULL;
 
     if (p->length == 0) {
         return false;
@@ -153,7 +153,7 @@ static bool search_literal(pb_matches *m)
     return true;
 }
 
-pb_status pb_matches_next(pb_matches *m, bool *found)
+pb_status matches_next(matches *m, bool *found)
 {
     *found = false;
     if (m->pattern->code == NULL) {
@@ -185,22 +185,22 @@ pb_status pb_matches_next(pb_matches *m, bool *found)
     return PB_OK;
 }
 
-pb_status pb_pattern_replace(const pb_pattern *pattern, pb_scratch *scratch, const char *text,
-                             size_t length, const char *content, size_t content_length,
-                             pb_string *out, bool *changed)
+pb_status pattern_replace(const text_pattern *pattern, text_scratch *scratch, const char *text,
+                          size_t length, const char *content, size_t content_length, pb_string *out,
+                          bool *changed)
 {
-    pb_matches m = pb_matches_of(pattern, scratch, text, length);
-    size_t done  = 0;
-    bool found   = false;
+    matches m   = matches_of(pattern, scratch, text, length);
+    size_t done = 0;
+    bool found  = false;
 
     *changed = false;
-    PB_TRY(pb_matches_next(&m, &found));
+    PB_TRY(matches_next(&m, &found));
     while (found) {
         *changed = true;
         PB_TRY(pb_string_append(out, text + done, m.begin - done));
         PB_TRY(pb_string_append(out, content, content_length));
         done = m.end;
-        PB_TRY(pb_matches_next(&m, &found));
+        PB_TRY(matches_next(&m, &found));
     }
     if (*changed) {
         PB_TRY(pb_string_append(out, text + done, length - done));

@@ -12,18 +12,18 @@
 static pb_status append_special(const json_t *template, const char *place, const json_t *piece,
                                 int64_t size, pb_ids *out)
 {
-    pb_json_text name     = {0};
+    json_text name        = {0};
     json_t *ids           = NULL;
     const json_t *tokens  = json_object_get(template, "special_tokens");
     const json_t *special = NULL;
 
-    PB_TRY(pb_json_text_of(piece, place, "id", &name));
+    PB_TRY(json_text_of(piece, place, "id", &name));
     special = json_object_get(tokens, name.data);
     if (!json_is_object(special)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: \"%.60s\" is not in special_tokens of the template",
                        place, name.data);
     }
-    PB_TRY(pb_json_array(special, place, "ids", &ids));
+    PB_TRY(text_json_array(special, place, "ids", &ids));
     for (size_t i = 0; i < json_array_size(ids); i++) {
         const json_t *id = json_array_get(ids, i);
         int64_t value    = json_is_integer(id) ? (int64_t)json_integer_value(id) : -1;
@@ -45,13 +45,13 @@ static pb_status read_single(const json_t *node, const char *place, int64_t size
     json_t *single = NULL;
     size_t texts   = 0;
 
-    PB_TRY(pb_json_array(node, place, "single", &single));
+    PB_TRY(text_json_array(node, place, "single", &single));
     for (size_t i = 0; i < json_array_size(single); i++) {
-        char inner[PB_PLACE_SIZE + 32];
+        char inner[PLACE_SIZE + 32];
         const json_t *piece   = json_array_get(single, i);
         const json_t *special = json_object_get(piece, "SpecialToken");
         const json_t *text    = json_object_get(piece, "Sequence");
-        pb_json_text name     = {0};
+        json_text name        = {0};
         (void)snprintf(inner, sizeof inner, "%s.single[%zu]", place, i);
         if (special != NULL) {
             PB_TRY(append_special(node, inner, special, size, texts == 0 ? before : behind));
@@ -63,7 +63,7 @@ static pb_status read_single(const json_t *node, const char *place, int64_t size
                            "supported",
                            inner);
         }
-        PB_TRY(pb_json_text_of(text, inner, "id", &name));
+        PB_TRY(json_text_of(text, inner, "id", &name));
         texts++;
         if (strcmp(name.data, "A") != 0 || texts > 1) {
             return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: a template of one text A is expected", inner);
@@ -77,13 +77,13 @@ static pb_status read_single(const json_t *node, const char *place, int64_t size
 
 /* A later template encloses the earlier ones. */
 static pb_status read_template(const json_t *node, const char *place, int64_t size,
-                               pb_postprocessor *out)
+                               postprocessor *out)
 {
     pb_ids before    = {0};
     pb_ids behind    = {0};
     pb_status status = PB_OK;
 
-    PB_TRY_GOTO(status, pb_json_only(node, place, "type single pair special_tokens"), err_clear);
+    PB_TRY_GOTO(status, json_only(node, place, "type single pair special_tokens"), err_clear);
     PB_TRY_GOTO(status, read_single(node, place, size, &before, &behind), err_clear);
     PB_TRY_GOTO(status, pb_ids_extend(&before, out->before.items, out->before.count), err_clear);
     PB_TRY_GOTO(status, pb_ids_extend(&out->behind, behind.items, behind.count), err_clear);
@@ -100,18 +100,18 @@ err_clear:
 enum { MAX_DEPTH = 8 };
 
 static pb_status read_node(const json_t *node, const char *place, int depth, int64_t size,
-                           pb_postprocessor *out)
+                           postprocessor *out)
 {
-    pb_json_text type = {0};
-    json_t *list      = NULL;
+    json_text type = {0};
+    json_t *list   = NULL;
 
     if (!json_is_object(node)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
-                       pb_json_kind(node));
+                       json_kind(node));
     }
-    PB_TRY(pb_json_text_of(node, place, "type", &type));
+    PB_TRY(json_text_of(node, place, "type", &type));
     if (strcmp(type.data, "ByteLevel") == 0) {
-        return pb_json_only(node, place, "type add_prefix_space trim_offsets use_regex");
+        return json_only(node, place, "type add_prefix_space trim_offsets use_regex");
     }
     if (strcmp(type.data, "TemplateProcessing") == 0) {
         return read_template(node, place, size, out);
@@ -122,32 +122,32 @@ static pb_status read_node(const json_t *node, const char *place, int depth, int
                        "ByteLevel, Sequence); use a tokenizer without it",
                        place, type.data);
     }
-    PB_TRY(pb_json_only(node, place, "type processors"));
-    PB_TRY(pb_json_array(node, place, "processors", &list));
+    PB_TRY(json_only(node, place, "type processors"));
+    PB_TRY(text_json_array(node, place, "processors", &list));
     for (size_t i = 0; i < json_array_size(list); i++) {
-        char inner[PB_PLACE_SIZE];
+        char inner[PLACE_SIZE];
         (void)snprintf(inner, sizeof inner, "%.120s.processors[%zu]", place, i);
         PB_TRY(read_node(json_array_get(list, i), inner, depth + 1, size, out));
     }
     return PB_OK;
 }
 
-pb_status pb_postprocessor_parse(const json_t *root, int64_t size, pb_postprocessor *out)
+pb_status postprocessor_parse(const json_t *root, int64_t size, postprocessor *out)
 {
     const json_t *node = json_object_get(root, "post_processor");
 
-    *out = (pb_postprocessor){0};
+    *out = (postprocessor){0};
     if (node == NULL || json_is_null(node)) {
         return PB_OK;
     }
     pb_status status = read_node(node, "post_processor", 0, size, out);
     if (status != PB_OK) {
-        pb_postprocessor_clear(out);
+        postprocessor_clear(out);
     }
     return status;
 }
 
-void pb_postprocessor_clear(pb_postprocessor *p)
+void postprocessor_clear(postprocessor *p)
 {
     pb_ids_clear(&p->before);
     pb_ids_clear(&p->behind);

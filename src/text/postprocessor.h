@@ -6,11 +6,10 @@
 
 #include "pb/tokenizer.h"
 
-typedef struct pb_postprocessor {
+typedef struct postprocessor {
     pb_ids before, behind;
-} pb_postprocessor;
+} postprocessor;
 
 /* Reads "post_processor" of the root; ids must be below `size`. */
-pb_status pb_postprocessor_parse(const json_t *root, int64_t size,
-                                 pb_postprocessor *out) PB_MUST_USE;
-void pb_postprocessor_clear(pb_postprocessor *p);
+pb_status postprocessor_parse(const json_t *root, int64_t size, postprocessor *out) PB_MUST_USE;
+void postprocessor_clear(postprocessor *p);

@@ -11,9 +11,9 @@
 
 /* A cutter collects the pieces of one span: parts are given from left to right. */
 typedef struct cutter {
-    pb_scratch *w;
-    pb_span span; /* being cut */
-    pb_split_behavior behavior;
+    text_scratch *w;
+    text_span span; /* being cut */
+    split_behavior behavior;
     bool invert;
     bool matched; /* the previous part was a match */
     bool open;    /* the last piece may still grow */
@@ -26,14 +26,14 @@ static pb_status push_piece(cutter *c, size_t begin, size_t end)
         return PB_OK;
     }
     bool first = c->span.first && begin == c->span.begin;
-    return pb_spans_push(&c->w->other, (pb_span){begin, end, -1, first});
+    return spans_push(&c->w->other, (text_span){begin, end, -1, first});
 }
 
 /* Merging with the next keeps a match open until the next part that is not a match. */
 static pb_status cut_part(cutter *c, size_t begin, size_t end, bool match)
 {
-    pb_spans *pieces = &c->w->other;
-    bool before      = c->matched;
+    text_spans *pieces = &c->w->other;
+    bool before        = c->matched;
 
     if (begin == end && !match) {
         return PB_OK;
@@ -41,21 +41,21 @@ static pb_status cut_part(cutter *c, size_t begin, size_t end, bool match)
     match      = match != c->invert;
     c->matched = match;
     switch (c->behavior) {
-    case PB_SPLIT_REMOVED:
+    case SPLIT_REMOVED:
         return match ? PB_OK : push_piece(c, begin, end);
-    case PB_SPLIT_CONTIGUOUS:
+    case SPLIT_CONTIGUOUS:
         if (match == before && pieces->count > c->floor) {
             pieces->items[pieces->count - 1].end = end;
             return PB_OK;
         }
         return push_piece(c, begin, end);
-    case PB_SPLIT_WITH_PREVIOUS:
+    case SPLIT_WITH_PREVIOUS:
         if (match && !before && pieces->count > c->floor) {
             pieces->items[pieces->count - 1].end = end;
             return PB_OK;
         }
         return push_piece(c, begin, end);
-    case PB_SPLIT_WITH_NEXT:
+    case SPLIT_WITH_NEXT:
         if (!match && before && pieces->count > c->floor) {
             pieces->items[pieces->count - 1].end = end;
             return PB_OK;
@@ -66,7 +66,7 @@ static pb_status cut_part(cutter *c, size_t begin, size_t end, bool match)
     }
 }
 
-static cutter cutter_of(const pb_step *step, pb_scratch *w, pb_span span)
+static cutter cutter_of(const text_step *step, text_scratch *w, text_span span)
 {
     return (cutter){.w        = w,
                     .span     = span,
@@ -75,56 +75,56 @@ static cutter cutter_of(const pb_step *step, pb_scratch *w, pb_span span)
                     .floor    = w->other.count};
 }
 
-static pb_status cut_by_pattern(const pb_step *step, pb_scratch *w, pb_span span)
+static pb_status cut_by_pattern(const text_step *step, text_scratch *w, text_span span)
 {
-    cutter c     = cutter_of(step, w, span);
-    pb_matches m = pb_matches_of(&step->pattern, w, w->text + span.begin, span.end - span.begin);
-    size_t done  = 0;
-    bool found   = false;
+    cutter c    = cutter_of(step, w, span);
+    matches m   = matches_of(&step->pattern, w, w->text + span.begin, span.end - span.begin);
+    size_t done = 0;
+    bool found  = false;
 
-    PB_TRY(pb_matches_next(&m, &found));
+    PB_TRY(matches_next(&m, &found));
     while (found) {
         PB_TRY(cut_part(&c, span.begin + done, span.begin + m.begin, false));
         PB_TRY(cut_part(&c, span.begin + m.begin, span.begin + m.end, true));
         done = m.end;
-        PB_TRY(pb_matches_next(&m, &found));
+        PB_TRY(matches_next(&m, &found));
     }
     return cut_part(&c, span.begin + done, span.end, false);
 }
 
 /* Every match is a piece, and the matches leave no gap. */
-static pb_status cut_into_words(const pb_step *step, pb_scratch *w, pb_span span)
+static pb_status cut_into_words(const text_step *step, text_scratch *w, text_span span)
 {
     const char *text = w->text + span.begin;
     size_t length    = span.end - span.begin;
 
     for (size_t at = 0, end = 0; at < length; at = end) {
-        end           = step->pattern.word(text, length, at);
-        pb_span piece = {span.begin + at, span.begin + end, -1, span.first && at == 0};
-        PB_TRY(pb_spans_push(&w->other, piece));
+        end             = step->pattern.word(text, length, at);
+        text_span piece = {span.begin + at, span.begin + end, -1, span.first && at == 0};
+        PB_TRY(spans_push(&w->other, piece));
     }
     return PB_OK;
 }
 
-static pb_status run_split(const pb_step *step, pb_scratch *w)
+static pb_status run_split(const text_step *step, text_scratch *w)
 {
-    bool words = step->pattern.word != NULL && step->behavior == PB_SPLIT_ISOLATED;
+    bool words = step->pattern.word != NULL && step->behavior == SPLIT_ISOLATED;
 
     for (size_t i = 0; i < w->spans.count; i++) {
-        pb_span span = w->spans.items[i];
+        text_span span = w->spans.items[i];
         PB_TRY(words ? cut_into_words(step, w, span) : cut_by_pattern(step, w, span));
     }
-    pb_scratch_swap_spans(w);
+    scratch_swap_spans(w);
     return PB_OK;
 }
 
 /* Every character of a class is a separate match. */
-static pb_status cut_by_class(const pb_step *step, pb_scratch *w, bool (*is_member)(int32_t))
+static pb_status cut_by_class(const text_step *step, text_scratch *w, bool (*is_member)(int32_t))
 {
     for (size_t i = 0; i < w->spans.count; i++) {
-        pb_span span = w->spans.items[i];
-        cutter c     = cutter_of(step, w, span);
-        size_t done  = span.begin;
+        text_span span = w->spans.items[i];
+        cutter c       = cutter_of(step, w, span);
+        size_t done    = span.begin;
         for (size_t at = span.begin, size = 0; at < span.end; at += size) {
             if (is_member(pb_utf8_decode(w->text + at, &size))) {
                 PB_TRY(cut_part(&c, done, at, false));
@@ -134,21 +134,21 @@ static pb_status cut_by_class(const pb_step *step, pb_scratch *w, bool (*is_memb
         }
         PB_TRY(cut_part(&c, done, span.end, false));
     }
-    pb_scratch_swap_spans(w);
+    scratch_swap_spans(w);
     return PB_OK;
 }
 
-static pb_status parse_behavior(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_behavior(const json_t *node, const char *place, text_step *step)
 {
     static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
                                         "MergedWithNext", "Contiguous"};
-    pb_json_text text                = {0};
+    json_text text                   = {0};
 
-    PB_TRY(pb_json_text_or_none(node, place, "behavior", &text));
-    step->behavior = PB_SPLIT_ISOLATED;
+    PB_TRY(json_text_or_none(node, place, "behavior", &text));
+    step->behavior = SPLIT_ISOLATED;
     for (size_t i = 0; text.data != NULL && i < sizeof names / sizeof *names; i++) {
         if (strcmp(text.data, names[i]) == 0) {
-            step->behavior = (pb_split_behavior)i;
+            step->behavior = (split_behavior)i;
             return PB_OK;
         }
     }
@@ -161,48 +161,48 @@ static pb_status parse_behavior(const json_t *node, const char *place, pb_step *
     return PB_OK;
 }
 
-static pb_status parse_split(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_split(const json_t *node, const char *place, text_step *step)
 {
-    PB_TRY(pb_pattern_parse(node, place, &step->pattern));
+    PB_TRY(pattern_parse(node, place, &step->pattern));
     PB_TRY(parse_behavior(node, place, step));
-    PB_TRY(pb_json_bool(node, place, "invert", false, &step->invert));
+    PB_TRY(json_bool(node, place, "invert", false, &step->invert));
     return PB_OK;
 }
 
-static pb_status parse_digits(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_digits(const json_t *node, const char *place, text_step *step)
 {
     bool individual = false;
 
-    PB_TRY(pb_json_bool(node, place, "individual_digits", false, &individual));
-    step->behavior = individual ? PB_SPLIT_ISOLATED : PB_SPLIT_CONTIGUOUS;
+    PB_TRY(json_bool(node, place, "individual_digits", false, &individual));
+    step->behavior = individual ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
     return PB_OK;
 }
 
-static pb_status run_digits(const pb_step *step, pb_scratch *w)
+static pb_status run_digits(const text_step *step, text_scratch *w)
 {
-    return cut_by_class(step, w, pb_unicode_is_number);
+    return cut_by_class(step, w, unicode_is_number);
 }
 
-static pb_status run_punctuation(const pb_step *step, pb_scratch *w)
+static pb_status run_punctuation(const text_step *step, text_scratch *w)
 {
-    return cut_by_class(step, w, pb_unicode_is_punctuation);
+    return cut_by_class(step, w, unicode_is_punctuation);
 }
 
 /* 0: white space, 1: word characters, 2: others. */
 static int sort_of_character(int32_t code)
 {
-    return pb_unicode_is_space(code) ? 0 : pb_unicode_is_word(code) ? 1 : 2;
+    return unicode_is_space(code) ? 0 : unicode_is_word(code) ? 1 : 2;
 }
 
 /* Runs of word characters and runs of other signs stay, white space is removed. */
-static pb_status run_whitespace(const pb_step *step, pb_scratch *w)
+static pb_status run_whitespace(const text_step *step, text_scratch *w)
 {
     (void)step;
     for (size_t i = 0; i < w->spans.count; i++) {
-        pb_span span = w->spans.items[i];
-        cutter c     = {.w = w, .span = span, .floor = w->other.count};
-        size_t begin = span.begin;
-        int before   = 0;
+        text_span span = w->spans.items[i];
+        cutter c       = {.w = w, .span = span, .floor = w->other.count};
+        size_t begin   = span.begin;
+        int before     = 0;
         for (size_t at = span.begin, size = 0; at < span.end; at += size) {
             int sort = sort_of_character(pb_utf8_decode(w->text + at, &size));
             if (sort != before) {
@@ -213,39 +213,39 @@ static pb_status run_whitespace(const pb_step *step, pb_scratch *w)
         }
         PB_TRY(before != 0 ? push_piece(&c, begin, span.end) : PB_OK);
     }
-    pb_scratch_swap_spans(w);
+    scratch_swap_spans(w);
     return PB_OK;
 }
 
-static pb_status parse_whitespace_split(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_whitespace_split(const json_t *node, const char *place, text_step *step)
 {
     (void)node;
     (void)place;
-    step->behavior = PB_SPLIT_REMOVED;
+    step->behavior = SPLIT_REMOVED;
     return PB_OK;
 }
 
-static pb_status run_whitespace_split(const pb_step *step, pb_scratch *w)
+static pb_status run_whitespace_split(const text_step *step, text_scratch *w)
 {
-    return cut_by_class(step, w, pb_unicode_is_space);
+    return cut_by_class(step, w, unicode_is_space);
 }
 
-static pb_status parse_byte_level(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_byte_level(const json_t *node, const char *place, text_step *step)
 {
-    PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &step->left));
-    PB_TRY(pb_json_bool(node, place, "use_regex", true, &step->split));
-    step->behavior = PB_SPLIT_ISOLATED;
-    return pb_pattern_regex(pb_word_gpt2, strlen(pb_word_gpt2), place, &step->pattern);
+    PB_TRY(json_bool(node, place, "add_prefix_space", true, &step->left));
+    PB_TRY(json_bool(node, place, "use_regex", true, &step->split));
+    step->behavior = SPLIT_ISOLATED;
+    return pattern_regex(word_gpt2, strlen(word_gpt2), place, &step->pattern);
 }
 
 /* Copies all pieces into a spare buffer, each with `prefix` in front unless it begins with it;
  * `only_first`: only the piece at the start of the text gets it. */
-static pb_status prefix_pieces(pb_scratch *w, const char *prefix, size_t length, bool only_first)
+static pb_status prefix_pieces(text_scratch *w, const char *prefix, size_t length, bool only_first)
 {
-    pb_string *out = pb_scratch_spare(w);
+    pb_string *out = scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
-        pb_span *span    = &w->spans.items[i];
+        text_span *span  = &w->spans.items[i];
         const char *text = w->text + span->begin;
         size_t size      = span->end - span->begin;
         size_t begin     = out->length;
@@ -257,11 +257,11 @@ static pb_status prefix_pieces(pb_scratch *w, const char *prefix, size_t length,
         span->begin = begin;
         span->end   = out->length;
     }
-    pb_scratch_adopt(w, out);
+    scratch_adopt(w, out);
     return PB_OK;
 }
 
-static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
+static pb_status run_byte_level(const text_step *step, text_scratch *w)
 {
     if (step->left) {
         PB_TRY(prefix_pieces(w, " ", 1, false));
@@ -269,30 +269,30 @@ static pb_status run_byte_level(const pb_step *step, pb_scratch *w)
     return step->split ? run_split(step, w) : PB_OK;
 }
 
-static pb_status parse_scheme(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_scheme(const json_t *node, const char *place, text_step *step)
 {
-    pb_json_text scheme   = {0};
+    json_text scheme      = {0};
     bool add_prefix_space = true;
 
-    PB_TRY(pb_json_bool(node, place, "add_prefix_space", true, &add_prefix_space));
-    PB_TRY(pb_json_text_or_none(node, place, "prepend_scheme", &scheme));
-    step->prepend = add_prefix_space ? PB_PREPEND_ALWAYS : PB_PREPEND_NEVER;
+    PB_TRY(json_bool(node, place, "add_prefix_space", true, &add_prefix_space));
+    PB_TRY(json_text_or_none(node, place, "prepend_scheme", &scheme));
+    step->prepend = add_prefix_space ? PREPEND_ALWAYS : PREPEND_NEVER;
     if (scheme.data == NULL) {
         return PB_OK;
     }
     if (strcmp(scheme.data, "always") == 0) {
-        step->prepend = PB_PREPEND_ALWAYS;
+        step->prepend = PREPEND_ALWAYS;
     } else if (strcmp(scheme.data, "first") == 0) {
-        step->prepend = PB_PREPEND_FIRST;
+        step->prepend = PREPEND_FIRST;
     } else if (strcmp(scheme.data, "never") == 0) {
-        step->prepend = PB_PREPEND_NEVER;
+        step->prepend = PREPEND_NEVER;
     } else {
         return PB_FAIL(
             PB_ERR_UNSUPPORTED,
             "%s.prepend_scheme: \"%.60s\" is not supported (known: always, first, never)", place,
             scheme.data);
     }
-    if (!add_prefix_space && step->prepend != PB_PREPEND_NEVER) {
+    if (!add_prefix_space && step->prepend != PREPEND_NEVER) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: add_prefix_space is false and prepend_scheme \"%s\"",
                        place, scheme.data);
     }
@@ -300,28 +300,28 @@ static pb_status parse_scheme(const json_t *node, const char *place, pb_step *st
 }
 
 /* The pattern is the replacement character: pieces begin with it when they are split. */
-static pb_status parse_metaspace(const json_t *node, const char *place, pb_step *step)
+static pb_status parse_metaspace(const json_t *node, const char *place, text_step *step)
 {
-    PB_TRY(pb_step_content(node, place, "replacement", step));
+    PB_TRY(step_content(node, place, "replacement", step));
     if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
                        place, step->content);
     }
     PB_TRY(parse_scheme(node, place, step));
-    PB_TRY(pb_json_bool(node, place, "split", true, &step->split));
-    step->behavior = PB_SPLIT_WITH_NEXT;
-    return pb_pattern_literal(step->content, step->content_length, &step->pattern);
+    PB_TRY(json_bool(node, place, "split", true, &step->split));
+    step->behavior = SPLIT_WITH_NEXT;
+    return pattern_literal(step->content, step->content_length, &step->pattern);
 }
 
 /* Spaces of all pieces become the replacement. */
-static pb_status replace_spaces(const pb_step *step, pb_scratch *w)
+static pb_status replace_spaces(const text_step *step, text_scratch *w)
 {
-    pb_string *out = pb_scratch_spare(w);
+    pb_string *out = scratch_spare(w);
 
     for (size_t i = 0; i < w->spans.count; i++) {
-        pb_span *span = &w->spans.items[i];
-        size_t begin  = out->length;
-        size_t at     = span->begin;
+        text_span *span = &w->spans.items[i];
+        size_t begin    = out->length;
+        size_t at       = span->begin;
         while (at < span->end) {
             const char *space = memchr(w->text + at, ' ', span->end - at);
             size_t end        = space == NULL ? span->end : (size_t)(space - w->text);
@@ -335,21 +335,21 @@ static pb_status replace_spaces(const pb_step *step, pb_scratch *w)
         span->begin = begin;
         span->end   = out->length;
     }
-    pb_scratch_adopt(w, out);
+    scratch_adopt(w, out);
     return PB_OK;
 }
 
-static pb_status run_metaspace(const pb_step *step, pb_scratch *w)
+static pb_status run_metaspace(const text_step *step, text_scratch *w)
 {
     PB_TRY(replace_spaces(step, w));
-    if (step->prepend != PB_PREPEND_NEVER) {
-        PB_TRY(prefix_pieces(w, step->content, step->content_length,
-                             step->prepend == PB_PREPEND_FIRST));
+    if (step->prepend != PREPEND_NEVER) {
+        PB_TRY(
+            prefix_pieces(w, step->content, step->content_length, step->prepend == PREPEND_FIRST));
     }
     return step->split ? run_split(step, w) : PB_OK;
 }
 
-static const pb_step_kind kinds[] = {
+static const step_kind kinds[] = {
     {"Split", "pattern behavior invert", parse_split, run_split},
     {"ByteLevel", "add_prefix_space trim_offsets use_regex", parse_byte_level, run_byte_level},
     {"Metaspace", "replacement prepend_scheme split add_prefix_space str_rep", parse_metaspace,
@@ -360,13 +360,13 @@ static const pb_step_kind kinds[] = {
     {"WhitespaceSplit", "", parse_whitespace_split, run_whitespace_split},
 };
 
-const pb_stage pb_stage_pretokenizer = {"pre_tokenizer", "pretokenizers", kinds,
-                                        sizeof kinds / sizeof *kinds};
+const text_stage stage_pretokenizer = {"pre_tokenizer", "pretokenizers", kinds,
+                                       sizeof kinds / sizeof *kinds};
 
 /* Strip and Replace, but for one character by others. */
-static bool takes_off(const pb_step *step)
+static bool takes_off(const text_step *step)
 {
-    const pb_pattern *p = &step->pattern;
+    const text_pattern *p = &step->pattern;
 
     if (strcmp(step->kind->name, "Strip") == 0) {
         return step->left;
@@ -376,13 +376,13 @@ static bool takes_off(const pb_step *step)
             step->content_length == 0);
 }
 
-pb_status pb_steps_check_start(const pb_steps *normalizer, const pb_steps *pretokenizer)
+pb_status steps_check_start(const text_steps *normalizer, const text_steps *pretokenizer)
 {
     bool first = false;
 
     for (size_t i = 0; i < pretokenizer->count; i++) {
-        const pb_step *step = &pretokenizer->items[i];
-        first = first || (step->kind->run == run_metaspace && step->prepend == PB_PREPEND_FIRST);
+        const text_step *step = &pretokenizer->items[i];
+        first = first || (step->kind->run == run_metaspace && step->prepend == PREPEND_FIRST);
     }
     for (size_t i = 0; first && i < normalizer->count; i++) {
         if (takes_off(&normalizer->items[i])) {
@@ -396,7 +396,7 @@ pb_status pb_steps_check_start(const pb_steps *normalizer, const pb_steps *preto
     return PB_OK;
 }
 
-pb_status pb_steps_are_bytes(const pb_steps *steps, bool *out)
+pb_status steps_are_bytes(const text_steps *steps, bool *out)
 {
     *out = false;
     for (size_t i = 0; i < steps->count; i++) {

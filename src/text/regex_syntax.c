@@ -72,7 +72,7 @@ static pb_status write_with_assigned(reader *r, const char *set, const char *con
 
     PB_TRY_GOTO(status, pb_string_puts(&whole, set), err_clear);
     for (size_t i = 0; categories[i] != NULL; i++) {
-        PB_TRY_GOTO(status, pb_unicode_append_assigned(categories[i], &whole), err_clear);
+        PB_TRY_GOTO(status, unicode_append_assigned(categories[i], &whole), err_clear);
     }
     PB_TRY_GOTO(status, write_set(r, whole.data, negated), err_clear);
 
@@ -203,7 +203,7 @@ static pb_status check_group(const reader *r)
     return refuse(r, "a group of this kind");
 }
 
-pb_status pb_regex_rewrite(const char *regex, size_t length, const char *place, pb_string *out)
+pb_status regex_rewrite(const char *regex, size_t length, const char *place, pb_string *out)
 {
     reader r = {.text = regex, .length = length, .place = place, .out = out};
 

@@ -9,5 +9,5 @@
 
 /* Appends the rewritten expression. A construct that would mean something else in PCRE2 and has no
  * exact counterpart is refused by name. `place` is for messages. */
-pb_status pb_regex_rewrite(const char *regex, size_t length, const char *place,
-                           pb_string *out) PB_MUST_USE;
+pb_status regex_rewrite(const char *regex, size_t length, const char *place,
+                        pb_string *out) PB_MUST_USE;

@@ -12,10 +12,10 @@ enum { WORD_BITS_LEAST = 8, WORD_BITS_MOST = 16 };
 /* Bytes of the matcher's own stack: the first block, and its limit. */
 enum { STACK_FIRST = 32 * 1024, STACK_LIMIT = 4 * 1024 * 1024 };
 
-pb_status pb_spans_grow(pb_spans *spans)
+pb_status spans_grow(text_spans *spans)
 {
-    size_t capacity = spans->capacity == 0 ? 64 : spans->capacity * 2;
-    pb_span *items  = pb_memory_resize(spans->items, capacity, sizeof *items);
+    size_t capacity  = spans->capacity == 0 ? 64 : spans->capacity * 2;
+    text_span *items = pb_memory_resize(spans->items, capacity, sizeof *items);
 
     if (items == NULL) {
         return PB_ERR_MEMORY;
@@ -25,10 +25,10 @@ pb_status pb_spans_grow(pb_spans *spans)
     return PB_OK;
 }
 
-pb_status pb_scratch_create(int64_t tokens, pb_scratch **out)
+pb_status scratch_create(int64_t tokens, text_scratch **out)
 {
     int bits         = WORD_BITS_LEAST;
-    pb_scratch *w    = NULL;
+    text_scratch *w  = NULL;
     pb_status status = PB_OK;
 
     PB_TRY(PB_ALLOC(w, 1));
@@ -40,8 +40,8 @@ pb_status pb_scratch_create(int64_t tokens, pb_scratch **out)
     w->match   = pcre2_match_data_create(1, NULL);
     w->context = pcre2_match_context_create(NULL);
     w->stack   = pcre2_jit_stack_create(STACK_FIRST, STACK_LIMIT, NULL);
-    w->pinned  = PB_SCRATCH_OUTSIDE;
-    pb_scratch_set(w, "", 0);
+    w->pinned  = SCRATCH_OUTSIDE;
+    scratch_set(w, "", 0);
     if (w->match == NULL || w->context == NULL) {
         status = PB_FAIL(PB_ERR_MEMORY, "tokenizer: out of memory for the matcher");
         goto err_destroy;
@@ -54,16 +54,16 @@ pb_status pb_scratch_create(int64_t tokens, pb_scratch **out)
     return PB_OK;
 
 err_destroy:
-    pb_scratch_destroy(w);
+    scratch_destroy(w);
     return status;
 }
 
-void pb_scratch_destroy(pb_scratch *w)
+void scratch_destroy(text_scratch *w)
 {
     if (w == NULL) {
         return;
     }
-    for (int i = 0; i < PB_SCRATCH_BUFFERS; i++) {
+    for (int i = 0; i < SCRATCH_BUFFERS; i++) {
         pb_string_clear(&w->buffers[i]);
     }
     pb_memory_free(w->spans.items);
@@ -79,14 +79,14 @@ void pb_scratch_destroy(pb_scratch *w)
     pb_memory_free(w);
 }
 
-void pb_scratch_set(pb_scratch *w, const char *text, size_t length)
+void scratch_set(text_scratch *w, const char *text, size_t length)
 {
     w->text   = text;
     w->length = length;
-    w->holder = PB_SCRATCH_OUTSIDE;
+    w->holder = SCRATCH_OUTSIDE;
 }
 
-pb_string *pb_scratch_spare(pb_scratch *w)
+pb_string *scratch_spare(text_scratch *w)
 {
     int i = 0;
 
@@ -97,16 +97,16 @@ pb_string *pb_scratch_spare(pb_scratch *w)
     return &w->buffers[i];
 }
 
-void pb_scratch_adopt(pb_scratch *w, const pb_string *buffer)
+void scratch_adopt(text_scratch *w, const pb_string *buffer)
 {
     w->text   = buffer->length == 0 ? "" : buffer->data;
     w->length = buffer->length;
     w->holder = (int)(buffer - w->buffers);
 }
 
-void pb_scratch_swap_spans(pb_scratch *w)
+void scratch_swap_spans(text_scratch *w)
 {
-    pb_spans spans = w->spans;
+    text_spans spans = w->spans;
 
     w->spans       = w->other;
     w->other       = spans;

@@ -105,25 +105,25 @@ static pb_status open_message(const reader *r, const field *f, reader *out)
     return PB_OK;
 }
 
-static pb_status check_piece(const reader *r, const pb_piece *piece, size_t index)
+static pb_status check_piece(const reader *r, const text_piece *piece, size_t index)
 {
-    if (piece->length == 0 || piece->length > PB_PIECE_LIMIT ||
+    if (piece->length == 0 || piece->length > PIECE_LIMIT ||
         !pb_utf8_is_valid(piece->text, piece->length, NULL) ||
         memchr(piece->text, '\0', piece->length) != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "piece %zu: a text of 1 to %d bytes of UTF-8 is expected (before byte %td); "
                        "fetch the file again",
-                       index, PB_PIECE_LIMIT, r->at - r->begin);
+                       index, PIECE_LIMIT, r->at - r->begin);
     }
     if (!isfinite(piece->score)) {
         return PB_FAIL(PB_ERR_FORMAT, "piece %zu: its score is not finite; fetch the file again",
                        index);
     }
-    if (piece->type < PB_PIECE_NORMAL || piece->type > PB_PIECE_BYTE) {
+    if (piece->type < PIECE_NORMAL || piece->type > PIECE_BYTE) {
         return PB_FAIL(PB_ERR_FORMAT, "piece %zu: its type %d is not known; fetch the file again",
                        index, (int)piece->type);
     }
-    if (piece->type == PB_PIECE_UNUSED) {
+    if (piece->type == PIECE_UNUSED) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "piece %zu: pieces of the type UNUSED are not supported; use the "
                        "tokenizer.json of this model",
@@ -132,11 +132,11 @@ static pb_status check_piece(const reader *r, const pb_piece *piece, size_t inde
     return PB_OK;
 }
 
-static pb_status read_piece(const reader *outer, const field *f, size_t index, pb_piece *out)
+static pb_status read_piece(const reader *outer, const field *f, size_t index, text_piece *out)
 {
     reader r = {0};
 
-    *out = (pb_piece){.type = PB_PIECE_NORMAL};
+    *out = (text_piece){.type = PIECE_NORMAL};
     PB_TRY(open_message(outer, f, &r));
     while (r.at < r.end) {
         field part = {0};
@@ -148,7 +148,7 @@ static pb_status read_piece(const reader *outer, const field *f, size_t index, p
             uint32_t bits = (uint32_t)part.value;
             memcpy(&out->score, &bits, sizeof bits);
         } else if (part.number == 3 && part.wire == WIRE_NUMBER) {
-            out->type = part.value > PB_PIECE_BYTE ? 0 : (pb_piece_type)part.value;
+            out->type = part.value > PIECE_BYTE ? 0 : (piece_type)part.value;
         }
     }
     return check_piece(&r, out, index);
@@ -166,7 +166,7 @@ static pb_status refuse_type(uint64_t type)
 }
 
 static pb_status read_trainer(const reader *outer, const field *f, uint64_t *type,
-                              pb_sentencepiece *out)
+                              sentencepiece *out)
 {
     reader r = {0};
 
@@ -192,7 +192,7 @@ static pb_status read_trainer(const reader *outer, const field *f, uint64_t *typ
 
 /* `place` names the specification. Without rules nothing is normalised but spaces. */
 static pb_status read_normalizer(const reader *outer, const field *f, const char *place,
-                                 pb_sentencepiece *out)
+                                 sentencepiece *out)
 {
     reader r         = {0};
     field name       = {0};
@@ -227,16 +227,16 @@ static pb_status read_normalizer(const reader *outer, const field *f, const char
     return PB_OK;
 }
 
-static pb_status read_fields(reader *r, size_t room, uint64_t *type, pb_sentencepiece *out)
+static pb_status read_fields(reader *r, size_t room, uint64_t *type, sentencepiece *out)
 {
-    pb_sentencepiece ignored = {0};
+    sentencepiece ignored = {0};
 
     while (r->at < r->end) {
         field f = {0};
         PB_TRY(read_field(r, &f));
         if (f.number == 1 && out->count < room) {
             PB_TRY(read_piece(r, &f, out->count, &out->pieces[out->count]));
-            if (out->pieces[out->count].type == PB_PIECE_UNKNOWN) {
+            if (out->pieces[out->count].type == PIECE_UNKNOWN) {
                 out->unknown = out->count;
             }
             out->count++;
@@ -265,7 +265,7 @@ static pb_status count_pieces(reader r, size_t *out)
     return PB_OK;
 }
 
-pb_status pb_sentencepiece_parse(const char *bytes, size_t length, pb_sentencepiece *out)
+pb_status sentencepiece_parse(const char *bytes, size_t length, sentencepiece *out)
 {
     const uint8_t *begin = (const uint8_t *)bytes;
     reader r             = {begin, begin, begin + length};
@@ -273,7 +273,7 @@ pb_status pb_sentencepiece_parse(const char *bytes, size_t length, pb_sentencepi
     size_t room          = 0;
     pb_status status     = PB_OK;
 
-    *out = (pb_sentencepiece){.unknown = SIZE_MAX, .dummy_prefix = true, .remove_spaces = true};
+    *out = (sentencepiece){.unknown = SIZE_MAX, .dummy_prefix = true, .remove_spaces = true};
     PB_TRY(count_pieces(r, &room));
     if (room == 0) {
         return PB_FAIL(PB_ERR_FORMAT, "there is no piece in it; fetch the file again");
@@ -291,12 +291,12 @@ pb_status pb_sentencepiece_parse(const char *bytes, size_t length, pb_sentencepi
     return PB_OK;
 
 err_clear:
-    pb_sentencepiece_clear(out);
+    sentencepiece_clear(out);
     return status;
 }
 
-void pb_sentencepiece_clear(pb_sentencepiece *sp)
+void sentencepiece_clear(sentencepiece *sp)
 {
     pb_memory_free(sp->pieces);
-    *sp = (pb_sentencepiece){0};
+    *sp = (sentencepiece){0};
 }

@@ -10,37 +10,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum pb_piece_type {
-    PB_PIECE_NORMAL       = 1,
-    PB_PIECE_UNKNOWN      = 2,
-    PB_PIECE_CONTROL      = 3,
-    PB_PIECE_USER_DEFINED = 4,
-    PB_PIECE_UNUSED       = 5,
-    PB_PIECE_BYTE         = 6,
-} pb_piece_type;
+typedef enum piece_type {
+    PIECE_NORMAL       = 1,
+    PIECE_UNKNOWN      = 2,
+    PIECE_CONTROL      = 3,
+    PIECE_USER_DEFINED = 4,
+    PIECE_UNUSED       = 5,
+    PIECE_BYTE         = 6,
+} piece_type;
 
 /* Bytes of the longest piece: all ways to cut one in two are tried. SentencePiece's own limit is
  * 512. */
-enum { PB_PIECE_LIMIT = 1024 };
+enum { PIECE_LIMIT = 1024 };
 
-typedef struct pb_piece {
+typedef struct text_piece {
     const char *text; /* UTF-8 without U+0000, not terminated, borrowed from the file's bytes */
-    size_t length;    /* bytes, 1 to PB_PIECE_LIMIT */
+    size_t length;    /* bytes, 1 to PIECE_LIMIT */
     float score;      /* pairs that make a piece of higher score are merged first */
-    pb_piece_type type;
-} pb_piece;
+    piece_type type;
+} text_piece;
 
-typedef struct pb_sentencepiece {
-    pb_piece *pieces; /* [count], by id */
+typedef struct sentencepiece {
+    text_piece *pieces; /* [count], by id */
     size_t count;
     size_t unknown; /* the piece of that type */
     bool byte_fallback;
     bool dummy_prefix;  /* a space is put before a text */
     bool remove_spaces; /* leading, trailing and repeated ones */
-} pb_sentencepiece;
+} sentencepiece;
 
 /* Reads the bytes of a file. Models of other types than BPE, and rules of normalisation beside
  * "identity", are refused by name. */
-pb_status pb_sentencepiece_parse(const char *bytes, size_t length,
-                                 pb_sentencepiece *out) PB_MUST_USE;
-void pb_sentencepiece_clear(pb_sentencepiece *sp);
+pb_status sentencepiece_parse(const char *bytes, size_t length, sentencepiece *out) PB_MUST_USE;
+void sentencepiece_clear(sentencepiece *sp);

@@ -95,7 +95,7 @@ static pb_status parse_merges(const char *path, const pb_string *text, json_t *o
     return PB_OK;
 }
 
-static pb_status read_two_files(const char *directory, pb_hash *hash, pb_source *out)
+static pb_status read_two_files(const char *directory, pb_hash *hash, text_source *out)
 {
     char *merges_path = NULL;
     pb_string text    = {0};
@@ -106,7 +106,7 @@ static pb_status read_two_files(const char *directory, pb_hash *hash, pb_source 
     PB_TRY_GOTO(status, read_json(directory, "vocab.json", hash, 0, &out->path, &vocab), err_clear);
     PB_TRY_GOTO(status, read_file(directory, "merges.txt", hash, &merges_path, &text), err_clear);
     PB_TRY_GOTO(status, parse_merges(merges_path, &text, merges), err_clear);
-    PB_TRY_GOTO(status, pb_compose_two_files(out, vocab, merges, &out->root), err_clear);
+    PB_TRY_GOTO(status, compose_two_files(out, vocab, merges, &out->root), err_clear);
 
 err_clear:
     json_decref(vocab);
@@ -143,27 +143,27 @@ static pb_status check_sentencepiece(const pb_string *bytes)
     return PB_OK;
 }
 
-static pb_status read_sentencepiece(const char *directory, pb_hash *hash, pb_source *out)
+static pb_status read_sentencepiece(const char *directory, pb_hash *hash, text_source *out)
 {
-    pb_string bytes     = {0};
-    pb_sentencepiece sp = {0};
-    pb_status status    = PB_OK;
+    pb_string bytes  = {0};
+    sentencepiece sp = {0};
+    pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, read_file(directory, "tokenizer.model", hash, &out->path, &bytes),
                 err_clear);
     status = check_sentencepiece(&bytes);
     if (status == PB_OK) {
-        status = pb_sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp);
+        status = sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp);
     }
     if (status == PB_OK) {
-        status = pb_compose_sentencepiece(out, &sp, &out->root);
+        status = compose_sentencepiece(out, &sp, &out->root);
     }
     if (status != PB_OK) {
         status = pb_error_prefix(status, "%s", out->path);
     }
 
 err_clear:
-    pb_sentencepiece_clear(&sp);
+    sentencepiece_clear(&sp);
     pb_string_clear(&bytes);
     return status;
 }
@@ -203,7 +203,7 @@ static pb_status fail_missing(const char *directory)
     return status;
 }
 
-static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out, bool *composed)
+static pb_status read_main(const char *directory, pb_hash *hash, text_source *out, bool *composed)
 {
     bool has_one   = false;
     bool has_vocab = false;
@@ -227,7 +227,7 @@ static pb_status read_main(const char *directory, pb_hash *hash, pb_source *out,
 
 /* A separate file takes precedence over the key of the configuration, as in transformers. The
  * template changes no ids, so it is not part of the hash. */
-static pb_status read_chat_template(const char *directory, pb_source *out)
+static pb_status read_chat_template(const char *directory, text_source *out)
 {
     static const char *const names[] = {"chat_template.jinja", "chat_template.json"};
     const json_t *own                = json_object_get(out->config, "chat_template");
@@ -258,24 +258,24 @@ static pb_status read_chat_template(const char *directory, pb_source *out)
     return status;
 }
 
-pb_status pb_source_read(const char *directory, pb_source *out)
+pb_status source_read(const char *directory, text_source *out)
 {
     pb_hash *hash    = NULL;
     bool composed    = false;
     pb_status status = PB_OK;
 
-    *out = (pb_source){0};
+    *out = (text_source){0};
     PB_TRY(pb_hash_create(&hash));
     PB_TRY_GOTO(status, read_optional(directory, "tokenizer_config.json", hash, &out->config),
                 err_destroy);
     PB_TRY_GOTO(status, read_optional(directory, "special_tokens_map.json", hash, &out->map),
                 err_destroy);
     PB_TRY_GOTO(status, read_chat_template(directory, out), err_destroy);
-    PB_TRY_GOTO(status, pb_declared_names(out), err_destroy);
+    PB_TRY_GOTO(status, declared_names(out), err_destroy);
     PB_TRY_GOTO(status, read_main(directory, hash, out, &composed), err_destroy);
     PB_TRY_GOTO(status, read_optional(directory, "added_tokens.json", hash, &out->added),
                 err_destroy);
-    status = pb_declared_apply(out, composed);
+    status = declared_apply(out, composed);
     if (status != PB_OK) {
         status = pb_error_prefix(status, "%s", directory);
         goto err_destroy;
@@ -285,12 +285,12 @@ pb_status pb_source_read(const char *directory, pb_source *out)
 err_destroy:
     pb_hash_destroy(hash);
     if (status != PB_OK) {
-        pb_source_clear(out);
+        source_clear(out);
     }
     return status;
 }
 
-void pb_source_clear(pb_source *source)
+void source_clear(text_source *source)
 {
     json_decref(source->root);
     json_decref(source->config);
@@ -299,5 +299,5 @@ void pb_source_clear(pb_source *source)
     json_decref(source->names);
     pb_string_clear(&source->chat_template);
     pb_memory_free(source->path);
-    *source = (pb_source){0};
+    *source = (text_source){0};
 }

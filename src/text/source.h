@@ -7,7 +7,7 @@
 #include "pb/hash.h"
 #include "pb/string.h"
 
-typedef struct pb_source {
+typedef struct text_source {
     json_t *root;          /* tokenizer.json, or the files of an older layout converted to it */
     json_t *config;        /* tokenizer_config.json, NULL when there is none */
     json_t *map;           /* special_tokens_map.json, NULL when there is none */
@@ -17,7 +17,7 @@ typedef struct pb_source {
     pb_string chat_template;
     char *path; /* of the main file, for messages */
     char hash[PB_HASH_TEXT];
-} pb_source;
+} text_source;
 
-pb_status pb_source_read(const char *directory, pb_source *out) PB_MUST_USE;
-void pb_source_clear(pb_source *source);
+pb_status source_read(const char *directory, text_source *out) PB_MUST_USE;
+void source_clear(text_source *source);

@@ -9,18 +9,18 @@
 
 enum { MAX_DEPTH = 8, MAX_STEPS = 256 };
 
-void pb_steps_clear(pb_steps *steps)
+void steps_clear(text_steps *steps)
 {
     for (size_t i = 0; i < steps->count; i++) {
-        pb_pattern_clear(&steps->items[i].pattern);
+        pattern_clear(&steps->items[i].pattern);
         pb_memory_free(steps->items[i].content);
     }
     pb_memory_free(steps->items);
-    *steps = (pb_steps){0};
+    *steps = (text_steps){0};
 }
 
 /* Room for one more step, zeroed. */
-static pb_status add_step(pb_steps *steps, const char *place, pb_step **out)
+static pb_status add_step(text_steps *steps, const char *place, text_step **out)
 {
     if (steps->count == MAX_STEPS) {
         return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: more than %d steps are not supported", place,
@@ -28,11 +28,11 @@ static pb_status add_step(pb_steps *steps, const char *place, pb_step **out)
     }
     PB_TRY(PB_GROW(steps->items, steps->count + 1));
     *out  = &steps->items[steps->count++];
-    **out = (pb_step){0};
+    **out = (text_step){0};
     return PB_OK;
 }
 
-static const pb_step_kind *find_kind(const pb_stage *stage, const char *name)
+static const step_kind *find_kind(const text_stage *stage, const char *name)
 {
     for (size_t i = 0; i < stage->count; i++) {
         if (strcmp(stage->kinds[i].name, name) == 0) {
@@ -42,12 +42,12 @@ static const pb_step_kind *find_kind(const pb_stage *stage, const char *name)
     return NULL;
 }
 
-static pb_status parse_step(const pb_stage *stage, const json_t *node, const char *place,
-                            const char *type, pb_steps *out)
+static pb_status parse_step(const text_stage *stage, const json_t *node, const char *place,
+                            const char *type, text_steps *out)
 {
     char keys[160];
-    pb_step *step            = NULL;
-    const pb_step_kind *kind = find_kind(stage, type);
+    text_step *step       = NULL;
+    const step_kind *kind = find_kind(stage, type);
 
     if (kind == NULL) {
         pb_string known  = {0};
@@ -65,7 +65,7 @@ static pb_status parse_step(const pb_stage *stage, const json_t *node, const cha
         return status;
     }
     (void)snprintf(keys, sizeof keys, "type %s", kind->keys);
-    PB_TRY(pb_json_only(node, place, keys));
+    PB_TRY(json_only(node, place, keys));
     PB_TRY(add_step(out, place, &step));
     step->kind = kind;
     if (kind->parse != NULL) {
@@ -74,18 +74,18 @@ static pb_status parse_step(const pb_stage *stage, const json_t *node, const cha
     return PB_OK;
 }
 
-static pb_status parse_node(const pb_stage *stage, const json_t *node, const char *place, int depth,
-                            pb_steps *out)
+static pb_status parse_node(const text_stage *stage, const json_t *node, const char *place,
+                            int depth, text_steps *out)
 {
-    char inner[PB_PLACE_SIZE];
-    pb_json_text type = {0};
-    json_t *list      = NULL;
+    char inner[PLACE_SIZE];
+    json_text type = {0};
+    json_t *list   = NULL;
 
     if (!json_is_object(node)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
-                       pb_json_kind(node));
+                       json_kind(node));
     }
-    PB_TRY(pb_json_text_of(node, place, "type", &type));
+    PB_TRY(json_text_of(node, place, "type", &type));
     if (strcmp(type.data, "Sequence") != 0) {
         return parse_step(stage, node, place, type.data, out);
     }
@@ -93,7 +93,7 @@ static pb_status parse_node(const pb_stage *stage, const json_t *node, const cha
         return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: sequences nested more than %d deep", place,
                        MAX_DEPTH);
     }
-    PB_TRY(pb_json_array(node, place, stage->list_key, &list));
+    PB_TRY(text_json_array(node, place, stage->list_key, &list));
     if (list == NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.%s: an array is expected, found nothing", place,
                        stage->list_key);
@@ -105,22 +105,22 @@ static pb_status parse_node(const pb_stage *stage, const json_t *node, const cha
     return PB_OK;
 }
 
-pb_status pb_steps_parse(const pb_stage *stage, const json_t *root, pb_steps *out)
+pb_status steps_parse(const text_stage *stage, const json_t *root, text_steps *out)
 {
     const json_t *node = json_object_get(root, stage->name);
 
-    *out = (pb_steps){0};
+    *out = (text_steps){0};
     if (node == NULL || json_is_null(node)) {
         return PB_OK;
     }
     pb_status status = parse_node(stage, node, stage->name, 0, out);
     if (status != PB_OK) {
-        pb_steps_clear(out);
+        steps_clear(out);
     }
     return status;
 }
 
-pb_status pb_steps_run(const pb_steps *steps, pb_scratch *w)
+pb_status steps_run(const text_steps *steps, text_scratch *w)
 {
     for (size_t i = 0; i < steps->count; i++) {
         PB_TRY(steps->items[i].kind->run(&steps->items[i], w));
@@ -128,11 +128,11 @@ pb_status pb_steps_run(const pb_steps *steps, pb_scratch *w)
     return PB_OK;
 }
 
-pb_status pb_step_content(const json_t *node, const char *place, const char *key, pb_step *step)
+pb_status step_content(const json_t *node, const char *place, const char *key, text_step *step)
 {
-    pb_json_text text = {0};
+    json_text text = {0};
 
-    PB_TRY(pb_json_text_of(node, place, key, &text));
+    PB_TRY(json_text_of(node, place, key, &text));
     PB_TRY(PB_ALLOC(step->content, text.length + 1));
     memcpy(step->content, text.data, text.length);
     step->content_length = text.length;

@@ -72,29 +72,29 @@ err_clear:
     return status;
 }
 
-static pb_status render_answer(const pb_template *tpl, const pb_tokenizer *t, const pb_parts *parts,
-                               bool corrected, pb_ids *ids)
+static pb_status render_answer(const pb_template *tpl, const pb_tokenizer *t,
+                               const text_parts *parts, bool corrected, pb_ids *ids)
 {
-    size_t size    = parts->answer.length - strlen(tpl->answer_tail);
-    pb_plain plain = {0, corrected ? size : 0};
+    size_t size      = parts->answer.length - strlen(tpl->answer_tail);
+    text_plain plain = {0, corrected ? size : 0};
 
-    PB_TRY(
-        pb_tokenizer_encode_mixed(t, parts->answer.data, parts->answer.length, plain, false, ids));
+    PB_TRY(tokenizer_encode_mixed(t, parts->answer.data, parts->answer.length, plain, false, ids));
     return tpl->eos ? pb_ids_append(ids, pb_tokenizer_eos(t)) : PB_OK;
 }
 
-static pb_status render_parts(const pb_template *tpl, const pb_tokenizer *t, const pb_parts *parts,
-                              bool with_answer, bool corrected, pb_rendered *r)
+static pb_status render_parts(const pb_template *tpl, const pb_tokenizer *t,
+                              const text_parts *parts, bool with_answer, bool corrected,
+                              pb_rendered *r)
 {
-    size_t user_end = parts->user_begin + parts->user_size;
-    pb_plain plain  = {parts->user_begin, corrected ? user_end : parts->user_begin};
+    size_t user_end  = parts->user_begin + parts->user_size;
+    text_plain plain = {parts->user_begin, corrected ? user_end : parts->user_begin};
 
     if (tpl->bos && pb_tokenizer_bos(t) >= 0) {
         PB_TRY(pb_ids_append(&r->ids, pb_tokenizer_bos(t)));
     }
     int64_t piece = r->ids.count;
-    PB_TRY(pb_tokenizer_encode_mixed(t, parts->prompt.data, parts->prompt.length, plain, false,
-                                     &r->ids));
+    PB_TRY(
+        tokenizer_encode_mixed(t, parts->prompt.data, parts->prompt.length, plain, false, &r->ids));
     PB_TRY(find_user(tpl, t, &r->ids, piece, &r->user_begin, &r->user_end));
     if (parts->thought) {
         PB_TRY(pb_tokenizer_encode(t, tpl->thought, strlen(tpl->thought), false, &r->ids));
@@ -107,14 +107,14 @@ static pb_status render_parts(const pb_template *tpl, const pb_tokenizer *t, con
 static pb_status render(const pb_template *tpl, const pb_tokenizer *t, const char *user,
                         size_t user_size, const char *answer, bool corrected, pb_rendered *out)
 {
-    pb_parts parts   = {0};
+    text_parts parts = {0};
     pb_rendered r    = {0};
     pb_status status = PB_OK;
 
     PB_TRY(check_markers(tpl, t, answer != NULL));
-    PB_TRY(pb_parts_fill(tpl, user, user_size, answer, corrected, &parts));
+    PB_TRY(parts_fill(tpl, user, user_size, answer, corrected, &parts));
     status = render_parts(tpl, t, &parts, answer != NULL, corrected, &r);
-    pb_parts_clear(&parts);
+    parts_clear(&parts);
     if (status != PB_OK) {
         pb_rendered_clear(&r);
         return PB_FRAME(status);

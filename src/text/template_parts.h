@@ -19,14 +19,14 @@ struct pb_template {
     const char *families[5]; /* beginnings of the architectures that may use it */
 };
 
-typedef struct pb_parts {
+typedef struct text_parts {
     pb_string prompt;             /* head, user's text, tail */
     size_t user_begin, user_size; /* bytes of the user's text in it */
     bool thought;                 /* the second piece of the prompt is there */
     pb_string answer;             /* the piece of the answer */
-} pb_parts;
+} text_parts;
 
 /* `user` has `user_size` bytes; answer may be NULL. */
-pb_status pb_parts_fill(const pb_template *tpl, const char *user, size_t user_size,
-                        const char *answer, bool corrected, pb_parts *out) PB_MUST_USE;
-void pb_parts_clear(pb_parts *parts);
+pb_status parts_fill(const pb_template *tpl, const char *user, size_t user_size, const char *answer,
+                     bool corrected, text_parts *out) PB_MUST_USE;
+void parts_clear(text_parts *parts);

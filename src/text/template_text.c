@@ -263,7 +263,7 @@ err_clear:
     return status;
 }
 
-static pb_status fill_answer(const pb_template *tpl, const char *answer, pb_parts *out)
+static pb_status fill_answer(const pb_template *tpl, const char *answer, text_parts *out)
 {
     PB_TRY(pb_string_puts(&out->answer, tpl->answer_head));
     if (tpl->thought == NULL) {
@@ -276,12 +276,12 @@ static pb_status fill_answer(const pb_template *tpl, const char *answer, pb_part
     return pb_string_puts(&out->answer, tpl->answer_tail);
 }
 
-pb_status pb_parts_fill(const pb_template *tpl, const char *user, size_t user_size,
-                        const char *answer, bool corrected, pb_parts *out)
+pb_status parts_fill(const pb_template *tpl, const char *user, size_t user_size, const char *answer,
+                     bool corrected, text_parts *out)
 {
     pb_status status = PB_OK;
 
-    *out = (pb_parts){.thought = tpl->thought != NULL};
+    *out = (text_parts){.thought = tpl->thought != NULL};
     PB_TRY_GOTO(status, pb_string_puts(&out->prompt, tpl->head), err_clear);
     out->user_begin = out->prompt.length;
     if (tpl->fills && !corrected) {
@@ -297,11 +297,11 @@ pb_status pb_parts_fill(const pb_template *tpl, const char *user, size_t user_si
     return PB_OK;
 
 err_clear:
-    pb_parts_clear(out);
+    parts_clear(out);
     return status;
 }
 
-void pb_parts_clear(pb_parts *parts)
+void parts_clear(text_parts *parts)
 {
     pb_string_clear(&parts->prompt);
     pb_string_clear(&parts->answer);
@@ -321,10 +321,10 @@ pb_status pb_template_text(const pb_template *tpl, const pb_tokenizer *t, const 
                            const char *answer, bool corrected, pb_string *out_prompt,
                            pb_string *out_answer)
 {
-    pb_parts parts   = {0};
+    text_parts parts = {0};
     pb_status status = PB_OK;
 
-    PB_TRY(pb_parts_fill(tpl, user, strlen(user), answer, corrected, &parts));
+    PB_TRY(parts_fill(tpl, user, strlen(user), answer, corrected, &parts));
     if (tpl->bos) {
         PB_TRY_GOTO(status, append_token(t, pb_tokenizer_bos, tpl->bos_text, out_prompt),
                     err_clear);
@@ -344,6 +344,6 @@ pb_status pb_template_text(const pb_template *tpl, const pb_tokenizer *t, const 
     }
 
 err_clear:
-    pb_parts_clear(&parts);
+    parts_clear(&parts);
     return status;
 }

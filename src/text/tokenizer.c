@@ -11,27 +11,27 @@
 
 /* The pool is the only part of a tokenizer that changes, under its lock; to callers the tokenizer
  * is const. */
-pb_status pb_tokenizer_borrow(const pb_tokenizer *t, pb_scratch **out)
+pb_status tokenizer_borrow(const pb_tokenizer *t, text_scratch **out)
 {
     pb_tokenizer *owner = (pb_tokenizer *)t;
 
     (void)pthread_mutex_lock(&owner->lock);
-    pb_scratch *w = owner->pool;
+    text_scratch *w = owner->pool;
     if (w != NULL) {
         owner->pool = w->next;
     }
     (void)pthread_mutex_unlock(&owner->lock);
     if (w == NULL) {
-        PB_TRY(pb_scratch_create(t->size, &w));
+        PB_TRY(scratch_create(t->size, &w));
     }
     w->next   = NULL;
-    w->pinned = PB_SCRATCH_OUTSIDE;
-    w->holder = PB_SCRATCH_OUTSIDE;
+    w->pinned = SCRATCH_OUTSIDE;
+    w->holder = SCRATCH_OUTSIDE;
     *out      = w;
     return PB_OK;
 }
 
-void pb_tokenizer_return(const pb_tokenizer *t, pb_scratch *w)
+void tokenizer_return(const pb_tokenizer *t, text_scratch *w)
 {
     pb_tokenizer *owner = (pb_tokenizer *)t;
 
@@ -50,31 +50,31 @@ void pb_tokenizer_trim(const pb_tokenizer *t)
     }
     (void)pthread_mutex_lock(&owner->lock);
     while (owner->pool != NULL) {
-        pb_scratch *w = owner->pool;
-        owner->pool   = w->next;
-        pb_scratch_destroy(w);
+        text_scratch *w = owner->pool;
+        owner->pool     = w->next;
+        scratch_destroy(w);
     }
     (void)pthread_mutex_unlock(&owner->lock);
 }
 
 /* A normalised stretch without added tokens: pieces, then ids. */
-static pb_status encode_stretch(const pb_tokenizer *t, pb_scratch *w, bool first, pb_ids *out)
+static pb_status encode_stretch(const pb_tokenizer *t, text_scratch *w, bool first, pb_ids *out)
 {
     w->spans.count = 0;
     w->other.count = 0;
-    PB_TRY(pb_spans_push(&w->spans, (pb_span){0, w->length, -1, first}));
-    PB_TRY(pb_steps_run(&t->pretokenizer, w));
-    return pb_bpe_encode(&t->bpe, w, out);
+    PB_TRY(spans_push(&w->spans, (text_span){0, w->length, -1, first}));
+    PB_TRY(steps_run(&t->pretokenizer, w));
+    return bpe_encode(&t->bpe, w, out);
 }
 
 /* A stretch of the given text: normalised, then searched for the added tokens that are written in
  * normalised form. They cannot be declared plain text by position, since a normaliser moves
  * positions; with `plain` no special one is recognised. */
-static pb_status encode_raw_stretch(const pb_tokenizer *t, pb_scratch *w, const char *text,
+static pb_status encode_raw_stretch(const pb_tokenizer *t, text_scratch *w, const char *text,
                                     size_t length, bool first, bool plain, pb_ids *out)
 {
-    pb_scratch_set(w, text, length);
-    PB_TRY(pb_steps_run(&t->normalizer, w));
+    scratch_set(w, text, length);
+    PB_TRY(steps_run(&t->normalizer, w));
     if (w->length == 0) {
         return PB_OK;
     }
@@ -83,31 +83,31 @@ static pb_status encode_raw_stretch(const pb_tokenizer *t, pb_scratch *w, const 
     }
     const char *normalised = w->text;
     int holder             = w->holder;
-    pb_plain range         = {0, plain ? SIZE_MAX : 0};
+    text_plain range       = {0, plain ? SIZE_MAX : 0};
 
     w->normalised.count = 0;
-    PB_TRY(pb_added_find(&t->added, &t->added.after, w->text, w->length, range, &w->normalised));
+    PB_TRY(added_find(&t->added, &t->added.after, w->text, w->length, range, &w->normalised));
     w->pinned = holder;
     for (size_t i = 0; i < w->normalised.count; i++) {
-        pb_span span = w->normalised.items[i];
+        text_span span = w->normalised.items[i];
         if (span.id >= 0) {
             PB_TRY(pb_ids_append(out, span.id));
             continue;
         }
-        pb_scratch_set(w, normalised + span.begin, span.end - span.begin);
+        scratch_set(w, normalised + span.begin, span.end - span.begin);
         PB_TRY(encode_stretch(t, w, first && span.first, out));
     }
-    w->pinned = PB_SCRATCH_OUTSIDE;
+    w->pinned = SCRATCH_OUTSIDE;
     return PB_OK;
 }
 
-static pb_status encode_text(const pb_tokenizer *t, pb_scratch *w, const char *text, size_t length,
-                             pb_plain plain, pb_ids *out)
+static pb_status encode_text(const pb_tokenizer *t, text_scratch *w, const char *text,
+                             size_t length, text_plain plain, pb_ids *out)
 {
     w->raw.count = 0;
-    PB_TRY(pb_added_find(&t->added, &t->added.raw, text, length, plain, &w->raw));
+    PB_TRY(added_find(&t->added, &t->added.raw, text, length, plain, &w->raw));
     for (size_t i = 0; i < w->raw.count; i++) {
-        pb_span span = w->raw.items[i];
+        text_span span = w->raw.items[i];
         if (span.id >= 0) {
             PB_TRY(pb_ids_append(out, span.id));
             continue;
@@ -119,10 +119,10 @@ static pb_status encode_text(const pb_tokenizer *t, pb_scratch *w, const char *t
     return PB_OK;
 }
 
-pb_status pb_tokenizer_encode_mixed(const pb_tokenizer *t, const char *text, size_t length,
-                                    pb_plain plain, bool special, pb_ids *out)
+pb_status tokenizer_encode_mixed(const pb_tokenizer *t, const char *text, size_t length,
+                                 text_plain plain, bool special, pb_ids *out)
 {
-    pb_scratch *w    = NULL;
+    text_scratch *w  = NULL;
     size_t bad       = 0;
     int64_t count    = out->count;
     pb_status status = PB_OK;
@@ -132,7 +132,7 @@ pb_status pb_tokenizer_encode_mixed(const pb_tokenizer *t, const char *text, siz
                        "tokenizer: the text is not valid UTF-8 at byte %zu of %zu; convert it", bad,
                        length);
     }
-    PB_TRY(pb_tokenizer_borrow(t, &w));
+    PB_TRY(tokenizer_borrow(t, &w));
     if (special) {
         PB_TRY_GOTO(status, pb_ids_extend(out, t->post.before.items, t->post.before.count),
                     err_return);
@@ -144,7 +144,7 @@ pb_status pb_tokenizer_encode_mixed(const pb_tokenizer *t, const char *text, siz
     }
 
 err_return:
-    pb_tokenizer_return(t, w);
+    tokenizer_return(t, w);
     if (status != PB_OK) {
         out->count = count;
     }
@@ -154,27 +154,27 @@ err_return:
 pb_status pb_tokenizer_encode(const pb_tokenizer *t, const char *text, size_t length, bool special,
                               pb_ids *out)
 {
-    return pb_tokenizer_encode_mixed(t, text, length, (pb_plain){0, 0}, special, out);
+    return tokenizer_encode_mixed(t, text, length, (text_plain){0, 0}, special, out);
 }
 
 pb_status pb_tokenizer_encode_plain(const pb_tokenizer *t, const char *text, size_t length,
                                     bool special, pb_ids *out)
 {
-    return pb_tokenizer_encode_mixed(t, text, length, (pb_plain){0, length}, special, out);
+    return tokenizer_encode_mixed(t, text, length, (text_plain){0, length}, special, out);
 }
 
 /* The text of a token, which may hold U+0000. */
 static const char *token_text(const pb_tokenizer *t, int32_t id, size_t *length)
 {
-    const char *text = pb_lexicon_text(&t->added.texts, id, length);
-    return text != NULL ? text : pb_lexicon_text(&t->vocabulary, id, length);
+    const char *text = lexicon_text(&t->added.texts, id, length);
+    return text != NULL ? text : lexicon_text(&t->vocabulary, id, length);
 }
 
 /* The text that a token is decoded from; NULL when it has none or is skipped. */
 static const char *decoded_text(const pb_tokenizer *t, int32_t id, bool skip_special,
                                 size_t *length)
 {
-    const pb_added_token *token = pb_added_of(&t->added, id);
+    const added_token *token = added_of(&t->added, id);
 
     if (token != NULL && skip_special && token->special) {
         return NULL;
@@ -187,10 +187,10 @@ static const char *decoded_text(const pb_tokenizer *t, int32_t id, bool skip_spe
 }
 
 /* The tokens in a row; without a decoder they are separated by a space. */
-static pb_status decode_tokens(const pb_tokenizer *t, pb_scratch *w, const int32_t *ids,
+static pb_status decode_tokens(const pb_tokenizer *t, text_scratch *w, const int32_t *ids,
                                int64_t count, bool skip_special)
 {
-    pb_string *text = pb_scratch_spare(w);
+    pb_string *text = scratch_spare(w);
 
     w->spans.count = 0;
     w->other.count = 0;
@@ -211,24 +211,24 @@ static pb_status decode_tokens(const pb_tokenizer *t, pb_scratch *w, const int32
         }
         size_t begin = text->length;
         PB_TRY(pb_string_append(text, token, length));
-        PB_TRY(pb_spans_push(&w->spans, (pb_span){begin, text->length, -1, false}));
+        PB_TRY(spans_push(&w->spans, (text_span){begin, text->length, -1, false}));
     }
-    pb_scratch_adopt(w, text);
-    return t->has_decoder ? pb_steps_run(&t->decoder, w) : PB_OK;
+    scratch_adopt(w, text);
+    return t->has_decoder ? steps_run(&t->decoder, w) : PB_OK;
 }
 
 pb_status pb_tokenizer_decode(const pb_tokenizer *t, const int32_t *ids, int64_t count,
                               bool skip_special, pb_string *out)
 {
-    pb_scratch *w    = NULL;
+    text_scratch *w  = NULL;
     pb_status status = PB_OK;
 
-    PB_TRY(pb_tokenizer_borrow(t, &w));
+    PB_TRY(tokenizer_borrow(t, &w));
     PB_TRY_GOTO(status, decode_tokens(t, w, ids, count, skip_special), err_return);
     PB_TRY_GOTO(status, pb_string_append(out, w->text, w->length), err_return);
 
 err_return:
-    pb_tokenizer_return(t, w);
+    tokenizer_return(t, w);
     return status;
 }
 
@@ -239,10 +239,10 @@ int64_t pb_tokenizer_size(const pb_tokenizer *t)
 
 bool pb_tokenizer_id(const pb_tokenizer *t, const char *token, int32_t *id)
 {
-    int32_t found = pb_lexicon_find(&t->added.texts, token, strlen(token));
+    int32_t found = lexicon_find(&t->added.texts, token, strlen(token));
 
     if (found < 0) {
-        found = pb_lexicon_find(&t->vocabulary, token, strlen(token));
+        found = lexicon_find(&t->vocabulary, token, strlen(token));
     }
     if (found >= 0) {
         *id = found;
@@ -257,7 +257,7 @@ const char *pb_tokenizer_token(const pb_tokenizer *t, int32_t id)
 
 bool pb_tokenizer_is_special(const pb_tokenizer *t, int32_t id)
 {
-    const pb_added_token *token = pb_added_of(&t->added, id);
+    const added_token *token = added_of(&t->added, id);
     return token != NULL && token->special;
 }
 

@@ -10,19 +10,19 @@
 
 static pb_status check_root(const json_t *root)
 {
-    pb_json_text type   = {0};
+    json_text type      = {0};
     const json_t *model = json_object_get(root, "model");
 
-    PB_TRY(pb_json_only(root, "tokenizer",
-                        "version truncation padding added_tokens normalizer pre_tokenizer "
-                        "post_processor decoder model"));
+    PB_TRY(json_only(root, "tokenizer",
+                     "version truncation padding added_tokens normalizer pre_tokenizer "
+                     "post_processor decoder model"));
     if (!json_is_object(model)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "model: an object is expected, found %s; fetch the tokenizer "
                        "again",
-                       pb_json_kind(model));
+                       json_kind(model));
     }
-    PB_TRY(pb_json_text_or_none(model, "model", "type", &type));
+    PB_TRY(json_text_or_none(model, "model", "type", &type));
     if (type.data != NULL && strcmp(type.data, "BPE") != 0) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "model.type: \"%.60s\" is not supported, only BPE is; choose a model whose "
@@ -85,63 +85,63 @@ static pb_status read_vocabulary(const json_t *root, pb_tokenizer *t)
     json_t *value         = NULL;
 
     PB_TRY(measure_vocabulary(vocab, &highest, &bytes));
-    PB_TRY(pb_added_measure(root, &added_highest, &added_count, &added_bytes));
+    PB_TRY(added_measure(root, &added_highest, &added_count, &added_bytes));
     highest = added_highest > highest ? added_highest : highest;
     PB_TRY(check_highest(highest, count + added_count));
     t->size = highest + 1;
-    PB_TRY(pb_lexicon_create(&t->vocabulary, t->size, count, bytes));
+    PB_TRY(lexicon_create(&t->vocabulary, t->size, count, bytes));
     json_object_foreach(vocab, text, value)
     {
         int64_t id        = (int64_t)json_integer_value(value);
-        const char *owner = pb_lexicon_text(&t->vocabulary, id, NULL);
+        const char *owner = lexicon_text(&t->vocabulary, id, NULL);
         if (owner != NULL) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "model.vocab[\"%.60s\"]: the id %" PRId64
                            " belongs to \"%.60s\" already; fetch the tokenizer again",
                            text, id, owner);
         }
-        (void)pb_lexicon_put(&t->vocabulary, (int32_t)id, text, strlen(text));
+        (void)lexicon_put(&t->vocabulary, (int32_t)id, text, strlen(text));
     }
     return PB_OK;
 }
 
-static pb_status read_root(const json_t *root, pb_scratch *w, pb_tokenizer *t)
+static pb_status read_root(const json_t *root, text_scratch *w, pb_tokenizer *t)
 {
     const json_t *decoder = json_object_get(root, "decoder");
     bool by_bytes         = false;
 
     PB_TRY(check_root(root));
     PB_TRY(read_vocabulary(root, t));
-    PB_TRY(pb_steps_parse(&pb_stage_normalizer, root, &t->normalizer));
-    PB_TRY(pb_steps_parse(&pb_stage_pretokenizer, root, &t->pretokenizer));
-    PB_TRY(pb_steps_check_start(&t->normalizer, &t->pretokenizer));
-    PB_TRY(pb_steps_parse(&pb_stage_decoder, root, &t->decoder));
+    PB_TRY(steps_parse(&stage_normalizer, root, &t->normalizer));
+    PB_TRY(steps_parse(&stage_pretokenizer, root, &t->pretokenizer));
+    PB_TRY(steps_check_start(&t->normalizer, &t->pretokenizer));
+    PB_TRY(steps_parse(&stage_decoder, root, &t->decoder));
     t->has_decoder = decoder != NULL && !json_is_null(decoder);
-    PB_TRY(pb_postprocessor_parse(root, t->size, &t->post));
-    PB_TRY(pb_added_parse(root, t->size, &t->vocabulary, &t->normalizer, w, &t->added));
-    PB_TRY(pb_steps_are_bytes(&t->pretokenizer, &by_bytes));
-    PB_TRY(pb_bpe_parse(json_object_get(root, "model"), &t->vocabulary, by_bytes, w, &t->bpe));
+    PB_TRY(postprocessor_parse(root, t->size, &t->post));
+    PB_TRY(added_parse(root, t->size, &t->vocabulary, &t->normalizer, w, &t->added));
+    PB_TRY(steps_are_bytes(&t->pretokenizer, &by_bytes));
+    PB_TRY(bpe_parse(json_object_get(root, "model"), &t->vocabulary, by_bytes, w, &t->bpe));
     return PB_OK;
 }
 
 pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
 {
-    pb_source source = {0};
-    pb_tokenizer *t  = NULL;
-    pb_scratch *w    = NULL;
-    pb_status status = PB_OK;
+    text_source source = {0};
+    pb_tokenizer *t    = NULL;
+    text_scratch *w    = NULL;
+    pb_status status   = PB_OK;
 
-    PB_TRY(pb_source_read(model_dir, &source));
+    PB_TRY(source_read(model_dir, &source));
     PB_TRY_GOTO(status, PB_ALLOC(t, 1), err_clear);
     (void)pthread_mutex_init(&t->lock, NULL);
-    PB_TRY_GOTO(status, pb_tokenizer_borrow(t, &w), err_clear);
+    PB_TRY_GOTO(status, tokenizer_borrow(t, &w), err_clear);
     status = read_root(source.root, w, t);
-    pb_tokenizer_return(t, w);
+    tokenizer_return(t, w);
     if (status != PB_OK) {
         status = pb_error_prefix(status, "%s", source.path);
         goto err_clear;
     }
-    status = pb_tokenizer_read_names(t, &source);
+    status = tokenizer_read_names(t, &source);
     if (status != PB_OK) {
         status = pb_error_prefix(status, "%s", model_dir);
         goto err_clear;
@@ -151,13 +151,13 @@ pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
     t->chat_template     = source.chat_template;
     source.chat_template = (pb_string){0};
     pb_tokenizer_trim(t); /* its working memory was created before the vocabulary was known */
-    pb_source_clear(&source);
+    source_clear(&source);
     *out = t;
     return PB_OK;
 
 err_clear:
     pb_tokenizer_close(t);
-    pb_source_clear(&source);
+    source_clear(&source);
     return status;
 }
 
@@ -167,13 +167,13 @@ void pb_tokenizer_close(pb_tokenizer *t)
         return;
     }
     pb_tokenizer_trim(t);
-    pb_bpe_clear(&t->bpe);
-    pb_postprocessor_clear(&t->post);
-    pb_steps_clear(&t->decoder);
-    pb_steps_clear(&t->pretokenizer);
-    pb_steps_clear(&t->normalizer);
-    pb_added_clear(&t->added);
-    pb_lexicon_clear(&t->vocabulary);
+    bpe_clear(&t->bpe);
+    postprocessor_clear(&t->post);
+    steps_clear(&t->decoder);
+    steps_clear(&t->pretokenizer);
+    steps_clear(&t->normalizer);
+    added_clear(&t->added);
+    lexicon_clear(&t->vocabulary);
     pb_ids_clear(&t->additional);
     pb_string_clear(&t->chat_template);
     (void)pthread_mutex_destroy(&t->lock);

@@ -7,7 +7,7 @@
 
 #include "pb/utf8.h"
 
-bool pb_unicode_is_space(int32_t code)
+bool unicode_is_space(int32_t code)
 {
     return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xa0 ||
            code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
@@ -21,9 +21,9 @@ static bool is_letter_symbol(int32_t code)
            (code >= 0x1f150 && code <= 0x1f169) || (code >= 0x1f170 && code <= 0x1f189);
 }
 
-bool pb_unicode_is_word(int32_t code)
+bool unicode_is_word(int32_t code)
 {
-    switch (pb_unicode_category(code)) {
+    switch (unicode_category(code)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
@@ -42,15 +42,15 @@ bool pb_unicode_is_word(int32_t code)
 }
 
 /* The ranges are digits of version 17. */
-bool pb_unicode_is_number(int32_t code)
+bool unicode_is_number(int32_t code)
 {
-    utf8proc_category_t category = pb_unicode_category(code);
+    utf8proc_category_t category = unicode_category(code);
     return (code >= 0x11de0 && code <= 0x11de9) || (code >= 0x16ff4 && code <= 0x16ff6) ||
            category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
            category == UTF8PROC_CATEGORY_NO;
 }
 
-bool pb_unicode_is_punctuation(int32_t code)
+bool unicode_is_punctuation(int32_t code)
 {
     if (code < 0x80) {
         return (code >= '!' && code <= '/') || (code >= ':' && code <= '@') ||
@@ -59,15 +59,15 @@ bool pb_unicode_is_punctuation(int32_t code)
     if (code == 0x166d || code == 0x111c9) {
         return true;
     }
-    utf8proc_category_t category = pb_unicode_category(code);
+    utf8proc_category_t category = unicode_category(code);
     return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO &&
-           !pb_unicode_is_punctuation_later(code);
+           !unicode_is_punctuation_later(code);
 }
 
 /* The first bytes without a visible character are 0 … 32, then 127 … 160, then 173. */
 enum { HIDDEN_FIRST = 33, HIDDEN_SECOND = 34, HIDDEN_BASE = 0x100 };
 
-int32_t pb_byte_to_char(uint8_t byte)
+int32_t byte_to_char(uint8_t byte)
 {
     if (byte < HIDDEN_FIRST) {
         return HIDDEN_BASE + byte;
@@ -78,10 +78,10 @@ int32_t pb_byte_to_char(uint8_t byte)
     return byte == 173 ? HIDDEN_BASE + HIDDEN_FIRST + HIDDEN_SECOND : byte;
 }
 
-int32_t pb_char_to_byte(int32_t code)
+int32_t char_to_byte(int32_t code)
 {
     if (code < HIDDEN_BASE) {
-        return code >= 0 && pb_byte_to_char((uint8_t)code) == code ? code : -1;
+        return code >= 0 && byte_to_char((uint8_t)code) == code ? code : -1;
     }
     code -= HIDDEN_BASE;
     if (code < HIDDEN_FIRST) {

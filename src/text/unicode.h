@@ -11,11 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-bool pb_unicode_is_space(int32_t code);       /* property White_Space */
-bool pb_unicode_is_word(int32_t code);        /* \w of Unicode regular expressions (UTS 18) */
-bool pb_unicode_is_number(int32_t code);      /* categories Nd, Nl, No */
-bool pb_unicode_is_punctuation(int32_t code); /* categories P* of Unicode 8, all of ASCII's */
+bool unicode_is_space(int32_t code);       /* property White_Space */
+bool unicode_is_word(int32_t code);        /* \w of Unicode regular expressions (UTS 18) */
+bool unicode_is_number(int32_t code);      /* categories Nd, Nl, No */
+bool unicode_is_punctuation(int32_t code); /* categories P* of Unicode 8, all of ASCII's */
 
 /* The visible character of a byte, and back; -1 when the character denotes no byte. */
-int32_t pb_byte_to_char(uint8_t byte);
-int32_t pb_char_to_byte(int32_t code);
+int32_t byte_to_char(uint8_t byte);
+int32_t char_to_byte(int32_t code);

@@ -145,7 +145,7 @@ static ptrdiff_t find(const void *ranges, size_t count, size_t stride, int32_t c
 
 #define FIND(table, code) find((table), sizeof(table) / sizeof *(table), sizeof *(table), (code))
 
-utf8proc_category_t pb_unicode_category(int32_t code)
+utf8proc_category_t unicode_category(int32_t code)
 {
     utf8proc_category_t known = utf8proc_category(code);
 
@@ -156,17 +156,17 @@ utf8proc_category_t pb_unicode_category(int32_t code)
     return known;
 }
 
-bool pb_unicode_is_normalised_later(int32_t code)
+bool unicode_is_normalised_later(int32_t code)
 {
     return FIND(normalised_later, code) >= 0;
 }
 
-bool pb_unicode_is_punctuation_later(int32_t code)
+bool unicode_is_punctuation_later(int32_t code)
 {
     return FIND(punctuation_later, code) >= 0;
 }
 
-int32_t pb_unicode_lower(int32_t code)
+int32_t unicode_lower(int32_t code)
 {
     ptrdiff_t i = FIND(lowered, code);
     return i < 0 ? utf8proc_tolower(code) : code + lowered[i].distance;
@@ -181,7 +181,7 @@ static const char *name_of(utf8proc_category_t category)
     return names[category];
 }
 
-pb_status pb_unicode_append_assigned(const char *category, pb_string *out)
+pb_status unicode_append_assigned(const char *category, pb_string *out)
 {
     for (size_t i = 0; i < sizeof assigned / sizeof *assigned; i++) {
         if (strncmp(name_of(assigned[i].category), category, strlen(category)) == 0) {

@@ -15,7 +15,7 @@
 /* Kinds of characters: letters, numbers, spaces, the spaces CR and LF, and all others. */
 enum { L = 1, N = 2, S = 4, E = 8 | S, O = 16 };
 
-const char pb_word_gpt2[] =
+const char word_gpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 #define GPT4(numbers)                                                     \
@@ -31,7 +31,7 @@ static const uint8_t ascii[128] = {
 
 static int kind_of_code(int32_t code)
 {
-    utf8proc_category_t category = pb_unicode_category(code);
+    utf8proc_category_t category = unicode_category(code);
 
     if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) {
         return L;
@@ -39,7 +39,7 @@ static int kind_of_code(int32_t code)
     if (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO) {
         return N;
     }
-    return pb_unicode_is_space(code) ? S : O;
+    return unicode_is_space(code) ? S : O;
 }
 
 /* The kind of the character at `at`, 0 at the end of the text; *next: the byte after it. */
@@ -171,14 +171,14 @@ static size_t end_qwen2(const char *text, size_t length, size_t at)
 
 static const struct {
     const char *regex;
-    pb_word_end end;
+    word_end end;
 } known[] = {
-    {pb_word_gpt2, end_gpt2},
+    {word_gpt2, end_gpt2},
     {GPT4("\\p{N}{1,3}"), end_llama3},
     {GPT4("\\p{N}"), end_qwen2},
 };
 
-pb_word_end pb_word_find(const char *regex, size_t length)
+word_end word_find(const char *regex, size_t length)
 {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strlen(known[i].regex) == length && memcmp(known[i].regex, regex, length) == 0) {

@@ -7,10 +7,10 @@
 #include <stddef.h>
 
 /* The end of the match that begins at `at` < length. */
-typedef size_t (*pb_word_end)(const char *text, size_t length, size_t at);
+typedef size_t (*word_end)(const char *text, size_t length, size_t at);
 
 /* The matcher of exactly this expression, NULL when there is none. */
-pb_word_end pb_word_find(const char *regex, size_t length);
+word_end word_find(const char *regex, size_t length);
 
 /* GPT-2's expression (Radford et al., 2019), which ByteLevel splits by. */
-extern const char pb_word_gpt2[];
+extern const char word_gpt2[];

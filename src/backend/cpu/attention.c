@@ -146,7 +146,7 @@ static void softmax_row(workspace *w, int64_t r, int64_t first, int64_t end, int
 
 /* Keys first … first + keys - 1 of a span. */
 static void forward_keys(const forward *f, const attention_block *block, int64_t kv_head,
-                         const pb_span *span, int64_t first, int64_t keys, workspace *w)
+                         const text_span *span, int64_t first, int64_t keys, workspace *w)
 {
     const attention_shape *shape = &f->shape;
     int64_t rows                 = block->count * shape->group;
@@ -181,7 +181,7 @@ static void forward_block(const forward *f, const attention_block *block, int64_
         w->sum[r] = 0.0f;
     }
     for (int32_t s = block->segment; s >= 0; s = forest->segments[s].parent) {
-        pb_span span = pb_span_of(forest, s, block->segment);
+        text_span span = pb_span_of(forest, s, block->segment);
         int64_t first;
         int64_t end;
         int64_t unused;

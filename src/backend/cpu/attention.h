@@ -37,7 +37,7 @@ int64_t attention_cut(const attention_shape *shape, attention_block *blocks);
 
 /* Keys first … end - 1 of the span, for query `j` of the block. */
 static inline void attention_visible(const attention_shape *shape, const attention_block *block,
-                                     const pb_span *span, int64_t j, int64_t *first, int64_t *end)
+                                     const text_span *span, int64_t j, int64_t *first, int64_t *end)
 {
     const pb_segment *s = &shape->args->forest->segments[block->segment];
     int64_t row         = pb_query_row(shape->args, block->slot + j);

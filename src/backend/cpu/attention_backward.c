@@ -151,7 +151,7 @@ static unit unit_at(const backward *b, int64_t index)
 
 /* The keys of a segment that the block sees: `first` is that of the first piece among them. */
 static void seen_keys(const backward *b, const attention_block *block, int32_t segment,
-                      pb_span *span, int64_t *first, int64_t *end)
+                      text_span *span, int64_t *first, int64_t *end)
 {
     int64_t unused;
     *span = pb_span_of(b->plan.shape.args->forest, segment, block->segment);
@@ -176,7 +176,7 @@ static void probabilities(float *s, int64_t first, int64_t end, int64_t keys, fl
 
 /* P, dS and the part of dQ from keys first … first + keys - 1 of a span, one piece. */
 static void query_piece(const backward *b, const attention_block *block, int64_t kv_head,
-                        const pb_span *span, int64_t first, int64_t keys, const unit *u, float *p,
+                        const text_span *span, int64_t first, int64_t keys, const unit *u, float *p,
                         float *ds)
 {
     const attention_shape *shape = &b->plan.shape;
@@ -228,7 +228,7 @@ static void query_unit(const backward *b, int64_t index, const unit *u)
     }
     memset(u->dq, 0, (size_t)(rows * shape->width) * sizeof(float));
     for (int32_t s = block->segment; s >= 0; s = forest->segments[s].parent) {
-        pb_span span;
+        text_span span;
         int64_t first;
         int64_t end;
         seen_keys(b, block, s, &span, &first, &end);
@@ -282,7 +282,7 @@ static void piece_gradient(const backward *b, const key_piece *piece, int64_t kv
     for (int64_t i = first + (kv_head + kv_heads - first % kv_heads) % kv_heads; i < end;
          i += kv_heads) {
         const attention_block *block = &b->blocks[i / kv_heads];
-        pb_span span;
+        text_span span;
         int64_t from;
         int64_t last;
         if (!descends(forest, block->segment, piece->segment)) {

@@ -33,19 +33,19 @@ static int teardown(void **state)
 }
 
 /* All matches of both ways are the same. */
-static void check_matches(const pb_pattern *fast, pb_scratch *scratch, const char *text,
+static void check_matches(const text_pattern *fast, text_scratch *scratch, const char *text,
                           size_t length)
 {
-    pb_pattern plain = *fast;
-    plain.word       = NULL;
-    pb_matches a     = pb_matches_of(fast, scratch, text, length);
-    pb_matches b     = pb_matches_of(&plain, scratch, text, length);
-    bool more        = true;
+    text_pattern plain = *fast;
+    plain.word         = NULL;
+    matches a          = matches_of(fast, scratch, text, length);
+    matches b          = matches_of(&plain, scratch, text, length);
+    bool more          = true;
 
     while (more) {
         bool other = false;
-        assert_ok(pb_matches_next(&a, &more));
-        assert_ok(pb_matches_next(&b, &other));
+        assert_ok(matches_next(&a, &more));
+        assert_ok(matches_next(&b, &other));
         assert_int_equal(more, other);
         if (more && (a.begin != b.begin || a.end != b.end)) {
             fail_msg("\"%.*s\": [%zu, %zu) by hand, [%zu, %zu) by PCRE2", (int)length, text,
@@ -69,15 +69,15 @@ static int32_t draw_character(pb_random stream, uint64_t *draw)
 
 static void test_matchers_equal_their_expressions_on_random_text(void **state)
 {
-    pb_random stream    = pb_random_stream(5, PB_RANDOM_TEST, 1);
-    uint64_t draw       = 0;
-    pb_scratch *scratch = NULL;
+    pb_random stream      = pb_random_stream(5, PB_RANDOM_TEST, 1);
+    uint64_t draw         = 0;
+    text_scratch *scratch = NULL;
 
     (void)state;
-    assert_ok(pb_scratch_create(0, &scratch));
+    assert_ok(scratch_create(0, &scratch));
     for (size_t i = 0; i < EXPRESSIONS; i++) {
-        pb_pattern p = {0};
-        assert_ok(pb_pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
+        text_pattern p = {0};
+        assert_ok(pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
         assert_non_null(p.word);
         for (int round = 0; round < 40000; round++) {
             char text[64];
@@ -88,20 +88,20 @@ static void test_matchers_equal_their_expressions_on_random_text(void **state)
             }
             check_matches(&p, scratch, text, length);
         }
-        pb_pattern_clear(&p);
+        pattern_clear(&p);
     }
-    pb_scratch_destroy(scratch);
+    scratch_destroy(scratch);
 }
 
 static void test_matchers_equal_their_expressions_on_every_character(void **state)
 {
-    pb_scratch *scratch = NULL;
+    text_scratch *scratch = NULL;
 
     (void)state;
-    assert_ok(pb_scratch_create(0, &scratch));
+    assert_ok(scratch_create(0, &scratch));
     for (size_t i = 0; i < EXPRESSIONS; i++) {
-        pb_pattern p = {0};
-        assert_ok(pb_pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
+        text_pattern p = {0};
+        assert_ok(pattern_regex(expressions[i], strlen(expressions[i]), "test", &p));
         for (int32_t code = 0; code < 0x110000; code++) {
             char text[16]  = "a";
             size_t length  = 1;
@@ -111,9 +111,9 @@ static void test_matchers_equal_their_expressions_on_every_character(void **stat
             length += surrogate ? 0 : pb_utf8_encode(code, text + length);
             check_matches(&p, scratch, text, length);
         }
-        pb_pattern_clear(&p);
+        pattern_clear(&p);
     }
-    pb_scratch_destroy(scratch);
+    scratch_destroy(scratch);
 }
 
 static void test_other_expressions_have_no_matcher(void **state)
@@ -122,9 +122,9 @@ static void test_other_expressions_have_no_matcher(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        assert_null(pb_word_find(others[i], strlen(others[i])));
+        assert_null(word_find(others[i], strlen(others[i])));
     }
-    assert_null(pb_word_find(expressions[0], strlen(expressions[0]) - 1));
+    assert_null(word_find(expressions[0], strlen(expressions[0]) - 1));
 }
 
 /* Merges of "a" and "b" with word starts. */
