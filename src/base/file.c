@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whole reads, and the atomic durable write: temporary file, fsync, rename, fsync of the directory.
- * A kill at any moment leaves either the old file or the new one under the name. Writes never
- * follow a symbolic link. */
+/* Opening files and reading them as a whole, and what their failures are called. */
 #include "file_private.h"
 
 #include "pb/file.h"
@@ -20,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 * 1024, HOST_BYTES = 256, TEMPORARY_TRIES = 1000 };
+enum { READ_BYTES = 64 * 1024 };
 enum { POINTER_BYTES = 1024 }; /* of the largest pointer file */
 enum { READ_TRIES = 4, READ_PAUSE_NS = 50 * 1000 * 1000 };
 
@@ -46,13 +44,10 @@ const char *pb_file_remedy(int reason)
     }
 }
 
-/* Every failing system call ends here: verb and path, the system's reason, the remedy. */
-#define FAIL_SYSTEM(verb, path) fail_system(PB_ERR_IO, __LINE__, __func__, (verb), (path), errno)
-
-static pb_status fail_system(pb_status status, int line, const char *function, const char *verb,
-                             const char *path, int reason)
+pb_status file_fail(pb_status status, const char *file, int line, const char *function,
+                    const char *verb, const char *path, int reason)
 {
-    return pb_error_set(status, __FILE__, line, function, "cannot %s %s: %s%s", verb, path,
+    return pb_error_set(status, file, line, function, "cannot %s %s: %s%s", verb, path,
                         strerror(reason), pb_file_remedy(reason));
 }
 
@@ -111,8 +106,8 @@ static pb_status open_for_reading(const char *path, int *fd, struct stat *about)
                        path);
     }
     if (*fd < 0) {
-        return fail_system(errno == ENOENT ? PB_ERR_NOT_FOUND : PB_ERR_IO, __LINE__, __func__,
-                           "open", path, errno);
+        return file_fail(errno == ENOENT ? PB_ERR_NOT_FOUND : PB_ERR_IO, __FILE__, __LINE__,
+                         __func__, "open", path, errno);
     }
     if (fstat(*fd, about) != 0) {
         status = FAIL_SYSTEM("examine", path);
@@ -267,224 +262,4 @@ pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
             return status;
         }
     }
-}
-
-static int fsync_retrying(int fd)
-{
-    int result;
-
-    do {
-        result = fsync(fd);
-    } while (result != 0 && errno == EINTR);
-    return result;
-}
-
-static pb_status write_all(int fd, const char *path, const char *bytes, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, bytes, size);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written < 0) {
-            return FAIL_SYSTEM("write", path);
-        }
-        bytes += written;
-        size -= (size_t)written;
-    }
-    return PB_OK;
-}
-
-/* Makes the entries of a directory durable. Some network file systems refuse to sync a directory
- * (EINVAL): their rename is as durable as they can make it. */
-static pb_status sync_directory(const char *directory)
-{
-    pb_status status = PB_OK;
-
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return FAIL_SYSTEM("open directory", directory);
-    }
-    if (fsync_retrying(fd) != 0 && errno != EINVAL) {
-        status = FAIL_SYSTEM("make durable the directory", directory);
-    }
-    (void)close(fd);
-    return status;
-}
-
-/* A rename would remove a pipe or a device as readily as a file, so only a regular file is
- * replaced, or a link to one or a dangling link, whose target stays. Under a shell's "> file",
- * /dev/stdout leads to a regular file through /proc. */
-static pb_status check_replaceable(const char *path)
-{
-    static const char descriptors[] = "/proc/";
-    char target[sizeof descriptors] = "";
-    struct stat about;
-
-    bool leads = readlink(path, target, sizeof target - 1) > 0;
-    if (leads && strcmp(target, descriptors) == 0) {
-        return PB_FAIL(PB_ERR_IO, "cannot write %s: it leads to an open file; choose another name",
-                       path);
-    }
-    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode)) {
-        return PB_FAIL(PB_ERR_IO,
-                       "cannot write %s: it %s %s, not a regular file; remove it or choose another "
-                       "name",
-                       path, leads ? "leads to" : "is", file_kind(about.st_mode));
-    }
-    return PB_OK;
-}
-
-/* The synced temporary takes the name; on failure it is removed. */
-static pb_status publish(const char *temporary, const char *path)
-{
-    pb_status status;
-    char *directory = NULL;
-
-    PB_TRY_GOTO(status, check_replaceable(path), err_temporary);
-    PB_TRY_GOTO(status, pb_path_directory(path, &directory), err_temporary);
-    if (rename(temporary, path) != 0) {
-        status = FAIL_SYSTEM("rename a temporary file to", path);
-        goto err_directory;
-    }
-    status = sync_directory(directory);
-    pb_memory_free(directory);
-    return status;
-
-err_directory:
-    pb_memory_free(directory);
-err_temporary:
-    (void)unlink(temporary);
-    return status;
-}
-
-/* A new file with a unique name. Host and process number repeat when a container is restarted, so
- * names left by a killed run are skipped. */
-static pb_status create_temporary(const char *path, char **name, int *fd)
-{
-    static atomic_uint calls;
-    char host[HOST_BYTES] = "";
-
-    if (path[0] == '\0') {
-        return PB_FAIL(PB_ERR_ARGUMENT, "an empty path names no file");
-    }
-    PB_TRY(check_replaceable(path));
-    if (gethostname(host, sizeof host - 1) != 0) {
-        (void)snprintf(host, sizeof host, "host");
-    }
-    for (int i = 0; i < TEMPORARY_TRIES; i++) {
-        pb_string text = {0};
-        PB_TRY(pb_string_printf(&text, "%s.tmp.%s.%ld.%u", path, host, (long)getpid(),
-                                atomic_fetch_add(&calls, 1)));
-        *fd = open(text.data, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (*fd >= 0) {
-            *name = text.data;
-            return PB_OK;
-        }
-        int reason = errno;
-        pb_string_clear(&text);
-        errno = reason;
-        if (reason != EEXIST) {
-            break;
-        }
-    }
-    return FAIL_SYSTEM("create a temporary file beside", path);
-}
-
-pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size)
-{
-    pb_status status;
-    char *temporary = NULL;
-    int fd          = -1;
-
-    PB_TRY(create_temporary(path, &temporary, &fd));
-    PB_TRY_GOTO(status, write_all(fd, path, bytes, size), err_file);
-    if (fsync_retrying(fd) != 0) {
-        status = FAIL_SYSTEM("make durable", path);
-        goto err_file;
-    }
-    /* Network file systems report late failures here. */
-    if (close(fd) != 0 && errno != EINTR) {
-        status = FAIL_SYSTEM("close", path);
-        goto err_closed;
-    }
-    PB_TRY_GOTO(status, publish(temporary, path), out_name);
-    goto out_name;
-
-err_file:
-    (void)close(fd);
-err_closed:
-    (void)unlink(temporary);
-out_name:
-    pb_memory_free(temporary);
-    return status;
-}
-
-pb_status pb_file_commit(const char *temporary, const char *path)
-{
-    pb_status status;
-
-    /* Some systems need write access for a sync to reach the disk. */
-    int fd = open(temporary, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        status = FAIL_SYSTEM("open", temporary);
-        (void)unlink(temporary);
-        return status;
-    }
-    if (fsync_retrying(fd) != 0) {
-        status = FAIL_SYSTEM("make durable", temporary);
-        (void)close(fd);
-        (void)unlink(temporary);
-        return status;
-    }
-    if (close(fd) != 0 && errno != EINTR) {
-        status = FAIL_SYSTEM("close", temporary);
-        (void)unlink(temporary);
-        return status;
-    }
-    return publish(temporary, path);
-}
-
-pb_status pb_file_temporary_create(const char *path, char **out)
-{
-    int fd = -1;
-
-    PB_TRY(create_temporary(path, out, &fd));
-    (void)close(fd);
-    return PB_OK;
-}
-
-pb_status pb_file_temporary_stream(const char *temporary, FILE **out)
-{
-    int fd = open(temporary, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        return FAIL_SYSTEM("open", temporary);
-    }
-    *out = fdopen(fd, "wb");
-    if (*out == NULL) {
-        int reason = errno;
-        (void)close(fd);
-        return fail_system(PB_ERR_IO, __LINE__, __func__, "open", temporary, reason);
-    }
-    return PB_OK;
-}
-
-/* The "." before the digits that end at `end`, NULL when there are none. */
-static const char *before_number(const char *begin, const char *end)
-{
-    const char *at = end;
-
-    while (at > begin && isdigit((unsigned char)at[-1])) {
-        at--;
-    }
-    return at < end && at > begin && at[-1] == '.' ? at - 1 : NULL;
-}
-
-bool pb_file_is_temporary(const char *name)
-{
-    const char *mark    = strstr(name, ".tmp.");
-    const char *count   = before_number(name, name + strlen(name));
-    const char *process = count != NULL ? before_number(name, count) : NULL;
-
-    return mark != NULL && process != NULL && mark + strlen(".tmp.") < process;
 }

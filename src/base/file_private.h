@@ -4,8 +4,15 @@
 
 #include "pb/status.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/types.h>
+
+/* Every failing system call ends here: verb and path, the system's reason, the remedy. */
+#define FAIL_SYSTEM(verb, path) \
+    file_fail(PB_ERR_IO, __FILE__, __LINE__, __func__, (verb), (path), errno)
+pb_status file_fail(pb_status status, const char *file, int line, const char *function,
+                    const char *verb, const char *path, int reason);
 
 /* What is not a regular file, for messages: "a directory", "a pipe", "a device", … */
 const char *file_kind(mode_t mode);

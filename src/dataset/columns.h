@@ -61,6 +61,11 @@ pb_status pb_columns_need(const pb_columns *columns, const char *user, const cha
 pb_status pb_columns_need_all(const pb_columns *columns, const char *builder,
                               const char *const *needed) PB_MUST_USE;
 
+/* values.c: the value at "a.b", NULL when there is none. A key with the whole name comes first. */
+const json_t *row_value(const json_t *row, const char *name);
+bool is_text_list(const json_t *value);
+/* The class of a label, -1 for an unlabelled row, -2 for none of the set. */
+int64_t label_class(const pb_columns *columns, const json_t *value);
 /* The value of a column, NULL when there is none. */
 const json_t *pb_column_value(const pb_column *column, const json_t *row);
 

@@ -3,32 +3,17 @@
  * all threads and checked in file order, so that the result does not depend on the number of
  * threads. */
 #include "columns.h"
-#include "internal.h"
+#include "judge.h"
 #include "reader.h"
 
-#include "pb/digests.h"
 #include "pb/hash.h"
 #include "pb/memory.h"
-#include "pb/utf8.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK_ROWS = 512, CHUNK_BYTES = 4 << 20, MESSAGE_BYTES = 600 };
-
-/* A row in flight. */
-typedef struct slot {
-    size_t begin, length; /* of its record in the chunk's bytes */
-    int64_t row, line;
-    bool cut;      /* false: no record could be cut; status and message give the reason */
-    bool unscored; /* the answer is at fault */
-    pb_status status;
-    pb_string message;
-    pb_string id;
-    pb_row_texts texts;
-} slot;
+enum { CHUNK_ROWS = 512, CHUNK_BYTES = 4 << 20 };
 
 struct pb_rows {
     const pb_dataset *ds;
@@ -42,14 +27,12 @@ struct pb_rows {
     bool ended;
     char sha[PB_HASH_TEXT];
     pb_string bytes; /* of the chunk's records */
-    slot *slots;     /* [CHUNK_ROWS] */
+    row_slot *slots; /* [CHUNK_ROWS] */
     int64_t used;
     pb_example *examples; /* of the chunk, and their correct answers */
     const char **references;
     int64_t samples; /* so far */
-    pb_digests ids;
-    pb_row_counts counts;
-    char first[MESSAGE_BYTES]; /* what was wrong with the first bad row */
+    row_judge judge;
 };
 
 /* Puts the key's place before the message of a configuration that does not fit. */
@@ -105,6 +88,8 @@ pb_status pb_rows_open(const pb_dataset *ds, pb_split split, int threads, pb_row
     } else {
         PB_TRY_GOTO(status, pb_hash_create(&rows->hash), err_rows);
     }
+    rows->judge = (row_judge){
+        .ds = ds, .split = split, .name = rows->path != NULL ? rows->path : ds->options.name};
     *out = rows;
     return PB_OK;
 
@@ -132,7 +117,7 @@ void pb_rows_close(pb_rows *rows)
     pb_memory_free(rows->examples);
     pb_memory_free(rows->references);
     pb_string_clear(&rows->bytes);
-    pb_digests_clear(&rows->ids);
+    pb_digests_clear(&rows->judge.ids);
     pb_reader_close(rows->reader);
     pb_columns_close(&rows->columns);
     pb_hash_destroy(rows->hash);
@@ -141,7 +126,7 @@ void pb_rows_close(pb_rows *rows)
 
 /* Keeps the thread's error with the row; if memory runs out, the message is lost but not the
  * status. */
-static void keep_error(slot *s, pb_status status)
+static void keep_error(row_slot *s, pb_status status)
 {
     s->status         = status;
     s->message.length = 0;
@@ -151,19 +136,14 @@ static void keep_error(slot *s, pb_status status)
     pb_error_clear();
 }
 
-static bool is_bad_row(pb_status status)
-{
-    return status == PB_ERR_FORMAT || status == PB_ERR_NOT_FOUND;
-}
-
 /* Cuts the chunk's records. */
 static pb_status cut_records(pb_rows *rows)
 {
     rows->bytes.length = 0;
     while (rows->used < CHUNK_ROWS && rows->bytes.length < CHUNK_BYTES && !rows->ended) {
-        slot *s  = &rows->slots[rows->used];
-        bool has = false;
-        if (rows->limit > 0 && rows->counts.rows == rows->limit) {
+        row_slot *s = &rows->slots[rows->used];
+        bool has    = false;
+        if (rows->limit > 0 && rows->judge.counts.rows == rows->limit) {
             rows->ended = true;
             break;
         }
@@ -172,7 +152,7 @@ static pb_status cut_records(pb_rows *rows)
         s->unscored      = false;
         s->id.length     = 0;
         pb_status status = pb_reader_next(rows->reader, &rows->bytes, &s->line, &has);
-        if (status != PB_OK && !is_bad_row(status)) {
+        if (status != PB_OK && !judge_is_bad_row(status)) {
             return PB_FRAME(status);
         }
         if (status == PB_OK && !has) {
@@ -181,7 +161,7 @@ static pb_status cut_records(pb_rows *rows)
         }
         s->cut    = status == PB_OK;
         s->length = rows->bytes.length - s->begin;
-        s->row    = rows->counts.rows++;
+        s->row    = rows->judge.counts.rows++;
         rows->used++;
         if (status != PB_OK) {
             keep_error(s, status);
@@ -192,7 +172,7 @@ static pb_status cut_records(pb_rows *rows)
 
 /* The corrected protocol asks whether the answers can be scored. A placeholder for a missing label
  * is another fault. */
-static pb_status check_answers(const pb_rows *rows, const slot *s)
+static pb_status check_answers(const pb_rows *rows, const row_slot *s)
 {
     const pb_dataset *ds = rows->ds;
     bool labels          = pb_dataset_labels(ds)->count > 0;
@@ -210,7 +190,7 @@ static pb_status check_answers(const pb_rows *rows, const slot *s)
     return PB_OK;
 }
 
-static pb_status build(const pb_rows *rows, slot *s)
+static pb_status build(const pb_rows *rows, row_slot *s)
 {
     const pb_dataset *ds = rows->ds;
     json_t *row          = NULL;
@@ -242,7 +222,7 @@ static void build_chunk(pb_rows *rows)
 {
 #pragma omp parallel for schedule(dynamic, 16) num_threads(rows->threads)
     for (int64_t i = 0; i < rows->used; i++) {
-        slot *s = &rows->slots[i];
+        row_slot *s = &rows->slots[i];
         if (s->cut) {
             pb_status status = build(rows, s);
             if (status != PB_OK) {
@@ -258,11 +238,11 @@ static pb_status generate_chunk(pb_rows *rows)
     const pb_dataset *ds = rows->ds;
 
     for (; rows->used < CHUNK_ROWS && !rows->ended; rows->used++) {
-        slot *s     = &rows->slots[rows->used];
-        rows->ended = rows->limit > 0 && rows->counts.rows == rows->limit;
+        row_slot *s = &rows->slots[rows->used];
+        rows->ended = rows->limit > 0 && rows->judge.counts.rows == rows->limit;
         pb_row_texts_empty(&s->texts);
         if (!rows->ended) {
-            PB_TRY(ds->ops->generate(ds->builders[rows->split], rows->counts.rows, &s->texts,
+            PB_TRY(ds->ops->generate(ds->builders[rows->split], rows->judge.counts.rows, &s->texts,
                                      &rows->ended));
         }
         if (rows->ended) {
@@ -272,7 +252,7 @@ static pb_status generate_chunk(pb_rows *rows)
         s->unscored  = false;
         s->status    = PB_OK;
         s->id.length = 0;
-        s->row       = rows->counts.rows++;
+        s->row       = rows->judge.counts.rows++;
         s->line      = s->row + 1;
         for (int64_t k = 0; k < s->texts.count; k++) {
             PB_TRY(pb_hash_update_text(rows->hash, s->texts.items[k].user.data));
@@ -282,105 +262,16 @@ static pb_status generate_chunk(pb_rows *rows)
     return PB_OK;
 }
 
-/* Counts a fault; the fault of the first row left out is kept, with its place. */
-static void PB_PRINTF(5, 6)
-    count_fault(pb_rows *rows, const slot *s, pb_row_fault fault, bool bad, const char *format, ...)
-{
-    pb_row_counts *c = &rows->counts;
-    va_list values;
-
-    c->faults[fault]++;
-    c->first[fault] = c->first[fault] == 0 ? s->line : c->first[fault];
-    c->bad += bad;
-    if (bad && *rows->first == '\0') {
-        va_start(values, format);
-        (void)vsnprintf(rows->first, sizeof rows->first, format, values);
-        va_end(values);
-        rows->first[pb_utf8_fit(rows->first, sizeof rows->first - 2)] = '\0';
-    }
-}
-
-static const char *empty_column(const slot *s)
-{
-    for (int64_t k = 0; k < s->texts.count; k++) {
-        if (s->texts.items[k].empty != NULL) {
-            return s->texts.items[k].empty;
-        }
-    }
-    return NULL;
-}
-
-/* Test splits of the hub with hidden labels have -1 everywhere. */
-static bool lacks_label(const pb_rows *rows, const slot *s)
-{
-    return rows->split == PB_SPLIT_TEST && pb_dataset_labels(rows->ds)->count > 0 &&
-           s->texts.count > 0 && s->texts.items[0].unlabelled;
-}
-
-/* *is_new is false for a row with the id of an earlier one. */
-static pb_status note_id(pb_rows *rows, const slot *s, bool *is_new)
-{
-    pb_digest digest;
-
-    *is_new = true;
-    if (s->id.length == 0) {
-        return PB_OK;
-    }
-    rows->counts.ids++;
-    PB_TRY(pb_digest_of(s->id.data, s->id.length, &digest));
-    return pb_digests_add(&rows->ids, &digest, is_new);
-}
-
-/* Counts the row's faults; *keep is false when it is left out. Under the paper protocol, rows that
- * the original accepts are counted and kept. */
-static pb_status judge(pb_rows *rows, const slot *s, bool *keep)
-{
-    const char *path  = rows->path != NULL ? rows->path : rows->ds->options.name;
-    const char *empty = empty_column(s);
-    bool strict       = rows->ds->protocol == PB_PROTOCOL_CORRECTED;
-    bool is_new       = true;
-
-    *keep = s->status == PB_OK;
-    if (!*keep) {
-        pb_row_fault fault = s->unscored                     ? PB_ROW_ANSWER
-                             : s->status == PB_ERR_NOT_FOUND ? PB_ROW_LABEL
-                                                             : PB_ROW_COLUMN;
-        count_fault(rows, s, s->cut ? fault : PB_ROW_UNREADABLE, true, "%s", s->message.data);
-        return PB_OK;
-    }
-    PB_TRY(note_id(rows, s, &is_new));
-    if (!is_new) {
-        count_fault(rows, s, PB_ROW_DUPLICATE, strict,
-                    "%s:%" PRId64
-                    ": the id %.*s (dataset.id) was met before; remove one of the rows",
-                    path, s->line, pb_utf8_fit(s->id.data, 80), s->id.data);
-        *keep = !strict;
-    } else if (strict && lacks_label(rows, s)) {
-        count_fault(rows, s, PB_ROW_LABEL, true,
-                    "%s:%" PRId64 ": the row has no label, and a test row without one cannot be "
-                    "scored; take a split with labels, or leave the row out",
-                    path, s->line);
-        *keep = false;
-    } else if (empty != NULL) {
-        count_fault(rows, s, PB_ROW_EMPTY, strict,
-                    "%s:%" PRId64 ": column \"%s\" is empty; fill it, or declare its type with a ? "
-                    "(dataset.columns)",
-                    path, s->line, empty);
-        *keep = !strict;
-    }
-    return PB_OK;
-}
-
 /* The row's samples as examples; pointers into the list of references are set by the caller. */
-static pb_status add_examples(pb_rows *rows, slot *s, int64_t *count, int64_t *references)
+static pb_status add_examples(pb_rows *rows, row_slot *s, int64_t *count, int64_t *references)
 {
     if (s->id.length == 0) {
         PB_TRY(pb_string_printf(&s->id, "%" PRId64, s->row));
     }
     for (int64_t k = 0; k < s->texts.count; k++) {
         const pb_row_text *text = &s->texts.items[k];
-        rows->counts.unlabelled += text->unlabelled;
-        rows->counts.no_answer += !text->has_answer;
+        rows->judge.counts.unlabelled += text->unlabelled;
+        rows->judge.counts.no_answer += !text->has_answer;
         if (!text->has_answer && rows->split == PB_SPLIT_TRAIN) {
             continue;
         }
@@ -413,13 +304,13 @@ static pb_status collect(pb_rows *rows, int64_t *count)
 
     *count = 0;
     for (int64_t i = 0; i < rows->used; i++) {
-        slot *s   = &rows->slots[i];
-        bool keep = false;
-        if (s->status != PB_OK && !is_bad_row(s->status)) {
+        row_slot *s = &rows->slots[i];
+        bool keep   = false;
+        if (s->status != PB_OK && !judge_is_bad_row(s->status)) {
             return PB_FAIL(s->status, "%s",
                            s->message.length > 0 ? s->message.data : "out of memory");
         }
-        PB_TRY(judge(rows, s, &keep));
+        PB_TRY(judge_row(&rows->judge, s, &keep));
         if (keep) {
             PB_TRY(add_examples(rows, s, count, &references));
         }
@@ -433,24 +324,6 @@ static pb_status collect(pb_rows *rows, int64_t *count)
     return PB_OK;
 }
 
-static pb_status check_share(const pb_rows *rows, const char *faults)
-{
-    const pb_row_counts *c = &rows->counts;
-    double share           = rows->ds->data.max_bad_share;
-
-    if ((double)c->bad > share * (double)c->rows) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "%s; this is the first of %" PRId64 " bad rows of %" PRId64
-                       " (%s), data.max_bad_share allows a share of %g",
-                       rows->first, c->bad, c->rows, faults, share);
-    }
-    if (rows->samples == 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: none of its %" PRId64 " rows can be used",
-                       rows->path != NULL ? rows->path : rows->ds->options.name, c->rows);
-    }
-    return PB_OK;
-}
-
 /* A file that was not read to its end is still hashed as a whole. */
 static pb_status hash_source(pb_rows *rows)
 {
@@ -458,25 +331,9 @@ static pb_status hash_source(pb_rows *rows)
         return pb_hash_finish(rows->hash, rows->sha);
     }
     PB_TRY(pb_reader_finish(rows->reader));
-    rows->counts.bytes = pb_reader_bytes(rows->reader);
+    rows->judge.counts.bytes = pb_reader_bytes(rows->reader);
     memcpy(rows->sha, pb_reader_sha(rows->reader), sizeof rows->sha);
     return PB_OK;
-}
-
-static pb_status finish(pb_rows *rows)
-{
-    pb_string faults = {0};
-    pb_status status;
-
-    if (*rows->sha == '\0') {
-        PB_TRY(hash_source(rows));
-    }
-    PB_TRY_GOTO(status, pb_string_puts(&faults, ""), out_faults);
-    PB_TRY_GOTO(status, pb_row_counts_describe(&rows->counts, &faults), out_faults);
-    PB_TRY_GOTO(status, check_share(rows, faults.data), out_faults);
-out_faults:
-    pb_string_clear(&faults);
-    return status;
 }
 
 pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *count)
@@ -493,7 +350,13 @@ pb_status pb_rows_next(pb_rows *rows, const pb_example **examples, int64_t *coun
         PB_TRY(collect(rows, count));
     }
     *examples = rows->examples;
-    return *count == 0 ? finish(rows) : PB_OK;
+    if (*count > 0) {
+        return PB_OK;
+    }
+    if (*rows->sha == '\0') {
+        PB_TRY(hash_source(rows));
+    }
+    return judge_end(&rows->judge, rows->samples);
 }
 
 pb_rows_file pb_rows_get_file(const pb_rows *rows)
@@ -509,7 +372,7 @@ pb_rows_file pb_rows_get_file(const pb_rows *rows)
 
 pb_row_counts pb_rows_counts(const pb_rows *rows)
 {
-    return rows->counts;
+    return rows->judge.counts;
 }
 
 const char *pb_rows_sha(const pb_rows *rows)
