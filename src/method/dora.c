@@ -384,7 +384,6 @@ const pb_method_ops pb_method_dora = {
     .merge                  = merge,
     .extra_flops            = extra_flops,
     .peft_type              = "LORA",
-    .adapter_keys           = lora_adapter_keys,
     .claims                 = claims,
     .adapter_config_write   = config_write,
     .adapter_config_read    = config_read,

@@ -148,7 +148,7 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
     return low_rank_merge(m, &l, weight);
 }
 
-const char lora_adapter_keys[] =
+static const char adapter_keys[] =
     "alora_invocation_tokens alpha_pattern arrow_config bias corda_config enable_lora "
     "ensure_weight_tying eva_config fan_in_fan_out init_lora_weights kasa_config "
     "layer_replication layers_pattern layers_to_transform loftq_config lora_alpha lora_bias "
@@ -258,7 +258,7 @@ const pb_method_ops pb_method_lora = {
     .merge                  = merge,
     .extra_flops            = extra_flops,
     .peft_type              = "LORA",
-    .adapter_keys           = lora_adapter_keys,
+    .adapter_keys           = adapter_keys,
     .claims                 = claims,
     .adapter_config_write   = config_write,
     .adapter_config_read    = lora_config_read,

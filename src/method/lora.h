@@ -15,7 +15,6 @@ typedef struct lora_options {
 } lora_options;
 
 extern const pb_config_field lora_fields[];
-extern const char lora_adapter_keys[];
 
 /* The first member of the state of a method with these options. */
 typedef struct lora_state {
