@@ -169,7 +169,7 @@ typedef struct pb_grid_summary {
 } pb_grid_summary;
 
 /* Deals every cell that is not done (rank 0's flags count; NULL: none is) to one process, in order,
- * until all are done or SIGTERM, SIGUSR1, SIGINT or the time limit stops it. The limit counts from
+ * until all are done or a signal (see pb/stop.h) or the time limit stops it. The limit counts from
  * `began` (clock seconds); a limit that expires before the first cell is PB_ERR_CONFIG, because the
  * same command would never get any further. Collective; the summary is that of the whole group and
  * is filled whatever the status, except PB_ERR_COMM, after which the group must be aborted.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Requests to stop: SIGTERM, SIGUSR1, SIGINT, and a deadline. They belong to the process as a
- * whole, as signals do.
+/* Requests to stop: SIGTERM, SIGUSR1, SIGINT, SIGHUP (unless it is ignored, as under nohup), and a
+ * deadline. They belong to the process as a whole, as signals do.
  *
  *     pb_stop_catch();              signals are noted and no longer end the process
  *     pb_stop_arm(deadline);        pb_stop_check fails from the next signal or the deadline on

@@ -8,12 +8,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { SIGNALS = 3 };
+enum { SIGNALS = 4 };
 
 static const struct {
     int number;
     const char *name;
-} signals[SIGNALS] = {{SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGINT, "SIGINT"}};
+} signals[SIGNALS] = {
+    {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGINT, "SIGINT"}, {SIGHUP, "SIGHUP"}};
 
 static volatile sig_atomic_t latest = 0; /* 0: none */
 static volatile sig_atomic_t caught = 0;
@@ -30,6 +31,14 @@ static void on_signal(int number)
     caught = caught + 1;
 }
 
+/* nohup starts a program that ignores the end of its terminal. */
+static bool stays_ignored(int number)
+{
+    struct sigaction action = {0};
+    (void)sigaction(number, NULL, &action);
+    return number == SIGHUP && action.sa_handler == SIG_IGN;
+}
+
 void pb_stop_catch(void)
 {
     if (depth++ > 0) {
@@ -39,7 +48,7 @@ void pb_stop_catch(void)
     caught = 0;
     for (int i = 0; i < SIGNALS; i++) {
         struct sigaction action = {0};
-        action.sa_handler       = on_signal;
+        action.sa_handler       = stays_ignored(signals[i].number) ? SIG_IGN : on_signal;
         action.sa_flags         = SA_RESTART;
         if (signals[i].number == SIGINT) {
             action.sa_flags |= (int)SA_RESETHAND;

@@ -4,7 +4,6 @@
 
 #include "made_text.h"
 
-#include <signal.h>
 #include <stdio.h>
 
 /* Appends `count` rows like those of MNLI to the file: a premise of about 20 words, a hypothesis of
@@ -14,15 +13,12 @@ pb_status data_rows_append(made_text *m, int64_t count, FILE *file) PB_MUST_USE;
  * reads the same rows and makes no text of them. */
 pb_status data_rows_configure(const char *path, const char *rows) PB_MUST_USE;
 
-enum { DATA_SIGNALS = 4 };
-
 /* A folder of its own below $TMPDIR. */
 typedef struct data_folder {
     char *path;
     char *rows, *config, *cache; /* paths in it */
     FILE *file;                  /* `rows`, open for more of them */
-    bool watches;                /* signals, which acted like `old` before */
-    struct sigaction old[DATA_SIGNALS];
+    bool watches;                /* for signals, see pb/stop.h */
 } data_folder;
 
 /* From here on signals only ask to stop. On failure it has to be removed all the same. */

@@ -4,42 +4,18 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/stop.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* A handler can reach nothing but a global: the signal that asked to stop, 0 for none. */
-static volatile sig_atomic_t stop_signal = 0;
-
-/* A pipe that nobody reads any more makes the output fail instead. */
-static const int stop_signals[DATA_SIGNALS] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
-
-static void on_signal(int number)
-{
-    stop_signal = number != SIGPIPE ? number : stop_signal;
-}
-
-static void watch_signals(data_folder *folder)
-{
-    stop_signal = 0;
-    for (int i = 0; i < DATA_SIGNALS; i++) {
-        struct sigaction action = {0};
-        action.sa_handler       = on_signal;
-        action.sa_flags         = SA_RESTART;
-        (void)sigemptyset(&action.sa_mask);
-        (void)sigaction(stop_signals[i], &action, &folder->old[i]);
-    }
-    folder->watches = true;
-}
-
 pb_status data_folder_check(const data_folder *folder)
 {
-    return stop_signal == 0
-               ? PB_OK
-               : PB_FAIL(PB_STOPPED, "data --bench: stopped by signal %d, %s is removed",
-                         (int)stop_signal, folder->path);
+    pb_status status = pb_stop_check();
+    return status == PB_OK ? PB_OK
+                           : pb_error_prefix(status, "data --bench: %s is removed", folder->path);
 }
 
 pb_status data_folder_make(data_folder *folder)
@@ -48,7 +24,9 @@ pb_status data_folder_make(data_folder *folder)
 
     PB_TRY(pb_path_join(parent != NULL && *parent != '\0' ? parent : "/tmp",
                         "peftbench-data-XXXXXX", &folder->path));
-    watch_signals(folder);
+    pb_stop_catch();
+    pb_stop_arm(0);
+    folder->watches = true;
     if (mkdtemp(folder->path) == NULL) {
         pb_status status =
             PB_FAIL(PB_ERR_IO, "%s cannot be made: %s%s; set TMPDIR to a folder with room",
@@ -96,8 +74,8 @@ void data_folder_remove(data_folder *folder)
     }
     remove_files(folder->cache);
     remove_files(folder->path);
-    for (int i = 0; i < DATA_SIGNALS && folder->watches; i++) {
-        (void)sigaction(stop_signals[i], &folder->old[i], NULL);
+    if (folder->watches) {
+        pb_stop_release();
     }
     pb_memory_free(folder->path);
     pb_memory_free(folder->rows);

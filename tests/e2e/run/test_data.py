@@ -220,13 +220,13 @@ class Bench(Data):
         self.assertLess(large["peak_beyond_bytes"] - small["peak_beyond_bytes"], 0.5 * grown)
 
     def test_a_signal_leaves_nothing(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             process = program.start(["data", "--bench", "--model", MODEL, "--rows", "400000", "--threads", "1"], env={"TMPDIR": self.folder})
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline and not any(n.startswith("peftbench-data-") for n in os.listdir(self.folder)):
                 time.sleep(0.01)
             process.send_signal(number)
-            self.expect(program.finish(process), 3, "stopped by signal")
+            self.expect(program.finish(process), 3, "is removed: stopped on " + number.name)
             self.assertFalse([n for n in os.listdir(self.folder) if n.startswith("peftbench-data-")])
 
     def test_a_folder_that_cannot_be_made_is_named(self):

@@ -31,7 +31,7 @@ static void assert_stopped(pb_status status, const char *reason)
 static const struct {
     int number;
     const char *name;
-} all[] = {{SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGINT, "SIGINT"}};
+} all[] = {{SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGINT, "SIGINT"}, {SIGHUP, "SIGHUP"}};
 
 static void every_signal_is_noted_and_answered(void **state)
 {
@@ -47,6 +47,18 @@ static void every_signal_is_noted_and_answered(void **state)
         assert_stopped(pb_stop_check(), all[i].name);
         pb_stop_release();
     }
+}
+
+static void under_nohup_the_end_of_a_terminal_is_no_request(void **state)
+{
+    (void)state;
+    void (*before)(int) = signal(SIGHUP, SIG_IGN);
+    pb_stop_catch();
+    pb_stop_arm(0);
+    assert_int_equal(raise(SIGHUP), 0);
+    assert_ok(pb_stop_check());
+    pb_stop_release();
+    (void)signal(SIGHUP, before);
 }
 
 static void only_what_comes_after_arming_counts(void **state)
@@ -128,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_signal_is_noted_and_answered),
+        cmocka_unit_test(under_nohup_the_end_of_a_terminal_is_no_request),
         cmocka_unit_test(only_what_comes_after_arming_counts),
         cmocka_unit_test(calls_nest_and_the_outermost_counts),
         cmocka_unit_test(a_deadline_stops_as_well),
