@@ -55,6 +55,7 @@ typedef struct pb_batch {
     int32_t *label_samples; /* [N] whose label it is */
     int32_t *targets;       /* [N] */
     int32_t *out_rows;      /* [U], strictly ascending */
+    int32_t *out_positions; /* [U] */
     int64_t labels;         /* N */
     int64_t outs;           /* U */
 

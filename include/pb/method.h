@@ -38,8 +38,7 @@ typedef struct pb_binding {
 
 /* What a slot may know about the pass it runs in. */
 typedef struct pb_site_context {
-    bool training; /* dropout acts */
-    uint64_t pass; /* number of the forward pass of this training run; the same in its backward */
+    bool training;      /* dropout acts */
     pb_tensor *scratch; /* [rows, 2 · scratch_width], undefined contents, for the length of one slot
                            call */
 } pb_site_context;

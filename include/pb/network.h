@@ -17,6 +17,7 @@ typedef struct pb_network pb_network;
 pb_status pb_network_create(const pb_weights *weights, pb_method *method,
                             pb_network **out) PB_MUST_USE;
 void pb_network_destroy(pb_network *net); /* accepts NULL */
+pb_backend *pb_network_backend(const pb_network *net);
 
 /* Folds the method into own copies of the weights where it acts on products; the network is then
  * for inference only. Methods that bind their tensors stay as they are; one that can be neither
@@ -31,15 +32,17 @@ pb_batch_options pb_network_batch_options(const pb_network *net, bool training);
  * then allocate nothing. */
 pb_status pb_network_reserve(pb_network *net, const pb_batch *batch) PB_MUST_USE;
 
-/* Sum over label tokens of -log p (not divided), no gradient, no dropout. Also the sum by label:
- * losses [N] or NULL. */
-pb_status pb_network_loss(pb_network *net, const pb_batch *batch, double *loss_sum,
-                          double *losses) PB_MUST_USE;
+/* Losses -log p of the batch's labels; no gradient, no dropout. sum (F64 [1], backend memory; may
+ * be NULL) += their sum, or, by_rows, samples · their mean. */
+pb_status pb_network_loss(pb_network *net, const pb_batch *batch, bool by_rows,
+                          pb_tensor *sum) PB_MUST_USE;
+/* Those of the last pass by label: F64 [N], until the next pass. */
+const pb_tensor *pb_network_losses(const pb_network *net);
 
-/* Forward and backward: gradients of grad_scale · (sum of -log p) are added to the method's. `pass`
- * numbers the forward passes of a run (dropout). */
+/* Forward and backward: sum += the sum of -log p, and the gradients of grad_scale times that are
+ * added to the method's. `pass` numbers the forward passes of a run (dropout). */
 pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_scale, uint64_t pass,
-                          double *loss_sum) PB_MUST_USE;
+                          pb_tensor *sum) PB_MUST_USE;
 
 /* The cause and the remedy of numbers that are not finite where nothing was trained. */
 #define PB_NOT_FINITE_REMEDY                                                                     \

@@ -187,6 +187,12 @@ void pb_backend_free(pb_backend *be, void *data)
     }
 }
 
+pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args)
+{
+    PB_TRY(be->ops->reserve(be, args));
+    return PB_OK;
+}
+
 pb_status pb_sync(pb_backend *be)
 {
     PB_TRY(be->ops->sync(be));

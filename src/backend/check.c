@@ -110,19 +110,46 @@ pb_status check_like(const char *op, const char *name, const pb_tensor *t, const
     return PB_OK;
 }
 
-pb_status check_indices(const char *op, const char *name, const int32_t *indices, int64_t count,
-                        int64_t first, int64_t limit)
+pb_status check_numbers(const char *op, const char *name, const pb_tensor *t, int64_t n)
+{
+    char text[TEXT];
+
+    if (t->dtype != PB_DTYPE_F64 || t->ndim != 1 || t->stride != 1 ||
+        (n != PB_ANY && t->shape[0] != n)) {
+        return PB_FAIL(PB_ERR_SHAPE, "%s: %s is %s %s, not contiguous F64 numbers", op, name,
+                       pb_dtype_name(t->dtype), pb_tensor_shape_text(t, text, sizeof text));
+    }
+    return check_memory(op, name, t);
+}
+
+pb_status check_indices(const char *name, const int32_t *indices, int64_t count, int64_t first,
+                        int64_t limit)
 {
     if (indices == NULL && count > 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "%s: %s are missing", op, name);
+        return PB_FAIL(PB_ERR_ARGUMENT, "the list %s is missing", name);
     }
     for (int64_t i = 0; i < count; i++) {
         if (indices[i] < first || indices[i] >= limit) {
             return PB_FAIL(PB_ERR_ARGUMENT,
-                           "%s: %s[%" PRId64 "] is %" PRId32 ", allowed are %" PRId64
-                           " to %" PRId64,
-                           op, name, i, indices[i], first, limit - 1);
+                           "%s[%" PRId64 "] is %" PRId32 ", allowed are %" PRId64 " to %" PRId64,
+                           name, i, indices[i], first, limit - 1);
         }
+    }
+    return PB_OK;
+}
+
+pb_status check_list(const char *op, const char *name, const pb_list *list, int64_t count,
+                     int64_t first, int64_t limit)
+{
+    if (list->count != count || (list->data == NULL && count > 0)) {
+        return PB_FAIL(PB_ERR_SHAPE, "%s: %" PRId64 " %s are wanted, the list has %" PRId64, op,
+                       count, name, list->count);
+    }
+    if (count > 0 && (list->first < first || list->limit > limit)) {
+        return PB_FAIL(PB_ERR_ARGUMENT,
+                       "%s: %s are within %" PRId64 " to %" PRId64 ", allowed are %" PRId64
+                       " to %" PRId64,
+                       op, name, list->first, list->limit - 1, first, limit - 1);
     }
     return PB_OK;
 }

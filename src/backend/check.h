@@ -21,6 +21,14 @@ pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int
 pb_status check_like(const char *op, const char *name, const pb_tensor *t,
                      const pb_tensor *like) PB_MUST_USE;
 
+/* n contiguous F64 numbers; PB_ANY: any number of them. */
+pb_status check_numbers(const char *op, const char *name, const pb_tensor *t,
+                        int64_t n) PB_MUST_USE;
+
 /* Host indices [count] within first … limit - 1. */
-pb_status check_indices(const char *op, const char *name, const int32_t *indices, int64_t count,
-                        int64_t first, int64_t limit) PB_MUST_USE;
+pb_status check_indices(const char *name, const int32_t *indices, int64_t count, int64_t first,
+                        int64_t limit) PB_MUST_USE;
+
+/* A list of `count` numbers that were checked against these bounds, or narrower ones. */
+pb_status check_list(const char *op, const char *name, const pb_list *list, int64_t count,
+                     int64_t first, int64_t limit) PB_MUST_USE;

@@ -18,29 +18,32 @@ struct pb_backend {
     bool timing;
     pb_backend_work work;
     size_t memory_now, memory_peak; /* bytes of device memory, see pb/usage.h */
+    uint64_t pass;                  /* of the page */
+    int plans;                      /* of the page */
+    int lag;
 };
 
 #define PB_ENTRY(name, source) extern const pb_backend_ops pb_backend_##name;
 #include "registry.def"
 
 /* Keys of one segment as queries of a descendant, or of the segment itself (own), see them. */
-typedef struct text_span {
+typedef struct key_span {
     int64_t key, length; /* rows of the key store */
     int64_t position;    /* of the first key */
     bool own;            /* causal: the query at index i sees keys 0 … i */
-} text_span;
+} key_span;
 
-static inline text_span pb_span_of(const pb_forest *forest, int32_t segment, int32_t of)
+static inline key_span key_span_of(const pb_forest *forest, int32_t segment, int32_t of)
 {
     const pb_segment *s = &forest->segments[segment];
-    return (text_span){
+    return (key_span){
         .key = s->key, .length = s->length, .position = s->position, .own = segment == of};
 }
 
 /* The visible keys first … end - 1 of a span, for a query at `index` of its own segment, which lies
  * at `position`. Empty: first == end. */
-static inline void pb_span_visible(const text_span *span, int64_t index, int64_t position,
-                                   int64_t window, int64_t *first, int64_t *end)
+static inline void key_span_visible(const key_span *span, int64_t index, int64_t position,
+                                    int64_t window, int64_t *first, int64_t *end)
 {
     int64_t last  = span->own ? index + 1 : span->length;
     int64_t start = window > 0 ? position - window + 1 - span->position : 0;
@@ -50,12 +53,12 @@ static inline void pb_span_visible(const text_span *span, int64_t index, int64_t
 }
 
 /* The packed row of query `slot`. */
-static inline int64_t pb_query_row(const pb_attention_args *args, int64_t slot)
+static inline int64_t query_row(const pb_attention_args *args, int64_t slot)
 {
     return args->only_rows != NULL ? args->only_rows[slot] : slot;
 }
 
-static inline int64_t pb_query_count(const pb_attention_args *args)
+static inline int64_t query_count(const pb_attention_args *args)
 {
     return args->only_rows != NULL ? args->only_count : args->forest->rows;
 }

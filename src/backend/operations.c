@@ -80,44 +80,53 @@ pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x)
 }
 
 pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                               const int32_t *ids, float scale)
+                               const pb_list *ids, float scale)
 {
     static const char op[] = "embedding forward";
 
     PB_TRY(check_matrix(op, "y", y, PB_ANY, PB_ANY));
     PB_TRY(check_weight(op, "table", table, PB_ANY, y->shape[1]));
-    PB_TRY(check_indices(op, "ids", ids, y->shape[0], -1, table->shape[0]));
+    PB_TRY(check_list(op, "ids", ids, y->shape[0], -1, table->shape[0]));
     PB_TRY(be->ops->embedding_forward(be, y, table, ids, scale));
     return PB_OK;
 }
 
 pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                const int32_t *ids, float scale)
+                                const pb_list *ids, float scale)
 {
     static const char op[] = "embedding backward";
 
     PB_TRY(check_matrix(op, "dy", dy, PB_ANY, PB_ANY));
     PB_TRY(check_matrix(op, "dtable", dtable, PB_ANY, dy->shape[1]));
-    PB_TRY(check_indices(op, "ids", ids, dy->shape[0], -1, dtable->shape[0]));
+    PB_TRY(check_list(op, "ids", ids, dy->shape[0], -1, dtable->shape[0]));
     PB_TRY(be->ops->embedding_backward(be, dtable, dy, ids, scale));
     return PB_OK;
 }
 
-pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
+pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
     PB_TRY(check_matrix("gather", "y", y, PB_ANY, PB_ANY));
     PB_TRY(check_matrix("gather", "x", x, PB_ANY, y->shape[1]));
-    PB_TRY(check_indices("gather", "rows", rows, y->shape[0], 0, x->shape[0]));
+    PB_TRY(check_list("gather", "rows", rows, y->shape[0], 0, x->shape[0]));
     PB_TRY(be->ops->gather(be, y, x, rows));
     return PB_OK;
 }
 
-pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows)
+pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
     PB_TRY(check_matrix("scatter add", "x", x, PB_ANY, PB_ANY));
     PB_TRY(check_matrix("scatter add", "y", y, PB_ANY, x->shape[1]));
-    PB_TRY(check_indices("scatter add", "rows", rows, x->shape[0], 0, y->shape[0]));
+    PB_TRY(check_list("scatter add", "rows", rows, x->shape[0], 0, y->shape[0]));
     PB_TRY(be->ops->scatter_add(be, y, x, rows));
+    return PB_OK;
+}
+
+pb_status pb_put_rows(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
+{
+    PB_TRY(check_matrix("put rows", "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix("put rows", "y", y, PB_ANY, x->shape[1]));
+    PB_TRY(check_list("put rows", "rows", rows, x->shape[0], 0, y->shape[0]));
+    PB_TRY(be->ops->put_rows(be, y, x, rows));
     return PB_OK;
 }
 
@@ -153,7 +162,7 @@ pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
     return PB_OK;
 }
 
-pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const int32_t *positions,
+pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const pb_list *positions,
                   int64_t heads, bool inverse)
 {
     static const char op[] = "rope";
@@ -165,7 +174,7 @@ pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const in
                        x->shape[1], heads);
     }
     PB_TRY(check_matrix(op, "table", table, PB_ANY, x->shape[1] / heads));
-    PB_TRY(check_indices(op, "positions", positions, x->shape[0], 0, table->shape[0]));
+    PB_TRY(check_list(op, "positions", positions, x->shape[0], 0, table->shape[0]));
     PB_TRY(be->ops->rope(be, x, table, positions, heads, inverse));
     return PB_OK;
 }
@@ -272,64 +281,91 @@ pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy
     return PB_OK;
 }
 
-pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p, pb_random stream)
+pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
+                     const pb_mask *mask)
 {
     PB_TRY(check_matrix("dropout", "x", x, PB_ANY, PB_ANY));
     PB_TRY(check_matrix("dropout", "y", y, x->shape[0], x->shape[1]));
     if (!(p >= 0 && p < 1)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "dropout: p is %g, allowed are 0 to below 1", p);
     }
-    PB_TRY(be->ops->dropout(be, y, x, p, stream));
+    PB_TRY(be->ops->dropout(be, y, x, p, mask));
     return PB_OK;
 }
 
-pb_status pb_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
-                           const int32_t *targets, float grad_scale)
+pb_status pb_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
+                           const pb_list *targets, float grad_scale)
 {
     static const char op[] = "cross entropy";
 
     PB_TRY(check_matrix(op, "logits", logits, PB_ANY, PB_ANY));
-    PB_TRY(check_indices(op, "targets", targets, logits->shape[0], 0, logits->shape[1]));
-    if (losses == NULL && logits->shape[0] > 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "%s: no place for the losses", op);
-    }
+    PB_TRY(check_list(op, "targets", targets, logits->shape[0], 0, logits->shape[1]));
+    PB_TRY(check_numbers(op, "losses", losses, logits->shape[0]));
     PB_TRY(be->ops->cross_entropy(be, losses, logits, targets, grad_scale));
     return PB_OK;
 }
 
-pb_status pb_argmax(pb_backend *be, int32_t *indices, float *largest, const pb_tensor *logits)
+pb_status pb_loss_sum(pb_backend *be, pb_tensor *sum, const pb_tensor *losses, double divisor,
+                      double factor)
 {
-    PB_TRY(check_matrix("argmax", "logits", logits, PB_ANY, PB_ANY));
+    PB_TRY(check_numbers("loss sum", "losses", losses, PB_ANY));
+    PB_TRY(check_numbers("loss sum", "sum", sum, 1));
+    PB_TRY(be->ops->loss_sum(be, sum, losses, divisor, factor));
+    return PB_OK;
+}
+
+pb_status pb_argmax(pb_backend *be, pb_tensor *indices, pb_tensor *largest, const pb_tensor *logits)
+{
+    static const char op[] = "argmax";
+
+    PB_TRY(check_matrix(op, "logits", logits, PB_ANY, PB_ANY));
     if (logits->shape[0] == 0) {
         return PB_OK;
     }
-    if (indices == NULL || largest == NULL || logits->shape[1] == 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT,
-                       "argmax: no columns, or no place for the indices or values");
+    PB_TRY(check_vector(op, "largest", largest, logits->shape[0]));
+    if (indices->dtype != PB_DTYPE_I32 || !pb_tensor_same_shape(indices, largest) ||
+        indices->data == NULL || logits->shape[1] == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: no columns, or indices that are not I32 [%" PRId64 "]",
+                       op, logits->shape[0]);
     }
     PB_TRY(be->ops->argmax(be, indices, largest, logits));
     return PB_OK;
 }
 
-pb_status pb_sum_squares(pb_backend *be, const pb_tensor *x, double *out)
+pb_status pb_sum_squares(pb_backend *be, pb_tensor *out, const pb_tensor *x)
 {
     PB_TRY(check_like("sum of squares", "x", x, NULL));
-    PB_TRY(be->ops->sum_squares(be, x, out));
+    PB_TRY(check_numbers("sum of squares", "out", out, 1));
+    PB_TRY(be->ops->sum_squares(be, out, x));
     return PB_OK;
 }
 
-pb_status pb_adamw(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
-                   const pb_adamw_args *args)
+pb_status pb_clip(pb_backend *be, pb_tensor *x, const pb_tensor *numbers, double limit)
 {
+    PB_TRY(check_like("clip", "x", x, NULL));
+    PB_TRY(check_numbers("clip", "numbers", numbers, PB_NUMBERS));
+    PB_TRY(be->ops->clip(be, x, numbers, limit));
+    return PB_OK;
+}
+
+pb_status pb_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count,
+                   pb_tensor *numbers, const pb_adamw_args *args)
+{
+    static const char op[] = "adamw";
+
     if (args == NULL || args->step < 1 || !(args->beta1 >= 0 && args->beta1 < 1) ||
         !(args->beta2 >= 0 && args->beta2 < 1)) {
         return PB_FAIL(PB_ERR_ARGUMENT,
-                       "adamw: steps count from 1, beta1 and beta2 lie in 0 to below 1");
+                       "%s: steps count from 1, beta1 and beta2 lie in 0 to below 1", op);
     }
-    PB_TRY(check_like("adamw", "p", p, NULL));
-    PB_TRY(check_like("adamw", "m", m, p));
-    PB_TRY(check_like("adamw", "v", v, p));
-    PB_TRY(check_like("adamw", "g", g, p));
-    PB_TRY(be->ops->adamw(be, p, m, v, g, args));
+    PB_TRY(check_numbers(op, "numbers", numbers, PB_NUMBERS));
+    for (int64_t i = 0; i < count; i++) {
+        const pb_adamw_tensor *t = &tensors[i];
+        PB_TRY(check_like(op, "value", &t->value, NULL));
+        PB_TRY(check_like(op, "first", &t->first, &t->value));
+        PB_TRY(check_like(op, "second", &t->second, &t->value));
+        PB_TRY(check_like(op, "grad", &t->grad, &t->value));
+    }
+    PB_TRY(be->ops->adamw(be, tensors, count, numbers, args));
     return PB_OK;
 }

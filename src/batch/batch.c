@@ -145,6 +145,7 @@ static size_t lay_out(packer *p, char *base, int64_t count, int64_t tokens, int6
     out->label_samples = part(base, &used, labels, sizeof *out->label_samples);
     out->targets       = part(base, &used, labels, sizeof *out->targets);
     out->out_rows      = part(base, &used, outs, sizeof *out->out_rows);
+    out->out_positions = part(base, &used, outs, sizeof *out->out_positions);
     out->last_rows     = part(base, &used, count, sizeof *out->last_rows);
     out->last_segments = part(base, &used, count, sizeof *out->last_segments);
     p->lengths         = part(base, &used, count, sizeof *p->lengths);
@@ -283,6 +284,9 @@ static pb_status pack(packer *p, int64_t count)
         place_labels(p, count);
     } else {
         place_last_rows(out);
+    }
+    for (int64_t u = 0; u < out->outs; u++) {
+        out->out_positions[u] = out->positions[out->out_rows[u]];
     }
     return PB_OK;
 }

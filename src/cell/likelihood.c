@@ -19,6 +19,12 @@ typedef struct candidate {
     double characters;
 } candidate;
 
+/* Rows whose losses are on their way. */
+typedef struct scored_batch {
+    int64_t first, count;
+    pb_batch packed;
+} scored_batch;
+
 typedef struct scoring {
     cell_test *t;
     candidate *candidates;
@@ -30,7 +36,7 @@ typedef struct scoring {
     double *sums;       /* [rows · count] of log p */
     double *losses;
     int64_t losses_capacity;
-    pb_batch batch;
+    scored_batch batches[PB_SLOTS]; /* by their number % PB_SLOTS */
 } scoring;
 
 static bool is_stop(const pb_ids *stops, int32_t id)
@@ -106,7 +112,9 @@ static void close_scoring(scoring *s)
     pb_memory_free(s->samples);
     pb_memory_free(s->sums);
     pb_memory_free(s->losses);
-    pb_batch_clear(&s->batch);
+    for (int i = 0; i < PB_SLOTS; i++) {
+        pb_batch_clear(&s->batches[i].packed);
+    }
 }
 
 /* The samples of rows [first, first + count): every prompt with every candidate behind it. */
@@ -139,19 +147,34 @@ static pb_status make_samples(scoring *s, int64_t first, int64_t count)
     return PB_OK;
 }
 
-static pb_status score_batch(scoring *s, int64_t first, int64_t count)
+/* Computes the losses of batch `number`, rows number · s->rows … */
+static pb_status begin_batch(scoring *s, int64_t number)
 {
     pb_network *net          = s->t->r->net;
     pb_batch_options options = pb_network_batch_options(net, false);
-    double sum               = 0.0;
+    int slot                 = (int)(number % PB_SLOTS);
+    scored_batch *b          = &s->batches[slot];
+    int64_t left             = s->t->rows - number * s->rows;
 
-    PB_TRY(make_samples(s, first, count));
-    PB_TRY(pb_batch_rebuild(s->samples, count * s->count, &options, &s->batch));
-    PB_TRY(PB_GROW(s->losses, s->batch.labels));
-    PB_TRY(pb_network_loss(net, &s->batch, &sum, s->losses));
-    memset(s->sums, 0, (size_t)(count * s->count) * sizeof *s->sums);
-    for (int64_t n = 0; n < s->batch.labels; n++) {
-        s->sums[s->batch.label_samples[n]] -= s->losses[n];
+    b->first = number * s->rows;
+    b->count = left < s->rows ? left : s->rows;
+    PB_TRY(make_samples(s, b->first, b->count));
+    PB_TRY(pb_batch_rebuild(s->samples, b->count * s->count, &options, &b->packed));
+    PB_TRY(pb_network_loss(net, &b->packed, false, NULL));
+    return pb_post(pb_network_backend(net), slot, pb_network_losses(net));
+}
+
+/* Sums of log p of batch `number`, by row and candidate. */
+static pb_status take_sums(scoring *s, int64_t number)
+{
+    int slot              = (int)(number % PB_SLOTS);
+    const scored_batch *b = &s->batches[slot];
+
+    PB_TRY(PB_GROW(s->losses, b->packed.labels));
+    PB_TRY(pb_take(pb_network_backend(s->t->r->net), slot, s->losses));
+    memset(s->sums, 0, (size_t)(b->count * s->count) * sizeof *s->sums);
+    for (int64_t n = 0; n < b->packed.labels; n++) {
+        s->sums[b->packed.label_samples[n]] -= s->losses[n];
     }
     return PB_OK;
 }
@@ -175,26 +198,44 @@ static int64_t likeliest(const scoring *s, const double *sums, bool by_length)
     return best;
 }
 
-static pb_status predict(scoring *s, int64_t first, int64_t count)
+static pb_status predict(scoring *s, const scored_batch *b)
 {
     cell_test *t = s->t;
 
-    PB_TRY(score_batch(s, first, count));
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < b->count; i++) {
         const double *sums = s->sums + i * s->count;
+        int64_t row        = b->first + i;
         int64_t best       = likeliest(s, sums, false);
         int64_t normal     = likeliest(s, sums, true);
         if (best < 0) {
             return PB_FAIL(PB_ERR_NUMERIC,
                            "the likelihood of a label is not finite; " PB_NOT_FINITE_REMEDY);
         }
-        t->predictions[first + i] = pb_memory_text(s->candidates[best].text);
-        if (t->predictions[first + i] == NULL) {
+        t->predictions[row] = pb_memory_text(s->candidates[best].text);
+        if (t->predictions[row] == NULL) {
             return PB_ERR_MEMORY;
         }
-        t->norm_right += strcmp(s->candidates[normal].text, t->alternatives[first + i][0]) == 0;
+        t->norm_right += strcmp(s->candidates[normal].text, t->alternatives[row][0]) == 0;
     }
     return PB_OK;
+}
+
+static pb_status finish_batch(scoring *s, int64_t number)
+{
+    PB_TRY(take_sums(s, number));
+    return predict(s, &s->batches[number % PB_SLOTS]);
+}
+
+/* `status` of work on batch `number`; a failure names its rows. */
+static pb_status of_batch(const scoring *s, int64_t number, pb_status status)
+{
+    const scored_batch *b = &s->batches[number % PB_SLOTS];
+
+    if (status != PB_OK) {
+        pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, b->first + 1,
+                        b->first + b->count);
+    }
+    return PB_FRAME(status);
 }
 
 static pb_status predict_all(scoring *s)
@@ -203,14 +244,18 @@ static pb_status predict_all(scoring *s)
 
     PB_TRY(open_scoring(s));
     PB_TRY(running_test_progress(t->r, 0));
-    for (int64_t first = 0; first < t->rows; first += s->rows) {
-        int64_t n        = t->rows - first < s->rows ? t->rows - first : s->rows;
-        pb_status status = predict(s, first, n);
-        if (status != PB_OK) {
-            pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, first + 1, first + n);
-            return PB_FRAME(status);
+    int64_t batches = (t->rows + s->rows - 1) / s->rows;
+    int64_t late    = pb_backend_lag(pb_network_backend(t->r->net));
+    for (int64_t number = 0; number < batches + late; number++) {
+        int64_t done = number - late;
+        if (number < batches) {
+            PB_TRY(of_batch(s, number, begin_batch(s, number)));
         }
-        PB_TRY(running_test_progress(t->r, first + n));
+        if (done >= 0) {
+            PB_TRY(of_batch(s, done, finish_batch(s, done)));
+            PB_TRY(
+                running_test_progress(t->r, done < batches - 1 ? (done + 1) * s->rows : t->rows));
+        }
     }
     return PB_OK;
 }

@@ -30,10 +30,11 @@ int64_t low_rank_scratch(const low_rank *l, const pb_site *site)
 }
 
 /* The mask of a site in a pass: the same in forward and backward. */
-static pb_random mask_of(const pb_method *m, const pb_site *site, const pb_site_context *ctx)
+static pb_mask mask_of(const pb_method *m, const pb_site *site)
 {
-    uint64_t sites = (uint64_t)pb_model_site_count(m->model);
-    return pb_random_stream(m->seed, PB_RANDOM_DROPOUT, ctx->pass * sites + (uint64_t)site->index);
+    return (pb_mask){.seed   = m->seed,
+                     .stride = (uint64_t)pb_model_site_count(m->model),
+                     .salt   = (uint64_t)site->index};
 }
 
 pb_status low_rank_dropped(pb_method *m, double dropout, const pb_site *site,
@@ -44,8 +45,9 @@ pb_status low_rank_dropped(pb_method *m, double dropout, const pb_site *site,
         *out = *x;
         return PB_OK;
     }
-    *out = low_rank_half(ctx, which, site->in);
-    return pb_dropout(m->backend, out, x, dropout, mask_of(m, site, ctx));
+    pb_mask mask = mask_of(m, site);
+    *out         = low_rank_half(ctx, which, site->in);
+    return pb_dropout(m->backend, out, x, dropout, &mask);
 }
 
 /* *u = inner ⊙ kept, in half `which`; kept itself without an inner vector. */
@@ -106,7 +108,8 @@ static pb_status input_backward(pb_method *m, const low_rank *l, const pb_site *
     }
     pb_tensor way = low_rank_half(ctx, 1, site->in);
     PB_TRY(pb_matmul(m->backend, &way, dkept, &l->a, &(pb_matmul_args){.alpha = 1.0f}));
-    PB_TRY(pb_dropout(m->backend, &way, &way, l->dropout, mask_of(m, site, ctx)));
+    pb_mask mask = mask_of(m, site);
+    PB_TRY(pb_dropout(m->backend, &way, &way, l->dropout, &mask));
     return pb_axpy(m->backend, dx, 1.0f, &way);
 }
 

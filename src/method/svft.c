@@ -50,7 +50,8 @@ enum { RANK_MAX = 46340 }; /* places among r · r are counted in 31 bits */
 
 /* Of scattered patterns. M and its gradient are laid out in full for one site at a time. */
 typedef struct svft_state {
-    int32_t **places; /* by site: where the entries are among the r · r */
+    int32_t **places; /* by site: where the entries are among the r · r, */
+    pb_list *lists;   /* and the same in backend memory */
     float *pairs;     /* room for the positions of the largest site, so that no step allocates */
     void *block;      /* backend memory of the tensors below, of the largest site */
     pb_tensor full, dfull, dentries;
@@ -126,6 +127,7 @@ static pb_status allocate(pb_method *m)
     int64_t square = largest * largest;
     PB_TRY(PB_ALLOC(s->places, pb_model_site_count(m->model)));
     PB_TRY(PB_ALLOC(s->pairs, 2 * entries));
+    PB_TRY(PB_ALLOC(s->lists, pb_model_site_count(m->model)));
     PB_TRY(pb_backend_alloc(m->backend, (size_t)(2 * square + entries) * sizeof(float), &s->block));
     float *block = s->block;
     s->full      = pb_tensor_2d(block, PB_DTYPE_F32, largest, largest);
@@ -152,8 +154,12 @@ static void destroy(pb_method *m)
     for (int64_t i = 0; s->places != NULL && i < pb_model_site_count(m->model); i++) {
         pb_memory_free(s->places[i]);
     }
+    for (int64_t i = 0; s->lists != NULL && i < pb_model_site_count(m->model); i++) {
+        pb_list_close(m->backend, &s->lists[i]);
+    }
     pb_memory_free(s->places);
     pb_memory_free(s->pairs);
+    pb_memory_free(s->lists);
     if (s->block != NULL) {
         pb_backend_free(m->backend, s->block);
     }
@@ -290,8 +296,11 @@ static pb_status initialise(pb_method *m)
 static pb_status read_places(const pb_method *m, const pb_site *site, const float *pairs)
 {
     const pb_trainable *t = pb_site_trainable(m, site, 0);
-    int32_t **places      = &((svft_state *)m->state)->places[site->index];
+    svft_state *s         = m->state;
+    int32_t **places      = &s->places[site->index];
+    pb_list *list         = &s->lists[site->index];
     int64_t r             = rank_of(site);
+    bool changed          = list->data == NULL;
     if (*places == NULL) {
         PB_TRY(PB_ALLOC(*places, t->shape[0]));
     }
@@ -303,9 +312,15 @@ static pb_status read_places(const pb_method *m, const pb_site *site, const floa
         }
     }
     for (int64_t i = 0; i < t->shape[0]; i++) {
-        (*places)[i] = (int32_t)pairs[2 * i] * (int32_t)r + (int32_t)pairs[2 * i + 1];
+        int32_t place = (int32_t)pairs[2 * i] * (int32_t)r + (int32_t)pairs[2 * i + 1];
+        changed       = changed || (*places)[i] != place;
+        (*places)[i]  = place;
     }
-    return PB_OK;
+    if (!changed) {
+        return PB_OK;
+    }
+    pb_list_close(m->backend, list);
+    return pb_list_open(m->backend, "positions", *places, t->shape[0], 0, r * r, list);
 }
 
 /* The positions of a scattered pattern may have come from a file. */
@@ -355,7 +370,7 @@ static pb_status lay_out(const pb_method *m, const pb_site *site, pb_tensor *ful
     pb_tensor places      = pb_tensor_2d(s->full.data, PB_DTYPE_F32, r * r, 1);
     pb_tensor entries     = pb_tensor_2d(t[ENTRIES].value.data, PB_DTYPE_F32, t->shape[0], 1);
     PB_TRY(pb_zero(m->backend, full));
-    return pb_scatter_add(m->backend, &places, &entries, s->places[site->index]);
+    return pb_scatter_add(m->backend, &places, &entries, &s->lists[site->index]);
 }
 
 /* out [T, r] = M in for every row, or Mᵀ in. part [T, r]: room. */
@@ -401,7 +416,7 @@ static pb_status multiply_backward(pb_method *m, const pb_site *site, pb_tensor 
         pb_tensor flat   = pb_flat(&picked);
         PB_TRY(pb_matmul(m->backend, &dfull, dq, p,
                          &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f}));
-        PB_TRY(pb_gather(m->backend, &picked, &places, s->places[site->index]));
+        PB_TRY(pb_gather(m->backend, &picked, &places, &s->lists[site->index]));
         PB_TRY(pb_axpy(m->backend, &t[ENTRIES].grad, 1.0f, &flat));
         return multiply(m, site, true, dp, dq, part);
     }

@@ -15,15 +15,25 @@ typedef struct plan {
     size_t used;
 } plan;
 
+static void *place_bytes(plan *p, size_t bytes)
+{
+    void *data = p->base != NULL ? p->base + p->used : NULL;
+    p->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return data;
+}
+
 static pb_tensor place(plan *p, int64_t rows, int64_t columns)
 {
     if (rows <= 0 || columns <= 0) {
         return (pb_tensor){0};
     }
-    void *data   = p->base != NULL ? p->base + p->used : NULL;
-    size_t bytes = (size_t)rows * (size_t)columns * sizeof(float);
-    p->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    void *data = place_bytes(p, (size_t)rows * (size_t)columns * sizeof(float));
     return pb_tensor_2d(data, PB_DTYPE_F32, rows, columns);
+}
+
+static pb_tensor place_vector(plan *p, pb_dtype dtype, int64_t n)
+{
+    return pb_tensor_1d(place_bytes(p, (size_t)n * pb_dtype_size(dtype)), dtype, n);
 }
 
 int64_t network_chunk(const pb_network *net, int64_t outs)
@@ -129,9 +139,12 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
     s->normed       = place(p, shape->outs, c->width);
     s->head_in      = place(p, chunk, c->width);
     s->logits       = place(p, chunk, c->vocab);
+    s->losses       = place_vector(p, PB_DTYPE_F64, shape->labels);
     s->rows         = place(p, shape->virtual_rows, c->width);
     s->virtual_keys = place(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
     if (shape->cached) {
+        s->best       = place_vector(p, PB_DTYPE_I32, shape->outs);
+        s->largest    = place_vector(p, PB_DTYPE_F32, shape->outs);
         s->new_keys   = place(p, shape->rows, c->kv_heads * c->head_dim);
         s->new_values = place(p, shape->rows, c->kv_heads * c->head_dim);
     }

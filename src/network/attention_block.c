@@ -4,31 +4,13 @@
  * and K h before its rope. Keys and values live in the pass, or in a cache of the caller. */
 #include "internal.h"
 
-#include <math.h>
-
-static pb_attention_args attention_args(const pb_network *net, const pass *p, int64_t layer)
-{
-    const pb_model_config *c = net->config;
-    bool subset              = layer_is_subset(net, p, layer);
-    return (pb_attention_args){
-        .forest     = p->forest,
-        .heads      = c->heads,
-        .kv_heads   = c->kv_heads,
-        .head_dim   = c->head_dim,
-        .scale      = (float)(1.0 / sqrt(c->query_scalar)),
-        .window     = pb_model_window(c, layer),
-        .only_rows  = subset ? p->out_rows : NULL,
-        .only_count = subset ? p->shape.outs : 0,
-    };
-}
-
 /* Positions of the rows that have queries. */
-static const int32_t *query_positions(const pb_network *net, const pass *p, int64_t layer)
+static const pb_list *query_positions(const pb_network *net, const pass *p, int64_t layer)
 {
-    return layer_is_subset(net, p, layer) ? p->out_positions : p->positions;
+    return layer_is_subset(net, p, layer) ? &p->page.out_positions : &p->page.positions;
 }
 
-static pb_status rope(pb_network *net, int64_t layer, pb_tensor *x, const int32_t *positions,
+static pb_status rope(pb_network *net, int64_t layer, pb_tensor *x, const pb_list *positions,
                       int64_t heads, bool inverse)
 {
     const pb_model_config *c = net->config;
@@ -59,8 +41,7 @@ static pb_status head_norm_backward(pb_network *net, pb_site_kind kind, int64_t 
     pb_tensor draw_heads = by_head(net, draw);
     pb_tensor dy_heads   = by_head(net, dy);
     pb_tensor raw_heads  = by_head(net, raw);
-    PB_TRY(pb_zero(net->backend, &draw_heads));
-    return layer_norm_backward(net, kind, layer, &draw_heads, &dy_heads, &raw_heads);
+    return layer_norm_backward(net, kind, layer, &draw_heads, &dy_heads, &raw_heads, false);
 }
 
 /* Columns of layer `layer` in the virtual keys [n, L·2·K·E]: its keys (half 0) or values (half 1).
@@ -81,20 +62,6 @@ static void fused_parts(const pb_network *net, const pb_tensor *qkv, pb_tensor *
     *q                       = pb_tensor_columns(qkv, 0, q_width);
     *k                       = pb_tensor_columns(qkv, q_width, kv_width);
     *v                       = pb_tensor_columns(qkv, q_width + kv_width, kv_width);
-}
-
-/* Puts new keys or values behind those that a segment has in the cache. */
-static pb_status to_cache(pb_network *net, const pass *p, pb_tensor *store, const pb_tensor *fresh)
-{
-    for (int64_t i = 0; i < p->forest->count; i++) {
-        const pb_segment *s = &p->forest->segments[i];
-        if (s->rows > 0) {
-            pb_tensor to   = pb_tensor_rows(store, s->key + s->length - s->rows, s->rows);
-            pb_tensor from = pb_tensor_rows(fresh, s->row, s->rows);
-            PB_TRY(pb_copy(net->backend, &to, &from));
-        }
-    }
-    return PB_OK;
 }
 
 /* The key store of the layer: the pass's own, or the caller's cache. */
@@ -138,10 +105,10 @@ static pb_status keys_forward(pb_network *net, const pass *p, int64_t layer, con
     pb_tensor k   = cached ? net->scratch.new_keys : pb_tensor_rows(&keys, first, p->shape.rows);
     pb_tensor v = cached ? net->scratch.new_values : pb_tensor_rows(&values, first, p->shape.rows);
     PB_TRY(key_products(net, p, layer, h, &k, &v));
-    PB_TRY(rope(net, layer, &k, p->positions, net->config->kv_heads, false));
+    PB_TRY(rope(net, layer, &k, &p->page.positions, net->config->kv_heads, false));
     if (cached) {
-        PB_TRY(to_cache(net, p, &keys, &k));
-        PB_TRY(to_cache(net, p, &values, &v));
+        PB_TRY(pb_put_rows(net->backend, &keys, &k, &p->page.key_rows));
+        PB_TRY(pb_put_rows(net->backend, &values, &v, &p->page.key_rows));
     }
     if (first > 0) {
         pb_tensor k_part = virtual_part(net, &net->scratch.virtual_keys, layer, 0);
@@ -167,10 +134,10 @@ static pb_status queries_forward(pb_network *net, const pass *p, int64_t layer)
         pb_tensor k_part;
         pb_tensor v_part;
         fused_parts(net, &s->qkv, &q_part, &k_part, &v_part);
-        PB_TRY(subset ? pb_gather(net->backend, product, &q_part, p->out_rows)
+        PB_TRY(subset ? pb_gather(net->backend, product, &q_part, &p->page.out_rows)
                       : pb_copy(net->backend, product, &q_part));
     } else if (subset) {
-        PB_TRY(pb_gather(net->backend, &s->hq, &s->h, p->out_rows));
+        PB_TRY(pb_gather(net->backend, &s->hq, &s->h, &p->page.out_rows));
         PB_TRY(layer_linear_forward(net, p, PB_SITE_Q, layer, product, &s->hq));
     } else {
         PB_TRY(layer_linear_forward(net, p, PB_SITE_Q, layer, product, &s->h));
@@ -191,12 +158,12 @@ pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer)
     pb_tensor keys;
     pb_tensor values;
     key_store(net, p, layer, &keys, &values);
-    pb_attention_args args = attention_args(net, p, layer);
-    PB_TRY(pb_attention_forward(net->backend, &a->attn, &a->lse, &a->q, &keys, &values, &args));
+    PB_TRY(pb_attention_forward(net->backend, &a->attn, &a->lse, &a->q, &keys, &values,
+                                network_plan(net, p, layer)));
     PB_TRY(layer_out_forward(net, p, PB_SITE_O, PB_SITE_ATTN_OUT_NORM, layer, &a->mid, &a->attn_out,
                              &a->attn));
     if (layer_is_subset(net, p, layer)) {
-        PB_TRY(pb_gather(net->backend, &s->hq, &a->x, p->out_rows));
+        PB_TRY(pb_gather(net->backend, &s->hq, &a->x, &p->page.out_rows));
         return pb_axpy(net->backend, &a->mid, 1.0f, &s->hq);
     }
     return pb_axpy(net->backend, &a->mid, 1.0f, &a->x);
@@ -213,18 +180,16 @@ typedef struct core_gradients {
 static pb_status core_backward(pb_network *net, const pass *p, int64_t layer, pb_tensor *dattn,
                                core_gradients *d)
 {
-    layer_acts *a          = &net->layers[layer];
-    scratch *s             = &net->scratch;
-    int64_t first          = p->shape.virtual_keys;
-    pb_attention_args args = attention_args(net, p, layer);
-    d->q                   = pb_tensor_rows(&s->dq, 0, a->q.shape[0]);
-    d->k                   = pb_tensor_rows(&s->dkeys, first, p->shape.rows);
-    d->v                   = pb_tensor_rows(&s->dvalues, first, p->shape.rows);
-    PB_TRY(pb_zero(net->backend, &s->dkeys));
-    PB_TRY(pb_zero(net->backend, &s->dvalues));
+    layer_acts *a = &net->layers[layer];
+    scratch *s    = &net->scratch;
+    int64_t first = p->shape.virtual_keys;
+    d->q          = pb_tensor_rows(&s->dq, 0, a->q.shape[0]);
+    d->k          = pb_tensor_rows(&s->dkeys, first, p->shape.rows);
+    d->v          = pb_tensor_rows(&s->dvalues, first, p->shape.rows);
     PB_TRY(pb_attention_backward(net->backend, &d->q, &s->dkeys, &s->dvalues, dattn, &a->attn,
-                                 &a->lse, &a->q, &a->keys, &a->values, &args));
-    PB_TRY(rope(net, layer, &d->k, p->positions, net->config->kv_heads, true));
+                                 &a->lse, &a->q, &a->keys, &a->values,
+                                 network_plan(net, p, layer)));
+    PB_TRY(rope(net, layer, &d->k, &p->page.positions, net->config->kv_heads, true));
     PB_TRY(rope(net, layer, &d->q, query_positions(net, p, layer), net->config->heads, true));
     if (first > 0) {
         pb_tensor dk_part = virtual_part(net, &s->dvirtual_keys, layer, 0);
@@ -258,7 +223,7 @@ static pb_status fused_backward(pb_network *net, const pass *p, int64_t layer,
     fused_parts(net, &s->dqkv, &q_part, &k_part, &v_part);
     if (layer_is_subset(net, p, layer)) {
         PB_TRY(pb_zero(net->backend, &q_part));
-        PB_TRY(pb_scatter_add(net->backend, &q_part, &d->q, p->out_rows));
+        PB_TRY(pb_scatter_add(net->backend, &q_part, &d->q, &p->page.out_rows));
     } else {
         PB_TRY(pb_copy(net->backend, &q_part, &d->q));
     }
@@ -281,7 +246,7 @@ static pb_status separate_backward(pb_network *net, const pass *p, int64_t layer
     }
     PB_TRY(layer_linear_backward(net, p, PB_SITE_Q, layer, &d->q, &s->hq, wanted ? &s->dhq : &none,
                                  false));
-    return wanted ? pb_scatter_add(net->backend, dh, &s->dhq, p->out_rows) : PB_OK;
+    return wanted ? pb_scatter_add(net->backend, dh, &s->dhq, &p->page.out_rows) : PB_OK;
 }
 
 /* scratch.dx [T, D]: holds the residual's part on entry. */
@@ -301,13 +266,14 @@ static pb_status projections_backward(pb_network *net, const pass *p, int64_t la
     if (reads_h) {
         PB_TRY(layer_norm_forward(net, PB_SITE_ATTN_NORM, layer, &s->h, &a->x));
         if (layer_is_subset(net, p, layer)) {
-            PB_TRY(pb_gather(net->backend, &s->hq, &s->h, p->out_rows));
+            PB_TRY(pb_gather(net->backend, &s->hq, &s->h, &p->page.out_rows));
         }
     }
     PB_TRY(layer_has(net, PB_SITE_QKV) ? fused_backward(net, p, layer, d, into)
                                        : separate_backward(net, p, layer, d, into));
-    return dh_wanted ? layer_norm_backward(net, PB_SITE_ATTN_NORM, layer, &s->dx, &s->dh, &a->x)
-                     : PB_OK;
+    return dh_wanted
+               ? layer_norm_backward(net, PB_SITE_ATTN_NORM, layer, &s->dx, &s->dh, &a->x, true)
+               : PB_OK;
 }
 
 pb_status layer_attention_backward(pb_network *net, const pass *p, int64_t layer)
@@ -323,7 +289,7 @@ pb_status layer_attention_backward(pb_network *net, const pass *p, int64_t layer
     PB_TRY(core_backward(net, p, layer, &dattn, &d));
     if (subset) {
         PB_TRY(pb_zero(net->backend, &s->dx));
-        PB_TRY(pb_scatter_add(net->backend, &s->dx, &s->dxq, p->out_rows));
+        PB_TRY(pb_scatter_add(net->backend, &s->dx, &s->dxq, &p->page.out_rows));
     }
     return projections_backward(net, p, layer, &d);
 }

@@ -70,5 +70,6 @@ pb_status layer_feed_forward_backward(pb_network *net, const pass *p, int64_t la
         PB_TRY(layer_norm_forward(net, PB_SITE_MLP_NORM, layer, &h, &a->mid));
     }
     PB_TRY(products_backward(net, p, layer, &h, dh_wanted ? &dh : &none));
-    return dh_wanted ? layer_norm_backward(net, PB_SITE_MLP_NORM, layer, dx, &dh, &a->mid) : PB_OK;
+    return dh_wanted ? layer_norm_backward(net, PB_SITE_MLP_NORM, layer, dx, &dh, &a->mid, true)
+                     : PB_OK;
 }

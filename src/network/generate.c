@@ -25,6 +25,7 @@ typedef struct generation {
     int32_t *active;    /* [n] samples still going */
     int32_t *ids;       /* [n] */
     int32_t *positions; /* [n] */
+    int32_t *key_rows;  /* [T] of the prompt, [n] of a step: where new keys go in the cache */
     int32_t *best;      /* [samples] */
     float *largest;     /* [samples] logits of `best` */
     int64_t count;      /* n */
@@ -119,6 +120,8 @@ static pb_status open_generation(generation *g)
     PB_TRY(PB_ALLOC(g->active, samples));
     PB_TRY(PB_ALLOC(g->ids, samples));
     PB_TRY(PB_ALLOC(g->positions, samples));
+    PB_TRY(
+        PB_ALLOC(g->key_rows, g->prompt.forest.rows > samples ? g->prompt.forest.rows : samples));
     PB_TRY(PB_ALLOC(g->best, samples));
     PB_TRY(PB_ALLOC(g->largest, samples));
     for (int64_t i = 0; i < samples; i++) {
@@ -134,6 +137,7 @@ static void close_generation(generation *g)
     pb_memory_free(g->active);
     pb_memory_free(g->ids);
     pb_memory_free(g->positions);
+    pb_memory_free(g->key_rows);
     pb_memory_free(g->best);
     pb_memory_free(g->largest);
     pb_batch_clear(&g->prompt);
@@ -168,39 +172,59 @@ static pb_status take(generation *g, int64_t sample, int64_t slot)
     return PB_OK;
 }
 
+/* Behind the keys that a segment has in the cache. */
+static void place_keys(generation *g, const pb_forest *forest)
+{
+    for (int64_t i = 0; i < forest->count; i++) {
+        const pb_segment *s = &forest->segments[i];
+        for (int64_t k = 0; k < s->rows; k++) {
+            g->key_rows[s->row + k] = (int32_t)(s->key + s->length - s->rows + k);
+        }
+    }
+}
+
 /* The most probable next id of `outs` rows, in chunks of logits. */
 static pb_status pick(generation *g, int64_t outs)
 {
-    pb_network *net = g->net;
+    pb_network *net   = g->net;
+    scratch *s        = &net->scratch;
+    pb_tensor best    = pb_tensor_1d(g->best, PB_DTYPE_I32, outs);
+    pb_tensor largest = pb_tensor_1d(g->largest, PB_DTYPE_F32, outs);
     PB_TRY(network_head_norm(net));
-    int64_t chunk = net->scratch.logits.shape[0];
+    int64_t chunk = s->logits.shape[0];
     for (int64_t first = 0; first < outs; first += chunk) {
         int64_t n        = outs - first < chunk ? outs - first : chunk;
-        pb_tensor x      = pb_tensor_rows(&net->scratch.normed, first, n);
-        pb_tensor logits = pb_tensor_rows(&net->scratch.logits, 0, n);
+        pb_tensor x      = pb_tensor_rows(&s->normed, first, n);
+        pb_tensor logits = pb_tensor_rows(&s->logits, 0, n);
+        pb_tensor index  = pb_tensor_rows(&s->best, first, n);
+        pb_tensor value  = pb_tensor_rows(&s->largest, first, n);
         PB_TRY(network_head_logits(net, &x, &logits));
-        PB_TRY(pb_argmax(net->backend, g->best + first, g->largest + first, &logits));
+        PB_TRY(pb_argmax(net->backend, &index, &value, &logits));
     }
-    return PB_OK;
+    PB_TRY(pb_copy(net->backend, &best, &s->best));
+    return pb_copy(net->backend, &largest, &s->largest);
 }
 
 static pb_status run_prompt(generation *g)
 {
     const pb_batch *b = &g->prompt;
     pass p            = {
-                   .forest    = &b->forest,
-                   .ids       = b->ids,
-                   .positions = b->positions,
-                   .out_rows  = b->out_rows,
-                   .shape     = {.rows         = b->forest.rows,
-                                 .keys         = b->forest.keys,
-                                 .outs         = b->outs,
-                                 .virtual_rows = b->virtual_rows,
-                                 .virtual_keys = b->virtual_keys,
-                                 .cached       = true},
-                   .cache     = &g->cache,
+                   .forest        = &b->forest,
+                   .ids           = b->ids,
+                   .positions     = b->positions,
+                   .out_rows      = b->out_rows,
+                   .out_positions = b->out_positions,
+                   .key_rows      = g->key_rows,
+                   .shape         = {.rows         = b->forest.rows,
+                                     .keys         = b->forest.keys,
+                                     .outs         = b->outs,
+                                     .virtual_rows = b->virtual_rows,
+                                     .virtual_keys = b->virtual_keys,
+                                     .cached       = true},
+                   .cache         = &g->cache,
     };
-    PB_TRY(network_prepare(g->net, &p, 0));
+    place_keys(g, &b->forest);
+    PB_TRY(network_prepare(g->net, &p));
     PB_TRY(network_body_forward(g->net, &p));
     PB_TRY(pick(g, b->outs));
     int32_t *slot_of = g->positions; /* free until the first step */
@@ -259,14 +283,16 @@ static pb_status run_step(generation *g)
         PB_TRY(grow_cache(g, 2 * g->room));
     }
     build_step(g, &forest);
+    place_keys(g, &forest);
     pass p = {
         .forest    = &forest,
         .ids       = g->ids,
         .positions = g->positions,
+        .key_rows  = g->key_rows,
         .shape     = {.rows = g->count, .keys = forest.keys, .outs = g->count, .cached = true},
         .cache     = &g->cache,
     };
-    PB_TRY(network_prepare(g->net, &p, 0));
+    PB_TRY(network_prepare(g->net, &p));
     PB_TRY(network_body_forward(g->net, &p));
     PB_TRY(pick(g, g->count));
     int64_t count = g->count;

@@ -32,6 +32,8 @@ typedef struct scratch {
     pb_tensor method;               /* [T, 2 · max scratch_width] */
     pb_tensor out, normed;          /* [U, D] last layer's output; after the final norm */
     pb_tensor head_in, logits;      /* [chunk, D], [chunk, V] */
+    pb_tensor losses;               /* [N], F64, of the labels */
+    pb_tensor best, largest;        /* [U], I32 and F32, in generation: the choices */
     pb_tensor rows;                 /* [n, D] virtual rows */
     pb_tensor virtual_keys;         /* [n, L·2·K·E] */
     pb_tensor dx, dh, dy;           /* [T, D] */
@@ -46,9 +48,10 @@ typedef struct scratch {
 
 /* What a pass wants, which decides the layout. */
 typedef struct pass_shape {
-    int64_t rows; /* T */
-    int64_t keys; /* S */
-    int64_t outs; /* U; T when outputs are wanted everywhere */
+    int64_t rows;   /* T */
+    int64_t keys;   /* S */
+    int64_t outs;   /* U; T when outputs are wanted everywhere */
+    int64_t labels; /* N */
     int64_t virtual_rows, virtual_keys;
     bool backward;
     bool cached; /* keys and values lie in a cache of the caller */
@@ -59,13 +62,24 @@ typedef struct kv_cache {
     pb_tensor *keys, *values; /* [L] of [capacity, K·E] */
 } kv_cache;
 
-/* One forward (and backward) over a forest. */
+enum { PASS_FULL, PASS_WINDOW, PASS_OUTS, PASS_PLANS }; /* kinds of layers */
+
+/* What the operations of a pass read. */
+typedef struct pass_page {
+    pb_list ids, positions, out_rows, out_positions, label_slots, targets, key_rows;
+    pb_attention_plan plans[PASS_PLANS];
+} pass_page;
+
+/* One forward (and backward) over a forest. A list that is NULL is not needed. */
 typedef struct pass {
     const pb_forest *forest;
-    const int32_t *ids, *positions; /* [T] */
-    const int32_t *out_rows;        /* [U], NULL: all rows are wanted */
-    const int32_t *out_positions;   /* [U] their positions; `positions` when all are wanted */
+    const int32_t *ids, *positions;          /* [T] */
+    const int32_t *out_rows, *out_positions; /* [U]; NULL: all rows are wanted */
+    const int32_t *label_slots, *targets;    /* [N] */
+    const int32_t *key_rows;                 /* [T] where their keys go in a cache */
+    uint64_t number;                         /* of the forward pass, in training */
     pass_shape shape;
+    pass_page page; /* made of the above by network_prepare */
     pb_site_context context;
     kv_cache *cache;      /* NULL in training and evaluation of a loss */
     float *const *hidden; /* [L + 1], or NULL */
@@ -99,17 +113,17 @@ struct pb_network {
     size_t block_bytes;
     layer_acts *layers; /* [L] */
     scratch scratch;
-    double *losses;         /* host, [host_capacity] */
-    int32_t *out_positions; /* host, [host_capacity] */
-    int64_t host_capacity;
 };
 
 /* Rows of logits that exist at once: bounded so that they never dominate memory. */
 int64_t network_chunk(const pb_network *net, int64_t outs);
 
-/* Checks the ids, makes the rope table, host lists and views ready for the pass. `labels`: losses
- * wanted. */
-pb_status network_prepare(pb_network *net, pass *p, int64_t labels) PB_MUST_USE;
+/* Checks the ids and makes the page, rope tables and views of the pass. */
+pb_status network_prepare(pb_network *net, pass *p) PB_MUST_USE;
+/* The memory that the operations of a prepared pass need for themselves. */
+pb_status network_reserve(pb_network *net, const pass *p) PB_MUST_USE;
+/* Of a layer, in a prepared pass. */
+const pb_attention_plan *network_plan(const pb_network *net, const pass *p, int64_t layer);
 
 /* Lays out the views for a pass; grows the block when it has to. */
 pb_status network_layout(pb_network *net, const pass_shape *shape) PB_MUST_USE;
@@ -134,7 +148,7 @@ pb_status network_layer_forward(pb_network *net, const pass *p, int64_t layer) P
  * input goes to dx. */
 pb_status network_layer_backward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
 
-/* What the two blocks of a layer share (layer.c). Kinds that the family lacks are never trained. */
+/* What the two blocks of a layer share. Kinds that the family lacks are never trained. */
 bool layer_is_last(const pb_network *net, int64_t layer);
 /* Only some rows of this layer are wanted: out_rows of the pass. */
 bool layer_is_subset(const pb_network *net, const pass *p, int64_t layer);
@@ -142,9 +156,9 @@ bool layer_has(const pb_network *net, pb_site_kind kind);
 bool layer_trains(const pb_network *net, pb_site_kind kind, int64_t layer);
 pb_status layer_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,
                              const pb_tensor *x) PB_MUST_USE;
-/* dx += */
+/* dx = or += (add) */
 pb_status layer_norm_backward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *dx,
-                              const pb_tensor *dy, const pb_tensor *x) PB_MUST_USE;
+                              const pb_tensor *dy, const pb_tensor *x, bool add) PB_MUST_USE;
 pb_status layer_linear_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
                                pb_tensor *y, const pb_tensor *x) PB_MUST_USE;
 pb_status layer_linear_backward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
@@ -172,10 +186,17 @@ pb_status layer_feed_forward_backward(pb_network *net, const pass *p, int64_t la
 
 /* Embedding, all layers. The last layer's output is scratch.out [U, D]. */
 pb_status network_body_forward(pb_network *net, const pass *p) PB_MUST_USE;
+/* The gradient by the last layer's output is in scratch.dxq. */
+pb_status network_body_backward(pb_network *net, const pass *p) PB_MUST_USE;
 /* scratch.normed, the final norm of scratch.out. */
 pb_status network_head_norm(pb_network *net) PB_MUST_USE;
 /* Logits [n, V] (backend memory) of normed rows x [n, D]. */
 pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits) PB_MUST_USE;
+/* Logits [n, V] of rows [n] of scratch.normed, to the host. */
+pb_status network_head_rows(pb_network *net, const pb_list *rows, float *logits) PB_MUST_USE;
+/* scratch.losses of all labels and, in a pass with a backward, the gradient of grad_scale · their
+ * sum by the last layer's output in scratch.dxq. */
+pb_status network_head_loss(pb_network *net, const pass *p, double grad_scale) PB_MUST_USE;
 
 int64_t network_virtual_rows(const pb_network *net);
 int64_t network_virtual_keys(const pb_network *net);

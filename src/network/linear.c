@@ -6,21 +6,6 @@
  * and backwards in the reverse order. W and b are the bound ones where the method trains them. */
 #include "internal.h"
 
-const pb_site *network_site(const pb_network *net, pb_site_kind kind, int64_t layer)
-{
-    return pb_model_site(net->model, kind, layer);
-}
-
-bool network_linear_trains(const pb_network *net, const pb_site *site)
-{
-    return net->acts[site->index] != 0;
-}
-
-bool network_linear_changes_dy(const pb_network *net, const pb_site *site)
-{
-    return (net->acts[site->index] & PB_ACTS_ON_OUTPUT) != 0;
-}
-
 static pb_site_context context_of(pb_network *net, const pass *p, pb_tensor *room, int64_t rows)
 {
     pb_site_context context = p->context;

@@ -12,8 +12,17 @@
 #include <math.h>
 #include <stdio.h>
 
+/* A step whose numbers are on their way. */
+typedef struct posted_step {
+    pb_train_step step;
+    double penalty; /* of the method, a part of the loss */
+    double begin;   /* seconds on the clock */
+    bool received;
+} posted_step;
+
 typedef struct trainer {
     pb_network *net;
+    pb_backend *backend;
     pb_method *method;
     const pb_train_options *options;
     const pb_train_data *data;
@@ -22,19 +31,51 @@ typedef struct trainer {
     uint64_t seed;
     int64_t steps;
     pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
-    pb_sample *rows;               /* [batch · accumulate] of the step */
-    pb_batch batch;                /* a part of it, packed */
-    int64_t *order;                /* [train_count] of the epoch */
-    int64_t epoch;                 /* of `order`; -1 before the first */
-    int64_t next;                  /* position in `order` */
-    int64_t first_row;             /* of the step, in train */
+    pb_tensor numbers;             /* F64 [PB_NUMBERS], backend memory */
+    pb_adamw_tensor *tensors;      /* [tensor_count] what is trained */
+    int64_t tensor_count;
+    posted_step posted[PB_SLOTS]; /* by step % PB_SLOTS */
+    int64_t begun, taken;         /* steps */
+    double completed;             /* when the last taken step was, seconds on the clock */
+    pb_sample *rows;              /* [batch · accumulate] of the step */
+    pb_batch batch;               /* a part of it, packed */
+    int64_t *order;               /* [train_count] of the epoch */
+    int64_t epoch;                /* of `order`; -1 before the first */
+    int64_t next;                 /* position in `order` */
+    int64_t first_row;            /* of the step, in train */
 } trainer;
 
-static pb_status vector_alloc(pb_method *m, pb_tensor *out)
+static pb_status vector_alloc(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out)
 {
     void *data = NULL;
-    PB_TRY(pb_backend_alloc(m->backend, (size_t)m->parameters * sizeof(float), &data));
-    *out = pb_tensor_1d(data, PB_DTYPE_F32, m->parameters);
+    PB_TRY(pb_backend_alloc(be, (size_t)n * pb_dtype_size(dtype), &data));
+    *out = pb_tensor_1d(data, dtype, n);
+    return PB_OK;
+}
+
+/* What AdamW works on, made once for all steps. */
+static pb_status list_tensors(trainer *t)
+{
+    pb_method *m = t->method;
+    int64_t at   = 0;
+    PB_TRY(PB_ALLOC(t->tensors, m->count));
+    for (int64_t i = 0; i < m->count; i++) {
+        const pb_trainable *p = &m->trainables[i];
+        int64_t n             = pb_tensor_count(&p->value);
+        bool decays           = p->decay || t->options->decay_all;
+        if (p->frozen) {
+            continue;
+        }
+        t->tensors[t->tensor_count++] = (pb_adamw_tensor){
+            .value        = pb_tensor_rows(&m->values, at, n),
+            .first        = pb_tensor_rows(&t->first, at, n),
+            .second       = pb_tensor_rows(&t->second, at, n),
+            .grad         = pb_tensor_rows(&m->grads, at, n),
+            .weight_decay = decays ? t->options->weight_decay : 0.0,
+            .rate         = p->rate,
+        };
+        at += n;
+    }
     return PB_OK;
 }
 
@@ -47,6 +88,12 @@ static void rewind_rows(trainer *t)
 
 static pb_status open_trainer(trainer *t)
 {
+    if (t->method->parameters == 0) {
+        return PB_OK;
+    }
+    if (t->data->train_count == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "there are no rows to train on");
+    }
     rewind_rows(t);
     int64_t rows = t->options->batch * t->options->accumulate;
     if (t->options->shuffle && rows > t->data->train_count) {
@@ -54,9 +101,11 @@ static pb_status open_trainer(trainer *t)
     }
     PB_TRY(PB_ALLOC(t->rows, rows));
     PB_TRY(PB_ALLOC(t->order, t->data->train_count));
-    PB_TRY(vector_alloc(t->method, &t->first));
-    PB_TRY(vector_alloc(t->method, &t->second));
-    return t->options->restore_best ? vector_alloc(t->method, &t->best) : PB_OK;
+    int64_t n = t->method->parameters;
+    PB_TRY(vector_alloc(t->backend, PB_DTYPE_F32, n, &t->first));
+    PB_TRY(vector_alloc(t->backend, PB_DTYPE_F32, n, &t->second));
+    PB_TRY(list_tensors(t));
+    return t->options->restore_best ? vector_alloc(t->backend, PB_DTYPE_F32, n, &t->best) : PB_OK;
 }
 
 static void close_trainer(trainer *t)
@@ -64,9 +113,11 @@ static void close_trainer(trainer *t)
     pb_batch_clear(&t->batch);
     pb_memory_free(t->rows);
     pb_memory_free(t->order);
-    pb_backend_free(t->method->backend, t->first.data);
-    pb_backend_free(t->method->backend, t->second.data);
-    pb_backend_free(t->method->backend, t->best.data);
+    pb_memory_free(t->tensors);
+    pb_backend_free(t->backend, t->numbers.data);
+    pb_backend_free(t->backend, t->first.data);
+    pb_backend_free(t->backend, t->second.data);
+    pb_backend_free(t->backend, t->best.data);
 }
 
 static pb_status next_epoch(trainer *t)
@@ -144,30 +195,27 @@ static pb_status reserve_steps(trainer *t)
     return PB_OK;
 }
 
-/* Adds the gradient of (sum of -log p) / labels over all parts of the step, and of the method's
- * penalty; step->loss is their sum. */
-static pb_status step_gradients(trainer *t, int64_t count, pb_train_step *step)
+/* Adds the gradient of (sum of -log p) / labels over all parts of the step, and that sum to LOSS;
+ * and of the method's penalty. */
+static pb_status step_gradients(trainer *t, int64_t count, posted_step *posted)
 {
     pb_batch_options packing = pb_network_batch_options(t->net, true);
-    double sum               = 0.0;
-    double penalty           = 0.0;
-    PB_TRY(pb_zero(t->method->backend, &t->method->grads));
+    pb_train_step *step      = &posted->step;
+    pb_tensor loss           = pb_number(&t->numbers, PB_NUMBER_LOSS);
+    PB_TRY(pb_zero(t->backend, &t->method->grads));
+    PB_TRY(pb_zero(t->backend, &loss));
     step->label_tokens = count_labels(t->rows, count);
     for (int64_t first = 0, part = 0; first < count; first += t->options->batch, part++) {
-        int64_t n       = count - first < t->options->batch ? count - first : t->options->batch;
-        double part_sum = 0.0;
+        int64_t n = count - first < t->options->batch ? count - first : t->options->batch;
         PB_TRY(pb_batch_rebuild(t->rows + first, n, &packing, &t->batch));
         step->tokens += t->batch.tokens;
         if (t->batch.labels > 0) {
             uint64_t number = (uint64_t)((step->step - 1) * t->options->accumulate + part);
             PB_TRY(pb_network_step(t->net, &t->batch, 1.0 / (double)step->label_tokens, number,
-                                   &part_sum));
+                                   &loss));
         }
-        sum += part_sum;
     }
-    PB_TRY(pb_method_penalty(t->method, true, &penalty));
-    step->loss = sum / (double)step->label_tokens + penalty;
-    return PB_OK;
+    return pb_method_penalty(t->method, true, &posted->penalty);
 }
 
 /* A rate can be too high only where a step was made with it. */
@@ -190,100 +238,126 @@ static double shown(double value)
     return isnan(value) ? fabs(value) : value;
 }
 
-static pb_status update(trainer *t, pb_train_step *step)
-{
-    pb_method *m = t->method;
-    double sum   = 0.0;
-    PB_TRY(pb_sum_squares(m->backend, &m->grads, &sum));
-    step->grad_norm = sqrt(sum);
-    if (!isfinite(step->loss) || !isfinite(step->grad_norm)) {
-        char values[80];
-        snprintf(values, sizeof values, "loss %g, norm of the gradient %g", shown(step->loss),
-                 shown(step->grad_norm));
-        return fail_not_finite(t, values);
-    }
-    double clip  = t->options->clip;
-    double scale = clip > 0.0 ? fmin(1.0, clip / (step->grad_norm + 1e-6)) : 1.0;
-    int64_t at   = 0;
-    if (m->ops->after_step != NULL && scale < 1.0) { /* it sees the gradients as they are used */
-        PB_TRY(pb_axpy(m->backend, &m->grads, (float)(scale - 1.0), &m->grads));
-        scale = 1.0;
-    }
-    for (int64_t i = 0; i < m->count; i++) {
-        pb_trainable *p = &m->trainables[i];
-        if (p->frozen) {
-            continue;
-        }
-        int64_t n          = pb_tensor_count(&p->value);
-        pb_tensor value    = pb_tensor_rows(&m->values, at, n);
-        pb_tensor grad     = pb_tensor_rows(&m->grads, at, n);
-        pb_tensor first    = pb_tensor_rows(&t->first, at, n);
-        pb_tensor second   = pb_tensor_rows(&t->second, at, n);
-        bool decay         = p->decay || t->options->decay_all;
-        pb_adamw_args args = {
-            .lr           = step->lr * p->rate,
-            .beta1        = t->options->beta1,
-            .beta2        = t->options->beta2,
-            .eps          = t->options->eps,
-            .weight_decay = decay ? t->options->weight_decay : 0.0,
-            .grad_scale   = scale,
-            .step         = step->step,
-        };
-        PB_TRY(pb_adamw(m->backend, &value, &first, &second, &grad, &args));
-        at += n;
-    }
-    if (m->ops->after_step != NULL) {
-        PB_TRY(m->ops->after_step(m, step->step, step->steps));
-    }
-    return pb_method_values_changed(m);
-}
-
 static bool wants_stop(const pb_train_observer *o)
 {
     return o != NULL && o->stop != NULL && o->stop(o->context);
 }
 
-/* In batches that are packed into *packed; `observer` (NULL: none) may stop it between two. */
+/* In batches that are packed into *packed and add to *sum, F64 [1]; `observer` (NULL: none) may
+ * stop it between two. */
 static pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
                            pb_validation_mean mean, const pb_train_observer *observer,
-                           pb_batch *packed, double *loss)
+                           pb_batch *packed, pb_tensor *sum, double *loss)
 {
     pb_batch_options packing = pb_network_batch_options(net, false);
-    double sum               = 0.0;
+    pb_backend *be           = pb_network_backend(net);
     double weight            = 0.0;
+    double total             = 0.0;
+    PB_TRY(pb_zero(be, sum));
     for (int64_t first = 0; first < count; first += batch) {
-        int64_t n       = count - first < batch ? count - first : batch;
-        double part_sum = 0.0;
+        int64_t n = count - first < batch ? count - first : batch;
         if (wants_stop(observer)) {
             return PB_FAIL(PB_STOPPED, "stopped before validation row %" PRId64 " of %" PRId64,
                            first + 1, count);
         }
         PB_TRY(pb_batch_rebuild(rows + first, n, &packing, packed));
-        if (packed->labels == 0) {
-            continue;
+        if (packed->labels > 0) {
+            PB_TRY(pb_network_loss(net, packed, mean == PB_MEAN_ROWS, sum));
+            weight += mean == PB_MEAN_ROWS ? (double)n : (double)packed->labels;
         }
-        double labels = (double)packed->labels;
-        PB_TRY(pb_network_loss(net, packed, &part_sum, NULL));
-        sum += mean == PB_MEAN_TOKENS ? part_sum : part_sum / labels * (double)n;
-        weight += mean == PB_MEAN_TOKENS ? labels : (double)n;
     }
     if (weight == 0.0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "none of the %" PRId64 " rows has a label token", count);
     }
-    *loss = sum / weight;
+    PB_TRY(pb_post(be, 0, sum));
+    PB_TRY(pb_take(be, 0, &total));
+    *loss = total / weight;
     return PB_OK;
+}
+
+/* Waits for the numbers of a step. */
+static pb_status receive(trainer *t, posted_step *posted)
+{
+    pb_train_step *step = &posted->step;
+    double numbers[PB_NUMBERS];
+    PB_TRY(pb_take(t->backend, (int)(step->step % PB_SLOTS), numbers));
+    posted->received = true;
+    step->loss       = numbers[PB_NUMBER_LOSS] / (double)step->label_tokens + posted->penalty;
+    step->grad_norm  = sqrt(numbers[PB_NUMBER_SQUARES]);
+    if (numbers[PB_NUMBER_BAD] != 0 || !isfinite(step->loss)) {
+        char values[80];
+        snprintf(values, sizeof values, "loss %g, norm of the gradient %g", shown(step->loss),
+                 shown(step->grad_norm));
+        return fail_not_finite(t, values);
+    }
+    return PB_OK;
+}
+
+/* Reports the oldest step that was posted. */
+static pb_status take_step(trainer *t)
+{
+    posted_step *posted = &t->posted[(t->taken + 1) % PB_SLOTS];
+    pb_train_step *step = &posted->step;
+    if (!posted->received) {
+        PB_TRY(receive(t, posted));
+    }
+    double now            = pb_clock_seconds();
+    step->seconds         = now - (posted->begin > t->completed ? posted->begin : t->completed);
+    t->completed          = now;
+    t->taken              = step->step;
+    t->result->steps      = step->step;
+    t->result->final_loss = step->loss;
+    t->result->tokens += step->tokens;
+    t->result->label_tokens += step->label_tokens;
+    t->result->seconds_steps += step->seconds;
+    return t->observer->step != NULL ? t->observer->step(t->observer->context, step) : PB_OK;
+}
+
+/* Takes steps until at most `late` of them are on their way. */
+static pb_status take_steps(trainer *t, int64_t late)
+{
+    while (t->begun - t->taken > late) {
+        PB_TRY(take_step(t));
+    }
+    return PB_OK;
+}
+
+static pb_status update(trainer *t, const posted_step *posted)
+{
+    pb_method *m       = t->method;
+    pb_tensor squares  = pb_number(&t->numbers, PB_NUMBER_SQUARES);
+    pb_adamw_args args = {
+        .lr    = posted->step.lr,
+        .beta1 = t->options->beta1,
+        .beta2 = t->options->beta2,
+        .eps   = t->options->eps,
+        .clip  = t->options->clip,
+        .step  = posted->step.step,
+    };
+    PB_TRY(pb_sum_squares(t->backend, &squares, &m->grads));
+    if (!isfinite(posted->penalty)) {
+        return PB_OK; /* reported when the step is taken */
+    }
+    if (m->ops->after_step != NULL) { /* it sees the gradients as they are used */
+        PB_TRY(pb_clip(t->backend, &m->grads, &t->numbers, args.clip));
+        args.clip = 0.0;
+    }
+    PB_TRY(pb_adamw(t->backend, t->tensors, t->tensor_count, &t->numbers, &args));
+    return pb_method_values_changed(m);
 }
 
 static pb_status validate(trainer *t, int64_t step)
 {
-    double begin   = pb_clock_seconds();
-    double loss    = 0.0;
-    double penalty = 0.0;
+    PB_TRY(take_steps(t, 0));
     if (t->data->validation_count == 0) {
         return PB_OK;
     }
+    double begin   = pb_clock_seconds();
+    double loss    = 0.0;
+    double penalty = 0.0;
+    pb_tensor sum  = pb_number(&t->numbers, PB_NUMBER_LOSS);
     PB_TRY(mean_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
-                     (pb_validation_mean)t->options->validation_mean, t->observer, &t->batch,
+                     (pb_validation_mean)t->options->validation_mean, t->observer, &t->batch, &sum,
                      &loss));
     PB_TRY(pb_method_penalty(t->method, false, &penalty));
     loss += penalty;
@@ -301,32 +375,47 @@ static pb_status validate(trainer *t, int64_t step)
         t->result->best_step = step;
         t->result->best_loss = loss;
         if (!pb_tensor_is_none(&t->best)) {
-            PB_TRY(pb_copy(t->method->backend, &t->best, &t->method->values));
+            PB_TRY(pb_copy(t->backend, &t->best, &t->method->values));
         }
     }
     return PB_OK;
 }
 
+/* The method's own part of an update: what it changes, it changes after a step that was good. */
+static pb_status after_step(trainer *t, posted_step *posted)
+{
+    pb_method *m = t->method;
+    if (m->ops->after_step == NULL) {
+        return PB_OK;
+    }
+    PB_TRY(take_steps(t, 1));
+    PB_TRY(receive(t, posted));
+    PB_TRY(m->ops->after_step(m, posted->step.step, posted->step.steps));
+    return pb_method_values_changed(m);
+}
+
 static pb_status one_step(trainer *t, int64_t number)
 {
-    double begin       = pb_clock_seconds();
-    pb_train_step step = {.step = number, .steps = t->steps};
-    int64_t count      = 0;
-    step.lr            = pb_train_lr(t->options, t->steps, number - 1);
+    int slot            = (int)(number % PB_SLOTS);
+    posted_step *posted = &t->posted[slot];
+    int64_t count       = 0;
+    *posted             = (posted_step){
+                    .step  = {.step  = number,
+                              .steps = t->steps,
+                              .lr    = pb_train_lr(t->options, t->steps, number - 1)},
+                    .begin = pb_clock_seconds(),
+    };
     PB_TRY(next_rows(t, &count));
-    PB_TRY(step_gradients(t, count, &step));
+    PB_TRY(step_gradients(t, count, posted));
     if (t->observer->gradients != NULL) {
+        PB_TRY(take_steps(t, 0));
         PB_TRY(t->observer->gradients(t->observer->context, number));
     }
-    PB_TRY(update(t, &step));
-    PB_TRY(pb_sync(t->method->backend));
-    step.seconds          = pb_clock_seconds() - begin;
-    t->result->steps      = number;
-    t->result->final_loss = step.loss;
-    t->result->tokens += step.tokens;
-    t->result->label_tokens += step.label_tokens;
-    t->result->seconds_steps += step.seconds;
-    return t->observer->step != NULL ? t->observer->step(t->observer->context, &step) : PB_OK;
+    PB_TRY(update(t, posted));
+    PB_TRY(pb_post(t->backend, slot, &t->numbers));
+    t->begun = number;
+    PB_TRY(after_step(t, posted));
+    return take_steps(t, pb_backend_lag(t->backend));
 }
 
 static pb_status loop(trainer *t)
@@ -334,6 +423,7 @@ static pb_status loop(trainer *t)
     int64_t every = (int64_t)ceil(t->options->evaluate_share * (double)t->steps);
     for (int64_t step = 1; step <= t->steps; step++) {
         if (wants_stop(t->observer)) {
+            PB_TRY(take_steps(t, 0));
             return PB_FAIL(PB_STOPPED, "stopped before step %" PRId64 " of %" PRId64, step,
                            t->steps);
         }
@@ -343,11 +433,21 @@ static pb_status loop(trainer *t)
             PB_TRY(validate(t, step));
         }
     }
+    PB_TRY(take_steps(t, 0));
     if (t->result->best_step > 0 && !pb_tensor_is_none(&t->best)) {
-        PB_TRY(pb_copy(t->method->backend, &t->method->values, &t->best));
+        PB_TRY(pb_copy(t->backend, &t->method->values, &t->best));
         PB_TRY(pb_method_values_changed(t->method));
     }
     return PB_OK;
+}
+
+static pb_status run(trainer *t)
+{
+    if (t->method->parameters == 0) {
+        return validate(t, 0);
+    }
+    PB_TRY(reserve_steps(t));
+    return loop(t);
 }
 
 pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_options *options,
@@ -358,6 +458,7 @@ pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_option
     *result                               = (pb_train_result){.best_loss = NAN, .final_loss = NAN};
     trainer t                             = {
                                     .net      = net,
+                                    .backend  = pb_network_backend(net),
                                     .method   = method,
                                     .options  = options,
                                     .data     = data,
@@ -367,17 +468,9 @@ pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_option
                                     .steps    = pb_train_steps(options, data->train_count),
     };
     pb_status status;
-    if (method->parameters == 0) {
-        status = validate(&t, 0);
-        pb_batch_clear(&t.batch);
-        return status;
-    }
-    if (data->train_count == 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "there are no rows to train on");
-    }
+    PB_TRY_GOTO(status, vector_alloc(t.backend, PB_DTYPE_F64, PB_NUMBERS, &t.numbers), done);
     PB_TRY_GOTO(status, open_trainer(&t), done);
-    PB_TRY_GOTO(status, reserve_steps(&t), done);
-    PB_TRY_GOTO(status, loop(&t), done);
+    PB_TRY_GOTO(status, run(&t), done);
 done:
     close_trainer(&t);
     return status;
@@ -387,9 +480,12 @@ pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, i
                         pb_validation_mean mean, double *loss)
 {
     pb_batch packed = {0};
+    pb_tensor sum   = {0};
     pb_status status;
-    PB_TRY_GOTO(status, mean_loss(net, rows, count, batch, mean, NULL, &packed, loss), done);
+    PB_TRY_GOTO(status, vector_alloc(pb_network_backend(net), PB_DTYPE_F64, 1, &sum), done);
+    PB_TRY_GOTO(status, mean_loss(net, rows, count, batch, mean, NULL, &packed, &sum, loss), done);
 done:
     pb_batch_clear(&packed);
+    pb_backend_free(pb_network_backend(net), sum.data);
     return status;
 }

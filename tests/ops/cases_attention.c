@@ -78,16 +78,27 @@ static void naive_attention(const op_case *c, double *const *in, double *const *
     }
 }
 
+static pb_status plan_of(const op_case *c, pb_backend *be, pb_attention_plan *plan)
+{
+    PB_TRY(pb_page_begin(be, 0));
+    PB_TRY(pb_page_plan(be, &c->with.attention, plan));
+    return pb_page_end(be);
+}
+
 static pb_status attention(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
-    return pb_attention_forward(be, &out[0], &out[1], &in[0], &in[1], &in[2], &c->with.attention);
+    pb_attention_plan plan;
+    PB_TRY(plan_of(c, be, &plan));
+    return pb_attention_forward(be, &out[0], &out[1], &in[0], &in[1], &in[2], &plan);
 }
 
 static pb_status attention_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
                                     pb_tensor *dout, pb_tensor *din)
 {
+    pb_attention_plan plan;
+    PB_TRY(plan_of(c, be, &plan));
     return pb_attention_backward(be, &din[0], &din[1], &din[2], &dout[0], &out[0], &out[1], &in[0],
-                                 &in[1], &in[2], &c->with.attention);
+                                 &in[1], &in[2], &plan);
 }
 
 typedef struct shape {
@@ -130,7 +141,8 @@ static void add(const char *what, const branch *branches, int64_t count, shape s
                                                   .kv_heads = s.kv_heads,
                                                   .head_dim = s.width,
                                                   .scale    = (float)(1.0 / sqrt((double)s.width)),
-                                                  .window   = s.window};
+                                                  .window   = s.window,
+                                                  .backward = true};
     int64_t queries         = forest->rows;
     if (s.only > 0) {
         int32_t *rows = ops_keep((size_t)forest->rows * sizeof *rows);
@@ -142,8 +154,8 @@ static void add(const char *what, const branch *branches, int64_t count, shape s
         args->only_count = queries;
     }
     c->in[0]           = ops_matrix("q", queries, s.heads * s.width, OP_GRAD_SET);
-    c->in[1]           = ops_matrix("keys", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_ADD);
-    c->in[2]           = ops_matrix("values", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_ADD);
+    c->in[1]           = ops_matrix("keys", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_SET);
+    c->in[2]           = ops_matrix("values", forest->keys + 2, s.kv_heads * s.width, OP_GRAD_SET);
     c->out[0]          = ops_matrix("out", queries, s.heads * s.width, OP_GRAD_NONE);
     c->out[1]          = ops_matrix("lse", queries, s.heads, OP_GRAD_NONE);
     c->out[1].constant = true;

@@ -3,9 +3,19 @@
 #include "ops.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- rows by index ---- */
+
+/* The indices of the case, on a page. */
+static pb_status list_of(const op_case *c, pb_backend *be, int64_t count, int64_t first,
+                         int64_t limit, pb_list *list)
+{
+    PB_TRY(pb_page_begin(be, 0));
+    PB_TRY(pb_page_list(be, "indices", c->with.indices, count, first, limit, list));
+    return pb_page_end(be);
+}
 
 /* in: x [T, D], y before [N, D]; out: y [N, D] = scale · x at indices, kept where the index is -1.
  */
@@ -23,8 +33,10 @@ static void naive_take(const op_case *c, double *const *in, double *const *out)
 
 static pb_status embedding(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
+    pb_list ids;
+    PB_TRY(list_of(c, be, c->out[0].rows, -1, c->in[0].rows, &ids));
     PB_TRY(pb_copy(be, &out[0], &in[1]));
-    return pb_embedding_forward(be, &out[0], &in[0], c->with.indices, c->with.scale);
+    return pb_embedding_forward(be, &out[0], &in[0], &ids, c->with.scale);
 }
 
 static pb_status embedding_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
@@ -32,12 +44,16 @@ static pb_status embedding_backward(const op_case *c, pb_backend *be, pb_tensor 
 {
     (void)in;
     (void)out;
-    return pb_embedding_backward(be, &din[0], &dout[0], c->with.indices, c->with.scale);
+    pb_list ids;
+    PB_TRY(list_of(c, be, c->out[0].rows, -1, c->in[0].rows, &ids));
+    return pb_embedding_backward(be, &din[0], &dout[0], &ids, c->with.scale);
 }
 
 static pb_status gather(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
-    return pb_gather(be, &out[0], &in[0], c->with.indices);
+    pb_list rows;
+    PB_TRY(list_of(c, be, c->out[0].rows, 0, c->in[0].rows, &rows));
+    return pb_gather(be, &out[0], &in[0], &rows);
 }
 
 static pb_status scatter_add(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
@@ -45,7 +61,9 @@ static pb_status scatter_add(const op_case *c, pb_backend *be, pb_tensor *in, pb
 {
     (void)in;
     (void)out;
-    return pb_scatter_add(be, &din[0], &dout[0], c->with.indices);
+    pb_list rows;
+    PB_TRY(list_of(c, be, c->out[0].rows, 0, c->in[0].rows, &rows));
+    return pb_scatter_add(be, &din[0], &dout[0], &rows);
 }
 
 static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t width, float scale)
@@ -68,6 +86,44 @@ static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t widt
     c->slow         = rows > 1000;
     c->with.indices = indices;
     c->with.scale   = scale;
+}
+
+/* in: y before [S, D], x [T, D]; out: y with x at indices. */
+static void naive_put(const op_case *c, double *const *in, double *const *out)
+{
+    int64_t width = c->out[0].columns;
+    memcpy(out[0], in[0], (size_t)(c->out[0].rows * width) * sizeof(double));
+    for (int64_t i = 0; i < c->in[1].rows; i++) {
+        memcpy(out[0] + c->with.indices[i] * width, in[1] + i * width,
+               (size_t)width * sizeof(double));
+    }
+}
+
+static pb_status put_rows(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
+{
+    pb_list rows;
+    PB_TRY(list_of(c, be, c->in[1].rows, 0, c->out[0].rows, &rows));
+    return pb_put_rows(be, &out[0], &in[1], &rows);
+}
+
+static void add_put(int64_t into, int64_t rows, int64_t width)
+{
+    op_case *c       = ops_add("put_rows", "[%d into %d, %d]", (int)rows, (int)into, (int)width);
+    int32_t *indices = ops_keep((size_t)rows * sizeof *indices);
+    for (int64_t i = 0; i < rows; i++) {
+        indices[i] = (int32_t)(i * 11 % into); /* distinct: 11 divides no `into` here */
+    }
+    c->in[0]        = ops_matrix("y before", into, width, OP_GRAD_NONE);
+    c->in[1]        = ops_matrix("x", rows, width, OP_GRAD_NONE);
+    c->out[0]       = ops_matrix("y", into, width, OP_GRAD_NONE);
+    c->ins          = 2;
+    c->outs         = 1;
+    c->in_place     = true;
+    c->naive        = naive_put;
+    c->forward      = put_rows;
+    c->bytes        = 8.0 * (double)(rows * width);
+    c->slow         = rows > 1000;
+    c->with.indices = indices;
 }
 
 /* ---- rms norm ---- */
@@ -101,11 +157,12 @@ static pb_status rmsnorm_backward(const op_case *c, pb_backend *be, pb_tensor *i
                                &in[0], &in[1], &c->with.norm);
 }
 
+/* A frozen weight goes with a backward that adds to dx, a trained one with one that writes it. */
 static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient, float offset)
 {
     op_case *c = ops_add("rmsnorm", "[%d, %d]%s offset %g", (int)rows, (int)width,
                          weight_gradient ? "" : " frozen weight", (double)offset);
-    c->in[0]   = ops_matrix("x", rows, width, OP_GRAD_ADD);
+    c->in[0]   = ops_matrix("x", rows, width, weight_gradient ? OP_GRAD_SET : OP_GRAD_ADD);
     c->in[1]   = ops_vector("weight", width, weight_gradient ? OP_GRAD_ADD : OP_GRAD_NONE);
     c->out[0]  = ops_matrix("y", rows, width, OP_GRAD_NONE);
     c->ins     = 2;
@@ -117,7 +174,7 @@ static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient, float
     c->bytes           = 8.0 * (double)(rows * width);
     c->backward_factor = 2.0;
     c->slow            = rows > 1000;
-    c->with.norm       = (pb_rmsnorm_args){.eps = 1e-5f, .offset = offset};
+    c->with.norm       = (pb_rmsnorm_args){.eps = 1e-5f, .offset = offset, .add = !weight_gradient};
 }
 
 /* ---- rope ---- */
@@ -141,15 +198,19 @@ static void naive_rope(const op_case *c, double *const *in, double *const *out)
 
 static pb_status rope(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
-    return pb_rope(be, &out[0], &in[1], c->with.indices, c->with.heads, false);
+    pb_list positions;
+    PB_TRY(list_of(c, be, c->out[0].rows, 0, c->in[1].rows, &positions));
+    return pb_rope(be, &out[0], &in[1], &positions, c->with.heads, false);
 }
 
 static pb_status rope_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
                                pb_tensor *dout, pb_tensor *din)
 {
     (void)out;
+    pb_list positions;
+    PB_TRY(list_of(c, be, c->out[0].rows, 0, c->in[1].rows, &positions));
     PB_TRY(pb_copy(be, &din[0], &dout[0]));
-    return pb_rope(be, &din[0], &in[1], c->with.indices, c->with.heads, true);
+    return pb_rope(be, &din[0], &in[1], &positions, c->with.heads, true);
 }
 
 static void add_rope(int64_t rows, int64_t heads, int64_t width)
@@ -332,17 +393,24 @@ static void add_columns(bool is_bias, int64_t rows, int64_t width)
 
 /* ---- dropout ---- */
 
+enum { DROPOUT_PASS = 6 };
+
 static void naive_dropout(const op_case *c, double *const *in, double *const *out)
 {
+    const pb_mask *mask = &c->with.mask;
+    pb_random stream =
+        pb_random_stream(mask->seed, PB_RANDOM_DROPOUT, DROPOUT_PASS * mask->stride + mask->salt);
     for (int64_t i = 0; i < c->in[0].rows * c->in[0].columns; i++) {
-        bool kept = pb_random_uniform(c->with.stream, (uint64_t)i) >= c->with.p;
+        bool kept = pb_random_uniform(stream, (uint64_t)i) >= c->with.p;
         out[0][i] = kept ? in[0][i] / (1.0 - c->with.p) : 0.0;
     }
 }
 
 static pb_status dropout(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
-    return pb_dropout(be, &out[0], &in[0], c->with.p, c->with.stream);
+    PB_TRY(pb_page_begin(be, DROPOUT_PASS));
+    PB_TRY(pb_page_end(be));
+    return pb_dropout(be, &out[0], &in[0], c->with.p, &c->with.mask);
 }
 
 static pb_status dropout_backward(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
@@ -351,23 +419,23 @@ static pb_status dropout_backward(const op_case *c, pb_backend *be, pb_tensor *i
     (void)in;
     (void)out;
     PB_TRY(pb_copy(be, &din[0], &dout[0])); /* y may alias x */
-    return pb_dropout(be, &din[0], &din[0], c->with.p, c->with.stream);
+    return pb_dropout(be, &din[0], &din[0], c->with.p, &c->with.mask);
 }
 
 static void add_dropout(int64_t rows, int64_t width, double p)
 {
-    op_case *c     = ops_add("dropout", "[%d, %d] p %g", (int)rows, (int)width, p);
-    c->in[0]       = ops_matrix("x", rows, width, OP_GRAD_SET);
-    c->out[0]      = ops_matrix("y", rows, width, OP_GRAD_NONE);
-    c->ins         = 1;
-    c->outs        = 1;
-    c->naive       = naive_dropout;
-    c->forward     = dropout;
-    c->backward    = dropout_backward;
-    c->bytes       = 8.0 * (double)(rows * width);
-    c->slow        = rows > 1000;
-    c->with.p      = p;
-    c->with.stream = pb_random_stream(3, PB_RANDOM_DROPOUT, (uint64_t)width);
+    op_case *c   = ops_add("dropout", "[%d, %d] p %g", (int)rows, (int)width, p);
+    c->in[0]     = ops_matrix("x", rows, width, OP_GRAD_SET);
+    c->out[0]    = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->ins       = 1;
+    c->outs      = 1;
+    c->naive     = naive_dropout;
+    c->forward   = dropout;
+    c->backward  = dropout_backward;
+    c->bytes     = 8.0 * (double)(rows * width);
+    c->slow      = rows > 1000;
+    c->with.p    = p;
+    c->with.mask = (pb_mask){.seed = 3, .stride = 50, .salt = (uint64_t)width};
 }
 
 /* ---- cross-entropy ---- */
@@ -392,13 +460,24 @@ static void naive_cross_entropy(const op_case *c, double *const *in, double *con
 static pb_status losses_of(const op_case *c, pb_backend *be, pb_tensor *logits, pb_tensor *losses,
                            float scale)
 {
-    enum { MOST = 4096 };
-    static double values[MOST];
-    PB_TRY(pb_cross_entropy(be, values, logits, c->with.indices, scale));
-    for (int64_t i = 0; losses != NULL && i < c->in[0].rows; i++) {
-        ((float *)losses->data)[i * losses->stride] = (float)values[i];
+    int64_t n    = c->in[0].rows;
+    void *memory = NULL;
+    double *host = calloc((size_t)n + 1, sizeof *host);
+    pb_status status;
+    pb_list targets;
+    PB_TRY(pb_backend_alloc(be, (size_t)(n + 1) * sizeof *host, &memory));
+    pb_tensor numbers = pb_tensor_1d(memory, PB_DTYPE_F64, n);
+    PB_TRY_GOTO(status, list_of(c, be, n, 0, c->in[0].columns, &targets), done);
+    PB_TRY_GOTO(status, pb_cross_entropy(be, &numbers, logits, &targets, scale), done);
+    PB_TRY_GOTO(status, pb_post(be, 0, &numbers), done);
+    PB_TRY_GOTO(status, pb_take(be, 0, host), done);
+    for (int64_t i = 0; losses != NULL && i < n; i++) {
+        ((float *)losses->data)[i * losses->stride] = (float)host[i];
     }
-    return PB_OK;
+done:
+    pb_backend_free(be, memory);
+    free(host);
+    return status;
 }
 
 static pb_status cross_entropy(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
@@ -476,6 +555,7 @@ void ops_add_elementwise(void)
         int64_t width = shapes[i][1];
         add_take(true, 40, rows, width, 1.0f);
         add_take(false, 9, rows, width, 1.0f);
+        add_put(rows + 3, rows, width);
         add_rmsnorm(rows, width, true, 0.0f);
         add_columns(true, rows, width);
         add_columns(false, rows, width);

@@ -38,7 +38,7 @@ typedef struct op_parameters {
     pb_rmsnorm_args norm;
     float alpha, scale;
     double p;
-    pb_random stream;
+    pb_mask mask;
 } op_parameters;
 
 typedef struct op_case op_case;

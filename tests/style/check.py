@@ -24,7 +24,7 @@ HEADERS = {
     "config": "config config_field",
     "tensor": "tensor",
     "batch": "batch forest",
-    "backend": "backend svd device kernels processors usage",
+    "backend": "backend device kernels operations processors step svd usage",
     "text": "python template tokenizer width",
     "model": "model safetensors weights",
     "method": "adapter baseline method trainable",
@@ -154,7 +154,7 @@ def without_comments_and_texts(text):
 def module_of(path):
     """src/text/bpe.c → text; include/pb/forest.h → batch; src/main.c → above all."""
     if path.startswith("include/pb/"):
-        return OWNER.get(os.path.basename(path)[:-2])
+        return OWNER.get(os.path.basename(path).rsplit(".", 1)[0])
     return path.split("/")[1] if path.count("/") >= 2 else "main"
 
 
@@ -175,7 +175,7 @@ def check_layers(tree):
             tree.wrong(path, 1, f"'{module}' is not in the list of modules")
         for line, name, quoted in tree.includes(path):
             if name.startswith("pb/"):
-                owner = OWNER.get(name[3:-2])
+                owner = OWNER.get(name[3:].rsplit(".", 1)[0])
                 if owner is None or f"include/{name}" not in tree.paths:
                     tree.wrong(path, line, f"'{name}' is not a public header")
                 elif position(owner) > position(module):

@@ -13,46 +13,10 @@
 #include <omp.h>
 #include <string.h>
 
-attention_shape attention_shape_of(const pb_attention_args *args)
-{
-    attention_shape shape = {.args = args, .width = args->head_dim};
-    shape.group           = args->heads / args->kv_heads;
-    shape.queries         = ATTENTION_ROWS / shape.group > 1 ? ATTENTION_ROWS / shape.group : 1;
-    shape.rows            = shape.queries * shape.group;
-    shape.blocks          = attention_cut(&shape, NULL);
-    return shape;
-}
-
-int64_t attention_cut(const attention_shape *shape, attention_block *blocks)
-{
-    const pb_forest *forest = shape->args->forest;
-    int64_t queries         = pb_query_count(shape->args);
-    int64_t slot            = 0;
-    int64_t count           = 0;
-    for (int64_t i = 0; i < forest->count && slot < queries; i++) {
-        const pb_segment *s = &forest->segments[i];
-        int64_t last        = slot;
-        while (last < queries && s->rows > 0 &&
-               pb_query_row(shape->args, last) < s->row + s->rows) {
-            last++;
-        }
-        for (; slot < last; slot += shape->queries) {
-            int64_t width = last - slot < shape->queries ? last - slot : shape->queries;
-            if (blocks != NULL) {
-                blocks[count] =
-                    (attention_block){.segment = (int32_t)i, .count = (int32_t)width, .slot = slot};
-            }
-            count++;
-        }
-        slot = last;
-    }
-    return count;
-}
-
-void attention_pack(const attention_shape *shape, const attention_block *block, int64_t kv_head,
+void attention_pack(const attention_plan *plan, const attention_block *block, int64_t kv_head,
                     const pb_tensor *t, float factor, float *to)
 {
-    int64_t width = shape->group * shape->width;
+    int64_t width = plan->group * plan->width;
     for (int64_t j = 0; j < block->count; j++) {
         const float *from = cpu_row(t, block->slot + j) + kv_head * width;
         for (int64_t i = 0; i < width; i++) {
@@ -61,10 +25,10 @@ void attention_pack(const attention_shape *shape, const attention_block *block, 
     }
 }
 
-void attention_unpack(const attention_shape *shape, const attention_block *block, int64_t kv_head,
+void attention_unpack(const attention_plan *plan, const attention_block *block, int64_t kv_head,
                       const float *from, float factor, pb_tensor *t)
 {
-    int64_t width = shape->group * shape->width;
+    int64_t width = plan->group * plan->width;
     for (int64_t j = 0; j < block->count; j++) {
         float *to = cpu_row(t, block->slot + j) + kv_head * width;
         for (int64_t i = 0; i < width; i++) {
@@ -74,7 +38,7 @@ void attention_unpack(const attention_shape *shape, const attention_block *block
 }
 
 typedef struct forward {
-    attention_shape shape;
+    const attention_plan *plan;
     const pb_tensor *q, *keys, *values;
     pb_tensor *out, *lse;
 } forward;
@@ -88,24 +52,24 @@ typedef struct workspace {
     float *sum;    /* [R] */
 } workspace;
 
-static size_t workspace_bytes(const attention_shape *s)
+static size_t workspace_bytes(const attention_plan *p)
 {
-    return 2 * cpu_bytes(s->rows * s->width, sizeof(float)) +
-           cpu_bytes(s->rows * ATTENTION_KEYS, sizeof(float)) +
-           2 * cpu_bytes(s->rows, sizeof(float));
+    return 2 * cpu_bytes(p->rows * p->width, sizeof(float)) +
+           cpu_bytes(p->rows * ATTENTION_KEYS, sizeof(float)) +
+           2 * cpu_bytes(p->rows, sizeof(float));
 }
 
-static workspace workspace_at(const attention_shape *s, char *at)
+static workspace workspace_at(const attention_plan *p, char *at)
 {
     workspace w;
     w.q = (float *)(void *)at;
-    at += cpu_bytes(s->rows * s->width, sizeof(float));
+    at += cpu_bytes(p->rows * p->width, sizeof(float));
     w.out = (float *)(void *)at;
-    at += cpu_bytes(s->rows * s->width, sizeof(float));
+    at += cpu_bytes(p->rows * p->width, sizeof(float));
     w.scores = (float *)(void *)at;
-    at += cpu_bytes(s->rows * ATTENTION_KEYS, sizeof(float));
+    at += cpu_bytes(p->rows * ATTENTION_KEYS, sizeof(float));
     w.max = (float *)(void *)at;
-    at += cpu_bytes(s->rows, sizeof(float));
+    at += cpu_bytes(p->rows, sizeof(float));
     w.sum = (float *)(void *)at;
     return w;
 }
@@ -146,47 +110,47 @@ static void softmax_row(workspace *w, int64_t r, int64_t first, int64_t end, int
 
 /* Keys first … first + keys - 1 of a span. */
 static void forward_keys(const forward *f, const attention_block *block, int64_t kv_head,
-                         const text_span *span, int64_t first, int64_t keys, workspace *w)
+                         const key_span *span, int64_t first, int64_t keys, workspace *w)
 {
-    const attention_shape *shape = &f->shape;
-    int64_t rows                 = block->count * shape->group;
-    int64_t column               = kv_head * shape->width;
-    small_block scores           = {w->scores, ATTENTION_KEYS};
-    small_block k                = {cpu_row(f->keys, span->key + first) + column, f->keys->stride};
+    const attention_plan *plan = f->plan;
+    int64_t rows               = block->count * plan->group;
+    int64_t column             = kv_head * plan->width;
+    small_block scores         = {w->scores, ATTENTION_KEYS};
+    small_block k              = {cpu_row(f->keys, span->key + first) + column, f->keys->stride};
     small_block v = {cpu_row(f->values, span->key + first) + column, f->values->stride};
-    small_nt(scores, (small_block){w->q, shape->width}, k, rows, keys, shape->width);
+    small_nt(scores, (small_block){w->q, plan->width}, k, rows, keys, plan->width);
     for (int64_t j = 0; j < block->count; j++) {
         int64_t from;
         int64_t end;
-        attention_visible(shape, block, span, j, &from, &end);
+        attention_visible(plan, block, span, j, &from, &end);
         from = from < first ? 0 : from - first;
         end  = end - first < keys ? end - first : keys;
-        for (int64_t g = 0; g < shape->group; g++) {
-            softmax_row(w, j * shape->group + g, from, end, keys, shape->width);
+        for (int64_t g = 0; g < plan->group; g++) {
+            softmax_row(w, j * plan->group + g, from, end, keys, plan->width);
         }
     }
-    small_nn_add((small_block){w->out, shape->width}, scores, v, rows, shape->width, keys);
+    small_nn_add((small_block){w->out, plan->width}, scores, v, rows, plan->width, keys);
 }
 
 static void forward_block(const forward *f, const attention_block *block, int64_t kv_head,
                           workspace *w)
 {
-    const attention_shape *shape = &f->shape;
-    const pb_forest *forest      = shape->args->forest;
-    int64_t rows                 = block->count * shape->group;
-    attention_pack(shape, block, kv_head, f->q, shape->args->scale, w->q);
-    memset(w->out, 0, (size_t)(rows * shape->width) * sizeof(float));
+    const attention_plan *plan = f->plan;
+    const pb_forest *forest    = plan->args.forest;
+    int64_t rows               = block->count * plan->group;
+    attention_pack(plan, block, kv_head, f->q, plan->args.scale, w->q);
+    memset(w->out, 0, (size_t)(rows * plan->width) * sizeof(float));
     for (int64_t r = 0; r < rows; r++) {
         w->max[r] = -INFINITY;
         w->sum[r] = 0.0f;
     }
     for (int32_t s = block->segment; s >= 0; s = forest->segments[s].parent) {
-        text_span span = pb_span_of(forest, s, block->segment);
+        key_span span = key_span_of(forest, s, block->segment);
         int64_t first;
         int64_t end;
         int64_t unused;
-        attention_visible(shape, block, &span, 0, &first, &unused);
-        attention_visible(shape, block, &span, block->count - 1, &unused, &end);
+        attention_visible(plan, block, &span, 0, &first, &unused);
+        attention_visible(plan, block, &span, block->count - 1, &unused, &end);
         for (int64_t k = first; k < end; k += ATTENTION_KEYS) {
             forward_keys(f, block, kv_head, &span, k,
                          end - k < ATTENTION_KEYS ? end - k : ATTENTION_KEYS, w);
@@ -194,47 +158,39 @@ static void forward_block(const forward *f, const attention_block *block, int64_
     }
     for (int64_t r = 0; r < rows; r++) {
         float factor = 1.0f / w->sum[r];
-        float *out   = w->out + r * shape->width;
-        for (int64_t i = 0; i < shape->width; i++) {
+        float *out   = w->out + r * plan->width;
+        for (int64_t i = 0; i < plan->width; i++) {
             out[i] *= factor;
         }
-        float *lse = cpu_row(f->lse, block->slot + r / shape->group) + kv_head * shape->group;
-        lse[r % shape->group] = (float)((double)w->max[r] + log((double)w->sum[r]));
+        float *lse = cpu_row(f->lse, block->slot + r / plan->group) + kv_head * plan->group;
+        lse[r % plan->group] = (float)((double)w->max[r] + log((double)w->sum[r]));
     }
-    attention_unpack(shape, block, kv_head, w->out, 1.0f, f->out);
+    attention_unpack(plan, block, kv_head, w->out, 1.0f, f->out);
 }
 
-size_t cpu_attention_forward_bytes(const pb_backend *be, const pb_attention_args *args)
+size_t cpu_attention_forward_bytes(const pb_backend *be, const pb_attention_plan *plan)
 {
-    attention_shape shape = attention_shape_of(args);
-    return cpu_bytes(shape.blocks, sizeof(attention_block)) +
-           workspace_bytes(&shape) * (size_t)be->threads;
+    return workspace_bytes(plan->parts) * (size_t)be->threads;
 }
 
 pb_status cpu_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, const pb_tensor *q,
                                 const pb_tensor *keys, const pb_tensor *values,
-                                const pb_attention_args *args)
+                                const pb_attention_plan *plan)
 {
-    forward f         = {.shape  = attention_shape_of(args),
-                         .q      = q,
-                         .keys   = keys,
-                         .values = values,
-                         .out    = out,
-                         .lse    = lse};
-    size_t list_bytes = cpu_bytes(f.shape.blocks, sizeof(attention_block));
-    size_t own_bytes  = workspace_bytes(&f.shape);
-    void *scratch     = NULL;
-    PB_TRY(cpu_scratch(be, cpu_attention_forward_bytes(be, args), &scratch));
-    attention_block *blocks = scratch;
-    char *own               = (char *)scratch + list_bytes;
-    attention_cut(&f.shape, blocks);
-    int64_t units = f.shape.blocks * args->kv_heads;
+    forward f = {
+        .plan = plan->parts, .q = q, .keys = keys, .values = values, .out = out, .lse = lse};
+    size_t own_bytes = workspace_bytes(f.plan);
+    int64_t kv_heads = plan->args.kv_heads;
+    int64_t units    = f.plan->count * kv_heads;
+    void *scratch    = NULL;
+    PB_TRY(cpu_scratch(be, cpu_attention_forward_bytes(be, plan), &scratch));
+    char *own = scratch;
 #pragma omp parallel num_threads(be->threads) if (units > 1)
     {
-        workspace w = workspace_at(&f.shape, own + own_bytes * (size_t)omp_get_thread_num());
+        workspace w = workspace_at(f.plan, own + own_bytes * (size_t)omp_get_thread_num());
 #pragma omp for schedule(dynamic)
         for (int64_t u = 0; u < units; u++) {
-            forward_block(&f, &blocks[u / args->kv_heads], u % args->kv_heads, &w);
+            forward_block(&f, &f.plan->blocks[u / kv_heads], u % kv_heads, &w);
         }
     }
     return PB_OK;

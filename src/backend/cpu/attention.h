@@ -20,33 +20,38 @@ typedef struct attention_block {
     int64_t slot;  /* of the first query, row of q and out */
 } attention_block;
 
-typedef struct attention_shape {
-    const pb_attention_args *args;
-    int64_t width;   /* E */
-    int64_t group;   /* G: query heads per key head */
-    int64_t queries; /* most of a block */
-    int64_t rows;    /* queries · group */
-    int64_t blocks;  /* in the whole call */
-} attention_shape;
+/* What cpu keeps of a plan. */
+typedef struct attention_plan {
+    pb_attention_args args;
+    int64_t width;           /* E */
+    int64_t group;           /* G: query heads per key head */
+    int64_t queries;         /* most of a block */
+    int64_t rows;            /* queries · group */
+    int64_t count;           /* blocks */
+    attention_block *blocks; /* [count] in order of segments and rows */
+    /* For a backward, keys in pieces of ATTENTION_KEYS: */
+    int64_t *before; /* [segments] pieces of a segment's ancestors */
+    int64_t pieces;  /* of all segments */
+    int64_t chain;   /* of the longest chain */
+} attention_plan;
 
-attention_shape attention_shape_of(const pb_attention_args *args);
-
-/* Fills blocks [shape.blocks], in order of segments and rows; returns how many. With NULL it only
- * counts. */
-int64_t attention_cut(const attention_shape *shape, attention_block *blocks);
+static inline int64_t attention_pieces(const pb_segment *s)
+{
+    return (s->length + ATTENTION_KEYS - 1) / ATTENTION_KEYS;
+}
 
 /* Keys first … end - 1 of the span, for query `j` of the block. */
-static inline void attention_visible(const attention_shape *shape, const attention_block *block,
-                                     const text_span *span, int64_t j, int64_t *first, int64_t *end)
+static inline void attention_visible(const attention_plan *plan, const attention_block *block,
+                                     const key_span *span, int64_t j, int64_t *first, int64_t *end)
 {
-    const pb_segment *s = &shape->args->forest->segments[block->segment];
-    int64_t row         = pb_query_row(shape->args, block->slot + j);
+    const pb_segment *s = &plan->args.forest->segments[block->segment];
+    int64_t row         = query_row(&plan->args, block->slot + j);
     int64_t index       = row - s->row + s->length - s->rows;
-    pb_span_visible(span, index, s->position + index, shape->args->window, first, end);
+    key_span_visible(span, index, s->position + index, plan->args.window, first, end);
 }
 
 /* Rows of the block [count · G, E] from t [T, H · E], times `factor`; and back. */
-void attention_pack(const attention_shape *shape, const attention_block *block, int64_t kv_head,
+void attention_pack(const attention_plan *plan, const attention_block *block, int64_t kv_head,
                     const pb_tensor *t, float factor, float *to);
-void attention_unpack(const attention_shape *shape, const attention_block *block, int64_t kv_head,
+void attention_unpack(const attention_plan *plan, const attention_block *block, int64_t kv_head,
                       const float *from, float factor, pb_tensor *t);

@@ -38,125 +38,89 @@ typedef struct key_piece {
     int32_t piece;
 } key_piece;
 
-/* The parts of the scratch memory and their sizes. */
-typedef struct plan {
-    attention_shape shape;
-    int64_t units, run; /* in the whole call, in a run */
-    int64_t chain;      /* pieces of the longest chain */
-    int64_t pieces;     /* of all segments */
+/* Units in the whole call and in a run, and bytes of scratch memory. */
+typedef struct sizes {
+    int64_t units, run;
     size_t unit_bytes, bytes;
-} plan;
+} sizes;
 
 typedef struct backward {
-    plan plan;
+    const attention_plan *plan;
+    sizes sizes;
     const pb_tensor *q, *keys, *values, *dout, *out, *lse;
     pb_tensor *dq, *dkeys, *dvalues;
-    attention_block *blocks; /* [shape.blocks] */
-    int64_t *before;         /* [segments] pieces of a segment's ancestors */
-    int64_t *listed;         /* [segments] first unit of the last run that listed it, -1: none */
-    key_piece *list;         /* [pieces] that the units of this run see */
+    int64_t *listed; /* [segments] first unit of the last run that listed it, -1: none */
+    key_piece *list; /* [pieces] that the units of this run see */
     int64_t listed_count;
     char *memory; /* [run] units */
 } backward;
 
-static int64_t pieces_of(const pb_segment *s)
-{
-    return (s->length + ATTENTION_KEYS - 1) / ATTENTION_KEYS;
-}
-
-/* The longest chain by walking up from every segment, so that it needs no memory. */
-static int64_t longest_chain(const pb_forest *forest)
-{
-    int64_t longest = 0;
-    for (int64_t i = 0; i < forest->count; i++) {
-        int64_t pieces = 0;
-        for (int32_t s = (int32_t)i; s >= 0; s = forest->segments[s].parent) {
-            pieces += pieces_of(&forest->segments[s]);
-        }
-        longest = pieces > longest ? pieces : longest;
-    }
-    return longest;
-}
-
 /* Rows of a unit's parts, so that each begins at a cache line. */
-static int64_t padded_rows(const plan *p)
+static int64_t padded_rows(const attention_plan *p)
 {
-    return (p->shape.rows + 15) / 16 * 16;
+    return (p->rows + 15) / 16 * 16;
 }
 
 /* Floats per row of a unit. */
-static int64_t unit_width(const plan *p)
+static int64_t unit_width(const attention_plan *p)
 {
-    return 3 * p->shape.width + 2 + 2 * p->chain * ATTENTION_KEYS;
+    return 3 * p->width + 2 + 2 * p->chain * ATTENTION_KEYS;
 }
 
-static plan plan_of(const pb_backend *be, const pb_attention_args *args)
+static sizes sizes_of(const pb_backend *be, const attention_plan *plan)
 {
-    const pb_forest *forest = args->forest;
-    plan p                  = {.shape = attention_shape_of(args), .chain = longest_chain(forest)};
-    for (int64_t i = 0; i < forest->count; i++) {
-        p.pieces += pieces_of(&forest->segments[i]);
-    }
-    p.unit_bytes  = cpu_bytes(padded_rows(&p) * unit_width(&p), sizeof(float));
-    p.units       = p.shape.blocks * args->kv_heads;
-    int64_t fit   = (int64_t)(RUN_BYTES / p.unit_bytes);
+    sizes s       = {.units = plan->count * plan->args.kv_heads};
+    s.unit_bytes  = cpu_bytes(padded_rows(plan) * unit_width(plan), sizeof(float));
+    int64_t fit   = (int64_t)(RUN_BYTES / s.unit_bytes);
     int64_t least = be->threads;
     int64_t most  = be->threads > 1 ? (int64_t)be->threads * RUN_PER_THREAD : 1;
-    p.run         = fit < least ? least : (fit < most ? fit : most);
-    p.run         = p.run < p.units ? p.run : p.units;
-    p.bytes       = cpu_bytes(p.shape.blocks, sizeof(attention_block)) +
-              2 * cpu_bytes(forest->count, sizeof(int64_t)) +
-              cpu_bytes(p.pieces, sizeof(key_piece)) + p.unit_bytes * (size_t)p.run;
-    return p;
+    s.run         = fit < least ? least : (fit < most ? fit : most);
+    s.run         = s.run < s.units ? s.run : s.units;
+    s.bytes       = cpu_bytes(plan->args.forest->count, sizeof(int64_t)) +
+              cpu_bytes(plan->pieces, sizeof(key_piece)) + s.unit_bytes * (size_t)s.run;
+    return s;
 }
 
-size_t cpu_attention_backward_bytes(const pb_backend *be, const pb_attention_args *args)
+size_t cpu_attention_backward_bytes(const pb_backend *be, const pb_attention_plan *plan)
 {
-    return plan_of(be, args).bytes;
+    return sizes_of(be, plan->parts).bytes;
 }
 
 static void place_lists(backward *b, char *at)
 {
-    const pb_forest *forest = b->plan.shape.args->forest;
-    b->blocks               = (void *)at;
-    at += cpu_bytes(b->plan.shape.blocks, sizeof *b->blocks);
-    b->before = (void *)at;
-    at += cpu_bytes(forest->count, sizeof *b->before);
-    b->listed = (void *)at;
-    at += cpu_bytes(forest->count, sizeof *b->listed);
+    int64_t segments = b->plan->args.forest->count;
+    b->listed        = (void *)at;
+    at += cpu_bytes(segments, sizeof *b->listed);
     b->list = (void *)at;
-    at += cpu_bytes(b->plan.pieces, sizeof *b->list);
+    at += cpu_bytes(b->plan->pieces, sizeof *b->list);
     b->memory = at;
-    attention_cut(&b->plan.shape, b->blocks);
-    for (int64_t i = 0; i < forest->count; i++) {
-        int32_t parent = forest->segments[i].parent;
-        b->listed[i]   = -1;
-        b->before[i]   = parent >= 0 ? b->before[parent] + pieces_of(&forest->segments[parent]) : 0;
+    for (int64_t i = 0; i < segments; i++) {
+        b->listed[i] = -1;
     }
 }
 
 /* The place of unit `index` of a run. */
 static unit unit_at(const backward *b, int64_t index)
 {
-    int64_t rows  = padded_rows(&b->plan);
-    int64_t width = b->plan.shape.width;
-    float *at     = (float *)(void *)(b->memory + b->plan.unit_bytes * (size_t)index);
+    int64_t rows  = padded_rows(b->plan);
+    int64_t width = b->plan->width;
+    float *at     = (float *)(void *)(b->memory + b->sizes.unit_bytes * (size_t)index);
     unit u        = {.q = at, .dout = at + rows * width, .dq = at + 2 * rows * width};
     u.lse         = at + 3 * rows * width;
     u.delta       = u.lse + rows;
     u.probs       = u.delta + rows;
-    u.dprob       = u.probs + rows * b->plan.chain * ATTENTION_KEYS;
+    u.dprob       = u.probs + rows * b->plan->chain * ATTENTION_KEYS;
     return u;
 }
 
 /* The keys of a segment that the block sees: `first` is that of the first piece among them. */
 static void seen_keys(const backward *b, const attention_block *block, int32_t segment,
-                      text_span *span, int64_t *first, int64_t *end)
+                      key_span *span, int64_t *first, int64_t *end)
 {
     int64_t unused;
-    *span = pb_span_of(b->plan.shape.args->forest, segment, block->segment);
-    attention_visible(&b->plan.shape, block, span, 0, first, &unused);
-    attention_visible(&b->plan.shape, block, span, block->count - 1, &unused, end);
+    *span = key_span_of(b->plan->args.forest, segment, block->segment);
+    attention_visible(b->plan, block, span, 0, first, &unused);
+    attention_visible(b->plan, block, span, block->count - 1, &unused, end);
     *first -= *first < *end ? *first % ATTENTION_KEYS : 0;
 }
 
@@ -176,23 +140,23 @@ static void probabilities(float *s, int64_t first, int64_t end, int64_t keys, fl
 
 /* P, dS and the part of dQ from keys first … first + keys - 1 of a span, one piece. */
 static void query_piece(const backward *b, const attention_block *block, int64_t kv_head,
-                        const text_span *span, int64_t first, int64_t keys, const unit *u, float *p,
+                        const key_span *span, int64_t first, int64_t keys, const unit *u, float *p,
                         float *ds)
 {
-    const attention_shape *shape = &b->plan.shape;
-    int64_t rows                 = block->count * shape->group;
-    int64_t width                = shape->width;
-    int64_t column               = kv_head * width;
-    small_block k                = {cpu_row(b->keys, span->key + first) + column, b->keys->stride};
+    const attention_plan *plan = b->plan;
+    int64_t rows               = block->count * plan->group;
+    int64_t width              = plan->width;
+    int64_t column             = kv_head * width;
+    small_block k              = {cpu_row(b->keys, span->key + first) + column, b->keys->stride};
     small_block v = {cpu_row(b->values, span->key + first) + column, b->values->stride};
     small_nt((small_block){p, ATTENTION_KEYS}, (small_block){u->q, width}, k, rows, keys, width);
     for (int64_t j = 0; j < block->count; j++) {
         int64_t from;
         int64_t end;
-        attention_visible(shape, block, span, j, &from, &end);
+        attention_visible(plan, block, span, j, &from, &end);
         from = from < first ? 0 : (from - first < keys ? from - first : keys);
         end  = end - first < keys ? end - first : keys;
-        for (int64_t r = j * shape->group; r < (j + 1) * shape->group; r++) {
+        for (int64_t r = j * plan->group; r < (j + 1) * plan->group; r++) {
             probabilities(p + r * ATTENTION_KEYS, from, end, keys, u->lse[r]);
         }
     }
@@ -213,46 +177,46 @@ static void query_piece(const backward *b, const attention_block *block, int64_t
 /* First phase. */
 static void query_unit(const backward *b, int64_t index, const unit *u)
 {
-    const attention_shape *shape = &b->plan.shape;
-    const pb_forest *forest      = shape->args->forest;
-    const attention_block *block = &b->blocks[index / shape->args->kv_heads];
-    int64_t kv_head              = index % shape->args->kv_heads;
-    int64_t rows                 = block->count * shape->group;
-    attention_pack(shape, block, kv_head, b->q, shape->args->scale, u->q);
-    attention_pack(shape, block, kv_head, b->out, 1.0f, u->dq);
-    attention_pack(shape, block, kv_head, b->dout, 1.0f, u->dout);
+    const attention_plan *plan   = b->plan;
+    const pb_forest *forest      = plan->args.forest;
+    const attention_block *block = &b->plan->blocks[index / plan->args.kv_heads];
+    int64_t kv_head              = index % plan->args.kv_heads;
+    int64_t rows                 = block->count * plan->group;
+    attention_pack(plan, block, kv_head, b->q, plan->args.scale, u->q);
+    attention_pack(plan, block, kv_head, b->out, 1.0f, u->dq);
+    attention_pack(plan, block, kv_head, b->dout, 1.0f, u->dout);
     for (int64_t r = 0; r < rows; r++) {
-        const float *lse = cpu_row(b->lse, block->slot + r / shape->group);
-        u->lse[r]        = lse[kv_head * shape->group + r % shape->group];
-        u->delta[r] = simd_dot(u->dq + r * shape->width, u->dout + r * shape->width, shape->width);
+        const float *lse = cpu_row(b->lse, block->slot + r / plan->group);
+        u->lse[r]        = lse[kv_head * plan->group + r % plan->group];
+        u->delta[r] = simd_dot(u->dq + r * plan->width, u->dout + r * plan->width, plan->width);
     }
-    memset(u->dq, 0, (size_t)(rows * shape->width) * sizeof(float));
+    memset(u->dq, 0, (size_t)(rows * plan->width) * sizeof(float));
     for (int32_t s = block->segment; s >= 0; s = forest->segments[s].parent) {
-        text_span span;
+        key_span span;
         int64_t first;
         int64_t end;
         seen_keys(b, block, s, &span, &first, &end);
         for (int64_t k = first; k < end; k += ATTENTION_KEYS) {
-            int64_t at = (b->before[s] * ATTENTION_KEYS + k) * shape->rows;
+            int64_t at = (b->plan->before[s] * ATTENTION_KEYS + k) * plan->rows;
             query_piece(b, block, kv_head, &span, k,
                         end - k < ATTENTION_KEYS ? end - k : ATTENTION_KEYS, u, u->probs + at,
                         u->dprob + at);
         }
     }
-    attention_unpack(shape, block, kv_head, u->dq, shape->args->scale, b->dq);
+    attention_unpack(plan, block, kv_head, u->dq, plan->args.scale, b->dq);
 }
 
 /* The pieces of all segments in the chains of units first … end - 1. */
 static void list_pieces(backward *b, int64_t first, int64_t end)
 {
-    const pb_forest *forest = b->plan.shape.args->forest;
-    int64_t kv_heads        = b->plan.shape.args->kv_heads;
+    const pb_forest *forest = b->plan->args.forest;
+    int64_t kv_heads        = b->plan->args.kv_heads;
     b->listed_count         = 0;
     for (int64_t block = first / kv_heads; block <= (end - 1) / kv_heads; block++) {
-        int32_t s = b->blocks[block].segment;
+        int32_t s = b->plan->blocks[block].segment;
         for (; s >= 0 && b->listed[s] != first; s = forest->segments[s].parent) {
             b->listed[s] = first;
-            for (int64_t i = 0; i < pieces_of(&forest->segments[s]); i++) {
+            for (int64_t i = 0; i < attention_pieces(&forest->segments[s]); i++) {
                 b->list[b->listed_count++] = (key_piece){s, (int32_t)i};
             }
         }
@@ -271,18 +235,18 @@ static bool descends(const pb_forest *forest, int32_t segment, int32_t from)
 static void piece_gradient(const backward *b, const key_piece *piece, int64_t kv_head,
                            bool of_values, int64_t first, int64_t end)
 {
-    const attention_shape *shape = &b->plan.shape;
-    const pb_forest *forest      = shape->args->forest;
-    const pb_tensor *to          = of_values ? b->dvalues : b->dkeys;
-    int64_t kv_heads             = shape->args->kv_heads;
-    int64_t key                  = (int64_t)piece->piece * ATTENTION_KEYS;
-    int64_t at                   = (b->before[piece->segment] * ATTENTION_KEYS + key) * shape->rows;
-    int64_t row                  = forest->segments[piece->segment].key + key;
-    small_block sum              = {cpu_row(to, row) + kv_head * shape->width, to->stride};
+    const attention_plan *plan = b->plan;
+    const pb_forest *forest    = plan->args.forest;
+    const pb_tensor *to        = of_values ? b->dvalues : b->dkeys;
+    int64_t kv_heads           = plan->args.kv_heads;
+    int64_t key                = (int64_t)piece->piece * ATTENTION_KEYS;
+    int64_t at      = (b->plan->before[piece->segment] * ATTENTION_KEYS + key) * plan->rows;
+    int64_t row     = forest->segments[piece->segment].key + key;
+    small_block sum = {cpu_row(to, row) + kv_head * plan->width, to->stride};
     for (int64_t i = first + (kv_head + kv_heads - first % kv_heads) % kv_heads; i < end;
          i += kv_heads) {
-        const attention_block *block = &b->blocks[i / kv_heads];
-        text_span span;
+        const attention_block *block = &b->plan->blocks[i / kv_heads];
+        key_span span;
         int64_t from;
         int64_t last;
         if (!descends(forest, block->segment, piece->segment)) {
@@ -294,16 +258,16 @@ static void piece_gradient(const backward *b, const key_piece *piece, int64_t kv
         }
         unit u             = unit_at(b, i - first);
         small_block factor = {(of_values ? u.probs : u.dprob) + at, ATTENTION_KEYS};
-        small_block rows   = {of_values ? u.dout : u.q, shape->width};
+        small_block rows   = {of_values ? u.dout : u.q, plan->width};
         small_tn_add(sum, factor, rows, last - key < ATTENTION_KEYS ? last - key : ATTENTION_KEYS,
-                     shape->width, block->count * shape->group);
+                     plan->width, block->count * plan->group);
     }
 }
 
 /* By all threads of the team. */
 static void run_units(backward *b, int64_t first, int64_t end)
 {
-    int64_t kv_heads = b->plan.shape.args->kv_heads;
+    int64_t kv_heads = b->plan->args.kv_heads;
 #pragma omp single nowait
     list_pieces(b, first, end);
 #pragma omp for schedule(dynamic)
@@ -321,9 +285,9 @@ static void run_units(backward *b, int64_t first, int64_t end)
 pb_status cpu_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys,
                                  pb_tensor *dvalues, const pb_tensor *dout, const pb_tensor *out,
                                  const pb_tensor *lse, const pb_tensor *q, const pb_tensor *keys,
-                                 const pb_tensor *values, const pb_attention_args *args)
+                                 const pb_tensor *values, const pb_attention_plan *plan)
 {
-    backward b    = {.plan    = plan_of(be, args),
+    backward b    = {.plan    = plan->parts,
                      .q       = q,
                      .keys    = keys,
                      .values  = values,
@@ -334,12 +298,16 @@ pb_status cpu_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys
                      .dkeys   = dkeys,
                      .dvalues = dvalues};
     void *scratch = NULL;
-    PB_TRY(cpu_scratch(be, b.plan.bytes, &scratch));
+    b.sizes       = sizes_of(be, b.plan);
+    PB_TRY(cpu_scratch(be, b.sizes.bytes, &scratch));
     place_lists(&b, scratch);
-    int64_t units = b.plan.units;
+    PB_TRY(cpu_zero(be, dkeys));
+    PB_TRY(cpu_zero(be, dvalues));
+    int64_t units = b.sizes.units;
+    int64_t run   = b.sizes.run;
 #pragma omp parallel num_threads(be->threads) if (units > 1)
-    for (int64_t first = 0; first < units; first += b.plan.run) {
-        run_units(&b, first, first + b.plan.run < units ? first + b.plan.run : units);
+    for (int64_t first = 0; first < units; first += run) {
+        run_units(&b, first, first + run < units ? first + run : units);
     }
     return PB_OK;
 }

@@ -153,12 +153,22 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     return PB_OK;
 }
 
+static void block_free(cpu_block *block)
+{
+    pb_memory_free(block->data);
+    *block = (cpu_block){0};
+}
+
 static void cpu_trim(pb_backend *be)
 {
     cpu *c = (cpu *)be;
-    pb_memory_free(c->scratch);
-    c->scratch       = NULL;
-    c->scratch_bytes = 0;
+    block_free(&c->scratch);
+    for (int i = 0; i < PB_PAGE_PLANS; i++) {
+        block_free(&c->plans[i]);
+    }
+    for (int i = 0; i < PB_SLOTS; i++) {
+        block_free(&c->posted[i]);
+    }
 }
 
 static void cpu_close(pb_backend *be)
@@ -190,16 +200,20 @@ static pb_status cpu_sync(pb_backend *be)
     return PB_OK;
 }
 
+pb_status cpu_block_take(cpu_block *block, size_t bytes, void **data)
+{
+    if (bytes > block->bytes) {
+        block_free(block);
+        PB_TRY(PB_ALLOC(block->data, bytes));
+        block->bytes = bytes;
+    }
+    *data = block->data;
+    return PB_OK;
+}
+
 pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data)
 {
-    cpu *c = (cpu *)be;
-    if (bytes > c->scratch_bytes) {
-        cpu_trim(be);
-        PB_TRY(PB_ALLOC(c->scratch, bytes));
-        c->scratch_bytes = bytes;
-    }
-    *data = c->scratch;
-    return PB_OK;
+    return cpu_block_take(&((cpu *)be)->scratch, bytes, data);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -209,52 +223,36 @@ static size_t larger(size_t a, size_t b)
 
 static pb_status cpu_reserve(pb_backend *be, const pb_reserve_args *args)
 {
-    size_t bytes = cpu_attention_forward_bytes(be, args->attention);
+    size_t bytes = cpu_attention_forward_bytes(be, args->plan);
     void *unused = NULL;
-    if (args->backward) {
-        bytes = larger(bytes, cpu_attention_backward_bytes(be, args->attention));
+    if (args->plan->args.backward) {
+        bytes = larger(bytes, cpu_attention_backward_bytes(be, args->plan));
         bytes = larger(bytes, cpu_bytes(args->norm_rows, sizeof(float)));
     }
     if (args->narrow_types || be->bf16) {
         bytes = larger(bytes, cpu_matmul_bytes(be, args->factor, args->inner));
     }
+    for (int i = 0; i < PB_SLOTS; i++) {
+        PB_TRY(cpu_block_take(&((cpu *)be)->posted[i], PB_NUMBERS * sizeof(double), &unused));
+    }
     return cpu_scratch(be, bytes, &unused);
 }
 
 const pb_backend_ops pb_backend_cpu = {
-    .name                  = "cpu",
-    .is_host               = true,
-    .open                  = cpu_open,
-    .close                 = cpu_close,
-    .alloc                 = cpu_alloc,
-    .free                  = cpu_free,
-    .reserve               = cpu_reserve,
-    .trim                  = cpu_trim,
-    .copy                  = cpu_copy,
-    .zero                  = cpu_zero,
-    .sync                  = cpu_sync,
-    .matmul                = cpu_matmul,
-    .axpy                  = cpu_axpy,
-    .embedding_forward     = cpu_embedding_forward,
-    .embedding_backward    = cpu_embedding_backward,
-    .gather                = cpu_gather,
-    .scatter_add           = cpu_scatter_add,
-    .rmsnorm_forward       = cpu_rmsnorm_forward,
-    .rmsnorm_backward      = cpu_rmsnorm_backward,
-    .rope                  = cpu_rope,
-    .attention_forward     = cpu_attention_forward,
-    .attention_backward    = cpu_attention_backward,
-    .gated_forward         = cpu_gated_forward,
-    .gated_backward        = cpu_gated_backward,
-    .activation_forward    = cpu_activation_forward,
-    .activation_backward   = cpu_activation_backward,
-    .column_scale_forward  = cpu_column_scale_forward,
-    .column_scale_backward = cpu_column_scale_backward,
-    .bias_forward          = cpu_bias_forward,
-    .bias_backward         = cpu_bias_backward,
-    .dropout               = cpu_dropout,
-    .cross_entropy         = cpu_cross_entropy,
-    .argmax                = cpu_argmax,
-    .sum_squares           = cpu_sum_squares,
-    .adamw                 = cpu_adamw,
+    .name      = "cpu",
+    .is_host   = true,
+    .open      = cpu_open,
+    .close     = cpu_close,
+    .alloc     = cpu_alloc,
+    .free      = cpu_free,
+    .reserve   = cpu_reserve,
+    .trim      = cpu_trim,
+    .sync      = cpu_sync,
+    .page_list = cpu_page_list,
+    .page_plan = cpu_page_plan,
+    .post      = cpu_post,
+    .take      = cpu_take,
+#define PB_OPERATION(name, ...) .name = cpu_##name,
+#include "pb/operations.def"
+#undef PB_OPERATION
 };

@@ -7,22 +7,33 @@
 
 #include <stddef.h>
 
+/* Memory that grows to the largest need and stays. */
+typedef struct cpu_block {
+    char *data;
+    size_t bytes;
+} cpu_block;
+
 typedef struct cpu {
     pb_backend base; /* first: a pb_backend pointer is a cpu pointer */
-    char *scratch;   /* grows to the largest need and stays */
-    size_t scratch_bytes;
+    cpu_block scratch;
+    cpu_block plans[PB_PAGE_PLANS];
+    cpu_block posted[PB_SLOTS];
+    int64_t posted_count[PB_SLOTS];
 } cpu;
 
 /* Below this many elements a loop is not worth waking threads for. */
 enum { CPU_PARALLEL_MIN = 16384 };
+
+/* At least `bytes` of it, 64-byte aligned; contents are not kept. */
+pb_status cpu_block_take(cpu_block *block, size_t bytes, void **data) PB_MUST_USE;
 
 /* At least `bytes` of 64-byte aligned memory that the next call may take again; contents are not
  * kept. */
 pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 
 /* What attention takes of it. */
-size_t cpu_attention_forward_bytes(const pb_backend *be, const pb_attention_args *args);
-size_t cpu_attention_backward_bytes(const pb_backend *be, const pb_attention_args *args);
+size_t cpu_attention_forward_bytes(const pb_backend *be, const pb_attention_plan *plan);
+size_t cpu_attention_backward_bytes(const pb_backend *be, const pb_attention_plan *plan);
 /* And a product whose B is converted: A of at most `factor` elements, sums of at most `inner`. */
 size_t cpu_matmul_bytes(const pb_backend *be, int64_t factor, int64_t inner);
 
@@ -60,50 +71,11 @@ static inline int64_t cpu_piece_width(const cpu_pieces *pieces, int64_t i)
 void cpu_column_sum(pb_backend *be, float *out, const pb_tensor *a, const pb_tensor *b,
                     const float *row_scale);
 
-pb_status cpu_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src);
-pb_status cpu_zero(pb_backend *be, pb_tensor *x);
-pb_status cpu_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x);
-pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
-                     const pb_matmul_args *args);
-pb_status cpu_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                                const int32_t *ids, float scale);
-pb_status cpu_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                 const int32_t *ids, float scale);
-pb_status cpu_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
-pb_status cpu_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const int32_t *rows);
-pb_status cpu_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                              const pb_tensor *weight, const pb_rmsnorm_args *args);
-pb_status cpu_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
-                               const pb_tensor *dy, const pb_tensor *x, const pb_tensor *weight,
-                               const pb_rmsnorm_args *args);
-pb_status cpu_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const int32_t *positions,
-                   int64_t heads, bool inverse);
-pb_status cpu_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, const pb_tensor *q,
-                                const pb_tensor *keys, const pb_tensor *values,
-                                const pb_attention_args *args);
-pb_status cpu_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys,
-                                 pb_tensor *dvalues, const pb_tensor *dout, const pb_tensor *out,
-                                 const pb_tensor *lse, const pb_tensor *q, const pb_tensor *keys,
-                                 const pb_tensor *values, const pb_attention_args *args);
-pb_status cpu_gated_forward(pb_backend *be, pb_tensor *y, const pb_tensor *gate,
-                            const pb_tensor *up, pb_activation act);
-pb_status cpu_gated_backward(pb_backend *be, pb_tensor *dgate, pb_tensor *dup, const pb_tensor *dy,
-                             const pb_tensor *gate, const pb_tensor *up, pb_activation act);
-pb_status cpu_activation_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                                 pb_activation act);
-pb_status cpu_activation_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
-                                  const pb_tensor *x, pb_activation act);
-pb_status cpu_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                                   const pb_tensor *scale);
-pb_status cpu_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dscale,
-                                    const pb_tensor *dy, const pb_tensor *x,
-                                    const pb_tensor *scale);
-pb_status cpu_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias);
-pb_status cpu_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy);
-pb_status cpu_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p, pb_random stream);
-pb_status cpu_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
-                            const int32_t *targets, float grad_scale);
-pb_status cpu_argmax(pb_backend *be, int32_t *indices, float *largest, const pb_tensor *logits);
-pb_status cpu_sum_squares(pb_backend *be, const pb_tensor *x, double *out);
-pb_status cpu_adamw(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
-                    const pb_adamw_args *args);
+pb_status cpu_page_list(pb_backend *be, const int32_t *host, pb_list *list);
+pb_status cpu_page_plan(pb_backend *be, int index, pb_attention_plan *plan);
+pb_status cpu_post(pb_backend *be, int slot, const pb_tensor *numbers);
+pb_status cpu_take(pb_backend *be, int slot, double *values);
+
+#define PB_OPERATION(name, ...) pb_status cpu_##name(pb_backend *be, __VA_ARGS__);
+#include "pb/operations.def"
+#undef PB_OPERATION

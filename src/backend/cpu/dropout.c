@@ -74,8 +74,11 @@ static void drop_row(float *y, const float *x, int64_t n, uint64_t index, uint32
     }
 }
 
-pb_status cpu_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p, pb_random stream)
+pb_status cpu_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
+                      const pb_mask *mask)
 {
+    pb_random stream =
+        pb_random_stream(mask->seed, PB_RANDOM_DROPOUT, be->pass * mask->stride + mask->salt);
     /* The same choice as pb_random_uniform(stream, index) >= p. */
     double limit       = ceil(p * 0x1p32);
     uint32_t threshold = limit < 0x1p32 ? (uint32_t)limit : UINT32_MAX;

@@ -60,13 +60,27 @@ static double row_loss(float *x, int64_t n, int32_t target, float grad_scale)
     return loss;
 }
 
-pb_status cpu_cross_entropy(pb_backend *be, double *losses, pb_tensor *logits,
-                            const int32_t *targets, float grad_scale)
+pb_status cpu_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
+                            const pb_list *targets, float grad_scale)
 {
+    double *loss = losses->data;
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(logits) > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < logits->shape[0]; i++) {
-        losses[i] = row_loss(cpu_row(logits, i), logits->shape[1], targets[i], grad_scale);
+        loss[i] = row_loss(cpu_row(logits, i), logits->shape[1], targets->data[i], grad_scale);
     }
+    return PB_OK;
+}
+
+pb_status cpu_loss_sum(pb_backend *be, pb_tensor *sum, const pb_tensor *losses, double divisor,
+                       double factor)
+{
+    (void)be;
+    const double *loss = losses->data;
+    double total       = 0;
+    for (int64_t i = 0; i < losses->shape[0]; i++) {
+        total += loss[i];
+    }
+    *(double *)sum->data += total / divisor * factor;
     return PB_OK;
 }
 
@@ -89,13 +103,16 @@ static int32_t row_argmax(const float *x, int64_t n)
     return (int32_t)at;
 }
 
-pb_status cpu_argmax(pb_backend *be, int32_t *indices, float *largest, const pb_tensor *logits)
+pb_status cpu_argmax(pb_backend *be, pb_tensor *indices, pb_tensor *largest,
+                     const pb_tensor *logits)
 {
+    int32_t *index = indices->data;
+    float *value   = largest->data;
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(logits) > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < logits->shape[0]; i++) {
         const float *row = cpu_row(logits, i);
-        indices[i]       = row_argmax(row, logits->shape[1]);
-        largest[i]       = row[indices[i]];
+        index[i]         = row_argmax(row, logits->shape[1]);
+        value[i]         = row[index[i]];
     }
     return PB_OK;
 }

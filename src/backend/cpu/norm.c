@@ -68,7 +68,8 @@ pb_status cpu_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight
         float s           = row_scale(from, n, args->eps);
         float c           = s * s * s * (dot3(grad, w, offset, from, n) / (float)n);
         for (int64_t j = 0; j < n; j++) {
-            to[j] += s * (grad[j] * (offset + w[j])) - c * from[j];
+            float d = s * (grad[j] * (offset + w[j])) - c * from[j];
+            to[j]   = args->add ? to[j] + d : d;
         }
         scale[i] = s;
     }
@@ -91,7 +92,7 @@ static void turn_head(float *restrict low, float *restrict high, const float *re
     }
 }
 
-pb_status cpu_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const int32_t *positions,
+pb_status cpu_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const pb_list *positions,
                    int64_t heads, bool inverse)
 {
     int64_t width = x->shape[1] / heads;
@@ -99,7 +100,7 @@ pb_status cpu_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const i
     float sign    = inverse ? -1.0f : 1.0f;
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(x) > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < x->shape[0]; i++) {
-        const float *angles = cpu_row(table, positions[i]);
+        const float *angles = cpu_row(table, positions->data[i]);
         for (int64_t h = 0; h < heads; h++) {
             float *head = cpu_row(x, i) + h * width;
             turn_head(head, head + half, angles, angles + half, sign, half);

@@ -25,7 +25,7 @@ static double piece_squares(const float *x, int64_t n)
     return sum;
 }
 
-pb_status cpu_sum_squares(pb_backend *be, const pb_tensor *x, double *out)
+pb_status cpu_sum_squares(pb_backend *be, pb_tensor *out, const pb_tensor *x)
 {
     cpu_pieces pieces = cpu_split((const pb_tensor *[]){x}, 1);
     void *scratch     = NULL;
@@ -39,7 +39,29 @@ pb_status cpu_sum_squares(pb_backend *be, const pb_tensor *x, double *out)
     for (int64_t i = 0; i < pieces.count; i++) {
         total += sums[i];
     }
-    *out = total;
+    *(double *)out->data = total;
+    return PB_OK;
+}
+
+/* What gradients are multiplied by. */
+static float clip_factor(const pb_tensor *numbers, double limit)
+{
+    double norm = sqrt(((const double *)numbers->data)[PB_NUMBER_SQUARES]);
+    return limit > 0.0 && isfinite(norm) ? (float)fmin(1.0, limit / (norm + 1e-6)) : 1.0f;
+}
+
+pb_status cpu_clip(pb_backend *be, pb_tensor *x, const pb_tensor *numbers, double limit)
+{
+    float factor      = clip_factor(numbers, limit);
+    cpu_pieces pieces = cpu_split((const pb_tensor *[]){x}, 1);
+#pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(x) > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < pieces.count; i++) {
+        float *piece = cpu_piece(x, &pieces, i);
+        int64_t n    = cpu_piece_width(&pieces, i);
+        for (int64_t j = 0; j < n; j++) {
+            piece[j] *= factor;
+        }
+    }
     return PB_OK;
 }
 
@@ -62,27 +84,45 @@ static void adamw_piece(float *restrict p, float *restrict m, float *restrict v,
     }
 }
 
-pb_status cpu_adamw(pb_backend *be, pb_tensor *p, pb_tensor *m, pb_tensor *v, const pb_tensor *g,
-                    const pb_adamw_args *args)
+static void adamw_tensor(const pb_backend *be, const pb_adamw_tensor *t, const factors *f)
 {
+    const pb_tensor *g = &t->grad;
+    cpu_pieces pieces  = cpu_split((const pb_tensor *[]){&t->value, &t->first, &t->second, g}, 4);
+#pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(g) > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < pieces.count; i++) {
+        adamw_piece(cpu_piece(&t->value, &pieces, i), cpu_piece(&t->first, &pieces, i),
+                    cpu_piece(&t->second, &pieces, i), cpu_piece(g, &pieces, i),
+                    cpu_piece_width(&pieces, i), f);
+    }
+}
+
+pb_status cpu_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count,
+                    pb_tensor *numbers, const pb_adamw_args *args)
+{
+    double *number = numbers->data;
+    bool finite    = isfinite(number[PB_NUMBER_LOSS]) && isfinite(number[PB_NUMBER_SQUARES]);
+    if (number[PB_NUMBER_BAD] == 0 && !finite) {
+        number[PB_NUMBER_BAD] = (double)args->step;
+    }
+    if (number[PB_NUMBER_BAD] != 0) {
+        return PB_OK;
+    }
     double correct1 = 1.0 - pow(args->beta1, (double)args->step);
     double correct2 = 1.0 - pow(args->beta2, (double)args->step);
-    const factors f = {
-        .grad  = (float)args->grad_scale,
-        .decay = (float)(1.0 - args->lr * args->weight_decay),
-        .keep1 = (float)args->beta1,
-        .new1  = (float)(1.0 - args->beta1),
-        .keep2 = (float)args->beta2,
-        .new2  = (float)(1.0 - args->beta2),
-        .rate  = (float)(args->lr / correct1),
-        .root  = (float)(1.0 / sqrt(correct2)),
-        .eps   = (float)args->eps,
+    factors f       = {
+              .grad  = clip_factor(numbers, args->clip),
+              .keep1 = (float)args->beta1,
+              .new1  = (float)(1.0 - args->beta1),
+              .keep2 = (float)args->beta2,
+              .new2  = (float)(1.0 - args->beta2),
+              .root  = (float)(1.0 / sqrt(correct2)),
+              .eps   = (float)args->eps,
     };
-    cpu_pieces pieces = cpu_split((const pb_tensor *[]){p, m, v, g}, 4);
-#pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(p) > CPU_PARALLEL_MIN)
-    for (int64_t i = 0; i < pieces.count; i++) {
-        adamw_piece(cpu_piece(p, &pieces, i), cpu_piece(m, &pieces, i), cpu_piece(v, &pieces, i),
-                    cpu_piece(g, &pieces, i), cpu_piece_width(&pieces, i), &f);
+    for (int64_t i = 0; i < count; i++) {
+        double lr = args->lr * tensors[i].rate;
+        f.decay   = (float)(1.0 - lr * tensors[i].weight_decay);
+        f.rate    = (float)(lr / correct1);
+        adamw_tensor(be, &tensors[i], &f);
     }
     return PB_OK;
 }

@@ -143,8 +143,12 @@ static void rows_are_looked_up_exactly(void **state)
         pb_tensor wide = widened(be, &half);
         pb_tensor got  = matrix(be, 5, 21, PB_DTYPE_F32);
         pb_tensor want = matrix(be, 5, 21, PB_DTYPE_F32);
-        assert_int_equal(pb_embedding_forward(be, &got, &half, ids, 3.5f), PB_OK);
-        assert_int_equal(pb_embedding_forward(be, &want, &wide, ids, 3.5f), PB_OK);
+        pb_list list;
+        assert_int_equal(pb_page_begin(be, 0), PB_OK);
+        assert_int_equal(pb_page_list(be, "ids", ids, 5, -1, 9, &list), PB_OK);
+        assert_int_equal(pb_page_end(be), PB_OK);
+        assert_int_equal(pb_embedding_forward(be, &got, &half, &list, 3.5f), PB_OK);
+        assert_int_equal(pb_embedding_forward(be, &want, &wide, &list, 3.5f), PB_OK);
         assert_memory_equal(got.data, want.data, pb_tensor_bytes(&got));
         pb_tensor *all[] = {&half, &wide, &got, &want};
         for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {

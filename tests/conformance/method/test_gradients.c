@@ -3,6 +3,7 @@
  * the registry: per trainable tensor along the gradient itself, which shows wrong parts, and along
  * random directions, which show missing ones. */
 #include "network_fixture.h"
+#include "waited.h"
 
 #include "pb/random.h"
 
@@ -32,7 +33,7 @@ static double loss_of(network_fixture *f, const pb_batch *batch)
     if (ops->drops != NULL && ops->drops(f->method)) {
         return network_step(f, batch, 9);
     }
-    assert_ok(pb_network_loss(f->net, batch, &loss, NULL));
+    assert_ok(waited_loss(f->net, batch, &loss, NULL));
     return loss;
 }
 

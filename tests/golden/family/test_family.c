@@ -4,6 +4,7 @@
  * linear. */
 #include "golden.h"
 #include "method_fixture.h"
+#include "waited.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
@@ -108,7 +109,7 @@ static void bare_model(void **state)
     check_logits(&f, "logits");
     const pb_tensor *nll = golden(&f, "", "nll");
     assert_int_equal(f.batch.labels, pb_tensor_count(nll));
-    assert_ok(pb_network_loss(f.net, &f.batch, &sum, losses));
+    assert_ok(waited_loss(f.net, &f.batch, &sum, losses));
     for (int64_t n = 0; n < f.batch.labels; n++) {
         assert_true(fabs(losses[n] - (double)((const float *)nll->data)[n]) < 10 * TOLERANCE_LOSS);
     }
@@ -122,7 +123,7 @@ static void adapted_model(void **state)
     open_fixture(*state, true, &f);
     check_logits(&f, "lora.logits");
     assert_ok(pb_zero(f.base.backend, &f.adapter->grads));
-    assert_ok(pb_network_step(f.net, &f.batch, 1.0 / (double)f.batch.labels, 0, &sum));
+    assert_ok(waited_step(f.net, &f.batch, 1.0 / (double)f.batch.labels, 0, &sum));
     const float *loss = golden(&f, "", "lora.loss")->data;
     assert_true(fabs(sum / (double)f.batch.labels - (double)*loss) < TOLERANCE_LOSS);
     for (int64_t i = 0; i < f.adapter->count; i++) {

@@ -3,6 +3,7 @@
  * first gradients and the 12-step curve. */
 #include "golden.h"
 #include "device.h"
+#include "waited.h"
 
 #include "pb/adapter.h"
 #include "pb/memory.h"
@@ -58,7 +59,7 @@ static void check_gradients(const fixture *f, pb_network *net, pb_method *m,
     assert_ok(pb_safetensors_open(
         shared_path("golden/mixed/tiny-llama3/%s/grads.safetensors", f->method), &file));
     assert_ok(pb_batch_build(rows->samples, rows->count, &packing, &batch));
-    assert_ok(pb_network_step(net, &batch, 1.0 / (double)batch.labels, 0, &sum));
+    assert_ok(waited_step(net, &batch, 1.0 / (double)batch.labels, 0, &sum));
     assert_int_equal(pb_safetensors_count(file), m->count);
     for (int64_t i = 0; i < m->count; i++) {
         const pb_trainable *t           = &m->trainables[i];

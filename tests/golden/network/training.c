@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "training.h"
+#include "waited.h"
 
 #include "device.h"
 #include "golden.h"
@@ -125,7 +126,7 @@ static void check_gradients(fixture *f)
     int64_t trained = 0;
     assert_ok(pb_batch_build(f->batches[0].samples, f->batches[0].count, &packing, &batch));
     assert_ok(pb_zero(f->backend, &f->adapter->grads));
-    assert_ok(pb_network_step(f->net, &batch, 1.0 / (double)batch.labels, 0, &sum));
+    assert_ok(waited_step(f->net, &batch, 1.0 / (double)batch.labels, 0, &sum));
     assert_ok(pb_method_penalty(f->adapter, true, &penalty));
     double loss = sum / (double)batch.labels + penalty;
     assert_true(fabs(loss - json_number(f->golden, "loss_batch0_init_f64")) < TOLERANCE_LOSS);

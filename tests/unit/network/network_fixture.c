@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* See network_fixture.h. */
 #include "network_fixture.h"
+#include "waited.h"
 
 #include "pb/memory.h"
 #include "pb/random.h"
@@ -143,7 +144,7 @@ double network_step(network_fixture *f, const pb_batch *batch, uint64_t pass)
     if (f->method->parameters > 0) {
         assert_ok(pb_zero(f->backend, &f->method->grads));
     }
-    assert_ok(pb_network_step(f->net, batch, 1.0, pass, &loss));
+    assert_ok(waited_step(f->net, batch, 1.0, pass, &loss));
     return loss;
 }
 

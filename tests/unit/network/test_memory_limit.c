@@ -3,6 +3,7 @@
  * it succeeds. Every failure is PB_ERR_MEMORY, and afterwards the network gives the same bits as
  * one that never failed. */
 #include "network_fixture.h"
+#include "waited.h"
 
 #include "pb/memory.h"
 
@@ -29,12 +30,12 @@ static pb_status make(trial *t)
 
 static pb_status step(trial *t)
 {
-    return pb_network_step(t->f.net, &t->batch, 1.0, 3, &t->loss);
+    return waited_step(t->f.net, &t->batch, 1.0, 3, &t->loss);
 }
 
 static pb_status loss(trial *t)
 {
-    return pb_network_loss(t->f.net, &t->batch, &t->loss, NULL);
+    return waited_loss(t->f.net, &t->batch, &t->loss, NULL);
 }
 
 static pb_status generate(trial *t)
@@ -85,7 +86,7 @@ static void expect(const method_case *c, double *step_loss, double *gradient_sum
     open_trial(&t, c);
     *step_loss = network_step(&t.f, &t.batch, 3);
     if (t.f.method->parameters > 0) {
-        assert_ok(pb_sum_squares(t.f.backend, &t.f.method->grads, gradient_sum));
+        assert_ok(waited_squares(t.f.backend, &t.f.method->grads, gradient_sum));
     }
     assert_ok(generate(&t));
     for (int r = 0; r < NETWORK_ROWS; r++) {
@@ -110,7 +111,7 @@ static void every_failed_allocation_leaves_a_usable_network(void **state)
         double first = t.loss;
         assert_true(network_step(&t.f, &t.batch, 3) == step_loss && first == step_loss);
         if (t.f.method->parameters > 0) {
-            assert_ok(pb_sum_squares(t.f.backend, &t.f.method->grads, &sum));
+            assert_ok(waited_squares(t.f.backend, &t.f.method->grads, &sum));
         }
         assert_true(sum == gradient_sum);
         assert_true(raise_limit(&t, generate) >= 4);

@@ -3,6 +3,7 @@
  * passes), what must not be written, and what is refused. */
 #include "golden.h"
 #include "network_fixture.h"
+#include "waited.h"
 
 #include "pb/hash.h"
 #include "pb/memory.h"
@@ -173,7 +174,7 @@ static void parts_add_up_to_the_whole_batch(void **state)
         for (int64_t first = 2; first < NETWORK_ROWS; first += 2) {
             pb_batch batch = network_pack(&f, rows.samples + first, 2, true);
             double loss    = 0.0;
-            assert_ok(pb_network_step(f.net, &batch, 1.0, 4, &loss));
+            assert_ok(waited_step(f.net, &batch, 1.0, 4, &loss));
             parts.loss += loss;
             pb_batch_clear(&batch);
         }
@@ -198,7 +199,7 @@ static void the_gradient_is_scaled(void **state)
     pb_batch batch           = network_pack(&f, rows.samples, NETWORK_ROWS, true);
     double loss              = 0.0;
     assert_ok(pb_zero(f.backend, &f.method->grads));
-    assert_ok(pb_network_step(f.net, &batch, 0.25, 4, &loss));
+    assert_ok(waited_step(f.net, &batch, 0.25, 4, &loss));
     assert_true(loss == one.loss);
     for (int64_t i = 0; i < one.count; i++) {
         one.grads[i] *= 0.25f;
@@ -224,8 +225,8 @@ static void dropout_follows_the_number_of_the_pass(void **state)
     double twice     = 0.0;
     assert_true(network_step(&f, &batch, 1) == first);
     assert_true(other != first);
-    assert_ok(pb_network_loss(f.net, &batch, &evaluated, NULL));
-    assert_ok(pb_network_loss(f.net, &batch, &twice, NULL));
+    assert_ok(waited_loss(f.net, &batch, &evaluated, NULL));
+    assert_ok(waited_loss(f.net, &batch, &twice, NULL));
     assert_true(evaluated == twice && evaluated != first && evaluated != other);
     pb_batch_clear(&batch);
     network_fixture_close(&f);
@@ -242,7 +243,7 @@ static void losses_by_label_add_up(void **state)
     double losses[NETWORK_ROWS * NETWORK_LENGTH];
     double sum   = 0.0;
     double added = 0.0;
-    assert_ok(pb_network_loss(f.net, &batch, &sum, losses));
+    assert_ok(waited_loss(f.net, &batch, &sum, losses));
     for (int64_t n = 0; n < batch.labels; n++) {
         assert_true(isfinite(losses[n]) && losses[n] > 0.0);
         added += losses[n];
@@ -303,7 +304,7 @@ static void evaluation_leaves_gradients_alone(void **state)
     pb_batch batch = network_pack(&f, rows.samples, NETWORK_ROWS, false);
     double sum     = 0.0;
     assert_ok(pb_zero(f.backend, &f.method->grads));
-    assert_ok(pb_network_loss(f.net, &batch, &sum, NULL));
+    assert_ok(waited_loss(f.net, &batch, &sum, NULL));
     for (int64_t i = 0; i < f.method->parameters; i++) {
         assert_true(host_get(f.backend, &f.method->grads, i) == 0.0f);
     }
@@ -346,8 +347,8 @@ static void assert_refused(pb_network *net, const pb_batch *batch, const char *t
     double loss = 0.0;
     float logits[NETWORK_VOCAB];
     int32_t row = 0;
-    assert_error(pb_network_loss(net, batch, &loss, NULL), PB_ERR_ARGUMENT, text);
-    assert_error(pb_network_step(net, batch, 1.0, 0, &loss), PB_ERR_ARGUMENT, text);
+    assert_error(waited_loss(net, batch, &loss, NULL), PB_ERR_ARGUMENT, text);
+    assert_error(waited_step(net, batch, 1.0, 0, &loss), PB_ERR_ARGUMENT, text);
     assert_error(pb_network_logits(net, batch, &row, 1, logits, NULL), PB_ERR_ARGUMENT, text);
 }
 
@@ -407,7 +408,7 @@ static void targets_outside_of_the_vocabulary_are_refused(void **state)
         network_rows_fill(&rows);
         rows.labels[3][6] = bad[i];
         pb_batch batch    = network_pack(&f, rows.samples, 4, true);
-        assert_error(pb_network_loss(f.net, &batch, &loss, NULL), PB_ERR_ARGUMENT, "targets");
+        assert_error(waited_loss(f.net, &batch, &loss, NULL), PB_ERR_ARGUMENT, "targets");
         pb_batch_clear(&batch);
     }
     network_fixture_close(&f);
@@ -423,7 +424,7 @@ static void a_batch_without_labels_has_no_loss(void **state)
     rows.samples[0].labels = NULL;
     network_fixture_open(&f, NULL, false, 1);
     pb_batch batch = network_pack(&f, rows.samples, 1, true);
-    assert_error(pb_network_loss(f.net, &batch, &loss, NULL), PB_ERR_ARGUMENT, "no label token");
+    assert_error(waited_loss(f.net, &batch, &loss, NULL), PB_ERR_ARGUMENT, "no label token");
     pb_batch_clear(&batch);
     network_fixture_close(&f);
 }

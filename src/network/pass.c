@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A pass over a forest: its lists, plans, rope tables and views are made ready, then it runs from
+ * the ids to the last layer's output, and back. */
+#include "internal.h"
+
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static pb_status make_rope(pb_network *net, const pb_rope_config *rope, int64_t positions,
+                           void **table)
+{
+    int64_t width = net->config->head_dim;
+    float *host   = NULL;
+    pb_status status;
+    PB_TRY_GOTO(status, PB_ALLOC(host, positions * width), done);
+    PB_TRY_GOTO(status, pb_model_rope_table(rope, width, positions, host), done);
+    PB_TRY_GOTO(status,
+                pb_backend_alloc(net->backend, (size_t)(positions * width) * sizeof *host, table),
+                done);
+    pb_tensor from = pb_tensor_2d(host, PB_DTYPE_F32, positions, width);
+    pb_tensor to   = pb_tensor_2d(*table, PB_DTYPE_F32, positions, width);
+    PB_TRY_GOTO(status, pb_copy(net->backend, &to, &from), done);
+done:
+    pb_memory_free(host);
+    return status;
+}
+
+/* The tables of both ropes. On failure the old ones stay. */
+static pb_status make_ropes(pb_network *net, int64_t positions)
+{
+    const pb_model_config *c    = net->config;
+    const pb_rope_config *own[] = {&c->rope, &c->rope_sliding};
+    void *tables[2]             = {NULL, NULL};
+    pb_status status            = PB_OK;
+    for (int i = 0; i < (c->two_ropes ? 2 : 1) && status == PB_OK; i++) {
+        status = make_rope(net, own[i], positions, &tables[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        pb_backend_free(net->backend, status == PB_OK ? net->rope[i] : tables[i]);
+        net->rope[i] = status == PB_OK ? tables[i] : net->rope[i];
+    }
+    net->rope_positions = status == PB_OK ? positions : net->rope_positions;
+    return status;
+}
+
+/* Rows longer than the model was made for are computed, as in transformers, but not silently. */
+static void warn_of_positions(pb_network *net, int64_t positions)
+{
+    if (positions > net->config->max_positions && !net->warned_of_positions) {
+        net->warned_of_positions = true;
+        pb_log_warn("a row has %" PRId64 " positions, the model was made for %" PRId64
+                    " (max_position_embeddings); data.cutoff_tokens bounds them",
+                    positions, net->config->max_positions);
+    }
+}
+
+/* Tables grow in doubles. Those of a dynamic rope differ for every length beyond the model's own.
+ */
+static pb_status provide_ropes(pb_network *net, const pass *p)
+{
+    int64_t positions        = 1;
+    const pb_model_config *c = net->config;
+    int64_t own              = c->max_positions;
+    int64_t have             = net->rope_positions;
+    for (int64_t t = 0; t < p->shape.rows; t++) {
+        positions = p->positions[t] >= positions ? p->positions[t] + 1 : positions;
+    }
+    int64_t grown = 2 * have > positions ? 2 * have : positions;
+    bool dynamic  = c->rope.type == PB_ROPE_DYNAMIC || c->rope_sliding.type == PB_ROPE_DYNAMIC;
+    warn_of_positions(net, positions);
+    if (dynamic && positions > own) {
+        return have != positions ? make_ropes(net, positions) : PB_OK;
+    }
+    if (dynamic) {
+        grown = grown > own ? own : grown;
+        return positions > have || have > own ? make_ropes(net, grown) : PB_OK;
+    }
+    return positions > have ? make_ropes(net, grown) : PB_OK;
+}
+
+static pb_status check_ids(const pb_network *net, const pass *p)
+{
+    for (int64_t t = 0; t < p->shape.rows; t++) {
+        bool virtual_row = t < p->shape.virtual_rows; /* their ids are -1 */
+        if (p->ids[t] >= net->config->vocab || (p->ids[t] < 0 && !virtual_row)) {
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "token id %" PRId32 " is outside the model's vocabulary of %" PRId64
+                           ": is this the model's own tokenizer?",
+                           p->ids[t], net->config->vocab);
+        }
+    }
+    return PB_OK;
+}
+
+/* A list of the page; one that the pass does without stays empty. */
+static pb_status put_list(pb_network *net, const char *name, const int32_t *host, int64_t count,
+                          int64_t first, int64_t limit, pb_list *out)
+{
+    *out = (pb_list){0};
+    return host != NULL ? pb_page_list(net->backend, name, host, count, first, limit, out) : PB_OK;
+}
+
+static pb_status put_lists(pb_network *net, pass *p)
+{
+    const pass_shape *s = &p->shape;
+    pass_page *page     = &p->page;
+    int64_t limit       = net->rope_positions;
+    PB_TRY(put_list(net, "ids", p->ids, s->rows, -1, net->config->vocab, &page->ids));
+    PB_TRY(put_list(net, "positions", p->positions, s->rows, 0, limit, &page->positions));
+    PB_TRY(put_list(net, "out_rows", p->out_rows, s->outs, 0, s->rows, &page->out_rows));
+    PB_TRY(
+        put_list(net, "out_positions", p->out_positions, s->outs, 0, limit, &page->out_positions));
+    PB_TRY(put_list(net, "label_slots", p->label_slots, s->labels, 0, s->outs, &page->label_slots));
+    PB_TRY(put_list(net, "targets", p->targets, s->labels, 0, net->config->vocab, &page->targets));
+    return put_list(net, "key_rows", p->key_rows, s->rows, 0, s->keys, &page->key_rows);
+}
+
+static int plan_of(const pb_network *net, const pass *p, int64_t layer)
+{
+    if (layer_is_subset(net, p, layer)) {
+        return PASS_OUTS;
+    }
+    return pb_model_window(net->config, layer) > 0 ? PASS_WINDOW : PASS_FULL;
+}
+
+const pb_attention_plan *network_plan(const pb_network *net, const pass *p, int64_t layer)
+{
+    return &p->page.plans[plan_of(net, p, layer)];
+}
+
+/* One plan for every kind of layer that the model has. */
+static pb_status put_plans(pb_network *net, pass *p)
+{
+    const pb_model_config *c = net->config;
+    for (int64_t l = 0; l < c->layers; l++) {
+        pb_attention_plan *plan = &p->page.plans[plan_of(net, p, l)];
+        bool subset             = layer_is_subset(net, p, l);
+        if (plan->parts != NULL) {
+            continue;
+        }
+        PB_TRY(pb_page_plan(net->backend,
+                            &(pb_attention_args){
+                                .forest     = p->forest,
+                                .heads      = c->heads,
+                                .kv_heads   = c->kv_heads,
+                                .head_dim   = c->head_dim,
+                                .scale      = (float)(1.0 / sqrt(c->query_scalar)),
+                                .window     = pb_model_window(c, l),
+                                .only_rows  = subset ? p->out_rows : NULL,
+                                .only_count = subset ? p->shape.outs : 0,
+                                .backward   = p->shape.backward,
+                            },
+                            plan));
+    }
+    return PB_OK;
+}
+
+pb_status network_prepare(pb_network *net, pass *p)
+{
+    if (p->shape.rows == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a batch without rows cannot be computed");
+    }
+    PB_TRY(check_ids(net, p));
+    PB_TRY(provide_ropes(net, p));
+    PB_TRY(pb_page_begin(net->backend, p->number));
+    PB_TRY(put_lists(net, p));
+    PB_TRY(put_plans(net, p));
+    PB_TRY(pb_page_end(net->backend));
+    return network_layout(net, &p->shape);
+}
+
+/* The widest rows that a product of a layer takes in, forward or backward. */
+static int64_t widest_factor(const pb_model_config *c)
+{
+    int64_t qkv    = (c->heads + 2 * c->kv_heads) * c->head_dim;
+    int64_t widest = 2 * c->ff > qkv ? 2 * c->ff : qkv;
+    return widest > c->width ? widest : c->width;
+}
+
+static bool has_narrow_weights(const pb_network *net)
+{
+    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+        if (net->bindings[i].weight.dtype != PB_DTYPE_F32) {
+            return true;
+        }
+    }
+    return false;
+}
+
+pb_status network_reserve(pb_network *net, const pass *p)
+{
+    int64_t rows   = p->shape.rows;
+    int64_t widest = widest_factor(net->config);
+    int64_t head   = network_chunk(net, p->shape.outs) * net->config->vocab;
+    return pb_backend_reserve(
+        net->backend, &(pb_reserve_args){
+                          .plan         = network_plan(net, p, 0),
+                          .norm_rows    = rows * net->config->heads,
+                          .factor       = rows * widest > head ? rows * widest : head,
+                          .inner        = widest > net->config->vocab ? widest : net->config->vocab,
+                          .narrow_types = has_narrow_weights(net),
+                      });
+}
+
+static pb_status embedding_forward(pb_network *net, const pass *p)
+{
+    const pb_site *site = pb_model_site(net->model, PB_SITE_EMBEDDING, -1);
+    pb_tensor *x        = &net->layers[0].x;
+    if (p->shape.virtual_rows > 0) {
+        pb_tensor root = pb_tensor_rows(x, 0, p->shape.virtual_rows);
+        PB_TRY(net->method->ops->rows_forward(net->method, &root));
+    }
+    if (p->shape.virtual_keys > 0) {
+        PB_TRY(net->method->ops->keys_forward(net->method, &net->scratch.virtual_keys));
+    }
+    return pb_embedding_forward(net->backend, x, &net->bindings[site->index].weight, &p->page.ids,
+                                (float)net->config->embedding_scale);
+}
+
+pb_status network_body_forward(pb_network *net, const pass *p)
+{
+    PB_TRY(embedding_forward(net, p));
+    for (int64_t l = 0; l < net->config->layers; l++) {
+        if (p->hidden != NULL) {
+            pb_tensor host =
+                pb_tensor_2d(p->hidden[l], PB_DTYPE_F32, p->shape.rows, net->config->width);
+            PB_TRY(pb_copy(net->backend, &host, &net->layers[l].x));
+        }
+        PB_TRY(network_layer_forward(net, p, l));
+    }
+    return PB_OK;
+}
+
+pb_status network_body_backward(pb_network *net, const pass *p)
+{
+    scratch *s = &net->scratch;
+    for (int64_t l = net->config->layers - 1; l >= 0 && net->needs[l].backward; l--) {
+        PB_TRY(network_layer_backward(net, p, l));
+    }
+    if (p->shape.virtual_keys > 0) {
+        PB_TRY(net->method->ops->keys_backward(net->method, &s->dvirtual_keys));
+    }
+    if (!net->embedding_backward) {
+        return PB_OK;
+    }
+    if (p->shape.virtual_rows > 0) {
+        pb_tensor root = pb_tensor_rows(&s->dx, 0, p->shape.virtual_rows);
+        PB_TRY(net->method->ops->rows_backward(net->method, &root));
+    }
+    pb_binding *embedding = &net->bindings[pb_model_site(net->model, PB_SITE_EMBEDDING, -1)->index];
+    if (!pb_tensor_is_none(&embedding->dweight)) {
+        PB_TRY(pb_embedding_backward(net->backend, &embedding->dweight, &s->dx, &p->page.ids,
+                                     (float)net->config->embedding_scale));
+    }
+    return PB_OK;
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the other files ask of the model and the method: which sites there are, what is trained at
+ * them, what goes before the tokens. */
+#include "internal.h"
+
+const pb_site *network_site(const pb_network *net, pb_site_kind kind, int64_t layer)
+{
+    return pb_model_site(net->model, kind, layer);
+}
+
+bool network_linear_trains(const pb_network *net, const pb_site *site)
+{
+    return net->acts[site->index] != 0;
+}
+
+bool network_linear_changes_dy(const pb_network *net, const pb_site *site)
+{
+    return (net->acts[site->index] & PB_ACTS_ON_OUTPUT) != 0;
+}
+
+int64_t network_virtual_rows(const pb_network *net)
+{
+    const pb_method *m = net->method;
+    return m != NULL && m->ops->virtual_rows != NULL ? m->ops->virtual_rows(m) : 0;
+}
+
+int64_t network_virtual_keys(const pb_network *net)
+{
+    const pb_method *m = net->method;
+    return m != NULL && m->ops->virtual_keys != NULL ? m->ops->virtual_keys(m) : 0;
+}
+
+pb_rmsnorm_args network_norm_args(const pb_network *net)
+{
+    return (pb_rmsnorm_args){.eps    = (float)net->config->rms_eps,
+                             .offset = (float)net->config->norm_offset};
+}
+
+bool layer_is_last(const pb_network *net, int64_t layer)
+{
+    return layer == net->config->layers - 1;
+}
+
+bool layer_is_subset(const pb_network *net, const pass *p, int64_t layer)
+{
+    return layer_is_last(net, layer) && p->out_rows != NULL;
+}
+
+bool layer_has(const pb_network *net, pb_site_kind kind)
+{
+    return network_site(net, kind, 0) != NULL;
+}
+
+bool layer_trains(const pb_network *net, pb_site_kind kind, int64_t layer)
+{
+    const pb_site *site = network_site(net, kind, layer);
+    return site != NULL && net->acts[site->index] != 0;
+}

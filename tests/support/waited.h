@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What gives its result as numbers in backend memory, waited for. */
+#pragma once
+
+#include "pb/network.h"
+
+/* pb_network_loss: the sum over all labels, and by label (losses [N], may be NULL). */
+pb_status waited_loss(pb_network *net, const pb_batch *batch, double *sum,
+                      double *losses) PB_MUST_USE;
+pb_status waited_step(pb_network *net, const pb_batch *batch, double grad_scale, uint64_t pass,
+                      double *sum) PB_MUST_USE;
+pb_status waited_squares(pb_backend *be, const pb_tensor *x, double *sum) PB_MUST_USE;
