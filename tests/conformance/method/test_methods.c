@@ -52,7 +52,8 @@ static void slots_come_in_pairs(void **state)
     }
 }
 
-/* One of those that share a type lists the keys of its files; each says which are its own. */
+/* Of methods that share a type, one at least lists the keys of its files, and each says which files
+ * are its own. */
 static void methods_that_share_a_type_claim_their_files(void **state)
 {
     (void)state;
@@ -65,7 +66,7 @@ static void methods_that_share_a_type_claim_their_files(void **state)
                 listed += all[k]->adapter_keys != NULL;
             }
         }
-        assert_true(sharing == 0 || listed == 1);
+        assert_true(sharing == 0 || listed >= 1);
         assert_true(sharing < 2 || all[m]->claims != NULL);
     }
 }

@@ -219,7 +219,7 @@ static void test_broken_messages_are_errors(void **state)
     } files[] = {
         {"", 0, "there is no piece"},
         {"\x12\x00", 2, "there is no piece"},
-        {"\x0a", 1, "inside of a number"},
+        {"\x0a", 1, "inside a number"},
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 11, "longer than the rest"},
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, "more than ten bytes"},
         {"\x0a\x05zz", 4, "longer than the rest"},
@@ -228,7 +228,7 @@ static void test_broken_messages_are_errors(void **state)
         {"\x08\x07", 2, "a message is expected"},
         {"\x08\x03\x12\x00", 4, "a message is expected"},
         {"\x0b\x00", 2, "a field of unknown type"},
-        {"\x0d\x00", 2, "inside of a field"},
+        {"\x0d\x00", 2, "inside a field"},
         {"\x0a\x03\x0a\x01x", 5, "model_type: Unigram"},
     };
 
