@@ -187,17 +187,17 @@ static pb_status parse_shape(const char *text, pb_model_config *config)
     if (name->name != NULL) {
         s = *name;
     } else {
-        copy   = pb_memory_text(text);
-        status = copy != NULL ? shape_parts(copy, &s) : PB_ERR_MEMORY;
+        copy = pb_memory_text(text);
+        PB_TRY_GOTO(status, copy != NULL ? shape_parts(copy, &s) : PB_ERR_MEMORY, done);
     }
-    if (status == PB_OK && (s.heads % s.kv_heads != 0 || s.head_dim < 2 || s.head_dim % 2 != 0)) {
+    if (s.heads % s.kv_heads != 0 || s.head_dim < 2 || s.head_dim % 2 != 0) {
         status = PB_FAIL(
             PB_ERR_USAGE,
             "--shape %s: heads must be a multiple of kv_heads, and the width of a head even", text);
+        goto done;
     }
-    if (status == PB_OK) {
-        status = shape_config(&s, config);
-    }
+    PB_TRY_GOTO(status, shape_config(&s, config), done);
+done:
     pb_memory_free(copy);
     return status;
 }
@@ -316,11 +316,12 @@ static pb_status put_text(const figures *f, pb_string *out)
 
 static pb_status print_result(const pb_cli *cli, const figures *f)
 {
-    pb_string text   = {0};
-    pb_status status = pb_cli_flag(cli, "json") ? put_json(f, &text) : put_text(f, &text);
-    if (status == PB_OK) {
-        status = pb_cli_print_facts(cli, text.data);
-    }
+    pb_string text = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_cli_flag(cli, "json") ? put_json(f, &text) : put_text(f, &text), done);
+    PB_TRY_GOTO(status, pb_cli_print_facts(cli, text.data), done);
+done:
     pb_string_clear(&text);
     return status;
 }

@@ -63,12 +63,15 @@ static pb_status find_command(const pb_command *const *commands, const char *nam
 static pb_status print_help(const pb_command *const *commands, const pb_command *command,
                             pb_comm *comm)
 {
-    pb_string text   = {0};
-    pb_status status = command != NULL ? pb_cli_help_command(command, &text)
-                                       : pb_cli_help_program(commands, &text);
-    if (status == PB_OK) {
-        status = pb_cli_write(comm, text.data);
-    }
+    pb_string text = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status,
+                command != NULL ? pb_cli_help_command(command, &text)
+                                : pb_cli_help_program(commands, &text),
+                done);
+    PB_TRY_GOTO(status, pb_cli_write(comm, text.data), done);
+done:
     pb_string_clear(&text);
     return status;
 }

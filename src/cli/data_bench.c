@@ -268,12 +268,13 @@ static pb_status put_text(const bench *b, const figures *f, pb_string *out)
 
 static pb_status report(const bench *b, const figures *f)
 {
-    pb_string text   = {0};
-    pb_status status = pb_cli_flag(b->cli, "json") ? put_json(b, f, &text) : put_text(b, f, &text);
+    pb_string text = {0};
+    pb_status status;
 
-    if (status == PB_OK) {
-        status = pb_cli_print_facts(b->cli, text.data);
-    }
+    PB_TRY_GOTO(status, pb_cli_flag(b->cli, "json") ? put_json(b, f, &text) : put_text(b, f, &text),
+                done);
+    PB_TRY_GOTO(status, pb_cli_print_facts(b->cli, text.data), done);
+done:
     pb_string_clear(&text);
     return status;
 }

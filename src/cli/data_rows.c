@@ -96,12 +96,12 @@ pb_status data_rows_configure(const char *path, const char *rows)
         "neither?\";\n  lines = [ \"{premise}\", \"{hypothesis}\" ]; };\n"
         "bare = { name = \"bare\"; metric = \"accuracy\"; train_file = \"%s\"; test_file = \"%s\";"
         "\n  instruction = \"x\"; answer = \"x\"; };\n";
-    pb_string text   = {0};
-    pb_status status = pb_string_printf(&text, form, rows, rows, rows, rows);
+    pb_string text = {0};
+    pb_status status;
 
-    if (status == PB_OK) {
-        status = pb_file_write_atomic(path, text.data, text.length);
-    }
+    PB_TRY_GOTO(status, pb_string_printf(&text, form, rows, rows, rows, rows), done);
+    PB_TRY_GOTO(status, pb_file_write_atomic(path, text.data, text.length), done);
+done:
     pb_string_clear(&text);
     return status;
 }

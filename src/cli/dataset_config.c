@@ -39,17 +39,18 @@ pb_protocol dataset_config_protocol(const pb_cli *cli)
 
 pb_status dataset_config_own(const char *name, char **path)
 {
-    pb_string own    = {0};
-    pb_status status = pb_grid_own_configs(&own);
+    pb_string own = {0};
+    pb_status status;
 
-    if (status == PB_OK && own.length == 0) {
+    PB_TRY_GOTO(status, pb_grid_own_configs(&own), done);
+    if (own.length == 0) {
         status = PB_FAIL(PB_ERR_CONFIG,
                          "the configurations of this program are not beside it; name a model "
                          "(--model)");
+        goto done;
     }
-    if (status == PB_OK) {
-        status = pb_path_join(own.data, name, path);
-    }
+    PB_TRY_GOTO(status, pb_path_join(own.data, name, path), done);
+done:
     pb_string_clear(&own);
     return status;
 }

@@ -99,13 +99,15 @@ static pb_status generate_prompt(const pb_cli *cli, session *s)
         return PB_FAIL(PB_ERR_NOT_FOUND, "%s has no tokenizer: give ids with --ids-file",
                        pb_cli_text(cli, "model"));
     }
-    pb_status status = pb_tokenizer_encode(s->tokenizer, text, strlen(text), true, &ids);
-    if (status == PB_OK && ids.count == 0) {
+    pb_status status;
+    PB_TRY_GOTO(status, pb_tokenizer_encode(s->tokenizer, text, strlen(text), true, &ids), done);
+    if (ids.count == 0) {
         status = PB_FAIL(PB_ERR_USAGE, "the prompt is empty");
+        goto done;
     }
-    if (status == PB_OK) {
-        status = generate(cli, s, &(pb_sample){.ids = ids.items, .length = ids.count}, 1);
-    }
+    PB_TRY_GOTO(status, generate(cli, s, &(pb_sample){.ids = ids.items, .length = ids.count}, 1),
+                done);
+done:
     pb_ids_clear(&ids);
     return status;
 }

@@ -57,18 +57,19 @@ static pb_status help_option(const pb_option *option, pb_string *out)
              !takes                  ? ""
              : option->value != NULL ? option->value
                                      : "TEXT");
-    pb_string text   = {0};
-    pb_status status = pb_string_puts(&text, option->help);
-    if (status == PB_OK && option->required) {
-        status = pb_string_puts(&text, " (required)");
-    } else if (status == PB_OK && option->fallback != NULL) {
-        status = pb_string_printf(&text, " (default %s)", option->fallback);
-    } else if (status == PB_OK && option->kind == PB_OPTION_LIST) {
-        status = pb_string_puts(&text, " (may be repeated)");
+    pb_string text = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_string_puts(&text, option->help), done);
+    if (option->required) {
+        PB_TRY_GOTO(status, pb_string_puts(&text, " (required)"), done);
+    } else if (option->fallback != NULL) {
+        PB_TRY_GOTO(status, pb_string_printf(&text, " (default %s)", option->fallback), done);
+    } else if (option->kind == PB_OPTION_LIST) {
+        PB_TRY_GOTO(status, pb_string_puts(&text, " (may be repeated)"), done);
     }
-    if (status == PB_OK) {
-        status = help_line(left, OPTION_COLUMNS, text.data, out);
-    }
+    PB_TRY_GOTO(status, help_line(left, OPTION_COLUMNS, text.data, out), done);
+done:
     pb_string_clear(&text);
     return status;
 }

@@ -148,11 +148,14 @@ static pb_status write_text(const plan *p, int64_t width, pb_string *out)
 static pb_status print_plan(pb_cli *cli, const plan *p)
 {
     pb_string text = {0};
-    pb_status status =
-        pb_cli_flag(cli, "json") ? write_json(p, &text) : write_text(p, pb_cli_width(cli), &text);
-    if (status == PB_OK) {
-        status = pb_cli_print(cli, text.data);
-    }
+    pb_status status;
+
+    PB_TRY_GOTO(status,
+                pb_cli_flag(cli, "json") ? write_json(p, &text)
+                                         : write_text(p, pb_cli_width(cli), &text),
+                done);
+    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
+done:
     pb_string_clear(&text);
     return status;
 }

@@ -113,12 +113,12 @@ static pb_status put_all(pb_string *out, const pb_dataset_options *o)
 
 pb_status prompt_explain(const pb_cli *cli, const pb_dataset_options *o)
 {
-    pb_string text   = {0};
-    pb_status status = put_all(&text, o);
+    pb_string text = {0};
+    pb_status status;
 
-    if (status == PB_OK) {
-        status = pb_cli_print_lines(cli, text.data);
-    }
+    PB_TRY_GOTO(status, put_all(&text, o), done);
+    PB_TRY_GOTO(status, pb_cli_print_lines(cli, text.data), done);
+done:
     pb_string_clear(&text);
     return status;
 }

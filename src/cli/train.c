@@ -160,13 +160,11 @@ static pb_status check_outputs(const pb_cli *cli)
     if (directory == NULL) {
         return PB_OK;
     }
-    pb_status status = pb_path_make_directories(directory);
-    if (status == PB_OK) {
-        status = pb_path_join(directory, "adapter", &inside);
-    }
-    if (status == PB_OK) {
-        status = probe(inside);
-    }
+    pb_status status;
+    PB_TRY_GOTO(status, pb_path_make_directories(directory), done);
+    PB_TRY_GOTO(status, pb_path_join(directory, "adapter", &inside), done);
+    PB_TRY_GOTO(status, probe(inside), done);
+done:
     pb_memory_free(inside);
     return status == PB_OK ? PB_OK : pb_error_prefix(status, "--save");
 }

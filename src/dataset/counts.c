@@ -63,14 +63,12 @@ static void warn(const pb_dataset *ds, pb_split split, const pb_row_counts *c, c
 void pb_row_counts_warn(const pb_dataset *ds, pb_split split, const pb_row_counts *counts)
 {
     pb_string faults = {0};
-    pb_status status = pb_string_puts(&faults, "");
+    pb_status status;
 
-    if (status == PB_OK) {
-        status = pb_row_counts_describe(counts, &faults);
-    }
-    if (status == PB_OK) {
-        warn(ds, split, counts, faults.data);
-    }
+    PB_TRY_GOTO(status, pb_string_puts(&faults, ""), out);
+    PB_TRY_GOTO(status, pb_row_counts_describe(counts, &faults), out);
+    warn(ds, split, counts, faults.data);
+out:
     pb_string_clear(&faults);
     pb_ignore(status, "a warning that is lost changes no result");
 }

@@ -251,16 +251,18 @@ out_unquoted:
 
 static pb_status read_header(pb_reader *r, json_t *names)
 {
-    pb_string text   = {0};
-    int64_t line     = 0;
-    bool has         = false;
-    pb_status status = r->form->next(r, &text, &line, &has);
+    pb_string text = {0};
+    int64_t line   = 0;
+    bool has       = false;
+    pb_status status;
 
-    if (status == PB_OK && !has) {
+    PB_TRY_GOTO(status, r->form->next(r, &text, &line, &has), done);
+    if (!has) {
         status = PB_FAIL(PB_ERR_FORMAT, "there is no line with the names of the columns");
-    } else if (status == PB_OK) {
-        status = take_header(r, text.data, text.length, names);
+        goto done;
     }
+    PB_TRY_GOTO(status, take_header(r, text.data, text.length, names), done);
+done:
     pb_string_clear(&text);
     return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s:%" PRId64, r->path, line);
 }

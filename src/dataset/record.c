@@ -126,10 +126,10 @@ static pb_status record_build(const pb_row_builder *b, const json_t *row, pb_row
     if (copy == NULL) {
         return PB_FAIL(PB_ERR_MEMORY, "out of memory for the copy of a row");
     }
-    pb_status status = prepare(b, copy);
-    if (status == PB_OK) {
-        status = pb_row_template_write(b, copy, out);
-    }
+    pb_status status;
+    PB_TRY_GOTO(status, prepare(b, copy), done);
+    PB_TRY_GOTO(status, pb_row_template_write(b, copy, out), done);
+done:
     json_decref(copy);
     return status;
 }

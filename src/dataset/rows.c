@@ -194,28 +194,24 @@ static pb_status build(const pb_rows *rows, row_slot *s)
 {
     const pb_dataset *ds = rows->ds;
     json_t *row          = NULL;
+    pb_status status;
 
     pb_row_texts_empty(&s->texts);
-    pb_status status = pb_reader_parse(rows->reader, rows->bytes.data + s->begin, s->length, &row);
-    s->cut           = status == PB_OK;
-    if (status == PB_OK && pb_reader_is_text(rows->reader)) {
-        status = pb_columns_convert(&rows->columns, row);
+    s->cut = false;
+    PB_TRY_GOTO(status, pb_reader_parse(rows->reader, rows->bytes.data + s->begin, s->length, &row),
+                out);
+    s->cut = true;
+    if (pb_reader_is_text(rows->reader)) {
+        PB_TRY_GOTO(status, pb_columns_convert(&rows->columns, row), out);
     }
-    if (status == PB_OK) {
-        status = pb_row_id(&ds->options.id, row, &s->id);
-    }
-    if (status == PB_OK) {
-        status = ds->ops->build(ds->builders[rows->split], row, &s->texts);
-    }
-    if (status == PB_OK) {
-        status      = check_answers(rows, s);
-        s->unscored = status != PB_OK;
-    }
+    PB_TRY_GOTO(status, pb_row_id(&ds->options.id, row, &s->id), out);
+    PB_TRY_GOTO(status, ds->ops->build(ds->builders[rows->split], row, &s->texts), out);
+    s->unscored = true;
+    PB_TRY_GOTO(status, check_answers(rows, s), out);
+    s->unscored = false;
+out:
     json_decref(row);
-    if (status != PB_OK) {
-        pb_error_prefix(status, "%s:%" PRId64, rows->path, s->line);
-    }
-    return status;
+    return status == PB_OK ? status : pb_error_prefix(status, "%s:%" PRId64, rows->path, s->line);
 }
 
 static void build_chunk(pb_rows *rows)

@@ -215,13 +215,18 @@ static pb_status prepare(const pb_row_builder *b, json_t *row)
     for (int i = 0; i < 2; i++) {
         index[i] = json_integer_value(value_of(b, index_columns[i], row));
     }
-    pb_status status = b->columns.protocol == PB_PROTOCOL_PAPER
-                           ? mark_paper(texts[0], texts + 1, index, &marked)
-                           : mark_corrected(texts[0], texts + 1, index, &marked);
-    if (status == PB_OK && json_object_set_new(row, pb_columns_find(&b->columns, "text")->source,
-                                               json_stringn(marked.data, marked.length)) != 0) {
+    pb_status status;
+    PB_TRY_GOTO(status,
+                b->columns.protocol == PB_PROTOCOL_PAPER
+                    ? mark_paper(texts[0], texts + 1, index, &marked)
+                    : mark_corrected(texts[0], texts + 1, index, &marked),
+                done);
+    if (json_object_set_new(row, pb_columns_find(&b->columns, "text")->source,
+                            json_stringn(marked.data, marked.length)) != 0) {
         status = PB_FAIL(PB_ERR_MEMORY, "out of memory for the text of a row");
+        goto done;
     }
+done:
     pb_string_clear(&marked);
     return status;
 }

@@ -50,10 +50,10 @@ static pb_status path_of_name(const pb_grid *grid, const char *place, const char
     char *base     = NULL;
     pb_string near = {0};
     PB_TRY(pb_path_directory(pb_config_path(grid->config), &base));
-    pb_status status = pb_string_printf(&near, "%s/..", base);
-    if (status == PB_OK) {
-        status = pb_grid_find_file(place, axis, name, near.data, out);
-    }
+    pb_status status;
+    PB_TRY_GOTO(status, pb_string_printf(&near, "%s/..", base), done);
+    PB_TRY_GOTO(status, pb_grid_find_file(place, axis, name, near.data, out), done);
+done:
     pb_string_clear(&near);
     pb_memory_free(base);
     return status;

@@ -70,20 +70,22 @@ static pb_status find_folders(const char *axis, const char *first, folders *out)
 {
     const char *rest = getenv("PB_CONFIGS");
     pb_string own    = {0};
-    pb_status status = first != NULL ? add_folder(out, first, strlen(first), axis) : PB_OK;
-    while (status == PB_OK && rest != NULL && *rest != '\0') {
+    pb_status status = PB_OK;
+    if (first != NULL) {
+        PB_TRY(add_folder(out, first, strlen(first), axis));
+    }
+    while (rest != NULL && *rest != '\0') {
         size_t length = strcspn(rest, ":");
         if (length > 0) {
-            status = add_folder(out, rest, length, axis);
+            PB_TRY(add_folder(out, rest, length, axis));
         }
         rest += length + (rest[length] == ':');
     }
-    if (status == PB_OK) {
-        status = pb_grid_own_configs(&own);
+    PB_TRY_GOTO(status, pb_grid_own_configs(&own), done);
+    if (own.length > 0) {
+        PB_TRY_GOTO(status, add_folder(out, own.data, own.length, axis), done);
     }
-    if (status == PB_OK && own.length > 0) {
-        status = add_folder(out, own.data, own.length, axis);
-    }
+done:
     pb_string_clear(&own);
     return status;
 }
@@ -191,17 +193,19 @@ static pb_status fail_missing(const char *place, const char *axis, const char *n
 {
     char hint[PB_HINT_BYTES] = "";
     pb_string tried          = {0};
-    pb_status status         = hint_files(list, name, hint);
-    for (int64_t i = 0; i < list->count && status == PB_OK; i++) {
-        status =
-            pb_string_printf(&tried, "%s%s/%s" SUFFIX, i > 0 ? ", " : "", list->items[i], name);
+    pb_status status;
+    PB_TRY_GOTO(status, hint_files(list, name, hint), done);
+    for (int64_t i = 0; i < list->count; i++) {
+        PB_TRY_GOTO(
+            status,
+            pb_string_printf(&tried, "%s%s/%s" SUFFIX, i > 0 ? ", " : "", list->items[i], name),
+            done);
     }
-    if (status == PB_OK) {
-        status = PB_FAIL(PB_ERR_CONFIG,
-                         "%s: %s \"%s\" has no file%s (looked for %s; PB_CONFIGS may list more "
-                         "folders)",
-                         place, axis, name, hint, tried.data);
-    }
+    status =
+        PB_FAIL(PB_ERR_CONFIG,
+                "%s: %s \"%s\" has no file%s (looked for %s; PB_CONFIGS may list more folders)",
+                place, axis, name, hint, tried.data);
+done:
     pb_string_clear(&tried);
     return status;
 }

@@ -48,9 +48,6 @@ typedef struct pb_targets {
 /* True when HF's rule matches: the module's path is `target`, or ends with a dot and `target`. */
 bool pb_target_matches(const pb_site *site, const char *target);
 
-/* *out = these texts, copied; what it held is freed. */
-pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out) PB_MUST_USE;
-
 /* Declares the tensors of one site. */
 typedef pb_status (*pb_site_plan)(pb_method *m, const pb_site *site);
 
@@ -107,6 +104,9 @@ pb_status pb_method_at(const pb_method *m, const char *key, int64_t index,
                        pb_status status) PB_MUST_USE;
 
 /* adapter_json.c ------------------------------------------------------------------------------- */
+
+/* *out = these texts, copied; what it held is freed. */
+pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out) PB_MUST_USE;
 
 /* Each leaves *out as it is when the key is absent or null, and refuses other types by name. */
 pb_status pb_adapter_int(const pb_adapter_config *c, const char *key, int64_t minimum,

@@ -22,32 +22,6 @@ bool pb_target_matches(const pb_site *site, const char *target)
     return tail == length || site->hf_name[length - tail - 1] == '.';
 }
 
-static void list_free(pb_config_list *list)
-{
-    for (int64_t i = 0; i < list->count; i++) {
-        pb_memory_free(list->items[i]);
-    }
-    pb_memory_free(list->items);
-    *list = (pb_config_list){0};
-}
-
-pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out)
-{
-    pb_config_list list = {0};
-    PB_TRY(PB_ALLOC(list.items, count));
-    for (size_t i = 0; i < count; i++) {
-        list.items[i] = pb_memory_text(texts[i]);
-        if (list.items[i] == NULL) {
-            list_free(&list);
-            return PB_ERR_MEMORY;
-        }
-        list.count++;
-    }
-    list_free(out);
-    *out = list;
-    return PB_OK;
-}
-
 static const char *last_part(const char *path)
 {
     const char *dot = strrchr(path, '.');

@@ -71,10 +71,10 @@ pb_status pb_metric_check_reference(const char *metric, char *const *labels, int
         return pb_metric_no_answer();
     }
     PB_TRY(PB_ALLOC(posted, label_count + 1));
-    pb_status status = post_reference(ops, labels, label_count, reference, posted);
-    if (status == PB_OK) {
-        status = ops->check_reference(posted[label_count], posted, label_count);
-    }
+    pb_status status;
+    PB_TRY_GOTO(status, post_reference(ops, labels, label_count, reference, posted), done);
+    PB_TRY_GOTO(status, ops->check_reference(posted[label_count], posted, label_count), done);
+done:
     pb_memory_free_texts(posted, (size_t)(label_count + 1));
     return status;
 }

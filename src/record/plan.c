@@ -60,10 +60,11 @@ static pb_status check_name(const char *name)
     if (pb_utf8_is_valid(name, length, NULL)) {
         return PB_OK;
     }
-    pb_status status = pb_string_json(&shown, name, length);
-    if (status == PB_OK) {
-        status = PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
-    }
+    pb_status status;
+    PB_TRY_GOTO(status, pb_string_json(&shown, name, length), done);
+    status = PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
+    goto done;
+done:
     pb_string_clear(&shown);
     return status;
 }

@@ -213,21 +213,23 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
         planned = false;
         status  = PB_OK;
     }
-    if (status == PB_OK && !planned && !shards) {
+    if (status != PB_OK) {
+        goto out;
+    }
+    if (!planned && !shards) {
         status =
             PB_FAIL(PB_ERR_NOT_FOUND,
                     "%s: neither plan.json nor shards; it is not a results directory", directory);
+        goto out;
     }
-    if (status == PB_OK) {
-        status = planned ? read_planned(directory, &plan, &results)
-                         : read_unplanned(folder, names, count, &results);
-    }
-    if (status == PB_OK) {
-        *out = results;
-    } else {
-        pb_results_clear(&results);
-    }
+    PB_TRY_GOTO(status,
+                planned ? read_planned(directory, &plan, &results)
+                        : read_unplanned(folder, names, count, &results),
+                out);
+    *out    = results;
+    results = (pb_results){0};
 out:
+    pb_results_clear(&results);
     pb_memory_free_texts(names, count);
     pb_memory_free(folder);
     pb_plan_clear(&plan);

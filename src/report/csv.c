@@ -62,23 +62,27 @@ static pb_status read_bare(csv_parser *p, pb_string *field)
 static pb_status read_field(csv_parser *p, csv_row *row)
 {
     pb_string field = {0};
-    pb_status status =
-        p->at < p->end && *p->at == '"' ? read_quoted(p, &field) : read_bare(p, &field);
+    pb_status status;
 
-    if (status == PB_OK && field.length > 0 && memchr(field.data, '\0', field.length) != NULL) {
+    PB_TRY_GOTO(status,
+                p->at < p->end && *p->at == '"' ? read_quoted(p, &field) : read_bare(p, &field),
+                out);
+    if (field.length > 0 && memchr(field.data, '\0', field.length) != NULL) {
         status = fail(p, p->line, "a NUL byte; is it a text file?");
+        goto out;
     }
-    if (status == PB_OK && !pb_utf8_is_valid(field.data, field.length, NULL)) {
+    if (!pb_utf8_is_valid(field.data, field.length, NULL)) {
         status = fail(p, p->line, "a field is not valid UTF-8");
+        goto out;
     }
-    if (status == PB_OK) {
-        status = PB_GROW(row->fields, row->count + 1);
+    PB_TRY_GOTO(status, PB_GROW(row->fields, row->count + 1), out);
+    row->fields[row->count] = pb_memory_text(field.data != NULL ? field.data : "");
+    if (row->fields[row->count] == NULL) {
+        status = PB_ERR_MEMORY;
+        goto out;
     }
-    if (status == PB_OK) {
-        row->fields[row->count] = pb_memory_text(field.data != NULL ? field.data : "");
-        status                  = row->fields[row->count] != NULL ? PB_OK : PB_ERR_MEMORY;
-        row->count += status == PB_OK;
-    }
+    row->count++;
+out:
     pb_string_clear(&field);
     return status;
 }

@@ -12,11 +12,12 @@
 /* Frees `damage`, the reason. */
 static pb_status set_aside(const folder *f, const pb_record_key *key, char *damage)
 {
-    char *kept       = NULL;
-    pb_status status = pb_shard_set_aside(f->path, key, &kept);
-    if (status == PB_OK) {
-        pb_log0_warn("%s; it is kept as %s, and its cell is run again", damage, kept);
-    }
+    char *kept = NULL;
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_shard_set_aside(f->path, key, &kept), done);
+    pb_log0_warn("%s; it is kept as %s, and its cell is run again", damage, kept);
+done:
     pb_memory_free(kept);
     pb_memory_free(damage);
     return status;

@@ -55,11 +55,12 @@ out:
 
 static pb_status merged_path(const char *directory, const char *name, char **out)
 {
-    pb_string file   = {0};
-    pb_status status = pb_string_printf(&file, "%s.h5", name);
-    if (status == PB_OK) {
-        status = pb_path_join(directory, file.data, out);
-    }
+    pb_string file = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_string_printf(&file, "%s.h5", name), done);
+    PB_TRY_GOTO(status, pb_path_join(directory, file.data, out), done);
+done:
     pb_string_clear(&file);
     return status;
 }

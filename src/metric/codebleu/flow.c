@@ -132,10 +132,10 @@ static pb_status parents_of(flow *f, int32_t node, int32_t *names, int32_t *indi
             second[count++] = f->leaves.leaves[i].index;
         }
     }
-    pb_status status = pb_code_list_of(&f->states, list, count, names);
-    if (status == PB_OK) {
-        status = pb_code_list_of(&f->states, second, count, indices);
-    }
+    pb_status status;
+    PB_TRY_GOTO(status, pb_code_list_of(&f->states, list, count, names), done);
+    PB_TRY_GOTO(status, pb_code_list_of(&f->states, second, count, indices), done);
+done:
     pb_memory_free(list);
     return status;
 }
