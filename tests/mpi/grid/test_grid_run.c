@@ -216,7 +216,7 @@ static void a_signal_stops_without_losing_cells(void **state)
     if (pb_comm_size(comm) == 1) {
         assert_int_equal(status, PB_STOPPED);
         assert_string_equal(pb_error_message(), "stopped on SIGUSR1 with 38 of 40 cells left; the "
-                                                "same command goes on from here");
+                                                "same command continues from here");
         assert_int_equal(summary.finished, 2);
     } else {
         assert_int_equal(status, summary.left > 0 ? PB_STOPPED : PB_OK);
@@ -330,7 +330,7 @@ static void the_time_limit_stops_the_run(void **state)
     assert_int_equal(status, summary.left > 0 ? PB_STOPPED : PB_OK);
     if (pb_comm_size(comm) == 1) {
         assert_true(summary.left > 0 && summary.finished > 0);
-        assert_non_null(strstr(pb_error_message(), "cells left; the same command goes on from"));
+        assert_non_null(strstr(pb_error_message(), "cells left; the same command continues from"));
     }
     pb_error_clear();
     close_cells();
