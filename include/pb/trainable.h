@@ -15,9 +15,10 @@
 typedef enum pb_init_kind {
     PB_INIT_ZERO,
     PB_INIT_ONE,
-    PB_INIT_NORMAL,  /* N(0, scale²) */
-    PB_INIT_UNIFORM, /* U(-scale, scale) */
-    PB_INIT_COPY,    /* of `source` */
+    PB_INIT_CONSTANT, /* scale */
+    PB_INIT_NORMAL,   /* N(0, scale²) */
+    PB_INIT_UNIFORM,  /* U(-scale, scale) */
+    PB_INIT_COPY,     /* of `source` */
 } pb_init_kind;
 
 typedef struct pb_trainable {

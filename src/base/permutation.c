@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The generators behind both permutations: numpy's PCG64 (XSL-RR 128/64, O'Neill 2014, seeded by
- * SeedSequence) and torch's MT19937 (Matsumoto & Nishimura 1998). */
+/* The generators behind the permutations and numbers: numpy's PCG64 (XSL-RR 128/64, O'Neill 2014,
+ * seeded by SeedSequence) and torch's MT19937 (Matsumoto & Nishimura 1998). */
 #include "pb/permutation.h"
 
 #include <stdbool.h>
@@ -176,5 +176,19 @@ void pb_permutation_torch(int64_t n, uint64_t seed, int64_t *order)
     fill_identity(n, order);
     for (int64_t i = 0; i < n - 1; i++) {
         swap(order, i, i + (int64_t)(mt_next(&g) % (uint64_t)(n - i)));
+    }
+}
+
+void pb_uniform_torch(uint64_t seed, int64_t skip, float low, float high, int64_t n, float *out)
+{
+    mt19937 g;
+
+    mt_seed(&g, (uint32_t)seed);
+    for (int64_t i = 0; i < skip; i++) {
+        (void)mt_next(&g);
+    }
+    for (int64_t i = 0; i < n; i++) { /* 24 bits, as many as a float holds */
+        double x = (double)(mt_next(&g) & 0xffffffu) / 0x1p24;
+        out[i]   = (float)(x * (double)(high - low) + (double)low);
     }
 }

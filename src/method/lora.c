@@ -148,13 +148,7 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
     return low_rank_merge(m, &l, weight);
 }
 
-static const char adapter_keys[] =
-    "alora_invocation_tokens alpha_pattern arrow_config bias corda_config enable_lora "
-    "ensure_weight_tying eva_config fan_in_fan_out init_lora_weights kasa_config "
-    "layer_replication layers_pattern layers_to_transform loftq_config lora_alpha lora_bias "
-    "lora_dropout lora_ga_config megatron_config megatron_core merge_weights monteclora_config "
-    "qalora_group_size r rank_pattern runtime_config target_modules target_parameters "
-    "trainable_token_indices use_bdlora use_dora use_qalora use_rslora velora_config";
+static const char adapter_keys[] = LORA_ADAPTER_KEYS;
 
 void lora_config_write(const pb_method *m, bool dora, pb_json *json)
 {

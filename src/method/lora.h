@@ -16,6 +16,15 @@ typedef struct lora_options {
 
 extern const pb_config_field lora_fields[];
 
+/* Those of the files of adalora as well. */
+#define LORA_ADAPTER_KEYS                                                                        \
+    "alora_invocation_tokens alpha_pattern arrow_config bias corda_config enable_lora "          \
+    "ensure_weight_tying eva_config fan_in_fan_out init_lora_weights kasa_config "               \
+    "layer_replication layers_pattern layers_to_transform loftq_config lora_alpha lora_bias "    \
+    "lora_dropout lora_ga_config megatron_config megatron_core merge_weights monteclora_config " \
+    "qalora_group_size r rank_pattern runtime_config target_modules target_parameters "          \
+    "trainable_token_indices use_bdlora use_dora use_qalora use_rslora velora_config"
+
 /* The first member of the state of a method with these options. */
 typedef struct lora_state {
     float *scales; /* [sites] alpha / r */

@@ -172,6 +172,9 @@ static void draw(const pb_trainable *t, pb_random stream, int64_t count, float *
         case PB_INIT_ONE:
             x = 1.0;
             break;
+        case PB_INIT_CONSTANT:
+            x = t->scale;
+            break;
         case PB_INIT_NORMAL:
             x = t->scale * pb_random_normal(stream, (uint64_t)i);
             break;

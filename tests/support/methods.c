@@ -30,6 +30,12 @@ static const method_case small[] = {
              "alpha_pattern = [\"k_proj=3\"]; layers = [0]; lora_plus_ratio = 8.0;"},
     {"dora", "r = 3; dropout = 0.0;"},
     {"dora", "r = 20; dropout = 0.3; rslora = true; target_pattern = \".*\\\\.(q|up)_proj\";"},
+    {"adalora", "init_r = 3; target_r = 2; dropout = 0.0;"},
+    {"adalora", "init_r = 20; target_r = 2; dropout = 0.3; orth_reg_weight = 0.1; "
+                "targets = [\"q_proj\", \"up_proj\"];"},
+    {"vera", "r = 5;"},
+    {"vera", "r = 20; dropout = 0.3; save_projection = false; projection_prng_key = 7; "
+             "targets = [\"q_proj\", \"up_proj\", \"down_proj\"];"},
     {"ia3", ""},
     {"ia3", "feedforward_side = \"output\";"},
     {"ia3", ALL_LINEAR " feedforward = [\"gate_proj\", \"up_proj\", \"down_proj\"];"},

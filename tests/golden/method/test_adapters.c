@@ -124,7 +124,6 @@ static void unsupported_adapters_of_peft_are_refused(void **state)
         pb_status status;
         const char *text;
     } cases[] = {
-        {"adalora", PB_ERR_UNSUPPORTED, "ADALORA"},
         {"loha", PB_ERR_UNSUPPORTED, "LOHA"},
         {"fourierft", PB_ERR_UNSUPPORTED, "FOURIERFT"},
     };

@@ -27,6 +27,9 @@ static const struct {
     {"lora", "r = 3; target_pattern = \".*\\\\.(q|up)_proj\";"},
     {"lora", "r = 3; layers = [1]; exclude_pattern = \".*down.*\";"},
     {"lora", "r = 3; targets = [\"all-linear\"];"},
+    {"adalora", "init_r = 4; target_r = 2;"},
+    {"vera", "r = 12;"},
+    {"vera", "r = 5; save_projection = false; projection_prng_key = 5; layers = [1];"},
     {"dora", "r = 4;"},
     {"dora", "r = 5; alpha = 3.0; rslora = true; dropout = 0.5; target_pattern = \".*proj\"; "
              "rank_pattern = [\"q_proj=2\"];"},

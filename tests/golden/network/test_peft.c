@@ -67,6 +67,8 @@ int main(void)
         METHOD(prefix_proj),
         METHOD(ptuning_mlp),
         METHOD(ptuning_lstm),
+        {"curve_and_gradients_match_adalora", first_checkpoint, NULL, NULL, "adalora"},
+        {"curve_and_gradients_match_vera", first_checkpoint, NULL, NULL, "vera"},
         {"curve_and_gradients_match_hra", first_checkpoint, NULL, NULL, "hra"},
         {"tied_head_lora_r4", tied_checkpoint, NULL, NULL, "lora_r4"},
         {"tied_head_ptuning_mlp", tied_checkpoint, NULL, NULL, "ptuning_mlp"},

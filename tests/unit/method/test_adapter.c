@@ -238,7 +238,7 @@ static void broken_configurations_are_named(void **state)
         {"[1]", PB_ERR_FORMAT, "JSON object"},
         {"{}", PB_ERR_FORMAT, "peft_type is missing"},
         {"{\"peft_type\": 3}", PB_ERR_FORMAT, "peft_type must be a text"},
-        {"{\"peft_type\": \"LOHA\"}", PB_ERR_UNSUPPORTED, "known are LORA, IA3"},
+        {"{\"peft_type\": \"LOHA\"}", PB_ERR_UNSUPPORTED, "known are LORA, ADALORA"},
         {"{\"peft_type\": \"LORA\", \"r\": 3}", PB_ERR_FORMAT, "target_modules is missing"},
         {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [1]}", PB_ERR_FORMAT,
          "list of texts"},

@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: Apache-2.0
+/* AdaLoRA (Zhang et al., "AdaLoRA: Adaptive budget allocation for parameter-efficient fine-tuning",
+ * ICLR 2023), as HF PEFT computes it.
+ *
+ *     y = W x + s B (E ⊙ (A drop(x))),   A [init_r, in], B [out, init_r], E [init_r],
+ *     s = alpha / (init_r + 1e-5)
+ *
+ * The loss has a penalty of orth_reg_weight · mean over all A and B of ‖A Aᵀ - I‖, ‖Bᵀ B - I‖.
+ * adalora_budget.c leaves out rows during training. A and B start as N(0, 0.02²), E as zero. */
+#include "adalora.h"
+
+#include "lora.h"
+
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static const pb_config_field fields[] = {
+    PB_FIELD_INT(adalora_options, init_r, 12, 1, 65536, "", "width at the start"),
+    PB_FIELD_INT(adalora_options, target_r, 8, 1, 65536, "", "mean width at the end"),
+    PB_FIELD_FLOAT(adalora_options, alpha, 16, 1e-6, 1e6, "", "numerator of the scale"),
+    PB_FIELD_FLOAT(adalora_options, dropout, 0.05, 0, 0.999, "",
+                   "probability of dropping an input of A in training"),
+    PB_FIELD_INT(adalora_options, tinit, 0, 0, 1e9, "steps", "before the budget falls"),
+    PB_FIELD_INT(adalora_options, tfinal, 0, 0, 1e9, "steps", "at the end, at the final budget"),
+    PB_FIELD_INT(adalora_options, delta_t, 1, 1, 1e9, "steps", "from one allocation to the next"),
+    PB_FIELD_INT(adalora_options, total_step, 0, 0, 1e9, "steps",
+                 "of the schedule; 0: those of the run"),
+    PB_FIELD_FLOAT(adalora_options, beta1, 0.85, 1e-9, 0.999999999, "",
+                   "decay of the average of the sensitivity"),
+    PB_FIELD_FLOAT(adalora_options, beta2, 0.85, 1e-9, 0.999999999, "",
+                   "decay of the average of its deviation"),
+    PB_FIELD_FLOAT(adalora_options, orth_reg_weight, 0.5, 0, 1e6, "", "weight of the penalty"),
+    PB_TARGET_FIELDS("k_proj v_proj down_proj",
+                     "linear modules to adapt, by the end of their path; \"" PB_ALL_LINEAR
+                     "\": all of a layer"),
+    PB_FIELD_TEXT_LIST(adalora_options, rank_pattern, "",
+                       "\"path=1101…\": rows that are left of a module, in a pruned adapter"),
+    PB_FIELD_END,
+};
+
+/* The rows that the pattern says are left; all where it does not name the module. */
+static pb_status read_pattern(const pb_method *m, const pb_site *site, char *left)
+{
+    const adalora_options *o = m->options;
+    size_t length            = strlen(site->hf_name);
+    memset(left, '1', (size_t)o->init_r);
+    for (int64_t i = 0; i < o->rank_pattern.count; i++) {
+        const char *entry = o->rank_pattern.items[i];
+        if (strncmp(entry, site->hf_name, length) != 0 || entry[length] != '=') {
+            continue;
+        }
+        const char *bits = entry + length + 1;
+        if (strlen(bits) != (size_t)o->init_r || strspn(bits, "01") != (size_t)o->init_r) {
+            return pb_method_at(
+                m, "rank_pattern", i,
+                PB_FAIL(PB_ERR_CONFIG, "adalora: rank_pattern of %s is not one of %" PRId64 " rows",
+                        site->hf_name, o->init_r));
+        }
+        memcpy(left, bits, (size_t)o->init_r);
+    }
+    return PB_OK;
+}
+
+static pb_status declare(pb_method *m, const pb_site *site, const char *name, int64_t rows,
+                         int64_t columns, pb_init_kind init)
+{
+    pb_trainable t = {.ndim = 2, .shape = {rows, columns}, .init = init, .scale = 0.02};
+    PB_TRY(pb_trainable_name(&t, "base_model.model.%s.%s", site->hf_name, name));
+    return pb_method_declare(m, &t, NULL);
+}
+
+static pb_status plan_site(pb_method *m, const pb_site *site)
+{
+    const adalora_options *o = m->options;
+    adalora_state *state     = m->state;
+    int64_t r                = 0;
+    PB_TRY(PB_ALLOC(state->left[site->index], o->init_r + 1));
+    state->modules++;
+    PB_TRY(read_pattern(m, site, state->left[site->index]));
+    for (int64_t i = 0; i < o->init_r; i++) {
+        r += state->left[site->index][i] == '1';
+    }
+    if (r == 0) {
+        m->sites[site->index] = -1;
+        return PB_OK;
+    }
+    PB_TRY(declare(m, site, "lora_A", r, site->in, PB_INIT_NORMAL));
+    PB_TRY(declare(m, site, "lora_B", site->out, r, PB_INIT_NORMAL));
+    return declare(m, site, "lora_E", r, 1, PB_INIT_ZERO);
+}
+
+static pb_status plan(pb_method *m)
+{
+    const adalora_options *o = m->options;
+    adalora_state *state     = NULL;
+    PB_TRY(PB_ALLOC(state, 1));
+    m->state     = state;
+    state->total = o->total_step;
+    if (o->target_r > o->init_r) {
+        return pb_method_at(m, "target_r", -1,
+                            PB_FAIL(PB_ERR_CONFIG, "adalora: target_r is above init_r"));
+    }
+    if (o->total_step > 0) {
+        PB_TRY(pb_method_at(m, "total_step", -1, adalora_check_steps(o, o->total_step)));
+    }
+    PB_TRY(PB_ALLOC(state->left, pb_model_site_count(m->model)));
+    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    if (m->backend == NULL) {
+        return PB_OK;
+    }
+    int64_t floats = 2 * state->modules * o->init_r * o->init_r;
+    PB_TRY(PB_ALLOC(state->host, floats));
+    PB_TRY(pb_backend_alloc(m->backend, (size_t)floats * sizeof(float), &state->block));
+    state->grams = pb_tensor_1d(state->block, PB_DTYPE_F32, floats);
+    return PB_OK;
+}
+
+static void destroy(pb_method *m)
+{
+    adalora_state *state = m->state;
+    if (state == NULL) {
+        return;
+    }
+    for (int64_t i = 0; state->left != NULL && i < pb_model_site_count(m->model); i++) {
+        pb_memory_free(state->left[i]);
+    }
+    if (m->backend != NULL) {
+        pb_backend_free(m->backend, state->block);
+    }
+    pb_memory_free(state->left);
+    pb_memory_free(state->out);
+    pb_memory_free(state->sensitivity);
+    pb_memory_free(state->uncertainty);
+    pb_memory_free(state->host);
+    pb_memory_free(state);
+}
+
+/* At a site ----------------------------------------------------------------------------------- */
+
+static low_rank at(const pb_method *m, const pb_site *site)
+{
+    const adalora_options *o = m->options;
+    const pb_trainable *a    = pb_site_trainable(m, site, A);
+    const pb_trainable *b    = pb_site_trainable(m, site, B);
+    const pb_trainable *e    = pb_site_trainable(m, site, E);
+    return (low_rank){
+        .a       = a->value,
+        .da      = a->grad,
+        .b       = b->value,
+        .db      = b->grad,
+        .inner   = pb_flat(&e->value),
+        .dinner  = pb_flat(&e->grad),
+        .scale   = (float)(o->alpha / ((double)o->init_r + 1e-5)),
+        .dropout = o->dropout,
+    };
+}
+
+static unsigned acts(const pb_method *m, const pb_site *site)
+{
+    return adalora_rank(m, site) > 0 ? PB_ACTS_ON_OUTPUT : 0;
+}
+
+static bool drops(const pb_method *m)
+{
+    return ((const adalora_options *)m->options)->dropout > 0.0;
+}
+
+static int64_t scratch_width(const pb_method *m, const pb_site *site)
+{
+    int64_t r = adalora_rank(m, site);
+    return r > 0 && drops(m) && site->in > r ? site->in : r;
+}
+
+static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
+                                pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
+{
+    low_rank l = at(m, site);
+    return low_rank_forward(m, &l, site, ctx, y, x, kept);
+}
+
+static pb_status output_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
+                                 pb_tensor *dy, pb_tensor *dx, const pb_tensor *x,
+                                 const pb_tensor *kept)
+{
+    low_rank l = at(m, site);
+    return low_rank_backward(m, &l, site, ctx, dy, dx, x, kept);
+}
+
+static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
+{
+    low_rank l = at(m, site);
+    (void)bias;
+    return low_rank_merge(m, &l, weight);
+}
+
+static double extra_flops(const pb_method *m, int64_t tokens)
+{
+    double each = 0.0;
+    for (int64_t i = 0; i < m->count; i += TENSORS) {
+        const pb_trainable *t = &m->trainables[i];
+        double r              = (double)t[A].shape[0];
+        each += 2.0 * r * (double)(t[A].shape[1] + t[B].shape[0]) + r;
+    }
+    return each * (double)tokens;
+}
+
+/* The penalty --------------------------------------------------------------------------------- */
+
+/* Matrix `which` of the penalty, [r, r]: of A for even numbers, of the B that follows for odd. */
+static pb_tensor gram_of(const pb_method *m, int64_t which, void *data)
+{
+    int64_t r    = m->trainables[which / 2 * TENSORS].shape[0];
+    int64_t room = ((const adalora_options *)m->options)->init_r;
+    return pb_tensor_2d((float *)data + which * room * room, PB_DTYPE_F32, r, r);
+}
+
+/* From A Aᵀ on the host to what A is multiplied with in the gradient; returns the norm. */
+static double penalty_of(pb_tensor *gram, double weight)
+{
+    float *g   = gram->data;
+    int64_t r  = gram->shape[0];
+    double sum = 0.0;
+    for (int64_t i = 0; i < r * r; i++) {
+        g[i] -= i % (r + 1) == 0 ? 1.0f : 0.0f;
+        sum += (double)g[i] * (double)g[i];
+    }
+    double norm = sqrt(sum);
+    for (int64_t i = 0; i < r * r; i++) {
+        g[i] = norm > 0.0 ? (float)(2.0 * weight * (double)g[i] / norm) : 0.0f;
+    }
+    return norm;
+}
+
+static pb_status penalty(pb_method *m, bool gradient, double *value)
+{
+    const adalora_options *o = m->options;
+    adalora_state *state     = m->state;
+    int64_t matrices         = 2 * (m->count / TENSORS);
+    double weight            = o->orth_reg_weight / (double)(2 * state->modules);
+    pb_tensor host = pb_tensor_1d(state->host, PB_DTYPE_F32, pb_tensor_count(&state->grams));
+    double sum     = 0.0;
+    for (int64_t i = 0; i < matrices; i++) {
+        const pb_trainable *t = &m->trainables[i / 2 * TENSORS + i % 2];
+        pb_tensor gram        = gram_of(m, i, state->block);
+        pb_matmul_args args = {.transpose_a = i % 2 != 0, .transpose_b = i % 2 == 0, .alpha = 1.0f};
+        PB_TRY(pb_matmul(m->backend, &gram, &t->value, &t->value, &args));
+    }
+    PB_TRY(pb_copy(m->backend, &host, &state->grams));
+    for (int64_t i = 0; i < matrices; i++) {
+        pb_tensor gram = gram_of(m, i, state->host);
+        sum += penalty_of(&gram, weight);
+    }
+    *value = weight * sum;
+    if (!gradient) {
+        return PB_OK;
+    }
+    PB_TRY(pb_copy(m->backend, &state->grams, &host));
+    for (int64_t i = 0; i < matrices; i++) {
+        pb_trainable *t     = &m->trainables[i / 2 * TENSORS + i % 2];
+        pb_tensor gram      = gram_of(m, i, state->block);
+        pb_matmul_args args = {.alpha = 1.0f, .beta = 1.0f};
+        PB_TRY(i % 2 == 0 ? pb_matmul(m->backend, &t->grad, &gram, &t->value, &args)
+                          : pb_matmul(m->backend, &t->grad, &t->value, &gram, &args));
+    }
+    return PB_OK;
+}
+
+/* The adapter --------------------------------------------------------------------------------- */
+
+/* left [r]: a row whose E is zero after an allocation computes nothing, so the file lacks it. */
+static pb_status rows_left(const pb_method *m, const pb_site *site, bool *left)
+{
+    const adalora_state *state = m->state;
+    int64_t r                  = adalora_rank(m, site);
+    pb_tensor host             = pb_tensor_2d(state->host, PB_DTYPE_F32, r, 1);
+    PB_TRY(pb_copy(m->backend, &host, &pb_site_trainable(m, site, E)->value));
+    for (int64_t k = 0; k < r; k++) {
+        left[k] = state->out == NULL || state->host[k] != 0.0f;
+    }
+    return PB_OK;
+}
+
+/* Keeps the rows that are left, or for B the columns. */
+static void cut(pb_tensor *host, bool columns, const bool *left)
+{
+    float *data  = host->data;
+    int64_t rows = host->shape[0], width = host->shape[1], used = 0, kept = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < width; j++) {
+            if (left[columns ? j : i]) {
+                data[used++] = data[i * width + j];
+            }
+        }
+    }
+    for (int64_t k = 0; k < (columns ? width : rows); k++) {
+        kept += left[k];
+    }
+    *host = columns ? pb_tensor_2d(data, PB_DTYPE_F32, rows, kept)
+                    : pb_tensor_2d(data, PB_DTYPE_F32, kept, width);
+}
+
+static pb_status saved_form(pb_method *m, int64_t index, pb_tensor *host)
+{
+    int64_t s = 0;
+    while (m->sites[s] != index / TENSORS * TENSORS) {
+        s++;
+    }
+    bool *left = NULL;
+    PB_TRY(PB_ALLOC(left, m->trainables[index / TENSORS * TENSORS].shape[0]));
+    pb_status status = rows_left(m, pb_model_site_at(m->model, s), left);
+    if (status == PB_OK) {
+        cut(host, index % TENSORS == B, left);
+    }
+    pb_memory_free(left);
+    return status;
+}
+
+static pb_status put_rows(const pb_method *m, const pb_site *site, bool *left, pb_json *json)
+{
+    const adalora_options *o   = m->options;
+    const adalora_state *state = m->state;
+    const char *before         = state->left[site->index];
+    pb_string key              = {0};
+    if (adalora_rank(m, site) > 0) {
+        PB_TRY(rows_left(m, site, left));
+    }
+    PB_TRY(pb_string_printf(&key, "%s.lora_E", site->hf_name));
+    pb_json_put_array(json, key.data, PB_JSON_INLINE);
+    for (int64_t i = 0, k = 0; i < o->init_r; i++) {
+        pb_json_put_bool(json, NULL, before[i] == '1' && left[k]);
+        k += before[i] == '1';
+    }
+    pb_json_end(json);
+    pb_string_clear(&key);
+    return PB_OK;
+}
+
+static pb_status put_pattern(const pb_method *m, pb_json *json)
+{
+    const adalora_options *o   = m->options;
+    const adalora_state *state = m->state;
+    bool *left                 = NULL;
+    pb_status status           = PB_OK;
+    if (state->out == NULL && o->rank_pattern.count == 0) {
+        pb_json_put_null(json, "rank_pattern");
+        return PB_OK;
+    }
+    PB_TRY(PB_ALLOC(left, o->init_r + 1));
+    pb_json_put_object(json, "rank_pattern", PB_JSON_LINES);
+    for (int64_t s = 0; s < pb_model_site_count(m->model) && status == PB_OK; s++) {
+        if (state->left[s] != NULL) {
+            status = put_rows(m, pb_model_site_at(m->model, s), left, json);
+        }
+    }
+    pb_json_end(json);
+    pb_memory_free(left);
+    return status;
+}
+
+static const char adapter_keys[] =
+    LORA_ADAPTER_KEYS " beta1 beta2 deltaT init_r orth_reg_weight target_r tfinal tinit total_step";
+
+static void config_write(const pb_method *m, pb_json *json)
+{
+    const adalora_options *o   = m->options;
+    const adalora_state *state = m->state;
+    int64_t total              = state->total > 0 ? state->total : o->tinit + o->tfinal + 1;
+    pb_json_put_int(json, "init_r", o->init_r);
+    pb_json_put_int(json, "target_r", o->target_r);
+    pb_json_put_number(json, "lora_alpha", o->alpha, PB_JSON_EXACT);
+    pb_adapter_write_dropout(o->dropout, "lora_dropout", json);
+    pb_json_put_int(json, "tinit", o->tinit);
+    pb_json_put_int(json, "tfinal", o->tfinal);
+    pb_json_put_int(json, "deltaT", o->delta_t);
+    pb_json_put_int(json, "total_step", total); /* HF PEFT refuses 0 */
+    pb_json_put_number(json, "beta1", o->beta1, PB_JSON_EXACT);
+    pb_json_put_number(json, "beta2", o->beta2, PB_JSON_EXACT);
+    pb_json_put_number(json, "orth_reg_weight", o->orth_reg_weight, PB_JSON_EXACT);
+    pb_json_put_bool(json, "use_dora", false);
+    pb_json_put_text(json, "bias", "none");
+    pb_json_put_bool(json, "fan_in_fan_out", false);
+    if (json->status == PB_OK) {
+        json->status = put_pattern(m, json);
+    }
+    pb_targets_write(m, json);
+}
+
+/* "model.layers.0.mlp.down_proj.lora_E": [true, …], as "model.layers.0.mlp.down_proj=1…". */
+static pb_status entry_read(const pb_adapter_config *c, const char *key, const json_t *rows,
+                            pb_string *entry)
+{
+    const char *end = strstr(key, ".lora_E");
+    size_t length   = end != NULL ? (size_t)(end - key) : strlen(key);
+    PB_TRY(pb_string_append(entry, key, length));
+    PB_TRY(pb_string_puts(entry, "="));
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        if (!json_is_boolean(row)) {
+            break;
+        }
+        PB_TRY(pb_string_puts(entry, json_is_true(row) ? "1" : "0"));
+    }
+    if (!json_is_array(rows) || entry->length != length + 1 + json_array_size(rows)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: rank_pattern must hold lists of true and false",
+                       c->path);
+    }
+    return PB_OK;
+}
+
+static pb_status pattern_read(const pb_adapter_config *c, pb_config_list *out)
+{
+    json_t *object     = json_object_get(c->json, "rank_pattern");
+    size_t count       = json_object_size(object);
+    pb_string *entries = NULL;
+    const char **texts = NULL;
+    pb_status status   = PB_OK;
+    size_t i           = 0;
+    const char *key;
+    json_t *rows;
+    if (object != NULL && !json_is_null(object) && !json_is_object(object)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: rank_pattern must be an object", c->path);
+    }
+    PB_TRY(PB_ALLOC(entries, count));
+    PB_TRY_GOTO(status, PB_ALLOC(texts, count), done);
+    json_object_foreach(object, key, rows)
+    {
+        PB_TRY_GOTO(status, entry_read(c, key, rows, &entries[i]), done);
+        texts[i] = entries[i].data;
+        i++;
+    }
+    status = pb_targets_set(texts, count, out);
+done:
+    for (size_t k = 0; k < count; k++) {
+        pb_string_clear(&entries[k]);
+    }
+    pb_memory_free(texts);
+    pb_memory_free(entries);
+    return status;
+}
+
+static pb_status config_read(void *options, const pb_adapter_config *c)
+{
+    static const char *const refused[] = {"use_dora",
+                                          "bias",
+                                          "lora_bias",
+                                          "fan_in_fan_out",
+                                          "layer_replication",
+                                          "target_parameters",
+                                          "trainable_token_indices",
+                                          NULL};
+    adalora_options *o                 = options;
+    o->alpha                           = 8.0; /* HF's defaults */
+    o->dropout                         = 0.0;
+    PB_TRY(pb_adapter_refuse(c, refused));
+    PB_TRY(pb_adapter_int(c, "init_r", 1, &o->init_r));
+    PB_TRY(pb_adapter_int(c, "target_r", 1, &o->target_r));
+    PB_TRY(pb_adapter_number(c, "lora_alpha", &o->alpha));
+    PB_TRY(pb_adapter_dropout(c, "lora_dropout", &o->dropout));
+    PB_TRY(pb_adapter_int(c, "tinit", 0, &o->tinit));
+    PB_TRY(pb_adapter_int(c, "tfinal", 0, &o->tfinal));
+    PB_TRY(pb_adapter_int(c, "deltaT", 1, &o->delta_t));
+    PB_TRY(pb_adapter_int(c, "total_step", 1, &o->total_step));
+    PB_TRY(pb_adapter_number(c, "beta1", &o->beta1));
+    PB_TRY(pb_adapter_number(c, "beta2", &o->beta2));
+    PB_TRY(pb_adapter_number(c, "orth_reg_weight", &o->orth_reg_weight));
+    if (!(o->alpha > 0.0)) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s: lora_alpha is %g; only a scale above 0 is supported", c->path,
+                       o->alpha);
+    }
+    if (!(o->beta1 > 0.0 && o->beta1 < 1.0 && o->beta2 > 0.0 && o->beta2 < 1.0) ||
+        o->orth_reg_weight < 0.0) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: beta1 and beta2 must be between 0 and 1, orth_reg_weight at least 0",
+                       c->path);
+    }
+    PB_TRY(pattern_read(c, &o->rank_pattern));
+    return pb_targets_read(c, &o->where);
+}
+
+const pb_method_ops pb_method_adalora = {
+    .name                   = "adalora",
+    .help                   = "low-rank updates that share a shrinking budget of rows",
+    .options_size           = sizeof(adalora_options),
+    .fields                 = fields,
+    .plan                   = plan,
+    .destroy                = destroy,
+    .penalty                = penalty,
+    .after_step             = adalora_after_step,
+    .acts                   = acts,
+    .linear_output_forward  = output_forward,
+    .linear_output_backward = output_backward,
+    .kept_width             = adalora_rank,
+    .scratch_width          = scratch_width,
+    .drops                  = drops,
+    .merge                  = merge,
+    .extra_flops            = extra_flops,
+    .peft_type              = "ADALORA",
+    .adapter_keys           = adapter_keys,
+    .adapter_config_write   = config_write,
+    .adapter_config_read    = config_read,
+    .saved_form             = saved_form,
+};
