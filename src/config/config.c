@@ -15,19 +15,19 @@ void pb_config_close(pb_config *config)
     if (config == NULL) {
         return;
     }
-    pb_node_destroy(config->root);
-    pb_config_origins_clear(config);
+    node_destroy(config->root);
+    config_origins_clear(config);
     pb_memory_free(config);
 }
 
-pb_status pb_config_create(const char *label, const char *directory, pb_config **out)
+pb_status config_create(const char *label, const char *directory, pb_config **out)
 {
-    pb_config *config = NULL;
-    pb_origin *origin = NULL;
-    pb_status status  = PB_OK;
+    pb_config *config   = NULL;
+    node_origin *origin = NULL;
+    pb_status status    = PB_OK;
     PB_TRY(PB_ALLOC(config, 1));
-    PB_TRY_GOTO(status, pb_config_origin(config, label, directory, &origin), fail);
-    PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_GROUP, origin, 0, &config->root), fail);
+    PB_TRY_GOTO(status, config_origin(config, label, directory, &origin), fail);
+    PB_TRY_GOTO(status, node_create(NULL, NODE_GROUP, origin, 0, &config->root), fail);
     *out = config;
     return PB_OK;
 fail:
@@ -41,15 +41,15 @@ static pb_status read_text(const char *text, size_t size, const char *label, con
     pb_config *config  = NULL;
     text_source source = {0};
     pb_status status   = PB_OK;
-    PB_TRY(pb_config_create(label, directory, &config));
-    PB_TRY_GOTO(status,
-                pb_config_source_scan(config, config->origins[0], text, size, true, &source), fail);
-    PB_TRY_GOTO(status, pb_config_source_parse(&source, config->root), fail);
-    pb_config_source_clear(&source);
+    PB_TRY(config_create(label, directory, &config));
+    PB_TRY_GOTO(status, config_source_scan(config, config->origins[0], text, size, true, &source),
+                fail);
+    PB_TRY_GOTO(status, config_source_parse(&source, config->root), fail);
+    config_source_clear(&source);
     *out = config;
     return PB_OK;
 fail:
-    pb_config_source_clear(&source);
+    config_source_clear(&source);
     pb_config_close(config);
     return status;
 }
@@ -80,9 +80,9 @@ const char *pb_config_path(const pb_config *config)
 
 const char *pb_config_where(const pb_config *config, const char *key, char *text, size_t size)
 {
-    const pb_node *node = pb_node_find(config->root, key);
+    const config_node *node = node_find(config->root, key);
     char place[PLACE_SIZE];
-    snprintf(text, size, "%s", pb_node_where(node != NULL ? node : config->root, place));
+    snprintf(text, size, "%s", node_where(node != NULL ? node : config->root, place));
     return text;
 }
 
@@ -95,26 +95,26 @@ pb_status pb_config_at(const pb_config *config, const char *group, const char *k
     }
     /* A single value may stand for a list of one, and a default has no place of its own: then the
      * group's. */
-    const pb_node *node  = pb_node_find(config->root, group);
-    const pb_node *value = NULL;
-    if (node != NULL && node->kind == PB_NODE_GROUP) {
-        value = pb_node_child(node, key, strlen(key));
+    const config_node *node  = node_find(config->root, group);
+    const config_node *value = NULL;
+    if (node != NULL && node->kind == NODE_GROUP) {
+        value = node_child(node, key, strlen(key));
     }
-    if (value != NULL && value->kind == PB_NODE_LIST && index >= 0 && index < value->count) {
+    if (value != NULL && value->kind == NODE_LIST && index >= 0 && index < value->count) {
         value = value->children[index];
     }
     node = value != NULL ? value : node != NULL ? node : config->root;
-    return pb_error_prefix(status, "%s", pb_node_where(node, place));
+    return pb_error_prefix(status, "%s", node_where(node, place));
 }
 
 bool pb_config_has(const pb_config *config, const char *key)
 {
-    return pb_node_find(config->root, key) != NULL;
+    return node_find(config->root, key) != NULL;
 }
 
 int64_t pb_config_length(const pb_config *config, const char *group)
 {
-    const pb_node *node = pb_node_find(config->root, group);
+    const config_node *node = node_find(config->root, group);
     return node == NULL ? 0 : node->count;
 }
 
@@ -122,10 +122,10 @@ pb_status pb_config_key(const pb_config *config, const char *group, int64_t inde
                         const char **name)
 {
     char place[PLACE_SIZE];
-    const pb_node *node = pb_node_find(config->root, group);
-    if (node != NULL && node->kind != PB_NODE_GROUP) {
+    const config_node *node = node_find(config->root, group);
+    if (node != NULL && node->kind != NODE_GROUP) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       pb_node_where(node, place), group, group);
+                       node_where(node, place), group, group);
     }
     *name = node != NULL && index >= 0 && index < node->count ? node->children[index]->name : NULL;
     return PB_OK;
@@ -134,28 +134,28 @@ pb_status pb_config_key(const pb_config *config, const char *group, int64_t inde
 pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *count)
 {
     char place[PLACE_SIZE];
-    const pb_node *node = pb_node_find(config->root, key);
-    const pb_node *bad  = node != NULL && node->kind != PB_NODE_LIST ? node : NULL;
+    const config_node *node = node_find(config->root, key);
+    const config_node *bad  = node != NULL && node->kind != NODE_LIST ? node : NULL;
     for (int64_t i = 0; node != NULL && bad == NULL && i < node->count; i++) {
-        bad = node->children[i]->kind != PB_NODE_GROUP ? node->children[i] : NULL;
+        bad = node->children[i]->kind != NODE_GROUP ? node->children[i] : NULL;
     }
     if (bad != NULL) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is a list of groups: ( { … }, { … } );",
-                       pb_node_where(bad, place), key);
+                       node_where(bad, place), key);
     }
     *count = node == NULL ? 0 : node->count;
     return PB_OK;
 }
 
 /* The group at the first `length` bytes of a path, to be changed, with all groups above it. */
-static pb_status make_group(pb_config *config, const char *path, size_t length, const pb_node *like,
-                            pb_node **out)
+static pb_status make_group(pb_config *config, const char *path, size_t length,
+                            const config_node *like, config_node **out)
 {
     const char *end = path + length;
     *out            = config->root;
     while (path < end) {
         size_t part = strcspn(path, ".");
-        PB_TRY(pb_node_group(*out, path, part, like, out));
+        PB_TRY(node_group(*out, path, part, like, out));
         path += part + (path[part] == '.');
     }
     return PB_OK;
@@ -164,25 +164,25 @@ static pb_status make_group(pb_config *config, const char *path, size_t length, 
 pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src, const char *from)
 {
     char place[PLACE_SIZE];
-    const char *dot  = strrchr(to, '.');
-    const char *name = dot != NULL ? dot + 1 : to;
-    pb_node *group   = pb_node_find(src->root, from);
-    pb_node *into    = NULL;
+    const char *dot    = strrchr(to, '.');
+    const char *name   = dot != NULL ? dot + 1 : to;
+    config_node *group = node_find(src->root, from);
+    config_node *into  = NULL;
     if (group == NULL) {
         return PB_OK;
     }
-    if (group->kind != PB_NODE_GROUP) {
+    if (group->kind != NODE_GROUP) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       pb_node_where(group, place), from, from);
+                       node_where(group, place), from, from);
     }
-    if (*to != '\0' && pb_node_find(dst->root, to) == NULL && group->name != NULL &&
+    if (*to != '\0' && node_find(dst->root, to) == NULL && group->name != NULL &&
         strcmp(group->name, name) == 0) { /* shared as a whole */
         PB_TRY(make_group(dst, to, dot != NULL ? (size_t)(dot - to) : 0, group, &into));
-        return pb_node_put(into, group);
+        return node_put(into, group);
     }
     PB_TRY(make_group(dst, to, strlen(to), group, &into));
     for (int64_t i = 0; i < group->count; i++) {
-        PB_TRY(pb_node_put(into, group->children[i]));
+        PB_TRY(node_put(into, group->children[i]));
     }
     return PB_OK;
 }

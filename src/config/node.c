@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin, int line,
-                         pb_node **out)
+pb_status node_create(const char *name, node_kind kind, node_origin *origin, int line,
+                      config_node **out)
 {
-    pb_node *node = NULL;
+    config_node *node = NULL;
     PB_TRY(PB_ALLOC(node, 1));
     node->users  = 1;
     node->kind   = kind;
@@ -22,7 +22,7 @@ pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin,
     if (name != NULL) {
         node->name = pb_memory_text(name);
         if (node->name == NULL) {
-            pb_node_destroy(node);
+            node_destroy(node);
             return PB_ERR_MEMORY;
         }
     }
@@ -30,14 +30,14 @@ pb_status pb_node_create(const char *name, pb_node_kind kind, pb_origin *origin,
     return PB_OK;
 }
 
-void pb_node_destroy(pb_node *node)
+void node_destroy(config_node *node)
 {
     if (node == NULL || --node->users > 0) {
         return;
     }
-    pb_origin_release(node->origin);
+    origin_release(node->origin);
     for (int64_t i = 0; i < node->count; i++) {
-        pb_node_destroy(node->children[i]);
+        node_destroy(node->children[i]);
     }
     pb_memory_free(node->children);
     pb_memory_free(node->name);
@@ -45,14 +45,14 @@ void pb_node_destroy(pb_node *node)
     pb_memory_free(node);
 }
 
-pb_status pb_node_append(pb_node *parent, pb_node *child)
+pb_status node_append(config_node *parent, config_node *child)
 {
     PB_TRY(PB_GROW(parent->children, parent->count + 1));
     parent->children[parent->count++] = child;
     return PB_OK;
 }
 
-static pb_node **find_child(const pb_node *group, const char *name, size_t length)
+static config_node **find_child(const config_node *group, const char *name, size_t length)
 {
     for (int64_t i = 0; i < group->count; i++) {
         const char *have = group->children[i]->name;
@@ -63,80 +63,80 @@ static pb_node **find_child(const pb_node *group, const char *name, size_t lengt
     return NULL;
 }
 
-pb_node *pb_node_child(const pb_node *group, const char *name, size_t length)
+config_node *node_child(const config_node *group, const char *name, size_t length)
 {
-    pb_node **child = find_child(group, name, length);
+    config_node **child = find_child(group, name, length);
     return child != NULL ? *child : NULL;
 }
 
 /* A group that is about to change and has other users is replaced by a copy with the same children.
  */
-static pb_status make_own(pb_node **group)
+static pb_status make_own(config_node **group)
 {
-    pb_node *shared = *group;
-    pb_node *copy   = NULL;
+    config_node *shared = *group;
+    config_node *copy   = NULL;
     if (shared->users == 1) {
         return PB_OK;
     }
-    PB_TRY(pb_node_create(shared->name, PB_NODE_GROUP, shared->origin, shared->line, &copy));
+    PB_TRY(node_create(shared->name, NODE_GROUP, shared->origin, shared->line, &copy));
     pb_status status = PB_ALLOC(copy->children, shared->count);
     if (status != PB_OK) {
-        pb_node_destroy(copy);
+        node_destroy(copy);
         return status;
     }
     for (; copy->count < shared->count; copy->count++) {
         copy->children[copy->count] = shared->children[copy->count];
         copy->children[copy->count]->users++;
     }
-    pb_node_destroy(shared);
+    node_destroy(shared);
     *group = copy;
     return PB_OK;
 }
 
-pb_status pb_node_put(pb_node *parent, pb_node *child)
+pb_status node_put(config_node *parent, config_node *child)
 {
-    pb_node **have = find_child(parent, child->name, strlen(child->name));
+    config_node **have = find_child(parent, child->name, strlen(child->name));
     if (have == NULL) {
-        PB_TRY(pb_node_append(parent, child));
+        PB_TRY(node_append(parent, child));
         child->users++;
         return PB_OK;
     }
     if (*have == child) {
         return PB_OK;
     }
-    if ((*have)->kind == PB_NODE_GROUP && child->kind == PB_NODE_GROUP) {
+    if ((*have)->kind == NODE_GROUP && child->kind == NODE_GROUP) {
         PB_TRY(make_own(have));
         for (int64_t i = 0; i < child->count; i++) {
-            PB_TRY(pb_node_put(*have, child->children[i]));
+            PB_TRY(node_put(*have, child->children[i]));
         }
         return PB_OK;
     }
     child->users++;
-    pb_node_destroy(*have);
+    node_destroy(*have);
     *have = child;
     return PB_OK;
 }
 
-pb_status pb_node_group(pb_node *parent, const char *name, size_t length, const pb_node *like,
-                        pb_node **out)
+pb_status node_group(config_node *parent, const char *name, size_t length, const config_node *like,
+                     config_node **out)
 {
     char place[PLACE_SIZE], text[128];
-    pb_node **have = find_child(parent, name, length);
-    if (have != NULL && (*have)->kind != PB_NODE_GROUP) {
+    config_node **have = find_child(parent, name, length);
+    if (have != NULL && (*have)->kind != NODE_GROUP) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       pb_node_where(*have, place), (*have)->name, (*have)->name);
+                       node_where(*have, place), (*have)->name, (*have)->name);
     }
     if (have != NULL) {
         PB_TRY(make_own(have));
         *out = *have;
         return PB_OK;
     }
-    pb_node *group = NULL;
+    config_node *group = NULL;
     snprintf(text, sizeof text, "%.*s", (int)length, name);
-    PB_TRY(pb_node_create(text, PB_NODE_GROUP, like->origin, like->line, &group));
-    pb_status status = pb_node_append(parent, group);
+    PB_TRY(node_create(text, NODE_GROUP, like->origin, like->line, &group));
+    pb_status status = node_append(parent, group);
     if (status != PB_OK) {
-        pb_node_destroy(group);
+        node_destroy(group);
         return status;
     }
     *out = group;
@@ -154,23 +154,23 @@ static int64_t list_index(const char *part, size_t length)
     return end == part + length - 1 ? index : -1;
 }
 
-pb_node *pb_node_find(const pb_node *root, const char *path)
+config_node *node_find(const config_node *root, const char *path)
 {
-    const pb_node *node = root;
+    const config_node *node = root;
     while (node != NULL && *path != '\0') {
         size_t length = strcspn(path, ".");
         int64_t index = list_index(path, length);
         if (index >= 0) {
             node = index < node->count ? node->children[index] : NULL;
         } else {
-            node = pb_node_child(node, path, length);
+            node = node_child(node, path, length);
         }
         path += length + (path[length] == '.');
     }
-    return (pb_node *)node;
+    return (config_node *)node;
 }
 
-const char *pb_node_where(const pb_node *node, char text[PLACE_SIZE])
+const char *node_where(const config_node *node, char text[PLACE_SIZE])
 {
-    return pb_place_text(node->origin, node->line, text);
+    return place_text(node->origin, node->line, text);
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void pb_origin_release(pb_origin *origin)
+void origin_release(node_origin *origin)
 {
     if (origin != NULL && --origin->users == 0) {
         pb_memory_free(origin->label);
@@ -16,24 +16,24 @@ void pb_origin_release(pb_origin *origin)
     }
 }
 
-pb_status pb_config_origin(pb_config *config, const char *label, const char *directory,
-                           pb_origin **out)
+pb_status config_origin(pb_config *config, const char *label, const char *directory,
+                        node_origin **out)
 {
     for (int64_t i = 0; i < config->origin_count; i++) {
-        pb_origin *have = config->origins[i];
+        node_origin *have = config->origins[i];
         if (strcmp(have->label, label) == 0 && strcmp(have->directory, directory) == 0) {
             *out = have;
             return PB_OK;
         }
     }
     PB_TRY(PB_GROW(config->origins, config->origin_count + 1));
-    pb_origin *origin = NULL;
+    node_origin *origin = NULL;
     PB_TRY(PB_ALLOC(origin, 1));
     origin->users     = 1;
     origin->label     = pb_memory_text(label);
     origin->directory = pb_memory_text(directory);
     if (origin->label == NULL || origin->directory == NULL) {
-        pb_origin_release(origin);
+        origin_release(origin);
         return PB_ERR_MEMORY;
     }
     config->origins[config->origin_count++] = origin;
@@ -41,15 +41,15 @@ pb_status pb_config_origin(pb_config *config, const char *label, const char *dir
     return PB_OK;
 }
 
-void pb_config_origins_clear(pb_config *config)
+void config_origins_clear(pb_config *config)
 {
     for (int64_t i = 0; i < config->origin_count; i++) {
-        pb_origin_release(config->origins[i]);
+        origin_release(config->origins[i]);
     }
     pb_memory_free(config->origins);
 }
 
-const char *pb_place_text(const pb_origin *origin, int line, char text[PLACE_SIZE])
+const char *place_text(const node_origin *origin, int line, char text[PLACE_SIZE])
 {
     if (line > 0) {
         snprintf(text, PLACE_SIZE, "%s:%d", origin->label, line);

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-static pb_config_source_line line_of(const text_source *source, int64_t line)
+static config_source_line line_of(const text_source *source, int64_t line)
 {
     if (line < 1 || line > source->count) {
         line = line < 1 ? 1 : source->count;
@@ -19,22 +19,22 @@ static pb_config_source_line line_of(const text_source *source, int64_t line)
 }
 
 static pb_status convert_children(const text_source *source, config_setting_t *setting,
-                                  pb_node *node);
+                                  config_node *node);
 
-static pb_status set_text(const char *text, pb_node *node)
+static pb_status set_text(const char *text, config_node *node)
 {
     char place[PLACE_SIZE];
 
     if (!pb_utf8_is_valid(text, strlen(text), NULL)) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: the text is not UTF-8: look at its \\x escapes",
-                       pb_node_where(node, place));
+                       node_where(node, place));
     }
-    node->kind = PB_NODE_TEXT;
+    node->kind = NODE_TEXT;
     node->text = pb_memory_text(text);
     return node->text == NULL ? PB_ERR_MEMORY : PB_OK;
 }
 
-static pb_status set_value(const text_source *source, config_setting_t *setting, pb_node *node)
+static pb_status set_value(const text_source *source, config_setting_t *setting, config_node *node)
 {
     switch (config_setting_type(setting)) {
     case CONFIG_TYPE_INT:
@@ -42,15 +42,15 @@ static pb_status set_value(const text_source *source, config_setting_t *setting,
         if (config_setting_get_format(setting) == CONFIG_FORMAT_HEX) {
             return set_text(source->texts.data + config_setting_get_int64(setting), node);
         }
-        node->kind    = PB_NODE_INT;
+        node->kind    = NODE_INT;
         node->integer = config_setting_get_int64(setting);
         return PB_OK;
     case CONFIG_TYPE_FLOAT:
-        node->kind   = PB_NODE_FLOAT;
+        node->kind   = NODE_FLOAT;
         node->number = config_setting_get_float(setting);
         return PB_OK;
     case CONFIG_TYPE_BOOL:
-        node->kind    = PB_NODE_BOOL;
+        node->kind    = NODE_BOOL;
         node->integer = config_setting_get_bool(setting);
         return PB_OK;
     default:
@@ -59,14 +59,14 @@ static pb_status set_value(const text_source *source, config_setting_t *setting,
     }
 }
 
-static pb_status convert(const text_source *source, config_setting_t *setting, pb_node **out)
+static pb_status convert(const text_source *source, config_setting_t *setting, config_node **out)
 {
-    pb_config_source_line at = line_of(source, config_setting_source_line(setting));
-    pb_node *node            = NULL;
-    pb_status status         = PB_OK;
-    PB_TRY(pb_node_create(config_setting_name(setting), PB_NODE_GROUP, at.origin, at.line, &node));
+    config_source_line at = line_of(source, config_setting_source_line(setting));
+    config_node *node     = NULL;
+    pb_status status      = PB_OK;
+    PB_TRY(node_create(config_setting_name(setting), NODE_GROUP, at.origin, at.line, &node));
     if (config_setting_is_aggregate(setting)) {
-        node->kind = config_setting_is_group(setting) ? PB_NODE_GROUP : PB_NODE_LIST;
+        node->kind = config_setting_is_group(setting) ? NODE_GROUP : NODE_LIST;
         PB_TRY_GOTO(status, convert_children(source, setting, node), fail);
     } else {
         PB_TRY_GOTO(status, set_value(source, setting, node), fail);
@@ -74,42 +74,42 @@ static pb_status convert(const text_source *source, config_setting_t *setting, p
     *out = node;
     return PB_OK;
 fail:
-    pb_node_destroy(node);
+    node_destroy(node);
     return status;
 }
 
 static pb_status convert_children(const text_source *source, config_setting_t *setting,
-                                  pb_node *node)
+                                  config_node *node)
 {
     int length = config_setting_length(setting);
     for (int i = 0; i < length; i++) {
-        pb_node *child = NULL;
+        config_node *child = NULL;
         PB_TRY(convert(source, config_setting_get_elem(setting, (unsigned)i), &child));
-        pb_status status = pb_node_append(node, child);
+        pb_status status = node_append(node, child);
         if (status != PB_OK) {
-            pb_node_destroy(child);
+            node_destroy(child);
             return status;
         }
     }
     return PB_OK;
 }
 
-pb_status pb_config_source_parse(const text_source *source, pb_node *root)
+pb_status config_source_parse(const text_source *source, config_node *root)
 {
     config_t reader;
     config_init(&reader);
     pb_status status = PB_OK;
     if (config_read_string(&reader, source->text.data == NULL ? "" : source->text.data) ==
         CONFIG_FALSE) {
-        pb_config_source_line at = line_of(source, config_error_line(&reader));
-        const char *what         = config_error_text(&reader);
-        bool syntax              = strcmp(what, "syntax error") == 0;
-        const char *hint         = syntax ? " here or on the line before: a key is written \"key = "
-                                            "value;\", put text in \"quotes\""
-                                          : "";
+        config_source_line at = line_of(source, config_error_line(&reader));
+        const char *what      = config_error_text(&reader);
+        bool syntax           = strcmp(what, "syntax error") == 0;
+        const char *hint      = syntax ? " here or on the line before: a key is written \"key = "
+                                         "value;\", put text in \"quotes\""
+                                       : "";
         char place[PLACE_SIZE];
-        status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s", pb_place_text(at.origin, at.line, place), what,
-                         hint);
+        status =
+            PB_FAIL(PB_ERR_CONFIG, "%s: %s%s", place_text(at.origin, at.line, place), what, hint);
     } else {
         status = convert_children(source, config_root_setting(&reader), root);
     }

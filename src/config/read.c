@@ -28,7 +28,7 @@ static bool is_in(const char *const *list, const char *key)
     return false;
 }
 
-static pb_status fail_unknown(const pb_node *node, const char *const *known)
+static pb_status fail_unknown(const config_node *node, const char *const *known)
 {
     char place[PLACE_SIZE];
     const char *near  = pb_string_nearest(node->name, known);
@@ -38,7 +38,7 @@ static pb_status fail_unknown(const pb_node *node, const char *const *known)
         PB_TRY_GOTO(status, pb_string_printf(&allowed, "%s%s", i > 0 ? ", " : "", known[i]), done);
     }
     status = PB_FAIL(PB_ERR_CONFIG, "%s: key \"%s\" is not known here;%s%s%s allowed: %s",
-                     pb_node_where(node, place), node->name, near != NULL ? " did you mean \"" : "",
+                     node_where(node, place), node->name, near != NULL ? " did you mean \"" : "",
                      near != NULL ? near : "", near != NULL ? "\"?" : "",
                      allowed.length > 0 ? allowed.data : "nothing");
 done:
@@ -47,11 +47,11 @@ done:
 }
 
 /* Every key of the group is known. */
-static pb_status check_keys(const pb_node *group, const pb_config_field *fields,
+static pb_status check_keys(const config_node *group, const pb_config_field *fields,
                             const char *const *also_allowed)
 {
     for (int64_t k = 0; k < group->count; k++) {
-        const pb_node *node = group->children[k];
+        const config_node *node = group->children[k];
         if (find_field(fields, node->name) != NULL || is_in(also_allowed, node->name)) {
             continue;
         }
@@ -74,39 +74,39 @@ static pb_status check_keys(const pb_node *group, const pb_config_field *fields,
     return PB_OK;
 }
 
-static pb_status fail_missing(const pb_node *place_of, const char *group,
+static pb_status fail_missing(const config_node *place_of, const char *group,
                               const pb_config_field *field)
 {
     char place[PLACE_SIZE];
     pb_string wanted = {0};
     pb_status status = PB_OK;
-    PB_TRY_GOTO(status, pb_field_describe(field, &wanted), done);
-    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s%s is missing: %s, %s", pb_node_where(place_of, place),
+    PB_TRY_GOTO(status, field_describe(field, &wanted), done);
+    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s%s%s is missing: %s, %s", node_where(place_of, place),
                      group, *group == '\0' ? "" : ".", field->key, wanted.data, field->help);
 done:
     pb_string_clear(&wanted);
     return status;
 }
 
-static pb_status check_required(const pb_config *config, const char *group, const pb_node *node,
+static pb_status check_required(const pb_config *config, const char *group, const config_node *node,
                                 const pb_config_field *fields)
 {
     for (; fields->key != NULL; fields++) {
         if (fields->required &&
-            (node == NULL || pb_node_child(node, fields->key, strlen(fields->key)) == NULL)) {
+            (node == NULL || node_child(node, fields->key, strlen(fields->key)) == NULL)) {
             return fail_missing(node != NULL ? node : config->root, group, fields);
         }
     }
     return PB_OK;
 }
 
-static pb_status find_group(const pb_config *config, const char *group, const pb_node **out)
+static pb_status find_group(const pb_config *config, const char *group, const config_node **out)
 {
     char place[PLACE_SIZE];
-    const pb_node *node = pb_node_find(config->root, group);
-    if (node != NULL && node->kind != PB_NODE_GROUP) {
+    const config_node *node = node_find(config->root, group);
+    if (node != NULL && node->kind != NODE_GROUP) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       pb_node_where(node, place), group, group);
+                       node_where(node, place), group, group);
     }
     *out = node;
     return PB_OK;
@@ -114,32 +114,32 @@ static pb_status find_group(const pb_config *config, const char *group, const pb
 
 /* Reads all keys once to check them and once more to store them, so that a failure changes
  * nothing. */
-static pb_status overlay(const pb_node *group, const pb_config_field *fields,
+static pb_status overlay(const config_node *group, const pb_config_field *fields,
                          const char *const *also_allowed, void *object)
 {
     PB_TRY(check_keys(group, fields, also_allowed));
-    int64_t count    = 0;
-    pb_value *values = NULL;
-    pb_status status = PB_OK;
+    int64_t count        = 0;
+    config_value *values = NULL;
+    pb_status status     = PB_OK;
     PB_TRY(PB_ALLOC(values, group->count));
     for (; count < group->count; count++) {
-        const pb_node *node          = group->children[count];
+        const config_node *node      = group->children[count];
         const pb_config_field *field = find_field(fields, node->name);
         if (field != NULL) {
-            PB_TRY_GOTO(status, pb_value_read(node, field, &values[count]), done);
+            PB_TRY_GOTO(status, value_read(node, field, &values[count]), done);
         }
     }
     for (int64_t i = 0; i < count; i++) {
         const pb_config_field *field = find_field(fields, group->children[i]->name);
         if (field != NULL) {
-            pb_value_store_take(field, &values[i], object);
+            value_store_take(field, &values[i], object);
         }
     }
 done:
     for (int64_t i = 0; i < count; i++) {
         const pb_config_field *field = find_field(fields, group->children[i]->name);
         if (field != NULL) {
-            pb_value_clear(field->type, &values[i]);
+            value_clear(field->type, &values[i]);
         }
     }
     pb_memory_free(values);
@@ -150,7 +150,7 @@ pb_status pb_config_overlay(const pb_config *config, const char *group,
                             const pb_config_field *fields, const char *const *also_allowed,
                             void *object)
 {
-    const pb_node *node = NULL;
+    const config_node *node = NULL;
     PB_TRY(find_group(config, group, &node));
     return node == NULL ? PB_OK : overlay(node, fields, also_allowed, object);
 }
@@ -158,9 +158,9 @@ pb_status pb_config_overlay(const pb_config *config, const char *group,
 /* Whatever the storage holds is not looked at: nothing is freed. */
 static void forget(const pb_config_field *fields, void *object)
 {
-    const pb_value none = {0};
+    const config_value none = {0};
     for (; fields->key != NULL; fields++) {
-        memcpy((char *)object + fields->offset, &none, pb_value_size(fields->type));
+        memcpy((char *)object + fields->offset, &none, value_size(fields->type));
     }
 }
 
@@ -168,13 +168,13 @@ pb_status pb_config_defaults(const pb_config_field *fields, void *object)
 {
     forget(fields, object);
     for (const pb_config_field *field = fields; field->key != NULL; field++) {
-        pb_value value   = {0};
-        pb_status status = pb_value_default(field, &value);
+        config_value value = {0};
+        pb_status status   = value_default(field, &value);
         if (status != PB_OK) {
             pb_config_clear(fields, object);
             return status;
         }
-        pb_value_store_take(field, &value, object);
+        value_store_take(field, &value, object);
     }
     return PB_OK;
 }
@@ -182,8 +182,8 @@ pb_status pb_config_defaults(const pb_config_field *fields, void *object)
 pb_status pb_config_read(const pb_config *config, const char *group, const pb_config_field *fields,
                          const char *const *also_allowed, void *object)
 {
-    const pb_node *node = NULL;
-    pb_status status    = PB_OK;
+    const config_node *node = NULL;
+    pb_status status        = PB_OK;
     forget(fields, object);
     PB_TRY(find_group(config, group, &node));
     if (node != NULL) {
@@ -205,13 +205,13 @@ pb_status pb_config_copy(const pb_config_field *fields, size_t size, const void 
     memcpy(copy, object, size);
     forget(fields, copy);
     for (const pb_config_field *field = fields; field->key != NULL; field++) {
-        pb_value value   = {0};
-        pb_status status = pb_value_copy(field, object, &value);
+        config_value value = {0};
+        pb_status status   = value_copy(field, object, &value);
         if (status != PB_OK) {
             pb_config_clear(fields, copy);
             return status;
         }
-        pb_value_store_take(field, &value, copy);
+        value_store_take(field, &value, copy);
     }
     return PB_OK;
 }
@@ -219,13 +219,13 @@ pb_status pb_config_copy(const pb_config_field *fields, size_t size, const void 
 void pb_config_clear(const pb_config_field *fields, void *object)
 {
     for (; fields->key != NULL; fields++) {
-        pb_value none = {0};
+        config_value none = {0};
         switch (fields->type) {
         case PB_CONFIG_TEXT:
         case PB_CONFIG_PATH:
         case PB_CONFIG_TEXT_LIST:
         case PB_CONFIG_INT_LIST:
-            pb_value_store_take(fields, &none, object);
+            value_store_take(fields, &none, object);
             break;
         default:
             break;

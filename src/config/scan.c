@@ -22,7 +22,7 @@
 
 typedef struct scanner {
     pb_config *config;
-    pb_origin *origin;
+    node_origin *origin;
     const char *at, *end; /* rest of the text; *end is NUL */
     int line;
     int depth;   /* of includes */
@@ -34,9 +34,9 @@ typedef struct scanner {
 
 #define FAIL_HERE(sc, format, ...)        \
     PB_FAIL(PB_ERR_CONFIG, "%s: " format, \
-            pb_place_text((sc)->origin, (sc)->line, (char[PLACE_SIZE]){0}), __VA_ARGS__)
+            place_text((sc)->origin, (sc)->line, (char[PLACE_SIZE]){0}), __VA_ARGS__)
 
-void pb_config_source_clear(text_source *source)
+void config_source_clear(text_source *source)
 {
     pb_string_clear(&source->text);
     pb_string_clear(&source->texts);
@@ -48,7 +48,7 @@ static pb_status begin_line(scanner *sc)
 {
     text_source *out = sc->out;
     PB_TRY(PB_GROW(out->lines, out->count + 1));
-    out->lines[out->count++] = (pb_config_source_line){.origin = sc->origin, .line = sc->line};
+    out->lines[out->count++] = (config_source_line){.origin = sc->origin, .line = sc->line};
     return PB_OK;
 }
 
@@ -245,7 +245,7 @@ static pb_status scan_file(scanner *sc, const char *name)
     inner.end   = inner.at + text.length;
     inner.line  = 1;
     inner.depth = sc->depth + 1;
-    PB_TRY_GOTO(status, pb_config_origin(sc->config, path, directory, &inner.origin), done);
+    PB_TRY_GOTO(status, config_origin(sc->config, path, directory, &inner.origin), done);
     PB_TRY_GOTO(status, scan_text(&inner), done);
     sc->nesting    = inner.nesting;
     sc->after_text = inner.after_text;
@@ -355,8 +355,8 @@ static pb_status scan_text(scanner *sc)
     return PB_OK;
 }
 
-pb_status pb_config_source_scan(pb_config *config, pb_origin *origin, const char *text, size_t size,
-                                bool includes, text_source *out)
+pb_status config_source_scan(pb_config *config, node_origin *origin, const char *text, size_t size,
+                             bool includes, text_source *out)
 {
     scanner sc       = {.config   = config,
                         .origin   = origin,
@@ -367,7 +367,7 @@ pb_status pb_config_source_scan(pb_config *config, pb_origin *origin, const char
                         .out      = out};
     pb_status status = scan_text(&sc);
     if (status != PB_OK) {
-        pb_config_source_clear(out);
+        config_source_clear(out);
     }
     return status;
 }

@@ -13,18 +13,18 @@
 
 /* Reads "v = VALUE;" into a node that has no name yet. *out stays NULL when the value is not a
  * libconfig value; the error record then says why. */
-static pb_status parse_value(pb_config *config, pb_origin *origin, const char *value, pb_node **out)
+static pb_status parse_value(pb_config *config, node_origin *origin, const char *value,
+                             config_node **out)
 {
     pb_string text     = {0};
     text_source source = {0};
-    pb_node *root      = NULL;
+    config_node *root  = NULL;
     pb_status status   = PB_OK;
     PB_TRY_GOTO(status, pb_string_printf(&text, "v = %s\n;", value), done);
-    PB_TRY_GOTO(status,
-                pb_config_source_scan(config, origin, text.data, text.length, false, &source),
+    PB_TRY_GOTO(status, config_source_scan(config, origin, text.data, text.length, false, &source),
                 done);
-    PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_GROUP, origin, 0, &root), done);
-    PB_TRY_GOTO(status, pb_config_source_parse(&source, root), done);
+    PB_TRY_GOTO(status, node_create(NULL, NODE_GROUP, origin, 0, &root), done);
+    PB_TRY_GOTO(status, config_source_parse(&source, root), done);
     if (root->count != 1 || source.comments) {
         status = PB_FAIL(PB_ERR_CONFIG, "%s: this is more than one value", origin->label);
         goto done;
@@ -32,22 +32,22 @@ static pb_status parse_value(pb_config *config, pb_origin *origin, const char *v
     *out        = root->children[0];
     root->count = 0;
 done:
-    pb_node_destroy(root);
-    pb_config_source_clear(&source);
+    node_destroy(root);
+    config_source_clear(&source);
     pb_string_clear(&text);
     return status;
 }
 
-static pb_status text_node(pb_origin *origin, const char *text, size_t length, pb_node **out)
+static pb_status text_node(node_origin *origin, const char *text, size_t length, config_node **out)
 {
-    pb_string copied = {0};
-    pb_status status = PB_OK;
-    pb_node *node    = NULL;
+    pb_string copied  = {0};
+    pb_status status  = PB_OK;
+    config_node *node = NULL;
     PB_TRY_GOTO(status, pb_string_append(&copied, text, length), done);
-    PB_TRY_GOTO(status, pb_node_create(NULL, PB_NODE_TEXT, origin, 0, &node), done);
+    PB_TRY_GOTO(status, node_create(NULL, NODE_TEXT, origin, 0, &node), done);
     node->text = pb_memory_text(length == 0 ? "" : copied.data);
     if (node->text == NULL) {
-        pb_node_destroy(node);
+        node_destroy(node);
         status = PB_ERR_MEMORY;
         goto done;
     }
@@ -58,8 +58,8 @@ done:
 }
 
 /* An item of a bare list, without the blanks around it. */
-static pb_status bare_item(pb_config *config, pb_origin *origin, const char *text, size_t length,
-                           pb_node **out)
+static pb_status bare_item(pb_config *config, node_origin *origin, const char *text, size_t length,
+                           config_node **out)
 {
     pb_string item   = {0};
     pb_status status = PB_OK;
@@ -81,20 +81,21 @@ done:
 }
 
 /* "[lora, ia3]": a flat list whose bare words are texts; `value` begins with "[". */
-static pb_status bare_list(pb_config *config, pb_origin *origin, const char *value, pb_node **out)
+static pb_status bare_list(pb_config *config, node_origin *origin, const char *value,
+                           config_node **out)
 {
-    pb_node *list    = NULL;
-    pb_status status = PB_OK;
-    PB_TRY(pb_node_create(NULL, PB_NODE_LIST, origin, 0, &list));
+    config_node *list = NULL;
+    pb_status status  = PB_OK;
+    PB_TRY(node_create(NULL, NODE_LIST, origin, 0, &list));
     const char *at = value + 1;
     for (bool more = true; more; at++) {
-        size_t length  = strcspn(at, ",]");
-        pb_node *child = NULL;
-        more           = at[length] == ',';
+        size_t length      = strcspn(at, ",]");
+        config_node *child = NULL;
+        more               = at[length] == ',';
         PB_TRY_GOTO(status, bare_item(config, origin, at, length, &child), fail);
-        status = pb_node_append(list, child);
+        status = node_append(list, child);
         if (status != PB_OK) {
-            pb_node_destroy(child);
+            node_destroy(child);
             goto fail;
         }
         at += length;
@@ -102,7 +103,7 @@ static pb_status bare_list(pb_config *config, pb_origin *origin, const char *val
     *out = list;
     return PB_OK;
 fail:
-    pb_node_destroy(list);
+    node_destroy(list);
     return status;
 }
 
@@ -114,7 +115,8 @@ static bool is_bare_list(const char *value)
            value[length - 1] == ']';
 }
 
-static pb_status read_value(pb_config *config, pb_origin *origin, const char *value, pb_node **out)
+static pb_status read_value(pb_config *config, node_origin *origin, const char *value,
+                            config_node **out)
 {
     if (*value == '\0') {
         return text_node(origin, "", 0, out);
@@ -152,17 +154,17 @@ static bool is_key(const char *key, size_t length)
 pb_status pb_config_set(pb_config *config, const char *assignment)
 {
     char label[PLACE_SIZE];
-    pb_origin *origin  = NULL;
-    pb_config *layer   = NULL;
-    pb_node *value     = NULL;
-    pb_status status   = PB_OK;
-    const char *equals = strchr(assignment, '=');
+    node_origin *origin = NULL;
+    pb_config *layer    = NULL;
+    config_node *value  = NULL;
+    pb_status status    = PB_OK;
+    const char *equals  = strchr(assignment, '=');
     if (equals == NULL || !is_key(assignment, (size_t)(equals - assignment))) {
         return PB_FAIL(PB_ERR_CONFIG, "--set %s: this is not key=value, like train.batch=8",
                        assignment);
     }
     snprintf(label, sizeof label, "--set %s", assignment);
-    PB_TRY(pb_config_create(label, ".", &layer));
+    PB_TRY(config_create(label, ".", &layer));
     origin = layer->origins[0];
     PB_TRY_GOTO(status, read_value(layer, origin, equals + 1, &value), done);
 
@@ -182,11 +184,11 @@ pb_status pb_config_set(pb_config *config, const char *assignment)
         status = PB_ERR_MEMORY;
         goto done;
     }
-    PB_TRY_GOTO(status, pb_node_append(layer->root, value), done);
+    PB_TRY_GOTO(status, node_append(layer->root, value), done);
     value  = NULL;
     status = pb_config_merge(config, group, layer, "");
 done:
-    pb_node_destroy(value);
+    node_destroy(value);
     pb_config_close(layer);
     return status;
 }

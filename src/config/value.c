@@ -65,7 +65,7 @@ static pb_status describe_choices(const pb_config_field *field, pb_string *out)
     return PB_OK;
 }
 
-pb_status pb_field_describe(const pb_config_field *field, pb_string *out)
+pb_status field_describe(const pb_config_field *field, pb_string *out)
 {
     static const char *const words[] = {
         [PB_CONFIG_INT]       = "an integer",
@@ -89,39 +89,39 @@ pb_status pb_field_describe(const pb_config_field *field, pb_string *out)
 }
 
 /* "the integer 3", "the text "x"", "a group". */
-static void describe_node(const pb_node *node, char *text, size_t size)
+static void describe_node(const config_node *node, char *text, size_t size)
 {
     char number[PB_NUMBER_BYTES];
     switch (node->kind) {
-    case PB_NODE_GROUP:
+    case NODE_GROUP:
         snprintf(text, size, "a group");
         break;
-    case PB_NODE_LIST:
+    case NODE_LIST:
         snprintf(text, size, "a list");
         break;
-    case PB_NODE_INT:
+    case NODE_INT:
         snprintf(text, size, "the integer %" PRId64, node->integer);
         break;
-    case PB_NODE_FLOAT:
+    case NODE_FLOAT:
         snprintf(text, size, "the number %s", pb_number_text(node->number, 15, number));
         break;
-    case PB_NODE_BOOL:
+    case NODE_BOOL:
         snprintf(text, size, "%s", node->integer != 0 ? "true" : "false");
         break;
-    case PB_NODE_TEXT:
+    case NODE_TEXT:
         snprintf(text, size, "the text \"%.80s\"", node->text);
         break;
     }
 }
 
-static pb_status fail_type(const pb_node *node, const pb_config_field *field)
+static pb_status fail_type(const config_node *node, const pb_config_field *field)
 {
     char place[PLACE_SIZE], is[160];
     pb_string wanted = {0};
     pb_status status = PB_OK;
-    PB_TRY_GOTO(status, pb_field_describe(field, &wanted), done);
+    PB_TRY_GOTO(status, field_describe(field, &wanted), done);
     describe_node(node, is, sizeof is);
-    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s is %s, it should be %s", pb_node_where(node, place),
+    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s is %s, it should be %s", node_where(node, place),
                      field->key, is, wanted.data);
 done:
     pb_string_clear(&wanted);
@@ -130,17 +130,17 @@ done:
 
 /* An integer is compared as one: above 2^53 the nearest double may be inside where it is outside.
  */
-static bool is_within(const pb_node *node, const pb_config_field *field)
+static bool is_within(const config_node *node, const pb_config_field *field)
 {
     if (holds_integers(field)) {
         return node->integer >= integer_bound(field->minimum) &&
                node->integer <= integer_bound(field->maximum);
     }
-    double value = node->kind == PB_NODE_INT ? (double)node->integer : node->number;
+    double value = node->kind == NODE_INT ? (double)node->integer : node->number;
     return value >= field->minimum && value <= field->maximum;
 }
 
-static pb_status check_bounds(const pb_node *node, const pb_config_field *field)
+static pb_status check_bounds(const config_node *node, const pb_config_field *field)
 {
     char place[PLACE_SIZE], low[32], high[32], is[40];
     if (is_within(node, field)) {
@@ -148,12 +148,12 @@ static pb_status check_bounds(const pb_node *node, const pb_config_field *field)
     }
     bound_text(field, field->minimum, low);
     bound_text(field, field->maximum, high);
-    if (node->kind == PB_NODE_INT) {
+    if (node->kind == NODE_INT) {
         snprintf(is, sizeof is, "%" PRId64, node->integer);
     } else {
         snprintf(is, sizeof is, "%.15g", node->number);
     }
-    pb_node_where(node, place);
+    node_where(node, place);
     const char *gap = *field->unit == '\0' ? "" : " ";
     if (field->maximum >= UNBOUNDED) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s = %s is below %s%s%s", place, field->key, is, low,
@@ -167,13 +167,13 @@ static pb_status check_bounds(const pb_node *node, const pb_config_field *field)
                    high, gap, field->unit);
 }
 
-static pb_status read_path(const pb_node *node, const pb_config_field *field, char **out)
+static pb_status read_path(const config_node *node, const pb_config_field *field, char **out)
 {
     char place[PLACE_SIZE];
     char *expanded   = NULL;
     pb_status status = pb_path_expand(node->text, &expanded);
     if (status != PB_OK) {
-        return pb_error_prefix(status, "%s: %s", pb_node_where(node, place), field->key);
+        return pb_error_prefix(status, "%s: %s", node_where(node, place), field->key);
     }
     if (*expanded == '\0' || strcmp(node->origin->directory, ".") == 0) {
         *out = expanded;
@@ -184,7 +184,7 @@ static pb_status read_path(const pb_node *node, const pb_config_field *field, ch
     return status;
 }
 
-static pb_status read_choice(const pb_node *node, const pb_config_field *field, int *out)
+static pb_status read_choice(const config_node *node, const pb_config_field *field, int *out)
 {
     char place[PLACE_SIZE];
     for (int i = 0; field->choices[i] != NULL; i++) {
@@ -197,29 +197,29 @@ static pb_status read_choice(const pb_node *node, const pb_config_field *field, 
     pb_string wanted = {0};
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, describe_choices(field, &wanted), done);
-    status =
-        PB_FAIL(PB_ERR_CONFIG, "%s: %s = \"%.80s\" is not %s%s%s%s", pb_node_where(node, place),
-                field->key, node->text, wanted.data, near != NULL ? "; did you mean \"" : "",
-                near != NULL ? near : "", near != NULL ? "\"?" : "");
+    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s = \"%.80s\" is not %s%s%s%s", node_where(node, place),
+                     field->key, node->text, wanted.data, near != NULL ? "; did you mean \"" : "",
+                     near != NULL ? near : "", near != NULL ? "\"?" : "");
 done:
     pb_string_clear(&wanted);
     return status;
 }
 
 /* A single value stands for a list of one. */
-static pb_status read_texts(const pb_node *node, const pb_config_field *field, pb_config_list *out)
+static pb_status read_texts(const config_node *node, const pb_config_field *field,
+                            pb_config_list *out)
 {
-    bool single         = node->kind == PB_NODE_TEXT;
+    bool single         = node->kind == NODE_TEXT;
     int64_t count       = single ? 1 : node->count;
     pb_config_list list = {0};
-    if (!single && node->kind != PB_NODE_LIST) {
+    if (!single && node->kind != NODE_LIST) {
         return fail_type(node, field);
     }
     PB_TRY(PB_ALLOC(list.items, count));
     pb_status status = PB_OK;
     for (; list.count < count && status == PB_OK; list.count++) {
-        const pb_node *item = single ? node : node->children[list.count];
-        if (item->kind != PB_NODE_TEXT) {
+        const config_node *item = single ? node : node->children[list.count];
+        if (item->kind != NODE_TEXT) {
             status = fail_type(item, field);
             break;
         }
@@ -227,27 +227,28 @@ static pb_status read_texts(const pb_node *node, const pb_config_field *field, p
         status                 = list.items[list.count] == NULL ? PB_ERR_MEMORY : PB_OK;
     }
     if (status != PB_OK) {
-        pb_value value = {.list = list};
-        pb_value_clear(PB_CONFIG_TEXT_LIST, &value);
+        config_value value = {.list = list};
+        value_clear(PB_CONFIG_TEXT_LIST, &value);
         return status;
     }
     *out = list;
     return PB_OK;
 }
 
-static pb_status read_ints(const pb_node *node, const pb_config_field *field, pb_config_ints *out)
+static pb_status read_ints(const config_node *node, const pb_config_field *field,
+                           pb_config_ints *out)
 {
-    bool single         = node->kind == PB_NODE_INT;
+    bool single         = node->kind == NODE_INT;
     int64_t count       = single ? 1 : node->count;
     pb_config_ints ints = {.count = count};
     pb_status status    = PB_OK;
-    if (!single && node->kind != PB_NODE_LIST) {
+    if (!single && node->kind != NODE_LIST) {
         return fail_type(node, field);
     }
     PB_TRY(PB_ALLOC(ints.items, count));
     for (int64_t i = 0; i < count && status == PB_OK; i++) {
-        const pb_node *item = single ? node : node->children[i];
-        if (item->kind != PB_NODE_INT) {
+        const config_node *item = single ? node : node->children[i];
+        if (item->kind != NODE_INT) {
             status = fail_type(item, field);
         } else {
             status = check_bounds(item, field);
@@ -262,34 +263,34 @@ static pb_status read_ints(const pb_node *node, const pb_config_field *field, pb
     return PB_OK;
 }
 
-static pb_status read_float(const pb_node *node, const pb_config_field *field, double *out)
+static pb_status read_float(const config_node *node, const pb_config_field *field, double *out)
 {
     PB_TRY(check_bounds(node, field));
-    *out = node->kind == PB_NODE_INT ? (double)node->integer : node->number;
+    *out = node->kind == NODE_INT ? (double)node->integer : node->number;
     return PB_OK;
 }
 
-static bool kind_fits(pb_node_kind kind, pb_config_type type)
+static bool kind_fits(node_kind kind, pb_config_type type)
 {
     switch (type) {
     case PB_CONFIG_INT:
-        return kind == PB_NODE_INT;
+        return kind == NODE_INT;
     case PB_CONFIG_FLOAT:
-        return kind == PB_NODE_INT || kind == PB_NODE_FLOAT;
+        return kind == NODE_INT || kind == NODE_FLOAT;
     case PB_CONFIG_BOOL:
-        return kind == PB_NODE_BOOL;
+        return kind == NODE_BOOL;
     case PB_CONFIG_TEXT:
     case PB_CONFIG_PATH:
     case PB_CONFIG_CHOICE:
-        return kind == PB_NODE_TEXT;
+        return kind == NODE_TEXT;
     default:
         return true;
     }
 }
 
-pb_status pb_value_read(const pb_node *node, const pb_config_field *field, pb_value *out)
+pb_status value_read(const config_node *node, const pb_config_field *field, config_value *out)
 {
-    *out = (pb_value){0};
+    *out = (config_value){0};
     if (!kind_fits(node->kind, field->type)) {
         return fail_type(node, field);
     }
@@ -329,7 +330,7 @@ static int64_t count_words(const char *text)
     return count;
 }
 
-static pb_status default_list(const pb_config_field *field, pb_value *out)
+static pb_status default_list(const pb_config_field *field, config_value *out)
 {
     const char *at = field->text == NULL ? "" : field->text;
     int64_t count  = count_words(at);
@@ -354,9 +355,9 @@ static pb_status default_list(const pb_config_field *field, pb_value *out)
     return PB_OK;
 }
 
-pb_status pb_value_default(const pb_config_field *field, pb_value *out)
+pb_status value_default(const pb_config_field *field, config_value *out)
 {
-    *out             = (pb_value){0};
+    *out             = (config_value){0};
     const char *text = field->text == NULL ? "" : field->text;
     switch (field->type) {
     case PB_CONFIG_INT:
@@ -379,7 +380,7 @@ pb_status pb_value_default(const pb_config_field *field, pb_value *out)
     case PB_CONFIG_INT_LIST: {
         pb_status status = default_list(field, out);
         if (status != PB_OK) {
-            pb_value_clear(field->type, out);
+            value_clear(field->type, out);
         }
         return status;
     }
@@ -387,7 +388,7 @@ pb_status pb_value_default(const pb_config_field *field, pb_value *out)
     return PB_FAIL(PB_ERR_INTERNAL, "config: key \"%s\" has type %d", field->key, (int)field->type);
 }
 
-void pb_value_clear(pb_config_type type, pb_value *value)
+void value_clear(pb_config_type type, config_value *value)
 {
     if (type == PB_CONFIG_TEXT || type == PB_CONFIG_PATH) {
         pb_memory_free(value->text);
@@ -399,11 +400,11 @@ void pb_value_clear(pb_config_type type, pb_value *value)
         }
         pb_memory_free(value->list.items);
     }
-    *value = (pb_value){0};
+    *value = (config_value){0};
 }
 
 /* Bytes of a field's member; the union begins with the same bytes. */
-size_t pb_value_size(pb_config_type type)
+size_t value_size(pb_config_type type)
 {
     switch (type) {
     case PB_CONFIG_INT:
@@ -446,12 +447,12 @@ static pb_status copy_ints(const pb_config_ints *ints, pb_config_ints *out)
     return PB_OK;
 }
 
-pb_status pb_value_copy(const pb_config_field *field, const void *object, pb_value *out)
+pb_status value_copy(const pb_config_field *field, const void *object, config_value *out)
 {
-    pb_value own     = {0};
+    config_value own = {0};
     pb_status status = PB_OK;
-    memcpy(&own, (const char *)object + field->offset, pb_value_size(field->type));
-    *out = (pb_value){0};
+    memcpy(&own, (const char *)object + field->offset, value_size(field->type));
+    *out = (config_value){0};
     switch (field->type) {
     case PB_CONFIG_TEXT:
     case PB_CONFIG_PATH:
@@ -468,17 +469,17 @@ pb_status pb_value_copy(const pb_config_field *field, const void *object, pb_val
         *out = own;
     }
     if (status != PB_OK) {
-        pb_value_clear(field->type, out);
+        value_clear(field->type, out);
     }
     return status;
 }
 
-void pb_value_store_take(const pb_config_field *field, pb_value *value, void *object)
+void value_store_take(const pb_config_field *field, config_value *value, void *object)
 {
-    char *member = (char *)object + field->offset;
-    pb_value old = {0};
-    memcpy(&old, member, pb_value_size(field->type));
-    pb_value_clear(field->type, &old);
-    memcpy(member, value, pb_value_size(field->type));
-    *value = (pb_value){0};
+    char *member     = (char *)object + field->offset;
+    config_value old = {0};
+    memcpy(&old, member, value_size(field->type));
+    value_clear(field->type, &old);
+    memcpy(member, value, value_size(field->type));
+    *value = (config_value){0};
 }

@@ -95,15 +95,15 @@ static pb_status write_value(const pb_config_field *field, const void *member, p
 
 static pb_status is_default(const pb_config_field *field, const void *member, bool *out)
 {
-    pb_value value = {0};
+    config_value value = {0};
     pb_string a = {0}, b = {0};
     pb_status status;
-    PB_TRY_GOTO(status, pb_value_default(field, &value), done);
+    PB_TRY_GOTO(status, value_default(field, &value), done);
     PB_TRY_GOTO(status, write_value(field, &value, &a), done);
     PB_TRY_GOTO(status, write_value(field, member, &b), done);
     *out = strcmp(a.data, b.data) == 0;
 done:
-    pb_value_clear(field->type, &value);
+    value_clear(field->type, &value);
     pb_string_clear(&a);
     pb_string_clear(&b);
     return status;
@@ -166,7 +166,7 @@ pb_status pb_config_help(const char *title, const pb_config_field *fields, pb_st
     PB_TRY(pb_string_printf(out, "%s\n", title));
     for (; fields->key != NULL; fields++) {
         PB_TRY(pb_string_printf(out, "  %-24s %s\n%27s", fields->key, fields->help, ""));
-        PB_TRY(pb_field_describe(fields, out));
+        PB_TRY(field_describe(fields, out));
         if (fields->required) {
             PB_TRY(pb_string_puts(out, ", required\n"));
             continue;

@@ -19,7 +19,7 @@ static pb_status copy_sample(pb_row_texts *texts, int64_t from, pb_row_text **ou
     return PB_OK;
 }
 
-static pb_status write_list(const pb_column *column, const json_t *list, const char *none,
+static pb_status write_list(const dataset_column *column, const json_t *list, const char *none,
                             bool together, pb_row_texts *texts)
 {
     int64_t first     = texts->count - 1;
@@ -54,12 +54,12 @@ static pb_status write_list(const pb_column *column, const json_t *list, const c
     return PB_OK;
 }
 
-pb_status pb_answers_write(const pb_column *column, const char *none, bool together,
-                           const json_t *row, pb_row_texts *texts)
+pb_status answers_write(const dataset_column *column, const char *none, bool together,
+                        const json_t *row, pb_row_texts *texts)
 {
     json_t *list = NULL;
 
-    PB_TRY(pb_column_list(column, row, &list));
+    PB_TRY(column_list(column, row, &list));
     pb_status status = write_list(column, list, none, together, texts);
     json_decref(list);
     return status;

@@ -65,7 +65,7 @@ static pb_status probe(const request *q, pb_string *out)
     pb_rows *rows = NULL;
 
     PB_TRY(pb_rows_open(q->ds, q->split, 1, &rows));
-    pb_rows_limit(rows, PROBED_ROWS);
+    rows_limit(rows, PROBED_ROWS);
     pb_status status = probe_rows(q, rows, out);
     pb_rows_close(rows);
     return status;
@@ -81,15 +81,15 @@ static pb_status describe(const request *q, pb_string *out)
     PB_TRY(pb_string_printf(out,
                             "tokens " TOKENS_VERSION " %zu\n%s %s\nfile %s %s\nchecked %d\n"
                             "template %s\ntokenizer %s\n",
-                            pb_token_file_header_bytes(), pb_protocol_names[q->ds->protocol],
-                            pb_split_name(q->split), pb_dataset_form(&q->ds->options, q->split),
+                            token_file_header_bytes(), pb_protocol_names[q->ds->protocol],
+                            split_name(q->split), pb_dataset_form(&q->ds->options, q->split),
                             q->sha, q->ds->check != NULL, pb_template_name(o->tpl),
                             pb_tokenizer_hash(o->tokenizer)));
     if (q->test != NULL) {
         const pb_encoded_storage *s = q->test->storage;
         char digests[PB_HASH_TEXT];
-        PB_TRY(pb_hash_bytes(s->arrays[PB_SECTION_DIGESTS],
-                             pb_encoded_section_bytes(s, PB_SECTION_DIGESTS), digests));
+        PB_TRY(pb_hash_bytes(s->arrays[SECTION_DIGESTS], encoded_section_bytes(s, SECTION_DIGESTS),
+                             digests));
         PB_TRY(pb_string_printf(out, "without %s\n", digests));
     }
     PB_TRY(pb_string_printf(out, "instruction %s\n", q->ds->instructions[q->split]));
@@ -136,8 +136,8 @@ out_text:
 /* A set counts the same whether it is mapped or not: so does a cell's memory. */
 static void account(const pb_encoded_set *set)
 {
-    for (int i = 0; i < PB_SECTION_COUNT; i++) {
-        pb_memory_account((int64_t)pb_encoded_section_bytes(set->storage, i));
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        pb_memory_account((int64_t)encoded_section_bytes(set->storage, i));
     }
 }
 
@@ -149,7 +149,7 @@ static pb_status find(const request *q, bool locked, pb_encoded_set *out, bool *
     if (!pb_path_exists(q->path.data)) {
         return PB_OK;
     }
-    pb_status status = pb_token_file_open(q->path.data, q->key, true, out);
+    pb_status status = token_file_open(q->path.data, q->key, true, out);
     *found           = status == PB_OK;
     if (*found) {
         account(out);
@@ -197,7 +197,7 @@ static void remove_leftovers(const request *q)
 
 static pb_status make(const request *q, pb_encoded_set *out)
 {
-    return pb_encoded_make(q->ds, q->split, q->options, q->test, out);
+    return encoded_make(q->ds, q->split, q->options, q->test, out);
 }
 
 /* Replaces the set that was made by a mapping of its file. */
@@ -209,9 +209,9 @@ static pb_status keep(const request *q, const char *temporary, pb_encoded_set *m
         (void)unlink(temporary);
         return PB_FAIL(PB_ERR_IO, "the file of rows changed while it was read");
     }
-    PB_TRY(pb_token_file_write(temporary, q->path.data, q->key, made));
+    PB_TRY(token_file_write(temporary, q->path.data, q->key, made));
     /* Not read again: its pages would be resident in addition to those of the set. */
-    PB_TRY(pb_token_file_open(q->path.data, q->key, false, &mapped));
+    PB_TRY(token_file_open(q->path.data, q->key, false, &mapped));
     mapped.from_cache = false;
     pb_encoded_close(made);
     account(&mapped);

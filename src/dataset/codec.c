@@ -7,12 +7,12 @@
 #include <string.h>
 
 #ifdef PB_HAVE_ZLIB
-#define GZIP &pb_codec_gzip
+#define GZIP &codec_gzip
 #else
 #define GZIP NULL
 #endif
 #ifdef PB_HAVE_ZSTD
-#define ZSTD &pb_codec_zstd
+#define ZSTD &codec_zstd
 #else
 #define ZSTD NULL
 #endif
@@ -22,7 +22,7 @@ typedef struct compression {
     const char *magic;
     size_t size;   /* bytes of the magic */
     size_t offset; /* where they lie */
-    const pb_codec *codec;
+    const dataset_codec *codec;
     const char *library; /* what a build needs for it; NULL: no build reads it */
     const char *unpack;  /* the program that unpacks it */
 } compression;
@@ -51,7 +51,7 @@ static bool begins_so(const compression *c, const unsigned char *bytes, size_t s
     return strcmp(c->name, "zstd") == 0 && is_skippable_zstd(bytes, size);
 }
 
-pb_status pb_codec_find(const void *bytes, size_t size, const pb_codec **out)
+pb_status codec_find(const void *bytes, size_t size, const dataset_codec **out)
 {
     for (int i = 0; i < COMPRESSIONS; i++) {
         const compression *c = &compressions[i];

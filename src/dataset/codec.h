@@ -9,26 +9,26 @@
 #include <stddef.h>
 
 /* Where a step reads and writes; it advances the pointers and reduces the sizes (bytes). */
-typedef struct pb_codec_room {
+typedef struct codec_room {
     const unsigned char *in;
     size_t in_size;
     unsigned char *out;
     size_t out_size;
-} pb_codec_room;
+} codec_room;
 
-typedef struct pb_codec {
+typedef struct dataset_codec {
     const char *name;
     pb_status (*open)(void **state);
     void (*close)(void *state); /* accepts NULL */
     /* Moves bytes until one of the sizes is used up. A file may hold several members in a row, but
      * nothing else. PB_ERR_IO with the reason, without the file's name. */
-    pb_status (*step)(void *state, pb_codec_room *room);
+    pb_status (*step)(void *state, codec_room *room);
     bool (*is_whole)(const void *state); /* everything read so far is whole members */
-} pb_codec;
+} dataset_codec;
 
-extern const pb_codec pb_codec_gzip; /* needs zlib */
-extern const pb_codec pb_codec_zstd; /* needs libzstd */
+extern const dataset_codec codec_gzip; /* needs zlib */
+extern const dataset_codec codec_zstd; /* needs libzstd */
 
 /* The codec of a file that begins with these bytes, NULL for one that is not compressed.
  * PB_ERR_UNSUPPORTED with the remedy when this build cannot read it. */
-pb_status pb_codec_find(const void *bytes, size_t size, const pb_codec **out) PB_MUST_USE;
+pb_status codec_find(const void *bytes, size_t size, const dataset_codec **out) PB_MUST_USE;

@@ -11,10 +11,10 @@
 #include <string.h>
 
 static const char *const type_names[] = {
-    [PB_COLUMN_STRING] = "string",   [PB_COLUMN_INT] = "int",
-    [PB_COLUMN_FLOAT32] = "float32", [PB_COLUMN_LABEL] = "label",
-    [PB_COLUMN_STRINGS] = "strings", [PB_COLUMN_STRINGS_TEXT] = "strings_text",
-    [PB_COLUMN_TYPE_COUNT] = NULL,
+    [COLUMN_STRING] = "string",   [COLUMN_INT] = "int",
+    [COLUMN_FLOAT32] = "float32", [COLUMN_LABEL] = "label",
+    [COLUMN_STRINGS] = "strings", [COLUMN_STRINGS_TEXT] = "strings_text",
+    [COLUMN_TYPE_COUNT] = NULL,
 };
 
 static char *copy_part(const char *begin, const char *end)
@@ -27,7 +27,7 @@ static char *copy_part(const char *begin, const char *end)
     return copy;
 }
 
-static pb_status parse_declaration(const char *text, pb_column *out)
+static pb_status parse_declaration(const char *text, dataset_column *out)
 {
     const char *colon  = strrchr(text, ':');
     const char *equals = strchr(text, '=');
@@ -46,11 +46,11 @@ static pb_status parse_declaration(const char *text, pb_column *out)
     if (out->nullable) {
         type[length - 1] = '\0';
     }
-    out->type = PB_COLUMN_STRING;
-    while (out->type < PB_COLUMN_TYPE_COUNT && strcmp(type_names[out->type], type) != 0) {
+    out->type = COLUMN_STRING;
+    while (out->type < COLUMN_TYPE_COUNT && strcmp(type_names[out->type], type) != 0) {
         out->type++;
     }
-    if (out->type == PB_COLUMN_TYPE_COUNT) {
+    if (out->type == COLUMN_TYPE_COUNT) {
         return PB_FAIL(PB_ERR_CONFIG,
                        "dataset.columns: \"%s\": type %s is none of string, int, float32, label, "
                        "strings, strings_text",
@@ -61,27 +61,28 @@ static pb_status parse_declaration(const char *text, pb_column *out)
     return out->name != NULL && out->source != NULL ? PB_OK : PB_ERR_MEMORY;
 }
 
-pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protocol, pb_columns *out)
+pb_status columns_open(const pb_dataset_options *options, pb_protocol protocol,
+                       dataset_columns *out)
 {
     pb_status status;
-    pb_columns columns = {.options  = options,
-                          .labels   = pb_dataset_options_labels(options, protocol),
-                          .protocol = protocol};
+    dataset_columns columns = {.options  = options,
+                               .labels   = pb_dataset_options_labels(options, protocol),
+                               .protocol = protocol};
 
     PB_TRY_GOTO(status, PB_ALLOC(columns.items, options->columns.count), err_columns);
     PB_TRY_GOTO(status, PB_ALLOC(columns.names, options->columns.count + 1), err_columns);
     for (int64_t i = 0; i < options->columns.count; i++) {
         columns.count = i + 1;
         PB_TRY_GOTO(status,
-                    pb_dataset_at(options, "columns", i,
-                                  parse_declaration(options->columns.items[i], &columns.items[i])),
+                    dataset_at(options, "columns", i,
+                               parse_declaration(options->columns.items[i], &columns.items[i])),
                     err_columns);
         columns.names[i] = columns.items[i].name;
-        if (columns.items[i].type == PB_COLUMN_LABEL && columns.labels->count == 0) {
+        if (columns.items[i].type == COLUMN_LABEL && columns.labels->count == 0) {
             status = PB_FAIL(PB_ERR_CONFIG,
                              "dataset.columns: \"%s\" is a label, but dataset.labels is empty",
                              columns.items[i].name);
-            status = pb_dataset_at(options, "columns", i, status);
+            status = dataset_at(options, "columns", i, status);
             goto err_columns;
         }
     }
@@ -89,18 +90,18 @@ pb_status pb_columns_open(const pb_dataset_options *options, pb_protocol protoco
         status = PB_FAIL(PB_ERR_CONFIG,
                          "dataset.label_values has %" PRId64 " entries for %" PRId64 " labels",
                          options->label_values.count, columns.labels->count);
-        status = pb_dataset_at(options, "label_values", -1, status);
+        status = dataset_at(options, "label_values", -1, status);
         goto err_columns;
     }
     *out = columns;
     return PB_OK;
 
 err_columns:
-    pb_columns_close(&columns);
+    columns_close(&columns);
     return status;
 }
 
-void pb_columns_close(pb_columns *columns)
+void columns_close(dataset_columns *columns)
 {
     for (int64_t i = 0; i < columns->count; i++) {
         pb_memory_free(columns->items[i].name);
@@ -108,7 +109,7 @@ void pb_columns_close(pb_columns *columns)
     }
     pb_memory_free(columns->items);
     pb_memory_free(columns->names);
-    *columns = (pb_columns){0};
+    *columns = (dataset_columns){0};
 }
 
 static const char *json_type_name(const json_t *value)
@@ -132,28 +133,28 @@ static const char *json_type_name(const json_t *value)
     }
 }
 
-static bool type_fits(const pb_columns *columns, pb_column_type type, const json_t *value)
+static bool type_fits(const dataset_columns *columns, column_type type, const json_t *value)
 {
     switch (type) {
-    case PB_COLUMN_STRING:
-    case PB_COLUMN_STRINGS_TEXT:
+    case COLUMN_STRING:
+    case COLUMN_STRINGS_TEXT:
         return json_is_string(value);
-    case PB_COLUMN_INT:
+    case COLUMN_INT:
         return json_is_integer(value);
-    case PB_COLUMN_FLOAT32:
+    case COLUMN_FLOAT32:
         return json_is_number(value);
-    case PB_COLUMN_LABEL:
+    case COLUMN_LABEL:
         return json_is_integer(value) ||
                (json_is_string(value) && columns->options->label_values.count > 0) ||
                (json_is_boolean(value) && label_class(columns, value) >= 0);
-    case PB_COLUMN_STRINGS:
+    case COLUMN_STRINGS:
         return is_text_list(value);
     default:
         return false;
     }
 }
 
-const pb_column *pb_columns_find(const pb_columns *columns, const char *name)
+const dataset_column *columns_find(const dataset_columns *columns, const char *name)
 {
     for (int64_t i = 0; i < columns->count; i++) {
         if (strcmp(columns->items[i].name, name) == 0) {
@@ -163,10 +164,10 @@ const pb_column *pb_columns_find(const pb_columns *columns, const char *name)
     return NULL;
 }
 
-pb_status pb_columns_need(const pb_columns *columns, const char *user, const char *name,
-                          pb_column_type type, pb_column_type or_type, const pb_column **out)
+pb_status columns_need(const dataset_columns *columns, const char *user, const char *name,
+                       column_type type, column_type or_type, const dataset_column **out)
 {
-    const pb_column *column = pb_columns_find(columns, name);
+    const dataset_column *column = columns_find(columns, name);
 
     if (column == NULL || (column->type != type && column->type != or_type) || column->nullable) {
         bool one = type == or_type;
@@ -179,7 +180,7 @@ pb_status pb_columns_need(const pb_columns *columns, const char *user, const cha
 }
 
 /* True for the column that "name:type" says, without null. */
-static bool is_declared_as(const pb_column *column, const char *text)
+static bool is_declared_as(const dataset_column *column, const char *text)
 {
     size_t length = strlen(column->name);
 
@@ -187,8 +188,8 @@ static bool is_declared_as(const pb_column *column, const char *text)
            strcmp(type_names[column->type], text + length + 1) == 0 && !column->nullable;
 }
 
-pb_status pb_columns_need_all(const pb_columns *columns, const char *builder,
-                              const char *const *needed)
+pb_status columns_need_all(const dataset_columns *columns, const char *builder,
+                           const char *const *needed)
 {
     for (; *needed != NULL; needed++) {
         int64_t i = 0;
@@ -203,7 +204,7 @@ pb_status pb_columns_need_all(const pb_columns *columns, const char *builder,
     return PB_OK;
 }
 
-static pb_status fail_missing(const pb_column *column, const json_t *row)
+static pb_status fail_missing(const dataset_column *column, const json_t *row)
 {
     char keys[300]        = "";
     size_t used           = 0;
@@ -224,7 +225,7 @@ static pb_status fail_missing(const pb_column *column, const json_t *row)
                    column->source, keys);
 }
 
-static pb_status check_label(const pb_columns *columns, const pb_column *column,
+static pb_status check_label(const dataset_columns *columns, const dataset_column *column,
                              const json_t *value)
 {
     if (label_class(columns, value) >= -1) {
@@ -248,31 +249,31 @@ static pb_status check_label(const pb_columns *columns, const pb_column *column,
 }
 
 /* What can be corrected other than the row, as a clause. */
-static const char *remedy(pb_column_type type, const json_t *value)
+static const char *remedy(column_type type, const json_t *value)
 {
     if (json_is_null(value)) {
         return ", or declare the type with a ?";
     }
-    if (type == PB_COLUMN_LABEL && json_is_string(value)) {
+    if (type == COLUMN_LABEL && json_is_string(value)) {
         return ", or list the texts of the classes (dataset.label_values)";
     }
-    if (type == PB_COLUMN_LABEL && json_is_boolean(value)) {
+    if (type == COLUMN_LABEL && json_is_boolean(value)) {
         return ", or list true and false as texts of the classes (dataset.label_values)";
     }
-    if (type == PB_COLUMN_LABEL && json_is_real(value)) {
+    if (type == COLUMN_LABEL && json_is_real(value)) {
         return ": a label is an integer";
     }
-    if (type == PB_COLUMN_INT && json_is_real(value)) {
+    if (type == COLUMN_INT && json_is_real(value)) {
         return ", or declare float32";
     }
-    return json_is_string(value) && type != PB_COLUMN_STRINGS ? ": numbers have no quotes" : "";
+    return json_is_string(value) && type != COLUMN_STRINGS ? ": numbers have no quotes" : "";
 }
 
-pb_status pb_columns_check(const pb_columns *columns, const json_t *row)
+pb_status columns_check(const dataset_columns *columns, const json_t *row)
 {
     for (int64_t i = 0; i < columns->count; i++) {
-        const pb_column *column = &columns->items[i];
-        const json_t *value     = row_value(row, column->source);
+        const dataset_column *column = &columns->items[i];
+        const json_t *value          = row_value(row, column->source);
         if (value == NULL) {
             return fail_missing(column, row);
         }
@@ -286,7 +287,7 @@ pb_status pb_columns_check(const pb_columns *columns, const json_t *row)
                            column->source, json_type_name(value), type_names[column->type],
                            remedy(column->type, value));
         }
-        if (column->type == PB_COLUMN_LABEL) {
+        if (column->type == COLUMN_LABEL) {
             PB_TRY(check_label(columns, column, value));
         }
     }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-static pb_status fail_type(const pb_column *column, const char *text, const char *needed)
+static pb_status fail_type(const dataset_column *column, const char *text, const char *needed)
 {
     return PB_FAIL(PB_ERR_FORMAT,
                    "column \"%s\" holds \"%.80s\" where %s is declared (dataset.columns); correct "
@@ -34,8 +34,8 @@ static int64_t index_of(const pb_config_list *names, const char *text)
 }
 
 /* A label in the form that the check expects: an index, -1, or one of label_values. */
-static pb_status convert_label(const pb_columns *columns, const pb_column *column, const char *text,
-                               json_t *parsed, json_t **out)
+static pb_status convert_label(const dataset_columns *columns, const dataset_column *column,
+                               const char *text, json_t *parsed, json_t **out)
 {
     const pb_dataset_options *options = columns->options;
     const pb_config_list *values      = &options->label_values;
@@ -63,20 +63,20 @@ static pb_status convert_label(const pb_columns *columns, const pb_column *colum
     return PB_OK;
 }
 
-static pb_status convert(const pb_columns *columns, const pb_column *column, const char *text,
-                         size_t length, json_t **out)
+static pb_status convert(const dataset_columns *columns, const dataset_column *column,
+                         const char *text, size_t length, json_t **out)
 {
     pb_status status = PB_OK;
     json_t *parsed   = json_loadb(text, length, JSON_DECODE_ANY, NULL);
 
     switch (column->type) {
-    case PB_COLUMN_LABEL:
+    case COLUMN_LABEL:
         status = convert_label(columns, column, text, parsed, out);
         break;
-    case PB_COLUMN_INT:
+    case COLUMN_INT:
         status = json_is_integer(parsed) ? PB_OK : fail_type(column, text, "int");
         break;
-    case PB_COLUMN_FLOAT32:
+    case COLUMN_FLOAT32:
         status = json_is_number(parsed) ? PB_OK : fail_type(column, text, "float32");
         break;
     default:
@@ -84,19 +84,19 @@ static pb_status convert(const pb_columns *columns, const pb_column *column, con
                                        : fail_type(column, text, "strings (a JSON list of texts)");
         break;
     }
-    if (status == PB_OK && column->type != PB_COLUMN_LABEL) {
+    if (status == PB_OK && column->type != COLUMN_LABEL) {
         *out = json_incref(parsed);
     }
     json_decref(parsed);
     return status;
 }
 
-pb_status pb_columns_convert(const pb_columns *columns, json_t *row)
+pb_status columns_convert(const dataset_columns *columns, json_t *row)
 {
     for (int64_t i = 0; i < columns->count; i++) {
-        const pb_column *column = &columns->items[i];
-        const json_t *cell      = json_object_get(row, column->source);
-        json_t *value           = NULL;
+        const dataset_column *column = &columns->items[i];
+        const json_t *cell           = json_object_get(row, column->source);
+        json_t *value                = NULL;
 
         /* Missing values are found by the check; a value that is not a text was converted for
          * another column. */
@@ -105,7 +105,7 @@ pb_status pb_columns_convert(const pb_columns *columns, json_t *row)
         }
         if (column->nullable && json_string_length(cell) == 0) {
             value = json_null();
-        } else if (column->type == PB_COLUMN_STRING || column->type == PB_COLUMN_STRINGS_TEXT) {
+        } else if (column->type == COLUMN_STRING || column->type == COLUMN_STRINGS_TEXT) {
             continue;
         } else {
             PB_TRY(convert(columns, column, json_string_value(cell), json_string_length(cell),

@@ -13,14 +13,14 @@
 
 enum { PAPER_NEW_TOKENS = 1024 };
 
-static const char *const key_names[PB_KEY_COUNT] = {"train_file", "test_file", "header"};
+static const char *const key_names[KEY_COUNT] = {"train_file", "test_file", "header"};
 
 static pb_status keep_places(pb_dataset *ds)
 {
     const pb_dataset_options *o = &ds->options;
     char key[256], place[512];
 
-    for (int k = 0; k < PB_KEY_COUNT && o->config != NULL; k++) {
+    for (int k = 0; k < KEY_COUNT && o->config != NULL; k++) {
         (void)snprintf(key, sizeof key, "%s.%s", o->group, key_names[k]);
         /* A default has no place of its own: then the group's. */
         key[pb_config_has(o->config, key) ? strlen(key) : strlen(o->group)] = '\0';
@@ -34,7 +34,7 @@ static pb_status keep_places(pb_dataset *ds)
 
 static pb_status open_split(pb_dataset *ds, pb_split split, const char *info)
 {
-    PB_TRY(pb_instruction_read(&ds->options, ds->protocol, split, info, &ds->instructions[split]));
+    PB_TRY(instruction_read(&ds->options, ds->protocol, split, info, &ds->instructions[split]));
     return ds->ops->open(&ds->options, ds->protocol, split, ds->instructions[split],
                          &ds->builders[split]);
 }
@@ -45,34 +45,32 @@ static pb_status find_builder(pb_dataset *ds)
     static const pb_registry known   = {.kind = "task", .entries = tasks, .stride = sizeof *tasks};
     size_t task;
 
-    PB_TRY(
-        pb_dataset_at(&ds->options, "task", -1, pb_registry_find(&known, ds->options.task, &task)));
-    return pb_dataset_at(&ds->options, "builder", -1,
-                         pb_dataset_find(ds->options.builder, &ds->ops));
+    PB_TRY(dataset_at(&ds->options, "task", -1, pb_registry_find(&known, ds->options.task, &task)));
+    return dataset_at(&ds->options, "builder", -1, pb_dataset_find(ds->options.builder, &ds->ops));
 }
 
 static pb_status check_columns(const pb_dataset *ds)
 {
-    pb_columns columns = {0};
+    dataset_columns columns = {0};
 
     if (ds->ops->columns == NULL) {
         return PB_OK;
     }
-    PB_TRY(pb_columns_open(&ds->options, ds->protocol, &columns));
-    pb_status status = pb_columns_need_all(&columns, ds->ops->name, ds->ops->columns);
-    pb_columns_close(&columns);
-    return pb_dataset_at(&ds->options, "columns", -1, status);
+    PB_TRY(columns_open(&ds->options, ds->protocol, &columns));
+    pb_status status = columns_need_all(&columns, ds->ops->name, ds->ops->columns);
+    columns_close(&columns);
+    return dataset_at(&ds->options, "columns", -1, status);
 }
 
 /* A class is identified by its index, whatever its name in the protocol. */
 static pb_status check_labels(const pb_dataset_options *o)
 {
     if (o->paper_labels.count > 0 && o->paper_labels.count != o->labels.count) {
-        return pb_dataset_at(o, "paper_labels", -1,
-                             PB_FAIL(PB_ERR_CONFIG,
-                                     "dataset.paper_labels has %" PRId64 " names for the %" PRId64
-                                     " classes of dataset.labels",
-                                     o->paper_labels.count, o->labels.count));
+        return dataset_at(o, "paper_labels", -1,
+                          PB_FAIL(PB_ERR_CONFIG,
+                                  "dataset.paper_labels has %" PRId64 " names for the %" PRId64
+                                  " classes of dataset.labels",
+                                  o->paper_labels.count, o->labels.count));
     }
     return PB_OK;
 }
@@ -137,7 +135,7 @@ void pb_dataset_close(pb_dataset *ds)
         }
         pb_memory_free(ds->instructions[split]);
     }
-    for (int k = 0; k < PB_KEY_COUNT; k++) {
+    for (int k = 0; k < KEY_COUNT; k++) {
         pb_memory_free(ds->places[k]);
     }
     pb_config_clear(pb_dataset_fields, &ds->options);

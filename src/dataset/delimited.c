@@ -36,7 +36,7 @@ static size_t scan_bytes(scan *s, const char *bytes, size_t size)
         if (s->place == IN_QUOTES) {
             const char *quote = memchr(bytes + i, '"', size - i);
             size_t end        = quote != NULL ? (size_t)(quote - bytes) : size;
-            s->line += pb_count_lines(bytes + i, end - i);
+            s->line += count_lines(bytes + i, end - i);
             s->place = quote != NULL ? BEHIND_QUOTE : IN_QUOTES;
             i        = quote != NULL ? end + 1 : size;
             continue;
@@ -57,7 +57,7 @@ static size_t scan_bytes(scan *s, const char *bytes, size_t size)
     return i;
 }
 
-static pb_status read_record(pb_reader *r, pb_record_text *record, bool *some)
+static pb_status read_record(dataset_reader *r, dataset_record_text *record, bool *some)
 {
     scan s            = {.separator = r->form->separator, .line = r->line};
     const char *bytes = NULL;
@@ -65,7 +65,7 @@ static pb_status read_record(pb_reader *r, pb_record_text *record, bool *some)
 
     *some = false;
     while (!s.is_done) {
-        PB_TRY(pb_stream_peek(r->stream, &bytes, &size));
+        PB_TRY(stream_peek(r->stream, &bytes, &size));
         if (size == 0 && s.place == IN_QUOTES) {
             return PB_FAIL(PB_ERR_IO,
                            "the quote that opens in line %" PRId64 " is never closed; close it, or "
@@ -77,14 +77,14 @@ static pb_status read_record(pb_reader *r, pb_record_text *record, bool *some)
         }
         *some       = true;
         size_t used = scan_bytes(&s, bytes, size);
-        PB_TRY(pb_record_add(record, bytes, used));
-        pb_stream_take(r->stream, used);
+        PB_TRY(record_add(record, bytes, used));
+        stream_take(r->stream, used);
         r->line = s.line;
     }
     return PB_OK;
 }
 
-static void drop_last(pb_record_text *record, char c)
+static void drop_last(dataset_record_text *record, char c)
 {
     pb_string *out = record->out;
 
@@ -94,17 +94,17 @@ static void drop_last(pb_record_text *record, char c)
     }
 }
 
-static pb_status quoted_next(pb_reader *r, pb_string *out, int64_t *line, bool *has)
+static pb_status quoted_next(dataset_reader *r, pb_string *out, int64_t *line, bool *has)
 {
     for (;;) {
-        pb_record_text record = pb_record_begin(out);
+        dataset_record_text record = record_begin(out);
 
         *line = r->line;
         PB_TRY(read_record(r, &record, has));
         if (!*has) {
             return PB_OK;
         }
-        PB_TRY(pb_record_end(&record));
+        PB_TRY(record_end(&record));
         drop_last(&record, '\n');
         drop_last(&record, '\r');
         if (record.length > 0) {
@@ -113,14 +113,14 @@ static pb_status quoted_next(pb_reader *r, pb_string *out, int64_t *line, bool *
     }
 }
 
-static pb_status plain_next(pb_reader *r, pb_string *out, int64_t *line, bool *has)
+static pb_status plain_next(dataset_reader *r, pb_string *out, int64_t *line, bool *has)
 {
-    return pb_lines_next(r, false, out, line, has);
+    return lines_next(r, false, out, line, has);
 }
 
 /* The field at *at as bytes, which point into the text or into `unquoted`; *at moves past its
  * separator, or past the end when it is the last. `number` counts it, from 1. */
-static pb_status read_field(const pb_row_form *form, const char *text, size_t length, size_t *at,
+static pb_status read_field(const row_form *form, const char *text, size_t length, size_t *at,
                             int64_t number, pb_string *unquoted, const char **field, size_t *size)
 {
     size_t i = *at;
@@ -166,7 +166,8 @@ static pb_status set_field(json_t *object, const char *name, const char *field, 
     return PB_OK;
 }
 
-static pb_status delimited_parse(const pb_reader *r, const char *text, size_t length, json_t **row)
+static pb_status delimited_parse(const dataset_reader *r, const char *text, size_t length,
+                                 json_t **row)
 {
     pb_string unquoted = {0};
     size_t at          = 0;
@@ -175,7 +176,7 @@ static pb_status delimited_parse(const pb_reader *r, const char *text, size_t le
     const char *field  = NULL;
     size_t size        = 0;
 
-    PB_TRY(pb_text_check("row", text, length));
+    PB_TRY(text_check("row", text, length));
     json_t *object = json_object();
     if (object == NULL) {
         return PB_FAIL(PB_ERR_MEMORY, "no memory for a row");
@@ -202,7 +203,7 @@ out_object:
 }
 
 /* Adds the name of a column; `names` has those before it. */
-static pb_status add_name(pb_reader *r, json_t *names, const char *name, size_t size,
+static pb_status add_name(dataset_reader *r, json_t *names, const char *name, size_t size,
                           pb_status refusal)
 {
     if (size == 0) {
@@ -224,7 +225,7 @@ static pb_status add_name(pb_reader *r, json_t *names, const char *name, size_t 
     return set_field(names, copy, "", 0);
 }
 
-static pb_status take_header(pb_reader *r, const char *text, size_t length, json_t *names)
+static pb_status take_header(dataset_reader *r, const char *text, size_t length, json_t *names)
 {
     pb_string unquoted = {0};
     size_t at          = 0;
@@ -232,7 +233,7 @@ static pb_status take_header(pb_reader *r, const char *text, size_t length, json
     const char *field  = NULL;
     size_t size        = 0;
 
-    PB_TRY(pb_text_check("header", text, length));
+    PB_TRY(text_check("header", text, length));
     if (memchr(text, '\r', length) != NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "the header holds a carriage return; lines end in LF or CR "
                                       "LF, so convert the file");
@@ -249,7 +250,7 @@ out_unquoted:
     return status;
 }
 
-static pb_status read_header(pb_reader *r, json_t *names)
+static pb_status read_header(dataset_reader *r, json_t *names)
 {
     pb_string text = {0};
     int64_t line   = 0;
@@ -267,7 +268,7 @@ done:
     return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s:%" PRId64, r->path, line);
 }
 
-pb_status pb_delimited_open(pb_reader *r, const pb_config_list *header)
+pb_status delimited_open(dataset_reader *r, const pb_config_list *header)
 {
     pb_status status = PB_OK;
     json_t *names    = json_object();
@@ -286,7 +287,7 @@ pb_status pb_delimited_open(pb_reader *r, const pb_config_list *header)
     return status;
 }
 
-const pb_row_form pb_form_csv = {
+const row_form form_csv = {
     .name      = "CSV",
     .is_text   = true,
     .is_quoted = true,
@@ -295,7 +296,7 @@ const pb_row_form pb_form_csv = {
     .parse     = delimited_parse,
 };
 
-const pb_row_form pb_form_tsv = {
+const row_form form_tsv = {
     .name      = "TSV",
     .is_text   = true,
     .separator = '\t',
@@ -303,7 +304,7 @@ const pb_row_form pb_form_tsv = {
     .parse     = delimited_parse,
 };
 
-const pb_row_form pb_form_tsv_quoted = {
+const row_form form_tsv_quoted = {
     .name      = "TSV with quotes",
     .is_text   = true,
     .is_quoted = true,

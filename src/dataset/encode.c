@@ -25,7 +25,7 @@ typedef struct grown {
     int64_t *offsets, *rows, *first_answers;
     int32_t *prompt_lengths, *answers, *id_texts;
     pb_digest *digests;
-    pb_interner texts;
+    interner texts;
     int64_t count, answer_count;
 } grown;
 
@@ -96,7 +96,7 @@ static pb_status append_answers(encoder *e, const pb_example *example)
 {
     PB_TRY(PB_GROW(e->g.answers, e->g.answer_count + example->reference_count));
     for (int64_t k = 0; k < example->reference_count; k++) {
-        PB_TRY(pb_intern(&e->g.texts, example->references[k], &e->g.answers[e->g.answer_count]));
+        PB_TRY(intern(&e->g.texts, example->references[k], &e->g.answers[e->g.answer_count]));
         e->g.answer_count++;
     }
     return PB_OK;
@@ -115,7 +115,7 @@ static pb_status append(encoder *e, const pb_example *example, const slot *s)
     if (e->split == PB_SPLIT_TEST) {
         PB_TRY(PB_GROW(e->g.id_texts, i + 1));
         PB_TRY(PB_GROW(e->g.digests, i + 1));
-        PB_TRY(pb_intern(&e->g.texts, example->id, &e->g.id_texts[i]));
+        PB_TRY(intern(&e->g.texts, example->id, &e->g.id_texts[i]));
         e->g.digests[i] = s->digest;
     }
     e->g.prompt_lengths[i]    = (int32_t)s->rendered.prompt_length;
@@ -187,8 +187,8 @@ static pb_status encode_rows(encoder *e, pb_encoded_set *set)
                          "data set %s, %s: none of %" PRId64 " rows is left: %" PRId64
                          " do not fit data.cutoff_tokens = %" PRId64 ", %" PRId64
                          " are in the test file as well",
-                         e->ds->options.name, pb_split_name(e->split), set->counts.rows,
-                         e->too_long, e->options->cutoff_tokens, e->overlap);
+                         e->ds->options.name, split_name(e->split), set->counts.rows, e->too_long,
+                         e->options->cutoff_tokens, e->overlap);
     }
 out_rows:
     pb_rows_close(rows);
@@ -196,13 +196,12 @@ out_rows:
 }
 
 /* Cuts the array to its length, so that a set in memory counts what a mapped one does. */
-static pb_status give(pb_encoded_storage *s, pb_encoded_section section, void *array,
-                      int64_t length)
+static pb_status give(pb_encoded_storage *s, encoded_section section, void *array, int64_t length)
 {
     s->arrays[section]  = array;
     s->lengths[section] = array != NULL ? length : 0;
     if (array != NULL) {
-        void *cut = pb_memory_resize(array, (size_t)length, pb_encoded_item_bytes(section));
+        void *cut = pb_memory_resize(array, (size_t)length, encoded_item_bytes(section));
         if (cut == NULL) {
             return PB_ERR_MEMORY;
         }
@@ -222,25 +221,25 @@ static pb_status hand_over(encoder *e, pb_encoded_set *set)
     const struct {
         void *array;
         int64_t length;
-    } sections[PB_SECTION_COUNT] = {
-        [PB_SECTION_IDS]            = {g.ids.items, g.ids.count},
-        [PB_SECTION_OFFSETS]        = {g.offsets, g.count + 1},
-        [PB_SECTION_PROMPT_LENGTHS] = {g.prompt_lengths, g.count},
-        [PB_SECTION_ROWS]           = {g.rows, g.count},
-        [PB_SECTION_FIRST_ANSWERS]  = {g.first_answers, g.count + 1},
-        [PB_SECTION_ANSWERS]        = {g.answers, g.answer_count},
-        [PB_SECTION_TEXTS]          = {g.texts.offsets, g.texts.count},
-        [PB_SECTION_BLOCK]          = {g.texts.block.data, (int64_t)g.texts.block.length},
-        [PB_SECTION_ID_TEXTS]       = {g.id_texts, g.count},
-        [PB_SECTION_DIGESTS]        = {g.digests, g.count},
+    } sections[SECTION_COUNT] = {
+        [SECTION_IDS]            = {g.ids.items, g.ids.count},
+        [SECTION_OFFSETS]        = {g.offsets, g.count + 1},
+        [SECTION_PROMPT_LENGTHS] = {g.prompt_lengths, g.count},
+        [SECTION_ROWS]           = {g.rows, g.count},
+        [SECTION_FIRST_ANSWERS]  = {g.first_answers, g.count + 1},
+        [SECTION_ANSWERS]        = {g.answers, g.answer_count},
+        [SECTION_TEXTS]          = {g.texts.offsets, g.texts.count},
+        [SECTION_BLOCK]          = {g.texts.block.data, (int64_t)g.texts.block.length},
+        [SECTION_ID_TEXTS]       = {g.id_texts, g.count},
+        [SECTION_DIGESTS]        = {g.digests, g.count},
     };
-    for (int i = 0; i < PB_SECTION_COUNT; i++) {
+    for (int i = 0; i < SECTION_COUNT; i++) {
         pb_status given =
-            give(set->storage, (pb_encoded_section)i, sections[i].array, sections[i].length);
+            give(set->storage, (encoded_section)i, sections[i].array, sections[i].length);
         status = status == PB_OK ? given : status;
     }
     PB_TRY(status);
-    pb_encoded_resolve(set);
+    encoded_resolve(set);
     return PB_OK;
 }
 
@@ -259,22 +258,22 @@ static void clear(encoder *e)
     pb_memory_free(e->g.answers);
     pb_memory_free(e->g.id_texts);
     pb_memory_free(e->g.digests);
-    pb_interner_clear(&e->g.texts);
+    interner_clear(&e->g.texts);
 }
 
 static pb_status collect_digests(const pb_encoded_set *test, pb_digests *out)
 {
-    const pb_digest *digests = test->storage->arrays[PB_SECTION_DIGESTS];
+    const pb_digest *digests = test->storage->arrays[SECTION_DIGESTS];
 
-    for (int64_t i = 0; i < test->storage->lengths[PB_SECTION_DIGESTS]; i++) {
+    for (int64_t i = 0; i < test->storage->lengths[SECTION_DIGESTS]; i++) {
         bool added;
         PB_TRY(pb_digests_add(out, &digests[i], &added));
     }
     return PB_OK;
 }
 
-pb_status pb_encoded_make(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
-                          const pb_encoded_set *test, pb_encoded_set *out)
+pb_status encoded_make(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
+                       const pb_encoded_set *test, pb_encoded_set *out)
 {
     pb_digests digests = {0};
     encoder e          = {.ds = ds, .split = split, .options = options};

@@ -7,49 +7,49 @@
 
 #include <inttypes.h>
 
-size_t pb_encoded_item_bytes(pb_encoded_section section)
+size_t encoded_item_bytes(encoded_section section)
 {
-    static const unsigned char bytes[PB_SECTION_COUNT] = {
-        [PB_SECTION_IDS]            = sizeof(int32_t),
-        [PB_SECTION_OFFSETS]        = sizeof(int64_t),
-        [PB_SECTION_PROMPT_LENGTHS] = sizeof(int32_t),
-        [PB_SECTION_ROWS]           = sizeof(int64_t),
-        [PB_SECTION_FIRST_ANSWERS]  = sizeof(int64_t),
-        [PB_SECTION_ANSWERS]        = sizeof(int32_t),
-        [PB_SECTION_TEXTS]          = sizeof(int64_t),
-        [PB_SECTION_BLOCK]          = sizeof(char),
-        [PB_SECTION_ID_TEXTS]       = sizeof(int32_t),
-        [PB_SECTION_DIGESTS]        = sizeof(pb_digest),
+    static const unsigned char bytes[SECTION_COUNT] = {
+        [SECTION_IDS]            = sizeof(int32_t),
+        [SECTION_OFFSETS]        = sizeof(int64_t),
+        [SECTION_PROMPT_LENGTHS] = sizeof(int32_t),
+        [SECTION_ROWS]           = sizeof(int64_t),
+        [SECTION_FIRST_ANSWERS]  = sizeof(int64_t),
+        [SECTION_ANSWERS]        = sizeof(int32_t),
+        [SECTION_TEXTS]          = sizeof(int64_t),
+        [SECTION_BLOCK]          = sizeof(char),
+        [SECTION_ID_TEXTS]       = sizeof(int32_t),
+        [SECTION_DIGESTS]        = sizeof(pb_digest),
     };
     return bytes[section];
 }
 
-size_t pb_encoded_section_bytes(const pb_encoded_storage *storage, int section)
+size_t encoded_section_bytes(const pb_encoded_storage *storage, int section)
 {
-    return (size_t)storage->lengths[section] * pb_encoded_item_bytes((pb_encoded_section)section);
+    return (size_t)storage->lengths[section] * encoded_item_bytes((encoded_section)section);
 }
 
-void pb_encoded_resolve(pb_encoded_set *set)
+void encoded_resolve(pb_encoded_set *set)
 {
     void *const *arrays = set->storage->arrays;
 
-    set->ids            = arrays[PB_SECTION_IDS];
-    set->offsets        = arrays[PB_SECTION_OFFSETS];
-    set->prompt_lengths = arrays[PB_SECTION_PROMPT_LENGTHS];
-    set->rows           = arrays[PB_SECTION_ROWS];
-    set->count          = set->storage->lengths[PB_SECTION_ROWS];
-    set->total          = set->storage->lengths[PB_SECTION_IDS];
+    set->ids            = arrays[SECTION_IDS];
+    set->offsets        = arrays[SECTION_OFFSETS];
+    set->prompt_lengths = arrays[SECTION_PROMPT_LENGTHS];
+    set->rows           = arrays[SECTION_ROWS];
+    set->count          = set->storage->lengths[SECTION_ROWS];
+    set->total          = set->storage->lengths[SECTION_IDS];
 }
 
 void pb_encoded_close(pb_encoded_set *set)
 {
     pb_encoded_storage *storage = set->storage;
 
-    for (int i = 0; storage != NULL && i < PB_SECTION_COUNT; i++) {
+    for (int i = 0; storage != NULL && i < SECTION_COUNT; i++) {
         if (storage->mapping.data == NULL) {
             pb_memory_free(storage->arrays[i]);
         } else {
-            pb_memory_account(-(int64_t)pb_encoded_section_bytes(storage, i));
+            pb_memory_account(-(int64_t)encoded_section_bytes(storage, i));
         }
     }
     if (storage != NULL) {
@@ -61,14 +61,14 @@ void pb_encoded_close(pb_encoded_set *set)
 
 static const char *text_at(const pb_encoded_set *set, int32_t number)
 {
-    const int64_t *texts = set->storage->arrays[PB_SECTION_TEXTS];
-    const char *block    = set->storage->arrays[PB_SECTION_BLOCK];
+    const int64_t *texts = set->storage->arrays[SECTION_TEXTS];
+    const char *block    = set->storage->arrays[SECTION_BLOCK];
     return block + texts[number];
 }
 
 int64_t pb_encoded_answer_count(const pb_encoded_set *set, int64_t index)
 {
-    const int64_t *first = set->storage->arrays[PB_SECTION_FIRST_ANSWERS];
+    const int64_t *first = set->storage->arrays[SECTION_FIRST_ANSWERS];
 
     PB_ASSERT(index >= 0 && index < set->count);
     return first[index + 1] - first[index];
@@ -76,8 +76,8 @@ int64_t pb_encoded_answer_count(const pb_encoded_set *set, int64_t index)
 
 const char *pb_encoded_answer(const pb_encoded_set *set, int64_t index, int64_t which)
 {
-    const int64_t *first   = set->storage->arrays[PB_SECTION_FIRST_ANSWERS];
-    const int32_t *answers = set->storage->arrays[PB_SECTION_ANSWERS];
+    const int64_t *first   = set->storage->arrays[SECTION_FIRST_ANSWERS];
+    const int32_t *answers = set->storage->arrays[SECTION_ANSWERS];
 
     PB_ASSERT(which >= 0 && which < pb_encoded_answer_count(set, index));
     return text_at(set, answers[first[index] + which]);
@@ -85,9 +85,9 @@ const char *pb_encoded_answer(const pb_encoded_set *set, int64_t index, int64_t 
 
 const char *pb_encoded_id(const pb_encoded_set *set, int64_t index)
 {
-    const int32_t *ids = set->storage->arrays[PB_SECTION_ID_TEXTS];
+    const int32_t *ids = set->storage->arrays[SECTION_ID_TEXTS];
 
-    PB_ASSERT(index >= 0 && index < set->storage->lengths[PB_SECTION_ID_TEXTS]);
+    PB_ASSERT(index >= 0 && index < set->storage->lengths[SECTION_ID_TEXTS]);
     return text_at(set, ids[index]);
 }
 
@@ -119,14 +119,14 @@ pb_status pb_encoded_reference(const pb_dataset *ds, const pb_encoded_set *set,
 
 static pb_status allocate_synthetic(pb_encoded_storage *s, int64_t count, int64_t total)
 {
-    const int64_t lengths[PB_SECTION_COUNT] = {[PB_SECTION_IDS]            = total,
-                                               [PB_SECTION_OFFSETS]        = count + 1,
-                                               [PB_SECTION_PROMPT_LENGTHS] = count,
-                                               [PB_SECTION_ROWS]           = count,
-                                               [PB_SECTION_FIRST_ANSWERS]  = count + 1};
+    const int64_t lengths[SECTION_COUNT] = {[SECTION_IDS]            = total,
+                                            [SECTION_OFFSETS]        = count + 1,
+                                            [SECTION_PROMPT_LENGTHS] = count,
+                                            [SECTION_ROWS]           = count,
+                                            [SECTION_FIRST_ANSWERS]  = count + 1};
 
-    for (int i = 0; i < PB_SECTION_COUNT; i++) {
-        size_t bytes  = pb_encoded_item_bytes((pb_encoded_section)i);
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        size_t bytes  = encoded_item_bytes((encoded_section)i);
         s->lengths[i] = lengths[i];
         s->arrays[i]  = pb_memory_new((size_t)lengths[i], bytes);
         if (s->arrays[i] == NULL) {
@@ -154,10 +154,10 @@ pb_status pb_encoded_synthetic(int64_t count, int64_t prompt_length, int64_t ans
     pb_random stream = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)length);
     PB_TRY_GOTO(status, PB_ALLOC(set.storage, 1), err_set);
     PB_TRY_GOTO(status, allocate_synthetic(set.storage, count, count * length), err_set);
-    int32_t *ids     = set.storage->arrays[PB_SECTION_IDS];
-    int64_t *offsets = set.storage->arrays[PB_SECTION_OFFSETS];
-    int32_t *prompts = set.storage->arrays[PB_SECTION_PROMPT_LENGTHS];
-    int64_t *rows    = set.storage->arrays[PB_SECTION_ROWS];
+    int32_t *ids     = set.storage->arrays[SECTION_IDS];
+    int64_t *offsets = set.storage->arrays[SECTION_OFFSETS];
+    int32_t *prompts = set.storage->arrays[SECTION_PROMPT_LENGTHS];
+    int64_t *rows    = set.storage->arrays[SECTION_ROWS];
     for (int64_t i = 0; i < count; i++) {
         prompts[i]     = (int32_t)prompt_length;
         rows[i]        = i;
@@ -166,7 +166,7 @@ pb_status pb_encoded_synthetic(int64_t count, int64_t prompt_length, int64_t ans
     for (int64_t t = 0; t < count * length; t++) {
         ids[t] = (int32_t)pb_random_below(stream, (uint64_t)t, (uint64_t)vocabulary);
     }
-    pb_encoded_resolve(&set);
+    encoded_resolve(&set);
     *out = set;
     return PB_OK;
 

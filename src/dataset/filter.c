@@ -77,7 +77,7 @@ static pb_status choices(const char *text, size_t length, pb_string *out)
     return PB_OK;
 }
 
-static const pb_row_filter filters[] = {
+static const row_filter filters[] = {
     {"capitalize", pb_str_capitalize}, {"choices", choices}, {"join", NULL},
     {"paragraph", paragraph},          {NULL, NULL},
 };
@@ -85,7 +85,7 @@ static const pb_row_filter filters[] = {
 static const pb_registry registry = {
     .kind = "filter", .entries = filters, .stride = sizeof *filters};
 
-pb_status pb_row_filter_find(const char *name, const pb_row_filter **out)
+pb_status row_filter_find(const char *name, const row_filter **out)
 {
     size_t index;
 

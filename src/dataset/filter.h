@@ -6,11 +6,11 @@
 #include "pb/status.h"
 #include "pb/string.h"
 
-typedef struct pb_row_filter {
+typedef struct row_filter {
     const char *name;
     /* Appends the transformed text. NULL: the entries of a list, joined with ", ". */
     pb_status (*apply)(const char *text, size_t length, pb_string *out);
-} pb_row_filter;
+} row_filter;
 
 /* Unknown: an error that names the nearest. */
-pb_status pb_row_filter_find(const char *name, const pb_row_filter **out) PB_MUST_USE;
+pb_status row_filter_find(const char *name, const row_filter **out) PB_MUST_USE;

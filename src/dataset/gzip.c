@@ -73,7 +73,7 @@ static pb_status fail(const gzip *g, int code)
                    g->z.msg != NULL ? g->z.msg : zError(code));
 }
 
-static pb_status gzip_step(void *state, pb_codec_room *room)
+static pb_status gzip_step(void *state, codec_room *room)
 {
     gzip *g = state;
 
@@ -117,7 +117,7 @@ static bool gzip_is_whole(const void *state)
     return ((const gzip *)state)->is_whole;
 }
 
-const pb_codec pb_codec_gzip = {
+const dataset_codec codec_gzip = {
     .name     = "gzip",
     .open     = gzip_open,
     .close    = gzip_close,

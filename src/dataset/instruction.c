@@ -49,8 +49,8 @@ static pb_status check_id(const char *key, const char *text, const char *id)
     return PB_OK;
 }
 
-pb_status pb_instruction_read(const pb_dataset_options *options, pb_protocol protocol,
-                              pb_split split, const char *info_path, char **out)
+pb_status instruction_read(const pb_dataset_options *options, pb_protocol protocol, pb_split split,
+                           const char *info_path, char **out)
 {
     bool test          = split == PB_SPLIT_TEST;
     bool own           = test && *options->instruction_test_sha != '\0';
@@ -70,8 +70,7 @@ pb_status pb_instruction_read(const pb_dataset_options *options, pb_protocol pro
     } else {
         PB_TRY(pb_string_printf(&key, "%s%s", first, test ? "_eval" : ""));
     }
-    PB_TRY_GOTO(status,
-                pb_dataset_at(options, id_key, -1, open_info(info_path, options->name, &info)),
+    PB_TRY_GOTO(status, dataset_at(options, id_key, -1, open_info(info_path, options->name, &info)),
                 out_key);
     const json_t *entry = json_object_get(info, key.data);
     const json_t *value = json_object_get(entry, "instruction");
@@ -82,7 +81,7 @@ pb_status pb_instruction_read(const pb_dataset_options *options, pb_protocol pro
         goto out_info;
     }
     const char *text = json_is_string(value) ? json_string_value(value) : "";
-    PB_TRY_GOTO(status, pb_dataset_at(options, id_key, -1, check_id(key.data, text, id)), out_info);
+    PB_TRY_GOTO(status, dataset_at(options, id_key, -1, check_id(key.data, text, id)), out_info);
     *out   = pb_memory_text(text);
     status = *out == NULL ? PB_ERR_MEMORY : PB_OK;
 out_info:

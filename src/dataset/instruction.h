@@ -7,5 +7,5 @@
 /* The text for a split: ours under the corrected protocol and for sets without an original; else
  * the original's, which is refused when its SHA-256 does not begin with the id. `info_path` may be
  * "". */
-pb_status pb_instruction_read(const pb_dataset_options *options, pb_protocol protocol,
-                              pb_split split, const char *info_path, char **out) PB_MUST_USE;
+pb_status instruction_read(const pb_dataset_options *options, pb_protocol protocol, pb_split split,
+                           const char *info_path, char **out) PB_MUST_USE;

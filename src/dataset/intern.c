@@ -20,7 +20,7 @@ static uint64_t hash_of(const char *text)
 }
 
 /* The slot of the text, or the free slot for it. */
-static int32_t *find(const pb_interner *texts, const char *text)
+static int32_t *find(const interner *texts, const char *text)
 {
     for (uint64_t at = hash_of(text);; at++) {
         int32_t *slot = &texts->slots[at & (uint64_t)(texts->capacity - 1)];
@@ -30,7 +30,7 @@ static int32_t *find(const pb_interner *texts, const char *text)
     }
 }
 
-static pb_status grow(pb_interner *texts)
+static pb_status grow(interner *texts)
 {
     int32_t *old   = texts->slots;
     int32_t *slots = NULL;
@@ -46,7 +46,7 @@ static pb_status grow(pb_interner *texts)
     return PB_OK;
 }
 
-pb_status pb_intern(pb_interner *texts, const char *text, int32_t *number)
+pb_status intern(interner *texts, const char *text, int32_t *number)
 {
     if (texts->count >= INT32_MAX - 1) {
         return PB_FAIL(PB_ERR_FORMAT, "more than %" PRId32 " different answers", INT32_MAX - 1);
@@ -65,10 +65,10 @@ pb_status pb_intern(pb_interner *texts, const char *text, int32_t *number)
     return PB_OK;
 }
 
-void pb_interner_clear(pb_interner *texts)
+void interner_clear(interner *texts)
 {
     pb_string_clear(&texts->block);
     pb_memory_free(texts->offsets);
     pb_memory_free(texts->slots);
-    *texts = (pb_interner){0};
+    *texts = (interner){0};
 }

@@ -13,18 +13,18 @@ static bool is_white(char c)
 
 /* Skips white space and returns the byte after it without consuming it; *has is false at the
  * end. */
-static pb_status skip_white(pb_reader *r, char *next, bool *has)
+static pb_status skip_white(dataset_reader *r, char *next, bool *has)
 {
     const char *bytes = NULL;
     size_t size       = 0;
     size_t i;
 
     do {
-        PB_TRY(pb_stream_peek(r->stream, &bytes, &size));
+        PB_TRY(stream_peek(r->stream, &bytes, &size));
         for (i = 0; i < size && is_white(bytes[i]); i++) {
             r->line += bytes[i] == '\n';
         }
-        pb_stream_take(r->stream, i);
+        stream_take(r->stream, i);
     } while (i == size && size > 0);
     *has = size > 0;
     if (*has) {
@@ -107,61 +107,60 @@ static size_t scan_bytes(scan *s, const char *bytes, size_t size)
     return i;
 }
 
-static pb_status read_value(pb_reader *r, char first, pb_string *out)
+static pb_status read_value(dataset_reader *r, char first, pb_string *out)
 {
-    pb_record_text record = pb_record_begin(out);
-    scan s                = {.is_scalar = first != '{' && first != '[' && first != '"'};
-    const char *bytes     = NULL;
-    size_t size           = 0;
+    dataset_record_text record = record_begin(out);
+    scan s                     = {.is_scalar = first != '{' && first != '[' && first != '"'};
+    const char *bytes          = NULL;
+    size_t size                = 0;
 
     while (!s.is_done) {
-        PB_TRY(pb_stream_peek(r->stream, &bytes, &size));
+        PB_TRY(stream_peek(r->stream, &bytes, &size));
         if (size == 0) {
             return PB_FAIL(PB_ERR_IO, "the file ends in the midst of the record that begins here; "
                                       "it was cut off, or a bracket or a quote is not closed");
         }
         size_t used = scan_bytes(&s, bytes, size);
-        PB_TRY(pb_record_add(&record, bytes, used));
-        r->line += pb_count_lines(bytes, used);
-        pb_stream_take(r->stream, used);
+        PB_TRY(record_add(&record, bytes, used));
+        r->line += count_lines(bytes, used);
+        stream_take(r->stream, used);
     }
-    return pb_record_end(&record);
+    return record_end(&record);
 }
 
 /* Skips what is between records: *is_value is set when one begins. */
-static pb_status step(pb_reader *r, char next, bool *is_value)
+static pb_status step(dataset_reader *r, char next, bool *is_value)
 {
-    pb_array_state before = r->array;
+    array_state before = r->array;
 
     *is_value = false;
-    if (before == PB_ARRAY_CLOSED) {
+    if (before == ARRAY_CLOSED) {
         return PB_FAIL(PB_ERR_IO, "there is more behind the array's closing bracket; a file holds "
                                   "one array");
     }
     if (next == ']') {
-        pb_stream_take(r->stream, 1);
-        r->array = PB_ARRAY_CLOSED;
-        return before != PB_ARRAY_COMMA
+        stream_take(r->stream, 1);
+        r->array = ARRAY_CLOSED;
+        return before != ARRAY_COMMA
                    ? PB_OK
                    : PB_FAIL(PB_ERR_FORMAT, "a record is missing between a comma and the bracket");
     }
     if (next == ',') {
-        pb_stream_take(r->stream, 1);
-        r->array = PB_ARRAY_COMMA;
-        return before == PB_ARRAY_VALUE
-                   ? PB_OK
-                   : PB_FAIL(PB_ERR_FORMAT, "a record is missing before a comma");
+        stream_take(r->stream, 1);
+        r->array = ARRAY_COMMA;
+        return before == ARRAY_VALUE ? PB_OK
+                                     : PB_FAIL(PB_ERR_FORMAT, "a record is missing before a comma");
     }
-    if (before == PB_ARRAY_VALUE) {
-        r->array = PB_ARRAY_COMMA;
+    if (before == ARRAY_VALUE) {
+        r->array = ARRAY_COMMA;
         return PB_FAIL(PB_ERR_FORMAT, "a comma is missing before this record");
     }
-    r->array  = PB_ARRAY_VALUE;
+    r->array  = ARRAY_VALUE;
     *is_value = true;
     return PB_OK;
 }
 
-static pb_status json_array_next(pb_reader *r, pb_string *out, int64_t *line, bool *has)
+static pb_status json_array_next(dataset_reader *r, pb_string *out, int64_t *line, bool *has)
 {
     char next     = '\0';
     bool is_value = false;
@@ -169,7 +168,7 @@ static pb_status json_array_next(pb_reader *r, pb_string *out, int64_t *line, bo
     for (;;) {
         PB_TRY(skip_white(r, &next, has));
         *line = r->line;
-        if (!*has && r->array == PB_ARRAY_CLOSED) {
+        if (!*has && r->array == ARRAY_CLOSED) {
             return PB_OK;
         }
         if (!*has) {
@@ -182,13 +181,14 @@ static pb_status json_array_next(pb_reader *r, pb_string *out, int64_t *line, bo
     }
 }
 
-static pb_status json_array_parse(const pb_reader *r, const char *text, size_t length, json_t **row)
+static pb_status json_array_parse(const dataset_reader *r, const char *text, size_t length,
+                                  json_t **row)
 {
     (void)r;
-    return pb_json_row("record", text, length, row);
+    return json_row("record", text, length, row);
 }
 
-const pb_row_form pb_form_json_array = {
+const row_form form_json_array = {
     .name  = "JSON array",
     .next  = json_array_next,
     .parse = json_array_parse,

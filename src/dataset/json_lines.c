@@ -4,9 +4,9 @@
 
 #include "pb/json.h"
 
-static pb_status json_lines_next(pb_reader *r, pb_string *out, int64_t *line, bool *has)
+static pb_status json_lines_next(dataset_reader *r, pb_string *out, int64_t *line, bool *has)
 {
-    return pb_lines_next(r, true, out, line, has);
+    return lines_next(r, true, out, line, has);
 }
 
 /* The remedy for an object that spans several lines, the first of which is little more than a
@@ -24,11 +24,11 @@ static const char *begins_object(const char *text, size_t length)
                            : "";
 }
 
-pb_status pb_json_row(const char *what, const char *text, size_t length, json_t **row)
+pb_status json_row(const char *what, const char *text, size_t length, json_t **row)
 {
     json_error_t error;
 
-    PB_TRY(pb_text_check(what, text, length));
+    PB_TRY(text_check(what, text, length));
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (value == NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "invalid JSON at byte %d: %s%s", error.position,
@@ -42,13 +42,14 @@ pb_status pb_json_row(const char *what, const char *text, size_t length, json_t 
     return PB_OK;
 }
 
-static pb_status json_lines_parse(const pb_reader *r, const char *text, size_t length, json_t **row)
+static pb_status json_lines_parse(const dataset_reader *r, const char *text, size_t length,
+                                  json_t **row)
 {
     (void)r;
-    return pb_json_row("line", text, length, row);
+    return json_row("line", text, length, row);
 }
 
-const pb_row_form pb_form_json_lines = {
+const row_form form_json_lines = {
     .name  = "JSON lines",
     .next  = json_lines_next,
     .parse = json_lines_parse,

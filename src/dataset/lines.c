@@ -7,31 +7,31 @@
 #include <inttypes.h>
 #include <string.h>
 
-pb_record_text pb_record_begin(pb_string *out)
+dataset_record_text record_begin(pb_string *out)
 {
-    return (pb_record_text){.out = out, .start = out->length};
+    return (dataset_record_text){.out = out, .start = out->length};
 }
 
-pb_status pb_record_add(pb_record_text *record, const char *bytes, size_t size)
+pb_status record_add(dataset_record_text *record, const char *bytes, size_t size)
 {
     record->length += size;
-    if (record->length > PB_RECORD_BYTES) {
+    if (record->length > RECORD_BYTES) {
         record->out->length = record->start;
         return PB_OK;
     }
     return pb_string_append(record->out, bytes, size);
 }
 
-pb_status pb_record_end(const pb_record_text *record)
+pb_status record_end(const dataset_record_text *record)
 {
-    if (record->length <= PB_RECORD_BYTES) {
+    if (record->length <= RECORD_BYTES) {
         return PB_OK;
     }
     return PB_FAIL(PB_ERR_FORMAT, "the record has %zu bytes, more than the %d allowed",
-                   record->length, PB_RECORD_BYTES);
+                   record->length, RECORD_BYTES);
 }
 
-int64_t pb_count_lines(const char *bytes, size_t size)
+int64_t count_lines(const char *bytes, size_t size)
 {
     const char *end  = bytes + size;
     const char *next = bytes;
@@ -56,21 +56,21 @@ static bool is_white(const char *text, size_t length)
 }
 
 /* Reads to the next line end or the end of the file; *some is false when that comes at once. */
-static pb_status read_line(pb_reader *r, pb_record_text *record, bool *some)
+static pb_status read_line(dataset_reader *r, dataset_record_text *record, bool *some)
 {
     const char *bytes = NULL;
     size_t size       = 0;
 
     *some = false;
     for (;;) {
-        PB_TRY(pb_stream_peek(r->stream, &bytes, &size));
+        PB_TRY(stream_peek(r->stream, &bytes, &size));
         if (size == 0) {
             return PB_OK;
         }
         *some           = true;
         const char *end = memchr(bytes, '\n', size);
-        PB_TRY(pb_record_add(record, bytes, end != NULL ? (size_t)(end - bytes) : size));
-        pb_stream_take(r->stream, end != NULL ? (size_t)(end - bytes) + 1 : size);
+        PB_TRY(record_add(record, bytes, end != NULL ? (size_t)(end - bytes) : size));
+        stream_take(r->stream, end != NULL ? (size_t)(end - bytes) + 1 : size);
         if (end != NULL) {
             r->line++;
             return PB_OK;
@@ -78,17 +78,17 @@ static pb_status read_line(pb_reader *r, pb_record_text *record, bool *some)
     }
 }
 
-pb_status pb_lines_next(pb_reader *r, bool skip_white, pb_string *out, int64_t *line, bool *has)
+pb_status lines_next(dataset_reader *r, bool skip_white, pb_string *out, int64_t *line, bool *has)
 {
     for (;;) {
-        pb_record_text record = pb_record_begin(out);
+        dataset_record_text record = record_begin(out);
 
         *line = r->line;
         PB_TRY(read_line(r, &record, has));
         if (!*has) {
             return PB_OK;
         }
-        PB_TRY(pb_record_end(&record));
+        PB_TRY(record_end(&record));
         if (record.length > 0 && out->data[out->length - 1] == '\r') {
             record.length--;
             out->data[--out->length] = '\0';
@@ -101,7 +101,7 @@ pb_status pb_lines_next(pb_reader *r, bool skip_white, pb_string *out, int64_t *
     }
 }
 
-pb_status pb_text_check(const char *what, const char *text, size_t length)
+pb_status text_check(const char *what, const char *text, size_t length)
 {
     size_t bad;
 

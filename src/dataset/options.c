@@ -3,7 +3,7 @@
 #include "columns.h"
 #include "reader.h"
 
-/* In the order of pb_format. */
+/* In the order of dataset_format. */
 static const char *const format_choices[]     = {"auto", "jsonl",      "json", "csv",
                                                  "tsv",  "tsv-quoted", NULL};
 static const char *const unlabelled_choices[] = {"last", "empty", NULL};
@@ -19,7 +19,7 @@ const pb_config_field pb_dataset_fields[] = {
     PB_FIELD_PATH(OPTIONS, train_file, "",
                   "training rows: .jsonl, .json, .csv or .tsv, also with .gz or .zst behind it"),
     PB_FIELD_PATH(OPTIONS, test_file, "", "test rows, as train_file"),
-    PB_FIELD_CHOICE(OPTIONS, format, PB_FORMAT_AUTO, format_choices,
+    PB_FIELD_CHOICE(OPTIONS, format, FORMAT_AUTO, format_choices,
                     "form of both files, auto: by name and first character; tsv: GLUE's, where "
                     "quotes are plain characters"),
     PB_FIELD_TEXT_LIST(OPTIONS, header, "",
@@ -95,8 +95,8 @@ const pb_config_list *pb_dataset_options_labels(const pb_dataset_options *option
     return paper ? &options->paper_labels : &options->labels;
 }
 
-pb_status pb_dataset_at(const pb_dataset_options *options, const char *key, int64_t index,
-                        pb_status status)
+pb_status dataset_at(const pb_dataset_options *options, const char *key, int64_t index,
+                     pb_status status)
 {
     return status == PB_ERR_CONFIG
                ? pb_config_at(options->config, options->group, key, index, status)

@@ -8,18 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static pb_status add_piece(pb_row_pattern *pattern, pb_row_pattern_piece **out)
+static pb_status add_piece(row_pattern *pattern, row_pattern_piece **out)
 {
     PB_TRY(PB_GROW(pattern->pieces, pattern->count + 1));
     *out  = &pattern->pieces[pattern->count++];
-    **out = (pb_row_pattern_piece){.item = -1};
+    **out = (row_pattern_piece){.item = -1};
     return PB_OK;
 }
 
-static pb_status find_column(const char *key, const char *name, const pb_columns *columns,
-                             const pb_column **out)
+static pb_status find_column(const char *key, const char *name, const dataset_columns *columns,
+                             const dataset_column **out)
 {
-    *out = pb_columns_find(columns, name);
+    *out = columns_find(columns, name);
     if (*out != NULL) {
         return PB_OK;
     }
@@ -29,15 +29,15 @@ static pb_status find_column(const char *key, const char *name, const pb_columns
 }
 
 /* A name with a colon may be the name of a column. */
-static pb_status parse_filter(const char *key, char *name, const pb_columns *columns,
-                              pb_row_pattern_piece *piece)
+static pb_status parse_filter(const char *key, char *name, const dataset_columns *columns,
+                              row_pattern_piece *piece)
 {
     char *colon = strrchr(name, ':');
 
-    if (colon == NULL || pb_columns_find(columns, name) != NULL) {
+    if (colon == NULL || columns_find(columns, name) != NULL) {
         return PB_OK;
     }
-    pb_status status = pb_row_filter_find(colon + 1, &piece->filter);
+    pb_status status = row_filter_find(colon + 1, &piece->filter);
     if (status != PB_OK) {
         return pb_error_prefix(status, "dataset.%s: {%s}", key, name);
     }
@@ -46,10 +46,10 @@ static pb_status parse_filter(const char *key, char *name, const pb_columns *col
 }
 
 /* Lists need a [number] or the filter that takes lists; other columns allow neither. */
-static pb_status check_list(const char *key, const pb_column *column,
-                            const pb_row_pattern_piece *piece)
+static pb_status check_list(const char *key, const dataset_column *column,
+                            const row_pattern_piece *piece)
 {
-    bool is_list = column->type == PB_COLUMN_STRINGS;
+    bool is_list = column->type == COLUMN_STRINGS;
     bool whole   = piece->filter != NULL && piece->filter->apply == NULL;
 
     if (whole && (!is_list || piece->item >= 0 || piece->columns[1] != NULL)) {
@@ -66,8 +66,8 @@ static pb_status check_list(const char *key, const pb_column *column,
 }
 
 /* "a", "a[0]", "a|b", and with ":filter" */
-static pb_status parse_column(const char *key, char *name, const pb_columns *columns,
-                              pb_row_pattern_piece *piece)
+static pb_status parse_column(const char *key, char *name, const dataset_columns *columns,
+                              row_pattern_piece *piece)
 {
     PB_TRY(parse_filter(key, name, columns, piece));
     char *bar     = strchr(name, '|');
@@ -102,12 +102,12 @@ static pb_status copy_range(const char *text, size_t length, char **out)
 }
 
 /* Parses the pieces at *text and advances it. */
-static pb_status parse_piece(const char *key, const char **text, const pb_columns *columns,
-                             pb_row_pattern *pattern)
+static pb_status parse_piece(const char *key, const char **text, const dataset_columns *columns,
+                             row_pattern *pattern)
 {
-    pb_row_pattern_piece *piece = NULL;
-    const char *p               = *text;
-    char *name                  = NULL;
+    row_pattern_piece *piece = NULL;
+    const char *p            = *text;
+    char *name               = NULL;
 
     PB_TRY(add_piece(pattern, &piece));
     if ((p[0] == '{' || p[0] == '}') && p[1] == p[0]) {
@@ -135,51 +135,51 @@ static pb_status parse_piece(const char *key, const char **text, const pb_column
     return status;
 }
 
-pb_status pb_row_pattern_open(const char *key, const char *text, const pb_columns *columns,
-                              pb_row_pattern *out)
+pb_status row_pattern_open(const char *key, const char *text, const dataset_columns *columns,
+                           row_pattern *out)
 {
-    pb_row_pattern pattern = {0};
-    pb_status status       = PB_OK;
+    row_pattern pattern = {0};
+    pb_status status    = PB_OK;
 
     while (*text != '\0' && status == PB_OK) {
         status = parse_piece(key, &text, columns, &pattern);
     }
     if (status != PB_OK) {
-        pb_row_pattern_close(&pattern);
+        row_pattern_close(&pattern);
         return status;
     }
     *out = pattern;
     return PB_OK;
 }
 
-void pb_row_pattern_close(pb_row_pattern *pattern)
+void row_pattern_close(row_pattern *pattern)
 {
     for (int64_t i = 0; i < pattern->count; i++) {
         pb_memory_free(pattern->pieces[i].literal);
     }
     pb_memory_free(pattern->pieces);
-    *pattern = (pb_row_pattern){0};
+    *pattern = (row_pattern){0};
 }
 
 /* The entries of a list with ", " between them. */
-static pb_status write_joined(const pb_row_pattern_piece *piece, const pb_columns *columns,
+static pb_status write_joined(const row_pattern_piece *piece, const dataset_columns *columns,
                               const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
 {
     json_t *list = NULL;
     pb_status status;
 
-    const json_t *value = pb_column_value(piece->columns[0], row);
+    const json_t *value = column_value(piece->columns[0], row);
     *is_null            = value == NULL || json_is_null(value);
     if (*is_null) {
         return PB_OK;
     }
-    PB_TRY(pb_column_list(piece->columns[0], row, &list));
+    PB_TRY(column_list(piece->columns[0], row, &list));
     for (size_t i = 0; i < json_array_size(list); i++) {
         bool entry_null = false;
         PB_TRY_GOTO(status, pb_string_puts(out, i > 0 ? ", " : ""), out_list);
         PB_TRY_GOTO(
             status,
-            pb_column_text(columns, piece->columns[0], (int64_t)i, row, flags, out, &entry_null),
+            column_text(columns, piece->columns[0], (int64_t)i, row, flags, out, &entry_null),
             out_list);
     }
     status = PB_OK;
@@ -188,19 +188,19 @@ out_list:
     return status;
 }
 
-static pb_status write_column(const pb_row_pattern_piece *piece, const pb_columns *columns,
+static pb_status write_column(const row_pattern_piece *piece, const dataset_columns *columns,
                               const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
 {
     size_t before = out->length;
 
-    PB_TRY(pb_column_text(columns, piece->columns[0], piece->item, row, flags, out, is_null));
+    PB_TRY(column_text(columns, piece->columns[0], piece->item, row, flags, out, is_null));
     if (piece->columns[1] != NULL && out->length == before) {
-        PB_TRY(pb_column_text(columns, piece->columns[1], piece->item, row, flags, out, is_null));
+        PB_TRY(column_text(columns, piece->columns[1], piece->item, row, flags, out, is_null));
     }
     return PB_OK;
 }
 
-static pb_status write_filtered(const pb_row_pattern_piece *piece, const pb_columns *columns,
+static pb_status write_filtered(const row_pattern_piece *piece, const dataset_columns *columns,
                                 const json_t *row, pb_row_text *flags, pb_string *out,
                                 bool *is_null)
 {
@@ -215,14 +215,13 @@ out_text:
     return status;
 }
 
-pb_status pb_row_pattern_write(const pb_row_pattern *pattern, const pb_columns *columns,
-                               const json_t *row, pb_row_text *flags, pb_string *out,
-                               bool *has_null)
+pb_status row_pattern_write(const row_pattern *pattern, const dataset_columns *columns,
+                            const json_t *row, pb_row_text *flags, pb_string *out, bool *has_null)
 {
     *has_null = false;
     for (int64_t i = 0; i < pattern->count; i++) {
-        const pb_row_pattern_piece *piece = &pattern->pieces[i];
-        bool is_null                      = false;
+        const row_pattern_piece *piece = &pattern->pieces[i];
+        bool is_null                   = false;
         if (piece->literal != NULL) {
             PB_TRY(pb_string_puts(out, piece->literal));
         } else if (piece->filter == NULL) {

@@ -18,13 +18,13 @@ static bool ends_in(const char *name, size_t length, const char *suffix)
     return length > size && strncasecmp(name + length - size, suffix, size) == 0;
 }
 
-/* The format by file name; PB_FORMAT_JSON: the first character decides. */
-static pb_format format_of_name(const char *path)
+/* The format by file name; FORMAT_JSON: the first character decides. */
+static dataset_format format_of_name(const char *path)
 {
     static const struct {
         const char *suffix;
-        pb_format format;
-    } formats[]   = {{".jsonl", PB_FORMAT_JSONL}, {".csv", PB_FORMAT_CSV}, {".tsv", PB_FORMAT_TSV}};
+        dataset_format format;
+    } formats[]   = {{".jsonl", FORMAT_JSONL}, {".csv", FORMAT_CSV}, {".tsv", FORMAT_TSV}};
     size_t length = strlen(path);
 
     if (ends_in(path, length, ".gz")) {
@@ -37,19 +37,18 @@ static pb_format format_of_name(const char *path)
             return formats[i].format;
         }
     }
-    return PB_FORMAT_JSON;
+    return FORMAT_JSON;
 }
 
 const char *pb_dataset_form(const pb_dataset_options *options, pb_split split)
 {
     static const char *const names[] = {
-        [PB_FORMAT_AUTO] = "auto", [PB_FORMAT_JSONL] = "jsonl",
-        [PB_FORMAT_JSON] = "json", [PB_FORMAT_CSV] = "csv",
-        [PB_FORMAT_TSV] = "tsv",   [PB_FORMAT_TSV_QUOTED] = "tsv-quoted",
+        [FORMAT_AUTO] = "auto", [FORMAT_JSONL] = "jsonl", [FORMAT_JSON] = "json",
+        [FORMAT_CSV] = "csv",   [FORMAT_TSV] = "tsv",     [FORMAT_TSV_QUOTED] = "tsv-quoted",
     };
     const char *path = split == PB_SPLIT_TRAIN ? options->train_file : options->test_file;
 
-    return names[options->format == PB_FORMAT_AUTO ? (int)format_of_name(path) : options->format];
+    return names[options->format == FORMAT_AUTO ? (int)format_of_name(path) : options->format];
 }
 
 /* The first byte within the window that is not white space; '\0' without one. */
@@ -101,15 +100,15 @@ static pb_status check_content(const char *path, const char *bytes, size_t size)
 }
 
 /* Takes a JSON file's first character into account. */
-static pb_status choose_json(pb_reader *r, const char *bytes, size_t size)
+static pb_status choose_json(dataset_reader *r, const char *bytes, size_t size)
 {
     char first = first_character(bytes, size);
 
     if (first == '[') {
         size_t open = (size_t)((const char *)memchr(bytes, '[', size) - bytes);
-        r->form     = &pb_form_json_array;
-        r->line += pb_count_lines(bytes, open);
-        pb_stream_take(r->stream, open + 1);
+        r->form     = &form_json_array;
+        r->line += count_lines(bytes, open);
+        stream_take(r->stream, open + 1);
         return PB_OK;
     }
     if (first != '{' && first != '\0') {
@@ -118,39 +117,39 @@ static pb_status choose_json(pb_reader *r, const char *bytes, size_t size)
                        "for what it is (.csv, .tsv), or say it (dataset.format)",
                        r->path);
     }
-    r->form = &pb_form_json_lines;
+    r->form = &form_json_lines;
     return PB_OK;
 }
 
-static pb_status choose_form(pb_reader *r, pb_format format)
+static pb_status choose_form(dataset_reader *r, dataset_format format)
 {
-    static const pb_row_form *const forms[] = {
-        [PB_FORMAT_JSONL]      = &pb_form_json_lines,
-        [PB_FORMAT_CSV]        = &pb_form_csv,
-        [PB_FORMAT_TSV]        = &pb_form_tsv,
-        [PB_FORMAT_TSV_QUOTED] = &pb_form_tsv_quoted,
+    static const row_form *const forms[] = {
+        [FORMAT_JSONL]      = &form_json_lines,
+        [FORMAT_CSV]        = &form_csv,
+        [FORMAT_TSV]        = &form_tsv,
+        [FORMAT_TSV_QUOTED] = &form_tsv_quoted,
     };
     const char *bytes = NULL;
     size_t size       = 0;
 
-    pb_status status = pb_stream_peek(r->stream, &bytes, &size);
+    pb_status status = stream_peek(r->stream, &bytes, &size);
 
     if (status != PB_OK) {
         return pb_error_prefix(status, "%s", r->path);
     }
     PB_TRY(check_content(r->path, bytes, size));
     if (size >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
-        pb_stream_take(r->stream, 3);
+        stream_take(r->stream, 3);
         bytes += 3;
         size -= 3;
     }
-    bool by_name = format == PB_FORMAT_AUTO;
+    bool by_name = format == FORMAT_AUTO;
     bool array   = begins_array(bytes, size);
     format       = by_name ? format_of_name(r->path) : format;
-    if (format == PB_FORMAT_JSON || (format == PB_FORMAT_JSONL && by_name && array)) {
+    if (format == FORMAT_JSON || (format == FORMAT_JSONL && by_name && array)) {
         return choose_json(r, bytes, size);
     }
-    if (format == PB_FORMAT_JSONL && array) {
+    if (format == FORMAT_JSONL && array) {
         return PB_FAIL(
             PB_ERR_FORMAT,
             "%s is a JSON array, not an object a line as dataset.format = \"jsonl\" says; "
@@ -161,10 +160,10 @@ static pb_status choose_form(pb_reader *r, pb_format format)
     return PB_OK;
 }
 
-static pb_status open_header(pb_reader *r, const pb_config_list *header)
+static pb_status open_header(dataset_reader *r, const pb_config_list *header)
 {
     if (r->form->is_text) {
-        return pb_delimited_open(r, header);
+        return delimited_open(r, header);
     }
     if (header != NULL && header->count > 0) {
         return PB_FAIL(PB_ERR_CONFIG,
@@ -174,11 +173,11 @@ static pb_status open_header(pb_reader *r, const pb_config_list *header)
     return PB_OK;
 }
 
-pb_status pb_reader_open_as(const char *path, pb_format format, const pb_config_list *header,
-                            pb_reader **out)
+pb_status reader_open_as(const char *path, dataset_format format, const pb_config_list *header,
+                         dataset_reader **out)
 {
     pb_status status;
-    pb_reader *r = NULL;
+    dataset_reader *r = NULL;
 
     if (pb_path_is_directory(path)) {
         return PB_FAIL(PB_ERR_IO, "%s is a directory; a file of rows is needed", path);
@@ -190,23 +189,23 @@ pb_status pb_reader_open_as(const char *path, pb_format format, const pb_config_
         status = PB_ERR_MEMORY;
         goto err_reader;
     }
-    PB_TRY_GOTO(status, pb_stream_open(path, &r->stream), err_reader);
+    PB_TRY_GOTO(status, stream_open(path, &r->stream), err_reader);
     PB_TRY_GOTO(status, choose_form(r, format), err_reader);
     PB_TRY_GOTO(status, open_header(r, header), err_reader);
     *out = r;
     return PB_OK;
 
 err_reader:
-    pb_reader_close(r);
+    reader_close(r);
     return status;
 }
 
-pb_status pb_reader_open(const char *path, pb_reader **out)
+pb_status reader_open(const char *path, dataset_reader **out)
 {
-    return pb_reader_open_as(path, PB_FORMAT_AUTO, NULL, out);
+    return reader_open_as(path, FORMAT_AUTO, NULL, out);
 }
 
-void pb_reader_close(pb_reader *reader)
+void reader_close(dataset_reader *reader)
 {
     if (reader == NULL) {
         return;
@@ -215,12 +214,12 @@ void pb_reader_close(pb_reader *reader)
         pb_memory_free(reader->names[i]);
     }
     pb_memory_free(reader->names);
-    pb_stream_close(reader->stream);
+    stream_close(reader->stream);
     pb_memory_free(reader->path);
     pb_memory_free(reader);
 }
 
-pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool *has)
+pb_status reader_next(dataset_reader *reader, pb_string *out, int64_t *line, bool *has)
 {
     size_t start = out->length;
 
@@ -245,40 +244,40 @@ pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool 
     return PB_OK;
 }
 
-pb_status pb_reader_finish(pb_reader *reader)
+pb_status reader_finish(dataset_reader *reader)
 {
     reader->is_over  = true;
-    pb_status status = pb_stream_finish(reader->stream);
+    pb_status status = stream_finish(reader->stream);
 
     return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s", reader->path);
 }
 
-pb_status pb_reader_parse(const pb_reader *reader, const char *text, size_t length, json_t **row)
+pb_status reader_parse(const dataset_reader *reader, const char *text, size_t length, json_t **row)
 {
     return reader->form->parse(reader, text, length, row);
 }
 
-bool pb_reader_is_text(const pb_reader *reader)
+bool reader_is_text(const dataset_reader *reader)
 {
     return reader->form->is_text;
 }
 
-const char *pb_reader_form(const pb_reader *reader)
+const char *reader_form(const dataset_reader *reader)
 {
     return reader->form->name;
 }
 
-const char *pb_reader_compression(const pb_reader *reader)
+const char *reader_compression(const dataset_reader *reader)
 {
-    return pb_stream_compression(reader->stream);
+    return stream_compression(reader->stream);
 }
 
-int64_t pb_reader_bytes(const pb_reader *reader)
+int64_t reader_bytes(const dataset_reader *reader)
 {
-    return pb_stream_bytes(reader->stream);
+    return stream_bytes(reader->stream);
 }
 
-const char *pb_reader_sha(const pb_reader *reader)
+const char *reader_sha(const dataset_reader *reader)
 {
-    return pb_stream_sha(reader->stream);
+    return stream_sha(reader->stream);
 }

@@ -9,47 +9,47 @@
 
 #include <jansson.h>
 
-typedef struct pb_reader pb_reader;
+typedef struct dataset_reader dataset_reader;
 
 /* The key dataset.format, in the order of its choices. */
-typedef enum pb_format {
-    PB_FORMAT_AUTO,       /* by the file's name, then by its first character */
-    PB_FORMAT_JSONL,      /* an object per line */
-    PB_FORMAT_JSON,       /* by the first character: an array of objects, or an object per line */
-    PB_FORMAT_CSV,        /* RFC 4180 */
-    PB_FORMAT_TSV,        /* GLUE's: quotes are plain characters */
-    PB_FORMAT_TSV_QUOTED, /* RFC 4180 with tabs */
-} pb_format;
+typedef enum dataset_format {
+    FORMAT_AUTO,       /* by the file's name, then by its first character */
+    FORMAT_JSONL,      /* an object per line */
+    FORMAT_JSON,       /* by the first character: an array of objects, or an object per line */
+    FORMAT_CSV,        /* RFC 4180 */
+    FORMAT_TSV,        /* GLUE's: quotes are plain characters */
+    FORMAT_TSV_QUOTED, /* RFC 4180 with tabs */
+} dataset_format;
 
 /* Opens by content and name: the compression by its first bytes; the form by the extension (.jsonl
  * .json .csv .tsv, optionally followed by .gz or .zst), and JSON by the first character, whatever
  * the name ('[' an array, '{' lines). An empty file, UTF-16, and an unusable header line are
  * PB_ERR_FORMAT. */
-pb_status pb_reader_open(const char *path, pb_reader **out) PB_MUST_USE;
+pb_status reader_open(const char *path, dataset_reader **out) PB_MUST_USE;
 /* The same in a given form. `header` names the columns of a CSV or TSV file without a header line
  * (NULL or empty: the first line is the header); PB_ERR_CONFIG when it does not fit. */
-pb_status pb_reader_open_as(const char *path, pb_format format, const pb_config_list *header,
-                            pb_reader **out) PB_MUST_USE;
-void pb_reader_close(pb_reader *reader); /* accepts NULL */
+pb_status reader_open_as(const char *path, dataset_format format, const pb_config_list *header,
+                         dataset_reader **out) PB_MUST_USE;
+void reader_close(dataset_reader *reader); /* accepts NULL */
 
 /* Appends the raw text of the next record to *out; *line is where it begins, from 1; *has is false
  * at the end. Blank lines are not records. PB_ERR_FORMAT: this record is bad, *out is unchanged,
  * and reading can continue; PB_ERR_IO: the file cannot be read further (cut off, damaged). Messages
  * begin with "path:line: ". */
-pb_status pb_reader_next(pb_reader *reader, pb_string *out, int64_t *line, bool *has) PB_MUST_USE;
+pb_status reader_next(dataset_reader *reader, pb_string *out, int64_t *line, bool *has) PB_MUST_USE;
 
-/* Reads the rest of the file for its hash alone; pb_reader_next then finds the end. */
-pb_status pb_reader_finish(pb_reader *reader) PB_MUST_USE;
+/* Reads the rest of the file for its hash alone; reader_next then finds the end. */
+pb_status reader_finish(dataset_reader *reader) PB_MUST_USE;
 
 /* A record's text → an object, to be freed with json_decref; CSV and TSV give texts by the names of
  * the header. PB_ERR_FORMAT when it is not an object; the message has no place, which the caller
  * prefixes. Needs no lock: threads may call it at the same time on one reader, also during
- * pb_reader_next. */
-pb_status pb_reader_parse(const pb_reader *reader, const char *text, size_t length,
-                          json_t **row) PB_MUST_USE;
+ * reader_next. */
+pb_status reader_parse(const dataset_reader *reader, const char *text, size_t length,
+                       json_t **row) PB_MUST_USE;
 
-bool pb_reader_is_text(const pb_reader *reader);            /* CSV, TSV: all values are texts */
-const char *pb_reader_form(const pb_reader *reader);        /* in words */
-const char *pb_reader_compression(const pb_reader *reader); /* a codec's name, "" without one */
-int64_t pb_reader_bytes(const pb_reader *reader);           /* of the file as stored, read so far */
-const char *pb_reader_sha(const pb_reader *reader); /* of the file as stored, "" before its end */
+bool reader_is_text(const dataset_reader *reader);            /* CSV, TSV: all values are texts */
+const char *reader_form(const dataset_reader *reader);        /* in words */
+const char *reader_compression(const dataset_reader *reader); /* a codec's name, "" without one */
+int64_t reader_bytes(const dataset_reader *reader);   /* of the file as stored, read so far */
+const char *reader_sha(const dataset_reader *reader); /* of the file as stored, "" before its end */

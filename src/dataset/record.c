@@ -71,7 +71,7 @@ static pb_status read_spans(const json_t *spans, span **out, size_t *count)
 }
 
 /* The distinct texts in the order of their first occurrence. */
-static pb_status order_entities(const pb_column *column, const json_t *spans, json_t *row)
+static pb_status order_entities(const dataset_column *column, const json_t *spans, json_t *row)
 {
     span *items    = NULL;
     size_t count   = 0;
@@ -102,11 +102,11 @@ static pb_status order_entities(const pb_column *column, const json_t *spans, js
 
 static pb_status prepare(const pb_row_builder *b, json_t *row)
 {
-    const pb_column *column = pb_columns_find(&b->columns, "passage");
-    const json_t *spans     = json_object_get(row, "entity_spans");
-    pb_string passage       = {0};
+    const dataset_column *column = columns_find(&b->columns, "passage");
+    const json_t *spans          = json_object_get(row, "entity_spans");
+    pb_string passage            = {0};
 
-    pb_status status = join_highlights(json_string_value(pb_column_value(column, row)), &passage);
+    pb_status status = join_highlights(json_string_value(column_value(column, row)), &passage);
     if (status == PB_OK &&
         json_object_set_new(row, column->source, json_stringn(passage.data, passage.length)) != 0) {
         status = PB_FAIL(PB_ERR_MEMORY, "out of memory for the passage of a row");
@@ -114,21 +114,21 @@ static pb_status prepare(const pb_row_builder *b, json_t *row)
     pb_string_clear(&passage);
     PB_TRY(status);
     if (b->columns.protocol == PB_PROTOCOL_CORRECTED && spans != NULL && !json_is_null(spans)) {
-        PB_TRY(order_entities(pb_columns_find(&b->columns, "entities"), spans, row));
+        PB_TRY(order_entities(columns_find(&b->columns, "entities"), spans, row));
     }
     return PB_OK;
 }
 
 static pb_status record_build(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
 {
-    PB_TRY(pb_columns_check(&b->columns, row));
+    PB_TRY(columns_check(&b->columns, row));
     json_t *copy = json_copy((json_t *)(uintptr_t)row);
     if (copy == NULL) {
         return PB_FAIL(PB_ERR_MEMORY, "out of memory for the copy of a row");
     }
     pb_status status;
     PB_TRY_GOTO(status, prepare(b, copy), done);
-    PB_TRY_GOTO(status, pb_row_template_write(b, copy, out), done);
+    PB_TRY_GOTO(status, row_template_write(b, copy, out), done);
 done:
     json_decref(copy);
     return status;
@@ -136,8 +136,8 @@ done:
 
 const pb_dataset_builder pb_builder_record = {
     .name    = "record",
-    .open    = pb_row_template_open,
-    .close   = pb_row_template_close,
+    .open    = row_template_open,
+    .close   = row_template_close,
     .build   = record_build,
     .columns = needed,
 };

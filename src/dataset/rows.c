@@ -20,8 +20,8 @@ struct pb_rows {
     pb_split split;
     int threads;
     const char *path;
-    pb_reader *reader; /* NULL: rows are synthetic */
-    pb_columns columns;
+    dataset_reader *reader; /* NULL: rows are synthetic */
+    dataset_columns columns;
     pb_hash *hash; /* of synthetic texts */
     int64_t limit; /* 0: none */
     bool ended;
@@ -36,7 +36,7 @@ struct pb_rows {
 };
 
 /* Puts the key's place before the message of a configuration that does not fit. */
-static pb_status at_key(const pb_dataset *ds, pb_dataset_key key, pb_status status)
+static pb_status at_key(const pb_dataset *ds, dataset_key key, pb_status status)
 {
     if (status == PB_ERR_CONFIG && ds->places[key] != NULL) {
         pb_error_prefix(status, "%s", ds->places[key]);
@@ -51,14 +51,14 @@ static pb_status open_file(pb_rows *rows)
 
     rows->path = train ? o->train_file : o->test_file;
     if (*rows->path == '\0') {
-        return at_key(rows->ds, train ? PB_KEY_TRAIN_FILE : PB_KEY_TEST_FILE,
+        return at_key(rows->ds, train ? KEY_TRAIN_FILE : KEY_TEST_FILE,
                       PB_FAIL(PB_ERR_CONFIG, "dataset.%s is empty; builder %s needs a file of rows",
                               train ? "train_file" : "test_file", rows->ds->ops->name));
     }
     pb_status status =
-        pb_reader_open_as(rows->path, (pb_format)o->format, &o->header, &rows->reader);
+        reader_open_as(rows->path, (dataset_format)o->format, &o->header, &rows->reader);
     if (status != PB_OK) {
-        status = at_key(rows->ds, PB_KEY_HEADER, status);
+        status = at_key(rows->ds, KEY_HEADER, status);
         if (status == PB_ERR_NOT_FOUND) {
             return PB_FAIL(status,
                            "data set %s: there is no file %s (dataset.%s); jobs/fetch_data.py "
@@ -83,7 +83,7 @@ pb_status pb_rows_open(const pb_dataset *ds, pb_split split, int threads, pb_row
     rows->limit   = split == PB_SPLIT_TRAIN ? ds->data.train_rows : ds->data.test_rows;
     PB_TRY_GOTO(status, PB_ALLOC(rows->slots, CHUNK_ROWS), err_rows);
     if (ds->ops->build != NULL) {
-        PB_TRY_GOTO(status, pb_columns_open(&ds->options, ds->protocol, &rows->columns), err_rows);
+        PB_TRY_GOTO(status, columns_open(&ds->options, ds->protocol, &rows->columns), err_rows);
         PB_TRY_GOTO(status, open_file(rows), err_rows);
     } else {
         PB_TRY_GOTO(status, pb_hash_create(&rows->hash), err_rows);
@@ -98,7 +98,7 @@ err_rows:
     return status;
 }
 
-void pb_rows_limit(pb_rows *rows, int64_t most)
+void rows_limit(pb_rows *rows, int64_t most)
 {
     rows->limit = rows->limit == 0 || most < rows->limit ? most : rows->limit;
 }
@@ -118,8 +118,8 @@ void pb_rows_close(pb_rows *rows)
     pb_memory_free(rows->references);
     pb_string_clear(&rows->bytes);
     pb_digests_clear(&rows->judge.ids);
-    pb_reader_close(rows->reader);
-    pb_columns_close(&rows->columns);
+    reader_close(rows->reader);
+    columns_close(&rows->columns);
     pb_hash_destroy(rows->hash);
     pb_memory_free(rows);
 }
@@ -151,7 +151,7 @@ static pb_status cut_records(pb_rows *rows)
         s->status        = PB_OK;
         s->unscored      = false;
         s->id.length     = 0;
-        pb_status status = pb_reader_next(rows->reader, &rows->bytes, &s->line, &has);
+        pb_status status = reader_next(rows->reader, &rows->bytes, &s->line, &has);
         if (status != PB_OK && !judge_is_bad_row(status)) {
             return PB_FRAME(status);
         }
@@ -198,13 +198,13 @@ static pb_status build(const pb_rows *rows, row_slot *s)
 
     pb_row_texts_empty(&s->texts);
     s->cut = false;
-    PB_TRY_GOTO(status, pb_reader_parse(rows->reader, rows->bytes.data + s->begin, s->length, &row),
+    PB_TRY_GOTO(status, reader_parse(rows->reader, rows->bytes.data + s->begin, s->length, &row),
                 out);
     s->cut = true;
-    if (pb_reader_is_text(rows->reader)) {
-        PB_TRY_GOTO(status, pb_columns_convert(&rows->columns, row), out);
+    if (reader_is_text(rows->reader)) {
+        PB_TRY_GOTO(status, columns_convert(&rows->columns, row), out);
     }
-    PB_TRY_GOTO(status, pb_row_id(&ds->options.id, row, &s->id), out);
+    PB_TRY_GOTO(status, row_id(&ds->options.id, row, &s->id), out);
     PB_TRY_GOTO(status, ds->ops->build(ds->builders[rows->split], row, &s->texts), out);
     s->unscored = true;
     PB_TRY_GOTO(status, check_answers(rows, s), out);
@@ -326,9 +326,9 @@ static pb_status hash_source(pb_rows *rows)
     if (rows->reader == NULL) {
         return pb_hash_finish(rows->hash, rows->sha);
     }
-    PB_TRY(pb_reader_finish(rows->reader));
-    rows->judge.counts.bytes = pb_reader_bytes(rows->reader);
-    memcpy(rows->sha, pb_reader_sha(rows->reader), sizeof rows->sha);
+    PB_TRY(reader_finish(rows->reader));
+    rows->judge.counts.bytes = reader_bytes(rows->reader);
+    memcpy(rows->sha, reader_sha(rows->reader), sizeof rows->sha);
     return PB_OK;
 }
 
@@ -361,9 +361,9 @@ pb_rows_file pb_rows_get_file(const pb_rows *rows)
         return (pb_rows_file){.path = "", .form = "", .compression = ""};
     }
     return (pb_rows_file){.path        = rows->path,
-                          .form        = pb_reader_form(rows->reader),
-                          .compression = pb_reader_compression(rows->reader),
-                          .bytes       = pb_reader_bytes(rows->reader)};
+                          .form        = reader_form(rows->reader),
+                          .compression = reader_compression(rows->reader),
+                          .bytes       = reader_bytes(rows->reader)};
 }
 
 pb_row_counts pb_rows_counts(const pb_rows *rows)

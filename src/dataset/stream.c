@@ -21,20 +21,20 @@ typedef struct block {
     size_t start, end; /* what is not consumed yet */
 } block;
 
-struct pb_stream {
+struct dataset_stream {
     int fd;
     pb_hash *hash;
     char sha[PB_HASH_TEXT];
     int64_t bytes;
     bool at_end; /* of the file */
     block raw;
-    const pb_codec *codec; /* NULL: not compressed */
-    void *state;           /* the codec's */
+    const dataset_codec *codec; /* NULL: not compressed */
+    void *state;                /* the codec's */
     block unpacked;
 };
 
 /* Refills an exhausted block from the file. */
-static pb_status read_block(pb_stream *s)
+static pb_status read_block(dataset_stream *s)
 {
     block *raw = &s->raw;
 
@@ -61,7 +61,7 @@ static pb_status read_block(pb_stream *s)
 }
 
 /* Refills the window of a compressed file. */
-static pb_status unpack_block(pb_stream *s)
+static pb_status unpack_block(dataset_stream *s)
 {
     block *window = &s->unpacked;
 
@@ -71,11 +71,11 @@ static pb_status unpack_block(pb_stream *s)
         if (s->raw.start == s->raw.end && !s->at_end) {
             PB_TRY(read_block(s));
         }
-        pb_codec_room room = {.in       = s->raw.data + s->raw.start,
-                              .in_size  = s->raw.end - s->raw.start,
-                              .out      = window->data + window->end,
-                              .out_size = window->capacity - window->end};
-        size_t before      = room.in_size + room.out_size;
+        codec_room room = {.in       = s->raw.data + s->raw.start,
+                           .in_size  = s->raw.end - s->raw.start,
+                           .out      = window->data + window->end,
+                           .out_size = window->capacity - window->end};
+        size_t before   = room.in_size + room.out_size;
         PB_TRY(s->codec->step(s->state, &room));
         s->raw.start = s->raw.end - room.in_size;
         window->end  = window->capacity - room.out_size;
@@ -94,10 +94,10 @@ static pb_status unpack_block(pb_stream *s)
 }
 
 /* Reads the first block, which shows the compression. */
-static pb_status open_codec(pb_stream *s)
+static pb_status open_codec(dataset_stream *s)
 {
     PB_TRY(read_block(s));
-    PB_TRY(pb_codec_find(s->raw.data, s->raw.end, &s->codec));
+    PB_TRY(codec_find(s->raw.data, s->raw.end, &s->codec));
     if (s->codec == NULL) {
         return PB_OK;
     }
@@ -117,10 +117,10 @@ static size_t block_capacity(int fd)
     return about.st_size < SMALLEST_BYTES ? SMALLEST_BYTES : (size_t)about.st_size + 1;
 }
 
-pb_status pb_stream_open(const char *path, pb_stream **out)
+pb_status stream_open(const char *path, dataset_stream **out)
 {
     pb_status status;
-    pb_stream *s = NULL;
+    dataset_stream *s = NULL;
 
     PB_TRY(PB_ALLOC(s, 1));
     s->fd = -1;
@@ -135,11 +135,11 @@ pb_status pb_stream_open(const char *path, pb_stream **out)
 err_path:
     pb_error_prefix(status, "%s", path);
 err_stream:
-    pb_stream_close(s);
+    stream_close(s);
     return status;
 }
 
-void pb_stream_close(pb_stream *s)
+void stream_close(dataset_stream *s)
 {
     if (s == NULL) {
         return;
@@ -156,7 +156,7 @@ void pb_stream_close(pb_stream *s)
     pb_memory_free(s);
 }
 
-pb_status pb_stream_peek(pb_stream *s, const char **bytes, size_t *size)
+pb_status stream_peek(dataset_stream *s, const char **bytes, size_t *size)
 {
     block *window = s->codec != NULL ? &s->unpacked : &s->raw;
 
@@ -170,7 +170,7 @@ pb_status pb_stream_peek(pb_stream *s, const char **bytes, size_t *size)
     return PB_OK;
 }
 
-void pb_stream_take(pb_stream *s, size_t size)
+void stream_take(dataset_stream *s, size_t size)
 {
     block *window = s->codec != NULL ? &s->unpacked : &s->raw;
 
@@ -178,7 +178,7 @@ void pb_stream_take(pb_stream *s, size_t size)
     window->start += size;
 }
 
-pb_status pb_stream_finish(pb_stream *s)
+pb_status stream_finish(dataset_stream *s)
 {
     while (!s->at_end) {
         PB_TRY(read_block(s));
@@ -187,17 +187,17 @@ pb_status pb_stream_finish(pb_stream *s)
     return PB_OK;
 }
 
-const char *pb_stream_compression(const pb_stream *s)
+const char *stream_compression(const dataset_stream *s)
 {
     return s->codec != NULL ? s->codec->name : "";
 }
 
-int64_t pb_stream_bytes(const pb_stream *s)
+int64_t stream_bytes(const dataset_stream *s)
 {
     return s->bytes;
 }
 
-const char *pb_stream_sha(const pb_stream *s)
+const char *stream_sha(const dataset_stream *s)
 {
     return s->sha;
 }

@@ -30,7 +30,7 @@ static pb_status synthetic_open(const pb_dataset_options *options, pb_protocol p
 
     (void)protocol;
     if (options->labels.count == 0) {
-        return pb_dataset_at(
+        return dataset_at(
             options, "labels", -1,
             PB_FAIL(PB_ERR_CONFIG, "dataset.labels is empty; builder synthetic needs classes"));
     }

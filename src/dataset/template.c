@@ -8,17 +8,17 @@
 
 #include "pb/memory.h"
 
-void pb_row_template_close(pb_row_builder *b)
+void row_template_close(pb_row_builder *b)
 {
     if (b == NULL) {
         return;
     }
     for (int64_t i = 0; i < b->line_count; i++) {
-        pb_row_pattern_close(&b->lines[i]);
+        row_pattern_close(&b->lines[i]);
     }
     pb_memory_free(b->lines);
-    pb_row_pattern_close(&b->answer);
-    pb_columns_close(&b->columns);
+    row_pattern_close(&b->answer);
+    columns_close(&b->columns);
     pb_memory_free(b);
 }
 
@@ -26,8 +26,8 @@ static pb_status open_lines(pb_row_builder *b, const char *key, const pb_config_
 {
     PB_TRY(PB_ALLOC(b->lines, lines->count));
     for (int64_t i = 0; i < lines->count; i++) {
-        PB_TRY(pb_dataset_at(b->options, key, i,
-                             pb_row_pattern_open(key, lines->items[i], &b->columns, &b->lines[i])));
+        PB_TRY(dataset_at(b->options, key, i,
+                          row_pattern_open(key, lines->items[i], &b->columns, &b->lines[i])));
         b->line_count = i + 1;
     }
     return PB_OK;
@@ -38,17 +38,16 @@ static pb_status open_answer(pb_row_builder *b)
     const pb_dataset_options *o = b->options;
 
     if (*o->answers != '\0') {
-        return pb_dataset_at(o, "answers", -1,
-                             pb_columns_need(&b->columns, "dataset.answers", o->answers,
-                                             PB_COLUMN_STRINGS, PB_COLUMN_STRINGS_TEXT,
-                                             &b->answers));
+        return dataset_at(o, "answers", -1,
+                          columns_need(&b->columns, "dataset.answers", o->answers, COLUMN_STRINGS,
+                                       COLUMN_STRINGS_TEXT, &b->answers));
     }
-    return pb_dataset_at(o, "answer", -1,
-                         pb_row_pattern_open("answer", o->answer, &b->columns, &b->answer));
+    return dataset_at(o, "answer", -1,
+                      row_pattern_open("answer", o->answer, &b->columns, &b->answer));
 }
 
-pb_status pb_row_template_open(const pb_dataset_options *options, pb_protocol protocol,
-                               pb_split split, const char *instruction, pb_row_builder **out)
+pb_status row_template_open(const pb_dataset_options *options, pb_protocol protocol, pb_split split,
+                            const char *instruction, pb_row_builder **out)
 {
     pb_status status;
     pb_row_builder *b = NULL;
@@ -58,7 +57,7 @@ pb_status pb_row_template_open(const pb_dataset_options *options, pb_protocol pr
     b->options     = options;
     b->instruction = instruction;
     b->together    = protocol == PB_PROTOCOL_CORRECTED && split == PB_SPLIT_TEST;
-    PB_TRY_GOTO(status, pb_columns_open(options, protocol, &b->columns), err_builder);
+    PB_TRY_GOTO(status, columns_open(options, protocol, &b->columns), err_builder);
     PB_TRY_GOTO(status,
                 open_lines(b, paper ? "paper_lines" : "lines",
                            paper ? &options->paper_lines : &options->lines),
@@ -68,7 +67,7 @@ pb_status pb_row_template_open(const pb_dataset_options *options, pb_protocol pr
     return PB_OK;
 
 err_builder:
-    pb_row_template_close(b);
+    row_template_close(b);
     return status;
 }
 
@@ -84,7 +83,7 @@ static pb_status write_message(const pb_row_builder *b, const json_t *row, pb_ro
         }
         size_t start = text->user.length;
         text->body   = i == 0 ? start : text->body;
-        PB_TRY(pb_row_pattern_write(&b->lines[i], &b->columns, row, text, &text->user, &has_null));
+        PB_TRY(row_pattern_write(&b->lines[i], &b->columns, row, text, &text->user, &has_null));
         if (text->user.length == start && start > before) {
             text->user.length       = before;
             text->user.data[before] = '\0';
@@ -94,7 +93,7 @@ static pb_status write_message(const pb_row_builder *b, const json_t *row, pb_ro
     return PB_OK;
 }
 
-pb_status pb_row_template_write(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
+pb_status row_template_write(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
 {
     bool has_null     = false;
     pb_row_text *text = NULL;
@@ -103,22 +102,22 @@ pb_status pb_row_template_write(const pb_row_builder *b, const json_t *row, pb_r
     PB_TRY(write_message(b, row, text));
     text->has_inputs = b->options->inputs;
     if (b->answers != NULL) {
-        return pb_answers_write(b->answers, b->options->no_answers, b->together, row, out);
+        return answers_write(b->answers, b->options->no_answers, b->together, row, out);
     }
-    PB_TRY(pb_row_pattern_write(&b->answer, &b->columns, row, text, &text->answer, &has_null));
+    PB_TRY(row_pattern_write(&b->answer, &b->columns, row, text, &text->answer, &has_null));
     text->has_answer = !has_null;
     return PB_OK;
 }
 
 static pb_status template_build(const pb_row_builder *b, const json_t *row, pb_row_texts *out)
 {
-    PB_TRY(pb_columns_check(&b->columns, row));
-    return pb_row_template_write(b, row, out);
+    PB_TRY(columns_check(&b->columns, row));
+    return row_template_write(b, row, out);
 }
 
 const pb_dataset_builder pb_builder_template = {
     .name  = "template",
-    .open  = pb_row_template_open,
-    .close = pb_row_template_close,
+    .open  = row_template_open,
+    .close = row_template_close,
     .build = template_build,
 };

@@ -7,21 +7,20 @@
 #include "pattern.h"
 
 struct pb_row_builder {
-    pb_columns columns;
+    dataset_columns columns;
     const pb_dataset_options *options; /* borrowed */
     const char *instruction;
-    pb_row_pattern *lines;
+    row_pattern *lines;
     int64_t line_count;
-    pb_row_pattern answer;
-    const pb_column *answers; /* NULL: the pattern gives the answer */
-    bool together;            /* all answers belong to one sample */
+    row_pattern answer;
+    const dataset_column *answers; /* NULL: the pattern gives the answer */
+    bool together;                 /* all answers belong to one sample */
 };
 
-pb_status pb_row_template_open(const pb_dataset_options *options, pb_protocol protocol,
-                               pb_split split, const char *instruction,
-                               pb_row_builder **out) PB_MUST_USE;
-void pb_row_template_close(pb_row_builder *b); /* accepts NULL */
+pb_status row_template_open(const pb_dataset_options *options, pb_protocol protocol, pb_split split,
+                            const char *instruction, pb_row_builder **out) PB_MUST_USE;
+void row_template_close(pb_row_builder *b); /* accepts NULL */
 
 /* The samples of a row that was checked against the columns. */
-pb_status pb_row_template_write(const pb_row_builder *b, const json_t *row,
-                                pb_row_texts *out) PB_MUST_USE;
+pb_status row_template_write(const pb_row_builder *b, const json_t *row,
+                             pb_row_texts *out) PB_MUST_USE;

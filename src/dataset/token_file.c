@@ -18,7 +18,7 @@ typedef struct header {
     uint64_t magic;
     char key[PB_HASH_TEXT], sha[PB_HASH_TEXT], checksum[PB_HASH_TEXT];
     char unused[5];
-    int64_t lengths[PB_SECTION_COUNT];
+    int64_t lengths[SECTION_COUNT];
     int64_t truncated, too_long;
     pb_row_counts counts;
 } header;
@@ -30,21 +30,21 @@ static size_t padded(size_t bytes)
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-size_t pb_token_file_header_bytes(void)
+size_t token_file_header_bytes(void)
 {
     return sizeof(header);
 }
 
 static size_t section_bytes(const header *h, int section)
 {
-    return (size_t)h->lengths[section] * pb_encoded_item_bytes((pb_encoded_section)section);
+    return (size_t)h->lengths[section] * encoded_item_bytes((encoded_section)section);
 }
 
 static size_t file_bytes(const header *h)
 {
     size_t bytes = padded(sizeof *h);
 
-    for (int i = 0; i < PB_SECTION_COUNT; i++) {
+    for (int i = 0; i < SECTION_COUNT; i++) {
         bytes += padded(section_bytes(h, i));
     }
     return bytes;
@@ -59,16 +59,16 @@ static bool is_none_or(int64_t length, int64_t rows)
 static bool lengths_fit(const header *h, size_t size)
 {
     const int64_t *n = h->lengths;
-    int64_t rows     = n[PB_SECTION_ROWS];
+    int64_t rows     = n[SECTION_ROWS];
 
-    for (int i = 0; i < PB_SECTION_COUNT; i++) {
+    for (int i = 0; i < SECTION_COUNT; i++) {
         if (n[i] < 0 || (size_t)n[i] > size) {
             return false;
         }
     }
-    return n[PB_SECTION_OFFSETS] == rows + 1 && n[PB_SECTION_FIRST_ANSWERS] == rows + 1 &&
-           n[PB_SECTION_PROMPT_LENGTHS] == rows && is_none_or(n[PB_SECTION_ID_TEXTS], rows) &&
-           is_none_or(n[PB_SECTION_DIGESTS], rows) && file_bytes(h) == size;
+    return n[SECTION_OFFSETS] == rows + 1 && n[SECTION_FIRST_ANSWERS] == rows + 1 &&
+           n[SECTION_PROMPT_LENGTHS] == rows && is_none_or(n[SECTION_ID_TEXTS], rows) &&
+           is_none_or(n[SECTION_DIGESTS], rows) && file_bytes(h) == size;
 }
 
 static pb_status hash_header(pb_hash *hash, const header *h)
@@ -113,7 +113,7 @@ static pb_status check_file(const char *path, const char *key, const pb_mapping 
                     : PB_OK;
 }
 
-pb_status pb_token_file_open(const char *path, const char *key, bool checksum, pb_encoded_set *out)
+pb_status token_file_open(const char *path, const char *key, bool checksum, pb_encoded_set *out)
 {
     pb_encoded_set set = {.from_cache = true};
     pb_status status;
@@ -124,7 +124,7 @@ pb_status pb_token_file_open(const char *path, const char *key, bool checksum, p
     const header *h = set.storage->mapping.data;
     /* The mapping is read only, and so are all pointers of a set. */
     char *at = (char *)(uintptr_t)set.storage->mapping.data + padded(sizeof *h);
-    for (int i = 0; i < PB_SECTION_COUNT; i++) {
+    for (int i = 0; i < SECTION_COUNT; i++) {
         set.storage->arrays[i]  = at;
         set.storage->lengths[i] = h->lengths[i];
         at += padded(section_bytes(h, i));
@@ -133,7 +133,7 @@ pb_status pb_token_file_open(const char *path, const char *key, bool checksum, p
     set.too_long  = h->too_long;
     set.counts    = h->counts;
     memcpy(set.sha, h->sha, sizeof set.sha);
-    pb_encoded_resolve(&set);
+    encoded_resolve(&set);
     *out = set;
     return PB_OK;
 
@@ -153,7 +153,7 @@ static pb_status make_sum(header *h, const pb_encoded_storage *s)
     PB_TRY(pb_hash_create(&hash));
     PB_TRY_GOTO(status, hash_header(hash, h), out_hash);
     PB_TRY_GOTO(status, pb_hash_update(hash, padding, padded(sizeof *h) - sizeof *h), out_hash);
-    for (int i = 0; i < PB_SECTION_COUNT; i++) {
+    for (int i = 0; i < SECTION_COUNT; i++) {
         size_t bytes = section_bytes(h, i);
         PB_TRY_GOTO(status, pb_hash_update(hash, s->arrays[i], bytes), out_hash);
         PB_TRY_GOTO(status, pb_hash_update(hash, padding, padded(bytes) - bytes), out_hash);
@@ -177,7 +177,7 @@ static pb_status write_all(const char *path, const header *h, const pb_encoded_s
 
     PB_TRY(pb_file_temporary_stream(path, &file));
     bool good = write_padded(file, h, sizeof *h);
-    for (int i = 0; i < PB_SECTION_COUNT && good; i++) {
+    for (int i = 0; i < SECTION_COUNT && good; i++) {
         good = write_padded(file, s->arrays[i], section_bytes(h, i));
     }
     int reason = errno;
@@ -192,8 +192,8 @@ static pb_status write_all(const char *path, const header *h, const pb_encoded_s
     return PB_OK;
 }
 
-pb_status pb_token_file_write(const char *temporary, const char *path, const char *key,
-                              const pb_encoded_set *set)
+pb_status token_file_write(const char *temporary, const char *path, const char *key,
+                           const pb_encoded_set *set)
 {
     header h;
 

@@ -40,7 +40,7 @@ bool is_text_list(const json_t *list)
 }
 
 /* The class named true or false, -2 when there is none. */
-static int64_t truth_class(const pb_columns *columns, bool truth)
+static int64_t truth_class(const dataset_columns *columns, bool truth)
 {
     const pb_dataset_options *options = columns->options;
     const pb_config_list *names =
@@ -54,7 +54,7 @@ static int64_t truth_class(const pb_columns *columns, bool truth)
     return -2;
 }
 
-int64_t label_class(const pb_columns *columns, const json_t *value)
+int64_t label_class(const dataset_columns *columns, const json_t *value)
 {
     const pb_config_list *values = &columns->options->label_values;
     char number[32];
@@ -113,7 +113,7 @@ static pb_status drop_lone_surrogates(const char *text, pb_string *out)
     return PB_OK;
 }
 
-static pb_status parse_list(const pb_column *column, const char *text, json_t **out)
+static pb_status parse_list(const dataset_column *column, const char *text, json_t **out)
 {
     pb_string clean = {0};
     json_error_t error;
@@ -133,16 +133,16 @@ static pb_status parse_list(const pb_column *column, const char *text, json_t **
     return status;
 }
 
-const json_t *pb_column_value(const pb_column *column, const json_t *row)
+const json_t *column_value(const dataset_column *column, const json_t *row)
 {
     return row_value(row, column->source);
 }
 
-pb_status pb_column_list(const pb_column *column, const json_t *row, json_t **out)
+pb_status column_list(const dataset_column *column, const json_t *row, json_t **out)
 {
     json_t *value = (json_t *)(uintptr_t)row_value(row, column->source);
 
-    if (column->type == PB_COLUMN_STRINGS) {
+    if (column->type == COLUMN_STRINGS) {
         *out = json_incref(value);
     } else if (json_string_length(value) == 0) {
         *out = json_array();
@@ -153,7 +153,7 @@ pb_status pb_column_list(const pb_column *column, const json_t *row, json_t **ou
     return PB_OK;
 }
 
-pb_status pb_float_text(double value, pb_string *out)
+pb_status float_text(double value, pb_string *out)
 {
     char text[40];
     int digits = 0;
@@ -173,7 +173,7 @@ pb_status pb_float_text(double value, pb_string *out)
     return pb_string_printf(out, "%.*f", decimals > 1 ? decimals : 1, value);
 }
 
-static pb_status label_text(const pb_columns *columns, const json_t *value, pb_row_text *flags,
+static pb_status label_text(const dataset_columns *columns, const json_t *value, pb_row_text *flags,
                             pb_string *out)
 {
     int64_t k = label_class(columns, value);
@@ -196,8 +196,8 @@ static bool is_blank(const json_t *value)
     return length == 0;
 }
 
-pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int64_t item,
-                         const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
+pb_status column_text(const dataset_columns *columns, const dataset_column *column, int64_t item,
+                      const json_t *row, pb_row_text *flags, pb_string *out, bool *is_null)
 {
     const json_t *value = row_value(row, column->source);
 
@@ -205,7 +205,7 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
     if (*is_null) {
         return PB_OK;
     }
-    if (column->type == PB_COLUMN_STRINGS) {
+    if (column->type == COLUMN_STRINGS) {
         if (item >= (int64_t)json_array_size(value)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "column \"%s\" has %zu entries, entry %" PRId64 " (from 0) is needed",
@@ -217,14 +217,14 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
         flags->empty = column->name;
     }
     switch (column->type) {
-    case PB_COLUMN_LABEL:
+    case COLUMN_LABEL:
         return label_text(columns, value, flags, out);
-    case PB_COLUMN_INT:
+    case COLUMN_INT:
         return pb_string_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    case PB_COLUMN_FLOAT32: {
+    case COLUMN_FLOAT32: {
         /* Hub files hold the widened float32; the paper's texts show its noise. */
         double number = (double)(float)json_number_value(value);
-        return columns->protocol == PB_PROTOCOL_PAPER ? pb_float_text(number, out)
+        return columns->protocol == PB_PROTOCOL_PAPER ? float_text(number, out)
                                                       : pb_string_printf(out, "%.1f", number);
     }
     default:
@@ -232,7 +232,7 @@ pb_status pb_column_text(const pb_columns *columns, const pb_column *column, int
     }
 }
 
-pb_status pb_row_id(const pb_config_list *names, const json_t *row, pb_string *out)
+pb_status row_id(const pb_config_list *names, const json_t *row, pb_string *out)
 {
     size_t start = out->length;
 

@@ -199,7 +199,7 @@ static pb_status mark_corrected(const char *text, const char *const spans[2],
 
 static const json_t *value_of(const pb_row_builder *b, const char *name, const json_t *row)
 {
-    return pb_column_value(pb_columns_find(&b->columns, name), row);
+    return column_value(columns_find(&b->columns, name), row);
 }
 
 /* Replaces the text of the row. */
@@ -221,7 +221,7 @@ static pb_status prepare(const pb_row_builder *b, json_t *row)
                     ? mark_paper(texts[0], texts + 1, index, &marked)
                     : mark_corrected(texts[0], texts + 1, index, &marked),
                 done);
-    if (json_object_set_new(row, pb_columns_find(&b->columns, "text")->source,
+    if (json_object_set_new(row, columns_find(&b->columns, "text")->source,
                             json_stringn(marked.data, marked.length)) != 0) {
         status = PB_FAIL(PB_ERR_MEMORY, "out of memory for the text of a row");
         goto done;
@@ -251,7 +251,7 @@ static pb_status wsc_build(const pb_row_builder *b, const json_t *row, pb_row_te
 {
     const char *empty = NULL;
 
-    PB_TRY(pb_columns_check(&b->columns, row));
+    PB_TRY(columns_check(&b->columns, row));
     PB_TRY(check_spans(b, row, &empty));
     json_t *copy = json_copy((json_t *)(uintptr_t)row);
     if (copy == NULL) {
@@ -259,7 +259,7 @@ static pb_status wsc_build(const pb_row_builder *b, const json_t *row, pb_row_te
     }
     pb_status status = prepare(b, copy);
     if (status == PB_OK) {
-        status = pb_row_template_write(b, copy, out);
+        status = row_template_write(b, copy, out);
     }
     json_decref(copy);
     if (status == PB_OK && empty != NULL) {
@@ -270,8 +270,8 @@ static pb_status wsc_build(const pb_row_builder *b, const json_t *row, pb_row_te
 
 const pb_dataset_builder pb_builder_wsc = {
     .name    = "wsc",
-    .open    = pb_row_template_open,
-    .close   = pb_row_template_close,
+    .open    = row_template_open,
+    .close   = row_template_close,
     .build   = wsc_build,
     .columns = needed,
 };

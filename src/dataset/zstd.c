@@ -63,7 +63,7 @@ static pb_status fail(const zstd *z, size_t code)
     return PB_FAIL(PB_ERR_IO, "its zstd data cannot be unpacked: %s", ZSTD_getErrorName(code));
 }
 
-static pb_status zstd_step(void *state, pb_codec_room *room)
+static pb_status zstd_step(void *state, codec_room *room)
 {
     zstd *z = state;
 
@@ -95,7 +95,7 @@ static bool zstd_is_whole(const void *state)
     return ((const zstd *)state)->is_whole;
 }
 
-const pb_codec pb_codec_zstd = {
+const dataset_codec codec_zstd = {
     .name     = "zstd",
     .open     = zstd_open,
     .close    = zstd_close,

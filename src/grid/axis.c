@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const pb_grid_axis_words[] = {"model", "dataset", "method", NULL};
-const char *const pb_grid_axis_keys[]  = {"models", "datasets", "methods", NULL};
+const char *const grid_axis_words[] = {"model", "dataset", "method", NULL};
+const char *const grid_axis_keys[]  = {"models", "datasets", "methods", NULL};
 
 #define SUFFIX ".cfg"
 
@@ -97,7 +97,7 @@ static pb_status name_of(const char *place, const char *axis, const char *value,
 static pb_status check_file(const pb_config *config, const char *axis)
 {
     const char *const allowed[] = {axis, "train", "data", "eval", NULL};
-    PB_TRY(pb_grid_check_groups(config, "", allowed));
+    PB_TRY(grid_check_groups(config, "", allowed));
     if (!pb_config_has(config, axis)) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: group %s is missing; it is written %s = { … };",
                        pb_config_path(config), axis, axis);
@@ -108,13 +108,13 @@ static pb_status check_file(const pb_config *config, const char *axis)
 static pb_status open_value(pb_grid *grid, pb_grid_axis_kind kind, int64_t index, const char *value)
 {
     grid_axis *axis  = &grid->axes[kind];
-    const char *word = pb_grid_axis_words[kind];
+    const char *word = grid_axis_words[kind];
     char *path       = NULL;
     char key[64], place[GRID_PLACE];
     pb_status status = PB_OK;
-    snprintf(key, sizeof key, "sweep.%s.[%" PRId64 "]", pb_grid_axis_keys[kind], index);
+    snprintf(key, sizeof key, "sweep.%s.[%" PRId64 "]", grid_axis_keys[kind], index);
     if (!pb_config_has(grid->config, key)) {
-        snprintf(key, sizeof key, "sweep.%s", pb_grid_axis_keys[kind]);
+        snprintf(key, sizeof key, "sweep.%s", grid_axis_keys[kind]);
     }
     pb_config_where(grid->config, key, place, sizeof place);
     axis->count = index + 1;
@@ -126,7 +126,7 @@ static pb_status open_value(pb_grid *grid, pb_grid_axis_kind kind, int64_t index
         }
     }
     if (ends_in_suffix(value)) {
-        status = path_of_file(grid, pb_grid_axis_keys[kind], value, &path);
+        status = path_of_file(grid, grid_axis_keys[kind], value, &path);
         if (status == PB_OK && !pb_path_exists(path)) {
             status = PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\": there is no file %s", place, word,
                              value, path);
@@ -137,14 +137,14 @@ static pb_status open_value(pb_grid *grid, pb_grid_axis_kind kind, int64_t index
     if (status != PB_OK) {
         goto done;
     }
-    PB_TRY_GOTO(status, pb_grid_file_open(path, &axis->configs[index]), done);
+    PB_TRY_GOTO(status, grid_file_open(path, &axis->configs[index]), done);
     PB_TRY_GOTO(status, check_file(axis->configs[index], word), done);
 done:
     pb_memory_free(path);
     return status;
 }
 
-pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind, pb_mistakes *mistakes)
+pb_status grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind, pb_mistakes *mistakes)
 {
     const pb_config_list *const lists[] = {&grid->sweep.models, &grid->sweep.datasets,
                                            &grid->sweep.methods};
@@ -152,10 +152,10 @@ pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind, pb_mistakes *
     grid_axis *axis                     = &grid->axes[kind];
     if (list->count == 0) {
         char key[64], place[GRID_PLACE];
-        snprintf(key, sizeof key, "sweep.%s", pb_grid_axis_keys[kind]);
+        snprintf(key, sizeof key, "sweep.%s", grid_axis_keys[kind]);
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s is empty; it needs one or more names",
                        pb_config_where(grid->config, key, place, sizeof place),
-                       pb_grid_axis_keys[kind]);
+                       grid_axis_keys[kind]);
     }
     PB_TRY(PB_ALLOC(axis->names, list->count));
     PB_TRY(PB_ALLOC(axis->configs, list->count));
@@ -165,7 +165,7 @@ pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind, pb_mistakes *
     return PB_OK;
 }
 
-void pb_grid_axis_close(grid_axis *axis)
+void grid_axis_close(grid_axis *axis)
 {
     for (int64_t i = 0; i < axis->count; i++) {
         pb_memory_free(axis->names[i]);

@@ -26,7 +26,7 @@ static pb_status compose(const pb_grid *grid, const pb_grid_cell *cell, pb_confi
     }
     PB_TRY(lay_over(config, grid->config, ""));
     for (int64_t i = 0; i < grid->overrides.count; i++) {
-        if (pb_grid_match_cell(&grid->overrides.items[i], cell)) {
+        if (grid_match_cell(&grid->overrides.items[i], cell)) {
             char prefix[64];
             snprintf(prefix, sizeof prefix, "sweep.override.[%" PRId64 "].set.", i);
             PB_TRY(lay_over(config, grid->config, prefix));

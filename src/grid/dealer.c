@@ -36,7 +36,7 @@ typedef enum message_kind {
 typedef struct message {
     int64_t kind, cell, failed;
     double seconds;
-    char text[PB_GRID_MESSAGE];
+    char text[GRID_MESSAGE];
 } message;
 
 _Static_assert(sizeof(message) <= PB_COMM_MESSAGE_BYTES, "a message fits into one of the group");
@@ -46,8 +46,8 @@ static bool deals(const grid_dealer *d)
     return pb_comm_rank(d->comm) == 0;
 }
 
-pb_status pb_grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
-                              const int64_t *todo, int64_t count)
+pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
+                           const int64_t *todo, int64_t count)
 {
     int64_t ranks = pb_comm_size(comm);
     int64_t rank  = pb_comm_rank(comm);
@@ -71,7 +71,7 @@ pb_status pb_grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells
     return PB_OK;
 }
 
-void pb_grid_dealer_close(grid_dealer *d)
+void grid_dealer_close(grid_dealer *d)
 {
     pb_memory_free(d->free);
     d->free = NULL;
@@ -187,7 +187,7 @@ static void note_trouble(grid_dealer *d, pb_status status)
     }
 }
 
-bool pb_grid_dealer_poll(grid_dealer *d)
+bool grid_dealer_poll(grid_dealer *d)
 {
     double gap = pb_clock_seconds() - d->polled;
 
@@ -217,7 +217,7 @@ static pb_status ask(grid_dealer *d)
     return pb_comm_send(d->comm, 0, &m, sizeof m);
 }
 
-void pb_grid_dealer_expect_end(grid_dealer *d, double seconds)
+void grid_dealer_expect_end(grid_dealer *d, double seconds)
 {
     if (!d->broken && seconds <= d->answer_takes) {
         note_trouble(d, ask(d));
@@ -238,7 +238,7 @@ static pb_status await_answer(grid_dealer *d)
     return PB_OK;
 }
 
-pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell)
+pb_status grid_dealer_take(grid_dealer *d, int64_t *cell)
 {
     pb_pause pause = {0};
 
@@ -262,13 +262,13 @@ pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell)
     return PB_OK;
 }
 
-void pb_grid_dealer_put_back(grid_dealer *d, int64_t cell)
+void grid_dealer_put_back(grid_dealer *d, int64_t cell)
 {
     d->held = cell;
 }
 
-pb_status pb_grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
-                                  const pb_grid_outcome *outcome)
+pb_status grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
+                               const pb_grid_outcome *outcome)
 {
     message m = {
         .kind = MESSAGE_FINISHED, .cell = cell, .failed = outcome->failed, .seconds = seconds};
@@ -283,7 +283,7 @@ pb_status pb_grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
     return pb_comm_send(d->comm, 0, &m, sizeof m);
 }
 
-pb_status pb_grid_dealer_leave(grid_dealer *d)
+pb_status grid_dealer_leave(grid_dealer *d)
 {
     bool signalled = pb_stop_signal() != NULL;
     pb_pause pause = {0};

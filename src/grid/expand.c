@@ -57,7 +57,7 @@ static pb_grid_cell cell_at(const pb_grid *grid, int64_t n)
 static bool is_excluded(const pb_grid *grid, const pb_grid_cell *cell)
 {
     for (int64_t i = 0; i < grid->excludes.count; i++) {
-        if (pb_grid_match_cell(&grid->excludes.items[i], cell)) {
+        if (grid_match_cell(&grid->excludes.items[i], cell)) {
             return true;
         }
     }
@@ -70,7 +70,7 @@ static bool is_alike(const pb_grid *grid, const pb_grid_cell *a, const pb_grid_c
     bool alike = memcmp(a->index, b->index, sizeof a->index) == 0;
     for (int64_t i = 0; i < grid->overrides.count && alike; i++) {
         const grid_match *when = &grid->overrides.items[i];
-        alike                  = pb_grid_match_cell(when, a) == pb_grid_match_cell(when, b);
+        alike                  = grid_match_cell(when, a) == grid_match_cell(when, b);
     }
     return alike;
 }

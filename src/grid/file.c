@@ -2,7 +2,7 @@
 /* What every file of a grid has in common: opening it, and checking the groups that it holds. */
 #include "internal.h"
 
-pb_status pb_grid_file_open(const char *path, pb_config **out)
+pb_status grid_file_open(const char *path, pb_config **out)
 {
     pb_status status = pb_config_open(path, out);
     if (status == PB_ERR_NOT_FOUND || status == PB_ERR_IO) {
@@ -12,8 +12,7 @@ pb_status pb_grid_file_open(const char *path, pb_config **out)
     return PB_OK;
 }
 
-pb_status pb_grid_check_groups(const pb_config *config, const char *group,
-                               const char *const *allowed)
+pb_status grid_check_groups(const pb_config *config, const char *group, const char *const *allowed)
 {
     static const pb_config_field none[] = {PB_FIELD_END};
     const char *name                    = "";

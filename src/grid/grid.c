@@ -53,7 +53,7 @@ static pb_status read_sets(pb_grid *grid, const char *const *sets, int64_t count
     for (int64_t i = 0; i < count; i++) {
         PB_TRY(pb_config_set(grid->sets, sets[i]));
     }
-    PB_TRY(pb_grid_check_groups(grid->sets, "", set_groups));
+    PB_TRY(grid_check_groups(grid->sets, "", set_groups));
     PB_TRY(pb_config_merge(grid->config, "sweep", grid->sets, "sweep"));
     PB_TRY(pb_config_merge(grid->config, "run", grid->sets, "run"));
     return PB_OK;
@@ -118,7 +118,7 @@ static pb_status open_axes(pb_grid *grid)
     pb_mistakes mistakes = {0};
     pb_status status     = PB_OK;
     for (int kind = 0; kind < PB_AXIS_FILES && status == PB_OK; kind++) {
-        status = pb_grid_axis_open(grid, (pb_grid_axis_kind)kind, &mistakes);
+        status = grid_axis_open(grid, (pb_grid_axis_kind)kind, &mistakes);
     }
     if (status == PB_OK) {
         status = pb_mistakes_fail(&mistakes, PB_ERR_CONFIG, pb_config_path(grid->config));
@@ -130,8 +130,8 @@ static pb_status open_axes(pb_grid *grid)
 static pb_status read_grid(pb_grid *grid, const char *path, const char *const *sets, int64_t count)
 {
     static const char *const rules[] = {"exclude", "override", NULL};
-    PB_TRY(pb_grid_file_open(path, &grid->config));
-    PB_TRY(pb_grid_check_groups(grid->config, "", grid_groups));
+    PB_TRY(grid_file_open(path, &grid->config));
+    PB_TRY(grid_check_groups(grid->config, "", grid_groups));
     PB_TRY(read_sets(grid, sets, count));
     PB_TRY(pb_config_read(grid->config, "sweep", pb_grid_sweep_fields, rules, &grid->sweep));
     PB_TRY(pb_config_read(grid->config, "run", pb_grid_run_fields, NULL, &grid->run));
@@ -139,7 +139,7 @@ static pb_status read_grid(pb_grid *grid, const char *path, const char *const *s
     PB_TRY(check_seeds(grid));
     PB_TRY(check_time(grid));
     PB_TRY(open_axes(grid));
-    PB_TRY(pb_grid_matches_read(grid));
+    PB_TRY(grid_matches_read(grid));
     return PB_OK;
 }
 
@@ -162,10 +162,10 @@ void pb_grid_close(pb_grid *grid)
         return;
     }
     for (int kind = 0; kind < PB_AXIS_FILES; kind++) {
-        pb_grid_axis_close(&grid->axes[kind]);
+        grid_axis_close(&grid->axes[kind]);
     }
-    pb_grid_matches_clear(&grid->excludes);
-    pb_grid_matches_clear(&grid->overrides);
+    grid_matches_clear(&grid->excludes);
+    grid_matches_clear(&grid->overrides);
     pb_config_clear(pb_grid_sweep_fields, &grid->sweep);
     pb_config_clear(pb_grid_run_fields, &grid->run);
     pb_config_close(grid->config);

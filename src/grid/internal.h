@@ -35,26 +35,25 @@ struct pb_grid {
 #define GRID_PLACE 512
 
 /* file.c: that a file of the grid cannot be read is a mistake in the configuration. */
-pb_status pb_grid_file_open(const char *path, pb_config **out) PB_MUST_USE;
+pb_status grid_file_open(const char *path, pb_config **out) PB_MUST_USE;
 /* Keys of a group must be among `allowed`, each a group itself. */
-pb_status pb_grid_check_groups(const pb_config *config, const char *group,
-                               const char *const *allowed) PB_MUST_USE;
+pb_status grid_check_groups(const pb_config *config, const char *group,
+                            const char *const *allowed) PB_MUST_USE;
 
 /* axis.c */
-extern const char *const pb_grid_axis_words[]; /* "model", "dataset", "method", NULL */
-extern const char *const pb_grid_axis_keys[];  /* "models", … */
+extern const char *const grid_axis_words[]; /* "model", "dataset", "method", NULL */
+extern const char *const grid_axis_keys[];  /* "models", … */
 /* An error in a value becomes one of the mistakes. */
-pb_status pb_grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind,
-                            pb_mistakes *mistakes) PB_MUST_USE;
-void pb_grid_axis_close(grid_axis *axis);
+pb_status grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind, pb_mistakes *mistakes) PB_MUST_USE;
+void grid_axis_close(grid_axis *axis);
 
 /* match.c */
-pb_status pb_grid_matches_read(pb_grid *grid) PB_MUST_USE;
-void pb_grid_matches_clear(grid_matches *matches);
-bool pb_grid_match_cell(const grid_match *match, const pb_grid_cell *cell);
+pb_status grid_matches_read(pb_grid *grid) PB_MUST_USE;
+void grid_matches_clear(grid_matches *matches);
+bool grid_match_cell(const grid_match *match, const pb_grid_cell *cell);
 
 /* dealer.c */
-enum { PB_GRID_MESSAGE = sizeof((pb_grid_outcome *)NULL)->message };
+enum { GRID_MESSAGE = sizeof((pb_grid_outcome *)NULL)->message };
 
 /* Deals out the cells to do, identified by their index in `todo`. */
 typedef struct grid_dealer {
@@ -82,24 +81,24 @@ typedef struct grid_dealer {
 
 /* Collective: every rank opens one over the same list, and leaves before closing it. After
  * PB_ERR_COMM the group must be aborted. */
-pb_status pb_grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
-                              const int64_t *todo, int64_t count) PB_MUST_USE;
-void pb_grid_dealer_close(grid_dealer *d);
+pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
+                           const int64_t *todo, int64_t count) PB_MUST_USE;
+void grid_dealer_close(grid_dealer *d);
 
 /* Handles the messages that have arrived, without waiting. False: the group is broken. */
-bool pb_grid_dealer_poll(grid_dealer *d);
+bool grid_dealer_poll(grid_dealer *d);
 /* The current cell takes this many seconds more: asks for the next one when it is time. */
-void pb_grid_dealer_expect_end(grid_dealer *d, double seconds);
+void grid_dealer_expect_end(grid_dealer *d, double seconds);
 /* The next cell, -1 when there are no more; waits for the answer, or, on rank 0, for a cell that
  * another rank may give back. */
-pb_status pb_grid_dealer_take(grid_dealer *d, int64_t *cell) PB_MUST_USE;
+pb_status grid_dealer_take(grid_dealer *d, int64_t *cell) PB_MUST_USE;
 /* The cell just taken was not begun. */
-void pb_grid_dealer_put_back(grid_dealer *d, int64_t cell);
+void grid_dealer_put_back(grid_dealer *d, int64_t cell);
 /* Reports to the group and the log. */
-pb_status pb_grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
-                                  const pb_grid_outcome *outcome) PB_MUST_USE;
+pb_status grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
+                               const pb_grid_outcome *outcome) PB_MUST_USE;
 /* This rank takes no more cells; after a signal no rank does. Rank 0 returns when all have left. */
-pb_status pb_grid_dealer_leave(grid_dealer *d) PB_MUST_USE;
+pb_status grid_dealer_leave(grid_dealer *d) PB_MUST_USE;
 
 /* watch.c */
 struct pb_grid_watch {
@@ -121,11 +120,11 @@ struct pb_grid_watch {
 };
 
 /* `began`: clock seconds that the time limit counts from. */
-void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
-                         const pb_grid_job *job);
-void pb_grid_watch_end(pb_grid_watch *watch);
+void grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
+                      const pb_grid_job *job);
+void grid_watch_end(pb_grid_watch *watch);
 /* This process has nothing to do but wait for others; `watch` is a pb_grid_watch. */
-void pb_grid_watch_idle(void *watch);
+void grid_watch_idle(void *watch);
 /* A cell begins here; NULL: the previous one has ended. */
-void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell);
-const char *pb_grid_watch_reason(const pb_grid_watch *watch); /* "SIGTERM", "the time limit" */
+void grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell);
+const char *grid_watch_reason(const pb_grid_watch *watch); /* "SIGTERM", "the time limit" */

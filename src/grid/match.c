@@ -21,7 +21,7 @@ const pb_config_field pb_grid_match_fields[] = {
 static const char *const override_groups[] = {"model", "dataset", "method", "train",
                                               "data",  "eval",    NULL};
 
-void pb_grid_matches_clear(grid_matches *matches)
+void grid_matches_clear(grid_matches *matches)
 {
     for (int64_t i = 0; i < matches->count; i++) {
         pb_config_clear(pb_grid_match_fields, &matches->items[i]);
@@ -50,7 +50,7 @@ static pb_status check_names(const pb_grid *grid, const char *group, const grid_
 {
     const grid_axis *have      = &grid->axes[axis];
     const pb_config_list *list = names_of(match, axis);
-    const char *word           = pb_grid_axis_words[axis];
+    const char *word           = grid_axis_words[axis];
     char key[128], place[GRID_PLACE];
     snprintf(key, sizeof key, "%s.%s", group, word);
     pb_config_where(grid->config, key, place, sizeof place);
@@ -62,7 +62,7 @@ static pb_status check_names(const pb_grid *grid, const char *group, const grid_
         for (int64_t k = 0; k < have->count; k++) {
             found = found || strcmp(list->items[i], have->names[k]) == 0;
         }
-        if (found || is_narrowed(grid, pb_grid_axis_keys[axis])) {
+        if (found || is_narrowed(grid, grid_axis_keys[axis])) {
             continue;
         }
         const char **names = NULL;
@@ -74,7 +74,7 @@ static pb_status check_names(const pb_grid *grid, const char *group, const grid_
         pb_string_hint(hint, list->items[i], names);
         pb_memory_free(names);
         return PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\" is not in sweep.%s%s", place, word,
-                       list->items[i], pb_grid_axis_keys[axis], hint);
+                       list->items[i], grid_axis_keys[axis], hint);
     }
     return PB_OK;
 }
@@ -136,12 +136,12 @@ static pb_status read_override(pb_grid *grid, int64_t index)
                            wanted_for[i]);
         }
     }
-    PB_TRY(pb_grid_check_groups(grid->config, part, override_groups));
+    PB_TRY(grid_check_groups(grid->config, part, override_groups));
     snprintf(part, sizeof part, "%s.when", group);
     return read_match(grid, part, &grid->overrides);
 }
 
-pb_status pb_grid_matches_read(pb_grid *grid)
+pb_status grid_matches_read(pb_grid *grid)
 {
     char group[64];
     int64_t count = 0;
@@ -169,7 +169,7 @@ static bool holds_name(const pb_config_list *list, const char *name)
     return list->count == 0;
 }
 
-bool pb_grid_match_cell(const grid_match *match, const pb_grid_cell *cell)
+bool grid_match_cell(const grid_match *match, const pb_grid_cell *cell)
 {
     bool seed = match->seed.count == 0;
     for (int64_t i = 0; i < match->seed.count; i++) {

@@ -72,9 +72,9 @@ static pb_status run_cell(worker *w, int64_t place)
     const pb_grid_cell *cell = &w->cells->items[w->todo[place]];
     pb_grid_outcome outcome  = {0};
     double begin             = pb_clock_seconds();
-    pb_grid_watch_cell(&w->watch, cell);
+    grid_watch_cell(&w->watch, cell);
     pb_status status = w->runner(w->context, cell, &w->watch, &outcome);
-    pb_grid_watch_cell(&w->watch, NULL);
+    grid_watch_cell(&w->watch, NULL);
     if (status == PB_STOPPED || status == PB_ERR_COMM || status == PB_ERR_IO) {
         return PB_FRAME(status);
     }
@@ -88,24 +88,24 @@ static pb_status run_cell(worker *w, int64_t place)
     w->failed += outcome.failed;
     w->busy += seconds;
     w->cost += cell->cost;
-    return pb_grid_dealer_finished(&w->dealer, place, seconds, &outcome);
+    return grid_dealer_finished(&w->dealer, place, seconds, &outcome);
 }
 
 static pb_status work(worker *w)
 {
     while (!pb_grid_watch_stop(&w->watch)) {
         int64_t place = 0;
-        PB_TRY(pb_grid_dealer_take(&w->dealer, &place));
+        PB_TRY(grid_dealer_take(&w->dealer, &place));
         if (place < 0) {
             return PB_OK;
         }
         if (!fits(w, &w->cells->items[w->todo[place]])) {
-            pb_grid_dealer_put_back(&w->dealer, place);
+            grid_dealer_put_back(&w->dealer, place);
             return PB_FAIL(PB_STOPPED, "no cell is started that would outlast the time limit");
         }
         PB_TRY(run_cell(w, place));
     }
-    const char *reason = pb_grid_watch_reason(&w->watch);
+    const char *reason = grid_watch_reason(&w->watch);
     return PB_FAIL(PB_STOPPED, "stopped on %s", reason != NULL ? reason : "a broken group");
 }
 
@@ -115,8 +115,8 @@ static pb_status work_and_leave(worker *w)
 {
     pb_status status = work(w);
     if (status != PB_ERR_COMM) {
-        pb_grid_watch_idle(&w->watch);
-        PB_TRY(pb_grid_dealer_leave(&w->dealer));
+        grid_watch_idle(&w->watch);
+        PB_TRY(grid_dealer_leave(&w->dealer));
     }
     return status;
 }
@@ -153,7 +153,7 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_su
     PB_TRY(pb_comm_reduce_max(comm, &stopped, 1));
     PB_TRY(pb_comm_agree(comm, status == PB_STOPPED ? PB_OK : status));
     if (stopped) {
-        const char *reason = pb_grid_watch_reason(&w->watch);
+        const char *reason = grid_watch_reason(&w->watch);
         return PB_FAIL(PB_STOPPED,
                        "stopped on %s with %" PRId64 " of %" PRId64
                        " cells left; the same command continues from here",
@@ -174,14 +174,14 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
     w.todo         = todo;
     w.watch.shows  = pb_comm_rank(comm) == 0;
     w.watch.dealer = &w.dealer;
-    status         = pb_grid_dealer_open(&w.dealer, comm, cells, todo, w.count);
+    status         = grid_dealer_open(&w.dealer, comm, cells, todo, w.count);
     PB_TRY_GOTO(status, pb_comm_agree(comm, status), close_dealer);
 
     *summary = (pb_grid_summary){
         .cells = cells->count, .skipped = cells->count - w.count, .left = w.count};
-    w.dealer.idle         = pb_grid_watch_idle;
+    w.dealer.idle         = grid_watch_idle;
     w.dealer.idle_context = &w.watch;
-    pb_grid_watch_begin(&w.watch, &grid->run, began, job);
+    grid_watch_begin(&w.watch, &grid->run, began, job);
     status = pb_comm_agree(comm, check_time(&w, &grid->run, began));
     if (status == PB_OK) {
         if (job->prepare != NULL) {
@@ -190,9 +190,9 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
         status = work_and_leave(&w);
         status = status != PB_ERR_COMM ? conclude(&w, comm, status, summary) : status;
     }
-    pb_grid_watch_end(&w.watch);
+    grid_watch_end(&w.watch);
 close_dealer:
-    pb_grid_dealer_close(&w.dealer);
+    grid_dealer_close(&w.dealer);
     pb_memory_free(todo);
     return status;
 }

@@ -19,8 +19,8 @@
 #define SECONDS_TOLD_FIRST 1.0
 #define SECONDS_TOLD       15.0
 
-void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
-                         const pb_grid_job *job)
+void grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, double began,
+                      const pb_grid_job *job)
 {
     watch->begin        = pb_clock_seconds();
     watch->drawn        = watch->begin;
@@ -34,7 +34,7 @@ void pb_grid_watch_begin(pb_grid_watch *watch, const pb_grid_run_options *run, d
     pb_stop_catch();
 }
 
-void pb_grid_watch_end(pb_grid_watch *watch)
+void grid_watch_end(pb_grid_watch *watch)
 {
     pb_stop_release();
     if (watch->shows) {
@@ -42,7 +42,7 @@ void pb_grid_watch_end(pb_grid_watch *watch)
     }
 }
 
-const char *pb_grid_watch_reason(const pb_grid_watch *watch)
+const char *grid_watch_reason(const pb_grid_watch *watch)
 {
     const char *signal = pb_stop_signal();
     bool over          = watch->deadline > 0 && pb_clock_seconds() >= watch->deadline;
@@ -52,7 +52,7 @@ const char *pb_grid_watch_reason(const pb_grid_watch *watch)
 bool pb_grid_watch_stop(void *watch)
 {
     pb_grid_watch *w = watch;
-    return !pb_grid_dealer_poll(w->dealer) || pb_grid_watch_reason(w) != NULL;
+    return !grid_dealer_poll(w->dealer) || grid_watch_reason(w) != NULL;
 }
 
 /* ", 3 h 20 min left", ", 4 min left", ", 12 s left"; nothing where it is unknown. */
@@ -183,11 +183,11 @@ void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress)
                                  .progress     = progress,
                                  .begun        = w->cell_begin,
                                  .seconds_left = cell_left(w, progress, now)};
-    pb_grid_dealer_expect_end(w->dealer, state.seconds_left);
+    grid_dealer_expect_end(w->dealer, state.seconds_left);
     share(w, &state, now);
 }
 
-void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell)
+void grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell)
 {
     double now = pb_clock_seconds();
     if (cell == NULL && watch->phase != NULL) {
@@ -198,7 +198,7 @@ void pb_grid_watch_cell(pb_grid_watch *watch, const pb_grid_cell *cell)
     watch->cell_begin = now;
 }
 
-void pb_grid_watch_idle(void *watch)
+void grid_watch_idle(void *watch)
 {
     share(watch, NULL, pb_clock_seconds());
 }

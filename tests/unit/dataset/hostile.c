@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Adds the outcome of one file; the first message goes to `message`. */
-static void read_all(pb_reader *reader, const char *file, pb_string *rows, pb_string *shape,
+static void read_all(dataset_reader *reader, const char *file, pb_string *rows, pb_string *shape,
                      pb_string *message)
 {
     pb_string record = {0};
@@ -17,14 +17,14 @@ static void read_all(pb_reader *reader, const char *file, pb_string *rows, pb_st
     for (;;) {
         json_t *row      = NULL;
         record.length    = 0;
-        pb_status status = pb_reader_next(reader, &record, &line, &has);
+        pb_status status = reader_next(reader, &record, &line, &has);
         bool is_cut      = status == PB_OK;
         if (is_cut && !has) {
             break;
         }
         (void)snprintf(place, sizeof place, "%s:%d: ", file, (int)line);
         if (is_cut) {
-            status = pb_reader_parse(reader, record.data, record.length, &row);
+            status = reader_parse(reader, record.data, record.length, &row);
         } else {
             assert_int_equal(record.length, 0);
             assert_non_null(strstr(pb_error_message(), place));
@@ -46,23 +46,23 @@ static void read_all(pb_reader *reader, const char *file, pb_string *rows, pb_st
         if (status != PB_ERR_FORMAT) {
             assert_int_equal(status, PB_ERR_IO);
             /* It stays so. */
-            assert_int_equal(pb_reader_next(reader, &record, &line, &has), PB_ERR_IO);
+            assert_int_equal(reader_next(reader, &record, &line, &has), PB_ERR_IO);
             break;
         }
     }
     pb_string_clear(&record);
 }
 
-void hostile_check_as(const hostile_case *c, pb_format format)
+void hostile_check_as(const hostile_case *c, dataset_format format)
 {
-    pb_string rows    = {0};
-    pb_string shape   = {0};
-    pb_string message = {0};
-    pb_reader *reader = NULL;
-    bool is_shape     = *c->outcome != '\0' && strspn(c->outcome, ".!#") == strlen(c->outcome);
+    pb_string rows         = {0};
+    pb_string shape        = {0};
+    pb_string message      = {0};
+    dataset_reader *reader = NULL;
+    bool is_shape          = *c->outcome != '\0' && strspn(c->outcome, ".!#") == strlen(c->outcome);
 
     fixture_write(c->file, c->bytes, c->size);
-    pb_status status = pb_reader_open_as(fixture_path(c->file), format, NULL, &reader);
+    pb_status status = reader_open_as(fixture_path(c->file), format, NULL, &reader);
     if (status != PB_OK) {
         assert_null(reader);
         assert_ok(pb_string_puts(&message, pb_error_message()));
@@ -74,7 +74,7 @@ void hostile_check_as(const hostile_case *c, pb_format format)
         assert_ok(pb_string_puts(&rows, ""));
         assert_ok(pb_string_puts(&shape, ""));
         read_all(reader, c->file, &rows, &shape, &message);
-        pb_reader_close(reader);
+        reader_close(reader);
     }
     const char *got = status == PB_OK && is_shape ? shape.data : rows.data;
     if (strcmp(got, c->outcome) != 0) {
@@ -96,5 +96,5 @@ void hostile_check_as(const hostile_case *c, pb_format format)
 
 void hostile_check(const hostile_case *c)
 {
-    hostile_check_as(c, PB_FORMAT_AUTO);
+    hostile_check_as(c, FORMAT_AUTO);
 }

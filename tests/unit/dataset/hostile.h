@@ -25,7 +25,7 @@ typedef struct hostile_case {
     }
 
 void hostile_check(const hostile_case *c);
-void hostile_check_as(const hostile_case *c, pb_format format);
+void hostile_check_as(const hostile_case *c, dataset_format format);
 
 #define HOSTILE_CHECK_ALL(cases)                                       \
     do {                                                               \

@@ -190,23 +190,23 @@ static void damage_further_on_ends_the_reading_there(void **state)
         assert_ok(pb_string_printf(&plain, "{\"s\":%d,\"t\":%" PRIu64 "}\n", i, noise >> 2));
     }
     for (int i = 0; i < 2; i++) {
-        pb_string packed  = {0};
-        pb_reader *reader = NULL;
-        pb_string record  = {0};
-        int64_t line      = 0;
-        int64_t rows      = 0;
-        bool has          = true;
-        pb_status status  = PB_OK;
+        pb_string packed       = {0};
+        dataset_reader *reader = NULL;
+        pb_string record       = {0};
+        int64_t line           = 0;
+        int64_t rows           = 0;
+        bool has               = true;
+        pb_status status       = PB_OK;
         if (packers[i](plain.data, plain.length, &packed)) {
             fixture_write("a.jsonl", packed.data, packed.length - 9);
-            assert_ok(pb_reader_open(fixture_path("a.jsonl"), &reader));
+            assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
             for (; status == PB_OK && has; rows += status == PB_OK) {
                 record.length = 0;
-                status        = pb_reader_next(reader, &record, &line, &has);
+                status        = reader_next(reader, &record, &line, &has);
             }
             assert_in_range(rows, 50000, 99999);
             assert_error(status, PB_ERR_IO, "it was cut off, get it again");
-            pb_reader_close(reader);
+            reader_close(reader);
             pb_string_clear(&record);
         }
         pb_string_clear(&packed);
@@ -229,9 +229,9 @@ static void windows_beyond_the_librarys_limit_are_refused(void **state)
 
 static void assert_not_opened(const char *path, pb_status expected, const char *part)
 {
-    pb_reader *reader = NULL;
+    dataset_reader *reader = NULL;
 
-    assert_error(pb_reader_open(path, &reader), expected, part);
+    assert_error(reader_open(path, &reader), expected, part);
     assert_null(reader);
 }
 

@@ -173,7 +173,7 @@ static void quoted_tsv_is_read_when_asked_for(void **state)
     const hostile_case c = TABS("tab in quotes", "s\tt\n\"a\tb\"\t\"c\n\"\n",
                                 "{\"s\":\"a\\tb\",\"t\":\"c\\n\"}", NULL);
     (void)state;
-    hostile_check_as(&c, PB_FORMAT_TSV_QUOTED);
+    hostile_check_as(&c, FORMAT_TSV_QUOTED);
 }
 
 /* `front`, `count` times `middle`, `back`. */

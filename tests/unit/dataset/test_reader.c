@@ -28,23 +28,23 @@ static void put_text(int i, pb_string *out)
 }
 
 /* What `format` cannot hold becomes a space. */
-static void put_row(pb_format format, int i, const char *text, size_t length, pb_string *out)
+static void put_row(dataset_format format, int i, const char *text, size_t length, pb_string *out)
 {
-    char separator = format == PB_FORMAT_CSV ? ',' : '\t';
+    char separator = format == FORMAT_CSV ? ',' : '\t';
 
-    if (format == PB_FORMAT_JSON || format == PB_FORMAT_JSONL) {
-        assert_ok(pb_string_puts(out, format == PB_FORMAT_JSON ? (i == 0 ? "[" : ",\n ") : ""));
+    if (format == FORMAT_JSON || format == FORMAT_JSONL) {
+        assert_ok(pb_string_puts(out, format == FORMAT_JSON ? (i == 0 ? "[" : ",\n ") : ""));
         assert_ok(pb_string_puts(out, "{\"s\": "));
         assert_ok(pb_string_json(out, text, length));
         assert_ok(pb_string_printf(out, ", \"n\": \"%d\"}%s", i,
-                                   format == PB_FORMAT_JSONL ? "\n"
-                                   : i == ROWS - 1           ? "]\n"
-                                                             : ""));
+                                   format == FORMAT_JSONL ? "\n"
+                                   : i == ROWS - 1        ? "]\n"
+                                                          : ""));
         return;
     }
     assert_ok(pb_string_printf(out, "%s%d%c", i == 0 ? (separator == ',' ? "n,s\n" : "n\ts\n") : "",
                                i, separator));
-    if (format == PB_FORMAT_TSV) {
+    if (format == FORMAT_TSV) {
         assert_ok(pb_string_append(out, text, length));
     } else {
         assert_ok(pb_string_puts(out, "\""));
@@ -57,16 +57,16 @@ static void put_row(pb_format format, int i, const char *text, size_t length, pb
     assert_ok(pb_string_puts(out, i % 2 == 0 ? "\n" : "\r\n"));
 }
 
-static void row_text(pb_format format, int i, pb_string *out)
+static void row_text(dataset_format format, int i, pb_string *out)
 {
     out->length = 0;
     put_text(i, out);
-    for (size_t k = 0; format == PB_FORMAT_TSV && k < out->length; k++) {
+    for (size_t k = 0; format == FORMAT_TSV && k < out->length; k++) {
         out->data[k] = strchr("\t\n", out->data[k]) != NULL ? ' ' : out->data[k];
     }
 }
 
-static void build_file(pb_format format, pb_string *out)
+static void build_file(dataset_format format, pb_string *out)
 {
     pb_string text = {0};
 
@@ -78,24 +78,24 @@ static void build_file(pb_format format, pb_string *out)
 }
 
 /* All rows are there, whole, and in order, at their lines. */
-static void assert_rows(pb_format format, const char *path, const pb_string *plain)
+static void assert_rows(dataset_format format, const char *path, const pb_string *plain)
 {
-    pb_reader *reader = NULL;
-    pb_string record  = {0};
-    pb_string text    = {0};
-    int64_t line      = 0;
-    int64_t expected  = format >= PB_FORMAT_CSV ? 2 : 1;
-    bool has          = true;
+    dataset_reader *reader = NULL;
+    pb_string record       = {0};
+    pb_string text         = {0};
+    int64_t line           = 0;
+    int64_t expected       = format >= FORMAT_CSV ? 2 : 1;
+    bool has               = true;
     char number[16];
 
-    assert_ok(pb_reader_open_as(path, format, NULL, &reader));
+    assert_ok(reader_open_as(path, format, NULL, &reader));
     for (int i = 0; i < ROWS; i++) {
         json_t *row   = NULL;
         record.length = 0;
-        assert_ok(pb_reader_next(reader, &record, &line, &has));
+        assert_ok(reader_next(reader, &record, &line, &has));
         assert_true(has);
         assert_int_equal(line, expected);
-        assert_ok(pb_reader_parse(reader, record.data, record.length, &row));
+        assert_ok(reader_parse(reader, record.data, record.length, &row));
         row_text(format, i, &text);
         assert_string_equal(json_string_value(json_object_get(row, "s")), text.data);
         (void)snprintf(number, sizeof number, "%d", i);
@@ -103,15 +103,15 @@ static void assert_rows(pb_format format, const char *path, const pb_string *pla
         assert_int_equal(json_object_size(row), 2);
         json_decref(row);
         expected++;
-        for (size_t k = 0; format >= PB_FORMAT_CSV && k < text.length; k++) {
+        for (size_t k = 0; format >= FORMAT_CSV && k < text.length; k++) {
             expected += text.data[k] == '\n';
         }
     }
-    assert_ok(pb_reader_next(reader, &record, &line, &has));
+    assert_ok(reader_next(reader, &record, &line, &has));
     assert_false(has);
     assert_true(plain->length > 4 * MIB); /* several windows */
-    assert_int_equal(pb_reader_is_text(reader), format >= PB_FORMAT_CSV);
-    pb_reader_close(reader);
+    assert_int_equal(reader_is_text(reader), format >= FORMAT_CSV);
+    reader_close(reader);
     pb_string_clear(&record);
     pb_string_clear(&text);
 }
@@ -120,12 +120,12 @@ static void records_across_windows_are_whole_in_every_form(void **state)
 {
     static const struct {
         const char *name;
-        pb_format format;
-    } files[] = {{"a.jsonl", PB_FORMAT_JSONL},
-                 {"a.json", PB_FORMAT_JSON},
-                 {"a.csv", PB_FORMAT_CSV},
-                 {"a.tsv", PB_FORMAT_TSV},
-                 {"a.txt", PB_FORMAT_TSV_QUOTED}};
+        dataset_format format;
+    } files[] = {{"a.jsonl", FORMAT_JSONL},
+                 {"a.json", FORMAT_JSON},
+                 {"a.csv", FORMAT_CSV},
+                 {"a.tsv", FORMAT_TSV},
+                 {"a.txt", FORMAT_TSV_QUOTED}};
 
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -151,12 +151,12 @@ static void records_across_windows_are_whole_in_every_form(void **state)
 /* A file of 24 MiB takes the window and the record in hand. */
 static void memory_does_not_grow_with_the_file(void **state)
 {
-    pb_string plain   = {0};
-    pb_string record  = {0};
-    pb_reader *reader = NULL;
-    int64_t line      = 0;
-    bool has          = true;
-    int64_t count     = 0;
+    pb_string plain        = {0};
+    pb_string record       = {0};
+    dataset_reader *reader = NULL;
+    int64_t line           = 0;
+    bool has               = true;
+    int64_t count          = 0;
 
     (void)state;
     while (plain.length < 24 * MIB) {
@@ -166,14 +166,14 @@ static void memory_does_not_grow_with_the_file(void **state)
     pb_string_clear(&plain);
     size_t before = pb_memory_current();
     pb_memory_peak_reset();
-    assert_ok(pb_reader_open(fixture_path("a.jsonl"), &reader));
+    assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
     for (; has; count--) {
         record.length = 0;
-        assert_ok(pb_reader_next(reader, &record, &line, &has));
+        assert_ok(reader_next(reader, &record, &line, &has));
     }
     assert_int_equal(count, -1);
     assert_true(pb_memory_peak() - before < MIB + 64 * KIB);
-    pb_reader_close(reader);
+    reader_close(reader);
     pb_string_clear(&record);
 }
 
@@ -196,21 +196,21 @@ static void names_choose_the_form(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        pb_reader *reader = NULL;
-        pb_string record  = {0};
-        json_t *row       = NULL;
-        int64_t line      = 0;
-        bool has          = false;
+        dataset_reader *reader = NULL;
+        pb_string record       = {0};
+        json_t *row            = NULL;
+        int64_t line           = 0;
+        bool has               = false;
         fixture_write(files[i].name, files[i].bytes, strlen(files[i].bytes));
-        assert_ok(pb_reader_open(fixture_path(files[i].name), &reader));
-        assert_ok(pb_reader_next(reader, &record, &line, &has));
-        assert_ok(pb_reader_parse(reader, record.data, record.length, &row));
+        assert_ok(reader_open(fixture_path(files[i].name), &reader));
+        assert_ok(reader_next(reader, &record, &line, &has));
+        assert_ok(reader_parse(reader, record.data, record.length, &row));
         char *text = json_dumps(row, JSON_COMPACT);
         assert_string_equal(text, files[i].row);
         free(text);
         json_decref(row);
         pb_string_clear(&record);
-        pb_reader_close(reader);
+        reader_close(reader);
     }
 }
 
@@ -219,7 +219,7 @@ static void hash_covers_the_file_as_stored_once_it_is_read(void **state)
     static const char rows[] = "{\"s\":1}\n{\"s\":2}\n";
     pb_string bytes          = {0};
     pb_string record         = {0};
-    pb_reader *reader        = NULL;
+    dataset_reader *reader   = NULL;
     int64_t line             = 0;
     bool has                 = false;
     char sha[PB_HASH_TEXT];
@@ -230,16 +230,16 @@ static void hash_covers_the_file_as_stored_once_it_is_read(void **state)
     }
     fixture_write("a.jsonl", bytes.data, bytes.length);
     assert_ok(pb_hash_bytes(bytes.data, bytes.length, sha));
-    assert_ok(pb_reader_open(fixture_path("a.jsonl"), &reader));
-    assert_ok(pb_reader_next(reader, &record, &line, &has));
-    assert_string_equal(pb_reader_sha(reader), "");
-    assert_int_equal(pb_reader_bytes(reader), MIB);
-    assert_ok(pb_reader_finish(reader));
-    assert_string_equal(pb_reader_sha(reader), sha);
-    assert_int_equal(pb_reader_bytes(reader), bytes.length);
-    assert_ok(pb_reader_next(reader, &record, &line, &has));
+    assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
+    assert_ok(reader_next(reader, &record, &line, &has));
+    assert_string_equal(reader_sha(reader), "");
+    assert_int_equal(reader_bytes(reader), MIB);
+    assert_ok(reader_finish(reader));
+    assert_string_equal(reader_sha(reader), sha);
+    assert_int_equal(reader_bytes(reader), bytes.length);
+    assert_ok(reader_next(reader, &record, &line, &has));
     assert_false(has);
-    pb_reader_close(reader);
+    reader_close(reader);
     pb_string_clear(&record);
 
     record.length   = 0;
@@ -247,13 +247,13 @@ static void hash_covers_the_file_as_stored_once_it_is_read(void **state)
     if (pack_gzip(rows, sizeof rows - 1, &small)) {
         fixture_write("a.jsonl.gz", small.data, small.length);
         assert_ok(pb_hash_bytes(small.data, small.length, sha));
-        assert_ok(pb_reader_open(fixture_path("a.jsonl.gz"), &reader));
+        assert_ok(reader_open(fixture_path("a.jsonl.gz"), &reader));
         for (has = true; has;) {
-            assert_ok(pb_reader_next(reader, &record, &line, &has));
+            assert_ok(reader_next(reader, &record, &line, &has));
         }
-        assert_string_equal(pb_reader_sha(reader), sha);
-        assert_int_equal(pb_reader_bytes(reader), small.length);
-        pb_reader_close(reader);
+        assert_string_equal(reader_sha(reader), sha);
+        assert_int_equal(reader_bytes(reader), small.length);
+        reader_close(reader);
     }
     pb_string_clear(&small);
     pb_string_clear(&record);
@@ -262,7 +262,7 @@ static void hash_covers_the_file_as_stored_once_it_is_read(void **state)
 
 typedef struct worker {
     pthread_t thread;
-    const pb_reader *reader;
+    const dataset_reader *reader;
     int64_t parsed;
 } worker;
 
@@ -276,11 +276,11 @@ static void *parse_many(void *argument)
         char text[64];
         json_t *row = NULL;
         (void)snprintf(text, sizeof text, "%d,\"a \"\"b\"\"\"", i);
-        if (pb_reader_parse(w->reader, text, strlen(text), &row) == PB_OK) {
+        if (reader_parse(w->reader, text, strlen(text), &row) == PB_OK) {
             w->parsed += strcmp(json_string_value(json_object_get(row, "t")), "a \"b\"") == 0;
             json_decref(row);
         }
-        if (pb_reader_parse(w->reader, "1", 1, &row) == PB_ERR_FORMAT &&
+        if (reader_parse(w->reader, "1", 1, &row) == PB_ERR_FORMAT &&
             strstr(pb_error_message(), "1 fields") != NULL) {
             w->parsed++;
         }
@@ -292,7 +292,7 @@ static void threads_parse_while_another_reads(void **state)
 {
     pb_string plain         = {0};
     pb_string record        = {0};
-    pb_reader *reader       = NULL;
+    dataset_reader *reader  = NULL;
     int64_t line            = 0;
     bool has                = true;
     worker workers[WORKERS] = {0};
@@ -303,20 +303,20 @@ static void threads_parse_while_another_reads(void **state)
         assert_ok(pb_string_printf(&plain, "%d,\"a row of text\"\n", i));
     }
     fixture_write("a.csv", plain.data, plain.length);
-    assert_ok(pb_reader_open(fixture_path("a.csv"), &reader));
+    assert_ok(reader_open(fixture_path("a.csv"), &reader));
     for (int i = 0; i < WORKERS; i++) {
         workers[i].reader = reader;
         assert_int_equal(pthread_create(&workers[i].thread, NULL, parse_many, &workers[i]), 0);
     }
     while (has) {
         record.length = 0;
-        assert_ok(pb_reader_next(reader, &record, &line, &has));
+        assert_ok(reader_next(reader, &record, &line, &has));
     }
     for (int i = 0; i < WORKERS; i++) {
         assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
         assert_int_equal(workers[i].parsed, 2 * PARSES);
     }
-    pb_reader_close(reader);
+    reader_close(reader);
     pb_string_clear(&record);
     pb_string_clear(&plain);
 }
@@ -324,7 +324,7 @@ static void threads_parse_while_another_reads(void **state)
 static void records_are_appended(void **state)
 {
     static const char rows[] = "{\"s\":1}\n\n{\n{\"s\":2}";
-    pb_reader *reader        = NULL;
+    dataset_reader *reader   = NULL;
     pb_string out            = {0};
     int64_t line             = 0;
     bool has                 = false;
@@ -332,13 +332,13 @@ static void records_are_appended(void **state)
     (void)state;
     fixture_write("a.jsonl", rows, sizeof rows - 1);
     assert_ok(pb_string_puts(&out, "before "));
-    assert_ok(pb_reader_open(fixture_path("a.jsonl"), &reader));
+    assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
     for (has = true; has;) {
-        assert_ok(pb_reader_next(reader, &out, &line, &has));
+        assert_ok(reader_next(reader, &out, &line, &has));
     }
     assert_string_equal(out.data, "before {\"s\":1}{{\"s\":2}");
     assert_int_equal(out.length, strlen(out.data));
-    pb_reader_close(reader);
+    reader_close(reader);
     pb_string_clear(&out);
 }
 
@@ -363,19 +363,19 @@ static void memory_that_cannot_be_had_is_an_error(void **state)
         int failures  = 0;
         size_t before = pb_memory_current();
         for (size_t limit = 64; limit < 2 * MIB; limit += limit < 12 * KIB ? 64 : 16 * KIB) {
-            pb_reader *reader = NULL;
-            pb_string record  = {0};
-            int64_t line      = 0;
-            bool has          = false;
+            dataset_reader *reader = NULL;
+            pb_string record       = {0};
+            int64_t line           = 0;
+            bool has               = false;
             pb_memory_limit(before + limit);
-            pb_status status = pb_reader_open(fixture_path(names[i]), &reader);
-            status = status == PB_OK ? pb_reader_next(reader, &record, &line, &has) : status;
+            pb_status status = reader_open(fixture_path(names[i]), &reader);
+            status           = status == PB_OK ? reader_next(reader, &record, &line, &has) : status;
             pb_memory_limit(0);
             if (status != PB_OK) {
                 assert_int_equal(status, PB_ERR_MEMORY);
                 failures++;
             }
-            pb_reader_close(reader);
+            reader_close(reader);
             pb_string_clear(&record);
             assert_int_equal(pb_memory_current(), before);
         }
