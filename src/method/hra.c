@@ -31,7 +31,6 @@ static const char adapter_keys[] =
 typedef struct hra_state {
     void *block;              /* backend memory of the tensors below */
     pb_tensor *turned, *unit; /* by site: [r, in] the columns of U, and those of length 1 */
-    pb_tensor identity;       /* [r, r] */
     pb_tensor nothing;        /* [widest] zeros */
     float *dunit, *dturned;   /* [r, widest] gradients, of one site at a time */
 } hra_state;
@@ -68,7 +67,7 @@ static pb_status allocate(pb_method *m)
     for (int64_t i = 0; i < m->count; i++) {
         widest = m->trainables[i].shape[0] > widest ? m->trainables[i].shape[0] : widest;
     }
-    int64_t floats = 2 * m->parameters + r * r + widest + 2 * r * widest;
+    int64_t floats = 2 * m->parameters + widest + 2 * r * widest;
     PB_TRY(PB_ALLOC(s->turned, sites));
     PB_TRY(PB_ALLOC(s->unit, sites));
     PB_TRY(pb_backend_alloc(m->backend, (size_t)floats * sizeof(float), &s->block));
@@ -81,26 +80,10 @@ static pb_status allocate(pb_method *m)
             next += 2 * r * site->in;
         }
     }
-    s->identity = pb_tensor_2d(next, PB_DTYPE_F32, r, r);
-    s->nothing  = pb_tensor_1d(next + r * r, PB_DTYPE_F32, widest);
-    s->dunit    = next + r * r + widest;
-    s->dturned  = s->dunit + r * widest;
+    s->nothing = pb_tensor_1d(next, PB_DTYPE_F32, widest);
+    s->dunit   = next + widest;
+    s->dturned = s->dunit + r * widest;
     return PB_OK;
-}
-
-static pb_status fill_identity(pb_method *m)
-{
-    pb_tensor *identity = &((hra_state *)m->state)->identity;
-    int64_t r           = reflections(m);
-    float *host         = NULL;
-    PB_TRY(PB_ALLOC(host, r * r));
-    for (int64_t i = 0; i < r; i++) {
-        host[i * r + i] = 1.0f;
-    }
-    pb_tensor from   = pb_tensor_2d(host, PB_DTYPE_F32, r, r);
-    pb_status status = pb_copy(m->backend, identity, &from);
-    pb_memory_free(host);
-    return status;
 }
 
 static pb_status plan(pb_method *m)
@@ -109,11 +92,7 @@ static pb_status plan(pb_method *m)
     PB_TRY(PB_ALLOC(state, 1));
     m->state = state;
     PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
-    if (m->backend == NULL) {
-        return PB_OK;
-    }
-    PB_TRY(allocate(m));
-    return fill_identity(m);
+    return m->backend != NULL ? allocate(m) : PB_OK;
 }
 
 static void destroy(pb_method *m)
@@ -150,6 +129,13 @@ static pb_rmsnorm_args length_one(const pb_site *site)
     return (pb_rmsnorm_args){.eps = 0.0f, .offset = (float)(1.0 / sqrt((double)site->in))};
 }
 
+/* Row k as a column [in, 1]. */
+static pb_tensor upright(const pb_tensor *rows, int64_t k)
+{
+    pb_tensor row = pb_tensor_rows(rows, k, 1);
+    return pb_tensor_2d(row.data, PB_DTYPE_F32, rows->shape[1], 1);
+}
+
 static pb_status values_changed(pb_method *m)
 {
     hra_state *s = m->state;
@@ -161,8 +147,11 @@ static pb_status values_changed(pb_method *m)
         }
         pb_rmsnorm_args norm = length_one(site);
         pb_tensor nothing    = pb_tensor_rows(&s->nothing, 0, site->in);
-        PB_TRY(pb_matmul(m->backend, &s->turned[i], &s->identity, &u->value,
-                         &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
+        for (int64_t k = 0; k < reflections(m); k++) {
+            pb_tensor from = pb_tensor_columns(&u->value, k, 1);
+            pb_tensor to   = upright(&s->turned[i], k);
+            PB_TRY(pb_copy(m->backend, &to, &from));
+        }
         PB_TRY(pb_rmsnorm_forward(m->backend, &s->unit[i], &s->turned[i], &nothing, &norm));
     }
     return PB_OK;
@@ -232,8 +221,12 @@ static pb_status unit_backward(pb_method *m, const pb_site *site, const pb_tenso
     PB_TRY(pb_zero(m->backend, &dturned));
     PB_TRY(pb_rmsnorm_backward(m->backend, &dturned, NULL, dunit, &s->turned[site->index], &nothing,
                                &norm));
-    return pb_matmul(m->backend, &pb_site_trainable(m, site, 0)->grad, &dturned, &s->identity,
-                     &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f});
+    for (int64_t k = 0; k < reflections(m); k++) {
+        pb_tensor from = upright(&dturned, k);
+        pb_tensor to   = pb_tensor_columns(&pb_site_trainable(m, site, 0)->grad, k, 1);
+        PB_TRY(pb_axpy(m->backend, &to, 1.0f, &from));
+    }
+    return PB_OK;
 }
 
 static pb_status input_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
