@@ -159,7 +159,7 @@ pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer)
     pb_tensor values;
     key_store(net, p, layer, &keys, &values);
     PB_TRY(pb_attention_forward(net->backend, &a->attn, &a->lse, &a->q, &keys, &values,
-                                network_plan(net, p, layer)));
+                                layer_plan(net, p, layer)));
     PB_TRY(layer_out_forward(net, p, PB_SITE_O, PB_SITE_ATTN_OUT_NORM, layer, &a->mid, &a->attn_out,
                              &a->attn));
     if (layer_is_subset(net, p, layer)) {
@@ -187,8 +187,7 @@ static pb_status core_backward(pb_network *net, const pass *p, int64_t layer, pb
     d->k          = pb_tensor_rows(&s->dkeys, first, p->shape.rows);
     d->v          = pb_tensor_rows(&s->dvalues, first, p->shape.rows);
     PB_TRY(pb_attention_backward(net->backend, &d->q, &s->dkeys, &s->dvalues, dattn, &a->attn,
-                                 &a->lse, &a->q, &a->keys, &a->values,
-                                 network_plan(net, p, layer)));
+                                 &a->lse, &a->q, &a->keys, &a->values, layer_plan(net, p, layer)));
     PB_TRY(rope(net, layer, &d->k, &p->page.positions, net->config->kv_heads, true));
     PB_TRY(rope(net, layer, &d->q, query_positions(net, p, layer), net->config->heads, true));
     if (first > 0) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the two blocks of a layer share: norms, linear sites by their kind, and the end of a block.
- */
+/* What the two blocks of a layer share: norms, linear sites by their kind, the end of a block; and
+ * which attention plan is a layer's. */
 #include "internal.h"
 
 pb_status layer_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,
@@ -60,4 +60,17 @@ pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear
         PB_TRY(pb_copy(net->backend, &dy, dx));
     }
     return layer_linear_backward(net, p, linear, layer, &dy, x, dinput, false);
+}
+
+int layer_plan_index(const pb_network *net, const pass *p, int64_t layer)
+{
+    if (layer_is_subset(net, p, layer)) {
+        return PASS_OUTS;
+    }
+    return pb_model_window(net->config, layer) > 0 ? PASS_WINDOW : PASS_FULL;
+}
+
+const pb_attention_plan *layer_plan(const pb_network *net, const pass *p, int64_t layer)
+{
+    return &p->page.plans[layer_plan_index(net, p, layer)];
 }

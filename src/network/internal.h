@@ -122,8 +122,6 @@ int64_t network_chunk(const pb_network *net, int64_t outs);
 pb_status network_prepare(pb_network *net, pass *p) PB_MUST_USE;
 /* The memory that the operations of a prepared pass need for themselves. */
 pb_status network_reserve(pb_network *net, const pass *p) PB_MUST_USE;
-/* Of a layer, in a prepared pass. */
-const pb_attention_plan *network_plan(const pb_network *net, const pass *p, int64_t layer);
 
 /* Lays out the views for a pass; grows the block when it has to. */
 pb_status network_layout(pb_network *net, const pass_shape *shape) PB_MUST_USE;
@@ -152,6 +150,9 @@ pb_status network_layer_backward(pb_network *net, const pass *p, int64_t layer) 
 bool layer_is_last(const pb_network *net, int64_t layer);
 /* Only some rows of this layer are wanted: out_rows of the pass. */
 bool layer_is_subset(const pb_network *net, const pass *p, int64_t layer);
+/* Which of the page's attention plans the layer has, and that plan in a prepared pass. */
+int layer_plan_index(const pb_network *net, const pass *p, int64_t layer);
+const pb_attention_plan *layer_plan(const pb_network *net, const pass *p, int64_t layer);
 bool layer_has(const pb_network *net, pb_site_kind kind);
 bool layer_trains(const pb_network *net, pb_site_kind kind, int64_t layer);
 pb_status layer_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,

@@ -118,25 +118,12 @@ static pb_status put_lists(pb_network *net, pass *p)
     return put_list(net, "key_rows", p->key_rows, s->rows, 0, s->keys, &page->key_rows);
 }
 
-static int plan_of(const pb_network *net, const pass *p, int64_t layer)
-{
-    if (layer_is_subset(net, p, layer)) {
-        return PASS_OUTS;
-    }
-    return pb_model_window(net->config, layer) > 0 ? PASS_WINDOW : PASS_FULL;
-}
-
-const pb_attention_plan *network_plan(const pb_network *net, const pass *p, int64_t layer)
-{
-    return &p->page.plans[plan_of(net, p, layer)];
-}
-
 /* One plan for every kind of layer that the model has. */
 static pb_status put_plans(pb_network *net, pass *p)
 {
     const pb_model_config *c = net->config;
     for (int64_t l = 0; l < c->layers; l++) {
-        pb_attention_plan *plan = &p->page.plans[plan_of(net, p, l)];
+        pb_attention_plan *plan = &p->page.plans[layer_plan_index(net, p, l)];
         bool subset             = layer_is_subset(net, p, l);
         if (plan->parts != NULL) {
             continue;
@@ -197,7 +184,7 @@ pb_status network_reserve(pb_network *net, const pass *p)
     int64_t head   = network_chunk(net, p->shape.outs) * net->config->vocab;
     return pb_backend_reserve(
         net->backend, &(pb_reserve_args){
-                          .plan         = network_plan(net, p, 0),
+                          .plan         = layer_plan(net, p, 0),
                           .norm_rows    = rows * net->config->heads,
                           .factor       = rows * widest > head ? rows * widest : head,
                           .inner        = widest > net->config->vocab ? widest : net->config->vocab,

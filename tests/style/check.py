@@ -306,6 +306,45 @@ def check_sources(tree):
             tree.wrong(path, 1, "nothing includes this header")
 
 
+def check_circles(tree):
+    """The files of a module call each other in one direction: no circle of calls."""
+    for module in MODULES:
+        paths = tree.matching(rf"src/{module}/.*\.(c|cu)$")
+        code = {path: without_comments_and_texts(tree.text(path)) for path in paths}
+        home = {name: path for path in paths for name in re.findall(DEFINITION, code[path], re.M)}
+        calls = {path: {home[name] for name in used_names(tree, path, code[path]) if name in home} for path in paths}
+        told = set()
+        for path in paths:
+            circle = {other for other in reached(calls, path) if path in reached(calls, other)}
+            if len(circle) > 1 and not circle & told:
+                told |= circle
+                tree.wrong(path, 1, "calls in a circle with " + ", ".join(sorted(circle - {path})))
+
+
+# A function or a constant table that other files can use.
+DEFINITION = r"^(?!static\b|typedef\b|extern\b|return\b)[a-z][\w \t*]*?\b(\w+)(?:\([^;{}]*\)\n\{|(?:\[\w*\])* = )"
+
+
+def used_names(tree, path, code):
+    """Names of other files' functions and tables: no members, and none that the file defines for itself."""
+    own = set(re.findall(r"^static [^;={]*?\b(\w+)(?:\(|\[|;| =)", code, re.M))
+    names = set(re.findall(r"(?<![\w.])(?<!->)[a-z]\w*", code))
+    listed = os.path.join(os.path.dirname(path), "registry.def")
+    if "registry.def" in tree.text(path) and listed in tree.paths:
+        for prefix in re.findall(r"(\w+)##name", code):
+            names |= {prefix + name for _, name, _ in entries(tree, listed)}
+    return names - own
+
+
+def reached(calls, path):
+    """The files that one calls, directly or through others."""
+    found, ahead = set(), {path}
+    while ahead:
+        ahead = {other for one in ahead for other in calls[one]} - found
+        found |= ahead
+    return found
+
+
 def check_registries(tree):
     """The extension points have one form: registry.def lists the tables, which their sources define, and nothing else does."""
     for module, table in REGISTRIES.items():
@@ -408,7 +447,7 @@ def check_format(tree):
 
 RULES = {name[len("check_"):]: globals()[name] for name in (
     "check_layers", "check_links", "check_foreign", "check_calls", "check_sizes", "check_text",
-    "check_sources", "check_registries", "check_documents", "check_format")}
+    "check_sources", "check_circles", "check_registries", "check_documents", "check_format")}
 SKIPPED = 77
 
 

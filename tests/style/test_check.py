@@ -82,10 +82,10 @@ class Rules(unittest.TestCase):
         self.one({"include/pb/stray.h": SPDX + "#pragma once\n"}, "no module has this header")
 
     def test_a_header_that_is_not_there_is_told(self):
-        self.one(self.source('#include "pb/config.h"'), "no public header")
+        self.one(self.source('#include "pb/config.h"'), "not a public header")
 
     def test_a_private_header_of_another_module_is_not_included(self):
-        self.one(self.source('#include "../comm/group.h"'), "no private header of config")
+        self.one(self.source('#include "../comm/group.h"'), "not a private header of config")
 
     def test_an_unknown_module_is_told(self):
         lines = self.violations({"src/extra/a.c": SPDX}, "layers")
@@ -148,6 +148,25 @@ class Rules(unittest.TestCase):
 
     def test_every_private_header_is_included(self):
         self.one({"src/config/unused.h": SPDX + "#pragma once\n"}, "nothing includes")
+
+    def test_circles_of_calls_are_found(self):
+        front = SPDX + '#include "group.h"\n\nint pb_read_all(void)\n{\n    return read_one();\n}\n'
+        part = SPDX + '#include "group.h"\n\nint read_one(void)\n{\n    return %s;\n}\n'
+        tree = {"src/config/CMakeLists.txt": "pb_module(config SOURCES read.c part.c USES pb_base)\n",
+                "src/config/group.h": SPDX + "#pragma once\n", "src/config/read.c": front}
+        self.one({**tree, "src/config/part.c": part % "pb_read_all()"}, "src/config/part.c:1:", "circle with src/config/read.c")
+        for harmless in ("0 /* pb_read_all() */", "this->pb_read_all()", '"pb_read_all()"[0]'):
+            self.assertEqual(self.violations({**tree, "src/config/part.c": part % harmless}), [])
+
+    def test_a_registry_counts_as_using_its_entries(self):
+        tree = {"src/comm/CMakeLists.txt": "pb_module(comm SOURCES mpi.c registry.c USES pb_base)\n",
+                "src/comm/registry.def": SPDX + "PB_ENTRY(mpi, mpi.c)\n",
+                "src/comm/registry.c": SPDX + '#define PB_ENTRY(name, source) &pb_comm_##name,\n#include "registry.def"\n\n'
+                                              "int pb_comm_find(void)\n{\n    return 0;\n}\n",
+                "src/comm/mpi.c": SPDX + '#include "pb/comm.h"\n#include "group.h"\n\n'
+                                         "static int find(void)\n{\n    return pb_comm_find();\n}\n\n"
+                                         "const pb_comm_ops pb_comm_mpi = {0};\n"}
+        self.one(tree, "src/comm/mpi.c:1:", "circle with src/comm/registry.c")
 
     def test_documents_name_what_is_there(self):
         commands = {"src/cli/CMakeLists.txt": "pb_module(cli SOURCES cli.c)\n",

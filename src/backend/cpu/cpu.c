@@ -153,21 +153,15 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     return PB_OK;
 }
 
-static void block_free(cpu_block *block)
-{
-    pb_memory_free(block->data);
-    *block = (cpu_block){0};
-}
-
 static void cpu_trim(pb_backend *be)
 {
     cpu *c = (cpu *)be;
-    block_free(&c->scratch);
+    cpu_block_free(&c->scratch);
     for (int i = 0; i < PB_PAGE_PLANS; i++) {
-        block_free(&c->plans[i]);
+        cpu_block_free(&c->plans[i]);
     }
     for (int i = 0; i < PB_SLOTS; i++) {
-        block_free(&c->posted[i]);
+        cpu_block_free(&c->posted[i]);
     }
 }
 
@@ -198,22 +192,6 @@ static pb_status cpu_sync(pb_backend *be)
 {
     (void)be;
     return PB_OK;
-}
-
-pb_status cpu_block_take(cpu_block *block, size_t bytes, void **data)
-{
-    if (bytes > block->bytes) {
-        block_free(block);
-        PB_TRY(PB_ALLOC(block->data, bytes));
-        block->bytes = bytes;
-    }
-    *data = block->data;
-    return PB_OK;
-}
-
-pb_status cpu_scratch(pb_backend *be, size_t bytes, void **data)
-{
-    return cpu_block_take(&((cpu *)be)->scratch, bytes, data);
 }
 
 static size_t larger(size_t a, size_t b)

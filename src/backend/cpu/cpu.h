@@ -24,6 +24,7 @@ typedef struct cpu {
 /* Below this many elements a loop is not worth waking threads for. */
 enum { CPU_PARALLEL_MIN = 16384 };
 
+void cpu_block_free(cpu_block *block);
 /* At least `bytes` of it, 64-byte aligned; contents are not kept. */
 pb_status cpu_block_take(cpu_block *block, size_t bytes, void **data) PB_MUST_USE;
 
