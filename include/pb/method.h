@@ -6,11 +6,11 @@
  * knows a list of trainable tensors and nothing else. A method fills only the slots it needs:
  *
  *   bind                    full, lntuning, bitfit   own copies of weights, norms, biases
- *   linear_input_*          ia3 (feed-forward side)  before a product
- *   linear_output_*         lora, ia3                after a product
+ *   linear_input_*          ia3 (feed-forward), hra  before a product
+ *   linear_output_*         lora, ia3, bn_adapter …  after a product
  *   rows_*                  prompt, p-tuning         virtual rows before the tokens
  *   keys_*                  prefix                   keys and values before those of the tokens
- *   values_changed          dora                     what follows from the values is computed again
+ *   values_changed          dora, hra                what follows from the values is computed again
  *   penalty, after_step     adalora                  a term of the loss; a schedule of its own
  *   baseline                majority, random, …      no model is run
  *   (none)                  none
