@@ -186,7 +186,7 @@ static void flops_are_those_counted_from_real_shapes(void **state)
     json_decref(file);
 }
 
-static int64_t count_of_file(const pb_model *model, const char *name)
+static pb_method *of_file(const pb_model *model, const char *name)
 {
     char path[1024];
     pb_config *config        = NULL;
@@ -196,23 +196,23 @@ static int64_t count_of_file(const pb_model *model, const char *name)
     assert_ok(pb_config_open(path, &config));
     assert_ok(pb_method_find_in(config, "method", &ops));
     assert_ok(pb_method_create(ops, config, "method", model, NULL, 1, &m));
-    int64_t count = m->parameters;
-    pb_method_destroy(m);
     pb_config_close(config);
-    return count;
+    return m;
 }
 
-/* Of methods that HF PEFT does not have, from their formulas at Llama-3-8B. */
+/* From the formulas at Llama-3-8B: parameters, and products of one token beyond the base model's.
+ */
 static const struct {
     const char *config;
-    int64_t count;
+    int64_t count, products;
 } counted[] = {
-    {"hra", 32 * 2 * 4096 * 32},
-    {"svft", 32 * (3 * 4096 - 2 + 3 * 1024 - 2)},
-    {"bn-adapter", 32 * 2 * (2 * 4096 * 256 + 256 + 4096)},
+    {"hra", 32 * 2 * 4096 * 32, 2 * 32 * 2 * 4096 * 32},
+    {"svft", 32 * (3 * 4096 - 2 + 3 * 1024 - 2),
+     32 * (4096 * 8192 + 1024 * 5120 + 3 * 4096 - 2 + 3 * 1024 - 2)},
+    {"bn-adapter", 32 * 2 * (2 * 4096 * 256 + 256 + 4096), 32 * 2 * 2 * 4096 * 256},
 };
 
-static void method_files_give_the_published_counts(void **state)
+static void method_files_give_the_expected_counts(void **state)
 {
     (void)state;
     json_t *file     = golden_json(shared_path("golden/param_counts.json"));
@@ -222,12 +222,17 @@ static void method_files_give_the_published_counts(void **state)
     open_real_shape(entry, &f);
     for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
         if (published[i].config != NULL) {
-            assert_int_equal(count_of_file(f.model, published[i].config),
-                             (int64_t)json_number(counts, published[i].count));
+            pb_method *m = of_file(f.model, published[i].config);
+            assert_int_equal(m->parameters, (int64_t)json_number(counts, published[i].count));
+            pb_method_destroy(m);
         }
     }
     for (size_t i = 0; i < sizeof counted / sizeof *counted; i++) {
-        assert_int_equal(count_of_file(f.model, counted[i].config), counted[i].count);
+        pb_method *m = of_file(f.model, counted[i].config);
+        double more  = pb_method_flops(m, f.model, 512) - pb_method_flops(NULL, f.model, 512);
+        assert_int_equal(m->parameters, counted[i].count);
+        assert_true(more == 2.0 * 512.0 * (double)counted[i].products);
+        pb_method_destroy(m);
     }
     method_fixture_close(&f);
     json_decref(file);
@@ -239,7 +244,7 @@ int main(void)
         cmocka_unit_test(trainables_are_those_of_peft),
         cmocka_unit_test(counts_are_those_of_peft_at_real_shapes),
         cmocka_unit_test(flops_are_those_counted_from_real_shapes),
-        cmocka_unit_test(method_files_give_the_published_counts),
+        cmocka_unit_test(method_files_give_the_expected_counts),
     };
     shared_directory();
     return cmocka_run_group_tests_name("golden_method_trainables", tests, NULL, NULL);
