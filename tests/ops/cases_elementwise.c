@@ -460,9 +460,10 @@ static void naive_cross_entropy(const op_case *c, double *const *in, double *con
 static pb_status losses_of(const op_case *c, pb_backend *be, pb_tensor *logits, pb_tensor *losses,
                            float scale)
 {
-    int64_t n    = c->in[0].rows;
-    void *memory = NULL;
-    double *host = calloc((size_t)n + 1, sizeof *host);
+    int64_t n     = c->in[0].rows;
+    void *memory  = NULL;
+    double *host  = calloc((size_t)n + 1, sizeof *host);
+    float *narrow = calloc((size_t)n + 1, sizeof *narrow);
     pb_status status;
     pb_list targets;
     PB_TRY(pb_backend_alloc(be, (size_t)(n + 1) * sizeof *host, &memory));
@@ -471,11 +472,14 @@ static pb_status losses_of(const op_case *c, pb_backend *be, pb_tensor *logits, 
     PB_TRY_GOTO(status, pb_cross_entropy(be, &numbers, logits, &targets, scale), done);
     PB_TRY_GOTO(status, pb_post(be, 0, &numbers), done);
     PB_TRY_GOTO(status, pb_take(be, 0, host), done);
-    for (int64_t i = 0; losses != NULL && i < n; i++) {
-        ((float *)losses->data)[i * losses->stride] = (float)host[i];
+    for (int64_t i = 0; i < n; i++) {
+        narrow[i] = (float)host[i];
     }
+    pb_tensor from = pb_tensor_2d(narrow, PB_DTYPE_F32, n, 1);
+    status         = losses != NULL ? pb_copy(be, losses, &from) : PB_OK;
 done:
     pb_backend_free(be, memory);
+    free(narrow);
     free(host);
     return status;
 }

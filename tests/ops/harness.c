@@ -15,11 +15,15 @@
 static const float gap_value = 12345.0f;
 
 /* Tensors of all ports of a case, and their gradients. */
+typedef struct ports {
+    pb_tensor in[OP_PORTS], out[OP_PORTS], din[OP_PORTS], dout[OP_PORTS];
+} ports;
+
 typedef struct bench {
     pb_backend *be;
     const op_case *c;
     int64_t pad;
-    pb_tensor in[OP_PORTS], out[OP_PORTS], din[OP_PORTS], dout[OP_PORTS];
+    ports host, device; /* the same, gaps included, after upload and after download */
     double *in64[OP_PORTS], *out64[OP_PORTS]; /* dense */
 } bench;
 
@@ -34,18 +38,47 @@ static float *at(const pb_tensor *t, int64_t row, int64_t column)
     return (float *)t->data + (t->ndim == 1 ? column : row * t->stride + column);
 }
 
-static pb_status make_tensor(bench *b, const op_port *port, pb_tensor *t)
+/* A tensor of the host, all of it gap. */
+static pb_tensor make_host(const bench *b, const op_port *port)
 {
-    void *data    = NULL;
     int64_t width = port->columns + (port->vector ? 0 : b->pad);
-    PB_TRY(pb_backend_alloc(b->be, (size_t)(port->rows * width) * sizeof(float), &data));
-    *t = port->vector ? pb_tensor_1d(data, PB_DTYPE_F32, port->columns)
-                      : pb_tensor_2d(data, PB_DTYPE_F32, port->rows, port->columns);
-    if (!port->vector) {
-        t->stride = width;
-    }
+    float *data   = calloc((size_t)(port->rows * width) + 1, sizeof *data);
+    pb_tensor t   = port->vector ? pb_tensor_1d(data, PB_DTYPE_F32, port->columns)
+                                 : pb_tensor_2d(data, PB_DTYPE_F32, port->rows, port->columns);
+    t.stride      = port->vector ? 1 : width;
     for (int64_t i = 0; i < port->rows * width; i++) {
-        ((float *)data)[i] = gap_value;
+        data[i] = gap_value;
+    }
+    return t;
+}
+
+static int64_t elements(const pb_tensor *t)
+{
+    return pb_tensor_is_none(t) ? 0 : t->shape[0] * t->stride;
+}
+
+static pb_status make_tensor(bench *b, const op_port *port, pb_tensor *host, pb_tensor *device)
+{
+    *host   = make_host(b, port);
+    *device = *host;
+    return pb_backend_alloc(b->be, (size_t)elements(host) * sizeof(float), &device->data);
+}
+
+/* All of a tensor with its gaps, in either direction. */
+static pb_status move_tensor(pb_backend *be, const pb_tensor *to, const pb_tensor *from)
+{
+    pb_tensor all         = pb_tensor_1d(to->data, PB_DTYPE_F32, elements(to));
+    const pb_tensor other = pb_tensor_1d(from->data, PB_DTYPE_F32, elements(from));
+    return elements(to) > 0 ? pb_copy(be, &all, &other) : PB_OK;
+}
+
+static pb_status move_all(pb_backend *be, const ports *to, const ports *from)
+{
+    for (int i = 0; i < OP_PORTS; i++) {
+        PB_TRY(move_tensor(be, &to->in[i], &from->in[i]));
+        PB_TRY(move_tensor(be, &to->out[i], &from->out[i]));
+        PB_TRY(move_tensor(be, &to->din[i], &from->din[i]));
+        PB_TRY(move_tensor(be, &to->dout[i], &from->dout[i]));
     }
     return PB_OK;
 }
@@ -79,11 +112,15 @@ static void bench_close(bench *b)
 {
     for (int i = 0; i < OP_PORTS; i++) {
         if (!(b->c->in_place && i == 0)) {
-            pb_backend_free(b->be, b->out[i].data);
+            pb_backend_free(b->be, b->device.out[i].data);
+            free(b->host.out[i].data);
         }
-        pb_backend_free(b->be, b->in[i].data);
-        pb_backend_free(b->be, b->din[i].data);
-        pb_backend_free(b->be, b->dout[i].data);
+        pb_backend_free(b->be, b->device.in[i].data);
+        pb_backend_free(b->be, b->device.din[i].data);
+        pb_backend_free(b->be, b->device.dout[i].data);
+        free(b->host.in[i].data);
+        free(b->host.din[i].data);
+        free(b->host.dout[i].data);
         free(b->in64[i]);
         free(b->out64[i]);
     }
@@ -99,30 +136,53 @@ static pb_status bench_fill(bench *b)
 {
     const op_case *c = b->c;
     double range     = c->range > 0 ? c->range : 1.0;
+    ports *host      = &b->host;
+    ports *device    = &b->device;
     for (int i = 0; i < c->ins; i++) {
-        PB_TRY(make_tensor(b, &c->in[i], &b->in[i]));
+        PB_TRY(make_tensor(b, &c->in[i], &host->in[i], &device->in[i]));
         b->in64[i] = dense_of(&c->in[i]);
-        fill(&c->in[i], &b->in[i], b->in64[i], range, 10 + (uint64_t)i);
-        keep_apart(&c->in[i], &b->in[i], b->in64[i], c->apart);
+        fill(&c->in[i], &host->in[i], b->in64[i], range, 10 + (uint64_t)i);
+        keep_apart(&c->in[i], &host->in[i], b->in64[i], c->apart);
         if (c->in[i].gradient != OP_GRAD_NONE) {
-            PB_TRY(make_tensor(b, &c->in[i], &b->din[i]));
-            fill(&c->in[i], &b->din[i], NULL, 1.0, 20 + (uint64_t)i);
+            PB_TRY(make_tensor(b, &c->in[i], &host->din[i], &device->din[i]));
+            fill(&c->in[i], &host->din[i], NULL, 1.0, 20 + (uint64_t)i);
         }
     }
     for (int i = 0; i < c->outs; i++) {
         if (c->in_place && i == 0) {
-            b->out[0] = b->in[0];
+            host->out[0]   = host->in[0];
+            device->out[0] = device->in[0];
         } else {
-            PB_TRY(make_tensor(b, &c->out[i], &b->out[i]));
+            PB_TRY(make_tensor(b, &c->out[i], &host->out[i], &device->out[i]));
         }
         b->out64[i] = dense_of(&c->out[i]);
-        PB_TRY(make_tensor(b, &c->out[i], &b->dout[i]));
-        fill(&c->out[i], &b->dout[i], NULL, c->out[i].constant ? 0.0 : 1.0, 30 + (uint64_t)i);
+        PB_TRY(make_tensor(b, &c->out[i], &host->dout[i], &device->dout[i]));
+        fill(&c->out[i], &host->dout[i], NULL, c->out[i].constant ? 0.0 : 1.0, 30 + (uint64_t)i);
         for (int64_t n = 0; c->same_dout && n < c->out[i].rows; n++) {
-            *at(&b->dout[i], n, 0) = (float)OP_SAME_DOUT;
+            *at(&host->dout[i], n, 0) = (float)OP_SAME_DOUT;
         }
     }
-    return PB_OK;
+    return move_all(b->be, device, host);
+}
+
+static pb_status forward(bench *b)
+{
+    return b->c->forward(b->c, b->be, b->device.in, b->device.out);
+}
+
+static pb_status backward(bench *b)
+{
+    return b->c->backward(b->c, b->be, b->device.in, b->device.out, b->device.dout, b->device.din);
+}
+
+/* Forward, backward where there is one and it is wanted, and their results on the host. */
+static pb_status run_once(bench *b, bool with_backward)
+{
+    PB_TRY(forward(b));
+    if (with_backward && b->c->backward != NULL) {
+        PB_TRY(backward(b));
+    }
+    return move_all(b->be, &b->host, &b->device);
 }
 
 static pb_status bench_open(const op_case *c, const char *backend, int threads, int64_t pad,
@@ -194,12 +254,12 @@ bool ops_run_test(const op_case *c, const char *backend, int64_t pad)
     }
     bool good = true;
     c->naive(c, b.in64, b.out64);
-    if (c->forward(c, b.be, b.in, b.out) != PB_OK) {
+    if (run_once(&b, false) != PB_OK) {
         good = complain(c, "forward failed");
     }
     for (int i = 0; good && i < c->outs; i++) {
         double tolerance = c->tolerance > 0 ? c->tolerance : 1e-6;
-        good             = is_close(c, &c->out[i], &b.out[i], b.out64[i], tolerance);
+        good             = is_close(c, &c->out[i], &b.host.out[i], b.out64[i], tolerance);
     }
     bench_close(&b);
     return good;
@@ -213,7 +273,8 @@ static double naive_loss(bench *b)
     for (int i = 0; i < b->c->outs; i++) {
         const op_port *port = &b->c->out[i];
         for (int64_t n = 0; n < port->rows * port->columns; n++) {
-            loss += b->out64[i][n] * (double)*at(&b->dout[i], n / port->columns, n % port->columns);
+            loss += b->out64[i][n] *
+                    (double)*at(&b->host.dout[i], n / port->columns, n % port->columns);
         }
     }
     return loss;
@@ -276,7 +337,7 @@ static bool check_gradient(bench *b, int i, const pb_tensor *before)
             int64_t row = k / port->columns;
             int64_t col = k % port->columns;
             double base = port->gradient == OP_GRAD_ADD ? (double)*at(before, row, col) : 0.0;
-            double here = (double)*at(&b->din[i], row, col);
+            double here = (double)*at(&b->host.din[i], row, col);
             got += direction[k] * here;
             want += direction[k] * base;
         }
@@ -292,7 +353,7 @@ static bool check_gradient(bench *b, int i, const pb_tensor *before)
                 relative);
         return false;
     }
-    if (!gaps_are_untouched(port, &b->din[i])) {
+    if (!gaps_are_untouched(port, &b->host.din[i])) {
         fprintf(stderr, "%s: memory between rows of d%s has changed\n", b->c->name, port->name);
         return false;
     }
@@ -306,13 +367,10 @@ static bool compare_gradients(bench *b)
         if (b->c->in[i].gradient == OP_GRAD_NONE) {
             continue;
         }
-        pb_tensor before = {0};
-        if (make_tensor(b, &b->c->in[i], &before) != PB_OK) {
-            return complain(b->c, "no memory");
-        }
+        pb_tensor before = make_host(b, &b->c->in[i]);
         fill(&b->c->in[i], &before, NULL, 1.0, 20 + (uint64_t)i);
         good = check_gradient(b, i, &before);
-        pb_backend_free(b->be, before.data);
+        free(before.data);
     }
     return good;
 }
@@ -327,8 +385,7 @@ bool ops_run_grad(const op_case *c, const char *backend, int64_t pad)
         return complain(c, "cannot be set up");
     }
     bool good = true;
-    if (c->forward(c, b.be, b.in, b.out) != PB_OK ||
-        c->backward(c, b.be, b.in, b.out, b.dout, b.din) != PB_OK) {
+    if (run_once(&b, true) != PB_OK) {
         good = complain(c, "backward failed");
     }
     good = good && compare_gradients(&b);
@@ -350,14 +407,14 @@ static bool compare_bits(const bench *one, const bench *many)
 {
     const op_case *c = one->c;
     for (int i = 0; i < c->outs; i++) {
-        if (!same_bits(&c->out[i], &one->out[i], &many->out[i])) {
+        if (!same_bits(&c->out[i], &one->host.out[i], &many->host.out[i])) {
             fprintf(stderr, "%s: %s depends on the number of threads\n", c->name, c->out[i].name);
             return false;
         }
     }
     for (int i = 0; i < c->ins; i++) {
         if (c->in[i].gradient != OP_GRAD_NONE &&
-            !same_bits(&c->in[i], &one->din[i], &many->din[i])) {
+            !same_bits(&c->in[i], &one->host.din[i], &many->host.din[i])) {
             fprintf(stderr, "%s: the gradient by %s depends on the number of threads\n", c->name,
                     c->in[i].name);
             return false;
@@ -366,29 +423,21 @@ static bool compare_bits(const bench *one, const bench *many)
     return true;
 }
 
-static pb_status run_both(bench *b)
-{
-    PB_TRY(b->c->forward(b->c, b->be, b->in, b->out));
-    if (b->c->backward != NULL) {
-        PB_TRY(b->c->backward(b->c, b->be, b->in, b->out, b->dout, b->din));
-    }
-    return PB_OK;
-}
-
 bool ops_run_threads(const op_case *c, const char *backend)
 {
     bench one;
     if (bench_open(c, backend, 1, 0, &one) != PB_OK) {
         return complain(c, "cannot be set up");
     }
-    bool good = run_both(&one) == PB_OK || complain(c, "failed");
+    bool good = run_once(&one, true) == PB_OK || complain(c, "failed");
     for (int threads = 2; good && threads <= 3; threads++) {
         bench many;
         if (bench_open(c, backend, threads, 0, &many) != PB_OK) {
             good = complain(c, "cannot be set up");
             break;
         }
-        good = (run_both(&many) == PB_OK || complain(c, "failed")) && compare_bits(&one, &many);
+        good =
+            (run_once(&many, true) == PB_OK || complain(c, "failed")) && compare_bits(&one, &many);
         bench_close(&many);
     }
     bench_close(&one);
@@ -396,7 +445,7 @@ bool ops_run_threads(const op_case *c, const char *backend)
 }
 
 /* Seconds of one call: the least of a few rounds, each long enough for the clock. */
-static double seconds_of(bench *b, bool backward)
+static double seconds_of(bench *b, pb_status (*call)(bench *b))
 {
     double best = 1e30;
     for (int round = 0; round < 5; round++) {
@@ -404,10 +453,7 @@ static double seconds_of(bench *b, bool backward)
         double start = pb_clock_seconds();
         double spent = 0;
         do {
-            pb_status status = backward
-                                   ? b->c->backward(b->c, b->be, b->in, b->out, b->dout, b->din)
-                                   : b->c->forward(b->c, b->be, b->in, b->out);
-            if (status != PB_OK) {
+            if (call(b) != PB_OK) {
                 complain(b->c, "failed");
                 return 0;
             }
@@ -439,10 +485,10 @@ void ops_run_perf(const op_case *c, const char *backend, int threads)
         complain(c, "cannot be set up");
         return;
     }
-    print_rate(c, "forward", 1.0, seconds_of(&b, false));
+    print_rate(c, "forward", 1.0, seconds_of(&b, forward));
     if (c->backward != NULL) {
         print_rate(c, "backward", c->backward_factor > 0 ? c->backward_factor : 1.0,
-                   seconds_of(&b, true));
+                   seconds_of(&b, backward));
     }
     bench_close(&b);
 }

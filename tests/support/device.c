@@ -18,6 +18,15 @@ pb_backend *device_open(int threads)
     return be;
 }
 
+void device_skip_unless_host(void)
+{
+    const pb_backend_ops *ops = NULL;
+    assert_ok(pb_backend_find(device_name(), &ops));
+    if (!ops->is_host) {
+        skip();
+    }
+}
+
 pb_tensor device_matrix(pb_backend *be, int64_t rows, int64_t columns, const float *values)
 {
     void *data = NULL;

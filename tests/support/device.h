@@ -11,6 +11,8 @@
 /* $PB_TEST_BACKEND, else "cpu". */
 const char *device_name(void);
 pb_backend *device_open(int threads);
+/* Skips the test where the memory of that backend is not the host's, which a test can limit. */
+void device_skip_unless_host(void);
 
 /* An F32 matrix in backend memory; `values` [rows, columns] NULL: zeros. Give .data to
  * pb_backend_free. */

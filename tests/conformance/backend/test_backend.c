@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What every registered backend promises beside the values of its operations (tests/ops): opening,
  * memory, counted work, extreme numbers, failures. */
-#include "pb/usage.h"
+#include "device.h"
+
 #include "pb/kernels.h"
 #include "pb/memory.h"
-
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "pb/usage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,25 +23,20 @@ static pb_backend *opened(int threads)
 
 static pb_tensor matrix(pb_backend *be, int64_t rows, int64_t columns)
 {
-    void *data = NULL;
-    assert_int_equal(pb_backend_alloc(be, (size_t)(rows * columns) * sizeof(float), &data), PB_OK);
-    return pb_tensor_2d(data, PB_DTYPE_F32, rows, columns);
+    return device_matrix(be, rows, columns, NULL);
 }
 
 /* Uniform in -1 … 1. */
 static pb_tensor random_matrix(pb_backend *be, int64_t rows, int64_t columns, uint64_t salt)
 {
-    pb_tensor t      = matrix(be, rows, columns);
+    float *values    = calloc((size_t)(rows * columns) + 1, sizeof *values);
     pb_random stream = pb_random_stream(1, PB_RANDOM_TEST, salt);
     for (int64_t i = 0; i < rows * columns; i++) {
-        ((float *)t.data)[i] = (float)(2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
+        values[i] = (float)(2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
     }
+    pb_tensor t = device_matrix(be, rows, columns, values);
+    free(values);
     return t;
-}
-
-static float *values(const pb_tensor *t)
-{
-    return t->data;
 }
 
 /* F64 in backend memory. */
@@ -131,8 +122,8 @@ static void whose_choice_the_kernels_are_is_no_part_of_the_description(void **st
     (void)state;
     pb_kernels kernels;
     char before[256];
-    if (strcmp(table->name, "cpu") != 0) {
-        return;
+    if (!table->is_host) {
+        skip(); /* only the host's memory can be limited */
     }
     pb_backend *be = opened(1);
     snprintf(before, sizeof before, "%s", pb_backend_describe(be));
@@ -156,12 +147,15 @@ static void memory_is_zeroed_aligned_and_returned(void **state)
     size_t before  = pb_memory_current();
     pb_backend *be = opened(1);
     void *data     = NULL;
+    size_t held    = 0;
     assert_int_equal(pb_backend_alloc(be, 1000, &data), PB_OK);
     assert_int_equal((uintptr_t)data % 64, 0);
-    for (int i = 0; i < 1000; i++) {
-        assert_int_equal(((const char *)data)[i], 0);
+    pb_tensor t = pb_tensor_1d(data, PB_DTYPE_F32, 250);
+    for (int i = 0; i < 250; i++) {
+        assert_true(host_get(be, &t, i) == 0.0f);
     }
-    assert_true(pb_memory_current() >= before + 1000);
+    pb_backend_memory(be, &held, NULL);
+    assert_true(table->is_host ? pb_memory_current() >= before + 1000 : held == 1000);
     pb_backend_free(be, data);
     pb_backend_free(be, NULL);
     pb_backend_close(be);
@@ -176,22 +170,25 @@ static void copies_between_strides_and_types(void **state)
     pb_tensor b    = matrix(be, 5, 3);
     pb_tensor view = pb_tensor_columns(&a, 2, 3);
     assert_int_equal(pb_copy(be, &b, &view), PB_OK);
+    float *all = host_values(be, &a);
     for (int i = 0; i < 15; i++) {
-        assert_true(values(&b)[i] == values(&a)[i / 3 * 8 + 2 + i % 3]);
+        assert_true(host_get(be, &b, i) == all[i / 3 * 8 + 2 + i % 3]);
     }
     uint16_t half[15];
     pb_tensor c = pb_tensor_2d(half, PB_DTYPE_BF16, 5, 3);
     assert_int_equal(pb_copy(be, &c, &b), PB_OK);
     assert_int_equal(pb_copy(be, &b, &c), PB_OK);
     for (int i = 0; i < 15; i++) {
-        assert_true(values(&b)[i] == pb_bf16_to_f32(half[i]));
-        assert_true(fabsf(values(&b)[i] - values(&a)[i / 3 * 8 + 2 + i % 3]) < 0.004f);
+        assert_true(host_get(be, &b, i) == pb_bf16_to_f32(half[i]));
+        assert_true(fabsf(host_get(be, &b, i) - all[i / 3 * 8 + 2 + i % 3]) < 0.004f);
     }
+    free(all);
     int32_t whole[15] = {0};
     pb_tensor d       = pb_tensor_2d(whole, PB_DTYPE_I32, 5, 3);
     assert_int_equal(pb_copy(be, &b, &d), PB_ERR_UNSUPPORTED);
     assert_int_equal(pb_zero(be, &view), PB_OK);
-    assert_true(values(&a)[0] != 0.0f && values(&a)[2] == 0.0f && values(&a)[5] != 0.0f);
+    assert_true(host_get(be, &a, 0) != 0.0f && host_get(be, &a, 2) == 0.0f &&
+                host_get(be, &a, 5) != 0.0f);
     pb_backend_free(be, a.data);
     pb_backend_free(be, b.data);
     pb_backend_close(be);
@@ -338,12 +335,12 @@ static void gradients_of_one_tree_have_the_same_bits_for_any_threads(void **stat
                                                    &lse, &q, &k, &v, &plan),
                              PB_OK);
             for (int i = 0; i < 3; i++) {
+                float *now = host_values(be, &grads[i]);
                 if (t == 0) {
-                    first[i] = malloc(pb_tensor_bytes(&grads[i]));
-                    assert_non_null(first[i]);
-                    memcpy(first[i], grads[i].data, pb_tensor_bytes(&grads[i]));
+                    first[i] = host_values(be, &grads[i]);
                 }
-                assert_memory_equal(first[i], grads[i].data, pb_tensor_bytes(&grads[i]));
+                assert_memory_equal(first[i], now, pb_tensor_bytes(&grads[i]));
+                free(now);
             }
             pb_tensor *all[] = {&q, &k, &v, &out, &lse, &grads[0], &grads[1], &grads[2]};
             for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -360,8 +357,8 @@ static void gradients_of_one_tree_have_the_same_bits_for_any_threads(void **stat
 static void lack_of_memory_is_reported(void **state)
 {
     (void)state;
-    if (strcmp(table->name, "cpu") != 0) {
-        return;
+    if (!table->is_host) {
+        skip(); /* only the host's memory can be limited */
     }
     size_t before  = pb_memory_current();
     pb_backend *be = opened(1);
@@ -390,7 +387,8 @@ static void few_rows_have_the_same_bits_alone(void **state)
     for (int64_t i = 0; i < 4; i++) {
         pb_tensor row = pb_tensor_rows(&a, i, 1);
         assert_int_equal(pb_matmul(be, &alone, &row, &b, &args), PB_OK);
-        assert_memory_equal(alone.data, values(&all) + i * 50, 50 * sizeof(float));
+        pb_tensor among = pb_tensor_rows(&all, i, 1);
+        assert_true(host_equal(be, &alone, &among));
     }
     pb_backend_free(be, a.data);
     pb_backend_free(be, b.data);
@@ -408,42 +406,46 @@ static void sums_and_choices_are_exact(void **state)
     pb_tensor sum  = numbers(be, 1);
     double want    = 0;
     double got     = 0;
+    float *at      = host_values(be, &x);
     for (int64_t i = 0; i < 300; i++) {
         for (int64_t j = 3; j < 53; j++) {
-            want += pow((double)values(&x)[i * 77 + j], 2);
+            want += pow((double)at[i * 77 + j], 2);
         }
     }
     assert_int_equal(pb_sum_squares(be, &sum, &view), PB_OK);
     take(be, &sum, &got);
     assert_true(fabs(got - want) < 1e-12 * want);
 
-    pb_tensor index         = matrix(be, 1, 5);
-    pb_tensor value         = matrix(be, 1, 5);
-    int32_t *at             = index.data;
-    float *largest          = value.data;
-    index                   = pb_tensor_1d(at, PB_DTYPE_I32, 5);
-    value                   = pb_tensor_1d(largest, PB_DTYPE_F32, 5);
-    pb_tensor rows          = pb_tensor_rows(&x, 0, 5);
-    values(&x)[5]           = 2.0f;
-    values(&x)[60]          = 2.0f; /* the first of two */
-    values(&x)[77]          = 3.0f;
-    values(&x)[2 * 77 + 76] = 4.0f;
-    values(&x)[3 * 77 + 40] = NAN;
-    values(&x)[3 * 77 + 4]  = INFINITY;
+    pb_tensor index = matrix(be, 1, 5);
+    pb_tensor value = matrix(be, 1, 5);
+    pb_tensor rows  = pb_tensor_rows(&x, 0, 5);
+    index           = pb_tensor_1d(index.data, PB_DTYPE_I32, 5);
+    value           = pb_tensor_1d(value.data, PB_DTYPE_F32, 5);
+    at[5]           = 2.0f;
+    at[60]          = 2.0f; /* the first of two */
+    at[77]          = 3.0f;
+    at[2 * 77 + 76] = 4.0f;
+    at[3 * 77 + 40] = NAN;
+    at[3 * 77 + 4]  = INFINITY;
     for (int64_t j = 0; j < 77; j++) {
-        values(&x)[4 * 77 + j] = -INFINITY;
+        at[4 * 77 + j] = -INFINITY;
     }
+    host_write(be, &x, at);
     assert_int_equal(pb_argmax(be, &index, &value, &rows), PB_OK);
-    assert_int_equal(at[0], 5);
-    assert_int_equal(at[1], 0);
-    assert_int_equal(at[2], 76);
-    assert_int_equal(at[3], 40);
+    static const int32_t first[] = {5, 0, 76, 40};
+    int32_t found[5];
+    float largest[5];
+    pb_tensor host = pb_tensor_1d(found, PB_DTYPE_I32, 5);
+    assert_int_equal(pb_copy(be, &host, &index), PB_OK);
+    host_read(be, &value, largest);
+    assert_memory_equal(found, first, sizeof first);
     assert_true(largest[0] == 2.0f && largest[1] == 3.0f && largest[2] == 4.0f);
     assert_true(isnan(largest[3]));
     assert_true(largest[4] == -INFINITY);
+    free(at);
     pb_backend_free(be, sum.data);
-    pb_backend_free(be, at);
-    pb_backend_free(be, largest);
+    pb_backend_free(be, index.data);
+    pb_backend_free(be, value.data);
     pb_backend_free(be, x.data);
     pb_backend_close(be);
 }
@@ -454,25 +456,29 @@ static void exponentials_hold_over_the_whole_range(void **state)
     (void)state;
     enum { N = 40001 };
     pb_backend *be = opened(1);
-    pb_tensor x    = matrix(be, 1, N);
-    pb_tensor y    = matrix(be, 1, N);
+    float *from    = calloc(N, sizeof *from);
     for (int i = 0; i < N; i++) {
-        values(&x)[i] = (float)(i - N / 2) * 0.005f;
+        from[i] = (float)(i - N / 2) * 0.005f;
     }
-    values(&x)[0] = -200.0f;
-    values(&x)[1] = NAN;
-    values(&x)[2] = INFINITY;
+    from[0]     = -200.0f;
+    from[1]     = NAN;
+    from[2]     = INFINITY;
+    pb_tensor x = device_matrix(be, 1, N, from);
+    pb_tensor y = matrix(be, 1, N);
     assert_int_equal(pb_activation_forward(be, &y, &x, PB_ACTIVATION_SILU), PB_OK);
+    float *got = host_values(be, &y);
     for (int i = 3; i < N; i++) {
-        double t    = (double)values(&x)[i];
+        double t    = (double)from[i];
         double want = t / (1.0 + exp(-t));
         /* Below -87 the divisor overflows on the way to a subnormal result. */
         double allowed = t > -87.0 ? 4e-7 * fabs(want) : 2e-36;
-        assert_true(fabs((double)values(&y)[i] - want) <= allowed);
+        assert_true(fabs((double)got[i] - want) <= allowed);
     }
-    assert_true(values(&y)[0] == 0.0f);
-    assert_true(isnan(values(&y)[1]));
-    assert_true(isinf(values(&y)[2]));
+    assert_true(got[0] == 0.0f);
+    assert_true(isnan(got[1]));
+    assert_true(isinf(got[2]));
+    free(got);
+    free(from);
     pb_backend_free(be, x.data);
     pb_backend_free(be, y.data);
     pb_backend_close(be);
@@ -487,12 +493,14 @@ static void dropout_drops_its_share_and_can_be_off(void **state)
     pb_mask mask   = {.seed = 5, .salt = 9};
     assert_int_equal(pb_dropout(be, &y, &x, 0.25, &mask), PB_OK);
     int dropped = 0;
+    float *kept = host_values(be, &y);
     for (int i = 0; i < 33300; i++) {
-        dropped += values(&y)[i] == 0.0f;
+        dropped += kept[i] == 0.0f;
     }
+    free(kept);
     assert_true(abs(dropped - 33300 / 4) < 400); /* 5 standard deviations */
     assert_int_equal(pb_dropout(be, &y, &x, 0.0, &mask), PB_OK);
-    assert_memory_equal(y.data, x.data, 33300 * sizeof(float));
+    assert_true(host_equal(be, &y, &x));
     pb_backend_free(be, x.data);
     pb_backend_free(be, y.data);
     pb_backend_close(be);
@@ -505,26 +513,27 @@ static void nan_is_never_hidden(void **state)
     pb_backend *be = opened(1);
     attention_set s;
     attention_open(be, &s);
-    values(&s.q)[13 * 16 + 3] = NAN;
-    values(&s.k)[2 * 8 + 1]   = NAN; /* seen by every query from row 2 on */
+    host_set(be, &s.q, 13 * 16 + 3, NAN);
+    host_set(be, &s.k, 2 * 8 + 1, NAN); /* seen by every query from row 2 on */
     assert_int_equal(attention_both(be, &s), PB_OK);
-    assert_false(isnan(values(&s.out)[1 * 16]) || isnan(values(&s.lse)[1 * 2]));
+    assert_false(isnan(host_get(be, &s.out, 1 * 16)) || isnan(host_get(be, &s.lse, 1 * 2)));
     for (int row = 2; row < 14; row++) {
-        assert_true(isnan(values(&s.out)[row * 16]));
-        assert_true(isnan(values(&s.lse)[row * 2]));
-        assert_true(isnan(values(&s.dq)[row * 16]));
+        assert_true(isnan(host_get(be, &s.out, row * 16)));
+        assert_true(isnan(host_get(be, &s.lse, row * 2)));
+        assert_true(isnan(host_get(be, &s.dq, row * 16)));
     }
-    assert_true(isnan(values(&s.dk)[0]) && isnan(values(&s.dv)[0]));
-    pb_tensor weight     = pb_tensor_1d(values(&s.v), PB_DTYPE_F32, 16);
+    assert_true(isnan(host_get(be, &s.dk, 0)) && isnan(host_get(be, &s.dv, 0)));
+    pb_tensor weight     = pb_tensor_1d(s.v.data, PB_DTYPE_F32, 16);
     pb_rmsnorm_args norm = {.eps = 1e-5f};
     assert_int_equal(pb_rmsnorm_forward(be, &s.dq, &s.q, &weight, &norm), PB_OK);
-    assert_true(isnan(values(&s.dq)[13 * 16]) && !isnan(values(&s.dq)[12 * 16]));
+    assert_true(isnan(host_get(be, &s.dq, 13 * 16)) && !isnan(host_get(be, &s.dq, 12 * 16)));
     for (int act = PB_ACTIVATION_SILU; act <= PB_ACTIVATION_SIGMOID; act++) {
         assert_int_equal(pb_activation_forward(be, &s.dq, &s.q, (pb_activation)act), PB_OK);
-        assert_true(isnan(values(&s.dq)[13 * 16 + 3]) && !isnan(values(&s.dq)[13 * 16 + 4]));
+        assert_true(isnan(host_get(be, &s.dq, 13 * 16 + 3)) &&
+                    !isnan(host_get(be, &s.dq, 13 * 16 + 4)));
         assert_int_equal(
             pb_gated_backward(be, &s.dq, &s.out, &s.dq, &s.q, &s.q, (pb_activation)act), PB_OK);
-        assert_true(isnan(values(&s.dq)[13 * 16 + 3]));
+        assert_true(isnan(host_get(be, &s.dq, 13 * 16 + 3)));
     }
     pb_tensor sum = numbers(be, 1);
     double taken  = 0;

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Frozen weights of 16 bits, for every registered backend: products and look-ups use them as if
  * they were their F32 values. */
-#include "pb/backend.h"
+#include "device.h"
+
 #include "pb/memory.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const pb_backend_ops *table; /* the one under test */
@@ -28,18 +24,20 @@ static uint16_t half_at(pb_dtype dtype, uint64_t i)
 
 static pb_tensor matrix(pb_backend *be, int64_t rows, int64_t columns, pb_dtype dtype)
 {
-    void *data       = NULL;
+    void *host       = calloc((size_t)(rows * columns) + 1, sizeof(float));
     pb_random stream = pb_random_stream(4, PB_RANDOM_TEST, 2);
-    pb_tensor t      = pb_tensor_2d(NULL, dtype, rows, columns);
-    assert_int_equal(pb_backend_alloc(be, pb_tensor_bytes(&t), &data), PB_OK);
-    t.data = data;
+    pb_tensor from   = pb_tensor_2d(host, dtype, rows, columns);
+    pb_tensor t      = from;
     for (int64_t i = 0; i < rows * columns; i++) {
         if (dtype == PB_DTYPE_F32) {
-            ((float *)data)[i] = (float)(2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
+            ((float *)host)[i] = (float)(2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
         } else {
-            ((uint16_t *)data)[i] = half_at(dtype, (uint64_t)i);
+            ((uint16_t *)host)[i] = half_at(dtype, (uint64_t)i);
         }
     }
+    assert_int_equal(pb_backend_alloc(be, pb_tensor_bytes(&t), &t.data), PB_OK);
+    assert_int_equal(pb_copy(be, &t, &from), PB_OK);
+    free(host);
     return t;
 }
 
@@ -50,15 +48,28 @@ static pb_tensor widened(pb_backend *be, const pb_tensor *half)
     return wide;
 }
 
-static double relative_error(const float *got, const float *wanted, int64_t n)
+static double relative_error(pb_backend *be, const pb_tensor *got, const pb_tensor *wanted)
 {
     double difference = 0;
     double size       = 0;
-    for (int64_t i = 0; i < n; i++) {
-        difference += ((double)got[i] - (double)wanted[i]) * ((double)got[i] - (double)wanted[i]);
-        size += (double)wanted[i] * (double)wanted[i];
+    float *x          = host_values(be, got);
+    float *y          = host_values(be, wanted);
+    for (int64_t i = 0; i < pb_tensor_count(got); i++) {
+        difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+        size += (double)y[i] * (double)y[i];
     }
+    free(x);
+    free(y);
     return size > 0 ? sqrt(difference / size) : difference;
+}
+
+/* x becomes the nearest BF16 values. */
+static void round_bf16(pb_backend *be, const pb_tensor *x)
+{
+    float *values = host_values(be, x);
+    pb_floats_round_bf16(values, pb_tensor_count(x));
+    host_write(be, x, values);
+    free(values);
 }
 
 /* Few rows with a transposed B are the same sums, bit by bit; a CBLAS may sum in another order. */
@@ -75,15 +86,15 @@ static void check_product(int64_t m, int64_t n, int64_t k, pb_dtype dtype, bool 
     assert_int_equal(pb_matmul(be, &got, &a, &b, &args), PB_OK);
     assert_int_equal(pb_matmul(be, &want, &a, &wide, &args), PB_OK);
     if (transposed && m <= 4) {
-        assert_memory_equal(got.data, want.data, pb_tensor_bytes(&got));
+        assert_true(host_equal(be, &got, &want));
     }
-    assert_true(relative_error(got.data, want.data, m * n) < 1e-6);
+    assert_true(relative_error(be, &got, &want) < 1e-6);
 
     pb_backend *alone = NULL;
     assert_int_equal(pb_backend_open(table->name, 0, 1, &alone), PB_OK);
     pb_tensor again = matrix(be, m, n, PB_DTYPE_F32);
     assert_int_equal(pb_matmul(alone, &again, &a, &b, &args), PB_OK);
-    assert_memory_equal(got.data, again.data, pb_tensor_bytes(&got));
+    assert_true(host_equal(be, &got, &again));
     pb_backend_close(alone);
 
     pb_tensor *all[] = {&a, &b, &wide, &got, &want, &again};
@@ -124,7 +135,7 @@ static void a_part_of_a_weight_can_be_multiplied(void **state)
     pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
     assert_int_equal(pb_matmul(be, &got, &a, &part, &args), PB_OK);
     assert_int_equal(pb_matmul(be, &want, &a, &wide, &args), PB_OK);
-    assert_true(relative_error(got.data, want.data, 120) < 1e-6);
+    assert_true(relative_error(be, &got, &want) < 1e-6);
     pb_tensor *all[] = {&a, &whole, &wide, &got, &want};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         pb_backend_free(be, all[i]->data);
@@ -149,7 +160,7 @@ static void rows_are_looked_up_exactly(void **state)
         assert_int_equal(pb_page_end(be), PB_OK);
         assert_int_equal(pb_embedding_forward(be, &got, &half, &list, 3.5f), PB_OK);
         assert_int_equal(pb_embedding_forward(be, &want, &wide, &list, 3.5f), PB_OK);
-        assert_memory_equal(got.data, want.data, pb_tensor_bytes(&got));
+        assert_true(host_equal(be, &got, &want));
         pb_tensor *all[] = {&half, &wide, &got, &want};
         for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
             pb_backend_free(be, all[i]->data);
@@ -181,11 +192,11 @@ static void bf16_factors_are_rounded(void **state)
             pb_tensor want = matrix(be, s[0], s[1], PB_DTYPE_F32);
             assert_int_equal(pb_matmul(half, &got, &a, &b, &args), PB_OK);
             assert_int_equal(pb_matmul(be, &full, &a, &b, &args), PB_OK);
-            pb_floats_round_bf16(a.data, pb_tensor_count(&a));
-            pb_floats_round_bf16(b.data, pb_tensor_count(&b));
+            round_bf16(be, &a);
+            round_bf16(be, &b);
             assert_int_equal(pb_matmul(be, &want, &a, &b, &args), PB_OK);
-            assert_true(relative_error(got.data, want.data, s[0] * s[1]) < 1e-6);
-            assert_true(relative_error(got.data, full.data, s[0] * s[1]) > 1e-4);
+            assert_true(relative_error(be, &got, &want) < 1e-6);
+            assert_true(relative_error(be, &got, &full) > 1e-4);
             pb_tensor *all[] = {&a, &b, &got, &full, &want};
             for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
                 pb_backend_free(be, all[k]->data);
@@ -199,17 +210,20 @@ static void bf16_factors_are_rounded(void **state)
     assert_int_equal(pb_backend_use_dtype(be, PB_DTYPE_F16), PB_ERR_UNSUPPORTED);
     pb_error_clear();
     /* Switched on and off again, thirds are themselves. */
-    float third[]       = {1.0f / 3.0f, 1.0f, 0.0f};
-    pb_tensor x         = pb_tensor_2d(&third[0], PB_DTYPE_F32, 1, 1);
-    pb_tensor one       = pb_tensor_2d(&third[1], PB_DTYPE_F32, 1, 1);
-    pb_tensor y         = pb_tensor_2d(&third[2], PB_DTYPE_F32, 1, 1);
+    const float third   = 1.0f / 3.0f;
+    pb_tensor x         = device_matrix(be, 1, 1, &third);
+    pb_tensor one       = device_matrix(be, 1, 1, &(const float){1.0f});
+    pb_tensor y         = device_matrix(be, 1, 1, NULL);
     pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
     assert_int_equal(pb_backend_use_dtype(be, PB_DTYPE_BF16), PB_OK);
     assert_int_equal(pb_matmul(be, &y, &x, &one, &args), PB_OK);
-    assert_true(third[2] != third[0]);
+    assert_true(host_get(be, &y, 0) != third);
     assert_int_equal(pb_backend_use_dtype(be, PB_DTYPE_F32), PB_OK);
     assert_int_equal(pb_matmul(be, &y, &x, &one, &args), PB_OK);
-    assert_true(third[2] == third[0]);
+    assert_true(host_get(be, &y, 0) == third);
+    pb_backend_free(be, x.data);
+    pb_backend_free(be, one.data);
+    pb_backend_free(be, y.data);
     pb_backend_close(be);
 }
 

@@ -57,7 +57,8 @@ void network_fixture_open(network_fixture *f, const method_case *c, bool biases,
     f->backend             = device_open(threads);
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
     roughen(f->model);
-    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    assert_ok(
+        pb_weights_open(f->model, f->backend, 3, &f->weights)); /* a border, where there is one */
     if (c != NULL) {
         char text[512];
         pb_config *options       = NULL;

@@ -109,6 +109,7 @@ static int merged_sites(const network_fixture *f)
 static void merging_without_memory_can_be_tried_again(void **state)
 {
     (void)state;
+    device_skip_unless_host();
     for (int i = 0; i < method_case_count(); i++) {
         network_fixture f;
         int64_t count = 0;

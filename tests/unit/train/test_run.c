@@ -6,6 +6,7 @@
 #include "pb/memory.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -346,11 +347,14 @@ static void a_stop_ends_the_run_before_the_next_step(void **state)
     pb_train_data data = {rows.samples, NETWORK_ROWS, rows.samples, 1};
     pb_train_options o = train_options(8, 2, 1e-3);
     log_a              = (train_log){.stop_before = 4};
-    assert_error(train_run(&f, &o, 1, &data, &log_a, &result), PB_STOPPED,
-                 "stopped before step 4 of 8");
-    assert_int_equal(log_a.count, 3);
+    /* Where steps are reported late, others are under way by then, and are completed. */
+    int done = 3 + pb_backend_lag(f.backend);
+    char text[64];
+    snprintf(text, sizeof text, "stopped before step %d of 8", done + 1);
+    assert_error(train_run(&f, &o, 1, &data, &log_a, &result), PB_STOPPED, text);
+    assert_int_equal(log_a.count, done);
     assert_int_equal(log_a.validations, 0);
-    assert_int_equal(result.steps, 3);
+    assert_int_equal(result.steps, done);
     log_a = (train_log){0};
     network_fixture_close(&f);
 }
@@ -426,6 +430,7 @@ static void memory_that_is_not_had_leaves_nothing_behind(void **state)
     network_rows rows;
     network_fixture f;
     pb_train_result result;
+    device_skip_unless_host();
     network_rows_fill(&rows);
     network_fixture_open(&f, &plain, false, 1);
     pb_train_data data = {rows.samples, 4, rows.samples, 2};
