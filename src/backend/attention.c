@@ -15,7 +15,7 @@ static pb_status check_args(const char *op, const pb_tensor *q, const pb_tensor 
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: the plan was never made", op);
     }
     PB_TRY(check_matrix(op, "q", q, plan->queries, args->heads * args->head_dim));
-    PB_TRY(check_matrix(op, "keys", keys, PB_ANY, args->kv_heads * args->head_dim));
+    PB_TRY(check_matrix(op, "keys", keys, ANY, args->kv_heads * args->head_dim));
     PB_TRY(check_matrix(op, "values", values, keys->shape[0], keys->shape[1]));
     if (keys->shape[0] < args->forest->keys) {
         return PB_FAIL(PB_ERR_SHAPE, "%s: the forest uses %" PRId64 " keys, the store has %" PRId64,

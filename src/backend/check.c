@@ -115,7 +115,7 @@ pb_status check_numbers(const char *op, const char *name, const pb_tensor *t, in
     char text[TEXT];
 
     if (t->dtype != PB_DTYPE_F64 || t->ndim != 1 || t->stride != 1 ||
-        (n != PB_ANY && t->shape[0] != n)) {
+        (n != ANY && t->shape[0] != n)) {
         return PB_FAIL(PB_ERR_SHAPE, "%s: %s is %s %s, not contiguous F64 numbers", op, name,
                        pb_dtype_name(t->dtype), pb_tensor_shape_text(t, text, sizeof text));
     }

@@ -4,9 +4,9 @@
 
 #include "internal.h"
 
-enum { PB_ANY = -1 };
+enum { ANY = -1 };
 
-/* A 2-D F32 tensor [rows, columns]; PB_ANY leaves a size open. */
+/* A 2-D F32 tensor [rows, columns]; ANY leaves a size open. */
 pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int64_t rows,
                        int64_t columns) PB_MUST_USE;
 
@@ -21,7 +21,7 @@ pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int
 pb_status check_like(const char *op, const char *name, const pb_tensor *t,
                      const pb_tensor *like) PB_MUST_USE;
 
-/* n contiguous F64 numbers; PB_ANY: any number of them. */
+/* n contiguous F64 numbers; ANY: any number of them. */
 pb_status check_numbers(const char *op, const char *name, const pb_tensor *t,
                         int64_t n) PB_MUST_USE;
 

@@ -5,16 +5,16 @@
 
 #include "pb/usage.h"
 
-enum { PB_DESCRIBE_SIZE = 256 };
+enum { DESCRIBE_SIZE = 256 };
 
 /* The first member of every implementation's own struct; `open` fills it. */
 struct pb_backend {
     const pb_backend_ops *ops;
     int threads;
-    char describe[PB_DESCRIBE_SIZE];
-    char warning[PB_DESCRIBE_SIZE]; /* what makes it slow, "" when there is nothing */
-    char note[PB_DESCRIBE_SIZE];    /* what else should be known, likewise */
-    bool bf16;                      /* the factors of products are rounded to BF16 */
+    char describe[DESCRIBE_SIZE];
+    char warning[DESCRIBE_SIZE]; /* what makes it slow, "" when there is nothing */
+    char note[DESCRIBE_SIZE];    /* what else should be known, likewise */
+    bool bf16;                   /* the factors of products are rounded to BF16 */
     bool timing;
     pb_backend_work work;
     size_t memory_now, memory_peak; /* bytes of device memory, see pb/usage.h */

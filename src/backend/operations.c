@@ -49,11 +49,11 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
     if (args == NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: no arguments", op);
     }
-    PB_TRY(check_matrix(op, "A", a, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "A", a, ANY, ANY));
     int64_t m     = a->shape[args->transpose_a ? 1 : 0];
     int64_t inner = a->shape[args->transpose_a ? 0 : 1];
     PB_TRY(check_weight(op, args->transpose_b ? "B (transposed)" : "B", b,
-                        args->transpose_b ? PB_ANY : inner, args->transpose_b ? inner : PB_ANY));
+                        args->transpose_b ? ANY : inner, args->transpose_b ? inner : ANY));
     int64_t n = b->shape[args->transpose_b ? 0 : 1];
     PB_TRY(check_matrix(op, "C", c, m, n));
     if (m == 0 || n == 0) {
@@ -84,8 +84,8 @@ pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *ta
 {
     static const char op[] = "embedding forward";
 
-    PB_TRY(check_matrix(op, "y", y, PB_ANY, PB_ANY));
-    PB_TRY(check_weight(op, "table", table, PB_ANY, y->shape[1]));
+    PB_TRY(check_matrix(op, "y", y, ANY, ANY));
+    PB_TRY(check_weight(op, "table", table, ANY, y->shape[1]));
     PB_TRY(check_list(op, "ids", ids, y->shape[0], -1, table->shape[0]));
     PB_TRY(be->ops->embedding_forward(be, y, table, ids, scale));
     return PB_OK;
@@ -96,8 +96,8 @@ pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tens
 {
     static const char op[] = "embedding backward";
 
-    PB_TRY(check_matrix(op, "dy", dy, PB_ANY, PB_ANY));
-    PB_TRY(check_matrix(op, "dtable", dtable, PB_ANY, dy->shape[1]));
+    PB_TRY(check_matrix(op, "dy", dy, ANY, ANY));
+    PB_TRY(check_matrix(op, "dtable", dtable, ANY, dy->shape[1]));
     PB_TRY(check_list(op, "ids", ids, dy->shape[0], -1, dtable->shape[0]));
     PB_TRY(be->ops->embedding_backward(be, dtable, dy, ids, scale));
     return PB_OK;
@@ -105,8 +105,8 @@ pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tens
 
 pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
-    PB_TRY(check_matrix("gather", "y", y, PB_ANY, PB_ANY));
-    PB_TRY(check_matrix("gather", "x", x, PB_ANY, y->shape[1]));
+    PB_TRY(check_matrix("gather", "y", y, ANY, ANY));
+    PB_TRY(check_matrix("gather", "x", x, ANY, y->shape[1]));
     PB_TRY(check_list("gather", "rows", rows, y->shape[0], 0, x->shape[0]));
     PB_TRY(be->ops->gather(be, y, x, rows));
     return PB_OK;
@@ -114,8 +114,8 @@ pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_l
 
 pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
-    PB_TRY(check_matrix("scatter add", "x", x, PB_ANY, PB_ANY));
-    PB_TRY(check_matrix("scatter add", "y", y, PB_ANY, x->shape[1]));
+    PB_TRY(check_matrix("scatter add", "x", x, ANY, ANY));
+    PB_TRY(check_matrix("scatter add", "y", y, ANY, x->shape[1]));
     PB_TRY(check_list("scatter add", "rows", rows, x->shape[0], 0, y->shape[0]));
     PB_TRY(be->ops->scatter_add(be, y, x, rows));
     return PB_OK;
@@ -123,8 +123,8 @@ pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const
 
 pb_status pb_put_rows(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
-    PB_TRY(check_matrix("put rows", "x", x, PB_ANY, PB_ANY));
-    PB_TRY(check_matrix("put rows", "y", y, PB_ANY, x->shape[1]));
+    PB_TRY(check_matrix("put rows", "x", x, ANY, ANY));
+    PB_TRY(check_matrix("put rows", "y", y, ANY, x->shape[1]));
     PB_TRY(check_list("put rows", "rows", rows, x->shape[0], 0, y->shape[0]));
     PB_TRY(be->ops->put_rows(be, y, x, rows));
     return PB_OK;
@@ -135,7 +135,7 @@ pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
 {
     static const char op[] = "rmsnorm forward";
 
-    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
     PB_TRY(check_matrix(op, "y", y, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
     PB_TRY(be->ops->rmsnorm_forward(be, y, x, weight, args));
@@ -148,7 +148,7 @@ pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
 {
     static const char op[] = "rmsnorm backward";
 
-    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
     PB_TRY(check_matrix(op, "dx", dx, x->shape[0], x->shape[1]));
     PB_TRY(check_matrix(op, "dy", dy, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
@@ -167,13 +167,13 @@ pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const pb
 {
     static const char op[] = "rope";
 
-    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
     if (heads < 1 || x->shape[1] % (2 * heads) != 0) {
         return PB_FAIL(PB_ERR_SHAPE,
                        "%s: %" PRId64 " columns are not %" PRId64 " heads of even width", op,
                        x->shape[1], heads);
     }
-    PB_TRY(check_matrix(op, "table", table, PB_ANY, x->shape[1] / heads));
+    PB_TRY(check_matrix(op, "table", table, ANY, x->shape[1] / heads));
     PB_TRY(check_list(op, "positions", positions, x->shape[0], 0, table->shape[0]));
     PB_TRY(be->ops->rope(be, x, table, positions, heads, inverse));
     return PB_OK;
@@ -244,7 +244,7 @@ pb_status pb_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor 
 {
     static const char op[] = "column scale forward";
 
-    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
     PB_TRY(check_matrix(op, "y", y, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
     PB_TRY(be->ops->column_scale_forward(be, y, x, scale));
@@ -256,7 +256,7 @@ pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dsc
 {
     static const char op[] = "column scale backward";
 
-    PB_TRY(check_matrix(op, "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
     PB_TRY(check_matrix(op, "dy", dy, x->shape[0], x->shape[1]));
     PB_TRY(check_matrix(op, "dx", dx, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
@@ -267,7 +267,7 @@ pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dsc
 
 pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
 {
-    PB_TRY(check_matrix("bias forward", "y", y, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix("bias forward", "y", y, ANY, ANY));
     PB_TRY(check_vector("bias forward", "bias", bias, y->shape[1]));
     PB_TRY(be->ops->bias_forward(be, y, bias));
     return PB_OK;
@@ -275,7 +275,7 @@ pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
 
 pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy)
 {
-    PB_TRY(check_matrix("bias backward", "dy", dy, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix("bias backward", "dy", dy, ANY, ANY));
     PB_TRY(check_vector("bias backward", "dbias", dbias, dy->shape[1]));
     PB_TRY(be->ops->bias_backward(be, dbias, dy));
     return PB_OK;
@@ -284,7 +284,7 @@ pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy
 pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
                      const pb_mask *mask)
 {
-    PB_TRY(check_matrix("dropout", "x", x, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix("dropout", "x", x, ANY, ANY));
     PB_TRY(check_matrix("dropout", "y", y, x->shape[0], x->shape[1]));
     if (!(p >= 0 && p < 1)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "dropout: p is %g, allowed are 0 to below 1", p);
@@ -298,7 +298,7 @@ pb_status pb_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
 {
     static const char op[] = "cross entropy";
 
-    PB_TRY(check_matrix(op, "logits", logits, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "logits", logits, ANY, ANY));
     PB_TRY(check_list(op, "targets", targets, logits->shape[0], 0, logits->shape[1]));
     PB_TRY(check_numbers(op, "losses", losses, logits->shape[0]));
     PB_TRY(be->ops->cross_entropy(be, losses, logits, targets, grad_scale));
@@ -308,7 +308,7 @@ pb_status pb_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
 pb_status pb_loss_sum(pb_backend *be, pb_tensor *sum, const pb_tensor *losses, double divisor,
                       double factor)
 {
-    PB_TRY(check_numbers("loss sum", "losses", losses, PB_ANY));
+    PB_TRY(check_numbers("loss sum", "losses", losses, ANY));
     PB_TRY(check_numbers("loss sum", "sum", sum, 1));
     PB_TRY(be->ops->loss_sum(be, sum, losses, divisor, factor));
     return PB_OK;
@@ -318,7 +318,7 @@ pb_status pb_argmax(pb_backend *be, pb_tensor *indices, pb_tensor *largest, cons
 {
     static const char op[] = "argmax";
 
-    PB_TRY(check_matrix(op, "logits", logits, PB_ANY, PB_ANY));
+    PB_TRY(check_matrix(op, "logits", logits, ANY, ANY));
     if (logits->shape[0] == 0) {
         return PB_OK;
     }

@@ -72,7 +72,7 @@ static pb_status check_slot(const char *op, int slot)
 pb_status pb_post(pb_backend *be, int slot, const pb_tensor *numbers)
 {
     PB_TRY(check_slot("post", slot));
-    PB_TRY(check_numbers("post", "numbers", numbers, PB_ANY));
+    PB_TRY(check_numbers("post", "numbers", numbers, ANY));
     PB_TRY(be->ops->post(be, slot, numbers));
     return PB_OK;
 }

@@ -165,13 +165,13 @@ static double paper_value(const char *text, bool *valid)
 {
     double value;
 
-    *valid = pb_number_python(text, strlen(text), &value);
+    *valid = number_python(text, strlen(text), &value);
     return *valid ? (double)(float)value : -1.0;
 }
 
 static bool corrected_value(const char *text, double *out)
 {
-    return pb_number_whole(PB_NUMBER_EXPONENT, text, strlen(text), out) && isfinite(*out);
+    return number_whole(NUMBER_EXPONENT, text, strlen(text), out) && isfinite(*out);
 }
 
 static void read_paper(pb_metric_result *result, double *x, double *y)
@@ -222,7 +222,7 @@ static pb_status read_corrected(const pb_metric_input *input, pb_metric_result *
                                 double *y)
 {
     for (int64_t i = 0; i < result->rows; i++) {
-        PB_TRY(pb_metric_at_row(input, i, read_reference(result->references[i], &y[i])));
+        PB_TRY(metric_at_row(input, i, read_reference(result->references[i], &y[i])));
         result->invalid[i] = !corrected_value(result->predictions[i], &x[i]);
         x[i]               = result->invalid[i] ? (double)NAN : x[i];
     }
@@ -232,7 +232,7 @@ static pb_status read_corrected(const pb_metric_input *input, pb_metric_result *
 static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_result *result)
 {
     bool paper      = protocol == PB_PROTOCOL_PAPER;
-    int64_t invalid = pb_metric_count(result->invalid, result->rows);
+    int64_t invalid = metric_count(result->invalid, result->rows);
 
     if (!paper) {
         p = isnan(p) ? 0 : p;
@@ -240,10 +240,10 @@ static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_
     }
     result->main      = p;
     result->main_name = paper ? "pearsonr" : "pearson";
-    PB_TRY(pb_metric_add(result, result->main_name, p, false));
-    PB_TRY(pb_metric_add(result, paper ? "spearmanr" : "spearman", s, false));
-    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
-    return pb_metric_add(result, "n", (double)result->rows, true);
+    PB_TRY(metric_add(result, result->main_name, p, false));
+    PB_TRY(metric_add(result, paper ? "spearmanr" : "spearman", s, false));
+    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    return metric_add(result, "n", (double)result->rows, true);
 }
 
 /* Sums of a row: of all rows the count, y and y²; of those with a valid prediction the count, x, y,
@@ -356,7 +356,7 @@ static pb_status score_pearsonr(const pb_metric_input *input, char *const *label
                                 pb_metric_result *result, pb_metric_parts *parts)
 {
     (void)labels;
-    PB_TRY(pb_metric_make_parts(parts, result->rows, SUMS));
+    PB_TRY(metric_make_parts(parts, result->rows, SUMS));
     PB_TRY(PB_ALLOC(parts->kept, KEPT * result->rows));
     return score_values(input, result, parts);
 }

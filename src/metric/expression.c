@@ -13,7 +13,7 @@ enum { MAX_DEPTH = 100, LITERAL_BYTES = 512 };
 
 typedef struct parser {
     const char *at, *end;
-    pb_expression_grammar grammar;
+    expression_grammar grammar;
     int depth;
     bool failed;
 } parser;
@@ -33,7 +33,7 @@ static char peek(const parser *p)
 
 static void skip_space(parser *p)
 {
-    const char *spaces = p->grammar == PB_EXPRESSION_PYTHON ? " \t\f" : " \t\f\n\r\v";
+    const char *spaces = p->grammar == EXPRESSION_PYTHON ? " \t\f" : " \t\f\n\r\v";
 
     while (p->at < p->end && *p->at != '\0' && strchr(spaces, *p->at) != NULL) {
         p->at++;
@@ -59,7 +59,7 @@ static size_t take_digits(parser *p, char *out, size_t *used)
     while (digit_value(peek(p)) < 10 && *used + 1 < LITERAL_BYTES) {
         out[(*used)++] = *p->at++;
         count++;
-        if (p->grammar == PB_EXPRESSION_PYTHON && peek(p) == '_' && p->at + 1 < p->end &&
+        if (p->grammar == EXPRESSION_PYTHON && peek(p) == '_' && p->at + 1 < p->end &&
             digit_value(p->at[1]) < 10) {
             p->at++;
         }
@@ -104,7 +104,7 @@ static void take_exponent(parser *p, char *out, size_t *used)
 
 static double parse_number(parser *p)
 {
-    bool python = p->grammar == PB_EXPRESSION_PYTHON;
+    bool python = p->grammar == EXPRESSION_PYTHON;
     char text[LITERAL_BYTES + 8];
     size_t used = 0, part = 0;
     bool is_float = false;
@@ -219,8 +219,7 @@ static double parse_sum(parser *p)
     }
 }
 
-bool pb_expression_value(pb_expression_grammar grammar, const char *text, size_t length,
-                         double *out)
+bool expression_value(expression_grammar grammar, const char *text, size_t length, double *out)
 {
     parser p     = {.at = text, .end = text + length, .grammar = grammar};
     double value = parse_sum(&p);

@@ -42,7 +42,7 @@ static pb_status paper_number(const char *text, bool *has, double *out)
             plain.data[used++] = plain.data[i];
         }
     }
-    *has = pb_number_python(plain.data, used, out);
+    *has = number_python(plain.data, used, out);
     pb_string_clear(&plain);
     return PB_OK;
 }
@@ -52,9 +52,9 @@ static bool corrected_number(const char *text, bool flexible, double *out)
     const char *at = behind_mark(text);
 
     if (at == NULL) {
-        return flexible && pb_number_search(text, true, out);
+        return flexible && number_search(text, true, out);
     }
-    return pb_number_search(at, false, out);
+    return number_search(at, false, out);
 }
 
 static bool near_gold(double value, double gold)
@@ -92,13 +92,13 @@ static pb_status score_paper(pb_metric_result *result)
         result->invalid[i] = !has || !has_gold;
         result->correct[i] = has && has_gold && fabs(value - gold) < tolerance;
     }
-    int64_t right     = pb_metric_count(result->correct, result->rows);
-    int64_t errors    = pb_metric_count(result->invalid, result->rows);
+    int64_t right     = metric_count(result->correct, result->rows);
+    int64_t errors    = metric_count(result->invalid, result->rows);
     result->main      = (double)right / (double)result->rows;
     result->main_name = "accuracy";
-    PB_TRY(pb_metric_add(result, "accuracy", result->main, false));
-    PB_TRY(pb_metric_add(result, "format_errors", (double)errors, true));
-    return pb_metric_add(result, "n", (double)result->rows, true);
+    PB_TRY(metric_add(result, "accuracy", result->main, false));
+    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    return metric_add(result, "n", (double)result->rows, true);
 }
 
 static pb_status score_corrected(const pb_metric_input *input, pb_metric_result *result)
@@ -107,22 +107,22 @@ static pb_status score_corrected(const pb_metric_input *input, pb_metric_result 
 
     for (int64_t i = 0; i < result->rows; i++) {
         double value = 0, gold = 0;
-        PB_TRY(pb_metric_at_row(input, i, read_reference(result->references[i], &gold)));
+        PB_TRY(metric_at_row(input, i, read_reference(result->references[i], &gold)));
         bool has           = corrected_number(result->predictions[i], false, &value);
         result->invalid[i] = !has;
         result->correct[i] = has && near_gold(value, gold);
         has                = corrected_number(result->predictions[i], true, &value);
         flexible += has && near_gold(value, gold);
     }
-    int64_t right     = pb_metric_count(result->correct, result->rows);
-    int64_t errors    = pb_metric_count(result->invalid, result->rows);
+    int64_t right     = metric_count(result->correct, result->rows);
+    int64_t errors    = metric_count(result->invalid, result->rows);
     double n          = (double)result->rows;
     result->main      = (double)right / n;
     result->main_name = "accuracy";
-    PB_TRY(pb_metric_add(result, "accuracy", result->main, false));
-    PB_TRY(pb_metric_add(result, "accuracy_flexible", (double)flexible / n, false));
-    PB_TRY(pb_metric_add(result, "format_errors", (double)errors, true));
-    return pb_metric_add(result, "n", n, true);
+    PB_TRY(metric_add(result, "accuracy", result->main, false));
+    PB_TRY(metric_add(result, "accuracy_flexible", (double)flexible / n, false));
+    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    return metric_add(result, "n", n, true);
 }
 
 static pb_status score_gsm8k(const pb_metric_input *input, char *const *labels,

@@ -11,7 +11,7 @@
 
 enum { SEED = 0 };
 
-pb_status pb_metric_make_parts(pb_metric_parts *parts, int64_t units, int64_t width)
+pb_status metric_make_parts(pb_metric_parts *parts, int64_t units, int64_t width)
 {
     PB_TRY(PB_ALLOC(parts->dense, units * width));
     parts->units = units;
@@ -19,7 +19,7 @@ pb_status pb_metric_make_parts(pb_metric_parts *parts, int64_t units, int64_t wi
     return PB_OK;
 }
 
-pb_status pb_metric_make_places(pb_metric_parts *parts, int64_t units, int64_t width)
+pb_status metric_make_places(pb_metric_parts *parts, int64_t units, int64_t width)
 {
     PB_TRY(PB_ALLOC(parts->places, units));
     parts->units = units;
@@ -27,7 +27,7 @@ pb_status pb_metric_make_places(pb_metric_parts *parts, int64_t units, int64_t w
     return PB_OK;
 }
 
-void pb_metric_parts_clear(pb_metric_parts *parts)
+void metric_parts_clear(pb_metric_parts *parts)
 {
     pb_memory_free(parts->dense);
     pb_memory_free(parts->places);
@@ -35,7 +35,7 @@ void pb_metric_parts_clear(pb_metric_parts *parts)
     *parts = (pb_metric_parts){0};
 }
 
-double pb_metric_parts_main(const pb_metric_parts *parts, const double *weights, double *sums)
+double metric_parts_main(const pb_metric_parts *parts, const double *weights, double *sums)
 {
     const double *part = parts->dense;
 
@@ -57,7 +57,7 @@ double pb_metric_parts_main(const pb_metric_parts *parts, const double *weights,
     return isnan(main) && ops->main_of_sample != NULL ? ops->main_of_sample(parts, weights) : main;
 }
 
-pb_status pb_metric_interval(const pb_metric_parts *parts, double main, double *low, double *high)
+pb_status metric_interval(const pb_metric_parts *parts, double main, double *low, double *high)
 {
     double *weights = NULL, *sums = NULL, *values = NULL;
     int64_t defined  = 0;
@@ -70,11 +70,11 @@ pb_status pb_metric_interval(const pb_metric_parts *parts, double main, double *
     }
     PB_TRY_GOTO(status, PB_ALLOC(weights, parts->units), done);
     PB_TRY_GOTO(status, PB_ALLOC(sums, parts->width), done);
-    PB_TRY_GOTO(status, PB_ALLOC(values, PB_METRIC_RESAMPLES), done);
-    for (uint64_t i = 0; i < PB_METRIC_RESAMPLES; i++) {
+    PB_TRY_GOTO(status, PB_ALLOC(values, METRIC_RESAMPLES), done);
+    for (uint64_t i = 0; i < METRIC_RESAMPLES; i++) {
         pb_statistics_resample(pb_random_stream(SEED, PB_RANDOM_BOOTSTRAP, i), parts->units,
                                weights);
-        values[defined] = pb_metric_parts_main(parts, weights, sums);
+        values[defined] = metric_parts_main(parts, weights, sums);
         defined += !isnan(values[defined]);
     }
     pb_statistics_interval(values, defined, low, high);

@@ -101,12 +101,11 @@ static pb_status read_classes(const pb_metric_input *input, char *const *labels,
 {
     int64_t classes = input->label_count;
 
-    PB_TRY(pb_metric_make_places(parts, result->rows, classes * (classes + 1)));
+    PB_TRY(metric_make_places(parts, result->rows, classes * (classes + 1)));
     for (int64_t i = 0; i < result->rows; i++) {
         int64_t gold      = -1;
         int64_t predicted = class_of(result->predictions[i], labels, classes);
-        PB_TRY(
-            pb_metric_at_row(input, i, read_gold(result->references[i], labels, classes, &gold)));
+        PB_TRY(metric_at_row(input, i, read_gold(result->references[i], labels, classes, &gold)));
         result->correct[i] = predicted == gold;
         result->invalid[i] = predicted < 0;
         parts->places[i]   = gold * (classes + 1) + (predicted < 0 ? classes : predicted);
@@ -164,8 +163,8 @@ static double macro_f1_of(pb_protocol protocol, const double *counts, int64_t wi
 /* The multi-class Matthews correlation (Gorodkin 2004), invalid as a further class without gold. */
 static double matthews(const confusion *c, const pb_metric_result *result)
 {
-    double right   = (double)pb_metric_count(result->correct, result->rows);
-    double invalid = (double)pb_metric_count(result->invalid, result->rows);
+    double right   = (double)metric_count(result->correct, result->rows);
+    double invalid = (double)metric_count(result->invalid, result->rows);
     double s       = (double)result->rows;
     double pt = 0, pp = invalid * invalid, tt = 0;
 
@@ -197,11 +196,11 @@ static pb_status add_class_values(const confusion *c, char *const *labels, pb_me
         class_counts one = counts_of(c, k);
         const char *word = word_of(labels, k, text, sizeof text);
         (void)snprintf(name, sizeof name, "precision.%s", word);
-        PB_TRY(pb_metric_add(result, name, ratio(one.right, one.predicted), false));
+        PB_TRY(metric_add(result, name, ratio(one.right, one.predicted), false));
         (void)snprintf(name, sizeof name, "recall.%s", word);
-        PB_TRY(pb_metric_add(result, name, ratio(one.right, one.gold), false));
+        PB_TRY(metric_add(result, name, ratio(one.right, one.gold), false));
         (void)snprintf(name, sizeof name, "f1.%s", word);
-        PB_TRY(pb_metric_add(result, name, class_f1(one), false));
+        PB_TRY(metric_add(result, name, class_f1(one), false));
     }
     return PB_OK;
 }
@@ -216,7 +215,7 @@ static pb_status add_confusion(const confusion *c, char *const *labels, pb_metri
                            word_of(labels, gold, text[0], sizeof text[0]),
                            p == c->classes ? "invalid"
                                            : word_of(labels, p, text[1], sizeof text[1]));
-            PB_TRY(pb_metric_add(result, name, at(c, gold, p), true));
+            PB_TRY(metric_add(result, name, at(c, gold, p), true));
         }
     }
     return PB_OK;
@@ -245,30 +244,30 @@ static double equal_share_cut(const pb_metric_result *result)
 
 static pb_status add_paper(pb_metric_result *result)
 {
-    int64_t invalid = pb_metric_count(result->invalid, result->rows);
+    int64_t invalid = metric_count(result->invalid, result->rows);
 
-    PB_TRY(pb_metric_add(result, result->main_name, result->main, false));
-    PB_TRY(pb_metric_add(result, "exact_match", equal_share_cut(result), false));
-    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
-    return pb_metric_add(result, "n", (double)result->rows, true);
+    PB_TRY(metric_add(result, result->main_name, result->main, false));
+    PB_TRY(metric_add(result, "exact_match", equal_share_cut(result), false));
+    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    return metric_add(result, "n", (double)result->rows, true);
 }
 
 static pb_status add_corrected(const pb_metric_parts *parts, const confusion *c,
                                pb_metric_result *result)
 {
-    int64_t invalid = pb_metric_count(result->invalid, result->rows);
+    int64_t invalid = metric_count(result->invalid, result->rows);
     double accuracy = accuracy_of(c->protocol, c->counts, parts->width);
     double macro    = macro_f1_of(c->protocol, c->counts, parts->width);
 
-    PB_TRY(pb_metric_add(result, "accuracy", accuracy, false));
-    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
-    PB_TRY(pb_metric_add(result, "n", (double)result->rows, true));
-    PB_TRY(pb_metric_add(result, "macro_f1", macro, false));
+    PB_TRY(metric_add(result, "accuracy", accuracy, false));
+    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    PB_TRY(metric_add(result, "n", (double)result->rows, true));
+    PB_TRY(metric_add(result, "macro_f1", macro, false));
     if (parts->metric->main_of == f1_of) {
-        PB_TRY(pb_metric_add(result, "f1", result->main, false));
+        PB_TRY(metric_add(result, "f1", result->main, false));
     }
     if (parts->metric == &pb_metric_f1_mcc) {
-        PB_TRY(pb_metric_add(result, "mcc", matthews(c, result), false));
+        PB_TRY(metric_add(result, "mcc", matthews(c, result), false));
     }
     return PB_OK;
 }
@@ -276,7 +275,7 @@ static pb_status add_corrected(const pb_metric_parts *parts, const confusion *c,
 static pb_status add_all(const pb_metric_parts *parts, double *sums, char *const *labels,
                          pb_metric_result *result)
 {
-    result->main      = pb_metric_parts_main(parts, NULL, sums);
+    result->main      = metric_parts_main(parts, NULL, sums);
     result->main_name = parts->metric->main_of == f1_of         ? "f1"
                         : parts->metric->main_of == macro_f1_of ? "macro_f1"
                                                                 : "accuracy";
@@ -309,11 +308,11 @@ static pb_status score_exact(const pb_metric_input *input, char *const *labels,
         result->correct[i] = strcmp(result->predictions[i], result->references[i]) == 0;
         result->invalid[i] = *result->predictions[i] == '\0' && !result->correct[i];
     }
-    int64_t equal     = pb_metric_count(result->correct, result->rows);
+    int64_t equal     = metric_count(result->correct, result->rows);
     result->main      = (double)equal / (double)result->rows;
     result->main_name = "exact_match";
-    PB_TRY(pb_metric_add(result, "exact_match", result->main, false));
-    return pb_metric_add(result, "n", (double)result->rows, true);
+    PB_TRY(metric_add(result, "exact_match", result->main, false));
+    return metric_add(result, "n", (double)result->rows, true);
 }
 
 const pb_metric pb_metric_exact_match = {

@@ -68,7 +68,7 @@ pb_status pb_metric_check_reference(const char *metric, char *const *labels, int
         return PB_OK; /* or the fault is not the reference's */
     }
     if (reference == NULL) {
-        return pb_metric_no_answer();
+        return metric_no_answer();
     }
     PB_TRY(PB_ALLOC(posted, label_count + 1));
     pb_status status;
@@ -83,8 +83,8 @@ static pb_status post_rows(const pb_metric_input *input, bool keep_case, const c
                            char **out)
 {
     for (int64_t i = 0; i < input->rows; i++) {
-        PB_TRY(pb_metric_at_row(input, i,
-                                pb_metric_post(input->protocol, keep_case, texts[i], &out[i])));
+        PB_TRY(
+            metric_at_row(input, i, pb_metric_post(input->protocol, keep_case, texts[i], &out[i])));
     }
     return PB_OK;
 }
@@ -149,7 +149,7 @@ static pb_status check_labels(char *const *labels, int64_t count)
 /* The values that every metric has. */
 static pb_status add_common(pb_metric_result *result)
 {
-    int64_t invalid    = pb_metric_count(result->invalid, result->rows);
+    int64_t invalid    = metric_count(result->invalid, result->rows);
     int64_t characters = 0;
     double n           = (double)result->rows;
 
@@ -157,14 +157,14 @@ static pb_status add_common(pb_metric_result *result)
         const char *text = result->predictions[i];
         characters += pb_utf8_count(text, strlen(text));
     }
-    PB_TRY(pb_metric_add(result, "invalid_share", (double)invalid / n, false));
-    return pb_metric_add(result, "output_chars_mean", (double)characters / n, false);
+    PB_TRY(metric_add(result, "invalid_share", (double)invalid / n, false));
+    return metric_add(result, "output_chars_mean", (double)characters / n, false);
 }
 
 /* The parts of a mean over rows. */
 static pb_status make_mean_parts(const pb_metric_result *result, pb_metric_parts *parts)
 {
-    PB_TRY(pb_metric_make_parts(parts, result->rows, 2));
+    PB_TRY(metric_make_parts(parts, result->rows, 2));
     for (int64_t i = 0; i < result->rows; i++) {
         parts->dense[2 * i]     = result->row_values[i];
         parts->dense[2 * i + 1] = 1;
@@ -185,11 +185,11 @@ static pb_status score(const pb_metric_input *input, const pb_metric *ops, char 
     if (ops->main_of == NULL) {
         PB_TRY(make_mean_parts(result, parts));
     }
-    return pb_metric_interval(parts, result->main, &result->main_low, &result->main_high);
+    return metric_interval(parts, result->main, &result->main_low, &result->main_high);
 }
 
-pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input,
-                                pb_metric_result *out, pb_metric_parts *parts)
+pb_status metric_score_parts(const char *metric, const pb_metric_input *input,
+                             pb_metric_result *out, pb_metric_parts *parts)
 {
     const pb_metric *ops = NULL;
     char **labels        = NULL;
@@ -202,7 +202,7 @@ pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input
     pb_memory_free_texts(labels, (size_t)input->label_count);
     if (status != PB_OK) {
         pb_metric_result_clear(&result);
-        pb_metric_parts_clear(&made);
+        metric_parts_clear(&made);
         return PB_FRAME(status);
     }
     *out   = result;
@@ -214,7 +214,7 @@ pb_status pb_metric_score(const char *metric, const pb_metric_input *input, pb_m
 {
     pb_metric_parts parts = {0};
 
-    PB_TRY(pb_metric_score_parts(metric, input, out, &parts));
-    pb_metric_parts_clear(&parts);
+    PB_TRY(metric_score_parts(metric, input, out, &parts));
+    metric_parts_clear(&parts);
     return PB_OK;
 }

@@ -7,7 +7,7 @@
 #define PB_ENTRY(name, source) extern const pb_metric pb_metric_##name;
 #include "registry.def"
 
-enum { PB_METRIC_RESAMPLES = 1000 };
+enum { METRIC_RESAMPLES = 1000 };
 
 /* What `main` comes from: metric->main_of of the sum of all units' parts. A unit is what a sample
  * of the test set is made of: a row, or all rows that ask the same question. */
@@ -21,27 +21,27 @@ struct pb_metric_parts {
 };
 
 /* Zeroed memory for the parts; a metric with main_of makes one of the two. */
-pb_status pb_metric_make_parts(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
-pb_status pb_metric_make_places(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
-void pb_metric_parts_clear(pb_metric_parts *parts);
+pb_status metric_make_parts(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
+pb_status metric_make_places(pb_metric_parts *parts, int64_t units, int64_t width) PB_MUST_USE;
+void metric_parts_clear(pb_metric_parts *parts);
 /* `main` of the weighted units (NULL: each once); `sums` [width] is scratch. */
-double pb_metric_parts_main(const pb_metric_parts *parts, const double *weights, double *sums);
+double metric_parts_main(const pb_metric_parts *parts, const double *weights, double *sums);
 
 /* Ends of the interval of `main`, as pb_metric_result describes. Draws depend on the number of
  * units alone. */
-pb_status pb_metric_interval(const pb_metric_parts *parts, double main, double *low,
-                             double *high) PB_MUST_USE;
+pb_status metric_interval(const pb_metric_parts *parts, double main, double *low,
+                          double *high) PB_MUST_USE;
 
 /* pb_metric_score that keeps the parts, which the caller clears. */
-pb_status pb_metric_score_parts(const char *metric, const pb_metric_input *input,
-                                pb_metric_result *out, pb_metric_parts *parts) PB_MUST_USE;
+pb_status metric_score_parts(const char *metric, const pb_metric_input *input,
+                             pb_metric_result *out, pb_metric_parts *parts) PB_MUST_USE;
 
 /* result.c */
-pb_status pb_metric_add(pb_metric_result *result, const char *name, double value,
-                        bool is_count) PB_MUST_USE;
+pb_status metric_add(pb_metric_result *result, const char *name, double value,
+                     bool is_count) PB_MUST_USE;
 /* PB_ERR_FORMAT: the row has no right answer. */
-pb_status pb_metric_no_answer(void) PB_MUST_USE;
+pb_status metric_no_answer(void) PB_MUST_USE;
 /* How many of the flags are set. */
-int64_t pb_metric_count(const bool *flags, int64_t rows);
+int64_t metric_count(const bool *flags, int64_t rows);
 /* Says which row a failure is about; gives `status` back. */
-pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status);
+pb_status metric_at_row(const pb_metric_input *input, int64_t row, pb_status status);

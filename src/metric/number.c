@@ -27,7 +27,7 @@ static size_t count_digits(const char *text, size_t length)
 }
 
 /* Bytes of the longest prefix of the form, 0 when there is none. */
-static size_t match_form(pb_number_form form, const char *text, size_t length)
+static size_t match_form(number_form form, const char *text, size_t length)
 {
     size_t at    = length > 0 && (text[0] == '+' || text[0] == '-') ? 1 : 0;
     size_t whole = count_digits(text + at, length - at);
@@ -36,14 +36,14 @@ static size_t match_form(pb_number_form form, const char *text, size_t length)
     at += whole;
     if (at < length && text[at] == '.') {
         part = count_digits(text + at + 1, length - at - 1);
-        if (part > 0 || (whole > 0 && form != PB_NUMBER_STRICT)) {
+        if (part > 0 || (whole > 0 && form != NUMBER_STRICT)) {
             at += 1 + part;
         }
     }
     if (whole == 0 && part == 0) {
         return 0;
     }
-    if (form == PB_NUMBER_EXPONENT && at < length && (text[at] == 'e' || text[at] == 'E')) {
+    if (form == NUMBER_EXPONENT && at < length && (text[at] == 'e' || text[at] == 'E')) {
         size_t sign   = at + 1 < length && (text[at + 1] == '+' || text[at + 1] == '-') ? 1 : 0;
         size_t digits = count_digits(text + at + 1 + sign, length - at - 1 - sign);
         at += digits > 0 ? 1 + sign + digits : 0;
@@ -64,7 +64,7 @@ static bool convert(const char *text, size_t length, double *out)
     return true;
 }
 
-bool pb_number_whole(pb_number_form form, const char *text, size_t length, double *out)
+bool number_whole(number_form form, const char *text, size_t length, double *out)
 {
     return length > 0 && match_form(form, text, length) == length && convert(text, length, out);
 }
@@ -98,7 +98,7 @@ static bool simplify(const char *text, size_t length, char *out, size_t *out_len
     return true;
 }
 
-bool pb_number_python(const char *text, size_t length, double *out)
+bool number_python(const char *text, size_t length, double *out)
 {
     static const char *const words[] = {"inf", "infinity", "nan"};
     char plain[NUMBER_BYTES];
@@ -114,7 +114,7 @@ bool pb_number_python(const char *text, size_t length, double *out)
             return convert(plain, used, out);
         }
     }
-    return pb_number_whole(PB_NUMBER_EXPONENT, plain, used, out);
+    return number_whole(NUMBER_EXPONENT, plain, used, out);
 }
 
 /* Bytes of the pattern at the text's start, 0 when it does not match there. */
@@ -135,7 +135,7 @@ static size_t match_commas(const char *text)
     return at;
 }
 
-bool pb_number_search(const char *text, bool last, double *out)
+bool number_search(const char *text, bool last, double *out)
 {
     const char *found = NULL;
     size_t found_size = 0;

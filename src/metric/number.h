@@ -7,17 +7,17 @@
 
 /* Python's float() of the whole text: white space around it, digits of any script, `_` between
  * digits, inf and nan. */
-bool pb_number_python(const char *text, size_t length, double *out);
+bool number_python(const char *text, size_t length, double *out);
 
-typedef enum pb_number_form {
-    PB_NUMBER_EXPONENT, /* [+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)? */
-    PB_NUMBER_PLAIN,    /* [+-]?(\d+(\.\d*)?|\.\d+) */
-    PB_NUMBER_STRICT,   /* [+-]?(\d+(\.\d+)?|\.\d+) */
-} pb_number_form;
+typedef enum number_form {
+    NUMBER_EXPONENT, /* [+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)? */
+    NUMBER_PLAIN,    /* [+-]?(\d+(\.\d*)?|\.\d+) */
+    NUMBER_STRICT,   /* [+-]?(\d+(\.\d+)?|\.\d+) */
+} number_form;
 
 /* The whole text has the form (ASCII digits). */
-bool pb_number_whole(pb_number_form form, const char *text, size_t length, double *out);
+bool number_whole(number_form form, const char *text, size_t length, double *out);
 
 /* The first [-+]?(\d[\d,]*(\.\d+)?|\.\d+) in the text, or the last non-overlapping one; commas
  * removed. */
-bool pb_number_search(const char *text, bool last, double *out);
+bool number_search(const char *text, bool last, double *out);

@@ -111,7 +111,7 @@ static pb_status compare(const pb_metric_input *input, const pb_metric_result *r
     *f1    = 0;
     *equal = false;
     if (answers == NULL || *answers == NULL) {
-        return pb_metric_at_row(input, row, pb_metric_no_answer());
+        return metric_at_row(input, row, metric_no_answer());
     }
     PB_TRY(answer_text_make(result->predictions[from], &prediction));
     pb_status status = PB_OK;
@@ -119,7 +119,7 @@ static pb_status compare(const pb_metric_input *input, const pb_metric_result *r
         status = compare_one(&prediction, *answers, f1, equal);
     }
     answer_text_clear(&prediction);
-    return pb_metric_at_row(input, row, status);
+    return metric_at_row(input, row, status);
 }
 
 /* The parts of a question: sum of F1, of exact matches, and of rows that count. */
@@ -137,7 +137,7 @@ static pb_status count_rows(const pb_metric_input *input, const questions *q,
 {
     bool paper = input->protocol == PB_PROTOCOL_PAPER;
 
-    PB_TRY(pb_metric_make_parts(parts, q->count, SUMS));
+    PB_TRY(metric_make_parts(parts, q->count, SUMS));
     for (int64_t i = 0; i < result->rows; i++) {
         double f1  = 0;
         bool equal = false;
@@ -161,15 +161,15 @@ static pb_status count_rows(const pb_metric_input *input, const questions *q,
 static pb_status add_values(const pb_metric_parts *parts, pb_metric_result *result)
 {
     double sums[SUMS];
-    int64_t invalid = pb_metric_count(result->invalid, result->rows);
+    int64_t invalid = metric_count(result->invalid, result->rows);
 
-    result->main      = pb_metric_parts_main(parts, NULL, sums);
+    result->main      = metric_parts_main(parts, NULL, sums);
     result->main_name = "f1";
-    PB_TRY(pb_metric_add(result, "f1", result->main, false));
-    PB_TRY(pb_metric_add(result, "exact_match", sums[EQUAL] / sums[COUNTED], false));
-    PB_TRY(pb_metric_add(result, "invalid", (double)invalid, true));
-    PB_TRY(pb_metric_add(result, "queries", (double)parts->units, true));
-    return pb_metric_add(result, "rows", (double)result->rows, true);
+    PB_TRY(metric_add(result, "f1", result->main, false));
+    PB_TRY(metric_add(result, "exact_match", sums[EQUAL] / sums[COUNTED], false));
+    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    PB_TRY(metric_add(result, "queries", (double)parts->units, true));
+    return metric_add(result, "rows", (double)result->rows, true);
 }
 
 static pb_status score_record(const pb_metric_input *input, char *const *labels,

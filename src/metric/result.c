@@ -31,7 +31,7 @@ double pb_metric_value_of(const pb_metric_result *result, const char *name)
     return (double)NAN;
 }
 
-pb_status pb_metric_add(pb_metric_result *result, const char *name, double value, bool is_count)
+pb_status metric_add(pb_metric_result *result, const char *name, double value, bool is_count)
 {
     PB_TRY(PB_GROW(result->values, result->count + 1));
     pb_metric_value *v = &result->values[result->count++];
@@ -40,7 +40,7 @@ pb_status pb_metric_add(pb_metric_result *result, const char *name, double value
     return PB_OK;
 }
 
-int64_t pb_metric_count(const bool *flags, int64_t rows)
+int64_t metric_count(const bool *flags, int64_t rows)
 {
     int64_t count = 0;
 
@@ -50,12 +50,12 @@ int64_t pb_metric_count(const bool *flags, int64_t rows)
     return count;
 }
 
-pb_status pb_metric_no_answer(void)
+pb_status metric_no_answer(void)
 {
     return PB_FAIL(PB_ERR_FORMAT, "there is no right answer; leave such rows out of the test file");
 }
 
-pb_status pb_metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)
+pb_status metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)
 {
     return input->lines != NULL
                ? pb_error_prefix(status, "%s:%" PRId64, input->file, input->lines[row])

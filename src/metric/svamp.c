@@ -46,7 +46,7 @@ static bool sides_of(const char *text, span *left, span *right)
 }
 
 /* Commas removed; texts longer than the copy are not numbers. */
-static bool number_of(pb_number_form form, span s, double *out)
+static bool number_of(number_form form, span s, double *out)
 {
     char plain[NUMBER_BYTES];
     size_t used = 0;
@@ -60,7 +60,7 @@ static bool number_of(pb_number_form form, span s, double *out)
         }
     }
     span rest = strip(plain, used);
-    return pb_number_whole(form, rest.text, rest.length, out);
+    return number_whole(form, rest.text, rest.length, out);
 }
 
 /* The first `(` is closed by the last character. */
@@ -95,7 +95,7 @@ static bool python_number_of(span s, double *out)
             used += bytes;
         }
     }
-    return number_of(PB_NUMBER_STRICT, (span){plain, used}, out);
+    return number_of(NUMBER_STRICT, (span){plain, used}, out);
 }
 
 static bool paper_sides(const char *text, span *left, double *left_value, double *right_value)
@@ -107,7 +107,7 @@ static bool paper_sides(const char *text, span *left, double *left_value, double
     }
     span inside = strip(left->text + 1, left->length - 2);
     return python_number_of(right, right_value) &&
-           pb_expression_value(PB_EXPRESSION_PYTHON, inside.text, inside.length, left_value);
+           expression_value(EXPRESSION_PYTHON, inside.text, inside.length, left_value);
 }
 
 static double canonical(double value)
@@ -138,22 +138,22 @@ static pb_status score_paper(pb_metric_result *result)
         result->correct[i] = parsed && fabs(left_value - right_value) < tolerance;
         exact += result->correct[i] && is_gold_equation(left, right_value, result->references[i]);
     }
-    int64_t right     = pb_metric_count(result->correct, result->rows);
-    int64_t errors    = pb_metric_count(result->invalid, result->rows);
+    int64_t right     = metric_count(result->correct, result->rows);
+    int64_t errors    = metric_count(result->invalid, result->rows);
     result->main      = (double)right / (double)result->rows;
     result->main_name = "accuracy";
-    PB_TRY(pb_metric_add(result, "total", (double)result->rows, true));
-    PB_TRY(pb_metric_add(result, "math_correct", (double)right, true));
-    PB_TRY(pb_metric_add(result, "format_errors", (double)errors, true));
-    PB_TRY(pb_metric_add(result, "gold_exact_equation", (double)exact, true));
-    return pb_metric_add(result, "accuracy", result->main, false);
+    PB_TRY(metric_add(result, "total", (double)result->rows, true));
+    PB_TRY(metric_add(result, "math_correct", (double)right, true));
+    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    PB_TRY(metric_add(result, "gold_exact_equation", (double)exact, true));
+    return metric_add(result, "accuracy", result->main, false);
 }
 
 /* The number after the last `=`. */
 static bool last_number(const char *text, double *out)
 {
     const char *equals = strrchr(text, '=');
-    return equals != NULL && number_of(PB_NUMBER_PLAIN, strip(equals + 1, strlen(equals + 1)), out);
+    return equals != NULL && number_of(NUMBER_PLAIN, strip(equals + 1, strlen(equals + 1)), out);
 }
 
 static pb_status read_reference(const char *text, double *out)
@@ -184,26 +184,26 @@ static pb_status score_corrected(const pb_metric_input *input, pb_metric_result 
         const char *text = result->predictions[i];
         span left, right_side;
         double gold = 0, left_value = 0, value = 0, answer = 0;
-        PB_TRY(pb_metric_at_row(input, i, read_reference(result->references[i], &gold)));
-        bool parsed =
-            sides_of(text, &left, &right_side) && number_of(PB_NUMBER_PLAIN, right_side, &value) &&
-            pb_expression_value(PB_EXPRESSION_DECIMAL, left.text, left.length, &left_value);
+        PB_TRY(metric_at_row(input, i, read_reference(result->references[i], &gold)));
+        bool parsed = sides_of(text, &left, &right_side) &&
+                      number_of(NUMBER_PLAIN, right_side, &value) &&
+                      expression_value(EXPRESSION_DECIMAL, left.text, left.length, &left_value);
         bool agrees        = parsed && fabs(left_value - value) < tolerance;
         result->invalid[i] = !parsed;
         result->correct[i] = agrees && fabs(value - gold) < tolerance;
         consistent += agrees;
         answers += last_number(text, &answer) && fabs(answer - gold) < tolerance;
     }
-    int64_t right     = pb_metric_count(result->correct, result->rows);
-    int64_t errors    = pb_metric_count(result->invalid, result->rows);
+    int64_t right     = metric_count(result->correct, result->rows);
+    int64_t errors    = metric_count(result->invalid, result->rows);
     double n          = (double)result->rows;
     result->main      = (double)right / n;
     result->main_name = "accuracy";
-    PB_TRY(pb_metric_add(result, "accuracy", result->main, false));
-    PB_TRY(pb_metric_add(result, "answer_accuracy", (double)answers / n, false));
-    PB_TRY(pb_metric_add(result, "self_consistent", (double)consistent / n, false));
-    PB_TRY(pb_metric_add(result, "format_errors", (double)errors, true));
-    return pb_metric_add(result, "n", n, true);
+    PB_TRY(metric_add(result, "accuracy", result->main, false));
+    PB_TRY(metric_add(result, "answer_accuracy", (double)answers / n, false));
+    PB_TRY(metric_add(result, "self_consistent", (double)consistent / n, false));
+    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    return metric_add(result, "n", n, true);
 }
 
 static pb_status score_svamp(const pb_metric_input *input, char *const *labels,

@@ -28,7 +28,7 @@ static pb_status fail_architecture(const char *name)
 {
     pb_string known  = {0};
     pb_status status = PB_OK;
-    for (const pb_family *const *f = pb_families(); *f != NULL && status == PB_OK; f++) {
+    for (const pb_family *const *f = model_families(); *f != NULL && status == PB_OK; f++) {
         status = pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", (*f)->architecture);
         if (status == PB_OK && (*f)->outer_architecture != NULL) {
             status = pb_string_printf(&known, ", %s", (*f)->outer_architecture);
@@ -48,7 +48,7 @@ static pb_status fail_architecture(const char *name)
 static pb_status check_type(const json_t *root, const char *architecture, const char *expected)
 {
     const char *type = NULL;
-    PB_TRY(pb_hf_text(root, "model_type", &type));
+    PB_TRY(hf_text(root, "model_type", &type));
     if (type != NULL && strcmp(type, expected) != 0) {
         return PB_FAIL(PB_ERR_FORMAT, "model_type is \"%.60s\", but %s has \"%s\"; correct it",
                        type, architecture, expected);
@@ -64,7 +64,7 @@ static pb_status read_architecture(const json_t *root, pb_model_config *config, 
     if (name == NULL || json_array_size(list) != 1) {
         return fail_architecture(NULL);
     }
-    for (const pb_family *const *f = pb_families(); *f != NULL; f++) {
+    for (const pb_family *const *f = model_families(); *f != NULL; f++) {
         const pb_family *family = *f;
         if (strcmp(name, family->architecture) == 0) {
             config->family = family;
@@ -89,26 +89,25 @@ static pb_status read_architecture(const json_t *root, pb_model_config *config, 
 
 static int64_t or_required(int64_t absent)
 {
-    return absent > 0 ? absent : PB_HF_REQUIRED;
+    return absent > 0 ? absent : HF_REQUIRED;
 }
 
 static pb_status read_sizes(const json_t *root, pb_model_config *c)
 {
-    const int64_t required = PB_HF_REQUIRED;
+    const int64_t required = HF_REQUIRED;
     const pb_family *f     = c->family;
-    PB_TRY(pb_hf_integer(root, "num_hidden_layers", 1, PB_MODEL_LAYERS_MAX, required, &c->layers));
-    PB_TRY(pb_hf_integer(root, "hidden_size", 1, WIDTH_MAX, required, &c->width));
-    PB_TRY(
-        pb_hf_integer(root, "num_attention_heads", 1, WIDTH_MAX, or_required(f->heads), &c->heads));
-    PB_TRY(pb_hf_integer(root, "num_key_value_heads", 1, WIDTH_MAX,
-                         f->kv_heads > 0 ? f->kv_heads : c->heads, &c->kv_heads));
-    PB_TRY(pb_hf_integer(root, "head_dim", 1, WIDTH_MAX, f->head_dim, &c->head_dim));
-    PB_TRY(pb_hf_integer(root, "intermediate_size", 1, FF_MAX, required, &c->ff));
-    PB_TRY(pb_hf_integer(root, "vocab_size", 1, VOCAB_MAX, or_required(f->vocab), &c->vocab));
-    PB_TRY(pb_hf_integer(root, "max_position_embeddings", 1, POSITIONS_MAX,
-                         or_required(f->positions), &c->max_positions));
+    PB_TRY(hf_integer(root, "num_hidden_layers", 1, PB_MODEL_LAYERS_MAX, required, &c->layers));
+    PB_TRY(hf_integer(root, "hidden_size", 1, WIDTH_MAX, required, &c->width));
+    PB_TRY(hf_integer(root, "num_attention_heads", 1, WIDTH_MAX, or_required(f->heads), &c->heads));
+    PB_TRY(hf_integer(root, "num_key_value_heads", 1, WIDTH_MAX,
+                      f->kv_heads > 0 ? f->kv_heads : c->heads, &c->kv_heads));
+    PB_TRY(hf_integer(root, "head_dim", 1, WIDTH_MAX, f->head_dim, &c->head_dim));
+    PB_TRY(hf_integer(root, "intermediate_size", 1, FF_MAX, required, &c->ff));
+    PB_TRY(hf_integer(root, "vocab_size", 1, VOCAB_MAX, or_required(f->vocab), &c->vocab));
+    PB_TRY(hf_integer(root, "max_position_embeddings", 1, POSITIONS_MAX, or_required(f->positions),
+                      &c->max_positions));
     c->rms_eps = f->rms_eps;
-    PB_TRY(pb_hf_number(root, "rms_norm_eps", 0.0, 1.0, f->rms_eps == 0.0, &c->rms_eps));
+    PB_TRY(hf_number(root, "rms_norm_eps", 0.0, 1.0, f->rms_eps == 0.0, &c->rms_eps));
     if (c->heads % c->kv_heads != 0) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "num_attention_heads %" PRId64 " is not a multiple of num_key_value_heads "
@@ -210,7 +209,7 @@ static pb_status read_activation(const json_t *root, pb_model_config *config)
     } known[] = {{"silu", PB_ACTIVATION_SILU}, {"gelu_pytorch_tanh", PB_ACTIVATION_GELU_TANH}};
     const pb_family *f = config->family;
     const char *text   = NULL;
-    PB_TRY(pb_hf_text(root, f->activation_key, &text));
+    PB_TRY(hf_text(root, f->activation_key, &text));
     text = text != NULL ? text : f->activation;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(text, known[i].name) == 0) {
@@ -229,11 +228,11 @@ static pb_status read_biases(const json_t *root, pb_model_config *config)
     const pb_family *f = config->family;
     bool attention     = false;
     if (f->reads_attention_bias) {
-        PB_TRY(pb_hf_bool(root, "attention_bias", &attention));
+        PB_TRY(hf_bool(root, "attention_bias", &attention));
     }
     config->qkv_bias = f->qkv_bias || attention;
     config->o_bias   = attention;
-    return f->reads_mlp_bias ? pb_hf_bool(root, "mlp_bias", &config->mlp_bias) : PB_OK;
+    return f->reads_mlp_bias ? hf_bool(root, "mlp_bias", &config->mlp_bias) : PB_OK;
 }
 
 static pb_status read_scales(const json_t *root, pb_model_config *config)
@@ -242,8 +241,7 @@ static pb_status read_scales(const json_t *root, pb_model_config *config)
     config->query_scalar = (double)config->head_dim;
     if (f->query_scalar > 0) {
         config->query_scalar = (double)f->query_scalar;
-        PB_TRY(
-            pb_hf_number(root, "query_pre_attn_scalar", 1e-6, 1e9, false, &config->query_scalar));
+        PB_TRY(hf_number(root, "query_pre_attn_scalar", 1e-6, 1e9, false, &config->query_scalar));
     }
     config->embedding_scale = f->scales_embedding ? sqrt((double)config->width) : 1.0;
     config->norm_offset     = f->norm_offset;
@@ -260,13 +258,13 @@ static pb_status read_rest(const json_t *root, const json_t *part, pb_model_conf
     if (json_object_get(root, "tie_word_embeddings") != NULL) {
         tied_at = root;
     }
-    PB_TRY(pb_hf_bool(tied_at, "tie_word_embeddings", &config->tied));
+    PB_TRY(hf_bool(tied_at, "tie_word_embeddings", &config->tied));
     if (json_object_get(tied_at, "tie_word_embeddings") == NULL) {
         config->tied = config->family->tied;
     }
     /* The weight files decide the dtype; only the type of the key is checked here. */
-    PB_TRY(pb_hf_text(root, "torch_dtype", &text));
-    return pb_hf_text(root, "dtype", &text);
+    PB_TRY(hf_text(root, "torch_dtype", &text));
+    return hf_text(root, "dtype", &text);
 }
 
 static pb_status read_all(const json_t *root, const char *path, pb_model_config *config)
@@ -274,14 +272,14 @@ static pb_status read_all(const json_t *root, const char *path, pb_model_config 
     const json_t *part = NULL;
     PB_TRY(read_architecture(root, config, &part));
     if (part != root) {
-        PB_TRY(pb_hf_outer_keys(root));
+        PB_TRY(hf_outer_keys(root));
     }
-    PB_TRY(pb_hf_keys(part, config->family, path));
+    PB_TRY(hf_keys(part, config->family, path));
     PB_TRY(read_sizes(part, config));
     PB_TRY(read_rest(root, part, config));
     PB_TRY(read_ids(root, part, config));
-    PB_TRY(pb_hf_windows(part, config));
-    return pb_hf_rope(part, config);
+    PB_TRY(hf_windows(part, config));
+    return hf_rope(part, config);
 }
 
 /* Takes over `root`. */

@@ -183,7 +183,7 @@ static pb_status check_neutral(const char *key, const json_t *value)
                    key);
 }
 
-pb_status pb_hf_keys(const json_t *root, const pb_family *family, const char *path)
+pb_status hf_keys(const json_t *root, const pb_family *family, const char *path)
 {
     const char *key;
     const json_t *value;
@@ -200,7 +200,7 @@ pb_status pb_hf_keys(const json_t *root, const pb_family *family, const char *pa
     return PB_OK;
 }
 
-pb_status pb_hf_outer_keys(const json_t *root)
+pb_status hf_outer_keys(const json_t *root)
 {
     const char *key;
     const json_t *value;

@@ -12,11 +12,11 @@ static const json_t *value_of(const json_t *object, const char *key)
     return value == NULL || json_is_null(value) ? NULL : value;
 }
 
-pb_status pb_hf_integer(const json_t *object, const char *key, int64_t minimum, int64_t maximum,
-                        int64_t absent, int64_t *out)
+pb_status hf_integer(const json_t *object, const char *key, int64_t minimum, int64_t maximum,
+                     int64_t absent, int64_t *out)
 {
     const json_t *value = value_of(object, key);
-    if (value == NULL && absent != PB_HF_REQUIRED) {
+    if (value == NULL && absent != HF_REQUIRED) {
         *out = absent;
         return PB_OK;
     }
@@ -35,8 +35,8 @@ pb_status pb_hf_integer(const json_t *object, const char *key, int64_t minimum, 
     return PB_OK;
 }
 
-pb_status pb_hf_number(const json_t *object, const char *key, double minimum, double maximum,
-                       bool required, double *out)
+pb_status hf_number(const json_t *object, const char *key, double minimum, double maximum,
+                    bool required, double *out)
 {
     const json_t *value = value_of(object, key);
     if (value == NULL && !required) {
@@ -55,7 +55,7 @@ pb_status pb_hf_number(const json_t *object, const char *key, double minimum, do
     return PB_OK;
 }
 
-pb_status pb_hf_bool(const json_t *object, const char *key, bool *out)
+pb_status hf_bool(const json_t *object, const char *key, bool *out)
 {
     const json_t *value = value_of(object, key);
     if (value != NULL && !json_is_boolean(value)) {
@@ -65,7 +65,7 @@ pb_status pb_hf_bool(const json_t *object, const char *key, bool *out)
     return PB_OK;
 }
 
-pb_status pb_hf_text(const json_t *object, const char *key, const char **out)
+pb_status hf_text(const json_t *object, const char *key, const char **out)
 {
     const json_t *value = value_of(object, key);
     if (value != NULL && !json_is_string(value)) {

@@ -20,7 +20,7 @@
 /* By pb_rope_type. */
 static const char *const rope_types[] = {"default", "linear", "dynamic", "yarn", "llama3"};
 
-const char *pb_rope_type_name(pb_rope_type type)
+const char *rope_type_name(pb_rope_type type)
 {
     return rope_types[type];
 }
@@ -59,7 +59,7 @@ static pb_status check_keys(const json_t *rope, const char *section)
         }
     }
     double partial = 1.0;
-    PB_TRY(pb_hf_number(rope, "partial_rotary_factor", 0.0, 1.0, false, &partial));
+    PB_TRY(hf_number(rope, "partial_rotary_factor", 0.0, 1.0, false, &partial));
     if (partial != 1.0) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "%s.partial_rotary_factor is not 1, the only one "
@@ -73,8 +73,8 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
 {
     const char *name = NULL;
     const char *old  = NULL;
-    PB_TRY(pb_hf_text(rope, "rope_type", &name));
-    PB_TRY(pb_hf_text(rope, "type", &old));
+    PB_TRY(hf_text(rope, "rope_type", &name));
+    PB_TRY(hf_text(rope, "type", &old));
     if (name != NULL && old != NULL && strcmp(name, old) != 0) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s: rope_type is \"%.40s\" but type is \"%.40s\"; remove one", section,
@@ -114,15 +114,15 @@ static pb_status read_positions(const json_t *root, const json_t *object, int64_
         *out = (int64_t)number;
         return PB_OK;
     }
-    return pb_hf_integer(at, OLD_POSITIONS, 1, POSITIONS_MAX, absent, out);
+    return hf_integer(at, OLD_POSITIONS, 1, POSITIONS_MAX, absent, out);
 }
 
 static pb_status read_llama3(const json_t *root, const json_t *object, const char *section,
                              pb_rope_config *rope)
 {
-    PB_TRY(pb_hf_number(object, "low_freq_factor", 1e-6, 1e6, true, &rope->low_freq));
-    PB_TRY(pb_hf_number(object, "high_freq_factor", 1e-6, 1e6, true, &rope->high_freq));
-    PB_TRY(read_positions(root, object, PB_HF_REQUIRED, &rope->original_positions));
+    PB_TRY(hf_number(object, "low_freq_factor", 1e-6, 1e6, true, &rope->low_freq));
+    PB_TRY(hf_number(object, "high_freq_factor", 1e-6, 1e6, true, &rope->high_freq));
+    PB_TRY(read_positions(root, object, HF_REQUIRED, &rope->original_positions));
     if (rope->high_freq <= rope->low_freq) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s: high_freq_factor %g is not above low_freq_factor %g; correct them",
@@ -141,11 +141,11 @@ static pb_status read_yarn(const json_t *root, const json_t *object, const char 
     rope->attention_factor = rope->factor > 1.0 ? 0.1 * log(rope->factor) + 1.0 : 1.0;
     rope->truncate         = true;
     PB_TRY(read_positions(root, object, positions, &rope->original_positions));
-    PB_TRY(pb_hf_number(object, "attention_factor", 1e-6, 1e6, false, &rope->attention_factor));
-    PB_TRY(pb_hf_number(object, "beta_fast", 1e-6, 1e6, false, &rope->beta_fast));
-    PB_TRY(pb_hf_number(object, "beta_slow", 1e-6, 1e6, false, &rope->beta_slow));
+    PB_TRY(hf_number(object, "attention_factor", 1e-6, 1e6, false, &rope->attention_factor));
+    PB_TRY(hf_number(object, "beta_fast", 1e-6, 1e6, false, &rope->beta_fast));
+    PB_TRY(hf_number(object, "beta_slow", 1e-6, 1e6, false, &rope->beta_slow));
     if (json_object_get(object, "truncate") != NULL) {
-        PB_TRY(pb_hf_bool(object, "truncate", &rope->truncate));
+        PB_TRY(hf_bool(object, "truncate", &rope->truncate));
     }
     if (rope->beta_fast < rope->beta_slow) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: beta_fast %g is below beta_slow %g; correct them",
@@ -162,7 +162,7 @@ static pb_status refuse_yarn(const json_t *object, const char *section, pb_rope_
         const json_t *value = json_object_get(object, keys[i]);
         if (value != NULL && !json_is_null(value)) {
             return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.%s is not supported with rope_type %s", section,
-                           keys[i], pb_rope_type_name(type));
+                           keys[i], rope_type_name(type));
         }
     }
     return PB_OK;
@@ -188,9 +188,9 @@ static pb_status read_scaling(const json_t *root, const json_t *object, const ch
     }
     if (c->family->plain_rope) {
         return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.rope_type \"%s\" is not one of %s; only default is",
-                       section, pb_rope_type_name(rope->type), c->family->architecture);
+                       section, rope_type_name(rope->type), c->family->architecture);
     }
-    PB_TRY(pb_hf_number(object, "factor", 1.0, 1e6, true, &rope->factor));
+    PB_TRY(hf_number(object, "factor", 1.0, 1e6, true, &rope->factor));
     if (rope->type == PB_ROPE_LLAMA3) {
         return read_llama3(root, object, section, rope);
     }
@@ -207,9 +207,9 @@ static pb_status read_theta(const json_t *root, const char *key, const json_t *o
 {
     double outer = 0.0;
     double inner = 0.0;
-    PB_TRY(pb_hf_number(root, key, 1.0, THETA_MAX, false, &outer));
+    PB_TRY(hf_number(root, key, 1.0, THETA_MAX, false, &outer));
     if (object != NULL) {
-        PB_TRY(pb_hf_number(object, "rope_theta", 1.0, THETA_MAX, false, &inner));
+        PB_TRY(hf_number(object, "rope_theta", 1.0, THETA_MAX, false, &inner));
     }
     if (outer > 0.0 && inner > 0.0 && outer != inner) {
         return PB_FAIL(PB_ERR_FORMAT, "%s is given twice, %g and %g; remove one", key, outer,
@@ -322,7 +322,7 @@ static pb_status compare_ropes(const pb_rope_config *old, const pb_rope_config *
         return PB_FAIL(PB_ERR_FORMAT,
                        OLD_KEY " and " NEW_KEY " differ%s: rope_type is \"%s\" in the one and "
                                "\"%s\" in the other; remove one",
-                       layers, pb_rope_type_name(old->type), pb_rope_type_name(new->type));
+                       layers, rope_type_name(old->type), rope_type_name(new->type));
     }
     /* Only the first matters where nothing is scaled. */
     size_t count = type == PB_ROPE_DEFAULT ? 1 : sizeof values / sizeof values[0];
@@ -345,7 +345,7 @@ static bool is_given(const json_t *root, const char *key)
 
 /* One file may have both spellings when they mean the same. An empty object has no effect, as in
  * transformers. */
-pb_status pb_hf_rope(const json_t *root, pb_model_config *config)
+pb_status hf_rope(const json_t *root, pb_model_config *config)
 {
     two_ropes old = {0};
     two_ropes new = {0};

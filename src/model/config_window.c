@@ -36,23 +36,23 @@ static pb_status apply_rule(const json_t *root, pb_model_config *config)
     int64_t number     = 0;
     bool used          = false;
     switch (f->window_rule) {
-    case PB_WINDOW_NEVER:
+    case WINDOW_NEVER:
         break;
-    case PB_WINDOW_ALL:
+    case WINDOW_ALL:
         for (int64_t l = 0; l < config->layers; l++) {
             config->sliding[l] = true;
         }
         break;
-    case PB_WINDOW_FROM_LAYER:
-        PB_TRY(pb_hf_bool(root, "use_sliding_window", &used));
-        PB_TRY(pb_hf_integer(root, "max_window_layers", 0, INT64_C(1000000), 28, &number));
+    case WINDOW_FROM_LAYER:
+        PB_TRY(hf_bool(root, "use_sliding_window", &used));
+        PB_TRY(hf_integer(root, "max_window_layers", 0, INT64_C(1000000), 28, &number));
         for (int64_t l = 0; used && l < config->layers; l++) {
             config->sliding[l] = l >= number;
         }
         break;
-    case PB_WINDOW_PATTERN:
-        PB_TRY(pb_hf_integer(root, "sliding_window_pattern", 1, PB_MODEL_LAYERS_MAX,
-                             f->window_pattern, &number));
+    case WINDOW_PATTERN:
+        PB_TRY(hf_integer(root, "sliding_window_pattern", 1, PB_MODEL_LAYERS_MAX, f->window_pattern,
+                          &number));
         for (int64_t l = 0; l < config->layers; l++) {
             config->sliding[l] = (l + 1) % number != 0;
         }
@@ -76,8 +76,7 @@ static bool any_slides(const pb_model_config *config)
 static pb_status check_types(const pb_model_config *config)
 {
     for (int64_t l = 1; l < config->layers; l++) {
-        if (config->family->window_rule == PB_WINDOW_ALL &&
-            config->sliding[l] != config->sliding[0]) {
+        if (config->family->window_rule == WINDOW_ALL && config->sliding[l] != config->sliding[0]) {
             return PB_FAIL(PB_ERR_UNSUPPORTED,
                            "layer_types differ, but all layers of %s are of one type",
                            config->family->architecture);
@@ -92,7 +91,7 @@ static pb_status refuse_window(const json_t *root, const pb_model_config *config
     const json_t *window = json_object_get(root, "sliding_window");
     const json_t *used   = json_object_get(root, "use_sliding_window");
     bool ignored         = false;
-    PB_TRY(pb_hf_bool(root, "use_sliding_window", &ignored)); /* its type alone */
+    PB_TRY(hf_bool(root, "use_sliding_window", &ignored)); /* its type alone */
     if (any_slides(config) || json_is_true(used) ||
         (window != NULL && !json_is_null(window) && !json_is_false(used))) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
@@ -103,7 +102,7 @@ static pb_status refuse_window(const json_t *root, const pb_model_config *config
     return PB_OK;
 }
 
-pb_status pb_hf_windows(const json_t *root, pb_model_config *config)
+pb_status hf_windows(const json_t *root, pb_model_config *config)
 {
     const pb_family *f  = config->family;
     const json_t *types = json_object_get(root, "layer_types");
@@ -114,11 +113,11 @@ pb_status pb_hf_windows(const json_t *root, pb_model_config *config)
     } else {
         PB_TRY(apply_rule(root, config));
     }
-    if (f->window_rule == PB_WINDOW_NEVER) {
+    if (f->window_rule == WINDOW_NEVER) {
         return refuse_window(root, config);
     }
     config->window = given != NULL ? 0 : f->window;
-    PB_TRY(pb_hf_integer(root, "sliding_window", 1, WINDOW_MAX, config->window, &config->window));
+    PB_TRY(hf_integer(root, "sliding_window", 1, WINDOW_MAX, config->window, &config->window));
     if (config->window == 0 && f->rope_theta_sliding > 0.0 && any_slides(config)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "sliding_window is null, but some layers slide; give it, or make all "

@@ -69,7 +69,7 @@ static const pb_family mistral = {
     .names          = llama_names,
     .default_norms  = llama_norms,
     .rope_theta     = 1e4,
-    .window_rule    = PB_WINDOW_ALL,
+    .window_rule    = WINDOW_ALL,
     .window         = 4096,
     .kv_heads       = 8,
     .bos_id         = 1,
@@ -86,7 +86,7 @@ static const pb_family qwen2 = {
     .default_norms  = qwen_norms,
     .rope_theta     = 1e4,
     .qkv_bias       = true,
-    .window_rule    = PB_WINDOW_FROM_LAYER,
+    .window_rule    = WINDOW_FROM_LAYER,
     .window         = 4096,
     .bos_id         = -1,
     .eos_id         = -1,
@@ -102,7 +102,7 @@ static const pb_family qwen3 = {
     .names                = qwen3_names,
     .default_norms        = qwen_norms,
     .rope_theta           = 1e4,
-    .window_rule          = PB_WINDOW_FROM_LAYER,
+    .window_rule          = WINDOW_FROM_LAYER,
     .window               = 4096,
     .head_dim             = 128,
     .bos_id               = -1,
@@ -127,7 +127,7 @@ static const pb_family gemma3 = {
     .rms_eps              = 1e-6,
     .scales_embedding     = true,
     .tied                 = true,
-    .window_rule          = PB_WINDOW_PATTERN,
+    .window_rule          = WINDOW_PATTERN,
     .vocab                = 262208,
     .heads                = 8,
     .kv_heads             = 4,
@@ -150,7 +150,7 @@ static const pb_family phi3 = {
     .default_norms  = no_norms,
     .rope_theta     = 1e4,
     .plain_rope     = true,
-    .window_rule    = PB_WINDOW_ALL,
+    .window_rule    = WINDOW_ALL,
     .bos_id         = 1,
     .eos_id         = 32000,
     .pad_id         = 32000,
@@ -158,7 +158,7 @@ static const pb_family phi3 = {
 
 static const pb_family *const families[] = {&llama, &mistral, &qwen2, &qwen3, &gemma3, &phi3, NULL};
 
-const pb_family *const *pb_families(void)
+const pb_family *const *model_families(void)
 {
     return families;
 }

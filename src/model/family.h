@@ -6,12 +6,12 @@
 #include "pb/model.h"
 
 /* How config.json says which layers slide. */
-typedef enum pb_window_rule {
-    PB_WINDOW_NEVER,      /* sliding_window is refused */
-    PB_WINDOW_ALL,        /* every layer, where sliding_window is a number */
-    PB_WINDOW_FROM_LAYER, /* layers from max_window_layers on, with use_sliding_window */
-    PB_WINDOW_PATTERN     /* all but every sliding_window_pattern-th */
-} pb_window_rule;
+typedef enum model_window_rule {
+    WINDOW_NEVER,      /* sliding_window is refused */
+    WINDOW_ALL,        /* every layer, where sliding_window is a number */
+    WINDOW_FROM_LAYER, /* layers from max_window_layers on, with use_sliding_window */
+    WINDOW_PATTERN     /* all but every sliding_window_pattern-th */
+} model_window_rule;
 
 struct pb_family {
     const char *architecture, *model_type;
@@ -31,11 +31,11 @@ struct pb_family {
     bool reads_attention_bias;             /* attention_bias says whether q, k, v, o have biases */
     bool reads_mlp_bias;
     bool tied; /* default of tie_word_embeddings */
-    pb_window_rule window_rule;
+    model_window_rule window_rule;
     /* Defaults of sizes that config.json may omit; 0: required. */
     int64_t vocab, heads, kv_heads, head_dim, query_scalar, positions, window, window_pattern;
     int64_t bos_id, eos_id, pad_id; /* -1: none */
 };
 
 /* NULL-terminated. */
-const pb_family *const *pb_families(void);
+const pb_family *const *model_families(void);

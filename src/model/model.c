@@ -22,7 +22,7 @@ static pb_status create(const pb_model_config *config, const char *directory, pb
         status = PB_ERR_MEMORY;
         goto err_model;
     }
-    PB_TRY_GOTO(status, pb_sites_create(config, &model->sites, &model->site_count), err_model);
+    PB_TRY_GOTO(status, sites_create(config, &model->sites, &model->site_count), err_model);
     *out = model;
     return PB_OK;
 err_model:
@@ -47,7 +47,7 @@ pb_status pb_model_open(const char *directory, pb_comm *comm, int threads, pb_mo
     if (status != PB_OK) {
         goto err_model;
     }
-    PB_TRY_GOTO(status, pb_model_load(model, comm, threads > 0 ? threads : 1), err_model);
+    PB_TRY_GOTO(status, model_load(model, comm, threads > 0 ? threads : 1), err_model);
     *out = model;
     return PB_OK;
 err_model:
@@ -80,14 +80,14 @@ pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, int
     pb_model *model  = NULL;
     pb_status status = PB_OK;
     PB_TRY(create(config, "", &model));
-    PB_TRY_GOTO(status, PB_ALLOC(model->arena, pb_model_lay_out(model, NULL)), err_model);
-    pb_model_lay_out(model, model->arena);
+    PB_TRY_GOTO(status, PB_ALLOC(model->arena, model_lay_out(model, NULL)), err_model);
+    model_lay_out(model, model->arena);
     for (int64_t i = 0; i < model->site_count; i++) {
         if (model->sites[i].has_weight) {
             fill_random(&model->sites[i], (float)(1.0 - config->norm_offset), seed, threads);
         }
     }
-    pb_model_finish(model);
+    model_finish(model);
     *out = model;
     return PB_OK;
 err_model:

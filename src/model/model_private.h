@@ -23,24 +23,23 @@ struct pb_model {
 };
 
 /* The list of sites with names and sizes, no weights. */
-pb_status pb_sites_create(const pb_model_config *config, pb_site **sites,
-                          int64_t *count) PB_MUST_USE;
+pb_status sites_create(const pb_model_config *config, pb_site **sites, int64_t *count) PB_MUST_USE;
 
 /* The prefix of the names of all modules but the head: "model.", and in the language part of a
  * larger model "model.language_model.". */
-const char *pb_sites_body(const pb_model_config *config);
+const char *sites_body(const pb_model_config *config);
 
 /* The tensor of a site without memory: [out, in], or [out] for norms and biases. */
-pb_tensor pb_site_weight_shape(const pb_site *site);
-pb_tensor pb_site_bias_shape(const pb_site *site);
+pb_tensor site_weight_shape(const pb_site *site);
+pb_tensor site_bias_shape(const pb_site *site);
 
 /* Fills the sites of `model` from its directory. Collective like pb_model_open. On failure the
  * caller closes the model. */
-pb_status pb_model_load(pb_model *model, pb_comm *comm, int threads) PB_MUST_USE;
+pb_status model_load(pb_model *model, pb_comm *comm, int threads) PB_MUST_USE;
 
 /* Points every site to its place in `memory` (floats, 64-byte aligned pieces in list order); with
  * NULL it only counts. Returns the number of floats needed. */
-int64_t pb_model_lay_out(pb_model *model, float *memory);
+int64_t model_lay_out(pb_model *model, float *memory);
 
 /* After the sites have their memory: the tied head, the bytes. */
-void pb_model_finish(pb_model *model);
+void model_finish(pb_model *model);

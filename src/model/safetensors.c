@@ -19,16 +19,16 @@
 #define INDEX_MAX   ((size_t)100 << 20) /* bytes */
 
 struct pb_safetensors {
-    pb_shard *shards; /* their tensors have moved to the list below */
+    model_shard *shards; /* their tensors have moved to the list below */
     int64_t shard_count;
-    pb_shard_tensor *tensors; /* sorted by name */
+    shard_tensor *tensors; /* sorted by name */
     int64_t count;
 };
 
 static int by_name(const void *a, const void *b)
 {
-    const pb_shard_tensor *x = a;
-    const pb_shard_tensor *y = b;
+    const shard_tensor *x = a;
+    const shard_tensor *y = b;
     return strcmp(x->named.name, y->named.name);
 }
 
@@ -41,11 +41,11 @@ static pb_status gather(pb_safetensors *file)
     }
     PB_TRY(PB_ALLOC(file->tensors, total));
     for (int64_t s = 0; s < file->shard_count; s++) {
-        pb_shard *shard = &file->shards[s];
+        model_shard *shard = &file->shards[s];
         for (int64_t i = 0; i < shard->count; i++) {
-            pb_shard_tensor *tensor = &file->tensors[file->count++];
-            *tensor                 = shard->tensors[i];
-            tensor->shard           = s;
+            shard_tensor *tensor = &file->tensors[file->count++];
+            *tensor              = shard->tensors[i];
+            tensor->shard        = s;
         }
         pb_memory_free(shard->tensors);
         shard->tensors = NULL;
@@ -58,7 +58,7 @@ static pb_status gather(pb_safetensors *file)
 static pb_status open_single(const char *path, pb_safetensors *file)
 {
     PB_TRY(PB_ALLOC(file->shards, 1));
-    PB_TRY(pb_shard_open(path, &file->shards[0]));
+    PB_TRY(shard_open(path, &file->shards[0]));
     file->shard_count = 1;
     return gather(file);
 }
@@ -67,7 +67,7 @@ static pb_status open_single(const char *path, pb_safetensors *file)
  * hub's cache. */
 static bool is_plain_file_name(const char *name)
 {
-    return pb_shard_name_is_plain(name) && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
+    return shard_name_is_plain(name) && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
            strcmp(name, "..") != 0;
 }
 
@@ -107,7 +107,7 @@ static pb_status open_shards(const char *directory, const char *const *names, in
         char *path = NULL;
         PB_TRY(pb_path_join(directory, names[i], &path));
         pb_status status = pb_path_exists(path)
-                               ? pb_shard_open(path, &file->shards[i])
+                               ? shard_open(path, &file->shards[i])
                                : PB_FAIL(PB_ERR_NOT_FOUND,
                                          "weight_map places tensors in %.200s, which is not in the "
                                          "folder; copy or download that file",
@@ -124,7 +124,7 @@ static pb_status check_listed(const json_t *map, const char *const *names,
                               const pb_safetensors *file)
 {
     for (int64_t s = 0; s < file->shard_count; s++) {
-        const pb_shard *shard = &file->shards[s];
+        const model_shard *shard = &file->shards[s];
         for (int64_t i = 0; i < shard->count; i++) {
             const char *tensor = shard->tensors[i].named.name;
             const char *listed = json_string_value(json_object_get(map, tensor));
@@ -243,10 +243,10 @@ void pb_safetensors_close(pb_safetensors *file)
         return;
     }
     for (int64_t i = 0; i < file->count; i++) {
-        pb_shard_tensor_clear(&file->tensors[i]);
+        shard_tensor_clear(&file->tensors[i]);
     }
     for (int64_t s = 0; s < file->shard_count; s++) {
-        pb_shard_close(&file->shards[s]);
+        shard_close(&file->shards[s]);
     }
     pb_memory_free(file->tensors);
     pb_memory_free(file->shards);
@@ -264,27 +264,27 @@ const pb_named_tensor *pb_safetensors_at(const pb_safetensors *file, int64_t ind
     return &file->tensors[index].named;
 }
 
-static const pb_shard_tensor *find(const pb_safetensors *file, const char *name)
+static const shard_tensor *find(const pb_safetensors *file, const char *name)
 {
-    pb_shard_tensor key = {.named.name = name};
+    shard_tensor key = {.named.name = name};
     return bsearch(&key, file->tensors, (size_t)file->count, sizeof *file->tensors, by_name);
 }
 
 const pb_named_tensor *pb_safetensors_find(const pb_safetensors *file, const char *name)
 {
-    const pb_shard_tensor *tensor = find(file, name);
+    const shard_tensor *tensor = find(file, name);
     return tensor != NULL ? &tensor->named : NULL;
 }
 
 int64_t pb_safetensors_index(const pb_safetensors *file, const char *name)
 {
-    const pb_shard_tensor *tensor = find(file, name);
+    const shard_tensor *tensor = find(file, name);
     return tensor != NULL ? tensor - file->tensors : -1;
 }
 
 pb_status pb_safetensors_get(const pb_safetensors *file, const char *name, pb_tensor *out)
 {
-    const pb_shard_tensor *tensor = find(file, name);
+    const shard_tensor *tensor = find(file, name);
     if (tensor == NULL) {
         return PB_FAIL(PB_ERR_NOT_FOUND, "%s: tensor %.200s is missing",
                        file->shard_count > 0 ? file->shards[0].path : "", name);

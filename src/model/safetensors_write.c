@@ -19,7 +19,7 @@ static pb_status check_tensors(const pb_named_tensor *tensors, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
         const pb_named_tensor *t = &tensors[i];
-        if (t->name == NULL || !pb_shard_name_is_plain(t->name) ||
+        if (t->name == NULL || !shard_name_is_plain(t->name) ||
             strcmp(t->name, "__metadata__") == 0) {
             return PB_FAIL(PB_ERR_ARGUMENT, "tensor %" PRId64 " has no name that can be written",
                            i);

@@ -68,7 +68,7 @@ static void put_rope(pb_json *json, const char *key, const pb_rope_config *r, bo
     if (r->type == PB_ROPE_LLAMA3 || r->type == PB_ROPE_YARN) {
         pb_json_put_int(json, "original_max_position_embeddings", r->original_positions);
     }
-    pb_json_put_text(json, "rope_type", pb_rope_type_name(r->type));
+    pb_json_put_text(json, "rope_type", rope_type_name(r->type));
     pb_json_end(json);
 }
 
@@ -93,14 +93,14 @@ static void put_ropes(pb_json *json, const pb_model_config *c)
 static void put_windows(pb_json *json, const pb_model_config *c)
 {
     const pb_family *f = c->family;
-    if (f->window_rule == PB_WINDOW_NEVER) {
+    if (f->window_rule == WINDOW_NEVER) {
         return;
     }
-    if (f->window_rule == PB_WINDOW_FROM_LAYER) {
+    if (f->window_rule == WINDOW_FROM_LAYER) {
         pb_json_put_bool(json, "use_sliding_window", c->window > 0);
     }
     put_id(json, "sliding_window", c->window > 0 ? c->window : -1);
-    if (f->window_rule == PB_WINDOW_ALL) {
+    if (f->window_rule == WINDOW_ALL) {
         return;
     }
     pb_json_put_array(json, "layer_types", PB_JSON_INLINE);
@@ -188,8 +188,8 @@ static pb_status list_tensors(const pb_model *model, const pb_tensor *weights,
 {
     for (int64_t i = 0; i < model->site_count; i++) {
         const pb_site *site = &model->sites[i];
-        pb_tensor weight    = pb_site_weight_shape(site);
-        pb_tensor bias      = pb_site_bias_shape(site);
+        pb_tensor weight    = site_weight_shape(site);
+        pb_tensor bias      = site_bias_shape(site);
         if (site->has_weight) {
             PB_TRY(add_tensor(site, "weight", &weight, &weights[i], names + *count * NAME_BYTES,
                               &list[*count]));

@@ -2,7 +2,7 @@
 /* The header of a safetensors file: 8 bytes of size (little endian), that many bytes of JSON, then
  * the data part. The format: https://github.com/huggingface/safetensors (README, "Format").
  *
- * Nothing in the header is trusted before it is checked; after pb_shard_open every view lies inside
+ * Nothing in the header is trusted before it is checked; after shard_open every view lies inside
  * the mapping, and the ranges cover the data part exactly once. */
 #include "shard.h"
 
@@ -40,7 +40,7 @@ static const struct {
 
 #define FILE_DTYPES (sizeof file_dtypes / sizeof file_dtypes[0])
 
-bool pb_shard_name_is_plain(const char *name)
+bool shard_name_is_plain(const char *name)
 {
     size_t length = strlen(name);
     if (length == 0 || length > NAME_MAX_BYTES) {
@@ -93,7 +93,7 @@ static pb_status parse_dtype(const json_t *value, size_t *row)
 }
 
 /* The first dimensions into `view`, the number of elements into `elements`. */
-static pb_status parse_shape(const json_t *value, pb_shard_tensor *out, uint64_t *elements)
+static pb_status parse_shape(const json_t *value, shard_tensor *out, uint64_t *elements)
 {
     if (!json_is_array(value)) {
         return PB_FAIL(PB_ERR_FORMAT, "shape is missing or not a list; " DAMAGED);
@@ -119,7 +119,7 @@ static pb_status parse_shape(const json_t *value, pb_shard_tensor *out, uint64_t
     return PB_OK;
 }
 
-static pb_status parse_offsets(const json_t *value, uint64_t data_size, pb_shard_tensor *out)
+static pb_status parse_offsets(const json_t *value, uint64_t data_size, shard_tensor *out)
 {
     int64_t offsets[2];
     if (!json_is_array(value) || json_array_size(value) != 2) {
@@ -147,7 +147,7 @@ static pb_status parse_offsets(const json_t *value, uint64_t data_size, pb_shard
 /* Points the view at its bytes. A file may hold data that is not aligned for its dtype (the header
  * of old writers has any length, and small types may stand before large ones); loading it would be
  * undefined, so it is copied once. */
-static pb_status set_view(pb_shard_tensor *tensor, pb_dtype dtype, const unsigned char *data)
+static pb_status set_view(shard_tensor *tensor, pb_dtype dtype, const unsigned char *data)
 {
     pb_tensor *view = &tensor->named.tensor;
     if (dtype == PB_DTYPE_COUNT || tensor->file_ndim > PB_TENSOR_DIMS) {
@@ -174,7 +174,7 @@ static pb_status set_view(pb_shard_tensor *tensor, pb_dtype dtype, const unsigne
 }
 
 static pb_status parse_tensor(const json_t *value, uint64_t data_size, const unsigned char *data,
-                              pb_shard_tensor *out)
+                              shard_tensor *out)
 {
     size_t row        = 0;
     uint64_t elements = 0;
@@ -201,7 +201,7 @@ static pb_status parse_tensor(const json_t *value, uint64_t data_size, const uns
 }
 
 static pb_status parse_tensors(const json_t *header, const unsigned char *data, uint64_t data_size,
-                               pb_shard *shard)
+                               model_shard *shard)
 {
     const char *key;
     const json_t *value;
@@ -212,14 +212,14 @@ static pb_status parse_tensors(const json_t *header, const unsigned char *data, 
             PB_TRY(check_metadata(value));
             continue;
         }
-        if (!pb_shard_name_is_plain(key)) {
+        if (!shard_name_is_plain(key)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "header: the name of tensor %" PRId64
                            " is empty, longer than 1000 bytes or has control characters; " DAMAGED,
                            shard->count);
         }
-        pb_shard_tensor *tensor = &shard->tensors[shard->count++];
-        char *name              = pb_memory_text(key);
+        shard_tensor *tensor = &shard->tensors[shard->count++];
+        char *name           = pb_memory_text(key);
         if (name == NULL) {
             return PB_ERR_MEMORY;
         }
@@ -234,8 +234,8 @@ static pb_status parse_tensors(const json_t *header, const unsigned char *data, 
 
 static int by_offset(const void *a, const void *b)
 {
-    const pb_shard_tensor *x = a;
-    const pb_shard_tensor *y = b;
+    const shard_tensor *x = a;
+    const shard_tensor *y = b;
     if (x->begin != y->begin) {
         return x->begin < y->begin ? -1 : 1;
     }
@@ -246,12 +246,12 @@ static int by_offset(const void *a, const void *b)
 }
 
 /* The ranges must be contiguous, without gap or overlap, and end with the file. */
-static pb_status check_cover(pb_shard *shard, uint64_t data_size)
+static pb_status check_cover(model_shard *shard, uint64_t data_size)
 {
     uint64_t end = 0;
     qsort(shard->tensors, (size_t)shard->count, sizeof *shard->tensors, by_offset);
     for (int64_t i = 0; i < shard->count; i++) {
-        const pb_shard_tensor *tensor = &shard->tensors[i];
+        const shard_tensor *tensor = &shard->tensors[i];
         if (tensor->begin != end) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "tensor %.200s: its data begin at %" PRIu64 ", %s the data before it "
@@ -293,7 +293,7 @@ static pb_status refuse_other_forms(const unsigned char *bytes, size_t size)
     return PB_OK;
 }
 
-static pb_status parse_file(pb_shard *shard)
+static pb_status parse_file(model_shard *shard)
 {
     const unsigned char *bytes = shard->mapping.data;
     size_t size                = shard->mapping.size;
@@ -341,10 +341,10 @@ out_header:
     return status;
 }
 
-pb_status pb_shard_open(const char *path, pb_shard *out)
+pb_status shard_open(const char *path, model_shard *out)
 {
     pb_status status = PB_OK;
-    *out             = (pb_shard){.path = pb_memory_text(path)};
+    *out             = (model_shard){.path = pb_memory_text(path)};
     if (out->path == NULL) {
         return PB_ERR_MEMORY;
     }
@@ -356,24 +356,24 @@ pb_status pb_shard_open(const char *path, pb_shard *out)
     }
     return PB_OK;
 err_shard:
-    pb_shard_close(out);
+    shard_close(out);
     return status;
 }
 
-void pb_shard_tensor_clear(pb_shard_tensor *tensor)
+void shard_tensor_clear(shard_tensor *tensor)
 {
     pb_memory_free((void *)(uintptr_t)tensor->named.name);
     pb_memory_free(tensor->copy);
-    *tensor = (pb_shard_tensor){0};
+    *tensor = (shard_tensor){0};
 }
 
-void pb_shard_close(pb_shard *shard)
+void shard_close(model_shard *shard)
 {
     for (int64_t i = 0; i < shard->count; i++) {
-        pb_shard_tensor_clear(&shard->tensors[i]);
+        shard_tensor_clear(&shard->tensors[i]);
     }
     pb_memory_free(shard->tensors);
     pb_mapping_close(&shard->mapping);
     pb_memory_free(shard->path);
-    *shard = (pb_shard){0};
+    *shard = (model_shard){0};
 }

@@ -6,32 +6,32 @@
 #include "pb/file.h"
 #include "pb/safetensors.h"
 
-#define PB_SHARD_DTYPE_TEXT 16
+#define SHARD_DTYPE_TEXT 16
 
-typedef struct pb_shard_tensor {
+typedef struct shard_tensor {
     /* The view is none (ndim 0) when this program does not support the dtype or number of
      * dimensions: such a tensor may be in a file and is an error only where it is used. */
-    pb_named_tensor named;                /* named.name is owned */
-    char dtype_text[PB_SHARD_DTYPE_TEXT]; /* as the file writes it */
+    pb_named_tensor named;             /* named.name is owned */
+    char dtype_text[SHARD_DTYPE_TEXT]; /* as the file writes it */
     int64_t file_ndim;
     uint64_t begin, end; /* bytes of the data part */
-    void *copy;          /* owned; see pb_shard_open */
+    void *copy;          /* owned; see shard_open */
     int64_t shard;       /* index of the file in its checkpoint */
-} pb_shard_tensor;
+} shard_tensor;
 
-typedef struct pb_shard {
+typedef struct model_shard {
     char *path;
     pb_mapping mapping;
-    pb_shard_tensor *tensors; /* in the order of their data */
+    shard_tensor *tensors; /* in the order of their data */
     int64_t count;
-} pb_shard;
+} model_shard;
 
 /* Maps and checks the file. Every message names it. Data that is not aligned to its element size is
  * copied. On failure `out` is zeroed. */
-pb_status pb_shard_open(const char *path, pb_shard *out) PB_MUST_USE;
-void pb_shard_close(pb_shard *shard); /* accepts a zeroed one */
+pb_status shard_open(const char *path, model_shard *out) PB_MUST_USE;
+void shard_close(model_shard *shard); /* accepts a zeroed one */
 
-void pb_shard_tensor_clear(pb_shard_tensor *tensor);
+void shard_tensor_clear(shard_tensor *tensor);
 
 /* Names in messages, in files and in lists of names: no control characters, 1 to 1000 bytes. */
-bool pb_shard_name_is_plain(const char *name);
+bool shard_name_is_plain(const char *name);

@@ -56,7 +56,7 @@ static bool has_bias(const pb_model_config *config, pb_site_kind kind)
     }
 }
 
-pb_tensor pb_site_weight_shape(const pb_site *site)
+pb_tensor site_weight_shape(const pb_site *site)
 {
     if (site->site_class == PB_SITE_NORM) {
         return pb_tensor_1d(NULL, PB_DTYPE_F32, site->out);
@@ -64,7 +64,7 @@ pb_tensor pb_site_weight_shape(const pb_site *site)
     return pb_tensor_2d(NULL, PB_DTYPE_F32, site->out, site->in);
 }
 
-pb_tensor pb_site_bias_shape(const pb_site *site)
+pb_tensor site_bias_shape(const pb_site *site)
 {
     return pb_tensor_1d(NULL, PB_DTYPE_F32, site->out);
 }
@@ -99,7 +99,7 @@ static void set_sizes(const pb_model_config *c, pb_site *site)
     site->in  = sizes[site->kind].in;
 }
 
-const char *pb_sites_body(const pb_model_config *config)
+const char *sites_body(const pb_model_config *config)
 {
     return config->inner ? "model.language_model." : "model.";
 }
@@ -121,7 +121,7 @@ static void add_site(const pb_model_config *config, pb_site_kind kind, int32_t l
         .has_bias   = has_bias(config, kind),
         .layer      = layer,
     };
-    const char *body = kind == PB_SITE_HEAD ? "" : pb_sites_body(config);
+    const char *body = kind == PB_SITE_HEAD ? "" : sites_body(config);
     if (layer >= 0) {
         snprintf(site->name, sizeof site->name, "layers.%" PRId32 ".%s", layer, kinds[kind].name);
         snprintf(site->hf_name, sizeof site->hf_name, "%slayers.%" PRId32 ".%s", body, layer,
@@ -134,7 +134,7 @@ static void add_site(const pb_model_config *config, pb_site_kind kind, int32_t l
     (*count)++;
 }
 
-pb_status pb_sites_create(const pb_model_config *config, pb_site **sites, int64_t *count)
+pb_status sites_create(const pb_model_config *config, pb_site **sites, int64_t *count)
 {
     pb_site *list = NULL;
     *count        = 0;

@@ -55,13 +55,13 @@ static pb_status agree(const loading *l, pb_status status)
     return l->comm != NULL ? pb_comm_agree(l->comm, status) : status;
 }
 
-int64_t pb_model_lay_out(pb_model *model, float *memory)
+int64_t model_lay_out(pb_model *model, float *memory)
 {
     int64_t floats = 0;
     for (int64_t i = 0; i < model->site_count; i++) {
         pb_site *site      = &model->sites[i];
         pb_tensor *slots[] = {&site->weight, &site->bias};
-        pb_tensor shapes[] = {pb_site_weight_shape(site), pb_site_bias_shape(site)};
+        pb_tensor shapes[] = {site_weight_shape(site), site_bias_shape(site)};
         bool exists[]      = {site->has_weight, site->has_bias};
         for (int s = 0; s < 2; s++) {
             if (!exists[s]) {
@@ -78,7 +78,7 @@ int64_t pb_model_lay_out(pb_model *model, float *memory)
     return floats;
 }
 
-void pb_model_finish(pb_model *model)
+void model_finish(pb_model *model)
 {
     pb_site *head = &model->sites[model->site_count - 1];
     if (model->config.tied) {
@@ -153,7 +153,7 @@ static pb_status locate(loading *l, const pb_site *site, const char *part, weigh
     char expected_text[128];
     pb_tensor found    = {0};
     const char *module = site->hf_name;
-    const char *body   = pb_sites_body(&l->model->config);
+    const char *body   = sites_body(&l->model->config);
     if (strncmp(module, body, strlen(body)) == 0) {
         module += strlen(body);
         snprintf(name, sizeof name, "%s%s.%s", l->prefix->body, module, part);
@@ -292,13 +292,13 @@ static pb_status find_tensors(loading *l)
     for (int64_t i = 0; i < model->site_count; i++) {
         pb_site *site = &model->sites[i];
         if (site->has_weight) {
-            PB_TRY(locate(
-                l, site, "weight",
-                (weight_slot){.tensor = &site->weight, .shape = pb_site_weight_shape(site)}));
+            PB_TRY(
+                locate(l, site, "weight",
+                       (weight_slot){.tensor = &site->weight, .shape = site_weight_shape(site)}));
         }
         if (site->has_bias) {
             PB_TRY(locate(l, site, "bias",
-                          (weight_slot){.tensor = &site->bias, .shape = pb_site_bias_shape(site)}));
+                          (weight_slot){.tensor = &site->bias, .shape = site_bias_shape(site)}));
         }
     }
     return check_unused(l);
@@ -437,7 +437,7 @@ static pb_status provide_memory(const loading *l, bool *fills)
     return PB_OK;
 }
 
-pb_status pb_model_load(pb_model *model, pb_comm *comm, int threads)
+pb_status model_load(pb_model *model, pb_comm *comm, int threads)
 {
     loading l        = {.model = model, .comm = comm, .threads = threads};
     bool fills       = false;
@@ -450,7 +450,7 @@ pb_status pb_model_load(pb_model *model, pb_comm *comm, int threads)
     if (model->window != NULL) {
         PB_TRY_GOTO(status, pb_comm_barrier(comm), out_loading);
     }
-    pb_model_finish(model);
+    model_finish(model);
     model->file = l.file;
     l.file      = NULL;
 out_loading:

@@ -367,6 +367,6 @@ pb_status cell_load(const pb_record *shallow, pb_record *out)
 
     PB_TRY(source_of(shallow, &source));
     pb_status status = cell_read(source_file(source), shallow->source_group, PB_RECORD_ALL, out);
-    pb_record_source_release(source);
+    record_source_release(source);
     return status == PB_OK ? status : pb_error_prefix(status, "%s", shallow->source_file);
 }

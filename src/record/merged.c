@@ -190,7 +190,7 @@ out:
     if (status != PB_OK) {
         pb_error_prefix(status, "%s", path);
     }
-    pb_record_source_release(source);
+    record_source_release(source);
     return status;
 }
 

@@ -76,7 +76,7 @@ void pb_record_clear(pb_record *record)
     pb_memory_free(record->provenance);
     pb_memory_free(record->source_file);
     pb_memory_free(record->source_group);
-    pb_record_source_release(record->source);
+    record_source_release(record->source);
     pb_record_key_clear(&record->key);
     memset(record, 0, sizeof *record);
 }

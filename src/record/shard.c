@@ -208,7 +208,7 @@ static pb_status take_cell(pb_record_source *source, pb_record_parts parts, pb_r
     if (status != PB_OK) {
         pb_error_prefix(status, "%s", source_path(source));
     }
-    pb_record_source_release(source);
+    record_source_release(source);
     return status;
 }
 
@@ -349,6 +349,6 @@ pb_status pb_record_load(pb_record *record)
     }
     PB_TRY(source_of(record, &source));
     pb_status status = cell_read_curves(source_file(source), record);
-    pb_record_source_release(source);
+    record_source_release(source);
     return status == PB_OK ? status : pb_error_prefix(status, "%s", record->source_file);
 }

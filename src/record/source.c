@@ -17,7 +17,7 @@ struct pb_record_source {
     int64_t users;
 };
 
-void pb_record_source_release(pb_record_source *source)
+void record_source_release(pb_record_source *source)
 {
     if (source == NULL || --source->users > 0) {
         return;
@@ -181,7 +181,7 @@ pb_status source_open(const char *path, bool sealed, pb_record_source **out)
     return PB_OK;
 
 err:
-    pb_record_source_release(source);
+    record_source_release(source);
     return status;
 }
 
@@ -207,7 +207,7 @@ pb_status source_of(const pb_record *record, pb_record_source **out)
     }
     PB_TRY(source_open(record->source_file, true, &source));
     if (strcmp(source->seal.hash, record->source_hash) != 0) {
-        pb_record_source_release(source);
+        record_source_release(source);
         return PB_FAIL(PB_ERR_IO, "%s was replaced while it was read; run the command again",
                        record->source_file);
     }

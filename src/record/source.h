@@ -13,7 +13,7 @@ typedef struct pb_record_source pb_record_source;
  * damaged. PB_ERR_LIBRARY: HDF5 refuses a file whose checksum is right. */
 pb_status source_open(const char *path, bool sealed, pb_record_source **out) PB_MUST_USE;
 
-void pb_record_source_release(pb_record_source *source); /* accepts NULL */
+void record_source_release(pb_record_source *source); /* accepts NULL */
 
 const char *source_path(const pb_record_source *source);
 const char *source_hash(const pb_record_source *source); /* "" without a seal */

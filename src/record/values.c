@@ -70,7 +70,7 @@ pb_status pb_record_values_read(const pb_record *record, pb_record_values *out)
         pb_record_source *source = NULL;
         PB_TRY(source_of(record, &source));
         status = from_cell(source_file(source), record, &read);
-        pb_record_source_release(source);
+        record_source_release(source);
         if (status != PB_OK) {
             pb_error_prefix(status, "%s: %s", record->source_file, record->source_group);
         }

@@ -26,25 +26,25 @@ static const double weighted_reference_tokens = 2;
 /* One text without comments. */
 typedef struct parsed {
     pb_string text;
-    pb_code_tree tree;
-    pb_code_flow flow;
+    code_tree tree;
+    code_flow flow;
 } parsed;
 
 static void parsed_clear(parsed *p)
 {
     pb_string_clear(&p->text);
-    pb_code_tree_clear(&p->tree);
-    pb_code_flow_clear(&p->flow);
+    code_tree_clear(&p->tree);
+    code_flow_clear(&p->flow);
 }
 
-static pb_status parse(const char *text, size_t length, pb_code_shapes *shapes,
-                       pb_code_table *edges, parsed *out)
+static pb_status parse(const char *text, size_t length, code_shapes *shapes, code_table *edges,
+                       parsed *out)
 {
     bool failed = false;
 
-    PB_TRY(pb_code_strip(text, length, &out->text, &failed));
-    PB_TRY(pb_code_tree_parse(out->text.data, out->text.length, shapes, &out->tree));
-    return pb_code_flow_find(&out->tree, out->text.data, out->text.length, edges, &out->flow);
+    PB_TRY(code_strip(text, length, &out->text, &failed));
+    PB_TRY(code_tree_parse(out->text.data, out->text.length, shapes, &out->tree));
+    return code_flow_find(&out->tree, out->text.data, out->text.length, edges, &out->flow);
 }
 
 /* Subtrees of the reference that the candidate has, regardless of how often. */
@@ -61,8 +61,8 @@ static pb_status count_subtrees(const parsed *candidate, const parsed *reference
     }
     for (int32_t i = 0; i < reference->tree.count; i++) {
         int32_t shape = reference->tree.nodes[i].shape;
-        sums[PB_CODE_SUBTREES] += shape >= 0;
-        sums[PB_CODE_SUBTREE_MATCHES] += shape >= 0 && has[shape];
+        sums[CODE_SUBTREES] += shape >= 0;
+        sums[CODE_SUBTREE_MATCHES] += shape >= 0 && has[shape];
     }
     pb_memory_free(has);
     return PB_OK;
@@ -82,24 +82,24 @@ static pb_status count_edges(const parsed *candidate, const parsed *reference, i
         int32_t edge = reference->flow.edges[i];
         if (left[edge] > 0) {
             left[edge]--;
-            sums[PB_CODE_EDGE_MATCHES]++;
+            sums[CODE_EDGE_MATCHES]++;
         }
     }
-    sums[PB_CODE_EDGES] = (double)reference->flow.count;
+    sums[CODE_EDGES] = (double)reference->flow.count;
     pb_memory_free(left);
     return PB_OK;
 }
 
-pb_status pb_code_count(const char *candidate, const char *reference, double sums[PB_CODE_SUMS])
+pb_status code_count(const char *candidate, const char *reference, double sums[CODE_SUMS])
 {
-    pb_code_shapes shapes = {0};
-    pb_code_table edges   = {0};
+    code_shapes shapes = {0};
+    code_table edges   = {0};
     parsed c = {0}, r = {0};
     size_t candidate_length = strlen(candidate), reference_length = strlen(reference);
     pb_status status;
 
-    memset(sums, 0, PB_CODE_SUMS * sizeof *sums);
-    PB_TRY(pb_code_count_ngrams(candidate, reference, sums));
+    memset(sums, 0, CODE_SUMS * sizeof *sums);
+    PB_TRY(code_count_ngrams(candidate, reference, sums));
     pb_str_strip(&candidate, &candidate_length);
     pb_str_strip(&reference, &reference_length);
     PB_TRY_GOTO(status, parse(reference, reference_length, &shapes, &edges, &r), done);
@@ -109,8 +109,8 @@ pb_status pb_code_count(const char *candidate, const char *reference, double sum
 done:
     parsed_clear(&c);
     parsed_clear(&r);
-    pb_code_shapes_clear(&shapes);
-    pb_code_table_clear(&edges);
+    code_shapes_clear(&shapes);
+    code_table_clear(&edges);
     return status;
 }
 
@@ -123,8 +123,8 @@ static double bleu(const double *matches, const double *totals, double candidate
     if (matches[0] == 0 || candidate_tokens == 0) {
         return 0;
     }
-    for (int i = 0; i < PB_CODE_ORDERS; i++) {
-        sum += log((matches[i] == 0 ? smoothing : matches[i]) / totals[i]) / PB_CODE_ORDERS;
+    for (int i = 0; i < CODE_ORDERS; i++) {
+        sum += log((matches[i] == 0 ? smoothing : matches[i]) / totals[i]) / CODE_ORDERS;
     }
     double penalty =
         candidate_tokens > reference_tokens ? 1 : exp(1 - reference_tokens / candidate_tokens);
@@ -136,20 +136,20 @@ static double share(double part, double whole)
     return whole > 0 ? part / whole : 0;
 }
 
-pb_code_scores pb_code_scores_of(pb_protocol protocol, const double sums[PB_CODE_SUMS])
+code_scores code_scores_of(pb_protocol protocol, const double sums[CODE_SUMS])
 {
-    double recalled[PB_CODE_ORDERS];
-    pb_code_scores s = {0};
-    bool has_flow    = sums[PB_CODE_EDGES] > 0;
+    double recalled[CODE_ORDERS];
+    code_scores s = {0};
+    bool has_flow = sums[CODE_EDGES] > 0;
 
-    memcpy(recalled, sums + PB_CODE_MATCHES, sizeof recalled);
-    recalled[0]      = sums[PB_CODE_WEIGHTED_MATCHES];
-    s.ngram          = bleu(sums + PB_CODE_MATCHES, sums + PB_CODE_CANDIDATES,
-                            sums[PB_CODE_CANDIDATE_TOKENS], sums[PB_CODE_REFERENCE_TOKENS]);
-    s.weighted_ngram = bleu(recalled, sums + PB_CODE_REFERENCES, sums[PB_CODE_CANDIDATE_TOKENS],
-                            weighted_reference_tokens * sums[PB_CODE_PAIRS]);
-    s.syntax         = share(sums[PB_CODE_SUBTREE_MATCHES], sums[PB_CODE_SUBTREES]);
-    s.dataflow       = share(sums[PB_CODE_EDGE_MATCHES], sums[PB_CODE_EDGES]);
+    memcpy(recalled, sums + CODE_MATCHES, sizeof recalled);
+    recalled[0] = sums[CODE_WEIGHTED_MATCHES];
+    s.ngram     = bleu(sums + CODE_MATCHES, sums + CODE_CANDIDATES, sums[CODE_CANDIDATE_TOKENS],
+                       sums[CODE_REFERENCE_TOKENS]);
+    s.weighted_ngram = bleu(recalled, sums + CODE_REFERENCES, sums[CODE_CANDIDATE_TOKENS],
+                            weighted_reference_tokens * sums[CODE_PAIRS]);
+    s.syntax         = share(sums[CODE_SUBTREE_MATCHES], sums[CODE_SUBTREES]);
+    s.dataflow       = share(sums[CODE_EDGE_MATCHES], sums[CODE_EDGES]);
     double three     = s.ngram + s.weighted_ngram + s.syntax;
     if (protocol == PB_PROTOCOL_PAPER) {
         s.codebleu = (three + (s.dataflow > 0 ? s.dataflow : 1)) / 4;
@@ -162,54 +162,54 @@ pb_code_scores pb_code_scores_of(pb_protocol protocol, const double sums[PB_CODE
     return s;
 }
 
-double pb_code_main(pb_protocol protocol, const double *sums, int64_t width)
+double code_main(pb_protocol protocol, const double *sums, int64_t width)
 {
     (void)width;
-    return pb_code_scores_of(protocol, sums).codebleu;
+    return code_scores_of(protocol, sums).codebleu;
 }
 
-static pb_status put_scores(pb_metric_result *result, const pb_code_scores *s)
+static pb_status put_scores(pb_metric_result *result, const code_scores *s)
 {
     result->main      = s->codebleu;
     result->main_name = "codebleu";
-    PB_TRY(pb_metric_add(result, "codebleu", s->codebleu, false));
-    PB_TRY(pb_metric_add(result, "ngram_match_score", s->ngram, false));
-    PB_TRY(pb_metric_add(result, "weighted_ngram_match_score", s->weighted_ngram, false));
-    PB_TRY(pb_metric_add(result, "syntax_match_score", s->syntax, false));
+    PB_TRY(metric_add(result, "codebleu", s->codebleu, false));
+    PB_TRY(metric_add(result, "ngram_match_score", s->ngram, false));
+    PB_TRY(metric_add(result, "weighted_ngram_match_score", s->weighted_ngram, false));
+    PB_TRY(metric_add(result, "syntax_match_score", s->syntax, false));
     if (isnan(s->dataflow)) {
         return PB_OK; /* the references have none */
     }
-    return pb_metric_add(result, "dataflow_match_score", s->dataflow, false);
+    return metric_add(result, "dataflow_match_score", s->dataflow, false);
 }
 
 static pb_status score_codebleu(const pb_metric_input *input, char *const *labels,
                                 pb_metric_result *result, pb_metric_parts *parts)
 {
-    double all[PB_CODE_SUMS] = {0};
+    double all[CODE_SUMS] = {0};
 
     (void)labels;
-    PB_TRY(pb_metric_make_parts(parts, result->rows, PB_CODE_SUMS));
+    PB_TRY(metric_make_parts(parts, result->rows, CODE_SUMS));
     for (int64_t i = 0; i < result->rows; i++) {
-        double *sums     = parts->dense + i * PB_CODE_SUMS;
-        pb_status status = pb_code_count(result->predictions[i], result->references[i], sums);
+        double *sums     = parts->dense + i * CODE_SUMS;
+        pb_status status = code_count(result->predictions[i], result->references[i], sums);
         if (status != PB_OK) {
-            return pb_metric_at_row(input, i, status);
+            return metric_at_row(input, i, status);
         }
-        for (int k = 0; k < PB_CODE_SUMS; k++) {
+        for (int k = 0; k < CODE_SUMS; k++) {
             all[k] += sums[k];
         }
         result->correct[i] = strcmp(result->predictions[i], result->references[i]) == 0;
         result->invalid[i] = result->predictions[i][0] == '\0' && !result->correct[i];
         result->row_values[i] =
-            result->invalid[i] ? 0 : pb_code_main(input->protocol, sums, PB_CODE_SUMS);
+            result->invalid[i] ? 0 : code_main(input->protocol, sums, CODE_SUMS);
     }
-    pb_code_scores scores = pb_code_scores_of(input->protocol, all);
+    code_scores scores = code_scores_of(input->protocol, all);
     return put_scores(result, &scores);
 }
 
 const char *pb_metric_parser(void)
 {
-    return pb_code_tree_library();
+    return code_tree_library();
 }
 
 const pb_metric pb_metric_codebleu = {
@@ -219,7 +219,7 @@ const pb_metric pb_metric_codebleu = {
                    "are, and without the term where the references have no dataflow",
     .keeps_case  = true,
     .fills_row_values = true,
-    .available        = pb_code_tree_available,
+    .available        = code_tree_available,
     .score            = score_codebleu,
-    .main_of          = pb_code_main,
+    .main_of          = code_main,
 };

@@ -8,33 +8,33 @@
 
 #include <stdint.h>
 
-enum { PB_CODE_ORDERS = 4 }; /* n-grams of 1 … 4 tokens */
+enum { CODE_ORDERS = 4 }; /* n-grams of 1 … 4 tokens */
 
 /* What is summed, all whole numbers but the weighted ones. */
 enum {
-    PB_CODE_MATCHES    = 0,                                   /* [orders] common n-grams */
-    PB_CODE_CANDIDATES = PB_CODE_MATCHES + PB_CODE_ORDERS,    /* [orders] n-grams, at least 1 */
-    PB_CODE_REFERENCES = PB_CODE_CANDIDATES + PB_CODE_ORDERS, /* [orders] the same; the first is
+    CODE_MATCHES    = 0,                             /* [orders] common n-grams */
+    CODE_CANDIDATES = CODE_MATCHES + CODE_ORDERS,    /* [orders] n-grams, at least 1 */
+    CODE_REFERENCES = CODE_CANDIDATES + CODE_ORDERS, /* [orders] the same; the first is
                                                                  weighted */
-    PB_CODE_WEIGHTED_MATCHES = PB_CODE_REFERENCES + PB_CODE_ORDERS,
-    PB_CODE_CANDIDATE_TOKENS,
-    PB_CODE_REFERENCE_TOKENS,
-    PB_CODE_PAIRS,
-    PB_CODE_SUBTREE_MATCHES,
-    PB_CODE_SUBTREES, /* of references */
-    PB_CODE_EDGE_MATCHES,
-    PB_CODE_EDGES, /* of references */
-    PB_CODE_SUMS,
+    CODE_WEIGHTED_MATCHES = CODE_REFERENCES + CODE_ORDERS,
+    CODE_CANDIDATE_TOKENS,
+    CODE_REFERENCE_TOKENS,
+    CODE_PAIRS,
+    CODE_SUBTREE_MATCHES,
+    CODE_SUBTREES, /* of references */
+    CODE_EDGE_MATCHES,
+    CODE_EDGES, /* of references */
+    CODE_SUMS,
 };
 
-typedef struct pb_code_scores {
+typedef struct code_scores {
     double codebleu, ngram, weighted_ngram, syntax;
     double dataflow; /* NaN in the corrected protocol when the references have no edges */
-} pb_code_scores;
+} code_scores;
 
 /* The counts of one pair; the texts are UTF-8. */
-pb_status pb_code_count(const char *candidate, const char *reference,
-                        double sums[PB_CODE_SUMS]) PB_MUST_USE;
-pb_code_scores pb_code_scores_of(pb_protocol protocol, const double sums[PB_CODE_SUMS]);
-/* `codebleu` alone; `width` is PB_CODE_SUMS. */
-double pb_code_main(pb_protocol protocol, const double *sums, int64_t width);
+pb_status code_count(const char *candidate, const char *reference,
+                     double sums[CODE_SUMS]) PB_MUST_USE;
+code_scores code_scores_of(pb_protocol protocol, const double sums[CODE_SUMS]);
+/* `codebleu` alone; `width` is CODE_SUMS. */
+double code_main(pb_protocol protocol, const double *sums, int64_t width);

@@ -3,46 +3,45 @@
 
 #include "pb/memory.h"
 
-pb_status pb_code_edges_add(pb_code_edges *e, pb_code_edge edge)
+pb_status code_edges_add(code_edges *e, code_edge edge)
 {
     PB_TRY(PB_GROW(e->all, e->count + 1));
     e->all[e->count++] = edge;
     return PB_OK;
 }
 
-pb_status pb_code_edges_merge(pb_code_edges *e, int64_t first, pb_code_states *s)
+pb_status code_edges_merge(code_edges *e, int64_t first, code_states *s)
 {
-    pb_code_table keys = {0};
-    pb_status status   = PB_OK;
-    int64_t kept       = first;
+    code_table keys  = {0};
+    pb_status status = PB_OK;
+    int64_t kept     = first;
 
     for (int64_t i = first; i < e->count; i++) {
-        pb_code_edge edge = e->all[i];
-        int32_t key[]     = {edge.name, edge.index, (int32_t)edge.relation};
-        int32_t number    = 0;
-        PB_TRY_GOTO(status, pb_code_table_add_list(&keys, key, 3, &number), done);
-        pb_code_edge *target = &e->all[first + number];
+        code_edge edge = e->all[i];
+        int32_t key[]  = {edge.name, edge.index, (int32_t)edge.relation};
+        int32_t number = 0;
+        PB_TRY_GOTO(status, code_table_add_list(&keys, key, 3, &number), done);
+        code_edge *target = &e->all[first + number];
         if (first + number == kept) {
             *target = edge;
             kept++;
             continue;
         }
-        PB_TRY_GOTO(status, pb_code_list_joined(s, target->names, edge.names, &target->names),
-                    done);
-        PB_TRY_GOTO(status, pb_code_list_sorted(s, target->indices, edge.indices, &target->indices),
+        PB_TRY_GOTO(status, code_list_joined(s, target->names, edge.names, &target->names), done);
+        PB_TRY_GOTO(status, code_list_sorted(s, target->indices, edge.indices, &target->indices),
                     done);
     }
     e->count = kept;
 done:
-    pb_code_table_clear(&keys);
+    code_table_clear(&keys);
     return status;
 }
 
 /* By counting: indices are small. */
-static pb_status sort(pb_code_edges *e, int32_t indices)
+static pb_status sort(code_edges *e, int32_t indices)
 {
-    int64_t *places      = NULL;
-    pb_code_edge *sorted = NULL;
+    int64_t *places   = NULL;
+    code_edge *sorted = NULL;
     pb_status status;
 
     PB_TRY_GOTO(status, PB_ALLOC(places, (size_t)indices + 1), done);
@@ -66,12 +65,12 @@ done:
 }
 
 /* Indices that have parents or are parents. */
-static void mark(const pb_code_edges *e, const pb_code_states *s, bool *connected, bool *visited)
+static void mark(const code_edges *e, const code_states *s, bool *connected, bool *visited)
 {
     for (int64_t i = 0; i < e->count; i++) {
         int64_t count         = 0;
         int32_t list          = e->all[i].indices;
-        const int32_t *parent = pb_code_table_list(&s->values, list, &count);
+        const int32_t *parent = code_table_list(&s->values, list, &count);
         if (count > 0) {
             connected[e->all[i].index] = true;
         }
@@ -82,18 +81,18 @@ static void mark(const pb_code_edges *e, const pb_code_states *s, bool *connecte
     }
 }
 
-static pb_status keep_connected(pb_code_edges *e, const bool *connected, pb_code_states *s)
+static pb_status keep_connected(code_edges *e, const bool *connected, code_states *s)
 {
     int64_t kept = 0;
 
     for (int64_t i = 0; i < e->count; i++) {
-        pb_code_edge edge = e->all[i];
+        code_edge edge = e->all[i];
         if (!connected[edge.index]) {
             continue;
         }
         if (kept > 0 && e->all[kept - 1].index == edge.index) {
             kept--;
-            PB_TRY(pb_code_list_joined(s, e->all[kept].names, edge.names, &edge.names));
+            PB_TRY(code_list_joined(s, e->all[kept].names, edge.names, &edge.names));
         }
         e->all[kept++] = edge;
     }
@@ -101,7 +100,7 @@ static pb_status keep_connected(pb_code_edges *e, const bool *connected, pb_code
     return PB_OK;
 }
 
-pb_status pb_code_edges_reduce(pb_code_edges *e, int32_t indices, pb_code_states *s)
+pb_status code_edges_reduce(code_edges *e, int32_t indices, code_states *s)
 {
     bool *connected = NULL, *visited = NULL;
     pb_status status;
@@ -126,30 +125,30 @@ static int32_t number_of(int32_t name, int32_t *numbers, int32_t *used)
     return numbers[name] - 1;
 }
 
-static pb_status number_all(const pb_code_edges *e, const pb_code_states *s, int32_t *numbers,
-                            int32_t **list, pb_code_table *table, pb_code_flow *out)
+static pb_status number_all(const code_edges *e, const code_states *s, int32_t *numbers,
+                            int32_t **list, code_table *table, code_flow *out)
 {
     int32_t used = 0;
 
     PB_TRY(PB_ALLOC(out->edges, e->count));
     for (int64_t i = 0; i < e->count; i++) {
-        const pb_code_edge *edge = &e->all[i];
-        int64_t count            = 0;
-        const int32_t *names     = pb_code_table_list(&s->values, edge->names, &count);
+        const code_edge *edge = &e->all[i];
+        int64_t count         = 0;
+        const int32_t *names  = code_table_list(&s->values, edge->names, &count);
         PB_TRY(PB_GROW(*list, count + 2));
         for (int64_t k = 0; k < count; k++) {
             (*list)[2 + k] = number_of(names[k], numbers, &used);
         }
         (*list)[0] = number_of(edge->name, numbers, &used);
         (*list)[1] = (int32_t)edge->relation;
-        PB_TRY(pb_code_table_add_list(table, *list, count + 2, &out->edges[i]));
+        PB_TRY(code_table_add_list(table, *list, count + 2, &out->edges[i]));
     }
     out->count = e->count;
     return PB_OK;
 }
 
-pb_status pb_code_edges_number(const pb_code_edges *e, const pb_code_states *s, int32_t names,
-                               pb_code_table *table, pb_code_flow *out)
+pb_status code_edges_number(const code_edges *e, const code_states *s, int32_t names,
+                            code_table *table, code_flow *out)
 {
     int32_t *numbers = NULL, *list = NULL;
     pb_status status;

@@ -21,20 +21,20 @@ typedef struct memory {
 } memory;
 
 typedef struct flow {
-    const pb_code_tree *tree;
-    pb_code_leaves leaves;
-    pb_code_states states;
-    pb_code_edges edges;
-    int64_t loops;         /* that the walk is in */
-    pb_code_table befores; /* lists: loop, states of its names */
-    memory *memories;      /* by number in `befores` */
-    pb_code_edges remembered;
+    const code_tree *tree;
+    code_leaves leaves;
+    code_states states;
+    code_edges edges;
+    int64_t loops;      /* that the walk is in */
+    code_table befores; /* lists: loop, states of its names */
+    memory *memories;   /* by number in `befores` */
+    code_edges remembered;
     bool gave_up; /* no edges: a node lacks what its rule reads, or too many steps */
 } flow;
 
 static pb_status walk(flow *f, int32_t node);
 
-static const pb_code_node *node_at(const flow *f, int32_t node)
+static const code_node *node_at(const flow *f, int32_t node)
 {
     return &f->tree->nodes[node];
 }
@@ -46,57 +46,57 @@ static void leaves_of(const flow *f, int32_t node, int32_t *first, int32_t *last
     *last  = f->leaves.before[node_at(f, node)->end];
 }
 
-static pb_status add_edge(flow *f, const pb_code_leaf *leaf, pb_code_relation relation,
-                          int32_t names, int32_t indices)
+static pb_status add_edge(flow *f, const code_leaf *leaf, code_relation relation, int32_t names,
+                          int32_t indices)
 {
     f->states.steps++;
-    return pb_code_edges_add(&f->edges,
-                             (pb_code_edge){leaf->name, leaf->index, relation, names, indices});
+    return code_edges_add(&f->edges,
+                          (code_edge){leaf->name, leaf->index, relation, names, indices});
 }
 
-static pb_status define(flow *f, const pb_code_leaf *leaf)
+static pb_status define(flow *f, const code_leaf *leaf)
 {
     int32_t list = 0;
 
-    PB_TRY(pb_code_list_of(&f->states, &leaf->index, 1, &list));
-    return pb_code_states_set(&f->states, leaf->name, list);
+    PB_TRY(code_list_of(&f->states, &leaf->index, 1, &list));
+    return code_states_set(&f->states, leaf->name, list);
 }
 
 static pb_status walk_leaf(flow *f, int32_t node)
 {
-    pb_code_leaf leaf = f->leaves.leaves[f->leaves.before[node]];
+    code_leaf leaf = f->leaves.leaves[f->leaves.before[node]];
     int32_t names = 0, known = f->states.lists[leaf.name];
 
     if (!leaf.is_variable) {
         return PB_OK;
     }
-    if (known != PB_CODE_UNKNOWN) {
-        PB_TRY(pb_code_list_of(&f->states, &leaf.name, 1, &names));
-        return add_edge(f, &leaf, PB_CODE_COMES_FROM, names, known);
+    if (known != CODE_UNKNOWN) {
+        PB_TRY(code_list_of(&f->states, &leaf.name, 1, &names));
+        return add_edge(f, &leaf, CODE_COMES_FROM, names, known);
     }
-    if (node_at(f, node)->kind == PB_CODE_IDENTIFIER) {
+    if (node_at(f, node)->kind == CODE_IDENTIFIER) {
         PB_TRY(define(f, &leaf));
     }
-    PB_TRY(pb_code_list_of(&f->states, NULL, 0, &names));
-    return add_edge(f, &leaf, PB_CODE_COMES_FROM, names, names);
+    PB_TRY(code_list_of(&f->states, NULL, 0, &names));
+    return add_edge(f, &leaf, CODE_COMES_FROM, names, names);
 }
 
 /* Each name on the left comes from each leaf of the value, one edge per pair. */
-static pb_status default_edges(flow *f, const pb_code_leaf *name, int32_t first, int32_t last)
+static pb_status default_edges(flow *f, const code_leaf *name, int32_t first, int32_t last)
 {
-    for (int32_t i = first; i < last && f->states.steps < PB_CODE_STEP_LIMIT; i++) {
-        const pb_code_leaf *value = &f->leaves.leaves[i];
+    for (int32_t i = first; i < last && f->states.steps < CODE_STEP_LIMIT; i++) {
+        const code_leaf *value = &f->leaves.leaves[i];
         int32_t names = 0, indices = 0;
         if (value->is_variable) {
-            PB_TRY(pb_code_list_of(&f->states, &value->name, 1, &names));
-            PB_TRY(pb_code_list_of(&f->states, &value->index, 1, &indices));
-            PB_TRY(add_edge(f, name, PB_CODE_COMES_FROM, names, indices));
+            PB_TRY(code_list_of(&f->states, &value->name, 1, &names));
+            PB_TRY(code_list_of(&f->states, &value->index, 1, &indices));
+            PB_TRY(add_edge(f, name, CODE_COMES_FROM, names, indices));
         }
     }
     return PB_OK;
 }
 
-static pb_status walk_default(flow *f, const pb_code_node *n)
+static pb_status walk_default(flow *f, const code_node *n)
 {
     int32_t name, name_end, value = 0, value_end = 0;
 
@@ -108,7 +108,7 @@ static pb_status walk_default(flow *f, const pb_code_node *n)
     leaves_of(f, n->left, &name, &name_end);
     leaves_of(f, n->right, &value, &value_end);
     for (; name < name_end; name++) {
-        const pb_code_leaf *leaf = &f->leaves.leaves[name];
+        const code_leaf *leaf = &f->leaves.leaves[name];
         if (leaf->is_variable) {
             PB_TRY(default_edges(f, leaf, value, value_end));
             PB_TRY(define(f, leaf));
@@ -133,8 +133,8 @@ static pb_status parents_of(flow *f, int32_t node, int32_t *names, int32_t *indi
         }
     }
     pb_status status;
-    PB_TRY_GOTO(status, pb_code_list_of(&f->states, list, count, names), done);
-    PB_TRY_GOTO(status, pb_code_list_of(&f->states, second, count, indices), done);
+    PB_TRY_GOTO(status, code_list_of(&f->states, list, count, names), done);
+    PB_TRY_GOTO(status, code_list_of(&f->states, second, count, indices), done);
 done:
     pb_memory_free(list);
     return status;
@@ -147,9 +147,9 @@ static pb_status pair(flow *f, int32_t left, int32_t right)
     PB_TRY(parents_of(f, right, &names, &indices));
     leaves_of(f, left, &first, &last);
     for (; first < last; first++) {
-        const pb_code_leaf *leaf = &f->leaves.leaves[first];
+        const code_leaf *leaf = &f->leaves.leaves[first];
         if (leaf->is_variable) {
-            PB_TRY(add_edge(f, leaf, PB_CODE_COMPUTED_FROM, names, indices));
+            PB_TRY(add_edge(f, leaf, CODE_COMPUTED_FROM, names, indices));
             PB_TRY(define(f, leaf));
         }
     }
@@ -165,7 +165,7 @@ typedef struct sides {
 
 static int32_t past_commas(const flow *f, int32_t node)
 {
-    while (node >= 0 && node_at(f, node)->kind == PB_CODE_COMMA) {
+    while (node >= 0 && node_at(f, node)->kind == CODE_COMMA) {
         node = node_at(f, node)->next;
     }
     return node;
@@ -211,7 +211,7 @@ static pb_status assign(flow *f, int32_t left, int32_t right, bool may_split)
     }
     sides all = sides_of(f, left, right, may_split);
     if (all.are_split &&
-        (node_at(f, left)->kind == PB_CODE_STRING || node_at(f, right)->kind == PB_CODE_STRING)) {
+        (node_at(f, left)->kind == CODE_STRING || node_at(f, right)->kind == CODE_STRING)) {
         f->gave_up = true; /* the package looks for leaves in the string, and fails */
         return PB_OK;
     }
@@ -224,15 +224,15 @@ static pb_status assign(flow *f, int32_t left, int32_t right, bool may_split)
     return PB_OK;
 }
 
-static bool is_clause(const pb_code_node *n)
+static bool is_clause(const code_node *n)
 {
-    return n->kind == PB_CODE_ELIF_CLAUSE || n->kind == PB_CODE_ELSE_CLAUSE;
+    return n->kind == CODE_ELIF_CLAUSE || n->kind == CODE_ELSE_CLAUSE;
 }
 
 /* The branches of an if statement: what each does to the states of the entry. */
 typedef struct branches {
     int64_t mark;
-    pb_code_outcome *outcomes; /* the first is that of the statement itself */
+    code_outcome *outcomes; /* the first is that of the statement itself */
     int64_t count;
     bool is_taken; /* the first outcome was taken back from the running state */
     bool has_else;
@@ -240,41 +240,41 @@ typedef struct branches {
 
 static pb_status walk_branch(flow *f, int32_t child, branches *b)
 {
-    const pb_code_node *n = node_at(f, child);
+    const code_node *n = node_at(f, child);
 
-    b->has_else |= n->kind == PB_CODE_ELSE_CLAUSE || n->kind == PB_CODE_ELSE;
+    b->has_else |= n->kind == CODE_ELSE_CLAUSE || n->kind == CODE_ELSE;
     if (!is_clause(n)) {
-        if (n->kind == PB_CODE_COMMENT) {
+        if (n->kind == CODE_COMMENT) {
             return PB_OK;
         }
         if (b->is_taken) {
-            PB_TRY(pb_code_states_apply(&f->states, b->outcomes[0]));
+            PB_TRY(code_states_apply(&f->states, b->outcomes[0]));
             b->is_taken = false;
         }
         return walk(f, child);
     }
     if (!b->is_taken) {
-        PB_TRY(pb_code_states_take(&f->states, b->mark, &b->outcomes[0]));
+        PB_TRY(code_states_take(&f->states, b->mark, &b->outcomes[0]));
         b->is_taken = true;
     }
     PB_TRY(walk(f, child));
     PB_TRY(PB_GROW(b->outcomes, b->count + 1));
-    return pb_code_states_take(&f->states, b->mark, &b->outcomes[b->count++]);
+    return code_states_take(&f->states, b->mark, &b->outcomes[b->count++]);
 }
 
-static pb_status walk_branches(flow *f, const pb_code_node *n, branches *b)
+static pb_status walk_branches(flow *f, const code_node *n, branches *b)
 {
     PB_TRY(PB_GROW(b->outcomes, 1));
     for (int32_t i = n->first; i >= 0; i = node_at(f, i)->next) {
         PB_TRY(walk_branch(f, i, b));
     }
     if (!b->is_taken) {
-        PB_TRY(pb_code_states_take(&f->states, b->mark, &b->outcomes[0]));
+        PB_TRY(code_states_take(&f->states, b->mark, &b->outcomes[0]));
     }
-    return pb_code_states_unite(&f->states, b->outcomes, b->count, !b->has_else);
+    return code_states_unite(&f->states, b->outcomes, b->count, !b->has_else);
 }
 
-static pb_status walk_if(flow *f, const pb_code_node *n)
+static pb_status walk_if(flow *f, const code_node *n)
 {
     int64_t outcomes = f->states.outcome_count;
     branches b       = {.mark = f->states.trail_count, .count = 1};
@@ -291,7 +291,7 @@ static pb_status walk_if(flow *f, const pb_code_node *n)
     return status;
 }
 
-static pb_status walk_children(flow *f, const pb_code_node *n)
+static pb_status walk_children(flow *f, const code_node *n)
 {
     for (int32_t i = n->first; i >= 0; i = node_at(f, i)->next) {
         PB_TRY(walk(f, i));
@@ -299,23 +299,23 @@ static pb_status walk_children(flow *f, const pb_code_node *n)
     return PB_OK;
 }
 
-static pb_status walk_loop_twice(flow *f, const pb_code_node *n)
+static pb_status walk_loop_twice(flow *f, const code_node *n)
 {
     int64_t first = f->edges.count;
 
     f->loops++;
     for (int round = 0; round < 2 && !f->gave_up; round++) {
-        if (n->kind == PB_CODE_WHILE_STATEMENT) {
+        if (n->kind == CODE_WHILE_STATEMENT) {
             PB_TRY(walk_children(f, n));
         } else {
             PB_TRY(assign(f, n->left, n->right, true));
-            if (!f->gave_up && node_at(f, n->last)->kind == PB_CODE_BLOCK) {
+            if (!f->gave_up && node_at(f, n->last)->kind == CODE_BLOCK) {
                 PB_TRY(walk(f, n->last));
             }
         }
     }
     f->loops--;
-    return pb_code_edges_merge(&f->edges, first, &f->states);
+    return code_edges_merge(&f->edges, first, &f->states);
 }
 
 /* The loop, and the lists of all its leaves' names as they are, as one list. */
@@ -342,9 +342,9 @@ static pb_status remember(flow *f, int32_t before, int64_t first_edge, const int
     m->edge_count = f->edges.count - first_edge;
     f->states.steps += m->edge_count;
     for (int64_t i = 0; i < m->edge_count; i++) {
-        PB_TRY(pb_code_edges_add(&f->remembered, f->edges.all[first_edge + i]));
+        PB_TRY(code_edges_add(&f->remembered, f->edges.all[first_edge + i]));
     }
-    return pb_code_list_of(&f->states, after, count, &m->after);
+    return code_list_of(&f->states, after, count, &m->after);
 }
 
 static pb_status repeat(flow *f, int32_t loop, const memory *m)
@@ -353,15 +353,15 @@ static pb_status repeat(flow *f, int32_t loop, const memory *m)
     int64_t count = 0;
 
     for (int64_t i = 0; i < m->edge_count; i++) {
-        PB_TRY(pb_code_edges_add(&f->edges, f->remembered.all[m->first_edge + i]));
+        PB_TRY(code_edges_add(&f->edges, f->remembered.all[m->first_edge + i]));
     }
     f->states.steps += m->edge_count;
     leaves_of(f, loop, &first, &last);
     for (int32_t i = first; i < last; i++) {
         int32_t name = f->leaves.leaves[i].name;
-        int32_t list = pb_code_table_list(&f->states.values, m->after, &count)[1 + i - first];
+        int32_t list = code_table_list(&f->states.values, m->after, &count)[1 + i - first];
         if (f->states.lists[name] != list) {
-            PB_TRY(pb_code_states_set(&f->states, name, list));
+            PB_TRY(code_states_set(&f->states, name, list));
         }
     }
     return PB_OK;
@@ -373,7 +373,7 @@ static pb_status walk_inner_loop(flow *f, int32_t loop, int32_t *list)
     int32_t before = 0, known = f->befores.count;
 
     PB_TRY(states_of(f, loop, list, &count));
-    PB_TRY(pb_code_table_add_list(&f->befores, list, count, &before));
+    PB_TRY(code_table_add_list(&f->befores, list, count, &before));
     if (before < known) {
         return repeat(f, loop, &f->memories[before]);
     }
@@ -400,11 +400,11 @@ static pb_status walk_loop(flow *f, int32_t loop)
     return status;
 }
 
-static pb_status walk_other(flow *f, const pb_code_node *n)
+static pb_status walk_other(flow *f, const code_node *n)
 {
     for (int clauses = 1; clauses >= 0; clauses--) {
         for (int32_t i = n->first; i >= 0; i = node_at(f, i)->next) {
-            if ((node_at(f, i)->kind == PB_CODE_FOR_IN_CLAUSE) == (clauses == 1)) {
+            if ((node_at(f, i)->kind == CODE_FOR_IN_CLAUSE) == (clauses == 1)) {
                 PB_TRY(walk(f, i));
             }
         }
@@ -414,76 +414,76 @@ static pb_status walk_other(flow *f, const pb_code_node *n)
 
 static pb_status walk(flow *f, int32_t node)
 {
-    const pb_code_node *n = node_at(f, node);
+    const code_node *n = node_at(f, node);
 
-    f->gave_up |= ++f->states.steps > PB_CODE_STEP_LIMIT;
+    f->gave_up |= ++f->states.steps > CODE_STEP_LIMIT;
     if (f->gave_up) {
         return PB_OK;
     }
-    if (pb_code_is_leaf(n)) {
+    if (code_is_leaf(n)) {
         return walk_leaf(f, node);
     }
     switch (n->kind) {
-    case PB_CODE_DEFAULT_PARAMETER:
+    case CODE_DEFAULT_PARAMETER:
         return walk_default(f, n);
-    case PB_CODE_ASSIGNMENT:
+    case CODE_ASSIGNMENT:
         return n->right < 0 ? PB_OK : assign(f, n->left, n->right, true);
-    case PB_CODE_FOR_IN_CLAUSE:
+    case CODE_FOR_IN_CLAUSE:
         return assign(f, n->left, n->last, false);
-    case PB_CODE_IF_STATEMENT:
+    case CODE_IF_STATEMENT:
         return walk_if(f, n);
-    case PB_CODE_FOR_STATEMENT:
-    case PB_CODE_WHILE_STATEMENT:
+    case CODE_FOR_STATEMENT:
+    case CODE_WHILE_STATEMENT:
         return walk_loop(f, node);
     default:
         return walk_other(f, n);
     }
 }
 
-static pb_status find(flow *f, pb_code_table *table, pb_code_flow *out)
+static pb_status find(flow *f, code_table *table, code_flow *out)
 {
-    PB_TRY(pb_code_states_init(&f->states, f->leaves.names.count));
+    PB_TRY(code_states_init(&f->states, f->leaves.names.count));
     PB_TRY(walk(f, 0));
     if (f->gave_up) {
         return PB_OK;
     }
-    PB_TRY(pb_code_edges_reduce(&f->edges, f->leaves.count, &f->states));
+    PB_TRY(code_edges_reduce(&f->edges, f->leaves.count, &f->states));
     for (int64_t i = 0; i < f->edges.count; i++) {
         int64_t count = 0;
-        (void)pb_code_table_list(&f->states.values, f->edges.all[i].names, &count);
+        (void)code_table_list(&f->states.values, f->edges.all[i].names, &count);
         f->states.steps += count;
     }
-    if (f->states.steps > PB_CODE_STEP_LIMIT) {
+    if (f->states.steps > CODE_STEP_LIMIT) {
         return PB_OK;
     }
-    return pb_code_edges_number(&f->edges, &f->states, f->leaves.names.count, table, out);
+    return code_edges_number(&f->edges, &f->states, f->leaves.names.count, table, out);
 }
 
-pb_status pb_code_flow_find(const pb_code_tree *tree, const char *text, size_t length,
-                            pb_code_table *edges, pb_code_flow *out)
+pb_status code_flow_find(const code_tree *tree, const char *text, size_t length, code_table *edges,
+                         code_flow *out)
 {
     flow f           = {.tree = tree};
     pb_status status = PB_OK;
 
-    *out = (pb_code_flow){0};
-    PB_TRY(pb_code_leaves_find(tree, text, length, &f.leaves));
-    if (f.leaves.depth <= PB_CODE_DEPTH_LIMIT) {
+    *out = (code_flow){0};
+    PB_TRY(code_leaves_find(tree, text, length, &f.leaves));
+    if (f.leaves.depth <= CODE_DEPTH_LIMIT) {
         status = find(&f, edges, out);
     }
-    pb_code_leaves_clear(&f.leaves);
-    pb_code_states_clear(&f.states);
-    pb_code_table_clear(&f.befores);
+    code_leaves_clear(&f.leaves);
+    code_states_clear(&f.states);
+    code_table_clear(&f.befores);
     pb_memory_free(f.edges.all);
     pb_memory_free(f.memories);
     pb_memory_free(f.remembered.all);
     if (status != PB_OK) {
-        pb_code_flow_clear(out);
+        code_flow_clear(out);
     }
     return status;
 }
 
-void pb_code_flow_clear(pb_code_flow *f)
+void code_flow_clear(code_flow *f)
 {
     pb_memory_free(f->edges);
-    *f = (pb_code_flow){0};
+    *f = (code_flow){0};
 }

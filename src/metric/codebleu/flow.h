@@ -8,17 +8,17 @@
 
 /* A text with deeper leaves has no edges: Python's limit of 1000 calls ends the package's walk
  * there. */
-#define PB_CODE_DEPTH_LIMIT 994
+#define CODE_DEPTH_LIMIT 994
 
-typedef enum pb_code_relation { PB_CODE_COMES_FROM, PB_CODE_COMPUTED_FROM } pb_code_relation;
+typedef enum code_relation { CODE_COMES_FROM, CODE_COMPUTED_FROM } code_relation;
 
 /* Zero-initialised is empty. */
-typedef struct pb_code_flow {
+typedef struct code_flow {
     int32_t *edges; /* [count] numbers of edges in a table that texts share */
     int64_t count;
-} pb_code_flow;
+} code_flow;
 
 /* An edge in `edges` is the list: number of the name, relation, numbers of its parents. */
-pb_status pb_code_flow_find(const pb_code_tree *tree, const char *text, size_t length,
-                            pb_code_table *edges, pb_code_flow *out) PB_MUST_USE;
-void pb_code_flow_clear(pb_code_flow *f);
+pb_status code_flow_find(const code_tree *tree, const char *text, size_t length, code_table *edges,
+                         code_flow *out) PB_MUST_USE;
+void code_flow_clear(code_flow *f);

@@ -15,12 +15,12 @@ typedef struct rows {
     uint32_t *characters; /* [characters + 1] first byte of each; NULL: one byte each */
 } rows;
 
-void pb_code_leaves_clear(pb_code_leaves *l)
+void code_leaves_clear(code_leaves *l)
 {
     pb_memory_free(l->leaves);
     pb_memory_free(l->before);
-    pb_code_table_clear(&l->names);
-    *l = (pb_code_leaves){0};
+    code_table_clear(&l->names);
+    *l = (code_leaves){0};
 }
 
 static pb_status rows_find(const char *text, size_t length, rows *r)
@@ -66,7 +66,7 @@ static pb_status cut(const rows *r, size_t row, size_t from, size_t to, pb_strin
     return end > start ? pb_string_append(out, r->text + start, end - start) : PB_OK;
 }
 
-static pb_status text_of(const rows *r, const pb_code_node *n, pb_string *out)
+static pb_status text_of(const rows *r, const code_node *n, pb_string *out)
 {
     out->length = 0;
     if (n->start_row == n->end_row) {
@@ -79,36 +79,36 @@ static pb_status text_of(const rows *r, const pb_code_node *n, pb_string *out)
     return cut(r, n->end_row, 0, n->end_byte, out);
 }
 
-static bool at_same_place(const pb_code_node *a, const pb_code_node *b)
+static bool at_same_place(const code_node *a, const code_node *b)
 {
     return a->start_row == b->start_row && a->start_byte == b->start_byte &&
            a->end_row == b->end_row && a->end_byte == b->end_byte;
 }
 
-static pb_status find(const pb_code_tree *tree, const rows *r, pb_string *text, pb_code_leaves *out)
+static pb_status find(const code_tree *tree, const rows *r, pb_string *text, code_leaves *out)
 {
     PB_TRY(PB_ALLOC(out->before, (size_t)tree->count + 1));
     PB_TRY(pb_string_append(text, "", 0));
     for (int32_t i = 0, below = 0; i < tree->count; i++) {
-        const pb_code_node *n = &tree->nodes[i];
-        out->before[i]        = out->count;
-        if (i < below || !pb_code_is_leaf(n)) {
+        const code_node *n = &tree->nodes[i];
+        out->before[i]     = out->count;
+        if (i < below || !code_is_leaf(n)) {
             continue;
         }
         below = n->end;
         PB_TRY(text_of(r, n, text));
         PB_TRY(PB_GROW(out->leaves, (size_t)out->count + 1));
-        pb_code_leaf *leaf = &out->leaves[out->count];
-        *leaf              = (pb_code_leaf){.node = i, .index = out->count};
+        code_leaf *leaf = &out->leaves[out->count];
+        *leaf           = (code_leaf){.node = i, .index = out->count};
         leaf->is_variable =
             text->length != strlen(n->type) || memcmp(text->data, n->type, text->length) != 0;
-        PB_TRY(pb_code_table_add(&out->names, text->data, text->length, &leaf->name));
+        PB_TRY(code_table_add(&out->names, text->data, text->length, &leaf->name));
         out->depth = n->depth > out->depth ? n->depth : out->depth;
         out->count++;
     }
     out->before[tree->count] = out->count;
     for (int32_t i = out->count - 2; i >= 0; i--) {
-        pb_code_leaf *leaf = &out->leaves[i];
+        code_leaf *leaf = &out->leaves[i];
         if (at_same_place(&tree->nodes[leaf->node], &tree->nodes[leaf[1].node])) {
             leaf->index = leaf[1].index;
         }
@@ -116,8 +116,7 @@ static pb_status find(const pb_code_tree *tree, const rows *r, pb_string *text, 
     return PB_OK;
 }
 
-pb_status pb_code_leaves_find(const pb_code_tree *tree, const char *text, size_t length,
-                              pb_code_leaves *out)
+pb_status code_leaves_find(const code_tree *tree, const char *text, size_t length, code_leaves *out)
 {
     rows r           = {0};
     pb_string piece  = {0};
@@ -127,7 +126,7 @@ pb_status pb_code_leaves_find(const pb_code_tree *tree, const char *text, size_t
         status = find(tree, &r, &piece, out);
     }
     if (status != PB_OK) {
-        pb_code_leaves_clear(out);
+        code_leaves_clear(out);
     }
     pb_string_clear(&piece);
     pb_memory_free(r.starts);

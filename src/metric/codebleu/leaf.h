@@ -5,28 +5,28 @@
 
 #include "syntax_tree.h"
 
-typedef struct pb_code_leaf {
+typedef struct code_leaf {
     int32_t node;
     int32_t name;     /* number of its text */
     int32_t index;    /* in the order of the text; leaves at equal positions share the last one's */
     bool is_variable; /* the text is not the node's type */
-} pb_code_leaf;
+} code_leaf;
 
 /* Zero-initialised is empty. */
-typedef struct pb_code_leaves {
-    pb_code_leaf *leaves; /* [count] */
+typedef struct code_leaves {
+    code_leaf *leaves; /* [count] */
     int32_t count;
     int32_t *before; /* [nodes + 1] leaves before each node */
     int32_t depth;   /* of the deepest leaf */
-    pb_code_table names;
-} pb_code_leaves;
+    code_table names;
+} code_leaves;
 
 /* Nodes without children, but no comments, and strings as a whole. */
-static inline bool pb_code_is_leaf(const pb_code_node *n)
+static inline bool code_is_leaf(const code_node *n)
 {
-    return n->kind == PB_CODE_STRING || (n->first < 0 && n->kind != PB_CODE_COMMENT);
+    return n->kind == CODE_STRING || (n->first < 0 && n->kind != CODE_COMMENT);
 }
 
-pb_status pb_code_leaves_find(const pb_code_tree *tree, const char *text, size_t length,
-                              pb_code_leaves *out) PB_MUST_USE;
-void pb_code_leaves_clear(pb_code_leaves *l);
+pb_status code_leaves_find(const code_tree *tree, const char *text, size_t length,
+                           code_leaves *out) PB_MUST_USE;
+void code_leaves_clear(code_leaves *l);

@@ -128,7 +128,7 @@ static bool opening_quote(const char *line, size_t length, size_t at, size_t *qu
     return used == 0;
 }
 
-size_t pb_lexeme_string_end(const char *line, size_t length, size_t at, char quote, bool is_long)
+size_t lexeme_string_end(const char *line, size_t length, size_t at, char quote, bool is_long)
 {
     while (at < length) {
         if (line[at] == '\\') {
@@ -151,23 +151,23 @@ size_t pb_lexeme_string_end(const char *line, size_t length, size_t at, char quo
 }
 
 /* A string in single quotes: up to its end, or to a backslash before the line's end. */
-static pb_lexeme_kind short_string(const char *line, size_t length, size_t quote, size_t *end)
+static lexeme_kind short_string(const char *line, size_t length, size_t quote, size_t *end)
 {
     for (size_t at = quote + 1; at < length && line[at] != '\n'; at++) {
         if (line[at] == line[quote]) {
             *end = at + 1;
-            return PB_LEXEME_STRING;
+            return LEXEME_STRING;
         }
         if (line[at] == '\\') {
             size_t behind = line_end(line, length, at + 1);
             if (behind > at + 1) {
                 *end = behind;
-                return PB_LEXEME_OPEN_STRING;
+                return LEXEME_OPEN_STRING;
             }
             at++;
         }
     }
-    return PB_LEXEME_NONE;
+    return LEXEME_NONE;
 }
 
 static size_t name(const char *line, size_t length, size_t at)
@@ -194,48 +194,46 @@ static size_t operator_end(const char *line, size_t length, size_t at)
     return at + is_in("%&()*+,-./:;<=>@[]^{|}~", c);
 }
 
-pb_lexeme_kind pb_lexeme_at(const char *line, size_t length, size_t at, size_t *end)
+lexeme_kind lexeme_at(const char *line, size_t length, size_t at, size_t *end)
 {
     char c       = byte_at(line, length, at);
     size_t quote = 0;
 
     if (at >= length) {
         *end = at;
-        return PB_LEXEME_END;
+        return LEXEME_END;
     }
     if (c == '\\') {
         *end = line_end(line, length, at + 1);
-        return *end > at + 1 ? PB_LEXEME_CONTINUATION : PB_LEXEME_NONE;
+        return *end > at + 1 ? LEXEME_CONTINUATION : LEXEME_NONE;
     }
     if (c == '#') {
         for (*end = at; *end < length && line[*end] != '\r' && line[*end] != '\n';) {
             ++*end;
         }
-        return PB_LEXEME_COMMENT;
+        return LEXEME_COMMENT;
     }
     bool is_string = opening_quote(line, length, at, &quote);
     if (is_string && byte_at(line, length, quote + 1) == line[quote] &&
         byte_at(line, length, quote + 2) == line[quote]) {
         *end = quote + 3;
-        return PB_LEXEME_LONG_STRING;
+        return LEXEME_LONG_STRING;
     }
     if ((*end = number(line, length, at)) > at) {
-        return PB_LEXEME_OTHER;
+        return LEXEME_OTHER;
     }
     if ((*end = line_end(line, length, at)) > at) {
-        return PB_LEXEME_LINE_END;
+        return LEXEME_LINE_END;
     }
     if ((*end = operator_end(line, length, at)) > at) {
-        return is_in("([{", c)   ? PB_LEXEME_OPENING
-               : is_in(")]}", c) ? PB_LEXEME_CLOSING
-                                 : PB_LEXEME_OTHER;
+        return is_in("([{", c) ? LEXEME_OPENING : is_in(")]}", c) ? LEXEME_CLOSING : LEXEME_OTHER;
     }
     if (is_string) {
-        pb_lexeme_kind kind = short_string(line, length, quote, end);
-        if (kind != PB_LEXEME_NONE) {
+        lexeme_kind kind = short_string(line, length, quote, end);
+        if (kind != LEXEME_NONE) {
             return kind;
         }
     }
     *end = name(line, length, at);
-    return *end > at ? PB_LEXEME_OTHER : PB_LEXEME_NONE;
+    return *end > at ? LEXEME_OTHER : LEXEME_NONE;
 }

@@ -37,7 +37,7 @@ static bool is_keyword(const char *text, size_t length)
     return false;
 }
 
-static pb_status split(const char *text, pb_code_table *words, tokens *out)
+static pb_status split(const char *text, code_table *words, tokens *out)
 {
     size_t length = strlen(text), bytes = 0;
 
@@ -51,18 +51,18 @@ static pb_status split(const char *text, pb_code_table *words, tokens *out)
             continue;
         }
         PB_TRY(PB_GROW(out->numbers, out->count + 1));
-        PB_TRY(pb_code_table_add(words, text + start, at - start, &out->numbers[out->count]));
+        PB_TRY(code_table_add(words, text + start, at - start, &out->numbers[out->count]));
         out->count++;
     }
     return PB_OK;
 }
 
-static pb_status count_side(const tokens *t, int64_t order, bool is_candidate, pb_code_table *grams,
+static pb_status count_side(const tokens *t, int64_t order, bool is_candidate, code_table *grams,
                             counts **all)
 {
     for (int64_t i = 0; i + order <= t->count; i++) {
         int32_t gram = 0;
-        PB_TRY(pb_code_table_add_list(grams, t->numbers + i, order, &gram));
+        PB_TRY(code_table_add_list(grams, t->numbers + i, order, &gram));
         PB_TRY(PB_GROW(*all, (size_t)gram + 1));
         counts *c = &(*all)[gram];
         c->candidate += is_candidate;
@@ -84,26 +84,26 @@ static int64_t common(counts c)
 static pb_status count_order(const tokens *candidate, const tokens *reference, int64_t order,
                              double *sums)
 {
-    pb_code_table grams = {0};
-    counts *all         = NULL;
+    code_table grams = {0};
+    counts *all      = NULL;
     pb_status status;
 
     PB_TRY_GOTO(status, count_side(reference, order, false, &grams, &all), done);
     PB_TRY_GOTO(status, count_side(candidate, order, true, &grams, &all), done);
     for (int32_t i = 0; i < grams.count; i++) {
-        sums[PB_CODE_MATCHES + order - 1] += (double)common(all[i]);
+        sums[CODE_MATCHES + order - 1] += (double)common(all[i]);
     }
-    sums[PB_CODE_CANDIDATES + order - 1] = at_least_one((double)(candidate->count - order + 1));
-    sums[PB_CODE_REFERENCES + order - 1] = at_least_one((double)(reference->count - order + 1));
+    sums[CODE_CANDIDATES + order - 1] = at_least_one((double)(candidate->count - order + 1));
+    sums[CODE_REFERENCES + order - 1] = at_least_one((double)(reference->count - order + 1));
 done:
-    pb_code_table_clear(&grams);
+    code_table_clear(&grams);
     pb_memory_free(all);
     return status;
 }
 
 /* Single tokens of the reference, keywords with weight 1. */
 static pb_status count_weighted(const tokens *candidate, const tokens *reference,
-                                const pb_code_table *words, double *sums)
+                                const code_table *words, double *sums)
 {
     counts *all  = NULL;
     double total = 0;
@@ -117,34 +117,33 @@ static pb_status count_weighted(const tokens *candidate, const tokens *reference
     }
     for (int32_t i = 0; i < words->count; i++) {
         size_t length    = 0;
-        const char *text = pb_code_table_bytes(words, i, &length);
+        const char *text = code_table_bytes(words, i, &length);
         double weight    = is_keyword(text, length) ? 1.0 : other_weight;
         total += weight * (double)all[i].reference;
-        sums[PB_CODE_WEIGHTED_MATCHES] += weight * (double)common(all[i]);
+        sums[CODE_WEIGHTED_MATCHES] += weight * (double)common(all[i]);
     }
-    sums[PB_CODE_REFERENCES] = at_least_one(total);
+    sums[CODE_REFERENCES] = at_least_one(total);
     pb_memory_free(all);
     return PB_OK;
 }
 
-pb_status pb_code_count_ngrams(const char *candidate, const char *reference,
-                               double sums[PB_CODE_SUMS])
+pb_status code_count_ngrams(const char *candidate, const char *reference, double sums[CODE_SUMS])
 {
-    pb_code_table words = {0};
+    code_table words = {0};
     tokens c = {0}, r = {0};
     pb_status status;
 
     PB_TRY_GOTO(status, split(reference, &words, &r), done);
     PB_TRY_GOTO(status, split(candidate, &words, &c), done);
-    for (int64_t order = 1; order <= PB_CODE_ORDERS; order++) {
+    for (int64_t order = 1; order <= CODE_ORDERS; order++) {
         PB_TRY_GOTO(status, count_order(&c, &r, order, sums), done);
     }
     PB_TRY_GOTO(status, count_weighted(&c, &r, &words, sums), done);
-    sums[PB_CODE_CANDIDATE_TOKENS] = (double)c.count;
-    sums[PB_CODE_REFERENCE_TOKENS] = (double)r.count;
-    sums[PB_CODE_PAIRS]            = 1;
+    sums[CODE_CANDIDATE_TOKENS] = (double)c.count;
+    sums[CODE_REFERENCE_TOKENS] = (double)r.count;
+    sums[CODE_PAIRS]            = 1;
 done:
-    pb_code_table_clear(&words);
+    code_table_clear(&words);
     pb_memory_free(c.numbers);
     pb_memory_free(r.numbers);
     return status;

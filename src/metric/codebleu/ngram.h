@@ -5,5 +5,5 @@
 #include "codebleu.h"
 
 /* Fills what is counted of n-grams and tokens, and that it is one pair; `sums` is zeroed before. */
-pb_status pb_code_count_ngrams(const char *candidate, const char *reference,
-                               double sums[PB_CODE_SUMS]) PB_MUST_USE;
+pb_status code_count_ngrams(const char *candidate, const char *reference,
+                            double sums[CODE_SUMS]) PB_MUST_USE;

@@ -5,19 +5,19 @@
 
 #include <string.h>
 
-void pb_code_shapes_clear(pb_code_shapes *s)
+void code_shapes_clear(code_shapes *s)
 {
-    pb_code_table_clear(&s->words);
-    pb_code_table_clear(&s->shapes);
+    code_table_clear(&s->words);
+    code_table_clear(&s->shapes);
 }
 
-pb_status pb_code_shapes_word(pb_code_shapes *s, const char *text, int32_t *word)
+pb_status code_shapes_word(code_shapes *s, const char *text, int32_t *word)
 {
-    return pb_code_table_add(&s->words, text, strlen(text), word);
+    return code_table_add(&s->words, text, strlen(text), word);
 }
 
-pb_status pb_code_shapes_add(pb_code_shapes *s, int32_t word, const int32_t (*children)[2],
-                             int64_t count, int32_t *shape)
+pb_status code_shapes_add(code_shapes *s, int32_t word, const int32_t (*children)[2], int64_t count,
+                          int32_t *shape)
 {
     int32_t few[64];
     int32_t *list    = few;
@@ -32,7 +32,7 @@ pb_status pb_code_shapes_add(pb_code_shapes *s, int32_t word, const int32_t (*ch
         list[1 + 2 * i] = children[i][0];
         list[2 + 2 * i] = children[i][1];
     }
-    status = pb_code_table_add_list(&s->shapes, list, size, shape);
+    status = code_table_add_list(&s->shapes, list, size, shape);
     if (list != few) {
         pb_memory_free(list);
     }
@@ -44,11 +44,11 @@ typedef struct frame {
     int64_t next; /* place in the shape's list */
 } frame;
 
-static pb_status put_word(const pb_code_shapes *s, const char *before, int32_t word,
-                          const char *after, pb_string *out)
+static pb_status put_word(const code_shapes *s, const char *before, int32_t word, const char *after,
+                          pb_string *out)
 {
     size_t length    = 0;
-    const char *text = pb_code_table_bytes(&s->words, word, &length);
+    const char *text = code_table_bytes(&s->words, word, &length);
 
     PB_TRY(pb_string_puts(out, before));
     PB_TRY(pb_string_append(out, text, length));
@@ -56,7 +56,7 @@ static pb_status put_word(const pb_code_shapes *s, const char *before, int32_t w
 }
 
 /* The text decides the depth, so the stack is our own. */
-static pb_status print(const pb_code_shapes *s, int32_t shape, frame **stack, pb_string *out)
+static pb_status print(const code_shapes *s, int32_t shape, frame **stack, pb_string *out)
 {
     int64_t depth = 0;
 
@@ -65,7 +65,7 @@ static pb_status print(const pb_code_shapes *s, int32_t shape, frame **stack, pb
     while (depth > 0) {
         frame *top          = &(*stack)[depth - 1];
         int64_t size        = 0;
-        const int32_t *list = pb_code_table_list(&s->shapes, top->shape, &size);
+        const int32_t *list = code_table_list(&s->shapes, top->shape, &size);
         if (top->next == 0) {
             PB_TRY(put_word(s, "(", list[0], "", out));
             top->next = 1;
@@ -87,7 +87,7 @@ static pb_status print(const pb_code_shapes *s, int32_t shape, frame **stack, pb
     return PB_OK;
 }
 
-pb_status pb_code_shapes_print(const pb_code_shapes *s, int32_t shape, pb_string *out)
+pb_status code_shapes_print(const code_shapes *s, int32_t shape, pb_string *out)
 {
     frame *stack     = NULL;
     pb_status status = print(s, shape, &stack, out);

@@ -9,15 +9,15 @@
 #include "pb/string.h"
 
 /* Zero-initialised is empty; shared by the trees that are compared. */
-typedef struct pb_code_shapes {
-    pb_code_table words;  /* names of node types and fields */
-    pb_code_table shapes; /* each a list: word, then per child its field's word (-1) and shape */
-} pb_code_shapes;
+typedef struct code_shapes {
+    code_table words;  /* names of node types and fields */
+    code_table shapes; /* each a list: word, then per child its field's word (-1) and shape */
+} code_shapes;
 
-void pb_code_shapes_clear(pb_code_shapes *s);
-pb_status pb_code_shapes_word(pb_code_shapes *s, const char *text, int32_t *word) PB_MUST_USE;
+void code_shapes_clear(code_shapes *s);
+pb_status code_shapes_word(code_shapes *s, const char *text, int32_t *word) PB_MUST_USE;
 /* `children` [count] pairs of field and shape. */
-pb_status pb_code_shapes_add(pb_code_shapes *s, int32_t word, const int32_t (*children)[2],
-                             int64_t count, int32_t *shape) PB_MUST_USE;
+pb_status code_shapes_add(code_shapes *s, int32_t word, const int32_t (*children)[2], int64_t count,
+                          int32_t *shape) PB_MUST_USE;
 /* Appends the S-expression. */
-pb_status pb_code_shapes_print(const pb_code_shapes *s, int32_t shape, pb_string *out) PB_MUST_USE;
+pb_status code_shapes_print(const code_shapes *s, int32_t shape, pb_string *out) PB_MUST_USE;

@@ -3,60 +3,60 @@
 
 #include "pb/memory.h"
 
-pb_status pb_code_states_init(pb_code_states *s, int32_t names)
+pb_status code_states_init(code_states *s, int32_t names)
 {
     pb_status status;
 
-    *s = (pb_code_states){0};
+    *s = (code_states){0};
     PB_TRY_GOTO(status, PB_ALLOC(s->lists, names), failed);
     PB_TRY_GOTO(status, PB_ALLOC(s->stamp, names), failed);
     PB_TRY_GOTO(status, PB_ALLOC(s->seen, names), failed);
     PB_TRY_GOTO(status, PB_ALLOC(s->united, names), failed);
     for (int32_t i = 0; i < names; i++) {
-        s->lists[i] = PB_CODE_UNKNOWN;
+        s->lists[i] = CODE_UNKNOWN;
     }
     return PB_OK;
 
 failed:
-    pb_code_states_clear(s);
+    code_states_clear(s);
     return status;
 }
 
-void pb_code_states_clear(pb_code_states *s)
+void code_states_clear(code_states *s)
 {
     pb_memory_free(s->lists);
-    pb_code_table_clear(&s->values);
+    code_table_clear(&s->values);
     pb_memory_free(s->trail);
     pb_memory_free(s->outcomes);
     pb_memory_free(s->stamp);
     pb_memory_free(s->seen);
     pb_memory_free(s->united);
     pb_memory_free(s->scratch);
-    *s = (pb_code_states){0};
+    *s = (code_states){0};
 }
 
-pb_status pb_code_states_set(pb_code_states *s, int32_t name, int32_t list)
+pb_status code_states_set(code_states *s, int32_t name, int32_t list)
 {
     if (s->branchings > 0) {
         PB_TRY(PB_GROW(s->trail, s->trail_count + 1));
-        s->trail[s->trail_count++] = (pb_code_change){name, s->lists[name]};
+        s->trail[s->trail_count++] = (code_change){name, s->lists[name]};
     }
     s->lists[name] = list;
     s->steps++;
     return PB_OK;
 }
 
-pb_status pb_code_states_take(pb_code_states *s, int64_t mark, pb_code_outcome *out)
+pb_status code_states_take(code_states *s, int64_t mark, code_outcome *out)
 {
     int32_t now = ++s->now;
 
-    *out = (pb_code_outcome){.first = s->outcome_count};
+    *out = (code_outcome){.first = s->outcome_count};
     for (int64_t i = mark; i < s->trail_count; i++) {
         int32_t name = s->trail[i].name;
         if (s->stamp[name] != now) {
             s->stamp[name] = now;
             PB_TRY(PB_GROW(s->outcomes, s->outcome_count + 1));
-            s->outcomes[s->outcome_count++] = (pb_code_change){name, s->lists[name]};
+            s->outcomes[s->outcome_count++] = (code_change){name, s->lists[name]};
         }
     }
     s->steps += s->trail_count - mark;
@@ -68,34 +68,32 @@ pb_status pb_code_states_take(pb_code_states *s, int64_t mark, pb_code_outcome *
     return PB_OK;
 }
 
-pb_status pb_code_states_apply(pb_code_states *s, pb_code_outcome outcome)
+pb_status code_states_apply(code_states *s, code_outcome outcome)
 {
     for (int64_t i = 0; i < outcome.count; i++) {
-        pb_code_change change = s->outcomes[outcome.first + i];
-        PB_TRY(pb_code_states_set(s, change.name, change.list));
+        code_change change = s->outcomes[outcome.first + i];
+        PB_TRY(code_states_set(s, change.name, change.list));
     }
     return PB_OK;
 }
 
 /* Unites into united[name] what an outcome has, and counts in seen[name] how many have the name. */
-static pb_status gather(pb_code_states *s, pb_code_outcome outcome, int32_t now)
+static pb_status gather(code_states *s, code_outcome outcome, int32_t now)
 {
     for (int64_t i = 0; i < outcome.count; i++) {
-        pb_code_change change = s->outcomes[outcome.first + i];
+        code_change change = s->outcomes[outcome.first + i];
         if (s->stamp[change.name] != now) {
             s->stamp[change.name]  = now;
             s->seen[change.name]   = 0;
-            s->united[change.name] = PB_CODE_UNKNOWN;
+            s->united[change.name] = CODE_UNKNOWN;
         }
         s->seen[change.name]++;
-        PB_TRY(
-            pb_code_list_sorted(s, s->united[change.name], change.list, &s->united[change.name]));
+        PB_TRY(code_list_sorted(s, s->united[change.name], change.list, &s->united[change.name]));
     }
     return PB_OK;
 }
 
-pb_status pb_code_states_unite(pb_code_states *s, const pb_code_outcome *outcomes, int64_t count,
-                               bool stays)
+pb_status code_states_unite(code_states *s, const code_outcome *outcomes, int64_t count, bool stays)
 {
     int32_t now = ++s->now;
 
@@ -109,23 +107,23 @@ pb_status pb_code_states_unite(pb_code_states *s, const pb_code_outcome *outcome
                 int32_t list   = s->united[name];
                 s->stamp[name] = 0;
                 if (stays || s->seen[name] < count) {
-                    PB_TRY(pb_code_list_sorted(s, list, s->lists[name], &list));
+                    PB_TRY(code_list_sorted(s, list, s->lists[name], &list));
                 }
-                PB_TRY(pb_code_states_set(s, name, list));
+                PB_TRY(code_states_set(s, name, list));
             }
         }
     }
     return PB_OK;
 }
 
-pb_status pb_code_list_of(pb_code_states *s, const int32_t *items, int64_t count, int32_t *list)
+pb_status code_list_of(code_states *s, const int32_t *items, int64_t count, int32_t *list)
 {
     s->steps += count;
-    return pb_code_table_add_list(&s->values, items, count, list);
+    return code_table_add_list(&s->values, items, count, list);
 }
 
 /* Room for the items of two lists, which the caller then reads: the table may not move. */
-static pb_status open_lists(pb_code_states *s, int32_t a, int32_t b, const int32_t *items[2],
+static pb_status open_lists(code_states *s, int32_t a, int32_t b, const int32_t *items[2],
                             int64_t counts[2])
 {
     int32_t lists[2] = {a, b};
@@ -133,25 +131,25 @@ static pb_status open_lists(pb_code_states *s, int32_t a, int32_t b, const int32
     for (int k = 0; k < 2; k++) {
         items[k]  = NULL;
         counts[k] = 0;
-        if (lists[k] != PB_CODE_UNKNOWN) {
-            items[k] = pb_code_table_list(&s->values, lists[k], &counts[k]);
+        if (lists[k] != CODE_UNKNOWN) {
+            items[k] = code_table_list(&s->values, lists[k], &counts[k]);
         }
     }
     s->steps += counts[0] + counts[1];
     return PB_GROW(s->scratch, counts[0] + counts[1] + 1);
 }
 
-pb_status pb_code_list_sorted(pb_code_states *s, int32_t a, int32_t b, int32_t *list)
+pb_status code_list_sorted(code_states *s, int32_t a, int32_t b, int32_t *list)
 {
     const int32_t *items[2];
     int64_t counts[2], i = 0, k = 0, used = 0;
 
-    if (a == PB_CODE_UNKNOWN || a == b) {
+    if (a == CODE_UNKNOWN || a == b) {
         *list = b;
         return PB_OK;
     }
     *list = a;
-    if (b == PB_CODE_UNKNOWN || s->steps > PB_CODE_STEP_LIMIT) {
+    if (b == CODE_UNKNOWN || s->steps > CODE_STEP_LIMIT) {
         return PB_OK;
     }
     PB_TRY(open_lists(s, a, b, items, counts));
@@ -162,17 +160,17 @@ pb_status pb_code_list_sorted(pb_code_states *s, int32_t a, int32_t b, int32_t *
             s->scratch[used++] = item;
         }
     }
-    return pb_code_list_of(s, s->scratch, used, list);
+    return code_list_of(s, s->scratch, used, list);
 }
 
-pb_status pb_code_list_joined(pb_code_states *s, int32_t a, int32_t b, int32_t *list)
+pb_status code_list_joined(code_states *s, int32_t a, int32_t b, int32_t *list)
 {
     const int32_t *items[2];
     int64_t counts[2], used = 0;
     int32_t now = ++s->now;
 
     *list = a;
-    if (s->steps > PB_CODE_STEP_LIMIT) {
+    if (s->steps > CODE_STEP_LIMIT) {
         return PB_OK;
     }
     PB_TRY(open_lists(s, a, b, items, counts));
@@ -184,5 +182,5 @@ pb_status pb_code_list_joined(pb_code_states *s, int32_t a, int32_t b, int32_t *
             }
         }
     }
-    return pb_code_list_of(s, s->scratch, used, list);
+    return code_list_of(s, s->scratch, used, list);
 }

@@ -115,7 +115,7 @@ static bool ends_with(const stripper *s, const char *tail)
 /* A line within a string; reading continues after the string where it ends. */
 static pb_status string_line(stripper *s)
 {
-    size_t end = pb_lexeme_string_end(s->line, s->length, 0, s->quote, s->is_long);
+    size_t end = lexeme_string_end(s->line, s->length, 0, s->quote, s->is_long);
 
     if (end > 0) {
         return take_string(s, TOKEN_STRING, end);
@@ -192,41 +192,41 @@ static pb_status line_token(stripper *s)
     while (start < s->length && strchr(" \f\t", s->line[start]) != NULL) {
         start++;
     }
-    pb_lexeme_kind what = pb_lexeme_at(s->line, s->length, start, &end);
-    if (what == PB_LEXEME_NONE) { /* the white space and one character, as they are */
+    lexeme_kind what = lexeme_at(s->line, s->length, start, &end);
+    if (what == LEXEME_NONE) { /* the white space and one character, as they are */
         size_t bytes = 0;
         (void)pb_str_next(s->line + start, s->length - start, &bytes);
         return take(s, TOKEN_OTHER, start + bytes);
     }
     skip(s, start);
     switch (what) {
-    case PB_LEXEME_END:
+    case LEXEME_END:
         return PB_OK;
-    case PB_LEXEME_CONTINUATION:
+    case LEXEME_CONTINUATION:
         s->continued = true;
         skip(s, end);
         return PB_OK;
-    case PB_LEXEME_LINE_END:
+    case LEXEME_LINE_END:
         return take(s, s->depth > 0 ? TOKEN_OTHER : TOKEN_LINE, end);
-    case PB_LEXEME_COMMENT:
+    case LEXEME_COMMENT:
         return take(s, TOKEN_COMMENT, end);
-    case PB_LEXEME_STRING:
+    case LEXEME_STRING:
         return take(s, TOKEN_STRING, end);
-    case PB_LEXEME_OPEN_STRING:
+    case LEXEME_OPEN_STRING:
         open_string(s, s->line[start + strcspn(s->line + start, "'\"")], false);
         return PB_OK;
-    case PB_LEXEME_LONG_STRING: {
+    case LEXEME_LONG_STRING: {
         char quote     = s->line[end - 1];
-        size_t closing = pb_lexeme_string_end(s->line, s->length, end, quote, true);
+        size_t closing = lexeme_string_end(s->line, s->length, end, quote, true);
         if (closing > 0) {
             return take(s, TOKEN_STRING, closing);
         }
         open_string(s, quote, true);
         return PB_OK;
     }
-    case PB_LEXEME_OPENING:
-    case PB_LEXEME_CLOSING:
-        s->depth += what == PB_LEXEME_OPENING ? 1 : -1;
+    case LEXEME_OPENING:
+    case LEXEME_CLOSING:
+        s->depth += what == LEXEME_OPENING ? 1 : -1;
         break;
     default:
         break;
@@ -312,7 +312,7 @@ static pb_status join_lines(const char *text, size_t length, pb_string *out)
     return PB_OK;
 }
 
-pb_status pb_code_strip(const char *text, size_t length, pb_string *out, bool *failed)
+pb_status code_strip(const char *text, size_t length, pb_string *out, bool *failed)
 {
     pb_string raw    = {0};
     stripper s       = {.out = &raw, .previous = TOKEN_INDENT, .last_line = -1};

@@ -10,4 +10,4 @@
 /* Puts the stripped text into *out, which is empty before. Where that tokenizer fails (an open
  * bracket or long string at the end, a dedent to no outer level), *failed is true and the text is
  * unchanged. */
-pb_status pb_code_strip(const char *text, size_t length, pb_string *out, bool *failed) PB_MUST_USE;
+pb_status code_strip(const char *text, size_t length, pb_string *out, bool *failed) PB_MUST_USE;

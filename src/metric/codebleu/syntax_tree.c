@@ -48,8 +48,8 @@ typedef struct builder {
     const TSTree *tree;
     const TSLanguage *language;
     const char *text;
-    pb_code_shapes *shapes;
-    pb_code_tree *out;
+    code_shapes *shapes;
+    code_tree *out;
     const void **ids; /* [nodes] tree-sitter's name of each node */
     frame *stack;
     int64_t depth;
@@ -57,34 +57,34 @@ typedef struct builder {
     int64_t written_count;
 } builder;
 
-static pb_code_kind kind_of(const char *type)
+static code_kind kind_of(const char *type)
 {
     static const struct {
         const char *type;
-        pb_code_kind kind;
+        code_kind kind;
     } kinds[] = {
-        {"identifier", PB_CODE_IDENTIFIER},
-        {"string", PB_CODE_STRING},
-        {"comment", PB_CODE_COMMENT},
-        {",", PB_CODE_COMMA},
-        {"block", PB_CODE_BLOCK},
-        {"default_parameter", PB_CODE_DEFAULT_PARAMETER},
-        {"assignment", PB_CODE_ASSIGNMENT},
-        {"augmented_assignment", PB_CODE_ASSIGNMENT},
-        {"for_in_clause", PB_CODE_FOR_IN_CLAUSE},
-        {"for_statement", PB_CODE_FOR_STATEMENT},
-        {"while_statement", PB_CODE_WHILE_STATEMENT},
-        {"if_statement", PB_CODE_IF_STATEMENT},
-        {"elif_clause", PB_CODE_ELIF_CLAUSE},
-        {"else_clause", PB_CODE_ELSE_CLAUSE},
-        {"else", PB_CODE_ELSE},
+        {"identifier", CODE_IDENTIFIER},
+        {"string", CODE_STRING},
+        {"comment", CODE_COMMENT},
+        {",", CODE_COMMA},
+        {"block", CODE_BLOCK},
+        {"default_parameter", CODE_DEFAULT_PARAMETER},
+        {"assignment", CODE_ASSIGNMENT},
+        {"augmented_assignment", CODE_ASSIGNMENT},
+        {"for_in_clause", CODE_FOR_IN_CLAUSE},
+        {"for_statement", CODE_FOR_STATEMENT},
+        {"while_statement", CODE_WHILE_STATEMENT},
+        {"if_statement", CODE_IF_STATEMENT},
+        {"elif_clause", CODE_ELIF_CLAUSE},
+        {"else_clause", CODE_ELSE_CLAUSE},
+        {"else", CODE_ELSE},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(type, kinds[i].type) == 0) {
             return kinds[i].kind;
         }
     }
-    return PB_CODE_OTHER;
+    return CODE_OTHER;
 }
 
 /* How tree-sitter names an unexpected character. */
@@ -140,10 +140,10 @@ static bool is_written(const builder *b, Subtree tree, TSSymbol alias)
 
 static pb_status add_node(builder *b, const frame *f, int32_t parent)
 {
-    pb_code_tree *out = b->out;
-    int32_t node      = out->count;
-    Length end        = length_add(f->start, ts_subtree_size(*f->tree));
-    const char *type  = name_of(b, *f->tree, f->shown);
+    code_tree *out   = b->out;
+    int32_t node     = out->count;
+    Length end       = length_add(f->start, ts_subtree_size(*f->tree));
+    const char *type = name_of(b, *f->tree, f->shown);
 
     if (node == INT32_MAX) {
         return PB_FAIL(PB_ERR_MEMORY, "a syntax tree has more than %d nodes", INT32_MAX);
@@ -151,7 +151,7 @@ static pb_status add_node(builder *b, const frame *f, int32_t parent)
     PB_TRY(PB_GROW(out->nodes, (size_t)node + 1));
     PB_TRY(PB_GROW(b->ids, (size_t)node + 1));
     b->ids[node]     = f->tree;
-    out->nodes[node] = (pb_code_node){
+    out->nodes[node] = (code_node){
         .first      = -1,
         .last       = -1,
         .next       = -1,
@@ -167,7 +167,7 @@ static pb_status add_node(builder *b, const frame *f, int32_t parent)
         .kind       = kind_of(type),
     };
     if (parent >= 0) {
-        pb_code_node *p = &out->nodes[parent];
+        code_node *p = &out->nodes[parent];
         if (p->last >= 0) {
             out->nodes[p->last].next = node;
         } else {
@@ -257,7 +257,7 @@ static pb_status field_of(builder *b, const frame *f, int32_t inherited, int32_t
     for (; map < end; map++) {
         if (!map->inherited && map->child_index == f->structural) {
             const char *name = ts_language_field_name_for_id(b->language, map->field_id);
-            return pb_code_shapes_word(b->shapes, name, field);
+            return code_shapes_word(b->shapes, name, field);
         }
     }
     return PB_OK;
@@ -305,16 +305,16 @@ static int32_t child_by_field(const builder *b, const frame *f, const char *name
 
 static void find_fields(const builder *b, const frame *f)
 {
-    pb_code_node *node = &b->out->nodes[f->node];
+    code_node *node = &b->out->nodes[f->node];
 
     switch (node->kind) {
-    case PB_CODE_DEFAULT_PARAMETER:
+    case CODE_DEFAULT_PARAMETER:
         node->left  = child_by_field(b, f, "name");
         node->right = child_by_field(b, f, "value");
         break;
-    case PB_CODE_ASSIGNMENT:
-    case PB_CODE_FOR_IN_CLAUSE:
-    case PB_CODE_FOR_STATEMENT:
+    case CODE_ASSIGNMENT:
+    case CODE_FOR_IN_CLAUSE:
+    case CODE_FOR_STATEMENT:
         node->left  = child_by_field(b, f, "left");
         node->right = child_by_field(b, f, "right");
         break;
@@ -329,9 +329,9 @@ static pb_status own_shape(builder *b, const frame *f, int32_t shape)
     int32_t word = 0;
 
     if (f->shown != f->alias) {
-        PB_TRY(pb_code_shapes_word(b->shapes, name_of(b, *f->tree, f->shown), &word));
-        PB_TRY(pb_code_shapes_add(b->shapes, word, (const int32_t(*)[2])(b->written + f->written),
-                                  b->written_count - f->written, &shape));
+        PB_TRY(code_shapes_word(b->shapes, name_of(b, *f->tree, f->shown), &word));
+        PB_TRY(code_shapes_add(b->shapes, word, (const int32_t(*)[2])(b->written + f->written),
+                               b->written_count - f->written, &shape));
     }
     b->out->nodes[f->node].shape = shape;
     return PB_OK;
@@ -352,9 +352,9 @@ static pb_status pop(builder *b)
         char head[WORD];
         int32_t word = 0;
         head_of(b, &f, head, sizeof head);
-        PB_TRY(pb_code_shapes_word(b->shapes, head, &word));
-        PB_TRY(pb_code_shapes_add(b->shapes, word, (const int32_t(*)[2])(b->written + f.written),
-                                  b->written_count - f.written, &shape));
+        PB_TRY(code_shapes_word(b->shapes, head, &word));
+        PB_TRY(code_shapes_add(b->shapes, word, (const int32_t(*)[2])(b->written + f.written),
+                               b->written_count - f.written, &shape));
     }
     if (has_children || b->depth == 1) {
         PB_TRY(own_shape(b, &f, shape));
@@ -386,8 +386,8 @@ static pb_status build(builder *b)
     return PB_OK;
 }
 
-static pb_status build_tree(const TSTree *tree, const char *text, pb_code_shapes *shapes,
-                            pb_code_tree *out)
+static pb_status build_tree(const TSTree *tree, const char *text, code_shapes *shapes,
+                            code_tree *out)
 {
     builder b = {
         .tree = tree, .language = tree->language, .text = text, .shapes = shapes, .out = out};
@@ -397,24 +397,23 @@ static pb_status build_tree(const TSTree *tree, const char *text, pb_code_shapes
     pb_memory_free(b.stack);
     pb_memory_free(b.written);
     if (status != PB_OK) {
-        pb_code_tree_clear(out);
+        code_tree_clear(out);
     }
     return status;
 }
 
-pb_status pb_code_tree_parse(const char *text, size_t length, pb_code_shapes *shapes,
-                             pb_code_tree *out)
+pb_status code_tree_parse(const char *text, size_t length, code_shapes *shapes, code_tree *out)
 {
-    if (length > PB_CODE_TEXT_LIMIT) {
+    if (length > CODE_TEXT_LIMIT) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "metric codebleu: a text of %zu bytes; at most %zu are parsed", length,
-                       PB_CODE_TEXT_LIMIT);
+                       CODE_TEXT_LIMIT);
     }
     TSParser *parser = ts_parser_new();
     TSTree *tree     = NULL;
     pb_status status = PB_OK;
 
-    *out = (pb_code_tree){0};
+    *out = (code_tree){0};
     if (ts_parser_set_language(parser, tree_sitter_python())) {
         tree = ts_parser_parse_string(parser, NULL, text, (uint32_t)length);
     }
@@ -428,18 +427,18 @@ pb_status pb_code_tree_parse(const char *text, size_t length, pb_code_shapes *sh
     return status;
 }
 
-void pb_code_tree_clear(pb_code_tree *t)
+void code_tree_clear(code_tree *t)
 {
     pb_memory_free(t->nodes);
-    *t = (pb_code_tree){0};
+    *t = (code_tree){0};
 }
 
-pb_status pb_code_tree_available(void)
+pb_status code_tree_available(void)
 {
     return PB_OK;
 }
 
-const char *pb_code_tree_library(void)
+const char *code_tree_library(void)
 {
     return PB_TREE_SITTER_VERSION;
 }

@@ -2,7 +2,7 @@
 /* Replaces syntax_tree.c where tree-sitter is absent. */
 #include "syntax_tree.h"
 
-pb_status pb_code_tree_available(void)
+pb_status code_tree_available(void)
 {
     return PB_FAIL(PB_ERR_CONFIG,
                    "metric codebleu: this program was built without tree-sitter; start "
@@ -11,22 +11,21 @@ pb_status pb_code_tree_available(void)
                    "the sweep");
 }
 
-const char *pb_code_tree_library(void)
+const char *code_tree_library(void)
 {
     return "absent";
 }
 
-pb_status pb_code_tree_parse(const char *text, size_t length, pb_code_shapes *shapes,
-                             pb_code_tree *out)
+pb_status code_tree_parse(const char *text, size_t length, code_shapes *shapes, code_tree *out)
 {
     (void)text;
     (void)length;
     (void)shapes;
     (void)out;
-    return pb_code_tree_available();
+    return code_tree_available();
 }
 
-void pb_code_tree_clear(pb_code_tree *t)
+void code_tree_clear(code_tree *t)
 {
-    *t = (pb_code_tree){0};
+    *t = (code_tree){0};
 }

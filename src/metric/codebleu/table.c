@@ -26,7 +26,7 @@ static uint64_t hash_of(const char *bytes, size_t length)
     return hash ^ hash >> 32;
 }
 
-static pb_status make_slots(pb_code_table *t)
+static pb_status make_slots(code_table *t)
 {
     int32_t *slots = NULL;
     size_t count   = t->slot_count == 0 ? FIRST_SLOTS : 2 * t->slot_count;
@@ -45,7 +45,7 @@ static pb_status make_slots(pb_code_table *t)
     return PB_OK;
 }
 
-static pb_status append(pb_code_table *t, const void *bytes, size_t length, uint64_t hash)
+static pb_status append(code_table *t, const void *bytes, size_t length, uint64_t hash)
 {
     size_t start = (t->used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 
@@ -58,11 +58,11 @@ static pb_status append(pb_code_table *t, const void *bytes, size_t length, uint
         memcpy(t->bytes + start, bytes, length);
     }
     t->used                = start + length;
-    t->entries[t->count++] = (pb_code_entry){hash, start, length};
+    t->entries[t->count++] = (code_entry){hash, start, length};
     return PB_OK;
 }
 
-pb_status pb_code_table_add(pb_code_table *t, const void *bytes, size_t length, int32_t *number)
+pb_status code_table_add(code_table *t, const void *bytes, size_t length, int32_t *number)
 {
     uint64_t hash = hash_of(bytes, length);
 
@@ -71,7 +71,7 @@ pb_status pb_code_table_add(pb_code_table *t, const void *bytes, size_t length, 
     }
     size_t at = hash & (t->slot_count - 1);
     for (; t->slots[at] != 0; at = (at + 1) & (t->slot_count - 1)) {
-        const pb_code_entry *e = &t->entries[t->slots[at] - 1];
+        const code_entry *e = &t->entries[t->slots[at] - 1];
         if (e->hash == hash && e->length == length &&
             (length == 0 || memcmp(t->bytes + e->start, bytes, length) == 0)) {
             *number = t->slots[at] - 1;
@@ -84,31 +84,30 @@ pb_status pb_code_table_add(pb_code_table *t, const void *bytes, size_t length, 
     return PB_OK;
 }
 
-const void *pb_code_table_bytes(const pb_code_table *t, int32_t number, size_t *length)
+const void *code_table_bytes(const code_table *t, int32_t number, size_t *length)
 {
     *length = t->entries[number].length;
     return t->bytes + t->entries[number].start;
 }
 
-pb_status pb_code_table_add_list(pb_code_table *t, const int32_t *list, int64_t count,
-                                 int32_t *number)
+pb_status code_table_add_list(code_table *t, const int32_t *list, int64_t count, int32_t *number)
 {
-    return pb_code_table_add(t, list, (size_t)count * sizeof *list, number);
+    return code_table_add(t, list, (size_t)count * sizeof *list, number);
 }
 
-const int32_t *pb_code_table_list(const pb_code_table *t, int32_t number, int64_t *count)
+const int32_t *code_table_list(const code_table *t, int32_t number, int64_t *count)
 {
     size_t length     = 0;
-    const void *bytes = pb_code_table_bytes(t, number, &length);
+    const void *bytes = code_table_bytes(t, number, &length);
 
     *count = (int64_t)(length / sizeof(int32_t));
     return bytes;
 }
 
-void pb_code_table_clear(pb_code_table *t)
+void code_table_clear(code_table *t)
 {
     pb_memory_free(t->entries);
     pb_memory_free(t->slots);
     pb_memory_free(t->bytes);
-    *t = (pb_code_table){0};
+    *t = (code_table){0};
 }

@@ -27,13 +27,13 @@ static pb_status score(const pb_metric *metric, pb_protocol protocol,
                              .rows        = rows,
                              .labels      = (char *const *)(uintptr_t)labels,
                              .label_count = 2};
-    return pb_metric_score_parts(metric->name, &input, out, parts);
+    return metric_score_parts(metric->name, &input, out, parts);
 }
 
 static void clear(pb_metric_result *r, pb_metric_parts *parts)
 {
     pb_metric_result_clear(r);
-    pb_metric_parts_clear(parts);
+    metric_parts_clear(parts);
 }
 
 /* The first of them that the metric can score against. */
@@ -71,7 +71,7 @@ static void check_parts(const pb_metric *metric, const pb_metric_result *r,
     assert_true(parts->width > 0 && parts->width <= 64);
     assert_true(parts->units >= 1 && parts->units <= r->rows);
     assert_true((parts->dense == NULL) != (parts->places == NULL));
-    double main_value = pb_metric_parts_main(parts, NULL, sums);
+    double main_value = metric_parts_main(parts, NULL, sums);
     bool both_nan     = isnan(main_value) && isnan(r->main);
     if (!both_nan && !(fabs(main_value - r->main) < 1e-12)) {
         fail_msg("%s: main %.17g, of its parts %.17g", metric->name, r->main, main_value);
@@ -194,10 +194,10 @@ static void only_metrics_that_say_so_read_ids_and_alternatives(void **state)
                                   .label_count = 2};
         pb_metric_result plain = {0}, asked = {0};
         pb_metric_parts rows = {0}, questions = {0};
-        assert_ok(pb_metric_score_parts(all[m]->name, &input, &plain, &rows));
+        assert_ok(metric_score_parts(all[m]->name, &input, &plain, &rows));
         input.ids          = ids;
         input.alternatives = alternatives;
-        assert_ok(pb_metric_score_parts(all[m]->name, &input, &asked, &questions));
+        assert_ok(metric_score_parts(all[m]->name, &input, &asked, &questions));
         assert_true(rows.units == 2 && questions.units == (all[m]->reads_questions ? 1 : 2));
         assert_true((plain.main != asked.main) == all[m]->reads_questions);
         clear(&plain, &rows);

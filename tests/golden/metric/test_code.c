@@ -46,7 +46,7 @@ static void compare(const char *place, const char *what, double got, const json_
     }
 }
 
-static void compare_scores(const char *place, const json_t *wanted, const pb_code_scores *s)
+static void compare_scores(const char *place, const json_t *wanted, const code_scores *s)
 {
     const struct {
         const char *name;
@@ -79,32 +79,32 @@ static void compare_counts(const char *place, const json_t *wanted, const double
     const json_t *plain    = json_object_get(wanted, "bleu_counts");
     const json_t *weighted = json_object_get(wanted, "wbleu_counts");
 
-    assert_int_equal(json_array_size(plain), PB_CODE_ORDERS);
-    assert_int_equal(json_array_size(weighted), PB_CODE_ORDERS);
-    for (int i = 0; i < PB_CODE_ORDERS; i++) {
-        int match = i == 0 ? PB_CODE_WEIGHTED_MATCHES : PB_CODE_MATCHES + i;
-        compare_pair(place, "n-grams", sums, PB_CODE_MATCHES + i, PB_CODE_CANDIDATES + i,
+    assert_int_equal(json_array_size(plain), CODE_ORDERS);
+    assert_int_equal(json_array_size(weighted), CODE_ORDERS);
+    for (int i = 0; i < CODE_ORDERS; i++) {
+        int match = i == 0 ? CODE_WEIGHTED_MATCHES : CODE_MATCHES + i;
+        compare_pair(place, "n-grams", sums, CODE_MATCHES + i, CODE_CANDIDATES + i,
                      json_array_get(plain, (size_t)i));
-        compare_pair(place, "weighted n-grams", sums, match, PB_CODE_REFERENCES + i,
+        compare_pair(place, "weighted n-grams", sums, match, CODE_REFERENCES + i,
                      json_array_get(weighted, (size_t)i));
     }
-    compare(place, "ref_len", sums[PB_CODE_REFERENCE_TOKENS], json_object_get(wanted, "ref_len"));
-    compare(place, "hyp_len", sums[PB_CODE_CANDIDATE_TOKENS], json_object_get(wanted, "hyp_len"));
-    compare_pair(place, "syntax", sums, PB_CODE_SUBTREE_MATCHES, PB_CODE_SUBTREES,
+    compare(place, "ref_len", sums[CODE_REFERENCE_TOKENS], json_object_get(wanted, "ref_len"));
+    compare(place, "hyp_len", sums[CODE_CANDIDATE_TOKENS], json_object_get(wanted, "hyp_len"));
+    compare_pair(place, "syntax", sums, CODE_SUBTREE_MATCHES, CODE_SUBTREES,
                  json_object_get(wanted, "syntax"));
-    compare_pair(place, "dataflow", sums, PB_CODE_EDGE_MATCHES, PB_CODE_EDGES,
+    compare_pair(place, "dataflow", sums, CODE_EDGE_MATCHES, CODE_EDGES,
                  json_object_get(wanted, "dataflow"));
 }
 
 /* Counts and scores of one pair by itself. */
 static void check_pair(const char *place, const json_t *pair, const json_t *counts)
 {
-    double sums[PB_CODE_SUMS];
+    double sums[CODE_SUMS];
 
-    assert_ok(pb_code_count(text_of(pair, "prediction"), text_of(pair, "reference"), sums));
+    assert_ok(code_count(text_of(pair, "prediction"), text_of(pair, "reference"), sums));
     compare_counts(place, counts, sums);
     for (int protocol = 0; protocol < 2; protocol++) {
-        pb_code_scores scores = pb_code_scores_of((pb_protocol)protocol, sums);
+        code_scores scores = code_scores_of((pb_protocol)protocol, sums);
         compare_scores(place, json_object_get(pair, protocols[protocol]), &scores);
     }
 }
@@ -118,16 +118,16 @@ static void check_variable(const char *place, int32_t got, const json_t *wanted)
     }
 }
 
-static void check_edges(const char *place, const pb_code_table *edges, const pb_code_flow *flow,
+static void check_edges(const char *place, const code_table *edges, const code_flow *flow,
                         const json_t *wanted)
 {
     static const char *const relations[] = {
-        [PB_CODE_COMES_FROM] = "comesFrom", [PB_CODE_COMPUTED_FROM] = "computedFrom"};
+        [CODE_COMES_FROM] = "comesFrom", [CODE_COMPUTED_FROM] = "computedFrom"};
 
     assert_int_equal(json_array_size(wanted), flow->count);
     for (int64_t i = 0; i < flow->count; i++) {
         int64_t count         = 0;
-        const int32_t *list   = pb_code_table_list(edges, flow->edges[i], &count);
+        const int32_t *list   = code_table_list(edges, flow->edges[i], &count);
         const json_t *edge    = json_array_get(wanted, (size_t)i);
         const json_t *parents = json_array_get(edge, 2);
         check_variable(place, list[0], json_array_get(edge, 0));
@@ -144,27 +144,27 @@ static void check_text(const char *place, const char *text, const char *stripped
                        const json_t *edges)
 {
     pb_string out = {0}, printed = {0};
-    pb_code_shapes shapes = {0};
-    pb_code_table table   = {0};
-    pb_code_tree tree     = {0};
-    pb_code_flow flow     = {0};
-    char *trimmed         = NULL;
-    bool failed           = false;
+    code_shapes shapes = {0};
+    code_table table   = {0};
+    code_tree tree     = {0};
+    code_flow flow     = {0};
+    char *trimmed      = NULL;
+    bool failed        = false;
 
     assert_ok(pb_metric_post(PB_PROTOCOL_CORRECTED, true, text, &trimmed));
-    assert_ok(pb_code_strip(trimmed, strlen(trimmed), &out, &failed));
+    assert_ok(code_strip(trimmed, strlen(trimmed), &out, &failed));
     assert_string_equal(out.data, stripped);
-    assert_ok(pb_code_tree_parse(out.data, out.length, &shapes, &tree));
-    assert_ok(pb_code_shapes_print(&shapes, tree.nodes[0].shape, &printed));
+    assert_ok(code_tree_parse(out.data, out.length, &shapes, &tree));
+    assert_ok(code_shapes_print(&shapes, tree.nodes[0].shape, &printed));
     if (sexp != NULL && strcmp(printed.data, sexp) != 0) {
         fail_msg("%s:\n%s\nexpected:\n%s", place, printed.data, sexp);
     }
-    assert_ok(pb_code_flow_find(&tree, out.data, out.length, &table, &flow));
+    assert_ok(code_flow_find(&tree, out.data, out.length, &table, &flow));
     check_edges(place, &table, &flow, edges);
-    pb_code_flow_clear(&flow);
-    pb_code_table_clear(&table);
-    pb_code_tree_clear(&tree);
-    pb_code_shapes_clear(&shapes);
+    code_flow_clear(&flow);
+    code_table_clear(&table);
+    code_tree_clear(&tree);
+    code_shapes_clear(&shapes);
     pb_string_clear(&printed);
     pb_string_clear(&out);
     pb_memory_free(trimmed);
@@ -224,12 +224,12 @@ static void check_result(const char *place, const json_t *wanted, const pb_metri
 
 static void check_corpus(const char *place, const json_t *entry, pb_protocol protocol)
 {
-    const json_t *items       = json_object_get(entry, "items");
-    size_t n                  = json_array_size(items);
-    const char **predictions  = calloc(n, sizeof *predictions);
-    const char **references   = calloc(n, sizeof *references);
-    double sums[PB_CODE_SUMS] = {0};
-    pb_metric_result result   = {0};
+    const json_t *items      = json_object_get(entry, "items");
+    size_t n                 = json_array_size(items);
+    const char **predictions = calloc(n, sizeof *predictions);
+    const char **references  = calloc(n, sizeof *references);
+    double sums[CODE_SUMS]   = {0};
+    pb_metric_result result  = {0};
 
     for (size_t i = 0; i < n; i++) {
         predictions[i] = text_of(json_array_get(items, i), "predict");
@@ -242,15 +242,15 @@ static void check_corpus(const char *place, const json_t *entry, pb_protocol pro
     assert_ok(pb_metric_score("codebleu", &input, &result));
     check_result(place, json_object_get(entry, protocols[protocol]), &result);
     for (size_t i = 0; i < n; i++) {
-        double one[PB_CODE_SUMS];
-        assert_ok(pb_code_count(result.predictions[i], result.references[i], one));
+        double one[CODE_SUMS];
+        assert_ok(code_count(result.predictions[i], result.references[i], one));
         assert_true(result.row_values[i] ==
-                    (result.invalid[i] ? 0 : pb_code_main(protocol, one, PB_CODE_SUMS)));
-        for (int k = 0; k < PB_CODE_SUMS; k++) {
+                    (result.invalid[i] ? 0 : code_main(protocol, one, CODE_SUMS)));
+        for (int k = 0; k < CODE_SUMS; k++) {
             sums[k] += one[k];
         }
     }
-    assert_true(fabs(pb_code_main(protocol, sums, PB_CODE_SUMS) - result.main) <= TOLERANCE);
+    assert_true(fabs(code_main(protocol, sums, CODE_SUMS) - result.main) <= TOLERANCE);
     if (protocol == PB_PROTOCOL_PAPER) {
         compare(place, "table", result.main * 100, json_object_get(entry, "paper_table_value"));
         compare_counts(place, json_object_get(entry, "counts"), sums);

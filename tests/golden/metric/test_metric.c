@@ -154,7 +154,7 @@ static void compare_parts(const char *place, const pb_metric_result *result,
     double sums[64];
 
     assert_true(parts->width <= 64);
-    double got = pb_metric_parts_main(parts, NULL, sums);
+    double got = metric_parts_main(parts, NULL, sums);
     bool same  = isnan(got) ? isnan(result->main) : fabs(got - result->main) <= TOLERANCE;
     if (!same) {
         fail_msg("%s: %.17g of the parts, %.17g of the rows", place, got, result->main);
@@ -187,7 +187,7 @@ static void check_case(const set *s, const json_t *root, const json_t *entry)
         pb_metric_parts parts   = {0};
         (void)snprintf(place, sizeof place, "%s/%s/%s", s->file, id, names[protocol]);
         load_texts(root, entry, (pb_protocol)protocol, &t);
-        assert_ok(pb_metric_score_parts(s->metric, &t.input, &result, &parts));
+        assert_ok(metric_score_parts(s->metric, &t.input, &result, &parts));
         compare_all(place, json_object_get(entry, names[protocol]), &result, correlation);
         compare_parts(place, &result, &parts);
         if (protocol == PB_PROTOCOL_PAPER) {
@@ -196,7 +196,7 @@ static void check_case(const set *s, const json_t *root, const json_t *entry)
             compare_post(place, json_object_get(entry, "normalised"), &result);
         }
         pb_metric_result_clear(&result);
-        pb_metric_parts_clear(&parts);
+        metric_parts_clear(&parts);
         free_texts(&t);
     }
 }

@@ -18,7 +18,7 @@ static void check_case(const json_t *entry)
     pb_string out      = {0};
     bool failed        = false;
 
-    assert_ok(pb_code_strip(text, strlen(text), &out, &failed));
+    assert_ok(code_strip(text, strlen(text), &out, &failed));
     if (strcmp(out.data, wanted) != 0) {
         fail_msg("%s:\n%s\nexpected:\n%s", id, out.data, wanted);
     }

@@ -40,17 +40,17 @@ static char *join(char *a, char *b)
 
 static int64_t edges_of(const char *text)
 {
-    double sums[PB_CODE_SUMS];
-    assert_ok(pb_code_count(text, text, sums));
-    assert_true(sums[PB_CODE_EDGE_MATCHES] == sums[PB_CODE_EDGES]);
-    return (int64_t)sums[PB_CODE_EDGES];
+    double sums[CODE_SUMS];
+    assert_ok(code_count(text, text, sums));
+    assert_true(sums[CODE_EDGE_MATCHES] == sums[CODE_EDGES]);
+    return (int64_t)sums[CODE_EDGES];
 }
 
 static double main_of(pb_protocol protocol, const char *candidate, const char *reference)
 {
-    double sums[PB_CODE_SUMS];
-    assert_ok(pb_code_count(candidate, reference, sums));
-    return pb_code_main(protocol, sums, PB_CODE_SUMS);
+    double sums[CODE_SUMS];
+    assert_ok(code_count(candidate, reference, sums));
+    return code_main(protocol, sums, CODE_SUMS);
 }
 
 static void the_same_text_with_keywords_and_flow_scores_one(void **state)
@@ -63,13 +63,13 @@ static void the_same_text_with_keywords_and_flow_scores_one(void **state)
 
 static void new_names_change_the_words_and_not_the_structure(void **state)
 {
-    double sums[PB_CODE_SUMS];
+    double sums[CODE_SUMS];
     (void)state;
-    assert_ok(pb_code_count("for k in z:\n    w = k", "for i in x:\n    y = i", sums));
-    assert_true(sums[PB_CODE_SUBTREE_MATCHES] == sums[PB_CODE_SUBTREES]);
-    assert_true(sums[PB_CODE_EDGE_MATCHES] == sums[PB_CODE_EDGES]);
-    assert_true(sums[PB_CODE_EDGES] > 0);
-    assert_true(sums[PB_CODE_MATCHES] < sums[PB_CODE_CANDIDATES]);
+    assert_ok(code_count("for k in z:\n    w = k", "for i in x:\n    y = i", sums));
+    assert_true(sums[CODE_SUBTREE_MATCHES] == sums[CODE_SUBTREES]);
+    assert_true(sums[CODE_EDGE_MATCHES] == sums[CODE_EDGES]);
+    assert_true(sums[CODE_EDGES] > 0);
+    assert_true(sums[CODE_MATCHES] < sums[CODE_CANDIDATES]);
 }
 
 static void an_empty_prediction_is_a_quarter_on_paper_and_nothing_corrected(void **state)
@@ -81,20 +81,20 @@ static void an_empty_prediction_is_a_quarter_on_paper_and_nothing_corrected(void
 
 static void references_without_flow_leave_three_parts(void **state)
 {
-    double sums[PB_CODE_SUMS];
+    double sums[CODE_SUMS];
     (void)state;
-    assert_ok(pb_code_count("pass", "pass", sums));
-    pb_code_scores s = pb_code_scores_of(PB_PROTOCOL_CORRECTED, sums);
+    assert_ok(code_count("pass", "pass", sums));
+    code_scores s = code_scores_of(PB_PROTOCOL_CORRECTED, sums);
     assert_true(isnan(s.dataflow));
     assert_true(fabs(s.codebleu - (s.ngram + s.weighted_ngram + s.syntax) / 3) < 1e-15);
-    assert_true(pb_code_main(PB_PROTOCOL_PAPER, sums, PB_CODE_SUMS) > 0);
+    assert_true(code_main(PB_PROTOCOL_PAPER, sums, CODE_SUMS) > 0);
 }
 
 static void sums_of_pairs_score_as_their_corpus(void **state)
 {
     const char *predictions[] = {"y = x + 1", "", "for a in b: c = a"};
     const char *references[]  = {"y = x + 2", "return 0", "for a in b: c = a"};
-    double sums[PB_CODE_SUMS] = {0};
+    double sums[CODE_SUMS]    = {0};
     pb_metric_result r        = {0};
     pb_metric_input input     = {.protocol    = PB_PROTOCOL_CORRECTED,
                                  .predictions = predictions,
@@ -103,14 +103,14 @@ static void sums_of_pairs_score_as_their_corpus(void **state)
     (void)state;
     assert_ok(pb_metric_score("codebleu", &input, &r));
     for (int i = 0; i < 3; i++) {
-        double one[PB_CODE_SUMS];
-        assert_ok(pb_code_count(predictions[i], references[i], one));
-        assert_true(r.row_values[i] == pb_code_main(PB_PROTOCOL_CORRECTED, one, PB_CODE_SUMS));
-        for (int k = 0; k < PB_CODE_SUMS; k++) {
+        double one[CODE_SUMS];
+        assert_ok(code_count(predictions[i], references[i], one));
+        assert_true(r.row_values[i] == code_main(PB_PROTOCOL_CORRECTED, one, CODE_SUMS));
+        for (int k = 0; k < CODE_SUMS; k++) {
             sums[k] += one[k];
         }
     }
-    assert_true(r.main == pb_code_main(PB_PROTOCOL_CORRECTED, sums, PB_CODE_SUMS));
+    assert_true(r.main == code_main(PB_PROTOCOL_CORRECTED, sums, CODE_SUMS));
     assert_true(!r.correct[0] && !r.correct[1] && r.correct[2]);
     assert_true(!r.invalid[0] && r.invalid[1] && !r.invalid[2]);
     pb_metric_result_clear(&r);
@@ -118,18 +118,18 @@ static void sums_of_pairs_score_as_their_corpus(void **state)
 
 static void print_tree(const char *text, int32_t *nodes, int32_t *subtrees, pb_string *out)
 {
-    pb_code_shapes shapes = {0};
-    pb_code_tree tree     = {0};
+    code_shapes shapes = {0};
+    code_tree tree     = {0};
 
-    assert_ok(pb_code_tree_parse(text, strlen(text), &shapes, &tree));
-    assert_ok(pb_code_shapes_print(&shapes, tree.nodes[0].shape, out));
+    assert_ok(code_tree_parse(text, strlen(text), &shapes, &tree));
+    assert_ok(code_shapes_print(&shapes, tree.nodes[0].shape, out));
     *nodes    = tree.count;
     *subtrees = 0;
     for (int32_t i = 0; i < tree.count; i++) {
         *subtrees += tree.nodes[i].shape >= 0;
     }
-    pb_code_tree_clear(&tree);
-    pb_code_shapes_clear(&shapes);
+    code_tree_clear(&tree);
+    code_shapes_clear(&shapes);
 }
 
 static void check_tree(const char *text, const char *wanted, int32_t nodes, int32_t subtrees)
@@ -203,9 +203,9 @@ static void deep_and_long_texts_end(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        double sums[PB_CODE_SUMS];
-        assert_ok(pb_code_count(texts[i], texts[i], sums));
-        assert_true(sums[PB_CODE_SUBTREE_MATCHES] == sums[PB_CODE_SUBTREES]);
+        double sums[CODE_SUMS];
+        assert_ok(code_count(texts[i], texts[i], sums));
+        assert_true(sums[CODE_SUBTREE_MATCHES] == sums[CODE_SUBTREES]);
         free(texts[i]);
     }
     assert_int_equal(pb_memory_current(), 0);
@@ -216,22 +216,22 @@ static void deep_and_long_texts_end(void **state)
 static void a_wide_assignment_ends_without_edges(void **state)
 {
     char *left = repeat("a,", 200000), *right = repeat("b,", 100000);
-    double sums[PB_CODE_SUMS];
+    double sums[CODE_SUMS];
 
     (void)state;
     left[strlen(left) - 1] = '=';
     char *text             = join(left, right);
     double start           = pb_clock_seconds();
-    assert_ok(pb_code_count("x = y", text, sums));
+    assert_ok(code_count("x = y", text, sums));
     print_message("a wide assignment: %.3f s\n", pb_clock_seconds() - start);
-    assert_true(sums[PB_CODE_SUBTREES] > 0 && sums[PB_CODE_EDGES] == 0);
+    assert_true(sums[CODE_SUBTREES] > 0 && sums[CODE_EDGES] == 0);
     free(text);
     assert_int_equal(pb_memory_current(), 0);
 }
 
 static void a_text_beyond_the_limit_is_refused_by_row(void **state)
 {
-    char *text                = repeat("x\n", PB_CODE_TEXT_LIMIT / 2 + 1);
+    char *text                = repeat("x\n", CODE_TEXT_LIMIT / 2 + 1);
     const char *predictions[] = {"x", text};
     const char *references[]  = {"x", "x"};
     pb_metric_result r        = {0};
@@ -250,9 +250,9 @@ static void all_memory_comes_back_when_there_is_none(void **state)
     int failures     = 0;
     (void)state;
     for (size_t limit = 64; limit < 1 << 17; limit += limit / 64 + 8) {
-        double sums[PB_CODE_SUMS];
+        double sums[CODE_SUMS];
         pb_memory_limit(limit);
-        pb_status status = pb_code_count(text, text, sums);
+        pb_status status = code_count(text, text, sums);
         pb_memory_limit(0);
         assert_true(status == PB_OK || status == PB_ERR_MEMORY);
         failures += status != PB_OK;

@@ -47,10 +47,10 @@ static double percentile(const double *sorted, int64_t count, double share)
 static void resample(const char *metric, pb_protocol protocol, const char *const *predictions,
                      const char *const *references, double *low, double *high)
 {
-    double values[PB_METRIC_RESAMPLES];
+    double values[METRIC_RESAMPLES];
     int64_t count = 0;
 
-    for (uint64_t r = 0; r < PB_METRIC_RESAMPLES; r++) {
+    for (uint64_t r = 0; r < METRIC_RESAMPLES; r++) {
         pb_random stream = pb_random_stream(0, PB_RANDOM_BOOTSTRAP, r);
         const char *p[ROWS], *g[ROWS];
         pb_metric_result result = {0};

@@ -53,11 +53,11 @@ static void python_float_takes_what_python_takes(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double value = 0;
-        bool has     = pb_number_python(cases[i].text, strlen(cases[i].text), &value);
+        bool has     = number_python(cases[i].text, strlen(cases[i].text), &value);
         assert_number(cases[i].text, has, value, cases[i].value);
     }
     double value = 0;
-    assert_true(pb_number_python("nan", 3, &value));
+    assert_true(number_python("nan", 3, &value));
     assert_true(isnan(value));
 }
 
@@ -84,9 +84,9 @@ static void search_takes_commas_and_the_first_or_last(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double value = 0;
-        bool has     = pb_number_search(cases[i].text, false, &value);
+        bool has     = number_search(cases[i].text, false, &value);
         assert_number(cases[i].text, has, value, cases[i].first);
-        has = pb_number_search(cases[i].text, true, &value);
+        has = number_search(cases[i].text, true, &value);
         assert_number(cases[i].text, has, value, cases[i].last);
     }
 }
@@ -96,13 +96,13 @@ static void forms_differ_in_point_and_exponent(void **state)
     double value = 0;
 
     (void)state;
-    assert_true(pb_number_whole(PB_NUMBER_EXPONENT, "5.e1", 4, &value) && value == 50);
-    assert_false(pb_number_whole(PB_NUMBER_PLAIN, "5e1", 3, &value));
-    assert_true(pb_number_whole(PB_NUMBER_PLAIN, "5.", 2, &value));
-    assert_false(pb_number_whole(PB_NUMBER_STRICT, "5.", 2, &value));
-    assert_true(pb_number_whole(PB_NUMBER_STRICT, "-.5", 3, &value) && value == -.5);
-    assert_false(pb_number_whole(PB_NUMBER_PLAIN, "", 0, &value));
-    assert_false(pb_number_whole(PB_NUMBER_PLAIN, "+", 1, &value));
+    assert_true(number_whole(NUMBER_EXPONENT, "5.e1", 4, &value) && value == 50);
+    assert_false(number_whole(NUMBER_PLAIN, "5e1", 3, &value));
+    assert_true(number_whole(NUMBER_PLAIN, "5.", 2, &value));
+    assert_false(number_whole(NUMBER_STRICT, "5.", 2, &value));
+    assert_true(number_whole(NUMBER_STRICT, "-.5", 3, &value) && value == -.5);
+    assert_false(number_whole(NUMBER_PLAIN, "", 0, &value));
+    assert_false(number_whole(NUMBER_PLAIN, "+", 1, &value));
 }
 
 static void expressions_follow_pythons_precedence_and_rounding(void **state)
@@ -125,9 +125,9 @@ static void expressions_follow_pythons_precedence_and_rounding(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *text = cases[i].text;
         double value     = 0;
-        bool has         = pb_expression_value(PB_EXPRESSION_PYTHON, text, strlen(text), &value);
+        bool has         = expression_value(EXPRESSION_PYTHON, text, strlen(text), &value);
         assert_number(text, has, value, cases[i].python);
-        has = pb_expression_value(PB_EXPRESSION_DECIMAL, text, strlen(text), &value);
+        has = expression_value(EXPRESSION_DECIMAL, text, strlen(text), &value);
         assert_number(text, has, value, cases[i].decimal);
     }
 }
@@ -139,13 +139,13 @@ static void deep_and_long_expressions_end(void **state)
 
     (void)state;
     memset(text, '(', sizeof text - 1);
-    assert_false(pb_expression_value(PB_EXPRESSION_PYTHON, text, sizeof text - 1, &value));
+    assert_false(expression_value(EXPRESSION_PYTHON, text, sizeof text - 1, &value));
     memset(text, '-', sizeof text - 1);
-    assert_false(pb_expression_value(PB_EXPRESSION_PYTHON, text, sizeof text - 1, &value));
+    assert_false(expression_value(EXPRESSION_PYTHON, text, sizeof text - 1, &value));
     memset(text, '1', sizeof text - 1);
-    assert_false(pb_expression_value(PB_EXPRESSION_DECIMAL, text, sizeof text - 1, &value));
-    assert_false(pb_number_search(text, false, &value));
-    assert_false(pb_number_python(text, sizeof text - 1, &value));
+    assert_false(expression_value(EXPRESSION_DECIMAL, text, sizeof text - 1, &value));
+    assert_false(number_search(text, false, &value));
+    assert_false(number_python(text, sizeof text - 1, &value));
 }
 
 int main(void)

@@ -13,7 +13,7 @@ static void check(const char *text, const char *wanted, bool fails)
     pb_string out = {0};
     bool failed   = !fails;
 
-    assert_ok(pb_code_strip(text, strlen(text), &out, &failed));
+    assert_ok(code_strip(text, strlen(text), &out, &failed));
     assert_string_equal(out.data, wanted);
     assert_int_equal(out.length, strlen(wanted));
     assert_int_equal(failed, fails);
@@ -83,7 +83,7 @@ static void long_texts_take_linear_time(void **state)
         bool failed   = false;
         memset(text, *fill, SIZE);
         memcpy(text + SIZE - 2, "$x", 3);
-        assert_ok(pb_code_strip(text, SIZE, &out, &failed));
+        assert_ok(code_strip(text, SIZE, &out, &failed));
         pb_string_clear(&out);
     }
     free(text);
