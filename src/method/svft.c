@@ -75,13 +75,14 @@ static int64_t diagonals_beside(const pb_method *m, int64_t r)
     return d < r ? d : r - 1;
 }
 
-static pb_status declare(pb_method *m, const pb_site *site, const char *name, int64_t rows,
+static pb_status declare(pb_method *m, const pb_site *site, int which, int64_t rows,
                          int64_t columns)
 {
-    pb_trainable t = {.ndim = columns > 0 ? 2 : 1, .shape = {rows, columns}, .init = PB_INIT_ZERO};
-    t.frozen       = columns > 0;
-    t.derived      = columns > 2;
-    PB_TRY(pb_trainable_name(&t, "base_model.model.%s.svft_%s", site->hf_name, name));
+    static const char *const names[] = {"M", "U", "V", "positions"};
+    pb_trainable t                   = {.ndim = which == ENTRIES ? 1 : 2, .shape = {rows, columns}};
+    t.frozen                         = which != ENTRIES;
+    t.derived                        = which == U || which == VT;
+    PB_TRY(pb_trainable_name(&t, "base_model.model.%s.svft_%s", site->hf_name, names[which]));
     return pb_method_declare(m, &t, NULL);
 }
 
@@ -105,10 +106,10 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
                                     "; leave it out of targets, or take another pattern",
                                     site->hf_name, site->out, site->in));
     }
-    PB_TRY(declare(m, site, "M", count, 0));
-    PB_TRY(declare(m, site, "U", site->out, r));
-    PB_TRY(declare(m, site, "V", r, site->in));
-    return is_scattered(m) ? declare(m, site, "positions", count, 2) : PB_OK;
+    PB_TRY(declare(m, site, ENTRIES, count, 1));
+    PB_TRY(declare(m, site, U, site->out, r));
+    PB_TRY(declare(m, site, VT, r, site->in));
+    return is_scattered(m) ? declare(m, site, POSITIONS, count, 2) : PB_OK;
 }
 
 static pb_status allocate(pb_method *m)
