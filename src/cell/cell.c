@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The life of a cell: set up, train with validation, test, measure, fill the record. Whatever fails
+/* The life of a cell: set up, train with validation, test, measure, fill in the record. A failure
  * on the way is written into the record, and the sweep goes on. */
 #include "running.h"
 
@@ -45,7 +45,7 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
     return pb_record_add_validation(r->record, step, loss);
 }
 
-/* Rows of the training file, in the order of the split: validation part first. */
+/* Orders the rows of the training file: the validation part first. */
 static pb_status split_rows(running *r)
 {
     int64_t n = r->data.train_set.count;
@@ -63,7 +63,7 @@ static pb_status split_rows(running *r)
     return PB_OK;
 }
 
-/* Cells of one data set have the same rows: a process tells of them once. */
+/* Cells of one data set have the same rows: each process warns about them once. */
 static pb_status warn_once(running *r)
 {
     pb_cell_env *env = r->env;
@@ -80,7 +80,7 @@ static pb_status warn_once(running *r)
         return PB_ERR_MEMORY;
     }
     env->told_count++;
-    r->base_bytes += pb_memory_current() - before; /* stays behind the cell */
+    r->base_bytes += pb_memory_current() - before; /* outlives the cell */
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, &r->data.train_set.counts);
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, &r->data.test_set.counts);
     if (r->record->rows_truncated > 0) {
@@ -101,7 +101,7 @@ static pb_status warn_once(running *r)
     return PB_OK;
 }
 
-/* Rows that a reader of the results may not take for granted: of both files together. */
+/* Counts that a reader of the results needs to know, over both files. */
 static pb_status record_rows(running *r)
 {
     pb_record *record       = r->record;
@@ -132,7 +132,7 @@ static pb_status record_data(running *r)
     return pb_record_set_text(&record->data_hash, both);
 }
 
-/* What the environment learns in a cell stays: it is none of the cell's memory. */
+/* What the environment learns during a cell outlives it and is not counted as the cell's memory. */
 static pb_status learn(running *r)
 {
     const pb_dataset_options *o = &r->options->dataset;
@@ -154,7 +154,7 @@ static pb_status set_up_data(running *r)
     return cell_check_data(r->env, &r->data);
 }
 
-/* They stay for the cells after this one, whichever places them. */
+/* The weights outlive the cell that happens to place them. */
 static pb_status place_weights(running *r)
 {
     size_t host = pb_memory_current();
@@ -226,7 +226,7 @@ static pb_status train(running *r)
     return PB_OK;
 }
 
-/* What must hold for the numbers of a finished cell to be believed. */
+/* The numbers of a finished cell are valid only if these conditions hold. */
 static void validate(running *r)
 {
     const pb_record *record = r->record;
@@ -289,7 +289,7 @@ static pb_status begin(running *r)
     PB_TRY(pb_record_set_key(r->record, name->model, name->dataset, name->method, name->seed));
     PB_TRY(pb_record_set_text(&r->record->protocol, pb_protocol_names[name->protocol]));
     memcpy(r->record->key.config_hash, r->cell->hash, sizeof r->cell->hash);
-    /* Cells before this one must leave no trace in its memory. */
+    /* Earlier cells must leave no trace in the memory figures of this one. */
     const env_model *model = env_find_model(r->env, name->model);
     pb_tokenizer_trim(model != NULL ? model->tokenizer : NULL);
     pb_backend_reset(r->env->backend);

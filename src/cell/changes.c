@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a cell read must be what its configuration hash says, which was made at the start: files may
- * be replaced while a sweep runs.
+/* Files may be replaced while a sweep runs, so what a cell reads is checked against its
+ * configuration hash, which was made at the start.
  *
  * Rows: the readers hash what they read. Model and tokenizer are opened once, so their folder is
- * looked at before and after every cell, and hashed again when an inode, a size or a time differs;
- * the time of the last change of the inode is one that cp -p and touch cannot set.
- */
+ * checked before and after every cell, and hashed again when an inode, a size or a time differs;
+ * cp -p and touch cannot set the time of the last change of an inode. */
 #include "running.h"
 
 #include <string.h>
@@ -93,7 +92,7 @@ static pb_status check_recorded(const char *what, const char *recorded, size_t a
 {
     if (recorded == NULL || strlen(recorded) < at + PB_HASH_TEXT - 1 ||
         strncmp(recorded + at, today, PB_HASH_TEXT - 1) == 0) {
-        return PB_OK; /* it failed before it read that, or it read the same */
+        return PB_OK; /* it failed before reading this, or read the same */
     }
     return PB_FAIL(PB_ERR_FORMAT, "its %s was %.*s, today it is %s", what, PB_HASH_TEXT - 1,
                    recorded + at, today);
@@ -117,7 +116,7 @@ pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell, const pb_r
     const pb_dataset_options *o = &cell->plan->options.dataset;
 
     if (m == NULL || m->status != PB_OK || cell->plan->status != PB_OK) {
-        return PB_OK; /* it fails as it did */
+        return PB_OK; /* it would fail again */
     }
     PB_TRY(check_recorded("model", record->model_hash, 0, m->hash));
     PB_TRY(check_recorded("tokenizer", record->tokenizer_hash, 0, pb_tokenizer_hash(m->tokenizer)));

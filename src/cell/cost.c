@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a cell is expected to cost, from its shapes and, where they were read, its rows; recorded
- * cells know better. */
+/* The expected cost of a cell, from its shapes and, where they were read, its rows. */
 #include "internal.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Typical lengths where nothing has been read yet: of a prompt, of an answer that is a label, and
- * of a token in any text. */
+/* Typical sizes, used before anything has been read: tokens of a prompt and of an answer that is a
+ * label, rows, and bytes of a token. */
 enum { GUESSED_TOKENS = 128, GUESSED_LABEL_TOKENS = 4, GUESSED_ROWS = 1000, BYTES_PER_TOKEN = 4 };
 
 /* One split as the model sees it. */
@@ -27,7 +26,7 @@ static double most_new_tokens(const cell_options *o)
                                                : o->dataset.max_new_tokens);
 }
 
-/* A split that was read, or (NULL) one that is guessed; answers of `most` tokens at most. */
+/* A split as it was read, or a guess (NULL); answers have at most `most` tokens. */
 static work work_of(const cell_options *o, const pb_cell_split *split, int64_t limit, double most)
 {
     double cutoff = (double)o->data.cutoff_tokens;
@@ -60,8 +59,8 @@ static int64_t lowest_trained_layer(const pb_method *m)
     return lowest;
 }
 
-/* Numbers that take part in a product with every token. What has a row per entry of the vocabulary
- * is met at label positions only, and encoders of virtual rows and keys see no tokens. */
+/* Trained numbers that are multiplied with every token. Tensors with a row per vocabulary entry are
+ * used at label positions only, and encoders of virtual rows and keys see no tokens. */
 static double trained_at_sites(const pb_method *m)
 {
     int64_t vocab  = pb_model_get_config(m->model)->vocab;
@@ -96,8 +95,8 @@ static double row_flops(const pb_method *m, const work *w, bool training)
     return forward + backward + 2.0 * n * trained_at_sites(m);
 }
 
-/* Operations of training and testing, without validation. A row of the test passes once with its
- * prompt and what is generated behind it, as earlier keys and values are kept. */
+/* Operations of training and testing, without validation. A test row passes once,
+ * with its prompt and the generated answer, because earlier keys and values are kept. */
 static double flops_of(const pb_method *m, const cell_options *o, const pb_cell_rows *rows)
 {
     if (m->ops->baseline != NULL) {
@@ -111,8 +110,8 @@ static double flops_of(const pb_method *m, const cell_options *o, const pb_cell_
            (double)test.rows * row_flops(m, &test, false);
 }
 
-/* Weights, value, gradient and two moments of every trainable parameter, what a layer keeps of
- * every row, and the head's chunk. */
+/* Weights; value, gradient and two moments of every trainable parameter; what each layer keeps of
+ * every row; and the chunk of the head. */
 static double modelled_bytes(const pb_model *model, const pb_method *method, const cell_options *o)
 {
     const pb_model_config *c = pb_model_get_config(model);

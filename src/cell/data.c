@@ -27,7 +27,7 @@ static pb_status open_sets(pb_cell_env *env, const env_model *model,
     return pb_encoded_open(d->dataset, PB_SPLIT_TRAIN, &encode, &d->test_set, &d->train_set);
 }
 
-/* Scores of rows that lack their ends say little: where most are cut, the cutoff is a mistake. */
+/* Scores of truncated rows mean little: where most rows are cut, the cutoff is a mistake. */
 static pb_status check_cut(const char *name, const pb_data_options *o, const pb_encoded_set *set,
                            bool train)
 {
@@ -54,8 +54,8 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
 
     PB_TRY(cell_open_dataset(cell, &data.dataset));
     pb_status status = open_sets(env, model, observer, o->cutoff_tokens, &data);
-    /* What the tokenizer remembers would be counted as the cell's memory, and only where the tokens
-     * were made. */
+    /* The tokenizer's cache would count as the cell's memory, but only in the process that made the
+     * tokens. */
     pb_tokenizer_trim(model->tokenizer);
     if (status == PB_OK) {
         status = check_cut(cell->name.dataset, o, &data.test_set, false);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The environment of a sweep: every model of the grid is opened once, collectively, so that a
- * converted checkpoint lies in one window per node; its tokenizer and chat template go with it. */
+ * converted checkpoint occupies one window per node, with its tokenizer and chat template. */
 #include "internal.h"
 
 #include "pb/kernels.h"
@@ -18,8 +18,8 @@ static pb_status agree(const pb_cell_env *env, pb_status status)
     return env->comm != NULL ? pb_comm_agree(env->comm, status) : status;
 }
 
-/* What `mfu` is relative to. Other kernels were measured on one thread; on several they are taken
- * to be ahead by as much. */
+/* The rate that `mfu` is relative to. Other kernels were measured on one thread; on several threads
+ * the same ratio is assumed. */
 static pb_status find_peak(pb_cell_env *env)
 {
     pb_kernels kernels;
@@ -54,8 +54,8 @@ static pb_status open_backend(pb_cell_env *env)
     return find_peak(env);
 }
 
-/* Other kernels or another number of threads give other last digits. The hashes of the plan are
- * made by rank 0 with its backend, so that of every process has to be the same. */
+/* Other kernels or another number of threads change the last digits. Rank 0 makes the hashes of the
+ * plan with its backend, so every process must have the same. */
 static pb_status check_backends(const pb_cell_env *env)
 {
     char first[BACKEND_TEXT_BYTES] = "";
@@ -151,7 +151,7 @@ static bool is_by_model(const cell_plan *plan)
     return strcmp(plan->options.model.chat, "auto") == 0;
 }
 
-/* Template "none" takes the place of "auto" until the tokenizer is there. */
+/* Until the tokenizer is open, "none" replaces "auto". */
 static pb_status find_chat(env_model *m)
 {
     const cell_plan *plan = m->plan;
@@ -159,7 +159,7 @@ static pb_status find_chat(env_model *m)
     return pb_config_at(plan->config, "model", "chat", -1, pb_template_find(chat, &m->chat));
 }
 
-/* The parts of a model that need no collective call; once. */
+/* Opens, once, the parts of a model that need no collective call. */
 static pb_status open_text(env_model *m)
 {
     const cell_plan *plan    = m->plan;
@@ -206,7 +206,7 @@ static pb_status note_folder(env_model *m, const char *folder)
     return PB_OK;
 }
 
-/* What was opened and what was hashed are the same. */
+/* Fails when the files changed between opening and hashing. */
 static pb_status check_unchanged(env_model *m)
 {
     char stamp[PB_HASH_TEXT];
@@ -220,7 +220,7 @@ static pb_status check_unchanged(env_model *m)
     return PB_OK;
 }
 
-/* The group `model` of a cell was read before the others: a mistake in those does not count here.
+/* The group `model` is read before the other groups of a cell, whose mistakes do not matter here.
  */
 static pb_status check_group(const cell_plan *plan)
 {
@@ -242,8 +242,8 @@ static pb_status open_model(pb_cell_env *env, env_model *m)
     return agree(env, check_unchanged(m));
 }
 
-/* The message as the rank that failed wrote it: pb_comm_agree names that rank on the others, and a
- * record must not depend on how many ranks there are. */
+/* The message as the failing rank wrote it: pb_comm_agree names that rank on the others, and a
+ * record must not depend on the number of ranks. */
 static const char *own_message(const pb_cell_env *env)
 {
     const char *message = pb_error_message();
@@ -255,7 +255,7 @@ static const char *own_message(const pb_cell_env *env)
     return message;
 }
 
-/* The headers name what is wrong with most damaged checkpoints, without reading their weights. */
+/* The headers reveal most kinds of damage without reading the weights. */
 static pb_status check_weights(const char *directory)
 {
     pb_safetensors *file = NULL;
@@ -264,7 +264,7 @@ static pb_status check_weights(const char *directory)
     return PB_OK;
 }
 
-/* A folder without weights holds config.json for planning alone; nothing else is asked of it. */
+/* A folder without weights is enough for planning, which needs config.json alone. */
 static pb_status open_shape(env_model *m, bool weights)
 {
     const cell_plan *plan = m->plan;
@@ -282,7 +282,7 @@ static pb_status open_shape(env_model *m, bool weights)
     return open_text(m);
 }
 
-/* A new entry for the model of the cell. */
+/* Adds an entry for the model of the cell. */
 static pb_status new_entry(pb_cell_env *env, const pb_cell *cell, env_model **out)
 {
     env_model *grown = pb_memory_resize(env->models, (size_t)env->models_count + 1, sizeof *grown);
@@ -301,7 +301,7 @@ static pb_status new_entry(pb_cell_env *env, const pb_cell *cell, env_model **ou
     return PB_OK;
 }
 
-/* Keeps why a model cannot be used; only that memory is out is passed on. */
+/* Keeps the reason why a model cannot be used; only PB_ERR_MEMORY is passed on. */
 static pb_status remember(pb_cell_env *env, env_model *m)
 {
     if (m->status == PB_OK) {
@@ -339,7 +339,7 @@ pb_status pb_cell_env_add_model(pb_cell_env *env, const pb_cell *cell)
     m->model  = NULL;
     m->status = open_model(env, m);
     m->loaded = m->status == PB_OK;
-    if (m->status == PB_ERR_COMM) { /* nobody can be asked any more */
+    if (m->status == PB_ERR_COMM) { /* the group is broken */
         return PB_FRAME(m->status);
     }
     PB_TRY(agree(env, remember(env, m)));

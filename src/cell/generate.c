@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Predictions by greedy generation, in batches of fixed rows, so that a stop can be answered and
- * the result does not depend on it. */
+/* Predictions by greedy generation. Each batch has fixed rows, so that the result does not depend
+ * on stops, which are checked between batches. */
 #include "running.h"
 
 #include "pb/memory.h"

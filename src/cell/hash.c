@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* Changes whenever the same configuration may give another result. */
+/* To be changed whenever the same configuration may give another result. */
 #define RESULT_VERSION "2"
 
 const char *pb_cell_program(void)
@@ -42,14 +42,14 @@ static pb_status update(pb_cell_env *env, const pb_cell *cell, pb_hash *h)
     PB_TRY(pb_hash_update_text(h, threads));
     PB_TRY(pb_hash_update_text(h, usable ? model->hash : "unreadable"));
     PB_TRY(pb_hash_update_text(h, usable ? pb_tokenizer_hash(model->tokenizer) : ""));
-    /* The same bytes are other rows in another form, which a name may tell. */
+    /* The form, which a file name may decide, makes other rows of the same bytes. */
     PB_TRY(pb_hash_update_text(h, pb_dataset_form(o, PB_SPLIT_TRAIN)));
     PB_TRY(pb_hash_update_text(h, pb_dataset_form(o, PB_SPLIT_TEST)));
     PB_TRY(update_file(env, h, o->train_file));
     return update_file(env, h, o->test_file);
 }
 
-/* A configuration that is wrong is hashed by its message: corrected, it is another cell. */
+/* A wrong configuration is hashed by its message: once corrected, it is another cell. */
 pb_status pb_cell_hash(pb_cell_env *env, const pb_cell *cell, char text[PB_HASH_TEXT])
 {
     const cell_plan *plan = cell->plan;

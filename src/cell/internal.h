@@ -11,13 +11,13 @@
 #include "pb/train.h"
 #include "pb/usage.h"
 
-/* Forward FLOPs are those of one sequence of so many tokens. */
+/* Forward FLOPs are those of one sequence of this many tokens. */
 enum { FLOPS_TOKENS = 512 };
 
 typedef struct env_model {
     char *name;
     struct cell_plan *plan; /* of the cell that it was first added for, for its group `model` */
-    pb_model *model;        /* NULL when it could not be opened: status and message say why */
+    pb_model *model;        /* NULL when it could not be opened: see status and message */
     bool loaded;            /* with its weights */
     pb_weights *weights;    /* in the backend's memory; NULL until a cell asks for them */
     pb_tokenizer *tokenizer;
@@ -25,8 +25,8 @@ typedef struct env_model {
     pb_status status;
     char *message;
     char hash[PB_HASH_TEXT];
-    /* Of the files: where they are, what their folder looked like when it was last read, and the
-     * hashes of then (see changes.c). */
+    /* The folder of its files, the folder's stamp when it was last read, and the hashes made then
+     * (see changes.c). */
     char *folder;
     char stamp[PB_HASH_TEXT], seen_model[PB_HASH_TEXT], seen_tokenizer[PB_HASH_TEXT];
 } env_model;
@@ -42,19 +42,19 @@ struct pb_cell_env {
     pb_backend *backend; /* lent to one cell after the other */
     char *cache;         /* folder of tokens, NULL: none */
     double gemm_gflops;  /* measured at the start, this process alone */
-    double peak_gflops;  /* the same with the best kernels that are known of */
+    double peak_gflops;  /* the same with the best kernels known */
     char *peak_source;   /* which these are */
     pb_comm *comm;       /* may be NULL */
     env_model *models;
     int64_t models_count;
     env_file *files;
     int64_t files_count;
-    char **told; /* data sets whose rows were warned of */
+    char **told; /* data sets whose rows were warned about */
     int64_t told_count;
 };
 
-/* Says once how many threads `--threads 0` (`open`) has become, and warns where they are more than
- * the processors of a process or of a node. Collective. */
+/* Logs once how many threads `--threads 0` (`open`) amounts to, and warns when they outnumber the
+ * processors of a process or of a node. Collective. */
 pb_status env_report_processors(const pb_cell_env *env, bool open) PB_MUST_USE;
 
 /* The group `model`. */
@@ -127,15 +127,15 @@ pb_status cell_open_dataset(const pb_cell *cell, pb_dataset **out) PB_MUST_USE;
 pb_status cell_create_method(const pb_cell *cell, const pb_model *model, pb_backend *backend,
                              pb_method **out) PB_MUST_USE;
 
-/* SHA-256 of a file's contents, read once; a word in its place when it cannot be read. */
+/* SHA-256 of a file's contents, read once; a word instead when it cannot be read. */
 pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT]) PB_MUST_USE;
 
-/* A hash over names, sizes, times and inodes of what a model or tokenizer is read from. */
+/* A hash over names, sizes, times and inodes of the files of a model and its tokenizer. */
 pb_status env_stamp_folder(const char *folder, char stamp[PB_HASH_TEXT]) PB_MUST_USE;
-/* The files of the model are what they were when it was opened; puts the hashes of what they are
- * into the record. PB_ERR_IO names both. */
+/* Checks that the files of the model have not changed since it was opened, and puts their present
+ * hashes into the record. PB_ERR_IO names both. */
 pb_status env_check_model(env_model *m, pb_record *record) PB_MUST_USE;
-/* The configuration hash, made again by this process, is that of the cell. */
+/* Checks that this process would give the cell the same configuration hash. */
 pb_status cell_check_hash(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
 env_model *env_find_model(const pb_cell_env *env, const char *name);
 /* The weights of a model that was opened with them, placed at the first call. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Predictions by likelihood: of the class names, as answers to a row's prompt, the one with the
- * largest sum of log p over its tokens, without the template's end of an answer; ties go to the
- * first. This is what lm-evaluation-harness calls acc; its acc_norm divides the sum by the
- * characters of the name (here `accuracy_norm`). */
+/* Predictions by likelihood: the class name with the largest sum of log p over its tokens, as the
+ * answer to a row's prompt and without the template's end of an answer; ties go to the first. This
+ * is what lm-evaluation-harness calls acc; its acc_norm divides the sum by the characters of the
+ * name (here `accuracy_norm`). */
 #include "running.h"
 
 #include "pb/memory.h"
@@ -49,7 +49,7 @@ static bool is_stop(const pb_ids *stops, int32_t id)
     return false;
 }
 
-/* Pieces of a template are tokenised one by one, so an answer's tokens are the same behind every
+/* Pieces of a template are tokenised one by one, so an answer's tokens are the same after every
  * prompt. */
 static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
 {
@@ -117,7 +117,7 @@ static void close_scoring(scoring *s)
     }
 }
 
-/* The samples of rows [first, first + count): every prompt with every candidate behind it. */
+/* The samples of rows [first, first + count): every prompt followed by every candidate. */
 static pb_status make_samples(scoring *s, int64_t first, int64_t count)
 {
     int64_t total = 0;
@@ -179,7 +179,7 @@ static pb_status take_sums(scoring *s, int64_t number)
     return PB_OK;
 }
 
-/* The likeliest of a row's candidates; -1 when a sum is not finite. */
+/* The most likely of a row's candidates; -1 when a sum is not finite. */
 static int64_t likeliest(const scoring *s, const double *sums, bool by_length)
 {
     int64_t best = -1;

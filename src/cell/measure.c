@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Measuring: phases, the memory trace, and the rate of a square product that MFU is related to. */
+/* Measuring: phases, the memory trace, and the rate of a square product, the reference of MFU. */
 #include "running.h"
 
 #include "pb/clock.h"
@@ -15,15 +15,15 @@ double running_flops(const running *r)
     return work.matmul_flops + work.attention_flops;
 }
 
-/* What the cell reads of the model's weights on the host, wherever they are mapped. */
+/* The model's weights in host memory that the cell reads, wherever they are mapped. */
 static size_t mapped_bytes(const running *r)
 {
     bool reads = pb_backend_is_host(r->env->backend) && r->model != NULL && r->model->model != NULL;
     return reads ? pb_model_bytes(r->model->model) : 0;
 }
 
-/* Bytes of the cell: what it holds beyond what was there before it, and the weights it borrows,
- * wherever they are. So the figure is the same on every rank and in any order of cells. */
+/* Bytes of the cell: what it holds beyond what was held before, and the weights it borrows,
+ * wherever they are. The figure is therefore the same on every rank and in any order of cells. */
 pb_status running_sample(running *r)
 {
     size_t peak;
@@ -97,7 +97,7 @@ static pb_status time_products(pb_backend *backend, pb_tensor *t, double seconds
     return PB_OK;
 }
 
-/* A product is cut into tiles of about 512 by 512: twice as many as threads, so that all have work.
+/* A product is cut into tiles of about 512 by 512: twice as many as threads keep all of them busy.
  */
 int64_t pb_cell_gemm_size(int threads)
 {

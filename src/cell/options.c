@@ -30,8 +30,8 @@ const pb_config_field pb_cell_eval_fields[] = {
     PB_FIELD_END,
 };
 
-/* An unknown metric is reported before anything runs, like an unknown method, and so is one of
- * labels where there are none. */
+/* An unknown metric is reported before anything runs, like an unknown method; so is a metric over
+ * labels for a data set without labels. */
 static pb_status check_metric(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
     const pb_metric *metric = NULL;
@@ -49,7 +49,7 @@ static pb_status check_metric(const pb_config *config, pb_protocol protocol, con
                                 metric->name, o->dataset.name, labels));
 }
 
-/* What only fits some data sets is reported before anything runs, too. */
+/* So is a scoring or a method that does not fit the data set. */
 static pb_status check_fit(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
     const pb_method_ops *m = o->method;
@@ -97,7 +97,7 @@ static void apply_protocol(const pb_config *config, pb_protocol protocol, cell_o
     }
 }
 
-/* The groups but `method`, whose fields depend on its name. */
+/* All groups except `method`, whose fields depend on its name. */
 static const struct group {
     const char *name;
     const pb_config_field *fields;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* More threads than processors, in a group: every process has its own mask, and those of a node
- * share what their masks have in common. Rank 0 says it once. */
+/* More threads than processors in a group: every process has its own mask, and the processes of a
+ * node share what their masks have in common. Rank 0 warns once. */
 #include "internal.h"
 
 #include "pb/log.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What the ranks know of each other, in columns of one number per rank. */
+/* What the ranks know about each other: columns with one number per rank. */
 enum { ONLINE, ALLOWED, GRANTED, MASK, HOST, COLUMNS };
 
 typedef struct table {
@@ -72,7 +72,7 @@ static pb_status put_ranks(const table *t, int first, int64_t count, pb_string *
     return count > shown ? pb_string_printf(out, " and %" PRId64 " more", count - shown) : PB_OK;
 }
 
-/* Ranks that have fewer processors than threads, each by itself. */
+/* Warns about ranks that have fewer processors than threads on their own. */
 static pb_status warn_of_ranks(const table *t, int first, int64_t count)
 {
     pb_string who    = {0};
@@ -128,7 +128,7 @@ static bool is_first_of_host(const table *t, int rank)
     return first == rank;
 }
 
-/* Processes that have processors enough, each by itself, but not together. */
+/* Warns about processes that have enough processors on their own, but not together. */
 static void warn_of_host(const table *t)
 {
     for (int rank = 0; rank < t->ranks; rank++) {

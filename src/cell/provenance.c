@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where and with what a record was made. */
+/* Where a record was made, and with what. */
 #include "internal.h"
 
 #include "build.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* "model name" of the first processor; empty where the system does not tell. */
+/* "model name" of the first processor; empty where the system does not say. */
 static void processor_name(char *text, size_t size)
 {
     static const char key[] = "model name";
@@ -42,7 +42,7 @@ static pb_status add_number(pb_record *record, const char *name, int64_t value)
     return pb_record_add_provenance(record, name, text);
 }
 
-/* "12.60"; left out where nothing was measured. */
+/* "12.60"; omitted where nothing was measured. */
 static pb_status add_rate(pb_record *record, const char *name, double gflops)
 {
     char text[32];
@@ -50,7 +50,7 @@ static pb_status add_rate(pb_record *record, const char *name, double gflops)
     return gflops > 0.0 ? pb_record_add_provenance(record, name, text) : PB_OK;
 }
 
-/* Whose choice the kernels are, and what it was made by. */
+/* Who chose the kernels, and by which measurement. */
 static pb_status add_kernels(pb_record *record)
 {
     pb_kernels k;

@@ -18,7 +18,7 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
                          const pb_cell_observer *observer, cell_data *out) PB_MUST_USE;
 void cell_data_close(cell_data *data); /* accepts a zeroed one */
 
-/* The rows that were read are those of the files that the cell was hashed with. */
+/* Checks that the rows were read from the files that the cell was hashed with. */
 pb_status cell_check_data(pb_cell_env *env, const cell_data *data) PB_MUST_USE;
 
 /* The cell at work. */
@@ -36,7 +36,7 @@ typedef struct running {
     pb_method *method;
     pb_network *net;
     double begin; /* clock */
-    /* Bytes held before the cell, or by what it leaves behind for others. */
+    /* Bytes held before the cell, or left behind for later cells. */
     size_t base_bytes, base_device_bytes;
     const char *phase;
     double phase_begin, phase_flops;
@@ -48,7 +48,7 @@ typedef struct running {
 pb_status running_phase(running *r, const char *name) PB_MUST_USE;
 /* Tells the observer; loss is NaN where there is none. */
 void running_progress(const running *r, int64_t step, int64_t steps, double loss);
-/* A sample of the memory trace: the most bytes held since the sample before. */
+/* Adds a sample to the memory trace: the most bytes held since the last one. */
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);
 
@@ -70,7 +70,7 @@ typedef struct cell_test {
     int64_t norm_right;         /* by likelihood per character; -1: not scored so */
 } cell_test;
 
-/* The ways to a prediction; each fills predictions [rows]. */
+/* The ways to make predictions; each fills predictions [rows]. */
 pb_status cell_test_generate(cell_test *t) PB_MUST_USE;
 pb_status cell_test_likelihood(cell_test *t) PB_MUST_USE;
 pb_status cell_test_baseline(cell_test *t) PB_MUST_USE;
