@@ -5,7 +5,7 @@
  * the configuration, once; everything else is asked of the open cell. Cells that differ only in
  * their seed share what was read. What cells share beyond that belongs to pb/cell_env.h.
  *
- *     PB_TRY(pb_cell_open_take(&name, config, &cell));
+ *     PB_TRY(pb_cell_open_take(&name, config, NULL, &cell));
  *     PB_TRY_GOTO(status, pb_cell_hash(env, cell, hash), …);
  *     PB_TRY_GOTO(status, pb_cell_run(env, cell, NULL, &record), …);
  */
@@ -22,9 +22,11 @@ typedef struct pb_cell_name {
 } pb_cell_name;
 
 /* Reads the groups model, dataset, method, train, data and eval of the merged configuration, which
- * the cell takes over, also on failure. A mistake in the configuration belongs to the cell, see
+ * the cell takes over, also on failure. What it has in common with `like`, a cell that was opened
+ * before (may be NULL), is shared. A mistake in the configuration belongs to the cell, see
  * pb_cell_check; opening fails only when out of memory. */
-pb_status pb_cell_open_take(const pb_cell_name *name, pb_config *config, pb_cell **out) PB_MUST_USE;
+pb_status pb_cell_open_take(const pb_cell_name *name, pb_config *config, const pb_cell *like,
+                            pb_cell **out) PB_MUST_USE;
 /* The same cell with another seed; both are closed. */
 pb_status pb_cell_open_seed(const pb_cell *cell, int64_t seed, pb_cell **out) PB_MUST_USE;
 void pb_cell_close(pb_cell *cell); /* accepts NULL */

@@ -49,6 +49,10 @@ pb_status pb_config_at(const pb_config *config, const char *group, const char *k
 /* True for a group, a list or a plain value. */
 bool pb_config_has(const pb_config *config, const char *key);
 
+/* True when both have one and the same group, merged from one place with nothing laid over it, or
+ * none: what is read from it is the same. */
+bool pb_config_shares(const pb_config *a, const pb_config *b, const char *group);
+
 /* Fills `object` (storage of the caller, defaults first) from `group` ("" for the top level, "a.b"
  * for nested ones; an absent group gives the defaults). Keys of the group that the table does not
  * know are errors, except those in `also_allowed` (NULL-terminated, may be NULL). On failure

@@ -76,6 +76,9 @@ typedef struct cell_eval_options {
     int64_t max_new_tokens; /* 0: as the data set and the protocol say */
 } cell_eval_options;
 
+/* The groups of fixed fields. */
+enum { CELL_GROUPS = 5 };
+
 /* All groups of a cell, read and checked. */
 typedef struct cell_options {
     cell_model_options model;
@@ -87,10 +90,6 @@ typedef struct cell_options {
     void *method_options; /* of method->fields */
 } cell_options;
 
-/* On failure the groups before the one with the mistake are filled, the model's first. */
-pb_status cell_options_read(const pb_config *config, pb_protocol protocol,
-                            cell_options *out) PB_MUST_USE;
-void cell_options_clear(cell_options *options); /* accepts a zeroed one */
 /* Appends the groups in libconfig syntax: all fields, or those that `kept` (PB_KEPT_…) depends on.
  */
 pb_status cell_options_write(const cell_options *options, unsigned kept,
@@ -102,13 +101,23 @@ pb_status cell_options_write_data(const cell_options *options, pb_string *out) P
 typedef struct cell_plan {
     int64_t users;
     pb_config *config; /* names the places of mistakes that are found later */
+    pb_protocol protocol;
     cell_options options;
-    pb_status status; /* of the configuration; its message, NULL for PB_OK */
+    struct cell_plan *lenders[CELL_GROUPS]; /* who read the options of a group; NULL: this plan */
+    pb_status status;                       /* of the configuration; its message, NULL for PB_OK */
     char *message;
     bool predicted; /* the prediction is the one for these rows; zeroed: guessed ones */
     pb_cell_rows rows;
     pb_cell_prediction prediction;
 } cell_plan;
+
+/* Reads the options of the plan from its configuration. Groups that it shares with that of `like`
+ * (may be NULL) are borrowed. On failure the groups before the mistake are filled, the model's
+ * first.
+ */
+pb_status cell_options_read(cell_plan *plan, cell_plan *like) PB_MUST_USE;
+/* Frees what the plan has read itself. */
+void cell_options_clear(cell_plan *plan);
 
 cell_plan *cell_plan_share(cell_plan *plan);
 void cell_plan_release(cell_plan *plan); /* accepts NULL */

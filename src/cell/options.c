@@ -101,44 +101,59 @@ static void apply_protocol(const pb_config *config, pb_protocol protocol, cell_o
 static const struct group {
     const char *name;
     const pb_config_field *fields;
-    size_t offset; /* of the options in cell_options */
-} groups[] = {
-    {"model", pb_cell_model_fields, offsetof(cell_options, model)},
-    {"dataset", pb_dataset_fields, offsetof(cell_options, dataset)},
-    {"train", pb_train_fields, offsetof(cell_options, train)},
-    {"data", pb_data_fields, offsetof(cell_options, data)},
-    {"eval", pb_cell_eval_fields, offsetof(cell_options, eval)},
+    size_t offset, size; /* of the options in cell_options */
+} groups[CELL_GROUPS] = {
+    {"model", pb_cell_model_fields, offsetof(cell_options, model), sizeof(cell_model_options)},
+    {"dataset", pb_dataset_fields, offsetof(cell_options, dataset), sizeof(pb_dataset_options)},
+    {"train", pb_train_fields, offsetof(cell_options, train), sizeof(pb_train_options)},
+    {"data", pb_data_fields, offsetof(cell_options, data), sizeof(pb_data_options)},
+    {"eval", pb_cell_eval_fields, offsetof(cell_options, eval), sizeof(cell_eval_options)},
 };
-
-enum { GROUPS = sizeof groups / sizeof *groups };
 
 static void *part(const cell_options *o, const struct group *group)
 {
     return (char *)o + group->offset;
 }
 
-pb_status cell_options_read(const pb_config *config, pb_protocol protocol, cell_options *out)
+/* Options of a group that the same file says for both, with nothing over it, are read once. */
+static pb_status read_group(cell_plan *plan, cell_plan *like, int g)
 {
-    memset(out, 0, sizeof *out);
-    for (int g = 0; g < GROUPS; g++) {
-        PB_TRY(
-            pb_config_read(config, groups[g].name, groups[g].fields, NULL, part(out, &groups[g])));
+    const struct group *group = &groups[g];
+    void *options             = part(&plan->options, group);
+    if (like == NULL || like->status != PB_OK || like->protocol != plan->protocol ||
+        !pb_config_shares(plan->config, like->config, group->name)) {
+        return pb_config_read(plan->config, group->name, group->fields, NULL, options);
     }
-    PB_TRY(check_metric(config, protocol, out));
-    PB_TRY(pb_method_find_in(config, "method", &out->method));
-    PB_TRY(check_fit(config, protocol, out));
-    PB_TRY(pb_method_options_read(out->method, config, "method", &out->method_options));
-    apply_protocol(config, protocol, out);
+    memcpy(options, part(&like->options, group), group->size);
+    plan->lenders[g] = cell_plan_share(like->lenders[g] != NULL ? like->lenders[g] : like);
     return PB_OK;
 }
 
-void cell_options_clear(cell_options *o)
+pb_status cell_options_read(cell_plan *plan, cell_plan *like)
 {
-    for (int g = 0; g < GROUPS; g++) {
-        pb_config_clear(groups[g].fields, part(o, &groups[g]));
+    const pb_config *config = plan->config;
+    cell_options *o         = &plan->options;
+    for (int g = 0; g < CELL_GROUPS; g++) {
+        PB_TRY(read_group(plan, like, g));
+    }
+    PB_TRY(check_metric(config, plan->protocol, o));
+    PB_TRY(pb_method_find_in(config, "method", &o->method));
+    PB_TRY(check_fit(config, plan->protocol, o));
+    PB_TRY(pb_method_options_read(o->method, config, "method", &o->method_options));
+    apply_protocol(config, plan->protocol, o);
+    return PB_OK;
+}
+
+void cell_options_clear(cell_plan *plan)
+{
+    cell_options *o = &plan->options;
+    for (int g = 0; g < CELL_GROUPS; g++) {
+        if (plan->lenders[g] == NULL) {
+            pb_config_clear(groups[g].fields, part(o, &groups[g]));
+        }
+        cell_plan_release(plan->lenders[g]);
     }
     pb_method_options_free(o->method, o->method_options);
-    memset(o, 0, sizeof *o);
 }
 
 static pb_status write_group(const char *name, const char *first, const pb_config_field *fields,
@@ -154,7 +169,7 @@ pb_status cell_options_write(const cell_options *o, unsigned kept, pb_string *ou
     char name[128];
     snprintf(name, sizeof name, "    name = \"%s\";\n", o->method->name);
     PB_TRY(write_group("method", name, pb_method_fields(o->method), o->method_options, kept, out));
-    for (int g = 0; g < GROUPS; g++) {
+    for (int g = 0; g < CELL_GROUPS; g++) {
         PB_TRY(write_group(groups[g].name, "", groups[g].fields, part(o, &groups[g]), kept, out));
     }
     return PB_OK;

@@ -18,14 +18,15 @@ void cell_plan_release(cell_plan *plan)
     if (plan == NULL || --plan->users > 0) {
         return;
     }
-    cell_options_clear(&plan->options);
+    cell_options_clear(plan);
     pb_config_close(plan->config);
     pb_memory_free(plan->message);
     pb_memory_free(plan);
 }
 
 /* Takes the configuration over. What is wrong with it is part of the plan. */
-static pb_status make_plan(pb_config *config, pb_protocol protocol, cell_plan **out)
+static pb_status make_plan(pb_config *config, pb_protocol protocol, cell_plan *like,
+                           cell_plan **out)
 {
     cell_plan *plan  = NULL;
     pb_status status = PB_ALLOC(plan, 1);
@@ -33,8 +34,8 @@ static pb_status make_plan(pb_config *config, pb_protocol protocol, cell_plan **
         pb_config_close(config);
         return status;
     }
-    *plan        = (cell_plan){.users = 1, .config = config};
-    plan->status = cell_options_read(config, protocol, &plan->options);
+    *plan        = (cell_plan){.users = 1, .config = config, .protocol = protocol};
+    plan->status = cell_options_read(plan, like);
     if (plan->status != PB_OK && plan->status != PB_ERR_MEMORY) {
         plan->message = pb_memory_text(pb_error_message());
         pb_error_clear();
@@ -60,10 +61,11 @@ static pb_status make_cell(const pb_cell_name *name, cell_plan *plan, pb_cell **
     return PB_OK;
 }
 
-pb_status pb_cell_open_take(const pb_cell_name *name, pb_config *config, pb_cell **out)
+pb_status pb_cell_open_take(const pb_cell_name *name, pb_config *config, const pb_cell *like,
+                            pb_cell **out)
 {
     cell_plan *plan = NULL;
-    PB_TRY(make_plan(config, name->protocol, &plan));
+    PB_TRY(make_plan(config, name->protocol, like != NULL ? like->plan : NULL, &plan));
     pb_status status = make_cell(name, plan, out);
     if (status != PB_OK) {
         cell_plan_release(plan);

@@ -112,6 +112,11 @@ bool pb_config_has(const pb_config *config, const char *key)
     return node_find(config->root, key) != NULL;
 }
 
+bool pb_config_shares(const pb_config *a, const pb_config *b, const char *group)
+{
+    return node_find(a->root, group) == node_find(b->root, group);
+}
+
 int64_t pb_config_length(const pb_config *config, const char *group)
 {
     const config_node *node = node_find(config->root, group);

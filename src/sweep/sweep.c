@@ -64,7 +64,7 @@ pb_status sweep_load_models(pb_sweep *s)
     return open_models(s, LOADED);
 }
 
-static pb_status open_cell(const pb_grid *grid, pb_grid_cell *c)
+static pb_status open_cell(const pb_grid *grid, const pb_cell *last, pb_grid_cell *c)
 {
     const pb_cell_name name = {.model    = c->model,
                                .dataset  = c->dataset,
@@ -73,7 +73,7 @@ static pb_status open_cell(const pb_grid *grid, pb_grid_cell *c)
                                .protocol = c->protocol};
     pb_config *config       = NULL;
     PB_TRY(pb_grid_cell_config(grid, c, &config));
-    return pb_cell_open_take(&name, config, &c->cell);
+    return pb_cell_open_take(&name, config, last, &c->cell);
 }
 
 /* Cells that differ in their seed alone are read once. */
@@ -85,7 +85,7 @@ static pb_status open_cells(pb_sweep *s)
         if (i > 0 && c->configuration == c[-1].configuration) {
             PB_TRY(pb_cell_open_seed(c[-1].cell, c->seed, &c->cell));
         } else {
-            PB_TRY(open_cell(s->grid, c));
+            PB_TRY(open_cell(s->grid, i > 0 ? c[-1].cell : NULL, c));
         }
     }
     return PB_OK;

@@ -66,7 +66,7 @@ static pb_cell *open_cell(const char *text)
     pb_config *config       = NULL;
     pb_cell *cell           = NULL;
     assert_int_equal(pb_config_parse(text, "m.cfg", &config), PB_OK);
-    assert_int_equal(pb_cell_open_take(&name, config, &cell), PB_OK);
+    assert_int_equal(pb_cell_open_take(&name, config, NULL, &cell), PB_OK);
     return cell;
 }
 

@@ -33,7 +33,7 @@ static pb_cell *opened_of(const char *model, const char *text)
     pb_cell_name name = name_of(1);
     pb_cell *cell     = NULL;
     name.model        = model;
-    assert_ok(pb_cell_open_take(&name, parsed(text), &cell));
+    assert_ok(pb_cell_open_take(&name, parsed(text), NULL, &cell));
     return cell;
 }
 
@@ -96,7 +96,7 @@ static void seeds_share_what_was_read(void **state)
 /* Cells of a sweep are merged from the same files, whose values they share. */
 static void a_cell_of_its_own_configuration_is_small(void **state)
 {
-    enum { CELLS = 100, BYTES = 8192 };
+    enum { CELLS = 100, BYTES = 3072 };
     pb_cell *cells[CELLS];
     pb_config *files = parsed(WHOLE);
     size_t none      = pb_memory_current();
@@ -105,12 +105,56 @@ static void a_cell_of_its_own_configuration_is_small(void **state)
         const pb_cell_name name = name_of(i);
         pb_config *config       = parsed("");
         assert_ok(pb_config_merge(config, "", files, ""));
-        assert_ok(pb_cell_open_take(&name, config, &cells[i]));
+        assert_ok(pb_cell_open_take(&name, config, i > 0 ? cells[i - 1] : NULL, &cells[i]));
     }
     assert_true(pb_memory_current() - none < CELLS * BYTES);
     pb_config_close(files);
     for (int i = 0; i < CELLS; i++) {
         assert_text(cells[i], "name = \"lora\";", true);
+        pb_cell_close(cells[i]);
+    }
+    assert_int_equal(pb_memory_current(), before);
+}
+
+/* Whatever another cell has laid over its groups, and whichever is closed first. */
+static void what_is_borrowed_is_what_would_be_read(void **state)
+{
+    static const char *const layers[] = {"",
+                                         "dataset = { metric = \"accuracy\"; };",
+                                         "method = { r = 2; };",
+                                         "train = { batch = 0; };",
+                                         "train = { batch = 2; };",
+                                         ""};
+    enum { COUNT = sizeof layers / sizeof *layers };
+    pb_config *files = parsed(WHOLE "train = { batch = 9; };\n");
+    pb_cell *alone[COUNT], *cells[COUNT];
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        for (int with = 0; with < 2; with++) {
+            const pb_cell_name name = name_of(i);
+            pb_config *config       = parsed("");
+            pb_config *over         = parsed(layers[i]);
+            assert_ok(pb_config_merge(config, "", files, ""));
+            assert_ok(pb_config_merge(config, "", over, ""));
+            pb_config_close(over);
+            assert_ok(pb_cell_open_take(&name, config, with && i > 0 ? cells[i - 1] : NULL,
+                                        with ? &cells[i] : &alone[i]));
+        }
+    }
+    pb_config_close(files);
+    for (int i = 0; i < COUNT; i++) {
+        pb_string own = {0}, borrowed = {0};
+        pb_status status = pb_cell_text(alone[i], &own);
+        assert_int_equal(status == PB_OK, i != 3);
+        pb_error_clear();
+        assert_int_equal(pb_cell_text(cells[i], &borrowed), status);
+        pb_error_clear();
+        if (status == PB_OK) {
+            assert_string_equal(borrowed.data, own.data);
+        }
+        pb_string_clear(&own);
+        pb_string_clear(&borrowed);
+        pb_cell_close(alone[i]);
         pb_cell_close(cells[i]);
     }
     assert_int_equal(pb_memory_current(), before);
@@ -165,7 +209,7 @@ static void texts_stay_what_they_were(void **state)
         snprintf(text, sizeof text,
                  "model = { path = \"x\"; };\n" DATASET "method = { name = \"%s\"; };",
                  known[i / 2].method);
-        assert_ok(pb_cell_open_take(&name, parsed(text), &cell));
+        assert_ok(pb_cell_open_take(&name, parsed(text), NULL, &cell));
         assert_ok(pb_cell_text(cell, &described));
         assert_ok(pb_hash_bytes(described.data, described.length, hash));
         if (strncmp(hash, known[i / 2].hashes[i % 2], 16) != 0) {
@@ -279,7 +323,7 @@ static void opening_without_memory_leaves_nothing_behind(void **state)
         pb_config *config = parsed(WHOLE);
         pb_cell *cell     = NULL;
         pb_memory_limit(pb_memory_current() + room + 1);
-        status = pb_cell_open_take(&name, config, &cell);
+        status = pb_cell_open_take(&name, config, NULL, &cell);
         pb_memory_limit(0);
         assert_true(status == PB_OK || status == PB_ERR_MEMORY);
         pb_error_clear();
@@ -293,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(seeds_share_what_was_read),
         cmocka_unit_test(a_cell_of_its_own_configuration_is_small),
+        cmocka_unit_test(what_is_borrowed_is_what_would_be_read),
         cmocka_unit_test(the_text_holds_what_results_depend_on),
         cmocka_unit_test(texts_stay_what_they_were),
         cmocka_unit_test(a_mistake_belongs_to_its_cell),
