@@ -6,7 +6,7 @@
  *         {.name = "model", .kind = PB_OPTION_TEXT, .value = "DIR", .required = true, .help = "…"},
  *         PB_OPTION_END,
  *     };
- *     const pb_command pb_command_tokenize = {.name = "tokenize", .options = {options}, …};
+ *     const pb_command command_tokenize = {.name = "tokenize", .options = {options}, …};
  *
  * The table of commands is in src/cli/cli.c. */
 #pragma once

@@ -23,7 +23,7 @@ typedef struct option_value {
 } option_value;
 
 struct pb_cli_values {
-    pb_option_entry *entries;
+    option_entry *entries;
     option_value *options;
     int64_t option_count;
     const char **arguments;
@@ -233,7 +233,7 @@ static pb_status make_values(pb_cli *cli, int argc)
     int64_t count = 0;
     PB_TRY(PB_ALLOC(cli->values, 1));
     PB_TRY(PB_ALLOC(cli->values->arguments, argc));
-    PB_TRY(pb_option_list(cli->command, &cli->values->entries, &count));
+    PB_TRY(option_list(cli->command, &cli->values->entries, &count));
     PB_TRY(PB_ALLOC(cli->values->options, count));
     for (; cli->values->option_count < count; cli->values->option_count++) {
         option_value *value = &cli->values->options[cli->values->option_count];
@@ -327,7 +327,7 @@ void pb_cli_overlay(const pb_cli *cli, const pb_config_field *fields, void *obje
         if (!value->given || value->option->fields != fields) {
             continue;
         }
-        const pb_config_field *field = pb_option_field(value->option);
+        const pb_config_field *field = option_field(value->option);
         char *member                 = (char *)object + field->offset;
         switch (value->option->kind) {
         case PB_OPTION_FLAG:

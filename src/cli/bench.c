@@ -320,7 +320,7 @@ static pb_status print_result(const pb_cli *cli, const figures *f)
     pb_status status;
 
     PB_TRY_GOTO(status, pb_cli_flag(cli, "json") ? put_json(f, &text) : put_text(f, &text), done);
-    PB_TRY_GOTO(status, pb_cli_print_facts(cli, text.data), done);
+    PB_TRY_GOTO(status, cli_print_facts(cli, text.data), done);
 done:
     pb_string_clear(&text);
     return status;
@@ -466,7 +466,7 @@ done:
     return status;
 }
 
-const pb_command pb_command_bench = {
+const pb_command command_bench = {
     .name     = "bench",
     .help     = "speed and memory of training and evaluation, on random weights and made-up rows",
     .usage    = "[--shape SHAPE | --model DIR [--load]] [--method NAME] [--steps N] [--batch N] "

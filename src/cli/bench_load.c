@@ -112,7 +112,7 @@ pb_status bench_load(const pb_cli *cli)
     figures.rate = (double)figures.bytes / figures.seconds;
     status       = pb_cli_flag(cli, "json") ? put_json(&figures, &text) : put_text(&figures, &text);
     if (status == PB_OK) {
-        status = pb_cli_print_facts(cli, text.data);
+        status = cli_print_facts(cli, text.data);
     }
     pb_string_clear(&text);
     return status;

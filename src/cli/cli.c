@@ -9,22 +9,22 @@
 
 /* In the order of the help. A new command adds its declaration to commands.h and a line here. */
 static const pb_command *const registry[] = {
-    &pb_command_run,
-    &pb_command_plan,
-    &pb_command_status,
-    &pb_command_merge,
-    &pb_command_report,
-    &pb_command_pscp,
-    &pb_command_list,
-    &pb_command_info,
-    &pb_command_bench,
-    &pb_command_data,
-    &pb_command_tokenize,
-    &pb_command_prompt,
-    &pb_command_score,
-    &pb_command_logits,
-    &pb_command_train,
-    &pb_command_generate,
+    &command_run,
+    &command_plan,
+    &command_status,
+    &command_merge,
+    &command_report,
+    &command_pscp,
+    &command_list,
+    &command_info,
+    &command_bench,
+    &command_data,
+    &command_tokenize,
+    &command_prompt,
+    &command_score,
+    &command_logits,
+    &command_train,
+    &command_generate,
     NULL,
 };
 
@@ -67,17 +67,17 @@ static pb_status print_help(const pb_command *const *commands, const pb_command 
     pb_status status;
 
     PB_TRY_GOTO(status,
-                command != NULL ? pb_cli_help_command(command, &text)
-                                : pb_cli_help_program(commands, &text),
+                command != NULL ? cli_help_command(command, &text)
+                                : cli_help_program(commands, &text),
                 done);
-    PB_TRY_GOTO(status, pb_cli_write(comm, text.data), done);
+    PB_TRY_GOTO(status, cli_write(comm, text.data), done);
 done:
     pb_string_clear(&text);
     return status;
 }
 
 /* Asking for help wins over every mistake on the same line. */
-bool pb_cli_asks_for_help(int argc, char *const *argv)
+bool cli_asks_for_help(int argc, char *const *argv)
 {
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -107,7 +107,7 @@ static pb_status parse(const pb_command *const *commands, pb_comm *comm, int arg
         return PB_OK;
     }
     PB_TRY(find_command(commands, help ? argv[2] : name, &out->command));
-    out->help = help || pb_cli_asks_for_help(argc - 2, argv + 2);
+    out->help = help || cli_asks_for_help(argc - 2, argv + 2);
     if (out->help) {
         return PB_OK;
     }
@@ -136,7 +136,7 @@ static pb_status perform(const pb_command *const *commands, pb_comm *comm, const
                          int *exit_code)
 {
     if (r->version) {
-        return pb_cli_write(comm, "peftbench " PB_VERSION "\n");
+        return cli_write(comm, "peftbench " PB_VERSION "\n");
     }
     if (r->help) {
         return print_help(commands, r->command, comm);

@@ -6,62 +6,61 @@
 #include "pb/string.h"
 #include "pb/sweep.h"
 
-extern const pb_command pb_command_bench;
-extern const pb_command pb_command_data;
-extern const pb_command pb_command_generate;
-extern const pb_command pb_command_info;
-extern const pb_command pb_command_list;
-extern const pb_command pb_command_logits;
-extern const pb_command pb_command_plan;
-extern const pb_command pb_command_run;
-extern const pb_command pb_command_tokenize;
-extern const pb_command pb_command_merge;
-extern const pb_command pb_command_report;
-extern const pb_command pb_command_pscp;
-extern const pb_command pb_command_prompt;
-extern const pb_command pb_command_score;
-extern const pb_command pb_command_status;
-extern const pb_command pb_command_train;
+extern const pb_command command_bench;
+extern const pb_command command_data;
+extern const pb_command command_generate;
+extern const pb_command command_info;
+extern const pb_command command_list;
+extern const pb_command command_logits;
+extern const pb_command command_plan;
+extern const pb_command command_run;
+extern const pb_command command_tokenize;
+extern const pb_command command_merge;
+extern const pb_command command_report;
+extern const pb_command command_pscp;
+extern const pb_command command_prompt;
+extern const pb_command command_score;
+extern const pb_command command_status;
+extern const pb_command command_train;
 
 /* pscp.c: the exponents of the score, for the commands that show it. */
-extern const pb_option pb_options_pscp[];
+extern const pb_option options_pscp[];
 
-enum { PB_CLI_WIDEST = 100000 }; /* --width */
+enum { CLI_WIDEST = 100000 }; /* --width */
 
 /* output.c */
 /* Prints lines such as "name   value", those that are wider than --width, $COLUMNS or the terminal
  * broken at blanks, with the rest below the value. Without any of these no line is broken. */
-pb_status pb_cli_print_lines(const pb_cli *cli, const char *text) PB_MUST_USE;
+pb_status cli_print_lines(const pb_cli *cli, const char *text) PB_MUST_USE;
 /* The same, and with --json the text as it is. */
-pb_status pb_cli_print_facts(const pb_cli *cli, const char *text) PB_MUST_USE;
+pb_status cli_print_facts(const pb_cli *cli, const char *text) PB_MUST_USE;
 /* Writes to standard output, on rank 0 only; see pb_cli_print. */
-pb_status pb_cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
+pb_status cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
 
 /* $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
-int64_t pb_cli_terminal_width(void);
+int64_t cli_terminal_width(void);
 
 /* options.c: all options of a command in the order of its help; those that stand for a field are
  * filled in from it. Free with pb_memory_free. */
-typedef struct pb_option_entry {
+typedef struct option_entry {
     pb_option option;
     char fallback[32]; /* of a field: its default as text */
-} pb_option_entry;
+} option_entry;
 
-pb_status pb_option_list(const pb_command *command, pb_option_entry **out,
-                         int64_t *count) PB_MUST_USE;
+pb_status option_list(const pb_command *command, option_entry **out, int64_t *count) PB_MUST_USE;
 /* The field that the option stands for. */
-const pb_config_field *pb_option_field(const pb_option *option);
+const pb_config_field *option_field(const pb_option *option);
 
 /* grid.c: opens the sweep over the grid that the first argument names, with --set, --device,
  * --dtype and --threads in addition to `how`. Collective. */
-pb_status pb_cli_open_sweep(const pb_cli *cli, pb_sweep_options *how, pb_sweep **out) PB_MUST_USE;
+pb_status cli_open_sweep(const pb_cli *cli, pb_sweep_options *how, pb_sweep **out) PB_MUST_USE;
 
 /* cli.c: --help or -h among the arguments after the command's name. */
-bool pb_cli_asks_for_help(int argc, char *const *argv);
+bool cli_asks_for_help(int argc, char *const *argv);
 
 /* help.c */
-pb_status pb_cli_help_program(const pb_command *const *commands, pb_string *out) PB_MUST_USE;
-pb_status pb_cli_help_command(const pb_command *command, pb_string *out) PB_MUST_USE;
+pb_status cli_help_program(const pb_command *const *commands, pb_string *out) PB_MUST_USE;
+pb_status cli_help_command(const pb_command *command, pb_string *out) PB_MUST_USE;
 
 /* help_config.c: every key of the configuration, from the tables of the modules that own them. */
 pb_status help_config_print(const pb_cli *cli) PB_MUST_USE;

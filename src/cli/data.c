@@ -226,7 +226,7 @@ static pb_status run(pb_cli *cli)
     return bench ? data_bench(cli, threads) : run_dataset(cli, threads);
 }
 
-const pb_command pb_command_data = {
+const pb_command command_data = {
     .name    = "data",
     .help    = "what the files of a data set hold: faults, answers, lengths, overlap, examples",
     .usage   = "(NAME [--model DIR] [--protocol paper|corrected] [--width N] | --bench [--rows N])",

@@ -273,7 +273,7 @@ static pb_status report(const bench *b, const figures *f)
 
     PB_TRY_GOTO(status, pb_cli_flag(b->cli, "json") ? put_json(b, f, &text) : put_text(b, f, &text),
                 done);
-    PB_TRY_GOTO(status, pb_cli_print_facts(b->cli, text.data), done);
+    PB_TRY_GOTO(status, cli_print_facts(b->cli, text.data), done);
 done:
     pb_string_clear(&text);
     return status;

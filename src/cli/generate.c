@@ -138,7 +138,7 @@ static pb_status run(pb_cli *cli)
 /* It draws nothing: the largest logit is taken. */
 static const char *const without[] = {"seed", NULL};
 
-const pb_command pb_command_generate = {
+const pb_command command_generate = {
     .name = "generate",
     .help = "greedy continuations of token rows or of a prompt",
     .usage =

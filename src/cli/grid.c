@@ -2,7 +2,7 @@
 /* The options that `run` and `plan` share. */
 #include "commands.h"
 
-pb_status pb_cli_open_sweep(const pb_cli *cli, pb_sweep_options *how, pb_sweep **out)
+pb_status cli_open_sweep(const pb_cli *cli, pb_sweep_options *how, pb_sweep **out)
 {
     how->grid        = pb_cli_argument(cli, 0);
     how->sets        = pb_cli_list(cli, "set", &how->set_count);

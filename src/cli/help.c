@@ -13,7 +13,7 @@ enum { COMMAND_COLUMNS = 13, OPTION_COLUMNS = 31 };
 /* Help is no wider than is comfortable to read. */
 static int64_t help_width(void)
 {
-    int64_t width = pb_cli_terminal_width();
+    int64_t width = cli_terminal_width();
     return width < PB_TABLE_WIDTH ? width : PB_TABLE_WIDTH;
 }
 
@@ -24,7 +24,7 @@ static pb_status help_line(const char *name, int64_t columns, const char *meanin
     return pb_table_note(out, help_width(), columns, "%s", meaning);
 }
 
-pb_status pb_cli_help_program(const pb_command *const *commands, pb_string *out)
+pb_status cli_help_program(const pb_command *const *commands, pb_string *out)
 {
     int64_t width = help_width();
     PB_TRY(pb_table_note(out, width, 0, "usage: peftbench COMMAND [arguments] [options]"));
@@ -76,10 +76,10 @@ done:
 
 static pb_status help_options(const pb_command *command, pb_string *out)
 {
-    pb_option_entry *entries = NULL;
-    int64_t count            = 0;
-    pb_status status         = PB_OK;
-    PB_TRY(pb_option_list(command, &entries, &count));
+    option_entry *entries = NULL;
+    int64_t count         = 0;
+    pb_status status      = PB_OK;
+    PB_TRY(option_list(command, &entries, &count));
     for (int64_t i = 0; i < count && status == PB_OK; i++) {
         status = help_option(&entries[i].option, out);
     }
@@ -98,7 +98,7 @@ static pb_status help_details(const char *details, pb_string *out)
     return PB_OK;
 }
 
-pb_status pb_cli_help_command(const pb_command *command, pb_string *out)
+pb_status cli_help_command(const pb_command *command, pb_string *out)
 {
     static const char start[] = "usage: peftbench ";
     bool has_usage            = command->usage != NULL && *command->usage != '\0';

@@ -122,7 +122,7 @@ static pb_status run(pb_cli *cli)
                 pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
                                          : put_text(gflops, &facts, &text),
                 done);
-    PB_TRY_GOTO(status, pb_cli_print_facts(cli, text.data), done);
+    PB_TRY_GOTO(status, cli_print_facts(cli, text.data), done);
 done:
     pb_string_clear(&text);
     pb_record_clear(&facts);
@@ -134,7 +134,7 @@ done:
 /* It draws nothing, and it has no configuration. */
 static const char *const without[] = {"seed", "set", NULL};
 
-const pb_command pb_command_info = {
+const pb_command command_info = {
     .name     = "info",
     .help     = "build, libraries, processor, and the measured rate of products",
     .usage    = "[--json] [--threads N]",

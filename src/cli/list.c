@@ -221,7 +221,7 @@ out:
     return status;
 }
 
-const pb_command pb_command_list = {
+const pb_command command_list = {
     .name    = "list",
     .help    = "list the models, data sets, methods, metrics, templates or grids",
     .usage   = "models|datasets|methods|metrics|templates|grids [--width N] [--json]",

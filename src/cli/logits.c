@@ -155,7 +155,7 @@ done:
 /* It draws nothing. */
 static const char *const without[] = {"seed", NULL};
 
-const pb_command pb_command_logits = {
+const pb_command command_logits = {
     .name     = "logits",
     .help     = "logits and hidden states of token ids",
     .usage    = "--model DIR [--adapter DIR] [--merge] --ids 1,2,3 -o OUT.safetensors [--hidden]",

@@ -60,7 +60,7 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
-const pb_command pb_command_merge = {
+const pb_command command_merge = {
     .name          = "merge",
     .help          = "gather the finished cells of a directory into one file",
     .usage         = "DIR [-o FILE.h5]",

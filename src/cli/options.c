@@ -57,13 +57,13 @@ static const pb_option general_options[] = {
      .kind    = PB_OPTION_INT,
      .value   = "N",
      .minimum = PB_TABLE_WIDTH_MIN,
-     .maximum = PB_CLI_WIDEST,
+     .maximum = CLI_WIDEST,
      .help    = "columns of a line of text; default: $COLUMNS, else the terminal's, else 120"},
     {.name = "help", .letter = 'h', .kind = PB_OPTION_FLAG, .help = "print this help"},
     PB_OPTION_END,
 };
 
-const pb_config_field *pb_option_field(const pb_option *option)
+const pb_config_field *option_field(const pb_option *option)
 {
     const pb_config_field *field = option->fields;
     while (field->key != NULL && strcmp(field->key, option->key) != 0) {
@@ -73,13 +73,13 @@ const pb_config_field *pb_option_field(const pb_option *option)
     return field;
 }
 
-static void add_option(const pb_option *option, pb_option_entry *entry)
+static void add_option(const pb_option *option, option_entry *entry)
 {
     entry->option = *option;
     if (option->fields == NULL) {
         return;
     }
-    const pb_config_field *field = pb_option_field(option);
+    const pb_config_field *field = option_field(option);
     pb_option *made              = &entry->option;
     made->help                   = field->help;
     if (field->type == PB_CONFIG_BOOL) {
@@ -104,11 +104,11 @@ static bool is_without(const pb_command *command, const pb_option *option)
     return name != NULL && *name != NULL;
 }
 
-pb_status pb_option_list(const pb_command *command, pb_option_entry **out, int64_t *count)
+pb_status option_list(const pb_command *command, option_entry **out, int64_t *count)
 {
     enum { OWN = sizeof command->options / sizeof *command->options };
     const pb_option *tables[OWN + 2] = {0};
-    pb_option_entry *entries         = NULL;
+    option_entry *entries            = NULL;
     int64_t n                        = 0;
     memcpy(tables, command->options, sizeof command->options);
     tables[OWN]     = command->computes ? compute_options : NULL;

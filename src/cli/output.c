@@ -18,7 +18,7 @@ bool pb_cli_is_heard(void)
     return !unheard;
 }
 
-pb_status pb_cli_write(pb_comm *comm, const char *text)
+pb_status cli_write(pb_comm *comm, const char *text)
 {
     size_t left = strlen(text);
 
@@ -45,7 +45,7 @@ pb_status pb_cli_write(pb_comm *comm, const char *text)
 
 pb_status pb_cli_print(const pb_cli *cli, const char *text)
 {
-    return pb_cli_write(cli->comm, text);
+    return cli_write(cli->comm, text);
 }
 
 static int64_t columns_of_environment(void)
@@ -70,7 +70,7 @@ static int64_t known_columns(void)
 {
     int64_t columns = columns_of_environment();
 
-    if (columns <= 0 || columns > PB_CLI_WIDEST) {
+    if (columns <= 0 || columns > CLI_WIDEST) {
         columns = columns_of_terminal();
     }
     if (columns <= 0) {
@@ -79,7 +79,7 @@ static int64_t known_columns(void)
     return columns < PB_TABLE_WIDTH_MIN ? PB_TABLE_WIDTH_MIN : columns;
 }
 
-int64_t pb_cli_terminal_width(void)
+int64_t cli_terminal_width(void)
 {
     int64_t columns = known_columns();
     return columns > 0 ? columns : PB_TABLE_WIDTH;
@@ -87,7 +87,7 @@ int64_t pb_cli_terminal_width(void)
 
 int64_t pb_cli_width(const pb_cli *cli)
 {
-    return pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : pb_cli_terminal_width();
+    return pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : cli_terminal_width();
 }
 
 /* Bytes before the value of a line: its blanks, the dash of a list, or a name with a gap behind. */
@@ -122,7 +122,7 @@ done:
     return status;
 }
 
-pb_status pb_cli_print_lines(const pb_cli *cli, const char *text)
+pb_status cli_print_lines(const pb_cli *cli, const char *text)
 {
     int64_t width    = pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : known_columns();
     pb_string line   = {0};
@@ -143,7 +143,7 @@ done:
     return status;
 }
 
-pb_status pb_cli_print_facts(const pb_cli *cli, const char *text)
+pb_status cli_print_facts(const pb_cli *cli, const char *text)
 {
-    return pb_cli_flag(cli, "json") ? pb_cli_print(cli, text) : pb_cli_print_lines(cli, text);
+    return pb_cli_flag(cli, "json") ? pb_cli_print(cli, text) : cli_print_lines(cli, text);
 }

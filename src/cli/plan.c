@@ -167,7 +167,7 @@ static pb_status run(pb_cli *cli)
     plan p               = {.ranks = pb_cli_int(cli, "ranks")};
     pb_status status;
 
-    PB_TRY(pb_cli_open_sweep(cli, &how, &sweep));
+    PB_TRY(cli_open_sweep(cli, &how, &sweep));
     PB_TRY_GOTO(status, pb_sweep_forecast_make(sweep, &p.forecast), out);
     PB_TRY_GOTO(status, pb_sweep_forecast_makespan(&p.forecast, p.ranks, &p.makespan), out);
     PB_TRY_GOTO(status, print_plan(cli, &p), out);
@@ -183,7 +183,7 @@ out:
 /* The seeds of a sweep are its axis. */
 static const char *const without[] = {"seed", NULL};
 
-const pb_command pb_command_plan = {
+const pb_command command_plan = {
     .name          = "plan",
     .help          = "expand and check a grid without training, with predicted costs",
     .usage         = "GRID.cfg [--ranks N] [--width N] [--json]",

@@ -12,7 +12,7 @@ enum { THREADS_MAX = 4096 };
 /* Whether threads may be asked for: by --threads or, for `run`, in the grid file. */
 static bool wants_threads(const char *command, int argc, char *const *argv)
 {
-    bool found = strcmp(command, pb_command_run.name) == 0;
+    bool found = strcmp(command, command_run.name) == 0;
     for (int i = 0; i < argc && !found; i++) {
         found = strncmp(argv[i], "--threads", strlen("--threads")) == 0;
     }
@@ -42,14 +42,14 @@ void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *ar
     while (*commands != NULL && strcmp((*commands)->name, name) != 0) {
         commands++;
     }
-    if (*commands == NULL || pb_cli_asks_for_help(argc - 2, argv + 2)) {
+    if (*commands == NULL || cli_asks_for_help(argc - 2, argv + 2)) {
         return;
     }
     bool threads = wants_threads(name, argc - 2, argv + 2);
     if ((*commands)->computes || threads) {
         pb_kernels_start(argv, threads);
     }
-    if (*commands == &pb_command_info) {
+    if (*commands == &command_info) {
         pb_kernels_measure_all(typed_threads(argc - 2, argv + 2));
     }
 }

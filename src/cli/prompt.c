@@ -220,7 +220,7 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
-const pb_command pb_command_prompt = {
+const pb_command command_prompt = {
     .name    = "prompt",
     .help    = "what a model is shown for the rows of a data set, on JSON lines",
     .usage   = "(--dataset NAME --protocol paper|corrected --template NAME [options] < LINES | "

@@ -117,7 +117,7 @@ pb_status prompt_explain(const pb_cli *cli, const pb_dataset_options *o)
     pb_status status;
 
     PB_TRY_GOTO(status, put_all(&text, o), done);
-    PB_TRY_GOTO(status, pb_cli_print_lines(cli, text.data), done);
+    PB_TRY_GOTO(status, cli_print_lines(cli, text.data), done);
 done:
     pb_string_clear(&text);
     return status;

@@ -7,7 +7,7 @@
 #include "pb/string.h"
 #include "pb/table.h"
 
-const pb_option pb_options_pscp[] = {
+const pb_option options_pscp[] = {
     {.name = "beta-p", .fields = pb_pscp_fields, .key = "beta_p"},
     {.name = "beta-f", .fields = pb_pscp_fields, .key = "beta_f"},
     {.name = "beta-m", .fields = pb_pscp_fields, .key = "beta_m"},
@@ -115,14 +115,14 @@ out:
     return status;
 }
 
-const pb_command pb_command_pscp = {
+const pb_command command_pscp = {
     .name          = "pscp",
     .help          = "the PSCP score of the methods of a CSV table",
     .usage         = "TABLE.csv [--beta-p X] [--beta-f X] [--beta-m X] [--width N] [--json]",
     .details       = "Columns: method, score, params, flops_t (10^12, already the difference "
                      "to the base model), memory_gb (10^9 bytes); others are left alone. Each "
                      "method has one row; numbers are decimal, from 0 to 1e15.\n",
-    .options       = {pb_options_pscp, options},
+    .options       = {options_pscp, options},
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

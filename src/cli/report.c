@@ -120,7 +120,7 @@ out:
     return status;
 }
 
-const pb_command pb_command_report = {
+const pb_command command_report = {
     .name    = "report",
     .help    = "tables of scores, costs and PSCP from result files",
     .usage   = "FILE.h5… [--format text|csv|json] [-o PATH] [--pairs best|all|none] [--width N] "
@@ -131,7 +131,7 @@ const pb_command pb_command_report = {
                "over some of its data sets says over how many. results/README.md defines "
                "the intervals and the paired tests of methods; CSV and JSON have all "
                "pairs of methods.\n",
-    .options = {options, pb_options_pscp},
+    .options = {options, options_pscp},
     .min_arguments = 1,
     .max_arguments = -1,
     .run           = run,

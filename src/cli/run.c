@@ -61,7 +61,7 @@ static pb_status run_sweep(pb_cli *cli)
     pb_sweep_outcome outcome = {0};
     pb_sweep *sweep          = NULL;
 
-    PB_TRY(pb_cli_open_sweep(cli, &how, &sweep));
+    PB_TRY(cli_open_sweep(cli, &how, &sweep));
     pb_status status = pb_sweep_run(sweep, show, cli, &outcome);
     cli->exit_code   = outcome.stopped ? 3 : outcome.failed > 0 ? 4 : 0;
     pb_sweep_close(sweep);
@@ -92,7 +92,7 @@ static pb_status run(pb_cli *cli)
 /* The seeds of a sweep are its axis. */
 static const char *const without[] = {"seed", NULL};
 
-const pb_command pb_command_run = {
+const pb_command command_run = {
     .name          = "run",
     .help          = "run the cells of a grid that have no result yet, and merge",
     .usage         = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "

@@ -268,7 +268,7 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
-const pb_command pb_command_score = {
+const pb_command command_score = {
     .name    = "score",
     .help    = "the metrics of predictions, on JSON lines",
     .usage   = "--dataset NAME --protocol paper|corrected [--set dataset.KEY=VALUE] < LINES",

@@ -162,14 +162,14 @@ static pb_status run(pb_cli *cli)
     PB_TRY_GOTO(status,
                 pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text),
                 out);
-    PB_TRY_GOTO(status, pb_cli_print_facts(cli, text.data), out);
+    PB_TRY_GOTO(status, cli_print_facts(cli, text.data), out);
 out:
     pb_string_clear(&text);
     pb_sweep_progress_clear(&progress);
     return status;
 }
 
-const pb_command pb_command_status = {
+const pb_command command_status = {
     .name          = "status",
     .help          = "cells of a directory that are done, failed and left, and what runs where",
     .usage         = "DIR [--json]",

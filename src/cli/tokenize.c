@@ -145,7 +145,7 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
-const pb_command pb_command_tokenize = {
+const pb_command command_tokenize = {
     .name  = "tokenize",
     .help  = "texts to token ids and back, on JSON lines",
     .usage = "--model DIR ([--special] [--decode] [--json-lines] < LINES | --bench [--text FILE])",

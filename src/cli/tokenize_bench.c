@@ -177,7 +177,7 @@ static pb_status report(const pb_cli *cli, const pb_tokenizer *t, const pb_strin
                         err_clear);
         }
     }
-    status = pb_cli_print_facts(cli, out.data);
+    status = cli_print_facts(cli, out.data);
 
 err_clear:
     pb_string_clear(&out);

@@ -225,7 +225,7 @@ done:
     return status;
 }
 
-const pb_command pb_command_train = {
+const pb_command command_train = {
     .name     = "train",
     .help     = "train an adapter on token rows",
     .usage    = "--model DIR (--method FILE.cfg | --adapter DIR) --batches FILE.jsonl --steps N",

@@ -372,7 +372,7 @@ def check_documents(tree):
     """README lists the commands of the program; what the documents name in code style is there; CITATION.cff has the version."""
     if "README.md" in tree.paths and "src/cli/cli.c" in tree.paths:
         table = set(re.findall(r"^\| `([a-z]+)[^`]*` \|", tree.text("README.md"), re.M))
-        commands = set(re.findall(r"&pb_command_([a-z]+)", tree.text("src/cli/cli.c")))
+        commands = set(re.findall(r"&command_([a-z]+)", tree.text("src/cli/cli.c")))
         for name in sorted(commands - table):
             tree.wrong("README.md", 1, f"the table of commands lacks '{name}'")
         for name in sorted(table - commands):

@@ -170,7 +170,7 @@ class Rules(unittest.TestCase):
 
     def test_documents_name_what_is_there(self):
         commands = {"src/cli/CMakeLists.txt": "pb_module(cli SOURCES cli.c)\n",
-                    "src/cli/cli.c": SPDX + "void *registry[] = {&pb_command_run};\n"}
+                    "src/cli/cli.c": SPDX + "void *registry[] = {&command_run};\n"}
         self.assertEqual(self.violations({**commands, "README.md": "| `run GRID.cfg` | runs |\n"}),
                          [])
         self.one({**commands, "README.md": "none\n"}, "lacks 'run'")

@@ -126,7 +126,7 @@ static void common_options_without_use_are_not_there(void **state)
     cli = NULL;
     assert_int_equal(pb_cli_open(&bare, comm, COUNT(bad), bad, &cli), PB_ERR_USAGE);
     assert_non_null(strstr(pb_error_message(), "--json is not known"));
-    assert_int_equal(pb_cli_help_command(&bare, &help), PB_OK);
+    assert_int_equal(cli_help_command(&bare, &help), PB_OK);
     assert_null(strstr(help.data, "--seed"));
     assert_non_null(strstr(help.data, "--threads"));
     pb_string_clear(&help);
@@ -312,17 +312,17 @@ static void commands_of_the_program_are_complete_and_sane(void **state)
 {
     (void)state;
     for (const pb_command *const *c = pb_cli_commands(); *c != NULL; c++) {
-        pb_option_entry *entries = NULL;
-        int64_t count            = 0;
+        option_entry *entries = NULL;
+        int64_t count         = 0;
         assert_non_null((*c)->name);
         assert_non_null((*c)->help);
         assert_non_null((*c)->usage);
         assert_non_null((*c)->run);
-        assert_int_equal(pb_option_list(*c, &entries, &count), PB_OK);
+        assert_int_equal(option_list(*c, &entries, &count), PB_OK);
         for (int64_t i = 0; i < count; i++) {
             const pb_option *o = &entries[i].option;
             assert_non_null(o->help);
-            for (const pb_option_entry *p = &entries[i + 1]; p < entries + count; p++) {
+            for (const option_entry *p = &entries[i + 1]; p < entries + count; p++) {
                 assert_string_not_equal(o->name, p->option.name);
                 assert_true(o->letter == 0 || o->letter != p->option.letter);
             }

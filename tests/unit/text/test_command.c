@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const pb_command *const commands[] = {&pb_command_tokenize, NULL};
+static const pb_command *const commands[] = {&command_tokenize, NULL};
 
 static pb_comm *comm;
 
