@@ -8,7 +8,8 @@
  * block alone (Pfeiffer et al., "AdapterFusion", EACL 2021). Weights start as N(0, 0.02²), biases
  * as zero, as in the library `adapters`.
  *
- * HF PEFT has no such method; the files are laid out as its adapters are. */
+ * That library's own configuration named after Pfeiffer feeds the adapter h plus the residual; here
+ * every adapter sees h. HF PEFT has no such method; the files are laid out as its adapters are. */
 #include "internal.h"
 
 enum { PLACEMENT_HOULSBY, PLACEMENT_PFEIFFER };

@@ -27,7 +27,7 @@ static const pb_config_field fields[] = {
 static const char adapter_keys[] =
     "apply_GS bias init_weights layers_pattern layers_to_transform r target_modules";
 
-/* The vectors lie in rows here, so that one is contiguous and can be normalised by its row. */
+/* The vectors are rows here: each is contiguous, and a norm over rows gives them length 1. */
 typedef struct hra_state {
     void *block;              /* backend memory of the tensors below */
     pb_tensor *turned, *unit; /* by site: [r, in] the columns of U, and those of length 1 */

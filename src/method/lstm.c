@@ -180,7 +180,7 @@ static pb_status step_backward(pb_lstm *l, pb_method *m, int way, int64_t t)
                              PB_ACTIVATION_SIGMOID);
 }
 
-/* Through the steps of a direction, last one first: dz = , dh of every token completed. */
+/* From the last step of a direction to its first: sets dz and completes dh of every token. */
 static pb_status walk_back(pb_lstm *l, pb_method *m, int way)
 {
     PB_TRY(pb_zero(m->backend, &l->dc));

@@ -4,10 +4,10 @@
  *
  *     W = U Σ Vᵀ,   W' = U (Σ + M) Vᵀ,   so y = W x + U M (Vᵀ x),   M [r, r], r = min(out, in)
  *
- * M is zero but at the positions of a pattern, which are trained and start at zero: the diagonal
- * (plain), with d diagonals on either side of it (banded), as many positions at random, or those
- * of the largest |u_iᵀ v_j| (top_k). U and V are computed once, when the method is created with
- * weights; they take r (out + in) floats, and the work of a matrix of 4096 by 4096 is minutes.
+ * M is zero except at the positions of a pattern, which are trained and start at zero: the diagonal
+ * (plain); d more diagonals on either side of it (banded); the same number of positions, drawn at
+ * random (random) or those of the largest |u_iᵀ v_j| (top_k). U and V are computed once, when the
+ * method is created with weights: r (out + in) floats, and minutes for a matrix of 4096 by 4096.
  *
  * The authors' program multiplies M by σ(g), g a scalar of each module trained with it; here, as in
  * their paper, M stands alone. HF PEFT has no such method; the files are laid out as its adapters
@@ -449,7 +449,7 @@ static int64_t kept_width(const pb_method *m, const pb_site *site)
     return acts(m, site) != 0 ? rank_of(site) : 0;
 }
 
-/* Three of r columns: q = M p and its gradient, the gradient by p, room. */
+/* Three times r columns: q = M p or its gradient, the gradient by p, and room for products. */
 static int64_t scratch_width(const pb_method *m, const pb_site *site)
 {
     return acts(m, site) != 0 ? (3 * rank_of(site) + 1) / 2 : 0;
