@@ -99,19 +99,19 @@ done:
 /* Says which keys the group `train` of the method's file sets. */
 static pb_status tell_group(const pb_config *config)
 {
-    pb_string keys   = {0};
-    const char *key  = "";
-    pb_status status = PB_OK;
-    for (int64_t i = 0; key != NULL && status == PB_OK; i++) {
-        status = pb_config_key(config, "train", i, &key);
-        if (status == PB_OK && key != NULL) {
-            status = pb_string_printf(&keys, "%s%s", i > 0 ? ", " : "", key);
-        }
+    pb_string keys  = {0};
+    const char *key = NULL;
+    pb_status status;
+    PB_TRY_GOTO(status, pb_config_key(config, "train", 0, &key), done);
+    for (int64_t i = 1; key != NULL; i++) {
+        PB_TRY_GOTO(status, pb_string_printf(&keys, "%s%s", i > 1 ? ", " : "", key), done);
+        PB_TRY_GOTO(status, pb_config_key(config, "train", i, &key), done);
     }
-    if (status == PB_OK && keys.length > 0) {
+    if (keys.length > 0) {
         pb_log_info("%s: its group train gives %s, unless an option does", pb_config_path(config),
                     keys.data);
     }
+done:
     pb_string_clear(&keys);
     return status;
 }

@@ -34,17 +34,18 @@ pb_status pb_metric_post(pb_protocol protocol, bool keep_case, const char *text,
         return PB_FAIL(PB_ERR_FORMAT, "byte %zu of a text to score is not UTF-8", bad + 1);
     }
     pb_str_strip(&rest, &length);
-    pb_status status = pb_string_append(&result, "", 0);
-    if (status == PB_OK) {
-        status =
-            lower ? pb_str_lower(rest, length, &result) : pb_string_append(&result, rest, length);
-    }
-    if (status != PB_OK) {
-        pb_string_clear(&result);
-        return status;
-    }
+    pb_status status;
+    PB_TRY_GOTO(status, pb_string_append(&result, "", 0), err_result);
+    PB_TRY_GOTO(status,
+                lower ? pb_str_lower(rest, length, &result)
+                      : pb_string_append(&result, rest, length),
+                err_result);
     *out = result.data;
     return PB_OK;
+
+err_result:
+    pb_string_clear(&result);
+    return status;
 }
 
 /* The labels followed by the reference, as `score` sees them. */

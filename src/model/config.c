@@ -26,21 +26,24 @@
 /* The known architectures in one text for messages. */
 static pb_status fail_architecture(const char *name)
 {
-    pb_string known  = {0};
-    pb_status status = PB_OK;
-    for (const pb_family *const *f = model_families(); *f != NULL && status == PB_OK; f++) {
-        status = pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", (*f)->architecture);
-        if (status == PB_OK && (*f)->outer_architecture != NULL) {
-            status = pb_string_printf(&known, ", %s", (*f)->outer_architecture);
+    pb_string known = {0};
+    pb_status status;
+    for (const pb_family *const *f = model_families(); *f != NULL; f++) {
+        PB_TRY_GOTO(
+            status,
+            pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", (*f)->architecture),
+            done);
+        if ((*f)->outer_architecture != NULL) {
+            PB_TRY_GOTO(status, pb_string_printf(&known, ", %s", (*f)->outer_architecture), done);
         }
     }
-    if (status == PB_OK && name == NULL) {
-        status = PB_FAIL(PB_ERR_FORMAT, "architectures is not a list of one name; known are %s",
-                         known.data);
-    } else if (status == PB_OK) {
-        status = PB_FAIL(PB_ERR_UNSUPPORTED,
-                         "architecture \"%.60s\" is not supported; known are %s", name, known.data);
-    }
+    status =
+        name == NULL
+            ? PB_FAIL(PB_ERR_FORMAT, "architectures is not a list of one name; known are %s",
+                      known.data)
+            : PB_FAIL(PB_ERR_UNSUPPORTED, "architecture \"%.60s\" is not supported; known are %s",
+                      name, known.data);
+done:
     pb_string_clear(&known);
     return status;
 }

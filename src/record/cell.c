@@ -330,24 +330,23 @@ static pb_status visit_level(hid_t file, const char *path, int level,
     hid_t group      = -1;
     char **names     = NULL;
     size_t count     = 0;
+    pb_string below  = {0};
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_open(file, path, &group), out);
     PB_TRY_GOTO(status, hdf_link_names(group, &names, &count), out);
     hdf_group_close(&group);
-    for (size_t i = 0; i < count && status == PB_OK; i++) {
-        pb_string below = {0};
-        status          = pb_string_printf(&below, "%s/%s", path, names[i]);
-        if (status == PB_OK) {
-            status = level == 3 ? visit(context, file, below.data)
-                                : visit_level(file, below.data, level + 1, visit, context);
-        }
-        pb_string_clear(&below);
+    for (size_t i = 0; i < count; i++) {
+        below.length = 0;
+        PB_TRY_GOTO(status, pb_string_printf(&below, "%s/%s", path, names[i]), out);
+        PB_TRY_GOTO(status,
+                    level == 3 ? visit(context, file, below.data)
+                               : visit_level(file, below.data, level + 1, visit, context),
+                    out);
     }
 out:
-    if (names != NULL) {
-        pb_memory_free_texts(names, count);
-    }
+    pb_string_clear(&below);
+    pb_memory_free_texts(names, count);
     hdf_group_close(&group);
     return status;
 }
@@ -361,7 +360,7 @@ pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, co
     return visit_level(file, "cells", 0, visit, context);
 }
 
-pb_status cell_load(const pb_record *shallow, pb_record *out)
+static pb_status load(const pb_record *shallow, pb_record *out)
 {
     pb_record_source *source = NULL;
 
@@ -369,4 +368,17 @@ pb_status cell_load(const pb_record *shallow, pb_record *out)
     pb_status status = cell_read(source_file(source), shallow->source_group, PB_RECORD_ALL, out);
     record_source_release(source);
     return status == PB_OK ? status : pb_error_prefix(status, "%s", shallow->source_file);
+}
+
+pb_status cell_visit(const pb_record *record, cell_visitor visit, void *context)
+{
+    pb_record whole = {0};
+
+    if (record->complete || record->source_file == NULL) {
+        return visit(context, record);
+    }
+    PB_TRY(load(record, &whole));
+    pb_status status = visit(context, &whole);
+    pb_record_clear(&whole);
+    return status;
 }

@@ -27,5 +27,7 @@ pb_status cell_read_curves(hid_t file, pb_record *record) PB_MUST_USE;
 pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, const char *group),
                     void *context) PB_MUST_USE;
 
-/* The complete record that `shallow` was read from; fails when it has changed since. */
-pb_status cell_load(const pb_record *shallow, pb_record *out) PB_MUST_USE;
+/* Calls `visit` with the complete record. Where its curves are still on disk, it is loaded for the
+ * call; that fails when the file has changed since. */
+typedef pb_status (*cell_visitor)(void *context, const pb_record *whole);
+pb_status cell_visit(const pb_record *record, cell_visitor visit, void *context) PB_MUST_USE;

@@ -37,45 +37,53 @@ static pb_status gather(const record_list *list, const record_field *column, con
     return PB_OK;
 }
 
+/* Column `c`; the first one becomes the scale of the others. */
+static pb_status write_column(hid_t group, const record_list *list, int c, const void *rows,
+                              int64_t count, hid_t *scale, int64_t *escaped)
+{
+    const record_field *column = &list->columns[c];
+    const char *axis           = list->columns[0].name;
+    void *values               = NULL;
+    hid_t dataset              = -1;
+    pb_status status           = PB_OK;
+
+    PB_TRY(gather(list, column, rows, count, &values, escaped));
+    hdf_array array = {.name      = column->name,
+                       .units     = column->units,
+                       .long_name = column->long_name,
+                       .kind      = column->kind,
+                       .rank      = 1,
+                       .shape     = {(hsize_t)count},
+                       .values    = values};
+    PB_TRY_GOTO(status, hdf_array_write(group, &array, c == 0 ? scale : &dataset), out);
+    PB_TRY_GOTO(status,
+                c == 0 ? hdf_scale_make(*scale, axis) : hdf_scale_attach(dataset, *scale, 0, axis),
+                out);
+out:
+    hdf_dataset_close(&dataset);
+    if (column->kind == RECORD_TEXT) {
+        pb_memory_free_texts(values, (size_t)count);
+    } else {
+        pb_memory_free(values);
+    }
+    return status;
+}
+
 pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows, int64_t count,
                          int64_t *escaped)
 {
     hid_t group      = -1;
     hid_t scale      = -1;
-    hid_t dataset    = -1;
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_create(parent, list->name, &group), out);
     PB_TRY_GOTO(status, hdf_put_text(group, "long_name", list->long_name, NULL), out);
-    for (int c = 0; c < list->columns_count && status == PB_OK; c++) {
-        const record_field *column = &list->columns[c];
-        const char *axis           = list->columns[0].name;
-        void *values               = NULL;
-
-        PB_TRY_GOTO(status, gather(list, column, rows, count, &values, escaped), out);
-        hdf_array array = {.name      = column->name,
-                           .units     = column->units,
-                           .long_name = column->long_name,
-                           .kind      = column->kind,
-                           .rank      = 1,
-                           .shape     = {(hsize_t)count},
-                           .values    = values};
-        status          = hdf_array_write(group, &array, c == 0 ? &scale : &dataset);
-        if (column->kind == RECORD_TEXT) {
-            pb_memory_free_texts(values, (size_t)count);
-        } else {
-            pb_memory_free(values);
-        }
-        if (status == PB_OK && c == 0) {
-            status = hdf_scale_make(scale, axis);
-        } else if (status == PB_OK) {
-            status = hdf_scale_attach(dataset, scale, 0, axis);
-        }
-        hdf_dataset_close(&dataset);
+    for (int c = 0; c < list->columns_count; c++) {
+        PB_TRY_GOTO(status, write_column(group, list, c, rows, count, &scale, escaped), out);
     }
-    if (status == PB_OK && list->signal != NULL && count > 0) {
+    if (list->signal != NULL && count > 0) {
         nexus_plot plot = {.signal = list->signal, .rank = 1, .axes = {list->columns[0].name}};
-        status          = nexus_data(group, &plot);
+        PB_TRY_GOTO(status, nexus_data(group, &plot), out);
     }
 out:
     hdf_dataset_close(&scale);

@@ -61,8 +61,10 @@ static pb_status put_list(pb_hash *hash, const pb_record *record, const record_l
     return PB_OK;
 }
 
-static pb_status put_record(pb_hash *hash, const pb_record *record)
+static pb_status put_record(void *context, const pb_record *record)
 {
+    pb_hash *hash = context;
+
     PB_TRY(pb_hash_update_text(hash, record->key.model));
     PB_TRY(pb_hash_update_text(hash, record->key.dataset));
     PB_TRY(pb_hash_update_text(hash, record->key.method));
@@ -95,23 +97,11 @@ static int compare(const void *a, const void *b)
 
 static pb_status put_all(pb_hash *hash, const pb_record *const *order, int64_t count)
 {
-    pb_status status = PB_OK;
-
-    for (int64_t i = 0; i < count && status == PB_OK; i++) {
-        pb_record whole = {0};
-
+    for (int64_t i = 0; i < count; i++) {
         PB_TRY(pb_stop_check());
-        if (order[i]->complete || order[i]->source_file == NULL) {
-            status = put_record(hash, order[i]);
-            continue;
-        }
-        status = cell_load(order[i], &whole);
-        if (status == PB_OK) {
-            status = put_record(hash, &whole);
-            pb_record_clear(&whole);
-        }
+        PB_TRY(cell_visit(order[i], put_record, hash));
     }
-    return status;
+    return PB_OK;
 }
 
 pb_status pb_results_digest(const pb_results *results, char text[PB_HASH_TEXT])

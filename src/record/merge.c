@@ -274,26 +274,18 @@ out:
     return status;
 }
 
+static pb_status write_cell(void *file, const pb_record *whole)
+{
+    return cell_write(*(hid_t *)file, whole);
+}
+
 static pb_status write_cells(hid_t file, const pb_results *results)
 {
-    pb_status status = PB_OK;
-
-    for (int64_t i = 0; i < results->count && status == PB_OK; i++) {
-        const pb_record *record = &results->records[i];
-        pb_record whole         = {0};
-
+    for (int64_t i = 0; i < results->count; i++) {
         PB_TRY(pb_stop_check());
-        if (record->complete || record->source_file == NULL) {
-            status = cell_write(file, record);
-            continue;
-        }
-        status = cell_load(record, &whole);
-        if (status == PB_OK) {
-            status = cell_write(file, &whole);
-            pb_record_clear(&whole);
-        }
+        PB_TRY(cell_visit(&results->records[i], write_cell, &file));
     }
-    return status;
+    return PB_OK;
 }
 
 /* The default plot: PSCP of models and methods, or the scores where none has a PSCP. */

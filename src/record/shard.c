@@ -62,18 +62,17 @@ static pb_status append_name(const pb_record_key *key, pb_string *out)
 
 pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out)
 {
-    pb_string path   = {0};
-    pb_status status = pb_string_printf(&path, "%s/shards/", directory);
+    pb_string path = {0};
+    pb_status status;
 
-    if (status == PB_OK) {
-        status = append_name(key, &path);
-    }
-    if (status != PB_OK) {
-        pb_string_clear(&path);
-        return status;
-    }
+    PB_TRY_GOTO(status, pb_string_printf(&path, "%s/shards/", directory), err_path);
+    PB_TRY_GOTO(status, append_name(key, &path), err_path);
     *out = path.data;
     return PB_OK;
+
+err_path:
+    pb_string_clear(&path);
+    return status;
 }
 
 static int compare_names(const void *a, const void *b)

@@ -151,17 +151,14 @@ static pb_status read_sentencepiece(const char *directory, pb_hash *hash, text_s
 
     PB_TRY_GOTO(status, read_file(directory, "tokenizer.model", hash, &out->path, &bytes),
                 err_clear);
-    status = check_sentencepiece(&bytes);
-    if (status == PB_OK) {
-        status = sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp);
-    }
-    if (status == PB_OK) {
-        status = compose_sentencepiece(out, &sp, &out->root);
-    }
-    if (status != PB_OK) {
-        status = pb_error_prefix(status, "%s", out->path);
-    }
+    PB_TRY_GOTO(status, check_sentencepiece(&bytes), err_path);
+    PB_TRY_GOTO(status,
+                sentencepiece_parse(bytes.data == NULL ? "" : bytes.data, bytes.length, &sp),
+                err_path);
+    PB_TRY_GOTO(status, compose_sentencepiece(out, &sp, &out->root), err_path);
 
+err_path:
+    status = pb_error_prefix(status, "%s", out->path);
 err_clear:
     sentencepiece_clear(&sp);
     pb_string_clear(&bytes);

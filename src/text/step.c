@@ -42,6 +42,24 @@ static const step_kind *find_kind(const text_stage *stage, const char *name)
     return NULL;
 }
 
+static pb_status fail_type(const text_stage *stage, const char *place, const char *type)
+{
+    pb_string known = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_string_puts(&known, ""), done);
+    for (size_t i = 0; i < stage->count; i++) {
+        PB_TRY_GOTO(status, pb_string_printf(&known, "%s, ", stage->kinds[i].name), done);
+    }
+    status = PB_FAIL(PB_ERR_UNSUPPORTED,
+                     "%s: the type \"%.60s\" is not supported (known: %sSequence); use a tokenizer "
+                     "without it",
+                     place, type, known.data);
+done:
+    pb_string_clear(&known);
+    return status;
+}
+
 static pb_status parse_step(const text_stage *stage, const json_t *node, const char *place,
                             const char *type, text_steps *out)
 {
@@ -50,19 +68,7 @@ static pb_status parse_step(const text_stage *stage, const json_t *node, const c
     const step_kind *kind = find_kind(stage, type);
 
     if (kind == NULL) {
-        pb_string known  = {0};
-        pb_status status = PB_OK;
-        for (size_t i = 0; i < stage->count && status == PB_OK; i++) {
-            status = pb_string_printf(&known, "%s, ", stage->kinds[i].name);
-        }
-        if (status == PB_OK) {
-            status = PB_FAIL(PB_ERR_UNSUPPORTED,
-                             "%s: the type \"%.60s\" is not supported (known: %sSequence); use a "
-                             "tokenizer without it",
-                             place, type, known.data == NULL ? "" : known.data);
-        }
-        pb_string_clear(&known);
-        return status;
+        return fail_type(stage, place, type);
     }
     (void)snprintf(keys, sizeof keys, "type %s", kind->keys);
     PB_TRY(json_only(node, place, keys));
