@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The environment of a sweep: every model of the grid is opened once, collectively, so that a
- * converted checkpoint occupies one window per node, with its tokenizer and chat template. */
+/* The environment of a sweep: the backend, and every model of the grid, opened once and
+ * collectively, so that a converted checkpoint occupies one window per node, with its tokenizer
+ * and chat template. Weights are placed in the backend's memory when the first cell needs them. */
 #include "internal.h"
 
+#include "pb/clock.h"
 #include "pb/kernels.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -362,5 +364,15 @@ pb_status pb_cell_env_check_model(const pb_cell_env *env, const char *name)
 
 pb_status env_place_weights(pb_cell_env *env, env_model *m)
 {
-    return m->weights != NULL ? PB_OK : pb_weights_open(m->model, env->backend, 0, &m->weights);
+    if (m->weights != NULL) {
+        return PB_OK;
+    }
+    double begin = pb_clock_seconds();
+    PB_TRY(pb_weights_open(m->model, env->backend, 0, &m->weights));
+    if (!pb_backend_is_host(env->backend)) {
+        pb_log_info("model %s: %.1f MB placed in the memory of %s in %.1f s", m->name,
+                    (double)pb_weights_bytes(m->weights) / 1e6, pb_backend_name(env->backend),
+                    pb_clock_seconds() - begin);
+    }
+    return PB_OK;
 }

@@ -239,7 +239,9 @@ typedef struct figures {
 static figures summarise(const session *s, const sample_stats *stats, pb_backend_work done,
                          double gemm)
 {
-    double total = 0.0;
+    double total  = 0.0;
+    size_t device = 0;
+    pb_backend_memory(s->backend, NULL, &device);
     for (int64_t i = 0; i < stats->count; i++) {
         total += stats->seconds[i];
     }
@@ -262,7 +264,7 @@ static figures summarise(const session *s, const sample_stats *stats, pb_backend
         .attention_share           = done.attention_seconds / total,
         .gflops                    = (done.matmul_flops + done.attention_flops) / total / 1e9,
         .gemm_gflops               = gemm,
-        .peak_mb                   = (double)pb_memory_peak() / 1e6,
+        .peak_mb                   = (double)(pb_memory_peak() + device) / 1e6,
     };
 }
 
@@ -410,6 +412,7 @@ static pb_status measure(const pb_cli *cli, session *s, const pb_encoded_set *se
     how.shuffle      = false;
     how.restore_best = false;
     pb_memory_peak_reset();
+    pb_backend_memory_peak_reset(s->backend);
     PB_TRY(pb_train_run(s->net, s->method, &how, (uint64_t)pb_cli_int(cli, "seed"), &data,
                         &observer, &result));
     pb_backend_work done = pb_backend_work_get(s->backend);

@@ -54,10 +54,11 @@ class Guarded(case.Case):
         self.assertEqual({float(x) for x in made["cpu", "memory/device_bytes"]}, {0})
         self.assertGreater(max(float(x) for x in made["guarded", "memory/device_bytes"]), 1e5)
 
-    def test_bytes_of_a_cell_do_not_depend_on_the_cells_before_it(self):
+    def test_weights_are_placed_once_and_bytes_of_a_cell_do_not_depend_on_the_cells_before_it(self):
         models = [self.world.model(), self.world.model("twin")]
         grid = self.world.grid(models, [self.world.dataset()], ["lora", "full"], (1, 2))
-        self.run_grid(grid, 0, self.output, "--device", "guarded")
+        told = self.run_grid(grid, 0, self.output, "--device", "guarded").err
+        self.assertEqual(sorted(re.findall(r"model (\w+): [\d.]+ MB placed in the memory of guarded", told)), ["good", "twin"])
         peaks = {}
         for (_, _, method, seed), cell in self.cells().items():
             peaks.setdefault((method, seed), []).append(cell["memory_peak_gb"])
