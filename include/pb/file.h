@@ -104,3 +104,9 @@ pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
 /* The first name, sorted, that a pattern of the shell ("*.gguf") matches, NULL when there is none;
  * free with pb_memory_free. */
 pb_status pb_path_match(const char *directory, const char *pattern, char **name) PB_MUST_USE;
+
+/* A new folder "<prefix>-XXXXXX" in $TMPDIR, or in /tmp; its path is freed with pb_memory_free. */
+pb_status pb_temporary_make(const char *prefix, char **path) PB_MUST_USE;
+/* Removes a file or folder with everything in it, as far as possible; links are removed, not
+ * followed. Accepts NULL. */
+void pb_temporary_remove(const char *path);

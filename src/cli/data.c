@@ -3,9 +3,11 @@
 #include "data.h"
 #include "commands.h"
 #include "dataset_config.h"
+#include "bench/bench.h"
 #include "session.h"
 
 #include "pb/cell.h"
+#include "pb/encoded.h"
 #include "pb/memory.h"
 
 #include <string.h>
@@ -101,8 +103,8 @@ out_config:
 /* Makes the token files of a run, or finds them. */
 static pb_status prepare_tokens(const pb_cli *cli, data_job *job)
 {
-    const pb_encode_options encode      = {.tpl           = job->model.tpl,
-                                           .tokenizer     = job->model.tokenizer,
+    const pb_encode_options encode      = {.tpl           = job->tpl,
+                                           .tokenizer     = job->tokenizer,
                                            .cutoff_tokens = job->data.cutoff_tokens,
                                            .threads       = job->threads,
                                            .cache         = pb_cli_text(cli, "cache")};
@@ -110,13 +112,13 @@ static pb_status prepare_tokens(const pb_cli *cli, data_job *job)
     pb_status status                    = PB_OK;
 
     for (int k = PB_SPLIT_COUNT - 1; k >= 0 && status == PB_OK; k--) {
-        data_split *s = &job->splits[k];
-        status        = pb_encoded_open(job->ds, (pb_split)k, &encode,
+        data_tokens *t = &job->tokens[k];
+        status         = pb_encoded_open(job->ds, (pb_split)k, &encode,
                                  k == PB_SPLIT_TRAIN ? &sets[PB_SPLIT_TEST] : NULL, &sets[k]);
-        s->prepared   = status == PB_OK;
-        s->was_cached = sets[k].from_cache;
-        s->kept       = sets[k].count;
-        s->tokens     = sets[k].total;
+        t->prepared    = status == PB_OK;
+        t->was_cached  = sets[k].from_cache;
+        t->rows        = sets[k].count;
+        t->tokens      = sets[k].total;
     }
     for (int k = 0; k < PB_SPLIT_COUNT; k++) {
         pb_encoded_close(&sets[k]);
@@ -137,13 +139,20 @@ static pb_status fail_problems(const data_job *job)
 /* The test split first, for training to be compared with. */
 static pb_status measure(const pb_cli *cli, data_job *job)
 {
-    pb_string text   = {0};
-    pb_status status = PB_OK;
-    bool is_good     = true;
+    const pb_profile_options how = {.data      = &job->data,
+                                    .tokenizer = job->tokenizer,
+                                    .tpl       = job->tpl,
+                                    .threads   = job->threads,
+                                    .examples  = job->examples};
+    const pb_profile *test       = NULL;
+    pb_string text               = {0};
+    pb_status status             = PB_OK;
+    bool is_good                 = true;
 
     for (int k = PB_SPLIT_COUNT - 1; k >= 0; k--) {
         if (job->wanted[k]) {
-            PB_TRY(data_measure(job, (pb_split)k));
+            PB_TRY(pb_profile_split(job->ds, (pb_split)k, &how, test, &job->splits[k]));
+            test    = &job->splits[k];
             is_good = is_good && job->splits[k].problem.length == 0;
         }
     }
@@ -174,15 +183,17 @@ static pb_status run_dataset(const pb_cli *cli, int threads)
     PB_TRY(open_dataset(cli, &job, &ds));
     job.ds = ds;
     if (model != NULL) {
-        PB_TRY_GOTO(status, data_model_open(model, pb_cli_text(cli, "template"), &job.model),
-                    out_job);
+        PB_TRY_GOTO(
+            status,
+            session_tokenizer(model, pb_cli_text(cli, "template"), &job.tokenizer, &job.tpl),
+            out_job);
     }
     PB_TRY_GOTO(status, measure(cli, &job), out_job);
 out_job:
     for (int k = 0; k < PB_SPLIT_COUNT; k++) {
-        data_split_clear(&job.splits[k]);
+        pb_profile_clear(&job.splits[k]);
     }
-    pb_tokenizer_close(job.model.tokenizer);
+    pb_tokenizer_close(job.tokenizer);
     pb_dataset_close(ds);
     return status;
 }
@@ -223,7 +234,7 @@ static pb_status run(pb_cli *cli)
     PB_TRY(session_check_alone(cli));
     PB_TRY(check_options(cli, bench));
     PB_TRY(session_threads(cli, &threads));
-    return bench ? data_bench(cli, threads) : run_dataset(cli, threads);
+    return bench ? bench_data(cli, threads) : run_dataset(cli, threads);
 }
 
 const pb_command command_data = {

@@ -78,15 +78,15 @@ static pb_status put_share(int64_t count, int64_t all, pb_string *out)
                             all > 0 ? 100.0 * (double)count / (double)all : 0.0);
 }
 
-static pb_status put_answers(const data_job *job, const data_split *s, pb_string *out)
+static pb_status put_answers(const data_job *job, const pb_profile *s, pb_string *out)
 {
-    const pb_config_list *labels     = pb_dataset_labels(job->ds);
-    const data_answer *top[DATA_TOP] = {0};
-    int64_t rest                     = s->samples;
+    const pb_config_list *labels                 = pb_dataset_labels(job->ds);
+    const pb_profile_answer *top[PB_PROFILE_TOP] = {0};
+    int64_t rest                                 = s->samples;
 
     PB_TRY(pb_string_printf(out, "  different answers   %zu\n", s->answers.count));
     for (int64_t k = 0; k < labels->count; k++) {
-        int64_t count = data_answers_count(&s->answers, labels->items[k]);
+        int64_t count = pb_profile_answers_count(&s->answers, labels->items[k]);
         PB_TRY(pb_string_puts(out, "    "));
         PB_TRY(put_cell(labels->items[k], 28, out));
         PB_TRY(put_share(count, s->samples, out));
@@ -95,7 +95,7 @@ static pb_status put_answers(const data_job *job, const data_split *s, pb_string
     if (labels->count > 0 && rest == 0) {
         return PB_OK;
     }
-    int64_t count = data_answers_top(&s->answers, top);
+    int64_t count = pb_profile_answers_top(&s->answers, top);
     if (count > 0) {
         PB_TRY(pb_string_puts(out, "  most frequent\n"));
     }
@@ -107,7 +107,7 @@ static pb_status put_answers(const data_job *job, const data_split *s, pb_string
     return PB_OK;
 }
 
-static pb_status add_lengths(const char *name, data_lengths *l, pb_table *table)
+static pb_status add_lengths(const char *name, pb_profile_lengths *l, pb_table *table)
 {
     if (l->count == 0) {
         return PB_OK;
@@ -115,13 +115,13 @@ static pb_status add_lengths(const char *name, data_lengths *l, pb_table *table)
     PB_TRY(pb_table_add(table, "  %s", name));
     PB_TRY(pb_table_add(table, "%" PRId64, l->minimum));
     for (int i = 0; i < DATA_QUANTILES; i++) {
-        PB_TRY(pb_table_add(table, "%" PRId64, data_lengths_quantile(l, data_shares[i])));
+        PB_TRY(pb_table_add(table, "%" PRId64, pb_profile_lengths_quantile(l, data_shares[i])));
     }
     PB_TRY(pb_table_add(table, "%" PRId64, l->maximum));
     return pb_table_add_number(table, l->sum / (double)l->count, 1);
 }
 
-static pb_status add_all_lengths(const data_job *job, data_split *s, pb_table *table)
+static pb_status add_all_lengths(const data_job *job, pb_profile *s, pb_table *table)
 {
     PB_TRY(pb_table_add(table, "lengths"));
     PB_TRY(pb_table_add(table, "min"));
@@ -132,7 +132,7 @@ static pb_status add_all_lengths(const data_job *job, data_split *s, pb_table *t
     PB_TRY(pb_table_add(table, "mean"));
     PB_TRY(add_lengths("prompt characters", &s->prompt_characters, table));
     PB_TRY(add_lengths("answer characters", &s->answer_characters, table));
-    if (job->model.tokenizer == NULL) {
+    if (job->tokenizer == NULL) {
         return PB_OK;
     }
     PB_TRY(add_lengths("prompt tokens", &s->prompt_tokens, table));
@@ -141,7 +141,7 @@ static pb_status add_all_lengths(const data_job *job, data_split *s, pb_table *t
 }
 
 /* Indented like the lines around it. */
-static pb_status put_lengths(const data_job *job, data_split *s, pb_string *out)
+static pb_status put_lengths(const data_job *job, pb_profile *s, pb_string *out)
 {
     enum { INDENT = 2 };
     pb_string text = {0};
@@ -165,12 +165,13 @@ out:
     return status;
 }
 
-static pb_status put_all_lengths(const data_job *job, data_split *s, pb_string *out)
+static pb_status put_all_lengths(const data_job *job, pb_profile *s, pb_string *out)
 {
+    const data_tokens *t = &job->tokens[s->split];
     char rows[PB_TABLE_NUMBER], tokens[PB_TABLE_NUMBER];
 
     PB_TRY(put_lengths(job, s, out));
-    if (job->model.tokenizer == NULL) {
+    if (job->tokenizer == NULL) {
         return PB_OK;
     }
     PB_TRY(pb_string_printf(out, "  over the cutoff     %" PRId64 " of %s, longer than %s",
@@ -180,14 +181,14 @@ static pb_status put_all_lengths(const data_job *job, data_split *s, pb_string *
         s->too_long > 0
             ? pb_string_printf(out, ", %" PRId64 " of them without the user's text\n", s->too_long)
             : pb_string_puts(out, "\n"));
-    return s->prepared ? pb_string_printf(out, "  token cache         %s, %s, %s\n",
-                                          s->was_cached ? "found" : "made",
-                                          pb_table_count(rows, s->kept, "row"),
-                                          pb_table_count(tokens, s->tokens, "token"))
+    return t->prepared ? pb_string_printf(out, "  token cache         %s, %s, %s\n",
+                                          t->was_cached ? "found" : "made",
+                                          pb_table_count(rows, t->rows, "row"),
+                                          pb_table_count(tokens, t->tokens, "token"))
                        : PB_OK;
 }
 
-static pb_status put_overlap(const data_job *job, const data_split *s, pb_string *out)
+static pb_status put_overlap(const data_job *job, const pb_profile *s, pb_string *out)
 {
     enum { INDENT = 22 };
     bool strict = pb_dataset_protocol(job->ds) == PB_PROTOCOL_CORRECTED;
@@ -207,13 +208,13 @@ static pb_status put_overlap(const data_job *job, const data_split *s, pb_string
                                                 : "; the paper's protocol trains on them");
 }
 
-static pb_status put_examples(const data_job *job, const data_split *s, pb_string *out)
+static pb_status put_examples(const data_job *job, const pb_profile *s, pb_string *out)
 {
     for (int64_t i = 0; i < s->example_count; i++) {
-        const data_example *e = &s->examples[i];
+        const pb_profile_example *e = &s->examples[i];
         PB_TRY(pb_string_printf(out, "  example %" PRId64 ", row %" PRId64 ", line %" PRId64 "\n",
                                 i + 1, e->row, e->line));
-        if (job->model.tokenizer != NULL) {
+        if (job->tokenizer != NULL) {
             PB_TRY(put_block("prompt", &e->prompt, out));
             PB_TRY(put_block("answer", &e->completion, out));
         } else {
@@ -224,7 +225,7 @@ static pb_status put_examples(const data_job *job, const data_split *s, pb_strin
     return PB_OK;
 }
 
-static pb_status put_split(const data_job *job, data_split *s, pb_string *out)
+static pb_status put_split(const data_job *job, pb_profile *s, pb_string *out)
 {
     const pb_row_counts *c = &s->counts;
     bool has_file          = *s->file.path != '\0';
@@ -263,11 +264,10 @@ pb_status data_text(data_job *job, pb_string *out)
                               "%s, task %s, metric %s, protocol %s", name.data, o->task, o->metric,
                               pb_protocol_names[pb_dataset_protocol(job->ds)]),
                 out);
-    if (job->model.tokenizer != NULL) {
-        PB_TRY_GOTO(
-            status,
-            pb_string_printf(out, "template              %s\n", pb_template_name(job->model.tpl)),
-            out);
+    if (job->tokenizer != NULL) {
+        PB_TRY_GOTO(status,
+                    pb_string_printf(out, "template              %s\n", pb_template_name(job->tpl)),
+                    out);
     }
     for (int k = 0; k < PB_SPLIT_COUNT; k++) {
         if (job->wanted[k]) {

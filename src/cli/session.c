@@ -202,3 +202,39 @@ pb_status session_parse_ids(const char *text, int64_t vocab, pb_ids *out)
     }
     return PB_OK;
 }
+
+pb_status session_tokenizer(const char *directory, const char *tpl, pb_tokenizer **tokenizer,
+                            const pb_template **out)
+{
+    bool by_model            = strcmp(tpl, "auto") == 0;
+    pb_model_config *config  = NULL;
+    pb_tokenizer *opened     = NULL;
+    const pb_template *found = NULL;
+    pb_status status;
+
+    status = pb_template_find(by_model ? "none" : tpl, &found);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "--template");
+    }
+    PB_TRY(pb_tokenizer_open(directory, &opened));
+    if (by_model) {
+        PB_TRY_GOTO(status, PB_ALLOC(config, 1), err_tokenizer);
+        status = pb_model_config_read(directory, config);
+        if (status != PB_OK) {
+            pb_error_prefix(status, "--template auto needs the model's config.json (or name one)");
+            goto err_tokenizer;
+        }
+        found  = pb_template_for(pb_model_architecture(config), opened);
+        status = pb_template_warn(pb_model_architecture(config), opened, directory);
+        PB_TRY_GOTO(status, status, err_tokenizer);
+        pb_memory_free(config);
+    }
+    *tokenizer = opened;
+    *out       = found;
+    return PB_OK;
+
+err_tokenizer:
+    pb_memory_free(config);
+    pb_tokenizer_close(opened);
+    return status;
+}

@@ -6,6 +6,7 @@
 #include "pb/cli.h"
 #include "pb/config.h"
 #include "pb/network.h"
+#include "pb/template.h"
 #include "pb/tokenizer.h"
 
 typedef struct session {
@@ -53,3 +54,7 @@ void session_rows_clear(session_rows *rows);
 
 /* "1,2,3" → ids. */
 pb_status session_parse_ids(const char *text, int64_t vocab, pb_ids *out) PB_MUST_USE;
+
+/* The tokenizer of a folder and a template by name; "auto": that of the model's family. */
+pb_status session_tokenizer(const char *directory, const char *tpl, pb_tokenizer **tokenizer,
+                            const pb_template **out) PB_MUST_USE;

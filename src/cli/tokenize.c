@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench tokenize: texts to ids and back, one JSON object a line. */
 #include "commands.h"
+#include "bench/bench.h"
 #include "lines.h"
-#include "tokenize.h"
 #include "session.h"
 
 #include "pb/json.h"
@@ -135,7 +135,7 @@ static pb_status run(pb_cli *cli)
     PB_TRY(session_check_alone(cli));
     PB_TRY(pb_tokenizer_open(pb_cli_text(cli, "model"), &j.tokenizer));
     pb_status status = pb_cli_flag(cli, "bench")
-                           ? tokenize_bench(cli, j.tokenizer)
+                           ? bench_tokenize(cli, j.tokenizer)
                            : lines_each(j.decode ? "{\"ids\": […]}" : "{\"text\": \"…\"}",
                                         JSON_ALLOW_NUL, convert, &j);
     pb_ids_clear(&j.ids);

@@ -29,7 +29,7 @@ HEADERS = {
     "model": "model safetensors weights",
     "method": "adapter baseline method trainable",
     "network": "network",
-    "dataset": "dataset digests encoded",
+    "dataset": "dataset digests encoded profile",
     "metric": "metric",
     "train": "train",
     "record": "record results",
@@ -69,7 +69,7 @@ HOMES = {
 
 STANDARD = set("""assert complex ctype errno fenv float inttypes limits locale math setjmp signal
     stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
-    time wchar wctype dirent dlfcn fcntl fnmatch glob poll pthread sched semaphore spawn strings
+    time wchar wctype dirent dlfcn fcntl fnmatch ftw glob poll pthread sched semaphore spawn strings
     termios unistd sys/file sys/ioctl sys/mman sys/resource sys/stat sys/statvfs sys/sysinfo
     sys/auxv sys/syscall sys/time sys/types sys/uio sys/utsname sys/wait""".split())
 HARDWARE = re.compile(r"(immintrin|x86intrin|cpuid|arm_neon|arm_sve)\.h")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench tokenize --bench: how many bytes a second, on one thread and on several. */
+#include "bench.h"
 #include "commands.h"
-#include "made_text.h"
-#include "tokenize.h"
+#include "text.h"
 
 #include "pb/clock.h"
 #include "pb/file.h"
@@ -184,7 +184,7 @@ err_clear:
     return status;
 }
 
-pb_status tokenize_bench(const pb_cli *cli, const pb_tokenizer *t)
+pb_status bench_tokenize(const pb_cli *cli, const pb_tokenizer *t)
 {
     const char *path = pb_cli_text(cli, "text");
     pb_string text   = {0};

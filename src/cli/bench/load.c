@@ -2,6 +2,7 @@
 /* peftbench bench --load: the rate at which a checkpoint is opened, beside the rate at which this
  * machine copies memory. */
 #include "bench.h"
+#include "commands.h"
 #include "session.h"
 
 #include "pb/clock.h"

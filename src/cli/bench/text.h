@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Made-up text for the benchmarks: the same for a seed everywhere, with words, marks and scripts as
- * texts have them. */
+/* Synthetic text for the benchmarks: the same for a seed everywhere, with words, punctuation and
+ * scripts as in real texts. */
 #pragma once
 
 #include "pb/random.h"
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A text in the making; the caller clears `text`. */
+/* A text under construction; the caller clears `text`. */
 typedef struct made_text {
     pb_string text;
     pb_random stream;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the command data counts: lengths of texts and different answers. */
-#include "data.h"
+/* The counters of a profile: lengths of texts and distinct answers. */
+#include "pb/profile.h"
 
 #include "pb/memory.h"
 #include "pb/utf8.h"
@@ -10,14 +10,12 @@
 
 enum { FIRST_CAPACITY = 64 };
 
-const double data_shares[DATA_QUANTILES] = {5, 25, 50, 75, 95, 99};
-
-pb_status data_lengths_add(data_lengths *l, int64_t length)
+pb_status pb_profile_lengths_add(pb_profile_lengths *l, int64_t length)
 {
     if (l->counts == NULL) {
-        PB_TRY(PB_ALLOC(l->counts, DATA_SHORT));
+        PB_TRY(PB_ALLOC(l->counts, PB_PROFILE_SHORT));
     }
-    if (length < DATA_SHORT) {
+    if (length < PB_PROFILE_SHORT) {
         l->counts[length]++;
     } else {
         PB_TRY(PB_GROW(l->longer, l->longer_count + 1));
@@ -40,7 +38,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int64_t data_lengths_quantile(data_lengths *l, double percent)
+int64_t pb_profile_lengths_quantile(pb_profile_lengths *l, double percent)
 {
     int64_t below = 0;
 
@@ -48,7 +46,7 @@ int64_t data_lengths_quantile(data_lengths *l, double percent)
         qsort(l->longer, (size_t)l->longer_count, sizeof *l->longer, compare);
     }
     l->sorted = true;
-    for (int64_t length = 0; length < DATA_SHORT && l->count > 0; length++) {
+    for (int64_t length = 0; length < PB_PROFILE_SHORT && l->count > 0; length++) {
         below += l->counts[length];
         if (100.0 * (double)below >= percent * (double)l->count) {
             return length;
@@ -62,31 +60,31 @@ int64_t data_lengths_quantile(data_lengths *l, double percent)
     return l->maximum;
 }
 
-void data_lengths_clear(data_lengths *l)
+void pb_profile_lengths_clear(pb_profile_lengths *l)
 {
     pb_memory_free(l->counts);
     pb_memory_free(l->longer);
-    *l = (data_lengths){0};
+    *l = (pb_profile_lengths){0};
 }
 
-/* The slot of the answer, or the free one where it belongs. */
-static data_answer *find(const data_answers *a, const pb_digest *digest)
+/* The slot of the answer, or the free slot for it. */
+static pb_profile_answer *find(const pb_profile_answers *a, const pb_digest *digest)
 {
     size_t at = 0;
 
     memcpy(&at, digest->bytes, sizeof at);
     for (;; at++) {
-        data_answer *slot = &a->slots[at & (a->capacity - 1)];
+        pb_profile_answer *slot = &a->slots[at & (a->capacity - 1)];
         if (slot->count == 0 || memcmp(&slot->digest, digest, sizeof *digest) == 0) {
             return slot;
         }
     }
 }
 
-static pb_status grow(data_answers *a)
+static pb_status grow(pb_profile_answers *a)
 {
-    data_answers larger = {.capacity = a->capacity > 0 ? 2 * a->capacity : FIRST_CAPACITY,
-                           .count    = a->count};
+    pb_profile_answers larger = {.capacity = a->capacity > 0 ? 2 * a->capacity : FIRST_CAPACITY,
+                                 .count    = a->count};
 
     PB_TRY(PB_ALLOC(larger.slots, larger.capacity));
     for (size_t i = 0; i < a->capacity; i++) {
@@ -102,19 +100,19 @@ static pb_status grow(data_answers *a)
 /* The beginning of a long text, up to a whole character. */
 static pb_status copy_text(const char *text, char **out)
 {
-    size_t length = (size_t)pb_utf8_fit(text, DATA_ANSWER_BYTES);
+    size_t length = (size_t)pb_utf8_fit(text, PB_PROFILE_ANSWER_BYTES);
 
     PB_TRY(PB_ALLOC(*out, length + 1));
     memcpy(*out, text, length);
     return PB_OK;
 }
 
-pb_status data_answers_add(data_answers *a, const pb_digest *digest, const char *text)
+pb_status pb_profile_answers_add(pb_profile_answers *a, const pb_digest *digest, const char *text)
 {
     if (2 * (a->count + 1) > a->capacity) {
         PB_TRY(grow(a));
     }
-    data_answer *slot = find(a, digest);
+    pb_profile_answer *slot = find(a, digest);
     if (slot->count == 1) {
         PB_TRY(copy_text(text, &slot->text));
     }
@@ -124,7 +122,7 @@ pb_status data_answers_add(data_answers *a, const pb_digest *digest, const char 
     return PB_OK;
 }
 
-int64_t data_answers_count(const data_answers *a, const char *text)
+int64_t pb_profile_answers_count(const pb_profile_answers *a, const char *text)
 {
     pb_digest digest;
 
@@ -134,39 +132,40 @@ int64_t data_answers_count(const data_answers *a, const char *text)
     return find(a, &digest)->count;
 }
 
-static bool comes_before(const data_answer *x, const data_answer *y)
+static bool comes_before(const pb_profile_answer *x, const pb_profile_answer *y)
 {
     return x->count != y->count ? x->count > y->count : strcmp(x->text, y->text) < 0;
 }
 
-int64_t data_answers_top(const data_answers *a, const data_answer *top[DATA_TOP])
+int64_t pb_profile_answers_top(const pb_profile_answers *a,
+                               const pb_profile_answer *top[PB_PROFILE_TOP])
 {
     int64_t count = 0;
 
     for (size_t i = 0; i < a->capacity; i++) {
-        const data_answer *slot = &a->slots[i];
-        int64_t at              = count;
+        const pb_profile_answer *slot = &a->slots[i];
+        int64_t at                    = count;
         if (slot->text == NULL) {
             continue;
         }
         for (; at > 0 && comes_before(slot, top[at - 1]); at--) {
-            if (at < DATA_TOP) {
+            if (at < PB_PROFILE_TOP) {
                 top[at] = top[at - 1];
             }
         }
-        if (at < DATA_TOP) {
+        if (at < PB_PROFILE_TOP) {
             top[at] = slot;
-            count += count < DATA_TOP;
+            count += count < PB_PROFILE_TOP;
         }
     }
     return count;
 }
 
-void data_answers_clear(data_answers *a)
+void pb_profile_answers_clear(pb_profile_answers *a)
 {
     for (size_t i = 0; i < a->capacity; i++) {
         pb_memory_free(a->slots[i].text);
     }
     pb_memory_free(a->slots);
-    *a = (data_answers){0};
+    *a = (pb_profile_answers){0};
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench data --bench: the rates of the stages from a file of rows to token rows, and the memory
  * they take, for growing numbers of rows. */
+#include "bench.h"
 #include "commands.h"
-#include "data_bench.h"
-#include "data.h"
 #include "dataset_config.h"
+#include "rows.h"
+#include "session.h"
 
 #include "pb/clock.h"
+#include "pb/encoded.h"
 #include "pb/json.h"
 #include "pb/memory.h"
 
@@ -35,9 +37,10 @@ typedef struct figures {
 
 typedef struct bench {
     const pb_cli *cli;
-    data_model model;
+    pb_tokenizer *tokenizer;
+    const pb_template *tpl;
     int threads;
-    data_folder folder;
+    bench_folder folder;
     made_text made;
 } bench;
 
@@ -71,7 +74,7 @@ static pb_status time_parse(const bench *b, const pb_dataset *bare, figures *f)
 
     PB_TRY(pb_rows_open(bare, PB_SPLIT_TRAIN, b->threads, &rows));
     do {
-        PB_TRY_GOTO(status, data_folder_check(&b->folder), out_rows);
+        PB_TRY_GOTO(status, bench_folder_check(&b->folder), out_rows);
         PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), out_rows);
     } while (count > 0);
     add_since(begin, STAGE_PARSE, f);
@@ -89,8 +92,8 @@ static pb_status tokenise(const bench *b, const pb_example *examples, int64_t co
 #pragma omp parallel for schedule(dynamic, 8) num_threads(b->threads) reduction(|| : failed)
     for (int64_t i = 0; i < count; i++) {
         pb_rendered r = {0};
-        failed = failed || pb_template_render(b->model.tpl, b->model.tokenizer, examples[i].user,
-                                              examples[i].answer, true, &r) != PB_OK;
+        failed        = failed || pb_template_render(b->tpl, b->tokenizer, examples[i].user,
+                                                     examples[i].answer, true, &r) != PB_OK;
         pb_rendered_clear(&r);
     }
     return failed ? PB_FAIL(PB_ERR_FORMAT, "a made-up row cannot be tokenised") : PB_OK;
@@ -106,7 +109,7 @@ static pb_status time_stages(const bench *b, const pb_dataset *ds, figures *f)
 
     PB_TRY(pb_rows_open(ds, PB_SPLIT_TRAIN, b->threads, &rows));
     do {
-        PB_TRY_GOTO(status, data_folder_check(&b->folder), out_rows);
+        PB_TRY_GOTO(status, bench_folder_check(&b->folder), out_rows);
         PB_TRY_GOTO(status, pb_rows_next(rows, &examples, &count), out_rows);
         add_since(begin, STAGE_ROWS, f);
         begin = now();
@@ -122,14 +125,14 @@ out_rows:
 static pb_status time_open(const bench *b, const pb_dataset *ds, const char *cache, stage which,
                            figures *f, pb_encoded_set *set)
 {
-    const pb_encode_options options = {.tpl           = b->model.tpl,
-                                       .tokenizer     = b->model.tokenizer,
+    const pb_encode_options options = {.tpl           = b->tpl,
+                                       .tokenizer     = b->tokenizer,
                                        .cutoff_tokens = 2048,
                                        .threads       = b->threads,
                                        .cache         = cache};
     moment begin                    = now();
 
-    PB_TRY(data_folder_check(&b->folder));
+    PB_TRY(bench_folder_check(&b->folder));
     PB_TRY(pb_encoded_open(ds, PB_SPLIT_TRAIN, &options, NULL, set));
     add_since(begin, which, f);
     return PB_OK;
@@ -140,7 +143,7 @@ static pb_status measure_memory(const bench *b, const pb_dataset *ds, figures *f
 {
     pb_encoded_set set = {0};
 
-    pb_tokenizer_trim(b->model.tokenizer);
+    pb_tokenizer_trim(b->tokenizer);
     bool known      = pb_memory_resident_peak_reset();
     size_t resident = pb_memory_resident_peak();
     size_t before   = pb_memory_current();
@@ -150,7 +153,7 @@ static pb_status measure_memory(const bench *b, const pb_dataset *ds, figures *f
     size_t held = pb_memory_current();
     f->resident = known ? pb_memory_resident_peak() - resident : 0;
     f->tokens   = set.total;
-    pb_tokenizer_trim(b->model.tokenizer);
+    pb_tokenizer_trim(b->tokenizer);
     f->caches = held - pb_memory_current();
     f->held   = pb_memory_current() - before;
     f->beyond = peak - held;
@@ -185,7 +188,7 @@ static pb_status measure(bench *b, int64_t rows, int64_t before, figures *f)
     pb_status status;
 
     f->rows = rows;
-    PB_TRY(data_rows_append(&b->made, rows - before, b->folder.file));
+    PB_TRY(bench_rows_append(&b->made, rows - before, b->folder.file));
     PB_TRY(pb_config_open(b->folder.config, &config));
     PB_TRY_GOTO(status, pb_dataset_open(config, "dataset", PB_PROTOCOL_CORRECTED, &data, &ds),
                 out_config);
@@ -221,7 +224,7 @@ static pb_status put_json(const bench *b, const figures *f, pb_string *out)
     pb_json_put_int(&json, "threads", b->threads);
     pb_json_put_int(&json, "file_bytes", f->file_bytes);
     pb_json_put_int(&json, "tokens", f->tokens);
-    pb_json_put_text(&json, "template", pb_template_name(b->model.tpl));
+    pb_json_put_text(&json, "template", pb_template_name(b->tpl));
     put_stages(&json, "seconds", f->seconds);
     put_stages(&json, "processor_seconds", f->processor);
     pb_json_put_int(&json, "token_row_bytes", (int64_t)f->held);
@@ -246,8 +249,8 @@ static pb_status put_text(const bench *b, const figures *f, pb_string *out)
                             "%" PRId64 " rows, %.1f MB, %" PRId64 " tokens, %d thread%s, template "
                             "%s\n  %-22s %9s %9s %11s %9s %12s\n",
                             f->rows, (double)f->file_bytes / mega, f->tokens, b->threads,
-                            b->threads > 1 ? "s" : "", pb_template_name(b->model.tpl), "stage",
-                            "seconds", "cpu s", "rows/s", "MB/s", "tokens/s"));
+                            b->threads > 1 ? "s" : "", pb_template_name(b->tpl), "stage", "seconds",
+                            "cpu s", "rows/s", "MB/s", "tokens/s"));
     for (int i = 0; i < STAGE_COUNT; i++) {
         double seconds = f->seconds[i];
         PB_TRY(pb_string_printf(out, "  %-22s %9.3f %9.3f %11.0f %9.1f", names[i], seconds,
@@ -289,11 +292,11 @@ static pb_status run(bench *b)
     if (model == NULL) {
         PB_TRY(dataset_config_own("demo/model", &demo));
     }
-    pb_status status =
-        data_model_open(model != NULL ? model : demo, pb_cli_text(b->cli, "template"), &b->model);
+    pb_status status = session_tokenizer(model != NULL ? model : demo,
+                                         pb_cli_text(b->cli, "template"), &b->tokenizer, &b->tpl);
     pb_memory_free(demo);
     PB_TRY(status);
-    PB_TRY(data_folder_make(&b->folder));
+    PB_TRY(bench_folder_make(&b->folder));
     for (int64_t parts = 4; parts >= 1; parts /= 2) {
         figures f = {0};
         PB_TRY(measure(b, most / parts, before, &f));
@@ -303,13 +306,13 @@ static pb_status run(bench *b)
     return PB_OK;
 }
 
-pb_status data_bench(const pb_cli *cli, int threads)
+pb_status bench_data(const pb_cli *cli, int threads)
 {
     bench b = {.cli = cli, .threads = threads, .made = made_text_begin(pb_cli_int(cli, "seed"))};
 
     pb_status status = run(&b);
-    data_folder_remove(&b.folder);
+    bench_folder_remove(&b.folder);
     pb_string_clear(&b.made.text);
-    pb_tokenizer_close(b.model.tokenizer);
+    pb_tokenizer_close(b.tokenizer);
     return status;
 }

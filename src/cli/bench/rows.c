@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Made-up rows for data --bench. */
-#include "data_bench.h"
+#include "rows.h"
 
 #include "pb/file.h"
 #include "pb/utf8.h"
@@ -74,7 +74,7 @@ static pb_status write_row(made_text *m, FILE *file)
     return PB_OK;
 }
 
-pb_status data_rows_append(made_text *m, int64_t count, FILE *file)
+pb_status bench_rows_append(made_text *m, int64_t count, FILE *file)
 {
     for (int64_t i = 0; i < count && ferror(file) == 0; i++) {
         PB_TRY(write_row(m, file));
@@ -86,7 +86,7 @@ pb_status data_rows_append(made_text *m, int64_t count, FILE *file)
     return PB_OK;
 }
 
-pb_status data_rows_configure(const char *path, const char *rows)
+pb_status bench_rows_configure(const char *path, const char *rows)
 {
     static const char *const form =
         "dataset = { name = \"bench\"; metric = \"macro_f1\"; train_file = \"%s\"; test_file = "

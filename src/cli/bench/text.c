@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Made-up text for the benchmarks: words of a made-up language by Zipf's law, and other scripts. */
-#include "made_text.h"
+#include "text.h"
 
 #include "pb/utf8.h"
 
