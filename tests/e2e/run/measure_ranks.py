@@ -87,8 +87,8 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="peftbench-") as folder:
         shared = os.path.join(folder, "world")
-        subprocess.run([sys.executable, os.path.join(HERE, "../support/world.py"), shared], check=True)
         os.environ.update(PB_PROGRAM=os.path.abspath(options.program), PB_E2E_WORLD=shared)
+        subprocess.run([sys.executable, os.path.join(HERE, "../support/world.py"), shared], check=True)
         import program  # these read the environment
         import world
         made = world.World(os.path.join(folder, "configs"))

@@ -9,6 +9,7 @@ PROGRAM = os.environ.get("PB_PROGRAM", "peftbench")
 LAUNCHER = os.environ.get("PB_MPIEXEC", "mpirun")
 SOURCE = os.environ.get("PB_SOURCE_DIR", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
 SHARED = os.environ.get("PB_SHARED", os.path.join(SOURCE, "../shared"))
+WORLD = os.environ.get("PB_E2E_WORLD", "")
 
 
 class Result:
@@ -26,16 +27,25 @@ def command(arguments, ranks=None):
     return [PROGRAM, *arguments] if ranks is None else [LAUNCHER, "-n", str(ranks), PROGRAM, *arguments]
 
 
+def kernels():
+    """The setting that spares every start of the program its measurement of the kernels, where world.py found one."""
+    try:
+        with open(os.path.join(WORLD, "kernels"), encoding="utf-8") as f:
+            return {"OPENBLAS_CORETYPE": f.read()}
+    except FileNotFoundError:
+        return {}
+
+
 def environment(ranks, extra):
-    """What a test needs of the environment; what the MPI library keeps until the end is not ours to find."""
-    env = dict(os.environ, OMP_NUM_THREADS="1", PB_CONFIGS=os.path.join(SOURCE, "configs"),
+    """The environment of a test; extra: changes to it, None removes a variable. Leaks of the MPI library are not ours."""
+    env = dict(os.environ, **kernels(), OMP_NUM_THREADS="1", PB_CONFIGS=os.path.join(SOURCE, "configs"),
                PB_SHARED=SHARED, PB_DATA=os.path.join(SHARED, "data"))
     if ranks is not None:
         # Open MPI: more ranks than cores, and root in a container; other launchers do not read these.
         env.update(ASAN_OPTIONS="detect_leaks=0", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                    OMPI_MCA_rmaps_base_oversubscribe="1", PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe")
     env.update(extra or {})
-    return env
+    return {name: value for name, value in env.items() if value is not None}
 
 
 def start(arguments, ranks=None, env=None, **options):

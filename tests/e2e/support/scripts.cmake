@@ -1,12 +1,13 @@
-# Tests that start the program as its users do: python scripts of the standard library, which share the files that
-# world.py makes.
+# Tests that start the program as its users do: Python scripts that need the standard library alone and share the
+# files that world.py makes.
 find_package(Python3 3.8 REQUIRED COMPONENTS Interpreter)
 find_program(PB_H5DUMP h5dump)
 include_guard(GLOBAL)
 
 set(world ${CMAKE_BINARY_DIR}/tests/e2e/world)
 add_test(NAME e2e_world COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/world.py ${world})
-set_tests_properties(e2e_world PROPERTIES LABELS e2e TIMEOUT 120 FIXTURES_SETUP e2e_world)
+set_tests_properties(e2e_world PROPERTIES LABELS e2e TIMEOUT 120 FIXTURES_SETUP e2e_world
+    ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1;PB_PROGRAM=$<TARGET_FILE:peftbench>")
 
 # e2e_script(NAME FILE [TIMEOUT s] [LABELS …] [CASES Class.test …])
 function(e2e_script name file)

@@ -11,9 +11,10 @@ import struct
 import subprocess
 import sys
 
+import program
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 GENERATOR = os.path.join(HERE, "../../../configs/demo/make_demo.py")
-SHARED_WORLD = os.environ.get("PB_E2E_WORLD", "")
 
 PAIRS = """dataset = {{
   name = "{name}"; metric = "f1"; train_file = "{train}"; test_file = "{test}";
@@ -27,6 +28,17 @@ PAIRS = """dataset = {{
 def make_shared(out):
     for kind, folder in (("tokenizer", "model"), ("model", "model"), ("data", "data")):
         subprocess.run([sys.executable, GENERATOR, kind, os.path.join(out, folder)], check=True)
+    settle_kernels(os.path.join(out, "kernels"))
+
+
+def settle_kernels(path):
+    """Writes down the kernels that the program chooses here, if it does not keep those of the library."""
+    if os.path.exists(path):
+        os.remove(path)
+    info = subprocess.run([program.PROGRAM, "info", "--json"], stdout=subprocess.PIPE, check=True).stdout
+    facts = json.loads(info)
+    if facts["kernels_by"] == "program":
+        write(path, facts["kernels"])
 
 
 def read(path):
@@ -46,8 +58,8 @@ class World:
 
     def __init__(self, folder):
         self.folder = folder
-        self.good_model = os.path.join(SHARED_WORLD, "model")
-        self.rows = {split: read(os.path.join(SHARED_WORLD, f"data/pairs/{split}.jsonl")).splitlines(keepends=True)[:n]
+        self.good_model = os.path.join(program.WORLD, "model")
+        self.rows = {split: read(os.path.join(program.WORLD, f"data/pairs/{split}.jsonl")).splitlines(keepends=True)[:n]
                      for split, n in (("train", 24), ("test", 8))}
 
     def path(self, *parts):
