@@ -151,7 +151,7 @@ class Mistakes(fetching.Case):
         self.bad("train.jsonl", self.changed(sentence1=3), "row 2", "column 'sentence1'", "expected string")
         self.bad("train.jsonl", self.changed(sentence1=None), "row 2", "column 'sentence1'", "expected string")
         self.bad("train.jsonl", self.changed(idx=float("nan")), "row 2")
-        self.bad("train.json", json.dumps([ROWS[0], "text"]), "row 2", "no object")
+        self.bad("train.json", json.dumps([ROWS[0], "text"]), "row 2", "not an object")
 
     def test_files(self):
         good = lines(ROWS)
