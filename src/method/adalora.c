@@ -431,6 +431,7 @@ static pb_status pattern_read(const pb_adapter_config *c, pb_config_list *out)
         texts[i] = entries[i].data;
         i++;
     }
+    pb_string_sort(texts, count);
     status = pb_targets_set(texts, count, out);
 done:
     for (size_t k = 0; k < count; k++) {

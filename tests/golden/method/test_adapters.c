@@ -12,11 +12,11 @@
 
 static const char *const checkpoints[] = {"tiny-llama3", "stories260K", "tiny-qwen3", "tiny-gemma3",
                                           "tiny-mistral"};
-static const char *const methods[]     = {"lora_r4",     "lora_r16",    "ia3",         "ia3_paper",
-                                          "lntuning",    "bitfit",      "prompt",      "prefix",
-                                          "prefix_proj", "ptuning_mlp", "ptuning_lstm"};
-static const char *const further[]     = {"hra"}; /* on the first checkpoint alone */
-static const char *const stages[]      = {"init", "final"};
+static const char *const methods[]     = {"lora_r4",   "lora_r16",    "dora_r8",     "ia3",
+                                          "ia3_paper", "lntuning",    "bitfit",      "prompt",
+                                          "prefix",    "prefix_proj", "ptuning_mlp", "ptuning_lstm"};
+static const char *const further[] = {"hra", "adalora", "vera"}; /* on the first checkpoint alone */
+static const char *const stages[]  = {"init", "final"};
 
 /* The tensors of two adapter folders are the same. */
 static void assert_same_files(const char *a, const char *b)
@@ -116,6 +116,25 @@ static void encoders_make_the_saved_output(void **state)
     method_fixture_close(&f);
 }
 
+/* So a file that names their seed alone is enough. */
+static void factors_of_vera_are_those_that_torch_draws(void **state)
+{
+    (void)state;
+    method_fixture f = {0};
+    pb_method *saved = NULL;
+    assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
+    assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
+    assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/vera/adapter_init"), f.model,
+                             f.backend, 1, &saved));
+    pb_method *drawn = method_fixture_make(&f, "vera", "r = 16; save_projection = false;", 9);
+    assert_int_equal(saved->frozen_parameters, drawn->frozen_parameters);
+    assert_true(saved->frozen_parameters > 0);
+    assert_memory_equal(saved->frozen.data, drawn->frozen.data, pb_tensor_bytes(&saved->frozen));
+    pb_method_destroy(drawn);
+    pb_method_destroy(saved);
+    method_fixture_close(&f);
+}
+
 static void unsupported_adapters_of_peft_are_refused(void **state)
 {
     (void)state;
@@ -155,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapters_of_peft_keep_every_bit),
         cmocka_unit_test(encoders_make_the_saved_output),
+        cmocka_unit_test(factors_of_vera_are_those_that_torch_draws),
         cmocka_unit_test(unsupported_adapters_of_peft_are_refused),
     };
     shared_directory();

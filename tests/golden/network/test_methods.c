@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Methods against what tests/golden/method/make_golden.py computes from their formulas: those that
- * HF PEFT does not have, and more of those it has. */
+/* Methods against what tests/golden/method/make_golden.py computes from their formulas, those that
+ * HF PEFT does not have, and more of those it has; and against training in HF PEFT that the shared
+ * golden values do not have (make_peft_golden.py). */
 #include "support.h"
 #include "training.h"
 
@@ -23,8 +24,9 @@ static void check_method(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        METHOD(bn_houlsby),  METHOD(bn_pfeiffer), METHOD(hra_odd),    METHOD(svft_plain),
-        METHOD(svft_banded), METHOD(svft_random), METHOD(svft_top_k),
+        METHOD(bn_houlsby),    METHOD(bn_pfeiffer), METHOD(hra_odd),    METHOD(svft_plain),
+        METHOD(svft_banded),   METHOD(svft_random), METHOD(svft_top_k), METHOD(adalora_budget),
+        METHOD(adalora_short), METHOD(lora_plus),   METHOD(dora_plus),
     };
     return cmocka_run_group_tests_name("golden_network_methods", tests, NULL, NULL);
 }
