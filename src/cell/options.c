@@ -124,8 +124,10 @@ static pb_status read_group(cell_plan *plan, cell_plan *like, int g)
         !pb_config_shares(plan->config, like->config, group->name)) {
         return pb_config_read(plan->config, group->name, group->fields, NULL, options);
     }
-    memcpy(options, part(&like->options, group), group->size);
-    plan->lenders[g] = cell_plan_share(like->lenders[g] != NULL ? like->lenders[g] : like);
+    cell_plan *lender = like->lenders[g] != NULL ? like->lenders[g] : like;
+    memcpy(options, part(&lender->options, group), group->size);
+    lender->users++;
+    plan->lenders[g] = lender;
     return PB_OK;
 }
 
@@ -151,7 +153,6 @@ void cell_options_clear(cell_plan *plan)
         if (plan->lenders[g] == NULL) {
             pb_config_clear(groups[g].fields, part(o, &groups[g]));
         }
-        cell_plan_release(plan->lenders[g]);
     }
     pb_method_options_free(o->method, o->method_options);
 }

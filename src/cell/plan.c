@@ -19,6 +19,9 @@ void cell_plan_release(cell_plan *plan)
         return;
     }
     cell_options_clear(plan);
+    for (int g = 0; g < CELL_GROUPS; g++) {
+        cell_plan_release(plan->lenders[g]);
+    }
     pb_config_close(plan->config);
     pb_memory_free(plan->message);
     pb_memory_free(plan);
