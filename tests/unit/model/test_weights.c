@@ -4,6 +4,7 @@
 #include "fixture.h"
 
 #include "pb/memory.h"
+#include "pb/usage.h"
 #include "pb/weights.h"
 
 #include <stdlib.h>
@@ -130,11 +131,42 @@ static void what_cannot_be_placed_is_refused(void **state)
     assert_int_equal(pb_memory_current(), 0);
 }
 
+static void weights_without_memory_leave_nothing_behind(void **state)
+{
+    (void)state;
+    pb_model *model        = NULL;
+    pb_model_config config = fixture_config();
+    assert_int_equal(pb_model_open_random(&config, 3, 1, &model), PB_OK);
+    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+        pb_backend *be  = NULL;
+        pb_weights *w   = NULL;
+        size_t held     = 0;
+        size_t room     = 0;
+        pb_status found = PB_ERR_MEMORY;
+        assert_int_equal(pb_backend_open((*ops)->name, 0, 1, &be), PB_OK);
+        size_t before = pb_memory_current();
+        for (; found == PB_ERR_MEMORY; room = room * 2 + 64) {
+            pb_memory_limit(before + room);
+            found = pb_weights_open(model, be, 2, &w);
+            pb_memory_limit(0);
+            pb_backend_memory(be, &held, NULL);
+            assert_true(found == PB_OK || (held == 0 && pb_memory_current() == before));
+        }
+        assert_int_equal(found, PB_OK);
+        assert_int_equal(held, pb_weights_bytes(w));
+        pb_weights_close(w);
+        pb_backend_close(be);
+    }
+    pb_model_close(model);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(placed_weights_are_those_of_the_model),
         cmocka_unit_test(what_cannot_be_placed_is_refused),
+        cmocka_unit_test(weights_without_memory_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
