@@ -12,9 +12,10 @@
 
 static const char *const checkpoints[] = {"tiny-llama3", "stories260K", "tiny-qwen3", "tiny-gemma3",
                                           "tiny-mistral"};
-static const char *const methods[]     = {"lora_r4",   "lora_r16",    "dora_r8",     "ia3",
-                                          "ia3_paper", "lntuning",    "bitfit",      "prompt",
-                                          "prefix",    "prefix_proj", "ptuning_mlp", "ptuning_lstm"};
+
+static const char *const methods[] = {"lora_r4",   "lora_r16",    "dora_r8",     "ia3",
+                                      "ia3_paper", "lntuning",    "bitfit",      "prompt",
+                                      "prefix",    "prefix_proj", "ptuning_mlp", "ptuning_lstm"};
 static const char *const further[] = {"hra", "adalora", "vera"}; /* on the first checkpoint alone */
 static const char *const stages[]  = {"init", "final"};
 
