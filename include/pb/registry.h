@@ -4,7 +4,7 @@
  *
  *     PB_ENTRY(lora, lora.c)
  *
- * The first word names the symbol, pb_method_lora; the second is the source, or the folder with a
+ * The first word names the symbol, method_lora; the second is the source, or the folder with a
  * CMakeLists.txt of its own, that defines it. From these lines come the declarations, the array in
  * registry.c, and the module's sources in CMake. */
 #pragma once

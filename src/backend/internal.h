@@ -23,7 +23,7 @@ struct pb_backend {
     int lag;
 };
 
-#define PB_ENTRY(name, source) extern const pb_backend_ops pb_backend_##name;
+#define PB_ENTRY(name, source) extern const pb_backend_ops backend_##name;
 #include "registry.def"
 
 /* Keys of one segment as queries of a descendant, or of the segment itself (own), see them. */

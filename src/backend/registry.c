@@ -5,7 +5,7 @@
 #include "pb/registry.h"
 
 static const pb_backend_ops *const backends[] = {
-#define PB_ENTRY(name, source) &pb_backend_##name,
+#define PB_ENTRY(name, source) &backend_##name,
 #include "registry.def"
     NULL,
 };

@@ -21,5 +21,5 @@ struct pb_comm_window {
     bool is_filler;
 };
 
-#define PB_ENTRY(name, source) extern const pb_comm_ops pb_comm_##name;
+#define PB_ENTRY(name, source) extern const pb_comm_ops comm_##name;
 #include "registry.def"

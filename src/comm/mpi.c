@@ -196,7 +196,7 @@ static pb_status mpi_open(int *argc, char ***argv, pb_comm **out)
     mpi_comm *own = NULL;
 
     PB_TRY(PB_ALLOC(own, 1));
-    own->head.ops     = &pb_comm_mpi;
+    own->head.ops     = &comm_mpi;
     own->head.library = own->library;
     own->world        = MPI_COMM_NULL;
     own->node         = MPI_COMM_NULL;
@@ -365,7 +365,7 @@ static void mpi_window_destroy(pb_comm_window *window)
     pb_memory_free(own);
 }
 
-const pb_comm_ops pb_comm_mpi = {
+const pb_comm_ops comm_mpi = {
     .name           = "mpi",
     .open           = mpi_open,
     .close          = mpi_close,

@@ -50,7 +50,7 @@ static pb_status choose(const pb_comm_ops **out)
         if (!launched) {
             PB_TRY(refuse_unconnected_copies());
         }
-        *out = launched ? &pb_comm_mpi : &pb_comm_self;
+        *out = launched ? &comm_mpi : &comm_self;
         return PB_OK;
     }
     pb_status status = pb_comm_find(wanted, out);

@@ -5,7 +5,7 @@
 #include "pb/registry.h"
 
 static const pb_comm_ops *const groups[] = {
-#define PB_ENTRY(name, source) &pb_comm_##name,
+#define PB_ENTRY(name, source) &comm_##name,
 #include "registry.def"
     NULL,
 };

@@ -27,7 +27,7 @@ static pb_status self_open(int *argc, char ***argv, pb_comm **out)
     (void)argc;
     (void)argv;
     PB_TRY(PB_ALLOC(own, 1));
-    own->head = (pb_comm){.ops = &pb_comm_self, .library = "", .size = 1, .node_size = 1};
+    own->head = (pb_comm){.ops = &comm_self, .library = "", .size = 1, .node_size = 1};
     *out      = &own->head;
     return PB_OK;
 }
@@ -131,7 +131,7 @@ static void self_window_destroy(pb_comm_window *window)
     pb_memory_free(window);
 }
 
-const pb_comm_ops pb_comm_self = {
+const pb_comm_ops comm_self = {
     .name           = "self",
     .open           = self_open,
     .close          = self_close,

@@ -4,5 +4,5 @@
 
 #include "pb/dataset.h"
 
-#define PB_ENTRY(name, source) extern const pb_dataset_builder pb_builder_##name;
+#define PB_ENTRY(name, source) extern const pb_dataset_builder builder_##name;
 #include "registry.def"

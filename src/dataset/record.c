@@ -134,7 +134,7 @@ done:
     return status;
 }
 
-const pb_dataset_builder pb_builder_record = {
+const pb_dataset_builder builder_record = {
     .name    = "record",
     .open    = row_template_open,
     .close   = row_template_close,

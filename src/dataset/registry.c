@@ -5,7 +5,7 @@
 #include "pb/registry.h"
 
 static const pb_dataset_builder *const builders[] = {
-#define PB_ENTRY(name, source) &pb_builder_##name,
+#define PB_ENTRY(name, source) &builder_##name,
 #include "registry.def"
     NULL,
 };

@@ -70,7 +70,7 @@ static pb_status synthetic_generate(const pb_row_builder *b, int64_t index, pb_r
     return PB_OK;
 }
 
-const pb_dataset_builder pb_builder_synthetic = {
+const pb_dataset_builder builder_synthetic = {
     .name     = "synthetic",
     .open     = synthetic_open,
     .close    = synthetic_close,

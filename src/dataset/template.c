@@ -115,7 +115,7 @@ static pb_status template_build(const pb_row_builder *b, const json_t *row, pb_r
     return row_template_write(b, row, out);
 }
 
-const pb_dataset_builder pb_builder_template = {
+const pb_dataset_builder builder_template = {
     .name  = "template",
     .open  = row_template_open,
     .close = row_template_close,

@@ -268,7 +268,7 @@ static pb_status wsc_build(const pb_row_builder *b, const json_t *row, pb_row_te
     return status;
 }
 
-const pb_dataset_builder pb_builder_wsc = {
+const pb_dataset_builder builder_wsc = {
     .name    = "wsc",
     .open    = row_template_open,
     .close   = row_template_close,

@@ -33,9 +33,9 @@ static const pb_config_field fields[] = {
     PB_FIELD_FLOAT(adalora_options, beta2, 0.85, 1e-9, 0.999999999, "",
                    "decay of the average of its deviation"),
     PB_FIELD_FLOAT(adalora_options, orth_reg_weight, 0.5, 0, 1e6, "", "weight of the penalty"),
-    PB_TARGET_FIELDS("k_proj v_proj down_proj",
-                     "linear modules to adapt, by the end of their path; \"" PB_ALL_LINEAR
-                     "\": all of a layer"),
+    TARGET_FIELDS("k_proj v_proj down_proj",
+                  "linear modules to adapt, by the end of their path; \"" ALL_LINEAR
+                  "\": all of a layer"),
     PB_FIELD_TEXT_LIST(adalora_options, rank_pattern, "",
                        "\"path=1101…\": rows that are left of a module, in a pruned adapter"),
     PB_FIELD_END,
@@ -54,10 +54,10 @@ static pb_status read_pattern(const pb_method *m, const pb_site *site, char *lef
         }
         const char *bits = entry + length + 1;
         if (strlen(bits) != (size_t)o->init_r || strspn(bits, "01") != (size_t)o->init_r) {
-            return pb_method_at(
-                m, "rank_pattern", i,
-                PB_FAIL(PB_ERR_CONFIG, "adalora: rank_pattern of %s is not one of %" PRId64 " rows",
-                        site->hf_name, o->init_r));
+            return method_at(m, "rank_pattern", i,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "adalora: rank_pattern of %s is not one of %" PRId64 " rows",
+                                     site->hf_name, o->init_r));
         }
         memcpy(left, bits, (size_t)o->init_r);
     }
@@ -68,7 +68,7 @@ static pb_status declare(pb_method *m, const pb_site *site, const char *name, in
                          int64_t columns, pb_init_kind init)
 {
     pb_trainable t = {.ndim = 2, .shape = {rows, columns}, .init = init, .scale = 0.02};
-    PB_TRY(pb_trainable_name(&t, "base_model.model.%s.%s", site->hf_name, name));
+    PB_TRY(trainable_name(&t, "base_model.model.%s.%s", site->hf_name, name));
     return pb_method_declare(m, &t, NULL);
 }
 
@@ -100,14 +100,14 @@ static pb_status plan(pb_method *m)
     m->state     = state;
     state->total = o->total_step;
     if (o->target_r > o->init_r) {
-        return pb_method_at(m, "target_r", -1,
-                            PB_FAIL(PB_ERR_CONFIG, "adalora: target_r is above init_r"));
+        return method_at(m, "target_r", -1,
+                         PB_FAIL(PB_ERR_CONFIG, "adalora: target_r is above init_r"));
     }
     if (o->total_step > 0) {
-        PB_TRY(pb_method_at(m, "total_step", -1, adalora_check_steps(o, o->total_step)));
+        PB_TRY(method_at(m, "total_step", -1, adalora_check_steps(o, o->total_step)));
     }
     PB_TRY(PB_ALLOC(state->left, pb_model_site_count(m->model)));
-    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     if (m->backend == NULL) {
         return PB_OK;
     }
@@ -143,16 +143,16 @@ static void destroy(pb_method *m)
 static low_rank at(const pb_method *m, const pb_site *site)
 {
     const adalora_options *o = m->options;
-    const pb_trainable *a    = pb_site_trainable(m, site, A);
-    const pb_trainable *b    = pb_site_trainable(m, site, B);
-    const pb_trainable *e    = pb_site_trainable(m, site, E);
+    const pb_trainable *a    = site_trainable(m, site, A);
+    const pb_trainable *b    = site_trainable(m, site, B);
+    const pb_trainable *e    = site_trainable(m, site, E);
     return (low_rank){
         .a       = a->value,
         .da      = a->grad,
         .b       = b->value,
         .db      = b->grad,
-        .inner   = pb_flat(&e->value),
-        .dinner  = pb_flat(&e->grad),
+        .inner   = method_flat(&e->value),
+        .dinner  = method_flat(&e->grad),
         .scale   = (float)(o->alpha / ((double)o->init_r + 1e-5)),
         .dropout = o->dropout,
     };
@@ -276,7 +276,7 @@ static pb_status rows_left(const pb_method *m, const pb_site *site, bool *left)
     const adalora_state *state = m->state;
     int64_t r                  = adalora_rank(m, site);
     pb_tensor host             = pb_tensor_2d(state->host, PB_DTYPE_F32, r, 1);
-    PB_TRY(pb_copy(m->backend, &host, &pb_site_trainable(m, site, E)->value));
+    PB_TRY(pb_copy(m->backend, &host, &site_trainable(m, site, E)->value));
     for (int64_t k = 0; k < r; k++) {
         left[k] = state->out == NULL || state->host[k] != 0.0f;
     }
@@ -371,7 +371,7 @@ static void config_write(const pb_method *m, pb_json *json)
     pb_json_put_int(json, "init_r", o->init_r);
     pb_json_put_int(json, "target_r", o->target_r);
     pb_json_put_number(json, "lora_alpha", o->alpha, PB_JSON_EXACT);
-    pb_adapter_write_dropout(o->dropout, "lora_dropout", json);
+    adapter_write_dropout(o->dropout, "lora_dropout", json);
     pb_json_put_int(json, "tinit", o->tinit);
     pb_json_put_int(json, "tfinal", o->tfinal);
     pb_json_put_int(json, "deltaT", o->delta_t);
@@ -385,7 +385,7 @@ static void config_write(const pb_method *m, pb_json *json)
     if (json->status == PB_OK) {
         json->status = put_pattern(m, json);
     }
-    pb_targets_write(m, json);
+    targets_write(m, json);
 }
 
 /* "model.layers.0.mlp.down_proj.lora_E": [true, …], as "model.layers.0.mlp.down_proj=1…". */
@@ -432,7 +432,7 @@ static pb_status pattern_read(const pb_adapter_config *c, pb_config_list *out)
         i++;
     }
     pb_string_sort(texts, count);
-    status = pb_targets_set(texts, count, out);
+    status = targets_set(texts, count, out);
 done:
     for (size_t k = 0; k < count; k++) {
         pb_string_clear(&entries[k]);
@@ -455,18 +455,18 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     adalora_options *o                 = options;
     o->alpha                           = 8.0; /* HF's defaults */
     o->dropout                         = 0.0;
-    PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_adapter_int(c, "init_r", 1, &o->init_r));
-    PB_TRY(pb_adapter_int(c, "target_r", 1, &o->target_r));
-    PB_TRY(pb_adapter_number(c, "lora_alpha", &o->alpha));
-    PB_TRY(pb_adapter_dropout(c, "lora_dropout", &o->dropout));
-    PB_TRY(pb_adapter_int(c, "tinit", 0, &o->tinit));
-    PB_TRY(pb_adapter_int(c, "tfinal", 0, &o->tfinal));
-    PB_TRY(pb_adapter_int(c, "deltaT", 1, &o->delta_t));
-    PB_TRY(pb_adapter_int(c, "total_step", 1, &o->total_step));
-    PB_TRY(pb_adapter_number(c, "beta1", &o->beta1));
-    PB_TRY(pb_adapter_number(c, "beta2", &o->beta2));
-    PB_TRY(pb_adapter_number(c, "orth_reg_weight", &o->orth_reg_weight));
+    PB_TRY(adapter_refuse(c, refused));
+    PB_TRY(adapter_int(c, "init_r", 1, &o->init_r));
+    PB_TRY(adapter_int(c, "target_r", 1, &o->target_r));
+    PB_TRY(adapter_number(c, "lora_alpha", &o->alpha));
+    PB_TRY(adapter_dropout(c, "lora_dropout", &o->dropout));
+    PB_TRY(adapter_int(c, "tinit", 0, &o->tinit));
+    PB_TRY(adapter_int(c, "tfinal", 0, &o->tfinal));
+    PB_TRY(adapter_int(c, "deltaT", 1, &o->delta_t));
+    PB_TRY(adapter_int(c, "total_step", 1, &o->total_step));
+    PB_TRY(adapter_number(c, "beta1", &o->beta1));
+    PB_TRY(adapter_number(c, "beta2", &o->beta2));
+    PB_TRY(adapter_number(c, "orth_reg_weight", &o->orth_reg_weight));
     if (!(o->alpha > 0.0)) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "%s: lora_alpha is %g; only a scale above 0 is supported", c->path,
@@ -479,10 +479,10 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
                        c->path);
     }
     PB_TRY(pattern_read(c, &o->rank_pattern));
-    return pb_targets_read(c, &o->where);
+    return targets_read(c, &o->where);
 }
 
-const pb_method_ops pb_method_adalora = {
+const pb_method_ops method_adalora = {
     .name                   = "adalora",
     .help                   = "low-rank updates that share a shrinking budget of rows",
     .options_size           = sizeof(adalora_options),

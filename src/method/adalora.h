@@ -5,7 +5,7 @@
 #include "internal.h"
 
 typedef struct adalora_options {
-    pb_targets where;
+    method_targets where;
     int64_t init_r, target_r;
     double alpha, dropout;
     int64_t tinit, tfinal, delta_t, total_step;

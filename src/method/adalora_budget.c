@@ -15,7 +15,7 @@
 
 int64_t adalora_rank(const pb_method *m, const pb_site *site)
 {
-    const pb_trainable *a = pb_site_trainable(m, site, A);
+    const pb_trainable *a = site_trainable(m, site, A);
     return a != NULL ? a->shape[0] : 0;
 }
 
@@ -101,7 +101,7 @@ static pb_status leave_out(pb_method *m, const float *scores, float limit)
         if (r == 0) {
             continue;
         }
-        pb_trainable *e = pb_site_trainable(m, site, E);
+        pb_trainable *e = site_trainable(m, site, E);
         pb_tensor host  = pb_tensor_2d(state->host, PB_DTYPE_F32, r, 1);
         PB_TRY(pb_copy(m->backend, &host, &e->value));
         for (int64_t k = 0; k < r; k++, row++) {

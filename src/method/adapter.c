@@ -51,7 +51,7 @@ static pb_status find_type(const pb_adapter_config *c, const pb_method_ops **out
     const char *type           = NULL;
     const pb_method_ops *found = NULL;
     bool known                 = false;
-    PB_TRY(pb_adapter_text(c, "peft_type", &type));
+    PB_TRY(adapter_text(c, "peft_type", &type));
     if (type == NULL) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: peft_type is missing", c->path);
     }
@@ -82,8 +82,8 @@ static pb_status read_options(const pb_method_ops *ops, const pb_adapter_config 
 {
     static const char *const refused[] = {"modules_to_save", NULL};
     void *made                         = NULL;
-    PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_adapter_warn_unknown(c, ops->peft_type));
+    PB_TRY(adapter_refuse(c, refused));
+    PB_TRY(adapter_warn_unknown(c, ops->peft_type));
     PB_TRY(pb_method_options_read(ops, NULL, NULL, &made));
     pb_status status = ops->adapter_config_read(made, c);
     if (status != PB_OK) {
@@ -142,7 +142,7 @@ static pb_status compare_output(pb_method *m, const pb_named_tensor *saved, cons
         status = PB_FAIL(PB_ERR_SHAPE,
                          "%s: tensor %s is missing or has another shape than what "
                          "%s beside it makes",
-                         path, PB_PROMPT_NAME, ENCODER_NAME);
+                         path, PROMPT_NAME, ENCODER_NAME);
         goto done;
     }
     PB_TRY_GOTO(status, pb_copy(m->backend, &made, &output), done);
@@ -167,7 +167,7 @@ static pb_status check_encoder(pb_method *m, const char *directory)
     pb_status status     = PB_OK;
     PB_TRY(pb_path_join(directory, MODEL_NAME, &path));
     PB_TRY_GOTO(status, pb_safetensors_open(path, &file), done);
-    status = compare_output(m, pb_safetensors_find(file, PB_PROMPT_NAME), path);
+    status = compare_output(m, pb_safetensors_find(file, PROMPT_NAME), path);
 done:
     pb_safetensors_close(file);
     pb_memory_free(path);
@@ -374,7 +374,7 @@ pb_status pb_method_write_tensors(pb_method *m, pb_method_list_kind kind, const 
 static pb_status write_output(pb_method *m, const char *path)
 {
     void *block            = NULL;
-    pb_named_tensor output = {.name = PB_PROMPT_NAME};
+    pb_named_tensor output = {.name = PROMPT_NAME};
     PB_TRY(output_of(m, &block, &output.tensor));
     pb_status status = write_tensors(m, path, &output, 1);
     pb_backend_free(m->backend, block);
@@ -457,7 +457,7 @@ pb_status pb_method_save(pb_method *m, const char *directory)
     PB_TRY(remove_file(directory, CONFIG_NAME));
     PB_TRY(remove_file(directory, ENCODER_NAME));
     PB_TRY(write_file(m, directory, MODEL_NAME, is_before_tokens(m)));
-    if (is_before_tokens(m) && strcmp(m->trainables[0].name, PB_PROMPT_NAME) != 0) {
+    if (is_before_tokens(m) && strcmp(m->trainables[0].name, PROMPT_NAME) != 0) {
         PB_TRY(write_file(m, directory, ENCODER_NAME, false));
     }
     return write_json(m, directory);

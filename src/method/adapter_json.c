@@ -21,7 +21,7 @@ static pb_status fail_type(const pb_adapter_config *c, const char *key, const ch
     return PB_FAIL(PB_ERR_FORMAT, "%s: %s must be %s", c->path, key, wanted);
 }
 
-pb_status pb_adapter_int(const pb_adapter_config *c, const char *key, int64_t minimum, int64_t *out)
+pb_status adapter_int(const pb_adapter_config *c, const char *key, int64_t minimum, int64_t *out)
 {
     const json_t *value = present(c, key);
     if (value == NULL) {
@@ -38,7 +38,7 @@ pb_status pb_adapter_int(const pb_adapter_config *c, const char *key, int64_t mi
     return PB_OK;
 }
 
-pb_status pb_adapter_number(const pb_adapter_config *c, const char *key, double *out)
+pb_status adapter_number(const pb_adapter_config *c, const char *key, double *out)
 {
     const json_t *value = present(c, key);
     if (value == NULL) {
@@ -51,9 +51,9 @@ pb_status pb_adapter_number(const pb_adapter_config *c, const char *key, double 
     return PB_OK;
 }
 
-pb_status pb_adapter_dropout(const pb_adapter_config *c, const char *key, double *out)
+pb_status adapter_dropout(const pb_adapter_config *c, const char *key, double *out)
 {
-    PB_TRY(pb_adapter_number(c, key, out));
+    PB_TRY(adapter_number(c, key, out));
     if (!(*out >= 0.0 && *out < 1.0)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: %s is %g; it must be at least 0 and below 1", c->path,
                        key, *out);
@@ -61,7 +61,7 @@ pb_status pb_adapter_dropout(const pb_adapter_config *c, const char *key, double
     return PB_OK;
 }
 
-pb_status pb_adapter_refuse_null(const pb_adapter_config *c, const char *const *keys)
+pb_status adapter_refuse_null(const pb_adapter_config *c, const char *const *keys)
 {
     for (size_t i = 0; keys[i] != NULL; i++) {
         if (json_is_null(json_object_get(c->json, keys[i]))) {
@@ -74,7 +74,7 @@ pb_status pb_adapter_refuse_null(const pb_adapter_config *c, const char *const *
     return PB_OK;
 }
 
-pb_status pb_adapter_bool(const pb_adapter_config *c, const char *key, bool *out)
+pb_status adapter_bool(const pb_adapter_config *c, const char *key, bool *out)
 {
     const json_t *value = present(c, key);
     if (value == NULL) {
@@ -87,7 +87,7 @@ pb_status pb_adapter_bool(const pb_adapter_config *c, const char *key, bool *out
     return PB_OK;
 }
 
-pb_status pb_adapter_text(const pb_adapter_config *c, const char *key, const char **out)
+pb_status adapter_text(const pb_adapter_config *c, const char *key, const char **out)
 {
     const json_t *value = present(c, key);
     *out                = NULL;
@@ -101,12 +101,12 @@ pb_status pb_adapter_text(const pb_adapter_config *c, const char *key, const cha
     return PB_OK;
 }
 
-pb_status pb_adapter_choice(const pb_adapter_config *c, const char *key, const char *const *names,
-                            int *out)
+pb_status adapter_choice(const pb_adapter_config *c, const char *key, const char *const *names,
+                         int *out)
 {
     char hint[PB_HINT_BYTES];
     const char *text = NULL;
-    PB_TRY(pb_adapter_text(c, key, &text));
+    PB_TRY(adapter_text(c, key, &text));
     if (text == NULL) {
         return PB_OK;
     }
@@ -129,7 +129,7 @@ static void list_free(pb_config_list *list)
     *list = (pb_config_list){0};
 }
 
-pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out)
+pb_status targets_set(const char *const *texts, size_t count, pb_config_list *out)
 {
     pb_config_list list = {0};
     PB_TRY(PB_ALLOC(list.items, count));
@@ -146,7 +146,7 @@ pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list 
     return PB_OK;
 }
 
-pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config_list *out)
+pb_status adapter_list(const pb_adapter_config *c, const char *key, pb_config_list *out)
 {
     const json_t *value = present(c, key);
     if (value == NULL) {
@@ -166,12 +166,12 @@ pb_status pb_adapter_list(const pb_adapter_config *c, const char *key, pb_config
         }
     }
     pb_string_sort(texts, count);
-    pb_status status = pb_targets_set(texts, count, out);
+    pb_status status = targets_set(texts, count, out);
     pb_memory_free(texts);
     return status;
 }
 
-pb_status pb_adapter_ints(const pb_adapter_config *c, const char *key, pb_config_ints *out)
+pb_status adapter_ints(const pb_adapter_config *c, const char *key, pb_config_ints *out)
 {
     const json_t *value = present(c, key);
     size_t count        = json_is_array(value) ? json_array_size(value) : 1;
@@ -193,12 +193,12 @@ pb_status pb_adapter_ints(const pb_adapter_config *c, const char *key, pb_config
     return PB_OK;
 }
 
-pb_status pb_adapter_text_or_list(const pb_adapter_config *c, const char *key, char **text,
-                                  pb_config_list *list)
+pb_status adapter_text_or_list(const pb_adapter_config *c, const char *key, char **text,
+                               pb_config_list *list)
 {
     const json_t *value = present(c, key);
     if (value == NULL || json_is_array(value)) {
-        return pb_adapter_list(c, key, list);
+        return adapter_list(c, key, list);
     }
     if (!json_is_string(value)) {
         return fail_type(c, key, "a text or a list of texts");
@@ -227,12 +227,12 @@ static bool means_nothing(const json_t *value)
            (json_is_object(value) && json_object_size(value) == 0);
 }
 
-bool pb_adapter_is_on(const pb_adapter_config *c, const char *key)
+bool adapter_is_on(const pb_adapter_config *c, const char *key)
 {
     return !means_nothing(json_object_get(c->json, key));
 }
 
-pb_status pb_adapter_refuse(const pb_adapter_config *c, const char *const *keys)
+pb_status adapter_refuse(const pb_adapter_config *c, const char *const *keys)
 {
     for (size_t i = 0; keys[i] != NULL; i++) {
         const json_t *value = json_object_get(c->json, keys[i]);
@@ -249,10 +249,10 @@ pb_status pb_adapter_refuse(const pb_adapter_config *c, const char *const *keys)
     return PB_OK;
 }
 
-pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key, int64_t expected)
+pb_status adapter_expect(const pb_adapter_config *c, const char *key, int64_t expected)
 {
     int64_t value = expected;
-    PB_TRY(pb_adapter_int(c, key, 0, &value));
+    PB_TRY(adapter_int(c, key, 0, &value));
     if (value != expected) {
         return PB_FAIL(PB_ERR_SHAPE, "%s: %s is %" PRId64 ", this model needs %" PRId64, c->path,
                        key, value, expected);
@@ -260,7 +260,7 @@ pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key, int64_t
     return PB_OK;
 }
 
-void pb_adapter_write_dropout(double dropout, const char *key, pb_json *json)
+void adapter_write_dropout(double dropout, const char *key, pb_json *json)
 {
     if (dropout == 0.0) {
         pb_json_put_float(json, key, 0.0);
@@ -269,7 +269,7 @@ void pb_adapter_write_dropout(double dropout, const char *key, pb_json *json)
     }
 }
 
-void pb_adapter_write_list(const pb_config_list *list, const char *key, pb_json *json)
+void adapter_write_list(const pb_config_list *list, const char *key, pb_json *json)
 {
     pb_json_put_array(json, key, PB_JSON_INLINE);
     for (int64_t i = 0; i < list->count; i++) {
@@ -278,8 +278,8 @@ void pb_adapter_write_list(const pb_config_list *list, const char *key, pb_json 
     pb_json_end(json);
 }
 
-void pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
-                             pb_json *json)
+void adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
+                          pb_json *json)
 {
     pb_json_put_int(json, "num_virtual_tokens", rows);
     pb_json_put_int(json, "token_dim", width);

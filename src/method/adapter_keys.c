@@ -44,7 +44,7 @@ static bool is_off(const json_t *value)
            (json_is_object(value) && json_object_size(value) == 0);
 }
 
-pb_status pb_adapter_warn_unknown(const pb_adapter_config *c, const char *type)
+pb_status adapter_warn_unknown(const pb_adapter_config *c, const char *type)
 {
     const char *key  = NULL;
     json_t *value    = NULL;

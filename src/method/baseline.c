@@ -136,28 +136,28 @@ static pb_status answer_mean(uint64_t seed, const pb_answers *answers, int64_t c
     return status;
 }
 
-const pb_method_ops pb_method_majority = {
+const pb_method_ops method_majority = {
     .name     = "majority",
     .help     = "baseline: the most frequent training answer",
     .plan     = plan,
     .baseline = &(const pb_baseline){.answer = answer_majority},
 };
 
-const pb_method_ops pb_method_all_positive = {
+const pb_method_ops method_all_positive = {
     .name     = "all-positive",
     .help     = "baseline: the second of two classes",
     .plan     = plan,
     .baseline = &(const pb_baseline){.answer = answer_all_positive, .labels = 2},
 };
 
-const pb_method_ops pb_method_random = {
+const pb_method_ops method_random = {
     .name     = "random",
     .help     = "baseline: training answers drawn at random",
     .plan     = plan,
     .baseline = &(const pb_baseline){.answer = answer_random},
 };
 
-const pb_method_ops pb_method_mean = {
+const pb_method_ops method_mean = {
     .name     = "mean",
     .help     = "baseline: the mean of the training answers, which are numbers",
     .plan     = plan,

@@ -10,12 +10,12 @@
 #include "internal.h"
 
 typedef struct bitfit_options {
-    pb_targets where;
+    method_targets where;
 } bitfit_options;
 
 static const pb_config_field fields[] = {
-    PB_TARGET_FIELDS("q_proj v_proj",
-                     "linear modules whose bias is trained, by the end of their path"),
+    TARGET_FIELDS("q_proj v_proj",
+                  "linear modules whose bias is trained, by the end of their path"),
     PB_FIELD_END,
 };
 
@@ -25,24 +25,24 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
                          .shape  = {site->out},
                          .init   = site->has_bias ? PB_INIT_COPY : PB_INIT_ZERO,
                          .source = site->bias};
-    PB_TRY(pb_trainable_name(&bias, "base_model.model.%s.bias", site->hf_name));
+    PB_TRY(trainable_name(&bias, "base_model.model.%s.bias", site->hf_name));
     return pb_method_declare(m, &bias, NULL);
 }
 
 static pb_status plan(pb_method *m)
 {
-    return pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site);
+    return method_plan_sites(m, PB_SITE_LINEAR, plan_site);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_BOUND : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_BOUND : 0;
 }
 
 static pb_status bind(pb_method *m, pb_binding *bindings)
 {
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        const pb_trainable *bias = pb_site_trainable(m, pb_model_site_at(m->model, i), 0);
+        const pb_trainable *bias = site_trainable(m, pb_model_site_at(m->model, i), 0);
         if (bias != NULL) {
             bindings[i].bias  = bias->value;
             bindings[i].dbias = bias->grad;
@@ -55,10 +55,10 @@ static const char adapter_keys[] = "target_modules";
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
-    return pb_targets_read(c, &((bitfit_options *)options)->where);
+    return targets_read(c, &((bitfit_options *)options)->where);
 }
 
-const pb_method_ops pb_method_bitfit = {
+const pb_method_ops method_bitfit = {
     .name                 = "bitfit",
     .help                 = "trained biases",
     .options_size         = sizeof(bitfit_options),
@@ -68,6 +68,6 @@ const pb_method_ops pb_method_bitfit = {
     .bind                 = bind,
     .peft_type            = "BITFIT",
     .adapter_keys         = adapter_keys,
-    .adapter_config_write = pb_targets_write,
+    .adapter_config_write = targets_write,
     .adapter_config_read  = config_read,
 };

@@ -53,9 +53,8 @@ static pb_status declare(pb_method *m, const pb_site *site, const char *name, in
 {
     pb_trainable weight = {.ndim = 2, .shape = {to, from}, .init = PB_INIT_NORMAL, .scale = 0.02};
     pb_trainable bias   = {.ndim = 1, .shape = {to}, .init = PB_INIT_ZERO};
-    PB_TRY(
-        pb_trainable_name(&weight, "base_model.model.%s.adapter_%s.weight", site->hf_name, name));
-    PB_TRY(pb_trainable_name(&bias, "base_model.model.%s.adapter_%s.bias", site->hf_name, name));
+    PB_TRY(trainable_name(&weight, "base_model.model.%s.adapter_%s.weight", site->hf_name, name));
+    PB_TRY(trainable_name(&bias, "base_model.model.%s.adapter_%s.bias", site->hf_name, name));
     PB_TRY(pb_method_declare(m, &weight, NULL));
     return pb_method_declare(m, &bias, NULL);
 }
@@ -76,7 +75,7 @@ static pb_status plan(pb_method *m)
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
 }
 
 /* h, then z = W_down h + b_down. */
@@ -102,7 +101,7 @@ static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site
     static const pb_matmul_args set = {.transpose_b = true, .alpha = 1.0f};
     static const pb_matmul_args add = {.transpose_b = true, .alpha = 1.0f, .beta = 1.0f};
     int act                         = ((const bn_options *)m->options)->activation;
-    const pb_trainable *t           = pb_site_trainable(m, site, 0);
+    const pb_trainable *t           = site_trainable(m, site, 0);
     pb_tensor h                     = pb_tensor_columns(kept, 0, site->out);
     pb_tensor z                     = pb_tensor_columns(kept, site->out, bottleneck(m));
     pb_tensor a                     = half(ctx, 0, bottleneck(m));
@@ -122,7 +121,7 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
     static const pb_matmul_args add = {.transpose_a = true, .alpha = 1.0f, .beta = 1.0f};
     pb_backend *be                  = m->backend;
     pb_activation act               = (pb_activation)((const bn_options *)m->options)->activation;
-    pb_trainable *t                 = pb_site_trainable(m, site, 0);
+    pb_trainable *t                 = site_trainable(m, site, 0);
     pb_tensor h                     = pb_tensor_columns(kept, 0, site->out);
     pb_tensor z                     = pb_tensor_columns(kept, site->out, bottleneck(m));
     pb_tensor a                     = half(ctx, 0, bottleneck(m));
@@ -164,12 +163,12 @@ static void config_write(const pb_method *m, pb_json *json)
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     bn_options *o = options;
-    PB_TRY(pb_adapter_choice(c, "placement", placements, &o->placement));
-    PB_TRY(pb_adapter_choice(c, "non_linearity", activations, &o->activation));
-    return pb_adapter_int(c, "bottleneck_size", 1, &o->size);
+    PB_TRY(adapter_choice(c, "placement", placements, &o->placement));
+    PB_TRY(adapter_choice(c, "non_linearity", activations, &o->activation));
+    return adapter_int(c, "bottleneck_size", 1, &o->size);
 }
 
-const pb_method_ops pb_method_bn_adapter = {
+const pb_method_ops method_bn_adapter = {
     .name                   = "bn_adapter",
     .help                   = "bottleneck adapters after the blocks of a layer",
     .options_size           = sizeof(bn_options),

@@ -38,7 +38,7 @@ static const pb_placed *placed(const pb_method *m, const pb_site *site)
 
 static pb_trainable *magnitude(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 2);
+    return site_trainable(m, site, 2);
 }
 
 static pb_status plan_magnitude(pb_method *m, const pb_site *site)
@@ -46,13 +46,13 @@ static pb_status plan_magnitude(pb_method *m, const pb_site *site)
     const lora_options *o = m->options;
     pb_trainable scale    = {
            .ndim = 1, .shape = {site->out}, .init = PB_INIT_ONE, .rate = o->lora_plus_ratio};
-    PB_TRY(pb_trainable_name(&scale, "base_model.model.%s.lora_magnitude_vector", site->hf_name));
+    PB_TRY(trainable_name(&scale, "base_model.model.%s.lora_magnitude_vector", site->hf_name));
     return pb_method_declare(m, &scale, NULL);
 }
 
 static int64_t rank_at(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0)->shape[0];
+    return site_trainable(m, site, 0)->shape[0];
 }
 
 static pb_status allocate(pb_method *m)
@@ -349,13 +349,13 @@ static void config_write(const pb_method *m, pb_json *json)
 
 static bool claims(const pb_adapter_config *c)
 {
-    return pb_adapter_is_on(c, "use_dora");
+    return adapter_is_on(c, "use_dora");
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     bool dora = true;
-    PB_TRY(pb_adapter_bool(c, "use_dora", &dora));
+    PB_TRY(adapter_bool(c, "use_dora", &dora));
     return lora_config_read(options, c);
 }
 
@@ -366,7 +366,7 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     return 2.0 * (double)tokens * (double)m->parameters;
 }
 
-const pb_method_ops pb_method_dora = {
+const pb_method_ops method_dora = {
     .name                   = "dora",
     .help                   = "low-rank updates of the direction of rows, and their magnitude",
     .options_size           = sizeof(lora_options),

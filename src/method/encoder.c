@@ -11,22 +11,22 @@
 #include <inttypes.h>
 #include <math.h>
 
-static const pb_trainable *embedding(const pb_encoder *e, const pb_method *m)
+static const pb_trainable *embedding(const method_encoder *e, const pb_method *m)
 {
     return &m->trainables[e->embedding];
 }
 
-static pb_trainable *weight(const pb_encoder *e, const pb_method *m, int64_t layer)
+static pb_trainable *weight(const method_encoder *e, const pb_method *m, int64_t layer)
 {
     return &m->trainables[e->first + 2 * layer];
 }
 
-static pb_trainable *bias(const pb_encoder *e, const pb_method *m, int64_t layer)
+static pb_trainable *bias(const method_encoder *e, const pb_method *m, int64_t layer)
 {
     return &m->trainables[e->first + 1 + 2 * layer];
 }
 
-static pb_status declare_layer(pb_encoder *e, pb_method *m, const char *path, int64_t i)
+static pb_status declare_layer(method_encoder *e, pb_method *m, const char *path, int64_t i)
 {
     double bound   = 1.0 / sqrt((double)e->widths[i]);
     pb_trainable w = {
@@ -38,26 +38,26 @@ static pb_status declare_layer(pb_encoder *e, pb_method *m, const char *path, in
     pb_trainable b = {
         .ndim = 1, .shape = {e->widths[i + 1]}, .init = PB_INIT_UNIFORM, .scale = bound};
     /* torch numbers the activations between the layers too */
-    PB_TRY(pb_trainable_name(&w, "prompt_encoder.%s.%" PRId64 ".weight", path, 2 * i));
-    PB_TRY(pb_trainable_name(&b, "prompt_encoder.%s.%" PRId64 ".bias", path, 2 * i));
+    PB_TRY(trainable_name(&w, "prompt_encoder.%s.%" PRId64 ".weight", path, 2 * i));
+    PB_TRY(trainable_name(&b, "prompt_encoder.%s.%" PRId64 ".bias", path, 2 * i));
     PB_TRY(pb_method_declare(m, &w, i == 0 ? &e->first : NULL));
     return pb_method_declare(m, &b, NULL);
 }
 
-static pb_status plan_lstm(pb_encoder *e, pb_method *m)
+static pb_status plan_lstm(method_encoder *e, pb_method *m)
 {
     if (e->lstm_layers > 0) {
         PB_TRY(PB_ALLOC(e->lstm, e->lstm_layers));
     }
     for (int64_t i = 0; i < e->lstm_layers; i++) {
-        e->lstm[i] = (pb_lstm){
+        e->lstm[i] = (method_lstm){
             .rows = e->rows, .in = i == 0 ? e->embedded : e->widths[0], .hidden = e->widths[0] / 2};
-        PB_TRY(pb_lstm_plan(&e->lstm[i], m, i));
+        PB_TRY(lstm_plan(&e->lstm[i], m, i));
     }
     return PB_OK;
 }
 
-static pb_status allocate(pb_encoder *e, pb_method *m)
+static pb_status allocate(method_encoder *e, pb_method *m)
 {
     int64_t width = 0;
     for (int64_t i = 0; i < e->layers; i++) {
@@ -76,11 +76,11 @@ static pb_status allocate(pb_encoder *e, pb_method *m)
     return PB_OK;
 }
 
-pb_status pb_encoder_plan(pb_encoder *e, pb_method *m, const char *path)
+pb_status encoder_plan(method_encoder *e, pb_method *m, const char *path)
 {
     pb_trainable rows = {
         .ndim = 2, .shape = {e->rows, e->embedded}, .init = PB_INIT_NORMAL, .scale = 1.0};
-    PB_TRY(pb_trainable_name(&rows, "prompt_encoder.embedding.weight"));
+    PB_TRY(trainable_name(&rows, "prompt_encoder.embedding.weight"));
     PB_TRY(pb_method_declare(m, &rows, &e->embedding));
     PB_TRY(plan_lstm(e, m));
     for (int64_t i = 0; i < e->layers; i++) {
@@ -89,36 +89,36 @@ pb_status pb_encoder_plan(pb_encoder *e, pb_method *m, const char *path)
     return m->backend != NULL ? allocate(e, m) : PB_OK;
 }
 
-void pb_encoder_clear(pb_encoder *e, pb_method *m)
+void encoder_clear(method_encoder *e, pb_method *m)
 {
     if (e->block != NULL) {
         pb_backend_free(m->backend, e->block);
         e->block = NULL;
     }
     for (int64_t i = 0; i < e->lstm_layers && e->lstm != NULL; i++) {
-        pb_lstm_clear(&e->lstm[i], m);
+        lstm_clear(&e->lstm[i], m);
     }
     pb_memory_free(e->lstm);
     e->lstm = NULL;
 }
 
 /* What the first `count` layers of the LSTM make of the embedding. */
-static pb_tensor recurrent(const pb_encoder *e, const pb_method *m, int64_t count)
+static pb_tensor recurrent(const method_encoder *e, const pb_method *m, int64_t count)
 {
-    return count == 0 ? embedding(e, m)->value : pb_lstm_output(&e->lstm[count - 1]);
+    return count == 0 ? embedding(e, m)->value : lstm_output(&e->lstm[count - 1]);
 }
 
 /* The input of a linear layer: what the one before made. */
-static pb_tensor input(const pb_encoder *e, const pb_method *m, int64_t layer)
+static pb_tensor input(const method_encoder *e, const pb_method *m, int64_t layer)
 {
     return layer == 0 ? recurrent(e, m, e->lstm_layers) : e->h[layer - 1];
 }
 
-pb_status pb_encoder_forward(pb_encoder *e, pb_method *m, pb_tensor *out)
+pb_status encoder_forward(method_encoder *e, pb_method *m, pb_tensor *out)
 {
     for (int64_t i = 0; i < e->lstm_layers; i++) {
         pb_tensor x = recurrent(e, m, i);
-        PB_TRY(pb_lstm_forward(&e->lstm[i], m, &x));
+        PB_TRY(lstm_forward(&e->lstm[i], m, &x));
     }
     for (int64_t i = 0; i < e->layers; i++) {
         bool last    = i == e->layers - 1;
@@ -134,7 +134,7 @@ pb_status pb_encoder_forward(pb_encoder *e, pb_method *m, pb_tensor *out)
     return PB_OK;
 }
 
-pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout)
+pb_status encoder_backward(method_encoder *e, pb_method *m, const pb_tensor *dout)
 {
     const pb_tensor *dz = dout;
     for (int64_t i = e->layers - 1; i >= 0; i--) {
@@ -152,7 +152,7 @@ pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout
     }
     for (int64_t i = e->lstm_layers - 1; i >= 0; i--) {
         pb_tensor x = recurrent(e, m, i);
-        PB_TRY(pb_lstm_backward(&e->lstm[i], m, &x, dz));
+        PB_TRY(lstm_backward(&e->lstm[i], m, &x, dz));
         dz = &e->lstm[i].dx;
     }
     pb_tensor *drows = &m->trainables[e->embedding].grad;

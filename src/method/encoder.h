@@ -6,61 +6,61 @@
 
 #include "internal.h"
 
-enum { PB_ENCODER_LAYERS = 3 };
+enum { ENCODER_LAYERS = 3 };
 
 /* One direction of an LSTM layer, in the forward pass. Row t + 1 of `c` is the state after token t;
  * the rows around them stay zero, the state before either end. */
-typedef struct pb_lstm_direction {
+typedef struct lstm_direction {
     pb_tensor z;        /* [n, 4H] gates before their activation: input, forget, cell, output */
     pb_tensor g;        /* [n, H] tanh of the third gate */
     pb_tensor c;        /* [n + 2, H] */
     pb_tensor squashed; /* [n, H] tanh of c */
-} pb_lstm_direction;
+} lstm_direction;
 
 /* One bidirectional layer over n tokens, torch's LSTM. */
-typedef struct pb_lstm {
+typedef struct method_lstm {
     int64_t rows, in, hidden; /* n, width of the input, H of each direction */
     int64_t first; /* trainables: weight_ih, weight_hh, bias_ih, bias_hh; then the reverse ones */
     void *block;   /* backend memory of the tensors below */
-    pb_lstm_direction direction[2];
+    lstm_direction direction[2];
     pb_tensor h;          /* [n + 2, 2H] outputs of both directions between rows that stay zero */
     pb_tensor dx, dz, dh; /* [n, in], [n, 4H] of one direction, [n, 2H] */
     pb_tensor dc, part;   /* [1, H] */
-} pb_lstm;
+} method_lstm;
 
 /* Declares the trainables of layer `index` as U(±1/sqrt(H)) and allocates the tensors where the
  * method has a backend. The caller fills rows, in and hidden. */
-pb_status pb_lstm_plan(pb_lstm *l, pb_method *m, int64_t index) PB_MUST_USE;
-void pb_lstm_clear(pb_lstm *l, pb_method *m);
+pb_status lstm_plan(method_lstm *l, pb_method *m, int64_t index) PB_MUST_USE;
+void lstm_clear(method_lstm *l, pb_method *m);
 /* The output [n, 2H]. */
-pb_tensor pb_lstm_output(const pb_lstm *l);
+pb_tensor lstm_output(const method_lstm *l);
 /* x [n, in] */
-pb_status pb_lstm_forward(pb_lstm *l, pb_method *m, const pb_tensor *x) PB_MUST_USE;
+pb_status lstm_forward(method_lstm *l, pb_method *m, const pb_tensor *x) PB_MUST_USE;
 /* After a forward with the same values; l->dx = the gradient by x. dy [n, 2H]. */
-pb_status pb_lstm_backward(pb_lstm *l, pb_method *m, const pb_tensor *x,
-                           const pb_tensor *dy) PB_MUST_USE;
+pb_status lstm_backward(method_lstm *l, pb_method *m, const pb_tensor *x,
+                        const pb_tensor *dy) PB_MUST_USE;
 
 /* Makes n rows: h_0 = what the LSTM makes of the embedding, or the embedding [n, w_0] itself;
  * z_i = h_{i-1} W_iᵀ + b_i, h_i = act(z_i), the last one without activation. */
-typedef struct pb_encoder {
+typedef struct method_encoder {
     int64_t rows, layers;
-    int64_t widths[PB_ENCODER_LAYERS + 1];
+    int64_t widths[ENCODER_LAYERS + 1];
     pb_activation activation;
     int64_t embedded;    /* width of the embedding */
     int64_t lstm_layers; /* 0: none; otherwise w_0 is twice their hidden width */
-    pb_lstm *lstm;
-    int64_t embedding, first;       /* trainables: the embedding; weight and bias of every layer */
-    void *block;                    /* backend memory of the tensors below */
-    pb_tensor z[PB_ENCODER_LAYERS]; /* [n, w_i] before the activation, but for the last layer */
-    pb_tensor h[PB_ENCODER_LAYERS];
-    pb_tensor d[PB_ENCODER_LAYERS]; /* gradient by h, then by z */
-} pb_encoder;
+    method_lstm *lstm;
+    int64_t embedding, first;    /* trainables: the embedding; weight and bias of every layer */
+    void *block;                 /* backend memory of the tensors below */
+    pb_tensor z[ENCODER_LAYERS]; /* [n, w_i] before the activation, but for the last layer */
+    pb_tensor h[ENCODER_LAYERS];
+    pb_tensor d[ENCODER_LAYERS]; /* gradient by h, then by z */
+} method_encoder;
 
 /* Declares the trainables with torch's defaults (embedding N(0, 1), Linear U(±1/sqrt(fan in))) and
  * allocates the tensors where the method has a backend. `path`: of the linear layers, "mlp_head".
  * The caller fills rows, layers, widths, activation, embedded and lstm_layers. */
-pb_status pb_encoder_plan(pb_encoder *e, pb_method *m, const char *path) PB_MUST_USE;
-void pb_encoder_clear(pb_encoder *e, pb_method *m);
-pb_status pb_encoder_forward(pb_encoder *e, pb_method *m, pb_tensor *out) PB_MUST_USE;
+pb_status encoder_plan(method_encoder *e, pb_method *m, const char *path) PB_MUST_USE;
+void encoder_clear(method_encoder *e, pb_method *m);
+pb_status encoder_forward(method_encoder *e, pb_method *m, pb_tensor *out) PB_MUST_USE;
 /* After a forward with the same values. */
-pb_status pb_encoder_backward(pb_encoder *e, pb_method *m, const pb_tensor *dout) PB_MUST_USE;
+pb_status encoder_backward(method_encoder *e, pb_method *m, const pb_tensor *dout) PB_MUST_USE;

@@ -15,14 +15,14 @@ static pb_status plan_site(pb_method *m, const pb_site *site, int64_t *index)
         .init   = PB_INIT_COPY,
         .source = site->weight,
     };
-    PB_TRY(pb_trainable_name(&weight, "%s.weight", site->hf_name));
+    PB_TRY(trainable_name(&weight, "%s.weight", site->hf_name));
     PB_TRY(pb_method_declare(m, &weight, index));
     if (!site->has_bias) {
         return PB_OK;
     }
     pb_trainable bias = {
         .ndim = 1, .shape = {site->out}, .init = PB_INIT_COPY, .source = site->bias};
-    PB_TRY(pb_trainable_name(&bias, "%s.bias", site->hf_name));
+    PB_TRY(trainable_name(&bias, "%s.bias", site->hf_name));
     return pb_method_declare(m, &bias, NULL);
 }
 
@@ -53,11 +53,11 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
 {
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site        = pb_model_site_at(m->model, i);
-        const pb_trainable *weight = pb_site_trainable(m, site, 0);
+        const pb_trainable *weight = site_trainable(m, site, 0);
         bindings[i].weight         = weight->value;
         bindings[i].dweight        = weight->grad;
         if (site->has_bias) {
-            const pb_trainable *bias = pb_site_trainable(m, site, 1);
+            const pb_trainable *bias = site_trainable(m, site, 1);
             bindings[i].bias         = bias->value;
             bindings[i].dbias        = bias->grad;
         }
@@ -65,7 +65,7 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
     return PB_OK;
 }
 
-const pb_method_ops pb_method_full = {
+const pb_method_ops method_full = {
     .name = "full",
     .help = "full fine-tuning: every weight is trained",
     .plan = plan,

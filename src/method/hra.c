@@ -14,13 +14,13 @@
 #include <math.h>
 
 typedef struct hra_options {
-    pb_targets where;
+    method_targets where;
     int64_t r;
 } hra_options;
 
 static const pb_config_field fields[] = {
     PB_FIELD_INT(hra_options, r, 8, 1, 65536, "", "number of reflections"),
-    PB_TARGET_FIELDS("q_proj v_proj", "linear modules to adapt, by the end of their path"),
+    TARGET_FIELDS("q_proj v_proj", "linear modules to adapt, by the end of their path"),
     PB_FIELD_END,
 };
 
@@ -42,7 +42,7 @@ static int64_t reflections(const pb_method *m)
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_INPUT : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_INPUT : 0;
 }
 
 static pb_status plan_site(pb_method *m, const pb_site *site)
@@ -54,7 +54,7 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
         .init  = PB_INIT_UNIFORM,
         .scale = sqrt(r % 2 == 0 ? 2.0 / (double)r : 1.0 / (double)r),
     };
-    PB_TRY(pb_trainable_name(&u, "base_model.model.%s.hra_u", site->hf_name));
+    PB_TRY(trainable_name(&u, "base_model.model.%s.hra_u", site->hf_name));
     return pb_method_declare(m, &u, NULL);
 }
 
@@ -91,7 +91,7 @@ static pb_status plan(pb_method *m)
     hra_state *state = NULL;
     PB_TRY(PB_ALLOC(state, 1));
     m->state = state;
-    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     return m->backend != NULL ? allocate(m) : PB_OK;
 }
 
@@ -141,7 +141,7 @@ static pb_status values_changed(pb_method *m)
     hra_state *s = m->state;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site   = pb_model_site_at(m->model, i);
-        const pb_trainable *u = pb_site_trainable(m, site, 0);
+        const pb_trainable *u = site_trainable(m, site, 0);
         if (u == NULL) {
             continue;
         }
@@ -223,7 +223,7 @@ static pb_status unit_backward(pb_method *m, const pb_site *site, const pb_tenso
                                &norm));
     for (int64_t k = 0; k < reflections(m); k++) {
         pb_tensor from = upright(&dturned, k);
-        pb_tensor to   = pb_tensor_columns(&pb_site_trainable(m, site, 0)->grad, k, 1);
+        pb_tensor to   = pb_tensor_columns(&site_trainable(m, site, 0)->grad, k, 1);
         PB_TRY(pb_axpy(m->backend, &to, 1.0f, &from));
     }
     return PB_OK;
@@ -278,19 +278,19 @@ static void config_write(const pb_method *m, pb_json *json)
     pb_json_put_int(json, "r", o->r);
     pb_json_put_bool(json, "apply_GS", false);
     pb_json_put_text(json, "bias", "none");
-    pb_targets_write(m, json);
+    targets_write(m, json);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     static const char *const refused[] = {"apply_GS", "bias", NULL};
     hra_options *o                     = options;
-    PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_adapter_int(c, "r", 1, &o->r));
-    return pb_targets_read(c, &o->where);
+    PB_TRY(adapter_refuse(c, refused));
+    PB_TRY(adapter_int(c, "r", 1, &o->r));
+    return targets_read(c, &o->where);
 }
 
-const pb_method_ops pb_method_hra = {
+const pb_method_ops method_hra = {
     .name                  = "hra",
     .help                  = "Householder reflections of the inputs of linear modules",
     .options_size          = sizeof(hra_options),

@@ -20,16 +20,16 @@ enum { SIDE_INPUT, SIDE_OUTPUT };
 static const char *const sides[] = {"input", "output", NULL};
 
 typedef struct ia3_options {
-    pb_targets where;
+    method_targets where;
     pb_config_list feedforward;
     char *feedforward_pattern;
     int feedforward_side;
 } ia3_options;
 
 static const pb_config_field fields[] = {
-    PB_TARGET_FIELDS("k_proj v_proj down_proj",
-                     "linear modules to scale, by the end of their path; \"" PB_ALL_LINEAR
-                     "\": all of a layer"),
+    TARGET_FIELDS("k_proj v_proj down_proj",
+                  "linear modules to scale, by the end of their path; \"" ALL_LINEAR
+                  "\": all of a layer"),
     PB_FIELD_TEXT_LIST(ia3_options, feedforward, "down_proj",
                        "those of the targets that are feed-forward modules"),
     PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_BEFORE, ia3_options, feedforward_pattern, "",
@@ -56,8 +56,8 @@ static pb_status is_feedforward(const pb_method *m, const pb_site *site, bool *i
         return PB_OK;
     }
     if (*o->feedforward_pattern != '\0') {
-        return pb_method_at(m, "feedforward_pattern", -1,
-                            pb_re_fullmatch(o->feedforward_pattern, site->hf_name, is));
+        return method_at(m, "feedforward_pattern", -1,
+                         pb_re_fullmatch(o->feedforward_pattern, site->hf_name, is));
     }
     for (int64_t i = 0; i < o->feedforward.count && !*is; i++) {
         *is = ends_in(site->hf_name, o->feedforward.items[i]);
@@ -67,7 +67,7 @@ static pb_status is_feedforward(const pb_method *m, const pb_site *site, bool *i
 
 static bool scales_input(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0)->shape[0] == 1;
+    return site_trainable(m, site, 0)->shape[0] == 1;
 }
 
 /* As in HF, listed feed-forward modules are some of the listed targets. */
@@ -84,11 +84,11 @@ static pb_status check_feedforward(const pb_method *m)
                   (m->sites[s] >= 0 && ends_in(pb_model_site_at(m->model, s)->hf_name, module));
         }
         if (!any) {
-            return pb_method_at(m, "feedforward", i,
-                                PB_FAIL(PB_ERR_CONFIG,
-                                        "ia3: feedforward \"%s\" is none of the targets; add it "
-                                        "to targets, or leave it out of feedforward",
-                                        module));
+            return method_at(m, "feedforward", i,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "ia3: feedforward \"%s\" is none of the targets; add it "
+                                     "to targets, or leave it out of feedforward",
+                                     module));
         }
     }
     return PB_OK;
@@ -100,19 +100,19 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
     PB_TRY(is_feedforward(m, site, &input));
     pb_trainable l = {
         .ndim = 2, .shape = {input ? 1 : site->out, input ? site->in : 1}, .init = PB_INIT_ONE};
-    PB_TRY(pb_trainable_name(&l, "base_model.model.%s.ia3_l", site->hf_name));
+    PB_TRY(trainable_name(&l, "base_model.model.%s.ia3_l", site->hf_name));
     return pb_method_declare(m, &l, NULL);
 }
 
 static pb_status plan(pb_method *m)
 {
-    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     return check_feedforward(m);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    if (pb_site_trainable(m, site, 0) == NULL) {
+    if (site_trainable(m, site, 0) == NULL) {
         return 0;
     }
     return scales_input(m, site) ? PB_ACTS_ON_INPUT : PB_ACTS_ON_OUTPUT;
@@ -120,12 +120,12 @@ static unsigned acts(const pb_method *m, const pb_site *site)
 
 static pb_tensor vector(const pb_method *m, const pb_site *site)
 {
-    return pb_flat(&pb_site_trainable(m, site, 0)->value);
+    return method_flat(&site_trainable(m, site, 0)->value);
 }
 
 static pb_tensor gradient(const pb_method *m, const pb_site *site)
 {
-    return pb_flat(&pb_site_trainable(m, site, 0)->grad);
+    return method_flat(&site_trainable(m, site, 0)->grad);
 }
 
 static pb_status input_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
@@ -201,10 +201,10 @@ static void config_write(const pb_method *m, pb_json *json)
     if (o->feedforward_side == SIDE_INPUT && *pattern != '\0') {
         pb_json_put_text(json, "feedforward_modules", pattern);
     } else {
-        pb_adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
-                              "feedforward_modules", json);
+        adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
+                           "feedforward_modules", json);
     }
-    pb_targets_write(m, json);
+    targets_write(m, json);
 }
 
 /* HF's default, down_proj, need not be a target. */
@@ -213,7 +213,7 @@ static bool may_be_target(const ia3_options *o, const char *module)
     bool any = *o->where.target_pattern != '\0';
     for (int64_t i = 0; i < o->where.targets.count; i++) {
         const char *target = o->where.targets.items[i];
-        any                = any || ends_in(target, module) || strcmp(target, PB_ALL_LINEAR) == 0;
+        any                = any || ends_in(target, module) || strcmp(target, ALL_LINEAR) == 0;
     }
     return any;
 }
@@ -234,16 +234,15 @@ static pb_status feedforward_read(ia3_options *o, const pb_adapter_config *c)
         o->feedforward_side = SIDE_OUTPUT;
         return PB_OK;
     }
-    return pb_adapter_text_or_list(c, "feedforward_modules", &o->feedforward_pattern,
-                                   &o->feedforward);
+    return adapter_text_or_list(c, "feedforward_modules", &o->feedforward_pattern, &o->feedforward);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     static const char *const refused[] = {"fan_in_fan_out", NULL};
     ia3_options *o                     = options;
-    PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_targets_read(c, &o->where));
+    PB_TRY(adapter_refuse(c, refused));
+    PB_TRY(targets_read(c, &o->where));
     return feedforward_read(o, c);
 }
 
@@ -253,7 +252,7 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     return (double)tokens * (double)m->parameters;
 }
 
-const pb_method_ops pb_method_ia3 = {
+const pb_method_ops method_ia3 = {
     .name                   = "ia3",
     .help                   = "a learned scale of keys, values and feed-forward inputs",
     .options_size           = sizeof(ia3_options),

@@ -9,60 +9,59 @@
 
 /* The one trainable of the methods that train what goes before the tokens; also what HF calls the
  * output of their encoders. */
-#define PB_PROMPT_NAME "prompt_embeddings"
+#define PROMPT_NAME "prompt_embeddings"
 /* adapter_keys that all prompt methods share. */
-#define PB_PROMPT_KEYS \
+#define PROMPT_KEYS \
     "num_attention_heads num_layers num_transformer_submodules num_virtual_tokens token_dim "
 
-#define PB_ENTRY(name, source) extern const pb_method_ops pb_method_##name;
+#define PB_ENTRY(name, source) extern const pb_method_ops method_##name;
 #include "registry.def"
 
 /* targets.c ------------------------------------------------------------------------------------ */
 
 /* The modules a method acts on, as HF PEFT chooses them; the first member of a method's options. */
-typedef struct pb_targets {
+typedef struct method_targets {
     pb_config_list targets; /* ends of paths, or "all-linear" alone; HF: target_modules, a list */
     char *target_pattern;   /* for the whole path, in place of targets; HF: a text */
     pb_config_list exclude; /* ends of paths; HF: exclude_modules, a list */
     char *exclude_pattern;  /* HF: a text */
     pb_config_ints layers;  /* HF: layers_to_transform */
     pb_config_list layer_lists; /* what the numbers count in; HF: layers_pattern */
-} pb_targets;
+} method_targets;
 
-#define PB_ALL_LINEAR "all-linear"
+#define ALL_LINEAR "all-linear"
 
-/* The fields of a pb_targets at the start of the options; `default_`: of targets. */
-#define PB_TARGET_FIELDS(default_, help_)                                                    \
-    PB_FIELD_TEXT_LIST(pb_targets, targets, default_, help_),                                \
-        PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_BEFORE, pb_targets, target_pattern, "",       \
+/* The fields of a method_targets at the start of the options; `default_`: of targets. */
+#define TARGET_FIELDS(default_, help_)                                                       \
+    PB_FIELD_TEXT_LIST(method_targets, targets, default_, help_),                            \
+        PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_BEFORE, method_targets, target_pattern, "",   \
                        "in place of targets: a regular expression (Python's) for the path"), \
-        PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, pb_targets, exclude, "",         \
+        PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, method_targets, exclude, "",     \
                        "targets to leave out, by the end of their path"),                    \
-        PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_BEFORE, pb_targets, exclude_pattern, "",      \
+        PB_FIELD_TEXTS(PB_CONFIG_TEXT, PB_KEPT_BEFORE, method_targets, exclude_pattern, "",  \
                        "targets to leave out: a regular expression for the path"),           \
-        PB_FIELD_INT_LIST_FOR(PB_KEPT_BEFORE, pb_targets, layers, "", 0, 1048576,            \
+        PB_FIELD_INT_LIST_FOR(PB_KEPT_BEFORE, method_targets, layers, "", 0, 1048576,        \
                               "layers to act in, from 0; none given: all"),                  \
-        PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, pb_targets, layer_lists, "",     \
+        PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, method_targets, layer_lists, "", \
                        "names of the lists that layers are numbers of; none given: any")
 
 /* True when HF's rule matches: the module's path is `target`, or ends with a dot and `target`. */
-bool pb_target_matches(const pb_site *site, const char *target);
+bool target_matches(const pb_site *site, const char *target);
 
 /* Declares the tensors of one site. */
-typedef pb_status (*pb_site_plan)(pb_method *m, const pb_site *site);
+typedef pb_status (*site_plan)(pb_method *m, const pb_site *site);
 
 /* Plans every site of that class that the targets (of the options) name, in the order of the sites,
  * and maps it to the first tensor that `plan` declares. A target that matches nothing is an error
  * that names the known ones. */
-pb_status pb_method_plan_sites(pb_method *m, pb_site_class site_class,
-                               pb_site_plan plan) PB_MUST_USE;
+pb_status method_plan_sites(pb_method *m, pb_site_class site_class, site_plan plan) PB_MUST_USE;
 /* Tensor number `which` of the site; NULL when the method does not act there. */
-pb_trainable *pb_site_trainable(const pb_method *m, const pb_site *site, int64_t which);
+pb_trainable *site_trainable(const pb_method *m, const pb_site *site, int64_t which);
 
 /* The keys of adapter_config.json that say where the adapter acts. Written are a list of ends or a
  * pattern; what narrows those is written as the list of the paths that are left. */
-pb_status pb_targets_read(const pb_adapter_config *c, pb_targets *out) PB_MUST_USE;
-void pb_targets_write(const pb_method *m, pb_json *json);
+pb_status targets_read(const pb_adapter_config *c, method_targets *out) PB_MUST_USE;
+void targets_write(const pb_method *m, pb_json *json);
 
 /* patterns.c ----------------------------------------------------------------------------------- */
 
@@ -71,81 +70,79 @@ void pb_targets_write(const pb_method *m, pb_json *json);
  * dots; the first that matches counts. */
 
 /* *number = that of the site; as it was where none matches. */
-pb_status pb_patterns_find(const pb_config_list *list, const pb_site *site,
-                           double *number) PB_MUST_USE;
+pb_status patterns_find(const pb_config_list *list, const pb_site *site,
+                        double *number) PB_MUST_USE;
 /* Before planning: every entry is a pattern and a number of at least `minimum`, whole where
  * `whole`. `key`: of the options, for messages. */
-pb_status pb_patterns_check(const pb_method *m, const char *key, const pb_config_list *list,
-                            double minimum, bool whole) PB_MUST_USE;
+pb_status patterns_check(const pb_method *m, const char *key, const pb_config_list *list,
+                         double minimum, bool whole) PB_MUST_USE;
 /* After planning: in a configuration, a pattern that matches none of the targets is an error. */
-pb_status pb_patterns_used(const pb_method *m, const char *key,
-                           const pb_config_list *list) PB_MUST_USE;
-pb_status pb_patterns_read(const pb_adapter_config *c, const char *key,
-                           pb_config_list *out) PB_MUST_USE;
-void pb_patterns_write(const pb_config_list *list, const char *key, pb_json *json);
+pb_status patterns_used(const pb_method *m, const char *key,
+                        const pb_config_list *list) PB_MUST_USE;
+pb_status patterns_read(const pb_adapter_config *c, const char *key,
+                        pb_config_list *out) PB_MUST_USE;
+void patterns_write(const pb_config_list *list, const char *key, pb_json *json);
 
 /* values.c ------------------------------------------------------------------------------------- */
 
 /* Sets the name; one that does not fit is an error. */
-pb_status pb_trainable_name(pb_trainable *t, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
+pb_status trainable_name(pb_trainable *t, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
 /* Weight decay applies to all but biases and norm weights, told by name as HF's trainer does. */
-bool pb_trainable_decays(const char *name);
+bool trainable_decays(const char *name);
 /* Allocates values and gradients and fills the values. */
-pb_status pb_method_allocate(pb_method *m) PB_MUST_USE;
-pb_status pb_method_initialise(pb_method *m) PB_MUST_USE;
+pb_status method_allocate(pb_method *m) PB_MUST_USE;
+pb_status method_initialise(pb_method *m) PB_MUST_USE;
 /* One flat view of a contiguous tensor. */
-pb_tensor pb_flat(const pb_tensor *t);
+pb_tensor method_flat(const pb_tensor *t);
 
 /* method.c ------------------------------------------------------------------------------------- */
 
 /* For plan slots: puts the place of an option (entry `index` of its list, -1: none) before the
  * message of a failure; gives `status` back. */
-pb_status pb_method_at(const pb_method *m, const char *key, int64_t index,
-                       pb_status status) PB_MUST_USE;
+pb_status method_at(const pb_method *m, const char *key, int64_t index,
+                    pb_status status) PB_MUST_USE;
 
 /* adapter_json.c ------------------------------------------------------------------------------- */
 
 /* *out = these texts, copied; what it held is freed. */
-pb_status pb_targets_set(const char *const *texts, size_t count, pb_config_list *out) PB_MUST_USE;
+pb_status targets_set(const char *const *texts, size_t count, pb_config_list *out) PB_MUST_USE;
 
 /* Each leaves *out as it is when the key is absent or null, and refuses other types by name. */
-pb_status pb_adapter_int(const pb_adapter_config *c, const char *key, int64_t minimum,
-                         int64_t *out) PB_MUST_USE;
-pb_status pb_adapter_number(const pb_adapter_config *c, const char *key, double *out) PB_MUST_USE;
+pb_status adapter_int(const pb_adapter_config *c, const char *key, int64_t minimum,
+                      int64_t *out) PB_MUST_USE;
+pb_status adapter_number(const pb_adapter_config *c, const char *key, double *out) PB_MUST_USE;
 /* A probability of dropping: from 0, below 1. */
-pb_status pb_adapter_dropout(const pb_adapter_config *c, const char *key, double *out) PB_MUST_USE;
+pb_status adapter_dropout(const pb_adapter_config *c, const char *key, double *out) PB_MUST_USE;
 /* The key is there and is not null, false, 0, "none" or empty. */
-bool pb_adapter_is_on(const pb_adapter_config *c, const char *key);
+bool adapter_is_on(const pb_adapter_config *c, const char *key);
 /* Keys (NULL-terminated) that HF PEFT cannot compute with when they are null. */
-pb_status pb_adapter_refuse_null(const pb_adapter_config *c, const char *const *keys) PB_MUST_USE;
-pb_status pb_adapter_bool(const pb_adapter_config *c, const char *key, bool *out) PB_MUST_USE;
+pb_status adapter_refuse_null(const pb_adapter_config *c, const char *const *keys) PB_MUST_USE;
+pb_status adapter_bool(const pb_adapter_config *c, const char *key, bool *out) PB_MUST_USE;
 /* NULL when absent. */
-pb_status pb_adapter_text(const pb_adapter_config *c, const char *key,
-                          const char **out) PB_MUST_USE;
+pb_status adapter_text(const pb_adapter_config *c, const char *key, const char **out) PB_MUST_USE;
 /* *out = the place of the text among `names` (NULL-terminated); another one is refused. */
-pb_status pb_adapter_choice(const pb_adapter_config *c, const char *key, const char *const *names,
-                            int *out) PB_MUST_USE;
+pb_status adapter_choice(const pb_adapter_config *c, const char *key, const char *const *names,
+                         int *out) PB_MUST_USE;
 /* A list of texts replaces *out; sorted, since HF writes sets in random order. */
-pb_status pb_adapter_list(const pb_adapter_config *c, const char *key,
-                          pb_config_list *out) PB_MUST_USE;
+pb_status adapter_list(const pb_adapter_config *c, const char *key,
+                       pb_config_list *out) PB_MUST_USE;
 /* An integer or a list of them replaces *out. */
-pb_status pb_adapter_ints(const pb_adapter_config *c, const char *key,
-                          pb_config_ints *out) PB_MUST_USE;
+pb_status adapter_ints(const pb_adapter_config *c, const char *key,
+                       pb_config_ints *out) PB_MUST_USE;
 /* A text replaces *text, a list *list; a text that is empty changes nothing. */
-pb_status pb_adapter_text_or_list(const pb_adapter_config *c, const char *key, char **text,
-                                  pb_config_list *list) PB_MUST_USE;
+pb_status adapter_text_or_list(const pb_adapter_config *c, const char *key, char **text,
+                               pb_config_list *list) PB_MUST_USE;
 /* Keys (NULL-terminated) that change the mathematics: anything but absent, null, false, 0, "none",
  * [] or {} is refused by name. */
-pb_status pb_adapter_refuse(const pb_adapter_config *c, const char *const *keys) PB_MUST_USE;
+pb_status adapter_refuse(const pb_adapter_config *c, const char *const *keys) PB_MUST_USE;
 /* One warning that lists the keys which HF PEFT does not write for this peft_type; adapter_keys.c.
  */
-pb_status pb_adapter_warn_unknown(const pb_adapter_config *c, const char *type) PB_MUST_USE;
+pb_status adapter_warn_unknown(const pb_adapter_config *c, const char *type) PB_MUST_USE;
 /* An integer that the model gives: another value is refused. */
-pb_status pb_adapter_expect(const pb_adapter_config *c, const char *key,
-                            int64_t expected) PB_MUST_USE;
+pb_status adapter_expect(const pb_adapter_config *c, const char *key, int64_t expected) PB_MUST_USE;
 /* 0 as 0.0, as HF PEFT writes it. */
-void pb_adapter_write_dropout(double dropout, const char *key, pb_json *json);
-void pb_adapter_write_list(const pb_config_list *list, const char *key, pb_json *json);
+void adapter_write_dropout(double dropout, const char *key, pb_json *json);
+void adapter_write_list(const pb_config_list *list, const char *key, pb_json *json);
 /* The keys that all prompt methods share. `heads` and `width`: of one virtual row. */
-void pb_adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
-                             pb_json *json);
+void adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
+                          pb_json *json);

@@ -6,17 +6,16 @@
 #include "internal.h"
 
 typedef struct lntuning_options {
-    pb_targets where;
+    method_targets where;
 } lntuning_options;
 
 static const pb_config_field fields[] = {
-    PB_TARGET_FIELDS("",
-                     "norms to train, by the end of their path; none: those that HF PEFT trains "
-                     "in this family"),
+    TARGET_FIELDS("", "norms to train, by the end of their path; none: those that HF PEFT trains "
+                      "in this family"),
     PB_FIELD_END,
 };
 
-static pb_status default_targets(const pb_model *model, pb_targets *where)
+static pb_status default_targets(const pb_model *model, method_targets *where)
 {
     const char *const *norms = pb_model_default_norms(pb_model_get_config(model));
     size_t count             = 0;
@@ -25,14 +24,14 @@ static pb_status default_targets(const pb_model *model, pb_targets *where)
     }
     return where->targets.count > 0 || *where->target_pattern != '\0'
                ? PB_OK
-               : pb_targets_set(norms, count, &where->targets);
+               : targets_set(norms, count, &where->targets);
 }
 
 static pb_status plan_site(pb_method *m, const pb_site *site)
 {
     pb_trainable copy = {
         .ndim = 1, .shape = {site->out}, .init = PB_INIT_COPY, .source = site->weight};
-    PB_TRY(pb_trainable_name(&copy, "base_model.model.%s.ln_tuning_layers.weight", site->hf_name));
+    PB_TRY(trainable_name(&copy, "base_model.model.%s.ln_tuning_layers.weight", site->hf_name));
     return pb_method_declare(m, &copy, NULL);
 }
 
@@ -40,18 +39,18 @@ static pb_status plan(pb_method *m)
 {
     lntuning_options *o = m->options;
     PB_TRY(default_targets(m->model, &o->where));
-    return pb_method_plan_sites(m, PB_SITE_NORM, plan_site);
+    return method_plan_sites(m, PB_SITE_NORM, plan_site);
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_BOUND : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_BOUND : 0;
 }
 
 static pb_status bind(pb_method *m, pb_binding *bindings)
 {
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        const pb_trainable *copy = pb_site_trainable(m, pb_model_site_at(m->model, i), 0);
+        const pb_trainable *copy = site_trainable(m, pb_model_site_at(m->model, i), 0);
         if (copy != NULL) {
             bindings[i].weight  = copy->value;
             bindings[i].dweight = copy->grad;
@@ -64,10 +63,10 @@ static const char adapter_keys[] = "target_modules";
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
-    return pb_targets_read(c, &((lntuning_options *)options)->where);
+    return targets_read(c, &((lntuning_options *)options)->where);
 }
 
-const pb_method_ops pb_method_lntuning = {
+const pb_method_ops method_lntuning = {
     .name                 = "lntuning",
     .help                 = "trained copies of the norm weights",
     .options_size         = sizeof(lntuning_options),
@@ -77,6 +76,6 @@ const pb_method_ops pb_method_lntuning = {
     .bind                 = bind,
     .peft_type            = "LN_TUNING",
     .adapter_keys         = adapter_keys,
-    .adapter_config_write = pb_targets_write,
+    .adapter_config_write = targets_write,
     .adapter_config_read  = config_read,
 };

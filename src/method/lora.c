@@ -19,9 +19,9 @@ const pb_config_field lora_fields[] = {
     PB_FIELD_FLOAT(lora_options, dropout, 0.05, 0, 0.999, "",
                    "probability of dropping an input of A in training"),
     PB_FIELD_BOOL(lora_options, rslora, false, "scale alpha / sqrt(r) in place of alpha / r"),
-    PB_TARGET_FIELDS("k_proj v_proj down_proj",
-                     "linear modules to adapt, by the end of their path; \"" PB_ALL_LINEAR
-                     "\": all of a layer"),
+    TARGET_FIELDS("k_proj v_proj down_proj",
+                  "linear modules to adapt, by the end of their path; \"" ALL_LINEAR
+                  "\": all of a layer"),
     PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, lora_options, rank_pattern, "",
                    "\"pattern=r\": another width where the pattern matches the path"),
     PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, lora_options, alpha_pattern, "",
@@ -37,8 +37,8 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
     lora_state *state     = m->state;
     double r              = (double)o->r;
     double alpha          = o->alpha;
-    PB_TRY(pb_patterns_find(&o->rank_pattern, site, &r));
-    PB_TRY(pb_patterns_find(&o->alpha_pattern, site, &alpha));
+    PB_TRY(patterns_find(&o->rank_pattern, site, &r));
+    PB_TRY(patterns_find(&o->alpha_pattern, site, &alpha));
     state->scales[site->index] = (float)(alpha / (o->rslora ? sqrt(r) : r));
     pb_trainable a             = {
                     .ndim  = 2,
@@ -50,14 +50,14 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
                       .shape = {site->out, (int64_t)r},
                       .init  = PB_INIT_ZERO,
                       .rate  = o->lora_plus_ratio};
-    PB_TRY(pb_trainable_name(&a, "base_model.model.%s.lora_A.weight", site->hf_name));
-    PB_TRY(pb_trainable_name(&b, "base_model.model.%s.lora_B.weight", site->hf_name));
+    PB_TRY(trainable_name(&a, "base_model.model.%s.lora_A.weight", site->hf_name));
+    PB_TRY(trainable_name(&b, "base_model.model.%s.lora_B.weight", site->hf_name));
     PB_TRY(pb_method_declare(m, &a, NULL));
     PB_TRY(pb_method_declare(m, &b, NULL));
     return state->plan_more != NULL ? state->plan_more(m, site) : PB_OK;
 }
 
-pb_status lora_plan(pb_method *m, size_t state_size, pb_site_plan plan_more)
+pb_status lora_plan(pb_method *m, size_t state_size, site_plan plan_more)
 {
     const lora_options *o = m->options;
     lora_state *state     = pb_memory_new(1, state_size);
@@ -67,11 +67,11 @@ pb_status lora_plan(pb_method *m, size_t state_size, pb_site_plan plan_more)
     m->state         = state;
     state->plan_more = plan_more;
     PB_TRY(PB_ALLOC(state->scales, pb_model_site_count(m->model)));
-    PB_TRY(pb_patterns_check(m, "rank_pattern", &o->rank_pattern, 1.0, true));
-    PB_TRY(pb_patterns_check(m, "alpha_pattern", &o->alpha_pattern, -1e6, false));
-    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
-    PB_TRY(pb_patterns_used(m, "rank_pattern", &o->rank_pattern));
-    return pb_patterns_used(m, "alpha_pattern", &o->alpha_pattern);
+    PB_TRY(patterns_check(m, "rank_pattern", &o->rank_pattern, 1.0, true));
+    PB_TRY(patterns_check(m, "alpha_pattern", &o->alpha_pattern, -1e6, false));
+    PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(patterns_used(m, "rank_pattern", &o->rank_pattern));
+    return patterns_used(m, "alpha_pattern", &o->alpha_pattern);
 }
 
 void lora_destroy(pb_method *m)
@@ -85,7 +85,7 @@ void lora_destroy(pb_method *m)
 
 unsigned lora_acts(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
 }
 
 bool lora_drops(const pb_method *m)
@@ -95,8 +95,8 @@ bool lora_drops(const pb_method *m)
 
 low_rank lora_at(const pb_method *m, const pb_site *site)
 {
-    const pb_trainable *a   = pb_site_trainable(m, site, 0);
-    const pb_trainable *b   = pb_site_trainable(m, site, 1);
+    const pb_trainable *a   = site_trainable(m, site, 0);
+    const pb_trainable *b   = site_trainable(m, site, 1);
     const lora_state *state = m->state;
     return (low_rank){
         .a       = a->value,
@@ -115,7 +115,7 @@ static pb_status plan(pb_method *m)
 
 static int64_t kept_width(const pb_method *m, const pb_site *site)
 {
-    const pb_trainable *a = pb_site_trainable(m, site, 0);
+    const pb_trainable *a = site_trainable(m, site, 0);
     return a != NULL ? a->shape[0] : 0;
 }
 
@@ -155,14 +155,14 @@ void lora_config_write(const pb_method *m, bool dora, pb_json *json)
     const lora_options *o = m->options;
     pb_json_put_int(json, "r", o->r);
     pb_json_put_number(json, "lora_alpha", o->alpha, PB_JSON_EXACT);
-    pb_adapter_write_dropout(o->dropout, "lora_dropout", json);
+    adapter_write_dropout(o->dropout, "lora_dropout", json);
     pb_json_put_bool(json, "use_rslora", o->rslora);
     pb_json_put_bool(json, "use_dora", dora);
     pb_json_put_text(json, "bias", "none");
     pb_json_put_bool(json, "fan_in_fan_out", false);
-    pb_patterns_write(&o->rank_pattern, "rank_pattern", json);
-    pb_patterns_write(&o->alpha_pattern, "alpha_pattern", json);
-    pb_targets_write(m, json);
+    patterns_write(&o->rank_pattern, "rank_pattern", json);
+    patterns_write(&o->alpha_pattern, "alpha_pattern", json);
+    targets_write(m, json);
 }
 
 static void config_write(const pb_method *m, pb_json *json)
@@ -212,21 +212,21 @@ pb_status lora_config_read(void *options, const pb_adapter_config *c)
     o->dropout                         = 0.0;
     o->r                               = 8; /* HF's defaults, for files that leave keys out */
     o->alpha                           = 8.0;
-    PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_adapter_refuse_null(c, numbers));
+    PB_TRY(adapter_refuse(c, refused));
+    PB_TRY(adapter_refuse_null(c, numbers));
     PB_TRY(check_init(c));
-    PB_TRY(pb_adapter_int(c, "r", 1, &o->r));
-    PB_TRY(pb_adapter_number(c, "lora_alpha", &o->alpha));
-    PB_TRY(pb_adapter_dropout(c, "lora_dropout", &o->dropout));
-    PB_TRY(pb_adapter_bool(c, "use_rslora", &o->rslora));
-    PB_TRY(pb_patterns_read(c, "rank_pattern", &o->rank_pattern));
-    PB_TRY(pb_patterns_read(c, "alpha_pattern", &o->alpha_pattern));
-    return pb_targets_read(c, &o->where);
+    PB_TRY(adapter_int(c, "r", 1, &o->r));
+    PB_TRY(adapter_number(c, "lora_alpha", &o->alpha));
+    PB_TRY(adapter_dropout(c, "lora_dropout", &o->dropout));
+    PB_TRY(adapter_bool(c, "use_rslora", &o->rslora));
+    PB_TRY(patterns_read(c, "rank_pattern", &o->rank_pattern));
+    PB_TRY(patterns_read(c, "alpha_pattern", &o->alpha_pattern));
+    return targets_read(c, &o->where);
 }
 
 static bool claims(const pb_adapter_config *c)
 {
-    return !pb_adapter_is_on(c, "use_dora");
+    return !adapter_is_on(c, "use_dora");
 }
 
 /* A x and B (A x), unmerged: r (in + out) multiply-accumulates at every site, which is the number
@@ -236,7 +236,7 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     return 2.0 * (double)tokens * (double)m->parameters;
 }
 
-const pb_method_ops pb_method_lora = {
+const pb_method_ops method_lora = {
     .name                   = "lora",
     .help                   = "low-rank updates of linear modules",
     .options_size           = sizeof(lora_options),

@@ -6,7 +6,7 @@
 #include "low_rank.h"
 
 typedef struct lora_options {
-    pb_targets where;
+    method_targets where;
     int64_t r;
     double alpha, dropout;
     bool rslora;
@@ -28,12 +28,12 @@ extern const pb_config_field lora_fields[];
 /* The first member of the state of a method with these options. */
 typedef struct lora_state {
     float *scales; /* [sites] alpha / r */
-    pb_site_plan plan_more;
+    site_plan plan_more;
 } lora_state;
 
 /* Makes a state of that size, and plans A and B of every site; `plan_more` (may be NULL) declares
  * what comes next at the site. */
-pb_status lora_plan(pb_method *m, size_t state_size, pb_site_plan plan_more) PB_MUST_USE;
+pb_status lora_plan(pb_method *m, size_t state_size, site_plan plan_more) PB_MUST_USE;
 void lora_destroy(pb_method *m);
 
 unsigned lora_acts(const pb_method *m, const pb_site *site);

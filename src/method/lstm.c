@@ -15,12 +15,12 @@
 enum { WEIGHT_IH, WEIGHT_HH, BIAS_IH, BIAS_HH, TENSORS };
 enum { INPUT, FORGET, CELL, OUTPUT, GATES };
 
-static pb_trainable *parameter(const pb_lstm *l, const pb_method *m, int direction, int which)
+static pb_trainable *parameter(const method_lstm *l, const pb_method *m, int direction, int which)
 {
     return &m->trainables[l->first + direction * TENSORS + which];
 }
 
-static pb_status declare(pb_lstm *l, pb_method *m, int64_t index, int direction, int which)
+static pb_status declare(method_lstm *l, pb_method *m, int64_t index, int direction, int which)
 {
     static const char *const names[TENSORS] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"};
     pb_trainable t                          = {.init = PB_INIT_UNIFORM};
@@ -28,8 +28,8 @@ static pb_status declare(pb_lstm *l, pb_method *m, int64_t index, int direction,
     t.ndim                                  = which < BIAS_IH ? 2 : 1;
     t.shape[0]                              = GATES * l->hidden;
     t.shape[1]                              = which == WEIGHT_IH ? l->in : l->hidden;
-    PB_TRY(pb_trainable_name(&t, "prompt_encoder.lstm_head.%s_l%" PRId64 "%s", names[which], index,
-                             direction == 0 ? "" : "_reverse"));
+    PB_TRY(trainable_name(&t, "prompt_encoder.lstm_head.%s_l%" PRId64 "%s", names[which], index,
+                          direction == 0 ? "" : "_reverse"));
     return pb_method_declare(m, &t, direction == 0 && which == 0 ? &l->first : NULL);
 }
 
@@ -40,7 +40,7 @@ static pb_tensor take(float **next, int64_t rows, int64_t columns)
     return t;
 }
 
-static pb_status allocate(pb_lstm *l, pb_method *m)
+static pb_status allocate(method_lstm *l, pb_method *m)
 {
     int64_t n          = l->rows;
     int64_t hidden     = l->hidden;
@@ -51,11 +51,11 @@ static pb_status allocate(pb_lstm *l, pb_method *m)
 
     float *next = l->block;
     for (int way = 0; way < 2; way++) {
-        pb_lstm_direction *d = &l->direction[way];
-        d->z                 = take(&next, n, GATES * hidden);
-        d->g                 = take(&next, n, hidden);
-        d->c                 = take(&next, n + 2, hidden);
-        d->squashed          = take(&next, n, hidden);
+        lstm_direction *d = &l->direction[way];
+        d->z              = take(&next, n, GATES * hidden);
+        d->g              = take(&next, n, hidden);
+        d->c              = take(&next, n + 2, hidden);
+        d->squashed       = take(&next, n, hidden);
     }
     l->h    = take(&next, n + 2, 2 * hidden);
     l->dx   = take(&next, n, l->in);
@@ -66,7 +66,7 @@ static pb_status allocate(pb_lstm *l, pb_method *m)
     return PB_OK;
 }
 
-pb_status pb_lstm_plan(pb_lstm *l, pb_method *m, int64_t index)
+pb_status lstm_plan(method_lstm *l, pb_method *m, int64_t index)
 {
     for (int way = 0; way < 2; way++) {
         for (int which = 0; which < TENSORS; which++) {
@@ -76,7 +76,7 @@ pb_status pb_lstm_plan(pb_lstm *l, pb_method *m, int64_t index)
     return m->backend != NULL ? allocate(l, m) : PB_OK;
 }
 
-void pb_lstm_clear(pb_lstm *l, pb_method *m)
+void lstm_clear(method_lstm *l, pb_method *m)
 {
     if (l->block != NULL) {
         pb_backend_free(m->backend, l->block);
@@ -84,7 +84,7 @@ void pb_lstm_clear(pb_lstm *l, pb_method *m)
     }
 }
 
-pb_tensor pb_lstm_output(const pb_lstm *l)
+pb_tensor lstm_output(const method_lstm *l)
 {
     return pb_tensor_rows(&l->h, 1, l->rows);
 }
@@ -103,18 +103,18 @@ typedef struct lstm_step {
     pb_tensor c, c_before, h, h_before;
 } lstm_step;
 
-static lstm_step step_at(const pb_lstm *l, int way, int64_t t)
+static lstm_step step_at(const method_lstm *l, int way, int64_t t)
 {
-    const pb_lstm_direction *d = &l->direction[way];
-    int64_t before             = way == 0 ? t : t + 2; /* with the zero row in front */
-    lstm_step s                = {
-                       .z        = pb_tensor_rows(&d->z, t, 1),
-                       .g        = pb_tensor_rows(&d->g, t, 1),
-                       .squashed = pb_tensor_rows(&d->squashed, t, 1),
-                       .c        = pb_tensor_rows(&d->c, t + 1, 1),
-                       .c_before = pb_tensor_rows(&d->c, before, 1),
-                       .h        = part_of(&l->h, t + 1, way, l->hidden),
-                       .h_before = part_of(&l->h, before, way, l->hidden),
+    const lstm_direction *d = &l->direction[way];
+    int64_t before          = way == 0 ? t : t + 2; /* with the zero row in front */
+    lstm_step s             = {
+                    .z        = pb_tensor_rows(&d->z, t, 1),
+                    .g        = pb_tensor_rows(&d->g, t, 1),
+                    .squashed = pb_tensor_rows(&d->squashed, t, 1),
+                    .c        = pb_tensor_rows(&d->c, t + 1, 1),
+                    .c_before = pb_tensor_rows(&d->c, before, 1),
+                    .h        = part_of(&l->h, t + 1, way, l->hidden),
+                    .h_before = part_of(&l->h, before, way, l->hidden),
     };
     for (int gate = 0; gate < GATES; gate++) {
         s.gates[gate] = part_of(&d->z, t, gate, l->hidden);
@@ -122,7 +122,7 @@ static lstm_step step_at(const pb_lstm *l, int way, int64_t t)
     return s;
 }
 
-static pb_status step_forward(const pb_lstm *l, pb_method *m, int way, int64_t t)
+static pb_status step_forward(const method_lstm *l, pb_method *m, int way, int64_t t)
 {
     pb_backend *be = m->backend;
     lstm_step s    = step_at(l, way, t);
@@ -137,12 +137,12 @@ static pb_status step_forward(const pb_lstm *l, pb_method *m, int way, int64_t t
 }
 
 /* The token that a direction reads at step i of n. */
-static int64_t token_at(const pb_lstm *l, int way, int64_t i)
+static int64_t token_at(const method_lstm *l, int way, int64_t i)
 {
     return way == 0 ? i : l->rows - 1 - i;
 }
 
-pb_status pb_lstm_forward(pb_lstm *l, pb_method *m, const pb_tensor *x)
+pb_status lstm_forward(method_lstm *l, pb_method *m, const pb_tensor *x)
 {
     for (int way = 0; way < 2; way++) {
         pb_tensor *z = &l->direction[way].z;
@@ -159,7 +159,7 @@ pb_status pb_lstm_forward(pb_lstm *l, pb_method *m, const pb_tensor *x)
 
 /* On entry dh at t and dc hold the whole gradient by h_t, and by c_t through c of the next step; on
  * return dz at t is set and dc is the gradient by c_s. */
-static pb_status step_backward(pb_lstm *l, pb_method *m, int way, int64_t t)
+static pb_status step_backward(method_lstm *l, pb_method *m, int way, int64_t t)
 {
     pb_backend *be = m->backend;
     lstm_step s    = step_at(l, way, t);
@@ -181,7 +181,7 @@ static pb_status step_backward(pb_lstm *l, pb_method *m, int way, int64_t t)
 }
 
 /* From the last step of a direction to its first: sets dz and completes dh of every token. */
-static pb_status walk_back(pb_lstm *l, pb_method *m, int way)
+static pb_status walk_back(method_lstm *l, pb_method *m, int way)
 {
     PB_TRY(pb_zero(m->backend, &l->dc));
     for (int64_t i = l->rows - 1; i >= 0; i--) {
@@ -197,7 +197,7 @@ static pb_status walk_back(pb_lstm *l, pb_method *m, int way)
 }
 
 /* dW_ih += dzᵀ x, dW_hh += dzᵀ h_s, db += Σ dz for both biases; dx = or += dz W_ih. */
-static pb_status parameters_backward(pb_lstm *l, pb_method *m, int way, const pb_tensor *x)
+static pb_status parameters_backward(method_lstm *l, pb_method *m, int way, const pb_tensor *x)
 {
     static const pb_matmul_args add = {.transpose_a = true, .alpha = 1.0f, .beta = 1.0f};
     pb_backend *be                  = m->backend;
@@ -211,7 +211,7 @@ static pb_status parameters_backward(pb_lstm *l, pb_method *m, int way, const pb
                      &(pb_matmul_args){.alpha = 1.0f, .beta = way == 0 ? 0.0f : 1.0f});
 }
 
-pb_status pb_lstm_backward(pb_lstm *l, pb_method *m, const pb_tensor *x, const pb_tensor *dy)
+pb_status lstm_backward(method_lstm *l, pb_method *m, const pb_tensor *x, const pb_tensor *dy)
 {
     PB_TRY(pb_copy(m->backend, &l->dh, dy));
     for (int way = 0; way < 2; way++) {

@@ -61,7 +61,7 @@ static bool has_weights(const pb_model *model)
     return embedding != NULL && !pb_tensor_is_none(&embedding->weight);
 }
 
-pb_status pb_method_at(const pb_method *m, const char *key, int64_t index, pb_status status)
+pb_status method_at(const pb_method *m, const char *key, int64_t index, pb_status status)
 {
     return pb_config_at(m->config, m->group, key, index, status);
 }
@@ -89,8 +89,8 @@ pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const 
     }
     PB_TRY_GOTO(status, ops->plan(m), err_method);
     if (m->backend != NULL) {
-        PB_TRY_GOTO(status, pb_method_allocate(m), err_method);
-        PB_TRY_GOTO(status, pb_method_initialise(m), err_method);
+        PB_TRY_GOTO(status, method_allocate(m), err_method);
+        PB_TRY_GOTO(status, method_initialise(m), err_method);
     }
     m->config = NULL;
     m->group  = NULL;

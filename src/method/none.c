@@ -9,7 +9,7 @@ static pb_status plan(pb_method *m)
     return PB_OK;
 }
 
-const pb_method_ops pb_method_none = {
+const pb_method_ops method_none = {
     .name = "none",
     .help = "the frozen model without training",
     .plan = plan,

@@ -32,7 +32,7 @@ static pb_status matches(const char *entry, size_t length, const pb_site *site, 
     return status;
 }
 
-pb_status pb_patterns_find(const pb_config_list *list, const pb_site *site, double *number)
+pb_status patterns_find(const pb_config_list *list, const pb_site *site, double *number)
 {
     bool found = false;
     for (int64_t i = 0; i < list->count && !found; i++) {
@@ -44,28 +44,28 @@ pb_status pb_patterns_find(const pb_config_list *list, const pb_site *site, doub
     return PB_OK;
 }
 
-pb_status pb_patterns_check(const pb_method *m, const char *key, const pb_config_list *list,
-                            double minimum, bool whole)
+pb_status patterns_check(const pb_method *m, const char *key, const pb_config_list *list,
+                         double minimum, bool whole)
 {
     for (int64_t i = 0; i < list->count; i++) {
         size_t length = 0;
         double number = number_of(list->items[i], &length);
         if (length == 0 || !(number >= minimum && number <= 1048576.0) ||
             (whole && number != floor(number))) {
-            return pb_method_at(
+            return method_at(
                 m, key, i,
                 PB_FAIL(PB_ERR_CONFIG,
                         "%s: \"%s\" is not a pattern, =, and a%s number of %g … 1048576",
                         m->ops->name, list->items[i], whole ? " whole" : "", minimum));
         }
         bool found = false; /* the expression is tried, whatever the targets are */
-        PB_TRY(pb_method_at(
-            m, key, i, matches(list->items[i], length, pb_model_site_at(m->model, 0), &found)));
+        PB_TRY(method_at(m, key, i,
+                         matches(list->items[i], length, pb_model_site_at(m->model, 0), &found)));
     }
     return PB_OK;
 }
 
-pb_status pb_patterns_used(const pb_method *m, const char *key, const pb_config_list *list)
+pb_status patterns_used(const pb_method *m, const char *key, const pb_config_list *list)
 {
     for (int64_t i = 0; i < list->count && m->config != NULL; i++) {
         size_t length = 0;
@@ -77,10 +77,10 @@ pb_status pb_patterns_used(const pb_method *m, const char *key, const pb_config_
             }
         }
         if (!any) {
-            return pb_method_at(m, key, i,
-                                PB_FAIL(PB_ERR_CONFIG,
-                                        "%s: the pattern \"%.*s\" matches none of the targets",
-                                        m->ops->name, (int)length, list->items[i]));
+            return method_at(m, key, i,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "%s: the pattern \"%.*s\" matches none of the targets",
+                                     m->ops->name, (int)length, list->items[i]));
         }
     }
     return PB_OK;
@@ -91,7 +91,7 @@ static pb_status fail_value(const pb_adapter_config *c, const char *key)
     return PB_FAIL(PB_ERR_FORMAT, "%s: %s must be an object of numbers", c->path, key);
 }
 
-pb_status pb_patterns_read(const pb_adapter_config *c, const char *key, pb_config_list *out)
+pb_status patterns_read(const pb_adapter_config *c, const char *key, pb_config_list *out)
 {
     const json_t *object = json_object_get(c->json, key);
     size_t count         = json_object_size(object);
@@ -121,7 +121,7 @@ pb_status pb_patterns_read(const pb_adapter_config *c, const char *key, pb_confi
         texts[i] = entries[i].data;
         i++;
     }
-    status = pb_targets_set(texts, count, out);
+    status = targets_set(texts, count, out);
 done:
     for (size_t k = 0; k < count; k++) {
         pb_string_clear(&entries[k]);
@@ -131,7 +131,7 @@ done:
     return status;
 }
 
-void pb_patterns_write(const pb_config_list *list, const char *key, pb_json *json)
+void patterns_write(const pb_config_list *list, const char *key, pb_json *json)
 {
     pb_string pattern = {0};
     pb_json_put_object(json, key, PB_JSON_INLINE);

@@ -41,24 +41,24 @@ static pb_status plan(pb_method *m)
                              .shape = {o->num_virtual_tokens, columns},
                              .init  = PB_INIT_NORMAL,
                              .scale = 1.0};
-        PB_TRY(pb_trainable_name(&keys, PB_PROMPT_NAME));
+        PB_TRY(trainable_name(&keys, PROMPT_NAME));
         return pb_method_declare(m, &keys, NULL);
     }
-    pb_encoder *encoder = NULL;
+    method_encoder *encoder = NULL;
     PB_TRY(PB_ALLOC(encoder, 1));
     m->state = encoder;
-    *encoder = (pb_encoder){.rows       = o->num_virtual_tokens,
-                            .layers     = 2,
-                            .widths     = {width, o->encoder_hidden_size, columns},
-                            .activation = PB_ACTIVATION_TANH,
-                            .embedded   = width};
-    return pb_encoder_plan(encoder, m, "transform");
+    *encoder = (method_encoder){.rows       = o->num_virtual_tokens,
+                                .layers     = 2,
+                                .widths     = {width, o->encoder_hidden_size, columns},
+                                .activation = PB_ACTIVATION_TANH,
+                                .embedded   = width};
+    return encoder_plan(encoder, m, "transform");
 }
 
 static void destroy(pb_method *m)
 {
     if (m->state != NULL) {
-        pb_encoder_clear(m->state, m);
+        encoder_clear(m->state, m);
         pb_memory_free(m->state);
         m->state = NULL;
     }
@@ -71,24 +71,23 @@ static int64_t virtual_keys(const pb_method *m)
 
 static pb_status keys_forward(pb_method *m, pb_tensor *keys)
 {
-    return m->state != NULL ? pb_encoder_forward(m->state, m, keys)
+    return m->state != NULL ? encoder_forward(m->state, m, keys)
                             : pb_copy(m->backend, keys, &m->trainables[0].value);
 }
 
 static pb_status keys_backward(pb_method *m, const pb_tensor *dkeys)
 {
-    return m->state != NULL ? pb_encoder_backward(m->state, m, dkeys)
+    return m->state != NULL ? encoder_backward(m->state, m, dkeys)
                             : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, dkeys);
 }
 
-static const char adapter_keys[] =
-    PB_PROMPT_KEYS "encoder_hidden_size init_weights prefix_projection";
+static const char adapter_keys[] = PROMPT_KEYS "encoder_hidden_size init_weights prefix_projection";
 
 static void config_write(const pb_method *m, pb_json *json)
 {
     const prefix_options *o = m->options;
-    pb_adapter_write_prompt(m, o->num_virtual_tokens, pb_model_get_config(m->model)->kv_heads,
-                            key_width(m->model), json);
+    adapter_write_prompt(m, o->num_virtual_tokens, pb_model_get_config(m->model)->kv_heads,
+                         key_width(m->model), json);
     pb_json_put_bool(json, "prefix_projection", o->projection);
     pb_json_put_int(json, "encoder_hidden_size", o->encoder_hidden_size);
 }
@@ -99,18 +98,18 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     const pb_model_config *model = pb_model_get_config(c->model);
     o->projection                = false;
     o->encoder_hidden_size       = key_width(c->model);
-    PB_TRY(pb_adapter_expect(c, "token_dim", key_width(c->model)));
-    PB_TRY(pb_adapter_expect(c, "num_layers", model->layers));
-    PB_TRY(pb_adapter_expect(c, "num_attention_heads", model->kv_heads));
-    PB_TRY(pb_adapter_expect(c, "num_transformer_submodules", 1));
-    PB_TRY(pb_adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens));
-    PB_TRY(pb_adapter_int(c, "encoder_hidden_size", 1, &o->encoder_hidden_size));
-    PB_TRY(pb_adapter_bool(c, "prefix_projection", &o->projection));
+    PB_TRY(adapter_expect(c, "token_dim", key_width(c->model)));
+    PB_TRY(adapter_expect(c, "num_layers", model->layers));
+    PB_TRY(adapter_expect(c, "num_attention_heads", model->kv_heads));
+    PB_TRY(adapter_expect(c, "num_transformer_submodules", 1));
+    PB_TRY(adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens));
+    PB_TRY(adapter_int(c, "encoder_hidden_size", 1, &o->encoder_hidden_size));
+    PB_TRY(adapter_bool(c, "prefix_projection", &o->projection));
     o->projection = o->projection && c->encoder;
     return PB_OK;
 }
 
-const pb_method_ops pb_method_prefix = {
+const pb_method_ops method_prefix = {
     .name                 = "prefix",
     .help                 = "prefix tuning: trained keys and values before those of the tokens",
     .options_size         = sizeof(prefix_options),

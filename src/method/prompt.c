@@ -38,7 +38,7 @@ static pb_status plan(pb_method *m)
               .init  = o->init == INIT_NORMAL ? PB_INIT_NORMAL : PB_INIT_ZERO,
               .scale = 1.0,
     };
-    PB_TRY(pb_trainable_name(&rows, PB_PROMPT_NAME));
+    PB_TRY(trainable_name(&rows, PROMPT_NAME));
     return pb_method_declare(m, &rows, NULL);
 }
 
@@ -111,13 +111,13 @@ static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
     return pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
 }
 
-static const char adapter_keys[] = PB_PROMPT_KEYS
+static const char adapter_keys[] = PROMPT_KEYS
     "prompt_tuning_init prompt_tuning_init_text tokenizer_kwargs tokenizer_name_or_path";
 
 static void config_write(const pb_method *m, pb_json *json)
 {
     const pb_model_config *model = pb_model_get_config(m->model);
-    pb_adapter_write_prompt(m, virtual_rows(m), model->heads, model->width, json);
+    adapter_write_prompt(m, virtual_rows(m), model->heads, model->width, json);
     pb_json_put_text(json, "prompt_tuning_init", "RANDOM");
 }
 
@@ -125,12 +125,12 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     prompt_options *o = options;
     o->init           = INIT_NORMAL; /* the values come from the file */
-    PB_TRY(pb_adapter_expect(c, "token_dim", pb_model_get_config(c->model)->width));
-    PB_TRY(pb_adapter_expect(c, "num_transformer_submodules", 1));
-    return pb_adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens);
+    PB_TRY(adapter_expect(c, "token_dim", pb_model_get_config(c->model)->width));
+    PB_TRY(adapter_expect(c, "num_transformer_submodules", 1));
+    return adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens);
 }
 
-const pb_method_ops pb_method_prompt = {
+const pb_method_ops method_prompt = {
     .name                 = "prompt",
     .help                 = "prompt tuning: trained rows before the tokens",
     .options_size         = sizeof(prompt_options),

@@ -45,18 +45,18 @@ static pb_status plan(pb_method *m)
                              .shape = {o->num_virtual_tokens, width},
                              .init  = PB_INIT_NORMAL,
                              .scale = 1.0};
-        PB_TRY(pb_trainable_name(&rows, PB_PROMPT_NAME));
+        PB_TRY(trainable_name(&rows, PROMPT_NAME));
         return pb_method_declare(m, &rows, NULL);
     }
-    int64_t hidden      = o->encoder_hidden_size;
-    pb_encoder *encoder = NULL;
+    int64_t hidden          = o->encoder_hidden_size;
+    method_encoder *encoder = NULL;
     PB_TRY(PB_ALLOC(encoder, 1));
     m->state = encoder;
-    *encoder = (pb_encoder){.rows       = o->num_virtual_tokens,
-                            .layers     = 3,
-                            .widths     = {width, hidden, hidden, width},
-                            .activation = PB_ACTIVATION_RELU,
-                            .embedded   = width};
+    *encoder = (method_encoder){.rows       = o->num_virtual_tokens,
+                                .layers     = 3,
+                                .widths     = {width, hidden, hidden, width},
+                                .activation = PB_ACTIVATION_RELU,
+                                .embedded   = width};
     if (o->encoder == ENCODER_LSTM) {
         encoder->layers      = 2;
         encoder->lstm_layers = o->encoder_num_layers;
@@ -64,13 +64,13 @@ static pb_status plan(pb_method *m)
         encoder->widths[1]   = 2 * hidden;
         encoder->widths[2]   = width;
     }
-    return pb_encoder_plan(encoder, m, "mlp_head");
+    return encoder_plan(encoder, m, "mlp_head");
 }
 
 static void destroy(pb_method *m)
 {
     if (m->state != NULL) {
-        pb_encoder_clear(m->state, m);
+        encoder_clear(m->state, m);
         pb_memory_free(m->state);
         m->state = NULL;
     }
@@ -83,24 +83,24 @@ static int64_t virtual_rows(const pb_method *m)
 
 static pb_status rows_forward(pb_method *m, pb_tensor *rows)
 {
-    return m->state != NULL ? pb_encoder_forward(m->state, m, rows)
+    return m->state != NULL ? encoder_forward(m->state, m, rows)
                             : pb_copy(m->backend, rows, &m->trainables[0].value);
 }
 
 static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
 {
-    return m->state != NULL ? pb_encoder_backward(m->state, m, drows)
+    return m->state != NULL ? encoder_backward(m->state, m, drows)
                             : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
 }
 
-static const char adapter_keys[] = PB_PROMPT_KEYS
+static const char adapter_keys[] = PROMPT_KEYS
     "encoder_dropout encoder_hidden_size encoder_num_layers encoder_reparameterization_type";
 
 static void config_write(const pb_method *m, pb_json *json)
 {
     const ptuning_options *o     = m->options;
     const pb_model_config *model = pb_model_get_config(m->model);
-    pb_adapter_write_prompt(m, o->num_virtual_tokens, model->heads, model->width, json);
+    adapter_write_prompt(m, o->num_virtual_tokens, model->heads, model->width, json);
     pb_json_put_text(json, "encoder_reparameterization_type", types[o->encoder == ENCODER_LSTM]);
     pb_json_put_int(json, "encoder_hidden_size", o->encoder_hidden_size);
     pb_json_put_int(json, "encoder_num_layers", o->encoder_num_layers);
@@ -111,12 +111,12 @@ static void config_write(const pb_method *m, pb_json *json)
 static pb_status lstm_read(ptuning_options *o, const pb_adapter_config *c)
 {
     static const char *const between_layers[] = {"encoder_dropout", NULL};
-    PB_TRY(pb_adapter_int(c, "encoder_num_layers", 1, &o->encoder_num_layers));
+    PB_TRY(adapter_int(c, "encoder_num_layers", 1, &o->encoder_num_layers));
     if (o->encoder_num_layers > LSTM_LAYERS_MAX) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: encoder_num_layers is %" PRId64 "; it must be 1 … %d",
                        c->path, o->encoder_num_layers, LSTM_LAYERS_MAX);
     }
-    return o->encoder_num_layers > 1 ? pb_adapter_refuse(c, between_layers) : PB_OK;
+    return o->encoder_num_layers > 1 ? adapter_refuse(c, between_layers) : PB_OK;
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
@@ -124,19 +124,19 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     ptuning_options *o     = options;
     int64_t width          = pb_model_get_config(c->model)->width;
     o->encoder_hidden_size = width; /* HF's choice for null */
-    PB_TRY(pb_adapter_expect(c, "token_dim", width));
-    PB_TRY(pb_adapter_expect(c, "num_transformer_submodules", 1));
-    PB_TRY(pb_adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens));
-    PB_TRY(pb_adapter_int(c, "encoder_hidden_size", 1, &o->encoder_hidden_size));
+    PB_TRY(adapter_expect(c, "token_dim", width));
+    PB_TRY(adapter_expect(c, "num_transformer_submodules", 1));
+    PB_TRY(adapter_int(c, "num_virtual_tokens", 1, &o->num_virtual_tokens));
+    PB_TRY(adapter_int(c, "encoder_hidden_size", 1, &o->encoder_hidden_size));
     o->encoder = ENCODER_MLP;
-    PB_TRY(pb_adapter_choice(c, "encoder_reparameterization_type", types, &o->encoder));
+    PB_TRY(adapter_choice(c, "encoder_reparameterization_type", types, &o->encoder));
     if (!c->encoder) {
         o->encoder = ENCODER_NONE;
     }
     return o->encoder == ENCODER_LSTM ? lstm_read(o, c) : PB_OK;
 }
 
-const pb_method_ops pb_method_ptuning = {
+const pb_method_ops method_ptuning = {
     .name                 = "ptuning",
     .help                 = "p-tuning: rows before the tokens, made by a small network",
     .options_size         = sizeof(ptuning_options),

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 static const pb_method_ops *const methods[] = {
-#define PB_ENTRY(name, source) &pb_method_##name,
+#define PB_ENTRY(name, source) &method_##name,
 #include "registry.def"
     NULL,
 };

@@ -27,7 +27,7 @@ enum { PATTERN_PLAIN, PATTERN_BANDED, PATTERN_RANDOM, PATTERN_TOP_K };
 static const char *const patterns[] = {"plain", "banded", "random", "top_k", NULL};
 
 typedef struct svft_options {
-    pb_targets where;
+    method_targets where;
     int pattern;
     int64_t off_diagonals;
 } svft_options;
@@ -36,7 +36,7 @@ static const pb_config_field fields[] = {
     PB_FIELD_CHOICE(svft_options, pattern, PATTERN_BANDED, patterns, "which positions are trained"),
     PB_FIELD_INT(svft_options, off_diagonals, 1, 0, 1048576, "",
                  "d: r (2d + 1) - d (d + 1) positions are trained; plain: r"),
-    PB_TARGET_FIELDS("q_proj k_proj", "linear modules to adapt, by the end of their path"),
+    TARGET_FIELDS("q_proj k_proj", "linear modules to adapt, by the end of their path"),
     PB_FIELD_END,
 };
 
@@ -82,7 +82,7 @@ static pb_status declare(pb_method *m, const pb_site *site, int which, int64_t r
     pb_trainable t                   = {.ndim = which == ENTRIES ? 1 : 2, .shape = {rows, columns}};
     t.frozen                         = which != ENTRIES;
     t.derived                        = which == U || which == VT;
-    PB_TRY(pb_trainable_name(&t, "base_model.model.%s.svft_%s", site->hf_name, names[which]));
+    PB_TRY(trainable_name(&t, "base_model.model.%s.svft_%s", site->hf_name, names[which]));
     return pb_method_declare(m, &t, NULL);
 }
 
@@ -99,12 +99,12 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
                        site->hf_name, r, RANK_MAX);
     }
     if (o->pattern == PATTERN_TOP_K && site->in != site->out) {
-        return pb_method_at(m, "pattern", -1,
-                            PB_FAIL(PB_ERR_CONFIG,
-                                    "svft: top_k compares left and right singular vectors, which "
-                                    "are not equally long in %s, %" PRId64 " by %" PRId64
-                                    "; leave it out of targets, or take another pattern",
-                                    site->hf_name, site->out, site->in));
+        return method_at(m, "pattern", -1,
+                         PB_FAIL(PB_ERR_CONFIG,
+                                 "svft: top_k compares left and right singular vectors, which "
+                                 "are not equally long in %s, %" PRId64 " by %" PRId64
+                                 "; leave it out of targets, or take another pattern",
+                                 site->hf_name, site->out, site->in));
     }
     PB_TRY(declare(m, site, ENTRIES, count, 1));
     PB_TRY(declare(m, site, U, site->out, r));
@@ -142,7 +142,7 @@ static pb_status plan(pb_method *m)
     svft_state *state = NULL;
     PB_TRY(PB_ALLOC(state, 1));
     m->state = state;
-    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     return m->backend != NULL && is_scattered(m) ? allocate(m) : PB_OK;
 }
 
@@ -172,7 +172,7 @@ static void destroy(pb_method *m)
 
 static pb_status make_factors(pb_method *m, const pb_site *site)
 {
-    pb_trainable *t  = pb_site_trainable(m, site, 0);
+    pb_trainable *t  = site_trainable(m, site, 0);
     int64_t r        = rank_of(site);
     float *w         = NULL;
     float *u         = NULL;
@@ -224,7 +224,7 @@ static int by_size(const void *a, const void *b)
 static pb_status order_by_product(pb_method *m, const pb_site *site, int64_t *order)
 {
     const svft_state *s   = m->state;
-    const pb_trainable *t = pb_site_trainable(m, site, 0);
+    const pb_trainable *t = site_trainable(m, site, 0);
     int64_t r             = rank_of(site);
     pb_tensor product     = pb_tensor_2d(s->full.data, PB_DTYPE_F32, r, r);
     float *host           = NULL;
@@ -256,7 +256,7 @@ out_host:
 static pb_status make_positions(pb_method *m, const pb_site *site)
 {
     const svft_options *o = m->options;
-    pb_trainable *t       = pb_site_trainable(m, site, 0);
+    pb_trainable *t       = site_trainable(m, site, 0);
     int64_t r             = rank_of(site);
     int64_t count         = t[ENTRIES].shape[0];
     int64_t *order        = NULL;
@@ -296,7 +296,7 @@ static pb_status initialise(pb_method *m)
 
 static pb_status read_places(const pb_method *m, const pb_site *site, const float *pairs)
 {
-    const pb_trainable *t = pb_site_trainable(m, site, 0);
+    const pb_trainable *t = site_trainable(m, site, 0);
     svft_state *s         = m->state;
     int32_t **places      = &s->places[site->index];
     pb_list *list         = &s->lists[site->index];
@@ -333,7 +333,7 @@ static pb_status values_changed(pb_method *m)
         if (m->sites[i] < 0) {
             continue;
         }
-        const pb_tensor *pairs = &pb_site_trainable(m, site, POSITIONS)->value;
+        const pb_tensor *pairs = &site_trainable(m, site, POSITIONS)->value;
         pb_tensor copy         = pb_tensor_2d(s->pairs, PB_DTYPE_F32, pairs->shape[0], 2);
         PB_TRY(pb_copy(m->backend, &copy, pairs));
         PB_TRY(read_places(m, site, s->pairs));
@@ -365,7 +365,7 @@ static diagonal diagonal_after(int64_t r, int64_t d, int64_t index, const diagon
 static pb_status lay_out(const pb_method *m, const pb_site *site, pb_tensor *full)
 {
     const svft_state *s   = m->state;
-    const pb_trainable *t = pb_site_trainable(m, site, 0);
+    const pb_trainable *t = site_trainable(m, site, 0);
     int64_t r             = rank_of(site);
     *full                 = pb_tensor_2d(s->full.data, PB_DTYPE_F32, r, r);
     pb_tensor places      = pb_tensor_2d(s->full.data, PB_DTYPE_F32, r * r, 1);
@@ -378,7 +378,7 @@ static pb_status lay_out(const pb_method *m, const pb_site *site, pb_tensor *ful
 static pb_status multiply(const pb_method *m, const pb_site *site, bool transposed, pb_tensor *out,
                           const pb_tensor *in, pb_tensor *part)
 {
-    const pb_tensor *entries = &pb_site_trainable(m, site, ENTRIES)->value;
+    const pb_tensor *entries = &site_trainable(m, site, ENTRIES)->value;
     int64_t r                = rank_of(site);
     int64_t d                = diagonals_beside(m, r);
     diagonal g               = {0};
@@ -406,7 +406,7 @@ static pb_status multiply_backward(pb_method *m, const pb_site *site, pb_tensor 
                                    const pb_tensor *dq, const pb_tensor *p, pb_tensor *part)
 {
     const svft_state *s = m->state;
-    pb_trainable *t     = pb_site_trainable(m, site, 0);
+    pb_trainable *t     = site_trainable(m, site, 0);
     int64_t r           = rank_of(site);
     int64_t d           = diagonals_beside(m, r);
     diagonal g          = {0};
@@ -414,7 +414,7 @@ static pb_status multiply_backward(pb_method *m, const pb_site *site, pb_tensor 
         pb_tensor dfull  = pb_tensor_2d(s->dfull.data, PB_DTYPE_F32, r, r);
         pb_tensor places = pb_tensor_2d(s->dfull.data, PB_DTYPE_F32, r * r, 1);
         pb_tensor picked = pb_tensor_2d(s->dentries.data, PB_DTYPE_F32, t->shape[0], 1);
-        pb_tensor flat   = pb_flat(&picked);
+        pb_tensor flat   = method_flat(&picked);
         PB_TRY(pb_matmul(m->backend, &dfull, dq, p,
                          &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f}));
         PB_TRY(pb_gather(m->backend, &picked, &places, &s->lists[site->index]));
@@ -440,7 +440,7 @@ static pb_status multiply_backward(pb_method *m, const pb_site *site, pb_tensor 
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
 }
 
 /* p = Vᵀ x. */
@@ -463,7 +463,7 @@ static pb_tensor room_of(const pb_site_context *ctx, const pb_site *site, int64_
 static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                 pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
 {
-    const pb_trainable *t = pb_site_trainable(m, site, 0);
+    const pb_trainable *t = site_trainable(m, site, 0);
     pb_tensor q           = room_of(ctx, site, 0);
     pb_tensor part        = room_of(ctx, site, 1);
     PB_TRY(pb_matmul(m->backend, kept, x, &t[VT].value,
@@ -477,7 +477,7 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
                                  pb_tensor *dy, pb_tensor *dx, const pb_tensor *x,
                                  const pb_tensor *kept)
 {
-    const pb_trainable *t = pb_site_trainable(m, site, 0);
+    const pb_trainable *t = site_trainable(m, site, 0);
     pb_tensor dq          = room_of(ctx, site, 0);
     pb_tensor dp          = room_of(ctx, site, 1);
     pb_tensor part        = room_of(ctx, site, 2);
@@ -492,7 +492,7 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
 /* W + (U M) Vᵀ: a row of U M is Mᵀ times the row of U. */
 static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
 {
-    const pb_trainable *t = pb_site_trainable(m, site, 0);
+    const pb_trainable *t = site_trainable(m, site, 0);
     int64_t r             = rank_of(site);
     void *block           = NULL;
     pb_status status      = PB_OK;
@@ -528,18 +528,18 @@ static void config_write(const pb_method *m, pb_json *json)
     const svft_options *o = m->options;
     pb_json_put_text(json, "pattern", patterns[o->pattern]);
     pb_json_put_int(json, "off_diag", o->off_diagonals);
-    pb_targets_write(m, json);
+    targets_write(m, json);
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     svft_options *o = options;
-    PB_TRY(pb_adapter_choice(c, "pattern", patterns, &o->pattern));
-    PB_TRY(pb_adapter_int(c, "off_diag", 0, &o->off_diagonals));
-    return pb_targets_read(c, &o->where);
+    PB_TRY(adapter_choice(c, "pattern", patterns, &o->pattern));
+    PB_TRY(adapter_int(c, "off_diag", 0, &o->off_diagonals));
+    return targets_read(c, &o->where);
 }
 
-const pb_method_ops pb_method_svft = {
+const pb_method_ops method_svft = {
     .name                   = "svft",
     .help                   = "trained entries between the singular vectors of linear modules",
     .options_size           = sizeof(svft_options),

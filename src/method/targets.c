@@ -12,7 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-bool pb_target_matches(const pb_site *site, const char *target)
+bool target_matches(const pb_site *site, const char *target)
 {
     size_t length = strlen(site->hf_name);
     size_t tail   = strlen(target);
@@ -59,13 +59,13 @@ static bool is_in(const char *text, const pb_config_list *list)
     return false;
 }
 
-static bool means_all_linear(const pb_targets *t)
+static bool means_all_linear(const method_targets *t)
 {
-    return t->targets.count == 1 && strcmp(t->targets.items[0], PB_ALL_LINEAR) == 0;
+    return t->targets.count == 1 && strcmp(t->targets.items[0], ALL_LINEAR) == 0;
 }
 
 /* layers: whether the number of the site's layer, in one of the named lists, is among them. */
-static pb_status in_layers(const pb_targets *t, const pb_site *site, bool *in)
+static pb_status in_layers(const method_targets *t, const pb_site *site, bool *in)
 {
     *in = t->layers.count == 0 || is_in(site->hf_name, &t->targets);
     for (int64_t i = 0; i < t->layers.count && !*in; i++) {
@@ -87,11 +87,11 @@ static pb_status in_layers(const pb_targets *t, const pb_site *site, bool *in)
     return status;
 }
 
-static pb_status is_excluded(const pb_targets *t, const pb_site *site, bool *excluded)
+static pb_status is_excluded(const method_targets *t, const pb_site *site, bool *excluded)
 {
     *excluded = false;
     for (int64_t i = 0; i < t->exclude.count && !*excluded; i++) {
-        *excluded = pb_target_matches(site, t->exclude.items[i]);
+        *excluded = target_matches(site, t->exclude.items[i]);
     }
     return *excluded || *t->exclude_pattern == '\0'
                ? PB_OK
@@ -99,40 +99,40 @@ static pb_status is_excluded(const pb_targets *t, const pb_site *site, bool *exc
 }
 
 /* Whether target number `index` (-1: the pattern) names the site, before what narrows it. */
-static pb_status is_named(const pb_targets *t, int64_t index, const pb_site *site, bool *named)
+static pb_status is_named(const method_targets *t, int64_t index, const pb_site *site, bool *named)
 {
     if (index < 0) {
         return pb_re_fullmatch(t->target_pattern, site->hf_name, named);
     }
     *named = means_all_linear(t) ? site->site_class == PB_SITE_LINEAR
-                                 : pb_target_matches(site, t->targets.items[index]);
+                                 : target_matches(site, t->targets.items[index]);
     return PB_OK;
 }
 
 /* marked [pb_model_site_count]: which sites target `index` names. */
 static pb_status mark(const pb_method *m, int64_t index, pb_site_class site_class, bool *marked)
 {
-    const pb_targets *t = m->options;
-    const char *key     = index < 0 ? "target_pattern" : "targets";
-    bool any            = false;
+    const method_targets *t = m->options;
+    const char *key         = index < 0 ? "target_pattern" : "targets";
+    bool any                = false;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
         bool named = false, excluded = false, in = false;
         if (site->site_class != site_class) {
             continue;
         }
-        PB_TRY(pb_method_at(m, key, index, is_named(t, index, site, &named)));
+        PB_TRY(method_at(m, key, index, is_named(t, index, site, &named)));
         if (!named) {
             continue;
         }
         any = true;
-        PB_TRY(pb_method_at(m, "exclude_pattern", -1, is_excluded(t, site, &excluded)));
-        PB_TRY(pb_method_at(m, "layer_lists", -1, in_layers(t, site, &in)));
+        PB_TRY(method_at(m, "exclude_pattern", -1, is_excluded(t, site, &excluded)));
+        PB_TRY(method_at(m, "layer_lists", -1, in_layers(t, site, &in)));
         marked[i] = marked[i] || (in && !excluded);
     }
     if (!any) {
         const char *target = index < 0 ? t->target_pattern : t->targets.items[index];
-        return pb_method_at(m, key, index, fail_unmatched(m, target, site_class));
+        return method_at(m, key, index, fail_unmatched(m, target, site_class));
     }
     return PB_OK;
 }
@@ -140,33 +140,32 @@ static pb_status mark(const pb_method *m, int64_t index, pb_site_class site_clas
 /* Options that exclude each other, as in HF. */
 static pb_status check(const pb_method *m)
 {
-    const pb_targets *t = m->options;
-    int64_t layers      = pb_model_get_config(m->model)->layers;
+    const method_targets *t = m->options;
+    int64_t layers          = pb_model_get_config(m->model)->layers;
     if (t->targets.count == 0 && *t->target_pattern == '\0') {
-        return pb_method_at(m, "targets", -1,
-                            PB_FAIL(PB_ERR_CONFIG,
-                                    "%s: targets is empty; name the modules to act on",
-                                    m->ops->name));
+        return method_at(m, "targets", -1,
+                         PB_FAIL(PB_ERR_CONFIG, "%s: targets is empty; name the modules to act on",
+                                 m->ops->name));
     }
     if (t->layers.count > 0 && (*t->target_pattern != '\0' || means_all_linear(t))) {
-        return pb_method_at(m, "layers", -1,
-                            PB_FAIL(PB_ERR_CONFIG,
-                                    "%s: layers narrow a list of targets alone; say in the pattern "
-                                    "which layers are meant, or list the modules",
-                                    m->ops->name));
+        return method_at(m, "layers", -1,
+                         PB_FAIL(PB_ERR_CONFIG,
+                                 "%s: layers narrow a list of targets alone; say in the pattern "
+                                 "which layers are meant, or list the modules",
+                                 m->ops->name));
     }
     if (t->layer_lists.count > 0 && t->layers.count == 0) {
-        return pb_method_at(
+        return method_at(
             m, "layer_lists", -1,
             PB_FAIL(PB_ERR_CONFIG, "%s: layer_lists is given without layers", m->ops->name));
     }
     for (int64_t i = 0; i < t->layers.count; i++) {
         if (t->layers.items[i] >= layers) {
-            return pb_method_at(m, "layers", i,
-                                PB_FAIL(PB_ERR_CONFIG,
-                                        "%s: layer %" PRId64 " is not in this model, which has 0 … "
-                                        "%" PRId64,
-                                        m->ops->name, t->layers.items[i], layers - 1));
+            return method_at(m, "layers", i,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "%s: layer %" PRId64 " is not in this model, which has 0 … "
+                                     "%" PRId64,
+                                     m->ops->name, t->layers.items[i], layers - 1));
         }
     }
     return PB_OK;
@@ -174,8 +173,8 @@ static pb_status check(const pb_method *m)
 
 static pb_status mark_all(const pb_method *m, pb_site_class site_class, bool *marked)
 {
-    const pb_targets *t = m->options;
-    bool any            = false;
+    const method_targets *t = m->options;
+    bool any                = false;
     if (*t->target_pattern != '\0') {
         PB_TRY(mark(m, -1, site_class, marked));
     } else {
@@ -193,7 +192,7 @@ static pb_status mark_all(const pb_method *m, pb_site_class site_class, bool *ma
     return PB_OK;
 }
 
-pb_status pb_method_plan_sites(pb_method *m, pb_site_class site_class, pb_site_plan plan)
+pb_status method_plan_sites(pb_method *m, pb_site_class site_class, site_plan plan)
 {
     bool *marked     = NULL;
     pb_status status = PB_OK;
@@ -211,13 +210,13 @@ out_marked:
     return status;
 }
 
-pb_trainable *pb_site_trainable(const pb_method *m, const pb_site *site, int64_t which)
+pb_trainable *site_trainable(const pb_method *m, const pb_site *site, int64_t which)
 {
     int64_t first = m->sites[site->index];
     return first < 0 ? NULL : &m->trainables[first + which];
 }
 
-pb_status pb_targets_read(const pb_adapter_config *c, pb_targets *out)
+pb_status targets_read(const pb_adapter_config *c, method_targets *out)
 {
     const json_t *value = json_object_get(c->json, "target_modules");
     if (value == NULL || json_is_null(value)) {
@@ -228,33 +227,33 @@ pb_status pb_targets_read(const pb_adapter_config *c, pb_targets *out)
         return PB_FAIL(PB_ERR_FORMAT, "%s: target_modules is empty; name the modules to act on",
                        c->path);
     }
-    PB_TRY(pb_adapter_text_or_list(c, "target_modules", &out->target_pattern, &out->targets));
-    if (strcasecmp(out->target_pattern, PB_ALL_LINEAR) == 0) {
-        static const char *const all[] = {PB_ALL_LINEAR};
+    PB_TRY(adapter_text_or_list(c, "target_modules", &out->target_pattern, &out->targets));
+    if (strcasecmp(out->target_pattern, ALL_LINEAR) == 0) {
+        static const char *const all[] = {ALL_LINEAR};
         out->target_pattern[0]         = '\0';
-        PB_TRY(pb_targets_set(all, 1, &out->targets));
+        PB_TRY(targets_set(all, 1, &out->targets));
     }
-    PB_TRY(pb_adapter_text_or_list(c, "exclude_modules", &out->exclude_pattern, &out->exclude));
-    PB_TRY(pb_adapter_ints(c, "layers_to_transform", &out->layers));
+    PB_TRY(adapter_text_or_list(c, "exclude_modules", &out->exclude_pattern, &out->exclude));
+    PB_TRY(adapter_ints(c, "layers_to_transform", &out->layers));
     value = json_object_get(c->json, "layers_pattern");
     if (json_is_string(value) && json_string_length(value) > 0) {
         const char *one = json_string_value(value);
-        return pb_targets_set(&one, 1, &out->layer_lists);
+        return targets_set(&one, 1, &out->layer_lists);
     }
-    return json_is_string(value) ? PB_OK : pb_adapter_list(c, "layers_pattern", &out->layer_lists);
+    return json_is_string(value) ? PB_OK : adapter_list(c, "layers_pattern", &out->layer_lists);
 }
 
-void pb_targets_write(const pb_method *m, pb_json *json)
+void targets_write(const pb_method *m, pb_json *json)
 {
-    const pb_targets *t = m->options;
+    const method_targets *t = m->options;
     bool narrowed = t->exclude.count > 0 || *t->exclude_pattern != '\0' || t->layers.count > 0;
-    const char *pattern = means_all_linear(t) ? PB_ALL_LINEAR : t->target_pattern;
+    const char *pattern = means_all_linear(t) ? ALL_LINEAR : t->target_pattern;
     if (!narrowed && *pattern != '\0') {
         pb_json_put_text(json, "target_modules", pattern);
         return;
     }
     if (!narrowed) {
-        pb_adapter_write_list(&t->targets, "target_modules", json);
+        adapter_write_list(&t->targets, "target_modules", json);
         return;
     }
     pb_json_put_array(json, "target_modules", PB_JSON_INLINE);

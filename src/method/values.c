@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-pb_status pb_trainable_name(pb_trainable *t, const char *format, ...)
+pb_status trainable_name(pb_trainable *t, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -38,7 +38,7 @@ static bool has_norm_part(const char *text)
     return false;
 }
 
-bool pb_trainable_decays(const char *name)
+bool trainable_decays(const char *name)
 {
     char lower[sizeof(((pb_trainable *)NULL)->name)];
     size_t length = 0;
@@ -103,7 +103,7 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t
     pb_trainable *t = &m->trainables[m->count];
     *t              = *trainable;
     t->rate         = t->rate != 0.0 ? t->rate : 1.0;
-    t->decay        = pb_trainable_decays(t->name);
+    t->decay        = trainable_decays(t->name);
     t->value        = (pb_tensor){0};
     t->grad         = (pb_tensor){0};
     if (index != NULL) {
@@ -124,7 +124,7 @@ static pb_tensor view(const pb_trainable *t, float *data)
     return v;
 }
 
-pb_tensor pb_flat(const pb_tensor *t)
+pb_tensor method_flat(const pb_tensor *t)
 {
     return pb_tensor_1d(t->data, t->dtype, pb_tensor_count(t));
 }
@@ -140,7 +140,7 @@ static pb_status vector_alloc(pb_method *m, int64_t count, pb_tensor *out)
     return PB_OK;
 }
 
-pb_status pb_method_allocate(pb_method *m)
+pb_status method_allocate(pb_method *m)
 {
     PB_TRY(vector_alloc(m, m->parameters, &m->values));
     PB_TRY(vector_alloc(m, m->parameters, &m->grads));
@@ -207,13 +207,13 @@ static pb_status fill(pb_method *m, int64_t index)
     PB_TRY(PB_ALLOC(host, count));
     draw(t, stream, count, host);
     pb_tensor from   = pb_tensor_1d(host, PB_DTYPE_F32, count);
-    pb_tensor to     = pb_flat(&t->value);
+    pb_tensor to     = method_flat(&t->value);
     pb_status status = pb_copy(m->backend, &to, &from);
     pb_memory_free(host);
     return status;
 }
 
-pb_status pb_method_initialise(pb_method *m)
+pb_status method_initialise(pb_method *m)
 {
     for (int64_t i = 0; i < m->count; i++) {
         PB_TRY(fill(m, i));

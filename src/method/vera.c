@@ -14,7 +14,7 @@
 #include <math.h>
 
 typedef struct vera_options {
-    pb_targets where;
+    method_targets where;
     int64_t r;
     double d_initial, dropout;
     int64_t projection_prng_key;
@@ -30,9 +30,9 @@ static const pb_config_field fields[] = {
                  "seed of A and B, whatever the seed of the run"),
     PB_FIELD_BOOL(vera_options, save_projection, true,
                   "save A and B with the adapter, not their seed alone"),
-    PB_TARGET_FIELDS("k_proj v_proj down_proj",
-                     "linear modules to adapt, by the end of their path; \"" PB_ALL_LINEAR
-                     "\": all of a layer"),
+    TARGET_FIELDS("k_proj v_proj down_proj",
+                  "linear modules to adapt, by the end of their path; \"" ALL_LINEAR
+                  "\": all of a layer"),
     PB_FIELD_END,
 };
 
@@ -45,8 +45,8 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
     const vera_options *o = m->options;
     pb_trainable d = {.ndim = 1, .shape = {o->r}, .init = PB_INIT_CONSTANT, .scale = o->d_initial};
     pb_trainable b = {.ndim = 1, .shape = {site->out}, .init = PB_INIT_ZERO};
-    PB_TRY(pb_trainable_name(&d, "base_model.model.%s.vera_lambda_d", site->hf_name));
-    PB_TRY(pb_trainable_name(&b, "base_model.model.%s.vera_lambda_b", site->hf_name));
+    PB_TRY(trainable_name(&d, "base_model.model.%s.vera_lambda_d", site->hf_name));
+    PB_TRY(trainable_name(&b, "base_model.model.%s.vera_lambda_b", site->hf_name));
     PB_TRY(pb_method_declare(m, &d, NULL));
     return pb_method_declare(m, &b, NULL);
 }
@@ -56,7 +56,7 @@ static pb_status plan(pb_method *m)
 {
     const vera_options *o = m->options;
     int64_t in = 0, out = 0;
-    PB_TRY(pb_method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
         if (m->sites[i] >= 0) {
@@ -88,7 +88,7 @@ static pb_status fill(pb_method *m, pb_trainable *t, int64_t skip)
     PB_TRY(PB_ALLOC(host, count));
     pb_uniform_torch((uint64_t)o->projection_prng_key, skip, -bound, bound, count, host);
     pb_tensor from   = pb_tensor_1d(host, PB_DTYPE_F32, count);
-    pb_tensor to     = pb_flat(&t->value);
+    pb_tensor to     = method_flat(&t->value);
     pb_status status = pb_copy(m->backend, &to, &from);
     pb_memory_free(host);
     return status;
@@ -103,8 +103,8 @@ static pb_status initialise(pb_method *m)
 
 static low_rank at(const pb_method *m, const pb_site *site)
 {
-    const pb_trainable *d      = pb_site_trainable(m, site, 0);
-    const pb_trainable *b      = pb_site_trainable(m, site, 1);
+    const pb_trainable *d      = site_trainable(m, site, 0);
+    const pb_trainable *b      = site_trainable(m, site, 1);
     const pb_trainable *shared = &m->trainables[m->count - 2];
     return (low_rank){
         .a       = pb_tensor_columns(&shared[0].value, 0, site->in),
@@ -120,7 +120,7 @@ static low_rank at(const pb_method *m, const pb_site *site)
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return pb_site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
 }
 
 static bool drops(const pb_method *m)
@@ -184,12 +184,12 @@ static void config_write(const pb_method *m, pb_json *json)
     const vera_options *o = m->options;
     pb_json_put_int(json, "r", o->r);
     pb_json_put_number(json, "d_initial", o->d_initial, PB_JSON_EXACT);
-    pb_adapter_write_dropout(o->dropout, "vera_dropout", json);
+    adapter_write_dropout(o->dropout, "vera_dropout", json);
     pb_json_put_int(json, "projection_prng_key", o->projection_prng_key);
     pb_json_put_bool(json, "save_projection", o->save_projection);
     pb_json_put_text(json, "bias", "none");
     pb_json_put_bool(json, "fan_in_fan_out", false);
-    pb_targets_write(m, json);
+    targets_write(m, json);
 }
 
 /* torch takes any integer, and its generator the lower 32 bits. */
@@ -210,16 +210,16 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
 {
     static const char *const refused[] = {"bias", "fan_in_fan_out", NULL};
     vera_options *o                    = options;
-    PB_TRY(pb_adapter_refuse(c, refused));
-    PB_TRY(pb_adapter_int(c, "r", 1, &o->r));
-    PB_TRY(pb_adapter_number(c, "d_initial", &o->d_initial));
-    PB_TRY(pb_adapter_dropout(c, "vera_dropout", &o->dropout));
+    PB_TRY(adapter_refuse(c, refused));
+    PB_TRY(adapter_int(c, "r", 1, &o->r));
+    PB_TRY(adapter_number(c, "d_initial", &o->d_initial));
+    PB_TRY(adapter_dropout(c, "vera_dropout", &o->dropout));
     PB_TRY(key_read(o, c));
-    PB_TRY(pb_adapter_bool(c, "save_projection", &o->save_projection));
-    return pb_targets_read(c, &o->where);
+    PB_TRY(adapter_bool(c, "save_projection", &o->save_projection));
+    return targets_read(c, &o->where);
 }
 
-const pb_method_ops pb_method_vera = {
+const pb_method_ops method_vera = {
     .name                   = "vera",
     .help                   = "trained vectors around random, shared low-rank factors",
     .options_size           = sizeof(vera_options),

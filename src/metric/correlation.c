@@ -370,7 +370,7 @@ static pb_status check_reference(const char *text, char *const *labels, int64_t 
     return read_reference(text, &value);
 }
 
-const pb_metric pb_metric_pearsonr = {
+const pb_metric metric_pearsonr = {
     .name        = "pearsonr",
     .about       = "Pearson's correlation of numbers, with Spearman's",
     .differences = "an answer that is not a number counts as -1, values are rounded to float32, an "

@@ -134,7 +134,7 @@ static pb_status score_gsm8k(const pb_metric_input *input, char *const *labels,
                                                 : score_corrected(input, result);
 }
 
-const pb_metric pb_metric_gsm8k = {
+const pb_metric metric_gsm8k = {
     .name        = "gsm8k",
     .about       = "share of right numbers at the end of a solution",
     .differences = "what follows the last #### must be a number as a whole → the first number in "

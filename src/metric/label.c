@@ -266,7 +266,7 @@ static pb_status add_corrected(const pb_metric_parts *parts, const confusion *c,
     if (parts->metric->main_of == f1_of) {
         PB_TRY(metric_add(result, "f1", result->main, false));
     }
-    if (parts->metric == &pb_metric_f1_mcc) {
+    if (parts->metric == &metric_f1_mcc) {
         PB_TRY(metric_add(result, "mcc", matthews(c, result), false));
     }
     return PB_OK;
@@ -315,14 +315,14 @@ static pb_status score_exact(const pb_metric_input *input, char *const *labels,
     return metric_add(result, "n", (double)result->rows, true);
 }
 
-const pb_metric pb_metric_exact_match = {
+const pb_metric metric_exact_match = {
     .name        = "exact_match",
     .about       = "share of answers that are the reference, letter by letter",
     .differences = "nothing differs",
     .score       = score_exact,
 };
 
-const pb_metric pb_metric_accuracy = {
+const pb_metric metric_accuracy = {
     .name        = "accuracy",
     .about       = "share of right classes",
     .differences = "nothing differs in the share of right answers; in the values of the classes an "
@@ -333,7 +333,7 @@ const pb_metric pb_metric_accuracy = {
     .main_of         = accuracy_of,
 };
 
-const pb_metric pb_metric_f1 = {
+const pb_metric metric_f1 = {
     .name  = "f1",
     .about = "F1 of the second of two classes",
     .differences =
@@ -345,7 +345,7 @@ const pb_metric pb_metric_f1 = {
     .main_of         = f1_of,
 };
 
-const pb_metric pb_metric_macro_f1 = {
+const pb_metric metric_macro_f1 = {
     .name  = "macro_f1",
     .about = "mean of F1 over the classes",
     .differences =
@@ -358,7 +358,7 @@ const pb_metric pb_metric_macro_f1 = {
     .main_of         = macro_f1_of,
 };
 
-const pb_metric pb_metric_f1_mcc = {
+const pb_metric metric_f1_mcc = {
     .name  = "f1_mcc",
     .about = "F1 of the second of two classes, with Matthews' correlation",
     .differences =

@@ -4,7 +4,7 @@
 
 #include "pb/metric.h"
 
-#define PB_ENTRY(name, source) extern const pb_metric pb_metric_##name;
+#define PB_ENTRY(name, source) extern const pb_metric metric_##name;
 #include "registry.def"
 
 enum { METRIC_RESAMPLES = 1000 };

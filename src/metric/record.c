@@ -195,7 +195,7 @@ static pb_status check_answer(const char *text, char *const *labels, int64_t lab
     return PB_OK;
 }
 
-const pb_metric pb_metric_record = {
+const pb_metric metric_record = {
     .name            = "record",
     .about           = "exact match and F1 of ReCoRD, the best of several right answers",
     .differences     = "the last answer to a query counts for all its rows, mean over rows → one "

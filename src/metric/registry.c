@@ -5,7 +5,7 @@
 #include "pb/registry.h"
 
 static const pb_metric *const metrics[] = {
-#define PB_ENTRY(name, source) &pb_metric_##name,
+#define PB_ENTRY(name, source) &metric_##name,
 #include "registry.def"
     NULL,
 };

@@ -215,7 +215,7 @@ static pb_status score_svamp(const pb_metric_input *input, char *const *labels,
                                                 : score_corrected(input, result);
 }
 
-const pb_metric pb_metric_svamp = {
+const pb_metric metric_svamp = {
     .name        = "svamp",
     .about       = "share of right equations",
     .differences = "the equation must hold, the right answer is not looked at → it must hold and "

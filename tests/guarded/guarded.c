@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-extern const pb_backend_ops pb_backend_guarded;
+extern const pb_backend_ops backend_guarded;
 
 enum { LAG = 1 };
 
@@ -147,13 +147,13 @@ static pb_status guarded_open(int device, int threads, pb_backend **out)
 {
     guarded *g = NULL;
     PB_TRY(PB_ALLOC(g, 1));
-    pb_status status = pb_backend_cpu.open(device, threads, &g->cpu);
+    pb_status status = backend_cpu.open(device, threads, &g->cpu);
     if (status != PB_OK) {
         pb_memory_free(g);
         return status;
     }
     g->base     = *g->cpu;
-    g->base.ops = &pb_backend_guarded;
+    g->base.ops = &backend_guarded;
     g->base.lag = LAG;
     block_watch();
     *out = &g->base;
@@ -217,17 +217,17 @@ static pb_status guarded_alloc(pb_backend *be, size_t bytes, void **data)
 
 static pb_status guarded_reserve(pb_backend *be, const pb_reserve_args *args)
 {
-    return pb_backend_cpu.reserve(start(be, "reserve"), args);
+    return backend_cpu.reserve(start(be, "reserve"), args);
 }
 
 static void guarded_trim(pb_backend *be)
 {
-    pb_backend_cpu.trim(cpu_of(be));
+    backend_cpu.trim(cpu_of(be));
 }
 
 static pb_status guarded_sync(pb_backend *be)
 {
-    return pb_backend_cpu.sync(cpu_of(be));
+    return backend_cpu.sync(cpu_of(be));
 }
 
 static pb_status guarded_page_begin(pb_backend *be)
@@ -256,7 +256,7 @@ static pb_status guarded_page_list(pb_backend *be, const int32_t *host, pb_list 
 
 static pb_status guarded_page_plan(pb_backend *be, int index, pb_attention_plan *plan)
 {
-    return pb_backend_cpu.page_plan(start(be, "page_plan"), index, plan);
+    return backend_cpu.page_plan(start(be, "page_plan"), index, plan);
 }
 
 static pb_status guarded_post(pb_backend *be, int slot, const pb_tensor *numbers)
@@ -291,68 +291,68 @@ static pb_status guarded_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *s
     PB_TRY(add(be, writes(dst), true));
     PB_TRY(add(be, reads(src), true));
     protect((guarded *)be, true);
-    return leave(be, pb_backend_cpu.copy(cpu, dst, src));
+    return leave(be, backend_cpu.copy(cpu, dst, src));
 }
 
 static pb_status guarded_zero(pb_backend *be, pb_tensor *x)
 {
     ENTER(writes(x));
-    return leave(be, pb_backend_cpu.zero(cpu_of(be), x));
+    return leave(be, backend_cpu.zero(cpu_of(be), x));
 }
 
 static pb_status guarded_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a,
                                 const pb_tensor *b, const pb_matmul_args *args)
 {
     ENTER(writes(c), reads(a), reads(b));
-    return leave(be, pb_backend_cpu.matmul(cpu_of(be), c, a, b, args));
+    return leave(be, backend_cpu.matmul(cpu_of(be), c, a, b, args));
 }
 
 static pb_status guarded_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x)
 {
     ENTER(writes(y), reads(x));
-    return leave(be, pb_backend_cpu.axpy(cpu_of(be), y, alpha, x));
+    return leave(be, backend_cpu.axpy(cpu_of(be), y, alpha, x));
 }
 
 static pb_status guarded_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
                                            const pb_list *ids, float scale)
 {
     ENTER(writes(y), reads(table), lists(ids));
-    return leave(be, pb_backend_cpu.embedding_forward(cpu_of(be), y, table, ids, scale));
+    return leave(be, backend_cpu.embedding_forward(cpu_of(be), y, table, ids, scale));
 }
 
 static pb_status guarded_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
                                             const pb_list *ids, float scale)
 {
     ENTER(writes(dtable), reads(dy), lists(ids));
-    return leave(be, pb_backend_cpu.embedding_backward(cpu_of(be), dtable, dy, ids, scale));
+    return leave(be, backend_cpu.embedding_backward(cpu_of(be), dtable, dy, ids, scale));
 }
 
 static pb_status guarded_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                 const pb_list *rows)
 {
     ENTER(writes(y), reads(x), lists(rows));
-    return leave(be, pb_backend_cpu.gather(cpu_of(be), y, x, rows));
+    return leave(be, backend_cpu.gather(cpu_of(be), y, x, rows));
 }
 
 static pb_status guarded_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                      const pb_list *rows)
 {
     ENTER(writes(y), reads(x), lists(rows));
-    return leave(be, pb_backend_cpu.scatter_add(cpu_of(be), y, x, rows));
+    return leave(be, backend_cpu.scatter_add(cpu_of(be), y, x, rows));
 }
 
 static pb_status guarded_put_rows(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                   const pb_list *rows)
 {
     ENTER(writes(y), reads(x), lists(rows));
-    return leave(be, pb_backend_cpu.put_rows(cpu_of(be), y, x, rows));
+    return leave(be, backend_cpu.put_rows(cpu_of(be), y, x, rows));
 }
 
 static pb_status guarded_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                          const pb_tensor *weight, const pb_rmsnorm_args *args)
 {
     ENTER(writes(y), reads(x), reads(weight));
-    return leave(be, pb_backend_cpu.rmsnorm_forward(cpu_of(be), y, x, weight, args));
+    return leave(be, backend_cpu.rmsnorm_forward(cpu_of(be), y, x, weight, args));
 }
 
 static pb_status guarded_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
@@ -360,14 +360,14 @@ static pb_status guarded_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tens
                                           const pb_tensor *weight, const pb_rmsnorm_args *args)
 {
     ENTER(writes(dx), writes(dweight), reads(dy), reads(x), reads(weight));
-    return leave(be, pb_backend_cpu.rmsnorm_backward(cpu_of(be), dx, dweight, dy, x, weight, args));
+    return leave(be, backend_cpu.rmsnorm_backward(cpu_of(be), dx, dweight, dy, x, weight, args));
 }
 
 static pb_status guarded_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table,
                               const pb_list *positions, int64_t heads, bool inverse)
 {
     ENTER(writes(x), reads(table), lists(positions));
-    return leave(be, pb_backend_cpu.rope(cpu_of(be), x, table, positions, heads, inverse));
+    return leave(be, backend_cpu.rope(cpu_of(be), x, table, positions, heads, inverse));
 }
 
 static pb_status guarded_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse,
@@ -375,7 +375,7 @@ static pb_status guarded_attention_forward(pb_backend *be, pb_tensor *out, pb_te
                                            const pb_tensor *values, const pb_attention_plan *plan)
 {
     ENTER(writes(out), writes(lse), reads(q), reads(keys), reads(values));
-    return leave(be, pb_backend_cpu.attention_forward(cpu_of(be), out, lse, q, keys, values, plan));
+    return leave(be, backend_cpu.attention_forward(cpu_of(be), out, lse, q, keys, values, plan));
 }
 
 static pb_status guarded_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys,
@@ -386,15 +386,15 @@ static pb_status guarded_attention_backward(pb_backend *be, pb_tensor *dq, pb_te
 {
     ENTER(writes(dq), writes(dkeys), writes(dvalues), reads(dout), reads(out), reads(lse), reads(q),
           reads(keys), reads(values));
-    return leave(be, pb_backend_cpu.attention_backward(cpu_of(be), dq, dkeys, dvalues, dout, out,
-                                                       lse, q, keys, values, plan));
+    return leave(be, backend_cpu.attention_backward(cpu_of(be), dq, dkeys, dvalues, dout, out, lse,
+                                                    q, keys, values, plan));
 }
 
 static pb_status guarded_gated_forward(pb_backend *be, pb_tensor *y, const pb_tensor *gate,
                                        const pb_tensor *up, pb_activation act)
 {
     ENTER(writes(y), reads(gate), reads(up));
-    return leave(be, pb_backend_cpu.gated_forward(cpu_of(be), y, gate, up, act));
+    return leave(be, backend_cpu.gated_forward(cpu_of(be), y, gate, up, act));
 }
 
 static pb_status guarded_gated_backward(pb_backend *be, pb_tensor *dgate, pb_tensor *dup,
@@ -402,28 +402,28 @@ static pb_status guarded_gated_backward(pb_backend *be, pb_tensor *dgate, pb_ten
                                         const pb_tensor *up, pb_activation act)
 {
     ENTER(writes(dgate), writes(dup), reads(dy), reads(gate), reads(up));
-    return leave(be, pb_backend_cpu.gated_backward(cpu_of(be), dgate, dup, dy, gate, up, act));
+    return leave(be, backend_cpu.gated_backward(cpu_of(be), dgate, dup, dy, gate, up, act));
 }
 
 static pb_status guarded_activation_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                             pb_activation act)
 {
     ENTER(writes(y), reads(x));
-    return leave(be, pb_backend_cpu.activation_forward(cpu_of(be), y, x, act));
+    return leave(be, backend_cpu.activation_forward(cpu_of(be), y, x, act));
 }
 
 static pb_status guarded_activation_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
                                              const pb_tensor *x, pb_activation act)
 {
     ENTER(writes(dx), reads(dy), reads(x));
-    return leave(be, pb_backend_cpu.activation_backward(cpu_of(be), dx, dy, x, act));
+    return leave(be, backend_cpu.activation_backward(cpu_of(be), dx, dy, x, act));
 }
 
 static pb_status guarded_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                               const pb_tensor *scale)
 {
     ENTER(writes(y), reads(x), reads(scale));
-    return leave(be, pb_backend_cpu.column_scale_forward(cpu_of(be), y, x, scale));
+    return leave(be, backend_cpu.column_scale_forward(cpu_of(be), y, x, scale));
 }
 
 static pb_status guarded_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dscale,
@@ -431,59 +431,59 @@ static pb_status guarded_column_scale_backward(pb_backend *be, pb_tensor *dx, pb
                                                const pb_tensor *scale)
 {
     ENTER(writes(dx), writes(dscale), reads(dy), reads(x), reads(scale));
-    return leave(be, pb_backend_cpu.column_scale_backward(cpu_of(be), dx, dscale, dy, x, scale));
+    return leave(be, backend_cpu.column_scale_backward(cpu_of(be), dx, dscale, dy, x, scale));
 }
 
 static pb_status guarded_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
 {
     ENTER(writes(y), reads(bias));
-    return leave(be, pb_backend_cpu.bias_forward(cpu_of(be), y, bias));
+    return leave(be, backend_cpu.bias_forward(cpu_of(be), y, bias));
 }
 
 static pb_status guarded_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy)
 {
     ENTER(writes(dbias), reads(dy));
-    return leave(be, pb_backend_cpu.bias_backward(cpu_of(be), dbias, dy));
+    return leave(be, backend_cpu.bias_backward(cpu_of(be), dbias, dy));
 }
 
 static pb_status guarded_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
                                  const pb_mask *mask)
 {
     ENTER(writes(y), reads(x));
-    return leave(be, pb_backend_cpu.dropout(cpu_of(be), y, x, p, mask));
+    return leave(be, backend_cpu.dropout(cpu_of(be), y, x, p, mask));
 }
 
 static pb_status guarded_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
                                        const pb_list *targets, float grad_scale)
 {
     ENTER(writes(losses), writes(logits), lists(targets));
-    return leave(be, pb_backend_cpu.cross_entropy(cpu_of(be), losses, logits, targets, grad_scale));
+    return leave(be, backend_cpu.cross_entropy(cpu_of(be), losses, logits, targets, grad_scale));
 }
 
 static pb_status guarded_loss_sum(pb_backend *be, pb_tensor *sum, const pb_tensor *losses,
                                   double divisor, double factor)
 {
     ENTER(writes(sum), reads(losses));
-    return leave(be, pb_backend_cpu.loss_sum(cpu_of(be), sum, losses, divisor, factor));
+    return leave(be, backend_cpu.loss_sum(cpu_of(be), sum, losses, divisor, factor));
 }
 
 static pb_status guarded_argmax(pb_backend *be, pb_tensor *indices, pb_tensor *largest,
                                 const pb_tensor *logits)
 {
     ENTER(writes(indices), writes(largest), reads(logits));
-    return leave(be, pb_backend_cpu.argmax(cpu_of(be), indices, largest, logits));
+    return leave(be, backend_cpu.argmax(cpu_of(be), indices, largest, logits));
 }
 
 static pb_status guarded_sum_squares(pb_backend *be, pb_tensor *out, const pb_tensor *x)
 {
     ENTER(writes(out), reads(x));
-    return leave(be, pb_backend_cpu.sum_squares(cpu_of(be), out, x));
+    return leave(be, backend_cpu.sum_squares(cpu_of(be), out, x));
 }
 
 static pb_status guarded_clip(pb_backend *be, pb_tensor *x, const pb_tensor *numbers, double limit)
 {
     ENTER(writes(x), reads(numbers));
-    return leave(be, pb_backend_cpu.clip(cpu_of(be), x, numbers, limit));
+    return leave(be, backend_cpu.clip(cpu_of(be), x, numbers, limit));
 }
 
 static pb_status guarded_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count,
@@ -498,10 +498,10 @@ static pb_status guarded_adamw(pb_backend *be, const pb_adamw_tensor *tensors, i
         PB_TRY(add(be, range_of(&tensors[i].grad, false), false));
     }
     protect((guarded *)be, true);
-    return leave(be, pb_backend_cpu.adamw(cpu, tensors, count, numbers, args));
+    return leave(be, backend_cpu.adamw(cpu, tensors, count, numbers, args));
 }
 
-const pb_backend_ops pb_backend_guarded = {
+const pb_backend_ops backend_guarded = {
     .name       = "guarded",
     .open       = guarded_open,
     .close      = guarded_close,

@@ -5,11 +5,11 @@
 
 #include "pb/registry.h"
 
-extern const pb_backend_ops pb_backend_guarded;
+extern const pb_backend_ops backend_guarded;
 
 static const pb_backend_ops *const backends[] = {
-    &pb_backend_guarded,
-#define PB_ENTRY(name, source) &pb_backend_##name,
+    &backend_guarded,
+#define PB_ENTRY(name, source) &backend_##name,
 #include "registry.def"
     NULL,
 };

@@ -42,8 +42,8 @@ HEADERS = {
 OWNER = {header: module for module, names in HEADERS.items() for header in names.split()}
 
 # The extension points, and what the names of their tables begin with.
-REGISTRIES = {"comm": "pb_comm_", "backend": "pb_backend_", "method": "pb_method_",
-              "dataset": "pb_builder_", "metric": "pb_metric_"}
+REGISTRIES = {"comm": "comm_", "backend": "backend_", "method": "method_", "dataset": "builder_",
+              "metric": "metric_"}
 
 # Headers that CMake writes into the build folder.
 GENERATED = {"cell": {"build.h"}}
@@ -345,6 +345,45 @@ def reached(calls, path):
     return found
 
 
+def declared(text):
+    """The names that a header declares at file scope: functions, types, objects, enumerators and macros."""
+    code = without_comments_and_texts(text)
+    names = set(re.findall(r"^#\s*define\s+(\w+)", code, re.M))
+    for body in re.findall(r"\benum\b[^{;]*\{([^}]*)\}", code):
+        names |= {word.split("=")[0].strip() for word in body.split(",") if "#" not in word}
+    code = re.sub(r"^#(?:\\\n|.)*", "", code, flags=re.M)
+    names |= set(re.findall(r"\b(?:struct|union|enum) (\w+)\s*\{", code))
+    while "{" in code and re.search(r"\{[^{}]*\}", code):
+        code = re.sub(r"\{[^{}]*\}", "\x00", code)
+    for text in re.split(r"[;\x00]\s*(?=[a-z_\s])|[;\x00]", re.sub(r"PB_(MUST_USE|PRINTF\([^)]*\))", "", code)):
+        text = " ".join(text.split())
+        if re.fullmatch(r"(struct|union|enum)( \w+)?", text):  # foreign, or without a name
+            continue
+        match = re.search(r"\(\*(\w+)\)\(", text) if text.startswith("typedef") else None
+        match = match or re.match(r"[\w\s*]*?\b(\w+) ?\(", text) or re.search(r"\b(\w+)(?:\[[^\]]*\])*(?: =.*)?$", text)
+        if match:
+            names.add(match[1])
+    return {name for name in names if re.fullmatch(r"[A-Za-z_]\w+", name)}
+
+
+def check_prefixes(tree):
+    """pb_ and PB_ mark what public headers declare, and nothing else."""
+    public = set()
+    for path in tree.matching(r"include/pb/.*\.h$"):
+        public |= set(re.findall(r"\b(?:pb|PB)_\w+", without_comments_and_texts(tree.text(path))))
+        for name in sorted(declared(tree.text(path))):
+            if not name.startswith(("pb_", "PB_")):
+                tree.wrong(path, line_of(tree, path, name), f"'{name}' of a public header does not begin with pb_ or PB_")
+    for path in tree.matching(r"src/.*\.h$"):
+        for name in sorted(declared(tree.text(path)) - public - {"PB_ENTRY"}):
+            if name.startswith(("pb_", "PB_")):
+                tree.wrong(path, line_of(tree, path, name), f"'{name}' begins like a public name, but no public header has it")
+
+
+def line_of(tree, path, name):
+    return next(number for number, line in tree.lines(path) if re.search(rf"\b{name}\b", line))
+
+
 def check_registries(tree):
     """The extension points have one form: registry.def lists the tables, which their sources define, and nothing else does."""
     for module, table in REGISTRIES.items():
@@ -447,7 +486,7 @@ def check_format(tree):
 
 RULES = {name[len("check_"):]: globals()[name] for name in (
     "check_layers", "check_links", "check_foreign", "check_calls", "check_sizes", "check_text",
-    "check_sources", "check_circles", "check_registries", "check_documents", "check_format")}
+    "check_sources", "check_circles", "check_prefixes", "check_registries", "check_documents", "check_format")}
 SKIPPED = 77
 
 

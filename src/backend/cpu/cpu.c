@@ -146,7 +146,7 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     PB_TRY(check_kernels(&kernels));
     PB_TRY(PB_ALLOC(c, 1));
     kernels_threads_each(1);
-    c->base.ops     = &pb_backend_cpu;
+    c->base.ops     = &backend_cpu;
     c->base.threads = threads > 0 ? threads : kernels_all_threads();
     describe(&c->base, &kernels);
     *out = &c->base;
@@ -216,7 +216,7 @@ static pb_status cpu_reserve(pb_backend *be, const pb_reserve_args *args)
     return cpu_scratch(be, bytes, &unused);
 }
 
-const pb_backend_ops pb_backend_cpu = {
+const pb_backend_ops backend_cpu = {
     .name      = "cpu",
     .is_host   = true,
     .open      = cpu_open,

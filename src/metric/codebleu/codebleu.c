@@ -212,7 +212,7 @@ const char *pb_metric_parser(void)
     return code_tree_library();
 }
 
-const pb_metric pb_metric_codebleu = {
+const pb_metric metric_codebleu = {
     .name        = "codebleu",
     .about       = "CodeBLEU of Python code; needs tree-sitter",
     .differences = "on lower-cased texts, a dataflow of 0 counts as 1 → on the texts as they "
