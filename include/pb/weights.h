@@ -20,7 +20,8 @@ typedef struct pb_weights pb_weights;
 
 /* The tensors of a site, in backend memory; none where the site has none. */
 typedef struct pb_placed {
-    pb_tensor weight; /* [out, in], rows in + border apart in a stack; dtype of the model's */
+    pb_tensor weight; /* [out, in], rows in + border apart in a stack; of the model's dtype, F32
+                         where those of a stack differ */
     pb_tensor bias;   /* [out] F32 */
 } pb_placed;
 
