@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The writer of JSON: what stands before a member follows from the container that it is in. */
+/* The writer of JSON: the container of a member decides what separates it from the one before. */
 #include "pb/json.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-/* Keeps the first failure. */
+/* Keeps a failure; callers write only while there is none. */
 static void note(pb_json *json, pb_status status)
 {
     if (status != PB_OK) {
@@ -21,7 +21,8 @@ static void put(pb_json *json, const char *text)
     }
 }
 
-/* The line on which a member of the innermost container, or its end, stands. */
+/* Starts the line of a member of the innermost container; `levels` is -1 for the line of its end.
+ */
 static void new_line(pb_json *json, int levels)
 {
     for (int i = 0; i < json->depth; i++) {

@@ -20,8 +20,8 @@
 #define NAME_KEPT_BYTES ((size_t)120)
 #define HASH_SHOWN      16 /* digits of the configuration's hash */
 
-/* Names that would be too long for a file system end in a hash of themselves behind a "~", which
- * no escaped name contains. */
+/* Names too long for a file system end in "~", which no escaped name contains, and a hash of the
+ * whole name. */
 static pb_status append_cell(const pb_record_key *key, pb_string *out)
 {
     pb_string name = {0};
