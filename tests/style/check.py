@@ -393,6 +393,8 @@ def check_registries(tree):
         if path not in tree.paths:
             tree.wrong(f"{home}registry.c", 1, "there is no registry.def beside it")
             continue
+        if '#include "registry.def"' not in tree.text(f"{home}registry.c"):
+            tree.wrong(f"{home}registry.c", 1, "the array is not made of registry.def")
         for number, line in tree.lines(path):
             if re.match(r"\s*PB_ENTRY", line) and number not in [n for n, _, _ in entries(tree, path)]:
                 tree.wrong(path, number, "an entry is PB_ENTRY(name, source)")

@@ -142,6 +142,37 @@ class Rules(unittest.TestCase):
         self.one({"src/config/more.c": SPDX}, "src/config/more.c:1: no CMakeLists.txt")
         self.one({"tests/unit/base/test_other.c": SPDX}, "no CMakeLists.txt lists")
 
+    REGISTRY = {
+        "src/comm/registry.def": SPDX + "PB_ENTRY(mpi, mpi.c)\n#undef PB_ENTRY\n",
+        "src/comm/registry.c": SPDX + '#include "group.h"\n\n#include "registry.def"\n',
+        "src/comm/CMakeLists.txt": "pb_module(comm SOURCES registry.c USES pb_base)\n",
+        "src/comm/mpi.c": GOOD["src/comm/mpi.c"] + "\nconst pb_comm_ops comm_mpi = {0};\n",
+    }
+
+    def test_a_registry_lists_what_its_sources_define(self):
+        self.assertEqual(self.violations(self.REGISTRY), [])
+        for path, text, message in (
+                ("registry.def", SPDX + "PB_ENTRY(mpi)\n", "PB_ENTRY(name, source)"),
+                ("registry.def", SPDX + "PB_ENTRY(gpu, mpi.c)\nPB_ENTRY(mpi, mpi.c)\n", "does not define comm_gpu"),
+                ("mpi.c", self.REGISTRY["src/comm/mpi.c"] + "const pb_comm_ops comm_two = {0};\n",
+                 "comm_two is not in src/comm/registry.def"),
+                ("registry.c", SPDX + '#include "group.h"\n', "not made of registry.def")):
+            found = self.violations({**self.REGISTRY, f"src/comm/{path}": text}, "registries")
+            self.assertTrue(found and message in found[0], found)
+
+    def test_a_registry_without_a_list_is_told(self):
+        changed = {path: text for path, text in self.REGISTRY.items() if not path.endswith(".def")}
+        self.assertIn("no registry.def", self.violations(changed, "registries")[0])
+
+    def test_pb_marks_the_names_of_public_headers(self):
+        self.assertEqual(self.violations({"src/comm/group.h": SPDX + "#pragma once\n\nint pb_status_get(void);\n"}), [])
+        for code in ("int pb_group(void);", "typedef struct pb_group {\n    int a;\n} pb_group;", "#define PB_GROUP 1",
+                     "extern const int pb_group;", "enum { PB_GROUP = 3 };", "typedef void (*pb_group)(int a);",
+                     "static inline int pb_group(int a)\n{\n    return a;\n}"):
+            self.one({"src/comm/group.h": SPDX + f"#pragma once\n\n{code}\n"}, "src/comm/group.h:", "like a public name")
+        for code in ("int group(void);", "typedef struct group {\n    int a;\n} group;", "#define GROUP 1", "enum { GROUP };"):
+            self.one({"include/pb/train.h": SPDX + f"#pragma once\n\n{code}\n"}, "include/pb/train.h:", "pb_ or PB_")
+
     def test_every_listed_source_is_there(self):
         self.one({"src/config/CMakeLists.txt": "pb_module(config SOURCES read.c gone.c)\n"},
                  "'gone.c' is listed")
@@ -161,11 +192,11 @@ class Rules(unittest.TestCase):
     def test_a_registry_counts_as_using_its_entries(self):
         tree = {"src/comm/CMakeLists.txt": "pb_module(comm SOURCES mpi.c registry.c USES pb_base)\n",
                 "src/comm/registry.def": SPDX + "PB_ENTRY(mpi, mpi.c)\n",
-                "src/comm/registry.c": SPDX + '#define PB_ENTRY(name, source) &pb_comm_##name,\n#include "registry.def"\n\n'
+                "src/comm/registry.c": SPDX + '#define PB_ENTRY(name, source) &comm_##name,\n#include "registry.def"\n\n'
                                               "int pb_comm_find(void)\n{\n    return 0;\n}\n",
                 "src/comm/mpi.c": SPDX + '#include "pb/comm.h"\n#include "group.h"\n\n'
                                          "static int find(void)\n{\n    return pb_comm_find();\n}\n\n"
-                                         "const pb_comm_ops pb_comm_mpi = {0};\n"}
+                                         "const pb_comm_ops comm_mpi = {0};\n"}
         self.one(tree, "src/comm/mpi.c:1:", "circle with src/comm/registry.c")
 
     def test_documents_name_what_is_there(self):
