@@ -319,6 +319,62 @@ static void merge_refuses_what_has_no_place(void **state)
     method_fixture_close(&f);
 }
 
+/* Positions of svft in the first o_proj, as places among the 16 · 16. */
+static float *svft_places(const pb_method *m, bool taken[256])
+{
+    const pb_trainable *at = &m->trainables[3];
+    float *pairs           = host_values(m->backend, &at->value);
+    int before             = -1;
+    assert_int_equal(at->shape[0], 16 * 3 - 2);
+    memset(taken, 0, 256 * sizeof *taken);
+    for (int64_t i = 0; i < at->shape[0]; i++) {
+        int place = (int)pairs[2 * i] * 16 + (int)pairs[2 * i + 1];
+        assert_in_range(place, before + 1, 255);
+        taken[place] = true;
+        before       = place;
+    }
+    return pairs;
+}
+
+static void svft_takes_positions_at_random_or_of_the_largest_products(void **state)
+{
+    (void)state;
+    method_fixture f;
+    bool taken[256];
+    method_fixture_open(&f, false, false);
+    pb_method *m =
+        method_fixture_make(&f, "svft", "pattern = \"top_k\"; targets = [\"o_proj\"];", 1);
+    float *u    = host_values(f.backend, &m->trainables[1].value);
+    float *vt   = host_values(f.backend, &m->trainables[2].value);
+    double most = 0.0, least = INFINITY;
+    free(svft_places(m, taken));
+    for (int place = 0; place < 256; place++) {
+        double product = 0.0;
+        for (int k = 0; k < 16; k++) {
+            product += (double)u[k * 16 + place / 16] * (double)vt[(place % 16) * 16 + k];
+        }
+        most  = taken[place] ? most : fmax(most, fabs(product));
+        least = taken[place] ? fmin(least, fabs(product)) : least;
+    }
+    assert_true(least >= most - 1e-6);
+    free(vt);
+    free(u);
+    pb_method_destroy(m);
+
+    pb_method *a =
+        method_fixture_make(&f, "svft", "pattern = \"random\"; targets = [\"o_proj\"];", 1);
+    pb_method *b =
+        method_fixture_make(&f, "svft", "pattern = \"random\"; targets = [\"o_proj\"];", 2);
+    float *one = svft_places(a, taken);
+    float *two = svft_places(b, taken);
+    assert_memory_not_equal(one, two, 2 * 46 * sizeof *one);
+    free(two);
+    free(one);
+    pb_method_destroy(b);
+    pb_method_destroy(a);
+    method_fixture_close(&f);
+}
+
 static void declaring_nonsense_is_refused(void **state)
 {
     (void)state;
@@ -376,6 +432,7 @@ int main(void)
         cmocka_unit_test(described_options_read_back),
         cmocka_unit_test(merged_weights_compute_the_same),
         cmocka_unit_test(merge_refuses_what_has_no_place),
+        cmocka_unit_test(svft_takes_positions_at_random_or_of_the_largest_products),
         cmocka_unit_test(declaring_nonsense_is_refused),
         cmocka_unit_test(every_failed_allocation_is_survived),
     };
