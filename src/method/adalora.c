@@ -134,6 +134,7 @@ static void destroy(pb_method *m)
     pb_memory_free(state->out);
     pb_memory_free(state->sensitivity);
     pb_memory_free(state->uncertainty);
+    pb_memory_free(state->room);
     pb_memory_free(state->host);
     pb_memory_free(state);
 }
@@ -278,7 +279,7 @@ static pb_status rows_left(const pb_method *m, const pb_site *site, bool *left)
     pb_tensor host             = pb_tensor_2d(state->host, PB_DTYPE_F32, r, 1);
     PB_TRY(pb_copy(m->backend, &host, &site_trainable(m, site, E)->value));
     for (int64_t k = 0; k < r; k++) {
-        left[k] = state->out == NULL || state->host[k] != 0.0f;
+        left[k] = !state->cut || state->host[k] != 0.0f;
     }
     return PB_OK;
 }
@@ -344,7 +345,7 @@ static pb_status put_pattern(const pb_method *m, pb_json *json)
     const adalora_state *state = m->state;
     bool *left                 = NULL;
     pb_status status           = PB_OK;
-    if (state->out == NULL && o->rank_pattern.count == 0) {
+    if (!state->cut && o->rank_pattern.count == 0) {
         pb_json_put_null(json, "rank_pattern");
         return PB_OK;
     }

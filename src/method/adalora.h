@@ -19,11 +19,13 @@ typedef struct adalora_state {
     char **left;     /* [sites] '1' or '0' for each of init_r rows; NULL where there is no module */
     int64_t modules; /* also those without a row */
     int64_t total;   /* steps of the schedule, once they are known */
-    bool *out;       /* [rows of all modules] left out by the last allocation; NULL before one */
+    bool cut;        /* rows were left out: */
+    bool *out;       /* [rows of all modules] by the last allocation */
     float *sensitivity, *uncertainty; /* [parameters] moving averages; NULL before and after */
-    void *block;                      /* backend memory of `grams` */
-    pb_tensor grams;                  /* [2 · modules · init_r²] A Aᵀ - I and Bᵀ B - I */
-    float *host;                      /* the same */
+    float *room;     /* [2 · parameters] of the host, as long as these are there */
+    void *block;     /* backend memory of `grams` */
+    pb_tensor grams; /* [2 · modules · init_r²] A Aᵀ - I and Bᵀ B - I */
+    float *host;     /* the same */
 } adalora_state;
 
 /* Rows of the site's tensors; 0 where it has none. */

@@ -30,6 +30,30 @@ pb_status adalora_check_steps(const adalora_options *o, int64_t total)
     return PB_OK;
 }
 
+static int64_t row_count(const pb_method *m)
+{
+    int64_t rows = 0;
+    for (int64_t i = 0; i < m->count; i += TENSORS) {
+        rows += m->trainables[i].shape[0];
+    }
+    return rows;
+}
+
+/* All memory of the schedule, so that later steps allocate nothing. */
+static pb_status provide(pb_method *m)
+{
+    adalora_state *state = m->state;
+    if (state->out == NULL) {
+        PB_TRY(PB_ALLOC(state->out, row_count(m)));
+    }
+    if (state->sensitivity == NULL) {
+        PB_TRY(PB_ALLOC(state->room, 2 * m->parameters));
+        PB_TRY(PB_ALLOC(state->uncertainty, m->parameters));
+        PB_TRY(PB_ALLOC(state->sensitivity, m->parameters));
+    }
+    return PB_OK;
+}
+
 /* Both averages, in floats as HF PEFT has them. */
 static pb_status update_importance(pb_method *m)
 {
@@ -38,29 +62,20 @@ static pb_status update_importance(pb_method *m)
     int64_t n                = m->parameters;
     float b1 = (float)o->beta1, rest1 = (float)(1.0 - o->beta1);
     float b2 = (float)o->beta2, rest2 = (float)(1.0 - o->beta2);
-    float *values    = NULL;
-    float *grads     = NULL;
-    pb_status status = PB_OK;
-    if (state->sensitivity == NULL) {
-        PB_TRY(PB_ALLOC(state->sensitivity, n));
-        PB_TRY(PB_ALLOC(state->uncertainty, n));
-    }
-    PB_TRY_GOTO(status, PB_ALLOC(values, n), done);
-    PB_TRY_GOTO(status, PB_ALLOC(grads, n), done);
+    PB_TRY(provide(m));
+    float *values       = state->room;
+    float *grads        = state->room + n;
     pb_tensor to_values = pb_tensor_1d(values, PB_DTYPE_F32, n);
     pb_tensor to_grads  = pb_tensor_1d(grads, PB_DTYPE_F32, n);
-    PB_TRY_GOTO(status, pb_copy(m->backend, &to_values, &m->values), done);
-    PB_TRY_GOTO(status, pb_copy(m->backend, &to_grads, &m->grads), done);
+    PB_TRY(pb_copy(m->backend, &to_values, &m->values));
+    PB_TRY(pb_copy(m->backend, &to_grads, &m->grads));
     for (int64_t i = 0; i < n; i++) {
         float now             = fabsf(values[i] * grads[i]);
         state->sensitivity[i] = b1 * state->sensitivity[i] + rest1 * now;
         state->uncertainty[i] =
             b2 * state->uncertainty[i] + rest2 * fabsf(now - state->sensitivity[i]);
     }
-done:
-    pb_memory_free(grads);
-    pb_memory_free(values);
-    return status;
+    return PB_OK;
 }
 
 /* Elements of the three tensors from `first` on, in the order of the parameters. scores [r]. */
@@ -121,24 +136,16 @@ static pb_status allocate(pb_method *m, double share)
     const adalora_options *o = m->options;
     adalora_state *state     = m->state;
     int64_t modules          = m->count / TENSORS;
-    int64_t rows = 0, row = 0, first = 0;
-    float *scores    = NULL;
-    float *sorted    = NULL;
-    pb_status status = PB_OK;
-    for (int64_t i = 0; i < modules; i++) {
-        rows += m->trainables[i * TENSORS].shape[0];
-    }
+    int64_t rows             = row_count(m);
+    int64_t row = 0, first = 0;
     double target   = (double)(o->target_r * modules);
     int64_t budget  = (int64_t)(((double)rows - target) * share + target);
     int64_t dropped = rows - budget;
     if (dropped <= 0) {
         return PB_OK;
     }
-    if (state->out == NULL) {
-        PB_TRY(PB_ALLOC(state->out, rows));
-    }
-    PB_TRY_GOTO(status, PB_ALLOC(scores, rows), done);
-    PB_TRY_GOTO(status, PB_ALLOC(sorted, rows), done);
+    float *scores = state->room; /* a row has more parameters than one */
+    float *sorted = state->room + rows;
     for (int64_t i = 0; i < modules; i++) {
         const pb_trainable *t = &m->trainables[i * TENSORS];
         score(state, t, first, scores + row);
@@ -147,11 +154,8 @@ static pb_status allocate(pb_method *m, double share)
     }
     memcpy(sorted, scores, (size_t)rows * sizeof *sorted);
     qsort(sorted, (size_t)rows, sizeof *sorted, by_value);
-    status = leave_out(m, scores, sorted[dropped - 1]);
-done:
-    pb_memory_free(sorted);
-    pb_memory_free(scores);
-    return status;
+    state->cut = true;
+    return leave_out(m, scores, sorted[dropped - 1]);
 }
 
 pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps)
@@ -168,11 +172,12 @@ pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps)
         return at > o->tinit && at % o->delta_t == 0 ? allocate(m, pow(1.0 - done, 3.0)) : PB_OK;
     }
     if (at > last) {
-        return state->out != NULL ? leave_out(m, NULL, 0.0f) : PB_OK;
+        return state->cut ? leave_out(m, NULL, 0.0f) : PB_OK;
     }
     PB_TRY(allocate(m, 0.0));
     pb_memory_free(state->sensitivity);
     pb_memory_free(state->uncertainty);
-    state->sensitivity = state->uncertainty = NULL;
+    pb_memory_free(state->room);
+    state->sensitivity = state->uncertainty = state->room = NULL;
     return PB_OK;
 }
