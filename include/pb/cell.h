@@ -3,12 +3,11 @@
  *
  * A cell is its configuration and nothing else: it knows no ranks and no schedule. Opening it reads
  * the configuration, once; everything else is asked of the open cell. Cells that differ only in
- * their seed share what was read. What cells share beyond that belongs to pb/cell_env.h.
+ * their seed share what was read. Everything else that cells share belongs to pb/cell_env.h.
  *
  *     PB_TRY(pb_cell_open_take(&name, config, NULL, &cell));
  *     PB_TRY_GOTO(status, pb_cell_hash(env, cell, hash), …);
- *     PB_TRY_GOTO(status, pb_cell_run(env, cell, NULL, &record), …);
- */
+ *     PB_TRY_GOTO(status, pb_cell_run(env, cell, NULL, &record), …); */
 #pragma once
 
 #include "pb/cell_env.h"
@@ -22,8 +21,8 @@ typedef struct pb_cell_name {
 } pb_cell_name;
 
 /* Reads the groups model, dataset, method, train, data and eval of the merged configuration, which
- * the cell takes over, also on failure. What it has in common with `like`, a cell that was opened
- * before (may be NULL), is shared. A mistake in the configuration belongs to the cell, see
+ * the cell takes over, also on failure. Whatever it has in common with `like`, a cell opened
+ * earlier (may be NULL), is shared. An error in the configuration becomes part of the cell, see
  * pb_cell_check; opening fails only when out of memory. */
 pb_status pb_cell_open_take(const pb_cell_name *name, pb_config *config, const pb_cell *like,
                             pb_cell **out) PB_MUST_USE;
@@ -36,7 +35,7 @@ const pb_cell_name *pb_cell_get_name(const pb_cell *cell);
 /* PB_ERR_CONFIG with file, line, key and remedy when the configuration is wrong. */
 pb_status pb_cell_check(const pb_cell *cell) PB_MUST_USE;
 
-/* Appends all options on which the result depends, as they are in force. */
+/* Appends the effective values of all options on which the result depends. */
 pb_status pb_cell_text(const pb_cell *cell, pb_string *out) PB_MUST_USE;
 /* Appends the groups `dataset` and `data`, file names included: cells with the same text and
  * protocol have the same rows. */
@@ -53,16 +52,16 @@ typedef enum pb_cell_input {
 
 extern const char *const pb_cell_input_names[]; /* "weights", … */
 
-/* The file of an input, the folder of a model's; "" when the configuration is wrong. */
+/* The file of an input, for a model's its folder; "" when the configuration is invalid. */
 const char *pb_cell_input_path(const pb_cell *cell, pb_cell_input input);
-/* SHA-256 of the contents as this process reads them, once per file; a word for those that it
- * cannot read. */
+/* SHA-256 of the contents as this process reads them, once per file; a word if it cannot read
+ * them. */
 pb_status pb_cell_input_hashes(pb_cell_env *env, const pb_cell *cell,
                                char hashes[PB_INPUT_COUNT][PB_HASH_TEXT]) PB_MUST_USE;
-/* Adds which files of this node they are: the same for processes that read the same ones. */
+/* Adds the identity of the files on this node: the same for processes that read the same files. */
 pb_status pb_cell_input_places(const pb_cell *cell, pb_hash *hash) PB_MUST_USE;
 
-/* What a run takes of the data set of a cell. */
+/* The rows that a run uses of a cell's data set. */
 typedef struct pb_cell_split {
     int64_t rows;
     double prompt_bytes, answer_bytes; /* mean over the rows, before the chat template */
@@ -72,10 +71,10 @@ typedef struct pb_cell_rows {
     pb_cell_split train, test;
 } pb_cell_rows;
 
-/* Opens the data set of the cell as a run would, and measures it. */
+/* Opens the data set of the cell as a run would, and measures its rows. */
 pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE;
 
-/* What is known of a cell before it runs. Counts and FLOPs of a forward pass are exact, from the
+/* What is known about a cell before it runs. Counts and FLOPs of a forward pass are exact, from the
  * shapes; the others are modelled. */
 typedef struct pb_cell_prediction {
     int64_t model_params, trainable_params;
@@ -83,54 +82,54 @@ typedef struct pb_cell_prediction {
     double memory_gb; /* 10^9 bytes: weights, four values per trainable parameter, activations of a
                          batch of 128-token rows */
     /* Training and testing. A token in training costs a forward pass of the adapted model, the
-     * backward through the activations down to the lowest trained layer, and 2 FLOP per number
-     * trained at a site; a test row one forward pass of its prompt and answer; the head acts on
-     * answers only. Seconds: at half the measured rate of a square product. */
+     * backward pass through the activations down to the lowest trained layer, and 2 FLOP per number
+     * trained at a site; a test row costs one forward pass of its prompt and answer; the head acts
+     * on answers only. Seconds: at half the measured rate of a square product. */
     double flops, seconds;
 } pb_cell_prediction;
 
-/* Plans the method on the shapes of the model: fails when it does not fit. `rows` gives lengths, at
- * 4 bytes a token; NULL: they are guessed. Cells that differ only in their seed plan once for the
- * same rows. */
+/* Plans the method on the shapes of the model, and fails when it does not fit. `rows` gives
+ * lengths, at 4 bytes per token; NULL: they are guessed. Cells that differ only in their seed plan
+ * once for the same rows. */
 pb_status pb_cell_predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                           pb_cell_prediction *out) PB_MUST_USE;
 
 /* SHA-256 over everything that can change the result: the text of the cell, contents of model,
- * tokenizer and data, backend, threads, and the version of the result-bearing code. Missing files
- * hash as such. */
+ * tokenizer and data, backend, threads, and the version of the code that determines results. A
+ * missing file is hashed as missing. */
 pb_status pb_cell_hash(pb_cell_env *env, const pb_cell *cell, char text[PB_HASH_TEXT]) PB_MUST_USE;
-/* The hash that the plan has for the cell: the record keeps it, and a process that would run the
- * cell with another one fails it. "" before it is set. */
+/* The hash of the cell in the plan: the record keeps it, and the cell fails in a process that would
+ * run it with a different one. "" before it is set. */
 void pb_cell_set_hash(pb_cell *cell, const char text[PB_HASH_TEXT]);
 const char *pb_cell_get_hash(const pb_cell *cell);
 
-/* PB_ERR_FORMAT, with both hashes, when the inputs that a record names are not those of today,
- * though its configuration hash is. Inputs that it does not name do not count. */
+/* PB_ERR_FORMAT, with both hashes, when an input named in a record has changed although its
+ * configuration hash has not. Inputs that it does not name are ignored. */
 pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell,
                                const pb_record *record) PB_MUST_USE;
 
-/* How far a cell is. */
+/* The progress of a cell. */
 typedef struct pb_cell_progress {
     const char *phase;   /* "setup", "train", "test" */
     bool last;           /* the cell ends with this phase */
-    int64_t step, steps; /* done and in all, in "test" rows; 0 of 0 where nothing is counted */
+    int64_t step, steps; /* done and total, in "test" of rows; 0 of 0 if nothing is counted */
     double loss;         /* of the step; NaN: none */
 } pb_cell_progress;
 
 typedef struct pb_cell_observer {
     void *context;
     bool (*stop)(void *context); /* true ends the cell with PB_STOPPED */
-    /* At the beginning of a phase and after each of its steps. */
+    /* Called at the beginning of a phase and after each of its steps. */
     void (*progress)(void *context, const pb_cell_progress *progress);
 } pb_cell_observer;
 
-/* Makes the tokens that the cell will need, unless the cache has them; does nothing without a cache
- * or the model. The observer's stop is asked while another process makes them. */
+/* Tokenises the rows of the cell unless the cache has them; does nothing without a cache or the
+ * model. While another process does so, the observer's stop is polled. */
 pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
                           const pb_cell_observer *observer) PB_MUST_USE;
 
-/* Runs the cell. A failure of the cell is a result: it is in the record, and the call returns
- * PB_OK. Any other status means that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when
- * even the record could not be filled. */
+/* Runs the cell. A failure of the cell is a result: it is recorded, and the call returns PB_OK. Any
+ * other status means that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when even the
+ * record could not be filled. */
 pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
                       pb_record *record) PB_MUST_USE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What cells share: the models of a sweep with their tokenizers, opened once per node, the hashes
- * of their files, the backend, and where results come from. */
+ * of their files, the backend, and the provenance of results. */
 #pragma once
 
 #include "pb/backend.h"
@@ -13,11 +13,11 @@ struct pb_dataset;
 typedef struct pb_cell pb_cell;
 typedef struct pb_cell_env pb_cell_env;
 
-/* What the command line and the group `run` decide for all cells. */
+/* Settings of the command line and the group `run`, for all cells. */
 typedef struct pb_cell_setup {
     const char *backend; /* a name of the registry, or "auto" */
     int device;
-    int threads;    /* part of every cell's configuration; 0: all that the process may use */
+    int threads;    /* part of every cell's configuration; 0: one per processor of the process */
     pb_dtype dtype; /* F32 or BF16, see pb_backend_use_dtype */
 } pb_cell_setup;
 
@@ -25,41 +25,41 @@ typedef struct pb_cell_setup {
 extern const pb_config_field pb_cell_model_fields[];
 extern const pb_config_field pb_cell_eval_fields[];
 
-/* Collective (comm may be NULL). PB_ERR_CONFIG when the backends of the processes compute in
- * different ways: a cell's result may not depend on the process that runs it. */
+/* Collective (comm may be NULL). PB_ERR_CONFIG when the backends of the processes compute
+ * differently: a cell's result must not depend on the process that runs it. */
 pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
                            pb_cell_env **out) PB_MUST_USE;
 void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
 
-/* Keeps the tokens of data sets in this folder (see pb/encoded.h); without it every cell makes its
- * own. */
+/* Keeps the tokens of data sets in this folder (see pb/encoded.h); without it every cell tokenises
+ * its rows. */
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
-/* Looks at the model of the cell, once per name: config.json, the tokenizer and the headers of the
- * weights where there are any (`weights`: there must be some). Enough for pb_cell_predict. A model
- * that cannot be used is remembered with its message: its cells fail, others do not. Collective;
- * fails only when out of memory or when the group is broken. */
+/* Inspects the model of the cell, once per name: config.json, the tokenizer and the headers of any
+ * weights (`weights`: they are required). Enough for pb_cell_predict. A model that cannot be used
+ * is kept with its message: its cells fail, others do not. Collective; fails only when out of
+ * memory or when the group is broken. */
 pb_status pb_cell_env_add_shape(pb_cell_env *env, const pb_cell *cell, bool weights) PB_MUST_USE;
 
-/* Opens the weights of the model, whether it was looked at before or not; the group `model` of the
- * first cell counts for all cells of the model. Collective, and the same holds for a model that
- * cannot be opened. */
+/* Opens the weights of the model, whether or not it was inspected before; the group `model` of the
+ * first cell counts for all cells of the model. Collective; a model that cannot be opened is
+ * treated as above. */
 pb_status pb_cell_env_add_model(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
 
-/* PB_OK when the model can be used, as far as it was looked at or opened; else the reason. */
+/* PB_OK when the model can be used, as far as it was inspected or opened; else the reason. */
 pb_status pb_cell_env_check_model(const pb_cell_env *env, const char *name) PB_MUST_USE;
 
 /* Gives every process the hashes of rank 0's files: a cell that reads other contents fails, with
- * the file and both hashes. Collective; after the hashes of the plan are made. */
+ * the file and both hashes. Collective; called after the hashes of the plan are computed. */
 pb_status pb_cell_env_share_files(pb_cell_env *env) PB_MUST_USE;
 
-/* Makes rows bad that the data set's metric cannot score, as in every cell. */
+/* Rejects rows that the data set's metric cannot score, as every cell does. */
 void pb_cell_check_answers(struct pb_dataset *ds);
 
-/* This program and what its results are comparable with, in words. */
+/* Version and commit of this program, and the version of its results, in words. */
 const char *pb_cell_program(void);
 
-/* The side of a square product that keeps that many threads busy, at least 768. */
+/* The size of a square product that keeps this number of threads busy, at least 768. */
 int64_t pb_cell_gemm_size(int threads);
 
 /* GFLOP/s of a square F32 product of this size on the backend: the median of five. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Names of devices, as the option --device and the key run.device spell them. */
+/* Names of devices, as written in the option --device and the key run.device. */
 #pragma once
 
 #include "pb/status.h"

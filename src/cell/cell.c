@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The life of a cell: set up, train with validation, test, measure, fill in the record. A failure
- * on the way is written into the record, and the sweep goes on. */
+ * along the way is written to the record, and the sweep continues. */
 #include "running.h"
 
 #include "pb/clock.h"
@@ -86,7 +86,7 @@ static pb_status warn_once(running *r)
     if (r->record->rows_truncated > 0) {
         pb_log_warn("data set %s: %" PRId64 " of %" PRId64 " training rows and %" PRId64
                     " of %" PRId64 " test rows were cut at data.cutoff_tokens = %" PRId64
-                    "; raise it where what is cut matters",
+                    "; raise it if the lost text matters",
                     r->cell->name.dataset, r->data.train_set.truncated, r->data.train_set.count,
                     r->data.test_set.truncated, r->data.test_set.count,
                     r->options->data.cutoff_tokens);
@@ -101,7 +101,7 @@ static pb_status warn_once(running *r)
     return PB_OK;
 }
 
-/* Counts that a reader of the results needs to know, over both files. */
+/* Counts over both files, for readers of the results. */
 static pb_status record_rows(running *r)
 {
     pb_record *record       = r->record;
@@ -132,7 +132,7 @@ static pb_status record_data(running *r)
     return pb_record_set_text(&record->data_hash, both);
 }
 
-/* What the environment learns during a cell outlives it and is not counted as the cell's memory. */
+/* What the environment caches during a cell outlives it and is not counted as the cell's memory. */
 static pb_status learn(running *r)
 {
     const pb_dataset_options *o = &r->options->dataset;
@@ -226,7 +226,7 @@ static pb_status train(running *r)
     return PB_OK;
 }
 
-/* The numbers of a finished cell are valid only if these conditions hold. */
+/* The results of a finished cell are valid only if these conditions hold. */
 static void validate(running *r)
 {
     const pb_record *record = r->record;
@@ -236,11 +236,11 @@ static void validate(running *r)
     } else if (isnan(record->score) && r->cell->name.protocol == PB_PROTOCOL_CORRECTED) {
         reason = "the main metric is not a number";
     } else if (r->net != NULL && r->validation_count > 0 && record->validation_count == 0) {
-        reason = "nothing was validated";
+        reason = "no validation took place";
     }
     r->record->valid = reason == NULL;
     if (reason != NULL) {
-        pb_ignore(pb_record_set_text(&r->record->reason, reason), "the reason only explains");
+        pb_ignore(pb_record_set_text(&r->record->reason, reason), "the reason is only informative");
     }
 }
 

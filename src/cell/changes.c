@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Files may be replaced while a sweep runs, so what a cell reads is checked against its
- * configuration hash, which was made at the start.
+/* Files may be replaced while a sweep runs, so the inputs of a cell are checked against its
+ * configuration hash, which was computed at the start.
  *
  * Rows: the readers hash what they read. Model and tokenizer are opened once, so their folder is
- * checked before and after every cell, and hashed again when an inode, a size or a time differs;
- * cp -p and touch cannot set the time of the last change of an inode. */
+ * checked before and after every cell, and rehashed when an inode, a size or a time differs; cp -p
+ * and touch cannot set the ctime of an inode. */
 #include "running.h"
 
 #include <string.h>
 
-/* Hashes the folder as it is now. */
+/* Hashes the current contents of the folder. */
 static pb_status look_again(env_model *m, const char *stamp)
 {
     pb_tokenizer *tokenizer = NULL;
@@ -26,7 +26,7 @@ static pb_status fail_changed(const char *what, const char *path, const char *pl
                               const char *now)
 {
     return PB_FAIL(PB_ERR_IO,
-                   "%s: %s changed after this run had begun: SHA-256 %s then, %s now; put the file "
+                   "%s: %s changed after this run started: SHA-256 was %s, now %s; put the file "
                    "back, or start again with the new one: the same command runs this cell again",
                    path, what, planned, now);
 }
@@ -61,8 +61,8 @@ pb_status cell_check_hash(pb_cell_env *env, const pb_cell *cell)
     PB_TRY(pb_cell_hash(env, cell, hash));
     if (strcmp(hash, cell->hash) != 0) {
         return PB_FAIL(PB_ERR_CONFIG,
-                       "this process would run the configuration %s, the plan says %s: model, "
-                       "tokenizer, data or set-up here are not those of rank 0",
+                       "this process would run configuration %s, but the plan has %s: model, "
+                       "tokenizer, data or setup differ from those of rank 0",
                        hash, cell->hash);
     }
     return PB_OK;
@@ -92,9 +92,9 @@ static pb_status check_recorded(const char *what, const char *recorded, size_t a
 {
     if (recorded == NULL || strlen(recorded) < at + PB_HASH_TEXT - 1 ||
         strncmp(recorded + at, today, PB_HASH_TEXT - 1) == 0) {
-        return PB_OK; /* it failed before reading this, or read the same */
+        return PB_OK; /* it failed before reading this, or the contents are equal */
     }
-    return PB_FAIL(PB_ERR_FORMAT, "its %s was %.*s, today it is %s", what, PB_HASH_TEXT - 1,
+    return PB_FAIL(PB_ERR_FORMAT, "its %s was %.*s, now it is %s", what, PB_HASH_TEXT - 1,
                    recorded + at, today);
 }
 

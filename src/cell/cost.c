@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The expected cost of a cell, from its shapes and, where they were read, its rows. */
+/* The expected cost of a cell, from its shapes and, if they were read, its rows. */
 #include "internal.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@ enum { GUESSED_TOKENS = 128, GUESSED_LABEL_TOKENS = 4, GUESSED_ROWS = 1000, BYTE
 /* One split as the model sees it. */
 typedef struct work {
     int64_t rows;
-    double prompt, answer; /* tokens of a row, with the end of the answer */
+    double prompt, answer; /* tokens of a row, including the end of the answer */
 } work;
 
 static double tokens_of(double bytes)
@@ -26,7 +26,7 @@ static double most_new_tokens(const cell_options *o)
                                                : o->dataset.max_new_tokens);
 }
 
-/* A split as it was read, or a guess (NULL); answers have at most `most` tokens. */
+/* The size of a split that was read, or a guess (NULL); answers have at most `most` tokens. */
 static work work_of(const cell_options *o, const pb_cell_split *split, int64_t limit, double most)
 {
     double cutoff = (double)o->data.cutoff_tokens;
@@ -59,7 +59,7 @@ static int64_t lowest_trained_layer(const pb_method *m)
     return lowest;
 }
 
-/* Trained numbers that are multiplied with every token. Tensors with a row per vocabulary entry are
+/* Trained numbers that are multiplied by every token. Tensors with a row per vocabulary entry are
  * used at label positions only, and encoders of virtual rows and keys see no tokens. */
 static double trained_at_sites(const pb_method *m)
 {
@@ -110,15 +110,15 @@ static double flops_of(const pb_method *m, const cell_options *o, const pb_cell_
            (double)test.rows * row_flops(m, &test, false);
 }
 
-/* Weights; value, gradient and two moments of every trainable parameter; what each layer keeps of
- * every row; and the chunk of the head. */
+/* Weights; value, gradient and two moments of every trainable parameter; activations that each
+ * layer keeps of every row; and the chunk of the head. */
 static double modelled_bytes(const pb_model *model, const pb_method *method, const cell_options *o)
 {
     const pb_model_config *c = pb_model_get_config(model);
     double rows              = (double)o->train.batch * GUESSED_TOKENS;
     double kept = 2.0 * (double)c->width + 2.0 * (double)((c->heads + c->kv_heads) * c->head_dim) +
                   2.0 * (double)c->ff;
-    double layers = (double)c->layers + 1.0; /* one more for what all layers share */
+    double layers = (double)c->layers + 1.0; /* one more for buffers that all layers share */
     double floats = (double)(pb_model_parameters(model) + method->frozen_parameters) +
                     4.0 * (double)method->parameters + rows * kept * layers;
     return floats * sizeof(float);

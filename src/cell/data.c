@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The data set of a cell: measured before it runs, and as tokens of its model. */
+/* The data set of a cell: its sizes before the run, and its rows as tokens of the model. */
 #include "running.h"
 
 #include <inttypes.h>
@@ -27,7 +27,7 @@ static pb_status open_sets(pb_cell_env *env, const env_model *model,
     return pb_encoded_open(d->dataset, PB_SPLIT_TRAIN, &encode, &d->test_set, &d->train_set);
 }
 
-/* Scores of truncated rows mean little: where most rows are cut, the cutoff is a mistake. */
+/* Scores of truncated rows mean little: if most rows are cut, the cutoff is an error. */
 static pb_status check_cut(const char *name, const pb_data_options *o, const pb_encoded_set *set,
                            bool train)
 {
@@ -41,7 +41,7 @@ static pb_status check_cut(const char *name, const pb_data_options *o, const pb_
                    "data set %s: %" PRId64 " of %" PRId64 " %s rows are longer than "
                    "data.cutoff_tokens = %" PRId64 " and were cut, more than the share of %g that "
                    "data.max_truncated_share allows; raise data.cutoff_tokens (peftbench data %s "
-                   "--model DIR shows the lengths), or that share",
+                   "--model DIR shows the lengths) or that share",
                    name, cut, rows, train ? "training" : "test", o->cutoff_tokens,
                    o->max_truncated_share, name);
 }
@@ -54,8 +54,8 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
 
     PB_TRY(cell_open_dataset(cell, &data.dataset));
     pb_status status = open_sets(env, model, observer, o->cutoff_tokens, &data);
-    /* The tokenizer's cache would count as the cell's memory, but only in the process that made the
-     * tokens. */
+    /* The tokenizer's cache would count as memory of the cell, but only in the process that
+     * tokenised the rows. */
     pb_tokenizer_trim(model->tokenizer);
     if (status == PB_OK) {
         status = check_cut(cell->name.dataset, o, &data.test_set, false);

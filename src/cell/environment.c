@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The environment of a sweep: the backend, and every model of the grid, opened once and
- * collectively, so that a converted checkpoint occupies one window per node, with its tokenizer
- * and chat template. Weights are placed in the backend's memory when the first cell needs them. */
+ * collectively, with its tokenizer and chat template, so that a converted checkpoint occupies one
+ * window per node. Weights are placed in the backend's memory when the first cell needs them. */
 #include "internal.h"
 
 #include "pb/clock.h"
@@ -20,8 +20,8 @@ static pb_status agree(const pb_cell_env *env, pb_status status)
     return env->comm != NULL ? pb_comm_agree(env->comm, status) : status;
 }
 
-/* The rate that `mfu` is relative to. Other kernels were measured on one thread; on several threads
- * the same ratio is assumed. */
+/* The reference rate for `mfu`. Other kernels were measured on one thread; on several threads the
+ * same ratio is assumed. */
 static pb_status find_peak(pb_cell_env *env)
 {
     pb_kernels kernels;
@@ -56,8 +56,8 @@ static pb_status open_backend(pb_cell_env *env)
     return find_peak(env);
 }
 
-/* Other kernels or another number of threads change the last digits. Rank 0 makes the hashes of the
- * plan with its backend, so every process must have the same. */
+/* Other kernels or another number of threads change the last digits. Rank 0 includes its backend in
+ * the hashes of the plan, so every process must have the same one. */
 static pb_status check_backends(const pb_cell_env *env)
 {
     char first[BACKEND_TEXT_BYTES] = "";
@@ -183,7 +183,7 @@ static pb_status open_text(env_model *m)
     return PB_OK;
 }
 
-/* Hashed by one rank, shared with the others. */
+/* One rank computes the hash and shares it. */
 static pb_status share_hash(pb_cell_env *env, env_model *m)
 {
     pb_status status = PB_OK;
@@ -197,7 +197,7 @@ static pb_status share_hash(pb_cell_env *env, env_model *m)
     return pb_comm_broadcast(env->comm, m->hash, sizeof m->hash, 0);
 }
 
-/* A folder that cannot be listed is reported by whoever opens the model. */
+/* A folder that cannot be listed is reported when the model is opened. */
 static pb_status note_folder(env_model *m, const char *folder)
 {
     PB_TRY(pb_record_set_text(&m->folder, folder));
@@ -208,7 +208,7 @@ static pb_status note_folder(env_model *m, const char *folder)
     return PB_OK;
 }
 
-/* Fails when the files changed between opening and hashing. */
+/* Fails if the files changed between opening and hashing. */
 static pb_status check_unchanged(env_model *m)
 {
     char stamp[PB_HASH_TEXT];
@@ -222,8 +222,7 @@ static pb_status check_unchanged(env_model *m)
     return PB_OK;
 }
 
-/* The group `model` is read before the other groups of a cell, whose mistakes do not matter here.
- */
+/* The group `model` is read before the other groups of a cell, whose errors do not matter here. */
 static pb_status check_group(const cell_plan *plan)
 {
     return plan->options.model.path != NULL ? PB_OK : PB_FAIL(plan->status, "%s", plan->message);
@@ -257,7 +256,7 @@ static const char *own_message(const pb_cell_env *env)
     return message;
 }
 
-/* The headers reveal most kinds of damage without reading the weights. */
+/* Most kinds of damage show in the headers, without reading the weights. */
 static pb_status check_weights(const char *directory)
 {
     pb_safetensors *file = NULL;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The test of a cell: predictions are made in one of three ways, post-processed and scored; the
- * prediction of every row is kept. */
+/* The test of a cell: predictions are made in one of three ways, post-processed and scored; every
+ * row's prediction is kept. */
 #include "running.h"
 
 #include "pb/memory.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The files that cells read: their hashes, made once and shared by all processes, and a stamp of a
- * model's folder that shows whether it changed without reading it. */
+/* The files that cells read: their hashes, computed once and shared by all processes, and a stamp
+ * of a model's folder that reveals changes without reading the files. */
 #include "internal.h"
 
 #include "pb/file.h"
@@ -44,8 +44,8 @@ static pb_status set_file(pb_cell_env *env, const char *path, const char *hash)
     return PB_OK;
 }
 
-/* The hash of a file's contents; when it cannot be read, a word that does not depend on the
- * machine's folders. */
+/* The hash of a file's contents; if it cannot be read, a word that does not depend on paths of this
+ * machine. */
 pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT])
 {
     const env_file *known = find_file(env, path);
@@ -71,7 +71,7 @@ static bool ends_with(const char *name, const char *suffix)
     return length >= end && strcmp(name + length - end, suffix) == 0;
 }
 
-/* Whether a model or a tokenizer may be read from a file of this name. */
+/* Whether a file of this name may belong to a model or a tokenizer. */
 static bool is_input(const char *name)
 {
     static const char *const suffixes[] = {".json", ".safetensors", ".model", ".txt", ".jinja"};

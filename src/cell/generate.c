@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Predictions by greedy generation. Each batch has fixed rows, so that the result does not depend
+/* Predictions by greedy generation. The rows of each batch are fixed, so the result does not depend
  * on stops, which are checked between batches. */
 #include "running.h"
 

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* To be changed whenever the same configuration may give another result. */
+/* Must change whenever the same configuration may give a different result. */
 #define RESULT_VERSION "2"
 
 const char *pb_cell_program(void)
@@ -42,14 +42,14 @@ static pb_status update(pb_cell_env *env, const pb_cell *cell, pb_hash *h)
     PB_TRY(pb_hash_update_text(h, threads));
     PB_TRY(pb_hash_update_text(h, usable ? model->hash : "unreadable"));
     PB_TRY(pb_hash_update_text(h, usable ? pb_tokenizer_hash(model->tokenizer) : ""));
-    /* The form, which a file name may decide, makes other rows of the same bytes. */
+    /* The form, which may depend on the file name, determines the rows read from the same bytes. */
     PB_TRY(pb_hash_update_text(h, pb_dataset_form(o, PB_SPLIT_TRAIN)));
     PB_TRY(pb_hash_update_text(h, pb_dataset_form(o, PB_SPLIT_TEST)));
     PB_TRY(update_file(env, h, o->train_file));
     return update_file(env, h, o->test_file);
 }
 
-/* A wrong configuration is hashed by its message: once corrected, it is another cell. */
+/* An invalid configuration is hashed by its message: once corrected, it is a different cell. */
 pb_status pb_cell_hash(pb_cell_env *env, const pb_cell *cell, char text[PB_HASH_TEXT])
 {
     const cell_plan *plan = cell->plan;

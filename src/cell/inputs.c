@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a cell reads from files, by path and by contents: for comparing what processes see. */
+/* The input files of a cell, by path and by contents: for comparing what processes see. */
 #include "internal.h"
 
 #include <inttypes.h>

@@ -16,17 +16,17 @@ enum { FLOPS_TOKENS = 512 };
 
 typedef struct env_model {
     char *name;
-    struct cell_plan *plan; /* of the cell that it was first added for, for its group `model` */
-    pb_model *model;        /* NULL when it could not be opened: see status and message */
+    struct cell_plan *plan; /* of the first cell with this model, for its group `model` */
+    pb_model *model;        /* NULL if it could not be opened: see status and message */
     bool loaded;            /* with its weights */
-    pb_weights *weights;    /* in the backend's memory; NULL until a cell asks for them */
+    pb_weights *weights;    /* in the backend's memory; NULL until a cell needs them */
     pb_tokenizer *tokenizer;
     const pb_template *chat;
     pb_status status;
     char *message;
     char hash[PB_HASH_TEXT];
-    /* The folder of its files, the folder's stamp when it was last read, and the hashes made then
-     * (see changes.c). */
+    /* The folder of its files, the folder's stamp when it was last read, and the hashes computed
+     * then (see changes.c). */
     char *folder;
     char stamp[PB_HASH_TEXT], seen_model[PB_HASH_TEXT], seen_tokenizer[PB_HASH_TEXT];
 } env_model;
@@ -39,9 +39,9 @@ typedef struct env_file {
 
 struct pb_cell_env {
     pb_cell_setup setup;
-    pb_backend *backend; /* lent to one cell after the other */
+    pb_backend *backend; /* lent to one cell after another */
     char *cache;         /* folder of tokens, NULL: none */
-    double gemm_gflops;  /* measured at the start, this process alone */
+    double gemm_gflops;  /* measured at the start, by this process alone */
     double peak_gflops;  /* the same with the best kernels known */
     char *peak_source;   /* which these are */
     pb_comm *comm;       /* may be NULL */
@@ -49,11 +49,11 @@ struct pb_cell_env {
     int64_t models_count;
     env_file *files;
     int64_t files_count;
-    char **told; /* data sets whose rows were warned about */
+    char **told; /* data sets with a warning about their rows */
     int64_t told_count;
 };
 
-/* Logs once how many threads `--threads 0` (`open`) amounts to, and warns when they outnumber the
+/* Logs once how many threads `--threads 0` (`open`) selects, and warns when they outnumber the
  * processors of a process or of a node. Collective. */
 pb_status env_report_processors(const pb_cell_env *env, bool open) PB_MUST_USE;
 
@@ -66,14 +66,14 @@ typedef struct cell_model_options {
     pb_config_list sha256;
 } cell_model_options;
 
-/* How a prediction is made: the answer is generated, or the class whose text is the likeliest. */
+/* How a prediction is made: by generating the answer, or by choosing the most likely class. */
 typedef enum cell_scoring { SCORING_GENERATION, SCORING_LIKELIHOOD } cell_scoring;
 
 /* The group `eval`. */
 typedef struct cell_eval_options {
     int scoring;            /* cell_scoring */
     int64_t batch;          /* rows generated at once */
-    int64_t max_new_tokens; /* 0: as the data set and the protocol say */
+    int64_t max_new_tokens; /* 0: the default of the data set and the protocol */
 } cell_eval_options;
 
 /* The groups of fixed fields. */
@@ -97,26 +97,26 @@ pb_status cell_options_write(const cell_options *options, unsigned kept,
 /* All fields of the groups `dataset` and `data`. */
 pb_status cell_options_write_data(const cell_options *options, pb_string *out) PB_MUST_USE;
 
-/* What is read once for all cells that differ only in their seed. */
+/* The part of a cell that is read once for all cells that differ only in their seed. */
 typedef struct cell_plan {
     int64_t users;
-    pb_config *config; /* names the places of mistakes that are found later */
+    pb_config *config; /* names the places of errors that are found later */
     pb_protocol protocol;
     cell_options options;
-    struct cell_plan *lenders[CELL_GROUPS]; /* who read the options of a group; NULL: this plan */
-    pb_status status;                       /* of the configuration; its message, NULL for PB_OK */
+    struct cell_plan
+        *lenders[CELL_GROUPS]; /* the plan that read the options of a group; NULL: this one */
+    pb_status status;          /* of the configuration; message is NULL for PB_OK */
     char *message;
-    bool predicted; /* the prediction is the one for these rows; zeroed: guessed ones */
+    bool predicted; /* the prediction is for these rows; zeroed: guessed ones */
     pb_cell_rows rows;
     pb_cell_prediction prediction;
 } cell_plan;
 
 /* Reads the options of the plan from its configuration. Groups that it shares with that of `like`
- * (may be NULL) are borrowed. On failure the groups before the mistake are filled, the model's
- * first.
- */
+ * (may be NULL) are borrowed. On failure the groups before the error are filled, `model` being the
+ * first. */
 pb_status cell_options_read(cell_plan *plan, cell_plan *like) PB_MUST_USE;
-/* Frees what the plan has read itself. */
+/* Frees what this plan has read. */
 void cell_options_clear(cell_plan *plan);
 
 cell_plan *cell_plan_share(cell_plan *plan);
@@ -130,21 +130,21 @@ struct pb_cell {
 
 /* The cell as text: all fields, or those that `kept` depends on. */
 pb_status cell_describe(const pb_cell *cell, unsigned kept, pb_string *out) PB_MUST_USE;
-/* The data set and the method of the cell, with options of their own; `backend` NULL: only the plan
+/* The data set and the method of the cell, each with its own options; `backend` NULL: only the plan
  * of the method. */
 pb_status cell_open_dataset(const pb_cell *cell, pb_dataset **out) PB_MUST_USE;
 pb_status cell_create_method(const pb_cell *cell, const pb_model *model, pb_backend *backend,
                              pb_method **out) PB_MUST_USE;
 
-/* SHA-256 of a file's contents, read once; a word instead when it cannot be read. */
+/* SHA-256 of a file's contents, read once; a word if it cannot be read. */
 pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TEXT]) PB_MUST_USE;
 
 /* A hash over names, sizes, times and inodes of the files of a model and its tokenizer. */
 pb_status env_stamp_folder(const char *folder, char stamp[PB_HASH_TEXT]) PB_MUST_USE;
-/* Checks that the files of the model have not changed since it was opened, and puts their present
+/* Checks that the files of the model have not changed since it was opened, and puts their current
  * hashes into the record. PB_ERR_IO names both. */
 pb_status env_check_model(env_model *m, pb_record *record) PB_MUST_USE;
-/* Checks that this process would give the cell the same configuration hash. */
+/* Checks that this process computes the same configuration hash for the cell. */
 pb_status cell_check_hash(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
 env_model *env_find_model(const pb_cell_env *env, const char *name);
 /* The weights of a model that was opened with them, placed at the first call. */

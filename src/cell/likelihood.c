@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Predictions by likelihood: the class name with the largest sum of log p over its tokens, as the
- * answer to a row's prompt and without the template's end of an answer; ties go to the first. This
- * is what lm-evaluation-harness calls acc; its acc_norm divides the sum by the characters of the
- * name (here `accuracy_norm`). */
+ * answer to a row's prompt, without the template's end of answer; ties go to the first. This is
+ * what lm-evaluation-harness calls acc; its acc_norm divides the sum by the characters of the name
+ * (here `accuracy_norm`). */
 #include "running.h"
 
 #include "pb/memory.h"
@@ -19,7 +19,7 @@ typedef struct candidate {
     double characters;
 } candidate;
 
-/* Rows whose losses are on their way. */
+/* Rows whose losses are still being computed. */
 typedef struct scored_batch {
     int64_t first, count;
     pb_batch packed;
@@ -36,7 +36,7 @@ typedef struct scoring {
     double *sums;       /* [rows · count] of log p */
     double *losses;
     int64_t losses_capacity;
-    scored_batch batches[PB_SLOTS]; /* by their number % PB_SLOTS */
+    scored_batch batches[PB_SLOTS]; /* indexed by batch number % PB_SLOTS */
 } scoring;
 
 static bool is_stop(const pb_ids *stops, int32_t id)
@@ -49,7 +49,7 @@ static bool is_stop(const pb_ids *stops, int32_t id)
     return false;
 }
 
-/* Pieces of a template are tokenised one by one, so an answer's tokens are the same after every
+/* Pieces of a template are tokenised separately, so an answer's tokens are the same after every
  * prompt. */
 static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
 {
@@ -72,7 +72,7 @@ static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
                               end - rendered.prompt_length),
                 out_rendered);
     if (c->ids.count == 0) {
-        status = PB_FAIL(PB_ERR_CONFIG, "dataset.labels: \"%s\" has no token of its own", c->text);
+        status = PB_FAIL(PB_ERR_CONFIG, "dataset.labels: \"%s\" gives no tokens", c->text);
     }
 out_rendered:
     pb_rendered_clear(&rendered);
@@ -226,7 +226,7 @@ static pb_status finish_batch(scoring *s, int64_t number)
     return predict(s, &s->batches[number % PB_SLOTS]);
 }
 
-/* `status` of work on batch `number`; a failure names its rows. */
+/* The `status` of work on batch `number`; the message of a failure names its rows. */
 static pb_status of_batch(const scoring *s, int64_t number, pb_status status)
 {
     const scored_batch *b = &s->batches[number % PB_SLOTS];

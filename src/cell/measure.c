@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Measuring: phases, the memory trace, and the rate of a square product, the reference of MFU. */
+/* Measuring: phases, the memory trace, and the rate of a square product, the reference for MFU. */
 #include "running.h"
 
 #include "pb/clock.h"
@@ -15,15 +15,15 @@ double running_flops(const running *r)
     return work.matmul_flops + work.attention_flops;
 }
 
-/* The model's weights in host memory that the cell reads, wherever they are mapped. */
+/* The weights in host memory that the cell reads, wherever they are mapped. */
 static size_t mapped_bytes(const running *r)
 {
     bool reads = pb_backend_is_host(r->env->backend) && r->model != NULL && r->model->model != NULL;
     return reads ? pb_model_bytes(r->model->model) : 0;
 }
 
-/* Bytes of the cell: what it holds beyond what was held before, and the weights it borrows,
- * wherever they are. The figure is therefore the same on every rank and in any order of cells. */
+/* Bytes of the cell: its own allocations, and the weights it borrows, wherever they are. The figure
+ * is therefore the same on every rank and in any order of cells. */
 pb_status running_sample(running *r)
 {
     size_t peak;

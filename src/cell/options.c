@@ -23,15 +23,15 @@ static const char *const scoring_names[] = {"generation", "likelihood", NULL};
 
 const pb_config_field pb_cell_eval_fields[] = {
     PB_FIELD_CHOICE(cell_eval_options, scoring, SCORING_GENERATION, scoring_names,
-                    "what is predicted: generated text, or the likeliest of dataset.labels"),
+                    "what is predicted: generated text, or the most likely of dataset.labels"),
     PB_FIELD_INT(cell_eval_options, batch, 8, 1, 1 << 20, "rows", "rows generated at once"),
     PB_FIELD_INT(cell_eval_options, max_new_tokens, 0, 0, 1 << 20, "tokens",
-                 "most new tokens, 0: as data set and protocol say"),
+                 "maximum of new tokens, 0: the default of data set and protocol"),
     PB_FIELD_END,
 };
 
-/* An unknown metric is reported before anything runs, like an unknown method; so is a metric over
- * labels for a data set without labels. */
+/* An unknown metric is reported before anything runs, like an unknown method; so is a label metric
+ * for a data set without labels. */
 static pb_status check_metric(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
     const pb_metric *metric = NULL;
@@ -49,7 +49,7 @@ static pb_status check_metric(const pb_config *config, pb_protocol protocol, con
                                 metric->name, o->dataset.name, labels));
 }
 
-/* So is a scoring or a method that does not fit the data set. */
+/* So is a scoring mode or a method that does not fit the data set. */
 static pb_status check_fit(const pb_config *config, pb_protocol protocol, const cell_options *o)
 {
     const pb_method_ops *m = o->method;
@@ -60,14 +60,14 @@ static pb_status check_fit(const pb_config *config, pb_protocol protocol, const 
         return pb_config_at(
             config, "eval", "scoring", -1,
             PB_FAIL(PB_ERR_CONFIG,
-                    "eval.scoring \"likelihood\" chooses among dataset.labels, and data "
+                    "eval.scoring \"likelihood\" chooses among dataset.labels, but data "
                     "set %s has none; generate its answers (sweep.override)",
                     o->dataset.name));
     }
     if (b != NULL && b->labels > 0 && labels != b->labels) {
         return pb_config_at(config, "method", "name", -1,
                             PB_FAIL(PB_ERR_CONFIG,
-                                    "method %s is for %d classes, data set %s has %" PRId64
+                                    "method %s is for %d classes, but data set %s has %" PRId64
                                     "; leave the pair out (sweep.exclude)",
                                     m->name, b->labels, o->dataset.name, labels));
     }
@@ -76,14 +76,14 @@ static pb_status check_fit(const pb_config *config, pb_protocol protocol, const 
             config, "method", "name", -1,
             PB_FAIL(PB_ERR_CONFIG,
                     "method %s needs answers that are single numbers (dataset.metric "
-                    "\"pearsonr\"), data set %s has others; leave the pair out "
+                    "\"pearsonr\"), but those of data set %s are not; leave the pair out "
                     "(sweep.exclude)",
                     m->name, o->dataset.name));
     }
     return PB_OK;
 }
 
-/* What the paper's trainer does differently, unless the configuration says otherwise. */
+/* Defaults in which the paper's trainer differs. */
 static void apply_protocol(const pb_config *config, pb_protocol protocol, cell_options *o)
 {
     if (protocol != PB_PROTOCOL_PAPER) {
@@ -115,7 +115,8 @@ static void *part(const cell_options *o, const struct group *group)
     return (char *)o + group->offset;
 }
 
-/* Options of a group that the same file says for both, with nothing over it, are read once. */
+/* The options of a group are read once for both when they come from the same file, without
+ * overrides. */
 static pb_status read_group(cell_plan *plan, cell_plan *like, int g)
 {
     const struct group *group = &groups[g];

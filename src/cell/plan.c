@@ -27,7 +27,7 @@ void cell_plan_release(cell_plan *plan)
     pb_memory_free(plan);
 }
 
-/* Takes the configuration over. What is wrong with it is part of the plan. */
+/* Takes over the configuration. Its errors are part of the plan. */
 static pb_status make_plan(pb_config *config, pb_protocol protocol, cell_plan *like,
                            cell_plan **out)
 {

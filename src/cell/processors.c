@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* More threads than processors in a group: every process has its own mask, and the processes of a
- * node share what their masks have in common. Rank 0 warns once. */
+/* Detects more threads than processors in a group: every process has its own mask, and the
+ * processes of a node share the processors that their masks have in common. Rank 0 warns once. */
 #include "internal.h"
 
 #include "pb/log.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What the ranks know about each other: columns with one number per rank. */
+/* What all ranks know: columns with one number per rank. */
 enum { ONLINE, ALLOWED, GRANTED, MASK, HOST, COLUMNS };
 
 typedef struct table {
@@ -97,8 +97,8 @@ static pb_status warn_of_ranks(const table *t, int first, int64_t count)
     return status;
 }
 
-/* The processors that the ranks of rank's host may use together, and how many ranks these are. Two
- * masks are the same or, as launchers make them, have nothing in common. */
+/* The processors that the ranks of rank's host may use together, and the number of these ranks. Two
+ * masks are equal or, with the masks that launchers set, disjoint. */
 static int64_t host_processors(const table *t, int rank, int64_t *ranks)
 {
     int64_t sum = 0;
@@ -138,9 +138,10 @@ static void warn_of_host(const table *t)
         }
         int64_t have = host_processors(t, rank, &ranks);
         if (ranks * t->threads > have) {
-            pb_log0_warn("%" PRId64 " processes of %d thread%s share %" PRId64
-                         " processor%s of a node: start fewer of them, or give each fewer threads",
-                         ranks, t->threads, t->threads == 1 ? "" : "s", have, have == 1 ? "" : "s");
+            pb_log0_warn(
+                "%" PRId64 " processes of %d thread%s share %" PRId64
+                " processor%s of a node: start fewer processes, or give each fewer threads",
+                ranks, t->threads, t->threads == 1 ? "" : "s", have, have == 1 ? "" : "s");
             return;
         }
     }

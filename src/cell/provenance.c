@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where a record was made, and with what. */
+/* Where and with what a record was made. */
 #include "internal.h"
 
 #include "build.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* "model name" of the first processor; empty where the system does not say. */
+/* "model name" of the first processor; empty if the system does not report it. */
 static void processor_name(char *text, size_t size)
 {
     static const char key[] = "model name";
@@ -42,7 +42,7 @@ static pb_status add_number(pb_record *record, const char *name, int64_t value)
     return pb_record_add_provenance(record, name, text);
 }
 
-/* "12.60"; omitted where nothing was measured. */
+/* "12.60"; omitted if nothing was measured. */
 static pb_status add_rate(pb_record *record, const char *name, double gflops)
 {
     char text[32];
@@ -50,7 +50,7 @@ static pb_status add_rate(pb_record *record, const char *name, double gflops)
     return gflops > 0.0 ? pb_record_add_provenance(record, name, text) : PB_OK;
 }
 
-/* Who chose the kernels, and by which measurement. */
+/* How the kernels were chosen, and by which measurement. */
 static pb_status add_kernels(pb_record *record)
 {
     pb_kernels k;

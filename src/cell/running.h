@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The cell at work: its data, its phases, its test. */
+/* A running cell: its data, its phases, its test. */
 #pragma once
 
 #include "internal.h"
@@ -18,10 +18,10 @@ pb_status cell_data_open(pb_cell_env *env, const pb_cell *cell, const env_model 
                          const pb_cell_observer *observer, cell_data *out) PB_MUST_USE;
 void cell_data_close(cell_data *data); /* accepts a zeroed one */
 
-/* Checks that the rows were read from the files that the cell was hashed with. */
+/* Checks that the rows come from the files that went into the cell's hash. */
 pb_status cell_check_data(pb_cell_env *env, const cell_data *data) PB_MUST_USE;
 
-/* The cell at work. */
+/* A running cell. */
 typedef struct running {
     pb_cell_env *env;
     const pb_cell *cell;
@@ -36,7 +36,7 @@ typedef struct running {
     pb_method *method;
     pb_network *net;
     double begin; /* clock */
-    /* Bytes held before the cell, or left behind for later cells. */
+    /* Bytes held before the cell, or kept for later cells. */
     size_t base_bytes, base_device_bytes;
     const char *phase;
     double phase_begin, phase_flops;
@@ -46,28 +46,29 @@ typedef struct running {
 
 /* Starts a phase (ending the one before); NULL only ends. */
 pb_status running_phase(running *r, const char *name) PB_MUST_USE;
-/* Tells the observer; loss is NaN where there is none. */
+/* Notifies the observer; loss is NaN if there is none. */
 void running_progress(const running *r, int64_t step, int64_t steps, double loss);
 /* Adds a sample to the memory trace: the most bytes held since the last one. */
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);
 
-/* Tells the observer that `done` of the test rows are done; PB_STOPPED when it asks for a stop. */
+/* Reports to the observer that `done` of the test rows are done; PB_STOPPED when it requests a
+ * stop. */
 pb_status running_test_progress(const running *r, int64_t done) PB_MUST_USE;
 
 /* Predictions, metric. */
 pb_status running_test(running *r) PB_MUST_USE;
 
-/* The test at work. */
+/* A running test. */
 typedef struct cell_test {
     running *r;
     int64_t rows;
-    char **predictions;         /* [rows] texts as the model gave them */
+    char **predictions;         /* [rows] raw texts of the model */
     char **references;          /* [rows] */
-    const char ***alternatives; /* [rows] all right answers, each list ended by NULL */
+    const char ***alternatives; /* [rows] all correct answers, each list ended by NULL */
     const char **ids;           /* [rows] */
-    int64_t tokens;             /* generated for all rows; -1: nothing was generated */
-    int64_t norm_right;         /* by likelihood per character; -1: not scored so */
+    int64_t tokens;             /* generated over all rows; -1: nothing was generated */
+    int64_t norm_right;         /* by likelihood per character; -1: not scored this way */
 } cell_test;
 
 /* The ways to make predictions; each fills predictions [rows]. */

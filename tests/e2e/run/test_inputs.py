@@ -55,7 +55,7 @@ class Inputs(case.Case):
     def check_and_mend(self, path, change, name, ranks, *more):
         before = world.read(path)
         after = change(before)
-        result = self.expect(self.replace_after_a_cell(path, after, ranks, *more), 4, "changed after this run had begun", "the same command")
+        result = self.expect(self.replace_after_a_cell(path, after, ranks, *more), 4, "changed after this run started", "the same command")
         states = {shard: attribute(shard, "status") for shard in results.shards(self.output)}
         self.assertEqual(set(states.values()), {"done", "failed"}, "the file came too late or too early")
         hashes = {state: {attribute(shard, name) for shard in states if states[shard] == state} for state in set(states.values())}
