@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Settles the kernels, opens the process group, runs the command, turns the final status into the
- * exit code. */
+/* Chooses the kernels, opens the process group, runs the command and turns the final status into
+ * the exit code. */
 #include "pb/cli.h"
 #include "pb/comm.h"
 #include "pb/file.h"
@@ -14,20 +14,21 @@
 
 enum { GROUP_SECONDS = 10 };
 
-/* A full disk or a closed pipe becomes an error of the write, with its own message. */
+/* With the signals ignored, a full disk or a closed pipe makes the write fail, with a proper
+ * message. */
 static void ignore_write_signals(void)
 {
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* A handler can reach nothing but globals: the group, and what SIGBUS did before. */
+/* A handler has access to globals only: the group, and the previous action of SIGBUS. */
 static pb_comm *group;
 static struct sigaction bus_before;
 
-/* A page of a mapped file is lost, in whichever thread read it: one message, and the end of the
- * group. Should that not come to an end, the alarm does. Any other SIGBUS is left to whoever had it
- * before: a fault comes again at once, a signal that was sent is sent once more. */
+/* Handles the loss of a page of a mapped file, in any thread: prints one message and aborts the
+ * group. If the abort hangs, the alarm ends the process. Any other SIGBUS goes to the previous
+ * action: a fault recurs at once, and a signal that was sent is raised again. */
 static void on_lost_page(int number, siginfo_t *info, void *context)
 {
     static const char head[] = "error: ";
@@ -55,7 +56,7 @@ static void on_lost_page(int number, siginfo_t *info, void *context)
     pb_comm_abort(group, 1);
 }
 
-/* The MPI library may have a handler of its own for SIGBUS: ours comes after it. */
+/* The MPI library may install its own handler for SIGBUS, so this one is installed after it. */
 static void catch_lost_pages(pb_comm *comm)
 {
     struct sigaction action = {.sa_sigaction = on_lost_page, .sa_flags = SA_SIGINFO};

@@ -2,7 +2,7 @@
 /* The main job: a group of processes runs all cells of a grid into one folder. All cells are
  * checked before the first one runs; those with results in the folder are skipped; each of the
  * others is run by one process and committed as a shard; at the end the shards are merged into one
- * file. A sweep that was stopped or killed continues where it ended.
+ * file. A sweep that was stopped or killed resumes with the unfinished cells.
  *
  *     PB_TRY(pb_sweep_open(&options, comm, &sweep));
  *     status = pb_sweep_run(sweep, show, context, &outcome);    or pb_sweep_forecast_make
@@ -19,7 +19,7 @@
 
 typedef struct pb_sweep pb_sweep;
 
-/* What the caller decides; texts are borrowed. */
+/* Settings of the caller; texts are borrowed. */
 typedef struct pb_sweep_options {
     const char *grid;        /* the grid file */
     const char *const *sets; /* [set_count] "key=value" */
@@ -27,18 +27,18 @@ typedef struct pb_sweep_options {
     const char *device; /* NULL: run.device */
     const char *dtype;  /* "f32" or "bf16"; NULL: run.dtype */
     bool has_threads;   /* else run.threads */
-    int64_t threads;    /* 0: all that the process may use */
+    int64_t threads;    /* 0: one per processor of the process */
     const char *output; /* folder of the results; NULL: run.output, else results/<sweep> */
-    bool needs_weights; /* a model without weights is a mistake, as it is for a run */
-    bool no_cache;      /* tokens are made for every cell, instead of kept in a folder */
+    bool needs_weights; /* a model without weights is an error, as in a run */
+    bool no_cache;      /* tokens are made for every cell instead of being kept in a folder */
     bool keep_going;    /* cells that cannot run are recorded as failed, and the others run */
     bool retry_failed;  /* run failed cells again */
     bool fresh;         /* run all cells again */
 } pb_sweep_options;
 
 /* Reads the grid, inspects its models and expands the cells. Collective: fails on all processes or
- * on none; PB_ERR_CONFIG also when one of them was started with another program, grid or option.
- * The time limit counts from this call. */
+ * on none; PB_ERR_CONFIG also when one of them was started with a different program, grid or
+ * option. The time limit starts with this call. */
 pb_status pb_sweep_open(const pb_sweep_options *options, pb_comm *comm, pb_sweep **out) PB_MUST_USE;
 void pb_sweep_close(pb_sweep *sweep); /* collective; accepts NULL */
 
@@ -51,15 +51,15 @@ typedef struct pb_sweep_foreseen {
     pb_cell_prediction prediction;
     pb_cell_rows rows;
     double seconds;  /* modelled; 0 for a cell that cannot run */
-    int64_t mistake; /* the first of the cell, an index of `mistakes`; -1: it can run */
+    int64_t mistake; /* the cell's first one, an index of `mistakes`; -1: it can run */
 } pb_sweep_foreseen;
 
 typedef struct pb_sweep_forecast {
     pb_sweep_foreseen *cells; /* [count] in the order of the run */
     int64_t count;
-    pb_mistakes mistakes; /* each counts its cells */
-    int64_t bad;          /* cells with a mistake */
-    bool config;          /* at least one mistake is in a configuration */
+    pb_mistakes mistakes; /* each with the number of its cells */
+    int64_t bad;          /* cells with an error */
+    bool config;          /* at least one error is in a configuration */
     double seconds;       /* of all cells, modelled */
 } pb_sweep_forecast;
 
@@ -78,37 +78,37 @@ pb_status pb_sweep_forecast_makespan(const pb_sweep_forecast *forecast, int64_t 
 typedef pb_status (*pb_sweep_show)(void *context, const pb_results *results, const char *path);
 
 typedef struct pb_sweep_outcome {
-    bool stopped;   /* cells are left, because of a signal or the time limit */
-    int64_t failed; /* cells, those of earlier runs included */
+    bool stopped;   /* cells remain, because of a signal or the time limit */
+    int64_t failed; /* cells, including those of earlier runs */
 } pb_sweep_outcome;
 
-/* Runs the cells that have no result, and merges. Signals have to be caught (pb_stop_catch).
+/* Runs the cells that have no result, and merges. Signals must be caught (pb_stop_catch).
  * Collective; the outcome is filled in even when merging or showing fails. PB_ERR_CONFIG, with all
- * mistakes in the log, when cells cannot run, unless `keep_going` is set; PB_STOPPED when the run
- * is stopped before its first cell or while it merges. */
+ * errors in the log, when cells cannot run, unless `keep_going` is set; PB_STOPPED when the run is
+ * stopped before its first cell or during the merge. */
 pb_status pb_sweep_run(pb_sweep *sweep, pb_sweep_show show, void *context,
                        pb_sweep_outcome *outcome) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- its folder */
 
-/* Shards of the folder → one file at `path`, atomically; with PSCP at its default constants.
- * PB_ERR_FORMAT, with all of them in the log, when shards are damaged. */
+/* Merges the shards of the folder into one file at `path`, atomically; with PSCP at its default
+ * constants. PB_ERR_FORMAT when shards are damaged, with all of them in the log. */
 pb_status pb_sweep_merge(const char *directory, const char *path) PB_MUST_USE;
-/* DIRECTORY/<sweep>.h5, the file that a run writes; fails where no run has written plan.json. */
+/* DIRECTORY/<sweep>.h5, the file that a run writes; fails if no run has written plan.json. */
 pb_status pb_sweep_merged_path(const char *directory, char **out) PB_MUST_USE;
 
 /* What one process of a run is doing. */
 typedef struct pb_running {
-    const char *host; /* texts are the writer's; those that were read belong to the list */
+    const char *host; /* texts belong to the writer; those that were read, to the list */
     int64_t process, rank;
     const char *model, *dataset, *method;
     int64_t seed;
     const char *phase;   /* "setup", "train", "test" */
     int64_t step, steps; /* of the phase; 0 of 0: nothing is counted */
     double loss;         /* of the step; NaN: none */
-    double seconds_left; /* of the cell when this was written; NaN: unknown */
-    double begun;        /* unix seconds: the cell */
-    double written;      /* unix seconds: the file */
+    double seconds_left; /* of the cell at the time of writing; NaN: unknown */
+    double begun;        /* Unix seconds, start of the cell */
+    double written;      /* Unix seconds, writing of the file */
 } pb_running;
 
 typedef struct pb_running_list {
@@ -116,7 +116,7 @@ typedef struct pb_running_list {
     int64_t count;
 } pb_running_list;
 
-/* The progress of a folder: from its plan, its shards, and what a run there reports. */
+/* The progress in a folder: from its plan, its shards, and the reports of a run there. */
 typedef struct pb_sweep_progress {
     char *name; /* owned, NULL without a plan */
     /* left: includes damaged ones; -1 without a plan, since only the plan knows the cells without a
@@ -129,6 +129,6 @@ typedef struct pb_sweep_progress {
     pb_running_list running;
 } pb_sweep_progress;
 
-/* Only reads, so it may be called while a run works in the folder. */
+/* Only reads, so it can be called while a run works in the folder. */
 pb_status pb_sweep_progress_read(const char *directory, pb_sweep_progress *out) PB_MUST_USE;
 void pb_sweep_progress_clear(pb_sweep_progress *progress); /* accepts a zeroed one */

@@ -65,5 +65,5 @@ pb_status pb_mistakes_fail(const pb_mistakes *list, pb_status code, const char *
     for (int64_t i = 0; i < list->count; i++) {
         pb_log0_error("%s", list->items[i].text);
     }
-    return PB_FAIL(code, "%s: the %" PRId64 " mistakes above", what, list->count);
+    return PB_FAIL(code, "%s: the %" PRId64 " errors above", what, list->count);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What must be the same for every process of a run: program, options and cells; then the files. */
+/* Checks what must be the same on every process of a run: program, options and cells; then the
+ * files. */
 #include "compare.h"
 #include "internal.h"
 
@@ -12,7 +13,7 @@
 
 /* ---------------------------------------------------------------- configuration */
 
-/* The first texts; those of the cells follow. */
+/* The first texts; the cells' texts follow. */
 enum { TEXT_PROGRAM, TEXT_OPTIONS, TEXT_SETS, TEXT_CELLS };
 
 static pb_status options_text(const pb_sweep *s, pb_string *out)
@@ -44,7 +45,7 @@ static pb_status sets_text(const pb_sweep *s, pb_string *out)
     return PB_OK;
 }
 
-/* A configuration that cannot be read is reported later, by its own message. */
+/* A configuration that cannot be read is reported later, with its own message. */
 static pb_status cell_text(const pb_grid_cell *c, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "cell %s/%s/%s/%" PRId64 "\n", c->model, c->dataset, c->method,
@@ -72,7 +73,7 @@ static pb_status configuration_text(void *context, int64_t index, pb_string *out
     }
 }
 
-/* Takes the next line off *at, and notes the libconfig group that it opens or closes. */
+/* Takes the next line from *at, and tracks the libconfig group that it opens or closes. */
 static const char *next_line(const char **at, char *group, size_t group_size, char *line,
                              size_t size)
 {
@@ -154,7 +155,7 @@ typedef struct inputs {
     char (*hashes)[PB_HASH_TEXT]; /* [cells · PB_INPUT_COUNT] */
 } inputs;
 
-/* A number for the places of all inputs of this process. */
+/* A number that identifies the places of all inputs of this process. */
 static pb_status number_places(const pb_sweep *s, int64_t *out)
 {
     pb_hash *hash           = NULL;
@@ -166,14 +167,14 @@ static pb_status number_places(const pb_sweep *s, int64_t *out)
         PB_TRY_GOTO(status, pb_cell_input_places(s->cells.items[i].cell, hash), out);
     }
     PB_TRY_GOTO(status, pb_hash_finish(hash, text), out);
-    text[15] = '\0'; /* as many digits as an int64 holds */
+    text[15] = '\0'; /* as many digits as fit in an int64 */
     *out     = (int64_t)strtoll(text, NULL, 16);
 out:
     pb_hash_destroy(hash);
     return status;
 }
 
-/* False where the node's first process has the same files and reads them for this one. */
+/* False if the node's first process has the same files and reads them for this one. */
 static pb_status reads_itself(const pb_sweep *s, bool *out)
 {
     pb_comm *comm    = s->comm;

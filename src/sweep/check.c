@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* All mistakes of a sweep, found before its first cell. A cell can have several: its model and its
+/* Finds all errors of a sweep before its first cell. A cell can have several: its model and its
  * data set are checked separately. */
 #include "internal.h"
 
@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Notes the mistake behind `status`; a cell shows its first one. */
+/* Records the error of `status`; a cell shows its first one. */
 static pb_status note(pb_sweep_forecast *f, int64_t i, pb_status status)
 {
     int64_t place = -1;
@@ -22,7 +22,7 @@ static pb_status note(pb_sweep_forecast *f, int64_t i, pb_status status)
     return PB_OK;
 }
 
-/* Files are read once for all cells that take the same rows of them, whatever the overrides. */
+/* Files are read once for all cells that use the same rows of them, whatever the overrides. */
 typedef struct rows_read {
     pb_string text; /* the groups that determine the rows */
     pb_cell_rows rows;
@@ -33,7 +33,7 @@ typedef struct rows_read {
 typedef struct rows_list {
     rows_read *items;
     int64_t count;
-    int64_t configuration, last; /* of the cell before; -1 at first: and the item of its rows */
+    int64_t configuration, last; /* of the previous cell, and the item of its rows; -1 at first */
 } rows_list;
 
 static void clear_rows(rows_list *list)
@@ -73,7 +73,7 @@ static pb_status find_rows(rows_list *list, const pb_cell *cell, int64_t *out)
     return read_rows(cell, &list->items[*out]);
 }
 
-/* Cells that differ in their seed alone follow one another. */
+/* Cells that differ only in their seed are adjacent. */
 static pb_status check_rows(rows_list *list, const pb_grid_cell *c, pb_cell_rows *out)
 {
     if (c->configuration != list->configuration) {
@@ -159,7 +159,7 @@ static pb_status refuse(const pb_sweep *s, const pb_sweep_forecast *f)
     }
     return PB_FAIL(PB_ERR_CONFIG,
                    "%s: nothing was run: %" PRId64 " of %" PRId64
-                   " %s cannot run because of the %" PRId64 " mistakes above%s",
+                   " %s cannot run because of the %" PRId64 " errors above%s",
                    pb_grid_path(s->grid), f->bad, cells, cells_word(cells), f->mistakes.count,
                    rest);
 }

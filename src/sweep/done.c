@@ -23,7 +23,7 @@ done:
     return status;
 }
 
-/* A record whose inputs are not those behind its configuration hash is not a result of this cell: a
+/* A record whose inputs differ from those in its configuration hash is not a result of this cell: a
  * finished one becomes damaged, with the reason, and a failed one counts as missing. */
 static pb_status check_record(const pb_sweep *s, int64_t index, const char *directory,
                               const pb_record *record, pb_shard_state *state, char **damage)
@@ -42,7 +42,7 @@ static pb_status check_record(const pb_sweep *s, int64_t index, const char *dire
         return PB_OK;
     }
     PB_TRY(pb_shard_path(directory, &record->key, &path));
-    pb_error_prefix(status, "%s is of other inputs", path);
+    pb_error_prefix(status, "%s was made from other inputs", path);
     pb_memory_free(path);
     *damage = pb_memory_text(pb_error_message());
     pb_error_clear();
@@ -80,7 +80,7 @@ static pb_status warn_of_others(const folder *f)
     PB_TRY(pb_shard_count_others(f->path, &f->plan, &others));
     if (others > 0) {
         char shards[PB_TABLE_NUMBER];
-        pb_log0_warn("%s in %s of other cells, another configuration or another program than this "
+        pb_log0_warn("%s in %s of other cells, or of a configuration or version other than this "
                      "sweep's: kept and left out",
                      pb_table_count(shards, others, "shard"), f->path);
     }

@@ -21,7 +21,7 @@ static pb_status find_path(const pb_sweep *s, pb_string *out)
     return pb_string_printf(out, "results/%s", pb_sweep_name(s));
 }
 
-/* The command as typed, from the system; only the grid file where the system does not tell. */
+/* The command as typed, from the system; only the grid file if the system does not provide it. */
 static pb_status command_line(const pb_sweep *s, pb_string *out)
 {
     pb_string raw    = {0};

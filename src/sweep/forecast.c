@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a sweep would take: modelled seconds of each cell, and of all cells on many processes. */
+/* The forecast of a sweep: modelled seconds of each cell, and of all cells on several processes. */
 #include "internal.h"
 
 #include "pb/memory.h"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A sweep: the grid, its models and its planned cells; and the steps of a run, each in a file of
- * its own. */
+/* A sweep: the grid, its models and its planned cells; and the steps of a run, one per file. */
 #pragma once
 
 #include "pb/sweep.h"
@@ -11,7 +10,7 @@ struct pb_sweep {
     double began; /* clock seconds */
     pb_grid *grid;
     pb_cell_env *env;
-    pb_grid_cells cells; /* planned, in the order of the run; they have hashes after sweep_hash */
+    pb_grid_cells cells; /* planned, in the order of the run; hashed by sweep_hash */
 };
 
 /* ---------------------------------------------------------------- sweep.c */
@@ -19,21 +18,21 @@ struct pb_sweep {
 /* Opens the weights of the models that can be used. Collective. */
 pb_status sweep_load_models(pb_sweep *s) PB_MUST_USE;
 
-/* Makes the hashes of all cells on one process and shares them, after checking that all processes
- * see the same files. Collective. */
+/* Computes the hashes of all cells on one process and shares them, after checking that all
+ * processes see the same files. Collective. */
 pb_status sweep_hash(pb_sweep *s) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- alike.c */
 
 /* Every process of a run must have been started for the same job and see the same files. A
- * difference is reported before the first cell, with the process, the place and both values.
+ * difference is reported before the first cell, with the process, the key or file, and both values.
  * Collective. */
 
 /* Program, options, sets, and the configuration of every cell in the order of the grid file. */
 pb_status alike_check_configuration(pb_sweep *s) PB_MUST_USE;
 
-/* Files of models, tokenizers and rows, by their contents. Those of a node are read by its first
- * process, and by others only where their paths lead to other files. */
+/* Files of models, tokenizers and rows, by their contents. The first process of a node reads them;
+ * the others do so only if their paths lead to different files. */
 pb_status alike_check_inputs(const pb_sweep *s) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- check.c */
@@ -41,18 +40,18 @@ pb_status alike_check_inputs(const pb_sweep *s) PB_MUST_USE;
 /* A forecast without seconds. */
 pb_status check_cells(const pb_sweep *s, pb_sweep_forecast *out) PB_MUST_USE;
 
-/* Checks the models again, of the cells without a mistake. */
+/* Checks the models of the cells without an error once more. */
 pb_status check_models(const pb_sweep *s, pb_sweep_forecast *f) PB_MUST_USE;
 
-/* PB_ERR_CONFIG when there are mistakes, all of them in the log. With `keep_going` those from
- * `first` on are warnings, as long as at least one cell can run. */
+/* PB_ERR_CONFIG when there are errors, all of them in the log. With `keep_going` those from `first`
+ * on are warnings, as long as at least one cell can run. */
 pb_status check_judge(const pb_sweep *s, const pb_sweep_forecast *f, int64_t first) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- lock.c */
 
-/* Takes DIRECTORY/run.lock for the one run that works in the directory, which exists, and removes
- * the temporary files that killed runs of the sweep left. PB_ERR_IO, with host and process, while
- * another run holds the lock; where the file system has no locks, *out is NULL. */
+/* Takes DIRECTORY/run.lock, so that only one run works in the directory, which exists, and removes
+ * the temporary files that killed runs of the sweep left behind. PB_ERR_IO, with host and process,
+ * while another run holds the lock; *out is NULL if the file system does not support locks. */
 pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- folder.c, done.c */
@@ -61,24 +60,24 @@ pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out
 typedef struct folder {
     char *path;
     /* on rank 0 only */
-    pb_file_lock *lock;        /* NULL where there are no locks */
+    pb_file_lock *lock;        /* NULL without support for locks */
     pb_plan plan;              /* in the order of the axes */
     int64_t *numbers;          /* [cells] of the plan's cells in the sweep */
     bool *done;                /* [cells] of the sweep */
     int64_t failed;            /* cells that failed before and are not run again */
-    char shards[PB_HASH_TEXT]; /* of the shards that were there at the start */
+    char shards[PB_HASH_TEXT]; /* of the shards present at the start */
 } folder;
 
 /* Makes the folder, locks it and writes the plan into it. */
 pb_status folder_open(const pb_sweep *s, folder *out) PB_MUST_USE;
 void folder_close(folder *f); /* accepts a zeroed one */
 
-/* Marks the cells that have a shard in their configuration. */
+/* Marks the cells that have a shard of their configuration. */
 pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- merge.c */
 
-/* Shards → one file, which is shown, on rank 0. A merged file that already has all of them is kept.
- * Collective. */
+/* Merges the shards into one file on rank 0 and shows it. A merged file that already contains all
+ * of them is kept. Collective. */
 pb_status merge_finish(const pb_sweep *s, const folder *f, const pb_grid_summary *summary,
                        bool stopped, pb_sweep_show show, void *context) PB_MUST_USE;

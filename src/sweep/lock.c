@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The lock of a folder: one run holds it, and removes what killed runs left. */
+/* The lock of a folder: the run that holds it removes what killed runs left behind. */
 #include "internal.h"
 
 #include "pb/log.h"
@@ -39,7 +39,7 @@ static pb_status remove_temporaries(const char *directory, const char *prefix)
     return status;
 }
 
-/* Only what a run of this sweep writes: `merge` may be writing a file of another name. */
+/* Only the files of a run of this sweep: `merge` may be writing a file of another name. */
 static pb_status remove_leftovers(const char *directory, const char *sweep)
 {
     pb_string merged = {0};
@@ -57,7 +57,7 @@ out:
     return status;
 }
 
-/* With a file or a circular link of that name, no shard could be read. */
+/* A file or a circular link of that name would make all shards unreadable. */
 static pb_status make_shards_folder(const char *directory)
 {
     char *shards = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Shards → one file, at the end of a run and for the command `merge`. */
+/* Merges shards into one file, at the end of a run and for the command `merge`. */
 #include "internal.h"
 
 #include "pb/clock.h"
@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Seconds that a run may still spend on merging after it was asked to stop. */
+/* Seconds that a run may spend on merging after a request to stop. */
 #define STOP_GRACE 2.0
 
 /* A message has room for only one file, so the log names all of them. */
@@ -25,7 +25,7 @@ static pb_status refuse_damaged(const char *directory, const pb_results *results
 
     if (results->damaged_count > 0) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: nothing is merged, because of damage to the %s named above; the same "
+                       "%s: nothing was merged, because of damage to the %s named above; the same "
                        "`peftbench run` sets damaged ones aside and runs their cells again",
                        directory, pb_table_count(shards, results->damaged_count, "shard"));
     }
@@ -41,9 +41,8 @@ pb_status pb_sweep_merge(const char *directory, const char *path)
     PB_TRY(pb_results_open_directory(directory, &results));
     PB_TRY_GOTO(status, refuse_damaged(directory, &results), out);
     if (results.stale > 0) {
-        pb_log_warn("%s: %" PRId64 " shards are left out: plan.json does not ask for them as they "
-                    "are",
-                    directory, results.stale);
+        pb_log_warn("%s: %" PRId64 " shards are left out: they do not match plan.json", directory,
+                    results.stale);
     }
     PB_TRY_GOTO(status, pb_report_pscp(&results, NULL, &pscp), out);
     PB_TRY_GOTO(status, pb_results_write(&results, &pscp, path), out);
@@ -74,7 +73,7 @@ pb_status pb_sweep_merged_path(const char *directory, char **out)
     return status;
 }
 
-/* Every cell was run, so a missing result is an error: nobody would notice the missing row. */
+/* Every cell was run, so a missing result is an error: the missing row would go unnoticed. */
 static pb_status check_complete(const pb_sweep *s, const folder *f, const pb_results *results)
 {
     int64_t missing = pb_results_count(results, PB_CELL_MISSING);
@@ -89,8 +88,8 @@ static pb_status check_complete(const pb_sweep *s, const folder *f, const pb_res
     return PB_OK;
 }
 
-/* Whether the merged file exists, is whole, and was made from the shards that were there at the
- * start. One that cannot be opened is simply made again. */
+/* Whether the merged file exists, is complete, and was made from the shards present at the start.
+ * One that cannot be opened is simply made again. */
 static bool open_current(const folder *f, const char *path, pb_results *results)
 {
     if (!pb_path_exists(path)) {
@@ -120,7 +119,7 @@ static pb_status merge_results(const folder *f, const pb_grid_summary *summary, 
 }
 
 /* The end of the time limit, whose reserve is meant for merging. After a request to stop only
- * seconds are left: enough for a few cells, and thousands can wait. */
+ * seconds remain: enough for a few cells, while thousands can wait. */
 static double finish_deadline(const pb_sweep *s, bool stopped)
 {
     double limit = pb_grid_get_run(s->grid)->time_limit_seconds;
@@ -138,7 +137,7 @@ pb_status merge_finish(const pb_sweep *s, const folder *f, const pb_grid_summary
     pb_results results = {0};
     char *path         = NULL;
     pb_status status;
-    pb_log_settle(); /* no line of any process may come between those of the tables */
+    pb_log_settle(); /* no log line of any process may interrupt the tables */
     PB_TRY(pb_comm_barrier(s->comm));
     if (pb_comm_rank(s->comm) != 0) {
         return PB_OK;

@@ -19,7 +19,7 @@ static double parse_time(const char *text)
     return (double)timegm(&tm);
 }
 
-/* The rate of the latest cells: a pause between two runs of a sweep should soon stop counting. */
+/* The rate of the latest cells, so that a pause between two runs of a sweep soon stops counting. */
 static pb_status measure_rate(const pb_results *results, pb_sweep_progress *out)
 {
     enum { LATEST = 50 };

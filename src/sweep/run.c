@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The steps of a run: check, find what is done, make tokens, run the other cells and commit each.
- */
+/* The steps of a run: check, find the finished cells, make tokens, run the other cells and commit
+ * each. */
 #include "internal.h"
 #include "running.h"
 
@@ -19,18 +19,18 @@ typedef struct job {
     running_teller teller;
 } job;
 
-/* A folder that cannot be made is reported once; tokens are then made for every cell. */
+/* A folder that cannot be created is reported once; every cell then makes its tokens. */
 static pb_status use_cache(const pb_sweep *s, const char *path)
 {
     if (pb_path_make_directories(path) != PB_OK) {
-        pb_log_warn("no tokens are kept: %s", pb_error_message());
+        pb_log_warn("tokens are not kept: %s", pb_error_message());
         pb_error_clear();
         return PB_OK;
     }
     return pb_cell_env_set_cache(s->env, path);
 }
 
-/* Tokens are shared by all processes that see the folder. */
+/* All processes that see the folder share its tokens. */
 static pb_status open_cache(const pb_sweep *s, const folder *f)
 {
     const char *set   = pb_grid_get_run(s->grid)->cache;
@@ -56,8 +56,9 @@ static pb_cell_observer observe(pb_grid_watch *watch)
 }
 
 /* The pairs of model and data set with cells to run are dealt out in turn: every process makes the
- * tokens of its pairs before its first cell, so that tokens are made side by side, even when all
- * processes begin with the same data set. What fails here fails in its cell. */
+ * tokens of its pairs before its first cell, so that tokens are made in parallel even when all
+ * processes begin with the same data set. A failure here is reported by the cell, which fails
+ * too. */
 static void prepare_tokens(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch)
 {
     const pb_sweep *s         = ((const job *)context)->sweep;
@@ -110,8 +111,8 @@ static void tell(void *context, const pb_grid_state *state)
     running_tell(&((job *)context)->teller, state);
 }
 
-/* Everything that can be known before the first cell: nobody should wait hours for a message that
- * could have come at once. Cheap checks come before weights are read. */
+/* All checks that are possible before the first cell, so that errors do not appear only after
+ * hours. Cheap checks come before weights are read. */
 static pb_status check_all(pb_sweep *s)
 {
     bool first          = pb_comm_rank(s->comm) == 0;
@@ -135,7 +136,7 @@ done:
     return status;
 }
 
-/* Between two steps that all processes take together. */
+/* Called between two collective steps. */
 static pb_status check_stop(const pb_sweep *s)
 {
     pb_status status = pb_comm_agree(s->comm, pb_stop_check());
@@ -145,7 +146,7 @@ static pb_status check_stop(const pb_sweep *s)
     return status;
 }
 
-/* Only rank 0 knows what is done. */
+/* Only rank 0 knows which cells are done. */
 static pb_status open_folder(job *j)
 {
     const pb_sweep *s              = j->sweep;
@@ -172,15 +173,15 @@ static pb_status prepare(job *j)
     return pb_comm_agree(s->comm, open_folder(j));
 }
 
-/* A launcher that is itself interrupted does not pass on the exit code of what it started. */
+/* A launcher that is itself interrupted does not pass on the program's exit code. */
 static void explain_exit_code(const pb_sweep *s)
 {
     const char *signal = pb_stop_signal();
     bool interrupted =
         signal != NULL && (strcmp(signal, "SIGTERM") == 0 || strcmp(signal, "SIGINT") == 0);
     if (interrupted && strcmp(pb_comm_name(s->comm), "mpi") == 0) {
-        pb_log0_info("everything is kept; mpirun ends with exit code 1 after Ctrl-C and SIGTERM, "
-                     "whatever the program ends with (here 3); where it leaves no time for the "
+        pb_log0_info("everything is kept; after Ctrl-C and SIGTERM mpirun exits with code 1, "
+                     "whatever the program's exit code (here 3); if it leaves no time for the "
                      "tables, `peftbench merge` and `peftbench report` print them");
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The files that say what a run is doing: hints for readers, on which nothing else depends. */
+/* The files that show what a run is doing: hints for readers, on which nothing else depends. */
 #include "running.h"
 
 #include "pb/clock.h"
@@ -36,8 +36,8 @@ out:
     return status;
 }
 
-/* "7.json", and a temporary of it: what this program writes. The folder may be a link to anywhere,
- * and other files are not ours. */
+/* "7.json" or a temporary of it, the files that this program writes. The folder may be a link to
+ * anywhere, and other files are not ours. */
 static bool is_ours(const char *name)
 {
     size_t digits    = strspn(name, "0123456789");
@@ -179,7 +179,7 @@ static pb_status read_one(const char *path, pb_running *out)
     return PB_OK;
 }
 
-/* Where there is no lock to ask. */
+/* Used when there is no lock to query. */
 static bool may_run(const pb_running *r)
 {
     char host[HOST_BYTES] = "";

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a run is doing now, for readers of its folder: one small file per process,
- * `running/<rank>.json`, written now and then and removed at the end. The files are hints: a
+/* What a run is doing, for readers of its folder: one small file per process,
+ * `running/<rank>.json`, written from time to time and removed at the end. The files are hints: a
  * failure to write them is reported once, and the run does not need them. */
 #pragma once
 
 #include "pb/sweep.h"
 
-/* Removes these files, and makes their folder when it is missing. Only for the holder of the lock.
- */
+/* Removes these files, and creates their folder if it is missing. Only for the holder of the
+ * lock. */
 pb_status running_clear_folder(const char *directory) PB_MUST_USE;
 
 /* Replaces the file of the rank, atomically. */
@@ -15,8 +15,8 @@ pb_status running_write(const char *directory, const pb_running *running) PB_MUS
 void running_remove(const char *directory, int64_t rank);
 
 /* The processes of the run that works in the directory; none without such a run, whatever a killed
- * one left. Where there are no locks, processes of this host are looked up, and files of other
- * hosts count for an hour. Writes nothing. */
+ * one left behind. Without support for locks, processes of this host are looked up, and files of
+ * other hosts count for an hour. Writes nothing. */
 pb_status running_read(const char *directory, pb_running_list *out) PB_MUST_USE;
 void running_list_clear(pb_running_list *list); /* accepts a zeroed one */
 
@@ -27,7 +27,7 @@ typedef struct running_teller {
     bool silent; /* the files cannot be written */
 } running_teller;
 
-/* Removes what a killed run has left. Only for the holder of the lock. */
+/* Removes the files that a killed run left behind. Only for the holder of the lock. */
 void running_begin(running_teller *teller);
-/* NULL: nothing runs here any more. */
+/* NULL: this process no longer runs a cell. */
 void running_tell(running_teller *teller, const pb_grid_state *state);

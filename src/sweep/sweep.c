@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opening a sweep. Processes agree on every step that may fail on one of them alone before they
- * take the next collective step. */
+/* Opens a sweep. After every step that may fail on a single process, the processes agree before the
+ * next collective step. */
 #include "internal.h"
 
 #include "pb/clock.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Options win over the group `run`. */
+/* Options override the group `run`. */
 static pb_status open_environment(pb_sweep *s)
 {
     const pb_sweep_options *options = &s->options;
@@ -45,7 +45,7 @@ static pb_status add_model(pb_sweep *s, const pb_cell *cell, depth how)
                          : pb_cell_env_add_shape(s->env, cell, how == SHAPES_AND_WEIGHTS);
 }
 
-/* Cells are in order of their models, both before and after their costs are known. */
+/* Cells are ordered by model, both before and after their costs are known. */
 static pb_status open_models(pb_sweep *s, depth how)
 {
     int64_t last = -1;
@@ -76,7 +76,7 @@ static pb_status open_cell(const pb_grid *grid, const pb_cell *last, pb_grid_cel
     return pb_cell_open_take(&name, config, last, &c->cell);
 }
 
-/* Cells that differ in their seed alone are read once. */
+/* Cells that differ only in their seed are read once. */
 static pb_status open_cells(pb_sweep *s)
 {
     PB_TRY(pb_grid_expand(s->grid, &s->cells));
@@ -108,7 +108,7 @@ static pb_status order_cells(pb_sweep *s)
     return PB_OK;
 }
 
-/* The grid file; where there is none, the message lists the available grids. */
+/* Opens the grid file; if it does not exist, the message lists the available grids. */
 static pb_status open_grid(const char *path, const char *const *sets, int64_t count, pb_grid **out)
 {
     pb_grid_files files = {0};

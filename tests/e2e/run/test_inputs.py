@@ -142,7 +142,7 @@ class Inputs(case.Case):
                 world.write(path, seal(before.replace(today.encode(), b"f" * 64)))
                 kept = {other: os.stat(other).st_mtime_ns for other in results.shards(self.output) if other != path}
                 result = self.run_grid(self.grid, 0)
-                self.expect(result, 0, f"{path} is of other inputs", "f" * 64, today, path + ".damaged")
+                self.expect(result, 0, f"{path} was made from other inputs", "f" * 64, today, path + ".damaged")
                 self.assertEqual(len(re.findall(" done, ", result.err)), 1)
                 self.assertEqual({other: os.stat(other).st_mtime_ns for other in kept}, kept)
                 self.assertEqual(attribute(path, name).split()[part], today)

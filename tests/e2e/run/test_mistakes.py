@@ -59,7 +59,7 @@ class Mistakes(case.Case):
                 self.assertEqual(len(lines), 9, str(result))
                 for texts in (*models.values(), *datasets.values(), *methods.values()):
                     self.assertTrue([line for line in lines if all(text in line for text in texts)], (texts, lines))
-                self.assertIn("cells cannot run because of the 8 mistakes above", lines[-1])
+                self.assertIn("cells cannot run because of the 8 errors above", lines[-1])
                 self.assertIn("47 of 48 cells", lines[-1])
                 self.assertIn("--keep-going", lines[-1])
                 self.assertFalse(os.path.exists(self.output), "not even a folder was made")
@@ -86,7 +86,7 @@ class Mistakes(case.Case):
         grid = self.world.grid(["god", "good"], ["pears"], ["lorra", "none", "lara"])
         lines = self.errors(self.run_grid(grid, 2, ranks=2))
         self.assertEqual(len(lines), 5)
-        for name in ("god", "pears", "lorra", "lara", "the 4 mistakes above"):
+        for name in ("god", "pears", "lorra", "lara", "the 4 errors above"):
             self.assertTrue([line for line in lines if name in line], name)
 
     def test_the_other_cells_run_when_asked(self):

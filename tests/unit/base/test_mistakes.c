@@ -33,7 +33,7 @@ static void the_same_mistake_is_counted(void **state)
     assert_string_equal(pb_error_message(), "a");
     assert_int_equal(pb_mistakes_take(&list, PB_FAIL(PB_ERR_FORMAT, "b"), NULL), PB_OK);
     assert_int_equal(pb_mistakes_fail(&list, PB_ERR_CONFIG, "grid.cfg"), PB_ERR_CONFIG);
-    assert_string_equal(pb_error_message(), "grid.cfg: the 2 mistakes above");
+    assert_string_equal(pb_error_message(), "grid.cfg: the 2 errors above");
     pb_mistakes_clear(&list);
     pb_error_clear();
     assert_int_equal(pb_memory_current(), before);
