@@ -298,6 +298,32 @@ static void merged_weights_compute_the_same(void **state)
     check_merge("ia3", "", PB_SITE_Q); /* not a target: unchanged */
 }
 
+/* Per token; the modules are k, v (16 to 8) and down (24 to 16) of three layers. */
+static void flops_of_adapters_follow_from_their_shapes(void **state)
+{
+    (void)state;
+    enum { TOKENS = 7, MODULES = 9, IN_AND_OUT = 3 * (24 + 24 + 40), OUT = 3 * (8 + 8 + 16) };
+    static const struct {
+        const char *method, *options;
+        double each;
+    } cases[] = {
+        {"lora", "r = 3;", 2.0 * 3 * IN_AND_OUT},
+        {"lora", "r = 3; rank_pattern = [\"down_proj=1\"];", 2.0 * (3 * IN_AND_OUT - 2 * 3 * 40)},
+        {"dora", "r = 3;", 2.0 * 3 * IN_AND_OUT + 2.0 * OUT},
+        {"adalora", "init_r = 3; target_r = 2;", 2.0 * 3 * IN_AND_OUT + 3.0 * MODULES},
+        {"vera", "r = 5;", 2.0 * 5 * IN_AND_OUT + 5.0 * MODULES + 2.0 * OUT},
+    };
+    method_fixture f;
+    method_fixture_open(&f, false, false);
+    double base = pb_method_flops(NULL, f.model, TOKENS);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pb_method *m = method_fixture_make(&f, cases[i].method, cases[i].options, 1);
+        assert_true(pb_method_flops(m, f.model, TOKENS) - base == cases[i].each * TOKENS);
+        pb_method_destroy(m);
+    }
+    method_fixture_close(&f);
+}
+
 static void merge_refuses_what_has_no_place(void **state)
 {
     (void)state;
@@ -431,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_model_without_weights_is_only_planned),
         cmocka_unit_test(described_options_read_back),
         cmocka_unit_test(merged_weights_compute_the_same),
+        cmocka_unit_test(flops_of_adapters_follow_from_their_shapes),
         cmocka_unit_test(merge_refuses_what_has_no_place),
         cmocka_unit_test(svft_takes_positions_at_random_or_of_the_largest_products),
         cmocka_unit_test(declaring_nonsense_is_refused),

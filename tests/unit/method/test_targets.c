@@ -149,6 +149,46 @@ static void options_that_name_nothing_are_errors(void **state)
     method_fixture_close(&f);
 }
 
+static void options_of_adalora_and_vera_are_checked(void **state)
+{
+    (void)state;
+#define ADALORA(rest) "{\"peft_type\": \"ADALORA\", \"target_modules\": [\"q_proj\"]" rest "}"
+    static const struct {
+        const char *json, *text;
+    } cases[] = {
+        {ADALORA(", \"target_r\": 13"), "target_r is above init_r"},
+        {ADALORA(", \"tinit\": 3, \"tfinal\": 7, \"total_step\": 10"),
+         "tinit 3 and tfinal 7 leave none of 10 steps"},
+        {ADALORA(", \"beta1\": 1.0"), "beta1 and beta2 must be between 0 and 1"},
+        {ADALORA(", \"lora_alpha\": 0"), "only a scale above 0"},
+        {ADALORA(", \"use_dora\": true"), "use_dora = true"},
+        {ADALORA(", \"rank_pattern\": [1]"), "rank_pattern must be an object"},
+        {ADALORA(", \"rank_pattern\": {\"model.layers.0.self_attn.q_proj.lora_E\": [1]}"),
+         "rank_pattern must hold lists of true and false"},
+        {ADALORA(", \"rank_pattern\": {\"model.layers.0.self_attn.q_proj.lora_E\": [true]}"),
+         "rank_pattern of model.layers.0.self_attn.q_proj is not one of 12 rows"},
+        {"{\"peft_type\": \"VERA\", \"target_modules\": [\"q_proj\"], \"projection_prng_key\": "
+         "0.5}",
+         "projection_prng_key must be an integer"},
+    };
+    method_fixture f;
+    char folder[512];
+    pb_method *back = NULL;
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    pb_method *m = method_fixture_make(&f, "adalora", "targets = [\"q_proj\"];", 4);
+    assert_ok(pb_method_save(m, folder));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        method_fixture_write(folder, "adapter_config.json", cases[i].json);
+        pb_status status = pb_method_load(folder, f.model, f.backend, 1, &back);
+        assert_true(status == PB_ERR_FORMAT || status == PB_ERR_UNSUPPORTED);
+        assert_error(status, status, cases[i].text);
+    }
+    pb_method_destroy(m);
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
+}
+
 /* The first pattern that matches counts; it matches the path, or what follows one of its dots. */
 static void patterns_set_widths_and_scales(void **state)
 {
@@ -181,6 +221,7 @@ int main(void)
         cmocka_unit_test(targets_are_chosen_as_in_peft),
         cmocka_unit_test(narrowed_targets_and_patterns_survive),
         cmocka_unit_test(options_that_name_nothing_are_errors),
+        cmocka_unit_test(options_of_adalora_and_vera_are_checked),
         cmocka_unit_test(patterns_set_widths_and_scales),
     };
     return cmocka_run_group_tests_name("unit_method_targets", tests, NULL, NULL);
