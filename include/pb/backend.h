@@ -7,6 +7,7 @@
  * pb/operations.def) checks its arguments once and calls the table. */
 #pragma once
 
+#include "pb/linear.h"
 #include "pb/random.h"
 #include "pb/step.h"
 
@@ -28,12 +29,6 @@ typedef struct pb_rmsnorm_args {
     float offset; /* added to the weight: 1 where a checkpoint stores w of (1 + w), as gemma does */
     bool add;     /* the backward adds to dx */
 } pb_rmsnorm_args;
-
-/* A dropout mask draws from pb_random_stream(seed, PB_RANDOM_DROPOUT, pass · stride + salt), with
- * the pass of the page. */
-typedef struct pb_mask {
-    uint64_t seed, stride, salt;
-} pb_mask;
 
 /* One tensor of an AdamW step, its moments and its gradient: all of one shape. */
 typedef struct pb_adamw_tensor {
@@ -74,15 +69,17 @@ typedef struct pb_backend_ops {
     pb_status (*take)(pb_backend *be, int slot, double *values);
 #define PB_OPERATION(name, ...) pb_status (*name)(pb_backend * be, __VA_ARGS__);
 #include "pb/operations.def"
-#undef PB_OPERATION
     /* optional */
     pb_status (*page_begin)(pb_backend *be); /* absent: a page needs no preparation … */
     pb_status (*page_end)(pb_backend *be);   /* … and is ready at once */
+#define PB_OPERATION(name, ...)
+#define PB_COMPOSED(name, ...) pb_status (*name)(pb_backend * be, __VA_ARGS__);
+#include "pb/operations.def"
 } pb_backend_ops;
 
 #define PB_OPERATION(name, ...) pb_status pb_##name(pb_backend *be, __VA_ARGS__) PB_MUST_USE;
+#define PB_COMPOSED             PB_OPERATION
 #include "pb/operations.def"
-#undef PB_OPERATION
 
 /* "cpu", or "auto": the best there is. threads ≤ 0: all the process may use. */
 pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out) PB_MUST_USE;

@@ -7,7 +7,8 @@
  *
  *   bind                    full, lntuning, bitfit   own copies of weights, norms, biases
  *   linear_input_*          ia3 (feed-forward), hra  before a product
- *   linear_output_*         lora, ia3, bn_adapter …  after a product
+ *   low_rank                lora, adalora, vera      beside a product
+ *   linear_output_*         ia3, bn_adapter, dora …  after a product
  *   rows_*                  prompt, p-tuning         virtual rows before the tokens
  *   keys_*                  prefix                   keys and values before those of the tokens
  *   values_changed          dora, hra                what follows from the values is computed again
@@ -39,14 +40,15 @@ typedef struct pb_binding {
 /* What a slot may know about the pass it runs in. */
 typedef struct pb_site_context {
     bool training;      /* dropout acts */
-    pb_tensor *scratch; /* [rows, 2 · scratch_width], undefined contents, for the length of one slot
-                           call */
+    pb_tensor *scratch; /* [rows, 2 · scratch_width], undefined, for one call of a slot */
 } pb_site_context;
 
 enum {
-    PB_ACTS_ON_INPUT  = 1, /* linear_input_* is called at this site */
-    PB_ACTS_ON_OUTPUT = 2, /* linear_output_* is called at this site */
-    PB_ACTS_BOUND     = 4, /* bind put a trainable weight or bias here */
+    PB_ACTS_ON_INPUT   = 1, /* linear_input_* is called at this site */
+    PB_ACTS_ON_OUTPUT  = 2, /* linear_output_* is called at this site */
+    PB_ACTS_BOUND      = 4, /* bind put a trainable weight or bias here */
+    PB_ACTS_LOW_RANK   = 8, /* low_rank says what is added here; not together with ON_OUTPUT */
+    PB_ACTS_AT_PRODUCT = PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT | PB_ACTS_LOW_RANK,
 };
 
 struct pb_method_ops {
@@ -63,9 +65,8 @@ struct pb_method_ops {
     void (*destroy)(pb_method *m); /* frees `state` and what it holds; state may be NULL */
     /* Initial values that pb_init_kind cannot say; runs after those. */
     pb_status (*initialise)(pb_method *m);
-    /* After every change of the values: initialised, loaded, updated, put back; and when the method
-     * is attached to weights, before which what needs those must wait. What follows from the values
-     * (norms, rotations, products of small factors) is computed again. */
+    /* Computes again what follows from the values (norms, rotations, products of small factors):
+     * they have changed, or the method has been attached to the weights that this may need. */
     pb_status (*values_changed)(pb_method *m);
     /* *value = a term of the loss that depends on the values alone; `gradient`: its gradient is
      * added to the method's. It is part of every reported loss of training and validation, once per
@@ -74,10 +75,11 @@ struct pb_method_ops {
     /* After update `step` of `steps`, from 1; the gradients are those of the update, clipped. May
      * change values. */
     pb_status (*after_step)(pb_method *m, int64_t step, int64_t steps);
-    unsigned (*acts)(const pb_method *m,
-                     const pb_site *site); /* PB_ACTS_*; required with bind or linear slots */
-    pb_status (*bind)(pb_method *m, pb_binding *bindings); /* [pb_model_site_count] */
+    unsigned (*acts)(const pb_method *m, const pb_site *site); /* PB_ACTS_*; for all slots below */
+    pb_status (*bind)(pb_method *m, pb_binding *bindings);     /* [pb_model_site_count] */
 
+    /* The product of small factors that is added to W x + bias. Its dropout acts in training. */
+    pb_low_rank (*low_rank)(const pb_method *m, const pb_site *site);
     /* x' = f(x); x, x' [T, in]. */
     pb_status (*linear_input_forward)(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                       pb_tensor *xout, const pb_tensor *x);

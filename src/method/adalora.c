@@ -156,38 +156,18 @@ static low_rank at(const pb_method *m, const pb_site *site)
         .dinner  = method_flat(&e->grad),
         .scale   = (float)(o->alpha / ((double)o->init_r + 1e-5)),
         .dropout = o->dropout,
+        .mask    = low_rank_mask(m, site),
     };
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return adalora_rank(m, site) > 0 ? PB_ACTS_ON_OUTPUT : 0;
+    return adalora_rank(m, site) > 0 ? PB_ACTS_LOW_RANK : 0;
 }
 
 static bool drops(const pb_method *m)
 {
     return ((const adalora_options *)m->options)->dropout > 0.0;
-}
-
-static int64_t scratch_width(const pb_method *m, const pb_site *site)
-{
-    int64_t r = adalora_rank(m, site);
-    return r > 0 && drops(m) && site->in > r ? site->in : r;
-}
-
-static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                                pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
-{
-    low_rank l = at(m, site);
-    return low_rank_forward(m, &l, site, ctx, y, x, kept);
-}
-
-static pb_status output_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                                 pb_tensor *dy, pb_tensor *dx, const pb_tensor *x,
-                                 const pb_tensor *kept)
-{
-    low_rank l = at(m, site);
-    return low_rank_backward(m, &l, site, ctx, dy, dx, x, kept);
 }
 
 static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
@@ -484,25 +464,22 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
 }
 
 const pb_method_ops method_adalora = {
-    .name                   = "adalora",
-    .help                   = "low-rank updates that share a shrinking budget of rows",
-    .options_size           = sizeof(adalora_options),
-    .fields                 = fields,
-    .plan                   = plan,
-    .destroy                = destroy,
-    .penalty                = penalty,
-    .after_step             = adalora_after_step,
-    .acts                   = acts,
-    .linear_output_forward  = output_forward,
-    .linear_output_backward = output_backward,
-    .kept_width             = adalora_rank,
-    .scratch_width          = scratch_width,
-    .drops                  = drops,
-    .merge                  = merge,
-    .extra_flops            = extra_flops,
-    .peft_type              = "ADALORA",
-    .adapter_keys           = adapter_keys,
-    .adapter_config_write   = config_write,
-    .adapter_config_read    = config_read,
-    .saved_form             = saved_form,
+    .name                 = "adalora",
+    .help                 = "low-rank updates that share a shrinking budget of rows",
+    .options_size         = sizeof(adalora_options),
+    .fields               = fields,
+    .plan                 = plan,
+    .destroy              = destroy,
+    .penalty              = penalty,
+    .after_step           = adalora_after_step,
+    .acts                 = acts,
+    .low_rank             = at,
+    .drops                = drops,
+    .merge                = merge,
+    .extra_flops          = extra_flops,
+    .peft_type            = "ADALORA",
+    .adapter_keys         = adapter_keys,
+    .adapter_config_write = config_write,
+    .adapter_config_read  = config_read,
+    .saved_form           = saved_form,
 };

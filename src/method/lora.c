@@ -105,6 +105,7 @@ low_rank lora_at(const pb_method *m, const pb_site *site)
         .db      = b->grad,
         .scale   = state->scales[site->index],
         .dropout = ((const lora_options *)m->options)->dropout,
+        .mask    = low_rank_mask(m, site),
     };
 }
 
@@ -113,32 +114,9 @@ static pb_status plan(pb_method *m)
     return lora_plan(m, sizeof(lora_state), NULL);
 }
 
-static int64_t kept_width(const pb_method *m, const pb_site *site)
+static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    const pb_trainable *a = site_trainable(m, site, 0);
-    return a != NULL ? a->shape[0] : 0;
-}
-
-static int64_t scratch_width(const pb_method *m, const pb_site *site)
-{
-    const lora_options *o = m->options;
-    int64_t r             = kept_width(m, site);
-    return r > 0 && o->dropout > 0.0 && site->in > r ? site->in : r;
-}
-
-static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                                pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
-{
-    low_rank l = lora_at(m, site);
-    return low_rank_forward(m, &l, site, ctx, y, x, kept);
-}
-
-static pb_status output_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                                 pb_tensor *dy, pb_tensor *dx, const pb_tensor *x,
-                                 const pb_tensor *kept)
-{
-    low_rank l = lora_at(m, site);
-    return low_rank_backward(m, &l, site, ctx, dy, dx, x, kept);
+    return lora_acts(m, site) != 0 ? PB_ACTS_LOW_RANK : 0;
 }
 
 static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
@@ -237,23 +215,20 @@ static double extra_flops(const pb_method *m, int64_t tokens)
 }
 
 const pb_method_ops method_lora = {
-    .name                   = "lora",
-    .help                   = "low-rank updates of linear modules",
-    .options_size           = sizeof(lora_options),
-    .fields                 = lora_fields,
-    .plan                   = plan,
-    .destroy                = lora_destroy,
-    .acts                   = lora_acts,
-    .linear_output_forward  = output_forward,
-    .linear_output_backward = output_backward,
-    .kept_width             = kept_width,
-    .scratch_width          = scratch_width,
-    .drops                  = lora_drops,
-    .merge                  = merge,
-    .extra_flops            = extra_flops,
-    .peft_type              = "LORA",
-    .adapter_keys           = adapter_keys,
-    .claims                 = claims,
-    .adapter_config_write   = config_write,
-    .adapter_config_read    = lora_config_read,
+    .name                 = "lora",
+    .help                 = "low-rank updates of linear modules",
+    .options_size         = sizeof(lora_options),
+    .fields               = lora_fields,
+    .plan                 = plan,
+    .destroy              = lora_destroy,
+    .acts                 = acts,
+    .low_rank             = lora_at,
+    .drops                = lora_drops,
+    .merge                = merge,
+    .extra_flops          = extra_flops,
+    .peft_type            = "LORA",
+    .adapter_keys         = adapter_keys,
+    .claims               = claims,
+    .adapter_config_write = config_write,
+    .adapter_config_read  = lora_config_read,
 };

@@ -8,14 +8,10 @@
 
 #include "internal.h"
 
-typedef struct low_rank {
-    pb_tensor a, da;         /* [r, in]; gradients that are none are not computed */
-    pb_tensor b, db;         /* [out, r] */
-    pb_tensor inner, dinner; /* [r]; none: ones */
-    pb_tensor outer, douter; /* [out]; none: ones. With it b is frozen. */
-    float scale;
-    double dropout; /* probability, in training */
-} low_rank;
+typedef pb_low_rank low_rank;
+
+/* The mask of a site: the same in forward and backward of a pass. */
+pb_mask low_rank_mask(const pb_method *m, const pb_site *site);
 
 /* kept [T, r] = A drop(x). The scratch of the context holds both halves of width
  * low_rank_scratch. */

@@ -188,7 +188,7 @@ pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight, 
     if ((acts & PB_ACTS_BOUND) != 0) {
         PB_TRY(merge_bound(m, site, weight, bias));
     }
-    if ((acts & (PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT)) == 0) {
+    if ((acts & PB_ACTS_AT_PRODUCT) == 0) {
         return PB_OK;
     }
     if (m->ops->merge == NULL) {

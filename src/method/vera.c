@@ -115,47 +115,18 @@ static low_rank at(const pb_method *m, const pb_site *site)
         .douter  = b->grad,
         .scale   = 1.0f,
         .dropout = ((const vera_options *)m->options)->dropout,
+        .mask    = low_rank_mask(m, site),
     };
 }
 
 static unsigned acts(const pb_method *m, const pb_site *site)
 {
-    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
+    return site_trainable(m, site, 0) != NULL ? PB_ACTS_LOW_RANK : 0;
 }
 
 static bool drops(const pb_method *m)
 {
     return ((const vera_options *)m->options)->dropout > 0.0;
-}
-
-static int64_t kept_width(const pb_method *m, const pb_site *site)
-{
-    return acts(m, site) != 0 ? ((const vera_options *)m->options)->r : 0;
-}
-
-static int64_t scratch_width(const pb_method *m, const pb_site *site)
-{
-    if (acts(m, site) == 0) {
-        return 0;
-    }
-    const vera_options *o = m->options;
-    int64_t width         = site->out > o->r ? site->out : o->r;
-    return o->dropout > 0.0 && site->in > width ? site->in : width;
-}
-
-static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                                pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
-{
-    low_rank l = at(m, site);
-    return low_rank_forward(m, &l, site, ctx, y, x, kept);
-}
-
-static pb_status output_backward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
-                                 pb_tensor *dy, pb_tensor *dx, const pb_tensor *x,
-                                 const pb_tensor *kept)
-{
-    low_rank l = at(m, site);
-    return low_rank_backward(m, &l, site, ctx, dy, dx, x, kept);
 }
 
 static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
@@ -171,7 +142,7 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     double each = 0.0;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
-        double r            = (double)kept_width(m, site);
+        double r            = (double)((const vera_options *)m->options)->r;
         if (r > 0.0) {
             each += 2.0 * r * (double)(site->in + site->out) + r + 2.0 * (double)site->out;
         }
@@ -220,22 +191,19 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
 }
 
 const pb_method_ops method_vera = {
-    .name                   = "vera",
-    .help                   = "trained vectors around random, shared low-rank factors",
-    .options_size           = sizeof(vera_options),
-    .fields                 = fields,
-    .plan                   = plan,
-    .initialise             = initialise,
-    .acts                   = acts,
-    .linear_output_forward  = output_forward,
-    .linear_output_backward = output_backward,
-    .kept_width             = kept_width,
-    .scratch_width          = scratch_width,
-    .drops                  = drops,
-    .merge                  = merge,
-    .extra_flops            = extra_flops,
-    .peft_type              = "VERA",
-    .adapter_keys           = adapter_keys,
-    .adapter_config_write   = config_write,
-    .adapter_config_read    = config_read,
+    .name                 = "vera",
+    .help                 = "trained vectors around random, shared low-rank factors",
+    .options_size         = sizeof(vera_options),
+    .fields               = fields,
+    .plan                 = plan,
+    .initialise           = initialise,
+    .acts                 = acts,
+    .low_rank             = at,
+    .drops                = drops,
+    .merge                = merge,
+    .extra_flops          = extra_flops,
+    .peft_type            = "VERA",
+    .adapter_keys         = adapter_keys,
+    .adapter_config_write = config_write,
+    .adapter_config_read  = config_read,
 };

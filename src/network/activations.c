@@ -46,11 +46,9 @@ int64_t network_chunk(const pb_network *net, int64_t outs)
 /* Floats per row that the method keeps at each site of a layer: widths [PB_SITE_LAYER_KINDS]. */
 static void kept_widths(const pb_network *net, int64_t layer, int64_t *widths)
 {
-    const pb_method *m = net->method;
-    bool keeps         = m != NULL && m->ops->kept_width != NULL;
     for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
         const pb_site *site = network_site(net, (pb_site_kind)kind, layer);
-        widths[kind]        = keeps && site != NULL ? m->ops->kept_width(m, site) : 0;
+        widths[kind]        = site != NULL ? network_kept_width(net, site) : 0;
     }
 }
 

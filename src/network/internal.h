@@ -199,5 +199,10 @@ pb_status network_head_rows(pb_network *net, const pb_list *rows, float *logits)
  * sum by the last layer's output in scratch.dxq. */
 pb_status network_head_loss(pb_network *net, const pass *p, double grad_scale) PB_MUST_USE;
 
+/* Floats per row that the method keeps at a site from the forward to the backward, and half of
+ * those that it works in. */
+int64_t network_kept_width(const pb_network *net, const pb_site *site);
+int64_t network_scratch_width(const pb_network *net, const pb_site *site);
+
 int64_t network_virtual_rows(const pb_network *net);
 int64_t network_virtual_keys(const pb_network *net);

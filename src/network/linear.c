@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A linear site: the frozen product with the hooks of the method around it.
+/* A linear site: the product with the hooks of the method around it.
  *
- *     x' = input(x)      y = W x' + b      y' = output(y, x')
+ *     x' = input(x)      y = W x' + b + low rank(x')      y' = output(y, x')
  *
- * and backwards in the reverse order. W and b are the bound ones where the method trains them. */
+ * and backwards in the reverse order. W and b are the bound ones where the method trains them; the
+ * low-rank part is there where the method describes one. */
 #include "internal.h"
 
 static pb_site_context context_of(pb_network *net, const pass *p, pb_tensor *room, int64_t rows)
@@ -30,17 +31,31 @@ static pb_status product_input(pb_network *net, const pass *p, const pb_site *si
     return net->method->ops->linear_input_forward(net->method, site, &context, seen, x);
 }
 
+/* What is computed at the site. kept: the method's, of this site. */
+static pb_linear linear_of(const pb_network *net, const pass *p, const pb_site *site, int64_t rows,
+                           const pb_tensor *kept)
+{
+    const pb_binding *bound = &net->bindings[site->index];
+    pb_linear linear        = {.weight  = bound->weight,
+                               .dweight = bound->dweight,
+                               .bias    = bound->bias,
+                               .dbias   = bound->dbias};
+    if ((net->acts[site->index] & PB_ACTS_LOW_RANK) != 0) {
+        linear.part         = net->method->ops->low_rank(net->method, site);
+        linear.part.dropout = p->context.training ? linear.part.dropout : 0.0;
+        linear.kept         = *kept;
+        linear.room         = pb_tensor_rows(&net->scratch.method, 0, rows);
+    }
+    return linear;
+}
+
 pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *site, pb_tensor *y,
                                  const pb_tensor *x, pb_tensor *kept)
 {
-    const pb_binding *bound = &net->bindings[site->index];
+    pb_linear linear = linear_of(net, p, site, x->shape[0], kept);
     pb_tensor seen;
     PB_TRY(product_input(net, p, site, x, &seen));
-    PB_TRY(pb_matmul(net->backend, y, &seen, &bound->weight,
-                     &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
-    if (!pb_tensor_is_none(&bound->bias)) {
-        PB_TRY(pb_bias_forward(net->backend, y, &bound->bias));
-    }
+    PB_TRY(pb_linear_forward(net->backend, y, &seen, &linear));
     if ((net->acts[site->index] & PB_ACTS_ON_OUTPUT) != 0) {
         pb_tensor room;
         pb_site_context context = context_of(net, p, &room, x->shape[0]);
@@ -50,30 +65,14 @@ pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *
     return PB_OK;
 }
 
-/* Gradients of a bound weight and bias. */
-static pb_status bound_backward(pb_network *net, pb_binding *bound, const pb_tensor *dy,
-                                const pb_tensor *seen)
-{
-    if (!pb_tensor_is_none(&bound->dweight)) {
-        PB_TRY(pb_matmul(net->backend, &bound->dweight, dy, seen,
-                         &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f}));
-    }
-    if (!pb_tensor_is_none(&bound->dbias)) {
-        PB_TRY(pb_bias_backward(net->backend, &bound->dbias, dy));
-    }
-    return PB_OK;
-}
-
 pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site *site,
                                   pb_tensor *dy, const pb_tensor *x, pb_tensor *dx, bool accumulate,
                                   const pb_tensor *kept)
 {
-    pb_binding *bound = &net->bindings[site->index];
-    unsigned acts     = net->acts[site->index];
-    bool on_input     = (acts & PB_ACTS_ON_INPUT) != 0;
-    bool on_output    = (acts & PB_ACTS_ON_OUTPUT) != 0;
-    bool wanted       = !pb_tensor_is_none(dx) || on_input;
-    pb_tensor seen    = {0};
+    unsigned acts  = net->acts[site->index];
+    bool on_input  = (acts & PB_ACTS_ON_INPUT) != 0;
+    bool wanted    = !pb_tensor_is_none(dx) || on_input;
+    pb_tensor seen = {0};
     if (acts != 0) {
         PB_TRY(product_input(net, p, site, x, &seen));
     }
@@ -85,7 +84,7 @@ pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site 
     }
     pb_tensor room;
     pb_site_context context = context_of(net, p, &room, dy->shape[0]);
-    if (on_output) {
+    if ((acts & PB_ACTS_ON_OUTPUT) != 0) {
         if (wanted && !add) {
             PB_TRY(pb_zero(net->backend, &target));
             add = true;
@@ -93,12 +92,8 @@ pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site 
         PB_TRY(net->method->ops->linear_output_backward(net->method, site, &context, dy, &target,
                                                         &seen, kept));
     }
-    PB_TRY(bound_backward(net, bound, dy, &seen));
-    if (!wanted) {
-        return PB_OK;
-    }
-    PB_TRY(pb_matmul(net->backend, &target, dy, &bound->weight,
-                     &(pb_matmul_args){.alpha = 1.0f, .beta = add ? 1.0f : 0.0f}));
+    pb_linear linear = linear_of(net, p, site, dy->shape[0], kept);
+    PB_TRY(pb_linear_backward(net->backend, &target, dy, &seen, &linear, add));
     if (!on_input) {
         return PB_OK;
     }

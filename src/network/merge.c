@@ -40,7 +40,7 @@ pb_status pb_network_merge(pb_network *net)
         PB_TRY(PB_ALLOC(net->merged, sites));
     }
     for (int64_t i = 0; i < sites; i++) {
-        if ((net->acts[i] & (PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT)) != 0) {
+        if ((net->acts[i] & PB_ACTS_AT_PRODUCT) != 0) {
             PB_TRY(merge_site(net, pb_model_site_at(net->model, i)));
         }
     }

@@ -20,11 +20,9 @@ static pb_status attach_method(pb_network *net, const pb_weights *weights)
         if (m == NULL || m->ops->acts == NULL) {
             continue;
         }
-        net->acts[i] = m->ops->acts(m, site);
-        if (m->ops->scratch_width != NULL) {
-            int64_t width      = m->ops->scratch_width(m, site);
-            net->scratch_width = width > net->scratch_width ? width : net->scratch_width;
-        }
+        net->acts[i]       = m->ops->acts(m, site);
+        int64_t width      = network_scratch_width(net, site);
+        net->scratch_width = width > net->scratch_width ? width : net->scratch_width;
     }
     if (m == NULL) {
         return PB_OK;

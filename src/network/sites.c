@@ -36,6 +36,25 @@ pb_rmsnorm_args network_norm_args(const pb_network *net)
                              .offset = (float)net->config->norm_offset};
 }
 
+int64_t network_kept_width(const pb_network *net, const pb_site *site)
+{
+    const pb_method *m = net->method;
+    if ((net->acts[site->index] & PB_ACTS_LOW_RANK) != 0) {
+        return m->ops->low_rank(m, site).a.shape[0];
+    }
+    return m != NULL && m->ops->kept_width != NULL ? m->ops->kept_width(m, site) : 0;
+}
+
+int64_t network_scratch_width(const pb_network *net, const pb_site *site)
+{
+    const pb_method *m = net->method;
+    if ((net->acts[site->index] & PB_ACTS_LOW_RANK) != 0) {
+        pb_low_rank part = m->ops->low_rank(m, site);
+        return pb_low_rank_room(&part);
+    }
+    return m->ops->scratch_width != NULL ? m->ops->scratch_width(m, site) : 0;
+}
+
 bool layer_is_last(const pb_network *net, int64_t layer)
 {
     return layer == net->config->layers - 1;

@@ -517,5 +517,4 @@ const pb_backend_ops backend_guarded = {
     .take       = guarded_take,
 #define PB_OPERATION(name, ...) .name = guarded_##name,
 #include "pb/operations.def"
-#undef PB_OPERATION
 };

@@ -232,5 +232,4 @@ const pb_backend_ops backend_cpu = {
     .take      = cpu_take,
 #define PB_OPERATION(name, ...) .name = cpu_##name,
 #include "pb/operations.def"
-#undef PB_OPERATION
 };

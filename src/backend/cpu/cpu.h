@@ -79,4 +79,3 @@ pb_status cpu_take(pb_backend *be, int slot, double *values);
 
 #define PB_OPERATION(name, ...) pb_status cpu_##name(pb_backend *be, __VA_ARGS__);
 #include "pb/operations.def"
-#undef PB_OPERATION

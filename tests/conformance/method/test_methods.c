@@ -39,7 +39,8 @@ static void slots_come_in_pairs(void **state)
         BOTH(keys_forward, virtual_keys);
         BOTH(adapter_config_write, adapter_config_read);
         BOTH(adapter_config_write, peft_type);
-        bool at_products = ops->linear_input_forward != NULL || ops->linear_output_forward != NULL;
+        bool at_products = ops->linear_input_forward != NULL ||
+                           ops->linear_output_forward != NULL || ops->low_rank != NULL;
         assert_true(ops->peft_type != NULL ||
                     (ops->adapter_keys == NULL && ops->claims == NULL && ops->saved_form == NULL));
         assert_true(at_products || (ops->scratch_width == NULL && ops->merge == NULL));
@@ -175,6 +176,19 @@ static pb_tensor random_matrix(pb_backend *be, int64_t rows, int64_t columns, ui
     return t;
 }
 
+static bool is_low_rank(const pb_method *m, const pb_site *site)
+{
+    return site != NULL && (m->ops->acts(m, site) & PB_ACTS_LOW_RANK) != 0;
+}
+
+/* As the network has it computed. */
+static pb_low_rank part_of(const probe *p)
+{
+    pb_low_rank part = p->m->ops->low_rank(p->m, p->site);
+    part.dropout     = p->ctx.training ? part.dropout : 0.0;
+    return part;
+}
+
 static void probe_open(probe *p, pb_method *m, const pb_site *site, bool on_input)
 {
     const pb_model_config *c = pb_model_get_config(m->model);
@@ -184,6 +198,12 @@ static void probe_open(probe *p, pb_method *m, const pb_site *site, bool on_inpu
         bool is_rows = m->ops->rows_forward != NULL;
         rows         = is_rows ? m->ops->virtual_rows(m) : m->ops->virtual_keys(m);
         width        = is_rows ? c->width : c->layers * 2 * c->kv_heads * c->head_dim;
+    } else if (is_low_rank(m, site)) {
+        pb_low_rank part = m->ops->low_rank(m, site);
+        in               = site->in;
+        width            = site->out;
+        kept             = part.a.shape[0];
+        scratch          = pb_low_rank_room(&part);
     } else {
         in      = site->in;
         width   = on_input ? site->in : site->out;
@@ -222,6 +242,9 @@ static double loss(probe *p)
     if (p->site == NULL) {
         assert_ok(ops->rows_forward != NULL ? ops->rows_forward(p->m, &p->out)
                                             : ops->keys_forward(p->m, &p->out));
+    } else if (is_low_rank(p->m, p->site)) {
+        pb_low_rank part = part_of(p);
+        assert_ok(pb_low_rank_forward(be, &p->out, &p->x, &part, &p->kept, &p->room));
     } else if (p->on_input) {
         assert_ok(ops->linear_input_forward(p->m, p->site, &p->ctx, &p->out, &p->x));
     } else {
@@ -248,6 +271,10 @@ static void run_backward(probe *p, pb_tensor *dy, pb_tensor *dx)
     if (p->site == NULL) {
         assert_ok(ops->rows_backward != NULL ? ops->rows_backward(p->m, dy)
                                              : ops->keys_backward(p->m, dy));
+    } else if (is_low_rank(p->m, p->site)) {
+        pb_low_rank part = part_of(p);
+        assert_ok(pb_low_rank_backward(p->m->backend, dx != NULL ? dx : &none, dy, &p->x, &part,
+                                       &p->kept, &p->room, true));
     } else if (p->on_input) {
         assert_ok(ops->linear_input_backward(p->m, p->site, &p->ctx, dy, &p->x));
     } else {
@@ -295,10 +322,10 @@ static void check_slot(pb_method *m, const pb_site *site, bool on_input)
 
 static int check_site(pb_method *m, const pb_site *site)
 {
-    static const unsigned sides[] = {PB_ACTS_ON_INPUT, PB_ACTS_ON_OUTPUT};
+    static const unsigned sides[] = {PB_ACTS_ON_INPUT, PB_ACTS_ON_OUTPUT, PB_ACTS_LOW_RANK};
     unsigned acts                 = m->ops->acts(m, site);
     int slots                     = 0;
-    for (int side = 0; side < 2; side++) {
+    for (int side = 0; side < 3; side++) {
         if ((acts & sides[side]) != 0) {
             method_fixture_scatter(m, (uint64_t)site->index, 0.7);
             check_slot(m, site, side == 0);
@@ -326,7 +353,8 @@ static void a_backward_adds_to_the_gradients(void **state)
         for (int64_t s = 0; ops->acts != NULL && s < pb_model_site_count(f.model); s++) {
             slots += check_site(m, pb_model_site_at(f.model, s));
         }
-        bool at_sites = ops->linear_input_forward != NULL || ops->linear_output_forward != NULL;
+        bool at_sites = ops->linear_input_forward != NULL || ops->linear_output_forward != NULL ||
+                        ops->low_rank != NULL;
         assert_true((slots > 0) == (before_tokens || at_sites));
         pb_method_destroy(m);
     }

@@ -267,6 +267,12 @@ static void check_merge(const char *name, const char *options, pb_site_kind kind
         pb_tensor tk = pb_tensor_2d(kept.data, PB_DTYPE_F32, 1, m->ops->kept_width(m, site));
         assert_ok(m->ops->linear_output_forward(m, site, &ctx, &te, &ts, &tk));
     }
+    if ((acts & PB_ACTS_LOW_RANK) != 0) {
+        pb_low_rank part = m->ops->low_rank(m, site);
+        pb_tensor tk     = pb_tensor_2d(kept.data, PB_DTYPE_F32, 1, part.a.shape[0]);
+        part.dropout     = 0.0;
+        assert_ok(pb_low_rank_forward(be, &te, &ts, &part, &tk, &scratch));
+    }
     assert_ok(pb_method_merge(m, site, &weight, &bias));
     assert_ok(pb_matmul(be, &ty, &tx, &weight, &args));
     assert_ok(pb_bias_forward(be, &ty, &bias));

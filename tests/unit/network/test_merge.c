@@ -33,7 +33,8 @@ static float *all_logits(network_fixture *f, int64_t *count)
 static bool can_merge(const pb_method *m)
 {
     const pb_method_ops *ops = m->ops;
-    bool at_sites = ops->linear_input_forward != NULL || ops->linear_output_forward != NULL;
+    bool at_sites = ops->linear_input_forward != NULL || ops->linear_output_forward != NULL ||
+                    ops->low_rank != NULL;
     return ops->virtual_rows == NULL && ops->virtual_keys == NULL &&
            (!at_sites || ops->merge != NULL);
 }
@@ -114,7 +115,9 @@ static void merging_without_memory_can_be_tried_again(void **state)
         network_fixture f;
         int64_t count = 0;
         network_fixture_open(&f, method_case_at(i), true, 1);
-        if (!can_merge(f.method) || f.method->ops->linear_output_forward == NULL) {
+        const pb_method_ops *ops = f.method->ops;
+        bool at_outputs          = ops->linear_output_forward != NULL || ops->low_rank != NULL;
+        if (!can_merge(f.method) || !at_outputs) {
             network_fixture_close(&f);
             continue;
         }

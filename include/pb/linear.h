@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A linear site with the product of small factors that the methods of the LoRA family add to it:
+ *
+ *     y = W x + b + scale · outer ⊙ (B (inner ⊙ (A drop(x))))
+ *
+ * One operation, so that a backend can compute all of it at once. */
+#pragma once
+
+#include "pb/tensor.h"
+
+/* A dropout mask draws from pb_random_stream(seed, PB_RANDOM_DROPOUT, pass · stride + salt), with
+ * the pass of the page. */
+typedef struct pb_mask {
+    uint64_t seed, stride, salt;
+} pb_mask;
+
+/* Gradients that are none are not computed. */
+typedef struct pb_low_rank {
+    pb_tensor a, da;         /* [r, in]; none: nothing is added */
+    pb_tensor b, db;         /* [out, r] */
+    pb_tensor inner, dinner; /* [r]; none: ones */
+    pb_tensor outer, douter; /* [out]; none: ones. With it b is frozen. */
+    float scale;
+    double dropout; /* probability */
+    pb_mask mask;
+} pb_low_rank;
+
+typedef struct pb_linear {
+    pb_tensor weight, dweight; /* [out, in] */
+    pb_tensor bias, dbias;     /* [out]; none: zeros */
+    pb_low_rank part;
+    pb_tensor kept; /* [T, r] A drop(x), from the forward to the backward */
+    pb_tensor room; /* [T, 2 · pb_low_rank_room], undefined contents */
+} pb_linear;
+
+/* Half the columns of the room that a part needs. */
+int64_t pb_low_rank_room(const pb_low_rank *part);
