@@ -99,23 +99,19 @@ static pb_status check_number(const pb_cli *cli, option_value *value)
 static pb_status check_text(const pb_cli *cli, const option_value *value)
 {
     const pb_option *option = value->option;
-    pb_string known         = {0};
-    pb_status status        = PB_OK;
+    char hint[PB_HINT_BYTES];
+
     for (const char *const *choice = option->choices; choice != NULL; choice++) {
         if (*choice == NULL) {
-            status = PB_FAIL(PB_ERR_USAGE, "%s: --%s %s is not one of its values: %s",
-                             cli->command->name, option->name, value->text, known.data);
-            break;
+            return PB_FAIL(PB_ERR_USAGE, "%s: --%s %s is not one of its values%s",
+                           cli->command->name, option->name, value->text,
+                           pb_string_hint(hint, value->text, option->choices));
         }
         if (strcmp(*choice, value->text) == 0) {
             break;
         }
-        PB_TRY_GOTO(status, pb_string_printf(&known, "%s%s", known.length > 0 ? ", " : "", *choice),
-                    done);
     }
-done:
-    pb_string_clear(&known);
-    return status;
+    return PB_OK;
 }
 
 static pb_status take_value(const pb_cli *cli, option_value *value, const char *text)

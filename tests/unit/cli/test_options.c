@@ -192,9 +192,11 @@ static void mistakes_name_the_option_and_the_nearest_one(void **state)
     EXPECT_REFUSED("train: --steps 99999999999999999999 is not an integer", "--steps",
                    "99999999999999999999");
     EXPECT_REFUSED("train: --lr nan is not a number", "--lr", "nan");
-    EXPECT_REFUSED("train: --format csx is not one of its values: text, csv", "--format", "csx");
-    EXPECT_REFUSED("train: --dtype f16 is not one of its values: f32, bf16", "g", "--model", "m",
-                   "--dtype", "f16");
+    EXPECT_REFUSED("train: --format csx is not one of its values; did you mean \"csv\"? there are: "
+                   "text, csv",
+                   "--format", "csx");
+    EXPECT_REFUSED("train: --dtype int8 is not one of its values; there are: f32, bf16", "g",
+                   "--model", "m", "--dtype", "int8");
     EXPECT_REFUSED("train: --batch 65 is outside 1 … 64", "--batch", "65");
     EXPECT_FAILURE(
         PB_ERR_CONFIG,
