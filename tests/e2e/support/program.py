@@ -10,6 +10,8 @@ LAUNCHER = os.environ.get("PB_MPIEXEC", "mpirun")
 SOURCE = os.environ.get("PB_SOURCE_DIR", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
 SHARED = os.environ.get("PB_SHARED", os.path.join(SOURCE, "../shared"))
 WORLD = os.environ.get("PB_E2E_WORLD", "")
+# Options that make less of configs/grid/real-small.cfg, for tests that run it many times.
+FEWER = ("--set", "sweep.seeds=[42]", "--set", "data.train_rows=16", "--set", "data.test_rows=6", "--set", "train.max_steps=4")
 
 
 class Result:
