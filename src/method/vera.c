@@ -139,11 +139,11 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
 /* Both products, and one operation per element for d and for b, twice with the addition to y. */
 static double extra_flops(const pb_method *m, int64_t tokens)
 {
+    double r    = (double)((const vera_options *)m->options)->r;
     double each = 0.0;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
-        double r            = (double)((const vera_options *)m->options)->r;
-        if (r > 0.0) {
+        if (acts(m, site) != 0) {
             each += 2.0 * r * (double)(site->in + site->out) + r + 2.0 * (double)site->out;
         }
     }
