@@ -45,8 +45,9 @@ endfunction()
 set(PB_TEST_BACKENDS guarded)
 
 # pb_test(NAME unit_base_memory SOURCES test_memory.c USES pb_base LABELS unit [PROCESSES n] [TIMEOUT s] [ARGS …] [BACKENDS])
-# One cmocka executable, registered with CTest under NAME. PROCESSES runs it under the MPI launcher. BACKENDS: it opens the
-# backend that PB_TEST_BACKEND names, and is registered as NAME_<backend> for each of the others.
+# One cmocka executable, registered with CTest under NAME; tests with a long TIMEOUT start first. PROCESSES runs it under
+# the MPI launcher. BACKENDS: it opens the backend that PB_TEST_BACKEND names, and is registered as NAME_<backend> for
+# each of the others.
 function(pb_test)
     cmake_parse_arguments(arg "BACKENDS" "NAME;PROCESSES;TIMEOUT" "SOURCES;USES;LABELS;ARGS" ${ARGN})
     if(NOT arg_TIMEOUT)
@@ -74,7 +75,8 @@ function(pb_test)
             list(APPEND labels ${backend})
         endif()
         add_test(NAME ${name} COMMAND ${command})
-        set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
+        set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT}
+            SKIP_RETURN_CODE 77
             ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive;PB_TEST_BACKEND=${backend}")
         if(arg_PROCESSES)
             set_tests_properties(${name} PROPERTIES PROCESSORS ${arg_PROCESSES})

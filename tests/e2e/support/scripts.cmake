@@ -17,7 +17,7 @@ function(e2e_script name file)
     endif()
     add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/${file} ${arg_CASES})
     set(labels e2e ${arg_LABELS})
-    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT} SKIP_RETURN_CODE 77
         FIXTURES_REQUIRED e2e_world)
     set_property(TEST ${name} PROPERTY ENVIRONMENT "PYTHONPATH=${CMAKE_CURRENT_FUNCTION_LIST_DIR}"
         "PYTHONDONTWRITEBYTECODE=1" "PB_PROGRAM=$<TARGET_FILE:peftbench>" "PB_MPIEXEC=${MPIEXEC_EXECUTABLE}"
