@@ -191,18 +191,39 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
 static const char adapter_keys[] =
     "fan_in_fan_out feedforward_modules init_ia3_weights merge_weights target_modules";
 
+/* HF refuses a list of feed-forward modules that are not in a list of targets word for word. */
+static bool needs_paths(const pb_method *m)
+{
+    const ia3_options *o = m->options;
+    bool listed =
+        *o->where.target_pattern == '\0' && strcmp(o->where.targets.items[0], ALL_LINEAR) != 0;
+    bool all = true;
+    for (int64_t i = 0; i < o->feedforward.count && all; i++) {
+        all = false;
+        for (int64_t k = 0; k < o->where.targets.count && !all; k++) {
+            all = strcmp(o->feedforward.items[i], o->where.targets.items[k]) == 0;
+        }
+    }
+    return targets_are_narrowed(m) || (listed && !all);
+}
+
 static void config_write(const pb_method *m, pb_json *json)
 {
     static const pb_config_list none = {0};
     const ia3_options *o             = m->options;
     const char *pattern              = o->feedforward_pattern;
+    bool input                       = o->feedforward_side == SIDE_INPUT;
     pb_json_put_bool(json, "fan_in_fan_out", false);
     pb_json_put_bool(json, "init_ia3_weights", true);
-    if (o->feedforward_side == SIDE_INPUT && *pattern != '\0') {
+    if (input && *pattern == '\0' && needs_paths(m)) {
+        targets_write_paths(m, "feedforward_modules", scales_input, json);
+        targets_write_paths(m, "target_modules", NULL, json);
+        return;
+    }
+    if (input && *pattern != '\0') {
         pb_json_put_text(json, "feedforward_modules", pattern);
     } else {
-        adapter_write_list(o->feedforward_side == SIDE_INPUT ? &o->feedforward : &none,
-                           "feedforward_modules", json);
+        adapter_write_list(input ? &o->feedforward : &none, "feedforward_modules", json);
     }
     targets_write(m, json);
 }

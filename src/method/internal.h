@@ -62,6 +62,11 @@ pb_trainable *site_trainable(const pb_method *m, const pb_site *site, int64_t wh
  * pattern; what narrows those is written as the list of the paths that are left. */
 pb_status targets_read(const pb_adapter_config *c, method_targets *out) PB_MUST_USE;
 void targets_write(const pb_method *m, pb_json *json);
+/* Those keys become a list of paths. */
+bool targets_are_narrowed(const pb_method *m);
+/* The paths of the targets, or of those that are chosen. */
+void targets_write_paths(const pb_method *m, const char *key,
+                         bool (*chosen)(const pb_method *m, const pb_site *site), pb_json *json);
 
 /* patterns.c ----------------------------------------------------------------------------------- */
 

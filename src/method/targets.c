@@ -243,24 +243,34 @@ pb_status targets_read(const pb_adapter_config *c, method_targets *out)
     return json_is_string(value) ? PB_OK : adapter_list(c, "layers_pattern", &out->layer_lists);
 }
 
-void targets_write(const pb_method *m, pb_json *json)
+bool targets_are_narrowed(const pb_method *m)
 {
     const method_targets *t = m->options;
-    bool narrowed = t->exclude.count > 0 || *t->exclude_pattern != '\0' || t->layers.count > 0;
-    const char *pattern = means_all_linear(t) ? ALL_LINEAR : t->target_pattern;
-    if (!narrowed && *pattern != '\0') {
-        pb_json_put_text(json, "target_modules", pattern);
-        return;
-    }
-    if (!narrowed) {
-        adapter_write_list(&t->targets, "target_modules", json);
-        return;
-    }
-    pb_json_put_array(json, "target_modules", PB_JSON_INLINE);
+    return t->exclude.count > 0 || *t->exclude_pattern != '\0' || t->layers.count > 0;
+}
+
+void targets_write_paths(const pb_method *m, const char *key,
+                         bool (*chosen)(const pb_method *m, const pb_site *site), pb_json *json)
+{
+    pb_json_put_array(json, key, PB_JSON_INLINE);
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        if (m->sites[i] >= 0) {
-            pb_json_put_text(json, NULL, pb_model_site_at(m->model, i)->hf_name);
+        const pb_site *site = pb_model_site_at(m->model, i);
+        if (m->sites[i] >= 0 && (chosen == NULL || chosen(m, site))) {
+            pb_json_put_text(json, NULL, site->hf_name);
         }
     }
     pb_json_end(json);
+}
+
+void targets_write(const pb_method *m, pb_json *json)
+{
+    const method_targets *t = m->options;
+    const char *pattern     = means_all_linear(t) ? ALL_LINEAR : t->target_pattern;
+    if (targets_are_narrowed(m)) {
+        targets_write_paths(m, "target_modules", NULL, json);
+    } else if (*pattern != '\0') {
+        pb_json_put_text(json, "target_modules", pattern);
+    } else {
+        adapter_write_list(&t->targets, "target_modules", json);
+    }
 }

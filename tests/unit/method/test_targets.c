@@ -4,7 +4,10 @@
 #include "method_fixture.h"
 
 #include "pb/adapter.h"
+#include "pb/file.h"
+#include "pb/memory.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +122,52 @@ static void narrowed_targets_and_patterns_survive(void **state)
     method_fixture_close(&f);
 }
 
+/* HF PEFT refuses a list of feed-forward modules whose texts are not all among the targets. */
+static void listed_feedforward_modules_are_saved_as_targets_too(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "targets = [\"k_proj\", \"down_proj\"]; exclude = [\"layers.0.mlp.down_proj\"];",
+        "targets = [\"k_proj\", \"down_proj\"]; layers = [1];",
+        "targets = [\"all-linear\"]; exclude = [\"o_proj\"]; feedforward = [\"down_proj\"];",
+        "target_pattern = \".*(k|down)_proj\"; exclude_pattern = \".*0.*\";",
+        "targets = [\"self_attn.k_proj\", \"mlp.down_proj\"];",
+        "targets = [\"k_proj\", \"down_proj\"];",
+    };
+    method_fixture f;
+    char folder[512];
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *path      = NULL;
+        pb_method *back = NULL;
+        pb_method *m    = method_fixture_make(&f, "ia3", cases[i], 4);
+        assert_ok(pb_method_save(m, folder));
+        assert_ok(pb_path_join(folder, "adapter_config.json", &path));
+        json_t *json = json_load_file(path, 0, NULL);
+        json_t *all = json_object_get(json, "target_modules"), *listed = NULL, *module = NULL;
+        size_t k, n;
+        listed = json_object_get(json, "feedforward_modules");
+        assert_true(json_array_size(listed) > 0);
+        json_array_foreach(listed, k, module)
+        {
+            bool found = false;
+            for (n = 0; n < json_array_size(all) && !found; n++) {
+                found = json_equal(module, json_array_get(all, n)) != 0;
+            }
+            assert_true(found);
+        }
+        json_decref(json);
+        assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+        method_fixture_same(m, back);
+        pb_method_destroy(back);
+        pb_method_destroy(m);
+        pb_memory_free(path);
+    }
+    method_fixture_remove(folder);
+    method_fixture_close(&f);
+}
+
 static void options_that_name_nothing_are_errors(void **state)
 {
     (void)state;
@@ -220,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_are_chosen_as_in_peft),
         cmocka_unit_test(narrowed_targets_and_patterns_survive),
+        cmocka_unit_test(listed_feedforward_modules_are_saved_as_targets_too),
         cmocka_unit_test(options_that_name_nothing_are_errors),
         cmocka_unit_test(options_of_adalora_and_vera_are_checked),
         cmocka_unit_test(patterns_set_widths_and_scales),
