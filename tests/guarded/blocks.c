@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLOCKS = 4096 };
+enum { BLOCKS = 4096, RETIRED = 1024 };
 
 typedef struct block {
     uintptr_t begin, bytes, mapped;
@@ -17,6 +17,8 @@ typedef struct block {
 
 static block blocks[BLOCKS]; /* the first block_count are in use */
 static size_t block_count;
+static block retired[RETIRED]; /* freed last: their addresses are not used again yet */
+static size_t retired_next;
 static struct sigaction before; /* what took faults before this file did */
 
 static uintptr_t page_bytes(void)
@@ -85,8 +87,14 @@ size_t block_free(void *data)
         abort();
     }
     size_t bytes = b->bytes;
-    (void)munmap(data, b->mapped);
-    *b = blocks[--block_count];
+    /* The memory goes back at once, the addresses when RETIRED more blocks have been freed. */
+    (void)madvise(data, b->mapped, MADV_DONTNEED);
+    block *old = &retired[retired_next++ % RETIRED];
+    if (old->mapped > 0) {
+        (void)munmap((void *)old->begin, old->mapped);
+    }
+    *old = *b;
+    *b   = blocks[--block_count];
     return bytes;
 }
 

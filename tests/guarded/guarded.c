@@ -44,7 +44,7 @@ typedef struct guarded {
     const char *operation;
     operand *open; /* what the operation at work has opened */
     int64_t open_count;
-    void **page; /* blocks of the lists of the page */
+    void **page; /* blocks of the lists and plans of the page */
     int64_t page_count;
     posting posted[PB_SLOTS];
 } guarded;
@@ -73,6 +73,20 @@ static operand writes(pb_tensor *t)
 static operand lists(const pb_list *list)
 {
     return (operand){list->data, (size_t)list->count * sizeof *list->data, false};
+}
+
+/* The block of a plan, which holds where the CPU's is. */
+static operand plans(const pb_attention_plan *plan)
+{
+    return (operand){plan->parts, sizeof plan->parts, false};
+}
+
+/* Its block must be open. */
+static pb_attention_plan plan_of(const pb_attention_plan *plan)
+{
+    pb_attention_plan own = *plan;
+    memcpy(&own.parts, plan->parts, sizeof own.parts);
+    return own;
 }
 
 /* Where pages are shared, writing is allowed to both: ranges that are written come last. */
@@ -217,7 +231,11 @@ static pb_status guarded_alloc(pb_backend *be, size_t bytes, void **data)
 
 static pb_status guarded_reserve(pb_backend *be, const pb_reserve_args *args)
 {
-    return backend_cpu.reserve(start(be, "reserve"), args);
+    pb_reserve_args own = *args;
+    ENTER(plans(args->plan));
+    pb_attention_plan plan = plan_of(args->plan);
+    own.plan               = &plan;
+    return leave(be, backend_cpu.reserve(cpu_of(be), &own));
 }
 
 static void guarded_trim(pb_backend *be)
@@ -236,12 +254,11 @@ static pb_status guarded_page_begin(pb_backend *be)
     return PB_OK;
 }
 
-/* The host's array may change afterwards. */
-static pb_status guarded_page_list(pb_backend *be, const int32_t *host, pb_list *list)
+/* A block with bytes of the host, until the next page begins. */
+static pb_status put_on_page(pb_backend *be, const void *host, size_t bytes, const void **block)
 {
-    guarded *g   = (guarded *)be;
-    size_t bytes = (size_t)list->count * sizeof *host;
-    void *data   = NULL;
+    guarded *g = (guarded *)be;
+    void *data = NULL;
     PB_TRY(GROW(g->page, g->page_count + 1));
     PB_TRY(take_block(be, bytes, &data));
     g->page[g->page_count++] = data;
@@ -250,13 +267,23 @@ static pb_status guarded_page_list(pb_backend *be, const int32_t *host, pb_list 
         memcpy(data, host, bytes);
         block_protect(data, bytes, PROT_NONE);
     }
-    list->data = data;
+    *block = data;
+    return PB_OK;
+}
+
+/* The host's array may change afterwards. */
+static pb_status guarded_page_list(pb_backend *be, const int32_t *host, pb_list *list)
+{
+    const void *block = NULL;
+    PB_TRY(put_on_page(be, host, (size_t)list->count * sizeof *host, &block));
+    list->data = block;
     return PB_OK;
 }
 
 static pb_status guarded_page_plan(pb_backend *be, int index, pb_attention_plan *plan)
 {
-    return backend_cpu.page_plan(start(be, "page_plan"), index, plan);
+    PB_TRY(backend_cpu.page_plan(start(be, "page_plan"), index, plan));
+    return put_on_page(be, &plan->parts, sizeof plan->parts, &plan->parts);
 }
 
 static pb_status guarded_post(pb_backend *be, int slot, const pb_tensor *numbers)
@@ -374,8 +401,9 @@ static pb_status guarded_attention_forward(pb_backend *be, pb_tensor *out, pb_te
                                            const pb_tensor *q, const pb_tensor *keys,
                                            const pb_tensor *values, const pb_attention_plan *plan)
 {
-    ENTER(writes(out), writes(lse), reads(q), reads(keys), reads(values));
-    return leave(be, backend_cpu.attention_forward(cpu_of(be), out, lse, q, keys, values, plan));
+    ENTER(writes(out), writes(lse), reads(q), reads(keys), reads(values), plans(plan));
+    pb_attention_plan own = plan_of(plan);
+    return leave(be, backend_cpu.attention_forward(cpu_of(be), out, lse, q, keys, values, &own));
 }
 
 static pb_status guarded_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys,
@@ -385,9 +413,10 @@ static pb_status guarded_attention_backward(pb_backend *be, pb_tensor *dq, pb_te
                                             const pb_tensor *values, const pb_attention_plan *plan)
 {
     ENTER(writes(dq), writes(dkeys), writes(dvalues), reads(dout), reads(out), reads(lse), reads(q),
-          reads(keys), reads(values));
+          reads(keys), reads(values), plans(plan));
+    pb_attention_plan own = plan_of(plan);
     return leave(be, backend_cpu.attention_backward(cpu_of(be), dq, dkeys, dvalues, dout, out, lse,
-                                                    q, keys, values, plan));
+                                                    q, keys, values, &own));
 }
 
 static pb_status guarded_gated_forward(pb_backend *be, pb_tensor *y, const pb_tensor *gate,

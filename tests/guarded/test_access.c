@@ -113,6 +113,44 @@ static void operands_in_host_memory_are_refused(void **state)
     pb_backend_close(be);
 }
 
+/* Whether the next page has as many lists or none, of the same sizes or others. */
+static void lists_and_plans_end_with_their_page(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {1, 0, 1, 0};
+    pb_segment segment         = {.rows = 2, .length = 2, .parent = -1};
+    pb_forest forest           = {.segments = &segment, .count = 1, .rows = 2, .keys = 2};
+    pb_attention_args args     = {
+            .forest = &forest, .heads = 1, .kv_heads = 1, .head_dim = 2, .scale = 1.0f};
+    pb_backend *be = opened();
+    pb_tensor x    = device_matrix(be, 2, 2, (const float[]){1, 2, 3, 4});
+    pb_tensor y    = device_matrix(be, 2, 2, NULL);
+    pb_tensor lse  = device_matrix(be, 2, 1, NULL);
+    pb_list old, now;
+    pb_attention_plan old_plan, plan;
+    assert_ok(pb_page_begin(be, 0));
+    assert_ok(pb_page_list(be, "rows", ids, 2, 0, 2, &old));
+    assert_ok(pb_page_plan(be, &args, &old_plan));
+    assert_ok(pb_page_end(be));
+    assert_ok(pb_gather(be, &y, &x, &old));
+    assert_ok(pb_attention_forward(be, &y, &lse, &x, &x, &x, &old_plan));
+    for (int page = 1; page < 20; page++) {
+        assert_ok(pb_page_begin(be, (uint64_t)page));
+        if (page % 3 != 0) {
+            assert_ok(pb_page_list(be, "rows", ids, 2 + page % 2, 0, 2, &now));
+            assert_ok(pb_page_plan(be, &args, &plan));
+        }
+        assert_ok(pb_page_end(be));
+        assert_error(pb_gather(be, &y, &x, &old), PB_ERR_ARGUMENT, "are not in backend memory");
+        assert_error(pb_attention_forward(be, &y, &lse, &x, &x, &x, &old_plan), PB_ERR_ARGUMENT,
+                     "are not in backend memory");
+    }
+    pb_backend_free(be, x.data);
+    pb_backend_free(be, y.data);
+    pb_backend_free(be, lse.data);
+    pb_backend_close(be);
+}
+
 static void numbers_come_late_and_once(void **state)
 {
     (void)state;
@@ -162,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(direct_access_ends_the_process_and_names_the_block),
         cmocka_unit_test(operands_in_host_memory_are_refused),
+        cmocka_unit_test(lists_and_plans_end_with_their_page),
         cmocka_unit_test(numbers_come_late_and_once),
         cmocka_unit_test(its_memory_is_counted_apart_from_the_hosts),
     };
