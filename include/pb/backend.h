@@ -53,7 +53,7 @@ typedef struct pb_reserve_args {
 
 typedef struct pb_backend_ops {
     const char *name;
-    bool is_host; /* its memory is the host's: what lies there is used in place */
+    bool is_host; /* its memory is host memory, which is used in place */
     /* required */
     pb_status (*open)(int device, int threads, pb_backend **out);
     void (*close)(pb_backend *be);
@@ -81,7 +81,7 @@ typedef struct pb_backend_ops {
 #define PB_COMPOSED             PB_OPERATION
 #include "pb/operations.def"
 
-/* "cpu", or "auto": the best there is. threads ≤ 0: all the process may use. */
+/* "cpu", or "auto": the best available. threads ≤ 0: all that the process may use. */
 pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out) PB_MUST_USE;
 void pb_backend_close(pb_backend *be); /* accepts NULL */
 /* BF16: both factors of every pb_matmul are rounded to it, sums are F32, attention and all else

@@ -2,7 +2,7 @@
 /* The forest of segments: the structure of every batch, in training and in generation.
  *
  * A segment is a run of consecutive tokens. Its keys and values are seen by itself (causally) and
- * by all its descendants. Keys and values lie in a key store [S, K·E]; the last `rows` of a
+ * by all its descendants. Keys and values are in a key store [S, K·E]; the last `rows` of a
  * segment's `length` keys belong to packed rows that are computed in this pass, the earlier ones
  * already exist (cached tokens, prefix keys). So a plain batch is one root per row; a shared
  * instruction is a root with the rows as children; prompt tuning's virtual rows are a root; prefix

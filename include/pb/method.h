@@ -63,7 +63,7 @@ struct pb_method_ops {
 
     /* optional */
     void (*destroy)(pb_method *m); /* frees `state` and what it holds; state may be NULL */
-    /* Initial values that pb_init_kind cannot say; runs after those. */
+    /* Initial values that pb_init_kind cannot express; runs after those. */
     pb_status (*initialise)(pb_method *m);
     /* Computes again what follows from the values (norms, rotations, products of small factors):
      * they have changed, or the method has been attached to the weights that this may need. */
@@ -83,7 +83,7 @@ struct pb_method_ops {
     /* x' = f(x); x, x' [T, in]. */
     pb_status (*linear_input_forward)(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                       pb_tensor *xout, const pb_tensor *x);
-    /* dx: gradient by x' on entry, by x on return; adds to the gradients of its tensors. */
+    /* dx: gradient of x' on entry, of x on return; adds to the gradients of its tensors. */
     pb_status (*linear_input_backward)(pb_method *m, const pb_site *site,
                                        const pb_site_context *ctx, pb_tensor *dx,
                                        const pb_tensor *x);
@@ -92,7 +92,7 @@ struct pb_method_ops {
     pb_status (*linear_output_forward)(pb_method *m, const pb_site *site,
                                        const pb_site_context *ctx, pb_tensor *y, const pb_tensor *x,
                                        pb_tensor *kept);
-    /* dy: gradient by the changed y on entry, by W x + bias on return; dx [T, in] += the method's
+    /* dy: gradient of the changed y on entry, of W x + bias on return; dx [T, in] += the method's
      * own way to x (none: not wanted). */
     pb_status (*linear_output_backward)(pb_method *m, const pb_site *site,
                                         const pb_site_context *ctx, pb_tensor *dy, pb_tensor *dx,
@@ -204,7 +204,7 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable,
  * ones may, nothing else. */
 pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
                                const char *path) PB_MUST_USE;
-/* For whoever writes to m->values: what follows from them is computed again. */
+/* To be called after writing to m->values: what follows from them is recomputed. */
 pb_status pb_method_values_changed(pb_method *m) PB_MUST_USE;
 /* The penalty of the method, or 0. */
 pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE;

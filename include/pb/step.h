@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a pass gives a backend, and the numbers that come back, without either side waiting.
  *
- * The small data of a pass lies on a page: lists and attention plans, checked when they are put
- * there, so that operations only compare sizes. The host arrays behind them stay unchanged until
- * the last operation of the pass has been called. Sums that the host reports (loss, norm) are
- * numbers, F64 in backend memory: posted when the step is complete, taken when they are wanted.
+ * The small data of a pass is on a page: lists and attention plans, checked when they are put
+ * there, so that operations only compare sizes. The host arrays they come from must not change
+ * before the last operation of the pass has been called. Sums that the host reports (loss, norm)
+ * are numbers, F64 in backend memory: posted when the step is complete, taken when they are wanted.
  *
  *     pb_page_begin(be, pass);
  *     pb_page_list(be, "ids", ids, rows, -1, vocab, &list);
@@ -41,7 +41,7 @@ typedef struct pb_attention_args {
      * these, in order. */
     const int32_t *only_rows;
     int64_t only_count;
-    bool backward; /* there is one: no two segments may have keys in common */
+    bool backward; /* one follows: no two segments may have keys in common */
 } pb_attention_args;
 
 /* A forest prepared for all layers of a kind. */
@@ -56,7 +56,7 @@ enum { PB_PAGE_PLANS = 4 }; /* most plans of a page */
 
 /* Discards the page before. `pass` numbers the forward passes of a run: dropout draws from it. */
 pb_status pb_page_begin(pb_backend *be, uint64_t pass) PB_MUST_USE;
-/* Numbers outside of first … limit - 1 are refused; `name` is for that message. */
+/* Refuses numbers outside first … limit - 1, in a message that says `name`. */
 pb_status pb_page_list(pb_backend *be, const char *name, const int32_t *host, int64_t count,
                        int64_t first, int64_t limit, pb_list *out) PB_MUST_USE;
 /* The same in memory of its own, for longer than a page. */
@@ -84,7 +84,7 @@ static inline pb_tensor pb_number(const pb_tensor *numbers, int64_t which)
  * work is complete when a call returns. */
 int pb_backend_lag(const pb_backend *be);
 
-enum { PB_SLOTS = 2 }; /* posts that may be on their way at once; more than any lag */
+enum { PB_SLOTS = 2 }; /* posts in flight at once; more than any lag */
 
 /* Starts a copy of numbers, F64 [n], to the host; they may change afterwards. */
 pb_status pb_post(pb_backend *be, int slot, const pb_tensor *numbers) PB_MUST_USE;

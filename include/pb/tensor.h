@@ -27,7 +27,7 @@ const char *pb_dtype_name(pb_dtype dtype); /* "F32", as safetensors writes it */
 
 #define PB_TENSOR_DIMS 4
 
-/* Row-major; the rows (index of dimension 0) lie `stride` elements apart, everything below
+/* Row-major; the rows (index of dimension 0) are `stride` elements apart, everything below
  * dimension 0 is contiguous. A zeroed tensor is "none". */
 typedef struct pb_tensor {
     void *data;

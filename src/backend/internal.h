@@ -40,7 +40,7 @@ static inline key_span key_span_of(const pb_forest *forest, int32_t segment, int
         .key = s->key, .length = s->length, .position = s->position, .own = segment == of};
 }
 
-/* The visible keys first … end - 1 of a span, for a query at `index` of its own segment, which lies
+/* The visible keys first … end - 1 of a span, for a query at `index` of its own segment, which is
  * at `position`. Empty: first == end. */
 static inline void key_span_visible(const key_span *span, int64_t index, int64_t position,
                                     int64_t window, int64_t *first, int64_t *end)

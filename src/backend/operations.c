@@ -60,7 +60,7 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
         return PB_OK;
     }
     if (c->data == a->data || c->data == b->data) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "%s: C lies where a factor lies", op);
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: C and a factor share memory", op);
     }
     double start = be->timing ? pb_clock_seconds() : 0;
     PB_TRY(be->ops->matmul(be, c, a, b, args));
@@ -156,7 +156,7 @@ pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
         PB_TRY(check_vector(op, "dweight", dweight, x->shape[1]));
     }
     if (dx->data == dy->data && pb_tensor_count(dx) > 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "%s: dx lies where dy lies", op);
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: dx and dy share memory", op);
     }
     PB_TRY(be->ops->rmsnorm_backward(be, dx, dweight, dy, x, weight, args));
     return PB_OK;
@@ -356,7 +356,7 @@ pb_status pb_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count
     if (args == NULL || args->step < 1 || !(args->beta1 >= 0 && args->beta1 < 1) ||
         !(args->beta2 >= 0 && args->beta2 < 1)) {
         return PB_FAIL(PB_ERR_ARGUMENT,
-                       "%s: steps count from 1, beta1 and beta2 lie in 0 to below 1", op);
+                       "%s: steps count from 1, beta1 and beta2 are at least 0 and below 1", op);
     }
     PB_TRY(check_numbers(op, "numbers", numbers, PB_NUMBERS));
     for (int64_t i = 0; i < count; i++) {

@@ -54,13 +54,14 @@ static pb_status check_forest(const pb_attention_args *args)
     for (int64_t i = 1; i < args->only_count; i++) {
         if (args->only_rows[i] <= args->only_rows[i - 1]) {
             return PB_FAIL(PB_ERR_ARGUMENT,
-                           "attention plan: only_rows[%" PRId64 "] is not above the one before", i);
+                           "attention plan: only_rows[%" PRId64 "] is not above its predecessor",
+                           i);
         }
     }
     return PB_OK;
 }
 
-/* Gradients by keys are added up per segment: two segments with a key in common would race. */
+/* Gradients of keys are added up per segment: two segments with a key in common would race. */
 static pb_status check_disjoint(const pb_forest *forest)
 {
     const pb_segment *s = forest->segments;

@@ -452,8 +452,8 @@ pb_status pb_method_save(pb_method *m, const char *directory)
     if (m->ops->peft_type == NULL) {
         return write_checkpoint(m, directory);
     }
-    /* The configuration makes the directory an adapter: without it an interrupted save is none, and
-     * no file of an earlier adapter is taken for one of this. */
+    /* The configuration makes the directory an adapter: without it an interrupted save is not one,
+     * and no file of an earlier adapter is taken for one of this. */
     PB_TRY(remove_file(directory, CONFIG_NAME));
     PB_TRY(remove_file(directory, ENCODER_NAME));
     PB_TRY(write_file(m, directory, MODEL_NAME, is_before_tokens(m)));

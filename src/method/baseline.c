@@ -46,7 +46,7 @@ static int compare(const void *a, const void *b)
     return order != 0 ? order : (x->first > y->first) - (x->first < y->first);
 }
 
-/* The place of a text among the classes; behind them when it is none. */
+/* The index of a text among the classes; their number when it is not one of them. */
 static int64_t class_place(const pb_answers *answers, const char *text)
 {
     int64_t k = 0;

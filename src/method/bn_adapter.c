@@ -84,7 +84,7 @@ static int64_t kept_width(const pb_method *m, const pb_site *site)
     return acts(m, site) != 0 ? site->out + bottleneck(m) : 0;
 }
 
-/* First half: act(z); second half: the gradient by z. */
+/* First half: act(z); second half: the gradient of z. */
 static int64_t scratch_width(const pb_method *m, const pb_site *site)
 {
     return acts(m, site) != 0 ? bottleneck(m) : 0;

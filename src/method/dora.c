@@ -314,7 +314,7 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
 {
     views v             = views_of(m, site, ctx, kept);
     pb_trainable *scale = magnitude(m, site);
-    pb_tensor dv        = v.drops ? v.more : *dy; /* gradient by V x */
+    pb_tensor dv        = v.drops ? v.more : *dy; /* gradient of V x */
     PB_TRY(
         pb_column_scale_backward(m->backend, &dv, &scale->grad, dy, &v.direction, &scale->value));
     PB_TRY(pb_column_scale_forward(m->backend, &dv, &dv, &v.inverse));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The small network behind p-tuning's rows and projected prefixes, forward and backward by hand.
+/* The small network that makes p-tuning's rows and projected prefixes, forward and backward by
+ * hand.
  *
  *     z_i = h_{i-1} W_iᵀ + b_i,   h_i = act(z_i),   out = z_last
  *     h_0 the embedding, or what layers of a bidirectional LSTM make of it

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The small networks behind p-tuning's rows and projected prefixes: an embedding, layers of a
+/* The small networks that make p-tuning's rows and projected prefixes: an embedding, layers of a
  * bidirectional LSTM where there are any, and linear layers. All of it is computed by operations of
  * the backend, and its tensors live in backend memory. */
 #pragma once
@@ -36,7 +36,7 @@ void lstm_clear(method_lstm *l, pb_method *m);
 pb_tensor lstm_output(const method_lstm *l);
 /* x [n, in] */
 pb_status lstm_forward(method_lstm *l, pb_method *m, const pb_tensor *x) PB_MUST_USE;
-/* After a forward with the same values; l->dx = the gradient by x. dy [n, 2H]. */
+/* After a forward with the same values; l->dx = the gradient of x. dy [n, 2H]. */
 pb_status lstm_backward(method_lstm *l, pb_method *m, const pb_tensor *x,
                         const pb_tensor *dy) PB_MUST_USE;
 
@@ -53,7 +53,7 @@ typedef struct method_encoder {
     void *block;                 /* backend memory of the tensors below */
     pb_tensor z[ENCODER_LAYERS]; /* [n, w_i] before the activation, but for the last layer */
     pb_tensor h[ENCODER_LAYERS];
-    pb_tensor d[ENCODER_LAYERS]; /* gradient by h, then by z */
+    pb_tensor d[ENCODER_LAYERS]; /* gradient of h, then of z */
 } method_encoder;
 
 /* Declares the trainables with torch's defaults (embedding N(0, 1), Linear U(±1/sqrt(fan in))) and

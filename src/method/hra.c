@@ -192,7 +192,7 @@ static pb_status input_forward(pb_method *m, const pb_site *site, const pb_site_
     return PB_OK;
 }
 
-/* Through H_k, z' = z - 2 (z û) û: z' becomes z, and dx, the gradient by z', the one by z;
+/* Through H_k, z' = z - 2 (z û) û: z' becomes z, and dx, the gradient of z', that of z;
  * dû [1, in] = -2 Σ_rows (dx û) z + (z û) dx. */
 static pb_status reflect_backward(const pb_method *m, const pb_site *site, int64_t k,
                                   const pb_site_context *ctx, pb_tensor *z, pb_tensor *dx,
@@ -211,7 +211,7 @@ static pb_status reflect_backward(const pb_method *m, const pb_site *site, int64
     return reflect(m, site, k, dx, &dalong);
 }
 
-/* dU += the gradient by the unit vectors, through their norm and turned back into columns. */
+/* dU += the gradient of the unit vectors, through their norm and turned back into columns. */
 static pb_status unit_backward(pb_method *m, const pb_site *site, const pb_tensor *dunit)
 {
     const hra_state *s   = m->state;

@@ -92,7 +92,8 @@ void patterns_write(const pb_config_list *list, const char *key, pb_json *json);
 
 /* Sets the name; one that does not fit is an error. */
 pb_status trainable_name(pb_trainable *t, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
-/* Weight decay applies to all but biases and norm weights, told by name as HF's trainer does. */
+/* Weight decay applies to all but biases and norm weights, recognised by name as HF's trainer does.
+ */
 bool trainable_decays(const char *name);
 /* Allocates values and gradients and fills the values. */
 pb_status method_allocate(pb_method *m) PB_MUST_USE;

@@ -157,8 +157,8 @@ pb_status lstm_forward(method_lstm *l, pb_method *m, const pb_tensor *x)
     return PB_OK;
 }
 
-/* On entry dh at t and dc hold the whole gradient by h_t, and by c_t through c of the next step; on
- * return dz at t is set and dc is the gradient by c_s. */
+/* On entry dh at t and dc hold the whole gradient of h_t, and of c_t through c of the next step; on
+ * return dz at t is set and dc is the gradient of c_s. */
 static pb_status step_backward(method_lstm *l, pb_method *m, int way, int64_t t)
 {
     pb_backend *be = m->backend;

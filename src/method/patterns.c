@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Parts of an entry; a number that is none is NaN. */
+/* The parts of an entry; NaN where the number is not one. */
 static double number_of(const char *entry, size_t *pattern_length)
 {
     const char *equals = strrchr(entry, '=');

@@ -449,7 +449,7 @@ static int64_t kept_width(const pb_method *m, const pb_site *site)
     return acts(m, site) != 0 ? rank_of(site) : 0;
 }
 
-/* Three times r columns: q = M p or its gradient, the gradient by p, and room for products. */
+/* Three times r columns: q = M p or its gradient, the gradient of p, and room for products. */
 static int64_t scratch_width(const pb_method *m, const pb_site *site)
 {
     return acts(m, site) != 0 ? (3 * rank_of(site) + 1) / 2 : 0;
@@ -510,7 +510,7 @@ out_block:
     return status;
 }
 
-/* Vᵀ x, U q, and what lies between, each trained entry once. */
+/* Vᵀ x, U q, and in between each trained entry once. */
 static double extra_flops(const pb_method *m, int64_t tokens)
 {
     double products = (double)m->parameters;

@@ -26,7 +26,7 @@ pb_status trainable_name(pb_trainable *t, const char *format, ...)
     return PB_OK;
 }
 
-/* `word` stands in `text` as a part of its own: between dots or ends, or after an underscore. */
+/* `text` has the part "norm": between dots or ends, or after an underscore. */
 static bool has_norm_part(const char *text)
 {
     for (const char *p = strstr(text, "norm"); p != NULL; p = strstr(p + 1, "norm")) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The attention block: mid = x + N(O(attention(rope(Q h), rope(K h), V h))), h = rmsnorm(x). Q, K
- * and V are three products, or parts of one; in some families a norm stands on every head of Q h
- * and K h before its rope. Keys and values live in the pass, or in a cache of the caller. */
+ * and V are three products, or parts of one; some families apply a norm to every head of Q h
+ * and K h before rope. Keys and values live in the pass, or in a cache of the caller. */
 #include "internal.h"
 
 /* Positions of the rows that have queries. */
@@ -169,7 +169,7 @@ pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer)
     return pb_axpy(net->backend, &a->mid, 1.0f, &a->x);
 }
 
-/* Gradients by q and k as their products gave them, and by v. They move between scratch tensors on
+/* Gradients of q and k as their products gave them, and by v. They move between scratch tensors on
  * their way through the norms of the heads. */
 typedef struct core_gradients {
     pb_tensor q, k, v;

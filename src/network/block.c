@@ -45,8 +45,8 @@ pb_status layer_out_forward(pb_network *net, const pass *p, pb_site_kind linear,
     return layer_norm_forward(net, norm, layer, y, raw);
 }
 
-/* The gradient by W x lies apart from that of the residual where a norm or the method changes it.
- */
+/* The gradient of W x is kept apart from that of the residual where a norm or the method changes
+ * it. */
 pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
                              int64_t layer, const pb_tensor *dx, const pb_tensor *raw,
                              const pb_tensor *x, pb_tensor *dinput)

@@ -24,7 +24,7 @@ pb_status layer_feed_forward_forward(pb_network *net, const pass *p, int64_t lay
     return pb_axpy(net->backend, out, 1.0f, &a->mid);
 }
 
-/* Gradients by gate and up on entry; dh =, where it is wanted. */
+/* Gradients of gate and up on entry; dh =, where it is wanted. */
 static pb_status products_backward(pb_network *net, const pass *p, int64_t layer,
                                    const pb_tensor *h, pb_tensor *dh)
 {

@@ -31,8 +31,8 @@ typedef struct generation {
     int64_t count;      /* n */
 } generation;
 
-/* Rows end early, mostly long before max_new_tokens: a row has room for this many new tokens first,
- * and for twice as many whenever one of them is full. */
+/* Most rows end long before max_new_tokens: a row starts with room for this many new tokens, and
+ * the room of all rows doubles when one of them is full. */
 enum { FIRST_ROOM = 32 };
 
 /* The first key of what a row generates. */
@@ -41,7 +41,7 @@ static int64_t first_key(const generation *g, int64_t sample, int64_t room)
     return g->prompt.forest.keys + sample * room;
 }
 
-/* One store in a larger place: the keys of the prompt, and those of every row that still goes. */
+/* Moves a store to a larger one: the keys of the prompt, and those of every active row. */
 static pb_status grow_store(const generation *g, pb_tensor *store, int64_t room)
 {
     pb_backend *be   = g->net->backend;
@@ -70,8 +70,8 @@ err_data:
     return status;
 }
 
-/* Store by store, so that only one of them is there twice at a time. A failure in between leaves
- * stores of different sizes, and ends the generation. */
+/* Store by store, so that only one of them exists twice at a time. A failure in between leaves
+ * stores of different sizes and ends the generation. */
 static pb_status grow_cache(generation *g, int64_t room)
 {
     room = room < g->options->max_new_tokens ? room : g->options->max_new_tokens;
@@ -172,7 +172,7 @@ static pb_status take(generation *g, int64_t sample, int64_t slot)
     return PB_OK;
 }
 
-/* Behind the keys that a segment has in the cache. */
+/* New keys go after those that their segment has in the cache. */
 static void place_keys(generation *g, const pb_forest *forest)
 {
     for (int64_t i = 0; i < forest->count; i++) {
@@ -279,7 +279,7 @@ static void build_step(generation *g, pb_forest *forest)
 static pb_status run_step(generation *g)
 {
     pb_forest forest;
-    if (g->out[g->active[0]].count > g->room) { /* all that still go are equally long */
+    if (g->out[g->active[0]].count > g->room) { /* all active rows are equally long */
         PB_TRY(grow_cache(g, 2 * g->room));
     }
     build_step(g, &forest);

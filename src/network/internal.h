@@ -6,13 +6,13 @@
 
 #include "pb/network.h"
 
-/* What is kept of a layer for its backward: nothing that can be had again by an elementwise
- * operation. Q is the number of rows whose output is wanted: T, or U in the last layer. */
+/* What is kept of a layer for its backward: nothing that an elementwise operation can recompute.
+ * Q is the number of rows whose output is wanted: T, or U in the last layer. */
 typedef struct layer_acts {
     pb_tensor x;            /* [T, D] input */
     pb_tensor q;            /* [Q, H·E] after norm and rope */
     pb_tensor keys, values; /* [S, K·E] after norm and rope */
-    pb_tensor raw_q, raw_k; /* [Q, H·E], [T, K·E] before their norms, where there are */
+    pb_tensor raw_q, raw_k; /* [Q, H·E], [T, K·E] before their norms, where there are any */
     pb_tensor attn;         /* [Q, H·E] */
     pb_tensor lse;          /* [Q, H] */
     pb_tensor attn_out;     /* [Q, D] before the norm on it, where there is one */
@@ -54,7 +54,7 @@ typedef struct pass_shape {
     int64_t labels; /* N */
     int64_t virtual_rows, virtual_keys;
     bool backward;
-    bool cached; /* keys and values lie in a cache of the caller */
+    bool cached; /* keys and values are in a cache of the caller */
 } pass_shape;
 
 /* Keys and values of all layers, outside of the pass. */
@@ -88,7 +88,7 @@ typedef struct pass {
 /* What the backward has to reach in a layer. */
 typedef struct layer_need {
     bool backward; /* anything at all */
-    bool dx;       /* the gradient by the layer's input */
+    bool dx;       /* the gradient of the layer's input */
     bool attn;     /* the backward passes the feed-forward block into the attention block */
 } layer_need;
 
@@ -138,11 +138,11 @@ pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site 
                                   pb_tensor *dy, const pb_tensor *x, pb_tensor *dx, bool accumulate,
                                   const pb_tensor *kept) PB_MUST_USE;
 bool network_linear_trains(const pb_network *net, const pb_site *site);
-/* The method changes the gradient by a site's output in place. */
+/* The method changes the gradient of a site's output in place. */
 bool network_linear_changes_dy(const pb_network *net, const pb_site *site);
 
 pb_status network_layer_forward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
-/* The gradient by the layer's output is in scratch.dxq (last layer) or scratch.dx; that by its
+/* The gradient of the layer's output is in scratch.dxq (last layer) or scratch.dx; that of its
  * input goes to dx. */
 pb_status network_layer_backward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
 
@@ -170,24 +170,24 @@ pb_status layer_linear_backward(pb_network *net, const pass *p, pb_site_kind kin
 pb_status layer_out_forward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
                             int64_t layer, pb_tensor *y, pb_tensor *raw,
                             const pb_tensor *x) PB_MUST_USE;
-/* dx: gradient by y, kept for the residual; dinput: by x, none where it is not wanted. */
+/* dx: gradient of y, kept for the residual; dinput: of x, none where it is not wanted. */
 pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
                              int64_t layer, const pb_tensor *dx, const pb_tensor *raw,
                              const pb_tensor *x, pb_tensor *dinput) PB_MUST_USE;
 
 /* mid = x + …(attention) */
 pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
-/* scratch.dxq or scratch.dx: gradient by mid on entry; scratch.dx: by x on return. */
+/* scratch.dxq or scratch.dx: gradient of mid on entry; scratch.dx: of x on return. */
 pb_status layer_attention_backward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
 /* out = mid + …(feed forward) */
 pb_status layer_feed_forward_forward(pb_network *net, const pass *p, int64_t layer) PB_MUST_USE;
-/* dx: gradient by out on entry, by mid on return (where the attention block needs it). */
+/* dx: gradient of out on entry, of mid on return (where the attention block needs it). */
 pb_status layer_feed_forward_backward(pb_network *net, const pass *p, int64_t layer,
                                       pb_tensor *dx) PB_MUST_USE;
 
 /* Embedding, all layers. The last layer's output is scratch.out [U, D]. */
 pb_status network_body_forward(pb_network *net, const pass *p) PB_MUST_USE;
-/* The gradient by the last layer's output is in scratch.dxq. */
+/* The gradient of the last layer's output is in scratch.dxq. */
 pb_status network_body_backward(pb_network *net, const pass *p) PB_MUST_USE;
 /* scratch.normed, the final norm of scratch.out. */
 pb_status network_head_norm(pb_network *net) PB_MUST_USE;

@@ -76,7 +76,7 @@ pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site 
     if (acts != 0) {
         PB_TRY(product_input(net, p, site, x, &seen));
     }
-    pb_tensor target = *dx; /* gradient by what the product saw */
+    pb_tensor target = *dx; /* gradient of what the product saw */
     bool add         = accumulate;
     if (on_input) {
         target = pb_tensor_2d(net->scratch.dsite.data, PB_DTYPE_F32, x->shape[0], x->shape[1]);

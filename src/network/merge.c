@@ -4,7 +4,7 @@
 
 #include "pb/memory.h"
 
-/* Copies of weight and bias lie behind each other in one block. */
+/* Copies of weight and bias are laid end to end in one block. */
 static pb_status merge_site(pb_network *net, const pb_site *site)
 {
     pb_binding *bound = &net->bindings[site->index];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The network as a whole: what its backward has to reach, its life, and what a caller can have
- * computed. */
+/* The network as a whole: what its backward has to reach, its life, and what a caller can ask
+ * for. */
 #include "internal.h"
 
 #include "pb/memory.h"

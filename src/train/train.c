@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The training loop. A step takes the next rows of the epoch's order, packs them in `accumulate`
  * parts, adds up the gradient of sum / labels of all parts, clips it, and updates every trainable
- * tensor. Validation runs every so many steps; the lowest loss wins, strictly, and its values are
- * put back at the end. */
+ * tensor. Validation runs at a fixed interval of steps; the values of the lowest loss, the first of
+ * equal ones, are put back at the end. */
 #include "pb/train.h"
 
 #include "pb/clock.h"
@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* A step whose numbers are on their way. */
+/* A step whose numbers may not have arrived. */
 typedef struct posted_step {
     pb_train_step step;
     double penalty; /* of the method, a part of the loss */
@@ -134,8 +134,8 @@ static pb_status next_epoch(trainer *t)
     return PB_OK;
 }
 
-/* The rows of the next step: what is left of the epoch when that is less. In file order without
- * epochs to respect (shuffle off), rows go on from the start again. */
+/* The rows of the next step, or what is left of the epoch when that is less. Without shuffling,
+ * rows are in file order and wrap around. */
 static pb_status next_rows(trainer *t, int64_t *count)
 {
     int64_t wanted = t->options->batch * t->options->accumulate;
@@ -167,9 +167,8 @@ static int64_t count_labels(const pb_sample *rows, int64_t count)
     return labels;
 }
 
-/* Packs every part of the run once, so that all memory is there before the first step: a step
- * allocates nothing, and rows without labels are found at once. Packing costs next to nothing
- * beside a pass. */
+/* Packs every part of the run once, so that all memory is allocated before the first step and rows
+ * without labels are found early. Packing costs next to nothing compared with a pass. */
 static pb_status reserve_steps(trainer *t)
 {
     pb_batch_options packing = pb_network_batch_options(t->net, true);
@@ -218,7 +217,7 @@ static pb_status step_gradients(trainer *t, int64_t count, posted_step *posted)
     return pb_method_penalty(t->method, true, &posted->penalty);
 }
 
-/* A rate can be too high only where a step was made with it. */
+/* The learning rate is to blame only after a step. */
 static pb_status fail_not_finite(const trainer *t, const char *values)
 {
     if (t->result->steps == 0) {
@@ -313,7 +312,7 @@ static pb_status take_step(trainer *t)
     return t->observer->step != NULL ? t->observer->step(t->observer->context, step) : PB_OK;
 }
 
-/* Takes steps until at most `late` of them are on their way. */
+/* Takes steps until at most `late` of them are outstanding. */
 static pb_status take_steps(trainer *t, int64_t late)
 {
     while (t->begun - t->taken > late) {

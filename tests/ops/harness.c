@@ -349,7 +349,7 @@ static bool check_gradient(bench *b, int i, const pb_tensor *before)
     free(direction);
     double relative = sqrt(error) / (sqrt(square) + 1e-30);
     if (n > 0 && !(relative <= 2e-6 || sqrt(error) <= 1e-9)) {
-        fprintf(stderr, "%s: gradient by %s is off by %.3g (relative)\n", b->c->name, port->name,
+        fprintf(stderr, "%s: gradient of %s is off by %.3g (relative)\n", b->c->name, port->name,
                 relative);
         return false;
     }
@@ -415,7 +415,7 @@ static bool compare_bits(const bench *one, const bench *many)
     for (int i = 0; i < c->ins; i++) {
         if (c->in[i].gradient != OP_GRAD_NONE &&
             !same_bits(&c->in[i], &one->host.din[i], &many->host.din[i])) {
-            fprintf(stderr, "%s: the gradient by %s depends on the number of threads\n", c->name,
+            fprintf(stderr, "%s: the gradient of %s depends on the number of threads\n", c->name,
                     c->in[i].name);
             return false;
         }

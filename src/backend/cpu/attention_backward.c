@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Attention over the forest, backward. Probabilities are made again from the scores and the stored
+/* Attention over the forest, backward. Probabilities are recomputed from the scores and the stored
  * log-sum: P = exp(S - lse). With D = rowsum(dout · out) (Dao et al. 2022):
  *     dV += P^T dout,  dS = P · (dout V^T - D),  dQ = dS K · scale,  dK += dS^T (scale · Q).
  *
- * A unit is a block of queries and a key head. Units are worked on in runs, each in two phases:
- * units make P, dS and their dQ; then every piece of keys of a segment takes its dK and dV from the
- * units of the run that see it. Nobody else writes there, in both phases, and sums follow the order
- * of blocks and pieces alone: results do not depend on the length of a run, and that may follow
- * from the number of threads. A batch with one tree is shared out like any other. */
+ * A unit is a block of queries and a key head. Units are processed in runs, each in two phases:
+ * units compute P, dS and their dQ; then every piece of keys of a segment sums its dK and dV over
+ * the units of the run that see it. In both phases each output has one writer, and sums follow the
+ * order of blocks and pieces alone: results do not depend on the length of a run, which may depend
+ * on the number of threads. A batch with one tree is distributed like any other. */
 #include "attention.h"
 #include "simd.h"
 
@@ -17,7 +17,7 @@
 /* A long run has few barriers, which cost most where threads share a core with others. */
 enum {
     RUN_PER_THREAD = 64,      /* units of a run for each of several threads */
-    RUN_BYTES      = 32 << 20 /* of a run's memory, where that is a unit for each thread */
+    RUN_BYTES      = 32 << 20 /* of a run's memory, where that is enough for a unit per thread */
 };
 
 /* What is kept of a unit between the phases: R rows of its block, and of every piece of its chain
@@ -275,7 +275,7 @@ static void run_units(backward *b, int64_t first, int64_t end)
         unit u = unit_at(b, i - first);
         query_unit(b, i, &u);
     }
-    /* The barrier of that loop is behind the list, too. */
+    /* The barrier after that loop covers the list, too. */
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < 2 * kv_heads * b->listed_count; i++) {
         piece_gradient(b, &b->list[i / (2 * kv_heads)], i / 2 % kv_heads, i % 2 != 0, first, end);

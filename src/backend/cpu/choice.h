@@ -40,7 +40,7 @@ typedef struct choice_trial {
 typedef struct choice {
     const char *better; /* kernels well ahead of those in use, NULL for none */
     double gflops;      /* their rate */
-    bool take;          /* and no setting of the user's stands against them */
+    bool take;          /* and no setting of the user rules them out */
 } choice;
 
 /* Kernels that may be well ahead of those in use and were not tried yet; NULL: go on and decide. */

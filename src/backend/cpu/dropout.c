@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Dropout: element (row, column) stays when word row · columns + column of the stream is at least
- * p · 2^32, and is divided by 1 - p. The words are those of pb_random_u32, made many blocks of
- * Philox4x32-10 side by side. */
+ * p · 2^32, and is divided by 1 - p. The words are those of pb_random_u32, computed for
+ * many blocks of Philox4x32-10 side by side. */
 #include "cpu.h"
 
 #include <math.h>
 
 enum {
-    BLOCKS = 64, /* at most so many side by side: their words stay in the first-level cache */
+    BLOCKS = 64, /* side by side at most: their words stay in the first-level cache */
     WORDS  = 4 * BLOCKS,
     ROUNDS = 10
 };

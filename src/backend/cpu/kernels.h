@@ -17,7 +17,7 @@ unsigned kernels_features(bool *amd);
 /* The library can take other kernels when it is loaded again. */
 bool kernels_selectable(void);
 
-/* Their name in this process, "" where it cannot be told. */
+/* Their name in this process, "" where it is unknown. */
 void kernels_name(char name[PB_KERNELS_NAME]);
 
 /* On how many threads a call of the library runs: 1 for products, which stay on the thread that
@@ -28,11 +28,11 @@ void kernels_threads_each(int threads);
  * process may use. */
 int kernels_all_threads(void);
 
-/* GFLOP/s of F32 products on one thread by its own clock, which stands still while other work has
+/* GFLOP/s of F32 products on one thread by its own clock, which stops while other work has
  * the processor: the best of some short products. 0 when memory is out. */
 double kernels_rate(void);
 
-/* The sum over so many threads that multiply at the same time, by the wall clock. */
+/* The sum over `threads` threads that multiply at the same time, by the wall clock. */
 double kernels_rate_together(int threads);
 
 /* Measures the kernels `name` in a process of its own; `took` are those that it had. False when it

@@ -7,7 +7,7 @@
  * the same bits whatever the other rows are, and W is read once. Above DOT_ROWS rows a row's bits
  * may depend on how many rows there are, as the CBLAS chooses.
  *
- * B may be a frozen weight of 16 bits, used where it lies: strips of it become F32, exactly, in
+ * B may be a frozen weight of 16 bits, used in place: strips of it become F32, exactly, in
  * scratch just before they are multiplied, once for every band of rows. With bf16 factors the
  * strips, and A once, are rounded there. */
 #include "cpu.h"
@@ -21,12 +21,12 @@
 #include <string.h>
 
 enum {
-    DOT_ROWS    = 4,      /* at most so many rows of C go to dot products */
+    DOT_ROWS    = 4,      /* most rows of C that are computed as dot products */
     DOT_COLUMNS = 32,     /* columns of C that a thread takes at once */
     TILE_MIN    = 256,    /* rows and columns of a tile, where the product has as many */
     TILE_GOAL   = 64,     /* tiles of a large product */
-    STRIP_MIN   = 16,     /* columns of C for which B is converted at once: between these, */
-    STRIP_MAX   = 256,    /* and else so many that a strip has */
+    STRIP_MIN   = 16,     /* columns of C for which B is converted at once: in this range, */
+    STRIP_MAX   = 256,    /* as many as give a strip */
     STRIP_GOAL  = 1 << 18 /* elements at most */
 };
 

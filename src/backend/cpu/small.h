@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* A block of a row-major matrix: rows lie `stride` elements apart. */
+/* A block of a row-major matrix: rows are `stride` elements apart. */
 typedef struct small_block {
     float *data;
     int64_t stride;

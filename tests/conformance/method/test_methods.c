@@ -260,7 +260,7 @@ static double loss(probe *p)
     return sum;
 }
 
-/* dy: `weights` on entry, the gradient by the base output (or, on the input side, by x) on return;
+/* dy: `weights` on entry, the gradient of the base output (or, on the input side, of x) on return;
  * dx (NULL: not wanted) is added to. */
 static void run_backward(probe *p, pb_tensor *dy, pb_tensor *dx)
 {
