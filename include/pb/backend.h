@@ -96,7 +96,7 @@ const char *pb_backend_describe(const pb_backend *be);
 void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; for once in a run */
 
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
-void pb_backend_free(pb_backend *be, void *data);
+void pb_backend_free(pb_backend *be, void *data); /* accepts data NULL, of no backend then */
 /* Takes the memory that operations need for themselves. */
 pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args) PB_MUST_USE;
 pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */

@@ -127,9 +127,7 @@ static void destroy(pb_method *m)
     for (int64_t i = 0; state->left != NULL && i < pb_model_site_count(m->model); i++) {
         pb_memory_free(state->left[i]);
     }
-    if (m->backend != NULL) {
-        pb_backend_free(m->backend, state->block);
-    }
+    pb_backend_free(m->backend, state->block);
     pb_memory_free(state->left);
     pb_memory_free(state->out);
     pb_memory_free(state->sensitivity);

@@ -94,9 +94,7 @@ static void destroy(pb_method *m)
 {
     dora_state *state = m->state;
     if (state != NULL) {
-        if (m->backend != NULL) {
-            pb_backend_free(m->backend, state->block);
-        }
+        pb_backend_free(m->backend, state->block);
         pb_memory_free(state->first);
         pb_memory_free(state->squares);
         pb_memory_free(state->host);

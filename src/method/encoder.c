@@ -12,11 +12,6 @@
 #include <inttypes.h>
 #include <math.h>
 
-static const pb_trainable *embedding(const method_encoder *e, const pb_method *m)
-{
-    return &m->trainables[e->embedding];
-}
-
 static pb_trainable *weight(const method_encoder *e, const pb_method *m, int64_t layer)
 {
     return &m->trainables[e->first + 2 * layer];
@@ -77,12 +72,20 @@ static pb_status allocate(method_encoder *e, pb_method *m)
     return PB_OK;
 }
 
-pb_status encoder_plan(method_encoder *e, pb_method *m, const char *path)
+pb_status encoder_rows(pb_method *m, const char *name, int64_t rows, int64_t columns)
 {
-    pb_trainable rows = {
-        .ndim = 2, .shape = {e->rows, e->embedded}, .init = PB_INIT_NORMAL, .scale = 1.0};
-    PB_TRY(trainable_name(&rows, "prompt_encoder.embedding.weight"));
-    PB_TRY(pb_method_declare(m, &rows, &e->embedding));
+    pb_trainable t = {.ndim = 2, .shape = {rows, columns}, .init = PB_INIT_NORMAL, .scale = 1.0};
+    PB_TRY(trainable_name(&t, "%s", name));
+    return pb_method_declare(m, &t, NULL);
+}
+
+pb_status encoder_plan(pb_method *m, const method_encoder *encoder, const char *path)
+{
+    method_encoder *e = NULL;
+    PB_TRY(PB_ALLOC(e, 1));
+    *e       = *encoder;
+    m->state = e;
+    PB_TRY(encoder_rows(m, "prompt_encoder.embedding.weight", e->rows, e->embedded));
     PB_TRY(plan_lstm(e, m));
     for (int64_t i = 0; i < e->layers; i++) {
         PB_TRY(declare_layer(e, m, path, i));
@@ -90,23 +93,24 @@ pb_status encoder_plan(method_encoder *e, pb_method *m, const char *path)
     return m->backend != NULL ? allocate(e, m) : PB_OK;
 }
 
-void encoder_clear(method_encoder *e, pb_method *m)
+void encoder_destroy(pb_method *m)
 {
-    if (e->block != NULL) {
-        pb_backend_free(m->backend, e->block);
-        e->block = NULL;
+    method_encoder *e = m->state;
+    if (e == NULL) {
+        return;
     }
+    pb_backend_free(m->backend, e->block);
     for (int64_t i = 0; i < e->lstm_layers && e->lstm != NULL; i++) {
-        lstm_clear(&e->lstm[i], m);
+        pb_backend_free(m->backend, e->lstm[i].block);
     }
     pb_memory_free(e->lstm);
-    e->lstm = NULL;
+    pb_memory_free(e);
 }
 
 /* What the first `count` layers of the LSTM make of the embedding. */
 static pb_tensor recurrent(const method_encoder *e, const pb_method *m, int64_t count)
 {
-    return count == 0 ? embedding(e, m)->value : lstm_output(&e->lstm[count - 1]);
+    return count == 0 ? m->trainables[0].value : lstm_output(&e->lstm[count - 1]);
 }
 
 /* The input of a linear layer: what the one before made. */
@@ -115,8 +119,12 @@ static pb_tensor input(const method_encoder *e, const pb_method *m, int64_t laye
     return layer == 0 ? recurrent(e, m, e->lstm_layers) : e->h[layer - 1];
 }
 
-pb_status encoder_forward(method_encoder *e, pb_method *m, pb_tensor *out)
+pb_status encoder_forward(pb_method *m, pb_tensor *out)
 {
+    method_encoder *e = m->state;
+    if (e == NULL) {
+        return pb_copy(m->backend, out, &m->trainables[0].value);
+    }
     for (int64_t i = 0; i < e->lstm_layers; i++) {
         pb_tensor x = recurrent(e, m, i);
         PB_TRY(lstm_forward(&e->lstm[i], m, &x));
@@ -135,9 +143,13 @@ pb_status encoder_forward(method_encoder *e, pb_method *m, pb_tensor *out)
     return PB_OK;
 }
 
-pb_status encoder_backward(method_encoder *e, pb_method *m, const pb_tensor *dout)
+pb_status encoder_backward(pb_method *m, const pb_tensor *dout)
 {
+    method_encoder *e   = m->state;
     const pb_tensor *dz = dout;
+    if (e == NULL) {
+        return pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, dout);
+    }
     for (int64_t i = e->layers - 1; i >= 0; i--) {
         pb_tensor x = input(e, m, i);
         PB_TRY(pb_matmul(m->backend, &weight(e, m, i)->grad, dz, &x,
@@ -156,6 +168,5 @@ pb_status encoder_backward(method_encoder *e, pb_method *m, const pb_tensor *dou
         PB_TRY(lstm_backward(&e->lstm[i], m, &x, dz));
         dz = &e->lstm[i].dx;
     }
-    pb_tensor *drows = &m->trainables[e->embedding].grad;
-    return pb_axpy(m->backend, drows, 1.0f, dz);
+    return pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, dz);
 }

@@ -17,7 +17,7 @@ typedef struct lstm_direction {
     pb_tensor squashed; /* [n, H] tanh of c */
 } lstm_direction;
 
-/* One bidirectional layer over n tokens, torch's LSTM. */
+/* One bidirectional layer over n tokens, torch's LSTM. Its block is freed by encoder_destroy. */
 typedef struct method_lstm {
     int64_t rows, in, hidden; /* n, width of the input, H of each direction */
     int64_t first; /* trainables: weight_ih, weight_hh, bias_ih, bias_hh; then the reverse ones */
@@ -31,7 +31,6 @@ typedef struct method_lstm {
 /* Declares the trainables of layer `index` as U(±1/sqrt(H)) and allocates the tensors where the
  * method has a backend. The caller fills rows, in and hidden. */
 pb_status lstm_plan(method_lstm *l, pb_method *m, int64_t index) PB_MUST_USE;
-void lstm_clear(method_lstm *l, pb_method *m);
 /* The output [n, 2H]. */
 pb_tensor lstm_output(const method_lstm *l);
 /* x [n, in] */
@@ -49,7 +48,7 @@ typedef struct method_encoder {
     int64_t embedded;    /* width of the embedding */
     int64_t lstm_layers; /* 0: none; otherwise w_0 is twice their hidden width */
     method_lstm *lstm;
-    int64_t embedding, first;    /* trainables: the embedding; weight and bias of every layer */
+    int64_t first;               /* trainables: weight and bias of every layer */
     void *block;                 /* backend memory of the tensors below */
     pb_tensor z[ENCODER_LAYERS]; /* [n, w_i] before the activation, but for the last layer */
     pb_tensor h[ENCODER_LAYERS];
@@ -58,9 +57,14 @@ typedef struct method_encoder {
 
 /* Declares the trainables with torch's defaults (embedding N(0, 1), Linear U(±1/sqrt(fan in))) and
  * allocates the tensors where the method has a backend. `path`: of the linear layers, "mlp_head".
- * The caller fills rows, layers, widths, activation, embedded and lstm_layers. */
-pb_status encoder_plan(method_encoder *e, pb_method *m, const char *path) PB_MUST_USE;
-void encoder_clear(method_encoder *e, pb_method *m);
-pb_status encoder_forward(method_encoder *e, pb_method *m, pb_tensor *out) PB_MUST_USE;
+ * `encoder`, which is copied, has rows, layers, widths, activation, embedded and lstm_layers. */
+pb_status encoder_plan(pb_method *m, const method_encoder *encoder, const char *path) PB_MUST_USE;
+
+/* Slots of methods whose state is an encoder, or NULL where their one tensor goes before the tokens
+ * as it is. */
+void encoder_destroy(pb_method *m);
+pb_status encoder_forward(pb_method *m, pb_tensor *out) PB_MUST_USE;
 /* After a forward with the same values. */
-pb_status encoder_backward(method_encoder *e, pb_method *m, const pb_tensor *dout) PB_MUST_USE;
+pb_status encoder_backward(pb_method *m, const pb_tensor *dout) PB_MUST_USE;
+/* Declares the first tensor, [rows, columns], which starts as N(0, 1). */
+pb_status encoder_rows(pb_method *m, const char *name, int64_t rows, int64_t columns) PB_MUST_USE;

@@ -101,13 +101,10 @@ static void destroy(pb_method *m)
     if (s == NULL) {
         return;
     }
-    if (s->block != NULL) {
-        pb_backend_free(m->backend, s->block);
-    }
+    pb_backend_free(m->backend, s->block);
     pb_memory_free(s->unit);
     pb_memory_free(s->turned);
     pb_memory_free(s);
-    m->state = NULL;
 }
 
 /* Columns 1, 3, … become those before them. */
@@ -218,7 +215,6 @@ static pb_status unit_backward(pb_method *m, const pb_site *site, const pb_tenso
     pb_rmsnorm_args norm = length_one(site);
     pb_tensor nothing    = pb_tensor_rows(&s->nothing, 0, site->in);
     pb_tensor dturned    = pb_tensor_2d(s->dturned, PB_DTYPE_F32, reflections(m), site->in);
-    PB_TRY(pb_zero(m->backend, &dturned));
     PB_TRY(pb_rmsnorm_backward(m->backend, &dturned, NULL, dunit, &s->turned[site->index], &nothing,
                                &norm));
     for (int64_t k = 0; k < reflections(m); k++) {

@@ -76,14 +76,6 @@ pb_status lstm_plan(method_lstm *l, pb_method *m, int64_t index)
     return m->backend != NULL ? allocate(l, m) : PB_OK;
 }
 
-void lstm_clear(method_lstm *l, pb_method *m)
-{
-    if (l->block != NULL) {
-        pb_backend_free(m->backend, l->block);
-        l->block = NULL;
-    }
-}
-
 pb_tensor lstm_output(const method_lstm *l)
 {
     return pb_tensor_rows(&l->h, 1, l->rows);

@@ -127,11 +127,9 @@ void pb_method_destroy(pb_method *m)
     if (m->ops->destroy != NULL) {
         m->ops->destroy(m);
     }
-    if (m->backend != NULL) {
-        pb_backend_free(m->backend, m->frozen.data);
-        pb_backend_free(m->backend, m->grads.data);
-        pb_backend_free(m->backend, m->values.data);
-    }
+    pb_backend_free(m->backend, m->frozen.data);
+    pb_backend_free(m->backend, m->grads.data);
+    pb_backend_free(m->backend, m->values.data);
     pb_memory_free(m->trainables);
     pb_memory_free(m->sites);
     pb_method_options_free(m->ops, m->options);

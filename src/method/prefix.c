@@ -8,8 +8,6 @@
  * Without projection P itself is trained and starts as N(0, 1). */
 #include "encoder.h"
 
-#include "pb/memory.h"
-
 typedef struct prefix_options {
     int64_t num_virtual_tokens;
     bool projection;
@@ -37,48 +35,19 @@ static pb_status plan(pb_method *m)
     int64_t width           = key_width(m->model);
     int64_t columns         = pb_model_get_config(m->model)->layers * 2 * width;
     if (!o->projection) {
-        pb_trainable keys = {.ndim  = 2,
-                             .shape = {o->num_virtual_tokens, columns},
-                             .init  = PB_INIT_NORMAL,
-                             .scale = 1.0};
-        PB_TRY(trainable_name(&keys, PROMPT_NAME));
-        return pb_method_declare(m, &keys, NULL);
+        return encoder_rows(m, PROMPT_NAME, o->num_virtual_tokens, columns);
     }
-    method_encoder *encoder = NULL;
-    PB_TRY(PB_ALLOC(encoder, 1));
-    m->state = encoder;
-    *encoder = (method_encoder){.rows       = o->num_virtual_tokens,
-                                .layers     = 2,
-                                .widths     = {width, o->encoder_hidden_size, columns},
-                                .activation = PB_ACTIVATION_TANH,
-                                .embedded   = width};
-    return encoder_plan(encoder, m, "transform");
-}
-
-static void destroy(pb_method *m)
-{
-    if (m->state != NULL) {
-        encoder_clear(m->state, m);
-        pb_memory_free(m->state);
-        m->state = NULL;
-    }
+    method_encoder encoder = {.rows       = o->num_virtual_tokens,
+                              .layers     = 2,
+                              .widths     = {width, o->encoder_hidden_size, columns},
+                              .activation = PB_ACTIVATION_TANH,
+                              .embedded   = width};
+    return encoder_plan(m, &encoder, "transform");
 }
 
 static int64_t virtual_keys(const pb_method *m)
 {
     return ((const prefix_options *)m->options)->num_virtual_tokens;
-}
-
-static pb_status keys_forward(pb_method *m, pb_tensor *keys)
-{
-    return m->state != NULL ? encoder_forward(m->state, m, keys)
-                            : pb_copy(m->backend, keys, &m->trainables[0].value);
-}
-
-static pb_status keys_backward(pb_method *m, const pb_tensor *dkeys)
-{
-    return m->state != NULL ? encoder_backward(m->state, m, dkeys)
-                            : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, dkeys);
 }
 
 static const char adapter_keys[] = PROMPT_KEYS "encoder_hidden_size init_weights prefix_projection";
@@ -115,10 +84,10 @@ const pb_method_ops method_prefix = {
     .options_size         = sizeof(prefix_options),
     .fields               = fields,
     .plan                 = plan,
-    .destroy              = destroy,
+    .destroy              = encoder_destroy,
     .virtual_keys         = virtual_keys,
-    .keys_forward         = keys_forward,
-    .keys_backward        = keys_backward,
+    .keys_forward         = encoder_forward,
+    .keys_backward        = encoder_backward,
     .peft_type            = "PREFIX_TUNING",
     .adapter_keys         = adapter_keys,
     .adapter_config_write = config_write,

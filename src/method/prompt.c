@@ -5,7 +5,7 @@
  *     x_0 … x_{n-1} = P [n, D],   the embedded tokens follow at positions n, n + 1, …
  *
  * P starts as N(0, 1), or as embeddings of the vocabulary's first ids in random order. */
-#include "internal.h"
+#include "encoder.h"
 
 #include "pb/memory.h"
 
@@ -101,16 +101,6 @@ static int64_t virtual_rows(const pb_method *m)
     return ((const prompt_options *)m->options)->num_virtual_tokens;
 }
 
-static pb_status rows_forward(pb_method *m, pb_tensor *rows)
-{
-    return pb_copy(m->backend, rows, &m->trainables[0].value);
-}
-
-static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
-{
-    return pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
-}
-
 static const char adapter_keys[] = PROMPT_KEYS
     "prompt_tuning_init prompt_tuning_init_text tokenizer_kwargs tokenizer_name_or_path";
 
@@ -138,8 +128,8 @@ const pb_method_ops method_prompt = {
     .plan                 = plan,
     .initialise           = initialise,
     .virtual_rows         = virtual_rows,
-    .rows_forward         = rows_forward,
-    .rows_backward        = rows_backward,
+    .rows_forward         = encoder_forward,
+    .rows_backward        = encoder_backward,
     .peft_type            = "PROMPT_TUNING",
     .adapter_keys         = adapter_keys,
     .adapter_config_write = config_write,

@@ -8,8 +8,6 @@
  * encoder = "none" trains P itself: what is left of an adapter whose encoder was not saved. */
 #include "encoder.h"
 
-#include "pb/memory.h"
-
 #include <inttypes.h>
 
 enum { LSTM_LAYERS_MAX = 64 };
@@ -41,56 +39,27 @@ static pb_status plan(pb_method *m)
     const ptuning_options *o = m->options;
     int64_t width            = pb_model_get_config(m->model)->width;
     if (o->encoder == ENCODER_NONE) {
-        pb_trainable rows = {.ndim  = 2,
-                             .shape = {o->num_virtual_tokens, width},
-                             .init  = PB_INIT_NORMAL,
-                             .scale = 1.0};
-        PB_TRY(trainable_name(&rows, PROMPT_NAME));
-        return pb_method_declare(m, &rows, NULL);
+        return encoder_rows(m, PROMPT_NAME, o->num_virtual_tokens, width);
     }
-    int64_t hidden          = o->encoder_hidden_size;
-    method_encoder *encoder = NULL;
-    PB_TRY(PB_ALLOC(encoder, 1));
-    m->state = encoder;
-    *encoder = (method_encoder){.rows       = o->num_virtual_tokens,
-                                .layers     = 3,
-                                .widths     = {width, hidden, hidden, width},
-                                .activation = PB_ACTIVATION_RELU,
-                                .embedded   = width};
+    int64_t hidden         = o->encoder_hidden_size;
+    method_encoder encoder = {.rows       = o->num_virtual_tokens,
+                              .layers     = 3,
+                              .widths     = {width, hidden, hidden, width},
+                              .activation = PB_ACTIVATION_RELU,
+                              .embedded   = width};
     if (o->encoder == ENCODER_LSTM) {
-        encoder->layers      = 2;
-        encoder->lstm_layers = o->encoder_num_layers;
-        encoder->widths[0]   = 2 * hidden;
-        encoder->widths[1]   = 2 * hidden;
-        encoder->widths[2]   = width;
+        encoder.layers      = 2;
+        encoder.lstm_layers = o->encoder_num_layers;
+        encoder.widths[0]   = 2 * hidden;
+        encoder.widths[1]   = 2 * hidden;
+        encoder.widths[2]   = width;
     }
-    return encoder_plan(encoder, m, "mlp_head");
-}
-
-static void destroy(pb_method *m)
-{
-    if (m->state != NULL) {
-        encoder_clear(m->state, m);
-        pb_memory_free(m->state);
-        m->state = NULL;
-    }
+    return encoder_plan(m, &encoder, "mlp_head");
 }
 
 static int64_t virtual_rows(const pb_method *m)
 {
     return ((const ptuning_options *)m->options)->num_virtual_tokens;
-}
-
-static pb_status rows_forward(pb_method *m, pb_tensor *rows)
-{
-    return m->state != NULL ? encoder_forward(m->state, m, rows)
-                            : pb_copy(m->backend, rows, &m->trainables[0].value);
-}
-
-static pb_status rows_backward(pb_method *m, const pb_tensor *drows)
-{
-    return m->state != NULL ? encoder_backward(m->state, m, drows)
-                            : pb_axpy(m->backend, &m->trainables[0].grad, 1.0f, drows);
 }
 
 static const char adapter_keys[] = PROMPT_KEYS
@@ -142,10 +111,10 @@ const pb_method_ops method_ptuning = {
     .options_size         = sizeof(ptuning_options),
     .fields               = fields,
     .plan                 = plan,
-    .destroy              = destroy,
+    .destroy              = encoder_destroy,
     .virtual_rows         = virtual_rows,
-    .rows_forward         = rows_forward,
-    .rows_backward        = rows_backward,
+    .rows_forward         = encoder_forward,
+    .rows_backward        = encoder_backward,
     .peft_type            = "P_TUNING",
     .adapter_keys         = adapter_keys,
     .adapter_config_write = config_write,

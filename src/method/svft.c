@@ -161,11 +161,8 @@ static void destroy(pb_method *m)
     pb_memory_free(s->places);
     pb_memory_free(s->pairs);
     pb_memory_free(s->lists);
-    if (s->block != NULL) {
-        pb_backend_free(m->backend, s->block);
-    }
+    pb_backend_free(m->backend, s->block);
     pb_memory_free(s);
-    m->state = NULL;
 }
 
 /* Factors and positions ------------------------------------------------------------------------ */
@@ -260,10 +257,9 @@ static pb_status make_positions(pb_method *m, const pb_site *site)
     int64_t r             = rank_of(site);
     int64_t count         = t[ENTRIES].shape[0];
     int64_t *order        = NULL;
-    float *pairs          = NULL;
+    float *pairs          = ((const svft_state *)m->state)->pairs;
     pb_status status      = PB_OK;
-    PB_TRY_GOTO(status, PB_ALLOC(order, r * r), out_host);
-    PB_TRY_GOTO(status, PB_ALLOC(pairs, 2 * count), out_host);
+    PB_TRY(PB_ALLOC(order, r * r));
     if (o->pattern == PATTERN_RANDOM) {
         pb_permutation_torch(r * r, m->seed + (uint64_t)site->index, order);
     } else {
@@ -277,7 +273,6 @@ static pb_status make_positions(pb_method *m, const pb_site *site)
     pb_tensor host = pb_tensor_2d(pairs, PB_DTYPE_F32, count, 2);
     PB_TRY_GOTO(status, pb_copy(m->backend, &t[POSITIONS].value, &host), out_host);
 out_host:
-    pb_memory_free(pairs);
     pb_memory_free(order);
     return status;
 }
