@@ -195,14 +195,20 @@ def check_private_include(tree, path, line, name, module):
 
 
 def check_links(tree):
-    """What a module links to comes before it, and is what its sources include."""
+    """A module links to modules before it, and includes headers of those that it links to."""
     for path in tree.matching(r"src/[a-z]+/CMakeLists\.txt$"):
         module = path.split("/")[1]
         used = set(re.findall(r"\bpb_([a-z]+)\b", re.sub(r"#.*", "", tree.text(path))))
-        used = {name for name in used if name in MODULES and name != module}
         for name in sorted(used):
-            if position(name) > position(module):
+            if name in MODULES and position(name) > position(module):
                 tree.wrong(path, 1, f"{module} may not link to {name}, a later module")
+        for source in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
+            if module_of(source) != module:
+                continue
+            for line, name, _ in tree.includes(source):
+                owner = OWNER.get(name[3:].rsplit(".", 1)[0]) if name.startswith("pb/") else None
+                if owner is not None and owner not in used and position(owner) < position(module):
+                    tree.wrong(source, line, f"'{name}' is of {owner}, to which {module} does not link")
 
 
 def check_foreign(tree):
@@ -378,6 +384,11 @@ def check_prefixes(tree):
         for name in sorted(declared(tree.text(path)) - public - {"PB_ENTRY"}):
             if name.startswith(("pb_", "PB_")):
                 tree.wrong(path, line_of(tree, path, name), f"'{name}' begins like a public name, but no public header has it")
+    for path in tree.matching(r"src/.*\.(c|cu)$"):
+        code = without_comments_and_texts(tree.text(path))
+        for name in re.findall(r"^static [^;={]*?\b((?:pb|PB)_\w+)(?:\(|\[|;| =)", code, re.M):
+            if name not in public:
+                tree.wrong(path, line_of(tree, path, name), f"'{name}' of one file begins like a public name")
 
 
 def line_of(tree, path, name):

@@ -96,6 +96,12 @@ class Rules(unittest.TestCase):
         self.one({"src/base/CMakeLists.txt": "pb_module(base SOURCES status.c USES pb_comm)\n"},
                  "may not link to comm")
 
+    def test_a_module_links_to_what_it_includes(self):
+        self.one({"src/comm/CMakeLists.txt": "pb_module(comm SOURCES mpi.c)\n"},
+                 "include/pb/comm.h:4:", "base, to which comm does not link")
+        self.assertEqual(self.violations({"src/comm/CMakeLists.txt": "pb_module(comm SOURCES mpi.c # USES pb_base\n"
+                                                                     "    USES pb_base)\n"}), [])
+
     def test_a_foreign_header_stays_at_home(self):
         for header in ("mpi.h", "hdf5.h", "cblas.h", "openssl/evp.h", "pcre2.h", "utf8proc.h"):
             self.one(self.source(f"#include <{header}>"), f"<{header}> belongs to")
@@ -174,7 +180,7 @@ class Rules(unittest.TestCase):
             self.one({"include/pb/train.h": SPDX + f"#pragma once\n\n{code}\n"}, "include/pb/train.h:", "pb_ or PB_")
 
     def test_every_listed_source_is_there(self):
-        self.one({"src/config/CMakeLists.txt": "pb_module(config SOURCES read.c gone.c)\n"},
+        self.one({"src/config/CMakeLists.txt": "pb_module(config SOURCES read.c gone.c USES pb_base)\n"},
                  "'gone.c' is listed")
 
     def test_every_private_header_is_included(self):
@@ -198,6 +204,10 @@ class Rules(unittest.TestCase):
                                          "static int find(void)\n{\n    return pb_comm_find();\n}\n\n"
                                          "const pb_comm_ops comm_mpi = {0};\n"}
         self.one(tree, "src/comm/mpi.c:1:", "circle with src/comm/registry.c")
+
+    def test_a_function_of_one_file_is_not_named_like_a_public_one(self):
+        self.one(self.source("static int pb_read(void)\n{\n    return 0;\n}"), "src/config/read.c:2:", "'pb_read'")
+        self.assertEqual(self.violations(self.source("static int read_one(void)\n{\n    return pb_status_get();\n}")), [])
 
     def test_documents_name_what_is_there(self):
         commands = {"src/cli/CMakeLists.txt": "pb_module(cli SOURCES cli.c)\n",
