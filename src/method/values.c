@@ -346,7 +346,9 @@ pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file, const c
         status = entry != NULL ? read_value(m, t, &entry->tensor, path, host) : PB_OK;
     }
     pb_memory_free(host);
-    return status == PB_OK ? pb_method_values_changed(m) : status;
+    PB_TRY(status);
+    status = pb_method_values_changed(m);
+    return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s", path);
 }
 
 int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors)

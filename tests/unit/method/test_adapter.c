@@ -177,6 +177,7 @@ static void positions_of_svft_come_from_the_file(void **state)
     host_set(f.backend, &at->value, 5, 16.0f);
     assert_ok(pb_method_save(m, folder));
     assert_error(pb_method_load(folder, f.model, f.backend, 9, &back), PB_ERR_FORMAT,
+                 "adapter_model.safetensors: base_model.model.model.layers.0.self_attn.q_proj."
                  "svft_positions holds 16; a position is a row and a column below 16");
     pb_method_destroy(m);
     method_fixture_remove(folder);
