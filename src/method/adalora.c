@@ -92,6 +92,31 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
     return declare(m, site, "lora_E", r, 1, PB_INIT_ZERO);
 }
 
+/* After planning: rows of a module that is not adapted would be dropped in silence. */
+static pb_status check_pattern(const pb_method *m)
+{
+    const adalora_options *o   = m->options;
+    const adalora_state *state = m->state;
+    for (int64_t i = 0; i < o->rank_pattern.count; i++) {
+        const char *entry = o->rank_pattern.items[i];
+        size_t length     = strcspn(entry, "=");
+        bool named        = false;
+        for (int64_t s = 0; s < pb_model_site_count(m->model) && !named; s++) {
+            const char *path = pb_model_site_at(m->model, s)->hf_name;
+            named            = state->left[s] != NULL && strlen(path) == length &&
+                    strncmp(entry, path, length) == 0;
+        }
+        if (!named) {
+            return method_at(m, "rank_pattern", i,
+                             PB_FAIL(PB_ERR_CONFIG,
+                                     "adalora: rank_pattern names %.*s, which is not a target; "
+                                     "add it to the targets, or leave it out",
+                                     (int)length, entry));
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status plan(pb_method *m)
 {
     const adalora_options *o = m->options;
@@ -108,6 +133,7 @@ static pb_status plan(pb_method *m)
     }
     PB_TRY(PB_ALLOC(state->left, pb_model_site_count(m->model)));
     PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
+    PB_TRY(check_pattern(m));
     if (m->backend == NULL) {
         return PB_OK;
     }

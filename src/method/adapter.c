@@ -258,6 +258,8 @@ static pb_status load(const char *directory, const char *given, const pb_model *
     status = pb_method_create_take(ops, &options, NULL, NULL, model, backend, seed, &m);
     if (status == PB_ERR_CONFIG) { /* the options are those of the file */
         status = PB_FAIL(PB_ERR_FORMAT, "%s: %s", path, pb_error_message());
+    } else if (status != PB_OK) {
+        status = pb_error_prefix(status, "%s", path);
     }
     PB_TRY_GOTO(status, status, done);
     if (given == NULL) {

@@ -256,7 +256,8 @@ static pb_status fail_code(const char *regex, int code)
 
     (void)pcre2_get_error_message(code, text, sizeof text);
     return PB_FAIL(code == PCRE2_ERROR_NOMEMORY ? PB_ERR_MEMORY : PB_ERR_FORMAT,
-                   "the regular expression \"%.80s\": %s", regex, (const char *)text);
+                   "the regular expression \"%.80s\": %s%s", regex, (const char *)text,
+                   code == PCRE2_ERROR_MATCHLIMIT ? "; nest no repetitions in it" : "");
 }
 
 static pb_status compile(const char *regex, const pb_string *rewritten, pcre2_code **out)

@@ -259,6 +259,11 @@ static void broken_configurations_are_named(void **state)
          "[\"down_proj\"]}",
          PB_ERR_FORMAT,
          "adapter_config.json: ia3: feedforward \"down_proj\" is none of the targets"},
+        {"{\"peft_type\": \"ADALORA\", \"target_modules\": [\"q_proj\"], \"init_r\": 1, "
+         "\"target_r\": 1, \"rank_pattern\": {\"model.layers.0.mlp.up_proj.lora_E\": [true]}}",
+         PB_ERR_FORMAT,
+         "adapter_config.json: adalora: rank_pattern names model.layers.0.mlp.up_proj, which is "
+         "not a target"},
         {LORA(", \"use_dora\": 1"), PB_ERR_FORMAT, "use_dora must be true or false"},
         {LORA(", \"rank_pattern\": {\"q_proj\": \"2\"}"), PB_ERR_FORMAT,
          "rank_pattern must be an object of numbers"},
@@ -278,7 +283,8 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"LORA\", \"target_modules\": \".*x_proj\"}", PB_ERR_FORMAT,
          "lora: target \".*x_proj\" matches no module"},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \"([a-z._0-9]+)+[!?]\"}", PB_ERR_FORMAT,
-         "the regular expression \"([a-z._0-9]+)+[!?]\": match limit exceeded"},
+         "adapter_config.json: the regular expression \"([a-z._0-9]+)+[!?]\": match limit "
+         "exceeded; nest no repetitions in it"},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \"all-linear\", "
          "\"layers_to_transform\": [0]}",
          PB_ERR_FORMAT, "layers narrow a list of targets alone"},
