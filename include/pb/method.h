@@ -112,7 +112,7 @@ struct pb_method_ops {
     pb_status (*keys_forward)(pb_method *m, pb_tensor *keys);
     pb_status (*keys_backward)(pb_method *m, const pb_tensor *dkeys);
 
-    /* weight [out, in] and bias [out] (or none) in place; not for bound sites. */
+    /* weight [out, in], bias [out] or none: in place. Not for low_rank, not at bound sites. */
     pb_status (*merge)(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias);
 
     /* Forward operations of the method's own at its sites, for `tokens` tokens: 2 per

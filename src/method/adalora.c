@@ -165,13 +165,13 @@ static void destroy(pb_method *m)
 
 /* At a site ----------------------------------------------------------------------------------- */
 
-static low_rank at(const pb_method *m, const pb_site *site)
+static pb_low_rank at(const pb_method *m, const pb_site *site)
 {
     const adalora_options *o = m->options;
     const pb_trainable *a    = site_trainable(m, site, A);
     const pb_trainable *b    = site_trainable(m, site, B);
     const pb_trainable *e    = site_trainable(m, site, E);
-    return (low_rank){
+    return (pb_low_rank){
         .a       = a->value,
         .da      = a->grad,
         .b       = b->value,
@@ -184,21 +184,9 @@ static low_rank at(const pb_method *m, const pb_site *site)
     };
 }
 
-static unsigned acts(const pb_method *m, const pb_site *site)
-{
-    return adalora_rank(m, site) > 0 ? PB_ACTS_LOW_RANK : 0;
-}
-
 static bool drops(const pb_method *m)
 {
     return ((const adalora_options *)m->options)->dropout > 0.0;
-}
-
-static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
-{
-    low_rank l = at(m, site);
-    (void)bias;
-    return low_rank_merge(m, &l, weight);
 }
 
 static double extra_flops(const pb_method *m, int64_t tokens)
@@ -496,10 +484,9 @@ const pb_method_ops method_adalora = {
     .destroy              = destroy,
     .penalty              = penalty,
     .after_step           = adalora_after_step,
-    .acts                 = acts,
+    .acts                 = acts_low_rank,
     .low_rank             = at,
     .drops                = drops,
-    .merge                = merge,
     .extra_flops          = extra_flops,
     .peft_type            = "ADALORA",
     .adapter_keys         = adapter_keys,

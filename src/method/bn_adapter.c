@@ -73,21 +73,16 @@ static pb_status plan(pb_method *m)
     return PB_OK;
 }
 
-static unsigned acts(const pb_method *m, const pb_site *site)
-{
-    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
-}
-
 /* h, then z = W_down h + b_down. */
 static int64_t kept_width(const pb_method *m, const pb_site *site)
 {
-    return acts(m, site) != 0 ? site->out + bottleneck(m) : 0;
+    return m->sites[site->index] >= 0 ? site->out + bottleneck(m) : 0;
 }
 
 /* First half: act(z); second half: the gradient of z. */
 static int64_t scratch_width(const pb_method *m, const pb_site *site)
 {
-    return acts(m, site) != 0 ? bottleneck(m) : 0;
+    return m->sites[site->index] >= 0 ? bottleneck(m) : 0;
 }
 
 static pb_tensor half(const pb_site_context *ctx, int which, int64_t width)
@@ -145,7 +140,7 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     double total = 0.0;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
-        if (acts(m, site) != 0) {
+        if (m->sites[site->index] >= 0) {
             total += 4.0 * (double)tokens * (double)(site->out * bottleneck(m));
         }
     }
@@ -174,7 +169,7 @@ const pb_method_ops method_bn_adapter = {
     .options_size           = sizeof(bn_options),
     .fields                 = fields,
     .plan                   = plan,
-    .acts                   = acts,
+    .acts                   = acts_on_output,
     .linear_output_forward  = output_forward,
     .linear_output_backward = output_backward,
     .kept_width             = kept_width,

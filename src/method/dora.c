@@ -166,7 +166,7 @@ static pb_status initialise(pb_method *m)
 static pb_status factors_to_host(pb_method *m, const pb_site *site, float **mixed, float **b)
 {
     dora_state *state = m->state;
-    low_rank l        = lora_at(m, site);
+    pb_low_rank l     = lora_at(m, site);
     int64_t r         = l.a.shape[0];
     float *room       = state->room.data;
     pb_tensor product = pb_tensor_2d(room, PB_DTYPE_F32, r, site->out);
@@ -237,21 +237,21 @@ static pb_status values_changed(pb_method *m)
 /* Kept: A drop(x), then V x / n. */
 static int64_t kept_width(const pb_method *m, const pb_site *site)
 {
-    return lora_acts(m, site) != 0 ? rank_at(m, site) + site->out : 0;
+    return m->sites[site->index] >= 0 ? rank_at(m, site) + site->out : 0;
 }
 
 /* What the low-rank product needs, then with dropout m ⊙ V x / n or its gradient. */
 static int64_t scratch_width(const pb_method *m, const pb_site *site)
 {
-    if (lora_acts(m, site) == 0) {
+    if (m->sites[site->index] < 0) {
         return 0;
     }
-    low_rank l = lora_at(m, site);
-    return low_rank_scratch(&l, site) + (lora_drops(m) ? site->out : 0);
+    pb_low_rank l = lora_at(m, site);
+    return pb_low_rank_room(&l) + (lora_drops(m) ? site->out : 0);
 }
 
 typedef struct views {
-    low_rank l;
+    pb_low_rank l;
     pb_tensor inner, direction; /* the two parts of what is kept */
     pb_tensor inverse, negative;
     pb_tensor more; /* [T, out] of the scratch; none without dropout */
@@ -269,21 +269,29 @@ static views views_of(pb_method *m, const pb_site *site, const pb_site_context *
     v.inverse               = of_site(m, site, &state->inverse);
     v.negative              = of_site(m, site, &state->negative);
     if (v.drops) {
-        v.more = pb_tensor_columns(ctx->scratch, low_rank_scratch(&v.l, site), site->out);
+        v.more = pb_tensor_columns(ctx->scratch, pb_low_rank_room(&v.l), site->out);
+    } else {
+        v.l.dropout = 0.0;
     }
     return v;
+}
+
+/* The second half of the scratch, [T, in]. */
+static pb_tensor second_half(const pb_site_context *ctx, const pb_site *site)
+{
+    return pb_tensor_columns(ctx->scratch, ctx->scratch->shape[1] / 2, site->in);
 }
 
 /* y += m ⊙ V drop(x) / n - W drop(x). */
 static pb_status dropped_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                  views *v, pb_tensor *y, const pb_tensor *x)
 {
-    pb_tensor dropped;
-    PB_TRY(low_rank_dropped(m, v->l.dropout, site, ctx, 1, x, &dropped));
+    pb_tensor dropped = second_half(ctx, site);
+    PB_TRY(pb_dropout(m->backend, &dropped, x, v->l.dropout, &v->l.mask));
     PB_TRY(pb_matmul(m->backend, &v->direction, &dropped, &placed(m, site)->weight,
                      &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
     PB_TRY(pb_axpy(m->backend, y, -1.0f, &v->direction));
-    PB_TRY(low_rank_forward(m, &v->l, site, ctx, &v->direction, x, &v->inner));
+    PB_TRY(pb_low_rank_forward(m->backend, &v->direction, x, &v->l, &v->inner, ctx->scratch));
     PB_TRY(pb_column_scale_forward(m->backend, &v->direction, &v->direction, &v->inverse));
     PB_TRY(
         pb_column_scale_forward(m->backend, &v->more, &v->direction, &magnitude(m, site)->value));
@@ -300,7 +308,7 @@ static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site
     if (site->has_bias) {
         PB_TRY(pb_bias_forward(m->backend, y, &v.negative));
     }
-    PB_TRY(low_rank_forward(m, &v.l, site, ctx, y, x, &v.inner));
+    PB_TRY(pb_low_rank_forward(m->backend, y, x, &v.l, &v.inner, ctx->scratch));
     PB_TRY(pb_column_scale_forward(m->backend, &v.direction, y, &v.inverse));
     PB_TRY(pb_column_scale_forward(m->backend, y, &v.direction, &magnitude(m, site)->value));
     return site->has_bias ? pb_bias_forward(m->backend, y, &placed(m, site)->bias) : PB_OK;
@@ -316,15 +324,15 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
     PB_TRY(
         pb_column_scale_backward(m->backend, &dv, &scale->grad, dy, &v.direction, &scale->value));
     PB_TRY(pb_column_scale_forward(m->backend, &dv, &dv, &v.inverse));
-    PB_TRY(low_rank_backward(m, &v.l, site, ctx, &dv, dx, x, &v.inner));
+    PB_TRY(pb_low_rank_backward(m->backend, dx, &dv, x, &v.l, &v.inner, ctx->scratch, true));
     if (!v.drops || pb_tensor_is_none(dx)) {
         return PB_OK;
     }
-    pb_tensor way = low_rank_half(ctx, 1, site->in); /* of W drop(x) to x */
+    pb_tensor way = second_half(ctx, site); /* of W drop(x) to x */
     PB_TRY(pb_axpy(m->backend, &dv, -1.0f, dy));
     PB_TRY(pb_matmul(m->backend, &way, &dv, &placed(m, site)->weight,
                      &(pb_matmul_args){.alpha = 1.0f}));
-    PB_TRY(low_rank_dropped(m, v.l.dropout, site, ctx, 1, &way, &way));
+    PB_TRY(pb_dropout(m->backend, &way, &way, v.l.dropout, &v.l.mask));
     return pb_axpy(m->backend, dx, 1.0f, &way);
 }
 
@@ -332,7 +340,7 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
 static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
 {
     const dora_state *state = m->state;
-    low_rank l              = lora_at(m, site);
+    pb_low_rank l           = lora_at(m, site);
     pb_tensor inverse       = of_site(m, site, &state->inverse);
     (void)bias;
     PB_TRY(low_rank_merge(m, &l, weight));
@@ -357,13 +365,6 @@ static pb_status config_read(void *options, const pb_adapter_config *c)
     return lora_config_read(options, c);
 }
 
-/* A x and B (A x), and two products per element of y: a multiply-accumulate for every value of A
- * and B, one operation for every element of m, twice. */
-static double extra_flops(const pb_method *m, int64_t tokens)
-{
-    return 2.0 * (double)tokens * (double)m->parameters;
-}
-
 const pb_method_ops method_dora = {
     .name                   = "dora",
     .help                   = "low-rank updates of the direction of rows, and their magnitude",
@@ -373,14 +374,14 @@ const pb_method_ops method_dora = {
     .destroy                = destroy,
     .initialise             = initialise,
     .values_changed         = values_changed,
-    .acts                   = lora_acts,
+    .acts                   = acts_on_output,
     .linear_output_forward  = output_forward,
     .linear_output_backward = output_backward,
     .kept_width             = kept_width,
     .scratch_width          = scratch_width,
     .drops                  = lora_drops,
     .merge                  = merge,
-    .extra_flops            = extra_flops,
+    .extra_flops            = lora_flops,
     .peft_type              = "LORA",
     .claims                 = claims,
     .adapter_config_write   = config_write,

@@ -45,9 +45,6 @@ typedef struct method_targets {
         PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, method_targets, layer_lists, "", \
                        "names of the lists that layers are numbers of; none given: any")
 
-/* True when HF's rule matches: the module's path is `target`, or ends with a dot and `target`. */
-bool target_matches(const pb_site *site, const char *target);
-
 /* Declares the tensors of one site. */
 typedef pb_status (*site_plan)(pb_method *m, const pb_site *site);
 
@@ -55,6 +52,10 @@ typedef pb_status (*site_plan)(pb_method *m, const pb_site *site);
  * and maps it to the first tensor that `plan` declares. A target that matches nothing is an error
  * that names the known ones. */
 pb_status method_plan_sites(pb_method *m, pb_site_class site_class, site_plan plan) PB_MUST_USE;
+/* `acts` of methods that act in one way, at the sites that were planned. */
+unsigned acts_bound(const pb_method *m, const pb_site *site);
+unsigned acts_low_rank(const pb_method *m, const pb_site *site);
+unsigned acts_on_output(const pb_method *m, const pb_site *site);
 /* Tensor number `which` of the site; NULL when the method does not act there. */
 pb_trainable *site_trainable(const pb_method *m, const pb_site *site, int64_t which);
 
@@ -92,9 +93,6 @@ void patterns_write(const pb_config_list *list, const char *key, pb_json *json);
 
 /* Sets the name; one that does not fit is an error. */
 pb_status trainable_name(pb_trainable *t, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
-/* Weight decay applies to all but biases and norm weights, recognised by name as HF's trainer does.
- */
-bool trainable_decays(const char *name);
 /* Allocates values and gradients and fills the values. */
 pb_status method_allocate(pb_method *m) PB_MUST_USE;
 pb_status method_initialise(pb_method *m) PB_MUST_USE;

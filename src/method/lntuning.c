@@ -42,11 +42,6 @@ static pb_status plan(pb_method *m)
     return method_plan_sites(m, PB_SITE_NORM, plan_site);
 }
 
-static unsigned acts(const pb_method *m, const pb_site *site)
-{
-    return site_trainable(m, site, 0) != NULL ? PB_ACTS_BOUND : 0;
-}
-
 static pb_status bind(pb_method *m, pb_binding *bindings)
 {
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
@@ -72,7 +67,7 @@ const pb_method_ops method_lntuning = {
     .options_size         = sizeof(lntuning_options),
     .fields               = fields,
     .plan                 = plan,
-    .acts                 = acts,
+    .acts                 = acts_bound,
     .bind                 = bind,
     .peft_type            = "LN_TUNING",
     .adapter_keys         = adapter_keys,

@@ -83,22 +83,17 @@ void lora_destroy(pb_method *m)
     }
 }
 
-unsigned lora_acts(const pb_method *m, const pb_site *site)
-{
-    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
-}
-
 bool lora_drops(const pb_method *m)
 {
     return ((const lora_options *)m->options)->dropout > 0.0;
 }
 
-low_rank lora_at(const pb_method *m, const pb_site *site)
+pb_low_rank lora_at(const pb_method *m, const pb_site *site)
 {
     const pb_trainable *a   = site_trainable(m, site, 0);
     const pb_trainable *b   = site_trainable(m, site, 1);
     const lora_state *state = m->state;
-    return (low_rank){
+    return (pb_low_rank){
         .a       = a->value,
         .da      = a->grad,
         .b       = b->value,
@@ -112,18 +107,6 @@ low_rank lora_at(const pb_method *m, const pb_site *site)
 static pb_status plan(pb_method *m)
 {
     return lora_plan(m, sizeof(lora_state), NULL);
-}
-
-static unsigned acts(const pb_method *m, const pb_site *site)
-{
-    return lora_acts(m, site) != 0 ? PB_ACTS_LOW_RANK : 0;
-}
-
-static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
-{
-    low_rank l = lora_at(m, site);
-    (void)bias;
-    return low_rank_merge(m, &l, weight);
 }
 
 static const char adapter_keys[] = LORA_ADAPTER_KEYS;
@@ -209,7 +192,7 @@ static bool claims(const pb_adapter_config *c)
 
 /* A x and B (A x), unmerged: r (in + out) multiply-accumulates at every site, which is the number
  * of its parameters. */
-static double extra_flops(const pb_method *m, int64_t tokens)
+double lora_flops(const pb_method *m, int64_t tokens)
 {
     return 2.0 * (double)tokens * (double)m->parameters;
 }
@@ -221,11 +204,10 @@ const pb_method_ops method_lora = {
     .fields               = lora_fields,
     .plan                 = plan,
     .destroy              = lora_destroy,
-    .acts                 = acts,
+    .acts                 = acts_low_rank,
     .low_rank             = lora_at,
     .drops                = lora_drops,
-    .merge                = merge,
-    .extra_flops          = extra_flops,
+    .extra_flops          = lora_flops,
     .peft_type            = "LORA",
     .adapter_keys         = adapter_keys,
     .claims               = claims,

@@ -36,10 +36,11 @@ typedef struct lora_state {
 pb_status lora_plan(pb_method *m, size_t state_size, site_plan plan_more) PB_MUST_USE;
 void lora_destroy(pb_method *m);
 
-unsigned lora_acts(const pb_method *m, const pb_site *site);
 bool lora_drops(const pb_method *m);
-low_rank lora_at(const pb_method *m, const pb_site *site);
+pb_low_rank lora_at(const pb_method *m, const pb_site *site);
 
+/* 2 per parameter and token: A x and B (A x), and of dora m, which scales twice. */
+double lora_flops(const pb_method *m, int64_t tokens);
 void lora_config_write(const pb_method *m, bool dora, pb_json *json);
 /* All keys but use_dora. */
 pb_status lora_config_read(void *options, const pb_adapter_config *c) PB_MUST_USE;

@@ -4,61 +4,11 @@
 
 #include "pb/memory.h"
 
-pb_tensor low_rank_half(const pb_site_context *ctx, int which, int64_t width)
-{
-    return pb_tensor_columns(ctx->scratch, which * (ctx->scratch->shape[1] / 2), width);
-}
-
-int64_t low_rank_scratch(const low_rank *l, const pb_site *site)
-{
-    (void)site;
-    return pb_low_rank_room(l);
-}
-
 pb_mask low_rank_mask(const pb_method *m, const pb_site *site)
 {
     return (pb_mask){.seed   = m->seed,
                      .stride = (uint64_t)pb_model_site_count(m->model),
                      .salt   = (uint64_t)site->index};
-}
-
-pb_status low_rank_dropped(pb_method *m, double dropout, const pb_site *site,
-                           const pb_site_context *ctx, int which, const pb_tensor *x,
-                           pb_tensor *out)
-{
-    if (!ctx->training || dropout == 0.0) {
-        *out = *x;
-        return PB_OK;
-    }
-    pb_mask mask = low_rank_mask(m, site);
-    *out         = low_rank_half(ctx, which, site->in);
-    return pb_dropout(m->backend, out, x, dropout, &mask);
-}
-
-/* As it acts in this pass. */
-static low_rank acting(const pb_method *m, const low_rank *l, const pb_site *site,
-                       const pb_site_context *ctx)
-{
-    low_rank part = *l;
-    part.mask     = low_rank_mask(m, site);
-    part.dropout  = ctx->training ? l->dropout : 0.0;
-    return part;
-}
-
-pb_status low_rank_forward(pb_method *m, const low_rank *l, const pb_site *site,
-                           const pb_site_context *ctx, pb_tensor *y, const pb_tensor *x,
-                           pb_tensor *kept)
-{
-    low_rank part = acting(m, l, site, ctx);
-    return pb_low_rank_forward(m->backend, y, x, &part, kept, ctx->scratch);
-}
-
-pb_status low_rank_backward(pb_method *m, low_rank *l, const pb_site *site,
-                            const pb_site_context *ctx, const pb_tensor *dy, pb_tensor *dx,
-                            const pb_tensor *x, const pb_tensor *kept)
-{
-    low_rank part = acting(m, l, site, ctx);
-    return pb_low_rank_backward(m->backend, dx, dy, x, &part, kept, ctx->scratch, true);
 }
 
 pb_status scale_rows(pb_method *m, pb_tensor *weight, const pb_tensor *scale)
@@ -72,7 +22,7 @@ pb_status scale_rows(pb_method *m, pb_tensor *weight, const pb_tensor *scale)
     return PB_OK;
 }
 
-static pb_status merge_scaled(pb_method *m, const low_rank *l, pb_tensor *weight, float *room)
+static pb_status merge_scaled(pb_method *m, const pb_low_rank *l, pb_tensor *weight, float *room)
 {
     int64_t out = l->b.shape[0];
     int64_t r   = l->b.shape[1];
@@ -88,7 +38,7 @@ static pb_status merge_scaled(pb_method *m, const low_rank *l, pb_tensor *weight
                      &(pb_matmul_args){.alpha = l->scale, .beta = 1.0f});
 }
 
-pb_status low_rank_merge(pb_method *m, const low_rank *l, pb_tensor *weight)
+pb_status low_rank_merge(pb_method *m, const pb_low_rank *l, pb_tensor *weight)
 {
     void *room = NULL;
     if (pb_tensor_is_none(&l->inner) && pb_tensor_is_none(&l->outer)) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The front of the methods: makes an instance from its options (read, plan, allocate, fill),
  * merges, and describes it. The slots themselves are called by the network. */
-#include "internal.h"
+#include "low_rank.h"
 
 #include "pb/memory.h"
 
@@ -186,7 +186,11 @@ pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight, 
     if ((acts & PB_ACTS_BOUND) != 0) {
         PB_TRY(merge_bound(m, site, weight, bias));
     }
-    if ((acts & PB_ACTS_AT_PRODUCT) == 0) {
+    if ((acts & PB_ACTS_LOW_RANK) != 0) {
+        pb_low_rank part = m->ops->low_rank(m, site);
+        PB_TRY(low_rank_merge(m, &part, weight));
+    }
+    if ((acts & (PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT)) == 0) {
         return PB_OK;
     }
     if (m->ops->merge == NULL) {

@@ -433,21 +433,16 @@ static pb_status multiply_backward(pb_method *m, const pb_site *site, pb_tensor 
 
 /* Slots ---------------------------------------------------------------------------------------- */
 
-static unsigned acts(const pb_method *m, const pb_site *site)
-{
-    return site_trainable(m, site, 0) != NULL ? PB_ACTS_ON_OUTPUT : 0;
-}
-
 /* p = Vᵀ x. */
 static int64_t kept_width(const pb_method *m, const pb_site *site)
 {
-    return acts(m, site) != 0 ? rank_of(site) : 0;
+    return m->sites[site->index] >= 0 ? rank_of(site) : 0;
 }
 
 /* Three times r columns: q = M p or its gradient, the gradient of p, and room for products. */
 static int64_t scratch_width(const pb_method *m, const pb_site *site)
 {
-    return acts(m, site) != 0 ? (3 * rank_of(site) + 1) / 2 : 0;
+    return m->sites[site->index] >= 0 ? (3 * rank_of(site) + 1) / 2 : 0;
 }
 
 static pb_tensor room_of(const pb_site_context *ctx, const pb_site *site, int64_t which)
@@ -511,7 +506,7 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     double products = (double)m->parameters;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
-        if (acts(m, site) != 0) {
+        if (m->sites[site->index] >= 0) {
             products += (double)(rank_of(site) * (site->in + site->out));
         }
     }
@@ -543,7 +538,7 @@ const pb_method_ops method_svft = {
     .destroy                = destroy,
     .initialise             = initialise,
     .values_changed         = values_changed,
-    .acts                   = acts,
+    .acts                   = acts_on_output,
     .linear_output_forward  = output_forward,
     .linear_output_backward = output_backward,
     .kept_width             = kept_width,

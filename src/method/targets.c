@@ -12,7 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
-bool target_matches(const pb_site *site, const char *target)
+/* HF's rule: the module's path is `target`, or ends with a dot and `target`. */
+static bool target_matches(const pb_site *site, const char *target)
 {
     size_t length = strlen(site->hf_name);
     size_t tail   = strlen(target);
@@ -208,6 +209,21 @@ pb_status method_plan_sites(pb_method *m, pb_site_class site_class, site_plan pl
 out_marked:
     pb_memory_free(marked);
     return status;
+}
+
+unsigned acts_bound(const pb_method *m, const pb_site *site)
+{
+    return m->sites[site->index] >= 0 ? PB_ACTS_BOUND : 0;
+}
+
+unsigned acts_low_rank(const pb_method *m, const pb_site *site)
+{
+    return m->sites[site->index] >= 0 ? PB_ACTS_LOW_RANK : 0;
+}
+
+unsigned acts_on_output(const pb_method *m, const pb_site *site)
+{
+    return m->sites[site->index] >= 0 ? PB_ACTS_ON_OUTPUT : 0;
 }
 
 pb_trainable *site_trainable(const pb_method *m, const pb_site *site, int64_t which)

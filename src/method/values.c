@@ -38,7 +38,9 @@ static bool has_norm_part(const char *text)
     return false;
 }
 
-bool trainable_decays(const char *name)
+/* Weight decay applies to all but biases and norm weights, recognised by name as HF's trainer does.
+ */
+static bool trainable_decays(const char *name)
 {
     char lower[sizeof(((pb_trainable *)NULL)->name)];
     size_t length = 0;

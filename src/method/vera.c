@@ -101,12 +101,12 @@ static pb_status initialise(pb_method *m)
     return fill(m, a + 1, pb_tensor_count(&a->value));
 }
 
-static low_rank at(const pb_method *m, const pb_site *site)
+static pb_low_rank at(const pb_method *m, const pb_site *site)
 {
     const pb_trainable *d      = site_trainable(m, site, 0);
     const pb_trainable *b      = site_trainable(m, site, 1);
     const pb_trainable *shared = &m->trainables[m->count - 2];
-    return (low_rank){
+    return (pb_low_rank){
         .a       = pb_tensor_columns(&shared[0].value, 0, site->in),
         .b       = pb_tensor_rows(&shared[1].value, 0, site->out),
         .inner   = d->value,
@@ -119,21 +119,9 @@ static low_rank at(const pb_method *m, const pb_site *site)
     };
 }
 
-static unsigned acts(const pb_method *m, const pb_site *site)
-{
-    return site_trainable(m, site, 0) != NULL ? PB_ACTS_LOW_RANK : 0;
-}
-
 static bool drops(const pb_method *m)
 {
     return ((const vera_options *)m->options)->dropout > 0.0;
-}
-
-static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
-{
-    low_rank l = at(m, site);
-    (void)bias;
-    return low_rank_merge(m, &l, weight);
 }
 
 /* Both products, and one operation per element for d and for b, twice with the addition to y. */
@@ -143,7 +131,7 @@ static double extra_flops(const pb_method *m, int64_t tokens)
     double each = 0.0;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
-        if (acts(m, site) != 0) {
+        if (m->sites[site->index] >= 0) {
             each += 2.0 * r * (double)(site->in + site->out) + r + 2.0 * (double)site->out;
         }
     }
@@ -197,10 +185,9 @@ const pb_method_ops method_vera = {
     .fields               = fields,
     .plan                 = plan,
     .initialise           = initialise,
-    .acts                 = acts,
+    .acts                 = acts_low_rank,
     .low_rank             = at,
     .drops                = drops,
-    .merge                = merge,
     .extra_flops          = extra_flops,
     .peft_type            = "VERA",
     .adapter_keys         = adapter_keys,

@@ -167,7 +167,7 @@ pb_status pb_weights_open(const pb_model *model, pb_backend *backend, int64_t bo
     pb_status status = initialise(w);
     if (status != PB_OK) {
         pb_weights_close(w);
-        return pb_error_frame(status, __FILE__, __LINE__, __func__);
+        return PB_FRAME(status);
     }
     *out = w;
     return PB_OK;

@@ -137,7 +137,6 @@ pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *
 pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site *site,
                                   pb_tensor *dy, const pb_tensor *x, pb_tensor *dx, bool accumulate,
                                   const pb_tensor *kept) PB_MUST_USE;
-bool network_linear_trains(const pb_network *net, const pb_site *site);
 /* The method changes the gradient of a site's output in place. */
 bool network_linear_changes_dy(const pb_network *net, const pb_site *site);
 

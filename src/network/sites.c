@@ -8,11 +8,6 @@ const pb_site *network_site(const pb_network *net, pb_site_kind kind, int64_t la
     return pb_model_site(net->model, kind, layer);
 }
 
-bool network_linear_trains(const pb_network *net, const pb_site *site)
-{
-    return net->acts[site->index] != 0;
-}
-
 bool network_linear_changes_dy(const pb_network *net, const pb_site *site)
 {
     return (net->acts[site->index] & PB_ACTS_ON_OUTPUT) != 0;

@@ -39,12 +39,11 @@ static void slots_come_in_pairs(void **state)
         BOTH(keys_forward, virtual_keys);
         BOTH(adapter_config_write, adapter_config_read);
         BOTH(adapter_config_write, peft_type);
-        bool at_products = ops->linear_input_forward != NULL ||
-                           ops->linear_output_forward != NULL || ops->low_rank != NULL;
+        bool hooks = ops->linear_input_forward != NULL || ops->linear_output_forward != NULL;
         assert_true(ops->peft_type != NULL ||
                     (ops->adapter_keys == NULL && ops->claims == NULL && ops->saved_form == NULL));
-        assert_true(at_products || (ops->scratch_width == NULL && ops->merge == NULL));
-        bool at_sites = ops->bind != NULL || at_products;
+        assert_true(hooks || (ops->scratch_width == NULL && ops->merge == NULL));
+        bool at_sites = ops->bind != NULL || ops->low_rank != NULL || hooks;
         assert_true(at_sites == (ops->acts != NULL));
         assert_true(ops->kept_width == NULL || ops->linear_output_forward != NULL);
         assert_true(ops->baseline == NULL || (!at_sites && ops->rows_forward == NULL &&
