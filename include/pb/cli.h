@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The command line: a command is one table entry, its options are a table too. Parsing, `--help`
- * and error messages all come from these tables.
+/* The command line: a command is one table entry, and its options are a table too. Parsing,
+ * `--help` and error messages all come from these tables.
  *
  *     static const pb_option options[] = {
  *         {.name = "model", .kind = PB_OPTION_TEXT, .value = "DIR", .required = true, .help = "…"},
@@ -32,12 +32,12 @@ typedef struct pb_option {
     char letter;      /* 'o' for -o, 0 for none */
     pb_option_kind kind;
     const char *value;    /* name of the value in the help: "DIR", "N" */
-    const char *fallback; /* the value when it is not given, as it would be typed; NULL: none */
+    const char *fallback; /* the default, as it would be typed; NULL: none */
     const char *help;     /* one line */
     bool required;
     double minimum, maximum;    /* of numbers; both 0: no bounds */
     const char *const *choices; /* of texts; NULL-terminated; NULL: anything */
-    /* The number or flag `key` of this table, which gives everything but the name. */
+    /* The number or flag `key` of this table, which supplies everything but the name. */
     const pb_config_field *fields;
     const char *key;
 } pb_option;
@@ -52,7 +52,7 @@ typedef struct pb_cli pb_cli;
 typedef struct pb_command {
     const char *name;
     const char *help;            /* one line */
-    const char *usage;           /* what follows the name: "GRID.cfg [-o DIR]" */
+    const char *usage;           /* the arguments after the name: "GRID.cfg [-o DIR]" */
     const char *details;         /* more help below the options, NULL for none */
     const pb_option *options[3]; /* tables, own and shared ones, in the order of the help */
     int min_arguments;           /* arguments that are not options */
@@ -72,7 +72,7 @@ struct pb_cli {
 };
 
 /* Values by option name; the option must be in the command's table or a common one. An option that
- * was not given has its fallback; without one: NULL, 0, false, no items. */
+ * was not given has its fallback or, without one, NULL, 0, false or no items. */
 const char *pb_cli_text(const pb_cli *cli, const char *name);
 int64_t pb_cli_int(const pb_cli *cli, const char *name);
 double pb_cli_float(const pb_cli *cli, const char *name);
@@ -80,15 +80,15 @@ bool pb_cli_flag(const pb_cli *cli, const char *name);
 const char *const *pb_cli_list(const pb_cli *cli, const char *name, int64_t *count);
 bool pb_cli_given(const pb_cli *cli, const char *name); /* typed, not a fallback */
 
-/* Stores the typed options that belong to fields of the table; other members keep their values. */
+/* Stores the typed options that set fields of the table; other members keep their values. */
 void pb_cli_overlay(const pb_cli *cli, const pb_config_field *fields, void *object);
 
 /* Arguments that are not options. */
 int pb_cli_argument_count(const pb_cli *cli);
 const char *pb_cli_argument(const pb_cli *cli, int index); /* NULL past the last */
 
-/* Writes a text to standard output, on rank 0 only, and fails when it cannot be written. A closed
- * pipe is not an error: from then on nothing is written. */
+/* Writes a text to standard output, on rank 0 only, and fails if it cannot be written. A closed
+ * pipe is not an error: nothing more is written then. */
 pb_status pb_cli_print(const pb_cli *cli, const char *text) PB_MUST_USE;
 bool pb_cli_is_heard(void); /* the reader is still there */
 /* --width, else $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
@@ -109,7 +109,7 @@ void pb_cli_close(pb_cli *cli); /* accepts NULL */
 pb_status pb_cli_dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
                           char *const *argv, int *exit_code) PB_MUST_USE;
 
-/* Settles what the command named by argv[1] needs before MPI starts; see pb_kernels_start, which
+/* Prepares what the command named by argv[1] needs before MPI starts; see pb_kernels_start, which
  * may restart the program. Errors are left to pb_cli_dispatch. */
 void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *argv);
 

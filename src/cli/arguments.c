@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Parsing: arguments become values through the tables of options; every mistake names the option
- * and the nearest valid one. */
+/* Parsing: arguments become values through the tables of options; every error names the option and
+ * the nearest valid one. */
 #include "commands.h"
 
 #include "pb/device.h"
@@ -63,11 +63,10 @@ static pb_status fail_unknown(const pb_cli *cli, const char *argument)
     size_t length    = strcspn(bare, "=");
     memcpy(name, bare, length < sizeof name ? length : sizeof name - 1);
     const char *near = pb_string_nearest(name, names);
-    pb_status status =
-        PB_FAIL(PB_ERR_USAGE, "%s: option %.*s is not known;%s%s%s see peftbench %s --help",
-                cli->command->name, (int)strcspn(argument, "="), argument,
-                near != NULL ? " did you mean --" : "", near != NULL ? near : "",
-                near != NULL ? "?" : "", cli->command->name);
+    pb_status status = PB_FAIL(
+        PB_ERR_USAGE, "%s: unknown option %.*s;%s%s%s see peftbench %s --help", cli->command->name,
+        (int)strcspn(argument, "="), argument, near != NULL ? " did you mean --" : "",
+        near != NULL ? near : "", near != NULL ? "?" : "", cli->command->name);
     pb_memory_free(names);
     return status;
 }
@@ -197,7 +196,7 @@ static pb_status check_complete(pb_cli *cli)
                        command->name, command->name, command->usage);
     }
     if (command->max_arguments >= 0 && count > command->max_arguments) {
-        return PB_FAIL(PB_ERR_USAGE, "%s: argument \"%s\" is one too many; usage: peftbench %s %s",
+        return PB_FAIL(PB_ERR_USAGE, "%s: unexpected argument \"%s\"; usage: peftbench %s %s",
                        command->name, cli->values->arguments[command->max_arguments], command->name,
                        command->usage);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The table of commands, and running the one that was named. */
+/* The table of commands, and running the named one. */
 #include "commands.h"
 
 #include "pb/log.h"
@@ -76,7 +76,7 @@ done:
     return status;
 }
 
-/* Asking for help wins over every mistake on the same line. */
+/* A request for help takes precedence over any error on the same line. */
 bool cli_asks_for_help(int argc, char *const *argv)
 {
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
@@ -87,7 +87,7 @@ bool cli_asks_for_help(int argc, char *const *argv)
     return false;
 }
 
-/* What this process was asked for. */
+/* The request of this process's command line. */
 typedef struct request {
     const pb_command *command; /* NULL: the program as a whole */
     bool help, version;
@@ -146,8 +146,8 @@ static pb_status perform(const pb_command *const *commands, pb_comm *comm, const
     return status;
 }
 
-/* Where every rank failed alike, rank 0 speaks for all; else the worst status and its message go
- * everywhere. */
+/* If every rank failed with the same status, rank 0 reports it; otherwise the worst status and its
+ * message go to all. */
 static pb_status agree(pb_comm *comm, pb_status status)
 {
     int64_t extremes[2] = {status, -(int64_t)status};

@@ -29,10 +29,10 @@ extern const pb_option options_pscp[];
 enum { CLI_WIDEST = 100000 }; /* --width */
 
 /* output.c */
-/* Prints lines such as "name   value", those that are wider than --width, $COLUMNS or the terminal
- * broken at blanks, with the rest below the value. Without any of these no line is broken. */
+/* Prints lines such as "name   value". Those wider than --width, $COLUMNS or the terminal are
+ * broken at blanks and continue below the value; without any of these widths no line is broken. */
 pb_status cli_print_lines(const pb_cli *cli, const char *text) PB_MUST_USE;
-/* The same, and with --json the text as it is. */
+/* The same; with --json the text is printed unchanged. */
 pb_status cli_print_facts(const pb_cli *cli, const char *text) PB_MUST_USE;
 /* Writes to standard output, on rank 0 only; see pb_cli_print. */
 pb_status cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
@@ -40,15 +40,15 @@ pb_status cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
 /* $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
 int64_t cli_terminal_width(void);
 
-/* options.c: all options of a command in the order of its help; those that stand for a field are
- * filled in from it. Free with pb_memory_free. */
+/* options.c: all options of a command in the order of its help; those that set a field are
+ * completed from it. Free with pb_memory_free. */
 typedef struct option_entry {
     pb_option option;
-    char fallback[32]; /* of a field: its default as text */
+    char fallback[32]; /* for a field: its default as text */
 } option_entry;
 
 pb_status option_list(const pb_command *command, option_entry **out, int64_t *count) PB_MUST_USE;
-/* The field that the option stands for. */
+/* The field that the option sets. */
 const pb_config_field *option_field(const pb_option *option);
 
 /* grid.c: opens the sweep over the grid that the first argument names, with --set, --device,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench data: what the files of a data set hold, before anything is trained on them. */
+/* peftbench data: the contents of a data set's files, before anything is trained on them. */
 #include "data.h"
 #include "commands.h"
 #include "dataset_config.h"
@@ -35,35 +35,35 @@ static const pb_option options[] = {
      .value    = "train|test|both",
      .fallback = "both",
      .choices  = split_choices,
-     .help     = "what is read; training is compared with the test file when both are"},
+     .help     = "what to read; with both, training is compared with the test file"},
     {.name     = "examples",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .fallback = "3",
      .minimum  = 0,
      .maximum  = 1000,
-     .help     = "first samples of a split that are shown"},
+     .help     = "number of samples shown per split, from its start"},
     {.name  = "cache",
      .kind  = PB_OPTION_TEXT,
      .value = "DIR",
      .help  = "with --model: makes the token files that a run with this folder finds"},
     {.name = "bench",
      .kind = PB_OPTION_FLAG,
-     .help = "measure reading, tokenising and the token cache on made-up rows, without NAME"},
+     .help = "measure reading, tokenising and the token cache on synthetic rows, without NAME"},
     {.name     = "rows",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .fallback = "400000",
      .minimum  = 4,
      .maximum  = 1e8,
-     .help     = "with --bench: the most rows; a quarter and half as many come before"},
+     .help     = "with --bench: the most rows; preceded by a quarter and a half of them"},
     {.name     = "seed",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .fallback = "42",
      .minimum  = 0,
      .maximum  = 1e15,
-     .help     = "with --bench: of the rows that are made"},
+     .help     = "with --bench: seed of the synthetic rows"},
     {.name     = "threads",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -74,8 +74,7 @@ static const pb_option options[] = {
     {.name  = "set",
      .kind  = PB_OPTION_LIST,
      .value = "KEY=VALUE",
-     .help =
-         "replaces a key of that file, like dataset.test_file=\"x.csv\" or data.train_rows=100"},
+     .help  = "set a key of that file, like dataset.test_file=\"x.csv\" or data.train_rows=100"},
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "the output is JSON"},
     PB_OPTION_END,
 };
@@ -136,7 +135,7 @@ static pb_status fail_problems(const data_job *job)
     return PB_OK;
 }
 
-/* The test split first, for training to be compared with. */
+/* The test split comes first, so that training can be compared with it. */
 static pb_status measure(const pb_cli *cli, data_job *job)
 {
     const pb_profile_options how = {.data      = &job->data,
@@ -198,7 +197,7 @@ out_job:
     return status;
 }
 
-/* Options that would change nothing are mistakes. */
+/* Options without effect are errors. */
 static pb_status check_options(const pb_cli *cli, bool bench)
 {
     static const char *const of_bench[]   = {"rows", "seed", NULL};
@@ -206,14 +205,14 @@ static pb_status check_options(const pb_cli *cli, bool bench)
 
     if (bench == (pb_cli_argument_count(cli) > 0)) {
         return PB_FAIL(PB_ERR_USAGE, "data: %s; usage: peftbench data %s",
-                       bench ? "--bench makes its rows itself, leave the name out"
+                       bench ? "--bench generates its rows, leave out the name"
                              : "the name of a data set is missing",
                        cli->command->usage);
     }
     for (const char *const *name = bench ? of_dataset : of_bench; *name != NULL; name++) {
         if (pb_cli_given(cli, *name)) {
-            return PB_FAIL(PB_ERR_USAGE, "data: --%s changes nothing %s --bench; leave it out",
-                           *name, bench ? "with" : "without");
+            return PB_FAIL(PB_ERR_USAGE, "data: --%s has no effect %s --bench; leave it out", *name,
+                           bench ? "with" : "without");
         }
     }
     if (pb_cli_given(cli, "template") && !pb_cli_given(cli, "model")) {
@@ -239,22 +238,22 @@ static pb_status run(pb_cli *cli)
 
 const pb_command command_data = {
     .name    = "data",
-    .help    = "what the files of a data set hold: faults, answers, lengths, overlap, examples",
+    .help    = "the contents of a data set's files: faults, answers, lengths, overlap, examples",
     .usage   = "(NAME [--model DIR] [--protocol paper|corrected] [--width N] | --bench [--rows N])",
-    .details = "NAME is a name of configs/dataset, or a path that ends in .cfg. Its "
+    .details = "NAME is a name from configs/dataset or a path that ends in .cfg. Its "
                "files are named there, mostly below ${PB_DATA}. Rows that a run would "
-               "leave out are counted, not measured; when there are more of them than "
-               "data.max_bad_share the summary comes all the same, and exit code 1.\n\n"
-               "Lengths: the smallest one that so many percent of the samples do not "
-               "exceed, exactly; characters are code points, tokens those of the whole "
-               "row before the cutoff. Memory does not grow with the rows but for 32 to "
-               "64 bytes a different text, 64 to 128 a different answer, and 4 a length "
+               "leave out are counted, not measured; if there are more of them than "
+               "data.max_bad_share allows, the summary is still printed, with exit code 1.\n\n"
+               "Lengths are exact percentiles: the smallest length that P % of the samples do not "
+               "exceed; characters are code points, tokens are those of the whole "
+               "row before the cutoff. Memory grows with the rows only by 32 to "
+               "64 bytes per distinct text, 64 to 128 per distinct answer, and 4 per length "
                "from 65536 on.\n\n"
-               "--bench writes rows like those of MNLI below $TMPDIR and removes them in "
-               "the end; an interrupt waits for the stage it comes in. It prints "
-               "seconds, of the clock and of all threads together, and rates by stage, "
+               "--bench writes rows like those of MNLI below $TMPDIR and removes them at "
+               "the end; an interrupt takes effect after the current stage. It prints "
+               "wall-clock seconds, seconds of all threads together, and rates by stage, "
                "and the most memory held beyond the token rows themselves; with --json a "
-               "line for each number of rows. \"MB\" are 10^6 bytes.\n",
+               "line for each number of rows. \"MB\" is 10^6 bytes.\n",
     .options = {options},
     .max_arguments = 1,
     .run           = run,

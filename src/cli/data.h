@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The parts of the command data: profiles of the splits and the two forms they are shown in. */
+/* The parts of the command data: profiles of the splits and the two forms in which they are
+ * shown. */
 #pragma once
 
 #include "pb/cli.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the command data found, as one JSON object. */
+/* The findings of the command data, as one JSON object. */
 #include "data.h"
 
 #include "pb/json.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the command data found, for people. Texts of a file are shown without their control
+/* The findings of the command data, for people. Texts of a file are shown without their control
  * characters. */
 #include "data.h"
 
@@ -27,7 +27,7 @@ static pb_status put_cell(const char *text, int width, pb_string *out)
     return pb_string_printf(out, "%s%s%*s", shape, left > 0 ? "…" : "", (int)padding, "");
 }
 
-/* Every line of the text behind a bar, so that it cannot pass for a line of the summary. */
+/* Every line of the text after a bar, so that it cannot be mistaken for a line of the summary. */
 static pb_status put_block(const char *title, const pb_string *text, pb_string *out)
 {
     char shown[SHOWN_BYTES];
@@ -84,7 +84,7 @@ static pb_status put_answers(const data_job *job, const pb_profile *s, pb_string
     const pb_profile_answer *top[PB_PROFILE_TOP] = {0};
     int64_t rest                                 = s->samples;
 
-    PB_TRY(pb_string_printf(out, "  different answers   %zu\n", s->answers.count));
+    PB_TRY(pb_string_printf(out, "  distinct answers    %zu\n", s->answers.count));
     for (int64_t k = 0; k < labels->count; k++) {
         int64_t count = pb_profile_answers_count(&s->answers, labels->items[k]);
         PB_TRY(pb_string_puts(out, "    "));

@@ -16,7 +16,7 @@ const pb_option dataset_config_options[] = {
      .kind     = PB_OPTION_TEXT,
      .value    = "NAME",
      .required = true,
-     .help     = "a name of configs/dataset, or a path that ends in .cfg"},
+     .help     = "a name from configs/dataset or a path that ends in .cfg"},
     {.name     = "protocol",
      .kind     = PB_OPTION_TEXT,
      .value    = "paper|corrected",
@@ -26,7 +26,7 @@ const pb_option dataset_config_options[] = {
     {.name  = "set",
      .kind  = PB_OPTION_LIST,
      .value = "KEY=VALUE",
-     .help  = "replaces a key of that file, like dataset.metric=accuracy"},
+     .help  = "set a key of that file, like dataset.metric=accuracy"},
     PB_OPTION_END,
 };
 
@@ -62,7 +62,7 @@ static pb_status expand_path(const char *place, const char *name, char **path)
     PB_TRY(pb_path_expand(name, &expanded));
     if (!pb_path_exists(expanded)) {
         pb_memory_free(expanded);
-        return PB_FAIL(PB_ERR_CONFIG, "%s %s: there is no such file", place, name);
+        return PB_FAIL(PB_ERR_CONFIG, "%s %s: no such file", place, name);
     }
     *path = expanded;
     return PB_OK;
@@ -79,8 +79,8 @@ static pb_status find_file(const char *place, const char *name, char **path)
     if (length == 0 || strchr(name, '/') != NULL) {
         return PB_FAIL(
             PB_ERR_CONFIG,
-            "%s \"%s\" is neither a name of configs/dataset nor a path that ends in " SUFFIX, place,
-            name);
+            "%s \"%s\" is neither a name from configs/dataset nor a path that ends in " SUFFIX,
+            place, name);
     }
     return pb_grid_find_file(place, "dataset", name, "configs", path);
 }
@@ -103,7 +103,7 @@ static pb_status lay_sets(const pb_cli *cli, const char *const *groups, pb_confi
 
     for (int64_t i = 0; i < count; i++) {
         if (!is_in(sets[i], groups)) {
-            return PB_FAIL(PB_ERR_USAGE, "%s: --set %s: here it changes keys like %s.KEY only",
+            return PB_FAIL(PB_ERR_USAGE, "%s: --set %s: this command changes only keys like %s.KEY",
                            cli->command->name, sets[i], groups[0]);
         }
         PB_TRY(pb_config_set(config, sets[i]));

@@ -13,14 +13,14 @@ static const pb_option options[] = {
      .kind  = PB_OPTION_TEXT,
      .value = "FILE",
      .help  = "rows {\"input_ids\": […]}; padding that \"attention_mask\" marks is cut"},
-    {.name = "prompt", .kind = PB_OPTION_TEXT, .value = "TEXT", .help = "a text in place of rows"},
+    {.name = "prompt", .kind = PB_OPTION_TEXT, .value = "TEXT", .help = "a text instead of rows"},
     {.name     = "max-new-tokens",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .required = true,
      .minimum  = 1,
      .maximum  = 1048576,
-     .help     = "most new ids of a row"},
+     .help     = "maximum of new ids per row"},
     {.name     = "batch",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -135,7 +135,7 @@ static pb_status run(pb_cli *cli)
     return status;
 }
 
-/* It draws nothing: the largest logit is taken. */
+/* Nothing is random: the largest logit is taken. */
 static const char *const without[] = {"seed", NULL};
 
 const pb_command command_generate = {
@@ -144,7 +144,7 @@ const pb_command command_generate = {
     .usage =
         "--model DIR [--adapter DIR] (--ids-file FILE.jsonl | --prompt TEXT) --max-new-tokens N",
     .details  = "Prints one line per row: {\"ids\": […], \"text\": …}; the text is null "
-                "where the model has no tokenizer.\n",
+                "if the model has no tokenizer.\n",
     .options  = {session_options, options},
     .computes = true,
     .without  = without,

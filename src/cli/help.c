@@ -10,7 +10,7 @@
 
 enum { COMMAND_COLUMNS = 13, OPTION_COLUMNS = 31 };
 
-/* Help is no wider than is comfortable to read. */
+/* Help stays narrow enough to read comfortably. */
 static int64_t help_width(void)
 {
     int64_t width = cli_terminal_width();
@@ -37,9 +37,10 @@ pb_status cli_help_program(const pb_command *const *commands, pb_string *out)
         PB_TRY(help_line((*commands)->name, COMMAND_COLUMNS, (*commands)->help, out));
     }
     PB_TRY(pb_string_puts(out, "\n"));
-    PB_TRY(pb_table_note(out, width, 0,
-                         "peftbench COMMAND --help describes one, peftbench --version says which "
-                         "this is"));
+    PB_TRY(pb_table_note(
+        out, width, 0,
+        "peftbench COMMAND --help describes a command, peftbench --version shows which "
+        "this is"));
     return pb_table_note(out, width, 0,
                          "exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 stopped "
                          "early, everything kept; 4 done, but some cells failed");

@@ -14,11 +14,11 @@
 static pb_status write_rules(pb_string *out)
 {
     PB_TRY(
-        pb_config_help("sweep.exclude = ( { … }, … )   leaves out the cells that fit all keys of "
+        pb_config_help("sweep.exclude = ( { … }, … )   leaves out the cells that match all keys of "
                        "an entry",
                        pb_grid_match_fields, out));
     return pb_string_puts(out, "sweep.override = ( { when = { … }; set = { … }; }, … )   sets keys "
-                               "of the cells that fit `when`\n"
+                               "of the cells that match `when`\n"
                                "  when                     keys as in sweep.exclude\n"
                                "  set                      groups model, dataset, method, train, "
                                "data, eval\n");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench info: what this build is and how fast its products are here. */
+/* peftbench info: facts about this build and machine, and the measured rate of products. */
 #include "commands.h"
 
 #include "pb/backend.h"
@@ -10,7 +10,7 @@
 #include "pb/method.h"
 #include "pb/table.h"
 
-/* The kernels that could be in use; the first ones are. */
+/* The candidate kernels; the first one is in use. */
 static void put_json_candidates(pb_json *json)
 {
     pb_kernels_rate rates[PB_KERNELS_RATES];
@@ -131,7 +131,7 @@ done:
     return status;
 }
 
-/* It draws nothing, and it has no configuration. */
+/* Nothing is random, and there is no configuration. */
 static const char *const without[] = {"seed", "set", NULL};
 
 const pb_command command_info = {
@@ -139,8 +139,8 @@ const pb_command command_info = {
     .help     = "build, libraries, processor, and the measured rate of products",
     .usage    = "[--json] [--threads N]",
     .details  = "candidates: the kernels of OpenBLAS that suit this processor, each measured in a "
-                "process of its own; the first are in "
-                "use. kernels_by: who chose them: library, program (where the library's are far "
+                "separate process; the first are in "
+                "use. kernels_by: what chose them: library, program (if the library's are far "
                 "slower) or user (OPENBLAS_CORETYPE).\n",
     .computes = true,
     .without  = without,

@@ -54,16 +54,15 @@ static pb_status take_line(const pb_string *line, int64_t number, const char *fo
 
     if (row == NULL) {
         const char *text = line->data + strspn(line->data, " \t");
-        const char *hint = *text == '[' ? "; jq -c '.[]' makes lines of an array"
-                           : *text == '{'
-                               ? "; every object must stand on a line of its own (jq -c .)"
-                               : "";
+        const char *hint = *text == '['   ? "; jq -c '.[]' makes lines of an array"
+                           : *text == '{' ? "; write every object on its own line (jq -c .)"
+                                          : "";
         return PB_FAIL(PB_ERR_FORMAT, "not valid JSON: %s%s", pb_json_problem(error.text), hint);
     }
     if (json_is_array(row)) {
         json_decref(row);
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s is expected on a line, not an array; jq -c '.[]' makes "
+                       "a line must be %s, not an array; jq -c '.[]' makes "
                        "lines of one",
                        form);
     }

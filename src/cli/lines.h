@@ -10,8 +10,8 @@
 /* Receives the JSON value of line `number`, which counts from 1; it may keep a reference. */
 typedef pb_status (*lines_taker)(void *context, json_t *row, int64_t number);
 
-/* Passes every line that is not empty to `take`; `form` says in messages what a line is. Duplicate
- * keys are refused, and jansson's `flags` are added. An array, which a whole file of rows may be,
- * is refused. Reading ends at the first failure, with "standard input:LINE" before its message; a
- * line has at most 64 MiB. */
+/* Passes every non-empty line to `take`; `form` describes a line in messages. Duplicate keys are
+ * refused, and jansson's `flags` are added. An array, which may be a whole file of rows, is
+ * refused. Reading ends at the first failure, with "standard input:LINE" before its message; a line
+ * has at most 64 MiB. */
 pb_status lines_each(const char *form, size_t flags, lines_taker take, void *context) PB_MUST_USE;

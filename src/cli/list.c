@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench list: the names that other commands and grid files take, each with a line about it. */
+/* peftbench list: the names that other commands and grid files accept, each with a one-line
+ * description. */
 #include "commands.h"
 
 #include "pb/file.h"
@@ -21,7 +22,7 @@ static const pb_option options[] = {
 };
 
 typedef struct entry {
-    char *name, *about, *path; /* path: NULL for what is part of the program */
+    char *name, *about, *path; /* path: NULL for parts of the program */
 } entry;
 
 typedef struct listing {
@@ -92,7 +93,7 @@ static pb_status add_file(listing *list, const pb_grid_file *file)
     return status;
 }
 
-/* In the same places as the commands that read one data set: ./configs first. */
+/* The same places as in the commands that read one data set: ./configs first. */
 static pb_status add_files(listing *list, const char *axis)
 {
     pb_grid_files files = {0};
@@ -120,8 +121,8 @@ static pb_status add_template(listing *list, const pb_template *tpl)
     const char *const *family = pb_template_families(tpl);
     pb_string about           = {0};
     pb_status status          = pb_string_puts(
-                 &about, **family == '\0' ? "the message as it is, for models without a chat form"
-                                          : "chat form of ");
+                 &about,
+        **family == '\0' ? "the plain message, for models without a chat format" : "chat form of ");
     for (bool first = true; status == PB_OK && *family != NULL && **family != '\0'; family++) {
         status = pb_string_printf(&about, "%s%s", first ? "" : ", ", *family);
         first  = false;
@@ -135,8 +136,8 @@ static pb_status add_template(listing *list, const pb_template *tpl)
 
 static pb_status add_templates(listing *list)
 {
-    PB_TRY(
-        add(list, "auto", "the one of the model's family whose markers its tokenizer has", NULL));
+    PB_TRY(add(list, "auto", "the template of the model's family whose markers its tokenizer has",
+               NULL));
     const pb_template *tpl;
     for (size_t i = 0; (tpl = pb_template_at(i)) != NULL; i++) {
         PB_TRY(add_template(list, tpl));
@@ -149,7 +150,7 @@ static pb_status gather(const char *kind, listing *list)
     static const struct {
         const char *name;
         pb_status (*add)(listing *list);
-        const char *axis; /* whose files are listed where there is no `add` */
+        const char *axis; /* lists the files of this folder when `add` is NULL */
     } kinds[] = {
         {.name = "models", .axis = "model"},
         {.name = "datasets", .axis = "dataset"},
@@ -189,7 +190,7 @@ static pb_status put_text(const listing *list, int64_t width, pb_string *out)
         const entry *e = &list->items[i];
         int64_t used   = INDENT + (int64_t)strlen(e->name);
         PB_TRY(pb_string_printf(out, "%*s%s", INDENT, "", e->name));
-        if (used + INDENT > INDENT + NAME_COLUMNS) { /* a long name has a line of its own */
+        if (used + INDENT > INDENT + NAME_COLUMNS) { /* a long name gets its own line */
             PB_TRY(pb_string_puts(out, "\n"));
             used = 0;
         }
@@ -227,7 +228,8 @@ const pb_command command_list = {
     .usage   = "models|datasets|methods|metrics|templates|grids [--width N] [--json]",
     .details = "Models, data sets, methods and grids are files model/NAME.cfg, dataset/NAME.cfg "
                "and so on in ./configs, in the folders that PB_CONFIGS lists, and beside the "
-               "program, the first of a name; each is shown with its first comment.\n",
+               "program; of files with the same name the first counts. Each is shown with its "
+               "first comment.\n",
     .options = {options},
     .min_arguments = 1,
     .max_arguments = 1,

@@ -39,7 +39,7 @@ typedef struct outputs {
 
 enum { NAME_SIZE = 32 };
 
-/* Virtual rows have no place in the output: hidden states are computed for all rows and viewed from
+/* Virtual rows are not part of the output: hidden states are computed for all rows and viewed from
  * the first token on. */
 static pb_status open_outputs(const session *s, const pb_batch *batch, bool hidden, outputs *out)
 {
@@ -152,7 +152,7 @@ done:
     return status;
 }
 
-/* It draws nothing. */
+/* Nothing is random. */
 static const char *const without[] = {"seed", NULL};
 
 const pb_command command_logits = {

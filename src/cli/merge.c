@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench merge: the shards of a directory → one file. */
+/* peftbench merge: merges the shards of a directory into one file. */
 #include "commands.h"
 
 #include "pb/file.h"
@@ -12,7 +12,7 @@ static const pb_option options[] = {
      .letter = 'o',
      .kind   = PB_OPTION_TEXT,
      .value  = "FILE.h5",
-     .help   = "the merged file; one that is there is replaced; default: DIR/<sweep>.h5, like run"},
+     .help   = "the merged file, replaced if it exists; default: DIR/<sweep>.h5, like run"},
     PB_OPTION_END,
 };
 
@@ -29,7 +29,7 @@ static pb_status merge(const pb_cli *cli, const char *path)
     status = pb_sweep_merge(pb_cli_argument(cli, 0), path);
     pb_stop_release();
     if (status == PB_STOPPED) {
-        return pb_error_prefix(status, "merge: nothing is written");
+        return pb_error_prefix(status, "merge: nothing was written");
     }
     PB_TRY_GOTO(status, status, done);
     PB_TRY_GOTO(status, pb_string_printf(&line, "%s\n", path), done);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The options of a command: its own tables, those that commands share, and what an option takes
- * from the field of a configuration that it stands for. */
+/* The options of a command: its own tables, the shared ones, and the properties that an option
+ * takes from the configuration field it sets. */
 #include "commands.h"
 
 #include "pb/memory.h"
@@ -18,14 +18,14 @@ static const pb_option compute_options[] = {
      .value    = "f32|bf16",
      .fallback = "f32",
      .choices  = dtypes,
-     .help     = "of the factors of products; sums and all else are f32"},
+     .help     = "type of the factors of products; sums and everything else are f32"},
     {.name     = "threads",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .fallback = "1",
      .minimum  = 0,
      .maximum  = 4096,
-     .help     = "threads per process, 0 for all that it may use"},
+     .help     = "threads per process, 0: one per processor"},
     {.name     = "device",
      .kind     = PB_OPTION_TEXT,
      .value    = "auto|cpu",
@@ -41,7 +41,7 @@ static const pb_option compute_options[] = {
     {.name  = "set",
      .kind  = PB_OPTION_LIST,
      .value = "KEY=VALUE",
-     .help  = "replaces a key of the configuration, like train.batch=8"},
+     .help  = "set a key of the configuration, like train.batch=8"},
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "print JSON to standard output"},
     PB_OPTION_END,
 };
@@ -52,7 +52,7 @@ static const pb_option general_options[] = {
      .value    = "LEVEL",
      .fallback = "info",
      .choices  = levels,
-     .help     = "how much to say: error, warn, info, debug, trace"},
+     .help     = "log level: error, warn, info, debug, trace"},
     {.name    = "width",
      .kind    = PB_OPTION_INT,
      .value   = "N",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Standard output: whole texts in as few pieces as the system allows, and how wide it is. */
+/* Standard output: its width, and writing whole texts in as few pieces as the system allows. */
 #include "commands.h"
 
 #include "pb/table.h"
@@ -31,7 +31,7 @@ pb_status cli_write(pb_comm *comm, const char *text)
             continue;
         }
         if (written < 0 && errno == EPIPE) {
-            unheard = true; /* as behind `| head`: nothing is wrong */
+            unheard = true; /* as with `| head`: not an error */
             return PB_OK;
         }
         if (written < 0) {
@@ -90,7 +90,7 @@ int64_t pb_cli_width(const pb_cli *cli)
     return pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : cli_terminal_width();
 }
 
-/* Bytes before the value of a line: its blanks, the dash of a list, or a name with a gap behind. */
+/* Bytes before the value of a line: its blanks, the dash of a list, or a name followed by a gap. */
 static size_t label_length(const char *line)
 {
     size_t blanks   = strspn(line, " ");

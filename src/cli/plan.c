@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench plan: what a sweep would do, without training: every cell is expanded and checked, and
- * its cost predicted. */
+/* peftbench plan: shows what a sweep would do, without training: every cell is expanded and
+ * checked, and its cost predicted. */
 #include "commands.h"
 
 #include "pb/json.h"
@@ -19,7 +19,7 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-/* A forecast, and what it comes to on --ranks processes. */
+/* A forecast, and its time on --ranks processes. */
 typedef struct plan {
     pb_sweep_forecast forecast;
     int64_t ranks;
@@ -83,7 +83,7 @@ static pb_status write_json(const plan *p, pb_string *out)
 
 enum { COLUMNS = 9 };
 
-/* Mistakes are listed below the table, each once for all its cells. */
+/* Errors are listed below the table, each once for all its cells. */
 static pb_status add_row(const plan *p, int64_t i, pb_table *table)
 {
     const pb_sweep_foreseen *known = &p->forecast.cells[i];
@@ -180,20 +180,20 @@ out:
     return status;
 }
 
-/* The seeds of a sweep are its axis. */
+/* The seeds of a sweep are an axis. */
 static const char *const without[] = {"seed", NULL};
 
 const pb_command command_plan = {
     .name          = "plan",
     .help          = "expand and check a grid without training, with predicted costs",
     .usage         = "GRID.cfg [--ranks N] [--width N] [--json]",
-    .details       = "Needs config.json of every model, not its weights, which `run` asks for; "
-                     "where there are weights, their headers and the tokenizer too. All "
-                     "mistakes are listed at once.\n"
+    .details       = "Needs config.json of every model, but not its weights, which `run` needs; "
+                     "if there are weights, also their headers and the tokenizer. All "
+                     "errors are listed at once.\n"
                      "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
                      "2·n·(sum of in·out over linear layers, head included) + "
                      "4·n·k·head_dim·heads·layers, n = 512 + virtual rows, k = n + virtual "
-                     "keys, and what the method adds at its sites.\n"
+                     "keys, plus the cost of the method at its sites.\n"
                      "Seconds are modelled, at half the measured rate of a square product and "
                      "without validation. A training row costs a forward, a backward down to "
                      "the lowest trained layer, and 2·n FLOP per number trained at a site: "

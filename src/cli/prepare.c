@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What is settled before MPI starts: the kernels, and how threads wait. */
+/* Choices made before MPI starts: the kernels, and how threads wait. */
 #include "commands.h"
 
 #include "pb/kernels.h"
@@ -9,7 +9,7 @@
 
 enum { THREADS_MAX = 4096 };
 
-/* Whether threads may be asked for: by --threads or, for `run`, in the grid file. */
+/* Whether the user may have set the threads: by --threads or, for `run`, in the grid file. */
 static bool wants_threads(const char *command, int argc, char *const *argv)
 {
     bool found = strcmp(command, command_run.name) == 0;
@@ -19,7 +19,7 @@ static bool wants_threads(const char *command, int argc, char *const *argv)
     return found;
 }
 
-/* The number after --threads; 1 where it is missing or not a number. */
+/* The number after --threads; 1 if it is missing or not a number. */
 static int typed_threads(int argc, char *const *argv)
 {
     static const char option[] = "--threads";

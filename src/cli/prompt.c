@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench prompt: rows of a data set to messages, answers and chat texts, one JSON object a
- * sample. */
+/* peftbench prompt: turns rows of a data set into messages, answers and chat texts, one JSON object
+ * per sample. */
 #include "prompt.h"
 #include "commands.h"
 #include "dataset_config.h"
@@ -21,7 +21,7 @@ static const pb_option options[] = {
     {.name  = "dataset",
      .kind  = PB_OPTION_TEXT,
      .value = "NAME",
-     .help  = "a name of configs/dataset, or a path that ends in .cfg"},
+     .help  = "a name from configs/dataset or a path that ends in .cfg"},
     {.name    = "protocol",
      .kind    = PB_OPTION_TEXT,
      .value   = "paper|corrected",
@@ -31,26 +31,26 @@ static const pb_option options[] = {
      .kind    = PB_OPTION_TEXT,
      .value   = "NAME",
      .choices = templates,
-     .help    = "of the chat: llama3, qwen3, gemma, mistral, phi3, chatml, none"},
+     .help    = "chat template: llama3, qwen3, gemma, mistral, phi3, chatml, none"},
     {.name     = "split",
      .kind     = PB_OPTION_TEXT,
      .value    = "train|test",
      .fallback = "test",
      .choices  = splits,
-     .help     = "what the rows are for"},
+     .help     = "purpose of the rows"},
     {.name  = "model",
      .kind  = PB_OPTION_TEXT,
      .value = "DIR",
-     .help  = "whose tokenizer names the first and the last token; without it those of the "
-              "template's own model stand"},
+     .help  = "its tokenizer defines the first and the last token; default: those of the "
+              "template's own model"},
     {.name  = "set",
      .kind  = PB_OPTION_LIST,
      .value = "KEY=VALUE",
-     .help  = "replaces a key of the data set's file, like dataset.instruction=\"Why?\""},
+     .help  = "set a key of the data set's file, like dataset.instruction=\"Why?\""},
     {.name  = "explain",
      .kind  = PB_OPTION_TEXT,
      .value = "NAME",
-     .help  = "say in words what differs between the protocols for this data set; reads no rows"},
+     .help  = "explain how the protocols differ for this data set; reads no rows"},
     PB_OPTION_END,
 };
 
@@ -64,7 +64,7 @@ typedef struct job {
     pb_string prompt, answer, line;
 } job;
 
-/* The right answers besides the first one. */
+/* The correct answers besides the first one. */
 static void put_references(pb_json *json, const pb_row_text *text)
 {
     const char *next = text->references.data;
@@ -164,14 +164,13 @@ static pb_status check_given(const pb_cli *cli)
     }
     for (size_t i = 0; explain && reading[i] != NULL; i++) {
         if (pb_cli_given(cli, reading[i])) {
-            return PB_FAIL(PB_ERR_USAGE, "prompt: --%s changes nothing beside --explain",
-                           reading[i]);
+            return PB_FAIL(PB_ERR_USAGE, "prompt: --%s has no effect with --explain", reading[i]);
         }
     }
     return PB_OK;
 }
 
-/* The configuration of a data set, whose files of rows are not needed: their names may lean on the
+/* The configuration of a data set. Its files of rows are not needed: their names may depend on the
  * environment. */
 static pb_status open_config(const pb_cli *cli, pb_config **out)
 {
@@ -222,16 +221,16 @@ static pb_status run(pb_cli *cli)
 
 const pb_command command_prompt = {
     .name    = "prompt",
-    .help    = "what a model is shown for the rows of a data set, on JSON lines",
+    .help    = "what a model sees for the rows of a data set, on JSON lines",
     .usage   = "(--dataset NAME --protocol paper|corrected --template NAME [options] < LINES | "
                "--explain NAME)",
     .details = "Reads rows with the columns of the hub and prints for each sample "
                "{\"inputs\", \"targets\", \"user\", \"assistant\", \"prompt\", "
                "\"answer\"}: the original's columns inputs and targets (null where a set "
                "has none), message and answer, and both in the chat template; what has "
-               "no answer has null. \"references\" are further right answers that the "
-               "sample accepts. A row may give several samples. Faults that may be kept, "
-               "such as empty texts, are. A line that cannot be used, or has more than "
+               "no answer has null. \"references\" are further correct answers that the "
+               "sample accepts. A row may give several samples. Tolerated faults, "
+               "such as empty texts, are kept. A line that cannot be used, or has more than "
                "64 MiB, ends the command.\n\n"
                "The paper protocol takes its instructions from the original's "
                "dataset_info.json: give its path in PB_PEFTBENCH_INFO or by --set "

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench prompt --explain: the differences between the protocols, from the data set's own keys,
- * from its metric, and from the rules that hold for all. */
+ * from its metric, and from the rules for all data sets. */
 #include "commands.h"
 #include "prompt.h"
 
@@ -14,13 +14,14 @@
 enum { PAPER_NEW_TOKENS = 1024 };
 
 static const char *const common[] = {
-    "rows: empty texts and ids met before are kept → left out and counted",
-    "test rows without a label: kept, the last class counts as right → bad rows",
+    "rows: empty texts and repeated ids are kept → left out and counted",
+    "test rows without a label: kept, the last class counts as correct → bad rows",
     "training rows whose text is in the test file: kept → left out and counted",
     "chat: markers in a row act as markers, llama3 and qwen3 put 0 for the first {{idx}} → a row "
     "is plain text",
-    "too long (data.cutoff_tokens): prompt and answer are cut at their ends, in testing the right "
-    "answer as well → the message loses its end, all else stays whole",
+    "too long (data.cutoff_tokens): prompt and answer are cut at their ends, in testing the "
+    "correct "
+    "answer as well → the message loses its end, everything else stays whole",
     "validation part: chosen by the run's seed → by data.validation_seed, the same for all runs",
     "answers: what follows the last \"</think>\" and two line feeds → what follows the last "
     "\"</think>\"",
@@ -48,7 +49,7 @@ static pb_status put_lists(pb_string *out, const char *name, const pb_config_lis
     return pb_string_puts(out, "\n");
 }
 
-/* The original's text by its id; that of the empty text means that there is none. */
+/* The original's text, named by its id; the id of the empty text means that there is none. */
 static pb_status put_id(pb_string *out, const char *name, const char *id)
 {
     static const char empty[] = "e3b0c44298";
@@ -84,8 +85,8 @@ static pb_status put_set(pb_string *out, const pb_dataset_options *o)
     }
     if (*o->answers != '\0') {
         PB_TRY(pb_string_printf(out,
-                                "- testing: a sample for each of %s → one sample for a row, all of "
-                                "them right\n",
+                                "- testing: a sample for each of %s → one sample per row, all of "
+                                "them correct\n",
                                 o->answers));
     }
     if (o->max_new_tokens != PAPER_NEW_TOKENS) {
@@ -99,8 +100,9 @@ static pb_status put_all(pb_string *out, const pb_dataset_options *o)
 {
     PB_TRY(pb_string_printf(out, "data set %s, protocol paper → corrected\n\n", o->name));
     if (*o->instruction_sha == '\0') {
-        PB_TRY(pb_string_puts(out, "- it is none of the original's: instruction, lines and labels "
-                                   "are the same under both\n"));
+        PB_TRY(pb_string_puts(out,
+                              "- it is not one of the original's: instruction, lines and labels "
+                              "are the same under both\n"));
     } else {
         PB_TRY(put_set(out, o));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench pscp: the score alone, from a CSV table. */
+/* peftbench pscp: computes just the score, from a CSV table. */
 #include "commands.h"
 
 #include "pb/json.h"
@@ -120,7 +120,7 @@ const pb_command command_pscp = {
     .help          = "the PSCP score of the methods of a CSV table",
     .usage         = "TABLE.csv [--beta-p X] [--beta-f X] [--beta-m X] [--width N] [--json]",
     .details       = "Columns: method, score, params, flops_t (10^12, already the difference "
-                     "to the base model), memory_gb (10^9 bytes); others are left alone. Each "
+                     "to the base model), memory_gb (10^9 bytes); others are ignored. Each "
                      "method has one row; numbers are decimal, from 0 to 1e15.\n",
     .options       = {options_pscp, options},
     .min_arguments = 1,

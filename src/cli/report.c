@@ -32,10 +32,10 @@ static const pb_option options[] = {
      .value    = "best|all|none",
      .fallback = "best",
      .choices  = pairs,
-     .help     = "paired tests in the text: of the best method, or all; none: not at all"},
+     .help     = "paired tests in the text: of the best method, all, or none"},
     {.name = "digest",
      .kind = PB_OPTION_FLAG,
-     .help = "print one hash over everything but timings, nothing else"},
+     .help = "print only one hash over everything but timings"},
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "the same as --format json"},
     PB_OPTION_END,
 };
@@ -125,10 +125,10 @@ const pb_command command_report = {
     .help    = "tables of scores, costs and PSCP from result files",
     .usage   = "FILE.h5… [--format text|csv|json] [-o PATH] [--pairs best|all|none] [--width N] "
                "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
-    .details = "In the text ? stands for what is not known and - for what does not apply. Several "
+    .details = "In the text, ? means not known and - means not applicable. Several "
                "files are read as one sweep; a cell that is in more than one "
                "counts once. Missing, failed and invalid cells are listed, and a mean "
-               "over some of its data sets says over how many. results/README.md defines "
+               "over only some data sets shows their number. results/README.md defines "
                "the intervals and the paired tests of methods; CSV and JSON have all "
                "pairs of methods.\n",
     .options = {options, options_pscp},

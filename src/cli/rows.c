@@ -70,7 +70,7 @@ static json_int_t number_at(const json_t *list, size_t i)
     return json_integer_value(json_array_get(list, i));
 }
 
-/* The mask has to be ones with zeros before and after them. */
+/* The mask must consist of ones, with zeros only before and after them. */
 static pb_status find_span(const json_t *row, row_span *span)
 {
     const json_t *mask = NULL;
@@ -115,7 +115,8 @@ static pb_status check_labels(const json_t *labels, const row_span *span, size_t
     return PB_OK;
 }
 
-/* Positions are 0, 1, 2, … and there is one type of token: other values would change the result. */
+/* Positions must be 0, 1, 2, … and there is only one type of token: other values would change the
+ * result. */
 static pb_status check_rest(const json_t *row, const row_span *span, size_t length)
 {
     const json_t *positions = NULL, *types = NULL;
@@ -126,7 +127,7 @@ static pb_status check_rest(const json_t *row, const row_span *span, size_t leng
         if (positions != NULL && number_at(positions, i) != (json_int_t)(i - span->begin)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "\"position_ids\"[%zu] is not %zu; positions count from 0 at the first "
-                           "token, others cannot be given",
+                           "token, other values are not supported",
                            i, i - span->begin);
         }
         if (types != NULL && number_at(types, i) != 0) {
@@ -158,13 +159,13 @@ static pb_status report_unknown(const row_reader *r, json_t *row, int64_t line)
         if (json_object_set_new_nocheck(r->reported, key, json_true()) != 0) {
             return PB_ERR_MEMORY;
         }
-        pb_log_warn("%s:%" PRId64 ": the key \"%.*s\" of token rows is not read", r->path, line,
+        pb_log_warn("%s:%" PRId64 ": the key \"%.*s\" of token rows is ignored", r->path, line,
                     pb_utf8_fit(key, 80), key);
     }
     return PB_OK;
 }
 
-/* Offsets stand in for pointers until the storage no longer moves: labels == NULL means none. */
+/* Offsets replace pointers until the storage no longer moves: labels == NULL means none. */
 static pb_status append_row(const row_reader *r, json_t *row, int64_t line)
 {
     const json_t *ids   = json_object_get(row, "input_ids");
@@ -254,7 +255,7 @@ static pb_status read_values(const row_reader *r, const pb_string *text)
         at += (size_t)error.position;
     }
     if (r->rows->count == 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: there is no row in it", r->path);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: contains no rows", r->path);
     }
     return PB_OK;
 }

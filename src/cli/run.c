@@ -26,7 +26,8 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-/* The tables and, as the last line, where the results are; with --json one object with both. */
+/* Prints the tables and, as the last line, the path of the results; with --json one object with
+ * both. */
 static pb_status write_report(const pb_cli *cli, const pb_results *results, const char *path,
                               pb_string *out)
 {
@@ -82,14 +83,14 @@ static pb_status run(pb_cli *cli)
         return help_config_print(cli);
     }
     PB_TRY(pb_comm_agree(cli->comm, check_usage(cli)));
-    pb_stop_catch(); /* on every rank: one that a signal ends would end the others too */
+    pb_stop_catch(); /* on every rank: a rank killed by a signal would end the others too */
     pb_stop_arm(0);
     pb_status status = run_sweep(cli);
     pb_stop_release();
     return status;
 }
 
-/* The seeds of a sweep are its axis. */
+/* The seeds of a sweep are an axis. */
 static const char *const without[] = {"seed", NULL};
 
 const pb_command command_run = {
@@ -97,13 +98,13 @@ const pb_command command_run = {
     .help          = "run the cells of a grid that have no result yet, and merge",
     .usage         = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "
                      "[--fresh] [--width N]",
-    .details       = "Start it under mpirun or srun, or alone. Finished cells of the folder "
+    .details       = "Start it under mpirun or srun, or directly. Finished cells of the folder "
                      "are skipped, so the same command continues after a stop or a kill. "
-                     "Mistakes that `plan` shows stop it before the first cell, all listed at "
+                     "Errors that `plan` shows stop it before the first cell, all listed at "
                      "once, with exit code 2; --keep-going lets the other cells run. Writes "
-                     "DIR/<sweep>.h5 and prints the tables of what is done; the path is the "
+                     "DIR/<sweep>.h5 and prints the tables of the finished cells; the path is the "
                      "last line. Seeds are an axis: --set sweep.seeds=[1,2]. Exit code 3: "
-                     "stopped with everything kept; 4: some cells failed. One run at a time "
+                     "stopped with everything kept; 4: some cells failed. Only one run at a time "
                      "works in a folder; it holds DIR/run.lock. A damaged shard is renamed to "
                      "*.damaged, and its cell is run again; shards of another configuration "
                      "are kept and left out.\n",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench score: predictions and labels on JSON lines → the metrics of a data set. */
+/* peftbench score: computes the metrics of a data set from predictions and labels on JSON lines. */
 #include "commands.h"
 #include "dataset_config.h"
 #include "lines.h"
@@ -24,7 +24,7 @@ typedef struct line {
     json_t *json;
     const char *prediction, *label;
     char *id;             /* of the question, NULL without a row */
-    const char **answers; /* all right ones, ended by NULL; NULL without a row */
+    const char **answers; /* all correct ones, ended by NULL; NULL without a row */
     int64_t number;
 } line;
 
@@ -48,7 +48,7 @@ static pb_status text_of(const json_t *row, const char *key, const char **out)
     return PB_OK;
 }
 
-/* {"idx": {"passage": 3, "query": 7}, "answers": ["…", …]} as ReCoRD has it. */
+/* {"idx": {"passage": 3, "query": 7}, "answers": ["…", …]} as in ReCoRD. */
 static pb_status read_question(const json_t *row, line *l)
 {
     const json_t *idx     = json_object_get(row, "idx");
@@ -60,11 +60,11 @@ static pb_status read_question(const json_t *row, line *l)
 
     if (!json_is_integer(passage) || !json_is_integer(query)) {
         return PB_FAIL(PB_ERR_FORMAT, "\"row\" needs \"idx\": {\"passage\": N, \"query\": N} with "
-                                      "whole numbers, which say what question it is");
+                                      "whole numbers that identify the question");
     }
     if (count == 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "\"row\" needs \"answers\", a list of all right answers; "
-                                      "leave rows without one out");
+        return PB_FAIL(PB_ERR_FORMAT, "\"row\" needs \"answers\", a list of all correct answers; "
+                                      "leave out rows without one");
     }
     PB_TRY(PB_ALLOC(l->answers, count + 1));
     for (size_t k = 0; k < count; k++) {
@@ -86,8 +86,8 @@ static pb_status check_question(const job *j, const json_t *row, line *l)
         return PB_OK;
     }
     if (j->count > 1 && (row == NULL) != (j->lines[0].id == NULL)) {
-        return PB_FAIL(PB_ERR_FORMAT, "some lines have a \"row\" and some have none; give it with "
-                                      "every line or with none");
+        return PB_FAIL(PB_ERR_FORMAT, "only some lines have a \"row\"; give it with "
+                                      "every line or with no line");
     }
     return row != NULL ? read_question(row, l) : PB_OK;
 }
@@ -98,7 +98,7 @@ static pb_status take(void *context, json_t *json, int64_t number)
 
     if (!json_is_object(json)) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "{\"prediction\": \"…\", \"label\": \"…\"} is expected, not a list or a "
+                       "expected {\"prediction\": \"…\", \"label\": \"…\"}, not a list or a "
                        "single value");
     }
     PB_TRY(PB_GROW(j->lines, j->count + 1));
@@ -169,7 +169,7 @@ static pb_status score_columns(const job *j, const columns *c, const pb_config_l
         .label_count  = labels->count,
     };
     if (j->metric->reads_questions && !asked) {
-        pb_log_warn("score: no line has a \"row\": each is taken for a question of its own with "
+        pb_log_warn("score: no line has a \"row\": each is taken as a separate question with "
                     "its label as the only answer");
     }
     return pb_metric_score(j->metric->name, &input, result);
@@ -232,7 +232,7 @@ static pb_status score_input(const pb_cli *cli, const pb_config *config,
                         pb_metric_require(dataset->metric, &j.metric)));
     PB_TRY_GOTO(status, lines_each("{\"prediction\": \"…\", \"label\": \"…\"}", 0, take, &j), done);
     if (j.count == 0) {
-        status = PB_FAIL(PB_ERR_FORMAT, "standard input: there is no line to score; each is "
+        status = PB_FAIL(PB_ERR_FORMAT, "standard input: no lines to score; each is "
                                         "{\"prediction\": \"…\", \"label\": \"…\"}");
         goto done;
     }
@@ -243,7 +243,7 @@ done:
     return status;
 }
 
-/* The files of rows are not needed: their names may lean on the environment. */
+/* The files of rows are not needed: their names may depend on the environment. */
 static pb_status read_options(const pb_cli *cli, pb_config **config, pb_dataset_options *dataset)
 {
     static const char *const groups[] = {"dataset", NULL};
@@ -273,15 +273,15 @@ const pb_command command_score = {
     .help    = "the metrics of predictions, on JSON lines",
     .usage   = "--dataset NAME --protocol paper|corrected [--set dataset.KEY=VALUE] < LINES",
     .details = "Reads {\"prediction\": \"…\", \"label\": \"…\"} per line, texts both: "
-               "what was generated and the right answer as the data set writes it. "
+               "what was generated and the correct answer as the data set writes it. "
                "ReCoRD also needs \"row\": {\"idx\": {\"passage\": N, \"query\": N}, "
-               "\"answers\": [\"…\"]}, which says what rows are one question and what is "
-               "right. Other keys are ignored. Prints one JSON object: the values of the "
+               "\"answers\": [\"…\"]}, which identifies the rows of one question and what is "
+               "correct. Other keys are ignored. Prints one JSON object: the values of the "
                "data set's metric by name, \"main\" (which enters the tables) and the "
                "ends of its 95 % interval, \"main_low\" and \"main_high\"; "
                "results/README.md describes them. A value that is undefined is \"NaN\".\n\n"
-               "Of the data set's file the metric and the labels count; its rows need "
-               "not be there. A line that cannot be read, or has more than 64 MiB, ends "
+               "Only the metric and the labels of the data set's file are used; its rows need "
+               "not exist. A line that cannot be read, or has more than 64 MiB, ends "
                "the command.\n",
     .options = {dataset_config_options, options},
     .run     = run,

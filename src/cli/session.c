@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opening what a single-process command works with. */
+/* Opens the objects of a single-process command. */
 #include "session.h"
 
 #include "pb/adapter.h"
@@ -50,7 +50,7 @@ pb_status session_threads(const pb_cli *cli, int *out)
     return PB_OK;
 }
 
-/* The file may belong to an axis of a grid and hold other groups beside `method`. */
+/* The file may belong to an axis of a grid and have groups besides `method`. */
 static pb_status check_groups(const pb_config *config)
 {
     static const char *const groups[]   = {"method", "train", "data", "eval", NULL};
@@ -60,7 +60,7 @@ static pb_status check_groups(const pb_config *config)
     return PB_OK;
 }
 
-/* Lays --set over the configuration of --method, if there is one. */
+/* Applies --set to the configuration of --method, if there is one. */
 static pb_status set_keys(const pb_cli *cli, session *s)
 {
     int64_t count           = 0;
@@ -69,7 +69,7 @@ static pb_status set_keys(const pb_cli *cli, session *s)
         if (s->config == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {
             return PB_FAIL(
                 PB_ERR_USAGE,
-                "%s: --set %s: here it changes keys of the group method of --method only",
+                "%s: --set %s: this command changes only keys of the group method of --method",
                 cli->command->name, sets[i]);
         }
         PB_TRY(pb_config_set(s->config, sets[i]));
@@ -91,7 +91,7 @@ static pb_status open_adapter(const pb_cli *cli, const char *adapter, const char
     if (adapter == NULL) {
         return init == NULL ? PB_OK
                             : PB_FAIL(PB_ERR_USAGE,
-                                      "%s: --init gives values to an adapter, and there is none",
+                                      "%s: --init sets the values of an adapter, but there is none",
                                       cli->command->name);
     }
     return init != NULL

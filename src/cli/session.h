@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the single-process commands share: backend, model, method and network as the options ask for
- * them, and token rows read from JSON lines. */
+/* Shared by the single-process commands: backend, model, method and network as given by the
+ * options, and token rows read from JSON lines. */
 #pragma once
 
 #include "pb/cli.h"
@@ -22,16 +22,17 @@ typedef struct session {
 /* These commands run in one process: fails under a launcher with more. */
 pb_status session_check_alone(const pb_cli *cli) PB_MUST_USE;
 
-/* --threads as a number: 0 becomes one per processor; a number too large is refused. */
+/* --threads as a number: 0 becomes one per processor; too large a number is refused. */
 pb_status session_threads(const pb_cli *cli, int *out) PB_MUST_USE;
 
 extern const pb_option session_options[]; /* --model --adapter --init */
 
-/* Opens what these and the common options name. Without --adapter, the group `method` of the file
- * `method` makes a new adapter; NULL: none. `seed`: of a new adapter and of training. */
+/* Opens the objects that these and the common options name. Without --adapter, the group `method`
+ * of the file `method` defines a new adapter; NULL: none. `seed`: of a new adapter and of
+ * training. */
 pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed,
                        session *s) PB_MUST_USE;
-/* Makes the method of the group `method` of s->config, with --set applied. */
+/* Creates the method from the group `method` of s->config, with --set applied. */
 pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *s) PB_MUST_USE;
 /* Weights and network over the model and the method. */
 pb_status session_create_network(session *s) PB_MUST_USE;
@@ -47,7 +48,7 @@ typedef struct session_rows {
 
 /* Every row is an object with "input_ids" and, with `labels`, "labels" of the same length (-100:
  * not trained); rows follow one another or form an array. Tokens at the ends of a row where
- * "attention_mask" is 0 are cut off. Errors name file:line; ids must lie in 0 … vocab - 1. */
+ * "attention_mask" is 0 are cut off. Errors name file:line; ids must be in 0 … vocab - 1. */
 pb_status session_rows_read(const char *path, bool labels, int64_t vocab,
                             session_rows *out) PB_MUST_USE;
 void session_rows_clear(session_rows *rows);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench status: the progress of a results directory. Only reads, so it may run beside the job.
- */
+/* peftbench status: the progress of a results directory. Only reads, so it can run while the job
+ * works. */
 #include "commands.h"
 
 #include "pb/clock.h"
@@ -16,7 +16,7 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-/* A count, null where it is unknown. */
+/* A count, null if it is unknown. */
 static void put_count(pb_json *json, const char *key, int64_t value)
 {
     if (value >= 0) {
@@ -99,13 +99,13 @@ static pb_status text_left(const pb_sweep_progress *p, pb_string *out)
         PB_TRY(pb_string_printf(out, "         %s\n", p->damaged[i]));
     }
     if (p->stale > 0) {
-        PB_TRY(pb_string_printf(out, "stale    %s of other cells or configurations\n",
+        PB_TRY(pb_string_printf(out, "stale    %s, of other cells or configurations\n",
                                 pb_table_count(shards, p->stale, "shard")));
     }
     return PB_OK;
 }
 
-/* A line per process, without columns: names have any length. */
+/* One line per process, without columns because names have any length. */
 static pb_status text_runnings(const pb_running_list *list, pb_string *out)
 {
     for (int64_t i = 0; i < list->count; i++) {
@@ -140,8 +140,8 @@ static pb_status put_text(const pb_sweep_progress *p, pb_string *out)
                             p->done, p->failed, p->invalid));
     PB_TRY(text_left(p, out));
     if (isfinite(p->cells_per_hour)) {
-        PB_TRY(pb_string_printf(out, "rate     %.1f cells per hour, the latest ones\n",
-                                p->cells_per_hour));
+        PB_TRY(
+            pb_string_printf(out, "rate     %.1f cells per hour, recently\n", p->cells_per_hour));
     }
     if (p->left > 0 && isfinite(p->seconds_left)) {
         PB_TRY(pb_string_printf(out, "to go    %.0f s at that rate\n", p->seconds_left));
@@ -171,11 +171,11 @@ out:
 
 const pb_command command_status = {
     .name          = "status",
-    .help          = "cells of a directory that are done, failed and left, and what runs where",
+    .help          = "which cells of a directory are done, failed or left, and what runs where",
     .usage         = "DIR [--json]",
     .details       = "Reads DIR/plan.json and the shards; works while the job is running. "
-                     "Damaged shards are named; their cells are among those left. For every "
-                     "process of a run at work: cell, host, rank, process and progress.\n",
+                     "Damaged shards are named; their cells count as left. For every "
+                     "process of a running sweep: cell, host, rank, process and progress.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

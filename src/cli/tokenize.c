@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench tokenize: texts to ids and back, one JSON object a line. */
+/* peftbench tokenize: converts texts to ids and back, one JSON object per line. */
 #include "commands.h"
 #include "bench/bench.h"
 #include "lines.h"
@@ -24,14 +24,14 @@ static const pb_option options[] = {
     {.name = "decode", .kind = PB_OPTION_FLAG, .help = "from ids to text"},
     {.name = "json-lines",
      .kind = PB_OPTION_FLAG,
-     .help = "input and output are JSON lines; they always are, the option says so"},
+     .help = "input and output are JSON lines (always the case; the option is optional)"},
     {.name = "bench",
      .kind = PB_OPTION_FLAG,
      .help = "measure the speed of encoding, on one thread and on --threads; reads no input"},
     {.name  = "text",
      .kind  = PB_OPTION_TEXT,
      .value = "FILE",
-     .help  = "with --bench: the text; without it 20 MB of prose, code and scripts are made"},
+     .help  = "with --bench: the text; default: 20 MB of synthetic prose, code and scripts"},
     {.name     = "threads",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -45,7 +45,7 @@ static const pb_option options[] = {
      .fallback = "42",
      .minimum  = 0,
      .maximum  = 1e15,
-     .help     = "with --bench: of the text that is made"},
+     .help     = "with --bench: seed of the synthetic text"},
     {.name = "json", .kind = PB_OPTION_FLAG, .help = "with --bench: JSON lines"},
     PB_OPTION_END,
 };
@@ -63,7 +63,7 @@ static pb_status encode(job *j, const json_t *row)
     const json_t *text = json_object_get(row, "text");
 
     if (!json_is_string(text)) {
-        return PB_FAIL(PB_ERR_FORMAT, "{\"text\": \"…\"} is expected");
+        return PB_FAIL(PB_ERR_FORMAT, "expected {\"text\": \"…\"}");
     }
     j->ids.count = 0;
     PB_TRY(pb_tokenizer_encode(j->tokenizer, json_string_value(text), json_string_length(text),
@@ -85,7 +85,7 @@ static pb_status read_ids(job *j, const json_t *row)
     const json_t *list = json_object_get(row, "ids");
 
     if (!json_is_array(list)) {
-        return PB_FAIL(PB_ERR_FORMAT, "{\"ids\": […]} is expected");
+        return PB_FAIL(PB_ERR_FORMAT, "expected {\"ids\": […]}");
     }
     j->ids.count = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -149,11 +149,11 @@ const pb_command command_tokenize = {
     .name  = "tokenize",
     .help  = "texts to token ids and back, on JSON lines",
     .usage = "--model DIR ([--special] [--decode] [--json-lines] < LINES | --bench [--text FILE])",
-    .details = "Reads {\"text\": …} per line and prints {\"ids\": […]}; with --decode "
-               "the other way round, special tokens spelled out. Special tokens spelled "
-               "in a text are recognised. Other keys of a line are ignored; a line that "
+    .details = "Reads {\"text\": …} per line and prints {\"ids\": […]}; --decode works "
+               "in the other direction and spells out special tokens. Special tokens spelled "
+               "out in a text are recognised. Other keys of a line are ignored; a line that "
                "cannot be read, or has more than 64 MiB, ends the command.\n\n"
-               "--bench prints megabytes (10^6) a second, the best of three rounds over "
+               "--bench prints megabytes (10^6 bytes) per second, the best of three rounds over "
                "rows of about 1 kB.\n",
     .options = {options},
     .run     = run,

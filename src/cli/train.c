@@ -16,12 +16,12 @@ static const pb_option options[] = {
     {.name  = "method",
      .kind  = PB_OPTION_TEXT,
      .value = "FILE.cfg",
-     .help  = "a new adapter by the group method of this file; its group train counts too"},
+     .help  = "a new adapter from the group method of this file; its group train counts too"},
     {.name     = "batches",
      .kind     = PB_OPTION_TEXT,
      .value    = "FILE.jsonl",
      .required = true,
-     .help = "rows {\"input_ids\", \"labels\"}, in file order, from the start again at the end; "
+     .help = "rows {\"input_ids\", \"labels\"}, used in file order, wrapping around at the end; "
              "padding that \"attention_mask\" marks is cut"},
     {.name     = "steps",
      .kind     = PB_OPTION_INT,
@@ -96,7 +96,7 @@ done:
     return status;
 }
 
-/* Says which keys the group `train` of the method's file sets. */
+/* Logs which keys the group `train` of the method's file sets. */
 static pb_status tell_group(const pb_config *config)
 {
     pb_string keys  = {0};
@@ -108,7 +108,7 @@ static pb_status tell_group(const pb_config *config)
         PB_TRY_GOTO(status, pb_config_key(config, "train", i, &key), done);
     }
     if (keys.length > 0) {
-        pb_log_info("%s: its group train gives %s, unless an option does", pb_config_path(config),
+        pb_log_info("%s: its group train sets %s, unless an option does", pb_config_path(config),
                     keys.data);
     }
 done:
@@ -116,7 +116,8 @@ done:
     return status;
 }
 
-/* Options of the command line, over the group `train` of the method's file, over the defaults. */
+/* Options of the command line override the group `train` of the method's file, which overrides the
+ * defaults. */
 static pb_status read_options(const pb_cli *cli, const pb_config *config, pb_train_options *o)
 {
     PB_TRY(pb_config_defaults(pb_train_fields, o));
@@ -131,7 +132,7 @@ static pb_status read_options(const pb_cli *cli, const pb_config *config, pb_tra
     return PB_OK;
 }
 
-/* Makes and removes what the writer of `path` will make first. */
+/* Creates and removes the temporary file with which writing `path` will begin. */
 static pb_status probe(const char *path)
 {
     char *temporary = NULL;
@@ -144,7 +145,7 @@ static pb_status probe(const char *path)
     return PB_OK;
 }
 
-/* Whatever the run writes at its end is tried before its first step. */
+/* All outputs written at the end of the run are tried before its first step. */
 static pb_status check_outputs(const pb_cli *cli)
 {
     static const char *const files[] = {"dump-grads", "dump-final"};
@@ -169,7 +170,7 @@ done:
     return status == PB_OK ? PB_OK : pb_error_prefix(status, "--save");
 }
 
-/* Lines that nobody reads are no reason to go on; files are. */
+/* True if the reader of standard output is gone and there are no files to write. */
 static bool is_in_vain(void *opaque)
 {
     const context *c = opaque;
@@ -229,9 +230,9 @@ const pb_command command_train = {
     .name     = "train",
     .help     = "train an adapter on token rows",
     .usage    = "--model DIR (--method FILE.cfg | --adapter DIR) --batches FILE.jsonl --steps N",
-    .details  = "Prints one JSON line per step. \"step\" is the number of steps before "
+    .details  = "Prints one JSON line per step. \"step\" counts the steps before "
                 "it, from 0; loss and grad_norm are those before the update (and before "
-                "clipping), lr is the one of the update; tokens are real ones, without "
+                "clipping), lr is that of the update; tokens are real ones, without "
                 "padding and virtual ones.\n",
     .options  = {session_options, options},
     .computes = true,

@@ -213,8 +213,7 @@ pb_status pb_plan_read(const char *directory, pb_plan *out)
 
     PB_TRY(pb_path_join(directory, PLAN_NAME, &path));
     if (!pb_path_exists(path)) {
-        status =
-            PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such file; `peftbench run` writes it", path);
+        status = PB_FAIL(PB_ERR_NOT_FOUND, "%s: no such file; `peftbench run` writes it", path);
         goto out;
     }
     PB_TRY_GOTO(status, pb_json_file_read(path, PLAN_BYTES, &root), out);

@@ -25,27 +25,27 @@ static const pb_option options[] = {
     {.name  = "model",
      .kind  = PB_OPTION_TEXT,
      .value = "DIR",
-     .help  = "a checkpoint in place of a shape"},
+     .help  = "a checkpoint instead of a shape"},
     {.name = "load",
      .kind = PB_OPTION_FLAG,
-     .help = "measure how fast the checkpoint is opened, in place of training"},
+     .help = "measure how fast the checkpoint is opened, instead of training"},
     {.name     = "shape",
      .kind     = PB_OPTION_TEXT,
      .value    = "SHAPE",
      .fallback = "40m",
-     .help     = "a name, or keys as in layers=8,width=512; both stand below"},
+     .help     = "a name, or keys as in layers=8,width=512; see below"},
     {.name     = "method",
      .kind     = PB_OPTION_TEXT,
      .value    = "NAME",
      .fallback = "lora",
-     .help     = "method of the registry"},
+     .help     = "name of a method"},
     {.name     = "steps",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .fallback = "8",
      .minimum  = 2,
      .maximum  = 100000,
-     .help     = "steps, and forward passes, that are timed, after two that are not"},
+     .help     = "timed steps and forward passes, after two untimed ones"},
     {.name     = "batch",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -59,19 +59,19 @@ static const pb_option options[] = {
      .fallback = "128",
      .minimum  = 1,
      .maximum  = 1048576,
-     .help     = "prompt tokens of a row"},
+     .help     = "prompt tokens per row"},
     {.name     = "answer",
      .kind     = PB_OPTION_INT,
      .value    = "N",
      .fallback = "8",
      .minimum  = 1,
      .maximum  = 1048576,
-     .help     = "answer tokens of a row"},
+     .help     = "answer tokens per row"},
     PB_OPTION_END,
 };
 
 typedef struct sample_stats {
-    double *seconds, *forward; /* [steps] of the timed ones, of passes without a gradient */
+    double *seconds, *forward; /* [steps] of the timed steps; of passes without a gradient */
     int64_t count, warm;
     int64_t tokens; /* of one step */
     pb_backend *backend;
@@ -92,18 +92,18 @@ static pb_status on_step(void *opaque, const pb_train_step *step)
 typedef struct figures {
     const char *method, *backend;
     int64_t parameters, trainable;
-    double step, step_min, step_max; /* seconds, the median first */
+    double step, step_min, step_max; /* seconds: median, smallest, largest */
     double tokens_per_second;
-    double forward; /* seconds, the median */
+    double forward; /* seconds, median */
     double forward_tokens_per_second;
     double gemm_share, attention_share; /* of the steps' time */
-    double gflops, gemm_gflops;         /* of the steps, of the square product */
-    const char *peak;                   /* the best kernels known of, */
+    double gflops, gemm_gflops;         /* of the steps; of the square product */
+    const char *peak;                   /* the best known kernels, */
     double peak_gflops;                 /* and the square product's rate with them */
     double peak_mb;
 } figures;
 
-/* `done`: what the backend did in the timed steps. */
+/* `done`: the backend's work in the timed steps. */
 static figures summarise(const session *s, const sample_stats *stats, pb_backend_work done,
                          double gemm)
 {
@@ -163,25 +163,25 @@ static pb_status put_json(const figures *f, pb_string *out)
 
 static pb_status put_text(const figures *f, pb_string *out)
 {
-    return pb_string_printf(
-        out,
-        "method              %s\n"
-        "parameters          %" PRId64 "\n"
-        "trainable           %" PRId64 "\n"
-        "step                %.4f s median, %.4f … %.4f\n"
-        "training            %.1f tokens/s\n"
-        "forward             %.1f tokens/s, the loss without a gradient\n"
-        "time in products    %.4f of the step\n"
-        "time in attention   %.4f of the step\n"
-        "rate                %.2f GFLOP/s\n"
-        "square product      %.2f GFLOP/s\n"
-        "MFU                 %.4f of %.2f GFLOP/s, the square product with %s\n"
-        "peak memory         %.1f MB, accounted; not what is mapped of a checkpoint\n"
-        "backend             %s\n",
-        f->method, f->parameters, f->trainable, f->step, f->step_min, f->step_max,
-        f->tokens_per_second, f->forward_tokens_per_second, f->gemm_share, f->attention_share,
-        f->gflops, f->gemm_gflops, f->gflops / f->peak_gflops, f->peak_gflops, f->peak, f->peak_mb,
-        f->backend);
+    return pb_string_printf(out,
+                            "method              %s\n"
+                            "parameters          %" PRId64 "\n"
+                            "trainable           %" PRId64 "\n"
+                            "step                %.4f s median, %.4f … %.4f\n"
+                            "training            %.1f tokens/s\n"
+                            "forward             %.1f tokens/s, the loss without a gradient\n"
+                            "time in products    %.4f of the step\n"
+                            "time in attention   %.4f of the step\n"
+                            "rate                %.2f GFLOP/s\n"
+                            "square product      %.2f GFLOP/s\n"
+                            "MFU                 %.4f of %.2f GFLOP/s, the square product with %s\n"
+                            "peak memory         %.1f MB, accounted; without mapped checkpoints\n"
+                            "backend             %s\n",
+                            f->method, f->parameters, f->trainable, f->step, f->step_min,
+                            f->step_max, f->tokens_per_second, f->forward_tokens_per_second,
+                            f->gemm_share, f->attention_share, f->gflops, f->gemm_gflops,
+                            f->gflops / f->peak_gflops, f->peak_gflops, f->peak, f->peak_mb,
+                            f->backend);
 }
 
 static pb_status print_result(const pb_cli *cli, const figures *f)
@@ -239,7 +239,7 @@ static pb_status open_bench(const pb_cli *cli, session *s)
     return session_create_network(s);
 }
 
-/* The batches of the steps once more, as a validation sees them. */
+/* The batches of the steps again, as in a validation. */
 static pb_status time_forward(const session *s, const pb_sample *rows, int64_t batch,
                               sample_stats *stats)
 {
@@ -297,7 +297,7 @@ static pb_status refuse_beside_load(const pb_cli *cli)
                                          "answer", "seed",   "dtype", "set"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (pb_cli_given(cli, others[i])) {
-            return PB_FAIL(PB_ERR_USAGE, "bench: --%s changes nothing with --load", others[i]);
+            return PB_FAIL(PB_ERR_USAGE, "bench: --%s has no effect with --load", others[i]);
         }
     }
     return PB_OK;
@@ -339,12 +339,12 @@ done:
 
 const pb_command command_bench = {
     .name     = "bench",
-    .help     = "speed and memory of training and evaluation, on random weights and made-up rows",
+    .help     = "speed and memory of training and evaluation, on random weights and synthetic rows",
     .usage    = "[--shape SHAPE | --model DIR [--load]] [--method NAME] [--steps N] [--batch N] "
                 "[--prompt N] [--answer N]",
     .details  = "Shapes by name: tiny, 40m, smollm2-135m, llama-3.2-1b, llama-3-8b; the "
                 "keys of a shape are layers, width, heads, kv_heads, ff, vocab and "
-                "architecture, as in layers=8,width=512; what a list leaves out is as in "
+                "architecture, as in layers=8,width=512; omitted keys are those of "
                 "40m. Tokens per second count real tokens of the rows. The rows have "
                 "nothing in common, so no prefix is shared. --set changes keys of the "
                 "method: Phi3ForCausalLM has other modules than LoRA's defaults and needs "

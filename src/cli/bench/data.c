@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench data --bench: the rates of the stages from a file of rows to token rows, and the memory
- * they take, for growing numbers of rows. */
+/* peftbench data --bench: the rates of the stages between a file of rows and token rows, and their
+ * memory, for increasing numbers of rows. */
 #include "bench.h"
 #include "commands.h"
 #include "dataset_config.h"
@@ -17,10 +17,10 @@
 
 typedef enum stage {
     STAGE_PARSE,    /* reading, parsing */
-    STAGE_ROWS,     /* the same and building texts */
-    STAGE_TOKENISE, /* alone */
-    STAGE_ENCODE,   /* all of it, token rows in memory */
-    STAGE_MAKE,     /* all of it, into the cache */
+    STAGE_ROWS,     /* reading, parsing, building texts */
+    STAGE_TOKENISE, /* tokenising alone */
+    STAGE_ENCODE,   /* all stages, token rows in memory */
+    STAGE_MAKE,     /* all stages, into the cache */
     STAGE_FIND,     /* from the cache */
     STAGE_COUNT
 } stage;
@@ -28,11 +28,12 @@ typedef enum stage {
 typedef struct figures {
     int64_t rows, tokens, file_bytes;
     double seconds[STAGE_COUNT];
-    double processor[STAGE_COUNT]; /* seconds of all threads: what other work does not disturb */
+    double processor[STAGE_COUNT]; /* seconds of all threads, which other work does not disturb */
     size_t held;                   /* bytes of the token rows */
-    size_t beyond;   /* the most held beside them while they are made, without the next */
+    size_t beyond;   /* the most held besides them during their making, without `caches` */
     size_t caches;   /* of the tokenizer, which pb_tokenizer_trim frees */
-    size_t resident; /* the most the process grew by meanwhile, as the system counts; 0: unknown */
+    size_t resident; /* the most by which the process grew meanwhile, as counted by the system; 0:
+                        unknown */
 } figures;
 
 typedef struct bench {
@@ -44,7 +45,7 @@ typedef struct bench {
     made_text made;
 } bench;
 
-/* Where a stage began. */
+/* The start of a stage. */
 typedef struct moment {
     double seconds, processor;
 } moment;
@@ -84,7 +85,7 @@ out_rows:
     return status;
 }
 
-/* Tokens of a chunk, thrown away. */
+/* Tokenises a chunk and discards the tokens. */
 static pb_status tokenise(const bench *b, const pb_example *examples, int64_t count)
 {
     bool failed = false;
@@ -96,7 +97,7 @@ static pb_status tokenise(const bench *b, const pb_example *examples, int64_t co
                                                      examples[i].answer, true, &r) != PB_OK;
         pb_rendered_clear(&r);
     }
-    return failed ? PB_FAIL(PB_ERR_FORMAT, "a made-up row cannot be tokenised") : PB_OK;
+    return failed ? PB_FAIL(PB_ERR_FORMAT, "a synthetic row cannot be tokenised") : PB_OK;
 }
 
 static pb_status time_stages(const bench *b, const pb_dataset *ds, figures *f)
@@ -178,7 +179,7 @@ static pb_status measure_datasets(const bench *b, const pb_dataset *ds, const pb
                  : PB_FAIL(PB_ERR_IO, "the token cache in %s does not work", b->folder.cache);
 }
 
-/* Makes the file as long as `rows` and measures it. */
+/* Extends the file to `rows` rows and measures it. */
 static pb_status measure(bench *b, int64_t rows, int64_t before, figures *f)
 {
     pb_data_options data = {0};
@@ -260,8 +261,8 @@ static pb_status put_text(const bench *b, const figures *f, pb_string *out)
                                    : pb_string_puts(out, "\n"));
     }
     return pb_string_printf(out,
-                            "  token rows   %9.3f MB, %.1f bytes a row\n"
-                            "  peak beyond  %9.3f MB, %.1f bytes a row\n"
+                            "  token rows   %9.3f MB, %.1f bytes per row\n"
+                            "  peak beyond  %9.3f MB, %.1f bytes per row\n"
                             "  tokenizer    %9.3f MB of caches\n"
                             "  resident     %9.3f MB more at the peak\n",
                             (double)f->held / mega, (double)f->held / (double)f->rows,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The folder of data --bench: its files are removed with the command, also when it is stopped. */
+/* The folder of data --bench: its files are removed when the command ends, also when it is
+ * stopped. */
 #include "rows.h"
 
 #include "pb/file.h"

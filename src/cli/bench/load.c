@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench bench --load: the rate at which a checkpoint is opened, beside the rate at which this
- * machine copies memory. */
+/* peftbench bench --load: the rate at which a checkpoint is opened, compared with the rate at which
+ * this machine copies memory. */
 #include "bench.h"
 #include "commands.h"
 #include "session.h"
@@ -19,7 +19,7 @@ enum { ROUNDS = 5 };
 #define COPY_PIECE ((size_t)1 << 20)
 #define GIGA       1e9
 
-/* The best of some rounds, the first of which warms the page cache. */
+/* The best of several rounds; the first one warms the page cache. */
 static pb_status time_open(const char *directory, int threads, double *seconds, size_t *bytes)
 {
     *seconds = 0.0;
@@ -35,7 +35,7 @@ static pb_status time_open(const char *directory, int threads, double *seconds, 
     return PB_OK;
 }
 
-/* Bytes copied per second between blocks that have been written before. */
+/* Bytes copied per second between blocks that were written before. */
 static pb_status time_copy(int threads, double *rate)
 {
     char *from       = NULL;
@@ -44,7 +44,7 @@ static pb_status time_copy(int threads, double *rate)
     double best      = 0.0;
     PB_TRY_GOTO(status, PB_ALLOC(from, COPY_BYTES), done);
     PB_TRY_GOTO(status, PB_ALLOC(to, COPY_BYTES), done);
-    /* Pages lie near the thread that touches them first. */
+    /* Pages are placed near the thread that first touches them. */
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t at = 0; at < COPY_BYTES; at += COPY_PIECE) {
         memset(from + at, 1, COPY_PIECE);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Made-up rows for data --bench. */
+/* Synthetic rows for data --bench. */
 #include "rows.h"
 
 #include "pb/file.h"
@@ -10,7 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-/* One row in so many has words of another script, and one a quotation or a slash. */
+/* One in SCRIPT_ROWS rows has words of another script, one in ESCAPE_ROWS a quotation and a
+ * slash. */
 enum { SCRIPT_ROWS = 30, ESCAPE_ROWS = 12, MOST_WORDS = 200 };
 
 /* A number of words with this mean, 3 at least: many short texts, few long ones. */
@@ -42,7 +43,7 @@ static pb_status put_sentence(made_text *m, double mean)
     return PB_OK;
 }
 
-/* As a JSON text in ASCII, with "\/", as the hub's files are written. */
+/* Writes a JSON text in ASCII, with "\/", like the hub's files. */
 static void write_text(const char *text, FILE *file)
 {
     size_t size = 0;
@@ -80,7 +81,7 @@ pb_status bench_rows_append(made_text *m, int64_t count, FILE *file)
         PB_TRY(write_row(m, file));
     }
     if (fflush(file) != 0 || ferror(file) != 0) {
-        return PB_FAIL(PB_ERR_IO, "the made-up rows cannot be written: %s%s", strerror(errno),
+        return PB_FAIL(PB_ERR_IO, "the synthetic rows cannot be written: %s%s", strerror(errno),
                        pb_file_remedy(errno));
     }
     return PB_OK;

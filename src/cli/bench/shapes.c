@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Shapes of models, by name or by their sizes. */
+/* Shapes of models, by name or by size. */
 #include "shapes.h"
 
 #include "pb/json.h"
@@ -25,7 +25,7 @@ static const named_shape shapes[] = {
 };
 
 /* One "key=number" of a shape, or its architecture; `part` lives as long as the shape. *given has a
- * bit for each key so far. */
+ * bit for each key seen so far. */
 static pb_status shape_part(const char *part, named_shape *s, unsigned *given)
 {
     const struct {
@@ -64,7 +64,7 @@ static pb_status shape_part(const char *part, named_shape *s, unsigned *given)
                    part);
 }
 
-/* Parts between commas, over the default shape; `text` is cut into them. */
+/* Applies the parts between commas to the default shape; `text` is cut up. */
 static pb_status shape_parts(char *text, named_shape *s)
 {
     unsigned given = 0;

@@ -5,5 +5,5 @@
 #include "pb/model.h"
 
 /* The configuration of a named shape ("40m"), or of sizes as in "layers=8,width=512", which replace
- * those of the shape 40m. PB_ERR_USAGE names the part that is wrong. */
+ * those of the shape 40m. PB_ERR_USAGE names the invalid part. */
 pb_status bench_shape(const char *text, pb_model_config *config) PB_MUST_USE;

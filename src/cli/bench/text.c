@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Made-up text for the benchmarks: words of a made-up language by Zipf's law, and other scripts. */
+/* Synthetic text for the benchmarks: words of an artificial language by Zipf's law, and other
+ * scripts. */
 #include "text.h"
 
 #include "pb/utf8.h"
@@ -16,7 +17,7 @@ uint64_t made_below(made_text *m, uint64_t n)
     return pb_random_below(m->stream, m->draw++, n);
 }
 
-/* A word of a language of `WORDS` words: the most frequent ones are English, the others made of
+/* A word of a language of `WORDS` words: the most frequent ones are English, the others consist of
  * syllables, short ones first. */
 pb_status made_word(made_text *m, uint64_t number, bool capital)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Synthetic text for the benchmarks: the same for a seed everywhere, with words, punctuation and
- * scripts as in real texts. */
+/* Synthetic text for the benchmarks: the same everywhere for the same seed, with words, punctuation
+ * and scripts as in real texts. */
 #pragma once
 
 #include "pb/random.h"

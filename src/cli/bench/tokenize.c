@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench tokenize --bench: how many bytes a second, on one thread and on several. */
+/* peftbench tokenize --bench: bytes per second, on one thread and on several. */
 #include "bench.h"
 #include "commands.h"
 #include "text.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Size of the text that is made up, of a row at least, and of a file at most. */
+/* Bytes of the synthetic text; of a row, at least; and of a file, at most. */
 enum { MIX_BYTES = 20 * 1000 * 1000, ROW_BYTES = 1000 };
 #define FILE_BYTES ((size_t)1 << 30)
 
@@ -46,7 +46,7 @@ static pb_status put_signs(made_text *m)
     return pb_string_puts(&m->text, " ");
 }
 
-/* By parts of a sentence's length: 70 % prose, 15 % code, 7 % other scripts, 8 % signs. */
+/* In pieces the length of a sentence: 70 % prose, 15 % code, 7 % other scripts, 8 % symbols. */
 static pb_status make_mix(int64_t seed, pb_string *out)
 {
     made_text m      = made_text_begin(seed);
@@ -67,7 +67,7 @@ static pb_status make_mix(int64_t seed, pb_string *out)
     return PB_OK;
 }
 
-/* A text in rows of whole lines, and their ids. */
+/* A text in rows of whole lines, and its ids. */
 typedef struct rows {
     const char **texts; /* [count], into the text */
     size_t *lengths;    /* [count] */
@@ -110,7 +110,7 @@ err_clear:
     return status;
 }
 
-/* The best of a few rounds, after one that is not timed. */
+/* The best of a few rounds, after an untimed one. */
 static pb_status measure(const pb_tokenizer *t, rows *r, int threads, double *seconds, int64_t *ids)
 {
     *seconds = 0.0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* For LD_PRELOAD: lets calls of the system fail, as the environment says.
+/* For LD_PRELOAD: makes system calls fail, as the environment specifies.
  *
  *     FAULT_FOLDERS  only files below these folders count, separated by ":"
  *     FAULT_CALL     open, read, map, write, fsync, rename or lock
@@ -8,7 +8,7 @@
  *     FAULT_SIGNAL   in place of failing, the process is sent this signal before the call
  *     FAULT_COUNTS   this file gets a line "kind calls" for every kind, at the end
  *
- * The real calls are made by syscall(2), so that nothing depends on who else has replaced them. */
+ * The real calls are made by syscall(2), so that nothing depends on other replacements. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +51,8 @@ static bool is_below(const char *path)
     return false;
 }
 
-/* Counts a call; true with errno when this one fails. Relative names are below no folder. */
+/* Counts a call; true with errno when this one is to fail. Relative names are not below any
+ * folder. */
 static bool fails(int kind, const char *path)
 {
     const char *wanted = getenv("FAULT_CALL");

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small grid whose files meet faults, and what must hold afterwards. PB_FAULTS_LONG=1 tries many more of them."""
+"""A small grid whose files meet faults, and the conditions that must hold afterwards. PB_FAULTS_LONG=1 tries many more."""
 import json
 import os
 import random
@@ -25,13 +25,13 @@ def environment(folders, call="", at=0, number=0, signal=0, counts=""):
 
 
 def sample(places, short):
-    """All places in the long form, else some of them that are the same every time."""
+    """All places in the long form, otherwise a fixed selection of them."""
     places = list(places)
     return places if LONG or len(places) <= short else sorted(random.Random(SEED).sample(places, short))
 
 
 class Faults(case.Case):
-    """self.clean is a results folder that met no fault, self.expected its digest."""
+    """self.clean is a results folder from a run without faults, self.expected its digest."""
 
     def setUp(self):
         super().setUp()
@@ -46,7 +46,7 @@ class Faults(case.Case):
         return os.path.join(output or self.output, "tiny.h5")
 
     def begin(self, missing=0):
-        """self.output becomes a copy of the clean folder, without so many shards → bytes of the others by path."""
+        """self.output becomes a copy of the clean folder, without some shards → bytes of the others by path."""
         shutil.rmtree(self.output, ignore_errors=True)
         shutil.copytree(self.clean, self.output)
         for path in results.shards(self.output)[:missing]:
@@ -58,7 +58,7 @@ class Faults(case.Case):
         return [self.output, self.world.folder, self.world.good_model, os.path.dirname(self.grid)]
 
     def check_kept(self, kept, why=""):
-        """Whole shards are as they were, and nothing was set aside."""
+        """Whole shards are unchanged, and nothing was set aside."""
         for path, content in kept.items():
             self.assertTrue(os.path.exists(path), f"{why}: {path} is gone")
             self.assertTrue(world.read(path) == content, f"{why}: {path} was changed")

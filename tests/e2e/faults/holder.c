@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opens files for writing by HDF5, as viewers do, says so on standard output, and closes them when
- * its standard input ends. */
+/* Opens files for writing with HDF5, as viewers do, reports this on standard output, and closes
+ * them when its standard input ends. */
 #include <hdf5.h>
 
 #include <stdio.h>

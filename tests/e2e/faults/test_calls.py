@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One call of the system fails, somewhere in a run: it ends with a message at worst, whatever was whole stays, and the same
+"""One system call fails, somewhere in a run: at worst it ends with a message, everything intact stays, and the same
 command makes up for the rest."""
 import errno
 import os
@@ -16,7 +16,7 @@ FAILURES = (("open", errno.EIO), ("open", errno.ENOSPC), ("open", errno.EINTR), 
             ("fsync", errno.EINTR), ("rename", errno.EIO), ("rename", errno.ENOSPC))
 STEP = 5
 SHORT = 2  # places per failure in the short form
-FIRST = 40 if faults.LONG else 7  # calls in the folder of shards, which begin with looks at those that are there
+FIRST = 40 if faults.LONG else 7  # calls in the folder of shards, which begin with checks of the existing ones
 
 
 class Calls(faults.Faults):
@@ -32,7 +32,7 @@ class Calls(faults.Faults):
         kept = self.begin(missing=2)
         result = program.run(["run", self.grid, "-o", self.output], env=faults.environment(folders, call, at, number))
         self.assertIn(result.code, (0, 1, 2, 4), f"{why}: {result}")
-        if result.code == 2:  # an input that could not be read when all of them were looked at
+        if result.code == 2:  # an input that could not be read when all of them were inspected
             self.assertIn("nothing was run", result.err, why)
         if result.code != 0:
             self.assertRegex(result.err, "error: |failed", why)
@@ -48,7 +48,7 @@ class Calls(faults.Faults):
             self.check_recovers(kept, why)
 
     def test_one_failing_look_at_a_shard(self):
-        """One that fails for a moment is no more than a pause."""
+        """A call that fails for a moment causes only a pause."""
         folders = [os.path.join(self.output, "shards")]
         counts = self.count(folders)
         for call in ("open", "read"):
@@ -57,7 +57,7 @@ class Calls(faults.Faults):
                     self.check(folders, call, at, errno.EIO)
 
     def test_one_failing_call(self):
-        """Disks are full where files are written; everything else may fail wherever files are read, too."""
+        """A full disk affects only writes; every other error may also occur in reads."""
         folders = {True: [self.output], False: self.inputs()}
         counts = {full: self.count(below) for full, below in folders.items()}
         for call in ("open", "read", "write", "fsync", "rename"):

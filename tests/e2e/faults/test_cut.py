@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that are cut short while a run has them mapped: a message that names the file, exit code 1, and what was finished
-stays finished."""
+"""Weights that are truncated while a run has them mapped: a message that names the file, exit code 1, and finished cells
+stay finished."""
 import os
 import shutil
 import signal
@@ -27,10 +27,10 @@ class Cut(case.Case):
             time.sleep(0.005)
 
     def cut(self, process):
-        """Cuts the weights short, waits for the end of the program, and puts them back."""
+        """Truncates the weights, waits for the end of the program, and restores them."""
         os.truncate(self.weights, 4096)
         result = program.finish(process, timeout=120)
-        deadline = time.monotonic() + 30  # the launcher may end before a rank that it has killed
+        deadline = time.monotonic() + 30  # the launcher may end before a rank that it killed
         while program.session_members(process.pid):
             self.assertLess(time.monotonic(), deadline, "processes are left")
             time.sleep(0.05)
@@ -41,7 +41,7 @@ class Cut(case.Case):
         self.expect(result, 1, f"error: cannot read {self.weights} any more", "cut short", "run the same command again")
 
     def train(self):
-        """A training that does not end by itself, once it has written a few steps."""
+        """A training run without an end, once it has written a few steps."""
         rows = world.write(os.path.join(self.folder, "rows.jsonl"), '{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}\n')
         method = world.write(os.path.join(self.folder, "lora.cfg"), 'method = { name = "lora"; };\n')
         log = os.path.join(self.folder, "steps")
@@ -68,7 +68,7 @@ class Cut(case.Case):
         self.wait(process, lambda: results.shards(self.output))
         finished = {path: world.read(path) for path in results.shards(self.output)}
         result = self.cut(process)
-        if result.code == 4:  # it was cut between two cells: the next one sees that the model is another
+        if result.code == 4:  # it was truncated between two cells: the next one detects that the model changed
             self.expect(result, 4, "the model changed")
         else:
             self.check_lost(result)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files with one wrong byte: never a crash, and never another result."""
+"""Files with one wrong byte: never a crash, and never a different result."""
 import os
 import random
 
@@ -14,7 +14,7 @@ FLIPS = 200 if faults.LONG else 40
 
 class Flips(faults.Faults):
     def flipped(self, path):
-        """Copies of a file, each with another byte changed → the path of the copy, and where."""
+        """Copies of a file, each with a different byte changed → the path of the copy, and the place."""
         content, chance = world.read(path), random.Random(faults.SEED)
         copy = os.path.join(self.folder, "flipped.h5")
         for _ in range(FLIPS):
@@ -23,7 +23,7 @@ class Flips(faults.Faults):
             yield world.write(copy, content[:at] + changed + content[at + 1:]), at
 
     def check(self, result, at, *texts):
-        """One clear error, or what a whole file gives."""
+        """One clear error, or the result of the intact file."""
         if result.code == 0:
             self.assertEqual(result.out.strip(), self.expected, f"byte {at}: another result")
             return

@@ -31,10 +31,10 @@ class Links(faults.Faults):
         self.assertFalse(os.path.exists(os.path.join(self.folder, "nowhere")), why)
 
     def obstacles(self):
-        """What is not a regular file, by how it is made."""
+        """Kinds of files that are not regular, and how they are made."""
         yield "directory", os.mkdir, stat.S_ISDIR
         yield "pipe", os.mkfifo, stat.S_ISFIFO
-        if os.geteuid() == 0:  # a device of our own: those of the system must not be at stake
+        if os.geteuid() == 0:  # a device of our own: those of the system must not be at risk
             yield "device", lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3)), stat.S_ISCHR
 
     def names(self):
@@ -117,7 +117,7 @@ class Links(faults.Faults):
                     os.remove(path)
 
     def outputs(self):
-        """Commands with the files they are told to write: name → arguments, and what must be right after it."""
+        """Commands with the files that they are to write: name → arguments, and what must hold afterwards."""
         train = ["train", "--model", self.world.good_model, "--method", self.method, "--batches", self.rows, "--steps", "1"]
         yield "out.h5", ["merge", self.clean, "-o"]
         yield "out.csv", ["report", self.merged(self.clean), "--format", "csv", "-o"]

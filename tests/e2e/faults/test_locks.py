@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""File systems without locks, and files that other programs hold: what is whole is read all the same."""
+"""File systems without locks, and files that other programs hold open: intact files are still read."""
 import errno
 import fcntl
 import json
@@ -10,7 +10,7 @@ import faults
 import program
 import results
 
-NOT_SUPPORTED_BY_SERVER = 524  # ENOTSUPP of the kernel, which has no name outside of it
+NOT_SUPPORTED_BY_SERVER = 524  # the kernel's ENOTSUPP, which has no name outside it
 
 
 class Locks(faults.Faults):
@@ -51,7 +51,7 @@ class Locks(faults.Faults):
                 file.close()
 
     def test_files_that_are_open_for_writing_in_hdf5(self):
-        """As viewers do that ask for more than they need; the file may be changed, its results must not be."""
+        """Like viewers that request more than they need; the file may change, its results must not."""
         kept = self.begin()
         holder = subprocess.Popen([faults.HOLDER, *kept, self.merged()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:

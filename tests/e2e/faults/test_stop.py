@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request to stop while shards are read and merged: exit code 3, everything kept. The signal comes at a certain call of
+"""A request to stop while shards are read and merged: exit code 3, everything kept. The signal arrives at a certain call of
 the process itself, so that nothing here depends on time."""
 import os
 import re
@@ -56,7 +56,7 @@ class Stop(faults.Faults):
                 self.assertEqual([name for name in os.listdir(self.folder) if ".tmp." in name], [])
 
     def test_before_the_first_cell(self):
-        """Inputs are read and hashed, nothing is in the folder of the results yet, or all cells are."""
+        """Inputs are read and hashed while the folder of results has no cells yet, or all of them."""
         folders = self.inputs()[1:]
         nothing = os.path.join(self.folder, "nothing")
         for number, call, at in ((signal.SIGTERM, "open", 1), (signal.SIGUSR1, "read", 4), (signal.SIGINT, "map", 1)):

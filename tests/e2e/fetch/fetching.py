@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of jobs/fetch_data.py share: running it, its output folders, and configurations to change."""
+"""Shared by the tests of jobs/fetch_data.py: running it, its output folders, and configurations to change."""
 import json
 import os
 import shutil
@@ -61,11 +61,11 @@ class Case(case.Case):
         return json.loads(self.made(os.path.join(name, "fetch.json"), root))
 
     def below(self, root):
-        """All files below a folder, hidden ones too."""
+        """All files below a folder, including hidden ones."""
         return sorted(os.path.relpath(os.path.join(base, name), root) for base, _, names in os.walk(root) for name in names)
 
     def copy_configs(self):
-        """The configurations, to be changed; returns the folder."""
+        """A copy of the configurations, to be changed; returns the folder."""
         folder = self.path("changed")
         for kind in ("model", "dataset"):
             shutil.copytree(os.path.join(program.SOURCE, "configs", kind), os.path.join(folder, kind))

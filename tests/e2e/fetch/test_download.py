@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jobs/fetch_data.py over a stand-in for the hub's library: pinned, verified, resumed, and never half a file."""
+"""jobs/fetch_data.py with a stand-in for the hub's library: pinned, verified, resumed, and never half a file."""
 import json
 import os
 import shutil
@@ -18,7 +18,7 @@ WANTED = ["config.json", "model.safetensors", "tokenizer.json"]
 
 class Hub(fetching.Case):
     def commit(self, kind, repository, commit, files, branch="main"):
-        """Puts files, name → content, under a commit that a branch points to from now on."""
+        """Puts files, name → content, under a commit to which a branch then points."""
         root = os.path.join(self.hub, kind, repository)
         for name, content in files.items():
             world.write(os.path.join(root, commit, name), content)

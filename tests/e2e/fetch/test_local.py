@@ -25,7 +25,7 @@ def as_csv(rows, **options):
 
 class Formats(fetching.Case):
     def check(self, name, content):
-        """A train split in this file gives ROWS."""
+        """The train split in this file gives ROWS."""
         self.give("rte/test.jsonl", lines(ROWS))
         self.give("rte/" + name, content)
         self.local("rte", texts=["train.jsonl 3 rows"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jobs/fetch_data.py on parquet files as the hub has them. Needs a Python with pyarrow: PB_PYTHON."""
+"""jobs/fetch_data.py on parquet files like the hub's. Needs a Python with pyarrow: PB_PYTHON."""
 import json
 import os
 import sys
@@ -92,7 +92,7 @@ class Parquet(fetching.Case):
         for name in names:
             for part in ("train", "test"):
                 with self.subTest(name=name, part=part):
-                    # pyarrow sorts the names inside of objects when it infers their type.
+                    # pyarrow sorts the names inside objects when it infers their type.
                     made, real = ([json.loads(line) for line in self.made(f"{name}/{part}.jsonl", root).splitlines()]
                                   for root in (self.data, shared))
                     self.assertEqual([list(row) for row in made], [list(row) for row in real])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jobs/fetch_treesitter.py: packages of expected hash become a source folder, everything else one clear message."""
+"""jobs/fetch_treesitter.py: packages with the expected hash become a source folder, everything else one clear message."""
 import contextlib
 import functools
 import hashlib
@@ -39,7 +39,7 @@ def archive(top, files):
 
 
 class Treesitter(case.Case):
-    """Small packages in the place of the real ones, which no test may download."""
+    """Small packages instead of the real ones, which no test may download."""
 
     def setUp(self):
         super().setUp()

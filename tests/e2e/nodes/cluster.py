@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two nodes on one host: network namespaces with host names of their own, joined by a bridge, and optionally Debian's Slurm
-on them. Everything lives in namespaces of the test itself: nothing is left on the host, and all processes end with it.
+"""Two nodes on one host: network namespaces with their own host names, joined by a bridge, and optionally Debian's Slurm
+on them. Everything lives in the test's own namespaces: nothing is left on the host, and all processes end with the test.
 
-Needs namespaces, and root for Slurm; where they are forbidden, enter() ends the test with code 77."""
+Needs namespaces, and root for Slurm; if they are forbidden, enter() ends the test with code 77."""
 import os
 import re
 import shutil
@@ -25,15 +25,15 @@ def skip(reason):
 
 
 def enter(*programs, root=False):
-    """Starts this script again in namespaces of its own, once. root: that of the host, not of a user namespace."""
+    """Restarts this script in its own namespaces, once. root: that of the host, not of a user namespace."""
     if os.environ.get(INSIDE):
         return
-    # Daemons of Debian live where users of other systems do not look.
+    # Debian's daemons are in folders that are not in every user's path.
     os.environ["PATH"] += os.pathsep + "/usr/sbin:/sbin"
     for name in ("unshare", "nsenter", "ip", "mount", *programs):
         if shutil.which(name) is None:
             skip(f"{name} is not installed")
-    # All that is needed later is tried now: a container may allow namespaces but no bridge in them.
+    # Everything needed later is tried now: a container may allow namespaces but no bridge in them.
     probe = ["sh", "-c", "ip link add probe type bridge && ip link add one type veth peer name two"]
     for user in ([], ["--map-root-user"]):
         line = ["unshare", *user, "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -66,14 +66,14 @@ class Nodes:
         hosts = self.file("hosts", "127.0.0.1 localhost\n" + f"{CONTROL} control\n" +
                           "".join(f"{self.address(i)} {name}\n" for i, name in enumerate(NODES, 1)))
         do("mount", "--bind", hosts, "/etc/hosts")
-        # mpirun starts its daemons by an agent that is called like ssh: AGENT HOST COMMAND…
+        # mpirun starts its daemons with an agent that is called like ssh: AGENT HOST COMMAND…
         cases = "".join(f"{name}) pid={pid} ;;\n" for name, pid in self.holders.items())
         self.agent = self.file("agent", f'#!/bin/sh\nhost=$1\nshift\ncase $host in\n{cases}esac\n'
                                'exec nsenter -t "$pid" -n -u sh -c "$*"\n')
         os.chmod(self.agent, 0o755)
 
     def close(self):
-        """Ends what was started, last first; the namespaces end with their last process."""
+        """Ends the started processes, last first; the namespaces end with their last process."""
         for process in reversed(self.processes):
             process.kill()
             process.communicate()
@@ -101,7 +101,7 @@ class Nodes:
         return holder.pid
 
     def on(self, name, line):
-        """The command line that runs another one on a node."""
+        """The command line that runs another command on a node."""
         return ["nsenter", "-t", str(self.holders[name]), "-n", "-u", *line]
 
     def processes_on(self, name, program):
@@ -138,7 +138,7 @@ class Case(case.Case):
         return self.world.grid([self.world.model()], [self.world.dataset()], ["lora", "bitfit"], (1, 2, 3, 4), rest=rest)
 
     def alone(self, grid, threads, known={}):
-        """Digest of the sweep by one process on one host: made once for all tests, their files have the same contents."""
+        """Digest of the sweep by one process on one host: computed once for all tests, whose files have the same contents."""
         with open(grid, encoding="utf-8") as f:
             text = f.read()
         if (text, threads) not in known:
@@ -148,7 +148,7 @@ class Case(case.Case):
         return known[text, threads]
 
     def check(self, grid, threads=1):
-        """The file of a finished sweep: every cell done, shared out among the nodes, and the same as on one host."""
+        """The file of a finished sweep: every cell done, shared among the nodes, and the same as on one host."""
         path = os.path.join(self.output, "tiny.h5")
         self.assertEqual({cell["status"] for cell in self.cells().values()}, {"done"})
         self.assertEqual(self.digest(path), self.alone(grid, threads))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two nodes under mpirun, over tcp: the sweep is shared out, and its result is that of a run on one host."""
+"""Two nodes under mpirun, over TCP: they share the sweep, and its result is that of a run on one host."""
 import os
 import re
 import signal
@@ -9,7 +9,7 @@ import case
 import cluster
 import program
 
-# It calls itself Open MPI, OpenRTE (mpiexec of version 4) or PRRTE.
+# It reports itself as Open MPI, OpenRTE (mpiexec of version 4) or PRRTE.
 version = subprocess.run([program.LAUNCHER, "--version"], capture_output=True, check=False).stdout
 if not re.search(rb"Open MPI|OpenRTE|PRRTE", version):
     cluster.skip(f"{program.LAUNCHER} is not Open MPI's")

@@ -19,7 +19,7 @@ class Batch(cluster.Case):
         cls.slurm = cluster.Slurm(cls.nodes)
 
     def submit(self, *arguments, options=("--cpus-per-task=1",), **env):
-        """The script as it is shipped, but for the options of sbatch."""
+        """The script as shipped, except for the options of sbatch."""
         self.log = os.path.join(self.folder, "log")
         env = {**program.environment(4, None), "PB_PROGRAM": os.path.abspath(program.PROGRAM), **env}
         job = self.slurm.call("sbatch", "--parsable", *options, "--output", self.log, SCRIPT, *arguments, env=env)

@@ -17,7 +17,7 @@ FAILED = "cells/demo%2Fmodel/rte/ia3/1"
 
 
 def check_every_dataset(file):
-    """Units, names, scales, filters and creation order, on all there is."""
+    """Units, names, scales, filters and creation order, of everything in the file."""
     count = 0
 
     def visit(name, item):
@@ -103,7 +103,7 @@ def check_xarray(engine):
     grid = xr.open_dataset(PATH, engine=engine, group="grid").load()
     assert dict(grid.sizes) == {"model": 1, "dataset": 2, "method": 2, "seed": 1}
     assert grid["score"].dims == ("model", "dataset", "method", "seed")
-    # A dictionary, because sel() has a parameter of its own that is called method.
+    # A dictionary, because sel() has its own parameter called method.
     where = {"model": "demo/model", "dataset": "sst2", "method": "lora", "seed": 1}
     assert float(grid["score"].sel(where)) == 85
     assert np.isnan(grid["score"].sel({"dataset": "rte", "method": "ia3"})).all()
@@ -138,7 +138,7 @@ def check_xarray(engine):
 
 
 def follow_default(group):
-    """As viewers do: from a group by its attribute "default" to what they plot; None where it ends."""
+    """As viewers do: from a group through its attribute "default" to what they plot; None if it leads nowhere."""
     while isinstance(group, h5py.Group) and group.attrs.get("NX_class") != "NXdata":
         if "default" not in group.attrs:
             return None
@@ -147,7 +147,7 @@ def follow_default(group):
 
 
 def check_plot(group):
-    """The rules of NXdata, and those of h5web, which takes no axes of texts."""
+    """The rules of NXdata, and those of h5web, which does not accept text axes."""
     signal = group[group.attrs["signal"]]
     assert signal.dtype.kind in "if" and signal.size > 0, group.name
     axes = group.attrs["axes"]
@@ -189,7 +189,7 @@ def check_nexus():
 
 
 def check_example():
-    """The example of results/README.md, on this file and without the plot, which needs matplotlib."""
+    """The example of results/README.md, on this file, without the plot, which needs matplotlib."""
     here = os.path.dirname(os.path.abspath(__file__))
     with open(os.path.join(here, "../../../results/README.md"), encoding="utf-8") as page:
         code = re.search(r"## Reading it.*?```python\n(.*?)```", page.read(), re.S)[1]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Writes a results file with two made-up cells, one failed cell, and one that is missing, for
+/* Writes a results file with two synthetic cells, one failed cell, and one missing cell, for
  * readers in other languages: make_file DIRECTORY. */
 #include "sample.h"
 

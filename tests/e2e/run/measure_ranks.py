@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""How well ranks share cells over TCP without one-sided communication, and what an idle rank costs: figures, no test.
+"""How well ranks share cells over TCP without one-sided communication, and what an idle rank costs: measurements, not a test.
 
     measure_ranks.py PEFTBENCH [--ranks 2,4] [--steps 60]
 
 Makes the small world of the tests, runs equal and unequal cells, and prints for each run the makespan, from the start of
-the first cell to the end of the last, beside the best possible for the times that the cells took on the ranks: the larger of
-their sum by the ranks and the longest one. Then a single long cell on two ranks: processor time of the idle one."""
+the first cell to the end of the last, beside the best possible one for the times that the cells took: the larger of
+their sum divided by the ranks and the longest one. Then a single long cell on two ranks: processor time of the idle one."""
 import argparse
 import os
 import re
@@ -23,7 +23,7 @@ NETWORK = {"OMPI_MCA_btl": "tcp,self", "OMPI_MCA_osc": "^ucx,pt2pt,sm,rdma"}
 
 
 def makespan(process):
-    """Reads the log to its end: seconds from the line of the sweep to the last cell, and seconds of each cell."""
+    """Reads the whole log: seconds from the line of the sweep to the last cell, and seconds of each cell."""
     begin = end = None
     cells = []
     for line in process.stderr:

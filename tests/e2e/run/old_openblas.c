@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* An OpenBLAS that is older than the processor, to be preloaded: unless OPENBLAS_CORETYPE is set
- * when it is loaded, it says that it took its kernels for SSE3, and every product takes several
- * times as long. A set but empty variable is to it what it is to OpenBLAS: a name that it does not
- * know. Results are those of the real library. */
+/* Imitates an OpenBLAS that is older than the processor, by preloading: unless OPENBLAS_CORETYPE is
+ * set when it is loaded, it reports that it chose its kernels for SSE3, and every product takes
+ * several times as long. A set but empty variable is an unknown name to it, as to OpenBLAS. Results
+ * are those of the real library. */
 #include <cblas.h>
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets that cannot be read: their cells fail with file, line and reason, the cells of the good set are done."""
+"""Data sets that cannot be read: their cells fail with file, line and reason, and the cells of the good set are done."""
 import json
 import os
 
@@ -10,7 +10,7 @@ import world
 
 class BadData(case.Case):
     def check_sets(self, texts, more="", ranks=None):
-        """Runs the good set beside the bad ones; texts: what the message of every bad one must hold."""
+        """Runs the good set beside the bad ones; texts: what the message of every bad one must contain."""
         rest = "train = { batch = 4; max_steps = 3; };\ndata = { test_rows = 4; %s };\n" % more
         grid = self.world.grid([self.world.model()], [*texts, self.world.dataset()], ["none", "lora"], rest=rest)
         self.run_grid(grid, 4, None, "--keep-going", ranks=ranks)
@@ -105,7 +105,7 @@ class BadData(case.Case):
         self.assertEqual(result.err.count("2 training rows left out and 1 test rows without their text"), 1)
 
     def test_a_set_of_which_most_rows_are_cut_is_refused(self):
-        """20 of 24 training rows; then 4 of 8 test rows, which is the share that is allowed; then more by request."""
+        """20 of 24 training rows; then 4 of 8 test rows, which is the allowed share; then more on request."""
         row = ('{"sentence1": "%s", "sentence2": "b.", "label": 0, "idx": 1}\n' % ("a " * 200)).encode()
         more = "data = { cutoff_tokens = 64; %s };\n"
         self.world.dataset("train-cut", train=[row] * 20 + self.world.rows["train"][20:], extra=more % "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grid files and options that are wrong: exit code 2 before anything is computed, with file, line, key and the
+"""Invalid grid files and options: exit code 2 before anything is computed, with file, line, key and the
 nearest valid one."""
 import os
 

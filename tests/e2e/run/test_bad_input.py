@@ -11,8 +11,8 @@ KINDS = (("a pipe", os.mkfifo), ("a device", lambda path: os.symlink("/dev/zero"
 
 
 class NoRegularFiles(case.Case):
-    """Something else in the place of every input: nobody writes into a pipe, so a reader that opens it waits for ever, and the
-    device, which a link leads to, has no end."""
+    """Something else in place of every input: nothing writes to the pipe, so a reader that opens it waits forever, and the
+    device, to which a link leads, has no end."""
 
     def setUp(self):
         super().setUp()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that cannot be used: each cell of theirs fails with a message that names file and place, and the cells of
-the good model beside them are as if they were alone."""
+"""Models that cannot be used: each of their cells fails with a message that names file and place, and the cells of
+the good model beside them give the same as alone."""
 import json
 import os
 import struct
@@ -78,7 +78,7 @@ class BadModel(case.Case):
         self.good = world.read(os.path.join(self.world.good_model, "model.safetensors"))
 
     def check_models(self, models, texts, ranks=None):
-        """Runs the good model beside bad ones; texts: what the message of every bad one must hold."""
+        """Runs the good model beside bad ones; texts: what the message of every bad one must contain."""
         grid = self.world.grid([*models, self.world.model()], ["pairs"], ["none", "lora"])
         result = self.run_grid(grid, 4, None, "--keep-going", ranks=ranks)
         self.assertNotIn("runtime error", result.err)
@@ -166,7 +166,7 @@ class BadModel(case.Case):
         self.check_models(list(texts), texts)
 
     def test_a_vocabulary_larger_than_the_model_never_reads_beyond_it(self):
-        """Whatever is decided about such a pair, ids beyond the embedding may not be looked up."""
+        """Whatever is decided about such a pair, ids beyond the embedding must not be looked up."""
         folder = self.world.copy_model("large", ["tokenizer.json"])
         tokenizer = json.loads(world.read(os.path.join(self.world.good_model, "tokenizer.json")))
         tokenizer["added_tokens"].append({"id": 100000, "content": "tom", "single_word": False, "lstrip": False,
@@ -196,7 +196,7 @@ class BadModel(case.Case):
 
 
 class Commands(case.Case):
-    """The commands that open a model by themselves."""
+    """The commands that open a single model."""
 
     def test_damaged_weights_end_them_with_the_same_message(self):
         good = world.read(os.path.join(self.world.good_model, "model.safetensors"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint's folder holds beside or in place of what is expected: said by every command that opens it."""
+"""Unexpected files in or missing from a checkpoint's folder: reported by every command that opens it."""
 import importlib.util
 import json
 import os
@@ -19,7 +19,7 @@ def edit_json(path, change):
 
 
 class ChatTemplates(case.Case):
-    """chat = "auto" is plain text only with a word about it."""
+    """chat = "auto" becomes plain text only with a warning."""
 
     def model_with(self, name, chat=None, tokens=(), jinja=None):
         folder = self.world.copy_model(name)
@@ -68,7 +68,7 @@ class ChatTemplates(case.Case):
 
 FAMILIES = os.path.join(program.SOURCE, "tests/golden/family")
 
-# The types that the configurations of transformers 5 check; a float may not stand for an int.
+# The types that the configurations of transformers 5 check; a float is not accepted for an int.
 INT, FLOAT, TEXT, FLAG, NONE = int, float, str, bool, type(None)
 TYPES = {key: kinds for kinds, keys in (
     ((INT,), "num_hidden_layers hidden_size num_attention_heads num_key_value_heads head_dim intermediate_size vocab_size "
@@ -91,11 +91,11 @@ for folder in sys.argv[1:]:
 
 
 class Saved(case.Case):
-    """Checkpoints that `train --save` writes: numbers of the types that transformers asks for; where it is installed,
+    """Checkpoints that `train --save` writes: numbers have the types that transformers requires; if it is installed,
     it loads them."""
 
     def tearDown(self):
-        """All folders of a test in one process, since the library takes long to start."""
+        """All folders of a test in one process, because the library is slow to start."""
         if importlib.util.find_spec("transformers") is not None and self.saved:
             loaded = subprocess.run([sys.executable, "-c", LOAD, *self.saved], capture_output=True, text=True, timeout=250)
             self.assertEqual(loaded.returncode, 0, loaded.stderr[-2000:])
@@ -105,7 +105,7 @@ class Saved(case.Case):
         self.saved = []
 
     def source(self, family, change=None, rename=None):
-        """A copy of a small model of the golden files, with another config.json or other names of tensors."""
+        """A copy of a small model of the golden files, with a different config.json or different names of tensors."""
         folder = os.path.join(self.folder, "source")
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
@@ -177,12 +177,12 @@ class Saved(case.Case):
                 self.assertEqual(self.check(self.source("phi3", change))["pad_token_id"], expected)
 
     def test_a_fraction_stays_one(self):
-        """Which transformers 4 alone reads; as a whole number it would be another model."""
+        """Only transformers 4 reads this key; as a whole number its value would mean a different model."""
         saved = self.save(self.source("gemma3-linear", lambda config: dict(config, query_pre_attn_scalar=12.5)))
         self.assertEqual(json.loads(world.read(os.path.join(saved, "config.json")))["query_pre_attn_scalar"], 12.5)
 
 
-# The LoRA options of HF PEFT 0.21 that this program does not write, as it writes them when they are not used.
+# The LoRA options of HF PEFT 0.21 that this program does not write, as HF PEFT writes them when they are unused.
 PEFT_021 = {"alora_invocation_tokens": None, "arrow_config": None, "auto_mapping": None, "corda_config": None,
             "ensure_weight_tying": False, "eva_config": None, "exclude_modules": None, "init_lora_weights": True,
             "kasa_config": None, "layer_replication": None, "layers_pattern": None, "layers_to_transform": None,
@@ -235,7 +235,7 @@ class Adapters(case.Case):
 
 
 class Pointers(case.Case):
-    """What Git LFS leaves in place of a file, under every name that is read."""
+    """Git LFS pointers in place of files, under every name that is read."""
 
     def test_files_of_a_model(self):
         for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "added_tokens.json",

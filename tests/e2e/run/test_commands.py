@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: help of every command, mistakes that name what was meant, and the single stages on JSON lines
+"""The command line: help of every command, errors that name the intended word, and the single stages on JSON lines
 with good and with broken input."""
 import json
 import os
@@ -146,7 +146,7 @@ class Mistakes(case.Case):
                                   (["bench", "--shape", "width=512,width=64"], "width is given twice"),
                                   (["bench", "--shape", "tiny", "--model", "x"], "--model and --shape exclude each other"),
                                   (["bench", "--load"], "--load needs --model"),
-                                  (["bench", "--model", "x", "--load", "--steps", "3"], "--steps changes nothing"),
+                                  (["bench", "--model", "x", "--load", "--steps", "3"], "--steps has no effect"),
                                   (["info", "--seed", "1"], "--seed"), (["run", "--seed", "1", "a.cfg"], "--seed"), (["plan", "--seed", "1", "a.cfg"], "--seed"), (["logits", "--seed", "1"], "--seed"), (["generate", "--seed", "1"], "--seed"),
                                   (["run", "--fresh=yes", "a.cfg"], "--fresh"), (["info", "--log-level", "loud"], "loud")):
             with self.subTest(arguments):
@@ -221,7 +221,7 @@ class Stages(case.Case):
         line = ["train", "--model", self.good, "--method", path, "--batches", rows, "--steps", "2"]
         for more, rate, tokens in (([], 0.25, 12), (["--lr", "0.5"], 0.5, 12), (["--batch", "1"], 0.25, 4)):
             with self.subTest(more):
-                result = self.expect(program.run(line + more), 0, "own.cfg: its group train gives learning_rate, batch, warmup_ratio")
+                result = self.expect(program.run(line + more), 0, "own.cfg: its group train sets learning_rate, batch, warmup_ratio")
                 first = json.loads(result.out.splitlines()[0])
                 self.assertEqual((first["lr"], first["tokens"]), (rate, tokens))
         world.write(path, 'method = { name = "lora"; };\n\ntrain = { batsh = 3; };\n')

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results folders that were damaged from outside, and folders that hold shards of several configurations: nothing that is
-sound is lost or run again, and everything that is not is named."""
+"""Results folders that were damaged from outside, and folders with shards of several configurations: nothing
+intact is lost or run again, and everything damaged is named."""
 import fcntl
 import json
 import os
@@ -19,7 +19,7 @@ def flip(path):
 
 
 def replace(make):
-    """Puts something else in the place of a file."""
+    """Replaces a file with something else."""
     def damage(path):
         os.remove(path)
         make(path)
@@ -41,7 +41,7 @@ class Damage(case.Case):
         return json.loads(self.expect(program.run(["status", self.output, "--json"]), 0).out)
 
     def damage(self):
-        """One shard of every kind of damage → their paths, and the moments of those that are sound."""
+        """One shard with every kind of damage → their paths, and the times of the intact ones."""
         self.run_grid(self.grid)
         shards = results.shards(self.output)
         damaged, sound = shards[:len(DAMAGES)], shards[len(DAMAGES):]
@@ -82,7 +82,7 @@ class Damage(case.Case):
             with self.subTest(planned=planned):
                 if not planned:
                     os.remove(os.path.join(self.output, "plan.json"))
-                    os.remove(damaged.pop())  # a sound file under a wrong name: without a plan nothing tells
+                    os.remove(damaged.pop())  # an intact file under a wrong name: without a plan this cannot be detected
                 result = self.expect(program.run(["merge", self.output, "-o", merged]), 1, *damaged, "peftbench run",
                                      f"the {len(damaged)} shards named above")
                 self.assertEqual(result.err.count("error: "), 1)

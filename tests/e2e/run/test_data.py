@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""peftbench data: its numbers against counts made here from the same files, bad files, and the benchmark."""
+"""peftbench data: its numbers against counts computed here from the same files, bad files, and the benchmark."""
 import collections
 import gzip
 import hashlib
@@ -22,7 +22,7 @@ SHARES = (5, 25, 50, 75, 95, 99)
 
 
 def quantiles(lengths):
-    """The smallest length that so many percent do not exceed, by sorting all of them."""
+    """The smallest lengths that given percentages do not exceed, by sorting all of them."""
     ordered = sorted(lengths)
     made = {f"p{p}": ordered[max(1, math.ceil(p * len(ordered) / 100)) - 1] for p in SHARES}
     return dict(made, min=ordered[0], max=ordered[-1])
@@ -30,7 +30,7 @@ def quantiles(lengths):
 
 class Data(case.Case):
     def own(self, train, test=None, suffix=".jsonl", pack=lambda content: content):
-        """A data set of lines (objects, or bytes as they are); returns the path of its configuration."""
+        """A data set of lines (objects, or raw bytes); returns the path of its configuration."""
         files = []
         for name, rows in (("train", train), ("test", test or [{"text": "t", "label": 0}])):
             lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
@@ -156,8 +156,8 @@ class Small(Data):
 
     def test_mistakes_are_named(self):
         config = self.own([{"text": "a", "label": 0}])
-        for line, message in ((["--rows", "9"], "--rows changes nothing without --bench"), (["--template", "none"], "needs --model"),
-                              (["--cache", "x"], "needs --model"), (["--bench"], "leave the name out"),
+        for line, message in ((["--rows", "9"], "--rows has no effect without --bench"), (["--template", "none"], "needs --model"),
+                              (["--cache", "x"], "needs --model"), (["--bench"], "leave out the name"),
                               (["--set", "train.batch=1"], "keys like dataset.KEY"), (["--split", "dev"], "both"),
                               (["--model", config], "tokenizer")):
             with self.subTest(line):
@@ -165,7 +165,7 @@ class Small(Data):
                 self.expect(program.run(["data", config, *line]), program.run(["data", config, *line]).code, message)
         self.expect(program.run(["data"]), 2, "the name of a data set is missing")
         self.expect(program.run(["data", "colla"]), 2, "did you mean \"cola\"")
-        self.expect(program.run(["data", "no.cfg"]), 2, "there is no such file")
+        self.expect(program.run(["data", "no.cfg"]), 2, "no such file")
         line = ["env", "-u", "PB_DATA", program.PROGRAM, "data", "cola"]
         self.expect(program.finish(program.launch(line, program.environment(None, None))), 2, "PB_DATA is not set; export it")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The digest of a sweep depends on the sweep alone: not on ranks, repetitions, resumes, or who wrote which shard."""
+"""The digest of a sweep depends only on the sweep: not on ranks, repetitions, resumes, or which rank wrote which shard."""
 import json
 import os
 import shutil
@@ -65,7 +65,7 @@ class Generated(Steps, case.Case):
         self.assertNotIn("cell 1 of", result.err)
 
     def test_slow_kernels_that_the_user_wants_are_warned_of_once(self):
-        """Every cell opens a backend of its own."""
+        """Every cell opens its own backend."""
         result = self.run_grid(self.grid, ranks=2, env={"OPENBLAS_CORETYPE": "Prescott"})
         candidates = json.loads(self.expect(program.run(["info", "--json"]), 0).out)["candidates"]
         self.assertEqual(result.err.count("makes products"), 1 if len(candidates) > 1 else 0, str(result))

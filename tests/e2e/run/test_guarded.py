@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program whose backend has memory that only operations may touch gives what the CPU gives, bit by bit, and counts
-that memory as a device's."""
+"""A program whose backend has memory that only operations may touch gives the same as the CPU, bit for bit, and counts
+that memory as device memory."""
 import os
 import re
 
@@ -10,7 +10,7 @@ import results
 import world
 
 METHODS = sorted({name[:-4] for name in os.listdir(os.path.join(program.SOURCE, "configs/method"))} - {"mean"})
-# What time, place and the kind of memory decide.
+# Values that depend on the time, the place and the kind of memory.
 OTHER = re.compile(r"seconds|per_second|energy|mfu|^memory|created|^message$")
 ROWS = [b'{"input_ids": [1, 5, 6, 7, 8], "labels": [-100, -100, 6, 7, 8]}', b'{"input_ids": [1, 9, 4], "labels": [-100, 9, 4]}']
 
@@ -22,7 +22,7 @@ class Guarded(case.Case):
         self.users, program.PROGRAM = program.PROGRAM, os.environ["PB_GUARDED"]
 
     def both(self, arguments, *outputs):
-        """Runs a command on both devices: what it printed, and the bytes of the files that it wrote."""
+        """Runs a command on both devices: its output, and the bytes of the files that it wrote."""
         made = []
         for device in ("cpu", "guarded"):
             folder = world.write(os.path.join(self.folder, device, "place"), b"")[:-len("/place")]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are replaced while a sweep runs: no cell is committed under a configuration hash that does not stand for what
-it read, and the same command mends it all."""
+"""Files that are replaced while a sweep runs: no cell is committed under a configuration hash that does not match what
+it read, and the same command repairs everything."""
 import hashlib
 import os
 import re
@@ -42,7 +42,7 @@ class Inputs(case.Case):
         os.replace(path + ".new", path)
 
     def replace_after_a_cell(self, path, content, ranks, *more):
-        """Runs the sweep, and gives the file other contents when the first shard is there."""
+        """Runs the sweep, and changes the contents of the file once the first shard exists."""
         process = program.start(["run", self.grid, "-o", self.output, *more], ranks)
         deadline = time.monotonic() + 60
         while not results.shards(self.output):
@@ -85,7 +85,7 @@ class Inputs(case.Case):
         result = self.check_and_mend(path, reverse, "data_hash", ranks, *more)
         for text in (path, sha(old), sha(reverse(old))):
             self.assertIn(text, result.err)
-        # The new file makes other cells; the old ones are kept beside them.
+        # The new file makes different cells; the old ones are kept beside them.
         world.write(path, reverse(old))
         self.run_grid(self.grid, 0, None, *more, ranks=ranks)
         self.assertEqual(len(results.shards(self.output)), 12)
@@ -108,7 +108,7 @@ class Inputs(case.Case):
         self.assertIn(self.model + ": the model changed", result.err)
 
     def test_weights_of_the_same_size_and_time(self):
-        """Written over in place, as `cp -p` and `rsync --inplace` do."""
+        """Overwritten in place, as by `cp -p` and `rsync --inplace`."""
         path = os.path.join(self.model, "model.safetensors")
 
         def replace(path, content):
@@ -132,7 +132,7 @@ class Inputs(case.Case):
         self.assertEqual(self.digest(self.merged), self.undisturbed())
 
     def test_finished_records_of_other_inputs_are_run_again(self):
-        """As a program left them that did not look at what its cells read."""
+        """As left by a program that did not check what its cells read."""
         self.run_grid(self.grid, 0)
         for name, part in (("data_hash", 0), ("data_hash", 1), ("model_hash", 0), ("tokenizer_hash", 0)):
             with self.subTest(name=name, part=part):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An OpenBLAS that is older than the processor: the program takes better kernels by itself before MPI starts, once, says
-so once and records it. What the user set stays. The old library is played by a preloaded one (old_openblas.c)."""
+"""An OpenBLAS that is older than the processor: the program chooses better kernels before MPI starts, once, reports
+this once and records it. The user's setting stays. A preloaded library imitates the old one (old_openblas.c)."""
 import json
 import os
 
@@ -20,7 +20,7 @@ class Kernels(case.Case):
         if Kernels.facts is None:
             Kernels.facts = json.loads(self.expect(program.run(["info", "--json"], env=UNSET), 0).out)
         if "OpenBLAS" not in self.facts["products"]:
-            case.skip("the products of this build are not by OpenBLAS")
+            case.skip("the products of this build do not use OpenBLAS")
         if self.candidates(self.facts)[-1] != "Prescott" or len(self.facts["candidates"]) < 2:
             case.skip("OpenBLAS has one kind of kernels for this processor")
         self.grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora"], (1, 2))
@@ -80,7 +80,7 @@ class Kernels(case.Case):
 
     def test_an_old_library_is_given_better_kernels(self):
         if not OLD or len(self.facts["candidates"]) < 3:
-            case.skip("no library to play the old one, or a processor without AVX2")
+            case.skip("no library to imitate the old one, or a processor without AVX2")
         old = {**UNSET, "LD_PRELOAD": OLD}
         own = self.facts["kernels_by"]  # "program" where the real library is too old
         outputs = {}

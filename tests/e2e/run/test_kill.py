@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job that is killed at any moment and started again ends with the same file, and at no moment does a file
-under its final name lack anything. The moments are drawn from a seed, spread over the whole length of the job."""
+"""A job that is killed at any moment and restarted ends with the same file, and at no moment is a file
+under its final name incomplete. The moments are drawn from a seed, spread over the whole length of the job."""
 import os
 import random
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a run: a stop during the merge keeps everything, and what is merged already is not merged again."""
+"""The end of a run: a stop during the merge keeps everything, and merged cells are not merged again."""
 import os
 import signal
 import time
@@ -9,7 +9,7 @@ import program
 import results
 import world
 
-CELLS = 150  # of baselines, which run no model: soon done, and merged in a time that a signal meets
+CELLS = 150  # of baselines, which run no model: quickly done, and merged slowly enough for a signal
 
 
 class Merge(case.Case):
@@ -21,7 +21,7 @@ class Merge(case.Case):
         return self.world.grid([self.world.model()], [self.world.dataset()], ["majority"], tuple(range(1, cells + 1)))
 
     def stop_in_the_merge(self, arguments, number, ranks=None):
-        """The signal comes when the temporary file of the merge is there."""
+        """The signal is sent when the temporary file of the merge exists."""
         process = program.start(arguments, ranks)
         deadline = time.monotonic() + 120
         while not any(".h5.tmp." in name for name in os.listdir(self.output)):
@@ -53,7 +53,7 @@ class Merge(case.Case):
         self.check_kept(self.stop_in_the_merge(run, signal.SIGINT), "SIGINT", merged, shards)
         self.check_kept(self.stop_in_the_merge(run, signal.SIGTERM, 2), "SIGTERM", merged, shards)
         merge = ["merge", self.output, "-o", self.merged]
-        self.check_kept(self.stop_in_the_merge(merge, signal.SIGTERM), "nothing is written", merged, shards)
+        self.check_kept(self.stop_in_the_merge(merge, signal.SIGTERM), "nothing was written", merged, shards)
         self.assertNotIn(" done, ", self.run_grid(grid).err)
         self.assertEqual(len(self.cells()), CELLS)
 

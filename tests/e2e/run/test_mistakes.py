@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be known before the first cell: all mistakes of a grid are listed at once, by plan and by run in the same
-words, and nothing is run until they are mended or the other cells are asked for."""
+"""Checks before the first cell: all errors of a grid are listed at once, by plan and by run in the same
+words, and nothing is run until they are fixed or the other cells are requested."""
 import json
 import os
 import re
@@ -25,7 +25,7 @@ class Mistakes(case.Case):
         return name
 
     def bad_parts(self):
-        """Names of bad models, data sets and methods with what their messages must hold."""
+        """Names of bad models, data sets and methods, and what their messages must contain."""
         self.world.copy_model("mute", ["tokenizer.json"])
         self.changed_model("gptq", lambda c: c.update(quantization_config={"quant_method": "gptq", "bits": 4}))
         self.world.model("talkative")
@@ -124,7 +124,7 @@ class Mistakes(case.Case):
         self.assertIn(path, self.run_grid(grid, 2, ranks=2).err)
 
     def test_weights_that_are_found_bad_when_they_are_read(self):
-        """Headers are right, a value is not: every such model is named before a cell runs."""
+        """Valid headers, but an invalid value: every such model is named before a cell runs."""
         good = world.read(os.path.join(self.world.good_model, "model.safetensors"))
         for name in ("hot", "cold"):
             folder = self.world.copy_model(name, ["model.safetensors"])

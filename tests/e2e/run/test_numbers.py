@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of a cell are what results/README.md says they are, and what cannot change them changes no cell."""
+"""Numbers of a cell match their definitions in results/README.md, and settings that cannot change them change no cell."""
 import json
 import os
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands print: the path of the results in the last line, tables that no log line tears and that fit their
+"""Output of the commands: the path of the results in the last line, tables that no log line interrupts and that fit their
 width, and readers that stop reading."""
 import csv
 import io
@@ -30,7 +30,7 @@ class Finished(case.Case):
         self.path = os.path.join(self.output, "tiny.h5")
 
     def merged(self, arguments, ranks=None):
-        """Both streams in one pipe, as `2>&1 | cat` has them."""
+        """Both streams in one pipe, as in `2>&1 | cat`."""
         line = program.command(arguments, ranks)
         done = subprocess.run(line, env=program.environment(ranks, None), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False, timeout=300)
@@ -85,7 +85,7 @@ class Finished(case.Case):
         self.expect(program.run(["merge", self.output]), 1, "-o FILE.h5", "plan.json")
 
     def head(self, arguments, given=b""):
-        """The first line only, as `| head -n 1` reads it."""
+        """The first line only, as read by `| head -n 1`."""
         rows = world.write(os.path.join(self.folder, "given"), given)
         with open(rows, "rb") as stdin, open(os.path.join(self.folder, "err"), "w+b") as err:
             line = program.command(arguments)
@@ -137,7 +137,7 @@ class Finished(case.Case):
                     lines = [line for line in given.splitlines() if self.folder not in line and "sha256" not in line]
                     self.assertLessEqual(self.widest("\n".join(lines)), width)
                     by_environment = self.expect(program.run(arguments, env={"COLUMNS": str(width)}), 0).out
-                    strip = lambda text: re.sub(r"[\d.]+", "", re.sub(r" +", " ", text))  # numbers may be measured anew
+                    strip = lambda text: re.sub(r"[\d.]+", "", re.sub(r" +", " ", text))  # measured numbers may differ
                     if arguments[0] in ("report", "pscp"):
                         self.assertEqual(strip(by_environment), strip(given))
         for name in ("", "nonsense", "0", "-5"):

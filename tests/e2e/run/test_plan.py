@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What plan says is fine can run, what cannot run it says before anything is computed; and the models in configs/model, from
+"""Cells that plan accepts can run, and it reports others before anything is computed; and the models in configs/model, from
 config.json alone: parameters, trainable parameters and FLOPs are those that transformers and PEFT count
 (tests/golden/plan)."""
 import json
@@ -90,7 +90,7 @@ class Plan(case.Case):
 
     def seconds(self, methods, rest="", sweep="", **rows):
         grid = self.world.grid([self.world.model()], [self.world.dataset(**rows)], methods, sweep=sweep, rest=rest)
-        # The rate is measured anew in every run: only what stands in the same table can be compared.
+        # The rate is measured in every run: only values of the same table can be compared.
         return {key[2]: cell["seconds_modelled"] for key, cell in self.plan(grid, 0).items()}
 
     def test_seconds_depend_on_the_method(self):
@@ -100,11 +100,11 @@ class Plan(case.Case):
         for less, more in (("none", "lora"), ("lora", "full"), ("lntuning", "prompt-tuning"), ("lntuning", "lora"),
                            ("none", "lntuning")):
             self.assertLess(s[less], s[more], (less, more))
-        # Adapters pass forward and backward; full has the gradients of the weights besides.
+        # Adapters pass forward and backward; full also computes the gradients of the weights.
         self.assertAlmostEqual((s["full"] - s["none"]) / (s["lntuning"] - s["none"]), 1.5, delta=0.2)
 
     def test_the_backward_stops_at_the_lowest_trained_layer(self):
-        """The same adapter in the last layer only: less to do, though not less forward."""
+        """The same adapter in the last layer only: less work, though not in the forward pass."""
         last = self.layers() - 1
         sweep = self.override("low", 'method = { targets = [ "k_proj" ]; };').replace(" );", ", ") + (
             '{ when = { method = "high"; }; set = { method = { targets = [ "layers.%d.self_attn.k_proj" ]; }; }; } );' % last)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More threads than processors, at any number of either: said once, with the launch line that would be right."""
+"""More threads than processors, for any numbers of them: reported once, with the correct launch line."""
 import json
 import os
 import unittest.mock
@@ -20,7 +20,7 @@ class Processors(case.Case):
         self.bench = ["bench", "--shape", "tiny", "--steps", "2", "--batch", "1", "--prompt", "8", "--answer", "4"]
 
     def run_on(self, processors, arguments, **env):
-        """Confined as taskset does it; the number of threads is left to --threads."""
+        """Confined as by taskset; --threads sets the number of threads."""
         os.sched_setaffinity(0, processors)
         try:
             return self.expect(program.run(arguments, env={"OMP_NUM_THREADS": "", **env}), 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says while it works: a line on a terminal, lines in a log, and what `status` knows of it."""
+"""Progress of a run: a line on a terminal, lines in a log, and the output of `status`."""
 import json
 import os
 import pty
@@ -29,7 +29,7 @@ class Progress(case.Case):
         return process
 
     def status(self, holds, process):
-        """The first answer of which this holds."""
+        """The first answer for which this holds."""
         deadline = time.monotonic() + 60
         while True:
             self.assertIsNone(process.poll(), "the run ended too early")
@@ -56,7 +56,7 @@ class Progress(case.Case):
         for row in rows:
             self.assertRegex(text, rf"good/pairs/lora/{row['seed']} since {row['since']} on {row['host']}, rank {row['rank']}, "
                                    rf"process {row['process']}: train \d+ of 100000, loss ")
-        # Killed, it leaves the files; they are not shown, and the next run removes them.
+        # A killed run leaves the files; they are not shown, and the next run removes them.
         program.kill_session(process)
         self.assertEqual(len(os.listdir(os.path.join(self.output, "running"))), 2)
         self.assertEqual(json.loads(program.run(["status", self.output, "--json"]).out)["running"], [])
@@ -120,7 +120,7 @@ class Progress(case.Case):
         self.assertEqual(results.temporaries(self.output), [])
 
     def test_names_of_any_length(self):
-        name = "x" * 100  # the longest there is
+        name = "x" * 100  # the longest possible
         shutil.copy(self.world.path("dataset", "pairs.cfg"), self.world.path("dataset", name + ".cfg"))
         self.grid = self.world.grid(["good"], [name], ["lora"], (1, 2), rest="train = { batch = 4; max_steps = 100000; "
                                     "epochs = 1000000.0; };\n")

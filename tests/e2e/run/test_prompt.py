@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""peftbench prompt: golden rows through the command, what it prints for each kind of sample, broken rows, --explain."""
+"""peftbench prompt: golden rows through the command, its output for each kind of sample, broken rows, --explain."""
 import json
 import os
 
@@ -38,7 +38,7 @@ class Golden(case.Case):
             case.skip("no shared golden files: set PB_SHARED")
         entries = [json.loads(line) for line in world.read(path).decode().split("\n") if line]
         for split in ("train", "test"):
-            # A row that gives n samples stands n times; it goes in once, at its first one.
+            # A row that gives n samples appears n times; it is passed once, at its first one.
             wanted = [e for e in entries if e["split"] == split]
             first = [e for i, e in enumerate(wanted) if i == 0 or e["row"] != wanted[i - 1]["row"]]
             given = "".join(json.dumps(e["row"]) + "\n" for e in first)
@@ -140,7 +140,7 @@ class Usage(case.Case):
         self.expect(program.run(["prompt", *line[:4], "--template", "lama3"], given=""), 2, "lama3")
         self.expect(program.run(["prompt", "--dataset", "rtee", *line[2:]], given=""), 2, 'did you mean "rte"?')
         self.expect(program.run(["prompt", *line, "--set", "train.batch=2"], given=""), 2, "dataset.KEY")
-        self.expect(program.run(["prompt", *line, "--explain", "rte"], given=""), 2, "beside --explain")
+        self.expect(program.run(["prompt", *line, "--explain", "rte"], given=""), 2, "with --explain")
         self.expect(program.run(["prompt", "--dataset", "synthetic", *line[2:]], given="{}"), 1, "synthetic")
         self.expect(program.run(["prompt", *line], ranks=2, given=""), 2, "without a launcher")
         self.assertEqual(self.expect(program.run(["prompt", *line], given="\n\n"), 0).out, "")
@@ -158,7 +158,7 @@ class Usage(case.Case):
                 result = self.expect(program.run(["prompt", "--explain", name]), 0)
                 for text in texts + ["all data sets", "data.validation_seed"]:
                     self.assertIn(text, result.out)
-        self.assertIn("none of the original's", self.expect(program.run(["prompt", "--explain", "demo-single"]), 0).out)
+        self.assertIn("not one of the original's", self.expect(program.run(["prompt", "--explain", "demo-single"]), 0).out)
         self.expect(program.run(["prompt", "--explain", "boolk"]), 2, "--explain", 'did you mean "boolq"?')
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded default grid shows what it is for: methods that learn, and that differ."""
+"""The default grid serves its purpose: methods learn, and differ."""
 import os
 
 import case

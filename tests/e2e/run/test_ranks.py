@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that are not alike, runs beside each other in one folder, and results that vanish during a run: each is
-an error that says what to do, and never a cell that is silently missing."""
+"""Processes that differ, concurrent runs in one folder, and results that vanish during a run: each is
+an error with a remedy, and never a silently missing cell."""
 import hashlib
 import json
 import os
@@ -16,7 +16,7 @@ import world
 
 
 class Unlike(case.Case):
-    """Results depend on kernels and threads, so every process has to have the same."""
+    """Results depend on kernels and threads, so every process must have the same."""
 
     def setUp(self):
         super().setUp()
@@ -46,7 +46,7 @@ class Unlike(case.Case):
 
 
 class Started(case.Case):
-    """Every process has to be started for the same work: who was not is named, and nothing is written."""
+    """Every process must be started for the same work: any other is named, and nothing is written."""
 
     def setUp(self):
         super().setUp()
@@ -54,7 +54,7 @@ class Started(case.Case):
         self.own = ["run", self.grid, "-o", self.output]
 
     def refuse(self, other, *texts, ranks=2):
-        """The last rank is started with other arguments."""
+        """The last rank is started with different arguments."""
         result = program.run_together([([], self.own)] * (ranks - 1) + [([], other)])
         self.expect(result, 2, *texts)
         self.assertEqual(result.err.count("error: "), 1)
@@ -101,7 +101,7 @@ class Started(case.Case):
 
 
 class Files(case.Case):
-    """Copies of the files on every node must be the same: tried with two sets of files on one."""
+    """Copies of the files must be the same on every node: tried with two sets of files on one node."""
 
     def setUp(self):
         super().setUp()
@@ -161,7 +161,7 @@ class Beside(case.Case):
                                     tuple(range(1, 7)), rest=rest)
 
     def start(self, shards):
-        """A run that has finished so many cells."""
+        """A run that has finished this number of cells."""
         process = program.start(["run", self.grid, "-o", self.output])
         self.addCleanup(program.kill_session, process)
         deadline = time.monotonic() + 60
@@ -196,7 +196,7 @@ class Beside(case.Case):
         self.assertEqual(len(self.cells()), 18)
 
 
-# Between nodes: TCP alone, and no component for one-sided communication, as on Debian 12 without UCX.
+# As between nodes: TCP only, and no component for one-sided communication, as on Debian 12 without UCX.
 NETWORK = {"OMPI_MCA_btl": "tcp,self", "OMPI_MCA_osc": "^ucx,pt2pt,sm,rdma"}
 
 
@@ -215,13 +215,13 @@ class Network(case.Case):
                 output = os.path.join(self.folder, f"ranks{ranks}")
                 result = self.run_grid(self.grid, 0, output, ranks=ranks, env=NETWORK)
                 self.assertEqual(self.digest(os.path.join(output, "tiny.h5")), expected)
-                # Every cell is told once, with its number and the rank that ran it.
+                # Every cell is logged once, with its number and the rank that ran it.
                 numbers = re.findall(r"cell (\d+) of 12 \S+ done, [0-9.]+ s, rank (\d)", result.err)
                 self.assertEqual([int(number) for number, _ in numbers], list(range(1, 13)))
                 self.assertEqual({int(rank) for _, rank in numbers}, set(range(ranks)))
 
     def start(self, ranks):
-        """A long run over the network, a few cells on; with its ranks' processes, rank 0 first."""
+        """A long run over the network, after a few cells; with its ranks' processes, rank 0 first."""
         process = program.start(["run", self.grid, "-o", self.output, "--set", "train.max_steps=100"], ranks, NETWORK)
         self.addCleanup(program.kill_session, process)
         deadline = time.monotonic() + 60

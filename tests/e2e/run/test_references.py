@@ -63,7 +63,7 @@ class References(case.Case):
                 result = self.expect(program.run(["data", config, "--json"]), 1, place, words)
                 faults = json.loads(result.out)["test"]["faults"]
                 self.assertEqual(faults["answer"], {"rows": 1, "first_line": 2})
-                if name != "entity":  # such rows are kept in training, with another answer
+                if name != "entity":  # such rows are kept in training, with a different answer
                     self.expect(program.run(["data", config, "--json", "--set", f'dataset.train_file="{place[:-4]}"']), 1)
 
     def test_rows_within_the_share_that_is_allowed_are_left_out(self):

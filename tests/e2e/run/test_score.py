@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""peftbench score: the golden cases through the command, broken lines, and where the file of a data set is looked for."""
+"""peftbench score: the golden cases through the command, broken lines, and where the file of a data set is searched for."""
 import json
 import math
 import os
@@ -15,7 +15,7 @@ GOOD = '{"prediction": "yes", "label": "Yes"}\n'
 
 
 def lines(items, rows=None):
-    """The golden items as lines of input; rows, one for each, where the data set has several answers."""
+    """The golden items as lines of input; with rows, one for each, if the data set has several answers."""
     made = [{"prediction": i["predict"], "label": i["label"]} for i in items]
     for line, row in zip(made, rows or []):
         line["row"] = row
@@ -138,7 +138,7 @@ class Lines(case.Case):
 
     def test_nothing_to_score(self):
         for given in ("", "\n\n  \n"):
-            self.expect(self.score(given), 1, "standard input: there is no line")
+            self.expect(self.score(given), 1, "standard input: no lines")
 
     def test_rows_of_questions(self):
         item = {"prediction": "a b", "label": "b"}
@@ -152,7 +152,7 @@ class Lines(case.Case):
             with self.subTest(row):
                 self.expect(self.score(json.dumps(item | {"row": row}), dataset=self.record), 1, "standard input:1: ", '"row"')
         mixed = json.dumps(item | {"row": good}) + "\n" + json.dumps(item)
-        self.expect(self.score(mixed, dataset=self.record), 1, "standard input:2: ", "with every line or with none")
+        self.expect(self.score(mixed, dataset=self.record), 1, "standard input:2: ", "with every line or with no line")
 
     def test_many_lines_and_long_texts(self):
         given = (GOOD * 20000) + '{"prediction": "%s", "label": "No"}' % ("x" * 3000000)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a cell comes to its predictions: baselines, likelihood; and the tokens that are kept for the next cell."""
+"""How a cell makes its predictions: baselines, likelihood; and the tokens that are kept for the next cell."""
 import collections
 import glob
 import json
@@ -52,15 +52,15 @@ class Baselines(case.Case):
         path = self.world.path("dataset/three.cfg")
         self.world.dataset("three")
         world.write(path, world.read(path).decode().replace('"entailment", ', '"entailment", "neutral", ').replace("f1", "macro_f1"))
-        for method, dataset, *words in (("all-positive", "three", "method all-positive is for 2 classes, data set three has 3"),
-                                       ("mean", "pairs", "method mean needs answers that are single numbers", "data set pairs has others")):
+        for method, dataset, *words in (("all-positive", "three", "method all-positive is for 2 classes, but data set three has 3"),
+                                       ("mean", "pairs", "method mean needs answers that are single numbers", "those of data set pairs are not")):
             grid = self.world.grid(["good"], [dataset], [method])
             self.expect(program.run(["plan", grid]), 2, *words, "sweep.exclude")
 
 
 class Likelihood(case.Case):
     def test_the_class_is_the_one_whose_tokens_are_likeliest(self):
-        """Worked out again from the program's logits, one prompt with one label behind it at a time."""
+        """Recomputed from the program's logits, one prompt followed by one label at a time."""
         self.world.model(), self.world.dataset()
         grid = self.world.grid(["good"], ["pairs"], ["none"], rest="eval = { batch = 3; };\n")
         self.run_grid(grid, 0, self.output, "--set", "eval.scoring=likelihood")

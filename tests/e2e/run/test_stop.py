@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stopping early on request keeps everything; cells that fail are results, and the others are unharmed."""
+"""Stopping early on request keeps everything; failed cells are results, and the others are unharmed."""
 import os
 import signal
 import time
@@ -17,7 +17,7 @@ class Stop(case.Case):
                                     tuple(range(1, 7)), rest=rest)
 
     def undisturbed(self, known=[]):
-        """Digest of the sweep when nothing stops it: made once for all tests, their files have the same contents."""
+        """Digest of the sweep when nothing stops it: computed once for all tests, whose files have the same contents."""
         if not known:
             output = os.path.join(self.folder, "undisturbed")
             self.run_grid(self.grid, 0, output)
@@ -25,7 +25,7 @@ class Stop(case.Case):
         return known[0]
 
     def stop(self, number, ranks, to):
-        """Starts the job, sends the signal to the processes that `to` picks when two shards are there."""
+        """Starts the job, and sends the signal to the processes that `to` picks once two shards exist."""
         process = program.start(["run", self.grid, "-o", self.output], ranks)
         deadline = time.monotonic() + 60
         while len(results.shards(self.output)) < 2:
@@ -75,8 +75,8 @@ class Stop(case.Case):
         self.assertEqual(len(self.cells()), 24)
 
     def test_sigterm_to_the_launcher_ends_it_with_a_code_of_its_own(self):
-        """It may pass the signal on so late that all cells are done by then, and it kills what has not ended a second later, in
-        the middle of a write too: the next run removes what that leaves."""
+        """It may pass on the signal so late that all cells are done by then, and a second later it kills what has not ended, even in
+        the middle of a write: the next run removes what is left behind."""
         result = self.stop(signal.SIGTERM, 2, lambda process: [process.pid])
         self.assertNotEqual(result.code, 0, str(result))
         self.run_grid(self.grid, 0, ranks=2)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders that cannot be written and disks that are full: one clear error, exit code 1, and whatever was committed
-before stays readable and is not done again."""
+before stays readable and is not repeated."""
 import os
 import resource
 import subprocess
@@ -17,7 +17,7 @@ class Storage(case.Case):
         self.grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora", "ia3", "bitfit"], (1, 2))
 
     def mount(self, size):
-        """A file system of its own, which is soon full."""
+        """A separate file system, which is soon full."""
         disk = os.path.join(self.folder, "disk")
         os.mkdir(disk)
         mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", disk], capture_output=True, check=False)
@@ -27,7 +27,7 @@ class Storage(case.Case):
         return disk
 
     def check_kept(self, folder, before):
-        """What was there is there unchanged, everything under a final name can be read, and the job can go on."""
+        """Existing files are unchanged, everything under a final name can be read, and the job can continue."""
         for path, content in before.items():
             self.assertEqual(world.read(path), content)
         for path in results.shards(folder):
@@ -61,7 +61,7 @@ class Storage(case.Case):
         self.expect(program.run(["run", self.grid, "-o", self.output]), 1, os.path.join(self.output, "shards"))
 
     def test_file_sizes_are_limited(self):
-        """The limit lets through plan and start and cuts the shards: as a full disk, seen by write()."""
+        """The limit allows plan and start but truncates the shards: like a full disk, as seen by write()."""
         self.run_grid(self.grid, 0, None, "--set", 'sweep.methods=["none"]')
         kept = {path: world.read(path) for path in [*results.shards(self.output), os.path.join(self.output, "tiny.h5")]}
         limit = 16384
@@ -75,7 +75,7 @@ class Storage(case.Case):
         self.assertEqual(len(self.cells()), 8)
 
     def test_only_the_merged_file_is_too_large(self):
-        """Wherever in the merged file the limit strikes, nothing crashes, whether cells were run before it or not."""
+        """Wherever the limit falls in the merged file, nothing crashes, whether or not cells were run before."""
         merged = os.path.join(self.output, "tiny.h5")
         self.run_grid(self.grid, 0)
         largest, whole = max(os.path.getsize(path) for path in results.shards(self.output)), os.path.getsize(merged)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Token rows of train and generate in every form and with every key that tools write, and arrays where lines are expected."""
+"""Token rows of train and generate in every form and with every key that tools write, and arrays instead of lines."""
 import json
 import os
 
@@ -22,7 +22,7 @@ class TokenRows(case.Case):
         return self.expect(program.run(line), code)
 
     def steps(self, content):
-        """What every step says but for its time."""
+        """The output of every step, without its time."""
         steps = [json.loads(line) for line in self.train(content).out.splitlines()]
         return [{k: v for k, v in step.items() if k != "seconds"} for step in steps]
 
@@ -81,8 +81,8 @@ class TokenRows(case.Case):
         self.assertEqual(self.steps(rows), wanted)
         self.assertNotIn("is not read", self.train(rows).err)
         result = self.train([{**row, "weight": 2, "text": "a"} for row in self.plain])
-        self.assertEqual(result.err.count('the key "weight" of token rows is not read'), 1)
-        self.assertEqual(result.err.count('the key "text" of token rows is not read'), 1)
+        self.assertEqual(result.err.count('the key "weight" of token rows is ignored'), 1)
+        self.assertEqual(result.err.count('the key "text" of token rows is ignored'), 1)
 
 
 class Arrays(case.Case):

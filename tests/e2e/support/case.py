@@ -12,14 +12,14 @@ import world
 
 
 def skip(reason):
-    """A part of the machine is missing: visible, and a failure where everything has to be there."""
+    """A part of the machine is missing: visible, and a failure where everything must be present."""
     if os.environ.get("CI") and "shared" in reason:
         raise AssertionError(reason)
     raise unittest.SkipTest(reason)
 
 
 class Case(unittest.TestCase):
-    """A folder of its own per test, removed at the end."""
+    """A separate folder per test, removed at the end."""
 
     maxDiff = None
 
@@ -30,7 +30,7 @@ class Case(unittest.TestCase):
         self.output = os.path.join(self.folder, "out")
 
     def expect(self, result, code, *texts):
-        """The exit code, and every text somewhere in what was printed; nothing may have crashed."""
+        """Checks the exit code and that every text is in the output; nothing may have crashed."""
         self.assertEqual(result.code, code, str(result))
         for text in texts:
             self.assertIn(text, result.out + result.err)

@@ -25,12 +25,12 @@ class Result:
 
 
 def command(arguments, ranks=None):
-    """Without ranks the program is started alone; with them, by the launcher."""
+    """Without ranks the program is started directly; with them, by the launcher."""
     return [PROGRAM, *arguments] if ranks is None else [LAUNCHER, "-n", str(ranks), PROGRAM, *arguments]
 
 
 def kernels():
-    """The setting that spares every start of the program its measurement of the kernels, where world.py found one."""
+    """The setting that saves every start of the program the measurement of kernels, if world.py found one."""
     try:
         with open(os.path.join(WORLD, "kernels"), encoding="utf-8") as f:
             return {"OPENBLAS_CORETYPE": f.read()}
@@ -43,7 +43,7 @@ def environment(ranks, extra):
     env = dict(os.environ, **kernels(), OMP_NUM_THREADS="1", PB_CONFIGS=os.path.join(SOURCE, "configs"),
                PB_SHARED=SHARED, PB_DATA=os.path.join(SHARED, "data"))
     if ranks is not None:
-        # Open MPI: more ranks than cores, and root in a container; other launchers do not read these.
+        # Open MPI: more ranks than cores, and root in a container; other launchers ignore these.
         env.update(ASAN_OPTIONS="detect_leaks=0", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                    OMPI_MCA_rmaps_base_oversubscribe="1", PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe")
     env.update(extra or {})
@@ -61,13 +61,13 @@ def launch(line, env, **options):
 
 
 def start_with_stderr(arguments, stderr):
-    """Alone, with its messages to a file descriptor, such as a terminal's."""
+    """Without a launcher, with its messages sent to a file descriptor, such as a terminal's."""
     return subprocess.Popen(command(arguments), env=environment(None, None), start_new_session=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
 
 
 def run_each(arguments, settings, timeout=120):
-    """One rank per entry of settings, lists of NAME=VALUE, as on nodes that are not alike."""
+    """One rank per entry of settings, lists of NAME=VALUE, as on nodes that differ."""
     return run_together([(own, arguments) for own in settings], timeout)
 
 
@@ -102,7 +102,7 @@ def run(arguments, ranks=None, env=None, given=None, timeout=600, **options):
 
 
 def session_members(session):
-    """Process ids of a session, zombies left out: ranks have process groups of their own."""
+    """Process ids of a session, without zombies: ranks have their own process groups."""
     members = []
     for name in os.listdir("/proc"):
         if name.isdigit():

@@ -20,14 +20,14 @@ def is_readable(path):
 
 
 def cells(path):
-    """Rows of /results, a dictionary each, numbers as text."""
+    """Rows of /results, one dictionary each, numbers as text."""
     done = h5dump("-y", "-w", "0", "-d", "/results", path)
     if done.returncode != 0:
         raise ValueError(f"{path}: {done.stderr.decode()}")
     schema, _, data = done.stdout.decode().partition("DATA {")
     schema = re.sub(r"H5T_ENUM \{.*?\}", "", schema, flags=re.S)
     names = re.findall(r'"(\w+)";', schema)
-    # One member a line; quotation marks inside of texts are printed as they are.
+    # One member per line; quotation marks inside texts are printed unescaped.
     lines = [line.strip() for line in data.partition("ATTRIBUTE")[0].splitlines()]
     values = [line.rstrip(",") for line in lines if line.strip("{}, ") and not line.endswith("): {")]
     values = [v[1:-1].replace("\\000", "") if v.startswith('"') else v for v in values]
@@ -49,7 +49,7 @@ def temporaries(folder):
 
 
 class Reader(threading.Thread):
-    """Opens every *.h5 below a folder, again and again, and remembers what could not be read."""
+    """Opens every *.h5 below a folder repeatedly, and records what could not be read."""
 
     def __init__(self, folder):
         super().__init__(daemon=True)

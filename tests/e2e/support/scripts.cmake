@@ -1,4 +1,4 @@
-# Tests that start the program as its users do: Python scripts that need the standard library alone and share the
+# Tests that start the program as its users do: Python scripts that need only the standard library and share the
 # files that world.py makes.
 find_package(Python3 3.8 REQUIRED COMPONENTS Interpreter)
 find_program(PB_H5DUMP h5dump)

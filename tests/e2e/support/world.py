@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small world to run in: a random model with its tokenizer, data sets, and grids over them.
 
-    world.py OUT   makes the files that all tests share, by the demo's own generator
+    world.py OUT   makes the files shared by all tests, with the demo's own generator
 
 Everything is a few hundred kilobytes and the same on every machine."""
 import json
@@ -32,7 +32,7 @@ def make_shared(out):
 
 
 def settle_kernels(path):
-    """Writes down the kernels that the program chooses here, if it does not keep those of the library."""
+    """Records the kernels that the program chooses here, if it does not keep those of the library."""
     if os.path.exists(path):
         os.remove(path)
     info = subprocess.run([program.PROGRAM, "info", "--json"], stdout=subprocess.PIPE, check=True).stdout
@@ -54,7 +54,7 @@ def write(path, content):
 
 
 class World:
-    """A folder of its own with configuration files; models and data are taken from the shared world unless changed."""
+    """A separate folder with configuration files; models and data come from the shared world unless changed."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -71,14 +71,14 @@ class World:
         return name
 
     def copy_model(self, name, without=()):
-        """A model with a folder of its own, to be damaged; returns the folder."""
+        """A model with its own folder, to be damaged; returns the folder."""
         folder = self.path("weights", name)
         shutil.copytree(self.good_model, folder, ignore=lambda _, names: [n for n in names if n in without])
         self.model(name, folder)
         return folder
 
     def dataset(self, name="pairs", train=None, test=None, extra=""):
-        """Configuration and files of a data set; train, test: lists of lines in place of the good ones."""
+        """Configuration and files of a data set; train, test: lists of lines instead of the good ones."""
         files = {}
         for split, lines in (("train", train), ("test", test)):
             lines = self.rows[split] if lines is None else lines
@@ -87,7 +87,7 @@ class World:
         return name
 
     def grid(self, models, datasets, methods=("none", "lora"), seeds=(1,), name="tiny", sweep="", rest=""):
-        """A grid file; sweep and rest are more text inside and behind the group sweep. Few rows and steps."""
+        """A grid file; sweep and rest are more text inside and after the group sweep. Few rows and steps."""
         lists = {k: ", ".join(f'"{v}"' for v in values)
                  for k, values in (("models", models), ("datasets", datasets), ("methods", methods))}
         text = "sweep = {\n" + f'  name = "{name}";\n' + "".join(f"  {k} = [ {v} ];\n" for k, v in lists.items())

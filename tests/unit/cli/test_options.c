@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Parsing of the command line, dispatch, help and exit codes, over a made-up table of commands. */
+/* Parsing of the command line, dispatch, help and exit codes, over a synthetic table of commands.
+ */
 #include "pb/backend.h"
 #include "pb/cli.h"
 #include "pb/memory.h"
@@ -125,7 +126,7 @@ static void common_options_without_use_are_not_there(void **state)
     pb_cli_close(cli);
     cli = NULL;
     assert_int_equal(pb_cli_open(&bare, comm, COUNT(bad), bad, &cli), PB_ERR_USAGE);
-    assert_non_null(strstr(pb_error_message(), "--json is not known"));
+    assert_non_null(strstr(pb_error_message(), "unknown option --json"));
     assert_int_equal(cli_help_command(&bare, &help), PB_OK);
     assert_null(strstr(help.data, "--seed"));
     assert_non_null(strstr(help.data, "--threads"));
@@ -178,10 +179,10 @@ static void options_of_a_field_take_all_but_the_name_from_it(void **state)
 static void mistakes_name_the_option_and_the_nearest_one(void **state)
 {
     (void)state;
-    EXPECT_REFUSED("train: option --modle is not known; did you mean --model? see peftbench train "
-                   "--help",
-                   "g", "--modle=x");
-    EXPECT_REFUSED("train: option -x is not known; see peftbench train --help", "g", "-x");
+    EXPECT_REFUSED(
+        "train: unknown option --modle; did you mean --model? see peftbench train --help", "g",
+        "--modle=x");
+    EXPECT_REFUSED("train: unknown option -x; see peftbench train --help", "g", "-x");
     EXPECT_REFUSED("train: --model DIR is missing: a model", "g");
     EXPECT_REFUSED("train: --model needs a value: DIR", "g", "--model");
     EXPECT_REFUSED("train: --model needs a value: DIR", "g", "--model", "--fresh");
@@ -208,8 +209,7 @@ static void mistakes_name_the_option_and_the_nearest_one(void **state)
         "g", "--model", "m", "--device", "cpu:");
     EXPECT_REFUSED("train: an argument is missing; usage: peftbench train GRID.cfg --model DIR",
                    "--model", "m");
-    EXPECT_REFUSED("train: argument \"c\" is one too many; usage: peftbench train GRID.cfg --model "
-                   "DIR",
+    EXPECT_REFUSED("train: unexpected argument \"c\"; usage: peftbench train GRID.cfg --model DIR",
                    "a", "b", "c", "--model", "m");
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hub's library as far as jobs/fetch_data.py calls it, over a folder: $FAKE_HUB/KIND/OWNER/NAME/COMMIT/files, and
+"""The part of the hub's library that jobs/fetch_data.py calls, over a folder: $FAKE_HUB/KIND/OWNER/NAME/COMMIT/files, and
 $FAKE_HUB/KIND/OWNER/NAME/refs.json with the commit of each branch. $FAKE_HUB_MODE makes something go wrong, and every
 download is a line of $FAKE_HUB/log."""
 import hashlib
