@@ -17,9 +17,9 @@ typedef struct block {
 
 static block blocks[BLOCKS]; /* the first block_count are in use */
 static size_t block_count;
-static block retired[RETIRED]; /* freed last: their addresses are not used again yet */
+static block retired[RETIRED]; /* freed last: their addresses are not reused yet */
 static size_t retired_next;
-static struct sigaction before; /* what took faults before this file did */
+static struct sigaction before; /* the previous handlers of faults */
 
 static uintptr_t page_bytes(void)
 {
@@ -36,7 +36,7 @@ static const block *find(uintptr_t address)
     return NULL;
 }
 
-/* Says which block it was; the access is then repeated under the handler from before. */
+/* Reports the block; the access is then repeated under the previous handler. */
 static void on_fault(int signal_number, siginfo_t *info, void *context)
 {
     char text[256];
@@ -66,7 +66,7 @@ void block_watch(void)
 pb_status block_new(size_t bytes, void **data)
 {
     uintptr_t page   = page_bytes();
-    uintptr_t mapped = (bytes / page + 1) * page; /* at least a byte beyond the block */
+    uintptr_t mapped = (bytes / page + 1) * page; /* at least one byte beyond the block */
     if (block_count == BLOCKS) {
         return PB_FAIL(PB_ERR_MEMORY, "guarded: more than %d blocks", (int)BLOCKS);
     }

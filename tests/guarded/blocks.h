@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Memory that nothing may touch unless it is opened: every block is a mapping of its own, without
- * any access. A fault in one is reported by block and byte, and ends the process as faults do. */
+/* Memory that nothing may touch unless it is opened: every block is a separate mapping without
+ * access. A fault in one is reported by block and byte, and ends the process as faults do. */
 #pragma once
 
 #include "pb/status.h"
@@ -12,7 +12,7 @@
 pb_status block_new(size_t bytes, void **data);
 size_t block_free(void *data); /* the bytes of the block */
 
-/* Faults are reported from now on. To be called again where a handler was put over it. */
+/* Faults are reported from now on. Must be called again after another handler was installed. */
 void block_watch(void);
 
 /* [begin, begin + bytes) is inside a block. */

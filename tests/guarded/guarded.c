@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The backend `guarded`, for tests: the operations of the CPU over memory that only an operation
- * may touch, as on a device. An operation opens its operands, what it only reads for reading alone,
- * and closes them before it returns. An operand in host memory is refused, lists are copied when
- * they are put on a page, and posted numbers may be taken a step late. */
+ * may touch, as on a device. An operation opens its operands, those that it only reads for reading
+ * alone, and closes them before it returns. An operand in host memory is refused, lists are copied
+ * when they are put on a page, and posted numbers may be taken a step late. */
 #include "blocks.h"
 
 #include "internal.h"
@@ -31,7 +31,7 @@ typedef struct operand {
     bool writes;
 } operand;
 
-/* Numbers on their way. */
+/* Posted numbers. */
 typedef struct posting {
     double *values;
     int64_t count;
@@ -42,7 +42,7 @@ typedef struct guarded {
     pb_backend base;
     pb_backend *cpu;
     const char *operation;
-    operand *open; /* what the operation at work has opened */
+    operand *open; /* opened by the running operation */
     int64_t open_count;
     void **page; /* blocks of the lists and plans of the page */
     int64_t page_count;
@@ -75,13 +75,13 @@ static operand lists(const pb_list *list)
     return (operand){list->data, (size_t)list->count * sizeof *list->data, false};
 }
 
-/* The block of a plan, which holds where the CPU's is. */
+/* The block of a plan, which contains the address of the CPU's block. */
 static operand plans(const pb_attention_plan *plan)
 {
     return (operand){plan->parts, sizeof plan->parts, false};
 }
 
-/* Its block must be open. */
+/* The plan of the CPU; the block of `plan` must be open. */
 static pb_attention_plan plan_of(const pb_attention_plan *plan)
 {
     pb_attention_plan own = *plan;
@@ -89,7 +89,7 @@ static pb_attention_plan plan_of(const pb_attention_plan *plan)
     return own;
 }
 
-/* Where pages are shared, writing is allowed to both: ranges that are written come last. */
+/* On shared pages writing is allowed for both: ranges that are written come last. */
 static void protect(const guarded *g, bool open)
 {
     for (int pass = 0; pass < 2; pass++) {
@@ -113,7 +113,7 @@ static pb_backend *start(pb_backend *be, const char *operation)
     return g->cpu;
 }
 
-/* `host`: memory of the host will do as well. */
+/* `host`: memory of the host is accepted too. */
 static pb_status add(pb_backend *be, operand o, bool host)
 {
     guarded *g = (guarded *)be;
@@ -216,8 +216,7 @@ static pb_status take_block(pb_backend *be, size_t bytes, void **data)
     return PB_OK;
 }
 
-/* Fails, and counts as an allocation, as the host's memory would, though it is none of its bytes.
- */
+/* Fails and counts as an allocation, like host memory, although its bytes are not accounted. */
 static pb_status guarded_alloc(pb_backend *be, size_t bytes, void **data)
 {
     size_t peak = pb_memory_peak();
@@ -297,7 +296,7 @@ static pb_status guarded_post(pb_backend *be, int slot, const pb_tensor *numbers
     return leave(be, PB_OK);
 }
 
-/* Once: a slot that was taken, or never posted, has no numbers. */
+/* Only once: a slot that was taken, or never posted, has no numbers. */
 static pb_status guarded_take(pb_backend *be, int slot, double *values)
 {
     posting *p = &((guarded *)be)->posted[slot];
@@ -311,7 +310,7 @@ static pb_status guarded_take(pb_backend *be, int slot, double *values)
 
 /* Operations ----------------------------------------------------------------------------------- */
 
-/* Either side may be the host's. */
+/* Either side may be in host memory. */
 static pb_status guarded_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
 {
     pb_backend *cpu = start(be, __func__);

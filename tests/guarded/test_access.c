@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The guard works: what a host may not do with backend memory ends the process or is refused. */
+/* The guard works: forbidden accesses of the host to backend memory end the process or are
+ * refused. */
 #include "device.h"
 
 #include "pb/memory.h"
@@ -55,7 +56,7 @@ static void read_a_list(pb_backend *be, volatile float *x)
     }
 }
 
-/* What a child that acts so on a block of N floats says, and the signal that ends it. */
+/* The output of a child that does this to a block of N floats, and the signal that ends it. */
 static int end_of(action act, char *said, size_t room)
 {
     int ends[2];
@@ -108,7 +109,7 @@ static void operands_in_host_memory_are_refused(void **state)
     assert_error(pb_axpy(be, &x, 1.0f, &y), PB_ERR_ARGUMENT, "are not in backend memory");
     pb_tensor beyond = pb_tensor_2d(y.data, PB_DTYPE_F32, 2, 3);
     assert_error(pb_zero(be, &beyond), PB_ERR_ARGUMENT, "zero: 24 bytes at");
-    assert_true(host_get(be, &y, 3) == 4.0f); /* copies take either side */
+    assert_true(host_get(be, &y, 3) == 4.0f); /* copies accept either side */
     pb_backend_free(be, y.data);
     pb_backend_close(be);
 }

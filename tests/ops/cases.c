@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The list of operation cases and what builds it. */
+/* The list of operation cases and its construction. */
 #include "ops.h"
 
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Cases of attention over forests: every shape that training and generation make. */
+/* Cases of attention over forests: every shape that occurs in training and generation. */
 #include "ops.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Cases of everything but products and attention, with their naive forward in double. */
+/* Cases of all operations except products and attention, with their naive forward in double. */
 #include "ops.h"
 
 #include <math.h>
@@ -157,7 +157,7 @@ static pb_status rmsnorm_backward(const op_case *c, pb_backend *be, pb_tensor *i
                                &in[0], &in[1], &c->with.norm);
 }
 
-/* A frozen weight goes with a backward that adds to dx, a trained one with one that writes it. */
+/* With a frozen weight the backward adds to dx, with a trained one it writes dx. */
 static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient, float offset)
 {
     op_case *c = ops_add("rmsnorm", "[%d, %d]%s offset %g", (int)rows, (int)width,
@@ -169,7 +169,7 @@ static void add_rmsnorm(int64_t rows, int64_t width, bool weight_gradient, float
     c->outs    = 1;
     c->naive   = naive_rmsnorm;
     c->forward = rmsnorm;
-    /* Of a single column the norm is a sign: no gradient, but for rounding. */
+    /* Of a single column the norm is a sign: no gradient, except for rounding. */
     c->backward        = width > 1 ? rmsnorm_backward : NULL;
     c->bytes           = 8.0 * (double)(rows * width);
     c->backward_factor = 2.0;
@@ -275,7 +275,7 @@ static pb_status activation_backward(const op_case *c, pb_backend *be, pb_tensor
     return pb_activation_backward(be, &din[0], &dout[0], &in[0], c->with.activation);
 }
 
-/* The gradient replaces what flows in. */
+/* The gradient replaces the incoming one. */
 static pb_status activation_backward_alias(const op_case *c, pb_backend *be, pb_tensor *in,
                                            pb_tensor *out, pb_tensor *dout, pb_tensor *din)
 {

@@ -38,7 +38,7 @@ static float *at(const pb_tensor *t, int64_t row, int64_t column)
     return (float *)t->data + (t->ndim == 1 ? column : row * t->stride + column);
 }
 
-/* A tensor of the host, all of it gap. */
+/* A host tensor filled with the gap value. */
 static pb_tensor make_host(const bench *b, const op_port *port)
 {
     int64_t width = port->columns + (port->vector ? 0 : b->pad);
@@ -64,7 +64,7 @@ static pb_status make_tensor(bench *b, const op_port *port, pb_tensor *host, pb_
     return pb_backend_alloc(b->be, (size_t)elements(host) * sizeof(float), &device->data);
 }
 
-/* All of a tensor with its gaps, in either direction. */
+/* Copies a whole tensor with its gaps, in either direction. */
 static pb_status move_tensor(pb_backend *be, const pb_tensor *to, const pb_tensor *from)
 {
     pb_tensor all         = pb_tensor_1d(to->data, PB_DTYPE_F32, elements(to));
@@ -83,7 +83,7 @@ static pb_status move_all(pb_backend *be, const ports *to, const ports *from)
     return PB_OK;
 }
 
-/* Random values, rounded to F32 so that both sides see the same. */
+/* Random values, rounded to F32 so that both sides get the same. */
 static void fill(const op_port *port, pb_tensor *t, double *dense, double range, uint64_t salt)
 {
     for (int64_t i = 0; i < port->rows; i++) {
@@ -175,7 +175,7 @@ static pb_status backward(bench *b)
     return b->c->backward(b->c, b->be, b->device.in, b->device.out, b->device.dout, b->device.din);
 }
 
-/* Forward, backward where there is one and it is wanted, and their results on the host. */
+/* Runs forward, backward if it exists and is wanted, and brings their results to the host. */
 static pb_status run_once(bench *b, bool with_backward)
 {
     PB_TRY(forward(b));
@@ -299,8 +299,8 @@ static double slope(bench *b, int i, const double *x, const double *direction)
     return (8 * near - far) / (12 * h);
 }
 
-/* Direction `number`: single elements spread over a small input; for a larger one random signs on
- * a random third, which every element of the gradient takes part in sooner or later. */
+/* Direction `number`: single elements spread over a small input; for a larger one, random signs on
+ * a random third, so that every element of the gradient is covered sooner or later. */
 static void make_direction(double *direction, int64_t n, int64_t number, int64_t singles)
 {
     memset(direction, 0, (size_t)n * sizeof *direction);
@@ -315,8 +315,8 @@ static void make_direction(double *direction, int64_t n, int64_t number, int64_t
 }
 
 /* Directional derivatives of the naive forward against gradient · direction; a backward that adds
- * keeps what was there. The error is relative to the length of the gradient, as it is for a random
- * direction. */
+ * keeps the previous values. The error is relative to the length of the gradient, as it is for a
+ * random direction. */
 static bool check_gradient(bench *b, int i, const pb_tensor *before)
 {
     enum { ELEMENTS = 24, SAMPLES = 6, DIRECTIONS = 4 };
@@ -444,7 +444,7 @@ bool ops_run_threads(const op_case *c, const char *backend)
     return good;
 }
 
-/* Seconds of one call: the least of a few rounds, each long enough for the clock. */
+/* Seconds of one call: the minimum of a few rounds, each long enough for the clock. */
 static double seconds_of(bench *b, pb_status (*call)(bench *b))
 {
     double best = 1e30;

@@ -27,7 +27,7 @@ typedef struct op_port {
     bool constant;        /* an output with no gradient: zero flows in */
 } op_port;
 
-/* What the operations need beside tensors; each case sets what is its own. */
+/* Arguments of operations besides tensors; each case sets those it needs. */
 typedef struct op_parameters {
     pb_matmul_args matmul;
     pb_attention_args attention;
@@ -52,13 +52,13 @@ struct op_case {
     /* Dense row-major double in and out. */
     void (*naive)(const op_case *c, double *const *in, double *const *out);
     pb_status (*forward)(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out);
-    /* NULL where there is none. din[i] is "none" where in[i] has no gradient. */
+    /* NULL if there is none. din[i] is "none" if in[i] has no gradient. */
     pb_status (*backward)(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out,
                           pb_tensor *dout, pb_tensor *din);
     double range;        /* inputs are uniform in -range … range; 0: 1 */
-    double apart;        /* inputs keep this far from zero: a kink there has no slope */
+    double apart;        /* inputs keep this distance from zero: a kink there has no slope */
     bool same_dout;      /* every output element has the gradient OP_SAME_DOUT */
-    bool in_place;       /* out[0] lies where in[0] lies */
+    bool in_place;       /* out[0] is in place of in[0] */
     double tolerance;    /* of the forward, normalised; 0: 1e-6 */
     bool slow;           /* perf only: too large for the other modes */
     double flops, bytes; /* of a forward call, for perf; backward: flops times the factor */
@@ -73,7 +73,7 @@ void ops_cases_free(void);
 
 /* Adds to the list. */
 op_case *ops_add(const char *operation, const char *format, ...) PB_PRINTF(2, 3);
-/* Memory that lives as long as the list. */
+/* Memory that is freed with the list. */
 void *ops_keep(size_t bytes);
 
 void ops_add_elementwise(void);

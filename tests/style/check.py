@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of the tree that a compiler does not check.
 
-check.py [--root DIR] [RULE…] prints one line "file:line: what is wrong" per violation and ends with
+check.py [--root DIR] [RULE…] prints one line "file:line: violation" per violation and ends with
 status 1 if there was one. Without a rule all run; --list names them. The tables below are the
-authority on which module comes first, which header is whose, and where a foreign header may be."""
+authority on the order of modules, the owners of headers, and the homes of foreign headers."""
 
 import argparse
 import os
@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import sys
 
-# Lowest first: a module includes headers of its own and of modules before it.
+# Lowest first: a module includes its own headers and those of modules before it.
 MODULES = ("base comm config tensor batch backend text model method network dataset metric train record "
            "cell grid report sweep cli").split()
 
-# Which module a public header belongs to; one that is not here is a violation.
+# The module of every public header; a header that is not listed is a violation.
 HEADERS = {
     "base": "clock file hash json log memory mistakes permutation protocol random registry statistics status stop string utf8",
     "comm": "comm",
@@ -41,14 +41,14 @@ HEADERS = {
 }
 OWNER = {header: module for module, names in HEADERS.items() for header in names.split()}
 
-# The extension points, and what the names of their tables begin with.
+# The extension points, and the prefixes of the names of their tables.
 REGISTRIES = {"comm": "comm_", "backend": "backend_", "method": "method_", "dataset": "builder_",
               "metric": "metric_"}
 
 # Headers that CMake writes into the build folder.
 GENERATED = {"cell": {"build.h"}}
 
-# Foreign headers and the only places, below src/, that may name them.
+# Foreign headers and the only places below src/ that may include them.
 HOMES = {
     r"mpi\.h": ("comm/",),
     r"hdf5(_hl)?\.h": ("record/",),
@@ -74,11 +74,11 @@ STANDARD = set("""assert complex ctype errno fenv float inttypes limits locale m
     sys/auxv sys/syscall sys/time sys/types sys/uio sys/utsname sys/wait""".split())
 HARDWARE = re.compile(r"(immintrin|x86intrin|cpuid|arm_neon|arm_sve)\.h")
 
-# Calls that end the process, write to the terminal, or are unsafe or unaccounted, with the only
-# places that may make them. Of stdout and stderr the mere name counts.
+# Calls that end the process, write to the terminal, or are unsafe or unaccounted, and the only
+# places that may make them. For stdout and stderr the mere name counts.
 CALLS = (
     (r"\b(exit|_exit|_Exit|quick_exit|abort|MPI_Abort)\s*\(", ("main.c", "comm/"),
-     "ends the process: return a status instead"),
+     "ends the process; return a status instead"),
     (r"\b(printf|vprintf|puts|putchar|perror)\s*\(|\b(stdout|stderr)\b",
      ("base/log.c", "cli/", "report/"), "writes to the terminal: use pb_log"),
     (r"\b(malloc|calloc|realloc|strdup|strndup|aligned_alloc|posix_memalign)\s*\(",
@@ -87,7 +87,7 @@ CALLS = (
      (), "is not used here: it checks nothing or has hidden state"),
 )
 
-# backend.h: a table of about 25 operations and the front of each are read side by side.
+# backend.h: a table of about 25 operations and their fronts, to be read side by side.
 SIZE_LIMITS = ((re.compile(r"src/main\.c$"), 150), (re.compile(r"include/pb/backend\.h$"), 250),
                (re.compile(r"include/pb/.*\.h$"), 230),
                (re.compile(r".*\.(c|h|cu|cuh|py)$"), 600))
@@ -104,7 +104,7 @@ SCRIPT = re.compile(r"(.*\.(py|sh|sbatch|cmake|cfg)|(.*/)?CMakeLists\.txt|jobs/[
 
 
 class Tree:
-    """The files of a checkout by path from its root, and the violations found in them."""
+    """The files of a checkout by path relative to its root, and the violations found in them."""
 
     def __init__(self, root):
         self.root = root
@@ -146,7 +146,7 @@ class Tree:
 
 
 def without_comments_and_texts(text):
-    """The code of a C file: comments, strings and characters emptied, line breaks kept."""
+    """The code of a C file: comments, strings and characters blanked, line breaks kept."""
     pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
     return re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
 
@@ -219,13 +219,13 @@ def check_foreign(tree):
                 continue
             homes = next((h for pattern, h in HOMES.items() if re.fullmatch(pattern, name)), None)
             if homes is None:
-                tree.wrong(path, line, f"<{name}> is in no list of tests/style/check.py")
+                tree.wrong(path, line, f"<{name}> is not in any list of tests/style/check.py")
             elif not path[len("src/"):].startswith(homes):
                 tree.wrong(path, line, f"<{name}> belongs to {', '.join(homes)}")
 
 
 def check_calls(tree):
-    """No call that ends the process, prints, escapes the accounts of memory, or checks nothing."""
+    """No call that ends the process, prints, bypasses the accounting of memory, or checks nothing."""
     for path in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
         code = without_comments_and_texts(tree.text(path))
         for pattern, homes, why in CALLS:
@@ -237,7 +237,7 @@ def check_calls(tree):
 
 
 def check_sizes(tree):
-    """Files and functions that a reader can hold in mind."""
+    """Files and functions short enough to keep in mind."""
     for path in tree.paths:
         limit = next((n for pattern, n in SIZE_LIMITS if pattern.match(path)), None)
         if limit is not None and tree.text(path).count("\n") > limit:
@@ -254,7 +254,7 @@ def check_sizes(tree):
 
 
 def check_text(tree):
-    """Licence line, #pragma once, columns, white space, nothing left undone, no machine's paths."""
+    """Licence line, #pragma once, columns, white space, nothing left undone, no machine-specific paths."""
     for path in tree.paths:
         is_c = C_FILE.match(path)
         if not (is_c or SCRIPT.match(path) or path.endswith((".md", ".in"))):
@@ -296,7 +296,7 @@ def check_sources(tree):
         while folder:
             lists.append(folder)
             folder = os.path.dirname(folder)
-        if path.startswith("tests/"):  # a helper may be listed by the folder that uses it
+        if path.startswith("tests/"):  # a helper may be listed in the folder that uses it
             lists += [os.path.dirname(p) for p in tree.matching(r"tests/.*CMakeLists\.txt$")]
         if not any(lists_source(tree, folder, path) for folder in lists):
             tree.wrong(path, 1, "no CMakeLists.txt lists this source")
@@ -313,7 +313,7 @@ def check_sources(tree):
 
 
 def check_circles(tree):
-    """The files of a module call each other in one direction: no circle of calls."""
+    """The files of a module call each other in one direction: no circular calls."""
     for module in MODULES:
         paths = tree.matching(rf"src/{module}/.*\.(c|cu)$")
         code = {path: without_comments_and_texts(tree.text(path)) for path in paths}
@@ -332,7 +332,7 @@ DEFINITION = r"^(?!static\b|typedef\b|extern\b|return\b)[a-z][\w \t*]*?\b(\w+)(?
 
 
 def used_names(tree, path, code):
-    """Names of other files' functions and tables: no members, and none that the file defines for itself."""
+    """Names of other files' functions and tables: no members, and none that the file defines itself."""
     own = set(re.findall(r"^static [^;={]*?\b(\w+)(?:\(|\[|;| =)", code, re.M))
     names = set(re.findall(r"(?<![\w.])(?<!->)[a-z]\w*", code))
     listed = os.path.join(os.path.dirname(path), "registry.def")
@@ -343,7 +343,7 @@ def used_names(tree, path, code):
 
 
 def reached(calls, path):
-    """The files that one calls, directly or through others."""
+    """The files that a file calls, directly or through others."""
     found, ahead = set(), {path}
     while ahead:
         ahead = {other for one in ahead for other in calls[one]} - found
@@ -383,7 +383,7 @@ def check_prefixes(tree):
     for path in tree.matching(r"src/.*\.h$"):
         for name in sorted(declared(tree.text(path)) - public - {"PB_ENTRY"}):
             if name.startswith(("pb_", "PB_")):
-                tree.wrong(path, line_of(tree, path, name), f"'{name}' begins like a public name, but no public header has it")
+                tree.wrong(path, line_of(tree, path, name), f"'{name}' begins like a public name, but no public header declares it")
     for path in tree.matching(r"src/.*\.(c|cu)$"):
         code = without_comments_and_texts(tree.text(path))
         for name in re.findall(r"^static [^;={]*?\b((?:pb|PB)_\w+)(?:\(|\[|;| =)", code, re.M):
@@ -396,7 +396,7 @@ def line_of(tree, path, name):
 
 
 def check_registries(tree):
-    """The extension points have one form: registry.def lists the tables, which their sources define, and nothing else does."""
+    """The extension points have one form: only registry.def lists the tables, and their sources define them."""
     for module, table in REGISTRIES.items():
         home, path = f"src/{module}/", f"src/{module}/registry.def"
         if f"{home}registry.c" not in tree.paths:
@@ -421,7 +421,7 @@ def check_registries(tree):
 
 
 def check_documents(tree):
-    """README lists the commands of the program; what the documents name in code style is there; CITATION.cff has the version."""
+    """README lists the commands of the program; what the documents name in code style exists; CITATION.cff has the version."""
     if "README.md" in tree.paths and "src/cli/cli.c" in tree.paths:
         table = set(re.findall(r"^\| `([a-z]+)[^`]*` \|", tree.text("README.md"), re.M))
         commands = set(re.findall(r"&command_([a-z]+)", tree.text("src/cli/cli.c")))
@@ -471,7 +471,7 @@ def lists_source(tree, folder, path):
 
 
 def clang_format():
-    """clang-format 14, whose output the tree follows, or None."""
+    """clang-format 14, which defines the format of the tree, or None."""
     for name in (os.environ.get("PB_CLANG_FORMAT"), "clang-format-14", "clang-format"):
         path = shutil.which(name) if name else None
         if path:
@@ -520,7 +520,7 @@ def main():
     tree = Tree(arguments.root)
     for rule in arguments.rules or RULES:
         if rule == "format" and clang_format() is None:
-            print("clang-format 14 is not there: formatting was not checked", file=sys.stderr)
+            print("clang-format 14 is missing: formatting was not checked", file=sys.stderr)
             if arguments.rules == ["format"]:
                 return 1 if os.environ.get("CI") else SKIPPED
             continue

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Each rule of check.py finds what it is for: a small tree that keeps the rules is broken in one
+"""Each rule of check.py finds its violations: a small tree that follows the rules is broken in one
 place at a time."""
 
 import os
@@ -51,7 +51,7 @@ class Rules(unittest.TestCase):
             self.assertIn(part, lines[0])
 
     def test_the_program_tells_and_fails(self):
-        """The way from a violation to the exit status, and an unknown rule."""
+        """From a violation to the exit status, and an unknown rule."""
         script = os.path.join(os.path.dirname(os.path.abspath(check.__file__)), "check.py")
         with tempfile.TemporaryDirectory() as root:
             for text, status in (("int x;\n", 0), ("\tint x;\n", 1)):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The backend that a test runs over, and mirrors of its memory on the host. A test reaches backend
- * memory through these alone: nothing else is promised to be readable. Every helper fails the test
- * itself when it cannot do its work. */
+/* The backend that a test runs over, and mirrors of its memory on the host. Tests reach backend
+ * memory only through these: nothing else is guaranteed to be readable. Every helper fails the test
+ * when it cannot do its work. */
 #pragma once
 
 #include "support.h"
@@ -11,7 +11,7 @@
 /* $PB_TEST_BACKEND, else "cpu". */
 const char *device_name(void);
 pb_backend *device_open(int threads);
-/* Skips the test where the memory of that backend is not the host's, which a test can limit. */
+/* Skips the test unless the memory of that backend is the host's, which a test can limit. */
 void device_skip_unless_host(void);
 
 /* An F32 matrix in backend memory; `values` [rows, columns] NULL: zeros. Give .data to
@@ -20,7 +20,7 @@ pb_tensor device_matrix(pb_backend *be, int64_t rows, int64_t columns, const flo
 
 /* All values of an F32 tensor, densely; free() them. */
 float *host_values(pb_backend *be, const pb_tensor *t);
-/* The same into the caller's. */
+/* The same, into the caller's array. */
 void host_read(pb_backend *be, const pb_tensor *t, float *values);
 void host_write(pb_backend *be, const pb_tensor *t, const float *values);
 /* Value `index` of a contiguous F32 tensor. */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Golden files: token rows, expected numbers, and the tolerances, which stand here and nowhere
- * else. */
+/* Golden files: token rows, expected numbers, and the tolerances, which are defined only here. */
 #pragma once
 
 #include "pb/batch.h"
@@ -10,7 +9,7 @@
 #include <jansson.h>
 
 /* For an F32 program against float64 values. Measured differences of HF's own float32 run are about
- * a tenth of these; the margin covers another order of summation. */
+ * a tenth of these; the margin covers a different order of summation. */
 #define TOLERANCE_LOGITS    5e-5 /* max error / max value, logits and hidden states */
 #define TOLERANCE_LOSS      2e-5 /* absolute, nats */
 #define TOLERANCE_GRADIENT  1e-4 /* per tensor, max error / max value */
@@ -27,7 +26,7 @@
 #define COSINE_BF16_GRADIENT     0.99
 #define TOLERANCE_BF16_GRAD_NORM 0.03 /* relative */
 
-json_t *golden_json(const char *path); /* fails the test when it cannot be read */
+json_t *golden_json(const char *path); /* fails the test if the file cannot be read */
 
 /* Rows of ids with labels from prompt_len on. */
 typedef struct golden_rows {
@@ -42,7 +41,7 @@ void golden_rows_free(golden_rows *rows);
 
 /* max |a - b| / max |b| over n values. */
 double golden_error(const float *a, const float *b, int64_t n);
-/* The same of an F32 tensor in backend memory. */
+/* The same for an F32 tensor in backend memory. */
 double golden_tensor_error(pb_backend *be, const pb_tensor *t, const float *expected);
 /* ‖a - b‖ / ‖b - start‖. */
 double golden_update_error(const float *a, const float *b, const float *start, int64_t n);

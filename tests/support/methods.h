@@ -8,7 +8,7 @@ typedef struct method_case {
     const char *method, *options;
 } method_case;
 
-/* The cases, in the order of the registry: a method that has no line in methods.c has one case, its
+/* The cases, in the order of the registry: a method without a line in methods.c has one case, its
  * defaults. */
 int method_case_count(void);
 const method_case *method_case_at(int index);

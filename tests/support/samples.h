@@ -12,6 +12,6 @@ typedef struct test_samples {
     char sha[PB_HASH_TEXT];
 } test_samples;
 
-/* Fails as pb_rows_open and pb_rows_next do; *out is empty then. */
+/* Fails as pb_rows_open and pb_rows_next do; then *out is empty. */
 pb_status test_samples_read(const pb_dataset *ds, pb_split split, int threads, test_samples *out);
 void test_samples_clear(test_samples *samples); /* accepts a zeroed one */

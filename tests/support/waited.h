@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What gives its result as numbers in backend memory, waited for. */
+/* Calls whose results are numbers in backend memory, including the wait for them. */
 #pragma once
 
 #include "pb/network.h"

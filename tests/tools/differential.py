@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`peftbench tokenize` against the Hugging Face library `tokenizers`, on made-up strings and on every character.
+"""`peftbench tokenize` against the Hugging Face library `tokenizers`, on synthetic strings and on every character.
 
 differential.py PROGRAM TOKENIZERS [--strings 100000] [--seed 1] [--only NAME …] [--every-character] [--made 0]
 
-For every folder of TOKENIZERS that holds a tokenizer of type BPE: ids without and with special tokens, and the text that
+For every folder of TOKENIZERS with a tokenizer of type BPE: ids without and with special tokens, and the text that
 they decode to. --every-character adds each code point between two letters. --made N makes N tokenizers out of random
 components, trains each on its strings, and compares it on 1000 others. Prints a line per tokenizer and the first
-differences; ends with 1 when there is one, with 77 when the library is not there."""
+differences; exits with 1 if there is one, with 77 if the library is missing."""
 import argparse
 import json
 import os
@@ -20,7 +20,7 @@ try:
     import tokenizers
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 except ImportError:
-    print("the Python package tokenizers is not there")
+    print("the Python package tokenizers is missing")
     sys.exit(77)
 
 WORDS = """the of and Question: answer don't I'll WE'RE it's he'd They've isn't can't y'all def return lambda x: for i in
@@ -37,7 +37,7 @@ BLOCKS = [(0x20, 0x7E), (0xA1, 0x17F), (0x300, 0x36F), (0x370, 0x52F), (0x590, 0
 
 
 def fragment(rng, specials):
-    """One part of a string; every kind of text that tokenizers treat on its own has its share."""
+    """One part of a string; every kind of text that tokenizers treat specially has its share."""
     kind = rng.randrange(16)
     if kind < 6:
         return rng.choice(WORDS)
@@ -76,7 +76,7 @@ def every_character():
 
 
 def load(folder):
-    """The library's tokenizer of a folder, None when its type is none that the program reads."""
+    """The library's tokenizer of a folder, None if the program does not read its type."""
     path = os.path.join(folder, "tokenizer.json")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
@@ -95,12 +95,12 @@ def load(folder):
     return tokenizer
 
 
-# What made-up tokenizers may be refused for: combinations whose result in the library is its own accident.
+# Valid reasons to refuse a random tokenizer: combinations whose result in the library is accidental.
 REFUSALS = ["prepend_scheme \"first\" beside", "an expression that may match nothing", "its normalised text is also that of"]
 
 
 class Refused(Exception):
-    """The program does not take a tokenizer."""
+    """The program refuses a tokenizer."""
 
 
 def run(program, folder, rows, *options):
@@ -242,7 +242,7 @@ def make_tokenizer(rng, folder, strings):
 
 def compare_made(program, number, seed):
     rng = random.Random(seed * 100003 + number)
-    # The JSON reader of the program takes no U+0000 in a key, and such a vocabulary is refused.
+    # The program's JSON reader does not accept U+0000 in a key, so such a vocabulary is refused.
     strings = [text.replace("\0", "") for text in make_strings(1400, seed * 7919 + number, CONTENTS)]
     with tempfile.TemporaryDirectory() as folder:
         stages = make_tokenizer(rng, folder, strings[:400])

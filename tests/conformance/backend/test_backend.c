@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every registered backend promises beside the values of its operations (tests/ops): opening,
+/* Guarantees of every registered backend besides the values of its operations (tests/ops): opening,
  * memory, counted work, extreme numbers, failures. */
 #include "device.h"
 
@@ -47,7 +47,7 @@ static pb_tensor numbers(pb_backend *be, int64_t n)
     return pb_tensor_1d(data, PB_DTYPE_F64, n);
 }
 
-/* What numbers are, once they have arrived. */
+/* The numbers, once they have arrived. */
 static void take(pb_backend *be, const pb_tensor *t, double *values)
 {
     assert_int_equal(pb_post(be, 0, t), PB_OK);
@@ -100,7 +100,7 @@ static void an_unknown_name_lists_the_known_ones(void **state)
     assert_int_not_equal(pb_backend_open(table->name, 999, 1, &be), PB_OK);
 }
 
-/* A product library may change OpenMP's own number when it is told to stay on one thread. */
+/* A product library that is limited to one thread may change OpenMP's own number. */
 static void all_threads_are_the_same_number_every_time(void **state)
 {
     int threads[3] = {0};
@@ -115,8 +115,7 @@ static void all_threads_are_the_same_number_every_time(void **state)
     assert_int_equal(threads[2], threads[0]);
 }
 
-/* The description is part of what a result is found by: the same kernels are the same, whoever
- * chose them. */
+/* The description is part of the key of a result: kernels have the same one, whoever chose them. */
 static void whose_choice_the_kernels_are_is_no_part_of_the_description(void **state)
 {
     (void)state;
@@ -210,7 +209,8 @@ static void work_is_counted(void **state)
     assert_int_equal(pb_matmul(be, &c, &a, &b, &args), PB_OK);
     assert_true(pb_backend_work_get(be).matmul_seconds > 0.0);
 
-    /* One row of 30 tokens, 2 heads of width 10: 30 · 31 / 2 pairs, 3 of them out of the window. */
+    /* One row of 30 tokens, 2 heads of width 10: 30 · 31 / 2 pairs, 3 of them outside the window.
+     */
     pb_segment segment      = {.rows = 30, .length = 30, .parent = -1};
     pb_forest forest        = {.segments = &segment, .count = 1, .rows = 30, .keys = 30};
     pb_attention_args shape = {
@@ -295,8 +295,8 @@ static void a_repeated_step_allocates_nothing(void **state)
     pb_backend_close(be);
 }
 
-/* One tree and one key head, which must not leave threads without work, and chains of several
- * pieces of keys; with a window, too. */
+/* One tree and one key head, which must not leave threads idle, and chains of several pieces of
+ * keys; also with a window. */
 static void gradients_of_one_tree_have_the_same_bits_for_any_threads(void **state)
 {
     (void)state;
@@ -373,7 +373,7 @@ static void lack_of_memory_is_reported(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
-/* A query of one segment alone gives the bits it gives among others: rows of one, two and more. */
+/* A query of one segment gives the same bits alone as among others: rows of one, two and more. */
 static void few_rows_have_the_same_bits_alone(void **state)
 {
     (void)state;
@@ -450,7 +450,7 @@ static void sums_and_choices_are_exact(void **state)
     pb_backend_close(be);
 }
 
-/* The exponential through silu(x) = x / (1 + e^-x), over all of its range. */
+/* The exponential, through silu(x) = x / (1 + e^-x), over its whole range. */
 static void exponentials_hold_over_the_whole_range(void **state)
 {
     (void)state;
@@ -506,7 +506,7 @@ static void dropout_drops_its_share_and_can_be_off(void **state)
     pb_backend_close(be);
 }
 
-/* A NaN in one row shows in that row of every result, and in no sum as a number. */
+/* A NaN in one row appears in that row of every result, and no sum turns it into a number. */
 static void nan_is_never_hidden(void **state)
 {
     (void)state;

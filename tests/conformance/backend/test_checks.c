@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Bad arguments: every front refuses them with the right code and a message that names the
- * operation and what is wrong, before anything is written. */
+/* Bad arguments: every front refuses them with the correct code and a message that names the
+ * operation and the error, before anything is written. */
 #include "pb/backend.h"
 
 #include <stdarg.h>
@@ -137,7 +137,7 @@ static void values_out_of_range_are_refused(void **state)
     expect(pb_post(be, 0, &a), PB_ERR_SHAPE, "post", "F32");
 }
 
-/* What was checked against other bounds may not be within these. */
+/* A list checked against other bounds may exceed these. */
 static void lists_of_another_range_are_refused(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every registered backend promises about a training step: AdamW with its clipping, steps
- * that are not finite, numbers that arrive later. */
+/* Guarantees of every registered backend for a training step: AdamW with clipping, non-finite
+ * steps, numbers that arrive later. */
 #include "device.h"
 
 #include "pb/random.h"
@@ -176,7 +176,7 @@ static void cross_entropy_keeps_its_digits(void **state)
                                       1e4f,    -1e4f,     0.0f,   /* far apart */
                                       0.0f,    -INFINITY, 0.0f,   /* a masked choice */
                                       NAN,     0.0f,      0.0f,   /* seen */
-                                      -300.0f, 0.0f,      0.0f};  /* e^-300 is no F32 */
+                                      -300.0f, 0.0f,      0.0f};  /* e^-300 is not an F32 */
     static const int32_t targets[] = {0, 1, 0, 1, 0};
     fixture *f                     = *state;
     pb_tensor x                    = device_matrix(f->be, 5, 3, logits);

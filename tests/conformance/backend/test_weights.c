@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Frozen weights of 16 bits, for every registered backend: products and look-ups use them as if
- * they were their F32 values. */
+/* Frozen 16-bit weights, for every registered backend: products and look-ups use them like their
+ * F32 values. */
 #include "device.h"
 
 #include "pb/memory.h"
@@ -63,7 +63,7 @@ static double relative_error(pb_backend *be, const pb_tensor *got, const pb_tens
     return size > 0 ? sqrt(difference / size) : difference;
 }
 
-/* x becomes the nearest BF16 values. */
+/* Rounds x to the nearest BF16 values. */
 static void round_bf16(pb_backend *be, const pb_tensor *x)
 {
     float *values = host_values(be, x);
@@ -72,7 +72,8 @@ static void round_bf16(pb_backend *be, const pb_tensor *x)
     free(values);
 }
 
-/* Few rows with a transposed B are the same sums, bit by bit; a CBLAS may sum in another order. */
+/* Few rows with a transposed B give the same sums, bit for bit; a CBLAS may sum in a different
+ * order. */
 static void check_product(int64_t m, int64_t n, int64_t k, pb_dtype dtype, bool transposed)
 {
     pb_backend *be      = NULL;
@@ -209,7 +210,7 @@ static void bf16_factors_are_rounded(void **state)
     assert_int_equal(pb_backend_open(table->name, 0, 1, &be), PB_OK);
     assert_int_equal(pb_backend_use_dtype(be, PB_DTYPE_F16), PB_ERR_UNSUPPORTED);
     pb_error_clear();
-    /* Switched on and off again, thirds are themselves. */
+    /* After bf16 was switched on and off again, thirds are unchanged. */
     const float third   = 1.0f / 3.0f;
     pb_tensor x         = device_matrix(be, 1, 1, &third);
     pb_tensor one       = device_matrix(be, 1, 1, &(const float){1.0f});
@@ -227,7 +228,7 @@ static void bf16_factors_are_rounded(void **state)
     pb_backend_close(be);
 }
 
-/* Only frozen weights: what is computed is F32. */
+/* Only frozen weights may have 16 bits: computed values are F32. */
 static void other_factors_are_refused(void **state)
 {
     (void)state;

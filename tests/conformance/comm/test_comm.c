@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every registered process group must do, whatever its size: the same checks over each table,
- * one after the other. Every assertion holds on all ranks or on none, so no rank waits alone. */
+/* Requirements for every registered process group, whatever its size: the same checks over each
+ * table in turn. Every assertion holds on all ranks or on none, so no rank waits alone. */
 #include "pb/comm.h"
 #include "pb/memory.h"
 
@@ -125,7 +125,7 @@ static void agreement_on_a_failure_is_that_failure_with_its_message(void **state
     assert_int_equal(pb_comm_agree(comm, PB_STOPPED), PB_STOPPED);
 }
 
-/* Waits for a message, which every implementation delivers while both sides call it. */
+/* Waits for a message, which every implementation delivers while both sides make calls. */
 static int receive(void *bytes, size_t size)
 {
     int from = -1;
@@ -136,7 +136,7 @@ static int receive(void *bytes, size_t size)
     return from;
 }
 
-/* Every rank to every rank, itself included; those of one sender come in their order. */
+/* Every rank to every rank, including itself; messages of one sender arrive in order. */
 static void messages_arrive_once_and_in_the_order_of_their_sender(void **state)
 {
     enum { EACH = 20 };
@@ -194,7 +194,8 @@ static void a_message_of_another_size_is_refused(void **state)
     }
     assert_int_equal(status, PB_ERR_COMM);
     assert_int_equal(from, -1);
-    assert_int_equal(receive(words, sizeof words[0]), pb_comm_rank(comm)); /* it is still there */
+    assert_int_equal(receive(words, sizeof words[0]),
+                     pb_comm_rank(comm)); /* it is still available */
 }
 
 static void a_window_is_zeroed_aligned_and_filled_by_one_rank_of_a_node(void **state)

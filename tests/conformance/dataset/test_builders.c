@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every registered builder promises: one source of rows, the same texts each time and by
+/* Guarantees of every registered builder: one source of rows, the same texts each time and from
  * several threads at once, errors that name the column for rows that are not as declared. */
 #include "samples.h"
 #include "support.h"
@@ -17,7 +17,7 @@ static char path[64];
 
 enum { COLUMNS = 32 };
 
-/* What every row has, before the columns that a builder needs. */
+/* The columns of every row, followed by those that a builder needs. */
 static const char *const common[] = {"text:string", "count:int", "list:strings", "label:label",
                                      NULL};
 
@@ -33,7 +33,7 @@ static bool is_common(const char *column)
     return i < COMMON;
 }
 
-/* All columns of the rows of a builder. */
+/* All columns of a builder's rows. */
 static size_t columns_of(const pb_dataset_builder *builder, const char *columns[COLUMNS])
 {
     size_t count = COMMON;
@@ -99,7 +99,7 @@ static void write_rows(const pb_dataset_builder *builder, int64_t count)
     assert_int_equal(fclose(file), 0);
 }
 
-/* With all columns but number `left_out`. */
+/* With all columns except number `left_out`. */
 static pb_status try_open(const pb_dataset_builder *builder, pb_protocol protocol, int64_t rows,
                           size_t left_out, pb_dataset **out)
 {
@@ -198,7 +198,7 @@ static void every_builder_gives_the_same_texts_each_time(void **state)
     }
 }
 
-/* Each column in turn absent, null, and of the types that it is not. */
+/* Each column in turn absent, null, and of every wrong type. */
 static void every_builder_names_the_column_that_is_not_as_declared(void **state)
 {
     static const char *const values[]    = {"null", "1.5", "true", "{}", "[1]", "[null]", "[[]]"};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The backward of the whole network against finite differences of its own loss, for every method of
- * the registry: per trainable tensor along the gradient itself, which shows wrong parts, and along
- * random directions, which show missing ones. */
+ * the registry: per trainable tensor along the gradient itself, which reveals wrong parts, and
+ * along random directions, which reveal missing ones. */
 #include "network_fixture.h"
 #include "waited.h"
 
@@ -15,19 +15,19 @@
 enum { ROWS = 4, DIRECTIONS = 2 };
 
 /* Relative to the norm of the tensor's gradient. The loss of some 100 nats has an F32 rounding
- * error near 1e-5; a step that changes it by 0.02 along the gradient leaves 1e-3 of that, and the
- * rest is for higher derivatives and for the kinks of ReLU. */
+ * error near 1e-5; a step that changes it by 0.02 along the gradient leaves a relative error of
+ * 1e-3, and the remaining margin is for higher derivatives and for the kinks of ReLU. */
 #define TOLERANCE   5e-3
 #define LOSS_CHANGE 0.02
 #define STEP_MAX    0.02
 
-/* The loss of a training pass; where nothing drops, that of the evaluation is the same. */
+/* The loss of a training pass; without dropout, that of the evaluation is the same. */
 static double loss_of(network_fixture *f, const pb_batch *batch)
 {
     const pb_method_ops *ops = f->method->ops;
     double loss              = 0.0;
     if (strcmp(ops->name, "dora") !=
-        0) { /* its norms are constants to the gradient by definition */
+        0) { /* the gradient treats its norms as constants by definition */
         assert_ok(pb_method_values_changed(f->method));
     }
     if (ops->drops != NULL && ops->drops(f->method)) {

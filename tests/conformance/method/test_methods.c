@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The same checks over every registered method: slots that belong together, a repeatable plan,
- * gradients that are added to, and what is saved. test_gradients.c checks the gradients themselves.
- */
+ * gradients that are added to, and saved files. test_gradients.c checks the gradients
+ * themselves. */
 #include "method_fixture.h"
 #include "methods.h"
 
@@ -52,8 +52,8 @@ static void slots_come_in_pairs(void **state)
     }
 }
 
-/* Of methods that share a type, one at least lists the keys of its files, and each says which files
- * are its own. */
+/* Of methods that share a type, at least one lists the keys of its files, and each identifies its
+ * own files. */
 static void methods_that_share_a_type_claim_their_files(void **state)
 {
     (void)state;
@@ -104,7 +104,7 @@ static void plan_and_values_repeat(void **state)
             assert_true(grads[p] == 0.0f);
         }
         free(grads);
-        /* Another seed gives other values where chance decides. */
+        /* Another seed gives different values where they are random. */
         if (a->parameters > 0 && (random || a->ops->initialise == NULL)) {
             assert_true(host_equal(f.backend, &a->values, &c->values) != random);
         }
@@ -218,7 +218,7 @@ static void probe_open(probe *p, pb_method *m, const pb_site *site, bool on_inpu
         .weights  = random_matrix(be, rows, width, 3),
         .out      = random_matrix(be, rows, width, 4),
         .kept     = random_matrix(be, rows, kept, 5),
-        /* wider than asked for, as when another site needs more */
+        /* wider than required, as when another site needs more */
         .room = random_matrix(be, rows, 2 * scratch + 6, 6),
         .ctx  = {.training = true, .scratch = &p->room},
     };
@@ -266,7 +266,7 @@ static void run_backward(probe *p, pb_tensor *dy, pb_tensor *dx)
     const pb_method_ops *ops = p->m->ops;
     pb_tensor none           = {0};
     assert_ok(pb_copy(p->m->backend, dy, &p->weights));
-    (void)loss(p); /* fills what is kept */
+    (void)loss(p); /* fills the kept values */
     if (p->site == NULL) {
         assert_ok(ops->rows_backward != NULL ? ops->rows_backward(p->m, dy)
                                              : ops->keys_backward(p->m, dy));
@@ -282,7 +282,7 @@ static void run_backward(probe *p, pb_tensor *dy, pb_tensor *dx)
     }
 }
 
-/* Each backward adds the same, to the gradients and to dx, also where dx is not wanted. */
+/* Each backward adds the same to the gradients and to dx, also when dx is not wanted. */
 static void check_slot(pb_method *m, const pb_site *site, bool on_input)
 {
     pb_backend *be = m->backend;

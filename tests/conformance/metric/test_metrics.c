@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every registered metric promises, in both protocols. */
+/* Guarantees of every registered metric, in both protocols. */
 #include "metrics.h"
 #include "support.h"
 
@@ -56,13 +56,13 @@ static const char *const *references_of(const pb_metric *metric)
     return NULL;
 }
 
-/* Its answers are worked out: no prediction here is right. */
+/* Its answers are computed: no prediction here is correct. */
 static bool is_worked(const pb_metric *metric)
 {
     return references_of(metric) != references_of_labels;
 }
 
-/* What the headers say of parts, values of rows and the interval. */
+/* The guarantees of the headers for parts, values of rows and the interval. */
 static void check_parts(const pb_metric *metric, const pb_metric_result *r,
                         const pb_metric_parts *parts)
 {
@@ -86,8 +86,8 @@ static void check_parts(const pb_metric *metric, const pb_metric_result *r,
     }
 }
 
-/* What this build lacks is not a failure of the metric; the golden tests tell that it is lacking.
- */
+/* A component missing from this build is not a failure of the metric; the golden tests report
+ * it. */
 static bool is_lacking(const pb_metric *metric)
 {
     const pb_metric *found = NULL;
@@ -175,7 +175,7 @@ static void every_metric_gives_the_same_interval_again_and_none_for_one_row(void
     }
 }
 
-/* One question in two rows whose right answers are other texts than the references. */
+/* One question in two rows whose correct answers differ from the references. */
 static void only_metrics_that_say_so_read_ids_and_alternatives(void **state)
 {
     const pb_metric *const *all       = pb_metric_registry();

@@ -97,7 +97,7 @@ static pb_split split_of(const json_t *entry)
     return strcmp(field(entry, "split"), "train") == 0 ? PB_SPLIT_TRAIN : PB_SPLIT_TEST;
 }
 
-/* `instruction` replaces the one of the configuration, NULL: none does. */
+/* `instruction` replaces that of the configuration; NULL: keep it. */
 static pb_dataset *open_set(const char *set, pb_protocol protocol, const char *instruction)
 {
     pb_data_options data = {0};
@@ -195,7 +195,7 @@ static void paper_texts_of_invented_edge_cases_equal_the_original(void **state)
     json_decref(entries);
 }
 
-/* The row of a corrected entry stands in the paper's file under the same source. */
+/* The row of a corrected entry is in the paper's file under the same source. */
 static const json_t *row_of(const json_t *entry, const json_t *paper)
 {
     for (size_t i = 0; i < json_array_size(paper); i++) {
@@ -209,7 +209,7 @@ static const json_t *row_of(const json_t *entry, const json_t *paper)
     return NULL;
 }
 
-/* A set of several answers has samples of its own in training, references in testing. */
+/* A set with several answers has a sample for each in training, and references in testing. */
 static void check_references(const json_t *entry, const json_t *row, const pb_row_texts *texts)
 {
     const json_t *answers = json_object_get(row, "answers");
@@ -225,7 +225,7 @@ static void check_references(const json_t *entry, const json_t *row, const pb_ro
     }
 }
 
-/* The golden texts have the original's instructions, which stand in for ours. */
+/* The golden texts have the original's instructions, which replace ours. */
 static void corrected_texts_equal_an_independent_implementation(void **state)
 {
     json_t *corrected = load_lines("_corrected");

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the golden values of families and rope types from seeds, with torch and transformers:
 
-    make_golden.py OUT      one folder a case: config.json, model.safetensors, golden.safetensors
+    make_golden.py OUT      one folder per case: config.json, model.safetensors, golden.safetensors
 
 golden.safetensors: ids, logits (all positions), nll; with a LoRA adapter on every linear module: lora.<name> its values,
 lora.logits, and lora.grad.<name> the gradients of the mean NLL. float64 inside, written as float32. Never run by a test.
@@ -42,7 +42,7 @@ CASES = {
 
 
 def roughen(model):
-    """Weights that every part of the network shows in the logits."""
+    """Weights such that every part of the network affects the logits."""
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, dtype=parameter.dtype)
         if parameter.ndim == 1:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Families and rope types that no downloaded checkpoint of the golden files has, against values
- * that make_golden.py computed with transformers and PEFT: the bare model, and LoRA on every
- * linear. */
+/* Families and rope types not covered by the downloaded checkpoints of the golden files, against
+ * values that make_golden.py computed with transformers and PEFT: the bare model, and LoRA on every
+ * linear layer. */
 #include "golden.h"
 #include "method_fixture.h"
 #include "waited.h"
@@ -137,7 +137,7 @@ static void adapted_model(void **state)
     close_fixture(&f);
 }
 
-/* A cache gives what the whole pass gives: windows, both ropes and norms of heads included. */
+/* A cache gives the same as the whole pass, including windows, both ropes and norms of heads. */
 static void generation_follows_the_logits(void **state)
 {
     fixture f;
@@ -172,7 +172,7 @@ static void generation_follows_the_logits(void **state)
     close_fixture(&f);
 }
 
-/* What is written is read back as the same configuration. */
+/* A written configuration reads back unchanged. */
 static void saved_model_reads_alike(void **state)
 {
     fixture f;
@@ -194,8 +194,8 @@ static void saved_model_reads_alike(void **state)
     close_fixture(&f);
 }
 
-/* The language part of Gemma3ForConditionalGeneration: its keys lie in text_config, its tensors
- * behind a prefix, beside those of the vision tower. */
+/* The language part of Gemma3ForConditionalGeneration: its keys are in text_config, its tensors
+ * have a prefix, beside those of the vision tower. */
 static void check_part(const fixture *f, const char *json, const char *body)
 {
     char folder[512];
@@ -278,7 +278,7 @@ static pb_status logits_of(const fixture *f, int64_t length)
     return status;
 }
 
-/* Longer rows before change nothing: the tables are those of the length at hand. */
+/* Earlier, longer rows change nothing: the tables are those of the current length. */
 static void a_dynamic_rope_has_no_memory(void **state)
 {
     fixture f;

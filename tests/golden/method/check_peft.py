@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads adapter folders in Hugging Face PEFT and compares logits with those saved beside them.
 
-    check_peft.py --available                    exits with 77 where torch or peft is absent
-    check_peft.py MODEL DATA.json ADAPTER...     each ADAPTER also holds logits.safetensors
+    check_peft.py --available                    exits with 77 if torch or peft is absent
+    check_peft.py MODEL DATA.json ADAPTER...     each ADAPTER also contains logits.safetensors
 """
 import json
 import os

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes golden values of methods that HF PEFT does not have, or has few of, from seeds, with torch and transformers:
 
-    make_golden.py OUT      OUT/small: a model and data.json; a folder a case, laid out as the shared golden values
+    make_golden.py OUT      OUT/small: a model and data.json; one folder per case, laid out like the shared golden values
 
 Each method is computed from its formula, in float64, through hooks on the linear modules of a Llama; rows are not padded.
 Gradients are torch's. Values are written as float32. Never run by a test.

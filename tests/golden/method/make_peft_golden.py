@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes golden values with HF PEFT itself, of training that the shared golden values do not have: the budget of AdaLoRA,
+"""Makes golden values with HF PEFT itself, for training that the shared golden values do not cover: the budget of AdaLoRA
 and the optimiser of LoRA+. Needs the model and data.json that make_golden.py writes:
 
-    make_peft_golden.py OUT      OUT/small as it is; a folder a case, laid out as the shared golden values
+    make_peft_golden.py OUT      OUT/small as it is; one folder per case, laid out like the shared golden values
 
 Everything is float64, rows are not padded. Values are written as float32. Never run by a test.
 """
@@ -47,7 +47,7 @@ def file_name(name):
 
 
 def loss_with_penalty(model, batch):
-    """What HF PEFT's forward adds to the loss is the same for every row."""
+    """The term that HF PEFT's forward adds to the loss is the same for every row."""
     loss = loss_of(model, batch)
     if isinstance(model.peft_config["default"], AdaLoraConfig):
         ids = torch.tensor([batch[0]["ids"]])
@@ -108,12 +108,12 @@ def make(folder, small, text, config, options):
     tidy(os.path.join(folder, "adapter_init"))
     if getattr(config, "tfinal", 1) > 0:
         tidy(os.path.join(folder, "adapter_final"))
-    else:  # rows that grew after the last allocation are not in HF PEFT's file, which is not what was trained
+    else:  # HF PEFT's file lacks rows that grew after the last allocation, so it differs from what was trained
         shutil.rmtree(os.path.join(folder, "adapter_final"))
 
 
 def tidy(folder):
-    """No model card and no place of the base model; tensors as float32."""
+    """No model card and no path of the base model; tensors as float32."""
     os.remove(os.path.join(folder, "README.md"))
     path = os.path.join(folder, "adapter_model.safetensors")
     save_file({n: v.float().contiguous() for n, v in load_file(path).items()}, path, metadata={"format": "pt"})

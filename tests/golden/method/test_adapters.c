@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Adapters that HF PEFT wrote: loaded, saved again and loaded once more, they
- * keep every bit; what is not supported is refused by name. */
+/* Adapters that HF PEFT wrote: loaded, saved again and loaded once more, they keep every bit;
+ * unsupported ones are refused by name. */
 #include "golden.h"
 #include "method_fixture.h"
 
@@ -16,10 +16,10 @@ static const char *const checkpoints[] = {"tiny-llama3", "stories260K", "tiny-qw
 static const char *const methods[] = {"lora_r4",   "lora_r16",    "dora_r8",     "ia3",
                                       "ia3_paper", "lntuning",    "bitfit",      "prompt",
                                       "prefix",    "prefix_proj", "ptuning_mlp", "ptuning_lstm"};
-static const char *const further[] = {"hra", "adalora", "vera"}; /* on the first checkpoint alone */
+static const char *const further[] = {"hra", "adalora", "vera"}; /* only on the first checkpoint */
 static const char *const stages[]  = {"init", "final"};
 
-/* The tensors of two adapter folders are the same. */
+/* Checks that the tensors of two adapter folders are the same. */
 static void assert_same_files(const char *a, const char *b)
 {
     char path[2][1200];
@@ -83,7 +83,7 @@ static void adapters_of_peft_keep_every_bit(void **state)
     }
 }
 
-/* The encoder's values, saved, make the rows that HF saved. */
+/* The encoder's values, saved, give the rows that HF saved. */
 static void encoders_make_the_saved_output(void **state)
 {
     (void)state;
@@ -117,7 +117,7 @@ static void encoders_make_the_saved_output(void **state)
     method_fixture_close(&f);
 }
 
-/* So a file that names their seed alone is enough. */
+/* So a file that names only their seed is enough. */
 static void factors_of_vera_are_those_that_torch_draws(void **state)
 {
     (void)state;
@@ -157,7 +157,7 @@ static void unsupported_adapters_of_peft_are_refused(void **state)
                            f.model, f.backend, 1, &m),
             cases[i].status, cases[i].text);
     }
-    /* the output of an encoder alone is rows like any other */
+    /* the output of an encoder alone is like any other rows */
     assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/ptuning_lstm/adapter_init"),
                              f.model, f.backend, 1, &m));
     assert_string_equal(m->trainables[0].name, "prompt_embeddings");

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Adapters that this program saves load in HF PEFT and compute the same there:
- * each is written with our logits of one sequence beside it, and check_peft.py
- * compares. Needs a Python with torch, transformers and peft ($PB_PYTHON,
- * default python3); skipped where there is none. */
+/* Adapters that this program saves load in HF PEFT and compute the same there: each is written with
+ * our logits of one sequence beside it, and check_peft.py compares. Needs a Python with torch,
+ * transformers and peft ($PB_PYTHON, default python3); skipped without one. */
 #include "golden.h"
 #include "method_fixture.h"
 
@@ -88,7 +87,7 @@ static void write_logits(pb_network *net, const golden_rows *rows, const char *f
     pb_batch_clear(&batch);
 }
 
-/* Lets a method with a schedule of its own come to the end of it. */
+/* Lets a method with its own schedule reach the end of it. */
 static void run_schedule(pb_method *m)
 {
     enum { STEPS = 9 };

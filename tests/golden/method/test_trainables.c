@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Names, shapes and counts of the trainable tensors against what HF PEFT
- * trains, on the small checkpoints and at the shapes of real models. */
+/* Names, shapes and counts of the trainable tensors against those of HF PEFT, on the small
+ * checkpoints and at the shapes of real models. */
 #include "golden.h"
 #include "method_fixture.h"
 

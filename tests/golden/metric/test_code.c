@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* CodeBLEU against the package's values: pairs with every value on the way, pairs of real code, and
- * the corpora of the three code sets in both protocols. */
+/* CodeBLEU against the package's values: pairs with every intermediate value, pairs of real code,
+ * and the corpora of the three code sets in both protocols. */
 #include "codebleu/flow.h"
 #include "codebleu/strip.h"
 #include "codebleu/codebleu.h"
@@ -59,7 +59,7 @@ static void compare_scores(const char *place, const json_t *wanted, const code_s
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const json_t *value = json_object_get(wanted, all[i].name);
-        if (value != NULL) { /* the corrected ones hold what differs */
+        if (value != NULL) { /* the corrected ones contain only the differences */
             compare(place, all[i].name, all[i].value, value);
         }
     }
@@ -96,7 +96,7 @@ static void compare_counts(const char *place, const json_t *wanted, const double
                  json_object_get(wanted, "dataflow"));
 }
 
-/* Counts and scores of one pair by itself. */
+/* Counts and scores of a single pair. */
 static void check_pair(const char *place, const json_t *pair, const json_t *counts)
 {
     double sums[CODE_SUMS];
@@ -139,7 +139,7 @@ static void check_edges(const char *place, const code_table *edges, const code_f
     }
 }
 
-/* One text's way: without comments, as a tree (NULL: not told), as edges. */
+/* The stages of one text: without comments, as a tree (NULL: not given), as edges. */
 static void check_text(const char *place, const char *text, const char *stripped, const char *sexp,
                        const json_t *edges)
 {

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOLERANCE             1e-12 /* relative: sums of small integers in another order */
-#define TOLERANCE_CORRELATION 1e-9  /* absolute: sums of rounded products in another order */
+#define TOLERANCE             1e-12 /* relative: sums of small integers in a different order */
+#define TOLERANCE_CORRELATION 1e-9  /* absolute: sums of rounded products in a different order */
 
 typedef struct set {
     const char *file, *metric;
@@ -147,7 +147,7 @@ static void compare_all(const char *place, const json_t *wanted, const pb_metric
     }
 }
 
-/* The interval is made from sums over rows: they have to give the value itself, too. */
+/* The interval is computed from sums over rows: they must also give the value itself. */
 static void compare_parts(const char *place, const pb_metric_result *result,
                           const pb_metric_parts *parts)
 {

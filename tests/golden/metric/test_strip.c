@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Comment removal against what Python 3.11's tokenizer leaves of the golden texts, byte for byte.
- */
+/* Comment removal against the results of Python 3.11's tokenizer for the golden texts, byte for
+ * byte. */
 #include "codebleu/strip.h"
 #include "support.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Methods against what tests/golden/method/make_golden.py computes from their formulas, those that
- * HF PEFT does not have, and more of those it has; and against training in HF PEFT that the shared
- * golden values do not have (make_peft_golden.py). */
+/* Methods against values that tests/golden/method/make_golden.py computes from their formulas:
+ * those missing from HF PEFT, and further variants of others; and against training in HF PEFT that
+ * the shared golden values do not include (make_peft_golden.py). */
 #include "support.h"
 #include "training.h"
 

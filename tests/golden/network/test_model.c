@@ -126,8 +126,8 @@ static void logits_hidden_states_and_nll_match(void **state)
     }
 }
 
-/* Ids agree up to the first step whose margin between the two best logits is below what F32 can
- * tell apart. */
+/* Ids agree up to the first step at which the margin between the two best logits is below the
+ * resolution of F32. */
 static void greedy_tokens_match(void **state)
 {
     (void)state;

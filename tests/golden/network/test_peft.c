@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Every method that HF PEFT has against what it computes on five small checkpoints. */
+/* Every method of HF PEFT against its values on five small checkpoints. */
 #include "support.h"
 #include "training.h"
 

@@ -40,7 +40,7 @@ static const char *path_of(const fixture *f, const char *name)
     return paths[next];
 }
 
-/* What adapter_config.json cannot say is in the options of the golden file. */
+/* Options that adapter_config.json cannot express are in the golden file. */
 static void make_method(const fixture *f, const char *options, const char *values, pb_method **out)
 {
     char text[512];
@@ -229,7 +229,7 @@ static double update_error(const fixture *f, const pb_method *expected)
     return error;
 }
 
-/* A method whose file holds less than was trained: what is saved is compared. */
+/* A method whose file contains less than was trained: the saved tensors are compared. */
 static double saved_error(const fixture *f, const pb_method *expected)
 {
     char folder[512];

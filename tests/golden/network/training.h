@@ -5,5 +5,5 @@
 #pragma once
 
 /* Folder of a model, its token sequences and batches (JSON), folder of the golden values. Fails the
- * test where they differ. */
+ * test if they differ. */
 void golden_training_check(const char *model, const char *data, const char *folder);

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A number, or one of the texts that stand for what JSON cannot write. */
+/* A number, or one of the texts for values that JSON cannot represent. */
 static double number_of(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -170,7 +170,7 @@ static void table_3_comes_out_with_all_exponents_1(void **state)
     csv_clear(&table);
 }
 
-/* Tables 9 and 10: a row per choice of exponents, a column per method. */
+/* Tables 9 and 10: one row per choice of exponents, one column per method. */
 static void check_exponents(const char *name, int64_t rows)
 {
     csv_table inputs = {0};

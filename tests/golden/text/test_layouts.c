@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The older layouts of the shared tokenizers, without their tokenizer.json: the vectors of the
- * tokenizer.json hold for them too. */
+/* The older layouts of the shared tokenizers, without their tokenizer.json: its vectors hold for
+ * them too. */
 #include "../../support/support.h"
 
 #include "pb/file.h"
@@ -20,7 +20,8 @@ typedef struct layout {
     size_t least;       /* vectors that must agree */
 } layout;
 
-/* The tokenizer.json of Llama 2 is of the legacy kind, though its configuration says otherwise. */
+/* The tokenizer.json of Llama 2 is of the legacy kind, although its configuration says
+ * otherwise. */
 static const char legacy[] =
     "{\"legacy\": true, \"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"add_bos_token\": true}";
 

@@ -206,7 +206,7 @@ static void test_corrected_truncation_cuts_only_the_end_of_the_users_text(void *
         user[i] = i % 7 == 6 ? ' ' : (char)('a' + (i * i) % 26);
     }
     memcpy(user + 1998, "\xf0\x9f\x98\x80\xc3\xa9\xe2\x82\xac",
-           9); /* cuts fall between characters */
+           9); /* cuts are between characters */
     user[4000] = '\0';
     for (size_t pair = 0; pair < PAIRS; pair++) {
         const pb_template *tpl = template_of(pairs[pair][0]);
@@ -334,8 +334,8 @@ static size_t check_chat(const pb_template *tpl, const pb_tokenizer *t, const js
     return 1;
 }
 
-/* The chat vectors are the model's own template: the prompt of one user turn is its text and ids.
- */
+/* The chat vectors follow the model's own template: the prompt of one user turn has its text and
+ * ids. */
 static void test_prompts_equal_the_models_own_templates(void **state)
 {
     static const char *const models[][3] = {{"phi-3-mini", "phi3", "Phi3ForCausalLM"},

@@ -110,7 +110,7 @@ static void test_all_vectors_of_a_tokenizer_agree(void **state)
     assert_int_equal(pb_memory_current(), 0);
 }
 
-/* The 220 strings beside the checkpoint of stories260K. */
+/* The 220 strings that accompany the checkpoint of stories260K. */
 static void test_tokenizer_of_stories260k_agrees(void **state)
 {
     static const char *const files[] = {"stories260K", "llama2xs"};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The environment of a sweep when something is different or fails on the last rank alone: every
- * rank hears the same, none waits, and no byte is left. */
+/* The environment of a sweep when something differs or fails on the last rank alone: every rank
+ * gets the same status, none waits, and no byte is left. */
 #include "pb/cell.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -59,7 +59,7 @@ static void another_number_of_threads_is_told_with_both_texts(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
-/* A cell of model "m", whose configuration is this text. */
+/* A cell of model "m" with this text as its configuration. */
 static pb_cell *open_cell(const char *text)
 {
     const pb_cell_name name = {.model = "m", .dataset = "d", .method = "none"};
@@ -79,7 +79,7 @@ static pb_status add_shape(pb_cell_env *env, const pb_cell *cell)
 
 static const add_model ways[] = {pb_cell_env_add_model, add_shape};
 
-/* A model that cannot be read by one rank is remembered by all, not an end of the sweep. */
+/* A model that one rank cannot read is recorded as such by all, and does not end the sweep. */
 static void a_wrong_key_on_one_rank_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -99,7 +99,7 @@ static void a_wrong_key_on_one_rank_leaves_nothing_behind(void **state)
     }
 }
 
-/* Memory that is out on one rank ends the sweep on all, at every allocation on the way. */
+/* Running out of memory on one rank ends the sweep on all, at every allocation on the way. */
 static void no_memory_on_one_rank_is_no_memory_on_all(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rank 1 aborts the group while rank 0 is busy elsewhere; nobody may be left. */
+/* Rank 1 aborts the group while rank 0 is busy elsewhere; no process may be left. */
 #include "pb/comm.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The process group at 1, 2 and 4 processes under uneven load and with failing ranks. What a rank
- * finds is summed over the group before it is asserted, so that no rank waits for one that gave
- * up. */
+/* The process group at 1, 2 and 4 processes under uneven load and with failing ranks. Each rank's
+ * findings are summed over the group before they are asserted, so that no rank waits for one that
+ * gave up. */
 #include "pb/comm.h"
 #include "pb/clock.h"
 #include "pb/memory.h"
@@ -22,7 +22,7 @@ extern const pb_comm_ops comm_mpi;
 
 static pb_comm *comm;
 
-/* How many ranks say so, everywhere. */
+/* The number of ranks with a true value, on all ranks. */
 static int64_t ranks_that(bool say_so)
 {
     int64_t count = say_so;
@@ -57,7 +57,8 @@ static void a_start_under_the_launcher_is_an_mpi_group(void **state)
     }
 }
 
-/* Every rank asks rank 0 for numbers, at its own pace; rank 0 answers and asks itself. */
+/* Every rank requests numbers from rank 0, at its own pace; rank 0 answers and also requests some
+ * itself. */
 static void messages_carry_questions_and_answers_under_uneven_load(void **state)
 {
     enum { EACH = 100 };
@@ -92,7 +93,7 @@ static void messages_carry_questions_and_answers_under_uneven_load(void **state)
     assert_int_equal(sum, total * (total - 1) / 2);
 }
 
-/* What a cell holds is measured while messages come and go: they must not show. */
+/* A cell's memory is measured while messages are exchanged: they must not count. */
 static void a_question_and_an_answer_take_no_memory(void **state)
 {
     size_t held  = pb_memory_current();
@@ -112,7 +113,7 @@ static void a_question_and_an_answer_take_no_memory(void **state)
     assert_true(everywhere(fine && same));
 }
 
-/* A send only copies: rank 0 looks at its messages late, and nobody waits for it. */
+/* A send only copies: rank 0 checks its messages late, and no rank waits for it. */
 static void a_send_does_not_wait_for_the_receiver(void **state)
 {
     enum { EACH = 200 };
@@ -144,7 +145,7 @@ static int64_t sleeps_so_far(void)
     return usage.ru_nvcsw;
 }
 
-/* Whoever comes first to a collective sleeps: processor time would be taken from the others. */
+/* The first rank at a collective sleeps: otherwise it would take processor time from the others. */
 static void waiting_for_a_late_rank_is_done_asleep(void **state)
 {
     bool late     = pb_comm_rank(comm) == pb_comm_size(comm) - 1;
@@ -215,7 +216,7 @@ static void of_several_failures_the_lowest_rank_is_heard(void **state)
 {
     int size = pb_comm_size(comm);
     int rank = pb_comm_rank(comm);
-    /* Every rank but the first fails, each in its own way; alone, rank 0 does. */
+    /* Every rank except the first fails, each in its own way; alone, rank 0 does. */
     int lowest    = size > 1 ? 1 : 0;
     pb_status own = PB_OK;
 
@@ -263,14 +264,14 @@ static void a_failing_call_is_named_with_the_librarys_text(void **state)
     int64_t value = 0;
 
     (void)state;
-    /* Past the front, which would refuse the root itself. */
+    /* Bypasses the front, which would refuse the root itself. */
     pb_status status = comm_mpi.broadcast(comm, &value, sizeof value, 1000);
     assert_true(everywhere(status == PB_ERR_COMM));
     assert_non_null(strstr(pb_error_message(), "MPI_Bcast failed: "));
     assert_true(strlen(pb_error_message()) > strlen("MPI_Bcast failed: ") + 5);
 }
 
-/* More than any node has: found before it is touched, and told to all. */
+/* More than any node has: detected before it is touched, and reported to all. */
 static void a_window_beyond_the_nodes_memory_fails_everywhere(void **state)
 {
     pb_comm_window *window = NULL;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A broadcast of more bytes than an int counts. The middle of the block shows one small piece of
- * memory again and again, so that the test needs little of it; the first and last bytes are memory
- * of their own and prove that every chunk arrives at its place. */
+/* A broadcast of more bytes than fit in an int. The middle of the block maps one small piece of
+ * memory repeatedly, so that the test needs little of it; the first and last bytes are separate
+ * memory and prove that every chunk arrives at its place. */
 #include "pb/comm.h"
 
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The group breaks under the last rank in its first cell: that rank must come back to abort the
- * others, which are busy or wait for it, and not wait for them itself. */
+/* The group breaks for the last rank in its first cell: that rank must return to abort the others,
+ * which are busy or wait for it, without waiting for them. */
 #include "pb/clock.h"
 #include "pb/grid.h"
 #include "pb/log.h"

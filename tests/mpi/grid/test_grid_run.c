@@ -26,7 +26,7 @@ static pb_comm *comm;
 static pb_grid *grid;
 static pb_grid_cells cells;
 
-/* What the runner did here, and how it is to behave. */
+/* What the runner did on this rank, and how it shall behave. */
 typedef struct counts {
     int64_t ran[CELLS];
     int64_t total;
@@ -77,7 +77,7 @@ static void every_cell_runs_exactly_once(void **state)
     assert_int_equal(summary.failed + summary.left + summary.skipped, 0);
 }
 
-/* What a process is told to be doing. */
+/* The reported activity of a process. */
 typedef struct told {
     int64_t cells, ends;
     bool works, right;
@@ -176,7 +176,7 @@ static void done_cells_are_skipped_and_rank_0_decides(void **state)
     assert_int_equal(summary.finished, 0);
 }
 
-/* Even cells fail as results, every fifth by a status that nobody foresaw. */
+/* Even cells fail as results, every fifth with an unexpected status. */
 static pb_status fail_some(counts *c, const pb_grid_cell *cell, pb_grid_watch *watch,
                            pb_grid_outcome *outcome)
 {
@@ -234,7 +234,7 @@ static void a_signal_stops_without_losing_cells(void **state)
     }
     pb_error_clear();
 
-    /* What is left runs in the next call, which the old signal does not disturb. */
+    /* The remaining cells run in the next call, which the old signal does not disturb. */
     bool done[CELLS];
     for (int i = 0; i < CELLS; i++) {
         done[i] = c.ran[i] > 0;
@@ -281,7 +281,7 @@ static void unwritable_results_end_the_run_with_their_message(void **state)
     pb_error_clear();
 }
 
-/* A grid of 40 cells: 1 model, 2 data sets, 2 methods, 10 seeds. The files lie in the process's own
+/* A grid of 40 cells: 1 model, 2 data sets, 2 methods, 10 seeds. The files are in the process's own
  * folder, so that ranks do not share them. */
 static pb_status open_cells(const char *set)
 {
@@ -346,8 +346,8 @@ static void the_time_limit_stops_the_run(void **state)
     assert_int_equal(open_cells(NULL), PB_OK);
 }
 
-/* The limit counts from the start of the program: what it took to get here is gone. A run that
- * could not begin a cell is not a stop that a loop should repeat. */
+/* The limit counts from the start of the program, including the time before this call. A run that
+ * could not begin a cell is not a stop after which a loop should try again. */
 static void a_limit_that_is_over_before_the_first_cell_is_an_error(void **state)
 {
     (void)state;

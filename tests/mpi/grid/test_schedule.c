@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Who gets which cell, and who may end how: cells that sleep in steps as a real one works in them,
- * at any number of processes. Makespans are printed beside the best possible, and not asserted. */
+/* The assignment of cells to ranks, and the ways in which ranks may end: cells sleep in steps, as
+ * real ones work in steps, on any number of processes. Makespans are printed beside the best
+ * possible ones, and not asserted. */
 #include "pb/clock.h"
 #include "pb/comm.h"
 #include "pb/grid.h"
@@ -28,7 +29,7 @@ static pb_grid_cell items[CELLS];
 typedef struct load {
     int64_t count;
     double seconds[CELLS]; /* of each cell */
-    double step;           /* seconds between two looks for a stop */
+    double step;           /* seconds between two checks for a stop */
     int64_t ran_by[CELLS]; /* 1 + rank, summed over the group */
     int64_t own;           /* cells that ran here */
     int ends;              /* the rank that ends in its first cell, or -1 */
@@ -88,7 +89,7 @@ static pb_status run(load *l, pb_grid_summary *summary)
     pb_grid_cells cells = {.items = items, .count = l->count};
     double begin        = pb_clock_seconds();
     double total = 0.0, longest = 0.0;
-    double scale = pb_comm_size(comm) > 1 ? 0.5 : 0.1; /* alone, time decides nothing */
+    double scale = pb_comm_size(comm) > 1 ? 0.5 : 0.1; /* alone, times do not matter */
 
     for (int64_t i = 0; i < l->count; i++) {
         items[i].cost = 1.0;
@@ -147,8 +148,7 @@ static void unequal_cells_are_worked_off_longest_first(void **state)
     assert_all_ran(&l, run(&l, &summary), &summary);
 }
 
-/* The rank with the long cell holds no other back: cells that it was to get next are the others'.
- */
+/* The rank with the long cell does not delay the others: its next cells go to them. */
 static void a_busy_rank_keeps_no_cell_waiting(void **state)
 {
     int size = pb_comm_size(comm);
@@ -167,7 +167,7 @@ static void a_busy_rank_keeps_no_cell_waiting(void **state)
     }
 }
 
-/* Rank 0 looks for messages four times a second; the others' cells end in between. */
+/* Rank 0 checks for messages four times a second; the others' cells end in between. */
 static void a_rank_0_that_answers_slowly_delays_nobody_for_ever(void **state)
 {
     load l                  = {.count = 12, .step = 0.005, .ends = -1};
@@ -193,8 +193,8 @@ static void fewer_cells_than_ranks_are_no_problem(void **state)
     }
 }
 
-/* Whichever rank ends in its first cell, in whatever way: the run ends, with that rank's status,
- * and no cell has run twice. */
+/* Whichever rank ends in its first cell, and however: the run ends with that rank's status, and no
+ * cell has run twice. */
 static void any_rank_may_end_first_in_any_way(void **state)
 {
     const pb_status ways[] = {PB_OK, PB_ERR_IO, PB_STOPPED};
@@ -216,13 +216,13 @@ static void any_rank_may_end_first_in_any_way(void **state)
                 assert_in_range(l.ran_by[i], 0, pb_comm_size(comm));
                 ran += l.ran_by[i] > 0;
             }
-            assert_int_equal(ran, summary.finished + 1); /* and the one that was given up */
+            assert_int_equal(ran, summary.finished + 1); /* and the abandoned one */
             pb_error_clear();
         }
     }
 }
 
-/* A signal to one rank is one to the run: the others finish their cells and begin no more. */
+/* A signal to one rank stops the run: the others finish their cells and begin no more. */
 static void a_signal_to_one_rank_ends_the_whole_run(void **state)
 {
     (void)state;

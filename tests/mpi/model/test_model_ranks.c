@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A checkpoint opened by a group: 16-bit weights are converted once per node into a window and are
- * those of a private model, and a failure on any rank is a failure on all. */
+/* A checkpoint opened by a group: 16-bit weights are converted once per node into a window and
+ * equal those of a private model, and a failure on any rank is a failure on all. */
 #include "fixture.h"
 
 #include "pb/comm.h"
@@ -27,7 +27,7 @@ static void share_folder(char *path, size_t size)
     assert_int_equal(pb_comm_broadcast(comm, path, size, 0), PB_OK);
 }
 
-/* A checkpoint made by rank 0: name, with its weights rounded to BF16 where `bf16`. */
+/* A checkpoint made by rank 0, with its weights rounded to BF16 if `bf16`. */
 static void make_model(const char *name, bool bf16, float poison)
 {
     if (is_root()) {
@@ -110,7 +110,7 @@ static void converted_weights_are_accounted_once_per_node(void **state)
     assert_int_equal(pb_model_open(path, comm, 1, &model), PB_OK);
     int64_t grown = (int64_t)pb_memory_current() - before;
     int64_t bytes = (int64_t)pb_model_bytes(model);
-    /* What every rank holds beside the weights: the list of sites and names. */
+    /* The memory of every rank besides the weights: the list of sites and names. */
     int64_t own = (int64_t)sizeof(pb_site) * pb_model_site_count(model) + 8192;
     int64_t sum = grown;
     assert_int_equal(pb_comm_reduce_sum(comm, &sum, 1), PB_OK);
@@ -152,7 +152,7 @@ static void failures_are_the_same_on_all_ranks(void **state)
     assert_int_equal(pb_memory_current(), held);
 }
 
-/* The last rank gives a folder that is not there: nobody opens. */
+/* The last rank gives a folder that does not exist: no rank opens the model. */
 static void one_rank_that_fails_fails_all(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The choice of kernels, for processors and libraries that this machine is not: a table of what the
- * processor can do, what the library took by itself or was told, which kernels it has at what rate,
- * and what has to come out. */
+/* The choice of kernels, for processors and libraries other than this machine's: a table of the
+ * processor's features, the kernels that the library chose or was given, those that it has with
+ * their rates, and the expected outcome. */
 #include "choice.h"
 
 #include <stdarg.h>
@@ -20,7 +20,7 @@ enum {
     AVX512 = AVX2 | CHOICE_AVX512,
     BF16   = AVX512 | CHOICE_BF16,
     AMD    = 1 << 10,
-    FIXED  = 1 << 11, /* a library for one kind of processor, or none of OpenBLAS */
+    FIXED  = 1 << 11, /* a library for one kind of processor, or not OpenBLAS */
 };
 
 typedef struct library {
@@ -66,14 +66,14 @@ static const row rows[] = {
      {{"Prescott", 16}, {"Haswell", 50}, {"SkylakeX", 84}},
      NULL,
      false},
-    {"the same, slow by the user's wish",
+    {"the same, slow at the user's request",
      BF16,
      "Prescott",
      "Prescott",
      {{"Prescott", 16}, {"SkylakeX", 84}},
      "SkylakeX",
      false},
-    {"the same, Haswell in a shell that the user has not looked at",
+    {"the same, Haswell from the user's shell, unnoticed",
      BF16,
      "Haswell",
      "Haswell",
@@ -228,7 +228,7 @@ static const row rows[] = {
      {{"Barcelona", 20}, {"Zen", 80}, {"Haswell", 80}},
      "Zen",
      true},
-    {"kernels of a name that is not known here",
+    {"kernels with a name that is unknown here",
      BF16,
      "GraniteRapids",
      NULL,
@@ -244,7 +244,7 @@ static const row rows[] = {
      false},
     {"no OpenBLAS", FIXED | BF16, "", NULL, {{"SkylakeX", 84}}, NULL, false},
     {"another kind of machine", 0, "NEOVERSEN1", NULL, {{"NEOVERSEN1", 40}}, NULL, false},
-    {"the table says more, the measurement does not",
+    {"faster by the table, not by the measurement",
      BF16,
      "Prescott",
      NULL,
@@ -260,10 +260,11 @@ static double rate_of(const row *r, const char *name)
             return r->has[i].gflops;
         }
     }
-    return -1.0; /* the library takes others in their place */
+    return -1.0; /* the library uses others instead */
 }
 
-/* Tries what is asked for as a library would; every name at most once, and none that cannot run. */
+/* Tries the requested kernels as a library would: every name at most once, and none that cannot
+ * run. */
 static choice decide(const row *r, const choice_facts *facts)
 {
     choice_trial trials[CHOICE_TRIALS];
@@ -314,7 +315,7 @@ static void every_row_of_the_table(void **state)
 }
 
 /* Processes of a node that measure at the same time see each other's load: a tenth more or less
- * changes nothing for any row. */
+ * changes the outcome of no row. */
 static void noise_does_not_change_the_choice(void **state)
 {
     static const double factors[] = {0.9, 0.95, 1.05, 1.1};

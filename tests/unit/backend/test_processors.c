@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Limits of control groups from made-up trees, launchers from their variables, and the launch line
- * that gives threads their processors. */
+/* Limits of control groups from synthetic trees, launchers from their variables, and the launch
+ * line that gives threads their processors. */
 #include "pb/processors.h"
 
 #include "pb/file.h"
@@ -33,7 +33,7 @@ static int remove_folder(void **state)
     return system(command);
 }
 
-/* Writes folder/name with the folders above it. */
+/* Writes folder/name, creating the folders above it. */
 static void put(const char *name, const char *text)
 {
     char path[256];

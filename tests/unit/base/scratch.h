@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A scratch directory per test: made before it, removed with everything in it afterwards. */
+/* A scratch directory per test: created before it, removed with its contents afterwards. */
 #pragma once
 
 #include <ftw.h>

@@ -116,7 +116,7 @@ static void only_regular_files_are_opened(void **state)
     int fd             = -1;
 
     (void)state;
-    (void)alarm(20); /* a reader of a pipe without a writer would wait for ever */
+    (void)alarm(20); /* reading a pipe without a writer would wait forever */
     assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
     assert_int_equal(pb_file_read(scratch_path("pipe"), 0, &text), PB_ERR_IO);
     assert_non_null(strstr(pb_error_message(), "pipe: it is a pipe, not a regular file"));
@@ -152,7 +152,7 @@ static void pointers_of_git_are_refused_with_the_command_that_fetches(void **sta
         {"version https://hawser.github.com/spec/v1\n" LFS_BODY, "`git lfs pull`"},
         {"/annex/objects/SHA256E-s988097824--0123.safetensors\n", "`git annex get`"},
         {"version https://git-lfs.example.org/spec/v1\n" LFS_BODY, NULL},
-        {"a text that speaks of version https://git-lfs.github.com/spec/v1\n", NULL},
+        {"a text that mentions version https://git-lfs.github.com/spec/v1\n", NULL},
     };
     char hash[PB_HASH_TEXT];
 
@@ -247,8 +247,8 @@ static void a_commit_publishes_a_finished_temporary(void **state)
     pb_memory_free(temporary);
 }
 
-/* A container that is started again has the host and the process number of the killed one: the next
- * names are those of files that are there. */
+/* A restarted container has the host and the process number of the killed one, so the next names
+ * are those of existing files. */
 static void names_that_a_killed_run_left_are_passed_over(void **state)
 {
     enum { LEFT = 40 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* JSON: what is read, what is refused with its file, line and column, and what is written. */
+/* JSON: accepted input, input refused with its file, line and column, and output. */
 #include "pb/file.h"
 #include "pb/json.h"
 #include "pb/memory.h"
@@ -124,8 +124,7 @@ static void every_kind_of_member_is_written(void **state)
     pb_string_clear(&text);
 }
 
-/* Whatever the call at which memory runs out, it is reported at the end, and no later call writes.
- */
+/* At whichever call memory runs out, this is reported at the end, and no later call writes. */
 static void the_first_failure_is_kept(void **state)
 {
     size_t before = pb_memory_current();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What may lie where a file is written: a symbolic link is replaced and never followed, and what is
- * not a regular file is refused and stays. */
+/* Targets of a write that are not regular files: a symbolic link is replaced and never followed,
+ * anything else is refused and stays. */
 #include "pb/file.h"
 #include "pb/memory.h"
 
@@ -40,7 +40,8 @@ static mode_t kind(const char *path)
 
 static void a_link_is_replaced_and_its_target_stays(void **state)
 {
-    static const char *const targets[] = {"kept", "nothing", "out"}; /* the last leads to itself */
+    static const char *const targets[] = {"kept", "nothing",
+                                          "out"}; /* the last one leads to itself */
 
     (void)state;
     assert_int_equal(pb_file_write_atomic(scratch_path("kept"), "kept", 4), PB_OK);
@@ -65,7 +66,8 @@ static void make_socket(const char *path)
     (void)close(server);
 }
 
-/* Every way to write to `path` fails with a message that has `words`, and leaves it as it is. */
+/* Every way to write to `path` fails with a message that contains `words`, and leaves it
+ * unchanged. */
 static void assert_refused(const char *path, const char *words)
 {
     mode_t before   = kind(path);
@@ -100,7 +102,7 @@ static void what_is_no_regular_file_is_not_replaced(void **state)
     /* As /dev/stdout, whatever the output of the test is. */
     assert_int_equal(symlink("/proc/self/fd/1", scratch_path("stdout")), 0);
     assert_refused(scratch_path("stdout"), "it leads to an open file");
-    /* A device of our own: the system's must not be at stake. */
+    /* A device of our own: the system's must not be at risk. */
     if (mknod(scratch_path("device"), S_IFCHR | 0600, makedev(1, 3)) == 0) {
         assert_refused(scratch_path("device"), "it is a device");
     }
@@ -120,7 +122,7 @@ static void a_writer_of_a_temporary_follows_no_link(void **state)
     assert_false(pb_path_exists(scratch_path("out")));
 }
 
-/* Neither kind of lock touches what is not a file of its own. */
+/* Neither kind of lock touches anything but a file with a single name. */
 static void assert_no_lock(const char *path, const char *words)
 {
     pb_file_lock *lock = NULL;
@@ -141,7 +143,7 @@ static void assert_no_lock(const char *path, const char *words)
 static void a_lock_is_a_file_of_its_own(void **state)
 {
     (void)state;
-    (void)alarm(20); /* opening a pipe may wait for ever */
+    (void)alarm(20); /* opening a pipe may wait forever */
     assert_int_equal(pb_file_write_atomic(scratch_path("kept"), "kept", 4), PB_OK);
     assert_int_equal(symlink("kept", scratch_path("link")), 0);
     assert_no_lock(scratch_path("link"), "it is a symbolic link");

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The log as it arrives on stderr: levels, marks, long lines, and the progress line of a terminal.
- */
+/* The log as seen on stderr: levels, marks, long lines, and the progress line of a terminal. */
 #include "pb/log.h"
 #include "pb/string.h"
 
@@ -164,7 +163,7 @@ static void progress_overwrites_itself_on_a_terminal(void **state)
     pb_log_info("done");
     assert_true(dup2(kept_stderr, STDERR_FILENO) >= 0);
     (void)close(kept_stderr);
-    /* A terminal may hand over what was written in parts. */
+    /* A terminal may deliver the output in parts. */
     const char expected[] = "1 of 2\r\033[Ka line\r\n1 of 2\r\033[Klonger tha\r\033[Kdone\r\n";
     size_t length         = 0;
     while (length < strlen(expected)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A mapping shows its file, and names it when the file is cut short under it. */
+/* A mapping shows its file, and names the file when it is truncated while mapped. */
 #include "pb/file.h"
 #include "pb/memory.h"
 
@@ -52,7 +52,7 @@ static void describe(int number, siginfo_t *info, void *context)
     _exit(write(STDOUT_FILENO, message, length) == (ssize_t)length && length > 0 ? FOUND : 1);
 }
 
-/* Reads all of the mapping after its file was cut, in a process that may die of it. */
+/* Reads the whole mapping after its file was truncated, in a process that may die of it. */
 static void read_what_was_cut(const char *name, int output)
 {
     struct sigaction action = {.sa_sigaction = describe, .sa_flags = SA_SIGINFO};
@@ -113,7 +113,7 @@ static void only_mapped_files_are_named(void **state)
     assert_int_equal(pb_mapping_open(scratch_path("f\x1b"), &mapping), PB_OK);
     size_t length = pb_mapping_describe_loss(mapping.data, message, sizeof message);
     assert_int_equal(length, strlen(message));
-    assert_non_null(strstr(message, "/f? any more")); /* nothing that a terminal would obey */
+    assert_non_null(strstr(message, "/f? any more")); /* no control characters of terminals */
     length = pb_mapping_describe_loss(mapping.data, small, sizeof small);
     assert_int_equal(length, sizeof small - 1);
     assert_int_equal(small[length], '\0');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Mistakes that are reported together. */
+/* Errors that are reported together. */
 #include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/mistakes.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Philox against its published known answers, the mapping of items to blocks against values
- * computed apart from this code, and the distributions. Statistical bounds lie at five or more
- * standard errors; the numbers are fixed, so a test passes always or never. */
+/* Philox against its published known answers, the mapping of items to blocks against independently
+ * computed values, and the distributions. Statistical bounds are five or more standard errors; the
+ * numbers are fixed, so a test passes always or never. */
 #include "pb/random.h"
 
 #include <stdarg.h>

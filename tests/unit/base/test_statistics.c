@@ -38,7 +38,7 @@ static void a_sample_draws_each_unit_once_on_average(void **state)
     }
 }
 
-/* What stored results rest on: item i of n is the upper half of the stream's word i times n. */
+/* Stored results depend on this: item i of n is the upper half of the stream's word i times n. */
 static void a_sample_is_a_function_of_stream_and_count(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Signals that are noted, and checks that answer them. */
+/* Signals that are recorded, and the checks that respond to them. */
 #include "pb/stop.h"
 
 #include "pb/clock.h"
@@ -72,7 +72,7 @@ static void only_what_comes_after_arming_counts(void **state)
     assert_string_equal(pb_stop_signal(), "SIGTERM");
     assert_int_equal(raise(SIGUSR1), 0);
     assert_stopped(pb_stop_check(), "SIGUSR1");
-    pb_stop_arm(0); /* goes on, until the next one */
+    pb_stop_arm(0); /* continues, until the next one */
     assert_ok(pb_stop_check());
     pb_stop_release();
     assert_ok(pb_stop_check());
@@ -106,7 +106,7 @@ static void a_deadline_stops_as_well(void **state)
     pb_stop_release();
 }
 
-/* What a child does after the calls, as its exit code or the signal that ended it. */
+/* The outcome of a child after the calls: its exit code, or the signal that ended it. */
 static int child_ends_with(int number, int times, bool released)
 {
     int code    = 0;

@@ -127,7 +127,8 @@ static void names_are_compared_one_by_one(void **state)
     assert_string_equal(pb_string_nearer("lroa", NULL, "lora"), "lora");
     assert_string_equal(pb_string_nearer("lroa", "lora", "lorax"), "lora");
     assert_string_equal(pb_string_nearer("lroa", "lorax", "lora"), "lora");
-    assert_string_equal(pb_string_nearer("lroa", "lora", "Lora"), "lora"); /* the first of equals */
+    assert_string_equal(pb_string_nearer("lroa", "lora", "Lora"),
+                        "lora"); /* the first of equally near ones */
 }
 
 static void ill_formed_parts_are_replaced_one_by_one(void **state)

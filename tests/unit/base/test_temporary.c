@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Temporary folders: unique, in $TMPDIR, and removed with everything in them, but nothing beyond a
- * link. */
+/* Temporary folders: unique, in $TMPDIR, and removed with their contents, but without following
+ * links. */
 #include "pb/file.h"
 #include "pb/memory.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Packing of known samples: sharing, trimming, labels, virtual roots, and what is refused. */
+/* Packing of known samples: sharing, trimming, labels, virtual roots, and refused input. */
 #include "support.h"
 
 #include "pb/batch.h"
@@ -96,7 +96,7 @@ static void three_levels_of_common_prefixes_become_three_levels(void **state)
     close_batch(&b);
 }
 
-/* Samples that share are found even when others stand between them. */
+/* Samples that share a prefix are found even with others between them. */
 static void sharing_samples_need_not_be_neighbours(void **state)
 {
     (void)state;
@@ -190,7 +190,7 @@ static void trimming_drops_what_predicts_no_label(void **state)
     assert_segment(&b, 0, 0, 3, 0, -1);
     assert_segment(&b, 1, 3, 5, 0, -1);
     assert_segment(&b, 2, 8, 1, 0, -1);
-    assert_segment(&b, 3, 9, 6, 0, -1); /* one without any list of labels stays whole */
+    assert_segment(&b, 3, 9, 6, 0, -1); /* a sample without a list of labels stays whole */
     assert_int_equal(b.last_rows[0], 2);
     assert_int_equal(b.last_rows[3], -1);
     assert_int_equal(b.last_rows[4], 14);
@@ -323,7 +323,7 @@ static void empty_samples_and_batches_are_refused(void **state)
     close_batch(&b);
 }
 
-/* What an earlier, larger batch left in the memory does not show. */
+/* Values that an earlier, larger batch left in memory have no effect. */
 static void a_batch_is_rebuilt_in_its_own_memory(void **state)
 {
     (void)state;
@@ -385,7 +385,7 @@ static void memory_that_is_not_had_leaves_nothing_behind(void **state)
     close_batch(&b);
 }
 
-/* `answer_start` is short for a list that repeats the ids behind the prompt. */
+/* `answer_start` is shorthand for a list that repeats the ids after the prompt. */
 static void an_answer_packs_like_its_list_of_labels(void **state)
 {
     int32_t ids[] = {5, 6, 7, 8, 9}, labels[] = {NONE, NONE, NONE, 8, 9};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What holds for every packed batch, over random samples: the forest is well formed, every sample
+/* Invariants of every packed batch, over random samples: the forest is well formed, every sample
  * can be read back along its chain of segments, and the lists of labels agree with the samples. */
 #include "support.h"
 
@@ -24,8 +24,8 @@ static int64_t draw(uint64_t round, uint64_t *at, int64_t n)
                                     (uint64_t)n);
 }
 
-/* A sample goes on from the start of an earlier one, or begins anew; few different ids, so that
- * short accidental prefixes happen too. */
+/* A sample continues the start of an earlier one, or is new; ids are few, so that short prefixes
+ * are also shared by chance. */
 static void make_rows(uint64_t round, rows *r)
 {
     uint64_t at = 0;

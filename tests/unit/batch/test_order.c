@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What splits and orders refuse; their numbers are compared in tests/golden/batch. */
+/* Errors of splits and orders; their numbers are compared in tests/golden/batch. */
 #include "support.h"
 
 #include "pb/batch.h"

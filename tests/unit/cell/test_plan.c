@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The planned cell: what is read once, shared among seeds, and asked of it. */
+/* The planned cell: read once, shared among seeds, and queried. */
 #include "support.h"
 
 #include "pb/cell.h"
@@ -14,7 +14,7 @@
 #define WHOLE   MODEL DATASET METHOD
 
 static pb_cell_env *env; /* knows the model */
-static size_t before;    /* bytes held between two tests */
+static size_t before;    /* bytes held between tests */
 
 static pb_config *parsed(const char *text)
 {
@@ -88,12 +88,12 @@ static void seeds_share_what_was_read(void **state)
         snprintf(line, sizeof line, "\nseed = %dL;\n", i + 1);
         assert_text(cells[i], line, true);
         assert_int_equal(pb_cell_get_name(cells[i])->seed, i + 1);
-        pb_cell_close(cells[i]); /* the others go on without it */
+        pb_cell_close(cells[i]); /* the others continue without it */
     }
     assert_int_equal(pb_memory_current(), before);
 }
 
-/* Cells of a sweep are merged from the same files, whose values they share. */
+/* Cells of a sweep are composed from the same files and share their values. */
 static void a_cell_of_its_own_configuration_is_small(void **state)
 {
     enum { CELLS = 100, BYTES = 3072 };
@@ -116,7 +116,7 @@ static void a_cell_of_its_own_configuration_is_small(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
-/* Whatever another cell has laid over its groups, and whichever is closed first. */
+/* Whatever another cell overrides in its groups, and whichever is closed first. */
 static void what_is_borrowed_is_what_would_be_read(void **state)
 {
     static const char *const layers[] = {"",
@@ -178,8 +178,8 @@ static void the_text_holds_what_results_depend_on(void **state)
     pb_cell_close(cell);
 }
 
-/* A text that changes would make every finished cell of such a configuration run again. A field
- * that is added later is marked PB_KEPT_BEFORE. */
+/* If a text changed, every finished cell of such a configuration would run again. Fields that are
+ * added later are marked PB_KEPT_BEFORE. */
 static void texts_stay_what_they_were(void **state)
 {
     static const struct {
@@ -273,7 +273,8 @@ static void a_mistake_elsewhere_does_not_keep_a_model_from_its_cells(void **stat
     assert_ok(pb_cell_env_check_model(env, "first"));
 }
 
-/* What does not fit the model is found when the method is planned, and still has its place. */
+/* A misfit with the model is found when the method is planned, and the message still has the
+ * place. */
 static void a_method_that_does_not_fit_names_its_key(void **state)
 {
     pb_cell *cell =

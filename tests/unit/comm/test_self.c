@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which group a plain start gets, and the group of one: everything it owns is given back. */
+/* The group that a plain start gets, and the group of one: everything it owns is released. */
 #include "pb/comm.h"
 #include "pb/memory.h"
 

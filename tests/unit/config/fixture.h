@@ -54,7 +54,7 @@ static inline pb_status read_text(const char *text, settings *out)
     return status;
 }
 
-/* The text is refused with exactly this message, and nothing stays allocated. */
+/* The text is refused with exactly this message, and no memory stays allocated. */
 static inline void expect_message(const char *text, const char *message)
 {
     settings s;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Thousands of damaged configurations: each is read or refused with its place, and nothing stays
- * allocated, in libconfig either. There the sanitizer finds a leak, or the C library's own count
- * does. */
+/* Thousands of damaged configurations: each is read or refused with its place, and no memory stays
+ * allocated, not even in libconfig, where the sanitizer or the C library's own count finds
+ * leaks. */
 #include "pb/config.h"
 #include "pb/file.h"
 #include "pb/memory.h"
@@ -113,7 +113,7 @@ static void parse(const char *text, int64_t *good, int64_t *bad)
     pb_error_clear();
 }
 
-/* Bytes that the C library has given out; a sanitizer in its place tells none. */
+/* Bytes that the C library has allocated; a sanitizer that replaces it reports none. */
 static size_t bytes_in_use(void)
 {
     return mallinfo2().uordblks;
@@ -139,7 +139,7 @@ static void parse_damaged(char *const *paths, size_t count)
     assert_true(good > TEXTS / 20 && bad > TEXTS / 4);
 }
 
-/* The first round makes what stays; the second one must leave nothing. */
+/* The first round makes lasting allocations; the second one must leave none. */
 static void damaged_texts_are_refused_and_leave_nothing_behind(void **state)
 {
     char **paths = NULL;

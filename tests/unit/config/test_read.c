@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading groups into structs: values, defaults, and the message for every kind of mistake. */
+/* Reading groups into structs: values, defaults, and the message for every kind of error. */
 #include "fixture.h"
 
 #include "pb/file.h"
@@ -104,7 +104,7 @@ static void keys_of_other_modules_pass_when_they_are_allowed(void **state)
     pb_config_close(config);
 }
 
-/* 2^53 + 1 has no double of its own: it would be taken for the bound. */
+/* 2^53 + 1 is not a double: it would be mistaken for the bound. */
 static void integers_are_compared_as_integers(void **state)
 {
     static const pb_config_field wide[] = {
@@ -375,7 +375,7 @@ static void running_out_of_memory_is_an_error_at_every_allocation(void **state)
     }
 }
 
-/* The lists in these messages are longer than the first room of a text. */
+/* The lists in these messages are longer than the initial capacity of a text. */
 static void running_out_of_memory_within_a_message_loses_nothing(void **state)
 {
     static const char *const words[] = {"a choice of many words that fill the first room of a text",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `--set key=value` and laying configurations over each other. */
+/* `--set key=value` and merging configurations. */
 #include "fixture.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What is written reads back to the same values; the help names every key. */
+/* Written configurations read back to the same values; the help names every key. */
 #include "fixture.h"
 
 #include <math.h>
@@ -94,7 +94,7 @@ static void a_key_holds_what_the_kept_depends_on(void **state)
     pb_config_clear(table, &s);
 }
 
-/* At every allocation on the way, too. */
+/* Also when any allocation on the way fails. */
 static void a_copy_owns_what_it_holds(void **state)
 {
     (void)state;

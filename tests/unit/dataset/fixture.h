@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A data set from texts: files in a folder of its own, options of RTE's shape. */
+/* A data set from texts: files in a separate folder, options of RTE's shape. */
 #pragma once
 
 #include "samples.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A file of rows that holds what it should not, and its one outcome. */
+/* A file of rows with invalid contents, and its one outcome. */
 #pragma once
 
 #include "fixture.h"
@@ -7,9 +7,9 @@
 
 enum { KIB = 1 << 10, MIB = 1 << 20 };
 
-/* The outcome: rows as JSON and a '!' for a bad one, in order; or, where rows are long, a '.' for
- * each. A '#' at the end: the rest cannot be read (PB_ERR_IO). "": a file without rows. "open": it
- * is refused when it is opened. */
+/* The outcome: rows as JSON and a '!' for a bad one, in order; or, if rows are long, a '.' for
+ * each. A '#' at the end: the rest cannot be read (PB_ERR_IO). "": a file without rows. "open": the
+ * file is refused when opened. */
 typedef struct hostile_case {
     const char *name; /* what is wrong */
     const char *file;

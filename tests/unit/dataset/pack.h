@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Compressed bytes for tests. The functions give false where there is no library for it. */
+/* Compressed bytes for tests. The functions return false without the library. */
 #pragma once
 
 #include "pb/string.h"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Stand-ins for the module `text`: a template of one id per byte, "<user>" and "answer$", so that
- * every id can be written down; and sets of three rows made with it. */
+/* Stand-ins for the module `text`: a template with one id per byte, "<user>" and "answer$", so that
+ * every id can be written out; and sets of three rows made with it. */
 #pragma once
 
 #include "fixture.h"
 
 #include "pb/encoded.h"
 
-/* What the key of the cache depends on; "bytes", "$" and "bytes" unless a test changes them. */
+/* Inputs of the cache's key; "bytes", "$" and "bytes" unless a test changes them. */
 extern const char *stand_in_name, *stand_in_end, *stand_in_tokenizer;
 
 /* Three rows: "a", "b" yes; "abcdefgh", "i" no; "x", "" no. */

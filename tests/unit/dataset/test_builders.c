@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Rows to texts without a file: filters of patterns, lists of answers, the builders of ReCoRD and
- * WSC, made-up sets that need no code, and rows that mean harm. */
+ * WSC, synthetic sets that need no code, and malicious rows. */
 #include "support.h"
 
 #include "pb/dataset.h"
@@ -235,7 +235,7 @@ static void lists_in_a_text_are_read_as_json(void **state)
     assert_true(texts.items[0].unlabelled);
     assert_ok(build_text_list("[]"));
     assert_sample(0, "x", "");
-    /* Half of a pair goes, what only looks like one stays. */
+    /* Half a pair is removed, text that only looks like one stays. */
     assert_ok(build_text_list("[\"a\\ud83db\\ude00c\\ud83d\\ud83d\\ude00\\\\ud83d\"]"));
     assert_sample(0, "x", "abc\U0001f600\\ud83d");
     assert_error(build_text_list("no JSON"), PB_ERR_FORMAT,
@@ -325,7 +325,7 @@ static void record_refuses_spans_that_are_no_spans(void **state)
         assert_error(build(RECORD, PB_PROTOCOL_CORRECTED, PB_SPLIT_TEST, json(row)), PB_ERR_FORMAT,
                      "column \"entity_spans\"");
     }
-    /* Offsets only order: none is looked up in the passage. */
+    /* Offsets only determine the order: none is looked up in the passage. */
     assert_record(
         PB_PROTOCOL_CORRECTED,
         "{\"passage\":\"p\",\"entities\":[\"A\"],\"entity_spans\":{\"text\":[\"B\",\"A\"],"

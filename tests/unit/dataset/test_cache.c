@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The token cache: sets that are found are the sets that were made, whatever happens to the files,
- * to other writers, and to the inputs. */
+/* The token cache: the sets found are the sets made, whatever happens to the files, to other
+ * writers, and to the inputs. */
 #include "stand_in.h"
 
 #include "pb/file.h"
@@ -33,7 +33,7 @@ static void assert_equal_sets(const pb_encoded_set *a, const pb_encoded_set *b)
 
 static pb_encode_options with_cache(void)
 {
-    static char path[128]; /* fixture_path's own is used again soon */
+    static char path[128]; /* the buffer of fixture_path is soon reused */
 
     (void)snprintf(path, sizeof path, "%s", fixture_path("cache/tokens"));
     return (pb_encode_options){.cutoff_tokens = 10, .threads = 2, .cache = path};
@@ -130,7 +130,7 @@ static void whatever_changes_the_tokens_changes_the_key(void **state)
     stand_in_name      = "other";
     open_and_close("", PB_PROTOCOL_CORRECTED, NULL, 20, false);
     stand_in_name = "bytes";
-    /* A program whose template gives other ids under the same name. */
+    /* A program whose template gives different ids under the same name. */
     stand_in_end = "!";
     open_and_close("", PB_PROTOCOL_CORRECTED, NULL, 20, false);
     stand_in_end = "$";
@@ -140,7 +140,7 @@ static void whatever_changes_the_tokens_changes_the_key(void **state)
     assert_int_equal(cached_count(), 10);
 }
 
-/* The same bytes are other rows as CSV and as GLUE's TSV, and the name tells which they are. */
+/* The same bytes are different rows as CSV and as GLUE's TSV, and the name decides. */
 static void the_form_that_a_name_tells_is_part_of_the_key(void **state)
 {
     static const char bytes[]        = "s\n\"a \"\"b\"\"\"\n";
@@ -204,8 +204,8 @@ static void the_test_set_is_part_of_the_key_of_a_training_set(void **state)
     pb_dataset_close(ds);
 }
 
-/* Every byte of the header and many of the rest flipped, and the file cut everywhere: what comes
- * is the set that was never in a file, made anew. */
+/* Every byte of the header and many of the rest flipped, and the file cut everywhere: the result is
+ * the set as made without a file. */
 static void a_damaged_file_is_made_again(void **state)
 {
     pb_dataset *ds            = stand_in_dataset(PB_PROTOCOL_CORRECTED);
@@ -268,7 +268,7 @@ static bool stop_at_once(void *context)
     return true;
 }
 
-/* While another process holds the lock, the caller is asked whether to go on waiting. */
+/* While another process holds the lock, the caller is asked whether to keep waiting. */
 static void waiting_for_another_process_can_be_stopped(void **state)
 {
     pb_dataset *ds            = stand_in_dataset(PB_PROTOCOL_CORRECTED);
@@ -291,7 +291,7 @@ static void waiting_for_another_process_can_be_stopped(void **state)
                  "another process made the tokens of made-up");
     assert_int_equal(asked, 1);
     pb_file_lock_release(lock);
-    /* Nobody holds it now: the making itself is stopped, and leaves nothing. */
+    /* The lock is free now: the making itself is stopped, and leaves nothing behind. */
     assert_error(pb_encoded_open(ds, PB_SPLIT_TEST, &options, NULL, &set), PB_STOPPED,
                  "stopped while the tokens of made-up were made");
     assert_int_equal(cached_count(), 0);
@@ -302,7 +302,7 @@ static void waiting_for_another_process_can_be_stopped(void **state)
     pb_dataset_close(ds);
 }
 
-/* Temporary files of writers that were killed go with the next one that is made. */
+/* Temporary files of killed writers are removed when the next file is made. */
 static void leftovers_of_killed_writers_are_removed(void **state)
 {
     pb_dataset *ds            = stand_in_dataset(PB_PROTOCOL_CORRECTED);
@@ -340,7 +340,7 @@ static void a_cache_that_cannot_be_written_is_done_without(void **state)
     pb_dataset_close(ds);
 }
 
-/* Processes that ask for the same set at the same time, some of them killed on the way. */
+/* Processes that request the same set at the same time, some of them killed along the way. */
 static void writers_side_by_side_and_kills_leave_one_whole_file(void **state)
 {
     enum { WRITERS = 8, ROUNDS = 12 };

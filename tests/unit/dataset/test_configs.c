@@ -57,7 +57,7 @@ static void check_metric(const pb_dataset *ds, const char *answer)
 
     assert_ok(pb_metric_find(metric, &ops));
     if (pb_metric_require(metric, &ops) != PB_OK) {
-        pb_error_clear(); /* this build lacks what it needs; the golden tests tell */
+        pb_error_clear(); /* this build lacks a component; the golden tests report it */
         return;
     }
     assert_ok(pb_metric_score(metric, &input, &result));

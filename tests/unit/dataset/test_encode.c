@@ -122,7 +122,7 @@ static void made_up_token_rows_follow_from_the_seed_alone(void **state)
     assert_error(pb_encoded_synthetic(0, 7, 2, 11, 3, &a), PB_ERR_ARGUMENT, "0 rows");
 }
 
-/* "cat" and "dog" stand in both files, with another label and behind another instruction too. */
+/* "cat" and "dog" are in both files, also with another label and after another instruction. */
 static void training_texts_that_the_test_file_has_are_left_out(void **state)
 {
     static const char train[] = ROW("cat", "", "0") ROW("cow", "", "0") ROW("dog", "", "1");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Files that are packed, damaged, cut off, or no files: the outcome of each. */
+/* Files that are compressed, damaged, cut off, or not files: the outcome of each. */
 #include "hostile.h"
 #include "pack.h"
 
@@ -177,7 +177,7 @@ static void builds_without_a_library_refuse_its_files_with_what_to_do(void **sta
     }
 }
 
-/* Damage far behind the first window: the rows before it have been read by then. */
+/* Damage far beyond the first window: the rows before it have been read by then. */
 static void damage_further_on_ends_the_reading_there(void **state)
 {
     const packer packers[] = {pack_gzip, pack_zstd};
@@ -216,7 +216,7 @@ static void damage_further_on_ends_the_reading_there(void **state)
 
 static void windows_beyond_the_librarys_limit_are_refused(void **state)
 {
-    /* An empty frame that asks for 256 MiB. */
+    /* An empty frame that requests 256 MiB. */
     static const hostile_case large = HOSTILE("window", "a.jsonl", "\x28\xB5\x2F\xFD\0\x90\x01\0\0",
                                               "open", "requires too much memory");
 

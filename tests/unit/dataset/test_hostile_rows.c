@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a file of rows may hold that it should not: every case of the table has one documented
- * outcome (configs/dataset/README.md says the same in words), and none crashes, hangs or takes
- * memory for more than a record. */
+/* Invalid contents of a file of rows: every case of the table has one documented outcome
+ * (configs/dataset/README.md describes them in words), and none crashes, hangs or needs memory for
+ * more than a record. */
 #include "hostile.h"
 
 #include "pb/memory.h"

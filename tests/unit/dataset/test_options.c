@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The description of a data set: every key that does not fit has its message; instructions under
- * both protocols. */
+/* The description of a data set: every invalid key has its message; instructions under both
+ * protocols. */
 #include "fixture.h"
 
 #include "pb/hash.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading goes through a window: records that lie across its border are whole, memory does not grow
- * with the file, threads parse at the same time, hashes cover the file as stored. */
+/* Reading goes through a window: records across its border are whole, memory does not grow with the
+ * file, threads parse at the same time, hashes cover the file as stored. */
 #include "fixture.h"
 #include "pack.h"
 #include "reader.h"
@@ -27,7 +27,7 @@ static void put_text(int i, pb_string *out)
     }
 }
 
-/* What `format` cannot hold becomes a space. */
+/* Characters that `format` cannot represent become spaces. */
 static void put_row(dataset_format format, int i, const char *text, size_t length, pb_string *out)
 {
     char separator = format == FORMAT_CSV ? ',' : '\t';
@@ -148,7 +148,7 @@ static void records_across_windows_are_whole_in_every_form(void **state)
     }
 }
 
-/* A file of 24 MiB takes the window and the record in hand. */
+/* A file of 24 MiB needs only the window and the current record. */
 static void memory_does_not_grow_with_the_file(void **state)
 {
     pb_string plain        = {0};

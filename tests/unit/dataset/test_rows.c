@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a row may look like, and the message for every row that is bad. */
+/* Valid rows, and the message for every bad one. */
 #include "fixture.h"
 
 #include "pb/memory.h"
@@ -319,7 +319,7 @@ static void ids_that_come_twice_are_bad_rows_that_the_paper_keeps(void **state)
     fixture_clear(splits);
 }
 
-/* Messages are stored as UTF-8: an id that is cut in one is cut at a whole character. */
+/* Messages are stored as UTF-8: a long id is cut at a whole character. */
 static void long_ids_are_cut_at_a_character(void **state)
 {
     pb_string text = {0};
@@ -408,7 +408,7 @@ static void null_answers_leave_training_and_are_empty_in_testing(void **state)
     fixture_clear(splits);
 }
 
-/* Stands in for a metric that scores nothing but "yes". */
+/* Replaces a metric that scores nothing but "yes". */
 static pb_status only_yes(const pb_dataset *ds, const char *answer)
 {
     assert_string_equal(pb_dataset_get_options(ds)->name, "made-up");
@@ -469,7 +469,7 @@ static void limits_take_the_first_rows_and_hashes_cover_the_file(void **state)
     fixture_clear(splits);
 }
 
-/* Every failed allocation is an error, and nothing stays behind. */
+/* Every failed allocation is an error, and nothing is left behind. */
 static void memory_that_cannot_be_had_is_an_error(void **state)
 {
     int failures = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* From the file's columns to the declared ones: other names, files without a header line, the texts
- * of CSV and TSV as numbers, labels and lists; and what JSON may hold for a label. */
+ * of CSV and TSV as numbers, labels and lists; and the forms of a label in JSON. */
 #include "fixture.h"
 
 #include "pb/memory.h"

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char folder[64]; /* holds model, dataset, method, grid */
+static char folder[64]; /* contains model, dataset, method, grid */
 
 static inline const char *file_path(const char *name)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Every kind of mistake in a grid file has one message that names the place and the remedy. */
+/* Every kind of error in a grid file has one message that names the place and the remedy. */
 #include "fixture.h"
 
 #define SWEEP(models, datasets, methods, more)                              \
@@ -10,7 +10,8 @@
 
 typedef struct mistake {
     const char *text, *set;
-    const char *message; /* what follows the name of the grid file, or the whole when `whole` */
+    const char
+        *message; /* the message after the name of the grid file, or all of it when `whole` */
     bool whole;
 } mistake;
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Adapter folders: what is written reads back bit for bit, and each way in
- * which one can be broken has its message. */
+/* Adapter folders: written ones read back bit for bit, and each kind of damage has its message. */
 #include "method_fixture.h"
 
 #include "pb/adapter.h"
@@ -22,7 +21,7 @@ static bool has_file(const char *folder, const char *name)
     return there;
 }
 
-/* An encoder of an adapter that was in the folder before is not taken for this one's. */
+/* An encoder left in the folder by an earlier adapter is not mistaken for this one's. */
 static void a_left_over_encoder_is_removed(void **state)
 {
     (void)state;
@@ -108,8 +107,7 @@ static void full_saves_a_checkpoint(void **state)
     method_fixture_close(&f);
 }
 
-/* Without its file the encoder's output is what is trained; a foreign encoder
- * is refused. */
+/* Without its file, the encoder's output is trained; a foreign encoder is refused. */
 static void an_encoder_may_be_missing_but_not_foreign(void **state)
 {
     (void)state;
@@ -155,7 +153,7 @@ static void an_encoder_may_be_missing_but_not_foreign(void **state)
     }
 }
 
-/* Where the entries of a scattered pattern are is in the file, not in the seed. */
+/* The places of the entries of a scattered pattern come from the file, not from the seed. */
 static void positions_of_svft_come_from_the_file(void **state)
 {
     (void)state;
@@ -189,7 +187,7 @@ static void positions_of_svft_come_from_the_file(void **state)
     "\"encoder_reparameterization_type\": \"LSTM\", \"encoder_hidden_size\": " \
     "5" rest "}"
 
-/* Dropout acts between the layers of an LSTM, so it means nothing where there is only one. */
+/* Dropout acts between the layers of an LSTM, so it has no meaning with only one. */
 static void an_lstm_encoder_has_no_dropout(void **state)
 {
     (void)state;
@@ -331,7 +329,7 @@ static void broken_configurations_are_named(void **state)
     method_fixture_close(&f);
 }
 
-/* A file whose one tensor, named as the first of the method, has eight bytes to a value. */
+/* A file whose only tensor, named like the first of the method, has eight bytes per value. */
 static void write_f64(const char *folder, const pb_method *m)
 {
     enum { BYTES = 48 * 8, ROOM = 512 };
@@ -348,8 +346,7 @@ static void write_f64(const char *folder, const pb_method *m)
     pb_memory_free(path);
 }
 
-/* HF takes the module of the architecture where the key is null, and does not ask that it be a
- * target. */
+/* HF takes the architecture's module if the key is null, and does not require it to be a target. */
 static void feedforward_modules_that_are_null_need_not_be_targets(void **state)
 {
     (void)state;
@@ -427,7 +424,7 @@ static void broken_tensors_are_named(void **state)
     method_fixture_close(&f);
 }
 
-/* BF16 values are widened: what HF writes for adapters of bf16 models. */
+/* BF16 values, which HF writes for adapters of bf16 models, are widened. */
 static void sixteen_bit_adapters_load(void **state)
 {
     (void)state;
@@ -457,7 +454,7 @@ static void sixteen_bit_adapters_load(void **state)
     method_fixture_close(&f);
 }
 
-/* A folder in the place of its second file stops the save in its middle. */
+/* A folder in place of the second file stops the save halfway. */
 static void an_interrupted_save_leaves_no_adapter(void **state)
 {
     (void)state;

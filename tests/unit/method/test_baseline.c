@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Baselines: what they answer, from training answers alone. */
+/* Baselines: their answers, from training answers alone. */
 #include "support.h"
 
 #include "pb/memory.h"

@@ -167,7 +167,7 @@ static void prompt_starts_from_distinct_vocabulary_rows(void **state)
         bool used[40] = {false};
         pb_method *m  = method_fixture_make(&f, "prompt", "num_virtual_tokens = 50;", seed);
         float *rows   = host_values(f.backend, &m->trainables[0].value);
-        for (int r = 0; r < 50; r++) { /* 40 ids, then round again */
+        for (int r = 0; r < 50; r++) { /* 40 ids, then again from the start */
             int id = 0;
             while (id < 40 && memcmp(rows + r * 16, table + id * 16, 16 * sizeof *rows) != 0) {
                 id++;
@@ -229,7 +229,7 @@ static void described_options_read_back(void **state)
     method_fixture_close(&f);
 }
 
-/* The merged weight and bias give what the method computes at its site. */
+/* The merged weight and bias give the same as the method's computation at its site. */
 static void check_merge(const char *name, const char *options, pb_site_kind kind)
 {
     enum { MOST = 24 };
@@ -351,7 +351,7 @@ static void merge_refuses_what_has_no_place(void **state)
     method_fixture_close(&f);
 }
 
-/* Positions of svft in the first o_proj, as places among the 16 · 16. */
+/* Positions of svft in the first o_proj, as indices into its 16 · 16 elements. */
 static float *svft_places(const pb_method *m, bool taken[256])
 {
     const pb_trainable *at = &m->trainables[3];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where methods act: lists, regular expressions, layers and what is excluded, from a configuration
- * and from an adapter_config.json, and patterns of widths and scales. */
+/* Where methods act: lists, regular expressions, layers and exclusions, from a configuration and
+ * from an adapter_config.json, and patterns of widths and scales. */
 #include "method_fixture.h"
 
 #include "pb/adapter.h"
@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Loads a configuration with the tensors that `options` of the method make, and describes where it
- * acts: "0.q_proj 1.q_proj". */
+/* Loads a configuration with the tensors that the method creates under `options`, and describes
+ * where it acts: "0.q_proj 1.q_proj". */
 static void check_targets(const method_fixture *f, const char *method, const char *options,
                           const char *json, const char *expected)
 {
@@ -88,7 +88,7 @@ static void targets_are_chosen_as_in_peft(void **state)
     method_fixture_close(&f);
 }
 
-/* What is saved says the same, by whichever keys HF PEFT has. */
+/* The saved file means the same, with the keys that HF PEFT has. */
 static void narrowed_targets_and_patterns_survive(void **state)
 {
     (void)state;
@@ -238,7 +238,7 @@ static void options_of_adalora_and_vera_are_checked(void **state)
     method_fixture_close(&f);
 }
 
-/* The first pattern that matches counts; it matches the path, or what follows one of its dots. */
+/* The first matching pattern counts; it matches the path, or the part after one of its dots. */
 static void patterns_set_widths_and_scales(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A build without tree-sitter, by its stand-in: the metric is known, and refused before anything
- * runs, with what to do. */
+/* A build without tree-sitter, through its stand-in: the metric is known, and refused before
+ * anything runs, with the remedy. */
 #include "support.h"
 
 #include "pb/metric.h"

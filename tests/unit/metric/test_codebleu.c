@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* CodeBLEU: what each part counts, trees as the metric's grammar has them, and texts made to hurt.
- */
+/* CodeBLEU: the counts of each part, trees of the metric's grammar, and malicious texts. */
 #include "codebleu/flow.h"
 #include "codebleu/codebleu.h"
 #include "support.h"

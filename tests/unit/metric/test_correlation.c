@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Correlations of numbers that are far, tiny, or near to each other, against mpmath with 5000 bits.
- */
+/* Correlations of numbers that are huge, tiny, or close to each other, against mpmath with 5000
+ * bits. */
 #include "support.h"
 
 #include "pb/memory.h"
@@ -73,7 +73,7 @@ static void small_differences_of_large_numbers_count(void **state)
     assert_correlations(huge, 0.25020365093909168, 0.11180339887498948);
 }
 
-/* The mean of equal numbers may be rounded to another one: it is not a correlation then. */
+/* The mean of equal numbers may be rounded to a different one: there is no correlation then. */
 static void predictions_that_are_constant_once_repaired_give_nothing(void **state)
 {
     static const char *const tenths[ROWS] = {"0.1", "none", "0.1", "0.1", "0.10"};

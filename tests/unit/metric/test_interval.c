@@ -43,7 +43,7 @@ static double percentile(const double *sorted, int64_t count, double share)
     return a + (b - a) * (place - below);
 }
 
-/* Draws the rows themselves and scores them anew. */
+/* Draws the rows themselves and scores them again. */
 static void resample(const char *metric, pb_protocol protocol, const char *const *predictions,
                      const char *const *references, double *low, double *high)
 {
@@ -116,7 +116,7 @@ static void the_interval_is_that_of_scoring_resampled_rows(void **state)
     check("gsm8k", solved, worked);
 }
 
-/* Samples without the far number have the correlation of the others. */
+/* Samples without the outlier have the correlation of the others. */
 static void far_numbers_leave_the_samples_without_them_as_they_are(void **state)
 {
     static const char *const gold[ROWS] = {"0", "1", "2", "3", "4", "5",
@@ -164,7 +164,8 @@ static void rows_that_ask_the_same_are_drawn_together(void **state)
     pb_metric_result r = {0};
 
     (void)state;
-    /* Two questions, right and wrong: a quarter of the resamples is all right, a quarter none. */
+    /* Two questions, right and wrong: a quarter of the resamples have only right answers, a quarter
+     * have none. */
     input.protocol = PB_PROTOCOL_CORRECTED;
     assert_ok(pb_metric_score("record", &input, &r));
     assert_true(r.main == 0.5 && r.main_low == 0 && r.main_high == 1);

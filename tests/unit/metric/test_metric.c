@@ -127,7 +127,7 @@ static void the_confusion_table_shows_what_was_predicted_under_both_protocols(vo
         ASSERT_VALUE(&r, "confusion.no.no", 1);
         ASSERT_VALUE(&r, "confusion.no.invalid", 1);
         ASSERT_VALUE(&r, "invalid_share", 0.4);
-        /* Classes are counted by the rule of the protocol: the paper has no invalid ones left. */
+        /* Classes are counted by the rule of the protocol: the paper leaves no invalid ones. */
         bool paper = protocol == PB_PROTOCOL_PAPER;
         ASSERT_VALUE(&r, "precision.yes", paper ? 1 / 3.0 : 0.5);
         ASSERT_VALUE(&r, "recall.yes", 0.5);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Numbers and expressions in texts: what the patterns take and what they leave. */
+/* Numbers and expressions in texts: what the patterns match and what they do not. */
 #include "support.h"
 
 #include "expression.h"

@@ -28,7 +28,8 @@ static void answers_are_compared_as_words_without_articles_and_punctuation(void 
     assert_words("  a \t cat,\n AND the\xC2\xA0"
                  "dog! ",
                  "cat and dog");
-    assert_words("U.S.A. an' the", "usa"); /* punctuation goes first: an, the are words then */
+    assert_words("U.S.A. an' the",
+                 "usa"); /* punctuation is removed first: then an, the are words */
     assert_words("then another atheist", "then another atheist");
     assert_words("a_b the_c", "ab thec"); /* the underscore is punctuation */
     assert_words("\xE2\x80\x9Cthe\xE2\x80\x9D", "\xE2\x80\x9C \xE2\x80\x9D"); /* quotes are not */
@@ -36,7 +37,7 @@ static void answers_are_compared_as_words_without_articles_and_punctuation(void 
                  "a a\xC2\xB2",
                  "a\xC3\xA9 \xC3\xA9"
                  "a a\xC2\xB2");
-    assert_words("A\xCC\x81", "\xCC\x81"); /* a mark is not part of a word to re */
+    assert_words("A\xCC\x81", "\xCC\x81"); /* a mark is not part of a word for re */
     assert_words("", "");
     assert_words("!?", "");
     assert_words("the an a", "");
@@ -57,7 +58,8 @@ static const char *encode(int32_t c, char text[5])
     return text;
 }
 
-/* A character that re calls a word keeps an article before it; the underscore is gone before. */
+/* An article before a character that is a word for re stays; the underscore has been removed by
+ * then. */
 static void an_article_ends_where_no_word_character_follows(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* References that cannot be scored against, and how near a number has to be to its reference. */
+/* References that cannot be scored against, and how close a number must be to its reference. */
 #include "support.h"
 
 #include "pb/memory.h"

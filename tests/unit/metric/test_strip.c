@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Comment removal: the rules one by one, and texts made to hurt. */
+/* Comment removal: the rules one by one, and malicious texts. */
 #include "codebleu/strip.h"
 #include "support.h"
 

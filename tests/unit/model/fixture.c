@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define PATH_BYTES 4096
-#define PATHS      16 /* results of fixture_path that live at a time */
+#define PATHS      16 /* results of fixture_path that are valid at a time */
 
 static char folder[PATH_BYTES];
 static char paths[PATHS][PATH_BYTES];

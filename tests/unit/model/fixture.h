@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the tests of checkpoints share: a folder of their own, files with given bytes, a small valid
- * checkpoint, and the check of a failure. Every helper fails the test itself when it cannot do its
- * work. */
+/* Shared by the tests of checkpoints: a folder, files with given bytes, a small valid checkpoint,
+ * and the check of a failure. Every helper fails the test when it cannot do its work. */
 #pragma once
 
 #include "pb/model.h"
@@ -15,7 +14,7 @@
 
 /* A fresh folder for this process; the same at every call. */
 const char *fixture_folder(void);
-/* "<folder>/<name>"; a few results live at a time. */
+/* "<folder>/<name>"; a few results are valid at a time. */
 const char *fixture_path(const char *name);
 void fixture_write(const char *path, const void *bytes, size_t size);
 void fixture_write_text(const char *path, const char *text);
@@ -34,8 +33,8 @@ void fixture_expect_equal(const pb_model_config *a, const pb_model_config *b);
 /* Writes that model with random weights into "<folder>/<name>" and returns the path. */
 const char *fixture_model(const char *name, const pb_model_config *config);
 
-/* True when the shared input is there. Otherwise the test program ends with what this returns by
- * *code: 77 (skipped), or a failure where CI is set. */
+/* True when the shared input exists. Otherwise the test program ends with *code: 77 (skipped), or a
+ * failure when CI is set. */
 bool fixture_shared(int *code);
 /* "<shared>/<name>" */
 const char *fixture_shared_path(const char *name);

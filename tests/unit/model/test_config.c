@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* config.json: both styles of keys, defaults, bounds, and everything that is refused by name. Each
- * case replaces or adds keys in a valid file. */
+/* config.json: both styles of keys, defaults, bounds, and everything refused by name. Each case
+ * replaces or adds keys in a valid file. */
 #include "fixture.h"
 
 #include "pb/memory.h"
@@ -163,7 +163,7 @@ static void rope_is_read_in_the_old_and_the_new_style(void **state)
         read_config(NULL, "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":77.0}");
     assert_int_equal(c.rope.type, PB_ROPE_DEFAULT);
     assert_true(c.rope.theta == 77.0);
-    /* Without a type; the old context beside the object wins over the one inside. */
+    /* Without a type; the old context beside the object overrides the one inside. */
     c = read_config(NULL, "\"rope_parameters\":{\"rope_theta\":78.0}");
     assert_true(c.rope.type == PB_ROPE_DEFAULT && c.rope.theta == 78.0);
     c = read_config(NULL, "\"original_max_position_embeddings\":16,"
@@ -204,7 +204,7 @@ static void both_spellings_of_rope_may_stand_together_when_they_mean_the_same(vo
     c = read_config(NULL, "\"rope_scaling\":{\"type\":\"linear\",\"factor\":1},"
                           "\"rope_parameters\":{\"rope_type\":\"default\"}");
     assert_true(c.rope.factor == 1.0);
-    /* The defaults of yarn, once left out and once written down. */
+    /* The defaults of yarn, once omitted and once written out. */
     c = read_config(NULL,
                     "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":1.0},"
                     "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":1,\"beta_fast\":32,"

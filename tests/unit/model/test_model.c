@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opening checkpoints: sites, names, tied heads, biases, conversion, and every way in which weights
- * and configuration may not belong together. The checkpoints are made here. */
+/* Opening checkpoints: sites, names, tied heads, biases, conversion, and every mismatch of weights
+ * and configuration. The checkpoints are made here. */
 #include "fixture.h"
 
 #include "pb/file.h"
@@ -241,7 +241,7 @@ static void a_tied_matrix_may_stand_under_the_name_of_the_head(void **state)
     assert_ptr_equal(pb_model_site(model, PB_SITE_HEAD, 0)->weight.data, embedding->data);
     pb_model_close(model);
 
-    /* Where the head is a matrix of its own, neither stands for the other. */
+    /* If the head is a separate matrix, neither replaces the other. */
     config.tied = false;
     path        = fixture_model("untied", &config);
     list_open(&list, path);
@@ -307,7 +307,7 @@ static void names_without_the_first_part_and_stored_frequencies_are_accepted(voi
     pb_model_close(model);
 }
 
-/* Writes the fixture's weights in another dtype, but for one norm that stays F32. */
+/* Writes the fixture's weights in another dtype, except for one norm that stays F32. */
 static const char *write_as(pb_dtype dtype, tensor_list *list, unsigned char *room, size_t size)
 {
     pb_model_config config = fixture_config();
@@ -551,8 +551,8 @@ static void the_rope_table_holds_cosines_then_sines(void **state)
         assert_true(table[p * 4 + 2] == (float)sin(p));
         assert_true(table[p * 4 + 3] == (float)sin(p * 0.01));
     }
-    /* Frequencies 1 and 0.01 have waves of 6.28 and 628 positions; of a context of 64, the first is
-     * short (below 64/4) and stays, the second is long (above 64/1) and is divided. */
+    /* Frequencies 1 and 0.01 have wave lengths of 6.28 and 628 positions; in a context of 64, the
+     * first is short (below 64/4) and stays, the second is long (above 64/1) and is divided. */
     config.rope.type      = PB_ROPE_LLAMA3;
     config.rope.factor    = 8.0;
     config.rope.low_freq  = 1.0;

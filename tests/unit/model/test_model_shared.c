@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The small checkpoints of the shared input: those of the known architecture open with the shapes
- * and counts of the golden files, the others are refused by name. */
+/* The small checkpoints of the shared input: those of known architectures open with the shapes and
+ * counts of the golden files, the others are refused by name. */
 #include "fixture.h"
 
 #include "pb/file.h"
@@ -43,7 +43,7 @@ static void checkpoints_of_the_known_architecture_open(void **state)
         assert_int_equal(c->layers, models[i].layers);
         assert_int_equal(c->head_dim, models[i].head_dim);
         assert_int_equal(c->tied, models[i].tied);
-        /* Mapped weights are not accounted; what is converted of a BF16 file are its norms. */
+        /* Mapped weights are not accounted; of a BF16 file, only the norms are converted. */
         assert_true(pb_memory_current() - held < pb_model_bytes(model));
         pb_model_close(model);
         assert_int_equal(pb_memory_current(), held);
@@ -100,7 +100,7 @@ static void one_file_and_shards_hold_the_same_bits(void **state)
     pb_model_close(sharded);
 }
 
-/* As the cache of the hub lays a checkpoint out: every file a symbolic link. */
+/* The layout of a checkpoint in the hub's cache: every file is a symbolic link. */
 static void a_folder_of_symbolic_links_opens(void **state)
 {
     (void)state;
@@ -123,8 +123,8 @@ static void a_folder_of_symbolic_links_opens(void **state)
     pb_model_close(model);
 }
 
-/* Every tensor of the golden gradients has the shape of what it belongs to: here, the logits' width
- * and the hidden states' width and number, read through our own reader. */
+/* Golden tensors have the shapes that they must have: here, the logits' width and the hidden
+ * states' width and number, read by our own reader. */
 static void golden_tensors_have_the_shapes_of_the_models(void **state)
 {
     (void)state;

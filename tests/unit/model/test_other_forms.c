@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Folders with weights in forms that are not read: the message names the file and the way out. */
+/* Folders with weights in unsupported forms: the message names the file and the remedy. */
 #include "fixture.h"
 
 #include "pb/memory.h"
@@ -17,7 +17,7 @@ static const char *folder_with(const char *name)
 {
     char path[1024];
 
-    fixture_remove(); /* what the case before left; the next call makes another one */
+    fixture_remove(); /* left by the previous case; the next call creates another one */
     const char *folder = fixture_path("folder");
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(path, sizeof path, "%s/%s", folder, name);

@@ -69,7 +69,7 @@ static void a_missing_name_is_null_and_an_error_where_it_is_needed(void **state)
     pb_safetensors_close(file);
 }
 
-/* The I32 tensor lies behind 30 bytes, where no I32 may be loaded from. */
+/* The I32 tensor begins after 30 bytes, at an address that is not aligned for an I32. */
 static void data_that_is_not_aligned_is_copied(void **state)
 {
     (void)state;
@@ -219,7 +219,7 @@ static void every_float_type_converts_to_f32(void **state)
 
 #define ENTRY(name) "{\"" name "\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}"
 
-/* A fresh folder with two shards that hold x and y, and the given index. */
+/* A fresh folder with two shards that contain x and y, and the given index. */
 static const char *sharded(const char *index)
 {
     static int number;

@@ -22,7 +22,7 @@
 typedef struct header_case {
     const char *name; /* what the file is */
     const char *header;
-    int64_t data; /* bytes behind the header */
+    int64_t data; /* bytes after the header */
     const char *word;
 } header_case;
 
@@ -100,7 +100,7 @@ static const char *hostile_path(void)
     return fixture_path(FILE_NAME);
 }
 
-/* Header size, header, `data` bytes that count up. Returns the size of the file. */
+/* Header size, header, `data` ascending bytes. Returns the size of the file. */
 static size_t build(unsigned char *out, uint64_t announced, const char *header, size_t data)
 {
     size_t length = strlen(header);
@@ -241,7 +241,7 @@ static void what_is_no_regular_file_is_refused(void **state)
 }
 
 /* Damages 1 to 4 bytes of the header (and sometimes the length); the file opens or is refused, and
- * what opens can be read completely. */
+ * if it opens, it can be read completely. */
 static void random_damage_never_crashes(void **state)
 {
     (void)state;

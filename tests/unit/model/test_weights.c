@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Weights placed in the memory of every registered backend: the values of the model, stacked where
+/* Weights placed in the memory of every registered backend: the values of the model, stacked if
  * that memory is not the host's. */
 #include "fixture.h"
 
@@ -50,7 +50,7 @@ static void expect_stack(const pb_weights *w, const pb_site_kind *kinds, int cou
             const float *own = (const float *)site->weight.data + r * site->in;
             float *at        = values + row * stack.shape[1];
             assert_memory_equal(at, own, (size_t)site->in * sizeof *own);
-            memset(at, 0, (size_t)site->in * sizeof *at); /* what is left is border */
+            memset(at, 0, (size_t)site->in * sizeof *at); /* the rest is border */
         }
     }
     assert_int_equal(stack.shape[0], row + border);

@@ -34,8 +34,8 @@ static void add_noise(float *x, int64_t n, double scale, uint64_t salt)
     }
 }
 
-/* The weights of a random model are private memory; the initial ones are so small that the network
- * would be close to linear. */
+/* The weights of a random model are private memory; its initial ones are so small that the network
+ * would be nearly linear. */
 static void roughen(const pb_model *model)
 {
     for (int64_t i = 0; i < pb_model_site_count(model); i++) {
@@ -57,8 +57,7 @@ void network_fixture_open(network_fixture *f, const method_case *c, bool biases,
     f->backend             = device_open(threads);
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
     roughen(f->model);
-    assert_ok(
-        pb_weights_open(f->model, f->backend, 3, &f->weights)); /* a border, where there is one */
+    assert_ok(pb_weights_open(f->model, f->backend, 3, &f->weights)); /* the border, if any */
     if (c != NULL) {
         char text[512];
         pb_config *options       = NULL;

@@ -18,7 +18,7 @@ typedef struct network_fixture {
 
 enum { NETWORK_VOCAB = 40, NETWORK_ROWS = 6, NETWORK_LENGTH = 40 };
 
-/* Rows with storage of their own. */
+/* Rows with their own storage. */
 typedef struct network_rows {
     pb_sample samples[NETWORK_ROWS];
     int32_t ids[NETWORK_ROWS][NETWORK_LENGTH];
@@ -28,20 +28,20 @@ typedef struct network_rows {
 /* L = 3, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40. Weights are N(0, 0.25²), so that every layer
  * bends the function; `biases`: on attention and feed-forward. c NULL: no method. */
 void network_fixture_open(network_fixture *f, const method_case *c, bool biases, int threads);
-/* Also checks that all accounted bytes came back. */
+/* Also checks that all accounted bytes were returned. */
 void network_fixture_close(network_fixture *f);
 
-/* Rows 0, 1 and 4 share 19 ids, 2 shares 10 of them, 5 is a prefix of 0, 3 stands alone; 4 equals 0
- * with other labels. */
+/* Rows 0, 1 and 4 share 19 ids, 2 shares 10 of them, 5 is a prefix of 0, 3 shares nothing; 4 equals
+ * 0 with other labels. */
 void network_rows_fill(network_rows *rows);
 
-/* Packs rows as the network wants them. */
+/* Packs rows as the network needs them. */
 pb_batch network_pack(const network_fixture *f, const pb_sample *samples, int64_t count,
                       bool training);
 
-/* Zeroes the gradients, runs one step with scale 1 and gives the loss. */
+/* Zeroes the gradients, runs one step with scale 1 and returns the loss. */
 double network_step(network_fixture *f, const pb_batch *batch, uint64_t pass);
 
-/* Bytes that the last failed allocation would have needed altogether, from its message; 0 when the
- * message is of another kind. */
+/* The total of bytes that the last failed allocation needed, from its message; 0 for any other
+ * message. */
 size_t network_bytes_wanted(void);

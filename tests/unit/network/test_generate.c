@@ -10,7 +10,7 @@
 
 enum { NEW_TOKENS = 10 };
 
-/* Two logits closer than this may change places with another order of summation. */
+/* Two logits closer than this may swap under a different order of summation. */
 #define MARGIN 1e-4f
 
 static void generate(pb_network *net, const pb_sample *prompts, int64_t count,
@@ -88,7 +88,7 @@ static void cached_generation_follows_the_full_forward_pass(void **state)
     }
 }
 
-/* The same ids up to the first place where two logits are too close to tell. */
+/* The same ids up to the first place where two logits are too close to distinguish. */
 static void check_same(network_fixture *f, const char *what, const pb_sample *prompt,
                        const pb_generated *a, const pb_generated *b)
 {
@@ -172,8 +172,8 @@ static void a_row_ends_with_the_first_stop_id(void **state)
     network_fixture_close(&f);
 }
 
-/* The cache grows while rows go on: what they say does not change, and a row that ends early does
- * not pay for all that it might have said. */
+/* The cache grows while rows continue: their output does not change, and a row that ends early
+ * needs no memory for all that it might have generated. */
 static void the_cache_grows_with_the_rows(void **state)
 {
     (void)state;
@@ -311,7 +311,7 @@ static void bad_requests_are_refused(void **state)
     network_fixture_close(&f);
 }
 
-/* The tensor of a method's that has this name. */
+/* The method's tensor of this name. */
 static pb_tensor named(const pb_method *m, const char *name)
 {
     for (int64_t i = 0; i < m->count; i++) {
@@ -323,7 +323,7 @@ static pb_tensor named(const pb_method *m, const char *name)
     return (pb_tensor){0};
 }
 
-/* Finite weights whose products are not, and weights that are not themselves. */
+/* Finite weights with products that are not, and weights that are not finite. */
 static void logits_that_are_not_finite_are_refused(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Out of memory: each pass is tried under a limit that the next allocation exceeds, until
- * it succeeds. Every failure is PB_ERR_MEMORY, and afterwards the network gives the same bits as
- * one that never failed. */
+/* Out of memory: each pass is tried under a limit that the next allocation exceeds, until it
+ * succeeds. Every failure is PB_ERR_MEMORY, and afterwards the network gives the same bits as
+ * without a failure. */
 #include "network_fixture.h"
 #include "waited.h"
 
@@ -44,7 +44,7 @@ static pb_status generate(trial *t)
     return pb_network_generate(t->f.net, t->rows.samples, NETWORK_ROWS, &options, t->out);
 }
 
-/* Tries until it works, each time with just the bytes that the last failure asked for. */
+/* Tries until it succeeds, each time with just the bytes that the last failure requested. */
 static int raise_limit(trial *t, action act)
 {
     size_t limit = pb_memory_current();
@@ -78,7 +78,7 @@ static void close_trial(trial *t)
     network_fixture_close(&t->f);
 }
 
-/* What an undisturbed network gives. */
+/* The results of an undisturbed network. */
 static void expect(const method_case *c, double *step_loss, double *gradient_sum,
                    int32_t ids[NETWORK_ROWS][NEW_TOKENS])
 {

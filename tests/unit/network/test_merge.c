@@ -58,7 +58,7 @@ static void check_case(const method_case *c, bool biases)
     bool hooks = f.method->ops->merge != NULL || f.method->ops->low_rank != NULL;
     assert_true(hooks || memcmp(before, after, (size_t)count * sizeof *after) == 0);
     if (f.method->parameters > 0 && hooks) {
-        /* The hooks act no more: other values of the method change nothing. */
+        /* The hooks no longer act: other values of the method change nothing. */
         assert_ok(pb_zero(f.backend, &f.method->values));
         float *third = all_logits(&f, &count);
         assert_memory_equal(third, after, (size_t)count * sizeof *third);
@@ -95,7 +95,7 @@ static void the_bare_network_merges_to_itself(void **state)
     network_fixture_close(&f);
 }
 
-/* Sites whose weights merging copies. */
+/* Sites whose weights are copied by merging. */
 static int merged_sites(const network_fixture *f)
 {
     int count = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Passes over a batch: what must not change a result (sharing, trimming, threads, parts, earlier
- * passes), what must not be written, and what is refused. */
+ * passes), what must not be written, and refused input. */
 #include "golden.h"
 #include "network_fixture.h"
 #include "waited.h"
@@ -18,7 +18,7 @@
 
 static const method_case full = {"full", ""};
 
-/* What a pass gives: the loss and a copy of the gradients. */
+/* The results of a pass: the loss and a copy of the gradients. */
 typedef struct outcome {
     double loss;
     float *grads;
@@ -313,7 +313,7 @@ static void evaluation_leaves_gradients_alone(void **state)
 }
 
 /* All three entries refuse the batch. */
-/* More rows than one chunk of logits holds, in any order, each as if asked for alone. */
+/* More rows than fit in one chunk of logits, in any order, each as if it were the only one. */
 static void logits_of_many_rows_are_those_of_each(void **state)
 {
     (void)state;

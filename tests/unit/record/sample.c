@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Made-up records for tests. */
+/* Synthetic records for tests. */
 #include "sample.h"
 
 #include "pb/memory.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Made-up records, and a fresh directory for the files of a test. */
+/* Synthetic records, and a fresh directory for the files of a test. */
 #pragma once
 
 #include "pb/results.h"
 
-/* A full record: every member and list has values, which depend on the key alone. */
+/* A full record: every member and list has values, which depend only on the key. */
 pb_status sample_record(const char *model, const char *dataset, const char *method, int64_t seed,
                         pb_record *out) PB_MUST_USE;
 
@@ -12,5 +12,5 @@ pb_status sample_record(const char *model, const char *dataset, const char *meth
 pb_status sample_small(const char *model, const char *dataset, const char *method, int64_t seed,
                        pb_record *out) PB_MUST_USE;
 
-/* Makes a new directory below the system's temporary one; removed with its files at exit. */
+/* Creates a new directory below the system's temporary one; removed with its files at exit. */
 const char *sample_directory(void);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Merging: stops, and what a merged file was made from. */
+/* Merging: stops, and the sources of a merged file. */
 #include "sample.h"
 #include "support.h"
 
@@ -106,7 +106,7 @@ static void a_merged_file_knows_what_it_was_made_from(void **state)
     (void)snprintf(path, sizeof path, "%s/all.h5", directory);
     put(directory, 1);
     hash_of_shards(directory, hash[0]);
-    assert_string_equal(hash[0], ""); /* without a plan nothing says what belongs to it */
+    assert_string_equal(hash[0], ""); /* without a plan it is unknown which shards belong to it */
     plan(directory, "paper", 2);
     hash_of_shards(directory, hash[0]);
     merge(directory, path);
@@ -120,7 +120,7 @@ static void a_merged_file_knows_what_it_was_made_from(void **state)
     plan(directory, "paper", 2);
     put(directory, 2);
     hash_of_shards(directory, hash[3]);
-    put(directory, 3); /* nobody asked for it */
+    put(directory, 3); /* not requested */
     hash_of_shards(directory, hash[4]);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(strlen(hash[i]), PB_HASH_TEXT - 1);

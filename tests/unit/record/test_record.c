@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A record in memory, and whether a shard gives back exactly what was put in. */
+/* A record in memory, and that a shard returns exactly what was stored. */
 #include "sample.h"
 #include "support.h"
 
@@ -33,7 +33,7 @@ static void assert_same_numbers(const pb_record *a, const pb_record *b)
     assert_memory_equal(&a->score, &b->score, 4 * sizeof a->score);
     assert_int_equal(a->trainable_params, b->trainable_params);
     assert_int_equal(a->model_params, b->model_params);
-    /* The numbers from flops_forward_t to rows_test lie in one run of 8-byte members. */
+    /* The numbers from flops_forward_t to rows_test are contiguous 8-byte members. */
     assert_memory_equal(&a->flops_forward_t, &b->flops_forward_t,
                         offsetof(pb_record, train) - offsetof(pb_record, flops_forward_t));
 }

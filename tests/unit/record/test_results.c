@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Gathering: directories with and without a plan, merged files, several of them, the digest. */
+/* Gathering: directories with and without a plan, one or several merged files, the digest. */
 #include "sample.h"
 #include "seal.h"
 #include "support.h"
@@ -85,12 +85,12 @@ static void a_plan_tells_missing_excluded_and_stale_apart(void **state)
     plan(directory, cells, 3);
     put(directory, "m", "z", "none", 1);
     put(directory, "m", "a", "lora", 2);
-    put(directory, "m", "a", "ia3", 2); /* the plan does not ask for it */
+    put(directory, "m", "a", "ia3", 2); /* not in the plan */
     assert_ok(pb_results_open_directory(directory, &r));
     assert_int_equal(r.count, 2);
     assert_int_equal(r.stale, 1);
     assert_string_equal(r.sweep, "test \"sweep\"");
-    assert_string_equal(r.datasets[0], "z"); /* the order of the plan, not of the alphabet */
+    assert_string_equal(r.datasets[0], "z"); /* the order of the plan, not alphabetical */
     assert_string_equal(r.methods[0], "none");
     assert_int_equal(state_at(&r, 0, 0, 0), PB_CELL_DONE);
     assert_int_equal(state_at(&r, 0, 0, 1), PB_CELL_MISSING);
@@ -229,12 +229,12 @@ static void several_files_are_read_as_one_unless_they_disagree(void **state)
     assert_ok(pb_shard_write(three, &other));
     merge(three, path_two);
     assert_error(pb_results_open(paths, 2, &r), PB_ERR_ARGUMENT, "different configurations");
-    assert_ok(pb_shard_write(two, &other)); /* without a plan nothing says which of them counts */
+    assert_ok(pb_shard_write(two, &other)); /* without a plan it is unknown which of them counts */
     pb_record_clear(&other);
     assert_error(pb_results_open_directory(two, &r), PB_ERR_ARGUMENT, "plan.json");
 }
 
-/* Writes text in the place of a shard. */
+/* Replaces a shard with text. */
 static void damage(const char *directory, const char *method, int64_t seed)
 {
     pb_record a;
@@ -377,7 +377,7 @@ static void foreign_hdf5_files_are_refused(void **state)
     assert_error(pb_results_open(paths, 1, &r), PB_ERR_FORMAT, "other.h5");
 }
 
-/* Unlinks one object of a merged file, whose checksum is then that of what is left. */
+/* Unlinks one object of a merged file, and updates the checksum. */
 static void unlink_in(const char *path, const char *name)
 {
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
@@ -447,7 +447,8 @@ static void values_come_without_the_texts(void **state)
     pb_results_clear(&r);
 }
 
-/* Shards from before the intervals were there are still good; a lost column of then is damage. */
+/* Shards from before the introduction of intervals are still valid; a missing column of that time
+ * is damage. */
 static void what_an_earlier_program_did_not_write_is_unknown(void **state)
 {
     const char *directory   = sample_directory();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Checksums of shards and merged files: what breaks them, what does not, and that a failure of the
- * system is never taken for damage. */
+/* Checksums of shards and merged files: what breaks them, what does not, and that a system error is
+ * never mistaken for damage. */
 #include "cell.h"
 #include "sample.h"
 #include "seal.h"
@@ -18,7 +18,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/* Made before the record module turns links into other files off for this process. */
+/* Called before the record module disables links to other files in this process. */
 static char with_link[128], target[128];
 
 static int make_link(void **state)
@@ -39,13 +39,13 @@ static int returns_all_bytes(void **state)
     return pb_memory_current() == 0 ? 0 : -1;
 }
 
-/* The linker puts these in the places of open and read. */
+/* The linker substitutes these for open and read. */
 int __real_open(const char *path, int flags, mode_t mode);
 int __wrap_open(const char *path, int flags, mode_t mode);
 ssize_t __real_read(int fd, void *bytes, size_t size);
 ssize_t __wrap_read(int fd, void *bytes, size_t size);
 
-static int open_failures, read_failures; /* that many of the next calls fail */
+static int open_failures, read_failures; /* the number of next calls that fail */
 static int failure;                      /* with this errno */
 
 int __wrap_open(const char *path, int flags, mode_t mode)
@@ -168,7 +168,7 @@ static void the_line_tells_the_checksum_of_the_file(void **state)
         char expected[256];
         read_line(paths[i], line);
         assert_ok(pb_file_read(paths[i], 0, &bytes));
-        assert_memory_equal(bytes.data, "\x89HDF", 4); /* what readers guess by */
+        assert_memory_equal(bytes.data, "\x89HDF", 4); /* by which readers recognise it */
         char *digits = memmem(bytes.data, bytes.length, line, strlen(line));
         assert_non_null(digits);
         memset(digits + strlen(line) - 65, '0', 64);
@@ -183,7 +183,7 @@ static void the_line_tells_the_checksum_of_the_file(void **state)
     clear_folder(&f);
 }
 
-/* A prediction may hold whatever text, the line of another file as well. */
+/* A prediction may contain any text, even the line of another file. */
 static void a_quoted_line_is_not_the_seal(void **state)
 {
     folder f = make_folder();
@@ -202,7 +202,7 @@ static void a_quoted_line_is_not_the_seal(void **state)
     clear_folder(&f);
 }
 
-/* Every byte of a file counts, but for the mark of HDF5 that it is open for writing. */
+/* Every byte of a file counts, except HDF5's mark that it is open for writing. */
 static void a_flipped_byte_is_found_before_hdf5_sees_it(void **state)
 {
     folder f                  = make_folder();
@@ -219,7 +219,7 @@ static void a_flipped_byte_is_found_before_hdf5_sees_it(void **state)
             assert_error(open_file(paths[p]), PB_ERR_FORMAT, paths[p]);
             bytes.data[at] ^= (char)(1 << (i % 8));
         }
-        /* The line itself, whose mark is what it is found by, and the digits. */
+        /* The line itself, with the mark by which it is found, and the digits. */
         char *line = memmem(bytes.data, bytes.length, "peftbench ", 10);
         assert_non_null(line);
         for (size_t i = 0; i < 150; i++) {
@@ -253,7 +253,7 @@ static void the_remedy_is_that_of_the_kind_of_file(void **state)
     clear_folder(&f);
 }
 
-/* As h5py opened files by default until its version 3. */
+/* Opens files as h5py did by default before version 3. */
 static void opening_for_writing_alone_costs_nothing(void **state)
 {
     folder f                  = make_folder();
@@ -276,13 +276,13 @@ static void opening_for_writing_alone_costs_nothing(void **state)
     clear_folder(&f);
 }
 
-/* Without the seal, and for a shard with the line that was behind the file. */
+/* Removes the seal, and gives a shard the line that earlier versions appended. */
 static void make_earlier(const char *path, bool shard)
 {
     pb_string bytes = {0};
     char hash[PB_HASH_TEXT];
 
-    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT); /* a name as long takes its place */
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT); /* replaced by a name of equal length */
     assert_true(H5Lmove(file, "checksum", file, "-hecksum", H5P_DEFAULT, H5P_DEFAULT) >= 0);
     assert_true(H5Fclose(file) >= 0);
     assert_ok(pb_file_read(path, 0, &bytes));
@@ -312,7 +312,7 @@ static void files_of_earlier_versions_are_read(void **state)
     pb_results_clear(&results);
     make_earlier(f.merged, false);
     assert_ok(open_file(f.merged));
-    /* A shard whose line was cut off is another thing than a merged file that never had one. */
+    /* A shard whose line was cut off differs from a merged file that never had one. */
     struct pb_string bytes = {0};
     assert_ok(pb_file_read(f.shard, 0, &bytes));
     assert_int_equal(truncate(f.shard, (off_t)bytes.length - 74), 0);
@@ -389,7 +389,7 @@ static void what_fails_for_good_is_an_error_and_no_damage(void **state)
     clear_folder(&f);
 }
 
-/* Its checksum holds, so it is as it was written: by a program that this one does not know. */
+/* Its checksum is correct, so the file is unchanged, but written by an unknown program. */
 static void a_whole_shard_that_cannot_be_understood_is_not_damaged(void **state)
 {
     folder f             = make_folder();
@@ -454,7 +454,7 @@ static void nothing_leads_to_other_places(void **state)
     clear_folder(&f);
 }
 
-/* A shard whose cells are in another file, which is sound. */
+/* A shard whose cells are in another, intact file. */
 static void nothing_leads_into_other_files(void **state)
 {
     folder f   = make_folder();

@@ -24,7 +24,7 @@ static int returns_all_bytes(void **state)
     return pb_memory_current() == 0 ? 0 : -1;
 }
 
-/* `cause`: part of what is said of a damaged shard, which names it; NULL for any other state. */
+/* `cause`: part of the message for a damaged shard, which names it; NULL for any other state. */
 static pb_shard_state find(const char *directory, const pb_record_key *key, const char *cause)
 {
     pb_shard_state state = PB_SHARD_MISSING;
@@ -89,7 +89,7 @@ static void shards_of_two_configurations_stay_beside_each_other(void **state)
     pb_record_clear(&b);
 }
 
-/* Undoes the escape, as the README of the results describes it. */
+/* Reverses the escape, as described in the README of the results. */
 static void unescape(const char *text, char *out)
 {
     for (; *text != '\0'; text++) {
@@ -161,7 +161,7 @@ static void cells_with_similar_names_have_shards_of_their_own(void **state)
     pb_string_clear(&folder);
 }
 
-/* Writes the shards of five cells one after the other, for ever, other ones every round. */
+/* Writes the shards of five cells one after another, forever, with new contents every round. */
 static void write_forever(const char *directory, int64_t first)
 {
     for (int64_t round = 0;; round++) {
@@ -195,7 +195,7 @@ static void check_all_readable(const char *directory, int64_t *seen)
     pb_results_clear(&results);
 }
 
-/* Seconds that a shard takes here and now, so that kills fall into writes on any machine. */
+/* Seconds that writing a shard takes now, so that kills fall into writes on any machine. */
 static double seconds_of_a_write(void)
 {
     const char *directory = sample_directory();
@@ -239,8 +239,8 @@ static void kills_at_any_moment_leave_readable_shards_only(void **state)
     (void)state;
     (void)snprintf(folder, sizeof folder, "%s/shards", directory);
     assert_ok(pb_path_make_directories(folder));
-    /* Goes on after the 50 until every cell was committed: else the kills came before the writes
-     * and the test would show nothing. */
+    /* Continues after the 50 until every cell was committed; otherwise the kills came before the
+     * writes and the test would prove nothing. */
     for (int number = 0; number < KILLS || seen < 5; number++) {
         assert_true(number < KILLS_MAX);
         kill_a_writer(directory, number, write_seconds);
@@ -263,7 +263,8 @@ static int under_file_limit(const char *directory, rlim_t bytes, int (*work)(con
         if (setrlimit(RLIMIT_FSIZE, &limit) != 0) {
             _exit(100);
         }
-        _exit(work(directory)); /* HDF5 keeps what it could not write: no check for leaks */
+        _exit(
+            work(directory)); /* HDF5 keeps the data that it could not write: no check for leaks */
     }
     assert_int_equal(waitpid(child, &code, 0), child);
     assert_true(WIFEXITED(code));
@@ -384,7 +385,7 @@ static void what_is_no_regular_file_is_damaged(void **state)
 
     (void)state;
     assert_ok(sample_record("m", "d", "lora", 1, &a));
-    assert_ok(pb_shard_write(directory, &a)); /* makes the folder */
+    assert_ok(pb_shard_write(directory, &a)); /* creates the folder */
     assert_ok(pb_shard_path(directory, &a.key, &path));
     assert_int_equal(remove(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
@@ -509,7 +510,7 @@ static void an_unwritable_directory_is_an_error_that_names_it(void **state)
     pb_record_clear(&a);
 }
 
-/* The linker puts this one in the place of H5Fclose. */
+/* The linker substitutes this for H5Fclose. */
 int __real_H5Fclose(int64_t file);
 int __wrap_H5Fclose(int64_t file);
 static bool close_fails;

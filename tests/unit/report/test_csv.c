@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Fields of CSV that nobody meant well: they come back as texts, and nothing computes them. */
+/* Malicious CSV fields: they come back as texts, and nothing evaluates them. */
 #include "csv.h"
 #include "support.h"
 
@@ -45,7 +45,7 @@ static void control_characters_are_shown(void **state)
     assert_field("\tx", "\\x09x");
     assert_field("\rx", "\\x0dx");
     assert_field("\x1b[31mred\x7f", "\\x1b[31mred\\x7f");
-    assert_field("\xc2\x85", "\\xc2\\x85"); /* U+0085, a line end of its own */
+    assert_field("\xc2\x85", "\\xc2\\x85"); /* U+0085, a separate line end */
     assert_field("\xff", "\\xff");
 }
 

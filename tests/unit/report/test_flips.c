@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* p of sign flips against scipy's exact permutation test and, where there are too many flips for
- * it, against the distribution of the sum of ±k by repeated convolution in whole numbers. */
+/* p of sign flips against scipy's exact permutation test and, if it has too many flips for that,
+ * against the distribution of the sum of ±k by repeated convolution in whole numbers. */
 #include "flips.h"
 #include "stats.h"
 #include "support.h"
@@ -58,7 +58,7 @@ static void few_differences_are_flipped_in_all_ways(void **state)
     assert_near(p_of(many, 28, true), 0.0031291842460632324, 1e-12);
 }
 
-/* Right and wrong, one seed: the two tests are the same one, enumerated or convolved. */
+/* Right and wrong, one seed: the two tests agree, enumerated or convolved. */
 static void all_flips_of_ones_are_mcnemar(void **state)
 {
     enum { MOST = 2 * FLIPS_ENUMERATED };
@@ -75,9 +75,9 @@ static void all_flips_of_ones_are_mcnemar(void **state)
     }
 }
 
-/* Sums that are equal but for rounding count as equal: 0.1 + 0.2 against 0.3. |sum| is 0.3; of 16
- * flips ±0.1 ±0.2 ±0.3 ±0.3 those with |sum| below 0.3 are the 2 · 2 with ±(0.2 - 0.1) and
- * ±(0.3 - 0.3). */
+/* Sums that are equal except for rounding count as equal: 0.1 + 0.2 against 0.3. |sum| is 0.3; of
+ * 16 flips ±0.1 ±0.2 ±0.3 ±0.3 those with |sum| below 0.3 are the 2 · 2 with ±(0.2 - 0.1) and ±(0.3
+ * - 0.3). */
 static void ties_survive_rounding(void **state)
 {
     static const double d[] = {0.1, 0.2, 0.3, -0.3};
@@ -131,7 +131,7 @@ static void other_differences_are_drawn_with_a_relative_error(void **state)
     (void)state;
     assert_near(drawn(30, 1), 6.272958117190437e-09, 0.1);
     assert_near(drawn(10, 1), 1.879615277381109e-27, 0.1);
-    assert_true(drawn(30, 1) == drawn(30, 1)); /* by the number of the flip, not by chance */
+    assert_true(drawn(30, 1) == drawn(30, 1)); /* determined by the number of the flip */
     assert_near(drawn(30, 0.25e-300), drawn(30, 1), 1e-9);
     assert_near(drawn(30, 1e300), drawn(30, 1), 1e-9);
 }
@@ -154,7 +154,7 @@ static double normal(uint64_t test, uint64_t place)
     return pb_random_normal(pb_random_stream(1, PB_RANDOM_TEST, test), place);
 }
 
-/* All pairs of 33 methods: with p in steps of 1/10,000 none could be significant, since the
+/* All pairs of 33 methods: with p in steps of 1/10,000, none could be significant, since the
  * smallest would be adjusted to 528/10,001. */
 static void real_differences_of_many_pairs_are_significant(void **state)
 {
@@ -183,11 +183,11 @@ static void real_differences_of_many_pairs_are_significant(void **state)
     for (int k = 0; k < PAIRS; k++) {
         assert_true((adjusted[k] < 0.05) == (k < REAL));
     }
-    /* Of 488 without a difference 5 % come out below 0.05: 24.4 with a deviation of 4.8. */
+    /* Of 488 without a difference 5 % are below 0.05: 24.4 with a deviation of 4.8. */
     assert_in_range(small, 6, 43);
 }
 
-/* p of a pair is the one it has alone, whatever is drawn beside it. */
+/* p of a pair does not depend on the other pairs. */
 static void tests_that_share_draws_have_their_own_p(void **state)
 {
     flips tests[3] = {{0}};

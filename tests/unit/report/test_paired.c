@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Methods against each other on common rows: what is paired, what is not and why. Probabilities are
- * worked out by hand. */
+/* Methods compared on common rows: what is paired, what is not and why. Probabilities are worked
+ * out by hand. */
 #include "paired.h"
 #include "sample.h"
 #include "support.h"
@@ -47,7 +47,7 @@ static void assert_near(double a, double b)
     assert_true(fabs(a - b) <= 1e-12 * fabs(b));
 }
 
-/* 6 rows only A has right, 1 only B: 2 (1 + 7) / 2^7. */
+/* 6 rows that only A has right, 1 that only B has: 2 (1 + 7) / 2^7. */
 static void right_and_wrong_of_one_seed_are_mcnemar(void **state)
 {
     static const double a[] = {1, 1, 1, 1, 1, 1, 0, 1, 0, 0};
@@ -254,7 +254,7 @@ static void the_interval_is_that_of_a_mean(void **state)
     compare(directory, &again);
     assert_string_equal(list.pairs[0].test, "sign_flip");
     assert_near(list.pairs[0].difference, 100 * mean);
-    /* An end from 2000 samples has a standard error of 0.06 of the standard error of the mean. */
+    /* An end from 2000 samples has a standard error of 0.06 times that of the mean. */
     assert_true(fabs(list.pairs[0].low - 100 * (mean - 1.96 * error)) < 25 * error);
     assert_true(fabs(list.pairs[0].high - 100 * (mean + 1.96 * error)) < 25 * error);
     assert_memory_equal(&list.pairs[0].low, &again.pairs[0].low, sizeof(double));

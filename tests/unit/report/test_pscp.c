@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The PSCP formula by hand-made cases, and the reader of its CSV table. */
+/* The PSCP formula on hand-made cases, and the reader of its CSV table. */
 #include "support.h"
 
 #include "pb/file.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Tables for people: widths are those of a terminal, and nothing is cut. */
+/* Tables for people: widths are display widths, and nothing is cut. */
 #include "support.h"
 
 #include "pb/memory.h"
@@ -90,7 +90,7 @@ static void columns_that_do_not_fit_go_on_below(void **state)
     pb_table_clear(&table);
 }
 
-/* Every character of every name is there, whatever the width. */
+/* Every character of every name is present, whatever the width. */
 static void long_names_are_broken_and_not_cut(void **state)
 {
     static const char *const cells[] = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the report says: statistics by hand, and that nothing missing or failed is left out. */
+/* The contents of the report: statistics worked out by hand, and nothing missing or failed is left
+ * out. */
 #include "sample.h"
 #include "support.h"
 
@@ -119,7 +120,7 @@ static void text_names_what_is_incomplete(void **state)
         "72.00 ±2.00", /* sample standard deviation of 70, 72, 74 */
         /* t 4.30265 · 2 / sqrt(3) is 4.96828; with 4 below and 3 above, the squares added. */
         "[65.62, 77.80]",
-        "[86.00, 93.00]", /* of one seed: that of its rows */
+        "[86.00, 93.00]", /* for one seed: that over its rows */
         "[46.00, 53.00]", /* three equal seeds add nothing */
         "90.00 (1/3)",
         "failed: m/sst2/lora/2: the loss is not finite",
@@ -341,7 +342,8 @@ static void add_cell(const char *directory, pb_plan *plan, const char *model, co
     pb_record_clear(&r);
 }
 
-/* What a model has no plan for has no place in its tables; what has no score says what it is. */
+/* Combinations that are not planned for a model do not appear in its tables; cells without a score
+ * show their state. */
 static void tables_have_what_was_planned(void **state)
 {
     const char *directory = sample_directory();
@@ -396,7 +398,7 @@ static int widest(const char *text, const char *from, int *lines)
     return most;
 }
 
-/* But for the list of what failed, which has messages and is read by programs. */
+/* Except the list of failures, which has messages and is read by programs. */
 static void assert_fits(const char *text, int64_t width)
 {
     for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
@@ -448,7 +450,7 @@ static void many_data_sets_stay_readable(void **state)
     assert_int_equal(lines, 29);
     pb_string_clear(&text);
     static const int64_t more[] = {80, 100, 30, 45};
-    how.pairs                   = PB_REPORT_PAIRS_NONE; /* which take their time */
+    how.pairs                   = PB_REPORT_PAIRS_NONE; /* which take some time */
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
         how.width = more[i];
         assert_ok(pb_report_text(&r, &how, &text));

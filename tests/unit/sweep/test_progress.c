@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How far a folder is, counted from its plan and its shards. */
+/* The progress in a folder, counted from its plan and its shards. */
 #include "sample.h"
 #include "support.h"
 
@@ -54,7 +54,7 @@ static void cells_are_counted_from_plan_and_shards(void **state)
     pb_sweep_progress_clear(&at);
 }
 
-/* Cells that the sweep excludes leave no trace but in the plan. */
+/* Cells that the sweep excludes appear nowhere but in the plan. */
 static void without_a_plan_it_is_unknown_what_is_left(void **state)
 {
     const char *directory = sample_directory();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The files that say what a run is doing: what is read is what was written, only while a run works,
- * and nothing that lies there does harm. */
+/* The files that show what a run is doing: they are read as written, only while a run works, and
+ * nothing in their folder does harm. */
 #include "running.h"
 
 #include "pb/clock.h"
@@ -118,12 +118,12 @@ static void what_is_read_was_written(void **state)
     assert_true(r->begun == 1.7e9 && r->written == second.written);
     running_list_clear(&list);
     running_remove(folder, 9);
-    running_remove(folder, 9); /* no file, no word */
+    running_remove(folder, 9); /* no file, no message */
     assert_int_equal(count_read(), 1);
     pb_file_lock_release(lock);
 }
 
-/* Files of the folder "running"; the first ones are none that a run writes. */
+/* Files in the folder "running"; the first ones are not written by a run. */
 static void clearing_leaves_the_files_of_others(void **state)
 {
     enum { OTHERS = 6, ALL = 8 };
@@ -153,14 +153,15 @@ static void what_a_killed_run_left_is_not_running(void **state)
     assert_int_equal(count_read(), 0);
     assert_int_equal(remove(path("run.lock")), 0);
     assert_int_equal(count_read(), 0);
-    assert_false(pb_path_exists(path("run.lock"))); /* a look makes nothing */
+    assert_false(pb_path_exists(path("run.lock"))); /* reading creates nothing */
     lock = take_lock();
-    assert_int_equal(running_clear_folder(folder), PB_OK); /* as the next run begins */
+    assert_int_equal(running_clear_folder(folder), PB_OK); /* as at the start of the next run */
     assert_int_equal(count_read(), 0);
     pb_file_lock_release(lock);
 }
 
-/* A folder in place of the lock can be opened and locked by nobody: the processes are looked up. */
+/* A folder in place of the lock can be neither opened nor locked, so the processes are looked
+ * up. */
 static void without_locks_a_process_of_this_host_must_be_there(void **state)
 {
     char host[256]  = "";
@@ -242,7 +243,7 @@ static void a_folder_that_cannot_be_had_is_an_error_and_no_harm(void **state)
     pb_file_lock_release(lock);
 }
 
-/* A look holds the lock for a moment: whoever takes it meanwhile must not be turned away. */
+/* Checking the lock holds it for a moment: a run that takes it meanwhile must not be refused. */
 static void looking_at_a_lock_takes_it_from_nobody(void **state)
 {
     pb_file_lock *lock = take_lock();

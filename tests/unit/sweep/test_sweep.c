@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The main job as its callers see it: a forecast, a run, the same again, and what ends a run. Two
- * cells of the demo model, in this process. */
+/* The main job as its callers see it: a forecast, a run, a rerun, and what ends a run. Two cells of
+ * the demo model, in this process. */
 #include "sample.h"
 #include "support.h"
 
@@ -82,7 +82,7 @@ static void a_forecast_has_every_cell(void **state)
     pb_sweep_close(sweep);
 }
 
-/* Each cell goes to the process that is free first. */
+/* Each cell goes to the first free process. */
 static void the_makespan_is_that_of_the_busiest_process(void **state)
 {
     (void)state;
@@ -103,7 +103,7 @@ static void the_makespan_is_that_of_the_busiest_process(void **state)
     assert_true(seconds == 0);
 }
 
-/* A cell that runs again leaves another shard, for its times are in it. */
+/* A cell that runs again leaves a different shard, because it includes the times. */
 static void a_run_skips_what_is_done(void **state)
 {
     (void)state;

@@ -163,7 +163,7 @@ static void f8_e4m3_has_its_known_values(void **state)
     assert_true(isnan(nan[0]) && isnan(nan[1]));
 }
 
-/* Runs of every length give what single values give. */
+/* Runs of every length give the same as single values. */
 static void runs_convert_as_single_values_do(void **state)
 {
     static uint16_t bits[65536];
@@ -199,7 +199,7 @@ static void f32_rounds_to_the_nearest_even_bf16(void **state)
 static void nan_stays_nan(void **state)
 {
     (void)state;
-    /* The payload lies in the half that is dropped. */
+    /* The payload is in the half that is dropped. */
     assert_true(isnan(pb_bf16_to_f32(pb_f32_to_bf16(from_bits(0x7f800001u)))));
     assert_true(isnan(pb_bf16_to_f32(pb_f32_to_bf16(from_bits(0xffffffffu)))));
 }

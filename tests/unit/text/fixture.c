@@ -66,7 +66,7 @@ pb_tokenizer *fixture_open(const char *json)
     return t;
 }
 
-/* True when the first `upto` bytes of the list hold the piece already. */
+/* True if the first `upto` bytes of the list already contain the piece. */
 static bool is_repeated(const char *list, size_t upto, const char *piece, size_t length)
 {
     for (size_t at = 0; at < upto;) {
@@ -79,7 +79,7 @@ static bool is_repeated(const char *list, size_t upto, const char *piece, size_t
     return false;
 }
 
-/* True when the added tokens have this one. */
+/* True if the added tokens include this one. */
 static bool is_added(const char *added, const char *piece, size_t length)
 {
     char content[128];

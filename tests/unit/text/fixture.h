@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the tests of tokenizers share: a folder of their own, and tokenizers made of a few lines of
- * JSON. */
+/* Shared by the tests of tokenizers: a folder, and tokenizers made of a few lines of JSON. */
 #pragma once
 
 #include "../../support/support.h"
@@ -16,11 +15,11 @@ void fixture_remove(void); /* the folder and everything in it */
 /* A tokenizer from the text of a tokenizer.json. */
 pb_tokenizer *fixture_open(const char *json);
 
-/* A tokenizer with the given stages ("\"normalizer\": {…}", or "") whose vocabulary is the pieces
- * that are expected ("one|two"), each a token of its own; added: the content of "added_tokens".
- * Fails unless the text gives exactly these pieces. */
+/* A tokenizer with the given stages ("\"normalizer\": {…}", or "") whose vocabulary is the expected
+ * pieces ("one|two"), each a separate token; added: the content of "added_tokens". Fails unless the
+ * text gives exactly these pieces. */
 void fixture_check_pieces(const char *stages, const char *added, const char *text,
                           const char *expected);
 
-/* Fails unless the ids of the text read "1 2 3". */
+/* Fails unless the ids of the text are, for example, "1 2 3". */
 void fixture_check_ids(const pb_tokenizer *t, const char *text, bool special, const char *expected);

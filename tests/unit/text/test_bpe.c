@@ -102,7 +102,7 @@ static void test_byte_fallback_needs_all_bytes_of_a_character(void **state)
     pb_tokenizer_close(t);
 }
 
-/* The plain way: scan for the lowest rank, merge, again. Tokens are texts over "abc" here. */
+/* The simple way: scan for the lowest rank, merge, repeat. Tokens are texts over "abc" here. */
 static int64_t merge_plainly(char (*symbols)[16], int64_t count, char (*left)[8], char (*right)[8],
                              int64_t merges)
 {

@@ -50,7 +50,7 @@ static const char *path_of(const char *name, char *path, size_t size)
     return path;
 }
 
-/* Runs the command with an input, checks what it prints, and returns the exit code. */
+/* Runs the command with an input, checks its output, and returns the exit code. */
 static int tokenize(const char *option, const char *input, const char *expected)
 {
     char path[300];

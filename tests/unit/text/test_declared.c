@@ -23,7 +23,7 @@ static const char sample[] = "a <x> b <s> <y>xx ya y";
 
 typedef struct folder {
     const char *what;
-    const char *config, *added, *map; /* contents of the files, NULL: there is none */
+    const char *config, *added, *map; /* contents of the files, NULL: no file */
     const char *ids, *without_special;
     int32_t named[3]; /* bos, eos, pad */
 } folder;
@@ -495,7 +495,7 @@ static void test_declarations_that_contradict_each_other_are_refused_with_both_i
     }
 }
 
-/* What the next free id is cannot be told then: the library numbers such tokens anew. */
+/* The next free id is unknown then: the library renumbers such tokens. */
 static void test_free_ids_need_a_tokenizer_without_holes(void **state)
 {
     static const char holes[] =

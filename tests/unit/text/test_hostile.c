@@ -210,7 +210,7 @@ static void test_deep_nesting_is_an_error(void **state)
     pb_string_clear(&json);
 }
 
-/* Opens what may or may not be a tokenizer, and uses it when it is one. */
+/* Opens a possible tokenizer, and uses it if it is valid. */
 static bool try_tokenizer(void)
 {
     static const char text[] = " ab<s>  x y \xc3\xa9\n11 \xe4\xb8\xad";

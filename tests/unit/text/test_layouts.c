@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The layouts without a tokenizer.json: SentencePiece's tokenizer.model, and vocab.json with
- * merges.txt. Small files made here, their settings, and what damage does to them. */
+ * merges.txt. Small files made here, their settings, and the effects of damage. */
 #include "fixture.h"
 
 #include "pb/memory.h"
@@ -13,7 +13,7 @@
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 enum { UNIGRAM = 1, BPE };
 
-/* A message in the making. */
+/* A message under construction. */
 static void put_number(pb_string *out, uint64_t value)
 {
     do {
@@ -56,7 +56,7 @@ static void put_message(pb_string *out, uint64_t field, pb_string *message)
     pb_string_clear(message);
 }
 
-/* What a test changes of the model. */
+/* A test's changes to the model. */
 typedef struct settings {
     uint64_t type;
     bool byte_fallback, no_prefix, keep_spaces, no_escape, suffix;
@@ -150,7 +150,7 @@ static void test_a_model_is_read_with_its_settings(void **state)
     check_model(&(settings){.no_prefix = true}, "zz\n", false, "0");
     check_model(&(settings){.no_prefix = true, .byte_fallback = true}, "zz\n", false, "4 0");
     check_model(&(settings){0}, "ab[x]c<s>", false, "10 3 8 7 1");
-    /* "abc" as a whole has a higher score than "bc", but "ab" is merged first of all. */
+    /* "abc" as a whole has a higher score than "bc", but "ab" is merged first. */
     check_model(&(settings){.no_prefix = true}, "abc", false, "11");
     check_model(&(settings){.no_prefix = true, .piece = "cc", .score = 5}, "accc", false, "5 14 7");
 }
@@ -168,7 +168,7 @@ static void test_the_configuration_adds_to_a_model(void **state)
     check_model(&(settings){0}, "[x]  c<end>", false, "3 8 7 14");
     write_config("{}");
     fixture_write("added_tokens.json", "{\"<more>\": 14}", 14);
-    /* Such a token is looked for in normalised text, where a word start is put before it. */
+    /* Such a token is searched for in normalised text, where a word start precedes it. */
     check_model(&(settings){0}, "c <more>", false, "8 7 14");
     fixture_delete("added_tokens.json");
 }
@@ -289,7 +289,7 @@ static void test_classes_of_two_files(void **state)
     pb_tokenizer_close(t);
     write_config("{\"tokenizer_class\": \"Qwen2Tokenizer\", \"eos_token\": \"<e>\"}");
     assert_ok(pb_tokenizer_open(fixture_folder(), &t));
-    fixture_check_ids(t, "ab11<e>", false, "2 3 3 5"); /* its expression takes digits alone */
+    fixture_check_ids(t, "ab11<e>", false, "2 3 3 5"); /* its expression matches digits only */
     pb_tokenizer_close(t);
     t = NULL;
     write_config("{\"tokenizer_class\": \"RobertaTokenizer\"}");
@@ -305,7 +305,7 @@ static void test_classes_of_two_files(void **state)
     fixture_delete("merges.txt");
 }
 
-/* Opens what may or may not be a tokenizer, and uses it when it is one. */
+/* Opens a possible tokenizer, and uses it if it is valid. */
 static bool try_tokenizer(void)
 {
     static const char text[] = " abc [x]<s>  ab\n11 \xe4\xb8\xad \u2581\u2581";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Case and expressions against what Python 3.11 gave for the same texts. */
+/* Case conversion and expressions against the results of Python 3.11 for the same texts. */
 #include "../../support/support.h"
 
 #include "pb/memory.h"
@@ -26,7 +26,7 @@ static void capitalize_maps_the_first_character_to_title_case_and_lowers_the_res
     assert_capitalized("1ST", "1st");
     assert_capitalized("\u00df\u00c4", "Ss\u00e4");
     assert_capitalized("\ufb03X", "Ffix");
-    assert_capitalized("\u01c6", "\u01c5");    /* dz with caron has a title form of its own */
+    assert_capitalized("\u01c6", "\u01c5");    /* dz with caron has a separate title form */
     assert_capitalized("x\u0130", "Xi\u0307"); /* capital I with dot above */
     assert_capitalized("\u03c3\u03a3", "\u03a3\u03c2"); /* a final sigma sees the first letter */
     assert_capitalized("\U0001f600A", "\U0001f600a");
@@ -75,7 +75,7 @@ static void expressions_match_as_pythons_do(void **state)
     assert_int_equal(match("\\.", "a", 0), -1);
     assert_int_equal(match("\\d", "\u0663", 0), 2); /* a digit of another script */
     assert_int_equal(match("\\w+", "a\u00e9_1-", 0), 5);
-    assert_int_equal(match("\\s", "\x1c", 0), 1); /* white space to Python, not to C */
+    assert_int_equal(match("\\s", "\x1c", 0), 1); /* white space in Python, not in C */
     assert_int_equal(match("[\\w.]+", "a.1/", 0), 3);
     assert_int_equal(match("[^\\d.]+", "ab.1", 0), 2);
     assert_int_equal(match("[\\d-]+", "1-2", 0), 3);
@@ -105,7 +105,7 @@ static void a_full_match_is_of_the_whole_text(void **state)
     assert_true(full(".*\\.(q|v)_proj", "model.layers.0.self_attn.q_proj"));
     assert_false(full(".*\\.(q|v)_proj", "model.layers.0.self_attn.q_proj.x"));
     assert_false(full("(q|v)_proj", "model.layers.0.self_attn.q_proj"));
-    assert_true(full("a|ab", "ab")); /* it goes on where the first way is too short */
+    assert_true(full("a|ab", "ab")); /* it continues where the first alternative is too short */
     assert_true(full("a??b??", "ab"));
     assert_false(full("b$", "b\n"));
     assert_true(full("", ""));

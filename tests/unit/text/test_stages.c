@@ -22,7 +22,7 @@ static void test_unicode_forms(void **state)
     (void)state;
     fixture_check_pieces(NORMALIZER("{\"type\": \"NFC\"}"), "", "e\xcc\x81", "\xc3\xa9");
     fixture_check_pieces(NORMALIZER("{\"type\": \"NFC\"}"), "", "\xef\xac\x81", "\xef\xac\x81");
-    /* A change in the middle leaves what stands around it; marks join the character before them. */
+    /* A change in the middle leaves the text around it; marks join the character before them. */
     fixture_check_pieces(NORMALIZER("{\"type\": \"NFC\"}"), "",
                          "ab\u4e2de\u0323\u0301x\u1100\u1161\u11a8z",
                          "ab\u4e2d\u1eb9\u0301x\uac01z");
@@ -105,7 +105,7 @@ static void test_regular_expressions_follow_oniguruma(void **state)
     /* Marks are word characters. */
     fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\w+\"}", "Isolated", "false"), "", "-e\xcc\x81-",
                          "-|e\xcc\x81|-");
-    /* One half is one too, but not inside of a class. */
+    /* One half is one too, but not inside a class. */
     fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\w+\"}", "Isolated", "false"), "", "-a\u00bd-",
                          "-|a\u00bd|-");
     fixture_check_pieces(SPLIT("{\"Regex\": \"[\\\\w]+\"}", "Isolated", "false"), "", "-a\u00bd-",
@@ -115,7 +115,7 @@ static void test_regular_expressions_follow_oniguruma(void **state)
                          "a\U00011f50b\u1c89c\U00010d40d", "a|\U00011f50|b|\u1c89|c|\U00010d40|d");
     fixture_check_pieces(SPLIT("{\"Regex\": \"\\\\P{L}+\"}", "Isolated", "false"), "",
                          "a\U000105c0-\U000105c0", "a\U000105c0|-|\U000105c0");
-    /* ^ stands at every line's start. */
+    /* ^ matches at the start of every line. */
     fixture_check_pieces(SPLIT("{\"Regex\": \"^b\"}", "Isolated", "false"), "", "ab\nbb",
                          "ab\n|b|b");
     /* The long s is an s without case. */
@@ -139,7 +139,7 @@ static void test_other_pretokenizers(void **state)
     /* A zero-width joiner is part of a word. */
     fixture_check_pieces(PRETOKENIZER("{\"type\": \"Whitespace\"}"), "",
                          "a\u200db! \u200d \u2014\u2014c", "a\u200db|!|\u200d|\u2014\u2014|c");
-    /* Punctuation of Unicode 8: U+2E4F came later, U+166D was it then. */
+    /* Punctuation of Unicode 8: U+2E4F came later, U+166D was punctuation then. */
     fixture_check_pieces(PRETOKENIZER("{\"type\": \"Punctuation\"}"), "", "a\u2e4fb\u166dc",
                          "a\u2e4fb|\u166d|c");
     fixture_check_pieces(PRETOKENIZER("{\"type\": \"WhitespaceSplit\"}"), "", " how's\tit ?",
@@ -209,7 +209,7 @@ static void test_added_tokens_take_space_and_respect_words(void **state)
                          "-ing going ing", "-|ing| going |ing");
 }
 
-/* Where a text begins after characters were taken off its start is not decided here. */
+/* This does not decide where a text begins after characters were removed from its start. */
 static void test_a_prefix_of_the_first_piece_needs_the_start(void **state)
 {
     static const char *const normalizers[] = {
@@ -234,7 +234,7 @@ static void test_a_prefix_of_the_first_piece_needs_the_start(void **state)
     }
 }
 
-/* White space that one token took is not there for the next. */
+/* White space taken by one token is not available to the next. */
 static void test_space_is_taken_once(void **state)
 {
     (void)state;

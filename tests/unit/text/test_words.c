@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The matchers that stand for regular expressions, against PCRE2 with the same expression; and
- * words that are remembered or cut out of a longer piece, against words that are merged on their
- * own. */
+/* The matchers that replace regular expressions, against PCRE2 with the same expression; and words
+ * that are cached or cut out of a longer piece, against words that are merged separately. */
 #include "fixture.h"
 
 #include "pattern.h"
@@ -32,7 +31,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* All matches of both ways are the same. */
+/* Both ways give the same matches. */
 static void check_matches(const text_pattern *fast, text_scratch *scratch, const char *text,
                           size_t length)
 {
@@ -189,7 +188,7 @@ static void test_remembered_words_are_those_merged_anew(void **state)
     pb_tokenizer_close(t);
 }
 
-/* Rows on several threads give what each gives alone; the first bad one is named. */
+/* Rows on several threads give the same results as alone; the first bad one is named. */
 static void test_rows_are_encoded_side_by_side(void **state)
 {
     enum { ROWS = 200 };

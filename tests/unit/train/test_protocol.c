@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The share of steps between validations that a case was made with. */
+/* The share of steps between validations with which a case was made. */
 static double share_of(const json_t *c)
 {
     double steps = json_number(c, "N");

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Runs of the trainer: which rows a step takes, what a loss is divided by, what repeats, and how a
- * run ends early. */
+/* Runs of the trainer: the rows of a step, the divisor of a loss, repeatability, and early ends. */
 #include "train_fixture.h"
 
 #include "pb/memory.h"
@@ -16,7 +15,7 @@ static const method_case bias  = {"bitfit", ""};
 static const method_case drop  = {"lora", "r = 3; dropout = 0.3;"};
 static const method_case plain = {"lora", "r = 3; dropout = 0.0;"};
 
-/* Row i has 2^i label tokens, so that the number of labels of a step says which rows it took. */
+/* Row i has 2^i label tokens, so that the number of labels of a step identifies its rows. */
 enum { POWERS = 5 };
 
 static void fill_powers(network_rows *rows)
@@ -90,7 +89,7 @@ static void without_shuffling_rows_come_in_file_order(void **state)
     network_fixture_close(&f);
 }
 
-/* Parts with 3, 12 and 17 labels: a mean of the parts' means would be another loss. */
+/* Parts with 3, 12 and 17 labels: a mean of the parts' means would be a different loss. */
 static void accumulated_parts_are_one_batch(void **state)
 {
     (void)state;
@@ -228,7 +227,7 @@ static void another_seed_gives_another_order(void **state)
     free(b);
 }
 
-/* With a huge weight decay and a tiny step, only what decays moves by more than the step. */
+/* With a huge weight decay and a tiny step, only decaying values move by more than the step. */
 static void biases_and_norms_do_not_decay(void **state)
 {
     (void)state;
@@ -347,7 +346,7 @@ static void a_stop_ends_the_run_before_the_next_step(void **state)
     pb_train_data data = {rows.samples, NETWORK_ROWS, rows.samples, 1};
     pb_train_options o = train_options(8, 2, 1e-3);
     log_a              = (train_log){.stop_before = 4};
-    /* Where steps are reported late, others are under way by then, and are completed. */
+    /* If steps are reported late, later ones are under way by then, and are completed. */
     int done = 3 + pb_backend_lag(f.backend);
     char text[64];
     snprintf(text, sizeof text, "stopped before step %d of 8", done + 1);

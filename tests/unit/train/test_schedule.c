@@ -58,7 +58,7 @@ static void after_the_warm_up_each_schedule_has_its_form(void **state)
     (void)state;
     pb_train_options o = {.learning_rate = 2.0, .warmup_ratio = 0.2};
     o.schedule         = PB_SCHEDULE_COSINE;
-    assert_true(fabs(pb_train_lr(&o, 10, 6) - 1.0) < 1e-15); /* half of the way: cos is 0 */
+    assert_true(fabs(pb_train_lr(&o, 10, 6) - 1.0) < 1e-15); /* halfway: cos is 0 */
     assert_true(fabs(pb_train_lr(&o, 10, 4) - (1.0 + sqrt(0.5))) < 1e-15);
     assert_true(fabs(pb_train_lr(&o, 10, 10)) < 1e-15);
     o.schedule = PB_SCHEDULE_LINEAR;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Validation: when it runs, what its mean is over, and that the best state comes back. */
+/* Validation: when it runs, over what its mean is taken, and that the best state is restored. */
 #include "train_fixture.h"
 #include "waited.h"
 
@@ -69,7 +69,7 @@ static void multiples_and_the_last_step_are_validated(void **state)
     check_steps(0.3, true, with_last, 4);
     check_steps(0.3, false, with_last, 3);
     check_steps(0.21, true, with_last, 4); /* 2.1 steps are rounded up */
-    check_steps(0.2, true, fifths, 5);     /* the last is a multiple: once */
+    check_steps(0.2, true, fifths, 5);     /* the last one is a multiple: once */
     check_steps(0.0, true, only_last, 1);
     check_steps(0.0, false, NULL, 0);
     check_steps(1.0, false, only_last, 1);
@@ -97,8 +97,8 @@ static void without_validation_rows_nothing_is_validated(void **state)
     network_fixture_close(&f);
 }
 
-/* Training rows ask for other tokens than the validation rows after the same text: what is learnt
- * makes the validation worse from some step on. */
+/* After the same text, training rows and validation rows have different tokens: learning makes the
+ * validation worse from some step on. */
 static void run_contradiction(network_fixture *f, bool restore, pb_train_result *result)
 {
     network_rows rows;

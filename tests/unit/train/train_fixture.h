@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Short runs on the small random network, with everything that the observer hears written down. */
+/* Short runs on the small random network, with a log of everything that the observer receives. */
 #pragma once
 
 #include "network_fixture.h"
@@ -25,7 +25,7 @@ typedef struct train_log {
  * but the last. */
 pb_train_options train_options(int64_t steps, int64_t batch, double learning_rate);
 
-/* Runs with an observer that fills *log (its settings stay, the rest begins anew). */
+/* Runs with an observer that fills *log (its settings stay, the rest is reset). */
 pb_status train_run(network_fixture *f, const pb_train_options *options, uint64_t seed,
                     const pb_train_data *data, train_log *log, pb_train_result *result) PB_MUST_USE;
 
