@@ -335,6 +335,70 @@ static void numbers_that_are_not_finite_at_the_start_are_not_the_rates_fault(voi
     }
 }
 
+/* Row `row` alone has a token whose embedding is not finite. */
+static void spoil(network_fixture *f, network_rows *rows, int64_t row)
+{
+    const pb_tensor *embedding = &pb_weights_at(f->weights, 0)->weight;
+    int32_t last               = NETWORK_VOCAB - 1;
+    for (int r = 0; r < NETWORK_ROWS; r++) {
+        for (int t = 0; t < NETWORK_LENGTH; t++) {
+            rows->ids[r][t] = rows->ids[r][t] == last ? 0 : rows->ids[r][t];
+        }
+    }
+    rows->ids[row][0] = last;
+    host_set(f->backend, embedding, last * embedding->shape[1], NAN);
+}
+
+/* The values after a run that ends with a spoiled step `bad`: as it is noticed, or before the
+ * gradients of that step are used. */
+static float *values_at_bad_step(const method_case *c, pb_train_options *o, int64_t bad,
+                                 bool noticed, int64_t *count)
+{
+    network_rows rows;
+    network_fixture f;
+    pb_train_result result;
+    network_rows_fill(&rows);
+    network_fixture_open(&f, c, false, 1);
+    pb_train_data data = {rows.samples, NETWORK_ROWS, NULL, 0};
+    spoil(&f, &rows, bad * o->accumulate - 1);
+    if (noticed) {
+        assert_error(pb_train_run(f.net, f.method, o, 1, &data, NULL, &result), PB_ERR_NUMERIC,
+                     bad == 1 ? "before anything was trained" : "the run diverged");
+    } else {
+        log_a.fail_gradients = bad;
+        assert_error(train_run(&f, o, 1, &data, &log_a, &result), PB_ERR_IO, "gradients");
+        log_a.fail_gradients = 0;
+    }
+    assert_int_equal(result.steps, bad - 1);
+    *count        = f.method->parameters;
+    float *values = host_values(f.backend, &f.method->values);
+    network_fixture_close(&f);
+    return values;
+}
+
+/* Even where the next step has begun before the numbers arrive. `full` trains the embedding. */
+static void a_bad_step_leaves_the_values_of_the_steps_before_it(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 6 * method_case_count(); n++) {
+        const method_case *c = method_case_at(n / 6);
+        pb_train_options o   = train_options(NETWORK_ROWS, 1, 1e-3);
+        o.accumulate         = 1 + n / 3 % 2;
+        o.clip               = n % 2;
+        o.max_steps          = NETWORK_ROWS / o.accumulate;
+        int64_t bad          = n % 3 == 0 ? 1 : o.max_steps - n % 3 + 1;
+        if (strcmp(c->method, "full") == 0 || strcmp(c->method, "none") == 0) {
+            continue;
+        }
+        int64_t count;
+        float *before = values_at_bad_step(c, &o, bad, false, &count);
+        float *after  = values_at_bad_step(c, &o, bad, true, &count);
+        assert_memory_equal(before, after, (size_t)count * sizeof *after);
+        free(before);
+        free(after);
+    }
+}
+
 static void a_stop_ends_the_run_before_the_next_step(void **state)
 {
     (void)state;
@@ -466,6 +530,7 @@ int main(void)
         cmocka_unit_test(gradients_are_clipped_to_the_norm),
         cmocka_unit_test(a_run_that_diverges_says_so),
         cmocka_unit_test(numbers_that_are_not_finite_at_the_start_are_not_the_rates_fault),
+        cmocka_unit_test(a_bad_step_leaves_the_values_of_the_steps_before_it),
         cmocka_unit_test(rows_of_a_late_step_without_labels_are_refused_before_the_first),
         cmocka_unit_test(a_stop_ends_the_run_before_the_next_step),
         cmocka_unit_test(what_an_observer_fails_with_ends_the_run),
