@@ -116,7 +116,7 @@ static pb_status create_temporary(const char *path, char **name, int *fd)
     char host[HOST_BYTES] = "";
 
     if (path[0] == '\0') {
-        return PB_FAIL(PB_ERR_ARGUMENT, "an empty path names no file");
+        return PB_FAIL(PB_ERR_ARGUMENT, "the path of a file is empty");
     }
     PB_TRY(check_replaceable(path));
     if (gethostname(host, sizeof host - 1) != 0) {

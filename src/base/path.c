@@ -91,7 +91,7 @@ static const char *obstacle(const char *path)
     struct stat about;
 
     return lstat(path, &about) == 0 && S_ISLNK(about.st_mode)
-               ? "a symbolic link of that name leads to no directory"
+               ? "a symbolic link of that name does not lead to a directory"
                : "a file of that name is in the way";
 }
 
@@ -118,7 +118,7 @@ pb_status pb_path_make_directories(const char *path)
     pb_status status = PB_OK;
 
     if (path[0] == '\0') {
-        return PB_FAIL(PB_ERR_ARGUMENT, "an empty path names no directory");
+        return PB_FAIL(PB_ERR_ARGUMENT, "the path of a directory is empty");
     }
     char *partial = pb_memory_text(path);
     if (partial == NULL) {
@@ -166,7 +166,7 @@ pb_status pb_path_expand(const char *path, char **out)
         const char *name = mark + 2;
         const char *end  = strchr(name, '}');
         if (end == NULL || end == name) {
-            status = PB_FAIL(PB_ERR_CONFIG, "%s: \"${\" needs a name and \"}\" behind it", path);
+            status = PB_FAIL(PB_ERR_CONFIG, "%s: \"${\" needs a name and a closing \"}\"", path);
             goto err_expanded;
         }
         PB_TRY_GOTO(status, pb_string_append(&expanded, rest, (size_t)(mark - rest)), err_expanded);

@@ -51,10 +51,11 @@ static pb_status parse_declaration(const char *text, dataset_column *out)
         out->type++;
     }
     if (out->type == COLUMN_TYPE_COUNT) {
-        return PB_FAIL(PB_ERR_CONFIG,
-                       "dataset.columns: \"%s\": type %s is none of string, int, float32, label, "
-                       "strings, strings_text",
-                       text, type);
+        return PB_FAIL(
+            PB_ERR_CONFIG,
+            "dataset.columns: \"%s\": type %s is not one of string, int, float32, label, "
+            "strings, strings_text",
+            text, type);
     }
     out->name   = copy_part(text, equals != NULL ? equals : colon);
     out->source = copy_part(equals != NULL ? equals + 1 : text, colon);

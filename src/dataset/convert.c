@@ -57,7 +57,7 @@ static pb_status convert_label(const dataset_columns *columns, const dataset_col
                        "column \"%s\": \"%.80s\" is not a label: %s; correct the row, or list what "
                        "the file holds per class (dataset.label_values)",
                        column->source, text,
-                       values->count > 0 ? "it is none of dataset.label_values"
+                       values->count > 0 ? "it is not in dataset.label_values"
                                          : "it is neither an index nor a class name");
     }
     return PB_OK;

@@ -67,7 +67,7 @@ static pb_status fail(const gzip *g, int code)
 {
     /* Bytes after a member that do not begin another. */
     if (g->had_member && g->z.total_out == 0 && code == Z_DATA_ERROR) {
-        return PB_FAIL(PB_ERR_IO, "bytes that are not gzip lie behind its gzip data");
+        return PB_FAIL(PB_ERR_IO, "bytes that are not gzip follow the gzip data");
     }
     return PB_FAIL(PB_ERR_IO, "its gzip data are damaged: %s",
                    g->z.msg != NULL ? g->z.msg : zError(code));

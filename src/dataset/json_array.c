@@ -135,7 +135,7 @@ static pb_status step(dataset_reader *r, char next, bool *is_value)
 
     *is_value = false;
     if (before == ARRAY_CLOSED) {
-        return PB_FAIL(PB_ERR_IO, "there is more behind the array's closing bracket; a file holds "
+        return PB_FAIL(PB_ERR_IO, "there is more after the array's closing bracket; a file holds "
                                   "one array");
     }
     if (next == ']') {

@@ -17,7 +17,7 @@ const pb_config_field pb_dataset_fields[] = {
     PB_FIELD_TEXT(OPTIONS, task, "label", "kind of answer: label, number, text, code"),
     PB_FIELD_TEXT(OPTIONS, metric, "f1", "metric that scores the answers"),
     PB_FIELD_PATH(OPTIONS, train_file, "",
-                  "training rows: .jsonl, .json, .csv or .tsv, also with .gz or .zst behind it"),
+                  "training rows: .jsonl, .json, .csv or .tsv, optionally followed by .gz or .zst"),
     PB_FIELD_PATH(OPTIONS, test_file, "", "test rows, as train_file"),
     PB_FIELD_CHOICE(OPTIONS, format, FORMAT_AUTO, format_choices,
                     "form of both files, auto: by name and first character; tsv: GLUE's, where "
@@ -30,7 +30,7 @@ const pb_config_field pb_dataset_fields[] = {
         OPTIONS, columns, "",
         "columns in use, \"name:type\", or \"name=source:type\" for one that the file "
         "calls otherwise; string, int, float32, label, strings, strings_text (a JSON list in a "
-        "text); a ? behind the type allows null"),
+        "text); a ? after the type allows null"),
     PB_FIELD_TEXT_LIST(OPTIONS, labels, "", "class names in index order"),
     PB_FIELD_TEXT_LIST(OPTIONS, paper_labels, "", "class names under the paper protocol"),
     PB_FIELD_TEXT_LIST(OPTIONS, label_values, "",
@@ -39,7 +39,7 @@ const pb_config_field pb_dataset_fields[] = {
                     "answer of a row with label -1: the last class name, or empty"),
     PB_FIELD_TEXT(OPTIONS, instruction, "", "first line of the user message, in our own words"),
     PB_FIELD_TEXT_LIST(OPTIONS, lines, "",
-                       "parts behind it with {column}, {column[0]}, {a|b}, {column:filter}; empty "
+                       "parts after it with {column}, {column[0]}, {a|b}, {column:filter}; empty "
                        "ones are skipped; filters: capitalize, choices, join, paragraph"),
     PB_FIELD_TEXT_LIST(OPTIONS, paper_lines, "", "these parts under the paper protocol"),
     PB_FIELD_BOOL(OPTIONS, inputs, false,

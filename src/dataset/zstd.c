@@ -55,7 +55,7 @@ static void zstd_close(void *state)
 static pb_status fail(const zstd *z, size_t code)
 {
     if (z->had_frame && z->at_start && ZSTD_getErrorCode(code) == ZSTD_error_prefix_unknown) {
-        return PB_FAIL(PB_ERR_IO, "bytes that are not zstd lie behind its zstd data");
+        return PB_FAIL(PB_ERR_IO, "bytes that are not zstd follow the zstd data");
     }
     if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation) {
         return PB_FAIL(PB_ERR_MEMORY, "no memory for zstd's window");

@@ -106,7 +106,7 @@ static pb_status read_match(pb_grid *grid, const char *group, grid_matches *matc
     char place[GRID_PLACE];
     grid_match *match = &matches->items[matches->count];
     if (pb_config_length(grid->config, group) == 0) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: this names no model, dataset, method or seed",
+        return PB_FAIL(PB_ERR_CONFIG, "%s: this does not name a model, dataset, method or seed",
                        pb_config_where(grid->config, group, place, sizeof place));
     }
     PB_TRY(pb_config_read(grid->config, group, pb_grid_match_fields, NULL, match));

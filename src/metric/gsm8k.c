@@ -66,7 +66,7 @@ static pb_status read_reference(const char *text, double *out)
 {
     if (!corrected_number(text, false, out) || !isfinite(*out)) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "the reference \"%.*s\" has no number behind \"####\"; where a column is "
+                       "the reference \"%.*s\" has no number after \"####\"; where a column is "
                        "the number alone, write dataset.answer = \"#### {column}\"",
                        pb_utf8_fit(text, 80), text);
     }

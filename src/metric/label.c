@@ -82,10 +82,11 @@ static pb_status read_gold(const char *text, char *const *labels, int64_t count,
 {
     *gold = class_of(text, labels, count);
     if (*gold < 0) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "the reference \"%.*s\" is none of the data set's labels; leave unlabelled "
-                       "rows out of the test file",
-                       pb_utf8_fit(text, 80), text);
+        return PB_FAIL(
+            PB_ERR_FORMAT,
+            "the reference \"%.*s\" is not one of the data set's labels; leave unlabelled "
+            "rows out of the test file",
+            pb_utf8_fit(text, 80), text);
     }
     return PB_OK;
 }
@@ -323,11 +324,12 @@ const pb_metric metric_exact_match = {
 };
 
 const pb_metric metric_accuracy = {
-    .name        = "accuracy",
-    .about       = "share of right classes",
-    .differences = "nothing differs in the share of right answers; in the values of the classes an "
-                   "answer that is none counts as one of the first two → as a class of its own",
-    .score       = score_labels,
+    .name  = "accuracy",
+    .about = "share of right classes",
+    .differences =
+        "nothing differs in the share of right answers; in the values of the classes an "
+        "answer that is not a class counts as one of the first two → as a class of its own",
+    .score           = score_labels,
     .needs_labels    = true,
     .check_reference = check_label,
     .main_of         = accuracy_of,

@@ -160,7 +160,7 @@ static pb_status read_reference(const char *text, double *out)
 {
     if (!last_number(text, out) || !isfinite(*out)) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "the reference \"%.*s\" has no number behind an \"=\"; where equation and "
+                       "the reference \"%.*s\" has no number after an \"=\"; where equation and "
                        "result are two columns, write dataset.answer = \"{equation} = {result}\"",
                        pb_utf8_fit(text, 80), text);
     }

@@ -154,7 +154,7 @@ static pb_status member_text(const json_t *object, const char *name, const char 
     const json_t *member = json_object_get(object, name);
 
     if (!json_is_string(member)) {
-        return PB_FAIL(PB_ERR_FORMAT, "\"%s\" is missing or no text", name);
+        return PB_FAIL(PB_ERR_FORMAT, "\"%s\" is missing or not a text", name);
     }
     *out = json_string_value(member);
     return PB_OK;
@@ -173,7 +173,7 @@ static pb_status read_cell(const json_t *cell, pb_plan *plan)
     PB_TRY(member_text(cell, "method", &method));
     PB_TRY(member_text(cell, "config_hash", &hash));
     if (!json_is_integer(seed)) {
-        return PB_FAIL(PB_ERR_FORMAT, "\"seed\" is missing or no integer");
+        return PB_FAIL(PB_ERR_FORMAT, "\"seed\" is missing or not an integer");
     }
     return pb_plan_add(plan, model, dataset, method, json_integer_value(seed), hash);
 }
@@ -193,7 +193,7 @@ static pb_status read_plan(const json_t *root, pb_plan *plan)
     PB_TRY(member_text(root, "command_line", &value));
     PB_TRY(pb_record_set_text(&plan->command_line, value));
     if (!json_is_array(list)) {
-        return PB_FAIL(PB_ERR_FORMAT, "\"cells\" is missing or no list");
+        return PB_FAIL(PB_ERR_FORMAT, "\"cells\" is missing or not a list");
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
         pb_status status = read_cell(json_array_get(list, i), plan);

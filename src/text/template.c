@@ -30,11 +30,13 @@ static pb_status check_markers(const pb_template *tpl, const pb_tokenizer *t, bo
     }
     if (tpl->bos && !tpl->bos_optional && pb_tokenizer_bos(t) < 0) {
         return PB_FAIL(PB_ERR_CONFIG,
-                       "template %s: tokenizer_config.json names no bos_token; add it", tpl->name);
+                       "template %s: tokenizer_config.json does not name a bos_token; add it",
+                       tpl->name);
     }
     if (tpl->eos && with_answer && pb_tokenizer_eos(t) < 0) {
         return PB_FAIL(PB_ERR_CONFIG,
-                       "template %s: tokenizer_config.json names no eos_token; add it", tpl->name);
+                       "template %s: tokenizer_config.json does not name an eos_token; add it",
+                       tpl->name);
     }
     return PB_OK;
 }

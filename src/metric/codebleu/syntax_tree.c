@@ -11,7 +11,7 @@
  *     of the program's size;
  *   - which alias a node hands down, as the older grammar needs it (below).
  * Private structures may change with any version: cmake/pb_tree_sitter.cmake pins one by its hash,
- * and a new one means that this file is checked anew, by the golden pairs and trees. */
+ * and a new one means that this file is checked again, by the golden pairs and trees. */
 #include "syntax_tree.h"
 
 #include "pb/memory.h"

@@ -27,11 +27,11 @@ class References(case.Case):
     def kinds(self):
         labels = 'labels = [ "yes", "no" ];'
         return {
-            "solution": (self.numbers("solution", "gsm8k", "#### 7", "7"), "has no number behind"),
-            "worded": (self.numbers("worded", "gsm8k", "#### 7", "#### seven"), "has no number behind"),
-            "equation": (self.numbers("equation", "svamp", "( 3 + 4 ) = 7", "( 3 + 4 )"), "has no number behind"),
+            "solution": (self.numbers("solution", "gsm8k", "#### 7", "7"), "has no number after"),
+            "worded": (self.numbers("worded", "gsm8k", "#### 7", "#### seven"), "has no number after"),
+            "equation": (self.numbers("equation", "svamp", "( 3 + 4 ) = 7", "( 3 + 4 )"), "has no number after"),
             "score": (self.numbers("score", "pearsonr", "3.5", "nan"), "is not a number"),
-            "letter": (self.numbers("letter", "accuracy", "yes", "perhaps", more=labels), "none of the data set's labels"),
+            "letter": (self.numbers("letter", "accuracy", "yes", "perhaps", more=labels), "not one of the data set's labels"),
             "entity": (self.numbers("entity", "record", ["x"], [], columns='"q:string", "a:strings"',
                                     more='answers = "a"; no_answers = "<unk>";'), "there is no right answer"),
         }

@@ -133,7 +133,7 @@ class Lines(case.Case):
 
     def test_labels_that_the_set_does_not_have_are_named(self):
         self.expect(self.score(GOOD + "\n" + '{"prediction": "a", "label": "Maybe"}'), 1, "standard input:3: ", '"maybe"',
-                    "none of the data set's labels")
+                    "not one of the data set's labels")
         self.expect(self.score('{"prediction": "1", "label": "much"}', dataset="stsb"), 1, "standard input:1: ", "is not a number")
 
     def test_nothing_to_score(self):

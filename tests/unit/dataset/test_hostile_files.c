@@ -65,9 +65,10 @@ static void gzip_is_whole_or_an_error(void **state)
     check_packed("wrong length", pack_gzip, file, 0, 1, "", 0, "open", "incorrect length check");
     check_packed("wrong checksum", pack_gzip, file, 0, 8, "", 0, "open", "incorrect data check");
     check_packed("tail", pack_gzip, file, 0, 0, "tail", 4, "open",
-                 "bytes that are not gzip lie behind its gzip data");
+                 "bytes that are not gzip follow the gzip data");
     check_packed("tail of a byte", pack_gzip, file, 0, 0, "\0", 1, "open", ends);
-    check_packed("tail of zeros", pack_gzip, file, 0, 0, "\0\0\0\0", 4, "open", "lie behind");
+    check_packed("tail of zeros", pack_gzip, file, 0, 0, "\0\0\0\0", 4, "open",
+                 "follow the gzip data");
 }
 
 static void zstd_is_whole_or_an_error(void **state)
@@ -82,8 +83,8 @@ static void zstd_is_whole_or_an_error(void **state)
     check_packed("no checksum", pack_zstd, file, 4, 0, "", 0, "open", ends);
     check_packed("wrong checksum", pack_zstd, file, 0, 1, "", 0, "open", "match checksum");
     check_packed("tail", pack_zstd, file, 0, 0, "a long tail", 11, "open",
-                 "bytes that are not zstd lie behind its zstd data");
-    check_packed("short tail", pack_zstd, file, 0, 0, "ab", 2, "open", "lie behind its zstd data");
+                 "bytes that are not zstd follow the zstd data");
+    check_packed("short tail", pack_zstd, file, 0, 0, "ab", 2, "open", "follow the zstd data");
     check_packed("frame to skip", pack_zstd, file, 0, 0, skip, sizeof skip - 1, BOTH, NULL);
 }
 

@@ -96,7 +96,7 @@ static const hostile_case json_cases[] = {
     ARRAY("comma missing", "[{\"s\":1}\n{\"s\":2}]", "{\"s\":1}!{\"s\":2}",
           "a.json:2: a comma is missing"),
     ARRAY("text behind the array", "[{\"s\":1}]\n[]", "{\"s\":1}#",
-          "a.json:2: there is more behind"),
+          "a.json:2: there is more after"),
     ARRAY("brackets that do not match", "[{\"s\":[1},{\"s\":2}]", "!#", "invalid JSON"),
     ARRAY("stray bracket", "[{\"s\":1}},{\"s\":2}]", "{\"s\":1}!!{\"s\":2}", "a comma is missing"),
     ARRAY("brackets and quotes in texts", "[{\"s\":\"]}\\\"[{\\\\\"},{\"s\":2}]",
@@ -233,7 +233,7 @@ static void depth_does_not_overflow_the_stack(void **state)
     check_repeated("deep objects", "a.jsonl", "", "{\"a\":", 100 * KIB, "", "!",
                    "maximum parsing depth reached");
     check_repeated("brackets that close nothing", "a.json", "[", "]", 100 * KIB, "", "#",
-                   "there is more behind");
+                   "there is more after");
 }
 
 static void deep_array_record_is_bad_and_the_next_is_read(void **state)

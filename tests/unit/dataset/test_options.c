@@ -37,7 +37,7 @@ static void keys_that_do_not_fit_are_named(void **state)
                "there is no task \"guess\"; there are: label, number, text, code");
     assert_bad("columns = [\"s\"];", "\"s\" is not \"name:type\"");
     assert_bad("columns = [\":string\"];", "is not \"name:type\"");
-    assert_bad("columns = [\"s:strin\"];", "type strin is none of");
+    assert_bad("columns = [\"s:strin\"];", "type strin is not one of");
     assert_bad("columns = [\"label:label\"];", "dataset.labels is empty");
     assert_bad(COLUMNS "lines = [\"{sentence}\"];", "column \"sentence\" is not in");
     assert_bad(COLUMNS "lines = [\"{labl}\"];", "did you mean \"label\"?");

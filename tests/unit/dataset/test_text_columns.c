@@ -139,7 +139,7 @@ static void label_values_come_before_names_and_indices(void **state)
     assert_row(values, "s,label\na,1\n", "a", "yes");
     assert_row(values, "s,label\na,2\n", "a", "no");
     assert_refused(values, "s,label\na,0\n", PB_ERR_FORMAT, "0 is not a label");
-    assert_refused(values, "s,label\na,yes\n", PB_ERR_FORMAT, "none of dataset.label_values");
+    assert_refused(values, "s,label\na,yes\n", PB_ERR_FORMAT, "not in dataset.label_values");
     assert_refused(digits, "s,label\na,1\n", PB_ERR_FORMAT,
                    "label 1 is an index and the name of another class");
     assert_row(digits, "s,label\na,0\n", "a", "1");

@@ -235,7 +235,7 @@ static void what_cannot_be_scored_is_refused(void **state)
     assert_error(score("f1", PB_PROTOCOL_PAPER, predictions, references, 0, 2, &r), PB_ERR_ARGUMENT,
                  "no rows");
     assert_error(score("f1", PB_PROTOCOL_PAPER, predictions, references, 1, 2, &r), PB_ERR_FORMAT,
-                 "row 0: the reference \"unknown\" is none of the data set's labels");
+                 "row 0: the reference \"unknown\" is not one of the data set's labels");
     assert_error(score("pearsonr", PB_PROTOCOL_CORRECTED, predictions, references, 1, 0, &r),
                  PB_ERR_FORMAT, "is not a number");
     assert_null(r.values);

@@ -29,23 +29,23 @@ static void what_a_reference_lacks_is_not_charged_to_the_prediction(void **state
     static const struct {
         const char *metric, *prediction, *reference, *message;
     } cases[] = {
-        {"gsm8k", "#### 72", "72", "has no number behind \"####\""},
-        {"gsm8k", "#### 72", "", "has no number behind \"####\""},
+        {"gsm8k", "#### 72", "72", "has no number after \"####\""},
+        {"gsm8k", "#### 72", "", "has no number after \"####\""},
         {"gsm8k", "#### 72", "12 boxes of 6 are 72.", "dataset.answer = \"#### {column}\""},
-        {"gsm8k", "#### 72", "#### seventy-two", "has no number behind \"####\""},
-        {"gsm8k", "#### 72", "#### 72\n####", "has no number behind \"####\""},
-        {"gsm8k", "#### nan", "#### nan", "has no number behind \"####\""},
-        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 )", "has no number behind an \"=\""},
-        {"svamp", "(8 - 2) = 6", "6", "has no number behind an \"=\""},
-        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 ) = ", "has no number behind an \"=\""},
-        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 ) = six", "has no number behind an \"=\""},
-        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 ) = 6 apples", "has no number behind an \"=\""},
+        {"gsm8k", "#### 72", "#### seventy-two", "has no number after \"####\""},
+        {"gsm8k", "#### 72", "#### 72\n####", "has no number after \"####\""},
+        {"gsm8k", "#### nan", "#### nan", "has no number after \"####\""},
+        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 )", "has no number after an \"=\""},
+        {"svamp", "(8 - 2) = 6", "6", "has no number after an \"=\""},
+        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 ) = ", "has no number after an \"=\""},
+        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 ) = six", "has no number after an \"=\""},
+        {"svamp", "(8 - 2) = 6", "( 8.0 - 2.0 ) = 6 apples", "has no number after an \"=\""},
         {"pearsonr", "3.8", "", "is not a number"},
         {"pearsonr", "3.8", "3,8", "is not a number"},
         {"pearsonr", "3.8", "inf", "is not a number"},
         {"pearsonr", "3.8", "1e400", "is not a number"},
-        {"f1", "yes", "", "is none of the data set's labels"},
-        {"macro_f1", "yes", "maybe", "is none of the data set's labels"},
+        {"f1", "yes", "", "is not one of the data set's labels"},
+        {"macro_f1", "yes", "maybe", "is not one of the data set's labels"},
     };
 
     (void)state;

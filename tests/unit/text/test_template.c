@@ -82,7 +82,8 @@ static void test_none_does_without_begin_but_not_without_end(void **state)
     pb_rendered_clear(&r);
     pb_tokenizer_close(t);
     t = open_with("{}");
-    assert_error(pb_template_render(none, t, "a", "b", true, &r), PB_ERR_CONFIG, "no eos_token");
+    assert_error(pb_template_render(none, t, "a", "b", true, &r), PB_ERR_CONFIG,
+                 "not name an eos_token");
     assert_error(pb_template_stop_ids(none, t, &stops), PB_ERR_CONFIG, "no token that ends");
     pb_tokenizer_close(t);
 }
