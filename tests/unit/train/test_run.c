@@ -380,11 +380,11 @@ static float *values_at_bad_step(const method_case *c, pb_train_options *o, int6
 static void a_bad_step_leaves_the_values_of_the_steps_before_it(void **state)
 {
     (void)state;
-    for (int n = 0; n < 6 * method_case_count(); n++) {
-        const method_case *c = method_case_at(n / 6);
+    for (int n = 0; n < 3 * method_case_count(); n++) {
+        const method_case *c = method_case_at(n / 3);
         pb_train_options o   = train_options(NETWORK_ROWS, 1, 1e-3);
-        o.accumulate         = 1 + n / 3 % 2;
-        o.clip               = n % 2;
+        o.accumulate         = 1 + n % 2;
+        o.clip               = n % 3 != 0;
         o.max_steps          = NETWORK_ROWS / o.accumulate;
         int64_t bad          = n % 3 == 0 ? 1 : o.max_steps - n % 3 + 1;
         if (strcmp(c->method, "full") == 0 || strcmp(c->method, "none") == 0) {
