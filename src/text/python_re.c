@@ -39,7 +39,7 @@ static pb_status put_literal(translation *t)
     if (strchr("\\^$.|?*+()[]{}-:=", *t->p) != NULL) {
         PB_TRY(pb_string_puts(t->out, "\\"));
     } else {
-        (void)pb_str_next(t->p, strlen(t->p), &bytes);
+        (void)pb_str_next(t->p, strnlen(t->p, 4), &bytes);
     }
     PB_TRY(pb_string_append(t->out, t->p, bytes));
     t->p += bytes;

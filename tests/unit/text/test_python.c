@@ -5,7 +5,9 @@
 #include "pb/memory.h"
 #include "pb/python.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void assert_capitalized(const char *text, const char *expected)
 {
@@ -163,6 +165,21 @@ static void an_expression_that_backtracks_without_end_is_stopped(void **state)
                    "match limit exceeded");
 }
 
+/* The time to read an expression grows with its length, not with the square of it. */
+static void a_very_long_expression_is_refused_at_once(void **state)
+{
+    (void)state;
+    enum { LENGTH = 2000000 };
+    char *regex     = malloc(LENGTH + 1);
+    clock_t started = clock();
+    assert_non_null(regex);
+    memset(regex, 'x', LENGTH);
+    regex[LENGTH] = '\0';
+    assert_refused(regex, "x", "too large");
+    assert_true(clock() - started < 10 * CLOCKS_PER_SEC);
+    free(regex);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
@@ -178,6 +195,7 @@ int main(void)
         cmocka_unit_test(a_full_match_is_of_the_whole_text),
         cmocka_unit_test(expressions_that_python_refuses_or_are_not_read_say_why),
         cmocka_unit_test(an_expression_that_backtracks_without_end_is_stopped),
+        cmocka_unit_test(a_very_long_expression_is_refused_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }
