@@ -88,5 +88,5 @@ enum { PB_SLOTS = 2 }; /* posts in flight at once; more than any lag */
 
 /* Starts a copy of numbers, F64 [n], to the host; they may change afterwards. */
 pb_status pb_post(pb_backend *be, int slot, const pb_tensor *numbers) PB_MUST_USE;
-/* Waits for what was posted there last: values [n]. */
+/* Waits for what was posted there last, values [n], which can be taken once. */
 pb_status pb_take(pb_backend *be, int slot, double *values) PB_MUST_USE;

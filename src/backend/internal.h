@@ -21,6 +21,7 @@ struct pb_backend {
     uint64_t pass;                  /* of the page */
     int plans;                      /* of the page */
     int lag;
+    bool posted[PB_SLOTS]; /* and not yet taken */
 };
 
 #define PB_ENTRY(name, source) extern const pb_backend_ops backend_##name;

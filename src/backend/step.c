@@ -74,12 +74,17 @@ pb_status pb_post(pb_backend *be, int slot, const pb_tensor *numbers)
     PB_TRY(check_slot("post", slot));
     PB_TRY(check_numbers("post", "numbers", numbers, ANY));
     PB_TRY(be->ops->post(be, slot, numbers));
+    be->posted[slot] = true;
     return PB_OK;
 }
 
 pb_status pb_take(pb_backend *be, int slot, double *values)
 {
     PB_TRY(check_slot("take", slot));
+    if (!be->posted[slot]) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "take: slot %d was not posted since it was taken", slot);
+    }
+    be->posted[slot] = false;
     PB_TRY(be->ops->take(be, slot, values));
     return PB_OK;
 }

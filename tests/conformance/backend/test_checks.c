@@ -134,6 +134,7 @@ static void values_out_of_range_are_refused(void **state)
            "4 targets are wanted");
     expect(pb_post(be, PB_SLOTS, &losses), PB_ERR_ARGUMENT, "post", "slot 2");
     expect(pb_take(be, -1, losses.data), PB_ERR_ARGUMENT, "take", "slot -1");
+    expect(pb_take(be, 0, losses.data), PB_ERR_ARGUMENT, "take", "slot 0 was not posted");
     expect(pb_post(be, 0, &a), PB_ERR_SHAPE, "post", "F32");
 }
 
