@@ -14,7 +14,7 @@ typedef struct pb_mask {
     uint64_t seed, stride, salt;
 } pb_mask;
 
-/* Gradients that are none are not computed. */
+/* No gradient is computed where its tensor is none. */
 typedef struct pb_low_rank {
     pb_tensor a, da;         /* [r, in]; none: nothing is added */
     pb_tensor b, db;         /* [out, r] */

@@ -11,7 +11,7 @@
  *   linear_output_*         ia3, bn_adapter, dora …  after a product
  *   rows_*                  prompt, p-tuning         virtual rows before the tokens
  *   keys_*                  prefix                   keys and values before those of the tokens
- *   values_changed          dora, hra                what follows from the values is computed again
+ *   values_changed          dora, hra                recomputes what follows from the values
  *   penalty, after_step     adalora                  a term of the loss; a schedule of its own
  *   baseline                majority, random, …      no model is run
  *   (none)                  none
@@ -47,7 +47,7 @@ enum {
     PB_ACTS_ON_INPUT   = 1, /* linear_input_* is called at this site */
     PB_ACTS_ON_OUTPUT  = 2, /* linear_output_* is called at this site */
     PB_ACTS_BOUND      = 4, /* bind put a trainable weight or bias here */
-    PB_ACTS_LOW_RANK   = 8, /* low_rank says what is added here; not together with ON_OUTPUT */
+    PB_ACTS_LOW_RANK   = 8, /* low_rank describes what is added here; not together with ON_OUTPUT */
     PB_ACTS_AT_PRODUCT = PB_ACTS_ON_INPUT | PB_ACTS_ON_OUTPUT | PB_ACTS_LOW_RANK,
 };
 
@@ -63,10 +63,10 @@ struct pb_method_ops {
 
     /* optional */
     void (*destroy)(pb_method *m); /* frees `state` and what it holds; state may be NULL */
-    /* Initial values that pb_init_kind cannot express; runs after those. */
+    /* Initial values that pb_init_kind cannot express; called after it was applied. */
     pb_status (*initialise)(pb_method *m);
-    /* Computes again what follows from the values (norms, rotations, products of small factors):
-     * they have changed, or the method has been attached to the weights that this may need. */
+    /* Recomputes what follows from the values (norms, rotations, products of small factors), after
+     * they have changed and when the method is attached to weights, which this may need. */
     pb_status (*values_changed)(pb_method *m);
     /* *value = a term of the loss that depends on the values alone; `gradient`: its gradient is
      * added to the method's. It is part of every reported loss of training and validation, once per

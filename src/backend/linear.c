@@ -39,7 +39,7 @@ static pb_status drop(pb_backend *be, const pb_low_rank *part, const pb_tensor *
     return pb_dropout(be, out, x, part->dropout, &part->mask);
 }
 
-/* *u = inner ⊙ kept, in half `which`; kept itself without an inner vector. */
+/* *u = inner ⊙ kept, in half `which`; without an inner vector kept itself. */
 static pb_status scale_inner(pb_backend *be, const pb_low_rank *part, const pb_tensor *room,
                              int which, const pb_tensor *kept, pb_tensor *u)
 {

@@ -4,7 +4,7 @@
  *     x' = input(x)      y = W x' + b + low rank(x')      y' = output(y, x')
  *
  * and backwards in the reverse order. W and b are the bound ones where the method trains them; the
- * low-rank part is there where the method describes one. */
+ * low-rank part exists where the method describes one. */
 #include "internal.h"
 
 static pb_site_context context_of(pb_network *net, const pass *p, pb_tensor *room, int64_t rows)
