@@ -70,8 +70,9 @@ typedef struct pb_backend_ops {
 #define PB_OPERATION(name, ...) pb_status (*name)(pb_backend * be, __VA_ARGS__);
 #include "pb/operations.def"
     /* optional */
-    pb_status (*page_begin)(pb_backend *be); /* absent: a page needs no preparation … */
-    pb_status (*page_end)(pb_backend *be);   /* … and is ready at once */
+    pb_status (*page_begin)(pb_backend *be);      /* absent: a page needs no preparation … */
+    pb_status (*page_end)(pb_backend *be);        /* … and is ready at once */
+    pb_dtype (*activation)(const pb_backend *be); /* absent: F32 */
 #define PB_OPERATION(name, ...)
 #define PB_COMPOSED(name, ...) pb_status (*name)(pb_backend * be, __VA_ARGS__);
 #include "pb/operations.def"
@@ -88,6 +89,9 @@ void pb_backend_close(pb_backend *be); /* accepts NULL */
  * stay F32; F32, as opened: nothing is rounded. Products are tried at once: PB_ERR_NUMERIC when
  * they are wrong, and nothing is rounded. Counted work starts at 0. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
+/* The type of what lies between operations: F32 or BF16. The residual stream, statistics, logits
+ * and all that is trained are F32 on every backend. */
+pb_dtype pb_backend_activation(const pb_backend *be);
 const char *pb_backend_name(const pb_backend *be);
 bool pb_backend_is_host(const pb_backend *be); /* operations take any host memory */
 int pb_backend_threads(const pb_backend *be);

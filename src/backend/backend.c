@@ -110,6 +110,11 @@ void pb_backend_close(pb_backend *be)
     }
 }
 
+pb_dtype pb_backend_activation(const pb_backend *be)
+{
+    return activation_of(be);
+}
+
 const char *pb_backend_name(const pb_backend *be)
 {
     return be->ops->name;

@@ -28,16 +28,24 @@ static pb_status check_memory(const char *op, const char *name, const pb_tensor 
     return PB_OK;
 }
 
-static pb_status check_f32(const char *op, const char *name, const pb_tensor *t)
+/* F32, or `other`. */
+static pb_status check_type(const char *op, const char *name, const pb_tensor *t, pb_dtype other)
 {
     if (pb_tensor_is_none(t)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: %s is missing", op, name);
     }
-    if (t->dtype != PB_DTYPE_F32) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: %s is %s, only F32 is computed", op, name,
-                       pb_dtype_name(t->dtype));
+    if (t->dtype != PB_DTYPE_F32 && t->dtype != other) {
+        bool one = other == PB_DTYPE_F32;
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s: %s is %s, only F32%s%s %s computed", op, name,
+                       pb_dtype_name(t->dtype), one ? "" : " and ", one ? "" : pb_dtype_name(other),
+                       one ? "is" : "are");
     }
     return check_memory(op, name, t);
+}
+
+static pb_status check_f32(const char *op, const char *name, const pb_tensor *t)
+{
+    return check_type(op, name, t, PB_DTYPE_F32);
 }
 
 /* The same for frozen weights, which may be held in 16 bits. */
@@ -84,6 +92,13 @@ pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int
     return check_sizes(op, name, t, rows, columns);
 }
 
+pb_status check_rows(const pb_backend *be, const char *op, const char *name, const pb_tensor *t,
+                     int64_t rows, int64_t columns)
+{
+    PB_TRY(check_type(op, name, t, activation_of(be)));
+    return check_sizes(op, name, t, rows, columns);
+}
+
 pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int64_t n)
 {
     char text[TEXT];
@@ -96,18 +111,31 @@ pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int
     return PB_OK;
 }
 
-pb_status check_like(const char *op, const char *name, const pb_tensor *t, const pb_tensor *like)
+static pb_status check_shape(const char *op, const char *name, const pb_tensor *t,
+                             const pb_tensor *like)
 {
     char text[TEXT];
     char other[TEXT];
 
-    PB_TRY(check_f32(op, name, t));
     if (like != NULL && !pb_tensor_same_shape(t, like)) {
         return PB_FAIL(PB_ERR_SHAPE, "%s: %s is %s, not %s", op, name,
                        pb_tensor_shape_text(t, text, sizeof text),
                        pb_tensor_shape_text(like, other, sizeof other));
     }
     return PB_OK;
+}
+
+pb_status check_like(const char *op, const char *name, const pb_tensor *t, const pb_tensor *like)
+{
+    PB_TRY(check_f32(op, name, t));
+    return check_shape(op, name, t, like);
+}
+
+pb_status check_rows_like(const pb_backend *be, const char *op, const char *name,
+                          const pb_tensor *t, const pb_tensor *like)
+{
+    PB_TRY(check_type(op, name, t, activation_of(be)));
+    return check_shape(op, name, t, like);
 }
 
 pb_status check_numbers(const char *op, const char *name, const pb_tensor *t, int64_t n)

@@ -10,6 +10,10 @@ enum { ANY = -1 };
 pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int64_t rows,
                        int64_t columns) PB_MUST_USE;
 
+/* The same for what lies between operations: F32, or the type that the backend declares. */
+pb_status check_rows(const pb_backend *be, const char *op, const char *name, const pb_tensor *t,
+                     int64_t rows, int64_t columns) PB_MUST_USE;
+
 /* The same for frozen weights, which may be F32, BF16 or F16. */
 pb_status check_weight(const char *op, const char *name, const pb_tensor *t, int64_t rows,
                        int64_t columns) PB_MUST_USE;
@@ -20,6 +24,10 @@ pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int
 /* F32 of any shape, and of the shape of `like` where that is not NULL. */
 pb_status check_like(const char *op, const char *name, const pb_tensor *t,
                      const pb_tensor *like) PB_MUST_USE;
+
+/* The same for what lies between operations. */
+pb_status check_rows_like(const pb_backend *be, const char *op, const char *name,
+                          const pb_tensor *t, const pb_tensor *like) PB_MUST_USE;
 
 /* n contiguous F64 numbers; ANY: any number of them. */
 pb_status check_numbers(const char *op, const char *name, const pb_tensor *t,

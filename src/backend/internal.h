@@ -24,6 +24,12 @@ struct pb_backend {
     bool posted[PB_SLOTS]; /* and not yet taken */
 };
 
+/* See pb_backend_activation. */
+static inline pb_dtype activation_of(const pb_backend *be)
+{
+    return be->ops->activation != NULL ? be->ops->activation(be) : PB_DTYPE_F32;
+}
+
 #define PB_ENTRY(name, source) extern const pb_backend_ops backend_##name;
 #include "registry.def"
 

@@ -49,13 +49,13 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
     if (args == NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: no arguments", op);
     }
-    PB_TRY(check_matrix(op, "A", a, ANY, ANY));
+    PB_TRY(check_rows(be, op, "A", a, ANY, ANY));
     int64_t m     = a->shape[args->transpose_a ? 1 : 0];
     int64_t inner = a->shape[args->transpose_a ? 0 : 1];
     PB_TRY(check_weight(op, args->transpose_b ? "B (transposed)" : "B", b,
                         args->transpose_b ? ANY : inner, args->transpose_b ? inner : ANY));
     int64_t n = b->shape[args->transpose_b ? 0 : 1];
-    PB_TRY(check_matrix(op, "C", c, m, n));
+    PB_TRY(check_rows(be, op, "C", c, m, n));
     if (m == 0 || n == 0) {
         return PB_OK;
     }
@@ -73,8 +73,8 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
 
 pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x)
 {
-    PB_TRY(check_like("axpy", "y", y, NULL));
-    PB_TRY(check_like("axpy", "x", x, y));
+    PB_TRY(check_rows_like(be, "axpy", "y", y, NULL));
+    PB_TRY(check_rows_like(be, "axpy", "x", x, y));
     PB_TRY(be->ops->axpy(be, y, alpha, x));
     return PB_OK;
 }
@@ -105,8 +105,8 @@ pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tens
 
 pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
-    PB_TRY(check_matrix("gather", "y", y, ANY, ANY));
-    PB_TRY(check_matrix("gather", "x", x, ANY, y->shape[1]));
+    PB_TRY(check_rows(be, "gather", "y", y, ANY, ANY));
+    PB_TRY(check_rows(be, "gather", "x", x, ANY, y->shape[1]));
     PB_TRY(check_list("gather", "rows", rows, y->shape[0], 0, x->shape[0]));
     PB_TRY(be->ops->gather(be, y, x, rows));
     return PB_OK;
@@ -114,8 +114,8 @@ pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_l
 
 pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
-    PB_TRY(check_matrix("scatter add", "x", x, ANY, ANY));
-    PB_TRY(check_matrix("scatter add", "y", y, ANY, x->shape[1]));
+    PB_TRY(check_rows(be, "scatter add", "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, "scatter add", "y", y, ANY, x->shape[1]));
     PB_TRY(check_list("scatter add", "rows", rows, x->shape[0], 0, y->shape[0]));
     PB_TRY(be->ops->scatter_add(be, y, x, rows));
     return PB_OK;
@@ -123,8 +123,8 @@ pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const
 
 pb_status pb_put_rows(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
-    PB_TRY(check_matrix("put rows", "x", x, ANY, ANY));
-    PB_TRY(check_matrix("put rows", "y", y, ANY, x->shape[1]));
+    PB_TRY(check_rows(be, "put rows", "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, "put rows", "y", y, ANY, x->shape[1]));
     PB_TRY(check_list("put rows", "rows", rows, x->shape[0], 0, y->shape[0]));
     PB_TRY(be->ops->put_rows(be, y, x, rows));
     return PB_OK;
@@ -135,8 +135,8 @@ pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
 {
     static const char op[] = "rmsnorm forward";
 
-    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
-    PB_TRY(check_matrix(op, "y", y, x->shape[0], x->shape[1]));
+    PB_TRY(check_rows(be, op, "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, op, "y", y, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
     PB_TRY(be->ops->rmsnorm_forward(be, y, x, weight, args));
     return PB_OK;
@@ -148,9 +148,9 @@ pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
 {
     static const char op[] = "rmsnorm backward";
 
-    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
-    PB_TRY(check_matrix(op, "dx", dx, x->shape[0], x->shape[1]));
-    PB_TRY(check_matrix(op, "dy", dy, x->shape[0], x->shape[1]));
+    PB_TRY(check_rows(be, op, "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, op, "dx", dx, x->shape[0], x->shape[1]));
+    PB_TRY(check_rows(be, op, "dy", dy, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
     if (dweight != NULL) {
         PB_TRY(check_vector(op, "dweight", dweight, x->shape[1]));
@@ -167,7 +167,7 @@ pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const pb
 {
     static const char op[] = "rope";
 
-    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, op, "x", x, ANY, ANY));
     if (heads < 1 || x->shape[1] % (2 * heads) != 0) {
         return PB_FAIL(PB_ERR_SHAPE,
                        "%s: %" PRId64 " columns are not %" PRId64 " heads of even width", op,
@@ -193,9 +193,9 @@ pb_status pb_gated_forward(pb_backend *be, pb_tensor *y, const pb_tensor *gate, 
     static const char op[] = "gated forward";
 
     PB_TRY(check_activation(op, act));
-    PB_TRY(check_like(op, "gate", gate, NULL));
-    PB_TRY(check_like(op, "up", up, gate));
-    PB_TRY(check_like(op, "y", y, gate));
+    PB_TRY(check_rows_like(be, op, "gate", gate, NULL));
+    PB_TRY(check_rows_like(be, op, "up", up, gate));
+    PB_TRY(check_rows_like(be, op, "y", y, gate));
     PB_TRY(be->ops->gated_forward(be, y, gate, up, act));
     return PB_OK;
 }
@@ -206,11 +206,11 @@ pb_status pb_gated_backward(pb_backend *be, pb_tensor *dgate, pb_tensor *dup, co
     static const char op[] = "gated backward";
 
     PB_TRY(check_activation(op, act));
-    PB_TRY(check_like(op, "gate", gate, NULL));
-    PB_TRY(check_like(op, "up", up, gate));
-    PB_TRY(check_like(op, "dy", dy, gate));
-    PB_TRY(check_like(op, "dgate", dgate, gate));
-    PB_TRY(check_like(op, "dup", dup, gate));
+    PB_TRY(check_rows_like(be, op, "gate", gate, NULL));
+    PB_TRY(check_rows_like(be, op, "up", up, gate));
+    PB_TRY(check_rows_like(be, op, "dy", dy, gate));
+    PB_TRY(check_rows_like(be, op, "dgate", dgate, gate));
+    PB_TRY(check_rows_like(be, op, "dup", dup, gate));
     PB_TRY(be->ops->gated_backward(be, dgate, dup, dy, gate, up, act));
     return PB_OK;
 }
@@ -220,8 +220,8 @@ pb_status pb_activation_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x
     static const char op[] = "activation forward";
 
     PB_TRY(check_activation(op, act));
-    PB_TRY(check_like(op, "x", x, NULL));
-    PB_TRY(check_like(op, "y", y, x));
+    PB_TRY(check_rows_like(be, op, "x", x, NULL));
+    PB_TRY(check_rows_like(be, op, "y", y, x));
     PB_TRY(be->ops->activation_forward(be, y, x, act));
     return PB_OK;
 }
@@ -232,9 +232,9 @@ pb_status pb_activation_backward(pb_backend *be, pb_tensor *dx, const pb_tensor 
     static const char op[] = "activation backward";
 
     PB_TRY(check_activation(op, act));
-    PB_TRY(check_like(op, "x", x, NULL));
-    PB_TRY(check_like(op, "dy", dy, x));
-    PB_TRY(check_like(op, "dx", dx, x));
+    PB_TRY(check_rows_like(be, op, "x", x, NULL));
+    PB_TRY(check_rows_like(be, op, "dy", dy, x));
+    PB_TRY(check_rows_like(be, op, "dx", dx, x));
     PB_TRY(be->ops->activation_backward(be, dx, dy, x, act));
     return PB_OK;
 }
@@ -244,8 +244,8 @@ pb_status pb_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor 
 {
     static const char op[] = "column scale forward";
 
-    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
-    PB_TRY(check_matrix(op, "y", y, x->shape[0], x->shape[1]));
+    PB_TRY(check_rows(be, op, "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, op, "y", y, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
     PB_TRY(be->ops->column_scale_forward(be, y, x, scale));
     return PB_OK;
@@ -256,9 +256,9 @@ pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dsc
 {
     static const char op[] = "column scale backward";
 
-    PB_TRY(check_matrix(op, "x", x, ANY, ANY));
-    PB_TRY(check_matrix(op, "dy", dy, x->shape[0], x->shape[1]));
-    PB_TRY(check_matrix(op, "dx", dx, x->shape[0], x->shape[1]));
+    PB_TRY(check_rows(be, op, "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, op, "dy", dy, x->shape[0], x->shape[1]));
+    PB_TRY(check_rows(be, op, "dx", dx, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
     PB_TRY(check_vector(op, "dscale", dscale, x->shape[1]));
     PB_TRY(be->ops->column_scale_backward(be, dx, dscale, dy, x, scale));
@@ -267,7 +267,7 @@ pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dsc
 
 pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
 {
-    PB_TRY(check_matrix("bias forward", "y", y, ANY, ANY));
+    PB_TRY(check_rows(be, "bias forward", "y", y, ANY, ANY));
     PB_TRY(check_vector("bias forward", "bias", bias, y->shape[1]));
     PB_TRY(be->ops->bias_forward(be, y, bias));
     return PB_OK;
@@ -275,7 +275,7 @@ pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
 
 pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy)
 {
-    PB_TRY(check_matrix("bias backward", "dy", dy, ANY, ANY));
+    PB_TRY(check_rows(be, "bias backward", "dy", dy, ANY, ANY));
     PB_TRY(check_vector("bias backward", "dbias", dbias, dy->shape[1]));
     PB_TRY(be->ops->bias_backward(be, dbias, dy));
     return PB_OK;
@@ -284,8 +284,8 @@ pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy
 pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
                      const pb_mask *mask)
 {
-    PB_TRY(check_matrix("dropout", "x", x, ANY, ANY));
-    PB_TRY(check_matrix("dropout", "y", y, x->shape[0], x->shape[1]));
+    PB_TRY(check_rows(be, "dropout", "x", x, ANY, ANY));
+    PB_TRY(check_rows(be, "dropout", "y", y, x->shape[0], x->shape[1]));
     if (!(p >= 0 && p < 1)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "dropout: p is %g, allowed are 0 to below 1", p);
     }

@@ -13,6 +13,7 @@
 typedef struct plan {
     char *base; /* NULL while counting */
     size_t used;
+    pb_dtype act; /* of what lies between operations */
 } plan;
 
 static void *place_bytes(plan *p, size_t bytes)
@@ -22,13 +23,25 @@ static void *place_bytes(plan *p, size_t bytes)
     return data;
 }
 
-static pb_tensor place(plan *p, int64_t rows, int64_t columns)
+static pb_tensor place_matrix(plan *p, pb_dtype dtype, int64_t rows, int64_t columns)
 {
     if (rows <= 0 || columns <= 0) {
         return (pb_tensor){0};
     }
-    void *data = place_bytes(p, (size_t)rows * (size_t)columns * sizeof(float));
-    return pb_tensor_2d(data, PB_DTYPE_F32, rows, columns);
+    void *data = place_bytes(p, (size_t)rows * (size_t)columns * pb_dtype_size(dtype));
+    return pb_tensor_2d(data, dtype, rows, columns);
+}
+
+/* What lies between operations. */
+static pb_tensor place(plan *p, int64_t rows, int64_t columns)
+{
+    return place_matrix(p, p->act, rows, columns);
+}
+
+/* The residual stream and its gradient, statistics, logits, and what a method trains. */
+static pb_tensor place_f32(plan *p, int64_t rows, int64_t columns)
+{
+    return place_matrix(p, PB_DTYPE_F32, rows, columns);
 }
 
 static pb_tensor place_vector(plan *p, pb_dtype dtype, int64_t n)
@@ -43,7 +56,7 @@ int64_t network_chunk(const pb_network *net, int64_t outs)
     return chunk < outs ? chunk : outs;
 }
 
-/* Floats per row that the method keeps at each site of a layer: widths [PB_SITE_LAYER_KINDS]. */
+/* Elements per row that the method keeps at each site of a layer: widths [PB_SITE_LAYER_KINDS]. */
 static void kept_widths(const pb_network *net, int64_t layer, int64_t *widths)
 {
     for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
@@ -75,7 +88,7 @@ static void place_layer(const pb_network *net, plan *p, const pass_shape *shape,
     bool head_norms          = network_site(net, PB_SITE_Q_NORM, 0) != NULL;
     bool attn_out            = network_site(net, PB_SITE_ATTN_OUT_NORM, 0) != NULL;
     bool mlp_out             = network_site(net, PB_SITE_MLP_OUT_NORM, 0) != NULL;
-    acts->x                  = place(p, shape->rows, c->width);
+    acts->x                  = place_f32(p, shape->rows, c->width);
     acts->q                  = place(p, wanted, c->heads * c->head_dim);
     acts->raw_q              = place(p, head_norms ? wanted : 0, c->heads * c->head_dim);
     acts->raw_k              = place(p, head_norms ? shape->rows : 0, c->kv_heads * c->head_dim);
@@ -84,9 +97,9 @@ static void place_layer(const pb_network *net, plan *p, const pass_shape *shape,
         acts->values = place(p, shape->keys, c->kv_heads * c->head_dim);
     }
     acts->attn     = place(p, wanted, c->heads * c->head_dim);
-    acts->lse      = place(p, wanted, c->heads);
+    acts->lse      = place_f32(p, wanted, c->heads);
     acts->attn_out = place(p, attn_out ? wanted : 0, c->width);
-    acts->mid      = place(p, wanted, c->width);
+    acts->mid      = place_f32(p, wanted, c->width);
     place_pair(net, p, wanted, &acts->gate_up, &acts->gate, &acts->up);
     acts->mlp_out = place(p, mlp_out ? wanted : 0, c->width);
     for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
@@ -100,10 +113,10 @@ static void place_gradients(const pb_network *net, plan *p, const pass_shape *sh
     const pb_model_config *c = net->config;
     int64_t qkv              = (c->heads + 2 * c->kv_heads) * c->head_dim;
     bool fused               = network_site(net, PB_SITE_QKV, 0) != NULL;
-    s->dx                    = place(p, shape->rows, c->width);
+    s->dx                    = place_f32(p, shape->rows, c->width);
     s->dh                    = place(p, shape->rows, c->width);
     s->dy                    = place(p, shape->rows, c->width);
-    s->dxq                   = place(p, shape->outs, c->width);
+    s->dxq                   = place_f32(p, shape->outs, c->width);
     s->dhq                   = place(p, shape->outs, c->width);
     s->dq                    = place(p, shape->rows, c->heads * c->head_dim);
     s->dattn                 = place(p, shape->rows, c->heads * c->head_dim);
@@ -111,7 +124,7 @@ static void place_gradients(const pb_network *net, plan *p, const pass_shape *sh
     s->dvalues               = place(p, shape->keys, c->kv_heads * c->head_dim);
     s->dqkv                  = place(p, fused ? shape->rows : 0, qkv);
     place_pair(net, p, shape->rows, &s->dgate_up, &s->dgate, &s->dup);
-    s->dvirtual_keys = place(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
+    s->dvirtual_keys = place_f32(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
 }
 
 static void place_scratch(const pb_network *net, plan *p, const pass_shape *shape, scratch *s)
@@ -133,13 +146,12 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
     s->site         = place(p, inputs ? shape->rows : 0, widest);
     s->dsite        = place(p, inputs && shape->backward ? shape->rows : 0, widest);
     s->method       = place(p, shape->rows, 2 * net->scratch_width);
-    s->out          = place(p, shape->outs, c->width);
+    s->out          = place_f32(p, shape->outs, c->width);
     s->normed       = place(p, shape->outs, c->width);
     s->head_in      = place(p, chunk, c->width);
-    s->logits       = place(p, chunk, c->vocab);
+    s->logits       = place_f32(p, chunk, c->vocab);
     s->losses       = place_vector(p, PB_DTYPE_F64, shape->labels);
-    s->rows         = place(p, shape->virtual_rows, c->width);
-    s->virtual_keys = place(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
+    s->virtual_keys = place_f32(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
     if (shape->cached) {
         s->best       = place_vector(p, PB_DTYPE_I32, shape->outs);
         s->largest    = place_vector(p, PB_DTYPE_F32, shape->outs);
@@ -195,7 +207,7 @@ static void place_shared(pb_network *net, plan *p, const pass_shape *shape)
 
 static size_t lay_out(pb_network *net, const pass_shape *shape, char *base)
 {
-    plan p         = {.base = base};
+    plan p         = {.base = base, .act = net->act};
     int64_t layers = net->config->layers;
     place_shared(net, &p, shape);
     for (int64_t l = 0; l < layers; l++) {

@@ -23,7 +23,7 @@ static pb_status rope(pb_network *net, int64_t layer, pb_tensor *x, const pb_lis
 static pb_tensor by_head(const pb_network *net, const pb_tensor *x)
 {
     int64_t width = net->config->head_dim;
-    return pb_tensor_2d(x->data, PB_DTYPE_F32, pb_tensor_count(x) / width, width);
+    return pb_tensor_2d(x->data, x->dtype, pb_tensor_count(x) / width, width);
 }
 
 static pb_status head_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,
@@ -163,8 +163,8 @@ pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer)
     PB_TRY(layer_out_forward(net, p, PB_SITE_O, PB_SITE_ATTN_OUT_NORM, layer, &a->mid, &a->attn_out,
                              &a->attn));
     if (layer_is_subset(net, p, layer)) {
-        PB_TRY(pb_gather(net->backend, &s->hq, &a->x, &p->page.out_rows));
-        return pb_axpy(net->backend, &a->mid, 1.0f, &s->hq);
+        PB_TRY(pb_gather(net->backend, &s->out, &a->x, &p->page.out_rows)); /* free until later */
+        return pb_axpy(net->backend, &a->mid, 1.0f, &s->out);
     }
     return pb_axpy(net->backend, &a->mid, 1.0f, &a->x);
 }
@@ -202,8 +202,8 @@ static pb_status core_backward(pb_network *net, const pass *p, int64_t layer, pb
         return PB_OK;
     }
     /* dattn has been used, then dq: both are wide enough for what comes next. */
-    pb_tensor raw_q = pb_tensor_2d(s->dattn.data, PB_DTYPE_F32, d->q.shape[0], d->q.shape[1]);
-    pb_tensor raw_k = pb_tensor_2d(s->dq.data, PB_DTYPE_F32, d->k.shape[0], d->k.shape[1]);
+    pb_tensor raw_q = pb_tensor_2d(s->dattn.data, net->act, d->q.shape[0], d->q.shape[1]);
+    pb_tensor raw_k = pb_tensor_2d(s->dq.data, net->act, d->k.shape[0], d->k.shape[1]);
     PB_TRY(head_norm_backward(net, PB_SITE_Q_NORM, layer, &raw_q, &d->q, &a->raw_q));
     PB_TRY(head_norm_backward(net, PB_SITE_K_NORM, layer, &raw_k, &d->k, &a->raw_k));
     d->q = raw_q;

@@ -46,7 +46,7 @@ pb_status layer_out_forward(pb_network *net, const pass *p, pb_site_kind linear,
 }
 
 /* The gradient of W x is kept apart from that of the residual where a norm or the method changes
- * it. */
+ * it, or its type differs. */
 pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
                              int64_t layer, const pb_tensor *dx, const pb_tensor *raw,
                              const pb_tensor *x, pb_tensor *dinput)
@@ -55,7 +55,8 @@ pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear
     if (layer_has(net, norm)) {
         dy = pb_tensor_rows(&net->scratch.dy, 0, dx->shape[0]);
         PB_TRY(layer_norm_backward(net, norm, layer, &dy, dx, raw, false));
-    } else if (network_linear_changes_dy(net, network_site(net, linear, layer))) {
+    } else if (network_linear_changes_dy(net, network_site(net, linear, layer)) ||
+               dx->dtype != net->act) {
         dy = pb_tensor_rows(&net->scratch.dy, 0, dx->shape[0]);
         PB_TRY(pb_copy(net->backend, &dy, dx));
     }

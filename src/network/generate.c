@@ -49,8 +49,9 @@ static pb_status grow_store(const generation *g, pb_tensor *store, int64_t room)
     int64_t capacity = first_key(g, g->prompt.samples, room);
     void *data       = NULL;
     pb_status status;
-    PB_TRY(pb_backend_alloc(be, (size_t)capacity * (size_t)width * sizeof(float), &data));
-    pb_tensor grown = pb_tensor_2d(data, PB_DTYPE_F32, capacity, width);
+    PB_TRY(
+        pb_backend_alloc(be, (size_t)capacity * (size_t)width * pb_dtype_size(g->net->act), &data));
+    pb_tensor grown = pb_tensor_2d(data, g->net->act, capacity, width);
     if (!pb_tensor_is_none(store)) {
         pb_tensor from = pb_tensor_rows(store, 0, g->prompt.forest.keys);
         pb_tensor to   = pb_tensor_rows(&grown, 0, g->prompt.forest.keys);

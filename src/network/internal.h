@@ -34,7 +34,6 @@ typedef struct scratch {
     pb_tensor head_in, logits;      /* [chunk, D], [chunk, V] */
     pb_tensor losses;               /* [N], F64, of the labels */
     pb_tensor best, largest;        /* [U], I32 and F32, in generation: the choices */
-    pb_tensor rows;                 /* [n, D] virtual rows */
     pb_tensor virtual_keys;         /* [n, L·2·K·E] */
     pb_tensor dx, dh, dy;           /* [T, D] */
     pb_tensor dxq, dhq;             /* [U, D] */
@@ -96,6 +95,7 @@ struct pb_network {
     const pb_model *model;
     const pb_model_config *config;
     pb_backend *backend;
+    pb_dtype act;            /* of what lies between operations */
     pb_method *method;       /* may be NULL */
     pb_binding *bindings;    /* [sites] */
     unsigned *acts;          /* [sites] PB_ACTS_* */
@@ -198,7 +198,7 @@ pb_status network_head_rows(pb_network *net, const pb_list *rows, float *logits)
  * sum by the last layer's output in scratch.dxq. */
 pb_status network_head_loss(pb_network *net, const pass *p, double grad_scale) PB_MUST_USE;
 
-/* Floats per row that the method keeps at a site from the forward to the backward, and half of
+/* Elements per row that the method keeps at a site from the forward to the backward, and half of
  * those that it works in. */
 int64_t network_kept_width(const pb_network *net, const pb_site *site);
 int64_t network_scratch_width(const pb_network *net, const pb_site *site);

@@ -27,7 +27,7 @@ static pb_status product_input(pb_network *net, const pass *p, const pb_site *si
     }
     pb_tensor room;
     pb_site_context context = context_of(net, p, &room, x->shape[0]);
-    *seen = pb_tensor_2d(net->scratch.site.data, PB_DTYPE_F32, x->shape[0], x->shape[1]);
+    *seen = pb_tensor_2d(net->scratch.site.data, net->act, x->shape[0], x->shape[1]);
     return net->method->ops->linear_input_forward(net->method, site, &context, seen, x);
 }
 
@@ -79,7 +79,7 @@ pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site 
     pb_tensor target = *dx; /* gradient of what the product saw */
     bool add         = accumulate;
     if (on_input) {
-        target = pb_tensor_2d(net->scratch.dsite.data, PB_DTYPE_F32, x->shape[0], x->shape[1]);
+        target = pb_tensor_2d(net->scratch.dsite.data, net->act, x->shape[0], x->shape[1]);
         add    = false;
     }
     pb_tensor room;

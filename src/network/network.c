@@ -75,6 +75,7 @@ pb_status pb_network_create(const pb_weights *weights, pb_method *method, pb_net
     net->model       = pb_weights_model(weights);
     net->config      = pb_model_get_config(net->model);
     net->backend     = pb_weights_backend(weights);
+    net->act         = pb_backend_activation(net->backend);
     net->method      = method;
     pb_status status = initialise(net, weights);
     if (status != PB_OK) {
