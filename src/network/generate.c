@@ -16,7 +16,6 @@ typedef struct generation {
     const pb_generate_options *options;
     pb_batch prompt;
     kv_cache cache;
-    int64_t room;       /* new tokens of each row that the cache holds */
     int64_t first, all; /* row of the first prompt, and how many there are, for messages */
     pb_generated *out;  /* [prompt.samples] */
 
@@ -31,59 +30,24 @@ typedef struct generation {
     int64_t count;      /* n */
 } generation;
 
-/* Most rows end long before max_new_tokens: a row starts with room for this many new tokens, and
- * the room of all rows doubles when one of them is full. */
-enum { FIRST_ROOM = 32 };
-
 /* The first key of what a row generates. */
-static int64_t first_key(const generation *g, int64_t sample, int64_t room)
+static int64_t first_key(const generation *g, int64_t sample)
 {
-    return g->prompt.forest.keys + sample * room;
+    return g->prompt.forest.keys + sample * g->options->max_new_tokens;
 }
 
-/* Moves a store to a larger one: the keys of the prompt, and those of every active row. */
-static pb_status grow_store(const generation *g, pb_tensor *store, int64_t room)
+static pb_status open_store(const generation *g, pb_tensor *store)
 {
-    pb_backend *be   = g->net->backend;
     int64_t width    = g->net->config->kv_heads * g->net->config->head_dim;
-    int64_t capacity = first_key(g, g->prompt.samples, room);
+    int64_t capacity = first_key(g, g->prompt.samples);
     void *data       = NULL;
-    pb_status status;
-    PB_TRY(
-        pb_backend_alloc(be, (size_t)capacity * (size_t)width * pb_dtype_size(g->net->act), &data));
-    pb_tensor grown = pb_tensor_2d(data, g->net->act, capacity, width);
-    if (!pb_tensor_is_none(store)) {
-        pb_tensor from = pb_tensor_rows(store, 0, g->prompt.forest.keys);
-        pb_tensor to   = pb_tensor_rows(&grown, 0, g->prompt.forest.keys);
-        PB_TRY_GOTO(status, pb_copy(be, &to, &from), err_data);
-        for (int64_t n = 0; n < g->count; n++) {
-            int64_t sample = g->active[n];
-            from           = pb_tensor_rows(store, first_key(g, sample, g->room), g->room);
-            to             = pb_tensor_rows(&grown, first_key(g, sample, room), g->room);
-            PB_TRY_GOTO(status, pb_copy(be, &to, &from), err_data);
-        }
-        pb_backend_free(be, store->data);
-    }
-    *store = grown;
-    return PB_OK;
-err_data:
-    pb_backend_free(be, data);
-    return status;
-}
-
-/* Store by store, so that only one of them exists twice at a time. A failure in between leaves
- * stores of different sizes and ends the generation. */
-static pb_status grow_cache(generation *g, int64_t room)
-{
-    room = room < g->options->max_new_tokens ? room : g->options->max_new_tokens;
-    for (int64_t l = 0; l < g->net->config->layers; l++) {
-        PB_TRY(grow_store(g, &g->cache.keys[l], room));
-        PB_TRY(grow_store(g, &g->cache.values[l], room));
-    }
-    g->room = room;
+    PB_TRY(pb_backend_alloc(g->net->backend,
+                            (size_t)capacity * (size_t)width * pb_dtype_size(g->net->act), &data));
+    *store = pb_tensor_2d(data, g->net->act, capacity, width);
     return PB_OK;
 }
 
+/* Holds the keys of the prompt and of every token that a row may generate. */
 static pb_status open_cache(generation *g)
 {
     int64_t layers = g->net->config->layers;
@@ -96,7 +60,11 @@ static pb_status open_cache(generation *g)
     }
     PB_TRY(PB_ALLOC(g->cache.keys, layers));
     PB_TRY(PB_ALLOC(g->cache.values, layers));
-    return grow_cache(g, FIRST_ROOM);
+    for (int64_t l = 0; l < layers; l++) {
+        PB_TRY(open_store(g, &g->cache.keys[l]));
+        PB_TRY(open_store(g, &g->cache.values[l]));
+    }
+    return PB_OK;
 }
 
 static void close_cache(generation *g)
@@ -261,7 +229,7 @@ static void build_step(generation *g, pb_forest *forest)
         *s                       = (pb_segment){
                                   .row      = n,
                                   .rows     = 1,
-                                  .key      = first_key(g, sample, g->room),
+                                  .key      = first_key(g, sample),
                                   .length   = length,
                                   .position = parent->position + parent->length,
                                   .parent   = b->last_segments[sample],
@@ -277,22 +245,44 @@ static void build_step(generation *g, pb_forest *forest)
     };
 }
 
-static pb_status run_step(generation *g)
+static pass step_pass(generation *g, pb_forest *forest)
 {
-    pb_forest forest;
-    if (g->out[g->active[0]].count > g->room) { /* all active rows are equally long */
-        PB_TRY(grow_cache(g, 2 * g->room));
-    }
-    build_step(g, &forest);
-    place_keys(g, &forest);
-    pass p = {
-        .forest    = &forest,
+    build_step(g, forest);
+    place_keys(g, forest);
+    return (pass){
+        .forest    = forest,
         .ids       = g->ids,
         .positions = g->positions,
         .key_rows  = g->key_rows,
-        .shape     = {.rows = g->count, .keys = forest.keys, .outs = g->count, .cached = true},
+        .shape     = {.rows = g->count, .keys = forest->keys, .outs = g->count, .cached = true},
         .cache     = &g->cache,
     };
+}
+
+/* Takes the memory that the last step needs if every row gets that far: no step needs more. */
+static pb_status reserve_steps(generation *g)
+{
+    pb_forest forest;
+    if (g->options->max_new_tokens == 1) {
+        return PB_OK;
+    }
+    for (int64_t i = 0; i < g->prompt.samples; i++) {
+        g->active[g->count++] = (int32_t)i;
+        g->out[i].count       = g->options->max_new_tokens - 1;
+    }
+    pass p   = step_pass(g, &forest);
+    g->count = 0;
+    for (int64_t i = 0; i < g->prompt.samples; i++) {
+        g->out[i].count = 0;
+    }
+    PB_TRY(network_prepare(g->net, &p));
+    return network_reserve(g->net, &p);
+}
+
+static pb_status run_step(generation *g)
+{
+    pb_forest forest;
+    pass p = step_pass(g, &forest);
     PB_TRY(network_prepare(g->net, &p));
     PB_TRY(network_body_forward(g->net, &p));
     PB_TRY(pick(g, g->count));
@@ -314,6 +304,7 @@ static pb_status generate_batch(pb_network *net, const pb_sample *prompts, int64
     pb_status status;
     PB_TRY_GOTO(status, pb_batch_build(prompts, count, &packing, &g.prompt), done);
     PB_TRY_GOTO(status, open_generation(&g), done);
+    PB_TRY_GOTO(status, reserve_steps(&g), done);
     PB_TRY_GOTO(status, run_prompt(&g), done);
     while (g.count > 0) {
         PB_TRY_GOTO(status, run_step(&g), done);

@@ -46,6 +46,15 @@ static pb_status make_ropes(pb_network *net, int64_t positions)
     return status;
 }
 
+static int64_t position_count(const pass *p)
+{
+    int64_t count = 1;
+    for (int64_t t = 0; t < p->shape.rows; t++) {
+        count = p->positions[t] >= count ? p->positions[t] + 1 : count;
+    }
+    return count;
+}
+
 /* Rows longer than the model was made for are computed, as in transformers, but not silently. */
 static void warn_of_positions(pb_network *net, int64_t positions)
 {
@@ -61,16 +70,12 @@ static void warn_of_positions(pb_network *net, int64_t positions)
  */
 static pb_status provide_ropes(pb_network *net, const pass *p)
 {
-    int64_t positions        = 1;
+    int64_t positions        = position_count(p);
     const pb_model_config *c = net->config;
     int64_t own              = c->max_positions;
     int64_t have             = net->rope_positions;
-    for (int64_t t = 0; t < p->shape.rows; t++) {
-        positions = p->positions[t] >= positions ? p->positions[t] + 1 : positions;
-    }
-    int64_t grown = 2 * have > positions ? 2 * have : positions;
-    bool dynamic  = c->rope.type == PB_ROPE_DYNAMIC || c->rope_sliding.type == PB_ROPE_DYNAMIC;
-    warn_of_positions(net, positions);
+    int64_t grown            = 2 * have > positions ? 2 * have : positions;
+    bool dynamic = c->rope.type == PB_ROPE_DYNAMIC || c->rope_sliding.type == PB_ROPE_DYNAMIC;
     if (dynamic && positions > own) {
         return have != positions ? make_ropes(net, positions) : PB_OK;
     }
@@ -209,6 +214,7 @@ static pb_status embedding_forward(pb_network *net, const pass *p)
 
 pb_status network_body_forward(pb_network *net, const pass *p)
 {
+    warn_of_positions(net, position_count(p));
     PB_TRY(embedding_forward(net, p));
     for (int64_t l = 0; l < net->config->layers; l++) {
         if (p->hidden != NULL) {

@@ -172,12 +172,11 @@ static void a_row_ends_with_the_first_stop_id(void **state)
     network_fixture_close(&f);
 }
 
-/* The cache grows while rows continue: their output does not change, and a row that ends early
- * needs no memory for all that it might have generated. */
-static void the_cache_grows_with_the_rows(void **state)
+/* Every token of a long row is the best one after those before it. */
+static void long_rows_agree_with_the_full_forward_pass(void **state)
 {
     (void)state;
-    enum { LONG = 90, ENDLESS = 20000 };
+    enum { LONG = 90 };
     const method_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
     network_fixture f;
     network_rows rows;
@@ -200,17 +199,44 @@ static void the_cache_grows_with_the_rows(void **state)
             }
         }
     }
-    int32_t stop = out[0].ids[0];
     free_generated(out, NETWORK_ROWS);
-    options = (pb_generate_options){
-        .max_new_tokens = ENDLESS, .stop_ids = &stop, .stop_count = 1, .batch = 1};
-    size_t before = pb_memory_current();
-    pb_memory_peak_reset();
-    generate(f.net, rows.samples, 1, &options, out);
-    assert_int_equal(out[0].count, 1);
-    assert_true(pb_memory_peak() - before < ENDLESS * sizeof(int32_t) + 20000);
-    free_generated(out, 1);
     network_fixture_close(&f);
+}
+
+/* Allocations of a fresh network that generates. */
+static size_t count_allocations(pb_dtype dtype, int64_t rows_at_once, int64_t new_tokens)
+{
+    network_fixture f;
+    network_rows rows;
+    pb_generated out[NETWORK_ROWS];
+    pb_generate_options options = {.max_new_tokens = new_tokens, .batch = rows_at_once};
+    network_rows_fill(&rows);
+    for (int r = 0; r < NETWORK_ROWS; r += 2) { /* one token of theirs serves three rows */
+        rows.samples[r].ids    = rows.ids[0];
+        rows.samples[r].length = 1;
+    }
+    network_fixture_open(&f, NULL, false, 1);
+    assert_ok(pb_backend_use_dtype(f.backend, dtype));
+    size_t before = pb_memory_allocations();
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, out);
+    size_t count = pb_memory_allocations() - before;
+    free_generated(out, NETWORK_ROWS);
+    network_fixture_close(&f);
+    return count;
+}
+
+/* More tokens need no more allocations, not even beyond the positions of the model. */
+static void nothing_is_allocated_after_the_first_token(void **state)
+{
+    (void)state;
+    static const pb_dtype dtypes[] = {PB_DTYPE_F32, PB_DTYPE_BF16};
+    for (int i = 0; i < 2; i++) {
+        for (int64_t batch = 1; batch <= NETWORK_ROWS; batch += NETWORK_ROWS - 1) {
+            size_t few = count_allocations(dtypes[i], batch, 2);
+            assert_int_equal(count_allocations(dtypes[i], batch, 40), few);
+            assert_int_equal(count_allocations(dtypes[i], batch, 200), few);
+        }
+    }
 }
 
 static void one_new_token_needs_the_prompt_alone(void **state)
@@ -383,7 +409,8 @@ int main(void)
         cmocka_unit_test(cached_generation_follows_the_full_forward_pass),
         cmocka_unit_test(rows_together_give_what_each_gives_alone),
         cmocka_unit_test(a_row_ends_with_the_first_stop_id),
-        cmocka_unit_test(the_cache_grows_with_the_rows),
+        cmocka_unit_test(long_rows_agree_with_the_full_forward_pass),
+        cmocka_unit_test(nothing_is_allocated_after_the_first_token),
         cmocka_unit_test(one_new_token_needs_the_prompt_alone),
         cmocka_unit_test(labels_of_prompts_are_not_looked_at),
         cmocka_unit_test(earlier_passes_change_nothing),
