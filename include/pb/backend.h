@@ -60,7 +60,7 @@ typedef struct pb_backend_ops {
     pb_status (*alloc)(pb_backend *be, size_t bytes, void **data); /* zeroed, 64-byte aligned */
     void (*free)(pb_backend *be, void *data);
     pb_status (*reserve)(pb_backend *be, const pb_reserve_args *args);
-    void (*trim)(pb_backend *be); /* frees what is kept between calls */
+    void (*trim)(pb_backend *be); /* frees what is kept between calls, the page included */
     pb_status (*sync)(pb_backend *be);
     /* Lists and plans of a page, already checked; see pb/step.h. */
     pb_status (*page_list)(pb_backend *be, const int32_t *host, pb_list *list); /* sets data */

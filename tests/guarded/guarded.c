@@ -238,6 +238,7 @@ static pb_status guarded_reserve(pb_backend *be, const pb_reserve_args *args)
 
 static void guarded_trim(pb_backend *be)
 {
+    clear_page(be);
     backend_cpu.trim(cpu_of(be));
 }
 
