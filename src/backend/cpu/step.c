@@ -17,7 +17,9 @@ pb_status cpu_post(pb_backend *be, int slot, const pb_tensor *numbers)
     size_t bytes = pb_tensor_bytes(numbers);
     void *to     = NULL;
     PB_TRY(cpu_block_take(&c->posted[slot], bytes, &to));
-    memcpy(to, numbers->data, bytes);
+    if (bytes > 0) {
+        memcpy(to, numbers->data, bytes);
+    }
     c->posted_count[slot] = numbers->shape[0];
     return PB_OK;
 }
@@ -25,6 +27,8 @@ pb_status cpu_post(pb_backend *be, int slot, const pb_tensor *numbers)
 pb_status cpu_take(pb_backend *be, int slot, double *values)
 {
     const cpu *c = (const cpu *)be;
-    memcpy(values, c->posted[slot].data, (size_t)c->posted_count[slot] * sizeof *values);
+    if (c->posted_count[slot] > 0) {
+        memcpy(values, c->posted[slot].data, (size_t)c->posted_count[slot] * sizeof *values);
+    }
     return PB_OK;
 }
