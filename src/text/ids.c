@@ -20,7 +20,7 @@ pb_status pb_ids_reserve(pb_ids *ids, int64_t more)
         return PB_OK;
     }
     if (more > INT64_MAX / 16 - ids->count) {
-        return PB_FAIL(PB_ERR_MEMORY, "ids: room for %" PRId64 " more cannot be had", more);
+        return PB_FAIL(PB_ERR_MEMORY, "ids: out of memory for %" PRId64 " more", more);
     }
     int64_t step     = ids->capacity / 64 > LARGE ? ids->capacity / 64 : LARGE;
     int64_t capacity = ids->capacity + (ids->capacity < LARGE ? ids->capacity / 2 : step);
