@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The CUDA backend's own state, and what its operations share. All work is queued on one stream, in
+ * the order of the calls; an operation that returns PB_OK may still be running. Every sum has an
+ * order that follows from the shapes alone, so results repeat bit by bit. */
+#pragma once
+
+#include "internal.h"
+#include "kernels.h"
+#include "plan.h"
+
+#include <cuda_runtime_api.h>
+
+#include <stddef.h>
+
+enum {
+    CUDA_PAGES     = 4,   /* pages that may be in flight */
+    CUDA_SENDS     = 8,   /* the same of cuda_send */
+    CUDA_ALIGNMENT = 256, /* bytes: of every block, and of the parts that cuda_bytes cuts */
+};
+
+/* Device memory that grows to the largest need and stays. */
+typedef struct cuda_block {
+    char *data;
+    size_t bytes;
+} cuda_block;
+
+/* Small data on its way: the host writes a slot of pinned memory, one copy takes it to the device,
+ * where it has a fixed address. A slot is written again when its copy is known to be complete. */
+typedef struct cuda_ring {
+    char *pinned; /* slots · bytes */
+    char *device; /* bytes */
+    size_t bytes;
+    int slots, slot;                /* of pinned memory; the one written last */
+    cudaEvent_t copied[CUDA_SENDS]; /* behind the copy of a slot */
+    uint64_t copied_at[CUDA_SENDS]; /* the post that came after it, see `posts` */
+} cuda_ring;
+
+/* Numbers on their way to the host. */
+typedef struct cuda_posting {
+    double *values; /* pinned */
+    int64_t room, count;
+    cudaEvent_t copied;
+    uint64_t post; /* which one it is */
+} cuda_posting;
+
+typedef struct cuda_products cuda_products; /* blas.c */
+typedef struct cuda_memory cuda_memory;     /* memory.c */
+typedef struct cuda_timers cuda_timers;     /* timer.c */
+
+typedef struct cuda {
+    pb_backend base; /* first: a pb_backend pointer is a cuda pointer */
+    int device;
+    int major, minor, sms; /* compute capability, multiprocessors */
+    cudaStream_t stream;
+    cuda_memory *memory;
+    cuda_products *products;
+    cuda_timers *timers;
+    cuda_block scratch;
+    cuda_ring pages, sends;
+    size_t page_used; /* bytes of the page that is being filled */
+    plan_cut *cut;    /* host memory of plan.c */
+    cuda_plan plans[PB_PAGE_PLANS];
+    cuda_posting posted[PB_SLOTS];
+    uint64_t posts, taken; /* posts so far; the last of them that is known to be complete */
+} cuda;
+
+static inline cuda *cuda_of(pb_backend *be)
+{
+    return (cuda *)(void *)be;
+}
+
+/* How kernels read a tensor that the front has accepted: F32, BF16, or F16 for a frozen weight. */
+static inline enum element element_of(const pb_tensor *t)
+{
+    return t->dtype == PB_DTYPE_BF16  ? ELEMENT_BF16
+           : t->dtype == PB_DTYPE_F16 ? ELEMENT_F16
+                                      : ELEMENT_F32;
+}
+
+/* n · size, up to whole parts: what an array takes of scratch memory. */
+static inline size_t cuda_bytes(int64_t n, size_t size)
+{
+    return ((size_t)n * size + CUDA_ALIGNMENT - 1) / CUDA_ALIGNMENT * CUDA_ALIGNMENT;
+}
+
+/* At least `bytes` of device memory, with undefined contents, for the launches of one operation:
+ * the next call may hand out the same. What a training step takes must be covered by cuda_reserve,
+ * since growing waits for the device. */
+pb_status cuda_scratch(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
+
+/* Copies up to a few hundred kilobytes of the host's to the device in order of the stream: *device
+ * holds them for the launches that follow, until the next call. The host's memory is free on
+ * return. */
+pb_status cuda_send(pb_backend *be, const void *host, size_t bytes,
+                    const void **device) PB_MUST_USE;
+
+/* Records a failed call of the runtime: its name for the code, its text, and what was attempted.
+ * PB_ERR_MEMORY where memory ran out, else PB_ERR_LIBRARY. */
+pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
+                    const char *format, ...) PB_PRINTF(5, 6);
+
+/* Returns when a call of the runtime fails. */
+#define CUDA_TRY(call)                                                              \
+    do {                                                                            \
+        cudaError_t cuda_try_ = (call);                                             \
+        if (cuda_try_ != cudaSuccess) {                                             \
+            return cuda_fail(cuda_try_, __FILE__, __LINE__, __func__, "%s", #call); \
+        }                                                                           \
+    } while (0)
+
+/* Calls a launcher, which may launch several kernels, and returns when it fails; the message has
+ * `kernel`, the sizes and CUDA's own text. */
+#define CUDA_LAUNCH(be, kernel, rows, columns, launch)                                      \
+    do {                                                                                    \
+        cudaError_t cuda_launch_ = (launch);                                                \
+        if (cuda_launch_ != cudaSuccess) {                                                  \
+            return cuda_fail(cuda_launch_, __FILE__, __LINE__, __func__, "%s [%lld, %lld]", \
+                             (kernel), (long long)(rows), (long long)(columns));            \
+        }                                                                                   \
+        (void)(be);                                                                         \
+    } while (0)
+
+/* Every operation. */
+#define PB_OPERATION(name, ...) pb_status cuda_##name(pb_backend *be, __VA_ARGS__) PB_MUST_USE;
+#include "pb/operations.def"
+
+/* memory.c */
+pb_status cuda_memory_open(cuda *c) PB_MUST_USE;
+void cuda_memory_close(cuda *c);
+pb_status cuda_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
+void cuda_free(pb_backend *be, void *data);
+/* Device memory that is not zeroed, counted and released as above; `what` names its kind in
+ * messages. */
+pb_status cuda_memory_take(cuda *c, size_t bytes, const char *what, void **data) PB_MUST_USE;
+/* Whether all of a tensor lies in memory of this backend. */
+bool cuda_owns(const cuda *c, const pb_tensor *t);
+void cuda_block_free(cuda *c, cuda_block *block);
+pb_status cuda_block_take(cuda *c, cuda_block *block, size_t bytes, const char *what,
+                          void **data) PB_MUST_USE;
+
+/* page.c */
+pb_status cuda_pages_open(cuda *c) PB_MUST_USE;
+void cuda_pages_close(cuda *c);
+pb_status cuda_pages_reserve(cuda *c) PB_MUST_USE; /* pages as large as the largest so far */
+pb_status cuda_page_begin(pb_backend *be) PB_MUST_USE;
+pb_status cuda_page_list(pb_backend *be, const int32_t *host, pb_list *list) PB_MUST_USE;
+pb_status cuda_page_plan(pb_backend *be, int index, pb_attention_plan *plan) PB_MUST_USE;
+pb_status cuda_page_end(pb_backend *be) PB_MUST_USE;
+pb_status cuda_post(pb_backend *be, int slot, const pb_tensor *numbers) PB_MUST_USE;
+pb_status cuda_take(pb_backend *be, int slot, double *values) PB_MUST_USE;
+
+/* blas.c */
+pb_status cuda_products_open(cuda *c) PB_MUST_USE;
+void cuda_products_close(cuda *c);
+/* "cuBLASLt 13.0.0" */
+const char *cuda_products_name(const cuda *c);

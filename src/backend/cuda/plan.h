@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Attention plans: how the queries and keys of a forest are cut into tiles, as arrays that lie on
+ * the page. */
+#pragma once
+
+#include "internal.h"
+#include "kernels.h"
+
+/* What attention reads of a plan. Pointers are to device memory. */
+typedef struct cuda_plan {
+    int64_t queries;
+} cuda_plan;
+
+typedef struct plan_cut plan_cut;
+
+/* Cuts a forest in host memory, which *cut (NULL at first) keeps for the next plan; `bytes`: what
+ * the arrays take on the page. */
+pb_status plan_cut_make(plan_cut **cut, const pb_attention_plan *plan, size_t *bytes) PB_MUST_USE;
+/* Writes the arrays of the last cut to `host`, for a copy that will lie at `device`, and fills *out
+ * with their addresses there. Both are aligned to 256 bytes. */
+void plan_cut_write(const plan_cut *cut, char *host, const char *device, cuda_plan *out);
+void plan_cut_free(plan_cut *cut); /* accepts NULL */
