@@ -44,8 +44,19 @@ typedef struct cuda_posting {
 } cuda_posting;
 
 typedef struct cuda_products cuda_products; /* blas.c */
-typedef struct cuda_memory cuda_memory;     /* memory.c */
-typedef struct cuda_timers cuda_timers;     /* timer.c */
+typedef struct cuda_memory
+    cuda_memory; /* elementwise.c: copies within device memory, any strides: between equal types
+                  * (I32 and F64 too), from F32, BF16 or F16 to F32 or BF16. cuda_copy (memory.c)
+                  * leaves these to it. */
+pb_status cuda_copy_device(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
+
+/* product.c: any product whose factors have one type, F32 or BF16; C may be F32 or BF16. No size,
+ * stride or alignment is refused. cuda_matmul (blas.c) leaves to it what cuBLASLt does not take. */
+pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
+                       const pb_matmul_args *args) PB_MUST_USE;
+
+/* memory.c */
+typedef struct cuda_timers cuda_timers; /* timer.c */
 
 typedef struct cuda {
     pb_backend base; /* first: a pb_backend pointer is a cuda pointer */
