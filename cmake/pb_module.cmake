@@ -6,8 +6,9 @@ target_include_directories(pb_flags INTERFACE ${CMAKE_SOURCE_DIR}/include)
 target_compile_definitions(pb_flags INTERFACE _GNU_SOURCE)
 # -ffp-contract=off: products and sums are rounded the same way in every build, so results compare across compilers.
 target_compile_options(pb_flags INTERFACE
-    -ffp-contract=off -fno-math-errno -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-    -Wconversion -Wno-sign-conversion
+    -ffp-contract=off -fno-math-errno -Wall -Wextra -Wshadow
+    "$<$<COMPILE_LANGUAGE:C>:-Wpedantic;-Wstrict-prototypes;-Wmissing-prototypes;-Wvla;-Wconversion;-Wno-sign-conversion>"
+    "$<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions;-fno-rtti>"
     $<$<BOOL:${PB_WERROR}>:-Werror>
     $<$<CONFIG:Release>:-O3>
     $<$<AND:$<BOOL:${PB_MARCH}>,$<NOT:$<BOOL:${PB_SANITIZE}>>>:-march=${PB_MARCH}>)

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What kernels are written with: launch, shared memory, asynchronous copies, the tensor cores, and
+ * sums in a fixed order. The only file that differs between nvcc and the CPU of the tests. */
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+
+#define PB_FULL_WARP 0xffffffffu
+#define PB_UNROLL    _Pragma("unroll")
+
+static __device__ __forceinline__ float pb_rsqrt(float x)
+{
+    return rsqrtf(x);
+}
+/* 2^x: one instruction, error below 2 units in the last place; 0 for -infinity. */
+static __device__ __forceinline__ float pb_exp2(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* Dynamic shared memory of the block. */
+static __device__ __forceinline__ unsigned char *pb_shared(void)
+{
+    extern __shared__ __align__(128) unsigned char pb_shared_memory[];
+    return pb_shared_memory;
+}
+
+static __device__ __forceinline__ uint32_t pb_shared_address(const void *p)
+{
+    return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+/* 16 bytes from global to shared memory, `valid` of them (0 or 16), the rest zero. */
+static __device__ __forceinline__ void pb_copy_async(void *to, const void *from, int valid)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(pb_shared_address(to)),
+                 "l"(from), "r"(valid));
+}
+static __device__ __forceinline__ void pb_copy_commit(void)
+{
+    asm volatile("cp.async.commit_group;\n");
+}
+template <int LEFT> static __device__ __forceinline__ void pb_copy_wait(void)
+{
+    asm volatile("cp.async.wait_group %0;\n" ::"n"(LEFT));
+}
+
+/* Four 8x8 matrices of 16-bit elements: lane l gives the address of row l % 8 of matrix l / 8. */
+static __device__ __forceinline__ void pb_load_matrix(uint32_t r[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(pb_shared_address(row)));
+}
+static __device__ __forceinline__ void pb_load_matrix_transposed(uint32_t r[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(pb_shared_address(row)));
+}
+
+/* D [16, 8] += A [16, 16] B [16, 8], bf16 factors, F32 sums. */
+static __device__ __forceinline__ void pb_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+template <typename... P, typename... A>
+static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
+                                    size_t shared, cudaStream_t stream, A... args)
+{
+    (void)name;
+    if (shared > 48 * 1024) {
+        cudaError_t e = cudaFuncSetAttribute(
+            (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+        if (e != cudaSuccess) {
+            return e;
+        }
+    }
+    kernel<<<grid, block, shared, stream>>>(static_cast<P>(args)...);
+    return cudaGetLastError();
+}
+
+#else
+#include <cuda_host.h>
+
+#define PB_FULL_WARP 0xffffffffu
+#define PB_UNROLL
+
+static inline float pb_rsqrt(float x)
+{
+    return 1.0f / sqrtf(x);
+}
+static inline float pb_exp2(float x)
+{
+    return exp2f(x);
+}
+
+static inline unsigned char *pb_shared(void)
+{
+    return (unsigned char *)cuda_host::shared();
+}
+static inline void pb_copy_async(void *to, const void *from, int valid)
+{
+    cuda_host::async_copy(to, from, 16, valid);
+}
+static inline void pb_copy_commit(void)
+{
+    cuda_host::async_commit();
+}
+template <int LEFT> static inline void pb_copy_wait(void)
+{
+    cuda_host::async_wait(LEFT);
+}
+
+static inline void pb_load_matrices(uint32_t r[4], const void *row, bool transposed,
+                                    const char *what)
+{
+    const unsigned char *all = cuda_host::warp_meet(what, &row, sizeof row);
+    int lane                 = cuda_host::here.lane;
+    for (int m = 0; m < 4; m++) {
+        uint16_t pair[2];
+        for (int i = 0; i < 2; i++) {
+            int at_row    = transposed ? 2 * (lane % 4) + i : lane / 4;
+            int at_column = transposed ? lane / 4 : 2 * (lane % 4) + i;
+            const uint16_t *p;
+            memcpy(&p, all + 64 * (8 * m + at_row), sizeof p);
+            pair[i] = p[at_column];
+        }
+        r[m] = (uint32_t)pair[0] | (uint32_t)pair[1] << 16;
+    }
+}
+static inline void pb_load_matrix(uint32_t r[4], const void *row)
+{
+    pb_load_matrices(r, row, false, "ldmatrix");
+}
+static inline void pb_load_matrix_transposed(uint32_t r[4], const void *row)
+{
+    pb_load_matrices(r, row, true, "ldmatrix.trans");
+}
+
+/* The layout of PTX: with g = lane / 4 and t = lane % 4, a[0] holds A[g][2t, 2t+1], a[1]
+ * A[g+8][..], a[2] A[g][2t+8, 2t+9], a[3] A[g+8][2t+8, ..]; b[0] B[2t, 2t+1][g], b[1] B[2t+8,
+ * 2t+9][g]; d[0], d[1] D[g][2t, 2t+1], d[2], d[3] D[g+8][2t, 2t+1]. */
+static inline float pb_half(uint32_t pair, int which)
+{
+    return __int_as_float((int)(which != 0 ? pair & 0xffff0000u : pair << 16));
+}
+static inline void pb_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    uint32_t mine[6]         = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    const unsigned char *all = cuda_host::warp_meet("mma", mine, sizeof mine);
+    int g                    = cuda_host::here.lane / 4;
+    int t                    = cuda_host::here.lane % 4;
+    for (int k = 0; k < 16; k++) {
+        uint32_t fa[6], fb0[6], fb1[6];
+        memcpy(fa, all + 64 * (4 * g + k % 8 / 2), sizeof fa);
+        memcpy(fb0, all + 64 * (4 * (2 * t) + k % 8 / 2), sizeof fb0);
+        memcpy(fb1, all + 64 * (4 * (2 * t + 1) + k % 8 / 2), sizeof fb1);
+        float low  = pb_half(fa[k / 8 * 2], k % 2);
+        float high = pb_half(fa[k / 8 * 2 + 1], k % 2);
+        float b0   = pb_half(fb0[4 + k / 8], k % 2);
+        float b1   = pb_half(fb1[4 + k / 8], k % 2);
+        d[0] += low * b0;
+        d[1] += low * b1;
+        d[2] += high * b0;
+        d[3] += high * b1;
+    }
+}
+
+template <typename... P, typename... A>
+static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
+                                    size_t shared, cudaStream_t stream, A... args)
+{
+    cuda_host::launch_shape shape = {grid, block, shared, name};
+    return cuda_host::enqueue(
+        stream, [=] { cuda_host::run_grid(shape, [=] { kernel(static_cast<P>(args)...); }); });
+}
+#endif
+
+/* The sum over a warp, the same in all lanes: a fixed tree. */
+static __device__ __forceinline__ float pb_warp_sum(float v)
+{
+    for (int by = 16; by > 0; by /= 2) {
+        v += __shfl_xor_sync(PB_FULL_WARP, v, by);
+    }
+    return v;
+}
+static __device__ __forceinline__ float pb_warp_max(float v)
+{
+    for (int by = 16; by > 0; by /= 2) {
+        v = fmaxf(v, __shfl_xor_sync(PB_FULL_WARP, v, by));
+    }
+    return v;
+}
+
+/* The sum over a block of WARPS warps; `room` [WARPS] of shared memory, free again on return. */
+template <int WARPS> static __device__ __forceinline__ float pb_block_sum(float v, float *room)
+{
+    v = pb_warp_sum(v);
+    if (threadIdx.x % 32 == 0) {
+        room[threadIdx.x / 32] = v;
+    }
+    __syncthreads();
+    v = 0.0f;
+    for (int w = 0; w < WARPS; w++) {
+        v += room[w];
+    }
+    __syncthreads();
+    return v;
+}
+
+static __device__ __forceinline__ uint32_t pb_pair(float low, float high)
+{
+    __nv_bfloat162 p = __floats2bfloat162_rn(low, high);
+    uint32_t bits;
+    memcpy(&bits, &p, sizeof bits);
+    return bits;
+}

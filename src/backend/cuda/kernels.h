@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The launchers of the kernels: one section per .cu file.
+ *
+ * Plain pointers into device memory, sizes, and the stream last. A launcher checks nothing but
+ * what selects a kernel; its C side (the .c file beside it) translates tensors and reports errors.
+ * Comments give shapes and types; "act" is the type that `element` arguments name. Nothing waits:
+ * the result is that of the launch. */
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What lies in device memory, where a kernel takes both. */
+enum element { ELEMENT_F32, ELEMENT_BF16 };
+
+#ifdef __cplusplus
+}
+#endif
