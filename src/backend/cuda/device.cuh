@@ -8,6 +8,7 @@
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #define PB_FULL_WARP 0xffffffffu
 #define PB_UNROLL    _Pragma("unroll")
@@ -22,6 +23,24 @@ static __device__ __forceinline__ float pb_exp2(float x)
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
+}
+
+/* Products and sums that are rounded each, as the CPU does: never one fused operation. */
+static __device__ __forceinline__ float pb_mul(float a, float b)
+{
+    return __fmul_rn(a, b);
+}
+static __device__ __forceinline__ double pb_mul(double a, double b)
+{
+    return __dmul_rn(a, b);
+}
+static __device__ __forceinline__ float pb_add(float a, float b)
+{
+    return __fadd_rn(a, b);
+}
+static __device__ __forceinline__ double pb_add(double a, double b)
+{
+    return __dadd_rn(a, b);
 }
 
 /* Dynamic shared memory of the block. */
@@ -106,6 +125,23 @@ static inline float pb_exp2(float x)
     return exp2f(x);
 }
 
+static inline float pb_mul(float a, float b)
+{
+    return a * b;
+}
+static inline double pb_mul(double a, double b)
+{
+    return a * b;
+}
+static inline float pb_add(float a, float b)
+{
+    return a + b;
+}
+static inline double pb_add(double a, double b)
+{
+    return a + b;
+}
+
 static inline unsigned char *pb_shared(void)
 {
     return (unsigned char *)cuda_host::shared();
@@ -188,8 +224,30 @@ static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3
 }
 #endif
 
-/* The sum over a warp, the same in all lanes: a fixed tree. */
-static __device__ __forceinline__ float pb_warp_sum(float v)
+/* An element as a float, and a float as the nearest element. */
+static __device__ __forceinline__ float pb_float(float v)
+{
+    return v;
+}
+static __device__ __forceinline__ float pb_float(__nv_bfloat16 v)
+{
+    return __bfloat162float(v);
+}
+static __device__ __forceinline__ float pb_float(__half v)
+{
+    return __half2float(v);
+}
+static __device__ __forceinline__ void pb_put(float *to, float v)
+{
+    *to = v;
+}
+static __device__ __forceinline__ void pb_put(__nv_bfloat16 *to, float v)
+{
+    *to = __float2bfloat16_rn(v);
+}
+
+/* The sum over a warp, the same in all lanes: a fixed tree. T: float or double. */
+template <typename T> static __device__ __forceinline__ T pb_warp_sum(T v)
 {
     for (int by = 16; by > 0; by /= 2) {
         v += __shfl_xor_sync(PB_FULL_WARP, v, by);
@@ -205,14 +263,14 @@ static __device__ __forceinline__ float pb_warp_max(float v)
 }
 
 /* The sum over a block of WARPS warps; `room` [WARPS] of shared memory, free again on return. */
-template <int WARPS> static __device__ __forceinline__ float pb_block_sum(float v, float *room)
+template <int WARPS, typename T> static __device__ __forceinline__ T pb_block_sum(T v, T *room)
 {
     v = pb_warp_sum(v);
     if (threadIdx.x % 32 == 0) {
         room[threadIdx.x / 32] = v;
     }
     __syncthreads();
-    v = 0.0f;
+    v = 0;
     for (int w = 0; w < WARPS; w++) {
         v += room[w];
     }

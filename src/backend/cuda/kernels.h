@@ -14,8 +14,8 @@
 extern "C" {
 #endif
 
-/* What lies in device memory, where a kernel takes both. */
-enum element { ELEMENT_F32, ELEMENT_BF16 };
+/* What lies in device memory, where a kernel takes more than one type; F16 as a frozen weight. */
+enum element { ELEMENT_F32, ELEMENT_BF16, ELEMENT_F16 };
 
 #ifdef __cplusplus
 }
