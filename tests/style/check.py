@@ -54,7 +54,7 @@ HOMES = {
     r"hdf5(_hl)?\.h": ("record/",),
     r"libconfig\.h": ("config/",),
     r"(cblas|dnnl)\.h": ("backend/cpu/",),
-    r"(cuda_runtime_api|cuda_bf16|cublasLt|cuda_host)\.h": ("backend/cuda/",),
+    r"(cuda_runtime_api|cuda_bf16|cuda_fp16|cublasLt|cuda_host)\.h": ("backend/cuda/",),
     r"omp\.h": ("backend/cpu/", "model/"),
     r"openssl/.*": ("base/hash.c",),
     r"pcre2\.h": ("text/",),
