@@ -17,6 +17,15 @@ extern "C" {
 /* What lies in device memory, where a kernel takes more than one type; F16 as a frozen weight. */
 enum element { ELEMENT_F32, ELEMENT_BF16, ELEMENT_F16 };
 
+/* A matrix, whose row i begins `stride` · i elements behind the first; with a list, stride ·
+ * list[i]. */
+typedef struct view {
+    void *data;
+    int64_t stride;
+    const int32_t *list; /* may be NULL */
+    enum element element;
+} view;
+
 #ifdef __cplusplus
 }
 #endif
