@@ -3,7 +3,7 @@
  * `--help` and error messages all come from these tables.
  *
  *     static const pb_option options[] = {
- *         {.name = "model", .kind = PB_OPTION_TEXT, .value = "DIR", .required = true, .help = "…"},
+ *         PB_CLI_NEEDED("model", "DIR", "…"),
  *         PB_OPTION_END,
  *     };
  *     const pb_command command_tokenize = {.name = "tokenize", .options = {options}, …};
@@ -42,6 +42,32 @@ typedef struct pb_option {
     const char *key;
 } pb_option;
 
+/* The usual forms, as for the fields of a configuration; others are written out. */
+#define PB_CLI_FLAG(name_, help_)                                \
+    {                                                            \
+        .name = (name_), .kind = PB_OPTION_FLAG, .help = (help_) \
+    }
+#define PB_CLI_CHOICE(name_, value_, fallback_, choices_, help_)                             \
+    {                                                                                        \
+        .name = (name_), .kind = PB_OPTION_TEXT, .value = (value_), .fallback = (fallback_), \
+        .choices = (choices_), .help = (help_)                                               \
+    }
+#define PB_CLI_TEXT(name_, value_, fallback_, help_) \
+    PB_CLI_CHOICE(name_, value_, fallback_, NULL, help_)
+#define PB_CLI_NEEDED(name_, value_, help_)                                           \
+    {                                                                                 \
+        .name = (name_), .kind = PB_OPTION_TEXT, .value = (value_), .required = true, \
+        .help = (help_)                                                               \
+    }
+#define PB_CLI_INT(name_, value_, fallback_, min_, max_, help_)                             \
+    {                                                                                       \
+        .name = (name_), .kind = PB_OPTION_INT, .value = (value_), .fallback = (fallback_), \
+        .minimum = (min_), .maximum = (max_), .help = (help_)                               \
+    }
+#define PB_CLI_LIST(name_, value_, help_)                                           \
+    {                                                                               \
+        .name = (name_), .kind = PB_OPTION_LIST, .value = (value_), .help = (help_) \
+    }
 #define PB_OPTION_END \
     {                 \
         .name = NULL  \

@@ -2,11 +2,9 @@
 /* JSON: texts whose root is an object are parsed with duplicate keys refused, and texts are written
  * member by member.
  *
- *     pb_json json = pb_json_begin(&text, 1);
- *     pb_json_put_object(&json, NULL, PB_JSON_LINES);
+ *     pb_json json = pb_json_begin(&text, PB_JSON_LINES, 1);
  *     pb_json_put_text(&json, "name", name);
  *     pb_json_put_int(&json, "rows", rows);
- *     pb_json_end(&json);
  *     PB_TRY(pb_json_finish(&json, "\n"));
  */
 #pragma once
@@ -53,16 +51,18 @@ typedef struct pb_json {
     } open[PB_JSON_DEPTH];
 } pb_json;
 
-/* Appends to `out`. */
-pb_json pb_json_begin(pb_string *out, int indent);
+/* Append to `out` a text whose root is an object, or an array. */
+pb_json pb_json_begin(pb_string *out, pb_json_layout layout, int indent);
+pb_json pb_json_begin_array(pb_string *out, pb_json_layout layout, int indent);
 
-/* The members that follow, up to pb_json_end, are inside. `key` is NULL for the root and in an
- * array, here and below. */
+/* The members that follow, up to pb_json_end, are inside. `key` is NULL in an array, here
+ * and below. */
 void pb_json_put_object(pb_json *json, const char *key, pb_json_layout layout);
 void pb_json_put_array(pb_json *json, const char *key, pb_json_layout layout);
 void pb_json_end(pb_json *json);
 
-/* Ends the text with `end`, usually a line feed; the status tells whether all of it was written. */
+/* Closes the root and ends the text with `end`, usually a line feed; the status tells whether all
+ * of it was written. */
 pb_status pb_json_finish(pb_json *json, const char *end) PB_MUST_USE;
 
 void pb_json_put_null(pb_json *json, const char *key);

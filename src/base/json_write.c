@@ -54,11 +54,6 @@ static void begin_value(pb_json *json, const char *key)
     }
 }
 
-pb_json pb_json_begin(pb_string *out, int indent)
-{
-    return (pb_json){.out = out, .indent = indent};
-}
-
 static void open_container(pb_json *json, const char *key, pb_json_layout layout, bool is_array)
 {
     PB_ASSERT(json->depth < PB_JSON_DEPTH);
@@ -80,6 +75,20 @@ void pb_json_put_array(pb_json *json, const char *key, pb_json_layout layout)
     open_container(json, key, layout, true);
 }
 
+pb_json pb_json_begin(pb_string *out, pb_json_layout layout, int indent)
+{
+    pb_json json = {.out = out, .indent = indent};
+    open_container(&json, NULL, layout, false);
+    return json;
+}
+
+pb_json pb_json_begin_array(pb_string *out, pb_json_layout layout, int indent)
+{
+    pb_json json = {.out = out, .indent = indent};
+    open_container(&json, NULL, layout, true);
+    return json;
+}
+
 void pb_json_end(pb_json *json)
 {
     PB_ASSERT(json->depth > 0);
@@ -92,7 +101,8 @@ void pb_json_end(pb_json *json)
 
 pb_status pb_json_finish(pb_json *json, const char *end)
 {
-    PB_ASSERT(json->depth == 0);
+    PB_ASSERT(json->depth == 1);
+    pb_json_end(json);
     put(json, end);
     return json->status;
 }

@@ -29,11 +29,15 @@ extern const pb_option options_pscp[];
 enum { CLI_WIDEST = 100000 }; /* --width */
 
 /* output.c */
-/* Prints lines such as "name   value". Those wider than --width, $COLUMNS or the terminal are
- * broken at blanks and continue below the value; without any of these widths no line is broken. */
-pb_status cli_print_lines(const pb_cli *cli, const char *text) PB_MUST_USE;
-/* The same; with --json the text is printed unchanged. */
-pb_status cli_print_facts(const pb_cli *cli, const char *text) PB_MUST_USE;
+/* Each prints a text that was made with status `made`, of which a failure is returned instead, and
+ * clears it. */
+pb_status cli_print_made(const pb_cli *cli, pb_status made, pb_string *text) PB_MUST_USE;
+/* Lines such as "name   value". Those wider than --width, $COLUMNS or the terminal are broken at
+ * blanks and continue below the value; without any of these widths no line is broken. */
+pb_status cli_print_lines(const pb_cli *cli, pb_status made, pb_string *text) PB_MUST_USE;
+/* JSON with --json, and else such lines. */
+pb_status cli_print_facts(const pb_cli *cli, pb_status made, pb_string *text) PB_MUST_USE;
+
 /* Writes to standard output, on rank 0 only; see pb_cli_print. */
 pb_status cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
 

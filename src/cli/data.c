@@ -15,67 +15,26 @@
 static const char *const split_choices[] = {"train", "test", "both", NULL};
 
 static const pb_option options[] = {
-    {.name     = "protocol",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "paper|corrected",
-     .fallback = "corrected",
-     .choices  = pb_protocol_names,
-     .help     = "whose rules apply"},
-    {.name  = "model",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "checkpoint, or a folder with its tokenizer: lengths in tokens too"},
-    {.name     = "template",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "NAME",
-     .fallback = "auto",
-     .help     = "chat template, auto: of the model's family, which needs its config.json"},
-    {.name     = "split",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "train|test|both",
-     .fallback = "both",
-     .choices  = split_choices,
-     .help     = "what to read; with both, training is compared with the test file"},
-    {.name     = "examples",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "3",
-     .minimum  = 0,
-     .maximum  = 1000,
-     .help     = "number of samples shown per split, from its start"},
-    {.name  = "cache",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "with --model: makes the token files that a run with this folder finds"},
-    {.name = "bench",
-     .kind = PB_OPTION_FLAG,
-     .help = "measure reading, tokenising and the token cache on synthetic rows, without NAME"},
-    {.name     = "rows",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "400000",
-     .minimum  = 4,
-     .maximum  = 1e8,
-     .help     = "with --bench: the most rows; preceded by a quarter and a half of them"},
-    {.name     = "seed",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "42",
-     .minimum  = 0,
-     .maximum  = 1e15,
-     .help     = "with --bench: seed of the synthetic rows"},
-    {.name     = "threads",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "0",
-     .minimum  = 0,
-     .maximum  = 4096,
-     .help     = "0: one per processor"},
-    {.name  = "set",
-     .kind  = PB_OPTION_LIST,
-     .value = "KEY=VALUE",
-     .help  = "set a key of that file, like dataset.test_file=\"x.csv\" or data.train_rows=100"},
-    {.name = "json", .kind = PB_OPTION_FLAG, .help = "the output is JSON"},
+    PB_CLI_CHOICE("protocol", "paper|corrected", "corrected", pb_protocol_names,
+                  "whose rules apply"),
+    PB_CLI_TEXT("model", "DIR", NULL,
+                "checkpoint, or a folder with its tokenizer: lengths in tokens too"),
+    PB_CLI_TEXT("template", "NAME", "auto",
+                "chat template, auto: of the model's family, which needs its config.json"),
+    PB_CLI_CHOICE("split", "train|test|both", "both", split_choices,
+                  "what to read; with both, training is compared with the test file"),
+    PB_CLI_INT("examples", "N", "3", 0, 1000, "number of samples shown per split, from its start"),
+    PB_CLI_TEXT("cache", "DIR", NULL,
+                "with --model: makes the token files that a run with this folder finds"),
+    PB_CLI_FLAG("bench",
+                "measure reading, tokenising and the token cache on synthetic rows, without NAME"),
+    PB_CLI_INT("rows", "N", "400000", 4, 1e8,
+               "with --bench: the most rows; preceded by a quarter and a half of them"),
+    PB_CLI_INT("seed", "N", "42", 0, 1e15, "with --bench: seed of the synthetic rows"),
+    PB_CLI_INT("threads", "N", "0", 0, 4096, "0: one per processor"),
+    PB_CLI_LIST("set", "KEY=VALUE",
+                "set a key of that file, like dataset.test_file=\"x.csv\" or data.train_rows=100"),
+    PB_CLI_FLAG("json", "the output is JSON"),
     PB_OPTION_END,
 };
 
@@ -145,7 +104,6 @@ static pb_status measure(const pb_cli *cli, data_job *job)
                                     .examples  = job->examples};
     const pb_profile *test       = NULL;
     pb_string text               = {0};
-    pb_status status             = PB_OK;
     bool is_good                 = true;
 
     for (int k = PB_SPLIT_COUNT - 1; k >= 0; k--) {
@@ -158,12 +116,9 @@ static pb_status measure(const pb_cli *cli, data_job *job)
     if (is_good && pb_cli_given(cli, "cache")) {
         PB_TRY(prepare_tokens(cli, job));
     }
-    PB_TRY_GOTO(status, job->json ? data_json(job, &text) : data_text(job, &text), out_text);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out_text);
-    status = fail_problems(job);
-out_text:
-    pb_string_clear(&text);
-    return status;
+    pb_status made = job->json ? data_json(job, &text) : data_text(job, &text);
+    PB_TRY(cli_print_made(cli, made, &text));
+    return fail_problems(job);
 }
 
 static pb_status run_dataset(const pb_cli *cli, int threads)

@@ -150,9 +150,8 @@ static void put_split(const data_job *job, pb_profile *s, pb_json *json)
 pb_status data_json(data_job *job, pb_string *out)
 {
     const pb_dataset_options *o = pb_dataset_get_options(job->ds);
-    pb_json json                = pb_json_begin(out, 0);
+    pb_json json                = pb_json_begin(out, PB_JSON_INLINE, 0);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_text(&json, "dataset", o->name);
     pb_json_put_text(&json, "task", o->task);
     pb_json_put_text(&json, "metric", o->metric);
@@ -167,6 +166,5 @@ pb_status data_json(data_job *job, pb_string *out)
             put_split(job, &job->splits[k], &json);
         }
     }
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }

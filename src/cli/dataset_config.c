@@ -12,21 +12,14 @@
 #define SUFFIX ".cfg"
 
 const pb_option dataset_config_options[] = {
-    {.name     = "dataset",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "NAME",
-     .required = true,
-     .help     = "a name from configs/dataset or a path that ends in .cfg"},
+    PB_CLI_NEEDED("dataset", "NAME", "a name from configs/dataset or a path that ends in .cfg"),
     {.name     = "protocol",
      .kind     = PB_OPTION_TEXT,
      .value    = "paper|corrected",
      .required = true,
      .choices  = pb_protocol_names,
      .help     = "whose rules apply"},
-    {.name  = "set",
-     .kind  = PB_OPTION_LIST,
-     .value = "KEY=VALUE",
-     .help  = "set a key of that file, like dataset.metric=accuracy"},
+    PB_CLI_LIST("set", "KEY=VALUE", "set a key of that file, like dataset.metric=accuracy"),
     PB_OPTION_END,
 };
 

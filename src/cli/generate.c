@@ -9,11 +9,9 @@
 #include <string.h>
 
 static const pb_option options[] = {
-    {.name  = "ids-file",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "rows {\"input_ids\": […]}; padding that \"attention_mask\" marks is cut"},
-    {.name = "prompt", .kind = PB_OPTION_TEXT, .value = "TEXT", .help = "a text instead of rows"},
+    PB_CLI_TEXT("ids-file", "FILE", NULL,
+                "rows {\"input_ids\": […]}; padding that \"attention_mask\" marks is cut"),
+    PB_CLI_TEXT("prompt", "TEXT", NULL, "a text instead of rows"),
     {.name     = "max-new-tokens",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -21,23 +19,14 @@ static const pb_option options[] = {
      .minimum  = 1,
      .maximum  = 1048576,
      .help     = "maximum of new ids per row"},
-    {.name     = "batch",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "8",
-     .minimum  = 1,
-     .maximum  = 1048576,
-     .help     = "rows at once"},
-    {.name = "ignore-eos",
-     .kind = PB_OPTION_FLAG,
-     .help = "continue past the model's end-of-sequence token"},
+    PB_CLI_INT("batch", "N", "8", 1, 1048576, "rows at once"),
+    PB_CLI_FLAG("ignore-eos", "continue past the model's end-of-sequence token"),
     PB_OPTION_END,
 };
 
 static pb_status put_row(const session *s, const pb_generated *row, pb_string *text, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_array(&json, "ids", PB_JSON_INLINE);
     for (int64_t i = 0; i < row->count; i++) {
         pb_json_put_int(&json, NULL, row->ids[i]);
@@ -49,7 +38,6 @@ static pb_status put_row(const session *s, const pb_generated *row, pb_string *t
     } else {
         pb_json_put_null(&json, "text");
     }
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -57,11 +45,8 @@ static pb_status print_row(const pb_cli *cli, const session *s, const pb_generat
 {
     pb_string line = {0};
     pb_string text = {0};
-    pb_status status;
-    PB_TRY_GOTO(status, put_row(s, row, &text, &line), done);
-    PB_TRY_GOTO(status, pb_cli_print(cli, line.data), done);
-done:
-    pb_string_clear(&line);
+
+    pb_status status = cli_print_made(cli, put_row(s, row, &text, &line), &line);
     pb_string_clear(&text);
     return status;
 }

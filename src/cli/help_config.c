@@ -57,10 +57,5 @@ pb_status help_config_print(const pb_cli *cli)
     if (pb_cli_flag(cli, "json")) {
         return PB_FAIL(PB_ERR_USAGE, "run: --help-config prints text only; leave --json out");
     }
-    pb_status status;
-    PB_TRY_GOTO(status, write_all(&text), done);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
-done:
-    pb_string_clear(&text);
-    return status;
+    return cli_print_made(cli, write_all(&text), &text);
 }

@@ -46,8 +46,7 @@ static pb_status put_candidates(pb_string *out)
 
 static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     for (int64_t i = 0; i < facts->provenance_count; i++) {
         pb_json_put_text(&json, facts->provenance[i].name, facts->provenance[i].value);
     }
@@ -62,7 +61,6 @@ static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
     for (const char *const *c = pb_dataset_compressions(); *c != NULL; c++) {
         pb_json_put_text(&json, NULL, *c);
     }
-    pb_json_end(&json);
     pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
@@ -118,13 +116,10 @@ static pb_status run(pb_cli *cli)
     PB_TRY_GOTO(status, pb_backend_open(device, number, setup.threads, &backend), done);
     PB_TRY_GOTO(status, pb_backend_use_dtype(backend, setup.dtype), done);
     PB_TRY_GOTO(status, measure(backend, &gflops), done);
-    PB_TRY_GOTO(status,
-                pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
-                                         : put_text(gflops, &facts, &text),
-                done);
-    PB_TRY_GOTO(status, cli_print_facts(cli, text.data), done);
+    status = pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
+                                      : put_text(gflops, &facts, &text);
+    status = cli_print_facts(cli, status, &text);
 done:
-    pb_string_clear(&text);
     pb_record_clear(&facts);
     pb_backend_close(backend);
     pb_cell_env_close(env);

@@ -17,7 +17,7 @@
 enum { TEXT_BYTES = 1 << 20, ABOUT_BYTES = 1024, INDENT = 2, NAME_COLUMNS = 24 };
 
 static const pb_option options[] = {
-    {.name = "json", .kind = PB_OPTION_FLAG, .help = "print one JSON array"},
+    PB_CLI_FLAG("json", "print one JSON array"),
     PB_OPTION_END,
 };
 
@@ -170,9 +170,8 @@ static pb_status gather(const char *kind, listing *list)
 
 static pb_status put_json(const listing *list, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 1);
+    pb_json json = pb_json_begin_array(out, PB_JSON_LINES, 1);
 
-    pb_json_put_array(&json, NULL, PB_JSON_LINES);
     for (int64_t i = 0; i < list->count; i++) {
         pb_json_put_object(&json, NULL, PB_JSON_INLINE);
         pb_json_put_text(&json, "name", list->items[i].name);
@@ -180,7 +179,6 @@ static pb_status put_json(const listing *list, pb_string *out)
         pb_json_put_text(&json, "path", list->items[i].path);
         pb_json_end(&json);
     }
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -211,13 +209,10 @@ static pb_status run(pb_cli *cli)
         return PB_OK;
     }
     PB_TRY_GOTO(status, gather(pb_cli_argument(cli, 0), &list), out);
-    PB_TRY_GOTO(status,
-                pb_cli_flag(cli, "json") ? put_json(&list, &text)
-                                         : put_text(&list, pb_cli_width(cli), &text),
-                out);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data != NULL ? text.data : ""), out);
+    status = pb_cli_flag(cli, "json") ? put_json(&list, &text)
+                                      : put_text(&list, pb_cli_width(cli), &text);
+    status = cli_print_made(cli, status, &text);
 out:
-    pb_string_clear(&text);
     clear(&list);
     return status;
 }

@@ -10,22 +10,17 @@
 #include <string.h>
 
 static const pb_option options[] = {
-    {.name = "merge", .kind = PB_OPTION_FLAG, .help = "merge the adapter into the weights first"},
-    {.name     = "ids",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "1,2,3",
-     .required = true,
-     .help     = "token ids"},
+    PB_CLI_FLAG("merge", "merge the adapter into the weights first"),
+    PB_CLI_NEEDED("ids", "1,2,3", "token ids"),
     {.name     = "output",
      .letter   = 'o',
      .kind     = PB_OPTION_TEXT,
      .value    = "FILE",
      .required = true,
      .help     = "safetensors file to write"},
-    {.name = "hidden",
-     .kind = PB_OPTION_FLAG,
-     .help =
-         "also the hidden states: hidden.0 is the embedding, the last one follows the final norm"},
+    PB_CLI_FLAG(
+        "hidden",
+        "also the hidden states: hidden.0 is the embedding, the last one follows the final norm"),
     PB_OPTION_END,
 };
 
@@ -76,24 +71,18 @@ static void close_outputs(outputs *out)
 
 static pb_status put_json(const pb_tensor *logits, const char *path, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_int(&json, "rows", logits->shape[0]);
     pb_json_put_int(&json, "vocab", logits->shape[1]);
     pb_json_put_text(&json, "path", path);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
 static pb_status print_json(const pb_cli *cli, const pb_tensor *logits)
 {
     pb_string text = {0};
-    pb_status status;
-    PB_TRY_GOTO(status, put_json(logits, pb_cli_text(cli, "output"), &text), done);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
-done:
-    pb_string_clear(&text);
-    return status;
+
+    return cli_print_made(cli, put_json(logits, pb_cli_text(cli, "output"), &text), &text);
 }
 
 static pb_status compute(const pb_cli *cli, session *s, const pb_batch *batch)

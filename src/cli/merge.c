@@ -31,12 +31,8 @@ static pb_status merge(const pb_cli *cli, const char *path)
     if (status == PB_STOPPED) {
         return pb_error_prefix(status, "merge: nothing was written");
     }
-    PB_TRY_GOTO(status, status, done);
-    PB_TRY_GOTO(status, pb_string_printf(&line, "%s\n", path), done);
-    PB_TRY_GOTO(status, pb_cli_print(cli, line.data), done);
-done:
-    pb_string_clear(&line);
-    return status;
+    PB_TRY(status);
+    return cli_print_made(cli, pb_string_printf(&line, "%s\n", path), &line);
 }
 
 static pb_status run(pb_cli *cli)

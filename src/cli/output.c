@@ -122,28 +122,46 @@ done:
     return status;
 }
 
-pb_status cli_print_lines(const pb_cli *cli, const char *text)
+pb_status cli_print_made(const pb_cli *cli, pb_status made, pb_string *text)
+{
+    pb_status status = made;
+
+    if (status == PB_OK) {
+        status = pb_cli_print(cli, text->data != NULL ? text->data : "");
+    }
+    pb_string_clear(text);
+    return PB_FRAME(status);
+}
+
+static pb_status put_lines(const pb_cli *cli, const char *text, pb_string *out)
 {
     int64_t width    = pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : known_columns();
     pb_string line   = {0};
-    pb_string out    = {0};
     pb_status status = PB_OK;
 
     while (*text != '\0') {
         size_t length = strcspn(text, "\n");
         PB_TRY_GOTO(status, pb_string_printf(&line, "%.*s", (int)length, text), done);
-        PB_TRY_GOTO(status, put_line(&out, width, line.data), done);
+        PB_TRY_GOTO(status, put_line(out, width, line.data), done);
         pb_string_clear(&line);
         text += length + (text[length] == '\n');
     }
-    PB_TRY_GOTO(status, pb_cli_print(cli, out.data != NULL ? out.data : ""), done);
 done:
     pb_string_clear(&line);
-    pb_string_clear(&out);
     return status;
 }
 
-pb_status cli_print_facts(const pb_cli *cli, const char *text)
+pb_status cli_print_lines(const pb_cli *cli, pb_status made, pb_string *text)
 {
-    return pb_cli_flag(cli, "json") ? pb_cli_print(cli, text) : cli_print_lines(cli, text);
+    pb_string lines  = {0};
+    pb_status status = made == PB_OK ? put_lines(cli, text->data, &lines) : made;
+
+    pb_string_clear(text);
+    return cli_print_made(cli, status, &lines);
+}
+
+pb_status cli_print_facts(const pb_cli *cli, pb_status made, pb_string *text)
+{
+    return pb_cli_flag(cli, "json") ? cli_print_made(cli, made, text)
+                                    : cli_print_lines(cli, made, text);
 }

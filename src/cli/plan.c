@@ -9,13 +9,7 @@
 #include <inttypes.h>
 
 static const pb_option options[] = {
-    {.name     = "ranks",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "1",
-     .minimum  = 1,
-     .maximum  = 1000000,
-     .help     = "processes to simulate the sweep for"},
+    PB_CLI_INT("ranks", "N", "1", 1, 1000000, "processes to simulate the sweep for"),
     PB_OPTION_END,
 };
 
@@ -57,9 +51,8 @@ static void put_cell(pb_json *json, const plan *p, int64_t i)
 
 static pb_status write_json(const plan *p, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 1);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 1);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_array(&json, "cells", PB_JSON_LINES);
     for (int64_t i = 0; i < p->forecast.count; i++) {
         put_cell(&json, p, i);
@@ -77,7 +70,6 @@ static pb_status write_json(const plan *p, pb_string *out)
     pb_json_put_number(&json, "seconds_total_modelled", p->forecast.seconds, 6);
     pb_json_put_number(&json, "seconds_makespan_modelled", p->makespan, 6);
     pb_json_put_int(&json, "bad_cells", p->forecast.bad);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -148,16 +140,10 @@ static pb_status write_text(const plan *p, int64_t width, pb_string *out)
 static pb_status print_plan(pb_cli *cli, const plan *p)
 {
     pb_string text = {0};
-    pb_status status;
+    pb_status made =
+        pb_cli_flag(cli, "json") ? write_json(p, &text) : write_text(p, pb_cli_width(cli), &text);
 
-    PB_TRY_GOTO(status,
-                pb_cli_flag(cli, "json") ? write_json(p, &text)
-                                         : write_text(p, pb_cli_width(cli), &text),
-                done);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
-done:
-    pb_string_clear(&text);
-    return status;
+    return cli_print_made(cli, made, &text);
 }
 
 static pb_status run(pb_cli *cli)

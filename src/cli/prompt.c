@@ -18,39 +18,18 @@ static const char *const templates[] = {"llama3", "qwen3",  "gemma", "mistral",
 static const char *const splits[]    = {"train", "test", NULL};
 
 static const pb_option options[] = {
-    {.name  = "dataset",
-     .kind  = PB_OPTION_TEXT,
-     .value = "NAME",
-     .help  = "a name from configs/dataset or a path that ends in .cfg"},
-    {.name    = "protocol",
-     .kind    = PB_OPTION_TEXT,
-     .value   = "paper|corrected",
-     .choices = pb_protocol_names,
-     .help    = "whose rules apply"},
-    {.name    = "template",
-     .kind    = PB_OPTION_TEXT,
-     .value   = "NAME",
-     .choices = templates,
-     .help    = "chat template: llama3, qwen3, gemma, mistral, phi3, chatml, none"},
-    {.name     = "split",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "train|test",
-     .fallback = "test",
-     .choices  = splits,
-     .help     = "purpose of the rows"},
-    {.name  = "model",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "its tokenizer defines the first and the last token; default: those of the "
-              "template's own model"},
-    {.name  = "set",
-     .kind  = PB_OPTION_LIST,
-     .value = "KEY=VALUE",
-     .help  = "set a key of the data set's file, like dataset.instruction=\"Why?\""},
-    {.name  = "explain",
-     .kind  = PB_OPTION_TEXT,
-     .value = "NAME",
-     .help  = "explain how the protocols differ for this data set; reads no rows"},
+    PB_CLI_TEXT("dataset", "NAME", NULL, "a name from configs/dataset or a path that ends in .cfg"),
+    PB_CLI_CHOICE("protocol", "paper|corrected", NULL, pb_protocol_names, "whose rules apply"),
+    PB_CLI_CHOICE("template", "NAME", NULL, templates,
+                  "chat template: llama3, qwen3, gemma, mistral, phi3, chatml, none"),
+    PB_CLI_CHOICE("split", "train|test", "test", splits, "purpose of the rows"),
+    PB_CLI_TEXT("model", "DIR", NULL,
+                "its tokenizer defines the first and the last token; default: those of the "
+                "template's own model"),
+    PB_CLI_LIST("set", "KEY=VALUE",
+                "set a key of the data set's file, like dataset.instruction=\"Why?\""),
+    PB_CLI_TEXT("explain", "NAME", NULL,
+                "explain how the protocols differ for this data set; reads no rows"),
     PB_OPTION_END,
 };
 
@@ -83,9 +62,8 @@ static void put_references(pb_json *json, const pb_row_text *text)
 static pb_status put_sample(job *j, const pb_row_text *text)
 {
     const char *answer = text->has_answer ? text->answer.data : NULL;
-    pb_json json       = pb_json_begin(&j->line, 0);
+    pb_json json       = pb_json_begin(&j->line, PB_JSON_INLINE, 0);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_text(&json, "inputs", text->has_inputs ? text->user.data + text->body : NULL);
     pb_json_put_text(&json, "targets", text->has_inputs ? answer : NULL);
     pb_json_put_text(&json, "user", text->user.data);
@@ -97,7 +75,6 @@ static pb_status put_sample(job *j, const pb_row_text *text)
         pb_json_put_null(&json, "answer");
     }
     put_references(&json, text);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 

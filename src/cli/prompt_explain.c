@@ -116,11 +116,6 @@ static pb_status put_all(pb_string *out, const pb_dataset_options *o)
 pb_status prompt_explain(const pb_cli *cli, const pb_dataset_options *o)
 {
     pb_string text = {0};
-    pb_status status;
 
-    PB_TRY_GOTO(status, put_all(&text, o), done);
-    PB_TRY_GOTO(status, cli_print_lines(cli, text.data), done);
-done:
-    pb_string_clear(&text);
-    return status;
+    return cli_print_lines(cli, put_all(&text, o), &text);
 }

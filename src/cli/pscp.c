@@ -18,7 +18,7 @@ static const pb_option options[] = {
     {.name = "c-p", .fields = pb_pscp_fields, .key = "c_p"},
     {.name = "c-f", .fields = pb_pscp_fields, .key = "c_f"},
     {.name = "c-m", .fields = pb_pscp_fields, .key = "c_m"},
-    {.name = "json", .kind = PB_OPTION_FLAG, .help = "print one JSON object"},
+    PB_CLI_FLAG("json", "print one JSON object"),
     PB_OPTION_END,
 };
 
@@ -64,12 +64,10 @@ static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_
 static pb_status put_json(const pb_pscp_row *rows, int64_t count, const pb_pscp_params *params,
                           pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_array(&json, "methods", PB_JSON_INLINE);
     PB_TRY(put_rows(rows, count, params, NULL, &json));
-    pb_json_end(&json);
     pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
@@ -104,13 +102,9 @@ static pb_status run(pb_cli *cli)
     pb_cli_overlay(cli, pb_pscp_fields, &params);
     PB_TRY(pb_pscp_check(&params));
     PB_TRY(pb_pscp_read(pb_cli_argument(cli, 0), &rows, &count));
-    PB_TRY_GOTO(status,
-                pb_cli_flag(cli, "json") ? put_json(rows, count, &params, &text)
-                                         : put_text(rows, count, &params, pb_cli_width(cli), &text),
-                out);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), out);
-out:
-    pb_string_clear(&text);
+    status = pb_cli_flag(cli, "json") ? put_json(rows, count, &params, &text)
+                                      : put_text(rows, count, &params, pb_cli_width(cli), &text);
+    status = cli_print_made(cli, status, &text);
     pb_pscp_rows_free(rows, count);
     return status;
 }

@@ -16,27 +16,17 @@ static const char *const formats[] = {"text", "csv", "json", NULL};
 static const char *const pairs[] = {"best", "all", "none", NULL};
 
 static const pb_option options[] = {
-    {.name     = "format",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "text|csv|json",
-     .fallback = "text",
-     .choices  = formats,
-     .help     = "tables for people, one long CSV table, or one JSON object"},
+    PB_CLI_CHOICE("format", "text|csv|json", "text", formats,
+                  "tables for people, one long CSV table, or one JSON object"),
     {.name   = "output",
      .letter = 'o',
      .kind   = PB_OPTION_TEXT,
      .value  = "PATH",
      .help   = "write to a file instead of standard output"},
-    {.name     = "pairs",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "best|all|none",
-     .fallback = "best",
-     .choices  = pairs,
-     .help     = "paired tests in the text: of the best method, all, or none"},
-    {.name = "digest",
-     .kind = PB_OPTION_FLAG,
-     .help = "print only one hash over everything but timings"},
-    {.name = "json", .kind = PB_OPTION_FLAG, .help = "the same as --format json"},
+    PB_CLI_CHOICE("pairs", "best|all|none", "best", pairs,
+                  "paired tests in the text: of the best method, all, or none"),
+    PB_CLI_FLAG("digest", "print only one hash over everything but timings"),
+    PB_CLI_FLAG("json", "the same as --format json"),
     PB_OPTION_END,
 };
 
@@ -48,10 +38,8 @@ static pb_status put_digest(const pb_results *results, bool json, pb_string *out
     if (!json) {
         return pb_string_printf(out, "%s\n", digest);
     }
-    pb_json writer = pb_json_begin(out, 0);
-    pb_json_put_object(&writer, NULL, PB_JSON_INLINE);
+    pb_json writer = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_text(&writer, "digest", digest);
-    pb_json_end(&writer);
     return pb_json_finish(&writer, "\n");
 }
 

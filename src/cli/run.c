@@ -12,17 +12,12 @@ static const pb_option options[] = {
      .kind   = PB_OPTION_TEXT,
      .value  = "DIR",
      .help   = "folder of the results; default: run.output, else results/<sweep>"},
-    {.name = "keep-going",
-     .kind = PB_OPTION_FLAG,
-     .help = "cells that cannot run are recorded as failed, and the others run"},
-    {.name = "retry-failed", .kind = PB_OPTION_FLAG, .help = "run failed cells again"},
-    {.name = "fresh",
-     .kind = PB_OPTION_FLAG,
-     .help = "run every cell again, even those with results"},
-    {.name = "no-cache",
-     .kind = PB_OPTION_FLAG,
-     .help = "keep no tokens of data sets; default: run.cache, else $PB_CACHE, else DIR/tokens"},
-    {.name = "help-config", .kind = PB_OPTION_FLAG, .help = "print every key of the configuration"},
+    PB_CLI_FLAG("keep-going", "cells that cannot run are recorded as failed, and the others run"),
+    PB_CLI_FLAG("retry-failed", "run failed cells again"),
+    PB_CLI_FLAG("fresh", "run every cell again, even those with results"),
+    PB_CLI_FLAG("no-cache",
+                "keep no tokens of data sets; default: run.cache, else $PB_CACHE, else DIR/tokens"),
+    PB_CLI_FLAG("help-config", "print every key of the configuration"),
     PB_OPTION_END,
 };
 
@@ -41,14 +36,11 @@ static pb_status write_report(const pb_cli *cli, const pb_results *results, cons
 
 static pb_status show(void *context, const pb_results *results, const char *path)
 {
-    pb_string text   = {0};
-    pb_status status = write_report(context, results, path, &text);
-    if (status == PB_OK) {
-        pb_log_settle();
-        status = pb_cli_print(context, text.data);
-    }
-    pb_string_clear(&text);
-    return status;
+    pb_string text = {0};
+    pb_status made = write_report(context, results, path, &text);
+
+    pb_log_settle();
+    return cli_print_made(context, made, &text);
 }
 
 static pb_status run_sweep(pb_cli *cli)

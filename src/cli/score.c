@@ -15,7 +15,7 @@
 #include <math.h>
 
 static const pb_option options[] = {
-    {.name = "json", .kind = PB_OPTION_FLAG, .help = "the output is JSON; it always is"},
+    PB_CLI_FLAG("json", "the output is JSON; it always is"),
     PB_OPTION_END,
 };
 
@@ -186,9 +186,8 @@ static void put_value(pb_json *json, const char *name, double value)
 
 static pb_status put_result(const pb_metric_result *r, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     for (int64_t i = 0; i < r->count; i++) {
         const pb_metric_value *v = &r->values[i];
         if (v->is_count) {
@@ -200,7 +199,6 @@ static pb_status put_result(const pb_metric_result *r, pb_string *out)
     put_value(&json, "main", r->main);
     put_value(&json, "main_low", r->main_low);
     put_value(&json, "main_high", r->main_high);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -213,10 +211,8 @@ static pb_status score(const pb_cli *cli, const job *j, const pb_config_list *la
 
     PB_TRY_GOTO(status, make_columns(j, &c), done);
     PB_TRY_GOTO(status, score_columns(j, &c, labels, dataset_config_protocol(cli), &result), done);
-    PB_TRY_GOTO(status, put_result(&result, &text), done);
-    PB_TRY_GOTO(status, pb_cli_print(cli, text.data), done);
+    status = cli_print_made(cli, put_result(&result, &text), &text);
 done:
-    pb_string_clear(&text);
     clear_columns(&c);
     pb_metric_result_clear(&result);
     return status;

@@ -13,19 +13,9 @@
 #include <string.h>
 
 const pb_option session_options[] = {
-    {.name     = "model",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "DIR",
-     .required = true,
-     .help     = "checkpoint in Hugging Face layout"},
-    {.name  = "adapter",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "adapter as HF PEFT saves it"},
-    {.name  = "init",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "the adapter's trainable tensors by name, safetensors"},
+    PB_CLI_NEEDED("model", "DIR", "checkpoint in Hugging Face layout"),
+    PB_CLI_TEXT("adapter", "DIR", NULL, "adapter as HF PEFT saves it"),
+    PB_CLI_TEXT("init", "FILE", NULL, "the adapter's trainable tensors by name, safetensors"),
     PB_OPTION_END,
 };
 
@@ -144,7 +134,7 @@ static pb_status open_tokenizer(const char *directory, session *s)
     return PB_OK;
 }
 
-static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, session *s)
+pb_status session_open_backend(const pb_cli *cli, session *s)
 {
     const char *device = NULL;
     int number         = 0;
@@ -152,7 +142,12 @@ static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &s->backend));
     pb_backend_warn(s->backend);
     pb_processors_report(pb_backend_threads(s->backend), pb_cli_int(cli, "threads") == 0);
-    PB_TRY(pb_backend_use_dtype(s->backend, pb_cli_dtype(cli)));
+    return pb_backend_use_dtype(s->backend, pb_cli_dtype(cli));
+}
+
+static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, session *s)
+{
+    PB_TRY(session_open_backend(cli, s));
     PB_TRY(
         pb_model_open(pb_cli_text(cli, "model"), NULL, pb_backend_threads(s->backend), &s->model));
     PB_TRY(open_tokenizer(pb_cli_text(cli, "model"), s));

@@ -32,7 +32,9 @@ extern const pb_option session_options[]; /* --model --adapter --init */
  * training. */
 pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed,
                        session *s) PB_MUST_USE;
-/* Creates the method from the group `method` of s->config, with --set applied. */
+/* The backend that the common options name, with a word on what slows it down. */
+pb_status session_open_backend(const pb_cli *cli, session *s) PB_MUST_USE;
+/* Creates the method fromthe group `method` of s->config, with --set applied. */
 pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *s) PB_MUST_USE;
 /* Weights and network over the model and the method. */
 pb_status session_create_network(session *s) PB_MUST_USE;

@@ -12,7 +12,7 @@
 #include <math.h>
 
 static const pb_option options[] = {
-    {.name = "json", .kind = PB_OPTION_FLAG, .help = "print one JSON object"},
+    PB_CLI_FLAG("json", "print one JSON object"),
     PB_OPTION_END,
 };
 
@@ -52,9 +52,8 @@ static void put_running(pb_json *json, const pb_running *r)
 
 static pb_status put_json(const pb_sweep_progress *p, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_text(&json, "sweep", p->name != NULL ? p->name : "");
     pb_json_put_int(&json, "cells", p->cells);
     pb_json_put_int(&json, "done", p->done);
@@ -74,7 +73,6 @@ static pb_status put_json(const pb_sweep_progress *p, pb_string *out)
     for (int64_t i = 0; i < p->running.count; i++) {
         put_running(&json, &p->running.items[i]);
     }
-    pb_json_end(&json);
     pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
@@ -159,12 +157,8 @@ static pb_status run(pb_cli *cli)
         return PB_OK;
     }
     PB_TRY(pb_sweep_progress_read(pb_cli_argument(cli, 0), &progress));
-    PB_TRY_GOTO(status,
-                pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text),
-                out);
-    PB_TRY_GOTO(status, cli_print_facts(cli, text.data), out);
-out:
-    pb_string_clear(&text);
+    status = pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text);
+    status = cli_print_facts(cli, status, &text);
     pb_sweep_progress_clear(&progress);
     return status;
 }

@@ -13,40 +13,20 @@
 #include <stdio.h>
 
 static const pb_option options[] = {
-    {.name     = "model",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "DIR",
-     .required = true,
-     .help     = "checkpoint in Hugging Face layout, or a folder with its tokenizer"},
-    {.name = "special",
-     .kind = PB_OPTION_FLAG,
-     .help = "add the special tokens of the tokenizer's post-processor"},
-    {.name = "decode", .kind = PB_OPTION_FLAG, .help = "from ids to text"},
-    {.name = "json-lines",
-     .kind = PB_OPTION_FLAG,
-     .help = "input and output are JSON lines (always the case; the option is optional)"},
-    {.name = "bench",
-     .kind = PB_OPTION_FLAG,
-     .help = "measure the speed of encoding, on one thread and on --threads; reads no input"},
-    {.name  = "text",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "with --bench: the text; default: 20 MB of synthetic prose, code and scripts"},
-    {.name     = "threads",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "0",
-     .minimum  = 0,
-     .maximum  = 4096,
-     .help     = "with --bench: threads of the second run, 0: one per processor"},
-    {.name     = "seed",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "42",
-     .minimum  = 0,
-     .maximum  = 1e15,
-     .help     = "with --bench: seed of the synthetic text"},
-    {.name = "json", .kind = PB_OPTION_FLAG, .help = "with --bench: JSON lines"},
+    PB_CLI_NEEDED("model", "DIR",
+                  "checkpoint in Hugging Face layout, or a folder with its tokenizer"),
+    PB_CLI_FLAG("special", "add the special tokens of the tokenizer's post-processor"),
+    PB_CLI_FLAG("decode", "from ids to text"),
+    PB_CLI_FLAG("json-lines",
+                "input and output are JSON lines (always the case; the option is optional)"),
+    PB_CLI_FLAG("bench",
+                "measure the speed of encoding, on one thread and on --threads; reads no input"),
+    PB_CLI_TEXT("text", "FILE", NULL,
+                "with --bench: the text; default: 20 MB of synthetic prose, code and scripts"),
+    PB_CLI_INT("threads", "N", "0", 0, 4096,
+               "with --bench: threads of the second run, 0: one per processor"),
+    PB_CLI_INT("seed", "N", "42", 0, 1e15, "with --bench: seed of the synthetic text"),
+    PB_CLI_FLAG("json", "with --bench: JSON lines"),
     PB_OPTION_END,
 };
 
@@ -68,13 +48,11 @@ static pb_status encode(job *j, const json_t *row)
     j->ids.count = 0;
     PB_TRY(pb_tokenizer_encode(j->tokenizer, json_string_value(text), json_string_length(text),
                                j->special, &j->ids));
-    pb_json json = pb_json_begin(&j->line, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(&j->line, PB_JSON_INLINE, 0);
     pb_json_put_array(&json, "ids", PB_JSON_INLINE);
     for (int64_t i = 0; i < j->ids.count; i++) {
         pb_json_put_int(&json, NULL, j->ids.items[i]);
     }
-    pb_json_end(&json);
     pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
@@ -107,10 +85,8 @@ static pb_status decode(job *j, const json_t *row)
     j->text.length = 0;
     PB_TRY(read_ids(j, row));
     PB_TRY(pb_tokenizer_decode(j->tokenizer, j->ids.items, j->ids.count, false, &j->text));
-    pb_json json = pb_json_begin(&j->line, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(&j->line, PB_JSON_INLINE, 0);
     pb_json_put_bytes(&json, "text", j->text.data, j->text.length);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 

@@ -13,16 +13,12 @@
 #include <stdio.h>
 
 static const pb_option options[] = {
-    {.name  = "method",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE.cfg",
-     .help  = "a new adapter from the group method of this file; its group train counts too"},
-    {.name     = "batches",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "FILE.jsonl",
-     .required = true,
-     .help = "rows {\"input_ids\", \"labels\"}, used in file order, wrapping around at the end; "
-             "padding that \"attention_mask\" marks is cut"},
+    PB_CLI_TEXT("method", "FILE.cfg", NULL,
+                "a new adapter from the group method of this file; its group train counts too"),
+    PB_CLI_NEEDED(
+        "batches", "FILE.jsonl",
+        "rows {\"input_ids\", \"labels\"}, used in file order, wrapping around at the end; "
+        "padding that \"attention_mask\" marks is cut"),
     {.name     = "steps",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -40,18 +36,9 @@ static const pb_option options[] = {
     {.name = "decay-all", .fields = pb_train_fields, .key = "decay_all"},
     {.name = "warmup-ratio", .fields = pb_train_fields, .key = "warmup_ratio"},
     {.name = "clip", .fields = pb_train_fields, .key = "clip"},
-    {.name  = "dump-grads",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "write the first step's gradients, before clipping"},
-    {.name  = "dump-final",
-     .kind  = PB_OPTION_TEXT,
-     .value = "FILE",
-     .help  = "write the trained tensors by name"},
-    {.name  = "save",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "write an HF adapter (full: a checkpoint)"},
+    PB_CLI_TEXT("dump-grads", "FILE", NULL, "write the first step's gradients, before clipping"),
+    PB_CLI_TEXT("dump-final", "FILE", NULL, "write the trained tensors by name"),
+    PB_CLI_TEXT("save", "DIR", NULL, "write an HF adapter (full: a checkpoint)"),
     PB_OPTION_END,
 };
 
@@ -71,8 +58,7 @@ static pb_status on_gradients(void *opaque, int64_t step)
 
 static pb_status put_step(const pb_train_step *s, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_int(&json, "step", s->step - 1);
     pb_json_put_number(&json, "loss", s->loss, PB_JSON_EXACT);
     pb_json_put_number(&json, "lr", s->lr, PB_JSON_EXACT);
@@ -80,7 +66,6 @@ static pb_status put_step(const pb_train_step *s, pb_string *out)
     pb_json_put_int(&json, "tokens", s->tokens);
     pb_json_put_int(&json, "label_tokens", s->label_tokens);
     pb_json_put_fixed(&json, "seconds", s->seconds, 6);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -88,12 +73,8 @@ static pb_status on_step(void *opaque, const pb_train_step *s)
 {
     const context *c = opaque;
     pb_string line   = {0};
-    pb_status status = PB_OK;
-    PB_TRY_GOTO(status, put_step(s, &line), done);
-    PB_TRY_GOTO(status, pb_cli_print(c->cli, line.data), done);
-done:
-    pb_string_clear(&line);
-    return status;
+
+    return cli_print_made(c->cli, put_step(s, &line), &line);
 }
 
 /* Logs which keys the group `train` of the method's file sets. */

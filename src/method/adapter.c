@@ -298,14 +298,12 @@ pb_status pb_method_load_values(const char *directory, const char *values, const
 
 static pb_status compose_json(const pb_method *m, pb_string *text)
 {
-    pb_json json = pb_json_begin(text, 1);
-    pb_json_put_object(&json, NULL, PB_JSON_LINES);
+    pb_json json = pb_json_begin(text, PB_JSON_LINES, 1);
     pb_json_put_text(&json, "peft_type", m->ops->peft_type);
     pb_json_put_text(&json, "task_type", "CAUSAL_LM");
     pb_json_put_bool(&json, "inference_mode", true);
     pb_json_put_text(&json, "base_model_name_or_path", pb_model_directory(m->model));
     m->ops->adapter_config_write(m, &json);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 

@@ -71,9 +71,8 @@ static void put_entry(pb_json *json, const pb_named_tensor *t, int64_t begin)
 static pb_status build_header(const pb_named_tensor *tensors, int64_t count, const char *format,
                               pb_string *header)
 {
-    pb_json json  = pb_json_begin(header, 0);
+    pb_json json  = pb_json_begin(header, PB_JSON_COMPACT, 0);
     int64_t begin = 0;
-    pb_json_put_object(&json, NULL, PB_JSON_COMPACT);
     if (format != NULL) {
         pb_json_put_object(&json, "__metadata__", PB_JSON_COMPACT);
         pb_json_put_text(&json, "format", format);
@@ -83,7 +82,6 @@ static pb_status build_header(const pb_named_tensor *tensors, int64_t count, con
         put_entry(&json, &tensors[i], begin);
         begin += (int64_t)pb_tensor_bytes(&tensors[i].tensor);
     }
-    pb_json_end(&json);
     PB_TRY(pb_json_finish(&json, ""));
     while (header->length % SIZE_BYTES != 0) {
         PB_TRY(pb_string_puts(header, " "));

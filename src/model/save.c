@@ -144,8 +144,7 @@ static void put_scales(pb_json *json, const pb_model_config *c)
 static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_string *text)
 {
     const pb_family *f = c->family;
-    pb_json json       = pb_json_begin(text, 2);
-    pb_json_put_object(&json, NULL, PB_JSON_LINES);
+    pb_json json       = pb_json_begin(text, PB_JSON_LINES, 2);
     pb_json_put_array(&json, "architectures", PB_JSON_INLINE);
     pb_json_put_text(&json, NULL, f->architecture);
     pb_json_end(&json);
@@ -161,7 +160,6 @@ static pb_status build_config(const pb_model_config *c, pb_dtype dtype, pb_strin
                      dtype == PB_DTYPE_BF16  ? "bfloat16"
                      : dtype == PB_DTYPE_F16 ? "float16"
                                              : "float32");
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 

@@ -63,7 +63,6 @@ static pb_status check_name(const char *name)
     pb_status status;
     PB_TRY_GOTO(status, pb_string_json(&shown, name, length), done);
     status = PB_FAIL(PB_ERR_CONFIG, "the name %s is not valid UTF-8; rename it", shown.data);
-    goto done;
 done:
     pb_string_clear(&shown);
     return status;
@@ -76,11 +75,10 @@ static const char *or_empty(const char *text)
 
 static pb_status compose(const pb_plan *plan, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
 
     PB_TRY(check_name(or_empty(plan->name)));
     PB_TRY(check_name(or_empty(plan->protocol)));
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_int(&json, "schema", PB_RESULTS_SCHEMA);
     pb_json_put_text(&json, "sweep", or_empty(plan->name));
     pb_json_put_text(&json, "protocol", or_empty(plan->protocol));
@@ -99,7 +97,6 @@ static pb_status compose(const pb_plan *plan, pb_string *out)
         pb_json_put_text(&json, "config_hash", key->config_hash);
         pb_json_end(&json);
     }
-    pb_json_end(&json);
     pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }

@@ -199,9 +199,8 @@ static void put_cells(pb_json *json, const summary *all)
 static pb_status put_all(const summary *all, const pb_results *results,
                          const pb_report_options *options, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 1);
+    pb_json json = pb_json_begin(out, PB_JSON_LINES, 1);
 
-    pb_json_put_object(&json, NULL, PB_JSON_LINES);
     if (options != NULL && options->path != NULL) {
         put_text(&json, "path", options->path);
     }
@@ -216,7 +215,6 @@ static pb_status put_all(const summary *all, const pb_results *results,
     put_incomplete(results, true, &json);
     put_incomplete(results, false, &json);
     put_missing(results, &json);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 

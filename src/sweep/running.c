@@ -76,9 +76,8 @@ out:
 
 static pb_status compose(const pb_running *r, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_int(&json, "rank", r->rank);
     pb_json_put_int(&json, "process", r->process);
     pb_json_put_text(&json, "host", r->host);
@@ -93,7 +92,6 @@ static pb_status compose(const pb_running *r, pb_string *out)
     pb_json_put_number(&json, "seconds_left", r->seconds_left, PB_JSON_EXACT);
     pb_json_put_number(&json, "begun", r->begun, PB_JSON_EXACT);
     pb_json_put_number(&json, "written", r->written, PB_JSON_EXACT);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 

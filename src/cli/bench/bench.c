@@ -12,7 +12,6 @@
 #include "pb/json.h"
 #include "pb/kernels.h"
 #include "pb/memory.h"
-#include "pb/processors.h"
 #include "pb/train.h"
 #include "pb/usage.h"
 
@@ -22,51 +21,15 @@
 #include <string.h>
 
 static const pb_option options[] = {
-    {.name  = "model",
-     .kind  = PB_OPTION_TEXT,
-     .value = "DIR",
-     .help  = "a checkpoint instead of a shape"},
-    {.name = "load",
-     .kind = PB_OPTION_FLAG,
-     .help = "measure how fast the checkpoint is opened, instead of training"},
-    {.name     = "shape",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "SHAPE",
-     .fallback = "40m",
-     .help     = "a name, or keys as in layers=8,width=512; see below"},
-    {.name     = "method",
-     .kind     = PB_OPTION_TEXT,
-     .value    = "NAME",
-     .fallback = "lora",
-     .help     = "name of a method"},
-    {.name     = "steps",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "8",
-     .minimum  = 2,
-     .maximum  = 100000,
-     .help     = "timed steps and forward passes, after two untimed ones"},
-    {.name     = "batch",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "4",
-     .minimum  = 1,
-     .maximum  = 65536,
-     .help     = "rows per step"},
-    {.name     = "prompt",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "128",
-     .minimum  = 1,
-     .maximum  = 1048576,
-     .help     = "prompt tokens per row"},
-    {.name     = "answer",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .fallback = "8",
-     .minimum  = 1,
-     .maximum  = 1048576,
-     .help     = "answer tokens per row"},
+    PB_CLI_TEXT("model", "DIR", NULL, "a checkpoint instead of a shape"),
+    PB_CLI_FLAG("load", "measure how fast the checkpoint is opened, instead of training"),
+    PB_CLI_TEXT("shape", "SHAPE", "40m", "a name, or keys as in layers=8,width=512; see below"),
+    PB_CLI_TEXT("method", "NAME", "lora", "name of a method"),
+    PB_CLI_INT("steps", "N", "8", 2, 100000,
+               "timed steps and forward passes, after two untimed ones"),
+    PB_CLI_INT("batch", "N", "4", 1, 65536, "rows per step"),
+    PB_CLI_INT("prompt", "N", "128", 1, 1048576, "prompt tokens per row"),
+    PB_CLI_INT("answer", "N", "8", 1, 1048576, "answer tokens per row"),
     PB_OPTION_END,
 };
 
@@ -138,8 +101,7 @@ static figures summarise(const session *s, const sample_stats *stats, pb_backend
 
 static pb_status put_json(const figures *f, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_text(&json, "method", f->method);
     pb_json_put_int(&json, "parameters", f->parameters);
     pb_json_put_int(&json, "trainable", f->trainable);
@@ -157,7 +119,6 @@ static pb_status put_json(const figures *f, pb_string *out)
     pb_json_put_fixed(&json, "peak_gflops", f->peak_gflops, 2);
     pb_json_put_fixed(&json, "peak_mb", f->peak_mb, 1);
     pb_json_put_text(&json, "backend", f->backend);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -187,13 +148,9 @@ static pb_status put_text(const figures *f, pb_string *out)
 static pb_status print_result(const pb_cli *cli, const figures *f)
 {
     pb_string text = {0};
-    pb_status status;
+    pb_status made = pb_cli_flag(cli, "json") ? put_json(f, &text) : put_text(f, &text);
 
-    PB_TRY_GOTO(status, pb_cli_flag(cli, "json") ? put_json(f, &text) : put_text(f, &text), done);
-    PB_TRY_GOTO(status, cli_print_facts(cli, text.data), done);
-done:
-    pb_string_clear(&text);
-    return status;
+    return cli_print_facts(cli, made, &text);
 }
 
 /* The method as a configuration, for --set to change. */
@@ -212,14 +169,9 @@ static pb_status open_config(const pb_cli *cli, session *s)
 
 static pb_status open_bench(const pb_cli *cli, session *s)
 {
-    const char *device = NULL;
-    int number         = 0;
-    uint64_t seed      = (uint64_t)pb_cli_int(cli, "seed");
-    PB_TRY(pb_cli_device(cli, &device, &number));
-    PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &s->backend));
-    pb_backend_warn(s->backend);
-    pb_processors_report(pb_backend_threads(s->backend), pb_cli_int(cli, "threads") == 0);
-    PB_TRY(pb_backend_use_dtype(s->backend, pb_cli_dtype(cli)));
+    uint64_t seed = (uint64_t)pb_cli_int(cli, "seed");
+
+    PB_TRY(session_open_backend(cli, s));
     if (pb_cli_text(cli, "model") != NULL) {
         if (pb_cli_given(cli, "shape")) {
             return PB_FAIL(PB_ERR_USAGE, "bench: --model and --shape exclude each other");

@@ -74,15 +74,13 @@ typedef struct load_figures {
 
 static pb_status put_json(const load_figures *f, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_int(&json, "bytes", (int64_t)f->bytes);
     pb_json_put_int(&json, "threads", f->threads);
     pb_json_put_fixed(&json, "seconds", f->seconds, 6);
     pb_json_put_fixed(&json, "gb_per_second", f->rate / GIGA, 3);
     pb_json_put_fixed(&json, "copy_gb_per_second", f->copy / GIGA, 3);
     pb_json_put_fixed(&json, "share_of_copy", f->rate / f->copy, 4);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -112,9 +110,5 @@ pb_status bench_load(const pb_cli *cli)
     PB_TRY(time_copy(figures.threads, &figures.copy));
     figures.rate = (double)figures.bytes / figures.seconds;
     status       = pb_cli_flag(cli, "json") ? put_json(&figures, &text) : put_text(&figures, &text);
-    if (status == PB_OK) {
-        status = cli_print_facts(cli, text.data);
-    }
-    pb_string_clear(&text);
-    return status;
+    return cli_print_facts(cli, status, &text);
 }

@@ -83,8 +83,7 @@ static pb_status shape_parts(char *text, named_shape *s)
 /* The shape as the config.json of its family. */
 static pb_status shape_json(const named_shape *s, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_array(&json, "architectures", PB_JSON_INLINE);
     pb_json_put_text(&json, NULL, s->architecture);
     pb_json_end(&json);
@@ -100,7 +99,6 @@ static pb_status shape_json(const named_shape *s, pb_string *out)
     pb_json_put_bool(&json, "tie_word_embeddings", s->tied);
     pb_json_put_null(&json, "bos_token_id");
     pb_json_put_null(&json, "eos_token_id");
-    pb_json_end(&json);
     return pb_json_finish(&json, "");
 }
 

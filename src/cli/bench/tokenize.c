@@ -135,16 +135,14 @@ static pb_status measure(const pb_tokenizer *t, rows *r, int threads, double *se
 static pb_status put_json(int64_t threads, int64_t ids, double seconds, const pb_string *text,
                           const rows *r, pb_string *out)
 {
-    pb_json json = pb_json_begin(out, 0);
+    pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
 
-    pb_json_put_object(&json, NULL, PB_JSON_INLINE);
     pb_json_put_int(&json, "threads", threads);
     pb_json_put_int(&json, "bytes", (int64_t)text->length);
     pb_json_put_int(&json, "rows", r->count);
     pb_json_put_int(&json, "ids", ids);
     pb_json_put_fixed(&json, "seconds", seconds, 6);
     pb_json_put_fixed(&json, "mb_per_s", (double)text->length / 1e6 / seconds, 2);
-    pb_json_end(&json);
     return pb_json_finish(&json, "\n");
 }
 
@@ -177,11 +175,8 @@ static pb_status report(const pb_cli *cli, const pb_tokenizer *t, const pb_strin
                         err_clear);
         }
     }
-    status = cli_print_facts(cli, out.data);
-
 err_clear:
-    pb_string_clear(&out);
-    return status;
+    return cli_print_facts(cli, status, &out);
 }
 
 pb_status bench_tokenize(const pb_cli *cli, const pb_tokenizer *t)

@@ -72,11 +72,10 @@ static void anything_else_is_refused_with_its_place(void **state)
 static void every_kind_of_member_is_written(void **state)
 {
     pb_string text = {0};
-    pb_json json   = pb_json_begin(&text, 2);
+    pb_json json   = pb_json_begin(&text, PB_JSON_LINES, 2);
     json_t *root   = NULL;
 
     (void)state;
-    pb_json_put_object(&json, NULL, PB_JSON_LINES);
     pb_json_put_text(&json, "te\"xt", "a\n\x01\xFF");
     pb_json_put_bytes(&json, "bytes", "a\0b", 3);
     pb_json_put_text(&json, "none", NULL);
@@ -102,7 +101,6 @@ static void every_kind_of_member_is_written(void **state)
     pb_json_end(&json);
     pb_json_end(&json);
     pb_json_put_array(&json, "empty", PB_JSON_LINES);
-    pb_json_end(&json);
     pb_json_end(&json);
     pb_json_end(&json);
     assert_int_equal(pb_json_finish(&json, "\n"), PB_OK);
@@ -133,14 +131,12 @@ static void the_first_failure_is_kept(void **state)
     (void)state;
     for (size_t room = 64; room < 700; room += 64) {
         pb_string text = {0};
-        pb_json json   = pb_json_begin(&text, 1);
         pb_memory_limit(before + room);
-        pb_json_put_array(&json, NULL, PB_JSON_LINES);
+        pb_json json = pb_json_begin_array(&text, PB_JSON_LINES, 1);
         for (int i = 0; i < 50; i++) {
             pb_json_put_int(&json, NULL, i);
             pb_json_put_text(&json, NULL, "a");
         }
-        pb_json_end(&json);
         pb_status status = pb_json_finish(&json, "");
         pb_memory_limit(0);
         failures += status != PB_OK;
