@@ -47,6 +47,7 @@ typedef struct pb_reserve_args {
     const pb_attention_plan *plan;
     int64_t norm_rows; /* most rows of a norm */
     int64_t factor;    /* most elements of a product's A */
+    int64_t weight;    /* and of a B that is not of the type of pb_backend_activation */
     int64_t inner;     /* longest sum of a product */
     bool narrow_types; /* some weights are BF16 or F16 */
 } pb_reserve_args;
@@ -73,6 +74,10 @@ typedef struct pb_backend_ops {
     pb_status (*page_begin)(pb_backend *be);      /* absent: a page needs no preparation … */
     pb_status (*page_end)(pb_backend *be);        /* … and is ready at once */
     pb_dtype (*activation)(const pb_backend *be); /* absent: F32 */
+    /* Seconds of work that the backend measures itself: forgotten; added to be->work. Absent: the
+     * fronts measure the time that a call takes. */
+    void (*work_reset)(pb_backend *be);
+    void (*work_collect)(pb_backend *be);
 #define PB_OPERATION(name, ...)
 #define PB_COMPOSED(name, ...) pb_status (*name)(pb_backend * be, __VA_ARGS__);
 #include "pb/operations.def"

@@ -13,7 +13,7 @@ typedef struct pb_backend_work {
 } pb_backend_work;
 
 void pb_backend_work_reset(pb_backend *be, bool timing);
-pb_backend_work pb_backend_work_get(const pb_backend *be);
+pb_backend_work pb_backend_work_get(pb_backend *be); /* waits for work that is timed */
 
 /* Bytes of device memory: held now, and the most since the peak was reset. Both are 0 where the
  * backend's memory is the host's, which pb/memory.h counts. Either result may be NULL. */

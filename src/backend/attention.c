@@ -30,7 +30,7 @@ static void count_work(pb_backend *be, const pb_attention_plan *plan, int produc
 {
     be->work.attention_flops +=
         2.0 * products * plan->pairs * (double)(plan->args.heads * plan->args.head_dim);
-    if (be->timing) {
+    if (host_times(be)) {
         be->work.attention_seconds += pb_clock_seconds() - start;
     }
 }
@@ -47,7 +47,7 @@ pb_status pb_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse, c
     if (q->shape[0] == 0) {
         return PB_OK;
     }
-    double start = be->timing ? pb_clock_seconds() : 0;
+    double start = host_times(be) ? pb_clock_seconds() : 0;
     PB_TRY(be->ops->attention_forward(be, out, lse, q, keys, values, plan));
     count_work(be, plan, 2, start);
     return PB_OK;
@@ -70,7 +70,7 @@ pb_status pb_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkeys,
     PB_TRY(check_matrix(op, "lse", lse, q->shape[0], plan->args.heads));
     PB_TRY(check_rows(be, op, "dkeys", dkeys, keys->shape[0], keys->shape[1]));
     PB_TRY(check_rows(be, op, "dvalues", dvalues, keys->shape[0], keys->shape[1]));
-    double start = be->timing ? pb_clock_seconds() : 0;
+    double start = host_times(be) ? pb_clock_seconds() : 0;
     PB_TRY(
         be->ops->attention_backward(be, dq, dkeys, dvalues, dout, out, lse, q, keys, values, plan));
     count_work(be, plan, 5, start);

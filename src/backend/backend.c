@@ -149,10 +149,16 @@ void pb_backend_work_reset(pb_backend *be, bool timing)
 {
     be->timing = timing;
     be->work   = (pb_backend_work){0};
+    if (be->ops->work_reset != NULL) {
+        be->ops->work_reset(be);
+    }
 }
 
-pb_backend_work pb_backend_work_get(const pb_backend *be)
+pb_backend_work pb_backend_work_get(pb_backend *be)
 {
+    if (be->ops->work_collect != NULL) {
+        be->ops->work_collect(be);
+    }
     return be->work;
 }
 

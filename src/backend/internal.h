@@ -30,6 +30,12 @@ static inline pb_dtype activation_of(const pb_backend *be)
     return be->ops->activation != NULL ? be->ops->activation(be) : PB_DTYPE_F32;
 }
 
+/* Whether fronts measure the seconds of work. */
+static inline bool host_times(const pb_backend *be)
+{
+    return be->timing && be->ops->work_collect == NULL;
+}
+
 #define PB_ENTRY(name, source) extern const pb_backend_ops backend_##name;
 #include "registry.def"
 

@@ -62,10 +62,10 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
     if (c->data == a->data || c->data == b->data) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: C and a factor share memory", op);
     }
-    double start = be->timing ? pb_clock_seconds() : 0;
+    double start = host_times(be) ? pb_clock_seconds() : 0;
     PB_TRY(be->ops->matmul(be, c, a, b, args));
     be->work.matmul_flops += 2.0 * (double)m * (double)n * (double)inner;
-    if (be->timing) {
+    if (host_times(be)) {
         be->work.matmul_seconds += pb_clock_seconds() - start;
     }
     return PB_OK;

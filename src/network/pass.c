@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+enum { LARGEST_RANK = 256 }; /* of a method whose factors are reserved for */
+
 static pb_status make_rope(pb_network *net, const pb_rope_config *rope, int64_t positions,
                            void **table)
 {
@@ -182,6 +184,20 @@ static bool has_narrow_weights(const pb_network *net)
     return false;
 }
 
+/* The most elements of a weight that products convert; factors of a method are smaller. */
+static int64_t largest_converted(const pb_network *net)
+{
+    pb_dtype act    = pb_backend_activation(net->backend);
+    int64_t largest = LARGEST_RANK * widest_factor(net->config);
+    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+        const pb_tensor *weight = &net->bindings[i].weight;
+        bool converted          = weight->ndim == 2 && weight->dtype != act;
+        largest =
+            converted && pb_tensor_count(weight) > largest ? pb_tensor_count(weight) : largest;
+    }
+    return largest;
+}
+
 pb_status network_reserve(pb_network *net, const pass *p)
 {
     int64_t rows   = p->shape.rows;
@@ -192,6 +208,7 @@ pb_status network_reserve(pb_network *net, const pass *p)
                           .plan         = layer_plan(net, p, 0),
                           .norm_rows    = rows * net->config->heads,
                           .factor       = rows * widest > head ? rows * widest : head,
+                          .weight       = largest_converted(net),
                           .inner        = widest > net->config->vocab ? widest : net->config->vocab,
                           .narrow_types = has_narrow_weights(net),
                       });

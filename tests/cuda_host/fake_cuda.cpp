@@ -35,7 +35,7 @@ struct CUevent_st {
 namespace
 {
 
-constexpr size_t ARENA = 1ull << 30;
+constexpr size_t ARENA = 1ull << 30, GAP = 256;
 char *arena;
 size_t used;
 int depth; /* of running work */
@@ -97,6 +97,15 @@ bool is_pinned(const void *p)
 {
     auto at = pinned.upper_bound((char *)p);
     return at != pinned.begin() && (--at, (char *)p < at->first + at->second);
+}
+void check_copy(const void *to, const void *from)
+{
+    for (const void *p : {to, from}) {
+        if (!is_device(p) && !is_pinned(p)) {
+            std::fprintf(stderr, "fake_cuda: asynchronous copy with memory that is not pinned\n");
+            std::abort();
+        }
+    }
 }
 CUstream_st *of(cudaStream_t s)
 {
@@ -183,13 +192,20 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     if (any_capture()) {
         return result(cudaErrorStreamCaptureUnsupported);
     }
-    size_t at = (used + 255) / 256 * 256 + 256;
-    if (at + bytes > ARENA) {
+    char *at = arena + GAP; /* the first gap that is wide enough */
+    for (const auto &b : blocks) {
+        if (at + bytes + GAP <= b.first) {
+            break;
+        }
+        at = arena + ((size_t)(b.first - arena) + b.second + 2 * GAP - 1) / GAP * GAP;
+    }
+    if (at + bytes > arena + ARENA) {
         return result(cudaErrorMemoryAllocation);
     }
-    *p                 = arena + at;
-    used               = (at + bytes + 4095) / 4096 * 4096;
-    blocks[arena + at] = bytes;
+    *p         = at;
+    blocks[at] = bytes;
+    size_t end = ((size_t)(at - arena) + bytes + 4095) / 4096 * 4096;
+    used       = end > used ? end : used;
     on_device access;
     std::memset(*p, 0xff, bytes); /* undefined contents are NaN */
     return cudaSuccess;
@@ -207,6 +223,25 @@ cudaError_t cudaFree(void *p)
     if (blocks.empty()) {
         used = 0;
     }
+    return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    CALL();
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
+{
+    CALL();
+    if (device != 0) {
+        return result(cudaErrorInvalidDevice);
+    }
+    *properties = {};
+    std::snprintf(properties->name, sizeof properties->name, "fake device");
+    properties->major               = 9;
+    properties->multiProcessorCount = 4;
+    properties->totalGlobalMem      = ARENA;
     return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t *f, size_t *t)
@@ -238,13 +273,22 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
                             cudaStream_t stream)
 {
     CALL();
-    for (const void *p : {(const void *)to, from}) {
-        if (!is_device(p) && !is_pinned(p)) {
-            std::fprintf(stderr, "fake_cuda: asynchronous copy with memory that is not pinned\n");
-            std::abort();
-        }
-    }
+    check_copy(to, from);
     return result(push(stream, [=] { std::memcpy(to, from, bytes); }));
+}
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                              size_t width, size_t height, cudaMemcpyKind, cudaStream_t stream)
+{
+    CALL();
+    if (width > to_pitch || width > from_pitch) {
+        return result(cudaErrorInvalidPitchValue);
+    }
+    check_copy(to, from);
+    return result(push(stream, [=] {
+        for (size_t row = 0; row < height; row++) {
+            std::memcpy((char *)to + row * to_pitch, (const char *)from + row * from_pitch, width);
+        }
+    }));
 }
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
 {
@@ -291,6 +335,19 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
     CALL();
     *e = new CUevent_st;
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    return cudaEventCreateWithFlags(e, 0);
+}
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
+{
+    CALL();
+    if (from->done < from->recorded || to->done < to->recorded) {
+        return result(cudaErrorNotReady);
+    }
+    *milliseconds = 1.0f;
     return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t e)
@@ -374,7 +431,11 @@ cudaError_t cudaGetLastError(void)
 }
 const char *cudaGetErrorName(cudaError_t e)
 {
-    return e == cudaSuccess ? "cudaSuccess" : "cudaErrorFake";
+    return e == cudaSuccess                 ? "cudaSuccess"
+           : e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
+           : e == cudaErrorInvalidValue     ? "cudaErrorInvalidValue"
+           : e == cudaErrorUnknown          ? "cudaErrorUnknown"
+                                            : "cudaError";
 }
 const char *cudaGetErrorString(cudaError_t e)
 {

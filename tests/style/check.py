@@ -55,7 +55,7 @@ HOMES = {
     r"libconfig\.h": ("config/",),
     r"(cblas|dnnl)\.h": ("backend/cpu/",),
     r"(cuda_runtime_api|cuda_bf16|cuda_fp16|cublasLt|cuda_host)\.h": ("backend/cuda/",),
-    r"omp\.h": ("backend/cpu/", "model/"),
+    r"omp\.h": ("backend/cpu/", "backend/cuda/", "model/"),
     r"openssl/.*": ("base/hash.c",),
     r"pcre2\.h": ("text/",),
     r"utf8proc\.h": ("text/",),

@@ -13,9 +13,12 @@
 #include <stddef.h>
 
 enum {
-    CUDA_PAGES     = 4,   /* pages that may be in flight */
-    CUDA_SENDS     = 8,   /* the same of cuda_send */
-    CUDA_ALIGNMENT = 256, /* bytes: of every block, and of the parts that cuda_bytes cuts */
+    CUDA_PAGES      = 4, /* pages that may be in flight */
+    CUDA_SENDS      = 8, /* the same of cuda_send */
+    CUDA_BUFFERS    = 2, /* pinned, for other copies */
+    CUDA_SPANS      = 512,
+    CUDA_FULL_PAGES = 16,
+    CUDA_ALIGNMENT  = 256, /* bytes: of every block, and of the parts that cuda_bytes cuts */
 };
 
 /* Device memory that grows to the largest need and stays. */
@@ -30,9 +33,9 @@ typedef struct cuda_ring {
     char *pinned; /* slots · bytes */
     char *device; /* bytes */
     size_t bytes;
-    int slots, slot;                /* of pinned memory; the one written last */
-    cudaEvent_t copied[CUDA_SENDS]; /* behind the copy of a slot */
-    uint64_t copied_at[CUDA_SENDS]; /* the post that came after it, see `posts` */
+    int slots, slot;                 /* of pinned memory; the one written last */
+    cudaEvent_t copied[CUDA_SENDS];  /* behind the copy of a slot */
+    uint64_t post_after[CUDA_SENDS]; /* the first post behind it; 0: no copy is under way */
 } cuda_ring;
 
 /* Numbers on their way to the host. */
@@ -43,33 +46,45 @@ typedef struct cuda_posting {
     uint64_t post; /* which one it is */
 } cuda_posting;
 
+/* The way between pageable host memory and the device. */
+typedef struct cuda_transfer {
+    char *pinned[CUDA_BUFFERS];
+    cudaEvent_t copied[CUDA_BUFFERS];
+    bool busy[CUDA_BUFFERS]; /* a copy was queued and not waited for */
+    size_t bytes;            /* of each */
+    int next;
+} cuda_transfer;
+
+/* Work between two events. */
+typedef struct cuda_span {
+    cudaEvent_t ends[2];
+    bool attention; /* else products */
+} cuda_span;
+
+typedef struct cuda_timer {
+    cuda_span spans[CUDA_SPANS]; /* the first `count` have been measured */
+    int count;
+} cuda_timer;
+
 typedef struct cuda_products cuda_products; /* blas.c */
-typedef struct cuda_memory
-    cuda_memory; /* elementwise.c: copies within device memory, any strides: between equal types
-                  * (I32 and F64 too), from F32, BF16 or F16 to F32 or BF16. cuda_copy (memory.c)
-                  * leaves these to it. */
-pb_status cuda_copy_device(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
-
-/* product.c: any product whose factors have one type, F32 or BF16; C may be F32 or BF16. No size,
- * stride or alignment is refused. cuda_matmul (blas.c) leaves to it what cuBLASLt does not take. */
-pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
-                       const pb_matmul_args *args) PB_MUST_USE;
-
-/* memory.c */
-typedef struct cuda_timers cuda_timers; /* timer.c */
+typedef struct cuda_memory cuda_memory;     /* memory.c */
 
 typedef struct cuda {
     pb_backend base; /* first: a pb_backend pointer is a cuda pointer */
     int device;
-    int major, minor, sms; /* compute capability, multiprocessors */
     cudaStream_t stream;
     cuda_memory *memory;
     cuda_products *products;
-    cuda_timers *timers;
+    cuda_timer timer;
     cuda_block scratch;
+    cuda_transfer transfer;
     cuda_ring pages, sends;
-    size_t page_used; /* bytes of the page that is being filled */
-    plan_cut *cut;    /* host memory of plan.c */
+    size_t page_used, page_sent; /* bytes of the page: filled, and of them copied */
+    /* What the page had when it was enlarged; freed with it. */
+    cuda_block full[CUDA_FULL_PAGES];
+    int full_count;
+    size_t full_bytes;
+    plan_cut *cut; /* host memory of plan.c */
     cuda_plan plans[PB_PAGE_PLANS];
     cuda_posting posted[PB_SLOTS];
     uint64_t posts, taken; /* posts so far; the last of them that is known to be complete */
@@ -135,6 +150,16 @@ pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *fu
 #define PB_OPERATION(name, ...) pb_status cuda_##name(pb_backend *be, __VA_ARGS__) PB_MUST_USE;
 #include "pb/operations.def"
 
+/* elementwise.c: copies within device memory, any strides: between equal types (I32 and F64 too),
+ * from F32, BF16 or F16 to F32 or BF16. cuda_copy (transfer.c) leaves these to it. */
+pb_status cuda_copy_device(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
+
+/* product.c: any product whose factors have one type, F32 or BF16; C may be F32 or BF16. No size,
+ * stride or alignment is refused. cuda_matmul (blas.c) leaves to it what cuBLASLt does not take.
+ * Neither of these two may take scratch memory, where cuda_matmul holds converted factors. */
+pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
+                       const pb_matmul_args *args) PB_MUST_USE;
+
 /* memory.c */
 pb_status cuda_memory_open(cuda *c) PB_MUST_USE;
 void cuda_memory_close(cuda *c);
@@ -143,14 +168,23 @@ void cuda_free(pb_backend *be, void *data);
 /* Device memory that is not zeroed, counted and released as above; `what` names its kind in
  * messages. */
 pb_status cuda_memory_take(cuda *c, size_t bytes, const char *what, void **data) PB_MUST_USE;
-/* Whether all of a tensor lies in memory of this backend. */
-bool cuda_owns(const cuda *c, const pb_tensor *t);
+bool cuda_owns(const cuda *c, const void *data); /* else it is taken for host memory */
 void cuda_block_free(cuda *c, cuda_block *block);
 pb_status cuda_block_take(cuda *c, cuda_block *block, size_t bytes, const char *what,
                           void **data) PB_MUST_USE;
 
+/* transfer.c */
+pb_status cuda_transfer_reserve(cuda *c) PB_MUST_USE;
+void cuda_transfer_close(cuda *c);
+
+/* timer.c: nothing is measured unless timing is on */
+pb_status cuda_timer_begin(pb_backend *be, bool attention) PB_MUST_USE;
+pb_status cuda_timer_end(pb_backend *be) PB_MUST_USE;
+void cuda_timer_close(cuda *c);
+void cuda_work_reset(pb_backend *be);
+void cuda_work_collect(pb_backend *be);
+
 /* page.c */
-pb_status cuda_pages_open(cuda *c) PB_MUST_USE;
 void cuda_pages_close(cuda *c);
 pb_status cuda_pages_reserve(cuda *c) PB_MUST_USE; /* pages as large as the largest so far */
 pb_status cuda_page_begin(pb_backend *be) PB_MUST_USE;
@@ -163,5 +197,6 @@ pb_status cuda_take(pb_backend *be, int slot, double *values) PB_MUST_USE;
 /* blas.c */
 pb_status cuda_products_open(cuda *c) PB_MUST_USE;
 void cuda_products_close(cuda *c);
+size_t cuda_products_scratch(const cuda *c, const pb_reserve_args *args);
 /* "cuBLASLt 13.0.0" */
 const char *cuda_products_name(const cuda *c);

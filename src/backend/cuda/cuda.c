@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The CUDA backend: opening and describing a device, and its table. */
+#include "cuda.h"
+
+#include "pb/memory.h"
+
+#include <omp.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { MESSAGE = 512 };
+
+pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
+                    const char *format, ...)
+{
+    char what[MESSAGE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    (void)cudaGetLastError(); /* is reported here, and not again by the next launch */
+    return pb_error_set(code == cudaErrorMemoryAllocation ? PB_ERR_MEMORY : PB_ERR_LIBRARY, file,
+                        line, function, "cuda: %s: %s: %s", what, cudaGetErrorName(code),
+                        cudaGetErrorString(code));
+}
+
+/* Opening ------------------------------------------------------------------------------------- */
+
+/* PB_ERR_CONFIG where there is no driver or it shows no device. */
+static pb_status count_devices(int *count)
+{
+    int driver       = 0;
+    cudaError_t code = cudaGetDeviceCount(count);
+    if (code == cudaErrorNoDevice) {
+        (void)cudaGetLastError();
+        return PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
+    }
+    if (code == cudaErrorInsufficientDriver) {
+        (void)cudaGetLastError();
+        (void)cudaDriverGetVersion(&driver);
+        return driver == 0
+                   ? PB_FAIL(PB_ERR_CONFIG, "cuda: this machine has no NVIDIA driver")
+                   : PB_FAIL(PB_ERR_CONFIG,
+                             "cuda: the driver is for CUDA %d.%d and too old for this program, "
+                             "which needs %d.%d",
+                             driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                             CUDART_VERSION % 1000 / 10);
+    }
+    CUDA_TRY(code);
+    return *count > 0 ? PB_OK : PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
+}
+
+static pb_status open_device(cuda *c, int device)
+{
+    int count = 0;
+    struct cudaDeviceProp properties;
+    PB_TRY(count_devices(&count));
+    if (device >= count) {
+        return PB_FAIL(PB_ERR_CONFIG, "cuda: there is no device %d, the driver shows %d: cuda:0%s",
+                       device, count, count > 1 ? " and up" : "");
+    }
+    CUDA_TRY(cudaSetDevice(device));
+    CUDA_TRY(cudaGetDeviceProperties(&properties, device));
+    if (properties.major < 8) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "cuda: device %d, %s, has compute capability %d.%d; at least 8.0 is needed",
+                       device, properties.name, properties.major, properties.minor);
+    }
+    c->device = device;
+    CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
+    PB_TRY(cuda_memory_open(c));
+    PB_TRY(cuda_products_open(c));
+    (void)snprintf(c->base.describe, sizeof c->base.describe,
+                   "%.128s, compute capability %d.%d, %d multiprocessors, %s", properties.name,
+                   properties.major, properties.minor, properties.multiProcessorCount,
+                   cuda_products_name(c));
+    return PB_OK;
+}
+
+static void cuda_close(pb_backend *be);
+
+static pb_status cuda_open(int device, int threads, pb_backend **out)
+{
+    cuda *c = NULL;
+    PB_TRY(PB_ALLOC(c, 1));
+    c->base.ops      = &backend_cuda;
+    c->base.threads  = threads > 0 ? threads : omp_get_max_threads();
+    c->base.lag      = 1;
+    pb_status status = open_device(c, device);
+    if (status != PB_OK) {
+        cuda_close(&c->base);
+        return PB_FRAME(status);
+    }
+    *out = &c->base;
+    return PB_OK;
+}
+
+static void cuda_trim(pb_backend *be)
+{
+    cuda *c = cuda_of(be);
+    (void)cudaStreamSynchronize(c->stream); /* copies read pinned memory until then */
+    cuda_block_free(c, &c->scratch);
+    cuda_pages_close(c);
+    cuda_transfer_close(c);
+    cuda_timer_close(c);
+    plan_cut_free(c->cut);
+    c->cut = NULL;
+}
+
+static void cuda_close(pb_backend *be)
+{
+    cuda *c = cuda_of(be);
+    if (c->stream != NULL) {
+        cuda_trim(be);
+    }
+    cuda_products_close(c);
+    cuda_memory_close(c);
+    if (c->stream != NULL) {
+        (void)cudaStreamDestroy(c->stream);
+    }
+    pb_memory_free(c);
+}
+
+static pb_status cuda_sync(pb_backend *be)
+{
+    CUDA_TRY(cudaStreamSynchronize(cuda_of(be)->stream));
+    return PB_OK;
+}
+
+static pb_dtype cuda_activation(const pb_backend *be)
+{
+    return be->bf16 ? PB_DTYPE_BF16 : PB_DTYPE_F32;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static pb_status cuda_reserve(pb_backend *be, const pb_reserve_args *args)
+{
+    cuda *c      = cuda_of(be);
+    size_t bytes = cuda_products_scratch(c, args);
+    void *unused = NULL;
+    bytes        = larger(bytes, 1);
+    PB_TRY(cuda_pages_reserve(c));
+    PB_TRY(cuda_transfer_reserve(c));
+    return cuda_scratch(be, bytes, &unused);
+}
+
+const pb_backend_ops backend_cuda = {
+    .name         = "cuda",
+    .open         = cuda_open,
+    .close        = cuda_close,
+    .alloc        = cuda_alloc,
+    .free         = cuda_free,
+    .reserve      = cuda_reserve,
+    .trim         = cuda_trim,
+    .sync         = cuda_sync,
+    .page_begin   = cuda_page_begin,
+    .page_list    = cuda_page_list,
+    .page_plan    = cuda_page_plan,
+    .page_end     = cuda_page_end,
+    .post         = cuda_post,
+    .take         = cuda_take,
+    .activation   = cuda_activation,
+    .work_reset   = cuda_work_reset,
+    .work_collect = cuda_work_collect,
+#define PB_OPERATION(name, ...) .name = cuda_##name,
+#include "pb/operations.def"
+};
