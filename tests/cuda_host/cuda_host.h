@@ -128,6 +128,10 @@ template <typename T> static inline T __ldg(const T *p)
 {
     return *p;
 }
+static inline int __popc(unsigned x)
+{
+    return __builtin_popcount(x);
+}
 static inline unsigned __umulhi(unsigned a, unsigned b)
 {
     return (unsigned)(((uint64_t)a * b) >> 32);

@@ -103,6 +103,11 @@ static inline enum element element_of(const pb_tensor *t)
                                       : ELEMENT_F32;
 }
 
+static inline view view_of(const pb_tensor *t)
+{
+    return (view){.data = t->data, .stride = t->stride, .element = element_of(t)};
+}
+
 /* n · size, up to whole parts: what an array takes of scratch memory. */
 static inline size_t cuda_bytes(int64_t n, size_t size)
 {
@@ -159,6 +164,12 @@ pb_status cuda_copy_device(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
  * Neither of these two may take scratch memory, where cuda_matmul holds converted factors. */
 pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
                        const pb_matmul_args *args) PB_MUST_USE;
+
+/* sums.c: out [N] += sum over rows of a · b · row_scale, a [T, N]; b and row_scale [T] may be NULL.
+ * `parts`: cuda_column_sum_bytes of scratch memory. */
+size_t cuda_column_sum_bytes(int64_t rows, int64_t columns);
+pb_status cuda_column_sum(pb_backend *be, float *out, const pb_tensor *a, const pb_tensor *b,
+                          const float *row_scale, void *parts) PB_MUST_USE;
 
 /* memory.c */
 pb_status cuda_memory_open(cuda *c) PB_MUST_USE;

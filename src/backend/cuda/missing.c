@@ -23,28 +23,6 @@ pb_status cuda_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *
     return missing("axpy");
 }
 
-pb_status cuda_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
-                                 const pb_list *ids, float scale)
-{
-    (void)be;
-    (void)y;
-    (void)table;
-    (void)ids;
-    (void)scale;
-    return missing("embedding_forward");
-}
-
-pb_status cuda_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
-                                  const pb_list *ids, float scale)
-{
-    (void)be;
-    (void)dtable;
-    (void)dy;
-    (void)ids;
-    (void)scale;
-    return missing("embedding_backward");
-}
-
 pb_status cuda_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
     (void)be;
@@ -52,15 +30,6 @@ pb_status cuda_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb
     (void)x;
     (void)rows;
     return missing("gather");
-}
-
-pb_status cuda_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
-{
-    (void)be;
-    (void)y;
-    (void)x;
-    (void)rows;
-    return missing("scatter_add");
 }
 
 pb_status cuda_put_rows(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
@@ -197,33 +166,12 @@ pb_status cuda_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tenso
     return missing("column_scale_forward");
 }
 
-pb_status cuda_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dscale,
-                                     const pb_tensor *dy, const pb_tensor *x,
-                                     const pb_tensor *scale)
-{
-    (void)be;
-    (void)dx;
-    (void)dscale;
-    (void)dy;
-    (void)x;
-    (void)scale;
-    return missing("column_scale_backward");
-}
-
 pb_status cuda_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
 {
     (void)be;
     (void)y;
     (void)bias;
     return missing("bias_forward");
-}
-
-pb_status cuda_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy)
-{
-    (void)be;
-    (void)dbias;
-    (void)dy;
-    return missing("bias_backward");
 }
 
 pb_status cuda_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
@@ -235,66 +183,6 @@ pb_status cuda_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double 
     (void)p;
     (void)mask;
     return missing("dropout");
-}
-
-pb_status cuda_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
-                             const pb_list *targets, float grad_scale)
-{
-    (void)be;
-    (void)losses;
-    (void)logits;
-    (void)targets;
-    (void)grad_scale;
-    return missing("cross_entropy");
-}
-
-pb_status cuda_loss_sum(pb_backend *be, pb_tensor *sum, const pb_tensor *losses, double divisor,
-                        double factor)
-{
-    (void)be;
-    (void)sum;
-    (void)losses;
-    (void)divisor;
-    (void)factor;
-    return missing("loss_sum");
-}
-
-pb_status cuda_argmax(pb_backend *be, pb_tensor *indices, pb_tensor *largest,
-                      const pb_tensor *logits)
-{
-    (void)be;
-    (void)indices;
-    (void)largest;
-    (void)logits;
-    return missing("argmax");
-}
-
-pb_status cuda_sum_squares(pb_backend *be, pb_tensor *out, const pb_tensor *x)
-{
-    (void)be;
-    (void)out;
-    (void)x;
-    return missing("sum_squares");
-}
-
-pb_status cuda_clip(pb_backend *be, pb_tensor *x, const pb_tensor *numbers, double limit)
-{
-    (void)be;
-    (void)x;
-    (void)numbers;
-    (void)limit;
-    return missing("clip");
-}
-
-pb_status cuda_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count,
-                     pb_tensor *numbers, const pb_adamw_args *args)
-{
-    (void)be;
-    (void)tensors;
-    (void)count;
-    (void)numbers;
-    (void)args;
-    return missing("adamw");
 }
 
 pb_status cuda_copy_device(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
