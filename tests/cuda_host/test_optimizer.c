@@ -198,10 +198,84 @@ static void clipping_scales_columns_and_not_what_is_between(void **state)
     }
 }
 
+enum { PARTS = 200, WIDTH = 30, PITCH = 33 };
+
+/* Tensors of a step on one backend: PARTS vectors in a row, of which neighbours may share their
+ * factors, and a matrix with gaps between its rows; the result is all of their memory. */
+static void step_on(const char *name, double loss, float *result, double *numbers)
+{
+    enum { ROWS = 90, FLAT = PARTS * WIDTH, ALL = FLAT + ROWS * PITCH };
+    pb_backend *be = NULL;
+    pb_adamw_tensor tensors[PARTS + 1];
+    void *data[4];
+    void *sums           = NULL;
+    const double start[] = {loss, 4.0, 0.0};
+    assert_int_equal(pb_backend_open(name, 0, 1, &be), PB_OK);
+    for (int k = 0; k < 4; k++) {
+        random_floats(result, ALL, 1.0f, 3 + (unsigned)k);
+        for (int i = 0; k == 2 && i < ALL; i++) {
+            result[i] = fabsf(result[i]); /* squares */
+        }
+        pb_tensor from = pb_tensor_1d(result, PB_DTYPE_F32, ALL);
+        assert_int_equal(pb_backend_alloc(be, ALL * sizeof *result, &data[k]), PB_OK);
+        pb_tensor to = pb_tensor_1d(data[k], PB_DTYPE_F32, ALL);
+        assert_int_equal(pb_copy(be, &to, &from), PB_OK);
+    }
+    for (int i = 0; i <= PARTS; i++) {
+        pb_tensor t[4];
+        for (int k = 0; k < 4; k++) {
+            float *at   = (float *)data[k] + (i < PARTS ? i * WIDTH : FLAT);
+            t[k]        = i < PARTS ? pb_tensor_1d(at, PB_DTYPE_F32, WIDTH)
+                                    : pb_tensor_2d(at, PB_DTYPE_F32, ROWS, WIDTH);
+            t[k].stride = i < PARTS ? 1 : PITCH;
+        }
+        tensors[i] = (pb_adamw_tensor){.value        = t[0],
+                                       .first        = t[1],
+                                       .second       = t[2],
+                                       .grad         = t[3],
+                                       .rate         = i / 2 % 5 == 0 ? 1.0 : 1.0 / (1 + i / 2),
+                                       .weight_decay = 0.1};
+    }
+    pb_tensor host = pb_tensor_1d((void *)(uintptr_t)start, PB_DTYPE_F64, PB_NUMBERS);
+    assert_int_equal(pb_backend_alloc(be, sizeof start, &sums), PB_OK);
+    pb_tensor number   = pb_tensor_1d(sums, PB_DTYPE_F64, PB_NUMBERS);
+    pb_adamw_args args = options;
+    args.step          = 4;
+    args.clip          = 0.5;
+    assert_int_equal(pb_copy(be, &number, &host), PB_OK);
+    assert_int_equal(pb_adamw(be, tensors, PARTS + 1, &number, &args), PB_OK);
+    assert_int_equal(pb_post(be, 0, &number), PB_OK);
+    assert_int_equal(pb_take(be, 0, numbers), PB_OK);
+    for (int k = 0; k < 4; k++) {
+        pb_tensor to   = pb_tensor_1d(result + k * ALL, PB_DTYPE_F32, ALL);
+        pb_tensor from = pb_tensor_1d(data[k], PB_DTYPE_F32, ALL);
+        assert_int_equal(pb_copy(be, &to, &from), PB_OK);
+        pb_backend_free(be, data[k]);
+    }
+    pb_backend_free(be, sums);
+    pb_backend_close(be);
+}
+
+static void more_tensors_than_a_launch_takes_have_the_bits_of_the_cpu(void **state)
+{
+    static float got[4 * 10000], want[4 * 10000];
+    (void)state;
+    for (int bad = 0; bad < 2; bad++) {
+        double got_numbers[PB_NUMBERS];
+        double want_numbers[PB_NUMBERS];
+        step_on("cuda", bad ? NAN : 1.0, got, got_numbers);
+        step_on("cpu", bad ? NAN : 1.0, want, want_numbers);
+        assert_memory_equal(got, want, sizeof got);
+        assert_memory_equal(got_numbers, want_numbers, sizeof got_numbers);
+        assert_true(got_numbers[PB_NUMBER_BAD] == (bad ? 4.0 : 0.0));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adamw_has_the_bits_of_the_cpu),
+        cmocka_unit_test(more_tensors_than_a_launch_takes_have_the_bits_of_the_cpu),
         cmocka_unit_test(squares_are_summed_in_f64),
         cmocka_unit_test(clipping_scales_columns_and_not_what_is_between),
     };

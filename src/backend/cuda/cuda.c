@@ -143,7 +143,7 @@ static pb_status cuda_reserve(pb_backend *be, const pb_reserve_args *args)
     cuda *c      = cuda_of(be);
     size_t bytes = cuda_products_scratch(c, args);
     void *unused = NULL;
-    bytes        = larger(bytes, 1);
+    bytes        = larger(bytes, cuda_bytes(SQUARE_PARTS, sizeof(double)));
     PB_TRY(cuda_pages_reserve(c));
     PB_TRY(cuda_transfer_reserve(c));
     return cuda_scratch(be, bytes, &unused);
