@@ -87,7 +87,8 @@ typedef struct pb_backend_ops {
 #define PB_COMPOSED             PB_OPERATION
 #include "pb/operations.def"
 
-/* "cpu", or "auto": the best available. threads ≤ 0: all that the process may use. */
+/* "cpu", or "auto": the best available. A device below 0, -1 - n, is the one that process n of a
+ * node takes: n modulo the devices there are. threads ≤ 0: all that the process may use. */
 pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out) PB_MUST_USE;
 void pb_backend_close(pb_backend *be); /* accepts NULL */
 /* BF16: both factors of every pb_matmul are rounded to it, sums are F32, attention and all else
@@ -100,6 +101,7 @@ pb_dtype pb_backend_activation(const pb_backend *be);
 const char *pb_backend_name(const pb_backend *be);
 bool pb_backend_is_host(const pb_backend *be); /* operations take any host memory */
 int pb_backend_threads(const pb_backend *be);
+int pb_backend_devices(const pb_backend *be); /* that the process sees; 0: it needs none */
 /* One line: product library, its kernels, instruction sets, threads. */
 const char *pb_backend_describe(const pb_backend *be);
 void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; for once in a run */

@@ -62,7 +62,8 @@ const char *pb_cell_program(void);
 /* The size of a square product that keeps this number of threads busy, at least 768. */
 int64_t pb_cell_gemm_size(int threads);
 
-/* GFLOP/s of a square F32 product of this size on the backend: the median of five. */
+/* GFLOP/s of a square product of this size on the backend, of the type of its activations: the
+ * median of five. A device is given a size that keeps it busy instead. */
 pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops) PB_MUST_USE;
 
 /* Name and value pairs of host, processor, build and libraries. */

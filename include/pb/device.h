@@ -4,5 +4,7 @@
 
 #include "pb/status.h"
 
-/* "auto", a device of this build ("cpu") or one of several ("cuda:N") → backend and number. */
-pb_status pb_device_parse(const char *text, const char **backend, int *number) PB_MUST_USE;
+/* "auto", a device of this build ("cpu") or one of several ("cuda:N") → backend and number. Without
+ * a number the processes of a node share out the devices: -1 - node_rank, see pb_backend_open. */
+pb_status pb_device_parse(const char *text, int node_rank, const char **backend,
+                          int *number) PB_MUST_USE;

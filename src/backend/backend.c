@@ -6,24 +6,29 @@
 #include "pb/log.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-/* The last table of the registry that opens; the first error is that of the reference. */
+/* The last table of the registry that opens. PB_ERR_CONFIG says that this machine has no such
+ * device, which is remembered; any other error is one. */
 static pb_status open_best(int device, int threads, pb_backend **out)
 {
     const pb_backend_ops *const *all = pb_backend_registry();
+    char reason[DESCRIBE_SIZE]       = "";
     int count                        = 0;
     while (all[count] != NULL) {
         count++;
     }
     for (int i = count - 1; i > 0; i--) {
-        if (all[i]->open(device, threads, out) == PB_OK) {
-            return PB_OK;
+        pb_status status = all[i]->open(device, threads, out);
+        if (status == PB_OK || status != PB_ERR_CONFIG) {
+            return PB_FRAME(status);
         }
-        pb_log_debug("backend %s is not available: %s", all[i]->name, pb_error_message());
+        (void)snprintf(reason, sizeof reason, "%s", pb_error_message());
         pb_error_clear();
     }
     PB_TRY(all[0]->open(device, threads, out));
+    memcpy((*out)->absent, reason, sizeof reason);
     return PB_OK;
 }
 
@@ -130,6 +135,11 @@ int pb_backend_threads(const pb_backend *be)
     return be->threads;
 }
 
+int pb_backend_devices(const pb_backend *be)
+{
+    return be->devices;
+}
+
 const char *pb_backend_describe(const pb_backend *be)
 {
     return be->describe;
@@ -137,6 +147,9 @@ const char *pb_backend_describe(const pb_backend *be)
 
 void pb_backend_warn(const pb_backend *be)
 {
+    if (be->absent[0] != '\0') {
+        pb_log0_info("the CPU computes: %s", be->absent);
+    }
     if (be->note[0] != '\0') {
         pb_log0_info("%s", be->note);
     }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-pb_status pb_device_parse(const char *text, const char **backend, int *number)
+pb_status pb_device_parse(const char *text, int node_rank, const char **backend, int *number)
 {
     const pb_backend_ops *ops = NULL;
     const char *colon         = strchr(text, ':');
@@ -20,13 +20,13 @@ pb_status pb_device_parse(const char *text, const char **backend, int *number)
 
     if (strcmp(text, "auto") == 0) {
         *backend = "auto";
-        *number  = 0;
+        *number  = -1 - node_rank;
         return PB_OK;
     }
     (void)snprintf(word, sizeof word, "%.*s",
                    numbered ? (int)(colon - text) : pb_utf8_fit(text, sizeof word - 1), text);
     PB_TRY(pb_backend_find(word, &ops));
     *backend = ops->name;
-    *number  = numbered ? (int)strtol(colon + 1, NULL, 10) : 0;
+    *number  = numbered ? (int)strtol(colon + 1, NULL, 10) : -1 - node_rank;
     return PB_OK;
 }

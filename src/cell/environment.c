@@ -30,6 +30,14 @@ static pb_status find_peak(pb_cell_env *env)
     pb_kernels_get(&kernels);
     double ratio     = pb_kernels_best(&kernels, &best);
     env->peak_gflops = ratio * env->gemm_gflops;
+    if (!pb_backend_is_host(env->backend)) {
+        env->peak_gflops = env->gemm_gflops;
+        PB_TRY(pb_string_printf(&text, "square %s product, %s",
+                                pb_dtype_name(pb_backend_activation(env->backend)),
+                                pb_backend_describe(env->backend)));
+        env->peak_source = text.data;
+        return PB_OK;
+    }
     PB_TRY(pb_string_printf(&text, "square F32 product, %s%s", *best != '\0' ? best : "CBLAS",
                             *best != '\0' ? " kernels" : ""));
     if (ratio > 1.0) {
@@ -44,12 +52,25 @@ static pb_status find_peak(pb_cell_env *env)
     return PB_OK;
 }
 
+/* Processes of a node that share a device compute in turns and hold the weights once each. */
+static void warn_of_sharing(const pb_cell_env *env)
+{
+    int devices = pb_backend_devices(env->backend);
+    int ranks   = env->comm != NULL ? pb_comm_node_size(env->comm) : 1;
+    if (env->setup.device < 0 && devices > 0 && ranks > devices) {
+        pb_log0_warn("the %d processes of a node share %d %s, and each holds weights of its own "
+                     "there; start one per device",
+                     ranks, devices, devices == 1 ? "device" : "devices");
+    }
+}
+
 static pb_status open_backend(pb_cell_env *env)
 {
     PB_TRY(
         pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &env->backend));
     env->setup.threads = pb_backend_threads(env->backend);
     pb_backend_warn(env->backend);
+    warn_of_sharing(env);
     PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
     PB_TRY(
         pb_cell_gemm_rate(env->backend, pb_cell_gemm_size(env->setup.threads), &env->gemm_gflops));

@@ -9,6 +9,10 @@
 #include <math.h>
 #include <string.h>
 
+/* Sizes of square products that are timed on a device, each twice the one before. */
+enum { DEVICE_FIRST = 128, DEVICE_MOST = 8192 };
+static const double DEVICE_SECONDS = 1e-3;
+
 double running_flops(const running *r)
 {
     pb_backend_work work = pb_backend_work_get(r->env->backend);
@@ -108,15 +112,18 @@ int64_t pb_cell_gemm_size(int threads)
     return threads <= 2 ? 768 : 512 * side;
 }
 
-pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops)
+/* GFLOP/s at one size, and the seconds that a product took. */
+static pb_status rate_at(pb_backend *backend, int64_t size, double *gflops, double *median)
 {
+    pb_dtype type  = pb_backend_activation(backend);
+    size_t bytes   = (size_t)size * (size_t)size * pb_dtype_size(type);
     pb_tensor t[3] = {0};
     double seconds[5];
     pb_status status = PB_OK;
     for (int i = 0; i < 3 && status == PB_OK; i++) {
         void *data = NULL;
-        status     = pb_backend_alloc(backend, (size_t)size * (size_t)size * sizeof(float), &data);
-        t[i]       = pb_tensor_2d(data, PB_DTYPE_F32, size, size);
+        status     = pb_backend_alloc(backend, bytes, &data);
+        t[i]       = pb_tensor_2d(data, type, size, size);
     }
     if (status == PB_OK) {
         status = time_products(backend, t, seconds);
@@ -127,6 +134,24 @@ pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops)
     PB_TRY(status);
     pb_clock_sort(seconds, 5);
     double n = (double)size;
+    *median  = seconds[2];
     *gflops  = 2.0 * n * n * n / seconds[2] / 1e9;
     return PB_OK;
+}
+
+/* On a device: the smallest size that takes long enough to be measured, or the largest of all. */
+static pb_status device_rate(pb_backend *backend, double *gflops)
+{
+    double seconds = 0.0;
+    for (int64_t size = DEVICE_FIRST; size <= DEVICE_MOST && seconds < DEVICE_SECONDS; size *= 2) {
+        PB_TRY(rate_at(backend, size, gflops, &seconds));
+    }
+    return PB_OK;
+}
+
+pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops)
+{
+    double seconds;
+    return pb_backend_is_host(backend) ? rate_at(backend, size, gflops, &seconds)
+                                       : device_rate(backend, gflops);
 }

@@ -349,7 +349,8 @@ const char *pb_cli_argument(const pb_cli *cli, int index)
 
 pb_status pb_cli_device(const pb_cli *cli, const char **name, int *number)
 {
-    pb_status status = pb_device_parse(pb_cli_text(cli, "device"), name, number);
+    int node_rank    = cli->comm != NULL ? pb_comm_node_rank(cli->comm) : 0;
+    pb_status status = pb_device_parse(pb_cli_text(cli, "device"), node_rank, name, number);
     if (status != PB_OK) {
         pb_error_prefix(status, "%s: --device", cli->command->name);
         return PB_FRAME(status);

@@ -26,7 +26,8 @@ static pb_status open_environment(pb_sweep *s)
         setup.dtype = strcmp(options->dtype, "bf16") == 0 ? PB_DTYPE_BF16 : PB_DTYPE_F32;
     }
     const char *device = options->device != NULL ? options->device : run->device;
-    pb_status status   = pb_device_parse(device, &setup.backend, &setup.device);
+    pb_status status =
+        pb_device_parse(device, pb_comm_node_rank(s->comm), &setup.backend, &setup.device);
     if (status != PB_OK && options->device != NULL) {
         pb_error_prefix(status, "--device");
     } else if (status != PB_OK) {

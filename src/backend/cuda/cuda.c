@@ -56,6 +56,8 @@ static pb_status open_device(cuda *c, int device)
     int count = 0;
     struct cudaDeviceProp properties;
     PB_TRY(count_devices(&count));
+    device          = device < 0 ? (-1 - device) % count : device;
+    c->base.devices = count;
     if (device >= count) {
         return PB_FAIL(PB_ERR_CONFIG, "cuda: there is no device %d, the driver shows %d: cuda:0%s",
                        device, count, count > 1 ? " and up" : "");

@@ -81,7 +81,9 @@ static void opening_tells_what_it_is(void **state)
     pb_backend *be = opened(2);
     assert_string_equal(pb_backend_name(be), table->name);
     assert_int_equal(pb_backend_threads(be), 2);
-    assert_non_null(strstr(pb_backend_describe(be), "2 threads"));
+    if (pb_backend_devices(be) == 0) { /* the processor computes */
+        assert_non_null(strstr(pb_backend_describe(be), "2 threads"));
+    }
     pb_backend_close(be);
     assert_int_equal(pb_backend_open("auto", 0, 0, &be), PB_OK);
     assert_true(pb_backend_threads(be) >= 1);
