@@ -1,243 +1,259 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Fibers, barriers and collectives. */
+/* Blocks, threads, barriers and collectives. One block runs at a time; a thread that has to wait
+ * hands on to the next one that can run, in the order asked for. */
 #include "cuda_host.h"
+
+#include "arithmetic.h"
+#include "fake_cuda.h"
+#include "fiber.h"
 
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
-#include <random>
-#include <sys/mman.h>
 #include <vector>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#define ASAN 1
-#else
-#define ASAN 0
-#endif
-
-#if defined(__x86_64__)
-asm(R"(
-.text
-.globl cuda_host_switch
-.type cuda_host_switch, @function
-cuda_host_switch:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-.size cuda_host_switch, .-cuda_host_switch
-.section .note.GNU-stack,"",@progbits
-.text
-)");
-extern "C" void cuda_host_switch(void **save, void *load);
-#else
-#error "a switch for this processor, or ucontext, goes here"
-#endif
 
 namespace cuda_host
 {
 
-thread_local place here;
+place here;
 
 namespace
 {
 
-constexpr size_t STACK = ASAN ? 256 << 10 : 64 << 10;
-constexpr int MOST     = 1024;
+constexpr int MOST_THREADS = 1024;
+constexpr size_t STACK     = CUDA_HOST_ASAN ? 256 << 10 : 64 << 10;
+constexpr int NAN_BYTE     = 0xff;
+constexpr int BYTES        = 16; /* of an asynchronous copy, and of a row of a matrix */
 
-enum state { READY, AT_BLOCK, AT_WARP, DONE };
+enum state { DONE, READY, AT_BLOCK, AT_WARP };
 
 struct pending {
     void *to;
     const void *from;
-    int bytes, valid;
+    int valid, group;
 };
 
-struct fiber {
-    void *sp;
-    char *stack;
-    void *fake;
-    state s;
-    const char *what;
-    uint3 thread;
-    std::vector<std::vector<pending>> groups; /* committed copies */
-    std::vector<pending> open;
+struct thread {
+    fiber own;
+    state now;
+    const char *what; /* where it waits */
+    uint3 index;
+    std::vector<pending> copies;
+    int groups; /* committed so far */
 };
 
-struct warp_table {
-    alignas(64) unsigned char slot[2][32][64];
-    int parity, arrived;
+struct warp {
+    warp_table brought[2], computed[2];
+    int turn, arrived;
     const char *what;
     size_t bytes;
 };
 
-struct block_run {
-    fiber fibers[MOST];
-    warp_table warps[MOST / 32];
-    int count, arrived, current;
-    const char *what;
-    void *scheduler;
-    void *scheduler_fake;
-    const void *scheduler_bottom;
-    size_t scheduler_size;
-    const std::function<void()> *body;
-    std::unique_ptr<unsigned char[]> shared;
-    const launch_shape *shape;
-    char *stacks  = nullptr;
-    long switches = 0;
+struct order {
+    unsigned seed; /* 0: as they come, 1: backwards, else shuffled */
+    uint64_t state;
 };
 
-thread_local block_run *run;
+struct execution {
+    const launch_shape *shape;
+    const std::function<void()> *body;
+    fiber host;
+    thread threads[MOST_THREADS];
+    warp warps[MOST_THREADS / WARP];
+    int count, left, arrived; /* threads: in the block, not at their end, at its barrier */
+    int current;
+    order turns;
+    int next[MOST_THREADS]; /* threads in the order in which they are tried */
+    int at;
+    void *shared;
+};
+
+execution run;
 
 [[noreturn]] void fail(const char *message)
 {
-    std::fprintf(stderr, "cuda_host: kernel %s, block %u %u %u: %s\n", run->shape->name,
-                 here.block.x, here.block.y, here.block.z, message);
+    std::fprintf(stderr, "cuda_host: kernel %s, block %u %u %u, thread %d: %s\n", run.shape->name,
+                 here.block.x, here.block.y, here.block.z, run.current, message);
     std::abort();
 }
 
-void to_scheduler()
-{
-    fiber &f = run->fibers[run->current];
-#if ASAN
-    __sanitizer_start_switch_fiber(f.s == DONE ? nullptr : &f.fake, run->scheduler_bottom,
-                                   run->scheduler_size);
-#endif
-    cuda_host_switch(&f.sp, run->scheduler);
-#if ASAN
-    __sanitizer_finish_switch_fiber(f.fake, nullptr, nullptr);
-#endif
-}
+/* --- order --------------------------------------------------------------------------------------
+ */
 
-void enter()
-{
-#if ASAN
-    __sanitizer_finish_switch_fiber(nullptr, &run->scheduler_bottom, &run->scheduler_size);
-#endif
-    (*run->body)();
-    fiber &f = run->fibers[run->current];
-    if (!f.open.empty() || !f.groups.empty()) {
-        fail("a thread ends with asynchronous copies that nobody waited for");
-    }
-    f.s = DONE;
-    to_scheduler();
-    std::abort();
-}
+unsigned chosen_order;
+bool order_is_chosen;
 
-void to_fiber(int i)
-{
-    fiber &f     = run->fibers[i];
-    run->current = i;
-    run->switches++;
-    here.thread = f.thread;
-    here.lane   = i % 32;
-    here.warp   = i / 32;
-#if ASAN
-    __sanitizer_start_switch_fiber(&run->scheduler_fake, f.stack, STACK);
-#endif
-    cuda_host_switch(&run->scheduler, f.sp);
-#if ASAN
-    __sanitizer_finish_switch_fiber(run->scheduler_fake, nullptr, nullptr);
-#endif
-}
-
-void prepare(int i, const dim3 &size)
-{
-    fiber &f  = run->fibers[i];
-    f.stack   = run->stacks + (size_t)i * STACK;
-    auto *top = reinterpret_cast<void **>(f.stack + STACK);
-    top[-1]   = nullptr;
-    top[-2]   = reinterpret_cast<void *>(&enter);
-    for (int r = 3; r <= 8; r++) {
-        top[-r] = nullptr;
-    }
-    f.sp       = top - 8;
-    f.s        = READY;
-    f.fake     = nullptr;
-    unsigned n = (unsigned)i;
-    f.thread   = uint3{n % size.x, n / size.x % size.y, n / size.x / size.y};
-    std::memset(f.stack, 0x5a, 64); /* overwritten: the stack was too small */
-}
-
-/* 0: as they come; 1: backwards; others: shuffled by that seed. */
 unsigned order_seed()
 {
-    const char *text = std::getenv("CUDA_HOST_ORDER");
-    return text != nullptr ? (unsigned)std::atoi(text) : 0;
+    if (!order_is_chosen) {
+        const char *text = std::getenv("CUDA_HOST_ORDER");
+        cuda_host_order(text != nullptr ? static_cast<unsigned>(std::strtoul(text, nullptr, 10))
+                                        : 0);
+    }
+    return chosen_order;
 }
 
-std::vector<int> order_of(int count, unsigned seed, unsigned salt)
+unsigned draw(order &o, unsigned below)
 {
-    std::vector<int> order((size_t)count);
+    o.state = o.state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return static_cast<unsigned>((o.state >> 33) % below);
+}
+
+void arrange(order &o, int *list, int count)
+{
     for (int i = 0; i < count; i++) {
-        order[(size_t)i] = seed == 1 ? count - 1 - i : i;
+        list[i] = o.seed == 1 ? count - 1 - i : i;
     }
-    if (seed > 1) {
-        std::mt19937 random(seed * 7919u + salt);
-        for (int i = count - 1; i > 0; i--) {
-            std::swap(order[(size_t)i], order[random() % (unsigned)(i + 1)]);
-        }
+    for (int i = count - 1; o.seed > 1 && i > 0; i--) {
+        std::swap(list[i], list[draw(o, static_cast<unsigned>(i + 1))]);
     }
-    return order;
 }
 
-void report_hang()
+/* The next thread that can run, or -1. */
+int next_ready()
 {
-    int shown = 0;
-    for (int i = 0; i < run->count; i++) {
-        if (run->fibers[i].s != DONE && shown++ < 4) {
-            std::fprintf(stderr, "cuda_host: thread %d waits at %s\n", i, run->fibers[i].what);
+    for (int tried = 0; tried < 2 * run.count; tried++) {
+        if (++run.at >= run.count) {
+            run.at = 0;
+            if (run.turns.seed > 1) {
+                arrange(run.turns, run.next, run.count);
+            }
+        }
+        if (run.threads[run.next[run.at]].now == READY) {
+            return run.next[run.at];
         }
     }
-    fail("threads wait for others that never come (a return or a branch before a barrier?)");
+    return -1;
 }
 
-void run_block(unsigned seed, unsigned number)
+/* --- threads ------------------------------------------------------------------------------------
+ */
+
+void hand_over(fiber &from)
 {
-    for (int i = 0; i < run->count; i++) {
-        prepare(i, run->shape->block);
+    int next = next_ready();
+
+    if (next < 0) {
+        fiber_switch(from, run.host);
+        return;
     }
-    for (auto &w : run->warps) {
-        w.arrived = w.parity = 0;
+    run.current = next;
+    here.thread = run.threads[next].index;
+    here.lane   = next % WARP;
+    fiber_switch(from, run.threads[next].own);
+}
+
+void wait_as(state s, const char *what)
+{
+    thread &me = run.threads[run.current];
+
+    me.now  = s;
+    me.what = what;
+    hand_over(me.own);
+}
+
+void check_end(const thread &me)
+{
+    if (!me.copies.empty()) {
+        fail("it ends with asynchronous copies that it has not waited for");
     }
-    run->arrived = 0;
-    run->shared.reset(new unsigned char[run->shape->shared_bytes]);
-    std::memset(run->shared.get(), 0xff, run->shape->shared_bytes); /* NaN */
-    int left = run->count;
-    for (unsigned turn = 0; left > 0; turn++) {
-        bool any = false;
-        for (int i : order_of(run->count, seed, seed > 1 ? number * 131u + turn : 0)) {
-            fiber &f = run->fibers[i];
-            if (f.s != READY) {
-                continue;
-            }
-            any = true;
-            to_fiber(i);
-            if (f.stack[0] != 0x5a) {
-                fail("the stack of a thread is too small");
-            }
-            left -= f.s == DONE;
+    if (fiber_overflowed(me.own)) {
+        fail("the stack of a thread is too small: CUDA_HOST_STACK sets its bytes");
+    }
+}
+
+/* A fiber runs the same thread of block after block. */
+void thread_main()
+{
+    for (;;) {
+        (*run.body)();
+        thread &me = run.threads[run.current];
+        check_end(me);
+        me.now = DONE;
+        run.left--;
+        hand_over(me.own);
+    }
+}
+
+size_t stack_bytes()
+{
+    const char *text = std::getenv("CUDA_HOST_STACK");
+    size_t page      = 4096;
+    size_t bytes     = text != nullptr ? std::strtoul(text, nullptr, 10) : STACK;
+
+    return (bytes + page - 1) / page * page;
+}
+
+/* --- what went wrong ----------------------------------------------------------------------------
+ */
+
+/* The first of `count` threads from `first` on that waits there, or that does not; -1: none. */
+int find_thread(int first, int count, state s, bool waits_there)
+{
+    for (int i = first; i < first + count; i++) {
+        if ((run.threads[i].now == s) == waits_there) {
+            return i;
         }
-        if (!any) {
-            report_hang();
+    }
+    return -1;
+}
+
+[[noreturn]] void report_hang()
+{
+    int lane  = find_thread(0, run.count, AT_WARP, true);
+    int waits = lane >= 0 ? lane : find_thread(0, run.count, AT_BLOCK, true);
+    int other = lane >= 0 ? find_thread(lane / WARP * WARP, WARP, AT_WARP, false)
+                          : find_thread(0, run.count, AT_BLOCK, false);
+    char text[256];
+
+    if (run.threads[other].now == DONE) {
+        std::snprintf(text, sizeof text, "waits at %s, which thread %d does not reach: it returned",
+                      run.threads[waits].what, other);
+    } else {
+        std::snprintf(text, sizeof text, "waits at %s, while thread %d waits at %s",
+                      run.threads[waits].what, other, run.threads[other].what);
+    }
+    run.current = waits;
+    fail(text);
+}
+
+/* --- blocks -------------------------------------------------------------------------------------
+ */
+
+void run_block()
+{
+    for (int i = 0; i < run.count; i++) {
+        thread &t = run.threads[i];
+        if (t.own.context == nullptr) {
+            t.own = fiber_create(stack_bytes(), thread_main);
         }
+        unsigned n = static_cast<unsigned>(i);
+        unsigned x = here.block_size.x;
+        unsigned y = here.block_size.y;
+        t.index    = uint3{n % x, n / x % y, n / x / y};
+        t.now      = READY;
+        t.groups   = 0;
+    }
+    for (int i = 0; i < run.count / WARP; i++) {
+        run.warps[i].arrived = 0;
+    }
+    if (run.shared != nullptr) {
+        std::memset(run.shared, NAN_BYTE, run.shape->shared_bytes);
+    }
+    run.arrived = 0;
+    run.left    = run.count;
+    run.at      = -1;
+    arrange(run.turns, run.next, run.count);
+    hand_over(run.host);
+    if (run.left > 0) {
+        report_hang();
+    }
+}
+
+void take_shared(size_t bytes)
+{
+    run.shared = nullptr;
+    if (bytes > 0 && posix_memalign(&run.shared, 128, bytes) != 0) {
+        fail("no memory for its shared memory");
     }
 }
 
@@ -245,113 +261,219 @@ void run_block(unsigned seed, unsigned number)
 
 void *shared()
 {
-    return run->shared.get();
+    return run.shared;
 }
 
 void block_barrier(const char *what)
 {
-    if (run->count == 0) {
+    if (++run.arrived < run.count) {
+        wait_as(AT_BLOCK, what);
         return;
     }
-    fiber &f = run->fibers[run->current];
-    f.what   = what;
-    if (++run->arrived < run->count) {
-        f.s = AT_BLOCK;
-        to_scheduler();
-        return;
-    }
-    run->arrived = 0;
-    for (int i = 0; i < run->count; i++) {
-        if (run->fibers[i].s == AT_BLOCK) {
-            run->fibers[i].s = READY;
+    run.arrived = 0;
+    for (int i = 0; i < run.count; i++) {
+        if (run.threads[i].now == AT_BLOCK) {
+            run.threads[i].now = READY;
         }
     }
 }
 
-const unsigned char *warp_meet(const char *what, const void *mine, size_t bytes)
+namespace
 {
-    int me        = run->current;
-    warp_table &w = run->warps[me / 32];
-    int parity    = w.parity;
-    if (bytes > 64) {
-        fail("a collective of more than 64 bytes");
+
+void check_meeting(const warp &w, const char *what, unsigned mask, size_t bytes)
+{
+    char text[256];
+
+    if (mask != NO_BIT) {
+        std::snprintf(text, sizeof text, "%s with the mask %08x: all lanes take part", what, mask);
+        fail(text);
     }
-    if (w.arrived > 0 && (w.what != what || w.bytes != bytes)) {
-        std::fprintf(stderr, "cuda_host: lane %d is at %s, others at %s\n", me % 32, what, w.what);
-        fail("lanes of a warp meet at different collectives");
+    if (w.arrived > 0 && (std::strcmp(w.what, what) != 0 || w.bytes != bytes)) {
+        std::snprintf(text, sizeof text, "is at %s, other lanes of its warp at %s", what, w.what);
+        fail(text);
     }
+}
+
+void release(int first)
+{
+    for (int i = first; i < first + WARP; i++) {
+        if (run.threads[i].now == AT_WARP) {
+            run.threads[i].now = READY;
+        }
+    }
+}
+
+} // namespace
+
+/* Two tables by turns: a lane that comes to the next collective writes the other one, and no lane
+ * comes to the one after that before all have read this. */
+const warp_table &warp_compute(const char *what, unsigned mask, const void *mine, size_t bytes,
+                               void (*compute)(const warp_table &in, warp_table &out))
+{
+    int me        = run.current;
+    warp &w       = run.warps[me / WARP];
+    int turn      = w.turn;
+    warp_table &t = w.brought[turn];
+
+    check_meeting(w, what, mask, bytes);
     w.what  = what;
     w.bytes = bytes;
-    std::memcpy(w.slot[parity][me % 32], mine, bytes);
-    run->fibers[me].what = what;
-    if (++w.arrived < 32) {
-        run->fibers[me].s = AT_WARP;
-        to_scheduler();
+    std::memcpy(t.lane[me % WARP], mine, bytes);
+    if (++w.arrived < WARP) {
+        wait_as(AT_WARP, what);
     } else {
-        w.arrived = 0;
-        w.parity ^= 1;
-        for (int i = me / 32 * 32; i < me / 32 * 32 + 32; i++) {
-            if (run->fibers[i].s == AT_WARP) {
-                run->fibers[i].s = READY;
-            }
+        if (compute != nullptr) {
+            compute(t, w.computed[turn]);
         }
+        w.arrived = 0;
+        w.turn    = 1 - turn;
+        release(me / WARP * WARP);
     }
-    return w.slot[parity][0];
+    return compute != nullptr ? w.computed[turn] : t;
 }
 
-void async_copy(void *to, const void *from, int bytes, int valid)
+const warp_table &warp_meet(const char *what, unsigned mask, const void *mine, size_t bytes)
 {
-    run->fibers[run->current].open.push_back({to, from, bytes, valid});
+    return warp_compute(what, mask, mine, bytes, nullptr);
+}
+
+/* --- copies and matrices ------------------------------------------------------------------------
+ */
+
+namespace
+{
+
+void check_aligned(const char *what, const void *p)
+{
+    char text[256];
+
+    if (reinterpret_cast<uintptr_t>(p) % BYTES != 0) {
+        std::snprintf(text, sizeof text, "%s with an address that is no multiple of %d", what,
+                      BYTES);
+        fail(text);
+    }
+}
+
+} // namespace
+
+void async_copy(void *to, const void *from, int valid)
+{
+    thread &me = run.threads[run.current];
+
+    check_aligned("cp.async", to);
+    check_aligned("cp.async", from);
+    std::memset(to, NAN_BYTE, BYTES);
+    me.copies.push_back({to, from, valid, me.groups});
 }
 
 void async_commit()
 {
-    fiber &f = run->fibers[run->current];
-    f.groups.push_back(std::move(f.open));
-    f.open.clear();
+    run.threads[run.current].groups++;
 }
 
-void async_wait(int left)
+void async_wait(int groups_left)
 {
-    fiber &f = run->fibers[run->current];
-    while ((int)f.groups.size() > left) {
-        for (const pending &p : f.groups.front()) {
-            std::memcpy(p.to, p.from, (size_t)p.valid);
-            std::memset((char *)p.to + p.valid, 0, (size_t)(p.bytes - p.valid));
+    thread &me  = run.threads[run.current];
+    size_t done = 0;
+
+    while (done < me.copies.size() && me.copies[done].group < me.groups - groups_left) {
+        const pending &p = me.copies[done++];
+        std::memcpy(p.to, p.from, static_cast<size_t>(p.valid));
+        std::memset(static_cast<char *>(p.to) + p.valid, 0, static_cast<size_t>(BYTES - p.valid));
+    }
+    me.copies.erase(me.copies.begin(), me.copies.begin() + static_cast<long>(done));
+}
+
+namespace
+{
+
+/* Result of lane l: element pair l % 4 of row l / 4 of each matrix; transposed, elements l / 4 of
+ * rows 2 (l % 4) and the next. */
+template <bool TRANSPOSED> void spread(const warp_table &in, warp_table &out)
+{
+    uint16_t rows[WARP][BYTES / 2];
+
+    for (int i = 0; i < WARP; i++) {
+        const void *row;
+        std::memcpy(&row, in.lane[i], sizeof row);
+        std::memcpy(rows[i], row, BYTES);
+    }
+    for (int lane = 0; lane < WARP; lane++) {
+        uint16_t pairs[4][2];
+        for (int m = 0; m < 4; m++) {
+            for (int i = 0; i < 2; i++) {
+                int row     = TRANSPOSED ? 2 * (lane % 4) + i : lane / 4;
+                int column  = TRANSPOSED ? lane / 4 : 2 * (lane % 4) + i;
+                pairs[m][i] = rows[8 * m + row][column];
+            }
         }
-        f.groups.erase(f.groups.begin());
+        std::memcpy(out.lane[lane], pairs, sizeof pairs);
     }
 }
 
-void run_grid(const launch_shape &shape, const std::function<void()> &thread)
+void multiply(const warp_table &in, warp_table &out)
 {
-    static thread_local std::unique_ptr<block_run> own;
-    if (!own) {
-        own.reset(new block_run);
-        own->stacks = (char *)mmap(nullptr, STACK * MOST, PROT_READ | PROT_WRITE,
-                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    }
-    run        = own.get();
-    run->shape = &shape;
-    run->body  = &thread;
-    run->count = (int)(shape.block.x * shape.block.y * shape.block.z);
-    here       = {};
-    if (run->count % 32 != 0 || run->count > MOST) {
-        fail("a block has whole warps, at most 32");
-    }
+    tile_product_of(in.lane[0], out.lane[0]);
+}
+
+} // namespace
+
+void load_matrices(uint32_t r[4], const void *row, bool transposed)
+{
+    const char *what = transposed ? "ldmatrix.trans" : "ldmatrix";
+
+    check_aligned(what, row);
+    const warp_table &all =
+        warp_compute(what, NO_BIT, &row, sizeof row, transposed ? spread<true> : spread<false>);
+    std::memcpy(r, all.lane[here.lane], 4 * sizeof *r);
+}
+
+void tile_product(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    unsigned char mine[40];
+
+    std::memcpy(mine, a, 16);
+    std::memcpy(mine + 16, b, 8);
+    std::memcpy(mine + 24, d, 16);
+    const warp_table &all = warp_compute("mma", NO_BIT, mine, sizeof mine, multiply);
+    std::memcpy(d, all.lane[here.lane], 16);
+}
+
+/* --- grids --------------------------------------------------------------------------------------
+ */
+
+void run_grid(const launch_shape &shape, const std::function<void()> &body)
+{
+    int blocks = static_cast<int>(shape.grid.x * shape.grid.y * shape.grid.z);
+    std::vector<int> list(static_cast<size_t>(blocks));
+
+    run.shape       = &shape;
+    run.body        = &body;
+    run.count       = static_cast<int>(shape.block.x * shape.block.y * shape.block.z);
+    run.turns       = order{order_seed(), order_seed()};
+    here            = {};
     here.block_size = shape.block;
     here.grid_size  = shape.grid;
-    unsigned seed   = order_seed();
-    int blocks      = (int)(shape.grid.x * shape.grid.y * shape.grid.z);
-    for (int b : order_of(blocks, seed, 0)) {
-        unsigned n = (unsigned)b;
+    if (run.count % WARP != 0) {
+        fail("a block has whole warps");
+    }
+    take_shared(shape.shared_bytes);
+    arrange(run.turns, list.data(), blocks);
+    for (int b : list) {
+        unsigned n = static_cast<unsigned>(b);
         here.block = uint3{n % shape.grid.x, n / shape.grid.x % shape.grid.y,
                            n / shape.grid.x / shape.grid.y};
-        run_block(seed, n);
+        run_block();
     }
-    if (std::getenv("CUDA_HOST_COUNT") != nullptr) {
-        std::fprintf(stderr, "cuda_host: %s %ld switches\n", shape.name, run->switches);
-    }
+    std::free(run.shared);
+    run.shared = nullptr;
 }
 
 } // namespace cuda_host
+
+extern "C" void cuda_host_order(unsigned seed)
+{
+    cuda_host::chosen_order    = seed;
+    cuda_host::order_is_chosen = true;
+}

@@ -1,595 +1,876 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A CUDA runtime without a device, linked in place of cudart, for tests of the host logic. Work is
- * queued and runs only when somebody waits for it, so that a missing wait is seen; device memory
- * cannot be touched by the host while no work runs; asynchronous copies want pinned memory; a
- * stream in capture refuses what CUDA refuses. */
+/* A CUDA runtime without a device, linked in place of the library. Work is queued and runs only
+ * when somebody waits for it, so that a missing wait changes results; a query runs one piece of it.
+ * A stream that is captured refuses what CUDA refuses. */
 #include "cuda_host.h"
+#include "fake_cuda_state.h"
 
-#include <cublasLt.h>
-#include <cuda_runtime_api.h>
-
+#include <chrono>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <map>
-#include <sys/mman.h>
 #include <vector>
 
-using work = std::function<void()>;
+using fake_cuda::access;
+using fake_cuda::call;
+using fake_cuda::counts;
+using fake_cuda::current_device;
+using fake_cuda::misuse;
+using fake_cuda::push;
+using fake_cuda::result;
+using fake_cuda::work;
 
 struct CUgraph_st {
+    int device;
     std::vector<work> nodes;
 };
+
 struct CUgraphExec_st {
-    std::vector<work> nodes;
+    CUgraph_st graph;
 };
+
 struct CUstream_st {
+    int device;
+    bool blocking; /* the standard stream waits for it */
     std::deque<work> queue;
-    CUgraph_st *capture = nullptr;
+    CUgraph_st *capture;
+    bool spoiled; /* the capture, by a call that it does not allow */
 };
+
 struct CUevent_st {
-    CUstream_st *stream = nullptr;
-    long recorded = 0, done = 0;
+    bool timed;
+    CUstream_st *stream; /* where it was recorded last */
+    CUgraph_st *captured;
+    int64_t recorded, done;
+    std::chrono::steady_clock::time_point at;
 };
+
+namespace fake_cuda
+{
+
+fake_cuda_counts counts;
+thread_local int current_device;
 
 namespace
 {
 
-constexpr size_t ARENA = 1ull << 30, GAP = 256;
-char *arena;
-size_t used;
-int depth; /* of running work */
-std::map<char *, size_t> blocks, pinned;
-std::vector<CUstream_st *> streams;
-CUstream_st standard;
-cudaError_t last = cudaSuccess;
-long calls, fail_at = -1;
-
-void open_device()
-{
-    if (arena == nullptr) {
-        arena = (char *)mmap(nullptr, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                             -1, 0);
-        const char *text = std::getenv("FAKE_CUDA_FAIL");
-        fail_at          = text != nullptr ? std::atol(text) : -1;
-    }
-    if (depth++ == 0 && used > 0) {
-        mprotect(arena, used, PROT_READ | PROT_WRITE);
-    }
-}
-void close_device()
-{
-    if (--depth == 0 && used > 0) {
-        mprotect(arena, used, PROT_NONE);
-    }
-}
-struct on_device {
-    on_device()
-    {
-        open_device();
-    }
-    ~on_device()
-    {
-        close_device();
-    }
+struct runtime {
+    std::recursive_mutex lock;
+    int devices = 1;
+    int64_t fail_at; /* the number of a call; 0: none */
+    bool is_open;
+    std::vector<CUstream_st *> streams;
+    CUstream_st standard[MOST_DEVICES];
+    std::map<char *, size_t> pinned;
 };
 
-cudaError_t result(cudaError_t e)
+/* Never destroyed: tests may release what they hold while the process ends. */
+runtime &state()
 {
-    if (e != cudaSuccess) {
-        last = e;
-    }
-    return e;
-}
-#define CALL()                           \
-    {                                    \
-        on_device init;                  \
-    }                                    \
-    if (++calls == fail_at) {            \
-        return result(cudaErrorUnknown); \
-    }
+    static runtime *the = new runtime();
 
-bool is_device(const void *p)
-{
-    return (char *)p >= arena && (char *)p < arena + ARENA;
-}
-bool is_pinned(const void *p)
-{
-    auto at = pinned.upper_bound((char *)p);
-    return at != pinned.begin() && (--at, (char *)p < at->first + at->second);
-}
-void check_copy(const void *to, const void *from)
-{
-    for (const void *p : {to, from}) {
-        if (!is_device(p) && !is_pinned(p)) {
-            std::fprintf(stderr, "fake_cuda: asynchronous copy with memory that is not pinned\n");
-            std::abort();
+    if (!the->is_open) {
+        the->is_open       = true;
+        const char *fail   = std::getenv("FAKE_CUDA_FAIL");
+        const char *bytes  = std::getenv("FAKE_CUDA_MEMORY");
+        const char *number = std::getenv("FAKE_CUDA_DEVICES");
+        for (int i = 0; i < MOST_DEVICES; i++) {
+            the->standard[i] = CUstream_st{i, true, {}, nullptr, false};
+        }
+        if (fail != nullptr) {
+            fake_cuda_fail(std::strtoll(fail, nullptr, 10));
+        }
+        if (bytes != nullptr) {
+            fake_cuda_memory(std::strtoull(bytes, nullptr, 10));
+        }
+        if (number != nullptr) {
+            fake_cuda_devices(static_cast<int>(std::strtol(number, nullptr, 10)));
         }
     }
+    return *the;
 }
-CUstream_st *of(cudaStream_t s)
+
+thread_local cudaError_t last = cudaSuccess;
+
+/* Every stream of the process, the standard ones included. */
+template <typename F> void each_stream(F f)
 {
-    return s != nullptr ? s : &standard;
+    for (auto &stream : state().standard) {
+        f(&stream);
+    }
+    for (auto *stream : state().streams) {
+        f(stream);
+    }
+}
+
+bool spoil_captures()
+{
+    bool any = false;
+
+    each_stream([&](CUstream_st *s) {
+        any = any || s->capture != nullptr;
+        s->spoiled |= s->capture != nullptr;
+    });
+    return any;
+}
+
+void count_kind(call::kind kind)
+{
+    counts.calls++;
+    counts.allocations += kind == call::ALLOCATES;
+    counts.waits += kind == call::WAITS || kind == call::RELEASES;
+    counts.queries += kind == call::QUERIES;
+}
+
+CUstream_st *stream_of(cudaStream_t stream)
+{
+    return stream == nullptr || stream == cudaStreamLegacy ? &state().standard[current_device]
+                                                           : stream;
+}
+
+bool run_one(CUstream_st *s)
+{
+    if (s->queue.empty()) {
+        return false;
+    }
+    work w = std::move(s->queue.front());
+    s->queue.pop_front();
+    w();
+    return true;
 }
 
 void drain(CUstream_st *s)
 {
-    while (!s->queue.empty()) {
-        work w = std::move(s->queue.front());
-        s->queue.pop_front();
-        w();
+    access now(s->device);
+
+    while (run_one(s)) {
     }
 }
-void drain_until(CUevent_st *e, long number)
+
+/* Runs the stream of the event up to the mark with this number. */
+void drain_until(CUevent_st *e, int64_t number)
 {
-    while (e->done < number) {
-        if (e->stream == nullptr || e->stream->queue.empty()) {
-            std::fprintf(stderr, "fake_cuda: wait for work that does not exist\n");
-            std::abort();
-        }
-        work w = std::move(e->stream->queue.front());
-        e->stream->queue.pop_front();
-        w();
+    if (e->done >= number) {
+        return;
+    }
+    access now(e->stream->device);
+    while (e->done < number && run_one(e->stream)) {
+    }
+    if (e->done < number) {
+        misuse("a wait for an event whose mark is gone");
     }
 }
-void drain_all()
+
+} // namespace
+
+call::call(kind k) : lock(state().lock), error(cudaSuccess)
 {
-    drain(&standard);
-    for (auto *s : streams) {
-        drain(s);
+    runtime &r = state();
+
+    count_kind(k);
+    if (r.devices <= 0) {
+        error = result(r.devices < 0 ? cudaErrorInsufficientDriver : cudaErrorNoDevice);
+    } else if (k != PLAIN && k != COPIES && spoil_captures()) {
+        error = result(cudaErrorStreamCaptureUnsupported);
+    } else if (r.fail_at > 0 && counts.calls == r.fail_at) {
+        error = result(k == ALLOCATES ? cudaErrorMemoryAllocation : cudaErrorUnknown);
     }
 }
-bool any_capture()
+
+cudaError_t result(cudaError_t code)
 {
-    for (auto *s : streams) {
-        if (s->capture != nullptr) {
-            return true;
-        }
+    if (code != cudaSuccess) {
+        last = code;
     }
-    return standard.capture != nullptr;
+    return code;
+}
+
+[[noreturn]] void misuse(const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    std::fprintf(stderr, "fake_cuda: ");
+    std::vfprintf(stderr, format, list);
+    std::fprintf(stderr, "\n");
+    va_end(list);
+    std::abort();
 }
 
 cudaError_t push(cudaStream_t stream, work w)
 {
-    CUstream_st *s = of(stream);
-    work run       = [w = std::move(w)] {
-        on_device access;
-        w();
-    };
+    CUstream_st *s = stream_of(stream);
+
     if (s->capture != nullptr) {
-        s->capture->nodes.push_back(std::move(run));
+        s->capture->nodes.push_back(std::move(w));
     } else {
-        s->queue.push_back(std::move(run));
+        s->queue.push_back(std::move(w));
     }
     return cudaSuccess;
 }
+
+bool is_pinned(const void *p, size_t bytes)
+{
+    const char *first = static_cast<const char *>(p);
+    auto block        = state().pinned.upper_bound(const_cast<char *>(first));
+
+    if (block == state().pinned.begin()) {
+        return false;
+    }
+    --block;
+    return first + bytes <= block->first + block->second;
+}
+
+int device_count()
+{
+    return state().devices;
+}
+
+void drain_device(int device)
+{
+    each_stream([=](CUstream_st *s) {
+        if (s->device == device) {
+            drain(s);
+        }
+    });
+}
+
+} // namespace fake_cuda
+
+using fake_cuda::drain;
+using fake_cuda::drain_device;
+using fake_cuda::drain_until;
+using fake_cuda::state;
+using fake_cuda::stream_of;
+
+/* --- kernels ------------------------------------------------------------------------------------
+ */
+
+namespace
+{
+
+constexpr unsigned MOST_THREADS   = 1024;
+constexpr unsigned MOST_BLOCKS_YZ = 65535;
+constexpr size_t MOST_SHARED      = 227 << 10;
+
+cudaError_t check_shape(const cuda_host::launch_shape &s)
+{
+    uint64_t threads = static_cast<uint64_t>(s.block.x) * s.block.y * s.block.z;
+    bool grid_fits   = s.grid.x - 1 < 0x7fffffffu && s.grid.y - 1 < MOST_BLOCKS_YZ &&
+                     s.grid.z - 1 < MOST_BLOCKS_YZ;
+
+    if (!grid_fits || threads == 0 || threads > MOST_THREADS || s.block.z > 64) {
+        return cudaErrorInvalidConfiguration;
+    }
+    return s.shared_bytes > MOST_SHARED ? cudaErrorInvalidValue : cudaSuccess;
+}
+
 } // namespace
 
-namespace cuda_host
+cudaError_t cuda_host::launch(const launch_shape &shape, cudaStream_t stream,
+                              std::function<void()> thread)
 {
-cudaError_t enqueue(cudaStream_t stream, std::function<void()> w)
-{
-    CALL();
-    return result(push(stream, std::move(w)));
-}
-} // namespace cuda_host
+    call c;
+    cudaError_t error = c.refused();
 
-extern "C" {
-cudaError_t cudaGetDeviceCount(int *n)
+    if (error == cudaSuccess) {
+        error = check_shape(shape);
+    }
+    if (error == cudaSuccess && stream_of(stream)->device != current_device) {
+        error = cudaErrorInvalidResourceHandle;
+    }
+    if (error != cudaSuccess) {
+        return result(error);
+    }
+    return push(stream, [shape, thread = std::move(thread)] {
+        counts.launches++;
+        run_grid(shape, thread);
+    });
+}
+
+/* --- copies -------------------------------------------------------------------------------------
+ */
+
+namespace
 {
-    CALL();
-    *n = 1;
+
+struct rectangle {
+    size_t pitch, width, height;
+
+    size_t bytes() const
+    {
+        return height == 0 ? 0 : (height - 1) * pitch + width;
+    }
+};
+
+/* Where memory lies: a device, or the host. */
+struct sides {
+    int to, from; /* -1: host */
+};
+
+bool direction_fits(cudaMemcpyKind kind, sides s)
+{
+    switch (kind) {
+    case cudaMemcpyHostToHost:
+        return s.to < 0 && s.from < 0;
+    case cudaMemcpyHostToDevice:
+        return s.to >= 0 && s.from < 0;
+    case cudaMemcpyDeviceToHost:
+        return s.to < 0 && s.from >= 0;
+    case cudaMemcpyDeviceToDevice:
+        return s.to >= 0 && s.from >= 0;
+    default:
+        return true;
+    }
+}
+
+void copy_rows(void *to, size_t to_pitch, const void *from, const rectangle &r)
+{
+    counts.copies++;
+    for (size_t i = 0; i < r.height; i++) {
+        std::memcpy(static_cast<char *>(to) + i * to_pitch,
+                    static_cast<const char *>(from) + i * r.pitch, r.width);
+    }
+}
+
+cudaError_t check_copy(const void *to, size_t to_pitch, const void *from, const rectangle &r,
+                       cudaMemcpyKind kind, bool pinned_only)
+{
+    rectangle target{to_pitch, r.width, r.height};
+    sides s{fake_cuda::device_of(to, target.bytes()), fake_cuda::device_of(from, r.bytes())};
+
+    if (r.width > r.pitch || r.width > to_pitch) {
+        return cudaErrorInvalidPitchValue;
+    }
+    if (!direction_fits(kind, s) || (s.to >= 0 && s.from >= 0 && s.to != s.from)) {
+        return cudaErrorInvalidValue;
+    }
+    if (pinned_only && ((s.to < 0 && !fake_cuda::is_pinned(to, target.bytes())) ||
+                        (s.from < 0 && !fake_cuda::is_pinned(from, r.bytes())))) {
+        misuse("an asynchronous copy of %zu bytes with memory that is not pinned", r.bytes());
+    }
     return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int d)
+
+cudaError_t copy_later(void *to, size_t to_pitch, const void *from, const rectangle &r,
+                       cudaMemcpyKind kind, cudaStream_t stream)
 {
-    CALL();
-    return result(d == 0 ? cudaSuccess : cudaErrorInvalidDevice);
-}
-cudaError_t cudaMalloc(void **p, size_t bytes)
-{
-    CALL();
-    if (any_capture()) {
-        return result(cudaErrorStreamCaptureUnsupported);
+    call c(call::COPIES);
+    cudaError_t error = c.refused();
+
+    if (error != cudaSuccess || r.bytes() == 0) {
+        return error;
     }
-    char *at = arena + GAP; /* the first gap that is wide enough */
-    for (const auto &b : blocks) {
-        if (at + bytes + GAP <= b.first) {
-            break;
+    error = check_copy(to, to_pitch, from, r, kind, true);
+    if (error != cudaSuccess) {
+        return result(error);
+    }
+    return push(stream, [=] { copy_rows(to, to_pitch, from, r); });
+}
+
+/* After all work of the standard stream and of those that it waits for. */
+cudaError_t copy_now(void *to, size_t to_pitch, const void *from, const rectangle &r,
+                     cudaMemcpyKind kind)
+{
+    call c(call::WAITS);
+    cudaError_t error = c.refused();
+
+    if (error != cudaSuccess || r.bytes() == 0) {
+        return error;
+    }
+    error = check_copy(to, to_pitch, from, r, kind, false);
+    if (error != cudaSuccess) {
+        return result(error);
+    }
+    fake_cuda::each_stream([](CUstream_st *s) {
+        if (s->device == current_device && s->blocking) {
+            drain(s);
         }
-        at = arena + ((size_t)(b.first - arena) + b.second + 2 * GAP - 1) / GAP * GAP;
-    }
-    if (at + bytes > arena + ARENA) {
-        return result(cudaErrorMemoryAllocation);
-    }
-    *p         = at;
-    blocks[at] = bytes;
-    size_t end = ((size_t)(at - arena) + bytes + 4095) / 4096 * 4096;
-    used       = end > used ? end : used;
-    on_device access;
-    std::memset(*p, 0xff, bytes); /* undefined contents are NaN */
+    });
+    int device = fake_cuda::device_of(to, 1);
+    access now(device >= 0 ? device : current_device);
+    access other(fake_cuda::device_of(from, 1) >= 0 ? fake_cuda::device_of(from, 1)
+                                                    : current_device);
+    copy_rows(to, to_pitch, from, r);
     return cudaSuccess;
 }
-cudaError_t cudaFree(void *p)
+
+cudaError_t fill(void *p, int value, size_t bytes, cudaStream_t stream)
 {
-    CALL();
-    if (p == nullptr) {
-        return cudaSuccess;
-    }
-    drain_all();
-    if (blocks.erase((char *)p) == 0) {
+    if (fake_cuda::device_of(p, bytes) < 0) {
         return result(cudaErrorInvalidValue);
     }
-    if (blocks.empty()) {
-        used = 0;
+    return push(stream, [=] {
+        counts.copies++;
+        std::memset(p, value, bytes);
+    });
+}
+
+} // namespace
+
+extern "C" {
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream)
+{
+    return copy_later(to, bytes, from, rectangle{bytes, bytes, 1}, kind, stream);
+}
+
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t pitch,
+                              size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream)
+{
+    return copy_later(to, to_pitch, from, rectangle{pitch, width, height}, kind, stream);
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
+{
+    return copy_now(to, bytes, from, rectangle{bytes, bytes, 1}, kind);
+}
+
+cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, size_t pitch, size_t width,
+                         size_t height, cudaMemcpyKind kind)
+{
+    return copy_now(to, to_pitch, from, rectangle{pitch, width, height}, kind);
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
+{
+    call c(call::COPIES);
+
+    return c.refused() != cudaSuccess || bytes == 0 ? c.refused() : fill(p, value, bytes, stream);
+}
+
+cudaError_t cudaMemset(void *p, int value, size_t bytes)
+{
+    return cudaMemsetAsync(p, value, bytes, nullptr);
+}
+
+/* --- memory -------------------------------------------------------------------------------------
+ */
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    call c(call::ALLOCATES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
     }
-    return cudaSuccess;
+    *p = bytes > 0 ? fake_cuda::memory_take(current_device, bytes) : nullptr;
+    return result(*p == nullptr && bytes > 0 ? cudaErrorMemoryAllocation : cudaSuccess);
 }
-cudaError_t cudaDriverGetVersion(int *version)
+
+cudaError_t cudaFree(void *p)
 {
-    CALL();
-    *version = CUDART_VERSION;
-    return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
-{
-    CALL();
-    if (device != 0) {
-        return result(cudaErrorInvalidDevice);
-    }
-    *properties = {};
-    std::snprintf(properties->name, sizeof properties->name, "fake device");
-    properties->major               = 9;
-    properties->multiProcessorCount = 4;
-    properties->totalGlobalMem      = ARENA;
-    return cudaSuccess;
-}
-cudaError_t cudaMemGetInfo(size_t *f, size_t *t)
-{
-    CALL();
-    *t = ARENA;
-    *f = ARENA - used;
-    return cudaSuccess;
-}
-cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
-{
-    CALL();
-    *p                 = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
-    pinned[(char *)*p] = bytes;
-    return cudaSuccess;
-}
-cudaError_t cudaFreeHost(void *p)
-{
-    CALL();
     if (p == nullptr) {
         return cudaSuccess;
     }
-    drain_all();
-    pinned.erase((char *)p);
+    call c(call::RELEASES);
+    int device = fake_cuda::device_of(p, 1);
+    if (device < 0) {
+        return result(cudaErrorInvalidValue);
+    }
+    drain_device(device);
+    return result(fake_cuda::memory_release(device, p) ? c.refused() : cudaErrorInvalidValue);
+}
+
+cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
+{
+    call c;
+
+    if (c.refused() == cudaSuccess) {
+        fake_cuda::memory_free(current_device, left, total);
+    }
+    return c.refused();
+}
+
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
+{
+    call c(call::ALLOCATES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (posix_memalign(p, 512, bytes) != 0) {
+        return result(cudaErrorMemoryAllocation);
+    }
+    state().pinned[static_cast<char *>(*p)] = bytes;
+    counts.live_pinned++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    return cudaHostAlloc(p, bytes, cudaHostAllocDefault);
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    if (p == nullptr) {
+        return cudaSuccess;
+    }
+    call c(call::RELEASES);
+    drain_device(current_device);
+    if (state().pinned.erase(static_cast<char *>(p)) == 0) {
+        return result(cudaErrorInvalidValue);
+    }
+    counts.live_pinned--;
     std::free(p);
+    return c.refused();
+}
+
+cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned)
+{
+    call c(call::ALLOCATES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (fake_cuda::is_pinned(p, 1)) {
+        return result(cudaErrorHostMemoryAlreadyRegistered);
+    }
+    state().pinned[static_cast<char *>(p)] = bytes;
+    counts.live_pinned++;
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
-                            cudaStream_t stream)
+
+cudaError_t cudaHostUnregister(void *p)
 {
-    CALL();
-    check_copy(to, from);
-    return result(push(stream, [=] { std::memcpy(to, from, bytes); }));
-}
-cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
-                              size_t width, size_t height, cudaMemcpyKind, cudaStream_t stream)
-{
-    CALL();
-    if (width > to_pitch || width > from_pitch) {
-        return result(cudaErrorInvalidPitchValue);
+    call c(call::RELEASES);
+
+    drain_device(current_device);
+    if (state().pinned.erase(static_cast<char *>(p)) == 0) {
+        return result(cudaErrorHostMemoryNotRegistered);
     }
-    check_copy(to, from);
-    return result(push(stream, [=] {
-        for (size_t row = 0; row < height; row++) {
-            std::memcpy((char *)to + row * to_pitch, (const char *)from + row * from_pitch, width);
+    counts.live_pinned--;
+    return c.refused();
+}
+
+/* --- streams ------------------------------------------------------------------------------------
+ */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    call c;
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    *stream = new CUstream_st{current_device, flags != cudaStreamNonBlocking, {}, nullptr, false};
+    state().streams.push_back(*stream);
+    counts.live_streams++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreate(cudaStream_t *stream)
+{
+    return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    call c;
+    auto &all = state().streams;
+
+    for (size_t i = 0; i < all.size(); i++) {
+        if (all[i] == stream) {
+            drain(stream);
+            delete stream->capture;
+            delete stream;
+            all.erase(all.begin() + static_cast<long>(i));
+            counts.live_streams--;
+            return c.refused();
         }
-    }));
-}
-cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
-{
-    CALL();
-    return result(push(stream, [=] { std::memset(p, value, bytes); }));
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
-{
-    CALL();
-    *s = new CUstream_st;
-    streams.push_back(*s);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t s)
-{
-    CALL();
-    drain(s);
-    for (auto &x : streams) {
-        if (x == s) {
-            x = streams.back();
-            streams.pop_back();
-            break;
-        }
     }
-    delete s;
-    return cudaSuccess;
+    return result(cudaErrorInvalidResourceHandle);
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t s)
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    CALL();
-    if (of(s)->capture != nullptr) {
-        return result(cudaErrorStreamCaptureUnsupported);
+    call c(call::WAITS);
+
+    if (c.refused() == cudaSuccess) {
+        drain(stream_of(stream));
     }
-    drain(of(s));
-    return cudaSuccess;
+    return c.refused();
 }
+
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    call c(call::QUERIES);
+    CUstream_st *s = stream_of(stream);
+
+    if (c.refused() != cudaSuccess || s->queue.empty()) {
+        return c.refused();
+    }
+    access now(s->device);
+    (void)fake_cuda::run_one(s);
+    return cudaErrorNotReady;
+}
+
 cudaError_t cudaDeviceSynchronize(void)
 {
-    CALL();
-    drain_all();
+    call c(call::WAITS);
+
+    if (c.refused() == cudaSuccess) {
+        drain_device(current_device);
+    }
+    return c.refused();
+}
+
+/* --- events -------------------------------------------------------------------------------------
+ */
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    call c;
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    *event          = new CUevent_st{};
+    (*event)->timed = (flags & cudaEventDisableTiming) == 0;
+    counts.live_events++;
     return cudaSuccess;
 }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+
+cudaError_t cudaEventCreate(cudaEvent_t *event)
 {
-    CALL();
-    *e = new CUevent_st;
+    return cudaEventCreateWithFlags(event, cudaEventDefault);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    call c;
+
+    drain_until(event, event->recorded);
+    delete event;
+    counts.live_events--;
+    return c.refused();
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    call c;
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    CUstream_st *s  = stream_of(stream);
+    event->captured = s->capture;
+    if (s->capture != nullptr) {
+        return cudaSuccess; /* orders captured work alone */
+    }
+    drain_until(event, event->recorded); /* one mark of an event at a time */
+    event->stream  = s;
+    int64_t number = ++event->recorded;
+    return push(stream, [event, number] {
+        event->done = number;
+        event->at   = std::chrono::steady_clock::now();
+    });
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    call c(call::WAITS);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (event->captured != nullptr) {
+        return result(cudaErrorCapturedEvent);
+    }
+    drain_until(event, event->recorded);
     return cudaSuccess;
 }
-cudaError_t cudaEventCreate(cudaEvent_t *e)
+
+cudaError_t cudaEventQuery(cudaEvent_t event)
 {
-    return cudaEventCreateWithFlags(e, 0);
+    call c(call::QUERIES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (event->captured != nullptr) {
+        return result(cudaErrorCapturedEvent);
+    }
+    if (event->done >= event->recorded) {
+        return cudaSuccess;
+    }
+    access now(event->stream->device);
+    (void)fake_cuda::run_one(event->stream);
+    return cudaErrorNotReady;
 }
+
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
 {
-    CALL();
+    call c;
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (!from->timed || !to->timed || from->recorded == 0 || to->recorded == 0) {
+        return result(cudaErrorInvalidResourceHandle);
+    }
     if (from->done < from->recorded || to->done < to->recorded) {
         return result(cudaErrorNotReady);
     }
-    *milliseconds = 1.0f;
+    *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
     return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t e)
-{
-    CALL();
-    if (e->done < e->recorded) {
-        drain_until(e, e->recorded);
-    }
-    delete e;
-    return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
-{
-    CALL();
-    e->stream = of(s);
-    long n    = ++e->recorded;
-    return result(push(s, [=] { e->done = n; }));
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t e)
-{
-    CALL();
-    drain_until(e, e->recorded);
-    return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t e)
-{
-    CALL();
-    return e->done < e->recorded ? cudaErrorNotReady : cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
-{
-    CALL();
-    long n = e->recorded;
-    return result(push(s, [=] { drain_until(e, n); }));
-}
-cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
-{
-    CALL();
-    s->capture = new CUgraph_st;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
-{
-    CALL();
-    *g         = s->capture;
-    s->capture = nullptr;
-    return cudaSuccess;
-}
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long)
-{
-    CALL();
-    *x = new CUgraphExec_st{g->nodes};
-    return cudaSuccess;
-}
-cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
-{
-    CALL();
-    for (auto &n : x->nodes) {
-        of(s)->queue.push_back(n);
-    }
-    return cudaSuccess;
-}
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
-{
-    CALL();
-    drain_all();
-    delete x;
-    return cudaSuccess;
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t g)
-{
-    CALL();
-    delete g;
-    return cudaSuccess;
-}
-cudaError_t cudaGetLastError(void)
-{
-    cudaError_t e = last;
-    last          = cudaSuccess;
-    return e;
-}
-const char *cudaGetErrorName(cudaError_t e)
-{
-    return e == cudaSuccess                 ? "cudaSuccess"
-           : e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
-           : e == cudaErrorInvalidValue     ? "cudaErrorInvalidValue"
-           : e == cudaErrorUnknown          ? "cudaErrorUnknown"
-                                            : "cudaError";
-}
-const char *cudaGetErrorString(cudaError_t e)
-{
-    return e == cudaSuccess ? "no error" : "an error of the fake runtime";
 }
 
-/* cuBLASLt: column-major, as the library. */
-struct fake_layout {
-    cudaDataType_t type;
-    uint64_t rows, columns;
-    int64_t ld;
-};
-struct fake_desc {
-    int32_t ta = CUBLAS_OP_N, tb = CUBLAS_OP_N;
-    uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-    const void *bias  = nullptr;
-};
-cublasStatus_t cublasLtCreate(cublasLtHandle_t *h)
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
-    *h = (cublasLtHandle_t) new char;
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtDestroy(cublasLtHandle_t h)
-{
-    delete (char *)h;
-    return CUBLAS_STATUS_SUCCESS;
-}
-size_t cublasLtGetVersion(void)
-{
-    return 130000;
-}
-const char *cublasLtGetStatusString(cublasStatus_t)
-{
-    return "a status of the fake library";
-}
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataType t, uint64_t r,
-                                          uint64_t c, int64_t ld)
-{
-    *l = (cublasLtMatrixLayout_t) new fake_layout{t, r, c, ld};
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
-{
-    delete (fake_layout *)l;
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeType_t,
-                                        cudaDataType_t)
-{
-    *d = (cublasLtMatmulDesc_t) new fake_desc;
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t d)
-{
-    delete (fake_desc *)d;
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
-                                              cublasLtMatmulDescAttributes_t a, const void *p,
-                                              size_t n)
-{
-    fake_desc *f = (fake_desc *)d;
-    switch (a) {
-    case CUBLASLT_MATMUL_DESC_TRANSA:
-        std::memcpy(&f->ta, p, n);
-        return CUBLAS_STATUS_SUCCESS;
-    case CUBLASLT_MATMUL_DESC_TRANSB:
-        std::memcpy(&f->tb, p, n);
-        return CUBLAS_STATUS_SUCCESS;
-    case CUBLASLT_MATMUL_DESC_EPILOGUE:
-        std::memcpy(&f->epilogue, p, n);
-        return CUBLAS_STATUS_SUCCESS;
-    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
-        std::memcpy(&f->bias, p, n);
-        return CUBLAS_STATUS_SUCCESS;
-    default:
-        return CUBLAS_STATUS_NOT_SUPPORTED;
+    call c;
+    CUgraph_st *capture = stream_of(stream)->capture;
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
     }
-}
-cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *p)
-{
-    *p = (cublasLtMatmulPreference_t) new char;
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p)
-{
-    delete (char *)p;
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-                                                    cublasLtMatmulPreferenceAttributes_t,
-                                                    const void *, size_t)
-{
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatmulPreference_t, int wanted,
-                                              cublasLtMatmulHeuristicResult_t results[], int *found)
-{
-    *found = wanted > 0 ? 1 : 0;
-    if (wanted > 0) {
-        std::memset(results, 0, sizeof *results);
-        results[0].state = CUBLAS_STATUS_SUCCESS;
+    if (capture != event->captured) {
+        return result(cudaErrorStreamCaptureIsolation);
     }
-    return CUBLAS_STATUS_SUCCESS;
+    int64_t number = event->recorded;
+    return capture != nullptr ? cudaSuccess
+                              : push(stream, [event, number] { drain_until(event, number); });
 }
-static float read_as(const void *p, cudaDataType_t t, int64_t i)
+
+/* --- graphs -------------------------------------------------------------------------------------
+ */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
 {
-    return t == CUDA_R_16BF ? __bfloat162float(((const __nv_bfloat16 *)p)[i])
-                            : ((const float *)p)[i];
+    call c;
+    CUstream_st *s = stream_of(stream);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (s == &state().standard[s->device]) {
+        return result(cudaErrorStreamCaptureUnsupported);
+    }
+    if (s->capture != nullptr) {
+        return result(cudaErrorIllegalState);
+    }
+    s->capture = new CUgraph_st{s->device, {}};
+    s->spoiled = false;
+    return cudaSuccess;
 }
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
-                              const void *A, cublasLtMatrixLayout_t la, const void *B,
-                              cublasLtMatrixLayout_t lb, const void *beta, const void *C,
-                              cublasLtMatrixLayout_t lc, void *D, cublasLtMatrixLayout_t ld,
-                              const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t stream)
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status)
 {
-    fake_desc f   = *(fake_desc *)d;
-    fake_layout a = *(fake_layout *)la, b = *(fake_layout *)lb, c = *(fake_layout *)lc,
-                o = *(fake_layout *)ld;
-    float x = *(const float *)alpha, y = *(const float *)beta;
-    uint64_t k = f.ta == CUBLAS_OP_N ? a.columns : a.rows;
-    if (k != (f.tb == CUBLAS_OP_N ? b.rows : b.columns) ||
-        o.rows != (f.ta == CUBLAS_OP_N ? a.rows : a.columns) ||
-        o.columns != (f.tb == CUBLAS_OP_N ? b.columns : b.rows)) {
-        return CUBLAS_STATUS_INVALID_VALUE;
+    call c;
+    CUstream_st *s = stream_of(stream);
+
+    *status = s->capture == nullptr ? cudaStreamCaptureStatusNone
+              : s->spoiled          ? cudaStreamCaptureStatusInvalidated
+                                    : cudaStreamCaptureStatusActive;
+    return c.refused();
+}
+
+/* A capture ends in any case; it has no graph where a call has spoiled it. */
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    call c;
+    CUstream_st *s = stream_of(stream);
+
+    *graph = nullptr;
+    if (s->capture == nullptr) {
+        return result(cudaErrorIllegalState);
     }
-    if ((uintptr_t)A % 16 != 0 || (uintptr_t)B % 16 != 0 || (uintptr_t)D % 16 != 0) {
-        return CUBLAS_STATUS_NOT_SUPPORTED;
+    CUgraph_st *captured = s->capture;
+    s->capture           = nullptr;
+    if (c.refused() != cudaSuccess || s->spoiled) {
+        delete captured;
+        return result(s->spoiled ? cudaErrorStreamCaptureInvalidated : c.refused());
     }
-    push(stream, [=] {
-        for (uint64_t j = 0; j < o.columns; j++)
-            for (uint64_t i = 0; i < o.rows; i++) {
-                float sum = 0;
-                for (uint64_t p = 0; p < k; p++)
-                    sum += read_as(A, a.type,
-                                   f.ta == CUBLAS_OP_N ? (int64_t)(p * (uint64_t)a.ld + i)
-                                                       : (int64_t)(i * (uint64_t)a.ld + p)) *
-                           read_as(B, b.type,
-                                   f.tb == CUBLAS_OP_N ? (int64_t)(j * (uint64_t)b.ld + p)
-                                                       : (int64_t)(p * (uint64_t)b.ld + j));
-                float v = x * sum +
-                          (y != 0 ? y * read_as(C, c.type, (int64_t)(j * (uint64_t)c.ld + i)) : 0);
-                if (f.epilogue == CUBLASLT_EPILOGUE_BIAS)
-                    v += read_as(f.bias, o.type, (int64_t)i);
-                int64_t at = (int64_t)(j * (uint64_t)o.ld + i);
-                if (o.type == CUDA_R_16BF)
-                    ((__nv_bfloat16 *)D)[at] = __float2bfloat16_rn(v);
-                else
-                    ((float *)D)[at] = v;
-            }
-    });
-    return CUBLAS_STATUS_SUCCESS;
+    *graph = captured;
+    counts.live_graphs++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    call c(call::ALLOCATES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    *exec = new CUgraphExec_st{*graph};
+    counts.live_graphs++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t)
+{
+    call c;
+
+    return c.refused();
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    call c;
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    counts.graphs++;
+    for (const work &node : exec->graph.nodes) {
+        (void)push(stream, node);
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    call c;
+
+    delete exec;
+    counts.live_graphs--;
+    return c.refused();
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    call c;
+
+    delete graph;
+    counts.live_graphs--;
+    return c.refused();
+}
+
+/* --- errors -------------------------------------------------------------------------------------
+ */
+
+cudaError_t cudaPeekAtLastError(void)
+{
+    return fake_cuda::last;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t error = fake_cuda::last;
+
+    fake_cuda::last = cudaSuccess;
+    return error;
+}
+
+/* --- for tests ----------------------------------------------------------------------------------
+ */
+
+fake_cuda_counts fake_cuda_count(void)
+{
+    return counts;
+}
+
+void fake_cuda_fail(int64_t n)
+{
+    state().fail_at = n > 0 ? counts.calls + n : 0;
+}
+
+void fake_cuda_devices(int count)
+{
+    state().devices = count < fake_cuda::MOST_DEVICES ? count : fake_cuda::MOST_DEVICES;
 }
 }

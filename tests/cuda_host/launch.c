@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch.h"
 
+#include "fake_cuda.h"
+
 #include "pb/tensor.h"
 
 #include <stdlib.h>
@@ -105,16 +107,16 @@ void random_floats(float *values, int64_t n, float range, unsigned seed)
 void in_all_orders(void (*run)(const void *context, void *result), const void *context,
                    void *result, size_t bytes)
 {
-    static const char *const orders[] = {"1", "17"};
-    void *other                       = calloc(1, bytes + 1);
+    static const unsigned orders[] = {1, 17};
+    void *other                    = calloc(1, bytes + 1);
     assert_non_null(other);
-    unsetenv("CUDA_HOST_ORDER");
+    cuda_host_order(0);
     run(context, result);
     for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
-        setenv("CUDA_HOST_ORDER", orders[i], 1);
+        cuda_host_order(orders[i]);
         run(context, other);
         assert_memory_equal(result, other, bytes);
     }
-    unsetenv("CUDA_HOST_ORDER");
+    cuda_host_order(0);
     free(other);
 }

@@ -148,7 +148,7 @@ static inline unsigned char *pb_shared(void)
 }
 static inline void pb_copy_async(void *to, const void *from, int valid)
 {
-    cuda_host::async_copy(to, from, 16, valid);
+    cuda_host::async_copy(to, from, valid);
 }
 static inline void pb_copy_commit(void)
 {
@@ -159,68 +159,25 @@ template <int LEFT> static inline void pb_copy_wait(void)
     cuda_host::async_wait(LEFT);
 }
 
-static inline void pb_load_matrices(uint32_t r[4], const void *row, bool transposed,
-                                    const char *what)
-{
-    const unsigned char *all = cuda_host::warp_meet(what, &row, sizeof row);
-    int lane                 = cuda_host::here.lane;
-    for (int m = 0; m < 4; m++) {
-        uint16_t pair[2];
-        for (int i = 0; i < 2; i++) {
-            int at_row    = transposed ? 2 * (lane % 4) + i : lane / 4;
-            int at_column = transposed ? lane / 4 : 2 * (lane % 4) + i;
-            const uint16_t *p;
-            memcpy(&p, all + 64 * (8 * m + at_row), sizeof p);
-            pair[i] = p[at_column];
-        }
-        r[m] = (uint32_t)pair[0] | (uint32_t)pair[1] << 16;
-    }
-}
 static inline void pb_load_matrix(uint32_t r[4], const void *row)
 {
-    pb_load_matrices(r, row, false, "ldmatrix");
+    cuda_host::load_matrices(r, row, false);
 }
 static inline void pb_load_matrix_transposed(uint32_t r[4], const void *row)
 {
-    pb_load_matrices(r, row, true, "ldmatrix.trans");
-}
-
-/* The layout of PTX: with g = lane / 4 and t = lane % 4, a[0] holds A[g][2t, 2t+1], a[1]
- * A[g+8][..], a[2] A[g][2t+8, 2t+9], a[3] A[g+8][2t+8, ..]; b[0] B[2t, 2t+1][g], b[1] B[2t+8,
- * 2t+9][g]; d[0], d[1] D[g][2t, 2t+1], d[2], d[3] D[g+8][2t, 2t+1]. */
-static inline float pb_half(uint32_t pair, int which)
-{
-    return __int_as_float((int)(which != 0 ? pair & 0xffff0000u : pair << 16));
+    cuda_host::load_matrices(r, row, true);
 }
 static inline void pb_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
-    uint32_t mine[6]         = {a[0], a[1], a[2], a[3], b[0], b[1]};
-    const unsigned char *all = cuda_host::warp_meet("mma", mine, sizeof mine);
-    int g                    = cuda_host::here.lane / 4;
-    int t                    = cuda_host::here.lane % 4;
-    for (int k = 0; k < 16; k++) {
-        uint32_t fa[6], fb0[6], fb1[6];
-        memcpy(fa, all + 64 * (4 * g + k % 8 / 2), sizeof fa);
-        memcpy(fb0, all + 64 * (4 * (2 * t) + k % 8 / 2), sizeof fb0);
-        memcpy(fb1, all + 64 * (4 * (2 * t + 1) + k % 8 / 2), sizeof fb1);
-        float low  = pb_half(fa[k / 8 * 2], k % 2);
-        float high = pb_half(fa[k / 8 * 2 + 1], k % 2);
-        float b0   = pb_half(fb0[4 + k / 8], k % 2);
-        float b1   = pb_half(fb1[4 + k / 8], k % 2);
-        d[0] += low * b0;
-        d[1] += low * b1;
-        d[2] += high * b0;
-        d[3] += high * b1;
-    }
+    cuda_host::tile_product(d, a, b);
 }
 
 template <typename... P, typename... A>
 static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
                                     size_t shared, cudaStream_t stream, A... args)
 {
-    cuda_host::launch_shape shape = {grid, block, shared, name};
-    return cuda_host::enqueue(
-        stream, [=] { cuda_host::run_grid(shape, [=] { kernel(static_cast<P>(args)...); }); });
+    cuda_host::launch_shape shape = {name, grid, block, shared};
+    return cuda_host::launch(shape, stream, [=] { kernel(static_cast<P>(args)...); });
 }
 #endif
 

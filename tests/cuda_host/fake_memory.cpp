@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Memory of devices that do not exist. A block begins as NaN; between blocks lies what the address
+ * sanitizer lets nobody touch. */
+#include "fake_cuda_state.h"
+#include "fiber.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+
+#if CUDA_HOST_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace fake_cuda
+{
+
+namespace
+{
+
+constexpr size_t RESERVED  = 64ULL << 30; /* addresses */
+constexpr size_t ALIGNMENT = 256;         /* of blocks, and the least distance between them */
+constexpr size_t PAGE      = 4096;
+constexpr int NAN_BYTE     = 0xff;
+
+device_memory devices[MOST_DEVICES];
+size_t limit = 8ULL << 30;
+
+size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+void forbid(char *p, size_t bytes)
+{
+#if CUDA_HOST_ASAN
+    __asan_poison_memory_region(p, bytes);
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}
+
+void allow(char *p, size_t bytes)
+{
+#if CUDA_HOST_ASAN
+    __asan_unpoison_memory_region(p, bytes);
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}
+
+void protect(const device_memory &d, int rights)
+{
+    if (d.reach > 0 && mprotect(d.base, d.reach, rights) != 0) {
+        misuse("the memory of a device cannot be protected");
+    }
+}
+
+device_memory &open_memory(int device)
+{
+    device_memory &d = devices[device];
+
+    if (d.base == nullptr) {
+        void *p =
+            mmap(nullptr, RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED) {
+            misuse("no addresses for the memory of a device");
+        }
+        d.base = static_cast<char *>(p);
+    }
+    return d;
+}
+
+/* Of large blocks, so that a long test does not hold what it has freed. */
+void give_pages_back(char *p, size_t bytes)
+{
+    size_t first = round_up(reinterpret_cast<uintptr_t>(p), PAGE);
+    size_t end   = (reinterpret_cast<uintptr_t>(p) + bytes) / PAGE * PAGE;
+
+    if (end > first + 64 * PAGE) {
+        (void)madvise(reinterpret_cast<void *>(first), end - first, MADV_DONTNEED);
+    }
+}
+
+/* The first gap that is large enough, at least ALIGNMENT behind the block before it. */
+char *gap_for(const device_memory &d, size_t bytes)
+{
+    char *at = d.base + ALIGNMENT;
+
+    for (const auto &block : d.blocks) {
+        if (at + bytes + ALIGNMENT <= block.first) {
+            break;
+        }
+        at = block.first + round_up(block.second, ALIGNMENT) + ALIGNMENT;
+    }
+    return at;
+}
+
+void reach_to(device_memory &d, const char *end)
+{
+    size_t reach = round_up(static_cast<size_t>(end - d.base) + ALIGNMENT, PAGE);
+
+    if (reach > d.reach) {
+        forbid(d.base + d.reach, reach - d.reach);
+        d.reach = reach;
+    }
+}
+
+} // namespace
+
+access::access(int device_number) : device(device_number)
+{
+    if (devices[device].running++ == 0) {
+        protect(devices[device], PROT_READ | PROT_WRITE);
+    }
+}
+
+access::~access()
+{
+    if (--devices[device].running == 0) {
+        protect(devices[device], PROT_NONE);
+    }
+}
+
+void *memory_take(int device, size_t bytes)
+{
+    device_memory &d = open_memory(device);
+
+    if (bytes > limit || d.used > limit - bytes) {
+        return nullptr;
+    }
+    char *at = gap_for(d, bytes);
+    if (at + bytes + ALIGNMENT > d.base + RESERVED) {
+        return nullptr;
+    }
+    reach_to(d, at + bytes);
+    access now(device);
+    allow(at, bytes);
+    std::memset(at, NAN_BYTE, bytes);
+    d.blocks[at] = bytes;
+    d.used += bytes;
+    counts.bytes += bytes;
+    counts.live_blocks++;
+    return at;
+}
+
+bool memory_release(int device, void *p)
+{
+    device_memory &d = devices[device];
+    auto block       = d.blocks.find(static_cast<char *>(p));
+
+    if (block == d.blocks.end()) {
+        return false;
+    }
+    forbid(block->first, round_up(block->second, 8));
+    give_pages_back(block->first, block->second);
+    d.used -= block->second;
+    counts.bytes -= block->second;
+    counts.live_blocks--;
+    d.blocks.erase(block);
+    return true;
+}
+
+void memory_free(int device, size_t *left, size_t *total)
+{
+    *total = limit;
+    *left  = limit > devices[device].used ? limit - devices[device].used : 0;
+}
+
+int device_of(const void *p, size_t bytes)
+{
+    const char *first = static_cast<const char *>(p);
+
+    for (int i = 0; i < MOST_DEVICES; i++) {
+        const device_memory &d = devices[i];
+        if (d.base == nullptr || first < d.base || first >= d.base + RESERVED) {
+            continue;
+        }
+        auto block = d.blocks.upper_bound(const_cast<char *>(first));
+        if (block == d.blocks.begin()) {
+            return -1;
+        }
+        --block;
+        return first + bytes <= block->first + block->second ? i : -1;
+    }
+    return -1;
+}
+
+void memory_limit(size_t bytes)
+{
+    limit = bytes < RESERVED / 2 ? bytes : RESERVED / 2;
+}
+
+} // namespace fake_cuda
+
+extern "C" void fake_cuda_memory(size_t bytes)
+{
+    fake_cuda::memory_limit(bytes);
+}
