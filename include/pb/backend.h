@@ -98,6 +98,9 @@ pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 /* The type of what lies between operations: F32 or BF16. The residual stream, statistics, logits
  * and all that is trained are F32 on every backend. */
 pb_dtype pb_backend_activation(const pb_backend *be);
+/* The type in which frozen weights of `dtype` are held for products: their own, unless the backend
+ * multiplies those of its activations best. */
+pb_dtype pb_backend_weight_type(const pb_backend *be, pb_dtype dtype);
 const char *pb_backend_name(const pb_backend *be);
 bool pb_backend_is_host(const pb_backend *be); /* operations take any host memory */
 int pb_backend_threads(const pb_backend *be);

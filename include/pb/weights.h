@@ -21,7 +21,7 @@ typedef struct pb_weights pb_weights;
 /* The tensors of a site, in backend memory; none where the site has none. */
 typedef struct pb_placed {
     pb_tensor weight; /* [out, in], rows in + border apart in a stack; of the model's dtype, F32
-                         where those of a stack differ */
+                         where those of a stack differ, or as pb_backend_weight_type has it */
     pb_tensor bias;   /* [out] F32 */
 } pb_placed;
 

@@ -120,6 +120,11 @@ pb_dtype pb_backend_activation(const pb_backend *be)
     return activation_of(be);
 }
 
+pb_dtype pb_backend_weight_type(const pb_backend *be, pb_dtype dtype)
+{
+    return be->ops->activation != NULL ? activation_of(be) : dtype;
+}
+
 const char *pb_backend_name(const pb_backend *be)
 {
     return be->ops->name;

@@ -44,11 +44,13 @@ static pb_status place_alone(pb_weights *w, const pb_tensor *from, pb_tensor *to
     if (pb_tensor_is_none(from)) {
         return PB_OK;
     }
-    pb_tensor room = take(w, from->dtype, from->shape[0], pb_tensor_width(from));
+    pb_dtype type = from->ndim == 2 ? pb_backend_weight_type(w->backend, from->dtype) : from->dtype;
+    pb_tensor room = take(w, type, from->shape[0], pb_tensor_width(from));
     if (w->block == NULL) {
         return PB_OK;
     }
     *to        = *from;
+    to->dtype  = type;
     to->data   = room.data;
     to->stride = from->ndim == 1 ? 1 : room.stride;
     return pb_copy(w->backend, to, from);
@@ -73,7 +75,8 @@ static pb_status place_stack(pb_weights *w, const pb_site *const *sites, int cou
     for (int i = 0; i < count; i++) {
         rows += sites[i]->out;
     }
-    pb_tensor stack = take(w, common_dtype(sites, count), rows, in + w->border);
+    pb_dtype type   = pb_backend_weight_type(w->backend, common_dtype(sites, count));
+    pb_tensor stack = take(w, type, rows, in + w->border);
     for (int i = 0; i < count && w->block != NULL; i++) {
         pb_placed *placed          = &w->sites[sites[i]->index];
         pb_tensor all              = pb_tensor_rows(&stack, row, sites[i]->out);

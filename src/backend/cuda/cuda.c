@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MESSAGE = 512 };
+enum { MESSAGE = 512, COPY_THREADS = 8 };
 
 pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
                     const char *format, ...)
@@ -89,6 +89,7 @@ static pb_status cuda_open(int device, int threads, pb_backend **out)
     c->base.ops      = &backend_cuda;
     c->base.threads  = threads > 0 ? threads : omp_get_max_threads();
     c->base.lag      = 1;
+    c->copy_threads  = omp_get_num_procs() < COPY_THREADS ? omp_get_num_procs() : COPY_THREADS;
     pb_status status = open_device(c, device);
     if (status != PB_OK) {
         cuda_close(&c->base);

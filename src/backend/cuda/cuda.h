@@ -72,6 +72,7 @@ typedef struct cuda_memory cuda_memory;     /* memory.c */
 typedef struct cuda {
     pb_backend base; /* first: a pb_backend pointer is a cuda pointer */
     int device;
+    int copy_threads; /* of the host, for its side of a copy; no result depends on them */
     cudaStream_t stream;
     cuda_memory *memory;
     cuda_products *products;

@@ -108,7 +108,7 @@ static void convert_piece(const cuda *c, const route *r, const piece *p, char *b
     int64_t spans    = (p->columns + SPAN - 1) / SPAN;
     size_t host_size = pb_dtype_size(r->host_type);
     size_t size      = pb_dtype_size(r->device_type);
-#pragma omp parallel for num_threads(c->base.threads) if (p->rows * p->columns > SPAN)
+#pragma omp parallel for num_threads(c->copy_threads) if (p->rows * p->columns > SPAN)
     for (int64_t i = 0; i < p->rows * spans; i++) {
         int64_t row   = i / spans;
         int64_t first = i % spans * SPAN;
