@@ -224,18 +224,19 @@ static size_t lay_out(pb_network *net, const pass_shape *shape, char *base)
 
 pb_status network_layout(pb_network *net, const pass_shape *shape)
 {
-    size_t bytes = lay_out(net, shape, NULL);
-    if (bytes > net->block_bytes) {
-        pb_backend_free(net->backend, net->block);
-        net->block       = NULL;
-        net->block_bytes = 0;
-        pb_status status = pb_backend_alloc(net->backend, bytes, &net->block);
+    pass_memory *memory = net->memory;
+    size_t bytes        = lay_out(net, shape, NULL);
+    if (bytes > memory->block_bytes) {
+        pb_backend_free(net->backend, memory->block);
+        memory->block       = NULL;
+        memory->block_bytes = 0;
+        pb_status status    = pb_backend_alloc(net->backend, bytes, &memory->block);
         if (status != PB_OK) {
             pb_error_prefix(status, "activations of a batch of %" PRId64 " rows", shape->rows);
             return PB_FRAME(status);
         }
-        net->block_bytes = bytes;
+        memory->block_bytes = bytes;
     }
-    lay_out(net, shape, net->block);
+    lay_out(net, shape, memory->block);
     return PB_OK;
 }

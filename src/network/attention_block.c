@@ -14,8 +14,8 @@ static pb_status rope(pb_network *net, int64_t layer, pb_tensor *x, const pb_lis
                       int64_t heads, bool inverse)
 {
     const pb_model_config *c = net->config;
-    float *data              = net->rope[c->two_ropes && c->sliding[layer] ? 1 : 0];
-    pb_tensor table          = pb_tensor_2d(data, PB_DTYPE_F32, net->rope_positions, c->head_dim);
+    float *data              = net->memory->rope[c->two_ropes && c->sliding[layer] ? 1 : 0];
+    pb_tensor table = pb_tensor_2d(data, PB_DTYPE_F32, net->memory->rope_positions, c->head_dim);
     return pb_rope(net->backend, x, &table, positions, heads, inverse);
 }
 
@@ -26,22 +26,23 @@ static pb_tensor by_head(const pb_network *net, const pb_tensor *x)
     return pb_tensor_2d(x->data, x->dtype, pb_tensor_count(x) / width, width);
 }
 
-static pb_status head_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,
-                                   const pb_tensor *raw)
+static pb_status head_norm_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
+                                   pb_tensor *y, const pb_tensor *raw)
 {
     pb_tensor y_heads   = by_head(net, y);
     pb_tensor raw_heads = by_head(net, raw);
-    return layer_norm_forward(net, kind, layer, &y_heads, &raw_heads);
+    return layer_norm_forward(net, p, kind, layer, &y_heads, &raw_heads);
 }
 
 /* draw = */
-static pb_status head_norm_backward(pb_network *net, pb_site_kind kind, int64_t layer,
-                                    pb_tensor *draw, const pb_tensor *dy, const pb_tensor *raw)
+static pb_status head_norm_backward(pb_network *net, const pass *p, pb_site_kind kind,
+                                    int64_t layer, pb_tensor *draw, const pb_tensor *dy,
+                                    const pb_tensor *raw)
 {
     pb_tensor draw_heads = by_head(net, draw);
     pb_tensor dy_heads   = by_head(net, dy);
     pb_tensor raw_heads  = by_head(net, raw);
-    return layer_norm_backward(net, kind, layer, &draw_heads, &dy_heads, &raw_heads, false);
+    return layer_norm_backward(net, p, kind, layer, &draw_heads, &dy_heads, &raw_heads, false);
 }
 
 /* Columns of layer `layer` in the virtual keys [n, L·2·K·E]: its keys (half 0) or values (half 1).
@@ -91,7 +92,7 @@ static pb_status key_products(pb_network *net, const pass *p, int64_t layer, con
         PB_TRY(layer_linear_forward(net, p, PB_SITE_K, layer, product, h));
         PB_TRY(layer_linear_forward(net, p, PB_SITE_V, layer, v, h));
     }
-    return normed ? head_norm_forward(net, PB_SITE_K_NORM, layer, k, &a->raw_k) : PB_OK;
+    return normed ? head_norm_forward(net, p, PB_SITE_K_NORM, layer, k, &a->raw_k) : PB_OK;
 }
 
 /* Keys and values of the rows of this pass, and of the virtual keys before them. */
@@ -143,7 +144,7 @@ static pb_status queries_forward(pb_network *net, const pass *p, int64_t layer)
         PB_TRY(layer_linear_forward(net, p, PB_SITE_Q, layer, product, &s->h));
     }
     if (normed) {
-        PB_TRY(head_norm_forward(net, PB_SITE_Q_NORM, layer, &a->q, &a->raw_q));
+        PB_TRY(head_norm_forward(net, p, PB_SITE_Q_NORM, layer, &a->q, &a->raw_q));
     }
     return rope(net, layer, &a->q, query_positions(net, p, layer), net->config->heads, false);
 }
@@ -152,7 +153,7 @@ pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer)
 {
     layer_acts *a = &net->layers[layer];
     scratch *s    = &net->scratch;
-    PB_TRY(layer_norm_forward(net, PB_SITE_ATTN_NORM, layer, &s->h, &a->x));
+    PB_TRY(layer_norm_forward(net, p, PB_SITE_ATTN_NORM, layer, &s->h, &a->x));
     PB_TRY(keys_forward(net, p, layer, &s->h));
     PB_TRY(queries_forward(net, p, layer));
     pb_tensor keys;
@@ -204,8 +205,8 @@ static pb_status core_backward(pb_network *net, const pass *p, int64_t layer, pb
     /* dattn has been used, then dq: both are wide enough for what comes next. */
     pb_tensor raw_q = pb_tensor_2d(s->dattn.data, net->act, d->q.shape[0], d->q.shape[1]);
     pb_tensor raw_k = pb_tensor_2d(s->dq.data, net->act, d->k.shape[0], d->k.shape[1]);
-    PB_TRY(head_norm_backward(net, PB_SITE_Q_NORM, layer, &raw_q, &d->q, &a->raw_q));
-    PB_TRY(head_norm_backward(net, PB_SITE_K_NORM, layer, &raw_k, &d->k, &a->raw_k));
+    PB_TRY(head_norm_backward(net, p, PB_SITE_Q_NORM, layer, &raw_q, &d->q, &a->raw_q));
+    PB_TRY(head_norm_backward(net, p, PB_SITE_K_NORM, layer, &raw_k, &d->k, &a->raw_k));
     d->q = raw_q;
     d->k = raw_k;
     return PB_OK;
@@ -263,7 +264,7 @@ static pb_status projections_backward(pb_network *net, const pass *p, int64_t la
         return PB_OK;
     }
     if (reads_h) {
-        PB_TRY(layer_norm_forward(net, PB_SITE_ATTN_NORM, layer, &s->h, &a->x));
+        PB_TRY(layer_norm_forward(net, p, PB_SITE_ATTN_NORM, layer, &s->h, &a->x));
         if (layer_is_subset(net, p, layer)) {
             PB_TRY(pb_gather(net->backend, &s->hq, &s->h, &p->page.out_rows));
         }
@@ -271,7 +272,7 @@ static pb_status projections_backward(pb_network *net, const pass *p, int64_t la
     PB_TRY(layer_has(net, PB_SITE_QKV) ? fused_backward(net, p, layer, d, into)
                                        : separate_backward(net, p, layer, d, into));
     return dh_wanted
-               ? layer_norm_backward(net, PB_SITE_ATTN_NORM, layer, &s->dx, &s->dh, &a->x, true)
+               ? layer_norm_backward(net, p, PB_SITE_ATTN_NORM, layer, &s->dx, &s->dh, &a->x, true)
                : PB_OK;
 }
 

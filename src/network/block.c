@@ -3,22 +3,26 @@
  * which attention plan is a layer's. */
 #include "internal.h"
 
-pb_status layer_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,
-                             const pb_tensor *x)
+/* Rows of a norm's input for every row of the pass. */
+static int64_t norm_heads(const pb_network *net, pb_site_kind kind)
 {
-    const pb_binding *bound = &net->bindings[network_site(net, kind, layer)->index];
-    pb_rmsnorm_args args    = network_norm_args(net);
-    return pb_rmsnorm_forward(net->backend, y, x, &bound->weight, &args);
+    return kind == PB_SITE_Q_NORM   ? net->config->heads
+           : kind == PB_SITE_K_NORM ? net->config->kv_heads
+                                    : 1;
 }
 
-pb_status layer_norm_backward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *dx,
-                              const pb_tensor *dy, const pb_tensor *x, bool add)
+pb_status layer_norm_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
+                             pb_tensor *y, const pb_tensor *x)
 {
-    pb_binding *bound    = &net->bindings[network_site(net, kind, layer)->index];
-    pb_tensor *dweight   = pb_tensor_is_none(&bound->dweight) ? NULL : &bound->dweight;
-    pb_rmsnorm_args args = network_norm_args(net);
-    args.add             = add;
-    return pb_rmsnorm_backward(net->backend, dx, dweight, dy, x, &bound->weight, &args);
+    return network_norm_forward(net, p, network_site(net, kind, layer), norm_heads(net, kind), y,
+                                x);
+}
+
+pb_status layer_norm_backward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
+                              pb_tensor *dx, const pb_tensor *dy, const pb_tensor *x, bool add)
+{
+    return network_norm_backward(net, p, network_site(net, kind, layer), norm_heads(net, kind), dx,
+                                 dy, x, add);
 }
 
 pb_status layer_linear_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
@@ -42,7 +46,7 @@ pb_status layer_out_forward(pb_network *net, const pass *p, pb_site_kind linear,
         return layer_linear_forward(net, p, linear, layer, y, x);
     }
     PB_TRY(layer_linear_forward(net, p, linear, layer, raw, x));
-    return layer_norm_forward(net, norm, layer, y, raw);
+    return layer_norm_forward(net, p, norm, layer, y, raw);
 }
 
 /* The gradient of W x is kept apart from that of the residual where a norm or the method changes
@@ -54,7 +58,7 @@ pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear
     pb_tensor dy = *dx;
     if (layer_has(net, norm)) {
         dy = pb_tensor_rows(&net->scratch.dy, 0, dx->shape[0]);
-        PB_TRY(layer_norm_backward(net, norm, layer, &dy, dx, raw, false));
+        PB_TRY(layer_norm_backward(net, p, norm, layer, &dy, dx, raw, false));
     } else if (network_linear_changes_dy(net, network_site(net, linear, layer)) ||
                dx->dtype != net->act) {
         dy = pb_tensor_rows(&net->scratch.dy, 0, dx->shape[0]);

@@ -11,7 +11,7 @@ pb_status layer_feed_forward_forward(pb_network *net, const pass *p, int64_t lay
     pb_tensor h    = pb_tensor_rows(&s->h, 0, wanted);
     pb_tensor act  = pb_tensor_rows(&s->act, 0, wanted);
     pb_tensor *out = layer_is_last(net, layer) ? &s->out : &net->layers[layer + 1].x;
-    PB_TRY(layer_norm_forward(net, PB_SITE_MLP_NORM, layer, &h, &a->mid));
+    PB_TRY(layer_norm_forward(net, p, PB_SITE_MLP_NORM, layer, &h, &a->mid));
     if (layer_has(net, PB_SITE_GATE_UP)) {
         PB_TRY(layer_linear_forward(net, p, PB_SITE_GATE_UP, layer, &a->gate_up, &h));
     } else {
@@ -67,9 +67,9 @@ pb_status layer_feed_forward_backward(pb_network *net, const pass *p, int64_t la
     PB_TRY(pb_gated_backward(net->backend, &dgate, &dup, &dup, &a->gate, &a->up,
                              net->config->activation));
     if (trains_input) {
-        PB_TRY(layer_norm_forward(net, PB_SITE_MLP_NORM, layer, &h, &a->mid));
+        PB_TRY(layer_norm_forward(net, p, PB_SITE_MLP_NORM, layer, &h, &a->mid));
     }
     PB_TRY(products_backward(net, p, layer, &h, dh_wanted ? &dh : &none));
-    return dh_wanted ? layer_norm_backward(net, PB_SITE_MLP_NORM, layer, dx, &dh, &a->mid, true)
+    return dh_wanted ? layer_norm_backward(net, p, PB_SITE_MLP_NORM, layer, dx, &dh, &a->mid, true)
                      : PB_OK;
 }

@@ -152,14 +152,15 @@ static void place_keys(generation *g, const pb_forest *forest)
     }
 }
 
-/* The most probable next id of `outs` rows, in chunks of logits. */
-static pb_status pick(generation *g, int64_t outs)
+/* The most probable next id of all wanted rows, in chunks of logits. */
+static pb_status pick(generation *g, const pass *p)
 {
     pb_network *net   = g->net;
+    int64_t outs      = p->shape.outs;
     scratch *s        = &net->scratch;
     pb_tensor best    = pb_tensor_1d(g->best, PB_DTYPE_I32, outs);
     pb_tensor largest = pb_tensor_1d(g->largest, PB_DTYPE_F32, outs);
-    PB_TRY(network_head_norm(net));
+    PB_TRY(network_head_norm(net, p));
     int64_t chunk = s->logits.shape[0];
     for (int64_t first = 0; first < outs; first += chunk) {
         int64_t n        = outs - first < chunk ? outs - first : chunk;
@@ -195,7 +196,7 @@ static pb_status run_prompt(generation *g)
     place_keys(g, &b->forest);
     PB_TRY(network_prepare(g->net, &p));
     PB_TRY(network_body_forward(g->net, &p));
-    PB_TRY(pick(g, b->outs));
+    PB_TRY(pick(g, &p));
     int32_t *slot_of = g->positions; /* free until the first step */
     for (int64_t i = 0; i < b->samples; i++) {
         int64_t slot = 0;
@@ -285,7 +286,7 @@ static pb_status run_step(generation *g)
     pass p = step_pass(g, &forest);
     PB_TRY(network_prepare(g->net, &p));
     PB_TRY(network_body_forward(g->net, &p));
-    PB_TRY(pick(g, g->count));
+    PB_TRY(pick(g, &p));
     int64_t count = g->count;
     g->count      = 0;
     for (int64_t n = 0; n < count; n++) {

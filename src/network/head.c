@@ -3,9 +3,9 @@
  */
 #include "internal.h"
 
-static pb_binding *final_norm(const pb_network *net)
+static const pb_site *final_norm(const pb_network *net)
 {
-    return &net->bindings[pb_model_site(net->model, PB_SITE_FINAL_NORM, -1)->index];
+    return pb_model_site(net->model, PB_SITE_FINAL_NORM, -1);
 }
 
 static pb_binding *head(const pb_network *net)
@@ -13,11 +13,10 @@ static pb_binding *head(const pb_network *net)
     return &net->bindings[pb_model_site(net->model, PB_SITE_HEAD, -1)->index];
 }
 
-pb_status network_head_norm(pb_network *net)
+pb_status network_head_norm(pb_network *net, const pass *p)
 {
-    pb_rmsnorm_args args = network_norm_args(net);
-    return pb_rmsnorm_forward(net->backend, &net->scratch.normed, &net->scratch.out,
-                              &final_norm(net)->weight, &args);
+    return network_norm_forward(net, p, final_norm(net), 1, &net->scratch.normed,
+                                &net->scratch.out);
 }
 
 pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits)
@@ -28,10 +27,10 @@ pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *lo
 
 /* Gradients of a chunk: of the head's weight, and of the normed rows, which are added up in
  * scratch.dhq. */
-static pb_status chunk_backward(pb_network *net, const pb_list *slots, pb_tensor *x,
-                                const pb_tensor *dlogits)
+static pb_status chunk_backward(pb_network *net, const pass_part *part, const pb_list *slots,
+                                pb_tensor *x, const pb_tensor *dlogits)
 {
-    pb_binding *h = head(net);
+    pb_binding *h = head(part->net);
     if (!pb_tensor_is_none(&h->dweight)) {
         PB_TRY(pb_matmul(net->backend, &h->dweight, dlogits, x,
                          &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f}));
@@ -40,10 +39,11 @@ static pb_status chunk_backward(pb_network *net, const pb_list *slots, pb_tensor
     return pb_scatter_add(net->backend, &net->scratch.dhq, x, slots);
 }
 
-/* Loss of labels first … of the pass, as many as x has rows. */
-static pb_status chunk_loss(pb_network *net, const pass *p, int64_t first, int64_t count,
-                            float grad_scale)
+/* Loss of labels first … of the pass, which are in this part. */
+static pb_status chunk_loss(pb_network *net, const pass *p, const pass_part *part, int64_t first,
+                            int64_t count)
 {
+    float grad_scale = p->shape.backward ? (float)part->grad_scale : 0.0f;
     scratch *s       = &net->scratch;
     pb_list slots    = pb_list_part(&p->page.label_slots, first, count);
     pb_list targets  = pb_list_part(&p->page.targets, first, count);
@@ -51,32 +51,35 @@ static pb_status chunk_loss(pb_network *net, const pass *p, int64_t first, int64
     pb_tensor logits = pb_tensor_rows(&s->logits, 0, count);
     pb_tensor losses = pb_tensor_rows(&s->losses, first, count);
     PB_TRY(pb_gather(net->backend, &x, &s->normed, &slots));
-    PB_TRY(network_head_logits(net, &x, &logits));
+    PB_TRY(network_head_logits(part->net, &x, &logits));
     PB_TRY(pb_cross_entropy(net->backend, &losses, &logits, &targets, grad_scale));
-    return p->shape.backward ? chunk_backward(net, &slots, &x, &logits) : PB_OK;
+    return p->shape.backward ? chunk_backward(net, part, &slots, &x, &logits) : PB_OK;
 }
 
-pb_status network_head_loss(pb_network *net, const pass *p, double grad_scale)
+/* In the chunks that the part has when it is alone. */
+static pb_status part_loss(pb_network *net, const pass *p, const pass_part *part)
 {
-    scratch *s           = &net->scratch;
-    pb_binding *norm     = final_norm(net);
-    pb_rmsnorm_args args = network_norm_args(net);
-    int64_t chunk        = s->logits.shape[0];
-    int64_t labels       = p->shape.labels;
-    PB_TRY(network_head_norm(net));
+    int64_t chunk = network_chunk(net, part->outs);
+    for (int64_t done = 0; done < part->labels; done += chunk) {
+        int64_t left = part->labels - done;
+        PB_TRY(chunk_loss(net, p, part, part->label + done, left < chunk ? left : chunk));
+    }
+    return PB_OK;
+}
+
+pb_status network_head_loss(pb_network *net, const pass *p)
+{
+    scratch *s = &net->scratch;
+    PB_TRY(network_head_norm(net, p));
     if (p->shape.backward) {
         PB_TRY(pb_zero(net->backend, &s->dhq));
     }
-    for (int64_t first = 0; first < labels; first += chunk) {
-        int64_t count = labels - first < chunk ? labels - first : chunk;
-        PB_TRY(chunk_loss(net, p, first, count, p->shape.backward ? (float)grad_scale : 0.0f));
+    for (int64_t i = 0; i < p->part_count; i++) {
+        PB_TRY(part_loss(net, p, &p->parts[i]));
     }
-    if (!p->shape.backward) {
-        return PB_OK;
-    }
-    return pb_rmsnorm_backward(net->backend, &s->dxq,
-                               pb_tensor_is_none(&norm->dweight) ? NULL : &norm->dweight, &s->dhq,
-                               &s->out, &norm->weight, &args);
+    return p->shape.backward
+               ? network_norm_backward(net, p, final_norm(net), 1, &s->dxq, &s->dhq, &s->out, false)
+               : PB_OK;
 }
 
 pb_status network_head_rows(pb_network *net, const pb_list *rows, float *logits)

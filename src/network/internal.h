@@ -69,6 +69,23 @@ typedef struct pass_page {
     pb_attention_plan plans[PASS_PLANS];
 } pass_page;
 
+/* What of a pass belongs to one network, whose method acts there; parts follow one another. */
+typedef struct pass_part {
+    pb_network *net;
+    int64_t row, rows; /* packed rows, the virtual ones first */
+    int64_t out, outs; /* wanted rows */
+    int64_t label, labels;
+    int64_t key; /* first virtual key */
+    int64_t virtual_rows, virtual_keys;
+    double grad_scale;
+    pb_tensor *sum; /* += that of the losses, in training */
+} pass_part;
+
+/* Of the rows of a part, or of those among them that are wanted. */
+typedef struct pass_range {
+    int64_t first, count;
+} pass_range;
+
 /* One forward (and backward) over a forest. A list that is NULL is not needed. */
 typedef struct pass {
     const pb_forest *forest;
@@ -78,7 +95,12 @@ typedef struct pass {
     const int32_t *key_rows;                 /* [T] where their keys go in a cache */
     uint64_t number;                         /* of the forward pass, in training */
     pass_shape shape;
-    pass_page page; /* made of the above by network_prepare */
+    const pass_part *parts; /* [part_count]; NULL: all of it is the network's own */
+    int64_t part_count;
+    double grad_scale; /* then */
+    pb_tensor *sum;    /* then */
+    pass_part own;     /* that one part, made by network_prepare, as is the page */
+    pass_page page;
     pb_site_context context;
     kv_cache *cache;      /* NULL in training and evaluation of a loss */
     float *const *hidden; /* [L + 1], or NULL */
@@ -91,27 +113,35 @@ typedef struct layer_need {
     bool attn;     /* the backward passes the feed-forward block into the attention block */
 } layer_need;
 
+/* Memory of passes, shared by networks of which one at a time has a pass. */
+typedef struct pass_memory {
+    int64_t users;
+    float *rope[2]; /* [rope_positions, E] of the full and of the sliding layers; one where equal */
+    int64_t rope_positions;
+    void *block; /* backend memory */
+    size_t block_bytes;
+} pass_memory;
+
 struct pb_network {
+    const pb_weights *weights;
     const pb_model *model;
     const pb_model_config *config;
     pb_backend *backend;
-    pb_dtype act;            /* of what lies between operations */
-    pb_method *method;       /* may be NULL */
-    pb_binding *bindings;    /* [sites] */
-    unsigned *acts;          /* [sites] PB_ACTS_* */
-    layer_need *needs;       /* [L] */
-    bool embedding_backward; /* rows or the embedding are trained */
-    int64_t scratch_width;   /* largest of the method */
-
-    float *rope[2]; /* [rope_positions, E] of the full and of the sliding layers; one where equal */
-    int64_t rope_positions;
+    pb_dtype act;               /* of what lies between operations */
+    pb_method *method;          /* may be NULL */
+    pb_network *const *members; /* of a gang's network, which has no method of its own */
+    int64_t member_count;       /* 0: this is none */
+    pb_binding *bindings;       /* [sites] */
+    unsigned *acts;             /* [sites] PB_ACTS_*; of a gang: those of any member */
+    layer_need *needs;          /* [L] */
+    bool embedding_backward;    /* rows or the embedding are trained */
+    int64_t scratch_width;      /* largest of the method */
     bool warned_of_positions;
 
     void **merged; /* [sites] backend memory of merged weights, or NULL */
 
-    void *block; /* backend memory */
-    size_t block_bytes;
-    layer_acts *layers; /* [L] */
+    pass_memory *memory;
+    layer_acts *layers; /* [L] views of the last pass */
     scratch scratch;
 };
 
@@ -125,6 +155,25 @@ pb_status network_reserve(pb_network *net, const pass *p) PB_MUST_USE;
 
 /* Lays out the views for a pass; grows the block when it has to. */
 pb_status network_layout(pb_network *net, const pass_shape *shape) PB_MUST_USE;
+
+/* A part's share of x, which has `factor` rows for every row of the pass or for every wanted
+ * one. */
+pass_range network_part_range(const pass *p, const pass_part *part, const pb_tensor *x,
+                              int64_t factor);
+/* The same rows of what methods work in or keep: [rows, width], contiguous. `all` is at least as
+ * wide. */
+pb_tensor network_part_region(const pb_tensor *all, pass_range range, int64_t width);
+
+/* Finds what the backward of a network has to reach: `needs` and `embedding_backward`. */
+void network_find_needs(pb_network *net);
+/* Frees the memory of passes unless another network uses it, too. */
+void network_leave_memory(pb_network *net);
+/* A pass over the batch without parts of its own. */
+pass network_pass_over(const pb_batch *batch, bool backward);
+/* From the ids to the gradients and the sums of losses. */
+pb_status network_train_pass(pb_network *net, pass *p) PB_MUST_USE;
+/* PB_ERR_ARGUMENT for a batch that was packed for another method, or without labels. */
+pb_status network_check_batch(const pb_network *net, const pb_batch *batch) PB_MUST_USE;
 
 /* NULL where the family has no such site. */
 const pb_site *network_site(const pb_network *net, pb_site_kind kind, int64_t layer);
@@ -154,11 +203,12 @@ int layer_plan_index(const pb_network *net, const pass *p, int64_t layer);
 const pb_attention_plan *layer_plan(const pb_network *net, const pass *p, int64_t layer);
 bool layer_has(const pb_network *net, pb_site_kind kind);
 bool layer_trains(const pb_network *net, pb_site_kind kind, int64_t layer);
-pb_status layer_norm_forward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *y,
-                             const pb_tensor *x) PB_MUST_USE;
+pb_status layer_norm_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
+                             pb_tensor *y, const pb_tensor *x) PB_MUST_USE;
 /* dx = or += (add) */
-pb_status layer_norm_backward(pb_network *net, pb_site_kind kind, int64_t layer, pb_tensor *dx,
-                              const pb_tensor *dy, const pb_tensor *x, bool add) PB_MUST_USE;
+pb_status layer_norm_backward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
+                              pb_tensor *dx, const pb_tensor *dy, const pb_tensor *x,
+                              bool add) PB_MUST_USE;
 pb_status layer_linear_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
                                pb_tensor *y, const pb_tensor *x) PB_MUST_USE;
 pb_status layer_linear_backward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
@@ -188,15 +238,23 @@ pb_status layer_feed_forward_backward(pb_network *net, const pass *p, int64_t la
 pb_status network_body_forward(pb_network *net, const pass *p) PB_MUST_USE;
 /* The gradient of the last layer's output is in scratch.dxq. */
 pb_status network_body_backward(pb_network *net, const pass *p) PB_MUST_USE;
+/* y = norm(x), x [n, …] with `heads` rows for every row or wanted row of the pass; each part by its
+ * own weight. */
+pb_status network_norm_forward(pb_network *net, const pass *p, const pb_site *site, int64_t heads,
+                               pb_tensor *y, const pb_tensor *x) PB_MUST_USE;
+/* dx = or += (add) */
+pb_status network_norm_backward(pb_network *net, const pass *p, const pb_site *site, int64_t heads,
+                                pb_tensor *dx, const pb_tensor *dy, const pb_tensor *x,
+                                bool add) PB_MUST_USE;
 /* scratch.normed, the final norm of scratch.out. */
-pb_status network_head_norm(pb_network *net) PB_MUST_USE;
+pb_status network_head_norm(pb_network *net, const pass *p) PB_MUST_USE;
 /* Logits [n, V] (backend memory) of normed rows x [n, D]. */
 pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits) PB_MUST_USE;
 /* Logits [n, V] of rows [n] of scratch.normed, to the host. */
 pb_status network_head_rows(pb_network *net, const pb_list *rows, float *logits) PB_MUST_USE;
-/* scratch.losses of all labels and, in a pass with a backward, the gradient of grad_scale · their
- * sum by the last layer's output in scratch.dxq. */
-pb_status network_head_loss(pb_network *net, const pass *p, double grad_scale) PB_MUST_USE;
+/* scratch.losses of all labels and, in a pass with a backward, the gradient of each part's
+ * grad_scale · their sum by the last layer's output in scratch.dxq. */
+pb_status network_head_loss(pb_network *net, const pass *p) PB_MUST_USE;
 
 /* Elements per row that the method keeps at a site from the forward to the backward, and half of
  * those that it works in. */

@@ -32,7 +32,7 @@ static pb_status attach_method(pb_network *net, const pb_weights *weights)
 }
 
 /* The backward stops at the lowest trainable site. */
-static void find_needs(pb_network *net)
+void network_find_needs(pb_network *net)
 {
     bool keys                = network_virtual_keys(net) > 0;
     const pb_site *embedding = pb_model_site(net->model, PB_SITE_EMBEDDING, -1);
@@ -63,8 +63,10 @@ static pb_status initialise(pb_network *net, const pb_weights *weights)
     PB_TRY(PB_ALLOC(net->acts, sites));
     PB_TRY(PB_ALLOC(net->needs, net->config->layers));
     PB_TRY(PB_ALLOC(net->layers, net->config->layers));
+    PB_TRY(PB_ALLOC(net->memory, 1));
+    net->memory->users = 1;
     PB_TRY(attach_method(net, weights));
-    find_needs(net);
+    network_find_needs(net);
     return PB_OK;
 }
 
@@ -72,6 +74,7 @@ pb_status pb_network_create(const pb_weights *weights, pb_method *method, pb_net
 {
     pb_network *net = NULL;
     PB_TRY(PB_ALLOC(net, 1));
+    net->weights     = weights;
     net->model       = pb_weights_model(weights);
     net->config      = pb_model_get_config(net->model);
     net->backend     = pb_weights_backend(weights);
@@ -86,15 +89,26 @@ pb_status pb_network_create(const pb_weights *weights, pb_method *method, pb_net
     return PB_OK;
 }
 
+void network_leave_memory(pb_network *net)
+{
+    pass_memory *memory = net->memory;
+    net->memory         = NULL;
+    if (memory == NULL || --memory->users > 0) {
+        return;
+    }
+    pb_backend_free(net->backend, memory->block);
+    for (int i = 0; i < 2; i++) {
+        pb_backend_free(net->backend, memory->rope[i]);
+    }
+    pb_memory_free(memory);
+}
+
 void pb_network_destroy(pb_network *net)
 {
     if (net == NULL) {
         return;
     }
-    pb_backend_free(net->backend, net->block);
-    for (int i = 0; i < 2; i++) {
-        pb_backend_free(net->backend, net->rope[i]);
-    }
+    network_leave_memory(net);
     for (int64_t i = 0; net->merged != NULL && i < pb_model_site_count(net->model); i++) {
         pb_backend_free(net->backend, net->merged[i]);
     }
@@ -113,7 +127,7 @@ pb_backend *pb_network_backend(const pb_network *net)
 
 size_t pb_network_bytes(const pb_network *net)
 {
-    return net->block_bytes;
+    return net->memory->block_bytes;
 }
 
 pb_batch_options pb_network_batch_options(const pb_network *net, bool training)
@@ -137,7 +151,7 @@ static pb_status check_packing(const pb_network *net, const pb_batch *batch)
     return PB_OK;
 }
 
-static pb_status check_batch(const pb_network *net, const pb_batch *batch)
+pb_status network_check_batch(const pb_network *net, const pb_batch *batch)
 {
     PB_TRY(check_packing(net, batch));
     if (batch->labels == 0) {
@@ -147,7 +161,7 @@ static pb_status check_batch(const pb_network *net, const pb_batch *batch)
     return PB_OK;
 }
 
-static pass pass_over(const pb_batch *batch, bool backward)
+pass network_pass_over(const pb_batch *batch, bool backward)
 {
     return (pass){
         .forest        = &batch->forest,
@@ -169,26 +183,26 @@ static pass pass_over(const pb_batch *batch, bool backward)
 
 pb_status pb_network_reserve(pb_network *net, const pb_batch *batch)
 {
-    pass p = pass_over(batch, true);
+    pass p = network_pass_over(batch, true);
     PB_TRY(check_packing(net, batch));
     PB_TRY(network_prepare(net, &p));
     return network_reserve(net, &p);
 }
 
-static pb_status forward_loss(pb_network *net, const pb_batch *batch, pass *p, double grad_scale)
+static pb_status forward_loss(pb_network *net, pass *p)
 {
-    PB_TRY(check_batch(net, batch));
     PB_TRY(network_prepare(net, p));
     PB_TRY(network_body_forward(net, p));
-    return network_head_loss(net, p, grad_scale);
+    return network_head_loss(net, p);
 }
 
 pb_status pb_network_loss(pb_network *net, const pb_batch *batch, bool by_rows, pb_tensor *sum)
 {
-    pass p         = pass_over(batch, false);
+    pass p         = network_pass_over(batch, false);
     double divisor = by_rows ? (double)batch->labels : 1.0;
     double factor  = by_rows ? (double)batch->samples : 1.0;
-    PB_TRY(forward_loss(net, batch, &p, 0.0));
+    PB_TRY(network_check_batch(net, batch));
+    PB_TRY(forward_loss(net, &p));
     return sum != NULL ? pb_loss_sum(net->backend, sum, &net->scratch.losses, divisor, factor)
                        : PB_OK;
 }
@@ -198,18 +212,30 @@ const pb_tensor *pb_network_losses(const pb_network *net)
     return &net->scratch.losses;
 }
 
+pb_status network_train_pass(pb_network *net, pass *p)
+{
+    p->context.training = true;
+    PB_TRY(forward_loss(net, p));
+    for (int64_t i = 0; i < p->part_count; i++) {
+        const pass_part *part = &p->parts[i];
+        pb_tensor losses      = pb_tensor_rows(&net->scratch.losses, part->label, part->labels);
+        PB_TRY(pb_loss_sum(net->backend, part->sum, &losses, 1.0, 1.0));
+    }
+    return network_body_backward(net, p);
+}
+
 pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_scale,
                           uint64_t number, pb_tensor *sum)
 {
     if (net->merged != NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a network with merged weights cannot be trained");
     }
-    pass p             = pass_over(batch, true);
-    p.number           = number;
-    p.context.training = true;
-    PB_TRY(forward_loss(net, batch, &p, grad_scale));
-    PB_TRY(pb_loss_sum(net->backend, sum, &net->scratch.losses, 1.0, 1.0));
-    return network_body_backward(net, &p);
+    pass p       = network_pass_over(batch, true);
+    p.number     = number;
+    p.grad_scale = grad_scale;
+    p.sum        = sum;
+    PB_TRY(network_check_batch(net, batch));
+    return network_train_pass(net, &p);
 }
 
 static pb_status check_finite(const float *logits, int64_t rows, int64_t vocab)
@@ -228,7 +254,7 @@ static pb_status check_finite(const float *logits, int64_t rows, int64_t vocab)
 pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_t *rows,
                             int64_t count, float *logits, float *const *hidden)
 {
-    pass p   = pass_over(batch, false);
+    pass p   = network_pass_over(batch, false);
     p.hidden = hidden;
     PB_TRY(check_packing(net, batch));
     for (int64_t i = 0; i < count; i++) {
@@ -247,7 +273,7 @@ pb_status pb_network_logits(pb_network *net, const pb_batch *batch, const int32_
     p.shape.labels  = count;
     PB_TRY(network_prepare(net, &p));
     PB_TRY(network_body_forward(net, &p));
-    PB_TRY(network_head_norm(net));
+    PB_TRY(network_head_norm(net, &p));
     if (hidden != NULL) {
         pb_tensor host = pb_tensor_2d(hidden[net->config->layers], PB_DTYPE_F32, p.shape.rows,
                                       net->config->width);

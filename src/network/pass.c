@@ -35,16 +35,17 @@ static pb_status make_ropes(pb_network *net, int64_t positions)
 {
     const pb_model_config *c    = net->config;
     const pb_rope_config *own[] = {&c->rope, &c->rope_sliding};
+    pass_memory *memory         = net->memory;
     void *tables[2]             = {NULL, NULL};
     pb_status status            = PB_OK;
     for (int i = 0; i < (c->two_ropes ? 2 : 1) && status == PB_OK; i++) {
         status = make_rope(net, own[i], positions, &tables[i]);
     }
     for (int i = 0; i < 2; i++) {
-        pb_backend_free(net->backend, status == PB_OK ? net->rope[i] : tables[i]);
-        net->rope[i] = status == PB_OK ? tables[i] : net->rope[i];
+        pb_backend_free(net->backend, status == PB_OK ? memory->rope[i] : tables[i]);
+        memory->rope[i] = status == PB_OK ? tables[i] : memory->rope[i];
     }
-    net->rope_positions = status == PB_OK ? positions : net->rope_positions;
+    memory->rope_positions = status == PB_OK ? positions : memory->rope_positions;
     return status;
 }
 
@@ -75,7 +76,7 @@ static pb_status provide_ropes(pb_network *net, const pass *p)
     int64_t positions        = position_count(p);
     const pb_model_config *c = net->config;
     int64_t own              = c->max_positions;
-    int64_t have             = net->rope_positions;
+    int64_t have             = net->memory->rope_positions;
     int64_t grown            = 2 * have > positions ? 2 * have : positions;
     bool dynamic = c->rope.type == PB_ROPE_DYNAMIC || c->rope_sliding.type == PB_ROPE_DYNAMIC;
     if (dynamic && positions > own) {
@@ -88,18 +89,37 @@ static pb_status provide_ropes(pb_network *net, const pass *p)
     return positions > have ? make_ropes(net, grown) : PB_OK;
 }
 
-static pb_status check_ids(const pb_network *net, const pass *p)
+static pb_status check_ids(const pb_network *net, const pass *p, const pass_part *part)
 {
-    for (int64_t t = 0; t < p->shape.rows; t++) {
-        bool virtual_row = t < p->shape.virtual_rows; /* their ids are -1 */
-        if (p->ids[t] >= net->config->vocab || (p->ids[t] < 0 && !virtual_row)) {
+    for (int64_t t = 0; t < part->rows; t++) {
+        bool virtual_row = t < part->virtual_rows; /* their ids are -1 */
+        int32_t id       = p->ids[part->row + t];
+        if (id >= net->config->vocab || (id < 0 && !virtual_row)) {
             return PB_FAIL(PB_ERR_ARGUMENT,
                            "token id %" PRId32 " is outside the model's vocabulary of %" PRId64
                            ": is this the model's own tokenizer?",
-                           p->ids[t], net->config->vocab);
+                           id, net->config->vocab);
         }
     }
     return PB_OK;
+}
+
+/* A pass without parts is one of this network alone. */
+static void provide_parts(pb_network *net, pass *p)
+{
+    if (p->parts != NULL) {
+        return;
+    }
+    p->own        = (pass_part){.net          = net,
+                                .rows         = p->shape.rows,
+                                .outs         = p->shape.outs,
+                                .labels       = p->shape.labels,
+                                .virtual_rows = p->shape.virtual_rows,
+                                .virtual_keys = p->shape.virtual_keys,
+                                .grad_scale   = p->grad_scale,
+                                .sum          = p->sum};
+    p->parts      = &p->own;
+    p->part_count = 1;
 }
 
 /* A list of the page; one that the pass does without stays empty. */
@@ -114,7 +134,7 @@ static pb_status put_lists(pb_network *net, pass *p)
 {
     const pass_shape *s = &p->shape;
     pass_page *page     = &p->page;
-    int64_t limit       = net->rope_positions;
+    int64_t limit       = net->memory->rope_positions;
     PB_TRY(put_list(net, "ids", p->ids, s->rows, -1, net->config->vocab, &page->ids));
     PB_TRY(put_list(net, "positions", p->positions, s->rows, 0, limit, &page->positions));
     PB_TRY(put_list(net, "out_rows", p->out_rows, s->outs, 0, s->rows, &page->out_rows));
@@ -157,7 +177,10 @@ pb_status network_prepare(pb_network *net, pass *p)
     if (p->shape.rows == 0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a batch without rows cannot be computed");
     }
-    PB_TRY(check_ids(net, p));
+    provide_parts(net, p);
+    for (int64_t i = 0; i < p->part_count; i++) {
+        PB_TRY(check_ids(net, p, &p->parts[i]));
+    }
     PB_TRY(provide_ropes(net, p));
     PB_TRY(pb_page_begin(net->backend, p->number));
     PB_TRY(put_lists(net, p));
@@ -214,25 +237,31 @@ pb_status network_reserve(pb_network *net, const pass *p)
                       });
 }
 
-static pb_status embedding_forward(pb_network *net, const pass *p)
+/* What the method puts before the tokens, and the rows of their ids. */
+static pb_status embedding_forward(pb_network *net, const pass *p, const pass_part *part)
 {
     const pb_site *site = pb_model_site(net->model, PB_SITE_EMBEDDING, -1);
-    pb_tensor *x        = &net->layers[0].x;
-    if (p->shape.virtual_rows > 0) {
-        pb_tensor root = pb_tensor_rows(x, 0, p->shape.virtual_rows);
-        PB_TRY(net->method->ops->rows_forward(net->method, &root));
+    pb_method *m        = part->net->method;
+    pb_tensor x         = pb_tensor_rows(&net->layers[0].x, part->row, part->rows);
+    pb_list ids         = pb_list_part(&p->page.ids, part->row, part->rows);
+    if (part->virtual_rows > 0) {
+        pb_tensor root = pb_tensor_rows(&x, 0, part->virtual_rows);
+        PB_TRY(m->ops->rows_forward(m, &root));
     }
-    if (p->shape.virtual_keys > 0) {
-        PB_TRY(net->method->ops->keys_forward(net->method, &net->scratch.virtual_keys));
+    if (part->virtual_keys > 0) {
+        pb_tensor keys = pb_tensor_rows(&net->scratch.virtual_keys, part->key, part->virtual_keys);
+        PB_TRY(m->ops->keys_forward(m, &keys));
     }
-    return pb_embedding_forward(net->backend, x, &net->bindings[site->index].weight, &p->page.ids,
+    return pb_embedding_forward(net->backend, &x, &part->net->bindings[site->index].weight, &ids,
                                 (float)net->config->embedding_scale);
 }
 
 pb_status network_body_forward(pb_network *net, const pass *p)
 {
     warn_of_positions(net, position_count(p));
-    PB_TRY(embedding_forward(net, p));
+    for (int64_t i = 0; i < p->part_count; i++) {
+        PB_TRY(embedding_forward(net, p, &p->parts[i]));
+    }
     for (int64_t l = 0; l < net->config->layers; l++) {
         if (p->hidden != NULL) {
             pb_tensor host =
@@ -244,26 +273,37 @@ pb_status network_body_forward(pb_network *net, const pass *p)
     return PB_OK;
 }
 
+static pb_status embedding_backward(pb_network *net, const pass *p, const pass_part *part)
+{
+    const pb_site *site   = pb_model_site(net->model, PB_SITE_EMBEDDING, -1);
+    pb_method *m          = part->net->method;
+    pb_binding *embedding = &part->net->bindings[site->index];
+    if (part->virtual_keys > 0) {
+        pb_tensor keys = pb_tensor_rows(&net->scratch.dvirtual_keys, part->key, part->virtual_keys);
+        PB_TRY(m->ops->keys_backward(m, &keys));
+    }
+    if (!part->net->embedding_backward) {
+        return PB_OK;
+    }
+    pb_tensor dx = pb_tensor_rows(&net->scratch.dx, part->row, part->rows);
+    pb_list ids  = pb_list_part(&p->page.ids, part->row, part->rows);
+    if (part->virtual_rows > 0) {
+        pb_tensor root = pb_tensor_rows(&dx, 0, part->virtual_rows);
+        PB_TRY(m->ops->rows_backward(m, &root));
+    }
+    return pb_tensor_is_none(&embedding->dweight)
+               ? PB_OK
+               : pb_embedding_backward(net->backend, &embedding->dweight, &dx, &ids,
+                                       (float)net->config->embedding_scale);
+}
+
 pb_status network_body_backward(pb_network *net, const pass *p)
 {
-    scratch *s = &net->scratch;
     for (int64_t l = net->config->layers - 1; l >= 0 && net->needs[l].backward; l--) {
         PB_TRY(network_layer_backward(net, p, l));
     }
-    if (p->shape.virtual_keys > 0) {
-        PB_TRY(net->method->ops->keys_backward(net->method, &s->dvirtual_keys));
-    }
-    if (!net->embedding_backward) {
-        return PB_OK;
-    }
-    if (p->shape.virtual_rows > 0) {
-        pb_tensor root = pb_tensor_rows(&s->dx, 0, p->shape.virtual_rows);
-        PB_TRY(net->method->ops->rows_backward(net->method, &root));
-    }
-    pb_binding *embedding = &net->bindings[pb_model_site(net->model, PB_SITE_EMBEDDING, -1)->index];
-    if (!pb_tensor_is_none(&embedding->dweight)) {
-        PB_TRY(pb_embedding_backward(net->backend, &embedding->dweight, &s->dx, &p->page.ids,
-                                     (float)net->config->embedding_scale));
+    for (int64_t i = 0; i < p->part_count; i++) {
+        PB_TRY(embedding_backward(net, p, &p->parts[i]));
     }
     return PB_OK;
 }

@@ -16,13 +16,21 @@ bool network_linear_changes_dy(const pb_network *net, const pb_site *site)
 int64_t network_virtual_rows(const pb_network *net)
 {
     const pb_method *m = net->method;
-    return m != NULL && m->ops->virtual_rows != NULL ? m->ops->virtual_rows(m) : 0;
+    int64_t all        = 0;
+    for (int64_t i = 0; i < net->member_count; i++) {
+        all += network_virtual_rows(net->members[i]);
+    }
+    return m != NULL && m->ops->virtual_rows != NULL ? m->ops->virtual_rows(m) : all;
 }
 
 int64_t network_virtual_keys(const pb_network *net)
 {
     const pb_method *m = net->method;
-    return m != NULL && m->ops->virtual_keys != NULL ? m->ops->virtual_keys(m) : 0;
+    int64_t all        = 0;
+    for (int64_t i = 0; i < net->member_count; i++) {
+        all += network_virtual_keys(net->members[i]);
+    }
+    return m != NULL && m->ops->virtual_keys != NULL ? m->ops->virtual_keys(m) : all;
 }
 
 pb_rmsnorm_args network_norm_args(const pb_network *net)
@@ -34,6 +42,14 @@ pb_rmsnorm_args network_norm_args(const pb_network *net)
 int64_t network_kept_width(const pb_network *net, const pb_site *site)
 {
     const pb_method *m = net->method;
+    int64_t widest     = 0;
+    for (int64_t i = 0; i < net->member_count; i++) {
+        int64_t width = network_kept_width(net->members[i], site);
+        widest        = width > widest ? width : widest;
+    }
+    if (net->member_count > 0) {
+        return widest;
+    }
     if ((net->acts[site->index] & PB_ACTS_LOW_RANK) != 0) {
         return m->ops->low_rank(m, site).a.shape[0];
     }

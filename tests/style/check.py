@@ -28,7 +28,7 @@ HEADERS = {
     "text": "python template tokenizer width",
     "model": "model safetensors weights",
     "method": "adapter baseline method trainable",
-    "network": "network",
+    "network": "gang network",
     "dataset": "dataset digests encoded profile",
     "metric": "metric",
     "train": "train",

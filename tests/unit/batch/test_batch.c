@@ -413,6 +413,96 @@ static void an_answer_packs_like_its_list_of_labels(void **state)
     }
 }
 
+/* Every list of `b` is that of `part`, moved by what lies before it in `b`. */
+static void assert_part(const pb_batch *b, const pb_batch *part, int32_t cell, int64_t row,
+                        int64_t segment, int64_t out, int64_t label, int64_t sample)
+{
+    for (int64_t i = 0; i < part->forest.count; i++) {
+        const pb_segment *s = &b->segments[segment + i];
+        const pb_segment *p = &part->segments[i];
+        assert_int_equal(s->row, p->row + row);
+        assert_int_equal(s->rows, p->rows);
+        assert_int_equal(s->length, p->length);
+        assert_int_equal(s->position, p->position);
+        assert_int_equal(s->parent, p->parent < 0 ? -1 : p->parent + segment);
+        assert_int_equal(s->cell, cell);
+    }
+    for (int64_t i = 0; i < part->forest.rows; i++) {
+        assert_int_equal(b->ids[row + i], part->ids[i]);
+        assert_int_equal(b->positions[row + i], part->positions[i]);
+    }
+    for (int64_t i = 0; i < part->outs; i++) {
+        assert_int_equal(b->out_rows[out + i], part->out_rows[i] + row);
+        assert_int_equal(b->out_positions[out + i], part->out_positions[i]);
+    }
+    for (int64_t i = 0; i < part->labels; i++) {
+        assert_int_equal(b->label_rows[label + i], part->label_rows[i] + row);
+        assert_int_equal(b->label_slots[label + i], part->label_slots[i] + out);
+        assert_int_equal(b->label_samples[label + i], part->label_samples[i] + sample);
+        assert_int_equal(b->targets[label + i], part->targets[i]);
+    }
+    for (int64_t i = 0; i < part->samples; i++) {
+        assert_int_equal(b->last_rows[sample + i], part->last_rows[i] + row);
+        assert_int_equal(b->last_segments[sample + i], part->last_segments[i] + segment);
+    }
+}
+
+static void joined_batches_follow_one_another(void **state)
+{
+    (void)state;
+    int32_t ids[2][LENGTH];
+    count_up(ids[0], 30, 20, 100);
+    count_up(ids[1], 30, 20, 200);
+    pb_sample samples[] = {{.ids = ids[0], .length = 30, .answer_start = 25},
+                           {.ids = ids[1], .length = 28, .answer_start = 27}};
+    pb_batch keys       = build(samples, 2, (pb_batch_options){.virtual_keys = 3, .share = true});
+    pb_batch rows       = build(samples, 1, (pb_batch_options){.virtual_rows = 2});
+    pb_batch more       = build(samples + 1, 1, (pb_batch_options){.virtual_keys = 4});
+    pb_batch joined     = {0};
+    const pb_batch *parts[] = {&keys, &rows, &more};
+    assert_ok(pb_batch_join(parts, 3, &joined));
+    assert_int_equal(joined.samples, 4);
+    assert_int_equal(joined.tokens, keys.tokens + rows.tokens + more.tokens);
+    assert_int_equal(joined.virtual_rows, 2);
+    assert_int_equal(joined.virtual_keys, 7);
+    assert_int_equal(joined.forest.rows, keys.forest.rows + rows.forest.rows + more.forest.rows);
+    assert_int_equal(joined.forest.keys, 7 + joined.forest.rows);
+    assert_part(&joined, &keys, 0, 0, 0, 0, 0, 0);
+    assert_part(&joined, &rows, 1, keys.forest.rows, keys.forest.count, keys.outs, keys.labels, 2);
+    assert_part(&joined, &more, 2, keys.forest.rows + rows.forest.rows,
+                keys.forest.count + rows.forest.count, keys.outs + rows.outs,
+                keys.labels + rows.labels, 3);
+    /* Virtual keys of all, then a key for every row. */
+    for (int64_t i = 0; i < joined.forest.count; i++) {
+        const pb_segment *s = &joined.segments[i];
+        bool first          = i == 0;
+        bool third          = i == keys.forest.count + rows.forest.count;
+        assert_int_equal(s->key, first ? 0 : third ? 3 : 7 + s->row);
+    }
+    const pb_batch *one[] = {&rows};
+    assert_ok(pb_batch_join(one, 1, &joined)); /* in the same memory */
+    assert_part(&joined, &rows, 0, 0, 0, 0, 0, 0);
+    assert_int_equal(joined.forest.keys, rows.forest.keys);
+    pb_batch_clear(&keys);
+    pb_batch_clear(&rows);
+    pb_batch_clear(&more);
+    close_batch(&joined);
+}
+
+static void virtual_rows_with_virtual_keys_cannot_be_joined(void **state)
+{
+    (void)state;
+    int32_t ids[LENGTH];
+    count_up(ids, LENGTH, LENGTH, 0);
+    pb_sample sample = {.ids = ids, .length = 10};
+    pb_batch both    = build(&sample, 1, (pb_batch_options){.virtual_rows = 1, .virtual_keys = 1});
+    pb_batch joined  = {0};
+    const pb_batch *parts[] = {&both};
+    assert_error(pb_batch_join(parts, 1, &joined), PB_ERR_UNSUPPORTED, "cannot be joined");
+    pb_batch_clear(&both);
+    close_batch(&joined);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +522,8 @@ int main(void)
         cmocka_unit_test(a_batch_is_rebuilt_in_its_own_memory),
         cmocka_unit_test(an_answer_packs_like_its_list_of_labels),
         cmocka_unit_test(memory_that_is_not_had_leaves_nothing_behind),
+        cmocka_unit_test(joined_batches_follow_one_another),
+        cmocka_unit_test(virtual_rows_with_virtual_keys_cannot_be_joined),
     };
     return cmocka_run_group_tests_name("unit_network_batch", tests, NULL, NULL);
 }
