@@ -59,8 +59,12 @@ static pb_status open_device(cuda *c, int device)
     device          = device < 0 ? (-1 - device) % count : device;
     c->base.devices = count;
     if (device >= count) {
+        char last[24] = "";
+        if (count > 1) {
+            (void)snprintf(last, sizeof last, " to cuda:%d", count - 1);
+        }
         return PB_FAIL(PB_ERR_CONFIG, "cuda: there is no device %d, the driver shows %d: cuda:0%s",
-                       device, count, count > 1 ? " and up" : "");
+                       device, count, last);
     }
     CUDA_TRY(cudaSetDevice(device));
     CUDA_TRY(cudaGetDeviceProperties(&properties, device));
