@@ -104,9 +104,11 @@ static inline enum element element_of(const pb_tensor *t)
                                       : ELEMENT_F32;
 }
 
+/* A single row has no stride of its own: it is taken as aligned. */
 static inline view view_of(const pb_tensor *t)
 {
-    return (view){.data = t->data, .stride = t->stride, .element = element_of(t)};
+    int64_t stride = t->shape[0] > 1 ? t->stride : 0;
+    return (view){.data = t->data, .stride = stride, .element = element_of(t)};
 }
 
 /* n · size, up to whole parts: what an array takes of scratch memory. */

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cuda_runtime_api.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -98,6 +99,70 @@ typedef struct adamw_step {
 /* One step, or a part of one. */
 cudaError_t launch_adamw(adamw_runs *runs, const adamw_step *step, double *numbers,
                          cudaStream_t stream);
+
+/* ---- elementwise.cu, convert.cu, activation.cu, norm.cu, rope.cu, dropout.cu, product.cu ---- */
+
+/* Matrices of one shape: rows of `columns` elements, the last of `last`. So a long run of elements
+ * is cut into rows. */
+typedef struct extent {
+    int64_t rows, columns, last;
+} extent;
+
+/* Bytes: rows of shape.columns bytes, `to_step` and `from_step` bytes apart; without `from` they
+ * become zero. */
+cudaError_t launch_copy(void *to, int64_t to_step, const void *from, int64_t from_step,
+                        extent shape, cudaStream_t stream);
+/* y = x, F32, BF16 or F16 to F32 or BF16; rows through the lists of the views. */
+cudaError_t launch_convert(view y, view x, extent shape, cudaStream_t stream);
+/* y += alpha x */
+cudaError_t launch_axpy(view y, float alpha, view x, extent shape, cudaStream_t stream);
+/* y = x · scale, scale F32 [columns]; y may be x. */
+cudaError_t launch_column_scale(view y, view x, const float *scale, extent shape,
+                                cudaStream_t stream);
+/* y += bias, F32 [columns] */
+cudaError_t launch_bias(view y, const float *bias, extent shape, cudaStream_t stream);
+
+/* y = act(gate) · up, `act` of pb_activation; y may be an input. */
+cudaError_t launch_gated_forward(view y, view gate, view up, int act, extent shape,
+                                 cudaStream_t stream);
+/* dgate and dup may be dy. */
+cudaError_t launch_gated_backward(view dgate, view dup, view dy, view gate, view up, int act,
+                                  extent shape, cudaStream_t stream);
+cudaError_t launch_activation_forward(view y, view x, int act, extent shape, cudaStream_t stream);
+cudaError_t launch_activation_backward(view dx, view dy, view x, int act, extent shape,
+                                       cudaStream_t stream);
+
+/* y = x · factor where word row · columns + column of the stream of `key` is at least `threshold`,
+ * else 0; y may be x. */
+cudaError_t launch_dropout(view y, view x, uint64_t key, uint32_t threshold, float factor,
+                           extent shape, cudaStream_t stream);
+
+/* Rows of a norm, and its weight F32 [columns]. */
+typedef struct norm_shape {
+    int64_t rows, columns;
+    const float *weight;
+    float eps, offset;
+} norm_shape;
+
+cudaError_t launch_rmsnorm_forward(view y, view x, norm_shape shape, cudaStream_t stream);
+/* dx = or += ; `scale` F32 [rows], if it is not NULL, becomes 1 / sqrt(mean(x²) + eps). */
+cudaError_t launch_rmsnorm_backward(view dx, float *scale, view dy, view x, norm_shape shape,
+                                    bool add, cudaStream_t stream);
+
+/* In place: x [rows, heads · width], table F32 [positions, width] with rows `table.stride` apart,
+ * positions [rows] = table.list; sign -1: the inverse. */
+cudaError_t launch_rope(view x, view table, int64_t rows, int64_t heads, int64_t width, float sign,
+                        cudaStream_t stream);
+
+/* C [m, n] = alpha op(A) op(B) + beta C; op(A) [m, k], op(B) [k, n]. A and B both BF16, or both of
+ * any type: then computed in F32. C F32 or BF16. */
+typedef struct product_shape {
+    int64_t m, n, k;
+    bool transpose_a, transpose_b; /* A is stored as [k, m], B as [n, k] */
+    float alpha, beta;             /* beta 0: C is not read */
+} product_shape;
+
+cudaError_t launch_product(view c, view a, view b, product_shape shape, cudaStream_t stream);
 
 #ifdef __cplusplus
 }
