@@ -57,6 +57,7 @@ const op_case *ops_cases(int64_t *count)
         ops_add_products();
         ops_add_elementwise();
         ops_add_attention();
+        ops_add_linear();
     }
     *count = case_count;
     return cases;

@@ -79,6 +79,7 @@ void *ops_keep(size_t bytes);
 void ops_add_elementwise(void);
 void ops_add_products(void);
 void ops_add_attention(void);
+void ops_add_linear(void);
 
 op_port ops_matrix(const char *name, int64_t rows, int64_t columns, op_gradient gradient);
 op_port ops_vector(const char *name, int64_t columns, op_gradient gradient);
