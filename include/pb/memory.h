@@ -57,7 +57,10 @@ void pb_memory_account(int64_t bytes);
  * cap. */
 void pb_memory_limit(size_t bytes);
 
-/* The largest resident set of the process so far (bytes), from the system; 0 where unknown. */
+/* Bytes from a line "NAME: N kB" of a file of the system, such as MemAvailable of /proc/meminfo; 0
+ * where unknown. */
+size_t pb_memory_from_system(const char *path, const char *name);
+/* The largest resident set ofthe process so far (bytes), from the system; 0 where unknown. */
 size_t pb_memory_resident_peak(void);
 /* Lowers it to the current resident set; false where the system does not allow that. */
 bool pb_memory_resident_peak_reset(void);
@@ -69,3 +72,6 @@ bool pb_memory_resident_peak_reset(void);
 #define PB_ALLOC(pointer, count)                                                     \
     (((pointer) = pb_memory_new((size_t)(count), sizeof *(pointer))) != NULL ? PB_OK \
                                                                              : PB_ERR_MEMORY)
+
+/* Makes *pointer a copy of a text; evaluates to a pb_status. */
+#define PB_TEXT(pointer, text) (((pointer) = pb_memory_text(text)) != NULL ? PB_OK : PB_ERR_MEMORY)

@@ -44,8 +44,7 @@ pb_status pb_backend_open(const char *name, int device, int threads, pb_backend 
         return open_best(device, threads, out);
     }
     PB_TRY(pb_backend_find(name, &ops));
-    PB_TRY(ops->open(device, threads, out));
-    return PB_OK;
+    return PB_FRAME(ops->open(device, threads, out));
 }
 
 /* One product of bf16 factors against its sums in double. Integers are exact in BF16, thirds are
@@ -205,8 +204,7 @@ void pb_backend_reset(pb_backend *be)
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data)
 {
     *data = NULL;
-    PB_TRY(be->ops->alloc(be, bytes, data));
-    return PB_OK;
+    return PB_FRAME(be->ops->alloc(be, bytes, data));
 }
 
 void pb_backend_free(pb_backend *be, void *data)
@@ -218,12 +216,10 @@ void pb_backend_free(pb_backend *be, void *data)
 
 pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args)
 {
-    PB_TRY(be->ops->reserve(be, args));
-    return PB_OK;
+    return PB_FRAME(be->ops->reserve(be, args));
 }
 
 pb_status pb_sync(pb_backend *be)
 {
-    PB_TRY(be->ops->sync(be));
-    return PB_OK;
+    return PB_FRAME(be->ops->sync(be));
 }

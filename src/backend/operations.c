@@ -25,8 +25,7 @@ pb_status pb_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
     if (dst->data == NULL || src->data == NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "copy: source or destination has no memory");
     }
-    PB_TRY(be->ops->copy(be, dst, src));
-    return PB_OK;
+    return PB_FRAME(be->ops->copy(be, dst, src));
 }
 
 pb_status pb_zero(pb_backend *be, pb_tensor *x)
@@ -37,8 +36,7 @@ pb_status pb_zero(pb_backend *be, pb_tensor *x)
     if (x->data == NULL) {
         return PB_FAIL(PB_ERR_ARGUMENT, "zero: the tensor has no memory");
     }
-    PB_TRY(be->ops->zero(be, x));
-    return PB_OK;
+    return PB_FRAME(be->ops->zero(be, x));
 }
 
 pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
@@ -75,8 +73,7 @@ pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x)
 {
     PB_TRY(check_rows_like(be, "axpy", "y", y, NULL));
     PB_TRY(check_rows_like(be, "axpy", "x", x, y));
-    PB_TRY(be->ops->axpy(be, y, alpha, x));
-    return PB_OK;
+    return PB_FRAME(be->ops->axpy(be, y, alpha, x));
 }
 
 pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
@@ -87,8 +84,7 @@ pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *ta
     PB_TRY(check_matrix(op, "y", y, ANY, ANY));
     PB_TRY(check_weight(op, "table", table, ANY, y->shape[1]));
     PB_TRY(check_list(op, "ids", ids, y->shape[0], -1, table->shape[0]));
-    PB_TRY(be->ops->embedding_forward(be, y, table, ids, scale));
-    return PB_OK;
+    return PB_FRAME(be->ops->embedding_forward(be, y, table, ids, scale));
 }
 
 pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tensor *dy,
@@ -99,8 +95,7 @@ pb_status pb_embedding_backward(pb_backend *be, pb_tensor *dtable, const pb_tens
     PB_TRY(check_matrix(op, "dy", dy, ANY, ANY));
     PB_TRY(check_matrix(op, "dtable", dtable, ANY, dy->shape[1]));
     PB_TRY(check_list(op, "ids", ids, dy->shape[0], -1, dtable->shape[0]));
-    PB_TRY(be->ops->embedding_backward(be, dtable, dy, ids, scale));
-    return PB_OK;
+    return PB_FRAME(be->ops->embedding_backward(be, dtable, dy, ids, scale));
 }
 
 pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
@@ -108,8 +103,7 @@ pb_status pb_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_l
     PB_TRY(check_rows(be, "gather", "y", y, ANY, ANY));
     PB_TRY(check_rows(be, "gather", "x", x, ANY, y->shape[1]));
     PB_TRY(check_list("gather", "rows", rows, y->shape[0], 0, x->shape[0]));
-    PB_TRY(be->ops->gather(be, y, x, rows));
-    return PB_OK;
+    return PB_FRAME(be->ops->gather(be, y, x, rows));
 }
 
 pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
@@ -117,8 +111,7 @@ pb_status pb_scatter_add(pb_backend *be, pb_tensor *y, const pb_tensor *x, const
     PB_TRY(check_rows(be, "scatter add", "x", x, ANY, ANY));
     PB_TRY(check_rows(be, "scatter add", "y", y, ANY, x->shape[1]));
     PB_TRY(check_list("scatter add", "rows", rows, x->shape[0], 0, y->shape[0]));
-    PB_TRY(be->ops->scatter_add(be, y, x, rows));
-    return PB_OK;
+    return PB_FRAME(be->ops->scatter_add(be, y, x, rows));
 }
 
 pb_status pb_put_rows(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
@@ -126,8 +119,7 @@ pb_status pb_put_rows(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb
     PB_TRY(check_rows(be, "put rows", "x", x, ANY, ANY));
     PB_TRY(check_rows(be, "put rows", "y", y, ANY, x->shape[1]));
     PB_TRY(check_list("put rows", "rows", rows, x->shape[0], 0, y->shape[0]));
-    PB_TRY(be->ops->put_rows(be, y, x, rows));
-    return PB_OK;
+    return PB_FRAME(be->ops->put_rows(be, y, x, rows));
 }
 
 pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
@@ -138,8 +130,7 @@ pb_status pb_rmsnorm_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
     PB_TRY(check_rows(be, op, "x", x, ANY, ANY));
     PB_TRY(check_rows(be, op, "y", y, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "weight", weight, x->shape[1]));
-    PB_TRY(be->ops->rmsnorm_forward(be, y, x, weight, args));
-    return PB_OK;
+    return PB_FRAME(be->ops->rmsnorm_forward(be, y, x, weight, args));
 }
 
 pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
@@ -158,8 +149,7 @@ pb_status pb_rmsnorm_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dweight,
     if (dx->data == dy->data && pb_tensor_count(dx) > 0) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: dx and dy share memory", op);
     }
-    PB_TRY(be->ops->rmsnorm_backward(be, dx, dweight, dy, x, weight, args));
-    return PB_OK;
+    return PB_FRAME(be->ops->rmsnorm_backward(be, dx, dweight, dy, x, weight, args));
 }
 
 pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const pb_list *positions,
@@ -175,8 +165,7 @@ pb_status pb_rope(pb_backend *be, pb_tensor *x, const pb_tensor *table, const pb
     }
     PB_TRY(check_matrix(op, "table", table, ANY, x->shape[1] / heads));
     PB_TRY(check_list(op, "positions", positions, x->shape[0], 0, table->shape[0]));
-    PB_TRY(be->ops->rope(be, x, table, positions, heads, inverse));
-    return PB_OK;
+    return PB_FRAME(be->ops->rope(be, x, table, positions, heads, inverse));
 }
 
 static pb_status check_activation(const char *op, pb_activation act)
@@ -196,8 +185,7 @@ pb_status pb_gated_forward(pb_backend *be, pb_tensor *y, const pb_tensor *gate, 
     PB_TRY(check_rows_like(be, op, "gate", gate, NULL));
     PB_TRY(check_rows_like(be, op, "up", up, gate));
     PB_TRY(check_rows_like(be, op, "y", y, gate));
-    PB_TRY(be->ops->gated_forward(be, y, gate, up, act));
-    return PB_OK;
+    return PB_FRAME(be->ops->gated_forward(be, y, gate, up, act));
 }
 
 pb_status pb_gated_backward(pb_backend *be, pb_tensor *dgate, pb_tensor *dup, const pb_tensor *dy,
@@ -211,8 +199,7 @@ pb_status pb_gated_backward(pb_backend *be, pb_tensor *dgate, pb_tensor *dup, co
     PB_TRY(check_rows_like(be, op, "dy", dy, gate));
     PB_TRY(check_rows_like(be, op, "dgate", dgate, gate));
     PB_TRY(check_rows_like(be, op, "dup", dup, gate));
-    PB_TRY(be->ops->gated_backward(be, dgate, dup, dy, gate, up, act));
-    return PB_OK;
+    return PB_FRAME(be->ops->gated_backward(be, dgate, dup, dy, gate, up, act));
 }
 
 pb_status pb_activation_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x, pb_activation act)
@@ -222,8 +209,7 @@ pb_status pb_activation_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x
     PB_TRY(check_activation(op, act));
     PB_TRY(check_rows_like(be, op, "x", x, NULL));
     PB_TRY(check_rows_like(be, op, "y", y, x));
-    PB_TRY(be->ops->activation_forward(be, y, x, act));
-    return PB_OK;
+    return PB_FRAME(be->ops->activation_forward(be, y, x, act));
 }
 
 pb_status pb_activation_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
@@ -235,8 +221,7 @@ pb_status pb_activation_backward(pb_backend *be, pb_tensor *dx, const pb_tensor 
     PB_TRY(check_rows_like(be, op, "x", x, NULL));
     PB_TRY(check_rows_like(be, op, "dy", dy, x));
     PB_TRY(check_rows_like(be, op, "dx", dx, x));
-    PB_TRY(be->ops->activation_backward(be, dx, dy, x, act));
-    return PB_OK;
+    return PB_FRAME(be->ops->activation_backward(be, dx, dy, x, act));
 }
 
 pb_status pb_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
@@ -247,8 +232,7 @@ pb_status pb_column_scale_forward(pb_backend *be, pb_tensor *y, const pb_tensor 
     PB_TRY(check_rows(be, op, "x", x, ANY, ANY));
     PB_TRY(check_rows(be, op, "y", y, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
-    PB_TRY(be->ops->column_scale_forward(be, y, x, scale));
-    return PB_OK;
+    return PB_FRAME(be->ops->column_scale_forward(be, y, x, scale));
 }
 
 pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dscale,
@@ -261,24 +245,21 @@ pb_status pb_column_scale_backward(pb_backend *be, pb_tensor *dx, pb_tensor *dsc
     PB_TRY(check_rows(be, op, "dx", dx, x->shape[0], x->shape[1]));
     PB_TRY(check_vector(op, "scale", scale, x->shape[1]));
     PB_TRY(check_vector(op, "dscale", dscale, x->shape[1]));
-    PB_TRY(be->ops->column_scale_backward(be, dx, dscale, dy, x, scale));
-    return PB_OK;
+    return PB_FRAME(be->ops->column_scale_backward(be, dx, dscale, dy, x, scale));
 }
 
 pb_status pb_bias_forward(pb_backend *be, pb_tensor *y, const pb_tensor *bias)
 {
     PB_TRY(check_rows(be, "bias forward", "y", y, ANY, ANY));
     PB_TRY(check_vector("bias forward", "bias", bias, y->shape[1]));
-    PB_TRY(be->ops->bias_forward(be, y, bias));
-    return PB_OK;
+    return PB_FRAME(be->ops->bias_forward(be, y, bias));
 }
 
 pb_status pb_bias_backward(pb_backend *be, pb_tensor *dbias, const pb_tensor *dy)
 {
     PB_TRY(check_rows(be, "bias backward", "dy", dy, ANY, ANY));
     PB_TRY(check_vector("bias backward", "dbias", dbias, dy->shape[1]));
-    PB_TRY(be->ops->bias_backward(be, dbias, dy));
-    return PB_OK;
+    return PB_FRAME(be->ops->bias_backward(be, dbias, dy));
 }
 
 pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
@@ -289,8 +270,7 @@ pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
     if (!(p >= 0 && p < 1)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "dropout: p is %g, allowed are 0 to below 1", p);
     }
-    PB_TRY(be->ops->dropout(be, y, x, p, mask));
-    return PB_OK;
+    return PB_FRAME(be->ops->dropout(be, y, x, p, mask));
 }
 
 pb_status pb_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
@@ -301,8 +281,7 @@ pb_status pb_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
     PB_TRY(check_matrix(op, "logits", logits, ANY, ANY));
     PB_TRY(check_list(op, "targets", targets, logits->shape[0], 0, logits->shape[1]));
     PB_TRY(check_numbers(op, "losses", losses, logits->shape[0]));
-    PB_TRY(be->ops->cross_entropy(be, losses, logits, targets, grad_scale));
-    return PB_OK;
+    return PB_FRAME(be->ops->cross_entropy(be, losses, logits, targets, grad_scale));
 }
 
 pb_status pb_loss_sum(pb_backend *be, pb_tensor *sum, const pb_tensor *losses, double divisor,
@@ -310,8 +289,7 @@ pb_status pb_loss_sum(pb_backend *be, pb_tensor *sum, const pb_tensor *losses, d
 {
     PB_TRY(check_numbers("loss sum", "losses", losses, ANY));
     PB_TRY(check_numbers("loss sum", "sum", sum, 1));
-    PB_TRY(be->ops->loss_sum(be, sum, losses, divisor, factor));
-    return PB_OK;
+    return PB_FRAME(be->ops->loss_sum(be, sum, losses, divisor, factor));
 }
 
 pb_status pb_argmax(pb_backend *be, pb_tensor *indices, pb_tensor *largest, const pb_tensor *logits)
@@ -328,24 +306,21 @@ pb_status pb_argmax(pb_backend *be, pb_tensor *indices, pb_tensor *largest, cons
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: no columns, or indices that are not I32 [%" PRId64 "]",
                        op, logits->shape[0]);
     }
-    PB_TRY(be->ops->argmax(be, indices, largest, logits));
-    return PB_OK;
+    return PB_FRAME(be->ops->argmax(be, indices, largest, logits));
 }
 
 pb_status pb_sum_squares(pb_backend *be, pb_tensor *out, const pb_tensor *x)
 {
     PB_TRY(check_like("sum of squares", "x", x, NULL));
     PB_TRY(check_numbers("sum of squares", "out", out, 1));
-    PB_TRY(be->ops->sum_squares(be, out, x));
-    return PB_OK;
+    return PB_FRAME(be->ops->sum_squares(be, out, x));
 }
 
 pb_status pb_clip(pb_backend *be, pb_tensor *x, const pb_tensor *numbers, double limit)
 {
     PB_TRY(check_like("clip", "x", x, NULL));
     PB_TRY(check_numbers("clip", "numbers", numbers, PB_NUMBERS));
-    PB_TRY(be->ops->clip(be, x, numbers, limit));
-    return PB_OK;
+    return PB_FRAME(be->ops->clip(be, x, numbers, limit));
 }
 
 pb_status pb_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count,
@@ -366,6 +341,5 @@ pb_status pb_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count
         PB_TRY(check_like(op, "second", &t->second, &t->value));
         PB_TRY(check_like(op, "grad", &t->grad, &t->value));
     }
-    PB_TRY(be->ops->adamw(be, tensors, count, numbers, args));
-    return PB_OK;
+    return PB_FRAME(be->ops->adamw(be, tensors, count, numbers, args));
 }

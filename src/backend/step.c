@@ -85,6 +85,5 @@ pb_status pb_take(pb_backend *be, int slot, double *values)
         return PB_FAIL(PB_ERR_ARGUMENT, "take: slot %d was not posted since it was taken", slot);
     }
     be->posted[slot] = false;
-    PB_TRY(be->ops->take(be, slot, values));
-    return PB_OK;
+    return PB_FRAME(be->ops->take(be, slot, values));
 }

@@ -313,20 +313,27 @@ bool pb_memory_resident_peak_reset(void)
     return fclose(file) == 0 && written;
 }
 
-size_t pb_memory_resident_peak(void)
+size_t pb_memory_from_system(const char *path, const char *name)
 {
-    FILE *file       = fopen("/proc/self/status", "re");
+    FILE *file       = fopen(path, "re");
     size_t kibibytes = 0;
+    size_t length    = strlen(name);
     char line[256];
 
     if (file == NULL) {
         return 0;
     }
     while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "VmHWM: %zu kB", &kibibytes) == 1) {
+        if (strncmp(line, name, length) == 0 &&
+            sscanf(line + length, ": %zu kB", &kibibytes) == 1) {
             break;
         }
     }
     (void)fclose(file);
     return kibibytes * 1024;
+}
+
+size_t pb_memory_resident_peak(void)
+{
+    return pb_memory_from_system("/proc/self/status", "VmHWM");
 }

@@ -27,10 +27,8 @@ static pb_status add(pb_mistakes *list, const char *text, int64_t *place)
     }
     PB_TRY(PB_GROW(list->items, list->count + 1));
     pb_mistake *item = &list->items[list->count];
-    *item            = (pb_mistake){.text = pb_memory_text(text), .count = 1};
-    if (item->text == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    *item            = (pb_mistake){.count = 1};
+    PB_TRY(PB_TEXT(item->text, text));
     *place = list->count++;
     return PB_OK;
 }

@@ -120,10 +120,8 @@ pb_status pb_path_make_directories(const char *path)
     if (path[0] == '\0') {
         return PB_FAIL(PB_ERR_ARGUMENT, "the path of a directory is empty");
     }
-    char *partial = pb_memory_text(path);
-    if (partial == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    char *partial = NULL;
+    PB_TRY(PB_TEXT(partial, path));
     for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         PB_TRY_GOTO(status, make_one(partial), out_partial);
@@ -194,10 +192,7 @@ static bool ends_with(const char *name, const char *suffix)
 static pb_status append_name(char ***names, size_t *count, const char *name)
 {
     PB_TRY(PB_GROW(*names, *count + 1));
-    (*names)[*count] = pb_memory_text(name);
-    if ((*names)[*count] == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(PB_TEXT((*names)[*count], name));
     (*count)++;
     return PB_OK;
 }
@@ -251,8 +246,7 @@ pb_status pb_path_match(const char *directory, const char *pattern, char **name)
     PB_TRY(pb_path_list(directory, NULL, &names, &count));
     for (size_t i = 0; i < count && *name == NULL && status == PB_OK; i++) {
         if (fnmatch(pattern, names[i], 0) == 0) {
-            *name  = pb_memory_text(names[i]);
-            status = *name != NULL ? PB_OK : PB_ERR_MEMORY;
+            status = PB_TEXT(*name, names[i]);
         }
     }
     pb_memory_free_texts(names, count);

@@ -315,8 +315,7 @@ pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch
                          pb_batch *out)
 {
     *out = (pb_batch){0};
-    PB_TRY(pb_batch_rebuild(samples, count, options, out));
-    return PB_OK;
+    return PB_FRAME(pb_batch_rebuild(samples, count, options, out));
 }
 
 void pb_batch_clear(pb_batch *batch)

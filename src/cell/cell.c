@@ -75,10 +75,7 @@ static pb_status warn_once(running *r)
     }
     size_t before = pb_memory_current();
     PB_TRY(PB_GROW(env->told, env->told_count + 1));
-    env->told[env->told_count] = pb_memory_text(r->cell->name.dataset);
-    if (env->told[env->told_count] == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(PB_TEXT(env->told[env->told_count], r->cell->name.dataset));
     env->told_count++;
     r->base_bytes += pb_memory_current() - before; /* outlives the cell */
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, &r->data.train_set.counts);

@@ -106,8 +106,7 @@ static pb_status check_rows(pb_cell_env *env, const char *path, size_t at, const
         return PB_OK;
     }
     PB_TRY(env_file_hash(env, path, today));
-    PB_TRY(check_recorded(path, record->data_hash, at, today));
-    return PB_OK;
+    return PB_FRAME(check_recorded(path, record->data_hash, at, today));
 }
 
 pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell, const pb_record *record)

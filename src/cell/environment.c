@@ -120,11 +120,9 @@ err_env:
 
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder)
 {
-    char *copy = pb_memory_text(folder);
+    char *copy = NULL;
 
-    if (copy == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(PB_TEXT(copy, folder));
     pb_memory_free(env->cache);
     env->cache = copy;
     return PB_OK;
@@ -144,10 +142,7 @@ void pb_cell_env_close(pb_cell_env *env)
         pb_memory_free(env->models[i].folder);
         pb_memory_free(env->models[i].message);
     }
-    for (int64_t i = 0; i < env->told_count; i++) {
-        pb_memory_free(env->told[i]);
-    }
-    pb_memory_free(env->told);
+    pb_memory_free_texts(env->told, (size_t)env->told_count);
     for (int64_t i = 0; i < env->files_count; i++) {
         pb_memory_free(env->files[i].path);
     }
@@ -313,10 +308,7 @@ static pb_status new_entry(pb_cell_env *env, const pb_cell *cell, env_model **ou
     }
     env->models  = grown;
     env_model *m = &env->models[env->models_count];
-    m->name      = pb_memory_text(cell->name.model);
-    if (m->name == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(PB_TEXT(m->name, cell->name.model));
     m->plan = cell_plan_share(cell->plan);
     env->models_count++;
     *out = m;

@@ -27,8 +27,7 @@ static pb_status open_test(cell_test *t)
         pb_status status =
             pb_encoded_reference(t->r->data.dataset, set, t->r->model->tokenizer, i, &answer);
         if (status == PB_OK) {
-            t->references[i] = pb_memory_text(answer.data != NULL ? answer.data : "");
-            status           = t->references[i] != NULL ? PB_OK : PB_ERR_MEMORY;
+            status = PB_TEXT(t->references[i], answer.data != NULL ? answer.data : "");
         }
         pb_string_clear(&answer);
         PB_TRY(status);

@@ -35,10 +35,7 @@ static pb_status set_file(pb_cell_env *env, const char *path, const char *hash)
     }
     env->files = grown;
     file       = &env->files[env->files_count];
-    file->path = pb_memory_text(path);
-    if (file->path == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(PB_TEXT(file->path, path));
     (void)snprintf(file->hash, sizeof file->hash, "%s", hash);
     env->files_count++;
     return PB_OK;

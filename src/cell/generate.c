@@ -28,8 +28,7 @@ static pb_status generate_batch(cell_test *t, const pb_generate_options *options
                                          true, &text);
         }
         if (status == PB_OK) {
-            t->predictions[first + i] = pb_memory_text(text.data != NULL ? text.data : "");
-            status                    = t->predictions[first + i] != NULL ? PB_OK : PB_ERR_MEMORY;
+            status = PB_TEXT(t->predictions[first + i], text.data != NULL ? text.data : "");
         }
         t->tokens += generated[i].count;
         pb_string_clear(&text);

@@ -211,10 +211,7 @@ static pb_status predict(scoring *s, const scored_batch *b)
             return PB_FAIL(PB_ERR_NUMERIC,
                            "the likelihood of a label is not finite; " PB_NOT_FINITE_REMEDY);
         }
-        t->predictions[row] = pb_memory_text(s->candidates[best].text);
-        if (t->predictions[row] == NULL) {
-            return PB_ERR_MEMORY;
-        }
+        PB_TRY(PB_TEXT(t->predictions[row], s->candidates[best].text));
         t->norm_right += strcmp(s->candidates[normal].text, t->alternatives[row][0]) == 0;
     }
     return PB_OK;
@@ -231,11 +228,8 @@ static pb_status of_batch(const scoring *s, int64_t number, pb_status status)
 {
     const scored_batch *b = &s->batches[number % PB_SLOTS];
 
-    if (status != PB_OK) {
-        pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, b->first + 1,
-                        b->first + b->count);
-    }
-    return PB_FRAME(status);
+    return pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, b->first + 1,
+                           b->first + b->count);
 }
 
 static pb_status predict_all(scoring *s)

@@ -82,8 +82,7 @@ static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
     for (const char *const *c = pb_dataset_compressions(); *c != NULL; c++) {
         PB_TRY(pb_string_printf(out, " %s", *c));
     }
-    PB_TRY(pb_string_puts(out, "\n"));
-    return PB_OK;
+    return PB_FRAME(pb_string_puts(out, "\n"));
 }
 
 static pb_status measure(pb_backend *backend, double *gflops)

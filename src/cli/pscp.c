@@ -48,10 +48,8 @@ static pb_status put_rows(const pb_pscp_row *rows, int64_t count, const pb_pscp_
 {
     for (int64_t i = 0; i < count; i++) {
         pb_pscp_result result = {0};
-        pb_status status      = pb_pscp(&rows[i].inputs, params, &result);
-        if (status != PB_OK) {
-            return pb_error_prefix(status, "method %s", rows[i].method);
-        }
+        PB_TRY(pb_error_prefix(pb_pscp(&rows[i].inputs, params, &result), "method %s",
+                               rows[i].method));
         if (table != NULL) {
             PB_TRY(add_row(&rows[i], &result, table));
         } else {

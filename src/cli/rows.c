@@ -208,11 +208,8 @@ static pb_status append_value(const row_reader *r, json_t *value, int64_t line)
     }
     json_array_foreach(value, i, row)
     {
-        pb_status status = append_row(r, row, line);
-        if (status != PB_OK) {
-            return pb_error_prefix(status, "%s:%" PRId64 ": row %zu of the array", r->path, line,
-                                   i + 1);
-        }
+        PB_TRY(pb_error_prefix(append_row(r, row, line), "%s:%" PRId64 ": row %zu of the array",
+                               r->path, line, i + 1));
     }
     return PB_OK;
 }

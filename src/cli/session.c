@@ -46,8 +46,7 @@ static pb_status check_groups(const pb_config *config)
     static const char *const groups[]   = {"method", "train", "data", "eval", NULL};
     static const pb_config_field none[] = {PB_FIELD_END};
     char nothing                        = 0;
-    PB_TRY(pb_config_read(config, "", none, groups, &nothing));
-    return PB_OK;
+    return PB_FRAME(pb_config_read(config, "", none, groups, &nothing));
 }
 
 /* Applies --set to the configuration of --method, if there is one. */
@@ -207,10 +206,7 @@ pb_status session_tokenizer(const char *directory, const char *tpl, pb_tokenizer
     const pb_template *found = NULL;
     pb_status status;
 
-    status = pb_template_find(by_model ? "none" : tpl, &found);
-    if (status != PB_OK) {
-        return pb_error_prefix(status, "--template");
-    }
+    PB_TRY(pb_error_prefix(pb_template_find(by_model ? "none" : tpl, &found), "--template"));
     PB_TRY(pb_tokenizer_open(directory, &opened));
     if (by_model) {
         PB_TRY_GOTO(status, PB_ALLOC(config, 1), err_tokenizer);

@@ -134,10 +134,7 @@ static pb_status check_outputs(const pb_cli *cli)
     char *inside                     = NULL;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         const char *path = pb_cli_text(cli, files[i]);
-        pb_status status = path != NULL ? probe(path) : PB_OK;
-        if (status != PB_OK) {
-            return pb_error_prefix(status, "--%s", files[i]);
-        }
+        PB_TRY(pb_error_prefix(path != NULL ? probe(path) : PB_OK, "--%s", files[i]));
     }
     if (directory == NULL) {
         return PB_OK;
@@ -148,7 +145,7 @@ static pb_status check_outputs(const pb_cli *cli)
     PB_TRY_GOTO(status, probe(inside), done);
 done:
     pb_memory_free(inside);
-    return status == PB_OK ? PB_OK : pb_error_prefix(status, "--save");
+    return pb_error_prefix(status, "--save");
 }
 
 /* True if the reader of standard output is gone and there are no files to write. */

@@ -60,8 +60,7 @@ int pb_comm_node_first(const pb_comm *comm)
 
 pb_status pb_comm_barrier(pb_comm *comm)
 {
-    PB_TRY(comm->ops->barrier(comm));
-    return PB_OK;
+    return PB_FRAME(comm->ops->barrier(comm));
 }
 
 pb_status pb_comm_broadcast(pb_comm *comm, void *bytes, size_t size, int root)
@@ -87,15 +86,13 @@ static pb_status check_count(int count)
 pb_status pb_comm_reduce_max(pb_comm *comm, int64_t *values, int count)
 {
     PB_TRY(check_count(count));
-    PB_TRY(comm->ops->reduce_max(comm, values, count));
-    return PB_OK;
+    return PB_FRAME(comm->ops->reduce_max(comm, values, count));
 }
 
 pb_status pb_comm_reduce_sum(pb_comm *comm, int64_t *values, int count)
 {
     PB_TRY(check_count(count));
-    PB_TRY(comm->ops->reduce_sum(comm, values, count));
-    return PB_OK;
+    return PB_FRAME(comm->ops->reduce_sum(comm, values, count));
 }
 
 /* The largest claim wins: an error before an early stop before success, then the lowest rank. The
@@ -153,16 +150,14 @@ pb_status pb_comm_send(pb_comm *comm, int to, const void *bytes, size_t size)
     if (to < 0 || to >= comm->size) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a message to rank %d of a group of %d", to, comm->size);
     }
-    PB_TRY(comm->ops->send(comm, to, bytes, size));
-    return PB_OK;
+    return PB_FRAME(comm->ops->send(comm, to, bytes, size));
 }
 
 pb_status pb_comm_receive(pb_comm *comm, void *bytes, size_t size, int *from)
 {
     *from = -1;
     PB_TRY(check_message(size));
-    PB_TRY(comm->ops->receive(comm, bytes, size, from));
-    return PB_OK;
+    return PB_FRAME(comm->ops->receive(comm, bytes, size, from));
 }
 
 pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out)
@@ -170,8 +165,7 @@ pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **ou
     if (bytes > (size_t)PTRDIFF_MAX / 2) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a shared window of %zu bytes", bytes);
     }
-    PB_TRY(comm->ops->window_create(comm, bytes, out));
-    return PB_OK;
+    return PB_FRAME(comm->ops->window_create(comm, bytes, out));
 }
 
 void pb_comm_window_destroy(pb_comm_window *window)

@@ -6,31 +6,14 @@
  * rank that runs out of room returns an error and the others wait forever. */
 #include "node_memory.h"
 
+#include "pb/memory.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* Bytes available on the node, as the system reports them; 0 where unknown. */
-static size_t available_bytes(void)
-{
-    FILE *file       = fopen("/proc/meminfo", "re");
-    size_t kibibytes = 0;
-    char line[256];
-
-    if (file == NULL) {
-        return 0;
-    }
-    while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "MemAvailable: %zu kB", &kibibytes) == 1) {
-            break;
-        }
-    }
-    (void)fclose(file);
-    return kibibytes * 1024;
-}
 
 /* An empty mapping is not possible: zero bytes become one. */
 static size_t mapped_bytes(size_t bytes)
@@ -53,7 +36,7 @@ static pb_status map_shared(int descriptor, size_t bytes, void **data)
 pb_status node_memory_create(size_t bytes, void **data, node_memory_address *address)
 {
     pb_status status;
-    size_t available = available_bytes();
+    size_t available = pb_memory_from_system("/proc/meminfo", "MemAvailable");
 
     if (available != 0 && bytes > available) {
         return PB_FAIL(PB_ERR_MEMORY,

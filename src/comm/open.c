@@ -53,11 +53,7 @@ static pb_status choose(const pb_comm_ops **out)
         *out = launched ? &comm_mpi : &comm_self;
         return PB_OK;
     }
-    pb_status status = pb_comm_find(wanted, out);
-    if (status != PB_OK) {
-        pb_error_prefix(status, "PB_COMM");
-    }
-    return status;
+    return pb_error_prefix(pb_comm_find(wanted, out), "PB_COMM");
 }
 
 pb_status pb_comm_open(int *argc, char ***argv, pb_comm **out)
@@ -65,6 +61,5 @@ pb_status pb_comm_open(int *argc, char ***argv, pb_comm **out)
     const pb_comm_ops *ops = NULL;
 
     PB_TRY(choose(&ops));
-    PB_TRY(ops->open(argc, argv, out));
-    return PB_OK;
+    return PB_FRAME(ops->open(argc, argv, out));
 }

@@ -126,12 +126,8 @@ int64_t pb_config_length(const pb_config *config, const char *group)
 pb_status pb_config_key(const pb_config *config, const char *group, int64_t index,
                         const char **name)
 {
-    char place[PLACE_SIZE];
-    const config_node *node = node_find(config->root, group);
-    if (node != NULL && node->kind != NODE_GROUP) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       node_where(node, place), group, group);
-    }
+    config_node *node = NULL;
+    PB_TRY(node_find_group(config->root, group, &node));
     *name = node != NULL && index >= 0 && index < node->count ? node->children[index]->name : NULL;
     return PB_OK;
 }
@@ -168,17 +164,13 @@ static pb_status make_group(pb_config *config, const char *path, size_t length,
 
 pb_status pb_config_merge(pb_config *dst, const char *to, const pb_config *src, const char *from)
 {
-    char place[PLACE_SIZE];
     const char *dot    = strrchr(to, '.');
     const char *name   = dot != NULL ? dot + 1 : to;
-    config_node *group = node_find(src->root, from);
+    config_node *group = NULL;
     config_node *into  = NULL;
+    PB_TRY(node_find_group(src->root, from, &group));
     if (group == NULL) {
         return PB_OK;
-    }
-    if (group->kind != NODE_GROUP) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       node_where(group, place), from, from);
     }
     if (*to != '\0' && node_find(dst->root, to) == NULL && group->name != NULL &&
         strcmp(group->name, name) == 0) { /* shared as a whole */

@@ -117,16 +117,22 @@ pb_status node_put(config_node *parent, config_node *child)
     return PB_OK;
 }
 
+static pb_status check_group(const config_node *node, const char *name)
+{
+    char place[PLACE_SIZE];
+    return node == NULL || node->kind == NODE_GROUP
+               ? PB_OK
+               : PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
+                         node_where(node, place), name, name);
+}
+
 pb_status node_group(config_node *parent, const char *name, size_t length, const config_node *like,
                      config_node **out)
 {
-    char place[PLACE_SIZE], text[128];
+    char text[128];
     config_node **have = find_child(parent, name, length);
-    if (have != NULL && (*have)->kind != NODE_GROUP) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       node_where(*have, place), (*have)->name, (*have)->name);
-    }
     if (have != NULL) {
+        PB_TRY(check_group(*have, (*have)->name));
         PB_TRY(make_own(have));
         *out = *have;
         return PB_OK;
@@ -168,6 +174,14 @@ config_node *node_find(const config_node *root, const char *path)
         path += length + (path[length] == '.');
     }
     return (config_node *)node;
+}
+
+pb_status node_find_group(const config_node *root, const char *path, config_node **out)
+{
+    config_node *node = node_find(root, path);
+    PB_TRY(check_group(node, path));
+    *out = node;
+    return PB_OK;
 }
 
 const char *node_where(const config_node *node, char text[PLACE_SIZE])

@@ -85,6 +85,8 @@ pb_status node_group(config_node *parent, const char *name, size_t length, const
 config_node *node_child(const config_node *group, const char *name, size_t length);
 /* The node at a path like "a.b.[0].c"; NULL when there is none. */
 config_node *node_find(const config_node *root, const char *path);
+/* The same; anything but a group is an error. */
+pb_status node_find_group(const config_node *root, const char *path, config_node **out) PB_MUST_USE;
 const char *node_where(const config_node *node, char text[PLACE_SIZE]);
 
 /* config.c */

@@ -30,8 +30,7 @@ static pb_status set_text(const char *text, config_node *node)
                        node_where(node, place));
     }
     node->kind = NODE_TEXT;
-    node->text = pb_memory_text(text);
-    return node->text == NULL ? PB_ERR_MEMORY : PB_OK;
+    return PB_TEXT(node->text, text);
 }
 
 static pb_status set_value(const text_source *source, config_setting_t *setting, config_node *node)

@@ -100,18 +100,6 @@ static pb_status check_required(const pb_config *config, const char *group, cons
     return PB_OK;
 }
 
-static pb_status find_group(const pb_config *config, const char *group, const config_node **out)
-{
-    char place[PLACE_SIZE];
-    const config_node *node = node_find(config->root, group);
-    if (node != NULL && node->kind != NODE_GROUP) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: %s is not a group; it is written %s = { … };",
-                       node_where(node, place), group, group);
-    }
-    *out = node;
-    return PB_OK;
-}
-
 /* Reads all keys once to check them and once more to store them, so that a failure changes
  * nothing. */
 static pb_status overlay(const config_node *group, const pb_config_field *fields,
@@ -150,8 +138,8 @@ pb_status pb_config_overlay(const pb_config *config, const char *group,
                             const pb_config_field *fields, const char *const *also_allowed,
                             void *object)
 {
-    const config_node *node = NULL;
-    PB_TRY(find_group(config, group, &node));
+    config_node *node = NULL;
+    PB_TRY(node_find_group(config->root, group, &node));
     return node == NULL ? PB_OK : overlay(node, fields, also_allowed, object);
 }
 
@@ -182,10 +170,10 @@ pb_status pb_config_defaults(const pb_config_field *fields, void *object)
 pb_status pb_config_read(const pb_config *config, const char *group, const pb_config_field *fields,
                          const char *const *also_allowed, void *object)
 {
-    const config_node *node = NULL;
-    pb_status status        = PB_OK;
+    config_node *node = NULL;
+    pb_status status  = PB_OK;
     forget(fields, object);
-    PB_TRY(find_group(config, group, &node));
+    PB_TRY(node_find_group(config->root, group, &node));
     if (node != NULL) {
         PB_TRY(check_keys(node, fields, also_allowed));
     }

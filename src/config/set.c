@@ -179,11 +179,7 @@ pb_status pb_config_set(pb_config *config, const char *assignment)
     pb_memory_free(value->name);
     char key[128];
     snprintf(key, sizeof key, "%.*s", (int)(equals - name), name);
-    value->name = pb_memory_text(key);
-    if (value->name == NULL) {
-        status = PB_ERR_MEMORY;
-        goto done;
-    }
+    PB_TRY_GOTO(status, PB_TEXT(value->name, key), done);
     PB_TRY_GOTO(status, node_append(layer->root, value), done);
     value  = NULL;
     status = pb_config_merge(config, group, layer, "");

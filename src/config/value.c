@@ -170,16 +170,14 @@ static pb_status check_bounds(const config_node *node, const pb_config_field *fi
 static pb_status read_path(const config_node *node, const pb_config_field *field, char **out)
 {
     char place[PLACE_SIZE];
-    char *expanded   = NULL;
-    pb_status status = pb_path_expand(node->text, &expanded);
-    if (status != PB_OK) {
-        return pb_error_prefix(status, "%s: %s", node_where(node, place), field->key);
-    }
+    char *expanded = NULL;
+    PB_TRY(pb_error_prefix(pb_path_expand(node->text, &expanded), "%s: %s", node_where(node, place),
+                           field->key));
     if (*expanded == '\0' || strcmp(node->origin->directory, ".") == 0) {
         *out = expanded;
         return PB_OK;
     }
-    status = pb_path_join(node->origin->directory, expanded, out);
+    pb_status status = pb_path_join(node->origin->directory, expanded, out);
     pb_memory_free(expanded);
     return status;
 }
@@ -223,8 +221,7 @@ static pb_status read_texts(const config_node *node, const pb_config_field *fiel
             status = fail_type(item, field);
             break;
         }
-        list.items[list.count] = pb_memory_text(item->text);
-        status                 = list.items[list.count] == NULL ? PB_ERR_MEMORY : PB_OK;
+        status = PB_TEXT(list.items[list.count], item->text);
     }
     if (status != PB_OK) {
         config_value value = {.list = list};
@@ -305,8 +302,7 @@ pb_status value_read(const config_node *node, const pb_config_field *field, conf
         out->flag = node->integer != 0;
         return PB_OK;
     case PB_CONFIG_TEXT:
-        out->text = pb_memory_text(node->text);
-        return out->text == NULL ? PB_ERR_MEMORY : PB_OK;
+        return PB_TEXT(out->text, node->text);
     case PB_CONFIG_PATH:
         return read_path(node, field, &out->text);
     case PB_CONFIG_CHOICE:
@@ -374,8 +370,7 @@ pb_status value_default(const pb_config_field *field, config_value *out)
         return PB_OK;
     case PB_CONFIG_TEXT:
     case PB_CONFIG_PATH:
-        out->text = pb_memory_text(text);
-        return out->text == NULL ? PB_ERR_MEMORY : PB_OK;
+        return PB_TEXT(out->text, text);
     case PB_CONFIG_TEXT_LIST:
     case PB_CONFIG_INT_LIST: {
         pb_status status = default_list(field, out);
@@ -395,10 +390,7 @@ void value_clear(pb_config_type type, config_value *value)
     } else if (type == PB_CONFIG_INT_LIST) {
         pb_memory_free(value->ints.items);
     } else if (type == PB_CONFIG_TEXT_LIST) {
-        for (int64_t i = 0; i < value->list.count; i++) {
-            pb_memory_free(value->list.items[i]);
-        }
-        pb_memory_free(value->list.items);
+        pb_memory_free_texts(value->list.items, (size_t)value->list.count);
     }
     *value = (config_value){0};
 }
@@ -430,10 +422,7 @@ static pb_status copy_texts(const pb_config_list *list, pb_config_list *out)
 {
     PB_TRY(PB_ALLOC(out->items, list->count));
     for (; out->count < list->count; out->count++) {
-        out->items[out->count] = pb_memory_text(list->items[out->count]);
-        if (out->items[out->count] == NULL) {
-            return PB_ERR_MEMORY;
-        }
+        PB_TRY(PB_TEXT(out->items[out->count], list->items[out->count]));
     }
     return PB_OK;
 }
@@ -456,8 +445,7 @@ pb_status value_copy(const pb_config_field *field, const void *object, config_va
     switch (field->type) {
     case PB_CONFIG_TEXT:
     case PB_CONFIG_PATH:
-        out->text = pb_memory_text(own.text);
-        status    = out->text == NULL ? PB_ERR_MEMORY : PB_OK;
+        status = PB_TEXT(out->text, own.text);
         break;
     case PB_CONFIG_TEXT_LIST:
         status = copy_texts(&own.list, &out->list);

@@ -24,10 +24,7 @@ static pb_status keep_places(pb_dataset *ds)
         (void)snprintf(key, sizeof key, "%s.%s", o->group, key_names[k]);
         /* A default has no place of its own: then the group's. */
         key[pb_config_has(o->config, key) ? strlen(key) : strlen(o->group)] = '\0';
-        ds->places[k] = pb_memory_text(pb_config_where(o->config, key, place, sizeof place));
-        if (ds->places[k] == NULL) {
-            return PB_ERR_MEMORY;
-        }
+        PB_TRY(PB_TEXT(ds->places[k], pb_config_where(o->config, key, place, sizeof place)));
     }
     return PB_OK;
 }
@@ -120,8 +117,7 @@ pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protoco
     PB_TRY(pb_config_read(config, group, pb_dataset_fields, NULL, &options));
     options.config = config;
     options.group  = group;
-    PB_TRY(pb_dataset_open_take(&options, protocol, data, out));
-    return PB_OK;
+    return PB_FRAME(pb_dataset_open_take(&options, protocol, data, out));
 }
 
 void pb_dataset_close(pb_dataset *ds)

@@ -265,7 +265,7 @@ static pb_status read_header(dataset_reader *r, json_t *names)
     PB_TRY_GOTO(status, take_header(r, text.data, text.length, names), done);
 done:
     pb_string_clear(&text);
-    return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s:%" PRId64, r->path, line);
+    return pb_error_prefix(status, "%s:%" PRId64, r->path, line);
 }
 
 pb_status delimited_open(dataset_reader *r, const pb_config_list *header)

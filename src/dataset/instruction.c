@@ -26,8 +26,7 @@ static pb_status open_info(const char *path, const char *set, json_t **out)
                        "environment variable PB_PEFTBENCH_INFO",
                        set);
     }
-    PB_TRY(pb_json_file_read(path, MAX_INFO_BYTES, out));
-    return PB_OK;
+    return PB_FRAME(pb_json_file_read(path, MAX_INFO_BYTES, out));
 }
 
 static pb_status check_id(const char *key, const char *text, const char *id)
@@ -62,8 +61,7 @@ pb_status instruction_read(const pb_dataset_options *options, pb_protocol protoc
     pb_status status;
 
     if (protocol == PB_PROTOCOL_CORRECTED || *id == '\0') {
-        *out = pb_memory_text(options->instruction);
-        return *out == NULL ? PB_ERR_MEMORY : PB_OK;
+        return PB_TEXT(*out, options->instruction);
     }
     if (test && *options->paper_test_key != '\0') {
         PB_TRY(pb_string_puts(&key, options->paper_test_key));
@@ -82,8 +80,7 @@ pb_status instruction_read(const pb_dataset_options *options, pb_protocol protoc
     }
     const char *text = json_is_string(value) ? json_string_value(value) : "";
     PB_TRY_GOTO(status, dataset_at(options, id_key, -1, check_id(key.data, text, id)), out_info);
-    *out   = pb_memory_text(text);
-    status = *out == NULL ? PB_ERR_MEMORY : PB_OK;
+    status = PB_TEXT(*out, text);
 out_info:
     json_decref(info);
 out_key:

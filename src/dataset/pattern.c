@@ -37,10 +37,8 @@ static pb_status parse_filter(const char *key, char *name, const dataset_columns
     if (colon == NULL || columns_find(columns, name) != NULL) {
         return PB_OK;
     }
-    pb_status status = row_filter_find(colon + 1, &piece->filter);
-    if (status != PB_OK) {
-        return pb_error_prefix(status, "dataset.%s: {%s}", key, name);
-    }
+    PB_TRY(
+        pb_error_prefix(row_filter_find(colon + 1, &piece->filter), "dataset.%s: {%s}", key, name));
     *colon = '\0';
     return PB_OK;
 }

@@ -132,11 +132,7 @@ static pb_status choose_form(dataset_reader *r, dataset_format format)
     const char *bytes = NULL;
     size_t size       = 0;
 
-    pb_status status = stream_peek(r->stream, &bytes, &size);
-
-    if (status != PB_OK) {
-        return pb_error_prefix(status, "%s", r->path);
-    }
+    PB_TRY(pb_error_prefix(stream_peek(r->stream, &bytes, &size), "%s", r->path));
     PB_TRY(check_content(r->path, bytes, size));
     if (size >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
         stream_take(r->stream, 3);
@@ -184,11 +180,7 @@ pb_status reader_open_as(const char *path, dataset_format format, const pb_confi
     }
     PB_TRY(PB_ALLOC(r, 1));
     r->line = 1;
-    r->path = pb_memory_text(path);
-    if (r->path == NULL) {
-        status = PB_ERR_MEMORY;
-        goto err_reader;
-    }
+    PB_TRY_GOTO(status, PB_TEXT(r->path, path), err_reader);
     PB_TRY_GOTO(status, stream_open(path, &r->stream), err_reader);
     PB_TRY_GOTO(status, choose_form(r, format), err_reader);
     PB_TRY_GOTO(status, open_header(r, header), err_reader);
@@ -210,10 +202,7 @@ void reader_close(dataset_reader *reader)
     if (reader == NULL) {
         return;
     }
-    for (int64_t i = 0; i < reader->name_count; i++) {
-        pb_memory_free(reader->names[i]);
-    }
-    pb_memory_free(reader->names);
+    pb_memory_free_texts(reader->names, (size_t)reader->name_count);
     stream_close(reader->stream);
     pb_memory_free(reader->path);
     pb_memory_free(reader);
@@ -246,10 +235,8 @@ pb_status reader_next(dataset_reader *reader, pb_string *out, int64_t *line, boo
 
 pb_status reader_finish(dataset_reader *reader)
 {
-    reader->is_over  = true;
-    pb_status status = stream_finish(reader->stream);
-
-    return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s", reader->path);
+    reader->is_over = true;
+    return pb_error_prefix(stream_finish(reader->stream), "%s", reader->path);
 }
 
 pb_status reader_parse(const dataset_reader *reader, const char *text, size_t length, json_t **row)

@@ -211,7 +211,7 @@ static pb_status build(const pb_rows *rows, row_slot *s)
     s->unscored = false;
 out:
     json_decref(row);
-    return status == PB_OK ? status : pb_error_prefix(status, "%s:%" PRId64, rows->path, s->line);
+    return pb_error_prefix(status, "%s:%" PRId64, rows->path, s->line);
 }
 
 static void build_chunk(pb_rows *rows)

@@ -74,10 +74,8 @@ static pb_status name_of(const char *place, const char *axis, const char *value,
 {
     const char *last = strrchr(value, '/');
     bool is_file     = ends_in_suffix(value);
-    char *name       = pb_memory_text(is_file && last != NULL ? last + 1 : value);
-    if (name == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    char *name       = NULL;
+    PB_TRY(PB_TEXT(name, is_file && last != NULL ? last + 1 : value));
     if (is_file) {
         name[strlen(name) - strlen(SUFFIX)] = '\0';
     }

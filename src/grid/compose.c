@@ -33,8 +33,7 @@ static pb_status compose(const pb_grid *grid, const pb_grid_cell *cell, pb_confi
         }
     }
     PB_TRY(lay_over(config, grid->sets, ""));
-    PB_TRY(pb_config_merge(config, "run", grid->config, "run"));
-    return PB_OK;
+    return PB_FRAME(pb_config_merge(config, "run", grid->config, "run"));
 }
 
 pb_status pb_grid_cell_config(const pb_grid *grid, const pb_grid_cell *cell, pb_config **out)

@@ -8,8 +8,7 @@ pb_status grid_file_open(const char *path, pb_config **out)
     if (status == PB_ERR_NOT_FOUND || status == PB_ERR_IO) {
         return PB_FAIL(PB_ERR_CONFIG, "%s", pb_error_message());
     }
-    PB_TRY(status);
-    return PB_OK;
+    return PB_FRAME(status);
 }
 
 pb_status grid_check_groups(const pb_config *config, const char *group, const char *const *allowed)

@@ -19,10 +19,7 @@ typedef struct folders {
 
 static void clear_folders(folders *list)
 {
-    for (int64_t i = 0; i < list->count; i++) {
-        pb_memory_free(list->items[i]);
-    }
-    pb_memory_free(list->items);
+    pb_memory_free_texts(list->items, (size_t)list->count);
     *list = (folders){0};
 }
 

@@ -56,8 +56,7 @@ static pb_status read_sets(pb_grid *grid, const char *const *sets, int64_t count
     }
     PB_TRY(grid_check_groups(grid->sets, "", set_groups));
     PB_TRY(pb_config_merge(grid->config, "sweep", grid->sets, "sweep"));
-    PB_TRY(pb_config_merge(grid->config, "run", grid->sets, "run"));
-    return PB_OK;
+    return PB_FRAME(pb_config_merge(grid->config, "run", grid->sets, "run"));
 }
 
 /* The name becomes part of file names and of paths in the result file. */
@@ -140,8 +139,7 @@ static pb_status read_grid(pb_grid *grid, const char *path, const char *const *s
     PB_TRY(check_seeds(grid));
     PB_TRY(check_time(grid));
     PB_TRY(open_axes(grid));
-    PB_TRY(grid_matches_read(grid));
-    return PB_OK;
+    return PB_FRAME(grid_matches_read(grid));
 }
 
 pb_status pb_grid_open(const char *path, const char *const *sets, int64_t set_count, pb_grid **out)

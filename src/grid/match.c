@@ -114,8 +114,7 @@ static pb_status read_match(pb_grid *grid, const char *group, grid_matches *matc
     for (int axis = 0; axis < PB_AXIS_FILES; axis++) {
         PB_TRY(check_names(grid, group, match, axis));
     }
-    PB_TRY(check_seeds(grid, group, match));
-    return PB_OK;
+    return PB_FRAME(check_seeds(grid, group, match));
 }
 
 static pb_status read_override(pb_grid *grid, int64_t index)

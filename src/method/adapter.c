@@ -192,8 +192,7 @@ static pb_status choose_values(const char *directory, const char *given, const p
 {
     *beside = false;
     if (given != NULL) {
-        *path = pb_memory_text(given);
-        return *path != NULL ? PB_OK : PB_ERR_MEMORY;
+        return PB_TEXT(*path, given);
     }
     if (ops->rows_forward != NULL || ops->keys_forward != NULL) {
         PB_TRY(pb_path_join(directory, ENCODER_NAME, path));
@@ -283,15 +282,13 @@ done:
 pb_status pb_method_load(const char *directory, const pb_model *model, pb_backend *backend,
                          uint64_t seed, pb_method **out)
 {
-    PB_TRY(load(directory, NULL, model, backend, seed, out));
-    return PB_OK;
+    return PB_FRAME(load(directory, NULL, model, backend, seed, out));
 }
 
 pb_status pb_method_load_values(const char *directory, const char *values, const pb_model *model,
                                 pb_backend *backend, uint64_t seed, pb_method **out)
 {
-    PB_TRY(load(directory, values, model, backend, seed, out));
-    return PB_OK;
+    return PB_FRAME(load(directory, values, model, backend, seed, out));
 }
 
 /* Writing ------------------------------------------------------------------------------------- */

@@ -122,10 +122,7 @@ pb_status adapter_choice(const pb_adapter_config *c, const char *key, const char
 
 static void list_free(pb_config_list *list)
 {
-    for (int64_t i = 0; i < list->count; i++) {
-        pb_memory_free(list->items[i]);
-    }
-    pb_memory_free(list->items);
+    pb_memory_free_texts(list->items, (size_t)list->count);
     *list = (pb_config_list){0};
 }
 
@@ -203,10 +200,8 @@ pb_status adapter_text_or_list(const pb_adapter_config *c, const char *key, char
     if (!json_is_string(value)) {
         return fail_type(c, key, "a text or a list of texts");
     }
-    char *copy = pb_memory_text(json_string_value(value));
-    if (copy == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    char *copy = NULL;
+    PB_TRY(PB_TEXT(copy, json_string_value(value)));
     pb_memory_free(*text);
     *text = copy;
     return PB_OK;

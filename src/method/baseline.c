@@ -26,10 +26,7 @@ static pb_status plan(pb_method *m)
 static pb_status repeat(const char *text, int64_t count, char **texts)
 {
     for (int64_t i = 0; i < count; i++) {
-        texts[i] = pb_memory_text(text);
-        if (texts[i] == NULL) {
-            return PB_ERR_MEMORY;
-        }
+        PB_TRY(PB_TEXT(texts[i], text));
     }
     return PB_OK;
 }

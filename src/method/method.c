@@ -115,8 +115,7 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
         return PB_FAIL(PB_ERR_ARGUMENT, "a method needs its table and a model");
     }
     PB_TRY(pb_method_options_read(ops, config, group, &options));
-    PB_TRY(pb_method_create_take(ops, &options, config, group, model, backend, seed, out));
-    return PB_OK;
+    return PB_FRAME(pb_method_create_take(ops, &options, config, group, model, backend, seed, out));
 }
 
 void pb_method_destroy(pb_method *m)

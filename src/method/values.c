@@ -266,11 +266,8 @@ static pb_status fail_shape(const pb_trainable *t, const pb_tensor *found, const
 static pb_status read_value(pb_method *m, pb_trainable *t, const pb_tensor *found, const char *path,
                             float *host)
 {
-    pb_tensor from   = view(t, host);
-    pb_status status = pb_tensor_to_f32(&from, found);
-    if (status != PB_OK) {
-        return pb_error_prefix(status, "%s: tensor %s", path, t->name);
-    }
+    pb_tensor from = view(t, host);
+    PB_TRY(pb_error_prefix(pb_tensor_to_f32(&from, found), "%s: tensor %s", path, t->name));
     int64_t count = pb_tensor_count(&from);
     for (int64_t i = 0; i < count; i++) {
         if (!isfinite(host[i])) {
@@ -349,8 +346,7 @@ pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file, const c
     }
     pb_memory_free(host);
     PB_TRY(status);
-    status = pb_method_values_changed(m);
-    return status == PB_OK ? PB_OK : pb_error_prefix(status, "%s", path);
+    return pb_error_prefix(pb_method_values_changed(m), "%s", path);
 }
 
 int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors)

@@ -82,10 +82,7 @@ static pb_status sort_words(answer_text *a)
 {
     char *at = NULL;
 
-    a->storage = pb_memory_text(a->words);
-    if (a->storage == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    PB_TRY(PB_TEXT(a->storage, a->words));
     PB_TRY(PB_ALLOC(a->sorted, a->count));
     at = a->storage;
     for (int64_t i = 0; i < a->count; i++) {

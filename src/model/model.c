@@ -16,12 +16,8 @@ static pb_status create(const pb_model_config *config, const char *directory, pb
     pb_model *model  = NULL;
     pb_status status = PB_OK;
     PB_TRY(PB_ALLOC(model, 1));
-    model->config    = *config;
-    model->directory = pb_memory_text(directory);
-    if (model->directory == NULL) {
-        status = PB_ERR_MEMORY;
-        goto err_model;
-    }
+    model->config = *config;
+    PB_TRY_GOTO(status, PB_TEXT(model->directory, directory), err_model);
     PB_TRY_GOTO(status, sites_create(config, &model->sites, &model->site_count), err_model);
     *out = model;
     return PB_OK;
@@ -102,10 +98,7 @@ void pb_model_close(pb_model *model)
     }
     pb_comm_window_destroy(model->window);
     pb_safetensors_close(model->file);
-    for (int64_t i = 0; i < model->file_count; i++) {
-        pb_memory_free(model->files[i]);
-    }
-    pb_memory_free(model->files);
+    pb_memory_free_texts(model->files, (size_t)model->file_count);
     pb_memory_free(model->arena);
     pb_memory_free(model->sites);
     pb_memory_free(model->directory);

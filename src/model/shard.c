@@ -219,15 +219,10 @@ static pb_status parse_tensors(const json_t *header, const unsigned char *data, 
                            shard->count);
         }
         shard_tensor *tensor = &shard->tensors[shard->count++];
-        char *name           = pb_memory_text(key);
-        if (name == NULL) {
-            return PB_ERR_MEMORY;
-        }
+        char *name           = NULL;
+        PB_TRY(PB_TEXT(name, key));
         tensor->named.name = name;
-        pb_status status   = parse_tensor(value, data_size, data, tensor);
-        if (status != PB_OK) {
-            return pb_error_prefix(status, "tensor %.200s", key);
-        }
+        PB_TRY(pb_error_prefix(parse_tensor(value, data_size, data, tensor), "tensor %.200s", key));
     }
     return PB_OK;
 }
@@ -344,10 +339,8 @@ out_header:
 pb_status shard_open(const char *path, model_shard *out)
 {
     pb_status status = PB_OK;
-    *out             = (model_shard){.path = pb_memory_text(path)};
-    if (out->path == NULL) {
-        return PB_ERR_MEMORY;
-    }
+    *out             = (model_shard){0};
+    PB_TRY(PB_TEXT(out->path, path));
     PB_TRY_GOTO(status, pb_mapping_open(path, &out->mapping), err_shard);
     status = parse_file(out);
     if (status != PB_OK) {

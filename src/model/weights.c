@@ -254,10 +254,7 @@ static pb_status keep_paths(loading *l)
     int64_t count   = pb_safetensors_file_count(l->file);
     PB_TRY(PB_ALLOC(model->files, count));
     for (int64_t i = 0; i < count; i++) {
-        model->files[i] = pb_memory_text(pb_safetensors_file_path(l->file, i));
-        if (model->files[i] == NULL) {
-            return PB_ERR_MEMORY;
-        }
+        PB_TRY(PB_TEXT(model->files[i], pb_safetensors_file_path(l->file, i)));
         model->file_count++;
     }
     return PB_OK;

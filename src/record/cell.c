@@ -367,7 +367,7 @@ static pb_status load(const pb_record *shallow, pb_record *out)
     PB_TRY(source_of(shallow, &source));
     pb_status status = cell_read(source_file(source), shallow->source_group, PB_RECORD_ALL, out);
     record_source_release(source);
-    return status == PB_OK ? status : pb_error_prefix(status, "%s", shallow->source_file);
+    return pb_error_prefix(status, "%s", shallow->source_file);
 }
 
 pb_status cell_visit(const pb_record *record, cell_visitor visit, void *context)

@@ -88,7 +88,7 @@ pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows
 out:
     hdf_dataset_close(&scale);
     hdf_group_close(&group);
-    return status == PB_OK ? status : pb_error_prefix(status, "group \"%s\"", list->name);
+    return pb_error_prefix(status, "group \"%s\"", list->name);
 }
 
 /* Reads one column into the rows. */

@@ -290,7 +290,7 @@ out:
     if (space >= 0) {
         (void)H5Sclose(space);
     }
-    return status == PB_OK ? status : pb_error_prefix(status, "attribute \"%s\"", name);
+    return pb_error_prefix(status, "attribute \"%s\"", name);
 }
 
 pb_status hdf_put_text(hid_t object, const char *name, const char *text, int64_t *escaped)

@@ -144,7 +144,7 @@ out:
     if (space >= 0) {
         (void)H5Sclose(space);
     }
-    return status == PB_OK ? status : pb_error_prefix(status, "dataset \"%s\"", array->name);
+    return pb_error_prefix(status, "dataset \"%s\"", array->name);
 }
 
 pb_status hdf_scale_make(hid_t dataset, const char *name)

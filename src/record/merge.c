@@ -321,8 +321,7 @@ static pb_status write_file(hid_t file, const pb_results *results, const pb_resu
     if (pscp != NULL) {
         PB_TRY(pscp_write(file, results, pscp));
     }
-    PB_TRY(write_cells(file, results));
-    return PB_OK;
+    return PB_FRAME(write_cells(file, results));
 }
 
 pb_status pb_results_write(const pb_results *results, const pb_results_pscp *pscp, const char *path)

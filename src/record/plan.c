@@ -193,10 +193,7 @@ static pb_status read_plan(const json_t *root, pb_plan *plan)
         return PB_FAIL(PB_ERR_FORMAT, "\"cells\" is missing or not a list");
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
-        pb_status status = read_cell(json_array_get(list, i), plan);
-        if (status != PB_OK) {
-            return pb_error_prefix(status, "cell %zu", i);
-        }
+        PB_TRY(pb_error_prefix(read_cell(json_array_get(list, i), plan), "cell %zu", i));
     }
     return PB_OK;
 }

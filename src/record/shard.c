@@ -349,5 +349,5 @@ pb_status pb_record_load(pb_record *record)
     PB_TRY(source_of(record, &source));
     pb_status status = cell_read_curves(source_file(source), record);
     record_source_release(source);
-    return status == PB_OK ? status : pb_error_prefix(status, "%s", record->source_file);
+    return pb_error_prefix(status, "%s", record->source_file);
 }

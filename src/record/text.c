@@ -15,10 +15,7 @@ pb_status pb_record_set_text(char **text, const char *value)
     char *copy = NULL;
 
     if (value != NULL) {
-        copy = pb_memory_text(value);
-        if (copy == NULL) {
-            return PB_ERR_MEMORY;
-        }
+        PB_TRY(PB_TEXT(copy, value));
     }
     pb_memory_free(*text);
     *text = copy;

@@ -76,11 +76,8 @@ static pb_status read_field(csv_parser *p, csv_row *row)
         goto out;
     }
     PB_TRY_GOTO(status, PB_GROW(row->fields, row->count + 1), out);
-    row->fields[row->count] = pb_memory_text(field.data != NULL ? field.data : "");
-    if (row->fields[row->count] == NULL) {
-        status = PB_ERR_MEMORY;
-        goto out;
-    }
+    PB_TRY_GOTO(status, PB_TEXT(row->fields[row->count], field.data != NULL ? field.data : ""),
+                out);
     row->count++;
 out:
     pb_string_clear(&field);

@@ -67,21 +67,28 @@ static pb_status csv_score(pb_string *out, const char *const texts[TEXTS], const
     return PB_OK;
 }
 
+static pb_status csv_quantity(pb_string *out, const char *const texts[TEXTS], const quantity *q,
+                              int64_t of, const char *note)
+{
+    return csv_line(out, texts,
+                    &(csv_numbers){.value = q->value,
+                                   .std   = q->std,
+                                   .low   = NAN,
+                                   .high  = NAN,
+                                   .n     = q->n,
+                                   .of    = of,
+                                   .note  = note});
+}
+
 /* The share of truncated rows, if any. */
 static pb_status csv_truncated(pb_string *out, const char *const texts[TEXTS],
                                const summary_score *s)
 {
     const char *place[TEXTS] = {"rows", texts[1], texts[2], texts[3], "", "truncated_share", "1"};
 
-    return s->truncated_share > 0 ? csv_line(out, place,
-                                             &(csv_numbers){.value = s->truncated_share,
-                                                            .std   = NAN,
-                                                            .low   = NAN,
-                                                            .high  = NAN,
-                                                            .n     = s->score.n,
-                                                            .of    = s->planned,
-                                                            .note  = ""})
-                                  : PB_OK;
+    const quantity share = {.value = s->truncated_share, .std = NAN, .n = s->score.n};
+
+    return s->truncated_share > 0 ? csv_quantity(out, place, &share, s->planned, "") : PB_OK;
 }
 
 static pb_status csv_method(const summary *all, const pb_results *results, int64_t m, int64_t t,
@@ -111,25 +118,12 @@ static pb_status csv_method(const summary *all, const pb_results *results, int64
     pscp_quantities(cost, terms);
     for (int i = 0; i < COSTS; i++) {
         const char *texts[TEXTS] = {"cost", model, "", method, "", costs[i].name, costs[i].unit};
-        PB_TRY(csv_line(out, texts,
-                        &(csv_numbers){.value = costs[i].value,
-                                       .std   = costs[i].std,
-                                       .low   = NAN,
-                                       .high  = NAN,
-                                       .n     = costs[i].n,
-                                       .of    = planned,
-                                       .note  = ""}));
+        PB_TRY(csv_quantity(out, texts, &costs[i], planned, ""));
     }
     for (int i = 0; i < TERMS; i++) {
         const char *texts[TEXTS] = {"pscp", model, "", method, "", terms[i].name, terms[i].unit};
-        PB_TRY(csv_line(out, texts,
-                        &(csv_numbers){.value = terms[i].value,
-                                       .std   = terms[i].std,
-                                       .low   = NAN,
-                                       .high  = NAN,
-                                       .n     = terms[i].n,
-                                       .of    = i < 5 ? cost->datasets_planned : planned,
-                                       .note  = i == 0 ? cost->problem : ""}));
+        PB_TRY(csv_quantity(out, texts, &terms[i], i < 5 ? cost->datasets_planned : planned,
+                            i == 0 ? cost->problem : ""));
     }
     return PB_OK;
 }

@@ -111,8 +111,7 @@ static pb_status read_row(const char *path, const csv_row *row, const int64_t *c
                            c == FLOPS ? " (the difference to the base model)" : "");
         }
     }
-    out->method = pb_memory_text(row->fields[columns[METHOD]]);
-    return out->method != NULL ? PB_OK : PB_ERR_MEMORY;
+    return PB_TEXT(out->method, row->fields[columns[METHOD]]);
 }
 
 static pb_status read_rows(const char *path, const csv_table *table, pb_pscp_row **out,

@@ -20,10 +20,7 @@ void pb_table_init(pb_table *table, int64_t columns, int64_t left)
 
 void pb_table_clear(pb_table *table)
 {
-    for (int64_t i = 0; i < table->count; i++) {
-        pb_memory_free(table->cells[i]);
-    }
-    pb_memory_free(table->cells);
+    pb_memory_free_texts(table->cells, (size_t)table->count);
     memset(table, 0, sizeof *table);
 }
 

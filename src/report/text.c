@@ -29,34 +29,47 @@ static pb_status add_cost(pb_table *table, const char *method, const summary_cos
     return pb_table_add(table, "%" PRId64, cost->memory_gb.n);
 }
 
+typedef pb_status (*add_method)(pb_table *table, const char *method, const summary_cost *cost);
+
+/* A table with a row for each method that was planned for the model. */
+static pb_status print_methods(const summary *all, const pb_results *results, int64_t m,
+                               const char *const *header, add_method add, int64_t width,
+                               pb_string *out)
+{
+    int64_t columns = 0;
+    pb_table table;
+    pb_status status = PB_OK;
+
+    while (header[columns] != NULL) {
+        columns++;
+    }
+    pb_table_init(&table, columns, 1);
+    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        const summary_cost *cost = summary_cost_at(all, results, m, t);
+        if (cost->datasets_planned > 0) {
+            PB_TRY_GOTO(status, add(&table, results->methods[t], cost), out);
+        }
+    }
+    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
+out:
+    pb_table_clear(&table);
+    return status;
+}
+
 static pb_status print_costs(const summary *all, const pb_results *results, int64_t m,
                              int64_t width, pb_string *out)
 {
     static const char *const header[] = {"method",     "trainable", "TFLOP - base", "peak GB",
                                          "process GB", "train s",   "tokens/s",     "energy J",
                                          "cells",      NULL};
-    pb_table table;
-    pb_status status = PB_OK;
 
-    pb_table_init(&table, 9, 1);
-    PB_TRY_GOTO(status,
-                pb_table_note(out, width, 0,
-                              "costs: means over cells; TFLOP of a forward pass over 512 tokens "
-                              "from the shapes; the rest measured; peak GB accounted in training, "
-                              "1e9 bytes"),
-                out);
-    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
-    for (int64_t t = 0; t < results->methods_count; t++) {
-        const summary_cost *cost = summary_cost_at(all, results, m, t);
-        if (cost->datasets_planned > 0) {
-            PB_TRY_GOTO(status, add_cost(&table, results->methods[t], cost), out);
-        }
-    }
-    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
-    PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
-out:
-    pb_table_clear(&table);
-    return status;
+    PB_TRY(pb_table_note(out, width, 0,
+                         "costs: means over cells; TFLOP of a forward pass over 512 tokens "
+                         "from the shapes; the rest measured; peak GB accounted in training, "
+                         "1e9 bytes"));
+    PB_TRY(print_methods(all, results, m, header, add_cost, width, out));
+    return pb_string_puts(out, "\n");
 }
 
 /* The spread over seeds; a single seed has none. */
@@ -91,37 +104,20 @@ static pb_status print_pscp(const summary *all, const pb_results *results, int64
     static const char *const header[] = {"method", "PSCP", "std",   "P",      "cost_p",   "cost_f",
                                          "cost_m", "M_p",  "M_f T", "M_m GB", "datasets", NULL};
     const pb_pscp_params *p           = &all->params;
-    pb_table table;
-    pb_status status = PB_OK;
 
-    pb_table_init(&table, 11, 1);
-    PB_TRY_GOTO(status,
-                pb_table_note(out, width, 0,
-                              "PSCP = P (1 + M_p/%g)^-%g (1 + M_f/%g)^-%g (1 + M_m/%g)^-%g; std "
-                              "over seeds",
-                              p->c_p, p->beta_p, p->c_f, p->beta_f, p->c_m, p->beta_m),
-                out);
-    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
-    for (int64_t t = 0; t < results->methods_count; t++) {
-        const summary_cost *cost = summary_cost_at(all, results, m, t);
-        if (cost->datasets_planned > 0) {
-            PB_TRY_GOTO(status, add_pscp(&table, results->methods[t], cost), out);
-        }
-    }
-    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
+    PB_TRY(pb_table_note(out, width, 0,
+                         "PSCP = P (1 + M_p/%g)^-%g (1 + M_f/%g)^-%g (1 + M_m/%g)^-%g; std "
+                         "over seeds",
+                         p->c_p, p->beta_p, p->c_f, p->beta_f, p->c_m, p->beta_m));
+    PB_TRY(print_methods(all, results, m, header, add_pscp, width, out));
     for (int64_t t = 0; t < results->methods_count; t++) {
         const summary_cost *cost = summary_cost_at(all, results, m, t);
         if (cost->datasets_planned > 0 && cost->problem[0] != '\0') {
-            PB_TRY_GOTO(
-                status,
-                pb_string_printf(out, "no PSCP for %s: %s\n", results->methods[t], cost->problem),
-                out);
+            PB_TRY(
+                pb_string_printf(out, "no PSCP for %s: %s\n", results->methods[t], cost->problem));
         }
     }
-    PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
-out:
-    pb_table_clear(&table);
-    return status;
+    return pb_string_puts(out, "\n");
 }
 
 /* Failed and invalid cells with their cause, all of them; missing ones by name. */

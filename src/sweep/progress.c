@@ -89,10 +89,7 @@ out:
 
 void pb_sweep_progress_clear(pb_sweep_progress *progress)
 {
-    for (int64_t i = 0; i < progress->damaged_count; i++) {
-        pb_memory_free(progress->damaged[i]);
-    }
-    pb_memory_free(progress->damaged);
+    pb_memory_free_texts(progress->damaged, (size_t)progress->damaged_count);
     pb_memory_free(progress->name);
     running_list_clear(&progress->running);
     *progress = (pb_sweep_progress){0};

@@ -29,8 +29,7 @@ static pb_status file_path(const char *directory, int64_t rank, char **out)
 
     PB_TRY_GOTO(status, pb_string_printf(&name, "%s/" FOLDER "/%" PRId64 ".json", directory, rank),
                 out);
-    *out   = pb_memory_text(name.data);
-    status = *out != NULL ? PB_OK : PB_ERR_MEMORY;
+    status = PB_TEXT(*out, name.data);
 out:
     pb_string_clear(&name);
     return status;

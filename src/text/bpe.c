@@ -127,6 +127,15 @@ static size_t symbolise(const text_bpe *bpe, const char *piece, size_t length, s
     return s.count;
 }
 
+/* The rank and the result of merging a symbol with the next one. */
+static void look_up_pair(const text_bpe *bpe, const symbol *first, uint32_t *rank, int32_t *merged)
+{
+    const text_merge *m = find_merge(bpe, first[0].id, first[1].id);
+
+    *rank   = m == NULL ? NO_RANK : m->rank;
+    *merged = m == NULL ? -1 : m->id;
+}
+
 /* Merges a short piece in place; returns how many symbols are left. */
 static size_t merge_by_scan(const text_bpe *bpe, symbol *symbols, size_t count)
 {
@@ -134,9 +143,7 @@ static size_t merge_by_scan(const text_bpe *bpe, symbol *symbols, size_t count)
     int32_t merged[SCAN_LIMIT];
 
     for (size_t i = 0; i + 1 < count; i++) {
-        const text_merge *m = find_merge(bpe, symbols[i].id, symbols[i + 1].id);
-        ranks[i]            = m == NULL ? NO_RANK : m->rank;
-        merged[i]           = m == NULL ? -1 : m->id;
+        look_up_pair(bpe, &symbols[i], &ranks[i], &merged[i]);
     }
     if (count > 0) {
         ranks[count - 1]  = NO_RANK;
@@ -158,9 +165,7 @@ static size_t merge_by_scan(const text_bpe *bpe, symbol *symbols, size_t count)
             merged[i]     = merged[i + 1];
         }
         for (size_t i = best > 0 ? best - 1 : 0; i <= best && i + 1 < count; i++) {
-            const text_merge *m = find_merge(bpe, symbols[i].id, symbols[i + 1].id);
-            ranks[i]            = m == NULL ? NO_RANK : m->rank;
-            merged[i]           = m == NULL ? -1 : m->id;
+            look_up_pair(bpe, &symbols[i], &ranks[i], &merged[i]);
         }
     }
     return count;

@@ -35,8 +35,7 @@ static void finish(text_scratch *w, const pb_string *out)
 static pb_status parse_replace(const json_t *node, const char *place, text_step *step)
 {
     PB_TRY(pattern_parse(node, place, &step->pattern));
-    PB_TRY(step_content(node, place, "content", step));
-    return PB_OK;
+    return PB_FRAME(step_content(node, place, "content", step));
 }
 
 static pb_status run_replace(const text_step *step, text_scratch *w)
@@ -218,11 +217,7 @@ static pb_status parse_metaspace(const json_t *node, const char *place, text_ste
     json_text scheme      = {0};
     bool add_prefix_space = true;
 
-    PB_TRY(step_content(node, place, "replacement", step));
-    if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
-                       place, step->content);
-    }
+    PB_TRY(step_replacement(node, place, step));
     PB_TRY(json_bool(node, place, "add_prefix_space", true, &add_prefix_space));
     PB_TRY(json_text_or_none(node, place, "prepend_scheme", &scheme));
     step->prepend = PREPEND_ALWAYS;

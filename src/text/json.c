@@ -64,22 +64,37 @@ pb_status json_only(const json_t *node, const char *place, const char *keys)
     return PB_OK;
 }
 
-/* The value under the key; NULL when absent or null. */
-static json_t *get(const json_t *object, const char *key)
+pb_status json_type_of(const json_t *node, const char *place, json_text *out)
+{
+    if (!json_is_object(node)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
+                       json_kind(node));
+    }
+    return json_text_of(node, place, "type", out);
+}
+
+#define ONE(type) (1u << (type))
+
+/* The value under the key, whose type must be one of `types`; NULL when absent or null. */
+static pb_status get(const json_t *object, const char *place, const char *key, unsigned types,
+                     const char *expected, json_t **out)
 {
     json_t *value = json_object_get(object, key);
-    return json_is_null(value) ? NULL : value;
+
+    *out = json_is_null(value) ? NULL : value;
+    if (*out != NULL && (types & ONE(json_typeof(value))) == 0) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s.%s: %s is expected, found %s", place, key, expected,
+                       json_kind(value));
+    }
+    return PB_OK;
 }
 
 pb_status json_bool(const json_t *object, const char *place, const char *key, bool fallback,
                     bool *out)
 {
-    const json_t *value = get(object, key);
+    json_t *value = NULL;
 
-    if (value != NULL && !json_is_boolean(value)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.%s: true or false is expected, found %s", place, key,
-                       json_kind(value));
-    }
+    PB_TRY(get(object, place, key, ONE(JSON_TRUE) | ONE(JSON_FALSE), "true or false", &value));
     *out = value == NULL ? fallback : json_is_true(value);
     return PB_OK;
 }
@@ -87,12 +102,9 @@ pb_status json_bool(const json_t *object, const char *place, const char *key, bo
 pb_status text_json_integer(const json_t *object, const char *place, const char *key,
                             int64_t fallback, int64_t *out)
 {
-    const json_t *value = get(object, key);
+    json_t *value = NULL;
 
-    if (value != NULL && !json_is_integer(value)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.%s: a whole number is expected, found %s", place, key,
-                       json_kind(value));
-    }
+    PB_TRY(get(object, place, key, ONE(JSON_INTEGER), "a whole number", &value));
     *out = value == NULL ? fallback : (int64_t)json_integer_value(value);
     return PB_OK;
 }
@@ -100,16 +112,10 @@ pb_status text_json_integer(const json_t *object, const char *place, const char 
 pb_status json_text_or_none(const json_t *object, const char *place, const char *key,
                             json_text *out)
 {
-    const json_t *value = get(object, key);
+    json_t *value = NULL;
 
-    if (value != NULL && !json_is_string(value)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.%s: a string is expected, found %s", place, key,
-                       json_kind(value));
-    }
-    *out = (json_text){0};
-    if (value != NULL) {
-        *out = (json_text){json_string_value(value), json_string_length(value)};
-    }
+    PB_TRY(get(object, place, key, ONE(JSON_STRING), "a string", &value));
+    *out = (json_text){json_string_value(value), json_string_length(value)};
     return PB_OK;
 }
 
@@ -127,12 +133,5 @@ pb_status json_text_of(const json_t *object, const char *place, const char *key,
 
 pb_status text_json_array(const json_t *object, const char *place, const char *key, json_t **out)
 {
-    json_t *value = get(object, key);
-
-    if (value != NULL && !json_is_array(value)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.%s: an array is expected, found %s", place, key,
-                       json_kind(value));
-    }
-    *out = value;
-    return PB_OK;
+    return get(object, place, key, ONE(JSON_ARRAY), "an array", out);
 }

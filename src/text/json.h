@@ -32,7 +32,9 @@ pb_status json_text_or_none(const json_t *object, const char *place, const char 
 /* Absent is an error. */
 pb_status json_text_of(const json_t *object, const char *place, const char *key,
                        json_text *out) PB_MUST_USE;
-/* The array under the key; NULL when absent. */
+/* The text under "type" of what must be an object. */
+pb_status json_type_of(const json_t *node, const char *place, json_text *out) PB_MUST_USE;
+/* The array under the key;NULL when absent. */
 pb_status text_json_array(const json_t *object, const char *place, const char *key,
                           json_t **out) PB_MUST_USE;
 

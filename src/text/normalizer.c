@@ -70,8 +70,7 @@ static pb_status run_lowercase(const text_step *step, text_scratch *w)
 static pb_status parse_strip(const json_t *node, const char *place, text_step *step)
 {
     PB_TRY(json_bool(node, place, "strip_left", true, &step->left));
-    PB_TRY(json_bool(node, place, "strip_right", true, &step->right));
-    return PB_OK;
+    return PB_FRAME(json_bool(node, place, "strip_right", true, &step->right));
 }
 
 static pb_status run_strip(const text_step *step, text_scratch *w)
@@ -102,8 +101,7 @@ static pb_status parse_replace(const json_t *node, const char *place, text_step 
                        "tokenizer without it",
                        place);
     }
-    PB_TRY(step_content(node, place, "content", step));
-    return PB_OK;
+    return PB_FRAME(step_content(node, place, "content", step));
 }
 
 static pb_status run_replace(const text_step *step, text_scratch *w)

@@ -75,8 +75,7 @@ pb_status pattern_parse(const json_t *object, const char *place, text_pattern *o
         return PB_OK;
     }
     PB_TRY(json_text_of(node, inner, "Regex", &text));
-    PB_TRY(pattern_regex(text.data, text.length, inner, out));
-    return PB_OK;
+    return PB_FRAME(pattern_regex(text.data, text.length, inner, out));
 }
 
 void pattern_clear(text_pattern *pattern)

@@ -105,11 +105,7 @@ static pb_status read_node(const json_t *node, const char *place, int depth, int
     json_text type = {0};
     json_t *list   = NULL;
 
-    if (!json_is_object(node)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
-                       json_kind(node));
-    }
-    PB_TRY(json_text_of(node, place, "type", &type));
+    PB_TRY(json_type_of(node, place, &type));
     if (strcmp(type.data, "ByteLevel") == 0) {
         return json_only(node, place, "type add_prefix_space trim_offsets use_regex");
     }

@@ -40,30 +40,14 @@ static pb_status cut_part(cutter *c, size_t begin, size_t end, bool match)
     }
     match      = match != c->invert;
     c->matched = match;
-    switch (c->behavior) {
-    case SPLIT_REMOVED:
-        return match ? PB_OK : push_piece(c, begin, end);
-    case SPLIT_CONTIGUOUS:
-        if (match == before && pieces->count > c->floor) {
-            pieces->items[pieces->count - 1].end = end;
-            return PB_OK;
-        }
-        return push_piece(c, begin, end);
-    case SPLIT_WITH_PREVIOUS:
-        if (match && !before && pieces->count > c->floor) {
-            pieces->items[pieces->count - 1].end = end;
-            return PB_OK;
-        }
-        return push_piece(c, begin, end);
-    case SPLIT_WITH_NEXT:
-        if (!match && before && pieces->count > c->floor) {
-            pieces->items[pieces->count - 1].end = end;
-            return PB_OK;
-        }
-        return push_piece(c, begin, end);
-    default:
-        return push_piece(c, begin, end);
+    bool joins = (c->behavior == SPLIT_CONTIGUOUS && match == before) ||
+                 (c->behavior == SPLIT_WITH_PREVIOUS && match && !before) ||
+                 (c->behavior == SPLIT_WITH_NEXT && !match && before);
+    if (joins && pieces->count > c->floor) {
+        pieces->items[pieces->count - 1].end = end;
+        return PB_OK;
     }
+    return match && c->behavior == SPLIT_REMOVED ? PB_OK : push_piece(c, begin, end);
 }
 
 static cutter cutter_of(const text_step *step, text_scratch *w, text_span span)
@@ -165,8 +149,7 @@ static pb_status parse_split(const json_t *node, const char *place, text_step *s
 {
     PB_TRY(pattern_parse(node, place, &step->pattern));
     PB_TRY(parse_behavior(node, place, step));
-    PB_TRY(json_bool(node, place, "invert", false, &step->invert));
-    return PB_OK;
+    return PB_FRAME(json_bool(node, place, "invert", false, &step->invert));
 }
 
 static pb_status parse_digits(const json_t *node, const char *place, text_step *step)
@@ -302,11 +285,7 @@ static pb_status parse_scheme(const json_t *node, const char *place, text_step *
 /* The pattern is the replacement character: pieces begin with it when they are split. */
 static pb_status parse_metaspace(const json_t *node, const char *place, text_step *step)
 {
-    PB_TRY(step_content(node, place, "replacement", step));
-    if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
-                       place, step->content);
-    }
+    PB_TRY(step_replacement(node, place, step));
     PB_TRY(parse_scheme(node, place, step));
     PB_TRY(json_bool(node, place, "split", true, &step->split));
     step->behavior = SPLIT_WITH_NEXT;

@@ -25,8 +25,7 @@ static pb_status read_file(const char *directory, const char *name, pb_hash *has
     PB_TRY(pb_path_join(directory, name, path));
     PB_TRY(pb_file_read(*path, MAX_FILE, out));
     PB_TRY(pb_hash_update_text(hash, name));
-    PB_TRY(pb_hash_update(hash, out->data, out->length));
-    return PB_OK;
+    return PB_FRAME(pb_hash_update(hash, out->data, out->length));
 }
 
 static pb_status read_json(const char *directory, const char *name, pb_hash *hash, size_t flags,

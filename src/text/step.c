@@ -4,6 +4,7 @@
 #include "step.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 
@@ -87,11 +88,7 @@ static pb_status parse_node(const text_stage *stage, const json_t *node, const c
     json_text type = {0};
     json_t *list   = NULL;
 
-    if (!json_is_object(node)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
-                       json_kind(node));
-    }
-    PB_TRY(json_text_of(node, place, "type", &type));
+    PB_TRY(json_type_of(node, place, &type));
     if (strcmp(type.data, "Sequence") != 0) {
         return parse_step(stage, node, place, type.data, out);
     }
@@ -142,5 +139,15 @@ pb_status step_content(const json_t *node, const char *place, const char *key, t
     PB_TRY(PB_ALLOC(step->content, text.length + 1));
     memcpy(step->content, text.data, text.length);
     step->content_length = text.length;
+    return PB_OK;
+}
+
+pb_status step_replacement(const json_t *node, const char *place, text_step *step)
+{
+    PB_TRY(step_content(node, place, "replacement", step));
+    if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
+                       place, step->content);
+    }
     return PB_OK;
 }

@@ -71,7 +71,10 @@ pb_status steps_run(const text_steps *steps, text_scratch *w) PB_MUST_USE;
 pb_status step_content(const json_t *node, const char *place, const char *key,
                        text_step *step) PB_MUST_USE;
 
-/* Refuses a Metaspace that prefixes only the start of a text, beside a normalizer that may strip
+/* Copies the one character under "replacement". */
+pb_status step_replacement(const json_t *node, const char *place, text_step *step) PB_MUST_USE;
+
+/* Refuses a Metaspace thatprefixes only the start of a text, beside a normalizer that may strip
  * characters from the start: HF then disagrees on where the text begins. */
 pb_status steps_check_start(const text_steps *normalizer,
                             const text_steps *pretokenizer) PB_MUST_USE;

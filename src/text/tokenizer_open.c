@@ -120,8 +120,8 @@ static pb_status read_root(const json_t *root, text_scratch *w, pb_tokenizer *t)
     PB_TRY(postprocessor_parse(root, t->size, &t->post));
     PB_TRY(added_parse(root, t->size, &t->vocabulary, &t->normalizer, w, &t->added));
     PB_TRY(steps_are_bytes(&t->pretokenizer, &by_bytes));
-    PB_TRY(bpe_parse(json_object_get(root, "model"), &t->vocabulary, by_bytes, w, &t->bpe));
-    return PB_OK;
+    return PB_FRAME(
+        bpe_parse(json_object_get(root, "model"), &t->vocabulary, by_bytes, w, &t->bpe));
 }
 
 pb_status pb_tokenizer_open(const char *model_dir, pb_tokenizer **out)
