@@ -30,8 +30,6 @@ pb_status pb_cell_open_take(const pb_cell_name *name, pb_config *config, const p
 pb_status pb_cell_open_seed(const pb_cell *cell, int64_t seed, pb_cell **out) PB_MUST_USE;
 void pb_cell_close(pb_cell *cell); /* accepts NULL */
 
-const pb_cell_name *pb_cell_get_name(const pb_cell *cell);
-
 /* PB_ERR_CONFIG with file, line, key and remedy when the configuration is wrong. */
 pb_status pb_cell_check(const pb_cell *cell) PB_MUST_USE;
 

@@ -145,8 +145,6 @@ int64_t pb_model_site_count(const pb_model *model);
 const pb_site *pb_model_site_at(const pb_model *model, int64_t index);
 /* NULL when the family has no site of that kind; layer is ignored for kinds that exist once. */
 const pb_site *pb_model_site(const pb_model *model, pb_site_kind kind, int64_t layer);
-/* By HF module name ("model.layers.0.self_attn.q_proj") or our name; NULL when there is none. */
-const pb_site *pb_model_site_find(const pb_model *model, const char *name);
 int64_t pb_model_parameters(const pb_model *model); /* a tied head counts once */
 size_t pb_model_bytes(const pb_model *model);       /* of all weights as held */
 
@@ -155,9 +153,8 @@ pb_status pb_model_hash(pb_model *model, char text[PB_HASH_TEXT]) PB_MUST_USE;
 /* The same over the files as they are now. */
 pb_status pb_model_hash_files(const pb_model *model, char text[PB_HASH_TEXT]) PB_MUST_USE;
 
-/* The architecture as config.json names it, "LlamaForCausalLM", and its model_type. */
+/* As config.json names it: "LlamaForCausalLM". */
 const char *pb_model_architecture(const pb_model_config *config);
-const char *pb_model_type(const pb_model_config *config);
 /* The norms of the family that HF PEFT's LN tuning trains by default, NULL-terminated. */
 const char *const *pb_model_default_norms(const pb_model_config *config);
 

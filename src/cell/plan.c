@@ -93,11 +93,6 @@ void pb_cell_close(pb_cell *cell)
     }
 }
 
-const pb_cell_name *pb_cell_get_name(const pb_cell *cell)
-{
-    return &cell->name;
-}
-
 pb_status pb_cell_check(const pb_cell *cell)
 {
     const cell_plan *plan = cell->plan;

@@ -382,12 +382,12 @@ static void config_write(const pb_method *m, pb_json *json)
 }
 
 /* "model.layers.0.mlp.down_proj.lora_E": [true, …], as "model.layers.0.mlp.down_proj=1…". */
-static pb_status entry_read(const pb_adapter_config *c, const char *key, const json_t *rows,
-                            pb_string *entry)
+static pb_status entry_read(const pb_adapter_config *c, const char *key, const char *name,
+                            const json_t *rows, pb_string *entry)
 {
-    const char *end = strstr(key, ".lora_E");
-    size_t length   = end != NULL ? (size_t)(end - key) : strlen(key);
-    PB_TRY(pb_string_append(entry, key, length));
+    const char *end = strstr(name, ".lora_E");
+    size_t length   = end != NULL ? (size_t)(end - name) : strlen(name);
+    PB_TRY(pb_string_append(entry, name, length));
     PB_TRY(pb_string_puts(entry, "="));
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
@@ -397,42 +397,16 @@ static pb_status entry_read(const pb_adapter_config *c, const char *key, const j
         PB_TRY(pb_string_puts(entry, json_is_true(row) ? "1" : "0"));
     }
     if (!json_is_array(rows) || entry->length != length + 1 + json_array_size(rows)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: rank_pattern must hold lists of true and false",
-                       c->path);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: %s must hold lists of true and false", c->path, key);
     }
     return PB_OK;
 }
 
 static pb_status pattern_read(const pb_adapter_config *c, pb_config_list *out)
 {
-    json_t *object     = json_object_get(c->json, "rank_pattern");
-    size_t count       = json_object_size(object);
-    pb_string *entries = NULL;
-    const char **texts = NULL;
-    pb_status status   = PB_OK;
-    size_t i           = 0;
-    const char *key;
-    json_t *rows;
-    if (object != NULL && !json_is_null(object) && !json_is_object(object)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: rank_pattern must be an object", c->path);
-    }
-    PB_TRY(PB_ALLOC(entries, count));
-    PB_TRY_GOTO(status, PB_ALLOC(texts, count), done);
-    json_object_foreach(object, key, rows)
-    {
-        PB_TRY_GOTO(status, entry_read(c, key, rows, &entries[i]), done);
-        texts[i] = entries[i].data;
-        i++;
-    }
-    pb_string_sort(texts, count);
-    status = targets_set(texts, count, out);
-done:
-    for (size_t k = 0; k < count; k++) {
-        pb_string_clear(&entries[k]);
-    }
-    pb_memory_free(texts);
-    pb_memory_free(entries);
-    return status;
+    PB_TRY(patterns_read_each(c, "rank_pattern", "lists of true and false", entry_read, out));
+    pb_string_sort((const char **)out->items, (size_t)out->count);
+    return PB_OK;
 }
 
 static pb_status config_read(void *options, const pb_adapter_config *c)

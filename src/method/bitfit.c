@@ -48,11 +48,6 @@ static pb_status bind(pb_method *m, pb_binding *bindings)
 
 static const char adapter_keys[] = "target_modules";
 
-static pb_status config_read(void *options, const pb_adapter_config *c)
-{
-    return targets_read(c, &((bitfit_options *)options)->where);
-}
-
 const pb_method_ops method_bitfit = {
     .name                 = "bitfit",
     .help                 = "trained biases",
@@ -64,5 +59,5 @@ const pb_method_ops method_bitfit = {
     .peft_type            = "BITFIT",
     .adapter_keys         = adapter_keys,
     .adapter_config_write = targets_write,
-    .adapter_config_read  = config_read,
+    .adapter_config_read  = targets_config_read,
 };

@@ -62,6 +62,8 @@ pb_trainable *site_trainable(const pb_method *m, const pb_site *site, int64_t wh
 /* The keys of adapter_config.json that say where the adapter acts. Written are a list of ends or a
  * pattern; what narrows those is written as the list of the paths that are left. */
 pb_status targets_read(const pb_adapter_config *c, method_targets *out) PB_MUST_USE;
+/* For a method whose file has the targets alone, and whose options begin with them. */
+pb_status targets_config_read(void *options, const pb_adapter_config *c) PB_MUST_USE;
 void targets_write(const pb_method *m, pb_json *json);
 /* Those keys become a list of paths. */
 bool targets_are_narrowed(const pb_method *m);
@@ -87,6 +89,11 @@ pb_status patterns_used(const pb_method *m, const char *key,
                         const pb_config_list *list) PB_MUST_USE;
 pb_status patterns_read(const pb_adapter_config *c, const char *key,
                         pb_config_list *out) PB_MUST_USE;
+/* The same for an object of other values, named `of` in messages: `entry` makes a text of each. */
+typedef pb_status (*pattern_entry)(const pb_adapter_config *c, const char *key, const char *pattern,
+                                   const json_t *value, pb_string *out);
+pb_status patterns_read_each(const pb_adapter_config *c, const char *key, const char *of,
+                             pattern_entry entry, pb_config_list *out) PB_MUST_USE;
 void patterns_write(const pb_config_list *list, const char *key, pb_json *json);
 
 /* values.c ------------------------------------------------------------------------------------- */

@@ -86,38 +86,28 @@ pb_status patterns_used(const pb_method *m, const char *key, const pb_config_lis
     return PB_OK;
 }
 
-static pb_status fail_value(const pb_adapter_config *c, const char *key)
+pb_status patterns_read_each(const pb_adapter_config *c, const char *key, const char *of,
+                             pattern_entry entry, pb_config_list *out)
 {
-    return PB_FAIL(PB_ERR_FORMAT, "%s: %s must be an object of numbers", c->path, key);
-}
-
-pb_status patterns_read(const pb_adapter_config *c, const char *key, pb_config_list *out)
-{
-    const json_t *object = json_object_get(c->json, key);
-    size_t count         = json_object_size(object);
-    pb_string *entries   = NULL;
-    const char **texts   = NULL;
-    pb_status status     = PB_OK;
+    json_t *object     = json_object_get(c->json, key);
+    size_t count       = json_object_size(object);
+    pb_string *entries = NULL;
+    const char **texts = NULL;
+    pb_status status   = PB_OK;
+    size_t i           = 0;
     const char *pattern;
     json_t *value;
     if (object == NULL || json_is_null(object)) {
         return PB_OK;
     }
     if (!json_is_object(object)) {
-        return fail_value(c, key);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: %s must be an object of %s", c->path, key, of);
     }
     PB_TRY(PB_ALLOC(entries, count));
     PB_TRY_GOTO(status, PB_ALLOC(texts, count), done);
-    size_t i = 0;
-    json_object_foreach((json_t *)(uintptr_t)object, pattern, value)
+    json_object_foreach(object, pattern, value)
     {
-        if (!json_is_number(value)) {
-            status = fail_value(c, key);
-            goto done;
-        }
-        PB_TRY_GOTO(status,
-                    pb_string_printf(&entries[i], "%s=%.17g", pattern, json_number_value(value)),
-                    done);
+        PB_TRY_GOTO(status, entry(c, key, pattern, value, &entries[i]), done);
         texts[i] = entries[i].data;
         i++;
     }
@@ -129,6 +119,20 @@ done:
     pb_memory_free(texts);
     pb_memory_free(entries);
     return status;
+}
+
+static pb_status number_entry(const pb_adapter_config *c, const char *key, const char *pattern,
+                              const json_t *value, pb_string *out)
+{
+    if (!json_is_number(value)) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: %s must be an object of numbers", c->path, key);
+    }
+    return pb_string_printf(out, "%s=%.17g", pattern, json_number_value(value));
+}
+
+pb_status patterns_read(const pb_adapter_config *c, const char *key, pb_config_list *out)
+{
+    return patterns_read_each(c, key, "numbers", number_entry, out);
 }
 
 void patterns_write(const pb_config_list *list, const char *key, pb_json *json)

@@ -259,6 +259,11 @@ pb_status targets_read(const pb_adapter_config *c, method_targets *out)
     return json_is_string(value) ? PB_OK : adapter_list(c, "layers_pattern", &out->layer_lists);
 }
 
+pb_status targets_config_read(void *options, const pb_adapter_config *c)
+{
+    return targets_read(c, options);
+}
+
 bool targets_are_narrowed(const pb_method *m)
 {
     const method_targets *t = m->options;

@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 /* What a kind is, in every family. */
 static const struct {
@@ -188,25 +187,9 @@ const pb_site *pb_model_site(const pb_model *model, pb_site_kind kind, int64_t l
     return &model->sites[1 + layer * all + before];
 }
 
-const pb_site *pb_model_site_find(const pb_model *model, const char *name)
-{
-    for (int64_t i = 0; i < model->site_count; i++) {
-        const pb_site *site = &model->sites[i];
-        if (strcmp(site->hf_name, name) == 0 || strcmp(site->name, name) == 0) {
-            return site;
-        }
-    }
-    return NULL;
-}
-
 const char *pb_model_architecture(const pb_model_config *config)
 {
     return config->family->architecture;
-}
-
-const char *pb_model_type(const pb_model_config *config)
-{
-    return config->family->model_type;
 }
 
 const char *const *pb_model_default_norms(const pb_model_config *config)

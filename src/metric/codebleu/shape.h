@@ -19,5 +19,3 @@ pb_status code_shapes_word(code_shapes *s, const char *text, int32_t *word) PB_M
 /* `children` [count] pairs of field and shape. */
 pb_status code_shapes_add(code_shapes *s, int32_t word, const int32_t (*children)[2], int64_t count,
                           int32_t *shape) PB_MUST_USE;
-/* Appends the S-expression. */
-pb_status code_shapes_print(const code_shapes *s, int32_t shape, pb_string *out) PB_MUST_USE;

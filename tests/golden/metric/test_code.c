@@ -4,6 +4,7 @@
 #include "codebleu/flow.h"
 #include "codebleu/strip.h"
 #include "codebleu/codebleu.h"
+#include "shapes.h"
 #include "support.h"
 
 #include "pb/memory.h"
@@ -155,7 +156,7 @@ static void check_text(const char *place, const char *text, const char *stripped
     assert_ok(code_strip(trimmed, strlen(trimmed), &out, &failed));
     assert_string_equal(out.data, stripped);
     assert_ok(code_tree_parse(out.data, out.length, &shapes, &tree));
-    assert_ok(code_shapes_print(&shapes, tree.nodes[0].shape, &printed));
+    assert_ok(shapes_print(&shapes, tree.nodes[0].shape, &printed));
     if (sexp != NULL && strcmp(printed.data, sexp) != 0) {
         fail_msg("%s:\n%s\nexpected:\n%s", place, printed.data, sexp);
     }

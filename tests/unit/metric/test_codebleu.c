@@ -2,6 +2,7 @@
 /* CodeBLEU: the counts of each part, trees of the metric's grammar, and malicious texts. */
 #include "codebleu/flow.h"
 #include "codebleu/codebleu.h"
+#include "shapes.h"
 #include "support.h"
 
 #include "pb/clock.h"
@@ -121,7 +122,7 @@ static void print_tree(const char *text, int32_t *nodes, int32_t *subtrees, pb_s
     code_tree tree     = {0};
 
     assert_ok(code_tree_parse(text, strlen(text), &shapes, &tree));
-    assert_ok(code_shapes_print(&shapes, tree.nodes[0].shape, out));
+    assert_ok(shapes_print(&shapes, tree.nodes[0].shape, out));
     *nodes    = tree.count;
     *subtrees = 0;
     for (int32_t i = 0; i < tree.count; i++) {

@@ -79,7 +79,6 @@ static void keys_that_are_absent_have_the_defaults_of_the_class(void **state)
     (void)state;
     pb_model_config c = read_config("num_key_value_heads", NULL);
     assert_string_equal(pb_model_architecture(&c), "LlamaForCausalLM");
-    assert_string_equal(pb_model_type(&c), "llama");
     assert_int_equal(c.layers, 1);
     assert_int_equal(c.width, 8);
     assert_int_equal(c.heads, 2);
