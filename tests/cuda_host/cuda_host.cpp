@@ -156,9 +156,6 @@ void check_end(const thread &me)
     if (!me.copies.empty()) {
         fail("it ends with asynchronous copies that it has not waited for");
     }
-    if (fiber_overflowed(me.own)) {
-        fail("the stack of a thread is too small: CUDA_HOST_STACK sets its bytes");
-    }
 }
 
 /* A fiber runs the same thread of block after block. */
@@ -246,6 +243,16 @@ void run_block()
     hand_over(run.host);
     if (run.left > 0) {
         report_hang();
+    }
+}
+
+void check_stacks()
+{
+    for (int i = 0; i < run.count; i++) {
+        if (fiber_overflowed(run.threads[i].own)) {
+            run.current = i;
+            fail("the stack of a thread is too small: CUDA_HOST_STACK sets its bytes");
+        }
     }
 }
 
@@ -466,6 +473,7 @@ void run_grid(const launch_shape &shape, const std::function<void()> &body)
                            n / shape.grid.x / shape.grid.y};
         run_block();
     }
+    check_stacks();
     std::free(run.shared);
     run.shared = nullptr;
 }
