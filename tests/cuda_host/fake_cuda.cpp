@@ -2,7 +2,6 @@
 /* A CUDA runtime without a device, linked in place of the library. Work is queued and runs only
  * when somebody waits for it, so that a missing wait changes results; a query runs one piece of it.
  * A stream that is captured refuses what CUDA refuses. */
-#include "cuda_host.h"
 #include "fake_cuda_state.h"
 
 #include <chrono>
@@ -62,7 +61,6 @@ struct runtime {
     bool is_open;
     std::vector<CUstream_st *> streams;
     CUstream_st standard[MOST_DEVICES];
-    std::map<char *, size_t> pinned;
 };
 
 /* Never destroyed: tests may release what they hold while the process ends. */
@@ -210,16 +208,18 @@ cudaError_t push(cudaStream_t stream, work w)
     return cudaSuccess;
 }
 
-bool is_pinned(const void *p, size_t bytes)
+int stream_device(cudaStream_t stream)
 {
-    const char *first = static_cast<const char *>(p);
-    auto block        = state().pinned.upper_bound(const_cast<char *>(first));
+    return stream_of(stream)->device;
+}
 
-    if (block == state().pinned.begin()) {
-        return false;
-    }
-    --block;
-    return first + bytes <= block->first + block->second;
+void drain_blocking()
+{
+    each_stream([](CUstream_st *s) {
+        if (s->device == current_device && s->blocking) {
+            drain(s);
+        }
+    });
 }
 
 int device_count()
@@ -244,307 +244,7 @@ using fake_cuda::drain_until;
 using fake_cuda::state;
 using fake_cuda::stream_of;
 
-/* --- kernels ------------------------------------------------------------------------------------
- */
-
-namespace
-{
-
-constexpr unsigned MOST_THREADS   = 1024;
-constexpr unsigned MOST_BLOCKS_YZ = 65535;
-constexpr size_t MOST_SHARED      = 227 << 10;
-
-cudaError_t check_shape(const cuda_host::launch_shape &s)
-{
-    uint64_t threads = static_cast<uint64_t>(s.block.x) * s.block.y * s.block.z;
-    bool grid_fits   = s.grid.x - 1 < 0x7fffffffu && s.grid.y - 1 < MOST_BLOCKS_YZ &&
-                     s.grid.z - 1 < MOST_BLOCKS_YZ;
-
-    if (!grid_fits || threads == 0 || threads > MOST_THREADS || s.block.z > 64) {
-        return cudaErrorInvalidConfiguration;
-    }
-    return s.shared_bytes > MOST_SHARED ? cudaErrorInvalidValue : cudaSuccess;
-}
-
-} // namespace
-
-cudaError_t cuda_host::launch(const launch_shape &shape, cudaStream_t stream,
-                              std::function<void()> thread)
-{
-    call c;
-    cudaError_t error = c.refused();
-
-    if (error == cudaSuccess) {
-        error = check_shape(shape);
-    }
-    if (error == cudaSuccess && stream_of(stream)->device != current_device) {
-        error = cudaErrorInvalidResourceHandle;
-    }
-    if (error != cudaSuccess) {
-        return result(error);
-    }
-    return push(stream, [shape, thread = std::move(thread)] {
-        counts.launches++;
-        run_grid(shape, thread);
-    });
-}
-
-/* --- copies -------------------------------------------------------------------------------------
- */
-
-namespace
-{
-
-struct rectangle {
-    size_t pitch, width, height;
-
-    size_t bytes() const
-    {
-        return height == 0 ? 0 : (height - 1) * pitch + width;
-    }
-};
-
-/* Where memory lies: a device, or the host. */
-struct sides {
-    int to, from; /* -1: host */
-};
-
-bool direction_fits(cudaMemcpyKind kind, sides s)
-{
-    switch (kind) {
-    case cudaMemcpyHostToHost:
-        return s.to < 0 && s.from < 0;
-    case cudaMemcpyHostToDevice:
-        return s.to >= 0 && s.from < 0;
-    case cudaMemcpyDeviceToHost:
-        return s.to < 0 && s.from >= 0;
-    case cudaMemcpyDeviceToDevice:
-        return s.to >= 0 && s.from >= 0;
-    default:
-        return true;
-    }
-}
-
-void copy_rows(void *to, size_t to_pitch, const void *from, const rectangle &r)
-{
-    counts.copies++;
-    for (size_t i = 0; i < r.height; i++) {
-        std::memcpy(static_cast<char *>(to) + i * to_pitch,
-                    static_cast<const char *>(from) + i * r.pitch, r.width);
-    }
-}
-
-cudaError_t check_copy(const void *to, size_t to_pitch, const void *from, const rectangle &r,
-                       cudaMemcpyKind kind, bool pinned_only)
-{
-    rectangle target{to_pitch, r.width, r.height};
-    sides s{fake_cuda::device_of(to, target.bytes()), fake_cuda::device_of(from, r.bytes())};
-
-    if (r.width > r.pitch || r.width > to_pitch) {
-        return cudaErrorInvalidPitchValue;
-    }
-    if (!direction_fits(kind, s) || (s.to >= 0 && s.from >= 0 && s.to != s.from)) {
-        return cudaErrorInvalidValue;
-    }
-    if (pinned_only && ((s.to < 0 && !fake_cuda::is_pinned(to, target.bytes())) ||
-                        (s.from < 0 && !fake_cuda::is_pinned(from, r.bytes())))) {
-        misuse("an asynchronous copy of %zu bytes with memory that is not pinned", r.bytes());
-    }
-    return cudaSuccess;
-}
-
-cudaError_t copy_later(void *to, size_t to_pitch, const void *from, const rectangle &r,
-                       cudaMemcpyKind kind, cudaStream_t stream)
-{
-    call c(call::COPIES);
-    cudaError_t error = c.refused();
-
-    if (error != cudaSuccess || r.bytes() == 0) {
-        return error;
-    }
-    error = check_copy(to, to_pitch, from, r, kind, true);
-    if (error != cudaSuccess) {
-        return result(error);
-    }
-    return push(stream, [=] { copy_rows(to, to_pitch, from, r); });
-}
-
-/* After all work of the standard stream and of those that it waits for. */
-cudaError_t copy_now(void *to, size_t to_pitch, const void *from, const rectangle &r,
-                     cudaMemcpyKind kind)
-{
-    call c(call::WAITS);
-    cudaError_t error = c.refused();
-
-    if (error != cudaSuccess || r.bytes() == 0) {
-        return error;
-    }
-    error = check_copy(to, to_pitch, from, r, kind, false);
-    if (error != cudaSuccess) {
-        return result(error);
-    }
-    fake_cuda::each_stream([](CUstream_st *s) {
-        if (s->device == current_device && s->blocking) {
-            drain(s);
-        }
-    });
-    int device = fake_cuda::device_of(to, 1);
-    access now(device >= 0 ? device : current_device);
-    access other(fake_cuda::device_of(from, 1) >= 0 ? fake_cuda::device_of(from, 1)
-                                                    : current_device);
-    copy_rows(to, to_pitch, from, r);
-    return cudaSuccess;
-}
-
-cudaError_t fill(void *p, int value, size_t bytes, cudaStream_t stream)
-{
-    if (fake_cuda::device_of(p, bytes) < 0) {
-        return result(cudaErrorInvalidValue);
-    }
-    return push(stream, [=] {
-        counts.copies++;
-        std::memset(p, value, bytes);
-    });
-}
-
-} // namespace
-
 extern "C" {
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t stream)
-{
-    return copy_later(to, bytes, from, rectangle{bytes, bytes, 1}, kind, stream);
-}
-
-cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t pitch,
-                              size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream)
-{
-    return copy_later(to, to_pitch, from, rectangle{pitch, width, height}, kind, stream);
-}
-
-cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
-{
-    return copy_now(to, bytes, from, rectangle{bytes, bytes, 1}, kind);
-}
-
-cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, size_t pitch, size_t width,
-                         size_t height, cudaMemcpyKind kind)
-{
-    return copy_now(to, to_pitch, from, rectangle{pitch, width, height}, kind);
-}
-
-cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
-{
-    call c(call::COPIES);
-
-    return c.refused() != cudaSuccess || bytes == 0 ? c.refused() : fill(p, value, bytes, stream);
-}
-
-cudaError_t cudaMemset(void *p, int value, size_t bytes)
-{
-    return cudaMemsetAsync(p, value, bytes, nullptr);
-}
-
-/* --- memory -------------------------------------------------------------------------------------
- */
-
-cudaError_t cudaMalloc(void **p, size_t bytes)
-{
-    call c(call::ALLOCATES);
-
-    if (c.refused() != cudaSuccess) {
-        return c.refused();
-    }
-    *p = bytes > 0 ? fake_cuda::memory_take(current_device, bytes) : nullptr;
-    return result(*p == nullptr && bytes > 0 ? cudaErrorMemoryAllocation : cudaSuccess);
-}
-
-cudaError_t cudaFree(void *p)
-{
-    if (p == nullptr) {
-        return cudaSuccess;
-    }
-    call c(call::RELEASES);
-    int device = fake_cuda::device_of(p, 1);
-    if (device < 0) {
-        return result(cudaErrorInvalidValue);
-    }
-    drain_device(device);
-    return result(fake_cuda::memory_release(device, p) ? c.refused() : cudaErrorInvalidValue);
-}
-
-cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
-{
-    call c;
-
-    if (c.refused() == cudaSuccess) {
-        fake_cuda::memory_free(current_device, left, total);
-    }
-    return c.refused();
-}
-
-cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
-{
-    call c(call::ALLOCATES);
-
-    if (c.refused() != cudaSuccess) {
-        return c.refused();
-    }
-    if (posix_memalign(p, 512, bytes) != 0) {
-        return result(cudaErrorMemoryAllocation);
-    }
-    state().pinned[static_cast<char *>(*p)] = bytes;
-    counts.live_pinned++;
-    return cudaSuccess;
-}
-
-cudaError_t cudaMallocHost(void **p, size_t bytes)
-{
-    return cudaHostAlloc(p, bytes, cudaHostAllocDefault);
-}
-
-cudaError_t cudaFreeHost(void *p)
-{
-    if (p == nullptr) {
-        return cudaSuccess;
-    }
-    call c(call::RELEASES);
-    drain_device(current_device);
-    if (state().pinned.erase(static_cast<char *>(p)) == 0) {
-        return result(cudaErrorInvalidValue);
-    }
-    counts.live_pinned--;
-    std::free(p);
-    return c.refused();
-}
-
-cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned)
-{
-    call c(call::ALLOCATES);
-
-    if (c.refused() != cudaSuccess) {
-        return c.refused();
-    }
-    if (fake_cuda::is_pinned(p, 1)) {
-        return result(cudaErrorHostMemoryAlreadyRegistered);
-    }
-    state().pinned[static_cast<char *>(p)] = bytes;
-    counts.live_pinned++;
-    return cudaSuccess;
-}
-
-cudaError_t cudaHostUnregister(void *p)
-{
-    call c(call::RELEASES);
-
-    drain_device(current_device);
-    if (state().pinned.erase(static_cast<char *>(p)) == 0) {
-        return result(cudaErrorHostMemoryNotRegistered);
-    }
-    counts.live_pinned--;
-    return c.refused();
-}
 
 /* --- streams ------------------------------------------------------------------------------------
  */

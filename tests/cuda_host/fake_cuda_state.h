@@ -81,6 +81,10 @@ void *memory_take(int device, size_t bytes);
 bool memory_release(int device, void *p);
 void memory_free(int device, size_t *left, size_t *total);
 
+int stream_device(cudaStream_t stream);
+
+/* Runs all work of a device; of the current one, what the standard stream waits for. */
 void drain_device(int device);
+void drain_blocking();
 
 } // namespace fake_cuda

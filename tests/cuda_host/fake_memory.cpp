@@ -25,6 +25,7 @@ constexpr int NAN_BYTE     = 0xff;
 
 device_memory devices[MOST_DEVICES];
 size_t limit = 8ULL << 30;
+std::map<char *, size_t> pinned; /* host memory */
 
 size_t round_up(size_t n, size_t to)
 {
@@ -193,9 +194,131 @@ void memory_limit(size_t bytes)
     limit = bytes < RESERVED / 2 ? bytes : RESERVED / 2;
 }
 
+bool is_pinned(const void *p, size_t bytes)
+{
+    const char *first = static_cast<const char *>(p);
+    auto block        = pinned.upper_bound(const_cast<char *>(first));
+
+    if (block == pinned.begin()) {
+        return false;
+    }
+    --block;
+    return first + bytes <= block->first + block->second;
+}
+
 } // namespace fake_cuda
 
-extern "C" void fake_cuda_memory(size_t bytes)
+using fake_cuda::call;
+using fake_cuda::counts;
+using fake_cuda::current_device;
+using fake_cuda::drain_device;
+using fake_cuda::pinned;
+using fake_cuda::result;
+
+extern "C" {
+
+/* --- the API -------------------------------------------------------------------------------------
+ */
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    call c(call::ALLOCATES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    *p = bytes > 0 ? fake_cuda::memory_take(current_device, bytes) : nullptr;
+    return result(*p == nullptr && bytes > 0 ? cudaErrorMemoryAllocation : cudaSuccess);
+}
+
+cudaError_t cudaFree(void *p)
+{
+    if (p == nullptr) {
+        return cudaSuccess;
+    }
+    call c(call::RELEASES);
+    int device = fake_cuda::device_of(p, 1);
+    if (device < 0) {
+        return result(cudaErrorInvalidValue);
+    }
+    drain_device(device);
+    return result(fake_cuda::memory_release(device, p) ? c.refused() : cudaErrorInvalidValue);
+}
+
+cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
+{
+    call c;
+
+    if (c.refused() == cudaSuccess) {
+        fake_cuda::memory_free(current_device, left, total);
+    }
+    return c.refused();
+}
+
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
+{
+    call c(call::ALLOCATES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (posix_memalign(p, 512, bytes) != 0) {
+        return result(cudaErrorMemoryAllocation);
+    }
+    pinned[static_cast<char *>(*p)] = bytes;
+    counts.live_pinned++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    return cudaHostAlloc(p, bytes, cudaHostAllocDefault);
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    if (p == nullptr) {
+        return cudaSuccess;
+    }
+    call c(call::RELEASES);
+    drain_device(current_device);
+    if (pinned.erase(static_cast<char *>(p)) == 0) {
+        return result(cudaErrorInvalidValue);
+    }
+    counts.live_pinned--;
+    std::free(p);
+    return c.refused();
+}
+
+cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned)
+{
+    call c(call::ALLOCATES);
+
+    if (c.refused() != cudaSuccess) {
+        return c.refused();
+    }
+    if (fake_cuda::is_pinned(p, 1)) {
+        return result(cudaErrorHostMemoryAlreadyRegistered);
+    }
+    pinned[static_cast<char *>(p)] = bytes;
+    counts.live_pinned++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostUnregister(void *p)
+{
+    call c(call::RELEASES);
+
+    drain_device(current_device);
+    if (pinned.erase(static_cast<char *>(p)) == 0) {
+        return result(cudaErrorHostMemoryNotRegistered);
+    }
+    counts.live_pinned--;
+    return c.refused();
+}
+
+void fake_cuda_memory(size_t bytes)
 {
     fake_cuda::memory_limit(bytes);
+}
 }

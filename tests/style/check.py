@@ -68,6 +68,9 @@ HOMES = {
     r"sanitizer/.*": ("base/",),
 }
 
+CUDA_HEADERS = r"(cuda|cublas|nvml)\w*\.h"
+CUDA_HOMES = ("src/backend/cuda/", "tests/cuda_host/")
+
 STANDARD = set("""assert complex ctype errno fenv float inttypes limits locale math setjmp signal
     stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
     time wchar wctype dirent dlfcn fcntl fnmatch ftw glob poll pthread sched semaphore spawn strings
@@ -91,7 +94,7 @@ CALLS = (
 # backend.h: a table of about 25 operations and their fronts, to be read side by side.
 SIZE_LIMITS = ((re.compile(r"src/main\.c$"), 150), (re.compile(r"include/pb/backend\.h$"), 250),
                (re.compile(r"include/pb/.*\.h$"), 230),
-               (re.compile(r".*\.(c|h|cu|cuh|py)$"), 600))
+               (re.compile(r".*\.(c|h|cu|cuh|cpp|py)$"), 600))
 FUNCTION_LIMIT = 100
 COLUMNS = 100
 MACHINE_PATH = re.compile(r"(?<![\w.}$/])/(home|root|work|mnt|scratch|Users|nfs)/\w")
@@ -100,7 +103,7 @@ UNDONE = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 SOURCE_FOLDERS = ("include", "src", "tests", "cmake", "configs", "jobs", ".ci")
 SOURCE_FILES = ("CMakeLists.txt", "CMakePresets.json", "README.md", "INSTALL.md", "CONTRIBUTING.md",
                 "CHANGELOG.md", "CITATION.cff", "results/README.md", ".clang-tidy", ".clang-format")
-C_FILE = re.compile(r".*\.(c|h|cu|cuh|def)$")
+C_FILE = re.compile(r".*\.(c|h|cu|cuh|cpp|def)$")
 SCRIPT = re.compile(r"(.*\.(py|sh|sbatch|cmake|cfg)|(.*/)?CMakeLists\.txt|jobs/[a-z]+|tests/run|\.ci/run)$")
 
 
@@ -225,6 +228,25 @@ def check_foreign(tree):
                 tree.wrong(path, line, f"<{name}> belongs to {', '.join(homes)}")
 
 
+def check_kernels(tree):
+    """CUDA stays in backend/cuda/ and tests/cuda_host/, and kernels are written with device.cuh alone."""
+    for path in tree.matching(r"(src|include|tests)/.*\.(c|h|cu|cuh|cpp|def)$"):
+        at_home = path.startswith(CUDA_HOMES)
+        for line, name, _ in tree.includes(path):
+            if not at_home and re.fullmatch(CUDA_HEADERS, name):
+                tree.wrong(path, line, f"<{name}> belongs to {', '.join(CUDA_HOMES)}")
+            if path.startswith("src/") and path.endswith(".cu") and not (name in ("kernels.h", "math.h") or name.endswith(".cuh")):
+                tree.wrong(path, line, f"a .cu file includes kernels.h and .cuh files, and not {name}")
+        for line, text in tree.lines(path):
+            if not at_home and path != "src/backend/registry.def" and re.match(r"\s*#\s*(el)?if.*CUDA", text):
+                tree.wrong(path, line, "what depends on CUDA is in backend/cuda/ and in backend/registry.def")
+    for path in tree.matching(r"src/.*\.cu$"):
+        code = without_comments_and_texts(tree.text(path))
+        for match in re.finditer(r"<<<|\b(__shared__|__constant__|__threadfence_\w+|clock|assert|printf)\b", code):
+            line = code.count("\n", 0, match.start()) + 1
+            tree.wrong(path, line, f"'{match[0]}' is not for kernels: see device.cuh")
+
+
 def check_calls(tree):
     """No call that ends the process, prints, bypasses the accounting of memory, or checks nothing."""
     for path in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
@@ -291,7 +313,7 @@ def check_line(tree, path, number, line, is_c):
 
 def check_sources(tree):
     """Every source is listed in CMake, every private header is included by its module."""
-    for path in tree.matching(r"(src|tests)/.*\.(c|cu)$"):
+    for path in tree.matching(r"(src|tests)/.*\.(c|cu|cpp)$"):
         folder = os.path.dirname(path)
         lists = []
         while folder:
@@ -303,7 +325,7 @@ def check_sources(tree):
             tree.wrong(path, 1, "no CMakeLists.txt lists this source")
     for path in tree.matching(r"src/.*/CMakeLists\.txt$"):
         text = re.sub(r"#.*", "", tree.text(path))
-        for name in re.findall(r"[\w/]+\.(?:c|cu)\b", text):
+        for name in re.findall(r"[\w/]+\.(?:cu?|cpp)\b", text):
             if os.path.normpath(os.path.join(os.path.dirname(path), name)) not in tree.paths:
                 tree.wrong(path, 1, f"'{name}' is listed, but not there")
     for path in tree.matching(r"src/.*\.h$"):
@@ -484,7 +506,7 @@ def clang_format():
 
 def check_format(tree):
     """clang-format 14 would leave every C file as it is."""
-    files = tree.matching(r"(include|src|tests)/.*\.(c|h|cu|cuh)$")
+    files = tree.matching(r"(include|src|tests)/.*\.(c|h|cu|cuh|cpp)$")
     if not files:
         return
     result = subprocess.run([clang_format(), "--style=file", "--dry-run", "-Werror", *files],
@@ -499,7 +521,7 @@ def check_format(tree):
 
 
 RULES = {name[len("check_"):]: globals()[name] for name in (
-    "check_layers", "check_links", "check_foreign", "check_calls", "check_sizes", "check_text",
+    "check_layers", "check_links", "check_foreign", "check_kernels", "check_calls", "check_sizes", "check_text",
     "check_sources", "check_circles", "check_prefixes", "check_registries", "check_documents", "check_format")}
 SKIPPED = 77
 

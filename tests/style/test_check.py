@@ -106,6 +106,38 @@ class Rules(unittest.TestCase):
         for header in ("mpi.h", "hdf5.h", "cblas.h", "openssl/evp.h", "pcre2.h", "utf8proc.h"):
             self.one(self.source(f"#include <{header}>"), f"<{header}> belongs to")
 
+    KERNELS = {
+        "src/backend/CMakeLists.txt": "pb_module(backend SOURCES cuda/norm.c USES pb_base)\n"
+                                      "pb_cuda_library(kernels cuda/norm.cu)\n",
+        "src/backend/cuda/kernels.h": SPDX + "#pragma once\n\n#include <cuda_runtime_api.h>\n",
+        "src/backend/cuda/device.cuh": SPDX + "#pragma once\n\n#if defined(__CUDACC__)\n#endif\n",
+        "src/backend/cuda/norm.c": SPDX + '#include "kernels.h"\n',
+        "src/backend/cuda/norm.cu": SPDX + '#include "kernels.h"\n\n#include "device.cuh"\n',
+        "tests/cuda_host/CMakeLists.txt": "add_library(host fake.cpp)\n",
+        "tests/cuda_host/fake.cpp": SPDX + "#include <cublasLt.h>\n",
+    }
+
+    def test_cuda_stays_at_home(self):
+        self.assertEqual(self.violations(self.KERNELS), [])
+        for header in ("cuda_runtime_api.h", "cuda_bf16.h", "cublasLt.h"):
+            self.one({"tests/unit/base/test_status.c": SPDX + f"#include <{header}>\n"}, "belongs to", "tests/cuda_host/")
+            self.assertIn("belongs to", self.violations(self.source(f"#include <{header}>"), "foreign")[0])
+        self.one(self.source("#ifdef PB_HAVE_CUDA\nint x;\n#endif"), "src/config/read.c:2:", "backend/registry.def")
+
+    def test_kernels_are_written_with_device_cuh(self):
+        norm = self.KERNELS["src/backend/cuda/norm.cu"]
+        for text, message in (("#include <cuda_bf16.h>", "includes kernels.h and .cuh files"),
+                              ("void f(void)\n{\n    k<<<1, 32>>>();\n}", "'<<<' is not for kernels"),
+                              ("__constant__ float table[4];", "'__constant__' is not for kernels")):
+            self.one({**self.KERNELS, "src/backend/cuda/norm.cu": norm + text + "\n"}, "norm.cu:", message)
+
+    def test_c_plus_plus_keeps_the_rules_of_text(self):
+        fake = "tests/cuda_host/fake.cpp"
+        self.one({**self.KERNELS, fake: "int x;\n"}, "SPDX")
+        self.one({**self.KERNELS, fake: SPDX + "// " + "x" * 98 + "\n"}, "101 columns")
+        self.one({**self.KERNELS, fake: SPDX + "\n" * 600}, "longer than 600")
+        self.one({**self.KERNELS, "tests/cuda_host/more.cpp": SPDX}, "no CMakeLists.txt lists")
+
     def test_a_public_header_names_no_foreign_one(self):
         self.one({"include/pb/comm.h": SPDX + "#pragma once\n#include <mpi.h>\n"}, "belongs to")
 
