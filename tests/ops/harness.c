@@ -12,17 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const float gap_value = 12345.0f;
+static const float gap_value = 12352.0f; /* exact in BF16 */
 
 /* Tensors of all ports of a case, and their gradients. */
 typedef struct ports {
     pb_tensor in[OP_PORTS], out[OP_PORTS], din[OP_PORTS], dout[OP_PORTS];
 } ports;
 
+/* Which of the ports that lie between operations hold BF16. */
+typedef enum variant { ALL_F32, ALL_BF16, INPUT_F32, OUTPUT_F32, VARIANTS } variant;
+
 typedef struct bench {
     pb_backend *be;
     const op_case *c;
     int64_t pad;
+    variant variant;
+    bool holds;         /* BF16 ports do so; else only their values are BF16 */
     ports host, device; /* the same, gaps included, after upload and after download */
     double *in64[OP_PORTS], *out64[OP_PORTS]; /* dense */
 } bench;
@@ -36,6 +41,18 @@ static double random_value(uint64_t salt, uint64_t index)
 static float *at(const pb_tensor *t, int64_t row, int64_t column)
 {
     return (float *)t->data + (t->ndim == 1 ? column : row * t->stride + column);
+}
+
+static bool is_bf16(const bench *b, const op_port *port)
+{
+    static const char *const always_f32[] = {"table", "lse", "logits", "losses"};
+    const op_case *c                      = b->c;
+    bool between                          = !port->vector && strcmp(c->operation, "embedding") != 0;
+    for (size_t i = 0; i < sizeof always_f32 / sizeof always_f32[0]; i++) {
+        between = between && strcmp(port->name, always_f32[i]) != 0;
+    }
+    return between && b->variant != ALL_F32 && !(b->variant == INPUT_F32 && port == &c->in[0]) &&
+           !(b->variant == OUTPUT_F32 && port == &c->out[0]);
 }
 
 /* A host tensor filled with the gap value. */
@@ -61,14 +78,18 @@ static pb_status make_tensor(bench *b, const op_port *port, pb_tensor *host, pb_
 {
     *host   = make_host(b, port);
     *device = *host;
-    return pb_backend_alloc(b->be, (size_t)elements(host) * sizeof(float), &device->data);
+    if (b->holds && is_bf16(b, port)) {
+        device->dtype = PB_DTYPE_BF16;
+    }
+    return pb_backend_alloc(b->be, (size_t)elements(host) * pb_dtype_size(device->dtype),
+                            &device->data);
 }
 
 /* Copies a whole tensor with its gaps, in either direction. */
 static pb_status move_tensor(pb_backend *be, const pb_tensor *to, const pb_tensor *from)
 {
-    pb_tensor all         = pb_tensor_1d(to->data, PB_DTYPE_F32, elements(to));
-    const pb_tensor other = pb_tensor_1d(from->data, PB_DTYPE_F32, elements(from));
+    pb_tensor all         = pb_tensor_1d(to->data, to->dtype, elements(to));
+    const pb_tensor other = pb_tensor_1d(from->data, from->dtype, elements(from));
     return elements(to) > 0 ? pb_copy(be, &all, &other) : PB_OK;
 }
 
@@ -84,12 +105,14 @@ static pb_status move_all(pb_backend *be, const ports *to, const ports *from)
 }
 
 /* Random values, rounded to F32 so that both sides get the same. */
-static void fill(const op_port *port, pb_tensor *t, double *dense, double range, uint64_t salt)
+static void fill(const bench *b, const op_port *port, pb_tensor *t, double *dense, double range,
+                 uint64_t salt)
 {
     for (int64_t i = 0; i < port->rows; i++) {
         for (int64_t j = 0; j < port->columns; j++) {
             int64_t n    = i * port->columns + j;
             float x      = (float)(range * random_value(salt, (uint64_t)n));
+            x            = is_bf16(b, port) ? pb_bf16_to_f32(pb_f32_to_bf16(x)) : x;
             *at(t, i, j) = x;
             if (dense != NULL) {
                 dense[n] = (double)x;
@@ -141,11 +164,11 @@ static pb_status bench_fill(bench *b)
     for (int i = 0; i < c->ins; i++) {
         PB_TRY(make_tensor(b, &c->in[i], &host->in[i], &device->in[i]));
         b->in64[i] = dense_of(&c->in[i]);
-        fill(&c->in[i], &host->in[i], b->in64[i], range, 10 + (uint64_t)i);
+        fill(b, &c->in[i], &host->in[i], b->in64[i], range, 10 + (uint64_t)i);
         keep_apart(&c->in[i], &host->in[i], b->in64[i], c->apart);
         if (c->in[i].gradient != OP_GRAD_NONE) {
             PB_TRY(make_tensor(b, &c->in[i], &host->din[i], &device->din[i]));
-            fill(&c->in[i], &host->din[i], NULL, 1.0, 20 + (uint64_t)i);
+            fill(b, &c->in[i], &host->din[i], NULL, 1.0, 20 + (uint64_t)i);
         }
     }
     for (int i = 0; i < c->outs; i++) {
@@ -157,7 +180,7 @@ static pb_status bench_fill(bench *b)
         }
         b->out64[i] = dense_of(&c->out[i]);
         PB_TRY(make_tensor(b, &c->out[i], &host->dout[i], &device->dout[i]));
-        fill(&c->out[i], &host->dout[i], NULL, c->out[i].constant ? 0.0 : 1.0, 30 + (uint64_t)i);
+        fill(b, &c->out[i], &host->dout[i], NULL, c->out[i].constant ? 0.0 : 1.0, 30 + (uint64_t)i);
         for (int64_t n = 0; c->same_dout && n < c->out[i].rows; n++) {
             *at(&host->dout[i], n, 0) = (float)OP_SAME_DOUT;
         }
@@ -185,16 +208,27 @@ static pb_status run_once(bench *b, bool with_backward)
     return move_all(b->be, &b->host, &b->device);
 }
 
-static pb_status bench_open(const op_case *c, const char *backend, int threads, int64_t pad,
-                            bench *b)
+static pb_status bench_open_as(const op_case *c, const char *backend, int threads, int64_t pad,
+                               variant how, bench *b)
 {
-    *b = (bench){.c = c, .pad = pad};
+    *b = (bench){.c = c, .pad = pad, .variant = how};
     PB_TRY(pb_backend_open(backend, 0, threads, &b->be));
-    pb_status status = bench_fill(b);
+    pb_status status = PB_OK;
+    if (how != ALL_F32 && strcmp(backend, "cpu") != 0) {
+        status   = pb_backend_use_dtype(b->be, PB_DTYPE_BF16);
+        b->holds = pb_backend_activation(b->be) == PB_DTYPE_BF16;
+    }
+    status = status == PB_OK ? bench_fill(b) : status;
     if (status != PB_OK) {
         bench_close(b);
     }
     return status;
+}
+
+static pb_status bench_open(const op_case *c, const char *backend, int threads, int64_t pad,
+                            bench *b)
+{
+    return bench_open_as(c, backend, threads, pad, ALL_F32, b);
 }
 
 static bool complain(const op_case *c, const char *what)
@@ -368,7 +402,7 @@ static bool compare_gradients(bench *b)
             continue;
         }
         pb_tensor before = make_host(b, &b->c->in[i]);
-        fill(&b->c->in[i], &before, NULL, 1.0, 20 + (uint64_t)i);
+        fill(b, &b->c->in[i], &before, NULL, 1.0, 20 + (uint64_t)i);
         good = check_gradient(b, i, &before);
         free(before.data);
     }
@@ -390,6 +424,70 @@ bool ops_run_grad(const op_case *c, const char *backend, int64_t pad)
     }
     good = good && compare_gradients(&b);
     bench_close(&b);
+    return good;
+}
+
+/* One tensor of both benches, as close as BF16 between operations allows. */
+static bool is_alike(const op_case *c, const op_port *port, const pb_tensor *got,
+                     const pb_tensor *reference)
+{
+    double *want = dense_of(port);
+    for (int64_t i = 0; i < port->rows * port->columns; i++) {
+        want[i] = (double)*at(reference, i / port->columns, i % port->columns);
+    }
+    bool good = is_close(c, port, got, want, 4e-3);
+    free(want);
+    return good;
+}
+
+static bool compare_mixed(const bench *mixed, const bench *reference)
+{
+    const op_case *c = mixed->c;
+    bool good        = true;
+    for (int i = 0; i < c->outs; i++) {
+        good = good && is_alike(c, &c->out[i], &mixed->host.out[i], &reference->host.out[i]);
+    }
+    for (int i = 0; i < c->ins; i++) {
+        good = good && (c->in[i].gradient == OP_GRAD_NONE ||
+                        is_alike(c, &c->in[i], &mixed->host.din[i], &reference->host.din[i]));
+    }
+    return good;
+}
+
+static bool run_variant(const op_case *c, const char *backend, variant how, int64_t pad)
+{
+    bench mixed;
+    bench reference;
+    if (bench_open_as(c, backend, 1, pad, how, &mixed) != PB_OK) {
+        return complain(c, "cannot be set up in BF16");
+    }
+    if (bench_open_as(c, "cpu", 1, pad, how, &reference) != PB_OK) {
+        bench_close(&mixed);
+        return complain(c, "has no reference");
+    }
+    bool good =
+        !mixed.holds || (run_once(&mixed, true) == PB_OK && run_once(&reference, true) == PB_OK);
+    if (!good) {
+        (void)complain(c, "failed in BF16");
+    } else if (mixed.holds && !compare_mixed(&mixed, &reference)) {
+        fprintf(stderr, "%s: variant %d, %d elements between rows\n", c->name, (int)how, (int)pad);
+        good = false;
+    }
+    bench_close(&mixed);
+    bench_close(&reference);
+    return good;
+}
+
+bool ops_run_mixed(const op_case *c, const char *backend)
+{
+    const pb_backend_ops *ops = NULL;
+    /* Queries, keys and values have one type; a tensor in place of another has its type. */
+    bool one  = strcmp(c->operation, "attention") == 0 || c->in_place;
+    bool good = pb_backend_find(backend, &ops) == PB_OK;
+    for (variant how = ALL_BF16;
+         good && ops->activation != NULL && how < (one ? INPUT_F32 : VARIANTS); how++) {
+        good = run_variant(c, backend, how, 0) && run_variant(c, backend, how, 5);
+    }
     return good;
 }
 

@@ -2,6 +2,7 @@
 /* One list of operation cases, run in several modes over every registered backend:
  *   test     the forward against a naive implementation in double
  *   grad     the backward against central differences of the naive forward
+ *   mixed    rows in BF16, and some in F32, against the CPU in F32
  *   threads  the same bits with 1, 2 and 3 threads
  *   support  which operations a backend has
  *   perf     rates (by hand: ops_backend perf)
@@ -88,4 +89,7 @@ op_port ops_vector(const char *name, int64_t columns, op_gradient gradient);
 bool ops_run_test(const op_case *c, const char *backend, int64_t pad);
 bool ops_run_grad(const op_case *c, const char *backend, int64_t pad);
 bool ops_run_threads(const op_case *c, const char *backend);
+/* Forward and backward with BF16 between operations, against the CPU in F32 on the same values. A
+ * backend without such a type passes. */
+bool ops_run_mixed(const op_case *c, const char *backend);
 void ops_run_perf(const op_case *c, const char *backend, int threads);

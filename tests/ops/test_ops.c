@@ -76,6 +76,12 @@ static void backward_matches_on_strided_views(void **state)
     run_all(run_grad_strided);
 }
 
+static void rows_of_both_types_are_close_to_f32(void **state)
+{
+    (void)state;
+    run_all(ops_run_mixed);
+}
+
 static void results_do_not_depend_on_threads(void **state)
 {
     (void)state;
@@ -131,6 +137,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(forward_matches_on_strided_views),
         cmocka_unit_test(backward_matches_finite_differences),
         cmocka_unit_test(backward_matches_on_strided_views),
+        cmocka_unit_test(rows_of_both_types_are_close_to_f32),
         cmocka_unit_test(results_do_not_depend_on_threads),
         cmocka_unit_test(all_bytes_are_returned),
     };

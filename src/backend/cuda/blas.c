@@ -119,9 +119,8 @@ static pb_status fail(const library *lt, cublasStatus_t code, const char *what)
         }                                       \
     } while (0)
 
-static pb_status open_products(cuda *c, cuda_products *p)
+static pb_status open_products(cuda_products *p)
 {
-    void *unused = NULL;
     if (cublasLtCreate != NULL) {
         take_own_symbols(&p->lt);
     } else {
@@ -131,14 +130,19 @@ static pb_status open_products(cuda *c, cuda_products *p)
     size_t version = p->lt.cublasLtGetVersion();
     (void)snprintf(p->name, sizeof p->name, "cuBLASLt %d.%d.%d", (int)(version / 10000),
                    (int)(version / 100 % 100), (int)(version % 100));
-    PB_TRY(cuda_block_take(c, &p->workspace, WORKSPACE, "workspace", &unused));
     return PB_OK;
 }
 
 pb_status cuda_products_open(cuda *c)
 {
     PB_TRY(PB_ALLOC(c->products, 1));
-    return open_products(c, c->products);
+    return open_products(c->products);
+}
+
+pb_status cuda_products_reserve(cuda *c)
+{
+    void *unused = NULL;
+    return cuda_block_take(c, &c->products->workspace, WORKSPACE, "workspace", &unused);
 }
 
 const char *cuda_products_name(const cuda *c)
@@ -346,6 +350,7 @@ static pb_status multiply(cuda *c, pb_tensor *y, const pb_tensor *a, const pb_te
         PB_TRY(cuda_product(&c->base, y, a, b, args));
         return PB_OK;
     }
+    PB_TRY(cuda_products_reserve(c));
     cublasStatus_t code = all->lt.cublasLtMatmul(
         all->handle, p->operation, &args->alpha, b->data, p->b, a->data, p->a, &args->beta, y->data,
         p->c, y->data, p->c, &p->algorithm, all->workspace.data, WORKSPACE, c->stream);

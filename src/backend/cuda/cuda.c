@@ -153,6 +153,7 @@ static pb_status cuda_reserve(pb_backend *be, const pb_reserve_args *args)
     bytes        = larger(bytes, cuda_bytes(SQUARE_PARTS, sizeof(double)));
     PB_TRY(cuda_pages_reserve(c));
     PB_TRY(cuda_transfer_reserve(c));
+    PB_TRY(cuda_products_reserve(c));
     return cuda_scratch(be, bytes, &unused);
 }
 

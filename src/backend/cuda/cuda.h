@@ -211,6 +211,7 @@ pb_status cuda_take(pb_backend *be, int slot, double *values) PB_MUST_USE;
 /* blas.c */
 pb_status cuda_products_open(cuda *c) PB_MUST_USE;
 void cuda_products_close(cuda *c);
+pb_status cuda_products_reserve(cuda *c) PB_MUST_USE;
 size_t cuda_products_scratch(const cuda *c, const pb_reserve_args *args);
 /* "cuBLASLt 13.0.0" */
 const char *cuda_products_name(const cuda *c);
