@@ -30,9 +30,9 @@ typedef struct axes_group {
 static void axes_close(axes_group *at)
 {
     for (int i = 0; i < at->rank; i++) {
-        hdf_dataset_close(&at->scales[i]);
+        hdf_release(&at->scales[i]);
     }
-    hdf_group_close(&at->group);
+    hdf_release(&at->group);
 }
 
 static pb_status axes_open(hid_t file, const char *name, axes_group *at)
@@ -79,7 +79,7 @@ static pb_status axes_array(const axes_group *at, const record_field *field, con
         status = hdf_put_text(dataset, "flag_meanings",
                               "-1 excluded, 0 missing, 1 done, 2 failed, 3 invalid", NULL);
     }
-    hdf_dataset_close(&dataset);
+    hdf_release(&dataset);
     return status;
 }
 

@@ -89,7 +89,7 @@ static pb_status make_groups(hid_t file, const pb_record_key *key, const char *p
         if (!hdf_has(file, part)) {
             PB_TRY_GOTO(status, hdf_group_create(file, part, &group), out);
             PB_TRY_GOTO(status, describe_group(group, names[level], slash + 1), out);
-            hdf_group_close(&group);
+            hdf_release(&group);
         }
         *slash = '/';
         level++;
@@ -100,7 +100,7 @@ static pb_status make_groups(hid_t file, const pb_record_key *key, const char *p
     }
     PB_TRY_GOTO(status, hdf_group_create(file, path, out), out);
 out:
-    hdf_group_close(&group);
+    hdf_release(&group);
     pb_memory_free(part);
     return status;
 }
@@ -140,7 +140,7 @@ static pb_status write_provenance(hid_t cell, const pb_record *record, int64_t *
         PB_TRY_GOTO(status, hdf_put_text(group, pair->name, pair->value, escaped), out);
     }
 out:
-    hdf_group_close(&group);
+    hdf_release(&group);
     return status;
 }
 
@@ -178,7 +178,7 @@ pb_status cell_write(hid_t file, const pb_record *record)
     PB_TRY_GOTO(status, write_provenance(group, record, &escaped), out);
     PB_TRY_GOTO(status, hdf_put_i64(group, "escaped_bytes", escaped), out);
 out:
-    hdf_group_close(&group);
+    hdf_release(&group);
     pb_string_clear(&path);
     return status;
 }
@@ -240,7 +240,7 @@ out:
     if (names != NULL) {
         pb_memory_free_texts(names, count);
     }
-    hdf_group_close(&group);
+    hdf_release(&group);
     return status;
 }
 
@@ -298,7 +298,7 @@ pb_status cell_read(hid_t file, const char *path, pb_record_parts parts, pb_reco
     PB_TRY_GOTO(status, read_parts(group, parts, out), out);
     PB_TRY_GOTO(status, pb_record_set_text(&out->source_group, path), out);
 out:
-    hdf_group_close(&group);
+    hdf_release(&group);
     if (status != PB_OK) {
         pb_record_clear(out);
         return pb_error_prefix(status, "%s", path);
@@ -313,7 +313,7 @@ pb_status cell_read_curves(hid_t file, pb_record *record)
     PB_TRY(hdf_group_open(file, record->source_group, &group));
     pb_record_clear_curves(record);
     pb_status status = read_lists(group, false, record);
-    hdf_group_close(&group);
+    hdf_release(&group);
     if (status != PB_OK) {
         pb_record_clear_curves(record);
         return pb_error_prefix(status, "%s", record->source_group);
@@ -335,7 +335,7 @@ static pb_status visit_level(hid_t file, const char *path, int level,
 
     PB_TRY_GOTO(status, hdf_group_open(file, path, &group), out);
     PB_TRY_GOTO(status, hdf_link_names(group, &names, &count), out);
-    hdf_group_close(&group);
+    hdf_release(&group);
     for (size_t i = 0; i < count; i++) {
         below.length = 0;
         PB_TRY_GOTO(status, pb_string_printf(&below, "%s/%s", path, names[i]), out);
@@ -347,7 +347,7 @@ static pb_status visit_level(hid_t file, const char *path, int level,
 out:
     pb_string_clear(&below);
     pb_memory_free_texts(names, count);
-    hdf_group_close(&group);
+    hdf_release(&group);
     return status;
 }
 

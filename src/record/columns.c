@@ -60,7 +60,7 @@ static pb_status write_column(hid_t group, const record_list *list, int c, const
                 c == 0 ? hdf_scale_make(*scale, axis) : hdf_scale_attach(dataset, *scale, 0, axis),
                 out);
 out:
-    hdf_dataset_close(&dataset);
+    hdf_release(&dataset);
     if (column->kind == RECORD_TEXT) {
         pb_memory_free_texts(values, (size_t)count);
     } else {
@@ -86,8 +86,8 @@ pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows
         PB_TRY_GOTO(status, nexus_data(group, &plot), out);
     }
 out:
-    hdf_dataset_close(&scale);
-    hdf_group_close(&group);
+    hdf_release(&scale);
+    hdf_release(&group);
     return pb_error_prefix(status, "group \"%s\"", list->name);
 }
 
@@ -166,11 +166,11 @@ pb_status hdf_list_read(hid_t parent, const record_list *list, void **out, int64
             goto out;
         }
         PB_TRY_GOTO(status, scatter(dataset, list, column, count, rows), out);
-        hdf_dataset_close(&dataset);
+        hdf_release(&dataset);
     }
 out:
-    hdf_dataset_close(&dataset);
-    hdf_group_close(&group);
+    hdf_release(&dataset);
+    hdf_release(&group);
     if (status != PB_OK) {
         free_rows(list, rows, count);
         return pb_error_prefix(status, "group \"%s\"", list->name);

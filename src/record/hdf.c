@@ -117,12 +117,8 @@ static pb_status create(const char *path, bool in_memory, hid_t *out)
     *out = file;
 
 out:
-    if (creation >= 0) {
-        (void)H5Pclose(creation);
-    }
-    if (access >= 0) {
-        (void)H5Pclose(access);
-    }
+    hdf_release(&creation);
+    hdf_release(&access);
     return status;
 }
 
@@ -180,9 +176,7 @@ pb_status hdf_group_create(hid_t parent, const char *name, hid_t *out)
     TRY_HDF5(status, H5Pset_attr_phase_change(creation, 64, 48), out);
     TRY_HDF5(status, *out = H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT), out);
 out:
-    if (creation >= 0) {
-        (void)H5Pclose(creation);
-    }
+    hdf_release(&creation);
     return status;
 }
 
@@ -231,19 +225,11 @@ bool hdf_has_attribute(hid_t object, const char *name)
     return found;
 }
 
-void hdf_group_close(hid_t *group)
+void hdf_release(hid_t *id)
 {
-    if (*group >= 0) {
-        (void)H5Gclose(*group);
-        *group = -1;
-    }
-}
-
-void hdf_dataset_close(hid_t *dataset)
-{
-    if (*dataset >= 0) {
-        (void)H5Dclose(*dataset);
-        *dataset = -1;
+    if (*id >= 0) {
+        (void)H5Idec_ref(*id);
+        *id = -1;
     }
 }
 
@@ -253,8 +239,7 @@ hid_t hdf_text_type(void)
 
     if (type >= 0 &&
         (H5Tset_size(type, H5T_VARIABLE) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
-        (void)H5Tclose(type);
-        type = -1;
+        hdf_release(&type);
     }
     return type;
 }
@@ -281,15 +266,9 @@ static pb_status put(hid_t object, const char *name, attribute_type type, const 
              attribute = H5Acreate2(object, name, type.stored, space, creation, H5P_DEFAULT), out);
     TRY_HDF5(status, H5Awrite(attribute, type.memory, value), out);
 out:
-    if (attribute >= 0) {
-        (void)H5Aclose(attribute);
-    }
-    if (creation >= 0) {
-        (void)H5Pclose(creation);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
+    hdf_release(&attribute);
+    hdf_release(&creation);
+    hdf_release(&space);
     return pb_error_prefix(status, "attribute \"%s\"", name);
 }
 
@@ -303,9 +282,7 @@ pb_status hdf_put_text(hid_t object, const char *name, const char *text, int64_t
     TRY_HDF5(status, type = hdf_text_type(), out);
     PB_TRY_GOTO(status, put(object, name, (attribute_type){type, type, -1}, &clean), out);
 out:
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
+    hdf_release(&type);
     pb_memory_free(clean);
     return status;
 }
@@ -318,9 +295,7 @@ pb_status hdf_put_texts(hid_t object, const char *name, const char *const *texts
     TRY_HDF5(status, type = hdf_text_type(), out);
     status = put(object, name, (attribute_type){type, type, count}, texts);
 out:
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
+    hdf_release(&type);
     return status;
 }
 
@@ -353,12 +328,8 @@ static pb_status attribute_open(hid_t object, const char *name, H5T_class_t clas
         status = PB_FAIL(PB_ERR_FORMAT, "attribute \"%s\" has another type than the schema", name);
     }
 out:
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
+    hdf_release(&type);
+    hdf_release(&space);
     if (status == PB_OK) {
         *out = attribute;
     } else if (attribute >= 0) {
@@ -382,9 +353,7 @@ out:
     if (read != NULL) {
         (void)H5free_memory(read);
     }
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
+    hdf_release(&type);
     (void)H5Aclose(attribute);
     return status;
 }

@@ -40,8 +40,9 @@ bool hdf_has(hid_t parent, const char *name);
  * file must not make us read others. */
 pb_status hdf_check_link(hid_t parent, const char *name) PB_MUST_USE;
 bool hdf_has_attribute(hid_t object, const char *name);
-void hdf_group_close(hid_t *group); /* accepts a negative one */
-/* The type of all texts: variable length, UTF-8. Close it with H5Tclose. */
+/* Closes anything but a file; accepts a negative one. */
+void hdf_release(hid_t *id);
+/* The type of all texts: variable length, UTF-8. Close it with hdf_release. */
 hid_t hdf_text_type(void);
 
 /* Attributes. Texts that are not UTF-8 are escaped; their invalid bytes are counted in *escaped
@@ -77,7 +78,6 @@ pb_status hdf_scale_make(hid_t dataset, const char *name) PB_MUST_USE;
 pb_status hdf_scale_attach(hid_t dataset, hid_t scale, int dimension, const char *name) PB_MUST_USE;
 /* Refuses a dataset whose data is in another file. */
 pb_status hdf_dataset_open(hid_t group, const char *name, hid_t *dataset) PB_MUST_USE;
-void hdf_dataset_close(hid_t *dataset); /* accepts a negative one */
 
 /* A list of rows as a group of columns; the first column is the scale. */
 pb_status hdf_list_write(hid_t parent, const record_list *list, const void *rows, int64_t count,

@@ -128,22 +128,12 @@ pb_status hdf_array_write(hid_t group, const hdf_array *array, hid_t *out)
     *out    = dataset;
     dataset = -1;
 out:
-    hdf_dataset_close(&dataset);
-    if (how >= 0) {
-        (void)H5Pclose(how);
-    }
-    if (memory >= 0) {
-        (void)H5Tclose(memory);
-    }
-    if (stored >= 0) {
-        (void)H5Tclose(stored);
-    }
-    if (creation >= 0) {
-        (void)H5Pclose(creation);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
+    hdf_release(&dataset);
+    hdf_release(&how);
+    hdf_release(&memory);
+    hdf_release(&stored);
+    hdf_release(&creation);
+    hdf_release(&space);
     return pb_error_prefix(status, "dataset \"%s\"", array->name);
 }
 
@@ -188,10 +178,8 @@ pb_status hdf_dataset_open(hid_t group, const char *name, hid_t *out)
     *out    = dataset;
     dataset = -1;
 out:
-    if (creation >= 0) {
-        (void)H5Pclose(creation);
-    }
-    hdf_dataset_close(&dataset);
+    hdf_release(&creation);
+    hdf_release(&dataset);
     return status;
 }
 
@@ -221,16 +209,12 @@ pb_status hdf_column_open(hid_t group, const char *name, record_kind kind, hid_t
                          (uint64_t)*count);
     }
 out:
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
+    hdf_release(&type);
+    hdf_release(&space);
     if (status == PB_OK) {
         *out = dataset;
     } else {
-        hdf_dataset_close(&dataset);
+        hdf_release(&dataset);
     }
     return status;
 }
@@ -251,10 +235,8 @@ pb_status hdf_rows(hid_t group, const char *name, int64_t *count)
     TRY_HDF5(status, H5Sget_simple_extent_dims(space, &length, NULL), out);
     *count = (int64_t)length;
 out:
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
-    hdf_dataset_close(&dataset);
+    hdf_release(&space);
+    hdf_release(&dataset);
     return status;
 }
 
@@ -279,15 +261,9 @@ pb_status hdf_column_texts(hid_t dataset, hsize_t count, char *slots, size_t str
     }
     (void)H5Dvlen_reclaim(type, space, H5P_DEFAULT, read);
 out:
-    if (how >= 0) {
-        (void)H5Pclose(how);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
+    hdf_release(&how);
+    hdf_release(&space);
+    hdf_release(&type);
     pb_memory_free(read);
     return status;
 }
@@ -303,9 +279,7 @@ pb_status hdf_column_numbers(hid_t dataset, record_kind kind, hsize_t count, voi
     TRY_HDF5(status, type = memory_type(kind), out);
     TRY_HDF5(status, H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), out);
 out:
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
+    hdf_release(&type);
     return status;
 }
 
@@ -324,7 +298,7 @@ pb_status hdf_texts_read(hid_t group, const char *name, char ***texts, int64_t *
     read   = NULL;
 out:
     pb_memory_free_texts(read, (size_t)length);
-    hdf_dataset_close(&dataset);
+    hdf_release(&dataset);
     return status;
 }
 
@@ -349,7 +323,7 @@ static pb_status numbers_read(hid_t group, const char *name, record_kind kind, s
     read    = NULL;
 out:
     pb_memory_free(read);
-    hdf_dataset_close(&dataset);
+    hdf_release(&dataset);
     return status;
 }
 

@@ -87,9 +87,7 @@ static pb_status insert_text(hid_t table, const row_layout *layout, int column)
     TRY_HDF5(status, H5Tset_strpad(text, H5T_STR_NULLPAD), out);
     TRY_HDF5(status, H5Tinsert(table, text_columns[column], layout->text_at[column], text), out);
 out:
-    if (text >= 0) {
-        (void)H5Tclose(text);
-    }
+    hdf_release(&text);
     return status;
 }
 
@@ -106,9 +104,7 @@ static pb_status insert_valid(hid_t table, size_t at)
     TRY_HDF5(status, H5Tenum_insert(type, "TRUE", &yes), out);
     TRY_HDF5(status, H5Tinsert(table, "valid", at, type), out);
 out:
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
+    hdf_release(&type);
     return status;
 }
 
@@ -141,9 +137,7 @@ static pb_status table_type(const row_layout *layout, hid_t *out)
     return PB_OK;
 
 err:
-    if (table >= 0) {
-        (void)H5Tclose(table);
-    }
+    hdf_release(&table);
     return status;
 }
 
@@ -210,12 +204,8 @@ static pb_status table_create(hid_t file, hid_t table, hsize_t count, hid_t *out
              *out = H5Dcreate2(file, "results", table, space, H5P_DEFAULT, creation, H5P_DEFAULT),
              out);
 out:
-    if (creation >= 0) {
-        (void)H5Pclose(creation);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
+    hdf_release(&creation);
+    hdf_release(&space);
     return status;
 }
 
@@ -265,11 +255,9 @@ static pb_status write_table(hid_t file, const pb_results *results)
     PB_TRY_GOTO(status, write_cell_axis(file, results->count, &scale), out);
     PB_TRY_GOTO(status, hdf_scale_attach(dataset, scale, 0, "cell"), out);
 out:
-    hdf_dataset_close(&scale);
-    hdf_dataset_close(&dataset);
-    if (table >= 0) {
-        (void)H5Tclose(table);
-    }
+    hdf_release(&scale);
+    hdf_release(&dataset);
+    hdf_release(&table);
     pb_memory_free(rows);
     return status;
 }

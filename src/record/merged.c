@@ -88,11 +88,9 @@ static pb_status read_declared(hid_t file, declared *out)
                  out);
     }
 out:
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
-    hdf_dataset_close(&dataset);
-    hdf_group_close(&grid);
+    hdf_release(&space);
+    hdf_release(&dataset);
+    hdf_release(&grid);
     return status;
 }
 

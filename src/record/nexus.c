@@ -10,7 +10,7 @@ static pb_status interpret(hid_t group, const nexus_plot *plot)
     TRY_HDF5(status, signal = H5Dopen2(group, plot->signal, H5P_DEFAULT), out);
     status = hdf_put_text(signal, "interpretation", plot->interpretation, NULL);
 out:
-    hdf_dataset_close(&signal);
+    hdf_release(&signal);
     return status;
 }
 

@@ -64,16 +64,10 @@ pb_status seal_put(hid_t file, const char *kind)
     TRY_HDF5(status, H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, line), out);
     PB_TRY_GOTO(status, hdf_put_text(dataset, "long_name", "checksum of the file", NULL), out);
 out:
-    hdf_dataset_close(&dataset);
-    if (creation >= 0) {
-        (void)H5Pclose(creation);
-    }
-    if (space >= 0) {
-        (void)H5Sclose(space);
-    }
-    if (type >= 0) {
-        (void)H5Tclose(type);
-    }
+    hdf_release(&dataset);
+    hdf_release(&creation);
+    hdf_release(&space);
+    hdf_release(&type);
     return status;
 }
 

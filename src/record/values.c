@@ -54,8 +54,8 @@ static pb_status from_cell(hid_t file, const pb_record *record, pb_record_values
                          out->count);
     }
 out:
-    hdf_group_close(&group);
-    hdf_group_close(&cell);
+    hdf_release(&group);
+    hdf_release(&cell);
     return status;
 }
 
