@@ -47,7 +47,8 @@ typedef struct pb_train_step {
     double lr;        /* used in this step */
     double grad_norm; /* before clipping */
     int64_t tokens, label_tokens;
-    double seconds;
+    double seconds; /* in a gang its share of the step by rows, as are the operations */
+    double flops;   /* of the products, 2 per multiply-accumulate */
 } pb_train_step;
 
 /* The caller's callbacks; every slot may be NULL. A status other than PB_OK ends the run with
@@ -59,6 +60,8 @@ typedef struct pb_train_observer {
     /* After the gradients of a step are complete, before they are scaled and used. */
     pb_status (*gradients)(void *context, int64_t step);
     bool (*stop)(void *context); /* asked before every step: true ends the run with PB_STOPPED */
+    /* In a gang: this member is done, or has failed, with the cause in the error record. */
+    void (*ended)(void *context, pb_status status);
 } pb_train_observer;
 
 typedef struct pb_train_data {
@@ -90,6 +93,25 @@ double pb_train_lr(const pb_train_options *options, int64_t steps, int64_t step)
 pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_options *options,
                        uint64_t seed, const pb_train_data *data, const pb_train_observer *observer,
                        pb_train_result *result) PB_MUST_USE;
+
+/* The arguments of pb_train_run, for one of several runs. */
+typedef struct pb_train_member {
+    pb_network *net;
+    pb_method *method;
+    const pb_train_options *options;
+    uint64_t seed;
+    const pb_train_data *data;
+    const pb_train_observer *observer;
+    pb_train_result *result;
+} pb_train_member;
+
+/* Trains networks of one model together (see pb/gang.h): step n of all in the same passes. Each has
+ * the curves and values of pb_train_run, bit for bit, and ends by itself: after its own last step,
+ * or with a failure of its own, which leaves the others as they are; `ended` of its observer says
+ * which. `accumulate` is the same for all. Any other status than PB_OK ends all that still run:
+ * PB_STOPPED when one of them wants to stop, or what has failed for all together, such as memory
+ * for their passes. */
+pb_status pb_train_gang(const pb_train_member *members, int64_t count) PB_MUST_USE;
 
 /* Mean loss of rows in batches, no dropout. */
 pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,

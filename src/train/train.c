@@ -1,490 +1,503 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The training loop. A step takes the next rows of the epoch's order, packs them in `accumulate`
+/* The training loop. A step takes the next rows of each member's epoch, packs them in `accumulate`
  * parts, adds up the gradient of sum / labels of all parts, clips it, and updates every trainable
  * tensor. Validation runs at a fixed interval of steps; the values of the lowest loss, the first of
- * equal ones, are put back at the end. */
-#include "pb/train.h"
+ * equal ones, are put back at the end.
+ *
+ * Several networks share the passes of a step, and nothing else: one that has taken its last step
+ * or fails leaves, and the others continue. */
+#include "internal.h"
 
 #include "pb/clock.h"
 #include "pb/memory.h"
+#include "pb/usage.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
 
 /* A step whose numbers may not have arrived. */
 typedef struct posted_step {
-    pb_train_step step;
-    double penalty; /* of the method, a part of the loss */
     double begin;   /* seconds on the clock */
+    double flops;   /* of its products */
+    int64_t packed; /* rows of its passes */
     bool received;
 } posted_step;
 
-typedef struct trainer {
-    pb_network *net;
+typedef struct run {
     pb_backend *backend;
-    pb_method *method;
-    const pb_train_options *options;
-    const pb_train_data *data;
-    const pb_train_observer *observer;
-    pb_train_result *result;
-    uint64_t seed;
-    int64_t steps;
-    pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
-    pb_tensor numbers;             /* F64 [PB_NUMBERS], backend memory */
-    pb_adamw_tensor *tensors;      /* [tensor_count] what is trained */
-    int64_t tensor_count;
-    posted_step posted[PB_SLOTS]; /* by step % PB_SLOTS */
+    member *members; /* [count] */
+    int64_t count;
+    bool alone;                   /* the failure of the only member is that of the run */
+    pb_gang *gang;                /* NULL: alone */
+    pb_gang_part *parts;          /* [count] of a pass */
+    pb_tensor numbers;            /* F64 [count · PB_NUMBERS], backend memory */
+    double *values;               /* [count · PB_NUMBERS] of the step received last */
     int64_t begun, taken;         /* steps */
     double completed;             /* when the last taken step was, seconds on the clock */
-    pb_sample *rows;              /* [batch · accumulate] of the step */
-    pb_batch batch;               /* a part of it, packed */
-    int64_t *order;               /* [train_count] of the epoch */
-    int64_t epoch;                /* of `order`; -1 before the first */
-    int64_t next;                 /* position in `order` */
-    int64_t first_row;            /* of the step, in train */
-} trainer;
+    posted_step posted[PB_SLOTS]; /* by step % PB_SLOTS */
+} run;
 
-static pb_status vector_alloc(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out)
+static posted_step *step_at(run *r, int64_t number)
 {
-    void *data = NULL;
-    PB_TRY(pb_backend_alloc(be, (size_t)n * pb_dtype_size(dtype), &data));
-    *out = pb_tensor_1d(data, dtype, n);
+    return &r->posted[number % PB_SLOTS];
+}
+
+/* The end of a member, by its status; PB_OK when the others continue. */
+static pb_status end_member(run *r, member *t, pb_status status)
+{
+    t->running = false;
+    if (status == PB_STOPPED || (r->alone && status != PB_OK)) {
+        return PB_FRAME(status);
+    }
+    if (!r->alone && t->observer->ended != NULL) {
+        t->observer->ended(t->observer->context, status);
+    }
+    pb_error_clear();
     return PB_OK;
 }
 
-/* What AdamW works on, made once for all steps. */
-static pb_status list_tensors(trainer *t)
+/* What came of a member's own work: a failure ends it. */
+static pb_status settle(run *r, member *t, pb_status status)
 {
-    pb_method *m = t->method;
-    int64_t at   = 0;
-    PB_TRY(PB_ALLOC(t->tensors, m->count));
-    for (int64_t i = 0; i < m->count; i++) {
-        const pb_trainable *p = &m->trainables[i];
-        int64_t n             = pb_tensor_count(&p->value);
-        bool decays           = p->decay || t->options->decay_all;
-        if (p->frozen) {
+    return status == PB_OK ? PB_OK : end_member(r, t, status);
+}
+
+static bool takes_part(const member *t, int64_t number)
+{
+    return t->running && t->posted[number % PB_SLOTS].takes_part;
+}
+
+/* ---------------------------------------------------------------- passes */
+
+/* The passes of part `part` of a step: the members that have rows with labels there. */
+static pb_status collect(run *r, int64_t step, int64_t part, int64_t *count)
+{
+    *count = 0;
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t           = &r->members[i];
+        member_step *posted = &t->posted[step % PB_SLOTS];
+        bool has_labels     = false;
+        if (!takes_part(t, step)) {
             continue;
         }
-        t->tensors[t->tensor_count++] = (pb_adamw_tensor){
-            .value        = pb_tensor_rows(&m->values, at, n),
-            .first        = pb_tensor_rows(&t->first, at, n),
-            .second       = pb_tensor_rows(&t->second, at, n),
-            .grad         = pb_tensor_rows(&m->grads, at, n),
-            .weight_decay = decays ? t->options->weight_decay : 0.0,
-            .rate         = p->rate,
-        };
-        at += n;
+        int64_t before = part * t->options->batch;
+        PB_TRY(settle(r, t, member_pack(t, part, &has_labels)));
+        if (t->running && before < t->count) {
+            posted->step.tokens += t->batch.tokens;
+        }
+        if (t->running && has_labels) {
+            posted->packed += t->batch.forest.rows;
+            step_at(r, step)->packed += t->batch.forest.rows;
+            r->parts[(*count)++] =
+                (pb_gang_part){.net        = t->net,
+                               .batch      = &t->batch,
+                               .grad_scale = 1.0 / (double)posted->step.label_tokens,
+                               .sum        = &t->loss};
+        }
     }
     return PB_OK;
 }
 
-/* Before the first row of the first epoch. */
-static void rewind_rows(trainer *t)
+static pb_status pass(const run *r, int64_t count, uint64_t number)
 {
-    t->epoch = -1;
-    t->next  = t->data->train_count;
-}
-
-static pb_status open_trainer(trainer *t)
-{
-    if (t->method->parameters == 0) {
+    const pb_gang_part *part = &r->parts[0];
+    if (count == 0) {
         return PB_OK;
     }
-    if (t->data->train_count == 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "there are no rows to train on");
+    if (r->gang != NULL) {
+        return pb_gang_step(r->gang, r->parts, count, number);
     }
-    rewind_rows(t);
-    int64_t rows = t->options->batch * t->options->accumulate;
-    if (t->options->shuffle && rows > t->data->train_count) {
-        rows = t->data->train_count; /* a step never goes beyond its epoch */
-    }
-    PB_TRY(PB_ALLOC(t->rows, rows));
-    PB_TRY(PB_ALLOC(t->order, t->data->train_count));
-    int64_t n = t->method->parameters;
-    PB_TRY(vector_alloc(t->backend, PB_DTYPE_F32, n, &t->first));
-    PB_TRY(vector_alloc(t->backend, PB_DTYPE_F32, n, &t->second));
-    PB_TRY(list_tensors(t));
-    return t->options->restore_best ? vector_alloc(t->backend, PB_DTYPE_F32, n, &t->best) : PB_OK;
+    return pb_network_step(part->net, part->batch, part->grad_scale, number, part->sum);
 }
 
-static void close_trainer(trainer *t)
+static int64_t accumulate_of(const run *r)
 {
-    pb_batch_clear(&t->batch);
-    pb_memory_free(t->rows);
-    pb_memory_free(t->order);
-    pb_memory_free(t->tensors);
-    pb_backend_free(t->backend, t->numbers.data);
-    pb_backend_free(t->backend, t->first.data);
-    pb_backend_free(t->backend, t->second.data);
-    pb_backend_free(t->backend, t->best.data);
+    return r->members[0].options->accumulate;
 }
 
-static pb_status next_epoch(trainer *t)
+static pb_status run_passes(run *r, int64_t step)
 {
-    int64_t n = t->data->train_count;
-    t->epoch++;
-    t->next = 0;
-    if (t->options->shuffle) {
-        return pb_epoch_order(n, t->seed + (uint64_t)t->epoch, t->order);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        t->order[i] = i;
+    for (int64_t part = 0; part < accumulate_of(r); part++) {
+        int64_t count = 0;
+        PB_TRY(collect(r, step, part, &count));
+        PB_TRY(pass(r, count, (uint64_t)((step - 1) * accumulate_of(r) + part)));
     }
     return PB_OK;
 }
 
-/* The rows of the next step, or what is left of the epoch when that is less. Without shuffling,
- * rows are in file order and wrap around. */
-static pb_status next_rows(trainer *t, int64_t *count)
+/* ---------------------------------------------------------------- numbers */
+
+/* Waits for the numbers of a step. */
+static pb_status receive(run *r, int64_t number)
 {
-    int64_t wanted = t->options->batch * t->options->accumulate;
-    *count         = 0;
-    if (t->next >= t->data->train_count) {
-        PB_TRY(next_epoch(t));
+    posted_step *posted = step_at(r, number);
+    if (posted->received) {
+        return PB_OK;
     }
-    t->first_row = t->order[t->next];
-    while (*count < wanted) {
-        if (t->next >= t->data->train_count) {
-            if (t->options->shuffle) {
-                break;
+    PB_TRY(pb_take(r->backend, (int)(number % PB_SLOTS), r->values));
+    posted->received = true;
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (takes_part(t, number)) {
+            PB_TRY(settle(r, t, member_receive(t, number, r->values + i * PB_NUMBERS)));
+        }
+    }
+    return PB_OK;
+}
+
+/* Reports the oldest step that was posted. A member's share of its time and work is that of its
+ * rows. */
+static pb_status take_step(run *r)
+{
+    int64_t number      = r->taken + 1;
+    posted_step *posted = step_at(r, number);
+    PB_TRY(receive(r, number));
+    double now     = pb_clock_seconds();
+    double seconds = now - (posted->begin > r->completed ? posted->begin : r->completed);
+    r->completed   = now;
+    r->taken       = number;
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t         = &r->members[i];
+        member_step *own  = &t->posted[number % PB_SLOTS];
+        double share      = r->alone ? 1.0 : (double)own->packed / (double)posted->packed;
+        own->step.seconds = share * seconds;
+        own->step.flops   = share * posted->flops;
+        if (takes_part(t, number)) {
+            PB_TRY(settle(r, t, member_report(t, number)));
+        }
+    }
+    return PB_OK;
+}
+
+/* Takes steps until at most `late` of them are outstanding. */
+static pb_status take_steps(run *r, int64_t late)
+{
+    while (r->begun - r->taken > late) {
+        PB_TRY(take_step(r));
+    }
+    return PB_OK;
+}
+
+/* ---------------------------------------------------------------- steps */
+
+static pb_status show_gradients(run *r, member *t, int64_t number)
+{
+    if (t->observer->gradients == NULL) {
+        return PB_OK;
+    }
+    PB_TRY(take_steps(r, 0));
+    return settle(r, t, t->observer->gradients(t->observer->context, number));
+}
+
+static pb_status update_all(run *r, int64_t number)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (!takes_part(t, number)) {
+            continue;
+        }
+        double *penalty = &t->posted[number % PB_SLOTS].penalty;
+        PB_TRY(settle(r, t, pb_method_penalty(t->method, true, penalty)));
+        PB_TRY(show_gradients(r, t, number));
+        if (t->running) {
+            PB_TRY(settle(r, t, member_update(t, number)));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status change_method(member *t, int64_t number)
+{
+    PB_TRY(t->method->ops->after_step(t->method, number, t->steps));
+    return pb_method_values_changed(t->method);
+}
+
+/* The method's own part of an update: what it changes, it changes after a step that was good. */
+static pb_status after_step(run *r, int64_t number)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (!takes_part(t, number) || t->method->ops->after_step == NULL) {
+            continue;
+        }
+        PB_TRY(take_steps(r, 1));
+        PB_TRY(receive(r, number));
+        if (t->running) {
+            PB_TRY(settle(r, t, change_method(t, number)));
+        }
+    }
+    return PB_OK;
+}
+
+static double work_done(const run *r)
+{
+    pb_backend_work work = pb_backend_work_get(r->backend);
+    return work.matmul_flops + work.attention_flops;
+}
+
+static pb_status one_step(run *r, int64_t number)
+{
+    posted_step *posted = step_at(r, number);
+    double before       = work_done(r);
+    *posted             = (posted_step){.begin = pb_clock_seconds()};
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t                               = &r->members[i];
+        t->posted[number % PB_SLOTS].takes_part = false;
+        if (t->running) {
+            PB_TRY(settle(r, t, member_begin_step(t, number)));
+        }
+    }
+    PB_TRY(run_passes(r, number));
+    PB_TRY(update_all(r, number));
+    PB_TRY(pb_post(r->backend, (int)(number % PB_SLOTS), &r->numbers));
+    r->begun = number;
+    PB_TRY(after_step(r, number));
+    posted->flops = work_done(r) - before;
+    return take_steps(r, pb_backend_lag(r->backend));
+}
+
+static pb_status finish(run *r, member *t)
+{
+    PB_TRY(settle(r, t, member_finish(t)));
+    return t->running ? end_member(r, t, PB_OK) : PB_OK;
+}
+
+/* Members that have nothing to train on. */
+static pb_status finish_empty(run *r)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        if (r->members[i].running && r->members[i].steps == 0) {
+            PB_TRY(finish(r, &r->members[i]));
+        }
+    }
+    return PB_OK;
+}
+
+/* Validates where it is time, and ends the members that have taken their last step. */
+static pb_status conclude_step(run *r, int64_t number)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (!t->running) {
+            continue;
+        }
+        if (member_validates_after(t, number)) {
+            PB_TRY(take_steps(r, 0));
+            if (t->running) {
+                PB_TRY(settle(r, t, member_validate(t, number)));
             }
-            PB_TRY(next_epoch(t));
         }
-        t->rows[(*count)++] = t->data->train[t->order[t->next++]];
+        if (t->running && number == t->steps) {
+            PB_TRY(take_steps(r, 0));
+        }
+        if (t->running && number == t->steps) {
+            PB_TRY(finish(r, t));
+        }
     }
     return PB_OK;
 }
 
-static int64_t count_labels(const pb_sample *rows, int64_t count)
+static bool any_running(const run *r)
 {
-    int64_t labels = 0;
-    for (int64_t i = 0; i < count; i++) {
-        for (int64_t k = 1; k < rows[i].length; k++) {
-            labels += pb_sample_label(&rows[i], k) != PB_LABEL_NONE;
+    for (int64_t i = 0; i < r->count; i++) {
+        if (r->members[i].running) {
+            return true;
         }
     }
-    return labels;
+    return false;
+}
+
+static int64_t most_steps(const run *r)
+{
+    int64_t most = 0;
+    for (int64_t i = 0; i < r->count; i++) {
+        const member *t = &r->members[i];
+        most            = t->running && t->steps > most ? t->steps : most;
+    }
+    return most;
+}
+
+static bool stop_wanted(const run *r)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        if (r->members[i].running && wants_stop(r->members[i].observer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status loop(run *r)
+{
+    int64_t most = most_steps(r);
+    for (int64_t step = 1; step <= most && any_running(r); step++) {
+        if (stop_wanted(r)) {
+            PB_TRY(take_steps(r, 0));
+            return PB_FAIL(PB_STOPPED, "stopped before step %" PRId64 " of %" PRId64, step, most);
+        }
+        PB_TRY(one_step(r, step));
+        PB_TRY(conclude_step(r, step));
+    }
+    return PB_OK;
+}
+
+/* ---------------------------------------------------------------- the run */
+
+static pb_status reserve_pass(const run *r, int64_t count)
+{
+    if (count == 0) {
+        return PB_OK;
+    }
+    return r->gang != NULL ? pb_gang_reserve(r->gang, r->parts, count)
+                           : pb_network_reserve(r->parts[0].net, r->parts[0].batch);
 }
 
 /* Packs every part of the run once, so that all memory is allocated before the first step and rows
  * without labels are found early. Packing costs next to nothing compared with a pass. */
-static pb_status reserve_steps(trainer *t)
+static pb_status reserve_steps(run *r)
 {
-    pb_batch_options packing = pb_network_batch_options(t->net, true);
-    for (int64_t step = 0; step < t->steps; step++) {
-        int64_t count = 0;
-        PB_TRY(next_rows(t, &count));
-        if (count_labels(t->rows, count) == 0) {
-            return PB_FAIL(PB_ERR_FORMAT,
-                           "none of the %" PRId64
-                           " rows of a step has a label token; the first of them is training row "
-                           "%" PRId64 " of %" PRId64,
-                           count, t->first_row + 1, t->data->train_count);
+    int64_t most = most_steps(r);
+    for (int64_t step = 1; step <= most; step++) {
+        for (int64_t i = 0; i < r->count; i++) {
+            member *t           = &r->members[i];
+            member_step *posted = &t->posted[step % PB_SLOTS];
+            *posted             = (member_step){.takes_part = step <= t->steps};
+            if (takes_part(t, step)) {
+                PB_TRY(settle(r, t, member_next_rows(t)));
+            }
         }
-        for (int64_t first = 0; first < count; first += t->options->batch) {
-            int64_t n = count - first < t->options->batch ? count - first : t->options->batch;
-            PB_TRY(pb_batch_rebuild(t->rows + first, n, &packing, &t->batch));
-            if (t->batch.labels > 0) {
-                PB_TRY(pb_network_reserve(t->net, &t->batch));
+        for (int64_t part = 0; part < accumulate_of(r); part++) {
+            int64_t count = 0;
+            PB_TRY(collect(r, step, part, &count));
+            PB_TRY(reserve_pass(r, count));
+        }
+    }
+    for (int64_t i = 0; i < r->count; i++) {
+        member_rewind(&r->members[i]);
+    }
+    return PB_OK;
+}
+
+/* Posts of a gang's numbers are larger than a backend expects: it makes room at the first ones. */
+static pb_status reserve_posts(const run *r)
+{
+    for (int slot = 0; slot < PB_SLOTS && !r->alone; slot++) {
+        PB_TRY(pb_post(r->backend, slot, &r->numbers));
+        PB_TRY(pb_take(r->backend, slot, r->values));
+    }
+    return PB_OK;
+}
+
+/* Members without trainable tensors are only validated. */
+static pb_status validate_untrained(run *r)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (t->running && t->method->parameters == 0) {
+            PB_TRY(settle(r, t, member_validate(t, 0)));
+            if (t->running) {
+                PB_TRY(end_member(r, t, PB_OK));
             }
         }
     }
-    rewind_rows(t);
     return PB_OK;
 }
 
-/* Adds the gradient of (sum of -log p) / labels over all parts of the step, and that sum to LOSS;
- * and of the method's penalty. */
-static pb_status step_gradients(trainer *t, int64_t count, posted_step *posted)
+static pb_status open_members(run *r, const pb_train_member *members)
 {
-    pb_batch_options packing = pb_network_batch_options(t->net, true);
-    pb_train_step *step      = &posted->step;
-    pb_tensor loss           = pb_number(&t->numbers, PB_NUMBER_LOSS);
-    PB_TRY(pb_zero(t->backend, &t->method->grads));
-    PB_TRY(pb_zero(t->backend, &loss));
-    step->label_tokens = count_labels(t->rows, count);
-    for (int64_t first = 0, part = 0; first < count; first += t->options->batch, part++) {
-        int64_t n = count - first < t->options->batch ? count - first : t->options->batch;
-        PB_TRY(pb_batch_rebuild(t->rows + first, n, &packing, &t->batch));
-        step->tokens += t->batch.tokens;
-        if (t->batch.labels > 0) {
-            uint64_t number = (uint64_t)((step->step - 1) * t->options->accumulate + part);
-            PB_TRY(pb_network_step(t->net, &t->batch, 1.0 / (double)step->label_tokens, number,
-                                   &loss));
-        }
-    }
-    return pb_method_penalty(t->method, true, &posted->penalty);
-}
-
-/* The learning rate is to blame only after a step. */
-static pb_status fail_not_finite(const trainer *t, const char *values)
-{
-    if (t->result->steps == 0) {
-        return PB_FAIL(PB_ERR_NUMERIC, "%s before anything was trained: " PB_NOT_FINITE_REMEDY,
-                       values);
-    }
-    return PB_FAIL(PB_ERR_NUMERIC,
-                   "after %" PRId64 " step%s: %s: the run diverged; a lower learning rate than %g "
-                   "may help",
-                   t->result->steps, t->result->steps == 1 ? "" : "s", values,
-                   t->options->learning_rate);
-}
-
-/* For messages: the sign of a NaN says nothing. */
-static double shown(double value)
-{
-    return isnan(value) ? fabs(value) : value;
-}
-
-static bool wants_stop(const pb_train_observer *o)
-{
-    return o != NULL && o->stop != NULL && o->stop(o->context);
-}
-
-/* In batches that are packed into *packed and add to *sum, F64 [1]; `observer` (NULL: none) may
- * stop it between two. */
-static pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
-                           pb_validation_mean mean, const pb_train_observer *observer,
-                           pb_batch *packed, pb_tensor *sum, double *loss)
-{
-    pb_batch_options packing = pb_network_batch_options(net, false);
-    pb_backend *be           = pb_network_backend(net);
-    double weight            = 0.0;
-    double total             = 0.0;
-    PB_TRY(pb_zero(be, sum));
-    for (int64_t first = 0; first < count; first += batch) {
-        int64_t n = count - first < batch ? count - first : batch;
-        if (wants_stop(observer)) {
-            return PB_FAIL(PB_STOPPED, "stopped before validation row %" PRId64 " of %" PRId64,
-                           first + 1, count);
-        }
-        PB_TRY(pb_batch_rebuild(rows + first, n, &packing, packed));
-        if (packed->labels > 0) {
-            PB_TRY(pb_network_loss(net, packed, mean == PB_MEAN_ROWS, sum));
-            weight += mean == PB_MEAN_ROWS ? (double)n : (double)packed->labels;
-        }
-    }
-    if (weight == 0.0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "none of the %" PRId64 " rows has a label token", count);
-    }
-    PB_TRY(pb_post(be, 0, sum));
-    PB_TRY(pb_take(be, 0, &total));
-    *loss = total / weight;
-    return PB_OK;
-}
-
-/* Waits for the numbers of a step. */
-static pb_status receive(trainer *t, posted_step *posted)
-{
-    pb_train_step *step = &posted->step;
-    double numbers[PB_NUMBERS];
-    PB_TRY(pb_take(t->backend, (int)(step->step % PB_SLOTS), numbers));
-    posted->received = true;
-    step->loss       = numbers[PB_NUMBER_LOSS] / (double)step->label_tokens + posted->penalty;
-    step->grad_norm  = sqrt(numbers[PB_NUMBER_SQUARES]);
-    if (numbers[PB_NUMBER_BAD] != 0 || !isfinite(step->loss)) {
-        char values[80];
-        snprintf(values, sizeof values, "loss %g, norm of the gradient %g", shown(step->loss),
-                 shown(step->grad_norm));
-        return fail_not_finite(t, values);
+    for (int64_t i = 0; i < r->count; i++) {
+        pb_tensor numbers = pb_tensor_rows(&r->numbers, i * PB_NUMBERS, PB_NUMBERS);
+        PB_TRY(settle(r, &r->members[i], member_open(&r->members[i], &members[i], &numbers)));
     }
     return PB_OK;
 }
 
-/* Reports the oldest step that was posted. */
-static pb_status take_step(trainer *t)
+static pb_status run_all(run *r, const pb_train_member *members)
 {
-    posted_step *posted = &t->posted[(t->taken + 1) % PB_SLOTS];
-    pb_train_step *step = &posted->step;
-    if (!posted->received) {
-        PB_TRY(receive(t, posted));
-    }
-    double now            = pb_clock_seconds();
-    step->seconds         = now - (posted->begin > t->completed ? posted->begin : t->completed);
-    t->completed          = now;
-    t->taken              = step->step;
-    t->result->steps      = step->step;
-    t->result->final_loss = step->loss;
-    t->result->tokens += step->tokens;
-    t->result->label_tokens += step->label_tokens;
-    t->result->seconds_steps += step->seconds;
-    return t->observer->step != NULL ? t->observer->step(t->observer->context, step) : PB_OK;
+    PB_TRY(vector_alloc(r->backend, PB_DTYPE_F64, r->count * PB_NUMBERS, &r->numbers));
+    PB_TRY(open_members(r, members));
+    PB_TRY(validate_untrained(r));
+    PB_TRY(finish_empty(r));
+    PB_TRY(reserve_steps(r));
+    PB_TRY(reserve_posts(r));
+    return loop(r);
 }
 
-/* Takes steps until at most `late` of them are outstanding. */
-static pb_status take_steps(trainer *t, int64_t late)
+static void close_run(run *r)
 {
-    while (t->begun - t->taken > late) {
-        PB_TRY(take_step(t));
+    for (int64_t i = 0; i < r->count; i++) {
+        member_close(&r->members[i]);
     }
-    return PB_OK;
-}
-
-static pb_status update(trainer *t, const posted_step *posted)
-{
-    pb_method *m       = t->method;
-    pb_tensor squares  = pb_number(&t->numbers, PB_NUMBER_SQUARES);
-    pb_adamw_args args = {
-        .lr    = posted->step.lr,
-        .beta1 = t->options->beta1,
-        .beta2 = t->options->beta2,
-        .eps   = t->options->eps,
-        .clip  = t->options->clip,
-        .step  = posted->step.step,
-    };
-    PB_TRY(pb_sum_squares(t->backend, &squares, &m->grads));
-    if (!isfinite(posted->penalty)) {
-        return PB_OK; /* reported when the step is taken */
-    }
-    if (m->ops->after_step != NULL) { /* it sees the gradients as they are used */
-        PB_TRY(pb_clip(t->backend, &m->grads, &t->numbers, args.clip));
-        args.clip = 0.0;
-    }
-    PB_TRY(pb_adamw(t->backend, t->tensors, t->tensor_count, &t->numbers, &args));
-    return pb_method_values_changed(m);
-}
-
-static pb_status validate(trainer *t, int64_t step)
-{
-    PB_TRY(take_steps(t, 0));
-    if (t->data->validation_count == 0) {
-        return PB_OK;
-    }
-    double begin   = pb_clock_seconds();
-    double loss    = 0.0;
-    double penalty = 0.0;
-    pb_tensor sum  = pb_number(&t->numbers, PB_NUMBER_LOSS);
-    PB_TRY(mean_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
-                     (pb_validation_mean)t->options->validation_mean, t->observer, &t->batch, &sum,
-                     &loss));
-    PB_TRY(pb_method_penalty(t->method, false, &penalty));
-    loss += penalty;
-    double seconds = pb_clock_seconds() - begin;
-    t->result->seconds_validation += seconds;
-    if (t->observer->validation != NULL) {
-        PB_TRY(t->observer->validation(t->observer->context, step, loss, seconds));
-    }
-    if (!isfinite(loss)) {
-        char values[40];
-        snprintf(values, sizeof values, "validation loss %g", shown(loss));
-        return fail_not_finite(t, values);
-    }
-    if (t->result->best_step == 0 || loss < t->result->best_loss) {
-        t->result->best_step = step;
-        t->result->best_loss = loss;
-        if (!pb_tensor_is_none(&t->best)) {
-            PB_TRY(pb_copy(t->backend, &t->best, &t->method->values));
-        }
-    }
-    return PB_OK;
-}
-
-/* The method's own part of an update: what it changes, it changes after a step that was good. */
-static pb_status after_step(trainer *t, posted_step *posted)
-{
-    pb_method *m = t->method;
-    if (m->ops->after_step == NULL) {
-        return PB_OK;
-    }
-    PB_TRY(take_steps(t, 1));
-    PB_TRY(receive(t, posted));
-    PB_TRY(m->ops->after_step(m, posted->step.step, posted->step.steps));
-    return pb_method_values_changed(m);
-}
-
-static pb_status one_step(trainer *t, int64_t number)
-{
-    int slot            = (int)(number % PB_SLOTS);
-    posted_step *posted = &t->posted[slot];
-    int64_t count       = 0;
-    *posted             = (posted_step){
-                    .step  = {.step  = number,
-                              .steps = t->steps,
-                              .lr    = pb_train_lr(t->options, t->steps, number - 1)},
-                    .begin = pb_clock_seconds(),
-    };
-    PB_TRY(next_rows(t, &count));
-    PB_TRY(step_gradients(t, count, posted));
-    if (t->observer->gradients != NULL) {
-        PB_TRY(take_steps(t, 0));
-        PB_TRY(t->observer->gradients(t->observer->context, number));
-    }
-    PB_TRY(update(t, posted));
-    PB_TRY(pb_post(t->backend, slot, &t->numbers));
-    t->begun = number;
-    PB_TRY(after_step(t, posted));
-    return take_steps(t, pb_backend_lag(t->backend));
-}
-
-static pb_status loop(trainer *t)
-{
-    int64_t every = (int64_t)ceil(t->options->evaluate_share * (double)t->steps);
-    for (int64_t step = 1; step <= t->steps; step++) {
-        if (wants_stop(t->observer)) {
-            PB_TRY(take_steps(t, 0));
-            return PB_FAIL(PB_STOPPED, "stopped before step %" PRId64 " of %" PRId64, step,
-                           t->steps);
-        }
-        PB_TRY(one_step(t, step));
-        bool multiple = every > 0 && step % every == 0;
-        if (multiple || (step == t->steps && t->options->evaluate_last)) {
-            PB_TRY(validate(t, step));
-        }
-    }
-    PB_TRY(take_steps(t, 0));
-    if (t->result->best_step > 0 && !pb_tensor_is_none(&t->best)) {
-        PB_TRY(pb_copy(t->backend, &t->method->values, &t->best));
-        PB_TRY(pb_method_values_changed(t->method));
-    }
-    return PB_OK;
-}
-
-static pb_status run(trainer *t)
-{
-    if (t->method->parameters == 0) {
-        return validate(t, 0);
-    }
-    PB_TRY(reserve_steps(t));
-    return loop(t);
+    pb_backend_free(r->backend, r->numbers.data);
 }
 
 pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_options *options,
                        uint64_t seed, const pb_train_data *data, const pb_train_observer *observer,
                        pb_train_result *result)
 {
-    static const pb_train_observer silent = {0};
-    *result                               = (pb_train_result){.best_loss = NAN, .final_loss = NAN};
-    trainer t                             = {
-                                    .net      = net,
-                                    .backend  = pb_network_backend(net),
-                                    .method   = method,
-                                    .options  = options,
-                                    .data     = data,
-                                    .observer = observer != NULL ? observer : &silent,
-                                    .result   = result,
-                                    .seed     = seed,
-                                    .steps    = pb_train_steps(options, data->train_count),
-    };
-    pb_status status;
-    PB_TRY_GOTO(status, vector_alloc(t.backend, PB_DTYPE_F64, PB_NUMBERS, &t.numbers), done);
-    PB_TRY_GOTO(status, open_trainer(&t), done);
-    PB_TRY_GOTO(status, run(&t), done);
-done:
-    close_trainer(&t);
+    const pb_train_member of = {.net      = net,
+                                .method   = method,
+                                .options  = options,
+                                .seed     = seed,
+                                .data     = data,
+                                .observer = observer,
+                                .result   = result};
+    double values[PB_NUMBERS];
+    pb_gang_part part = {0};
+    member one        = {.backend = pb_network_backend(net)};
+    run r             = {.backend = pb_network_backend(net),
+                         .members = &one,
+                         .count   = 1,
+                         .alone   = true,
+                         .parts   = &part,
+                         .values  = values};
+    pb_status status  = run_all(&r, &of);
+    close_run(&r);
     return status;
 }
 
-pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
-                        pb_validation_mean mean, double *loss)
+static pb_status check_gang(const pb_train_member *members, int64_t count)
 {
-    pb_batch packed = {0};
-    pb_tensor sum   = {0};
+    for (int64_t i = 1; i < count; i++) {
+        if (members[i].options->accumulate != members[0].options->accumulate) {
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "members of a gang take the same number of passes in a step, not "
+                           "%" PRId64 " and %" PRId64,
+                           members[0].options->accumulate, members[i].options->accumulate);
+        }
+    }
+    return count > 0 ? PB_OK : PB_FAIL(PB_ERR_ARGUMENT, "a gang has no members");
+}
+
+static pb_status open_gang(run *r, const pb_train_member *members)
+{
+    pb_network **nets = NULL;
+    PB_TRY(PB_ALLOC(r->members, r->count));
+    PB_TRY(PB_ALLOC(r->parts, r->count));
+    PB_TRY(PB_ALLOC(r->values, r->count * PB_NUMBERS));
+    PB_TRY(PB_ALLOC(nets, r->count));
+    for (int64_t i = 0; i < r->count; i++) {
+        nets[i]               = members[i].net;
+        r->members[i].backend = r->backend;
+    }
+    pb_status status = pb_gang_create(nets, r->count, &r->gang);
+    pb_memory_free(nets);
+    return status;
+}
+
+pb_status pb_train_gang(const pb_train_member *members, int64_t count)
+{
+    PB_TRY(check_gang(members, count));
+    run r = {.backend = pb_network_backend(members[0].net), .count = count};
     pb_status status;
-    PB_TRY_GOTO(status, vector_alloc(pb_network_backend(net), PB_DTYPE_F64, 1, &sum), done);
-    PB_TRY_GOTO(status, mean_loss(net, rows, count, batch, mean, NULL, &packed, &sum, loss), done);
+    PB_TRY_GOTO(status, open_gang(&r, members), done);
+    PB_TRY_GOTO(status, run_all(&r, members), done);
 done:
-    pb_batch_clear(&packed);
-    pb_backend_free(pb_network_backend(net), sum.data);
+    if (r.members != NULL) {
+        close_run(&r);
+    }
+    pb_gang_destroy(r.gang);
+    pb_memory_free(r.members);
+    pb_memory_free(r.parts);
+    pb_memory_free(r.values);
     return status;
 }

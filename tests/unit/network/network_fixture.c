@@ -50,6 +50,23 @@ static void roughen(const pb_model *model)
     }
 }
 
+static void create_method(network_fixture *f, const method_case *c)
+{
+    char text[512];
+    pb_config *options       = NULL;
+    const pb_method_ops *ops = NULL;
+    assert_true(snprintf(text, sizeof text, "method = { %s };", c->options) < (int)sizeof text);
+    assert_ok(pb_config_parse(text, "test", &options));
+    assert_ok(pb_method_find(c->method, &ops));
+    assert_ok(pb_method_create(ops, options, "method", f->model, f->backend, 5, &f->method));
+    pb_config_close(options);
+    float *values = host_values(f->backend, &f->method->values);
+    add_noise(values, f->method->parameters, 0.2, 300);
+    host_write(f->backend, &f->method->values, values);
+    free(values);
+    assert_ok(pb_method_values_changed(f->method));
+}
+
 void network_fixture_open(network_fixture *f, const method_case *c, bool biases, int threads)
 {
     pb_model_config config = small_config(biases);
@@ -59,21 +76,24 @@ void network_fixture_open(network_fixture *f, const method_case *c, bool biases,
     roughen(f->model);
     assert_ok(pb_weights_open(f->model, f->backend, 3, &f->weights)); /* the border, if any */
     if (c != NULL) {
-        char text[512];
-        pb_config *options       = NULL;
-        const pb_method_ops *ops = NULL;
-        assert_true(snprintf(text, sizeof text, "method = { %s };", c->options) < (int)sizeof text);
-        assert_ok(pb_config_parse(text, "test", &options));
-        assert_ok(pb_method_find(c->method, &ops));
-        assert_ok(pb_method_create(ops, options, "method", f->model, f->backend, 5, &f->method));
-        pb_config_close(options);
-        float *values = host_values(f->backend, &f->method->values);
-        add_noise(values, f->method->parameters, 0.2, 300);
-        host_write(f->backend, &f->method->values, values);
-        free(values);
-        assert_ok(pb_method_values_changed(f->method));
+        create_method(f, c);
     }
     assert_ok(pb_network_create(f->weights, f->method, &f->net));
+}
+
+void network_fixture_open_beside(network_fixture *f, const network_fixture *base,
+                                 const method_case *c)
+{
+    *f =
+        (network_fixture){.backend = base->backend, .model = base->model, .weights = base->weights};
+    create_method(f, c);
+    assert_ok(pb_network_create(f->weights, f->method, &f->net));
+}
+
+void network_fixture_close_beside(network_fixture *f)
+{
+    pb_network_destroy(f->net);
+    pb_method_destroy(f->method);
 }
 
 void network_fixture_close(network_fixture *f)

@@ -28,6 +28,10 @@ typedef struct network_rows {
 /* L = 3, D = 16, H = 4, K = 2, E = 4, F = 24, V = 40. Weights are N(0, 0.25²), so that every layer
  * bends the function; `biases`: on attention and feed-forward. c NULL: no method. */
 void network_fixture_open(network_fixture *f, const method_case *c, bool biases, int threads);
+/* A further method and network on the model of `base`. */
+void network_fixture_open_beside(network_fixture *f, const network_fixture *base,
+                                 const method_case *c);
+void network_fixture_close_beside(network_fixture *f); /* before `base` */
 /* Also checks that all accounted bytes were returned. */
 void network_fixture_close(network_fixture *f);
 

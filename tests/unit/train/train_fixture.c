@@ -66,19 +66,24 @@ static bool on_stop(void *context)
     return log->stop_before > 0 && log->count + 1 == log->stop_before;
 }
 
-pb_status train_run(network_fixture *f, const pb_train_options *options, uint64_t seed,
-                    const pb_train_data *data, train_log *log, pb_train_result *result)
+pb_train_observer train_observer(train_log *log)
 {
-    pb_train_observer observer = {
+    return (pb_train_observer){
         .context    = log,
         .step       = on_step,
         .validation = on_validation,
         .gradients  = on_gradients,
         .stop       = on_stop,
     };
-    log->count       = 0;
-    log->validations = 0;
-    log->gradients   = 0;
+}
+
+pb_status train_run(network_fixture *f, const pb_train_options *options, uint64_t seed,
+                    const pb_train_data *data, train_log *log, pb_train_result *result)
+{
+    pb_train_observer observer = train_observer(log);
+    log->count                 = 0;
+    log->validations           = 0;
+    log->gradients             = 0;
     return pb_train_run(f->net, f->method, options, seed, data, &observer, result);
 }
 

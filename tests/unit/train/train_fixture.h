@@ -25,6 +25,9 @@ typedef struct train_log {
  * but the last. */
 pb_train_options train_options(int64_t steps, int64_t batch, double learning_rate);
 
+/* Fills *log, whose settings stay. */
+pb_train_observer train_observer(train_log *log);
+
 /* Runs with an observer that fills *log (its settings stay, the rest is reset). */
 pb_status train_run(network_fixture *f, const pb_train_options *options, uint64_t seed,
                     const pb_train_data *data, train_log *log, pb_train_result *result) PB_MUST_USE;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A run: one or several networks that step together, each with everything of its own except the
+ * passes, the memory of the numbers and the clock. */
+#pragma once
+
+#include "pb/gang.h"
+#include "pb/train.h"
+
+/* A member's own of a step whose numbers may not have arrived. */
+typedef struct member_step {
+    pb_train_step step;
+    double penalty; /* of the method, a part of the loss */
+    int64_t packed; /* rows of its passes */
+    bool takes_part;
+} member_step;
+
+typedef struct member {
+    pb_network *net;
+    pb_backend *backend;
+    pb_method *method;
+    const pb_train_options *options;
+    const pb_train_data *data;
+    const pb_train_observer *observer;
+    pb_train_result *result;
+    uint64_t seed;
+    int64_t steps;
+    bool running;
+    pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
+    pb_tensor numbers;             /* F64 [PB_NUMBERS], backend memory, the run's */
+    pb_tensor loss;                /* of these */
+    pb_adamw_tensor *tensors;      /* [tensor_count] what is trained */
+    int64_t tensor_count;
+    member_step posted[PB_SLOTS]; /* by step % PB_SLOTS */
+    pb_sample *rows;              /* [batch · accumulate] of the step */
+    int64_t count;                /* of these */
+    pb_batch batch;               /* a part of it, packed */
+    int64_t *order;               /* [train_count] of the epoch */
+    int64_t epoch;                /* of `order`; -1 before the first */
+    int64_t next;                 /* position in `order` */
+    int64_t first_row;            /* of the step, in train */
+} member;
+
+/* ---------------------------------------------------------------- member.c */
+
+/* `numbers`: its part of the run's. */
+pb_status member_open(member *t, const pb_train_member *of, const pb_tensor *numbers) PB_MUST_USE;
+void member_close(member *t); /* accepts one that could not be opened */
+
+/* Takes the rows of the next step; PB_ERR_FORMAT when none of them has a label. */
+pb_status member_next_rows(member *t) PB_MUST_USE;
+/* Before the first row of the first epoch. */
+void member_rewind(member *t);
+/* Packs part `part` of the step into t->batch. False where the step has none, or one without
+ * labels. */
+pb_status member_pack(member *t, int64_t part, bool *has_labels) PB_MUST_USE;
+
+/* Takes the rows of step `number`, and zeroes its gradients and its loss. */
+pb_status member_begin_step(member *t, int64_t number) PB_MUST_USE;
+/* From the gradients to the new values. */
+pb_status member_update(member *t, int64_t number) PB_MUST_USE;
+/* The numbers of a step [PB_NUMBERS] have arrived; PB_ERR_NUMERIC when they are not finite. */
+pb_status member_receive(member *t, int64_t number, const double *numbers) PB_MUST_USE;
+/* Reports a step that was received. */
+pb_status member_report(member *t, int64_t number) PB_MUST_USE;
+bool member_validates_after(const member *t, int64_t number);
+pb_status member_validate(member *t, int64_t number) PB_MUST_USE;
+/* Puts the best values back. */
+pb_status member_finish(member *t) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- validate.c */
+
+bool wants_stop(const pb_train_observer *o);
+/* In batches that are packed into *packed and add to *sum, F64 [1]; `observer` (NULL: none) may
+ * stop it between two. */
+pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
+                    pb_validation_mean mean, const pb_train_observer *observer, pb_batch *packed,
+                    pb_tensor *sum, double *loss) PB_MUST_USE;
+pb_status vector_alloc(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out) PB_MUST_USE;

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Runs of several networks together: each has the curves and values that it has alone, and neither
+ * the end nor the failure of one changes another. */
+#include "train_fixture.h"
+
+#include "pb/memory.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MEMBERS = 5 };
+
+/* Methods that act at the products, bind weights, put rows before the tokens, drop, and have
+ * penalties and schedules of their own. */
+static const method_case methods[MEMBERS] = {
+    {"adalora", "init_r = 3; target_r = 2; dropout = 0.0; tinit = 1; tfinal = 1; delta_t = 1;"},
+    {"lora", "r = 2; alpha = 4.0; dropout = 0.3;"},
+    {"full", ""},
+    {"prompt", "num_virtual_tokens = 3; init = \"normal\";"},
+    {"ia3", ""},
+};
+
+/* A run of one member. */
+typedef struct gang_run {
+    network_fixture f;
+    network_rows rows;
+    pb_train_options options;
+    pb_train_data data;
+    pb_train_observer observer;
+    pb_train_result result;
+    train_log log;
+    pb_status ended; /* how, and how often */
+    int endings;
+    char message[256];
+    float *values; /* [parameters] in the end */
+    int64_t parameters;
+} gang_run;
+
+typedef struct gang {
+    gang_run *members;
+    pb_train_member of[MEMBERS];
+} gang;
+
+static void on_ended(void *context, pb_status status)
+{
+    train_log *log = context;
+    gang_run *r    = (gang_run *)(void *)((char *)log - offsetof(gang_run, log));
+    r->ended       = status;
+    r->endings++;
+    if (status != PB_OK) {
+        strncpy(r->message, pb_error_message(), sizeof r->message - 1);
+    }
+}
+
+/* Each has another number of rows, steps and validations. */
+static void open_gang(gang *g)
+{
+    g->members = calloc(MEMBERS, sizeof *g->members);
+    assert_non_null(g->members);
+    for (int i = 0; i < MEMBERS; i++) {
+        gang_run *r = &g->members[i];
+        if (i == 0) {
+            network_fixture_open(&r->f, &methods[0], true, 2);
+        } else {
+            network_fixture_open_beside(&r->f, &g->members[0].f, &methods[i]);
+        }
+        network_rows_fill(&r->rows);
+        r->options                = train_options(6 - i, 1 + i % 3, 1e-2);
+        r->options.accumulate     = 2;
+        r->options.evaluate_share = i % 2 == 0 ? 0.5 : 0.0;
+        r->options.shuffle        = i > 1;
+        r->data                   = (pb_train_data){.train            = r->rows.samples,
+                                                    .train_count      = NETWORK_ROWS - i % 2,
+                                                    .validation       = r->rows.samples + i,
+                                                    .validation_count = i == 3 ? 0 : 1};
+        r->observer               = train_observer(&r->log);
+        r->observer.ended         = on_ended;
+        r->observer.gradients     = NULL;
+        g->of[i]                  = (pb_train_member){.net      = r->f.net,
+                                                      .method   = r->f.method,
+                                                      .options  = &r->options,
+                                                      .seed     = 20 + (uint64_t)i,
+                                                      .data     = &r->data,
+                                                      .observer = &r->observer,
+                                                      .result   = &r->result};
+    }
+}
+
+/* Keeps what the runs gave. */
+static void close_gang(gang *g)
+{
+    for (int i = MEMBERS - 1; i >= 0; i--) {
+        gang_run *r   = &g->members[i];
+        r->parameters = r->f.method->parameters;
+        r->values     = host_values(r->f.backend, &r->f.method->values);
+        if (i > 0) {
+            network_fixture_close_beside(&r->f);
+        } else {
+            network_fixture_close(&r->f);
+        }
+    }
+}
+
+static void free_gang(gang *g)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        free(g->members[i].values);
+    }
+    free(g->members);
+}
+
+/* What must not depend on the others: all but the times. */
+static void assert_same_run(const gang_run *a, const gang_run *b)
+{
+    assert_int_equal(a->log.count, b->log.count);
+    for (int64_t i = 0; i < a->log.count; i++) {
+        const pb_train_step *x = &a->log.steps[i];
+        const pb_train_step *y = &b->log.steps[i];
+        assert_int_equal(x->step, y->step);
+        assert_int_equal(x->steps, y->steps);
+        assert_memory_equal(&x->loss, &y->loss, sizeof x->loss);
+        assert_memory_equal(&x->lr, &y->lr, sizeof x->lr);
+        assert_memory_equal(&x->grad_norm, &y->grad_norm, sizeof x->grad_norm);
+        assert_int_equal(x->tokens, y->tokens);
+        assert_int_equal(x->label_tokens, y->label_tokens);
+    }
+    assert_int_equal(a->log.validations, b->log.validations);
+    for (int64_t i = 0; i < a->log.validations; i++) {
+        assert_int_equal(a->log.validated[i], b->log.validated[i]);
+        assert_memory_equal(&a->log.losses[i], &b->log.losses[i], sizeof(double));
+    }
+    assert_int_equal(a->result.steps, b->result.steps);
+    assert_int_equal(a->result.best_step, b->result.best_step);
+    assert_memory_equal(&a->result.best_loss, &b->result.best_loss, sizeof(double));
+    assert_memory_equal(&a->result.final_loss, &b->result.final_loss, sizeof(double));
+    assert_int_equal(a->result.tokens, b->result.tokens);
+    assert_int_equal(a->result.label_tokens, b->result.label_tokens);
+    assert_int_equal(a->parameters, b->parameters);
+    assert_memory_equal(a->values, b->values, (size_t)a->parameters * sizeof(float));
+}
+
+static void run_alone(const gang *g, int i)
+{
+    const pb_train_member *of = &g->of[i];
+    assert_ok(pb_train_run(of->net, of->method, of->options, of->seed, of->data, of->observer,
+                           of->result));
+}
+
+static void every_member_has_the_run_that_it_has_alone(void **state)
+{
+    (void)state;
+    for (int64_t size = 1; size <= MEMBERS; size += size == 1 ? 1 : 3) {
+        gang together;
+        gang apart;
+        open_gang(&together);
+        assert_ok(pb_train_gang(together.of, size));
+        close_gang(&together);
+        open_gang(&apart);
+        for (int i = 0; i < size; i++) {
+            run_alone(&apart, i);
+        }
+        close_gang(&apart);
+        for (int i = 0; i < size; i++) {
+            assert_same_run(&together.members[i], &apart.members[i]);
+            assert_int_equal(together.members[i].endings, 1);
+            assert_int_equal(together.members[i].ended, PB_OK);
+            assert_int_equal(apart.members[i].endings, 0);
+        }
+        free_gang(&together);
+        free_gang(&apart);
+    }
+}
+
+static void steps_of_a_gang_allocate_nothing(void **state)
+{
+    (void)state;
+    gang g;
+    open_gang(&g);
+    for (int i = 1; i < MEMBERS; i++) { /* a new order and a validation are not for nothing */
+        g.members[i].options.shuffle        = false;
+        g.members[i].options.evaluate_share = 0.0;
+        g.members[i].options.max_steps      = 5;
+    }
+    assert_ok(pb_train_gang(g.of + 1, MEMBERS - 1));
+    const train_log *log = &g.members[1].log;
+    for (int64_t i = 1; i < log->count; i++) {
+        assert_int_equal(log->allocations[i], log->allocations[0]);
+    }
+    close_gang(&g);
+    free_gang(&g);
+}
+
+/* Equal rows, whose methods need the backward of all layers: equal shares of what both need. */
+static void time_and_work_of_a_step_are_shared_by_rows(void **state)
+{
+    (void)state;
+    gang g;
+    double alone[2];
+    for (int together = 0; together < 2; together++) {
+        open_gang(&g);
+        for (int i = 1; i < 5; i += 3) {
+            g.members[i].data =
+                (pb_train_data){.train = g.members[i].rows.samples, .train_count = 4};
+            g.members[i].options = train_options(2, 2, 1e-2);
+            g.of[i].observer     = &g.members[i].observer;
+        }
+        const pb_train_member of[] = {g.of[1], g.of[4]};
+        const train_log *a         = &g.members[1].log;
+        const train_log *b         = &g.members[4].log;
+        if (!together) {
+            run_alone(&g, 1);
+            run_alone(&g, 4);
+            alone[0] = a->steps[0].flops;
+            alone[1] = b->steps[0].flops;
+        } else {
+            assert_ok(pb_train_gang(of, 2));
+            /* Without dropout the second shares the rows' prefixes. */
+            double share = a->steps[0].flops / (a->steps[0].flops + b->steps[0].flops);
+            assert_true(share > 0.5);
+            double both = a->steps[0].flops + b->steps[0].flops;
+            assert_true(fabs(both - alone[0] - alone[1]) < 0.02 * both);
+            assert_true(fabs(a->steps[0].seconds * (1.0 - share) - b->steps[0].seconds * share) <
+                        1e-9);
+        }
+        close_gang(&g);
+        free_gang(&g);
+    }
+}
+
+static void a_member_that_fails_leaves_the_others_alone(void **state)
+{
+    (void)state;
+    gang together;
+    gang apart;
+    network_rows bare;
+    network_rows_fill(&bare);
+    for (int row = 0; row < NETWORK_ROWS; row++) {
+        for (int64_t t = 0; t < NETWORK_LENGTH; t++) {
+            bare.labels[row][t] = PB_LABEL_NONE;
+        }
+    }
+    open_gang(&together);
+    together.members[2].options.learning_rate = 1e30;
+    together.members[2].options.clip          = 0.0;
+    together.members[3].data.train            = bare.samples;
+    assert_ok(pb_train_gang(together.of, MEMBERS));
+    assert_int_equal(together.members[2].ended, PB_ERR_NUMERIC);
+    assert_non_null(strstr(together.members[2].message, "a lower learning rate than 1e+30"));
+    assert_int_equal(together.members[3].ended, PB_ERR_FORMAT);
+    assert_non_null(strstr(together.members[3].message, "has a label token"));
+    close_gang(&together);
+    open_gang(&apart);
+    for (int i = 0; i < MEMBERS; i++) {
+        if (i != 2 && i != 3) {
+            run_alone(&apart, i);
+        }
+    }
+    close_gang(&apart);
+    for (int i = 0; i < MEMBERS; i++) {
+        assert_int_equal(together.members[i].endings, 1);
+        if (i != 2 && i != 3) {
+            assert_same_run(&together.members[i], &apart.members[i]);
+        }
+    }
+    free_gang(&together);
+    free_gang(&apart);
+}
+
+static void a_wish_to_stop_ends_all(void **state)
+{
+    (void)state;
+    gang g;
+    open_gang(&g);
+    g.members[1].log.stop_before = 3;
+    assert_error(pb_train_gang(g.of, MEMBERS), PB_STOPPED, "stopped before step 3 of 6");
+    for (int i = 0; i < MEMBERS; i++) {
+        assert_int_equal(g.members[i].log.count, 2);
+    }
+    close_gang(&g);
+    free_gang(&g);
+}
+
+static void other_numbers_of_passes_are_refused(void **state)
+{
+    (void)state;
+    gang g;
+    open_gang(&g);
+    g.members[2].options.accumulate = 1;
+    assert_error(pb_train_gang(g.of, MEMBERS), PB_ERR_ARGUMENT, "not 2 and 1");
+    assert_error(pb_train_gang(g.of, 0), PB_ERR_ARGUMENT, "no members");
+    close_gang(&g);
+    free_gang(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_member_has_the_run_that_it_has_alone),
+        cmocka_unit_test(steps_of_a_gang_allocate_nothing),
+        cmocka_unit_test(time_and_work_of_a_step_are_shared_by_rows),
+        cmocka_unit_test(a_member_that_fails_leaves_the_others_alone),
+        cmocka_unit_test(a_wish_to_stop_ends_all),
+        cmocka_unit_test(other_numbers_of_passes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
