@@ -231,9 +231,7 @@ static pb_status read_corrected(const pb_metric_input *input, pb_metric_result *
 
 static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_result *result)
 {
-    bool paper      = protocol == PB_PROTOCOL_PAPER;
-    int64_t invalid = metric_count(result->invalid, result->rows);
-
+    bool paper = protocol == PB_PROTOCOL_PAPER;
     if (!paper) {
         p = isnan(p) ? 0 : p;
         s = isnan(s) ? 0 : s;
@@ -242,7 +240,7 @@ static pb_status add_values(pb_protocol protocol, double p, double s, pb_metric_
     result->main_name = paper ? "pearsonr" : "pearson";
     PB_TRY(metric_add(result, result->main_name, p, false));
     PB_TRY(metric_add(result, paper ? "spearmanr" : "spearman", s, false));
-    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    PB_TRY(metric_add_flags(result, "invalid", result->invalid));
     return metric_add(result, "n", (double)result->rows, true);
 }
 

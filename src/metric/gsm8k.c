@@ -92,12 +92,9 @@ static pb_status score_paper(pb_metric_result *result)
         result->invalid[i] = !has || !has_gold;
         result->correct[i] = has && has_gold && fabs(value - gold) < tolerance;
     }
-    int64_t right     = metric_count(result->correct, result->rows);
-    int64_t errors    = metric_count(result->invalid, result->rows);
-    result->main      = (double)right / (double)result->rows;
-    result->main_name = "accuracy";
+    metric_set_share(result, "accuracy");
     PB_TRY(metric_add(result, "accuracy", result->main, false));
-    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    PB_TRY(metric_add_flags(result, "format_errors", result->invalid));
     return metric_add(result, "n", (double)result->rows, true);
 }
 
@@ -114,14 +111,11 @@ static pb_status score_corrected(const pb_metric_input *input, pb_metric_result 
         has                = corrected_number(result->predictions[i], true, &value);
         flexible += has && near_gold(value, gold);
     }
-    int64_t right     = metric_count(result->correct, result->rows);
-    int64_t errors    = metric_count(result->invalid, result->rows);
-    double n          = (double)result->rows;
-    result->main      = (double)right / n;
-    result->main_name = "accuracy";
+    double n = (double)result->rows;
+    metric_set_share(result, "accuracy");
     PB_TRY(metric_add(result, "accuracy", result->main, false));
     PB_TRY(metric_add(result, "accuracy_flexible", (double)flexible / n, false));
-    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    PB_TRY(metric_add_flags(result, "format_errors", result->invalid));
     return metric_add(result, "n", n, true);
 }
 

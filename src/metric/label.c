@@ -245,23 +245,20 @@ static double equal_share_cut(const pb_metric_result *result)
 
 static pb_status add_paper(pb_metric_result *result)
 {
-    int64_t invalid = metric_count(result->invalid, result->rows);
-
     PB_TRY(metric_add(result, result->main_name, result->main, false));
     PB_TRY(metric_add(result, "exact_match", equal_share_cut(result), false));
-    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    PB_TRY(metric_add_flags(result, "invalid", result->invalid));
     return metric_add(result, "n", (double)result->rows, true);
 }
 
 static pb_status add_corrected(const pb_metric_parts *parts, const confusion *c,
                                pb_metric_result *result)
 {
-    int64_t invalid = metric_count(result->invalid, result->rows);
     double accuracy = accuracy_of(c->protocol, c->counts, parts->width);
     double macro    = macro_f1_of(c->protocol, c->counts, parts->width);
 
     PB_TRY(metric_add(result, "accuracy", accuracy, false));
-    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    PB_TRY(metric_add_flags(result, "invalid", result->invalid));
     PB_TRY(metric_add(result, "n", (double)result->rows, true));
     PB_TRY(metric_add(result, "macro_f1", macro, false));
     if (parts->metric->main_of == f1_of) {
@@ -309,9 +306,7 @@ static pb_status score_exact(const pb_metric_input *input, char *const *labels,
         result->correct[i] = strcmp(result->predictions[i], result->references[i]) == 0;
         result->invalid[i] = *result->predictions[i] == '\0' && !result->correct[i];
     }
-    int64_t equal     = metric_count(result->correct, result->rows);
-    result->main      = (double)equal / (double)result->rows;
-    result->main_name = "exact_match";
+    metric_set_share(result, "exact_match");
     PB_TRY(metric_add(result, "exact_match", result->main, false));
     return metric_add(result, "n", (double)result->rows, true);
 }

@@ -43,5 +43,10 @@ pb_status metric_add(pb_metric_result *result, const char *name, double value,
 pb_status metric_no_answer(void) PB_MUST_USE;
 /* How many of the flags are set. */
 int64_t metric_count(const bool *flags, int64_t rows);
+/* Adds how many of the flags of the rows are set. */
+pb_status metric_add_flags(pb_metric_result *result, const char *name,
+                           const bool *flags) PB_MUST_USE;
+/* Makes the share of correct rows the main value. */
+void metric_set_share(pb_metric_result *result, const char *name);
 /* Says which row a failure is about; gives `status` back. */
 pb_status metric_at_row(const pb_metric_input *input, int64_t row, pb_status status);

@@ -161,13 +161,11 @@ static pb_status count_rows(const pb_metric_input *input, const questions *q,
 static pb_status add_values(const pb_metric_parts *parts, pb_metric_result *result)
 {
     double sums[SUMS];
-    int64_t invalid = metric_count(result->invalid, result->rows);
-
     result->main      = metric_parts_main(parts, NULL, sums);
     result->main_name = "f1";
     PB_TRY(metric_add(result, "f1", result->main, false));
     PB_TRY(metric_add(result, "exact_match", sums[EQUAL] / sums[COUNTED], false));
-    PB_TRY(metric_add(result, "invalid", (double)invalid, true));
+    PB_TRY(metric_add_flags(result, "invalid", result->invalid));
     PB_TRY(metric_add(result, "queries", (double)parts->units, true));
     return metric_add(result, "rows", (double)result->rows, true);
 }

@@ -50,6 +50,17 @@ int64_t metric_count(const bool *flags, int64_t rows)
     return count;
 }
 
+pb_status metric_add_flags(pb_metric_result *result, const char *name, const bool *flags)
+{
+    return metric_add(result, name, (double)metric_count(flags, result->rows), true);
+}
+
+void metric_set_share(pb_metric_result *result, const char *name)
+{
+    result->main      = (double)metric_count(result->correct, result->rows) / (double)result->rows;
+    result->main_name = name;
+}
+
 pb_status metric_no_answer(void)
 {
     return PB_FAIL(PB_ERR_FORMAT, "there is no right answer; leave such rows out of the test file");

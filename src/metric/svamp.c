@@ -138,13 +138,10 @@ static pb_status score_paper(pb_metric_result *result)
         result->correct[i] = parsed && fabs(left_value - right_value) < tolerance;
         exact += result->correct[i] && is_gold_equation(left, right_value, result->references[i]);
     }
-    int64_t right     = metric_count(result->correct, result->rows);
-    int64_t errors    = metric_count(result->invalid, result->rows);
-    result->main      = (double)right / (double)result->rows;
-    result->main_name = "accuracy";
+    metric_set_share(result, "accuracy");
     PB_TRY(metric_add(result, "total", (double)result->rows, true));
-    PB_TRY(metric_add(result, "math_correct", (double)right, true));
-    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    PB_TRY(metric_add_flags(result, "math_correct", result->correct));
+    PB_TRY(metric_add_flags(result, "format_errors", result->invalid));
     PB_TRY(metric_add(result, "gold_exact_equation", (double)exact, true));
     return metric_add(result, "accuracy", result->main, false);
 }
@@ -194,15 +191,12 @@ static pb_status score_corrected(const pb_metric_input *input, pb_metric_result 
         consistent += agrees;
         answers += last_number(text, &answer) && fabs(answer - gold) < tolerance;
     }
-    int64_t right     = metric_count(result->correct, result->rows);
-    int64_t errors    = metric_count(result->invalid, result->rows);
-    double n          = (double)result->rows;
-    result->main      = (double)right / n;
-    result->main_name = "accuracy";
+    double n = (double)result->rows;
+    metric_set_share(result, "accuracy");
     PB_TRY(metric_add(result, "accuracy", result->main, false));
     PB_TRY(metric_add(result, "answer_accuracy", (double)answers / n, false));
     PB_TRY(metric_add(result, "self_consistent", (double)consistent / n, false));
-    PB_TRY(metric_add(result, "format_errors", (double)errors, true));
+    PB_TRY(metric_add_flags(result, "format_errors", result->invalid));
     return metric_add(result, "n", n, true);
 }
 
