@@ -159,11 +159,7 @@ static size_t lay_out(packer *p, char *base, int64_t count, int64_t tokens, int6
 static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labels)
 {
     pb_batch *out = p->out;
-    int64_t rows  = tokens + out->virtual_rows;
-    if (rows > INT32_MAX) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
-    }
-    size_t bytes = lay_out(p, NULL, count, tokens, labels);
+    size_t bytes  = lay_out(p, NULL, count, tokens, labels);
     if (bytes > out->block_bytes) {
         pb_memory_free(out->block);
         out->block_bytes = 0;
@@ -251,21 +247,40 @@ static void place_last_rows(pb_batch *out)
     }
 }
 
-static pb_status pack(packer *p, int64_t count)
+/* Tokens of all samples. Lengths are checked before anything of theirs is read. */
+static pb_status count_tokens(const packer *p, int64_t count, int64_t *total)
 {
-    pb_batch *out  = p->out;
-    int64_t total  = 0;
-    int64_t labels = 0;
+    *total = 0;
     for (int64_t s = 0; s < count; s++) {
-        const pb_sample *sample = &p->samples[s];
-        if (sample->length < 1) {
+        if (p->samples[s].length < 1) {
             return PB_FAIL(PB_ERR_ARGUMENT, "sample %" PRId64 " of the batch has no tokens", s);
         }
-        for (int64_t t = 1; t < sample->length; t++) {
-            labels += pb_sample_label(sample, t) != PB_LABEL_NONE;
-        }
-        total += sample->length;
+        *total += p->samples[s].length;
     }
+    int64_t rows = *total + p->out->virtual_rows;
+    if (rows > INT32_MAX) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
+    }
+    return PB_OK;
+}
+
+static int64_t count_labels(const packer *p, int64_t count)
+{
+    int64_t labels = 0;
+    for (int64_t s = 0; s < count; s++) {
+        for (int64_t t = 1; t < p->samples[s].length; t++) {
+            labels += pb_sample_label(&p->samples[s], t) != PB_LABEL_NONE;
+        }
+    }
+    return labels;
+}
+
+static pb_status pack(packer *p, int64_t count)
+{
+    pb_batch *out = p->out;
+    int64_t total;
+    PB_TRY(count_tokens(p, count, &total));
+    int64_t labels = count_labels(p, count);
     PB_TRY(allocate(p, count, total, labels));
     out->tokens  = total;
     out->samples = count;
