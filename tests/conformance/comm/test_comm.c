@@ -53,7 +53,7 @@ static void a_broadcast_carries_the_bytes_of_its_root(void **state)
 {
     (void)state;
     for (int root = 0; root < pb_comm_size(comm); root++) {
-        char text[16] = "";
+        char text[32] = "";
         if (pb_comm_rank(comm) == root) {
             (void)snprintf(text, sizeof text, "from %d", root);
         }

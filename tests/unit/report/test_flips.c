@@ -158,7 +158,7 @@ static double normal(uint64_t test, uint64_t place)
  * smallest would be adjusted to 528/10,001. */
 static void real_differences_of_many_pairs_are_significant(void **state)
 {
-    enum { PAIRS = 528, ROWS = 400, REAL = 40 };
+    enum { PAIRS = 528, ROWS = 100, REAL = 40 };
     static flips tests[PAIRS];
     static double d[ROWS], p[PAIRS], adjusted[PAIRS];
     int small = 0;
@@ -167,7 +167,7 @@ static void real_differences_of_many_pairs_are_significant(void **state)
     double start = pb_clock_seconds();
     for (uint64_t k = 0; k < PAIRS; k++) {
         for (uint64_t i = 0; i < ROWS; i++) {
-            d[i] = normal(k, i) + (k < REAL ? 0.4 : 0);
+            d[i] = normal(k, i) + (k < REAL ? 0.8 : 0);
         }
         assert_ok(flips_open(d, ROWS, &tests[k]));
         assert_false(tests[k].exact);
