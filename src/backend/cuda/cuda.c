@@ -151,6 +151,7 @@ static pb_status cuda_reserve(pb_backend *be, const pb_reserve_args *args)
     size_t bytes = cuda_products_scratch(c, args);
     void *unused = NULL;
     bytes        = larger(bytes, cuda_bytes(SQUARE_PARTS, sizeof(double)));
+    bytes        = larger(bytes, cuda_attention_bytes(args->plan));
     PB_TRY(cuda_pages_reserve(c));
     PB_TRY(cuda_transfer_reserve(c));
     PB_TRY(cuda_products_reserve(c));

@@ -63,6 +63,12 @@ static __device__ __forceinline__ uint32_t pb_shared_address(const void *p)
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
+/* 16 bytes at once, which both sides are aligned to. */
+static __device__ __forceinline__ void pb_copy_16(void *to, const void *from)
+{
+    *(uint4 *)to = *(const uint4 *)from;
+}
+
 /* 16 bytes from global to shared memory, `valid` of them (0 or 16), the rest zero. */
 static __device__ __forceinline__ void pb_copy_async(void *to, const void *from, int valid)
 {
@@ -157,6 +163,11 @@ static inline double pb_add(double a, double b)
 static inline unsigned char *pb_shared(void)
 {
     return (unsigned char *)cuda_host::shared();
+}
+static inline void pb_copy_16(void *to, const void *from)
+{
+    typedef unsigned __int128 __attribute__((may_alias)) any_16;
+    *(any_16 *)to = *(const any_16 *)from;
 }
 static inline void pb_copy_async(void *to, const void *from, int valid)
 {

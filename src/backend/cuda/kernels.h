@@ -167,3 +167,5 @@ cudaError_t launch_product(view c, view a, view b, product_shape shape, cudaStre
 #ifdef __cplusplus
 }
 #endif
+
+#include "attention.h"

@@ -6,9 +6,11 @@
 #include "internal.h"
 #include "kernels.h"
 
-/* What attention reads of a plan. Pointers are to device memory. */
+/* What attention reads of a plan. */
 typedef struct cuda_plan {
     int64_t queries;
+    int64_t keys;      /* of all segments: with fewer than the store has, some are in none */
+    attention_cut cut; /* addresses are in device memory */
 } cuda_plan;
 
 typedef struct plan_cut plan_cut;
@@ -20,3 +22,6 @@ pb_status plan_cut_make(plan_cut **cut, const pb_attention_plan *plan, size_t *b
  * with their addresses there. Both are aligned to 256 bytes. */
 void plan_cut_write(const plan_cut *cut, char *host, const char *device, cuda_plan *out);
 void plan_cut_free(plan_cut *cut); /* accepts NULL */
+
+/* Scratch memory that attention over a plan of this backend takes, forward and backward. */
+size_t cuda_attention_bytes(const pb_attention_plan *plan);
