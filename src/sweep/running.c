@@ -24,15 +24,11 @@ enum { HOST_BYTES = 256, SECONDS_BELIEVED = 3600 };
 
 static pb_status file_path(const char *directory, int64_t rank, char **out)
 {
-    pb_string name = {0};
-    pb_status status;
+    pb_string path = {0};
 
-    PB_TRY_GOTO(status, pb_string_printf(&name, "%s/" FOLDER "/%" PRId64 ".json", directory, rank),
-                out);
-    status = PB_TEXT(*out, name.data);
-out:
-    pb_string_clear(&name);
-    return status;
+    PB_TRY(pb_string_printf(&path, "%s/" FOLDER "/%" PRId64 ".json", directory, rank));
+    *out = path.data;
+    return PB_OK;
 }
 
 /* "7.json" or a temporary of it, the files that this program writes. The folder may be a link to

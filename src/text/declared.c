@@ -22,16 +22,16 @@ typedef struct table {
     bool holes;      /* tokenizer.json has gaps in its ids, so the next free one is uncertain */
 } table;
 
-static pb_status no_memory(void)
+pb_status declared_no_memory(void)
 {
     return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
 }
 
 /* The table ------------------------------------------------------------------------------------ */
 
-static pb_status set(json_t *object, const char *key, json_t *value)
+pb_status declared_set(json_t *object, const char *key, json_t *value)
 {
-    return json_object_set(object, key, value) == 0 ? PB_OK : no_memory();
+    return json_object_set(object, key, value) == 0 ? PB_OK : declared_no_memory();
 }
 
 static bool is_known(const table *t, const char *text)
@@ -111,13 +111,14 @@ static pb_status settle_normalized(json_t *token)
     if (normalized != NULL && !json_is_null(normalized)) {
         return PB_OK;
     }
-    return json_object_set_new(token, "normalized", json_boolean(!special)) == 0 ? PB_OK
-                                                                                 : no_memory();
+    return json_object_set_new(token, "normalized", json_boolean(!special)) == 0
+               ? PB_OK
+               : declared_no_memory();
 }
 
 static pb_status make_special(json_t *token)
 {
-    return json_object_set_new(token, "special", json_true()) == 0 ? PB_OK : no_memory();
+    return json_object_set_new(token, "special", json_true()) == 0 ? PB_OK : declared_no_memory();
 }
 
 /* Adds the token, or replaces the options of the one with its text; a special token stays special,
@@ -145,10 +146,10 @@ static pb_status put(table *t, const char *text, int64_t declared, json_t *token
     if (json_object_set_new(token, "id", json_integer(id)) != 0 ||
         json_object_set_new(token, "content", json_string(text)) != 0) {
         json_decref(token);
-        return no_memory();
+        return declared_no_memory();
     }
     t->highest = id > t->highest ? id : t->highest;
-    return json_object_set_new(t->tokens, text, token) == 0 ? PB_OK : no_memory();
+    return json_object_set_new(t->tokens, text, token) == 0 ? PB_OK : declared_no_memory();
 }
 
 static json_t *make_token(bool special)
@@ -180,7 +181,7 @@ static pb_status put_own(json_t *list, table *t)
                          (int64_t)id, text, id_for(t, text));
             t->holes = true;
         }
-        PB_TRY(set(t->tokens, text, token));
+        PB_TRY(declared_set(t->tokens, text, token));
         t->highest = id > t->highest ? id : t->highest;
     }
     return PB_OK;
@@ -251,7 +252,7 @@ static pb_status put_entries(const text_source *source, const entry *entries, si
                              : make_token(declared_is_named(source, e->text, false) ||
                                           declared_lists(declared_list(source), e->text));
         if (token == NULL) {
-            return no_memory();
+            return declared_no_memory();
         }
         pb_status status = special ? make_special(token) : PB_OK;
         if (status != PB_OK) {
@@ -389,14 +390,15 @@ static pb_status note_added(naming *n, const char *text, json_t *value, bool *ag
 
     *again = false;
     if (list == NULL) {
-        return json_object_set_new(n->added, text, json_pack("[O]", value)) == 0 ? PB_OK
-                                                                                 : no_memory();
+        return json_object_set_new(n->added, text, json_pack("[O]", value)) == 0
+                   ? PB_OK
+                   : declared_no_memory();
     }
     json_array_foreach(list, i, item)
     {
         *again = *again || json_equal(item, value);
     }
-    return *again || json_array_append(list, value) == 0 ? PB_OK : no_memory();
+    return *again || json_array_append(list, value) == 0 ? PB_OK : declared_no_memory();
 }
 
 /* A named token that is not yet declared. A plain text is a special token. Where a text and an
@@ -419,7 +421,7 @@ static pb_status put_name(naming *n, const char *key, json_t *value)
     }
     json_t *token = json_is_object(value) ? json_copy(value) : make_token(true);
     if (token == NULL) {
-        return no_memory();
+        return declared_no_memory();
     }
     pb_status status = declared_is_named(n->source, text, true) ? make_special(token) : PB_OK;
     if (status != PB_OK) {
@@ -518,10 +520,11 @@ static pb_status collect(const text_source *source, const table *t)
     {
         if (json_array_append(list, token) != 0) {
             json_decref(list);
-            return no_memory();
+            return declared_no_memory();
         }
     }
-    return json_object_set_new(source->root, "added_tokens", list) == 0 ? PB_OK : no_memory();
+    return json_object_set_new(source->root, "added_tokens", list) == 0 ? PB_OK
+                                                                        : declared_no_memory();
 }
 
 pb_status declared_apply(text_source *source, bool composed)
@@ -537,7 +540,7 @@ pb_status declared_apply(text_source *source, bool composed)
         return PB_OK; /* the parser reports the cause */
     }
     if (t.tokens == NULL) {
-        return no_memory();
+        return declared_no_memory();
     }
     PB_TRY_GOTO(status, put_own(own, &t), out_tokens);
     if (json_object_size(t.tokens) != json_array_size(own)) {
@@ -547,7 +550,7 @@ pb_status declared_apply(text_source *source, bool composed)
     n.known = json_copy(t.tokens);
     n.added = json_object();
     if (n.known == NULL || n.added == NULL) {
-        status = no_memory();
+        status = declared_no_memory();
         goto out_known;
     }
     PB_TRY_GOTO(status, put_names(&n), out_known);

@@ -8,11 +8,6 @@
 const char *const declared_standard[STANDARD_NAMES] = {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
-static pb_status no_memory(void)
-{
-    return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
-}
-
 bool declared_is_name(const char *key)
 {
     size_t i = 0;
@@ -61,11 +56,6 @@ bool declared_has_decoder(const text_source *source)
     return decoder != NULL && !json_is_null(decoder);
 }
 
-static pb_status set(json_t *object, const char *key, json_t *value)
-{
-    return json_object_set(object, key, value) == 0 ? PB_OK : no_memory();
-}
-
 /* "additional_special_tokens" is the older word for "extra_special_tokens". */
 static pb_status rename_list(json_t *names)
 {
@@ -77,7 +67,7 @@ static pb_status rename_list(json_t *names)
     if (older == NULL || given) {
         return PB_OK;
     }
-    PB_TRY(set(names, "extra_special_tokens", older));
+    PB_TRY(declared_set(names, "extra_special_tokens", older));
     (void)json_object_del(names, "additional_special_tokens");
     return PB_OK;
 }
@@ -97,15 +87,15 @@ static pb_status overlay_map(json_t *map, json_t *names)
             json_t *joined = json_copy(known);
             if (joined == NULL || json_array_extend(joined, value) != 0 ||
                 json_object_set_new(names, key, joined) != 0) {
-                return no_memory();
+                return declared_no_memory();
             }
             continue;
         }
         if (json_is_object(value) && strcmp(key, "extra_special_tokens") != 0 &&
             json_object_set_new(value, "special", json_true()) != 0) {
-            return no_memory();
+            return declared_no_memory();
         }
-        PB_TRY(set(names, key, value));
+        PB_TRY(declared_set(names, key, value));
     }
     return PB_OK;
 }
@@ -114,7 +104,7 @@ pb_status declared_names(text_source *source)
 {
     source->names = source->config != NULL ? json_copy(source->config) : json_object();
     if (source->names == NULL) {
-        return no_memory();
+        return declared_no_memory();
     }
     PB_TRY(rename_list(source->names));
     if (!declared_has_decoder(source) && source->map != NULL) {
