@@ -22,17 +22,7 @@ typedef struct table {
     bool holes;      /* tokenizer.json has gaps in its ids, so the next free one is uncertain */
 } table;
 
-pb_status declared_no_memory(void)
-{
-    return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
-}
-
 /* The table ------------------------------------------------------------------------------------ */
-
-pb_status declared_set(json_t *object, const char *key, json_t *value)
-{
-    return json_object_set(object, key, value) == 0 ? PB_OK : declared_no_memory();
-}
 
 static bool is_known(const table *t, const char *text)
 {

@@ -21,12 +21,12 @@ pb_status declared_names(text_source *source) PB_MUST_USE;
  * layout amounts to). Needs the names. */
 pb_status declared_apply(text_source *source, bool composed) PB_MUST_USE;
 
+/* declared_names.c: ---------------------------------------------------------------------------- */
+
 /* Out of memory for the tokens. */
 pb_status declared_no_memory(void);
 /* Puts a value under a key of an object, which shares it. */
 pb_status declared_set(json_t *object, const char *key, json_t *value) PB_MUST_USE;
-
-/* declared_names.c: ---------------------------------------------------------------------------- */
 
 /* bos_token and the other standard names, in the order in which transformers adds their tokens. */
 enum { STANDARD_NAMES = 7 };

@@ -5,6 +5,16 @@
 
 #include <string.h>
 
+pb_status declared_no_memory(void)
+{
+    return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
+}
+
+pb_status declared_set(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set(object, key, value) == 0 ? PB_OK : declared_no_memory();
+}
+
 const char *const declared_standard[STANDARD_NAMES] = {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
