@@ -38,6 +38,14 @@ static inline bool host_times(const pb_backend *be)
     return be->timing && be->ops->work_collect == NULL;
 }
 
+/* linear.c: the part of other operations, for a table that computes only some parts at once. */
+pb_status low_rank_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                    const pb_low_rank *part, pb_tensor *kept,
+                                    const pb_tensor *room) PB_MUST_USE;
+pb_status low_rank_backward_composed(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                     const pb_tensor *x, pb_low_rank *part, const pb_tensor *kept,
+                                     const pb_tensor *room, bool add) PB_MUST_USE;
+
 #define PB_ENTRY(name, source) extern const pb_backend_ops backend_##name;
 #include "registry.def"
 

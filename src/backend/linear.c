@@ -51,15 +51,11 @@ static pb_status scale_inner(pb_backend *be, const pb_low_rank *part, const pb_t
     return pb_column_scale_forward(be, u, kept, &part->inner);
 }
 
-pb_status pb_low_rank_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                              const pb_low_rank *part, pb_tensor *kept, const pb_tensor *room)
+pb_status low_rank_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                    const pb_low_rank *part, pb_tensor *kept, const pb_tensor *room)
 {
     pb_tensor dropped, u;
 
-    if (be->ops->low_rank_forward != NULL) {
-        PB_TRY(be->ops->low_rank_forward(be, y, x, part, kept, room));
-        return PB_OK;
-    }
     PB_TRY(drop(be, part, room, x, &dropped));
     PB_TRY(pb_matmul(be, kept, &dropped, &part->a, &by_transposed));
     PB_TRY(scale_inner(be, part, room, 0, kept, &u));
@@ -73,6 +69,16 @@ pb_status pb_low_rank_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                      &(pb_matmul_args){.transpose_b = true, .alpha = part->scale}));
     PB_TRY(pb_column_scale_forward(be, &t, &t, &part->outer));
     return pb_axpy(be, y, 1.0f, &t);
+}
+
+pb_status pb_low_rank_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                              const pb_low_rank *part, pb_tensor *kept, const pb_tensor *room)
+{
+    if (be->ops->low_rank_forward != NULL) {
+        PB_TRY(be->ops->low_rank_forward(be, y, x, part, kept, room));
+        return PB_OK;
+    }
+    return low_rank_forward_composed(be, y, x, part, kept, room);
 }
 
 /* *dt = outer ⊙ dy in the second half, and the gradient of outer; dy itself without one. */
@@ -107,16 +113,12 @@ static pb_status input_backward(pb_backend *be, const pb_low_rank *part, const p
     return add ? pb_axpy(be, dx, 1.0f, &way) : PB_OK;
 }
 
-pb_status pb_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
-                               const pb_tensor *x, pb_low_rank *part, const pb_tensor *kept,
-                               const pb_tensor *room, bool add)
+pb_status low_rank_backward_composed(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                     const pb_tensor *x, pb_low_rank *part, const pb_tensor *kept,
+                                     const pb_tensor *room, bool add)
 {
     pb_tensor dropped, u, dt;
 
-    if (be->ops->low_rank_backward != NULL) {
-        PB_TRY(be->ops->low_rank_backward(be, dx, dy, x, part, kept, room, add));
-        return PB_OK;
-    }
     pb_tensor du = half(room, 0, kept->shape[1]);
     if (!pb_tensor_is_none(&part->db)) {
         PB_TRY(scale_inner(be, part, room, 1, kept, &u));
@@ -134,6 +136,17 @@ pb_status pb_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *d
         PB_TRY(pb_matmul(be, &part->da, &du, &dropped, &add_gradient));
     }
     return pb_tensor_is_none(dx) ? PB_OK : input_backward(be, part, room, &du, dx, add);
+}
+
+pb_status pb_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                               const pb_tensor *x, pb_low_rank *part, const pb_tensor *kept,
+                               const pb_tensor *room, bool add)
+{
+    if (be->ops->low_rank_backward != NULL) {
+        PB_TRY(be->ops->low_rank_backward(be, dx, dy, x, part, kept, room, add));
+        return PB_OK;
+    }
+    return low_rank_backward_composed(be, dx, dy, x, part, kept, room, add);
 }
 
 pb_status pb_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,

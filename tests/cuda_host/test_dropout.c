@@ -31,9 +31,8 @@ static void run_drop(const void *context, void *result)
     matrix y           = matrix_new(c->l, c->element, 1.0f, 5);
     matrix *to         = c->in_place ? &x : &y;
     matrix_dense(&x, before);
-    assert_int_equal(launch_dropout(to->v, x.v, stream.key, (uint32_t)ceil(c->p * 0x1p32),
-                                    factor_of(c->p), extent_of(c->l), NULL),
-                     cudaSuccess);
+    drop_mask mask = {stream.key, (uint32_t)ceil(c->p * 0x1p32), factor_of(c->p)};
+    assert_int_equal(launch_dropout(to->v, x.v, mask, extent_of(c->l), NULL), cudaSuccess);
     matrix_read(to);
     matrix_dense(to, result);
     matrix_free(&y);

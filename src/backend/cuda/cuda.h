@@ -157,6 +157,12 @@ pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *fu
 /* Every operation. */
 #define PB_OPERATION(name, ...) pb_status cuda_##name(pb_backend *be, __VA_ARGS__) PB_MUST_USE;
 #include "pb/operations.def"
+pb_status cuda_low_rank_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                const pb_low_rank *part, pb_tensor *kept,
+                                const pb_tensor *room) PB_MUST_USE;
+pb_status cuda_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                 const pb_tensor *x, pb_low_rank *part, const pb_tensor *kept,
+                                 const pb_tensor *room, bool add) PB_MUST_USE;
 
 /* elementwise.c: copies within device memory, any strides: between equal types (I32 and F64 too),
  * from F32, BF16 or F16 to F32 or BF16. cuda_copy (transfer.c) leaves these to it. */
@@ -173,6 +179,9 @@ pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const p
 size_t cuda_column_sum_bytes(int64_t rows, int64_t columns);
 pb_status cuda_column_sum(pb_backend *be, float *out, const pb_tensor *a, const pb_tensor *b,
                           const float *row_scale, void *parts) PB_MUST_USE;
+
+/* dropout.c */
+drop_mask cuda_drop_mask(const pb_backend *be, double p, const pb_mask *mask);
 
 /* memory.c */
 pb_status cuda_memory_open(cuda *c) PB_MUST_USE;

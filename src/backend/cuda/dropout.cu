@@ -1,77 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Dropout with the words of pb_random_u32: each piece computes its own blocks of Philox4x32-10. */
-#include "map.cuh"
+/* Dropout, piece by piece. */
+#include "philox.cuh"
 
-enum { WORDS = 4, ROUNDS = 10, BLOCKS = PIECE / WORDS + 1 };
-
-static __device__ __forceinline__ void philox(uint32_t out[WORDS], uint64_t counter, uint64_t key)
-{
-    uint32_t c0 = (uint32_t)counter;
-    uint32_t c1 = (uint32_t)(counter >> 32);
-    uint32_t c2 = 0;
-    uint32_t c3 = 0;
-    uint32_t k0 = (uint32_t)key;
-    uint32_t k1 = (uint32_t)(key >> 32);
-    PB_UNROLL
-    for (int i = 0; i < ROUNDS; i++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c0;
-        uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0          = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1          = (uint32_t)p1;
-        c2          = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3          = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
-}
-
-/* Words index … index + PIECE - 1 of the stream. They begin inside a block where a row of `columns`
- * is not a multiple of four; moves by one and by two keep the indices of registers fixed. */
-static __device__ __forceinline__ void piece_words(uint32_t words[BLOCKS * WORDS], uint64_t index,
-                                                   uint64_t key)
-{
-    unsigned skip = (unsigned)(index % WORDS);
-    philox(words, index / WORDS, key);
-    philox(words + WORDS, index / WORDS + 1, key);
-    if (skip == 0) {
-        return;
-    }
-    philox(words + 2 * WORDS, index / WORDS + 2, key);
-    PB_UNROLL
-    for (int i = 0; i + 1 < BLOCKS * WORDS; i++) {
-        words[i] = (skip & 1) != 0 ? words[i + 1] : words[i];
-    }
-    PB_UNROLL
-    for (int i = 0; i + 2 < BLOCKS * WORDS; i++) {
-        words[i] = (skip & 2) != 0 ? words[i + 2] : words[i];
-    }
-}
-
-/* The mask selects, it does not multiply: NaN and infinity are dropped like any other value. */
 struct dropout {
-    uint64_t key;
+    drop_mask mask;
     int64_t columns;
-    uint32_t threshold;
-    float factor;
     __device__ void operator()(const piece *in, piece *out, int64_t row, int64_t column) const
     {
-        uint32_t words[BLOCKS * WORDS];
-        piece_words(words, (uint64_t)(row * columns + column), key);
-        PB_UNROLL
-        for (int i = 0; i < PIECE; i++) {
-            float kept = in->v[i] * factor;
-            out->v[i]  = words[i] >= threshold ? kept : 0.0f;
-        }
+        *out = *in;
+        drop_piece(out, mask, row, column, columns);
     }
 };
 
-extern "C" cudaError_t launch_dropout(view y, view x, uint64_t key, uint32_t threshold,
-                                      float factor, extent shape, cudaStream_t stream)
+extern "C" cudaError_t launch_dropout(view y, view x, drop_mask mask, extent shape,
+                                      cudaStream_t stream)
 {
-    return map<4, 0, 3>("dropout", dropout{key, shape.columns, threshold, factor},
-                        matrices<1, 1>{{x, y}}, shape, stream);
+    return map<4, 0, 3>("dropout", dropout{mask, shape.columns}, matrices<1, 1>{{x, y}}, shape,
+                        stream);
 }

@@ -132,10 +132,16 @@ cudaError_t launch_activation_forward(view y, view x, int act, extent shape, cud
 cudaError_t launch_activation_backward(view dx, view dy, view x, int act, extent shape,
                                        cudaStream_t stream);
 
-/* y = x · factor where word row · columns + column of the stream of `key` is at least `threshold`,
- * else 0; y may be x. */
-cudaError_t launch_dropout(view y, view x, uint64_t key, uint32_t threshold, float factor,
-                           extent shape, cudaStream_t stream);
+/* Element (row, column) is multiplied by `factor` where word row · columns + column of the stream
+ * of `key` is at least `threshold`, and else dropped; threshold 0: nothing is. */
+typedef struct drop_mask {
+    uint64_t key;
+    uint32_t threshold;
+    float factor;
+} drop_mask;
+
+/* y = drop(x); y may be x. */
+cudaError_t launch_dropout(view y, view x, drop_mask mask, extent shape, cudaStream_t stream);
 
 /* Rows of a norm, and its weight F32 [columns]. */
 typedef struct norm_shape {
@@ -163,6 +169,41 @@ typedef struct product_shape {
 } product_shape;
 
 cudaError_t launch_product(view c, view a, view b, product_shape shape, cudaStream_t stream);
+
+/* ---- lowrank.cu ---- */
+
+enum {
+    LOW_RANK_PART  = 512, /* columns whose products are summed before they are added to others */
+    LOW_RANK_CHUNK = 512  /* rows, likewise */
+};
+
+/* A factor of r by `columns` or by rows, or its gradient: element (i, j) at i · r_step + j · step.
+ */
+typedef struct low_rank_factor {
+    void *data;
+    int64_t r_step, step;
+    enum element element;
+} low_rank_factor;
+
+typedef struct low_rank_shape {
+    int64_t rows, columns, r;
+    float alpha;
+    bool add;    /* `up` adds to y */
+    bool narrow; /* the elements of both factors are rounded to BF16 */
+} low_rank_shape;
+
+/* Floats of memory for sums of parts that launches of this shape take. */
+int64_t lowrank_down_parts(low_rank_shape shape);
+int64_t lowrank_grad_parts(low_rank_shape shape);
+/* out [rows, r] = alpha · drop(x [rows, columns]) · factorᵀ */
+cudaError_t launch_lowrank_down(view out, float *parts, view x, low_rank_factor factor,
+                                drop_mask mask, low_rank_shape shape, cudaStream_t stream);
+/* y [rows, columns] = or += drop(alpha · u [rows, r] · factor) */
+cudaError_t launch_lowrank_up(view y, view u, low_rank_factor factor, drop_mask mask,
+                              low_rank_shape shape, cudaStream_t stream);
+/* g F32 += alpha · u [rows, r]ᵀ · drop(x [rows, columns]) */
+cudaError_t launch_lowrank_grad(low_rank_factor g, float *parts, view u, view x, drop_mask mask,
+                                low_rank_shape shape, cudaStream_t stream);
 
 #ifdef __cplusplus
 }
