@@ -60,7 +60,7 @@ endif()
 message(STATUS "CUDA backend: ${PB_CUDA_BUILD}")
 
 # Machine code for A100 and H100, and PTX for what comes after.
-set(pb_nvcc_flags -std=c++17 -O3
+set(pb_nvcc_flags -std=c++17 -O3 -Xptxas -v
     -gencode arch=compute_80,code=sm_80 -gencode "arch=compute_90,code=[sm_90,compute_90]"
     -Xcompiler -Wall,-Wextra,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics)
 if(PB_WERROR)
@@ -78,7 +78,7 @@ function(pb_cuda_library target)
         else()
             set(object ${CMAKE_CURRENT_BINARY_DIR}/${source}.o)
             add_custom_command(OUTPUT ${object}
-                COMMAND ${CUDAToolkit_NVCC_EXECUTABLE} ${pb_nvcc_flags} -ccbin ${CMAKE_C_COMPILER}
+                COMMAND ${CMAKE_SOURCE_DIR}/cmake/with_log.sh ${object}.log ${CUDAToolkit_NVCC_EXECUTABLE} ${pb_nvcc_flags} -ccbin ${CMAKE_C_COMPILER}
                     -MD -MF ${object}.d -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
                 DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "nvcc ${source}")
             list(APPEND objects ${object})
