@@ -433,7 +433,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t op, 
     return fake_cuda::push(stream,
                            [=] {
                                counts.launches++;
-                               std::memset(workspace, 0xff, used);
+                               if (used > 0) {
+                                   std::memset(workspace, 0xff, used); /* is not preserved */
+                               }
                                compute(p, scale, A, B, kept, C, D);
                            }) == cudaSuccess
                ? CUBLAS_STATUS_SUCCESS
