@@ -101,7 +101,6 @@ struct pb_cli {
  * was not given has its fallback or, without one, NULL, 0, false or no items. */
 const char *pb_cli_text(const pb_cli *cli, const char *name);
 int64_t pb_cli_int(const pb_cli *cli, const char *name);
-double pb_cli_float(const pb_cli *cli, const char *name);
 bool pb_cli_flag(const pb_cli *cli, const char *name);
 const char *const *pb_cli_list(const pb_cli *cli, const char *name, int64_t *count);
 bool pb_cli_given(const pb_cli *cli, const char *name); /* typed, not a fallback */

@@ -140,9 +140,6 @@ typedef enum pb_record_parts {
 void pb_record_init(pb_record *record);
 void pb_record_clear(pb_record *record); /* accepts a zeroed one; it is then zeroed */
 
-/* Frees only the curves and predictions (train … predictions). */
-void pb_record_clear_curves(pb_record *record);
-
 /* Replaces an owned text by a copy of `value` (NULL: none). */
 pb_status pb_record_set_text(char **text, const char *value) PB_MUST_USE;
 

@@ -110,9 +110,6 @@ int64_t pb_results_index(const pb_results *results, int64_t model, int64_t datas
 /* Cells in this state. */
 int64_t pb_results_count(const pb_results *results, pb_cell_state state);
 
-/* Reads the curves and predictions of a record that was opened without. */
-pb_status pb_record_load(pb_record *record) PB_MUST_USE;
-
 /* Test rows and the score of each row, as in predictions/row and predictions/value. */
 typedef struct pb_record_values {
     int64_t *rows;  /* [count] numbers of the test rows; a number may occur more than once */

@@ -46,11 +46,6 @@ void pb_tokenizer_close(pb_tokenizer *t); /* accepts NULL */
 pb_status pb_tokenizer_encode(const pb_tokenizer *t, const char *text, size_t length, bool special,
                               pb_ids *out) PB_MUST_USE;
 
-/* The same, but special tokens spelled in the text are plain text (added tokens that are not
- * special, such as runs of spaces, still count: HF's encode_special_tokens). */
-pb_status pb_tokenizer_encode_plain(const pb_tokenizer *t, const char *text, size_t length,
-                                    bool special, pb_ids *out) PB_MUST_USE;
-
 /* pb_tokenizer_encode of many texts on `threads` threads (0: one per processor). `out` has `count`
  * lists, all empty; list i gets the ids of text i, whatever the number of threads. On failure, that
  * of the first text that fails, all are empty again. */
@@ -73,7 +68,6 @@ int64_t pb_tokenizer_size(const pb_tokenizer *t); /* highest id + 1 */
 bool pb_tokenizer_id(const pb_tokenizer *t, const char *token, int32_t *id);
 /* The token as the file writes it, NULL when the id has none. Terminated. */
 const char *pb_tokenizer_token(const pb_tokenizer *t, int32_t id);
-bool pb_tokenizer_is_special(const pb_tokenizer *t, int32_t id);
 
 /* Ids named by the configuration beside the tokenizer, -1 where it names none. */
 int32_t pb_tokenizer_bos(const pb_tokenizer *t);

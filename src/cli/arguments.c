@@ -293,11 +293,6 @@ int64_t pb_cli_int(const pb_cli *cli, const char *name)
     return value_of(cli, name)->integer;
 }
 
-double pb_cli_float(const pb_cli *cli, const char *name)
-{
-    return value_of(cli, name)->number;
-}
-
 bool pb_cli_flag(const pb_cli *cli, const char *name)
 {
     return value_of(cli, name)->given;

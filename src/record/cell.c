@@ -306,22 +306,6 @@ out:
     return PB_OK;
 }
 
-pb_status cell_read_curves(hid_t file, pb_record *record)
-{
-    hid_t group = -1;
-
-    PB_TRY(hdf_group_open(file, record->source_group, &group));
-    pb_record_clear_curves(record);
-    pb_status status = read_lists(group, false, record);
-    hdf_release(&group);
-    if (status != PB_OK) {
-        pb_record_clear_curves(record);
-        return pb_error_prefix(status, "%s", record->source_group);
-    }
-    record->complete = true;
-    return PB_OK;
-}
-
 /* Walks the four levels below "cells". */
 static pb_status visit_level(hid_t file, const char *path, int level,
                              pb_status (*visit)(void *context, hid_t file, const char *group),

@@ -20,9 +20,6 @@ pb_status cell_write(hid_t file, const pb_record *record) PB_MUST_USE;
 pb_status cell_read(hid_t file, const char *group, pb_record_parts parts,
                     pb_record *out) PB_MUST_USE;
 
-/* Reads the lists that `cell_read` left out. */
-pb_status cell_read_curves(hid_t file, pb_record *record) PB_MUST_USE;
-
 /* Calls `visit` with the path of every cell of a file, in the order they were written. */
 pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, const char *group),
                     void *context) PB_MUST_USE;

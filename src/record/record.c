@@ -43,16 +43,6 @@ static void clear_list(pb_record *record, const record_list *list)
     *record_list_count(record, list) = 0;
 }
 
-void pb_record_clear_curves(pb_record *record)
-{
-    for (int l = 0; l < record_lists_count; l++) {
-        if (!record_lists[l].always) {
-            clear_list(record, &record_lists[l]);
-        }
-    }
-    record->complete = false;
-}
-
 void pb_record_key_clear(pb_record_key *key)
 {
     pb_memory_free(key->model);

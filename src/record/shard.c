@@ -335,19 +335,3 @@ out:
     pb_memory_free(path);
     return status;
 }
-
-pb_status pb_record_load(pb_record *record)
-{
-    pb_record_source *source = NULL;
-
-    if (record->complete) {
-        return PB_OK;
-    }
-    if (record->source_file == NULL || record->source_group == NULL) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "record: it was read from no file");
-    }
-    PB_TRY(source_of(record, &source));
-    pb_status status = cell_read_curves(source_file(source), record);
-    record_source_release(source);
-    return pb_error_prefix(status, "%s", record->source_file);
-}

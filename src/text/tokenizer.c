@@ -157,12 +157,6 @@ pb_status pb_tokenizer_encode(const pb_tokenizer *t, const char *text, size_t le
     return tokenizer_encode_mixed(t, text, length, (text_plain){0, 0}, special, out);
 }
 
-pb_status pb_tokenizer_encode_plain(const pb_tokenizer *t, const char *text, size_t length,
-                                    bool special, pb_ids *out)
-{
-    return tokenizer_encode_mixed(t, text, length, (text_plain){0, length}, special, out);
-}
-
 /* The text of a token, which may hold U+0000. */
 static const char *token_text(const pb_tokenizer *t, int32_t id, size_t *length)
 {
@@ -253,12 +247,6 @@ bool pb_tokenizer_id(const pb_tokenizer *t, const char *token, int32_t *id)
 const char *pb_tokenizer_token(const pb_tokenizer *t, int32_t id)
 {
     return token_text(t, id, NULL);
-}
-
-bool pb_tokenizer_is_special(const pb_tokenizer *t, int32_t id)
-{
-    const added_token *token = added_of(&t->added, id);
-    return token != NULL && token->special;
 }
 
 int32_t pb_tokenizer_bos(const pb_tokenizer *t)

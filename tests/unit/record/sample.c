@@ -2,6 +2,9 @@
 /* Synthetic records for tests. */
 #include "sample.h"
 
+#include "cell.h"
+#include "source.h"
+
 #include "pb/memory.h"
 
 #include <ftw.h>
@@ -45,6 +48,16 @@ const char *sample_directory(void)
     }
     directory_count++;
     return name;
+}
+
+pb_status sample_load(const pb_record *record, pb_record *out)
+{
+    pb_record_source *source = NULL;
+
+    PB_TRY(source_of(record, &source));
+    pb_status status = cell_read(source_file(source), record->source_group, PB_RECORD_ALL, out);
+    record_source_release(source);
+    return pb_error_prefix(status, "%s", record->source_file);
 }
 
 /* A number in 0 … 1 that depends on a text and an index. */

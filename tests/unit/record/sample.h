@@ -12,5 +12,9 @@ pb_status sample_record(const char *model, const char *dataset, const char *meth
 pb_status sample_small(const char *model, const char *dataset, const char *method, int64_t seed,
                        pb_record *out) PB_MUST_USE;
 
+/* Reads a record with its curves and predictions from the file that a record without was read
+ * from. */
+pb_status sample_load(const pb_record *record, pb_record *out) PB_MUST_USE;
+
 /* Creates a new directory below the system's temporary one; removed with its files at exit. */
 const char *sample_directory(void);

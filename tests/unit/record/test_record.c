@@ -112,6 +112,7 @@ static void curves_are_read_on_demand(void **state)
 {
     pb_record a;
     pb_record b;
+    pb_record whole;
 
     (void)state;
     assert_ok(sample_record("m", "d", "lora", 1, &a));
@@ -119,10 +120,11 @@ static void curves_are_read_on_demand(void **state)
     assert_false(b.complete);
     assert_int_equal(b.train_count, 0);
     assert_int_equal(b.metrics_count, 2);
-    assert_ok(pb_record_load(&b));
-    assert_true(b.complete);
-    assert_int_equal(b.train_count, 20);
-    assert_memory_equal(a.train, b.train, 20 * sizeof *a.train);
+    assert_ok(sample_load(&b, &whole));
+    assert_true(whole.complete);
+    assert_int_equal(whole.train_count, 20);
+    assert_memory_equal(a.train, whole.train, 20 * sizeof *a.train);
+    pb_record_clear(&whole);
     pb_record_clear(&a);
     pb_record_clear(&b);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Normalizers, pre-tokenizers, added tokens, post-processors and decoders, one at a time. */
 #include "fixture.h"
+#include "internal.h"
 
 #include "pb/memory.h"
 
@@ -285,12 +286,12 @@ static void test_encode_plain_reads_special_tokens_as_text(void **state)
 
     (void)state;
     fixture_check_ids(t, "<s>ss", false, "5 6");
-    assert_ok(pb_tokenizer_encode_plain(t, "<s>ss", 5, false, &ids));
+    assert_ok(tokenizer_encode_mixed(t, "<s>ss", 5, (text_plain){0, 5}, false, &ids));
     assert_int_equal(ids.count, 4);
     assert_memory_equal(ids.items, expected, sizeof expected);
-    assert_true(pb_tokenizer_is_special(t, 5));
-    assert_false(pb_tokenizer_is_special(t, 6));
-    assert_false(pb_tokenizer_is_special(t, 0));
+    assert_true(added_of(&t->added, 5)->special);
+    assert_false(added_of(&t->added, 6)->special);
+    assert_null(added_of(&t->added, 0));
     pb_ids_clear(&ids);
     pb_tokenizer_close(t);
 }
