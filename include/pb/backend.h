@@ -49,6 +49,7 @@ typedef struct pb_reserve_args {
     int64_t factor;    /* most elements of a product's A */
     int64_t weight;    /* and of a B that is not of the type of pb_backend_activation */
     int64_t inner;     /* longest sum of a product */
+    int64_t rank;      /* largest of a low-rank part */
     bool narrow_types; /* some weights are BF16 or F16 */
 } pb_reserve_args;
 

@@ -221,6 +221,17 @@ static int64_t largest_converted(const pb_network *net)
     return largest;
 }
 
+/* Low-rank parts keep as many columns as their rank. */
+static int64_t largest_rank(const pb_network *net)
+{
+    int64_t largest = 0;
+    for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
+        int64_t width = network_kept_width(net, pb_model_site_at(net->model, i));
+        largest       = width > largest ? width : largest;
+    }
+    return largest < LARGEST_RANK ? largest : LARGEST_RANK;
+}
+
 pb_status network_reserve(pb_network *net, const pass *p)
 {
     int64_t rows   = p->shape.rows;
@@ -232,6 +243,7 @@ pb_status network_reserve(pb_network *net, const pass *p)
                           .norm_rows    = rows * net->config->heads,
                           .factor       = rows * widest > head ? rows * widest : head,
                           .weight       = largest_converted(net),
+                          .rank         = largest_rank(net),
                           .inner        = widest > net->config->vocab ? widest : net->config->vocab,
                           .narrow_types = has_narrow_weights(net),
                       });

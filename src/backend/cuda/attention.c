@@ -104,16 +104,17 @@ pb_status cuda_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse,
     call.out    = view_of(out);
     call.lse    = view_of(lse);
     call.sums   = scratch;
+    PB_TRY(cuda_timer_begin(be, true));
     if (!has_tensor_cores(&call)) {
         CUDA_LAUNCH(be, "attention_plain", plan->queries, q->shape[1],
                     launch_attention_plain_forward(&call, call.q.element, stream));
-        return PB_OK;
+        return cuda_timer_end(be);
     }
     CUDA_LAUNCH(be, "attention_forward", plan->queries, q->shape[1],
                 launch_attention_forward(&call, stream));
     CUDA_LAUNCH(be, "attention_decode", plan->queries, q->shape[1],
                 launch_attention_decode(&call, stream));
-    return PB_OK;
+    return cuda_timer_end(be);
 }
 
 static pb_status launch_backward(pb_backend *be, const attention_call *call)
@@ -162,5 +163,7 @@ pb_status cuda_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkey
         PB_TRY(cuda_zero(be, dkeys));
         PB_TRY(cuda_zero(be, dvalues));
     }
-    return launch_backward(be, &call);
+    PB_TRY(cuda_timer_begin(be, true));
+    PB_TRY(launch_backward(be, &call));
+    return cuda_timer_end(be);
 }

@@ -145,12 +145,29 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Sums over the rows of any tensor with at most `factor` elements. */
+static size_t sum_bytes(const pb_reserve_args *args)
+{
+    return cuda_bytes(args->norm_rows, sizeof(float)) +
+           cuda_bytes(args->factor / COLUMN_SUM_CHUNK + args->inner, sizeof(double));
+}
+
+/* Low-rank parts: a product cut into parts for few rows, or a gradient over chunks of rows. */
+static size_t part_bytes(const pb_reserve_args *args)
+{
+    int64_t down = (args->factor / LOW_RANK_PART + args->norm_rows) * args->rank;
+    int64_t grad = (args->factor / COLUMN_SUM_CHUNK + args->inner) * args->rank;
+    return cuda_bytes(down > grad ? down : grad, sizeof(float));
+}
+
 static pb_status cuda_reserve(pb_backend *be, const pb_reserve_args *args)
 {
     cuda *c      = cuda_of(be);
     size_t bytes = cuda_products_scratch(c, args);
     void *unused = NULL;
     bytes        = larger(bytes, cuda_bytes(SQUARE_PARTS, sizeof(double)));
+    bytes        = larger(bytes, sum_bytes(args));
+    bytes        = larger(bytes, part_bytes(args));
     bytes        = larger(bytes, cuda_attention_bytes(args->plan));
     PB_TRY(cuda_pages_reserve(c));
     PB_TRY(cuda_transfer_reserve(c));
