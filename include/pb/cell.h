@@ -77,8 +77,9 @@ pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE
 typedef struct pb_cell_prediction {
     int64_t model_params, trainable_params;
     double flops_forward_t, flops_base_t; /* 10^12, 512 tokens */
-    double memory_gb; /* 10^9 bytes: weights, four values per trainable parameter, activations of a
-                         batch of 128-token rows */
+    double memory_gb;  /* 10^9 bytes: weights, four values per trainable parameter, activations of a
+                          batch of 128-token rows */
+    double weights_gb; /* of these, what the cells of a model have in common */
     /* Training and testing. A token in training costs a forward pass of the adapted model, the
      * backward pass through the activations down to the lowest trained layer, and 2 FLOP per number
      * trained at a site; a test row costs one forward pass of its prompt and answer; the head acts
@@ -125,6 +126,22 @@ typedef struct pb_cell_observer {
  * model. While another process does so, the observer's stop is polled. */
 pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
                           const pb_cell_observer *observer) PB_MUST_USE;
+
+/* True where the two may train together (see pb/gang.h): they have the model and the number of
+ * passes in a step in common, and both have something to train. Both must have been predicted. */
+bool pb_cell_may_join(const pb_cell_env *env, const pb_cell *cell,
+                      const pb_cell *other) PB_MUST_USE;
+
+/* Keeps the result of a cell, number `index` of its gang, which may be changed. */
+typedef pb_status (*pb_cell_keep)(void *context, int64_t index, pb_record *record);
+
+/* Runs cells that may join one another as pb_cell_run does, but trains them together, and keeps
+ * each as soon as it has been tested. The results are those of pb_cell_run, bit for bit, except for
+ * what says how they were computed: times and operations of training are shares of the gang's, by
+ * rows; memory is that of all together. PB_STOPPED: on request; what has been kept stays. */
+pb_status pb_cell_run_gang(pb_cell_env *env, const pb_cell *const *cells, int64_t count,
+                           const pb_cell_observer *observer, pb_cell_keep keep,
+                           void *context) PB_MUST_USE;
 
 /* Runs the cell. A failure of the cell is a result: it is recorded, and the call returns PB_OK. Any
  * other status means that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when even the

@@ -31,6 +31,9 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
                            pb_cell_env **out) PB_MUST_USE;
 void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
 
+/* The memory of the backend is the host's. */
+bool pb_cell_env_on_host(const pb_cell_env *env);
+
 /* Keeps the tokens of data sets in this folder (see pb/encoded.h); without it every cell tokenises
  * its rows. */
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_USE;

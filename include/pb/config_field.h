@@ -42,9 +42,9 @@ typedef struct pb_config_field {
     const char *key; /* NULL ends a table */
     pb_config_type type;
     size_t offset;
-    double number; /* default of int, float, bool, choice */
-    const char
-        *text; /* default of text and path; lists: items separated by a space; NULL: required */
+    double number;    /* default of int, float, bool, choice */
+    const char *text; /* default of text and path; lists: items separated by a space; NULL:
+                         required. Of an int: a word that stands for 0, or NULL */
     double minimum, maximum;
     const char *const *choices; /* NULL-terminated */
     const char *unit;           /* "" when there is none */
@@ -63,6 +63,13 @@ typedef struct pb_config_field {
         .unit = (unit_), .help = (help_), .unaffected = (unaffected_)                       \
     }
 #define PB_FIELD_INT(...) PB_FIELD_INT_FOR(0, __VA_ARGS__)
+/* The word may be written for 0. */
+#define PB_FIELD_INT_OR(type_, member, default_, min_, max_, unit_, word_, help_)           \
+    {                                                                                       \
+        .key = #member, .type = PB_CONFIG_INT, .offset = offsetof(type_, member),           \
+        .number = (double)(default_), .minimum = (double)(min_), .maximum = (double)(max_), \
+        .unit = (unit_), .text = (word_), .help = (help_)                                   \
+    }
 #define PB_FIELD_FLOAT_FOR(unaffected_, type_, member, default_, min_, max_, unit_, help_) \
     {                                                                                      \
         .key = #member, .type = PB_CONFIG_FLOAT, .offset = offsetof(type_, member),        \

@@ -28,6 +28,7 @@ typedef struct pb_grid_run_options {
     int dtype;    /* 0 f32, 1 bf16 */
     int64_t threads;
     int64_t group;               /* processes that share a cell: 1 */
+    int64_t gang;                /* most cells that train together; 0: as many as help */
     double time_limit_seconds;   /* since the program began; 0: none */
     double time_reserve_seconds; /* winding up starts this long before the limit; smaller than the
                                     limit */
@@ -134,6 +135,9 @@ void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress);
 typedef struct pb_grid_outcome {
     bool failed;       /* the result that was kept is that of a failed cell */
     char message[256]; /* why, for the log */
+    /* Of a cell of a gang: its result was kept; seconds for the log. */
+    bool kept;
+    double seconds;
 } pb_grid_outcome;
 
 /* Runs one cell and keeps its result. PB_OK: there is a result, failed or not. PB_STOPPED: stopped
@@ -141,6 +145,11 @@ typedef struct pb_grid_outcome {
  * part. Any other status is logged, the cell counts as failed, and the sweep continues. */
 typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
                                     pb_grid_outcome *outcome);
+/* The same for several cells; whatever the status, results that were kept count. outcomes [count]
+ * are zeroed. */
+typedef pb_status (*pb_grid_gang_runner)(void *context, const pb_grid_cell *const *cells,
+                                         int64_t count, pb_grid_watch *watch,
+                                         pb_grid_outcome *outcomes);
 
 /* What a process is doing. */
 typedef struct pb_grid_state {
@@ -153,6 +162,11 @@ typedef struct pb_grid_state {
 /* What to do with the cells. */
 typedef struct pb_grid_job {
     pb_grid_runner run;
+    /* Both NULL: there are no gangs. gather forms them of the cells to run, `todo` [count] in the
+     * order of work: leads [i] = the place in todo of the first cell of i's gang, at most i; on
+     * entry i itself. The same on every process. */
+    void (*gather)(void *context, const int64_t *todo, int64_t count, int64_t *leads);
+    pb_grid_gang_runner run_gang;
     /* May be NULL: called once on every process before its first cell, with the numbers of the
      * cells to run; its time counts towards no cell. */
     void (*prepare)(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch);

@@ -86,7 +86,8 @@ typedef struct pb_record {
     int64_t trainable_params, model_params;
     double flops_forward_t;       /* 10^12 FLOP, 512 tokens, adapted model, from the shapes */
     double flops_base_t;          /* the same of the base model */
-    double memory_peak_gb;        /* accounted peak, 10^9 bytes */
+    double memory_peak_gb;        /* accounted peak, 10^9 bytes; in a gang that of all together */
+    int64_t gang;                 /* cells that trained together with it, itself included */
     double memory_system_peak_gb; /* peak resident set of the process, 10^9 bytes */
     double seconds_train, seconds_validation, seconds_test, seconds_total;
     double tokens_per_second;           /* real tokens in training per second of seconds_train */

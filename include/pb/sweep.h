@@ -50,8 +50,10 @@ typedef struct pb_sweep_foreseen {
     const pb_grid_cell *cell; /* borrowed from the sweep */
     pb_cell_prediction prediction;
     pb_cell_rows rows;
-    double seconds;  /* modelled; 0 for a cell that cannot run */
-    int64_t mistake; /* the cell's first one, an index of `mistakes`; -1: it can run */
+    double seconds;      /* modelled; 0 for a cell that cannot run */
+    double memory_gb;    /* the prediction's; of a cell that trains in a gang, the whole gang's */
+    int64_t behind_lead; /* places behind the first cell of its gang, 0: it leads or is alone */
+    int64_t mistake;     /* the cell's first one, an index of `mistakes`; -1: it can run */
 } pb_sweep_foreseen;
 
 typedef struct pb_sweep_forecast {

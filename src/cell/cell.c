@@ -12,39 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool wants_stop(void *context)
-{
-    const running *r = context;
-    return r->observer != NULL && r->observer->stop != NULL &&
-           r->observer->stop(r->observer->context);
-}
-
-static pb_status on_step(void *context, const pb_train_step *step)
-{
-    running *r   = context;
-    double flops = running_flops(r);
-    r->record->flops_train += flops - r->flops_seen;
-    r->flops_seen = flops;
-    PB_TRY(running_sample(r));
-    running_progress(r, step->step, step->steps, step->loss);
-    return pb_record_add_step(r->record, &(pb_record_step){
-                                             .step      = step->step,
-                                             .loss      = step->loss,
-                                             .lr        = step->lr,
-                                             .grad_norm = step->grad_norm,
-                                             .tokens    = step->tokens,
-                                             .seconds   = step->seconds,
-                                         });
-}
-
-static pb_status on_validation(void *context, int64_t step, double loss, double seconds)
-{
-    running *r = context;
-    (void)seconds;
-    r->flops_seen = running_flops(r);
-    return pb_record_add_validation(r->record, step, loss);
-}
-
 /* Orders the rows of the training file: the validation part first. */
 static pb_status split_rows(running *r)
 {
@@ -77,7 +44,7 @@ static pb_status warn_once(running *r)
     PB_TRY(PB_GROW(env->told, env->told_count + 1));
     PB_TRY(PB_TEXT(env->told[env->told_count], r->cell->name.dataset));
     env->told_count++;
-    r->base_bytes += pb_memory_current() - before; /* outlives the cell */
+    running_grow_base(r, pb_memory_current() - before, 0); /* outlives the cell */
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, &r->data.train_set.counts);
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, &r->data.test_set.counts);
     if (r->record->rows_truncated > 0) {
@@ -138,7 +105,7 @@ static pb_status learn(running *r)
 
     PB_TRY(env_file_hash(r->env, o->train_file, hash));
     PB_TRY(env_file_hash(r->env, o->test_file, hash));
-    r->base_bytes += pb_memory_current() - before;
+    running_grow_base(r, pb_memory_current() - before, 0);
     return PB_OK;
 }
 
@@ -159,12 +126,11 @@ static pb_status place_weights(running *r)
     pb_backend_memory(r->env->backend, &before, NULL);
     PB_TRY(env_place_weights(r->env, r->model));
     pb_backend_memory(r->env->backend, &after, NULL);
-    r->base_bytes += pb_memory_current() - host;
-    r->base_device_bytes += after - before;
+    running_grow_base(r, pb_memory_current() - host, after - before);
     return PB_OK;
 }
 
-static pb_status set_up(running *r)
+pb_status running_set_up(running *r)
 {
     pb_record *record = r->record;
     pb_string text    = {0};
@@ -192,37 +158,6 @@ static pb_status set_up(running *r)
     return pb_network_create(r->model->weights, r->method, &r->net);
 }
 
-static pb_status train(running *r)
-{
-    pb_record *record  = r->record;
-    pb_train_data data = {
-        .train            = r->rows + r->validation_count,
-        .train_count      = r->train_count,
-        .validation       = r->rows,
-        .validation_count = r->validation_count,
-    };
-    pb_train_observer observer = {
-        .context = r, .step = on_step, .validation = on_validation, .stop = wants_stop};
-    pb_train_result result;
-    if (r->net == NULL) {
-        return PB_OK;
-    }
-    record->flops_train = 0.0;
-    r->flops_seen       = running_flops(r);
-    PB_TRY(pb_train_run(r->net, r->method, &r->options->train, (uint64_t)r->cell->name.seed, &data,
-                        &observer, &result));
-    record->seconds_train      = result.seconds_steps;
-    record->seconds_validation = result.seconds_validation;
-    record->train_tokens       = result.tokens;
-    record->label_tokens       = result.label_tokens;
-    record->best_step          = result.best_step;
-    if (result.seconds_steps > 0.0) {
-        record->tokens_per_second = (double)result.tokens / result.seconds_steps;
-        record->mfu = record->flops_train / result.seconds_steps / (r->env->peak_gflops * 1e9);
-    }
-    return PB_OK;
-}
-
 /* The results of a finished cell are valid only if these conditions hold. */
 static void validate(running *r)
 {
@@ -241,16 +176,9 @@ static void validate(running *r)
     }
 }
 
-static pb_status run_phases(running *r)
+pb_status running_finish_test(running *r)
 {
-    PB_TRY(running_phase(r, "setup"));
-    PB_TRY(set_up(r));
-    PB_TRY(running_phase(r, "train"));
-    r->peak_bytes = 0; /* the reported peak is that of training */
-    PB_TRY(train(r));
-    PB_TRY(running_phase(r, "test"));
-    r->record->memory_peak_gb = (double)r->peak_bytes / 1e9;
-    double begin              = pb_clock_seconds();
+    double begin = pb_clock_seconds();
     PB_TRY(running_test(r));
     r->record->seconds_test = pb_clock_seconds() - begin;
     PB_TRY(running_phase(r, NULL));
@@ -259,30 +187,40 @@ static pb_status run_phases(running *r)
     return PB_OK;
 }
 
-static void tear_down(running *r)
+void running_tear_down(running *r)
 {
     pb_network_destroy(r->net);
     pb_method_destroy(r->method);
     pb_memory_free(r->rows);
     pb_memory_free(r->order);
     cell_data_close(&r->data);
+    r->net    = NULL;
+    r->method = NULL;
+    r->rows   = NULL;
+    r->order  = NULL;
+    r->data   = (cell_data){0};
 }
 
-static pb_status finish(running *r)
+pb_status running_conclude(running *r)
 {
     char created[32];
     pb_clock_iso8601(pb_clock_unix(), created, sizeof created);
     PB_TRY(pb_record_set_text(&r->record->created, created));
     PB_TRY(pb_cell_provenance(r->env, r->record));
-    r->record->seconds_total         = pb_clock_seconds() - r->begin;
+    r->record->seconds_total = pb_clock_seconds() - r->begin;
+    if (r->gang_size > 1) {
+        r->record->seconds_total =
+            r->seconds + r->trained.seconds_steps + r->trained.seconds_validation;
+    }
     r->record->memory_system_peak_gb = (double)pb_memory_resident_peak() / 1e9;
     return PB_OK;
 }
 
-static pb_status begin(running *r)
+pb_status running_start(running *r)
 {
     const pb_cell_name *name = &r->cell->name;
     r->begin                 = pb_clock_seconds();
+    r->record->gang          = r->gang_size;
     PB_TRY(pb_record_set_key(r->record, name->model, name->dataset, name->method, name->seed));
     PB_TRY(pb_record_set_text(&r->record->protocol, pb_protocol_names[name->protocol]));
     memcpy(r->record->key.config_hash, r->cell->hash, sizeof r->cell->hash);
@@ -296,23 +234,42 @@ static pb_status begin(running *r)
     return PB_OK;
 }
 
+static pb_status run_phases(running *r)
+{
+    PB_TRY(running_phase(r, "setup"));
+    PB_TRY(running_set_up(r));
+    PB_TRY(running_phase(r, "train"));
+    r->peak_bytes = 0; /* the reported peak is that of training */
+    if (r->net != NULL) {
+        pb_train_data data         = running_data(r);
+        pb_train_observer observer = running_observer(r);
+        PB_TRY(pb_train_run(r->net, r->method, &r->options->train, (uint64_t)r->cell->name.seed,
+                            &data, &observer, &r->trained));
+        running_record_training(r);
+    }
+    PB_TRY(running_phase(r, "test"));
+    r->record->memory_peak_gb = (double)r->peak_bytes / 1e9;
+    return running_finish_test(r);
+}
+
 pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
                       pb_record *record)
 {
-    running r = {.env      = env,
-                 .cell     = cell,
-                 .options  = &cell->plan->options,
-                 .observer = observer,
-                 .record   = record};
-    PB_TRY(begin(&r));
+    running r = {.env       = env,
+                 .cell      = cell,
+                 .options   = &cell->plan->options,
+                 .observer  = observer,
+                 .record    = record,
+                 .gang      = &r,
+                 .gang_size = 1};
+    PB_TRY(running_start(&r));
     pb_status status = run_phases(&r);
-    tear_down(&r);
+    running_tear_down(&r);
     if (status == PB_STOPPED) {
         return PB_FRAME(status);
     }
     if (status != PB_OK) {
-        PB_TRY(pb_record_fail(record, status));
-        pb_error_clear();
+        PB_TRY(running_fail(&r, status));
     }
-    return finish(&r);
+    return running_conclude(&r);
 }

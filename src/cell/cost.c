@@ -141,8 +141,11 @@ static pb_status predict(const pb_cell_env *env, const pb_cell *cell, const pb_c
                 .flops_base_t     = pb_method_flops(NULL, method->model, FLOPS_TOKENS) / 1e12,
                 .memory_gb =
             method->ops->baseline == NULL ? modelled_bytes(method->model, method, o) / 1e9 : 0.0,
-                .flops   = flops,
-                .seconds = flops / (0.5 * env->gemm_gflops * 1e9),
+                .weights_gb = method->ops->baseline == NULL
+                                  ? sizeof(float) * (double)pb_model_parameters(method->model) / 1e9
+                                  : 0.0,
+                .flops      = flops,
+                .seconds    = flops / (0.5 * env->gemm_gflops * 1e9),
     };
     pb_method_destroy(method);
     return PB_OK;

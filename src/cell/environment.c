@@ -118,6 +118,11 @@ err_env:
     return status;
 }
 
+bool pb_cell_env_on_host(const pb_cell_env *env)
+{
+    return pb_backend_is_host(env->backend);
+}
+
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder)
 {
     char *copy = NULL;

@@ -26,21 +26,49 @@ static size_t mapped_bytes(const running *r)
     return reads ? pb_model_bytes(r->model->model) : 0;
 }
 
+void running_grow_base(running *r, size_t host, size_t device)
+{
+    for (int64_t i = 0; i < r->gang_size; i++) {
+        r->gang[i].base_bytes += host;
+        r->gang[i].base_device_bytes += device;
+    }
+}
+
+/* The most bytes held since the last sample of each; the peaks begin anew. */
+static void update_windows(running *r)
+{
+    size_t host = pb_memory_peak();
+    size_t device;
+    pb_backend_memory(r->env->backend, NULL, &device);
+    for (int64_t i = 0; i < r->gang_size; i++) {
+        running *m       = &r->gang[i];
+        m->window_host   = host > m->window_host ? host : m->window_host;
+        m->window_device = device > m->window_device ? device : m->window_device;
+    }
+    pb_memory_peak_reset();
+    pb_backend_memory_peak_reset(r->env->backend);
+}
+
 /* Bytes of the cell: its own allocations, and the weights it borrows, wherever they are. The figure
- * is therefore the same on every rank and in any order of cells. */
+ * is therefore the same on every rank and in any order of cells. Of a gang, those of all members.
+ */
 pb_status running_sample(running *r)
 {
-    size_t peak;
-    pb_backend_memory(r->env->backend, NULL, &peak);
+    update_windows(r);
     size_t placed  = r->net != NULL ? pb_weights_bytes(r->model->weights) : 0;
-    size_t host    = pb_memory_peak() - r->base_bytes + mapped_bytes(r);
-    size_t device  = peak - r->base_device_bytes + placed;
+    size_t host    = r->window_host - r->base_bytes + mapped_bytes(r);
+    size_t device  = r->window_device - r->base_device_bytes + placed;
     int64_t bytes  = (int64_t)(host + device);
     r->peak_bytes  = bytes > r->peak_bytes ? bytes : r->peak_bytes;
     double seconds = pb_clock_seconds() - r->begin;
-    pb_memory_peak_reset();
-    pb_backend_memory_peak_reset(r->env->backend);
+    r->window_host = r->window_device = 0;
     return pb_record_add_memory(r->record, seconds, (int64_t)host, (int64_t)device, r->phase);
+}
+
+/* Nothing comes after this phase. */
+static bool is_last(const running *r)
+{
+    return strcmp(r->phase, "test") == 0 && r == r->gang + r->gang_size - 1;
 }
 
 void running_progress(const running *r, int64_t step, int64_t steps, double loss)
@@ -48,11 +76,10 @@ void running_progress(const running *r, int64_t step, int64_t steps, double loss
     const pb_cell_observer *o = r->observer;
 
     if (o != NULL && o->progress != NULL) {
-        o->progress(o->context, &(pb_cell_progress){.phase = r->phase,
-                                                    .last  = strcmp(r->phase, "test") == 0,
-                                                    .step  = step,
-                                                    .steps = steps,
-                                                    .loss  = loss});
+        o->progress(
+            o->context,
+            &(pb_cell_progress){
+                .phase = r->phase, .last = is_last(r), .step = step, .steps = steps, .loss = loss});
     }
 }
 
@@ -76,6 +103,7 @@ pb_status running_phase(running *r, const char *name)
         PB_TRY(running_sample(r));
         PB_TRY(pb_record_add_phase(r->record, r->phase, r->phase_begin, now - r->phase_begin,
                                    flops - r->phase_flops));
+        r->seconds += strcmp(r->phase, "train") != 0 ? now - r->phase_begin : 0.0;
     }
     r->phase       = name;
     r->phase_begin = now;

@@ -40,9 +40,35 @@ typedef struct running {
     size_t base_bytes, base_device_bytes;
     const char *phase;
     double phase_begin, phase_flops;
-    double flops_seen;  /* running_flops at the last step or validation */
-    int64_t peak_bytes; /* of training, above base_bytes and with the model */
+    int64_t peak_bytes;   /* of training, above base_bytes and with the model */
+    struct running *gang; /* [gang_size] all that train together; alone: this one */
+    int64_t gang_size;
+    size_t window_host, window_device; /* the most bytes held since the last sample */
+    double seconds;                    /* of the phases that are its own */
+    pb_train_result trained;
+    bool ended;     /* no longer in training */
+    pb_status lost; /* nothing can be recorded any more */
+    bool failed;    /* the record says why */
+    bool again;     /* ran out of memory in a gang: it is run alone */
 } running;
+
+/* Bytes that outlive the cell belong to no cell. */
+void running_grow_base(running *r, size_t host, size_t device);
+
+/* The life of a cell. */
+pb_status running_start(running *r) PB_MUST_USE;
+pb_status running_set_up(running *r) PB_MUST_USE;
+/* What the trainer gets. */
+pb_train_observer running_observer(running *r);
+pb_train_data running_data(running *r);
+void running_record_training(running *r);
+/* After the phase "test" has begun. */
+pb_status running_finish_test(running *r) PB_MUST_USE;
+/* The failure becomes the result; of a gang's member that ran out of memory there is none yet. */
+pb_status running_fail(running *r, pb_status status) PB_MUST_USE;
+void running_tear_down(running *r);
+/* Fills in what is known in the end, failed or not. */
+pb_status running_conclude(running *r) PB_MUST_USE;
 
 /* Starts a phase (ending the one before); NULL only ends. */
 pb_status running_phase(running *r, const char *name) PB_MUST_USE;

@@ -41,7 +41,7 @@ static void put_cell(pb_json *json, const plan *p, int64_t i)
     pb_json_put_int(json, "trainable_params", q->trainable_params);
     pb_json_put_number(json, "flops_forward_t", q->flops_forward_t, 9);
     pb_json_put_number(json, "flops_base_t", q->flops_base_t, 9);
-    pb_json_put_number(json, "memory_gb_modelled", q->memory_gb, 6);
+    pb_json_put_number(json, "memory_gb_modelled", known->memory_gb, 6);
     pb_json_put_number(json, "seconds_modelled", known->seconds, 6);
     pb_json_put_int(json, "train_rows", known->rows.train.rows);
     pb_json_put_int(json, "test_rows", known->rows.test.rows);
@@ -96,7 +96,7 @@ static pb_status add_row(const plan *p, int64_t i, pb_table *table)
     PB_TRY(pb_table_add(table, "%" PRId64, q->trainable_params));
     PB_TRY(pb_table_add_number(table, q->flops_forward_t, 6));
     PB_TRY(pb_table_add_number(table, q->flops_forward_t - q->flops_base_t, 6));
-    PB_TRY(pb_table_add_number(table, q->memory_gb, 4));
+    PB_TRY(pb_table_add_number(table, known->memory_gb, 4));
     return pb_table_add_number(table, known->seconds, 1);
 }
 

@@ -84,6 +84,9 @@ pb_status field_describe(const pb_config_field *field, pb_string *out)
         field->type == PB_CONFIG_INT_LIST) {
         PB_TRY(describe_bounds(field, out));
     }
+    if (field->type == PB_CONFIG_INT && field->text != NULL) {
+        return pb_string_printf(out, ", or \"%s\"", field->text);
+    }
     return field->unit != NULL && *field->unit != '\0' ? pb_string_printf(out, " %s", field->unit)
                                                        : PB_OK;
 }
@@ -288,6 +291,10 @@ static bool kind_fits(node_kind kind, pb_config_type type)
 pb_status value_read(const config_node *node, const pb_config_field *field, config_value *out)
 {
     *out = (config_value){0};
+    if (field->type == PB_CONFIG_INT && field->text != NULL && node->kind == NODE_TEXT &&
+        strcmp(node->text, field->text) == 0) {
+        return PB_OK;
+    }
     if (!kind_fits(node->kind, field->type)) {
         return fail_type(node, field);
     }

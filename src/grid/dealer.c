@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Dealing out the cells by plain messages.
+/* Dealing out the gangs, often of one cell, by plain messages.
  *
- * Rank 0 keeps the list and works on cells like any other rank: it answers wherever it checks for a
- * stop, between steps and batches, and while it is idle. The first cells are dealt without a
- * message, one to each rank in order. Later a rank asks while its cell still runs, so that the
- * answer arrives in time, but as late as possible, because a cell reserved for a busy rank cannot
- * go to an idle one: when the rest of the cell takes about as long as rank 0 takes to answer.
+ * Rank 0 keeps the list and works on gangs like any other rank: it answers wherever it checks for a
+ * stop, between steps and batches, and while it is idle. The first gangs are dealt without a
+ * message, one to each rank in order. Later a rank asks while its gang still runs, so that the
+ * answer arrives in time, but as late as possible, because a gang reserved for a busy rank cannot
+ * go to an idle one: when the rest of the gang takes about as long as rank 0 takes to answer.
  *
- * Every other rank ends with LEAVE, which gives back a cell it was dealt but has not begun; after
+ * Every other rank ends with LEAVE, which gives back a gang it was dealt but has not begun; after
  * that no message is in flight between two ranks. Rank 0 leaves last. */
 #include "internal.h"
 
@@ -28,9 +28,9 @@ enum { NONE = -1 };
 
 typedef enum message_kind {
     MESSAGE_ASK,
-    MESSAGE_FINISHED, /* cell, failed, seconds, text */
-    MESSAGE_LEAVE,    /* cell that was not begun, or NONE; failed: a signal came */
-    MESSAGE_DEAL,     /* cell, or NONE: no more cells; seconds: how long an answer takes */
+    MESSAGE_FINISHED, /* place of the cell, failed, seconds, text */
+    MESSAGE_LEAVE,    /* gang that was not begun, or NONE; failed: a signal came */
+    MESSAGE_DEAL,     /* gang, or NONE: no more; seconds: how long an answer takes */
 } message_kind;
 
 typedef struct message {
@@ -47,17 +47,17 @@ static bool deals(const grid_dealer *d)
 }
 
 pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
-                           const int64_t *todo, int64_t count)
+                           const grid_gangs *gangs)
 {
+    int64_t count = gangs->count;
     int64_t ranks = pb_comm_size(comm);
     int64_t rank  = pb_comm_rank(comm);
 
     *d = (grid_dealer){.comm    = comm,
                        .cells   = cells,
-                       .todo    = todo,
-                       .count   = count,
-                       .skipped = cells->count - count,
-                       .dealt   = ranks < count ? ranks : count,
+                       .gangs   = gangs,
+                       .skipped = cells->count - gangs->cells,
+                       .dealt   = gangs->first[ranks < count ? ranks : count],
                        .held    = rank < count ? rank : NONE,
                        .polled  = pb_clock_seconds()};
     if (rank != 0) {
@@ -80,7 +80,7 @@ void grid_dealer_close(grid_dealer *d)
 /* One line per cell, logged by rank 0, the only one to know how many are done. */
 static void log_finished(const grid_dealer *d, const message *m, int rank)
 {
-    const pb_grid_cell *cell = &d->cells->items[d->todo[m->cell]];
+    const pb_grid_cell *cell = &d->cells->items[d->gangs->todo[m->cell]];
     int64_t done             = d->skipped + d->finished;
     char where[32]           = "";
 
@@ -98,24 +98,24 @@ static void log_finished(const grid_dealer *d, const message *m, int rank)
     }
 }
 
-/* The next cell to deal, on rank 0; NONE after a signal to stop. */
+/* The next gang to deal, on rank 0; NONE after a signal to stop. */
 static int64_t deal(grid_dealer *d)
 {
-    for (int64_t i = 0; i < d->count && !d->ends; i++) {
+    for (int64_t i = 0; i < d->gangs->count && !d->ends; i++) {
         if (d->free[i]) {
             d->free[i] = false;
-            d->dealt++;
+            d->dealt += grid_gang_size(d->gangs, i);
             return i;
         }
     }
     return NONE;
 }
 
-static void take_back(grid_dealer *d, int64_t cell)
+static void take_back(grid_dealer *d, int64_t gang)
 {
-    if (cell != NONE) {
-        d->free[cell] = true;
-        d->dealt--;
+    if (gang != NONE) {
+        d->free[gang] = true;
+        d->dealt -= grid_gang_size(d->gangs, gang);
     }
 }
 
@@ -238,7 +238,7 @@ static pb_status await_answer(grid_dealer *d)
     return PB_OK;
 }
 
-pb_status grid_dealer_take(grid_dealer *d, int64_t *cell)
+pb_status grid_dealer_take(grid_dealer *d, int64_t *gang)
 {
     pb_pause pause = {0};
 
@@ -257,21 +257,22 @@ pb_status grid_dealer_take(grid_dealer *d, int64_t *cell)
         }
     }
     d->polled = pb_clock_seconds(); /* a wait is not a gap between two polls */
-    *cell     = d->held;
+    *gang     = d->held;
     d->held   = NONE;
     return PB_OK;
 }
 
-void grid_dealer_put_back(grid_dealer *d, int64_t cell)
+void grid_dealer_put_back(grid_dealer *d, int64_t gang)
 {
-    d->held = cell;
+    d->held = gang;
 }
 
-pb_status grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
-                               const pb_grid_outcome *outcome)
+pb_status grid_dealer_finished(grid_dealer *d, int64_t place, const pb_grid_outcome *outcome)
 {
-    message m = {
-        .kind = MESSAGE_FINISHED, .cell = cell, .failed = outcome->failed, .seconds = seconds};
+    message m = {.kind    = MESSAGE_FINISHED,
+                 .cell    = place,
+                 .failed  = outcome->failed,
+                 .seconds = outcome->seconds};
 
     _Static_assert(sizeof m.text == sizeof outcome->message, "the text of an outcome fits");
     memcpy(m.text, outcome->message, sizeof m.text);

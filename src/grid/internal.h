@@ -55,22 +55,39 @@ bool grid_match_cell(const grid_match *match, const pb_grid_cell *cell);
 /* dealer.c */
 enum { GRID_MESSAGE = sizeof((pb_grid_outcome *)NULL)->message };
 
-/* Deals out the cells to do, identified by their index in `todo`. */
+/* The cells to do, in gangs: gang g has those of the places first[g] … first[g + 1] - 1. */
+typedef struct grid_gangs {
+    int64_t *todo;  /* [cells] numbers of cells */
+    int64_t *first; /* [count + 1] */
+    int64_t cells, count;
+} grid_gangs;
+
+/* gangs.c: `leads` as pb_grid_job's gather fills it, for todo [count]. */
+pb_status grid_gangs_open(const int64_t *todo, const int64_t *leads, int64_t count,
+                          grid_gangs *out) PB_MUST_USE;
+void grid_gangs_close(grid_gangs *gangs); /* accepts a zeroed one */
+
+static inline int64_t grid_gang_size(const grid_gangs *gangs, int64_t gang)
+{
+    return gangs->first[gang + 1] - gangs->first[gang];
+}
+
+/* Deals out the gangs. */
 typedef struct grid_dealer {
     pb_comm *comm;
     const pb_grid_cells *cells;
-    const int64_t *todo; /* [count] numbers of cells, in order */
-    int64_t count, skipped;
+    const grid_gangs *gangs;
+    int64_t skipped;
     /* on rank 0 */
-    bool *free;                      /* [count] not dealt yet */
-    int64_t dealt, finished, failed; /* by all ranks */
+    bool *free;                      /* [gangs] not dealt yet */
+    int64_t dealt, finished, failed; /* cells, by all ranks */
     int others;                      /* ranks that have not left */
     bool ends;                       /* some rank received a signal: nothing more is dealt */
     /* on the other ranks */
     bool asked, over; /* an answer is in flight; there are no more cells */
     double answer_takes;
     /* on all */
-    int64_t held;                /* dealt to this rank and not begun; -1: none */
+    int64_t held;                /* gang dealt to this rank and not begun; -1: none */
     double polled;               /* clock seconds of the last poll of messages */
     double gaps, gap_squares;    /* sums over the gaps between two polls */
     void (*idle)(void *context); /* called on rank 0 while it waits */
@@ -82,22 +99,22 @@ typedef struct grid_dealer {
 /* Collective: every rank opens one over the same list, and leaves before closing it. After
  * PB_ERR_COMM the group must be aborted. */
 pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
-                           const int64_t *todo, int64_t count) PB_MUST_USE;
+                           const grid_gangs *gangs) PB_MUST_USE;
 void grid_dealer_close(grid_dealer *d);
 
 /* Handles the messages that have arrived, without waiting. False: the group is broken. */
 bool grid_dealer_poll(grid_dealer *d);
-/* The current cell takes this many seconds more: asks for the next one when it is time. */
+/* The current gang takes this many seconds more: asks for the next one when it is time. */
 void grid_dealer_expect_end(grid_dealer *d, double seconds);
-/* The next cell, -1 when there are no more; waits for the answer, or, on rank 0, for a cell that
+/* The next gang, -1 when there are no more; waits for the answer, or, on rank 0, for a gang that
  * another rank may give back. */
-pb_status grid_dealer_take(grid_dealer *d, int64_t *cell) PB_MUST_USE;
-/* The cell just taken was not begun. */
-void grid_dealer_put_back(grid_dealer *d, int64_t cell);
-/* Reports to the group and the log. */
-pb_status grid_dealer_finished(grid_dealer *d, int64_t cell, double seconds,
+pb_status grid_dealer_take(grid_dealer *d, int64_t *gang) PB_MUST_USE;
+/* The gang just taken was not begun. */
+void grid_dealer_put_back(grid_dealer *d, int64_t gang);
+/* Reports the cell at a place to the group and the log. */
+pb_status grid_dealer_finished(grid_dealer *d, int64_t place,
                                const pb_grid_outcome *outcome) PB_MUST_USE;
-/* This rank takes no more cells; after a signal no rank does. Rank 0 returns when all have left. */
+/* This rank takes no more gangs; after a signal no rank does. Rank 0 returns when all have left. */
 pb_status grid_dealer_leave(grid_dealer *d) PB_MUST_USE;
 
 /* watch.c */

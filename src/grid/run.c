@@ -12,12 +12,10 @@
 /* The part of one process. */
 typedef struct worker {
     const pb_grid_cells *cells;
-    const int64_t *todo; /* numbers of the cells that are not done, in order */
-    int64_t count;
-    int64_t own, failed; /* cells finished here, and how many of them failed */
+    const grid_gangs *gangs; /* of the cells that are not done */
+    int64_t own, failed;     /* cells finished here, and how many of them failed */
     grid_dealer dealer;
-    pb_grid_runner runner;
-    void *context;
+    const pb_grid_job *job;
     pb_grid_watch watch;
     double busy, cost; /* seconds and predicted cost of cells finished here */
 } worker;
@@ -55,55 +53,111 @@ fail:
     return status;
 }
 
-/* False when the cell, at the speed of earlier ones, would run into the deadline. The first cell
+static const pb_grid_cell *cell_at(const worker *w, int64_t place)
+{
+    return &w->cells->items[w->gangs->todo[place]];
+}
+
+static double cost_of(const worker *w, int64_t gang)
+{
+    double cost = 0;
+    for (int64_t i = w->gangs->first[gang]; i < w->gangs->first[gang + 1]; i++) {
+        cost += cell_at(w, i)->cost;
+    }
+    return cost;
+}
+
+/* False when the gang, at the speed of earlier ones, would run into the deadline. The first one
  * always starts, so that every run of a sweep makes progress. */
-static bool fits(const worker *w, const pb_grid_cell *cell)
+static bool fits(const worker *w, int64_t gang)
 {
     if (w->watch.deadline <= 0 || w->cost <= 0) {
         return true;
     }
-    return pb_clock_seconds() + w->busy / w->cost * cell->cost <= w->watch.deadline;
+    return pb_clock_seconds() + w->busy / w->cost * cost_of(w, gang) <= w->watch.deadline;
 }
 
-/* Runs one cell. Its failure is counted, not returned; a returned status ends this process's
- * part. */
-static pb_status run_cell(worker *w, int64_t place)
+/* Counts and reports the results of a gang; after a failure, cells without one have failed. */
+static pb_status report(worker *w, int64_t gang, double seconds, pb_status status,
+                        pb_grid_outcome *outcomes)
 {
-    const pb_grid_cell *cell = &w->cells->items[w->todo[place]];
-    pb_grid_outcome outcome  = {0};
-    double begin             = pb_clock_seconds();
-    grid_watch_cell(&w->watch, cell);
-    pb_status status = w->runner(w->context, cell, &w->watch, &outcome);
-    grid_watch_cell(&w->watch, NULL);
-    if (status == PB_STOPPED || status == PB_ERR_COMM || status == PB_ERR_IO) {
-        return PB_FRAME(status);
-    }
-    if (status != PB_OK) {
-        outcome.failed = true;
-        strncpy(outcome.message, pb_error_message(), sizeof outcome.message - 1);
+    char message[sizeof outcomes->message] = "";
+    bool over = status == PB_STOPPED || status == PB_ERR_COMM || status == PB_ERR_IO;
+    if (status != PB_OK && !over) {
+        strncpy(message, pb_error_message(), sizeof message - 1);
         pb_error_clear();
     }
+    for (int64_t i = 0; i < grid_gang_size(w->gangs, gang); i++) {
+        pb_grid_outcome *o = &outcomes[i];
+        if (!o->kept && over) {
+            continue;
+        }
+        if (!o->kept) {
+            o->failed  = true;
+            o->seconds = seconds;
+            memcpy(o->message, message, sizeof message);
+        }
+        w->own += 1;
+        w->failed += o->failed;
+        w->cost += cell_at(w, w->gangs->first[gang] + i)->cost;
+        PB_TRY(grid_dealer_finished(&w->dealer, w->gangs->first[gang] + i, o));
+    }
+    return over ? PB_FRAME(status) : PB_OK;
+}
+
+/* A cell by itself is no gang. */
+static pb_status run_cells(worker *w, const pb_grid_cell *const *cells, int64_t count,
+                           pb_grid_outcome *outcomes)
+{
+    const pb_grid_job *job = w->job;
+    double begin           = pb_clock_seconds();
+    if (count > 1) {
+        return job->run_gang(job->context, cells, count, &w->watch, outcomes);
+    }
+    pb_status status    = job->run(job->context, cells[0], &w->watch, outcomes);
+    outcomes[0].kept    = status == PB_OK;
+    outcomes[0].seconds = pb_clock_seconds() - begin;
+    return status;
+}
+
+/* Runs one gang. A failure is counted, not returned; a returned status ends this process's part. */
+static pb_status run_gang(worker *w, int64_t gang)
+{
+    int64_t count              = grid_gang_size(w->gangs, gang);
+    double begin               = pb_clock_seconds();
+    const pb_grid_cell **cells = NULL;
+    pb_grid_outcome *outcomes  = NULL;
+    pb_status status;
+    PB_TRY_GOTO(status, PB_ALLOC(cells, count), done);
+    PB_TRY_GOTO(status, PB_ALLOC(outcomes, count), done);
+    for (int64_t i = 0; i < count; i++) {
+        cells[i] = cell_at(w, w->gangs->first[gang] + i);
+    }
+    grid_watch_cell(&w->watch, cells[0]);
+    status = run_cells(w, cells, count, outcomes);
+    grid_watch_cell(&w->watch, NULL);
     double seconds = pb_clock_seconds() - begin;
-    w->own += 1;
-    w->failed += outcome.failed;
     w->busy += seconds;
-    w->cost += cell->cost;
-    return grid_dealer_finished(&w->dealer, place, seconds, &outcome);
+    PB_TRY_GOTO(status, report(w, gang, seconds, status, outcomes), done);
+done:
+    pb_memory_free(cells);
+    pb_memory_free(outcomes);
+    return status;
 }
 
 static pb_status work(worker *w)
 {
     while (!pb_grid_watch_stop(&w->watch)) {
-        int64_t place = 0;
-        PB_TRY(grid_dealer_take(&w->dealer, &place));
-        if (place < 0) {
+        int64_t gang = 0;
+        PB_TRY(grid_dealer_take(&w->dealer, &gang));
+        if (gang < 0) {
             return PB_OK;
         }
-        if (!fits(w, &w->cells->items[w->todo[place]])) {
-            grid_dealer_put_back(&w->dealer, place);
+        if (!fits(w, gang)) {
+            grid_dealer_put_back(&w->dealer, gang);
             return PB_FAIL(PB_STOPPED, "no cell is started that would outlast the time limit");
         }
-        PB_TRY(run_cell(w, place));
+        PB_TRY(run_gang(w, gang));
     }
     const char *reason = grid_watch_reason(&w->watch);
     return PB_FAIL(PB_STOPPED, "stopped on %s", reason != NULL ? reason : "a broken group");
@@ -125,7 +179,7 @@ static pb_status work_and_leave(worker *w)
 static pb_status check_time(const worker *w, const pb_grid_run_options *run, double began)
 {
     double now = pb_clock_seconds();
-    if (w->count > 0 && w->watch.deadline > 0 && now >= w->watch.deadline) {
+    if (w->gangs->cells > 0 && w->watch.deadline > 0 && now >= w->watch.deadline) {
         return PB_FAIL(PB_ERR_CONFIG,
                        "run.time_limit_seconds = %g: the time up to the reserve of %g s was over "
                        "before the first cell, %.1f s after the start; give a longer limit",
@@ -140,10 +194,10 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_su
     int64_t sums[2] = {w->own, w->failed};
     PB_TRY(pb_comm_reduce_sum(comm, sums, 2));
     *summary = (pb_grid_summary){.cells    = w->cells->count,
-                                 .skipped  = w->cells->count - w->count,
+                                 .skipped  = w->cells->count - w->gangs->cells,
                                  .finished = sums[0],
                                  .failed   = sums[1],
-                                 .left     = w->count - sums[0]};
+                                 .left     = w->gangs->cells - sums[0]};
     /* A process that stopped when nothing was left to do has missed nothing. */
     if (status == PB_STOPPED && summary->left == 0) {
         pb_error_clear();
@@ -163,29 +217,52 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_su
     return PB_OK;
 }
 
+/* What is to do, and in which gangs. */
+static pb_status form_gangs(pb_comm *comm, const pb_grid_cells *cells, const bool *done,
+                            const pb_grid_job *job, grid_gangs *out)
+{
+    int64_t *todo  = NULL;
+    int64_t *leads = NULL;
+    int64_t count  = 0;
+    PB_TRY(agree_on_todo(comm, cells, done, &todo, &count));
+    pb_status status = PB_ALLOC(leads, count + 1);
+    for (int64_t i = 0; i < count && status == PB_OK; i++) {
+        leads[i] = i;
+    }
+    if (status == PB_OK && job->gather != NULL) {
+        job->gather(job->context, todo, count, leads);
+    }
+    if (status == PB_OK) {
+        status = grid_gangs_open(todo, leads, count, out);
+    }
+    pb_memory_free(todo);
+    pb_memory_free(leads);
+    return pb_comm_agree(comm, status);
+}
+
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
                       const bool *done, double began, const pb_grid_job *job,
                       pb_grid_summary *summary)
 {
-    worker w         = {.cells = cells, .runner = job->run, .context = job->context};
-    int64_t *todo    = NULL;
-    pb_status status = PB_OK;
-    PB_TRY(agree_on_todo(comm, cells, done, &todo, &w.count));
-    w.todo         = todo;
+    worker w         = {.cells = cells, .job = job};
+    grid_gangs gangs = {0};
+    pb_status status = form_gangs(comm, cells, done, job, &gangs);
+    PB_TRY_GOTO(status, status, close_gangs);
+    w.gangs        = &gangs;
     w.watch.shows  = pb_comm_rank(comm) == 0;
     w.watch.dealer = &w.dealer;
-    status         = grid_dealer_open(&w.dealer, comm, cells, todo, w.count);
+    status         = grid_dealer_open(&w.dealer, comm, cells, &gangs);
     PB_TRY_GOTO(status, pb_comm_agree(comm, status), close_dealer);
 
     *summary = (pb_grid_summary){
-        .cells = cells->count, .skipped = cells->count - w.count, .left = w.count};
+        .cells = cells->count, .skipped = cells->count - gangs.cells, .left = gangs.cells};
     w.dealer.idle         = grid_watch_idle;
     w.dealer.idle_context = &w.watch;
     grid_watch_begin(&w.watch, &grid->run, began, job);
     status = pb_comm_agree(comm, check_time(&w, &grid->run, began));
     if (status == PB_OK) {
         if (job->prepare != NULL) {
-            job->prepare(job->context, todo, w.count, &w.watch);
+            job->prepare(job->context, gangs.todo, gangs.cells, &w.watch);
         }
         status = work_and_leave(&w);
         status = status != PB_ERR_COMM ? conclude(&w, comm, status, summary) : status;
@@ -193,6 +270,7 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
     grid_watch_end(&w.watch);
 close_dealer:
     grid_dealer_close(&w.dealer);
-    pb_memory_free(todo);
+close_gangs:
+    grid_gangs_close(&gangs);
     return status;
 }

@@ -102,7 +102,7 @@ static pb_status describe(const pb_grid_watch *w, const pb_grid_state *s, double
                           pb_string *out)
 {
     const grid_dealer *d = w->dealer;
-    int64_t waiting      = d->count - d->dealt;
+    int64_t waiting      = d->gangs->cells - d->dealt;
     int64_t running      = d->dealt - d->finished;
     double rate          = (double)d->finished / fmax(now - w->begin, 1e-9);
     PB_TRY(s != NULL ? put_cell(w, s, now, out) : pb_string_puts(out, "no cell here any more"));

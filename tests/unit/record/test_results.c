@@ -162,7 +162,9 @@ static void the_digest_is_blind_to_time_place_and_order_only(void **state)
     r.seconds_train         = 99;
     r.seconds_total         = 99;
     r.tokens_per_second     = 1;
+    r.memory_peak_gb        = 3;
     r.memory_system_peak_gb = 7;
+    r.gang                  = 4;
     r.energy_j              = 5;
     r.train[3].seconds      = 9;
     r.phases[0].seconds     = 9;
@@ -176,9 +178,9 @@ static void the_digest_is_blind_to_time_place_and_order_only(void **state)
     assert_string_equal(a, b);
 
     double *watched[] = {
-        &r.score,          &r.train[7].loss,    &r.train[7].lr,        &r.train[7].grad_norm,
-        &r.invalid_share,  &r.metrics[0].value, &r.validation[1].loss, &r.flops_forward_t,
-        &r.memory_peak_gb, &r.score_low,        &r.score_high,         &r.predictions[2].value};
+        &r.score,         &r.train[7].loss,    &r.train[7].lr,         &r.train[7].grad_norm,
+        &r.invalid_share, &r.metrics[0].value, &r.validation[1].loss,  &r.flops_forward_t,
+        &r.score_low,     &r.score_high,       &r.predictions[2].value};
     for (size_t i = 0; i < sizeof watched / sizeof *watched; i++) {
         double kept = *watched[i];
         *watched[i] = kept * (1 + 1e-15) + 1e-300;

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The life of a gang: its cells are set up one after the other, train together, and are tested one
+ * after the other. A cell that fails does not take the others along. Memory may be too little for
+ * all and enough for one: what ran out of it together runs again alone. */
+#include "running.h"
+
+#include "pb/gang.h"
+#include "pb/log.h"
+#include "pb/memory.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+typedef struct gang {
+    pb_cell_env *env;
+    running *members;   /* [count] */
+    pb_record *records; /* [count] */
+    int64_t count;
+    pb_cell_keep keep;
+    void *context;
+    /* What the trainer gets of those that were set up. */
+    pb_train_member *of;          /* [count] */
+    pb_train_data *data;          /* [count] */
+    pb_train_observer *observers; /* [count] */
+} gang;
+
+bool pb_cell_may_join(const pb_cell_env *env, const pb_cell *cell, const pb_cell *other)
+{
+    const cell_options *a  = &cell->plan->options;
+    const cell_options *b  = &other->plan->options;
+    const env_model *model = env_find_model(env, cell->name.model);
+    if (cell->plan->status != PB_OK || other->plan->status != PB_OK || model == NULL ||
+        model->model == NULL || strcmp(cell->name.model, other->name.model) != 0) {
+        return false;
+    }
+    return cell->plan->prediction.trainable_params > 0 &&
+           other->plan->prediction.trainable_params > 0 &&
+           a->train.accumulate == b->train.accumulate &&
+           pb_gang_possible(pb_model_get_config(model->model));
+}
+
+static bool goes_on(const running *r)
+{
+    return !r->failed && !r->again;
+}
+
+/* What came of a member's own work. PB_OK: the others continue. */
+static pb_status settle(running *r, pb_status status)
+{
+    if (status == PB_OK || status == PB_STOPPED) {
+        return PB_FRAME(status);
+    }
+    return running_fail(r, status);
+}
+
+static pb_status set_up(running *r)
+{
+    PB_TRY(running_phase(r, "setup"));
+    PB_TRY(running_set_up(r));
+    return running_phase(r, NULL);
+}
+
+static pb_status set_up_all(gang *g)
+{
+    for (int64_t i = 0; i < g->count; i++) {
+        PB_TRY(running_start(&g->members[i]));
+    }
+    for (int64_t i = 0; i < g->count; i++) {
+        PB_TRY(settle(&g->members[i], set_up(&g->members[i])));
+    }
+    return PB_OK;
+}
+
+/* Those that were set up; returns how many. */
+static pb_status list_members(gang *g, int64_t *count)
+{
+    PB_TRY(PB_ALLOC(g->of, g->count));
+    PB_TRY(PB_ALLOC(g->data, g->count));
+    PB_TRY(PB_ALLOC(g->observers, g->count));
+    *count = 0;
+    for (int64_t i = 0; i < g->count; i++) {
+        running *r = &g->members[i];
+        r->ended   = !goes_on(r);
+        if (r->ended) {
+            continue;
+        }
+        PB_TRY(running_phase(r, "train"));
+        r->peak_bytes        = 0;
+        g->data[*count]      = running_data(r);
+        g->observers[*count] = running_observer(r);
+        g->of[*count]        = (pb_train_member){.net      = r->net,
+                                                 .method   = r->method,
+                                                 .options  = &r->options->train,
+                                                 .seed     = (uint64_t)r->cell->name.seed,
+                                                 .data     = &g->data[*count],
+                                                 .observer = &g->observers[*count],
+                                                 .result   = &r->trained};
+        (*count)++;
+    }
+    return PB_OK;
+}
+
+/* The peak is that of all together. */
+static void record_all(gang *g)
+{
+    int64_t peak = 0;
+    for (int64_t i = 0; i < g->count; i++) {
+        peak = g->members[i].peak_bytes > peak ? g->members[i].peak_bytes : peak;
+    }
+    for (int64_t i = 0; i < g->count; i++) {
+        if (goes_on(&g->members[i])) {
+            running_record_training(&g->members[i]);
+            g->records[i].memory_peak_gb = (double)peak / 1e9;
+        }
+    }
+}
+
+static pb_status train_all(gang *g)
+{
+    int64_t count = 0;
+    PB_TRY(list_members(g, &count));
+    pb_status status = count > 0 ? pb_train_gang(g->of, count) : PB_OK;
+    for (int64_t i = 0; i < g->count && status == PB_OK; i++) {
+        status = g->members[i].lost;
+    }
+    if (status == PB_OK || status == PB_STOPPED) {
+        record_all(g);
+        return PB_FRAME(status);
+    }
+    pb_log_warn("a gang of %" PRId64 " cells cannot train together, so each runs alone: %s", count,
+                pb_error_message());
+    pb_error_clear();
+    for (int64_t i = 0; i < g->count; i++) {
+        g->members[i].again = !g->members[i].failed;
+    }
+    return PB_OK;
+}
+
+static pb_status test(running *r)
+{
+    PB_TRY(running_phase(r, "test"));
+    return running_finish_test(r);
+}
+
+/* A cell that failed before is only kept. */
+static pb_status conclude_member(gang *g, int64_t i)
+{
+    running *r = &g->members[i];
+    if (!r->failed) {
+        PB_TRY(settle(r, test(r)));
+    }
+    if (r->again) {
+        return PB_OK;
+    }
+    running_tear_down(r);
+    PB_TRY(running_conclude(r));
+    return g->keep(g->context, i, r->record);
+}
+
+static pb_status run_again(gang *g, int64_t i)
+{
+    const running *r = &g->members[i];
+    pb_record_clear(&g->records[i]);
+    pb_record_init(&g->records[i]);
+    PB_TRY(pb_cell_run(g->env, r->cell, r->observer, &g->records[i]));
+    return g->keep(g->context, i, &g->records[i]);
+}
+
+static void tear_down(gang *g)
+{
+    for (int64_t i = 0; i < g->count; i++) {
+        running_tear_down(&g->members[i]);
+    }
+}
+
+static pb_status run_all(gang *g)
+{
+    PB_TRY(set_up_all(g));
+    PB_TRY(train_all(g));
+    for (int64_t i = 0; i < g->count; i++) {
+        if (!g->members[i].again) {
+            PB_TRY(conclude_member(g, i));
+        }
+    }
+    tear_down(g);
+    for (int64_t i = 0; i < g->count; i++) {
+        if (g->members[i].again) {
+            PB_TRY(run_again(g, i));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status open_gang(gang *g, const pb_cell *const *cells, const pb_cell_observer *observer)
+{
+    PB_TRY(PB_ALLOC(g->records, g->count));
+    PB_TRY(PB_ALLOC(g->members, g->count));
+    for (int64_t i = 0; i < g->count; i++) {
+        pb_record_init(&g->records[i]);
+        g->members[i] = (running){.env       = g->env,
+                                  .cell      = cells[i],
+                                  .options   = &cells[i]->plan->options,
+                                  .observer  = observer,
+                                  .record    = &g->records[i],
+                                  .gang      = g->members,
+                                  .gang_size = g->count};
+    }
+    return PB_OK;
+}
+
+static void close_gang(gang *g)
+{
+    if (g->members != NULL) {
+        tear_down(g);
+        for (int64_t i = 0; i < g->count; i++) {
+            pb_record_clear(&g->records[i]);
+        }
+    }
+    pb_memory_free(g->records);
+    pb_memory_free(g->members);
+    pb_memory_free(g->of);
+    pb_memory_free(g->data);
+    pb_memory_free(g->observers);
+}
+
+pb_status pb_cell_run_gang(pb_cell_env *env, const pb_cell *const *cells, int64_t count,
+                           const pb_cell_observer *observer, pb_cell_keep keep, void *context)
+{
+    gang g = {.env = env, .count = count, .keep = keep, .context = context};
+    pb_status status;
+    PB_TRY_GOTO(status, open_gang(&g, cells, observer), done);
+    PB_TRY_GOTO(status, run_all(&g), done);
+done:
+    close_gang(&g);
+    return status;
+}

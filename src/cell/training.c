@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The training of a cell: what it gives to the trainer, and what it records of it. */
+#include "running.h"
+
+#include "pb/clock.h"
+#include "pb/memory.h"
+
+#include <math.h>
+
+static bool wants_stop(void *context)
+{
+    const running *r = context;
+    return r->observer != NULL && r->observer->stop != NULL &&
+           r->observer->stop(r->observer->context);
+}
+
+/* Of a gang the first that still trains reports the progress. */
+static bool leads(const running *r)
+{
+    const running *first = r->gang;
+    while (first < r && first->ended) {
+        first++;
+    }
+    return first == r;
+}
+
+static pb_status on_step(void *context, const pb_train_step *step)
+{
+    running *r = context;
+    r->record->flops_train += step->flops;
+    PB_TRY(running_sample(r));
+    if (leads(r)) {
+        running_progress(r, step->step, step->steps, step->loss);
+    }
+    return pb_record_add_step(r->record, &(pb_record_step){
+                                             .step      = step->step,
+                                             .loss      = step->loss,
+                                             .lr        = step->lr,
+                                             .grad_norm = step->grad_norm,
+                                             .tokens    = step->tokens,
+                                             .seconds   = step->seconds,
+                                         });
+}
+
+static pb_status on_validation(void *context, int64_t step, double loss, double seconds)
+{
+    running *r = context;
+    (void)seconds;
+    return pb_record_add_validation(r->record, step, loss);
+}
+
+pb_status running_fail(running *r, pb_status status)
+{
+    if (status == PB_ERR_MEMORY && r->gang_size > 1) {
+        r->again = true;
+        pb_error_clear();
+        return PB_OK;
+    }
+    r->failed = true;
+    PB_TRY(pb_record_fail(r->record, status));
+    pb_error_clear();
+    return PB_OK;
+}
+
+/* The phase of training is over for this member of a gang; the failure is in the error record. */
+static void on_ended(void *context, pb_status status)
+{
+    running *r = context;
+    r->ended   = true;
+    if (status != PB_OK) {
+        r->lost = running_fail(r, status);
+        return;
+    }
+    r->lost = running_phase(r, NULL);
+}
+
+pb_train_observer running_observer(running *r)
+{
+    return (pb_train_observer){.context    = r,
+                               .step       = on_step,
+                               .validation = on_validation,
+                               .stop       = wants_stop,
+                               .ended      = on_ended};
+}
+
+pb_train_data running_data(running *r)
+{
+    r->record->flops_train = 0.0;
+    return (pb_train_data){
+        .train            = r->rows + r->validation_count,
+        .train_count      = r->train_count,
+        .validation       = r->rows,
+        .validation_count = r->validation_count,
+    };
+}
+
+void running_record_training(running *r)
+{
+    pb_record *record             = r->record;
+    const pb_train_result *result = &r->trained;
+    record->seconds_train         = result->seconds_steps;
+    record->seconds_validation    = result->seconds_validation;
+    record->train_tokens          = result->tokens;
+    record->label_tokens          = result->label_tokens;
+    record->best_step             = result->best_step;
+    if (result->seconds_steps > 0.0) {
+        record->tokens_per_second = (double)result->tokens / result->seconds_steps;
+        record->mfu = record->flops_train / result->seconds_steps / (r->env->peak_gflops * 1e9);
+    }
+}
