@@ -123,8 +123,10 @@ static pb_status launch_backward(pb_backend *be, const attention_call *call)
     enum element element = call->q.element;
     bool tensor_cores    = has_tensor_cores(call);
     int64_t columns      = (int64_t)call->heads * call->width;
-    CUDA_LAUNCH(be, "attention_delta", call->queries, columns,
-                launch_attention_delta(call, element, stream));
+    if (tensor_cores || element == ELEMENT_F32) { /* else the next makes it */
+        CUDA_LAUNCH(be, "attention_delta", call->queries, columns,
+                    launch_attention_delta(call, element, stream));
+    }
     CUDA_LAUNCH(be, "attention_queries", call->queries, columns,
                 tensor_cores ? launch_attention_queries(call, stream)
                              : launch_attention_plain_queries(call, element, stream));

@@ -109,7 +109,8 @@ typedef struct attention_call {
 extern "C" {
 #endif
 
-/* attention_plain.cu: F32 or BF16, any E up to ATTENTION_WIDTH. */
+/* attention_plain.cu: F32 or BF16, any E up to ATTENTION_WIDTH. In BF16 `queries` makes delta,
+ * which is read otherwise. */
 cudaError_t launch_attention_plain_forward(const attention_call *call, enum element element,
                                            cudaStream_t stream);
 cudaError_t launch_attention_plain_queries(const attention_call *call, enum element element,

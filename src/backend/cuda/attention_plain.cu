@@ -159,6 +159,32 @@ static __device__ __forceinline__ void forward_row(const attention_call &c,
     put_sums((T *)c.out.data + at.slot * c.out.stride + at.head * width, sums, 1.0f / sum, width);
 }
 
+/* delta as the sum of P · (dout Vᵀ), which does not depend on how `out` was rounded; the room has q
+ * and dout. */
+template <typename T>
+static __device__ __forceinline__ float
+exact_delta(const attention_call &c, const attention_tile &tile, int kv_head, const plain_row &at,
+            float lse, const plain_room *room)
+{
+    int column = kv_head * c.width;
+    float sum  = 0.0f;
+    for (int r = tile.run; r < tile.run + tile.runs; r++) {
+        attention_run run = c.cut.runs[r];
+        plain_bounds seen(run, at.index);
+        for (int key = seen.from + (int)threadIdx.x % 32; key < seen.end; key += 32) {
+            const T *k = row_of<T>(c.keys, run.key + key) + column;
+            const T *v = row_of<T>(c.values, run.key + key) + column;
+            float prob = expf(dot(room->first, k, c.width, c.vector) - lse);
+            sum        = fmaf(prob, dot(room->second, v, c.width, c.vector), sum);
+        }
+    }
+    sum = pb_warp_sum(sum);
+    if (threadIdx.x % 32 == 0) {
+        c.delta[at.slot * c.heads + at.head] = sum;
+    }
+    return sum;
+}
+
 template <typename T>
 static __device__ __forceinline__ void queries_row(const attention_call &c,
                                                    const attention_tile &tile, int kv_head, int row,
@@ -169,10 +195,11 @@ static __device__ __forceinline__ void queries_row(const attention_call &c,
     plain_row at        = row_at(c, tile, kv_head, row);
     float sums[COLUMNS] = {};
     float lse           = ((const float *)c.lse.data)[at.slot * c.lse.stride + at.head];
-    float delta         = c.delta[at.slot * c.heads + at.head];
     put_row(room->first, row_of<T>(c.q, at.slot) + at.head * width, width, c.scale);
     put_row(room->second, row_of<T>(c.dout, at.slot) + at.head * width, width, 1.0f);
     __syncwarp();
+    float delta = sizeof(T) < sizeof(float) ? exact_delta<T>(c, tile, kv_head, at, lse, room)
+                                            : c.delta[at.slot * c.heads + at.head];
     for (int r = tile.run; r < tile.run + tile.runs; r++) {
         attention_run run = c.cut.runs[r];
         plain_bounds seen(run, at.index);
