@@ -22,17 +22,25 @@ static pb_comm *comm;
 typedef struct shown {
     int64_t times, done;
     char shards[PB_HASH_TEXT];
-    pb_status status; /* of showing it */
+    pb_status status;     /* of showing it */
+    int64_t most_at_once; /* cells that trained together */
+    double memory_gb;
+    char digest[PB_HASH_TEXT];
 } shown;
 
 static pb_status show(void *context, const pb_results *results, const char *path)
 {
     shown *s = context;
     s->times++;
-    s->done = 0;
+    s->done         = 0;
+    s->most_at_once = 0;
     for (int64_t i = 0; i < results->count; i++) {
-        s->done += results->records[i].status == PB_OK;
+        const pb_record *r = &results->records[i];
+        s->done += r->status == PB_OK;
+        s->most_at_once = r->gang > s->most_at_once ? r->gang : s->most_at_once;
+        s->memory_gb    = r->memory_peak_gb;
     }
+    PB_TRY(pb_results_digest(results, s->digest));
     memcpy(s->shards, results->shards, sizeof s->shards);
     assert_non_null(strstr(path, "/quick.h5"));
     return s->status == PB_OK ? PB_OK : PB_FAIL(s->status, "nobody looks");
@@ -163,11 +171,64 @@ static int note_bytes(void **state)
     return 0;
 }
 
+/* Four cells, trained together, under a limit of memory above what is held (0: none). */
+static pb_status run_gang(size_t limit, shown *s, pb_sweep_outcome *outcome)
+{
+    static const char *const gang[] = {"sweep.datasets=[demo-pairs]",
+                                       "sweep.methods=[lora]",
+                                       "sweep.seeds=[1, 2, 3, 4]",
+                                       "train.max_steps=2",
+                                       "data.test_rows=2",
+                                       "data.train_rows=16",
+                                       "run.gang=4"};
+    pb_sweep_options how            = {.grid          = PB_SOURCE_DIR "/configs/grid/quick.cfg",
+                                       .sets          = gang,
+                                       .set_count     = sizeof gang / sizeof *gang,
+                                       .output        = sample_directory(),
+                                       .needs_weights = true,
+                                       .no_cache      = true};
+    pb_sweep *sweep                 = NULL;
+    assert_ok(pb_sweep_open(&how, comm, &sweep));
+    pb_memory_limit(limit > 0 ? pb_memory_current() + limit : 0);
+    pb_status status = pb_sweep_run(sweep, show, s, outcome);
+    pb_memory_limit(0);
+    pb_sweep_close(sweep);
+    return status;
+}
+
+/* Wherever a gang runs out of memory that is enough for each of its cells. */
+static void cells_of_a_gang_without_memory_run_alone(void **state)
+{
+    (void)state;
+    shown together           = {0};
+    pb_sweep_outcome outcome = {0};
+    int64_t alone            = 0;
+    assert_ok(run_gang(0, &together, &outcome));
+    assert_int_equal(together.done, 4);
+    assert_int_equal(together.most_at_once, 4);
+    size_t most = (size_t)(together.memory_gb * 1e9);
+    for (size_t limit = most / 8; limit <= most; limit += most / 8) {
+        shown s          = {0};
+        pb_status status = run_gang(limit, &s, &outcome);
+        pb_error_clear();
+        if (status != PB_OK || outcome.failed > 0) {
+            continue; /* too little for one */
+        }
+        assert_int_equal(s.done, 4);
+        assert_string_equal(s.digest, together.digest);
+        alone += s.most_at_once == 1;
+    }
+    print_message("             %d times alone\n", (int)alone);
+    assert_true(alone > 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_forecast_has_every_cell, note_bytes, returns_all_bytes),
         cmocka_unit_test(the_makespan_is_that_of_the_busiest_process),
+        cmocka_unit_test_setup_teardown(cells_of_a_gang_without_memory_run_alone, note_bytes,
+                                        returns_all_bytes),
         cmocka_unit_test_setup_teardown(a_run_skips_what_is_done, note_bytes, returns_all_bytes),
         cmocka_unit_test_setup_teardown(a_failure_to_show_is_the_failure_of_the_run, note_bytes,
                                         returns_all_bytes),
