@@ -4,7 +4,6 @@ it read, and the same command repairs everything."""
 import hashlib
 import os
 import re
-import time
 
 import case
 import program
@@ -43,12 +42,7 @@ class Inputs(case.Case):
 
     def replace_after_a_cell(self, path, content, ranks, *more):
         """Runs the sweep, and changes the contents of the file once the first shard exists."""
-        process = program.start(["run", self.grid, "-o", self.output, *more], ranks)
-        deadline = time.monotonic() + 60
-        while not results.shards(self.output):
-            self.assertIsNone(process.poll(), "it ended before its first cell")
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.005)
+        process = self.start_until(1, [self.grid, "-o", self.output, *more], ranks)
         self.replace(path, content)
         return program.finish(process, timeout=120)
 

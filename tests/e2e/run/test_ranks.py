@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import time
 
 import case
 import program
@@ -160,19 +159,15 @@ class Beside(case.Case):
         self.grid = self.world.grid([self.world.model()], [self.world.dataset()], ["lora", "ia3", "bitfit"],
                                     tuple(range(1, 7)), rest=rest)
 
-    def start(self, shards):
-        """A run that has finished this number of cells."""
-        process = program.start(["run", self.grid, "-o", self.output])
-        self.addCleanup(program.kill_session, process)
-        deadline = time.monotonic() + 60
-        while len(results.shards(self.output)) < shards:
-            self.assertIsNone(process.poll(), "the run ended too early")
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.005)
+    def start(self):
+        """A run that is paused after its first cell, so that it is not over before the others have tried."""
+        process = self.start_until(1, [self.grid, "-o", self.output])
+        program.pause([process.pid])
+        self.assertLess(len(results.shards(self.output)), 18)
         return process
 
     def test_the_second_run_in_a_folder_is_told_of_the_first(self):
-        process = self.start(1)
+        process = self.start()
         plan = world.read(os.path.join(self.output, "plan.json"))
         for ranks in (None, 2):
             with self.subTest(ranks=ranks):
@@ -180,17 +175,19 @@ class Beside(case.Case):
                 self.expect(result, 1, os.path.join(self.output, "run.lock"), f"host {os.uname().nodename}, process {process.pid};")
                 self.assertEqual(result.err.count("error: "), 1)
         self.assertEqual(world.read(os.path.join(self.output, "plan.json")), plan)
+        program.proceed([process.pid])
         self.expect(program.finish(process), 0)
         self.run_grid(self.grid, 0)
 
     def test_a_killed_run_leaves_no_lock(self):
-        program.kill_session(self.start(1))
+        program.kill_session(self.start())
         self.run_grid(self.grid, 0)
         self.assertEqual(len(self.cells()), 18)
 
     def test_results_that_vanish_during_a_run_are_an_error(self):
-        process = self.start(1)
+        process = self.start()
         os.remove(results.shards(self.output)[0])
+        program.proceed([process.pid])
         self.expect(program.finish(process), 1, self.output, "lacks the results of 1 of 18 cells", "the same command")
         self.run_grid(self.grid, 0)
         self.assertEqual(len(self.cells()), 18)
@@ -198,6 +195,7 @@ class Beside(case.Case):
 
 # As between nodes: TCP only, and no component for one-sided communication, as on Debian 12 without UCX.
 NETWORK = {"OMPI_MCA_btl": "tcp,self", "OMPI_MCA_osc": "^ucx,pt2pt,sm,rdma"}
+LONG = ["--set", "train.max_steps=60"]
 
 
 class Network(case.Case):
@@ -221,20 +219,16 @@ class Network(case.Case):
                 self.assertEqual({int(rank) for _, rank in numbers}, set(range(ranks)))
 
     def start(self, ranks):
-        """A long run over the network, after a few cells; with its ranks' processes, rank 0 first."""
-        process = program.start(["run", self.grid, "-o", self.output, "--set", "train.max_steps=100"], ranks, NETWORK)
-        self.addCleanup(program.kill_session, process)
-        deadline = time.monotonic() + 60
-        while len(results.shards(self.output)) < 2:
-            self.assertIsNone(process.poll(), "the run ended too early")
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
+        """A long run over the network, paused after a few cells; with its ranks' processes, rank 0 first."""
+        process = self.start_until(2, [self.grid, "-o", self.output, *LONG], ranks, NETWORK)
         found = {}
         for pid in program.session_members(process.pid):
-            variables = dict(item.partition("=")[::2] for item in world.read(f"/proc/{pid}/environ").decode().split("\0"))
             if world.read(f"/proc/{pid}/comm").decode().strip() == os.path.basename(program.PROGRAM)[:15]:
+                program.pause([pid])
+                variables = dict(item.partition("=")[::2] for item in world.read(f"/proc/{pid}/environ").decode().split("\0"))
                 found[int(variables["OMPI_COMM_WORLD_RANK"])] = pid
         self.assertEqual(sorted(found), list(range(ranks)))
+        self.assertLess(len(results.shards(self.output)), 12)
         return process, found
 
     def test_a_signal_to_any_one_rank_stops_the_run(self):
@@ -242,6 +236,7 @@ class Network(case.Case):
             with self.subTest(ranks=ranks, stopped=stopped):
                 process, pids = self.start(ranks)
                 os.kill(pids[stopped], signal.SIGTERM)
+                program.proceed(pids.values())
                 self.expect(program.finish(process, timeout=120), 3, "left", "the same command continues")
                 self.assertEqual(results.temporaries(self.output), [])
                 shutil.rmtree(self.output)
@@ -251,11 +246,12 @@ class Network(case.Case):
             with self.subTest(killed=killed):
                 process, pids = self.start(2)
                 os.kill(pids[killed], signal.SIGKILL)
-                self.assertNotIn(program.finish(process, timeout=60).code, (0, 3, 4))
-                self.assertEqual(program.session_members(process.pid), [], "a rank survived")
+                program.proceed(pids.values())
+                self.assertNotIn(program.finish(process, timeout=120).code, (0, 3, 4))
+                self.assertTrue(program.session_ends(process), "a rank survived")
                 kept = results.shards(self.output)
                 self.assertGreaterEqual(len(kept), 2)
-                self.run_grid(self.grid, 0, self.output, "--set", "train.max_steps=100", ranks=2, env=NETWORK)
+                self.run_grid(self.grid, 0, self.output, *LONG, ranks=2, env=NETWORK)
                 self.assertEqual(len(self.cells()), 12)
                 shutil.rmtree(self.output)
 
@@ -264,7 +260,7 @@ class Network(case.Case):
         for ranks in (1, 2, 4):
             with self.subTest(ranks=ranks):
                 world.write(os.path.join(self.output, "shards"), "")
-                result = program.run(["run", self.grid, "-o", self.output], ranks=ranks, env=NETWORK, timeout=60)
+                result = program.run(["run", self.grid, "-o", self.output], ranks=ranks, env=NETWORK, timeout=120)
                 self.expect(result, 1, os.path.join(self.output, "shards"))
 
 

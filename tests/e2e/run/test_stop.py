@@ -26,12 +26,7 @@ class Stop(case.Case):
 
     def stop(self, number, ranks, to):
         """Starts the job, and sends the signal to the processes that `to` picks once two shards exist."""
-        process = program.start(["run", self.grid, "-o", self.output], ranks)
-        deadline = time.monotonic() + 60
-        while len(results.shards(self.output)) < 2:
-            self.assertIsNone(process.poll(), "the job ended before it was asked to")
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
+        process = self.start_until(2, [self.grid, "-o", self.output], ranks)
         for pid in to(process):
             os.kill(pid, number)
         return program.finish(process, timeout=60)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import unittest
 
 import program
@@ -41,6 +42,17 @@ class Case(unittest.TestCase):
     def run_grid(self, grid, code=0, output=None, *more, **options):
         arguments = ["run", grid, "-o", output or self.output, *more]
         return self.expect(program.run(arguments, **options), code)
+
+    def start_until(self, shards, arguments, ranks=None, env=None):
+        """A run that has finished at least this number of cells, and is not over."""
+        process = program.start(["run", *arguments], ranks, env)
+        self.addCleanup(program.kill_session, process)
+        deadline = time.monotonic() + 120
+        while len(results.shards(self.output)) < shards:
+            self.assertIsNone(process.poll(), "the run ended too early")
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.005)
+        return process
 
     def digest(self, path):
         result = self.expect(program.run(["report", path, "--digest"]), 0)

@@ -72,10 +72,12 @@ def run_each(arguments, settings, timeout=120):
 
 
 def run_together(ranks, timeout=120):
-    """One rank per entry: its settings, a list of NAME=VALUE, and its arguments."""
+    """One rank per entry: its settings, a list of NAME=VALUE, and its arguments. The launcher does not wait a second
+    for the others once one has failed: ranks end together, after their messages."""
     parts = [["-n", "1", "env", *settings, PROGRAM, *arguments] for settings, arguments in ranks]
     line = [LAUNCHER, *parts[0], *(word for part in parts[1:] for word in (":", *part))]
-    process = launch(line, environment(len(parts), None), stdin=subprocess.DEVNULL)
+    env = environment(len(parts), {"OMPI_MCA_odls_base_sigkill_timeout": "0"})
+    process = launch(line, env, stdin=subprocess.DEVNULL)
     try:
         return finish(process, timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -114,6 +116,41 @@ def session_members(session):
             if int(fields[3]) == session and fields[0] != "Z":
                 members.append(int(name))
     return members
+
+
+def session_ends(process, seconds=30):
+    """Whether no process of the session is left after at most this time: a killed one takes a moment to be gone."""
+    deadline = time.monotonic() + seconds
+    while session_members(process.pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def pause(pids):
+    """SIGSTOP, and wait until each is stopped: nothing that they do is left to chance until SIGCONT."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 30
+    while any(state(pid) not in "TtZ" for pid in pids):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {pids} do not stop")
+        time.sleep(0.005)
+
+
+def proceed(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+
+def state(pid):
+    """The letter of /proc: R, S, D, T, Z …"""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+        return f.read().rpartition(")")[2].split()[0]
 
 
 def kill_session(process):
