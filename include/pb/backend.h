@@ -53,6 +53,9 @@ typedef struct pb_reserve_args {
     bool narrow_types; /* some weights are BF16 or F16 */
 } pb_reserve_args;
 
+/* Takes a fact about a device as name and value. */
+typedef pb_status pb_backend_put(void *context, const char *name, const char *value);
+
 typedef struct pb_backend_ops {
     const char *name;
     bool is_host; /* its memory is host memory, which is used in place */
@@ -79,6 +82,10 @@ typedef struct pb_backend_ops {
      * fronts measure the time that a call takes. */
     void (*work_reset)(pb_backend *be);
     void (*work_collect)(pb_backend *be);
+    /* See pb/usage.h; absent: there is no counter, no fact, no device. */
+    double (*energy)(pb_backend *be, const char **why);
+    pb_status (*facts)(pb_backend *be, pb_backend_put *put, void *context);
+    pb_status (*list)(pb_backend_put *put, void *context);
 #define PB_OPERATION(name, ...)
 #define PB_COMPOSED(name, ...) pb_status (*name)(pb_backend * be, __VA_ARGS__);
 #include "pb/operations.def"

@@ -20,5 +20,18 @@ pb_backend_work pb_backend_work_get(pb_backend *be); /* waits for work that is t
 void pb_backend_memory(const pb_backend *be, size_t *now, size_t *peak);
 void pb_backend_memory_peak_reset(pb_backend *be);
 
+/* Joules that the device has used since some moment in the past, when all queued work is done; only
+ * differences mean something. NaN where that is not known: *why then says why, in words that stay
+ * valid until the next call. */
+double pb_backend_energy(pb_backend *be, const char **why);
+
+/* What the device is and how it is set: name, memory, driver, clocks, power limit … A fact that
+ * cannot be read is left out. */
+pb_status pb_backend_facts(pb_backend *be, pb_backend_put *put, void *context) PB_MUST_USE;
+
+/* The devices that the process sees of all backends, none of which is opened: "cuda:0" and a line
+ * about it. PB_ERR_CONFIG where a backend finds none, with the reason. */
+pb_status pb_backend_list(pb_backend_put *put, void *context) PB_MUST_USE;
+
 /* As after opening: no work counted, no timing, nothing kept between calls. */
 void pb_backend_reset(pb_backend *be);

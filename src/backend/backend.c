@@ -194,6 +194,30 @@ void pb_backend_memory_peak_reset(pb_backend *be)
     be->memory_peak = be->memory_now;
 }
 
+double pb_backend_energy(pb_backend *be, const char **why)
+{
+    if (be->ops->energy == NULL) {
+        *why = "the backend has no counter of energy";
+        return (double)NAN;
+    }
+    return be->ops->energy(be, why);
+}
+
+pb_status pb_backend_facts(pb_backend *be, pb_backend_put *put, void *context)
+{
+    return be->ops->facts != NULL ? PB_FRAME(be->ops->facts(be, put, context)) : PB_OK;
+}
+
+pb_status pb_backend_list(pb_backend_put *put, void *context)
+{
+    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+        if ((*ops)->list != NULL) {
+            PB_TRY((*ops)->list(put, context));
+        }
+    }
+    return PB_OK;
+}
+
 void pb_backend_reset(pb_backend *be)
 {
     be->ops->trim(be);

@@ -277,11 +277,11 @@ static void lack_of_memory_says_who_holds_it(void **state)
     fake_cuda_memory((size_t)128 << 20);
     pb_backend *be = opened();
     assert_ok(pb_backend_alloc(be, 20000000, &held));
-    assert_error(pb_backend_alloc(be, 100000000, &data), PB_ERR_MEMORY,
-                 "cuda: device 0 has no 0.100 GB for tensors; this process holds");
+    assert_error(pb_backend_alloc(be, 120000000, &data), PB_ERR_MEMORY,
+                 "cuda: device 0 has no 0.120 GB for tensors; this process holds");
     assert_null(data);
-    assert_error(pb_backend_alloc(be, 100000000, &data), PB_ERR_MEMORY, "tensors 0.020 GB");
-    assert_error(pb_backend_alloc(be, 100000000, &data), PB_ERR_MEMORY, "of 0.134 GB are free");
+    assert_error(pb_backend_alloc(be, 120000000, &data), PB_ERR_MEMORY, "tensors 0.020 GB");
+    assert_error(pb_backend_alloc(be, 120000000, &data), PB_ERR_MEMORY, "of 0.134 GB are free");
     assert_ok(pb_backend_alloc(be, 1000, &data)); /* nothing is broken */
     pb_backend_free(be, data);
     pb_backend_free(be, held);

@@ -27,35 +27,11 @@ pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *fu
 
 /* Opening ------------------------------------------------------------------------------------- */
 
-/* PB_ERR_CONFIG where there is no driver or it shows no device. */
-static pb_status count_devices(int *count)
-{
-    int driver       = 0;
-    cudaError_t code = cudaGetDeviceCount(count);
-    if (code == cudaErrorNoDevice) {
-        (void)cudaGetLastError();
-        return PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
-    }
-    if (code == cudaErrorInsufficientDriver) {
-        (void)cudaGetLastError();
-        (void)cudaDriverGetVersion(&driver);
-        return driver == 0
-                   ? PB_FAIL(PB_ERR_CONFIG, "cuda: this machine has no NVIDIA driver")
-                   : PB_FAIL(PB_ERR_CONFIG,
-                             "cuda: the driver is for CUDA %d.%d and too old for this program, "
-                             "which needs %d.%d",
-                             driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
-                             CUDART_VERSION % 1000 / 10);
-    }
-    CUDA_TRY(code);
-    return *count > 0 ? PB_OK : PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
-}
-
 static pb_status open_device(cuda *c, int device)
 {
     int count = 0;
     struct cudaDeviceProp properties;
-    PB_TRY(count_devices(&count));
+    PB_TRY(cuda_count(&count));
     device          = device < 0 ? (-1 - device) % count : device;
     c->base.devices = count;
     if (device >= count) {
@@ -77,6 +53,7 @@ static pb_status open_device(cuda *c, int device)
     CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
     PB_TRY(cuda_memory_open(c));
     PB_TRY(cuda_products_open(c));
+    PB_TRY(cuda_nvml_open(c));
     (void)snprintf(c->base.describe, sizeof c->base.describe,
                    "%.128s, compute capability %d.%d, %d multiprocessors, %s", properties.name,
                    properties.major, properties.minor, properties.multiProcessorCount,
@@ -121,6 +98,7 @@ static void cuda_close(pb_backend *be)
     if (c->stream != NULL) {
         cuda_trim(be);
     }
+    cuda_nvml_close(c);
     cuda_products_close(c);
     cuda_memory_close(c);
     if (c->stream != NULL) {
@@ -193,6 +171,9 @@ const pb_backend_ops backend_cuda = {
     .activation        = cuda_activation,
     .work_reset        = cuda_work_reset,
     .work_collect      = cuda_work_collect,
+    .energy            = cuda_energy,
+    .facts             = cuda_facts,
+    .list              = cuda_list,
     .low_rank_forward  = cuda_low_rank_forward,
     .low_rank_backward = cuda_low_rank_backward,
 #define PB_OPERATION(name, ...) .name = cuda_##name,

@@ -68,6 +68,7 @@ typedef struct cuda_timer {
 
 typedef struct cuda_products cuda_products; /* blas.c */
 typedef struct cuda_memory cuda_memory;     /* memory.c */
+typedef struct cuda_nvml cuda_nvml;         /* nvml.c */
 
 typedef struct cuda {
     pb_backend base; /* first: a pb_backend pointer is a cuda pointer */
@@ -76,6 +77,7 @@ typedef struct cuda {
     cudaStream_t stream;
     cuda_memory *memory;
     cuda_products *products;
+    cuda_nvml *nvml;
     cuda_timer timer;
     cuda_block scratch;
     cuda_transfer transfer;
@@ -179,6 +181,18 @@ pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const p
 size_t cuda_column_sum_bytes(int64_t rows, int64_t columns);
 pb_status cuda_column_sum(pb_backend *be, float *out, const pb_tensor *a, const pb_tensor *b,
                           const float *row_scale, void *parts) PB_MUST_USE;
+
+/* identity.c: the devices that the process sees; PB_ERR_CONFIG where there is no driver or it shows
+ * none */
+pb_status cuda_count(int *count) PB_MUST_USE;
+pb_status cuda_facts(pb_backend *be, pb_backend_put *put, void *context) PB_MUST_USE;
+pb_status cuda_list(pb_backend_put *put, void *context) PB_MUST_USE;
+
+/* nvml.c: that there is no NVML is no error */
+pb_status cuda_nvml_open(cuda *c) PB_MUST_USE;
+void cuda_nvml_close(cuda *c);
+pb_status cuda_nvml_facts(const cuda *c, pb_backend_put *put, void *context) PB_MUST_USE;
+double cuda_energy(pb_backend *be, const char **why);
 
 /* dropout.c */
 drop_mask cuda_drop_mask(const pb_backend *be, double p, const pb_mask *mask);

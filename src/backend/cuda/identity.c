@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The devices that the process sees, and what they are, for records and for people. */
+#include "cuda.h"
+
+#include <stdio.h>
+
+enum { VALUE = 384 };
+
+pb_status cuda_count(int *count)
+{
+    int driver       = 0;
+    cudaError_t code = cudaGetDeviceCount(count);
+    if (code == cudaErrorNoDevice) {
+        (void)cudaGetLastError();
+        return PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
+    }
+    if (code == cudaErrorInsufficientDriver) {
+        (void)cudaGetLastError();
+        (void)cudaDriverGetVersion(&driver);
+        return driver == 0
+                   ? PB_FAIL(PB_ERR_CONFIG, "cuda: this machine has no NVIDIA driver")
+                   : PB_FAIL(PB_ERR_CONFIG,
+                             "cuda: the driver is for CUDA %d.%d and too old for this program, "
+                             "which needs %d.%d",
+                             driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                             CUDART_VERSION % 1000 / 10);
+    }
+    CUDA_TRY(code);
+    return *count > 0 ? PB_OK : PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
+}
+
+static pb_status put_number(pb_backend_put *put, void *context, const char *name, int number)
+{
+    char text[VALUE];
+    (void)snprintf(text, sizeof text, "%d", number);
+    return put(context, name, text);
+}
+
+pb_status cuda_facts(pb_backend *be, pb_backend_put *put, void *context)
+{
+    const cuda *c = cuda_of(be);
+    char text[VALUE];
+    struct cudaDeviceProp properties;
+    CUDA_TRY(cudaGetDeviceProperties(&properties, c->device));
+    PB_TRY(put(context, "gpu", properties.name));
+    PB_TRY(put_number(put, context, "gpu_number", c->device));
+    (void)snprintf(text, sizeof text, "%d.%d", properties.major, properties.minor);
+    PB_TRY(put(context, "compute_capability", text));
+    PB_TRY(put_number(put, context, "multiprocessors", properties.multiProcessorCount));
+    (void)snprintf(text, sizeof text, "%.3f", (double)properties.totalGlobalMem / 1e9);
+    PB_TRY(put(context, "gpu_memory_gb", text));
+    PB_TRY(put(context, "cublaslt", cuda_products_name(c)));
+    return cuda_nvml_facts(c, put, context);
+}
+
+/* "13.0" */
+static pb_status driver_text(char *text, size_t size)
+{
+    int version = 0;
+    CUDA_TRY(cudaDriverGetVersion(&version));
+    (void)snprintf(text, size, "%d.%d", version / 1000, version % 1000 / 10);
+    return PB_OK;
+}
+
+pb_status cuda_list(pb_backend_put *put, void *context)
+{
+    int count = 0;
+    char driver[32];
+    PB_TRY(cuda_count(&count));
+    PB_TRY(driver_text(driver, sizeof driver));
+    for (int i = 0; i < count; i++) {
+        char name[32], text[VALUE];
+        struct cudaDeviceProp p;
+        CUDA_TRY(cudaGetDeviceProperties(&p, i));
+        (void)snprintf(name, sizeof name, "cuda:%d", i);
+        (void)snprintf(text, sizeof text,
+                       "%.128s, compute capability %d.%d, %d multiprocessors, %.1f GB, driver for "
+                       "CUDA %s",
+                       p.name, p.major, p.minor, p.multiProcessorCount,
+                       (double)p.totalGlobalMem / 1e9, driver);
+        PB_TRY(put(context, name, text));
+    }
+    return PB_OK;
+}
