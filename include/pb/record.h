@@ -88,14 +88,16 @@ typedef struct pb_record {
     double flops_base_t;          /* the same of the base model */
     double memory_peak_gb;        /* accounted peak, 10^9 bytes; in a gang that of all together */
     int64_t gang;                 /* cells that trained together with it, itself included */
+    double memory_device_peak_gb; /* the device's part of it; NaN on the CPU */
     double memory_system_peak_gb; /* peak resident set of the process, 10^9 bytes */
     double seconds_train, seconds_validation, seconds_test, seconds_total;
     double tokens_per_second;           /* real tokens in training per second of seconds_train */
     int64_t train_tokens, label_tokens; /* trained on, all steps */
     double flops_train;                 /* FLOP of the products of the training steps, counted */
     double mfu;                         /* flops_train / seconds_train / best known GEMM rate */
-    double energy_j;                    /* joule of the cell */
-    int64_t best_step;                  /* with the smallest validation loss */
+    double energy_j;                    /* joule of the device in all phases of the cell */
+    double energy_train_j, energy_validation_j, energy_test_j; /* parts of it */
+    int64_t best_step; /* with the smallest validation loss */
     int64_t rows_train, rows_validation, rows_test;
     /* Of both files together: cut to fit; too long even without their text, left out of training
      * and tested without it; bad and left out; with label -1; with a null answer, left out of

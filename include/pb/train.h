@@ -56,6 +56,8 @@ typedef struct pb_train_step {
 typedef struct pb_train_observer {
     void *context;
     pb_status (*step)(void *context, const pb_train_step *step);
+    /* Before and after a validation; all steps before it are complete. */
+    void (*validating)(void *context);
     pb_status (*validation)(void *context, int64_t step, double loss, double seconds);
     /* After the gradients of a step are complete, before they are scaled and used. */
     pb_status (*gradients)(void *context, int64_t step);

@@ -179,8 +179,10 @@ static void validate(running *r)
 pb_status running_finish_test(running *r)
 {
     double begin = pb_clock_seconds();
+    running_energy_begin(r);
     PB_TRY(running_test(r));
     r->record->seconds_test = pb_clock_seconds() - begin;
+    r->energy_test          = running_energy(r);
     PB_TRY(running_phase(r, NULL));
     PB_TRY(env_check_model(r->model, r->record)); /* its weights are mapped: they can change */
     validate(r);
@@ -207,6 +209,7 @@ pb_status running_conclude(running *r)
     pb_clock_iso8601(pb_clock_unix(), created, sizeof created);
     PB_TRY(pb_record_set_text(&r->record->created, created));
     PB_TRY(pb_cell_provenance(r->env, r->record));
+    PB_TRY(running_record_energy(r));
     r->record->seconds_total = pb_clock_seconds() - r->begin;
     if (r->gang_size > 1) {
         r->record->seconds_total =
@@ -237,9 +240,12 @@ pb_status running_start(running *r)
 static pb_status run_phases(running *r)
 {
     PB_TRY(running_phase(r, "setup"));
+    running_energy_begin(r);
     PB_TRY(running_set_up(r));
+    r->energy_setup = running_energy(r);
     PB_TRY(running_phase(r, "train"));
-    r->peak_bytes = 0; /* the reported peak is that of training */
+    r->peak_bytes = r->peak_device_bytes = 0; /* the reported peak is that of training */
+    running_energy_begin(r);
     if (r->net != NULL) {
         pb_train_data data         = running_data(r);
         pb_train_observer observer = running_observer(r);
@@ -247,8 +253,9 @@ static pb_status run_phases(running *r)
                             &data, &observer, &r->trained));
         running_record_training(r);
     }
+    running_energy_of_steps(r);
     PB_TRY(running_phase(r, "test"));
-    r->record->memory_peak_gb = (double)r->peak_bytes / 1e9;
+    running_record_peak(r, r->peak_bytes, r->peak_device_bytes);
     return running_finish_test(r);
 }
 

@@ -53,10 +53,11 @@ static pb_status find_peak(pb_cell_env *env)
 }
 
 /* Processes of a node that share a device compute in turns and hold the weights once each. */
-static void warn_of_sharing(const pb_cell_env *env)
+static void note_sharing(pb_cell_env *env)
 {
-    int devices = pb_backend_devices(env->backend);
-    int ranks   = env->comm != NULL ? pb_comm_node_size(env->comm) : 1;
+    int devices        = pb_backend_devices(env->backend);
+    int ranks          = env->comm != NULL ? pb_comm_node_size(env->comm) : 1;
+    env->shares_device = devices > 0 && ranks > (env->setup.device < 0 ? devices : 1);
     if (env->setup.device < 0 && devices > 0 && ranks > devices) {
         pb_log0_warn("the %d processes of a node share %d %s, and each holds weights of its own "
                      "there; start one per device",
@@ -70,7 +71,7 @@ static pb_status open_backend(pb_cell_env *env)
         pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &env->backend));
     env->setup.threads = pb_backend_threads(env->backend);
     pb_backend_warn(env->backend);
-    warn_of_sharing(env);
+    note_sharing(env);
     PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
     PB_TRY(
         pb_cell_gemm_rate(env->backend, pb_cell_gemm_size(env->setup.threads), &env->gemm_gflops));

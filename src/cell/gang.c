@@ -56,7 +56,9 @@ static pb_status settle(running *r, pb_status status)
 static pb_status set_up(running *r)
 {
     PB_TRY(running_phase(r, "setup"));
+    running_energy_begin(r);
     PB_TRY(running_set_up(r));
+    r->energy_setup = running_energy(r);
     return running_phase(r, NULL);
 }
 
@@ -85,16 +87,16 @@ static pb_status list_members(gang *g, int64_t *count)
             continue;
         }
         PB_TRY(running_phase(r, "train"));
-        r->peak_bytes        = 0;
-        g->data[*count]      = running_data(r);
-        g->observers[*count] = running_observer(r);
-        g->of[*count]        = (pb_train_member){.net      = r->net,
-                                                 .method   = r->method,
-                                                 .options  = &r->options->train,
-                                                 .seed     = (uint64_t)r->cell->name.seed,
-                                                 .data     = &g->data[*count],
-                                                 .observer = &g->observers[*count],
-                                                 .result   = &r->trained};
+        r->peak_bytes = r->peak_device_bytes = 0;
+        g->data[*count]                      = running_data(r);
+        g->observers[*count]                 = running_observer(r);
+        g->of[*count]                        = (pb_train_member){.net      = r->net,
+                                                                 .method   = r->method,
+                                                                 .options  = &r->options->train,
+                                                                 .seed     = (uint64_t)r->cell->name.seed,
+                                                                 .data     = &g->data[*count],
+                                                                 .observer = &g->observers[*count],
+                                                                 .result   = &r->trained};
         (*count)++;
     }
     return PB_OK;
@@ -103,14 +105,17 @@ static pb_status list_members(gang *g, int64_t *count)
 /* The peak is that of all together. */
 static void record_all(gang *g)
 {
-    int64_t peak = 0;
+    int64_t peak   = 0;
+    int64_t device = 0;
     for (int64_t i = 0; i < g->count; i++) {
-        peak = g->members[i].peak_bytes > peak ? g->members[i].peak_bytes : peak;
+        const running *r = &g->members[i];
+        peak             = r->peak_bytes > peak ? r->peak_bytes : peak;
+        device           = r->peak_device_bytes > device ? r->peak_device_bytes : device;
     }
     for (int64_t i = 0; i < g->count; i++) {
         if (goes_on(&g->members[i])) {
             running_record_training(&g->members[i]);
-            g->records[i].memory_peak_gb = (double)peak / 1e9;
+            running_record_peak(&g->members[i], peak, device);
         }
     }
 }
@@ -119,7 +124,9 @@ static pb_status train_all(gang *g)
 {
     int64_t count = 0;
     PB_TRY(list_members(g, &count));
+    running_energy_begin(g->members);
     pb_status status = count > 0 ? pb_train_gang(g->of, count) : PB_OK;
+    running_energy_of_steps(g->members);
     for (int64_t i = 0; i < g->count && status == PB_OK; i++) {
         status = g->members[i].lost;
     }

@@ -40,6 +40,7 @@ typedef struct env_file {
 struct pb_cell_env {
     pb_cell_setup setup;
     pb_backend *backend; /* lent to one cell after another */
+    bool shares_device;  /* with other processes of this run */
     char *cache;         /* folder of tokens, NULL: none */
     double gemm_gflops;  /* measured at the start, by this process alone */
     double peak_gflops;  /* the same with the best kernels known */

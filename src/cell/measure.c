@@ -55,11 +55,14 @@ static void update_windows(running *r)
 pb_status running_sample(running *r)
 {
     update_windows(r);
-    size_t placed  = r->net != NULL ? pb_weights_bytes(r->model->weights) : 0;
-    size_t host    = r->window_host - r->base_bytes + mapped_bytes(r);
-    size_t device  = r->window_device - r->base_device_bytes + placed;
-    int64_t bytes  = (int64_t)(host + device);
-    r->peak_bytes  = bytes > r->peak_bytes ? bytes : r->peak_bytes;
+    size_t placed = r->net != NULL ? pb_weights_bytes(r->model->weights) : 0;
+    size_t host   = r->window_host - r->base_bytes + mapped_bytes(r);
+    size_t device = r->window_device - r->base_device_bytes + placed;
+    int64_t bytes = (int64_t)(host + device);
+    r->peak_bytes = bytes > r->peak_bytes ? bytes : r->peak_bytes;
+    if ((int64_t)device > r->peak_device_bytes) {
+        r->peak_device_bytes = (int64_t)device;
+    }
     double seconds = pb_clock_seconds() - r->begin;
     r->window_host = r->window_device = 0;
     return pb_record_add_memory(r->record, seconds, (int64_t)host, (int64_t)device, r->phase);

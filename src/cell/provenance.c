@@ -68,6 +68,11 @@ static pb_status add_kernels(pb_record *record)
     return PB_OK;
 }
 
+static pb_status put_fact(void *context, const char *name, const char *value)
+{
+    return pb_record_add_provenance(context, name, value);
+}
+
 pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
 {
     char text[256];
@@ -83,6 +88,7 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     PB_TRY(pb_record_add_provenance(record, "cpu", text));
     PB_TRY(pb_record_add_provenance(record, "backend", pb_backend_name(env->backend)));
     PB_TRY(pb_record_add_provenance(record, "products", pb_backend_describe(env->backend)));
+    PB_TRY(pb_backend_facts(env->backend, put_fact, record));
     PB_TRY(add_kernels(record));
     PB_TRY(pb_record_add_provenance(record, "hdf5", pb_results_library()));
     PB_TRY(pb_record_add_provenance(record, "tree-sitter", pb_metric_parser()));

@@ -40,7 +40,8 @@ typedef struct running {
     size_t base_bytes, base_device_bytes;
     const char *phase;
     double phase_begin, phase_flops;
-    int64_t peak_bytes;   /* of training, above base_bytes and with the model */
+    /* Of training, above base_bytes and with the model. */
+    int64_t peak_bytes, peak_device_bytes;
     struct running *gang; /* [gang_size] all that train together; alone: this one */
     int64_t gang_size;
     size_t window_host, window_device; /* the most bytes held since the last sample */
@@ -50,6 +51,10 @@ typedef struct running {
     pb_status lost; /* nothing can be recorded any more */
     bool failed;    /* the record says why */
     bool again;     /* ran out of memory in a gang: it is run alone */
+    /* Joules. Of a gang the first member has those of the steps of all, what the counter showed
+     * last, and why it is not believed. */
+    double energy_setup, energy_steps, energy_validation, energy_test, energy_seen;
+    char energy_lost[128];
 } running;
 
 /* Bytes that outlive the cell belong to no cell. */
@@ -62,6 +67,7 @@ pb_status running_set_up(running *r) PB_MUST_USE;
 pb_train_observer running_observer(running *r);
 pb_train_data running_data(running *r);
 void running_record_training(running *r);
+void running_record_peak(running *r, int64_t bytes, int64_t device_bytes);
 /* After the phase "test" has begun. */
 pb_status running_finish_test(running *r) PB_MUST_USE;
 /* The failure becomes the result; of a gang's member that ran out of memory there is none yet. */
@@ -77,6 +83,14 @@ void running_progress(const running *r, int64_t step, int64_t steps, double loss
 /* Adds a sample to the memory trace: the most bytes held since the last one. */
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);
+
+/* Joules of the device since the last call for any member of the gang; 0 where they are not known.
+ */
+double running_energy(running *r);
+void running_energy_begin(running *r);
+void running_energy_of_steps(running *r); /* adds them to those of the steps */
+/* Puts the energy into the record, where it is known, and in any case how it is known. */
+pb_status running_record_energy(running *r) PB_MUST_USE;
 
 /* Reports to the observer that `done` of the test rows are done; PB_STOPPED when it requests a
  * stop. */

@@ -42,10 +42,16 @@ static pb_status on_step(void *context, const pb_train_step *step)
                                          });
 }
 
+static void on_validating(void *context)
+{
+    running_energy_of_steps(context);
+}
+
 static pb_status on_validation(void *context, int64_t step, double loss, double seconds)
 {
     running *r = context;
     (void)seconds;
+    r->energy_validation += running_energy(r);
     return pb_record_add_validation(r->record, step, loss);
 }
 
@@ -78,6 +84,7 @@ pb_train_observer running_observer(running *r)
 {
     return (pb_train_observer){.context    = r,
                                .step       = on_step,
+                               .validating = on_validating,
                                .validation = on_validation,
                                .stop       = wants_stop,
                                .ended      = on_ended};
@@ -92,6 +99,14 @@ pb_train_data running_data(running *r)
         .validation       = r->rows,
         .validation_count = r->validation_count,
     };
+}
+
+void running_record_peak(running *r, int64_t bytes, int64_t device_bytes)
+{
+    r->record->memory_peak_gb = (double)bytes / 1e9;
+    if (!pb_backend_is_host(r->env->backend)) {
+        r->record->memory_device_peak_gb = (double)device_bytes / 1e9;
+    }
 }
 
 void running_record_training(running *r)

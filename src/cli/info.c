@@ -9,6 +9,7 @@
 #include "pb/kernels.h"
 #include "pb/method.h"
 #include "pb/table.h"
+#include "pb/usage.h"
 
 /* The candidate kernels; the first one is in use. */
 static void put_json_candidates(pb_json *json)
@@ -44,6 +45,43 @@ static pb_status put_candidates(pb_string *out)
     return PB_OK;
 }
 
+/* The devices that the process sees, one on a line. */
+static pb_status put_device(void *context, const char *name, const char *about)
+{
+    return pb_string_printf(context, "%-12s %s\n", name, about);
+}
+
+/* That there is none is no error. */
+static pb_status put_devices(pb_string *out)
+{
+    pb_status status = pb_backend_list(put_device, out);
+    if (status == PB_OK || status == PB_ERR_MEMORY) {
+        return status;
+    }
+    status = pb_string_printf(out, "%-12s %s\n", "devices", pb_error_message());
+    pb_error_clear();
+    return status;
+}
+
+static pb_status put_json_device(void *context, const char *name, const char *about)
+{
+    pb_json *json = context;
+    pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(json, "device", name);
+    pb_json_put_text(json, "about", about);
+    pb_json_end(json);
+    return PB_OK;
+}
+
+static void put_json_devices(pb_json *json)
+{
+    pb_json_put_array(json, "devices", PB_JSON_INLINE);
+    if (pb_backend_list(put_json_device, json) != PB_OK) {
+        pb_error_clear(); /* there is none */
+    }
+    pb_json_end(json);
+}
+
 static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
 {
     pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
@@ -52,6 +90,7 @@ static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
     }
     pb_json_put_fixed(&json, "f32_gflops", gflops, 2);
     put_json_candidates(&json);
+    put_json_devices(&json);
     pb_json_put_array(&json, "methods", PB_JSON_INLINE);
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
         pb_json_put_text(&json, NULL, (*m)->name);
@@ -74,6 +113,7 @@ static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
     }
     PB_TRY(pb_string_printf(out, "f32 product  %.2f GFLOP/s (square, median of five)\n", gflops));
     PB_TRY(put_candidates(out));
+    PB_TRY(put_devices(out));
     PB_TRY(pb_string_puts(out, "methods     "));
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
         PB_TRY(pb_string_printf(out, " %s", (*m)->name));
@@ -130,8 +170,8 @@ static const char *const without[] = {"seed", "set", NULL};
 
 const pb_command command_info = {
     .name     = "info",
-    .help     = "build, libraries, processor, and the measured rate of products",
-    .usage    = "[--json] [--threads N]",
+    .help     = "build, libraries, processor, devices, and the measured rate of products",
+    .usage    = "[--json] [--threads N] [--device NAME]",
     .details  = "candidates: the kernels of OpenBLAS that suit this processor, each measured in a "
                 "separate process; the first are in "
                 "use. kernels_by: what chose them: library, program (if the library's are far "

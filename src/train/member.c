@@ -270,6 +270,9 @@ pb_status member_validate(member *t, int64_t step)
     if (t->data->validation_count == 0) {
         return PB_OK;
     }
+    if (t->observer->validating != NULL) {
+        t->observer->validating(t->observer->context);
+    }
     double begin   = pb_clock_seconds();
     double loss    = 0.0;
     double penalty = 0.0;

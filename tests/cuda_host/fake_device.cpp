@@ -156,7 +156,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
     }
     size_t left = 0;
     std::memset(properties, 0, sizeof *properties);
-    std::snprintf(properties->name, sizeof properties->name, "no device, number %d", device);
+    std::snprintf(properties->name, sizeof properties->name, "no device");
     fake_cuda::memory_free(device, &left, &properties->totalGlobalMem);
     (void)attribute_of(cudaDevAttrComputeCapabilityMajor, &properties->major);
     (void)attribute_of(cudaDevAttrMultiProcessorCount, &properties->multiProcessorCount);

@@ -30,7 +30,6 @@ pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *fu
 static pb_status open_device(cuda *c, int device)
 {
     int count = 0;
-    struct cudaDeviceProp properties;
     PB_TRY(cuda_count(&count));
     device          = device < 0 ? (-1 - device) % count : device;
     c->base.devices = count;
@@ -43,11 +42,11 @@ static pb_status open_device(cuda *c, int device)
                        device, count, last);
     }
     CUDA_TRY(cudaSetDevice(device));
-    CUDA_TRY(cudaGetDeviceProperties(&properties, device));
-    if (properties.major < 8) {
+    CUDA_TRY(cudaGetDeviceProperties(&c->properties, device));
+    if (c->properties.major < 8) {
         return PB_FAIL(PB_ERR_CONFIG,
                        "cuda: device %d, %s, has compute capability %d.%d; at least 8.0 is needed",
-                       device, properties.name, properties.major, properties.minor);
+                       device, c->properties.name, c->properties.major, c->properties.minor);
     }
     c->device = device;
     CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
@@ -55,8 +54,8 @@ static pb_status open_device(cuda *c, int device)
     PB_TRY(cuda_products_open(c));
     PB_TRY(cuda_nvml_open(c));
     (void)snprintf(c->base.describe, sizeof c->base.describe,
-                   "%.128s, compute capability %d.%d, %d multiprocessors, %s", properties.name,
-                   properties.major, properties.minor, properties.multiProcessorCount,
+                   "%.128s, compute capability %d.%d, %d multiprocessors, %s", c->properties.name,
+                   c->properties.major, c->properties.minor, c->properties.multiProcessorCount,
                    cuda_products_name(c));
     return PB_OK;
 }

@@ -73,6 +73,7 @@ typedef struct cuda_nvml cuda_nvml;         /* nvml.c */
 typedef struct cuda {
     pb_backend base; /* first: a pb_backend pointer is a cuda pointer */
     int device;
+    struct cudaDeviceProp properties;
     int copy_threads; /* of the host, for its side of a copy; no result depends on them */
     cudaStream_t stream;
     cuda_memory *memory;

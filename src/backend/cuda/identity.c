@@ -40,14 +40,12 @@ pb_status cuda_facts(pb_backend *be, pb_backend_put *put, void *context)
 {
     const cuda *c = cuda_of(be);
     char text[VALUE];
-    struct cudaDeviceProp properties;
-    CUDA_TRY(cudaGetDeviceProperties(&properties, c->device));
-    PB_TRY(put(context, "gpu", properties.name));
+    PB_TRY(put(context, "gpu", c->properties.name));
     PB_TRY(put_number(put, context, "gpu_number", c->device));
-    (void)snprintf(text, sizeof text, "%d.%d", properties.major, properties.minor);
+    (void)snprintf(text, sizeof text, "%d.%d", c->properties.major, c->properties.minor);
     PB_TRY(put(context, "compute_capability", text));
-    PB_TRY(put_number(put, context, "multiprocessors", properties.multiProcessorCount));
-    (void)snprintf(text, sizeof text, "%.3f", (double)properties.totalGlobalMem / 1e9);
+    PB_TRY(put_number(put, context, "multiprocessors", c->properties.multiProcessorCount));
+    (void)snprintf(text, sizeof text, "%.3f", (double)c->properties.totalGlobalMem / 1e9);
     PB_TRY(put(context, "gpu_memory_gb", text));
     PB_TRY(put(context, "cublaslt", cuda_products_name(c)));
     return cuda_nvml_facts(c, put, context);

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What records say of a device: its identity, its memory, its energy. The devices and NVML are those of tests/cuda_host, whose
+counter of energy is 2 J higher at every reading."""
+import json
+import os
+import re
+
+import case
+import program
+import results
+
+NAMES = ("gpu", "compute_capability", "multiprocessors", "cublaslt")
+READ_BY_NVML = {"driver": "999.1.2", "sm_clock_mhz": "1000", "sm_clock_max_mhz": "1500", "memory_clock_mhz": "2000",
+                "power_cap_w": "250.5", "ecc": "on"}
+ENERGY = ("energy_j", "energy_train_j", "energy_validation_j", "energy_test_j")
+
+
+def nvml(kind, **more):
+    """The environment with one of the libraries."""
+    return {"LD_LIBRARY_PATH": os.path.join(os.environ["PB_NVML"], kind), **more}
+
+
+class Device(case.Case):
+    def run_one(self, method="lora", device="cuda", **options):
+        """Numbers of the only cell, its provenance, and the output of the run."""
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], [method])
+        result = self.run_grid(grid, 0, None, "--device", device, **options)
+        (cell,) = self.cells().values()
+        path = f"/cells/good/pairs/{method}/1"
+        text = results.h5dump("-w", "0", "-g", path + "/provenance", os.path.join(self.output, "tiny.h5")).stdout.decode()
+        provenance = dict(re.findall(r'ATTRIBUTE "(\w+)" \{.*?\(0\): "(.*?)"', text, re.S))
+        return cell, provenance, result
+
+    def values(self, column):
+        text = results.h5dump("-y", "-w", "0", "-d", f"/cells/good/pairs/lora/1/{column}", os.path.join(self.output, "tiny.h5"))
+        return [word.strip().strip('"') for word in re.search(r"DATA \{(.*?)\}", text.stdout.decode(), re.S)[1].split(",")]
+
+    def expect_no_energy(self, cell, provenance, why):
+        self.assertEqual({name: cell[name] for name in ENERGY}, dict.fromkeys(ENERGY, "nan"))
+        self.assertEqual(provenance["energy"], "absent: " + why)
+
+    def test_energy_of_each_phase_is_measured(self):
+        cell, provenance, _ = self.run_one(env=nvml("whole"))
+        validations = len(self.values("validation/step"))
+        self.assertGreater(validations, 0)
+        # Readings: at the beginning, after the setup, around every validation, after training, after the test.
+        self.assertEqual(float(cell["energy_validation_j"]), 2 * validations)
+        self.assertEqual(float(cell["energy_train_j"]), 2 * (validations + 1))
+        self.assertEqual(float(cell["energy_test_j"]), 2)
+        self.assertEqual(float(cell["energy_j"]), 2 * (2 * validations + 3))
+        self.assertEqual(provenance["energy"], "measured")
+        self.assertLessEqual(READ_BY_NVML.items(), provenance.items())
+        for name in NAMES:
+            self.assertIn(provenance[name], provenance["products"])
+        report = self.expect(program.run(["report", os.path.join(self.output, "tiny.h5"), "--json"]), 0).out
+        self.assertIn(f'"energy": {2 * (2 * validations + 3)}', re.sub(r"\.0\b", "", report))
+
+    def test_a_counter_that_goes_backwards_is_not_believed(self):
+        self.expect_no_energy(*self.run_one(env=nvml("whole", FAKE_NVML="backwards"))[:2], "the counter went backwards")
+
+    def test_a_device_without_a_counter_has_its_other_facts(self):
+        cell, provenance, _ = self.run_one(env=nvml("old"))
+        self.expect_no_energy(cell, provenance, "the library NVML has no nvmlDeviceGetTotalEnergyConsumption")
+        self.assertEqual(provenance["driver"], "999.1.2")
+
+    def test_without_nvml_a_cell_runs_all_the_same(self):
+        cell, provenance, _ = self.run_one(env=nvml("none"))
+        self.expect_no_energy(cell, provenance, "the library NVML cannot be opened")
+        self.assertEqual(provenance["nvml"], "absent: the library NVML cannot be opened")
+        self.assertNotIn("driver", provenance)
+        for name in NAMES:
+            self.assertIn(provenance[name], provenance["products"])
+
+    def test_the_cpu_has_neither_energy_nor_device(self):
+        cell, provenance, _ = self.run_one(device="cpu", env=nvml("whole"))
+        self.expect_no_energy(cell, provenance, "the backend has no counter of energy")
+        self.assertEqual(cell["memory_device_peak_gb"], "nan")
+        for name in (*NAMES, *READ_BY_NVML):
+            self.assertNotIn(name, provenance)
+
+    def test_the_peak_of_device_memory_is_that_of_the_trace(self):
+        cell, _, _ = self.run_one()
+        trace = [int(size) for size, phase in zip(self.values("memory/device_bytes"), self.values("memory/phase")) if phase == "train"]
+        self.assertAlmostEqual(float(cell["memory_device_peak_gb"]) * 1e9, max(trace), delta=1e-5 * max(trace))
+        self.assertLess(float(cell["memory_device_peak_gb"]), float(cell["memory_peak_gb"]))
+
+    def test_more_processes_than_devices_are_reported_once_and_share_a_counter(self):
+        _, _, result = self.run_one(env=nvml("whole", FAKE_CUDA_DEVICES="2"), ranks=2)
+        self.assertNotIn("share", result.err)
+        self.output += "-3"
+        cell, provenance, result = self.run_one(env=nvml("whole", FAKE_CUDA_DEVICES="2"), ranks=3)
+        self.assertEqual(result.err.count("the 3 processes of a node share 2 devices"), 1, str(result))
+        self.expect_no_energy(cell, provenance, "several processes use the device, which has one counter")
+
+    def test_info_lists_the_devices(self):
+        environment = nvml("whole", FAKE_CUDA_DEVICES="2")
+        facts = json.loads(self.expect(program.run(["info", "--json", "--device", "cuda:1"], env=environment), 0).out)
+        self.assertEqual(facts["gpu_number"], "1")
+        self.assertEqual(facts["sm_clock_mhz"], "1001")
+        self.assertEqual([d["device"] for d in facts["devices"]], ["cuda:0", "cuda:1"])
+        self.assertRegex(facts["devices"][1]["about"],
+                         r"^no device, compute capability 9\.0, 4 multiprocessors, [\d.]+ GB, driver for CUDA \d+\.\d+$")
+        lines = self.expect(program.run(["info"], env=nvml("none", FAKE_CUDA_DEVICES="-1")), 0).out
+        self.assertRegex(lines, r"(?m)^devices +cuda: this machine has no NVIDIA driver$")
+
+
+if __name__ == "__main__":
+    case.main()
