@@ -87,16 +87,17 @@ static pb_status list_members(gang *g, int64_t *count)
             continue;
         }
         PB_TRY(running_phase(r, "train"));
-        r->peak_bytes = r->peak_device_bytes = 0;
-        g->data[*count]                      = running_data(r);
-        g->observers[*count]                 = running_observer(r);
-        g->of[*count]                        = (pb_train_member){.net      = r->net,
-                                                                 .method   = r->method,
-                                                                 .options  = &r->options->train,
-                                                                 .seed     = (uint64_t)r->cell->name.seed,
-                                                                 .data     = &g->data[*count],
-                                                                 .observer = &g->observers[*count],
-                                                                 .result   = &r->trained};
+        r->peak_bytes        = 0;
+        r->peak_device_bytes = 0;
+        g->data[*count]      = running_data(r);
+        g->observers[*count] = running_observer(r);
+        g->of[*count]        = (pb_train_member){.net      = r->net,
+                                                 .method   = r->method,
+                                                 .options  = &r->options->train,
+                                                 .seed     = (uint64_t)r->cell->name.seed,
+                                                 .data     = &g->data[*count],
+                                                 .observer = &g->observers[*count],
+                                                 .result   = &r->trained};
         (*count)++;
     }
     return PB_OK;

@@ -145,7 +145,7 @@ static pb_status cuda_reserve(pb_backend *be, const pb_reserve_args *args)
     bytes        = larger(bytes, cuda_bytes(SQUARE_PARTS, sizeof(double)));
     bytes        = larger(bytes, sum_bytes(args));
     bytes        = larger(bytes, part_bytes(args));
-    bytes        = larger(bytes, cuda_attention_bytes(args->plan));
+    bytes        = larger(bytes, args->plan != NULL ? cuda_attention_bytes(args->plan) : 0);
     PB_TRY(cuda_pages_reserve(c));
     PB_TRY(cuda_transfer_reserve(c));
     PB_TRY(cuda_products_reserve(c));
