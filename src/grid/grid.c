@@ -23,7 +23,7 @@ const pb_config_field pb_grid_sweep_fields[] = {
 };
 
 const pb_config_field pb_grid_run_fields[] = {
-    PB_FIELD_TEXT(pb_grid_run_options, device, "auto", "auto, cpu, cuda or cuda:N"),
+    PB_FIELD_TEXT(pb_grid_run_options, device, "auto", "auto, cpu, or a device that `info` lists"),
     PB_FIELD_CHOICE(pb_grid_run_options, dtype, 0, dtypes, "type of the numbers computed with"),
     PB_FIELD_INT(pb_grid_run_options, threads, 1, 0, 4096, "",
                  "threads per process, 0 for all that it may use"),
