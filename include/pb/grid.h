@@ -28,7 +28,7 @@ typedef struct pb_grid_run_options {
     int dtype;    /* 0 f32, 1 bf16 */
     int64_t threads;
     int64_t group;               /* processes that share a cell: 1 */
-    int64_t gang;                /* most cells that train together; 0: as many as help */
+    int64_t gang;                /* most cells that train together; 0: "auto" */
     double time_limit_seconds;   /* since the program began; 0: none */
     double time_reserve_seconds; /* winding up starts this long before the limit; smaller than the
                                     limit */

@@ -79,7 +79,7 @@ pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
 
 /* Forms gangs of the cells todo [count], numbers of the sweep's in the order of the run: see
  * `gather` of pb/grid.h. The longest cell that is in no gang takes those that follow and may join
- * it, up to run.gang; with "auto" up to what the device gains from, and never so many that one of
+ * it, up to run.gang; with "auto" one on the host, four on a device, and never so many that one of
  * `ranks` processes is left without work. */
 void gangs_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t ranks,
                 int64_t *leads);
