@@ -19,22 +19,22 @@ class Batch(cluster.Case):
         cls.slurm = cluster.Slurm(cls.nodes)
 
     def submit(self, *arguments, options=("--cpus-per-task=1",), **env):
-        """The script as shipped, except for the options of sbatch."""
-        self.log = os.path.join(self.folder, "log")
+        """The script as shipped, except for the options of sbatch. Jobs that are submitted together run side by side."""
         env = {**program.environment(4, None), "PB_PROGRAM": os.path.abspath(program.PROGRAM), **env}
-        job = self.slurm.call("sbatch", "--parsable", *options, "--output", self.log, SCRIPT, *arguments, env=env)
+        job = self.slurm.call("sbatch", "--parsable", *options, "--output", os.path.join(self.folder, "log-%j"), SCRIPT, *arguments,
+                              env=env)
         self.assertRegex(job, r"^\d+$", self.slurm.logs())
         return job
 
-    def read(self):
-        with open(self.log, encoding="utf-8") as f:
+    def read(self, job):
+        with open(os.path.join(self.folder, "log-" + job), encoding="utf-8") as f:
             return f.read()
 
     def check_end(self, job, state, code, *texts):
         found = self.slurm.wait(job)
-        self.assertEqual(found, (state, code), self.read())
+        self.assertEqual(found, (state, code), self.read(job))
         for text in texts:
-            self.assertIn(text, self.read())
+            self.assertIn(text, self.read(job))
 
     def running(self, job):
         return lambda: self.slurm.state(job)[0] in ("PENDING", "CONFIGURING", "RUNNING")
@@ -46,16 +46,17 @@ class Batch(cluster.Case):
         self.check(grid, 8)
 
     def test_a_stop_requeues_until_the_sweep_is_done(self):
+        grid, stopped = self.grid(40), []
         for how in ((), ("--batch",)):  # Slurm signals the processes; a user may signal the script
+            self.output = os.path.join(self.folder, "out" + "".join(how))
+            job = self.submit(grid, "-o", self.output)
+            self.wait_for_shards(1, self.running(job))
+            self.slurm.call("scancel", *how, "--signal=USR1", job)
+            stopped.append((how, self.output, job))
+        for how, self.output, job in stopped:
             with self.subTest(how=how):
-                self.output = os.path.join(self.folder, "out" + "".join(how))
-                grid = self.grid(40)
-                job = self.submit(grid, "-o", self.output)
-                self.wait_for_shards(1, self.running(job))
-                self.slurm.call("scancel", *how, "--signal=USR1", job)
                 self.check_end(job, "COMPLETED", 0, "the job goes back to the queue", "start 2:")
                 self.check(grid)
-                os.unlink(self.log)
 
     def test_requeues_are_bounded(self):
         job = self.submit(self.grid(40), "-o", self.output, PB_REQUEUES="0")
@@ -74,29 +75,30 @@ class Batch(cluster.Case):
         self.wait_for_shards(1, self.running(job))
         self.slurm.call("scancel", job)
         self.assertEqual(self.slurm.wait(job)[0], "CANCELLED")
-        self.wait_for(lambda: "the job was cancelled" in self.read(), lambda: True)
-        self.assertNotIn("goes back to the queue", self.read())
+        self.wait_for(lambda: "the job was cancelled" in self.read(job), lambda: True)
+        self.assertNotIn("goes back to the queue", self.read(job))
 
     def test_a_plug_in_that_does_not_fit_is_named(self):
-        for options, env, name in ((["--mpi=pmi2"], {}, "pmi2"), (["--mpi", "none"], {}, "none"),
-                                   ([], {"SLURM_MPI_TYPE": "nonsense"}, "nonsense")):
+        grid = self.grid(2)
+        jobs = [(name, self.submit(*options, grid, "-o", os.path.join(self.folder, name), **env))
+                for options, env, name in ((["--mpi=pmi2"], {}, "pmi2"), (["--mpi", "none"], {}, "none"),
+                                           ([], {"SLURM_MPI_TYPE": "nonsense"}, "nonsense"))]
+        for name, job in jobs:
             with self.subTest(name=name):
-                job = self.submit(*options, self.grid(2), "-o", self.output, **env)
                 self.check_end(job, "FAILED", 1, f"srun --mpi={name} failed", "this Slurm has:", "pmix", "--mpi=TYPE")
-                os.unlink(self.log)
 
     def test_mistakes_in_the_line(self):
         grid = self.grid(2)
-        for arguments, env, text in (((), {}, "usage:"), (("--mpi=pmix",), {}, "usage:"),
-                                     ((grid,), {"PB_REQUEUES": "many"}, "PB_REQUEUES is 'many'"),
-                                     ((grid,), {"PB_PROGRAM": "/nowhere"}, "there is no program '/nowhere'"),
-                                     (("--mpi=list", grid), {}, "runs nothing")):
+        jobs = [(text, self.submit(*arguments, **env)) for arguments, env, text in (
+            ((), {}, "usage:"), (("--mpi=pmix",), {}, "usage:"),
+            ((grid,), {"PB_REQUEUES": "many"}, "PB_REQUEUES is 'many'"),
+            ((grid,), {"PB_PROGRAM": "/nowhere"}, "there is no program '/nowhere'"),
+            (("--mpi=list", grid), {}, "runs nothing"),
+            # The program's codes are the job's.
+            ((os.path.join(self.folder, "absent.cfg"),), {}, "absent.cfg"))]
+        for text, job in jobs:
             with self.subTest(text=text):
-                self.check_end(self.submit(*arguments, **env), "FAILED", 2, text)
-                os.unlink(self.log)
-
-    def test_the_program_s_codes_are_the_job_s(self):
-        self.check_end(self.submit(os.path.join(self.folder, "absent.cfg")), "FAILED", 2, "absent.cfg")
+                self.check_end(job, "FAILED", 2, text)
 
 
 if __name__ == "__main__":
