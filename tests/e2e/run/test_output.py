@@ -136,9 +136,9 @@ class Finished(case.Case):
                     given = self.expect(program.run([*arguments, "--width", str(width)]), 0).out
                     lines = [line for line in given.splitlines() if self.folder not in line and "sha256" not in line]
                     self.assertLessEqual(self.widest("\n".join(lines)), width)
-                    by_environment = self.expect(program.run(arguments, env={"COLUMNS": str(width)}), 0).out
-                    strip = lambda text: re.sub(r"[\d.]+", "", re.sub(r" +", " ", text))  # measured numbers may differ
                     if arguments[0] in ("report", "pscp"):
+                        by_environment = self.expect(program.run(arguments, env={"COLUMNS": str(width)}), 0).out
+                        strip = lambda text: re.sub(r"[\d.]+", "", re.sub(r" +", " ", text))  # measured numbers may differ
                         self.assertEqual(strip(by_environment), strip(given))
         for name in ("", "nonsense", "0", "-5"):
             self.assertEqual(program.run(["pscp", table], env={"COLUMNS": name}).out, program.run(["pscp", table, "--width", "120"]).out)
@@ -148,12 +148,11 @@ class Finished(case.Case):
         self.run_grid(self.grid)
         for arguments in (["status", self.output], ["info"], ["bench", "--shape", "tiny", "--steps", "2"],
                           ["prompt", "--explain", "rte"], ["list", "models"], ["list", "datasets"]):
-            for width in (40, 60):
-                with self.subTest(arguments=arguments, width=width):
-                    out = self.expect(program.run([*arguments, "--width", str(width)]), 0).out
-                    self.assertLessEqual(self.widest(out), width)
-                    out = self.expect(program.run(arguments, env={"COLUMNS": str(width)}), 0).out
-                    self.assertLessEqual(self.widest(out), width)
+            with self.subTest(arguments=arguments):
+                out = self.expect(program.run([*arguments, "--width", "40"]), 0).out
+                self.assertLessEqual(self.widest(out), 40)
+                out = self.expect(program.run(arguments, env={"COLUMNS": "60"}), 0).out
+                self.assertLessEqual(self.widest(out), 60)
         merged = self.expect(program.run(["merge", self.output, "--width", "20"]), 0).out
         self.assertEqual(merged, self.path + "\n", "a path is one line")
         self.assertEqual(len(self.expect(program.run(["info", "--json", "--width", "40"]), 0).out.splitlines()), 1)
