@@ -140,6 +140,9 @@ bool run_one(CUstream_st *s)
 
 void drain(CUstream_st *s)
 {
+    if (s->queue.empty()) {
+        return;
+    }
     access now(s->device);
 
     while (run_one(s)) {

@@ -4,9 +4,12 @@
 #include "fake_cuda_state.h"
 #include "fiber.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
 
 #if CUDA_HOST_ASAN
 #include <sanitizer/asan_interface.h>
@@ -22,6 +25,7 @@ constexpr size_t RESERVED  = 64ULL << 30; /* addresses */
 constexpr size_t ALIGNMENT = 256;         /* of blocks, and the least distance between them */
 constexpr size_t PAGE      = 4096;
 constexpr int NAN_BYTE     = 0xff;
+constexpr size_t NAN_BYTES = 1 << 20; /* of the file below */
 
 device_memory devices[MOST_DEVICES];
 size_t limit = 8ULL << 30;
@@ -74,14 +78,67 @@ device_memory &open_memory(int device)
     return d;
 }
 
-/* Of large blocks, so that a long test does not hold what it has freed. */
-void give_pages_back(char *p, size_t bytes)
+/* Whole pages of NaN, which large blocks begin as: they cost nothing until they are written. */
+int nan_file()
 {
-    size_t first = round_up(reinterpret_cast<uintptr_t>(p), PAGE);
-    size_t end   = (reinterpret_cast<uintptr_t>(p) + bytes) / PAGE * PAGE;
+    static int file = -1;
 
-    if (end > first + 64 * PAGE) {
-        (void)madvise(reinterpret_cast<void *>(first), end - first, MADV_DONTNEED);
+    if (file < 0) {
+        std::vector<char> bytes(NAN_BYTES, static_cast<char>(NAN_BYTE));
+        file = memfd_create("nan", MFD_CLOEXEC);
+        if (file < 0 || write(file, bytes.data(), NAN_BYTES) != static_cast<ssize_t>(NAN_BYTES)) {
+            misuse("no memory for what device memory begins as");
+        }
+    }
+    return file;
+}
+
+/* The whole pages of a block; of a small one they are not worth a mapping. */
+struct pages {
+    char *first;
+    size_t bytes;
+
+    pages(char *p, size_t n)
+    {
+        size_t head = (PAGE - reinterpret_cast<uintptr_t>(p) % PAGE) % PAGE;
+
+        first = p + head;
+        bytes = n >= head + NAN_BYTES ? (n - head) / PAGE * PAGE : 0;
+    }
+};
+
+void map(char *p, size_t bytes, int rights, int flags, int file)
+{
+    if (mmap(p, bytes, rights, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | flags, file, 0) != p) {
+        misuse("the memory of a device cannot be mapped");
+    }
+}
+
+void fill_with_nan(char *p, size_t bytes)
+{
+    pages whole(p, bytes);
+
+    for (size_t done = 0; done < whole.bytes; done += NAN_BYTES) {
+        size_t n = std::min(whole.bytes - done, NAN_BYTES);
+        map(whole.first + done, n, PROT_READ | PROT_WRITE, 0, nan_file());
+    }
+    if (whole.bytes == 0) {
+        std::memset(p, NAN_BYTE, bytes);
+    } else {
+        char *end = whole.first + whole.bytes;
+        std::memset(p, NAN_BYTE, static_cast<size_t>(whole.first - p));
+        std::memset(end, NAN_BYTE, static_cast<size_t>(p + bytes - end));
+    }
+}
+
+/* A long test does not hold what it has freed. */
+void give_pages_back(const device_memory &d, char *p, size_t bytes)
+{
+    pages whole(p, bytes);
+
+    if (whole.bytes > 0) {
+        map(whole.first, whole.bytes, d.running > 0 ? PROT_READ | PROT_WRITE : PROT_NONE,
+            MAP_ANONYMOUS, -1);
     }
 }
 
@@ -139,7 +196,7 @@ void *memory_take(int device, size_t bytes)
     reach_to(d, at + bytes);
     access now(device);
     allow(at, bytes);
-    std::memset(at, NAN_BYTE, bytes);
+    fill_with_nan(at, bytes);
     d.blocks[at] = bytes;
     d.used += bytes;
     counts.bytes += bytes;
@@ -156,7 +213,7 @@ bool memory_release(int device, void *p)
         return false;
     }
     forbid(block->first, round_up(block->second, 8));
-    give_pages_back(block->first, block->second);
+    give_pages_back(d, block->first, block->second);
     d.used -= block->second;
     counts.bytes -= block->second;
     counts.live_blocks--;

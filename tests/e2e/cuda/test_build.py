@@ -27,6 +27,13 @@ class Kernels(case.Case):
         self.assertGreater(len(found), 50)
         self.assertEqual([entry for entry in found if entry[2] > 0], [])
 
+    def test_every_kernel_of_attention_is_among_them(self):
+        names = [name for source, name, _ in kernels(os.environ["PB_CUDA_LOGS"], "sm_90") if source.startswith("attention")]
+        for kernel in ("attention_forward", "attention_queries", "attention_keys", "attention_decode"):
+            for width in (64, 128):
+                found = [name for name in names if f"{kernel}_kernelILi{width}E" in name]
+                self.assertEqual(len(found), 1, (kernel, width, names))
+
     def test_sm_80_is_compiled_too(self):
         names = [sorted(name for _, name, _ in kernels(os.environ["PB_CUDA_LOGS"], a)) for a in ("sm_80", "sm_90")]
         self.assertEqual(*names)
