@@ -170,7 +170,7 @@ class AllDatasets(case.Case):
     def test_every_data_set_trains_is_evaluated_and_has_its_row(self):
         """With fewer rows and steps than the grid has."""
         grid = os.path.join(program.SOURCE, "configs/grid/all-datasets.cfg")
-        fewer = ("data.train_rows=8", "data.test_rows=4", "train.max_steps=2", "eval.batch=4", "eval.max_new_tokens=8")
+        fewer = ("data.train_rows=4", "data.test_rows=2", "train.max_steps=1", "eval.batch=2", "eval.max_new_tokens=4")
         result = self.run_grid(grid, 0, None, *(word for key in fewer for word in ("--set", key)), ranks=2)
         cells = self.cells("all-datasets")
         methods = collections.defaultdict(set)
