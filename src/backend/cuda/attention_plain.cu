@@ -329,7 +329,7 @@ __global__ void __launch_bounds__(THREADS) attention_delta_kernel(const attentio
     constexpr int N = 16 / (int)sizeof(T);
     float sum       = 0.0f;
     for (int first = (int)threadIdx.x % 8 * 8; first < c.width; first += 64) {
-        for (int piece = first; piece < first + 8; piece += N) {
+        for (int piece = first; piece < first + 8 && piece < c.width; piece += N) {
             alignas(16) T x[N];
             alignas(16) T y[N];
             if (c.vector != 0) {
