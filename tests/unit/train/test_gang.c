@@ -197,7 +197,7 @@ static void time_and_work_of_a_step_are_shared_by_rows(void **state)
 {
     (void)state;
     gang g;
-    double alone[2];
+    double alone[2] = {0};
     for (int together = 0; together < 2; together++) {
         open_gang(&g);
         for (int i = 1; i < 5; i += 3) {
