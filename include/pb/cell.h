@@ -77,6 +77,9 @@ pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE
 typedef struct pb_cell_prediction {
     int64_t model_params, trainable_params;
     double flops_forward_t, flops_base_t; /* 10^12, 512 tokens */
+    /* On a device, 10^9 bytes, of a batch of the data set's mean rows; 0 on the CPU: in all, and
+     * the weights. memory_gb is then what the host needs beside it. */
+    double device_gb, device_weights_gb;
     double memory_gb;  /* 10^9 bytes: weights, four values per trainable parameter, activations of a
                           batch of 128-token rows */
     double weights_gb; /* of these, what the cells of a model have in common */

@@ -26,6 +26,7 @@ typedef struct pb_sweep_options {
     int64_t set_count;
     const char *device; /* NULL: run.device */
     const char *dtype;  /* "f32" or "bf16"; NULL: run.dtype */
+    double gflops;      /* of a plan, see pb_cell_setup */
     bool has_threads;   /* else run.threads */
     int64_t threads;    /* 0: one per processor of the process */
     const char *output; /* folder of the results; NULL: run.output, else results/<sweep> */
@@ -50,8 +51,9 @@ typedef struct pb_sweep_foreseen {
     const pb_grid_cell *cell; /* borrowed from the sweep */
     pb_cell_prediction prediction;
     pb_cell_rows rows;
-    double seconds;      /* modelled; 0 for a cell that cannot run */
-    double memory_gb;    /* the prediction's; of a cell that trains in a gang, the whole gang's */
+    double seconds; /* modelled; 0 for a cell that cannot run */
+    /* The prediction's; of a cell that trains in a gang, the whole gang's. */
+    double memory_gb, device_gb;
     int64_t behind_lead; /* places behind the first cell of its gang, 0: it leads or is alone */
     int64_t mistake;     /* the cell's first one, an index of `mistakes`; -1: it can run */
 } pb_sweep_foreseen;

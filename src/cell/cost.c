@@ -124,6 +124,29 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
     return floats * sizeof(float);
 }
 
+/* Weights stay on the device from one cell to the next; the host only passes them on. */
+static void put_memory(const pb_cell_env *env, const pb_method *m, const cell_options *o,
+                       const pb_cell_rows *rows, pb_cell_prediction *out)
+{
+    const pb_model *model = m->model;
+    double batch          = (double)o->train.batch;
+    work w = work_of(o, rows != NULL ? &rows->train : NULL, o->data.train_rows, INFINITY);
+    if (m->ops->baseline != NULL) {
+        return; /* no model is run */
+    }
+    out->memory_gb  = modelled_bytes(model, m, o) / 1e9;
+    out->weights_gb = sizeof(float) * (double)pb_model_parameters(model) / 1e9;
+    if (env->on_device) {
+        out->memory_gb  = cell_device_host_bytes(model) / 1e9;
+        out->weights_gb = out->memory_gb;
+        out->device_gb =
+            cell_device_bytes(model, m, env->setup.dtype, batch * (w.prompt + w.answer),
+                              batch * w.answer, lowest_trained_layer(m)) /
+            1e9;
+        out->device_weights_gb = cell_device_weights(model, env->setup.dtype) / 1e9;
+    }
+}
+
 static pb_status predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                          pb_cell_prediction *out)
 {
@@ -139,14 +162,10 @@ static pb_status predict(const pb_cell_env *env, const pb_cell *cell, const pb_c
                 .trainable_params = method->parameters,
                 .flops_forward_t  = pb_method_flops(method, method->model, FLOPS_TOKENS) / 1e12,
                 .flops_base_t     = pb_method_flops(NULL, method->model, FLOPS_TOKENS) / 1e12,
-                .memory_gb =
-            method->ops->baseline == NULL ? modelled_bytes(method->model, method, o) / 1e9 : 0.0,
-                .weights_gb = method->ops->baseline == NULL
-                                  ? sizeof(float) * (double)pb_model_parameters(method->model) / 1e9
-                                  : 0.0,
-                .flops      = flops,
-                .seconds    = flops / (0.5 * env->gemm_gflops * 1e9),
+                .flops            = flops,
+                .seconds          = flops / (0.5 * env->gemm_gflops * 1e9),
     };
+    put_memory(env, method, o, rows, out);
     pb_method_destroy(method);
     return PB_OK;
 }

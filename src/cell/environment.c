@@ -65,12 +65,34 @@ static void note_sharing(pb_cell_env *env)
     }
 }
 
+/* A plan with a stated rate needs no device: the CPU stands in. */
+static pb_status open_planned(pb_cell_env *env)
+{
+    const pb_backend_ops *ops = NULL;
+    const char *name          = env->setup.backend;
+    if (strcmp(name, "auto") != 0) {
+        PB_TRY(pb_backend_find(name, &ops));
+        env->on_device = !ops->is_host;
+        name           = ops->is_host ? name : "cpu";
+    }
+    PB_TRY(pb_backend_open(name, env->on_device ? 0 : env->setup.device, env->setup.threads,
+                           &env->backend));
+    env->on_device     = env->on_device || !pb_backend_is_host(env->backend);
+    env->setup.threads = pb_backend_threads(env->backend);
+    env->gemm_gflops   = env->setup.gflops;
+    return PB_OK;
+}
+
 static pb_status open_backend(pb_cell_env *env)
 {
+    if (env->setup.gflops > 0.0) {
+        return open_planned(env);
+    }
     PB_TRY(
         pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &env->backend));
     env->setup.threads = pb_backend_threads(env->backend);
     pb_backend_warn(env->backend);
+    env->on_device = !pb_backend_is_host(env->backend);
     note_sharing(env);
     PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
     PB_TRY(

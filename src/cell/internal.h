@@ -40,6 +40,7 @@ typedef struct env_file {
 struct pb_cell_env {
     pb_cell_setup setup;
     pb_backend *backend; /* lent to one cell after another */
+    bool on_device;      /* cells run on a device, if only in the plan */
     bool shares_device;  /* with other processes of this run */
     char *cache;         /* folder of tokens, NULL: none */
     double gemm_gflops;  /* measured at the start, by this process alone */
@@ -53,6 +54,13 @@ struct pb_cell_env {
     char **told; /* data sets with a warning about their rows */
     int64_t told_count;
 };
+
+/* device_cost.c: modelled bytes of a cell on a device: in all, with passes of `rows` rows of which
+ * `labels` have a label, and a backward down to layer `lowest`; of the weights; in host memory. */
+double cell_device_bytes(const pb_model *model, const pb_method *method, pb_dtype dtype,
+                         double rows, double labels, int64_t lowest);
+double cell_device_weights(const pb_model *model, pb_dtype dtype);
+double cell_device_host_bytes(const pb_model *model);
 
 /* Logs once how many threads `--threads 0` (`open`) selects, and warns when they outnumber the
  * processors of a process or of a node. Collective. */

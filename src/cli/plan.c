@@ -10,6 +10,10 @@
 
 static const pb_option options[] = {
     PB_CLI_INT("ranks", "N", "1", 1, 1000000, "processes to simulate the sweep for"),
+    PB_CLI_INT(
+        "gflops", "N", NULL, 1, 1000000000,
+        "rate of products to reckon with, in GFLOP/s, in place of the measured one; --device "
+        "cuda then needs no device"),
     PB_OPTION_END,
 };
 
@@ -17,6 +21,7 @@ static const pb_option options[] = {
 typedef struct plan {
     pb_sweep_forecast forecast;
     int64_t ranks;
+    int64_t gflops;  /* stated; 0: measured */
     double makespan; /* seconds, modelled */
 } plan;
 
@@ -42,6 +47,7 @@ static void put_cell(pb_json *json, const plan *p, int64_t i)
     pb_json_put_number(json, "flops_forward_t", q->flops_forward_t, 9);
     pb_json_put_number(json, "flops_base_t", q->flops_base_t, 9);
     pb_json_put_number(json, "memory_gb_modelled", known->memory_gb, 6);
+    pb_json_put_number(json, "device_memory_gb_modelled", known->device_gb, 6);
     pb_json_put_number(json, "seconds_modelled", known->seconds, 6);
     pb_json_put_int(json, "train_rows", known->rows.train.rows);
     pb_json_put_int(json, "test_rows", known->rows.test.rows);
@@ -67,13 +73,14 @@ static pb_status write_json(const plan *p, pb_string *out)
     }
     pb_json_end(&json);
     pb_json_put_int(&json, "ranks", p->ranks);
+    pb_json_put_text(&json, "rate", p->gflops > 0 ? "stated" : "measured");
     pb_json_put_number(&json, "seconds_total_modelled", p->forecast.seconds, 6);
     pb_json_put_number(&json, "seconds_makespan_modelled", p->makespan, 6);
     pb_json_put_int(&json, "bad_cells", p->forecast.bad);
     return pb_json_finish(&json, "\n");
 }
 
-enum { COLUMNS = 9 };
+enum { COLUMNS = 10 };
 
 /* Errors are listed below the table, each once for all its cells. */
 static pb_status add_row(const plan *p, int64_t i, pb_table *table)
@@ -97,6 +104,7 @@ static pb_status add_row(const plan *p, int64_t i, pb_table *table)
     PB_TRY(pb_table_add_number(table, q->flops_forward_t, 6));
     PB_TRY(pb_table_add_number(table, q->flops_forward_t - q->flops_base_t, 6));
     PB_TRY(pb_table_add_number(table, known->memory_gb, 4));
+    PB_TRY(pb_table_add_number(table, known->device_gb, 4));
     return pb_table_add_number(table, known->seconds, 1);
 }
 
@@ -104,7 +112,7 @@ static pb_status write_table(const plan *p, int64_t width, pb_string *out)
 {
     static const char *const header[] = {"model",     "dataset",    "method", "seed",
                                          "trainable", "TFLOPs/512", "extra",  "memory GB",
-                                         "seconds",   NULL};
+                                         "device GB", "seconds",    NULL};
     pb_table table;
     pb_status status = PB_OK;
 
@@ -132,9 +140,11 @@ static pb_status write_text(const plan *p, int64_t width, pb_string *out)
     PB_TRY(pb_string_puts(out, "\n"));
     return pb_table_note(out, width, 0,
                          "%s, %" PRId64 " cannot run; %.0f s of work, %.0f s on %" PRId64
-                         " process%s (seconds and memory are modelled, the rest is counted)",
+                         " process%s, at the %s rate of products (seconds and memory are modelled, "
+                         "the rest is counted)",
                          pb_table_count(cells, p->forecast.count, "cell"), p->forecast.bad,
-                         p->forecast.seconds, p->makespan, p->ranks, p->ranks == 1 ? "" : "es");
+                         p->forecast.seconds, p->makespan, p->ranks, p->ranks == 1 ? "" : "es",
+                         p->gflops > 0 ? "stated" : "measured");
 }
 
 static pb_status print_plan(pb_cli *cli, const plan *p)
@@ -150,9 +160,10 @@ static pb_status run(pb_cli *cli)
 {
     pb_sweep_options how = {0};
     pb_sweep *sweep      = NULL;
-    plan p               = {.ranks = pb_cli_int(cli, "ranks")};
+    plan p               = {.ranks = pb_cli_int(cli, "ranks"), .gflops = pb_cli_int(cli, "gflops")};
     pb_status status;
 
+    how.gflops = (double)p.gflops;
     PB_TRY(cli_open_sweep(cli, &how, &sweep));
     PB_TRY_GOTO(status, pb_sweep_forecast_make(sweep, &p.forecast), out);
     PB_TRY_GOTO(status, pb_sweep_forecast_makespan(&p.forecast, p.ranks, &p.makespan), out);
@@ -170,25 +181,28 @@ out:
 static const char *const without[] = {"seed", NULL};
 
 const pb_command command_plan = {
-    .name          = "plan",
-    .help          = "expand and check a grid without training, with predicted costs",
-    .usage         = "GRID.cfg [--ranks N] [--width N] [--json]",
-    .details       = "Needs config.json of every model, but not its weights, which `run` needs; "
-                     "if there are weights, also their headers and the tokenizer. All "
-                     "errors are listed at once.\n"
-                     "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
-                     "2·n·(sum of in·out over linear layers, head included) + "
-                     "4·n·k·head_dim·heads·layers, n = 512 + virtual rows, k = n + virtual "
-                     "keys, plus the cost of the method at its sites.\n"
-                     "Seconds are modelled, at half the measured rate of a square product and "
-                     "without validation. A training row costs a forward, a backward down to "
-                     "the lowest trained layer, and 2·n FLOP per number trained at a site: "
-                     "about 2 forwards for adapters, 3 for full, 0 for none. A test row costs "
-                     "one forward over prompt and answer, of max_new_tokens at most. The head "
-                     "counts at answers only. Rows are those of the data set, at 4 bytes a "
-                     "token.\n"
-                     "Exit code 2 when a configuration is wrong, 4 when some cells cannot run "
-                     "for other reasons; `run` begins with the same checks.\n",
+    .name  = "plan",
+    .help  = "expand and check a grid without training, with predicted costs",
+    .usage = "GRID.cfg [--ranks N] [--gflops N] [--width N] [--json]",
+    .details =
+        "Needs config.json of every model, but not its weights, which `run` needs; "
+        "if there are weights, also their headers and the tokenizer. All "
+        "errors are listed at once.\n"
+        "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
+        "2·n·(sum of in·out over linear layers, head included) + "
+        "4·n·k·head_dim·heads·layers, n = 512 + virtual rows, k = n + virtual "
+        "keys, plus the cost of the method at its sites.\n"
+        "Seconds are modelled, at half the rate of a square product, measured or stated, and "
+        "without validation. A training row costs a forward, a backward down to "
+        "the lowest trained layer, and 2·n FLOP per number trained at a site: "
+        "about 2 forwards for adapters, 3 for full, 0 for none. A test row costs "
+        "one forward over prompt and answer, of max_new_tokens at most. The head "
+        "counts at answers only. Rows are those of the data set, at 4 bytes a "
+        "token.\n"
+        "On a device: memory GB is the host's, device GB the weights, five values per trained "
+        "parameter, and the passes over a batch of mean rows.\n"
+        "Exit code 2 when a configuration is wrong, 4 when some cells cannot run "
+        "for other reasons; `run` begins with the same checks.\n",
     .options       = {options},
     .min_arguments = 1,
     .max_arguments = 1,

@@ -20,12 +20,16 @@ static pb_status count_gangs(const pb_sweep *s, pb_sweep_forecast *f)
         pb_sweep_foreseen *lead = &f->cells[leads[i]];
         f->cells[i].behind_lead = i - leads[i];
         f->cells[i].memory_gb   = f->cells[i].prediction.memory_gb;
+        f->cells[i].device_gb   = f->cells[i].prediction.device_gb;
         if (leads[i] != i) {
             lead->memory_gb += f->cells[i].prediction.memory_gb - f->cells[i].prediction.weights_gb;
+            lead->device_gb +=
+                f->cells[i].prediction.device_gb - f->cells[i].prediction.device_weights_gb;
         }
     }
     for (int64_t i = 0; i < f->count; i++) {
         f->cells[i].memory_gb = f->cells[leads[i]].memory_gb;
+        f->cells[i].device_gb = f->cells[leads[i]].device_gb;
     }
 done:
     pb_memory_free(cells);

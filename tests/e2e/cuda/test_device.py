@@ -12,6 +12,7 @@ import results
 NAMES = ("gpu", "compute_capability", "multiprocessors", "cublaslt")
 READ_BY_NVML = {"driver": "999.1.2", "sm_clock_mhz": "1000", "sm_clock_max_mhz": "1500", "memory_clock_mhz": "2000",
                 "power_cap_w": "250.5", "ecc": "on"}
+WORKSPACE_GB = (32 << 20) / 1e9
 ENERGY = ("energy_j", "energy_train_j", "energy_validation_j", "energy_test_j")
 
 
@@ -91,6 +92,36 @@ class Device(case.Case):
         cell, provenance, result = self.run_one(env=nvml("whole", FAKE_CUDA_DEVICES="2"), ranks=3)
         self.assertEqual(result.err.count("the 3 processes of a node share 2 devices"), 1, str(result))
         self.expect_no_energy(cell, provenance, "several processes use the device, which has one counter")
+
+    def test_plan_foresees_the_memory_of_the_device(self):
+        rest = "train = { batch = 32; max_steps = 1; };\ndata = { test_rows = 4; };\n"
+        model, dataset, told = self.world.model(), self.world.dataset(), {}
+        for dtype, method in (("f32", "lora"), ("bf16", "lora"), ("bf16", "full")):
+            grid = self.world.grid([model], [dataset], [method], rest=rest)
+            # A stated rate needs no device; the workspace of cuBLASLt stays from one cell to the next.
+            made = program.run(["plan", grid, "--json", "--device", "cuda", "--gflops", "1000", "--dtype", dtype],
+                               env={"FAKE_CUDA_DEVICES": "-1"})
+            plan = json.loads(self.expect(made, 0).out)
+            self.assertEqual(plan["rate"], "stated")
+            told[dtype, method] = plan["cells"][0]["device_memory_gb_modelled"] - WORKSPACE_GB
+            output = os.path.join(self.folder, dtype + method)
+            self.run_grid(grid, 0, output, "--device", "cuda", "--dtype", dtype)
+            (cell,) = self.cells("tiny", output).values()
+            ratio = told[dtype, method] / float(cell["memory_device_peak_gb"])
+            self.assertTrue(0.9 < ratio < 1.4, (dtype, method, ratio))
+        self.assertLess(told["bf16", "lora"], told["f32", "lora"])
+
+    def test_plan_takes_the_stated_rate_and_names_the_lack_of_a_device_without_one(self):
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["lora"])
+        nothing = {"FAKE_CUDA_DEVICES": "-1"}
+        line = ["plan", grid, "--json", "--device", "cuda"]
+        self.expect(program.run(line, env=nothing), 2, "no NVIDIA driver")
+        seconds = [json.loads(self.expect(program.run([*line, "--gflops", rate], env=nothing), 0).out)["seconds_total_modelled"]
+                   for rate in ("1000", "2000")]
+        self.assertAlmostEqual(seconds[0], 2 * seconds[1], delta=1e-4 * seconds[0])
+        cpu = json.loads(self.expect(program.run(["plan", grid, "--json", "--device", "cpu", "--gflops", "1000"]), 0).out)
+        self.assertEqual(cpu["cells"][0]["device_memory_gb_modelled"], 0)
+        self.assertAlmostEqual(cpu["seconds_total_modelled"], seconds[0], delta=1e-4 * seconds[0])
 
     def test_info_lists_the_devices(self):
         environment = nvml("whole", FAKE_CUDA_DEVICES="2")
