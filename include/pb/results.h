@@ -107,6 +107,9 @@ pb_status pb_results_open(const char *const *paths, int64_t count, pb_results *o
 
 int64_t pb_results_index(const pb_results *results, int64_t model, int64_t dataset, int64_t method,
                          int64_t seed);
+int64_t pb_results_positions(const pb_results *results); /* of the grid */
+/* The names of the cell at a position, borrowed; without its configuration. */
+pb_record_key pb_results_key(const pb_results *results, int64_t position);
 /* Cells in this state. */
 int64_t pb_results_count(const pb_results *results, pb_cell_state state);
 

@@ -43,15 +43,14 @@ static int64_t seed_index(const pb_results *results, int64_t seed)
     return -1;
 }
 
-pb_status axes_add(pb_results *results, const char *model, const char *dataset, const char *method,
-                   int64_t seed)
+pb_status axes_add(pb_results *results, const pb_record_key *key)
 {
-    PB_TRY(text_add(&results->models, &results->models_count, model));
-    PB_TRY(text_add(&results->datasets, &results->datasets_count, dataset));
-    PB_TRY(text_add(&results->methods, &results->methods_count, method));
-    if (seed_index(results, seed) < 0) {
+    PB_TRY(text_add(&results->models, &results->models_count, key->model));
+    PB_TRY(text_add(&results->datasets, &results->datasets_count, key->dataset));
+    PB_TRY(text_add(&results->methods, &results->methods_count, key->method));
+    if (seed_index(results, key->seed) < 0) {
         PB_TRY(PB_GROW(results->seeds, results->seeds_count + 1));
-        results->seeds[results->seeds_count++] = seed;
+        results->seeds[results->seeds_count++] = key->seed;
     }
     return PB_OK;
 }
@@ -93,23 +92,37 @@ int64_t pb_results_index(const pb_results *results, int64_t model, int64_t datas
            seed;
 }
 
+int64_t pb_results_positions(const pb_results *results)
+{
+    return pb_results_index(results, results->models_count, 0, 0, 0); /* one past the last */
+}
+
+pb_record_key pb_results_key(const pb_results *results, int64_t position)
+{
+    int64_t t = position / results->seeds_count;
+    int64_t d = t / results->methods_count;
+
+    return (pb_record_key){.model   = results->models[d / results->datasets_count],
+                           .dataset = results->datasets[d % results->datasets_count],
+                           .method  = results->methods[t % results->methods_count],
+                           .seed    = results->seeds[position % results->seeds_count]};
+}
+
 int64_t pb_results_count(const pb_results *results, pb_cell_state state)
 {
-    int64_t places = pb_results_index(results, results->models_count, 0, 0, 0);
-    int64_t count  = 0;
-    for (int64_t i = 0; i < places; i++) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < pb_results_positions(results); i++) {
         count += results->state[i] == state;
     }
     return count;
 }
 
-int64_t axes_find(const pb_results *results, const char *model, const char *dataset,
-                  const char *method, int64_t seed)
+int64_t axes_find(const pb_results *results, const pb_record_key *key)
 {
-    int64_t m = text_index(results->models, results->models_count, model);
-    int64_t d = text_index(results->datasets, results->datasets_count, dataset);
-    int64_t t = text_index(results->methods, results->methods_count, method);
-    int64_t s = seed_index(results, seed);
+    int64_t m = text_index(results->models, results->models_count, key->model);
+    int64_t d = text_index(results->datasets, results->datasets_count, key->dataset);
+    int64_t t = text_index(results->methods, results->methods_count, key->method);
+    int64_t s = seed_index(results, key->seed);
 
     return m < 0 || d < 0 || t < 0 || s < 0 ? -1 : pb_results_index(results, m, d, t, s);
 }
@@ -164,9 +177,8 @@ pb_status axes_enter(pb_results *results)
 
     PB_TRY(PB_ALLOC(order, results->count + 1));
     for (int64_t i = 0; i < results->count; i++) {
-        const pb_record_key *key = &results->records[i].key;
-        order[i].record          = results->records[i];
-        order[i].position = axes_find(results, key->model, key->dataset, key->method, key->seed);
+        order[i].record   = results->records[i];
+        order[i].position = axes_find(results, &results->records[i].key);
     }
     sort_items(order, results->count, sizeof *order, compare_placed);
     for (int64_t i = 0; i < results->count; i++) {

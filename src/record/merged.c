@@ -74,8 +74,7 @@ static pb_status read_declared(hid_t file, declared *out)
     PB_TRY_GOTO(status, read_axis(grid, "method", &axes->methods, &axes->methods_count), out);
     PB_TRY_GOTO(status, hdf_i64_read(grid, "seed", &axes->seeds, &axes->seeds_count), out);
     PB_TRY_GOTO(status, axes_grid(axes, PB_CELL_EXCLUDED), out);
-    int64_t count =
-        axes->models_count * axes->datasets_count * axes->methods_count * axes->seeds_count;
+    int64_t count = pb_results_positions(axes);
     PB_TRY_GOTO(status, hdf_dataset_open(grid, "status", &dataset), out);
     TRY_HDF5(status, space = H5Dget_space(dataset), out);
     if (H5Sget_simple_extent_npoints(space) != count) {
@@ -122,19 +121,16 @@ static pb_status check_cells(hid_t file, const declared *from, const pb_results 
 {
     const pb_results *axes = &from->axes;
     int64_t cells          = results->count - before;
-    int64_t positions =
-        axes->models_count * axes->datasets_count * axes->methods_count * axes->seeds_count;
-    int64_t named    = 0;
-    int64_t rows     = 0;
-    pb_status status = PB_OK;
+    int64_t named          = 0;
+    int64_t rows           = 0;
+    pb_status status       = PB_OK;
 
     PB_TRY(hdf_rows(file, "results", &rows));
-    for (int64_t i = 0; i < positions; i++) {
+    for (int64_t i = 0; i < pb_results_positions(axes); i++) {
         named += axes->state[i] != PB_CELL_EXCLUDED && axes->state[i] != PB_CELL_MISSING;
     }
     for (int64_t i = before; i < results->count; i++) {
-        const pb_record_key *key = &results->records[i].key;
-        if (axes_find(axes, key->model, key->dataset, key->method, key->seed) < 0) {
+        if (axes_find(axes, &results->records[i].key) < 0) {
             status = PB_FAIL(PB_ERR_FORMAT, "the axes of /grid do not name the cell of %s",
                              results->records[i].source_group);
         }
@@ -197,20 +193,12 @@ static pb_status join(const declared *from, bool states, pb_results *out)
 {
     const pb_results *axes = &from->axes;
 
-    for (int64_t m = 0; m < axes->models_count; m++) {
-        for (int64_t d = 0; d < axes->datasets_count; d++) {
-            for (int64_t t = 0; t < axes->methods_count; t++) {
-                for (int64_t s = 0; s < axes->seeds_count; s++) {
-                    int64_t here = pb_results_index(axes, m, d, t, s);
-                    if (!states) {
-                        PB_TRY(axes_add(out, axes->models[m], axes->datasets[d], axes->methods[t],
-                                        axes->seeds[s]));
-                    } else if (axes->state[here] != PB_CELL_EXCLUDED) {
-                        out->state[axes_find(out, axes->models[m], axes->datasets[d],
-                                             axes->methods[t], axes->seeds[s])] = PB_CELL_MISSING;
-                    }
-                }
-            }
+    for (int64_t i = 0; i < pb_results_positions(axes); i++) {
+        pb_record_key key = pb_results_key(axes, i);
+        if (!states) {
+            PB_TRY(axes_add(out, &key));
+        } else if (axes->state[i] != PB_CELL_EXCLUDED) {
+            out->state[axes_find(out, &key)] = PB_CELL_MISSING;
         }
     }
     return PB_OK;
@@ -235,8 +223,7 @@ static pb_status join_all(const declared *files, int64_t count, pb_results *out)
         }
     }
     for (int64_t i = 0; i < out->count; i++) {
-        const pb_record_key *key = &out->records[i].key;
-        PB_TRY(axes_add(out, key->model, key->dataset, key->method, key->seed));
+        PB_TRY(axes_add(out, &out->records[i].key));
         if (out->protocol == NULL) {
             PB_TRY(pb_record_set_text(&out->protocol, out->records[i].protocol));
         }

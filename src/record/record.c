@@ -119,21 +119,17 @@ pb_status pb_record_fail(pb_record *record, pb_status status)
 
 pb_status pb_record_add_metric(pb_record *record, const char *name, double value)
 {
-    char *copy = NULL;
-
     for (int64_t i = 0; i < record->metrics_count; i++) {
         if (strcmp(record->metrics[i].name, name) == 0) {
             record->metrics[i].value = value;
             return PB_OK;
         }
     }
-    PB_TRY(pb_record_set_text(&copy, name));
-    pb_status status = PB_GROW(record->metrics, record->metrics_count + 1);
-    if (status != PB_OK) {
-        pb_memory_free(copy);
-        return status;
-    }
-    record->metrics[record->metrics_count++] = (pb_record_metric){.name = copy, .value = value};
+    PB_TRY(PB_GROW(record->metrics, record->metrics_count + 1));
+    pb_record_metric *metric = &record->metrics[record->metrics_count];
+    *metric                  = (pb_record_metric){.value = value};
+    PB_TRY(pb_record_set_text(&metric->name, name));
+    record->metrics_count++;
     return PB_OK;
 }
 
@@ -177,34 +173,24 @@ pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss)
 pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_bytes,
                                int64_t device_bytes, const char *phase)
 {
-    pb_record_memory sample = {
-        .seconds = seconds, .host_bytes = host_bytes, .device_bytes = device_bytes};
-    pb_status status;
-
-    PB_TRY(pb_record_set_text(&sample.phase, phase));
-    PB_TRY_GOTO(status, PB_GROW(record->memory, record->memory_count + 1), err_text);
-    record->memory[record->memory_count++] = sample;
+    PB_TRY(PB_GROW(record->memory, record->memory_count + 1));
+    pb_record_memory *sample = &record->memory[record->memory_count];
+    *sample                  = (pb_record_memory){
+                         .seconds = seconds, .host_bytes = host_bytes, .device_bytes = device_bytes};
+    PB_TRY(pb_record_set_text(&sample->phase, phase));
+    record->memory_count++;
     return PB_OK;
-
-err_text:
-    pb_memory_free(sample.phase);
-    return status;
 }
 
 pb_status pb_record_add_phase(pb_record *record, const char *name, double start, double seconds,
                               double flops)
 {
-    pb_record_phase phase = {.start = start, .seconds = seconds, .flops = flops};
-    pb_status status;
-
-    PB_TRY(pb_record_set_text(&phase.name, name));
-    PB_TRY_GOTO(status, PB_GROW(record->phases, record->phases_count + 1), err_text);
-    record->phases[record->phases_count++] = phase;
+    PB_TRY(PB_GROW(record->phases, record->phases_count + 1));
+    pb_record_phase *phase = &record->phases[record->phases_count];
+    *phase                 = (pb_record_phase){.start = start, .seconds = seconds, .flops = flops};
+    PB_TRY(pb_record_set_text(&phase->name, name));
+    record->phases_count++;
     return PB_OK;
-
-err_text:
-    pb_memory_free(phase.name);
-    return status;
 }
 
 pb_status pb_record_add_prediction(pb_record *record, int64_t row_number, const char *prediction,

@@ -93,8 +93,7 @@ static pb_status axes_of_records(pb_results *results)
 {
     for (int64_t i = 0; i < results->count; i++) {
         const pb_record *record = &results->records[i];
-        PB_TRY(axes_add(results, record->key.model, record->key.dataset, record->key.method,
-                        record->key.seed));
+        PB_TRY(axes_add(results, &record->key));
         if (results->protocol == NULL) {
             PB_TRY(pb_record_set_text(&results->protocol, record->protocol));
         }
@@ -134,7 +133,7 @@ static pb_status read_shards(const char *directory, const pb_plan *plan,
         char *damage             = NULL;
 
         PB_TRY(pb_stop_check());
-        PB_TRY(axes_add(out, key->model, key->dataset, key->method, key->seed));
+        PB_TRY(axes_add(out, key));
         PB_TRY(pb_shard_find(directory, key, PB_RECORD_NUMBERS, &record, &state, &damage));
         memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
         PB_TRY(take_found(out, state, &record, damage));
@@ -156,9 +155,7 @@ static pb_status read_planned(const char *directory, const pb_plan *plan, pb_res
     PB_TRY(pb_record_set_text(&out->command_line, plan->command_line));
     PB_TRY(axes_grid(out, PB_CELL_EXCLUDED));
     for (int64_t i = 0; i < plan->count; i++) {
-        const pb_record_key *key = &plan->cells[i];
-        int64_t position         = axes_find(out, key->model, key->dataset, key->method, key->seed);
-        out->state[position]     = PB_CELL_MISSING;
+        out->state[axes_find(out, &plan->cells[i])] = PB_CELL_MISSING;
     }
     return axes_enter(out);
 }

@@ -34,6 +34,13 @@ static void put_place(pb_json *json, const char *model, const char *dataset, con
     put_text(json, "method", method);
 }
 
+/* Opens the object of a cell. */
+static void put_key(pb_json *json, const pb_record_key *key)
+{
+    put_place(json, key->model, key->dataset, key->method);
+    pb_json_put_int(json, "seed", key->seed);
+}
+
 static void put_scores(const summary *all, const pb_results *results, pb_json *json)
 {
     pb_json_put_array(json, "scores", PB_JSON_LINES);
@@ -145,8 +152,7 @@ static void put_incomplete(const pb_results *results, bool failed, pb_json *json
         if (failed ? r->status == PB_OK : (r->status != PB_OK || r->valid)) {
             continue;
         }
-        put_place(json, r->key.model, r->key.dataset, r->key.method);
-        pb_json_put_int(json, "seed", r->key.seed);
+        put_key(json, &r->key);
         put_text(json, failed ? "message" : "reason", failed ? r->message : r->reason);
         pb_json_end(json);
     }
@@ -156,18 +162,11 @@ static void put_incomplete(const pb_results *results, bool failed, pb_json *json
 static void put_missing(const pb_results *results, pb_json *json)
 {
     pb_json_put_array(json, "missing", PB_JSON_LINES);
-    for (int64_t m = 0; m < results->models_count; m++) {
-        for (int64_t d = 0; d < results->datasets_count; d++) {
-            for (int64_t t = 0; t < results->methods_count; t++) {
-                for (int64_t s = 0; s < results->seeds_count; s++) {
-                    if (results->state[pb_results_index(results, m, d, t, s)] != PB_CELL_MISSING) {
-                        continue;
-                    }
-                    put_place(json, results->models[m], results->datasets[d], results->methods[t]);
-                    pb_json_put_int(json, "seed", results->seeds[s]);
-                    pb_json_end(json);
-                }
-            }
+    for (int64_t i = 0; i < pb_results_positions(results); i++) {
+        if (results->state[i] == PB_CELL_MISSING) {
+            pb_record_key key = pb_results_key(results, i);
+            put_key(json, &key);
+            pb_json_end(json);
         }
     }
     pb_json_end(json);

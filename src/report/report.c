@@ -25,15 +25,13 @@ void pb_report_pscp_clear(pb_results_pscp *pscp)
 
 static pb_status allocate(pb_results_pscp *pscp, int64_t count)
 {
-    PB_TRY(PB_ALLOC(pscp->pscp, count));
-    PB_TRY(PB_ALLOC(pscp->score, count));
-    PB_TRY(PB_ALLOC(pscp->cost_p, count));
-    PB_TRY(PB_ALLOC(pscp->cost_f, count));
-    PB_TRY(PB_ALLOC(pscp->cost_m, count));
-    PB_TRY(PB_ALLOC(pscp->params, count));
-    PB_TRY(PB_ALLOC(pscp->flops_t, count));
-    PB_TRY(PB_ALLOC(pscp->memory_gb, count));
-    PB_TRY(PB_ALLOC(pscp->pscp_std, count));
+    double **arrays[] = {&pscp->pscp,    &pscp->score,     &pscp->cost_p,
+                         &pscp->cost_f,  &pscp->cost_m,    &pscp->params,
+                         &pscp->flops_t, &pscp->memory_gb, &pscp->pscp_std};
+
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        PB_TRY(PB_ALLOC(*arrays[i], count));
+    }
     PB_TRY(PB_ALLOC(pscp->datasets, count));
     return PB_ALLOC(pscp->datasets_planned, count);
 }

@@ -136,20 +136,12 @@ static pb_status print_incomplete(const summary *all, const pb_results *results,
                                 r->key.dataset, r->key.method, r->key.seed,
                                 cause != NULL ? cause : "no reason given"));
     }
-    for (int64_t m = 0; m < results->models_count; m++) {
-        for (int64_t d = 0; d < results->datasets_count; d++) {
-            for (int64_t t = 0; t < results->methods_count; t++) {
-                for (int64_t s = 0; s < results->seeds_count; s++) {
-                    int64_t at = pb_results_index(results, m, d, t, s);
-                    if (results->state[at] != PB_CELL_MISSING || listed >= LISTED_MAX) {
-                        continue;
-                    }
-                    listed++;
-                    PB_TRY(pb_string_printf(out, "missing: %s/%s/%s/%" PRId64 "\n",
-                                            results->models[m], results->datasets[d],
-                                            results->methods[t], results->seeds[s]));
-                }
-            }
+    for (int64_t i = 0; i < pb_results_positions(results) && listed < LISTED_MAX; i++) {
+        if (results->state[i] == PB_CELL_MISSING) {
+            pb_record_key key = pb_results_key(results, i);
+            listed++;
+            PB_TRY(pb_string_printf(out, "missing: %s/%s/%s/%" PRId64 "\n", key.model, key.dataset,
+                                    key.method, key.seed));
         }
     }
     if (all->missing > listed) {
