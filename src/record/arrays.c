@@ -93,15 +93,16 @@ pb_status grid_write(hid_t file, const pb_results *results)
                                     .axes           = {".", ".", ".", "seed"},
                                     .interpretation = "image",
                                     .slice          = {"0", ".", ".", "0"}};
-    int64_t count                = pb_results_positions(results);
-    axes_group at                = {
-                       .group = -1,
-                       .rank  = 4,
-                       .axes  = {{"model", "model", RECORD_TEXT, results->models, results->models_count},
-                                 {"dataset", "data set", RECORD_TEXT, results->datasets, results->datasets_count},
-                                 {"method", "method", RECORD_TEXT, results->methods, results->methods_count},
-                                 {"seed", "seed", RECORD_I64, results->seeds, results->seeds_count}}};
+
+    axes_group at = {
+        .group = -1,
+        .rank  = 4,
+        .axes  = {{"model", "model", RECORD_TEXT, results->models, results->models_count},
+                  {"dataset", "data set", RECORD_TEXT, results->datasets, results->datasets_count},
+                  {"method", "method", RECORD_TEXT, results->methods, results->methods_count},
+                  {"seed", "seed", RECORD_I64, results->seeds, results->seeds_count}}};
     double *values   = NULL;
+    int64_t count    = pb_results_positions(results);
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, axes_open(file, "grid", &at), out);

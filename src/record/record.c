@@ -175,8 +175,9 @@ pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_b
 {
     PB_TRY(PB_GROW(record->memory, record->memory_count + 1));
     pb_record_memory *sample = &record->memory[record->memory_count];
-    *sample                  = (pb_record_memory){
-                         .seconds = seconds, .host_bytes = host_bytes, .device_bytes = device_bytes};
+
+    *sample = (pb_record_memory){
+        .seconds = seconds, .host_bytes = host_bytes, .device_bytes = device_bytes};
     PB_TRY(pb_record_set_text(&sample->phase, phase));
     record->memory_count++;
     return PB_OK;
