@@ -15,11 +15,6 @@
 
 enum { BACKEND_TEXT_BYTES = 1024 };
 
-static pb_status agree(const pb_cell_env *env, pb_status status)
-{
-    return env->comm != NULL ? pb_comm_agree(env->comm, status) : status;
-}
-
 /* The reference rate for `mfu`. Other kernels were measured on one thread; on several threads the
  * same ratio is assumed. */
 static pb_status find_peak(pb_cell_env *env)
@@ -56,7 +51,7 @@ static pb_status find_peak(pb_cell_env *env)
 static void note_sharing(pb_cell_env *env)
 {
     int devices        = pb_backend_devices(env->backend);
-    int ranks          = env->comm != NULL ? pb_comm_node_size(env->comm) : 1;
+    int ranks          = pb_comm_node_size(env->comm);
     env->shares_device = devices > 0 && ranks > (env->setup.device < 0 ? devices : 1);
     if (env->setup.device < 0 && devices > 0 && ranks > devices) {
         pb_log0_warn("the %d processes of a node share %d %s, and each holds weights of its own "
@@ -106,10 +101,7 @@ static pb_status check_backends(const pb_cell_env *env)
 {
     char first[BACKEND_TEXT_BYTES] = "";
     pb_status status               = PB_OK;
-    if (env->comm == NULL) {
-        return PB_OK;
-    }
-    const char *own = pb_backend_describe(env->backend);
+    const char *own                = pb_backend_describe(env->backend);
     snprintf(first, sizeof first, "%s", own);
     PB_TRY(pb_comm_broadcast(env->comm, first, sizeof first, 0));
     if (strncmp(first, own, sizeof first - 1) != 0) {
@@ -120,19 +112,20 @@ static pb_status check_backends(const pb_cell_env *env)
                     "with the same OPENBLAS_CORETYPE and a fixed --threads N",
                     own, first);
     }
-    return agree(env, status);
+    return pb_comm_agree(env->comm, status);
 }
 
 pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_env **out)
 {
     pb_cell_env *env = NULL;
     pb_status status = PB_ALLOC(env, 1);
-    PB_TRY_GOTO(status, comm != NULL ? pb_comm_agree(comm, status) : status, err_env);
+    PB_TRY_GOTO(status, pb_comm_agree(comm, status), err_env);
     env->setup = *setup;
     env->comm  = comm;
-    PB_TRY_GOTO(status, agree(env, open_backend(env)), err_env);
+    PB_TRY_GOTO(status, pb_comm_agree(env->comm, open_backend(env)), err_env);
     PB_TRY_GOTO(status, check_backends(env), err_env);
-    PB_TRY_GOTO(status, agree(env, env_report_processors(env, setup->threads <= 0)), err_env);
+    PB_TRY_GOTO(status, pb_comm_agree(env->comm, env_report_processors(env, setup->threads <= 0)),
+                err_env);
     *out = env;
     return PB_OK;
 
@@ -231,11 +224,8 @@ static pb_status open_text(env_model *m)
 static pb_status share_hash(pb_cell_env *env, env_model *m)
 {
     pb_status status = PB_OK;
-    if (env->comm == NULL || pb_comm_rank(env->comm) == 0) {
+    if (pb_comm_rank(env->comm) == 0) {
         status = pb_model_hash(m->model, m->hash);
-    }
-    if (env->comm == NULL || pb_comm_size(env->comm) == 1) {
-        return status;
     }
     PB_TRY(pb_comm_agree(env->comm, status));
     return pb_comm_broadcast(env->comm, m->hash, sizeof m->hash, 0);
@@ -280,21 +270,21 @@ static pb_status open_model(pb_cell_env *env, env_model *m)
     if (status == PB_OK) {
         status = note_folder(m, path);
     }
-    PB_TRY(agree(env, status));
+    PB_TRY(pb_comm_agree(env->comm, status));
     PB_TRY(pb_model_open(path, env->comm, env->setup.threads, &m->model));
-    PB_TRY(agree(env, open_text(m)));
+    PB_TRY(pb_comm_agree(env->comm, open_text(m)));
     PB_TRY(share_hash(env, m));
-    return agree(env, check_unchanged(m));
+    return pb_comm_agree(env->comm, check_unchanged(m));
 }
 
 /* The message as the failing rank wrote it: pb_comm_agree names that rank on the others, and a
  * record must not depend on the number of ranks. */
-static const char *own_message(const pb_cell_env *env)
+static const char *own_message(void)
 {
     const char *message = pb_error_message();
     int rank            = 0;
     int length          = 0;
-    if (env->comm != NULL && sscanf(message, "rank %d: %n", &rank, &length) == 1 && length > 0) {
+    if (sscanf(message, "rank %d: %n", &rank, &length) == 1 && length > 0) {
         return message + length;
     }
     return message;
@@ -344,7 +334,7 @@ static pb_status new_entry(pb_cell_env *env, const pb_cell *cell, env_model **ou
 }
 
 /* Keeps the reason why a model cannot be used; only PB_ERR_MEMORY is passed on. */
-static pb_status remember(pb_cell_env *env, env_model *m)
+static pb_status remember(env_model *m)
 {
     if (m->status == PB_OK) {
         return PB_OK;
@@ -352,7 +342,7 @@ static pb_status remember(pb_cell_env *env, env_model *m)
     if (m->status == PB_ERR_MEMORY) {
         return PB_FRAME(m->status);
     }
-    m->message = pb_memory_text(own_message(env));
+    m->message = pb_memory_text(own_message());
     pb_error_clear();
     return m->message != NULL ? PB_OK : PB_ERR_MEMORY;
 }
@@ -364,16 +354,16 @@ pb_status pb_cell_env_add_shape(pb_cell_env *env, const pb_cell *cell, bool weig
     if (env_find_model(env, name) != NULL) {
         return PB_OK;
     }
-    PB_TRY(agree(env, new_entry(env, cell, &m)));
-    m->status = agree(env, open_shape(m, weights));
-    return agree(env, remember(env, m));
+    PB_TRY(pb_comm_agree(env->comm, new_entry(env, cell, &m)));
+    m->status = pb_comm_agree(env->comm, open_shape(m, weights));
+    return pb_comm_agree(env->comm, remember(m));
 }
 
 pb_status pb_cell_env_add_model(pb_cell_env *env, const pb_cell *cell)
 {
     const char *name = cell->name.model;
     env_model *m     = env_find_model(env, name);
-    PB_TRY(agree(env, m == NULL ? new_entry(env, cell, &m) : PB_OK));
+    PB_TRY(pb_comm_agree(env->comm, m == NULL ? new_entry(env, cell, &m) : PB_OK));
     if (m->loaded || m->status != PB_OK) {
         return PB_OK;
     }
@@ -384,7 +374,7 @@ pb_status pb_cell_env_add_model(pb_cell_env *env, const pb_cell *cell)
     if (m->status == PB_ERR_COMM) { /* the group is broken */
         return PB_FRAME(m->status);
     }
-    PB_TRY(agree(env, remember(env, m)));
+    PB_TRY(pb_comm_agree(env->comm, remember(m)));
     if (m->loaded) {
         pb_log0_info("model %s: %lld parameters, %.1f MB", name,
                      (long long)pb_model_parameters(m->model),

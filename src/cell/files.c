@@ -144,10 +144,10 @@ pb_status pb_cell_env_share_files(pb_cell_env *env)
 {
     pb_string text   = {0};
     int64_t length   = 0;
-    bool first       = env->comm == NULL || pb_comm_rank(env->comm) == 0;
+    bool first       = pb_comm_rank(env->comm) == 0;
     pb_status status = first ? write_files(env, &text) : PB_OK;
 
-    if (env->comm == NULL || pb_comm_size(env->comm) == 1) {
+    if (pb_comm_size(env->comm) == 1) {
         goto out;
     }
     length = (int64_t)text.length;

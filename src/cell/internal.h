@@ -46,7 +46,7 @@ struct pb_cell_env {
     double gemm_gflops;  /* measured at the start, by this process alone */
     double peak_gflops;  /* the same with the best kernels known */
     char *peak_source;   /* which these are */
-    pb_comm *comm;       /* may be NULL */
+    pb_comm *comm;       /* borrowed */
     env_model *models;
     int64_t models_count;
     env_file *files;

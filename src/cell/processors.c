@@ -170,10 +170,6 @@ pb_status env_report_processors(const pb_cell_env *env, bool open)
     if (open) {
         pb_processors_report_open(env->setup.threads);
     }
-    if (env->comm == NULL) {
-        pb_processors_report(env->setup.threads, false);
-        return PB_OK;
-    }
     table t          = {.ranks = pb_comm_size(env->comm), .threads = env->setup.threads};
     pb_status status = PB_ALLOC(t.values, (size_t)COLUMNS * (size_t)t.ranks);
     PB_TRY(pb_comm_agree(env->comm, status));

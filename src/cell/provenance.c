@@ -97,11 +97,9 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     PB_TRY(add_number(record, "threads", env->setup.threads));
     pb_processors_get(&processors);
     PB_TRY(add_number(record, "processors", pb_processors_usable(&processors)));
-    if (env->comm != NULL) {
-        PB_TRY(pb_record_add_provenance(record, "mpi", pb_comm_library(env->comm)));
-        PB_TRY(add_number(record, "ranks", pb_comm_size(env->comm)));
-        PB_TRY(add_number(record, "rank", pb_comm_rank(env->comm)));
-    }
+    PB_TRY(pb_record_add_provenance(record, "mpi", pb_comm_library(env->comm)));
+    PB_TRY(add_number(record, "ranks", pb_comm_size(env->comm)));
+    PB_TRY(add_number(record, "rank", pb_comm_rank(env->comm)));
     PB_TRY(add_rate(record, "gemm_gflops", env->gemm_gflops));
     PB_TRY(add_rate(record, "peak_gflops", env->peak_gflops));
     return pb_record_add_provenance(record, "peak_source", env->peak_source);

@@ -13,6 +13,7 @@
 #define METHOD  "method = { name = \"lora\"; r = 4; };\n"
 #define WHOLE   MODEL DATASET METHOD
 
+static pb_comm *comm;
 static pb_cell_env *env; /* knows the model */
 static size_t before;    /* bytes held between tests */
 
@@ -47,7 +48,8 @@ static int open_environment(void **state)
     const pb_cell_setup setup = {.backend = "cpu", .threads = 1};
     pb_cell *cell             = opened(WHOLE);
     (void)state;
-    assert_ok(pb_cell_env_open(&setup, NULL, &env));
+    assert_ok(pb_comm_open(NULL, NULL, &comm));
+    assert_ok(pb_cell_env_open(&setup, comm, &env));
     assert_ok(pb_cell_env_add_shape(env, cell, false));
     pb_cell_close(cell);
     before = pb_memory_current();
@@ -58,6 +60,7 @@ static int close_environment(void **state)
 {
     (void)state;
     pb_cell_env_close(env);
+    pb_comm_close(comm);
     return pb_memory_current() == 0 ? 0 : -1;
 }
 
