@@ -4,6 +4,7 @@
 
 #include "pb/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,10 @@ pb_status pb_string_json(pb_string *s, const char *bytes, size_t length) PB_MUST
  * with a point or an exponent. Returns `text`. */
 enum { PB_NUMBER_BYTES = 32 };
 const char *pb_number_text(double number, int least, char text[PB_NUMBER_BYTES]);
+
+bool pb_string_ends(const char *text, const char *end);
+/* Whether a NULL-terminated list has the text; a list that is NULL is empty. */
+bool pb_string_is_in(const char *text, const char *const *list);
 
 /* Sorts texts by their bytes. */
 void pb_string_sort(const char **texts, size_t count);

@@ -21,12 +21,12 @@ typedef struct pb_table {
 
 /* The first `left` columns are left-aligned. */
 void pb_table_init(pb_table *table, int64_t columns, int64_t left);
+/* The same with a first row, a NULL-terminated list. */
+pb_status pb_table_begin(pb_table *table, const char *const *header, int64_t left) PB_MUST_USE;
 void pb_table_clear(pb_table *table); /* accepts a zeroed one */
 /* Adds the next cell; a row is full after `columns` of them. Control characters are shown as
  * "\x0a". */
 pb_status pb_table_add(pb_table *table, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
-/* The cells of a NULL-terminated list. */
-pb_status pb_table_add_all(pb_table *table, const char *const *texts) PB_MUST_USE;
 /* A number with this many decimals; NaN is shown as unknown. */
 pb_status pb_table_add_number(pb_table *table, double value, int digits) PB_MUST_USE;
 /* Appends the table; the first row is its header. Columns that do not fit into `width` continue

@@ -181,14 +181,6 @@ err_expanded:
     return status;
 }
 
-static bool ends_with(const char *name, const char *suffix)
-{
-    size_t length = strlen(name);
-    size_t tail   = suffix != NULL ? strlen(suffix) : 0;
-
-    return tail == 0 || (length >= tail && strcmp(name + length - tail, suffix) == 0);
-}
-
 static pb_status append_name(char ***names, size_t *count, const char *name)
 {
     PB_TRY(PB_GROW(*names, *count + 1));
@@ -219,7 +211,8 @@ pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
             break;
         }
         const char *name = entry->d_name;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || !ends_with(name, suffix)) {
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+            (suffix != NULL && !pb_string_ends(name, suffix))) {
             continue;
         }
         PB_TRY_GOTO(status, append_name(&list, &used, name), err_list);

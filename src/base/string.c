@@ -179,6 +179,22 @@ const char *pb_number_text(double number, int least, char text[PB_NUMBER_BYTES])
     return text;
 }
 
+bool pb_string_ends(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    size_t tail   = strlen(end);
+
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+bool pb_string_is_in(const char *text, const char *const *list)
+{
+    while (list != NULL && *list != NULL && strcmp(*list, text) != 0) {
+        list++;
+    }
+    return list != NULL && *list != NULL;
+}
+
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

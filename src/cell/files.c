@@ -5,6 +5,7 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,21 +61,13 @@ pb_status env_file_hash(pb_cell_env *env, const char *path, char hash[PB_HASH_TE
     return set_file(env, path, hash);
 }
 
-static bool ends_with(const char *name, const char *suffix)
-{
-    size_t length = strlen(name);
-    size_t end    = strlen(suffix);
-
-    return length >= end && strcmp(name + length - end, suffix) == 0;
-}
-
 /* Whether a file of this name may belong to a model or a tokenizer. */
 static bool is_input(const char *name)
 {
     static const char *const suffixes[] = {".json", ".safetensors", ".model", ".txt", ".jinja"};
 
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        if (ends_with(name, suffixes[i])) {
+        if (pb_string_ends(name, suffixes[i])) {
             return true;
         }
     }

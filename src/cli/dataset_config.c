@@ -63,13 +63,10 @@ static pb_status expand_path(const char *place, const char *name, char **path)
 
 static pb_status find_file(const char *place, const char *name, char **path)
 {
-    size_t length = strlen(name);
-    bool is_path  = length > strlen(SUFFIX) && strcmp(name + length - strlen(SUFFIX), SUFFIX) == 0;
-
-    if (is_path) {
+    if (pb_string_ends(name, SUFFIX) && strcmp(name, SUFFIX) != 0) {
         return expand_path(place, name, path);
     }
-    if (length == 0 || strchr(name, '/') != NULL) {
+    if (*name == '\0' || strchr(name, '/') != NULL) {
         return PB_FAIL(
             PB_ERR_CONFIG,
             "%s \"%s\" is neither a name from configs/dataset nor a path that ends in " SUFFIX,

@@ -69,15 +69,6 @@ static void add_option(const pb_option *option, option_entry *entry)
     made->fallback = entry->fallback;
 }
 
-static bool is_without(const pb_command *command, const pb_option *option)
-{
-    const char *const *name = command->without;
-    while (name != NULL && *name != NULL && strcmp(*name, option->name) != 0) {
-        name++;
-    }
-    return name != NULL && *name != NULL;
-}
-
 pb_status option_list(const pb_command *command, option_entry **out, int64_t *count)
 {
     enum { OWN = sizeof command->options / sizeof *command->options };
@@ -97,7 +88,7 @@ pb_status option_list(const pb_command *command, option_entry **out, int64_t *co
     *count = 0;
     for (int t = 0; t < OWN + 2; t++) {
         for (const pb_option *o = tables[t]; o != NULL && o->name != NULL; o++) {
-            if (!is_without(command, o)) {
+            if (!pb_string_is_in(o->name, command->without)) {
                 add_option(o, &entries[(*count)++]);
             }
         }

@@ -116,8 +116,7 @@ static pb_status write_table(const plan *p, int64_t width, pb_string *out)
     pb_table table;
     pb_status status = PB_OK;
 
-    pb_table_init(&table, COLUMNS, 3);
-    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
+    PB_TRY_GOTO(status, pb_table_begin(&table, header, 3), out);
     for (int64_t i = 0; i < p->forecast.count; i++) {
         PB_TRY_GOTO(status, add_row(p, i, &table), out);
     }

@@ -77,8 +77,7 @@ static pb_status put_text(const pb_pscp_row *rows, int64_t count, const pb_pscp_
     pb_table table;
     pb_status status = PB_OK;
 
-    pb_table_init(&table, 5, 1);
-    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
+    PB_TRY_GOTO(status, pb_table_begin(&table, header, 1), out);
     PB_TRY_GOTO(status, put_rows(rows, count, params, &table, NULL), out);
     PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
 out:

@@ -149,11 +149,7 @@ static pb_status report_unknown(const row_reader *r, json_t *row, int64_t line)
 
     json_object_foreach(row, key, value)
     {
-        bool is_known = json_object_get(r->reported, key) != NULL;
-        for (size_t i = 0; known[i] != NULL && !is_known; i++) {
-            is_known = strcmp(known[i], key) == 0;
-        }
-        if (is_known) {
+        if (pb_string_is_in(key, known) || json_object_get(r->reported, key) != NULL) {
             continue;
         }
         if (json_object_set_new_nocheck(r->reported, key, json_true()) != 0) {

@@ -18,16 +18,6 @@ static const pb_config_field *find_field(const pb_config_field *fields, const ch
     return NULL;
 }
 
-static bool is_in(const char *const *list, const char *key)
-{
-    for (; list != NULL && *list != NULL; list++) {
-        if (strcmp(*list, key) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static pb_status fail_unknown(const config_node *node, const char *const *known)
 {
     char place[PLACE_SIZE];
@@ -52,7 +42,7 @@ static pb_status check_keys(const config_node *group, const pb_config_field *fie
 {
     for (int64_t k = 0; k < group->count; k++) {
         const config_node *node = group->children[k];
-        if (find_field(fields, node->name) != NULL || is_in(also_allowed, node->name)) {
+        if (find_field(fields, node->name) != NULL || pb_string_is_in(node->name, also_allowed)) {
             continue;
         }
         size_t count = 0, extra = 0;

@@ -4,6 +4,7 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -17,8 +18,7 @@ const char *const grid_axis_keys[]  = {"models", "datasets", "methods", NULL};
 
 static bool ends_in_suffix(const char *text)
 {
-    size_t length = strlen(text);
-    return length > strlen(SUFFIX) && strcmp(text + length - strlen(SUFFIX), SUFFIX) == 0;
+    return pb_string_ends(text, SUFFIX) && strcmp(text, SUFFIX) != 0;
 }
 
 /* A value that is a path: relative to the grid file, or to the working directory when it comes from

@@ -9,6 +9,7 @@
 #include "lora.h"
 
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <math.h>
 #include <string.h>
@@ -139,10 +140,8 @@ static pb_status check_init(const pb_adapter_config *c)
         return PB_OK;
     }
     static const char *const harmless[] = {"gaussian", "eva", "orthogonal", NULL};
-    for (int i = 0; harmless[i] != NULL; i++) {
-        if (strcmp(json_string_value(value), harmless[i]) == 0) {
-            return PB_OK;
-        }
+    if (pb_string_is_in(json_string_value(value), harmless)) {
+        return PB_OK;
     }
     return PB_FAIL(PB_ERR_UNSUPPORTED,
                    "%s: init_lora_weights \"%s\" changes the frozen weights; only adapters on "

@@ -9,6 +9,7 @@
 
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -101,13 +102,6 @@ static bool is_usable(const loading *l, const weight_slot *slot, const pb_tensor
            (found->dtype == PB_DTYPE_F32 || (half && slot->shape.ndim == 2));
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text);
-    size_t m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* A tensor whose name ends like that of the missing one; NULL when there is none. */
 static const char *find_alike(const loading *l, const char *module, const char *part)
 {
@@ -115,7 +109,7 @@ static const char *find_alike(const loading *l, const char *module, const char *
     snprintf(end, sizeof end, "%s.%s", module, part);
     for (int64_t i = 0; i < pb_safetensors_count(l->file); i++) {
         const char *name = pb_safetensors_at(l->file, i)->name;
-        if (!l->used[i] && ends_with(name, end)) {
+        if (!l->used[i] && pb_string_ends(name, end)) {
             return name;
         }
     }
@@ -231,10 +225,11 @@ static pb_status check_unused(const loading *l)
 {
     for (int64_t i = 0; i < pb_safetensors_count(l->file); i++) {
         const char *name = pb_safetensors_at(l->file, i)->name;
-        if (l->used[i] || ends_with(name, "rotary_emb.inv_freq") || is_of_another_part(l, name)) {
+        if (l->used[i] || pb_string_ends(name, "rotary_emb.inv_freq") ||
+            is_of_another_part(l, name)) {
             continue;
         }
-        if (l->model->config.tied && ends_with(name, "lm_head.weight")) {
+        if (l->model->config.tied && pb_string_ends(name, "lm_head.weight")) {
             PB_TRY(check_tied_head(l, i));
             continue;
         }

@@ -77,10 +77,11 @@ pb_status pb_table_add(pb_table *table, const char *format, ...)
     return PB_OK;
 }
 
-pb_status pb_table_add_all(pb_table *table, const char *const *texts)
+pb_status pb_table_begin(pb_table *table, const char *const *header, int64_t left)
 {
-    for (; *texts != NULL; texts++) {
-        PB_TRY(pb_table_add(table, "%s", *texts));
+    pb_table_init(table, 0, left);
+    for (; header[table->columns] != NULL; table->columns++) {
+        PB_TRY(pb_table_add(table, "%s", header[table->columns]));
     }
     return PB_OK;
 }

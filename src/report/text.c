@@ -36,15 +36,10 @@ static pb_status print_methods(const summary *all, const pb_results *results, in
                                const char *const *header, add_method add, int64_t width,
                                pb_string *out)
 {
-    int64_t columns = 0;
     pb_table table;
     pb_status status = PB_OK;
 
-    while (header[columns] != NULL) {
-        columns++;
-    }
-    pb_table_init(&table, columns, 1);
-    PB_TRY_GOTO(status, pb_table_add_all(&table, header), out);
+    PB_TRY_GOTO(status, pb_table_begin(&table, header, 1), out);
     for (int64_t t = 0; t < results->methods_count; t++) {
         const summary_cost *cost = summary_cost_at(all, results, m, t);
         if (cost->datasets_planned > 0) {

@@ -12,6 +12,13 @@ bool part_has_row(const summary *all, const pb_results *results, int64_t model, 
 /* What is shown in place of a missing score. */
 const char *part_without_score(const summary_score *score);
 
+/* Begins a table with a column for each planned method, after those of the data set and `second`.
+ */
+pb_status part_begin(const summary *all, const pb_results *results, int64_t model,
+                     const char *second, pb_table *table) PB_MUST_USE;
+/* "[51.00, 55.20]". */
+pb_status part_add_interval(pb_table *table, double low, double high, bool sign) PB_MUST_USE;
+
 /* Scores and their intervals: data sets × methods. */
 pb_status part_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
                       pb_string *out) PB_MUST_USE;

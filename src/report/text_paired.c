@@ -10,7 +10,7 @@
 
 #define LISTED_MAX 20 /* pairs that could not be compared and are named one by one */
 
-enum { LIST_COLUMNS = 10, LIST_LEFT = 3, TABLE_LEFT = 2 };
+enum { LIST_LEFT = 3 };
 
 /* The part of one model, which grows data set by data set. */
 typedef struct section {
@@ -144,7 +144,7 @@ static pb_status add_line(section *s, int64_t dataset, const paired *pair)
 {
     const pb_results *r = s->results;
     char p[24], holm[24];
-    char difference[PB_TABLE_NUMBER], low[PB_TABLE_NUMBER], high[PB_TABLE_NUMBER];
+    char difference[PB_TABLE_NUMBER];
 
     s->pairs++;
     if (pair->problem[0] != '\0') {
@@ -156,10 +156,7 @@ static pb_status add_line(section *s, int64_t dataset, const paired *pair)
     PB_TRY(pb_table_add(&s->table, "%s", r->methods[pair->a]));
     PB_TRY(pb_table_add(&s->table, "%s", r->methods[pair->b]));
     PB_TRY(pb_table_add(&s->table, "%s", pb_table_number(difference, pair->difference, 2, true)));
-    PB_TRY(isnan(pair->low)
-               ? pb_table_add(&s->table, PB_TABLE_UNKNOWN)
-               : pb_table_add(&s->table, "[%s, %s]", pb_table_number(low, pair->low, 2, true),
-                              pb_table_number(high, pair->high, 2, true)));
+    PB_TRY(part_add_interval(&s->table, pair->low, pair->high, true));
     PB_TRY(pb_table_add(&s->table, "%s", p));
     PB_TRY(pb_table_add(&s->table, "%s", holm));
     PB_TRY(pb_table_add(&s->table, "%" PRId64, pair->rows));
@@ -185,29 +182,12 @@ static pb_status add_dataset(section *s, int64_t dataset)
 
 static pb_status add_header(section *s)
 {
-    static const char *const list[] = {"dataset", "A",      "B",    "A - B", "95 % interval",
-                                       "p",       "p Holm", "rows", "seeds", "test"};
-    int64_t methods                 = 0;
+    static const char *const list[] = {"dataset",       "A",    "B",      "A - B",
+                                       "95 % interval", "p",    "p Holm", "rows",
+                                       "seeds",         "test", NULL};
 
-    if (!s->best_only) {
-        pb_table_init(&s->table, LIST_COLUMNS, LIST_LEFT);
-        for (int c = 0; c < LIST_COLUMNS; c++) {
-            PB_TRY(pb_table_add(&s->table, "%s", list[c]));
-        }
-        return PB_OK;
-    }
-    for (int64_t t = 0; t < s->results->methods_count; t++) {
-        methods += part_has_column(s->all, s->results, s->model, t);
-    }
-    pb_table_init(&s->table, TABLE_LEFT + methods, TABLE_LEFT);
-    PB_TRY(pb_table_add(&s->table, "dataset"));
-    PB_TRY(pb_table_add(&s->table, "rows"));
-    for (int64_t t = 0; t < s->results->methods_count; t++) {
-        if (part_has_column(s->all, s->results, s->model, t)) {
-            PB_TRY(pb_table_add(&s->table, "%s", s->results->methods[t]));
-        }
-    }
-    return PB_OK;
+    return s->best_only ? part_begin(s->all, s->results, s->model, "rows", &s->table)
+                        : pb_table_begin(&s->table, list, LIST_LEFT);
 }
 
 static pb_status fill(section *s)

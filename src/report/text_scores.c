@@ -49,21 +49,22 @@ static pb_status add_score(pb_table *table, const pb_results *results, const sum
                         seeds);
 }
 
-/* "[51.00, 55.20]". */
+pb_status part_add_interval(pb_table *table, double low, double high, bool sign)
+{
+    char texts[2][PB_TABLE_NUMBER];
+
+    return isnan(low) ? pb_table_add(table, PB_TABLE_UNKNOWN)
+                      : pb_table_add(table, "[%s, %s]", pb_table_number(texts[0], low, 2, sign),
+                                     pb_table_number(texts[1], high, 2, sign));
+}
+
 static pb_status add_interval(pb_table *table, const pb_results *results,
                               const summary_score *score)
 {
-    char low[PB_TABLE_NUMBER], high[PB_TABLE_NUMBER];
-
     (void)results;
-    if (score->score.n == 0) {
-        return pb_table_add(table, "%s", part_without_score(score));
-    }
-    if (isnan(score->whole.low)) {
-        return pb_table_add(table, PB_TABLE_UNKNOWN);
-    }
-    return pb_table_add(table, "[%s, %s]", pb_table_number(low, score->whole.low, 2, false),
-                        pb_table_number(high, score->whole.high, 2, false));
+    return score->score.n == 0
+               ? pb_table_add(table, "%s", part_without_score(score))
+               : part_add_interval(table, score->whole.low, score->whole.high, false);
 }
 
 /* "61.20", and "(5/6)" where it is not over all data sets that the model's table has. */
@@ -105,16 +106,28 @@ bool part_has_row(const summary *all, const pb_results *results, int64_t m, int6
     return false;
 }
 
-static pb_status add_rows(pb_table *table, const summary *all, const pb_results *results, int64_t m,
-                          add_cell add)
+pb_status part_begin(const summary *all, const pb_results *results, int64_t m, const char *second,
+                     pb_table *table)
 {
+    int64_t methods = 0;
+
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        methods += part_has_column(all, results, m, t);
+    }
+    pb_table_init(table, 2 + methods, 2);
     PB_TRY(pb_table_add(table, "dataset"));
-    PB_TRY(pb_table_add(table, "metric"));
+    PB_TRY(pb_table_add(table, "%s", second));
     for (int64_t t = 0; t < results->methods_count; t++) {
         if (part_has_column(all, results, m, t)) {
             PB_TRY(pb_table_add(table, "%s", results->methods[t]));
         }
     }
+    return PB_OK;
+}
+
+static pb_status add_rows(pb_table *table, const summary *all, const pb_results *results, int64_t m,
+                          add_cell add)
+{
     for (int64_t d = 0; d < results->datasets_count; d++) {
         if (!part_has_row(all, results, m, d)) {
             continue;
@@ -153,13 +166,9 @@ static pb_status print_table(const summary *all, const pb_results *results, int6
                              int64_t width, pb_string *out)
 {
     pb_table table;
-    int64_t methods  = 0;
     pb_status status = PB_OK;
 
-    for (int64_t t = 0; t < results->methods_count; t++) {
-        methods += part_has_column(all, results, m, t);
-    }
-    pb_table_init(&table, 2 + methods, 2);
+    PB_TRY_GOTO(status, part_begin(all, results, m, "metric", &table), out);
     PB_TRY_GOTO(status, add_rows(&table, all, results, m, add), out);
     if (add == add_score) {
         PB_TRY_GOTO(status, add_means(&table, all, results, m), out);

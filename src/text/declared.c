@@ -101,50 +101,56 @@ static pb_status settle_normalized(json_t *token)
     if (normalized != NULL && !json_is_null(normalized)) {
         return PB_OK;
     }
-    return json_object_set_new(token, "normalized", json_boolean(!special)) == 0
-               ? PB_OK
-               : declared_no_memory();
+    return declared_take(token, "normalized", json_boolean(!special));
 }
 
 static pb_status make_special(json_t *token)
 {
-    return json_object_set_new(token, "special", json_true()) == 0 ? PB_OK : declared_no_memory();
+    return declared_take(token, "special", json_true());
 }
 
 /* Adds the token, or replaces the options of the one with its text; a special token stays special,
- * since the library never forgets it. `declared`: its id, -1 when no file gives one. Takes over
- * `token`, an object with options; its "__type" is ignored here. */
+ * since the library never forgets it. `declared`: its id, -1 when no file gives one. `token` is an
+ * object with options; its "__type" is ignored here. */
 static pb_status put(table *t, const char *text, int64_t declared, json_t *token, const char *place)
 {
     const json_t *before = json_object_get(t->tokens, text);
     int64_t id           = id_for(t, text);
-    pb_status status     = PB_OK;
 
     if (declared >= 0 && declared != id) {
-        status = fail_id(t, text, place, declared, id);
-    } else {
-        status = settle_normalized(token);
+        return fail_id(t, text, place, declared, id);
     }
-    if (status == PB_OK && json_is_true(json_object_get(before, "special"))) {
-        status = make_special(token);
-    }
-    if (status != PB_OK) {
-        json_decref(token);
-        return status;
+    PB_TRY(settle_normalized(token));
+    if (json_is_true(json_object_get(before, "special"))) {
+        PB_TRY(make_special(token));
     }
     (void)json_object_del(token, "__type");
-    if (json_object_set_new(token, "id", json_integer(id)) != 0 ||
-        json_object_set_new(token, "content", json_string(text)) != 0) {
-        json_decref(token);
-        return declared_no_memory();
-    }
+    PB_TRY(declared_take(token, "id", json_integer(id)));
+    PB_TRY(declared_take(token, "content", json_string(text)));
     t->highest = id > t->highest ? id : t->highest;
-    return json_object_set_new(t->tokens, text, token) == 0 ? PB_OK : declared_no_memory();
+    return declared_set(t->tokens, text, token);
 }
 
-static json_t *make_token(bool special)
+/* Puts a token with a copy of its options, or with those of a token that is `special` or not.
+ * Tokens that the names make special are special, whatever their options. */
+static pb_status put_copy(const text_source *source, table *t, const char *text, int64_t declared,
+                          json_t *options, bool special, const char *place)
 {
-    return json_pack("{s:b, s:b}", "special", special, "normalized", !special);
+    json_t *token = json_is_object(options)
+                        ? json_copy(options)
+                        : json_pack("{s:b, s:b}", "special", special, "normalized", !special);
+    pb_status status;
+
+    if (token == NULL) {
+        return declared_no_memory();
+    }
+    if (declared_is_named(source, text, true)) {
+        PB_TRY_GOTO(status, make_special(token), out);
+    }
+    PB_TRY_GOTO(status, put(t, text, declared, token, place), out);
+out:
+    json_decref(token);
+    return status;
 }
 
 /* Tokens with ids ------------------------------------------------------------------------------ */
@@ -230,26 +236,14 @@ static pb_status read_added(json_t *added, entry *entries, size_t *count)
     return PB_OK;
 }
 
-/* Tokens that the names make special are special, whatever their options. */
 static pb_status put_entries(const text_source *source, const entry *entries, size_t count,
                              const char *place, table *t)
 {
     for (size_t i = 0; i < count; i++) {
         const entry *e = &entries[i];
-        bool special   = declared_is_named(source, e->text, true);
-        json_t *token  = e->token != NULL
-                             ? json_copy(e->token)
-                             : make_token(declared_is_named(source, e->text, false) ||
-                                          declared_lists(declared_list(source), e->text));
-        if (token == NULL) {
-            return declared_no_memory();
-        }
-        pb_status status = special ? make_special(token) : PB_OK;
-        if (status != PB_OK) {
-            json_decref(token);
-            return status;
-        }
-        PB_TRY(put(t, e->text, e->id, token, place));
+        bool special   = declared_is_named(source, e->text, false) ||
+                       declared_lists(declared_list(source), e->text);
+        PB_TRY(put_copy(source, t, e->text, e->id, e->token, special, place));
     }
     return PB_OK;
 }
@@ -380,9 +374,7 @@ static pb_status note_added(naming *n, const char *text, json_t *value, bool *ag
 
     *again = false;
     if (list == NULL) {
-        return json_object_set_new(n->added, text, json_pack("[O]", value)) == 0
-                   ? PB_OK
-                   : declared_no_memory();
+        return declared_take(n->added, text, json_pack("[O]", value));
     }
     json_array_foreach(list, i, item)
     {
@@ -409,16 +401,7 @@ static pb_status put_name(naming *n, const char *key, json_t *value)
     if (!is_known(n->table, text)) {
         PB_TRY(note_free(n, key, text));
     }
-    json_t *token = json_is_object(value) ? json_copy(value) : make_token(true);
-    if (token == NULL) {
-        return declared_no_memory();
-    }
-    pb_status status = declared_is_named(n->source, text, true) ? make_special(token) : PB_OK;
-    if (status != PB_OK) {
-        json_decref(token);
-        return status;
-    }
-    return put(n->table, text, -1, token, key);
+    return put_copy(n->source, n->table, text, -1, value, true, key);
 }
 
 /* Names of the model's own: objects among them come first, as in transformers. */
@@ -513,8 +496,7 @@ static pb_status collect(const text_source *source, const table *t)
             return declared_no_memory();
         }
     }
-    return json_object_set_new(source->root, "added_tokens", list) == 0 ? PB_OK
-                                                                        : declared_no_memory();
+    return declared_take(source->root, "added_tokens", list);
 }
 
 pb_status declared_apply(text_source *source, bool composed)

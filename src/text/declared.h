@@ -25,7 +25,9 @@ pb_status declared_apply(text_source *source, bool composed) PB_MUST_USE;
 
 /* Out of memory for the tokens. */
 pb_status declared_no_memory(void);
-/* Puts a value under a key of an object, which shares it. */
+/* Puts a value under a key of an object, which takes it over, also on failure. */
+pb_status declared_take(json_t *object, const char *key, json_t *value) PB_MUST_USE;
+/* The same; the object shares it. */
 pb_status declared_set(json_t *object, const char *key, json_t *value) PB_MUST_USE;
 
 /* bos_token and the other standard names, in the order in which transformers adds their tokens. */

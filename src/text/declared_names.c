@@ -3,6 +3,8 @@
  * where there is no added_tokens_decoder. */
 #include "declared.h"
 
+#include "pb/string.h"
+
 #include <string.h>
 
 pb_status declared_no_memory(void)
@@ -10,9 +12,14 @@ pb_status declared_no_memory(void)
     return PB_FAIL(PB_ERR_MEMORY, "out of memory for the tokens of a tokenizer");
 }
 
+pb_status declared_take(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set_new(object, key, value) == 0 ? PB_OK : declared_no_memory();
+}
+
 pb_status declared_set(json_t *object, const char *key, json_t *value)
 {
-    return json_object_set(object, key, value) == 0 ? PB_OK : declared_no_memory();
+    return declared_take(object, key, json_incref(value));
 }
 
 const char *const declared_standard[STANDARD_NAMES] = {
@@ -30,11 +37,7 @@ bool declared_is_name(const char *key)
 
 bool declared_is_own(const char *key, const json_t *value)
 {
-    static const char end[] = "_token";
-    size_t length           = strlen(key);
-
-    return length >= sizeof end && strcmp(key + length - (sizeof end - 1), end) == 0 &&
-           !declared_is_name(key) &&
+    return pb_string_ends(key, "_token") && strcmp(key, "_token") != 0 && !declared_is_name(key) &&
            (json_is_string(value) || json_is_string(json_object_get(value, "content")));
 }
 

@@ -49,7 +49,9 @@ static void counts_agree_with_their_noun(void **state)
 static void put(pb_table *table, int64_t columns, int64_t left, const char *const *cells)
 {
     pb_table_init(table, columns, left);
-    assert_ok(pb_table_add_all(table, cells));
+    for (; *cells != NULL; cells++) {
+        assert_ok(pb_table_add(table, "%s", *cells));
+    }
 }
 
 static void assert_table(const pb_table *table, int64_t width, const char *expected)
