@@ -37,20 +37,12 @@ static pb_status open_test(cell_test *t)
 
 static void close_test(cell_test *t)
 {
-    for (int64_t i = 0; i < t->rows; i++) {
-        if (t->predictions != NULL) {
-            pb_memory_free(t->predictions[i]);
-        }
-        if (t->references != NULL) {
-            pb_memory_free(t->references[i]);
-        }
-        if (t->alternatives != NULL) {
-            pb_memory_free(t->alternatives[i]);
-        }
+    for (int64_t i = 0; t->alternatives != NULL && i < t->rows; i++) {
+        pb_memory_free(t->alternatives[i]);
     }
-    pb_memory_free(t->predictions);
-    pb_memory_free(t->references);
     pb_memory_free(t->alternatives);
+    pb_memory_free_texts(t->predictions, (size_t)t->rows);
+    pb_memory_free_texts(t->references, (size_t)t->rows);
     pb_memory_free(t->ids);
 }
 

@@ -169,8 +169,8 @@ static pb_status open_header(dataset_reader *r, const pb_config_list *header)
     return PB_OK;
 }
 
-pb_status reader_open_as(const char *path, dataset_format format, const pb_config_list *header,
-                         dataset_reader **out)
+pb_status reader_open(const char *path, dataset_format format, const pb_config_list *header,
+                      dataset_reader **out)
 {
     pb_status status;
     dataset_reader *r = NULL;
@@ -190,11 +190,6 @@ pb_status reader_open_as(const char *path, dataset_format format, const pb_confi
 err_reader:
     reader_close(r);
     return status;
-}
-
-pb_status reader_open(const char *path, dataset_reader **out)
-{
-    return reader_open_as(path, FORMAT_AUTO, NULL, out);
 }
 
 void reader_close(dataset_reader *reader)

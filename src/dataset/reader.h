@@ -21,15 +21,13 @@ typedef enum dataset_format {
     FORMAT_TSV_QUOTED, /* RFC 4180 with tabs */
 } dataset_format;
 
-/* Opens by content and name: the compression by its first bytes; the form by the extension (.jsonl
- * .json .csv .tsv, optionally followed by .gz or .zst), and JSON by the first character, whatever
- * the name ('[' an array, '{' lines). An empty file, UTF-16, and an unusable header line are
- * PB_ERR_FORMAT. */
-pb_status reader_open(const char *path, dataset_reader **out) PB_MUST_USE;
-/* The same in a given form. `header` names the columns of a CSV or TSV file without a header line
- * (NULL or empty: the first line is the header); PB_ERR_CONFIG when it does not fit. */
-pb_status reader_open_as(const char *path, dataset_format format, const pb_config_list *header,
-                         dataset_reader **out) PB_MUST_USE;
+/* Opens by content and name: the compression by its first bytes; FORMAT_AUTO: the form by the
+ * extension (.jsonl .json .csv .tsv, optionally followed by .gz or .zst), and JSON by the first
+ * character, whatever the name ('[' an array, '{' lines). An empty file, UTF-16, and an unusable
+ * header line are PB_ERR_FORMAT. `header` names the columns of a CSV or TSV file without a header
+ * line (NULL or empty: the first line is the header); PB_ERR_CONFIG when it does not fit. */
+pb_status reader_open(const char *path, dataset_format format, const pb_config_list *header,
+                      dataset_reader **out) PB_MUST_USE;
 void reader_close(dataset_reader *reader); /* accepts NULL */
 
 /* Appends the raw text of the next record to *out; *line is where it begins, from 1; *has is false

@@ -56,7 +56,7 @@ static pb_status open_file(pb_rows *rows)
                               train ? "train_file" : "test_file", rows->ds->ops->name));
     }
     pb_status status =
-        reader_open_as(rows->path, (dataset_format)o->format, &o->header, &rows->reader);
+        reader_open(rows->path, (dataset_format)o->format, &o->header, &rows->reader);
     if (status != PB_OK) {
         status = at_key(rows->ds, KEY_HEADER, status);
         if (status == PB_ERR_NOT_FOUND) {

@@ -237,9 +237,7 @@ static pb_status read_provenance(hid_t cell, pb_record *out)
     }
 out:
     pb_memory_free(value);
-    if (names != NULL) {
-        pb_memory_free_texts(names, count);
-    }
+    pb_memory_free_texts(names, count);
     hdf_release(&group);
     return status;
 }

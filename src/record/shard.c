@@ -102,9 +102,7 @@ pb_status pb_shard_count_others(const char *directory, const pb_plan *plan, int6
     *count = others;
 out:
     pb_string_clear(&name);
-    if (names != NULL) {
-        pb_memory_free_texts(names, all);
-    }
+    pb_memory_free_texts(names, all);
     pb_memory_free(folder);
     return status;
 }

@@ -62,7 +62,7 @@ void hostile_check_as(const hostile_case *c, dataset_format format)
     bool is_shape          = *c->outcome != '\0' && strspn(c->outcome, ".!#") == strlen(c->outcome);
 
     fixture_write(c->file, c->bytes, c->size);
-    pb_status status = reader_open_as(fixture_path(c->file), format, NULL, &reader);
+    pb_status status = reader_open(fixture_path(c->file), format, NULL, &reader);
     if (status != PB_OK) {
         assert_null(reader);
         assert_ok(pb_string_puts(&message, pb_error_message()));

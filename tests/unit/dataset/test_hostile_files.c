@@ -200,7 +200,7 @@ static void damage_further_on_ends_the_reading_there(void **state)
         pb_status status       = PB_OK;
         if (packers[i](plain.data, plain.length, &packed)) {
             fixture_write("a.jsonl", packed.data, packed.length - 9);
-            assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
+            assert_ok(reader_open(fixture_path("a.jsonl"), FORMAT_AUTO, NULL, &reader));
             for (; status == PB_OK && has; rows += status == PB_OK) {
                 record.length = 0;
                 status        = reader_next(reader, &record, &line, &has);
@@ -232,7 +232,7 @@ static void assert_not_opened(const char *path, pb_status expected, const char *
 {
     dataset_reader *reader = NULL;
 
-    assert_error(reader_open(path, &reader), expected, part);
+    assert_error(reader_open(path, FORMAT_AUTO, NULL, &reader), expected, part);
     assert_null(reader);
 }
 

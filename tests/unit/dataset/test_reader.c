@@ -88,7 +88,7 @@ static void assert_rows(dataset_format format, const char *path, const pb_string
     bool has               = true;
     char number[16];
 
-    assert_ok(reader_open_as(path, format, NULL, &reader));
+    assert_ok(reader_open(path, format, NULL, &reader));
     for (int i = 0; i < ROWS; i++) {
         json_t *row   = NULL;
         record.length = 0;
@@ -166,7 +166,7 @@ static void memory_does_not_grow_with_the_file(void **state)
     pb_string_clear(&plain);
     size_t before = pb_memory_current();
     pb_memory_peak_reset();
-    assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
+    assert_ok(reader_open(fixture_path("a.jsonl"), FORMAT_AUTO, NULL, &reader));
     for (; has; count--) {
         record.length = 0;
         assert_ok(reader_next(reader, &record, &line, &has));
@@ -202,7 +202,7 @@ static void names_choose_the_form(void **state)
         int64_t line           = 0;
         bool has               = false;
         fixture_write(files[i].name, files[i].bytes, strlen(files[i].bytes));
-        assert_ok(reader_open(fixture_path(files[i].name), &reader));
+        assert_ok(reader_open(fixture_path(files[i].name), FORMAT_AUTO, NULL, &reader));
         assert_ok(reader_next(reader, &record, &line, &has));
         assert_ok(reader_parse(reader, record.data, record.length, &row));
         char *text = json_dumps(row, JSON_COMPACT);
@@ -230,7 +230,7 @@ static void hash_covers_the_file_as_stored_once_it_is_read(void **state)
     }
     fixture_write("a.jsonl", bytes.data, bytes.length);
     assert_ok(pb_hash_bytes(bytes.data, bytes.length, sha));
-    assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
+    assert_ok(reader_open(fixture_path("a.jsonl"), FORMAT_AUTO, NULL, &reader));
     assert_ok(reader_next(reader, &record, &line, &has));
     assert_string_equal(reader_sha(reader), "");
     assert_int_equal(reader_bytes(reader), MIB);
@@ -247,7 +247,7 @@ static void hash_covers_the_file_as_stored_once_it_is_read(void **state)
     if (pack_gzip(rows, sizeof rows - 1, &small)) {
         fixture_write("a.jsonl.gz", small.data, small.length);
         assert_ok(pb_hash_bytes(small.data, small.length, sha));
-        assert_ok(reader_open(fixture_path("a.jsonl.gz"), &reader));
+        assert_ok(reader_open(fixture_path("a.jsonl.gz"), FORMAT_AUTO, NULL, &reader));
         for (has = true; has;) {
             assert_ok(reader_next(reader, &record, &line, &has));
         }
@@ -303,7 +303,7 @@ static void threads_parse_while_another_reads(void **state)
         assert_ok(pb_string_printf(&plain, "%d,\"a row of text\"\n", i));
     }
     fixture_write("a.csv", plain.data, plain.length);
-    assert_ok(reader_open(fixture_path("a.csv"), &reader));
+    assert_ok(reader_open(fixture_path("a.csv"), FORMAT_AUTO, NULL, &reader));
     for (int i = 0; i < WORKERS; i++) {
         workers[i].reader = reader;
         assert_int_equal(pthread_create(&workers[i].thread, NULL, parse_many, &workers[i]), 0);
@@ -332,7 +332,7 @@ static void records_are_appended(void **state)
     (void)state;
     fixture_write("a.jsonl", rows, sizeof rows - 1);
     assert_ok(pb_string_puts(&out, "before "));
-    assert_ok(reader_open(fixture_path("a.jsonl"), &reader));
+    assert_ok(reader_open(fixture_path("a.jsonl"), FORMAT_AUTO, NULL, &reader));
     for (has = true; has;) {
         assert_ok(reader_next(reader, &out, &line, &has));
     }
@@ -368,7 +368,7 @@ static void memory_that_cannot_be_had_is_an_error(void **state)
             int64_t line           = 0;
             bool has               = false;
             pb_memory_limit(before + limit);
-            pb_status status = reader_open(fixture_path(names[i]), &reader);
+            pb_status status = reader_open(fixture_path(names[i]), FORMAT_AUTO, NULL, &reader);
             status           = status == PB_OK ? reader_next(reader, &record, &line, &has) : status;
             pb_memory_limit(0);
             if (status != PB_OK) {
