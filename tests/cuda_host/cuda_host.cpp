@@ -296,7 +296,7 @@ void check_meeting(const warp &w, const char *what, unsigned mask, size_t bytes)
         std::snprintf(text, sizeof text, "%s with the mask %08x: all lanes take part", what, mask);
         fail(text);
     }
-    if (w.arrived > 0 && (std::strcmp(w.what, what) != 0 || w.bytes != bytes)) {
+    if (w.arrived > 0 && ((w.what != what && std::strcmp(w.what, what) != 0) || w.bytes != bytes)) {
         std::snprintf(text, sizeof text, "is at %s, other lanes of its warp at %s", what, w.what);
         fail(text);
     }

@@ -2,6 +2,7 @@
 /* See device.h. */
 #include "device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,18 @@ pb_backend *device_open(int threads)
     pb_backend *be = NULL;
     assert_ok(pb_backend_open(device_name(), 0, threads, &be));
     return be;
+}
+
+bool device_is_absent(const char *backend)
+{
+    pb_backend *be   = NULL;
+    pb_status status = pb_backend_open(backend, 0, 1, &be);
+    pb_backend_close(be);
+    if (status == PB_ERR_CONFIG) { /* any other failure is that of a test */
+        (void)fprintf(stderr, "backend %s is not tested: %s\n", backend, pb_error_message());
+    }
+    pb_error_clear();
+    return status == PB_ERR_CONFIG;
 }
 
 void device_skip_unless_host(void)

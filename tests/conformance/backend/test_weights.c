@@ -266,7 +266,9 @@ int main(void)
     int failed = 0;
     for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
         table = *ops;
-        failed += cmocka_run_group_tests_name(table->name, tests, NULL, NULL);
+        if (!device_is_absent(table->name)) {
+            failed += cmocka_run_group_tests_name(table->name, tests, NULL, NULL);
+        }
     }
     return failed;
 }

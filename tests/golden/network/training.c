@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STEPS = 12 };
+
 typedef struct fixture {
     const char *model_path, *folder;
     pb_backend *backend;
@@ -173,6 +175,19 @@ static void check_gradients(fixture *f)
     pb_safetensors_close(file);
 }
 
+/* PB_GOLDEN_STEPS ends the curve after fewer steps, where one takes seconds. */
+static int steps_wanted(void)
+{
+    const char *text = getenv("PB_GOLDEN_STEPS");
+    return text != NULL ? atoi(text) : STEPS;
+}
+
+static bool has_enough(void *context)
+{
+    const fixture *f = context;
+    return f->steps_seen >= steps_wanted();
+}
+
 static pb_status check_step(void *context, const pb_train_step *step)
 {
     fixture *f = context;
@@ -203,10 +218,11 @@ static void check_curve(fixture *f)
     options.decay_all          = true;
     options.shuffle            = false;
     pb_train_data data         = {.train = f->rows, .train_count = f->row_count};
-    pb_train_observer observer = {.context = f, .step = check_step};
+    pb_train_observer observer = {.context = f, .step = check_step, .stop = has_enough};
     pb_train_result result;
-    assert_ok(pb_train_run(f->net, f->adapter, &options, 1, &data, &observer, &result));
-    assert_int_equal(f->steps_seen, 12);
+    pb_status status = pb_train_run(f->net, f->adapter, &options, 1, &data, &observer, &result);
+    assert_int_equal(status, steps_wanted() < STEPS ? PB_STOPPED : PB_OK);
+    assert_true(f->steps_seen >= steps_wanted());
     pb_config_clear(pb_train_fields, &options);
 }
 
@@ -274,7 +290,9 @@ void golden_training_check(const char *model, const char *data, const char *fold
     check_logits(&f, "init.logits");
     check_gradients(&f);
     check_curve(&f);
-    check_logits(&f, "final.logits");
-    check_final(&f);
+    if (f.steps_seen == STEPS) {
+        check_logits(&f, "final.logits");
+        check_final(&f);
+    }
     close_fixture(&f);
 }

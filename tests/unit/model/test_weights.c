@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Weights placed in the memory of every registered backend: the values of the model, stacked if
  * that memory is not the host's. */
+#include "device.h"
 #include "fixture.h"
 
 #include "pb/memory.h"
@@ -104,8 +105,10 @@ static void placed_weights_are_those_of_the_model(void **state)
         config.qkv_bias        = tied != 0;
         assert_int_equal(pb_model_open_random(&config, 3, 1, &model), PB_OK);
         for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
-            expect_placed((*ops)->name, model, 0);
-            expect_placed((*ops)->name, model, 5);
+            if (!device_is_absent((*ops)->name)) {
+                expect_placed((*ops)->name, model, 0);
+                expect_placed((*ops)->name, model, 5);
+            }
         }
         pb_model_close(model);
     }
@@ -143,6 +146,9 @@ static void weights_without_memory_leave_nothing_behind(void **state)
         size_t held     = 0;
         size_t room     = 0;
         pb_status found = PB_ERR_MEMORY;
+        if (device_is_absent((*ops)->name)) {
+            continue;
+        }
         assert_int_equal(pb_backend_open((*ops)->name, 0, 1, &be), PB_OK);
         size_t before = pb_memory_current();
         for (; found == PB_ERR_MEMORY; room = room * 2 + 64) {
