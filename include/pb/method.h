@@ -165,8 +165,7 @@ pb_status pb_method_find(const char *name, const pb_method_ops **out) PB_MUST_US
 pb_status pb_method_find_in(const pb_config *config, const char *group,
                             const pb_method_ops **out) PB_MUST_USE;
 
-/* The fields of the options; never NULL. */
-const pb_config_field *pb_method_fields(const pb_method_ops *ops);
+const pb_config_field *pb_method_fields(const pb_method_ops *ops); /* of the options; never NULL */
 /* Options (of ops->options_size) from `group` of `config` except its key "name"; config NULL: the
  * defaults. Owned by the caller until pb_method_create_take. */
 pb_status pb_method_options_read(const pb_method_ops *ops, const pb_config *config,
@@ -186,6 +185,8 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
 pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const pb_config *config,
                                 const char *group, const pb_model *model, pb_backend *backend,
                                 uint64_t seed, pb_method **out) PB_MUST_USE;
+/* Values after all, over a model without weights; not for methods that start from weights. */
+pb_status pb_method_give_values(pb_method *m, pb_backend *backend) PB_MUST_USE;
 void pb_method_destroy(pb_method *m); /* accepts NULL */
 /* For networks: the method acts on these weights, borrowed, from now on; NULL: on none. */
 pb_status pb_method_attach(pb_method *m, const pb_weights *weights) PB_MUST_USE;
@@ -206,8 +207,7 @@ pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
                                const char *path) PB_MUST_USE;
 /* To be called after writing to m->values: what follows from them is recomputed. */
 pb_status pb_method_values_changed(pb_method *m) PB_MUST_USE;
-/* The penalty of the method, or 0. */
-pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE;
+pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE; /* or 0 */
 
 typedef enum pb_method_list_kind {
     PB_LIST_TRAINED,

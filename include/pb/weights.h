@@ -28,6 +28,11 @@ typedef struct pb_placed {
 /* Model and backend are borrowed for the life of the weights. `border`: rows and columns, ≥ 0. */
 pb_status pb_weights_open(const pb_model *model, pb_backend *backend, int64_t border,
                           pb_weights **out) PB_MUST_USE;
+/* Weights for a model without any (pb_model_open_shape), made where they lie, also on a backend
+ * that uses host memory: linear weights and tables of `dtype` from N(0, 0.02²), norms so that they
+ * scale by one, biases 0. For benchmarks: values repeat after some millions of them. */
+pb_status pb_weights_random(const pb_model *model, pb_backend *backend, int64_t border,
+                            pb_dtype dtype, uint64_t seed, pb_weights **out) PB_MUST_USE;
 void pb_weights_close(pb_weights *weights); /* accepts NULL */
 
 const pb_model *pb_weights_model(const pb_weights *weights);

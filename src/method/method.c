@@ -118,6 +118,20 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
     return PB_FRAME(pb_method_create_take(ops, &options, config, group, model, backend, seed, out));
 }
 
+pb_status pb_method_give_values(pb_method *m, pb_backend *backend)
+{
+    if (m->backend != NULL) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s has its values already", m->ops->name);
+    }
+    if (m->ops->initialise != NULL || m->ops->bind != NULL) {
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s starts from weights, which this model is without",
+                       m->ops->name);
+    }
+    m->backend = backend;
+    PB_TRY(method_allocate(m));
+    return method_initialise(m);
+}
+
 void pb_method_destroy(pb_method *m)
 {
     if (m == NULL) {

@@ -2,11 +2,19 @@
 /* Placing the weights of a model in a backend's memory. The layout is walked twice, with and
  * without memory: first it only adds up the bytes. */
 #include "pb/memory.h"
+#include "pb/random.h"
 #include "pb/weights.h"
 
 #include <inttypes.h>
 
-enum { ALIGNMENT = 256, STACKED_MAX = 3 }; /* bytes; sites of one stack */
+enum {
+    ALIGNMENT   = 256, /* bytes */
+    STACKED_MAX = 3,   /* sites of one stack */
+    POOL        = 1 << 22,
+    POOL_STEP   = 1000003 /* prime: no two matrices begin at the same value of the pool */
+};
+
+#define RANDOM_DEVIATION 0.02
 
 /* The kinds of a stack from top to bottom. A family has either the parts or what replaces them. */
 typedef struct stack_kinds {
@@ -27,6 +35,10 @@ struct pb_weights {
     pb_tensor *stacks; /* [sites] of linear sites, shared by those of one stack */
     char *block;       /* NULL: the model's own memory is used, or is not yet allocated */
     size_t bytes;      /* laid out so far */
+    /* Of random weights: values that all of them are copies of. */
+    pb_tensor pool; /* F32 [POOL], in backend memory; none: the model has weights */
+    int64_t pool_at;
+    pb_dtype dtype;
 };
 
 /* Room for a matrix after what is laid out so far; none while there is no memory. */
@@ -36,6 +48,50 @@ static pb_tensor take(pb_weights *w, pb_dtype dtype, int64_t rows, int64_t colum
     size_t bytes = (size_t)(rows * columns) * pb_dtype_size(dtype);
     w->bytes += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     return w->block != NULL ? pb_tensor_2d(w->block + begin, dtype, rows, columns) : (pb_tensor){0};
+}
+
+/* What is placed of a site: its own tensors, or for random weights the shapes that they would
+ * have. */
+static pb_tensor weight_of(const pb_weights *w, const pb_site *site)
+{
+    if (pb_tensor_is_none(&w->pool) || !site->has_weight) {
+        return site->weight;
+    }
+    return site->site_class == PB_SITE_NORM
+               ? pb_tensor_1d(w->pool.data, PB_DTYPE_F32, site->out)
+               : pb_tensor_2d(w->pool.data, w->dtype, site->out, site->in);
+}
+
+static pb_tensor bias_of(const pb_weights *w, const pb_site *site)
+{
+    return pb_tensor_is_none(&w->pool) || !site->has_bias
+               ? site->bias
+               : pb_tensor_1d(w->pool.data, PB_DTYPE_F32, site->out);
+}
+
+/* A matrix from the pool, in bands of rows. */
+static pb_status fill(pb_weights *w, pb_tensor *to)
+{
+    int64_t width = pb_tensor_width(to);
+    int64_t most  = POOL / 2 / width;
+    if (most == 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "random weights: rows of %" PRId64 " values, at most %d",
+                       width, POOL / 2);
+    }
+    for (int64_t row = 0, count = 0; row < to->shape[0]; row += count) {
+        count           = to->shape[0] - row < most ? to->shape[0] - row : most;
+        pb_tensor band  = pb_tensor_rows(to, row, count);
+        float *values   = (float *)w->pool.data + w->pool_at;
+        pb_tensor block = pb_tensor_2d(values, PB_DTYPE_F32, count, width);
+        w->pool_at      = (w->pool_at + POOL_STEP) % (POOL / 2);
+        PB_TRY(pb_copy(w->backend, &band, &block));
+    }
+    return PB_OK;
+}
+
+static pb_status put(pb_weights *w, pb_tensor *to, const pb_tensor *from)
+{
+    return pb_tensor_is_none(&w->pool) ? pb_copy(w->backend, to, from) : fill(w, to);
 }
 
 /* Room of its own for a tensor, and its values. */
@@ -53,18 +109,19 @@ static pb_status place_alone(pb_weights *w, const pb_tensor *from, pb_tensor *to
     to->dtype  = type;
     to->data   = room.data;
     to->stride = from->ndim == 1 ? 1 : room.stride;
-    return pb_copy(w->backend, to, from);
+    return from->ndim == 2 || pb_tensor_is_none(&w->pool) ? put(w, to, from) : PB_OK;
 }
 
 /* Weights of different dtypes share a stack as F32. */
-static pb_dtype common_dtype(const pb_site *const *sites, int count)
+static pb_dtype common_dtype(const pb_weights *w, const pb_site *const *sites, int count)
 {
+    pb_dtype first = weight_of(w, sites[0]).dtype;
     for (int i = 1; i < count; i++) {
-        if (sites[i]->weight.dtype != sites[0]->weight.dtype) {
+        if (weight_of(w, sites[i]).dtype != first) {
             return PB_DTYPE_F32;
         }
     }
-    return sites[0]->weight.dtype;
+    return first;
 }
 
 static pb_status place_stack(pb_weights *w, const pb_site *const *sites, int count)
@@ -75,14 +132,15 @@ static pb_status place_stack(pb_weights *w, const pb_site *const *sites, int cou
     for (int i = 0; i < count; i++) {
         rows += sites[i]->out;
     }
-    pb_dtype type   = pb_backend_weight_type(w->backend, common_dtype(sites, count));
+    pb_dtype type   = pb_backend_weight_type(w->backend, common_dtype(w, sites, count));
     pb_tensor stack = take(w, type, rows, in + w->border);
     for (int i = 0; i < count && w->block != NULL; i++) {
         pb_placed *placed          = &w->sites[sites[i]->index];
         pb_tensor all              = pb_tensor_rows(&stack, row, sites[i]->out);
         w->stacks[sites[i]->index] = stack;
         placed->weight             = pb_tensor_columns(&all, 0, in);
-        PB_TRY(pb_copy(w->backend, &placed->weight, &sites[i]->weight));
+        pb_tensor from             = weight_of(w, sites[i]);
+        PB_TRY(put(w, &placed->weight, &from));
         row += sites[i]->out;
     }
     return PB_OK;
@@ -108,10 +166,12 @@ static pb_status place_all(pb_weights *w)
     w->bytes = 0;
     for (int64_t i = 0; i < pb_model_site_count(w->model); i++) {
         const pb_site *site = pb_model_site_at(w->model, i);
+        pb_tensor weight    = weight_of(w, site);
+        pb_tensor bias      = bias_of(w, site);
         if (site->site_class != PB_SITE_LINEAR && site->has_weight) {
-            PB_TRY(place_alone(w, &site->weight, &w->sites[i].weight));
+            PB_TRY(place_alone(w, &weight, &w->sites[i].weight));
         }
-        PB_TRY(place_alone(w, &site->bias, &w->sites[i].bias));
+        PB_TRY(place_alone(w, &bias, &w->sites[i].bias));
     }
     for (int64_t l = 0; l < pb_model_get_config(w->model)->layers; l++) {
         PB_TRY(place_stacks(w, l));
@@ -159,6 +219,77 @@ static pb_status initialise(pb_weights *w)
     return place(w);
 }
 
+/* Norms that scale by one; a new block holds zeros, as biases are. */
+static pb_status fill_norms(pb_weights *w)
+{
+    float one        = (float)(1.0 - pb_model_get_config(w->model)->norm_offset);
+    float *ones      = NULL;
+    pb_status status = PB_OK;
+    for (int64_t i = 0; i < pb_model_site_count(w->model); i++) {
+        const pb_site *site = pb_model_site_at(w->model, i);
+        if (site->site_class != PB_SITE_NORM || one == 0.0f) {
+            continue;
+        }
+        PB_TRY_GOTO(status, PB_ALLOC(ones, site->out), done);
+        for (int64_t n = 0; n < site->out; n++) {
+            ones[n] = one;
+        }
+        pb_tensor from = pb_tensor_1d(ones, PB_DTYPE_F32, site->out);
+        PB_TRY_GOTO(status, pb_copy(w->backend, &w->sites[i].weight, &from), done);
+        pb_memory_free(ones);
+        ones = NULL;
+    }
+done:
+    pb_memory_free(ones);
+    return status;
+}
+
+static pb_status make_pool(pb_weights *w, uint64_t seed)
+{
+    pb_random stream = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, 0);
+    float *values    = NULL;
+    void *memory     = NULL;
+    PB_TRY(pb_backend_alloc(w->backend, POOL * sizeof *values, &memory));
+    w->pool = pb_tensor_1d(memory, PB_DTYPE_F32, POOL);
+    PB_TRY(PB_ALLOC(values, POOL));
+    for (int64_t i = 0; i < POOL; i++) {
+        values[i] = (float)(RANDOM_DEVIATION * pb_random_normal(stream, (uint64_t)i));
+    }
+    pb_tensor from   = pb_tensor_1d(values, PB_DTYPE_F32, POOL);
+    pb_status status = pb_copy(w->backend, &w->pool, &from);
+    pb_memory_free(values);
+    return PB_FRAME(status);
+}
+
+static pb_status initialise_random(pb_weights *w, uint64_t seed)
+{
+    int64_t sites = pb_model_site_count(w->model);
+    PB_TRY(PB_ALLOC(w->sites, sites));
+    PB_TRY(PB_ALLOC(w->stacks, sites));
+    PB_TRY(make_pool(w, seed));
+    PB_TRY(place(w));
+    PB_TRY(fill_norms(w));
+    PB_TRY(pb_sync(w->backend));
+    pb_backend_free(w->backend, w->pool.data);
+    w->pool = (pb_tensor){0};
+    return PB_OK;
+}
+
+pb_status pb_weights_random(const pb_model *model, pb_backend *backend, int64_t border,
+                            pb_dtype dtype, uint64_t seed, pb_weights **out)
+{
+    pb_weights *w = NULL;
+    PB_TRY(PB_ALLOC(w, 1));
+    *w = (pb_weights){.model = model, .backend = backend, .border = border, .dtype = dtype};
+    pb_status status = initialise_random(w, seed);
+    if (status != PB_OK) {
+        pb_weights_close(w);
+        return PB_FRAME(status);
+    }
+    *out = w;
+    return PB_OK;
+}
+
 pb_status pb_weights_open(const pb_model *model, pb_backend *backend, int64_t border,
                           pb_weights **out)
 {
@@ -179,6 +310,7 @@ pb_status pb_weights_open(const pb_model *model, pb_backend *backend, int64_t bo
 void pb_weights_close(pb_weights *w)
 {
     if (w != NULL) {
+        pb_backend_free(w->backend, w->pool.data);
         pb_backend_free(w->backend, w->block);
         pb_memory_free(w->stacks);
         pb_memory_free(w->sites);

@@ -209,6 +209,24 @@ static void a_model_without_weights_is_only_planned(void **state)
     method_fixture_close(&f);
 }
 
+static void only_methods_that_read_no_weights_get_values_without_them(void **state)
+{
+    (void)state;
+    pb_model_config config = method_fixture_config(true, true);
+    method_fixture f       = {0};
+    f.backend              = device_open(1);
+    assert_ok(pb_model_open_shape(&config, &f.model));
+    pb_method *full = method_fixture_make(&f, "full", "", 1);
+    assert_error(pb_method_give_values(full, f.backend), PB_ERR_UNSUPPORTED, "starts from weights");
+    pb_method_destroy(full);
+    pb_method *lora = method_fixture_make(&f, "lora", "", 1);
+    assert_ok(pb_method_give_values(lora, f.backend));
+    assert_false(pb_tensor_is_none(&lora->values) || pb_tensor_is_none(&lora->grads));
+    assert_error(pb_method_give_values(lora, f.backend), PB_ERR_ARGUMENT, "already");
+    pb_method_destroy(lora);
+    method_fixture_close(&f);
+}
+
 static void described_options_read_back(void **state)
 {
     (void)state;
@@ -461,6 +479,7 @@ int main(void)
         cmocka_unit_test(initial_values_follow_their_laws),
         cmocka_unit_test(prompt_starts_from_distinct_vocabulary_rows),
         cmocka_unit_test(a_model_without_weights_is_only_planned),
+        cmocka_unit_test(only_methods_that_read_no_weights_get_values_without_them),
         cmocka_unit_test(described_options_read_back),
         cmocka_unit_test(merged_weights_compute_the_same),
         cmocka_unit_test(flops_of_adapters_follow_from_their_shapes),

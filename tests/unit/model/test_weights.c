@@ -115,6 +115,78 @@ static void placed_weights_are_those_of_the_model(void **state)
     assert_int_equal(pb_memory_current(), 0);
 }
 
+/* Values of a matrix spread as N(0, 0.02²). */
+static void expect_spread(pb_backend *be, const pb_tensor *t)
+{
+    float *values  = host_copy(be, t);
+    int64_t count  = pb_tensor_count(t);
+    double sum     = 0.0;
+    double squares = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        sum += (double)values[i];
+        squares += (double)values[i] * (double)values[i];
+    }
+    assert_true(sum * sum <= 16.0 * 4e-4 * (double)count);
+    assert_true(squares > 0.5 * 4e-4 * (double)count && squares < 2.0 * 4e-4 * (double)count);
+    free(values);
+}
+
+static void expect_random(const char *backend, const pb_model *shape)
+{
+    pb_backend *be   = NULL;
+    pb_weights *w[3] = {NULL};
+    assert_int_equal(pb_backend_open(backend, 0, 1, &be), PB_OK);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(pb_weights_random(shape, be, 3, PB_DTYPE_F32, 7 + i / 2, &w[i]), PB_OK);
+    }
+    for (int64_t i = 0; i < pb_model_site_count(shape); i++) {
+        const pb_site *site     = pb_model_site_at(shape, i);
+        const pb_tensor *weight = &pb_weights_at(w[0], i)->weight;
+        const pb_tensor *bias   = &pb_weights_at(w[0], i)->bias;
+        float *values           = host_copy(be, weight);
+        float *same             = host_copy(be, &pb_weights_at(w[1], i)->weight);
+        float *other            = host_copy(be, &pb_weights_at(w[2], i)->weight);
+        bool norm               = site->site_class == PB_SITE_NORM;
+        assert_memory_equal(values, same, pb_tensor_bytes(weight));
+        assert_int_equal(memcmp(values, other, pb_tensor_bytes(weight)) == 0, norm);
+        for (int64_t n = 0; norm && n < site->out; n++) {
+            assert_true(values[n] == 1.0f);
+        }
+        if (!norm) {
+            expect_spread(be, weight);
+        }
+        assert_int_equal(pb_tensor_is_none(bias), !site->has_bias);
+        free(values);
+        free(same);
+        free(other);
+    }
+    pb_tensor stack = pb_weights_stack(w[0], pb_model_site(shape, PB_SITE_O, 0));
+    pb_tensor rim   = pb_tensor_rows(&stack, stack.shape[0] - 3, 3);
+    float *zeros    = host_copy(be, &rim);
+    for (int64_t i = 0; i < pb_tensor_count(&rim); i++) {
+        assert_true(zeros[i] == 0.0f);
+    }
+    free(zeros);
+    for (int i = 0; i < 3; i++) {
+        pb_weights_close(w[i]);
+    }
+    pb_backend_close(be);
+}
+
+static void random_weights_are_made_where_they_lie(void **state)
+{
+    (void)state;
+    pb_model_config config = fixture_config();
+    pb_model *shape        = NULL;
+    config.qkv_bias        = true;
+    assert_int_equal(pb_model_open_shape(&config, &shape), PB_OK);
+    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+        expect_random((*ops)->name, shape);
+    }
+    pb_model_close(shape);
+    assert_int_equal(pb_memory_current(), 0);
+}
+
 static void what_cannot_be_placed_is_refused(void **state)
 {
     (void)state;
@@ -171,6 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(placed_weights_are_those_of_the_model),
+        cmocka_unit_test(random_weights_are_made_where_they_lie),
         cmocka_unit_test(what_cannot_be_placed_is_refused),
         cmocka_unit_test(weights_without_memory_leave_nothing_behind),
     };
