@@ -88,8 +88,11 @@ op_port ops_vector(const char *name, int64_t columns, op_gradient gradient);
 /* One case in one mode: false and a line on stderr when it fails. `pad`: elements between rows. */
 bool ops_run_test(const op_case *c, const char *backend, int64_t pad);
 bool ops_run_grad(const op_case *c, const char *backend, int64_t pad);
-bool ops_run_threads(const op_case *c, const char *backend);
+/* The same bits with one thread and with `threads`. */
+bool ops_run_twice(const op_case *c, const char *backend, bool bf16, int threads);
 /* Forward and backward with BF16 between operations, against the CPU in F32 on the same values. A
  * backend without such a type passes. */
 bool ops_run_mixed(const op_case *c, const char *backend);
+/* The largest relative error that the modes test and mixed have seen since the last call. */
+double ops_take_worst_error(void);
 void ops_run_perf(const op_case *c, const char *backend, int threads);
