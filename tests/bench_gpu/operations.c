@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Every case of the operation suite: exactness, and the same bits twice. */
+#include "bench_gpu.h"
+#include "ops.h"
+
+#include "pb/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef bool case_check(const op_case *c, const char *backend);
+
+static bool forward_packed(const op_case *c, const char *backend)
+{
+    return ops_run_test(c, backend, 0);
+}
+
+static bool forward_strided(const op_case *c, const char *backend)
+{
+    return ops_run_test(c, backend, 5);
+}
+
+static bool gradient(const op_case *c, const char *backend)
+{
+    return ops_run_grad(c, backend, 0);
+}
+
+static bool same_f32(const op_case *c, const char *backend)
+{
+    return ops_run_twice(c, backend, false, 1);
+}
+
+static bool same_bf16(const op_case *c, const char *backend)
+{
+    return ops_run_twice(c, backend, true, 1);
+}
+
+/* Cases of an operation in one mode: the first `most` of them, as far as time allows. */
+static void check_operation(const bench *b, const char *operation, const char *what,
+                            case_check *check, bool errors)
+{
+    int64_t count        = 0;
+    int64_t done         = 0;
+    int64_t failed       = 0;
+    int64_t most         = b->tiny ? 1 : INT64_MAX;
+    const op_case *cases = ops_cases(&count);
+    char note[BENCH_TEXT];
+    (void)ops_take_worst_error();
+    for (int64_t i = 0; i < count && done < most; i++) {
+        if (cases[i].slow || strcmp(cases[i].operation, operation) != 0) {
+            continue;
+        }
+        if (!time_is_left(b, what, operation)) {
+            break;
+        }
+        failed += !check(&cases[i], b->backend);
+        done++;
+    }
+    if (done == 0) {
+        return;
+    }
+    (void)snprintf(note, sizeof note, "%" PRId64 " of %" PRId64 " cases", done - failed, done);
+    put_verdict(b, what, operation, failed == 0, note);
+    double worst = ops_take_worst_error();
+    if (errors) {
+        char name[BENCH_TEXT];
+        (void)snprintf(name, sizeof name, "%s, worst error", what);
+        put_figure(b, name, operation, worst, "relative rms");
+    }
+}
+
+/* Calls `check` once per operation, in the order of the cases. */
+static void each_operation(const bench *b, void (*check)(const bench *b, const char *operation))
+{
+    int64_t count        = 0;
+    const op_case *cases = ops_cases(&count);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t before = 0;
+        while (strcmp(cases[before].operation, cases[i].operation) != 0) {
+            before++;
+        }
+        if (before == i) {
+            check(b, cases[i].operation);
+        }
+    }
+}
+
+static void check_values(const bench *b, const char *operation)
+{
+    check_operation(b, operation, "forward, F32", forward_packed, true);
+    check_operation(b, operation, "forward, F32, strided", forward_strided, false);
+    check_operation(b, operation, "gradient, F32", gradient, false);
+    check_operation(b, operation, "BF16 against the CPU", ops_run_mixed, true);
+}
+
+pb_status part_operations(const bench *b)
+{
+    each_operation(b, check_values);
+    ops_cases_free();
+    return PB_OK;
+}
+
+static void check_bits(const bench *b, const char *operation)
+{
+    check_operation(b, operation, "same bits twice, F32", same_f32, false);
+    check_operation(b, operation, "same bits twice, BF16", same_bf16, false);
+}
+
+void operations_bits(const bench *b)
+{
+    each_operation(b, check_bits);
+    ops_cases_free();
+}
