@@ -94,8 +94,8 @@ static void add_low_rank(int64_t rows, int64_t wide, int64_t n, int64_t r, doubl
                             (int)n, p, adds ? " +=" : "");
     c->in[0]      = ops_matrix("y before", rows, n, OP_GRAD_NONE);
     c->in[1]      = ops_matrix("x", rows, wide, adds ? OP_GRAD_ADD : OP_GRAD_SET);
-    c->in[2]      = ops_matrix("A", r, wide, OP_GRAD_ADD);
-    c->in[3]      = ops_matrix("B", n, r, OP_GRAD_ADD);
+    c->in[2]      = ops_matrix("trained A", r, wide, OP_GRAD_ADD);
+    c->in[3]      = ops_matrix("trained B", n, r, OP_GRAD_ADD);
     c->out[0]     = ops_matrix("y", rows, n, OP_GRAD_NONE);
     c->out[1]     = ops_matrix("kept", rows, r, OP_GRAD_NONE);
     c->ins        = 4;

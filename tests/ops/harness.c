@@ -53,7 +53,8 @@ static float *at(const pb_tensor *t, int64_t row, int64_t column)
 
 static bool is_bf16(const bench *b, const op_port *port)
 {
-    static const char *const always_f32[] = {"table", "lse", "logits", "losses"};
+    static const char *const always_f32[] = {"table",  "lse",       "logits",
+                                             "losses", "trained A", "trained B"};
     const op_case *c                      = b->c;
     bool between                          = !port->vector && strcmp(c->operation, "embedding") != 0;
     for (size_t i = 0; i < sizeof always_f32 / sizeof always_f32[0]; i++) {
