@@ -110,6 +110,8 @@ pb_dtype pb_backend_activation(const pb_backend *be);
  * multiplies those of its activations best. */
 pb_dtype pb_backend_weight_type(const pb_backend *be, pb_dtype dtype);
 const char *pb_backend_name(const pb_backend *be);
+/* Prefers batches of few different sizes: see pb_batch_options. */
+bool pb_backend_pads(const pb_backend *be);
 bool pb_backend_is_host(const pb_backend *be); /* operations take any host memory */
 int pb_backend_threads(const pb_backend *be);
 int pb_backend_devices(const pb_backend *be); /* that the process sees; 0: it needs none */

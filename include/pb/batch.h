@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A packed batch: rows of tokens as a forest of segments, without padding, with common prefixes
- * computed once; and the order in which rows are taken. */
+ * computed once; and the order in which rows are taken.
+ *
+ * A batch may be padded: behind everything else, one more root has rows of token 0 that no other
+ * row sees, outputs, and labels without a target. What they add to a sum over rows is zero. */
 #pragma once
 
 #include "pb/forest.h"
@@ -39,6 +42,7 @@ typedef struct pb_batch_options {
     int64_t virtual_keys; /* keys before the tokens (prefix tuning): one shared root without rows */
     bool share;           /* compute common prefixes once; must be off where dropout acts */
     bool trim; /* leave out tokens that neither predict a label nor are seen by one that does */
+    bool pad;  /* round the sizes of a batch with labels up, so that few different ones occur */
 } pb_batch_options;
 
 typedef struct pb_batch {
@@ -52,11 +56,12 @@ typedef struct pb_batch {
      * labels, out_rows are the last rows. */
     int32_t *label_rows;    /* [N], ascending */
     int32_t *label_slots;   /* [N] */
-    int32_t *label_samples; /* [N] whose label it is */
-    int32_t *targets;       /* [N] */
+    int32_t *label_samples; /* [N] whose label it is; -1: the padding's */
+    int32_t *targets;       /* [N]; -1: the padding's */
     int32_t *out_rows;      /* [U], strictly ascending */
     int32_t *out_positions; /* [U] */
-    int64_t labels;         /* N */
+    int64_t padded_labels;  /* N */
+    int64_t labels;         /* those of samples */
     int64_t outs;           /* U */
 
     int32_t *last_rows;     /* [samples] packed row of a sample's last token; -1 where trimming left

@@ -129,6 +129,11 @@ const char *pb_backend_name(const pb_backend *be)
     return be->ops->name;
 }
 
+bool pb_backend_pads(const pb_backend *be)
+{
+    return be->pads;
+}
+
 bool pb_backend_is_host(const pb_backend *be)
 {
     return be->ops->is_host;

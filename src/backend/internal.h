@@ -23,6 +23,7 @@ struct pb_backend {
     uint64_t pass;                  /* of the page */
     int plans;                      /* of the page */
     int lag;
+    bool pads;             /* see pb_backend_pads */
     bool posted[PB_SLOTS]; /* and not yet taken */
 };
 

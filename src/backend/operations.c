@@ -279,7 +279,7 @@ pb_status pb_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
     static const char op[] = "cross entropy";
 
     PB_TRY(check_matrix(op, "logits", logits, ANY, ANY));
-    PB_TRY(check_list(op, "targets", targets, logits->shape[0], 0, logits->shape[1]));
+    PB_TRY(check_list(op, "targets", targets, logits->shape[0], -1, logits->shape[1]));
     PB_TRY(check_numbers(op, "losses", losses, logits->shape[0]));
     return PB_FRAME(be->ops->cross_entropy(be, losses, logits, targets, grad_scale));
 }

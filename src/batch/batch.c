@@ -24,6 +24,11 @@ typedef struct packer {
     int64_t *start;   /* [rows + 1] first label of every packed row */
 } packer;
 
+/* What the lists have room for. */
+typedef struct room {
+    int64_t samples, tokens, rows, labels, outs;
+} room;
+
 static int64_t packed_length(const pb_sample *s, bool trim)
 {
     if (!trim || !pb_sample_has_labels(s)) {
@@ -131,35 +136,63 @@ static void *part(char *base, size_t *used, int64_t count, size_t size)
     return at;
 }
 
-static size_t lay_out(packer *p, char *base, int64_t count, int64_t tokens, int64_t labels)
+static size_t lay_out(packer *p, char *base, const room *r)
 {
     pb_batch *out      = p->out;
-    int64_t rows       = tokens + out->virtual_rows;
-    int64_t outs       = labels > count ? labels : count;
     size_t used        = 0;
-    out->segments      = part(base, &used, 2 * count + 2, sizeof *out->segments);
-    out->ids           = part(base, &used, rows, sizeof *out->ids);
-    out->positions     = part(base, &used, rows, sizeof *out->positions);
-    out->label_rows    = part(base, &used, labels, sizeof *out->label_rows);
-    out->label_slots   = part(base, &used, labels, sizeof *out->label_slots);
-    out->label_samples = part(base, &used, labels, sizeof *out->label_samples);
-    out->targets       = part(base, &used, labels, sizeof *out->targets);
-    out->out_rows      = part(base, &used, outs, sizeof *out->out_rows);
-    out->out_positions = part(base, &used, outs, sizeof *out->out_positions);
-    out->last_rows     = part(base, &used, count, sizeof *out->last_rows);
-    out->last_segments = part(base, &used, count, sizeof *out->last_segments);
-    p->lengths         = part(base, &used, count, sizeof *p->lengths);
-    p->first           = part(base, &used, count, sizeof *p->first);
-    p->row_of          = part(base, &used, tokens, sizeof *p->row_of);
-    p->order           = part(base, &used, count, sizeof *p->order);
-    p->start           = part(base, &used, rows + 1, sizeof *p->start);
+    out->segments      = part(base, &used, 2 * r->samples + 3, sizeof *out->segments);
+    out->ids           = part(base, &used, r->rows, sizeof *out->ids);
+    out->positions     = part(base, &used, r->rows, sizeof *out->positions);
+    out->label_rows    = part(base, &used, r->labels, sizeof *out->label_rows);
+    out->label_slots   = part(base, &used, r->labels, sizeof *out->label_slots);
+    out->label_samples = part(base, &used, r->labels, sizeof *out->label_samples);
+    out->targets       = part(base, &used, r->labels, sizeof *out->targets);
+    out->out_rows      = part(base, &used, r->outs, sizeof *out->out_rows);
+    out->out_positions = part(base, &used, r->outs, sizeof *out->out_positions);
+    out->last_rows     = part(base, &used, r->samples, sizeof *out->last_rows);
+    out->last_segments = part(base, &used, r->samples, sizeof *out->last_segments);
+    p->lengths         = part(base, &used, r->samples, sizeof *p->lengths);
+    p->first           = part(base, &used, r->samples, sizeof *p->first);
+    p->row_of          = part(base, &used, r->tokens, sizeof *p->row_of);
+    p->order           = part(base, &used, r->samples, sizeof *p->order);
+    p->start           = part(base, &used, r->rows + 1, sizeof *p->start);
     return used;
+}
+
+static int64_t round_up(int64_t n, int64_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+static int64_t padded_rows(int64_t rows)
+{
+    return round_up(rows, rows <= 256 ? 32 : rows <= 1024 ? 64 : rows <= 4096 ? 128 : 256);
+}
+
+/* Powers of two while there are few; then as rows, of which large batches may have hardly more. */
+static int64_t padded_labels(int64_t labels)
+{
+    int64_t padded = 8;
+    while (padded < labels && padded < 256) {
+        padded *= 2;
+    }
+    return padded >= labels ? padded : padded_rows(labels);
 }
 
 static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labels)
 {
     pb_batch *out = p->out;
-    size_t bytes  = lay_out(p, NULL, count, tokens, labels);
+    room r        = {.samples = count,
+                     .tokens  = tokens,
+                     .rows    = tokens + out->virtual_rows,
+                     .labels  = labels,
+                     .outs    = labels > count ? labels : count};
+    if (p->options->pad && labels > 0) {
+        r.labels = padded_labels(r.labels);
+        r.outs   = padded_labels(r.outs);
+        r.rows   = padded_rows(r.rows + r.outs);
+    }
+    size_t bytes = lay_out(p, NULL, &r);
     if (bytes > out->block_bytes) {
         pb_memory_free(out->block);
         out->block_bytes = 0;
@@ -169,7 +202,7 @@ static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labe
         }
         out->block_bytes = bytes;
     }
-    lay_out(p, out->block, count, tokens, labels);
+    lay_out(p, out->block, &r);
     return PB_OK;
 }
 
@@ -219,7 +252,8 @@ static void place_labels(packer *p, int64_t count)
             start[row + 1] += start[row];
         }
     }
-    out->labels = out->forest.rows > 0 ? start[out->forest.rows - 1] : 0;
+    out->labels        = out->forest.rows > 0 ? start[out->forest.rows - 1] : 0;
+    out->padded_labels = out->labels;
     for (int64_t n = 0; n < out->labels; n++) {
         if (n == 0 || out->label_rows[n] != out->label_rows[n - 1]) {
             out->out_rows[out->outs++] = out->label_rows[n];
@@ -245,6 +279,47 @@ static void place_last_rows(pb_batch *out)
         out->out_rows[at] = row;
         out->outs++;
     }
+}
+
+/* All at position 0: the padding asks for no longer rope than the samples do. */
+static void add_padding(pb_batch *out, int64_t rows)
+{
+    int64_t first = out->forest.rows;
+    if (rows == first) {
+        return;
+    }
+    out->segments[out->forest.count++] = (pb_segment){.row    = first,
+                                                      .rows   = rows - first,
+                                                      .key    = out->virtual_keys + first,
+                                                      .length = rows - first,
+                                                      .parent = -1};
+    memset(out->ids + first, 0, (size_t)(rows - first) * sizeof *out->ids);
+    memset(out->positions + first, 0, (size_t)(rows - first) * sizeof *out->positions);
+    out->forest.rows = rows;
+}
+
+/* The last rows are wanted, and the last wanted one has the labels. */
+static pb_status pad(pb_batch *out)
+{
+    int64_t outs   = padded_labels(out->outs);
+    int64_t labels = padded_labels(out->labels);
+    int64_t rows   = padded_rows(out->forest.rows + outs - out->outs);
+    if (rows > INT32_MAX) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
+    }
+    add_padding(out, rows);
+    while (out->outs < outs) {
+        out->out_rows[out->outs] = (int32_t)(rows - (outs - out->outs));
+        out->outs++;
+    }
+    for (int64_t n = out->labels; n < labels; n++) {
+        out->label_slots[n]   = (int32_t)(outs - 1);
+        out->label_rows[n]    = out->out_rows[outs - 1];
+        out->label_samples[n] = -1;
+        out->targets[n]       = -1;
+    }
+    out->padded_labels = labels;
+    return PB_OK;
 }
 
 /* Tokens of all samples. Lengths are checked before anything of theirs is read. */
@@ -293,13 +368,16 @@ static pb_status pack(packer *p, int64_t count)
         at += p->lengths[s];
     }
     split(p, p->order, count, 0, emit_root(out));
-    out->forest.segments = out->segments;
-    out->forest.keys     = out->virtual_keys + out->forest.rows;
     if (labels > 0) {
         place_labels(p, count);
     } else {
         place_last_rows(out);
     }
+    if (p->options->pad && labels > 0) {
+        PB_TRY(pad(out));
+    }
+    out->forest.segments = out->segments;
+    out->forest.keys     = out->virtual_keys + out->forest.rows;
     for (int64_t u = 0; u < out->outs; u++) {
         out->out_positions[u] = out->positions[out->out_rows[u]];
     }

@@ -28,10 +28,10 @@ static size_t lay_out(const pb_batch *total, char *base, pb_batch *out)
     out->segments      = part(base, &used, total->forest.count, sizeof *out->segments);
     out->ids           = part(base, &used, total->forest.rows, sizeof *out->ids);
     out->positions     = part(base, &used, total->forest.rows, sizeof *out->positions);
-    out->label_rows    = part(base, &used, total->labels, sizeof *out->label_rows);
-    out->label_slots   = part(base, &used, total->labels, sizeof *out->label_slots);
-    out->label_samples = part(base, &used, total->labels, sizeof *out->label_samples);
-    out->targets       = part(base, &used, total->labels, sizeof *out->targets);
+    out->label_rows    = part(base, &used, total->padded_labels, sizeof *out->label_rows);
+    out->label_slots   = part(base, &used, total->padded_labels, sizeof *out->label_slots);
+    out->label_samples = part(base, &used, total->padded_labels, sizeof *out->label_samples);
+    out->targets       = part(base, &used, total->padded_labels, sizeof *out->targets);
     out->out_rows      = part(base, &used, total->outs, sizeof *out->out_rows);
     out->out_positions = part(base, &used, total->outs, sizeof *out->out_positions);
     out->last_rows     = part(base, &used, total->samples, sizeof *out->last_rows);
@@ -66,6 +66,7 @@ static pb_status count_all(const pb_batch *const *batches, int64_t count, pb_bat
         total->forest.count += b->forest.count;
         total->forest.rows += b->forest.rows;
         total->labels += b->labels;
+        total->padded_labels += b->padded_labels;
         total->outs += b->outs;
         total->samples += b->samples;
         total->tokens += b->tokens;
@@ -109,21 +110,23 @@ static void add(joined *j, const pb_batch *b, int32_t cell, int64_t all_keys)
 {
     pb_batch *out = j->out;
     int64_t rows  = out->forest.rows;
+    int64_t label = out->padded_labels;
     add_segments(j, b, cell, all_keys);
     memcpy(out->ids + rows, b->ids, (size_t)b->forest.rows * sizeof *b->ids);
     memcpy(out->positions + rows, b->positions, (size_t)b->forest.rows * sizeof *b->positions);
-    memcpy(out->targets + out->labels, b->targets, (size_t)b->labels * sizeof *b->targets);
+    memcpy(out->targets + label, b->targets, (size_t)b->padded_labels * sizeof *b->targets);
     memcpy(out->out_positions + out->outs, b->out_positions,
            (size_t)b->outs * sizeof *b->out_positions);
-    copy_moved(out->label_rows + out->labels, b->label_rows, b->labels, rows);
-    copy_moved(out->label_slots + out->labels, b->label_slots, b->labels, out->outs);
-    copy_moved(out->label_samples + out->labels, b->label_samples, b->labels, out->samples);
+    copy_moved(out->label_rows + label, b->label_rows, b->padded_labels, rows);
+    copy_moved(out->label_slots + label, b->label_slots, b->padded_labels, out->outs);
+    copy_moved(out->label_samples + label, b->label_samples, b->padded_labels, out->samples);
     copy_moved(out->out_rows + out->outs, b->out_rows, b->outs, rows);
     copy_moved(out->last_rows + out->samples, b->last_rows, b->samples, rows);
     copy_moved(out->last_segments + out->samples, b->last_segments, b->samples, out->forest.count);
     out->forest.count += b->forest.count;
     out->forest.rows += b->forest.rows;
     out->labels += b->labels;
+    out->padded_labels += b->padded_labels;
     out->outs += b->outs;
     out->samples += b->samples;
 }

@@ -49,11 +49,13 @@ static pb_tensor place_vector(plan *p, pb_dtype dtype, int64_t n)
     return pb_tensor_1d(place_bytes(p, (size_t)n * pb_dtype_size(dtype)), dtype, n);
 }
 
-int64_t network_chunk(const pb_network *net, int64_t outs)
+/* At most the outputs; where they may be padded, the labels: a padded batch has the same chunks. */
+int64_t network_chunk(const pb_network *net, int64_t outs, int64_t labels)
 {
+    int64_t most  = pb_backend_pads(net->backend) && labels > 0 ? labels : outs;
     int64_t chunk = (INT64_C(32) << 20) / (net->config->vocab * (int64_t)sizeof(float));
     chunk         = chunk < 16 ? 16 : chunk;
-    return chunk < outs ? chunk : outs;
+    return chunk < most ? chunk : most;
 }
 
 /* Elements per row that the method keeps at each site of a layer: widths [PB_SITE_LAYER_KINDS]. */
@@ -132,7 +134,7 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
     const pb_model_config *c = net->config;
     int64_t widest           = c->ff > c->heads * c->head_dim ? c->ff : c->heads * c->head_dim;
     widest                   = widest > c->width ? widest : c->width;
-    int64_t chunk            = network_chunk(net, shape->outs);
+    int64_t chunk            = network_chunk(net, shape->outs, shape->labels);
     bool fused               = network_site(net, PB_SITE_QKV, 0) != NULL;
     bool inputs              = false;
     for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {

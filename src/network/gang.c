@@ -140,7 +140,7 @@ static void place_parts(pb_gang *gang, const pb_gang_part *parts, int64_t count)
         at.net            = parts[i].net;
         at.rows           = b->forest.rows;
         at.outs           = b->outs;
-        at.labels         = b->labels;
+        at.labels         = b->padded_labels;
         at.virtual_rows   = b->virtual_rows;
         at.virtual_keys   = b->virtual_keys;
         at.grad_scale     = parts[i].grad_scale;

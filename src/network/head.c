@@ -59,7 +59,7 @@ static pb_status chunk_loss(pb_network *net, const pass *p, const pass_part *par
 /* In the chunks that the part has when it is alone. */
 static pb_status part_loss(pb_network *net, const pass *p, const pass_part *part)
 {
-    int64_t chunk = network_chunk(net, part->outs);
+    int64_t chunk = network_chunk(net, part->outs, part->labels);
     for (int64_t done = 0; done < part->labels; done += chunk) {
         int64_t left = part->labels - done;
         PB_TRY(chunk_loss(net, p, part, part->label + done, left < chunk ? left : chunk));

@@ -143,10 +143,11 @@ struct pb_network {
     pass_memory *memory;
     layer_acts *layers; /* [L] views of the last pass */
     scratch scratch;
+    pb_tensor label_losses; /* of the last pass, without the padding's */
 };
 
 /* Rows of logits that exist at once: bounded so that they never dominate memory. */
-int64_t network_chunk(const pb_network *net, int64_t outs);
+int64_t network_chunk(const pb_network *net, int64_t outs, int64_t labels);
 
 /* Checks the ids and makes the page, rope tables and views of the pass. */
 pb_status network_prepare(pb_network *net, pass *p) PB_MUST_USE;

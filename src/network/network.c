@@ -139,6 +139,7 @@ pb_batch_options pb_network_batch_options(const pb_network *net, bool training)
         .virtual_keys = network_virtual_keys(net),
         .share        = !drops,
         .trim         = true,
+        .pad          = pb_backend_pads(net->backend),
     };
 }
 
@@ -158,6 +159,12 @@ pb_status network_check_batch(const pb_network *net, const pb_batch *batch)
         return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " samples has no label token",
                        batch->samples);
     }
+    for (int64_t n = 0; n < batch->labels; n++) { /* -1 is a target of the padding alone */
+        if (batch->targets[n] < 0) {
+            return PB_FAIL(PB_ERR_ARGUMENT, "targets[%" PRId64 "] is %" PRId32, n,
+                           batch->targets[n]);
+        }
+    }
     return PB_OK;
 }
 
@@ -174,7 +181,7 @@ pass network_pass_over(const pb_batch *batch, bool backward)
         .shape         = {.rows         = batch->forest.rows,
                           .keys         = batch->forest.keys,
                           .outs         = batch->outs,
-                          .labels       = batch->labels,
+                          .labels       = batch->padded_labels,
                           .virtual_rows = batch->virtual_rows,
                           .virtual_keys = batch->virtual_keys,
                           .backward     = backward},
@@ -203,13 +210,14 @@ pb_status pb_network_loss(pb_network *net, const pb_batch *batch, bool by_rows, 
     double factor  = by_rows ? (double)batch->samples : 1.0;
     PB_TRY(network_check_batch(net, batch));
     PB_TRY(forward_loss(net, &p));
-    return sum != NULL ? pb_loss_sum(net->backend, sum, &net->scratch.losses, divisor, factor)
+    net->label_losses = pb_tensor_rows(&net->scratch.losses, 0, batch->labels);
+    return sum != NULL ? pb_loss_sum(net->backend, sum, &net->label_losses, divisor, factor)
                        : PB_OK;
 }
 
 const pb_tensor *pb_network_losses(const pb_network *net)
 {
-    return &net->scratch.losses;
+    return &net->label_losses;
 }
 
 pb_status network_train_pass(pb_network *net, pass *p)

@@ -141,7 +141,7 @@ static pb_status put_lists(pb_network *net, pass *p)
     PB_TRY(
         put_list(net, "out_positions", p->out_positions, s->outs, 0, limit, &page->out_positions));
     PB_TRY(put_list(net, "label_slots", p->label_slots, s->labels, 0, s->outs, &page->label_slots));
-    PB_TRY(put_list(net, "targets", p->targets, s->labels, 0, net->config->vocab, &page->targets));
+    PB_TRY(put_list(net, "targets", p->targets, s->labels, -1, net->config->vocab, &page->targets));
     return put_list(net, "key_rows", p->key_rows, s->rows, 0, s->keys, &page->key_rows);
 }
 
@@ -236,7 +236,7 @@ pb_status network_reserve(pb_network *net, const pass *p)
 {
     int64_t rows   = p->shape.rows;
     int64_t widest = widest_factor(net->config);
-    int64_t head   = network_chunk(net, p->shape.outs) * net->config->vocab;
+    int64_t head   = network_chunk(net, p->shape.outs, p->shape.labels) * net->config->vocab;
     return pb_backend_reserve(
         net->backend, &(pb_reserve_args){
                           .plan         = layer_plan(net, p, 0),

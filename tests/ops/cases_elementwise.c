@@ -453,7 +453,8 @@ static void naive_cross_entropy(const op_case *c, double *const *in, double *con
         for (int64_t j = 0; j < n; j++) {
             sum += exp(x[j] - max);
         }
-        out[0][i] = max + log(sum) - x[c->with.indices[i]];
+        int32_t target = c->with.indices[i];
+        out[0][i]      = target >= 0 ? max + log(sum) - x[target] : 0.0;
     }
 }
 
@@ -468,7 +469,7 @@ static pb_status losses_of(const op_case *c, pb_backend *be, pb_tensor *logits, 
     pb_list targets;
     PB_TRY(pb_backend_alloc(be, (size_t)(n + 1) * sizeof *host, &memory));
     pb_tensor numbers = pb_tensor_1d(memory, PB_DTYPE_F64, n);
-    PB_TRY_GOTO(status, list_of(c, be, n, 0, c->in[0].columns, &targets), done);
+    PB_TRY_GOTO(status, list_of(c, be, n, -1, c->in[0].columns, &targets), done);
     PB_TRY_GOTO(status, pb_cross_entropy(be, &numbers, logits, &targets, scale), done);
     PB_TRY_GOTO(status, pb_post(be, 0, &numbers), done);
     PB_TRY_GOTO(status, pb_take(be, 0, host), done);
@@ -503,7 +504,7 @@ static void add_cross_entropy(int64_t rows, int64_t width, double range)
     op_case *c       = ops_add("cross_entropy", "[%d, %d] +-%g", (int)rows, (int)width, range);
     int32_t *targets = ops_keep((size_t)rows * sizeof *targets);
     for (int64_t i = 0; i < rows; i++) {
-        targets[i] = (int32_t)(i * 31 % width);
+        targets[i] = i % 3 == 2 ? -1 : (int32_t)(i * 31 % width);
     }
     c->in[0]           = ops_matrix("logits", rows, width, OP_GRAD_SET);
     c->out[0]          = ops_matrix("losses", rows, 1, OP_GRAD_NONE);

@@ -4,6 +4,7 @@
 #include "simd.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { CHUNK = 256 }; /* elements summed in F32 lanes before they are added in double */
 
@@ -39,7 +40,7 @@ static double exp_aside(const float *x, int64_t n, float max)
 
 /* The target's own exponential is kept apart from the sum of the others: a loss near zero is
  * log1p(others / own), and the target's gradient -others / sum, both without cancellation. */
-static double row_loss(float *x, int64_t n, int32_t target, float grad_scale)
+static double target_loss(float *x, int64_t n, int32_t target, float grad_scale)
 {
     float max     = simd_max(x, n);
     float own     = x[target];
@@ -58,6 +59,17 @@ static double row_loss(float *x, int64_t n, int32_t target, float grad_scale)
     }
     x[target] = (float)(-(double)grad_scale * (others / sum));
     return loss;
+}
+
+static double row_loss(float *x, int64_t n, int32_t target, float grad_scale)
+{
+    if (target >= 0) {
+        return target_loss(x, n, target, grad_scale);
+    }
+    if (grad_scale != 0.0f) {
+        memset(x, 0, (size_t)n * sizeof *x);
+    }
+    return 0.0;
 }
 
 pb_status cpu_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,

@@ -69,6 +69,7 @@ static pb_status cuda_open(int device, int threads, pb_backend **out)
     c->base.ops      = &backend_cuda;
     c->base.threads  = threads > 0 ? threads : omp_get_max_threads();
     c->base.lag      = 1;
+    c->base.pads     = true;
     c->copy_threads  = omp_get_num_procs() < COPY_THREADS ? omp_get_num_procs() : COPY_THREADS;
     pb_status status = open_device(c, device);
     if (status != PB_OK) {

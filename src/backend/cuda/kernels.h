@@ -40,7 +40,8 @@ cudaError_t launch_scatter_add(view y, view x, const int32_t *ids, int64_t rows,
 
 /* ---- loss.cu ---- */
 
-/* losses [rows]; logits [rows, columns] become grad_scale · gradient unless that is 0. */
+/* losses [rows]; logits [rows, columns] become grad_scale · gradient unless that is 0. Target -1: a
+ * loss and a gradient of 0. */
 cudaError_t launch_cross_entropy(double *losses, float *logits, int64_t stride,
                                  const int32_t *targets, int64_t rows, int64_t columns,
                                  float grad_scale, cudaStream_t stream);

@@ -89,6 +89,17 @@ static __device__ row_factors row_loss(double *loss, double others, float max, f
                        (float)(-(double)grad_scale * (others / sum))};
 }
 
+/* Of a row without a target. */
+static __device__ void no_loss(double *loss, float *row, int64_t n, float grad_scale)
+{
+    if (threadIdx.x == 0) {
+        *loss = 0.0;
+    }
+    for (int64_t at = threadIdx.x; grad_scale != 0.0f && at < n; at += THREADS) {
+        row[at] = 0.0f;
+    }
+}
+
 __global__ void __launch_bounds__(THREADS)
     cross_entropy_kernel(double *losses, float *logits, int64_t stride, const int32_t *targets,
                          int64_t n, float grad_scale)
@@ -98,9 +109,13 @@ __global__ void __launch_bounds__(THREADS)
     float *row         = logits + blockIdx.x * stride;
     int32_t target     = targets[blockIdx.x];
     bool aligned       = is_aligned(row);
-    float own          = row[target];
-    float max          = -INFINITY;
-    float sum          = 0.0f;
+    if (target < 0) { /* the whole block */
+        no_loss(&losses[blockIdx.x], row, n, grad_scale);
+        return;
+    }
+    float own = row[target];
+    float max = -INFINITY;
+    float sum = 0.0f;
     for (int64_t at = (int64_t)threadIdx.x * GROUP; at < n; at += THREADS * GROUP) {
         float4 v  = without(load_group(row, at, n, aligned), at, target);
         float top = fmaxf(fmaxf(v.x, v.y), fmaxf(v.z, v.w));
