@@ -65,6 +65,16 @@ static void a_target_may_carry_its_path(void **state)
     method_fixture_close(&f);
 }
 
+/* A tensor of a method has the values of one of the model, which is the host's. */
+static bool has_values(pb_backend *be, const pb_tensor *t, const pb_tensor *of_model)
+{
+    float *values = host_values(be, t);
+    bool same =
+        memcmp(values, of_model->data, (size_t)pb_tensor_count(of_model) * sizeof *values) == 0;
+    free(values);
+    return same;
+}
+
 static void full_trains_every_weight_once(void **state)
 {
     (void)state;
@@ -84,7 +94,7 @@ static void full_trains_every_weight_once(void **state)
         assert_true((bindings[head].dweight.data == bindings[embedding].dweight.data) ==
                     (tied != 0));
         const pb_site *q = pb_model_site(f.model, PB_SITE_Q, 1);
-        assert_true(host_equal(f.backend, &bindings[q->index].weight, &q->weight));
+        assert_true(has_values(f.backend, &bindings[q->index].weight, &q->weight));
         pb_method_destroy(m);
         method_fixture_close(&f);
     }
@@ -151,7 +161,7 @@ static void initial_values_follow_their_laws(void **state)
     pb_method_destroy(m);
     m                   = method_fixture_make(&f, "bitfit", "", 1); /* the model has biases */
     const pb_site *site = pb_model_site(f.model, PB_SITE_Q, 0);
-    assert_true(host_equal(f.backend, &m->trainables[0].value, &site->bias));
+    assert_true(has_values(f.backend, &m->trainables[0].value, &site->bias));
     pb_method_destroy(m);
     method_fixture_close(&f);
 }

@@ -181,7 +181,9 @@ static void random_weights_are_made_where_they_lie(void **state)
     config.qkv_bias        = true;
     assert_int_equal(pb_model_open_shape(&config, &shape), PB_OK);
     for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
-        expect_random((*ops)->name, shape);
+        if (!device_is_absent((*ops)->name)) {
+            expect_random((*ops)->name, shape);
+        }
     }
     pb_model_close(shape);
     assert_int_equal(pb_memory_current(), 0);
