@@ -14,7 +14,6 @@
 
 enum {
     CUDA_PAGES      = 4, /* pages that may be in flight */
-    CUDA_SENDS      = 8, /* the same of cuda_send */
     CUDA_BUFFERS    = 2, /* pinned, for other copies */
     CUDA_SPANS      = 512,
     CUDA_FULL_PAGES = 16,
@@ -34,8 +33,8 @@ typedef struct cuda_ring {
     char *device; /* bytes */
     size_t bytes;
     int slots, slot;                 /* of pinned memory; the one written last */
-    cudaEvent_t copied[CUDA_SENDS];  /* behind the copy of a slot */
-    uint64_t post_after[CUDA_SENDS]; /* the first post behind it; 0: no copy is under way */
+    cudaEvent_t copied[CUDA_PAGES];  /* behind the copy of a slot */
+    uint64_t post_after[CUDA_PAGES]; /* the first post behind it; 0: no copy is under way */
 } cuda_ring;
 
 /* Numbers on their way to the host. */
@@ -82,7 +81,7 @@ typedef struct cuda {
     cuda_timer timer;
     cuda_block scratch;
     cuda_transfer transfer;
-    cuda_ring pages, sends;
+    cuda_ring pages;
     size_t page_used, page_sent; /* bytes of the page: filled, and of them copied */
     /* What the page had when it was enlarged; freed with it. */
     cuda_block full[CUDA_FULL_PAGES];
@@ -124,12 +123,6 @@ static inline size_t cuda_bytes(int64_t n, size_t size)
  * the next call may hand out the same. What a training step takes must be covered by cuda_reserve,
  * since growing waits for the device. */
 pb_status cuda_scratch(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
-
-/* Copies up to a few hundred kilobytes of the host's to the device in order of the stream: *device
- * holds them for the launches that follow, until the next call. The host's memory is free on
- * return. */
-pb_status cuda_send(pb_backend *be, const void *host, size_t bytes,
-                    const void **device) PB_MUST_USE;
 
 /* Records a failed call of the runtime: its name for the code, its text, and what was attempted.
  * PB_ERR_MEMORY where memory ran out, else PB_ERR_LIBRARY. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Pages, other small data on its way to the device, and the numbers that come back.
+/* Pages: the small data of a pass on its way to the device; and the numbers that come back.
  *
  * The page of a pass is filled in pinned memory and copied at once to device memory that stays
  * where it is. The stream orders the copy behind the pass before; the host only waits when the slot
@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { PAGE_FIRST = 1 << 20, SEND_FIRST = 1 << 18 }; /* bytes */
+enum { PAGE_FIRST = 1 << 20 }; /* bytes */
 
 /* Rings --------------------------------------------------------------------------------------- */
 
@@ -90,7 +90,6 @@ static void free_full(cuda *c)
 void cuda_pages_close(cuda *c)
 {
     ring_close(c, &c->pages);
-    ring_close(c, &c->sends);
     free_full(c);
     for (int i = 0; i < PB_SLOTS; i++) {
         cuda_posting *p = &c->posted[i];
@@ -139,23 +138,6 @@ static pb_status open_pages(cuda *c)
     if (c->pages.slots == 0) {
         PB_TRY(ring_open(c, &c->pages, CUDA_PAGES, PAGE_FIRST, "pages"));
     }
-    return PB_OK;
-}
-
-static pb_status open_sends(cuda *c, size_t bytes)
-{
-    size_t size = c->sends.slots > 0 ? c->sends.bytes : SEND_FIRST;
-    while (size < bytes) {
-        size *= 2;
-    }
-    if (size == c->sends.bytes) {
-        return PB_OK;
-    }
-    if (c->sends.slots > 0) {
-        CUDA_TRY(cudaStreamSynchronize(c->stream));
-        ring_close(c, &c->sends);
-    }
-    PB_TRY(ring_open(c, &c->sends, CUDA_SENDS, size, "pages"));
     return PB_OK;
 }
 
@@ -213,17 +195,6 @@ pb_status cuda_page_plan(pb_backend *be, int index, pb_attention_plan *plan)
 pb_status cuda_page_end(pb_backend *be)
 {
     return send_page(cuda_of(be));
-}
-
-pb_status cuda_send(pb_backend *be, const void *host, size_t bytes, const void **device)
-{
-    cuda *c = cuda_of(be);
-    PB_TRY(open_sends(c, bytes));
-    PB_TRY(ring_next(c, &c->sends));
-    memcpy(ring_host(&c->sends), host, bytes);
-    PB_TRY(ring_copy(c, &c->sends, bytes));
-    *device = c->sends.device;
-    return PB_OK;
 }
 
 /* Numbers ------------------------------------------------------------------------------------- */
@@ -284,7 +255,6 @@ pb_status cuda_pages_reserve(cuda *c)
     if (c->full_bytes + c->page_used > c->pages.bytes) {
         PB_TRY(enlarge_pages(c, c->full_bytes + c->page_used));
     }
-    PB_TRY(open_sends(c, 0));
     for (int i = 0; i < PB_SLOTS; i++) {
         PB_TRY(open_posting(&c->posted[i], PB_NUMBERS));
     }
