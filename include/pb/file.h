@@ -37,6 +37,9 @@ typedef struct pb_mapping {
 
 pb_status pb_mapping_open(const char *path, pb_mapping *out) PB_MUST_USE;
 void pb_mapping_close(pb_mapping *mapping); /* accepts a zeroed one */
+/* Gives back the memory of the pages read so far. The contents stay: the next access reads them
+ * again, from the system's cache while they are in it. */
+void pb_mapping_release(const pb_mapping *mapping);
 
 /* For a SIGBUS handler, async-signal-safe: the message for the file whose mapped page at `address`
  * the system cannot supply, because the file was cut short or its disk fails. Returns its bytes; 0

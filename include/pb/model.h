@@ -138,6 +138,9 @@ pb_status pb_model_open_random(const pb_model_config *config, uint64_t seed, int
                                pb_model **out) PB_MUST_USE;
 
 void pb_model_close(pb_model *model); /* accepts NULL; local even when the open was collective */
+/* For weights that were copied elsewhere: this process gives back the memory of the mapped pages
+ * that it has read. They stay valid, and are read again where they are used. */
+void pb_model_release(const pb_model *model);
 
 const pb_model_config *pb_model_get_config(const pb_model *model);
 const char *pb_model_directory(const pb_model *model); /* "" for random ones */

@@ -21,6 +21,8 @@ typedef struct pb_named_tensor {
  * the folder only). */
 pb_status pb_safetensors_open(const char *path, pb_safetensors **out) PB_MUST_USE;
 void pb_safetensors_close(pb_safetensors *file); /* accepts NULL; views die with it */
+/* Gives back the memory of the pages read so far; views stay valid, see pb_mapping_release. */
+void pb_safetensors_release(const pb_safetensors *file);
 
 /* Whether a folder has a file that pb_safetensors_open would look for; nothing is opened. */
 pb_status pb_safetensors_present(const char *directory, bool *out) PB_MUST_USE;

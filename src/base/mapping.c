@@ -45,6 +45,13 @@ void pb_mapping_close(pb_mapping *mapping)
     *mapping = (pb_mapping){0};
 }
 
+void pb_mapping_release(const pb_mapping *mapping)
+{
+    if (mapping->data != NULL) {
+        (void)madvise((void *)(uintptr_t)mapping->data, mapping->size, MADV_DONTNEED);
+    }
+}
+
 /* The system's list of mappings, a block at a time. */
 typedef struct map_reader {
     int fd;

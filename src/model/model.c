@@ -105,6 +105,13 @@ void pb_model_close(pb_model *model)
     pb_memory_free(model);
 }
 
+void pb_model_release(const pb_model *model)
+{
+    if (model->file != NULL) {
+        pb_safetensors_release(model->file);
+    }
+}
+
 const pb_model_config *pb_model_get_config(const pb_model *model)
 {
     return &model->config;

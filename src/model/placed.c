@@ -190,7 +190,9 @@ static pb_status place(pb_weights *w)
     PB_TRY(pb_backend_alloc(w->backend, w->bytes, &memory));
     w->block = memory;
     PB_TRY(place_all(w));
-    return pb_sync(w->backend);
+    PB_TRY(pb_sync(w->backend));
+    pb_model_release(w->model);
+    return PB_OK;
 }
 
 static void borrow(pb_weights *w)

@@ -253,6 +253,13 @@ void pb_safetensors_close(pb_safetensors *file)
     pb_memory_free(file);
 }
 
+void pb_safetensors_release(const pb_safetensors *file)
+{
+    for (int64_t i = 0; i < file->shard_count; i++) {
+        pb_mapping_release(&file->shards[i].mapping);
+    }
+}
+
 int64_t pb_safetensors_count(const pb_safetensors *file)
 {
     return file->count;

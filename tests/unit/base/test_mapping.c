@@ -44,6 +44,41 @@ static void a_mapping_shows_the_file(void **state)
     assert_non_null(strstr(pb_error_message(), "not a regular file"));
 }
 
+/* Bytes of files that this process has in memory. */
+static int64_t resident(void)
+{
+    long pages[3] = {0}; /* of the program, in memory, and of files among the latter */
+    FILE *file    = fopen("/proc/self/statm", "r");
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld %ld", &pages[0], &pages[1], &pages[2]), 3);
+    (void)fclose(file);
+    return (int64_t)pages[2] * sysconf(_SC_PAGESIZE);
+}
+
+static void released_pages_take_no_memory_and_keep_their_contents(void **state)
+{
+    pb_mapping mapping = {0};
+    size_t size        = (size_t)8 << 20;
+    char *bytes        = malloc(size);
+
+    (void)state;
+    pb_mapping_release(&mapping);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = (char)(i / PAGE_BYTES);
+    }
+    assert_int_equal(pb_file_write_atomic(scratch_path("large"), bytes, size), PB_OK);
+    assert_int_equal(pb_mapping_open(scratch_path("large"), &mapping), PB_OK);
+    assert_memory_equal(mapping.data, bytes, size);
+    int64_t before = resident();
+    pb_mapping_release(&mapping);
+    assert_true(before - resident() > (int64_t)size / 2);
+    assert_memory_equal(mapping.data, bytes, size);
+    pb_mapping_close(&mapping);
+    free(bytes);
+}
+
 static void describe(int number, siginfo_t *info, void *context)
 {
     (void)number;
@@ -128,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(a_mapping_shows_the_file),
+        SCRATCH_TEST(released_pages_take_no_memory_and_keep_their_contents),
         SCRATCH_TEST(the_file_of_a_lost_page_is_named),
         SCRATCH_TEST(only_mapped_files_are_named),
     };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Weights placed in the memory of every registered backend: the values of the model, stacked if
- * that memory is not the host's. */
+ * that memory is not the host's, which then gives back the pages of the file. */
 #include "device.h"
 #include "fixture.h"
 
@@ -8,6 +8,7 @@
 #include "pb/usage.h"
 #include "pb/weights.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,6 +190,57 @@ static void random_weights_are_made_where_they_lie(void **state)
     assert_int_equal(pb_memory_current(), 0);
 }
 
+/* Bytes of the file that this process has in memory: the sum over its mappings. */
+static int64_t resident(const char *file)
+{
+    char line[1024];
+    bool inside   = false;
+    int64_t total = 0;
+    FILE *maps    = fopen("/proc/self/smaps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        unsigned long begin = 0;
+        unsigned long end   = 0;
+        long long kilobytes = 0;
+        if (sscanf(line, "%lx-%lx ", &begin, &end) == 2) {
+            inside = strstr(line, file) != NULL;
+        }
+        if (inside && sscanf(line, "Rss: %lld kB", &kilobytes) == 1) {
+            total += kilobytes * 1024;
+        }
+    }
+    (void)fclose(maps);
+    return total;
+}
+
+static void weights_that_were_copied_leave_the_file_s_memory(void **state)
+{
+    (void)state;
+    pb_model_config config = fixture_config();
+    const char *path       = fixture_model("released", &config);
+    for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
+        pb_model *model = NULL;
+        pb_backend *be  = NULL;
+        pb_weights *w   = NULL;
+        if (device_is_absent((*ops)->name)) {
+            continue;
+        }
+        assert_int_equal(pb_model_open(path, NULL, 1, &model), PB_OK);
+        assert_true(resident("released/model.safetensors") > 0);
+        assert_int_equal(pb_backend_open((*ops)->name, 0, 1, &be), PB_OK);
+        assert_int_equal(pb_weights_open(model, be, 0, &w), PB_OK);
+        assert_int_equal(resident("released/model.safetensors") > 0, pb_backend_is_host(be));
+        for (int64_t i = 0; i < pb_model_site_count(model); i++) {
+            expect_values(be, &pb_weights_at(w, i)->weight, &pb_model_site_at(model, i)->weight);
+        }
+        pb_weights_close(w);
+        pb_backend_close(be);
+        pb_model_close(model);
+    }
+    fixture_remove();
+    assert_int_equal(pb_memory_current(), 0);
+}
+
 static void what_cannot_be_placed_is_refused(void **state)
 {
     (void)state;
@@ -246,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(placed_weights_are_those_of_the_model),
         cmocka_unit_test(random_weights_are_made_where_they_lie),
+        cmocka_unit_test(weights_that_were_copied_leave_the_file_s_memory),
         cmocka_unit_test(what_cannot_be_placed_is_refused),
         cmocka_unit_test(weights_without_memory_leave_nothing_behind),
     };
