@@ -33,6 +33,27 @@ class Cuda(case.Case):
                         self.assertLess(abs(a - b), near * abs(a), (dtype, method, name))
                 self.assertGreater(max(self.curve(output["cuda"], "memory/device_bytes", method)), 1e5)
 
+    def test_a_cell_that_the_device_refuses_fails_alone(self):
+        """One lacks device memory, in another a call fails; what the third has is what it has undisturbed."""
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["full", "lora", "bitfit"],
+                               rest="train = { batch = 2; max_steps = 2; };\ndata = { test_rows = 2; };\n")
+        self.run_grid(grid, 0, None, "--device", "cuda")
+        expected = self.digest(os.path.join(self.output, "tiny.h5"))
+        for call in range(1500, 1510):  # some calls release something or measure time, and end no cell
+            output = os.path.join(self.folder, f"failed-{call}")
+            self.run_grid(grid, 4, output, "--device", "cuda", env={"FAKE_CUDA_MEMORY": "43000000", "FAKE_CUDA_FAIL": str(call)})
+            failed = {cell["method"]: cell["message"] for cell in self.cells("tiny", output).values() if cell["status"] != "done"}
+            if len(failed) > 1:
+                break
+        self.assertEqual(len(failed), 2)
+        self.assertRegex(failed.pop("full"), r"^cuda: device 0 has no 0\.\d+ GB for \w+; this process holds .* of 0\.043 GB are free$")
+        self.assertRegex(*failed.values(), r"^cuda: .*(cudaErrorUnknown: unknown error|CUBLAS_STATUS_EXECUTION_FAILED)")
+        before = {path: os.stat(path).st_mtime_ns for path in results.shards(output)}
+        self.run_grid(grid, 0, output, "--device", "cuda", "--retry-failed")
+        kept = [path for path, moment in before.items() if os.path.exists(path) and os.stat(path).st_mtime_ns == moment]
+        self.assertEqual(len(kept), 1, "the cell that had not failed was run again, or a failed one was not")
+        self.assertEqual(self.digest(os.path.join(output, "tiny.h5")), expected)
+
     def test_devices_are_named_and_refused(self):
         told = self.expect(program.run(["info", "--device", "cuda"]), 0).out
         self.assertRegex(told, r"backend +cuda\n")
