@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sweep over the backend cuda, whose kernels this build runs on the CPU, has the numbers of the CPU as far as the type
 of its products allows; what a call of CUDA's runtime refuses fails one cell."""
+import json
 import os
 import re
 
 import case
 import program
 import results
+import world
 
 METHODS = ["full", "lora", "prefix-tuning"]
 
 
 class Cuda(case.Case):
-    def curve(self, output, name, method):
+    def values(self, output, name, method):
         text = results.h5dump("-y", "-m", "%.17g", "-d", f"/cells/good/pairs/{method}/1/{name}",
                               os.path.join(output, "tiny.h5")).stdout.decode()
-        return [float(x) for x in re.search(r"DATA \{(.*?)\}", text, flags=re.S)[1].split(",")]
+        return re.search(r"^   DATA \{(.*?)^   \}", text, flags=re.S | re.M)[1]
+
+    def curve(self, output, name, method):
+        return [float(x) for x in self.values(output, name, method).split(",")]
 
     def test_a_sweep_has_the_numbers_of_the_cpu(self):
         grid = self.world.grid([self.world.model()], [self.world.dataset()], METHODS)
@@ -33,6 +38,36 @@ class Cuda(case.Case):
                         self.assertLess(abs(a - b), near * abs(a), (dtype, method, name))
                 self.assertGreater(max(self.curve(output["cuda"], "memory/device_bytes", method)), 1e5)
 
+    def test_predictions_are_those_of_the_cpu(self):
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], METHODS, rest="train = { batch = 4; max_steps = 2; };\n")
+        for scoring in ("generation", "likelihood"):
+            texts = {}
+            for device in ("cpu", "cuda"):
+                output = os.path.join(self.folder, f"out-{scoring}-{device}")
+                self.run_grid(grid, 0, output, "--device", device, "--set", f"eval.scoring={scoring}", "--set", "data.test_rows=4")
+                texts[device] = [self.values(output, "predictions/prediction", method) for method in METHODS]
+            self.assertEqual(texts["cpu"], texts["cuda"])
+
+    def test_adapters_trained_on_the_device_are_used_anywhere(self):
+        rows = world.write(self.world.path("rows.jsonl"), "".join(
+            json.dumps({"input_ids": ids, "labels": [-100] * 3 + ids[3:]}) + "\n" for ids in ([5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 15])))
+        for method in METHODS:
+            folder, seen = os.path.join(self.folder, method), {}
+            name = method.split("-")[0]
+            config = world.write(self.world.path(method + ".cfg"), f'method = {{ name = "{name}"; }};\n')
+            train = ["train", "--batches", rows, "--batch", "2", "--steps", "2", "--lr", "0.01"]
+            self.expect(program.run([*train, "--model", self.world.good_model, "--method", config, "--device", "cuda", "--save", folder]), 0)
+            use = ["--model", folder] if method == "full" else ["--model", self.world.good_model, "--adapter", folder]
+            again = ["--method", config] if method == "full" else []
+            for device in ("cpu", "cuda"):
+                done = program.run(["generate", *use, "--ids-file", rows, "--max-new-tokens", "6", "--ignore-eos", "--device", device])
+                more = program.run([*train, *use, *again, "--device", device])
+                seen[device] = self.expect(done, 0).out, [json.loads(line)["loss"] for line in self.expect(more, 0).out.splitlines()]
+            self.assertEqual(seen["cpu"][0], seen["cuda"][0])
+            self.assertEqual(len(seen["cuda"][1]), 2)
+            for a, b in zip(seen["cpu"][1], seen["cuda"][1]):
+                self.assertLess(abs(a - b), 1e-4 * a, method)
+
     def test_a_cell_that_the_device_refuses_fails_alone(self):
         """One lacks device memory, in another a call fails; what the third has is what it has undisturbed."""
         grid = self.world.grid([self.world.model()], [self.world.dataset()], ["full", "lora", "bitfit"],
@@ -47,7 +82,7 @@ class Cuda(case.Case):
                 break
         self.assertEqual(len(failed), 2)
         self.assertRegex(failed.pop("full"), r"^cuda: device 0 has no 0\.\d+ GB for \w+; this process holds .* of 0\.043 GB are free$")
-        self.assertRegex(*failed.values(), r"^cuda: .*(cudaErrorUnknown: unknown error|CUBLAS_STATUS_EXECUTION_FAILED)")
+        self.assertRegex(*failed.values(), r"cuda: .*(cudaErrorUnknown: unknown error|CUBLAS_STATUS_EXECUTION_FAILED)")
         before = {path: os.stat(path).st_mtime_ns for path in results.shards(output)}
         self.run_grid(grid, 0, output, "--device", "cuda", "--retry-failed")
         kept = [path for path, moment in before.items() if os.path.exists(path) and os.stat(path).st_mtime_ns == moment]
