@@ -55,13 +55,12 @@ static bool is_bf16(const bench *b, const op_port *port)
 {
     static const char *const always_f32[] = {"table",  "lse",       "logits",
                                              "losses", "trained A", "trained B"};
-    const op_case *c                      = b->c;
-    bool between                          = !port->vector && strcmp(c->operation, "embedding") != 0;
+    bool between = !port->vector && strcmp(b->c->operation, "embedding") != 0;
     for (size_t i = 0; i < sizeof always_f32 / sizeof always_f32[0]; i++) {
         between = between && strcmp(port->name, always_f32[i]) != 0;
     }
-    return between && b->variant != ALL_F32 && !(b->variant == INPUT_F32 && port == &c->in[0]) &&
-           !(b->variant == OUTPUT_F32 && port == &c->out[0]);
+    return between && b->variant != ALL_F32 && !(b->variant == INPUT_F32 && port == &b->c->in[0]) &&
+           !(b->variant == OUTPUT_F32 && port == &b->c->out[0]);
 }
 
 /* A host tensor filled with the gap value. */

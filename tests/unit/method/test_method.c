@@ -304,8 +304,12 @@ static void check_merge(const char *name, const char *options, pb_site_kind kind
     assert_ok(pb_method_merge(m, site, &weight, &bias));
     assert_ok(pb_matmul(be, &ty, &tx, &weight, &args));
     assert_ok(pb_bias_forward(be, &ty, &bias));
+    float largest = 1.0f; /* F32 rounds the terms of a sum as these large outputs are rounded */
     for (int64_t i = 0; i < site->out; i++) {
-        assert_true(fabsf(host_get(be, &ty, i) - host_get(be, &te, i)) < 1e-5f);
+        largest = fmaxf(largest, fabsf(host_get(be, &te, i)));
+    }
+    for (int64_t i = 0; i < site->out; i++) {
+        assert_true(fabsf(host_get(be, &ty, i) - host_get(be, &te, i)) < 1e-6f * largest);
     }
     const pb_tensor *all[] = {&weight, &bias_row, &tx, &room, &ty, &te, &kept, &scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
