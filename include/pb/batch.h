@@ -82,9 +82,9 @@ pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch
 /* The same in the memory of an earlier batch (or a zeroed one), which grows only when necessary. */
 pb_status pb_batch_rebuild(const pb_sample *samples, int64_t count, const pb_batch_options *options,
                            pb_batch *batch) PB_MUST_USE;
-/* Lays batches one behind the other, as rows of the cells 0 … count - 1: first all virtual keys,
- * then the keys of all rows. A batch with both virtual rows and virtual keys cannot be joined. The
- * memory of `out` is kept as above; the batches may be freed. */
+/* Lays batches end to end, as rows of the cells 0 … count - 1: first all virtual keys, then the
+ * keys of all rows. A batch with both virtual rows and virtual keys cannot be joined. The memory of
+ * `out` is kept as above; the batches may be freed. */
 pb_status pb_batch_join(const pb_batch *const *batches, int64_t count, pb_batch *out) PB_MUST_USE;
 void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */
 

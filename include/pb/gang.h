@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A gang: networks of one model, each with its own method, that train in one pass.
  *
- * The rows of the networks lie one behind the other in one forest. Each network's method acts on
- * its own rows, and its loss and gradients have the bits that they have when it steps alone: sums
- * over rows never cross from one network to another, and a product whose bits may depend on the
- * number of its rows is computed for each network by itself.
+ * The rows of the networks are laid end to end in one forest. Each network's method acts on its own
+ * rows, and its loss and gradients have the bits that they have when it steps alone: sums over rows
+ * never cross from one network to another, and a product whose bits may depend on the number of its
+ * rows is computed for each network by itself.
  *
  *     PB_TRY(pb_gang_create(networks, count, &gang));
  *     PB_TRY_GOTO(status, pb_gang_step(gang, parts, count, pass), …); */
@@ -26,9 +26,8 @@ typedef struct pb_gang_part {
  * longest row sets the frequencies of all. */
 bool pb_gang_possible(const pb_model_config *config);
 
-/* The members share their weights; none is merged. They are borrowed for the gang's life, and keep
- * the memory of its passes for their own ones: pb_network_losses of one is valid until the next
- * pass of any of them. */
+/* The members share their weights; none is merged. They are borrowed for the gang's life and share
+ * the memory of its passes: pb_network_losses of one is valid until the next pass of any. */
 pb_status pb_gang_create(pb_network *const *members, int64_t count, pb_gang **out) PB_MUST_USE;
 void pb_gang_destroy(pb_gang *gang); /* accepts NULL */
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A gang: a network without a method of its own, whose passes hold the rows of several networks one
- * behind the other. What reads weights that a method has bound, or calls a slot of a method, works
- * on one part after the other; everything else on all rows at once. */
+/* A gang: a network without a method of its own, whose passes hold the rows of several networks,
+ * end to end. What reads weights that a method has bound, or calls a slot of a method, works on one
+ * part after the other; everything else on all rows at once. */
 #include "pb/gang.h"
 
 #include "internal.h"
