@@ -232,6 +232,16 @@ static pb_status transfer(cuda *c, const pb_tensor *dst, const pb_tensor *src, b
     return up ? upload(c, &r) : download(c, &r);
 }
 
+static void copy_host(const pb_tensor *dst, const pb_tensor *src)
+{
+    for (int64_t row = 0; row < dst->shape[0]; row++) {
+        char *to = (char *)dst->data + (size_t)(row * dst->stride) * pb_dtype_size(dst->dtype);
+        const char *from =
+            (const char *)src->data + (size_t)(row * src->stride) * pb_dtype_size(src->dtype);
+        convert(to, dst->dtype, from, src->dtype, pb_tensor_width(dst));
+    }
+}
+
 pb_status cuda_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
 {
     cuda *c = cuda_of(be);
@@ -242,7 +252,8 @@ pb_status cuda_copy(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
                        pb_dtype_name(dst->dtype));
     }
     if (!to && !of) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "copy: neither side is in device memory");
+        copy_host(dst, src);
+        return PB_OK;
     }
     if (to && of) {
         PB_TRY(cuda_copy_device(be, dst, src));
