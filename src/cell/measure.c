@@ -34,7 +34,7 @@ void running_grow_base(running *r, size_t host, size_t device)
     }
 }
 
-/* The most bytes held since the last sample of each; the peaks begin anew. */
+/* The most bytes held since the last sample of each; the peaks are reset. */
 static void update_windows(running *r)
 {
     size_t host = pb_memory_peak();

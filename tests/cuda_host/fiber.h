@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Fibers: functions with stacks of their own, which hand the processor to each other. The thread
- * that creates them is one as well. The address sanitizer is told of every switch. */
+ * that creates them is one as well. The address sanitizer is notified of every switch. */
 #pragma once
 
 #include <cstddef>
