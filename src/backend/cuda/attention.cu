@@ -135,18 +135,6 @@ extern "C" cudaError_t launch_attention_forward(const attention_call *call, cuda
     if (call->cut.dense_count == 0) {
         return cudaSuccess;
     }
-    switch (call->width) {
-    case 64:
-        return forward<64>(*call, stream);
-    case 80:
-        return forward<80>(*call, stream);
-    case 96:
-        return forward<96>(*call, stream);
-    case 128:
-        return forward<128>(*call, stream);
-    case 256:
-        return forward<256>(*call, stream);
-    default:
-        return cudaErrorNotSupported;
-    }
+    return with_width(call->width,
+                      [=](auto width) { return forward<decltype(width)::value>(*call, stream); });
 }

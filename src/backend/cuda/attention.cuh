@@ -253,3 +253,26 @@ static __device__ __forceinline__ void load_b_transposed(uint32_t b[4], bf16 *ti
     pb_load_matrix_transposed(
         b, tile_at<E>(tile, row + lane / 8 % 2 * 8 + lane % 8, column + lane / 16 * 8));
 }
+
+/* Calls `run` with the width of a head as the type of its argument; other widths have no kernels on
+ * the tensor cores. */
+template <int E> struct head_width {
+    static constexpr int value = E;
+};
+template <typename F> static cudaError_t with_width(int width, F run)
+{
+    switch (width) {
+    case 64:
+        return run(head_width<64>());
+    case 80:
+        return run(head_width<80>());
+    case 96:
+        return run(head_width<96>());
+    case 128:
+        return run(head_width<128>());
+    case 256:
+        return run(head_width<256>());
+    default:
+        return cudaErrorNotSupported;
+    }
+}

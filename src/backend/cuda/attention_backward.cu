@@ -372,20 +372,8 @@ extern "C" cudaError_t launch_attention_queries(const attention_call *call, cuda
     if (call->cut.tile_count == 0) {
         return cudaSuccess;
     }
-    switch (call->width) {
-    case 64:
-        return queries<64>(*call, stream);
-    case 80:
-        return queries<80>(*call, stream);
-    case 96:
-        return queries<96>(*call, stream);
-    case 128:
-        return queries<128>(*call, stream);
-    case 256:
-        return queries<256>(*call, stream);
-    default:
-        return cudaErrorNotSupported;
-    }
+    return with_width(call->width,
+                      [=](auto width) { return queries<decltype(width)::value>(*call, stream); });
 }
 
 extern "C" cudaError_t launch_attention_keys(const attention_call *call, cudaStream_t stream)
@@ -393,18 +381,8 @@ extern "C" cudaError_t launch_attention_keys(const attention_call *call, cudaStr
     if (call->cut.part_count == 0) {
         return cudaSuccess;
     }
-    switch (call->width) {
-    case 64:
-        return keys<64, 1>(*call, stream);
-    case 80:
-        return keys<80, 1>(*call, stream);
-    case 96:
-        return keys<96, 1>(*call, stream);
-    case 128:
-        return keys<128, 1>(*call, stream);
-    case 256:
-        return keys<256, 2>(*call, stream);
-    default:
-        return cudaErrorNotSupported;
-    }
+    return with_width(call->width, [=](auto width) {
+        return keys < decltype(width)::value,
+               decltype(width)::value == 256 ? 2 : 1 > (*call, stream);
+    });
 }

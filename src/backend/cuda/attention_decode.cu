@@ -240,18 +240,6 @@ extern "C" cudaError_t launch_attention_decode(const attention_call *call, cudaS
     if (call->cut.piece_count == 0) {
         return cudaSuccess;
     }
-    switch (call->width) {
-    case 64:
-        return decode<64>(*call, stream);
-    case 80:
-        return decode<80>(*call, stream);
-    case 96:
-        return decode<96>(*call, stream);
-    case 128:
-        return decode<128>(*call, stream);
-    case 256:
-        return decode<256>(*call, stream);
-    default:
-        return cudaErrorNotSupported;
-    }
+    return with_width(call->width,
+                      [=](auto width) { return decode<decltype(width)::value>(*call, stream); });
 }
