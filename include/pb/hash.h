@@ -9,7 +9,12 @@
 
 #define PB_HASH_TEXT 65 /* 64 hex digits and the terminator */
 
-enum { PB_HASH_BYTES = 32 };
+enum { PB_HASH_BYTES = 32, PB_DIGEST_BYTES = 16 };
+
+/* 128 bits of it, by which texts are compared whatever their length. */
+typedef struct pb_digest {
+    unsigned char bytes[PB_DIGEST_BYTES];
+} pb_digest;
 
 typedef struct pb_hash pb_hash;
 
@@ -22,6 +27,5 @@ pb_status pb_hash_finish(pb_hash *h,
                          char text[PB_HASH_TEXT]) PB_MUST_USE; /* h may then only be destroyed */
 
 pb_status pb_hash_bytes(const void *bytes, size_t size, char text[PB_HASH_TEXT]) PB_MUST_USE;
-pb_status pb_hash_digest(const void *bytes, size_t size,
-                         unsigned char digest[PB_HASH_BYTES]) PB_MUST_USE;
+pb_status pb_digest_of(const void *bytes, size_t size, pb_digest *out) PB_MUST_USE;
 pb_status pb_hash_file(const char *path, char text[PB_HASH_TEXT]) PB_MUST_USE;

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "pb/dataset.h"
-#include "pb/digests.h"
+#include "pb/interned.h"
 #include "pb/template.h"
 
 /* Lengths of texts, exact for any number of rows: those below PB_PROFILE_SHORT are counted by
@@ -30,19 +30,18 @@ int64_t pb_profile_lengths_quantile(pb_profile_lengths *l, double percent);
 void pb_profile_lengths_clear(pb_profile_lengths *l);
 
 /* Distinct answers and how often each occurs, by digest. The text is kept from the second
- * occurrence on, at most PB_PROFILE_ANSWER_BYTES of it: 64 to 128 bytes for an answer that occurs
+ * occurrence on, at most PB_PROFILE_ANSWER_BYTES of it: about 50 bytes for an answer that occurs
  * once. */
 enum { PB_PROFILE_ANSWER_BYTES = 1024, PB_PROFILE_TOP = 5 };
 
 typedef struct pb_profile_answer {
-    pb_digest digest;
-    int64_t count; /* 0: a free slot */
-    char *text;    /* NULL: occurred once */
+    int64_t count;
+    char *text; /* NULL: occurred once */
 } pb_profile_answer;
 
 typedef struct pb_profile_answers {
-    pb_profile_answer *slots; /* [capacity], a power of two */
-    size_t capacity, count;
+    pb_interned digests;
+    pb_profile_answer *items; /* by number in `digests` */
 } pb_profile_answers;
 
 pb_status pb_profile_answers_add(pb_profile_answers *a, const pb_digest *digest,
@@ -74,7 +73,7 @@ typedef struct pb_profile {
     int64_t over_cutoff; /* rows with more tokens than data.cutoff_tokens */
     int64_t too_long;    /* of these: corrected, even without the user's text */
     pb_profile_answers answers;
-    pb_digests texts;
+    pb_interned texts; /* digests */
     pb_profile_example *examples;
     int64_t example_count;
     pb_string problem; /* why a run would refuse the split; empty: it would not */

@@ -112,7 +112,7 @@ pb_status pb_hash_finish(pb_hash *h, char text[PB_HASH_TEXT])
 }
 
 /* Hashing a whole text needs no object. */
-pb_status pb_hash_digest(const void *bytes, size_t size, unsigned char digest[PB_HASH_BYTES])
+static pb_status digest_of(const void *bytes, size_t size, unsigned char digest[PB_HASH_BYTES])
 {
     if (SHA256(bytes, size, digest) == NULL) {
         return library_failure("SHA256");
@@ -124,8 +124,17 @@ pb_status pb_hash_bytes(const void *bytes, size_t size, char text[PB_HASH_TEXT])
 {
     unsigned char digest[PB_HASH_BYTES];
 
-    PB_TRY(pb_hash_digest(bytes, size, digest));
+    PB_TRY(digest_of(bytes, size, digest));
     put_hex(digest, text);
+    return PB_OK;
+}
+
+pb_status pb_digest_of(const void *bytes, size_t size, pb_digest *out)
+{
+    unsigned char digest[PB_HASH_BYTES];
+
+    PB_TRY(digest_of(bytes, size, digest));
+    memcpy(out->bytes, digest, sizeof out->bytes);
     return PB_OK;
 }
 

@@ -59,7 +59,7 @@ static void put_answers(const data_job *job, const pb_profile *s, pb_json *json)
     const pb_config_list *labels                 = pb_dataset_labels(job->ds);
     const pb_profile_answer *top[PB_PROFILE_TOP] = {0};
 
-    pb_json_put_int(json, "different_answers", (int64_t)s->answers.count);
+    pb_json_put_int(json, "different_answers", s->answers.digests.count);
     pb_json_put_object(json, "labels", PB_JSON_INLINE);
     for (int64_t k = 0; k < labels->count; k++) {
         pb_json_put_int(json, labels->items[k],

@@ -84,7 +84,7 @@ static pb_status put_answers(const data_job *job, const pb_profile *s, pb_string
     const pb_profile_answer *top[PB_PROFILE_TOP] = {0};
     int64_t rest                                 = s->samples;
 
-    PB_TRY(pb_string_printf(out, "  distinct answers    %zu\n", s->answers.count));
+    PB_TRY(pb_string_printf(out, "  distinct answers    %" PRId32 "\n", s->answers.digests.count));
     for (int64_t k = 0; k < labels->count; k++) {
         int64_t count = pb_profile_answers_count(&s->answers, labels->items[k]);
         PB_TRY(pb_string_puts(out, "    "));

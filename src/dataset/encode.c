@@ -2,9 +2,9 @@
 /* Samples → token rows. A chunk of samples is tokenised by all threads and appended in file order.
  */
 #include "encoded.h"
-#include "intern.h"
 #include "internal.h"
 
+#include "pb/interned.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -25,7 +25,7 @@ typedef struct grown {
     int64_t *offsets, *rows, *first_answers;
     int32_t *prompt_lengths, *answers, *id_texts;
     pb_digest *digests;
-    interner texts;
+    pb_interned texts; /* each with its NUL */
     int64_t count, answer_count;
 } grown;
 
@@ -33,8 +33,8 @@ typedef struct encoder {
     const pb_dataset *ds;
     pb_split split;
     const pb_encode_options *options;
-    const pb_digests *test; /* texts of the test split, NULL: not compared */
-    slot *slots;            /* [slot_count] */
+    const pb_interned *test; /* digests of the test split, NULL: not compared */
+    slot *slots;             /* [slot_count] */
     int64_t slot_count;
     grown g;
     int64_t truncated, too_long, overlap;
@@ -92,11 +92,16 @@ static pb_status render_chunk(encoder *e, const pb_example *examples, int64_t co
     return PB_OK;
 }
 
+static pb_status add_text(encoder *e, const char *text, int32_t *number)
+{
+    return pb_interned_add(&e->g.texts, text, strlen(text) + 1, number);
+}
+
 static pb_status append_answers(encoder *e, const pb_example *example)
 {
     PB_TRY(PB_GROW(e->g.answers, e->g.answer_count + example->reference_count));
     for (int64_t k = 0; k < example->reference_count; k++) {
-        PB_TRY(intern(&e->g.texts, example->references[k], &e->g.answers[e->g.answer_count]));
+        PB_TRY(add_text(e, example->references[k], &e->g.answers[e->g.answer_count]));
         e->g.answer_count++;
     }
     return PB_OK;
@@ -115,7 +120,7 @@ static pb_status append(encoder *e, const pb_example *example, const slot *s)
     if (e->split == PB_SPLIT_TEST) {
         PB_TRY(PB_GROW(e->g.id_texts, i + 1));
         PB_TRY(PB_GROW(e->g.digests, i + 1));
-        PB_TRY(intern(&e->g.texts, example->id, &e->g.id_texts[i]));
+        PB_TRY(add_text(e, example->id, &e->g.id_texts[i]));
         e->g.digests[i] = s->digest;
     }
     e->g.prompt_lengths[i]    = (int32_t)s->rendered.prompt_length;
@@ -139,7 +144,8 @@ static pb_status append_chunk(encoder *e, const pb_example *examples, int64_t co
                            e->ds->options.name, examples[i].row, examples[i].line,
                            s->message.length > 0 ? s->message.data : "out of memory");
         }
-        bool overlaps = train && e->test != NULL && pb_digests_has(e->test, &s->digest);
+        bool overlaps = train && e->test != NULL &&
+                        pb_interned_find(e->test, &s->digest, sizeof s->digest) >= 0;
         e->overlap += overlaps;
         if (overlaps && strict) {
             continue;
@@ -228,10 +234,10 @@ static pb_status hand_over(encoder *e, pb_encoded_set *set)
         [SECTION_ROWS]           = {g.rows, g.count},
         [SECTION_FIRST_ANSWERS]  = {g.first_answers, g.count + 1},
         [SECTION_ANSWERS]        = {g.answers, g.answer_count},
-        [SECTION_TEXTS]          = {g.texts.offsets, g.texts.count},
-        [SECTION_BLOCK]          = {g.texts.block.data, (int64_t)g.texts.block.length},
-        [SECTION_ID_TEXTS]       = {g.id_texts, g.count},
-        [SECTION_DIGESTS]        = {g.digests, g.count},
+        [SECTION_TEXTS]          = {g.texts.starts, g.texts.count},
+        [SECTION_BLOCK]    = {g.texts.bytes, g.texts.count > 0 ? g.texts.starts[g.texts.count] : 0},
+        [SECTION_ID_TEXTS] = {g.id_texts, g.count},
+        [SECTION_DIGESTS]  = {g.digests, g.count},
     };
     for (int i = 0; i < SECTION_COUNT; i++) {
         pb_status given =
@@ -258,16 +264,16 @@ static void clear(encoder *e)
     pb_memory_free(e->g.answers);
     pb_memory_free(e->g.id_texts);
     pb_memory_free(e->g.digests);
-    interner_clear(&e->g.texts);
+    pb_interned_clear(&e->g.texts);
 }
 
-static pb_status collect_digests(const pb_encoded_set *test, pb_digests *out)
+static pb_status collect_digests(const pb_encoded_set *test, pb_interned *out)
 {
     const pb_digest *digests = test->storage->arrays[SECTION_DIGESTS];
 
     for (int64_t i = 0; i < test->storage->lengths[SECTION_DIGESTS]; i++) {
-        bool added;
-        PB_TRY(pb_digests_add(out, &digests[i], &added));
+        int32_t number = 0;
+        PB_TRY(pb_interned_add(out, &digests[i], sizeof digests[i], &number));
     }
     return PB_OK;
 }
@@ -275,9 +281,9 @@ static pb_status collect_digests(const pb_encoded_set *test, pb_digests *out)
 pb_status encoded_make(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
                        const pb_encoded_set *test, pb_encoded_set *out)
 {
-    pb_digests digests = {0};
-    encoder e          = {.ds = ds, .split = split, .options = options};
-    pb_encoded_set set = {0};
+    pb_interned digests = {0};
+    encoder e           = {.ds = ds, .split = split, .options = options};
+    pb_encoded_set set  = {0};
     pb_status status;
 
     if (test != NULL) {
@@ -293,6 +299,6 @@ pb_status encoded_make(const pb_dataset *ds, pb_split split, const pb_encode_opt
     }
 out_encoder:
     clear(&e);
-    pb_digests_clear(&digests);
+    pb_interned_clear(&digests);
     return status;
 }

@@ -2,9 +2,9 @@
 /* The storage of a set of token rows: arrays while it is made, the same sections in a file. */
 #pragma once
 
-#include "pb/digests.h"
 #include "pb/encoded.h"
 #include "pb/file.h"
+#include "pb/hash.h"
 
 /* Sections in the order of the file. */
 typedef enum encoded_section {

@@ -52,6 +52,7 @@ static bool lacks_label(const row_judge *j, const row_slot *s)
 static pb_status note_id(row_judge *j, const row_slot *s, bool *is_new)
 {
     pb_digest digest;
+    int32_t before = j->ids.count, number = 0;
 
     *is_new = true;
     if (s->id.length == 0) {
@@ -59,7 +60,9 @@ static pb_status note_id(row_judge *j, const row_slot *s, bool *is_new)
     }
     j->counts.ids++;
     PB_TRY(pb_digest_of(s->id.data, s->id.length, &digest));
-    return pb_digests_add(&j->ids, &digest, is_new);
+    PB_TRY(pb_interned_add(&j->ids, &digest, sizeof digest, &number));
+    *is_new = j->ids.count > before;
+    return PB_OK;
 }
 
 pb_status judge_row(row_judge *j, const row_slot *s, bool *keep)

@@ -4,7 +4,7 @@
 
 #include "internal.h"
 
-#include "pb/digests.h"
+#include "pb/interned.h"
 
 /* A row in flight. */
 typedef struct row_slot {
@@ -24,7 +24,7 @@ typedef struct row_judge {
     const pb_dataset *ds;
     pb_split split;
     const char *name; /* of the file or of the data set, for messages */
-    pb_digests ids;   /* to be cleared by the owner */
+    pb_interned ids;  /* digests, to be cleared by the owner */
     pb_row_counts counts;
     char first[JUDGE_MESSAGE_BYTES]; /* what was wrong with the first bad row */
 } row_judge;

@@ -117,7 +117,7 @@ void pb_rows_close(pb_rows *rows)
     pb_memory_free(rows->examples);
     pb_memory_free(rows->references);
     pb_string_clear(&rows->bytes);
-    pb_digests_clear(&rows->judge.ids);
+    pb_interned_clear(&rows->judge.ids);
     reader_close(rows->reader);
     columns_close(&rows->columns);
     pb_hash_destroy(rows->hash);

@@ -19,7 +19,7 @@ MODULES = ("base comm config tensor batch backend text model method network data
 
 # The module of every public header; a header that is not listed is a violation.
 HEADERS = {
-    "base": "clock file hash json log memory mistakes permutation protocol random registry statistics status stop string utf8",
+    "base": "clock file hash interned json log memory mistakes permutation protocol random registry statistics status stop string utf8",
     "comm": "comm",
     "config": "config config_field",
     "tensor": "tensor",
@@ -29,7 +29,7 @@ HEADERS = {
     "model": "model safetensors weights",
     "method": "adapter baseline method trainable",
     "network": "gang network",
-    "dataset": "dataset digests encoded profile",
+    "dataset": "dataset encoded profile",
     "metric": "metric",
     "train": "train",
     "record": "record results",

@@ -12,7 +12,7 @@ static pb_status put_word(const code_shapes *s, const char *before, int32_t word
                           pb_string *out)
 {
     size_t length    = 0;
-    const char *text = code_table_bytes(&s->words, word, &length);
+    const char *text = pb_interned_bytes(&s->words, word, &length);
 
     PB_TRY(pb_string_puts(out, before));
     PB_TRY(pb_string_append(out, text, length));
@@ -29,7 +29,7 @@ static pb_status print(const code_shapes *s, int32_t shape, frame **stack, pb_st
     while (depth > 0) {
         frame *top          = &(*stack)[depth - 1];
         int64_t size        = 0;
-        const int32_t *list = code_table_list(&s->shapes, top->shape, &size);
+        const int32_t *list = pb_interned_list(&s->shapes, top->shape, &size);
         if (top->next == 0) {
             PB_TRY(put_word(s, "(", list[0], "", out));
             top->next = 1;

@@ -109,16 +109,17 @@ static pb_status count_sample(const reading *r, const pb_example *example, const
                               pb_profile *s)
 {
     int64_t tokens = m->prompt_tokens + m->answer_tokens;
-    bool is_new    = true;
+    int32_t before = s->texts.count, number = 0;
 
     if (m->status != PB_OK) {
         return PB_FAIL(m->status, "%s:%" PRId64 ": %s", s->file.path, example->line,
                        m->message.length > 0 ? m->message.data : "out of memory");
     }
     s->samples++;
-    PB_TRY(pb_digests_add(&s->texts, &m->text, &is_new));
-    s->repeated += !is_new;
-    s->counts.overlap += s->compared && pb_digests_has(&r->test->texts, &m->text);
+    PB_TRY(pb_interned_add(&s->texts, &m->text, sizeof m->text, &number));
+    s->repeated += s->texts.count == before;
+    s->counts.overlap +=
+        s->compared && pb_interned_find(&r->test->texts, &m->text, sizeof m->text) >= 0;
     PB_TRY(pb_profile_answers_add(&s->answers, &m->answer, example->answer));
     PB_TRY(pb_profile_lengths_add(&s->prompt_characters, m->prompt_characters));
     PB_TRY(pb_profile_lengths_add(&s->answer_characters, m->answer_characters));
@@ -217,6 +218,6 @@ void pb_profile_clear(pb_profile *s)
     pb_profile_lengths_clear(&s->answer_tokens);
     pb_profile_lengths_clear(&s->row_tokens);
     pb_profile_answers_clear(&s->answers);
-    pb_digests_clear(&s->texts);
+    pb_interned_clear(&s->texts);
     pb_string_clear(&s->problem);
 }

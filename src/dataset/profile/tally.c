@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CAPACITY = 64 };
-
 pb_status pb_profile_lengths_add(pb_profile_lengths *l, int64_t length)
 {
     if (l->counts == NULL) {
@@ -67,36 +65,6 @@ void pb_profile_lengths_clear(pb_profile_lengths *l)
     *l = (pb_profile_lengths){0};
 }
 
-/* The slot of the answer, or the free slot for it. */
-static pb_profile_answer *find(const pb_profile_answers *a, const pb_digest *digest)
-{
-    size_t at = 0;
-
-    memcpy(&at, digest->bytes, sizeof at);
-    for (;; at++) {
-        pb_profile_answer *slot = &a->slots[at & (a->capacity - 1)];
-        if (slot->count == 0 || memcmp(&slot->digest, digest, sizeof *digest) == 0) {
-            return slot;
-        }
-    }
-}
-
-static pb_status grow(pb_profile_answers *a)
-{
-    pb_profile_answers larger = {.capacity = a->capacity > 0 ? 2 * a->capacity : FIRST_CAPACITY,
-                                 .count    = a->count};
-
-    PB_TRY(PB_ALLOC(larger.slots, larger.capacity));
-    for (size_t i = 0; i < a->capacity; i++) {
-        if (a->slots[i].count > 0) {
-            *find(&larger, &a->slots[i].digest) = a->slots[i];
-        }
-    }
-    pb_memory_free(a->slots);
-    *a = larger;
-    return PB_OK;
-}
-
 /* The beginning of a long text, up to a whole character. */
 static pb_status copy_text(const char *text, char **out)
 {
@@ -109,27 +77,27 @@ static pb_status copy_text(const char *text, char **out)
 
 pb_status pb_profile_answers_add(pb_profile_answers *a, const pb_digest *digest, const char *text)
 {
-    if (2 * (a->count + 1) > a->capacity) {
-        PB_TRY(grow(a));
+    int32_t number = 0;
+
+    PB_TRY(PB_GROW(a->items, (size_t)a->digests.count + 1));
+    PB_TRY(pb_interned_add(&a->digests, digest, sizeof *digest, &number));
+    pb_profile_answer *answer = &a->items[number];
+    if (answer->count == 1) {
+        PB_TRY(copy_text(text, &answer->text));
     }
-    pb_profile_answer *slot = find(a, digest);
-    if (slot->count == 1) {
-        PB_TRY(copy_text(text, &slot->text));
-    }
-    a->count += slot->count == 0;
-    slot->digest = *digest;
-    slot->count++;
+    answer->count++;
     return PB_OK;
 }
 
 int64_t pb_profile_answers_count(const pb_profile_answers *a, const char *text)
 {
     pb_digest digest;
+    int32_t number = -1;
 
-    if (a->count == 0 || pb_digest_of(text, strlen(text), &digest) != PB_OK) {
-        return 0;
+    if (pb_digest_of(text, strlen(text), &digest) == PB_OK) {
+        number = pb_interned_find(&a->digests, &digest, sizeof digest);
     }
-    return find(a, &digest)->count;
+    return number >= 0 ? a->items[number].count : 0;
 }
 
 static bool comes_before(const pb_profile_answer *x, const pb_profile_answer *y)
@@ -142,19 +110,19 @@ int64_t pb_profile_answers_top(const pb_profile_answers *a,
 {
     int64_t count = 0;
 
-    for (size_t i = 0; i < a->capacity; i++) {
-        const pb_profile_answer *slot = &a->slots[i];
-        int64_t at                    = count;
-        if (slot->text == NULL) {
+    for (int32_t i = 0; i < a->digests.count; i++) {
+        const pb_profile_answer *answer = &a->items[i];
+        int64_t at                      = count;
+        if (answer->text == NULL) {
             continue;
         }
-        for (; at > 0 && comes_before(slot, top[at - 1]); at--) {
+        for (; at > 0 && comes_before(answer, top[at - 1]); at--) {
             if (at < PB_PROFILE_TOP) {
                 top[at] = top[at - 1];
             }
         }
         if (at < PB_PROFILE_TOP) {
-            top[at] = slot;
+            top[at] = answer;
             count += count < PB_PROFILE_TOP;
         }
     }
@@ -163,9 +131,10 @@ int64_t pb_profile_answers_top(const pb_profile_answers *a,
 
 void pb_profile_answers_clear(pb_profile_answers *a)
 {
-    for (size_t i = 0; i < a->capacity; i++) {
-        pb_memory_free(a->slots[i].text);
+    for (int32_t i = 0; i < a->digests.count; i++) {
+        pb_memory_free(a->items[i].text);
     }
-    pb_memory_free(a->slots);
+    pb_memory_free(a->items);
+    pb_interned_clear(&a->digests);
     *a = (pb_profile_answers){0};
 }

@@ -37,7 +37,7 @@ static void parsed_clear(parsed *p)
     code_flow_clear(&p->flow);
 }
 
-static pb_status parse(const char *text, size_t length, code_shapes *shapes, code_table *edges,
+static pb_status parse(const char *text, size_t length, code_shapes *shapes, pb_interned *edges,
                        parsed *out)
 {
     bool failed = false;
@@ -93,7 +93,7 @@ static pb_status count_edges(const parsed *candidate, const parsed *reference, i
 pb_status code_count(const char *candidate, const char *reference, double sums[CODE_SUMS])
 {
     code_shapes shapes = {0};
-    code_table edges   = {0};
+    pb_interned edges  = {0};
     parsed c = {0}, r = {0};
     size_t candidate_length = strlen(candidate), reference_length = strlen(reference);
     pb_status status;
@@ -110,7 +110,7 @@ done:
     parsed_clear(&c);
     parsed_clear(&r);
     code_shapes_clear(&shapes);
-    code_table_clear(&edges);
+    pb_interned_clear(&edges);
     return status;
 }
 

@@ -12,7 +12,7 @@ pb_status code_edges_add(code_edges *e, code_edge edge)
 
 pb_status code_edges_merge(code_edges *e, int64_t first, code_states *s)
 {
-    code_table keys  = {0};
+    pb_interned keys = {0};
     pb_status status = PB_OK;
     int64_t kept     = first;
 
@@ -20,7 +20,7 @@ pb_status code_edges_merge(code_edges *e, int64_t first, code_states *s)
         code_edge edge = e->all[i];
         int32_t key[]  = {edge.name, edge.index, (int32_t)edge.relation};
         int32_t number = 0;
-        PB_TRY_GOTO(status, code_table_add_list(&keys, key, 3, &number), done);
+        PB_TRY_GOTO(status, pb_interned_add_list(&keys, key, 3, &number), done);
         code_edge *target = &e->all[first + number];
         if (first + number == kept) {
             *target = edge;
@@ -33,7 +33,7 @@ pb_status code_edges_merge(code_edges *e, int64_t first, code_states *s)
     }
     e->count = kept;
 done:
-    code_table_clear(&keys);
+    pb_interned_clear(&keys);
     return status;
 }
 
@@ -70,7 +70,7 @@ static void mark(const code_edges *e, const code_states *s, bool *connected, boo
     for (int64_t i = 0; i < e->count; i++) {
         int64_t count         = 0;
         int32_t list          = e->all[i].indices;
-        const int32_t *parent = code_table_list(&s->values, list, &count);
+        const int32_t *parent = pb_interned_list(&s->values, list, &count);
         if (count > 0) {
             connected[e->all[i].index] = true;
         }
@@ -126,7 +126,7 @@ static int32_t number_of(int32_t name, int32_t *numbers, int32_t *used)
 }
 
 static pb_status number_all(const code_edges *e, const code_states *s, int32_t *numbers,
-                            int32_t **list, code_table *table, code_flow *out)
+                            int32_t **list, pb_interned *table, code_flow *out)
 {
     int32_t used = 0;
 
@@ -134,21 +134,21 @@ static pb_status number_all(const code_edges *e, const code_states *s, int32_t *
     for (int64_t i = 0; i < e->count; i++) {
         const code_edge *edge = &e->all[i];
         int64_t count         = 0;
-        const int32_t *names  = code_table_list(&s->values, edge->names, &count);
+        const int32_t *names  = pb_interned_list(&s->values, edge->names, &count);
         PB_TRY(PB_GROW(*list, count + 2));
         for (int64_t k = 0; k < count; k++) {
             (*list)[2 + k] = number_of(names[k], numbers, &used);
         }
         (*list)[0] = number_of(edge->name, numbers, &used);
         (*list)[1] = (int32_t)edge->relation;
-        PB_TRY(code_table_add_list(table, *list, count + 2, &out->edges[i]));
+        PB_TRY(pb_interned_add_list(table, *list, count + 2, &out->edges[i]));
     }
     out->count = e->count;
     return PB_OK;
 }
 
 pb_status code_edges_number(const code_edges *e, const code_states *s, int32_t names,
-                            code_table *table, code_flow *out)
+                            pb_interned *table, code_flow *out)
 {
     int32_t *numbers = NULL, *list = NULL;
     pb_status status;

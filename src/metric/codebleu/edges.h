@@ -26,4 +26,4 @@ pb_status code_edges_merge(code_edges *e, int64_t first, code_states *s) PB_MUST
 pb_status code_edges_reduce(code_edges *e, int32_t indices, code_states *s) PB_MUST_USE;
 /* The edges as numbers in `table`; names are numbered on first sight, parents first. */
 pb_status code_edges_number(const code_edges *e, const code_states *s, int32_t names,
-                            code_table *table, code_flow *out) PB_MUST_USE;
+                            pb_interned *table, code_flow *out) PB_MUST_USE;

@@ -25,9 +25,9 @@ typedef struct flow {
     code_leaves leaves;
     code_states states;
     code_edges edges;
-    int64_t loops;      /* that the walk is in */
-    code_table befores; /* lists: loop, states of its names */
-    memory *memories;   /* by number in `befores` */
+    int64_t loops;       /* that the walk is in */
+    pb_interned befores; /* lists: loop, states of its names */
+    memory *memories;    /* by number in `befores` */
     code_edges remembered;
     bool gave_up; /* no edges: a node lacks what its rule reads, or too many steps */
 } flow;
@@ -359,7 +359,7 @@ static pb_status repeat(flow *f, int32_t loop, const memory *m)
     leaves_of(f, loop, &first, &last);
     for (int32_t i = first; i < last; i++) {
         int32_t name = f->leaves.leaves[i].name;
-        int32_t list = code_table_list(&f->states.values, m->after, &count)[1 + i - first];
+        int32_t list = pb_interned_list(&f->states.values, m->after, &count)[1 + i - first];
         if (f->states.lists[name] != list) {
             PB_TRY(code_states_set(&f->states, name, list));
         }
@@ -373,7 +373,7 @@ static pb_status walk_inner_loop(flow *f, int32_t loop, int32_t *list)
     int32_t before = 0, known = f->befores.count;
 
     PB_TRY(states_of(f, loop, list, &count));
-    PB_TRY(code_table_add_list(&f->befores, list, count, &before));
+    PB_TRY(pb_interned_add_list(&f->befores, list, count, &before));
     if (before < known) {
         return repeat(f, loop, &f->memories[before]);
     }
@@ -440,7 +440,7 @@ static pb_status walk(flow *f, int32_t node)
     }
 }
 
-static pb_status find(flow *f, code_table *table, code_flow *out)
+static pb_status find(flow *f, pb_interned *table, code_flow *out)
 {
     PB_TRY(code_states_init(&f->states, f->leaves.names.count));
     PB_TRY(walk(f, 0));
@@ -450,7 +450,7 @@ static pb_status find(flow *f, code_table *table, code_flow *out)
     PB_TRY(code_edges_reduce(&f->edges, f->leaves.count, &f->states));
     for (int64_t i = 0; i < f->edges.count; i++) {
         int64_t count = 0;
-        (void)code_table_list(&f->states.values, f->edges.all[i].names, &count);
+        (void)pb_interned_list(&f->states.values, f->edges.all[i].names, &count);
         f->states.steps += count;
     }
     if (f->states.steps > CODE_STEP_LIMIT) {
@@ -459,7 +459,7 @@ static pb_status find(flow *f, code_table *table, code_flow *out)
     return code_edges_number(&f->edges, &f->states, f->leaves.names.count, table, out);
 }
 
-pb_status code_flow_find(const code_tree *tree, const char *text, size_t length, code_table *edges,
+pb_status code_flow_find(const code_tree *tree, const char *text, size_t length, pb_interned *edges,
                          code_flow *out)
 {
     flow f           = {.tree = tree};
@@ -472,7 +472,7 @@ pb_status code_flow_find(const code_tree *tree, const char *text, size_t length,
     }
     code_leaves_clear(&f.leaves);
     code_states_clear(&f.states);
-    code_table_clear(&f.befores);
+    pb_interned_clear(&f.befores);
     pb_memory_free(f.edges.all);
     pb_memory_free(f.memories);
     pb_memory_free(f.remembered.all);

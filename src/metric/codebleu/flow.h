@@ -19,6 +19,6 @@ typedef struct code_flow {
 } code_flow;
 
 /* An edge in `edges` is the list: number of the name, relation, numbers of its parents. */
-pb_status code_flow_find(const code_tree *tree, const char *text, size_t length, code_table *edges,
+pb_status code_flow_find(const code_tree *tree, const char *text, size_t length, pb_interned *edges,
                          code_flow *out) PB_MUST_USE;
 void code_flow_clear(code_flow *f);

@@ -19,7 +19,7 @@ void code_leaves_clear(code_leaves *l)
 {
     pb_memory_free(l->leaves);
     pb_memory_free(l->before);
-    code_table_clear(&l->names);
+    pb_interned_clear(&l->names);
     *l = (code_leaves){0};
 }
 
@@ -102,7 +102,7 @@ static pb_status find(const code_tree *tree, const rows *r, pb_string *text, cod
         *leaf           = (code_leaf){.node = i, .index = out->count};
         leaf->is_variable =
             text->length != strlen(n->type) || memcmp(text->data, n->type, text->length) != 0;
-        PB_TRY(code_table_add(&out->names, text->data, text->length, &leaf->name));
+        PB_TRY(pb_interned_add(&out->names, text->data, text->length, &leaf->name));
         out->depth = n->depth > out->depth ? n->depth : out->depth;
         out->count++;
     }

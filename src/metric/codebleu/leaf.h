@@ -18,7 +18,7 @@ typedef struct code_leaves {
     int32_t count;
     int32_t *before; /* [nodes + 1] leaves before each node */
     int32_t depth;   /* of the deepest leaf */
-    code_table names;
+    pb_interned names;
 } code_leaves;
 
 /* Nodes without children, but no comments, and strings as a whole. */

@@ -2,8 +2,8 @@
 /* Tokens are separated by white space. Common n-grams are counted once: the clipped matches of
  * precision and of recall are the same number, but for weights. */
 #include "ngram.h"
-#include "table.h"
 
+#include "pb/interned.h"
 #include "pb/memory.h"
 #include "pb/python.h"
 
@@ -37,7 +37,7 @@ static bool is_keyword(const char *text, size_t length)
     return false;
 }
 
-static pb_status split(const char *text, code_table *words, tokens *out)
+static pb_status split(const char *text, pb_interned *words, tokens *out)
 {
     size_t length = strlen(text), bytes = 0;
 
@@ -51,18 +51,18 @@ static pb_status split(const char *text, code_table *words, tokens *out)
             continue;
         }
         PB_TRY(PB_GROW(out->numbers, out->count + 1));
-        PB_TRY(code_table_add(words, text + start, at - start, &out->numbers[out->count]));
+        PB_TRY(pb_interned_add(words, text + start, at - start, &out->numbers[out->count]));
         out->count++;
     }
     return PB_OK;
 }
 
-static pb_status count_side(const tokens *t, int64_t order, bool is_candidate, code_table *grams,
+static pb_status count_side(const tokens *t, int64_t order, bool is_candidate, pb_interned *grams,
                             counts **all)
 {
     for (int64_t i = 0; i + order <= t->count; i++) {
         int32_t gram = 0;
-        PB_TRY(code_table_add_list(grams, t->numbers + i, order, &gram));
+        PB_TRY(pb_interned_add_list(grams, t->numbers + i, order, &gram));
         PB_TRY(PB_GROW(*all, (size_t)gram + 1));
         counts *c = &(*all)[gram];
         c->candidate += is_candidate;
@@ -84,8 +84,8 @@ static int64_t common(counts c)
 static pb_status count_order(const tokens *candidate, const tokens *reference, int64_t order,
                              double *sums)
 {
-    code_table grams = {0};
-    counts *all      = NULL;
+    pb_interned grams = {0};
+    counts *all       = NULL;
     pb_status status;
 
     PB_TRY_GOTO(status, count_side(reference, order, false, &grams, &all), done);
@@ -96,14 +96,14 @@ static pb_status count_order(const tokens *candidate, const tokens *reference, i
     sums[CODE_CANDIDATES + order - 1] = at_least_one((double)(candidate->count - order + 1));
     sums[CODE_REFERENCES + order - 1] = at_least_one((double)(reference->count - order + 1));
 done:
-    code_table_clear(&grams);
+    pb_interned_clear(&grams);
     pb_memory_free(all);
     return status;
 }
 
 /* Single tokens of the reference, keywords with weight 1. */
 static pb_status count_weighted(const tokens *candidate, const tokens *reference,
-                                const code_table *words, double *sums)
+                                const pb_interned *words, double *sums)
 {
     counts *all  = NULL;
     double total = 0;
@@ -117,7 +117,7 @@ static pb_status count_weighted(const tokens *candidate, const tokens *reference
     }
     for (int32_t i = 0; i < words->count; i++) {
         size_t length    = 0;
-        const char *text = code_table_bytes(words, i, &length);
+        const char *text = pb_interned_bytes(words, i, &length);
         double weight    = is_keyword(text, length) ? 1.0 : other_weight;
         total += weight * (double)all[i].reference;
         sums[CODE_WEIGHTED_MATCHES] += weight * (double)common(all[i]);
@@ -129,7 +129,7 @@ static pb_status count_weighted(const tokens *candidate, const tokens *reference
 
 pb_status code_count_ngrams(const char *candidate, const char *reference, double sums[CODE_SUMS])
 {
-    code_table words = {0};
+    pb_interned words = {0};
     tokens c = {0}, r = {0};
     pb_status status;
 
@@ -143,7 +143,7 @@ pb_status code_count_ngrams(const char *candidate, const char *reference, double
     sums[CODE_REFERENCE_TOKENS] = (double)r.count;
     sums[CODE_PAIRS]            = 1;
 done:
-    code_table_clear(&words);
+    pb_interned_clear(&words);
     pb_memory_free(c.numbers);
     pb_memory_free(r.numbers);
     return status;

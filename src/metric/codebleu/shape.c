@@ -7,13 +7,13 @@
 
 void code_shapes_clear(code_shapes *s)
 {
-    code_table_clear(&s->words);
-    code_table_clear(&s->shapes);
+    pb_interned_clear(&s->words);
+    pb_interned_clear(&s->shapes);
 }
 
 pb_status code_shapes_word(code_shapes *s, const char *text, int32_t *word)
 {
-    return code_table_add(&s->words, text, strlen(text), word);
+    return pb_interned_add(&s->words, text, strlen(text), word);
 }
 
 pb_status code_shapes_add(code_shapes *s, int32_t word, const int32_t (*children)[2], int64_t count,
@@ -32,7 +32,7 @@ pb_status code_shapes_add(code_shapes *s, int32_t word, const int32_t (*children
         list[1 + 2 * i] = children[i][0];
         list[2 + 2 * i] = children[i][1];
     }
-    status = code_table_add_list(&s->shapes, list, size, shape);
+    status = pb_interned_add_list(&s->shapes, list, size, shape);
     if (list != few) {
         pb_memory_free(list);
     }

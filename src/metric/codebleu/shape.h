@@ -4,14 +4,13 @@
  * subtrees of a deep tree are as long as its size squared. */
 #pragma once
 
-#include "table.h"
-
+#include "pb/interned.h"
 #include "pb/string.h"
 
 /* Zero-initialised is empty; shared by the trees that are compared. */
 typedef struct code_shapes {
-    code_table words;  /* names of node types and fields */
-    code_table shapes; /* each a list: word, then per child its field's word (-1) and shape */
+    pb_interned words;  /* names of node types and fields */
+    pb_interned shapes; /* each a list: word, then per child its field's word (-1) and shape */
 } code_shapes;
 
 void code_shapes_clear(code_shapes *s);

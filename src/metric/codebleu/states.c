@@ -25,7 +25,7 @@ failed:
 void code_states_clear(code_states *s)
 {
     pb_memory_free(s->lists);
-    code_table_clear(&s->values);
+    pb_interned_clear(&s->values);
     pb_memory_free(s->trail);
     pb_memory_free(s->outcomes);
     pb_memory_free(s->stamp);
@@ -119,7 +119,7 @@ pb_status code_states_unite(code_states *s, const code_outcome *outcomes, int64_
 pb_status code_list_of(code_states *s, const int32_t *items, int64_t count, int32_t *list)
 {
     s->steps += count;
-    return code_table_add_list(&s->values, items, count, list);
+    return pb_interned_add_list(&s->values, items, count, list);
 }
 
 /* Room for the items of two lists, which the caller then reads: the table may not move. */
@@ -132,7 +132,7 @@ static pb_status open_lists(code_states *s, int32_t a, int32_t b, const int32_t 
         items[k]  = NULL;
         counts[k] = 0;
         if (lists[k] != CODE_UNKNOWN) {
-            items[k] = code_table_list(&s->values, lists[k], &counts[k]);
+            items[k] = pb_interned_list(&s->values, lists[k], &counts[k]);
         }
     }
     s->steps += counts[0] + counts[1];

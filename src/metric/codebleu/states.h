@@ -3,7 +3,7 @@
  * of what it was before, so that branches start from the same state and are united. */
 #pragma once
 
-#include "table.h"
+#include "pb/interned.h"
 
 #include <stdbool.h>
 
@@ -24,7 +24,7 @@ typedef struct code_outcome {
 
 typedef struct code_states {
     int32_t *lists;     /* [names] number of the list, or CODE_UNKNOWN */
-    code_table values;  /* lists of indices, and of names */
+    pb_interned values; /* lists of indices, and of names */
     int64_t branchings; /* that are open; the trail is kept for them */
     code_change *trail;
     int64_t trail_count;

@@ -119,7 +119,7 @@ static void check_variable(const char *place, int32_t got, const json_t *wanted)
     }
 }
 
-static void check_edges(const char *place, const code_table *edges, const code_flow *flow,
+static void check_edges(const char *place, const pb_interned *edges, const code_flow *flow,
                         const json_t *wanted)
 {
     static const char *const relations[] = {
@@ -128,7 +128,7 @@ static void check_edges(const char *place, const code_table *edges, const code_f
     assert_int_equal(json_array_size(wanted), flow->count);
     for (int64_t i = 0; i < flow->count; i++) {
         int64_t count         = 0;
-        const int32_t *list   = code_table_list(edges, flow->edges[i], &count);
+        const int32_t *list   = pb_interned_list(edges, flow->edges[i], &count);
         const json_t *edge    = json_array_get(wanted, (size_t)i);
         const json_t *parents = json_array_get(edge, 2);
         check_variable(place, list[0], json_array_get(edge, 0));
@@ -146,7 +146,7 @@ static void check_text(const char *place, const char *text, const char *stripped
 {
     pb_string out = {0}, printed = {0};
     code_shapes shapes = {0};
-    code_table table   = {0};
+    pb_interned table  = {0};
     code_tree tree     = {0};
     code_flow flow     = {0};
     char *trimmed      = NULL;
@@ -163,7 +163,7 @@ static void check_text(const char *place, const char *text, const char *stripped
     assert_ok(code_flow_find(&tree, out.data, out.length, &table, &flow));
     check_edges(place, &table, &flow, edges);
     code_flow_clear(&flow);
-    code_table_clear(&table);
+    pb_interned_clear(&table);
     code_tree_clear(&tree);
     code_shapes_clear(&shapes);
     pb_string_clear(&printed);
