@@ -15,13 +15,10 @@ struct pb_adapter_config {
 
 /* Reads an HF adapter (adapter_config.json, adapter_model.safetensors). An encoder (p-tuning,
  * projected prefix) comes from encoder.safetensors beside it; without that file the encoder's
- * output is trained directly. */
-pb_status pb_method_load(const char *directory, const pb_model *model, pb_backend *backend,
-                         uint64_t seed, pb_method **out) PB_MUST_USE;
-/* The same with the options of the adapter and the values of `values`, a safetensors file of the
- * trainables by name (adapter_model.safetensors is not read). */
-pb_status pb_method_load_values(const char *directory, const char *values, const pb_model *model,
-                                pb_backend *backend, uint64_t seed, pb_method **out) PB_MUST_USE;
+ * output is trained directly. `given` (NULL: none) is a safetensors file of the trainables by name
+ * whose values count instead; adapter_model.safetensors is not read then. */
+pb_status pb_method_load(const char *directory, const char *given, const pb_model *model,
+                         pb_backend *backend, uint64_t seed, pb_method **out) PB_MUST_USE;
 /* Writes an adapter, replacing an existing one; when that fails or is interrupted, the directory is
  * not an adapter. Encoders are saved beside it as encoder.safetensors, so that training can
  * continue. A method without peft_type that binds weights (full) writes a checkpoint in HF

@@ -120,6 +120,8 @@ const char *pb_backend_describe(const pb_backend *be);
 void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; for once in a run */
 
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
+/* A vector [n] of its own memory, to be freed by its data; none for n = 0. */
+pb_status pb_backend_vector(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out) PB_MUST_USE;
 void pb_backend_free(pb_backend *be, void *data); /* accepts data NULL, of no backend then */
 /* Takes the memory that operations need for themselves. */
 pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args) PB_MUST_USE;

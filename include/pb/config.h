@@ -88,13 +88,9 @@ pb_status pb_config_copy(const pb_config_field *fields, size_t size, const void 
 void pb_config_clear(const pb_config_field *fields, void *object);
 
 /* Appends "key = value;" lines in table order, in libconfig syntax: numbers print so that they read
- * back the same. */
+ * back the same. Only the fields that what is `kept` (one of PB_KEPT_…) depends on; 0: all. */
 pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
-                          pb_string *out) PB_MUST_USE;
-
-/* The same for the fields alone that what is `kept` (one of PB_KEPT_…) depends on. */
-pb_status pb_config_write_key(const pb_config_field *fields, const void *object, const char *indent,
-                              unsigned kept, pb_string *out) PB_MUST_USE;
+                          unsigned kept, pb_string *out) PB_MUST_USE;
 
 /* Appends the help: key, type, default, bounds, unit, one line. */
 pb_status pb_config_help(const char *title, const pb_config_field *fields,

@@ -90,14 +90,14 @@ typedef struct pb_grid_files {
 pb_status pb_grid_list_files(const char *axis, const char *first, pb_grid_files *out) PB_MUST_USE;
 void pb_grid_files_clear(pb_grid_files *files); /* accepts a zeroed one */
 
-/* Names of an axis in the order of the file; a path goes by its last part without ".cfg". */
+/* The number of names of an axis. */
 int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
-const char *pb_grid_axis_name(const pb_grid *grid, pb_grid_axis_kind axis, int64_t index);
 
 typedef struct pb_grid_cell {
-    int64_t number;                       /* place in the order of work, the same on every rank */
-    int64_t index[PB_AXIS_FILES];         /* on the axes */
-    const char *model, *dataset, *method; /* borrowed from the grid */
+    int64_t number;               /* place in the order of work, the same on every rank */
+    int64_t index[PB_AXIS_FILES]; /* on the axes */
+    /* Borrowed from the grid; a path goes by its last part without ".cfg". */
+    const char *model, *dataset, *method;
     int64_t seed, seed_index;
     pb_protocol protocol;
     int64_t configuration; /* cells with the same number have the same configuration */

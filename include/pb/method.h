@@ -147,7 +147,7 @@ struct pb_method {
     uint64_t seed;
     int64_t *sites; /* [pb_model_site_count] first tensor of the site; -1: it has none */
     pb_trainable *trainables;
-    int64_t count, capacity;
+    int64_t count;
     int64_t parameters, frozen_parameters; /* sums of sizes: of what is trained, and of the rest */
     pb_tensor values;                      /* [parameters] */
     pb_tensor grads;                       /* [parameters] */
@@ -225,6 +225,3 @@ pb_status pb_method_write_tensors(pb_method *m, pb_method_list_kind kind,
  * shapes: with virtual rows and keys n = tokens + rows, k = n + keys: 2·n·(sum of in·out over
  * linears, head included) + 4·n·k·E·H·L + the method's own. m may be NULL. */
 double pb_method_flops(const pb_method *m, const pb_model *model, int64_t tokens);
-
-/* Text for records: the effective options in libconfig syntax. */
-pb_status pb_method_describe(const pb_method *m, pb_string *out) PB_MUST_USE;

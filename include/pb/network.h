@@ -74,6 +74,3 @@ typedef struct pb_generated {
  * largest logit of a row is not finite, there is nothing to choose: PB_ERR_NUMERIC. */
 pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t count,
                               const pb_generate_options *options, pb_generated *out) PB_MUST_USE;
-
-/* Bytes of activations held now. */
-size_t pb_network_bytes(const pb_network *net);

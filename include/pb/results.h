@@ -46,12 +46,12 @@ typedef enum pb_shard_state {
 pb_status pb_shard_write(const char *directory, const pb_record *record) PB_MUST_USE;
 /* The path of a cell's shard, whether it exists or not. */
 pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out) PB_MUST_USE;
-/* Reads one file: its record without curves when it is DONE or FAILED (else *out is unchanged),
- * and, when it is DAMAGED, a text that names file and cause, to be freed by the caller (else NULL).
- * An error only where the system refuses to read the file. */
-pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state,
-                           char **damage) PB_MUST_USE;
-/* The same for a cell in its configuration; `parts` of its record are read. */
+/* Reads one file: `parts` of its record when it is DONE or FAILED (else *out is unchanged), and,
+ * when it is DAMAGED, a text that names file and cause, to be freed by the caller (else NULL). An
+ * error only where the system refuses to read the file. */
+pb_status pb_shard_examine(const char *path, pb_record_parts parts, pb_record *out,
+                           pb_shard_state *state, char **damage) PB_MUST_USE;
+/* The same for a cell in its configuration. */
 pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record_parts parts,
                         pb_record *out, pb_shard_state *state, char **damage) PB_MUST_USE;
 /* Renames a damaged shard to a name that ends in ".damaged", or ".damaged.2" and so on where that
@@ -61,8 +61,6 @@ pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key,
 /* Shards of the directory that the sweep does not ask for: other cells, other configurations. */
 pb_status pb_shard_count_others(const char *directory, const pb_plan *plan,
                                 int64_t *count) PB_MUST_USE;
-/* One shard with or without its curves and predictions. */
-pb_status pb_shard_read(const char *path, bool complete, pb_record *out) PB_MUST_USE;
 
 /* "a/b" → a name that is one path component of a file system and of HDF5, one to one. */
 pb_status pb_results_escape(const char *name, pb_string *out) PB_MUST_USE;

@@ -44,6 +44,8 @@ pb_tensor pb_tensor_2d(void *data, pb_dtype dtype, int64_t rows, int64_t columns
 pb_tensor pb_tensor_rows(const pb_tensor *t, int64_t first, int64_t count);
 /* Columns first … of a 2-D tensor, all rows: the stride stays. */
 pb_tensor pb_tensor_columns(const pb_tensor *t, int64_t first, int64_t count);
+/* The first `count` columns of half `which` of a room. */
+pb_tensor pb_tensor_half(const pb_tensor *room, int which, int64_t count);
 
 bool pb_tensor_is_none(const pb_tensor *t);
 int64_t pb_tensor_count(const pb_tensor *t); /* elements */

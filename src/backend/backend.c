@@ -236,6 +236,16 @@ pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data)
     return PB_FRAME(be->ops->alloc(be, bytes, data));
 }
 
+pb_status pb_backend_vector(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out)
+{
+    void *data = NULL;
+    if (n > 0) {
+        PB_TRY(pb_backend_alloc(be, (size_t)n * pb_dtype_size(dtype), &data));
+        *out = pb_tensor_1d(data, dtype, n);
+    }
+    return PB_OK;
+}
+
 void pb_backend_free(pb_backend *be, void *data)
 {
     if (data != NULL) {

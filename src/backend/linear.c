@@ -21,12 +21,6 @@ int64_t pb_low_rank_room(const pb_low_rank *part)
     return pb_tensor_is_none(&part->outer) ? width : largest(width, part->b.shape[0]);
 }
 
-/* One of the halves of the room, `width` wide. */
-static pb_tensor half(const pb_tensor *room, int which, int64_t width)
-{
-    return pb_tensor_columns(room, which * (room->shape[1] / 2), width);
-}
-
 /* *out = x, or with dropout its part that stays, in the second half. */
 static pb_status drop(pb_backend *be, const pb_low_rank *part, const pb_tensor *room,
                       const pb_tensor *x, pb_tensor *out)
@@ -35,7 +29,7 @@ static pb_status drop(pb_backend *be, const pb_low_rank *part, const pb_tensor *
     if (part->dropout == 0.0) {
         return PB_OK;
     }
-    *out = half(room, 1, x->shape[1]);
+    *out = pb_tensor_half(room, 1, x->shape[1]);
     return pb_dropout(be, out, x, part->dropout, &part->mask);
 }
 
@@ -47,7 +41,7 @@ static pb_status scale_inner(pb_backend *be, const pb_low_rank *part, const pb_t
     if (pb_tensor_is_none(&part->inner)) {
         return PB_OK;
     }
-    *u = half(room, which, kept->shape[1]);
+    *u = pb_tensor_half(room, which, kept->shape[1]);
     return pb_column_scale_forward(be, u, kept, &part->inner);
 }
 
@@ -64,7 +58,7 @@ pb_status low_rank_forward_composed(pb_backend *be, pb_tensor *y, const pb_tenso
             be, y, &u, &part->b,
             &(pb_matmul_args){.transpose_b = true, .alpha = part->scale, .beta = 1.0f});
     }
-    pb_tensor t = half(room, 1, y->shape[1]);
+    pb_tensor t = pb_tensor_half(room, 1, y->shape[1]);
     PB_TRY(pb_matmul(be, &t, &u, &part->b,
                      &(pb_matmul_args){.transpose_b = true, .alpha = part->scale}));
     PB_TRY(pb_column_scale_forward(be, &t, &t, &part->outer));
@@ -92,8 +86,8 @@ static pb_status outer_backward(pb_backend *be, pb_low_rank *part, const pb_tens
         return PB_OK;
     }
     PB_TRY(scale_inner(be, part, room, 1, kept, &u));
-    t   = half(room, 0, dy->shape[1]);
-    *dt = half(room, 1, dy->shape[1]);
+    t   = pb_tensor_half(room, 0, dy->shape[1]);
+    *dt = pb_tensor_half(room, 1, dy->shape[1]);
     PB_TRY(pb_matmul(be, &t, &u, &part->b,
                      &(pb_matmul_args){.transpose_b = true, .alpha = part->scale}));
     return pb_column_scale_backward(be, dt, &part->douter, dy, &t, &part->outer);
@@ -107,7 +101,7 @@ static pb_status input_backward(pb_backend *be, const pb_low_rank *part, const p
         return pb_matmul(be, dx, du, &part->a,
                          &(pb_matmul_args){.alpha = 1.0f, .beta = add ? 1.0f : 0.0f});
     }
-    pb_tensor way = half(room, 1, dx->shape[1]);
+    pb_tensor way = pb_tensor_half(room, 1, dx->shape[1]);
     PB_TRY(pb_matmul(be, &way, du, &part->a, &(pb_matmul_args){.alpha = 1.0f}));
     PB_TRY(pb_dropout(be, add ? &way : dx, &way, part->dropout, &part->mask));
     return add ? pb_axpy(be, dx, 1.0f, &way) : PB_OK;
@@ -119,7 +113,7 @@ pb_status low_rank_backward_composed(pb_backend *be, pb_tensor *dx, const pb_ten
 {
     pb_tensor dropped, u, dt;
 
-    pb_tensor du = half(room, 0, kept->shape[1]);
+    pb_tensor du = pb_tensor_half(room, 0, kept->shape[1]);
     if (!pb_tensor_is_none(&part->db)) {
         PB_TRY(scale_inner(be, part, room, 1, kept, &u));
         PB_TRY(

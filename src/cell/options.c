@@ -162,7 +162,7 @@ static pb_status write_group(const char *name, const char *first, const pb_confi
                              const void *object, unsigned kept, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "%s = {\n%s", name, first));
-    PB_TRY(pb_config_write_key(fields, object, "    ", kept, out));
+    PB_TRY(pb_config_write(fields, object, "    ", kept, out));
     return pb_string_puts(out, "};\n");
 }
 

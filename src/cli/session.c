@@ -83,9 +83,7 @@ static pb_status open_adapter(const pb_cli *cli, const char *adapter, const char
                                       "%s: --init sets the values of an adapter, but there is none",
                                       cli->command->name);
     }
-    return init != NULL
-               ? pb_method_load_values(adapter, init, s->model, s->backend, seed, &s->method)
-               : pb_method_load(adapter, s->model, s->backend, seed, &s->method);
+    return pb_method_load(adapter, init, s->model, s->backend, seed, &s->method);
 }
 
 static pb_status open_method(const pb_cli *cli, const char *config, uint64_t seed, session *s)

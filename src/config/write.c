@@ -122,8 +122,8 @@ static pb_status depends_on(const pb_config_field *field, const void *member, un
     return PB_OK;
 }
 
-pb_status pb_config_write_key(const pb_config_field *fields, const void *object, const char *indent,
-                              unsigned kept, pb_string *out)
+pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
+                          unsigned kept, pb_string *out)
 {
     for (; fields->key != NULL; fields++) {
         const void *member = (const char *)object + fields->offset;
@@ -136,12 +136,6 @@ pb_status pb_config_write_key(const pb_config_field *fields, const void *object,
         }
     }
     return PB_OK;
-}
-
-pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
-                          pb_string *out)
-{
-    return pb_config_write_key(fields, object, indent, 0, out);
 }
 
 static pb_status write_default(const pb_config_field *field, pb_string *out)

@@ -93,8 +93,8 @@ static pb_status describe(const request *q, pb_string *out)
         PB_TRY(pb_string_printf(out, "without %s\n", digests));
     }
     PB_TRY(pb_string_printf(out, "instruction %s\n", q->ds->instructions[q->split]));
-    PB_TRY(pb_config_write_key(pb_dataset_fields, &q->ds->options, "", kept, out));
-    PB_TRY(pb_config_write_key(pb_data_fields, &data, "", kept, out));
+    PB_TRY(pb_config_write(pb_dataset_fields, &q->ds->options, "", kept, out));
+    PB_TRY(pb_config_write(pb_data_fields, &data, "", kept, out));
     return probe(q, out);
 }
 

@@ -198,8 +198,3 @@ int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis)
 {
     return grid->axes[axis].count;
 }
-
-const char *pb_grid_axis_name(const pb_grid *grid, pb_grid_axis_kind axis, int64_t index)
-{
-    return grid->axes[axis].names[index];
-}

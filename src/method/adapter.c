@@ -227,8 +227,8 @@ static pb_status fail_without_config(const char *directory)
     return status;
 }
 
-static pb_status load(const char *directory, const char *given, const pb_model *model,
-                      pb_backend *backend, uint64_t seed, pb_method **out)
+pb_status pb_method_load(const char *directory, const char *given, const pb_model *model,
+                         pb_backend *backend, uint64_t seed, pb_method **out)
 {
     char *path = NULL, *values = NULL;
     json_t *json             = NULL;
@@ -277,18 +277,6 @@ done:
     json_decref(json);
     pb_memory_free(path);
     return status;
-}
-
-pb_status pb_method_load(const char *directory, const pb_model *model, pb_backend *backend,
-                         uint64_t seed, pb_method **out)
-{
-    return PB_FRAME(load(directory, NULL, model, backend, seed, out));
-}
-
-pb_status pb_method_load_values(const char *directory, const char *values, const pb_model *model,
-                                pb_backend *backend, uint64_t seed, pb_method **out)
-{
-    return PB_FRAME(load(directory, values, model, backend, seed, out));
 }
 
 /* Writing ------------------------------------------------------------------------------------- */

@@ -85,11 +85,6 @@ static int64_t scratch_width(const pb_method *m, const pb_site *site)
     return m->sites[site->index] >= 0 ? bottleneck(m) : 0;
 }
 
-static pb_tensor half(const pb_site_context *ctx, int which, int64_t width)
-{
-    return pb_tensor_columns(ctx->scratch, which * (ctx->scratch->shape[1] / 2), width);
-}
-
 static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                 pb_tensor *y, const pb_tensor *x, pb_tensor *kept)
 {
@@ -99,7 +94,7 @@ static pb_status output_forward(pb_method *m, const pb_site *site, const pb_site
     const pb_trainable *t           = site_trainable(m, site, 0);
     pb_tensor h                     = pb_tensor_columns(kept, 0, site->out);
     pb_tensor z                     = pb_tensor_columns(kept, site->out, bottleneck(m));
-    pb_tensor a                     = half(ctx, 0, bottleneck(m));
+    pb_tensor a                     = pb_tensor_half(ctx->scratch, 0, bottleneck(m));
     (void)x;
     PB_TRY(pb_copy(m->backend, &h, y));
     PB_TRY(pb_matmul(m->backend, &z, &h, &t[DOWN_WEIGHT].value, &set));
@@ -119,8 +114,8 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
     pb_trainable *t                 = site_trainable(m, site, 0);
     pb_tensor h                     = pb_tensor_columns(kept, 0, site->out);
     pb_tensor z                     = pb_tensor_columns(kept, site->out, bottleneck(m));
-    pb_tensor a                     = half(ctx, 0, bottleneck(m));
-    pb_tensor dz                    = half(ctx, 1, bottleneck(m));
+    pb_tensor a                     = pb_tensor_half(ctx->scratch, 0, bottleneck(m));
+    pb_tensor dz                    = pb_tensor_half(ctx->scratch, 1, bottleneck(m));
     (void)dx;
     (void)x;
     PB_TRY(pb_activation_forward(be, &a, &z, act));

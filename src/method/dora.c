@@ -276,17 +276,11 @@ static views views_of(pb_method *m, const pb_site *site, const pb_site_context *
     return v;
 }
 
-/* The second half of the scratch, [T, in]. */
-static pb_tensor second_half(const pb_site_context *ctx, const pb_site *site)
-{
-    return pb_tensor_columns(ctx->scratch, ctx->scratch->shape[1] / 2, site->in);
-}
-
 /* y += m ⊙ V drop(x) / n - W drop(x). */
 static pb_status dropped_forward(pb_method *m, const pb_site *site, const pb_site_context *ctx,
                                  views *v, pb_tensor *y, const pb_tensor *x)
 {
-    pb_tensor dropped = second_half(ctx, site);
+    pb_tensor dropped = pb_tensor_half(ctx->scratch, 1, site->in);
     PB_TRY(pb_dropout(m->backend, &dropped, x, v->l.dropout, &v->l.mask));
     PB_TRY(pb_matmul(m->backend, &v->direction, &dropped, &placed(m, site)->weight,
                      &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
@@ -328,7 +322,7 @@ static pb_status output_backward(pb_method *m, const pb_site *site, const pb_sit
     if (!v.drops || pb_tensor_is_none(dx)) {
         return PB_OK;
     }
-    pb_tensor way = second_half(ctx, site); /* of W drop(x) to x */
+    pb_tensor way = pb_tensor_half(ctx->scratch, 1, site->in); /* of W drop(x) to x */
     PB_TRY(pb_axpy(m->backend, &dv, -1.0f, dy));
     PB_TRY(pb_matmul(m->backend, &way, &dv, &placed(m, site)->weight,
                      &(pb_matmul_args){.alpha = 1.0f}));

@@ -39,15 +39,8 @@ static const pb_config_field fields[] = {
     PB_FIELD_END,
 };
 
-/* HF looks at the end of the path here, without asking for a dot. */
-static bool ends_in(const char *path, const char *module)
-{
-    size_t length = strlen(path);
-    size_t tail   = strlen(module);
-    return tail <= length && strcmp(path + (length - tail), module) == 0;
-}
-
-/* Whether the site is a feed-forward module that is scaled at its input. */
+/* Whether the site is a feed-forward module that is scaled at its input. HF looks at the end of the
+ * path here, without asking for a dot. */
 static pb_status is_feedforward(const pb_method *m, const pb_site *site, bool *is)
 {
     const ia3_options *o = m->options;
@@ -60,7 +53,7 @@ static pb_status is_feedforward(const pb_method *m, const pb_site *site, bool *i
                          pb_re_fullmatch(o->feedforward_pattern, site->hf_name, is));
     }
     for (int64_t i = 0; i < o->feedforward.count && !*is; i++) {
-        *is = ends_in(site->hf_name, o->feedforward.items[i]);
+        *is = pb_string_ends(site->hf_name, o->feedforward.items[i]);
     }
     return PB_OK;
 }
@@ -80,8 +73,8 @@ static pb_status check_feedforward(const pb_method *m)
         const char *module = o->feedforward.items[i];
         bool any           = false;
         for (int64_t s = 0; s < pb_model_site_count(m->model) && *module != '\0'; s++) {
-            any = any ||
-                  (m->sites[s] >= 0 && ends_in(pb_model_site_at(m->model, s)->hf_name, module));
+            any = any || (m->sites[s] >= 0 &&
+                          pb_string_ends(pb_model_site_at(m->model, s)->hf_name, module));
         }
         if (!any) {
             return method_at(m, "feedforward", i,
@@ -234,7 +227,7 @@ static bool may_be_target(const ia3_options *o, const char *module)
     bool any = *o->where.target_pattern != '\0';
     for (int64_t i = 0; i < o->where.targets.count; i++) {
         const char *target = o->where.targets.items[i];
-        any                = any || ends_in(target, module) || strcmp(target, ALL_LINEAR) == 0;
+        any = any || pb_string_ends(target, module) || strcmp(target, ALL_LINEAR) == 0;
     }
     return any;
 }

@@ -212,9 +212,3 @@ pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight, 
     pb_tensor none = {0};
     return m->ops->merge(m, site, weight, bias != NULL ? bias : &none);
 }
-
-pb_status pb_method_describe(const pb_method *m, pb_string *out)
-{
-    PB_TRY(pb_string_printf(out, "name = \"%s\";\n", m->ops->name));
-    return pb_config_write(pb_method_fields(m->ops), m->options, "", out);
-}

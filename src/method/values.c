@@ -52,21 +52,6 @@ static bool trainable_decays(const char *name)
            strstr(lower, "rmsnorm") == NULL && !has_norm_part(lower);
 }
 
-static pb_status grow(pb_method *m)
-{
-    if (m->count < m->capacity) {
-        return PB_OK;
-    }
-    int64_t capacity   = m->capacity > 0 ? 2 * m->capacity : 16;
-    pb_trainable *more = pb_memory_resize(m->trainables, (size_t)capacity, sizeof *more);
-    if (more == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    m->trainables = more;
-    m->capacity   = capacity;
-    return PB_OK;
-}
-
 static pb_status count_of(const pb_trainable *t, int64_t *count)
 {
     int64_t n = 1;
@@ -101,7 +86,7 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t
     if (__builtin_add_overflow(*sum, count, &total) || (uint64_t)total > SIZE_MAX / sizeof(float)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: too many parameters", m->ops->name);
     }
-    PB_TRY(grow(m));
+    PB_TRY(PB_GROW(m->trainables, m->count + 1));
     pb_trainable *t = &m->trainables[m->count];
     *t              = *trainable;
     t->rate         = t->rate != 0.0 ? t->rate : 1.0;
@@ -131,22 +116,11 @@ pb_tensor method_flat(const pb_tensor *t)
     return pb_tensor_1d(t->data, t->dtype, pb_tensor_count(t));
 }
 
-static pb_status vector_alloc(pb_method *m, int64_t count, pb_tensor *out)
-{
-    void *data = NULL;
-    if (count == 0) {
-        return PB_OK;
-    }
-    PB_TRY(pb_backend_alloc(m->backend, (size_t)count * sizeof(float), &data));
-    *out = pb_tensor_1d(data, PB_DTYPE_F32, count);
-    return PB_OK;
-}
-
 pb_status method_allocate(pb_method *m)
 {
-    PB_TRY(vector_alloc(m, m->parameters, &m->values));
-    PB_TRY(vector_alloc(m, m->parameters, &m->grads));
-    PB_TRY(vector_alloc(m, m->frozen_parameters, &m->frozen));
+    PB_TRY(pb_backend_vector(m->backend, PB_DTYPE_F32, m->parameters, &m->values));
+    PB_TRY(pb_backend_vector(m->backend, PB_DTYPE_F32, m->parameters, &m->grads));
+    PB_TRY(pb_backend_vector(m->backend, PB_DTYPE_F32, m->frozen_parameters, &m->frozen));
     float *value  = m->values.data;
     float *grad   = m->grads.data;
     float *frozen = m->frozen.data;

@@ -125,11 +125,6 @@ pb_backend *pb_network_backend(const pb_network *net)
     return net->backend;
 }
 
-size_t pb_network_bytes(const pb_network *net)
-{
-    return net->memory->block_bytes;
-}
-
 pb_batch_options pb_network_batch_options(const pb_network *net, bool training)
 {
     bool drops = training && net->method != NULL && net->method->ops->drops != NULL &&

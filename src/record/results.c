@@ -171,7 +171,7 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
 
         PB_TRY(pb_stop_check());
         PB_TRY(pb_path_join(folder, names[i], &path));
-        pb_status status = pb_shard_examine(path, &record, &state, &damage);
+        pb_status status = pb_shard_examine(path, PB_RECORD_NUMBERS, &record, &state, &damage);
         pb_memory_free(path);
         PB_TRY(status);
         PB_TRY(take_found(out, state, &record, damage));

@@ -209,14 +209,6 @@ static pb_status take_cell(pb_record_source *source, pb_record_parts parts, pb_r
     return status;
 }
 
-pb_status pb_shard_read(const char *path, bool complete, pb_record *out)
-{
-    pb_record_source *source = NULL;
-
-    PB_TRY(source_open(path, true, &source));
-    return take_cell(source, complete ? PB_RECORD_ALL : PB_RECORD_NUMBERS, out);
-}
-
 /* A file that the system refuses to read (permissions, a failing disk) may be sound. */
 static bool is_damaged(const char *path, pb_status status)
 {
@@ -256,8 +248,8 @@ static pb_status judge(const char *path, pb_status status, pb_shard_state *state
     return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
 }
 
-static pb_status examine(const char *path, pb_record_parts parts, pb_record *out,
-                         pb_shard_state *state, char **damage)
+pb_status pb_shard_examine(const char *path, pb_record_parts parts, pb_record *out,
+                           pb_shard_state *state, char **damage)
 {
     pb_record_source *source = NULL;
     pb_record record;
@@ -273,11 +265,6 @@ static pb_status examine(const char *path, pb_record_parts parts, pb_record *out
     return PB_OK;
 }
 
-pb_status pb_shard_examine(const char *path, pb_record *out, pb_shard_state *state, char **damage)
-{
-    return examine(path, PB_RECORD_NUMBERS, out, state, damage);
-}
-
 pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record_parts parts,
                         pb_record *out, pb_shard_state *state, char **damage)
 {
@@ -286,7 +273,7 @@ pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_reco
     pb_status status = PB_OK;
 
     PB_TRY(pb_shard_path(directory, key, &path));
-    PB_TRY_GOTO(status, examine(path, parts, &record, state, damage), out);
+    PB_TRY_GOTO(status, pb_shard_examine(path, parts, &record, state, damage), out);
     if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
         goto out;
     }

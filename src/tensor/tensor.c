@@ -77,6 +77,11 @@ pb_tensor pb_tensor_columns(const pb_tensor *t, int64_t first, int64_t count)
     return view;
 }
 
+pb_tensor pb_tensor_half(const pb_tensor *room, int which, int64_t count)
+{
+    return pb_tensor_columns(room, which * (room->shape[1] / 2), count);
+}
+
 bool pb_tensor_is_none(const pb_tensor *t)
 {
     return t == NULL || t->ndim == 0;

@@ -75,4 +75,3 @@ bool wants_stop(const pb_train_observer *o);
 pb_status mean_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,
                     pb_validation_mean mean, const pb_train_observer *observer, pb_batch *packed,
                     pb_tensor *sum, double *loss) PB_MUST_USE;
-pb_status vector_alloc(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out) PB_MUST_USE;

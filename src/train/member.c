@@ -75,10 +75,11 @@ pb_status member_open(member *t, const pb_train_member *of, const pb_tensor *num
         return PB_OK;
     }
     PB_TRY(open_rows(t));
-    PB_TRY(vector_alloc(t->backend, PB_DTYPE_F32, n, &t->first));
-    PB_TRY(vector_alloc(t->backend, PB_DTYPE_F32, n, &t->second));
+    PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->first));
+    PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->second));
     PB_TRY(list_tensors(t));
-    return t->options->restore_best ? vector_alloc(t->backend, PB_DTYPE_F32, n, &t->best) : PB_OK;
+    return t->options->restore_best ? pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->best)
+                                    : PB_OK;
 }
 
 void member_close(member *t)

@@ -413,7 +413,7 @@ static pb_status open_members(run *r, const pb_train_member *members)
 
 static pb_status run_all(run *r, const pb_train_member *members)
 {
-    PB_TRY(vector_alloc(r->backend, PB_DTYPE_F64, r->count * PB_NUMBERS, &r->numbers));
+    PB_TRY(pb_backend_vector(r->backend, PB_DTYPE_F64, r->count * PB_NUMBERS, &r->numbers));
     PB_TRY(open_members(r, members));
     PB_TRY(validate_untrained(r));
     PB_TRY(finish_empty(r));

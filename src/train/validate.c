@@ -2,17 +2,7 @@
 /* Losses without training: the mean over rows, in batches. */
 #include "internal.h"
 
-#include "pb/memory.h"
-
 #include <inttypes.h>
-
-pb_status vector_alloc(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out)
-{
-    void *data = NULL;
-    PB_TRY(pb_backend_alloc(be, (size_t)n * pb_dtype_size(dtype), &data));
-    *out = pb_tensor_1d(data, dtype, n);
-    return PB_OK;
-}
 
 bool wants_stop(const pb_train_observer *o)
 {
@@ -55,7 +45,7 @@ pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, i
     pb_batch packed = {0};
     pb_tensor sum   = {0};
     pb_status status;
-    PB_TRY_GOTO(status, vector_alloc(pb_network_backend(net), PB_DTYPE_F64, 1, &sum), done);
+    PB_TRY_GOTO(status, pb_backend_vector(pb_network_backend(net), PB_DTYPE_F64, 1, &sum), done);
     PB_TRY_GOTO(status, mean_loss(net, rows, count, batch, mean, NULL, &packed, &sum, loss), done);
 done:
     pb_batch_clear(&packed);

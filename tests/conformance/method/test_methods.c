@@ -420,7 +420,7 @@ static void what_is_saved_loads_with_the_same_bits(void **state)
             assert_ok(pb_method_save(m, folder));
             bool encoded = strstr(m->trainables[0].name, "prompt_encoder") != NULL;
             assert_true(has_file(folder, "encoder.safetensors") == encoded);
-            assert_ok(pb_method_load(folder, f.model, f.backend, 9, &back));
+            assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 9, &back));
             method_fixture_same(m, back);
         }
         pb_method_destroy(back);

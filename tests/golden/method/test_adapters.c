@@ -51,13 +51,13 @@ static void check_bits(const method_fixture *f, const char *checkpoint, const ch
     pb_string text = {0}, again = {0};
     const char *golden = shared_path("golden/peft/%s/%s/adapter_%s", checkpoint, method, stage);
     method_fixture_folder(folder, sizeof folder);
-    assert_ok(pb_method_load(golden, f->model, f->backend, 1, &m));
+    assert_ok(pb_method_load(golden, NULL, f->model, f->backend, 1, &m));
     assert_ok(pb_method_save(m, folder));
     assert_same_files(golden, folder);
-    assert_ok(pb_method_load(folder, f->model, f->backend, 1, &back));
+    assert_ok(pb_method_load(folder, NULL, f->model, f->backend, 1, &back));
     assert_true(host_equal(f->backend, &m->values, &back->values));
-    assert_ok(pb_method_describe(m, &text));
-    assert_ok(pb_method_describe(back, &again));
+    assert_ok(method_describe(m, &text));
+    assert_ok(method_describe(back, &again));
     assert_string_equal(text.data, again.data);
     pb_string_clear(&text);
     pb_string_clear(&again);
@@ -96,11 +96,10 @@ static void encoders_make_the_saved_output(void **state)
         pb_safetensors *file = NULL;
         const char *folder =
             shared_path("golden/peft/tiny-llama3/%s/adapter_%s", encoded[i / 2], stages[i % 2]);
-        assert_ok(
-            pb_method_load_values(folder,
-                                  shared_path("golden/peft/tiny-llama3/%s/trainable_%s.safetensors",
-                                              encoded[i / 2], stages[i % 2]),
-                                  f.model, f.backend, 1, &m));
+        assert_ok(pb_method_load(folder,
+                                 shared_path("golden/peft/tiny-llama3/%s/trainable_%s.safetensors",
+                                             encoded[i / 2], stages[i % 2]),
+                                 f.model, f.backend, 1, &m));
         assert_ok(pb_safetensors_open(
             shared_path("golden/peft/tiny-llama3/%s/adapter_%s/adapter_model.safetensors",
                         encoded[i / 2], stages[i % 2]),
@@ -125,8 +124,8 @@ static void factors_of_vera_are_those_that_torch_draws(void **state)
     pb_method *saved = NULL;
     assert_ok(pb_backend_open("cpu", 0, 1, &f.backend));
     assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
-    assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/vera/adapter_init"), f.model,
-                             f.backend, 1, &saved));
+    assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/vera/adapter_init"), NULL,
+                             f.model, f.backend, 1, &saved));
     pb_method *drawn = method_fixture_make(&f, "vera", "r = 16; save_projection = false;", 9);
     assert_int_equal(saved->frozen_parameters, drawn->frozen_parameters);
     assert_true(saved->frozen_parameters > 0);
@@ -154,17 +153,17 @@ static void unsupported_adapters_of_peft_are_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_error(
             pb_method_load(shared_path("golden/peft/tiny-llama3/%s/adapter_init", cases[i].method),
-                           f.model, f.backend, 1, &m),
+                           NULL, f.model, f.backend, 1, &m),
             cases[i].status, cases[i].text);
     }
     /* the output of an encoder alone is like any other rows */
-    assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/ptuning_lstm/adapter_init"),
+    assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/ptuning_lstm/adapter_init"), NULL,
                              f.model, f.backend, 1, &m));
     assert_string_equal(m->trainables[0].name, "prompt_embeddings");
     pb_method_destroy(m);
     m = NULL;
     /* an adapter of another model */
-    assert_error(pb_method_load(shared_path("golden/peft/stories260K/lora_r4/adapter_init"),
+    assert_error(pb_method_load(shared_path("golden/peft/stories260K/lora_r4/adapter_init"), NULL,
                                 f.model, f.backend, 1, &m),
                  PB_ERR_FORMAT, "is not one that lora trains on this model");
     method_fixture_close(&f);

@@ -58,11 +58,8 @@ static void load_method(const char *folder, const pb_model *model, pb_backend *b
     char encoder[1300];
     snprintf(adapter, sizeof adapter, "%s/adapter_init", folder);
     snprintf(encoder, sizeof encoder, "%s/trainable_init.safetensors", folder);
-    if (pb_path_exists(encoder)) {
-        assert_ok(pb_method_load_values(adapter, encoder, model, be, 1, out));
-    } else {
-        assert_ok(pb_method_load(adapter, model, be, 1, out));
-    }
+    const char *given = pb_path_exists(encoder) ? encoder : NULL;
+    assert_ok(pb_method_load(adapter, given, model, be, 1, out));
 }
 
 static void check(const char *checkpoint, const char *method)

@@ -71,11 +71,9 @@ static void load_method(const fixture *f, const char *stage, pb_method **out)
     const char *encoder = path_of(f, values);
     if (options != NULL) {
         make_method(f, options, path_of(f, adapter), out);
-    } else if (pb_path_exists(encoder)) {
-        assert_ok(
-            pb_method_load_values(path_of(f, adapter), encoder, f->model, f->backend, 1, out));
     } else {
-        assert_ok(pb_method_load(path_of(f, adapter), f->model, f->backend, 1, out));
+        const char *given = pb_path_exists(encoder) ? encoder : NULL;
+        assert_ok(pb_method_load(path_of(f, adapter), given, f->model, f->backend, 1, out));
     }
 }
 
@@ -253,10 +251,10 @@ static double saved_error(const fixture *f, const pb_method *expected)
     pb_string texts[2] = {0};
     method_fixture_folder(folder, sizeof folder);
     assert_ok(pb_method_save(f->adapter, folder));
-    assert_ok(pb_method_load(folder, f->model, f->backend, 1, &saved));
+    assert_ok(pb_method_load(folder, NULL, f->model, f->backend, 1, &saved));
     method_fixture_remove(folder);
-    assert_ok(pb_method_describe(saved, &texts[0]));
-    assert_ok(pb_method_describe(expected, &texts[1]));
+    assert_ok(method_describe(saved, &texts[0]));
+    assert_ok(method_describe(expected, &texts[1]));
     assert_string_equal(texts[0].data, texts[1].data);
     assert_int_equal(saved->parameters, expected->parameters);
     float *values = host_values(f->backend, &expected->values);

@@ -15,7 +15,7 @@ static void what_is_written_reads_back_the_same(void **state)
                                &a),
                      PB_OK);
     assert_int_equal(pb_string_puts(&text, "lora = {\n"), PB_OK);
-    assert_int_equal(pb_config_write(fields, &a, "  ", &text), PB_OK);
+    assert_int_equal(pb_config_write(fields, &a, "  ", 0, &text), PB_OK);
     assert_int_equal(pb_string_puts(&text, "};\n"), PB_OK);
     assert_int_equal(read_text(text.data, &b), PB_OK);
     assert_true(a.big == b.big && a.r == b.r);
@@ -36,14 +36,14 @@ static void defaults_are_written_in_table_order(void **state)
     settings s;
     pb_string text = {0};
     assert_int_equal(pb_config_defaults(fields, &s), PB_OK);
-    assert_int_equal(pb_config_write(fields, &s, " ", &text), PB_OK);
+    assert_int_equal(pb_config_write(fields, &s, " ", 0, &text), PB_OK);
     assert_string_equal(text.data, " r = 8;\n big = 5000000000L;\n alpha = 16.5;\n free = 0.1;\n"
                                    " merge = true;\n name = \"lora\";\n file = \"\";\n"
                                    " dtype = \"bf16\";\n targets = [\"q\", \"v\"];\n"
                                    " seeds = [42, 123];\n");
     pb_string_clear(&text);
     s.free = NAN;
-    assert_int_equal(pb_config_write(fields, &s, " ", &text), PB_ERR_NUMERIC);
+    assert_int_equal(pb_config_write(fields, &s, " ", 0, &text), PB_ERR_NUMERIC);
     pb_string_clear(&text);
     pb_config_clear(fields, &s);
 }
@@ -82,13 +82,13 @@ static void a_key_holds_what_the_kept_depends_on(void **state)
     assert_int_equal(pb_config_defaults(table, &s), PB_OK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pb_string text = {0};
-        assert_int_equal(pb_config_write_key(table, &s, "", cases[i].kept, &text), PB_OK);
+        assert_int_equal(pb_config_write(table, &s, "", cases[i].kept, &text), PB_OK);
         assert_string_equal(text.data, cases[i].text);
         pb_string_clear(&text);
     }
     pb_string text   = {0};
     s.added.items[1] = 3;
-    assert_int_equal(pb_config_write_key(table, &s, "", PB_KEPT_TEST_TOKENS, &text), PB_OK);
+    assert_int_equal(pb_config_write(table, &s, "", PB_KEPT_TEST_TOKENS, &text), PB_OK);
     assert_string_equal(text.data, "name = \"n\";\nadded = [1, 3];\n");
     pb_string_clear(&text);
     pb_config_clear(table, &s);
@@ -102,7 +102,7 @@ static void a_copy_owns_what_it_holds(void **state)
     pb_string text = {0}, copied = {0};
     pb_status status = PB_ERR_MEMORY;
     assert_int_equal(read_text("lora = { name = \"x\"; targets = [\"a\", \"bc\"]; };", &a), PB_OK);
-    assert_int_equal(pb_config_write(fields, &a, "", &text), PB_OK);
+    assert_int_equal(pb_config_write(fields, &a, "", 0, &text), PB_OK);
     size_t before = pb_memory_current();
     for (size_t room = 1; status != PB_OK; room++) {
         pb_memory_limit(before + room);
@@ -113,7 +113,7 @@ static void a_copy_owns_what_it_holds(void **state)
         pb_error_clear();
     }
     pb_config_clear(fields, &a);
-    assert_int_equal(pb_config_write(fields, &b, "", &copied), PB_OK);
+    assert_int_equal(pb_config_write(fields, &b, "", 0, &copied), PB_OK);
     assert_string_equal(copied.data, text.data);
     pb_config_clear(fields, &b);
     pb_string_clear(&text);

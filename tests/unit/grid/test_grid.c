@@ -213,20 +213,25 @@ static void paths_and_messages_keep_the_file_of_their_key(void **state)
 static void values_can_be_paths_and_names_from_other_folders(void **state)
 {
     (void)state;
-    pb_grid *grid = NULL;
+    pb_grid *grid       = NULL;
+    pb_grid_cells cells = {0};
     char set[128];
     assert_int_equal(open_grid("sweep = { name = \"s\"; models = \"../model/small.cfg\";\n"
                                " datasets = \"rte\"; methods = \"none\"; };",
                                NULL, &grid),
                      PB_OK);
-    assert_string_equal(pb_grid_axis_name(grid, PB_AXIS_MODEL, 0), "small");
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
+    assert_string_equal(cells.items[0].model, "small");
+    pb_grid_cells_clear(&cells);
     assert_int_equal(pb_grid_get_sweep(grid)->seeds.items[0], 42);
     pb_grid_close(grid);
 
     snprintf(set, sizeof set, "sweep.methods=[%s/method/lora.cfg, none]", folder);
     grid = opened("", "", set);
     assert_int_equal(pb_grid_axis_count(grid, PB_AXIS_METHOD), 2);
-    assert_string_equal(pb_grid_axis_name(grid, PB_AXIS_METHOD, 0), "lora");
+    assert_int_equal(pb_grid_expand(grid, &cells), PB_OK);
+    assert_string_equal(cells.items[0].method, "lora");
+    pb_grid_cells_clear(&cells);
     pb_grid_close(grid);
 
     char away[160];

@@ -131,3 +131,9 @@ void method_fixture_write(const char *folder, const char *name, const char *text
     assert_ok(pb_file_write_atomic(path, text, strlen(text)));
     pb_memory_free(path);
 }
+
+pb_status method_describe(const pb_method *m, pb_string *out)
+{
+    PB_TRY(pb_string_printf(out, "name = \"%s\";\n", m->ops->name));
+    return pb_config_write(pb_method_fields(m->ops), m->options, "", 0, out);
+}

@@ -40,3 +40,6 @@ void method_fixture_same(const pb_method *a, const pb_method *b);
 void method_fixture_folder(char *path, size_t size);
 void method_fixture_remove(const char *path);
 void method_fixture_write(const char *folder, const char *name, const char *text);
+
+/* Appends the name and the effective options in configuration syntax. */
+pb_status method_describe(const pb_method *m, pb_string *out) PB_MUST_USE;

@@ -71,9 +71,9 @@ static void lora_options_survive(void **state)
                                        "targets = [\"k_proj\", \"q_proj\"];",
                                        4);
     assert_ok(pb_method_save(m, folder));
-    assert_ok(pb_method_load(folder, f.model, f.backend, 4, &back));
-    assert_ok(pb_method_describe(m, &before));
-    assert_ok(pb_method_describe(back, &after));
+    assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 4, &back));
+    assert_ok(method_describe(m, &before));
+    assert_ok(method_describe(back, &after));
     assert_string_equal(before.data, after.data);
     pb_string_clear(&before);
     pb_string_clear(&after);
@@ -130,15 +130,15 @@ static void an_encoder_may_be_missing_but_not_foreign(void **state)
         assert_ok(pb_path_join(other, "encoder.safetensors", &from));
         assert_ok(pb_path_join(folder, "encoder.safetensors", &to));
 
-        assert_ok(pb_method_load_values(folder, from, f.model, f.backend, 1, &back));
+        assert_ok(pb_method_load(folder, from, f.model, f.backend, 1, &back));
         method_fixture_same(m, back);
         pb_method_destroy(back);
         back = NULL;
         assert_int_equal(rename(from, to), 0);
-        assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+        assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                      "belongs to another adapter");
         assert_int_equal(remove(to), 0);
-        assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+        assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 1, &back));
         assert_int_equal(back->count, 1);
         assert_string_equal(back->trainables[0].name, "prompt_embeddings");
         assert_ok(pb_method_save(back, other));
@@ -168,13 +168,13 @@ static void positions_of_svft_come_from_the_file(void **state)
     assert_string_equal(at->name,
                         "base_model.model.model.layers.0.self_attn.q_proj.svft_positions");
     assert_ok(pb_method_save(m, folder));
-    assert_ok(pb_method_load(folder, f.model, f.backend, 9, &back));
+    assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 9, &back));
     assert_true(host_equal(f.backend, &at->value, &back->trainables[3].value));
     pb_method_destroy(back);
     back = NULL;
     host_set(f.backend, &at->value, 5, 16.0f);
     assert_ok(pb_method_save(m, folder));
-    assert_error(pb_method_load(folder, f.model, f.backend, 9, &back), PB_ERR_FORMAT,
+    assert_error(pb_method_load(folder, NULL, f.model, f.backend, 9, &back), PB_ERR_FORMAT,
                  "adapter_model.safetensors: base_model.model.model.layers.0.self_attn.q_proj."
                  "svft_positions holds 16; a position is a row and a column below 16");
     pb_method_destroy(m);
@@ -203,15 +203,15 @@ static void an_lstm_encoder_has_no_dropout(void **state)
     assert_ok(pb_method_save(m, folder));
     method_fixture_write(folder, "adapter_config.json",
                          LSTM(", \"encoder_num_layers\": 1, \"encoder_dropout\": 0.1"));
-    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 1, &back));
     method_fixture_same(m, back);
     pb_method_destroy(back);
     back = NULL;
     method_fixture_write(folder, "adapter_config.json", LSTM(", \"encoder_dropout\": 0.1"));
-    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_UNSUPPORTED,
+    assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), PB_ERR_UNSUPPORTED,
                  "encoder_dropout = 0.1");
     method_fixture_write(folder, "adapter_config.json", LSTM(", \"encoder_num_layers\": 65"));
-    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+    assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                  "encoder_num_layers is 65; it must be 1 … 64");
     pb_method_destroy(m);
     method_fixture_remove(folder);
@@ -314,17 +314,17 @@ static void broken_configurations_are_named(void **state)
     assert_ok(pb_method_save(m, folder));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         method_fixture_write(folder, "adapter_config.json", cases[i].json);
-        assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), cases[i].status,
+        assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), cases[i].status,
                      cases[i].text);
         assert_null(back);
     }
     method_fixture_write(folder, "adapter_config.json",
                          LORA(", \"a_key_of_tomorrow\": {\"x\": 1}"));
-    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 1, &back));
     pb_method_destroy(back);
     pb_method_destroy(m);
     method_fixture_remove(folder);
-    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_NOT_FOUND,
+    assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), PB_ERR_NOT_FOUND,
                  "adapter_config.json");
     method_fixture_close(&f);
 }
@@ -360,7 +360,7 @@ static void feedforward_modules_that_are_null_need_not_be_targets(void **state)
     method_fixture_write(folder, "adapter_config.json",
                          "{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], "
                          "\"feedforward_modules\": null}");
-    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 1, &back));
     method_fixture_same(m, back);
     pb_method_destroy(back);
     pb_method_destroy(m);
@@ -376,7 +376,7 @@ static void load_with(const method_fixture *f, const char *folder, const pb_name
     pb_method *back = NULL;
     assert_ok(pb_path_join(folder, "adapter_model.safetensors", &path));
     assert_ok(pb_safetensors_write_from(f->backend, path, tensors, count, "pt"));
-    assert_error(pb_method_load(folder, f->model, f->backend, 1, &back), status, text);
+    assert_error(pb_method_load(folder, NULL, f->model, f->backend, 1, &back), status, text);
     assert_null(back);
     pb_memory_free(path);
 }
@@ -414,10 +414,10 @@ static void broken_tensors_are_named(void **state)
     host_set(f.backend, &right, 5, NAN);
     load_with(&f, folder, tensors, 4, PB_ERR_NUMERIC, "not finite at 5");
     write_f64(folder, m);
-    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+    assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                  "lora_A.weight is of dtype F64");
     method_fixture_write(folder, "adapter_model.safetensors", "short");
-    assert_error(pb_method_load(folder, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
+    assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), PB_ERR_FORMAT,
                  "adapter_model.safetensors");
     pb_method_destroy(m);
     method_fixture_remove(folder);
@@ -443,7 +443,7 @@ static void sixteen_bit_adapters_load(void **state)
     pb_named_tensor rows = {"prompt_embeddings", pb_tensor_2d(bits, PB_DTYPE_BF16, 3, 16)};
     assert_ok(pb_path_join(folder, "adapter_model.safetensors", &path));
     assert_ok(pb_safetensors_write(path, &rows, 1, "pt"));
-    assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+    assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 1, &back));
     for (int i = 0; i < 48; i++) {
         assert_true(host_get(f.backend, &back->values, i) == (float)i - 20.0f);
     }
@@ -472,7 +472,7 @@ static void an_interrupted_save_leaves_no_adapter(void **state)
     assert_false(has_file(folder, "adapter_config.json"));
     assert_false(has_file(folder, "encoder.safetensors"));
     assert_int_equal(rmdir(inside), 0);
-    assert_error(pb_method_load(folder, f.model, f.backend, 4, &back), PB_ERR_NOT_FOUND,
+    assert_error(pb_method_load(folder, NULL, f.model, f.backend, 4, &back), PB_ERR_NOT_FOUND,
                  "adapter_config.json");
     pb_method_destroy(m);
     method_fixture_remove(folder);

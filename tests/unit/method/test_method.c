@@ -245,11 +245,11 @@ static void described_options_read_back(void **state)
     method_fixture_open(&f, false, false);
     pb_method *m = method_fixture_make(
         &f, "lora", "r = 3; alpha = 0.1; rslora = true; targets = [\"q_proj\"];", 1);
-    assert_ok(pb_method_describe(m, &text));
+    assert_ok(method_describe(m, &text));
     assert_non_null(strstr(text.data, "name = \"lora\""));
     pb_method_destroy(m);
     m = method_fixture_make(&f, "lora", text.data, 1);
-    assert_ok(pb_method_describe(m, &again));
+    assert_ok(method_describe(m, &again));
     assert_string_equal(text.data, again.data);
     pb_method_destroy(m);
     pb_string_clear(&text);

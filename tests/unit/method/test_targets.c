@@ -24,7 +24,7 @@ static void check_targets(const method_fixture *f, const char *method, const cha
     method_fixture_scatter(m, 9, 0.5);
     assert_ok(pb_method_save(m, folder));
     method_fixture_write(folder, "adapter_config.json", json);
-    assert_ok(pb_method_load(folder, f->model, f->backend, 1, &back));
+    assert_ok(pb_method_load(folder, NULL, f->model, f->backend, 1, &back));
     method_fixture_same(m, back);
     for (int64_t i = 0; i < pb_model_site_count(f->model); i++) {
         const pb_site *site = pb_model_site_at(f->model, i);
@@ -112,7 +112,7 @@ static void narrowed_targets_and_patterns_survive(void **state)
         pb_method *back = NULL;
         pb_method *m    = method_fixture_make(&f, cases[i][0], cases[i][1], 4);
         assert_ok(pb_method_save(m, folder));
-        assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+        assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 1, &back));
         assert_string_equal(back->ops->name, cases[i][0]);
         method_fixture_same(m, back);
         pb_method_destroy(back);
@@ -158,7 +158,7 @@ static void listed_feedforward_modules_are_saved_as_targets_too(void **state)
             assert_true(found);
         }
         json_decref(json);
-        assert_ok(pb_method_load(folder, f.model, f.backend, 1, &back));
+        assert_ok(pb_method_load(folder, NULL, f.model, f.backend, 1, &back));
         method_fixture_same(m, back);
         pb_method_destroy(back);
         pb_method_destroy(m);
@@ -229,7 +229,7 @@ static void options_of_adalora_and_vera_are_checked(void **state)
     assert_ok(pb_method_save(m, folder));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         method_fixture_write(folder, "adapter_config.json", cases[i].json);
-        pb_status status = pb_method_load(folder, f.model, f.backend, 1, &back);
+        pb_status status = pb_method_load(folder, NULL, f.model, f.backend, 1, &back);
         assert_true(status == PB_ERR_FORMAT || status == PB_ERR_UNSUPPORTED);
         assert_error(status, status, cases[i].text);
     }

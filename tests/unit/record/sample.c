@@ -60,6 +60,21 @@ pb_status sample_load(const pb_record *record, pb_record *out)
     return pb_error_prefix(status, "%s", record->source_file);
 }
 
+pb_status sample_read(const char *path, bool complete, pb_record *out)
+{
+    pb_shard_state state = PB_SHARD_MISSING;
+    char *damage         = NULL;
+
+    PB_TRY(
+        pb_shard_examine(path, complete ? PB_RECORD_ALL : PB_RECORD_NUMBERS, out, &state, &damage));
+    if (state == PB_SHARD_MISSING) {
+        return PB_FAIL(PB_ERR_NOT_FOUND, "%s", path);
+    }
+    pb_status status = damage != NULL ? PB_FAIL(PB_ERR_FORMAT, "%s", damage) : PB_OK;
+    pb_memory_free(damage);
+    return status;
+}
+
 /* A number in 0 … 1 that depends on a text and an index. */
 static double made_up(const char *text, int64_t seed, int index)
 {

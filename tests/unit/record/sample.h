@@ -16,5 +16,8 @@ pb_status sample_small(const char *model, const char *dataset, const char *metho
  * from. */
 pb_status sample_load(const pb_record *record, pb_record *out) PB_MUST_USE;
 
+/* One shard with or without its curves and predictions; damage is PB_ERR_FORMAT. */
+pb_status sample_read(const char *path, bool complete, pb_record *out) PB_MUST_USE;
+
 /* Creates a new directory below the system's temporary one; removed with its files at exit. */
 const char *sample_directory(void);

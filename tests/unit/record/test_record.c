@@ -23,7 +23,7 @@ static void write_and_read(const pb_record *record, bool complete, pb_record *ou
 
     assert_ok(pb_shard_write(directory, record));
     assert_ok(pb_shard_path(directory, &record->key, &path));
-    assert_ok(pb_shard_read(path, complete, out));
+    assert_ok(sample_read(path, complete, out));
     pb_memory_free(path);
 }
 

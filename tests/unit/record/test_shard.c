@@ -367,11 +367,10 @@ static void damaged_and_foreign_files_are_told_with_file_and_cause(void **state)
     }
     bytes.data[bytes.length / 2] ^= 1;
     write_bytes(path, bytes.data, bytes.length);
-    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT,
-                 "cut or changed after it was written");
+    assert_error(sample_read(path, true, &b), PB_ERR_FORMAT, "cut or changed after it was written");
     write_bytes(path, "this is text\n", 13);
-    assert_error(pb_shard_read(path, true, &b), PB_ERR_FORMAT, "does not match its 13 bytes");
-    assert_error(pb_shard_read("/nowhere/x.h5", true, &b), PB_ERR_NOT_FOUND, "/nowhere/x.h5");
+    assert_error(sample_read(path, true, &b), PB_ERR_FORMAT, "does not match its 13 bytes");
+    assert_error(sample_read("/nowhere/x.h5", true, &b), PB_ERR_NOT_FOUND, "/nowhere/x.h5");
     pb_string_clear(&bytes);
     pb_memory_free(path);
     pb_record_clear(&a);
@@ -486,7 +485,7 @@ static void flipped_bytes_never_crash(void **state)
         if (child == 0) {
             pb_record b;
             (void)alarm(20);
-            pb_status status = pb_shard_read(path, true, &b);
+            pb_status status = sample_read(path, true, &b);
             _exit(status == PB_OK ? 0 : strstr(pb_error_message(), path) != NULL ? 1 : 2);
         }
         assert_int_equal(waitpid(child, &code, 0), child);
