@@ -2,24 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer of bench_gpu: LoRA training steps by Hugging Face's transformers and PEFT.
 
-bench_peer.py TASK reads a JSON file that bench_gpu writes (shape, rows, batch, steps) and prints one
-JSON object with the median seconds of a step. Weights are random, of the shape's BF16, as PEFT holds
-them; the adapter has peftbench's defaults: r 16, alpha 16, dropout 0.05 on k_proj, v_proj, down_proj."""
+bench_peer.py reads tasks from its standard input, a JSON object per line, and prints an object per task:
+losses and seconds of its steps. A task has device, dtype, rows of ids, batch, answer_start (where the
+labels begin), warm and steps (untimed and timed), and either a model and an adapter (folders), or a
+shape (keys of LlamaConfig), whose weights are random and whose adapter has peftbench's defaults: r 16,
+alpha 16, dropout 0.05 on k_proj, v_proj, down_proj. Optimizer and clipping are peftbench's."""
 
+import gc
 import json
+import os
 import statistics
 import sys
 import time
 
-import peft
-import torch
-import transformers
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import peft  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
 
 
-def build(shape, device):
-    config = transformers.LlamaConfig(max_position_embeddings=8192, attn_implementation="sdpa", **shape)
+def build(task, dtype, device):
+    if "model" in task:
+        model = transformers.AutoModelForCausalLM.from_pretrained(task["model"], dtype=dtype).to(device)
+        return peft.PeftModel.from_pretrained(model, task["adapter"], is_trainable=True).train()
+    config = transformers.LlamaConfig(max_position_embeddings=8192, attn_implementation="sdpa", **task["shape"])
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(dtype)
     with torch.device(device):
         model = transformers.LlamaForCausalLM(config)
     torch.set_default_dtype(default)
@@ -40,17 +49,14 @@ def wait(device):
         torch.cuda.synchronize(device)
 
 
-def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        task = json.load(file)
+def run(task):
     device = task["device"]
     torch.manual_seed(1)
-    model = build(task["shape"], device)
+    model = build(task, getattr(torch, task["dtype"]), device)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=1e-5, fused=device.startswith("cuda"))
     data = batches(task, device)
-    seconds = []
-    loss = None
+    seconds, losses = [], []
     for step in range(task["warm"] + task["steps"]):
         ids, labels = data[step % len(data)]
         wait(device)
@@ -62,14 +68,25 @@ def main():
         optimizer.zero_grad(set_to_none=True)
         wait(device)
         seconds.append(time.perf_counter() - start)
+        losses.append(loss.item())
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-    print(json.dumps({
+    return {
         "step_seconds": statistics.median(seconds[task["warm"]:]),
-        "last_loss": loss.item(),
+        "losses": losses,
         "trainable": sum(p.numel() for p in trained),
         "versions": f"torch {torch.__version__}, transformers {transformers.__version__}, "
                     f"peft {peft.__version__}, {name}",
-    }))
+    }
+
+
+def main():
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # the other side measures next
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ static pb_status check_border(const bench *b, pb_backend *be, const weight_shape
     bool same    = false;
     char name[BENCH_TEXT];
     pb_status status = PB_OK;
-    PB_TRY(product_open(b, be, rows, w, backward, BORDER, &with));
+    PB_TRY(product_open(b, be, rows, w, backward, BORDER, 1, &with));
     int64_t columns = with.c.shape[1];
     d.bytes         = (size_t)(rows * columns) * sizeof(float);
     /* The border's share of the sum: columns of a and of W forward, rows of W backward. */
@@ -119,7 +119,7 @@ static pb_status check_product(const bench *b, pb_backend *be, const weight_shap
 {
     const char *what = backward ? "dx" : "forward";
     product p;
-    PB_TRY(product_open(b, be, 3 * bucket_of(rows), w, backward, 0, &p));
+    PB_TRY(product_open(b, be, 3 * bucket_of(rows), w, backward, 0, 1, &p));
     pb_status status = check_rows(b, be, &p, rows, what, sizes);
     product_close(be, &p);
     PB_TRY(status);
@@ -147,8 +147,8 @@ static void check_products(const bench *b, pb_dtype type)
             char sizes[BENCH_TEXT];
             (void)snprintf(sizes, sizeof sizes, "%s, %" PRId64 " rows, %s", w->name, count,
                            pb_dtype_name(type));
-            if (!time_is_left(b, "products", sizes)) {
-                break;
+            if (!item_begin(b, i % 2 == 1 ? "dx" : "forward", sizes)) {
+                continue;
             }
             status = check_product(b, be, w, count, i % 2 == 1, sizes);
             if (status != PB_OK) {
@@ -190,7 +190,7 @@ static pb_status run_gang(const bench *b, pb_dtype type, const made_rows *rows, 
         part.methods[0] = s.methods[only];
         part.count      = 1;
     }
-    PB_TRY_GOTO(status, train(&part, rows, 4, b->tiny ? 2 : 5, &out->curves), done);
+    PB_TRY_GOTO(status, train(&part, rows, 4, 0, b->tiny ? 2 : 5, &out->curves), done);
     out->parameters = part.methods[0]->parameters;
     for (int m = 0; m < part.count; m++) {
         PB_TRY_GOTO(status, PB_ALLOC(out->values[m], out->parameters), done);
@@ -233,8 +233,8 @@ static void check_gangs(const bench *b)
         char sizes[BENCH_TEXT];
         (void)snprintf(sizes, sizeof sizes, "gang of %d, %s", counts[i % 2],
                        pb_dtype_name(types[i / 2]));
-        if (!time_is_left(b, "member of a gang as if alone", sizes)) {
-            break;
+        if (!item_begin(b, "member of a gang as if alone", sizes)) {
+            continue;
         }
         pb_status one = check_gang(b, types[i / 2], &rows, counts[i % 2], sizes);
         if (one != PB_OK) {

@@ -6,13 +6,14 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ static pb_status curve(const char *backend, int number, const pb_model *model, p
     char text[BENCH_TEXT];
     (void)snprintf(text, sizeof text, "name = \"%s\";", method);
     PB_TRY(setup_over(backend, number, model, type, text, 1, &s));
-    pb_status status = train(&s, rows, BATCH, steps, out);
+    pb_status status = train(&s, rows, BATCH, 0, steps, out);
     setup_close(&s);
     return PB_FRAME(status);
 }
@@ -106,8 +107,8 @@ static void check_model(const bench *b, const pb_model *model, const char *name)
         if (!chosen || (*ops)->baseline != NULL || strcmp(method, "none") == 0) {
             continue;
         }
-        if (!time_is_left(b, "curve", sizes)) {
-            break;
+        if (!item_begin(b, "curve", sizes)) {
+            continue;
         }
         check_method(b, model, method, &rows, sizes);
     }
@@ -150,29 +151,28 @@ static void check_checkpoint(const bench *b, const char *path, const char *name)
 
 static bool is_checkpoint(const char *folder)
 {
-    char path[4096];
-    int length = snprintf(path, sizeof path, "%s/config.json", folder);
-    return length > 0 && (size_t)length < sizeof path && access(path, R_OK) == 0;
+    char *path = NULL;
+    bool there = pb_path_join(folder, "config.json", &path) == PB_OK && pb_path_exists(path);
+    pb_memory_free(path);
+    return there;
 }
 
 /* The checkpoints of a folder by name. */
-static int check_folder(const bench *b)
+static pb_status check_folder(const bench *b, int *found)
 {
-    struct dirent **entries = NULL;
-    int count               = scandir(b->golden, &entries, NULL, alphasort);
-    int found               = 0;
-    for (int i = 0; i < count; i++) {
-        char path[4096];
-        int length = snprintf(path, sizeof path, "%s/%s", b->golden, entries[i]->d_name);
-        bool fits  = length > 0 && (size_t)length < sizeof path;
-        if (fits && entries[i]->d_name[0] != '.' && is_checkpoint(path)) {
-            check_checkpoint(b, path, entries[i]->d_name);
-            found++;
+    char **names = NULL;
+    size_t count = 0;
+    PB_TRY(pb_path_list(b->golden, NULL, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        char *path = NULL;
+        if (pb_path_join(b->golden, names[i], &path) == PB_OK && is_checkpoint(path)) {
+            check_checkpoint(b, path, names[i]);
+            (*found)++;
         }
-        free(entries[i]);
+        pb_memory_free(path);
     }
-    free(entries);
-    return found;
+    pb_memory_free_texts(names, count);
+    return PB_OK;
 }
 
 pb_status part_curves(const bench *b)
@@ -186,9 +186,10 @@ pb_status part_curves(const bench *b)
         check_checkpoint(b, b->golden, slash != NULL && slash[1] != '\0' ? slash + 1 : b->golden);
         return PB_OK;
     }
-    return check_folder(b) > 0
-               ? PB_OK
-               : PB_FAIL(PB_ERR_NOT_FOUND, "--golden %s: no checkpoint is there", b->golden);
+    int found = 0;
+    PB_TRY(check_folder(b, &found));
+    return found > 0 ? PB_OK
+                     : PB_FAIL(PB_ERR_NOT_FOUND, "--golden %s: no checkpoint is there", b->golden);
 }
 
 /* compute-sanitizer --------------------------------------------------------------------------- */
@@ -209,41 +210,62 @@ static const char *find_sanitizer(void)
     return NULL;
 }
 
-/* A few cases of every operation under one tool; its report goes to stderr. */
+/* Does not return. */
+static void become_tool(const bench *b, const char *sanitizer, const char *tool, const char *log)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int nowhere = open("/dev/null", O_WRONLY);
+    dup2(nowhere, STDOUT_FILENO); /* the results under the tool are not results */
+    execl(sanitizer, sanitizer, "--tool", tool, "--error-exitcode", "99", "--log-file", log,
+          "/proc/self/exe", "--one-part", "2", "--tiny", "--device", b->device, (char *)NULL);
+    _exit(127);
+}
+
+/* One case of every operation under one tool; what it reports goes to stderr. */
 static void run_tool(const bench *b, const char *sanitizer, const char *tool)
 {
-    enum { FOUND = 99 };
-    int state   = 0;
-    pid_t child = fork();
-    if (child == 0) {
-        dup2(STDERR_FILENO, STDOUT_FILENO);
-        execl(sanitizer, sanitizer, "--tool", tool, "--error-exitcode", "99", b->program,
-              "--one-part", "2", "--tiny", "--device", b->device, (char *)NULL);
-        _exit(127);
-    }
-    if (child < 0 || waitpid(child, &state, 0) != child) {
-        put_failure(b, tool, "", PB_FAIL(PB_ERR_IO, "no process: %s", strerror(errno)));
+    int state      = 0;
+    pb_string said = {0};
+    char log[]     = "/tmp/bench_gpu_XXXXXX";
+    char note[BENCH_TEXT];
+    int file = mkstemp(log);
+    if (file < 0) {
+        put_failure(b, tool, "", PB_FAIL(PB_ERR_IO, "%s: %s", log, strerror(errno)));
         return;
     }
-    int code = WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-    char note[BENCH_TEXT];
+    close(file);
+    pid_t child = fork();
+    if (child == 0) {
+        become_tool(b, sanitizer, tool, log);
+    }
+    bool ended = child > 0 && waitpid(child, &state, 0) == child;
+    int code   = ended && WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+    if (code != 0 && pb_file_read(log, 1 << 24, &said) == PB_OK) {
+        fputs(said.data, stderr);
+    }
+    pb_string_clear(&said);
+    (void)unlink(log);
     (void)snprintf(note, sizeof note, "exit code %d%s", code,
-                   code == FOUND ? ": its report is on stderr" : "");
+                   code != 0 ? ": its report is in the lines before this one" : "");
     put_verdict(b, tool, "a case of every operation", code == 0, note);
 }
 
 pb_status part_sanitizer(const bench *b)
 {
-    const char *sanitizer = find_sanitizer();
+    static const char *const tools[] = {"memcheck", "racecheck", "synccheck"};
+    const char *sanitizer            = find_sanitizer();
     if (sanitizer == NULL) {
-        put_text(b, "compute-sanitizer", "absent");
+        put_text(b, "compute-sanitizer", "left out: it is neither in PATH nor in /usr/local/cuda");
         return PB_OK;
     }
     if (strcmp(b->backend, "cuda") != 0) {
         put_text(b, "compute-sanitizer", "left out: the device is not a GPU");
         return PB_OK;
     }
-    run_tool(b, sanitizer, "memcheck");
-    run_tool(b, sanitizer, "racecheck");
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+        if (item_begin(b, tools[i], "a case of every operation")) {
+            run_tool(b, sanitizer, tools[i]);
+        }
+    }
     return PB_OK;
 }

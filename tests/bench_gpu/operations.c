@@ -3,11 +3,10 @@
 #include "bench_gpu.h"
 #include "ops.h"
 
-#include "pb/clock.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef bool case_check(const op_case *c, const char *backend);
 
@@ -36,33 +35,66 @@ static bool same_bf16(const op_case *c, const char *backend)
     return ops_run_twice(c, backend, true, 1);
 }
 
-/* Cases of an operation in one mode: the first `most` of them, as far as time allows. */
-static void check_operation(const bench *b, const char *operation, const char *what,
-                            case_check *check, bool errors)
+/* Whether the device is of use to this process still. */
+static bool device_answers(const bench *b)
 {
+    pb_backend *be   = NULL;
+    pb_status status = pb_backend_open(b->backend, b->number, 0, &be);
+    status           = status == PB_OK ? pb_sync(be) : status;
+    pb_backend_close(be);
+    if (status != PB_OK) {
+        fprintf(stderr, "%s\n", pb_error_message());
+        pb_error_clear();
+    }
+    return status == PB_OK;
+}
+
+typedef struct tally {
+    int64_t done, failed;
+    bool lost; /* the last case left the process without a device */
+} tally;
+
+/* Cases of an operation: as many as time allows, one with --tiny. */
+static tally check_cases(const bench *b, const char *operation, const char *what, case_check *check)
+{
+    tally t              = {0};
     int64_t count        = 0;
-    int64_t done         = 0;
-    int64_t failed       = 0;
     int64_t most         = b->tiny ? 1 : INT64_MAX;
     const op_case *cases = ops_cases(&count);
-    char note[BENCH_TEXT];
-    (void)ops_take_worst_error();
-    for (int64_t i = 0; i < count && done < most; i++) {
+    for (int64_t i = 0; i < count && t.done < most && !t.lost && time_is_left(b); i++) {
         if (cases[i].slow || strcmp(cases[i].operation, operation) != 0) {
             continue;
         }
-        if (!time_is_left(b, what, operation)) {
-            break;
+        item_at(what, cases[i].name);
+        t.done++;
+        if (!check(&cases[i], b->backend)) {
+            t.failed++;
+            t.lost = !device_answers(b);
         }
-        failed += !check(&cases[i], b->backend);
-        done++;
     }
-    if (done == 0) {
+    return t;
+}
+
+/* An operation in one mode. */
+static void check_operation(const bench *b, const char *operation, const char *what,
+                            case_check *check, bool errors)
+{
+    char note[BENCH_TEXT];
+    if (!item_begin(b, what, operation)) {
         return;
     }
-    (void)snprintf(note, sizeof note, "%" PRId64 " of %" PRId64 " cases", done - failed, done);
-    put_verdict(b, what, operation, failed == 0, note);
+    (void)ops_take_worst_error();
+    tally t      = check_cases(b, operation, what, check);
     double worst = ops_take_worst_error();
+    if (t.done == 0) {
+        return;
+    }
+    (void)snprintf(note, sizeof note, "%" PRId64 " of %" PRId64 " cases%s", t.done - t.failed,
+                   t.done, t.lost ? "; the last one left the process without a device" : "");
+    put_verdict(b, what, operation, t.failed == 0, note);
+    if (t.lost) {
+        _exit(EXIT_NEXT_ITEM);
+    }
     if (errors) {
         char name[BENCH_TEXT];
         (void)snprintf(name, sizeof name, "%s, worst error", what);

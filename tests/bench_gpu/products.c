@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The device and its ceilings; products of the shapes of training. */
-#include "sensors.h"
 #include "products.h"
 #include "setup.h"
 
@@ -9,12 +8,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* Bytes that are more than a device keeps in its cache, several times. */
+#define BEYOND_CACHE 300e6
+
 static pb_status call_product(pb_backend *be, void *context)
 {
-    const product *p          = context;
+    product *p                = context;
     const pb_matmul_args args = {.transpose_b = p->transposed, .alpha = 1.0f};
     pb_tensor c               = p->c;
-    return pb_matmul(be, &c, &p->a, &p->b, &args);
+    pb_tensor b               = p->b;
+    size_t bytes              = pb_tensor_bytes(&p->block) / (size_t)p->copies;
+    b.data                    = (char *)b.data + (size_t)(p->turn++ % p->copies) * bytes;
+    return pb_matmul(be, &c, &p->a, &b, &args);
 }
 
 void product_close(pb_backend *be, product *p)
@@ -26,15 +31,16 @@ void product_close(pb_backend *be, product *p)
 }
 
 pb_status product_open(const bench *b, pb_backend *be, int64_t m, const weight_shape *w,
-                       bool backward, int64_t border, product *out)
+                       bool backward, int64_t border, int64_t copies, product *out)
 {
     pb_dtype type    = pb_backend_activation(be);
-    product p        = {.transposed = !backward};
+    product p        = {.transposed = !backward, .copies = copies};
     int64_t inner    = backward ? w->out : w->in;
     int64_t columns  = backward ? w->in : w->out;
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, random_matrix(b, be, type, m, inner + border, 1, &p.a), err);
-    PB_TRY_GOTO(status, random_matrix(b, be, type, w->out + border, w->in + border, 2, &p.block),
+    PB_TRY_GOTO(status,
+                random_matrix(b, be, type, copies * (w->out + border), w->in + border, 2, &p.block),
                 err);
     PB_TRY_GOTO(status, random_matrix(b, be, type, m, columns, 3, &p.c), err);
     pb_tensor rows = pb_tensor_rows(&p.block, 0, backward ? w->out + border : w->out);
@@ -47,12 +53,17 @@ err:
     return status;
 }
 
+static int64_t copies_of(const weight_shape *w)
+{
+    return 1 + (int64_t)(BEYOND_CACHE / (2.0 * (double)(w->in * w->out)));
+}
+
 static pb_status measure(const bench *b, pb_backend *be, int64_t m, const weight_shape *w,
                          bool backward, int64_t border, double *tflops)
 {
     product p;
     double seconds = 0.0;
-    PB_TRY(product_open(b, be, m, w, backward, border, &p));
+    PB_TRY(product_open(b, be, m, w, backward, border, b->tiny ? 2 : copies_of(w), &p));
     pb_status status = time_call(b, be, call_product, &p, &seconds);
     *tflops          = p.flops / seconds * 1e-12;
     product_close(be, &p);
@@ -61,59 +72,83 @@ static pb_status measure(const bench *b, pb_backend *be, int64_t m, const weight
 
 /* 1: the device ------------------------------------------------------------------------------- */
 
-static void put_square(const bench *b, pb_dtype type)
+/* For as long as it takes the device to reach the clock and the power of a training run. */
+static pb_status put_lasting(const bench *b, pb_backend *be, product *p, const char *sizes)
+{
+    load l = {0};
+    PB_TRY(measure_load(be, call_product, p, b->tiny ? 0.01 : 3.0, &l));
+    put_figure(b, "product, for 3 s", sizes, p->flops / l.seconds * 1e-12, "TFLOP/s");
+    put_load(b, sizes, &l);
+    return PB_OK;
+}
+
+static pb_status put_square(const bench *b, pb_backend *be, pb_dtype type, const char *sizes)
 {
     int64_t n      = b->tiny ? 32 : 8192;
     weight_shape w = {"square", n, n};
-    double tflops  = 0.0;
-    pb_backend *be = NULL;
-    char sizes[BENCH_TEXT];
-    (void)snprintf(sizes, sizeof sizes, "%" PRId64 " x %" PRId64 " x %" PRId64 " %s", n, n, n,
-                   pb_dtype_name(type));
-    pb_status status = open_device(b, type, &be);
-    status           = status == PB_OK ? measure(b, be, n, &w, false, 0, &tflops) : status;
+    double seconds = 0.0;
+    product p;
+    PB_TRY(pb_backend_use_dtype(be, type));
+    PB_TRY(product_open(b, be, n, &w, false, 0, 1, &p));
+    pb_status status = time_call(b, be, call_product, &p, &seconds);
     if (status == PB_OK) {
-        put_figure(b, "product, random values", sizes, tflops, "TFLOP/s");
-    } else {
-        put_failure(b, "product, random values", sizes, status);
+        put_figure(b, "product, random values", sizes, p.flops / seconds * 1e-12, "TFLOP/s");
+        status = type == PB_DTYPE_BF16 ? put_lasting(b, be, &p, sizes) : PB_OK;
     }
-    pb_backend_close(be);
+    product_close(be, &p);
+    return PB_FRAME(status);
 }
 
-static void put_sensors(const bench *b)
+static void put_squares(const bench *b, pb_backend *be)
 {
-    sensors s = read_sensors();
-    if (!s.known) {
-        put_text(b, "driver's management library", "absent: no power, no clocks");
+    static const pb_dtype types[] = {PB_DTYPE_BF16, PB_DTYPE_F32};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        char sizes[BENCH_TEXT];
+        (void)snprintf(sizes, sizeof sizes, "%s %s",
+                       b->tiny ? "32 x 32 x 32" : "8192 x 8192 x 8192", pb_dtype_name(types[i]));
+        if (!item_begin(b, "product", sizes)) {
+            continue;
+        }
+        pb_status status = put_square(b, be, types[i], sizes);
+        if (status != PB_OK) {
+            put_failure(b, "product", sizes, status);
+        }
+    }
+}
+
+static void put_copy(const bench *b, pb_backend *be)
+{
+    const char *sizes = b->tiny ? "64 KiB" : "1 GiB";
+    double rate       = 0.0;
+    if (!item_begin(b, "copy", sizes)) {
         return;
     }
-    put_text(b, "driver", s.driver);
-    put_figure(b, "power cap", "", s.limit_watts, "W");
-    put_figure(b, "power before work", "", s.watts, "W");
-    put_figure(b, "clock of multiprocessors", "", s.mhz, "MHz");
-    put_figure(b, "highest clock", "", s.most_mhz, "MHz");
+    pb_status status = copy_rate(b, be, &rate);
+    if (status == PB_OK) {
+        put_figure(b, "copy, bytes read and written", sizes, rate * 1e-12, "TB/s");
+    } else {
+        put_failure(b, "copy", sizes, status);
+    }
+}
+
+static pb_status put_fact(void *context, const char *name, const char *value)
+{
+    put_text(context, name, value);
+    return PB_OK;
 }
 
 pb_status part_device(const bench *b)
 {
     pb_backend *be = NULL;
-    double rate    = 0.0;
+    bench copy     = *b; /* for a context, which is not const */
     PB_TRY(open_device(b, PB_DTYPE_F32, &be));
-    put_text(b, "device", pb_backend_describe(be));
-    put_sensors(b);
-    pb_status status = copy_rate(b, be, &rate);
+    if (b->done == 0) {
+        put_text(b, "device", pb_backend_describe(be));
+        PB_TRY(pb_backend_facts(be, put_fact, &copy));
+    }
+    put_copy(b, be);
+    put_squares(b, be);
     pb_backend_close(be);
-    if (status == PB_OK) {
-        put_figure(b, "copy, bytes read and written", b->tiny ? "64 KiB" : "1 GiB", rate * 1e-12,
-                   "TB/s");
-    } else {
-        put_failure(b, "copy", "", status);
-    }
-    put_square(b, PB_DTYPE_BF16);
-    put_square(b, PB_DTYPE_F32);
-    if (!b->tiny && read_sensors().known) {
-        put_figure(b, "power after work", "", read_sensors().watts, "W");
-    }
     return PB_OK;
 }
 
@@ -134,7 +169,7 @@ const weight_shape *weight_shape_at(const bench *b, int index)
     return b->tiny ? &small[index] : &large[index];
 }
 
-static bool put_products(const bench *b, pb_backend *be, int64_t m, const weight_shape *w)
+static void put_products(const bench *b, pb_backend *be, int64_t m, const weight_shape *w)
 {
     static const struct {
         const char *name;
@@ -149,8 +184,8 @@ static bool put_products(const bench *b, pb_backend *be, int64_t m, const weight
         double tflops = 0.0;
         (void)snprintf(sizes, sizeof sizes, "%s, %" PRId64 " rows, %" PRId64 " in, %" PRId64 " out",
                        w->name, m, w->in, w->out);
-        if (!time_is_left(b, kinds[i].name, sizes)) {
-            return false;
+        if (!item_begin(b, kinds[i].name, sizes)) {
+            continue;
         }
         pb_status status = measure(b, be, m, w, kinds[i].backward, kinds[i].border, &tflops);
         if (status == PB_OK) {
@@ -159,7 +194,6 @@ static bool put_products(const bench *b, pb_backend *be, int64_t m, const weight
             put_failure(b, kinds[i].name, sizes, status);
         }
     }
-    return true;
 }
 
 pb_status part_products(const bench *b)
@@ -167,10 +201,9 @@ pb_status part_products(const bench *b)
     static const int64_t rows[] = {8192, 440, 1760, 3520};
     pb_backend *be              = NULL;
     PB_TRY(open_device(b, PB_DTYPE_BF16, &be));
-    bool left = true;
-    for (size_t r = 0; left && r < sizeof rows / sizeof *rows; r++) {
-        for (int i = 0; left && i < WEIGHT_SHAPES; i++) {
-            left = put_products(b, be, b->tiny ? rows[r] / 110 : rows[r], weight_shape_at(b, i));
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        for (int i = 0; i < WEIGHT_SHAPES; i++) {
+            put_products(b, be, b->tiny ? rows[r] / 110 : rows[r], weight_shape_at(b, i));
         }
     }
     pb_backend_close(be);

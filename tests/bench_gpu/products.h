@@ -15,14 +15,16 @@ typedef struct weight_shape {
 const weight_shape *weight_shape_at(const bench *b, int index);
 
 /* c [m, out] = a [m, in] Wᵀ, or backward c [m, in] = a [m, out] W, with random values. `border`:
- * more columns of a, and of W rows and columns, as its stack has them. */
+ * more columns of a, and of W rows and columns, as its stack has them. With enough `copies` of W,
+ * which call_product takes in turn, none is still in the device's cache. */
 typedef struct product {
     pb_tensor a, b, c;
-    pb_tensor block; /* that b is part of */
+    pb_tensor block; /* `copies` of the block that b is part of, one below the other */
+    int64_t copies, turn;
     bool transposed;
     double flops; /* without the border */
 } product;
 
 pb_status product_open(const bench *b, pb_backend *be, int64_t m, const weight_shape *w,
-                       bool backward, int64_t border, product *out) PB_MUST_USE;
+                       bool backward, int64_t border, int64_t copies, product *out) PB_MUST_USE;
 void product_close(pb_backend *be, product *p);

@@ -2,7 +2,6 @@
 /* Tensors, clocks and networks for the parts. */
 #include "setup.h"
 
-#include "sensors.h"
 #include "shapes.h"
 
 #include "pb/clock.h"
@@ -10,7 +9,9 @@
 #include "pb/random.h"
 #include "pb/usage.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 pb_status open_device(const bench *b, pb_dtype dtype, pb_backend **out)
@@ -131,6 +132,72 @@ pb_status time_call(const bench *b, pb_backend *be, timed_call *call, void *cont
     *seconds = times[ROUNDS / 2];
     return PB_OK;
 }
+
+/* Facts of the device ------------------------------------------------------------------------- */
+
+typedef struct wanted_fact {
+    const char *name;
+    double value;
+} wanted_fact;
+
+static pb_status take_fact(void *context, const char *name, const char *value)
+{
+    wanted_fact *f = context;
+    if (strcmp(name, f->name) == 0) {
+        f->value = strtod(value, NULL);
+    }
+    return PB_OK;
+}
+
+double device_fact(pb_backend *be, const char *name)
+{
+    wanted_fact f = {.name = name, .value = (double)NAN};
+    if (pb_backend_facts(be, take_fact, &f) != PB_OK) {
+        pb_error_clear();
+    }
+    return f.value;
+}
+
+static double joules(pb_backend *be)
+{
+    const char *why = NULL;
+    return pb_backend_energy(be, &why);
+}
+
+pb_status measure_load(pb_backend *be, timed_call *call, void *context, double seconds, load *out)
+{
+    double once = 0.0;
+    PB_TRY(time_calls(be, call, context, 1, &once));
+    int64_t batch = 1 + (int64_t)(0.05 / once); /* calls between two looks at the clock */
+    int64_t calls = 0;
+    double before = joules(be);
+    double start  = pb_clock_seconds();
+    double took   = 0.0;
+    while (took < seconds) {
+        for (int64_t i = 0; i < batch; i++) {
+            PB_TRY(call(be, context));
+        }
+        out->mhz = device_fact(be, "sm_clock_mhz"); /* while the device works */
+        PB_TRY(pb_sync(be));
+        calls += batch;
+        took = pb_clock_seconds() - start;
+    }
+    out->seconds = took / (double)calls;
+    out->watts   = (joules(be) - before) / took;
+    return PB_OK;
+}
+
+void put_load(const bench *b, const char *sizes, const load *l)
+{
+    if (isfinite(l->watts)) {
+        put_figure(b, "mean power", sizes, l->watts, "W");
+    }
+    if (isfinite(l->mhz)) {
+        put_figure(b, "clock of multiprocessors", sizes, l->mhz, "MHz");
+    }
+}
+
+/* Copies -------------------------------------------------------------------------------------- */
 
 static pb_status call_copy(pb_backend *be, void *context)
 {
@@ -268,21 +335,33 @@ err:
 
 typedef struct member_run {
     double *losses; /* [steps] */
-    int64_t steps;
-    double *ended; /* [steps] clock at the end of a step; of member 0 */
-    double *mhz;
+    pb_backend *be;
+    training *all;        /* of member 0, which looks at the clock; else NULL */
+    double joules, began; /* after the warm-up */
     pb_status status;
 } member_run;
 
+/* Where work is queued ahead, the device is at the next step when one is told. */
+static void look(member_run *run, int64_t step)
+{
+    training *t          = run->all;
+    t->seconds[step - 1] = pb_clock_seconds();
+    if (step == t->warm) {
+        run->joules = joules(run->be);
+        run->began  = pb_clock_seconds();
+    } else if (step == t->steps - 1) {
+        t->load.mhz = device_fact(run->be, "sm_clock_mhz");
+    } else if (step == t->steps) {
+        t->load.watts = (joules(run->be) - run->joules) / (pb_clock_seconds() - run->began);
+    }
+}
+
 static pb_status on_step(void *context, const pb_train_step *step)
 {
-    member_run *run = context;
-    if (step->step <= run->steps) {
-        run->losses[step->step - 1] = step->loss;
-        if (run->ended != NULL) {
-            run->ended[step->step - 1] = pb_clock_seconds();
-            *run->mhz = step->step == run->steps - 1 ? read_sensors().mhz : *run->mhz;
-        }
+    member_run *run             = context;
+    run->losses[step->step - 1] = step->loss;
+    if (run->all != NULL) {
+        look(run, step->step);
     }
     return PB_OK;
 }
@@ -308,8 +387,20 @@ static pb_status run_members(setup *s, pb_train_member *members, const member_ru
     return PB_OK;
 }
 
-pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t steps, training *out)
+static double median_seconds(const training *t)
 {
+    double sorted[256];
+    int64_t count = t->steps - t->warm;
+    count         = count > 256 ? 256 : count;
+    memcpy(sorted, t->seconds + t->warm, (size_t)count * sizeof *sorted);
+    pb_clock_sort(sorted, (size_t)count);
+    return sorted[count / 2];
+}
+
+pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t warm, int64_t steps,
+                training *out)
+{
+    const double none    = (double)NAN;
     pb_train_options how = {0};
     pb_train_data data   = {.train = rows->samples, .train_count = rows->count};
     pb_train_member members[SETUP_MEMBERS];
@@ -317,11 +408,13 @@ pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t steps, t
     pb_train_result results[SETUP_MEMBERS];
     member_run runs[SETUP_MEMBERS];
     pb_status status = PB_OK;
-    *out             = (training){.steps = steps};
+    *out = (training){.warm = warm, .steps = steps, .load = {.watts = none, .mhz = none}};
     PB_TRY_GOTO(status, PB_ALLOC(out->losses, s->count * steps), err);
     PB_TRY_GOTO(status, PB_ALLOC(out->seconds, steps), err);
     PB_TRY_GOTO(status, pb_config_defaults(pb_train_fields, &how), err);
     how.learning_rate = 1e-3;
+    how.schedule      = PB_SCHEDULE_CONSTANT;
+    how.warmup_ratio  = 0.0;
     how.batch         = batch;
     how.epochs        = 1e6;
     how.max_steps     = steps;
@@ -329,9 +422,9 @@ pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t steps, t
     how.restore_best  = false;
     for (int m = 0; m < s->count; m++) {
         runs[m]      = (member_run){.losses = out->losses + m * steps,
-                                    .steps  = steps,
-                                    .ended  = m == 0 ? out->seconds : NULL,
-                                    .mhz    = &out->mhz};
+                                    .be     = s->be,
+                                    .all    = m == 0 ? out : NULL,
+                                    .joules = none};
         observers[m] = (pb_train_observer){.context = &runs[m], .step = on_step, .ended = on_end};
         members[m]   = (pb_train_member){s->nets[m], s->methods[m], &how,       (uint64_t)m + 1,
                                          &data,      &observers[m], &results[m]};
@@ -341,6 +434,7 @@ pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t steps, t
     for (int64_t i = steps - 1; i >= 0; i--) {
         out->seconds[i] -= i > 0 ? out->seconds[i - 1] : start;
     }
+    out->load.seconds = median_seconds(out);
     return PB_OK;
 err:
     training_free(out);
@@ -352,14 +446,4 @@ void training_free(training *t)
     pb_memory_free(t->losses);
     pb_memory_free(t->seconds);
     *t = (training){0};
-}
-
-double median_seconds(const training *t, int64_t warm)
-{
-    double sorted[256];
-    int64_t count = t->steps - warm;
-    count         = count > 256 ? 256 : count;
-    memcpy(sorted, t->seconds + warm, (size_t)count * sizeof *sorted);
-    pb_clock_sort(sorted, (size_t)count);
-    return sorted[count / 2];
 }

@@ -22,6 +22,21 @@ typedef pb_status timed_call(pb_backend *be, void *context);
 pb_status time_call(const bench *b, pb_backend *be, timed_call *call, void *context,
                     double *seconds) PB_MUST_USE;
 
+/* The same call for some seconds, and what the device was at meanwhile. */
+typedef struct load {
+    double seconds; /* of a call */
+    double watts;   /* mean; NaN: not known */
+    double mhz;     /* of the multiprocessors near the end; NaN: not known */
+} load;
+
+pb_status measure_load(pb_backend *be, timed_call *call, void *context, double seconds,
+                       load *out) PB_MUST_USE;
+/* Power and clock, where they are known. */
+void put_load(const bench *b, const char *sizes, const load *l);
+
+/* A fact of the backend that is a number, "sm_clock_mhz"; NaN: it is not known. */
+double device_fact(pb_backend *be, const char *name);
+
 /* Bytes read and written per second by a copy within the device's memory. */
 pb_status copy_rate(const bench *b, pb_backend *be, double *bytes_per_second) PB_MUST_USE;
 
@@ -60,12 +75,11 @@ void setup_close(setup *s);
 typedef struct training {
     double *losses;  /* [members][steps] */
     double *seconds; /* [steps] wall time of a step of all members */
-    double mhz;      /* of the device while it worked on the last step; 0: not known */
-    int64_t steps;
+    int64_t warm, steps;
+    load load; /* of the steps after the first `warm`; seconds: the median of a step */
 } training;
 
-pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t steps,
+/* `warm` steps of `steps` are not timed. */
+pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t warm, int64_t steps,
                 training *out) PB_MUST_USE;
 void training_free(training *t);
-/* Without the first `warm` steps. */
-double median_seconds(const training *t, int64_t warm);

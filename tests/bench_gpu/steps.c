@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Training steps: long rows, short rows alone and in gangs; decoding. */
-#include "sensors.h"
+#include "flops.h"
 #include "steps.h"
 
 #include "pb/clock.h"
@@ -26,39 +26,20 @@ void describe_workload(const workload *w, const char *more, char text[BENCH_TEXT
 
 /* 8: a step over long rows -------------------------------------------------------------------- */
 
-/* Operations that the mathematics of a step needs: frozen products forward and for dx (none for the
- * input of layer 0), the head both ways, 2 and 5 products of attention over visible pairs, and the
- * low-rank parts; nothing computed twice is counted twice. */
-static double counted_flops(const setup *s, const workload *w)
-{
-    const pb_model_config *c = pb_model_get_config(s->model);
-    double tokens            = (double)(w->rows * w->length);
-    double labels            = (double)(w->rows * (w->length - w->answer_start));
-    double pairs             = (double)w->rows * 0.5 * (double)w->length * (double)(w->length + 1);
-    double forward           = 0.0;
-    double first             = 0.0; /* q, k, v of layer 0 */
-    for (int64_t i = 0; i < pb_model_site_count(s->model); i++) {
-        const pb_site *site = pb_model_site_at(s->model, i);
-        double size         = (double)(site->in * site->out);
-        forward += site->site_class == PB_SITE_LINEAR ? size : 0.0;
-        first += site->layer == 0 && site->kind <= PB_SITE_V ? size : 0.0;
-    }
-    return 2.0 * tokens * (2.0 * forward - first) + 4.0 * labels * (double)(c->vocab * c->width) +
-           14.0 * pairs * (double)(c->heads * c->head_dim * c->layers) +
-           6.0 * tokens * (double)s->methods[0]->parameters;
-}
-
 static void put_rates(const bench *b, const setup *s, const workload *w, double seconds,
                       const char *sizes)
 {
-    double tokens = (double)(w->rows * w->length);
-    double flops  = counted_flops(s, w);
-    double simple = 4.0 * (double)pb_model_parameters(s->model) * tokens;
+    const step_size size = {w->rows, w->length, w->length - w->answer_start};
+    double tokens        = (double)(w->rows * w->length);
+    double counted       = flops_counted(s->model, s->methods[0]->parameters, &size);
+    double simple        = flops_by_parameters(s->model, &size);
     put_figure(b, "step, median of 10", sizes, 1e3 * seconds, "ms");
     put_figure(b, "training", sizes, tokens / seconds, "tokens/s");
-    put_figure(b, "counted operations of a step", sizes, flops * 1e-12, "TFLOP");
-    put_figure(b, "MFU of 989 TFLOP/s, counted", sizes, flops / seconds / PEAK_FLOPS, "");
-    put_figure(b, "MFU of 989 TFLOP/s, 4 N tokens", sizes, simple / seconds / PEAK_FLOPS, "");
+    put_figure(b, "counted operations of a step", sizes, counted * 1e-12, "TFLOP");
+    put_goal(b, "MFU of 989 TFLOP/s, counted", sizes, 100.0 * counted / seconds / PEAK_FLOPS, "%",
+             "55 % with mma.sync, 60 % with wgmma");
+    put_figure(b, "MFU of 989 TFLOP/s, 4 N tokens", sizes, 100.0 * simple / seconds / PEAK_FLOPS,
+               "%");
 }
 
 /* Steps once more with events around products and attention. */
@@ -68,7 +49,7 @@ static pb_status put_kinds(const bench *b, setup *s, const workload *w, const ma
     training timed = {0};
     int64_t steps  = 3;
     pb_backend_work_reset(s->be, true);
-    PB_TRY(train(s, rows, w->rows, steps, &timed));
+    PB_TRY(train(s, rows, w->rows, 0, steps, &timed));
     pb_backend_work done = pb_backend_work_get(s->be);
     pb_backend_work_reset(s->be, false);
     double matmul    = done.matmul_seconds / (double)steps;
@@ -89,39 +70,32 @@ static pb_status put_kinds(const bench *b, setup *s, const workload *w, const ma
 static pb_status measure_step(const bench *b, setup *s, const workload *w, const made_rows *rows,
                               const char *sizes)
 {
-    training made  = {0};
-    size_t peak    = 0;
-    sensors before = read_sensors();
-    double start   = pb_clock_seconds();
-    PB_TRY(train(s, rows, w->rows, w->warm + w->steps, &made));
-    double took    = pb_clock_seconds() - start;
-    sensors after  = read_sensors();
-    double seconds = median_seconds(&made, w->warm);
-    double mhz     = made.mhz;
-    double last    = made.losses[made.steps - 1];
+    training made = {0};
+    size_t peak   = 0;
+    PB_TRY(train(s, rows, w->rows, w->warm, w->warm + w->steps, &made));
+    load l      = made.load;
+    double last = made.losses[made.steps - 1];
     training_free(&made);
-    put_rates(b, s, w, seconds, sizes);
+    put_rates(b, s, w, l.seconds, sizes);
     put_verdict(b, "loss is finite", sizes, isfinite(last), "");
     pb_backend_memory(s->be, NULL, &peak);
     put_figure(b, "peak memory of the device", sizes, (double)peak * 1e-9, "GB");
-    if (before.joules > 0.0 && after.joules > before.joules) {
-        put_figure(b, "mean power", sizes, (after.joules - before.joules) / took, "W");
-    }
-    if (mhz > 0.0) {
-        put_figure(b, "clock in the last step", sizes, mhz, "MHz");
-    }
-    return put_kinds(b, s, w, rows, seconds, sizes);
+    put_load(b, sizes, &l);
+    return put_kinds(b, s, w, rows, l.seconds, sizes);
 }
 
 pb_status part_step(const bench *b)
 {
-    static const workload full = {"llama-3-8b", 2, 4096, 1, 2, 10};
+    static const workload full = {"llama-3-8b", 2, 4096, 1, 3, 10};
     static const workload tiny = {"tiny", 2, 12, 1, 1, 2};
     const workload *w          = b->tiny ? &tiny : &full;
     made_rows rows             = {0};
     char sizes[BENCH_TEXT];
     setup s;
     describe_workload(w, ", LoRA r 16, all linears", sizes);
+    if (!item_begin(b, "step", sizes)) {
+        return PB_OK;
+    }
     double start = pb_clock_seconds();
     PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, all_linears, 1, &s));
     put_figure(b, "weights made on the device", sizes, pb_clock_seconds() - start, "s");
@@ -136,14 +110,15 @@ pb_status part_step(const bench *b)
 /* 9: short rows ------------------------------------------------------------------------------- */
 
 pb_status measure_gang(const bench *b, const workload *w, const made_rows *rows, int members,
-                       double *seconds)
+                       load *l, double *last_loss)
 {
     setup s;
     training made = {0};
     PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, defaults, members, &s));
-    pb_status status = train(&s, rows, w->rows, w->warm + w->steps, &made);
+    pb_status status = train(&s, rows, w->rows, w->warm, w->warm + w->steps, &made);
     if (status == PB_OK) {
-        *seconds = median_seconds(&made, w->warm);
+        *l         = made.load;
+        *last_loss = made.losses[made.steps - 1];
     }
     training_free(&made);
     setup_close(&s);
@@ -168,19 +143,21 @@ static void put_gangs(const bench *b, const workload *w)
     for (size_t i = 0; i < (b->tiny ? 2 : sizeof gangs / sizeof *gangs); i++) {
         char more[32];
         char sizes[BENCH_TEXT];
-        double seconds = 0.0;
+        double loss = 0.0;
+        load l      = {0};
         (void)snprintf(more, sizeof more, ", gang of %d", gangs[i]);
         describe_workload(w, more, sizes);
-        if (!time_is_left(b, "short rows", sizes)) {
-            break;
+        if (!item_begin(b, "short rows", sizes)) {
+            continue;
         }
-        status = measure_gang(b, w, &rows, gangs[i], &seconds);
+        status = measure_gang(b, w, &rows, gangs[i], &l, &loss);
         if (status != PB_OK) {
             put_failure(b, "short rows", sizes, status);
             continue;
         }
-        put_figure(b, "step, per member", sizes, 1e3 * seconds / gangs[i], "ms");
-        put_figure(b, "training", sizes, (double)(gangs[i] * w->rows) / seconds, "rows/s");
+        put_figure(b, "step, per member", sizes, 1e3 * l.seconds / gangs[i], "ms");
+        put_figure(b, "training", sizes, (double)(gangs[i] * w->rows) / l.seconds, "rows/s");
+        put_load(b, sizes, &l);
     }
     rows_free(&rows);
 }
@@ -259,7 +236,10 @@ static void put_decoding(const bench *b, const char *shape)
 {
     static const int64_t counts[] = {16, 64};
     setup s;
-    double copy      = 0.0;
+    double copy = 0.0;
+    if (!item_begin(b, "decoding", shape)) {
+        return;
+    }
     pb_status status = setup_open(b, shape, PB_DTYPE_BF16, "name = \"none\";", 1, &s);
     if (status != PB_OK) {
         put_failure(b, "decoding", shape, status);
@@ -270,9 +250,7 @@ static void put_decoding(const bench *b, const char *shape)
         char sizes[BENCH_TEXT];
         int64_t count = b->tiny ? 1 + (int64_t)i : counts[i];
         (void)snprintf(sizes, sizeof sizes, "%s, %" PRId64 " rows", shape, count);
-        if (!time_is_left(b, "decoding", sizes)) {
-            break;
-        }
+        item_at("decoding", sizes);
         status = measure_decoding(b, &s, count, copy, sizes);
     }
     if (status != PB_OK) {

@@ -16,6 +16,6 @@ void describe_workload(const workload *w, const char *more, char text[BENCH_TEXT
 pb_status workload_rows(const workload *w, made_rows *rows) PB_MUST_USE;
 /* Those of the parts "short rows" and "peer"; NULL after the last. LoRA has its defaults there. */
 const workload *short_workload(const bench *b, int index);
-/* Median seconds of a step that all members make together. */
+/* Steps that all members make together; the loss is that of the first member's last step. */
 pb_status measure_gang(const bench *b, const workload *w, const made_rows *rows, int members,
-                       double *seconds) PB_MUST_USE;
+                       load *l, double *last_loss) PB_MUST_USE;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""bench_gpu as its users see it, at tiny sizes: test_bench_gpu.py PROGRAM DEVICE [BUILD] with the kind of
-build of the CUDA backend (OFF, ON, HOST)."""
+"""bench_gpu as its users see it, at tiny sizes: test_bench_gpu.py PROGRAM DEVICE BUILD [CLASS] with the kind
+of build of the CUDA backend (OFF, ON, HOST)."""
 
 import json
 import os
@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 PROGRAM, DEVICE, BUILD = sys.argv[1:4]
 FIELDS = ("part", "name", "what", "sizes", "command")
+PEER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs", "bench_peer.py")
+LONG_PART = 2 if BUILD == "HOST" else 3  # that lasts for seconds
 
 
-class BenchGpu(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -33,47 +34,121 @@ class BenchGpu(unittest.TestCase):
         return process.returncode, out, err
 
     def lines(self):
+        """All results of the file; its first line is about the run."""
         with open(self.lines_file, encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+            found = [json.loads(line) for line in file]
+        self.assertIn("started", found[0])
+        return [line for line in found[1:] if "what" in line]
 
+    def failed(self):
+        return [line for line in self.lines() if line.get("result") == "failed"]
+
+
+class Parts(Case):
     def test_every_part_but_the_peer_gives_figures(self):
         code, out, err = self.run_parts("--limit", "5")
         self.assertEqual((code, err), (0, ""), out)
         lines = self.lines()
         self.assertEqual({line["part"] for line in lines}, set(range(1, 11)))
         for line in lines:
-            if line["what"] != "whole part":
-                self.assertTrue(all(field in line for field in FIELDS), line)
+            self.assertTrue(all(field in line for field in FIELDS), line)
             self.assertTrue("value" in line and "unit" in line or "result" in line, line)
             self.assertNotIn(line.get("result"), ("no", "failed", "left out"), line)
         whole = {line["part"] for line in lines if line["what"] == "whole part"}
         self.assertEqual(whole, set(range(1, 11)))
         self.assertIn(f'{len(lines)} results, 0 of them "no" or "failed"', out)
+        self.assertEqual([line["goal"] for line in lines if "goal" in line],
+                         ["55 % with mma.sync, 60 % with wgmma"])
 
-    def test_a_part_that_dies_is_a_line_and_the_next_one_runs(self):
-        process = self.start("--parts", "3,5")
-        children = f"/proc/{process.pid}/task/{process.pid}/children"
-        killed = False
-        while process.poll() is None and not killed:
-            with open(children, encoding="ascii") as file:
-                found = [int(text) for text in file.read().split()]
-            for child in found:
-                with open(f"/proc/{child}/cmdline", encoding="ascii") as file:
-                    if "--one-part" in file.read():
-                        os.kill(child, signal.SIGSEGV)
-                        killed = True
-            time.sleep(0.01)
-        process.communicate()
-        self.assertEqual(process.returncode, 1)
-        last = [line for line in self.lines() if line["what"] == "whole part"]
-        self.assertEqual([line["part"] for line in last], [3, 5])
-        self.assertEqual(last[0]["result"], "failed")
-        self.assertIn("value", last[1])
-
-    def test_a_part_without_time_says_what_it_left_out(self):
-        code, out, _ = self.run_parts("--parts", "6", "--limit", "0.000001")
+    def test_losses_are_those_of_peft(self):
+        if not os.environ.get("PB_PYTHON"):
+            self.skipTest("PB_PYTHON names no interpreter with torch and peft")
+        code, out, _ = self.run_parts("peer", "--limit", "5", "--peer", PEER)
         self.assertEqual(code, 0, out)
-        self.assertEqual([line.get("result") for line in self.lines()], ["left out", None])
+        same = [line for line in self.lines() if line["what"] == "losses as PEFT's"]
+        self.assertEqual([line["result"] for line in same], ["yes", "yes"])
+        self.assertIn("gang of 4, times as fast as PEFT", [line["what"] for line in self.lines()])
+
+    def test_a_peer_that_cannot_start_is_a_failure_with_its_reason(self):
+        code, _, _ = self.run_parts("peer", "--python", "/absent/python", "--peer", PEER)
+        self.assertEqual(code, 1)
+        for line in self.failed():
+            self.assertIn("--python names the interpreter", line["note"])
+
+
+class Faults(Case):
+    def send_to_part(self, process, what):
+        """Sends a signal to the process of a part once it has printed a result."""
+        first = process.stdout.readline()
+        self.assertNotEqual(first, "")
+        with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+            for child in file.read().split():
+                os.kill(int(child), what)
+
+    def expect_the_rest(self, process, part, note):
+        """One failure; the part goes on after it, and so does the next part."""
+        out, err = process.communicate()
+        self.assertEqual(process.returncode, 1, err)
+        failed = self.failed()
+        self.assertEqual([line["part"] for line in failed], [part], out)
+        self.assertIn(note, failed[0]["note"])
+        self.assertNotEqual(failed[0]["what"], "whole part")
+        after = self.lines()[self.lines().index(failed[0]) + 1:]
+        self.assertIn(part, [line["part"] for line in after if line["what"] != "whole part"])
+        self.assertIn((1, "whole part"), [(line["part"], line["what"]) for line in after])
+
+    def test_after_a_crash_the_part_goes_on_with_the_next_item(self):
+        process = self.start("--parts", f"{LONG_PART},1", "--limit", "5")
+        self.send_to_part(process, signal.SIGABRT)
+        self.expect_the_rest(process, LONG_PART, "ended by signal 6")
+
+    def test_an_item_that_hangs_is_ended(self):
+        process = self.start("--parts", f"{LONG_PART},1", "--limit", "0.7")
+        self.send_to_part(process, signal.SIGSTOP)
+        self.expect_the_rest(process, LONG_PART, "had to be ended after")
+
+    def test_a_part_ends_at_its_limit(self):
+        code, out, _ = self.run_parts("--parts", f"{LONG_PART},6", "--limit", "0.001")
+        self.assertEqual(code, 1, out)
+        whole = [line["part"] for line in self.lines() if line["what"] == "whole part" and "value" in line]
+        self.assertEqual(whole, [LONG_PART, 6])
+
+    def test_a_failed_call_of_cuda_ends_its_item_alone(self):
+        if BUILD != "HOST":
+            self.skipTest("only the runtime on the CPU lets a call fail")
+        code, out, err = self.run_parts("--parts", "6,8", "--limit", "5", FAKE_CUDA_FAIL="120")
+        self.assertEqual((code, err), (1, ""), out)
+        products = {(line["what"], line["sizes"]) for line in self.lines() if line["part"] == 6}
+        self.assertEqual(len(products), 81)  # 80 and the whole part
+        failed = [line for line in self.failed() if line["part"] == 6]
+        self.assertTrue(0 < len(failed) < 40, out)
+        for line in failed:
+            self.assertIn("cuda: ", line["note"])
+
+    def test_lack_of_memory_is_a_line_with_the_sizes(self):
+        if BUILD != "HOST":
+            self.skipTest("only the runtime on the CPU has little memory")
+        code, out, _ = self.run_parts("--parts", "8,6", "--limit", "5", FAKE_CUDA_MEMORY="36000000")
+        self.assertEqual(code, 1, out)
+        self.assertEqual([line["part"] for line in self.failed()], [8])
+        self.assertIn("are free", self.failed()[0]["note"])
+        self.assertEqual(len([line for line in self.lines() if line["part"] == 6]), 81)
+
+    def test_results_are_added_to_the_file(self):
+        self.run_parts("--parts", "1", "--limit", "5")
+        count = len(self.lines())
+        self.run_parts("--parts", "1", "--limit", "5")
+        self.assertEqual(len(self.lines()), 2 * count)
+
+    def test_the_parts_are_listed_with_their_limits(self):
+        done = subprocess.run([PROGRAM, "--list"], stdout=subprocess.PIPE, text=True, check=True)
+        seconds = {}
+        for line in done.stdout.splitlines():
+            for mode in line.split(" s  ")[1].split():
+                seconds[mode] = seconds.get(mode, 0) + int(line.split(" s  ")[0].split()[-1])
+        self.assertEqual(sorted(seconds), ["check", "peer", "speed"])
+        self.assertLessEqual(max(seconds["check"], seconds["speed"]), 300)
+        self.assertLessEqual(seconds["peer"], 120)
 
     def test_mistakes_end_with_2_and_one_line(self):
         for arguments in (["fast"], ["--parts", "12"], ["--parts", "1;2"], ["--limit", "0"],
@@ -84,7 +159,7 @@ class BenchGpu(unittest.TestCase):
     def test_an_absent_checkpoint_is_a_failure_of_its_part(self):
         code, _, _ = self.run_parts("--parts", "4", "--golden", "absent")
         self.assertEqual(code, 1)
-        self.assertIn("no checkpoint is there", self.lines()[0]["note"])
+        self.assertIn("absent", self.failed()[0]["note"])
 
     def test_a_machine_without_a_device_ends_with_2_and_one_line(self):
         if BUILD == "ON" and os.path.exists("/proc/driver/nvidia"):

@@ -15,6 +15,7 @@
 #include <dlfcn.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -93,12 +94,21 @@ static pb_status load_symbol(void *handle, const char *name, void *pointer)
 
 static pb_status load(library *lt)
 {
-    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
-    for (size_t i = 0; i < sizeof names / sizeof *names && lt->handle == NULL; i++) {
+    const char *given   = getenv("PB_CUBLASLT");
+    const char *names[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
+    size_t count        = sizeof names / sizeof *names;
+    if (given != NULL && *given != '\0') {
+        names[0] = given;
+        count    = 1;
+    }
+    for (size_t i = 0; i < count && lt->handle == NULL; i++) {
         lt->handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     }
     if (lt->handle == NULL) {
-        return PB_FAIL(PB_ERR_CONFIG, "cuda: the library cuBLASLt cannot be opened: %s", dlerror());
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "cuda: the library cuBLASLt cannot be opened: %s; it comes with CUDA and "
+                       "with PyTorch, and PB_CUBLASLT names its file",
+                       dlerror());
     }
 #define LOAD(name) PB_TRY(load_symbol(lt->handle, #name, &lt->name));
     SYMBOLS(LOAD)
