@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A linear site composed of other operations. In the backward of the part, with u = inner ⊙ A
- * drop(x) and t = scale · B u:
+/* A linear site composed of other operations: one product with the weight for all rows, and each
+ * part on its own. In the backward of a part, with u = inner ⊙ A drop(x) and t = scale · B u:
  *
  *     douter += Σ dy ⊙ t,   du = scale · Bᵀ (outer ⊙ dy),   dB += scale · dyᵀ u,
  *     dinner += Σ du ⊙ A drop(x),   dA += (inner ⊙ du)ᵀ drop(x),   dx += drop(Aᵀ (inner ⊙ du)) */
 #include "internal.h"
+
+#include <inttypes.h>
 
 static const pb_matmul_args by_transposed = {.transpose_b = true, .alpha = 1.0f};
 static const pb_matmul_args add_gradient  = {.transpose_a = true, .alpha = 1.0f, .beta = 1.0f};
@@ -143,11 +145,36 @@ pb_status pb_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *d
     return low_rank_backward_composed(be, dx, dy, x, part, kept, room, add);
 }
 
+/* The parts have all `rows`, in order, or there are none. */
+static pb_status check_parts(const char *op, const pb_linear *linear, int64_t rows)
+{
+    int64_t end = 0;
+    for (int64_t i = 0; i < linear->count; i++) {
+        const pb_linear_part *part = &linear->parts[i];
+        if (part->first != end || part->rows < 0) {
+            return PB_FAIL(PB_ERR_ARGUMENT,
+                           "%s: part %" PRId64 " has %" PRId64 " rows from %" PRId64
+                           " on, those before it end at %" PRId64,
+                           op, i, part->rows, part->first, end);
+        }
+        end += part->rows;
+    }
+    if (linear->count > 0 && end != rows) {
+        return PB_FAIL(PB_ERR_SHAPE, "%s: the parts have %" PRId64 " rows, there are %" PRId64, op,
+                       end, rows);
+    }
+    return PB_OK;
+}
+
+static pb_tensor part_rows(const pb_linear_part *part, const pb_tensor *t)
+{
+    return pb_tensor_rows(t, part->first, part->rows);
+}
+
 pb_status pb_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                             const pb_linear *linear)
 {
-    pb_tensor kept = linear->kept;
-
+    PB_TRY(check_parts("linear forward", linear, x->shape[0]));
     if (be->ops->linear_forward != NULL) {
         PB_TRY(be->ops->linear_forward(be, y, x, linear));
         return PB_OK;
@@ -156,24 +183,37 @@ pb_status pb_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
     if (!pb_tensor_is_none(&linear->bias)) {
         PB_TRY(pb_bias_forward(be, y, &linear->bias));
     }
-    if (pb_tensor_is_none(&linear->part.a)) {
-        return PB_OK;
+    for (int64_t i = 0; i < linear->count; i++) {
+        pb_linear_part *part = &linear->parts[i];
+        pb_tensor to         = part_rows(part, y);
+        pb_tensor from       = part_rows(part, x);
+        PB_TRY(pb_low_rank_forward(be, &to, &from, &part->low_rank, &part->kept, &part->room));
     }
-    return pb_low_rank_forward(be, y, x, &linear->part, &kept, &linear->room);
+    return PB_OK;
+}
+
+static pb_status part_backward(pb_backend *be, pb_linear_part *part, const pb_tensor *dx,
+                               const pb_tensor *dy, const pb_tensor *x, bool add)
+{
+    pb_tensor to   = pb_tensor_is_none(dx) ? *dx : part_rows(part, dx);
+    pb_tensor grad = part_rows(part, dy);
+    pb_tensor from = part_rows(part, x);
+    return pb_low_rank_backward(be, &to, &grad, &from, &part->low_rank, &part->kept, &part->room,
+                                add);
 }
 
 pb_status pb_linear_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy, const pb_tensor *x,
                              pb_linear *linear, bool add)
 {
+    PB_TRY(check_parts("linear backward", linear, dy->shape[0]));
     if (be->ops->linear_backward != NULL) {
         PB_TRY(be->ops->linear_backward(be, dx, dy, x, linear, add));
         return PB_OK;
     }
-    if (!pb_tensor_is_none(&linear->part.a)) {
-        PB_TRY(
-            pb_low_rank_backward(be, dx, dy, x, &linear->part, &linear->kept, &linear->room, add));
-        add = true;
+    for (int64_t i = 0; i < linear->count; i++) {
+        PB_TRY(part_backward(be, &linear->parts[i], dx, dy, x, add));
     }
+    add = add || linear->count > 0;
     if (!pb_tensor_is_none(&linear->dweight)) {
         PB_TRY(pb_matmul(be, &linear->dweight, dy, x, &add_gradient));
     }

@@ -61,8 +61,8 @@ static pb_status product_input(place *at, const pb_tensor *x, pb_tensor *seen)
     return m->ops->linear_input_forward(m, at->site, context_of(at), seen, x);
 }
 
-/* What is computed at the site. */
-static pb_linear linear_of(const place *at)
+/* What is computed at the site; `part`: room for what the method adds. */
+static pb_linear linear_of(const place *at, pb_linear_part *part)
 {
     const pb_binding *bound = &at->net->bindings[at->site->index];
     pb_method *m            = at->net->method;
@@ -71,18 +71,24 @@ static pb_linear linear_of(const place *at)
                                .bias    = bound->bias,
                                .dbias   = bound->dbias};
     if ((at->acts & PB_ACTS_LOW_RANK) != 0) {
-        linear.part         = m->ops->low_rank(m, at->site);
-        linear.part.dropout = at->p->context.training ? linear.part.dropout : 0.0;
-        linear.kept         = at->kept;
-        linear.room         = at->room;
+        *part = (pb_linear_part){.low_rank = m->ops->low_rank(m, at->site),
+                                 .rows     = at->range.count,
+                                 .kept     = at->kept,
+                                 .room     = at->room};
+        if (!at->p->context.training) {
+            part->low_rank.dropout = 0.0;
+        }
+        linear.parts = part;
+        linear.count = 1;
     }
     return linear;
 }
 
 static pb_status part_forward(place *at, pb_tensor *y, const pb_tensor *x)
 {
-    pb_method *m     = at->net->method;
-    pb_linear linear = linear_of(at);
+    pb_method *m = at->net->method;
+    pb_linear_part part;
+    pb_linear linear = linear_of(at, &part);
     pb_tensor seen;
     PB_TRY(product_input(at, x, &seen));
     PB_TRY(pb_linear_forward(at->net->backend, y, &seen, &linear));
@@ -129,7 +135,8 @@ static pb_status part_backward(place *at, pb_tensor *dy, const pb_tensor *x, pb_
         PB_TRY(m->ops->linear_output_backward(m, at->site, context_of(at), dy, &target, &seen,
                                               &at->kept));
     }
-    pb_linear linear = linear_of(at);
+    pb_linear_part part;
+    pb_linear linear = linear_of(at, &part);
     PB_TRY(pb_linear_backward(be, &target, dy, &seen, &linear, add));
     if (!on_input) {
         return PB_OK;

@@ -53,8 +53,8 @@ static float *at(const pb_tensor *t, int64_t row, int64_t column)
 
 static bool is_bf16(const bench *b, const op_port *port)
 {
-    static const char *const always_f32[] = {"table",  "lse",       "logits",
-                                             "losses", "trained A", "trained B"};
+    static const char *const always_f32[] = {"table",     "lse",       "logits",   "losses",
+                                             "trained A", "trained B", "trained W"};
     bool between = !port->vector && strcmp(b->c->operation, "embedding") != 0;
     for (size_t i = 0; i < sizeof always_f32 / sizeof always_f32[0]; i++) {
         between = between && strcmp(port->name, always_f32[i]) != 0;

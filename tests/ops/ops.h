@@ -12,7 +12,7 @@
 
 #include "pb/backend.h"
 
-enum { OP_PORTS = 4, OP_NAME = 96 };
+enum { OP_PORTS = 5, OP_NAME = 96 };
 
 typedef enum op_gradient {
     OP_GRAD_NONE, /* of an input: none exists */
@@ -35,7 +35,7 @@ typedef struct op_parameters {
     pb_forest forest;
     pb_activation activation;
     const int32_t *indices;
-    int64_t heads;
+    int64_t heads, parts;
     pb_rmsnorm_args norm;
     float alpha, scale;
     double p;
