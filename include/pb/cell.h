@@ -7,7 +7,7 @@
  *
  *     PB_TRY(pb_cell_open_take(&name, config, NULL, &cell));
  *     PB_TRY_GOTO(status, pb_cell_hash(env, cell, hash), …);
- *     PB_TRY_GOTO(status, pb_cell_run(env, cell, NULL, &record), …); */
+ *     PB_TRY_GOTO(status, pb_cell_run(env, &cell, 1, NULL, keep, context), …); */
 #pragma once
 
 #include "pb/cell_env.h"
@@ -135,19 +135,17 @@ pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
 bool pb_cell_may_join(const pb_cell_env *env, const pb_cell *cell,
                       const pb_cell *other) PB_MUST_USE;
 
-/* Keeps the result of a cell, number `index` of its gang, which may be changed. */
+/* Keeps the result of cell number `index`, which may be changed. */
 typedef pb_status (*pb_cell_keep)(void *context, int64_t index, pb_record *record);
 
-/* Runs cells that may join one another as pb_cell_run does, but trains them together, and keeps
- * each as soon as it has been tested. The results are those of pb_cell_run, bit for bit, except for
- * what says how they were computed: times and operations of training are shares of the gang's, by
- * rows; memory is that of all together. PB_STOPPED: on request; what has been kept stays. */
-pb_status pb_cell_run_gang(pb_cell_env *env, const pb_cell *const *cells, int64_t count,
-                           const pb_cell_observer *observer, pb_cell_keep keep,
-                           void *context) PB_MUST_USE;
-
-/* Runs the cell. A failure of the cell is a result: it is recorded, and the call returns PB_OK. Any
- * other status means that there is no result: PB_STOPPED on request, PB_ERR_MEMORY when even the
- * record could not be filled. */
-pb_status pb_cell_run(pb_cell_env *env, const pb_cell *cell, const pb_cell_observer *observer,
-                      pb_record *record) PB_MUST_USE;
+/* Runs a cell, or a gang: cells that may join one another and are trained together. Each is kept as
+ * soon as it has been tested. A failure of a cell is a result: it is recorded, and the call returns
+ * PB_OK. Any other status means that there is no result of what was not kept: PB_STOPPED on
+ * request, PB_ERR_MEMORY when even the record could not be filled.
+ *
+ * The results of a gang are those of its cells alone, bit for bit, except for what says how they
+ * were computed: times and operations of training are shares of the gang's, by rows; memory is that
+ * of all together. */
+pb_status pb_cell_run(pb_cell_env *env, const pb_cell *const *cells, int64_t count,
+                      const pb_cell_observer *observer, pb_cell_keep keep,
+                      void *context) PB_MUST_USE;

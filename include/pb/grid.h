@@ -133,23 +133,18 @@ bool pb_grid_watch_stop(void *watch); /* true: wind up, after a signal or at the
 void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress);
 
 typedef struct pb_grid_outcome {
-    bool failed;       /* the result that was kept is that of a failed cell */
+    bool kept;         /* there is a result, whatever the runner's status */
+    bool failed;       /* it is that of a failed cell */
     char message[256]; /* why, for the log */
-    /* Of a cell of a gang: its result was kept; seconds for the log. */
-    bool kept;
-    double seconds;
+    double seconds;    /* for the log */
 } pb_grid_outcome;
 
-/* Runs one cell and keeps its result. PB_OK: there is a result, failed or not. PB_STOPPED: stopped
- * on request, no result. PB_ERR_COMM, PB_ERR_IO: results cannot be kept, and this process ends its
- * part. Any other status is logged, the cell counts as failed, and the sweep continues. */
-typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
-                                    pb_grid_outcome *outcome);
-/* The same for several cells; whatever the status, results that were kept count. outcomes [count]
- * are zeroed. */
-typedef pb_status (*pb_grid_gang_runner)(void *context, const pb_grid_cell *const *cells,
-                                         int64_t count, pb_grid_watch *watch,
-                                         pb_grid_outcome *outcomes);
+/* Runs the cells of a gang, mostly one, and keeps their results; outcomes [count] are zeroed.
+ * PB_OK: every cell has a result, failed or not. PB_STOPPED: stopped on request. PB_ERR_COMM,
+ * PB_ERR_IO: results cannot be kept, and this process ends its part. Any other status is logged,
+ * cells without a result count as failed, and the sweep continues. */
+typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *const *cells, int64_t count,
+                                    pb_grid_watch *watch, pb_grid_outcome *outcomes);
 
 /* What a process is doing. */
 typedef struct pb_grid_state {
@@ -162,11 +157,10 @@ typedef struct pb_grid_state {
 /* What to do with the cells. */
 typedef struct pb_grid_job {
     pb_grid_runner run;
-    /* Both NULL: there are no gangs. gather forms them of the cells to run, `todo` [count] in the
+    /* May be NULL: every cell is alone. Forms gangs of the cells to run, `todo` [count] in the
      * order of work: leads [i] = the place in todo of the first cell of i's gang, at most i; on
      * entry i itself. The same on every process. */
     void (*gather)(void *context, const int64_t *todo, int64_t count, int64_t *leads);
-    pb_grid_gang_runner run_gang;
     /* May be NULL: called once on every process before its first cell, with the numbers of the
      * cells to run; its time counts towards no cell. */
     void (*prepare)(void *context, const int64_t *todo, int64_t count, pb_grid_watch *watch);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The life of a gang: its cells are set up one after the other, train together, and are tested one
- * after the other. A cell that fails does not take the others along. Memory may be too little for
- * all and enough for one: what ran out of it together runs again alone. */
+/* The life of a gang, of one cell or several: its cells are set up one after the other, train
+ * together, and are tested one after the other. A cell that fails does not take the others along.
+ * Memory may be too little for all and enough for one: what ran out of it together runs again
+ * alone. */
 #include "running.h"
 
 #include "pb/gang.h"
@@ -16,6 +17,7 @@ typedef struct gang {
     running *members;   /* [count] */
     pb_record *records; /* [count] */
     int64_t count;
+    int64_t first; /* number of the first one, for `keep` */
     pb_cell_keep keep;
     void *context;
     /* What the trainer gets of those that were set up. */
@@ -73,12 +75,9 @@ static pb_status set_up_all(gang *g)
     return PB_OK;
 }
 
-/* Those that were set up; returns how many. */
+/* Those that were set up and have a network; returns how many. */
 static pb_status list_members(gang *g, int64_t *count)
 {
-    PB_TRY(PB_ALLOC(g->of, g->count));
-    PB_TRY(PB_ALLOC(g->data, g->count));
-    PB_TRY(PB_ALLOC(g->observers, g->count));
     *count = 0;
     for (int64_t i = 0; i < g->count; i++) {
         running *r = &g->members[i];
@@ -87,8 +86,10 @@ static pb_status list_members(gang *g, int64_t *count)
             continue;
         }
         PB_TRY(running_phase(r, "train"));
-        r->peak_bytes        = 0;
-        r->peak_device_bytes = 0;
+        r->peak_bytes = r->peak_device_bytes = 0; /* the reported peak is that of training */
+        if (r->net == NULL) {
+            continue;
+        }
         g->data[*count]      = running_data(r);
         g->observers[*count] = running_observer(r);
         g->of[*count]        = (pb_train_member){.net      = r->net,
@@ -121,12 +122,28 @@ static void record_all(gang *g)
     }
 }
 
+/* A cell that failed before is not trained; one without a network has nothing to train. */
+static pb_status train_alone(const gang *g, int64_t count)
+{
+    const pb_train_member *of = g->of;
+    if (count > 0) {
+        PB_TRY(pb_train_run(of->net, of->method, of->options, of->seed, of->data, of->observer,
+                            of->result));
+    }
+    return goes_on(g->members) ? running_phase(g->members, NULL) : PB_OK;
+}
+
 static pb_status train_all(gang *g)
 {
-    int64_t count = 0;
+    int64_t count    = 0;
+    pb_status status = PB_OK;
     PB_TRY(list_members(g, &count));
     running_energy_begin(g->members);
-    pb_status status = count > 0 ? pb_train_gang(g->of, count) : PB_OK;
+    if (g->count == 1) {
+        status = settle(g->members, train_alone(g, count));
+    } else if (count > 0) {
+        status = pb_train_gang(g->of, count);
+    }
     running_energy_of_steps(g->members);
     for (int64_t i = 0; i < g->count && status == PB_OK; i++) {
         status = g->members[i].lost;
@@ -162,16 +179,7 @@ static pb_status conclude_member(gang *g, int64_t i)
     }
     running_tear_down(r);
     PB_TRY(running_conclude(r));
-    return g->keep(g->context, i, r->record);
-}
-
-static pb_status run_again(gang *g, int64_t i)
-{
-    const running *r = &g->members[i];
-    pb_record_clear(&g->records[i]);
-    pb_record_init(&g->records[i]);
-    PB_TRY(pb_cell_run(g->env, r->cell, r->observer, &g->records[i]));
-    return g->keep(g->context, i, &g->records[i]);
+    return g->keep(g->context, g->first + i, r->record);
 }
 
 static void tear_down(gang *g)
@@ -179,6 +187,14 @@ static void tear_down(gang *g)
     for (int64_t i = 0; i < g->count; i++) {
         running_tear_down(&g->members[i]);
     }
+}
+
+static pb_status run(gang *g, const pb_cell *const *cells, const pb_cell_observer *observer);
+
+static pb_status run_again(const gang *g, int64_t i)
+{
+    gang alone = {.env = g->env, .count = 1, .first = i, .keep = g->keep, .context = g->context};
+    return run(&alone, &g->members[i].cell, g->members[i].observer);
 }
 
 static pb_status run_all(gang *g)
@@ -201,6 +217,9 @@ static pb_status run_all(gang *g)
 
 static pb_status open_gang(gang *g, const pb_cell *const *cells, const pb_cell_observer *observer)
 {
+    PB_TRY(PB_ALLOC(g->of, g->count));
+    PB_TRY(PB_ALLOC(g->data, g->count));
+    PB_TRY(PB_ALLOC(g->observers, g->count));
     PB_TRY(PB_ALLOC(g->records, g->count));
     PB_TRY(PB_ALLOC(g->members, g->count));
     for (int64_t i = 0; i < g->count; i++) {
@@ -231,14 +250,19 @@ static void close_gang(gang *g)
     pb_memory_free(g->observers);
 }
 
-pb_status pb_cell_run_gang(pb_cell_env *env, const pb_cell *const *cells, int64_t count,
-                           const pb_cell_observer *observer, pb_cell_keep keep, void *context)
+static pb_status run(gang *g, const pb_cell *const *cells, const pb_cell_observer *observer)
+{
+    pb_status status;
+    PB_TRY_GOTO(status, open_gang(g, cells, observer), done);
+    PB_TRY_GOTO(status, run_all(g), done);
+done:
+    close_gang(g);
+    return status;
+}
+
+pb_status pb_cell_run(pb_cell_env *env, const pb_cell *const *cells, int64_t count,
+                      const pb_cell_observer *observer, pb_cell_keep keep, void *context)
 {
     gang g = {.env = env, .count = count, .keep = keep, .context = context};
-    pb_status status;
-    PB_TRY_GOTO(status, open_gang(&g, cells, observer), done);
-    PB_TRY_GOTO(status, run_all(&g), done);
-done:
-    close_gang(&g);
-    return status;
+    return run(&g, cells, observer);
 }

@@ -113,11 +113,14 @@ void running_record_training(running *r)
 {
     pb_record *record             = r->record;
     const pb_train_result *result = &r->trained;
-    record->seconds_train         = result->seconds_steps;
-    record->seconds_validation    = result->seconds_validation;
-    record->train_tokens          = result->tokens;
-    record->label_tokens          = result->label_tokens;
-    record->best_step             = result->best_step;
+    if (r->net == NULL) {
+        return; /* a baseline is not trained */
+    }
+    record->seconds_train      = result->seconds_steps;
+    record->seconds_validation = result->seconds_validation;
+    record->train_tokens       = result->tokens;
+    record->label_tokens       = result->label_tokens;
+    record->best_step          = result->best_step;
     if (result->seconds_steps > 0.0) {
         record->tokens_per_second = (double)result->tokens / result->seconds_steps;
         record->mfu = record->flops_train / result->seconds_steps / (r->env->peak_gflops * 1e9);

@@ -92,7 +92,7 @@ static pb_status report(worker *w, int64_t gang, double seconds, pb_status statu
         if (!o->kept && over) {
             continue;
         }
-        if (!o->kept) {
+        if (!o->kept && status != PB_OK) {
             o->failed  = true;
             o->seconds = seconds;
             memcpy(o->message, message, sizeof message);
@@ -103,21 +103,6 @@ static pb_status report(worker *w, int64_t gang, double seconds, pb_status statu
         PB_TRY(grid_dealer_finished(&w->dealer, w->gangs->first[gang] + i, o));
     }
     return over ? PB_FRAME(status) : PB_OK;
-}
-
-/* A cell by itself is no gang. */
-static pb_status run_cells(worker *w, const pb_grid_cell *const *cells, int64_t count,
-                           pb_grid_outcome *outcomes)
-{
-    const pb_grid_job *job = w->job;
-    double begin           = pb_clock_seconds();
-    if (count > 1) {
-        return job->run_gang(job->context, cells, count, &w->watch, outcomes);
-    }
-    pb_status status    = job->run(job->context, cells[0], &w->watch, outcomes);
-    outcomes[0].kept    = status == PB_OK;
-    outcomes[0].seconds = pb_clock_seconds() - begin;
-    return status;
 }
 
 /* Runs one gang. A failure is counted, not returned; a returned status ends this process's part. */
@@ -134,7 +119,7 @@ static pb_status run_gang(worker *w, int64_t gang)
         cells[i] = cell_at(w, w->gangs->first[gang] + i);
     }
     grid_watch_cell(&w->watch, cells[0]);
-    status = run_cells(w, cells, count, outcomes);
+    status = w->job->run(w->job->context, cells, count, &w->watch, outcomes);
     grid_watch_cell(&w->watch, NULL);
     double seconds = pb_clock_seconds() - begin;
     w->busy += seconds;

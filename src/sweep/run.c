@@ -88,33 +88,15 @@ static void prepare_tokens(void *context, const int64_t *todo, int64_t count, pb
     pb_memory_free(seen);
 }
 
-static pb_status run_cell(void *context, const pb_grid_cell *at, pb_grid_watch *watch,
-                          pb_grid_outcome *outcome)
-{
-    const job *j              = context;
-    pb_cell_observer observer = observe(watch);
-    pb_record record;
-    pb_record_init(&record);
-    pb_status status = pb_cell_run(j->sweep->env, at->cell, &observer, &record);
-    if (status == PB_OK) {
-        outcome->failed = record.status != PB_OK;
-        snprintf(outcome->message, sizeof outcome->message, "%s",
-                 record.message != NULL ? record.message : "");
-        status = pb_shard_write(j->folder.path, &record);
-    }
-    pb_record_clear(&record);
-    return status;
-}
-
-/* The results of a gang as they come. */
-typedef struct gang_results {
+/* Results as they come. */
+typedef struct results_of {
     const job *job;
     pb_grid_outcome *outcomes;
-} gang_results;
+} results_of;
 
 static pb_status keep(void *context, int64_t index, pb_record *record)
 {
-    const gang_results *r    = context;
+    const results_of *r      = context;
     pb_grid_outcome *outcome = &r->outcomes[index];
     PB_TRY(pb_shard_write(r->job->folder.path, record));
     outcome->kept    = true;
@@ -125,18 +107,18 @@ static pb_status keep(void *context, int64_t index, pb_record *record)
     return PB_OK;
 }
 
-static pb_status run_gang(void *context, const pb_grid_cell *const *at, int64_t count,
-                          pb_grid_watch *watch, pb_grid_outcome *outcomes)
+static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t count,
+                           pb_grid_watch *watch, pb_grid_outcome *outcomes)
 {
     const job *j              = context;
     pb_cell_observer observer = observe(watch);
-    gang_results results      = {.job = j, .outcomes = outcomes};
+    results_of results        = {.job = j, .outcomes = outcomes};
     const pb_cell **cells     = NULL;
     PB_TRY(PB_ALLOC(cells, count));
     for (int64_t i = 0; i < count; i++) {
         cells[i] = at[i]->cell;
     }
-    pb_status status = pb_cell_run_gang(j->sweep->env, cells, count, &observer, keep, &results);
+    pb_status status = pb_cell_run(j->sweep->env, cells, count, &observer, keep, &results);
     pb_memory_free(cells);
     return status;
 }
@@ -246,12 +228,13 @@ static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_out
 {
     pb_sweep *s             = j->sweep;
     pb_grid_summary summary = {0};
-    pb_grid_job grid_job    = {.run      = run_cell,
-                               .gather   = gather,
-                               .run_gang = run_gang,
-                               .prepare  = prepare_tokens,
-                               .context  = j,
-                               .tell     = tell};
+    pb_grid_job grid_job    = {
+           .run     = run_cells,
+           .gather  = gather,
+           .prepare = prepare_tokens,
+           .context = j,
+           .tell    = tell,
+    };
 
     PB_TRY(prepare(j));
     pb_log0_info("sweep %s: %" PRId64 " cell%s, %s protocol, %d process%s, results in %s",

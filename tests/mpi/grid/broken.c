@@ -10,11 +10,11 @@
 
 static pb_comm *comm;
 
-static pb_status break_last(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
-                            pb_grid_outcome *outcome)
+static pb_status break_last(void *context, const pb_grid_cell *const *gang, int64_t count,
+                            pb_grid_watch *watch, pb_grid_outcome *outcome)
 {
     struct timespec span = {.tv_nsec = 50000000}; /* every rank gets a cell */
-    (void)context, (void)cell, (void)watch, (void)outcome;
+    (void)context, (void)gang, (void)count, (void)watch, (void)outcome;
     nanosleep(&span, NULL);
     return pb_comm_rank(comm) == pb_comm_size(comm) - 1
                ? PB_FAIL(PB_ERR_COMM, "made to break the group")

@@ -40,10 +40,12 @@ static void wait_seconds(double seconds)
     nanosleep(&span, NULL);
 }
 
-static pb_status count_cell(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
-                            pb_grid_outcome *outcome)
+static pb_status count_cell(void *context, const pb_grid_cell *const *gang, int64_t count,
+                            pb_grid_watch *watch, pb_grid_outcome *outcome)
 {
-    counts *c = context;
+    counts *c                = context;
+    const pb_grid_cell *cell = gang[0];
+    assert_int_equal(count, 1);
     c->ran[cell->number]++;
     c->total++;
     pb_grid_watch_progress(watch, &(pb_cell_progress){.phase = "train", .step = 1, .steps = 2});
@@ -98,11 +100,11 @@ static void hear(void *context, const pb_grid_state *state)
     pb_memory_free(taken);
 }
 
-static pb_status measure(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
-                         pb_grid_outcome *outcome)
+static pb_status measure(void *context, const pb_grid_cell *const *gang, int64_t count,
+                         pb_grid_watch *watch, pb_grid_outcome *outcome)
 {
     int64_t *most = context;
-    (void)cell, (void)outcome;
+    (void)gang, (void)count, (void)outcome;
     pb_memory_peak_reset();
     size_t before = pb_memory_peak();
     pb_grid_watch_progress(watch, &(pb_cell_progress){.phase = "train", .step = 1, .steps = 2});

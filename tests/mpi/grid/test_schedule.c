@@ -65,12 +65,13 @@ static pb_status sleep_in_steps(const load *l, double seconds, pb_grid_watch *wa
     return PB_OK;
 }
 
-static pb_status run_cell(void *context, const pb_grid_cell *cell, pb_grid_watch *watch,
-                          pb_grid_outcome *outcome)
+static pb_status run_cell(void *context, const pb_grid_cell *const *gang, int64_t count,
+                          pb_grid_watch *watch, pb_grid_outcome *outcome)
 {
-    load *l = context;
+    load *l                  = context;
+    const pb_grid_cell *cell = gang[0];
 
-    (void)outcome;
+    (void)count, (void)outcome;
     l->ran_by[cell->number] += 1 + pb_comm_rank(comm);
     if (l->ends == pb_comm_rank(comm)) {
         if (l->ends_with == PB_OK) {
