@@ -217,18 +217,21 @@ template <typename T> cublasStatus_t set(T &field, const void *value, size_t byt
     return CUBLAS_STATUS_SUCCESS;
 }
 
-template <typename Handle> cublasStatus_t release(Handle handle, void (*destroy)(Handle))
+template <typename Handle>
+cublasStatus_t release(Handle handle, void (*destroy)(Handle),
+                       const char *name = __builtin_FUNCTION())
 {
-    call c;
+    call c(call::PLAIN, name);
 
     destroy(handle);
     counts.live_handles--;
     return c.refused() == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INTERNAL_ERROR;
 }
 
-template <typename T, typename Handle> cublasStatus_t create(Handle *handle, const T &value)
+template <typename T, typename Handle>
+cublasStatus_t create(Handle *handle, const T &value, const char *name = __builtin_FUNCTION())
 {
-    call c;
+    call c(call::PLAIN, name);
 
     if (c.refused() != cudaSuccess) {
         return CUBLAS_STATUS_ALLOC_FAILED;
@@ -238,9 +241,11 @@ template <typename T, typename Handle> cublasStatus_t create(Handle *handle, con
     return CUBLAS_STATUS_SUCCESS;
 }
 
-template <typename T, typename Handle> cublasStatus_t destroy(Handle handle)
+template <typename T, typename Handle>
+cublasStatus_t destroy(Handle handle, const char *name = __builtin_FUNCTION())
 {
-    return release<Handle>(handle, [](Handle h) { delete ours<T>(h); });
+    return release<Handle>(
+        handle, [](Handle h) { delete ours<T>(h); }, name);
 }
 
 struct library {

@@ -57,7 +57,9 @@ namespace
 struct runtime {
     std::recursive_mutex lock;
     int devices = 1;
-    int64_t fail_at; /* the number of a call; 0: none */
+    int64_t fail_at;    /* the number of a call; 0: none */
+    const char *failed; /* the name of the call that was made to fail last */
+    bool reports;       /* it, on stderr */
     bool is_open;
     std::vector<CUstream_st *> streams;
     CUstream_st standard[MOST_DEVICES];
@@ -78,6 +80,7 @@ runtime &state()
         }
         if (fail != nullptr) {
             fake_cuda_fail(std::strtoll(fail, nullptr, 10));
+            the->reports = true;
         }
         if (bytes != nullptr) {
             fake_cuda_memory(std::strtoull(bytes, nullptr, 10));
@@ -165,7 +168,7 @@ void drain_until(CUevent_st *e, int64_t number)
 
 } // namespace
 
-call::call(kind k) : lock(state().lock), error(cudaSuccess)
+call::call(kind k, const char *name) : lock(state().lock), error(cudaSuccess)
 {
     runtime &r = state();
 
@@ -175,7 +178,12 @@ call::call(kind k) : lock(state().lock), error(cudaSuccess)
     } else if (k != PLAIN && k != COPIES && spoil_captures()) {
         error = result(cudaErrorStreamCaptureUnsupported);
     } else if (r.fail_at > 0 && counts.calls == r.fail_at) {
-        error = result(k == ALLOCATES ? cudaErrorMemoryAllocation : cudaErrorUnknown);
+        error    = result(k == ALLOCATES ? cudaErrorMemoryAllocation : cudaErrorUnknown);
+        r.failed = name;
+        if (r.reports) {
+            std::fprintf(stderr, "fake_cuda: call %lld, %s, fails\n",
+                         static_cast<long long>(r.fail_at), name);
+        }
     }
 }
 
@@ -570,6 +578,11 @@ fake_cuda_counts fake_cuda_count(void)
 void fake_cuda_fail(int64_t n)
 {
     state().fail_at = n > 0 ? counts.calls + n : 0;
+}
+
+const char *fake_cuda_failed(void)
+{
+    return state().failed;
 }
 
 void fake_cuda_devices(int count)

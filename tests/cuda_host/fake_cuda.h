@@ -30,6 +30,9 @@ fake_cuda_counts fake_cuda_count(void);
  * released it all the same. */
 void fake_cuda_fail(int64_t n);
 
+/* The name of the call that was made to fail last, "launch" for a kernel; NULL: none was. */
+const char *fake_cuda_failed(void);
+
 /* The memory of every device in bytes, at most 32 GiB; 8 GiB at first. */
 void fake_cuda_memory(size_t bytes);
 

@@ -33,7 +33,8 @@ class call
   public:
     enum kind { PLAIN, ALLOCATES, RELEASES, WAITS, QUERIES, COPIES };
 
-    explicit call(kind k = PLAIN);
+    /* By default the name is that of the function that makes it. */
+    explicit call(kind k = PLAIN, const char *name = __builtin_FUNCTION());
     /* Why it is refused: no driver, an injected failure, or a capture that does not allow it. A
      * call that releases does so before it returns this. */
     cudaError_t refused() const

@@ -53,10 +53,11 @@ cudaError_t cuda_host::launch(const launch_shape &shape, cudaStream_t stream,
     if (error != cudaSuccess) {
         return result(error);
     }
-    return push(stream, [shape, thread = std::move(thread)] {
+    error = push(stream, [shape, thread = std::move(thread)] {
         counts.launches++;
         run_grid(shape, thread);
     });
+    return error == cudaSuccess ? cudaGetLastError() : error; /* as after a launch on a device */
 }
 
 /* --- copies -------------------------------------------------------------------------------------
@@ -124,9 +125,10 @@ cudaError_t check_copy(const void *to, size_t to_pitch, const void *from, const 
 }
 
 cudaError_t copy_later(void *to, size_t to_pitch, const void *from, const rectangle &r,
-                       cudaMemcpyKind kind, cudaStream_t stream)
+                       cudaMemcpyKind kind, cudaStream_t stream,
+                       const char *name = __builtin_FUNCTION())
 {
-    call c(call::COPIES);
+    call c(call::COPIES, name);
     cudaError_t error = c.refused();
 
     if (error != cudaSuccess || r.bytes() == 0) {

@@ -9,6 +9,7 @@
  * and products of few rows, are computed by product.c. */
 #include "cuda.h"
 
+#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <cublasLt.h>
@@ -117,6 +118,7 @@ static pb_status load(library *lt)
 
 static pb_status fail(const library *lt, cublasStatus_t code, const char *what)
 {
+    (void)cudaGetLastError(); /* the library's calls of the runtime are reported here */
     return PB_FAIL(code == CUBLAS_STATUS_ALLOC_FAILED ? PB_ERR_MEMORY : PB_ERR_LIBRARY,
                    "cuda: %s: %s", what, lt->cublasLtGetStatusString(code));
 }
@@ -128,6 +130,17 @@ static pb_status fail(const library *lt, cublasStatus_t code, const char *what)
             return fail((lt), lt_try_, #call);  \
         }                                       \
     } while (0)
+
+/* A failed release: a warning in the log. */
+static void drop(const library *lt, cublasStatus_t code, const char *call)
+{
+    if (code != CUBLAS_STATUS_SUCCESS) {
+        (void)cudaGetLastError();
+        pb_log_warn("cuda: %s: %s", call, lt->cublasLtGetStatusString(code));
+    }
+}
+
+#define LT_DROP(lt, call) drop((lt), (lt)->call, #call)
 
 static pb_status open_products(cuda_products *p)
 {
@@ -163,12 +176,12 @@ const char *cuda_products_name(const cuda *c)
 static void forget(const library *lt, product *p)
 {
     if (p->operation != NULL) {
-        (void)lt->cublasLtMatmulDescDestroy(p->operation);
+        LT_DROP(lt, cublasLtMatmulDescDestroy(p->operation));
     }
     cublasLtMatrixLayout_t layouts[] = {p->a, p->b, p->c};
     for (int i = 0; i < 3; i++) {
         if (layouts[i] != NULL) {
-            (void)lt->cublasLtMatrixLayoutDestroy(layouts[i]);
+            LT_DROP(lt, cublasLtMatrixLayoutDestroy(layouts[i]));
         }
     }
     *p = (product){0};
@@ -184,7 +197,7 @@ void cuda_products_close(cuda *c)
         forget(&p->lt, &p->kept[i]);
     }
     if (p->handle != NULL) {
-        (void)p->lt.cublasLtDestroy(p->handle);
+        LT_DROP(&p->lt, cublasLtDestroy(p->handle));
     }
     if (p->lt.handle != NULL) {
         (void)dlclose(p->lt.handle);
@@ -235,7 +248,7 @@ static pb_status choose(const cuda_products *all, product *p)
         p->refused   = code != CUBLAS_STATUS_SUCCESS || found == 0;
         p->algorithm = best.algo;
     }
-    (void)lt->cublasLtMatmulPreferenceDestroy(preference);
+    LT_DROP(lt, cublasLtMatmulPreferenceDestroy(preference));
     return status;
 }
 

@@ -6,24 +6,9 @@
 
 #include <omp.h>
 
-#include <stdarg.h>
 #include <stdio.h>
 
-enum { MESSAGE = 512, COPY_THREADS = 8 };
-
-pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
-                    const char *format, ...)
-{
-    char what[MESSAGE];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(what, sizeof what, format, arguments);
-    va_end(arguments);
-    (void)cudaGetLastError(); /* is reported here, and not again by the next launch */
-    return pb_error_set(code == cudaErrorMemoryAllocation ? PB_ERR_MEMORY : PB_ERR_LIBRARY, file,
-                        line, function, "cuda: %s: %s: %s", what, cudaGetErrorName(code),
-                        cudaGetErrorString(code));
-}
+enum { COPY_THREADS = 8 };
 
 /* Opening ------------------------------------------------------------------------------------- */
 
@@ -83,7 +68,7 @@ static pb_status cuda_open(int device, int threads, pb_backend **out)
 static void cuda_trim(pb_backend *be)
 {
     cuda *c = cuda_of(be);
-    (void)cudaStreamSynchronize(c->stream); /* copies read pinned memory until then */
+    CUDA_DROP(cudaStreamSynchronize(c->stream)); /* copies read pinned memory until then */
     cuda_block_free(c, &c->scratch);
     cuda_pages_close(c);
     cuda_transfer_close(c);
@@ -102,7 +87,7 @@ static void cuda_close(pb_backend *be)
     cuda_products_close(c);
     cuda_memory_close(c);
     if (c->stream != NULL) {
-        (void)cudaStreamDestroy(c->stream);
+        CUDA_DROP(cudaStreamDestroy(c->stream));
     }
     pb_memory_free(c);
 }

@@ -124,31 +124,33 @@ static inline size_t cuda_bytes(int64_t n, size_t size)
  * since growing waits for the device. */
 pb_status cuda_scratch(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 
-/* Records a failed call of the runtime: its name for the code, its text, and what was attempted.
- * PB_ERR_MEMORY where memory ran out, else PB_ERR_LIBRARY. */
+/* error.c: records a failed call of the runtime: its name for the code, its text, and what was
+ * attempted. PB_ERR_MEMORY where memory ran out, else PB_ERR_LIBRARY. */
 pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
                     const char *format, ...) PB_PRINTF(5, 6);
 
-/* Returns when a call of the runtime fails. */
-#define CUDA_TRY(call)                                                              \
-    do {                                                                            \
-        cudaError_t cuda_try_ = (call);                                             \
-        if (cuda_try_ != cudaSuccess) {                                             \
-            return cuda_fail(cuda_try_, __FILE__, __LINE__, __func__, "%s", #call); \
-        }                                                                           \
+/* Returns unless a call of the runtime, which the text describes, succeeded. */
+#define CUDA_CHECK(code, ...)                                                        \
+    do {                                                                             \
+        cudaError_t cuda_code_ = (code);                                             \
+        if (cuda_code_ != cudaSuccess) {                                             \
+            return cuda_fail(cuda_code_, __FILE__, __LINE__, __func__, __VA_ARGS__); \
+        }                                                                            \
+    } while (0)
+#define CUDA_TRY(call) CUDA_CHECK(call, "%s", #call)
+
+/* A launcher, which may launch several kernels: the message has `kernel`, the sizes and CUDA's own
+ * text. */
+#define CUDA_LAUNCH(be, kernel, rows, columns, launch)                                            \
+    do {                                                                                          \
+        CUDA_CHECK(launch, "%s [%lld, %lld]", (kernel), (long long)(rows), (long long)(columns)); \
+        (void)(be);                                                                               \
     } while (0)
 
-/* Calls a launcher, which may launch several kernels, and returns when it fails; the message has
- * `kernel`, the sizes and CUDA's own text. */
-#define CUDA_LAUNCH(be, kernel, rows, columns, launch)                                      \
-    do {                                                                                    \
-        cudaError_t cuda_launch_ = (launch);                                                \
-        if (cuda_launch_ != cudaSuccess) {                                                  \
-            return cuda_fail(cuda_launch_, __FILE__, __LINE__, __func__, "%s [%lld, %lld]", \
-                             (kernel), (long long)(rows), (long long)(columns));            \
-        }                                                                                   \
-        (void)(be);                                                                         \
-    } while (0)
+/* For a call whose failure changes no result, since it releases something or waits before that: a
+ * warning in the log. The error record keeps what is being unwound. */
+#define CUDA_DROP(call) cuda_drop((call), #call)
+void cuda_drop(cudaError_t code, const char *what);
 
 /* Every operation. */
 #define PB_OPERATION(name, ...) pb_status cuda_##name(pb_backend *be, __VA_ARGS__) PB_MUST_USE;

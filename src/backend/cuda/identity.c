@@ -25,7 +25,7 @@ pb_status cuda_count(int *count)
                              driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
                              CUDART_VERSION % 1000 / 10);
     }
-    CUDA_TRY(code);
+    CUDA_CHECK(code, "cudaGetDeviceCount");
     return *count > 0 ? PB_OK : PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
 }
 

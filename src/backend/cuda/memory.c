@@ -82,16 +82,19 @@ static void held_by_kind(const cuda_memory *m, char *text, size_t size)
 static pb_status out_of_memory(cuda *c, size_t bytes, const char *kind)
 {
     char held[MESSAGE];
+    char left[64]     = "";
     size_t free_bytes = 0;
     size_t all        = 0;
+    if (cudaMemGetInfo(&free_bytes, &all) == cudaSuccess) {
+        (void)snprintf(left, sizeof left, "; %.3f of %.3f GB are free", (double)free_bytes / 1e9,
+                       (double)all / 1e9);
+    }
     (void)cudaGetLastError(); /* has been seen */
-    (void)cudaMemGetInfo(&free_bytes, &all);
     held_by_kind(c->memory, held, sizeof held);
     return PB_FAIL(PB_ERR_MEMORY,
-                   "cuda: device %d has no %.3f GB for %s; this process holds %s%s; %.3f of %.3f "
-                   "GB are free",
-                   c->device, (double)bytes / 1e9, kind, *held != '\0' ? held : "nothing",
-                   *held != '\0' ? " of it" : "", (double)free_bytes / 1e9, (double)all / 1e9);
+                   "cuda: device %d has no %.3f GB for %s; this process holds %s%s%s", c->device,
+                   (double)bytes / 1e9, kind, *held != '\0' ? held : "nothing",
+                   *held != '\0' ? " of it" : "", left);
 }
 
 static pb_status note(cuda *c, const char *data, size_t bytes, const char *kind)
@@ -117,10 +120,10 @@ pb_status cuda_memory_take(cuda *c, size_t bytes, const char *kind, void **data)
     if (code == cudaErrorMemoryAllocation) {
         return out_of_memory(c, bytes, kind);
     }
-    CUDA_TRY(code);
+    CUDA_CHECK(code, "cudaMalloc of %zu bytes for %s", bytes, kind);
     pb_status status = note(c, memory, bytes, kind);
     if (status != PB_OK) {
-        (void)cudaFree(memory);
+        CUDA_DROP(cudaFree(memory));
         return PB_FRAME(status);
     }
     *data = memory;
@@ -136,7 +139,7 @@ pb_status cuda_alloc(pb_backend *be, size_t bytes, void **data)
     if (code != cudaSuccess) {
         cuda_free(be, memory);
     }
-    CUDA_TRY(code);
+    CUDA_CHECK(code, "cudaMemsetAsync of %zu bytes", bytes);
     *data = memory;
     return PB_OK;
 }
@@ -152,7 +155,7 @@ void cuda_free(pb_backend *be, void *data)
     be->memory_now -= m->blocks[i].bytes;
     m->count--;
     memmove(&m->blocks[i], &m->blocks[i + 1], (size_t)(m->count - i) * sizeof *m->blocks);
-    (void)cudaFree(data); /* waits for work that uses it */
+    CUDA_DROP(cudaFree(data)); /* waits for work that uses it */
 }
 
 void cuda_block_free(cuda *c, cuda_block *b)

@@ -171,8 +171,9 @@ double cuda_energy(pb_backend *be, const char **why)
 {
     cuda *c                        = cuda_of(be);
     unsigned long long millijoules = 0;
-    if (cudaStreamSynchronize(c->stream) != cudaSuccess) {
-        (void)cudaGetLastError(); /* the next operation fails as well, and says what it was */
+    cudaError_t code               = cudaStreamSynchronize(c->stream);
+    if (code != cudaSuccess) {
+        cuda_drop(code, "the energy is unknown: cudaStreamSynchronize");
         *why = "work on the device failed";
         return (double)NAN;
     }

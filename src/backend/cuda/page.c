@@ -17,10 +17,10 @@ static void ring_close(cuda *c, cuda_ring *ring)
 {
     for (int i = 0; i < ring->slots; i++) {
         if (ring->copied[i] != NULL) {
-            (void)cudaEventDestroy(ring->copied[i]);
+            CUDA_DROP(cudaEventDestroy(ring->copied[i]));
         }
     }
-    (void)cudaFreeHost(ring->pinned);
+    CUDA_DROP(cudaFreeHost(ring->pinned));
     if (ring->device != NULL) {
         cuda_free(&c->base, ring->device);
     }
@@ -94,9 +94,9 @@ void cuda_pages_close(cuda *c)
     for (int i = 0; i < PB_SLOTS; i++) {
         cuda_posting *p = &c->posted[i];
         if (p->copied != NULL) {
-            (void)cudaEventDestroy(p->copied);
+            CUDA_DROP(cudaEventDestroy(p->copied));
         }
-        (void)cudaFreeHost(p->values);
+        CUDA_DROP(cudaFreeHost(p->values));
         *p = (cuda_posting){0};
     }
     c->page_used = 0;
@@ -211,7 +211,7 @@ static pb_status open_posting(cuda_posting *p, int64_t count)
     }
     if (room > p->room) {
         CUDA_TRY(cudaEventSynchronize(p->copied));
-        (void)cudaFreeHost(p->values);
+        CUDA_DROP(cudaFreeHost(p->values));
         p->values = NULL;
         p->room   = 0;
         CUDA_TRY(cudaHostAlloc(&values, (size_t)room * sizeof *p->values, cudaHostAllocDefault));

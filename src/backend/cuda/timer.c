@@ -2,12 +2,14 @@
 /* Seconds by kind of work, from events on the stream: the host only queues it. */
 #include "cuda.h"
 
+#include <math.h>
+
 static void close_all(cuda_timer *t)
 {
     for (int i = 0; i < CUDA_SPANS; i++) {
         for (int end = 0; end < 2; end++) {
             if (t->spans[i].ends[end] != NULL) {
-                (void)cudaEventDestroy(t->spans[i].ends[end]);
+                CUDA_DROP(cudaEventDestroy(t->spans[i].ends[end]));
             }
         }
     }
@@ -20,19 +22,24 @@ void cuda_timer_close(cuda *c)
 }
 
 /* Adds what was measured; waits for it. */
-static pb_status collect(cuda *c)
+static cudaError_t read_spans(cuda *c)
 {
     cuda_timer *t = &c->timer;
     for (int i = 0; i < t->count; i++) {
         cuda_span *s       = &t->spans[i];
         float milliseconds = 0.0f;
-        CUDA_TRY(cudaEventSynchronize(s->ends[1]));
-        CUDA_TRY(cudaEventElapsedTime(&milliseconds, s->ends[0], s->ends[1]));
+        cudaError_t code   = cudaEventSynchronize(s->ends[1]);
+        if (code == cudaSuccess) {
+            code = cudaEventElapsedTime(&milliseconds, s->ends[0], s->ends[1]);
+        }
+        if (code != cudaSuccess) {
+            return code;
+        }
         *(s->attention ? &c->base.work.attention_seconds : &c->base.work.matmul_seconds) +=
             (double)milliseconds * 1e-3;
     }
     t->count = 0;
-    return PB_OK;
+    return cudaSuccess;
 }
 
 pb_status cuda_timer_begin(pb_backend *be, bool attention)
@@ -43,7 +50,7 @@ pb_status cuda_timer_begin(pb_backend *be, bool attention)
         return PB_OK;
     }
     if (t->count == CUDA_SPANS) {
-        PB_TRY(collect(c));
+        CUDA_TRY(read_spans(c));
     }
     cuda_span *s = &t->spans[t->count];
     s->attention = attention;
@@ -72,7 +79,11 @@ void cuda_work_reset(pb_backend *be)
 
 void cuda_work_collect(pb_backend *be)
 {
-    if (collect(cuda_of(be)) != PB_OK) {
-        pb_error_clear(); /* the operation that failed reports it */
+    cuda *c          = cuda_of(be);
+    cudaError_t code = read_spans(c);
+    if (code != cudaSuccess) {
+        c->timer.count          = 0;
+        be->work.matmul_seconds = be->work.attention_seconds = (double)NAN;
     }
+    cuda_drop(code, "the seconds of products and of attention are unknown");
 }

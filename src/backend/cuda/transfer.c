@@ -33,10 +33,10 @@ void cuda_transfer_close(cuda *c)
     cuda_transfer *t = &c->transfer;
     for (int i = 0; i < CUDA_BUFFERS; i++) {
         if (t->copied[i] != NULL) {
-            (void)cudaEventSynchronize(t->copied[i]);
-            (void)cudaEventDestroy(t->copied[i]);
+            CUDA_DROP(cudaEventSynchronize(t->copied[i]));
+            CUDA_DROP(cudaEventDestroy(t->copied[i]));
         }
-        (void)cudaFreeHost(t->pinned[i]);
+        CUDA_DROP(cudaFreeHost(t->pinned[i]));
     }
     *t = (cuda_transfer){0};
 }

@@ -74,12 +74,15 @@ class Cuda(case.Case):
                                rest="train = { batch = 2; max_steps = 2; };\ndata = { test_rows = 2; };\n")
         self.run_grid(grid, 0, None, "--device", "cuda")
         expected = self.digest(os.path.join(self.output, "tiny.h5"))
-        for call in range(1500, 1510):  # some calls release something or measure time, and end no cell
+        for call in range(1500, 1510):
             output = os.path.join(self.folder, f"failed-{call}")
-            self.run_grid(grid, 4, output, "--device", "cuda", env={"FAKE_CUDA_MEMORY": "43000000", "FAKE_CUDA_FAIL": str(call)})
+            run = self.run_grid(grid, 4, output, "--device", "cuda", env={"FAKE_CUDA_MEMORY": "43000000", "FAKE_CUDA_FAIL": str(call)})
             failed = {cell["method"]: cell["message"] for cell in self.cells("tiny", output).values() if cell["status"] != "done"}
             if len(failed) > 1:
                 break
+            # A call that releases something ends no cell, but is not passed over.
+            (name,) = re.findall(rf"^fake_cuda: call {call}, (\w+), fails$", run.err, re.M)
+            self.assertRegex(run.err, rf"cuda: .*{name}.*: cudaErrorUnknown: unknown error")
         self.assertEqual(len(failed), 2)
         self.assertRegex(failed.pop("full"), r"^cuda: device 0 has no 0\.\d+ GB for \w+; this process holds .* of 0\.043 GB are free$")
         self.assertRegex(*failed.values(), r"cuda: .*(cudaErrorUnknown: unknown error|CUBLAS_STATUS_EXECUTION_FAILED)")

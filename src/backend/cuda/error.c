@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Failed calls of the runtime: an error that is returned, or a warning where nothing is lost. */
+#include "cuda.h"
+
+#include "pb/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { MESSAGE = 512 };
+
+pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
+                    const char *format, ...)
+{
+    char what[MESSAGE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    (void)cudaGetLastError(); /* is reported here, and not again by the next launch */
+    return pb_error_set(code == cudaErrorMemoryAllocation ? PB_ERR_MEMORY : PB_ERR_LIBRARY, file,
+                        line, function, "cuda: %s: %s: %s", what, cudaGetErrorName(code),
+                        cudaGetErrorString(code));
+}
+
+void cuda_drop(cudaError_t code, const char *what)
+{
+    if (code != cudaSuccess) {
+        (void)cudaGetLastError(); /* is reported here, and not again by the next launch */
+        pb_log_warn("cuda: %s: %s: %s", what, cudaGetErrorName(code), cudaGetErrorString(code));
+    }
+}
