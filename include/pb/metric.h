@@ -51,7 +51,9 @@ typedef struct pb_metric_result {
     double main_low, main_high;
     double *row_values; /* [rows] value of a row by itself, 0 … 1: what paired tests compare */
     bool *correct;      /* [rows] the prediction counts as correct */
-    bool *invalid;      /* [rows] the prediction is not a label or not a number */
+    /* [rows] the prediction lacks the form of an answer: depending on the metric it is not a label,
+     * a number or an equation, or it is empty. It is not correct, and its row value is 0. */
+    bool *invalid;
     char **predictions, **references; /* [rows] post-processed texts */
     int64_t rows;
 } pb_metric_result;
@@ -71,6 +73,10 @@ typedef struct pb_metric {
                        pb_metric_parts *parts);
 
     /* optional */
+    /* For the tests over all metrics: [4] references that it can read, where it cannot read "0",
+     * "1", "1", "0". The answer is computed from each; the text alone is not a correct prediction.
+     */
+    const char *const *examples;
     bool needs_labels;
     bool keeps_case;       /* corrected: texts are not lower-cased (code) */
     bool reads_questions;  /* `ids` and `alternatives` of the input change the result */

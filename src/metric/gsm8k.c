@@ -128,11 +128,14 @@ static pb_status score_gsm8k(const pb_metric_input *input, char *const *labels,
                                                 : score_corrected(input, result);
 }
 
+static const char *const examples[] = {"#### 0", "1\n#### 1", "#### 1", "#### 0"};
+
 const pb_metric metric_gsm8k = {
     .name        = "gsm8k",
     .about       = "share of right numbers at the end of a solution",
     .differences = "what follows the last #### must be a number as a whole → the first number in "
                    "it; a reference without one is a format error → a bad row",
     .score       = score_gsm8k,
+    .examples    = examples,
     .check_reference = check_reference,
 };

@@ -209,11 +209,14 @@ static pb_status score_svamp(const pb_metric_input *input, char *const *labels,
                                                 : score_corrected(input, result);
 }
 
+static const char *const examples[] = {"(0) = 0", "1 = 1", "(2) = 1", "0 * 1 = 0"};
+
 const pb_metric metric_svamp = {
     .name        = "svamp",
     .about       = "share of right equations",
     .differences = "the equation must hold, the right answer is not looked at → it must hold and "
                    "give the right answer",
     .score       = score_svamp,
+    .examples    = examples,
     .check_reference = check_reference,
 };
