@@ -95,7 +95,9 @@ pb_status pb_path_join(const char *directory, const char *name,
 pb_status pb_path_directory(const char *path, char **out) PB_MUST_USE; /* "." when there is none */
 pb_status pb_path_make_directories(const char *path) PB_MUST_USE;      /* like mkdir -p */
 bool pb_path_exists(const char *path);
-bool pb_path_is_taken(const char *path); /* also true for a dangling link */
+pb_status pb_path_has(const char *directory, const char *name,
+                      bool *out) PB_MUST_USE; /* the directory has the name */
+bool pb_path_is_taken(const char *path);      /* also true for a dangling link */
 bool pb_path_is_directory(const char *path);
 /* Replaces ${NAME} from the environment; an unset variable is an error that names it. */
 pb_status pb_path_expand(const char *path, char **out) PB_MUST_USE;
@@ -104,6 +106,11 @@ pb_status pb_path_expand(const char *path, char **out) PB_MUST_USE;
  * pb_memory_free_texts. */
 pb_status pb_path_list(const char *directory, const char *suffix, char ***names,
                        size_t *count) PB_MUST_USE;
+/* Calls `take` for each of these names, with its path, until one fails. */
+typedef pb_status (*pb_path_take)(void *context, const char *path, const char *name);
+
+pb_status pb_path_each(const char *directory, const char *suffix, pb_path_take take,
+                       void *context) PB_MUST_USE;
 /* The first name, sorted, that a pattern of the shell ("*.gguf") matches, NULL when there is none;
  * free with pb_memory_free. */
 pb_status pb_path_match(const char *directory, const char *pattern, char **name) PB_MUST_USE;

@@ -77,3 +77,5 @@ void pb_json_put_float(pb_json *json, const char *key, double value);
 /* As pb_string_json quotes it; null where `text` is NULL. */
 void pb_json_put_text(pb_json *json, const char *key, const char *text);
 void pb_json_put_bytes(pb_json *json, const char *key, const char *bytes, size_t length);
+/* An array of them. */
+void pb_json_put_texts(pb_json *json, const char *key, char *const *texts, int64_t count);

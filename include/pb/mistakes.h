@@ -31,6 +31,9 @@ void pb_mistakes_clear(pb_mistakes *list); /* frees; the list is empty again */
  * of an input: no memory, a broken group, a stop. */
 pb_status pb_mistakes_take(pb_mistakes *list, pb_status status, int64_t *place) PB_MUST_USE;
 
+/* The same for one error, as a text of its own in *message; for PB_OK that is NULL. */
+pb_status pb_mistake_keep(pb_status status, char **message) PB_MUST_USE;
+
 /* PB_OK for an empty list. One mistake is the error; several are logged, one error line each, and
  * the error gives their number: "what: the 3 mistakes above". */
 pb_status pb_mistakes_fail(const pb_mistakes *list, pb_status code, const char *what) PB_MUST_USE;

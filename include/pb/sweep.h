@@ -103,7 +103,8 @@ pb_status pb_sweep_merged_path(const char *directory, char **out) PB_MUST_USE;
 
 /* What one process of a run is doing. */
 typedef struct pb_running {
-    const char *host; /* texts belong to the writer; those that were read, to the list */
+    struct json_t *owner; /* of the texts that were read; NULL: the writer's */
+    const char *host;
     int64_t process, rank;
     const char *model, *dataset, *method;
     int64_t seed;

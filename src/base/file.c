@@ -65,6 +65,31 @@ const char *file_kind(mode_t mode)
     return S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
+int file_sync(int fd)
+{
+    int result;
+
+    do {
+        result = fsync(fd);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+pb_status file_sync_directory(const char *directory)
+{
+    pb_status status = PB_OK;
+
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return FAIL_SYSTEM("open directory", directory);
+    }
+    if (file_sync(fd) != 0 && errno != EINVAL) {
+        status = FAIL_SYSTEM("make durable the directory", directory);
+    }
+    (void)close(fd);
+    return status;
+}
+
 /* The pointers that Git leaves in place of large files that were not fetched: a few lines of text.
  * The formats are documented (git-lfs docs/spec.md, git-annex internals). */
 static pb_status refuse_pointer(const char *path, int fd, const struct stat *about)

@@ -19,16 +19,6 @@
 
 enum { HOST_BYTES = 256, TEMPORARY_TRIES = 1000 };
 
-static int fsync_retrying(int fd)
-{
-    int result;
-
-    do {
-        result = fsync(fd);
-    } while (result != 0 && errno == EINTR);
-    return result;
-}
-
 static pb_status write_all(int fd, const char *path, const char *bytes, size_t size)
 {
     while (size > 0) {
@@ -43,23 +33,6 @@ static pb_status write_all(int fd, const char *path, const char *bytes, size_t s
         size -= (size_t)written;
     }
     return PB_OK;
-}
-
-/* Makes the entries of a directory durable. Some network file systems refuse to sync a directory
- * (EINVAL): their rename is as durable as they can make it. */
-static pb_status sync_directory(const char *directory)
-{
-    pb_status status = PB_OK;
-
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return FAIL_SYSTEM("open directory", directory);
-    }
-    if (fsync_retrying(fd) != 0 && errno != EINVAL) {
-        status = FAIL_SYSTEM("make durable the directory", directory);
-    }
-    (void)close(fd);
-    return status;
 }
 
 /* A rename would remove a pipe or a device as readily as a file, so only a regular file is
@@ -97,7 +70,7 @@ static pb_status publish(const char *temporary, const char *path)
         status = FAIL_SYSTEM("rename a temporary file to", path);
         goto err_directory;
     }
-    status = sync_directory(directory);
+    status = file_sync_directory(directory);
     pb_memory_free(directory);
     return status;
 
@@ -141,58 +114,52 @@ static pb_status create_temporary(const char *path, char **name, int *fd)
     return FAIL_SYSTEM("create a temporary file beside", path);
 }
 
+/* Closes the temporary once it is durable, and gives it the name; on failure it is removed. */
+static pb_status finish(int fd, const char *temporary, const char *path)
+{
+    pb_status status = PB_OK;
+
+    if (file_sync(fd) != 0) {
+        status = FAIL_SYSTEM("make durable", path);
+    }
+    /* Network file systems report late failures here. */
+    if (close(fd) != 0 && errno != EINTR && status == PB_OK) {
+        status = FAIL_SYSTEM("close", path);
+    }
+    if (status == PB_OK) {
+        return publish(temporary, path);
+    }
+    (void)unlink(temporary);
+    return status;
+}
+
 pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size)
 {
-    pb_status status;
     char *temporary = NULL;
     int fd          = -1;
 
     PB_TRY(create_temporary(path, &temporary, &fd));
-    PB_TRY_GOTO(status, write_all(fd, path, bytes, size), err_file);
-    if (fsync_retrying(fd) != 0) {
-        status = FAIL_SYSTEM("make durable", path);
-        goto err_file;
+    pb_status status = write_all(fd, path, bytes, size);
+    if (status == PB_OK) {
+        status = finish(fd, temporary, path);
+    } else {
+        (void)close(fd);
+        (void)unlink(temporary);
     }
-    /* Network file systems report late failures here. */
-    if (close(fd) != 0 && errno != EINTR) {
-        status = FAIL_SYSTEM("close", path);
-        goto err_closed;
-    }
-    PB_TRY_GOTO(status, publish(temporary, path), out_name);
-    goto out_name;
-
-err_file:
-    (void)close(fd);
-err_closed:
-    (void)unlink(temporary);
-out_name:
     pb_memory_free(temporary);
-    return status;
+    return PB_FRAME(status);
 }
 
 pb_status pb_file_commit(const char *temporary, const char *path)
 {
-    pb_status status;
-
     /* Some systems need write access for a sync to reach the disk. */
     int fd = open(temporary, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
-        status = FAIL_SYSTEM("open", temporary);
+        pb_status status = FAIL_SYSTEM("open", temporary);
         (void)unlink(temporary);
         return status;
     }
-    if (fsync_retrying(fd) != 0) {
-        status = FAIL_SYSTEM("make durable", temporary);
-        (void)close(fd);
-        (void)unlink(temporary);
-        return status;
-    }
-    if (close(fd) != 0 && errno != EINTR) {
-        status = FAIL_SYSTEM("close", temporary);
-        (void)unlink(temporary);
-        return status;
-    }
-    return publish(temporary, path);
+    return finish(fd, temporary, path);
 }
 
 pb_status pb_file_temporary_create(const char *path, char **out)

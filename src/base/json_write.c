@@ -127,24 +127,24 @@ void pb_json_put_int(pb_json *json, const char *key, int64_t value)
     }
 }
 
-void pb_json_put_number(pb_json *json, const char *key, double value, int digits)
+static void put_rounded(pb_json *json, const char *key, double value, int digits, bool fixed)
 {
     begin_value(json, key);
     if (!isfinite(value)) {
         put(json, "null");
     } else if (json->status == PB_OK) {
-        note(json, pb_string_printf(json->out, "%.*g", digits, value + 0.0));
+        note(json, pb_string_printf(json->out, fixed ? "%.*f" : "%.*g", digits, value + 0.0));
     }
+}
+
+void pb_json_put_number(pb_json *json, const char *key, double value, int digits)
+{
+    put_rounded(json, key, value, digits, false);
 }
 
 void pb_json_put_fixed(pb_json *json, const char *key, double value, int decimals)
 {
-    begin_value(json, key);
-    if (!isfinite(value)) {
-        put(json, "null");
-    } else if (json->status == PB_OK) {
-        note(json, pb_string_printf(json->out, "%.*f", decimals, value + 0.0));
-    }
+    put_rounded(json, key, value, decimals, true);
 }
 
 void pb_json_put_float(pb_json *json, const char *key, double value)
@@ -170,4 +170,13 @@ void pb_json_put_bytes(pb_json *json, const char *key, const char *bytes, size_t
     if (json->status == PB_OK) {
         note(json, pb_string_json(json->out, bytes, length));
     }
+}
+
+void pb_json_put_texts(pb_json *json, const char *key, char *const *texts, int64_t count)
+{
+    pb_json_put_array(json, key, PB_JSON_INLINE);
+    for (int64_t i = 0; i < count; i++) {
+        pb_json_put_text(json, NULL, texts[i]);
+    }
+    pb_json_end(json);
 }

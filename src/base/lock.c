@@ -31,18 +31,13 @@ static int flock_retrying(int fd, int kind)
     return result;
 }
 
-static int flock_at_once(int fd)
-{
-    return flock_retrying(fd, LOCK_EX);
-}
-
-/* pb_file_lock_look holds the lock for a moment. */
-static int flock_patiently(int fd)
+/* pb_file_lock_look holds the lock for a moment: it is tried again `looks` times. */
+static int take(int fd, int looks)
 {
     const struct timespec moment = {.tv_nsec = 5000000};
     int result                   = flock_retrying(fd, LOCK_EX);
 
-    for (int i = 0; i < LOOKS && result != 0 && errno == EWOULDBLOCK; i++) {
+    for (int i = 0; i < looks && result != 0 && errno == EWOULDBLOCK; i++) {
         (void)nanosleep(&moment, NULL);
         result = flock_retrying(fd, LOCK_EX);
     }
@@ -114,8 +109,7 @@ static pb_status open_lock_file(const char *path, int *fd)
 }
 
 /* *out holds the lock, or is NULL with the system's reason. */
-static pb_status open_lock(const char *path, int (*take)(int), pb_file_lock **out, int *fd,
-                           int *reason)
+static pb_status open_lock(const char *path, int looks, pb_file_lock **out, int *fd, int *reason)
 {
     pb_file_lock *lock = NULL;
     pb_status status;
@@ -123,7 +117,7 @@ static pb_status open_lock(const char *path, int (*take)(int), pb_file_lock **ou
     *out = NULL;
     PB_TRY(PB_ALLOC(lock, 1));
     PB_TRY_GOTO(status, open_lock_file(path, fd), err_lock);
-    if (take(*fd) == 0) {
+    if (take(*fd, looks) == 0) {
         lock->fd = *fd;
         *out     = lock;
         return PB_OK;
@@ -140,7 +134,7 @@ pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock *
     int reason       = 0;
     pb_status status = PB_OK;
 
-    PB_TRY(open_lock(path, flock_patiently, out, &fd, &reason));
+    PB_TRY(open_lock(path, LOOKS, out, &fd, &reason));
     if (*out != NULL) {
         write_holder(fd, path, holder);
         return PB_OK;
@@ -161,7 +155,7 @@ pb_status pb_file_lock_try(const char *path, pb_file_lock **out, bool *held)
     int reason = 0;
 
     *held = false;
-    PB_TRY(open_lock(path, flock_at_once, out, &fd, &reason));
+    PB_TRY(open_lock(path, 0, out, &fd, &reason));
     if (*out == NULL) {
         *held = reason == EWOULDBLOCK;
         (void)close(fd);

@@ -5,6 +5,7 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 void pb_mistakes_clear(pb_mistakes *list)
@@ -33,23 +34,34 @@ static pb_status add(pb_mistakes *list, const char *text, int64_t *place)
     return PB_OK;
 }
 
+/* What is not a mistake of an input. */
+static bool is_ours(pb_status status)
+{
+    return status == PB_ERR_MEMORY || status == PB_ERR_COMM || status == PB_STOPPED;
+}
+
 pb_status pb_mistakes_take(pb_mistakes *list, pb_status status, int64_t *place)
 {
     int64_t unused = 0;
     place          = place != NULL ? place : &unused;
     *place         = -1;
-    switch (status) {
-    case PB_OK:
-        return PB_OK;
-    case PB_ERR_MEMORY:
-    case PB_ERR_COMM:
-    case PB_STOPPED:
+    if (status == PB_OK || is_ours(status)) {
         return PB_FRAME(status);
-    default:
-        PB_TRY(add(list, pb_error_message(), place));
-        pb_error_clear();
-        return PB_OK;
     }
+    PB_TRY(add(list, pb_error_message(), place));
+    pb_error_clear();
+    return PB_OK;
+}
+
+pb_status pb_mistake_keep(pb_status status, char **message)
+{
+    *message = NULL;
+    if (status == PB_OK || is_ours(status)) {
+        return PB_FRAME(status);
+    }
+    PB_TRY(PB_TEXT(*message, pb_error_message()));
+    pb_error_clear();
+    return PB_OK;
 }
 
 pb_status pb_mistakes_fail(const pb_mistakes *list, pb_status code, const char *what)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Paths as text (join, directory, ${NAME}) and the directories they name. */
+#include "file_private.h"
+
 #include "pb/file.h"
 #include "pb/memory.h"
 
@@ -53,6 +55,16 @@ bool pb_path_exists(const char *path)
     return stat(path, &about) == 0;
 }
 
+pb_status pb_path_has(const char *directory, const char *name, bool *out)
+{
+    char *path = NULL;
+
+    PB_TRY(pb_path_join(directory, name, &path));
+    *out = pb_path_exists(path);
+    pb_memory_free(path);
+    return PB_OK;
+}
+
 bool pb_path_is_taken(const char *path)
 {
     struct stat about;
@@ -73,14 +85,8 @@ static void sync_parent(const char *path)
 {
     char *parent = NULL;
 
-    if (pb_path_directory(path, &parent) != PB_OK) {
+    if (pb_path_directory(path, &parent) != PB_OK || file_sync_directory(parent) != PB_OK) {
         pb_error_clear();
-        return;
-    }
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
     }
     pb_memory_free(parent);
 }
@@ -241,6 +247,25 @@ pb_status pb_path_match(const char *directory, const char *pattern, char **name)
         if (fnmatch(pattern, names[i], 0) == 0) {
             status = PB_TEXT(*name, names[i]);
         }
+    }
+    pb_memory_free_texts(names, count);
+    return status;
+}
+
+pb_status pb_path_each(const char *directory, const char *suffix, pb_path_take take, void *context)
+{
+    char **names     = NULL;
+    size_t count     = 0;
+    pb_status status = PB_OK;
+
+    PB_TRY(pb_path_list(directory, suffix, &names, &count));
+    for (size_t i = 0; i < count && status == PB_OK; i++) {
+        char *path = NULL;
+        status     = pb_path_join(directory, names[i], &path);
+        if (status == PB_OK) {
+            status = take(context, path, names[i]);
+        }
+        pb_memory_free(path);
     }
     pb_memory_free_texts(names, count);
     return status;

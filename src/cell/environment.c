@@ -320,11 +320,7 @@ static pb_status open_shape(env_model *m, bool weights)
 /* Adds an entry for the model of the cell. */
 static pb_status new_entry(pb_cell_env *env, const pb_cell *cell, env_model **out)
 {
-    env_model *grown = pb_memory_resize(env->models, (size_t)env->models_count + 1, sizeof *grown);
-    if (grown == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    env->models  = grown;
+    PB_TRY(PB_GROW(env->models, env->models_count + 1));
     env_model *m = &env->models[env->models_count];
     PB_TRY(PB_TEXT(m->name, cell->name.model));
     m->plan = cell_plan_share(cell->plan);

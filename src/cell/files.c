@@ -30,12 +30,8 @@ static pb_status set_file(pb_cell_env *env, const char *path, const char *hash)
         (void)snprintf(file->hash, sizeof file->hash, "%s", hash);
         return PB_OK;
     }
-    env_file *grown = pb_memory_resize(env->files, (size_t)env->files_count + 1, sizeof *grown);
-    if (grown == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    env->files = grown;
-    file       = &env->files[env->files_count];
+    PB_TRY(PB_GROW(env->files, env->files_count + 1));
+    file = &env->files[env->files_count];
     PB_TRY(PB_TEXT(file->path, path));
     (void)snprintf(file->hash, sizeof file->hash, "%s", hash);
     env->files_count++;

@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/mistakes.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -39,13 +40,7 @@ static pb_status make_plan(pb_config *config, pb_protocol protocol, cell_plan *l
     }
     *plan        = (cell_plan){.users = 1, .config = config, .protocol = protocol};
     plan->status = cell_options_read(plan, like);
-    if (plan->status != PB_OK && plan->status != PB_ERR_MEMORY) {
-        plan->message = pb_memory_text(pb_error_message());
-        pb_error_clear();
-        status = plan->message != NULL ? PB_OK : PB_ERR_MEMORY;
-    } else {
-        status = plan->status;
-    }
+    status       = pb_mistake_keep(plan->status, &plan->message);
     if (status != PB_OK) {
         cell_plan_release(plan);
         return PB_FRAME(status);

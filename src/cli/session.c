@@ -120,10 +120,8 @@ static pb_status open_tokenizer(const char *directory, session *s)
 {
     static const char *const names[] = {"tokenizer.json", "vocab.json", "tokenizer.model"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = NULL;
-        PB_TRY(pb_path_join(directory, names[i], &path));
-        bool there = pb_path_exists(path);
-        pb_memory_free(path);
+        bool there = false;
+        PB_TRY(pb_path_has(directory, names[i], &there));
         if (there) {
             return pb_tokenizer_open(directory, &s->tokenizer);
         }

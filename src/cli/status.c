@@ -62,11 +62,7 @@ static pb_status put_json(const pb_sweep_progress *p, pb_string *out)
     put_count(&json, "left", p->left);
     put_count(&json, "stale", p->stale);
     put_count(&json, "damaged", p->damaged_count);
-    pb_json_put_array(&json, "damaged_shards", PB_JSON_INLINE);
-    for (int64_t i = 0; i < p->damaged_count; i++) {
-        pb_json_put_text(&json, NULL, p->damaged[i]);
-    }
-    pb_json_end(&json);
+    pb_json_put_texts(&json, "damaged_shards", p->damaged, p->damaged_count);
     pb_json_put_number(&json, "cells_per_hour", p->cells_per_hour, 6);
     pb_json_put_number(&json, "seconds_left", p->seconds_left, 6);
     pb_json_put_array(&json, "running", PB_JSON_INLINE);

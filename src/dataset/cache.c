@@ -173,26 +173,15 @@ static bool is_old(const char *path)
 
 /* Removes what killed writers left: of this file, whose lock is held, and of others after a long
  * time. */
-static void remove_leftovers(const request *q)
+static pb_status remove_leftover(void *request_of, const char *path, const char *name)
 {
+    const request *q = request_of;
     const char *base = strrchr(q->path.data, '/') + 1;
-    char **names     = NULL;
-    size_t count     = 0;
 
-    if (pb_path_list(q->options->cache, NULL, &names, &count) != PB_OK) {
-        pb_error_clear();
-        return;
+    if (pb_file_is_temporary(name) && (strncmp(name, base, strlen(base)) == 0 || is_old(path))) {
+        (void)unlink(path);
     }
-    for (size_t i = 0; i < count; i++) {
-        char *path = NULL;
-        if (pb_file_is_temporary(names[i]) &&
-            pb_path_join(q->options->cache, names[i], &path) == PB_OK &&
-            (strncmp(names[i], base, strlen(base)) == 0 || is_old(path))) {
-            (void)unlink(path);
-        }
-        pb_memory_free(path);
-    }
-    pb_memory_free_texts(names, count);
+    return PB_OK;
 }
 
 static pb_status make(const request *q, pb_encoded_set *out)
@@ -232,7 +221,9 @@ static pb_status make_and_keep(const request *q, pb_file_lock **lock, pb_encoded
 {
     char *temporary = NULL;
 
-    remove_leftovers(q);
+    if (pb_path_each(q->options->cache, NULL, remove_leftover, (void *)(uintptr_t)q) != PB_OK) {
+        pb_error_clear();
+    }
     if (pb_file_temporary_create(q->path.data, &temporary) != PB_OK) {
         tell_not_kept(q);
         pb_file_lock_release(*lock);

@@ -27,17 +27,9 @@ static void clear_folders(folders *list)
 static pb_status add_folder(folders *list, const char *base, size_t length, const char *axis)
 {
     pb_string path = {0};
-    char **items   = pb_memory_resize(list->items, (size_t)list->count + 1, sizeof(*items));
-    if (items == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    list->items      = items;
-    pb_status status = pb_string_printf(&path, "%.*s/%s", (int)length, base, axis);
-    if (status != PB_OK) {
-        pb_string_clear(&path);
-        return status;
-    }
-    items[list->count++] = path.data;
+    PB_TRY(PB_GROW(list->items, list->count + 1));
+    PB_TRY(pb_string_printf(&path, "%.*s/%s", (int)length, base, axis));
+    list->items[list->count++] = path.data;
     return PB_OK;
 }
 

@@ -209,22 +209,12 @@ static pb_status choose_values(const char *directory, const char *given, const p
 /* A checkpoint given as an adapter is a likely mistake. */
 static pb_status fail_without_config(const char *directory)
 {
-    char *path       = NULL;
-    pb_status status = PB_OK;
-    PB_TRY(pb_path_join(directory, "config.json", &path));
-    bool is_model = pb_path_exists(path);
-    pb_memory_free(path);
-    if (is_model) {
-        status = PB_FAIL(PB_ERR_NOT_FOUND,
-                         "%s holds no " CONFIG_NAME ", but the config.json of a model: give it as "
-                         "the model, or the folder that HF PEFT saved as the adapter",
-                         directory);
-    } else {
-        status =
-            PB_FAIL(PB_ERR_NOT_FOUND,
-                    "%s holds no " CONFIG_NAME "; give the folder that HF PEFT saved", directory);
-    }
-    return status;
+    bool is_model = false;
+    PB_TRY(pb_path_has(directory, "config.json", &is_model));
+    return PB_FAIL(PB_ERR_NOT_FOUND, "%s holds no " CONFIG_NAME "%s", directory,
+                   is_model ? ", but the config.json of a model: give it as the model, or the "
+                              "folder that HF PEFT saved as the adapter"
+                            : "; give the folder that HF PEFT saved");
 }
 
 pb_status pb_method_load(const char *directory, const char *given, const pb_model *model,

@@ -264,15 +264,6 @@ void adapter_write_dropout(double dropout, const char *key, pb_json *json)
     }
 }
 
-void adapter_write_list(const pb_config_list *list, const char *key, pb_json *json)
-{
-    pb_json_put_array(json, key, PB_JSON_INLINE);
-    for (int64_t i = 0; i < list->count; i++) {
-        pb_json_put_text(json, NULL, list->items[i]);
-    }
-    pb_json_end(json);
-}
-
 void adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
                           pb_json *json)
 {

@@ -202,10 +202,9 @@ static bool needs_paths(const pb_method *m)
 
 static void config_write(const pb_method *m, pb_json *json)
 {
-    static const pb_config_list none = {0};
-    const ia3_options *o             = m->options;
-    const char *pattern              = o->feedforward_pattern;
-    bool input                       = o->feedforward_side == SIDE_INPUT;
+    const ia3_options *o = m->options;
+    const char *pattern  = o->feedforward_pattern;
+    bool input           = o->feedforward_side == SIDE_INPUT;
     pb_json_put_bool(json, "fan_in_fan_out", false);
     pb_json_put_bool(json, "init_ia3_weights", true);
     if (input && *pattern == '\0' && needs_paths(m)) {
@@ -216,7 +215,8 @@ static void config_write(const pb_method *m, pb_json *json)
     if (input && *pattern != '\0') {
         pb_json_put_text(json, "feedforward_modules", pattern);
     } else {
-        adapter_write_list(input ? &o->feedforward : &none, "feedforward_modules", json);
+        pb_json_put_texts(json, "feedforward_modules", o->feedforward.items,
+                          input ? o->feedforward.count : 0);
     }
     targets_write(m, json);
 }

@@ -153,7 +153,6 @@ pb_status adapter_warn_unknown(const pb_adapter_config *c, const char *type) PB_
 pb_status adapter_expect(const pb_adapter_config *c, const char *key, int64_t expected) PB_MUST_USE;
 /* 0 as 0.0, as HF PEFT writes it. */
 void adapter_write_dropout(double dropout, const char *key, pb_json *json);
-void adapter_write_list(const pb_config_list *list, const char *key, pb_json *json);
 /* The keys that all prompt methods share. `heads` and `width`: of one virtual row. */
 void adapter_write_prompt(const pb_method *m, int64_t rows, int64_t heads, int64_t width,
                           pb_json *json);

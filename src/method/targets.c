@@ -292,6 +292,6 @@ void targets_write(const pb_method *m, pb_json *json)
     } else if (*pattern != '\0') {
         pb_json_put_text(json, "target_modules", pattern);
     } else {
-        adapter_write_list(&t->targets, "target_modules", json);
+        pb_json_put_texts(json, "target_modules", t->targets.items, t->targets.count);
     }
 }

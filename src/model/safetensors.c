@@ -212,10 +212,7 @@ pb_status pb_safetensors_present(const char *directory, bool *out)
     static const char *const names[] = {SINGLE_NAME, INDEX_NAME};
     *out                             = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !*out; i++) {
-        char *path = NULL;
-        PB_TRY(pb_path_join(directory, names[i], &path));
-        *out = pb_path_exists(path);
-        pb_memory_free(path);
+        PB_TRY(pb_path_has(directory, names[i], out));
     }
     return PB_OK;
 }

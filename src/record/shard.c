@@ -7,6 +7,7 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/mistakes.h"
 #include "pb/results.h"
 
 #include <errno.h>
@@ -242,10 +243,8 @@ static pb_status judge(const char *path, pb_status status, pb_shard_state *state
     if (!is_damaged(path, status)) {
         return PB_FRAME(status);
     }
-    *damage = pb_memory_text(pb_error_message());
-    pb_error_clear();
     *state = PB_SHARD_DAMAGED;
-    return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
+    return pb_mistake_keep(status, damage);
 }
 
 pb_status pb_shard_examine(const char *path, pb_record_parts parts, pb_record *out,

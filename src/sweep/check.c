@@ -45,17 +45,6 @@ static void clear_rows(rows_list *list)
     pb_memory_free(list->items);
 }
 
-static pb_status read_rows(const pb_cell *cell, rows_read *read)
-{
-    read->status = pb_cell_check_data(cell, &read->rows);
-    if (read->status != PB_OK) {
-        read->message = pb_memory_text(pb_error_message());
-        pb_error_clear();
-        return read->message != NULL ? PB_OK : PB_ERR_MEMORY;
-    }
-    return PB_OK;
-}
-
 static pb_status find_rows(rows_list *list, const pb_cell *cell, int64_t *out)
 {
     pb_string text = {0};
@@ -69,8 +58,10 @@ static pb_status find_rows(rows_list *list, const pb_cell *cell, int64_t *out)
         pb_string_clear(&text);
         return status;
     }
-    list->items[list->count++] = (rows_read){.text = text};
-    return read_rows(cell, &list->items[*out]);
+    rows_read *read = &list->items[list->count++];
+    *read           = (rows_read){.text = text};
+    read->status    = pb_cell_check_data(cell, &read->rows);
+    return pb_mistake_keep(read->status, &read->message);
 }
 
 /* Cells that differ only in their seed are adjacent. */

@@ -44,10 +44,8 @@ static pb_status check_record(const pb_sweep *s, int64_t index, const char *dire
     PB_TRY(pb_shard_path(directory, &record->key, &path));
     pb_error_prefix(status, "%s was made from other inputs", path);
     pb_memory_free(path);
-    *damage = pb_memory_text(pb_error_message());
-    pb_error_clear();
     *state = PB_SHARD_DAMAGED;
-    return *damage != NULL ? PB_OK : PB_ERR_MEMORY;
+    return pb_mistake_keep(status, damage);
 }
 
 static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_HASH_TEXT])

@@ -13,30 +13,14 @@
 
 enum { HOST_BYTES = 256 };
 
-/* Temporary files whose names begin with `prefix`; one that cannot be removed does no harm. */
-static pb_status remove_temporaries(const char *directory, const char *prefix)
+/* A temporary file whose name begins with the prefix; one that cannot be removed does no harm. */
+static pb_status remove_temporary(void *prefix, const char *path, const char *name)
 {
-    char **names     = NULL;
-    size_t count     = 0;
-    pb_status status = PB_OK;
-
-    if (!pb_path_is_directory(directory)) {
-        return PB_OK;
+    if (strncmp(name, prefix, strlen(prefix)) == 0 && pb_file_is_temporary(name) &&
+        remove(path) != 0) {
+        pb_log_warn("%s of a killed run cannot be removed: %s", path, strerror(errno));
     }
-    PB_TRY(pb_path_list(directory, NULL, &names, &count));
-    for (size_t i = 0; i < count && status == PB_OK; i++) {
-        char *path = NULL;
-        if (strncmp(names[i], prefix, strlen(prefix)) != 0 || !pb_file_is_temporary(names[i])) {
-            continue;
-        }
-        status = pb_path_join(directory, names[i], &path);
-        if (status == PB_OK && remove(path) != 0) {
-            pb_log_warn("%s of a killed run cannot be removed: %s", path, strerror(errno));
-        }
-        pb_memory_free(path);
-    }
-    pb_memory_free_texts(names, count);
-    return status;
+    return PB_OK;
 }
 
 /* Only the files of a run of this sweep: `merge` may be writing a file of another name. */
@@ -48,9 +32,9 @@ static pb_status remove_leftovers(const char *directory, const char *sweep)
 
     PB_TRY_GOTO(status, pb_string_printf(&merged, "%s.h5.tmp.", sweep), out);
     PB_TRY_GOTO(status, pb_path_join(directory, "shards", &shards), out);
-    PB_TRY_GOTO(status, remove_temporaries(directory, "plan.json.tmp."), out);
-    PB_TRY_GOTO(status, remove_temporaries(directory, merged.data), out);
-    PB_TRY_GOTO(status, remove_temporaries(shards, ""), out);
+    PB_TRY_GOTO(status, pb_path_each(directory, NULL, remove_temporary, "plan.json.tmp."), out);
+    PB_TRY_GOTO(status, pb_path_each(directory, NULL, remove_temporary, merged.data), out);
+    PB_TRY_GOTO(status, pb_path_each(shards, NULL, remove_temporary, ""), out);
 out:
     pb_memory_free(shards);
     pb_string_clear(&merged);

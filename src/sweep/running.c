@@ -42,28 +42,22 @@ static bool is_ours(const char *name)
                           (strncmp(rest, ".json.", 6) == 0 && pb_file_is_temporary(name)));
 }
 
+static pb_status remove_ours(void *context, const char *path, const char *name)
+{
+    (void)context;
+    return !is_ours(name) || unlink(path) == 0
+               ? PB_OK
+               : PB_FAIL(PB_ERR_IO, "cannot remove %s: %s", path, strerror(errno));
+}
+
 pb_status running_clear_folder(const char *directory)
 {
-    char *folder     = NULL;
-    char **names     = NULL;
-    size_t count     = 0;
-    pb_status status = PB_OK;
+    char *folder = NULL;
+    pb_status status;
 
     PB_TRY(pb_path_join(directory, FOLDER, &folder));
     PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
-    PB_TRY_GOTO(status, pb_path_list(folder, NULL, &names, &count), out);
-    for (size_t i = 0; i < count && status == PB_OK; i++) {
-        char *path = NULL;
-        if (!is_ours(names[i])) {
-            continue;
-        }
-        status = pb_path_join(folder, names[i], &path);
-        if (status == PB_OK && unlink(path) != 0) {
-            status = PB_FAIL(PB_ERR_IO, "cannot remove %s: %s", path, strerror(errno));
-        }
-        pb_memory_free(path);
-    }
-    pb_memory_free_texts(names, count);
+    PB_TRY_GOTO(status, pb_path_each(folder, NULL, remove_ours, NULL), out);
 out:
     pb_memory_free(folder);
     return status;
@@ -119,10 +113,10 @@ void running_remove(const char *directory, int64_t rank)
     pb_memory_free(path);
 }
 
-static char *text_of(const json_t *root, const char *name)
+static const char *text_of(const json_t *root, const char *name)
 {
     const char *text = json_string_value(json_object_get(root, name));
-    return pb_memory_text(text != NULL ? text : "");
+    return text != NULL ? text : "";
 }
 
 static int64_t integer_of(const json_t *root, const char *name)
@@ -136,20 +130,13 @@ static double number_of(const json_t *root, const char *name)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-static void clear_one(pb_running *r)
-{
-    const char *const texts[] = {r->host, r->model, r->dataset, r->method, r->phase};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        pb_memory_free((void *)texts[i]);
-    }
-}
-
 static pb_status read_one(const char *path, pb_running *out)
 {
     json_t *root = NULL;
 
     PB_TRY(pb_json_file_read(path, FILE_BYTES, &root));
-    *out = (pb_running){.host         = text_of(root, "host"),
+    *out = (pb_running){.owner        = root,
+                        .host         = text_of(root, "host"),
                         .process      = integer_of(root, "process"),
                         .rank         = integer_of(root, "rank"),
                         .model        = text_of(root, "model"),
@@ -163,12 +150,6 @@ static pb_status read_one(const char *path, pb_running *out)
                         .seconds_left = number_of(root, "seconds_left"),
                         .begun        = number_of(root, "begun"),
                         .written      = number_of(root, "written")};
-    json_decref(root);
-    if (out->host == NULL || out->model == NULL || out->dataset == NULL || out->method == NULL ||
-        out->phase == NULL) {
-        clear_one(out);
-        return PB_ERR_MEMORY;
-    }
     return PB_OK;
 }
 
@@ -190,11 +171,18 @@ static int compare_ranks(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
+typedef struct reader {
+    bool trusted; /* a run works in the folder */
+    pb_running_list *list;
+} reader;
+
 /* A file that is gone or incomplete is skipped. */
-static pb_status add(const char *path, bool trusted, pb_running_list *list)
+static pb_status add(void *context, const char *path, const char *name)
 {
+    const reader *r  = context;
     pb_running one   = {0};
     pb_status status = read_one(path, &one);
+    (void)name;
     if (status == PB_ERR_MEMORY) {
         return PB_FRAME(status);
     }
@@ -203,39 +191,14 @@ static pb_status add(const char *path, bool trusted, pb_running_list *list)
         pb_error_clear();
         return PB_OK;
     }
-    if (!trusted && !may_run(&one)) {
-        clear_one(&one);
-        return PB_OK;
-    }
-    status = PB_GROW(list->items, list->count + 1);
-    if (status != PB_OK) {
-        clear_one(&one);
+    bool counts = r->trusted || may_run(&one);
+    status      = counts ? PB_GROW(r->list->items, r->list->count + 1) : PB_OK;
+    if (!counts || status != PB_OK) {
+        json_decref(one.owner);
         return status;
     }
-    list->items[list->count++] = one;
+    r->list->items[r->list->count++] = one;
     return PB_OK;
-}
-
-static pb_status read_folder(const char *folder, bool trusted, pb_running_list *list)
-{
-    char **names     = NULL;
-    size_t count     = 0;
-    pb_status status = PB_OK;
-
-    PB_TRY(pb_path_list(folder, ".json", &names, &count));
-    for (size_t i = 0; i < count && status == PB_OK; i++) {
-        char *path = NULL;
-        status     = pb_path_join(folder, names[i], &path);
-        if (status == PB_OK) {
-            status = add(path, trusted, list);
-        }
-        pb_memory_free(path);
-    }
-    pb_memory_free_texts(names, count);
-    if (list->count > 0) {
-        qsort(list->items, (size_t)list->count, sizeof *list->items, compare_ranks);
-    }
-    return status;
 }
 
 pb_status running_read(const char *directory, pb_running_list *out)
@@ -249,7 +212,11 @@ pb_status running_read(const char *directory, pb_running_list *out)
     PB_TRY_GOTO(status, pb_path_join(directory, FOLDER, &folder), out);
     pb_file_lock_state state = pb_file_lock_look(lock);
     if (state != PB_FILE_LOCK_FREE && pb_path_is_directory(folder)) {
-        PB_TRY_GOTO(status, read_folder(folder, state == PB_FILE_LOCK_HELD, &list), out);
+        reader r = {.trusted = state == PB_FILE_LOCK_HELD, .list = &list};
+        PB_TRY_GOTO(status, pb_path_each(folder, ".json", add, &r), out);
+    }
+    if (list.count > 0) {
+        qsort(list.items, (size_t)list.count, sizeof *list.items, compare_ranks);
     }
     *out = list;
     list = (pb_running_list){0};
@@ -263,7 +230,7 @@ out:
 void running_list_clear(pb_running_list *list)
 {
     for (int64_t i = 0; i < list->count; i++) {
-        clear_one(&list->items[i]);
+        json_decref(list->items[i].owner);
     }
     pb_memory_free(list->items);
     *list = (pb_running_list){0};

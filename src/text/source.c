@@ -42,16 +42,6 @@ err_clear:
     return status;
 }
 
-static pb_status has_file(const char *directory, const char *name, bool *out)
-{
-    char *path = NULL;
-
-    PB_TRY(pb_path_join(directory, name, &path));
-    *out = pb_path_exists(path);
-    pb_memory_free(path);
-    return PB_OK;
-}
-
 /* Its numbers do not matter here, and "no maximum length" is often written as 10^30, which fits no
  * integer type: they are read as real numbers. */
 static pb_status read_optional(const char *directory, const char *name, pb_hash *hash, json_t **out)
@@ -60,7 +50,7 @@ static pb_status read_optional(const char *directory, const char *name, pb_hash 
     bool exists      = false;
     pb_status status = PB_OK;
 
-    PB_TRY(has_file(directory, name, &exists));
+    PB_TRY(pb_path_has(directory, name, &exists));
     if (exists) {
         status = read_json(directory, name, hash, JSON_DECODE_INT_AS_REAL, &path, out);
         pb_memory_free(path);
@@ -205,16 +195,16 @@ static pb_status read_main(const char *directory, pb_hash *hash, text_source *ou
     bool has_vocab = false;
     bool has_model = false;
 
-    PB_TRY(has_file(directory, "tokenizer.json", &has_one));
+    PB_TRY(pb_path_has(directory, "tokenizer.json", &has_one));
     *composed = !has_one;
     if (has_one) {
         return read_json(directory, "tokenizer.json", hash, 0, &out->path, &out->root);
     }
-    PB_TRY(has_file(directory, "vocab.json", &has_vocab));
+    PB_TRY(pb_path_has(directory, "vocab.json", &has_vocab));
     if (has_vocab) {
         return read_two_files(directory, hash, out);
     }
-    PB_TRY(has_file(directory, "tokenizer.model", &has_model));
+    PB_TRY(pb_path_has(directory, "tokenizer.model", &has_model));
     if (has_model) {
         return read_sentencepiece(directory, hash, out);
     }

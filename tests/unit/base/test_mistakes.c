@@ -39,15 +39,32 @@ static void the_same_mistake_is_counted(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
+static void a_mistake_is_kept_as_a_text(void **state)
+{
+    char *message = NULL;
+
+    (void)state;
+    assert_int_equal(pb_mistake_keep(PB_FAIL(PB_ERR_FORMAT, "row %d", 7), &message), PB_OK);
+    assert_string_equal(message, "row 7");
+    assert_string_equal(pb_error_message(), "");
+    pb_memory_free(message);
+    assert_int_equal(pb_mistake_keep(PB_OK, &message), PB_OK);
+    assert_null(message);
+}
+
 static void what_is_no_mistake_of_an_input_is_passed_on(void **state)
 {
     static const pb_status passed[] = {PB_ERR_MEMORY, PB_ERR_COMM, PB_STOPPED};
     pb_mistakes list                = {0};
+    char *message                   = NULL;
 
     (void)state;
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) {
         assert_int_equal(pb_mistakes_take(&list, PB_FAIL(passed[i], "no"), NULL), passed[i]);
         assert_int_equal(list.count, 0);
+        assert_int_equal(pb_mistake_keep(PB_FAIL(passed[i], "no"), &message), passed[i]);
+        assert_null(message);
+        assert_string_equal(pb_error_message(), "no");
     }
     pb_error_clear();
 }
@@ -56,6 +73,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_mistake_is_counted),
+        cmocka_unit_test(a_mistake_is_kept_as_a_text),
         cmocka_unit_test(what_is_no_mistake_of_an_input_is_passed_on),
     };
     pb_log_setup(PB_LOG_ERROR, 1, 2); /* rank 1 prints nothing of rank 0's */

@@ -150,6 +150,38 @@ static void a_listing_is_sorted_and_filtered(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
+/* Adds up the numbers that names begin with; 30 is too many. */
+static pb_status add_number(void *sum, const char *path, const char *name)
+{
+    assert_true(pb_path_exists(path));
+    assert_true(pb_string_ends(path, name));
+    *(int *)sum += name[0] - '0';
+    return *(int *)sum < 30 ? PB_OK : PB_FAIL(PB_ERR_FORMAT, "too many");
+}
+
+static void every_name_is_visited_with_its_path_until_one_fails(void **state)
+{
+    static const char *const names[] = {"1.h5", "2.h5", "4.txt", "8.h5"};
+    int sum                          = 0;
+    bool there                       = true;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(pb_path_has(scratch, names[i], &there), PB_OK);
+        assert_false(there);
+        assert_int_equal(pb_file_write_atomic(scratch_path(names[i]), "", 0), PB_OK);
+        assert_int_equal(pb_path_has(scratch, names[i], &there), PB_OK);
+        assert_true(there);
+    }
+    assert_int_equal(pb_path_each(scratch, ".h5", add_number, &sum), PB_OK);
+    assert_int_equal(sum, 11);
+    sum = 27;
+    assert_int_equal(pb_path_each(scratch, NULL, add_number, &sum), PB_ERR_FORMAT);
+    assert_int_equal(sum, 30);
+    assert_int_equal(pb_path_each(scratch_path("absent"), NULL, add_number, &sum),
+                     PB_ERR_NOT_FOUND);
+}
+
 #define SCRATCH_TEST(test) cmocka_unit_test_setup_teardown(test, scratch_create, scratch_destroy)
 
 int main(void)
@@ -162,6 +194,7 @@ int main(void)
         cmocka_unit_test(names_are_expanded_from_the_environment),
         cmocka_unit_test(a_name_that_is_not_set_or_not_closed_is_an_error),
         SCRATCH_TEST(a_listing_is_sorted_and_filtered),
+        SCRATCH_TEST(every_name_is_visited_with_its_path_until_one_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
