@@ -94,7 +94,7 @@ int process_try_device(const bench *b);
 pb_status part_device(const bench *b);
 pb_status part_operations(const bench *b);
 pb_status part_bits(const bench *b);
-void operations_bits(const bench *b); /* its last piece */
+pb_status operations_bits(const bench *b); /* its last piece */
 pb_status part_curves(const bench *b);
 pb_status part_sanitizer(const bench *b);
 pb_status part_products(const bench *b);

@@ -252,6 +252,5 @@ pb_status part_bits(const bench *b)
     check_gangs(b);
     check_products(b, PB_DTYPE_BF16);
     check_products(b, PB_DTYPE_F32);
-    operations_bits(b);
-    return PB_OK;
+    return operations_bits(b);
 }

@@ -213,11 +213,13 @@ static const char *find_sanitizer(void)
 /* Does not return. */
 static void become_tool(const bench *b, const char *sanitizer, const char *tool, const char *log)
 {
+    char program[4096] = "";
+    (void)!readlink("/proc/self/exe", program, sizeof program - 1);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int nowhere = open("/dev/null", O_WRONLY);
     dup2(nowhere, STDOUT_FILENO); /* the results under the tool are not results */
     execl(sanitizer, sanitizer, "--tool", tool, "--error-exitcode", "99", "--log-file", log,
-          "/proc/self/exe", "--one-part", "2", "--tiny", "--device", b->device, (char *)NULL);
+          program, "--one-part", "2", "--tiny", "--device", b->device, (char *)NULL);
     _exit(127);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Every case of the operation suite: exactness, and the same bits twice. */
-#include "bench_gpu.h"
 #include "ops.h"
+#include "setup.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,17 +36,14 @@ static bool same_bf16(const op_case *c, const char *backend)
 }
 
 /* Whether the device is of use to this process still. */
-static bool device_answers(const bench *b)
+static bool device_answers(pb_backend *be)
 {
-    pb_backend *be   = NULL;
-    pb_status status = pb_backend_open(b->backend, b->number, 0, &be);
-    status           = status == PB_OK ? pb_sync(be) : status;
-    pb_backend_close(be);
-    if (status != PB_OK) {
-        fprintf(stderr, "%s\n", pb_error_message());
-        pb_error_clear();
+    if (pb_sync(be) == PB_OK) {
+        return true;
     }
-    return status == PB_OK;
+    fprintf(stderr, "%s\n", pb_error_message());
+    pb_error_clear();
+    return false;
 }
 
 typedef struct tally {
@@ -55,7 +52,8 @@ typedef struct tally {
 } tally;
 
 /* Cases of an operation: as many as time allows, one with --tiny. */
-static tally check_cases(const bench *b, const char *operation, const char *what, case_check *check)
+static tally check_cases(const bench *b, pb_backend *be, const char *operation, const char *what,
+                         case_check *check)
 {
     tally t              = {0};
     int64_t count        = 0;
@@ -69,14 +67,14 @@ static tally check_cases(const bench *b, const char *operation, const char *what
         t.done++;
         if (!check(&cases[i], b->backend)) {
             t.failed++;
-            t.lost = !device_answers(b);
+            t.lost = !device_answers(be);
         }
     }
     return t;
 }
 
 /* An operation in one mode. */
-static void check_operation(const bench *b, const char *operation, const char *what,
+static void check_operation(const bench *b, pb_backend *be, const char *operation, const char *what,
                             case_check *check, bool errors)
 {
     char note[BENCH_TEXT];
@@ -84,7 +82,7 @@ static void check_operation(const bench *b, const char *operation, const char *w
         return;
     }
     (void)ops_take_worst_error();
-    tally t      = check_cases(b, operation, what, check);
+    tally t      = check_cases(b, be, operation, what, check);
     double worst = ops_take_worst_error();
     if (t.done == 0) {
         return;
@@ -102,45 +100,51 @@ static void check_operation(const bench *b, const char *operation, const char *w
     }
 }
 
-/* Calls `check` once per operation, in the order of the cases. */
-static void each_operation(const bench *b, void (*check)(const bench *b, const char *operation))
+typedef void check_modes(const bench *b, pb_backend *be, const char *operation);
+
+/* Calls `check` once per operation, in the order of the cases, over one backend. */
+static pb_status each_operation(const bench *b, check_modes *check)
 {
     int64_t count        = 0;
     const op_case *cases = ops_cases(&count);
+    pb_backend *be       = NULL;
+    PB_TRY(open_device(b, PB_DTYPE_F32, &be));
+    ops_share_backend(be);
     for (int64_t i = 0; i < count; i++) {
         int64_t before = 0;
         while (strcmp(cases[before].operation, cases[i].operation) != 0) {
             before++;
         }
         if (before == i) {
-            check(b, cases[i].operation);
+            check(b, be, cases[i].operation);
         }
     }
-}
-
-static void check_values(const bench *b, const char *operation)
-{
-    check_operation(b, operation, "forward, F32", forward_packed, true);
-    check_operation(b, operation, "forward, F32, strided", forward_strided, false);
-    check_operation(b, operation, "gradient, F32", gradient, false);
-    check_operation(b, operation, "BF16 against the CPU", ops_run_mixed, true);
-}
-
-pb_status part_operations(const bench *b)
-{
-    each_operation(b, check_values);
+    ops_share_backend(NULL);
+    pb_backend_close(be);
     ops_cases_free();
     return PB_OK;
 }
 
-static void check_bits(const bench *b, const char *operation)
+static void check_values(const bench *b, pb_backend *be, const char *operation)
 {
-    check_operation(b, operation, "same bits twice, F32", same_f32, false);
-    check_operation(b, operation, "same bits twice, BF16", same_bf16, false);
+    check_operation(b, be, operation, "forward, F32", forward_packed, true);
+    check_operation(b, be, operation, "forward, F32, strided", forward_strided, false);
+    check_operation(b, be, operation, "gradient, F32", gradient, false);
+    check_operation(b, be, operation, "BF16 against the CPU", ops_run_mixed, true);
 }
 
-void operations_bits(const bench *b)
+pb_status part_operations(const bench *b)
 {
-    each_operation(b, check_bits);
-    ops_cases_free();
+    return each_operation(b, check_values);
+}
+
+static void check_bits(const bench *b, pb_backend *be, const char *operation)
+{
+    check_operation(b, be, operation, "same bits twice, F32", same_f32, false);
+    check_operation(b, be, operation, "same bits twice, BF16", same_bf16, false);
+}
+
+pb_status operations_bits(const bench *b)
+{
+    return each_operation(b, check_bits);
 }

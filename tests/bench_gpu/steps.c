@@ -78,6 +78,7 @@ static pb_status measure_step(const bench *b, setup *s, const workload *w, const
     training_free(&made);
     put_rates(b, s, w, l.seconds, sizes);
     put_verdict(b, "loss is finite", sizes, isfinite(last), "");
+    put_figure(b, "last loss", sizes, last, "nats");
     pb_backend_memory(s->be, NULL, &peak);
     put_figure(b, "peak memory of the device", sizes, (double)peak * 1e-9, "GB");
     put_load(b, sizes, &l);

@@ -134,6 +134,51 @@ class Faults(Case):
         self.assertIn("are free", self.failed()[0]["note"])
         self.assertEqual(len([line for line in self.lines() if line["part"] == 6]), 81)
 
+    def run_sanitizer(self, code, *extra):
+        """The part that starts compute-sanitizer, with one that runs its program, reports and ends with `code`."""
+        folder = os.path.dirname(self.lines_file)
+        tool = os.path.join(folder, "compute-sanitizer")
+        with open(tool, "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\necho report of $2 >$6\nshift 6\n\"$@\" || exit 98\nexit {code}\n")
+        os.chmod(tool, 0o755)
+        return self.run_parts("--parts", "5", "--limit", "5", *extra, PATH=f"{folder}:{os.environ['PATH']}")
+
+    def test_the_sanitizer_runs_every_operation(self):
+        if BUILD != "HOST":
+            self.skipTest("the sanitizer is for devices")
+        code, out, err = self.run_sanitizer(0)
+        self.assertEqual((code, err), (0, ""), out)
+        self.assertEqual([line["result"] for line in self.lines() if "result" in line], ["yes"] * 3)
+
+    def test_a_finding_of_the_sanitizer_is_a_no_with_its_report(self):
+        if BUILD != "HOST":
+            self.skipTest("the sanitizer is for devices")
+        code, _, err = self.run_sanitizer(99)
+        self.assertEqual((code, err), (1, "report of memcheck\nreport of racecheck\nreport of synccheck\n"))
+        self.assertEqual([line["result"] for line in self.lines() if "result" in line], ["no"] * 3)
+        with open(self.lines_file, encoding="utf-8") as file:
+            self.assertEqual(file.read().count('"said": "report of '), 3)
+
+    def test_the_carried_folder_runs_on_its_own(self):
+        script = os.path.join(os.path.dirname(PEER), "bench_gpu")
+        build = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PROGRAM))))
+        folder = os.path.join(os.path.dirname(self.lines_file), "carried")
+        bare = {"PATH": "/usr/bin:/bin", "CUDA_HOME": "/absent"}
+        subprocess.run([script, "carry", folder], stderr=subprocess.PIPE, check=True,
+                       env={**bare, "PB_BENCH_BUILD": build})
+        self.assertEqual(sorted(os.listdir(folder)), ["bench_gpu", "bench_gpu.bin", "bench_peer.py"])
+        command = [os.path.join(folder, "bench_gpu"), "--parts", "1", "--tiny", "--device", "cpu"]
+        subprocess.run(command, cwd=folder, env=bare, stdout=subprocess.PIPE, check=True)
+        self.lines_file = os.path.join(folder, "bench_gpu.jsonl")
+        self.assertIn("whole part", [line["what"] for line in self.lines()])
+
+    def test_a_machine_without_program_and_compiler_is_told_what_to_do(self):
+        script = os.path.join(os.path.dirname(PEER), "bench_gpu")
+        environment = {"PATH": "/usr/bin:/bin", "CUDA_HOME": "/absent", "PB_BENCH_BUILD": "/absent"}
+        done = subprocess.run([script, "check"], env=environment, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("carry DIR", done.stderr)
+
     def test_results_are_added_to_the_file(self):
         self.run_parts("--parts", "1", "--limit", "5")
         count = len(self.lines())

@@ -14,6 +14,12 @@
 
 static const float gap_value = 12352.0f; /* exact in BF16 */
 static double worst_error;
+static pb_backend *shared; /* NULL: none */
+
+void ops_share_backend(pb_backend *be)
+{
+    shared = be;
+}
 
 double ops_take_worst_error(void)
 {
@@ -155,7 +161,9 @@ static void bench_close(bench *b)
         free(b->in64[i]);
         free(b->out64[i]);
     }
-    pb_backend_close(b->be);
+    if (b->be != shared) {
+        pb_backend_close(b->be);
+    }
 }
 
 static double *dense_of(const op_port *port)
@@ -216,27 +224,23 @@ static pb_status run_once(bench *b, bool with_backward)
     return move_all(b->be, &b->host, &b->device);
 }
 
-static pb_status bench_open_as(const op_case *c, const char *backend, int threads, int64_t pad,
-                               variant how, bench *b)
+static pb_status bench_open(const op_case *c, const char *backend, int threads, int64_t pad,
+                            variant how, bench *b)
 {
-    *b = (bench){.c = c, .pad = pad, .variant = how};
-    PB_TRY(pb_backend_open(backend, 0, threads, &b->be));
-    pb_status status = PB_OK;
-    if (how != ALL_F32 && strcmp(backend, "cpu") != 0) {
-        status   = pb_backend_use_dtype(b->be, PB_DTYPE_BF16);
-        b->holds = pb_backend_activation(b->be) == PB_DTYPE_BF16;
+    *b         = (bench){.c = c, .pad = pad, .variant = how};
+    bool bf16  = how != ALL_F32 && strcmp(backend, "cpu") != 0;
+    bool share = shared != NULL && threads == 1 && strcmp(pb_backend_name(shared), backend) == 0;
+    b->be      = share ? shared : NULL;
+    if (!share) {
+        PB_TRY(pb_backend_open(backend, 0, threads, &b->be));
     }
-    status = status == PB_OK ? bench_fill(b) : status;
+    pb_status status = pb_backend_use_dtype(b->be, bf16 ? PB_DTYPE_BF16 : PB_DTYPE_F32);
+    b->holds         = pb_backend_activation(b->be) == PB_DTYPE_BF16;
+    status           = status == PB_OK ? bench_fill(b) : status;
     if (status != PB_OK) {
         bench_close(b);
     }
     return status;
-}
-
-static pb_status bench_open(const op_case *c, const char *backend, int threads, int64_t pad,
-                            bench *b)
-{
-    return bench_open_as(c, backend, threads, pad, ALL_F32, b);
 }
 
 static bool complain(const op_case *c, const char *what)
@@ -292,14 +296,11 @@ static bool is_close(const op_case *c, const op_port *port, const pb_tensor *got
 bool ops_run_test(const op_case *c, const char *backend, int64_t pad)
 {
     bench b;
-    if (bench_open(c, backend, 1, pad, &b) != PB_OK) {
+    if (bench_open(c, backend, 1, pad, ALL_F32, &b) != PB_OK) {
         return complain(c, "cannot be set up");
     }
-    bool good = true;
     c->naive(c, b.in64, b.out64);
-    if (run_once(&b, false) != PB_OK) {
-        good = complain(c, "forward failed");
-    }
+    bool good = run_once(&b, false) == PB_OK || complain(c, "forward failed");
     for (int i = 0; good && i < c->outs; i++) {
         double tolerance = c->tolerance > 0 ? c->tolerance : 1e-6;
         good             = is_close(c, &c->out[i], &b.host.out[i], b.out64[i], tolerance);
@@ -424,14 +425,11 @@ bool ops_run_grad(const op_case *c, const char *backend, int64_t pad)
     if (c->backward == NULL) {
         return true;
     }
-    if (bench_open(c, backend, 1, pad, &b) != PB_OK) {
+    if (bench_open(c, backend, 1, pad, ALL_F32, &b) != PB_OK) {
         return complain(c, "cannot be set up");
     }
-    bool good = true;
-    if (run_once(&b, true) != PB_OK) {
-        good = complain(c, "backward failed");
-    }
-    good = good && compare_gradients(&b);
+    bool good = run_once(&b, true) == PB_OK || complain(c, "backward failed");
+    good      = good && compare_gradients(&b);
     bench_close(&b);
     return good;
 }
@@ -467,10 +465,10 @@ static bool run_variant(const op_case *c, const char *backend, variant how, int6
 {
     bench mixed;
     bench reference;
-    if (bench_open_as(c, backend, 1, pad, how, &mixed) != PB_OK) {
+    if (bench_open(c, backend, 1, pad, how, &mixed) != PB_OK) {
         return complain(c, "cannot be set up in BF16");
     }
-    if (bench_open_as(c, "cpu", 1, pad, how, &reference) != PB_OK) {
+    if (bench_open(c, "cpu", 1, pad, how, &reference) != PB_OK) {
         bench_close(&mixed);
         return complain(c, "has no reference");
     }
@@ -535,10 +533,10 @@ bool ops_run_twice(const op_case *c, const char *backend, bool bf16, int threads
     variant how = bf16 ? ALL_BF16 : ALL_F32;
     bench one;
     bench two;
-    if (bench_open_as(c, backend, 1, 0, how, &one) != PB_OK) {
+    if (bench_open(c, backend, 1, 0, how, &one) != PB_OK) {
         return complain(c, "cannot be set up");
     }
-    if (bench_open_as(c, backend, threads, 0, how, &two) != PB_OK) {
+    if (bench_open(c, backend, threads, 0, how, &two) != PB_OK) {
         bench_close(&one);
         return complain(c, "cannot be set up");
     }
@@ -558,14 +556,12 @@ static double seconds_of(bench *b, pb_status (*call)(bench *b))
         int calls    = 0;
         double start = pb_clock_seconds();
         double spent = 0;
-        do {
-            if (call(b) != PB_OK) {
+        for (; spent < 0.03; spent = pb_clock_seconds() - start, calls++) {
+            if (call(b) != PB_OK || pb_sync(b->be) != PB_OK) {
                 complain(b->c, "failed");
                 return 0;
             }
-            calls++;
-            spent = pb_clock_seconds() - start;
-        } while (spent < 0.03);
+        }
         best = spent / calls < best ? spent / calls : best;
     }
     return best;
@@ -587,7 +583,7 @@ static void print_rate(const op_case *c, const char *direction, double factor, d
 void ops_run_perf(const op_case *c, const char *backend, int threads)
 {
     bench b;
-    if (bench_open(c, backend, threads, 0, &b) != PB_OK) {
+    if (bench_open(c, backend, threads, 0, ALL_F32, &b) != PB_OK) {
         complain(c, "cannot be set up");
         return;
     }

@@ -85,6 +85,10 @@ void ops_add_linear(void);
 op_port ops_matrix(const char *name, int64_t rows, int64_t columns, op_gradient gradient);
 op_port ops_vector(const char *name, int64_t columns, op_gradient gradient);
 
+/* Cases that are to run over the backend of this name, with one thread, then share this one, which
+ * stays the caller's, instead of opening their own: opening a device takes long. NULL: no more. */
+void ops_share_backend(pb_backend *be);
+
 /* One case in one mode: false and a line on stderr when it fails. `pad`: elements between rows. */
 bool ops_run_test(const op_case *c, const char *backend, int64_t pad);
 bool ops_run_grad(const op_case *c, const char *backend, int64_t pad);
