@@ -63,6 +63,9 @@ pb_status pb_page_list(pb_backend *be, const char *name, const int32_t *host, in
 pb_status pb_list_open(pb_backend *be, const char *name, const int32_t *host, int64_t count,
                        int64_t first, int64_t limit, pb_list *out) PB_MUST_USE;
 void pb_list_close(pb_backend *be, pb_list *list); /* accepts a zeroed one */
+/* F32 [count] on the page. */
+pb_status pb_page_floats(pb_backend *be, const float *host, int64_t count,
+                         pb_tensor *out) PB_MUST_USE;
 pb_status pb_page_plan(pb_backend *be, const pb_attention_args *args,
                        pb_attention_plan *out) PB_MUST_USE;
 pb_status pb_page_end(pb_backend *be) PB_MUST_USE; /* before the first operation that reads it */

@@ -274,11 +274,14 @@ pb_status pb_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *x, double p,
 }
 
 pb_status pb_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
-                           const pb_list *targets, float grad_scale)
+                           const pb_list *targets, const pb_tensor *grad_scale)
 {
     static const char op[] = "cross entropy";
 
     PB_TRY(check_matrix(op, "logits", logits, ANY, ANY));
+    if (grad_scale != NULL) {
+        PB_TRY(check_vector(op, "grad_scale", grad_scale, 1));
+    }
     PB_TRY(check_list(op, "targets", targets, logits->shape[0], -1, logits->shape[1]));
     PB_TRY(check_numbers(op, "losses", losses, logits->shape[0]));
     return PB_FRAME(be->ops->cross_entropy(be, losses, logits, targets, grad_scale));

@@ -23,6 +23,16 @@ pb_status pb_page_list(pb_backend *be, const char *name, const int32_t *host, in
     return PB_OK;
 }
 
+/* To a page all numbers of 32 bits are alike. */
+pb_status pb_page_floats(pb_backend *be, const float *host, int64_t count, pb_tensor *out)
+{
+    pb_list list = {.count = count};
+
+    PB_TRY(be->ops->page_list(be, (const int32_t *)(const void *)host, &list));
+    *out = pb_tensor_1d((void *)(uintptr_t)list.data, PB_DTYPE_F32, count);
+    return PB_OK;
+}
+
 pb_status pb_list_open(pb_backend *be, const char *name, const int32_t *host, int64_t count,
                        int64_t first, int64_t limit, pb_list *out)
 {

@@ -15,6 +15,7 @@ struct pb_gang {
     pb_batch joined;          /* the batches of the last pass */
     const pb_batch **batches; /* [count] room for a list of them */
     pass_part *parts;         /* [count] of that pass */
+    float *grad_scales;       /* [count] */
 };
 
 bool pb_gang_possible(const pb_model_config *config)
@@ -69,6 +70,7 @@ static pb_status open_gang(pb_gang *gang, pb_network *const *members, int64_t co
     PB_TRY(PB_ALLOC(gang->members, count));
     PB_TRY(PB_ALLOC(gang->batches, count));
     PB_TRY(PB_ALLOC(gang->parts, count));
+    PB_TRY(PB_ALLOC(gang->grad_scales, count));
     PB_TRY(pb_network_create(members[0]->weights, NULL, &gang->net));
     for (int64_t i = 0; i < count; i++) {
         gang->members[i] = members[i];
@@ -102,6 +104,7 @@ void pb_gang_destroy(pb_gang *gang)
     pb_batch_clear(&gang->joined);
     pb_memory_free(gang->batches);
     pb_memory_free(gang->parts);
+    pb_memory_free(gang->grad_scales);
     pb_memory_free(gang->members);
     pb_memory_free(gang);
 }
@@ -136,16 +139,16 @@ static void place_parts(pb_gang *gang, const pb_gang_part *parts, int64_t count)
 {
     pass_part at = {0};
     for (int64_t i = 0; i < count; i++) {
-        const pb_batch *b = parts[i].batch;
-        at.net            = parts[i].net;
-        at.rows           = b->forest.rows;
-        at.outs           = b->outs;
-        at.labels         = b->padded_labels;
-        at.virtual_rows   = b->virtual_rows;
-        at.virtual_keys   = b->virtual_keys;
-        at.grad_scale     = parts[i].grad_scale;
-        at.sum            = parts[i].sum;
-        gang->parts[i]    = at;
+        const pb_batch *b    = parts[i].batch;
+        at.net               = parts[i].net;
+        at.rows              = b->forest.rows;
+        at.outs              = b->outs;
+        at.labels            = b->padded_labels;
+        at.virtual_rows      = b->virtual_rows;
+        at.virtual_keys      = b->virtual_keys;
+        at.sum               = parts[i].sum != NULL ? parts[i].sum->data : NULL;
+        gang->parts[i]       = at;
+        gang->grad_scales[i] = (float)parts[i].grad_scale;
         at.row += at.rows;
         at.out += at.outs;
         at.label += at.labels;
@@ -161,9 +164,10 @@ static pb_status join(pb_gang *gang, const pb_gang_part *parts, int64_t count, p
     }
     PB_TRY(pb_batch_join(gang->batches, count, &gang->joined));
     place_parts(gang, parts, count);
-    *p            = network_pass_over(&gang->joined, true);
-    p->parts      = gang->parts;
-    p->part_count = count;
+    *p             = network_pass_over(&gang->joined, true);
+    p->parts       = gang->parts;
+    p->part_count  = count;
+    p->grad_scales = gang->grad_scales;
     return PB_OK;
 }
 

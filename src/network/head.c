@@ -43,8 +43,8 @@ static pb_status chunk_backward(pb_network *net, const pass_part *part, const pb
 static pb_status chunk_loss(pb_network *net, const pass *p, const pass_part *part, int64_t first,
                             int64_t count)
 {
-    float grad_scale = p->shape.backward ? (float)part->grad_scale : 0.0f;
     scratch *s       = &net->scratch;
+    pb_tensor scale  = pb_tensor_rows(&p->page.grad_scales, part - p->parts, 1);
     pb_list slots    = pb_list_part(&p->page.label_slots, first, count);
     pb_list targets  = pb_list_part(&p->page.targets, first, count);
     pb_tensor x      = pb_tensor_rows(&s->head_in, 0, count);
@@ -52,7 +52,8 @@ static pb_status chunk_loss(pb_network *net, const pass *p, const pass_part *par
     pb_tensor losses = pb_tensor_rows(&s->losses, first, count);
     PB_TRY(pb_gather(net->backend, &x, &s->normed, &slots));
     PB_TRY(network_head_logits(part->net, &x, &logits));
-    PB_TRY(pb_cross_entropy(net->backend, &losses, &logits, &targets, grad_scale));
+    PB_TRY(pb_cross_entropy(net->backend, &losses, &logits, &targets,
+                            p->shape.backward ? &scale : NULL));
     return p->shape.backward ? chunk_backward(net, part, &slots, &x, &logits) : PB_OK;
 }
 

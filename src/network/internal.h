@@ -66,6 +66,7 @@ enum { PASS_FULL, PASS_WINDOW, PASS_OUTS, PASS_PLANS }; /* kinds of layers */
 /* What the operations of a pass read. */
 typedef struct pass_page {
     pb_list ids, positions, out_rows, out_positions, label_slots, targets, key_rows;
+    pb_tensor grad_scales; /* F32 [parts] */
     pb_attention_plan plans[PASS_PLANS];
 } pass_page;
 
@@ -77,8 +78,7 @@ typedef struct pass_part {
     int64_t label, labels;
     int64_t key; /* first virtual key */
     int64_t virtual_rows, virtual_keys;
-    double grad_scale;
-    pb_tensor *sum; /* += that of the losses, in training */
+    double *sum; /* F64 [1], backend memory: += that of the losses, in training */
 } pass_part;
 
 /* Of the rows of a part, or of those among them that are wanted. */
@@ -97,9 +97,10 @@ typedef struct pass {
     pass_shape shape;
     const pass_part *parts; /* [part_count]; NULL: all of it is the network's own */
     int64_t part_count;
-    double grad_scale; /* then */
-    pb_tensor *sum;    /* then */
-    pass_part own;     /* that one part, made by network_prepare, as is the page */
+    const float *grad_scales; /* [part_count], in training */
+    pass_part own;            /* that one part, made by network_prepare, as is the page */
+    float grad_scale;         /* of it */
+    double *sum;              /* of it */
     pass_page page;
     pb_site_context context;
     kv_cache *cache;      /* NULL in training and evaluation of a loss */

@@ -222,7 +222,8 @@ pb_status network_train_pass(pb_network *net, pass *p)
     for (int64_t i = 0; i < p->part_count; i++) {
         const pass_part *part = &p->parts[i];
         pb_tensor losses      = pb_tensor_rows(&net->scratch.losses, part->label, part->labels);
-        PB_TRY(pb_loss_sum(net->backend, part->sum, &losses, 1.0, 1.0));
+        pb_tensor sum         = pb_tensor_1d(part->sum, PB_DTYPE_F64, 1);
+        PB_TRY(pb_loss_sum(net->backend, &sum, &losses, 1.0, 1.0));
     }
     return network_body_backward(net, p);
 }
@@ -235,8 +236,8 @@ pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_sc
     }
     pass p       = network_pass_over(batch, true);
     p.number     = number;
-    p.grad_scale = grad_scale;
-    p.sum        = sum;
+    p.grad_scale = (float)grad_scale;
+    p.sum        = sum->data;
     PB_TRY(network_check_batch(net, batch));
     return network_train_pass(net, &p);
 }

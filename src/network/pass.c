@@ -110,16 +110,16 @@ static void provide_parts(pb_network *net, pass *p)
     if (p->parts != NULL) {
         return;
     }
-    p->own        = (pass_part){.net          = net,
-                                .rows         = p->shape.rows,
-                                .outs         = p->shape.outs,
-                                .labels       = p->shape.labels,
-                                .virtual_rows = p->shape.virtual_rows,
-                                .virtual_keys = p->shape.virtual_keys,
-                                .grad_scale   = p->grad_scale,
-                                .sum          = p->sum};
-    p->parts      = &p->own;
-    p->part_count = 1;
+    p->own         = (pass_part){.net          = net,
+                                 .rows         = p->shape.rows,
+                                 .outs         = p->shape.outs,
+                                 .labels       = p->shape.labels,
+                                 .virtual_rows = p->shape.virtual_rows,
+                                 .virtual_keys = p->shape.virtual_keys,
+                                 .sum          = p->sum};
+    p->parts       = &p->own;
+    p->part_count  = 1;
+    p->grad_scales = &p->grad_scale;
 }
 
 /* A list of the page; one that the pass does without stays empty. */
@@ -142,6 +142,7 @@ static pb_status put_lists(pb_network *net, pass *p)
         put_list(net, "out_positions", p->out_positions, s->outs, 0, limit, &page->out_positions));
     PB_TRY(put_list(net, "label_slots", p->label_slots, s->labels, 0, s->outs, &page->label_slots));
     PB_TRY(put_list(net, "targets", p->targets, s->labels, -1, net->config->vocab, &page->targets));
+    PB_TRY(pb_page_floats(net->backend, p->grad_scales, p->part_count, &page->grad_scales));
     return put_list(net, "key_rows", p->key_rows, s->rows, 0, s->keys, &page->key_rows);
 }
 

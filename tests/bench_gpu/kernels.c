@@ -249,8 +249,9 @@ static const memory_case cases[] = {
 
 static pb_status call_loss(pb_backend *be, void *context)
 {
-    streams *s = context;
-    return pb_cross_entropy(be, &s->losses, &s->logits, &s->targets, 1e-6f);
+    streams *s      = context;
+    pb_tensor scale = pb_tensor_rows(&s->weight, 0, 1);
+    return pb_cross_entropy(be, &s->losses, &s->logits, &s->targets, &scale);
 }
 
 static pb_status call_adamw(pb_backend *be, void *context)

@@ -3,10 +3,15 @@
 
 #include "fake_cuda.h"
 
-#include "pb/tensor.h"
+#include "pb/linear.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const uint64_t pass_number = 5;
+static const pb_mask draws        = {
+           .seed = UINT64_C(0x123456789abcdef0), .stride = 700, .salt = UINT64_C(1) << 40};
 
 static void wait_for_all(void)
 {
@@ -94,6 +99,23 @@ void device_floats(float *values, const void *device, int64_t n, enum element el
     device_read(bits, device, (size_t)n * sizeof *bits);
     pb_floats_to_f32(values, bits, element == ELEMENT_BF16 ? PB_DTYPE_BF16 : PB_DTYPE_F16, n);
     free(bits);
+}
+
+drop_mask device_mask(double p)
+{
+    static const uint64_t *pass; /* stays to the end */
+    pass = pass != NULL ? pass : device_new(&pass_number, sizeof pass_number);
+    return (drop_mask){.pass      = pass,
+                       .seed      = draws.seed,
+                       .stride    = draws.stride,
+                       .salt      = draws.salt,
+                       .threshold = (uint32_t)ceil(p * 0x1p32),
+                       .factor    = (float)(1.0 / (1.0 - p))};
+}
+
+pb_random device_stream(void)
+{
+    return pb_random_stream(draws.seed, PB_RANDOM_DROPOUT, pass_number * draws.stride + draws.salt);
 }
 
 void random_floats(float *values, int64_t n, float range, unsigned seed)

@@ -5,6 +5,8 @@
 
 #include "kernels.h"
 
+#include "pb/random.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +23,10 @@ void device_free(void *device);
 /* n numbers of any type, with values in F32: what `element` keeps of them. */
 void *device_elements(float *values, int64_t n, enum element element);
 void device_floats(float *values, const void *device, int64_t n, enum element element);
+
+/* Drops with probability p, by the words of device_stream. */
+drop_mask device_mask(double p);
+pb_random device_stream(void);
 
 /* Uniform in -range … range. */
 void random_floats(float *values, int64_t n, float range, unsigned seed);

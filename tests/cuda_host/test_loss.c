@@ -34,11 +34,13 @@ static void run_loss(const void *context, void *result)
     void *logits = device_elements(before, ROWS * c->stride, ELEMENT_F32);
     void *losses = device_new(NULL, sizeof r->losses);
     void *list   = device_new(targets, sizeof targets);
-    assert_int_equal(
-        launch_cross_entropy(losses, logits, c->stride, list, ROWS, c->columns, c->scale, NULL),
-        cudaSuccess);
+    void *scale  = device_new(&c->scale, sizeof c->scale);
+    assert_int_equal(launch_cross_entropy(losses, logits, c->stride, list, ROWS, c->columns,
+                                          c->scale != 0.0f ? scale : NULL, NULL),
+                     cudaSuccess);
     device_read(r->losses, losses, sizeof r->losses);
     device_floats(r->logits, logits, ROWS * c->stride, ELEMENT_F32);
+    device_free(scale);
     device_free(list);
     device_free(losses);
     device_free(logits);
@@ -95,13 +97,16 @@ static void the_loss_and_its_gradient_are_those_of_f64(void **state)
 /* The loss and the first gradient of one row. */
 static double loss_of(const float *row, int64_t n, int32_t target, float *gradient)
 {
-    double loss  = 0;
-    void *logits = device_new(row, (size_t)n * sizeof *row);
-    void *losses = device_new(NULL, sizeof loss);
-    void *list   = device_new(&target, sizeof target);
-    assert_int_equal(launch_cross_entropy(losses, logits, n, list, 1, n, 1.0f, NULL), cudaSuccess);
+    static const float one = 1.0f;
+    double loss            = 0;
+    void *logits           = device_new(row, (size_t)n * sizeof *row);
+    void *losses           = device_new(NULL, sizeof loss);
+    void *list             = device_new(&target, sizeof target);
+    void *scale            = device_new(&one, sizeof one);
+    assert_int_equal(launch_cross_entropy(losses, logits, n, list, 1, n, scale, NULL), cudaSuccess);
     device_read(&loss, losses, sizeof loss);
     device_read(gradient, logits, sizeof *gradient);
+    device_free(scale);
     device_free(list);
     device_free(losses);
     device_free(logits);

@@ -18,15 +18,12 @@ typedef struct rank_case {
     bool add;
 } rank_case;
 
-static const pb_random stream = {UINT64_C(0x123456789abcdef)};
 static double want[1 << 18];
 static float x_values[MOST], u_values[MOST], a_values[MOST], y_values[MOST], result[MOST];
 
 static drop_mask mask_of(const rank_case *c)
 {
-    return c->p > 0
-               ? (drop_mask){stream.key, (uint32_t)ceil(c->p * 0x1p32), (float)(1 / (1 - c->p))}
-               : (drop_mask){0};
+    return c->p > 0 ? device_mask(c->p) : (drop_mask){0};
 }
 
 static low_rank_shape shape_of(const rank_case *c)
@@ -37,7 +34,8 @@ static low_rank_shape shape_of(const rank_case *c)
 static double dropped(const rank_case *c, double x, int64_t row, int64_t column)
 {
     uint64_t index = (uint64_t)(row * c->columns + column);
-    return c->p == 0 ? x : pb_random_uniform(stream, index) >= c->p ? x / (1 - c->p) : 0.0;
+    bool kept      = c->p == 0 || pb_random_uniform(device_stream(), index) >= c->p;
+    return kept ? x / (1 - c->p) : 0.0;
 }
 
 /* Relative root mean square error of `got` [n] against `want`. */

@@ -476,9 +476,9 @@ static pb_status guarded_dropout(pb_backend *be, pb_tensor *y, const pb_tensor *
 }
 
 static pb_status guarded_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
-                                       const pb_list *targets, float grad_scale)
+                                       const pb_list *targets, const pb_tensor *grad_scale)
 {
-    ENTER(writes(losses), writes(logits), lists(targets));
+    ENTER(writes(losses), writes(logits), lists(targets), reads(grad_scale));
     return leave(be, backend_cpu.cross_entropy(cpu_of(be), losses, logits, targets, grad_scale));
 }
 

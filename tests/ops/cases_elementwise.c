@@ -459,7 +459,7 @@ static void naive_cross_entropy(const op_case *c, double *const *in, double *con
 }
 
 static pb_status losses_of(const op_case *c, pb_backend *be, pb_tensor *logits, pb_tensor *losses,
-                           float scale)
+                           const float *scale)
 {
     int64_t n     = c->in[0].rows;
     void *memory  = NULL;
@@ -467,10 +467,15 @@ static pb_status losses_of(const op_case *c, pb_backend *be, pb_tensor *logits, 
     float *narrow = calloc((size_t)n + 1, sizeof *narrow);
     pb_status status;
     pb_list targets;
+    pb_tensor own;
     PB_TRY(pb_backend_alloc(be, (size_t)(n + 1) * sizeof *host, &memory));
     pb_tensor numbers = pb_tensor_1d(memory, PB_DTYPE_F64, n);
     PB_TRY_GOTO(status, list_of(c, be, n, -1, c->in[0].columns, &targets), done);
-    PB_TRY_GOTO(status, pb_cross_entropy(be, &numbers, logits, &targets, scale), done);
+    PB_TRY_GOTO(status, pb_page_floats(be, scale, scale != NULL, &own), done);
+    PB_TRY_GOTO(status, pb_page_end(be), done);
+    PB_TRY_GOTO(status,
+                pb_cross_entropy(be, &numbers, logits, &targets, scale != NULL ? &own : NULL),
+                done);
     PB_TRY_GOTO(status, pb_post(be, 0, &numbers), done);
     PB_TRY_GOTO(status, pb_take(be, 0, host), done);
     for (int64_t i = 0; i < n; i++) {
@@ -487,16 +492,17 @@ done:
 
 static pb_status cross_entropy(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
-    return losses_of(c, be, &in[0], &out[0], 0.0f);
+    return losses_of(c, be, &in[0], &out[0], NULL);
 }
 
 static pb_status cross_entropy_backward(const op_case *c, pb_backend *be, pb_tensor *in,
                                         pb_tensor *out, pb_tensor *dout, pb_tensor *din)
 {
+    static const float scale = (float)OP_SAME_DOUT;
     (void)out;
     (void)dout;
     PB_TRY(pb_copy(be, &din[0], &in[0]));
-    return losses_of(c, be, &din[0], NULL, (float)OP_SAME_DOUT);
+    return losses_of(c, be, &din[0], NULL, &scale);
 }
 
 static void add_cross_entropy(int64_t rows, int64_t width, double range)

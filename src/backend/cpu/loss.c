@@ -40,45 +40,46 @@ static double exp_aside(const float *x, int64_t n, float max)
 
 /* The target's own exponential is kept apart from the sum of the others: a loss near zero is
  * log1p(others / own), and the target's gradient -others / sum, both without cancellation. */
-static double target_loss(float *x, int64_t n, int32_t target, float grad_scale)
+static double target_loss(float *x, int64_t n, int32_t target, const float *grad_scale)
 {
     float max     = simd_max(x, n);
     float own     = x[target];
     x[target]     = -INFINITY;
-    double others = grad_scale != 0.0f ? exp_in_place(x, n, max) : exp_aside(x, n, max);
+    double others = grad_scale != NULL ? exp_in_place(x, n, max) : exp_aside(x, n, max);
     double mine   = exp((double)own - (double)max);
     double sum    = others + mine;
     double loss   = own == max ? log1p(others) : (double)max - (double)own + log(sum);
-    if (grad_scale == 0.0f) {
+    if (grad_scale == NULL) {
         x[target] = own;
         return loss;
     }
-    float factor = (float)((double)grad_scale / sum);
+    float factor = (float)((double)*grad_scale / sum);
     for (int64_t j = 0; j < n; j++) {
         x[j] *= factor;
     }
-    x[target] = (float)(-(double)grad_scale * (others / sum));
+    x[target] = (float)(-(double)*grad_scale * (others / sum));
     return loss;
 }
 
-static double row_loss(float *x, int64_t n, int32_t target, float grad_scale)
+static double row_loss(float *x, int64_t n, int32_t target, const float *grad_scale)
 {
     if (target >= 0) {
         return target_loss(x, n, target, grad_scale);
     }
-    if (grad_scale != 0.0f) {
+    if (grad_scale != NULL) {
         memset(x, 0, (size_t)n * sizeof *x);
     }
     return 0.0;
 }
 
 pb_status cpu_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
-                            const pb_list *targets, float grad_scale)
+                            const pb_list *targets, const pb_tensor *grad_scale)
 {
-    double *loss = losses->data;
+    const float *scale = grad_scale != NULL ? grad_scale->data : NULL;
+    double *loss       = losses->data;
 #pragma omp parallel for num_threads(be->threads) if (pb_tensor_count(logits) > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < logits->shape[0]; i++) {
-        loss[i] = row_loss(cpu_row(logits, i), logits->shape[1], targets->data[i], grad_scale);
+        loss[i] = row_loss(cpu_row(logits, i), logits->shape[1], targets->data[i], scale);
     }
     return PB_OK;
 }

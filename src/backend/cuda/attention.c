@@ -14,7 +14,7 @@ static size_t delta_bytes(const pb_attention_plan *plan)
 static size_t piece_bytes(const pb_attention_plan *plan)
 {
     const cuda_plan *own = plan->parts;
-    return cuda_bytes(own->cut.piece_rooms * plan->args.heads * (plan->args.head_dim + 2),
+    return cuda_bytes(own->piece_rooms * plan->args.heads * (plan->args.head_dim + 2),
                       sizeof(float));
 }
 
@@ -22,7 +22,7 @@ static size_t part_bytes(const pb_attention_plan *plan)
 {
     const cuda_plan *own = plan->parts;
     int64_t tile         = ATTENTION_KEYS * plan->args.head_dim;
-    return cuda_bytes(2 * own->cut.part_rooms * plan->args.kv_heads * tile, sizeof(float));
+    return cuda_bytes(2 * own->part_rooms * plan->args.kv_heads * tile, sizeof(float));
 }
 
 size_t cuda_attention_bytes(const pb_attention_plan *plan)

@@ -29,6 +29,9 @@ static __device__ __forceinline__ void mask_scores(float (*s)[4], const attentio
 template <int E>
 __global__ void __launch_bounds__(THREADS) attention_forward_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->dense) {
+        return;
+    }
     bf16 *qs            = (bf16 *)pb_shared();
     bf16 *ks            = tile_at<E>(qs, ROWS, 0);
     bf16 *vs            = tile_at<E>(ks, KEYS, 0);
@@ -126,13 +129,13 @@ __global__ void __launch_bounds__(THREADS) attention_forward_kernel(const attent
 template <int E> static cudaError_t forward(const attention_call &c, cudaStream_t stream)
 {
     return pb_launch("attention_forward", attention_forward_kernel<E>,
-                     dim3((unsigned)c.cut.dense_count, (unsigned)c.kv_heads), dim3(THREADS),
+                     dim3((unsigned)c.cut.room.dense, (unsigned)c.kv_heads), dim3(THREADS),
                      tile_bytes<E>(ROWS + 2 * KEYS), stream, c);
 }
 
 extern "C" cudaError_t launch_attention_forward(const attention_call *call, cudaStream_t stream)
 {
-    if (call->cut.dense_count == 0) {
+    if (call->cut.room.dense == 0) {
         return cudaSuccess;
     }
     return with_width(call->width,

@@ -75,8 +75,17 @@ typedef struct attention_sum {
     int32_t room, parts;
 } attention_sum;
 
-/* The tables in device memory. */
+/* How many there are of what has blocks. */
+typedef struct attention_counts {
+    int32_t tiles;
+    int32_t dense; /* tiles whose segment has several queries */
+    int32_t pieces, lones, parts, sums;
+} attention_counts;
+
+/* The tables in device memory. Grids and tables have `room` for at least as many as there are:
+ * forests of about one size have the same. Blocks beyond the counts leave at once. */
 typedef struct attention_cut {
+    const attention_counts *counts;
     const attention_tile *tiles; /* in order of their queries */
     const attention_run *runs;
     const int32_t *index; /* [queries] */
@@ -86,11 +95,7 @@ typedef struct attention_cut {
     const attention_part *parts; /* by work */
     const attention_range *ranges;
     const attention_sum *sums;
-    int32_t tile_count;
-    int32_t dense_count; /* tiles whose segment has several queries */
-    int32_t piece_count, lone_count;
-    int32_t part_count, sum_count;
-    int32_t piece_rooms, part_rooms;
+    attention_counts room;
 } attention_cut;
 
 /* One call of attention. q, out, dout, dq [T, H·E] and keys, values, dkeys, dvalues [S, K·E] are of

@@ -32,6 +32,9 @@ static __device__ __forceinline__ void load_half(bf16 *stages, int stage, const 
 template <int E>
 __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->tiles) {
+        return;
+    }
     bf16 *qs            = (bf16 *)pb_shared();
     bf16 *ds            = tile_at<E>(qs, ROWS, 0);
     bf16 *stages        = tile_at<E>(ds, ROWS, 0);
@@ -281,6 +284,9 @@ static __device__ __forceinline__ void key_gradients(float (*s)[4], float (*dp)[
 template <int E, int SPLIT>
 __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->parts) {
+        return;
+    }
     constexpr int THREADS = 128 * SPLIT;
     constexpr int C       = E / SPLIT;
     bf16 *ks              = (bf16 *)pb_shared();
@@ -355,21 +361,21 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
 template <int E> static cudaError_t queries(const attention_call &c, cudaStream_t stream)
 {
     return pb_launch("attention_queries", attention_queries_kernel<E>,
-                     dim3((unsigned)c.cut.tile_count, (unsigned)c.kv_heads), dim3(128),
+                     dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(128),
                      tile_bytes<E>(2 * ROWS + STAGES * 2 * HALF), stream, c);
 }
 
 template <int E, int SPLIT> static cudaError_t keys(const attention_call &c, cudaStream_t stream)
 {
     return pb_launch("attention_keys", attention_keys_kernel<E, SPLIT>,
-                     dim3((unsigned)c.cut.part_count, (unsigned)c.kv_heads), dim3(128 * SPLIT),
+                     dim3((unsigned)c.cut.room.parts, (unsigned)c.kv_heads), dim3(128 * SPLIT),
                      tile_bytes<E>(2 * KEYS + STAGES * 2 * HALF) + STAGES * sizeof(query_half),
                      stream, c);
 }
 
 extern "C" cudaError_t launch_attention_queries(const attention_call *call, cudaStream_t stream)
 {
-    if (call->cut.tile_count == 0) {
+    if (call->cut.room.tiles == 0) {
         return cudaSuccess;
     }
     return with_width(call->width,
@@ -378,7 +384,7 @@ extern "C" cudaError_t launch_attention_queries(const attention_call *call, cuda
 
 extern "C" cudaError_t launch_attention_keys(const attention_call *call, cudaStream_t stream)
 {
-    if (call->cut.part_count == 0) {
+    if (call->cut.room.parts == 0) {
         return cudaSuccess;
     }
     return with_width(call->width, [=](auto width) {

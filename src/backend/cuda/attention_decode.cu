@@ -136,6 +136,9 @@ combine_warps(const attention_call &c, const attention_piece &piece, int64_t slo
 template <int E>
 __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->pieces) {
+        return;
+    }
     bf16 *qs              = (bf16 *)pb_shared();
     bf16 *stages          = tile_at<E>(qs, HEADS, 0);
     int warp              = (int)threadIdx.x / 32;
@@ -200,6 +203,9 @@ __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attenti
 template <int E>
 __global__ void __launch_bounds__(THREADS) attention_pieces_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->lones) {
+        return;
+    }
     attention_lone lone = c.cut.lones[blockIdx.x];
     int head            = (int)blockIdx.y;
     const float factor  = c.scale * ATTENTION_LOG2E;
@@ -225,19 +231,19 @@ template <int E> static cudaError_t decode(const attention_call &c, cudaStream_t
 {
     int chunks    = (c.heads / c.kv_heads + HEADS - 1) / HEADS;
     cudaError_t e = pb_launch("attention_decode", attention_decode_kernel<E>,
-                              dim3((unsigned)c.cut.piece_count, (unsigned)(c.kv_heads * chunks)),
+                              dim3((unsigned)c.cut.room.pieces, (unsigned)(c.kv_heads * chunks)),
                               dim3(THREADS), tile_bytes<E>(HEADS + STAGES * 2 * KEYS), stream, c);
-    if (e != cudaSuccess || c.cut.lone_count == 0) {
+    if (e != cudaSuccess || c.cut.room.lones == 0) {
         return e;
     }
     return pb_launch("attention_pieces", attention_pieces_kernel<E>,
-                     dim3((unsigned)c.cut.lone_count, (unsigned)c.heads), dim3(THREADS), 0, stream,
+                     dim3((unsigned)c.cut.room.lones, (unsigned)c.heads), dim3(THREADS), 0, stream,
                      c);
 }
 
 extern "C" cudaError_t launch_attention_decode(const attention_call *call, cudaStream_t stream)
 {
-    if (call->cut.piece_count == 0) {
+    if (call->cut.room.pieces == 0) {
         return cudaSuccess;
     }
     return with_width(call->width,

@@ -226,6 +226,9 @@ static __device__ __forceinline__ void queries_row(const attention_call &c,
 template <typename T, int BACKWARD>
 __global__ void __launch_bounds__(THREADS, 2) attention_plain_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->tiles) {
+        return;
+    }
     attention_tile tile = c.cut.tiles[c.cut.order[blockIdx.x]];
     int rows            = tile.count * (c.heads / c.kv_heads);
     for (int row = (int)threadIdx.x / 32; row < rows; row += WARPS) {
@@ -275,6 +278,9 @@ static __device__ __forceinline__ void key_tile(const attention_call &c, const a
 template <typename T>
 __global__ void __launch_bounds__(THREADS, 2) attention_plain_keys_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->parts) {
+        return;
+    }
     attention_part part = c.cut.parts[blockIdx.x];
     int kv_head         = (int)blockIdx.y;
     int width           = c.width;
@@ -356,6 +362,9 @@ __global__ void __launch_bounds__(THREADS) attention_delta_kernel(const attentio
 template <typename T>
 __global__ void __launch_bounds__(THREADS) attention_sums_kernel(const attention_call c)
 {
+    if ((int)blockIdx.x >= c.cut.counts->sums) {
+        return;
+    }
     attention_sum sum = c.cut.sums[blockIdx.x];
     int kv_head       = (int)blockIdx.y;
     int64_t tile      = (int64_t)ATTENTION_KEYS * c.width;
@@ -384,11 +393,11 @@ __global__ void __launch_bounds__(THREADS) attention_sums_kernel(const attention
 template <typename T, int BACKWARD>
 static cudaError_t plain(const attention_call &c, cudaStream_t stream)
 {
-    if (c.cut.tile_count == 0) {
+    if (c.cut.room.tiles == 0) {
         return cudaSuccess;
     }
     return pb_launch("attention_plain", attention_plain_kernel<T, BACKWARD>,
-                     dim3((unsigned)c.cut.tile_count, (unsigned)c.kv_heads), dim3(THREADS),
+                     dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(THREADS),
                      WARPS * sizeof(plain_room), stream, c);
 }
 
@@ -404,11 +413,11 @@ template <typename T> static cudaError_t plain_queries(const attention_call &c, 
 
 template <typename T> static cudaError_t plain_keys(const attention_call &c, cudaStream_t stream)
 {
-    if (c.cut.part_count == 0) {
+    if (c.cut.room.parts == 0) {
         return cudaSuccess;
     }
     return pb_launch("attention_plain_keys", attention_plain_keys_kernel<T>,
-                     dim3((unsigned)c.cut.part_count, (unsigned)c.kv_heads), dim3(THREADS),
+                     dim3((unsigned)c.cut.room.parts, (unsigned)c.kv_heads), dim3(THREADS),
                      WARPS * sizeof(plain_room), stream, c);
 }
 
@@ -425,11 +434,11 @@ template <typename T> static cudaError_t delta(const attention_call &c, cudaStre
 
 template <typename T> static cudaError_t sums(const attention_call &c, cudaStream_t stream)
 {
-    if (c.cut.sum_count == 0) {
+    if (c.cut.room.sums == 0) {
         return cudaSuccess;
     }
     return pb_launch("attention_sums", attention_sums_kernel<T>,
-                     dim3((unsigned)c.cut.sum_count, (unsigned)c.kv_heads), dim3(THREADS), 0,
+                     dim3((unsigned)c.cut.room.sums, (unsigned)c.kv_heads), dim3(THREADS), 0,
                      stream, c);
 }
 

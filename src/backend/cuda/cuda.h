@@ -191,7 +191,7 @@ pb_status cuda_nvml_facts(const cuda *c, pb_backend_put *put, void *context) PB_
 double cuda_energy(pb_backend *be, const char **why);
 
 /* dropout.c */
-drop_mask cuda_drop_mask(const pb_backend *be, double p, const pb_mask *mask);
+pb_status cuda_drop_mask(pb_backend *be, double p, const pb_mask *mask, drop_mask *out) PB_MUST_USE;
 
 /* memory.c */
 pb_status cuda_memory_open(cuda *c) PB_MUST_USE;
@@ -224,6 +224,8 @@ pb_status cuda_page_begin(pb_backend *be) PB_MUST_USE;
 pb_status cuda_page_list(pb_backend *be, const int32_t *host, pb_list *list) PB_MUST_USE;
 pb_status cuda_page_plan(pb_backend *be, int index, pb_attention_plan *plan) PB_MUST_USE;
 pb_status cuda_page_end(pb_backend *be) PB_MUST_USE;
+/* The number of the pass, in device memory. */
+pb_status cuda_page_pass(pb_backend *be, const uint64_t **pass) PB_MUST_USE;
 pb_status cuda_post(pb_backend *be, int slot, const pb_tensor *numbers) PB_MUST_USE;
 pb_status cuda_take(pb_backend *be, int slot, double *values) PB_MUST_USE;
 

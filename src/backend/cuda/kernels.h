@@ -40,11 +40,11 @@ cudaError_t launch_scatter_add(view y, view x, const int32_t *ids, int64_t rows,
 
 /* ---- loss.cu ---- */
 
-/* losses [rows]; logits [rows, columns] become grad_scale · gradient unless that is 0. Target -1: a
- * loss and a gradient of 0. */
+/* losses [rows]; logits [rows, columns] become *grad_scale · gradient unless that is NULL. Target
+ * -1: a loss and a gradient of 0. */
 cudaError_t launch_cross_entropy(double *losses, float *logits, int64_t stride,
                                  const int32_t *targets, int64_t rows, int64_t columns,
-                                 float grad_scale, cudaStream_t stream);
+                                 const float *grad_scale, cudaStream_t stream);
 /* *sum += (losses [n], in order) / divisor · factor */
 cudaError_t launch_loss_sum(double *sum, const double *losses, int64_t n, double divisor,
                             double factor, cudaStream_t stream);
@@ -134,9 +134,11 @@ cudaError_t launch_activation_backward(view dx, view dy, view x, int act, extent
                                        cudaStream_t stream);
 
 /* Element (row, column) is multiplied by `factor` where word row · columns + column of the stream
- * of `key` is at least `threshold`, and else dropped; threshold 0: nothing is. */
+ * of pb_mask is at least `threshold`, and else dropped; threshold 0: nothing is. The pass is read
+ * from the page. */
 typedef struct drop_mask {
-    uint64_t key;
+    const uint64_t *pass;
+    uint64_t seed, stride, salt;
     uint32_t threshold;
     float factor;
 } drop_mask;

@@ -3,11 +3,12 @@
 #include "cuda.h"
 
 pb_status cuda_cross_entropy(pb_backend *be, pb_tensor *losses, pb_tensor *logits,
-                             const pb_list *targets, float grad_scale)
+                             const pb_list *targets, const pb_tensor *grad_scale)
 {
     CUDA_LAUNCH(be, "cross_entropy", logits->shape[0], logits->shape[1],
                 launch_cross_entropy(losses->data, logits->data, logits->stride, targets->data,
-                                     logits->shape[0], logits->shape[1], grad_scale,
+                                     logits->shape[0], logits->shape[1],
+                                     grad_scale != NULL ? grad_scale->data : NULL,
                                      cuda_of(be)->stream));
     return PB_OK;
 }

@@ -90,27 +90,28 @@ static __device__ row_factors row_loss(double *loss, double others, float max, f
 }
 
 /* Of a row without a target. */
-static __device__ void no_loss(double *loss, float *row, int64_t n, float grad_scale)
+static __device__ void no_loss(double *loss, float *row, int64_t n, bool gradient)
 {
     if (threadIdx.x == 0) {
         *loss = 0.0;
     }
-    for (int64_t at = threadIdx.x; grad_scale != 0.0f && at < n; at += THREADS) {
+    for (int64_t at = threadIdx.x; gradient && at < n; at += THREADS) {
         row[at] = 0.0f;
     }
 }
 
 __global__ void __launch_bounds__(THREADS)
     cross_entropy_kernel(double *losses, float *logits, int64_t stride, const int32_t *targets,
-                         int64_t n, float grad_scale)
+                         int64_t n, const float *grad_scale)
 {
+    bool gradient      = grad_scale != NULL;
     double *room       = (double *)pb_shared(); /* [WARPS] */
     row_factors *share = (row_factors *)(room + WARPS);
     float *row         = logits + blockIdx.x * stride;
     int32_t target     = targets[blockIdx.x];
     bool aligned       = is_aligned(row);
     if (target < 0) { /* the whole block */
-        no_loss(&losses[blockIdx.x], row, n, grad_scale);
+        no_loss(&losses[blockIdx.x], row, n, gradient);
         return;
     }
     float own = row[target];
@@ -129,10 +130,10 @@ __global__ void __launch_bounds__(THREADS)
     double others = (double)sum * exp((double)max - (double)all);
     others        = pb_block_sum<WARPS>(others, room);
     if (threadIdx.x == 0) {
-        *share = row_loss(&losses[blockIdx.x], others, all, own, grad_scale);
+        *share = row_loss(&losses[blockIdx.x], others, all, own, gradient ? *grad_scale : 0.0f);
     }
     __syncthreads();
-    if (grad_scale == 0.0f) {
+    if (!gradient) {
         return;
     }
     row_factors f = *share;
@@ -148,7 +149,7 @@ __global__ void __launch_bounds__(THREADS)
 
 extern "C" cudaError_t launch_cross_entropy(double *losses, float *logits, int64_t stride,
                                             const int32_t *targets, int64_t rows, int64_t columns,
-                                            float grad_scale, cudaStream_t stream)
+                                            const float *grad_scale, cudaStream_t stream)
 {
     if (rows == 0) {
         return cudaSuccess;

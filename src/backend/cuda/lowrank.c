@@ -44,9 +44,10 @@ static low_rank_shape shape_of(pb_backend *be, const pb_tensor *wide, int64_t r,
 }
 
 /* Without dropout nothing is drawn. */
-static drop_mask mask_of(pb_backend *be, const pb_low_rank *part)
+static pb_status find_mask(pb_backend *be, const pb_low_rank *part, drop_mask *out)
 {
-    return part->dropout > 0.0 ? cuda_drop_mask(be, part->dropout, &part->mask) : (drop_mask){0};
+    *out = (drop_mask){0};
+    return part->dropout > 0.0 ? cuda_drop_mask(be, part->dropout, &part->mask, out) : PB_OK;
 }
 
 /* out = alpha · drop(x) · factorᵀ */
@@ -93,9 +94,11 @@ pb_status cuda_low_rank_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x
     if (is_composed(part)) {
         return low_rank_forward_composed(be, y, x, part, kept, room);
     }
+    drop_mask mask;
     PB_TRY(check_part(be, "low rank forward", part, x, y, kept));
+    PB_TRY(find_mask(be, part, &mask));
     PB_TRY(cuda_timer_begin(be, false));
-    PB_TRY(down(be, kept, x, factor_a(&part->a), mask_of(be, part), 1.0f));
+    PB_TRY(down(be, kept, x, factor_a(&part->a), mask, 1.0f));
     PB_TRY(up(be, y, kept, factor_b(&part->b), (drop_mask){0}, part->scale, true));
     return cuda_timer_end(be);
 }
@@ -127,12 +130,14 @@ pb_status cuda_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor 
 {
     static const char op[] = "low rank backward";
     const drop_mask all    = {0};
+    drop_mask mask;
 
     if (is_composed(part)) {
         return low_rank_backward_composed(be, dx, dy, x, part, kept, room, add);
     }
     PB_TRY(check_part(be, op, part, x, dy, kept));
     PB_TRY(check_gradients(be, op, part, dx, x, room));
+    PB_TRY(find_mask(be, part, &mask));
     pb_tensor du = pb_tensor_columns(room, 0, kept->shape[1]);
     PB_TRY(cuda_timer_begin(be, false));
     if (!pb_tensor_is_none(&part->db)) {
@@ -140,10 +145,10 @@ pb_status cuda_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor 
     }
     PB_TRY(down(be, &du, dy, factor_b(&part->b), all, part->scale));
     if (!pb_tensor_is_none(&part->da)) {
-        PB_TRY(gradient(be, factor_a(&part->da), &du, x, mask_of(be, part), 1.0f));
+        PB_TRY(gradient(be, factor_a(&part->da), &du, x, mask, 1.0f));
     }
     if (!pb_tensor_is_none(dx)) {
-        PB_TRY(up(be, dx, &du, factor_a(&part->a), mask_of(be, part), 1.0f, add));
+        PB_TRY(up(be, dx, &du, factor_a(&part->a), mask, 1.0f, add));
     }
     return cuda_timer_end(be);
 }

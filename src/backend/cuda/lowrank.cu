@@ -49,7 +49,7 @@ static __device__ __forceinline__ int piece_column(void)
 /* Rows first_row … and columns first_column … of m become a tile, zero beyond `rows`, `columns`. */
 template <typename S>
 static __device__ __forceinline__ void
-stage_rows(S *tile, const view &m, bool aligned, const drop_mask &mask, int64_t first_row,
+stage_rows(S *tile, const view &m, bool aligned, const drop_draw &draw, int64_t first_row,
            int64_t rows, int64_t first_column, int64_t columns)
 {
     piece p[PIECES];
@@ -64,8 +64,8 @@ stage_rows(S *tile, const view &m, bool aligned, const drop_mask &mask, int64_t 
     }
     PB_UNROLL
     for (int i = 0; i < PIECES; i++) {
-        if (mask.threshold != 0) {
-            drop_piece(&p[i], mask, first_row + piece_row(i), column, columns);
+        if (draw.threshold != 0) {
+            drop_piece(&p[i], draw, first_row + piece_row(i), column, columns);
         }
         put_piece(tile + piece_row(i) * PITCH + piece_column(), p[i]);
     }
@@ -196,9 +196,10 @@ __global__ void __launch_bounds__(THREADS)
     int64_t end           = limit < shape.columns ? limit : shape.columns;
     float total[R / 8][4] = {};
     float sum[R / 8][4]   = {};
+    const drop_draw draw(mask);
     for (int64_t k = start; k < end; k += TILE) {
         __syncthreads();
-        stage_rows(left, x, aligned, mask, first_row, shape.rows, k, shape.columns);
+        stage_rows(left, x, aligned, draw, first_row, shape.rows, k, shape.columns);
         stage_factor<R>(right, f, first_n, shape.r, k, shape.columns);
         __syncthreads();
         multiply<R / 8>(sum, left + warp * 16 * PITCH, right, TILE / STEP);
@@ -305,7 +306,7 @@ extern "C" cudaError_t launch_lowrank_down(view out, float *parts, view x, low_r
 
 /* What a thread has of the product becomes pieces of rows of y. */
 static __device__ __forceinline__ void store_up(const view &y, const float *room,
-                                                const drop_mask &mask, const low_rank_shape &shape,
+                                                const drop_draw &draw, const low_rank_shape &shape,
                                                 bool aligned, int64_t first_row,
                                                 int64_t first_column)
 {
@@ -323,8 +324,8 @@ static __device__ __forceinline__ void store_up(const view &y, const float *room
         for (int j = 0; j < PIECE; j++) {
             p.v[j] = shape.alpha * room[piece_row(i) * PITCH + piece_column() + j];
         }
-        if (mask.threshold != 0) {
-            drop_piece(&p, mask, row, column, shape.columns);
+        if (draw.threshold != 0) {
+            drop_piece(&p, draw, row, column, shape.columns);
         }
         if (shape.add) {
             piece before = read_piece(y, aligned, row, column, shape.columns);
@@ -357,7 +358,7 @@ __global__ void __launch_bounds__(THREADS)
     for (int64_t k = 0; k < shape.r; k += TILE) {
         int left_over = shape.r - k < TILE ? (int)(shape.r - k) : TILE;
         __syncthreads();
-        stage_rows(left, u, u_aligned, drop_mask{}, first_row, shape.rows, k, shape.r);
+        stage_rows(left, u, u_aligned, drop_draw(drop_mask{}), first_row, shape.rows, k, shape.r);
         stage_factor<TILE>(right, f, first_column, shape.columns, k, shape.r);
         __syncthreads();
         multiply<TILE / 8>(sum, left + warp * 16 * PITCH, right, (left_over + STEP - 1) / STEP);
@@ -370,7 +371,7 @@ __global__ void __launch_bounds__(THREADS)
         room[row * PITCH + column] = sum[i / 4][i % 4];
     }
     __syncthreads();
-    store_up(y, room, mask, shape, y_aligned, first_row, first_column);
+    store_up(y, room, drop_draw(mask), shape, y_aligned, first_row, first_column);
 }
 
 template <typename S>
@@ -410,10 +411,11 @@ __global__ void __launch_bounds__(THREADS)
     int64_t start        = (int64_t)blockIdx.y * LOW_RANK_CHUNK;
     int64_t end = start + LOW_RANK_CHUNK < shape.rows ? start + LOW_RANK_CHUNK : shape.rows;
     float sum[R / 16][2][4] = {};
+    const drop_draw draw(mask);
     for (int64_t row = start; row < end; row += TILE) {
         __syncthreads();
-        stage_rows(left, u, u_aligned, drop_mask{}, row, end, first_r, shape.r);
-        stage_rows(right, x, x_aligned, mask, row, end, first_column, shape.columns);
+        stage_rows(left, u, u_aligned, drop_draw(drop_mask{}), row, end, first_r, shape.r);
+        stage_rows(right, x, x_aligned, draw, row, end, first_column, shape.columns);
         __syncthreads();
         multiply_columns<R / 16>(sum, left, right + warp * 16);
     }

@@ -204,6 +204,12 @@ static __device__ __forceinline__ void map_rows(const F &f, const matrices<IN, O
     }
 }
 
+/* What a thread makes of a functor before its first piece: as a rule nothing. */
+template <typename F> static __device__ __forceinline__ const F &started(const F &f)
+{
+    return f;
+}
+
 /* f(in [IN], out [OUT], row, column) on every piece. */
 template <unsigned TYPES, int ROWS, typename F, int IN, int OUT>
 __global__ void __launch_bounds__(MAP_THREADS)
@@ -214,13 +220,14 @@ __global__ void __launch_bounds__(MAP_THREADS)
     int64_t width = end < shape.rows ? shape.columns : shape.last;
     int64_t step  = (int64_t)gridDim.y * blockDim.x * PIECE;
     int64_t start = ((int64_t)blockIdx.y * blockDim.x + threadIdx.x) * PIECE;
+    const auto &g = started(f);
     for (int64_t column = start; column < shape.columns; column += step) {
         if (aligned && column + PIECE <= width) {
-            map_rows<true, TYPES, ROWS>(f, all, shape, first, column);
+            map_rows<true, TYPES, ROWS>(g, all, shape, first, column);
             continue;
         }
         for (int r = 0; r < ROWS; r++) {
-            map_rows<false, TYPES, 1>(f, all, shape, first + (int64_t)r * blockDim.y, column);
+            map_rows<false, TYPES, 1>(g, all, shape, first + (int64_t)r * blockDim.y, column);
         }
     }
 }

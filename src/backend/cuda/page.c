@@ -112,6 +112,14 @@ static pb_status send_page(cuda *c)
     return PB_OK;
 }
 
+/* A page begins with the number of its pass. */
+static void begin_page(cuda *c)
+{
+    memcpy(ring_host(&c->pages), &c->base.pass, sizeof c->base.pass);
+    c->page_used = cuda_bytes(1, sizeof c->base.pass);
+    c->page_sent = 0;
+}
+
 /* Goes on with larger pages. What the page already has stays where it is until the next one. */
 static pb_status enlarge_pages(cuda *c, size_t bytes)
 {
@@ -128,15 +136,16 @@ static pb_status enlarge_pages(cuda *c, size_t bytes)
     c->full_bytes += c->page_used;
     c->pages.device = NULL;
     ring_close(c, &c->pages);
-    c->page_used = 0;
-    c->page_sent = 0;
-    return ring_open(c, &c->pages, CUDA_PAGES, size, "pages");
+    PB_TRY(ring_open(c, &c->pages, CUDA_PAGES, size, "pages"));
+    begin_page(c);
+    return PB_OK;
 }
 
 static pb_status open_pages(cuda *c)
 {
     if (c->pages.slots == 0) {
         PB_TRY(ring_open(c, &c->pages, CUDA_PAGES, PAGE_FIRST, "pages"));
+        begin_page(c);
     }
     return PB_OK;
 }
@@ -147,8 +156,16 @@ pb_status cuda_page_begin(pb_backend *be)
     PB_TRY(open_pages(c));
     free_full(c);
     PB_TRY(ring_next(c, &c->pages));
-    c->page_used = 0;
-    c->page_sent = 0;
+    begin_page(c);
+    return PB_OK;
+}
+
+pb_status cuda_page_pass(pb_backend *be, const uint64_t **pass)
+{
+    cuda *c = cuda_of(be);
+    PB_TRY(open_pages(c));
+    PB_TRY(send_page(c));
+    *pass = (const uint64_t *)(void *)c->pages.device;
     return PB_OK;
 }
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 256 };
+enum { ALIGNMENT = 256, LEAST_ROOM = 8 };
 
 /* A table under way. */
 typedef struct table {
@@ -20,7 +20,7 @@ typedef struct table {
     size_t size; /* bytes of an item */
 } table;
 
-enum { TILES, RUNS, INDEX, ORDER, PIECES, LONES, PARTS, RANGES, SUMS, TABLES };
+enum { COUNTS, TILES, RUNS, INDEX, ORDER, PIECES, LONES, PARTS, RANGES, SUMS, TABLES };
 
 /* Query tiles of a segment, a number of the list of segments, and the place in `seen` where those
  * of its descendants begin. */
@@ -41,16 +41,16 @@ struct plan_cut {
     int32_t *seen;           /* per segment: itself and its descendants, those with queries */
     weighed *weights;
     attention_part *sorted;
-    int32_t dense_count, piece_rooms, part_rooms;
+    int32_t dense, piece_rooms, part_rooms;
     int64_t queries, keys;
 };
 
 static const size_t SIZES[TABLES] = {
-    [TILES] = sizeof(attention_tile),   [RUNS] = sizeof(attention_run),
-    [INDEX] = sizeof(int32_t),          [ORDER] = sizeof(int32_t),
-    [PIECES] = sizeof(attention_piece), [LONES] = sizeof(attention_lone),
-    [PARTS] = sizeof(attention_part),   [RANGES] = sizeof(attention_range),
-    [SUMS] = sizeof(attention_sum),
+    [COUNTS] = sizeof(attention_counts), [TILES] = sizeof(attention_tile),
+    [RUNS] = sizeof(attention_run),      [INDEX] = sizeof(int32_t),
+    [ORDER] = sizeof(int32_t),           [PIECES] = sizeof(attention_piece),
+    [LONES] = sizeof(attention_lone),    [PARTS] = sizeof(attention_part),
+    [RANGES] = sizeof(attention_range),  [SUMS] = sizeof(attention_sum),
 };
 
 static pb_status append(plan_cut *cut, int which, const void *item)
@@ -323,9 +323,9 @@ static pb_status order_tiles(plan_cut *cut)
         const attention_tile *tile       = tile_at(cut, piece->tile);
         cut->weights[piece->tile].weight = steps_of(cut, tile) - ATTENTION_FAR; /* last */
     }
-    cut->dense_count = 0;
+    cut->dense = 0;
     for (int64_t i = 0; i < count; i++) {
-        cut->dense_count += cut->weights[i].weight > 0;
+        cut->dense += cut->weights[i].weight > 0;
     }
     qsort(cut->weights, (size_t)count, sizeof *cut->weights, heavier);
     for (int64_t i = 0; i < count; i++) {
@@ -355,10 +355,30 @@ static pb_status order_parts(plan_cut *cut)
 
 /* The whole ----------------------------------------------------------------------------------- */
 
+/* The next power of two; none for none. */
+static int32_t room_for(int64_t count)
+{
+    int32_t room = count > 0 ? LEAST_ROOM : 0;
+    while (room < count) {
+        room *= 2;
+    }
+    return room;
+}
+
 static size_t table_bytes(const plan_cut *cut, int which)
 {
-    size_t bytes = (size_t)cut->tables[which].count * SIZES[which];
+    size_t bytes = (size_t)room_for(cut->tables[which].count) * SIZES[which];
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static attention_counts counts_of(const plan_cut *cut)
+{
+    return (attention_counts){.tiles  = (int32_t)cut->tables[TILES].count,
+                              .dense  = cut->dense,
+                              .pieces = (int32_t)cut->tables[PIECES].count,
+                              .lones  = (int32_t)cut->tables[LONES].count,
+                              .parts  = (int32_t)cut->tables[PARTS].count,
+                              .sums   = (int32_t)cut->tables[SUMS].count};
 }
 
 static pb_status check_sizes(const pb_attention_args *args)
@@ -402,6 +422,8 @@ pb_status plan_cut_make(plan_cut **kept, const pb_attention_plan *plan, size_t *
         PB_TRY(cut_keys(cut, args));
         PB_TRY(order_parts(cut));
     }
+    attention_counts counts = counts_of(cut);
+    PB_TRY(append(cut, COUNTS, &counts));
     *bytes = 0;
     for (int i = 0; i < TABLES; i++) {
         *bytes += table_bytes(cut, i);
@@ -421,24 +443,27 @@ void plan_cut_write(const plan_cut *cut, char *host, const char *device, cuda_pl
         host += table_bytes(cut, i);
         device += table_bytes(cut, i);
     }
-    *out     = (cuda_plan){.queries = cut->queries, .keys = cut->keys};
-    out->cut = (attention_cut){.tiles       = (const void *)at[TILES],
-                               .runs        = (const void *)at[RUNS],
-                               .index       = (const void *)at[INDEX],
-                               .order       = (const void *)at[ORDER],
-                               .pieces      = (const void *)at[PIECES],
-                               .lones       = (const void *)at[LONES],
-                               .parts       = (const void *)at[PARTS],
-                               .ranges      = (const void *)at[RANGES],
-                               .sums        = (const void *)at[SUMS],
-                               .tile_count  = (int32_t)cut->tables[TILES].count,
-                               .dense_count = cut->dense_count,
-                               .piece_count = (int32_t)cut->tables[PIECES].count,
-                               .lone_count  = (int32_t)cut->tables[LONES].count,
-                               .part_count  = (int32_t)cut->tables[PARTS].count,
-                               .sum_count   = (int32_t)cut->tables[SUMS].count,
-                               .piece_rooms = cut->piece_rooms,
-                               .part_rooms  = cut->part_rooms};
+    attention_counts counts = counts_of(cut);
+    *out                    = (cuda_plan){.queries     = cut->queries,
+                                          .keys        = cut->keys,
+                                          .piece_rooms = cut->piece_rooms,
+                                          .part_rooms  = cut->part_rooms};
+    out->cut                = (attention_cut){.counts = (const void *)at[COUNTS],
+                                              .tiles  = (const void *)at[TILES],
+                                              .runs   = (const void *)at[RUNS],
+                                              .index  = (const void *)at[INDEX],
+                                              .order  = (const void *)at[ORDER],
+                                              .pieces = (const void *)at[PIECES],
+                                              .lones  = (const void *)at[LONES],
+                                              .parts  = (const void *)at[PARTS],
+                                              .ranges = (const void *)at[RANGES],
+                                              .sums   = (const void *)at[SUMS],
+                                              .room   = {.tiles  = room_for(counts.tiles),
+                                                         .dense  = room_for(counts.dense),
+                                                         .pieces = room_for(counts.pieces),
+                                                         .lones  = room_for(counts.lones),
+                                                         .parts  = room_for(counts.parts),
+                                                         .sums   = room_for(counts.sums)}};
 }
 
 void plan_cut_free(plan_cut *cut)

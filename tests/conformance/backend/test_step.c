@@ -178,9 +178,11 @@ static void cross_entropy_keeps_its_digits(void **state)
                                       NAN,     0.0f,      0.0f,   /* seen */
                                       -300.0f, 0.0f,      0.0f};  /* e^-300 is not an F32 */
     static const int32_t targets[] = {0, 1, 0, 1, 0};
+    static const float one         = 1.0f;
     fixture *f                     = *state;
     pb_tensor x                    = device_matrix(f->be, 5, 3, logits);
-    void *data                     = NULL;
+    pb_tensor scale;
+    void *data = NULL;
     float host[15];
     double losses[5];
     pb_list list;
@@ -188,11 +190,12 @@ static void cross_entropy_keeps_its_digits(void **state)
     pb_tensor sums = pb_tensor_1d(data, PB_DTYPE_F64, 5);
     assert_ok(pb_page_begin(f->be, 0));
     assert_ok(pb_page_list(f->be, "targets", targets, 5, 0, 3, &list));
+    assert_ok(pb_page_floats(f->be, &one, 1, &scale));
     assert_ok(pb_page_end(f->be));
-    assert_ok(pb_cross_entropy(f->be, &sums, &x, &list, 0.0f));
+    assert_ok(pb_cross_entropy(f->be, &sums, &x, &list, NULL));
     host_read(f->be, &x, host);
     assert_memory_equal(host, logits, sizeof logits);
-    assert_ok(pb_cross_entropy(f->be, &sums, &x, &list, 1.0f));
+    assert_ok(pb_cross_entropy(f->be, &sums, &x, &list, &scale));
     assert_ok(pb_post(f->be, 0, &sums));
     assert_ok(pb_take(f->be, 0, losses));
     host_read(f->be, &x, host);
