@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Training curves of every method against those of the CPU; and the device's own checker. */
+/* Training curves of every method against those of the CPU. */
 #include "setup.h"
 #include "shapes.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { STEPS = 10, TINY_STEPS = 2, BATCH = 4 };
 
@@ -190,84 +184,4 @@ pb_status part_curves(const bench *b)
     PB_TRY(check_folder(b, &found));
     return found > 0 ? PB_OK
                      : PB_FAIL(PB_ERR_NOT_FOUND, "--golden %s: no checkpoint is there", b->golden);
-}
-
-/* compute-sanitizer --------------------------------------------------------------------------- */
-
-static const char *find_sanitizer(void)
-{
-    static char found[4096];
-    const char *path = getenv("PATH");
-    char places[16384];
-    (void)snprintf(places, sizeof places, "%s:/usr/local/cuda/bin", path != NULL ? path : "");
-    char *rest = places;
-    for (char *place = NULL; (place = strsep(&rest, ":")) != NULL;) {
-        (void)snprintf(found, sizeof found, "%s/compute-sanitizer", place);
-        if (*place != '\0' && access(found, X_OK) == 0) {
-            return found;
-        }
-    }
-    return NULL;
-}
-
-/* Does not return. */
-static void become_tool(const bench *b, const char *sanitizer, const char *tool, const char *log)
-{
-    char program[4096] = "";
-    (void)!readlink("/proc/self/exe", program, sizeof program - 1);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int nowhere = open("/dev/null", O_WRONLY);
-    dup2(nowhere, STDOUT_FILENO); /* the results under the tool are not results */
-    execl(sanitizer, sanitizer, "--tool", tool, "--error-exitcode", "99", "--log-file", log,
-          program, "--one-part", "2", "--tiny", "--device", b->device, (char *)NULL);
-    _exit(127);
-}
-
-/* One case of every operation under one tool; what it reports goes to stderr. */
-static void run_tool(const bench *b, const char *sanitizer, const char *tool)
-{
-    int state      = 0;
-    pb_string said = {0};
-    char log[]     = "/tmp/bench_gpu_XXXXXX";
-    char note[BENCH_TEXT];
-    int file = mkstemp(log);
-    if (file < 0) {
-        put_failure(b, tool, "", PB_FAIL(PB_ERR_IO, "%s: %s", log, strerror(errno)));
-        return;
-    }
-    close(file);
-    pid_t child = fork();
-    if (child == 0) {
-        become_tool(b, sanitizer, tool, log);
-    }
-    bool ended = child > 0 && waitpid(child, &state, 0) == child;
-    int code   = ended && WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-    if (code != 0 && pb_file_read(log, 1 << 24, &said) == PB_OK) {
-        fputs(said.data, stderr);
-    }
-    pb_string_clear(&said);
-    (void)unlink(log);
-    (void)snprintf(note, sizeof note, "exit code %d%s", code,
-                   code != 0 ? ": its report is in the lines before this one" : "");
-    put_verdict(b, tool, "a case of every operation", code == 0, note);
-}
-
-pb_status part_sanitizer(const bench *b)
-{
-    static const char *const tools[] = {"memcheck", "racecheck", "synccheck"};
-    const char *sanitizer            = find_sanitizer();
-    if (sanitizer == NULL) {
-        put_text(b, "compute-sanitizer", "left out: it is neither in PATH nor in /usr/local/cuda");
-        return PB_OK;
-    }
-    if (strcmp(b->backend, "cuda") != 0) {
-        put_text(b, "compute-sanitizer", "left out: the device is not a GPU");
-        return PB_OK;
-    }
-    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
-        if (item_begin(b, tools[i], "a case of every operation")) {
-            run_tool(b, sanitizer, tools[i]);
-        }
-    }
-    return PB_OK;
 }
