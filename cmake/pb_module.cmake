@@ -46,12 +46,13 @@ endfunction()
 # The backends that tests marked BACKENDS run over beside the CPU; see tests/guarded.
 set(PB_TEST_BACKENDS guarded)
 
-# pb_test(NAME unit_base_memory SOURCES test_memory.c USES pb_base LABELS unit [PROCESSES n] [TIMEOUT s] [ARGS …] [BACKENDS] [HEAVY])
-# One cmocka executable, registered with CTest under NAME; tests with a long TIMEOUT start first. PROCESSES runs it under
-# the MPI launcher. BACKENDS: it opens the backend that PB_TEST_BACKEND names, and is registered as NAME_<backend> for
+# pb_test(NAME unit_base_memory SOURCES test_memory.c USES pb_base LABELS unit [PROCESSES n …] [TIMEOUT s] [ARGS …] [BACKENDS] [HEAVY])
+# One cmocka executable, registered with CTest under NAME; tests with a long TIMEOUT start first. PROCESSES runs it under the MPI
+# launcher instead, as NAME_<n> with n ranks and as NAME_tcp_<n> over TCP, without any component for one-sided communication, as
+# between nodes of a system that has none; `alone` is without the launcher, under NAME. BACKENDS: it opens the backend that PB_TEST_BACKEND names, and is registered as NAME_<backend> for
 # each of the others. HEAVY: slow where a CPU executes the kernels of `cuda`.
 function(pb_test)
-    cmake_parse_arguments(arg "BACKENDS;HEAVY" "NAME;PROCESSES;TIMEOUT" "SOURCES;USES;LABELS;ARGS" ${ARGN})
+    cmake_parse_arguments(arg "BACKENDS;HEAVY" "NAME;TIMEOUT" "SOURCES;USES;LABELS;ARGS;PROCESSES" ${ARGN})
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 120)
     endif()
@@ -64,13 +65,19 @@ function(pb_test)
         add_executable(${arg_NAME} ${arg_SOURCES})
         target_link_libraries(${arg_NAME} PRIVATE ${arg_USES} pb_flags PkgConfig::CMOCKA m)
         target_compile_definitions(${arg_NAME} PRIVATE PB_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+        if("unit" IN_LIST arg_LABELS) # they take longer to compile than to run
+            set_source_files_properties(${arg_SOURCES} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-O1>")
+        endif()
     endif()
     if(TARGET cuda_tests AND arg_SOURCES AND ("cuda" IN_LIST arg_LABELS OR "cuda" IN_LIST backends))
         add_dependencies(cuda_tests ${arg_NAME})
     endif()
     set(command $<TARGET_FILE:${arg_NAME}> ${arg_ARGS})
+    foreach(processes IN LISTS arg_PROCESSES)
+        pb_test_ranks(${arg_NAME} ${processes} ${arg_TIMEOUT} "${arg_LABELS}" ${command})
+    endforeach()
     if(arg_PROCESSES)
-        set(command ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe ${MPIEXEC_NUMPROC_FLAG} ${arg_PROCESSES} ${command})
+        return()
     endif()
     foreach(backend IN LISTS backends)
         set(name ${arg_NAME})
@@ -86,8 +93,27 @@ function(pb_test)
         set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT}
             SKIP_RETURN_CODE 77
             ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive;PB_TEST_BACKEND=${backend}")
-        if(arg_PROCESSES)
-            set_tests_properties(${name} PROPERTIES PROCESSORS ${arg_PROCESSES})
-        endif()
     endforeach()
+endfunction()
+
+# One entry of PROCESSES. Ranks mostly sleep, so that more of them than two do not need a processor each. Memory that an MPI
+# library keeps until the process ends is not our leak: tests count our own bytes.
+function(pb_test_ranks name processes timeout labels)
+    set(launcher)
+    set(processors 1)
+    if(NOT processes STREQUAL "alone")
+        string(APPEND name _${processes})
+        set(launcher ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe)
+        if(processes MATCHES "^tcp_")
+            list(APPEND launcher --mca btl tcp,self --mca osc ^ucx,pt2pt,sm,rdma)
+        endif()
+        string(REGEX MATCH "[0-9]+" ranks ${processes})
+        list(APPEND launcher ${MPIEXEC_NUMPROC_FLAG} ${ranks})
+        if(ranks GREATER 1)
+            set(processors 2)
+        endif()
+    endif()
+    add_test(NAME ${name} COMMAND ${launcher} ${ARGN})
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} COST ${timeout} PROCESSORS ${processors}
+        SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive;ASAN_OPTIONS=detect_leaks=0")
 endfunction()
