@@ -397,21 +397,18 @@ def declared(text):
 
 def check_prefixes(tree):
     """pb_ and PB_ mark what public headers declare, and nothing else."""
-    public = set()
+    public = {"PB_ENTRY"}
+    for path in tree.matching(r"include/pb/.*\.def$"):
+        public |= {f"pb_{name}" for name in re.findall(r"^PB_\w+\((\w+)", tree.text(path), re.M)}
     for path in tree.matching(r"include/pb/.*\.h$"):
         public |= set(re.findall(r"\b(?:pb|PB)_\w+", without_comments_and_texts(tree.text(path))))
         for name in sorted(declared(tree.text(path))):
             if not name.startswith(("pb_", "PB_")):
                 tree.wrong(path, line_of(tree, path, name), f"'{name}' of a public header does not begin with pb_ or PB_")
-    for path in tree.matching(r"src/.*\.h$"):
-        for name in sorted(declared(tree.text(path)) - public - {"PB_ENTRY"}):
+    for path in tree.matching(r"src/.*\.(c|cu|h)$"):
+        for name in sorted(declared(tree.text(path)) - public):
             if name.startswith(("pb_", "PB_")):
                 tree.wrong(path, line_of(tree, path, name), f"'{name}' begins like a public name, but no public header declares it")
-    for path in tree.matching(r"src/.*\.(c|cu)$"):
-        code = without_comments_and_texts(tree.text(path))
-        for name in re.findall(r"^static [^;={]*?\b((?:pb|PB)_\w+)(?:\(|\[|;| =)", code, re.M):
-            if name not in public:
-                tree.wrong(path, line_of(tree, path, name), f"'{name}' of one file begins like a public name")
 
 
 def line_of(tree, path, name):
