@@ -28,6 +28,7 @@
 
 typedef struct pb_method pb_method;
 typedef struct pb_method_ops pb_method_ops;
+typedef struct pb_method_source pb_method_source;
 typedef struct pb_adapter_config pb_adapter_config; /* pb/adapter.h */
 
 /* What the network uses at a site in place of the frozen tensors. A gradient that is none is not
@@ -152,9 +153,7 @@ struct pb_method {
     pb_tensor values;                      /* [parameters] */
     pb_tensor grads;                       /* [parameters] */
     pb_tensor frozen;                      /* [frozen_parameters] */
-    /* What the options were read from, for messages of the plan; borrowed, else NULL. */
-    const pb_config *config;
-    const char *group;
+    pb_method_source *source;              /* what the plan works from, as long as it runs */
 };
 
 const pb_method_ops *const *pb_method_registry(void); /* NULL-terminated */

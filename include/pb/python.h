@@ -28,5 +28,14 @@ pb_status pb_str_capitalize(const char *text, size_t length, pb_string *out) PB_
  * supported here, or takes more than a million steps on the text. */
 pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *found,
                          size_t *end) PB_MUST_USE;
-/* The same for the whole text, as re.fullmatch. */
-pb_status pb_re_fullmatch(const char *regex, const char *text, bool *found) PB_MUST_USE;
+
+/* Expressions that are matched again and again: each is compiled once, and all matches together may
+ * take 50 million steps. */
+typedef struct pb_re_set pb_re_set;
+
+pb_status pb_re_set_create(pb_re_set **out) PB_MUST_USE;
+void pb_re_set_destroy(pb_re_set *set); /* accepts NULL */
+/* re.fullmatch of `before`, `regex` and `after`, joined; errors, as of pb_re_match_at and when no
+ * step is left, show `regex`. */
+pb_status pb_re_fullmatch(pb_re_set *set, const char *before, const char *regex, const char *after,
+                          const char *text, bool *found) PB_MUST_USE;

@@ -131,6 +131,7 @@ static pb_status plan(pb_method *m)
     if (o->total_step > 0) {
         PB_TRY(method_at(m, "total_step", -1, adalora_check_steps(o, o->total_step)));
     }
+    PB_TRY(patterns_check_unique(m, "rank_pattern", &o->rank_pattern));
     PB_TRY(PB_ALLOC(state->left, pb_model_site_count(m->model)));
     PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     PB_TRY(check_pattern(m));

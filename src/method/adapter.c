@@ -174,18 +174,6 @@ done:
     return status;
 }
 
-/* Frozen tensors that belong to the adapter come from its file. */
-static pb_status check_frozen(const pb_method *m, const pb_safetensors *file, const char *path)
-{
-    for (int64_t i = 0; i < m->count; i++) {
-        const pb_trainable *t = &m->trainables[i];
-        if (t->frozen && !t->derived && pb_safetensors_find(file, t->name) == NULL) {
-            return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is missing", path, t->name);
-        }
-    }
-    return PB_OK;
-}
-
 /* Where the values come from: `given`, or the encoder beside the adapter, or the adapter. */
 static pb_status choose_values(const char *directory, const char *given, const pb_method_ops *ops,
                                char **path, bool *beside)
@@ -244,16 +232,13 @@ pb_status pb_method_load(const char *directory, const char *given, const pb_mode
     PB_TRY_GOTO(status, pb_safetensors_open(values, &file), done);
     config.encoder = pb_safetensors_find(file, ENCODER_TENSOR) != NULL;
     PB_TRY_GOTO(status, read_options(ops, &config, &options), done);
-    status = pb_method_create_take(ops, &options, NULL, NULL, model, backend, seed, &m);
+    pb_method_source source = {
+        .adapter = path, .file = file, .file_path = values, .is_whole = given == NULL};
+    status = method_create(ops, &options, model, backend, seed, &source, &m);
     if (status == PB_ERR_CONFIG) { /* the options are those of the file */
-        status = PB_FAIL(PB_ERR_FORMAT, "%s: %s", path, pb_error_message());
-    } else if (status != PB_OK) {
-        status = pb_error_prefix(status, "%s", path);
+        status = PB_FAIL(PB_ERR_FORMAT, "%s", pb_error_message());
     }
     PB_TRY_GOTO(status, status, done);
-    if (given == NULL) {
-        PB_TRY_GOTO(status, check_frozen(m, file, values), done);
-    }
     PB_TRY_GOTO(status, pb_method_set_values(m, file, values), done);
     if (beside && m->backend != NULL) {
         PB_TRY_GOTO(status, check_encoder(m, directory), done);

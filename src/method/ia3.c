@@ -9,8 +9,6 @@
  * is what the published PEFT-Bench runs did. */
 #include "low_rank.h"
 
-#include "pb/python.h"
-
 #include <string.h>
 
 #define WORD_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
@@ -50,7 +48,7 @@ static pb_status is_feedforward(const pb_method *m, const pb_site *site, bool *i
     }
     if (*o->feedforward_pattern != '\0') {
         return method_at(m, "feedforward_pattern", -1,
-                         pb_re_fullmatch(o->feedforward_pattern, site->hf_name, is));
+                         method_matches(m, "", o->feedforward_pattern, "", site->hf_name, is));
     }
     for (int64_t i = 0; i < o->feedforward.count && !*is; i++) {
         *is = pb_string_ends(site->hf_name, o->feedforward.items[i]);
@@ -99,6 +97,9 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
 
 static pb_status plan(pb_method *m)
 {
+    const ia3_options *o = m->options;
+    PB_TRY(method_check_either(m, "feedforward", &o->feedforward, "feedforward_pattern",
+                               o->feedforward_pattern));
     PB_TRY(method_plan_sites(m, PB_SITE_LINEAR, plan_site));
     return check_feedforward(m);
 }

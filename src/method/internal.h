@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pb/adapter.h"
+#include "pb/python.h"
 
 #include <jansson.h>
 
@@ -52,6 +53,9 @@ typedef pb_status (*site_plan)(pb_method *m, const pb_site *site);
  * and maps it to the first tensor that `plan` declares. A target that matches nothing is an error
  * that names the known ones. */
 pb_status method_plan_sites(pb_method *m, pb_site_class site_class, site_plan plan) PB_MUST_USE;
+/* A pattern in place of a list: both given in a configuration is an error. */
+pb_status method_check_either(const pb_method *m, const char *list_key, const pb_config_list *list,
+                              const char *pattern_key, const char *pattern) PB_MUST_USE;
 /* `acts` of methods that act in one way, at the sites that were planned. */
 unsigned acts_bound(const pb_method *m, const pb_site *site);
 unsigned acts_low_rank(const pb_method *m, const pb_site *site);
@@ -78,12 +82,15 @@ void targets_write_paths(const pb_method *m, const char *key,
  * dots; the first that matches counts. */
 
 /* *number = that of the site; as it was where none matches. */
-pb_status patterns_find(const pb_config_list *list, const pb_site *site,
-                        double *number) PB_MUST_USE;
+pb_status patterns_find(const pb_method *m, const char *key, const pb_config_list *list,
+                        const pb_site *site, double *number) PB_MUST_USE;
 /* Before planning: every entry is a pattern and a number of at least `minimum`, whole where
- * `whole`. `key`: of the options, for messages. */
+ * `whole`; no pattern occurs twice. `key`: of the options, for messages. */
 pb_status patterns_check(const pb_method *m, const char *key, const pb_config_list *list,
                          double minimum, bool whole) PB_MUST_USE;
+/* Of that, only the last. */
+pb_status patterns_check_unique(const pb_method *m, const char *key,
+                                const pb_config_list *list) PB_MUST_USE;
 /* After planning: in a configuration, a pattern that matches none of the targets is an error. */
 pb_status patterns_used(const pb_method *m, const char *key,
                         const pb_config_list *list) PB_MUST_USE;
@@ -100,6 +107,8 @@ void patterns_write(const pb_config_list *list, const char *key, pb_json *json);
 
 /* Sets the name; one that does not fit is an error. */
 pb_status trainable_name(pb_trainable *t, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
+/* The file of an adapter has what was declared. */
+pb_status method_check_file(const pb_method *m) PB_MUST_USE;
 /* Allocates values and gradients and fills the values. */
 pb_status method_allocate(pb_method *m) PB_MUST_USE;
 pb_status method_initialise(pb_method *m) PB_MUST_USE;
@@ -108,10 +117,33 @@ pb_tensor method_flat(const pb_tensor *t);
 
 /* method.c ------------------------------------------------------------------------------------- */
 
-/* For plan slots: puts the place of an option (entry `index` of its list, -1: none) before the
- * message of a failure; gives `status` back. */
+/* What a plan works from: options of a configuration, or of an adapter with its file of values. */
+struct pb_method_source {
+    const pb_config *config; /* NULL: none */
+    const char *group;
+    const char *adapter;        /* path of the adapter_config.json; NULL: none */
+    const pb_safetensors *file; /* of its values; a tensor of another size is not declared */
+    const char *file_path;
+    bool is_whole; /* the file has the frozen tensors too, but for derived ones */
+    pb_re_set *expressions;
+};
+
+/* As pb_method_create_take, from `source`, whose expressions are the plan's. */
+pb_status method_create(const pb_method_ops *ops, void **options, const pb_model *model,
+                        pb_backend *backend, uint64_t seed, pb_method_source *source,
+                        pb_method **out) PB_MUST_USE;
+
+/* For plan slots: puts the place of an option (entry `index` of its list, -1: none), or its name in
+ * an adapter, before the message of a failure; gives `status` back. */
 pb_status method_at(const pb_method *m, const char *key, int64_t index,
                     pb_status status) PB_MUST_USE;
+/* The option was given, and not left at its default. */
+bool method_is_given(const pb_method *m, const char *key);
+/* An option's name where it was given: as it is, or HF's in an adapter. */
+const char *method_key(const pb_method *m, const char *key);
+/* For plan slots: re.fullmatch; see pb/python.h. */
+pb_status method_matches(const pb_method *m, const char *before, const char *regex,
+                         const char *after, const char *path, bool *matches) PB_MUST_USE;
 
 /* adapter_json.c ------------------------------------------------------------------------------- */
 

@@ -38,8 +38,8 @@ static pb_status plan_site(pb_method *m, const pb_site *site)
     lora_state *state     = m->state;
     double r              = (double)o->r;
     double alpha          = o->alpha;
-    PB_TRY(patterns_find(&o->rank_pattern, site, &r));
-    PB_TRY(patterns_find(&o->alpha_pattern, site, &alpha));
+    PB_TRY(patterns_find(m, "rank_pattern", &o->rank_pattern, site, &r));
+    PB_TRY(patterns_find(m, "alpha_pattern", &o->alpha_pattern, site, &alpha));
     state->scales[site->index] = (float)(alpha / (o->rslora ? sqrt(r) : r));
     pb_trainable a             = {
                     .ndim  = 2,

@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const pb_config_field *pb_method_fields(const pb_method_ops *ops)
@@ -61,14 +62,48 @@ static bool has_weights(const pb_model *model)
     return embedding != NULL && !pb_tensor_is_none(&embedding->weight);
 }
 
-pb_status method_at(const pb_method *m, const char *key, int64_t index, pb_status status)
+const char *method_key(const pb_method *m, const char *key)
 {
-    return pb_config_at(m->config, m->group, key, index, status);
+    static const char *const names[][2] = {
+        {"targets", "target_modules"},          {"target_pattern", "target_modules"},
+        {"exclude", "exclude_modules"},         {"exclude_pattern", "exclude_modules"},
+        {"layers", "layers_to_transform"},      {"layer_lists", "layers_pattern"},
+        {"feedforward", "feedforward_modules"}, {"feedforward_pattern", "feedforward_modules"},
+    };
+    for (size_t i = 0; m->source->adapter != NULL && i < sizeof names / sizeof *names; i++) {
+        if (strcmp(names[i][0], key) == 0) {
+            return names[i][1];
+        }
+    }
+    return key;
 }
 
-pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const pb_config *config,
-                                const char *group, const pb_model *model, pb_backend *backend,
-                                uint64_t seed, pb_method **out)
+pb_status method_at(const pb_method *m, const char *key, int64_t index, pb_status status)
+{
+    const pb_method_source *source = m->source;
+    if (source->adapter != NULL) {
+        return pb_error_prefix(status, "%s: %s", source->adapter, method_key(m, key));
+    }
+    return pb_config_at(source->config, source->group, key, index, status);
+}
+
+bool method_is_given(const pb_method *m, const char *key)
+{
+    const pb_method_source *source = m->source;
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s.%s", source->group != NULL ? source->group : "", key);
+    return source->config != NULL && pb_config_has(source->config, path);
+}
+
+pb_status method_matches(const pb_method *m, const char *before, const char *regex,
+                         const char *after, const char *path, bool *matches)
+{
+    return pb_re_fullmatch(m->source->expressions, before, regex, after, path, matches);
+}
+
+pb_status method_create(const pb_method_ops *ops, void **options, const pb_model *model,
+                        pb_backend *backend, uint64_t seed, pb_method_source *source,
+                        pb_method **out)
 {
     pb_status status = PB_OK;
     pb_method *m     = NULL;
@@ -79,31 +114,41 @@ pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const 
         .model   = model,
         .backend = has_weights(model) ? backend : NULL,
         .seed    = seed,
-        .config  = config,
-        .group   = group,
+        .source  = source,
     };
     *options = NULL;
+    PB_TRY_GOTO(status, pb_re_set_create(&source->expressions), err_method);
     PB_TRY_GOTO(status, PB_ALLOC(m->sites, pb_model_site_count(model)), err_method);
     for (int64_t i = 0; i < pb_model_site_count(model); i++) {
         m->sites[i] = -1;
     }
     PB_TRY_GOTO(status, ops->plan(m), err_method);
+    PB_TRY_GOTO(status, method_check_file(m), err_method);
     if (m->backend != NULL) {
         PB_TRY_GOTO(status, method_allocate(m), err_method);
         PB_TRY_GOTO(status, method_initialise(m), err_method);
     }
-    m->config = NULL;
-    m->group  = NULL;
+    pb_re_set_destroy(source->expressions);
+    m->source = NULL;
     *out      = m;
     return PB_OK;
 
 err_method:
+    pb_re_set_destroy(source->expressions);
     pb_method_destroy(m);
     return status;
 err_options:
     pb_method_options_free(ops, *options);
     *options = NULL;
     return status;
+}
+
+pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const pb_config *config,
+                                const char *group, const pb_model *model, pb_backend *backend,
+                                uint64_t seed, pb_method **out)
+{
+    pb_method_source source = {.config = config, .group = group};
+    return method_create(ops, options, model, backend, seed, &source, out);
 }
 
 pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, const char *group,

@@ -3,8 +3,8 @@
  * there, a pattern is matched as (.*\\.)?(pattern)$ against the path. */
 #include "internal.h"
 
+#include "pb/interned.h"
 #include "pb/memory.h"
-#include "pb/python.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -21,27 +21,51 @@ static double number_of(const char *entry, size_t *pattern_length)
     return equals != NULL && end != equals + 1 && *end == '\0' ? number : NAN;
 }
 
-static pb_status matches(const char *entry, size_t length, const pb_site *site, bool *found)
+static pb_status matches(const pb_method *m, const char *entry, size_t length, const pb_site *site,
+                         bool *found)
 {
     pb_string regex  = {0};
-    pb_status status = pb_string_printf(&regex, "(.*\\.)?(%.*s)", (int)length, entry);
+    pb_status status = pb_string_append(&regex, entry, length);
     if (status == PB_OK) {
-        status = pb_re_fullmatch(regex.data, site->hf_name, found);
+        status = method_matches(m, "(.*\\.)?(", regex.data, ")", site->hf_name, found);
     }
     pb_string_clear(&regex);
     return status;
 }
 
-pb_status patterns_find(const pb_config_list *list, const pb_site *site, double *number)
+pb_status patterns_find(const pb_method *m, const char *key, const pb_config_list *list,
+                        const pb_site *site, double *number)
 {
     bool found = false;
     for (int64_t i = 0; i < list->count && !found; i++) {
         size_t length = 0;
         double value  = number_of(list->items[i], &length);
-        PB_TRY(matches(list->items[i], length, site, &found));
+        PB_TRY(method_at(m, key, i, matches(m, list->items[i], length, site, &found)));
         *number = found ? value : *number;
     }
     return PB_OK;
+}
+
+/* HF's object has each pattern once: an adapter with two could be saved, but not loaded. */
+pb_status patterns_check_unique(const pb_method *m, const char *key, const pb_config_list *list)
+{
+    pb_interned patterns = {0};
+    pb_status status     = PB_OK;
+    for (int64_t i = 0; i < list->count && status == PB_OK; i++) {
+        size_t length = 0;
+        int32_t place = 0;
+        (void)number_of(list->items[i], &length);
+        PB_TRY_GOTO(status, pb_interned_add(&patterns, list->items[i], length, &place), done);
+        if (place < i) {
+            status = method_at(m, key, i,
+                               PB_FAIL(PB_ERR_CONFIG,
+                                       "%s: \"%s\" and \"%s\" have the same pattern; leave one out",
+                                       m->ops->name, list->items[place], list->items[i]));
+        }
+    }
+done:
+    pb_interned_clear(&patterns);
+    return status;
 }
 
 pb_status patterns_check(const pb_method *m, const char *key, const pb_config_list *list,
@@ -59,21 +83,21 @@ pb_status patterns_check(const pb_method *m, const char *key, const pb_config_li
                         m->ops->name, list->items[i], whole ? " whole" : "", minimum));
         }
         bool found = false; /* the expression is tried, whatever the targets are */
-        PB_TRY(method_at(m, key, i,
-                         matches(list->items[i], length, pb_model_site_at(m->model, 0), &found)));
+        PB_TRY(method_at(
+            m, key, i, matches(m, list->items[i], length, pb_model_site_at(m->model, 0), &found)));
     }
-    return PB_OK;
+    return patterns_check_unique(m, key, list);
 }
 
 pb_status patterns_used(const pb_method *m, const char *key, const pb_config_list *list)
 {
-    for (int64_t i = 0; i < list->count && m->config != NULL; i++) {
+    for (int64_t i = 0; i < list->count && m->source->config != NULL; i++) {
         size_t length = 0;
         bool any      = false;
         (void)number_of(list->items[i], &length);
         for (int64_t s = 0; s < pb_model_site_count(m->model) && !any; s++) {
             if (m->sites[s] >= 0) {
-                PB_TRY(matches(list->items[i], length, pb_model_site_at(m->model, s), &any));
+                PB_TRY(matches(m, list->items[i], length, pb_model_site_at(m->model, s), &any));
             }
         }
         if (!any) {

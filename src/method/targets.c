@@ -6,7 +6,6 @@
 #include "internal.h"
 
 #include "pb/memory.h"
-#include "pb/python.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -65,45 +64,49 @@ static bool means_all_linear(const method_targets *t)
     return t->targets.count == 1 && strcmp(t->targets.items[0], ALL_LINEAR) == 0;
 }
 
-/* layers: whether the number of the site's layer, in one of the named lists, is among them. */
-static pb_status in_layers(const method_targets *t, const pb_site *site, bool *in)
+/* layers: whether the number of the site's layer, in one of the named lists, is among them. A path
+ * has one number. */
+static pb_status in_layers(const pb_method *m, const pb_site *site, bool *in)
 {
-    *in = t->layers.count == 0 || is_in(site->hf_name, &t->targets);
+    const method_targets *t = m->options;
+    bool named              = t->layer_lists.count == 0;
+    *in                     = t->layers.count == 0 || is_in(site->hf_name, &t->targets);
+    if (*in) {
+        return PB_OK;
+    }
     for (int64_t i = 0; i < t->layers.count && !*in; i++) {
         *in = t->layers.items[i] == site->layer;
     }
-    bool named       = t->layers.count == 0 || t->layer_lists.count == 0;
-    pb_string regex  = {0};
-    pb_status status = PB_OK;
-    for (int64_t i = 0; i < t->layer_lists.count && *in && !named && status == PB_OK; i++) {
-        pb_string_clear(&regex);
-        status = pb_string_printf(&regex, "(.*\\.)?(%s)\\.%d\\..*", t->layer_lists.items[i],
-                                  site->layer);
-        if (status == PB_OK) {
-            status = pb_re_fullmatch(regex.data, site->hf_name, &named);
-        }
+    for (int64_t i = 0; i < t->layer_lists.count && *in && !named; i++) {
+        PB_TRY(method_at(m, "layer_lists", i,
+                         method_matches(m, "(.*\\.)?(", t->layer_lists.items[i], ")\\.\\d+\\..*",
+                                        site->hf_name, &named)));
     }
-    pb_string_clear(&regex);
-    *in = *in && (named || is_in(site->hf_name, &t->targets));
-    return status;
+    *in = *in && named;
+    return PB_OK;
 }
 
-static pb_status is_excluded(const method_targets *t, const pb_site *site, bool *excluded)
+static pb_status is_excluded(const pb_method *m, const pb_site *site, bool *excluded)
 {
-    *excluded = false;
+    const method_targets *t = m->options;
+    *excluded               = false;
     for (int64_t i = 0; i < t->exclude.count && !*excluded; i++) {
         *excluded = target_matches(site, t->exclude.items[i]);
     }
-    return *excluded || *t->exclude_pattern == '\0'
-               ? PB_OK
-               : pb_re_fullmatch(t->exclude_pattern, site->hf_name, excluded);
+    if (*excluded || *t->exclude_pattern == '\0') {
+        return PB_OK;
+    }
+    return method_at(m, "exclude_pattern", -1,
+                     method_matches(m, "", t->exclude_pattern, "", site->hf_name, excluded));
 }
 
 /* Whether target number `index` (-1: the pattern) names the site, before what narrows it. */
-static pb_status is_named(const method_targets *t, int64_t index, const pb_site *site, bool *named)
+static pb_status is_named(const pb_method *m, int64_t index, const pb_site *site, bool *named)
 {
+    const method_targets *t = m->options;
     if (index < 0) {
-        return pb_re_fullmatch(t->target_pattern, site->hf_name, named);
+        return method_at(m, "target_pattern", -1,
+                         method_matches(m, "", t->target_pattern, "", site->hf_name, named));
     }
     *named = means_all_linear(t) ? site->site_class == PB_SITE_LINEAR
                                  : target_matches(site, t->targets.items[index]);
@@ -114,7 +117,6 @@ static pb_status is_named(const method_targets *t, int64_t index, const pb_site 
 static pb_status mark(const pb_method *m, int64_t index, pb_site_class site_class, bool *marked)
 {
     const method_targets *t = m->options;
-    const char *key         = index < 0 ? "target_pattern" : "targets";
     bool any                = false;
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
@@ -122,20 +124,34 @@ static pb_status mark(const pb_method *m, int64_t index, pb_site_class site_clas
         if (site->site_class != site_class) {
             continue;
         }
-        PB_TRY(method_at(m, key, index, is_named(t, index, site, &named)));
+        PB_TRY(is_named(m, index, site, &named));
         if (!named) {
             continue;
         }
         any = true;
-        PB_TRY(method_at(m, "exclude_pattern", -1, is_excluded(t, site, &excluded)));
-        PB_TRY(method_at(m, "layer_lists", -1, in_layers(t, site, &in)));
+        PB_TRY(is_excluded(m, site, &excluded));
+        PB_TRY(in_layers(m, site, &in));
         marked[i] = marked[i] || (in && !excluded);
     }
     if (!any) {
+        const char *key    = index < 0 ? "target_pattern" : "targets";
         const char *target = index < 0 ? t->target_pattern : t->targets.items[index];
         return method_at(m, key, index, fail_unmatched(m, target, site_class));
     }
     return PB_OK;
+}
+
+pb_status method_check_either(const pb_method *m, const char *list_key, const pb_config_list *list,
+                              const char *pattern_key, const char *pattern)
+{
+    if (list->count == 0 || *pattern == '\0' || !method_is_given(m, list_key)) {
+        return PB_OK;
+    }
+    return method_at(m, pattern_key, -1,
+                     PB_FAIL(PB_ERR_CONFIG,
+                             "%s: %s takes the place of %s, which is also given; leave one out, or "
+                             "set %s = []",
+                             m->ops->name, pattern_key, list_key, list_key));
 }
 
 /* Options that exclude each other, as in HF. */
@@ -148,6 +164,7 @@ static pb_status check(const pb_method *m)
                          PB_FAIL(PB_ERR_CONFIG, "%s: targets is empty; name the modules to act on",
                                  m->ops->name));
     }
+    PB_TRY(method_check_either(m, "targets", &t->targets, "target_pattern", t->target_pattern));
     if (t->layers.count > 0 && (*t->target_pattern != '\0' || means_all_linear(t))) {
         return method_at(m, "layers", -1,
                          PB_FAIL(PB_ERR_CONFIG,
@@ -156,9 +173,9 @@ static pb_status check(const pb_method *m)
                                  m->ops->name));
     }
     if (t->layer_lists.count > 0 && t->layers.count == 0) {
-        return method_at(
-            m, "layer_lists", -1,
-            PB_FAIL(PB_ERR_CONFIG, "%s: layer_lists is given without layers", m->ops->name));
+        return method_at(m, "layer_lists", -1,
+                         PB_FAIL(PB_ERR_CONFIG, "%s: %s is given without %s", m->ops->name,
+                                 method_key(m, "layer_lists"), method_key(m, "layers")));
     }
     for (int64_t i = 0; i < t->layers.count; i++) {
         if (t->layers.items[i] >= layers) {
@@ -187,8 +204,13 @@ static pb_status mark_all(const pb_method *m, pb_site_class site_class, bool *ma
         any = any || marked[i];
     }
     if (!any) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: layers and exclude leave none of the targets",
-                       m->ops->name);
+        const char *key = t->layer_lists.count > 0 ? "layer_lists"
+                          : t->layers.count > 0    ? "layers"
+                          : t->exclude.count > 0   ? "exclude"
+                                                   : "exclude_pattern";
+        return method_at(m, key, -1,
+                         PB_FAIL(PB_ERR_CONFIG, "%s: layers and exclude leave none of the targets",
+                                 m->ops->name));
     }
     return PB_OK;
 }

@@ -68,10 +68,64 @@ static pb_status count_of(const pb_trainable *t, int64_t *count)
     return PB_OK;
 }
 
+static pb_tensor view(const pb_trainable *t, float *data)
+{
+    pb_tensor v = {.data = data, .dtype = PB_DTYPE_F32, .ndim = t->ndim, .stride = 1};
+    for (int i = 0; i < t->ndim; i++) {
+        v.shape[i] = t->shape[i];
+        v.stride *= i > 0 ? t->shape[i] : 1;
+    }
+    return v;
+}
+
+static pb_status fail_shape(const pb_trainable *t, const pb_tensor *found, const char *path)
+{
+    char have[64], want[64];
+    pb_tensor wanted = view(t, NULL);
+    return PB_FAIL(PB_ERR_SHAPE, "%s: tensor %s is %s, this model and method need %s", path,
+                   t->name, pb_tensor_shape_text(found, have, sizeof have),
+                   pb_tensor_shape_text(&wanted, want, sizeof want));
+}
+
+/* Trainables come from floats; a dtype that nothing here reads has no shape either. */
+static pb_status check_dtype(const pb_safetensors *file, const pb_named_tensor *entry,
+                             const char *path)
+{
+    pb_tensor tensor = {0};
+    if (pb_safetensors_get(file, entry->name, &tensor) != PB_OK) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s", pb_error_message());
+    }
+    if (tensor.dtype != PB_DTYPE_F32 && tensor.dtype != PB_DTYPE_F16 &&
+        tensor.dtype != PB_DTYPE_BF16) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "%s: tensor %s is of dtype %s; F32, F16 and BF16 can be trained", path,
+                       entry->name, pb_dtype_name(tensor.dtype));
+    }
+    return PB_OK;
+}
+
+/* The file has the tensor, unless it `may_lack` it, in its shape. */
+static pb_status check_tensor(const pb_trainable *t, bool may_lack, const pb_safetensors *file,
+                              const char *path)
+{
+    const pb_named_tensor *entry = pb_safetensors_find(file, t->name);
+    pb_tensor wanted             = view(t, NULL);
+    if (entry == NULL && may_lack) {
+        return PB_OK;
+    }
+    if (entry == NULL) {
+        return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is missing", path, t->name);
+    }
+    PB_TRY(check_dtype(file, entry, path));
+    return pb_tensor_same_shape(&entry->tensor, &wanted) ? PB_OK
+                                                         : fail_shape(t, &entry->tensor, path);
+}
+
 pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t *index)
 {
-    int64_t count = 0;
-    int64_t total = 0;
+    const pb_method_source *source = m->source;
+    int64_t count                  = 0;
+    int64_t total                  = 0;
     PB_TRY(count_of(trainable, &count));
     if (trainable->name[0] == '\0') {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s: a trainable tensor has no name", m->ops->name);
@@ -81,6 +135,9 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t
             return PB_FAIL(PB_ERR_ARGUMENT, "%s: trainable %s is declared twice", m->ops->name,
                            trainable->name);
         }
+    }
+    if (source != NULL && source->adapter != NULL) {
+        PB_TRY(check_tensor(trainable, true, source->file, source->file_path));
     }
     int64_t *sum = trainable->frozen ? &m->frozen_parameters : &m->parameters;
     if (__builtin_add_overflow(*sum, count, &total) || (uint64_t)total > SIZE_MAX / sizeof(float)) {
@@ -101,19 +158,20 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable, int64_t
     return PB_OK;
 }
 
-static pb_tensor view(const pb_trainable *t, float *data)
-{
-    pb_tensor v = {.data = data, .dtype = PB_DTYPE_F32, .ndim = t->ndim, .stride = 1};
-    for (int i = 0; i < t->ndim; i++) {
-        v.shape[i] = t->shape[i];
-        v.stride *= i > 0 ? t->shape[i] : 1;
-    }
-    return v;
-}
-
 pb_tensor method_flat(const pb_tensor *t)
 {
     return pb_tensor_1d(t->data, t->dtype, pb_tensor_count(t));
+}
+
+pb_status method_check_file(const pb_method *m)
+{
+    const pb_method_source *source = m->source;
+    for (int64_t i = 0; i < m->count && source->adapter != NULL; i++) {
+        const pb_trainable *t = &m->trainables[i];
+        bool may_lack         = t->frozen && (t->derived || !source->is_whole);
+        PB_TRY(check_tensor(t, may_lack, source->file, source->file_path));
+    }
+    return PB_OK;
 }
 
 pb_status method_allocate(pb_method *m)
@@ -228,15 +286,6 @@ static const pb_trainable *find(const pb_method *m, const char *name)
     return NULL;
 }
 
-static pb_status fail_shape(const pb_trainable *t, const pb_tensor *found, const char *path)
-{
-    char have[64], want[64];
-    pb_tensor wanted = view(t, NULL);
-    return PB_FAIL(PB_ERR_SHAPE, "%s: tensor %s is %s, this model and method need %s", path,
-                   t->name, pb_tensor_shape_text(found, have, sizeof have),
-                   pb_tensor_shape_text(&wanted, want, sizeof want));
-}
-
 static pb_status read_value(pb_method *m, pb_trainable *t, const pb_tensor *found, const char *path,
                             float *host)
 {
@@ -253,23 +302,6 @@ static pb_status read_value(pb_method *m, pb_trainable *t, const pb_tensor *foun
     return pb_copy(m->backend, &t->value, &from);
 }
 
-/* Trainables come from floats; a dtype that nothing here reads has no shape either. */
-static pb_status check_dtype(const pb_safetensors *file, const pb_named_tensor *entry,
-                             const char *path)
-{
-    pb_tensor tensor = {0};
-    if (pb_safetensors_get(file, entry->name, &tensor) != PB_OK) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s", pb_error_message());
-    }
-    if (tensor.dtype != PB_DTYPE_F32 && tensor.dtype != PB_DTYPE_F16 &&
-        tensor.dtype != PB_DTYPE_BF16) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: tensor %s is of dtype %s; F32, F16 and BF16 can be trained", path,
-                       entry->name, pb_dtype_name(tensor.dtype));
-    }
-    return PB_OK;
-}
-
 /* All of the file against all of the plan, before a value is changed. */
 static pb_status check_file(const pb_method *m, const pb_safetensors *file, const char *path)
 {
@@ -282,19 +314,7 @@ static pb_status check_file(const pb_method *m, const pb_safetensors *file, cons
         }
     }
     for (int64_t i = 0; i < m->count; i++) {
-        const pb_trainable *t        = &m->trainables[i];
-        const pb_named_tensor *entry = pb_safetensors_find(file, t->name);
-        pb_tensor wanted             = view(t, NULL);
-        if (entry == NULL && t->frozen) {
-            continue;
-        }
-        if (entry == NULL) {
-            return PB_FAIL(PB_ERR_FORMAT, "%s: tensor %s is missing", path, t->name);
-        }
-        PB_TRY(check_dtype(file, entry, path));
-        if (!pb_tensor_same_shape(&entry->tensor, &wanted)) {
-            return fail_shape(t, &entry->tensor, path);
-        }
+        PB_TRY(check_tensor(&m->trainables[i], m->trainables[i].frozen, file, path));
     }
     return PB_OK;
 }

@@ -3,32 +3,53 @@
  * are spelled out as Python defines them, and all others escaped, so that nothing has a meaning to
  * PCRE2 that it does not have in Python (verbs, [:classes:], special groups). What Python refuses
  * and PCRE2 would accept is refused here: a repetition of nothing, of an anchor, or of a
- * repetition. */
+ * repetition.
+ *
+ * Where a match can turn back, after a repetition and before an alternative, the rewritten
+ * expression has a callout; a set counts these as the steps of its matches. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "pb/python.h"
+
+#include "pb/interned.h"
+#include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <pcre2.h>
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_STEPS = 1000000, MAX_HEAP_KIB = 64 << 10 };
+/* Of one match, as PCRE2 counts them; of all matches of a set, as callouts count them. */
+enum { MATCH_STEPS = 1000000, SET_STEPS = 50000000 };
+enum { MAX_HEAP_KIB = 64 << 10, SHOWN_BYTES = 80 };
+
+#define CALLOUT "(?C)"
+
+/* An expression, and what is put before it when it is matched. */
+typedef struct expression {
+    const char *before, *regex; /* messages show `regex` */
+} expression;
 
 /* What precedes the current place, as far as a repetition cares. */
-typedef enum pb_re_before { BEFORE_NOTHING, BEFORE_ITEM, BEFORE_REPETITION } pb_re_before;
+typedef enum preceding { BEFORE_NOTHING, BEFORE_ITEM, BEFORE_REPETITION } preceding;
 
 typedef struct translation {
-    const char *regex; /* whole, for messages */
+    const expression *e;
+    const char *text; /* the whole expression */
     const char *p;
     int64_t depth; /* open groups */
-    pb_re_before before;
+    preceding before;
     pb_string *out;
 } translation;
 
 static pb_status refuse(const translation *t, const char *why)
 {
-    return PB_FAIL(PB_ERR_FORMAT, "the regular expression \"%.80s\" %s (byte %zu)", t->regex, why,
-                   (size_t)(t->p - t->regex));
+    size_t at     = (size_t)(t->p - t->text);
+    size_t before = strlen(t->e->before);
+    size_t length = strlen(t->e->regex);
+    at            = at < before ? 0 : at - before < length ? at - before : length;
+    return PB_FAIL(PB_ERR_FORMAT, "the regular expression \"%.*s\" %s (byte %zu)",
+                   pb_utf8_fit(t->e->regex, SHOWN_BYTES), t->e->regex, why, at);
 }
 
 /* Passes on the character at t->p as itself and advances. */
@@ -174,7 +195,7 @@ static pb_status put_repetition(translation *t)
         PB_TRY(pb_string_append(t->out, t->p, 1));
         t->p++;
     }
-    return PB_OK;
+    return pb_string_puts(t->out, CALLOUT);
 }
 
 /* The groups that capture nothing which could be asked for, and those that only look. */
@@ -200,7 +221,7 @@ static pb_status put_group(translation *t)
     t->p += bytes;
     t->depth++;
     t->before = BEFORE_NOTHING;
-    return pb_string_puts(t->out, opening);
+    return pb_string_printf(t->out, "%s" CALLOUT, opening);
 }
 
 static pb_status put_next(translation *t)
@@ -236,12 +257,14 @@ static pb_status put_next(translation *t)
     }
     t->before = c == ')' || c == '.' ? BEFORE_ITEM : BEFORE_NOTHING;
     t->p++;
-    return pb_string_append(t->out, &c, 1);
+    PB_TRY(pb_string_append(t->out, &c, 1));
+    return c == '|' ? pb_string_puts(t->out, CALLOUT) : PB_OK;
 }
 
-static pb_status translate(const char *regex, pb_string *out)
+/* `text`: that of the whole expression. */
+static pb_status translate(const expression *e, const char *text, pb_string *out)
 {
-    translation t = {.regex = regex, .p = regex, .out = out};
+    translation t = {.e = e, .text = text, .p = text, .out = out};
 
     PB_TRY(pb_string_puts(out, ""));
     while (*t.p != '\0') {
@@ -250,17 +273,25 @@ static pb_status translate(const char *regex, pb_string *out)
     return t.depth > 0 ? refuse(&t, "has a ( without its )") : PB_OK;
 }
 
-static pb_status fail_code(const char *regex, int code)
+static pb_status fail_code(const expression *e, int code)
 {
     PCRE2_UCHAR8 text[160];
+    const char *remedy = code == PCRE2_ERROR_MATCHLIMIT ? "; nest no repetitions in it" : "";
 
     (void)pcre2_get_error_message(code, text, sizeof text);
+    if (code == PCRE2_ERROR_CALLOUT) {
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "the regular expression \"%.*s\": with those before it, more than %d steps; "
+                       "give fewer or simpler ones",
+                       pb_utf8_fit(e->regex, SHOWN_BYTES), e->regex, SET_STEPS);
+    }
     return PB_FAIL(code == PCRE2_ERROR_NOMEMORY ? PB_ERR_MEMORY : PB_ERR_FORMAT,
-                   "the regular expression \"%.80s\": %s%s", regex, (const char *)text,
-                   code == PCRE2_ERROR_MATCHLIMIT ? "; nest no repetitions in it" : "");
+                   "the regular expression \"%.*s\": %s%s", pb_utf8_fit(e->regex, SHOWN_BYTES),
+                   e->regex, (const char *)text, remedy);
 }
 
-static pb_status compile(const char *regex, const pb_string *rewritten, pcre2_code **out)
+static pb_status compile_rewritten(const expression *e, const pb_string *rewritten,
+                                   pcre2_code **out)
 {
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     int error                      = PCRE2_ERROR_NOMEMORY;
@@ -272,19 +303,43 @@ static pb_status compile(const char *regex, const pb_string *rewritten, pcre2_co
                              &offset, context);
     }
     pcre2_compile_context_free(context);
-    return *out != NULL ? PB_OK : fail_code(regex, error);
+    return *out != NULL ? PB_OK : fail_code(e, error);
 }
 
-static pb_status match(const char *regex, const pcre2_code *code, const char *text, size_t at,
-                       uint32_t options, bool *found, size_t *end)
+static pb_status compile(const expression *e, const char *text, pcre2_code **out)
+{
+    pb_string rewritten = {0};
+    pb_status status;
+
+    *out = NULL;
+    PB_TRY_GOTO(status, translate(e, text, &rewritten), out_rewritten);
+    status = compile_rewritten(e, &rewritten, out);
+out_rewritten:
+    pb_string_clear(&rewritten);
+    return status;
+}
+
+static int count_step(pcre2_callout_block *block, void *steps)
+{
+    int64_t *left = steps;
+
+    (void)block;
+    return (*left)-- > 0 ? 0 : PCRE2_ERROR_CALLOUT;
+}
+
+/* *steps: those that are left; NULL: not counted. */
+static pb_status match(const expression *e, const pcre2_code *code, const char *text, size_t at,
+                       uint32_t options, int64_t *steps, bool *found, size_t *end)
 {
     pcre2_match_context *context = pcre2_match_context_create(NULL);
     pcre2_match_data *data       = pcre2_match_data_create_from_pattern(code, NULL);
     int result                   = PCRE2_ERROR_NOMEMORY;
 
+    *found = false;
     if (context != NULL && data != NULL) {
-        (void)pcre2_set_match_limit(context, MAX_STEPS);
+        (void)pcre2_set_match_limit(context, MATCH_STEPS);
         (void)pcre2_set_heap_limit(context, MAX_HEAP_KIB);
+        (void)pcre2_set_callout(context, steps != NULL ? count_step : NULL, steps);
         result = pcre2_match(code, (PCRE2_SPTR8)text, strlen(text), at,
                              options | PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, data, context);
     }
@@ -294,33 +349,87 @@ static pb_status match(const char *regex, const pcre2_code *code, const char *te
     }
     pcre2_match_data_free(data);
     pcre2_match_context_free(context);
-    return result >= 0 || result == PCRE2_ERROR_NOMATCH ? PB_OK : fail_code(regex, result);
-}
-
-static pb_status match_any(const char *regex, const char *text, size_t at, uint32_t options,
-                           bool *found, size_t *end)
-{
-    pb_string rewritten = {0};
-    pcre2_code *code    = NULL;
-    pb_status status;
-
-    *found = false;
-    PB_TRY_GOTO(status, translate(regex, &rewritten), out_rewritten);
-    PB_TRY_GOTO(status, compile(regex, &rewritten, &code), out_rewritten);
-    status = match(regex, code, text, at, options, found, end);
-    pcre2_code_free(code);
-out_rewritten:
-    pb_string_clear(&rewritten);
-    return status;
+    return result >= 0 || result == PCRE2_ERROR_NOMATCH ? PB_OK : fail_code(e, result);
 }
 
 pb_status pb_re_match_at(const char *regex, const char *text, size_t at, bool *found, size_t *end)
 {
-    return match_any(regex, text, at, 0, found, end);
+    expression e     = {.before = "", .regex = regex};
+    pcre2_code *code = NULL;
+
+    *found = false;
+    PB_TRY(compile(&e, regex, &code));
+    pb_status status = match(&e, code, text, at, 0, NULL, found, end);
+    pcre2_code_free(code);
+    return status;
 }
 
-pb_status pb_re_fullmatch(const char *regex, const char *text, bool *found)
+/* Sets ---------------------------------------------------------------------------------------- */
+
+struct pb_re_set {
+    pb_interned texts;  /* of whole expressions */
+    pcre2_code **codes; /* [texts.count] */
+    int64_t steps;      /* that are left */
+};
+
+pb_status pb_re_set_create(pb_re_set **out)
 {
-    size_t end = 0;
-    return match_any(regex, text, 0, PCRE2_ENDANCHORED, found, &end);
+    pb_re_set *set = NULL;
+
+    PB_TRY(PB_ALLOC(set, 1));
+    set->steps = SET_STEPS;
+    *out       = set;
+    return PB_OK;
+}
+
+void pb_re_set_destroy(pb_re_set *set)
+{
+    if (set == NULL) {
+        return;
+    }
+    for (int32_t i = 0; i < set->texts.count; i++) {
+        pcre2_code_free(set->codes[i]);
+    }
+    pb_interned_clear(&set->texts);
+    pb_memory_free(set->codes);
+    pb_memory_free(set);
+}
+
+/* *code = that of the expression, compiled when it is asked for the first time. */
+static pb_status code_of(pb_re_set *set, const expression *e, const pb_string *text,
+                         const pcre2_code **code)
+{
+    int32_t number = pb_interned_find(&set->texts, text->data, text->length);
+
+    if (number < 0) {
+        pcre2_code *made = NULL;
+        PB_TRY(PB_GROW(set->codes, set->texts.count + 1));
+        PB_TRY(compile(e, text->data, &made));
+        pb_status status = pb_interned_add(&set->texts, text->data, text->length, &number);
+        if (status != PB_OK) {
+            pcre2_code_free(made);
+            return status;
+        }
+        set->codes[number] = made;
+    }
+    *code = set->codes[number];
+    return PB_OK;
+}
+
+pb_status pb_re_fullmatch(pb_re_set *set, const char *before, const char *regex, const char *after,
+                          const char *text, bool *found)
+{
+    expression e           = {.before = before, .regex = regex};
+    pb_string whole        = {0};
+    const pcre2_code *code = NULL;
+    size_t end             = 0;
+    pb_status status;
+
+    *found = false;
+    PB_TRY_GOTO(status, pb_string_printf(&whole, "%s%s%s", before, regex, after), out_whole);
+    PB_TRY_GOTO(status, code_of(set, &e, &whole, &code), out_whole);
+    status = match(&e, code, text, 0, PCRE2_ENDANCHORED, &set->steps, found, &end);
+out_whole:
+    pb_string_clear(&whole);
+    return status;
 }

@@ -6,6 +6,7 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -246,9 +247,10 @@ static void broken_configurations_are_named(void **state)
          "[\"q_proj\"]}",
          PB_ERR_FORMAT, "r must be an integer"},
         {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [\"c_attn\"]}", PB_ERR_FORMAT,
-         "adapter_config.json: lora: target \"c_attn\" matches no module"},
+         "adapter_config.json: target_modules: lora: target \"c_attn\" matches no module"},
         {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [\"embed_tokens\"]}",
-         PB_ERR_FORMAT, "adapter_config.json: lora: target \"embed_tokens\" matches no module"},
+         PB_ERR_FORMAT,
+         "adapter_config.json: target_modules: lora: target \"embed_tokens\" matches no module"},
         {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": []}", PB_ERR_FORMAT,
          "adapter_config.json: target_modules is empty"},
         {"{\"peft_type\": \"LORA\", \"lora_alpha\": null, \"target_modules\": [\"q_proj\"]}",
@@ -256,11 +258,13 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], \"feedforward_modules\": "
          "[\"down_proj\"]}",
          PB_ERR_FORMAT,
-         "adapter_config.json: ia3: feedforward \"down_proj\" is none of the targets"},
+         "adapter_config.json: feedforward_modules: ia3: feedforward \"down_proj\" is none of the "
+         "targets"},
         {"{\"peft_type\": \"ADALORA\", \"target_modules\": [\"q_proj\"], \"init_r\": 1, "
          "\"target_r\": 1, \"rank_pattern\": {\"model.layers.0.mlp.up_proj.lora_E\": [true]}}",
          PB_ERR_FORMAT,
-         "adapter_config.json: adalora: rank_pattern names model.layers.0.mlp.up_proj, which is "
+         "adapter_config.json: rank_pattern: adalora: rank_pattern names "
+         "model.layers.0.mlp.up_proj, which is "
          "not a target"},
         {LORA(", \"use_dora\": 1"), PB_ERR_FORMAT, "use_dora must be true or false"},
         {LORA(", \"rank_pattern\": {\"q_proj\": \"2\"}"), PB_ERR_FORMAT,
@@ -268,12 +272,19 @@ static void broken_configurations_are_named(void **state)
         {LORA(", \"rank_pattern\": {\"q_proj\": 2.5}"), PB_ERR_FORMAT,
          "\"q_proj=2.5\" is not a pattern, =, and a whole number of 1"},
         {LORA(", \"rank_pattern\": [3]"), PB_ERR_FORMAT, "rank_pattern must be an object"},
-        {LORA(", \"alpha_pattern\": {\"q_(proj\": 2}"), PB_ERR_FORMAT, "( without its )"},
+        {LORA(", \"alpha_pattern\": {\"q_(proj\": 2}"), PB_ERR_FORMAT,
+         "adapter_config.json: alpha_pattern: the regular expression \"q_(proj\" has a ( without "
+         "its "
+         ") (byte 7)"},
         {LORA(", \"layers_to_transform\": [3]"), PB_ERR_FORMAT,
          "layer 3 is not in this model, which has 0 … 2"},
         {LORA(", \"layers_to_transform\": \"0\""), PB_ERR_FORMAT,
          "layers_to_transform must be a whole number from 0, or a list"},
-        {LORA(", \"layers_pattern\": \"layers\""), PB_ERR_FORMAT, "without layers"},
+        {LORA(", \"layers_pattern\": \"layers\""), PB_ERR_FORMAT,
+         "layers_pattern is given without layers_to_transform"},
+        {LORA(", \"layers_to_transform\": 0, \"layers_pattern\": \"h)\""), PB_ERR_FORMAT,
+         "adapter_config.json: layers_pattern: the regular expression \"h)\" has a ) without its ( "
+         "(byte"},
         {LORA(", \"exclude_modules\": [\"q_proj\"]"), PB_ERR_FORMAT,
          "layers and exclude leave none of the targets"},
         {LORA(", \"exclude_modules\": 3"), PB_ERR_FORMAT,
@@ -281,7 +292,8 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"LORA\", \"target_modules\": \".*x_proj\"}", PB_ERR_FORMAT,
          "lora: target \".*x_proj\" matches no module"},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \"([a-z._0-9]+)+[!?]\"}", PB_ERR_FORMAT,
-         "adapter_config.json: the regular expression \"([a-z._0-9]+)+[!?]\": match limit "
+         "adapter_config.json: target_modules: the regular expression \"([a-z._0-9]+)+[!?]\": "
+         "match limit "
          "exceeded; nest no repetitions in it"},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \"all-linear\", "
          "\"layers_to_transform\": [0]}",
@@ -326,6 +338,53 @@ static void broken_configurations_are_named(void **state)
     method_fixture_remove(folder);
     assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), PB_ERR_NOT_FOUND,
                  "adapter_config.json");
+    method_fixture_close(&f);
+}
+
+/* Sizes that the file of values does not have are refused before memory is asked for. */
+static void sizes_are_checked_before_anything_is_allocated(void **state)
+{
+    (void)state;
+    enum { HUGE_SIZE = 1048576, ROOM = 4 << 20 };
+    static const struct {
+        const char *method, *options, *key;
+    } cases[] = {
+        {"lora", "r = 3;", "r"},
+        {"dora", "r = 3;", "r"},
+        {"hra", "r = 2;", "r"},
+        {"vera", "r = 3;", "r"},
+        {"vera", "r = 3; save_projection = false;", "r"},
+        {"adalora", "init_r = 3; target_r = 2;", "init_r"},
+        {"bn_adapter", "size = 4;", "bottleneck_size"},
+        {"prompt", "num_virtual_tokens = 3;", "num_virtual_tokens"},
+        {"prefix", "num_virtual_tokens = 3; encoder_hidden_size = 5;", "num_virtual_tokens"},
+        {"ptuning", "num_virtual_tokens = 3; encoder_hidden_size = 5;", "encoder_hidden_size"},
+        {"ptuning", "num_virtual_tokens = 3; encoder = \"lstm\"; encoder_hidden_size = 5;",
+         "encoder_hidden_size"},
+    };
+    method_fixture f;
+    char folder[512];
+    char *path = NULL;
+    method_fixture_open(&f, false, false);
+    method_fixture_folder(folder, sizeof folder);
+    assert_ok(pb_path_join(folder, "adapter_config.json", &path));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pb_method *back = NULL;
+        pb_method *m    = method_fixture_make(&f, cases[i].method, cases[i].options, 4);
+        assert_ok(pb_method_save(m, folder));
+        json_t *json = json_load_file(path, 0, NULL);
+        assert_int_equal(json_object_set_new(json, cases[i].key, json_integer(HUGE_SIZE)), 0);
+        assert_int_equal(json_dump_file(json, path, 0), 0);
+        json_decref(json);
+        pb_memory_limit(pb_memory_current() + ROOM);
+        pb_status status = pb_method_load(folder, NULL, f.model, f.backend, 1, &back);
+        pb_memory_limit(0);
+        assert_error(status, PB_ERR_SHAPE, "this model and method need [");
+        assert_null(back);
+        pb_method_destroy(m);
+    }
+    pb_memory_free(path);
+    method_fixture_remove(folder);
     method_fixture_close(&f);
 }
 
@@ -508,6 +567,7 @@ int main(void)
         cmocka_unit_test(broken_configurations_are_named),
         cmocka_unit_test(feedforward_modules_that_are_null_need_not_be_targets),
         cmocka_unit_test(broken_tensors_are_named),
+        cmocka_unit_test(sizes_are_checked_before_anything_is_allocated),
         cmocka_unit_test(sixteen_bit_adapters_load),
         cmocka_unit_test(an_interrupted_save_leaves_no_adapter),
         cmocka_unit_test(unwritable_folders_are_named),

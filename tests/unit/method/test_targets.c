@@ -178,13 +178,19 @@ static void options_that_name_nothing_are_errors(void **state)
         {"target_pattern = \"([a-z._0-9]+)+[!?]\";", "match limit exceeded"},
         {"target_pattern = \".*q_proj\"; layers = [0];", "layers narrow a list of targets alone"},
         {"layer_lists = [\"layers\"];", "layer_lists is given without layers"},
-        {"layers = [1]; layer_lists = [\"h\"];", "layers and exclude leave none of the targets"},
+        {"targets = [\"k_proj\"]; target_pattern = \".*q_proj\";",
+         "target_pattern takes the place of targets, which is also given"},
+        {"layers = [1]; layer_lists = [\"h\"];",
+         "test:1: lora: layers and exclude leave none of the targets"},
         {"exclude_pattern = \"(\";", "has a ( without its )"},
         {"rank_pattern = [\"q_proj=3\"];", "\"q_proj\" matches none of the targets"},
         {"rank_pattern = [\"k_proj=0\"];", "a whole number of 1 … 1048576"},
         {"rank_pattern = [\"k_proj\"];", "\"k_proj\" is not a pattern, =, and"},
         {"alpha_pattern = [\"k_proj=x\"];", "\"k_proj=x\" is not a pattern"},
-        {"alpha_pattern = [\"(k_proj=1\"];", "has a ( without its )"},
+        {"alpha_pattern = [\"(k_proj=1\"];",
+         "expression \"(k_proj\" has a ( without its ) (byte 7)"},
+        {"rank_pattern = [\"k_proj=3\", \"v_proj=2\", \"k_proj=5\"];",
+         "\"k_proj=3\" and \"k_proj=5\" have the same pattern"},
     };
     method_fixture f;
     pb_method *m = NULL;
@@ -216,6 +222,8 @@ static void options_of_adalora_and_vera_are_checked(void **state)
          "rank_pattern must hold lists of true and false"},
         {ADALORA(", \"rank_pattern\": {\"model.layers.0.self_attn.q_proj.lora_E\": [true]}"),
          "rank_pattern of model.layers.0.self_attn.q_proj is not one of 12 rows"},
+        {ADALORA(", \"rank_pattern\": {\"a.lora_E\": [true], \"a\": [false]}"),
+         "\"a=0\" and \"a=1\" have the same pattern"},
         {"{\"peft_type\": \"VERA\", \"target_modules\": [\"q_proj\"], \"projection_prng_key\": "
          "0.5}",
          "projection_prng_key must be an integer"},

@@ -96,8 +96,13 @@ static void expressions_match_as_pythons_do(void **state)
 
 static bool full(const char *regex, const char *text)
 {
-    bool found = false;
-    assert_ok(pb_re_fullmatch(regex, text, &found));
+    pb_re_set *set = NULL;
+    bool found     = false;
+    assert_ok(pb_re_set_create(&set));
+    for (int i = 0; i < 2; i++) { /* compiled, and found again */
+        assert_ok(pb_re_fullmatch(set, "", regex, "", text, &found));
+    }
+    pb_re_set_destroy(set);
     return found;
 }
 
@@ -111,6 +116,43 @@ static void a_full_match_is_of_the_whole_text(void **state)
     assert_true(full("a??b??", "ab"));
     assert_false(full("b$", "b\n"));
     assert_true(full("", ""));
+}
+
+static void what_surrounds_an_expression_is_matched_but_not_shown(void **state)
+{
+    pb_re_set *set = NULL;
+    bool found     = false;
+
+    (void)state;
+    assert_ok(pb_re_set_create(&set));
+    assert_ok(pb_re_fullmatch(set, "(.*\\.)?(", "q|v", ")_proj", "layers.0.v_proj", &found));
+    assert_true(found);
+    assert_ok(pb_re_fullmatch(set, "(", "q|v", ")_proj", "layers.0.v_proj", &found));
+    assert_false(found);
+    assert_error(pb_re_fullmatch(set, "(.*\\.)?(", "(q", ")", "q", &found), PB_ERR_FORMAT,
+                 "the regular expression \"(q\" has a ( without its ) (byte 2)");
+    assert_error(pb_re_fullmatch(set, "(.*\\.)?(", "a*b\\q", ")", "q", &found), PB_ERR_FORMAT,
+                 "the regular expression \"a*b\\q\" has a backslash before a letter or digit that "
+                 "is not supported here (byte 3)");
+    pb_re_set_destroy(set);
+}
+
+/* Each match alone is far from its bound. */
+static void all_matches_of_a_set_have_one_bound(void **state)
+{
+    const char *text = "model.layers.0.self_attn.q_proj.model.layers.0.self_attn.q_proj";
+    pb_re_set *set   = NULL;
+    pb_status status = PB_OK;
+    bool found       = false;
+
+    (void)state;
+    assert_ok(pb_re_set_create(&set));
+    for (int i = 0; i < 10000 && status == PB_OK; i++) {
+        status = pb_re_fullmatch(set, "", ".*.*.*[!?]", "", text, &found);
+        assert_false(found);
+    }
+    assert_error(status, PB_ERR_FORMAT, "more than 50000000 steps; give fewer or simpler ones");
+    pb_re_set_destroy(set);
 }
 
 static void assert_refused(const char *regex, const char *text, const char *why)
@@ -193,6 +235,8 @@ int main(void)
         cmocka_unit_test(capitalize_maps_the_first_character_to_title_case_and_lowers_the_rest),
         cmocka_unit_test(expressions_match_as_pythons_do),
         cmocka_unit_test(a_full_match_is_of_the_whole_text),
+        cmocka_unit_test(what_surrounds_an_expression_is_matched_but_not_shown),
+        cmocka_unit_test(all_matches_of_a_set_have_one_bound),
         cmocka_unit_test(expressions_that_python_refuses_or_are_not_read_say_why),
         cmocka_unit_test(an_expression_that_backtracks_without_end_is_stopped),
         cmocka_unit_test(a_very_long_expression_is_refused_at_once),
