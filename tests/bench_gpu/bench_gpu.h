@@ -38,9 +38,8 @@ enum { BENCH_TEXT = 160 };
 /* Exit codes; the last one is between the processes of the program. */
 enum { EXIT_PROBLEM = 1, EXIT_UNABLE = 2, EXIT_NEXT_ITEM = 3 };
 
-/* Part 1 … count. */
+/* Part 1, 2 … */
 const bench_part *bench_part_at(int number);
-int bench_part_count(void);
 
 /* Items of a part, in the same order in each of its processes. False: an earlier process began this
  * one, or the time of the part is spent, which the first refusal says in a line. */

@@ -2,6 +2,7 @@
 /* Attention over the forests of training, and the operations that are bound by memory. */
 #include "setup.h"
 
+#include "pb/linear.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -156,6 +157,8 @@ typedef struct streams {
     pb_tensor logits;    /* [U, V] */
     pb_tensor losses;    /* F64 [U] */
     pb_tensor numbers, table;
+    pb_tensor kept, room;
+    pb_low_rank part; /* r 16, [D, D] */
     pb_list positions, ids, targets;
     int64_t heads, turn;
     void *memory[2];
@@ -236,6 +239,23 @@ static pb_status call_embedding(pb_backend *be, void *context)
     return pb_embedding_forward(be, &s->f32[2], &s->table, &s->ids, 1.0f);
 }
 
+static pb_status call_low_rank(pb_backend *be, void *context)
+{
+    streams *s        = context;
+    pb_tensor y       = hidden(s, 0);
+    const pb_tensor x = hidden(s, 1);
+    return pb_low_rank_forward(be, &y, &x, &s->part, &s->kept, &s->room);
+}
+
+static pb_status call_low_rank_backward(pb_backend *be, void *context)
+{
+    streams *s         = context;
+    pb_tensor dx       = hidden(s, 0);
+    const pb_tensor dy = hidden(s, 1);
+    const pb_tensor x  = hidden(s, 2);
+    return pb_low_rank_backward(be, &dx, &dy, &x, &s->part, &s->kept, &s->room, true);
+}
+
 static const memory_case cases[] = {
     {"rmsnorm forward", call_norm, 1, 0, 0, 1, true},
     {"rmsnorm backward", call_norm_backward, 2, 1, 1, 0, true},
@@ -245,6 +265,8 @@ static const memory_case cases[] = {
     {"residual", call_add, 1, 1, 1, 0, true},
     {"dropout", call_dropout, 0, 0, 1, 1, true},
     {"embedding", call_embedding, 0, 1, 1, 0, true},
+    {"low rank forward", call_low_rank, 0, 0, 2, 1, true},
+    {"low rank backward", call_low_rank_backward, 0, 0, 3, 1, true},
 };
 
 static pb_status call_loss(pb_backend *be, void *context)
@@ -288,6 +310,31 @@ done:
     return status;
 }
 
+static pb_status put_rope(pb_backend *be, streams *s, int64_t rows, int64_t width)
+{
+    const pb_rope_config rope = {.theta = 1e4};
+    float *values             = NULL;
+    PB_TRY(PB_ALLOC(values, rows * width));
+    const pb_tensor from = pb_tensor_2d(values, PB_DTYPE_F32, rows, width);
+    pb_status status     = pb_model_rope_table(&rope, width, rows, values);
+    status               = status == PB_OK ? pb_copy(be, &s->rope, &from) : status;
+    pb_memory_free(values);
+    return PB_FRAME(status);
+}
+
+static pb_status put_part(const bench *b, pb_backend *be, streams *s, int64_t rows, int64_t width)
+{
+    enum { R = 16 };
+    pb_low_rank *part = &s->part;
+    part->scale       = 1e-3f;
+    PB_TRY(random_matrix(b, be, PB_DTYPE_F32, R, width, 40, &part->a));
+    PB_TRY(random_matrix(b, be, PB_DTYPE_F32, width, R, 41, &part->b));
+    PB_TRY(random_matrix(b, be, PB_DTYPE_F32, R, width, 42, &part->da));
+    PB_TRY(random_matrix(b, be, PB_DTYPE_F32, width, R, 43, &part->db));
+    PB_TRY(random_matrix(b, be, PB_DTYPE_F32, rows, R, 44, &s->kept));
+    return random_matrix(b, be, PB_DTYPE_F32, rows, 2 * pb_low_rank_room(part), 45, &s->room);
+}
+
 static pb_status open_streams(const bench *b, pb_backend *be, streams *s)
 {
     pb_dtype act       = pb_backend_activation(be);
@@ -304,6 +351,8 @@ static pb_status open_streams(const bench *b, pb_backend *be, streams *s)
     PB_TRY(random_matrix(b, be, PB_DTYPE_F32, 1, width, 30, &row));
     s->weight = pb_tensor_1d(row.data, PB_DTYPE_F32, width);
     PB_TRY(random_matrix(b, be, PB_DTYPE_F32, rows, width / s->heads, 31, &s->rope));
+    PB_TRY(put_rope(be, s, rows, width / s->heads));
+    PB_TRY(put_part(b, be, s, rows, width));
     PB_TRY(random_matrix(b, be, PB_DTYPE_F32, b->tiny ? 8 : 1024, vocabulary, 32, &s->logits));
     PB_TRY(random_matrix(b, be, act, vocabulary, width, 33, &s->table));
     int64_t outs = s->logits.shape[0];
@@ -324,10 +373,11 @@ static void close_streams(pb_backend *be, streams *s)
         pb_backend_free(be, s->f32[i].data);
         pb_backend_free(be, s->act[i].data);
     }
-    pb_backend_free(be, s->weight.data);
-    pb_backend_free(be, s->rope.data);
-    pb_backend_free(be, s->logits.data);
-    pb_backend_free(be, s->table.data);
+    const pb_tensor others[] = {s->weight, s->rope,   s->logits, s->table,   s->kept,
+                                s->room,   s->part.a, s->part.b, s->part.da, s->part.db};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        pb_backend_free(be, others[i].data);
+    }
     pb_backend_free(be, s->memory[0]);
     pb_backend_free(be, s->memory[1]);
 }
@@ -337,8 +387,7 @@ static void put_rate(const bench *b, pb_backend *be, streams *s, const char *nam
 {
     char sizes[BENCH_TEXT];
     double seconds = 0.0;
-    (void)snprintf(sizes, sizeof sizes, "%" PRId64 " rows, %.1f MB", s->f32[0].shape[0],
-                   bytes * 1e-6);
+    (void)snprintf(sizes, sizeof sizes, "%.1f MB read and written", bytes * 1e-6);
     if (!item_begin(b, name, sizes)) {
         return;
     }
@@ -366,8 +415,7 @@ static void put_memory_bound(const bench *b, pb_backend *be, streams *s, double 
                        (c->reads_act + c->writes_act) * (c->half ? thin : act);
         put_rate(b, be, s, c->name, c->call, bytes, copy);
     }
-    put_rate(b, be, s, "cross entropy with gradient", call_loss,
-             3.0 * (double)pb_tensor_bytes(&s->logits), copy);
+    put_rate(b, be, s, "cross entropy", call_loss, 3.0 * (double)pb_tensor_bytes(&s->logits), copy);
 }
 
 pb_status part_kernels(const bench *b)

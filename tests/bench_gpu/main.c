@@ -32,11 +32,6 @@ const bench_part *bench_part_at(int number)
     return &parts[number - 1];
 }
 
-int bench_part_count(void)
-{
-    return PARTS;
-}
-
 typedef struct mode {
     const char *name;
     int parts[PARTS + 1];

@@ -13,7 +13,8 @@ import unittest
 
 PROGRAM, DEVICE, BUILD = sys.argv[1:4]
 FIELDS = ("part", "name", "what", "sizes", "command")
-PEER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs", "bench_peer.py")
+JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs")
+PEER = os.path.join(JOBS, "bench_peer.py")
 LONG_PART = 2 if BUILD == "HOST" else 3  # that lasts for seconds
 
 
@@ -159,21 +160,35 @@ class Faults(Case):
         with open(self.lines_file, encoding="utf-8") as file:
             self.assertIn('"said": "report of racecheck"', file.read())
 
-    def test_the_carried_folder_runs_on_its_own(self):
-        script = os.path.join(os.path.dirname(PEER), "bench_gpu")
+    def carry(self):
+        """A carried folder, and an environment without a compiler."""
         build = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PROGRAM))))
         folder = os.path.join(os.path.dirname(self.lines_file), "carried")
         bare = {"PATH": "/usr/bin:/bin", "CUDA_HOME": "/absent"}
-        subprocess.run([script, "carry", folder], stderr=subprocess.PIPE, check=True,
+        subprocess.run([os.path.join(JOBS, "bench_gpu"), "carry", folder], stderr=subprocess.PIPE, check=True,
                        env={**bare, "PB_BENCH_BUILD": build})
         self.assertEqual(sorted(os.listdir(folder)), ["bench_gpu", "bench_gpu.bin", "bench_peer.py"])
+        return folder, bare
+
+    def test_the_carried_folder_runs_on_its_own(self):
+        folder, bare = self.carry()
         command = [os.path.join(folder, "bench_gpu"), "--parts", "1", "--tiny", "--device", "cpu"]
         subprocess.run(command, cwd=folder, env=bare, stdout=subprocess.PIPE, check=True)
         self.lines_file = os.path.join(folder, "bench_gpu.jsonl")
         self.assertIn("whole part", [line["what"] for line in self.lines()])
 
+    def test_a_job_runs_every_mode_and_ends_with_the_worst_code(self):
+        folder, bare = self.carry()
+        command = ["bash", os.path.join(JOBS, "slurm", "bench_gpu.sbatch"), "--parts", "4", "--golden", "absent",
+                   "--tiny", "--device", "cpu"]
+        environment = {**bare, "PB_BENCH": os.path.join(folder, "bench_gpu"), "SLURM_JOB_ID": "7"}
+        done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1)
+        with open(os.path.join(folder, "bench_gpu-7.jsonl"), encoding="utf-8") as file:
+            self.assertEqual(file.read().count('"started"'), 3)
+
     def test_a_machine_without_program_and_compiler_is_told_what_to_do(self):
-        script = os.path.join(os.path.dirname(PEER), "bench_gpu")
+        script = os.path.join(JOBS, "bench_gpu")
         environment = {"PATH": "/usr/bin:/bin", "CUDA_HOME": "/absent", "PB_BENCH_BUILD": "/absent"}
         done = subprocess.run([script, "check"], env=environment, stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, 2)
