@@ -65,12 +65,9 @@ void pb_cell_check_answers(struct pb_dataset *ds);
 /* Version and commit of this program, and the version of its results, in words. */
 const char *pb_cell_program(void);
 
-/* The size of a square product that keeps this number of threads busy, at least 768. */
-int64_t pb_cell_gemm_size(int threads);
-
-/* GFLOP/s of a square product of this size on the backend, of the type of its activations: the
- * median of five. A device is given a size that keeps it busy instead. */
-pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops) PB_MUST_USE;
+/* GFLOP/s of a square product on the backend, of the type of its activations: the median of five.
+ * Its size, `least` or more, keeps the threads or the device busy. */
+pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t least, double *gflops) PB_MUST_USE;
 
 /* Name and value pairs of host, processor, build and libraries. */
 pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record) PB_MUST_USE;

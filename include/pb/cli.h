@@ -83,7 +83,9 @@ typedef struct pb_command {
     const pb_option *options[3]; /* tables, own and shared ones, in the order of the help */
     int min_arguments;           /* arguments that are not options */
     int max_arguments;           /* -1: any number */
-    bool computes;               /* has the common options: dtype threads device seed set json */
+    bool alone;    /* runs in one process, and is refused under a launcher with more */
+    bool first;    /* only rank 0 runs it */
+    bool computes; /* has the common options: dtype threads device seed set json */
     const char *const
         *without; /* except these, which would have no effect; NULL-terminated or NULL */
     pb_status (*run)(pb_cli *cli);

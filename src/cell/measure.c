@@ -134,7 +134,7 @@ static pb_status time_products(pb_backend *backend, pb_tensor *t, double seconds
 
 /* A product is cut into tiles of about 512 by 512: twice as many as threads keep all of them busy.
  */
-int64_t pb_cell_gemm_size(int threads)
+static int64_t gemm_size(int threads)
 {
     int64_t side = 2;
     while (side * side < 2 * (int64_t)threads) {
@@ -180,9 +180,11 @@ static pb_status device_rate(pb_backend *backend, double *gflops)
     return PB_OK;
 }
 
-pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t size, double *gflops)
+pb_status pb_cell_gemm_rate(pb_backend *backend, int64_t least, double *gflops)
 {
     double seconds;
-    return pb_backend_is_host(backend) ? rate_at(backend, size, gflops, &seconds)
-                                       : device_rate(backend, gflops);
+    int64_t size = gemm_size(pb_backend_threads(backend));
+    return pb_backend_is_host(backend)
+               ? rate_at(backend, size > least ? size : least, gflops, &seconds)
+               : device_rate(backend, gflops);
 }

@@ -141,6 +141,14 @@ static pb_status perform(const pb_command *const *commands, pb_comm *comm, const
     if (r->help) {
         return print_help(commands, r->command, comm);
     }
+    if (r->command->alone && pb_comm_size(comm) > 1) {
+        return PB_FAIL(PB_ERR_USAGE,
+                       "peftbench %s runs in one process: start it without a launcher",
+                       r->command->name);
+    }
+    if (r->command->first && pb_comm_rank(comm) != 0) {
+        return PB_OK;
+    }
     pb_status status = r->command->run(r->cli);
     *exit_code       = r->cli->exit_code;
     return status;

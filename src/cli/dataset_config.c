@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Finding and opening the configuration of one data set. */
 #include "dataset_config.h"
+#include "session.h"
 
 #include "pb/file.h"
 #include "pb/grid.h"
@@ -75,32 +76,6 @@ static pb_status find_file(const char *place, const char *name, char **path)
     return pb_grid_find_file(place, "dataset", name, "configs", path);
 }
 
-static bool is_in(const char *assignment, const char *const *groups)
-{
-    for (; *groups != NULL; groups++) {
-        size_t length = strlen(*groups);
-        if (strncmp(assignment, *groups, length) == 0 && assignment[length] == '.') {
-            return true;
-        }
-    }
-    return false;
-}
-
-static pb_status lay_sets(const pb_cli *cli, const char *const *groups, pb_config *config)
-{
-    int64_t count           = 0;
-    const char *const *sets = pb_cli_list(cli, "set", &count);
-
-    for (int64_t i = 0; i < count; i++) {
-        if (!is_in(sets[i], groups)) {
-            return PB_FAIL(PB_ERR_USAGE, "%s: --set %s: this command changes only keys like %s.KEY",
-                           cli->command->name, sets[i], groups[0]);
-        }
-        PB_TRY(pb_config_set(config, sets[i]));
-    }
-    return PB_OK;
-}
-
 /* The file may belong to an axis of a grid and hold other groups beside `dataset`. */
 static pb_status check_groups(const pb_config *config)
 {
@@ -118,7 +93,7 @@ static pb_status check_groups(const pb_config *config)
 }
 
 pb_status dataset_config_open(const pb_cli *cli, const char *place, const char *name,
-                              const char *const *groups, pb_config **out)
+                              const char *const *groups, bool rows, pb_config **out)
 {
     char *path        = NULL;
     pb_config *config = NULL;
@@ -127,29 +102,16 @@ pb_status dataset_config_open(const pb_cli *cli, const char *place, const char *
     PB_TRY_GOTO(status, find_file(place, name, &path), done);
     PB_TRY_GOTO(status, pb_config_open(path, &config), done);
     PB_TRY_GOTO(status, check_groups(config), err_config);
-    PB_TRY_GOTO(status, lay_sets(cli, groups, config), err_config);
+    PB_TRY_GOTO(status, session_set_keys(cli, groups, config), err_config);
+    if (!rows) {
+        PB_TRY_GOTO(status, pb_config_set(config, "dataset.train_file=\"\""), err_config);
+        PB_TRY_GOTO(status, pb_config_set(config, "dataset.test_file=\"\""), err_config);
+    }
     *out = config;
     goto done;
 err_config:
     pb_config_close(config);
 done:
     pb_memory_free(path);
-    return status;
-}
-
-pb_status dataset_config_open_alone(const pb_cli *cli, const char *place, const char *name,
-                                    const char *const *groups, pb_config **out)
-{
-    pb_config *config = NULL;
-    pb_status status;
-
-    PB_TRY(dataset_config_open(cli, place, name, groups, &config));
-    PB_TRY_GOTO(status, pb_config_set(config, "dataset.train_file=\"\""), err_config);
-    PB_TRY_GOTO(status, pb_config_set(config, "dataset.test_file=\"\""), err_config);
-    *out = config;
-    return PB_OK;
-
-err_config:
-    pb_config_close(config);
     return status;
 }

@@ -17,9 +17,8 @@ pb_status dataset_config_own(const char *name, char **path) PB_MUST_USE;
 /* Opens the file of a data set and applies --set. `name` is a path that ends in ".cfg", or the NAME
  * of dataset/NAME.cfg in ./configs, in the folders that PB_CONFIGS lists, or in the configurations
  * beside the program; `place` says where it was given, for messages. --set may change keys of
- * `groups` (NULL-terminated). The caller closes the configuration, which has a group `dataset`. */
+ * `groups` (NULL-terminated). Without `rows` the set has no files of rows, whose names may need
+ * variables of the environment. The caller closes the configuration, which has a group `dataset`.
+ */
 pb_status dataset_config_open(const pb_cli *cli, const char *place, const char *name,
-                              const char *const *groups, pb_config **out) PB_MUST_USE;
-/* The same without the files of rows, whose names may need variables of the environment. */
-pb_status dataset_config_open_alone(const pb_cli *cli, const char *place, const char *name,
-                                    const char *const *groups, pb_config **out) PB_MUST_USE;
+                              const char *const *groups, bool rows, pb_config **out) PB_MUST_USE;

@@ -133,5 +133,6 @@ const pb_command command_generate = {
     .options  = {session_options, options},
     .computes = true,
     .without  = without,
+    .alone    = true,
     .run      = run,
 };

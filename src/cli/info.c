@@ -125,12 +125,6 @@ static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
     return PB_FRAME(pb_string_puts(out, "\n"));
 }
 
-static pb_status measure(pb_backend *backend, double *gflops)
-{
-    int64_t size = pb_cell_gemm_size(pb_backend_threads(backend));
-    return pb_cell_gemm_rate(backend, size > 1024 ? size : 1024, gflops);
-}
-
 static pb_status run(pb_cli *cli)
 {
     const char *device  = NULL;
@@ -154,7 +148,7 @@ static pb_status run(pb_cli *cli)
     PB_TRY_GOTO(status, pb_cell_provenance(env, &facts), done);
     PB_TRY_GOTO(status, pb_backend_open(device, number, setup.threads, &backend), done);
     PB_TRY_GOTO(status, pb_backend_use_dtype(backend, setup.dtype), done);
-    PB_TRY_GOTO(status, measure(backend, &gflops), done);
+    PB_TRY_GOTO(status, pb_cell_gemm_rate(backend, 1024, &gflops), done);
     status = pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
                                       : put_text(gflops, &facts, &text);
     status = cli_print_facts(cli, status, &text);

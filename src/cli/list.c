@@ -21,35 +21,32 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-typedef struct entry {
-    char *name, *about, *path; /* path: NULL for parts of the program */
-} entry;
-
 typedef struct listing {
-    entry *items;
-    int64_t count;
+    pb_string *out;
+    int64_t width;
+    pb_json *json; /* NULL: text */
 } listing;
 
-static void clear(listing *list)
-{
-    for (int64_t i = 0; i < list->count; i++) {
-        pb_memory_free(list->items[i].name);
-        pb_memory_free(list->items[i].about);
-        pb_memory_free(list->items[i].path);
-    }
-    pb_memory_free(list->items);
-    *list = (listing){0};
-}
-
+/* `path`: NULL for parts of the program. */
 static pb_status add(listing *list, const char *name, const char *about, const char *path)
 {
-    PB_TRY(PB_GROW(list->items, list->count + 1));
-    entry *e = &list->items[list->count++];
-    *e       = (entry){.name  = pb_memory_text(name),
-                       .about = pb_memory_text(about),
-                       .path  = path != NULL ? pb_memory_text(path) : NULL};
-    return e->name != NULL && e->about != NULL && (path == NULL || e->path != NULL) ? PB_OK
-                                                                                    : PB_ERR_MEMORY;
+    if (list->json != NULL) {
+        pb_json_put_object(list->json, NULL, PB_JSON_INLINE);
+        pb_json_put_text(list->json, "name", name);
+        pb_json_put_text(list->json, "about", about);
+        pb_json_put_text(list->json, "path", path);
+        pb_json_end(list->json);
+        return PB_FRAME(list->json->status);
+    }
+    int64_t used = INDENT + (int64_t)strlen(name);
+    PB_TRY(pb_string_printf(list->out, "%*s%s", INDENT, "", name));
+    if (used + INDENT > INDENT + NAME_COLUMNS) { /* a long name gets its own line */
+        PB_TRY(pb_string_puts(list->out, "\n"));
+        used = 0;
+    }
+    PB_TRY(pb_string_printf(list->out, "%*s", (int)(INDENT + NAME_COLUMNS - used), ""));
+    return pb_table_note(list->out, list->width, INDENT + NAME_COLUMNS, "%s",
+                         *about != '\0' ? about : PB_TABLE_NOTHING);
 }
 
 /* The first sentence of the comment at the top, without the licence. */
@@ -168,53 +165,18 @@ static pb_status gather(const char *kind, listing *list)
     return kinds[k].add != NULL ? kinds[k].add(list) : add_files(list, kinds[k].axis);
 }
 
-static pb_status put_json(const listing *list, pb_string *out)
-{
-    pb_json json = pb_json_begin_array(out, PB_JSON_LINES, 1);
-
-    for (int64_t i = 0; i < list->count; i++) {
-        pb_json_put_object(&json, NULL, PB_JSON_INLINE);
-        pb_json_put_text(&json, "name", list->items[i].name);
-        pb_json_put_text(&json, "about", list->items[i].about);
-        pb_json_put_text(&json, "path", list->items[i].path);
-        pb_json_end(&json);
-    }
-    return pb_json_finish(&json, "\n");
-}
-
-static pb_status put_text(const listing *list, int64_t width, pb_string *out)
-{
-    for (int64_t i = 0; i < list->count; i++) {
-        const entry *e = &list->items[i];
-        int64_t used   = INDENT + (int64_t)strlen(e->name);
-        PB_TRY(pb_string_printf(out, "%*s%s", INDENT, "", e->name));
-        if (used + INDENT > INDENT + NAME_COLUMNS) { /* a long name gets its own line */
-            PB_TRY(pb_string_puts(out, "\n"));
-            used = 0;
-        }
-        PB_TRY(pb_string_printf(out, "%*s", (int)(INDENT + NAME_COLUMNS - used), ""));
-        PB_TRY(pb_table_note(out, width, INDENT + NAME_COLUMNS, "%s",
-                             *e->about != '\0' ? e->about : PB_TABLE_NOTHING));
-    }
-    return PB_OK;
-}
-
 static pb_status run(pb_cli *cli)
 {
-    listing list   = {0};
-    pb_string text = {0};
-    pb_status status;
-
-    if (pb_comm_rank(cli->comm) != 0) {
-        return PB_OK;
+    pb_string text   = {0};
+    listing list     = {.out = &text, .width = pb_cli_width(cli)};
+    const char *kind = pb_cli_argument(cli, 0);
+    if (!pb_cli_flag(cli, "json")) {
+        return cli_print_made(cli, gather(kind, &list), &text);
     }
-    PB_TRY_GOTO(status, gather(pb_cli_argument(cli, 0), &list), out);
-    status = pb_cli_flag(cli, "json") ? put_json(&list, &text)
-                                      : put_text(&list, pb_cli_width(cli), &text);
-    status = cli_print_made(cli, status, &text);
-out:
-    clear(&list);
-    return status;
+    pb_json json     = pb_json_begin_array(&text, PB_JSON_LINES, 1);
+    list.json        = &json;
+    pb_status status = gather(kind, &list);
+    return cli_print_made(cli, status == PB_OK ? pb_json_finish(&json, "\n") : status, &text);
 }
 
 const pb_command command_list = {
@@ -226,6 +188,7 @@ const pb_command command_list = {
                "program; of files with the same name the first counts. Each is shown with its "
                "first comment.\n",
     .options = {options},
+    .first   = true,
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

@@ -153,5 +153,6 @@ const pb_command command_logits = {
     .options  = {session_options, options},
     .computes = true,
     .without  = without,
+    .alone    = true,
     .run      = run,
 };

@@ -40,9 +40,6 @@ static pb_status run(pb_cli *cli)
     const char *given = pb_cli_text(cli, "output");
     char *path        = NULL;
 
-    if (pb_comm_rank(cli->comm) != 0) {
-        return PB_OK;
-    }
     if (given != NULL) {
         return merge(cli, given);
     }
@@ -64,6 +61,7 @@ const pb_command command_merge = {
                      "printed. Nothing is merged while shards are damaged: all of them are "
                      "named, and the same run makes them again.\n",
     .options       = {options},
+    .first         = true,
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

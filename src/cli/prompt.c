@@ -155,8 +155,8 @@ static pb_status open_config(const pb_cli *cli, pb_config **out)
     bool explain                      = pb_cli_given(cli, "explain");
     const char *option                = explain ? "explain" : "dataset";
 
-    return dataset_config_open_alone(cli, explain ? "--explain" : "--dataset",
-                                     pb_cli_text(cli, option), groups, out);
+    return dataset_config_open(cli, explain ? "--explain" : "--dataset", pb_cli_text(cli, option),
+                               groups, false, out);
 }
 
 static pb_status explain(const pb_cli *cli, const pb_config *config)
@@ -188,7 +188,6 @@ static pb_status run(pb_cli *cli)
 {
     pb_config *config = NULL;
 
-    PB_TRY(session_check_alone(cli));
     PB_TRY(check_given(cli));
     PB_TRY(open_config(cli, &config));
     pb_status status = pb_cli_given(cli, "explain") ? explain(cli, config) : build(cli, config);
@@ -213,5 +212,6 @@ const pb_command command_prompt = {
                "dataset_info.json: give its path in PB_PEFTBENCH_INFO or by --set "
                "data.peftbench_info=PATH.\n",
     .options = {options},
+    .alone   = true,
     .run     = run,
 };

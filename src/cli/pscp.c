@@ -93,9 +93,6 @@ static pb_status run(pb_cli *cli)
     pb_string text        = {0};
     pb_status status      = PB_OK;
 
-    if (pb_comm_rank(cli->comm) != 0) {
-        return PB_OK;
-    }
     pb_cli_overlay(cli, pb_pscp_fields, &params);
     PB_TRY(pb_pscp_check(&params));
     PB_TRY(pb_pscp_read(pb_cli_argument(cli, 0), &rows, &count));
@@ -114,6 +111,7 @@ const pb_command command_pscp = {
                      "to the base model), memory_gb (10^9 bytes); others are ignored. Each "
                      "method has one row; numbers are decimal, from 0 to 1e15.\n",
     .options       = {options_pscp, options},
+    .first         = true,
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

@@ -90,9 +90,6 @@ static pb_status run(pb_cli *cli)
     pb_string text     = {0};
     pb_status status   = PB_OK;
 
-    if (pb_comm_rank(cli->comm) != 0) {
-        return PB_OK;
-    }
     PB_TRY(PB_ALLOC(paths, pb_cli_argument_count(cli)));
     for (int i = 0; i < pb_cli_argument_count(cli); i++) {
         paths[i] = pb_cli_argument(cli, i);
@@ -120,6 +117,7 @@ const pb_command command_report = {
                "the intervals and the paired tests of methods; CSV and JSON have all "
                "pairs of methods.\n",
     .options = {options, options_pscp},
+    .first   = true,
     .min_arguments = 1,
     .max_arguments = -1,
     .run           = run,

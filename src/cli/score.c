@@ -19,18 +19,14 @@ static const pb_option options[] = {
     PB_OPTION_END,
 };
 
-/* One line of input; the texts belong to `json`. */
-typedef struct line {
-    json_t *json;
-    const char *prediction, *label;
-    char *id;             /* of the question, NULL without a row */
-    const char **answers; /* all correct ones, ended by NULL; NULL without a row */
-    int64_t number;
-} line;
-
+/* The lines of input column by column, as the metric takes them. */
 typedef struct job {
     const pb_metric *metric;
-    line *lines;
+    json_t **lines; /* own the texts */
+    const char **predictions, **labels;
+    char **ids;            /* of the question, NULL without a row */
+    const char ***answers; /* all correct ones, ended by NULL; NULL without a row */
+    int64_t *numbers;
     int64_t count;
 } job;
 
@@ -49,14 +45,14 @@ static pb_status text_of(const json_t *row, const char *key, const char **out)
 }
 
 /* {"idx": {"passage": 3, "query": 7}, "answers": ["…", …]} as in ReCoRD. */
-static pb_status read_question(const json_t *row, line *l)
+static pb_status read_question(const json_t *row, char **id, const char ***all)
 {
     const json_t *idx     = json_object_get(row, "idx");
     const json_t *passage = json_object_get(idx, "passage");
     const json_t *query   = json_object_get(idx, "query");
     const json_t *answers = json_object_get(row, "answers");
     size_t count          = json_array_size(answers);
-    pb_string id          = {0};
+    pb_string text        = {0};
 
     if (!json_is_integer(passage) || !json_is_integer(query)) {
         return PB_FAIL(PB_ERR_FORMAT, "\"row\" needs \"idx\": {\"passage\": N, \"query\": N} with "
@@ -66,104 +62,82 @@ static pb_status read_question(const json_t *row, line *l)
         return PB_FAIL(PB_ERR_FORMAT, "\"row\" needs \"answers\", a list of all correct answers; "
                                       "leave out rows without one");
     }
-    PB_TRY(PB_ALLOC(l->answers, count + 1));
+    PB_TRY(PB_ALLOC(*all, count + 1));
     for (size_t k = 0; k < count; k++) {
         const json_t *answer = json_array_get(answers, k);
         if (!json_is_string(answer)) {
             return PB_FAIL(PB_ERR_FORMAT, "\"answers\"[%zu] of \"row\" is not a text", k);
         }
-        l->answers[k] = json_string_value(answer);
+        (*all)[k] = json_string_value(answer);
     }
-    PB_TRY(pb_string_printf(&id, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT,
+    PB_TRY(pb_string_printf(&text, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT,
                             json_integer_value(passage), json_integer_value(query)));
-    l->id = id.data;
+    *id = text.data;
     return PB_OK;
 }
 
-static pb_status check_question(const job *j, const json_t *row, line *l)
+static pb_status check_question(const job *j, int64_t i, const json_t *row)
 {
     if (!j->metric->reads_questions) {
         return PB_OK;
     }
-    if (j->count > 1 && (row == NULL) != (j->lines[0].id == NULL)) {
+    if (i > 0 && (row == NULL) != (j->ids[0] == NULL)) {
         return PB_FAIL(PB_ERR_FORMAT, "only some lines have a \"row\"; give it with "
                                       "every line or with no line");
     }
-    return row != NULL ? read_question(row, l) : PB_OK;
+    return row != NULL ? read_question(row, &j->ids[i], &j->answers[i]) : PB_OK;
 }
 
 static pb_status take(void *context, json_t *json, int64_t number)
 {
-    job *j = context;
+    job *j    = context;
+    int64_t i = j->count;
 
     if (!json_is_object(json)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "expected {\"prediction\": \"…\", \"label\": \"…\"}, not a list or a "
                        "single value");
     }
-    PB_TRY(PB_GROW(j->lines, j->count + 1));
-    line *l = &j->lines[j->count++];
-    *l      = (line){.json = json_incref(json), .number = number};
-    PB_TRY(text_of(json, "prediction", &l->prediction));
-    PB_TRY(text_of(json, "label", &l->label));
-    return check_question(j, json_object_get(json, "row"), l);
+    PB_TRY(PB_GROW(j->lines, i + 1));
+    PB_TRY(PB_GROW(j->predictions, i + 1));
+    PB_TRY(PB_GROW(j->labels, i + 1));
+    PB_TRY(PB_GROW(j->ids, i + 1));
+    PB_TRY(PB_GROW(j->answers, i + 1));
+    PB_TRY(PB_GROW(j->numbers, i + 1));
+    j->lines[i]   = json_incref(json);
+    j->numbers[i] = number;
+    j->count++;
+    PB_TRY(text_of(json, "prediction", &j->predictions[i]));
+    PB_TRY(text_of(json, "label", &j->labels[i]));
+    return check_question(j, i, json_object_get(json, "row"));
 }
 
 static void clear_job(job *j)
 {
     for (int64_t i = 0; i < j->count; i++) {
-        json_decref(j->lines[i].json);
-        pb_memory_free(j->lines[i].id);
-        pb_memory_free(j->lines[i].answers);
+        json_decref(j->lines[i]);
+        pb_memory_free(j->answers[i]);
     }
+    pb_memory_free_texts(j->ids, (size_t)j->count);
     pb_memory_free(j->lines);
+    pb_memory_free(j->predictions);
+    pb_memory_free(j->labels);
+    pb_memory_free(j->answers);
+    pb_memory_free(j->numbers);
 }
 
-/* The lines column by column, as the metric takes them. */
-typedef struct columns {
-    const char **predictions, **labels, **ids;
-    const char *const **answers;
-    int64_t *numbers;
-} columns;
-
-static pb_status make_columns(const job *j, columns *c)
+static pb_status score_lines(const job *j, const pb_config_list *labels, pb_protocol protocol,
+                             pb_metric_result *result)
 {
-    PB_TRY(PB_ALLOC(c->predictions, j->count));
-    PB_TRY(PB_ALLOC(c->labels, j->count));
-    PB_TRY(PB_ALLOC(c->ids, j->count));
-    PB_TRY(PB_ALLOC(c->answers, j->count));
-    PB_TRY(PB_ALLOC(c->numbers, j->count));
-    for (int64_t i = 0; i < j->count; i++) {
-        c->predictions[i] = j->lines[i].prediction;
-        c->labels[i]      = j->lines[i].label;
-        c->ids[i]         = j->lines[i].id;
-        c->answers[i]     = j->lines[i].answers;
-        c->numbers[i]     = j->lines[i].number;
-    }
-    return PB_OK;
-}
-
-static void clear_columns(columns *c)
-{
-    pb_memory_free(c->predictions);
-    pb_memory_free(c->labels);
-    pb_memory_free(c->ids);
-    pb_memory_free(c->answers);
-    pb_memory_free(c->numbers);
-}
-
-static pb_status score_columns(const job *j, const columns *c, const pb_config_list *labels,
-                               pb_protocol protocol, pb_metric_result *result)
-{
-    bool asked            = j->lines[0].id != NULL;
+    bool asked            = j->ids[0] != NULL;
     pb_metric_input input = {
         .protocol     = protocol,
-        .predictions  = c->predictions,
-        .references   = c->labels,
-        .alternatives = asked ? c->answers : NULL,
-        .ids          = asked ? c->ids : NULL,
+        .predictions  = j->predictions,
+        .references   = j->labels,
+        .alternatives = asked ? (const char *const *const *)j->answers : NULL,
+        .ids          = asked ? (const char *const *)j->ids : NULL,
         .file         = "standard input",
-        .lines        = c->numbers,
+        .lines        = j->numbers,
         .rows         = j->count,
         .labels       = labels->items,
         .label_count  = labels->count,
@@ -205,15 +179,10 @@ static pb_status put_result(const pb_metric_result *r, pb_string *out)
 static pb_status score(const pb_cli *cli, const job *j, const pb_config_list *labels)
 {
     pb_metric_result result = {0};
-    columns c               = {0};
     pb_string text          = {0};
-    pb_status status;
 
-    PB_TRY_GOTO(status, make_columns(j, &c), done);
-    PB_TRY_GOTO(status, score_columns(j, &c, labels, dataset_config_protocol(cli), &result), done);
-    status = cli_print_made(cli, put_result(&result, &text), &text);
-done:
-    clear_columns(&c);
+    PB_TRY(score_lines(j, labels, dataset_config_protocol(cli), &result));
+    pb_status status = cli_print_made(cli, put_result(&result, &text), &text);
     pb_metric_result_clear(&result);
     return status;
 }
@@ -245,7 +214,7 @@ static pb_status read_options(const pb_cli *cli, pb_config **config, pb_dataset_
     static const char *const groups[] = {"dataset", NULL};
 
     PB_TRY(
-        dataset_config_open_alone(cli, "--dataset", pb_cli_text(cli, "dataset"), groups, config));
+        dataset_config_open(cli, "--dataset", pb_cli_text(cli, "dataset"), groups, false, config));
     return pb_config_read(*config, "dataset", pb_dataset_fields, NULL, dataset);
 }
 
@@ -254,7 +223,6 @@ static pb_status run(pb_cli *cli)
     pb_config *config          = NULL;
     pb_dataset_options dataset = {0};
 
-    PB_TRY(session_check_alone(cli));
     pb_status status = read_options(cli, &config, &dataset);
     if (status == PB_OK) {
         status = score_input(cli, config, &dataset);
@@ -280,5 +248,6 @@ const pb_command command_score = {
                "not exist. A line that cannot be read, or has more than 64 MiB, ends "
                "the command.\n",
     .options = {dataset_config_options, options},
+    .alone   = true,
     .run     = run,
 };

@@ -19,15 +19,8 @@ const pb_option session_options[] = {
     PB_OPTION_END,
 };
 
-pb_status session_check_alone(const pb_cli *cli)
-{
-    if (pb_comm_size(cli->comm) > 1) {
-        return PB_FAIL(PB_ERR_USAGE,
-                       "peftbench %s runs in one process: start it without a launcher",
-                       cli->command->name);
-    }
-    return PB_OK;
-}
+/* What --set may change of the file of --method. */
+static const char *const method_group[] = {"method", NULL};
 
 pb_status session_threads(const pb_cli *cli, int *out)
 {
@@ -49,19 +42,30 @@ static pb_status check_groups(const pb_config *config)
     return PB_FRAME(pb_config_read(config, "", none, groups, &nothing));
 }
 
-/* Applies --set to the configuration of --method, if there is one. */
-static pb_status set_keys(const pb_cli *cli, session *s)
+static bool is_in(const char *assignment, const char *const *groups)
+{
+    for (; *groups != NULL; groups++) {
+        size_t length = strlen(*groups);
+        if (strncmp(assignment, *groups, length) == 0 && assignment[length] == '.') {
+            return true;
+        }
+    }
+    return false;
+}
+
+pb_status session_set_keys(const pb_cli *cli, const char *const *groups, pb_config *config)
 {
     int64_t count           = 0;
     const char *const *sets = pb_cli_list(cli, "set", &count);
+
     for (int64_t i = 0; i < count; i++) {
-        if (s->config == NULL || strncmp(sets[i], "method.", strlen("method.")) != 0) {
-            return PB_FAIL(
-                PB_ERR_USAGE,
-                "%s: --set %s: this command changes only keys of the group method of --method",
-                cli->command->name, sets[i]);
+        if (config == NULL || !is_in(sets[i], groups)) {
+            return PB_FAIL(PB_ERR_USAGE,
+                           "%s: --set %s: this command changes only keys like %s.KEY%s",
+                           cli->command->name, sets[i], groups[0],
+                           config == NULL ? " of the file of --method" : "");
         }
-        PB_TRY(pb_config_set(s->config, sets[i]));
+        PB_TRY(pb_config_set(config, sets[i]));
     }
     return PB_OK;
 }
@@ -69,7 +73,7 @@ static pb_status set_keys(const pb_cli *cli, session *s)
 pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *s)
 {
     const pb_method_ops *ops = NULL;
-    PB_TRY(set_keys(cli, s));
+    PB_TRY(session_set_keys(cli, method_group, s->config));
     PB_TRY(pb_method_find_in(s->config, "method", &ops));
     return pb_method_create(ops, s->config, "method", s->model, s->backend, seed, &s->method);
 }
@@ -94,7 +98,7 @@ static pb_status open_method(const pb_cli *cli, const char *config, uint64_t see
         return PB_FAIL(PB_ERR_USAGE, "--adapter and --method exclude each other");
     }
     if (config == NULL) {
-        PB_TRY(set_keys(cli, s));
+        PB_TRY(session_set_keys(cli, method_group, s->config));
         return open_adapter(cli, adapter, init, seed, s);
     }
     PB_TRY(pb_config_open(config, &s->config));
@@ -153,7 +157,6 @@ static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed
 pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed, session *s)
 {
     memset(s, 0, sizeof *s);
-    PB_TRY(session_check_alone(cli));
     pb_status status = open_parts(cli, method, seed, s);
     if (status != PB_OK) {
         session_close(s);

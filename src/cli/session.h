@@ -19,11 +19,12 @@ typedef struct session {
     pb_network *net;
 } session;
 
-/* These commands run in one process: fails under a launcher with more. */
-pb_status session_check_alone(const pb_cli *cli) PB_MUST_USE;
-
 /* --threads as a number: 0 becomes one per processor; too large a number is refused. */
 pb_status session_threads(const pb_cli *cli, int *out) PB_MUST_USE;
+
+/* Applies --set to the configuration: keys of these groups (NULL-terminated) alone. */
+pb_status session_set_keys(const pb_cli *cli, const char *const *groups,
+                           pb_config *config) PB_MUST_USE;
 
 extern const pb_option session_options[]; /* --model --adapter --init */
 

@@ -149,9 +149,6 @@ static pb_status run(pb_cli *cli)
     pb_string text             = {0};
     pb_status status           = PB_OK;
 
-    if (pb_comm_rank(cli->comm) != 0) {
-        return PB_OK;
-    }
     PB_TRY(pb_sweep_progress_read(pb_cli_argument(cli, 0), &progress));
     status = pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text);
     status = cli_print_facts(cli, status, &text);
@@ -167,6 +164,7 @@ const pb_command command_status = {
                      "Damaged shards are named; their cells count as left. For every "
                      "process of a running sweep: cell, host, rank, process and progress.\n",
     .options       = {options},
+    .first         = true,
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

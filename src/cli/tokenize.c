@@ -108,7 +108,6 @@ static pb_status run(pb_cli *cli)
         .decode  = pb_cli_flag(cli, "decode"),
     };
 
-    PB_TRY(session_check_alone(cli));
     PB_TRY(pb_tokenizer_open(pb_cli_text(cli, "model"), &j.tokenizer));
     pb_status status = pb_cli_flag(cli, "bench")
                            ? bench_tokenize(cli, j.tokenizer)
@@ -132,5 +131,6 @@ const pb_command command_tokenize = {
                "--bench prints megabytes (10^6 bytes) per second, the best of three rounds over "
                "rows of about 1 kB.\n",
     .options = {options},
+    .alone   = true,
     .run     = run,
 };

@@ -214,5 +214,6 @@ const pb_command command_train = {
                 "padding and virtual ones.\n",
     .options  = {session_options, options},
     .computes = true,
+    .alone    = true,
     .run      = run,
 };

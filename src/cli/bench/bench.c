@@ -206,12 +206,6 @@ static pb_status time_forward(const session *s, const pb_sample *rows, int64_t b
     return PB_OK;
 }
 
-static int64_t gemm_size(const pb_backend *backend)
-{
-    int64_t size = pb_cell_gemm_size(pb_backend_threads(backend));
-    return size > 1024 ? size : 1024;
-}
-
 static pb_status measure(const pb_cli *cli, session *s, const pb_encoded_set *set, pb_sample *rows,
                          sample_stats *stats)
 {
@@ -225,7 +219,7 @@ static pb_status measure(const pb_cli *cli, session *s, const pb_encoded_set *se
     for (int64_t i = 0; i < set->count; i++) {
         rows[i] = pb_encoded_sample(set, i);
     }
-    PB_TRY(pb_cell_gemm_rate(s->backend, gemm_size(s->backend), &gemm));
+    PB_TRY(pb_cell_gemm_rate(s->backend, 1024, &gemm));
     PB_TRY(pb_config_defaults(pb_train_fields, &how));
     how.batch        = pb_cli_int(cli, "batch");
     how.epochs       = 1.0;
@@ -263,7 +257,6 @@ static pb_status run(pb_cli *cli)
     int64_t steps      = pb_cli_int(cli, "steps");
     sample_stats stats = {.warm = 2};
     pb_status status;
-    PB_TRY(session_check_alone(cli));
     if (pb_cli_flag(cli, "load")) {
         PB_TRY(refuse_beside_load(cli));
         return bench_load(cli);
@@ -303,5 +296,6 @@ const pb_command command_bench = {
                 "--set 'method.targets=[\"qkv_proj\", \"down_proj\"]'.\n",
     .options  = {options},
     .computes = true,
+    .alone    = true,
     .run      = run,
 };
