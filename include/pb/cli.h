@@ -64,6 +64,12 @@ typedef struct pb_option {
         .name = (name_), .kind = PB_OPTION_INT, .value = (value_), .fallback = (fallback_), \
         .minimum = (min_), .maximum = (max_), .help = (help_)                               \
     }
+/* -o, the place of the output. */
+#define PB_CLI_OUTPUT(value_, required_, help_)                                     \
+    {                                                                               \
+        .name = "output", .letter = 'o', .kind = PB_OPTION_TEXT, .value = (value_), \
+        .required = (required_), .help = (help_)                                    \
+    }
 #define PB_CLI_LIST(name_, value_, help_)                                           \
     {                                                                               \
         .name = (name_), .kind = PB_OPTION_LIST, .value = (value_), .help = (help_) \

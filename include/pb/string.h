@@ -4,6 +4,7 @@
 
 #include "pb/status.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,8 @@ void pb_string_clear(pb_string *s); /* frees; s is empty again */
 pb_status pb_string_append(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
 pb_status pb_string_puts(pb_string *s, const char *text) PB_MUST_USE;
 pb_status pb_string_printf(pb_string *s, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
+pb_status pb_string_vprintf(pb_string *s, const char *format, va_list arguments) PB_MUST_USE
+    PB_PRINTF(2, 0);
 /* Appends the bytes as UTF-8; each ill-formed part becomes one U+FFFD. */
 pb_status pb_string_utf8(pb_string *s, const char *bytes, size_t length) PB_MUST_USE;
 /* Appends the bytes as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */

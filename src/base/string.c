@@ -60,22 +60,30 @@ pb_status pb_string_puts(pb_string *s, const char *text)
     return pb_string_append(s, text, strlen(text));
 }
 
+pb_status pb_string_vprintf(pb_string *s, const char *format, va_list arguments)
+{
+    va_list again;
+
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (length < 0) {
+        return PB_FAIL(PB_ERR_INTERNAL, "string: the format \"%s\" cannot be printed", format);
+    }
+    PB_TRY(grow(s, (size_t)length));
+    (void)vsnprintf(s->data + s->length, (size_t)length + 1, format, arguments);
+    s->length += (size_t)length;
+    return PB_OK;
+}
+
 pb_status pb_string_printf(pb_string *s, const char *format, ...)
 {
     va_list arguments;
 
     va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    pb_status status = pb_string_vprintf(s, format, arguments);
     va_end(arguments);
-    if (length < 0) {
-        return PB_FAIL(PB_ERR_INTERNAL, "string: the format \"%s\" cannot be printed", format);
-    }
-    PB_TRY(grow(s, (size_t)length));
-    va_start(arguments, format);
-    (void)vsnprintf(s->data + s->length, (size_t)length + 1, format, arguments);
-    va_end(arguments);
-    s->length += (size_t)length;
-    return PB_OK;
+    return PB_FRAME(status);
 }
 
 pb_status pb_string_utf8(pb_string *s, const char *bytes, size_t length)

@@ -12,12 +12,7 @@
 static const pb_option options[] = {
     PB_CLI_FLAG("merge", "merge the adapter into the weights first"),
     PB_CLI_NEEDED("ids", "1,2,3", "token ids"),
-    {.name     = "output",
-     .letter   = 'o',
-     .kind     = PB_OPTION_TEXT,
-     .value    = "FILE",
-     .required = true,
-     .help     = "safetensors file to write"},
+    PB_CLI_OUTPUT("FILE", true, "safetensors file to write"),
     PB_CLI_FLAG(
         "hidden",
         "also the hidden states: hidden.0 is the embedding, the last one follows the final norm"),

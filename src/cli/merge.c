@@ -8,11 +8,8 @@
 #include "pb/sweep.h"
 
 static const pb_option options[] = {
-    {.name   = "output",
-     .letter = 'o',
-     .kind   = PB_OPTION_TEXT,
-     .value  = "FILE.h5",
-     .help   = "the merged file, replaced if it exists; default: DIR/<sweep>.h5, like run"},
+    PB_CLI_OUTPUT("FILE.h5", false,
+                  "the merged file, replaced if it exists; default: DIR/<sweep>.h5, like run"),
     PB_OPTION_END,
 };
 

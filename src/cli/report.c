@@ -18,11 +18,7 @@ static const char *const pairs[] = {"best", "all", "none", NULL};
 static const pb_option options[] = {
     PB_CLI_CHOICE("format", "text|csv|json", "text", formats,
                   "tables for people, one long CSV table, or one JSON object"),
-    {.name   = "output",
-     .letter = 'o',
-     .kind   = PB_OPTION_TEXT,
-     .value  = "PATH",
-     .help   = "write to a file instead of standard output"},
+    PB_CLI_OUTPUT("PATH", false, "write to a file instead of standard output"),
     PB_CLI_CHOICE("pairs", "best|all|none", "best", pairs,
                   "paired tests in the text: of the best method, all, or none"),
     PB_CLI_FLAG("digest", "print only one hash over everything but timings"),

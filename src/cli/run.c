@@ -7,11 +7,7 @@
 #include "pb/stop.h"
 
 static const pb_option options[] = {
-    {.name   = "output",
-     .letter = 'o',
-     .kind   = PB_OPTION_TEXT,
-     .value  = "DIR",
-     .help   = "folder of the results; default: run.output, else results/<sweep>"},
+    PB_CLI_OUTPUT("DIR", false, "folder of the results; default: run.output, else results/<sweep>"),
     PB_CLI_FLAG("keep-going", "cells that cannot run are recorded as failed, and the others run"),
     PB_CLI_FLAG("retry-failed", "run failed cells again"),
     PB_CLI_FLAG("fresh", "run every cell again, even those with results"),

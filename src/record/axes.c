@@ -55,11 +55,6 @@ pb_status axes_add(pb_results *results, const pb_record_key *key)
     return PB_OK;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static int compare_seeds(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a;
@@ -68,20 +63,14 @@ static int compare_seeds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void sort_items(void *items, int64_t count, size_t size,
-                       int (*compare)(const void *, const void *))
-{
-    if (count > 1) {
-        qsort(items, (size_t)count, size, compare);
-    }
-}
-
 void axes_sort(pb_results *results)
 {
-    sort_items(results->models, results->models_count, sizeof(char *), compare_names);
-    sort_items(results->datasets, results->datasets_count, sizeof(char *), compare_names);
-    sort_items(results->methods, results->methods_count, sizeof(char *), compare_names);
-    sort_items(results->seeds, results->seeds_count, sizeof(int64_t), compare_seeds);
+    pb_string_sort((const char **)results->models, (size_t)results->models_count);
+    pb_string_sort((const char **)results->datasets, (size_t)results->datasets_count);
+    pb_string_sort((const char **)results->methods, (size_t)results->methods_count);
+    if (results->seeds_count > 1) {
+        qsort(results->seeds, (size_t)results->seeds_count, sizeof *results->seeds, compare_seeds);
+    }
 }
 
 int64_t pb_results_index(const pb_results *results, int64_t model, int64_t dataset, int64_t method,
@@ -180,7 +169,7 @@ pb_status axes_enter(pb_results *results)
         order[i].record   = results->records[i];
         order[i].position = axes_find(results, &results->records[i].key);
     }
-    sort_items(order, results->count, sizeof *order, compare_placed);
+    qsort(order, (size_t)results->count, sizeof *order, compare_placed);
     for (int64_t i = 0; i < results->count; i++) {
         results->records[i]               = order[i].record;
         results->grid[order[i].position]  = i;

@@ -230,7 +230,7 @@ static pb_status read_provenance(hid_t cell, pb_record *out)
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_open(cell, "provenance", &group), out);
-    PB_TRY_GOTO(status, hdf_attribute_names(group, &names, &count), out);
+    PB_TRY_GOTO(status, hdf_names(group, true, &names, &count), out);
     for (size_t i = 0; i < count; i++) {
         PB_TRY_GOTO(status, hdf_get_text(group, names[i], &value), out);
         PB_TRY_GOTO(status, pb_record_add_provenance(out, names[i], value), out);
@@ -316,7 +316,7 @@ static pb_status visit_level(hid_t file, const char *path, int level,
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_open(file, path, &group), out);
-    PB_TRY_GOTO(status, hdf_link_names(group, &names, &count), out);
+    PB_TRY_GOTO(status, hdf_names(group, false, &names, &count), out);
     hdf_release(&group);
     for (size_t i = 0; i < count; i++) {
         below.length = 0;

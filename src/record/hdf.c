@@ -96,7 +96,7 @@ const char *pb_results_library(void)
     return text;
 }
 
-static pb_status create(const char *path, bool in_memory, hid_t *out)
+pb_status hdf_create(const char *path, hid_t *out)
 {
     const unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED;
     hid_t access         = -1;
@@ -110,8 +110,9 @@ static pb_status create(const char *path, bool in_memory, hid_t *out)
     TRY_HDF5(status, H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18), out);
     TRY_HDF5(status, H5Pset_link_creation_order(creation, order), out);
     TRY_HDF5(status, H5Pset_attr_creation_order(creation, order), out);
-    if (in_memory) {
+    if (path == NULL) {
         TRY_HDF5(status, H5Pset_fapl_core(access, (size_t)1 << 16, false), out);
+        path = "in-memory";
     }
     TRY_HDF5(status, file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access), out);
     *out = file;
@@ -120,16 +121,6 @@ out:
     hdf_release(&creation);
     hdf_release(&access);
     return status;
-}
-
-pb_status hdf_create_memory(hid_t *file)
-{
-    return create("in-memory", true, file);
-}
-
-pb_status hdf_create(const char *path, hid_t *file)
-{
-    return create(path, false, file);
 }
 
 pb_status hdf_image(hid_t file, void **bytes, size_t *size)
@@ -358,32 +349,30 @@ out:
     return status;
 }
 
-pb_status hdf_get_i64(hid_t object, const char *name, int64_t *value)
+static pb_status get_number(hid_t object, const char *name, H5T_class_t class, hid_t type,
+                            void *value)
 {
     hid_t attribute  = -1;
     pb_status status = PB_OK;
 
-    PB_TRY(attribute_open(object, name, H5T_INTEGER, &attribute));
-    TRY_HDF5(status, H5Aread(attribute, H5T_NATIVE_INT64, value), out);
+    PB_TRY(attribute_open(object, name, class, &attribute));
+    TRY_HDF5(status, H5Aread(attribute, type, value), out);
 out:
     (void)H5Aclose(attribute);
     return status;
+}
+
+pb_status hdf_get_i64(hid_t object, const char *name, int64_t *value)
+{
+    return get_number(object, name, H5T_INTEGER, H5T_NATIVE_INT64, value);
 }
 
 pb_status hdf_get_f64(hid_t object, const char *name, double *value)
 {
-    hid_t attribute  = -1;
-    pb_status status = PB_OK;
-
-    PB_TRY(attribute_open(object, name, H5T_FLOAT, &attribute));
-    TRY_HDF5(status, H5Aread(attribute, H5T_NATIVE_DOUBLE, value), out);
-out:
-    (void)H5Aclose(attribute);
-    return status;
+    return get_number(object, name, H5T_FLOAT, H5T_NATIVE_DOUBLE, value);
 }
 
-/* Names by position in creation order, of attributes or of links. */
-static pb_status names_of(hid_t object, bool attributes, char ***out, size_t *count)
+pb_status hdf_names(hid_t object, bool attributes, char ***out, size_t *count)
 {
     H5O_info_t about = {0};
     H5G_info_t group = {0};
@@ -421,14 +410,4 @@ err_names:
     pb_memory_free_texts(names, n);
 out:
     return status;
-}
-
-pb_status hdf_attribute_names(hid_t object, char ***names, size_t *count)
-{
-    return names_of(object, true, names, count);
-}
-
-pb_status hdf_link_names(hid_t group, char ***names, size_t *count)
-{
-    return names_of(group, false, names, count);
 }

@@ -24,9 +24,8 @@ pb_status hdf_fail(const char *call, const char *file, int line, const char *fun
  * call to the library, so every entry into this module calls it first. */
 void hdf_quiet(void);
 
-/* A new file in memory, whose bytes hdf_image returns; or on disk. Creation order is tracked and
- * the format is the one of HDF5 1.8, which every later version reads. */
-pb_status hdf_create_memory(hid_t *file) PB_MUST_USE;
+/* A new file; path NULL: in memory, where hdf_image returns its bytes. Creation order is tracked
+ * and the format is the one of HDF5 1.8, which every later version reads. */
 pb_status hdf_create(const char *path, hid_t *file) PB_MUST_USE;
 /* The bytes of a file in memory, to be freed with pb_memory_free; the file stays open. */
 pb_status hdf_image(hid_t file, void **bytes, size_t *size) PB_MUST_USE;
@@ -58,10 +57,9 @@ pb_status hdf_put_f64(hid_t object, const char *name, double value) PB_MUST_USE;
 pb_status hdf_get_text(hid_t object, const char *name, char **text) PB_MUST_USE;
 pb_status hdf_get_i64(hid_t object, const char *name, int64_t *value) PB_MUST_USE;
 pb_status hdf_get_f64(hid_t object, const char *name, double *value) PB_MUST_USE;
-/* Names of all attributes in the order of their creation; free with pb_memory_free_texts. */
-pb_status hdf_attribute_names(hid_t object, char ***names, size_t *count) PB_MUST_USE;
-/* Names of all links, likewise. */
-pb_status hdf_link_names(hid_t group, char ***names, size_t *count) PB_MUST_USE;
+/* Names of all attributes, or of all links, in the order of their creation; free with
+ * pb_memory_free_texts. */
+pb_status hdf_names(hid_t object, bool attributes, char ***names, size_t *count) PB_MUST_USE;
 
 /* A dataset of any rank: `values` holds int64_t, double, int8_t or char * (never NULL). */
 typedef struct hdf_array {
@@ -99,7 +97,8 @@ pb_status hdf_column_numbers(hid_t dataset, record_kind kind, hsize_t count,
 /* The length of a one-dimensional dataset of any type. */
 pb_status hdf_rows(hid_t group, const char *name, int64_t *count) PB_MUST_USE;
 
-/* One-dimensional datasets: texts (free each and the array), integers, reals. */
+/* One-dimensional datasets: texts (free each and the array); numbers of RECORD_I64 or RECORD_F64.
+ */
 pb_status hdf_texts_read(hid_t group, const char *name, char ***texts, int64_t *count) PB_MUST_USE;
-pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values, int64_t *count) PB_MUST_USE;
-pb_status hdf_f64_read(hid_t group, const char *name, double **values, int64_t *count) PB_MUST_USE;
+pb_status hdf_numbers_read(hid_t group, const char *name, record_kind kind, void **values,
+                           int64_t *count) PB_MUST_USE;

@@ -302,9 +302,9 @@ out:
     return status;
 }
 
-/* A column of numbers of `size` bytes; one more is allocated, so that an empty one has a block. */
-static pb_status numbers_read(hid_t group, const char *name, record_kind kind, size_t size,
-                              void **values, int64_t *count)
+/* One number more is allocated, so that an empty column has a block. */
+pb_status hdf_numbers_read(hid_t group, const char *name, record_kind kind, void **values,
+                           int64_t *count)
 {
     hid_t dataset    = -1;
     void *read       = NULL;
@@ -312,7 +312,7 @@ static pb_status numbers_read(hid_t group, const char *name, record_kind kind, s
     pb_status status = PB_OK;
 
     PB_TRY(hdf_column_open(group, name, kind, &dataset, &length));
-    read = pb_memory_new((size_t)length + 1, size);
+    read = pb_memory_new((size_t)length + 1, hdf_kind_size(kind));
     if (read == NULL) {
         status = PB_ERR_MEMORY;
         goto out;
@@ -325,22 +325,4 @@ out:
     pb_memory_free(read);
     hdf_release(&dataset);
     return status;
-}
-
-pb_status hdf_i64_read(hid_t group, const char *name, int64_t **values, int64_t *count)
-{
-    void *read = NULL;
-
-    PB_TRY(numbers_read(group, name, RECORD_I64, sizeof **values, &read, count));
-    *values = read;
-    return PB_OK;
-}
-
-pb_status hdf_f64_read(hid_t group, const char *name, double **values, int64_t *count)
-{
-    void *read = NULL;
-
-    PB_TRY(numbers_read(group, name, RECORD_F64, sizeof **values, &read, count));
-    *values = read;
-    return PB_OK;
 }

@@ -51,6 +51,7 @@ static pb_status read_declared(hid_t file, declared *out)
 {
     pb_results *axes = &out->axes;
     char *kind       = NULL;
+    void *seeds      = NULL;
     hid_t grid       = -1;
     hid_t dataset    = -1;
     hid_t space      = -1;
@@ -72,7 +73,9 @@ static pb_status read_declared(hid_t file, declared *out)
     PB_TRY_GOTO(status, read_axis(grid, "model", &axes->models, &axes->models_count), out);
     PB_TRY_GOTO(status, read_axis(grid, "dataset", &axes->datasets, &axes->datasets_count), out);
     PB_TRY_GOTO(status, read_axis(grid, "method", &axes->methods, &axes->methods_count), out);
-    PB_TRY_GOTO(status, hdf_i64_read(grid, "seed", &axes->seeds, &axes->seeds_count), out);
+    PB_TRY_GOTO(status, hdf_numbers_read(grid, "seed", RECORD_I64, &seeds, &axes->seeds_count),
+                out);
+    axes->seeds = seeds;
     PB_TRY_GOTO(status, axes_grid(axes, PB_CELL_EXCLUDED), out);
     int64_t count = pb_results_positions(axes);
     PB_TRY_GOTO(status, hdf_dataset_open(grid, "status", &dataset), out);

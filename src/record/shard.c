@@ -115,7 +115,7 @@ static pb_status compose(const pb_record *record, void **bytes, size_t *size)
     size_t length    = 0;
     pb_status status = PB_OK;
 
-    PB_TRY(hdf_create_memory(&file));
+    PB_TRY(hdf_create(NULL, &file));
     PB_TRY_GOTO(status, cell_root_write(file, "shard"), err_file);
     PB_TRY_GOTO(status, nexus_default(file, "cells"), err_file);
     PB_TRY_GOTO(status, cell_write(file, record), err_file);

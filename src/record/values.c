@@ -33,14 +33,17 @@ static pb_status from_cell(hid_t file, const pb_record *record, pb_record_values
 {
     hid_t cell       = -1;
     hid_t group      = -1;
+    void *read       = NULL;
     int64_t count    = 0;
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_open(file, record->source_group, &cell), out);
     PB_TRY_GOTO(status, hdf_group_open(cell, "predictions", &group), out);
-    PB_TRY_GOTO(status, hdf_i64_read(group, "row", &out->rows, &out->count), out);
+    PB_TRY_GOTO(status, hdf_numbers_read(group, "row", RECORD_I64, &read, &out->count), out);
+    out->rows = read;
     if (hdf_has(group, "value")) {
-        PB_TRY_GOTO(status, hdf_f64_read(group, "value", &out->values, &count), out);
+        PB_TRY_GOTO(status, hdf_numbers_read(group, "value", RECORD_F64, &read, &count), out);
+        out->values = read;
     } else {
         count = out->count;
         PB_TRY_GOTO(status, PB_ALLOC(out->values, count + 1), out);

@@ -24,21 +24,6 @@ void pb_table_clear(pb_table *table)
     memset(table, 0, sizeof *table);
 }
 
-static pb_status format_text(const char *format, va_list list, char **out)
-{
-    va_list again;
-
-    va_copy(again, list);
-    int length = vsnprintf(NULL, 0, format, again);
-    va_end(again);
-    if (length < 0) {
-        return PB_FAIL(PB_ERR_INTERNAL, "table: a text cannot be formatted");
-    }
-    PB_TRY(PB_ALLOC(*out, length + 1));
-    (void)vsnprintf(*out, (size_t)length + 1, format, list);
-    return PB_OK;
-}
-
 /* Names may hold line ends and other controls, which would break the lines. */
 static pb_status make_printable(const char *text, char **out)
 {
@@ -63,18 +48,18 @@ static pb_status make_printable(const char *text, char **out)
 pb_status pb_table_add(pb_table *table, const char *format, ...)
 {
     va_list list;
-    char *text = NULL;
+    pb_string text = {0};
 
     PB_TRY(PB_GROW(table->cells, table->count + 1));
     va_start(list, format);
-    pb_status status = format_text(format, list, &text);
+    pb_status status = pb_string_vprintf(&text, format, list);
     va_end(list);
-    PB_TRY(status);
-    status = make_printable(text, &table->cells[table->count]);
-    pb_memory_free(text);
-    PB_TRY(status);
-    table->count++;
-    return PB_OK;
+    if (status == PB_OK) {
+        status = make_printable(text.data, &table->cells[table->count]);
+    }
+    pb_string_clear(&text);
+    table->count += status == PB_OK;
+    return PB_FRAME(status);
 }
 
 pb_status pb_table_begin(pb_table *table, const char *const *header, int64_t left)
@@ -346,13 +331,14 @@ static pb_status put_words(pb_string *out, int64_t width, int64_t indent, const 
 pb_status pb_table_note(pb_string *out, int64_t width, int64_t indent, const char *format, ...)
 {
     va_list list;
-    char *text = NULL;
+    pb_string text = {0};
 
     va_start(list, format);
-    pb_status status = format_text(format, list, &text);
+    pb_status status = pb_string_vprintf(&text, format, list);
     va_end(list);
-    PB_TRY(status);
-    status = put_words(out, width, indent, text);
-    pb_memory_free(text);
-    return status;
+    if (status == PB_OK) {
+        status = put_words(out, width, indent, text.data);
+    }
+    pb_string_clear(&text);
+    return PB_FRAME(status);
 }
