@@ -3,7 +3,7 @@
  * of at least SHARE_MIN tokens; each prefix becomes one segment, its continuations become children.
  * The packed rows are the segments in depth-first order, so parents come before children and rows
  * ascend. */
-#include "pb/batch.h"
+#include "internal.h"
 
 #include "pb/memory.h"
 
@@ -23,11 +23,6 @@ typedef struct packer {
     int32_t *order;   /* [samples] their indices, grouped by split */
     int64_t *start;   /* [rows + 1] first label of every packed row */
 } packer;
-
-/* What the lists have room for. */
-typedef struct room {
-    int64_t samples, tokens, rows, labels, outs;
-} room;
 
 static int64_t packed_length(const pb_sample *s, bool trim)
 {
@@ -128,34 +123,53 @@ static void split(packer *p, int32_t *group, int64_t count, int64_t depth, int32
     }
 }
 
-/* The next part of a block, on cache lines of its own; with base == NULL only counted. */
-static void *part(char *base, size_t *used, int64_t count, size_t size)
+void *batch_part(char *base, size_t *used, int64_t count, size_t size)
 {
     void *at = base != NULL ? base + *used : NULL;
     *used += ((size_t)count * size + 63) / 64 * 64;
     return at;
 }
 
-static size_t lay_out(packer *p, char *base, const room *r)
+size_t batch_lay_out(const batch_room *r, char *base, pb_batch *out)
 {
-    pb_batch *out      = p->out;
     size_t used        = 0;
-    out->segments      = part(base, &used, 2 * r->samples + 3, sizeof *out->segments);
-    out->ids           = part(base, &used, r->rows, sizeof *out->ids);
-    out->positions     = part(base, &used, r->rows, sizeof *out->positions);
-    out->label_rows    = part(base, &used, r->labels, sizeof *out->label_rows);
-    out->label_slots   = part(base, &used, r->labels, sizeof *out->label_slots);
-    out->label_samples = part(base, &used, r->labels, sizeof *out->label_samples);
-    out->targets       = part(base, &used, r->labels, sizeof *out->targets);
-    out->out_rows      = part(base, &used, r->outs, sizeof *out->out_rows);
-    out->out_positions = part(base, &used, r->outs, sizeof *out->out_positions);
-    out->last_rows     = part(base, &used, r->samples, sizeof *out->last_rows);
-    out->last_segments = part(base, &used, r->samples, sizeof *out->last_segments);
-    p->lengths         = part(base, &used, r->samples, sizeof *p->lengths);
-    p->first           = part(base, &used, r->samples, sizeof *p->first);
-    p->row_of          = part(base, &used, r->tokens, sizeof *p->row_of);
-    p->order           = part(base, &used, r->samples, sizeof *p->order);
-    p->start           = part(base, &used, r->rows + 1, sizeof *p->start);
+    out->segments      = batch_part(base, &used, r->segments, sizeof *out->segments);
+    out->ids           = batch_part(base, &used, r->rows, sizeof *out->ids);
+    out->positions     = batch_part(base, &used, r->rows, sizeof *out->positions);
+    out->label_rows    = batch_part(base, &used, r->labels, sizeof *out->label_rows);
+    out->label_slots   = batch_part(base, &used, r->labels, sizeof *out->label_slots);
+    out->label_samples = batch_part(base, &used, r->labels, sizeof *out->label_samples);
+    out->targets       = batch_part(base, &used, r->labels, sizeof *out->targets);
+    out->out_rows      = batch_part(base, &used, r->outs, sizeof *out->out_rows);
+    out->out_positions = batch_part(base, &used, r->outs, sizeof *out->out_positions);
+    out->last_rows     = batch_part(base, &used, r->samples, sizeof *out->last_rows);
+    out->last_segments = batch_part(base, &used, r->samples, sizeof *out->last_segments);
+    return used;
+}
+
+pb_status batch_provide(pb_batch *out, size_t bytes)
+{
+    if (bytes > out->block_bytes) {
+        pb_memory_free(out->block);
+        out->block_bytes = 0;
+        out->block       = pb_memory_new(bytes, 1);
+        if (out->block == NULL) {
+            return PB_ERR_MEMORY;
+        }
+        out->block_bytes = bytes;
+    }
+    return PB_OK;
+}
+
+/* The lists of the batch, and behind them those of packing. */
+static size_t lay_out(packer *p, char *base, const batch_room *r, int64_t tokens)
+{
+    size_t used = batch_lay_out(r, base, p->out);
+    p->lengths  = batch_part(base, &used, r->samples, sizeof *p->lengths);
+    p->first    = batch_part(base, &used, r->samples, sizeof *p->first);
+    p->row_of   = batch_part(base, &used, tokens, sizeof *p->row_of);
+    p->order    = batch_part(base, &used, r->samples, sizeof *p->order);
+    p->start    = batch_part(base, &used, r->rows + 1, sizeof *p->start);
     return used;
 }
 
@@ -181,28 +195,18 @@ static int64_t padded_labels(int64_t labels)
 
 static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labels)
 {
-    pb_batch *out = p->out;
-    room r        = {.samples = count,
-                     .tokens  = tokens,
-                     .rows    = tokens + out->virtual_rows,
-                     .labels  = labels,
-                     .outs    = labels > count ? labels : count};
+    batch_room r = {.segments = 2 * count + 3,
+                    .rows     = tokens + p->out->virtual_rows,
+                    .labels   = labels,
+                    .outs     = labels > count ? labels : count,
+                    .samples  = count};
     if (p->options->pad && labels > 0) {
         r.labels = padded_labels(r.labels);
         r.outs   = padded_labels(r.outs);
         r.rows   = padded_rows(r.rows + r.outs);
     }
-    size_t bytes = lay_out(p, NULL, &r);
-    if (bytes > out->block_bytes) {
-        pb_memory_free(out->block);
-        out->block_bytes = 0;
-        out->block       = pb_memory_new(bytes, 1);
-        if (out->block == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        out->block_bytes = bytes;
-    }
-    lay_out(p, out->block, &r);
+    PB_TRY(batch_provide(p->out, lay_out(p, NULL, &r, tokens)));
+    lay_out(p, p->out->block, &r, tokens);
     return PB_OK;
 }
 

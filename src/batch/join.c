@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Joins packed batches into one: rows, segments, labels and samples follow one another in the order
  * of the batches, and every number that refers to one of them is moved by those before it. */
-#include "pb/batch.h"
-
-#include "pb/memory.h"
+#include "internal.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -13,45 +11,16 @@ typedef struct joined {
     int64_t next_key; /* the next virtual key */
 } joined;
 
-/* The next part of a block; with base == NULL only counted. */
-static void *part(char *base, size_t *used, int64_t count, size_t size)
+/* Segments are not in use yet. */
+static pb_status provide_lists(const pb_batch *total, pb_batch *out)
 {
-    void *at = base != NULL ? base + *used : NULL;
-    *used += ((size_t)count * size + 63) / 64 * 64;
-    return at;
-}
-
-/* The lists of a batch of these counts; segments are not in use yet. */
-static size_t lay_out(const pb_batch *total, char *base, pb_batch *out)
-{
-    size_t used        = 0;
-    out->segments      = part(base, &used, total->forest.count, sizeof *out->segments);
-    out->ids           = part(base, &used, total->forest.rows, sizeof *out->ids);
-    out->positions     = part(base, &used, total->forest.rows, sizeof *out->positions);
-    out->label_rows    = part(base, &used, total->padded_labels, sizeof *out->label_rows);
-    out->label_slots   = part(base, &used, total->padded_labels, sizeof *out->label_slots);
-    out->label_samples = part(base, &used, total->padded_labels, sizeof *out->label_samples);
-    out->targets       = part(base, &used, total->padded_labels, sizeof *out->targets);
-    out->out_rows      = part(base, &used, total->outs, sizeof *out->out_rows);
-    out->out_positions = part(base, &used, total->outs, sizeof *out->out_positions);
-    out->last_rows     = part(base, &used, total->samples, sizeof *out->last_rows);
-    out->last_segments = part(base, &used, total->samples, sizeof *out->last_segments);
-    return used;
-}
-
-static pb_status provide_block(const pb_batch *total, pb_batch *out)
-{
-    size_t bytes = lay_out(total, NULL, out);
-    if (bytes > out->block_bytes) {
-        pb_memory_free(out->block);
-        out->block_bytes = 0;
-        out->block       = pb_memory_new(bytes, 1);
-        if (out->block == NULL) {
-            return PB_ERR_MEMORY;
-        }
-        out->block_bytes = bytes;
-    }
-    lay_out(total, out->block, out);
+    const batch_room room = {.segments = total->forest.count,
+                             .rows     = total->forest.rows,
+                             .labels   = total->padded_labels,
+                             .outs     = total->outs,
+                             .samples  = total->samples};
+    PB_TRY(batch_provide(out, batch_lay_out(&room, NULL, out)));
+    batch_lay_out(&room, out->block, out);
     return PB_OK;
 }
 
@@ -138,7 +107,7 @@ pb_status pb_batch_join(const pb_batch *const *batches, int64_t count, pb_batch 
     pb_status status;
     *out = (pb_batch){.block = out->block, .block_bytes = out->block_bytes};
     PB_TRY_GOTO(status, count_all(batches, count, &total), err_batch);
-    PB_TRY_GOTO(status, provide_block(&total, out), err_batch);
+    PB_TRY_GOTO(status, provide_lists(&total, out), err_batch);
     out->tokens       = total.tokens;
     out->virtual_rows = total.virtual_rows;
     out->virtual_keys = total.virtual_keys;
