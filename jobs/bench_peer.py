@@ -3,7 +3,7 @@
 """The peer of bench_gpu: LoRA training steps by Hugging Face's transformers and PEFT.
 
 bench_peer.py reads tasks from its standard input, a JSON object per line, and prints an object per task:
-losses and seconds of its steps. A task has device, dtype, rows of ids, batch, answer_start (where the
+losses and seconds of its steps, or an error. A task has device, dtype, rows of ids, batch, answer_start (where the
 labels begin), warm and steps (untimed and timed), and either a model and an adapter (folders), or a
 shape (keys of LlamaConfig), whose weights are random and whose adapter has peftbench's defaults: r 16,
 alpha 16, dropout 0.05 on k_proj, v_proj, down_proj. Optimizer and clipping are peftbench's."""
@@ -79,11 +79,20 @@ def run(task):
     }
 
 
+def answer(task):
+    try:
+        return run(json.loads(task))
+    except Exception as problem:  # such as a lack of memory: the next task may be smaller
+        return {"error": f"{type(problem).__name__}: {problem}"}
+
+
 def main():
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever libraries print is no answer
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), flush=True)
+        print(json.dumps(answer(line)), file=answers, flush=True)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # the other side measures next

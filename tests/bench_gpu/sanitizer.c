@@ -42,7 +42,7 @@ static void become_tool(const bench *b, const char *sanitizer, const char *tool,
     if (out >= 0 && readlink("/proc/self/exe", program, sizeof program - 1) > 0) {
         dup2(out, STDOUT_FILENO);
         execl(sanitizer, sanitizer, "--tool", tool, "--error-exitcode", "99", "--log-file", log,
-              program, "--one-part", "2", "--tiny", "--seconds", b->tiny ? "1000" : "25",
+              program, "--one-part", "2", "--tiny", "--seconds", b->tiny ? "1000" : "20",
               "--device", b->device, (char *)NULL);
     }
     _exit(127);
@@ -83,7 +83,7 @@ static pb_status run_tool(const bench *b, const char *sanitizer, const char *too
     }
     (void)snprintf(note, sizeof note, "exit code %d%s%s", code,
                    code != 0 ? ", its report is in the lines before this one" : "",
-                   strstr(told.data, "left out") != NULL ? ", not all in 25 s" : "");
+                   strstr(told.data, "left out") != NULL ? ", not all in 20 s" : "");
     put_verdict(b, tool, all_operations, code == 0, note);
 done:
     pb_string_clear(&told);

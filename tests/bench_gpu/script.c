@@ -106,10 +106,16 @@ pb_status script_ask(script *s, const pb_string *line, json_t **answer)
         free(text);
         return ended(s);
     }
-    *answer = json_loads(text, 0, NULL);
-    pb_status status =
-        *answer != NULL ? PB_OK : PB_FAIL(PB_ERR_FORMAT, "%s answers \"%.200s\"", s->path, text);
+    json_t *read      = json_loads(text, 0, NULL);
+    const char *error = json_string_value(json_object_get(read, "error"));
+    pb_status status  = PB_OK;
+    if (read == NULL || error != NULL) {
+        status = PB_FAIL(PB_ERR_IO, "%s answers: %.400s", s->path, error != NULL ? error : text);
+        json_decref(read);
+        read = NULL;
+    }
     free(text);
+    *answer = read;
     return status;
 }
 

@@ -164,6 +164,12 @@ static double joules(pb_backend *be)
     return pb_backend_energy(be, &why);
 }
 
+/* The counter moves in steps of up to a tenth of a second: shorter spans say nothing. */
+static double mean_watts(double used, double seconds)
+{
+    return seconds >= 1.0 ? used / seconds : (double)NAN;
+}
+
 pb_status measure_load(pb_backend *be, timed_call *call, void *context, double seconds, load *out)
 {
     double once = 0.0;
@@ -183,7 +189,7 @@ pb_status measure_load(pb_backend *be, timed_call *call, void *context, double s
         took = pb_clock_seconds() - start;
     }
     out->seconds = took / (double)calls;
-    out->watts   = (joules(be) - before) / took;
+    out->watts   = mean_watts(joules(be) - before, took);
     return PB_OK;
 }
 
@@ -352,7 +358,8 @@ static void look(member_run *run, int64_t step)
     } else if (step == t->steps - 1) {
         t->load.mhz = device_fact(run->be, "sm_clock_mhz");
     } else if (step == t->steps) {
-        t->load.watts = (joules(run->be) - run->joules) / (pb_clock_seconds() - run->began);
+        double used   = joules(run->be) - run->joules;
+        t->load.watts = mean_watts(used, pb_clock_seconds() - run->began);
     }
 }
 

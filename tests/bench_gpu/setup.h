@@ -25,7 +25,7 @@ pb_status time_call(const bench *b, pb_backend *be, timed_call *call, void *cont
 /* The same call for some seconds, and what the device was at meanwhile. */
 typedef struct load {
     double seconds; /* of a call */
-    double watts;   /* mean; NaN: not known */
+    double watts;   /* mean; NaN: not known, or less than a second */
     double mhz;     /* of the multiprocessors near the end; NaN: not known */
 } load;
 

@@ -70,6 +70,14 @@ class Parts(Case):
         self.assertEqual([line["result"] for line in same], ["yes", "yes"])
         self.assertIn("gang of 4, times as fast as PEFT", [line["what"] for line in self.lines()])
 
+    def test_an_error_of_the_peer_is_that_of_its_task(self):
+        script = os.path.join(os.path.dirname(self.lines_file), "peer.py")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write("for line in __import__('sys').stdin: print('{\"error\": \"no memory\"}', flush=True)")
+        code, _, _ = self.run_parts("peer", "--python", sys.executable, "--peer", script)
+        self.assertEqual(code, 1)
+        self.assertEqual([line["note"].split(": ", 1)[1] for line in self.failed()], ["no memory"] * 3)
+
     def test_a_peer_that_cannot_start_is_a_failure_with_its_reason(self):
         code, _, _ = self.run_parts("peer", "--python", "/absent/python", "--peer", PEER)
         self.assertEqual(code, 1)
