@@ -89,7 +89,7 @@ pb_status pb_batch_join(const pb_batch *const *batches, int64_t count, pb_batch 
 void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */
 
 /* Order [n]: the validation part first, *n_validation = ceil(share · n) rows, then the training
- * part. The permutation is numpy's default_rng(seed).permutation(n). */
+ * part. The permutation is numpy's default_rng(seed).permutation(n). order NULL: it only counts. */
 pb_status pb_split_validation(int64_t n, double share, uint64_t seed, int64_t *order,
                               int64_t *n_validation) PB_MUST_USE;
 /* Order [n] of the training rows in an epoch: torch's randperm seeded with run seed + epoch. */

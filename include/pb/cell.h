@@ -90,9 +90,9 @@ typedef struct pb_cell_prediction {
     double flops, seconds;
 } pb_cell_prediction;
 
-/* Plans the method on the shapes of the model, and fails when it does not fit. `rows` gives
- * lengths, at 4 bytes per token; NULL: they are guessed. Cells that differ only in their seed plan
- * once for the same rows. */
+/* Plans the method on the shapes of the model, and fails when it does not fit, or not the steps of
+ * the run. `rows` gives these and lengths, at 4 bytes per token; NULL: lengths are guessed. Cells
+ * that differ only in their seed plan once for the same rows. */
 pb_status pb_cell_predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                           pb_cell_prediction *out) PB_MUST_USE;
 

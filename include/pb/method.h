@@ -73,6 +73,7 @@ struct pb_method_ops {
      * added to the method's. It is part of every reported loss of training and validation, once per
      * step, and of the norm of the gradient. */
     pb_status (*penalty)(pb_method *m, bool gradient, double *value);
+    pb_status (*check_steps)(pb_method *m, int64_t steps); /* the schedule fits a run of these */
     /* After update `step` of `steps`, from 1; the gradients are those of the update, clipped. May
      * change values. */
     pb_status (*after_step)(pb_method *m, int64_t step, int64_t steps);
@@ -207,6 +208,9 @@ pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
 /* To be called after writing to m->values: what follows from them is recomputed. */
 pb_status pb_method_values_changed(pb_method *m) PB_MUST_USE;
 pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE; /* or 0 */
+/* As soon as the steps of a run are known; `config` and `group`: of the options, for messages. */
+pb_status pb_method_check_steps(pb_method *m, const pb_config *config, const char *group,
+                                int64_t steps) PB_MUST_USE;
 
 typedef enum pb_method_list_kind {
     PB_LIST_TRAINED,

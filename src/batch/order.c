@@ -19,7 +19,9 @@ pb_status pb_split_validation(int64_t n, double share, uint64_t seed, int64_t *o
                        "on; take more rows or a smaller share",
                        share, n);
     }
-    pb_permutation_numpy(n, seed, order);
+    if (order != NULL) {
+        pb_permutation_numpy(n, seed, order);
+    }
     *n_validation = held;
     return PB_OK;
 }

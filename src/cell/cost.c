@@ -147,6 +147,18 @@ static void put_memory(const pb_cell_env *env, const pb_method *m, const cell_op
     }
 }
 
+/* Rows that turn out too long for the cutoff may leave fewer steps. */
+static pb_status check_steps(const pb_cell *cell, pb_method *method, const pb_cell_split *train)
+{
+    const cell_options *o = &cell->plan->options;
+    int64_t held          = 0;
+    PB_TRY(pb_split_validation(train->rows, o->data.validation_share, 0, NULL, &held));
+    return method->parameters == 0
+               ? PB_OK
+               : pb_method_check_steps(method, cell->plan->config, "method",
+                                       pb_train_steps(&o->train, train->rows - held));
+}
+
 static pb_status predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                          pb_cell_prediction *out)
 {
@@ -156,6 +168,11 @@ static pb_status predict(const pb_cell_env *env, const pb_cell *cell, const pb_c
     PB_TRY(pb_cell_check(cell));
     PB_TRY(pb_cell_env_check_model(env, cell->name.model));
     PB_TRY(cell_create_method(cell, model->model, NULL, &method));
+    pb_status status = rows != NULL ? check_steps(cell, method, &rows->train) : PB_OK;
+    if (status != PB_OK) {
+        pb_method_destroy(method);
+        return status;
+    }
     double flops = flops_of(method, o, rows);
     *out         = (pb_cell_prediction){
                 .model_params     = pb_model_parameters(method->model),

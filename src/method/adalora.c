@@ -129,7 +129,7 @@ static pb_status plan(pb_method *m)
                          PB_FAIL(PB_ERR_CONFIG, "adalora: target_r is above init_r"));
     }
     if (o->total_step > 0) {
-        PB_TRY(method_at(m, "total_step", -1, adalora_check_steps(o, o->total_step)));
+        PB_TRY(adalora_check_steps(m, o->total_step));
     }
     PB_TRY(patterns_check_unique(m, "rank_pattern", &o->rank_pattern));
     PB_TRY(PB_ALLOC(state->left, pb_model_site_count(m->model)));
@@ -458,6 +458,7 @@ const pb_method_ops method_adalora = {
     .plan                 = plan,
     .destroy              = destroy,
     .penalty              = penalty,
+    .check_steps          = adalora_check_steps,
     .after_step           = adalora_after_step,
     .acts                 = acts_low_rank,
     .low_rank             = at,

@@ -30,7 +30,7 @@ typedef struct adalora_state {
 
 /* Rows of the site's tensors; 0 where it has none. */
 int64_t adalora_rank(const pb_method *m, const pb_site *site);
-/* The schedule leaves a step to lower the budget in. */
-pb_status adalora_check_steps(const adalora_options *o, int64_t total) PB_MUST_USE;
+/* The slot: the schedule leaves a step to lower the budget in. */
+pb_status adalora_check_steps(pb_method *m, int64_t steps) PB_MUST_USE;
 /* The slot: updates the importance, and allocates where the schedule says so. */
 pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps) PB_MUST_USE;

@@ -19,15 +19,18 @@ int64_t adalora_rank(const pb_method *m, const pb_site *site)
     return a != NULL ? a->shape[0] : 0;
 }
 
-pb_status adalora_check_steps(const adalora_options *o, int64_t total)
+pb_status adalora_check_steps(pb_method *m, int64_t steps)
 {
-    if (o->tinit >= total - o->tfinal) {
-        return PB_FAIL(PB_ERR_CONFIG,
-                       "adalora: tinit %" PRId64 " and tfinal %" PRId64 " leave none of %" PRId64
-                       " steps to lower the budget in",
-                       o->tinit, o->tfinal, total);
+    const adalora_options *o = m->options;
+    int64_t total            = o->total_step > 0 ? o->total_step : steps;
+    if (o->tinit < total - o->tfinal) {
+        return PB_OK;
     }
-    return PB_OK;
+    return method_at(m, o->total_step > 0 ? "total_step" : "tinit", -1,
+                     PB_FAIL(PB_ERR_CONFIG,
+                             "adalora: tinit %" PRId64 " and tfinal %" PRId64
+                             " leave none of %" PRId64 " steps to lower the budget in",
+                             o->tinit, o->tfinal, total));
 }
 
 static int64_t row_count(const pb_method *m)
@@ -164,9 +167,8 @@ pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps)
     adalora_state *state     = m->state;
     int64_t at               = step - 1;
     state->total             = o->total_step > 0 ? o->total_step : steps;
-    PB_TRY(adalora_check_steps(o, state->total));
-    int64_t last = state->total - o->tfinal; /* the step that fixes the rows */
-    double done  = (double)(at - o->tinit) / (double)(last - o->tinit);
+    int64_t last             = state->total - o->tfinal; /* the step that fixes the rows */
+    double done              = (double)(at - o->tinit) / (double)(last - o->tinit);
     if (at < last) {
         PB_TRY(update_importance(m));
         return at > o->tinit && at % o->delta_t == 0 ? allocate(m, pow(1.0 - done, 3.0)) : PB_OK;

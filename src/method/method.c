@@ -163,6 +163,16 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
     return PB_FRAME(pb_method_create_take(ops, &options, config, group, model, backend, seed, out));
 }
 
+pb_status pb_method_check_steps(pb_method *m, const pb_config *config, const char *group,
+                                int64_t steps)
+{
+    pb_method_source source = {.config = config, .group = group};
+    m->source               = &source;
+    pb_status status        = m->ops->check_steps != NULL ? m->ops->check_steps(m, steps) : PB_OK;
+    m->source               = NULL;
+    return status;
+}
+
 pb_status pb_method_give_values(pb_method *m, pb_backend *backend)
 {
     if (m->backend != NULL) {

@@ -88,10 +88,14 @@ static pb_status check_cell(const pb_sweep *s, int64_t i, rows_list *list, pb_sw
     status         = pb_cell_env_check_model(s->env, known->cell->model);
     bool has_model = status == PB_OK;
     PB_TRY(note(f, i, status));
-    if (has_config && has_model) {
-        PB_TRY(note(f, i, pb_cell_predict(s->env, cell, NULL, &known->prediction)));
-    }
-    return has_config ? note(f, i, check_rows(list, known->cell, &known->rows)) : PB_OK;
+    status        = has_config ? check_rows(list, known->cell, &known->rows) : PB_OK;
+    bool has_rows = status == PB_OK;
+    PB_TRY(note(f, i, status));
+    return has_config && has_model
+               ? note(f, i,
+                      pb_cell_predict(s->env, cell, has_rows ? &known->rows : NULL,
+                                      &known->prediction))
+               : PB_OK;
 }
 
 void pb_sweep_forecast_clear(pb_sweep_forecast *forecast)

@@ -74,6 +74,7 @@ pb_status member_open(member *t, const pb_train_member *of, const pb_tensor *num
     if (n == 0) {
         return PB_OK;
     }
+    PB_TRY(pb_method_check_steps(t->method, NULL, NULL, t->steps));
     PB_TRY(open_rows(t));
     PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->first));
     PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->second));

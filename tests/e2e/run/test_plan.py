@@ -88,6 +88,24 @@ class Plan(case.Case):
         cells = self.plan(self.world.grid(["good"], ["pairs"], ["none", "lora"], sweep=sweep), 0)
         self.assertEqual([cells["good", "pairs", m]["train_rows"] for m in ("none", "lora")], [24, 7])
 
+    def test_a_schedule_that_the_steps_do_not_hold_is_seen(self):
+        """Both before anything is computed; 24 rows, of which 3 are for validation, make 6 steps of 4 rows."""
+        rest = "train = { batch = 4; epochs = 1.0; };\ndata = { validation_share = 0.1; test_rows = 4; };\n"
+        for tinit, code in ((5, 0), (6, 4)):
+            sweep = self.override("adalora", "method = { tinit = %d; };" % tinit)
+            grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "adalora"], sweep=sweep, rest=rest)
+            cells = self.plan(grid, code)
+            self.assertIsNone(cells["good", "pairs", "none"]["error"])
+            error = cells["good", "pairs", "adalora"]["error"]
+            if code:
+                self.assertIn("tiny.cfg:7: adalora: tinit 6 and tfinal 0 leave none of 6 steps", error)
+        self.expect(program.run(["run", grid, "-o", self.output]), 2, "tiny.cfg:7: adalora: tinit 6", "nothing was run")
+
+    def test_a_validation_that_leaves_no_rows_is_seen(self):
+        rest = "data = { train_rows = 1; validation_share = 0.5; };\n"
+        cells = self.plan(self.world.grid([self.world.model()], [self.world.dataset()], ["lora"], rest=rest), 4)
+        self.assertIn("validation_share 0.5 of 1 training rows leaves none", cells["good", "pairs", "lora"]["error"])
+
     def seconds(self, methods, rest="", sweep="", **rows):
         grid = self.world.grid([self.world.model()], [self.world.dataset(**rows)], methods, sweep=sweep, rest=rest)
         # The rate is measured in every run: only values of the same table can be compared.
