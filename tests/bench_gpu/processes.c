@@ -77,12 +77,15 @@ static pid_t start_part(const bench *b, double seconds, int *out)
 
 /* Ending -------------------------------------------------------------------------------------- */
 
-/* False where it does not end within `seconds`, as one that a driver holds may not. */
-static bool wait_for(pid_t child, double seconds, int *state)
+/* False where it does not end within `seconds`, as one that a driver holds may not. Its number
+ * stays its own until it is taken off. */
+static bool has_ended(pid_t child, double seconds)
 {
     double end     = pb_clock_seconds() + seconds;
     pb_pause pause = {0};
-    while (waitpid(child, state, WNOHANG) == 0) {
+    siginfo_t info = {0};
+    while (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0) {
         if (pb_clock_seconds() > end) {
             return false;
         }
@@ -175,13 +178,14 @@ static bool run_process(const bench *b, double item_seconds, double end, report 
         (void)snprintf(note, sizeof note, "had to be ended after %.0f s%s", took,
                        pb_clock_seconds() >= end ? ", with the time of the part" : "");
     }
-    if (!wait_for(child, DYING, &state)) {
-        (void)snprintf(note, sizeof note, "does not end, even when killed");
-    } else if (ended) {
-        describe_end(state, note);
-    }
+    bool gone = has_ended(child, DYING);
     kill(-child, SIGKILL); /* what it started and left */
     close(from);
+    if (!gone) {
+        (void)snprintf(note, sizeof note, "does not end, even when killed");
+    } else if (waitpid(child, &state, 0) == child && ended) {
+        describe_end(state, note);
+    }
     if (*note != '\0') {
         report_failure(r, b, item, note);
     }
@@ -217,10 +221,10 @@ int process_try_device(const bench *b)
         _exit(status == PB_OK ? 0 : EXIT_UNABLE);
     }
     const char *problem = child < 0 ? "there is no process to open the device in" : NULL;
-    if (child > 0 && !wait_for(child, OPENING, &state)) {
+    if (child > 0 && !has_ended(child, OPENING)) {
         kill(child, SIGKILL);
         problem = "opening the device takes more than a minute";
-    } else if (child > 0 && !WIFEXITED(state)) {
+    } else if (child > 0 && waitpid(child, &state, 0) == child && !WIFEXITED(state)) {
         problem = "opening the device ended its process by a signal";
     }
     if (problem != NULL) {
