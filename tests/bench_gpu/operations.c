@@ -47,7 +47,7 @@ static bool device_answers(pb_backend *be)
 }
 
 typedef struct tally {
-    int64_t done, failed;
+    int64_t done, failed, left_out;
     bool lost; /* the last case left the process without a device */
 } tally;
 
@@ -59,8 +59,12 @@ static tally check_cases(const bench *b, pb_backend *be, const char *operation, 
     int64_t count        = 0;
     int64_t most         = b->tiny ? 1 : INT64_MAX;
     const op_case *cases = ops_cases(&count);
-    for (int64_t i = 0; i < count && t.done < most && !t.lost && time_is_left(b); i++) {
+    for (int64_t i = 0; i < count && t.done < most; i++) {
         if (cases[i].slow || strcmp(cases[i].operation, operation) != 0) {
+            continue;
+        }
+        if (t.lost || !time_is_left(b)) {
+            t.left_out++;
             continue;
         }
         item_at(what, cases[i].name);
@@ -87,8 +91,14 @@ static void check_operation(const bench *b, pb_backend *be, const char *operatio
     if (t.done == 0) {
         return;
     }
-    (void)snprintf(note, sizeof note, "%" PRId64 " of %" PRId64 " cases%s", t.done - t.failed,
-                   t.done, t.lost ? "; the last one left the process without a device" : "");
+    int length =
+        snprintf(note, sizeof note, "%" PRId64 " of %" PRId64 " cases", t.done - t.failed, t.done);
+    if (t.left_out > 0) {
+        (void)snprintf(note + length, sizeof note - (size_t)length, ", %" PRId64 " left out: %s",
+                       t.left_out,
+                       t.lost ? "the last one left the process without a device"
+                              : "the time of the part is spent");
+    }
     put_verdict(b, what, operation, t.failed == 0, note);
     if (t.lost) {
         _exit(EXIT_NEXT_ITEM);
