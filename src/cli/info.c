@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench info: facts about this build and machine, and the measured rate of products. */
+/* peftbench info: facts about this build and machine, and, if asked, the rates of products. */
 #include "commands.h"
 
 #include "pb/backend.h"
@@ -11,9 +11,15 @@
 #include "pb/table.h"
 #include "pb/usage.h"
 
+static const pb_option options[] = {
+    PB_CLI_FLAG("measure", "measure the rates of products too, which takes about a second"),
+    {0},
+};
+
 /* The candidate kernels; the first one is in use. */
-static void put_json_candidates(pb_json *json)
+static void put_json_rates(double gflops, pb_json *json)
 {
+    pb_json_put_fixed(json, "f32_gflops", gflops, 2);
     pb_kernels_rate rates[PB_KERNELS_RATES];
     int count = pb_kernels_list(rates);
     pb_json_put_array(json, "candidates", PB_JSON_INLINE);
@@ -29,8 +35,9 @@ static void put_json_candidates(pb_json *json)
     pb_json_end(json);
 }
 
-static pb_status put_candidates(pb_string *out)
+static pb_status put_rates(double gflops, pb_string *out)
 {
+    PB_TRY(pb_string_printf(out, "f32 product  %.2f GFLOP/s (square, median of five)\n", gflops));
     pb_kernels_rate rates[PB_KERNELS_RATES];
     int count = pb_kernels_list(rates);
     for (int i = 0; i < count; i++) {
@@ -82,14 +89,16 @@ static void put_json_devices(pb_json *json)
     pb_json_end(json);
 }
 
+/* gflops: 0 if it was not measured. */
 static pb_status put_json(double gflops, const pb_record *facts, pb_string *out)
 {
     pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
     for (int64_t i = 0; i < facts->provenance_count; i++) {
         pb_json_put_text(&json, facts->provenance[i].name, facts->provenance[i].value);
     }
-    pb_json_put_fixed(&json, "f32_gflops", gflops, 2);
-    put_json_candidates(&json);
+    if (gflops > 0.0) {
+        put_json_rates(gflops, &json);
+    }
     put_json_devices(&json);
     pb_json_put_array(&json, "methods", PB_JSON_INLINE);
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
@@ -111,8 +120,9 @@ static pb_status put_text(double gflops, const pb_record *facts, pb_string *out)
         PB_TRY(pb_string_printf(out, "%-12s %s\n", p->name,
                                 *p->value != '\0' ? p->value : PB_TABLE_NOTHING));
     }
-    PB_TRY(pb_string_printf(out, "f32 product  %.2f GFLOP/s (square, median of five)\n", gflops));
-    PB_TRY(put_candidates(out));
+    if (gflops > 0.0) {
+        PB_TRY(put_rates(gflops, out));
+    }
     PB_TRY(put_devices(out));
     PB_TRY(pb_string_puts(out, "methods     "));
     for (const pb_method_ops *const *m = pb_method_registry(); *m != NULL; m++) {
@@ -148,7 +158,9 @@ static pb_status run(pb_cli *cli)
     PB_TRY_GOTO(status, pb_cell_provenance(env, &facts), done);
     PB_TRY_GOTO(status, pb_backend_open(device, number, setup.threads, &backend), done);
     PB_TRY_GOTO(status, pb_backend_use_dtype(backend, setup.dtype), done);
-    PB_TRY_GOTO(status, pb_cell_gemm_rate(backend, 1024, &gflops), done);
+    if (pb_cli_flag(cli, "measure")) {
+        PB_TRY_GOTO(status, pb_cell_gemm_rate(backend, 1024, &gflops), done);
+    }
     status = pb_cli_flag(cli, "json") ? put_json(gflops, &facts, &text)
                                       : put_text(gflops, &facts, &text);
     status = cli_print_facts(cli, status, &text);
@@ -163,13 +175,14 @@ done:
 static const char *const without[] = {"seed", "set", NULL};
 
 const pb_command command_info = {
-    .name     = "info",
-    .help     = "build, libraries, processor, devices, and the measured rate of products",
-    .usage    = "[--json] [--threads N] [--device NAME]",
-    .details  = "candidates: the kernels of OpenBLAS that suit this processor, each measured in a "
-                "separate process; the first are in "
-                "use. kernels_by: what chose them: library, program (if the library's are far "
-                "slower) or user (OPENBLAS_CORETYPE).\n",
+    .name    = "info",
+    .help    = "build, libraries, processor, devices; --measure: the rates of products",
+    .usage   = "[--measure] [--json] [--threads N] [--device NAME]",
+    .details = "--measure lists candidates: the kernels of OpenBLAS that suit this processor, each "
+               "measured in a separate process; the first are in "
+               "use. kernels_by: what chose them: library, program (if the library's are far "
+               "slower) or user (OPENBLAS_CORETYPE).\n",
+    .options = {options},
     .computes = true,
     .without  = without,
     .run      = run,

@@ -9,12 +9,11 @@
 
 enum { THREADS_MAX = 4096 };
 
-/* Whether the user may have set the threads: by --threads or, for `run`, in the grid file. */
-static bool wants_threads(const char *command, int argc, char *const *argv)
+static bool has(const char *option, int argc, char *const *argv)
 {
-    bool found = strcmp(command, command_run.name) == 0;
+    bool found = false;
     for (int i = 0; i < argc && !found; i++) {
-        found = strncmp(argv[i], "--threads", strlen("--threads")) == 0;
+        found = strncmp(argv[i], option, strlen(option)) == 0;
     }
     return found;
 }
@@ -45,11 +44,12 @@ void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *ar
     if (*commands == NULL || cli_asks_for_help(argc - 2, argv + 2)) {
         return;
     }
-    bool threads = wants_threads(name, argc - 2, argv + 2);
+    /* The threads may be set by the option or, for `run`, in the grid file. */
+    bool threads = *commands == &command_run || has("--threads", argc - 2, argv + 2);
     if ((*commands)->computes || threads) {
         pb_kernels_start(argv, threads);
     }
-    if (*commands == &command_info) {
+    if (*commands == &command_info && has("--measure", argc - 2, argv + 2)) {
         pb_kernels_measure_all(typed_threads(argc - 2, argv + 2));
     }
 }

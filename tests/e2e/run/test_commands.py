@@ -49,8 +49,12 @@ class Help(case.Case):
     def test_info_is_json_when_asked(self):
         info = json.loads(self.expect(program.run(["info", "--json"]), 0).out)
         self.assertIn("peftbench", info["program"])
+        self.assertNotIn("f32_gflops", info)
+        measured = json.loads(self.expect(program.run(["info", "--json", "--measure"]), 0).out)
+        self.assertEqual(set(measured) - set(info), {"f32_gflops", "candidates"})
+        self.assertGreater(measured["f32_gflops"], 0)
         self.assertLessEqual(set(info["compressions"]), {"gzip", "zstd"})
-        for line in self.expect(program.run(["info"]), 0).out.splitlines():
+        for line in self.expect(program.run(["info", "--measure"]), 0).out.splitlines():
             self.assertRegex(line, r"^(.{12}|\S{13,}) \S", "every value has a sign")
 
     def test_bench_is_json_when_asked(self):

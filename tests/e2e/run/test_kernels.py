@@ -18,7 +18,7 @@ class Kernels(case.Case):
     def setUp(self):
         super().setUp()
         if Kernels.facts is None:
-            Kernels.facts = json.loads(self.expect(program.run(["info", "--json"], env=UNSET), 0).out)
+            Kernels.facts = json.loads(self.expect(program.run(["info", "--json", "--measure"], env=UNSET), 0).out)
         if "OpenBLAS" not in self.facts["products"]:
             case.skip("the products of this build do not use OpenBLAS")
         if self.candidates(self.facts)[-1] != "Prescott" or len(self.facts["candidates"]) < 2:
@@ -49,7 +49,7 @@ class Kernels(case.Case):
         self.assertEqual([row["in_use"] for row in rows], [True] + [False] * (len(rows) - 1))
         self.assertEqual(rows[0]["kernels"], self.facts["kernels"])
         self.assertTrue(all(row["gflops_1_thread"] > 0 and row["gflops"] > 0 for row in rows))
-        several = json.loads(self.expect(program.run(["info", "--json", "--threads=2"], env=UNSET), 0).out)["candidates"]
+        several = json.loads(self.expect(program.run(["info", "--json", "--measure", "--threads=2"], env=UNSET), 0).out)["candidates"]
         self.assertEqual({row["threads"] for row in several}, {2})
 
     def test_a_setting_of_the_users_stays_and_its_cost_is_told(self):

@@ -146,7 +146,7 @@ class Finished(case.Case):
 
     def test_lines_fit_their_width(self):
         self.run_grid(self.grid)
-        for arguments in (["status", self.output], ["info"], ["bench", "--shape", "tiny", "--steps", "2"],
+        for arguments in (["status", self.output], ["info", "--measure"], ["bench", "--shape", "tiny", "--steps", "2"],
                           ["prompt", "--explain", "rte"], ["list", "models"], ["list", "datasets"]):
             with self.subTest(arguments=arguments):
                 out = self.expect(program.run([*arguments, "--width", "40"]), 0).out
