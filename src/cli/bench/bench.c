@@ -171,6 +171,7 @@ static pb_status open_bench(const pb_cli *cli, session *s)
 {
     uint64_t seed = (uint64_t)pb_cli_int(cli, "seed");
 
+    PB_TRY(open_config(cli, s)); /* before weights are made for a wrong name */
     PB_TRY(session_open_backend(cli, s));
     if (pb_cli_text(cli, "model") != NULL) {
         if (pb_cli_given(cli, "shape")) {
@@ -183,7 +184,6 @@ static pb_status open_bench(const pb_cli *cli, session *s)
         PB_TRY(bench_shape(pb_cli_text(cli, "shape"), &config));
         PB_TRY(pb_model_open_random(&config, seed, pb_backend_threads(s->backend), &s->model));
     }
-    PB_TRY(open_config(cli, s));
     PB_TRY(session_create_method(cli, seed, s));
     if (s->method->parameters == 0) {
         return PB_FAIL(PB_ERR_USAGE, "method %s has nothing to train", s->method->ops->name);
