@@ -176,7 +176,7 @@ static void free_gang_run(gang_run *g)
     }
 }
 
-/* Runs members 0 … count - 1, or `only` alone. */
+/* Runs members 0 … count - 1 of a gang, or `only` alone; below 0: all of them. */
 static pb_status run_gang(const bench *b, pb_dtype type, const made_rows *rows, int count, int only,
                           gang_run *out)
 {
@@ -188,6 +188,7 @@ static pb_status run_gang(const bench *b, pb_dtype type, const made_rows *rows, 
     if (only >= 0) {
         part.nets[0]    = s.nets[only];
         part.methods[0] = s.methods[only];
+        part.first      = only;
         part.count      = 1;
     }
     PB_TRY_GOTO(status, train(&part, rows, 4, 0, b->tiny ? 2 : 5, &out->curves), done);
@@ -202,25 +203,40 @@ done:
     return status;
 }
 
-/* The first member, whose seeds are those of a run alone. */
+static pb_status compare_member(const bench *b, pb_dtype type, const made_rows *rows, int count,
+                                int member, const gang_run *gang, bool *same)
+{
+    gang_run alone   = {0};
+    pb_status status = run_gang(b, type, rows, count, member, &alone);
+    if (status == PB_OK) {
+        int64_t steps        = gang->curves.steps;
+        const double *losses = gang->curves.losses + member * steps;
+        size_t bytes         = (size_t)gang->parameters * sizeof(float);
+        *same = memcmp(losses, alone.curves.losses, (size_t)steps * sizeof(double)) == 0 &&
+                memcmp(gang->values[member], alone.values[0], bytes) == 0;
+    }
+    free_gang_run(&alone);
+    return PB_FRAME(status);
+}
+
+/* The first member, and the last one, before whose rows are those of all others. */
 static pb_status check_gang(const bench *b, pb_dtype type, const made_rows *rows, int count,
                             const char *sizes)
 {
     gang_run gang    = {0};
-    gang_run alone   = {0};
-    bool same        = false;
-    pb_status status = run_gang(b, type, rows, count, -1, &gang);
-    status           = status == PB_OK ? run_gang(b, type, rows, count, 0, &alone) : status;
-    if (status == PB_OK) {
-        size_t losses = (size_t)gang.curves.steps * sizeof(double);
-        same =
-            memcmp(gang.curves.losses, alone.curves.losses, losses) == 0 &&
-            memcmp(gang.values[0], alone.values[0], (size_t)gang.parameters * sizeof(float)) == 0;
-        put_verdict(b, "member of a gang as if alone", sizes, same, "losses and values");
-    }
+    bool first       = false;
+    bool last        = false;
+    pb_status status = PB_OK;
+    PB_TRY_GOTO(status, run_gang(b, type, rows, count, -1, &gang), done);
+    PB_TRY_GOTO(status, compare_member(b, type, rows, count, 0, &gang, &first), done);
+    PB_TRY_GOTO(status, compare_member(b, type, rows, count, count - 1, &gang, &last), done);
+    put_verdict(b, "member of a gang as if alone", sizes, first && last,
+                first == last ? "losses and values of the first and the last"
+                : first       ? "the last is not"
+                              : "the first is not");
+done:
     free_gang_run(&gang);
-    free_gang_run(&alone);
-    return PB_FRAME(status);
+    return status;
 }
 
 static void check_gangs(const bench *b)

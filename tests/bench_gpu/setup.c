@@ -433,8 +433,13 @@ pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t warm, in
                                     .all    = m == 0 ? out : NULL,
                                     .joules = none};
         observers[m] = (pb_train_observer){.context = &runs[m], .step = on_step, .ended = on_end};
-        members[m]   = (pb_train_member){s->nets[m], s->methods[m], &how,       (uint64_t)m + 1,
-                                         &data,      &observers[m], &results[m]};
+        members[m]   = (pb_train_member){.net      = s->nets[m],
+                                         .method   = s->methods[m],
+                                         .options  = &how,
+                                         .seed     = (uint64_t)(s->first + m) + 1,
+                                         .data     = &data,
+                                         .observer = &observers[m],
+                                         .result   = &results[m]};
     }
     double start = pb_clock_seconds();
     PB_TRY_GOTO(status, run_members(s, members, runs), err);

@@ -60,10 +60,12 @@ typedef struct setup {
     pb_method *methods[SETUP_MEMBERS];
     pb_network *nets[SETUP_MEMBERS];
     int count;
+    int first; /* number of member 0 in its gang; 0 unless the caller changes it */
 } setup;
 
 /* A shape by name, weights made in the device's memory. `method`: as in a configuration, "name =
- * \"lora\"; r = 16;". Member m has the seed m + 1. On failure there is nothing to close. */
+ * \"lora\"; r = 16;". Member m of a gang has the seed m + 1. On failure there is nothing to close.
+ */
 pb_status setup_open(const bench *b, const char *shape, pb_dtype dtype, const char *method,
                      int members, setup *out) PB_MUST_USE;
 /* The same over a model of the caller's, on a backend by name. */
