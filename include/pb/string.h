@@ -33,6 +33,7 @@ pb_status pb_string_json(pb_string *s, const char *bytes, size_t length) PB_MUST
 enum { PB_NUMBER_BYTES = 32 };
 const char *pb_number_text(double number, int least, char text[PB_NUMBER_BYTES]);
 
+bool pb_string_begins(const char *text, const char *begin);
 bool pb_string_ends(const char *text, const char *end);
 /* Whether a NULL-terminated list has the text; a list that is NULL is empty. */
 bool pb_string_is_in(const char *text, const char *const *list);

@@ -5,6 +5,7 @@
 #include "pb/file.h"
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -108,7 +109,7 @@ static pb_status refuse_pointer(const char *path, int fd, const struct stat *abo
         return PB_OK; /* a failing read will fail again where its bytes are needed */
     }
     for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
-        if (strncmp(begin, pointers[i].begin, strlen(pointers[i].begin)) == 0) {
+        if (pb_string_begins(begin, pointers[i].begin)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "%s is a %s pointer (%lld bytes), not the file itself: run `%s` in its "
                            "folder, or download the file",

@@ -187,6 +187,11 @@ const char *pb_number_text(double number, int least, char text[PB_NUMBER_BYTES])
     return text;
 }
 
+bool pb_string_begins(const char *text, const char *begin)
+{
+    return strncmp(text, begin, strlen(begin)) == 0;
+}
+
 bool pb_string_ends(const char *text, const char *end)
 {
     size_t length = strlen(text);

@@ -3,6 +3,7 @@
 #include "commands.h"
 
 #include "pb/kernels.h"
+#include "pb/string.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@ static bool has(const char *option, int argc, char *const *argv)
 {
     bool found = false;
     for (int i = 0; i < argc && !found; i++) {
-        found = strncmp(argv[i], option, strlen(option)) == 0;
+        found = pb_string_begins(argv[i], option);
     }
     return found;
 }

@@ -13,6 +13,7 @@
 
 #include "pb/memory.h"
 #include "pb/python.h"
+#include "pb/string.h"
 #include "pb/utf8.h"
 
 #include <string.h>
@@ -66,7 +67,7 @@ static pb_status mark_pattern(const char *text, const char *span, int64_t index,
     size_t end     = 0;
 
     if (at != NULL && strpbrk(span, "\\^$.|?*+()[]{}") == NULL) {
-        found = strncmp(at, span, strlen(span)) == 0;
+        found = pb_string_begins(at, span);
         end   = (size_t)(at - text) + strlen(span);
     } else if (at != NULL) {
         PB_TRY(pb_re_match_at(span, text, (size_t)(at - text), &found, &end));

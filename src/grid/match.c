@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,7 +43,7 @@ static bool is_narrowed(const pb_grid *grid, const char *axis_key)
     char key[128], place[GRID_PLACE];
     snprintf(key, sizeof key, "sweep.%s", axis_key);
     pb_config_where(grid->config, key, place, sizeof place);
-    return strncmp(place, "--set", strlen("--set")) == 0;
+    return pb_string_begins(place, "--set");
 }
 
 static pb_status check_names(const pb_grid *grid, const char *group, const grid_match *match,

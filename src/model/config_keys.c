@@ -5,6 +5,7 @@
 #include "config_read.h"
 
 #include "pb/log.h"
+#include "pb/string.h"
 
 #include <string.h>
 
@@ -113,6 +114,7 @@ static const char *const known[] = {
     "use_cache",
     "use_sliding_window",
     "vocab_size",
+    NULL,
 };
 
 static bool is_neutral(const json_t *value, neutral accepts)
@@ -127,16 +129,6 @@ static bool is_neutral(const json_t *value, neutral accepts)
         return json_is_number(value) && json_number_value(value) == 1.0;
     case NEUTRAL_NULL:
         break;
-    }
-    return false;
-}
-
-static bool is_known(const char *key)
-{
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strcmp(key, known[i]) == 0) {
-            return true;
-        }
     }
     return false;
 }
@@ -193,7 +185,7 @@ pb_status hf_keys(const json_t *root, const pb_family *family, const char *path)
             continue;
         }
         PB_TRY(check_neutral(key, value));
-        if (restriction(key) == NULL && !is_known(key)) {
+        if (restriction(key) == NULL && !pb_string_is_in(key, known)) {
             pb_log0_warn("%s: key %.100s is not known here and is not used", path, key);
         }
     }

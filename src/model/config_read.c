@@ -5,17 +5,16 @@
 
 #include <inttypes.h>
 
-/* NULL when the key is missing or null. */
-static const json_t *value_of(const json_t *object, const char *key)
+const json_t *hf_value(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
-    return value == NULL || json_is_null(value) ? NULL : value;
+    return json_is_null(value) ? NULL : value;
 }
 
 pb_status hf_integer(const json_t *object, const char *key, int64_t minimum, int64_t maximum,
                      int64_t absent, int64_t *out)
 {
-    const json_t *value = value_of(object, key);
+    const json_t *value = hf_value(object, key);
     if (value == NULL && absent != HF_REQUIRED) {
         *out = absent;
         return PB_OK;
@@ -38,7 +37,7 @@ pb_status hf_integer(const json_t *object, const char *key, int64_t minimum, int
 pb_status hf_number(const json_t *object, const char *key, double minimum, double maximum,
                     bool required, double *out)
 {
-    const json_t *value = value_of(object, key);
+    const json_t *value = hf_value(object, key);
     if (value == NULL && !required) {
         return PB_OK;
     }
@@ -57,7 +56,7 @@ pb_status hf_number(const json_t *object, const char *key, double minimum, doubl
 
 pb_status hf_bool(const json_t *object, const char *key, bool *out)
 {
-    const json_t *value = value_of(object, key);
+    const json_t *value = hf_value(object, key);
     if (value != NULL && !json_is_boolean(value)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s is neither true nor false; correct it", key);
     }
@@ -67,7 +66,7 @@ pb_status hf_bool(const json_t *object, const char *key, bool *out)
 
 pb_status hf_text(const json_t *object, const char *key, const char **out)
 {
-    const json_t *value = value_of(object, key);
+    const json_t *value = hf_value(object, key);
     if (value != NULL && !json_is_string(value)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s is not a text; correct it", key);
     }

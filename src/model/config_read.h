@@ -7,6 +7,9 @@
 
 #include <jansson.h>
 
+/* NULL when the key is missing or null. */
+const json_t *hf_value(const json_t *object, const char *key);
+
 /* `absent` is used when the key is missing or null; HF_REQUIRED makes that an error. */
 #define HF_REQUIRED INT64_MIN
 

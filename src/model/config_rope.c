@@ -6,6 +6,7 @@
 #include "config_read.h"
 
 #include "pb/log.h"
+#include "pb/string.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,13 +26,6 @@ const char *rope_type_name(pb_rope_type type)
     return rope_types[type];
 }
 
-/* NULL when the key is missing or null. */
-static const json_t *value_of(const json_t *root, const char *key)
-{
-    const json_t *value = json_object_get(root, key);
-    return json_is_null(value) ? NULL : value;
-}
-
 static pb_status check_keys(const json_t *rope, const char *section)
 {
     static const char *const keys[] = {"rope_type",
@@ -45,16 +39,13 @@ static pb_status check_keys(const json_t *rope, const char *section)
                                        "attention_factor",
                                        "beta_fast",
                                        "beta_slow",
-                                       "truncate"};
+                                       "truncate",
+                                       NULL};
     const char *key;
     const json_t *value;
     json_object_foreach((json_t *)(uintptr_t)rope, key, value)
     {
-        size_t i = 0;
-        while (i < sizeof keys / sizeof keys[0] && strcmp(key, keys[i]) != 0) {
-            i++;
-        }
-        if (i == sizeof keys / sizeof keys[0] && !json_is_null(value)) {
+        if (!pb_string_is_in(key, keys) && !json_is_null(value)) {
             return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.%.100s is not supported", section, key);
         }
     }
@@ -83,7 +74,7 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
     if (name == NULL) {
         name = old;
     }
-    if (name == NULL && value_of(rope, "factor") != NULL) {
+    if (name == NULL && hf_value(rope, "factor") != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s.rope_type is missing; add the type of scaling that factor belongs to",
                        section);
@@ -106,8 +97,8 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
 static pb_status read_positions(const json_t *root, const json_t *object, int64_t absent,
                                 int64_t *out)
 {
-    const json_t *at    = value_of(root, OLD_POSITIONS) != NULL ? root : object;
-    const json_t *value = value_of(at, OLD_POSITIONS);
+    const json_t *at    = hf_value(root, OLD_POSITIONS) != NULL ? root : object;
+    const json_t *value = hf_value(at, OLD_POSITIONS);
     double number       = json_real_value(value);
     if (json_is_real(value) && number >= 1.0 && number <= POSITIONS_MAX &&
         floor(number) == number) {
@@ -159,8 +150,7 @@ static pb_status refuse_yarn(const json_t *object, const char *section, pb_rope_
 {
     static const char *const keys[] = {"attention_factor", "beta_fast", "beta_slow", "truncate"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const json_t *value = json_object_get(object, keys[i]);
-        if (value != NULL && !json_is_null(value)) {
+        if (hf_value(object, keys[i]) != NULL) {
             return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.%s is not supported with rope_type %s", section,
                            keys[i], rope_type_name(type));
         }
@@ -181,7 +171,7 @@ static pb_status read_scaling(const json_t *root, const json_t *object, const ch
         PB_TRY(refuse_yarn(object, section, rope->type));
     }
     if (rope->type == PB_ROPE_DEFAULT) {
-        if (value_of(object, "factor") != NULL) {
+        if (hf_value(object, "factor") != NULL) {
             pb_log0_warn("%s.factor has no effect with rope_type default and is not used", section);
         }
         return PB_OK;
@@ -227,8 +217,8 @@ typedef struct two_ropes {
 /* An object for each type of layer. */
 static bool is_by_layer(const json_t *object)
 {
-    return value_of(object, "full_attention") != NULL ||
-           value_of(object, "sliding_attention") != NULL;
+    return hf_value(object, "full_attention") != NULL ||
+           hf_value(object, "sliding_attention") != NULL;
 }
 
 static pb_status read_by_layer(const json_t *root, const json_t *object, const char *key,
@@ -245,7 +235,7 @@ static pb_status read_by_layer(const json_t *root, const json_t *object, const c
     size_t known = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         char section[64];
-        const json_t *part = value_of(object, parts[i].layers);
+        const json_t *part = hf_value(object, parts[i].layers);
         known += json_object_get(object, parts[i].layers) != NULL;
         snprintf(section, sizeof section, "%s.%s", key, parts[i].layers);
         if (part != NULL) {
@@ -267,7 +257,7 @@ static pb_status read_by_layer(const json_t *root, const json_t *object, const c
 static pb_status read_spelling(const json_t *root, const char *key, const pb_model_config *c,
                                two_ropes *out)
 {
-    const json_t *object = value_of(root, key);
+    const json_t *object = hf_value(root, key);
     const pb_family *f   = c->family;
 
     out->full    = (pb_rope_config){.factor = 1.0, .attention_factor = 1.0};
@@ -339,7 +329,7 @@ static pb_status compare_ropes(const pb_rope_config *old, const pb_rope_config *
 
 static bool is_given(const json_t *root, const char *key)
 {
-    const json_t *value = value_of(root, key);
+    const json_t *value = hf_value(root, key);
     return value != NULL && !(json_is_object(value) && json_object_size(value) == 0);
 }
 

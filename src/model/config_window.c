@@ -88,12 +88,11 @@ static pb_status check_types(const pb_model_config *config)
 /* Families without windows: a window in use is refused by name. */
 static pb_status refuse_window(const json_t *root, const pb_model_config *config)
 {
-    const json_t *window = json_object_get(root, "sliding_window");
+    const json_t *window = hf_value(root, "sliding_window");
     const json_t *used   = json_object_get(root, "use_sliding_window");
     bool ignored         = false;
     PB_TRY(hf_bool(root, "use_sliding_window", &ignored)); /* its type alone */
-    if (any_slides(config) || json_is_true(used) ||
-        (window != NULL && !json_is_null(window) && !json_is_false(used))) {
+    if (any_slides(config) || json_is_true(used) || (window != NULL && !json_is_false(used))) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "sliding_window, use_sliding_window or layer_types ask for attention within "
                        "a window, and %s has none; null and false can be used",
@@ -105,9 +104,9 @@ static pb_status refuse_window(const json_t *root, const pb_model_config *config
 pb_status hf_windows(const json_t *root, pb_model_config *config)
 {
     const pb_family *f  = config->family;
-    const json_t *types = json_object_get(root, "layer_types");
+    const json_t *types = hf_value(root, "layer_types");
     const json_t *given = json_object_get(root, "sliding_window");
-    if (types != NULL && !json_is_null(types)) {
+    if (types != NULL) {
         PB_TRY(read_types(types, config));
         PB_TRY(check_types(config));
     } else {

@@ -203,17 +203,11 @@ static void borrow(pb_weights *w)
     }
 }
 
-static pb_status initialise(pb_weights *w)
+static pb_status place_model(pb_weights *w)
 {
-    int64_t sites = pb_model_site_count(w->model);
-    if (w->border < 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "placing weights: a border of %" PRId64 " rows", w->border);
-    }
     if (pb_tensor_is_none(&pb_model_site_at(w->model, 0)->weight)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "placing weights: the model was opened without any");
     }
-    PB_TRY(PB_ALLOC(w->sites, sites));
-    PB_TRY(PB_ALLOC(w->stacks, sites));
     if (pb_backend_is_host(w->backend)) {
         borrow(w);
         return PB_OK;
@@ -263,11 +257,8 @@ static pb_status make_pool(pb_weights *w, uint64_t seed)
     return PB_FRAME(status);
 }
 
-static pb_status initialise_random(pb_weights *w, uint64_t seed)
+static pb_status place_random(pb_weights *w, uint64_t seed)
 {
-    int64_t sites = pb_model_site_count(w->model);
-    PB_TRY(PB_ALLOC(w->sites, sites));
-    PB_TRY(PB_ALLOC(w->stacks, sites));
     PB_TRY(make_pool(w, seed));
     PB_TRY(place(w));
     PB_TRY(fill_norms(w));
@@ -277,36 +268,40 @@ static pb_status initialise_random(pb_weights *w, uint64_t seed)
     return PB_OK;
 }
 
+/* `seed`: of random weights; NULL: the model's own. */
+static pb_status open_weights(const pb_weights *chosen, const uint64_t *seed, pb_weights **out)
+{
+    int64_t sites    = pb_model_site_count(chosen->model);
+    pb_status status = PB_OK;
+    pb_weights *w    = NULL;
+    if (chosen->border < 0) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "placing weights: a border of %" PRId64 " rows",
+                       chosen->border);
+    }
+    PB_TRY(PB_ALLOC(w, 1));
+    *w = *chosen;
+    PB_TRY_GOTO(status, PB_ALLOC(w->sites, sites), err_weights);
+    PB_TRY_GOTO(status, PB_ALLOC(w->stacks, sites), err_weights);
+    PB_TRY_GOTO(status, seed != NULL ? place_random(w, *seed) : place_model(w), err_weights);
+    *out = w;
+    return PB_OK;
+err_weights:
+    pb_weights_close(w);
+    return status;
+}
+
 pb_status pb_weights_random(const pb_model *model, pb_backend *backend, int64_t border,
                             pb_dtype dtype, uint64_t seed, pb_weights **out)
 {
-    pb_weights *w = NULL;
-    PB_TRY(PB_ALLOC(w, 1));
-    *w = (pb_weights){.model = model, .backend = backend, .border = border, .dtype = dtype};
-    pb_status status = initialise_random(w, seed);
-    if (status != PB_OK) {
-        pb_weights_close(w);
-        return PB_FRAME(status);
-    }
-    *out = w;
-    return PB_OK;
+    pb_weights chosen = {.model = model, .backend = backend, .border = border, .dtype = dtype};
+    return open_weights(&chosen, &seed, out);
 }
 
 pb_status pb_weights_open(const pb_model *model, pb_backend *backend, int64_t border,
                           pb_weights **out)
 {
-    pb_weights *w = NULL;
-    PB_TRY(PB_ALLOC(w, 1));
-    w->model         = model;
-    w->backend       = backend;
-    w->border        = border;
-    pb_status status = initialise(w);
-    if (status != PB_OK) {
-        pb_weights_close(w);
-        return PB_FRAME(status);
-    }
-    *out = w;
-    return PB_OK;
+    pb_weights chosen = {.model = model, .backend = backend, .border = border};
+    return open_weights(&chosen, NULL, out);
 }
 
 void pb_weights_close(pb_weights *w)

@@ -51,6 +51,11 @@ typedef struct loading {
     int threads;
 } loading;
 
+static int64_t padded(int64_t floats)
+{
+    return (floats + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
 static pb_status agree(const loading *l, pb_status status)
 {
     return l->comm != NULL ? pb_comm_agree(l->comm, status) : status;
@@ -72,8 +77,7 @@ int64_t model_lay_out(pb_model *model, float *memory)
                 *slots[s]      = shapes[s];
                 slots[s]->data = memory + floats;
             }
-            int64_t count = pb_tensor_count(&shapes[s]);
-            floats += (count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+            floats += padded(pb_tensor_count(&shapes[s]));
         }
     }
     return floats;
@@ -148,7 +152,7 @@ static pb_status locate(loading *l, const pb_site *site, const char *part, weigh
     pb_tensor found    = {0};
     const char *module = site->hf_name;
     const char *body   = sites_body(&l->model->config);
-    if (strncmp(module, body, strlen(body)) == 0) {
+    if (pb_string_begins(module, body)) {
         module += strlen(body);
         snprintf(name, sizeof name, "%s%s.%s", l->prefix->body, module, part);
     } else {
@@ -181,7 +185,7 @@ static pb_status locate(loading *l, const pb_site *site, const char *part, weigh
     slot.converts       = !is_usable(l, &slot, &found);
     if (slot.converts) {
         slot.offset = l->floats;
-        l->floats += (pb_tensor_count(&found) + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+        l->floats += padded(pb_tensor_count(&found));
     }
     l->slots[l->slot_count++] = slot;
     return PB_OK;
@@ -192,10 +196,10 @@ static bool is_of_another_part(const loading *l, const char *name)
 {
     const char *body = l->prefix->body;
     const char *head = l->prefix->head;
-    if (!l->model->config.inner || strncmp(name, body, strlen(body)) == 0) {
+    if (!l->model->config.inner || pb_string_begins(name, body)) {
         return false;
     }
-    return head[0] == '\0' || strncmp(name, head, strlen(head)) != 0;
+    return head[0] == '\0' || !pb_string_begins(name, head);
 }
 
 /* A head beside a tied embedding: a copy is ignored. A different one is ignored by transformers 4

@@ -4,6 +4,7 @@
 #include "csv.h"
 
 #include "pb/memory.h"
+#include "pb/string.h"
 #include "pb/utf8.h"
 
 #include <inttypes.h>
@@ -205,7 +206,7 @@ static bool is_formula(const char *text)
 
     text += strspn(text, " ");
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
-        if (strncmp(text, wide[i], strlen(wide[i])) == 0) {
+        if (pb_string_begins(text, wide[i])) {
             return true;
         }
     }

@@ -4,6 +4,7 @@
 
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/string.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,8 +17,7 @@ enum { HOST_BYTES = 256 };
 /* A temporary file whose name begins with the prefix; one that cannot be removed does no harm. */
 static pb_status remove_temporary(void *prefix, const char *path, const char *name)
 {
-    if (strncmp(name, prefix, strlen(prefix)) == 0 && pb_file_is_temporary(name) &&
-        remove(path) != 0) {
+    if (pb_string_begins(name, prefix) && pb_file_is_temporary(name) && remove(path) != 0) {
         pb_log_warn("%s of a killed run cannot be removed: %s", path, strerror(errno));
     }
     return PB_OK;

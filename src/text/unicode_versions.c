@@ -4,8 +4,9 @@
  * whatever version is installed. The characters that differ are listed. */
 #include "unicode_versions.h"
 
+#include "pb/string.h"
+
 #include <stddef.h>
-#include <string.h>
 
 typedef struct range {
     int32_t first, last;
@@ -184,7 +185,7 @@ static const char *name_of(utf8proc_category_t category)
 pb_status unicode_append_assigned(const char *category, pb_string *out)
 {
     for (size_t i = 0; i < sizeof assigned / sizeof *assigned; i++) {
-        if (strncmp(name_of(assigned[i].category), category, strlen(category)) == 0) {
+        if (pb_string_begins(name_of(assigned[i].category), category)) {
             PB_TRY(pb_string_printf(out, "\\x{%x}-\\x{%x}", (unsigned)assigned[i].first,
                                     (unsigned)assigned[i].last));
         }

@@ -144,6 +144,18 @@ static void ill_formed_parts_are_replaced_one_by_one(void **state)
     pb_string_clear(&s);
 }
 
+static void beginnings_and_ends_are_compared_whole(void **state)
+{
+    (void)state;
+    assert_true(pb_string_begins("model.norm", "model."));
+    assert_true(pb_string_begins("", "") && pb_string_ends("", ""));
+    assert_false(pb_string_begins("mod", "model."));
+    assert_false(pb_string_begins("a model.", "model."));
+    assert_true(pb_string_ends("model.norm", ".norm"));
+    assert_false(pb_string_ends("norm", ".norm"));
+    assert_false(pb_string_ends("model.norm.", ".norm"));
+}
+
 static void texts_are_sorted_by_their_bytes(void **state)
 {
     const char *texts[] = {"b", "", "\xC3\xA9", "B", "ab", "b"};
@@ -189,6 +201,7 @@ int main(void)
         cmocka_unit_test(ill_formed_parts_are_replaced_one_by_one),
         cmocka_unit_test(the_nearest_name_is_found_or_none),
         cmocka_unit_test(names_are_compared_one_by_one),
+        cmocka_unit_test(beginnings_and_ends_are_compared_whole),
         cmocka_unit_test(texts_are_sorted_by_their_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
