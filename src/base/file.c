@@ -170,7 +170,7 @@ bool file_try_again(pb_status status, int reason, int tries)
     if (status != PB_ERR_IO || !is_transient(reason) || tries >= READ_TRIES) {
         return false;
     }
-    pb_log_debug("%s; it is tried again", pb_error_message());
+    pb_log_debug("%s; trying again", pb_error_message());
     pb_error_clear();
     (void)nanosleep(&(struct timespec){.tv_nsec = READ_PAUSE_NS}, NULL);
     return true;

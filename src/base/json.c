@@ -10,7 +10,7 @@
 
 const char *pb_json_problem(const char *text)
 {
-    return strstr(text, "JSON_ALLOW_NUL") != NULL ? "a text holds \\u0000; take it out" : text;
+    return strstr(text, "JSON_ALLOW_NUL") != NULL ? "a text contains \\u0000; remove it" : text;
 }
 
 pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, json_t **out)
@@ -32,7 +32,7 @@ pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, j
     }
     if (!json_is_object(root)) {
         json_decref(root);
-        return PB_FAIL(PB_ERR_FORMAT, "%s: holds no JSON object; correct the file or copy it again",
+        return PB_FAIL(PB_ERR_FORMAT, "%s: not a JSON object; correct the file or copy it again",
                        path);
     }
     *out = root;

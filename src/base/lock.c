@@ -142,8 +142,8 @@ pb_status pb_file_lock_take(const char *path, const char *holder, pb_file_lock *
     if (reason == EWOULDBLOCK) {
         status = fail_held(fd, path);
     } else {
-        pb_log_warn("cannot lock %s: %s; nothing but care keeps a second process from working here",
-                    path, strerror(reason));
+        pb_log_warn("cannot lock %s: %s; nothing prevents a second process from working here", path,
+                    strerror(reason));
     }
     (void)close(fd);
     return status;

@@ -134,7 +134,7 @@ size_t pb_mapping_describe_loss(const void *address, char *text, size_t size)
     append(text, size, &length, "cannot read ");
     append(text, size, &length, path);
     append(text, size, &length,
-           " any more: it was cut short while it was in use, or its disk fails; put the file back "
-           "as it was and run the same command again, what is finished is kept");
+           " any more: it was truncated while in use, or its disk is failing; restore the file and "
+           "run the same command again: finished work is kept");
     return length;
 }

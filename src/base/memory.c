@@ -98,7 +98,7 @@ static pb_status count_bytes(size_t count, size_t size, size_t *bytes)
 static void fail_limit(size_t bytes)
 {
     (void)PB_FAIL(PB_ERR_MEMORY,
-                  "memory: %zu bytes asked for, %zu held, limit %zu; raise the limit or take a "
+                  "memory: %zu bytes asked for, %zu held, limit %zu; raise the limit or use a "
                   "smaller problem",
                   bytes, pb_memory_current(), atomic_load(&limit_bytes));
 }
@@ -106,7 +106,7 @@ static void fail_limit(size_t bytes)
 static void fail_system(size_t bytes)
 {
     (void)PB_FAIL(PB_ERR_MEMORY,
-                  "memory: the system has no %zu bytes, %zu are held; take a smaller problem or a "
+                  "memory: the system refused %zu bytes, %zu are held; use a smaller problem or a "
                   "machine with more memory",
                   bytes, pb_memory_current());
 }

@@ -92,7 +92,7 @@ pb_status pb_stop_check(void)
         return PB_FAIL(PB_STOPPED, "stopped on %s", pb_stop_signal());
     }
     if (armed && deadline > 0 && pb_clock_seconds() >= deadline) {
-        return PB_FAIL(PB_STOPPED, "stopped: the time is over");
+        return PB_FAIL(PB_STOPPED, "stopped: time is up");
     }
     return PB_OK;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The life of a gang, of one cell or several: its cells are set up one after the other, train
- * together, and are tested one after the other. A cell that fails does not take the others along.
- * Memory may be too little for all and enough for one: what ran out of it together runs again
- * alone. */
+ * together, and are tested one after the other. A cell that fails does not stop the others.
+ * Memory may be enough for one and too little for all: cells that ran out of it together run
+ * again alone. */
 #include "running.h"
 
 #include "pb/gang.h"

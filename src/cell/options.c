@@ -26,7 +26,7 @@ const pb_config_field pb_cell_eval_fields[] = {
                     "what is predicted: generated text, or the most likely of dataset.labels"),
     PB_FIELD_INT(cell_eval_options, batch, 8, 1, 1 << 20, "rows", "rows generated at once"),
     PB_FIELD_INT(cell_eval_options, max_new_tokens, 0, 0, 1 << 20, "tokens",
-                 "maximum of new tokens, 0: the default of data set and protocol"),
+                 "maximum number of new tokens, 0: the default of data set and protocol"),
     PB_FIELD_END,
 };
 

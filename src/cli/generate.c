@@ -18,7 +18,7 @@ static const pb_option options[] = {
      .required = true,
      .minimum  = 1,
      .maximum  = 1048576,
-     .help     = "maximum of new ids per row"},
+     .help     = "maximum number of new ids per row"},
     PB_CLI_INT("batch", "N", "8", 1, 1048576, "rows at once"),
     PB_CLI_FLAG("ignore-eos", "continue past the model's end-of-sequence token"),
     PB_OPTION_END,

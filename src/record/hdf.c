@@ -201,7 +201,7 @@ pb_status hdf_check_link(hid_t parent, const char *name)
     if (about.type != H5L_TYPE_HARD) {
         status = PB_FAIL(PB_ERR_FORMAT,
                          "\"%s\" is a link to another %s, which is not followed: results files "
-                         "hold no links",
+                         "contain no links",
                          name, about.type == H5L_TYPE_SOFT ? "place" : "file");
     }
 out:

@@ -201,7 +201,8 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
     if (shards) {
         PB_TRY_GOTO(status, pb_path_list(folder, ".h5", &names, &count), out);
     } else if (pb_path_is_taken(folder)) {
-        status = PB_FAIL(PB_ERR_IO, "%s is not a directory and leads to none; put it back", folder);
+        status =
+            PB_FAIL(PB_ERR_IO, "%s is neither a directory nor a link to one; restore it", folder);
         goto out;
     }
     status = pb_plan_read(directory, &plan);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A run: one or several networks that step together, each with everything of its own except the
- * passes, the memory of the numbers and the clock. */
+/* A run: one or several networks that step together, which share only the passes, the memory
+ * of the numbers and the clock. */
 #pragma once
 
 #include "pb/gang.h"
 #include "pb/train.h"
 
-/* A member's own of a step whose numbers may not have arrived. */
+/* What a member keeps of a step whose numbers may not have arrived. */
 typedef struct member_step {
     pb_train_step step;
     double penalty; /* of the method, a part of the loss */

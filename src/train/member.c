@@ -198,8 +198,8 @@ static pb_status fail_not_finite(const member *t, const char *values)
                        values);
     }
     return PB_FAIL(PB_ERR_NUMERIC,
-                   "after %" PRId64 " step%s: %s: the run diverged; a lower learning rate than %g "
-                   "may help",
+                   "after %" PRId64 " step%s: %s: the run diverged; a learning rate below %g may "
+                   "help",
                    t->result->steps, t->result->steps == 1 ? "" : "s", values,
                    t->options->learning_rate);
 }

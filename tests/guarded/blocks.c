@@ -72,7 +72,7 @@ pb_status block_new(size_t bytes, void **data)
     }
     void *memory = mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        return PB_FAIL(PB_ERR_MEMORY, "guarded: the system has no %zu bytes", bytes);
+        return PB_FAIL(PB_ERR_MEMORY, "guarded: the system refused %zu bytes", bytes);
     }
     blocks[block_count++] = (block){(uintptr_t)memory, bytes, mapped};
     *data                 = memory;

@@ -38,7 +38,7 @@ class Cut(case.Case):
         return result
 
     def check_lost(self, result):
-        self.expect(result, 1, f"error: cannot read {self.weights} any more", "cut short", "run the same command again")
+        self.expect(result, 1, f"error: cannot read {self.weights} any more", "truncated while in use", "run the same command again")
 
     def train(self):
         """A training run without an end, once it has written a few steps."""

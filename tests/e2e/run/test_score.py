@@ -62,7 +62,7 @@ class Golden(case.Case):
     def test_a_nul_in_a_text_is_told_in_plain_words(self):
         given = '{"prediction": "a\\u0000b", "label": "a"}\n'
         self.expect(program.run(["score", "--dataset", "svamp", "--protocol", "paper"], given=given), 1,
-                    "standard input:1", "a text holds \\u0000; take it out")
+                    "standard input:1", "a text contains \\u0000; remove it")
 
     def test_classes(self):
         self.check("mnli", "mnli")

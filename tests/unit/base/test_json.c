@@ -48,7 +48,7 @@ static void anything_else_is_refused_with_its_place(void **state)
         {"{\n \"a\": }", PB_ERR_FORMAT, ":2:7: invalid JSON"},
         {"{\"a\": 1, \"a\": 2}", PB_ERR_FORMAT, "duplicate"},
         {"{\"a\": \"\\u0000\"}", PB_ERR_FORMAT, "invalid JSON"},
-        {"[]", PB_ERR_FORMAT, "/f: holds no JSON object"},
+        {"[]", PB_ERR_FORMAT, "/f: not a JSON object"},
     };
     size_t before = pb_memory_current();
 

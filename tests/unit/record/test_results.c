@@ -322,7 +322,7 @@ static void damaged_plans_are_errors_that_name_the_place(void **state)
     static const char *const bad[][2] = {
         {"", "plan.json"},
         {"{", "plan.json:1:1: invalid JSON"},
-        {"[]", "plan.json: holds no JSON object"},
+        {"[]", "plan.json: not a JSON object"},
         {"{\"schema\": 2, \"sweep\": \"a\", \"protocol\": \"b\", \"command_line\": \"\", "
          "\"cells\": []}",
          "schema"},

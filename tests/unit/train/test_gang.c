@@ -247,7 +247,7 @@ static void a_member_that_fails_leaves_the_others_alone(void **state)
     together.members[3].data.train            = bare.samples;
     assert_ok(pb_train_gang(together.of, MEMBERS));
     assert_int_equal(together.members[2].ended, PB_ERR_NUMERIC);
-    assert_non_null(strstr(together.members[2].message, "a lower learning rate than 1e+30"));
+    assert_non_null(strstr(together.members[2].message, "a learning rate below 1e+30"));
     assert_int_equal(together.members[3].ended, PB_ERR_FORMAT);
     assert_non_null(strstr(together.members[3].message, "has a label token"));
     close_gang(&together);
