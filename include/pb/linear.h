@@ -4,7 +4,15 @@
  *
  *     y = W x + b + scale · outer ⊙ (B (inner ⊙ (A drop(x))))
  *
- * One operation, so that a backend can compute all of it at once. */
+ * One operation, so that a backend can compute all of it at once. Parts without vectors can ride in
+ * the products of W, where W, the rows of x and those of dy have borders (see pb_tensor):
+ *
+ *     u  = drop(x) Aᵀ       y  = [x | u] [W | scale · B]ᵀ + b
+ *     du = scale · dy B     dx = [dy | du] [W; A]
+ *
+ * A lies below W: a weight with a border has as many rows there as columns beside it. Each part has
+ * columns of its own, in which u and du are zero for the rows of others. With dropout dx has a term
+ * of its own. */
 #pragma once
 
 #include "pb/tensor.h"
@@ -30,6 +38,7 @@ typedef struct pb_low_rank {
 typedef struct pb_linear_part {
     pb_low_rank low_rank;
     int64_t first, rows;
+    int64_t column; /* of the border, where it rides */
     pb_tensor kept; /* [rows, r] A drop(x), from the forward to the backward */
     pb_tensor room; /* [rows, 2 · pb_low_rank_room], undefined contents */
 } pb_linear_part;
@@ -39,7 +48,21 @@ typedef struct pb_linear {
     pb_tensor bias, dbias;     /* [out]; none: zeros */
     pb_linear_part *parts;     /* [count] in the order of their rows, which are all rows, … */
     int64_t count;             /* … or 0: nothing is added */
+    bool rides;                /* the parts do, in the border of the weight … */
+    bool holds;                /* … which holds them; else it is written first */
 } pb_linear;
+
+/* All parts may ride: without vectors, in the border of a frozen weight, from a column on and with
+ * a rank that keep memory aligned. */
+bool pb_linear_may_ride(const pb_linear *linear);
+/* to = scale · from, one of several copies. */
+typedef struct pb_scaled_copy {
+    pb_tensor to, from;
+    float scale;
+} pb_scaled_copy;
+
+/* Those, [2 · count], that write the parts into the border. */
+void pb_linear_border(const pb_linear *linear, pb_scaled_copy *copies);
 
 /* Half the columns of the room that a part needs. */
 int64_t pb_low_rank_room(const pb_low_rank *part);

@@ -146,8 +146,8 @@ struct pb_method {
     const pb_model *model;
     pb_backend *backend;
     const pb_weights *weights; /* what it is attached to, or NULL */
-    uint64_t seed;
-    int64_t *sites; /* [pb_model_site_count] first tensor of the site; -1: it has none */
+    uint64_t seed, version;    /* version: of the values, another one whenever they changed */
+    int64_t *sites;            /* [pb_model_site_count] first tensor of the site; -1: it has none */
     pb_trainable *trainables;
     int64_t count;
     int64_t parameters, frozen_parameters; /* sums of sizes: of what is trained, and of the rest */

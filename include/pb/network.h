@@ -14,8 +14,7 @@
 typedef struct pb_network pb_network;
 
 /* Both are borrowed for the network's life; method may be NULL (the bare model). */
-pb_status pb_network_create(const pb_weights *weights, pb_method *method,
-                            pb_network **out) PB_MUST_USE;
+pb_status pb_network_create(pb_weights *weights, pb_method *method, pb_network **out) PB_MUST_USE;
 void pb_network_destroy(pb_network *net); /* accepts NULL */
 pb_backend *pb_network_backend(const pb_network *net);
 

@@ -35,6 +35,8 @@ typedef struct pb_tensor {
     int ndim;
     int64_t shape[PB_TENSOR_DIMS];
     int64_t stride; /* elements from one row to the next */
+    int64_t border; /* of these, how many behind its columns are the tensor's own: a 2-D tensor that
+                       was made with some, and its rows */
 } pb_tensor;
 
 pb_tensor pb_tensor_1d(void *data, pb_dtype dtype, int64_t n);
@@ -46,6 +48,10 @@ pb_tensor pb_tensor_rows(const pb_tensor *t, int64_t first, int64_t count);
 pb_tensor pb_tensor_columns(const pb_tensor *t, int64_t first, int64_t count);
 /* The first `count` columns of half `which` of a room. */
 pb_tensor pb_tensor_half(const pb_tensor *room, int which, int64_t count);
+/* The columns before the last `border`, which become the border. */
+pb_tensor pb_tensor_narrow(const pb_tensor *t, int64_t border);
+/* The first `count` columns of the border become columns. */
+pb_tensor pb_tensor_widen(const pb_tensor *t, int64_t count);
 
 bool pb_tensor_is_none(const pb_tensor *t);
 int64_t pb_tensor_count(const pb_tensor *t); /* elements */

@@ -3,14 +3,11 @@
  * every network over it.
  *
  * A backend that uses host memory borrows the model's own, without a copy. Any other holds one
- * block: the linear sites of a layer that read the same input (q, k, v; o; gate, up; down) are
- * stacked row upon row, with a border of zeros on the right and below that a low-rank product may
- * fill:
+ * block, in which the weight of a linear site has a border of zeros on the right and below, for a
+ * low-rank part that then rides in the products of the weight (see pb/linear.h):
  *
- *     [ W_q  0 ]  out_q rows
- *     [ W_k  0 ]  out_k
- *     [ W_v  0 ]  out_v
- *     [ 0    0 ]  border
+ *     [ W  0 ]  out rows
+ *     [ 0  0 ]  border
  *       in  border  columns */
 #pragma once
 
@@ -20,12 +17,12 @@ typedef struct pb_weights pb_weights;
 
 /* The tensors of a site, in backend memory; none where the site has none. */
 typedef struct pb_placed {
-    pb_tensor weight; /* [out, in], rows in + border apart in a stack; of the model's dtype, F32
-                         where those of a stack differ, or as pb_backend_weight_type has it */
+    pb_tensor weight; /* [out, in]; of the model's dtype, or as pb_backend_weight_type has it */
     pb_tensor bias;   /* [out] F32 */
 } pb_placed;
 
-/* Model and backend are borrowed for the life of the weights. `border`: rows and columns, ≥ 0. */
+/* Model and backend are borrowed for the life of the weights. `border`: rows and columns, as
+ * pb_backend_border has them, or 0: no part rides. */
 pb_status pb_weights_open(const pb_model *model, pb_backend *backend, int64_t border,
                           pb_weights **out) PB_MUST_USE;
 /* Weights for a model without any (pb_model_open_shape), made where they lie, also on a backend
@@ -42,6 +39,7 @@ size_t pb_weights_bytes(const pb_weights *weights); /* of the block; 0 where not
 /* By the site's index in the model. A tied head has the tensor of the embedding. */
 const pb_placed *pb_weights_at(const pb_weights *weights, int64_t index);
 
-/* The whole stack that a linear site is part of, [sum of out + border, in + border]; none where the
- * model's own memory is used. */
-pb_tensor pb_weights_stack(const pb_weights *weights, const pb_site *site);
+/* All networks over the weights write into the same borders: whoever does takes them before, and
+ * what it wrote is there for as long as the owner is the number that it was given. */
+uint64_t pb_weights_border_take(pb_weights *weights);
+uint64_t pb_weights_border_owner(const pb_weights *weights); /* 0: nobody yet */

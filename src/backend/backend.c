@@ -124,6 +124,11 @@ pb_dtype pb_backend_weight_type(const pb_backend *be, pb_dtype dtype)
     return be->ops->activation != NULL ? activation_of(be) : dtype;
 }
 
+int64_t pb_backend_border(const pb_backend *be)
+{
+    return be->border;
+}
+
 const char *pb_backend_name(const pb_backend *be)
 {
     return be->ops->name;

@@ -24,6 +24,7 @@ struct pb_backend {
     int plans;                      /* of the page */
     int lag;
     bool pads;             /* see pb_backend_pads */
+    int64_t border;        /* see pb_backend_border */
     bool posted[PB_SLOTS]; /* and not yet taken */
 };
 
@@ -39,7 +40,12 @@ static inline bool host_times(const pb_backend *be)
     return be->timing && be->ops->work_collect == NULL;
 }
 
-/* linear.c: the part of other operations, for a table that computes only some parts at once. */
+/* linear.c: the site or the part of other operations, for a table that computes only some at once.
+ */
+pb_status linear_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                  const pb_linear *linear) PB_MUST_USE;
+pb_status linear_backward_composed(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                   const pb_tensor *x, pb_linear *linear, bool add) PB_MUST_USE;
 pb_status low_rank_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                     const pb_low_rank *part, pb_tensor *kept,
                                     const pb_tensor *room) PB_MUST_USE;

@@ -11,6 +11,44 @@
 static const pb_matmul_args by_transposed = {.transpose_b = true, .alpha = 1.0f};
 static const pb_matmul_args add_gradient  = {.transpose_a = true, .alpha = 1.0f, .beta = 1.0f};
 
+enum { RIDE_STEP = 8 }; /* elements, at least 16 bytes */
+
+static bool may_ride(const pb_linear *linear, const pb_linear_part *part)
+{
+    const pb_low_rank *low_rank = &part->low_rank;
+    int64_t r                   = low_rank->a.shape[0];
+    return r % RIDE_STEP == 0 && part->column % RIDE_STEP == 0 &&
+           part->column + r <= linear->weight.border && pb_tensor_is_none(&low_rank->inner) &&
+           pb_tensor_is_none(&low_rank->outer);
+}
+
+bool pb_linear_may_ride(const pb_linear *linear)
+{
+    bool all = linear->count > 0 && pb_tensor_is_none(&linear->dweight) &&
+               pb_tensor_is_none(&linear->dbias);
+    for (int64_t i = 0; i < linear->count && all; i++) {
+        all = may_ride(linear, &linear->parts[i]);
+    }
+    return all;
+}
+
+void pb_linear_border(const pb_linear *linear, pb_scaled_copy *copies)
+{
+    const pb_tensor *weight = &linear->weight;
+    pb_tensor wide          = pb_tensor_widen(weight, weight->border);
+    pb_tensor tall          = *weight;
+    tall.shape[0] += weight->border;
+    for (int64_t i = 0; i < linear->count; i++) {
+        const pb_linear_part *part = &linear->parts[i];
+        const pb_low_rank *factors = &part->low_rank;
+        int64_t r                  = factors->a.shape[0];
+        pb_tensor b                = pb_tensor_columns(&wide, weight->shape[1] + part->column, r);
+        pb_tensor a                = pb_tensor_rows(&tall, weight->shape[0] + part->column, r);
+        copies[2 * i]              = (pb_scaled_copy){b, factors->b, factors->scale};
+        copies[2 * i + 1]          = (pb_scaled_copy){a, factors->a, 1.0f};
+    }
+}
+
 static int64_t largest(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -23,6 +61,12 @@ int64_t pb_low_rank_room(const pb_low_rank *part)
     return pb_tensor_is_none(&part->outer) ? width : largest(width, part->b.shape[0]);
 }
 
+/* One of the halves of the room, `width` wide. */
+static pb_tensor half(const pb_tensor *room, int which, int64_t width)
+{
+    return pb_tensor_columns(room, which * (room->shape[1] / 2), width);
+}
+
 /* *out = x, or with dropout its part that stays, in the second half. */
 static pb_status drop(pb_backend *be, const pb_low_rank *part, const pb_tensor *room,
                       const pb_tensor *x, pb_tensor *out)
@@ -31,7 +75,7 @@ static pb_status drop(pb_backend *be, const pb_low_rank *part, const pb_tensor *
     if (part->dropout == 0.0) {
         return PB_OK;
     }
-    *out = pb_tensor_half(room, 1, x->shape[1]);
+    *out = half(room, 1, x->shape[1]);
     return pb_dropout(be, out, x, part->dropout, &part->mask);
 }
 
@@ -43,7 +87,7 @@ static pb_status scale_inner(pb_backend *be, const pb_low_rank *part, const pb_t
     if (pb_tensor_is_none(&part->inner)) {
         return PB_OK;
     }
-    *u = pb_tensor_half(room, which, kept->shape[1]);
+    *u = half(room, which, kept->shape[1]);
     return pb_column_scale_forward(be, u, kept, &part->inner);
 }
 
@@ -60,7 +104,7 @@ pb_status low_rank_forward_composed(pb_backend *be, pb_tensor *y, const pb_tenso
             be, y, &u, &part->b,
             &(pb_matmul_args){.transpose_b = true, .alpha = part->scale, .beta = 1.0f});
     }
-    pb_tensor t = pb_tensor_half(room, 1, y->shape[1]);
+    pb_tensor t = half(room, 1, y->shape[1]);
     PB_TRY(pb_matmul(be, &t, &u, &part->b,
                      &(pb_matmul_args){.transpose_b = true, .alpha = part->scale}));
     PB_TRY(pb_column_scale_forward(be, &t, &t, &part->outer));
@@ -88,8 +132,8 @@ static pb_status outer_backward(pb_backend *be, pb_low_rank *part, const pb_tens
         return PB_OK;
     }
     PB_TRY(scale_inner(be, part, room, 1, kept, &u));
-    t   = pb_tensor_half(room, 0, dy->shape[1]);
-    *dt = pb_tensor_half(room, 1, dy->shape[1]);
+    t   = half(room, 0, dy->shape[1]);
+    *dt = half(room, 1, dy->shape[1]);
     PB_TRY(pb_matmul(be, &t, &u, &part->b,
                      &(pb_matmul_args){.transpose_b = true, .alpha = part->scale}));
     return pb_column_scale_backward(be, dt, &part->douter, dy, &t, &part->outer);
@@ -103,7 +147,7 @@ static pb_status input_backward(pb_backend *be, const pb_low_rank *part, const p
         return pb_matmul(be, dx, du, &part->a,
                          &(pb_matmul_args){.alpha = 1.0f, .beta = add ? 1.0f : 0.0f});
     }
-    pb_tensor way = pb_tensor_half(room, 1, dx->shape[1]);
+    pb_tensor way = half(room, 1, dx->shape[1]);
     PB_TRY(pb_matmul(be, &way, du, &part->a, &(pb_matmul_args){.alpha = 1.0f}));
     PB_TRY(pb_dropout(be, add ? &way : dx, &way, part->dropout, &part->mask));
     return add ? pb_axpy(be, dx, 1.0f, &way) : PB_OK;
@@ -115,7 +159,7 @@ pb_status low_rank_backward_composed(pb_backend *be, pb_tensor *dx, const pb_ten
 {
     pb_tensor dropped, u, dt;
 
-    pb_tensor du = pb_tensor_half(room, 0, kept->shape[1]);
+    pb_tensor du = half(room, 0, kept->shape[1]);
     if (!pb_tensor_is_none(&part->db)) {
         PB_TRY(scale_inner(be, part, room, 1, kept, &u));
         PB_TRY(
@@ -171,14 +215,9 @@ static pb_tensor part_rows(const pb_linear_part *part, const pb_tensor *t)
     return pb_tensor_rows(t, part->first, part->rows);
 }
 
-pb_status pb_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                            const pb_linear *linear)
+pb_status linear_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                  const pb_linear *linear)
 {
-    PB_TRY(check_parts("linear forward", linear, x->shape[0]));
-    if (be->ops->linear_forward != NULL) {
-        PB_TRY(be->ops->linear_forward(be, y, x, linear));
-        return PB_OK;
-    }
     PB_TRY(pb_matmul(be, y, x, &linear->weight, &by_transposed));
     if (!pb_tensor_is_none(&linear->bias)) {
         PB_TRY(pb_bias_forward(be, y, &linear->bias));
@@ -192,6 +231,17 @@ pb_status pb_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
     return PB_OK;
 }
 
+pb_status pb_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                            const pb_linear *linear)
+{
+    PB_TRY(check_parts("linear forward", linear, x->shape[0]));
+    if (be->ops->linear_forward != NULL) {
+        PB_TRY(be->ops->linear_forward(be, y, x, linear));
+        return PB_OK;
+    }
+    return linear_forward_composed(be, y, x, linear);
+}
+
 static pb_status part_backward(pb_backend *be, pb_linear_part *part, const pb_tensor *dx,
                                const pb_tensor *dy, const pb_tensor *x, bool add)
 {
@@ -202,14 +252,9 @@ static pb_status part_backward(pb_backend *be, pb_linear_part *part, const pb_te
                                 add);
 }
 
-pb_status pb_linear_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy, const pb_tensor *x,
-                             pb_linear *linear, bool add)
+pb_status linear_backward_composed(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                                   const pb_tensor *x, pb_linear *linear, bool add)
 {
-    PB_TRY(check_parts("linear backward", linear, dy->shape[0]));
-    if (be->ops->linear_backward != NULL) {
-        PB_TRY(be->ops->linear_backward(be, dx, dy, x, linear, add));
-        return PB_OK;
-    }
     for (int64_t i = 0; i < linear->count; i++) {
         PB_TRY(part_backward(be, &linear->parts[i], dx, dy, x, add));
     }
@@ -225,4 +270,15 @@ pb_status pb_linear_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
     }
     return pb_matmul(be, dx, dy, &linear->weight,
                      &(pb_matmul_args){.alpha = 1.0f, .beta = add ? 1.0f : 0.0f});
+}
+
+pb_status pb_linear_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy, const pb_tensor *x,
+                             pb_linear *linear, bool add)
+{
+    PB_TRY(check_parts("linear backward", linear, dy->shape[0]));
+    if (be->ops->linear_backward != NULL) {
+        PB_TRY(be->ops->linear_backward(be, dx, dy, x, linear, add));
+        return PB_OK;
+    }
+    return linear_backward_composed(be, dx, dy, x, linear, add);
 }

@@ -76,6 +76,24 @@ pb_status pb_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *x)
     return PB_FRAME(be->ops->axpy(be, y, alpha, x));
 }
 
+pb_status pb_copy_scaled(pb_backend *be, const pb_scaled_copy *copies, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const pb_scaled_copy *copy = &copies[i];
+        PB_TRY(check_matrix("copy scaled", "from", &copy->from, ANY, ANY));
+        PB_TRY(check_rows_like(be, "copy scaled", "to", &copy->to, &copy->from));
+    }
+    if (be->ops->copy_scaled != NULL) {
+        return PB_FRAME(be->ops->copy_scaled(be, copies, count));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        pb_tensor to = copies[i].to;
+        PB_TRY(pb_zero(be, &to));
+        PB_TRY(pb_axpy(be, &to, copies[i].scale, &copies[i].from));
+    }
+    return PB_OK;
+}
+
 pb_status pb_embedding_forward(pb_backend *be, pb_tensor *y, const pb_tensor *table,
                                const pb_list *ids, float scale)
 {

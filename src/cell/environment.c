@@ -393,7 +393,7 @@ pb_status env_place_weights(pb_cell_env *env, env_model *m)
         return PB_OK;
     }
     double begin = pb_clock_seconds();
-    PB_TRY(pb_weights_open(m->model, env->backend, 0, &m->weights));
+    PB_TRY(pb_weights_open(m->model, env->backend, pb_backend_border(env->backend), &m->weights));
     if (!pb_backend_is_host(env->backend)) {
         pb_log_info("model %s: %.1f MB placed in the memory of %s in %.1f s", m->name,
                     (double)pb_weights_bytes(m->weights) / 1e6, pb_backend_name(env->backend),

@@ -116,7 +116,7 @@ static pb_status open_method(const pb_cli *cli, const char *config, uint64_t see
 
 pb_status session_create_network(session *s)
 {
-    PB_TRY(pb_weights_open(s->model, s->backend, 0, &s->weights));
+    PB_TRY(pb_weights_open(s->model, s->backend, pb_backend_border(s->backend), &s->weights));
     return pb_network_create(s->weights, s->method, &s->net);
 }
 

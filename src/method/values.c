@@ -261,6 +261,7 @@ pb_status method_initialise(pb_method *m)
 pb_status pb_method_values_changed(pb_method *m)
 {
     bool has_values = !pb_tensor_is_none(&m->values);
+    m->version++;
     return has_values && m->ops->values_changed != NULL ? m->ops->values_changed(m) : PB_OK;
 }
 

@@ -8,33 +8,21 @@
 #include <inttypes.h>
 
 enum {
-    ALIGNMENT   = 256, /* bytes */
-    STACKED_MAX = 3,   /* sites of one stack */
-    POOL        = 1 << 22,
-    POOL_STEP   = 1000003 /* prime: no two matrices begin at the same value of the pool */
+    ALIGNMENT = 256, /* bytes */
+    POOL      = 1 << 22,
+    POOL_STEP = 1000003 /* prime: no two matrices begin at the same value of the pool */
 };
 
 #define RANDOM_DEVIATION 0.02
-
-/* The kinds of a stack from top to bottom. A family has either the parts or what replaces them. */
-typedef struct stack_kinds {
-    int count;
-    pb_site_kind kinds[STACKED_MAX];
-} stack_kinds;
-
-static const stack_kinds stacks[] = {
-    {3, {PB_SITE_Q, PB_SITE_K, PB_SITE_V}}, {1, {PB_SITE_QKV}},     {1, {PB_SITE_O}},
-    {2, {PB_SITE_GATE, PB_SITE_UP}},        {1, {PB_SITE_GATE_UP}}, {1, {PB_SITE_DOWN}},
-};
 
 struct pb_weights {
     const pb_model *model;
     pb_backend *backend;
     int64_t border;
-    pb_placed *sites;  /* [sites] */
-    pb_tensor *stacks; /* [sites] of linear sites, shared by those of one stack */
-    char *block;       /* NULL: the model's own memory is used, or is not yet allocated */
-    size_t bytes;      /* laid out so far */
+    uint64_t border_owner;
+    pb_placed *sites; /* [sites] */
+    char *block;      /* NULL: the model's own memory is used, or is not yet allocated */
+    size_t bytes;     /* laid out so far */
     /* Of random weights: values that all of them are copies of. */
     pb_tensor pool; /* F32 [POOL], in backend memory; none: the model has weights */
     int64_t pool_at;
@@ -112,52 +100,19 @@ static pb_status place_alone(pb_weights *w, const pb_tensor *from, pb_tensor *to
     return from->ndim == 2 || pb_tensor_is_none(&w->pool) ? put(w, to, from) : PB_OK;
 }
 
-/* Weights of different dtypes share a stack as F32. */
-static pb_dtype common_dtype(const pb_weights *w, const pb_site *const *sites, int count)
+/* A matrix and its border. */
+static pb_status place_linear(pb_weights *w, const pb_site *site)
 {
-    pb_dtype first = weight_of(w, sites[0]).dtype;
-    for (int i = 1; i < count; i++) {
-        if (weight_of(w, sites[i]).dtype != first) {
-            return PB_DTYPE_F32;
-        }
+    pb_tensor from = weight_of(w, site);
+    pb_dtype type  = pb_backend_weight_type(w->backend, from.dtype);
+    pb_tensor all  = take(w, type, site->out + w->border, site->in + w->border);
+    if (w->block == NULL) {
+        return PB_OK;
     }
-    return first;
-}
-
-static pb_status place_stack(pb_weights *w, const pb_site *const *sites, int count)
-{
-    int64_t in   = sites[0]->in;
-    int64_t rows = w->border;
-    int64_t row  = 0;
-    for (int i = 0; i < count; i++) {
-        rows += sites[i]->out;
-    }
-    pb_dtype type   = pb_backend_weight_type(w->backend, common_dtype(w, sites, count));
-    pb_tensor stack = take(w, type, rows, in + w->border);
-    for (int i = 0; i < count && w->block != NULL; i++) {
-        pb_placed *placed          = &w->sites[sites[i]->index];
-        pb_tensor all              = pb_tensor_rows(&stack, row, sites[i]->out);
-        w->stacks[sites[i]->index] = stack;
-        placed->weight             = pb_tensor_columns(&all, 0, in);
-        pb_tensor from             = weight_of(w, sites[i]);
-        PB_TRY(put(w, &placed->weight, &from));
-        row += sites[i]->out;
-    }
-    return PB_OK;
-}
-
-static pb_status place_stacks(pb_weights *w, int64_t layer)
-{
-    for (size_t s = 0; s < sizeof stacks / sizeof *stacks; s++) {
-        const pb_site *sites[STACKED_MAX] = {NULL};
-        for (int i = 0; i < stacks[s].count; i++) {
-            sites[i] = pb_model_site(w->model, stacks[s].kinds[i], layer);
-        }
-        if (sites[0] != NULL) {
-            PB_TRY(place_stack(w, sites, stacks[s].count));
-        }
-    }
-    return PB_OK;
+    pb_tensor rows    = pb_tensor_rows(&all, 0, site->out);
+    pb_tensor *weight = &w->sites[site->index].weight;
+    *weight           = pb_tensor_narrow(&rows, w->border);
+    return put(w, weight, &from);
 }
 
 /* Lays everything out, and copies it where there is memory. */
@@ -173,8 +128,11 @@ static pb_status place_all(pb_weights *w)
         }
         PB_TRY(place_alone(w, &bias, &w->sites[i].bias));
     }
-    for (int64_t l = 0; l < pb_model_get_config(w->model)->layers; l++) {
-        PB_TRY(place_stacks(w, l));
+    for (int64_t i = 0; i < pb_model_site_count(w->model); i++) {
+        const pb_site *site = pb_model_site_at(w->model, i);
+        if (site->site_class == PB_SITE_LINEAR) {
+            PB_TRY(place_linear(w, site));
+        }
     }
     const pb_site *head = pb_model_site(w->model, PB_SITE_HEAD, -1);
     if (!head->has_weight) {
@@ -281,7 +239,6 @@ static pb_status open_weights(const pb_weights *chosen, const uint64_t *seed, pb
     PB_TRY(PB_ALLOC(w, 1));
     *w = *chosen;
     PB_TRY_GOTO(status, PB_ALLOC(w->sites, sites), err_weights);
-    PB_TRY_GOTO(status, PB_ALLOC(w->stacks, sites), err_weights);
     PB_TRY_GOTO(status, seed != NULL ? place_random(w, *seed) : place_model(w), err_weights);
     *out = w;
     return PB_OK;
@@ -309,7 +266,6 @@ void pb_weights_close(pb_weights *w)
     if (w != NULL) {
         pb_backend_free(w->backend, w->pool.data);
         pb_backend_free(w->backend, w->block);
-        pb_memory_free(w->stacks);
         pb_memory_free(w->sites);
         pb_memory_free(w);
     }
@@ -335,7 +291,12 @@ const pb_placed *pb_weights_at(const pb_weights *w, int64_t index)
     return &w->sites[index];
 }
 
-pb_tensor pb_weights_stack(const pb_weights *w, const pb_site *site)
+uint64_t pb_weights_border_take(pb_weights *w)
 {
-    return w->stacks[site->index];
+    return ++w->border_owner;
+}
+
+uint64_t pb_weights_border_owner(const pb_weights *w)
+{
+    return w->border_owner;
 }

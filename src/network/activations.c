@@ -13,7 +13,8 @@
 typedef struct plan {
     char *base; /* NULL while counting */
     size_t used;
-    pb_dtype act; /* of what lies between operations */
+    pb_dtype act;   /* of what lies between operations */
+    int64_t border; /* of what products read */
 } plan;
 
 static void *place_bytes(plan *p, size_t bytes)
@@ -38,7 +39,21 @@ static pb_tensor place(plan *p, int64_t rows, int64_t columns)
     return place_matrix(p, p->act, rows, columns);
 }
 
-/* The residual stream and its gradient, statistics, logits, and what a method trains. */
+/* The same with a border. */
+static pb_tensor place_factor(plan *p, int64_t rows, int64_t columns, int64_t border)
+{
+    pb_tensor all = place(p, rows, columns + border);
+    return pb_tensor_is_none(&all) ? all : pb_tensor_narrow(&all, border);
+}
+
+/* The gradient of the residual stream, which products read where their factors are F32, too. */
+static pb_tensor place_gradient(plan *p, int64_t rows, int64_t columns)
+{
+    return p->act == PB_DTYPE_F32 ? place_factor(p, rows, columns, p->border)
+                                  : place_matrix(p, PB_DTYPE_F32, rows, columns);
+}
+
+/* The residual stream, statistics, logits, and what a method trains. */
 static pb_tensor place_f32(plan *p, int64_t rows, int64_t columns)
 {
     return place_matrix(p, PB_DTYPE_F32, rows, columns);
@@ -67,17 +82,17 @@ static void kept_widths(const pb_network *net, int64_t layer, int64_t *widths)
     }
 }
 
-/* Gate and up [rows, F]: halves of one tensor where one product makes both. */
-static void place_pair(const pb_network *net, plan *p, int64_t rows, pb_tensor *both,
-                       pb_tensor *gate, pb_tensor *up)
+/* Gate and up [rows, F], or their gradients: halves of one tensor where one product makes both. */
+static void place_pair(const pb_network *net, plan *p, int64_t rows, int64_t border,
+                       pb_tensor *both, pb_tensor *gate, pb_tensor *up)
 {
     int64_t width = net->config->ff;
     if (network_site(net, PB_SITE_GATE_UP, 0) == NULL) {
-        *gate = place(p, rows, width);
-        *up   = place(p, rows, width);
+        *gate = place_factor(p, rows, width, border);
+        *up   = place_factor(p, rows, width, border);
         return;
     }
-    *both = place(p, rows, 2 * width);
+    *both = place_factor(p, rows, 2 * width, border);
     *gate = pb_tensor_columns(both, 0, width);
     *up   = pb_tensor_columns(both, width, width);
 }
@@ -98,11 +113,11 @@ static void place_layer(const pb_network *net, plan *p, const pass_shape *shape,
         acts->keys   = place(p, shape->keys, c->kv_heads * c->head_dim);
         acts->values = place(p, shape->keys, c->kv_heads * c->head_dim);
     }
-    acts->attn     = place(p, wanted, c->heads * c->head_dim);
+    acts->attn     = place_factor(p, wanted, c->heads * c->head_dim, p->border);
     acts->lse      = place_f32(p, wanted, c->heads);
     acts->attn_out = place(p, attn_out ? wanted : 0, c->width);
     acts->mid      = place_f32(p, wanted, c->width);
-    place_pair(net, p, wanted, &acts->gate_up, &acts->gate, &acts->up);
+    place_pair(net, p, wanted, 0, &acts->gate_up, &acts->gate, &acts->up);
     acts->mlp_out = place(p, mlp_out ? wanted : 0, c->width);
     for (int kind = 0; kind < PB_SITE_LAYER_KINDS; kind++) {
         bool every_row   = kind == PB_SITE_K || kind == PB_SITE_V || kind == PB_SITE_QKV;
@@ -115,17 +130,19 @@ static void place_gradients(const pb_network *net, plan *p, const pass_shape *sh
     const pb_model_config *c = net->config;
     int64_t qkv              = (c->heads + 2 * c->kv_heads) * c->head_dim;
     bool fused               = network_site(net, PB_SITE_QKV, 0) != NULL;
-    s->dx                    = place_f32(p, shape->rows, c->width);
-    s->dh                    = place(p, shape->rows, c->width);
-    s->dy                    = place(p, shape->rows, c->width);
-    s->dxq                   = place_f32(p, shape->outs, c->width);
-    s->dhq                   = place(p, shape->outs, c->width);
-    s->dq                    = place(p, shape->rows, c->heads * c->head_dim);
-    s->dattn                 = place(p, shape->rows, c->heads * c->head_dim);
-    s->dkeys                 = place(p, shape->keys, c->kv_heads * c->head_dim);
-    s->dvalues               = place(p, shape->keys, c->kv_heads * c->head_dim);
-    s->dqkv                  = place(p, fused ? shape->rows : 0, qkv);
-    place_pair(net, p, shape->rows, &s->dgate_up, &s->dgate, &s->dup);
+    /* Norms of heads take rows apart. */
+    int64_t heads = network_site(net, PB_SITE_Q_NORM, 0) != NULL ? 0 : p->border;
+    s->dx         = place_gradient(p, shape->rows, c->width);
+    s->dh         = place(p, shape->rows, c->width);
+    s->dy         = place_factor(p, shape->rows, c->width, p->border);
+    s->dxq        = place_gradient(p, shape->outs, c->width);
+    s->dhq        = place(p, shape->outs, c->width);
+    s->dq         = place_factor(p, shape->rows, c->heads * c->head_dim, heads);
+    s->dattn      = place(p, shape->rows, c->heads * c->head_dim);
+    s->dkeys      = place_factor(p, shape->keys, c->kv_heads * c->head_dim, heads);
+    s->dvalues    = place_factor(p, shape->keys, c->kv_heads * c->head_dim, p->border);
+    s->dqkv       = place_factor(p, fused ? shape->rows : 0, qkv, p->border);
+    place_pair(net, p, shape->rows, p->border, &s->dgate_up, &s->dgate, &s->dup);
     s->dvirtual_keys = place_f32(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
 }
 
@@ -141,10 +158,10 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
         inputs = inputs || (net->acts[i] & PB_ACTS_ON_INPUT) != 0;
     }
     *s              = (scratch){0};
-    s->h            = place(p, shape->rows, c->width);
-    s->hq           = place(p, shape->outs, c->width);
+    s->h            = place_factor(p, shape->rows, c->width, p->border);
+    s->hq           = place_factor(p, shape->outs, c->width, p->border);
     s->qkv          = place(p, fused ? shape->rows : 0, (c->heads + 2 * c->kv_heads) * c->head_dim);
-    s->act          = place(p, shape->rows, c->ff);
+    s->act          = place_factor(p, shape->rows, c->ff, p->border);
     s->site         = place(p, inputs ? shape->rows : 0, widest);
     s->dsite        = place(p, inputs && shape->backward ? shape->rows : 0, widest);
     s->method       = place(p, shape->rows, 2 * net->scratch_width);
@@ -209,7 +226,7 @@ static void place_shared(pb_network *net, plan *p, const pass_shape *shape)
 
 static size_t lay_out(pb_network *net, const pass_shape *shape, char *base)
 {
-    plan p         = {.base = base, .act = net->act};
+    plan p         = {.base = base, .act = net->act, .border = net->border.columns};
     int64_t layers = net->config->layers;
     place_shared(net, &p, shape);
     for (int64_t l = 0; l < layers; l++) {

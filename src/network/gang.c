@@ -49,6 +49,9 @@ static void unite(const pb_gang *gang)
         if (member->scratch_width > net->scratch_width) {
             net->scratch_width = member->scratch_width;
         }
+        if (member->border.columns > 0) {
+            net->border.columns = member->border.columns;
+        }
     }
     net->members      = gang->members;
     net->member_count = gang->count;

@@ -123,8 +123,16 @@ typedef struct pass_memory {
     size_t block_bytes;
 } pass_memory;
 
+/* What a network writes into the borders of the weights, which all networks over them share. */
+typedef struct part_border {
+    int64_t columns;        /* of activations as of the weights; 0: no part rides */
+    pb_scaled_copy *copies; /* [2 · sites] for one writing */
+    uint64_t owner;         /* that the network was when it took them last */
+    uint64_t version;       /* of the values that it wrote */
+} part_border;
+
 struct pb_network {
-    const pb_weights *weights;
+    pb_weights *weights;
     const pb_model *model;
     const pb_model_config *config;
     pb_backend *backend;
@@ -137,6 +145,7 @@ struct pb_network {
     layer_need *needs;          /* [L] */
     bool embedding_backward;    /* rows or the embedding are trained */
     int64_t scratch_width;      /* largest of the method */
+    part_border border;
     bool warned_of_positions;
 
     void **merged; /* [sites] backend memory of merged weights, or NULL */
@@ -166,6 +175,12 @@ pass_range network_part_range(const pass *p, const pass_part *part, const pb_ten
  * wide. */
 pb_tensor network_part_region(const pb_tensor *all, pass_range range, int64_t width);
 
+/* Finds out whether parts of the method may ride, and provides for it. */
+pb_status network_open_border(pb_network *net) PB_MUST_USE;
+/* The borders hold what the method adds now: they are written unless they still do. */
+pb_status network_write_border(pb_network *net) PB_MUST_USE;
+bool network_holds_border(const pb_network *net);
+
 /* Finds what the backward of a network has to reach: `needs` and `embedding_backward`. */
 void network_find_needs(pb_network *net);
 /* Frees the memory of passes unless another network uses it, too. */
@@ -188,6 +203,8 @@ pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *
 pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site *site,
                                   pb_tensor *dy, const pb_tensor *x, pb_tensor *dx, bool accumulate,
                                   const pb_tensor *kept) PB_MUST_USE;
+/* Weight and bias of a site, and what the method adds there, in *part. */
+pb_linear network_linear_at(const pb_network *net, const pb_site *site, pb_linear_part *part);
 /* The method changes the gradient of a site's output in place. */
 bool network_linear_changes_dy(const pb_network *net, const pb_site *site);
 

@@ -64,22 +64,16 @@ static pb_status product_input(place *at, const pb_tensor *x, pb_tensor *seen)
 /* What is computed at the site; `part`: room for what the method adds. */
 static pb_linear linear_of(const place *at, pb_linear_part *part)
 {
-    const pb_binding *bound = &at->net->bindings[at->site->index];
-    pb_method *m            = at->net->method;
-    pb_linear linear        = {.weight  = bound->weight,
-                               .dweight = bound->dweight,
-                               .bias    = bound->bias,
-                               .dbias   = bound->dbias};
-    if ((at->acts & PB_ACTS_LOW_RANK) != 0) {
-        *part = (pb_linear_part){.low_rank = m->ops->low_rank(m, at->site),
-                                 .rows     = at->range.count,
-                                 .kept     = at->kept,
-                                 .room     = at->room};
+    pb_linear linear = network_linear_at(at->net, at->site, part);
+    if (linear.count > 0) {
+        part->rows = at->range.count;
+        part->kept = at->kept;
+        part->room = at->room;
         if (!at->p->context.training) {
             part->low_rank.dropout = 0.0;
         }
-        linear.parts = part;
-        linear.count = 1;
+        linear.rides = pb_linear_may_ride(&linear);
+        linear.holds = at->all == at->net && network_holds_border(at->net);
     }
     return linear;
 }

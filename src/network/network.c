@@ -66,11 +66,12 @@ static pb_status initialise(pb_network *net, const pb_weights *weights)
     PB_TRY(PB_ALLOC(net->memory, 1));
     net->memory->users = 1;
     PB_TRY(attach_method(net, weights));
+    PB_TRY(network_open_border(net));
     network_find_needs(net);
     return PB_OK;
 }
 
-pb_status pb_network_create(const pb_weights *weights, pb_method *method, pb_network **out)
+pb_status pb_network_create(pb_weights *weights, pb_method *method, pb_network **out)
 {
     pb_network *net = NULL;
     PB_TRY(PB_ALLOC(net, 1));
@@ -113,6 +114,7 @@ void pb_network_destroy(pb_network *net)
         pb_backend_free(net->backend, net->merged[i]);
     }
     pb_memory_free(net->merged);
+    pb_memory_free(net->border.copies);
     pb_memory_free(net->bindings);
     pb_memory_free(net->acts);
     pb_memory_free(net->needs);

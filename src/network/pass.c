@@ -183,6 +183,7 @@ pb_status network_prepare(pb_network *net, pass *p)
         PB_TRY(check_ids(net, p, &p->parts[i]));
     }
     PB_TRY(provide_ropes(net, p));
+    PB_TRY(network_write_border(net));
     PB_TRY(pb_page_begin(net->backend, p->number));
     PB_TRY(put_lists(net, p));
     PB_TRY(put_plans(net, p));

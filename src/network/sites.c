@@ -66,6 +66,22 @@ int64_t network_scratch_width(const pb_network *net, const pb_site *site)
     return m->ops->scratch_width != NULL ? m->ops->scratch_width(m, site) : 0;
 }
 
+pb_linear network_linear_at(const pb_network *net, const pb_site *site, pb_linear_part *part)
+{
+    const pb_binding *bound = &net->bindings[site->index];
+    pb_method *m            = net->method;
+    pb_linear linear        = {.weight  = bound->weight,
+                               .dweight = bound->dweight,
+                               .bias    = bound->bias,
+                               .dbias   = bound->dbias};
+    if ((net->acts[site->index] & PB_ACTS_LOW_RANK) != 0) {
+        *part        = (pb_linear_part){.low_rank = m->ops->low_rank(m, site)};
+        linear.parts = part;
+        linear.count = 1;
+    }
+    return linear;
+}
+
 bool layer_is_last(const pb_network *net, int64_t layer)
 {
     return layer == net->config->layers - 1;

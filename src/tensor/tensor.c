@@ -74,6 +74,23 @@ pb_tensor pb_tensor_columns(const pb_tensor *t, int64_t first, int64_t count)
     pb_tensor view = *t;
     view.data      = advance(t, first);
     view.shape[1]  = count;
+    view.border    = 0;
+    return view;
+}
+
+pb_tensor pb_tensor_narrow(const pb_tensor *t, int64_t border)
+{
+    pb_tensor view = pb_tensor_columns(t, 0, t->shape[1] - border);
+    view.border    = border;
+    return view;
+}
+
+pb_tensor pb_tensor_widen(const pb_tensor *t, int64_t count)
+{
+    PB_ASSERT(t->ndim == 2 && count >= 0 && count <= t->border);
+    pb_tensor view = *t;
+    view.shape[1] += count;
+    view.border -= count;
     return view;
 }
 

@@ -66,7 +66,7 @@ static void run_down(const void *context, void *out)
     void *a     = device_elements(a_values, c->r * c->columns, ELEMENT_F32);
     void *y     = device_new(NULL, (size_t)(c->rows * c->r) * sizeof(uint16_t));
     void *parts = device_new(NULL, (size_t)lowrank_down_parts(shape) * sizeof(float));
-    assert_int_equal(launch_lowrank_down((view){y, c->r, NULL, ELEMENT_BF16}, parts,
+    assert_int_equal(launch_lowrank_down((view){y, c->r, NULL, ELEMENT_BF16}, (view){0}, parts,
                                          (view){x, wide(c), NULL, ELEMENT_BF16},
                                          (low_rank_factor){a, c->columns, 1, ELEMENT_F32},
                                          mask_of(c), shape, NULL),

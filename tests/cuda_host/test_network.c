@@ -16,7 +16,7 @@
 
 enum { STEPS = 6, NEW_TOKENS = 3, TEXT = 1 << 14 };
 
-static const method_case lora = {"lora", "r = 4; dropout = 0.1;"};
+static const method_case lora = {"lora", "r = 8; dropout = 0.1;"};
 
 /* Numbers of a step, F64 [PB_NUMBERS]. */
 static pb_status new_numbers(pb_backend *be, pb_tensor *numbers)
@@ -46,7 +46,7 @@ static pb_status make_step(network_fixture *f, const pb_batch *batch, pb_tensor 
 static void steps_neither_allocate_nor_wait(void **state)
 {
     (void)state;
-    static const method_case cases[] = {{"lora", "r = 4; dropout = 0.1;"}, {"full", ""}};
+    static const method_case cases[] = {{"lora", "r = 8; dropout = 0.0;"}, {"full", ""}};
     assert_int_equal(setenv("PB_TEST_BACKEND", "cuda", 1), 0);
     for (int m = 0; m < 2; m++) {
         network_fixture f;
@@ -134,7 +134,7 @@ static pb_status run_on(network_fixture *f, const pb_sample *row)
 {
     PB_TRY(pb_backend_open("cuda", 0, 1, &f->backend));
     PB_TRY(pb_backend_use_dtype(f->backend, PB_DTYPE_BF16));
-    PB_TRY(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    PB_TRY(pb_weights_open(f->model, f->backend, pb_backend_border(f->backend), &f->weights));
     PB_TRY(create_lora(f));
     PB_TRY(pb_network_create(f->weights, f->method, &f->net));
     PB_TRY(train(f, row));

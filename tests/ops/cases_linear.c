@@ -4,6 +4,7 @@
 #include "ops.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PASS = 4, MOST_PARTS = 3 };
 
@@ -168,15 +169,54 @@ static pb_status parts_of(const op_case *c, pb_backend *be, const pb_tensor *in,
     return PB_OK;
 }
 
+/* *t becomes a copy with a border; its memory, *block, is freed by the caller. */
+static pb_status give_border(pb_backend *be, pb_tensor *t, int64_t border, void **block)
+{
+    int64_t rows   = t->shape[0];
+    int64_t width  = t->shape[1] + border;
+    pb_tensor from = *t;
+    PB_TRY(
+        pb_backend_alloc(be, (size_t)((rows + border) * width) * pb_dtype_size(t->dtype), block));
+    pb_tensor all = pb_tensor_2d(*block, t->dtype, rows, width);
+    *t            = pb_tensor_narrow(&all, border);
+    return pb_copy(be, t, &from);
+}
+
+/* The parts ride, side by side, in a copy of W beside a copy of `rows`; several are written by the
+ * operation. */
+static pb_status ride(const op_case *c, pb_backend *be, pb_linear *of, pb_tensor *rows,
+                      void **blocks)
+{
+    pb_scaled_copy copies[2 * MOST_PARTS];
+    int64_t border = c->in[3].columns;
+    if (!c->with.rides) {
+        return PB_OK;
+    }
+    PB_TRY(give_border(be, &of->weight, border, &blocks[0]));
+    PB_TRY(give_border(be, rows, border, &blocks[1]));
+    for (int64_t i = 0; i < of->count; i++) {
+        of->parts[i].column = i * border / of->count;
+    }
+    of->rides = pb_linear_may_ride(of);
+    of->holds = of->count == 1;
+    pb_linear_border(of, copies);
+    return of->holds ? pb_copy_scaled(be, copies, 2) : PB_OK;
+}
+
 static pb_status linear(const op_case *c, pb_backend *be, pb_tensor *in, pb_tensor *out)
 {
     pb_linear_part parts[MOST_PARTS];
-    pb_linear of   = {.weight = in[0], .bias = in[4], .parts = parts, .count = c->with.parts};
-    pb_tensor room = {0};
+    pb_linear of    = {.weight = in[0], .bias = in[4], .parts = parts, .count = c->with.parts};
+    pb_tensor x     = in[1];
+    pb_tensor room  = {0};
+    void *blocks[2] = {NULL};
     pb_status status;
     PB_TRY_GOTO(status, parts_of(c, be, in, out, parts, &room), done);
-    PB_TRY_GOTO(status, pb_linear_forward(be, &out[0], &in[1], &of), done);
+    PB_TRY_GOTO(status, ride(c, be, &of, &x, blocks), done);
+    PB_TRY_GOTO(status, pb_linear_forward(be, &out[0], &x, &of), done);
 done:
+    pb_backend_free(be, blocks[0]);
+    pb_backend_free(be, blocks[1]);
     pb_backend_free(be, room.data);
     return status;
 }
@@ -185,21 +225,26 @@ static pb_status linear_backward(const op_case *c, pb_backend *be, pb_tensor *in
                                  pb_tensor *dout, pb_tensor *din)
 {
     pb_linear_part parts[MOST_PARTS];
-    pb_linear of   = {.weight  = in[0],
-                      .dweight = din[0],
-                      .bias    = in[4],
-                      .dbias   = din[4],
-                      .parts   = parts,
-                      .count   = c->with.parts};
-    bool add       = c->in[1].gradient == OP_GRAD_ADD;
-    pb_tensor room = {0};
+    pb_linear of    = {.weight  = in[0],
+                       .dweight = din[0],
+                       .bias    = in[4],
+                       .dbias   = din[4],
+                       .parts   = parts,
+                       .count   = c->with.parts};
+    bool add        = c->in[1].gradient == OP_GRAD_ADD;
+    pb_tensor dy    = dout[0];
+    pb_tensor room  = {0};
+    void *blocks[2] = {NULL};
     pb_status status;
     PB_TRY_GOTO(status, parts_of(c, be, in, out, parts, &room), done);
+    PB_TRY_GOTO(status, ride(c, be, &of, &dy, blocks), done);
     for (int64_t i = 0; i < c->with.parts; i++) {
         set_gradients(c, din, i, &parts[i].low_rank);
     }
-    PB_TRY_GOTO(status, pb_linear_backward(be, &din[1], &dout[0], &in[1], &of, add), done);
+    PB_TRY_GOTO(status, pb_linear_backward(be, &din[1], &dy, &in[1], &of, add), done);
 done:
+    pb_backend_free(be, blocks[0]);
+    pb_backend_free(be, blocks[1]);
     pb_backend_free(be, room.data);
     return status;
 }
@@ -238,8 +283,8 @@ static void add_low_rank(int64_t rows, int64_t wide, int64_t n, int64_t r, doubl
 }
 
 /* Parts, each with its rows, dropout and scale; the weight is trained with the bias, or neither. */
-static void add_linear(int64_t rows, int64_t wide, int64_t n, int64_t r, int64_t parts, double p,
-                       bool adds, bool trained)
+static op_case *add_linear(int64_t rows, int64_t wide, int64_t n, int64_t r, int64_t parts,
+                           double p, bool adds, bool trained)
 {
     op_case *c =
         ops_add("linear", "[%d, %d] by %d in %d parts to %d p %g%s%s", (int)rows, (int)wide, (int)r,
@@ -253,6 +298,16 @@ static void add_linear(int64_t rows, int64_t wide, int64_t n, int64_t r, int64_t
     c->forward  = linear;
     c->backward = linear_backward;
     c->flops += 2.0 * (double)(rows * wide * n);
+    return c;
+}
+
+/* The same where the parts ride, on a backend that lets them. */
+static void add_riding(int64_t rows, int64_t wide, int64_t n, int64_t r, int64_t parts, double p,
+                       bool adds)
+{
+    op_case *c    = add_linear(rows, wide, n, r, parts, p, adds, false);
+    c->with.rides = true;
+    (void)strncat(c->name, " riding", sizeof c->name - strlen(c->name) - 1);
 }
 
 void ops_add_linear(void)
@@ -266,8 +321,15 @@ void ops_add_linear(void)
     add_low_rank(33, 64, 64, 80, 0.1, false);
     add_low_rank(600, 64, 48, 6, 0.1, true);
     add_low_rank(2048, 2048, 2048, 16, 0.05, true);
-    add_linear(5, 7, 6, 2, 1, 0.0, false, true);
-    add_linear(9, 12, 10, 3, 2, 0.25, true, false);
-    add_linear(70, 24, 20, 4, 3, 0.1, false, false);
-    add_linear(4, 40, 32, 4, 3, 0.0, true, false);
+    (void)add_linear(5, 7, 6, 2, 1, 0.0, false, true);
+    (void)add_linear(9, 12, 10, 3, 2, 0.25, true, false);
+    (void)add_linear(70, 24, 20, 4, 3, 0.1, false, false);
+    (void)add_linear(4, 40, 32, 4, 3, 0.0, true, false);
+    add_riding(3, 5, 7, 8, 1, 0.0, false);
+    add_riding(9, 12, 10, 1, 1, 0.0, true); /* a rank that does not ride */
+    add_riding(33, 64, 72, 64, 1, 0.0, true);
+    add_riding(40, 600, 24, 16, 1, 0.0, false);
+    add_riding(20, 64, 40, 16, 1, 0.1, true);
+    add_riding(70, 24, 20, 8, 3, 0.0, true);
+    add_riding(2, 24, 48, 8, 3, 0.1, false);
 }

@@ -36,6 +36,7 @@ typedef struct op_parameters {
     pb_activation activation;
     const int32_t *indices;
     int64_t heads, parts;
+    bool rides; /* the parts, in the border of the weight */
     pb_rmsnorm_args norm;
     float alpha, scale;
     double p;

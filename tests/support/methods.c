@@ -17,7 +17,7 @@
  * 16. */
 static const method_case small[] = {
     {"lora", "r = 3; alpha = 6.0; dropout = 0.0;"},
-    {"lora", "r = 2; alpha = 4.0; dropout = 0.0; " ALL_LINEAR},
+    {"lora", "r = 8; alpha = 4.0; dropout = 0.0; " ALL_LINEAR},
     {"lora", "r = 20; alpha = 6.0; rslora = true; dropout = 0.3; "
              "targets = [\"q_proj\", \"v_proj\", \"o_proj\", \"up_proj\"];"},
     {"lora", "r = 2; dropout = 0.0; targets = [\"gate_proj\"];"},

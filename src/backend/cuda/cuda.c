@@ -8,7 +8,10 @@
 
 #include <stdio.h>
 
-enum { COPY_THREADS = 8 };
+enum {
+    COPY_THREADS = 8,
+    BORDER       = 64 /* for low-rank parts of up to as many columns; 0: none rides */
+};
 
 /* Opening ------------------------------------------------------------------------------------- */
 
@@ -55,6 +58,7 @@ static pb_status cuda_open(int device, int threads, pb_backend **out)
     c->base.threads  = threads > 0 ? threads : omp_get_max_threads();
     c->base.lag      = 1;
     c->base.pads     = true;
+    c->base.border   = BORDER;
     c->copy_threads  = omp_get_num_procs() < COPY_THREADS ? omp_get_num_procs() : COPY_THREADS;
     pb_status status = open_device(c, device);
     if (status != PB_OK) {
@@ -159,6 +163,9 @@ const pb_backend_ops backend_cuda = {
     .energy            = cuda_energy,
     .facts             = cuda_facts,
     .list              = cuda_list,
+    .copy_scaled       = cuda_copy_scaled,
+    .linear_forward    = cuda_linear_forward,
+    .linear_backward   = cuda_linear_backward,
     .low_rank_forward  = cuda_low_rank_forward,
     .low_rank_backward = cuda_low_rank_backward,
 #define PB_OPERATION(name, ...) .name = cuda_##name,

@@ -155,6 +155,11 @@ void cuda_drop(cudaError_t code, const char *what);
 /* Every operation. */
 #define PB_OPERATION(name, ...) pb_status cuda_##name(pb_backend *be, __VA_ARGS__) PB_MUST_USE;
 #include "pb/operations.def"
+pb_status cuda_copy_scaled(pb_backend *be, const pb_scaled_copy *copies, int64_t count) PB_MUST_USE;
+pb_status cuda_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                              const pb_linear *linear) PB_MUST_USE;
+pb_status cuda_linear_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
+                               const pb_tensor *x, pb_linear *linear, bool add) PB_MUST_USE;
 pb_status cuda_low_rank_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                                 const pb_low_rank *part, pb_tensor *kept,
                                 const pb_tensor *room) PB_MUST_USE;
@@ -171,6 +176,15 @@ pb_status cuda_copy_device(pb_backend *be, pb_tensor *dst, const pb_tensor *src)
  * Neither of these two may take scratch memory, where cuda_matmul holds converted factors. */
 pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
                        const pb_matmul_args *args) PB_MUST_USE;
+
+/* lowrank.c, of a part without vectors: kept [T, r] = drop(x) Aᵀ, and once more in u where that is
+ * not NULL. */
+pb_status cuda_low_rank_down(pb_backend *be, pb_tensor *kept, pb_tensor *u, const pb_tensor *x,
+                             const pb_low_rank *part) PB_MUST_USE;
+/* du [T, r] =, and the gradients of A and B. */
+pb_status cuda_low_rank_gradients(pb_backend *be, pb_tensor *du, const pb_tensor *dy,
+                                  const pb_tensor *x, pb_low_rank *part,
+                                  const pb_tensor *kept) PB_MUST_USE;
 
 /* sums.c: out [N] += sum over rows of a · b · row_scale, a [T, N]; b and row_scale [T] may be NULL.
  * `parts`: cuda_column_sum_bytes of scratch memory. */

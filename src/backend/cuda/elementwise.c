@@ -76,6 +76,25 @@ pb_status cuda_axpy(pb_backend *be, pb_tensor *y, float alpha, const pb_tensor *
     return PB_OK;
 }
 
+pb_status cuda_copy_scaled(pb_backend *be, const pb_scaled_copy *copies, int64_t count)
+{
+    scaled_copies some = {.count = 0};
+    for (int64_t i = 0; i < count; i++) {
+        const pb_scaled_copy *copy = &copies[i];
+        some.copy[some.count++]    = (scaled_copy){.to      = view_of(&copy->to),
+                                                   .from    = view_of(&copy->from),
+                                                   .rows    = copy->to.shape[0],
+                                                   .columns = pb_tensor_width(&copy->to),
+                                                   .scale   = copy->scale};
+        if (some.count == SCALED_COPIES || i == count - 1) {
+            CUDA_LAUNCH(be, "scaled_copies", some.count, some.copy[0].columns,
+                        launch_scaled_copies(&some, cuda_of(be)->stream));
+            some.count = 0;
+        }
+    }
+    return PB_OK;
+}
+
 pb_status cuda_gather(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_list *rows)
 {
     view from = view_of(x);

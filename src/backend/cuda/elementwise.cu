@@ -63,6 +63,41 @@ extern "C" cudaError_t launch_copy(void *to, int64_t to_step, const void *from, 
     return copy_units<uint8_t>(to, to_step, from, from_step, shape, stream);
 }
 
+enum { SCALED_PIECE = 2048 }; /* elements of a block */
+
+__global__ void __launch_bounds__(MAP_THREADS) scaled_copies_kernel(const scaled_copies copies)
+{
+    int which = 0;
+    while (which + 1 < copies.count && blockIdx.x >= copies.copy[which + 1].block) {
+        which++;
+    }
+    const scaled_copy &c = copies.copy[which];
+    int64_t first        = (int64_t)(blockIdx.x - c.block) * SCALED_PIECE;
+    int64_t all          = c.rows * c.columns;
+    for (int64_t at = first + threadIdx.x; at < first + SCALED_PIECE && at < all;
+         at += MAP_THREADS) {
+        int64_t row    = at / c.columns;
+        int64_t column = at % c.columns;
+        float value    = ((const float *)c.from.data)[row * c.from.stride + column];
+        store_element(c.to.data, c.to.element, row * c.to.stride + column, c.scale * value);
+    }
+}
+
+extern "C" cudaError_t launch_scaled_copies(scaled_copies *copies, cudaStream_t stream)
+{
+    int64_t blocks = 0;
+    for (int i = 0; i < copies->count; i++) {
+        scaled_copy *c = &copies->copy[i];
+        c->block       = (unsigned)blocks;
+        blocks += parts_of(c->rows * c->columns, SCALED_PIECE);
+    }
+    if (blocks == 0) {
+        return cudaSuccess;
+    }
+    return pb_launch("scaled_copies", scaled_copies_kernel, dim3((unsigned)blocks),
+                     dim3(MAP_THREADS), 0, stream, *copies);
+}
+
 /* A vector [columns] as a matrix whose rows are all the same. */
 static view row_vector(const float *data)
 {

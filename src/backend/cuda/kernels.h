@@ -117,6 +117,23 @@ cudaError_t launch_copy(void *to, int64_t to_step, const void *from, int64_t fro
 cudaError_t launch_convert(view y, view x, extent shape, cudaStream_t stream);
 /* y += alpha x */
 cudaError_t launch_axpy(view y, float alpha, view x, extent shape, cudaStream_t stream);
+
+/* to [rows, columns] (F32 or BF16) = scale · from (F32) */
+typedef struct scaled_copy {
+    view to, from;
+    int64_t rows, columns;
+    float scale;
+    unsigned block; /* the first that works on it: set by the launcher */
+} scaled_copy;
+
+enum { SCALED_COPIES = 44 }; /* of a launch: its arguments take less than 4 KiB */
+
+typedef struct scaled_copies {
+    scaled_copy copy[SCALED_COPIES];
+    int count;
+} scaled_copies;
+
+cudaError_t launch_scaled_copies(scaled_copies *copies, cudaStream_t stream);
 /* y = x · scale, scale F32 [columns]; y may be x. */
 cudaError_t launch_column_scale(view y, view x, const float *scale, extent shape,
                                 cudaStream_t stream);
@@ -198,8 +215,8 @@ typedef struct low_rank_shape {
 /* Floats of memory for sums of parts that launches of this shape take. */
 int64_t lowrank_down_parts(low_rank_shape shape);
 int64_t lowrank_grad_parts(low_rank_shape shape);
-/* out [rows, r] = alpha · drop(x [rows, columns]) · factorᵀ */
-cudaError_t launch_lowrank_down(view out, float *parts, view x, low_rank_factor factor,
+/* out [rows, r], and `also` where it has data, = alpha · drop(x [rows, columns]) · factorᵀ */
+cudaError_t launch_lowrank_down(view out, view also, float *parts, view x, low_rank_factor factor,
                                 drop_mask mask, low_rank_shape shape, cudaStream_t stream);
 /* y [rows, columns] = or += drop(alpha · u [rows, r] · factor) */
 cudaError_t launch_lowrank_up(view y, view u, low_rank_factor factor, drop_mask mask,

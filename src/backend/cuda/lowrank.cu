@@ -179,9 +179,18 @@ static __device__ __forceinline__ void multiply_columns(float sum[M16][2][4], co
 
 /* ---- down: [rows, columns] to [rows, r] ---- */
 
+static __device__ __forceinline__ void store_down(const view &out, const view &also, int64_t row,
+                                                  int64_t n, float value)
+{
+    store_element(out.data, out.element, row * out.stride + n, value);
+    if (also.data != NULL) {
+        store_element(also.data, also.element, row * also.stride + n, value);
+    }
+}
+
 template <typename S, int R>
 __global__ void __launch_bounds__(THREADS)
-    lowrank_down_kernel(view out, float *parts, view x, factor_view f, drop_mask mask,
+    lowrank_down_kernel(view out, view also, float *parts, view x, factor_view f, drop_mask mask,
                         low_rank_shape shape, bool aligned)
 {
     S *left               = (S *)pb_shared();    /* [TILE][PITCH] */
@@ -216,8 +225,7 @@ __global__ void __launch_bounds__(THREADS)
         int64_t row = first_row + warp * 16 + lane / 4 + i % 4 / 2 * 8;
         int64_t n   = first_n + i / 4 * 8 + lane % 4 * 2 + i % 2;
         if (row < shape.rows && n < shape.r && alone) {
-            store_element(out.data, out.element, row * out.stride + n,
-                          shape.alpha * total[i / 4][i % 4]);
+            store_down(out, also, row, n, shape.alpha * total[i / 4][i % 4]);
         } else if (row < shape.rows && n < shape.r) {
             parts[(blockIdx.y * shape.rows + row) * shape.r + n] = total[i / 4][i % 4];
         }
@@ -225,7 +233,8 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 __global__ void __launch_bounds__(THREADS)
-    lowrank_down_total_kernel(view out, const float *parts, int64_t count, low_rank_shape shape)
+    lowrank_down_total_kernel(view out, view also, const float *parts, int64_t count,
+                              low_rank_shape shape)
 {
     int64_t all = shape.rows * shape.r;
     int64_t at  = (int64_t)blockIdx.x * THREADS + threadIdx.x;
@@ -234,8 +243,7 @@ __global__ void __launch_bounds__(THREADS)
         total += parts[i * all + at];
     }
     if (at < all) {
-        store_element(out.data, out.element, at / shape.r * out.stride + at % shape.r,
-                      shape.alpha * total);
+        store_down(out, also, at / shape.r, at % shape.r, shape.alpha * total);
     }
 }
 
@@ -254,25 +262,25 @@ static dim3 down_grid(const low_rank_shape &shape)
 }
 
 template <typename S, int R>
-static cudaError_t down(view out, float *parts, view x, const factor_view &f, const drop_mask &mask,
-                        const low_rank_shape &shape, cudaStream_t stream)
+static cudaError_t down(view out, view also, float *parts, view x, const factor_view &f,
+                        const drop_mask &mask, const low_rank_shape &shape, cudaStream_t stream)
 {
     return pb_launch("lowrank_down", lowrank_down_kernel<S, R>, down_grid(shape), dim3(THREADS),
-                     (TILE + R) * PITCH * sizeof(S), stream, out, parts, x, f, mask, shape,
+                     (TILE + R) * PITCH * sizeof(S), stream, out, also, parts, x, f, mask, shape,
                      is_aligned(x));
 }
 
 template <typename S>
-static cudaError_t down_any(view out, float *parts, view x, const factor_view &f,
+static cudaError_t down_any(view out, view also, float *parts, view x, const factor_view &f,
                             const drop_mask &mask, const low_rank_shape &shape, cudaStream_t stream)
 {
     switch (width_of(shape.r)) {
     case 16:
-        return down<S, 16>(out, parts, x, f, mask, shape, stream);
+        return down<S, 16>(out, also, parts, x, f, mask, shape, stream);
     case 32:
-        return down<S, 32>(out, parts, x, f, mask, shape, stream);
+        return down<S, 32>(out, also, parts, x, f, mask, shape, stream);
     default:
-        return down<S, TILE>(out, parts, x, f, mask, shape, stream);
+        return down<S, TILE>(out, also, parts, x, f, mask, shape, stream);
     }
 }
 
@@ -282,9 +290,9 @@ extern "C" int64_t lowrank_down_parts(low_rank_shape shape)
     return grid.y > 1 ? (int64_t)grid.y * shape.rows * shape.r : 0;
 }
 
-extern "C" cudaError_t launch_lowrank_down(view out, float *parts, view x, low_rank_factor factor,
-                                           drop_mask mask, low_rank_shape shape,
-                                           cudaStream_t stream)
+extern "C" cudaError_t launch_lowrank_down(view out, view also, float *parts, view x,
+                                           low_rank_factor factor, drop_mask mask,
+                                           low_rank_shape shape, cudaStream_t stream)
 {
     factor_view f  = {factor.data, factor.element, factor.r_step, factor.step};
     int64_t all    = shape.rows * shape.r;
@@ -292,14 +300,15 @@ extern "C" cudaError_t launch_lowrank_down(view out, float *parts, view x, low_r
     if (all == 0) {
         return cudaSuccess;
     }
-    cudaError_t code = shape.narrow ? down_any<__nv_bfloat16>(out, parts, x, f, mask, shape, stream)
-                                    : down_any<float>(out, parts, x, f, mask, shape, stream);
+    cudaError_t code = shape.narrow
+                           ? down_any<__nv_bfloat16>(out, also, parts, x, f, mask, shape, stream)
+                           : down_any<float>(out, also, parts, x, f, mask, shape, stream);
     if (code != cudaSuccess || count == 1) {
         return code;
     }
     return pb_launch("lowrank_down_total", lowrank_down_total_kernel,
-                     dim3((unsigned)parts_of(all, THREADS)), dim3(THREADS), 0, stream, out, parts,
-                     (int64_t)count, shape);
+                     dim3((unsigned)parts_of(all, THREADS)), dim3(THREADS), 0, stream, out, also,
+                     parts, (int64_t)count, shape);
 }
 
 /* ---- up: [rows, r] to [rows, columns] ---- */

@@ -65,7 +65,8 @@ static void open_fixture(const char *name, bool adapted, fixture *f)
     if (adapted) {
         open_adapter(f);
     }
-    assert_ok(pb_weights_open(f->base.model, f->base.backend, 0, &f->base.weights));
+    assert_ok(pb_weights_open(f->base.model, f->base.backend, pb_backend_border(f->base.backend),
+                              &f->base.weights));
     assert_ok(pb_network_create(f->base.weights, f->adapter, &f->net));
     const pb_tensor *ids     = golden(f, "", "ids");
     pb_sample sample         = {.ids = ids->data, .labels = ids->data, .length = ids->shape[0]};

@@ -108,7 +108,7 @@ static void saved_adapters_compute_the_same_in_peft(void **state)
     pb_string arguments = {0};
     f.backend           = device_open(1);
     assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &f.model));
-    assert_ok(pb_weights_open(f.model, f.backend, 0, &f.weights));
+    assert_ok(pb_weights_open(f.model, f.backend, pb_backend_border(f.backend), &f.weights));
     json_t *data = golden_json(shared_path("golden/data/tiny-llama3.json"));
     golden_rows_sequence(json_array_get(json_object_get(data, "sequences"), 0), &rows);
     assert_ok(pb_string_printf(&arguments, "'%s' '%s'", shared_path("models/tiny-llama3"),

@@ -82,7 +82,7 @@ static void check(const char *checkpoint, const char *method)
     assert_ok(pb_backend_use_dtype(be, PB_DTYPE_BF16));
     assert_ok(pb_model_open(shared_path("models/%s", checkpoint), NULL, 1, &model));
     load_method(folder, model, be, &m);
-    assert_ok(pb_weights_open(model, be, 0, &weights));
+    assert_ok(pb_weights_open(model, be, pb_backend_border(be), &weights));
     assert_ok(pb_network_create(weights, m, &net));
     pb_batch_options packing = pb_network_batch_options(net, true);
     assert_ok(pb_batch_build(rows.samples, rows.count, &packing, &batch));

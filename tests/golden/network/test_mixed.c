@@ -106,7 +106,7 @@ static void curve_is_near_that_of_autocast(void **state)
     assert_ok(pb_model_open(shared_path("models/tiny-llama3"), NULL, 1, &model));
     assert_ok(pb_method_load(shared_path("golden/peft/tiny-llama3/%s/adapter_init", f.method), NULL,
                              model, backend, 1, &m));
-    assert_ok(pb_weights_open(model, backend, 0, &weights));
+    assert_ok(pb_weights_open(model, backend, pb_backend_border(backend), &weights));
     assert_ok(pb_network_create(weights, m, &net));
     check_gradients(&f, net, m, &batches[0]);
 

@@ -29,7 +29,7 @@ static void open_fixture(const char *checkpoint, fixture *f)
 {
     f->backend = device_open(1);
     assert_ok(pb_model_open(shared_path("models/%s", checkpoint), NULL, 1, &f->model));
-    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    assert_ok(pb_weights_open(f->model, f->backend, pb_backend_border(f->backend), &f->weights));
     assert_ok(pb_network_create(f->weights, NULL, &f->net));
     assert_ok(pb_safetensors_open(shared_path("golden/model/%s/tensors.safetensors", checkpoint),
                                   &f->expected));

@@ -91,7 +91,7 @@ static void open_fixture(fixture *f)
     load_method(f, "init", &f->adapter);
     assert_int_equal(f->adapter->parameters,
                      (int64_t)json_number(f->golden, "trainable_parameters"));
-    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    assert_ok(pb_weights_open(f->model, f->backend, pb_backend_border(f->backend), &f->weights));
     assert_ok(pb_network_create(f->weights, f->adapter, &f->net));
 }
 

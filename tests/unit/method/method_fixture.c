@@ -33,7 +33,7 @@ void method_fixture_open(method_fixture *f, bool tied, bool biases)
     *f                     = (method_fixture){0};
     f->backend             = device_open(1);
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
-    assert_ok(pb_weights_open(f->model, f->backend, 0, &f->weights));
+    assert_ok(pb_weights_open(f->model, f->backend, pb_backend_border(f->backend), &f->weights));
 }
 
 void method_fixture_close(method_fixture *f)

@@ -74,7 +74,7 @@ void network_fixture_open(network_fixture *f, const method_case *c, bool biases,
     f->backend             = device_open(threads);
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
     roughen(f->model);
-    assert_ok(pb_weights_open(f->model, f->backend, 3, &f->weights)); /* the border, if any */
+    assert_ok(pb_weights_open(f->model, f->backend, pb_backend_border(f->backend), &f->weights));
     if (c != NULL) {
         create_method(f, c);
     }

@@ -55,7 +55,7 @@ static void open_base(gang_fixture *f, const char *json)
     *f                     = (gang_fixture){.backend = device_open(2)};
     assert_ok(pb_model_config_parse(json, strlen(json), "fixture", &config));
     assert_ok(pb_model_open_random(&config, 7, 1, &f->model));
-    assert_ok(pb_weights_open(f->model, f->backend, 3, &f->weights));
+    assert_ok(pb_weights_open(f->model, f->backend, pb_backend_border(f->backend), &f->weights));
     network_rows_fill(&f->rows);
 }
 
