@@ -188,7 +188,6 @@ static pb_status run_gang(const bench *b, pb_dtype type, const made_rows *rows, 
     if (only >= 0) {
         part.nets[0]    = s.nets[only];
         part.methods[0] = s.methods[only];
-        part.first      = only;
         part.count      = 1;
     }
     PB_TRY_GOTO(status, train(&part, rows, 4, 0, b->tiny ? 2 : 5, &out->curves), done);

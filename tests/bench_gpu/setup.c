@@ -436,7 +436,7 @@ pb_status train(setup *s, const made_rows *rows, int64_t batch, int64_t warm, in
         members[m]   = (pb_train_member){.net      = s->nets[m],
                                          .method   = s->methods[m],
                                          .options  = &how,
-                                         .seed     = (uint64_t)(s->first + m) + 1,
+                                         .seed     = (uint64_t)m + 1,
                                          .data     = &data,
                                          .observer = &observers[m],
                                          .result   = &results[m]};

@@ -60,7 +60,6 @@ typedef struct setup {
     pb_method *methods[SETUP_MEMBERS];
     pb_network *nets[SETUP_MEMBERS];
     int count;
-    int first; /* number of member 0 in its gang; 0 unless the caller changes it */
 } setup;
 
 /* A shape by name, weights made in the device's memory. `method`: as in a configuration, "name =
