@@ -183,7 +183,7 @@ static pb_status run_gang(const bench *b, pb_dtype type, const made_rows *rows, 
     const char *shape = b->tiny ? "tiny" : "smollm2-135m";
     setup s           = {0};
     pb_status status  = PB_OK;
-    PB_TRY(setup_open(b, shape, type, "name = \"lora\"; r = 8;", count, &s));
+    PB_TRY(setup_open(b, shape, type, "name = \"lora\"; r = 8;", count, NULL, &s));
     setup part = s;
     if (only >= 0) {
         part.nets[0]    = s.nets[only];

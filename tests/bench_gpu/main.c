@@ -19,7 +19,7 @@ static const bench_part parts[] = {
     {"sanitizer", 90, 40, part_sanitizer},
     {"products", 40, 15, part_products},
     {"kernels", 40, 15, part_kernels},
-    {"step", 60, 60, part_step},
+    {"step", 60, 35, part_step},
     {"short rows", 80, 30, part_short_rows},
     {"decoding", 40, 30, part_decoding},
     {"peer", 120, 120, part_peer},

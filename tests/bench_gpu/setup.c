@@ -303,16 +303,18 @@ done:
 }
 
 pb_status setup_open(const bench *b, const char *shape, pb_dtype dtype, const char *method,
-                     int members, setup *out)
+                     int members, const setup_without *without, setup *out)
 {
     setup s          = {0};
     pb_status status = PB_OK;
+    bool borders     = without == NULL || !without->border;
     pb_model_config config;
     PB_TRY(bench_shape(shape, &config));
     PB_TRY(open_device(b, dtype, &s.be));
     PB_TRY_GOTO(status, pb_model_open_shape(&config, &s.own_model), err);
-    s.model = s.own_model;
-    PB_TRY_GOTO(status, pb_weights_random(s.model, s.be, 0, dtype, 1, &s.weights), err);
+    s.model        = s.own_model;
+    int64_t border = borders ? pb_backend_border(s.be) : 0;
+    PB_TRY_GOTO(status, pb_weights_random(s.model, s.be, border, dtype, 1, &s.weights), err);
     PB_TRY_GOTO(status, create_members(&s, method, members), err);
     *out = s;
     return PB_OK;
@@ -328,7 +330,7 @@ pb_status setup_over(const char *backend, int number, const pb_model *model, pb_
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, pb_backend_open(backend, number, 0, &s.be), err);
     PB_TRY_GOTO(status, pb_backend_use_dtype(s.be, dtype), err);
-    PB_TRY_GOTO(status, pb_weights_open(s.model, s.be, 0, &s.weights), err);
+    PB_TRY_GOTO(status, pb_weights_open(s.model, s.be, pb_backend_border(s.be), &s.weights), err);
     PB_TRY_GOTO(status, create_members(&s, method, members), err);
     *out = s;
     return PB_OK;

@@ -62,11 +62,17 @@ typedef struct setup {
     int count;
 } setup;
 
+/* What a run does without, to see what it is worth. */
+typedef struct setup_without {
+    bool border; /* low-rank parts ride in no product */
+} setup_without;
+
 /* A shape by name, weights made in the device's memory. `method`: as in a configuration, "name =
- * \"lora\"; r = 16;". Member m of a gang has the seed m + 1. On failure there is nothing to close.
+ * \"lora\"; r = 16;". `without` may be NULL: nothing is left out. Member m of a gang has the seed m
+ * + 1. On failure there is nothing to close.
  */
 pb_status setup_open(const bench *b, const char *shape, pb_dtype dtype, const char *method,
-                     int members, setup *out) PB_MUST_USE;
+                     int members, const setup_without *without, setup *out) PB_MUST_USE;
 /* The same over a model of the caller's, on a backend by name. */
 pb_status setup_over(const char *backend, int number, const pb_model *model, pb_dtype dtype,
                      const char *method, int members, setup *out) PB_MUST_USE;

@@ -85,27 +85,66 @@ static pb_status measure_step(const bench *b, setup *s, const workload *w, const
     return put_kinds(b, s, w, rows, l.seconds, sizes);
 }
 
-pb_status part_step(const bench *b)
+static pb_status long_rows(const setup *s, const workload *w, made_rows *rows)
 {
-    static const workload full = {"llama-3-8b", 2, 4096, 1, 3, 10};
-    static const workload tiny = {"tiny", 2, 12, 1, 1, 2};
-    const workload *w          = b->tiny ? &tiny : &full;
-    made_rows rows             = {0};
-    char sizes[BENCH_TEXT];
+    return rows_make(w->rows * 4, w->length, w->answer_start, pb_model_get_config(s->model)->vocab,
+                     7, rows);
+}
+
+static pb_status measure_whole_step(const bench *b, const workload *w, const char *sizes)
+{
+    made_rows rows = {0};
     setup s;
-    describe_workload(w, ", LoRA r 16, all linears", sizes);
-    if (!item_begin(b, "step", sizes)) {
-        return PB_OK;
-    }
     double start = pb_clock_seconds();
-    PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, all_linears, 1, &s));
+    PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, all_linears, 1, NULL, &s));
     put_figure(b, "weights made on the device", sizes, pb_clock_seconds() - start, "s");
-    pb_status status = rows_make(w->rows * 4, w->length, w->answer_start,
-                                 pb_model_get_config(s.model)->vocab, 7, &rows);
+    pb_status status = long_rows(&s, w, &rows);
     status           = status == PB_OK ? measure_step(b, &s, w, &rows, sizes) : status;
     rows_free(&rows);
     setup_close(&s);
     return PB_FRAME(status);
+}
+
+/* The same step without something. */
+static pb_status measure_less(const bench *b, const workload *w, const setup_without *without,
+                              const char *sizes)
+{
+    made_rows rows = {0};
+    training made  = {0};
+    setup s;
+    PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, all_linears, 1, without, &s));
+    pb_status status = long_rows(&s, w, &rows);
+    status =
+        status == PB_OK ? train(&s, &rows, w->rows, w->warm, w->warm + w->steps, &made) : status;
+    if (status == PB_OK) {
+        put_figure(b, "step, median of 10", sizes, 1e3 * made.load.seconds, "ms");
+    }
+    training_free(&made);
+    rows_free(&rows);
+    setup_close(&s);
+    return PB_FRAME(status);
+}
+
+pb_status part_step(const bench *b)
+{
+    static const workload full        = {"llama-3-8b", 2, 4096, 1, 3, 10};
+    static const workload tiny        = {"tiny", 2, 12, 1, 1, 2};
+    static const setup_without border = {.border = true};
+    const workload *w                 = b->tiny ? &tiny : &full;
+    pb_status status                  = PB_OK;
+    char sizes[BENCH_TEXT];
+    describe_workload(w, ", LoRA r 16, all linears", sizes);
+    if (item_begin(b, "step", sizes)) {
+        status = measure_whole_step(b, w, sizes);
+    }
+    if (status != PB_OK) {
+        put_failure(b, "step", sizes, status);
+    }
+    describe_workload(w, ", LoRA r 16, no border", sizes);
+    if (!item_begin(b, "step", sizes)) {
+        return PB_OK;
+    }
+    return measure_less(b, w, &border, sizes);
 }
 
 /* 9: short rows ------------------------------------------------------------------------------- */
@@ -115,7 +154,7 @@ pb_status measure_gang(const bench *b, const workload *w, const made_rows *rows,
 {
     setup s;
     training made = {0};
-    PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, defaults, members, &s));
+    PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, defaults, members, NULL, &s));
     pb_status status = train(&s, rows, w->rows, w->warm, w->warm + w->steps, &made);
     if (status == PB_OK) {
         *l         = made.load;
@@ -241,7 +280,7 @@ static void put_decoding(const bench *b, const char *shape)
     if (!item_begin(b, "decoding", shape)) {
         return;
     }
-    pb_status status = setup_open(b, shape, PB_DTYPE_BF16, "name = \"none\";", 1, &s);
+    pb_status status = setup_open(b, shape, PB_DTYPE_BF16, "name = \"none\";", 1, NULL, &s);
     if (status != PB_OK) {
         put_failure(b, "decoding", shape, status);
         return;
