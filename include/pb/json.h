@@ -21,6 +21,9 @@ struct json_t; /* jansson's */
 /* jansson's message for an invalid text, reworded where it names its own flags. */
 const char *pb_json_problem(const char *text);
 
+/* "an object", "a string" and so on; NULL is "nothing". */
+const char *pb_json_kind(const struct json_t *node);
+
 /* A whole file of at most `max_bytes`. Messages of both readers name file, line and column; the
  * caller drops the object with json_decref. */
 pb_status pb_json_file_read(const char *path, size_t max_bytes, struct json_t **out) PB_MUST_USE;

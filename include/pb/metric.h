@@ -82,8 +82,10 @@ typedef struct pb_metric {
     bool reads_questions;  /* `ids` and `alternatives` of the input change the result */
     bool fills_row_values; /* `score` does; else 1 when correct, 0 when not */
     /* PB_ERR_FORMAT, naming what is missing, when no prediction could match this post-processed
-     * answer under the corrected protocol. With this slot a row needs an answer. */
+     * answer under the corrected protocol. With this slot, or the next, a row needs an answer. */
     pb_status (*check_reference)(const char *text, char *const *labels, int64_t label_count);
+    /* In its place where answers are numbers. */
+    pb_status (*read_number)(const char *text, double *out);
     /* Fails, naming the remedy, where this build lacks what the metric needs. */
     pb_status (*available)(void);
     /* `main` of the sums [width] of all units' parts, which `score` makes; NaN when it is

@@ -8,6 +8,29 @@
 
 #include <string.h>
 
+const char *pb_json_kind(const json_t *node)
+{
+    if (node == NULL) {
+        return "nothing";
+    }
+    switch (json_typeof(node)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    case JSON_NULL:
+        return "null";
+    default:
+        return "true or false";
+    }
+}
+
 const char *pb_json_problem(const char *text)
 {
     return strstr(text, "JSON_ALLOW_NUL") != NULL ? "a text contains \\u0000; remove it" : text;

@@ -24,6 +24,16 @@ static pb_status provide_lists(const pb_batch *total, pb_batch *out)
     return PB_OK;
 }
 
+static void add_counts(pb_batch *to, const pb_batch *b)
+{
+    to->forest.count += b->forest.count;
+    to->forest.rows += b->forest.rows;
+    to->labels += b->labels;
+    to->padded_labels += b->padded_labels;
+    to->outs += b->outs;
+    to->samples += b->samples;
+}
+
 static pb_status count_all(const pb_batch *const *batches, int64_t count, pb_batch *total)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -32,12 +42,7 @@ static pb_status count_all(const pb_batch *const *batches, int64_t count, pb_bat
             return PB_FAIL(PB_ERR_UNSUPPORTED,
                            "a batch with both virtual rows and virtual keys cannot be joined");
         }
-        total->forest.count += b->forest.count;
-        total->forest.rows += b->forest.rows;
-        total->labels += b->labels;
-        total->padded_labels += b->padded_labels;
-        total->outs += b->outs;
-        total->samples += b->samples;
+        add_counts(total, b);
         total->tokens += b->tokens;
         total->virtual_rows += b->virtual_rows;
         total->virtual_keys += b->virtual_keys;
@@ -92,12 +97,7 @@ static void add(joined *j, const pb_batch *b, int32_t cell, int64_t all_keys)
     copy_moved(out->out_rows + out->outs, b->out_rows, b->outs, rows);
     copy_moved(out->last_rows + out->samples, b->last_rows, b->samples, rows);
     copy_moved(out->last_segments + out->samples, b->last_segments, b->samples, out->forest.count);
-    out->forest.count += b->forest.count;
-    out->forest.rows += b->forest.rows;
-    out->labels += b->labels;
-    out->padded_labels += b->padded_labels;
-    out->outs += b->outs;
-    out->samples += b->samples;
+    add_counts(out, b);
 }
 
 pb_status pb_batch_join(const pb_batch *const *batches, int64_t count, pb_batch *out)

@@ -3,6 +3,7 @@
  * the check of a row against them. */
 #include "columns.h"
 
+#include "pb/json.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -111,27 +112,6 @@ void columns_close(dataset_columns *columns)
     pb_memory_free(columns->items);
     pb_memory_free(columns->names);
     *columns = (dataset_columns){0};
-}
-
-static const char *json_type_name(const json_t *value)
-{
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "a list";
-    case JSON_STRING:
-        return "a text";
-    case JSON_INTEGER:
-        return "an integer";
-    case JSON_REAL:
-        return "a number";
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return "true or false";
-    default:
-        return "null";
-    }
 }
 
 static bool type_fits(const dataset_columns *columns, column_type type, const json_t *value)
@@ -285,7 +265,7 @@ pb_status columns_check(const dataset_columns *columns, const json_t *row)
             return PB_FAIL(PB_ERR_FORMAT,
                            "column \"%s\" holds %s where %s is declared (dataset.columns); correct "
                            "the row%s",
-                           column->source, json_type_name(value), type_names[column->type],
+                           column->source, pb_json_kind(value), type_names[column->type],
                            remedy(column->type, value));
         }
         if (column->type == COLUMN_LABEL) {

@@ -359,15 +359,6 @@ static pb_status score_pearsonr(const pb_metric_input *input, char *const *label
     return score_values(input, result, parts);
 }
 
-static pb_status check_reference(const char *text, char *const *labels, int64_t label_count)
-{
-    double value;
-
-    (void)labels;
-    (void)label_count;
-    return read_reference(text, &value);
-}
-
 const pb_metric metric_pearsonr = {
     .name        = "pearsonr",
     .about       = "Pearson's correlation of numbers, with Spearman's",
@@ -375,7 +366,7 @@ const pb_metric metric_pearsonr = {
                    "undefined result is NaN → the mean of the other answers, double, 0",
     .score       = score_pearsonr,
     .fills_row_values = true,
-    .check_reference  = check_reference,
+    .read_number      = read_reference,
     .main_of          = pearson_of,
     .main_of_sample   = pearson_of_sample,
 };

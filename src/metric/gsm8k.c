@@ -73,15 +73,6 @@ static pb_status read_reference(const char *text, double *out)
     return PB_OK;
 }
 
-static pb_status check_reference(const char *text, char *const *labels, int64_t label_count)
-{
-    double value;
-
-    (void)labels;
-    (void)label_count;
-    return read_reference(text, &value);
-}
-
 static pb_status score_paper(pb_metric_result *result)
 {
     for (int64_t i = 0; i < result->rows; i++) {
@@ -137,5 +128,5 @@ const pb_metric metric_gsm8k = {
                    "it; a reference without one is a format error → a bad row",
     .score       = score_gsm8k,
     .examples    = examples,
-    .check_reference = check_reference,
+    .read_number = read_reference,
 };

@@ -65,7 +65,8 @@ pb_status pb_metric_check_reference(const char *metric, char *const *labels, int
     char **posted        = NULL;
 
     PB_TRY(pb_metric_find(metric, &ops));
-    if (ops->check_reference == NULL || (ops->needs_labels && label_count < 2)) {
+    bool checks = ops->check_reference != NULL || ops->read_number != NULL;
+    if (!checks || (ops->needs_labels && label_count < 2)) {
         return PB_OK; /* or the fault is not the reference's */
     }
     if (reference == NULL) {
@@ -74,7 +75,10 @@ pb_status pb_metric_check_reference(const char *metric, char *const *labels, int
     PB_TRY(PB_ALLOC(posted, label_count + 1));
     pb_status status;
     PB_TRY_GOTO(status, post_reference(ops, labels, label_count, reference, posted), done);
-    PB_TRY_GOTO(status, ops->check_reference(posted[label_count], posted, label_count), done);
+    double number;
+    status = ops->read_number != NULL
+                 ? ops->read_number(posted[label_count], &number)
+                 : ops->check_reference(posted[label_count], posted, label_count);
 done:
     pb_memory_free_texts(posted, (size_t)(label_count + 1));
     return status;

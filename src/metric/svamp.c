@@ -164,15 +164,6 @@ static pb_status read_reference(const char *text, double *out)
     return PB_OK;
 }
 
-static pb_status check_reference(const char *text, char *const *labels, int64_t label_count)
-{
-    double value;
-
-    (void)labels;
-    (void)label_count;
-    return read_reference(text, &value);
-}
-
 static pb_status score_corrected(const pb_metric_input *input, pb_metric_result *result)
 {
     int64_t answers = 0, consistent = 0;
@@ -218,5 +209,5 @@ const pb_metric metric_svamp = {
                    "give the right answer",
     .score       = score_svamp,
     .examples    = examples,
-    .check_reference = check_reference,
+    .read_number = read_reference,
 };

@@ -63,7 +63,7 @@ static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, 
     if (!json_is_string(node)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "model.merges[%zu]: a string or two strings are expected, found %s", index,
-                       json_kind(node));
+                       pb_json_kind(node));
     }
     copy->length = 0;
     PB_TRY(pb_string_append(copy, json_string_value(node), json_string_length(node)));

@@ -307,7 +307,7 @@ static pb_status put_numbered(const text_source *source, bool composed, table *t
     if (declared_has_decoder(source) && !json_is_object(decoder)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        CONFIG ": added_tokens_decoder: an object is expected, found %s",
-                       json_kind(decoder));
+                       pb_json_kind(decoder));
     }
     PB_TRY(PB_ALLOC(entries, json_object_size(decoder) + json_object_size(source->added) + 1));
     PB_TRY_GOTO(status, read_decoder(decoder, entries, &first), out_entries);

@@ -56,7 +56,7 @@ pb_status declared_text(const text_source *source, const char *key, const json_t
                        "%s: %s: a string or an object is expected, an object with its text as "
                        "\"content\"; found %s",
                        in_map ? "special_tokens_map.json" : "tokenizer_config.json", key,
-                       json_kind(json_is_object(value) ? text : value));
+                       pb_json_kind(json_is_object(value) ? text : value));
     }
     *out = json_string_length(text) > 0 ? json_string_value(text) : NULL;
     return PB_OK;

@@ -5,28 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *json_kind(const json_t *node)
-{
-    if (node == NULL) {
-        return "nothing";
-    }
-    switch (json_typeof(node)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "an array";
-    case JSON_STRING:
-        return "a string";
-    case JSON_INTEGER:
-    case JSON_REAL:
-        return "a number";
-    case JSON_NULL:
-        return "null";
-    default:
-        return "true or false";
-    }
-}
-
 /* True when `key` is one of the words of `keys`. */
 static bool is_listed(const char *key, const char *keys)
 {
@@ -50,7 +28,7 @@ pb_status json_only(const json_t *node, const char *place, const char *keys)
 
     if (!json_is_object(node)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
-                       json_kind(node));
+                       pb_json_kind(node));
     }
     json_object_foreach((json_t *)node, key, value)
     {
@@ -68,7 +46,7 @@ pb_status json_type_of(const json_t *node, const char *place, json_text *out)
 {
     if (!json_is_object(node)) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: an object is expected, found %s", place,
-                       json_kind(node));
+                       pb_json_kind(node));
     }
     return json_text_of(node, place, "type", out);
 }
@@ -84,7 +62,7 @@ static pb_status get(const json_t *object, const char *place, const char *key, u
     *out = json_is_null(value) ? NULL : value;
     if (*out != NULL && (types & ONE(json_typeof(value))) == 0) {
         return PB_FAIL(PB_ERR_FORMAT, "%s.%s: %s is expected, found %s", place, key, expected,
-                       json_kind(value));
+                       pb_json_kind(value));
     }
     return PB_OK;
 }

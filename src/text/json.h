@@ -3,6 +3,7 @@
  * messages; the opener of the file prefixes its name. An absent key and a null are the same. */
 #pragma once
 
+#include "pb/json.h"
 #include "pb/status.h"
 
 #include <jansson.h>
@@ -37,6 +38,3 @@ pb_status json_type_of(const json_t *node, const char *place, json_text *out) PB
 /* The array under the key;NULL when absent. */
 pb_status text_json_array(const json_t *object, const char *place, const char *key,
                           json_t **out) PB_MUST_USE;
-
-/* "an object", "a string" …, for messages. */
-const char *json_kind(const json_t *node);

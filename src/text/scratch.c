@@ -14,13 +14,9 @@ enum { STACK_FIRST = 32 * 1024, STACK_LIMIT = 4 * 1024 * 1024 };
 
 pb_status spans_grow(text_spans *spans)
 {
-    size_t capacity  = spans->capacity == 0 ? 64 : spans->capacity * 2;
-    text_span *items = pb_memory_resize(spans->items, capacity, sizeof *items);
+    size_t capacity = spans->capacity == 0 ? 64 : spans->capacity * 2;
 
-    if (items == NULL) {
-        return PB_ERR_MEMORY;
-    }
-    spans->items    = items;
+    PB_TRY(PB_GROW(spans->items, capacity));
     spans->capacity = capacity;
     return PB_OK;
 }

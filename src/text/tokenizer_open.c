@@ -20,7 +20,7 @@ static pb_status check_root(const json_t *root)
         return PB_FAIL(PB_ERR_FORMAT,
                        "model: an object is expected, found %s; fetch the tokenizer "
                        "again",
-                       json_kind(model));
+                       pb_json_kind(model));
     }
     PB_TRY(json_text_or_none(model, "model", "type", &type));
     if (type.data != NULL && strcmp(type.data, "BPE") != 0) {

@@ -67,6 +67,22 @@ static void anything_else_is_refused_with_its_place(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
+static void every_kind_has_a_name(void **state)
+{
+    static const char *const names[] = {"an object", "an array",      "a string",      "an integer",
+                                        "a number",  "true or false", "true or false", "null"};
+    json_t *root                     = NULL;
+
+    (void)state;
+    assert_int_equal(read_text("{\"a\": [{}, [], \"\", 1, 1.0, true, false, null]}", &root), PB_OK);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const json_t *node = json_array_get(json_object_get(root, "a"), i);
+        assert_string_equal(pb_json_kind(node), names[i]);
+    }
+    assert_string_equal(pb_json_kind(NULL), "nothing");
+    json_decref(root);
+}
+
 #define SCRATCH_TEST(test) cmocka_unit_test_setup_teardown(test, scratch_create, scratch_destroy)
 
 static void every_kind_of_member_is_written(void **state)
@@ -153,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(an_object_is_read),
         SCRATCH_TEST(anything_else_is_refused_with_its_place),
+        SCRATCH_TEST(every_kind_has_a_name),
         cmocka_unit_test(every_kind_of_member_is_written),
         cmocka_unit_test(the_first_failure_is_kept),
     };

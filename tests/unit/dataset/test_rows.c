@@ -94,13 +94,13 @@ static void wrong_type_names_what_is_there_and_what_is_declared(void **state)
     (void)state;
     REFUSED("{\"s\":5,\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT,
             "column \"s\" holds an integer where string is declared");
-    REFUSED("{\"s\":[\"a\"],\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "holds a list");
+    REFUSED("{\"s\":[\"a\"],\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "holds an array");
     REFUSED("{\"s\":{\"a\":1},\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "holds an object");
     REFUSED("{\"s\":true,\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "holds true or false");
     REFUSED("{\"s\":null,\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT,
             "column \"s\" holds null where string is declared (dataset.columns); correct the row, "
             "or declare the type with a ?");
-    REFUSED(ROW("a", "b", "\"yes\""), PB_ERR_FORMAT, "holds a text where label is declared");
+    REFUSED(ROW("a", "b", "\"yes\""), PB_ERR_FORMAT, "holds a string where label is declared");
     REFUSED(ROW("a", "b", "1.0"), PB_ERR_FORMAT, "holds a number where label is declared");
 }
 

@@ -92,7 +92,8 @@ static void numbers_and_lists_are_written_as_in_json(void **state)
     assert_refused(options, "i\tf\tl\n7\t2\ta b\n", PB_ERR_FORMAT,
                    "\"a b\" where strings (a JSON list of texts)");
     assert_refused(options, "i\tf\tl\n7\t2\t['a', 'b']\n", PB_ERR_FORMAT, "where strings");
-    assert_refused(options, "i\tf\tl\n7\t2\t[1,2]\n", PB_ERR_FORMAT, "holds a list where strings");
+    assert_refused(options, "i\tf\tl\n7\t2\t[1,2]\n", PB_ERR_FORMAT,
+                   "holds an array where strings");
 }
 
 static void empty_cells_are_null_where_that_is_allowed(void **state)
@@ -172,7 +173,7 @@ static void json_stays_strict(void **state)
     (void)state;
     assert_refused(label, "{\"s\":\"a\",\"label\":1.0}", PB_ERR_FORMAT, ": a label is an integer");
     assert_refused(label, "{\"s\":\"a\",\"label\":\"1\"}", PB_ERR_FORMAT,
-                   "holds a text where label is declared (dataset.columns); correct the row, or "
+                   "holds a string where label is declared (dataset.columns); correct the row, or "
                    "list the texts of the classes (dataset.label_values)");
     assert_refused(label, "{\"s\":\"a\",\"label\":null}", PB_ERR_FORMAT,
                    "or declare the type with a ?");

@@ -68,7 +68,7 @@ static const damage damages[] = {
     {"\"1.0\"", "\"1.\xff\"", PB_ERR_FORMAT, "invalid JSON"},
     {"\"BPE\"", "\"Unigram\"", PB_ERR_UNSUPPORTED, "model.type: \"Unigram\" is not supported"},
     {"\"BPE\"", "\"WordPiece\"", PB_ERR_UNSUPPORTED, "model.type: \"WordPiece\" is not supported"},
-    {"\"BPE\"", "7", PB_ERR_FORMAT, "model.type: a string is expected, found a number"},
+    {"\"BPE\"", "7", PB_ERR_FORMAT, "model.type: a string is expected, found an integer"},
     {"\"model\": {\"type\"", "\"model\": 3, \"m\": {\"type\"", PB_ERR_UNSUPPORTED, "the key \"m\""},
     {"\"merges\": [", "\"merges\": {}, \"m\": [", PB_ERR_UNSUPPORTED, "model: the key \"m\""},
     {"\"vocab\": {", "\"vocab\": [], \"v\": {", PB_ERR_FORMAT, "\"vocab\" (an object)"},
