@@ -51,4 +51,3 @@ void pb_log_settle(void);
 #define pb_log0_error(...) pb_log_line(PB_LOG_ERROR, true, __VA_ARGS__)
 #define pb_log0_warn(...)  pb_log_line(PB_LOG_WARN, true, __VA_ARGS__)
 #define pb_log0_info(...)  pb_log_line(PB_LOG_INFO, true, __VA_ARGS__)
-#define pb_log0_debug(...) pb_log_line(PB_LOG_DEBUG, true, __VA_ARGS__)

@@ -111,8 +111,6 @@ pb_status pb_metric_check_reference(const char *metric, char *const *labels, int
 pb_status pb_metric_score(const char *metric, const pb_metric_input *input,
                           pb_metric_result *out) PB_MUST_USE;
 void pb_metric_result_clear(pb_metric_result *result); /* accepts a zeroed one */
-/* The value of that name; NaN when there is none. */
-double pb_metric_value_of(const pb_metric_result *result, const char *name);
 
 /* What is compared: the text after the last `</think>`, without white space at its ends, in full
  * Unicode lower case unless keep_case. */

@@ -6,9 +6,7 @@
 #include "pb/string.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 void pb_metric_result_clear(pb_metric_result *result)
 {
@@ -19,16 +17,6 @@ void pb_metric_result_clear(pb_metric_result *result)
     pb_memory_free(result->correct);
     pb_memory_free(result->invalid);
     *result = (pb_metric_result){0};
-}
-
-double pb_metric_value_of(const pb_metric_result *result, const char *name)
-{
-    for (int64_t i = 0; i < result->count; i++) {
-        if (strcmp(result->values[i].name, name) == 0) {
-            return result->values[i].value;
-        }
-    }
-    return (double)NAN;
 }
 
 pb_status metric_add(pb_metric_result *result, const char *name, double value, bool is_count)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Guarantees of every registered metric, in both protocols. */
+#include "metric_value.h"
 #include "metrics.h"
 #include "support.h"
 
@@ -73,7 +74,7 @@ static void check_parts(const pb_metric_result *r, const pb_metric_parts *parts)
 
 static void check_result(const pb_metric_result *r, const pb_metric_parts *parts)
 {
-    double main_value = pb_metric_value_of(r, r->main_name);
+    double main_value = metric_value(r, r->main_name);
     bool both_nan     = isnan(main_value) && isnan(r->main);
 
     if (!both_nan && main_value != r->main) {
@@ -101,8 +102,8 @@ static void check_common(const pb_metric_result *r)
     for (int64_t i = 0; i < r->rows; i++) {
         invalid += r->invalid[i];
     }
-    assert_true(pb_metric_value_of(r, "invalid_share") == (double)invalid / (double)r->rows);
-    assert_true(pb_metric_value_of(r, "output_chars_mean") == 1.5);
+    assert_true(metric_value(r, "invalid_share") == (double)invalid / (double)r->rows);
+    assert_true(metric_value(r, "output_chars_mean") == 1.5);
 }
 
 static void its_example_references_are_ones_that_it_can_read(void **state)

@@ -4,6 +4,7 @@
 #include "codebleu/flow.h"
 #include "codebleu/strip.h"
 #include "codebleu/codebleu.h"
+#include "metric_value.h"
 #include "shapes.h"
 #include "support.h"
 
@@ -218,7 +219,7 @@ static void check_result(const char *place, const json_t *wanted, const pb_metri
     assert_string_equal(result->main_name, "codebleu");
     json_object_foreach((json_t *)(uintptr_t)wanted, name, value)
     {
-        double got = strcmp(name, "main") == 0 ? result->main : pb_metric_value_of(result, name);
+        double got = strcmp(name, "main") == 0 ? result->main : metric_value(result, name);
         compare(place, name, got, value);
     }
 }

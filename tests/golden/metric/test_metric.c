@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The metrics against the values of the original's code (paper) and of an independent
  * implementation (corrected), case by case, with the post-processed texts. */
+#include "metric_value.h"
 #include "golden.h"
 #include "metrics.h"
 #include "support.h"
@@ -142,7 +143,7 @@ static void compare_all(const char *place, const json_t *wanted, const pb_metric
     assert_true(json_object_size(wanted) > 0);
     json_object_foreach((json_t *)(uintptr_t)wanted, name, value)
     {
-        double got = strcmp(name, "main") == 0 ? result->main : pb_metric_value_of(result, name);
+        double got = strcmp(name, "main") == 0 ? result->main : metric_value(result, name);
         compare(place, name, value, got, correlation);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Correlations of numbers that are huge, tiny, or close to each other, against mpmath with 5000
  * bits. */
+#include "metric_value.h"
 #include "support.h"
 
 #include "pb/memory.h"
@@ -28,12 +29,12 @@ static void assert_correlations(const char *const *predictions, double pearson, 
 
     for (int swapped = 0; swapped < 2; swapped++) {
         score(swapped ? gold : predictions, swapped ? predictions : gold, ROWS, &r);
-        double p = pb_metric_value_of(&r, "pearson"), s = pb_metric_value_of(&r, "spearman");
+        double p = metric_value(&r, "pearson"), s = metric_value(&r, "spearman");
         if (fabs(p - pearson) > 1e-14 || fabs(s - spearman) > 1e-14) {
             fail_msg("%s …: %.17g and %.17g, not %.17g and %.17g", predictions[0], p, s, pearson,
                      spearman);
         }
-        assert_true(r.main == p && pb_metric_value_of(&r, "invalid") == 0);
+        assert_true(r.main == p && metric_value(&r, "invalid") == 0);
         pb_metric_result_clear(&r);
     }
 }
@@ -83,7 +84,7 @@ static void predictions_that_are_constant_once_repaired_give_nothing(void **stat
     (void)state;
     for (int i = 0; i < 2; i++) {
         score(i == 0 ? tenths : ends, gold, ROWS, &r);
-        assert_true(r.main == 0 && pb_metric_value_of(&r, "spearman") == 0);
+        assert_true(r.main == 0 && metric_value(&r, "spearman") == 0);
         assert_true(r.main_low == 0 && r.main_high == 0);
         pb_metric_result_clear(&r);
     }
@@ -100,7 +101,7 @@ static void an_invalid_prediction_is_the_mean_of_far_numbers(void **state)
     score(far, gold, ROWS, &a);
     score(near, gold, ROWS, &b);
     assert_true(fabs(a.main) > 0.1 && fabs(a.main - b.main) < 1e-14);
-    assert_true(pb_metric_value_of(&a, "invalid") == 2);
+    assert_true(metric_value(&a, "invalid") == 2);
     pb_metric_result_clear(&a);
     pb_metric_result_clear(&b);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Post-processing and scores worked out by hand. */
+#include "metric_value.h"
 #include "support.h"
 
 #include "pb/memory.h"
@@ -69,7 +70,7 @@ static pb_status score(const char *metric, pb_protocol protocol, const char *con
 }
 
 #define ASSERT_VALUE(result, name, wanted) \
-    assert_true(fabs(pb_metric_value_of((result), (name)) - (wanted)) < 1e-15)
+    assert_true(fabs(metric_value((result), (name)) - (wanted)) < 1e-15)
 
 static void
 invalid_predictions_cost_recall_when_corrected_and_turn_into_errors_in_paper(void **state)
@@ -92,7 +93,7 @@ invalid_predictions_cost_recall_when_corrected_and_turn_into_errors_in_paper(voi
     ASSERT_VALUE(&r, "f1.no", 0.5);
     assert_true(r.correct[0] && !r.correct[1] && r.correct[2] && !r.correct[3] && !r.correct[4]);
     assert_true(!r.invalid[2] && r.invalid[3] && r.invalid[4]);
-    assert_true(isnan(pb_metric_value_of(&r, "absent")));
+    assert_true(isnan(metric_value(&r, "absent")));
     pb_metric_result_clear(&r);
     /* The fourth becomes No, the fifth Yes: Yes has one right, two false, one missed. */
     assert_ok(score("f1", PB_PROTOCOL_PAPER, predictions, references, 5, 2, &r));

@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include "answer_text.h"
+#include "metric_value.h"
 #include "pb/memory.h"
 #include "pb/metric.h"
 #include "pb/python.h"
@@ -142,9 +143,9 @@ static void one_row_stands_for_a_question_when_corrected_and_the_last_for_all_in
     assert_ok(pb_metric_score("record", &rows.input, &r));
     assert_string_equal(r.main_name, "f1");
     ASSERT_NEAR(r.main, (0.5 + 2 / 3.0) / 2); /* 1 of 1 and 1 of 3 words; 1 of 2 and 1 of 1 */
-    ASSERT_NEAR(pb_metric_value_of(&r, "exact_match"), 0);
-    ASSERT_NEAR(pb_metric_value_of(&r, "queries"), 2);
-    ASSERT_NEAR(pb_metric_value_of(&r, "rows"), 3);
+    ASSERT_NEAR(metric_value(&r, "exact_match"), 0);
+    ASSERT_NEAR(metric_value(&r, "queries"), 2);
+    ASSERT_NEAR(metric_value(&r, "rows"), 3);
     ASSERT_NEAR(r.row_values[0], 0.5);
     ASSERT_NEAR(r.row_values[1], 1);
     ASSERT_NEAR(r.row_values[2], 2 / 3.0);
@@ -153,7 +154,7 @@ static void one_row_stands_for_a_question_when_corrected_and_the_last_for_all_in
     rows.input.protocol = PB_PROTOCOL_PAPER;
     assert_ok(pb_metric_score("record", &rows.input, &r));
     ASSERT_NEAR(r.main, (1 + 1 + 2 / 3.0) / 3);
-    ASSERT_NEAR(pb_metric_value_of(&r, "exact_match"), 2 / 3.0);
+    ASSERT_NEAR(metric_value(&r, "exact_match"), 2 / 3.0);
     ASSERT_NEAR(r.row_values[0], 0.5); /* a row by itself is not replaced */
     pb_metric_result_clear(&r);
 }
@@ -169,7 +170,7 @@ static void without_ids_and_alternatives_every_row_is_a_question_with_one_answer
     rows.input.alternatives = NULL;
     assert_ok(pb_metric_score("record", &rows.input, &r));
     ASSERT_NEAR(r.main, (0 + 0.4 + 2 / 3.0) / 3);
-    ASSERT_NEAR(pb_metric_value_of(&r, "queries"), 3);
+    ASSERT_NEAR(metric_value(&r, "queries"), 3);
     pb_metric_result_clear(&r);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* References that cannot be scored against, and how close a number must be to its reference. */
+#include "metric_value.h"
 #include "support.h"
 
 #include "pb/memory.h"
@@ -78,7 +79,7 @@ static void the_paper_counts_such_rows_as_format_errors(void **state)
 
     (void)state;
     assert_ok(score("gsm8k", PB_PROTOCOL_PAPER, "#### 72", "72", &r));
-    assert_true(r.main == 0 && pb_metric_value_of(&r, "format_errors") == 1);
+    assert_true(r.main == 0 && metric_value(&r, "format_errors") == 1);
     pb_metric_result_clear(&r);
     assert_ok(score("svamp", PB_PROTOCOL_PAPER, "(8 - 2) = 6", "( 8.0 - 2.0 )", &r));
     assert_true(r.main == 1);
