@@ -95,8 +95,8 @@ typedef struct pb_backend_ops {
 #define PB_COMPOSED             PB_OPERATION
 #include "pb/operations.def"
 
-/* "cpu", or "auto": the best available. A device below 0, -1 - n, is the one that process n of a
- * node takes: n modulo the devices there are. threads ≤ 0: all that the process may use. */
+/* "cpu", "cuda", or "auto": the best available. A device below 0, -1 - n, is the one that process n
+ * of a node takes: n modulo the devices there are. threads ≤ 0: all that the process may use. */
 pb_status pb_backend_open(const char *name, int device, int threads, pb_backend **out) PB_MUST_USE;
 void pb_backend_close(pb_backend *be); /* accepts NULL */
 /* BF16: both factors of every pb_matmul are rounded to it, sums are F32, attention and all else

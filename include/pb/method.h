@@ -31,8 +31,8 @@ typedef struct pb_method_ops pb_method_ops;
 typedef struct pb_method_source pb_method_source;
 typedef struct pb_adapter_config pb_adapter_config; /* pb/adapter.h */
 
-/* What the network uses at a site in place of the frozen tensors. A gradient that is none is not
- * computed. */
+/* What the network uses at a site in place of the frozen tensors. Only gradients that have a tensor
+ * are computed. */
 typedef struct pb_binding {
     pb_tensor weight, dweight; /* d: += */
     pb_tensor bias, dbias;

@@ -45,6 +45,8 @@ size_t pb_utf8_before(const char *text, size_t at);
 /* The longest start of a terminated text that has at most `most` bytes and does not split a
  * character: for "%.*s". Any bytes. */
 int pb_utf8_fit(const char *text, size_t most);
+/* Both arguments of "%.*s". */
+#define PB_FIT(text, most) pb_utf8_fit((text), (most)), (text)
 
 /* Characters: bytes that begin one. */
 int64_t pb_utf8_count(const char *bytes, size_t length);

@@ -37,7 +37,7 @@ def check_whole(found, what):
     numbers = [int(match["number"] or match["index"] or 0) for match in found]
     total = int(found[0]["total"] or len(found))
     if numbers != list(range(total)) or len({(m["number"] is None, m["total"]) for m in found}) > 1:
-        raise Failure(f"{what} is not whole, or there twice: {', '.join(match[0] for match in found)}")
+        raise Failure(f"{what} is incomplete or occurs twice: {', '.join(match[0] for match in found)}")
 
 
 def files_below(root, depth=3):

@@ -77,7 +77,7 @@ def difference(path, file):
         return f"has {size} bytes, the hub's has {file.size}"
     large, blob = attribute(file, "lfs"), attribute(file, "blob_id")
     if large and sha256_of(path) != attribute(large, "sha256"):
-        return f"has not the hub's SHA-256 {attribute(large, 'sha256')}"
+        return f"does not have the hub's SHA-256 {attribute(large, 'sha256')}"
     if not large and blob and git_blob_of(path) != blob:
-        return f"has not the hub's hash {blob}"
+        return f"does not have the hub's hash {blob}"
     return None

@@ -170,7 +170,7 @@ pb_status check_list(const char *op, const char *name, const pb_list *list, int6
                      int64_t first, int64_t limit)
 {
     if (list->count != count || (list->data == NULL && count > 0)) {
-        return PB_FAIL(PB_ERR_SHAPE, "%s: %" PRId64 " %s are wanted, the list has %" PRId64, op,
+        return PB_FAIL(PB_ERR_SHAPE, "%s: %" PRId64 " %s are needed, the list has %" PRId64, op,
                        count, name, list->count);
     }
     if (count > 0 && (list->first < first || list->limit > limit)) {

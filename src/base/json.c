@@ -33,7 +33,7 @@ const char *pb_json_kind(const json_t *node)
 
 const char *pb_json_problem(const char *text)
 {
-    return strstr(text, "JSON_ALLOW_NUL") != NULL ? "a text contains \\u0000; remove it" : text;
+    return strstr(text, "JSON_ALLOW_NUL") != NULL ? "a string contains \\u0000; remove it" : text;
 }
 
 pb_status pb_json_parse(const char *path, const pb_string *text, size_t flags, json_t **out)

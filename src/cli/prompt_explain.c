@@ -6,6 +6,7 @@
 
 #include "pb/metric.h"
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -56,7 +57,7 @@ static pb_status put_id(pb_string *out, const char *name, const char *id)
 
     return strncmp(id, empty, sizeof empty - 1) == 0
                ? pb_string_printf(out, "%s none", name)
-               : pb_string_printf(out, "%s that of the id %.10s", name, id);
+               : pb_string_printf(out, "%s that of the id %.*s", name, PB_FIT(id, 10));
 }
 
 static pb_status put_instruction(pb_string *out, const pb_dataset_options *o)

@@ -156,7 +156,7 @@ static pb_status report_unknown(const row_reader *r, json_t *row, int64_t line)
             return PB_ERR_MEMORY;
         }
         pb_log_warn("%s:%" PRId64 ": the key \"%.*s\" of token rows is ignored", r->path, line,
-                    pb_utf8_fit(key, 80), key);
+                    PB_FIT(key, 80));
     }
     return PB_OK;
 }

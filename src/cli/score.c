@@ -37,7 +37,7 @@ static pb_status text_of(const json_t *row, const char *key, const char **out)
     if (!json_is_string(value)) {
         return PB_FAIL(
             PB_ERR_FORMAT, "\"%s\" is %s; a line is {\"prediction\": \"…\", \"label\": \"…\"}%s",
-            key, value == NULL ? "missing" : "not a text",
+            key, value == NULL ? "missing" : "not a string",
             json_is_number(value) ? ", a number is written as the text it has in the data" : "");
     }
     *out = json_string_value(value);
@@ -66,7 +66,7 @@ static pb_status read_question(const json_t *row, char **id, const char ***all)
     for (size_t k = 0; k < count; k++) {
         const json_t *answer = json_array_get(answers, k);
         if (!json_is_string(answer)) {
-            return PB_FAIL(PB_ERR_FORMAT, "\"answers\"[%zu] of \"row\" is not a text", k);
+            return PB_FAIL(PB_ERR_FORMAT, "\"answers\"[%zu] of \"row\" is not a string", k);
         }
         (*all)[k] = json_string_value(answer);
     }

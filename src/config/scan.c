@@ -84,15 +84,16 @@ static pb_status scan_escape(scanner *sc)
     } else if (sc->at[1] == 'x') {
         const char digits[] = {sc->at[2], sc->at[2] != '\0' ? sc->at[3] : '\0', '\0'};
         if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1])) {
-            return FAIL_HERE(sc, "two hexadecimal digits follow %s in a text", "\\x");
+            return FAIL_HERE(sc, "two hexadecimal digits follow %s in a string", "\\x");
         }
         value  = (char)strtoul(digits, NULL, 16);
         length = 4;
         if (value == '\0') {
-            return FAIL_HERE(sc, "a text cannot hold %s", "\\x00");
+            return FAIL_HERE(sc, "a string cannot hold %s", "\\x00");
         }
     } else {
-        return FAIL_HERE(sc, "\"\\%.1s\" is not an escape; write \\\\ for a backslash", sc->at + 1);
+        return FAIL_HERE(sc, "\"\\%.*s\" is not an escape; write \\\\ for a backslash",
+                         (int)pb_utf8_size(sc->at[1]), sc->at + 1);
     }
     sc->at += length;
     return pb_string_append(&sc->out->texts, &value, 1);
@@ -127,7 +128,7 @@ static pb_status scan_string(scanner *sc)
     PB_TRY(scan_characters(sc));
     if (sc->at == sc->end) {
         sc->line = first;
-        return FAIL_HERE(sc, "a text that begins here has no closing %s", "\"");
+        return FAIL_HERE(sc, "a string that begins here has no closing %s", "\"");
     }
     sc->at++;
     PB_TRY(pb_string_append(texts, "", 1));
@@ -175,7 +176,7 @@ static pb_status scan_number(scanner *sc)
     char token[64];
     size_t length = number_length(sc->at);
     if (length >= sizeof token) {
-        return FAIL_HERE(sc, "the number %.20s… is too long", sc->at);
+        return FAIL_HERE(sc, "the number %.*s… is too long", PB_FIT(sc->at, 20));
     }
     memcpy(token, sc->at, length);
     token[length] = '\0';

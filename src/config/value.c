@@ -5,6 +5,7 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -71,9 +72,9 @@ pb_status field_describe(const pb_config_field *field, pb_string *out)
         [PB_CONFIG_INT]       = "an integer",
         [PB_CONFIG_FLOAT]     = "a number",
         [PB_CONFIG_BOOL]      = "true or false",
-        [PB_CONFIG_TEXT]      = "a text",
+        [PB_CONFIG_TEXT]      = "a string",
         [PB_CONFIG_PATH]      = "a path (text)",
-        [PB_CONFIG_TEXT_LIST] = "a list of texts",
+        [PB_CONFIG_TEXT_LIST] = "a list of strings",
         [PB_CONFIG_INT_LIST]  = "a list of integers",
     };
     if (field->type == PB_CONFIG_CHOICE) {
@@ -112,7 +113,7 @@ static void describe_node(const config_node *node, char *text, size_t size)
         snprintf(text, size, "%s", node->integer != 0 ? "true" : "false");
         break;
     case NODE_TEXT:
-        snprintf(text, size, "the text \"%.80s\"", node->text);
+        snprintf(text, size, "the string \"%.*s\"", PB_FIT(node->text, 80));
         break;
     }
 }
@@ -198,9 +199,10 @@ static pb_status read_choice(const config_node *node, const pb_config_field *fie
     pb_string wanted = {0};
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, describe_choices(field, &wanted), done);
-    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s = \"%.80s\" is not %s%s%s%s", node_where(node, place),
-                     field->key, node->text, wanted.data, near != NULL ? "; did you mean \"" : "",
-                     near != NULL ? near : "", near != NULL ? "\"?" : "");
+    status = PB_FAIL(PB_ERR_CONFIG, "%s: %s = \"%.*s\" is not %s%s%s%s", node_where(node, place),
+                     field->key, PB_FIT(node->text, 80), wanted.data,
+                     near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+                     near != NULL ? "\"?" : "");
 done:
     pb_string_clear(&wanted);
     return status;

@@ -10,6 +10,7 @@
 
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -124,9 +125,11 @@ static pb_status name(request *q)
     PB_TRY(file_sha(q));
     PB_TRY_GOTO(status, describe(q, &text), out_text);
     PB_TRY_GOTO(status, pb_hash_bytes(text.data, text.length, q->key), out_text);
-    PB_TRY_GOTO(status, pb_string_printf(&q->path, "%s/%.32s.tokens", q->options->cache, q->key),
+    PB_TRY_GOTO(status,
+                pb_string_printf(&q->path, "%s/%.*s.tokens", q->options->cache, PB_FIT(q->key, 32)),
                 out_text);
-    PB_TRY_GOTO(status, pb_string_printf(&q->lock, "%s/%.32s.lock", q->options->cache, q->key),
+    PB_TRY_GOTO(status,
+                pb_string_printf(&q->lock, "%s/%.*s.lock", q->options->cache, PB_FIT(q->key, 32)),
                 out_text);
 out_text:
     pb_string_clear(&text);

@@ -5,6 +5,7 @@
 
 #include "pb/json.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -196,7 +197,8 @@ static pb_status fail_missing(const dataset_column *column, const json_t *row)
     json_object_foreach((json_t *)(uintptr_t)row, key, value)
     {
         if (used < sizeof keys) {
-            used += (size_t)snprintf(keys + used, sizeof keys - used, "%s%.40s", separator, key);
+            used += (size_t)snprintf(keys + used, sizeof keys - used, "%s%.*s", separator,
+                                     PB_FIT(key, 40));
         }
         separator = ", ";
     }
@@ -217,8 +219,8 @@ static pb_status check_label(const dataset_columns *columns, const dataset_colum
         char *text = json_dumps(value, JSON_ENCODE_ANY);
         pb_status status =
             PB_FAIL(PB_ERR_NOT_FOUND,
-                    "column \"%s\": %.80s is not a label; %s … %s are (dataset.label_values)",
-                    column->source, text != NULL ? text : "it", values->items[0],
+                    "column \"%s\": %.*s is not a label; %s … %s are (dataset.label_values)",
+                    column->source, PB_FIT(text != NULL ? text : "it", 80), values->items[0],
                     values->items[values->count - 1]);
         free(text);
         return status;

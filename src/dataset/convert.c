@@ -3,6 +3,8 @@
  * JSON; a label is an index or the name of a class. */
 #include "columns.h"
 
+#include "pb/utf8.h"
+
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
@@ -10,9 +12,9 @@
 static pb_status fail_type(const dataset_column *column, const char *text, const char *needed)
 {
     return PB_FAIL(PB_ERR_FORMAT,
-                   "column \"%s\" holds \"%.80s\" where %s is declared (dataset.columns); correct "
+                   "column \"%s\" holds \"%.*s\" where %s is declared (dataset.columns); correct "
                    "the row, or declare string",
-                   column->source, text, needed);
+                   column->source, PB_FIT(text, 80), needed);
 }
 
 /* The index of a text among names, -1 when it is not one; true and false in any case. */
@@ -45,18 +47,18 @@ static pb_status convert_label(const dataset_columns *columns, const dataset_col
         *out = json_string(values->items[k]);
     } else if (json_is_integer(parsed) && k >= 0 && json_integer_value(parsed) != k) {
         return PB_FAIL(PB_ERR_NOT_FOUND,
-                       "column \"%s\": label %.20s is an index and the name of another class; list "
+                       "column \"%s\": label %.*s is an index and the name of another class; list "
                        "what the file holds per class (dataset.label_values)",
-                       column->source, text);
+                       column->source, PB_FIT(text, 20));
     } else if (json_is_integer(parsed)) {
         *out = json_incref(parsed);
     } else if (k >= 0 || *text == '\0') {
         *out = json_integer(k);
     } else {
         return PB_FAIL(PB_ERR_NOT_FOUND,
-                       "column \"%s\": \"%.80s\" is not a label: %s; correct the row, or list what "
+                       "column \"%s\": \"%.*s\" is not a label: %s; correct the row, or list what "
                        "the file holds per class (dataset.label_values)",
-                       column->source, text,
+                       column->source, PB_FIT(text, 80),
                        values->count > 0 ? "it is not in dataset.label_values"
                                          : "it is neither an index nor a class name");
     }
@@ -80,8 +82,9 @@ static pb_status convert(const dataset_columns *columns, const dataset_column *c
         status = json_is_number(parsed) ? PB_OK : fail_type(column, text, "float32");
         break;
     default:
-        status = json_is_array(parsed) ? PB_OK
-                                       : fail_type(column, text, "strings (a JSON list of texts)");
+        status = json_is_array(parsed)
+                     ? PB_OK
+                     : fail_type(column, text, "strings (a JSON list of strings)");
         break;
     }
     if (status == PB_OK && column->type != COLUMN_LABEL) {

@@ -7,6 +7,7 @@
 #include "forms.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -219,8 +220,9 @@ static pb_status add_name(dataset_reader *r, json_t *names, const char *name, si
     memcpy(copy, name, size);
     r->names[r->name_count++] = copy;
     if (json_object_get(names, copy) != NULL) {
-        return PB_FAIL(
-            refusal, "there are two columns \"%.80s\"; every column needs a name of its own", copy);
+        return PB_FAIL(refusal,
+                       "there are two columns \"%.*s\"; every column needs a name of its own",
+                       PB_FIT(copy, 80));
     }
     return set_field(names, copy, "", 0);
 }

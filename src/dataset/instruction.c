@@ -6,6 +6,7 @@
 
 #include "pb/json.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <jansson.h>
 
@@ -40,10 +41,10 @@ static pb_status check_id(const char *key, const char *text, const char *id)
     PB_TRY(pb_hash_bytes(text, strlen(text), sha));
     if (strncmp(sha, id, digits) != 0) {
         return PB_FAIL(PB_ERR_CONFIG,
-                       "the instruction \"%s\" of dataset_info.json has the SHA-256 %.10s…, the "
-                       "data set's configuration expects %.10s…; use the file of the version that "
+                       "the instruction \"%s\" of dataset_info.json has the SHA-256 %.*s…, the "
+                       "data set's configuration expects %.*s…; use the file of the version that "
                        "the configuration describes",
-                       key, sha, id);
+                       key, PB_FIT(sha, 10), PB_FIT(id, 10));
     }
     return PB_OK;
 }
@@ -73,9 +74,9 @@ pb_status instruction_read(const pb_dataset_options *options, pb_protocol protoc
     const json_t *entry = json_object_get(info, key.data);
     const json_t *value = json_object_get(entry, "instruction");
     if (entry == NULL || (value != NULL && !json_is_string(value) && !json_is_null(value))) {
-        status =
-            PB_FAIL(PB_ERR_FORMAT,
-                    "dataset_info.json has no entry \"%s\" with a text \"instruction\"", key.data);
+        status = PB_FAIL(PB_ERR_FORMAT,
+                         "dataset_info.json has no entry \"%s\" with a string \"instruction\"",
+                         key.data);
         goto out_info;
     }
     const char *text = json_is_string(value) ? json_string_value(value) : "";

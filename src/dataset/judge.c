@@ -85,7 +85,7 @@ pb_status judge_row(row_judge *j, const row_slot *s, bool *keep)
         count_fault(j, s, PB_ROW_DUPLICATE, strict,
                     "%s:%" PRId64
                     ": the id %.*s (dataset.id) was met before; remove one of the rows",
-                    path, s->line, pb_utf8_fit(s->id.data, 80), s->id.data);
+                    path, s->line, PB_FIT(s->id.data, 80));
         *keep = !strict;
     } else if (strict && lacks_label(j, s)) {
         count_fault(j, s, PB_ROW_LABEL, true,

@@ -58,7 +58,7 @@ static pb_status read_spans(const json_t *spans, span **out, size_t *count)
     if (!fits) {
         return PB_FAIL(
             PB_ERR_FORMAT,
-            "column \"entity_spans\" has not the lists \"text\" (of texts) and \"start\" "
+            "column \"entity_spans\" lacks the lists \"text\" (of strings) and \"start\" "
             "(of integers) of one length; correct the row, or leave the column out");
     }
     PB_TRY(PB_ALLOC(*out, *count));

@@ -123,7 +123,7 @@ static pb_status parse_list(const dataset_column *column, const char *text, json
         *out = json_loadb(clean.data, clean.length, 0, &error);
         if (*out == NULL || !is_text_list(*out)) {
             status = PB_FAIL(
-                PB_ERR_FORMAT, "column \"%s\" is no JSON list of texts%s%s; correct the row",
+                PB_ERR_FORMAT, "column \"%s\" is not a JSON list of strings%s%s; correct the row",
                 column->source, *out == NULL ? ": " : "", *out == NULL ? error.text : "");
             json_decref(*out);
             *out = NULL;

@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -95,7 +96,7 @@ pb_status adapter_text(const pb_adapter_config *c, const char *key, const char *
         return PB_OK;
     }
     if (!json_is_string(value)) {
-        return fail_type(c, key, "a text");
+        return fail_type(c, key, "a string");
     }
     *out = json_string_value(value);
     return PB_OK;
@@ -150,7 +151,7 @@ pb_status adapter_list(const pb_adapter_config *c, const char *key, pb_config_li
         return PB_OK;
     }
     if (!json_is_array(value)) {
-        return fail_type(c, key, "a list of texts");
+        return fail_type(c, key, "a list of strings");
     }
     size_t count       = json_array_size(value);
     const char **texts = NULL;
@@ -159,7 +160,7 @@ pb_status adapter_list(const pb_adapter_config *c, const char *key, pb_config_li
         texts[i] = json_string_value(json_array_get(value, i));
         if (texts[i] == NULL) {
             pb_memory_free(texts);
-            return fail_type(c, key, "a list of texts");
+            return fail_type(c, key, "a list of strings");
         }
     }
     pb_string_sort(texts, count);
@@ -198,7 +199,7 @@ pb_status adapter_text_or_list(const pb_adapter_config *c, const char *key, char
         return adapter_list(c, key, list);
     }
     if (!json_is_string(value)) {
-        return fail_type(c, key, "a text or a list of texts");
+        return fail_type(c, key, "a string or a list of strings");
     }
     char *copy = NULL;
     PB_TRY(PB_TEXT(copy, json_string_value(value)));
@@ -234,9 +235,9 @@ pb_status adapter_refuse(const pb_adapter_config *c, const char *const *keys)
         if (!means_nothing(value)) {
             char *text       = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
             pb_status status = PB_FAIL(PB_ERR_UNSUPPORTED,
-                                       "%s: %s = %.200s changes what the adapter computes and is "
+                                       "%s: %s = %.*s changes what the adapter computes and is "
                                        "not supported",
-                                       c->path, keys[i], text != NULL ? text : "…");
+                                       c->path, keys[i], PB_FIT(text != NULL ? text : "…", 200));
             free(text);
             return status;
         }

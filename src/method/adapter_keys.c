@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #include "pb/log.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 
@@ -56,7 +57,8 @@ pb_status adapter_warn_unknown(const pb_adapter_config *c, const char *type)
         if (is_known(type, key) || is_off(value)) {
             continue;
         }
-        PB_TRY_GOTO(status, pb_string_printf(&list, "%s%.60s", list.length > 0 ? ", " : "", key),
+        PB_TRY_GOTO(status,
+                    pb_string_printf(&list, "%s%.*s", list.length > 0 ? ", " : "", PB_FIT(key, 60)),
                     out_list);
     }
     if (list.length > 0) {

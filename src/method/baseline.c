@@ -11,6 +11,7 @@
 
 #include "pb/memory.h"
 #include "pb/random.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -122,8 +123,8 @@ static pb_status answer_mean(uint64_t seed, const pb_answers *answers, int64_t c
         if (end == answers->train[i] || *end != '\0' || !isfinite(value)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "training answer %" PRId64
-                           ", \"%.80s\", is not a number: there is no mean",
-                           i + 1, answers->train[i]);
+                           ", \"%.*s\", is not a number: there is no mean",
+                           i + 1, PB_FIT(answers->train[i], 80));
         }
         sum += value;
     }

@@ -77,8 +77,8 @@ static pb_status check_feedforward(const pb_method *m)
         if (!any) {
             return method_at(m, "feedforward", i,
                              PB_FAIL(PB_ERR_CONFIG,
-                                     "ia3: feedforward \"%s\" is none of the targets; add it "
-                                     "to targets, or leave it out of feedforward",
+                                     "ia3: feedforward \"%s\" is not among the targets; add "
+                                     "it to targets, or leave it out of feedforward",
                                      module));
         }
     }

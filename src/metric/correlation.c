@@ -213,8 +213,7 @@ static pb_status read_reference(const char *text, double *out)
 {
     return corrected_value(text, out)
                ? PB_OK
-               : PB_FAIL(PB_ERR_FORMAT, "the reference \"%.*s\" is not a number",
-                         pb_utf8_fit(text, 80), text);
+               : PB_FAIL(PB_ERR_FORMAT, "the reference \"%.*s\" is not a number", PB_FIT(text, 80));
 }
 
 /* Invalid predictions are NaN. */

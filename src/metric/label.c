@@ -86,7 +86,7 @@ static pb_status read_gold(const char *text, char *const *labels, int64_t count,
             PB_ERR_FORMAT,
             "the reference \"%.*s\" is not one of the data set's labels; leave unlabelled "
             "rows out of the test file",
-            pb_utf8_fit(text, 80), text);
+            PB_FIT(text, 80));
     }
     return PB_OK;
 }

@@ -142,9 +142,9 @@ static pb_status check_labels(char *const *labels, int64_t count)
             if (strcmp(labels[k], labels[other]) == 0) {
                 return PB_FAIL(PB_ERR_CONFIG,
                                "labels %" PRId64 " and %" PRId64 " of the data set are the same "
-                               "text \"%.80s\" once white space and case are gone "
+                               "text \"%.*s\" once white space and case are gone "
                                "(dataset.labels)",
-                               other, k, labels[k]);
+                               other, k, PB_FIT(labels[k], 80));
             }
         }
     }

@@ -159,7 +159,7 @@ static pb_status read_reference(const char *text, double *out)
         return PB_FAIL(PB_ERR_FORMAT,
                        "the reference \"%.*s\" has no number after an \"=\"; where equation and "
                        "result are two columns, write dataset.answer = \"{equation} = {result}\"",
-                       pb_utf8_fit(text, 80), text);
+                       PB_FIT(text, 80));
     }
     return PB_OK;
 }

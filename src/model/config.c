@@ -8,6 +8,7 @@
 #include "pb/json.h"
 #include "pb/memory.h"
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <jansson.h>
 
@@ -41,8 +42,8 @@ static pb_status fail_architecture(const char *name)
         name == NULL
             ? PB_FAIL(PB_ERR_FORMAT, "architectures is not a list of one name; known are %s",
                       known.data)
-            : PB_FAIL(PB_ERR_UNSUPPORTED, "architecture \"%.60s\" is not supported; known are %s",
-                      name, known.data);
+            : PB_FAIL(PB_ERR_UNSUPPORTED, "architecture \"%.*s\" is not supported; known are %s",
+                      PB_FIT(name, 60), known.data);
 done:
     pb_string_clear(&known);
     return status;
@@ -53,8 +54,8 @@ static pb_status check_type(const json_t *root, const char *architecture, const 
     const char *type = NULL;
     PB_TRY(hf_text(root, "model_type", &type));
     if (type != NULL && strcmp(type, expected) != 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "model_type is \"%.60s\", but %s has \"%s\"; correct it",
-                       type, architecture, expected);
+        return PB_FAIL(PB_ERR_FORMAT, "model_type is \"%.*s\", but %s has \"%s\"; correct it",
+                       PB_FIT(type, 60), architecture, expected);
     }
     return PB_OK;
 }
@@ -221,8 +222,8 @@ static pb_status read_activation(const json_t *root, pb_model_config *config)
         }
     }
     return PB_FAIL(PB_ERR_UNSUPPORTED,
-                   "%s \"%.40s\" is not supported; silu and gelu_pytorch_tanh are",
-                   f->activation_key, text);
+                   "%s \"%.*s\" is not supported; silu and gelu_pytorch_tanh are",
+                   f->activation_key, PB_FIT(text, 40));
 }
 
 /* Which products have biases. Keys that a family does not read were checked to be neutral. */

@@ -6,6 +6,7 @@
 
 #include "pb/log.h"
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <string.h>
 
@@ -186,7 +187,7 @@ pb_status hf_keys(const json_t *root, const pb_family *family, const char *path)
         }
         PB_TRY(check_neutral(key, value));
         if (restriction(key) == NULL && !pb_string_is_in(key, known)) {
-            pb_log0_warn("%s: key %.100s is not known here and is not used", path, key);
+            pb_log0_warn("%s: key %.*s is not known here and is not used", path, PB_FIT(key, 100));
         }
     }
     return PB_OK;

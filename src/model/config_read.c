@@ -68,7 +68,7 @@ pb_status hf_text(const json_t *object, const char *key, const char **out)
 {
     const json_t *value = hf_value(object, key);
     if (value != NULL && !json_is_string(value)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s is not a text; correct it", key);
+        return PB_FAIL(PB_ERR_FORMAT, "%s is not a string; correct it", key);
     }
     *out = value != NULL ? json_string_value(value) : NULL;
     return PB_OK;

@@ -7,6 +7,7 @@
 
 #include "pb/log.h"
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -46,7 +47,8 @@ static pb_status check_keys(const json_t *rope, const char *section)
     json_object_foreach((json_t *)(uintptr_t)rope, key, value)
     {
         if (!pb_string_is_in(key, keys) && !json_is_null(value)) {
-            return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.%.100s is not supported", section, key);
+            return PB_FAIL(PB_ERR_UNSUPPORTED, "%s.%.*s is not supported", section,
+                           PB_FIT(key, 100));
         }
     }
     double partial = 1.0;
@@ -67,9 +69,8 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
     PB_TRY(hf_text(rope, "rope_type", &name));
     PB_TRY(hf_text(rope, "type", &old));
     if (name != NULL && old != NULL && strcmp(name, old) != 0) {
-        return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: rope_type is \"%.40s\" but type is \"%.40s\"; remove one", section,
-                       name, old);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: rope_type is \"%.*s\" but type is \"%.*s\"; remove one",
+                       section, PB_FIT(name, 40), PB_FIT(old, 40));
     }
     if (name == NULL) {
         name = old;
@@ -87,9 +88,9 @@ static pb_status read_type(const json_t *rope, const char *section, pb_rope_type
         }
     }
     return PB_FAIL(PB_ERR_UNSUPPORTED,
-                   "%s.rope_type \"%.40s\" is not supported; default, linear, dynamic, yarn and "
+                   "%s.rope_type \"%.*s\" is not supported; default, linear, dynamic, yarn and "
                    "llama3 are",
-                   section, name);
+                   section, PB_FIT(name, 40));
 }
 
 /* The positions of the original training; the key beside the object takes precedence over the one

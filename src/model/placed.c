@@ -38,7 +38,7 @@ static pb_tensor take(pb_weights *w, pb_dtype dtype, int64_t rows, int64_t colum
     return w->block != NULL ? pb_tensor_2d(w->block + begin, dtype, rows, columns) : (pb_tensor){0};
 }
 
-/* What is placed of a site: its own tensors, or for random weights the shapes that they would
+/* What is placed for a site: its own tensors, or for random weights the shapes that they would
  * have. */
 static pb_tensor weight_of(const pb_weights *w, const pb_site *site)
 {

@@ -7,6 +7,7 @@
 
 #include "pb/json.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <jansson.h>
 
@@ -82,9 +83,9 @@ static pb_status list_files(const json_t *map, const char **names, int64_t *coun
         const char *name = json_string_value(value);
         if (name == NULL || !is_plain_file_name(name)) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "weight_map: the file of tensor %.200s is not the plain name of a file "
+                           "weight_map: the file of tensor %.*s is not the plain name of a file "
                            "in this folder; correct the index or copy it again",
-                           tensor);
+                           PB_FIT(tensor, 200));
         }
         names[filled++] = name;
     }
@@ -109,9 +110,9 @@ static pb_status open_shards(const char *directory, const char *const *names, in
         pb_status status = pb_path_exists(path)
                                ? shard_open(path, &file->shards[i])
                                : PB_FAIL(PB_ERR_NOT_FOUND,
-                                         "weight_map places tensors in %.200s, which is not in the "
+                                         "weight_map places tensors in %.*s, which is not in the "
                                          "folder; copy or download that file",
-                                         names[i]);
+                                         PB_FIT(names[i], 200));
         pb_memory_free(path);
         PB_TRY(status);
         file->shard_count++;
@@ -130,11 +131,11 @@ static pb_status check_listed(const json_t *map, const char *const *names,
             const char *listed = json_string_value(json_object_get(map, tensor));
             if (listed == NULL || strcmp(listed, names[s]) != 0) {
                 return PB_FAIL(PB_ERR_FORMAT,
-                               "tensor %.200s is in %s, but weight_map %s%.200s; the files do not "
+                               "tensor %.*s is in %s, but weight_map %s%.*s; the files do not "
                                "belong together: copy the whole folder again",
-                               tensor, shard->path,
+                               PB_FIT(tensor, 200), shard->path,
                                listed == NULL ? "does not list it" : "places it in ",
-                               listed == NULL ? "" : listed);
+                               PB_FIT(listed == NULL ? "" : listed, 200));
             }
         }
     }
@@ -151,9 +152,9 @@ static pb_status check_found(const json_t *map, const pb_safetensors *file)
     {
         if (pb_safetensors_find(file, tensor) == NULL) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "weight_map places tensor %.200s in %.200s, which does not hold it; the "
+                           "weight_map places tensor %.*s in %.*s, which does not hold it; the "
                            "files do not belong together: copy the whole folder again",
-                           tensor, json_string_value(value));
+                           PB_FIT(tensor, 200), PB_FIT(json_string_value(value), 200));
         }
     }
     return PB_OK;
@@ -290,16 +291,16 @@ pb_status pb_safetensors_get(const pb_safetensors *file, const char *name, pb_te
 {
     const shard_tensor *tensor = find(file, name);
     if (tensor == NULL) {
-        return PB_FAIL(PB_ERR_NOT_FOUND, "%s: tensor %.200s is missing",
-                       file->shard_count > 0 ? file->shards[0].path : "", name);
+        return PB_FAIL(PB_ERR_NOT_FOUND, "%s: tensor %.*s is missing",
+                       file->shard_count > 0 ? file->shards[0].path : "", PB_FIT(name, 200));
     }
     if (pb_tensor_is_none(&tensor->named.tensor)) {
         return PB_FAIL(
             PB_ERR_UNSUPPORTED,
-            "%s: tensor %.200s is of dtype %s with %" PRId64
+            "%s: tensor %.*s is of dtype %s with %" PRId64
             " dimensions; F32, F16, BF16, F64, F8_E4M3 and I32 with at most %d can be used",
-            file->shards[tensor->shard].path, name, tensor->dtype_text, tensor->file_ndim,
-            PB_TENSOR_DIMS);
+            file->shards[tensor->shard].path, PB_FIT(name, 200), tensor->dtype_text,
+            tensor->file_ndim, PB_TENSOR_DIMS);
     }
     *out = tensor->named.tensor;
     return PB_OK;

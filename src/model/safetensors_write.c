@@ -6,6 +6,7 @@
 
 #include "pb/json.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,7 +28,8 @@ static pb_status check_tensors(const pb_named_tensor *tensors, int64_t count)
         size_t size = pb_dtype_size(t->tensor.dtype);
         if (pb_tensor_is_none(&t->tensor) || size == 0 ||
             (t->tensor.data == NULL && pb_tensor_count(&t->tensor) > 0)) {
-            return PB_FAIL(PB_ERR_ARGUMENT, "tensor %.200s is none and cannot be written", t->name);
+            return PB_FAIL(PB_ERR_ARGUMENT, "tensor %.*s is none and cannot be written",
+                           PB_FIT(t->name, 200));
         }
     }
     return PB_OK;
@@ -45,7 +47,8 @@ static pb_status check_distinct(const pb_named_tensor *tensors, int64_t count)
     pb_string_sort(names, (size_t)count);
     for (int64_t i = 1; i < count && status == PB_OK; i++) {
         if (strcmp(names[i], names[i - 1]) == 0) {
-            status = PB_FAIL(PB_ERR_ARGUMENT, "tensor %.200s is to be written twice", names[i]);
+            status = PB_FAIL(PB_ERR_ARGUMENT, "tensor %.*s is to be written twice",
+                             PB_FIT(names[i], 200));
         }
     }
     pb_memory_free(names);

@@ -7,6 +7,7 @@
 #include "shard.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <jansson.h>
 
@@ -65,9 +66,10 @@ static pb_status check_metadata(const json_t *metadata)
     json_object_foreach((json_t *)(uintptr_t)metadata, key, value)
     {
         if (!json_is_string(value)) {
-            return PB_FAIL(PB_ERR_FORMAT,
-                           "header: __metadata__.%.100s is not a text; only texts may stand there",
-                           key);
+            return PB_FAIL(
+                PB_ERR_FORMAT,
+                "header: __metadata__.%.*s is not a string; only strings are allowed there",
+                PB_FIT(key, 100));
         }
     }
     return PB_OK;
@@ -77,7 +79,7 @@ static pb_status check_metadata(const json_t *metadata)
 static pb_status parse_dtype(const json_t *value, size_t *row)
 {
     if (!json_is_string(value)) {
-        return PB_FAIL(PB_ERR_FORMAT, "dtype is missing or not a text; " DAMAGED);
+        return PB_FAIL(PB_ERR_FORMAT, "dtype is missing or not a string; " DAMAGED);
     }
     for (size_t i = 0; i < FILE_DTYPES; i++) {
         if (strcmp(json_string_value(value), file_dtypes[i].name) == 0) {
@@ -85,11 +87,10 @@ static pb_status parse_dtype(const json_t *value, size_t *row)
             return PB_OK;
         }
     }
-    return PB_FAIL(
-        PB_ERR_FORMAT,
-        "dtype \"%.40s\" is unknown; known are F32, F16, BF16, F64 and the integer, BOOL "
-        "and F8 types of the safetensors format",
-        json_string_value(value));
+    return PB_FAIL(PB_ERR_FORMAT,
+                   "dtype \"%.*s\" is unknown; known are F32, F16, BF16, F64 and the integer, BOOL "
+                   "and F8 types of the safetensors format",
+                   PB_FIT(json_string_value(value), 40));
 }
 
 /* The first dimensions into `view`, the number of elements into `elements`. */
@@ -222,7 +223,8 @@ static pb_status parse_tensors(const json_t *header, const unsigned char *data, 
         char *name           = NULL;
         PB_TRY(PB_TEXT(name, key));
         tensor->named.name = name;
-        PB_TRY(pb_error_prefix(parse_tensor(value, data_size, data, tensor), "tensor %.200s", key));
+        PB_TRY(pb_error_prefix(parse_tensor(value, data_size, data, tensor), "tensor %.*s",
+                               PB_FIT(key, 200)));
     }
     return PB_OK;
 }
@@ -249,9 +251,9 @@ static pb_status check_cover(model_shard *shard, uint64_t data_size)
         const shard_tensor *tensor = &shard->tensors[i];
         if (tensor->begin != end) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "tensor %.200s: its data begin at %" PRIu64 ", %s the data before it "
+                           "tensor %.*s: its data begin at %" PRIu64 ", %s the data before it "
                            "(end %" PRIu64 "); " DAMAGED,
-                           tensor->named.name, tensor->begin,
+                           PB_FIT(tensor->named.name, 200), tensor->begin,
                            tensor->begin < end ? "inside" : "with a hole after", end);
         }
         end = tensor->end;

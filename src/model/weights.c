@@ -10,6 +10,7 @@
 #include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -133,9 +134,9 @@ static pb_status fail_missing(const loading *l, const pb_site *site, const char 
     }
     if (alike != NULL) {
         return PB_FAIL(PB_ERR_NOT_FOUND,
-                       "%s: tensor %s is missing; there is %.200s, but transformers knows no such "
+                       "%s: tensor %s is missing; there is %.*s, but transformers knows no such "
                        "prefix either: rename the tensors",
-                       l->model->directory, name, alike);
+                       l->model->directory, name, PB_FIT(alike, 200));
     }
     return PB_FAIL(PB_ERR_NOT_FOUND,
                    "%s: tensor %s is missing; config.json asks for it: the files do not "
@@ -238,10 +239,10 @@ static pb_status check_unused(const loading *l)
             continue;
         }
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: tensor %.200s is not part of a %s with %" PRId64
+                       "%s: tensor %.*s is not part of a %s with %" PRId64
                        " layers as config.json describes it; the files do not belong together, or "
                        "config.json lacks a key",
-                       pb_safetensors_path(l->file, i), name,
+                       pb_safetensors_path(l->file, i), PB_FIT(name, 200),
                        pb_model_architecture(&l->model->config), l->model->config.layers);
     }
     return PB_OK;
@@ -380,10 +381,10 @@ static pb_status fill_slot(const loading *l, const weight_slot *slot)
         return PB_OK;
     }
     return PB_FAIL(PB_ERR_NUMERIC,
-                   "%s: tensor %.200s: value %" PRId64
+                   "%s: tensor %.*s: value %" PRId64
                    " is NaN or infinite; the checkpoint is damaged or its training diverged",
                    pb_safetensors_path(l->file, slot->index),
-                   pb_safetensors_at(l->file, slot->index)->name, bad);
+                   PB_FIT(pb_safetensors_at(l->file, slot->index)->name, 200), bad);
 }
 
 /* This rank's share of its node's work: the filler converts; mapped tensors are dealt out in

@@ -11,6 +11,7 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/results.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,10 +53,11 @@ pb_status cell_root_check(hid_t file)
     PB_TRY(hdf_get_text(file, "program", &program));
     PB_TRY_GOTO(status, hdf_get_i64(file, "schema", &schema), out);
     if (strncmp(program, "peftbench ", 10) != 0) {
-        status = PB_FAIL(PB_ERR_FORMAT, "written by \"%.60s\", not by peftbench", program);
+        status =
+            PB_FAIL(PB_ERR_FORMAT, "written by \"%.*s\", not by peftbench", PB_FIT(program, 60));
     } else if (schema != PB_RESULTS_SCHEMA) {
-        status = PB_FAIL(PB_ERR_FORMAT, "schema %" PRId64 " of %.60s; this program reads schema %d",
-                         schema, program, PB_RESULTS_SCHEMA);
+        status = PB_FAIL(PB_ERR_FORMAT, "schema %" PRId64 " of %.*s; this program reads schema %d",
+                         schema, PB_FIT(program, 60), PB_RESULTS_SCHEMA);
     }
 out:
     pb_memory_free(program);
@@ -192,7 +194,7 @@ static pb_status parse_status(const char *name, pb_status *out)
             return PB_OK;
         }
     }
-    return PB_FAIL(PB_ERR_FORMAT, "status code \"%.40s\" is not known", name);
+    return PB_FAIL(PB_ERR_FORMAT, "status code \"%.*s\" is not known", PB_FIT(name, 40));
 }
 
 static pb_status read_key(hid_t group, pb_record *out)

@@ -8,6 +8,7 @@
 #include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/stop.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,7 +27,8 @@ static pb_status read_axis(hid_t grid, const char *name, char ***names, int64_t 
     for (int64_t i = 0; status == PB_OK && i < *count; i++) {
         for (int64_t j = 0; j < i; j++) {
             if (strcmp((*names)[i], (*names)[j]) == 0) {
-                return PB_FAIL(PB_ERR_FORMAT, "axis %s names %.80s twice", name, (*names)[i]);
+                return PB_FAIL(PB_ERR_FORMAT, "axis %s names %.*s twice", name,
+                               PB_FIT((*names)[i], 80));
             }
         }
     }

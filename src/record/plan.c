@@ -35,7 +35,8 @@ pb_status pb_plan_add(pb_plan *plan, const char *model, const char *dataset, con
     pb_status status  = PB_OK;
 
     if (strlen(config_hash) >= sizeof key.config_hash) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.80s\" is not a SHA-256", config_hash);
+        return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.*s\" is not a SHA-256",
+                       PB_FIT(config_hash, 80));
     }
     strcpy(key.config_hash, config_hash);
     PB_TRY(PB_GROW(plan->cells, plan->count + 1));
@@ -151,7 +152,7 @@ static pb_status member_text(const json_t *object, const char *name, const char 
     const json_t *member = json_object_get(object, name);
 
     if (!json_is_string(member)) {
-        return PB_FAIL(PB_ERR_FORMAT, "\"%s\" is missing or not a text", name);
+        return PB_FAIL(PB_ERR_FORMAT, "\"%s\" is missing or not a string", name);
     }
     *out = json_string_value(member);
     return PB_OK;

@@ -9,6 +9,7 @@
 #include "pb/memory.h"
 #include "pb/mistakes.h"
 #include "pb/results.h"
+#include "pb/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,9 +38,10 @@ static pb_status append_cell(const pb_record_key *key, pb_string *out)
     PB_TRY_GOTO(status, pb_string_printf(&name, "__%" PRId64, key->seed), out);
     if (name.length > NAME_MAX_BYTES) {
         PB_TRY_GOTO(status, pb_hash_bytes(name.data, name.length, hash), out);
-        PB_TRY_GOTO(status,
-                    pb_string_printf(out, "%.*s~%.32s", (int)NAME_KEPT_BYTES, name.data, hash),
-                    out);
+        PB_TRY_GOTO(
+            status,
+            pb_string_printf(out, "%.*s~%.*s", (int)NAME_KEPT_BYTES, name.data, PB_FIT(hash, 32)),
+            out);
     } else {
         PB_TRY_GOTO(status, pb_string_puts(out, name.data), out);
     }

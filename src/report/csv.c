@@ -145,8 +145,8 @@ static pb_status parse(csv_parser *p)
     for (int64_t i = 0; i < p->table.rows[0].count; i++) {
         const char *column = p->table.rows[0].fields[i];
         if (csv_column(&p->table, column) != i) {
-            return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column \"%.80s\" is there twice",
-                           p->name, p->table.rows[0].line, column);
+            return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column \"%.*s\" occurs twice", p->name,
+                           p->table.rows[0].line, PB_FIT(column, 80));
         }
     }
     return PB_OK;

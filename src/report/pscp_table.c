@@ -5,6 +5,7 @@
 #include "pb/file.h"
 #include "pb/memory.h"
 #include "pb/pscp.h"
+#include "pb/utf8.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -34,8 +35,8 @@ static pb_status number(const char *path, const csv_row *row, int64_t column, co
 
     *out = strtod(text, &rest);
     if (rest == text || *rest != '\0' || !isfinite(*out) || strpbrk(text, "xX") != NULL) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column %s: \"%.80s\" is not a number", path,
-                       row->line, name, text);
+        return PB_FAIL(PB_ERR_FORMAT, "%s:%" PRId64 ": column %s: \"%.*s\" is not a number", path,
+                       row->line, name, PB_FIT(text, 80));
     }
     if (*out > LARGEST) {
         return PB_FAIL(PB_ERR_NUMERIC, "%s:%" PRId64 ": column %s: %g is above %g", path, row->line,
@@ -87,8 +88,8 @@ static pb_status check_repeated(const char *path, const csv_table *table, int64_
         if (strcmp(lines[i - 1].method, lines[i].method) == 0) {
             status =
                 PB_FAIL(PB_ERR_FORMAT,
-                        "%s:%" PRId64 ": column method: \"%.80s\" is in line %" PRId64 " already",
-                        path, lines[i].line, lines[i].method, lines[i - 1].line);
+                        "%s:%" PRId64 ": column method: \"%.*s\" is in line %" PRId64 " already",
+                        path, lines[i].line, PB_FIT(lines[i].method, 80), lines[i - 1].line);
         }
     }
     pb_memory_free(lines);

@@ -206,23 +206,22 @@ static pb_status check_unique(const text_added *added, const text_lexicon *vocab
 
     if (known >= 0 && known != id) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: \"%.60s\" has id %" PRId64 " here and %" PRId32
+                       "%s: \"%.*s\" has id %" PRId64 " here and %" PRId32
                        " in model.vocab; fetch the tokenizer again",
-                       place, content.data, id, known);
+                       place, PB_FIT(content.data, 60), id, known);
     }
     if (known < 0 && owner == NULL) {
         owner = lexicon_text(&added->texts, id, NULL);
     }
     if (known < 0 && owner != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: the id %" PRId64
-                       " of \"%.60s\" belongs to \"%.60s\" already; fetch the "
+                       "%s: the id %" PRId64 " of \"%.*s\" belongs to \"%.*s\" already; fetch the "
                        "tokenizer again",
-                       place, id, content.data, owner);
+                       place, id, PB_FIT(content.data, 60), PB_FIT(owner, 60));
     }
     if (lexicon_find(&added->texts, content.data, content.length) >= 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: \"%.60s\" is there twice; fetch the tokenizer again",
-                       place, content.data);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: \"%.*s\" occurs twice; fetch the tokenizer again", place,
+                       PB_FIT(content.data, 60));
     }
     return PB_OK;
 }

@@ -27,9 +27,9 @@ static pb_status read_merge(const text_bpe *bpe, size_t index, json_text left, j
 
     if (left_id < 0 || right_id < 0) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "model.merges[%zu]: the token \"%.60s\" is not in model.vocab; fetch the "
+                       "model.merges[%zu]: the token \"%.*s\" is not in model.vocab; fetch the "
                        "tokenizer again",
-                       index, left_id < 0 ? left.data : right.data);
+                       index, PB_FIT(left_id < 0 ? left.data : right.data, 60));
     }
     joined->length = 0;
     PB_TRY(pb_string_append(joined, left.data, left.length));
@@ -37,9 +37,9 @@ static pb_status read_merge(const text_bpe *bpe, size_t index, json_text left, j
     out->id = lexicon_find(bpe->vocabulary, joined->data, joined->length);
     if (out->id < 0) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "model.merges[%zu]: the merged token \"%.60s\" is not in model.vocab; fetch "
+                       "model.merges[%zu]: the merged token \"%.*s\" is not in model.vocab; fetch "
                        "the tokenizer again",
-                       index, joined->data);
+                       index, PB_FIT(joined->data, 60));
     }
     out->key  = (uint64_t)(uint32_t)left_id << 32 | (uint32_t)right_id;
     out->rank = (uint32_t)index;
@@ -70,8 +70,8 @@ static pb_status split_merge(const json_t *node, size_t index, pb_string *copy, 
     char *space = memchr(copy->data, ' ', copy->length);
     if (space == NULL || memchr(space + 1, ' ', copy->length - (space + 1 - copy->data)) != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "model.merges[%zu]: two tokens and one space are expected, found \"%.60s\"",
-                       index, copy->data);
+                       "model.merges[%zu]: two tokens and one space are expected, found \"%.*s\"",
+                       index, PB_FIT(copy->data, 60));
     }
     *space = '\0';
     *left  = (json_text){copy->data, (size_t)(space - copy->data)};
@@ -153,8 +153,8 @@ static pb_status refuse_affixes(const json_t *model)
         PB_TRY(json_text_or_none(model, "model", keys[i], &text));
         if (text.length > 0) {
             return PB_FAIL(PB_ERR_UNSUPPORTED,
-                           "model.%s: \"%.60s\" is not supported; use a tokenizer without it",
-                           keys[i], text.data);
+                           "model.%s: \"%.*s\" is not supported; use a tokenizer without it",
+                           keys[i], PB_FIT(text.data, 60));
         }
     }
     if (dropout != NULL && !json_is_null(dropout) && json_number_value(dropout) != 0.0) {
@@ -178,10 +178,9 @@ static pb_status read_options(const json_t *model, text_bpe *bpe)
     PB_TRY(json_text_or_none(model, "model", "unk_token", &unk));
     bpe->unk = unk.data == NULL ? -1 : lexicon_find(bpe->vocabulary, unk.data, unk.length);
     if (unk.data != NULL && bpe->unk < 0) {
-        return PB_FAIL(
-            PB_ERR_FORMAT,
-            "model.unk_token: \"%.60s\" is not in model.vocab; fetch the tokenizer again",
-            unk.data);
+        return PB_FAIL(PB_ERR_FORMAT,
+                       "model.unk_token: \"%.*s\" is not in model.vocab; fetch the tokenizer again",
+                       PB_FIT(unk.data, 60));
     }
     return PB_OK;
 }

@@ -2,6 +2,8 @@
 /* The stages of each layout, and the special tokens that its own files name. */
 #include "compose.h"
 
+#include "pb/utf8.h"
+
 #include <string.h>
 
 /* Qwen's expression. */
@@ -36,10 +38,10 @@ static pb_status find_class(const text_source *source, bool *qwen2)
     if (class != NULL && !*qwen2 && strncmp(class, "GPT2Tokenizer", 13) != 0) {
         return PB_FAIL(
             PB_ERR_UNSUPPORTED,
-            "tokenizer_config.json: tokenizer_class \"%.60s\" with vocab.json and "
+            "tokenizer_config.json: tokenizer_class \"%.*s\" with vocab.json and "
             "merges.txt is not supported (known: GPT2Tokenizer, Qwen2Tokenizer); put the "
             "tokenizer.json of this model beside them",
-            class);
+            PB_FIT(class, 60));
     }
     return PB_OK;
 }
@@ -138,8 +140,8 @@ static pb_status make_vocabulary(const sentencepiece *sp, json_t *vocab, json_t 
         memcpy(text, p->text, p->length);
         text[p->length] = '\0';
         if (json_object_get(vocab, text) != NULL) {
-            return PB_FAIL(PB_ERR_FORMAT,
-                           "piece %zu: \"%.60s\" is there twice; fetch the file again", i, text);
+            return PB_FAIL(PB_ERR_FORMAT, "piece %zu: \"%.*s\" occurs twice; fetch the file again",
+                           i, PB_FIT(text, 60));
         }
         if (json_object_set_new(vocab, text, json_integer((json_int_t)i)) != 0) {
             return no_memory();

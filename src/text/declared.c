@@ -6,6 +6,7 @@
 #include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/string.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -73,22 +74,22 @@ static pb_status fail_id(const table *t, const char *text, const char *place, in
 
     if (is_known(t, text)) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: \"%.60s\" has the id %" PRId64 " there, but %" PRId64
+                       "%s: \"%.*s\" has the id %" PRId64 " there, but %" PRId64
                        " by the other files of this tokenizer; fetch them again, all from one "
                        "checkpoint",
-                       place, text, id, own);
+                       place, PB_FIT(text, 60), id, own);
     }
     if (owner != NULL) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s: the id %" PRId64 " of \"%.60s\" belongs to \"%.60s\" already (the next "
+                       "%s: the id %" PRId64 " of \"%.*s\" belongs to \"%.*s\" already (the next "
                        "free id is %" PRId64 "); fetch the files again, all from one checkpoint",
-                       place, id, text, owner, own);
+                       place, id, PB_FIT(text, 60), PB_FIT(owner, 60), own);
     }
     return PB_FAIL(PB_ERR_FORMAT,
-                   "%s: \"%.60s\" has the id %" PRId64 " there, but the next free id, which "
+                   "%s: \"%.*s\" has the id %" PRId64 " there, but the next free id, which "
                    "transformers gives it, is %" PRId64 "; declare the tokens between them, or "
                    "fetch the files again, all from one checkpoint",
-                   place, text, id, own);
+                   place, PB_FIT(text, 60), id, own);
 }
 
 /* The default of "normalized": true for tokens that are not special. It is fixed when the token is
@@ -171,10 +172,9 @@ static pb_status put_own(json_t *list, table *t)
             return PB_OK;
         }
         if (!t->holes && !is_known(t, text) && id_for(t, text) != id) {
-            pb_log0_warn("tokenizer.json: the id %" PRId64
-                         " of \"%.60s\" is used as it stands, but "
+            pb_log0_warn("tokenizer.json: the id %" PRId64 " of \"%.*s\" is used as it stands, but "
                          "transformers, which numbers added tokens without holes, gives %" PRId64,
-                         (int64_t)id, text, id_for(t, text));
+                         (int64_t)id, PB_FIT(text, 60), id_for(t, text));
             t->holes = true;
         }
         PB_TRY(declared_set(t->tokens, text, token));
@@ -210,8 +210,8 @@ static pb_status read_decoder(json_t *decoder, entry *entries, size_t *count)
             id >= INT32_MAX) {
             return PB_FAIL(PB_ERR_FORMAT,
                            CONFIG ": added_tokens_decoder: an id with a token is expected, found "
-                                  "\"%.60s\"; fetch the file again",
-                           key);
+                                  "\"%.*s\"; fetch the file again",
+                           PB_FIT(key, 60));
         }
         entries[(*count)++] = (entry){id, text, value};
     }
@@ -229,7 +229,8 @@ static pb_status read_added(json_t *added, entry *entries, size_t *count)
         double id = json_is_real(value) ? json_real_value(value) : -1.0;
         if (!(id >= 0.0 && id < INT32_MAX) || (double)(int32_t)id != id || *text == '\0') {
             return PB_FAIL(PB_ERR_FORMAT,
-                           ADDED ": \"%.60s\": an id is expected; fetch the file again", text);
+                           ADDED ": \"%.*s\": an id is expected; fetch the file again",
+                           PB_FIT(text, 60));
         }
         entries[(*count)++] = (entry){(int64_t)id, text, NULL};
     }
@@ -255,9 +256,9 @@ static pb_status check_added(const table *t, const entry *entries, size_t count)
         const entry *e = &entries[i];
         int64_t id     = id_for(t, e->text);
         if (!is_known(t, e->text)) {
-            pb_log0_warn(ADDED ": \"%.60s\" is not in added_tokens_decoder of " CONFIG ", which "
+            pb_log0_warn(ADDED ": \"%.*s\" is not in added_tokens_decoder of " CONFIG ", which "
                                "alone counts: it is not a token, as in transformers",
-                         e->text);
+                         PB_FIT(e->text, 60));
         } else if (id != e->id) {
             return fail_id(t, e->text, ADDED, e->id, id);
         }
@@ -346,15 +347,15 @@ static pb_status note_free(naming *n, const char *key, const char *text)
     if (n->table->holes) {
         return PB_FAIL(
             PB_ERR_FORMAT,
-            "%s names \"%.60s\", which no file gives an id, and the ids in tokenizer.json "
+            "%s names \"%.*s\", which no file gives an id, and the ids in tokenizer.json "
             "have holes; declare its id in added_tokens_decoder of " CONFIG,
-            key, text);
+            key, PB_FIT(text, 60));
     }
     if (n->free_count++ >= FREE_SHOWN) {
         return PB_OK;
     }
-    return pb_string_printf(&n->free, "%s\"%.60s\" %" PRId64, n->free_count > 1 ? ", " : "", text,
-                            id_for(n->table, text));
+    return pb_string_printf(&n->free, "%s\"%.*s\" %" PRId64, n->free_count > 1 ? ", " : "",
+                            PB_FIT(text, 60), id_for(n->table, text));
 }
 
 static void warn_of_free(const naming *n)
@@ -453,9 +454,9 @@ static void warn_of(const table *t, const json_t *value, const char *file, const
     const char *text  = json_string_value(own);
 
     if (text != NULL && *text != '\0' && !is_known(t, text)) {
-        pb_log0_warn("%s: %s names \"%.60s\", but other declarations take precedence: it is not a "
+        pb_log0_warn("%s: %s names \"%.*s\", but other declarations take precedence: it is not a "
                      "token, as in transformers",
-                     file, key, text);
+                     file, key, PB_FIT(text, 60));
     }
 }
 

@@ -135,8 +135,8 @@ static pb_status parse_strip(const json_t *node, const char *place, text_step *s
     PB_TRY(text_json_integer(node, place, "start", 0, &step->start));
     PB_TRY(text_json_integer(node, place, "stop", 0, &step->stop));
     if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.content: one character is expected, found \"%.60s\"",
-                       place, step->content);
+        return PB_FAIL(PB_ERR_FORMAT, "%s.content: one character is expected, found \"%.*s\"",
+                       place, PB_FIT(step->content, 60));
     }
     if (step->start < 0 || step->stop < 0) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: start and stop may not be negative", place);

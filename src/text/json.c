@@ -2,6 +2,8 @@
 /* Every getter's error names the place, what was found and what is expected. */
 #include "json.h"
 
+#include "pb/utf8.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -34,9 +36,9 @@ pb_status json_only(const json_t *node, const char *place, const char *keys)
     {
         if (!is_listed(key, keys)) {
             return PB_FAIL(PB_ERR_UNSUPPORTED,
-                           "%s: the key \"%.60s\" is not supported (known: %s); use a tokenizer "
+                           "%s: the key \"%.*s\" is not supported (known: %s); use a tokenizer "
                            "without it",
-                           place, key, keys);
+                           place, PB_FIT(key, 60), keys);
         }
     }
     return PB_OK;

@@ -4,6 +4,8 @@
  * sequence nests templates. */
 #include "postprocessor.h"
 
+#include "pb/utf8.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,8 +22,8 @@ static pb_status append_special(const json_t *template, const char *place, const
     PB_TRY(json_text_of(piece, place, "id", &name));
     special = json_object_get(tokens, name.data);
     if (!json_is_object(special)) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s: \"%.60s\" is not in special_tokens of the template",
-                       place, name.data);
+        return PB_FAIL(PB_ERR_FORMAT, "%s: \"%.*s\" is not in special_tokens of the template",
+                       place, PB_FIT(name.data, 60));
     }
     PB_TRY(text_json_array(special, place, "ids", &ids));
     for (size_t i = 0; i < json_array_size(ids); i++) {
@@ -29,9 +31,9 @@ static pb_status append_special(const json_t *template, const char *place, const
         int64_t value    = json_is_integer(id) ? (int64_t)json_integer_value(id) : -1;
         if (value < 0 || value >= size) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "%s: ids[%zu] of \"%.60s\" is not an id of this tokenizer (0 to %" PRId64
+                           "%s: ids[%zu] of \"%.*s\" is not an id of this tokenizer (0 to %" PRId64
                            ")",
-                           place, i, name.data, size - 1);
+                           place, i, PB_FIT(name.data, 60), size - 1);
         }
         PB_TRY(pb_ids_append(out, (int32_t)value));
     }
@@ -114,15 +116,15 @@ static pb_status read_node(const json_t *node, const char *place, int depth, int
     }
     if (strcmp(type.data, "Sequence") != 0 || depth == MAX_DEPTH) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: the type \"%.60s\" is not supported here (known: TemplateProcessing, "
+                       "%s: the type \"%.*s\" is not supported here (known: TemplateProcessing, "
                        "ByteLevel, Sequence); use a tokenizer without it",
-                       place, type.data);
+                       place, PB_FIT(type.data, 60));
     }
     PB_TRY(json_only(node, place, "type processors"));
     PB_TRY(text_json_array(node, place, "processors", &list));
     for (size_t i = 0; i < json_array_size(list); i++) {
         char inner[PLACE_SIZE];
-        (void)snprintf(inner, sizeof inner, "%.120s.processors[%zu]", place, i);
+        (void)snprintf(inner, sizeof inner, "%.*s.processors[%zu]", PB_FIT(place, 120), i);
         PB_TRY(read_node(json_array_get(list, i), inner, depth + 1, size, out));
     }
     return PB_OK;

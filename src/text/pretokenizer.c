@@ -138,9 +138,9 @@ static pb_status parse_behavior(const json_t *node, const char *place, text_step
     }
     if (text.data != NULL) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s.behavior: \"%.60s\" is not supported (known: Removed, Isolated, "
+                       "%s.behavior: \"%.*s\" is not supported (known: Removed, Isolated, "
                        "MergedWithPrevious, MergedWithNext, Contiguous)",
-                       place, text.data);
+                       place, PB_FIT(text.data, 60));
     }
     return PB_OK;
 }
@@ -270,10 +270,9 @@ static pb_status parse_scheme(const json_t *node, const char *place, text_step *
     } else if (strcmp(scheme.data, "never") == 0) {
         step->prepend = PREPEND_NEVER;
     } else {
-        return PB_FAIL(
-            PB_ERR_UNSUPPORTED,
-            "%s.prepend_scheme: \"%.60s\" is not supported (known: always, first, never)", place,
-            scheme.data);
+        return PB_FAIL(PB_ERR_UNSUPPORTED,
+                       "%s.prepend_scheme: \"%.*s\" is not supported (known: always, first, never)",
+                       place, PB_FIT(scheme.data, 60));
     }
     if (!add_prefix_space && step->prepend != PREPEND_NEVER) {
         return PB_FAIL(PB_ERR_FORMAT, "%s: add_prefix_space is false and prepend_scheme \"%s\"",

@@ -49,7 +49,7 @@ static pb_status refuse(const translation *t, const char *why)
     size_t length = strlen(t->e->regex);
     at            = at < before ? 0 : at - before < length ? at - before : length;
     return PB_FAIL(PB_ERR_FORMAT, "the regular expression \"%.*s\" %s (byte %zu)",
-                   pb_utf8_fit(t->e->regex, SHOWN_BYTES), t->e->regex, why, at);
+                   PB_FIT(t->e->regex, SHOWN_BYTES), why, at);
 }
 
 /* Passes on the character at t->p as itself and advances. */
@@ -283,11 +283,11 @@ static pb_status fail_code(const expression *e, int code)
         return PB_FAIL(PB_ERR_FORMAT,
                        "the regular expression \"%.*s\": with those before it, more than %d steps; "
                        "give fewer or simpler ones",
-                       pb_utf8_fit(e->regex, SHOWN_BYTES), e->regex, SET_STEPS);
+                       PB_FIT(e->regex, SHOWN_BYTES), SET_STEPS);
     }
     return PB_FAIL(code == PCRE2_ERROR_NOMEMORY ? PB_ERR_MEMORY : PB_ERR_FORMAT,
-                   "the regular expression \"%.*s\": %s%s", pb_utf8_fit(e->regex, SHOWN_BYTES),
-                   e->regex, (const char *)text, remedy);
+                   "the regular expression \"%.*s\": %s%s", PB_FIT(e->regex, SHOWN_BYTES),
+                   (const char *)text, remedy);
 }
 
 static pb_status compile_rewritten(const expression *e, const pb_string *rewritten,

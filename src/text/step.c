@@ -53,9 +53,9 @@ static pb_status fail_type(const text_stage *stage, const char *place, const cha
         PB_TRY_GOTO(status, pb_string_printf(&known, "%s, ", stage->kinds[i].name), done);
     }
     status = PB_FAIL(PB_ERR_UNSUPPORTED,
-                     "%s: the type \"%.60s\" is not supported (known: %sSequence); use a tokenizer "
+                     "%s: the type \"%.*s\" is not supported (known: %sSequence); use a tokenizer "
                      "without it",
-                     place, type, known.data);
+                     place, PB_FIT(type, 60), known.data);
 done:
     pb_string_clear(&known);
     return status;
@@ -102,7 +102,7 @@ static pb_status parse_node(const text_stage *stage, const json_t *node, const c
                        stage->list_key);
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
-        (void)snprintf(inner, sizeof inner, "%.120s.%s[%zu]", place, stage->list_key, i);
+        (void)snprintf(inner, sizeof inner, "%.*s.%s[%zu]", PB_FIT(place, 120), stage->list_key, i);
         PB_TRY(parse_node(stage, json_array_get(list, i), inner, depth + 1, out));
     }
     return PB_OK;
@@ -146,8 +146,8 @@ pb_status step_replacement(const json_t *node, const char *place, text_step *ste
 {
     PB_TRY(step_content(node, place, "replacement", step));
     if (step->content_length == 0 || pb_utf8_size(step->content[0]) != step->content_length) {
-        return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.60s\"",
-                       place, step->content);
+        return PB_FAIL(PB_ERR_FORMAT, "%s.replacement: one character is expected, found \"%.*s\"",
+                       place, PB_FIT(step->content, 60));
     }
     return PB_OK;
 }

@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -25,9 +26,9 @@ static pb_status check_root(const json_t *root)
     PB_TRY(json_text_or_none(model, "model", "type", &type));
     if (type.data != NULL && strcmp(type.data, "BPE") != 0) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "model.type: \"%.60s\" is not supported, only BPE is; choose a model whose "
+                       "model.type: \"%.*s\" is not supported, only BPE is; choose a model whose "
                        "tokenizer is BPE",
-                       type.data);
+                       PB_FIT(type.data, 60));
     }
     /* Old files name no type; an object as vocabulary, and merges, mean BPE. */
     if (!json_is_object(json_object_get(model, "vocab")) ||
@@ -64,7 +65,8 @@ static pb_status measure_vocabulary(json_t *vocab, int64_t *highest, size_t *byt
         int64_t id = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
         if (id < 0 || id >= INT32_MAX) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "model.vocab[\"%.60s\"]: an id from 0 to 2^31 - 2 is expected", text);
+                           "model.vocab[\"%.*s\"]: an id from 0 to 2^31 - 2 is expected",
+                           PB_FIT(text, 60));
         }
         *highest = id > *highest ? id : *highest;
         *bytes += strlen(text);
@@ -96,9 +98,9 @@ static pb_status read_vocabulary(const json_t *root, pb_tokenizer *t)
         const char *owner = lexicon_text(&t->vocabulary, id, NULL);
         if (owner != NULL) {
             return PB_FAIL(PB_ERR_FORMAT,
-                           "model.vocab[\"%.60s\"]: the id %" PRId64
-                           " belongs to \"%.60s\" already; fetch the tokenizer again",
-                           text, id, owner);
+                           "model.vocab[\"%.*s\"]: the id %" PRId64
+                           " belongs to \"%.*s\" already; fetch the tokenizer again",
+                           PB_FIT(text, 60), id, PB_FIT(owner, 60));
         }
         (void)lexicon_put(&t->vocabulary, (int32_t)id, text, strlen(text));
     }

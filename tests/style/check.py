@@ -13,9 +13,14 @@ import shutil
 import subprocess
 import sys
 
+from c_names import DEFINITION, declared, without_comments_and_texts
+
 # Lowest first: a module includes its own headers and those of modules before it.
 MODULES = ("base comm config tensor batch backend text model method network dataset metric train record "
            "cell grid report sweep cli").split()
+
+# Modules that know nothing of others although the order would let them.
+APART = {"dataset": {"model", "method", "network"}, "train": {"dataset", "metric"}}
 
 # The module of every public header; a header that is not listed is a violation.
 HEADERS = {
@@ -87,14 +92,19 @@ CALLS = (
      ("base/log.c", "cli/", "report/"), "writes to the terminal: use pb_log"),
     (r"\b(malloc|calloc|realloc|strdup|strndup|aligned_alloc|posix_memalign)\s*\(",
      ("base/memory.c",), "is not accounted: use PB_ALLOC"),
+    (r"\b(mkdtemp|mkstemp|mktemp|tmpfile|tmpnam|tempnam)\s*\(", ("base/temporary.c",),
+     "makes a temporary file that nobody removes: use pb_temporary_make"),
     (r"\b(gets|sprintf|vsprintf|atoi|atol|atof|strtok|alloca|rand|srand|random)\s*\(",
      (), "is not used here: it checks nothing or has hidden state"),
 )
 
+# Rows with the escapes that the hub's files have.
+OTHER_JSON = ("src/cli/bench/rows.c",)
+
 # backend.h: a table of about 25 operations and their fronts, to be read side by side.
 SIZE_LIMITS = ((re.compile(r"src/main\.c$"), 150), (re.compile(r"include/pb/backend\.h$"), 250),
-               (re.compile(r"include/pb/.*\.h$"), 230),
-               (re.compile(r".*\.(c|h|cu|cuh|cpp|py)$"), 600))
+               (re.compile(r"include/pb/.*\.(h|def)$"), 230),
+               (re.compile(r".*\.(c|h|cu|cuh|cpp|def|py)$"), 600))
 FUNCTION_LIMIT = 100
 COLUMNS = 100
 MACHINE_PATH = re.compile(r"(?<![\w.}$/])/(home|root|work|mnt|scratch|Users|nfs)/\w")
@@ -149,12 +159,6 @@ class Tree:
                 yield number, match[2], match[1] == '"'
 
 
-def without_comments_and_texts(text):
-    """The code of a C file: comments, strings and characters blanked, line breaks kept."""
-    pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
-    return re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
-
-
 def module_of(path):
     """src/text/bpe.c → text; include/pb/forest.h → batch; src/main.c → above all."""
     if path.startswith("include/pb/"):
@@ -179,7 +183,7 @@ def check_layers(tree):
             tree.wrong(path, 1, f"'{module}' is not in the list of modules")
         for line, name, quoted in tree.includes(path):
             if name.startswith("pb/"):
-                owner = OWNER.get(name[3:].rsplit(".", 1)[0])
+                owner = owner_of(name)
                 if owner is None or f"include/{name}" not in tree.paths:
                     tree.wrong(path, line, f"'{name}' is not a public header")
                 elif position(owner) > position(module):
@@ -199,20 +203,48 @@ def check_private_include(tree, path, line, name, module):
 
 
 def check_links(tree):
-    """A module links to modules before it, and includes headers of those that it links to."""
-    for path in tree.matching(r"src/[a-z]+/CMakeLists\.txt$"):
+    """A module links to modules before it whose headers it includes, and to no others."""
+    for path in tree.matching(r"src/[a-z]+/.*CMakeLists\.txt$"):
         module = path.split("/")[1]
-        used = set(re.findall(r"\bpb_([a-z]+)\b", re.sub(r"#.*", "", tree.text(path))))
+        used = linked(tree, path)
         for name in sorted(used):
-            if name in MODULES and position(name) > position(module):
+            if position(name) > position(module):
                 tree.wrong(path, 1, f"{module} may not link to {name}, a later module")
+            elif name in APART.get(module, ()):
+                tree.wrong(path, 1, f"{module} knows nothing of {name}")
+        if path != f"src/{module}/CMakeLists.txt":
+            continue
+        reachable = set()
         for source in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
             if module_of(source) != module:
                 continue
             for line, name, _ in tree.includes(source):
-                owner = OWNER.get(name[3:].rsplit(".", 1)[0]) if name.startswith("pb/") else None
+                owner = owner_of(name)
+                reachable |= reached_headers(tree, f"include/{name}")
                 if owner is not None and owner not in used and position(owner) < position(module):
                     tree.wrong(source, line, f"'{name}' is of {owner}, to which {module} does not link")
+        for name in sorted(used - {owner_of(header[len("include/"):]) for header in reachable} - {module, "base"}):
+            if position(name) < position(module):
+                tree.wrong(path, 1, f"{module} links to {name}, but includes nothing of it")
+
+
+def owner_of(name):
+    """pb/forest.h → batch."""
+    return OWNER.get(name[3:].rsplit(".", 1)[0]) if name.startswith("pb/") else None
+
+
+def reached_headers(tree, path):
+    """The public headers that a header includes, with itself."""
+    found, ahead = set(), {path} & set(tree.paths)
+    while ahead:
+        found |= ahead
+        ahead = {f"include/{name}" for one in ahead for _, name, _ in tree.includes(one)} & set(tree.paths) - found
+    return found
+
+
+def linked(tree, path):
+    """The modules that a CMakeLists.txt names."""
+    return set(re.findall(r"\bpb_([a-z]+)\b", re.sub(r"#.*", "", tree.text(path)))) & set(MODULES)
 
 
 def check_foreign(tree):
@@ -259,13 +291,23 @@ def check_calls(tree):
                 tree.wrong(path, line, f"'{match[0].strip('( ')}' {why}")
 
 
+def check_formats(tree):
+    """JSON has one writer, which escapes texts and prints numbers in one way; texts are cut at whole characters."""
+    for path in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
+        for line, text in tree.lines(path):
+            if re.search(r'\\"\w+\\": ?(\\")?%', text) and path not in OTHER_JSON:
+                tree.wrong(path, line, "JSON made by hand: use pb_json_put_… of pb/json.h")
+            if re.search(r'%-?\.[1-9]\d*s', text):
+                tree.wrong(path, line, "a precision cuts characters in two: use %.*s and PB_FIT of pb/utf8.h")
+
+
 def check_sizes(tree):
     """Files and functions short enough to keep in mind."""
     for path in tree.paths:
         limit = next((n for pattern, n in SIZE_LIMITS if pattern.match(path)), None)
         if limit is not None and tree.text(path).count("\n") > limit:
             tree.wrong(path, limit + 1, f"the file is longer than {limit} lines: split it")
-    for path in tree.matching(r"src/.*\.(c|cu)$"):
+    for path in tree.matching(r"(src|include)/.*\.(c|h|cu|cuh)$"):
         start = 0
         for number, line in tree.lines(path):
             if line == "{":
@@ -350,10 +392,6 @@ def check_circles(tree):
                 tree.wrong(path, 1, "calls in a circle with " + ", ".join(sorted(circle - {path})))
 
 
-# A function or a constant table that other files can use.
-DEFINITION = r"^(?!static\b|typedef\b|extern\b|return\b)[a-z][\w \t*]*?\b(\w+)(?:\([^;{}]*\)\n\{|(?:\[\w*\])* = )"
-
-
 def used_names(tree, path, code):
     """Names of other files' functions and tables: no members, and none that the file defines itself."""
     own = set(re.findall(r"^static [^;={]*?\b(\w+)(?:\(|\[|;| =)", code, re.M))
@@ -372,27 +410,6 @@ def reached(calls, path):
         ahead = {other for one in ahead for other in calls[one]} - found
         found |= ahead
     return found
-
-
-def declared(text):
-    """The names that a header declares at file scope: functions, types, objects, enumerators and macros."""
-    code = without_comments_and_texts(text)
-    names = set(re.findall(r"^#\s*define\s+(\w+)", code, re.M))
-    for body in re.findall(r"\benum\b[^{;]*\{([^}]*)\}", code):
-        names |= {word.split("=")[0].strip() for word in body.split(",") if "#" not in word}
-    code = re.sub(r"^#(?:\\\n|.)*", "", code, flags=re.M)
-    names |= set(re.findall(r"\b(?:struct|union|enum) (\w+)\s*\{", code))
-    while "{" in code and re.search(r"\{[^{}]*\}", code):
-        code = re.sub(r"\{[^{}]*\}", "\x00", code)
-    for text in re.split(r"[;\x00]\s*(?=[a-z_\s])|[;\x00]", re.sub(r"PB_(MUST_USE|PRINTF\([^)]*\))", "", code)):
-        text = " ".join(text.split())
-        if re.fullmatch(r"(struct|union|enum)( \w+)?", text):  # foreign, or without a name
-            continue
-        match = re.search(r"\(\*(\w+)\)\(", text) if text.startswith("typedef") else None
-        match = match or re.match(r"[\w\s*]*?\b(\w+) ?\(", text) or re.search(r"\b(\w+)(?:\[[^\]]*\])*(?: =.*)?$", text)
-        if match:
-            names.add(match[1])
-    return {name for name in names if re.fullmatch(r"[A-Za-z_]\w+", name)}
 
 
 def check_prefixes(tree):
@@ -415,6 +432,9 @@ def line_of(tree, path, name):
     return next(number for number, line in tree.lines(path) if re.search(rf"\b{name}\b", line))
 
 
+REGISTRY_FORM = re.compile(r'\[\] = \{\n#define PB_ENTRY\(name, source\) &\w+##name,\n#include "registry\.def"\n    NULL,\n\};')
+
+
 def check_registries(tree):
     """The extension points have one form: only registry.def lists the tables, and their sources define them."""
     for module, table in REGISTRIES.items():
@@ -424,12 +444,18 @@ def check_registries(tree):
         if path not in tree.paths:
             tree.wrong(f"{home}registry.c", 1, "there is no registry.def beside it")
             continue
-        if '#include "registry.def"' not in tree.text(f"{home}registry.c"):
-            tree.wrong(f"{home}registry.c", 1, "the array is not made of registry.def")
+        if not REGISTRY_FORM.search(tree.text(f"{home}registry.c")):
+            tree.wrong(f"{home}registry.c", 1, "the array is not made of registry.def alone")
+        elif not re.search(r"\bpb_registry_find\(&registry, ", tree.text(f"{home}registry.c")):
+            tree.wrong(f"{home}registry.c", 1, "entries are not found by pb_registry_find")
         for number, line in tree.lines(path):
             if re.match(r"\s*PB_ENTRY", line) and number not in [n for n, _, _ in entries(tree, path)]:
                 tree.wrong(path, number, "an entry is PB_ENTRY(name, source)")
+        seen = set()
         for number, name, source in entries(tree, path):
+            if name in seen:
+                tree.wrong(path, number, f"'{name}' is listed twice")
+            seen.add(name)
             sources = [p for p in tree.paths if p == home + source or source.endswith("/") and p.startswith(home + source)]
             if not any(re.search(rf"^const \w+ {table}{name} = ", tree.text(p), re.M) for p in sources):
                 tree.wrong(path, number, f"{source} does not define {table}{name}")
@@ -438,6 +464,17 @@ def check_registries(tree):
             for name in re.findall(rf"^const \w+ {table}(\w+) = ", tree.text(source), re.M):
                 if name not in defined:
                     tree.wrong(source, 1, f"{table}{name} is not in {path}")
+
+
+def check_order(tree):
+    """CMake and README have the modules in the order of MODULES."""
+    if "src/CMakeLists.txt" in tree.paths:
+        listed = re.search(r"foreach\(module ([\w\s]+)\)", tree.text("src/CMakeLists.txt"))
+        if listed is None or listed[1].split() != MODULES:
+            tree.wrong("src/CMakeLists.txt", 1, "the modules are not those of tests/style/check.py in their order")
+    block = re.search(r"\*\*The modules\.\*\*.*?```\n(.*?)```", tree.text("README.md"), re.S) if "README.md" in tree.paths else None
+    if block and re.findall(r"^ (\w+) ", block[1], re.M) != MODULES[::-1]:
+        tree.wrong("README.md", 1, "the modules are not those of tests/style/check.py, highest first")
 
 
 def check_documents(tree):
@@ -518,8 +555,8 @@ def check_format(tree):
 
 
 RULES = {name[len("check_"):]: globals()[name] for name in (
-    "check_layers", "check_links", "check_foreign", "check_kernels", "check_calls", "check_sizes", "check_text",
-    "check_sources", "check_circles", "check_prefixes", "check_registries", "check_documents", "check_format")}
+    "check_layers", "check_links", "check_foreign", "check_kernels", "check_calls", "check_formats", "check_sizes", "check_text",
+    "check_sources", "check_circles", "check_prefixes", "check_registries", "check_order", "check_documents", "check_format")}
 SKIPPED = 77
 
 

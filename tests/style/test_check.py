@@ -96,6 +96,31 @@ class Rules(unittest.TestCase):
         self.one({"src/base/CMakeLists.txt": "pb_module(base SOURCES status.c USES pb_comm)\n"},
                  "may not link to comm")
 
+    def test_a_module_links_to_nothing_that_it_does_not_include(self):
+        self.one({"src/config/CMakeLists.txt": "pb_module(config SOURCES read.c USES pb_comm pb_base)\n"},
+                 "config links to comm, but includes nothing of it")
+        through = {"include/pb/config.h": SPDX + '#pragma once\n\n#include "pb/comm.h"\n',
+                   "src/config/read.c": SPDX + '#include "pb/config.h"\n',
+                   "src/config/CMakeLists.txt": "pb_module(config SOURCES read.c USES pb_comm pb_base)\n"}
+        self.assertEqual(self.violations(through), [])
+        self.one({"src/comm/self/CMakeLists.txt": "target_link_libraries(pb_comm PRIVATE pb_config)\n"},
+                 "src/comm/self/CMakeLists.txt:1:", "may not link to config")
+
+    def test_train_and_dataset_know_nothing_of_what_they_stand_beside(self):
+        for module, other in (("train", "dataset"), ("dataset", "network")):
+            found = self.violations({f"src/{module}/CMakeLists.txt": f"pb_module({module} SOURCES a.c USES pb_{other})\n",
+                                     f"src/{module}/a.c": SPDX}, "links")
+            self.assertIn(f"{module} knows nothing of {other}", found[0])
+
+    def test_the_order_of_modules_is_the_same_everywhere(self):
+        order = " ".join(check.MODULES)
+        rows = "".join(f" {name}  what it does\n" for name in reversed(check.MODULES))
+        listed = {"src/CMakeLists.txt": f"foreach(module {order})\nendforeach()\n",
+                  "README.md": f"**The modules.** Below:\n\n```\n main.c  runs\n{rows}```\n"}
+        self.assertEqual(self.violations(listed), [])
+        self.one({**listed, "src/CMakeLists.txt": "foreach(module comm base)\nendforeach()\n"}, "src/CMakeLists.txt:1:")
+        self.one({**listed, "README.md": listed["README.md"].replace(" cli ", " gui ")}, "README.md:1:", "highest first")
+
     def test_a_module_links_to_what_it_includes(self):
         self.one({"src/comm/CMakeLists.txt": "pb_module(comm SOURCES mpi.c)\n"},
                  "include/pb/comm.h:4:", "base, to which comm does not link")
@@ -149,6 +174,20 @@ class Rules(unittest.TestCase):
                      "fprintf(stderr, s)", "fputs(s, stdout)", "malloc(4)", "sprintf(s, t)"):
             self.one(self.source(f"void f(void)\n{{\n    {call};\n}}"), "src/config/read.c:4:")
 
+    def test_temporary_files_have_one_home(self):
+        self.one(self.source("void f(void)\n{\n    mkdtemp(path);\n}"), "src/config/read.c:4:", "pb_temporary_make")
+        self.assertEqual(self.violations({"src/base/temporary.c": SPDX + "void f(void)\n{\n    mkdtemp(path);\n}\n",
+                                          "src/base/CMakeLists.txt": "pb_module(base SOURCES status.c temporary.c)\n"}), [])
+
+    def test_json_has_one_writer(self):
+        for text in ('\\"rows\\": %d', '{\\"name\\":\\"%s\\"}'):
+            self.one(self.source(f'char *s = "{text}";'), "src/config/read.c:2:", "JSON made by hand")
+        self.assertEqual(self.violations(self.source('char *s = "the key \\"%s\\": %s, {\\"ids\\": […]}";')), [])
+
+    def test_texts_are_cut_at_whole_characters(self):
+        self.one(self.source('char *s = "%.60s";'), "src/config/read.c:2:", "PB_FIT")
+        self.assertEqual(self.violations(self.source('char *s = "%.*s %.3g";')), [])
+
     def test_calls_in_comments_and_texts_are_not_calls(self):
         self.assertEqual(self.violations(self.source('/* exit(1) */ char *s = "abort()"; // puts(s)')),
                          [])
@@ -161,10 +200,14 @@ class Rules(unittest.TestCase):
         self.one({"src/config/read.c": SPDX + "\n" * 600}, "longer than 600")
         self.one({"include/pb/status.h": SPDX + "#pragma once\n\nint pb_status_get(void);\n" + "\n" * 228},
                  "longer than 230")
+        self.one({"include/pb/operations.def": SPDX + "\n" * 230}, "longer than 230")
+        self.one({"src/comm/list.def": SPDX + "\n" * 600}, "longer than 600")
 
     def test_long_functions_are_found(self):
         body = "    x++;\n" * 101
         self.one(self.source(f"void f(void)\n{{\n{body}}}"), "src/config/read.c:3:", "function")
+        self.one({"src/comm/group.h": SPDX + f"#pragma once\n\nstatic inline void f(void)\n{{\n{body}}}\n"},
+                 "src/comm/group.h:5:", "function")
 
     def test_text_rules(self):
         self.one({"src/config/read.c": "/* none */\n"}, "SPDX")
@@ -181,9 +224,12 @@ class Rules(unittest.TestCase):
         self.one({"src/config/more.c": SPDX}, "src/config/more.c:1: no CMakeLists.txt")
         self.one({"tests/unit/base/test_other.c": SPDX}, "no CMakeLists.txt lists")
 
+    REGISTRY_C = ('static const pb_comm_ops *const groups[] = {\n#define PB_ENTRY(name, source) &comm_##name,\n'
+                  '#include "registry.def"\n    NULL,\n};\n\n'
+                  'int pb_comm_find(void)\n{\n    return pb_registry_find(&registry, name, &index);\n}\n')
     REGISTRY = {
         "src/comm/registry.def": SPDX + "PB_ENTRY(mpi, mpi.c)\n#undef PB_ENTRY\n",
-        "src/comm/registry.c": SPDX + '#include "group.h"\n\n#include "registry.def"\n',
+        "src/comm/registry.c": SPDX + '#include "group.h"\n\n' + REGISTRY_C,
         "src/comm/CMakeLists.txt": "pb_module(comm SOURCES registry.c USES pb_base)\n",
         "src/comm/mpi.c": GOOD["src/comm/mpi.c"] + "\nconst pb_comm_ops comm_mpi = {0};\n",
     }
@@ -195,7 +241,12 @@ class Rules(unittest.TestCase):
                 ("registry.def", SPDX + "PB_ENTRY(gpu, mpi.c)\nPB_ENTRY(mpi, mpi.c)\n", "does not define comm_gpu"),
                 ("mpi.c", self.REGISTRY["src/comm/mpi.c"] + "const pb_comm_ops comm_two = {0};\n",
                  "comm_two is not in src/comm/registry.def"),
-                ("registry.c", SPDX + '#include "group.h"\n', "not made of registry.def")):
+                ("registry.def", SPDX + "PB_ENTRY(mpi, mpi.c)\nPB_ENTRY(mpi, mpi.c)\n", "'mpi' is listed twice"),
+                ("registry.c", SPDX + '#include "group.h"\n', "not made of registry.def alone"),
+                ("registry.c", self.REGISTRY["src/comm/registry.c"].replace("    NULL,", "    &comm_self,\n    NULL,"),
+                 "not made of registry.def alone"),
+                ("registry.c", self.REGISTRY["src/comm/registry.c"].replace("pb_registry_find(", "find_by_hand("),
+                 "not found by pb_registry_find")):
             found = self.violations({**self.REGISTRY, f"src/comm/{path}": text}, "registries")
             self.assertTrue(found and message in found[0], found)
 
@@ -231,8 +282,7 @@ class Rules(unittest.TestCase):
     def test_a_registry_counts_as_using_its_entries(self):
         tree = {"src/comm/CMakeLists.txt": "pb_module(comm SOURCES mpi.c registry.c USES pb_base)\n",
                 "src/comm/registry.def": SPDX + "PB_ENTRY(mpi, mpi.c)\n",
-                "src/comm/registry.c": SPDX + '#define PB_ENTRY(name, source) &comm_##name,\n#include "registry.def"\n\n'
-                                              "int pb_comm_find(void)\n{\n    return 0;\n}\n",
+                "src/comm/registry.c": SPDX + self.REGISTRY_C,
                 "src/comm/mpi.c": SPDX + '#include "pb/comm.h"\n#include "group.h"\n\n'
                                          "static int find(void)\n{\n    return pb_comm_find();\n}\n\n"
                                          "const pb_comm_ops comm_mpi = {0};\n"}

@@ -42,9 +42,9 @@ static pb_status open_device(cuda *c, int device)
     PB_TRY(cuda_products_open(c));
     PB_TRY(cuda_nvml_open(c));
     (void)snprintf(c->base.describe, sizeof c->base.describe,
-                   "%.128s, compute capability %d.%d, %d multiprocessors, %s", c->properties.name,
-                   c->properties.major, c->properties.minor, c->properties.multiProcessorCount,
-                   cuda_products_name(c));
+                   "%.*s, compute capability %d.%d, %d multiprocessors, %s",
+                   PB_FIT(c->properties.name, 128), c->properties.major, c->properties.minor,
+                   c->properties.multiProcessorCount, cuda_products_name(c));
     return PB_OK;
 }
 
@@ -170,4 +170,5 @@ const pb_backend_ops backend_cuda = {
     .low_rank_backward = cuda_low_rank_backward,
 #define PB_OPERATION(name, ...) .name = cuda_##name,
 #include "pb/operations.def"
+#include "pb/utf8.h"
 };

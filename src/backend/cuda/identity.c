@@ -2,6 +2,8 @@
 /* The devices that the process sees, and what they are, for records and for people. */
 #include "cuda.h"
 
+#include "pb/utf8.h"
+
 #include <stdio.h>
 
 enum { VALUE = 384 };
@@ -72,9 +74,9 @@ pb_status cuda_list(pb_backend_put *put, void *context)
         CUDA_TRY(cudaGetDeviceProperties(&p, i));
         (void)snprintf(name, sizeof name, "cuda:%d", i);
         (void)snprintf(text, sizeof text,
-                       "%.128s, compute capability %d.%d, %d multiprocessors, %.1f GB, driver for "
+                       "%.*s, compute capability %d.%d, %d multiprocessors, %.1f GB, driver for "
                        "CUDA %s",
-                       p.name, p.major, p.minor, p.multiProcessorCount,
+                       PB_FIT(p.name, 128), p.major, p.minor, p.multiProcessorCount,
                        (double)p.totalGlobalMem / 1e9, driver);
         PB_TRY(put(context, name, text));
     }

@@ -5,6 +5,7 @@
 #include "cuda.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <dlfcn.h>
 
@@ -92,7 +93,7 @@ static bool load(cuda_nvml *n)
 static bool succeeded(const cuda_nvml *n, nvml_return code, const char *what, char *why)
 {
     if (code != 0) {
-        (void)snprintf(why, VALUE, "%s: %.80s", what, n->f.nvmlErrorString(code));
+        (void)snprintf(why, VALUE, "%s: %.*s", what, PB_FIT(n->f.nvmlErrorString(code), 80));
     }
     return code == 0;
 }

@@ -131,7 +131,7 @@ static void values_out_of_range_are_refused(void **state)
     expect(pb_adamw(be, NULL, 0, &sums, &adamw), PB_ERR_ARGUMENT, "adamw", "steps");
     assert_int_equal(pb_cross_entropy(be, &none, &row, &(pb_list){0}, NULL), PB_OK);
     expect(pb_cross_entropy(be, &none, &a, &(pb_list){0}, NULL), PB_ERR_SHAPE, "cross entropy",
-           "4 targets are wanted");
+           "4 targets are needed");
     expect(pb_post(be, PB_SLOTS, &losses), PB_ERR_ARGUMENT, "post", "slot 2");
     expect(pb_take(be, -1, losses.data), PB_ERR_ARGUMENT, "take", "slot -1");
     expect(pb_take(be, 0, losses.data), PB_ERR_ARGUMENT, "take", "slot 0 was not posted");
@@ -152,7 +152,7 @@ static void lists_of_another_range_are_refused(void **state)
            "ids are within 0 to 98, allowed are -1 to 3");
     expect(pb_embedding_backward(be, &a, &b, &far, 1.0f), PB_ERR_ARGUMENT, "embedding", "98");
     expect(pb_gather(be, &a, &b, &far), PB_ERR_ARGUMENT, "gather", "rows are within");
-    expect(pb_gather(be, &a, &b, &few), PB_ERR_SHAPE, "gather", "4 rows are wanted");
+    expect(pb_gather(be, &a, &b, &few), PB_ERR_SHAPE, "gather", "4 rows are needed");
     expect(pb_scatter_add(be, &a, &b, &far), PB_ERR_ARGUMENT, "scatter", "98");
     expect(pb_put_rows(be, &a, &b, &far), PB_ERR_ARGUMENT, "put rows", "98");
     expect(pb_cross_entropy(be, &losses, &a, &far, NULL), PB_ERR_ARGUMENT, "cross entropy",

@@ -118,10 +118,10 @@ class Places(fetching.Case):
 
     def test_what_is_missing_or_there_twice(self):
         self.give("rte/train-00000-of-00002.jsonl", lines(ROWS))
-        self.local("rte", code=1, texts=["is not whole", "train-00000-of-00002.jsonl"])
+        self.local("rte", code=1, texts=["is incomplete", "train-00000-of-00002.jsonl"])
         self.give("rte/train-00001-of-00002.jsonl", lines(ROWS))
         self.give("rte/train.jsonl", lines(ROWS))
-        self.local("rte", code=1, texts=["there twice"])
+        self.local("rte", code=1, texts=["occurs twice"])
         self.give("cola/a/train.jsonl", b"")
         self.give("cola/b/train.jsonl", b"")
         self.local("cola", code=1, texts=["several folders: a, b"])

@@ -62,7 +62,7 @@ class Golden(case.Case):
     def test_a_nul_in_a_text_is_told_in_plain_words(self):
         given = '{"prediction": "a\\u0000b", "label": "a"}\n'
         self.expect(program.run(["score", "--dataset", "svamp", "--protocol", "paper"], given=given), 1,
-                    "standard input:1", "a text contains \\u0000; remove it")
+                    "standard input:1", "a string contains \\u0000; remove it")
 
     def test_classes(self):
         self.check("mnli", "mnli")
@@ -124,7 +124,7 @@ class Lines(case.Case):
     def test_wrong_keys_say_what_is_expected(self):
         form = '{"prediction": "…", "label": "…"}'
         for line, text in (("{}", '"prediction" is missing'), ('{"prediction": "a"}', '"label" is missing'),
-                           ('{"prediction": null, "label": "Yes"}', '"prediction" is not a text'),
+                           ('{"prediction": null, "label": "Yes"}', '"prediction" is not a string'),
                            ('{"prediction": "3.8", "label": 3.8}', "a number is written as the text it has in the data"),
                            ('{"predict": "a", "label": "Yes"}', '"prediction" is missing')):
             with self.subTest(line):

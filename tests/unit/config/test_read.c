@@ -148,7 +148,7 @@ static void wrong_types_say_what_they_are_and_should_be(void **state)
 {
     (void)state;
     expect_message("lora = { r = \"8\"; };",
-                   "x.cfg:1: r is the text \"8\", it should be an integer 1 … 4096");
+                   "x.cfg:1: r is the string \"8\", it should be an integer 1 … 4096");
     expect_message("lora = { r = 8.5; };",
                    "x.cfg:1: r is the number 8.5, it should be an integer 1 … 4096");
     expect_message("lora = { alpha = true; };",
@@ -157,11 +157,12 @@ static void wrong_types_say_what_they_are_and_should_be(void **state)
                    "x.cfg:1: free is a list, it should be a number seconds");
     expect_message("lora = { merge = 1; };",
                    "x.cfg:1: merge is the integer 1, it should be true or false");
-    expect_message("lora = { name = { }; };", "x.cfg:1: name is a group, it should be a text");
+    expect_message("lora = { name = { }; };", "x.cfg:1: name is a group, it should be a string");
     expect_message("lora = { targets = [1]; };",
-                   "x.cfg:1: targets is the integer 1, it should be a list of texts");
-    expect_message("lora = { seeds = \"x\"; };",
-                   "x.cfg:1: seeds is the text \"x\", it should be a list of integers 0 … 1000000");
+                   "x.cfg:1: targets is the integer 1, it should be a list of strings");
+    expect_message(
+        "lora = { seeds = \"x\"; };",
+        "x.cfg:1: seeds is the string \"x\", it should be a list of integers 0 … 1000000");
     expect_message("lora = 3;", "x.cfg:1: lora is not a group; it is written lora = { … };");
 }
 
@@ -179,14 +180,14 @@ static void syntax_errors_name_the_line(void **state)
     (void)state;
     expect_part("lora = {\n r = 8;\n x x\n};", "x.cfg:3: syntax error");
     expect_part("lora = { r = 8; r = 9; };", "x.cfg:1: duplicate setting name");
-    expect_part("lora = {\n name = \"abc; };", "x.cfg:2: a text that begins here has no closing");
+    expect_part("lora = {\n name = \"abc; };", "x.cfg:2: a string that begins here has no closing");
     expect_part("\n/* open", "x.cfg:2: a comment that begins here has no closing */");
     expect_part("lora = { r = 1", "syntax error");
     expect_part("a = \"x\\q\";", "x.cfg:1: \"\\q\" is not an escape");
-    expect_part("a = \"x\\x00y\";", "x.cfg:1: a text cannot hold \\x00");
+    expect_part("a = \"x\\x00y\";", "x.cfg:1: a string cannot hold \\x00");
     expect_part("a = \"\\xC3\";", "x.cfg:1: the text is not UTF-8");
     expect_part("a = \"\\x4\";", "x.cfg:1: two hexadecimal digits follow \\x");
-    expect_part("a = \"x\\", "x.cfg:1: a text that begins here has no closing");
+    expect_part("a = \"x\\", "x.cfg:1: a string that begins here has no closing");
     expect_part("\na \"x\";", "x.cfg:2: syntax error");
     expect_part("a = \"x\"b;", "x.cfg:1: syntax error");
     expect_part("a = 5\"x\";", "x.cfg:1: syntax error");
@@ -242,7 +243,7 @@ static void a_missing_required_key_is_named(void **state)
     assert_int_equal(pb_config_parse("\nsweep = { };", "g.cfg", &config), PB_OK);
     assert_int_equal(pb_config_read(config, "sweep", named_fields, NULL, &n), PB_ERR_CONFIG);
     assert_string_equal(pb_error_message(),
-                        "g.cfg:2: sweep.name is missing: a text, name of the sweep");
+                        "g.cfg:2: sweep.name is missing: a string, name of the sweep");
     pb_config_close(config);
 }
 

@@ -121,15 +121,15 @@ static void mistakes_name_the_whole_assignment(void **state)
     expect_refused("lora.=1", "this is not key=value");
     expect_refused("1a=1", "this is not key=value");
     expect_refused("lora.r=0", "--set lora.r=0: r = 0 is outside 1 … 4096");
-    expect_refused("lora.r=eight", "--set lora.r=eight: r is the text \"eight\"");
+    expect_refused("lora.r=eight", "--set lora.r=eight: r is the string \"eight\"");
     expect_refused("lora.alpah=1", "--set lora.alpah=1: key \"alpah\" is not known here; did you "
                                    "mean \"alpha\"?");
     expect_refused("lora.r.x=1", "x.cfg:1: r is not a group");
     expect_refused("lora=1", "lora is not a group");
     expect_refused("lora.seeds=[1,2", "syntax error");
     expect_refused("lora.name=\"open", "no closing");
-    expect_refused("lora.r=99999999999999999999L", "r is the text");
-    expect_refused("lora.r=8 r = 9", "r is the text");
+    expect_refused("lora.r=99999999999999999999L", "r is the string");
+    expect_refused("lora.r=8 r = 9", "r is the string");
 }
 
 static void a_merge_replaces_values_keeps_others_and_remembers_places(void **state)

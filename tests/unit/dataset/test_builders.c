@@ -239,16 +239,16 @@ static void lists_in_a_text_are_read_as_json(void **state)
     assert_ok(build_text_list("[\"a\\ud83db\\ude00c\\ud83d\\ud83d\\ude00\\\\ud83d\"]"));
     assert_sample(0, "x", "abc\U0001f600\\ud83d");
     assert_error(build_text_list("no JSON"), PB_ERR_FORMAT,
-                 "column \"l\" is no JSON list of texts: ");
+                 "column \"l\" is not a JSON list of strings: ");
     assert_error(build_text_list("[\"a\", 1]"), PB_ERR_FORMAT,
-                 "column \"l\" is no JSON list of texts;");
-    assert_error(build_text_list("{\"a\": 1}"), PB_ERR_FORMAT, "no JSON list of texts;");
-    assert_error(build_text_list("\"a\""), PB_ERR_FORMAT, "no JSON list of texts: ");
-    assert_error(build_text_list("[\"a"), PB_ERR_FORMAT, "no JSON list of texts: ");
-    assert_error(build_text_list("[\"\\u0000\"]"), PB_ERR_FORMAT, "no JSON list of texts: ");
-    assert_error(build_text_list("[\"\\"), PB_ERR_FORMAT, "no JSON list of texts: ");
-    assert_error(build_text_list("[\"\\ud8"), PB_ERR_FORMAT, "no JSON list of texts: ");
-    assert_error(build_text_list("[\"\\ud800"), PB_ERR_FORMAT, "no JSON list of texts: ");
+                 "column \"l\" is not a JSON list of strings;");
+    assert_error(build_text_list("{\"a\": 1}"), PB_ERR_FORMAT, "not a JSON list of strings;");
+    assert_error(build_text_list("\"a\""), PB_ERR_FORMAT, "not a JSON list of strings: ");
+    assert_error(build_text_list("[\"a"), PB_ERR_FORMAT, "not a JSON list of strings: ");
+    assert_error(build_text_list("[\"\\u0000\"]"), PB_ERR_FORMAT, "not a JSON list of strings: ");
+    assert_error(build_text_list("[\"\\"), PB_ERR_FORMAT, "not a JSON list of strings: ");
+    assert_error(build_text_list("[\"\\ud8"), PB_ERR_FORMAT, "not a JSON list of strings: ");
+    assert_error(build_text_list("[\"\\ud800"), PB_ERR_FORMAT, "not a JSON list of strings: ");
 }
 
 static void answers_that_would_fill_the_memory_with_messages_are_refused(void **state)

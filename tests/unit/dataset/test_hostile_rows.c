@@ -17,7 +17,7 @@
 static const hostile_case json_cases[] = {
     LINES("NUL", "{\"s\":\"a\0b\"}\n{\"s\":1}", "!{\"s\":1}",
           "a.jsonl:1: byte 8 of the line is NUL"),
-    LINES("escaped NUL", "{\"s\":\"\\u0000\"}", "!", "a text contains \\u0000; remove it"),
+    LINES("escaped NUL", "{\"s\":\"\\u0000\"}", "!", "a string contains \\u0000; remove it"),
     LINES("lone high surrogate", "{\"s\":\"\\ud83d\"}", "!", "invalid JSON"),
     LINES("lone low surrogate", "{\"s\":\"\\ude00\"}", "!", "invalid JSON"),
     LINES("surrogates in the wrong order", "{\"s\":\"\\ude00\\ud83d\"}", "!", "invalid JSON"),

@@ -90,7 +90,7 @@ static void numbers_and_lists_are_written_as_in_json(void **state)
     assert_refused(options, "i\tf\tl\n7\t1e999\t[]\n", PB_ERR_FORMAT, "where float32");
     assert_refused(options, "i\tf\tl\n7\t1,5\t[]\n", PB_ERR_FORMAT, "\"1,5\" where float32");
     assert_refused(options, "i\tf\tl\n7\t2\ta b\n", PB_ERR_FORMAT,
-                   "\"a b\" where strings (a JSON list of texts)");
+                   "\"a b\" where strings (a JSON list of strings)");
     assert_refused(options, "i\tf\tl\n7\t2\t['a', 'b']\n", PB_ERR_FORMAT, "where strings");
     assert_refused(options, "i\tf\tl\n7\t2\t[1,2]\n", PB_ERR_FORMAT,
                    "holds an array where strings");

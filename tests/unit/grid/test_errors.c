@@ -17,7 +17,7 @@ typedef struct mistake {
 
 static const mistake mistakes[] = {
     {"sweep = { models = \"small\"; datasets = \"rte\"; methods = \"none\"; };", NULL,
-     ":1: sweep.name is missing: a text, name of the sweep and of its result file", false},
+     ":1: sweep.name is missing: a string, name of the sweep and of its result file", false},
     {"swep = { };", NULL,
      ":1: key \"swep\" is not known here; did you mean \"sweep\"? allowed: sweep, run, train, "
      "data, "

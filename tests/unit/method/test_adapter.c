@@ -5,6 +5,7 @@
 #include "pb/adapter.h"
 #include "pb/file.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -219,6 +220,10 @@ static void an_lstm_encoder_has_no_dropout(void **state)
     method_fixture_close(&f);
 }
 
+/* More characters of two bytes than a message shows. */
+#define E10  "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
+#define LONG E10 E10 E10 E10 E10 E10 E10 E10 E10 E10 E10
+
 #define LORA(rest)                                             \
     "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": 16, " \
     "\"target_modules\": [\"q_proj\"]" rest "}"
@@ -236,11 +241,11 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"LORA\", \"peft_type\": \"IA3\"}", PB_ERR_FORMAT, "invalid JSON"},
         {"[1]", PB_ERR_FORMAT, "JSON object"},
         {"{}", PB_ERR_FORMAT, "peft_type is missing"},
-        {"{\"peft_type\": 3}", PB_ERR_FORMAT, "peft_type must be a text"},
+        {"{\"peft_type\": 3}", PB_ERR_FORMAT, "peft_type must be a string"},
         {"{\"peft_type\": \"LOHA\"}", PB_ERR_UNSUPPORTED, "known are LORA, ADALORA"},
         {"{\"peft_type\": \"LORA\", \"r\": 3}", PB_ERR_FORMAT, "target_modules is missing"},
         {"{\"peft_type\": \"LORA\", \"r\": 3, \"target_modules\": [1]}", PB_ERR_FORMAT,
-         "list of texts"},
+         "list of strings"},
         {"{\"peft_type\": \"LORA\", \"r\": 0, \"target_modules\": [\"q_proj\"]}", PB_ERR_FORMAT,
          "r is 0"},
         {"{\"peft_type\": \"LORA\", \"r\": \"3\", \"target_modules\": "
@@ -258,7 +263,8 @@ static void broken_configurations_are_named(void **state)
         {"{\"peft_type\": \"IA3\", \"target_modules\": [\"k_proj\"], \"feedforward_modules\": "
          "[\"down_proj\"]}",
          PB_ERR_FORMAT,
-         "adapter_config.json: feedforward_modules: ia3: feedforward \"down_proj\" is none of the "
+         "adapter_config.json: feedforward_modules: ia3: feedforward \"down_proj\" is not among "
+         "the "
          "targets"},
         {"{\"peft_type\": \"ADALORA\", \"target_modules\": [\"q_proj\"], \"init_r\": 1, "
          "\"target_r\": 1, \"rank_pattern\": {\"model.layers.0.mlp.up_proj.lora_E\": [true]}}",
@@ -288,7 +294,7 @@ static void broken_configurations_are_named(void **state)
         {LORA(", \"exclude_modules\": [\"q_proj\"]"), PB_ERR_FORMAT,
          "layers and exclude leave none of the targets"},
         {LORA(", \"exclude_modules\": 3"), PB_ERR_FORMAT,
-         "exclude_modules must be a text or a list of texts"},
+         "exclude_modules must be a string or a list of strings"},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \".*x_proj\"}", PB_ERR_FORMAT,
          "lora: target \".*x_proj\" matches no module"},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \"([a-z._0-9]+)+[!?]\"}", PB_ERR_FORMAT,
@@ -300,6 +306,8 @@ static void broken_configurations_are_named(void **state)
          PB_ERR_FORMAT, "layers narrow a list of targets alone"},
         {LORA(", \"modules_to_save\": [\"lm_head\"]"), PB_ERR_UNSUPPORTED, "modules_to_save"},
         {LORA(", \"bias\": \"all\""), PB_ERR_UNSUPPORTED, "bias = \"all\""},
+        {LORA(", \"bias\": \"" LONG "\""), PB_ERR_UNSUPPORTED,
+         "\u00e9 changes what the adapter computes"},
         {LORA(", \"lora_bias\": true"), PB_ERR_UNSUPPORTED, "lora_bias"},
         {LORA(", \"fan_in_fan_out\": true"), PB_ERR_UNSUPPORTED, "fan_in_fan_out"},
         {LORA(", \"init_lora_weights\": \"pissa\""), PB_ERR_UNSUPPORTED, "pissa"},
@@ -326,8 +334,9 @@ static void broken_configurations_are_named(void **state)
     assert_ok(pb_method_save(m, folder));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         method_fixture_write(folder, "adapter_config.json", cases[i].json);
-        assert_error(pb_method_load(folder, NULL, f.model, f.backend, 1, &back), cases[i].status,
-                     cases[i].text);
+        pb_status status = pb_method_load(folder, NULL, f.model, f.backend, 1, &back);
+        assert_true(pb_utf8_is_valid(pb_error_message(), strlen(pb_error_message()), NULL));
+        assert_error(status, cases[i].status, cases[i].text);
         assert_null(back);
     }
     method_fixture_write(folder, "adapter_config.json",

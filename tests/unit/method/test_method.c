@@ -45,7 +45,7 @@ static void bad_options_are_named(void **state)
                                     "targets = [\"k_proj\", \"up_proj\"];\n"
                                     "feedforward = [\"up_proj\", \"down_proj\"];",
                                     1, &m),
-                 PB_ERR_CONFIG, "test:2: ia3: feedforward \"down_proj\" is none of the targets");
+                 PB_ERR_CONFIG, "test:2: ia3: feedforward \"down_proj\" is not among the targets");
     assert_error(method_fixture_try(&f, "ia3", "targets = [\"k_proj\"];", 1, &m), PB_ERR_CONFIG,
                  "feedforward \"down_proj\"");
     assert_null(m);

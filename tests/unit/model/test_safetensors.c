@@ -277,7 +277,7 @@ static void an_index_that_does_not_fit_its_shards_is_refused(void **state)
         const char *word;
     } cases[] = {
         {"", PB_ERR_FORMAT, "invalid JSON"},
-        {"[]", PB_ERR_FORMAT, "no JSON object"},
+        {"[]", PB_ERR_FORMAT, "not a JSON object"},
         {"{}", PB_ERR_FORMAT, "weight_map"},
         {"{\"weight_map\":[]}", PB_ERR_FORMAT, "weight_map"},
         {"{\"weight_map\":{}}", PB_ERR_FORMAT, "weight_map"},

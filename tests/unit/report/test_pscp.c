@@ -106,7 +106,7 @@ static void mistakes_in_a_table_name_line_and_column(void **state)
         {"\n\n", "empty"},
         {HEADER, "no row"},
         {"method,score,params,memory_gb\na,1,2,3\n", ":1: column flops_t is missing"},
-        {"method,score,params,flops_t,memory_gb,score\na,1,2,3,4,5\n", "\"score\" is there twice"},
+        {"method,score,params,flops_t,memory_gb,score\na,1,2,3,4,5\n", "\"score\" occurs twice"},
         {HEADER "a,1,2,3\n", ":2: 4 fields, but the header has 5"},
         {HEADER "a,1,2,3,4,5\n", ":2: 6 fields"},
         {HEADER "a,1,2,3,4\nb,1,x,3,4\n", ":3: column params: \"x\" is not a number"},

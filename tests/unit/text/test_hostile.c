@@ -97,7 +97,7 @@ static const damage damages[] = {
     {"\"id\": 8", "\"id\": -1", PB_ERR_FORMAT, "added_tokens[0].id"},
     {"\"id\": 8", "\"id\": 1000000000", PB_ERR_FORMAT, "the highest id is 1000000000"},
     {"\"id\": 9", "\"id\": 8", PB_ERR_FORMAT, "added_tokens[1]: the id 8 of \"x y\""},
-    {"\"x y\"", "\"<s>\"", PB_ERR_FORMAT, "added_tokens[1]: \"<s>\" is there twice"},
+    {"\"x y\"", "\"<s>\"", PB_ERR_FORMAT, "added_tokens[1]: \"<s>\" occurs twice"},
     {"\"x y\"", "\"a\"", PB_ERR_FORMAT,
      "added_tokens[1]: \"a\" has id 9 here and 1 in model.vocab"},
     {"\"x y\", \"normalized\": true}",

@@ -189,7 +189,7 @@ static const refusal refusals[] = {
      "normalizer_spec: the rules \"nmt_nfkc\" are not supported"},
     {{.piece = ""}, PB_ERR_FORMAT, "piece 14: a text of 1 to 1024 bytes"},
     {{.piece = "\xff"}, PB_ERR_FORMAT, "piece 14: a text of 1 to 1024 bytes"},
-    {{.piece = "ab"}, PB_ERR_FORMAT, "piece 14: \"ab\" is there twice"},
+    {{.piece = "ab"}, PB_ERR_FORMAT, "piece 14: \"ab\" occurs twice"},
     {{.piece = "x", .score = INFINITY}, PB_ERR_FORMAT, "piece 14: its score is not finite"},
     {{.piece = "x", .piece_type = UNUSED},
      PB_ERR_UNSUPPORTED,
