@@ -8,22 +8,26 @@
 
 #include <inttypes.h>
 
-static const pb_option options[] = {
-    PB_CLI_INT("ranks", "N", "1", 1, 1000000, "processes to simulate the sweep for"),
-    PB_CLI_INT(
-        "gflops", "N", NULL, 1, 1000000000,
-        "rate of products to reckon with, in GFLOP/s, in place of the measured one; --device "
-        "cuda then needs no device"),
-    PB_OPTION_END,
-};
-
 /* A forecast, and its time on --ranks processes. */
 typedef struct plan {
     pb_sweep_forecast forecast;
     int64_t ranks;
-    int64_t gflops;  /* stated; 0: measured */
+    double gflops;   /* stated; 0: measured */
     double makespan; /* seconds, modelled */
 } plan;
+
+static const pb_config_field fields[] = {
+    PB_FIELD_FLOAT(
+        plan, gflops, 0.0, 0.0, 1e9, "GFLOP/s",
+        "rate of products in GFLOP/s; 0: measured, for which --device cuda needs a device"),
+    PB_FIELD_END,
+};
+
+static const pb_option options[] = {
+    PB_CLI_INT("ranks", "N", "1", 1, 1000000, "processes to simulate the sweep for"),
+    {.name = "gflops", .fields = fields, .key = "gflops"},
+    PB_OPTION_END,
+};
 
 static const char *message_of(const plan *p, int64_t cell)
 {
@@ -159,10 +163,11 @@ static pb_status run(pb_cli *cli)
 {
     pb_sweep_options how = {0};
     pb_sweep *sweep      = NULL;
-    plan p               = {.ranks = pb_cli_int(cli, "ranks"), .gflops = pb_cli_int(cli, "gflops")};
+    plan p               = {.ranks = pb_cli_int(cli, "ranks")};
     pb_status status;
 
-    how.gflops = (double)p.gflops;
+    pb_cli_overlay(cli, fields, &p);
+    how.gflops = p.gflops;
     PB_TRY(cli_open_sweep(cli, &how, &sweep));
     PB_TRY_GOTO(status, pb_sweep_forecast_make(sweep, &p.forecast), out);
     PB_TRY_GOTO(status, pb_sweep_forecast_makespan(&p.forecast, p.ranks, &p.makespan), out);

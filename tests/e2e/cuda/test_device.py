@@ -117,9 +117,9 @@ class Device(case.Case):
         line = ["plan", grid, "--json", "--device", "cuda"]
         self.expect(program.run(line, env=nothing), 2, "no NVIDIA driver")
         seconds = [json.loads(self.expect(program.run([*line, "--gflops", rate], env=nothing), 0).out)["seconds_total_modelled"]
-                   for rate in ("1000", "2000")]
+                   for rate in ("1000.5", "2001")]
         self.assertAlmostEqual(seconds[0], 2 * seconds[1], delta=1e-4 * seconds[0])
-        cpu = json.loads(self.expect(program.run(["plan", grid, "--json", "--device", "cpu", "--gflops", "1000"]), 0).out)
+        cpu = json.loads(self.expect(program.run(["plan", grid, "--json", "--device", "cpu", "--gflops", "1000.5"]), 0).out)
         self.assertEqual(cpu["cells"][0]["device_memory_gb_modelled"], 0)
         self.assertAlmostEqual(cpu["seconds_total_modelled"], seconds[0], delta=1e-4 * seconds[0])
 
