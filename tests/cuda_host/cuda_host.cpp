@@ -3,7 +3,7 @@
  * hands on to the next one that can run, in the order asked for. */
 #include "cuda_host.h"
 
-#include "arithmetic.h"
+#include "execution.h"
 #include "fake_cuda.h"
 #include "fiber.h"
 
@@ -19,26 +19,16 @@ place here;
 namespace
 {
 
-constexpr int MOST_THREADS = 1024;
-constexpr size_t STACK     = CUDA_HOST_ASAN ? 256 << 10 : 64 << 10;
-constexpr int NAN_BYTE     = 0xff;
-constexpr int BYTES        = 16; /* of an asynchronous copy, and of a row of a matrix */
+constexpr size_t STACK = CUDA_HOST_ASAN ? 256 << 10 : 64 << 10;
+constexpr int NAN_BYTE = 0xff;
 
 enum state { DONE, READY, AT_BLOCK, AT_WARP };
-
-struct pending {
-    void *to;
-    const void *from;
-    int valid, group;
-};
 
 struct thread {
     fiber own;
     state now;
     const char *what; /* where it waits */
     uint3 index;
-    std::vector<pending> copies;
-    int groups; /* committed so far */
 };
 
 struct warp {
@@ -69,12 +59,22 @@ struct execution {
 
 execution run;
 
+} // namespace
+
 [[noreturn]] void fail(const char *message)
 {
     std::fprintf(stderr, "cuda_host: kernel %s, block %u %u %u, thread %d: %s\n", run.shape->name,
                  here.block.x, here.block.y, here.block.z, run.current, message);
     std::abort();
 }
+
+int current_thread()
+{
+    return run.current;
+}
+
+namespace
+{
 
 /* --- order --------------------------------------------------------------------------------------
  */
@@ -151,21 +151,14 @@ void wait_as(state s, const char *what)
     hand_over(me.own);
 }
 
-void check_end(const thread &me)
-{
-    if (!me.copies.empty()) {
-        fail("it ends with asynchronous copies that it has not waited for");
-    }
-}
-
 /* A fiber runs the same thread of block after block. */
 void thread_main()
 {
     for (;;) {
         (*run.body)();
+        async_end();
         thread &me = run.threads[run.current];
-        check_end(me);
-        me.now = DONE;
+        me.now     = DONE;
         run.left--;
         hand_over(me.own);
     }
@@ -228,7 +221,6 @@ void run_block()
         unsigned y = here.block_size.y;
         t.index    = uint3{n % x, n / x % y, n / x / y};
         t.now      = READY;
-        t.groups   = 0;
     }
     for (int i = 0; i < run.count / WARP; i++) {
         run.warps[i].arrived = 0;
@@ -302,6 +294,16 @@ void check_meeting(const warp &w, const char *what, unsigned mask, size_t bytes)
     }
 }
 
+/* Nearly always a float. */
+void bring(unsigned char *slot, const void *mine, size_t bytes)
+{
+    if (bytes == sizeof(float)) {
+        std::memcpy(slot, mine, sizeof(float));
+    } else {
+        std::memcpy(slot, mine, bytes);
+    }
+}
+
 void release(int first)
 {
     for (int i = first; i < first + WARP; i++) {
@@ -326,7 +328,7 @@ const warp_table &warp_compute(const char *what, unsigned mask, const void *mine
     check_meeting(w, what, mask, bytes);
     w.what  = what;
     w.bytes = bytes;
-    std::memcpy(t.lane[me % WARP], mine, bytes);
+    bring(t.lane[me % WARP], mine, bytes);
     if (++w.arrived < WARP) {
         wait_as(AT_WARP, what);
     } else {
@@ -343,108 +345,6 @@ const warp_table &warp_compute(const char *what, unsigned mask, const void *mine
 const warp_table &warp_meet(const char *what, unsigned mask, const void *mine, size_t bytes)
 {
     return warp_compute(what, mask, mine, bytes, nullptr);
-}
-
-/* --- copies and matrices ------------------------------------------------------------------------
- */
-
-namespace
-{
-
-void check_aligned(const char *what, const void *p)
-{
-    char text[256];
-
-    if (reinterpret_cast<uintptr_t>(p) % BYTES != 0) {
-        std::snprintf(text, sizeof text, "%s with an address that is no multiple of %d", what,
-                      BYTES);
-        fail(text);
-    }
-}
-
-} // namespace
-
-void async_copy(void *to, const void *from, int valid)
-{
-    thread &me = run.threads[run.current];
-
-    check_aligned("cp.async", to);
-    check_aligned("cp.async", from);
-    std::memset(to, NAN_BYTE, BYTES);
-    me.copies.push_back({to, from, valid, me.groups});
-}
-
-void async_commit()
-{
-    run.threads[run.current].groups++;
-}
-
-void async_wait(int groups_left)
-{
-    thread &me  = run.threads[run.current];
-    size_t done = 0;
-
-    while (done < me.copies.size() && me.copies[done].group < me.groups - groups_left) {
-        const pending &p = me.copies[done++];
-        std::memcpy(p.to, p.from, static_cast<size_t>(p.valid));
-        std::memset(static_cast<char *>(p.to) + p.valid, 0, static_cast<size_t>(BYTES - p.valid));
-    }
-    me.copies.erase(me.copies.begin(), me.copies.begin() + static_cast<long>(done));
-}
-
-namespace
-{
-
-/* Result of lane l: element pair l % 4 of row l / 4 of each matrix; transposed, elements l / 4 of
- * rows 2 (l % 4) and the next. */
-template <bool TRANSPOSED> void spread(const warp_table &in, warp_table &out)
-{
-    uint16_t rows[WARP][BYTES / 2];
-
-    for (int i = 0; i < WARP; i++) {
-        const void *row;
-        std::memcpy(&row, in.lane[i], sizeof row);
-        std::memcpy(rows[i], row, BYTES);
-    }
-    for (int lane = 0; lane < WARP; lane++) {
-        uint16_t pairs[4][2];
-        for (int m = 0; m < 4; m++) {
-            for (int i = 0; i < 2; i++) {
-                int row     = TRANSPOSED ? 2 * (lane % 4) + i : lane / 4;
-                int column  = TRANSPOSED ? lane / 4 : 2 * (lane % 4) + i;
-                pairs[m][i] = rows[8 * m + row][column];
-            }
-        }
-        std::memcpy(out.lane[lane], pairs, sizeof pairs);
-    }
-}
-
-void multiply(const warp_table &in, warp_table &out)
-{
-    tile_product_of(in.lane[0], out.lane[0]);
-}
-
-} // namespace
-
-void load_matrices(uint32_t r[4], const void *row, bool transposed)
-{
-    const char *what = transposed ? "ldmatrix.trans" : "ldmatrix";
-
-    check_aligned(what, row);
-    const warp_table &all =
-        warp_compute(what, NO_BIT, &row, sizeof row, transposed ? spread<true> : spread<false>);
-    std::memcpy(r, all.lane[here.lane], 4 * sizeof *r);
-}
-
-void tile_product(float d[4], const uint32_t a[4], const uint32_t b[2])
-{
-    unsigned char mine[40];
-
-    std::memcpy(mine, a, 16);
-    std::memcpy(mine + 16, b, 8);
-    std::memcpy(mine + 24, d, 16);
-    const warp_table &all = warp_compute("mma", NO_BIT, mine, sizeof mine, multiply);
-    std::memcpy(d, all.lane[here.lane], 16);
 }
 
 /* --- grids --------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ namespace
 
 constexpr unsigned char MARK = 0x5a;
 constexpr size_t MARKED      = 4096;
-constexpr size_t STEP        = 64; /* of the bytes that are looked at */
+constexpr size_t STEP        = 256; /* of the bytes that are looked at */
 
 fiber *previous; /* what the fiber that has just been entered was entered from */
 void (*entry)();

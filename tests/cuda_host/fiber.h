@@ -5,12 +5,13 @@
 
 #include <cstddef>
 
-#if defined(__has_feature)
+/* Whether the program has the sanitizer; files compiled without it are told. */
+#if defined(__has_feature) && !defined(CUDA_HOST_ASAN)
 #if __has_feature(address_sanitizer)
 #define CUDA_HOST_ASAN 1
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) && !defined(CUDA_HOST_ASAN)
 #define CUDA_HOST_ASAN 1
 #endif
 #ifndef CUDA_HOST_ASAN

@@ -13,7 +13,24 @@
 
 enum { STEPS = 2, BATCH = 3, NEW_TOKENS = 2 };
 
+/* Heads of 64, which attention on tensor cores takes, two of them with the same keys. */
+static const char wide_heads[] =
+    "{\"architectures\": [\"Qwen3ForCausalLM\"], \"num_hidden_layers\": 2, \"hidden_size\": 32, "
+    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 64, "
+    "\"intermediate_size\": 40, \"vocab_size\": 40, \"max_position_embeddings\": 64, "
+    "\"rms_norm_eps\": 1e-5}";
+
+/* The shape of the checkpoint tiny-llama3: blocks of several tiles, many narrow heads. */
+static const char tiny_llama3[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 2, \"hidden_size\": 128, "
+    "\"num_attention_heads\": 8, \"num_key_value_heads\": 2, \"intermediate_size\": 192, "
+    "\"vocab_size\": 512, \"max_position_embeddings\": 512, \"rms_norm_eps\": 1e-5, "
+    "\"rope_theta\": 500000.0, \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, "
+    "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
+    "\"original_max_position_embeddings\": 64}}";
+
 typedef struct run_case {
+    const char *model;
     method_case method;
     bool bf16;
 } run_case;
@@ -27,17 +44,10 @@ typedef struct results {
     int64_t new_tokens;
 } results;
 
-/* Heads of 64, which attention on tensor cores takes, two of them with the same keys. */
-static void open_model(pb_model **model)
+static void open_model(const char *json, pb_model **model)
 {
-    static const char json[] =
-        "{\"architectures\": [\"Qwen3ForCausalLM\"], \"num_hidden_layers\": 2, \"hidden_size\": "
-        "32, "
-        "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 64, "
-        "\"intermediate_size\": 40, \"vocab_size\": 40, \"max_position_embeddings\": 64, "
-        "\"rms_norm_eps\": 1e-5}";
     pb_model_config config = {0};
-    assert_ok(pb_model_config_parse(json, sizeof json - 1, "test", &config));
+    assert_ok(pb_model_config_parse(json, strlen(json), "test", &config));
     assert_ok(pb_model_open_random(&config, 7, 1, model));
 }
 
@@ -95,7 +105,7 @@ static void run(const run_case *c, results *r)
     network_rows rows;
     *r = (results){0};
     network_rows_fill(&rows);
-    open_model(&f.model);
+    open_model(c->model, &f.model);
     assert_ok(pb_backend_open("cuda", 0, 1, &f.backend));
     assert_ok(pb_backend_use_dtype(f.backend, c->bf16 ? PB_DTYPE_BF16 : PB_DTYPE_F32));
     assert_ok(pb_weights_open(f.model, f.backend, pb_backend_border(f.backend), &f.weights));
@@ -133,20 +143,28 @@ static void check(const run_case *c)
 static void low_rank_runs_in_bf16_have_the_same_bits(void **state)
 {
     (void)state;
-    check(&(run_case){{"lora", "r = 8; dropout = 0.1;"}, true});
+    check(&(run_case){wide_heads, {"lora", "r = 8; dropout = 0.1;"}, true});
 }
 
 static void low_rank_runs_in_f32_have_the_same_bits(void **state)
 {
     (void)state;
-    check(&(run_case){{"lora", "r = 8; dropout = 0.0;"}, false});
+    check(&(run_case){wide_heads, {"lora", "r = 8; dropout = 0.0;"}, false});
 }
 
 /* Gradients of weights, embeddings and norms too. */
 static void full_runs_in_bf16_have_the_same_bits(void **state)
 {
     (void)state;
-    check(&(run_case){{"full", ""}, true});
+    check(&(run_case){wide_heads, {"full", ""}, true});
+}
+
+static void low_rank_runs_of_tiny_llama3_have_the_same_bits(void **state)
+{
+    (void)state;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        check(&(run_case){tiny_llama3, {"lora", "r = 8; dropout = 0.1;"}, bf16 == 1});
+    }
 }
 
 int main(void)
@@ -155,6 +173,7 @@ int main(void)
         cmocka_unit_test(low_rank_runs_in_bf16_have_the_same_bits),
         cmocka_unit_test(low_rank_runs_in_f32_have_the_same_bits),
         cmocka_unit_test(full_runs_in_bf16_have_the_same_bits),
+        cmocka_unit_test(low_rank_runs_of_tiny_llama3_have_the_same_bits),
     };
     return cmocka_run_group_tests_name("cuda_host_order", tests, NULL, NULL);
 }
