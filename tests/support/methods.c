@@ -4,7 +4,7 @@
 
 #include "pb/method.h"
 
-#include "support.h"
+#include "device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -98,6 +98,11 @@ const method_case *method_case_at(int index)
 {
     assert_in_range(index, 0, method_case_count() - 1);
     return &cases[index];
+}
+
+int method_case_step(void)
+{
+    return strcmp(device_name(), "cuda") == 0 ? 3 : 1;
 }
 
 const char *method_case_text(const method_case *c)

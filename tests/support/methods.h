@@ -13,5 +13,9 @@ typedef struct method_case {
 int method_case_count(void);
 const method_case *method_case_at(int index);
 
+/* The distance of the cases that suites with many passes take: 1, or 3 over `cuda` without a
+ * device, where a pass takes some fifty times as long. */
+int method_case_step(void);
+
 /* "<method> { <options> }" for messages, in a static buffer. */
 const char *method_case_text(const method_case *c);

@@ -191,7 +191,7 @@ static void step_together(gang_fixture *f, pb_gang *gang, int64_t first, uint64_
 /* Gangs of `size` methods, from each case on, each `stride` cases after the one before. */
 static void compare_gangs(const char *json, int64_t size, int step, int stride)
 {
-    for (int first = 0; first < method_case_count(); first += step) {
+    for (int first = 0; first < method_case_count(); first += step * method_case_step()) {
         gang_fixture f;
         outcome expected[MOST];
         pb_gang *gang = NULL;
