@@ -10,9 +10,9 @@
  *     u  = drop(x) Aᵀ       y  = [x | u] [W | scale · B]ᵀ + b
  *     du = scale · dy B     dx = [dy | du] [W; A]
  *
- * A lies below W: a weight with a border has as many rows there as columns beside it. Each part has
- * columns of its own, in which u and du are zero for the rows of others. With dropout dx has a term
- * of its own. */
+ * A lies below W: a weight with a border has as many rows there as columns beside it. Parts have
+ * their columns in their order, in which u and du are zero for the rows of others. With dropout dx
+ * has a term of its own. */
 #pragma once
 
 #include "pb/tensor.h"
@@ -38,7 +38,6 @@ typedef struct pb_low_rank {
 typedef struct pb_linear_part {
     pb_low_rank low_rank;
     int64_t first, rows;
-    int64_t column; /* of the border, where it rides */
     pb_tensor kept; /* [rows, r] A drop(x), from the forward to the backward */
     pb_tensor room; /* [rows, 2 · pb_low_rank_room], undefined contents */
 } pb_linear_part;
@@ -52,9 +51,10 @@ typedef struct pb_linear {
     bool holds;                /* … which holds them; else it is written first */
 } pb_linear;
 
-/* All parts may ride: without vectors, in the border of a frozen weight, from a column on and with
- * a rank that keep memory aligned. */
+/* There are parts, and all may ride: without vectors, of ranks that keep memory aligned, and all
+ * together in the border of a frozen weight. */
 bool pb_linear_may_ride(const pb_linear *linear);
+int64_t pb_linear_rank(const pb_linear *linear); /* of all parts together */
 /* to = scale · from, one of several copies. */
 typedef struct pb_scaled_copy {
     pb_tensor to, from;

@@ -13,21 +13,23 @@ static const pb_matmul_args add_gradient  = {.transpose_a = true, .alpha = 1.0f,
 
 enum { RIDE_STEP = 8 }; /* elements, at least 16 bytes */
 
-static bool may_ride(const pb_linear *linear, const pb_linear_part *part)
+int64_t pb_linear_rank(const pb_linear *linear)
 {
-    const pb_low_rank *low_rank = &part->low_rank;
-    int64_t r                   = low_rank->a.shape[0];
-    return r % RIDE_STEP == 0 && part->column % RIDE_STEP == 0 &&
-           part->column + r <= linear->weight.border && pb_tensor_is_none(&low_rank->inner) &&
-           pb_tensor_is_none(&low_rank->outer);
+    int64_t sum = 0;
+    for (int64_t i = 0; i < linear->count; i++) {
+        sum += linear->parts[i].low_rank.a.shape[0];
+    }
+    return sum;
 }
 
 bool pb_linear_may_ride(const pb_linear *linear)
 {
-    bool all = linear->count > 0 && pb_tensor_is_none(&linear->dweight) &&
-               pb_tensor_is_none(&linear->dbias);
+    bool all = linear->count > 0 && pb_linear_rank(linear) <= linear->weight.border &&
+               pb_tensor_is_none(&linear->dweight) && pb_tensor_is_none(&linear->dbias);
     for (int64_t i = 0; i < linear->count && all; i++) {
-        all = may_ride(linear, &linear->parts[i]);
+        const pb_low_rank *part = &linear->parts[i].low_rank;
+        all = part->a.shape[0] % RIDE_STEP == 0 && pb_tensor_is_none(&part->inner) &&
+              pb_tensor_is_none(&part->outer);
     }
     return all;
 }
@@ -37,15 +39,16 @@ void pb_linear_border(const pb_linear *linear, pb_scaled_copy *copies)
     const pb_tensor *weight = &linear->weight;
     pb_tensor wide          = pb_tensor_widen(weight, weight->border);
     pb_tensor tall          = *weight;
+    int64_t column          = 0;
     tall.shape[0] += weight->border;
     for (int64_t i = 0; i < linear->count; i++) {
-        const pb_linear_part *part = &linear->parts[i];
-        const pb_low_rank *factors = &part->low_rank;
-        int64_t r                  = factors->a.shape[0];
-        pb_tensor b                = pb_tensor_columns(&wide, weight->shape[1] + part->column, r);
-        pb_tensor a                = pb_tensor_rows(&tall, weight->shape[0] + part->column, r);
-        copies[2 * i]              = (pb_scaled_copy){b, factors->b, factors->scale};
-        copies[2 * i + 1]          = (pb_scaled_copy){a, factors->a, 1.0f};
+        const pb_low_rank *part = &linear->parts[i].low_rank;
+        int64_t r               = part->a.shape[0];
+        pb_tensor b             = pb_tensor_columns(&wide, weight->shape[1] + column, r);
+        pb_tensor a             = pb_tensor_rows(&tall, weight->shape[0] + column, r);
+        copies[2 * i]           = (pb_scaled_copy){b, part->b, part->scale};
+        copies[2 * i + 1]       = (pb_scaled_copy){a, part->a, 1.0f};
+        column += r;
     }
 }
 

@@ -194,9 +194,6 @@ static pb_status ride(const op_case *c, pb_backend *be, pb_linear *of, pb_tensor
     }
     PB_TRY(give_border(be, &of->weight, border, &blocks[0]));
     PB_TRY(give_border(be, rows, border, &blocks[1]));
-    for (int64_t i = 0; i < of->count; i++) {
-        of->parts[i].column = i * border / of->count;
-    }
     of->rides = pb_linear_may_ride(of);
     of->holds = of->count == 1;
     pb_linear_border(of, copies);

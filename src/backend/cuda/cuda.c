@@ -8,10 +8,7 @@
 
 #include <stdio.h>
 
-enum {
-    COPY_THREADS = 8,
-    BORDER       = 64 /* for low-rank parts of up to as many columns; 0: none rides */
-};
+enum { COPY_THREADS = 8 };
 
 /* Opening ------------------------------------------------------------------------------------- */
 
@@ -58,7 +55,7 @@ static pb_status cuda_open(int device, int threads, pb_backend **out)
     c->base.threads  = threads > 0 ? threads : omp_get_max_threads();
     c->base.lag      = 1;
     c->base.pads     = true;
-    c->base.border   = BORDER;
+    c->base.border   = CUDA_BORDER;
     c->copy_threads  = omp_get_num_procs() < COPY_THREADS ? omp_get_num_procs() : COPY_THREADS;
     pb_status status = open_device(c, device);
     if (status != PB_OK) {

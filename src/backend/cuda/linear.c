@@ -4,34 +4,11 @@
  * reads. All other sites are composed of other operations. */
 #include "cuda.h"
 
-/* Columns of borders that the parts take. */
-static int64_t border_width(const pb_linear *linear)
-{
-    int64_t width = 0;
-    for (int64_t i = 0; i < linear->count; i++) {
-        const pb_linear_part *part = &linear->parts[i];
-        int64_t end                = part->column + part->low_rank.a.shape[0];
-        width                      = end > width ? end : width;
-    }
-    return width;
-}
-
-static pb_status fill_border(pb_backend *be, const pb_linear *linear)
-{
-    pb_linear one = *linear;
-    pb_scaled_copy copies[2];
-    one.count = 1;
-    for (int64_t i = 0; i < linear->count && !linear->holds; i++) {
-        one.parts = &linear->parts[i];
-        pb_linear_border(&one, copies);
-        PB_TRY(pb_copy_scaled(be, copies, 2));
-    }
-    return PB_OK;
-}
+enum { MOST_RIDING = 8 }; /* parts */
 
 static bool rides(const pb_linear *linear, const pb_tensor *rows)
 {
-    return linear->rides && border_width(linear) <= rows->border;
+    return linear->rides && linear->count <= MOST_RIDING && pb_linear_rank(linear) <= rows->border;
 }
 
 static bool drops(const pb_linear *linear)
@@ -43,28 +20,41 @@ static bool drops(const pb_linear *linear)
     return any;
 }
 
+static pb_status fill_border(pb_backend *be, const pb_linear *linear)
+{
+    pb_scaled_copy copies[2 * MOST_RIDING];
+    if (linear->holds) {
+        return PB_OK;
+    }
+    pb_linear_border(linear, copies);
+    return pb_copy_scaled(be, copies, 2 * linear->count);
+}
+
 /* *wide = the rows with what the parts take of their border, *beside: that alone. It is zero where
- * no part is going to write. */
+ * several parts leave each other's rows out. */
 static pb_status widen(pb_backend *be, const pb_linear *linear, const pb_tensor *rows,
                        pb_tensor *wide, pb_tensor *beside)
 {
-    int64_t width = border_width(linear);
-    *wide         = pb_tensor_widen(rows, width);
-    *beside       = pb_tensor_columns(wide, rows->shape[1], width);
-    return linear->parts[0].low_rank.a.shape[0] < width ? pb_zero(be, beside) : PB_OK;
+    int64_t rank = pb_linear_rank(linear);
+    *wide        = pb_tensor_widen(rows, rank);
+    *beside      = pb_tensor_columns(wide, rows->shape[1], rank);
+    return linear->count > 1 ? pb_zero(be, beside) : PB_OK;
 }
 
-/* The share of a part. */
-static pb_tensor part_of(const pb_linear_part *part, const pb_tensor *beside)
+/* The share of a part that begins at *column, which moves to the next. */
+static pb_tensor take_share(const pb_linear_part *part, const pb_tensor *beside, int64_t *column)
 {
+    int64_t r      = part->low_rank.a.shape[0];
     pb_tensor rows = pb_tensor_rows(beside, part->first, part->rows);
-    return pb_tensor_columns(&rows, part->column, part->low_rank.a.shape[0]);
+    *column += r;
+    return pb_tensor_columns(&rows, *column - r, r);
 }
 
 pb_status cuda_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                               const pb_linear *linear)
 {
     const pb_matmul_args by_transposed = {.transpose_b = true, .alpha = 1.0f};
+    int64_t column                     = 0;
     pb_tensor wide, beside;
 
     if (!rides(linear, x)) {
@@ -75,7 +65,7 @@ pb_status cuda_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
     for (int64_t i = 0; i < linear->count; i++) {
         pb_linear_part *part = &linear->parts[i];
         pb_tensor from       = pb_tensor_rows(x, part->first, part->rows);
-        pb_tensor u          = part_of(part, &beside);
+        pb_tensor u          = take_share(part, &beside, &column);
         PB_TRY(cuda_low_rank_down(be, &part->kept, &u, &from, &part->low_rank));
     }
     pb_tensor weight = pb_tensor_widen(&linear->weight, beside.shape[1]);
@@ -87,6 +77,7 @@ pb_status cuda_linear_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *d
                                const pb_tensor *x, pb_linear *linear, bool add)
 {
     const pb_matmul_args args = {.alpha = 1.0f, .beta = add ? 1.0f : 0.0f};
+    int64_t column            = 0;
     pb_tensor wide, beside;
 
     if (!rides(linear, dy) || drops(linear) || pb_tensor_is_none(dx)) {
@@ -98,7 +89,7 @@ pb_status cuda_linear_backward(pb_backend *be, pb_tensor *dx, const pb_tensor *d
         pb_linear_part *part = &linear->parts[i];
         pb_tensor grad       = pb_tensor_rows(dy, part->first, part->rows);
         pb_tensor from       = pb_tensor_rows(x, part->first, part->rows);
-        pb_tensor du         = part_of(part, &beside);
+        pb_tensor du         = take_share(part, &beside, &column);
         PB_TRY(cuda_low_rank_gradients(be, &du, &grad, &from, &part->low_rank, &part->kept));
     }
     pb_tensor weight = linear->weight;
