@@ -3,6 +3,7 @@
 #include "cuda.h"
 
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <omp.h>
 
