@@ -55,6 +55,7 @@ const op_case *ops_cases(int64_t *count)
 {
     if (case_count == 0) {
         ops_add_products();
+        ops_add_rows();
         ops_add_elementwise();
         ops_add_attention();
         ops_add_linear();

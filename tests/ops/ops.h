@@ -78,6 +78,7 @@ op_case *ops_add(const char *operation, const char *format, ...) PB_PRINTF(2, 3)
 /* Memory that is freed with the list. */
 void *ops_keep(size_t bytes);
 
+void ops_add_rows(void);
 void ops_add_elementwise(void);
 void ops_add_products(void);
 void ops_add_attention(void);

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes golden values of methods that HF PEFT does not have, or has few of, from seeds, with torch and transformers:
 
-    make_golden.py OUT      OUT/small: a model and data.json; one folder per case, laid out like the shared golden values
+    make_golden.py OUT [NAME…]    OUT/small: a model and data.json, made where they are missing; one folder per case, laid
+                                  out like the shared golden values: those named, or all
+
+Another machine gives other last digits: for a new case, name it alone, so that the others stay as they are.
 
 Each method is computed from its formula, in float64, through hooks on the linear modules of a Llama; rows are not padded.
 Gradients are torch's. Values are written as float32. Never run by a test.
@@ -112,7 +115,7 @@ CASES = {
 }
 
 
-def small_model(folder):
+def make_model(folder):
     torch.manual_seed(20)
     config = AutoConfig.for_model(
         "llama", vocab_size=64, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
@@ -124,6 +127,12 @@ def small_model(folder):
         parameter.data = 1 + 0.2 * noise if parameter.ndim == 1 else noise / parameter.shape[1] ** 0.5
     model.float().save_pretrained(folder)
     os.remove(os.path.join(folder, "generation_config.json"))
+
+
+def small_model(folder):
+    if not os.path.exists(folder):
+        make_model(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     model.requires_grad_(False)
     return model.double().eval()
 
@@ -219,17 +228,26 @@ def make(folder, model, text, method):
         json.dump(golden, file, indent=1)
 
 
-def main(out):
+def small_data(path):
+    if not os.path.exists(path):
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(data(), file)
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def main(out, names):
     torch.set_num_threads(1)
+    unknown = set(names) - set(CASES)
+    if unknown:
+        sys.exit(f"{', '.join(sorted(unknown))}: not among the cases {', '.join(CASES)}")
     model = small_model(os.path.join(out, "small"))
-    text = data()
-    with open(os.path.join(out, "small", "data.json"), "w", encoding="utf-8") as file:
-        json.dump(text, file)
-    for name, method in CASES.items():
-        make(os.path.join(out, name), model, text, method)
+    text = small_data(os.path.join(out, "small", "data.json"))
+    for name in names or CASES:
+        make(os.path.join(out, name), model, text, CASES[name])
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])
