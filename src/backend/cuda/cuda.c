@@ -168,5 +168,4 @@ const pb_backend_ops backend_cuda = {
     .low_rank_backward = cuda_low_rank_backward,
 #define PB_OPERATION(name, ...) .name = cuda_##name,
 #include "pb/operations.def"
-#include "pb/utf8.h"
 };
