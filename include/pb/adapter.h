@@ -24,3 +24,20 @@ pb_status pb_method_load(const char *directory, const char *given, const pb_mode
  * continue. A method without peft_type that binds weights (full) writes a checkpoint in HF
  * layout. */
 pb_status pb_method_save(pb_method *m, const char *directory) PB_MUST_USE;
+
+typedef enum pb_method_list_kind {
+    PB_LIST_TRAINED,
+    PB_LIST_GRADIENTS, /* of the trained ones */
+    PB_LIST_SAVED,     /* those and the frozen ones that a file holds */
+} pb_method_list_kind;
+
+/* Tensors by name, in backend memory: fills the caller's `tensors` [m->count], returns how many. */
+int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors);
+/* Writes them into one safetensors file; PB_LIST_SAVED as HF PEFT saves them. */
+pb_status pb_method_write_tensors(pb_method *m, pb_method_list_kind kind,
+                                  const char *path) PB_MUST_USE;
+
+/* Sets tensors by name (F32, F16 or BF16, exact shapes): every trained one must be there, frozen
+ * ones may, nothing else. */
+pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
+                               const char *path) PB_MUST_USE;

@@ -201,28 +201,12 @@ pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight,
 pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable,
                             int64_t *index) PB_MUST_USE;
 
-/* Sets tensors by name (F32, F16 or BF16, exact shapes): every trained one must be there, frozen
- * ones may, nothing else. */
-pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file,
-                               const char *path) PB_MUST_USE;
 /* To be called after writing to m->values: what follows from them is recomputed. */
 pb_status pb_method_values_changed(pb_method *m) PB_MUST_USE;
 pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE; /* or 0 */
 /* As soon as the steps of a run are known; `config` and `group`: of the options, for messages. */
 pb_status pb_method_check_steps(pb_method *m, const pb_config *config, const char *group,
                                 int64_t steps) PB_MUST_USE;
-
-typedef enum pb_method_list_kind {
-    PB_LIST_TRAINED,
-    PB_LIST_GRADIENTS, /* of the trained ones */
-    PB_LIST_SAVED,     /* those and the frozen ones that a file holds */
-} pb_method_list_kind;
-
-/* Tensors by name, in backend memory: fills the caller's `tensors` [m->count], returns how many. */
-int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors);
-/* Writes them into one safetensors file; PB_LIST_SAVED as HF PEFT saves them. */
-pb_status pb_method_write_tensors(pb_method *m, pb_method_list_kind kind,
-                                  const char *path) PB_MUST_USE;
 
 /* Forward FLOPs of the adapted model, unmerged, for one sequence of `tokens` tokens, from the
  * shapes: with virtual rows and keys n = tokens + rows, k = n + keys: 2·n·(sum of in·out over

@@ -12,6 +12,7 @@
 #include "pb/table.h"
 #include "pb/template.h"
 
+#include <ctype.h>
 #include <string.h>
 
 enum { TEXT_BYTES = 1 << 20, ABOUT_BYTES = 1024, INDENT = 2, NAME_COLUMNS = 24 };
@@ -49,6 +50,23 @@ static pb_status add(listing *list, const char *name, const char *about, const c
                          *about != '\0' ? about : PB_TABLE_NOTHING);
 }
 
+/* Behind the first full stop, outside of brackets, that a space and a capital letter follow, and
+ * that is not the one of "et al."; the end of the text without one. */
+static char *sentence_end(char *text)
+{
+    int depth = 0;
+    char *p   = text;
+    for (; *p != '\0'; p++) {
+        depth += (*p == '(') - (*p == ')');
+        bool follows = p[0] == '.' && p[1] == ' ' && isupper((unsigned char)p[2]);
+        bool et_al   = p - text >= 6 && memcmp(p - 6, " et al", 6) == 0;
+        if (follows && depth == 0 && !et_al) {
+            return p + 1;
+        }
+    }
+    return p;
+}
+
 /* The first sentence of the comment at the top, without the licence. */
 static pb_status find_about(char *text, pb_string *about)
 {
@@ -60,9 +78,8 @@ static pb_status find_about(char *text, pb_string *about)
             PB_TRY(pb_string_printf(about, "%s%s", about->length > 0 ? " " : "", line));
         }
     }
-    char *end = about->length > 0 ? strstr(about->data, ". ") : NULL;
-    if (end != NULL) {
-        end[1] = '\0';
+    if (about->length > 0) {
+        *sentence_end(about->data) = '\0';
     }
     return PB_OK;
 }
@@ -185,8 +202,8 @@ const pb_command command_list = {
     .usage   = "models|datasets|methods|metrics|templates|grids [--width N] [--json]",
     .details = "Models, data sets, methods and grids are files model/NAME.cfg, dataset/NAME.cfg "
                "and so on in ./configs, in the folders that PB_CONFIGS lists, and beside the "
-               "program; of files with the same name the first counts. Each is shown with its "
-               "first comment.\n",
+               "program; of files with the same name the first counts. Each is shown with the "
+               "first sentence of its first comment.\n",
     .options = {options},
     .first   = true,
     .min_arguments = 1,

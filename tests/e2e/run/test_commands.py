@@ -115,6 +115,11 @@ class List(case.Case):
         found = self.names("methods", cwd=self.folder, env={"PB_CONFIGS": f"{one}:/nowhere:{two}"})
         self.assertEqual((found["mine"]["about"], found["mine"]["path"]), ("A method of my own.", os.path.join(one, "method/mine.cfg")))
         self.assertEqual(found["bare"]["about"], "")
+        for comment, about in (("LoRA by Hu et al. Rank 8, 0.1 % of all. More.", "LoRA by Hu et al. Rank 8, 0.1 % of all."),
+                               ("LoRA (Hu et al. 2022; sec. 4. Table 2), e.g. for all. More. And more.",
+                                "LoRA (Hu et al. 2022; sec. 4. Table 2), e.g. for all."), ("No end", "No end")):
+            world.write(os.path.join(one, "method/mine.cfg"), f"# {comment}\n")
+            self.assertEqual(self.names("methods", cwd=self.folder, env={"PB_CONFIGS": one})["mine"]["about"], about)
         self.assertEqual(os.path.realpath(os.path.join(self.folder, found["lora"]["path"])), os.path.realpath(here))
         self.assertEqual(list(found), sorted(found))
 
