@@ -208,7 +208,7 @@ static void show(const json_t *line)
     const json_t *value = json_object_get(line, "value");
     const char *result  = text_of(line, "result");
     const char *goal    = text_of(line, "goal");
-    printf("%2d %-10s %-36s %-40s ", (int)json_integer_value(json_object_get(line, "part")),
+    printf("%2d %-10s %-36s %-52s ", (int)json_integer_value(json_object_get(line, "part")),
            text_of(line, "name"), text_of(line, "what"), text_of(line, "sizes"));
     if (value != NULL) {
         printf("%12.6g %s%s%s\n", json_is_number(value) ? json_number_value(value) : (double)NAN,
@@ -309,7 +309,7 @@ int report_problems(const report *r)
 
 void report_table(const report *r)
 {
-    printf("\n%2s %-10s %-36s %-40s %12s\n", "", "part", "what", "sizes", "result");
+    printf("\n%2s %-10s %-36s %-52s %12s\n", "", "part", "what", "sizes", "result");
     for (size_t i = 0; i < r->count; i++) {
         show(r->lines[i]);
     }
