@@ -75,8 +75,10 @@ typedef struct pb_backend_ops {
 #define PB_OPERATION(name, ...) pb_status (*name)(pb_backend * be, __VA_ARGS__);
 #include "pb/operations.def"
     /* optional */
-    pb_status (*page_begin)(pb_backend *be);      /* absent: a page needs no preparation … */
-    pb_status (*page_end)(pb_backend *be);        /* … and is ready at once */
+    pb_status (*page_begin)(pb_backend *be); /* absent: a page needs no preparation … */
+    pb_status (*page_end)(pb_backend *be);   /* … and is ready at once */
+    pb_status (*repeat)(pb_backend *be, const void *key, size_t bytes, pb_repeated *run,
+                        void *context);           /* absent: run is called each time */
     pb_dtype (*activation)(const pb_backend *be); /* absent: F32 */
     /* Seconds of work that the backend measures itself: forgotten; added to be->work. Absent: the
      * fronts measure the time that a call takes. */
@@ -103,6 +105,9 @@ void pb_backend_close(pb_backend *be); /* accepts NULL */
  * stay F32; F32, as opened: nothing is rounded. Products are tried at once: PB_ERR_NUMERIC when
  * they are wrong, and nothing is rounded. Counted work starts at 0. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
+/* Whether what is queued again and again may be recorded once, where the backend can do that. The
+ * results are the same; on at first. */
+void pb_backend_use_graphs(pb_backend *be, bool graphs);
 /* The type of what lies between operations: F32 or BF16. The residual stream, statistics, logits
  * and all that is trained are F32 on every backend. */
 pb_dtype pb_backend_activation(const pb_backend *be);

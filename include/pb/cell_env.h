@@ -19,6 +19,7 @@ typedef struct pb_cell_setup {
     int device;
     int threads;    /* part of every cell's configuration; 0: one per processor of the process */
     pb_dtype dtype; /* F32 or BF16, see pb_backend_use_dtype */
+    bool graphs;    /* see pb_backend_use_graphs; changes no result */
     /* For a plan: the rate of products, which is then not measured, and no device is opened; 0: it
      * is measured. */
     double gflops;

@@ -50,6 +50,7 @@ typedef struct pb_attention_plan {
     int64_t queries;   /* rows of q */
     double pairs;      /* visible query-key pairs of one head: what attention costs */
     const void *parts; /* the backend's own */
+    int index;         /* on its page */
 } pb_attention_plan;
 
 enum { PB_PAGE_PLANS = 4 }; /* most plans of a page */
@@ -69,6 +70,14 @@ pb_status pb_page_floats(pb_backend *be, const float *host, int64_t count,
 pb_status pb_page_plan(pb_backend *be, const pb_attention_args *args,
                        pb_attention_plan *out) PB_MUST_USE;
 pb_status pb_page_end(pb_backend *be) PB_MUST_USE; /* before the first operation that reads it */
+
+/* Queues operations, and nothing but operations. */
+typedef pb_status pb_repeated(void *context);
+
+/* Calls run(context) behind pb_page_end, or queues what it queued before with the same key. So all
+ * that run does must follow from the key, the page, and what is in backend memory. */
+pb_status pb_repeat(pb_backend *be, const void *key, size_t bytes, pb_repeated *run,
+                    void *context) PB_MUST_USE;
 
 /* The numbers of a training step, F64 [PB_NUMBERS]. */
 enum {

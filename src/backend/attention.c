@@ -28,8 +28,9 @@ static pb_status check_args(const pb_backend *be, const char *op, const pb_tenso
 /* `products`: multiply-accumulates per pair and dimension, 2 forward and 5 backward. */
 static void count_work(pb_backend *be, const pb_attention_plan *plan, int products, double start)
 {
-    be->work.attention_flops +=
-        2.0 * products * plan->pairs * (double)(plan->args.heads * plan->args.head_dim);
+    double rate = 2.0 * products * (double)(plan->args.heads * plan->args.head_dim);
+    be->rates[plan->index] += rate;
+    be->work.attention_flops += rate * plan->pairs;
     if (host_times(be)) {
         be->work.attention_seconds += pb_clock_seconds() - start;
     }

@@ -107,6 +107,11 @@ pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype)
     return status;
 }
 
+void pb_backend_use_graphs(pb_backend *be, bool graphs)
+{
+    be->plain = !graphs;
+}
+
 void pb_backend_close(pb_backend *be)
 {
     if (be != NULL) {

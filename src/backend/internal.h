@@ -22,8 +22,11 @@ struct pb_backend {
     size_t memory_now, memory_peak; /* bytes of device memory, see pb/usage.h */
     uint64_t pass;                  /* of the page */
     int plans;                      /* of the page */
+    double pairs[PB_PAGE_PLANS];    /* of each: see pb_attention_plan */
+    double rates[PB_PAGE_PLANS];    /* operations so far for each pair */
     int lag;
     bool pads;             /* see pb_backend_pads */
+    bool plain;            /* see pb_backend_use_graphs */
     int64_t border;        /* see pb_backend_border */
     bool posted[PB_SLOTS]; /* and not yet taken */
 };

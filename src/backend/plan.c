@@ -127,9 +127,11 @@ pb_status pb_page_plan(pb_backend *be, const pb_attention_args *args, pb_attenti
         return PB_FAIL(PB_ERR_ARGUMENT, "attention plan: a page has room for %d plans",
                        PB_PAGE_PLANS);
     }
-    pb_attention_plan plan = {.args = *args, .queries = query_count(args)};
+    pb_attention_plan plan = {.args = *args, .queries = query_count(args), .index = be->plans};
     plan.pairs             = visible_pairs(args);
-    PB_TRY(be->ops->page_plan(be, be->plans, &plan));
+    PB_TRY(be->ops->page_plan(be, plan.index, &plan));
+    be->pairs[plan.index] = plan.pairs;
+    be->rates[plan.index] = 0.0;
     be->plans++;
     *out = plan;
     return PB_OK;

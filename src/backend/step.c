@@ -65,6 +65,15 @@ pb_status pb_page_end(pb_backend *be)
     return PB_OK;
 }
 
+/* Recorded operations are not timed one by one. */
+pb_status pb_repeat(pb_backend *be, const void *key, size_t bytes, pb_repeated *run, void *context)
+{
+    if (be->ops->repeat == NULL || be->plain || be->timing) {
+        return PB_FRAME(run(context));
+    }
+    return PB_FRAME(be->ops->repeat(be, key, bytes, run, context));
+}
+
 int pb_backend_lag(const pb_backend *be)
 {
     return be->lag;

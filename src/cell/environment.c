@@ -90,6 +90,7 @@ static pb_status open_backend(pb_cell_env *env)
     env->on_device = !pb_backend_is_host(env->backend);
     note_sharing(env);
     PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
+    pb_backend_use_graphs(env->backend, env->setup.graphs);
     PB_TRY(pb_cell_gemm_rate(env->backend, 0, &env->gemm_gflops));
     return find_peak(env);
 }

@@ -31,6 +31,8 @@ const pb_config_field pb_grid_run_fields[] = {
                  "processes that share a cell; only 1 in this version"),
     PB_FIELD_INT_OR(pb_grid_run_options, gang, 1, 1, 64, "", "auto",
                     "most cells of a model that train together, in the same passes"),
+    PB_FIELD_BOOL(pb_grid_run_options, graphs, true,
+                  "a GPU launches a pass of training as a whole; changes no result"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_limit_seconds, 0, 0, 1e9, "seconds",
                    "the run stops itself this long after its start, 0 for never"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_reserve_seconds, 60, 0, 1e9, "seconds",

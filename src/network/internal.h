@@ -161,6 +161,8 @@ int64_t network_chunk(const pb_network *net, int64_t outs, int64_t labels);
 
 /* Checks the ids and makes the page, rope tables and views of the pass. */
 pb_status network_prepare(pb_network *net, pass *p) PB_MUST_USE;
+/* Rows longer than the model was made for are computed, as in transformers, but not silently. */
+void network_warn_of_positions(pb_network *net, const pass *p);
 /* The memory that the operations of a prepared pass need for themselves. */
 pb_status network_reserve(pb_network *net, const pass *p) PB_MUST_USE;
 

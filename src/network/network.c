@@ -193,9 +193,8 @@ pb_status pb_network_reserve(pb_network *net, const pb_batch *batch)
     return network_reserve(net, &p);
 }
 
-static pb_status forward_loss(pb_network *net, pass *p)
+static pb_status forward_loss(pb_network *net, const pass *p)
 {
-    PB_TRY(network_prepare(net, p));
     PB_TRY(network_body_forward(net, p));
     return network_head_loss(net, p);
 }
@@ -206,6 +205,7 @@ pb_status pb_network_loss(pb_network *net, const pb_batch *batch, bool by_rows, 
     double divisor = by_rows ? (double)batch->labels : 1.0;
     double factor  = by_rows ? (double)batch->samples : 1.0;
     PB_TRY(network_check_batch(net, batch));
+    PB_TRY(network_prepare(net, &p));
     PB_TRY(forward_loss(net, &p));
     net->label_losses = pb_tensor_rows(&net->scratch.losses, 0, batch->labels);
     return sum != NULL ? pb_loss_sum(net->backend, sum, &net->label_losses, divisor, factor)
@@ -217,17 +217,35 @@ const pb_tensor *pb_network_losses(const pb_network *net)
     return &net->label_losses;
 }
 
-pb_status network_train_pass(pb_network *net, pass *p)
+/* A prepared pass. */
+typedef struct train_pass {
+    pb_network *net;
+    const pass *pass;
+} train_pass;
+
+static pb_status run_train_pass(void *context)
 {
-    p->context.training = true;
-    PB_TRY(forward_loss(net, p));
-    for (int64_t i = 0; i < p->part_count; i++) {
-        const pass_part *part = &p->parts[i];
+    const train_pass *t = context;
+    pb_network *net     = t->net;
+    PB_TRY(forward_loss(net, t->pass));
+    for (int64_t i = 0; i < t->pass->part_count; i++) {
+        const pass_part *part = &t->pass->parts[i];
         pb_tensor losses      = pb_tensor_rows(&net->scratch.losses, part->label, part->labels);
         pb_tensor sum         = pb_tensor_1d(part->sum, PB_DTYPE_F64, 1);
         PB_TRY(pb_loss_sum(net->backend, &sum, &losses, 1.0, 1.0));
     }
-    return network_body_backward(net, p);
+    return network_body_backward(net, t->pass);
+}
+
+/* Its parts say all that its operations depend on. */
+pb_status network_train_pass(pb_network *net, pass *p)
+{
+    train_pass t        = {net, p};
+    p->context.training = true;
+    PB_TRY(network_prepare(net, p));
+    network_warn_of_positions(net, p);
+    return pb_repeat(net->backend, p->parts, (size_t)p->part_count * sizeof *p->parts,
+                     run_train_pass, &t);
 }
 
 pb_status pb_network_step(pb_network *net, const pb_batch *batch, double grad_scale,

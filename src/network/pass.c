@@ -58,9 +58,9 @@ static int64_t position_count(const pass *p)
     return count;
 }
 
-/* Rows longer than the model was made for are computed, as in transformers, but not silently. */
-static void warn_of_positions(pb_network *net, int64_t positions)
+void network_warn_of_positions(pb_network *net, const pass *p)
 {
+    int64_t positions = position_count(p);
     if (positions > net->config->max_positions && !net->warned_of_positions) {
         net->warned_of_positions = true;
         pb_log_warn("a row has %" PRId64 " positions, the model was made for %" PRId64
@@ -272,7 +272,7 @@ static pb_status embedding_forward(pb_network *net, const pass *p, const pass_pa
 
 pb_status network_body_forward(pb_network *net, const pass *p)
 {
-    warn_of_positions(net, position_count(p));
+    network_warn_of_positions(net, p);
     for (int64_t i = 0; i < p->part_count; i++) {
         PB_TRY(embedding_forward(net, p, &p->parts[i]));
     }

@@ -214,7 +214,7 @@ static pb_status compare_gang(const bench *b, const workload *w, const made_rows
     load l        = {0};
     double loss   = 0.0;
     bool has_goal = members > 1 && strcmp(w->shape, "llama-3.2-1b") == 0;
-    PB_TRY(measure_gang(b, w, rows, members, &l, &loss));
+    PB_TRY(measure_gang(b, w, rows, members, true, &l, &loss));
     double seconds = l.seconds / members;
     (void)snprintf(name, sizeof name, "gang of %d, step per member", members);
     put_figure(b, name, sizes, 1e3 * seconds, "ms");

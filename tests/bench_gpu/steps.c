@@ -153,11 +153,12 @@ pb_status part_step(const bench *b)
 /* 9: short rows ------------------------------------------------------------------------------- */
 
 pb_status measure_gang(const bench *b, const workload *w, const made_rows *rows, int members,
-                       load *l, double *last_loss)
+                       bool graphs, load *l, double *last_loss)
 {
     setup s;
     training made = {0};
     PB_TRY(setup_open(b, w->shape, PB_DTYPE_BF16, defaults, members, NULL, &s));
+    pb_backend_use_graphs(s.be, graphs);
     pb_status status = train(&s, rows, w->rows, w->warm, w->warm + w->steps, &made);
     if (status == PB_OK) {
         *l         = made.load;
@@ -183,23 +184,25 @@ static void put_gangs(const bench *b, const workload *w)
         put_failure(b, "short rows", w->shape, status);
         return;
     }
-    for (size_t i = 0; i < (b->tiny ? 2 : sizeof gangs / sizeof *gangs); i++) {
-        char more[32];
+    for (size_t i = 0; i < 2 * (b->tiny ? 2 : sizeof gangs / sizeof *gangs); i++) {
+        char more[48];
         char sizes[BENCH_TEXT];
+        bool graphs = i % 2 == 0;
+        int members = gangs[i / 2];
         double loss = 0.0;
         load l      = {0};
-        (void)snprintf(more, sizeof more, ", gang of %d", gangs[i]);
+        (void)snprintf(more, sizeof more, ", gang of %d%s", members, graphs ? "" : ", no graphs");
         describe_workload(w, more, sizes);
         if (!item_begin(b, "short rows", sizes)) {
             continue;
         }
-        status = measure_gang(b, w, &rows, gangs[i], &l, &loss);
+        status = measure_gang(b, w, &rows, members, graphs, &l, &loss);
         if (status != PB_OK) {
             put_failure(b, "short rows", sizes, status);
             continue;
         }
-        put_figure(b, "step, per member", sizes, 1e3 * l.seconds / gangs[i], "ms");
-        put_figure(b, "training", sizes, (double)(gangs[i] * w->rows) / l.seconds, "rows/s");
+        put_figure(b, "step, per member", sizes, 1e3 * l.seconds / members, "ms");
+        put_figure(b, "training", sizes, (double)(members * w->rows) / l.seconds, "rows/s");
         put_load(b, sizes, &l);
     }
     rows_free(&rows);

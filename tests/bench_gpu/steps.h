@@ -18,4 +18,4 @@ pb_status workload_rows(const workload *w, made_rows *rows) PB_MUST_USE;
 const workload *short_workload(const bench *b, int index);
 /* Steps that all members make together; the loss is that of the first member's last step. */
 pb_status measure_gang(const bench *b, const workload *w, const made_rows *rows, int members,
-                       load *l, double *last_loss) PB_MUST_USE;
+                       bool graphs, load *l, double *last_loss) PB_MUST_USE;

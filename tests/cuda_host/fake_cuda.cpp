@@ -120,6 +120,7 @@ void count_kind(call::kind kind)
 {
     counts.calls++;
     counts.allocations += kind == call::ALLOCATES;
+    counts.instances += kind == call::INSTANTIATES;
     counts.waits += kind == call::WAITS || kind == call::RELEASES;
     counts.queries += kind == call::QUERIES;
 }
@@ -178,8 +179,9 @@ call::call(kind k, const char *name) : lock(state().lock), error(cudaSuccess)
     } else if (k != PLAIN && k != COPIES && spoil_captures()) {
         error = result(cudaErrorStreamCaptureUnsupported);
     } else if (r.fail_at > 0 && counts.calls == r.fail_at) {
-        error    = result(k == ALLOCATES ? cudaErrorMemoryAllocation : cudaErrorUnknown);
-        r.failed = name;
+        bool takes = k == ALLOCATES || k == INSTANTIATES;
+        error      = result(takes ? cudaErrorMemoryAllocation : cudaErrorUnknown);
+        r.failed   = name;
         if (r.reports) {
             std::fprintf(stderr, "fake_cuda: call %lld, %s, fails\n",
                          static_cast<long long>(r.fail_at), name);
@@ -502,7 +504,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
 {
-    call c(call::ALLOCATES);
+    call c(call::INSTANTIATES);
 
     if (c.refused() != cudaSuccess) {
         return c.refused();

@@ -19,6 +19,7 @@ typedef struct fake_cuda_counts {
     int64_t queries;     /* whether a stream or an event is complete */
     int64_t launches;    /* kernels and products, those of graphs included */
     int64_t copies;      /* and fills, those of graphs included */
+    int64_t instances;   /* of graphs that were captured, whose memory is no allocation */
     int64_t graphs;      /* launched */
     int64_t live_blocks, live_pinned, live_streams, live_events, live_graphs, live_handles;
     size_t bytes; /* of device memory, all devices */

@@ -31,7 +31,7 @@ struct device_memory {
 class call
 {
   public:
-    enum kind { PLAIN, ALLOCATES, RELEASES, WAITS, QUERIES, COPIES };
+    enum kind { PLAIN, ALLOCATES, INSTANTIATES, RELEASES, WAITS, QUERIES, COPIES };
 
     /* By default the name is that of the function that makes it. */
     explicit call(kind k = PLAIN, const char *name = __builtin_FUNCTION());

@@ -71,6 +71,7 @@ static void cuda_trim(pb_backend *be)
 {
     cuda *c = cuda_of(be);
     CUDA_DROP(cudaStreamSynchronize(c->stream)); /* copies read pinned memory until then */
+    cuda_graphs_close(c);
     cuda_block_free(c, &c->scratch);
     cuda_pages_close(c);
     cuda_transfer_close(c);
@@ -153,6 +154,7 @@ const pb_backend_ops backend_cuda = {
     .page_list         = cuda_page_list,
     .page_plan         = cuda_page_plan,
     .page_end          = cuda_page_end,
+    .repeat            = cuda_repeat,
     .post              = cuda_post,
     .take              = cuda_take,
     .activation        = cuda_activation,

@@ -69,6 +69,7 @@ typedef struct cuda_timer {
 typedef struct cuda_products cuda_products; /* blas.c */
 typedef struct cuda_memory cuda_memory;     /* memory.c */
 typedef struct cuda_nvml cuda_nvml;         /* nvml.c */
+typedef struct cuda_graphs cuda_graphs;     /* graph.c */
 
 typedef struct cuda {
     pb_backend base; /* first: a pb_backend pointer is a cuda pointer */
@@ -92,6 +93,8 @@ typedef struct cuda {
     cuda_plan plans[PB_PAGE_PLANS];
     cuda_posting posted[PB_SLOTS];
     uint64_t posts, taken; /* posts so far; the last of them that is known to be complete */
+    cuda_graphs *graphs;   /* NULL: none so far */
+    uint64_t generation;   /* grows when memory that graphs refer to moves */
 } cuda;
 
 static inline cuda *cuda_of(pb_backend *be)
@@ -243,6 +246,11 @@ pb_status cuda_page_end(pb_backend *be) PB_MUST_USE;
 pb_status cuda_page_pass(pb_backend *be, const uint64_t **pass) PB_MUST_USE;
 pb_status cuda_post(pb_backend *be, int slot, const pb_tensor *numbers) PB_MUST_USE;
 pb_status cuda_take(pb_backend *be, int slot, double *values) PB_MUST_USE;
+
+/* graph.c */
+void cuda_graphs_close(cuda *c);
+pb_status cuda_repeat(pb_backend *be, const void *key, size_t bytes, pb_repeated *run,
+                      void *context) PB_MUST_USE;
 
 /* blas.c */
 pb_status cuda_products_open(cuda *c) PB_MUST_USE;

@@ -155,6 +155,7 @@ void cuda_free(pb_backend *be, void *data)
     be->memory_now -= m->blocks[i].bytes;
     m->count--;
     memmove(&m->blocks[i], &m->blocks[i + 1], (size_t)(m->count - i) * sizeof *m->blocks);
+    c->generation++;
     CUDA_DROP(cudaFree(data)); /* waits for work that uses it */
 }
 

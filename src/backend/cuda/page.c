@@ -135,6 +135,7 @@ static pb_status enlarge_pages(cuda *c, size_t bytes)
     c->full[c->full_count++] = (cuda_block){c->pages.device, c->pages.bytes};
     c->full_bytes += c->page_used;
     c->pages.device = NULL;
+    c->generation++;
     ring_close(c, &c->pages);
     PB_TRY(ring_open(c, &c->pages, CUDA_PAGES, size, "pages"));
     begin_page(c);
@@ -205,7 +206,8 @@ pb_status cuda_page_plan(pb_backend *be, int index, pb_attention_plan *plan)
     PB_TRY(plan_cut_make(&c->cut, plan, &bytes));
     PB_TRY(page_room(c, bytes, &host, &device));
     plan_cut_write(c->cut, host, device, &c->plans[index]);
-    plan->parts = &c->plans[index];
+    plan->parts             = &c->plans[index];
+    c->plans[index].scratch = cuda_attention_bytes(plan);
     return PB_OK;
 }
 

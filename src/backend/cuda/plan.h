@@ -12,6 +12,7 @@ typedef struct cuda_plan {
     int64_t keys;      /* of all segments: with fewer than the store has, some are in none */
     attention_cut cut; /* addresses are in device memory */
     int32_t piece_rooms, part_rooms;
+    size_t scratch; /* bytes of memory that attention takes */
 } cuda_plan;
 
 typedef struct plan_cut plan_cut;
