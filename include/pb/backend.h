@@ -115,7 +115,9 @@ pb_dtype pb_backend_activation(const pb_backend *be);
  * multiplies those of its activations best. */
 pb_dtype pb_backend_weight_type(const pb_backend *be, pb_dtype dtype);
 /* Columns and rows that frozen weights should have beside them for low-rank parts (see
- * pb/weights.h), and rows that products read for what belongs there; 0: none. */
+ * pb/weights.h), and rows that products read for what belongs there: PB_BORDER on a device, or 0 on
+ * a backend that reads none. */
+enum { PB_BORDER = 64 };
 int64_t pb_backend_border(const pb_backend *be);
 const char *pb_backend_name(const pb_backend *be);
 /* Prefers batches of few different sizes: see pb_batch_options. */

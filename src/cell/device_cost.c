@@ -16,6 +16,7 @@ typedef struct sizes {
     double act;                      /* bytes of a number between operations */
     double rows, labels;             /* of a pass */
     double queries, keys, width, ff; /* numbers per row */
+    double border;                   /* likewise, of rows that products read */
 } sizes;
 
 static double matrices(const pb_model *model)
@@ -31,10 +32,23 @@ static double matrices(const pb_model *model)
     return numbers;
 }
 
+/* Beside and below the weights of linear sites. */
+static double borders(const pb_model *model)
+{
+    double numbers = 0.0;
+    for (int64_t i = 0; i < pb_model_site_count(model); i++) {
+        const pb_site *site = pb_model_site_at(model, i);
+        if (site->site_class == PB_SITE_LINEAR) {
+            numbers += PB_BORDER * (double)(site->in + site->out + PB_BORDER);
+        }
+    }
+    return numbers;
+}
+
 double cell_device_weights(const pb_model *model, pb_dtype dtype)
 {
     double large = matrices(model);
-    return large * (double)pb_dtype_size(dtype) +
+    return (large + borders(model)) * (double)pb_dtype_size(dtype) +
            ((double)pb_model_parameters(model) - large) * sizeof(float);
 }
 
@@ -46,7 +60,7 @@ static bool has(const sizes *s, pb_site_kind kind)
 /* What a layer keeps for its backward, without the method's part. */
 static double layer_bytes(const sizes *s)
 {
-    double between = 2.0 * s->queries + 2.0 * s->keys + 2.0 * s->ff;
+    double between = 2.0 * s->queries + 2.0 * s->keys + 2.0 * s->ff + s->border;
     between += has(s, PB_SITE_Q_NORM) ? s->queries + s->keys : 0.0;
     between += has(s, PB_SITE_ATTN_OUT_NORM) ? s->width : 0.0;
     between += has(s, PB_SITE_MLP_OUT_NORM) ? s->width : 0.0;
@@ -74,10 +88,11 @@ static double method_bytes(const sizes *s, const pb_method *m)
 /* What all layers share: inputs of products and, with a backward, their gradients. */
 static double shared_bytes(const sizes *s, bool backward)
 {
-    double between = s->width + s->ff;
+    double between = s->width + s->ff + 2.0 * s->border;
     double exact   = 0.0;
     if (backward) {
         between += 2.0 * s->width + 2.0 * s->queries + 2.0 * s->keys + 2.0 * s->ff;
+        between += 6.0 * s->border;
         exact += s->width;
     }
     return s->rows * (between * s->act + exact * sizeof(float));
@@ -108,7 +123,8 @@ double cell_device_bytes(const pb_model *model, const pb_method *method, pb_dtyp
                                 .queries = (double)(c->heads * c->head_dim),
                                 .keys    = (double)(c->kv_heads * c->head_dim),
                                 .width   = (double)c->width,
-                                .ff      = (double)c->ff};
+                                .ff      = (double)c->ff,
+                                .border  = method->ops->low_rank != NULL ? PB_BORDER : 0.0};
     double trained           = TRAINED_VALUES * sizeof(float) * (double)method->parameters;
     int64_t kept             = c->layers - 1 - lowest; /* sets of their own, but for the last */
     double sets              = (double)(kept > 0 ? kept : 0) + (lowest > 0 ? 1.0 : 0.0);

@@ -56,7 +56,7 @@ static pb_status cuda_open(int device, int threads, pb_backend **out)
     c->base.threads  = threads > 0 ? threads : omp_get_max_threads();
     c->base.lag      = 1;
     c->base.pads     = true;
-    c->base.border   = CUDA_BORDER;
+    c->base.border   = PB_BORDER;
     c->copy_threads  = omp_get_num_procs() < COPY_THREADS ? omp_get_num_procs() : COPY_THREADS;
     pb_status status = open_device(c, device);
     if (status != PB_OK) {

@@ -17,7 +17,6 @@ enum {
     CUDA_BUFFERS    = 2, /* pinned, for other copies */
     CUDA_SPANS      = 512,
     CUDA_FULL_PAGES = 16,
-    CUDA_BORDER     = 64,  /* see pb_backend_border; 0: no low-rank part rides */
     CUDA_ALIGNMENT  = 256, /* bytes: of every block, and of the parts that cuda_bytes cuts */
 };
 
