@@ -1,77 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Opening checkpoints: sites, names, tied heads, biases, conversion, and every mismatch of weights
- * and configuration. The checkpoints are made here. */
-#include "fixture.h"
+/* Opening checkpoints: sites, names, tied heads, biases, conversion, hash. The checkpoints are made
+ * here. */
+#include "tensor_list.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define TENSORS_MAX 64
-#define NAME_BYTES  128
-
-/* The tensors of a checkpoint, to be changed and written again. */
-typedef struct tensor_list {
-    pb_safetensors *file;
-    pb_named_tensor items[TENSORS_MAX];
-    char names[TENSORS_MAX][NAME_BYTES];
-    int64_t count;
-} tensor_list;
-
-static void list_open(tensor_list *list, const char *directory)
-{
-    memset(list, 0, sizeof *list);
-    assert_int_equal(pb_safetensors_open(directory, &list->file), PB_OK);
-    list->count = pb_safetensors_count(list->file);
-    assert_true(list->count < TENSORS_MAX);
-    for (int64_t i = 0; i < list->count; i++) {
-        list->items[i] = *pb_safetensors_at(list->file, i);
-        snprintf(list->names[i], NAME_BYTES, "%s", list->items[i].name);
-        list->items[i].name = list->names[i];
-    }
-}
-
-static pb_named_tensor *list_find(tensor_list *list, const char *name)
-{
-    for (int64_t i = 0; i < list->count; i++) {
-        if (strcmp(list->items[i].name, name) == 0) {
-            return &list->items[i];
-        }
-    }
-    fail_msg("no tensor %s", name);
-    return NULL;
-}
-
-static void list_remove(tensor_list *list, const char *name)
-{
-    *list_find(list, name) = list->items[list->count - 1];
-    list->count--;
-}
-
-static void list_write(tensor_list *list, const char *directory)
-{
-    char path[4200];
-    snprintf(path, sizeof path, "%s/model.safetensors", directory);
-    assert_int_equal(pb_safetensors_write(path, list->items, list->count, "pt"), PB_OK);
-    pb_safetensors_close(list->file);
-    list->file = NULL;
-}
-
-static void expect_open_fails(const char *directory, pb_status expected, const char *word,
-                              const char *second)
-{
-    size_t held     = pb_memory_current();
-    pb_model *model = NULL;
-    fixture_expect(pb_model_open(directory, NULL, 1, &model), expected, directory, word, second,
-                   NULL);
-    assert_null(model);
-    assert_int_equal(pb_memory_current(), held);
-}
 
 static void sites_have_names_sizes_and_an_order(void **state)
 {
@@ -386,104 +323,6 @@ static void other_floats_are_converted(void **state)
     }
 }
 
-static void a_missing_tensor_is_named(void **state)
-{
-    (void)state;
-    static const char *const names[] = {
-        "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight",
-        "model.layers.0.post_attention_layernorm.weight", "model.norm.weight", "lm_head.weight"};
-    pb_model_config config = fixture_config();
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        tensor_list list;
-        const char *path = fixture_model("missing", &config);
-        list_open(&list, path);
-        list_remove(&list, names[i]);
-        list_write(&list, path);
-        expect_open_fails(path, PB_ERR_NOT_FOUND, names[i], "missing");
-    }
-}
-
-static void a_tensor_that_belongs_to_nothing_is_named(void **state)
-{
-    (void)state;
-    static const char *const names[] = {
-        "model.layers.1.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.bias",
-        "model.layers.0.self_attn.q_norm.weight", "v_head.weight", "embed_tokens_2.bias"};
-    pb_model_config config = fixture_config();
-    float values[8]        = {0};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        tensor_list list;
-        const char *path = fixture_model("extra", &config);
-        list_open(&list, path);
-        list.items[list.count++] =
-            (pb_named_tensor){names[i], pb_tensor_1d(values, PB_DTYPE_F32, 8)};
-        list_write(&list, path);
-        expect_open_fails(path, PB_ERR_UNSUPPORTED, names[i], "config.json");
-    }
-}
-
-static void a_wrong_shape_is_named_with_both_shapes(void **state)
-{
-    (void)state;
-    pb_model_config config = fixture_config();
-    tensor_list list;
-    const char *path = fixture_model("shape", &config);
-    list_open(&list, path);
-    pb_tensor *up = &list_find(&list, "model.layers.0.mlp.up_proj.weight")->tensor;
-    *up           = pb_tensor_2d(up->data, PB_DTYPE_F32, 8, 12); /* transposed */
-    list_write(&list, path);
-    expect_open_fails(path, PB_ERR_SHAPE, "mlp.up_proj.weight has shape [8, 12]", "[12, 8]");
-
-    path = fixture_model("ndim", &config);
-    list_open(&list, path);
-    pb_tensor *norm = &list_find(&list, "model.norm.weight")->tensor;
-    *norm           = pb_tensor_2d(norm->data, PB_DTYPE_F32, 8, 1);
-    list_write(&list, path);
-    expect_open_fails(path, PB_ERR_SHAPE, "model.norm.weight has shape [8, 1]", "[8]");
-}
-
-static void a_wrong_dtype_is_named(void **state)
-{
-    (void)state;
-    pb_model_config config = fixture_config();
-    tensor_list list;
-    const char *path = fixture_model("dtype", &config);
-    list_open(&list, path);
-    list_find(&list, "model.norm.weight")->tensor.dtype = PB_DTYPE_I32;
-    list_write(&list, path);
-    expect_open_fails(path, PB_ERR_UNSUPPORTED, "model.norm.weight", "I32");
-}
-
-static void values_that_are_not_finite_are_named_by_tensor_and_index(void **state)
-{
-    (void)state;
-    static const float bad[] = {NAN, INFINITY, -INFINITY};
-    pb_model_config config   = fixture_config();
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        tensor_list list;
-        float values[12 * 8] = {0};
-        values[11]           = 3.4e38f; /* finite */
-        values[77]           = bad[i];
-        const char *path     = fixture_model("nan", &config);
-        list_open(&list, path);
-        list_find(&list, "model.layers.0.mlp.gate_proj.weight")->tensor.data = values;
-        list_write(&list, path);
-        expect_open_fails(path, PB_ERR_NUMERIC, "mlp.gate_proj.weight", "value 77");
-    }
-}
-
-static void what_is_no_checkpoint_is_refused(void **state)
-{
-    (void)state;
-    pb_model_config config = fixture_config();
-    const char *path       = fixture_model("without", &config);
-    assert_int_equal(remove(fixture_path("without/model.safetensors")), 0);
-    expect_open_fails(path, PB_ERR_NOT_FOUND, "model.safetensors", "index.json");
-    assert_int_equal(remove(fixture_path("without/config.json")), 0);
-    expect_open_fails(path, PB_ERR_NOT_FOUND, "config.json", "");
-    expect_open_fails(fixture_path("nowhere"), PB_ERR_NOT_FOUND, "config.json", "");
-}
-
 static void the_hash_covers_configuration_and_weights(void **state)
 {
     (void)state;
@@ -585,12 +424,6 @@ int main(void)
         cmocka_unit_test(names_without_the_first_part_and_stored_frequencies_are_accepted),
         cmocka_unit_test(sixteen_bit_weights_are_used_where_they_are_mapped),
         cmocka_unit_test(other_floats_are_converted),
-        cmocka_unit_test(a_missing_tensor_is_named),
-        cmocka_unit_test(a_tensor_that_belongs_to_nothing_is_named),
-        cmocka_unit_test(a_wrong_shape_is_named_with_both_shapes),
-        cmocka_unit_test(a_wrong_dtype_is_named),
-        cmocka_unit_test(values_that_are_not_finite_are_named_by_tensor_and_index),
-        cmocka_unit_test(what_is_no_checkpoint_is_refused),
         cmocka_unit_test(the_hash_covers_configuration_and_weights),
         cmocka_unit_test(saving_refuses_wrong_shapes_and_places),
         cmocka_unit_test(the_rope_table_holds_cosines_then_sines),
