@@ -46,13 +46,13 @@ endfunction()
 # The backends that tests marked BACKENDS run over beside the CPU; see tests/guarded.
 set(PB_TEST_BACKENDS guarded)
 
-# pb_test(NAME unit_base_memory SOURCES test_memory.c USES pb_base LABELS unit [PROCESSES n …] [TIMEOUT s] [ARGS …] [BACKENDS] [HEAVY])
+# pb_test(NAME unit_base_memory SOURCES test_memory.c USES pb_base LABELS unit [PROCESSES n …] [TIMEOUT s] [ARGS …] [BACKENDS])
 # One cmocka executable, registered with CTest under NAME; tests with a long TIMEOUT start first. PROCESSES runs it under the MPI
 # launcher instead, as NAME_<n> with n ranks and as NAME_tcp_<n> over TCP, without any component for one-sided communication, as
 # between nodes of a system that has none; `alone` is without the launcher, under NAME. BACKENDS: it opens the backend that PB_TEST_BACKEND names, and is registered as NAME_<backend> for
-# each of the others. HEAVY: slow where a CPU executes the kernels of `cuda`.
+# each of the others.
 function(pb_test)
-    cmake_parse_arguments(arg "BACKENDS;HEAVY" "NAME;TIMEOUT" "SOURCES;USES;LABELS;ARGS;PROCESSES" ${ARGN})
+    cmake_parse_arguments(arg "BACKENDS" "NAME;TIMEOUT" "SOURCES;USES;LABELS;ARGS;PROCESSES" ${ARGN})
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 120)
     endif()
@@ -85,9 +85,6 @@ function(pb_test)
         if(NOT backend STREQUAL "cpu")
             string(APPEND name _${backend})
             list(APPEND labels ${backend})
-        endif()
-        if(arg_HEAVY AND backend STREQUAL "cuda")
-            list(APPEND labels slow)
         endif()
         add_test(NAME ${name} COMMAND ${command})
         set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT}
