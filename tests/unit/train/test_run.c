@@ -306,8 +306,8 @@ static void a_run_that_diverges_says_so(void **state)
     pb_train_data data = {rows.samples, NETWORK_ROWS, NULL, 0};
     pb_train_options o = train_options(20, 2, 1e30);
     assert_error(train_run(&f, &o, 1, &data, &log_a, &result), PB_ERR_NUMERIC,
-                 "after 1 step: loss nan, norm of the gradient nan: the run diverged; a lower "
-                 "learning rate than 1e+30 may help");
+                 "after 1 step: loss nan, norm of the gradient nan: the run diverged; a learning "
+                 "rate below 1e+30 may help");
     assert_int_equal(log_a.count, 1);
     assert_int_equal(result.steps, log_a.count);
     network_fixture_close(&f);
