@@ -201,6 +201,13 @@ static void options_that_name_nothing_are_errors(void **state)
         assert_error(status, status, cases[i][1]);
         assert_null(m);
     }
+    assert_error(
+        method_fixture_try(
+            &f, "ia3", "feedforward = [\"down_proj\"]; feedforward_pattern = \".*mlp.*\";", 1, &m),
+        PB_ERR_CONFIG, "feedforward_pattern takes the place of feedforward");
+    assert_ok(method_fixture_try(&f, "ia3", "feedforward = []; feedforward_pattern = \".*mlp.*\";",
+                                 1, &m));
+    pb_method_destroy(m);
     method_fixture_close(&f);
 }
 
