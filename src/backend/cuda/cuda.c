@@ -138,6 +138,7 @@ static pb_status cuda_reserve(pb_backend *be, const pb_reserve_args *args)
     PB_TRY(cuda_pages_reserve(c));
     PB_TRY(cuda_transfer_reserve(c));
     PB_TRY(cuda_products_reserve(c));
+    PB_TRY(cuda_graphs_reserve(c));
     return cuda_scratch(be, bytes, &unused);
 }
 

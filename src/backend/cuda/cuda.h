@@ -247,6 +247,7 @@ pb_status cuda_post(pb_backend *be, int slot, const pb_tensor *numbers) PB_MUST_
 pb_status cuda_take(pb_backend *be, int slot, double *values) PB_MUST_USE;
 
 /* graph.c */
+pb_status cuda_graphs_reserve(cuda *c) PB_MUST_USE;
 void cuda_graphs_close(cuda *c);
 pb_status cuda_repeat(pb_backend *be, const void *key, size_t bytes, pb_repeated *run,
                       void *context) PB_MUST_USE;

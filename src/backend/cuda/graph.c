@@ -13,11 +13,15 @@
 
 #include <string.h>
 
-enum { KEPT = 32 };
+enum { KEPT = 32, KEY = 8192 /* bytes; the pass of a gang of 64 has fewer */ };
+
+typedef struct graph_key {
+    size_t bytes; /* 0: none */
+    char data[KEY];
+} graph_key;
 
 typedef struct graph {
-    char *key;
-    size_t bytes;         /* of the key; 0: none */
+    graph_key key;
     uint64_t used;        /* which use of any graph was its last */
     cudaGraphExec_t exec; /* NULL: the pass came once */
     double matmul_flops;
@@ -29,8 +33,7 @@ struct cuda_graphs {
     uint64_t uses;
     uint64_t generation; /* of the memory that they are for */
     bool refused;        /* none can be made */
-    char *key;           /* of the pass */
-    size_t bytes;
+    graph_key key;       /* of the pass */
 };
 
 static void forget(graph *g)
@@ -38,8 +41,9 @@ static void forget(graph *g)
     if (g->exec != NULL) {
         CUDA_DROP(cudaGraphExecDestroy(g->exec));
     }
-    pb_memory_free(g->key);
-    *g = (graph){0};
+    g->exec      = NULL;
+    g->key.bytes = 0;
+    g->used      = 0;
 }
 
 void cuda_graphs_close(cuda *c)
@@ -51,55 +55,58 @@ void cuda_graphs_close(cuda *c)
     for (int i = 0; i < KEPT; i++) {
         forget(&all->kept[i]);
     }
-    pb_memory_free(all->key);
     pb_memory_free(all);
     c->graphs = NULL;
 }
 
 /* Keys ---------------------------------------------------------------------------------------- */
 
-static pb_status put(cuda_graphs *all, const void *data, size_t bytes)
+static void put(graph_key *key, const void *data, size_t bytes)
 {
-    PB_TRY(PB_GROW(all->key, all->bytes + bytes));
-    memcpy(all->key + all->bytes, data, bytes);
-    all->bytes += bytes;
-    return PB_OK;
+    if (key->bytes + bytes <= KEY) {
+        memcpy(key->data + key->bytes, data, bytes);
+    }
+    key->bytes += bytes;
 }
 
-static pb_status make_key(cuda *c, const void *key, size_t bytes)
+/* False where it is too long. */
+static bool make_key(cuda *c, const void *data, size_t bytes)
 {
-    cuda_graphs *all = c->graphs;
-    all->bytes       = 0;
-    PB_TRY(put(all, key, bytes));
+    graph_key *key = &c->graphs->key;
+    key->bytes     = 0;
+    put(key, data, bytes);
     for (int i = 0; i < c->base.plans; i++) {
         const cuda_plan *plan = &c->plans[i];
-        PB_TRY(put(all, &plan->queries, sizeof plan->queries));
-        PB_TRY(put(all, &plan->keys, sizeof plan->keys));
-        PB_TRY(put(all, &plan->cut, sizeof plan->cut));
+        put(key, &plan->queries, sizeof plan->queries);
+        put(key, &plan->keys, sizeof plan->keys);
+        put(key, &plan->cut, sizeof plan->cut);
     }
-    return PB_OK;
+    return key->bytes <= KEY;
+}
+
+static bool is_same(const graph_key *a, const graph_key *b)
+{
+    return a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0;
 }
 
 /* The place of the key, which may be that of the one that was used least recently; *known: it came
  * before. */
-static pb_status find(cuda_graphs *all, graph **out, bool *known)
+static graph *find(cuda_graphs *all, bool *known)
 {
     graph *oldest = &all->kept[0];
     *known        = false;
     for (int i = 0; i < KEPT && !*known; i++) {
         graph *g = &all->kept[i];
-        *known   = g->bytes == all->bytes && memcmp(g->key, all->key, all->bytes) == 0;
+        *known   = g->used > 0 && is_same(&g->key, &all->key);
         oldest   = *known || g->used < oldest->used ? g : oldest;
     }
     if (!*known) {
         forget(oldest);
-        PB_TRY(PB_GROW(oldest->key, all->bytes));
-        memcpy(oldest->key, all->key, all->bytes);
-        oldest->bytes = all->bytes;
+        memcpy(oldest->key.data, all->key.data, all->key.bytes);
+        oldest->key.bytes = all->key.bytes;
     }
     oldest->used = ++all->uses;
-    *out         = oldest;
-    return PB_OK;
+    return oldest;
 }
 
 /* Memory for the plans of the page, which a graph expects where it was. */
@@ -112,7 +119,7 @@ static pb_status provide_scratch(cuda *c)
     return PB_OK;
 }
 
-static pb_status open_graphs(cuda *c)
+pb_status cuda_graphs_reserve(cuda *c)
 {
     if (c->graphs == NULL) {
         PB_TRY(PB_ALLOC(c->graphs, 1));
@@ -189,15 +196,13 @@ pb_status cuda_repeat(pb_backend *be, const void *key, size_t bytes, pb_repeated
                       void *context)
 {
     cuda *c    = cuda_of(be);
-    graph *g   = NULL;
     bool known = false;
     PB_TRY(provide_scratch(c));
-    PB_TRY(open_graphs(c));
-    if (c->graphs->refused) {
+    PB_TRY(cuda_graphs_reserve(c));
+    if (c->graphs->refused || !make_key(c, key, bytes)) {
         return run(context);
     }
-    PB_TRY(make_key(c, key, bytes));
-    PB_TRY(find(c->graphs, &g, &known));
+    graph *g = find(c->graphs, &known);
     if (known && g->exec == NULL) {
         PB_TRY(record(c, g, run, context));
     }
