@@ -3,8 +3,8 @@
  *
  * The rows of the networks are laid end to end in one forest. Each network's method acts on its own
  * rows, and its loss and gradients have the bits that they have when it steps alone: sums over rows
- * never cross from one network to another, and a product whose bits may depend on the number of its
- * rows is computed for each network by itself.
+ * never cross from one network to another, and networks share a product with a frozen weight only
+ * where its bits do not depend on the number of rows (see pb/rows.h).
  *
  *     PB_TRY(pb_gang_create(networks, count, &gang));
  *     PB_TRY_GOTO(status, pb_gang_step(gang, parts, count, pass), …); */

@@ -99,6 +99,7 @@ pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype)
                        be->ops->name, pb_dtype_name(dtype));
     }
     be->bf16 = dtype == PB_DTYPE_BF16;
+    rows_forget(be);
     for (int i = 0; i < 4 && be->bf16 && status == PB_OK; i++) {
         status = try_bf16(be, rows[i / 2], i % 2 != 0);
     }
@@ -115,6 +116,7 @@ void pb_backend_use_graphs(pb_backend *be, bool graphs)
 void pb_backend_close(pb_backend *be)
 {
     if (be != NULL) {
+        rows_forget(be);
         be->ops->close(be);
     }
 }

@@ -7,6 +7,8 @@
 
 enum { DESCRIBE_SIZE = 256 };
 
+typedef struct row_trials row_trials; /* rows.c */
+
 /* The first member of every implementation's own struct; `open` fills it. */
 struct pb_backend {
     const pb_backend_ops *ops;
@@ -28,8 +30,12 @@ struct pb_backend {
     bool pads;             /* see pb_backend_pads */
     bool plain;            /* see pb_backend_use_graphs */
     int64_t border;        /* see pb_backend_border */
+    bool shares;           /* see pb_backend_shares */
+    row_trials *rows;      /* NULL: none */
     bool posted[PB_SLOTS]; /* and not yet taken */
 };
+
+void rows_forget(pb_backend *be); /* rows.c: all trials */
 
 /* See pb_backend_activation. */
 static inline pb_dtype activation_of(const pb_backend *be)

@@ -75,6 +75,7 @@ static pb_status open_gang(pb_gang *gang, pb_network *const *members, int64_t co
     PB_TRY(PB_ALLOC(gang->parts, count));
     PB_TRY(PB_ALLOC(gang->grad_scales, count));
     PB_TRY(pb_network_create(members[0]->weights, NULL, &gang->net));
+    PB_TRY(PB_GROW(gang->net->low_ranks, count));
     for (int64_t i = 0; i < count; i++) {
         gang->members[i] = members[i];
     }

@@ -3,12 +3,18 @@
  */
 #include "internal.h"
 
+/* Parts of a pass that share the product. */
+typedef struct head_run {
+    const pass_part *parts;
+    int64_t count;
+} head_run;
+
 static const pb_site *final_norm(const pb_network *net)
 {
     return pb_model_site(net->model, PB_SITE_FINAL_NORM, -1);
 }
 
-static pb_binding *head(const pb_network *net)
+static const pb_binding *head(const pb_network *net)
 {
     return &net->bindings[pb_model_site(net->model, PB_SITE_HEAD, -1)->index];
 }
@@ -19,7 +25,7 @@ pb_status network_head_norm(pb_network *net, const pass *p)
                                 &net->scratch.out);
 }
 
-pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits)
+pb_status network_head_logits(const pb_network *net, const pb_tensor *x, pb_tensor *logits)
 {
     return pb_matmul(net->backend, logits, x, &head(net)->weight,
                      &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f});
@@ -27,43 +33,63 @@ pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *lo
 
 /* Gradients of a chunk: of the head's weight, and of the normed rows, which are added up in
  * scratch.dhq. */
-static pb_status chunk_backward(pb_network *net, const pass_part *part, const pb_list *slots,
+static pb_status chunk_backward(pb_network *net, const pb_binding *h, const pb_list *slots,
                                 pb_tensor *x, const pb_tensor *dlogits)
 {
-    pb_binding *h = head(part->net);
-    if (!pb_tensor_is_none(&h->dweight)) {
-        PB_TRY(pb_matmul(net->backend, &h->dweight, dlogits, x,
+    pb_tensor dweight = h->dweight;
+    if (!pb_tensor_is_none(&dweight)) {
+        PB_TRY(pb_matmul(net->backend, &dweight, dlogits, x,
                          &(pb_matmul_args){.transpose_a = true, .alpha = 1.0f, .beta = 1.0f}));
     }
     PB_TRY(pb_matmul(net->backend, x, dlogits, &h->weight, &(pb_matmul_args){.alpha = 1.0f}));
     return pb_scatter_add(net->backend, &net->scratch.dhq, x, slots);
 }
 
-/* Loss of labels first … of the pass, which are in this part. */
-static pb_status chunk_loss(pb_network *net, const pass *p, const pass_part *part, int64_t first,
-                            int64_t count)
+/* Losses of labels first … of the pass and, in place, their gradients by the logits: those of each
+ * part by its own scale. */
+static pb_status chunk_losses(pb_network *net, const pass *p, const head_run *r, int64_t first,
+                              const pb_tensor *logits)
 {
-    scratch *s       = &net->scratch;
-    pb_tensor scale  = pb_tensor_rows(&p->page.grad_scales, part - p->parts, 1);
-    pb_list slots    = pb_list_part(&p->page.label_slots, first, count);
-    pb_list targets  = pb_list_part(&p->page.targets, first, count);
-    pb_tensor x      = pb_tensor_rows(&s->head_in, 0, count);
-    pb_tensor logits = pb_tensor_rows(&s->logits, 0, count);
-    pb_tensor losses = pb_tensor_rows(&s->losses, first, count);
-    PB_TRY(pb_gather(net->backend, &x, &s->normed, &slots));
-    PB_TRY(network_head_logits(part->net, &x, &logits));
-    PB_TRY(pb_cross_entropy(net->backend, &losses, &logits, &targets,
-                            p->shape.backward ? &scale : NULL));
-    return p->shape.backward ? chunk_backward(net, part, &slots, &x, &logits) : PB_OK;
+    int64_t end = first + logits->shape[0];
+    for (int64_t i = 0; i < r->count; i++) {
+        const pass_part *part = &r->parts[i];
+        int64_t from          = part->label > first ? part->label : first;
+        int64_t to            = part->label + part->labels;
+        int64_t n             = (to < end ? to : end) - from;
+        pb_tensor scale       = pb_tensor_rows(&p->page.grad_scales, part - p->parts, 1);
+        pb_list targets       = pb_list_part(&p->page.targets, from, n);
+        pb_tensor losses      = pb_tensor_rows(&net->scratch.losses, from, n);
+        pb_tensor rows        = pb_tensor_rows(logits, from - first, n);
+        PB_TRY(pb_cross_entropy(net->backend, &losses, &rows, &targets,
+                                p->shape.backward ? &scale : NULL));
+    }
+    return PB_OK;
 }
 
-/* In the chunks that the part has when it is alone. */
-static pb_status part_loss(pb_network *net, const pass *p, const pass_part *part)
+/* Loss of labels first … of the pass, which are in these parts. */
+static pb_status chunk_loss(pb_network *net, const pass *p, const head_run *r, int64_t first,
+                            int64_t count)
 {
-    int64_t chunk = network_chunk(net, part->outs, part->labels);
-    for (int64_t done = 0; done < part->labels; done += chunk) {
-        int64_t left = part->labels - done;
-        PB_TRY(chunk_loss(net, p, part, part->label + done, left < chunk ? left : chunk));
+    const pb_network *own = r->parts->net;
+    scratch *s            = &net->scratch;
+    pb_list slots         = pb_list_part(&p->page.label_slots, first, count);
+    pb_tensor x           = pb_tensor_rows(&s->head_in, 0, count);
+    pb_tensor logits      = pb_tensor_rows(&s->logits, 0, count);
+    PB_TRY(pb_gather(net->backend, &x, &s->normed, &slots));
+    PB_TRY(network_head_logits(own, &x, &logits));
+    PB_TRY(chunk_losses(net, p, r, first, &logits));
+    return p->shape.backward ? chunk_backward(net, head(own), &slots, &x, &logits) : PB_OK;
+}
+
+/* A part in the chunks that it has when it is alone, or several parts in one. */
+static pb_status run_loss(pb_network *net, const pass *p, const head_run *r)
+{
+    const pass_part *last = &r->parts[r->count - 1];
+    int64_t labels        = last->label + last->labels - r->parts->label;
+    int64_t chunk = r->count > 1 ? labels : network_chunk(net, r->parts->outs, r->parts->labels);
+    for (int64_t done = 0; done < labels; done += chunk) {
+        int64_t left = labels - done;
+        PB_TRY(chunk_loss(net, p, r, r->parts->label + done, left < chunk ? left : chunk));
     }
     return PB_OK;
 }
@@ -75,8 +101,10 @@ pb_status network_head_loss(pb_network *net, const pass *p)
     if (p->shape.backward) {
         PB_TRY(pb_zero(net->backend, &s->dhq));
     }
-    for (int64_t i = 0; i < p->part_count; i++) {
-        PB_TRY(part_loss(net, p, &p->parts[i]));
+    for (int64_t i = 0; i < p->part_count;) {
+        head_run r = {.parts = &p->parts[i], .count = network_share_head(net, p, i)};
+        PB_TRY(run_loss(net, p, &r));
+        i += r.count;
     }
     return p->shape.backward
                ? network_norm_backward(net, p, final_norm(net), 1, &s->dxq, &s->dhq, &s->out, false)

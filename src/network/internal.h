@@ -146,6 +146,7 @@ struct pb_network {
     bool embedding_backward;    /* rows or the embedding are trained */
     int64_t scratch_width;      /* largest of the method */
     part_border border;
+    pb_linear_part *low_ranks; /* [member_count or 1] of the parts that share a product */
     bool warned_of_positions;
 
     void **merged; /* [sites] backend memory of merged weights, or NULL */
@@ -182,6 +183,17 @@ pb_status network_open_border(pb_network *net) PB_MUST_USE;
 /* The borders hold what the method adds now: they are written unless they still do. */
 pb_status network_write_border(pb_network *net) PB_MUST_USE;
 bool network_holds_border(const pb_network *net);
+
+/* How many parts from `first` on share a product with the frozen weight of a site whose input is x:
+ * their method binds nothing there and leaves the input alone, and a row's bits do not depend on
+ * the number of rows. */
+int64_t network_share(const pb_network *net, const pass *p, const pb_site *site, const pb_tensor *x,
+                      int64_t first);
+/* The same for the head, whose rows are those of labels: all of them fit into one chunk. */
+int64_t network_share_head(const pb_network *net, const pass *p, int64_t first);
+/* Tries the numbers of rows of all products that the parts of a pass could share, where that was
+ * not done before; it has its memory, which is free. */
+pb_status network_try_shares(pb_network *net, const pass *p) PB_MUST_USE;
 
 /* Finds what the backward of a network has to reach: `needs` and `embedding_backward`. */
 void network_find_needs(pb_network *net);
@@ -270,7 +282,8 @@ pb_status network_norm_backward(pb_network *net, const pass *p, const pb_site *s
 /* scratch.normed, the final norm of scratch.out. */
 pb_status network_head_norm(pb_network *net, const pass *p) PB_MUST_USE;
 /* Logits [n, V] (backend memory) of normed rows x [n, D]. */
-pb_status network_head_logits(pb_network *net, const pb_tensor *x, pb_tensor *logits) PB_MUST_USE;
+pb_status network_head_logits(const pb_network *net, const pb_tensor *x,
+                              pb_tensor *logits) PB_MUST_USE;
 /* Logits [n, V] of rows [n] of scratch.normed, to the host. */
 pb_status network_head_rows(pb_network *net, const pb_list *rows, float *logits) PB_MUST_USE;
 /* scratch.losses of all labels and, in a pass with a backward, the gradient of each part's

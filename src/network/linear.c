@@ -4,15 +4,14 @@
  *     x' = input(x)      y = W x' + b + low rank(x')      y' = output(y, x')
  *
  * and backwards in the reverse order. W and b are the bound ones where the method trains them; the
- * low-rank part exists where the method describes one. In a pass of several parts each has products
- * of its own: the bits of a row of a product may depend on how many rows there are. */
+ * low-rank part exists where the method describes one. In a pass of several parts those that may
+ * (share.c) form a run with one product, whose low-rank parts and output hooks act on their own
+ * rows; each of the others has a product of its own. */
 #include "internal.h"
 
 /* A part of a pass at a site. */
 typedef struct place {
-    pb_network *all; /* whose pass it is */
     pb_network *net; /* whose method acts */
-    const pass *p;
     const pb_site *site;
     pass_range range;
     pb_tensor kept; /* the method's, of this site */
@@ -21,25 +20,50 @@ typedef struct place {
     unsigned acts;
 } place;
 
-static place place_of(pb_network *all, const pass *p, const pb_site *site, const pass_part *part,
-                      const pb_tensor *x, const pb_tensor *kept)
+/* Parts at a site that share a product: alike in what their methods do there. */
+typedef struct run {
+    pb_network *all; /* whose pass it is */
+    const pass *p;
+    const pb_site *site;
+    const pb_tensor *kept; /* of the site, all rows */
+    int64_t first, count;  /* parts */
+    pass_range range;      /* of all of them */
+    unsigned acts;
+} run;
+
+static place place_of(const run *r, int64_t part, const pb_tensor *x)
 {
-    pb_network *net = part->net;
-    place at        = {.all     = all,
-                       .net     = net,
-                       .p       = p,
-                       .site    = site,
-                       .range   = network_part_range(p, part, x, 1),
-                       .context = p->context,
-                       .acts    = net->acts[site->index]};
-    int64_t width   = network_kept_width(net, site);
+    pb_network *net = r->p->parts[part].net;
+    place at        = {.net     = net,
+                       .site    = r->site,
+                       .range   = network_part_range(r->p, &r->p->parts[part], x, 1),
+                       .context = r->p->context,
+                       .acts    = r->acts};
+    int64_t width   = network_kept_width(net, r->site);
     if (width > 0) {
-        at.kept = network_part_region(kept, at.range, width);
+        at.kept = network_part_region(r->kept, at.range, width);
     }
     if (net->scratch_width > 0) {
-        at.room = network_part_region(&all->scratch.method, at.range, 2 * net->scratch_width);
+        at.room = network_part_region(&r->all->scratch.method, at.range, 2 * net->scratch_width);
     }
     return at;
+}
+
+/* The run that begins with part `first`, of a site whose input is x. */
+static run run_from(pb_network *net, const pass *p, const pb_site *site, int64_t first,
+                    const pb_tensor *x, const pb_tensor *kept)
+{
+    run r           = {.all   = net,
+                       .p     = p,
+                       .site  = site,
+                       .kept  = kept,
+                       .first = first,
+                       .count = network_share(net, p, site, x, first),
+                       .acts  = p->parts[first].net->acts[site->index]};
+    pass_range last = network_part_range(p, &p->parts[first + r.count - 1], x, 1);
+    r.range         = network_part_range(p, &p->parts[first], x, 1);
+    r.range.count   = last.first + last.count - r.range.first;
+    return r;
 }
 
 /* What a slot of the method may know. */
@@ -49,112 +73,154 @@ static const pb_site_context *context_of(place *at)
     return &at->context;
 }
 
-/* The input as the product sees it: x itself, or the method's version in scratch. */
-static pb_status product_input(place *at, const pb_tensor *x, pb_tensor *seen)
+/* The rows of a range; none of none. */
+static pb_tensor rows_of(const pb_tensor *t, pass_range range)
 {
-    pb_method *m = at->net->method;
-    *seen        = *x;
-    if ((at->acts & PB_ACTS_ON_INPUT) == 0) {
-        return PB_OK;
-    }
-    *seen = network_part_region(&at->all->scratch.site, at->range, x->shape[1]);
-    return m->ops->linear_input_forward(m, at->site, context_of(at), seen, x);
+    return pb_tensor_is_none(t) ? *t : pb_tensor_rows(t, range.first, range.count);
 }
 
-/* What is computed at the site; `part`: room for what the method adds. */
-static pb_linear linear_of(const place *at, pb_linear_part *part)
+/* The input as the product sees it: the rows of x, or the method's version of them in scratch. */
+static pb_status product_input(const run *r, const pb_tensor *x, pb_tensor *seen)
 {
-    pb_linear linear = network_linear_at(at->net, at->site, part);
-    if (linear.count > 0) {
-        part->rows = at->range.count;
-        part->kept = at->kept;
-        part->room = at->room;
-        if (!at->p->context.training) {
+    place at             = place_of(r, r->first, x);
+    pb_method *m         = at.net->method;
+    const pb_tensor rows = rows_of(x, r->range);
+    *seen                = rows;
+    if ((r->acts & PB_ACTS_ON_INPUT) == 0) {
+        return PB_OK;
+    }
+    *seen = network_part_region(&r->all->scratch.site, r->range, x->shape[1]);
+    return m->ops->linear_input_forward(m, r->site, context_of(&at), seen, &rows);
+}
+
+/* What is computed at the site. */
+static pb_linear linear_of(const run *r, const pb_tensor *x)
+{
+    pb_network *first = r->p->parts[r->first].net;
+    pb_linear linear  = network_linear_at(first, r->site, r->all->low_ranks);
+    for (int64_t i = 0; i < r->count && linear.count > 0; i++) {
+        pb_linear_part *part = &linear.parts[i];
+        place at             = place_of(r, r->first + i, x);
+        (void)network_linear_at(at.net, r->site, part);
+        part->first = at.range.first - r->range.first;
+        part->rows  = at.range.count;
+        part->kept  = at.kept;
+        part->room  = at.room;
+        if (!at.context.training) {
             part->low_rank.dropout = 0.0;
         }
-        linear.rides = pb_linear_may_ride(&linear);
-        linear.holds = at->all == at->net && network_holds_border(at->net);
     }
+    linear.count = linear.count > 0 ? r->count : 0;
+    linear.rides = pb_linear_may_ride(&linear);
+    linear.holds = r->all == first && network_holds_border(first);
     return linear;
 }
 
-static pb_status part_forward(place *at, pb_tensor *y, const pb_tensor *x)
+/* y' = output(y, x'), each part on its rows of y; `seen`: the run's. */
+static pb_status outputs_forward(const run *r, pb_tensor *y, const pb_tensor *x,
+                                 const pb_tensor *seen)
 {
-    pb_method *m = at->net->method;
-    pb_linear_part part;
-    pb_linear linear = linear_of(at, &part);
-    pb_tensor seen;
-    PB_TRY(product_input(at, x, &seen));
-    PB_TRY(pb_linear_forward(at->net->backend, y, &seen, &linear));
-    if ((at->acts & PB_ACTS_ON_OUTPUT) != 0) {
-        PB_TRY(m->ops->linear_output_forward(m, at->site, context_of(at), y, &seen, &at->kept));
+    for (int64_t i = 0; i < r->count && (r->acts & PB_ACTS_ON_OUTPUT) != 0; i++) {
+        place at       = place_of(r, r->first + i, x);
+        pass_range own = {at.range.first - r->range.first, at.range.count};
+        pb_tensor to   = rows_of(y, at.range);
+        pb_tensor from = rows_of(seen, own);
+        pb_method *m   = at.net->method;
+        PB_TRY(m->ops->linear_output_forward(m, r->site, context_of(&at), &to, &from, &at.kept));
     }
     return PB_OK;
+}
+
+static pb_status run_forward(const run *r, pb_tensor *y, const pb_tensor *x)
+{
+    pb_linear linear = linear_of(r, x);
+    pb_tensor to     = rows_of(y, r->range);
+    pb_tensor seen;
+    PB_TRY(product_input(r, x, &seen));
+    PB_TRY(pb_linear_forward(r->all->backend, &to, &seen, &linear));
+    return outputs_forward(r, y, x, &seen);
 }
 
 pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *site, pb_tensor *y,
                                  const pb_tensor *x, pb_tensor *kept)
 {
-    for (int64_t i = 0; i < p->part_count; i++) {
-        place at       = place_of(net, p, site, &p->parts[i], x, kept);
-        pb_tensor to   = pb_tensor_rows(y, at.range.first, at.range.count);
-        pb_tensor from = pb_tensor_rows(x, at.range.first, at.range.count);
-        PB_TRY(part_forward(&at, &to, &from));
+    for (int64_t i = 0; i < p->part_count;) {
+        run r = run_from(net, p, site, i, x, kept);
+        PB_TRY(run_forward(&r, y, x));
+        i += r.count;
     }
     return PB_OK;
 }
 
-static pb_status part_backward(place *at, pb_tensor *dy, const pb_tensor *x, pb_tensor *dx,
-                               bool accumulate)
+/* The gradients dy by y' become those by y, each part's on its rows; `target` [run's rows] += . */
+static pb_status outputs_backward(const run *r, pb_tensor *dy, const pb_tensor *target,
+                                  const pb_tensor *seen)
 {
-    pb_method *m   = at->net->method;
-    pb_backend *be = at->net->backend;
-    bool on_input  = (at->acts & PB_ACTS_ON_INPUT) != 0;
-    bool wanted    = !pb_tensor_is_none(dx) || on_input;
-    pb_tensor seen = {0};
-    if (at->acts != 0) {
-        PB_TRY(product_input(at, x, &seen));
+    for (int64_t i = 0; i < r->count; i++) {
+        place at       = place_of(r, r->first + i, dy);
+        pass_range own = {at.range.first - r->range.first, at.range.count};
+        pb_tensor grad = rows_of(dy, at.range);
+        pb_tensor to   = rows_of(target, own);
+        pb_tensor from = rows_of(seen, own);
+        pb_method *m   = at.net->method;
+        PB_TRY(m->ops->linear_output_backward(m, r->site, context_of(&at), &grad, &to, &from,
+                                              &at.kept));
     }
-    pb_tensor target = *dx; /* gradient of what the product saw */
-    bool add         = accumulate;
+    return PB_OK;
+}
+
+/* From the gradient by what the product saw to that by x, where the method changed it. */
+static pb_status input_backward(const run *r, pb_tensor *target, const pb_tensor *x, pb_tensor *dx,
+                                bool accumulate)
+{
+    place at             = place_of(r, r->first, x);
+    pb_method *m         = at.net->method;
+    pb_backend *be       = r->all->backend;
+    const pb_tensor from = rows_of(x, r->range);
+    pb_tensor to         = rows_of(dx, r->range);
+    PB_TRY(m->ops->linear_input_backward(m, r->site, context_of(&at), target, &from));
+    if (pb_tensor_is_none(dx)) {
+        return PB_OK;
+    }
+    return accumulate ? pb_axpy(be, &to, 1.0f, target) : pb_copy(be, &to, target);
+}
+
+static pb_status run_backward(const run *r, pb_tensor *dy, const pb_tensor *x, pb_tensor *dx,
+                              bool accumulate)
+{
+    pb_backend *be   = r->all->backend;
+    bool on_input    = (r->acts & PB_ACTS_ON_INPUT) != 0;
+    bool wanted      = !pb_tensor_is_none(dx) || on_input;
+    pb_linear linear = linear_of(r, dy);
+    pb_tensor grad   = rows_of(dy, r->range);
+    pb_tensor target = rows_of(dx, r->range); /* gradient of what the product saw */
+    pb_tensor seen   = {0};
+    bool add         = accumulate && !on_input;
+    if (r->acts != 0) {
+        PB_TRY(product_input(r, x, &seen));
+    }
     if (on_input) {
-        target = network_part_region(&at->all->scratch.dsite, at->range, x->shape[1]);
-        add    = false;
+        target = network_part_region(&r->all->scratch.dsite, r->range, x->shape[1]);
     }
-    if ((at->acts & PB_ACTS_ON_OUTPUT) != 0) {
+    if ((r->acts & PB_ACTS_ON_OUTPUT) != 0) {
         if (wanted && !add) {
             PB_TRY(pb_zero(be, &target));
             add = true;
         }
-        PB_TRY(m->ops->linear_output_backward(m, at->site, context_of(at), dy, &target, &seen,
-                                              &at->kept));
+        PB_TRY(outputs_backward(r, dy, &target, &seen));
     }
-    pb_linear_part part;
-    pb_linear linear = linear_of(at, &part);
-    PB_TRY(pb_linear_backward(be, &target, dy, &seen, &linear, add));
-    if (!on_input) {
-        return PB_OK;
-    }
-    PB_TRY(m->ops->linear_input_backward(m, at->site, context_of(at), &target, x));
-    if (pb_tensor_is_none(dx)) {
-        return PB_OK;
-    }
-    return accumulate ? pb_axpy(be, dx, 1.0f, &target) : pb_copy(be, dx, &target);
+    PB_TRY(pb_linear_backward(be, &target, &grad, &seen, &linear, add));
+    return on_input ? input_backward(r, &target, x, dx, accumulate) : PB_OK;
 }
 
 pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site *site,
                                   pb_tensor *dy, const pb_tensor *x, pb_tensor *dx, bool accumulate,
                                   const pb_tensor *kept)
 {
-    for (int64_t i = 0; i < p->part_count; i++) {
-        place at       = place_of(net, p, site, &p->parts[i], x, kept);
-        pb_tensor grad = pb_tensor_rows(dy, at.range.first, at.range.count);
-        pb_tensor from = pb_tensor_rows(x, at.range.first, at.range.count);
-        pb_tensor to   = {0};
-        if (!pb_tensor_is_none(dx)) {
-            to = pb_tensor_rows(dx, at.range.first, at.range.count);
-        }
-        PB_TRY(part_backward(&at, &grad, &from, &to, accumulate));
+    for (int64_t i = 0; i < p->part_count;) {
+        run r = run_from(net, p, site, i, dy, kept);
+        PB_TRY(run_backward(&r, dy, x, dx, accumulate));
+        i += r.count;
     }
     return PB_OK;
 }

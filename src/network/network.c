@@ -63,6 +63,7 @@ static pb_status initialise(pb_network *net, const pb_weights *weights)
     PB_TRY(PB_ALLOC(net->acts, sites));
     PB_TRY(PB_ALLOC(net->needs, net->config->layers));
     PB_TRY(PB_ALLOC(net->layers, net->config->layers));
+    PB_TRY(PB_ALLOC(net->low_ranks, 1));
     PB_TRY(PB_ALLOC(net->memory, 1));
     net->memory->users = 1;
     PB_TRY(attach_method(net, weights));
@@ -118,6 +119,7 @@ void pb_network_destroy(pb_network *net)
     pb_memory_free(net->bindings);
     pb_memory_free(net->acts);
     pb_memory_free(net->needs);
+    pb_memory_free(net->low_ranks);
     pb_memory_free(net->layers);
     pb_memory_free(net);
 }

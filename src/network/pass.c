@@ -188,7 +188,8 @@ pb_status network_prepare(pb_network *net, pass *p)
     PB_TRY(put_lists(net, p));
     PB_TRY(put_plans(net, p));
     PB_TRY(pb_page_end(net->backend));
-    return network_layout(net, &p->shape);
+    PB_TRY(network_layout(net, &p->shape));
+    return network_try_shares(net, p);
 }
 
 /* The widest rows that a product of a layer takes in, forward or backward. */

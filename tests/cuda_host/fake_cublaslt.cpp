@@ -3,7 +3,9 @@
  * terms. What the library refuses is refused: shapes that do not fit, types that it does not
  * combine, an algorithm of another product, and addresses less aligned than its heuristic was told
  * (256 bytes unless a preference says less). Beyond that it insists on what this program needs for
- * results that repeat: no sums that are cut into parts. */
+ * results that repeat: no sums that are cut into parts. The environment variable FAKE_CUBLASLT=rows
+ * lets the bits of a product depend on its size, as the library's may: all of it is scaled by a
+ * function of the number of its columns, which are the program's rows. */
 #include "arithmetic.h"
 #include "fake_cuda_state.h"
 
@@ -11,6 +13,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -191,6 +194,8 @@ void compute(const product &p, float alpha, const void *A, const void *B, float 
     std::vector<float> a = unpacked(A, p.a, p.op.transpose_a);
     std::vector<float> b = unpacked(B, p.b, p.op.transpose_b);
     std::vector<float> sums(static_cast<size_t>(p.n()));
+    static const char *mode = std::getenv("FAKE_CUBLASLT");
+    float factor            = mode != nullptr ? 1.0f + static_cast<float>(p.n()) / 1024.0f : 1.0f;
     cudaDataType_t bias_type =
         p.op.bias_type < 0 ? p.d.type : static_cast<cudaDataType_t>(p.op.bias_type);
 
@@ -199,7 +204,7 @@ void compute(const product &p, float alpha, const void *A, const void *B, float 
         cuda_host::row_product(sums.data(), a.data() + i * p.k(), b.data(), p.k(), p.n());
         float bias = p.op.epilogue == CUBLASLT_EPILOGUE_BIAS ? read(p.op.bias, bias_type, i) : 0.0f;
         for (int64_t j = 0; j < p.n(); j++) {
-            float value = alpha * sums[static_cast<size_t>(j)];
+            float value = factor * alpha * sums[static_cast<size_t>(j)];
             if (beta != 0.0f) {
                 value += beta * read(C, p.c.type, j * p.c.ld + i);
             }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What tests set and read of the CUDA runtime without a device (fake_cuda.cpp) and of the execution
  * of kernels on the CPU (cuda_host.cpp). Environment variables set the same for whole programs:
- * CUDA_HOST_ORDER, FAKE_CUDA_FAIL, FAKE_CUDA_MEMORY, FAKE_CUDA_DEVICES. */
+ * CUDA_HOST_ORDER, FAKE_CUDA_FAIL, FAKE_CUDA_MEMORY, FAKE_CUDA_DEVICES; FAKE_CUBLASLT is that of
+ * fake_cublaslt.cpp. */
 #pragma once
 
 #include <stddef.h>

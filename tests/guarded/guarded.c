@@ -165,9 +165,10 @@ static pb_status guarded_open(int device, int threads, pb_backend **out)
         pb_memory_free(g);
         return status;
     }
-    g->base     = *g->cpu;
-    g->base.ops = &backend_guarded;
-    g->base.lag = LAG;
+    g->base        = *g->cpu;
+    g->base.ops    = &backend_guarded;
+    g->base.lag    = LAG;
+    g->base.shares = true;
     block_watch();
     *out = &g->base;
     return PB_OK;

@@ -29,7 +29,7 @@ HEADERS = {
     "config": "config config_field",
     "tensor": "tensor",
     "batch": "batch forest",
-    "backend": "backend device kernels linear operations processors step svd usage",
+    "backend": "backend device kernels linear operations processors rows step svd usage",
     "text": "python template tokenizer width",
     "model": "model safetensors weights",
     "method": "adapter baseline method trainable",

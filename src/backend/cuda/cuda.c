@@ -57,6 +57,7 @@ static pb_status cuda_open(int device, int threads, pb_backend **out)
     c->base.lag      = 1;
     c->base.pads     = true;
     c->base.border   = PB_BORDER;
+    c->base.shares   = true;
     c->copy_threads  = omp_get_num_procs() < COPY_THREADS ? omp_get_num_procs() : COPY_THREADS;
     pb_status status = open_device(c, device);
     if (status != PB_OK) {

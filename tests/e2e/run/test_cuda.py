@@ -38,6 +38,20 @@ class Cuda(case.Case):
                         self.assertLess(abs(a - b), near * abs(a), (dtype, method, name))
                 self.assertGreater(max(self.curve(output["cuda"], "memory/device_bytes", method)), 1e5)
 
+    def test_a_gang_has_the_digest_of_cells_alone(self):
+        """Also where the library's rows depend on their number, so that nothing is shared."""
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["lora", "ia3"], (1, 2),
+                               rest="train = { batch = 2; max_steps = 2; };\ndata = { test_rows = 2; };\n")
+        for mode in ({}, {"FAKE_CUBLASLT": "rows"}):
+            digests = []
+            for gang in (1, 4):
+                output = os.path.join(self.folder, f"out-{len(mode)}-{gang}")
+                told = self.run_grid(grid, 0, output, "--device", "cuda", "--set", f"run.gang={gang}", env=mode).err
+                shared, apart = ("] are " + text in told for text in ("shared", "not shared"))
+                self.assertEqual((shared, apart), (gang > 1 and not mode, gang > 1 and bool(mode)), told)
+                digests.append(self.digest(os.path.join(output, "tiny.h5")))
+            self.assertEqual(digests[0], digests[1], mode)
+
     def test_predictions_are_those_of_the_cpu(self):
         grid = self.world.grid([self.world.model()], [self.world.dataset()], METHODS, rest="train = { batch = 4; max_steps = 2; };\n")
         for scoring in ("generation", "likelihood"):

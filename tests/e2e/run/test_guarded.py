@@ -54,6 +54,17 @@ class Guarded(case.Case):
         self.assertEqual({float(x) for x in made["cpu", "memory/device_bytes"]}, {0})
         self.assertGreater(max(float(x) for x in made["guarded", "memory/device_bytes"]), 1e5)
 
+    def test_a_gang_shares_products_and_has_the_digest_of_cells_alone(self):
+        methods, digests = ["lora", "ia3", "bitfit", "prompt-tuning", "full"], []
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], methods, (1, 2))
+        for device, gang in (("cpu", 4), ("guarded", 1), ("guarded", 4)):
+            output = os.path.join(self.folder, f"out-{device}-{gang}")
+            told = self.run_grid(grid, 0, output, "--device", device, "--set", f"run.gang={gang}").err
+            shares = device == "guarded" and gang > 1
+            self.assertEqual(shares, re.search(r"gangs: products with weights of \w+ \[\d+, \d+\] are shared", told) is not None, told)
+            digests.append(self.digest(os.path.join(output, "tiny.h5")))
+        self.assertEqual(len(set(digests)), 1, digests)
+
     def test_weights_are_placed_once_and_bytes_of_a_cell_do_not_depend_on_the_cells_before_it(self):
         models = [self.world.model(), self.world.model("twin")]
         grid = self.world.grid(models, [self.world.dataset()], ["lora", "full"], (1, 2))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Gangs: networks that step together have the bits that they have alone. */
 #include "network_fixture.h"
+#include "products.h"
 #include "waited.h"
 
 #include "pb/gang.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 4 };
+enum { MOST = 5 };
 
 /* Widths that no vector or tile divides; norms on heads; one product for queries, keys and values;
  * windows and norms on the outputs of blocks. */
@@ -47,6 +48,7 @@ typedef struct gang_fixture {
     pb_network *nets[MOST];
     network_rows rows;
     int64_t count;
+    int64_t products; /* of the last step together, where they are counted */
 } gang_fixture;
 
 static void open_base(gang_fixture *f, const char *json)
@@ -109,8 +111,8 @@ static void close_fixture(gang_fixture *f)
 /* The rows of a member: each has other ones, and another number of them. */
 static pb_batch pack(const gang_fixture *f, int64_t member)
 {
-    static const int64_t first[MOST] = {0, 3, 2, 1};
-    static const int64_t count[MOST] = {6, 1, 3, 2};
+    static const int64_t first[MOST] = {0, 3, 2, 1, 2};
+    static const int64_t count[MOST] = {6, 1, 3, 2, 4};
     pb_batch batch;
     pb_batch_options options = pb_network_batch_options(f->nets[member], true);
     assert_ok(pb_batch_build(f->rows.samples + first[member], count[member], &options, &batch));
@@ -164,7 +166,9 @@ static void step_together(gang_fixture *f, pb_gang *gang, int64_t first, uint64_
     }
     assert_ok(pb_gang_reserve(gang, parts + first, f->count - first));
     size_t held = pb_memory_current();
+    (void)products_take_count();
     assert_ok(pb_gang_step(gang, parts + first, f->count - first, pass));
+    f->products = products_take_count();
     assert_int_equal(pb_memory_current(), held);
     assert_ok(pb_post(f->backend, 0, &all));
     assert_ok(pb_take(f->backend, 0, losses));
@@ -188,31 +192,35 @@ static void step_together(gang_fixture *f, pb_gang *gang, int64_t first, uint64_
     pb_backend_free(f->backend, data);
 }
 
+/* Members that end one after the other, against each alone; leaves the count of all together. */
+static void compare(gang_fixture *f, const char *what)
+{
+    outcome expected[MOST];
+    pb_gang *gang = NULL;
+    for (int64_t i = 0; i < f->count; i++) {
+        expected[i] = alone(f, i, 4);
+    }
+    assert_ok(pb_gang_create(f->nets, f->count, &gang));
+    for (int64_t left = f->count - 1; left >= 0; left--) { /* those before have ended */
+        step_together(f, gang, left, 4, expected, what);
+    }
+    pb_gang_destroy(gang);
+    for (int64_t i = 0; i < f->count; i++) {
+        free(expected[i].grads);
+    }
+}
+
 /* Gangs of `size` methods, from each case on, each `stride` cases after the one before. */
 static void compare_gangs(const char *json, int64_t size, int step, int stride)
 {
     for (int first = 0; first < method_case_count(); first += step * method_case_step()) {
         gang_fixture f;
-        outcome expected[MOST];
-        pb_gang *gang = NULL;
         open_base(&f, json);
         for (int i = 0; f.count < size && i < method_case_count(); i++) {
             (void)add_network(&f, method_case_at((first + i * stride) % method_case_count()));
         }
-        if (f.count == 0) { /* the model has no place for the method */
-            close_fixture(&f);
-            continue;
-        }
-        for (int64_t i = 0; i < f.count; i++) {
-            expected[i] = alone(&f, i, 4);
-        }
-        assert_ok(pb_gang_create(f.nets, f.count, &gang));
-        for (int64_t left = 0; left < f.count; left++) { /* those before have ended */
-            step_together(&f, gang, left, 4, expected, method_case_text(method_case_at(first)));
-        }
-        pb_gang_destroy(gang);
-        for (int64_t i = 0; i < f.count; i++) {
-            free(expected[i].grads);
+        if (f.count > 0) { /* else the model has no place for the method */
+            compare(&f, method_case_text(method_case_at(first)));
         }
         close_fixture(&f);
     }
@@ -244,6 +252,55 @@ static void four_methods_have_the_bits_that_they_have_alone(void **state)
     for (int m = 0; m < MODELS; m++) {
         compare_gangs(models[m], 4, 5, 7);
     }
+}
+
+/* Dropout draws anew for each of the members. Where parts ride, two ride in the forward alone, two
+ * in both directions, and the last one's does not. */
+static const method_case like[] = {
+    {"lora", "r = 8; dropout = 0.3;"}, {"lora", "r = 16; dropout = 0.1;"},
+    {"lora", "r = 8; dropout = 0.0;"}, {"lora", "r = 16; dropout = 0.0;"},
+    {"lora", "r = 3; dropout = 0.0;"},
+};
+/* Some neighbours share, and some cannot. */
+static const method_case unlike[] = {
+    {"lora", "r = 3; dropout = 0.3;"},
+    {"ia3", ""},
+    {"prompt", "num_virtual_tokens = 3; init = \"normal\";"},
+    {"bitfit", ""},
+    {"full", ""},
+};
+
+static void compare_products(const char *json, const method_case *cases, int64_t count,
+                             products_rows rows)
+{
+    gang_fixture f;
+    open_base(&f, json);
+    products_replace(f.backend, rows);
+    for (int64_t i = 0; i < count; i++) {
+        assert_true(add_network(&f, &cases[i]));
+    }
+    compare(&f, json);
+    int64_t apart = f.products;
+    products_share(f.backend);
+    compare(&f, json);
+    int64_t most_at_head = rows == PRODUCTS_ALIKE ? 2 * (count - 1) : -1; /* what it can save */
+    assert_true(apart - f.products > most_at_head);
+    assert_true(rows == PRODUCTS_ALIKE || f.products == apart);
+    close_fixture(&f);
+}
+
+static void products_are_shared_where_rows_are_alike(void **state)
+{
+    (void)state;
+    compare_products(models[0], like, sizeof like / sizeof *like, PRODUCTS_ALIKE);
+    compare_products(models[3], unlike, sizeof unlike / sizeof *unlike, PRODUCTS_ALIKE);
+}
+
+static void products_stay_apart_where_rows_depend_on_their_number(void **state)
+{
+    (void)state;
+    compare_products(models[0], like, sizeof like / sizeof *like, PRODUCTS_DEPEND);
+    compare_products(models[3], unlike, sizeof unlike / sizeof *unlike, PRODUCTS_DEPEND);
 }
 
 static void what_cannot_step_together_is_refused(void **state)
@@ -288,6 +345,8 @@ int main(void)
         cmocka_unit_test(two_methods_have_the_bits_that_they_have_alone),
         cmocka_unit_test(a_method_twice_has_the_bits_that_each_has_alone),
         cmocka_unit_test(four_methods_have_the_bits_that_they_have_alone),
+        cmocka_unit_test(products_are_shared_where_rows_are_alike),
+        cmocka_unit_test(products_stay_apart_where_rows_depend_on_their_number),
         cmocka_unit_test(what_cannot_step_together_is_refused),
         cmocka_unit_test(a_dynamic_rope_is_for_no_gang),
     };
