@@ -62,8 +62,9 @@ class Parts(Case):
                          ["55 % with mma.sync, 60 % with wgmma"])
 
     def test_losses_are_those_of_peft(self):
-        if not os.environ.get("PB_PYTHON"):
-            self.skipTest("PB_PYTHON names no interpreter with torch and peft")
+        python = os.environ.get("PB_PYTHON")
+        if not python or subprocess.run([python, "-c", "import torch, transformers, peft"], capture_output=True).returncode != 0:
+            self.skipTest("PB_PYTHON names no interpreter with torch, transformers and peft")
         code, out, _ = self.run_parts("peer", "--limit", "5", "--peer", PEER)
         self.assertEqual(code, 0, out)
         same = [line for line in self.lines() if line["what"] == "losses as PEFT's"]

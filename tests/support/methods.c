@@ -102,7 +102,7 @@ const method_case *method_case_at(int index)
 
 int method_case_step(void)
 {
-    return strcmp(device_name(), "cuda") == 0 ? 3 : 1;
+    return strcmp(device_name(), "cuda") == 0 ? 5 : 1;
 }
 
 const char *method_case_text(const method_case *c)

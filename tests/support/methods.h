@@ -13,7 +13,7 @@ typedef struct method_case {
 int method_case_count(void);
 const method_case *method_case_at(int index);
 
-/* The distance of the cases that suites with many passes take: 1, or 3 over `cuda` without a
+/* The distance of the cases that suites with many passes take: 1, or 5 over `cuda` without a
  * device, where a pass takes some fifty times as long. */
 int method_case_step(void);
 
