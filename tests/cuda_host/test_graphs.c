@@ -176,7 +176,7 @@ static void graphs_change_no_bit_of_a_gang(void **state)
 
 static void steps_of_a_graph_are_few_calls(void **state)
 {
-    static const method_case lora    = {"lora", "r = 4; dropout = 0.1;"};
+    static const method_case lora    = {"lora", "r = 8; dropout = 0.1;"};
     const method_case *const cases[] = {&lora};
     double loss[MEMBERS];
     trainee t;
@@ -244,7 +244,7 @@ static double loss_of_three(trainee *t)
 
 static void a_page_that_grows_and_memory_that_is_freed_drop_graphs(void **state)
 {
-    static const method_case lora    = {"lora", "r = 4; dropout = 0.1;"};
+    static const method_case lora    = {"lora", "r = 8; dropout = 0.1;"};
     const method_case *const cases[] = {&lora};
     static int32_t numbers[MANY];
     pb_list list;

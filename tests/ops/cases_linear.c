@@ -169,17 +169,25 @@ static pb_status parts_of(const op_case *c, pb_backend *be, const pb_tensor *in,
     return PB_OK;
 }
 
-/* *t becomes a copy with a border; its memory, *block, is freed by the caller. */
+/* *t becomes a copy with a border, which holds ones; its memory, *block, is freed by the caller. */
 static pb_status give_border(pb_backend *be, pb_tensor *t, int64_t border, void **block)
 {
     int64_t rows   = t->shape[0];
     int64_t width  = t->shape[1] + border;
+    int64_t count  = (rows + border) * width;
+    float *ones    = malloc((size_t)count * sizeof *ones);
     pb_tensor from = *t;
-    PB_TRY(
-        pb_backend_alloc(be, (size_t)((rows + border) * width) * pb_dtype_size(t->dtype), block));
+    for (int64_t i = 0; i < count; i++) {
+        ones[i] = 1.0f;
+    }
+    pb_tensor host   = pb_tensor_1d(ones, PB_DTYPE_F32, count);
+    pb_status status = pb_backend_alloc(be, (size_t)count * pb_dtype_size(t->dtype), block);
+    pb_tensor memory = pb_tensor_1d(*block, t->dtype, count);
+    status           = status == PB_OK ? pb_copy(be, &memory, &host) : status;
+    free(ones);
     pb_tensor all = pb_tensor_2d(*block, t->dtype, rows, width);
     *t            = pb_tensor_narrow(&all, border);
-    return pb_copy(be, t, &from);
+    return status == PB_OK ? pb_copy(be, t, &from) : status;
 }
 
 /* The parts ride, side by side, in a copy of W beside a copy of `rows`; several are written by the
