@@ -230,6 +230,7 @@ pb_status running_start(running *r)
     /* Earlier cells must leave no trace in the memory figures of this one. */
     const env_model *model = env_find_model(r->env, name->model);
     pb_tokenizer_trim(model != NULL ? model->tokenizer : NULL);
+    env_release_other_weights(r->env, model);
     pb_backend_reset(r->env->backend);
     pb_backend_memory(r->env->backend, &r->base_device_bytes, NULL);
     r->base_bytes = pb_memory_current();

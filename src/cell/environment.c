@@ -388,6 +388,16 @@ pb_status pb_cell_env_check_model(const pb_cell_env *env, const char *name)
     return m->status == PB_OK ? PB_OK : PB_FAIL(m->status, "model %s: %s", name, m->message);
 }
 
+void env_release_other_weights(pb_cell_env *env, const env_model *m)
+{
+    for (int64_t i = 0; i < env->models_count && !pb_backend_is_host(env->backend); i++) {
+        if (&env->models[i] != m) {
+            pb_weights_close(env->models[i].weights);
+            env->models[i].weights = NULL;
+        }
+    }
+}
+
 pb_status env_place_weights(pb_cell_env *env, env_model *m)
 {
     if (m->weights != NULL) {

@@ -156,5 +156,7 @@ pb_status env_check_model(env_model *m, pb_record *record) PB_MUST_USE;
 /* Checks that this process computes the same configuration hash for the cell. */
 pb_status cell_check_hash(pb_cell_env *env, const pb_cell *cell) PB_MUST_USE;
 env_model *env_find_model(const pb_cell_env *env, const char *name);
+/* Cells of a model run in a row, so a device holds the weights of one. */
+void env_release_other_weights(pb_cell_env *env, const env_model *m);
 /* The weights of a model that was opened with them, placed at the first call. */
 pb_status env_place_weights(pb_cell_env *env, env_model *m) PB_MUST_USE;

@@ -106,6 +106,12 @@ class Cuda(case.Case):
         self.assertEqual(len(kept), 1, "the cell that had not failed was run again, or a failed one was not")
         self.assertEqual(self.digest(os.path.join(output, "tiny.h5")), expected)
 
+    def test_a_device_holds_the_weights_of_one_model(self):
+        models = [self.world.model(name) for name in ("good", "second", "third")]
+        grid = self.world.grid(models, [self.world.dataset()], ["lora"],
+                               rest="train = { batch = 2; max_steps = 2; };\ndata = { test_rows = 2; };\n")
+        self.run_grid(grid, 0, None, "--device", "cuda", env={"FAKE_CUDA_MEMORY": "46000000"})
+
     def test_devices_are_named_and_refused(self):
         told = self.expect(program.run(["info", "--device", "cuda"]), 0).out
         self.assertRegex(told, r"backend +cuda\n")
