@@ -16,7 +16,7 @@ static __device__ const float *block_of(const float *x)
 
 template <int BARRIER> __global__ void reverse_kernel(float *y, const float *x)
 {
-    float *room   = (float *)pb_shared();
+    float *room   = (float *)device_shared();
     unsigned last = (BARRIER == 1 ? 32 : blockDim.x) - 1;
     unsigned from = threadIdx.x / (last + 1) * (last + 1) + last - threadIdx.x % (last + 1);
 
@@ -48,7 +48,7 @@ __global__ void lane_return_kernel(float *y, const float *x)
     if (threadIdx.x % 32 >= 20) {
         return;
     }
-    block_of(y)[threadIdx.x] = __shfl_xor_sync(PB_FULL_WARP, x[0], 1);
+    block_of(y)[threadIdx.x] = __shfl_xor_sync(FULL_WARP, x[0], 1);
 }
 
 __global__ void two_collectives_kernel(float *y, const float *x)
@@ -56,9 +56,9 @@ __global__ void two_collectives_kernel(float *y, const float *x)
     float v;
 
     if (threadIdx.x % 32 < 16) {
-        v = __shfl_xor_sync(PB_FULL_WARP, x[0], 1);
+        v = __shfl_xor_sync(FULL_WARP, x[0], 1);
     } else {
-        v = (float)__ballot_sync(PB_FULL_WARP, 1);
+        v = (float)__ballot_sync(FULL_WARP, 1);
     }
     block_of(y)[threadIdx.x] = v;
 }
@@ -68,7 +68,7 @@ __global__ void barrier_shuffle_kernel(float *y, const float *x)
     float v = 0.0f;
 
     if (threadIdx.x % 32 < 16) {
-        v = __shfl_xor_sync(PB_FULL_WARP, x[0], 1);
+        v = __shfl_xor_sync(FULL_WARP, x[0], 1);
     } else {
         __syncthreads();
     }
@@ -87,19 +87,19 @@ __global__ void half_mask_kernel(float *y, const float *x)
 
 template <bool WAITS> __global__ void copy_kernel(float *y, const float *x)
 {
-    float *room = (float *)pb_shared();
+    float *room = (float *)device_shared();
 
-    pb_copy_async(room + 4 * threadIdx.x, x + 4 * (threadIdx.x % 16), 16);
-    pb_copy_commit();
+    device_copy_async(room + 4 * threadIdx.x, x + 4 * (threadIdx.x % 16), 16);
+    device_copy_commit();
     block_of(y)[threadIdx.x] = room[4 * threadIdx.x];
     if (WAITS) {
-        pb_copy_wait<0>();
+        device_copy_wait<0>();
     }
 }
 
 __global__ void shared_overrun_kernel(float *y, const float *x)
 {
-    float *room = (float *)pb_shared();
+    float *room = (float *)device_shared();
 
     room[threadIdx.x + 1] = x[threadIdx.x];
     __syncthreads();
@@ -108,7 +108,7 @@ __global__ void shared_overrun_kernel(float *y, const float *x)
 
 __global__ void shared_unwritten_kernel(float *y, const float *x)
 {
-    float *room = (float *)pb_shared();
+    float *room = (float *)device_shared();
 
     if (threadIdx.x != 7) {
         room[threadIdx.x] = x[threadIdx.x];
@@ -131,22 +131,22 @@ __global__ void misaligned_kernel(float *y, const float *x)
 
 __global__ void misaligned_copy_kernel(float *y, const float *x)
 {
-    float *room = (float *)pb_shared();
+    float *room = (float *)device_shared();
 
-    pb_copy_async(room + 4 * threadIdx.x, x + threadIdx.x, 16);
-    pb_copy_commit();
-    pb_copy_wait<0>();
+    device_copy_async(room + 4 * threadIdx.x, x + threadIdx.x, 16);
+    device_copy_commit();
+    device_copy_wait<0>();
     block_of(y)[threadIdx.x] = room[4 * threadIdx.x];
 }
 
 __global__ void misaligned_row_kernel(float *y, const float *x)
 {
-    float *room = (float *)pb_shared();
+    float *room = (float *)device_shared();
     uint32_t r[4];
 
     room[threadIdx.x] = x[threadIdx.x];
     __syncthreads();
-    pb_load_matrix(r, room + 1);
+    device_load_matrix(r, room + 1);
     block_of(y)[threadIdx.x] = (float)r[0];
 }
 
@@ -211,6 +211,6 @@ extern "C" cudaError_t launch_planted(enum planted which, float *y, const float 
                   which == PLANTED_MISALIGNED_COPY;
     size_t shared = PLANTED_THREADS * sizeof(float) * (copies ? 4 : 1);
 
-    return pb_launch("planted", kernel_of(which), dim3(PLANTED_BLOCKS), dim3(PLANTED_THREADS),
-                     shared, stream, y, x);
+    return device_launch("planted", kernel_of(which), dim3(PLANTED_BLOCKS), dim3(PLANTED_THREADS),
+                         shared, stream, y, x);
 }

@@ -9,7 +9,7 @@ struct point {
 
 static __device__ __forceinline__ float sigmoid(float x)
 {
-    return pb_reciprocal(1.0f + expf(-x));
+    return device_reciprocal(1.0f + expf(-x));
 }
 
 static __device__ __forceinline__ point logistic(float x)
@@ -46,9 +46,9 @@ static __device__ __forceinline__ point hyperbolic(float x)
 {
     float square = x * x;
     float near   = x * (945.0f + square * (105.0f + square)) *
-                 pb_reciprocal(945.0f + square * (420.0f + square * 15.0f));
+                 device_reciprocal(945.0f + square * (420.0f + square * 15.0f));
     float t     = expf(x < 0.0f ? 2.0f * x : -2.0f * x);
-    float below = pb_reciprocal(1.0f + t);
+    float below = device_reciprocal(1.0f + t);
     float far   = (1.0f - t) * below;
     return {square < 0.25f ? near : (x < 0.0f ? -far : far), 4.0f * t * below * below};
 }
@@ -71,7 +71,7 @@ static __device__ __forceinline__ void each(const F &f, int act, const piece *in
 {
 #define EACH(which)                             \
     case which:                                 \
-        PB_UNROLL                               \
+        UNROLL                                  \
         for (int i = 0; i < PIECE; i++) {       \
             f.template step<which>(in, out, i); \
         }                                       \

@@ -10,12 +10,12 @@ static __device__ __forceinline__ void mask_scores(float (*s)[4], const attentio
                                                    const int index[2])
 {
     int lane = (int)threadIdx.x % 32;
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < 2; i++) {
         key_bounds bounds(run, index[i]);
-        PB_UNROLL
+        UNROLL
         for (int j = 0; j < KEYS / 8; j++) {
-            PB_UNROLL
+            UNROLL
             for (int e = 0; e < 2; e++) {
                 if (!bounds.has(key + 8 * j + lane % 4 * 2 + e)) {
                     s[j][2 * i + e] = -INFINITY;
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(THREADS) attention_forward_kernel(const attent
     if ((int)blockIdx.x >= c.cut.counts->dense) {
         return;
     }
-    bf16 *qs            = (bf16 *)pb_shared();
+    bf16 *qs            = (bf16 *)device_shared();
     bf16 *ks            = tile_at<E>(qs, ROWS, 0);
     bf16 *vs            = tile_at<E>(ks, KEYS, 0);
     int warp            = (int)threadIdx.x / 32;
@@ -46,10 +46,10 @@ __global__ void __launch_bounds__(THREADS) attention_forward_kernel(const attent
     load_queries<E, ROWS, THREADS>(qs, c.q, rows, 0, c.vector);
     load_keys<E, KEYS, THREADS>(ks, c.keys, runs[at.run].key, at.key, runs[at.run].end, kv_head,
                                 c.vector);
-    pb_copy_commit();
+    device_copy_commit();
 
     int index[2]; /* of the queries of this lane's two rows */
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < 2; i++) {
         int row  = 16 * warp + lane / 4 + 8 * i;
         index[i] = row < rows.rows ? c.cut.index[rows.slot + rows.query(row)] : -1;
@@ -60,58 +60,58 @@ __global__ void __launch_bounds__(THREADS) attention_forward_kernel(const attent
     while (more) {
         attention_run run = runs[at.run];
         int key           = at.key;
-        pb_copy_wait<0>();
+        device_copy_wait<0>();
         __syncthreads();
         load_keys<E, KEYS, THREADS>(vs, c.values, run.key, key, run.end, kv_head, c.vector);
-        pb_copy_commit();
+        device_copy_commit();
         float s[KEYS / 8][4] = {};
-        PB_UNROLL
+        UNROLL
         for (int k = 0; k < E; k += 16) {
             uint32_t a[4];
             load_a<E>(a, qs, 16 * warp, k);
-            PB_UNROLL
+            UNROLL
             for (int j = 0; j < KEYS / 16; j++) {
                 uint32_t b[4];
                 load_b<E>(b, ks, 16 * j, k);
-                pb_mma(s[2 * j], a, b);
-                pb_mma(s[2 * j + 1], a, b + 2);
+                device_mma(s[2 * j], a, b);
+                device_mma(s[2 * j + 1], a, b + 2);
             }
         }
         if (!all_seen(tile, run, key, KEYS)) {
             mask_scores(s, run, key, index);
         }
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < 2; i++) {
             float scale = softmax_step<KEYS / 8>(softmax[i], s, i, factor);
-            PB_UNROLL
+            UNROLL
             for (int d = 0; d < E / 8; d++) {
                 o[d][2 * i] *= scale;
                 o[d][2 * i + 1] *= scale;
             }
         }
         more = advance<KEYS>(runs, tile.run + tile.runs, at);
-        pb_copy_wait<0>();
+        device_copy_wait<0>();
         __syncthreads();
         if (more) {
             load_keys<E, KEYS, THREADS>(ks, c.keys, runs[at.run].key, at.key, runs[at.run].end,
                                         kv_head, c.vector);
         }
-        pb_copy_commit();
-        PB_UNROLL
+        device_copy_commit();
+        UNROLL
         for (int k = 0; k < KEYS / 16; k++) {
             uint32_t a[4];
             as_factor(a, s[2 * k], s[2 * k + 1]);
-            PB_UNROLL
+            UNROLL
             for (int d = 0; d < E / 16; d++) {
                 uint32_t b[4];
                 load_b_transposed<E>(b, vs, 16 * k, 16 * d);
-                pb_mma(o[2 * d], a, b);
-                pb_mma(o[2 * d + 1], a, b + 2);
+                device_mma(o[2 * d], a, b);
+                device_mma(o[2 * d + 1], a, b + 2);
             }
         }
     }
-    pb_copy_wait<0>();
-    PB_UNROLL
+    device_copy_wait<0>();
+    UNROLL
     for (int i = 0; i < 2; i++) {
         int row        = 16 * warp + lane / 4 + 8 * i;
         softmax[i].sum = row_sum(softmax[i].sum);
@@ -128,9 +128,9 @@ __global__ void __launch_bounds__(THREADS) attention_forward_kernel(const attent
 
 template <int E> static cudaError_t forward(const attention_call &c, cudaStream_t stream)
 {
-    return pb_launch("attention_forward", attention_forward_kernel<E>,
-                     dim3((unsigned)c.cut.room.dense, (unsigned)c.kv_heads), dim3(THREADS),
-                     tile_bytes<E>(ROWS + 2 * KEYS), stream, c);
+    return device_launch("attention_forward", attention_forward_kernel<E>,
+                         dim3((unsigned)c.cut.room.dense, (unsigned)c.kv_heads), dim3(THREADS),
+                         tile_bytes<E>(ROWS + 2 * KEYS), stream, c);
 }
 
 extern "C" cudaError_t launch_attention_forward(const attention_call *call, cudaStream_t stream)

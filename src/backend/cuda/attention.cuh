@@ -27,7 +27,7 @@ template <int E> static constexpr size_t tile_bytes(int rows)
 static __device__ __forceinline__ void copy_piece(bf16 *to, const bf16 *from, bool here, int vector)
 {
     if (vector != 0) {
-        pb_copy_async(to, from, here ? 16 : 0);
+        device_copy_async(to, from, here ? 16 : 0);
         return;
     }
     for (int i = 0; i < 8; i++) {
@@ -38,7 +38,7 @@ static __device__ __forceinline__ void copy_piece(bf16 *to, const bf16 *from, bo
 static __device__ __forceinline__ void store_piece(bf16 *to, const bf16 *from, int vector)
 {
     if (vector != 0) {
-        pb_copy_16(to, from);
+        device_copy_16(to, from);
         return;
     }
     for (int i = 0; i < 8; i++) {
@@ -127,13 +127,13 @@ static __device__ __forceinline__ void put_fragment(bf16 *to, const float (*sums
                                                     int column, float low, float high)
 {
     int lane = (int)threadIdx.x % 32;
-    PB_UNROLL
+    UNROLL
     for (int d = 0; d < PIECES; d++) {
         int at = column + 8 * d + lane % 4 * 2;
         *(uint32_t *)tile_at<E>(to, first + lane / 4, at) =
-            pb_pair(sums[d][0] * low, sums[d][1] * low);
+            device_pair(sums[d][0] * low, sums[d][1] * low);
         *(uint32_t *)tile_at<E>(to, first + lane / 4 + 8, at) =
-            pb_pair(sums[d][2] * high, sums[d][3] * high);
+            device_pair(sums[d][2] * high, sums[d][3] * high);
     }
 }
 
@@ -192,20 +192,20 @@ static __device__ __forceinline__ float softmax_step(softmax_row &row, float (*s
                                                      float factor)
 {
     float top = row.max;
-    PB_UNROLL
+    UNROLL
     for (int j = 0; j < PIECES; j++) {
         top = fmaxf(top, fmaxf(s[j][2 * i], s[j][2 * i + 1]));
     }
-    top         = fmaxf(top, __shfl_xor_sync(PB_FULL_WARP, top, 1));
-    top         = fmaxf(top, __shfl_xor_sync(PB_FULL_WARP, top, 2));
+    top         = fmaxf(top, __shfl_xor_sync(FULL_WARP, top, 1));
+    top         = fmaxf(top, __shfl_xor_sync(FULL_WARP, top, 2));
     float base  = top == -INFINITY ? 0.0f : top * factor; /* nothing seen so far */
-    float scale = pb_exp2(fmaf(row.max, factor, -base));
+    float scale = device_exp2(fmaf(row.max, factor, -base));
     float part  = 0.0f;
-    PB_UNROLL
+    UNROLL
     for (int j = 0; j < PIECES; j++) {
-        PB_UNROLL
+        UNROLL
         for (int e = 2 * i; e < 2 * i + 2; e++) {
-            s[j][e] = pb_exp2(fmaf(s[j][e], factor, -base));
+            s[j][e] = device_exp2(fmaf(s[j][e], factor, -base));
             part += s[j][e];
         }
     }
@@ -217,18 +217,18 @@ static __device__ __forceinline__ float softmax_step(softmax_row &row, float (*s
 /* The same sum over the four lanes of a row, in all of them. */
 static __device__ __forceinline__ float row_sum(float x)
 {
-    x += __shfl_xor_sync(PB_FULL_WARP, x, 1);
-    return x + __shfl_xor_sync(PB_FULL_WARP, x, 2);
+    x += __shfl_xor_sync(FULL_WARP, x, 1);
+    return x + __shfl_xor_sync(FULL_WARP, x, 2);
 }
 
 /* The A fragment of 16 columns from two fragments of sums. */
 static __device__ __forceinline__ void as_factor(uint32_t a[4], const float low[4],
                                                  const float high[4])
 {
-    a[0] = pb_pair(low[0], low[1]);
-    a[1] = pb_pair(low[2], low[3]);
-    a[2] = pb_pair(high[0], high[1]);
-    a[3] = pb_pair(high[2], high[3]);
+    a[0] = device_pair(low[0], low[1]);
+    a[1] = device_pair(low[2], low[3]);
+    a[2] = device_pair(high[0], high[1]);
+    a[3] = device_pair(high[2], high[3]);
 }
 
 /* Fragments of a tile for this lane: A of 16 rows and columns from (row, column) on; B of 16
@@ -237,20 +237,21 @@ template <int E>
 static __device__ __forceinline__ void load_a(uint32_t a[4], bf16 *tile, int row, int column)
 {
     int lane = (int)threadIdx.x % 32;
-    pb_load_matrix(a, tile_at<E>(tile, row + lane % 16, column + lane / 16 * 8));
+    device_load_matrix(a, tile_at<E>(tile, row + lane % 16, column + lane / 16 * 8));
 }
 template <int E>
 static __device__ __forceinline__ void load_b(uint32_t b[4], bf16 *tile, int row, int column)
 {
     int lane = (int)threadIdx.x % 32;
-    pb_load_matrix(b, tile_at<E>(tile, row + lane / 16 * 8 + lane % 8, column + lane / 8 % 2 * 8));
+    device_load_matrix(b,
+                       tile_at<E>(tile, row + lane / 16 * 8 + lane % 8, column + lane / 8 % 2 * 8));
 }
 template <int E>
 static __device__ __forceinline__ void load_b_transposed(uint32_t b[4], bf16 *tile, int row,
                                                          int column)
 {
     int lane = (int)threadIdx.x % 32;
-    pb_load_matrix_transposed(
+    device_load_matrix_transposed(
         b, tile_at<E>(tile, row + lane / 8 % 2 * 8 + lane % 8, column + lane / 16 * 8));
 }
 

@@ -14,7 +14,7 @@ enum { ROWS = ATTENTION_ROWS, KEYS = ATTENTION_KEYS, HALF = 32, STAGES = 2 };
 /* P of a score; its logarithm's base is 2, as that of lse. */
 static __device__ __forceinline__ float probability(float score, float factor, float lse, bool seen)
 {
-    return seen ? pb_exp2(fmaf(score, factor, -lse)) : 0.0f;
+    return seen ? device_exp2(fmaf(score, factor, -lse)) : 0.0f;
 }
 
 /* dQ: keys come in halves of a tile, two at once in shared memory. */
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_
     if ((int)blockIdx.x >= c.cut.counts->tiles) {
         return;
     }
-    bf16 *qs            = (bf16 *)pb_shared();
+    bf16 *qs            = (bf16 *)device_shared();
     bf16 *ds            = tile_at<E>(qs, ROWS, 0);
     bf16 *stages        = tile_at<E>(ds, ROWS, 0);
     int warp            = (int)threadIdx.x / 32;
@@ -49,12 +49,12 @@ __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_
     load_queries<E, ROWS, 128>(qs, c.q, rows, 0, c.vector);
     load_queries<E, ROWS, 128>(ds, c.dout, rows, 0, c.vector);
     load_half<E>(stages, 0, c, at, kv_head);
-    pb_copy_commit();
+    device_copy_commit();
 
     int index[2]   = {-1, -1}; /* of this lane's two rows */
     float lse[2]   = {INFINITY, INFINITY};
     float delta[2] = {0.0f, 0.0f};
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < 2; i++) {
         int row = 16 * warp + lane / 4 + 8 * i;
         if (row < rows.rows) {
@@ -74,37 +74,37 @@ __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_
         if (more) {
             load_half<E>(stages, stage ^ 1, c, at, kv_head);
         }
-        pb_copy_commit();
-        pb_copy_wait<1>();
+        device_copy_commit();
+        device_copy_wait<1>();
         __syncthreads();
         bf16 *ks              = tile_at<E>(stages, stage * 2 * HALF, 0);
         bf16 *vs              = tile_at<E>(ks, HALF, 0);
         float s[HALF / 8][4]  = {};
         float dp[HALF / 8][4] = {};
-        PB_UNROLL
+        UNROLL
         for (int k = 0; k < E; k += 16) {
             uint32_t qa[4];
             uint32_t da[4];
             load_a<E>(qa, qs, 16 * warp, k);
             load_a<E>(da, ds, 16 * warp, k);
-            PB_UNROLL
+            UNROLL
             for (int j = 0; j < HALF / 16; j++) {
                 uint32_t b[4];
                 load_b<E>(b, ks, 16 * j, k);
-                pb_mma(s[2 * j], qa, b);
-                pb_mma(s[2 * j + 1], qa, b + 2);
+                device_mma(s[2 * j], qa, b);
+                device_mma(s[2 * j + 1], qa, b + 2);
                 load_b<E>(b, vs, 16 * j, k);
-                pb_mma(dp[2 * j], da, b);
-                pb_mma(dp[2 * j + 1], da, b + 2);
+                device_mma(dp[2 * j], da, b);
+                device_mma(dp[2 * j + 1], da, b + 2);
             }
         }
         bool all = all_seen(tile, run, key, HALF);
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < 2; i++) {
             key_bounds bounds(run, index[i]);
-            PB_UNROLL
+            UNROLL
             for (int j = 0; j < HALF / 8; j++) {
-                PB_UNROLL
+                UNROLL
                 for (int e = 2 * i; e < 2 * i + 2; e++) {
                     bool seen  = all || bounds.has(key + 8 * j + lane % 4 * 2 + e % 2);
                     float prob = probability(s[j][e], factor, lse[i], seen);
@@ -112,21 +112,21 @@ __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_
                 }
             }
         }
-        PB_UNROLL
+        UNROLL
         for (int k = 0; k < HALF / 16; k++) {
             uint32_t a[4];
             as_factor(a, dp[2 * k], dp[2 * k + 1]);
-            PB_UNROLL
+            UNROLL
             for (int d = 0; d < E / 16; d++) {
                 uint32_t b[4];
                 load_b_transposed<E>(b, ks, 16 * k, 16 * d);
-                pb_mma(sum[2 * d], a, b);
-                pb_mma(sum[2 * d + 1], a, b + 2);
+                device_mma(sum[2 * d], a, b);
+                device_mma(sum[2 * d + 1], a, b + 2);
             }
         }
         __syncthreads();
     }
-    pb_copy_wait<0>();
+    device_copy_wait<0>();
     put_fragment<E, E / 8>(qs, sum, 16 * warp, 0, c.scale, c.scale);
     store_queries<E>(c.dq, qs, rows, 16 * warp, c.vector);
 }
@@ -218,9 +218,9 @@ static __device__ __forceinline__ void store_sums(float *to, const float (*sums)
                                                   int column, float scale)
 {
     int lane = (int)threadIdx.x % 32;
-    PB_UNROLL
+    UNROLL
     for (int d = 0; d < C / 8; d++) {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < 2; i++) {
             float *at     = to + (row + lane / 4 + 8 * i) * E + column + 8 * d + lane % 4 * 2;
             *(float2 *)at = make_float2(sums[d][2 * i] * scale, sums[d][2 * i + 1] * scale);
@@ -233,23 +233,23 @@ template <int E>
 static __device__ __forceinline__ void key_products(float (*s)[4], float (*dp)[4], bf16 *ks,
                                                     bf16 *vs, bf16 *qs, bf16 *ds, int row)
 {
-    PB_UNROLL
+    UNROLL
     for (int k = 0; k < E; k += 16) {
         uint32_t a[4];
         uint32_t b[4];
         load_a<E>(a, ks, row, k);
-        PB_UNROLL
+        UNROLL
         for (int j = 0; j < HALF / 16; j++) {
             load_b<E>(b, qs, 16 * j, k);
-            pb_mma(s[2 * j], a, b);
-            pb_mma(s[2 * j + 1], a, b + 2);
+            device_mma(s[2 * j], a, b);
+            device_mma(s[2 * j + 1], a, b + 2);
         }
         load_a<E>(a, vs, row, k);
-        PB_UNROLL
+        UNROLL
         for (int j = 0; j < HALF / 16; j++) {
             load_b<E>(b, ds, 16 * j, k);
-            pb_mma(dp[2 * j], a, b);
-            pb_mma(dp[2 * j + 1], a, b + 2);
+            device_mma(dp[2 * j], a, b);
+            device_mma(dp[2 * j + 1], a, b + 2);
         }
     }
 }
@@ -264,9 +264,9 @@ static __device__ __forceinline__ void key_gradients(float (*s)[4], float (*dp)[
     int low  = now.range.low;
     int high = now.range.high;
     bool all = now.tile.last + low <= part.first && part.end <= now.tile.first + high;
-    PB_UNROLL
+    UNROLL
     for (int j = 0; j < HALF / 8; j++) {
-        PB_UNROLL
+        UNROLL
         for (int e = 0; e < 4; e++) {
             int r      = 8 * j + lane % 4 * 2 + e % 2;
             int key    = part.first + row + lane / 4 + e / 2 * 8;
@@ -289,7 +289,7 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
     }
     constexpr int THREADS = 128 * SPLIT;
     constexpr int C       = E / SPLIT;
-    bf16 *ks              = (bf16 *)pb_shared();
+    bf16 *ks              = (bf16 *)device_shared();
     bf16 *vs              = tile_at<E>(ks, KEYS, 0);
     bf16 *stages          = tile_at<E>(vs, KEYS, 0);
     query_half *halves    = (query_half *)tile_at<E>(stages, STAGES * 2 * HALF, 0);
@@ -311,7 +311,7 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
         tile_row_count =
             load_half<E, THREADS>(stages, tile_at<E>(stages, HALF, 0), halves, c, at, kv_head);
     }
-    pb_copy_commit();
+    device_copy_commit();
     for (int stage = 0; more; stage ^= 1) {
         more = advance(c.cut, tile_row_count, at);
         if (more) {
@@ -319,8 +319,8 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
             tile_row_count = load_half<E, THREADS>(to, tile_at<E>(to, HALF, 0),
                                                    halves + (stage ^ 1), c, at, kv_head);
         }
-        pb_copy_commit();
-        pb_copy_wait<1>();
+        device_copy_commit();
+        device_copy_wait<1>();
         __syncthreads();
         bf16 *qs              = tile_at<E>(stages, stage * 2 * HALF, 0);
         bf16 *ds              = tile_at<E>(qs, HALF, 0);
@@ -328,26 +328,26 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
         float dp[HALF / 8][4] = {};
         key_products<E>(s, dp, ks, vs, qs, ds, row);
         key_gradients(s, dp, halves[stage], part, row, factor);
-        PB_UNROLL
+        UNROLL
         for (int k = 0; k < HALF / 16; k++) {
             uint32_t pa[4];
             uint32_t da[4];
             as_factor(pa, s[2 * k], s[2 * k + 1]);
             as_factor(da, dp[2 * k], dp[2 * k + 1]);
-            PB_UNROLL
+            UNROLL
             for (int d = 0; d < C / 16; d++) {
                 uint32_t b[4];
                 load_b_transposed<E>(b, ds, 16 * k, column + 16 * d);
-                pb_mma(dv[2 * d], pa, b);
-                pb_mma(dv[2 * d + 1], pa, b + 2);
+                device_mma(dv[2 * d], pa, b);
+                device_mma(dv[2 * d + 1], pa, b + 2);
                 load_b_transposed<E>(b, qs, 16 * k, column + 16 * d);
-                pb_mma(dk[2 * d], da, b);
-                pb_mma(dk[2 * d + 1], da, b + 2);
+                device_mma(dk[2 * d], da, b);
+                device_mma(dk[2 * d + 1], da, b + 2);
             }
         }
         __syncthreads();
     }
-    pb_copy_wait<0>();
+    device_copy_wait<0>();
     if (part.room >= 0) {
         float *to = c.sums + ((int64_t)part.room * c.kv_heads + kv_head) * 2 * KEYS * E;
         store_sums<E, C>(to, dk, row, column, c.scale);
@@ -360,17 +360,17 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
 
 template <int E> static cudaError_t queries(const attention_call &c, cudaStream_t stream)
 {
-    return pb_launch("attention_queries", attention_queries_kernel<E>,
-                     dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(128),
-                     tile_bytes<E>(2 * ROWS + STAGES * 2 * HALF), stream, c);
+    return device_launch("attention_queries", attention_queries_kernel<E>,
+                         dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(128),
+                         tile_bytes<E>(2 * ROWS + STAGES * 2 * HALF), stream, c);
 }
 
 template <int E, int SPLIT> static cudaError_t keys(const attention_call &c, cudaStream_t stream)
 {
-    return pb_launch("attention_keys", attention_keys_kernel<E, SPLIT>,
-                     dim3((unsigned)c.cut.room.parts, (unsigned)c.kv_heads), dim3(128 * SPLIT),
-                     tile_bytes<E>(2 * KEYS + STAGES * 2 * HALF) + STAGES * sizeof(query_half),
-                     stream, c);
+    return device_launch("attention_keys", attention_keys_kernel<E, SPLIT>,
+                         dim3((unsigned)c.cut.room.parts, (unsigned)c.kv_heads), dim3(128 * SPLIT),
+                         tile_bytes<E>(2 * KEYS + STAGES * 2 * HALF) + STAGES * sizeof(query_half),
+                         stream, c);
 }
 
 extern "C" cudaError_t launch_attention_queries(const attention_call *call, cudaStream_t stream)

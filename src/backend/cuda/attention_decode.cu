@@ -49,38 +49,38 @@ static __device__ __forceinline__ void decode_keys(float (*o)[4], softmax_row so
     float s[2][4] = {};
     uint32_t a[4];
     uint32_t b[4];
-    PB_UNROLL
+    UNROLL
     for (int k = 0; k < E; k += 16) {
         load_a<E>(a, qs, 0, k);
         load_b<E>(b, ks, 16 * warp, k);
-        pb_mma(s[0], a, b);
-        pb_mma(s[1], a, b + 2);
+        device_mma(s[0], a, b);
+        device_mma(s[1], a, b + 2);
     }
     key_bounds bounds(run, index);
-    PB_UNROLL
+    UNROLL
     for (int j = 0; j < 2; j++) {
-        PB_UNROLL
+        UNROLL
         for (int e = 0; e < 4; e++) {
             if (!bounds.has(key + 16 * warp + 8 * j + lane % 4 * 2 + e % 2)) {
                 s[j][e] = -INFINITY;
             }
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < 2; i++) {
         float scale = softmax_step<2>(softmax[i], s, i, factor);
-        PB_UNROLL
+        UNROLL
         for (int d = 0; d < E / 8; d++) {
             o[d][2 * i] *= scale;
             o[d][2 * i + 1] *= scale;
         }
     }
     as_factor(a, s[0], s[1]);
-    PB_UNROLL
+    UNROLL
     for (int d = 0; d < E / 16; d++) {
         load_b_transposed<E>(b, vs, 16 * warp, 16 * d);
-        pb_mma(o[2 * d], a, b);
-        pb_mma(o[2 * d + 1], a, b + 2);
+        device_mma(o[2 * d], a, b);
+        device_mma(o[2 * d + 1], a, b + 2);
     }
 }
 
@@ -110,13 +110,13 @@ combine_warps(const attention_call &c, const attention_piece &piece, int64_t slo
         float max = -INFINITY;
         float sum = 0.0f;
         float out = 0.0f;
-        PB_UNROLL
+        UNROLL
         for (int w = 0; w < WARPS; w++) {
             max = fmaxf(max, room->max[w][row]);
         }
-        PB_UNROLL
+        UNROLL
         for (int w = 0; w < WARPS; w++) {
-            float scale = pb_exp2((room->max[w][row] - max) * factor);
+            float scale = device_exp2((room->max[w][row] - max) * factor);
             sum         = fmaf(room->sum[w][row], scale, sum);
             out         = fmaf(os[(w * HEADS + row) * E + e], scale, out);
         }
@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attenti
     if ((int)blockIdx.x >= c.cut.counts->pieces) {
         return;
     }
-    bf16 *qs              = (bf16 *)pb_shared();
+    bf16 *qs              = (bf16 *)device_shared();
     bf16 *stages          = tile_at<E>(qs, HEADS, 0);
     int warp              = (int)threadIdx.x / 32;
     int lane              = (int)threadIdx.x % 32;
@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attenti
         copy_piece(tile_at<E>(qs, row, column), (const bf16 *)c.q.data + off, here, c.vector);
     }
     load_stage<E>(stages, 0, c, runs[at.run], at.key, heads.kv_head);
-    pb_copy_commit();
+    device_copy_commit();
 
     float o[E / 8][4]      = {};
     softmax_row softmax[2] = {{-INFINITY, 0.0f}, {-INFINITY, 0.0f}};
@@ -168,19 +168,19 @@ __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attenti
         if (step + 1 < piece.steps && advance<KEYS>(runs, last, at)) {
             load_stage<E>(stages, (step + 1) % STAGES, c, runs[at.run], at.key, heads.kv_head);
         }
-        pb_copy_commit();
-        pb_copy_wait<1>();
+        device_copy_commit();
+        device_copy_wait<1>();
         __syncthreads();
         decode_keys<E>(o, softmax, qs, tile_at<E>(stages, step % STAGES * 2 * KEYS, 0), run, key,
                        tile.first, factor);
         __syncthreads();
     }
-    pb_copy_wait<0>();
+    device_copy_wait<0>();
 
     /* The stages are free: [WARPS, HEADS, E] outputs, then maxima and sums. */
     float *os         = (float *)stages;
     decode_room *room = (decode_room *)(os + WARPS * HEADS * E);
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < 2; i++) {
         int row   = lane / 4 + 8 * i;
         float sum = row_sum(softmax[i].sum);
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attenti
             room->max[warp][row] = softmax[i].max;
             room->sum[warp][row] = sum;
         }
-        PB_UNROLL
+        UNROLL
         for (int d = 0; d < E / 8; d++) {
             float *to = os + (warp * HEADS + row) * E + 8 * d + lane % 4 * 2;
             to[0]     = o[d][2 * i];
@@ -219,7 +219,7 @@ __global__ void __launch_bounds__(THREADS) attention_pieces_kernel(const attenti
         float sum = 0.0f;
         float out = 0.0f;
         for (int p = 0; p < lone.pieces; p++) {
-            float scale = pb_exp2((from[p * stride] - max) * factor);
+            float scale = device_exp2((from[p * stride] - max) * factor);
             sum         = fmaf(from[p * stride + 1], scale, sum);
             out         = fmaf(from[p * stride + 2 + e], scale, out);
         }
@@ -229,16 +229,17 @@ __global__ void __launch_bounds__(THREADS) attention_pieces_kernel(const attenti
 
 template <int E> static cudaError_t decode(const attention_call &c, cudaStream_t stream)
 {
-    int chunks    = (c.heads / c.kv_heads + HEADS - 1) / HEADS;
-    cudaError_t e = pb_launch("attention_decode", attention_decode_kernel<E>,
-                              dim3((unsigned)c.cut.room.pieces, (unsigned)(c.kv_heads * chunks)),
-                              dim3(THREADS), tile_bytes<E>(HEADS + STAGES * 2 * KEYS), stream, c);
+    int chunks = (c.heads / c.kv_heads + HEADS - 1) / HEADS;
+    cudaError_t e =
+        device_launch("attention_decode", attention_decode_kernel<E>,
+                      dim3((unsigned)c.cut.room.pieces, (unsigned)(c.kv_heads * chunks)),
+                      dim3(THREADS), tile_bytes<E>(HEADS + STAGES * 2 * KEYS), stream, c);
     if (e != cudaSuccess || c.cut.room.lones == 0) {
         return e;
     }
-    return pb_launch("attention_pieces", attention_pieces_kernel<E>,
-                     dim3((unsigned)c.cut.room.lones, (unsigned)c.heads), dim3(THREADS), 0, stream,
-                     c);
+    return device_launch("attention_pieces", attention_pieces_kernel<E>,
+                         dim3((unsigned)c.cut.room.lones, (unsigned)c.heads), dim3(THREADS), 0,
+                         stream, c);
 }
 
 extern "C" cudaError_t launch_attention_decode(const attention_call *call, cudaStream_t stream)

@@ -17,7 +17,7 @@ struct plain_room {
 
 static __device__ __forceinline__ plain_room *room_of_warp()
 {
-    return (plain_room *)pb_shared() + threadIdx.x / 32;
+    return (plain_room *)device_shared() + threadIdx.x / 32;
 }
 
 template <typename T> static __device__ __forceinline__ const T *row_of(const view &m, int64_t row)
@@ -34,15 +34,15 @@ static __device__ __forceinline__ float dot(const float *room, const T *from, in
     int e               = 0;
     for (; vector != 0 && e < width; e += PIECE) {
         alignas(16) T piece[PIECE];
-        pb_copy_16(piece, from + e);
-        PB_UNROLL
+        device_copy_16(piece, from + e);
+        UNROLL
         for (int i = 0; i < PIECE; i++) {
-            sum[i % 4] = fmaf(room[e + i], pb_float(piece[i]), sum[i % 4]);
+            sum[i % 4] = fmaf(room[e + i], device_float(piece[i]), sum[i % 4]);
         }
     }
     for (; e < width; e++) {
-        float product = pb_float(from[e]);
-        PB_UNROLL
+        float product = device_float(from[e]);
+        UNROLL
         for (int i = 0; i < 4; i++) {
             sum[i] = e % 4 == i ? fmaf(room[e], product, sum[i]) : sum[i];
         }
@@ -55,7 +55,7 @@ template <typename T>
 static __device__ __forceinline__ void put_row(float *room, const T *from, int width, float factor)
 {
     for (int e = (int)threadIdx.x % 32; e < width; e += 32) {
-        room[e] = pb_float(from[e]) * factor;
+        room[e] = device_float(from[e]) * factor;
     }
 }
 
@@ -65,12 +65,12 @@ static __device__ __forceinline__ void add_rows(float *sums, const float *weight
                                                 int64_t stride, int count, int width)
 {
     int lane = (int)threadIdx.x % 32;
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < COLUMNS; i++) {
         int e = lane + 32 * i;
         if (32 * i < width && e < width) {
             for (int r = 0; r < count; r++) {
-                sums[i] = fmaf(weights[r], pb_float(rows[r * stride + e]), sums[i]);
+                sums[i] = fmaf(weights[r], device_float(rows[r * stride + e]), sums[i]);
             }
         }
     }
@@ -79,11 +79,11 @@ static __device__ __forceinline__ void add_rows(float *sums, const float *weight
 template <typename T>
 static __device__ __forceinline__ void put_sums(T *to, const float *sums, float factor, int width)
 {
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < COLUMNS; i++) {
         int e = (int)threadIdx.x % 32 + 32 * i;
         if (e < width) {
-            pb_put(to + e, sums[i] * factor);
+            device_put(to + e, sums[i] * factor);
         }
     }
 }
@@ -137,14 +137,14 @@ static __device__ __forceinline__ void forward_row(const attention_call &c,
             int count   = seen.end - first < 32 ? seen.end - first : 32;
             float score = dot(room->first, k, width, c.vector);
             score       = here ? score : -INFINITY;
-            float top   = fmaxf(max, pb_warp_max(score));
+            float top   = fmaxf(max, device_warp_max(score));
             float scale = expf(max - top);
             float prob  = here ? expf(score - top) : 0.0f;
             sum         = fmaf(sum, scale, prob);
             max         = top;
             room->weight[lane] = prob;
             __syncwarp();
-            PB_UNROLL
+            UNROLL
             for (int i = 0; i < COLUMNS; i++) {
                 sums[i] *= scale;
             }
@@ -152,7 +152,7 @@ static __device__ __forceinline__ void forward_row(const attention_call &c,
             __syncwarp();
         }
     }
-    sum = pb_warp_sum(sum);
+    sum = device_warp_sum(sum);
     if (lane == 0) {
         ((float *)c.lse.data)[at.slot * c.lse.stride + at.head] = max + logf(sum);
     }
@@ -178,7 +178,7 @@ exact_delta(const attention_call &c, const attention_tile &tile, int kv_head, co
             sum        = fmaf(prob, dot(room->second, v, c.width, c.vector), sum);
         }
     }
-    sum = pb_warp_sum(sum);
+    sum = device_warp_sum(sum);
     if (threadIdx.x % 32 == 0) {
         c.delta[at.slot * c.heads + at.head] = sum;
     }
@@ -339,19 +339,19 @@ __global__ void __launch_bounds__(THREADS) attention_delta_kernel(const attentio
             alignas(16) T x[N];
             alignas(16) T y[N];
             if (c.vector != 0) {
-                pb_copy_16(x, out + piece);
-                pb_copy_16(y, dout + piece);
+                device_copy_16(x, out + piece);
+                device_copy_16(y, dout + piece);
             }
             for (int i = 0; i < N && piece + i < c.width; i++) {
                 float product = c.vector != 0
-                                    ? pb_float(x[i]) * pb_float(y[i])
-                                    : pb_float(out[piece + i]) * pb_float(dout[piece + i]);
-                sum           = pb_add(sum, product);
+                                    ? device_float(x[i]) * device_float(y[i])
+                                    : device_float(out[piece + i]) * device_float(dout[piece + i]);
+                sum           = device_add(sum, product);
             }
         }
     }
     for (int by = 4; by > 0; by /= 2) {
-        sum += __shfl_xor_sync(PB_FULL_WARP, sum, by);
+        sum += __shfl_xor_sync(FULL_WARP, sum, by);
     }
     if (here && threadIdx.x % 8 == 0) {
         c.delta[unit] = sum;
@@ -379,8 +379,8 @@ __global__ void __launch_bounds__(THREADS) attention_sums_kernel(const attention
         }
         int64_t row = sum.key + i / c.width;
         int column  = kv_head * c.width + i % c.width;
-        pb_put((T *)c.dkeys.data + row * c.dkeys.stride + column, dk);
-        pb_put((T *)c.dvalues.data + row * c.dvalues.stride + column, dv);
+        device_put((T *)c.dkeys.data + row * c.dkeys.stride + column, dk);
+        device_put((T *)c.dvalues.data + row * c.dvalues.stride + column, dv);
     }
 }
 
@@ -396,9 +396,9 @@ static cudaError_t plain(const attention_call &c, cudaStream_t stream)
     if (c.cut.room.tiles == 0) {
         return cudaSuccess;
     }
-    return pb_launch("attention_plain", attention_plain_kernel<T, BACKWARD>,
-                     dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(THREADS),
-                     WARPS * sizeof(plain_room), stream, c);
+    return device_launch("attention_plain", attention_plain_kernel<T, BACKWARD>,
+                         dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(THREADS),
+                         WARPS * sizeof(plain_room), stream, c);
 }
 
 template <typename T> static cudaError_t plain_forward(const attention_call &c, cudaStream_t stream)
@@ -416,9 +416,9 @@ template <typename T> static cudaError_t plain_keys(const attention_call &c, cud
     if (c.cut.room.parts == 0) {
         return cudaSuccess;
     }
-    return pb_launch("attention_plain_keys", attention_plain_keys_kernel<T>,
-                     dim3((unsigned)c.cut.room.parts, (unsigned)c.kv_heads), dim3(THREADS),
-                     WARPS * sizeof(plain_room), stream, c);
+    return device_launch("attention_plain_keys", attention_plain_keys_kernel<T>,
+                         dim3((unsigned)c.cut.room.parts, (unsigned)c.kv_heads), dim3(THREADS),
+                         WARPS * sizeof(plain_room), stream, c);
 }
 
 template <typename T> static cudaError_t delta(const attention_call &c, cudaStream_t stream)
@@ -427,9 +427,9 @@ template <typename T> static cudaError_t delta(const attention_call &c, cudaStre
     if (units == 0) {
         return cudaSuccess;
     }
-    return pb_launch("attention_delta", attention_delta_kernel<T>,
-                     dim3((unsigned)((units * 8 + THREADS - 1) / THREADS)), dim3(THREADS), 0,
-                     stream, c);
+    return device_launch("attention_delta", attention_delta_kernel<T>,
+                         dim3((unsigned)((units * 8 + THREADS - 1) / THREADS)), dim3(THREADS), 0,
+                         stream, c);
 }
 
 template <typename T> static cudaError_t sums(const attention_call &c, cudaStream_t stream)
@@ -437,9 +437,9 @@ template <typename T> static cudaError_t sums(const attention_call &c, cudaStrea
     if (c.cut.room.sums == 0) {
         return cudaSuccess;
     }
-    return pb_launch("attention_sums", attention_sums_kernel<T>,
-                     dim3((unsigned)c.cut.room.sums, (unsigned)c.kv_heads), dim3(THREADS), 0,
-                     stream, c);
+    return device_launch("attention_sums", attention_sums_kernel<T>,
+                         dim3((unsigned)c.cut.room.sums, (unsigned)c.kv_heads), dim3(THREADS), 0,
+                         stream, c);
 }
 
 extern "C" cudaError_t launch_attention_plain_forward(const attention_call *call,

@@ -10,15 +10,15 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#define PB_FULL_WARP 0xffffffffu
-#define PB_UNROLL    _Pragma("unroll")
+#define FULL_WARP 0xffffffffu
+#define UNROLL    _Pragma("unroll")
 
-static __device__ __forceinline__ float pb_rsqrt(float x)
+static __device__ __forceinline__ float device_rsqrt(float x)
 {
     return rsqrtf(x);
 }
 /* 2^x: one instruction, error below 2 units in the last place; 0 for -infinity. */
-static __device__ __forceinline__ float pb_exp2(float x)
+static __device__ __forceinline__ float device_exp2(float x)
 {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -26,25 +26,25 @@ static __device__ __forceinline__ float pb_exp2(float x)
 }
 
 /* Products and sums that are rounded each, as the CPU does: never one fused operation. */
-static __device__ __forceinline__ float pb_mul(float a, float b)
+static __device__ __forceinline__ float device_mul(float a, float b)
 {
     return __fmul_rn(a, b);
 }
-static __device__ __forceinline__ double pb_mul(double a, double b)
+static __device__ __forceinline__ double device_mul(double a, double b)
 {
     return __dmul_rn(a, b);
 }
-static __device__ __forceinline__ float pb_add(float a, float b)
+static __device__ __forceinline__ float device_add(float a, float b)
 {
     return __fadd_rn(a, b);
 }
-static __device__ __forceinline__ double pb_add(double a, double b)
+static __device__ __forceinline__ double device_add(double a, double b)
 {
     return __dadd_rn(a, b);
 }
 
 /* 1 / x: one instruction, error of one unit in the last place; 0 for infinity. */
-static __device__ __forceinline__ float pb_reciprocal(float x)
+static __device__ __forceinline__ float device_reciprocal(float x)
 {
     float y;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -52,54 +52,55 @@ static __device__ __forceinline__ float pb_reciprocal(float x)
 }
 
 /* Dynamic shared memory of the block. */
-static __device__ __forceinline__ unsigned char *pb_shared(void)
+static __device__ __forceinline__ unsigned char *device_shared(void)
 {
-    extern __shared__ __align__(128) unsigned char pb_shared_memory[];
-    return pb_shared_memory;
+    extern __shared__ __align__(128) unsigned char device_shared_memory[];
+    return device_shared_memory;
 }
 
-static __device__ __forceinline__ uint32_t pb_shared_address(const void *p)
+static __device__ __forceinline__ uint32_t device_shared_address(const void *p)
 {
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
 /* 16 bytes at once, which both sides are aligned to. */
-static __device__ __forceinline__ void pb_copy_16(void *to, const void *from)
+static __device__ __forceinline__ void device_copy_16(void *to, const void *from)
 {
     *(uint4 *)to = *(const uint4 *)from;
 }
 
 /* 16 bytes from global to shared memory, `valid` of them (0 or 16), the rest zero. */
-static __device__ __forceinline__ void pb_copy_async(void *to, const void *from, int valid)
+static __device__ __forceinline__ void device_copy_async(void *to, const void *from, int valid)
 {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(pb_shared_address(to)),
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(device_shared_address(to)),
                  "l"(from), "r"(valid));
 }
-static __device__ __forceinline__ void pb_copy_commit(void)
+static __device__ __forceinline__ void device_copy_commit(void)
 {
     asm volatile("cp.async.commit_group;\n");
 }
-template <int LEFT> static __device__ __forceinline__ void pb_copy_wait(void)
+template <int LEFT> static __device__ __forceinline__ void device_copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(LEFT));
 }
 
 /* Four 8x8 matrices of 16-bit elements: lane l gives the address of row l % 8 of matrix l / 8. */
-static __device__ __forceinline__ void pb_load_matrix(uint32_t r[4], const void *row)
+static __device__ __forceinline__ void device_load_matrix(uint32_t r[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(pb_shared_address(row)));
+                 : "r"(device_shared_address(row)));
 }
-static __device__ __forceinline__ void pb_load_matrix_transposed(uint32_t r[4], const void *row)
+static __device__ __forceinline__ void device_load_matrix_transposed(uint32_t r[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(pb_shared_address(row)));
+                 : "r"(device_shared_address(row)));
 }
 
 /* D [16, 8] += A [16, 16] B [16, 8], bf16 factors, F32 sums. */
-static __device__ __forceinline__ void pb_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
+static __device__ __forceinline__ void device_mma(float d[4], const uint32_t a[4],
+                                                  const uint32_t b[2])
 {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
@@ -109,8 +110,8 @@ static __device__ __forceinline__ void pb_mma(float d[4], const uint32_t a[4], c
 }
 
 template <typename... P, typename... A>
-static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
-                                    size_t shared, cudaStream_t stream, A... args)
+static inline cudaError_t device_launch(const char *name, void (*kernel)(P...), dim3 grid,
+                                        dim3 block, size_t shared, cudaStream_t stream, A... args)
 {
     (void)name;
     if (shared > 48 * 1024) {
@@ -127,77 +128,77 @@ static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3
 #else
 #include <cuda_host.h>
 
-#define PB_FULL_WARP 0xffffffffu
-#define PB_UNROLL
+#define FULL_WARP 0xffffffffu
+#define UNROLL
 
-static inline float pb_rsqrt(float x)
+static inline float device_rsqrt(float x)
 {
     return 1.0f / sqrtf(x);
 }
-static inline float pb_exp2(float x)
+static inline float device_exp2(float x)
 {
     return exp2f(x);
 }
-static inline float pb_reciprocal(float x)
+static inline float device_reciprocal(float x)
 {
     return 1.0f / x;
 }
 
-static inline float pb_mul(float a, float b)
+static inline float device_mul(float a, float b)
 {
     return a * b;
 }
-static inline double pb_mul(double a, double b)
+static inline double device_mul(double a, double b)
 {
     return a * b;
 }
-static inline float pb_add(float a, float b)
+static inline float device_add(float a, float b)
 {
     return a + b;
 }
-static inline double pb_add(double a, double b)
+static inline double device_add(double a, double b)
 {
     return a + b;
 }
 
-static inline unsigned char *pb_shared(void)
+static inline unsigned char *device_shared(void)
 {
     return (unsigned char *)cuda_host::shared();
 }
-static inline void pb_copy_16(void *to, const void *from)
+static inline void device_copy_16(void *to, const void *from)
 {
     typedef unsigned __int128 __attribute__((may_alias)) any_16;
     *(any_16 *)to = *(const any_16 *)from;
 }
-static inline void pb_copy_async(void *to, const void *from, int valid)
+static inline void device_copy_async(void *to, const void *from, int valid)
 {
     cuda_host::async_copy(to, from, valid);
 }
-static inline void pb_copy_commit(void)
+static inline void device_copy_commit(void)
 {
     cuda_host::async_commit();
 }
-template <int LEFT> static inline void pb_copy_wait(void)
+template <int LEFT> static inline void device_copy_wait(void)
 {
     cuda_host::async_wait(LEFT);
 }
 
-static inline void pb_load_matrix(uint32_t r[4], const void *row)
+static inline void device_load_matrix(uint32_t r[4], const void *row)
 {
     cuda_host::load_matrices(r, row, false);
 }
-static inline void pb_load_matrix_transposed(uint32_t r[4], const void *row)
+static inline void device_load_matrix_transposed(uint32_t r[4], const void *row)
 {
     cuda_host::load_matrices(r, row, true);
 }
-static inline void pb_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
+static inline void device_mma(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
     cuda_host::tile_product(d, a, b);
 }
 
 template <typename... P, typename... A>
-static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
-                                    size_t shared, cudaStream_t stream, A... args)
+static inline cudaError_t device_launch(const char *name, void (*kernel)(P...), dim3 grid,
+                                        dim3 block, size_t shared, cudaStream_t stream, A... args)
 {
     cuda_host::launch_shape shape = {name, grid, block, shared};
     return cuda_host::launch(shape, stream, [=] { kernel(static_cast<P>(args)...); });
@@ -205,47 +206,47 @@ static inline cudaError_t pb_launch(const char *name, void (*kernel)(P...), dim3
 #endif
 
 /* An element as a float, and a float as the nearest element. */
-static __device__ __forceinline__ float pb_float(float v)
+static __device__ __forceinline__ float device_float(float v)
 {
     return v;
 }
-static __device__ __forceinline__ float pb_float(__nv_bfloat16 v)
+static __device__ __forceinline__ float device_float(__nv_bfloat16 v)
 {
     return __bfloat162float(v);
 }
-static __device__ __forceinline__ float pb_float(__half v)
+static __device__ __forceinline__ float device_float(__half v)
 {
     return __half2float(v);
 }
-static __device__ __forceinline__ void pb_put(float *to, float v)
+static __device__ __forceinline__ void device_put(float *to, float v)
 {
     *to = v;
 }
-static __device__ __forceinline__ void pb_put(__nv_bfloat16 *to, float v)
+static __device__ __forceinline__ void device_put(__nv_bfloat16 *to, float v)
 {
     *to = __float2bfloat16_rn(v);
 }
 
 /* The sum over a warp, the same in all lanes: a fixed tree. T: float or double. */
-template <typename T> static __device__ __forceinline__ T pb_warp_sum(T v)
+template <typename T> static __device__ __forceinline__ T device_warp_sum(T v)
 {
     for (int by = 16; by > 0; by /= 2) {
-        v += __shfl_xor_sync(PB_FULL_WARP, v, by);
+        v += __shfl_xor_sync(FULL_WARP, v, by);
     }
     return v;
 }
-static __device__ __forceinline__ float pb_warp_max(float v)
+static __device__ __forceinline__ float device_warp_max(float v)
 {
     for (int by = 16; by > 0; by /= 2) {
-        v = fmaxf(v, __shfl_xor_sync(PB_FULL_WARP, v, by));
+        v = fmaxf(v, __shfl_xor_sync(FULL_WARP, v, by));
     }
     return v;
 }
 
 /* The sum over a block of WARPS warps; `room` [WARPS] of shared memory, free again on return. */
-template <int WARPS, typename T> static __device__ __forceinline__ T pb_block_sum(T v, T *room)
+template <int WARPS, typename T> static __device__ __forceinline__ T device_block_sum(T v, T *room)
 {
-    v = pb_warp_sum(v);
+    v = device_warp_sum(v);
     if (threadIdx.x % 32 == 0) {
         room[threadIdx.x / 32] = v;
     }
@@ -258,7 +259,7 @@ template <int WARPS, typename T> static __device__ __forceinline__ T pb_block_su
     return v;
 }
 
-static __device__ __forceinline__ uint32_t pb_pair(float low, float high)
+static __device__ __forceinline__ uint32_t device_pair(float low, float high)
 {
     __nv_bfloat162 p = __floats2bfloat162_rn(low, high);
     uint32_t bits;

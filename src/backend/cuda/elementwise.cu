@@ -14,14 +14,14 @@ __global__ void __launch_bounds__(MAP_THREADS)
     int64_t start = (int64_t)blockIdx.y * blockDim.x + threadIdx.x;
     for (int64_t column = start; column < shape.columns; column += step) {
         U held[COPY_ROWS] = {};
-        PB_UNROLL
+        UNROLL
         for (int r = 0; r < COPY_ROWS; r++) {
             int64_t row = first + (int64_t)r * blockDim.y;
             if (from != NULL && row < shape.rows && (row < shape.rows - 1 || column < shape.last)) {
                 held[r] = from[row * from_step + column];
             }
         }
-        PB_UNROLL
+        UNROLL
         for (int r = 0; r < COPY_ROWS; r++) {
             int64_t row = first + (int64_t)r * blockDim.y;
             if (row < shape.rows && (row < shape.rows - 1 || column < shape.last)) {
@@ -38,9 +38,9 @@ static cudaError_t copy_units(void *to, int64_t to_step, const void *from, int64
     const int64_t size = sizeof(U);
     extent units       = {shape.rows, shape.columns / size, shape.last / size};
     dim3 block         = map_block(units.columns);
-    return pb_launch("copy", copy_kernel<U>, map_grid(units.rows, units.columns, block, COPY_ROWS),
-                     block, 0, stream, (U *)to, to_step / size, (const U *)from, from_step / size,
-                     units);
+    return device_launch("copy", copy_kernel<U>,
+                         map_grid(units.rows, units.columns, block, COPY_ROWS), block, 0, stream,
+                         (U *)to, to_step / size, (const U *)from, from_step / size, units);
 }
 
 extern "C" cudaError_t launch_copy(void *to, int64_t to_step, const void *from, int64_t from_step,
@@ -94,8 +94,8 @@ extern "C" cudaError_t launch_scaled_copies(scaled_copies *copies, cudaStream_t 
     if (blocks == 0) {
         return cudaSuccess;
     }
-    return pb_launch("scaled_copies", scaled_copies_kernel, dim3((unsigned)blocks),
-                     dim3(MAP_THREADS), 0, stream, *copies);
+    return device_launch("scaled_copies", scaled_copies_kernel, dim3((unsigned)blocks),
+                         dim3(MAP_THREADS), 0, stream, *copies);
 }
 
 /* A vector [columns] as a matrix whose rows are all the same. */
@@ -108,7 +108,7 @@ struct axpy {
     float alpha;
     __device__ void operator()(const piece *in, piece *out, int64_t, int64_t) const
     {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECE; i++) {
             out->v[i] = in[0].v[i] + alpha * in[1].v[i];
         }
@@ -118,7 +118,7 @@ struct axpy {
 struct multiply {
     __device__ void operator()(const piece *in, piece *out, int64_t, int64_t) const
     {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECE; i++) {
             out->v[i] = in[0].v[i] * in[1].v[i];
         }
@@ -128,7 +128,7 @@ struct multiply {
 struct add {
     __device__ void operator()(const piece *in, piece *out, int64_t, int64_t) const
     {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECE; i++) {
             out->v[i] = in[0].v[i] + in[1].v[i];
         }

@@ -32,12 +32,12 @@ __global__ void __launch_bounds__(THREADS)
     float *to     = (float *)y.data + blockIdx.x * y.stride;
     int64_t first = (int64_t)blockIdx.y * TILE + threadIdx.x;
     float held[EACH];
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < EACH; i++) {
         int64_t at = first + i * THREADS;
-        held[i]    = at < columns ? pb_float(from[at]) : 0.0f;
+        held[i]    = at < columns ? device_float(from[at]) : 0.0f;
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < EACH; i++) {
         int64_t at = first + i * THREADS;
         if (at < columns) {
@@ -56,15 +56,15 @@ extern "C" cudaError_t launch_embedding_forward(view y, view table, const int32_
         return cudaSuccess;
     }
     if (table.element == ELEMENT_BF16) {
-        return pb_launch(name, embedding_forward_kernel<__nv_bfloat16>, grid, dim3(THREADS), 0,
-                         stream, y, table, ids, columns, scale);
+        return device_launch(name, embedding_forward_kernel<__nv_bfloat16>, grid, dim3(THREADS), 0,
+                             stream, y, table, ids, columns, scale);
     }
     if (table.element == ELEMENT_F16) {
-        return pb_launch(name, embedding_forward_kernel<__half>, grid, dim3(THREADS), 0, stream, y,
-                         table, ids, columns, scale);
+        return device_launch(name, embedding_forward_kernel<__half>, grid, dim3(THREADS), 0, stream,
+                             y, table, ids, columns, scale);
     }
-    return pb_launch(name, embedding_forward_kernel<float>, grid, dim3(THREADS), 0, stream, y,
-                     table, ids, columns, scale);
+    return device_launch(name, embedding_forward_kernel<float>, grid, dim3(THREADS), 0, stream, y,
+                         table, ids, columns, scale);
 }
 
 /* Where `id` occurs among the LOOK ids from `first` on: `found` in shared memory, ascending.
@@ -77,10 +77,10 @@ static __device__ __forceinline__ int look_for(int32_t id, const int32_t *ids, i
     int64_t start = first + (int64_t)warp * 32 * BALLOTS + lane;
     unsigned hits[BALLOTS];
     int mine = 0;
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < BALLOTS; i++) {
         int64_t at = start + i * 32;
-        hits[i]    = __ballot_sync(PB_FULL_WARP, at < rows && ids[at] == id);
+        hits[i]    = __ballot_sync(FULL_WARP, at < rows && ids[at] == id);
         mine += __popc(hits[i]);
     }
     if (lane == 0) {
@@ -93,7 +93,7 @@ static __device__ __forceinline__ int look_for(int32_t id, const int32_t *ids, i
         before += w < warp ? counts[w] : 0;
         all += counts[w];
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < BALLOTS; i++) {
         if ((hits[i] >> lane & 1u) != 0) {
             found[before + __popc(hits[i] & ((1u << lane) - 1u))] = (int)(start + i * 32);
@@ -109,10 +109,10 @@ template <typename T>
 static __device__ __forceinline__ void load_columns(float *held, const T *row, int64_t first,
                                                     int64_t columns)
 {
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < EACH; i++) {
         int64_t at = first + i * THREADS;
-        held[i]    = at < columns ? pb_float(row[at]) : 0.0f;
+        held[i]    = at < columns ? device_float(row[at]) : 0.0f;
     }
 }
 
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(THREADS)
     scatter_add_kernel(view y, view x, const int32_t *ids, int64_t rows, int64_t columns,
                        float scale)
 {
-    int *found  = (int *)pb_shared();
+    int *found  = (int *)device_shared();
     int *counts = found + LOOK;
     int32_t id  = ids[blockIdx.x];
     if (id < 0) {
@@ -143,17 +143,17 @@ __global__ void __launch_bounds__(THREADS)
         for (int k = 0; k < n; k++) {
             float more[EACH];
             load_columns(more, (const X *)x.data + found[k] * x.stride, first, columns);
-            PB_UNROLL
+            UNROLL
             for (int i = 0; i < EACH; i++) {
-                sum[i] = pb_add(sum[i], pb_mul(scale, more[i]));
+                sum[i] = device_add(sum[i], device_mul(scale, more[i]));
             }
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < EACH; i++) {
         int64_t at = first + i * THREADS;
         if (at < columns) {
-            pb_put(to + at, sum[i]);
+            device_put(to + at, sum[i]);
         }
     }
 }
@@ -162,9 +162,9 @@ template <typename Y, typename X>
 static cudaError_t scatter_add(view y, view x, const int32_t *ids, int64_t rows, int64_t columns,
                                float scale, cudaStream_t stream)
 {
-    return pb_launch("scatter_add", scatter_add_kernel<Y, X>, rows_and_tiles(rows, columns),
-                     dim3(THREADS), LOOK_INT * sizeof(int), stream, y, x, ids, rows, columns,
-                     scale);
+    return device_launch("scatter_add", scatter_add_kernel<Y, X>, rows_and_tiles(rows, columns),
+                         dim3(THREADS), LOOK_INT * sizeof(int), stream, y, x, ids, rows, columns,
+                         scale);
 }
 
 extern "C" cudaError_t launch_scatter_add(view y, view x, const int32_t *ids, int64_t rows,

@@ -27,7 +27,7 @@ static __device__ __forceinline__ void store_group(float *row, int64_t at, int64
         return;
     }
     const float part[GROUP] = {v.x, v.y, v.z, v.w};
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < GROUP; i++) {
         if (at + i < n) {
             row[at + i] = part[i];
@@ -59,7 +59,7 @@ static __device__ __forceinline__ float term(float x, float max)
 /* The largest over a block, the same in all threads; NaN is passed over. */
 static __device__ __forceinline__ float block_max(float v, float *room)
 {
-    v = pb_warp_max(v);
+    v = device_warp_max(v);
     if (threadIdx.x % 32 == 0) {
         room[threadIdx.x / 32] = v;
     }
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(THREADS)
                          int64_t n, const float *grad_scale)
 {
     bool gradient      = grad_scale != NULL;
-    double *room       = (double *)pb_shared(); /* [WARPS] */
+    double *room       = (double *)device_shared(); /* [WARPS] */
     row_factors *share = (row_factors *)(room + WARPS);
     float *row         = logits + blockIdx.x * stride;
     int32_t target     = targets[blockIdx.x];
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(THREADS)
     }
     float all     = fmaxf(block_max(max, (float *)room), own);
     double others = (double)sum * exp((double)max - (double)all);
-    others        = pb_block_sum<WARPS>(others, room);
+    others        = device_block_sum<WARPS>(others, room);
     if (threadIdx.x == 0) {
         *share = row_loss(&losses[blockIdx.x], others, all, own, gradient ? *grad_scale : 0.0f);
     }
@@ -154,16 +154,16 @@ extern "C" cudaError_t launch_cross_entropy(double *losses, float *logits, int64
     if (rows == 0) {
         return cudaSuccess;
     }
-    return pb_launch("cross_entropy", cross_entropy_kernel, dim3((unsigned)rows), dim3(THREADS),
-                     WARPS * sizeof(double) + sizeof(row_factors), stream, losses, logits, stride,
-                     targets, columns, grad_scale);
+    return device_launch("cross_entropy", cross_entropy_kernel, dim3((unsigned)rows), dim3(THREADS),
+                         WARPS * sizeof(double) + sizeof(row_factors), stream, losses, logits,
+                         stride, targets, columns, grad_scale);
 }
 
 /* One thread adds, in order; the others fetch what comes next. */
 __global__ void __launch_bounds__(THREADS)
     loss_sum_kernel(double *sum, const double *losses, int64_t n, double divisor, double factor)
 {
-    double *room = (double *)pb_shared(); /* [THREADS] */
+    double *room = (double *)device_shared(); /* [THREADS] */
     double total = 0.0;
     for (int64_t first = 0; first < n; first += THREADS) {
         int64_t at        = first + threadIdx.x;
@@ -175,15 +175,15 @@ __global__ void __launch_bounds__(THREADS)
         __syncthreads();
     }
     if (threadIdx.x == 0) {
-        *sum = pb_add(*sum, pb_mul(total / divisor, factor));
+        *sum = device_add(*sum, device_mul(total / divisor, factor));
     }
 }
 
 extern "C" cudaError_t launch_loss_sum(double *sum, const double *losses, int64_t n, double divisor,
                                        double factor, cudaStream_t stream)
 {
-    return pb_launch("loss_sum", loss_sum_kernel, dim3(1), dim3(THREADS), THREADS * sizeof(double),
-                     stream, sum, losses, n, divisor, factor);
+    return device_launch("loss_sum", loss_sum_kernel, dim3(1), dim3(THREADS),
+                         THREADS * sizeof(double), stream, sum, losses, n, divisor, factor);
 }
 
 /* Grows with x, and among equals with a lower index; a NaN is above all numbers. */
@@ -203,7 +203,7 @@ static __device__ __forceinline__ uint64_t larger(uint64_t a, uint64_t b)
 static __device__ __forceinline__ uint64_t warp_choice(uint64_t best)
 {
     for (int by = 16; by > 0; by /= 2) {
-        best = larger(best, __shfl_xor_sync(PB_FULL_WARP, (unsigned long long)best, by));
+        best = larger(best, __shfl_xor_sync(FULL_WARP, (unsigned long long)best, by));
     }
     return best;
 }
@@ -211,7 +211,7 @@ static __device__ __forceinline__ uint64_t warp_choice(uint64_t best)
 __global__ void __launch_bounds__(THREADS)
     argmax_kernel(int32_t *indices, float *largest, const float *logits, int64_t stride, int64_t n)
 {
-    uint64_t *room   = (uint64_t *)pb_shared(); /* [WARPS] */
+    uint64_t *room   = (uint64_t *)device_shared(); /* [WARPS] */
     const float *row = logits + blockIdx.x * stride;
     uint64_t best    = 0; /* below that of any element */
     for (int64_t at = threadIdx.x; at < n; at += THREADS) {
@@ -239,6 +239,7 @@ extern "C" cudaError_t launch_argmax(int32_t *indices, float *largest, const flo
     if (rows == 0) {
         return cudaSuccess;
     }
-    return pb_launch("argmax", argmax_kernel, dim3((unsigned)rows), dim3(THREADS),
-                     WARPS * sizeof(uint64_t), stream, indices, largest, logits, stride, columns);
+    return device_launch("argmax", argmax_kernel, dim3((unsigned)rows), dim3(THREADS),
+                         WARPS * sizeof(uint64_t), stream, indices, largest, logits, stride,
+                         columns);
 }

@@ -23,8 +23,8 @@ static __device__ __forceinline__ void put_piece(float *to, const piece &p)
 }
 static __device__ __forceinline__ void put_piece(__nv_bfloat16 *to, const piece &p)
 {
-    *(uint4 *)to = make_uint4(pb_pair(p.v[0], p.v[1]), pb_pair(p.v[2], p.v[3]),
-                              pb_pair(p.v[4], p.v[5]), pb_pair(p.v[6], p.v[7]));
+    *(uint4 *)to = make_uint4(device_pair(p.v[0], p.v[1]), device_pair(p.v[2], p.v[3]),
+                              device_pair(p.v[4], p.v[5]), device_pair(p.v[6], p.v[7]));
 }
 
 static __device__ __forceinline__ piece read_piece(const view &m, bool aligned, int64_t row,
@@ -54,7 +54,7 @@ stage_rows(S *tile, const view &m, bool aligned, const drop_draw &draw, int64_t 
 {
     piece p[PIECES];
     int64_t column = first_column + piece_column();
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECES; i++) {
         int64_t row = first_row + piece_row(i);
         p[i]        = piece{};
@@ -62,7 +62,7 @@ stage_rows(S *tile, const view &m, bool aligned, const drop_draw &draw, int64_t 
             p[i] = read_piece(m, aligned, row, column, columns);
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECES; i++) {
         if (draw.threshold != 0) {
             drop_piece(&p[i], draw, first_row + piece_row(i), column, columns);
@@ -89,7 +89,7 @@ static __device__ __forceinline__ void stage_factor(S *tile, const factor_view &
         int k      = f.k_step == 1 ? at % TILE : at / N;
         int64_t in = (first_n + n) * f.n_step + (first_k + k) * f.k_step;
         bool real  = first_n + n < n_limit && first_k + k < k_limit;
-        pb_put(tile + n * PITCH + k, real ? load_element(f.data, f.element, in) : 0.0f);
+        device_put(tile + n * PITCH + k, real ? load_element(f.data, f.element, in) : 0.0f);
     }
 }
 
@@ -104,13 +104,13 @@ static __device__ __forceinline__ void multiply(float sum[N8][4], const __nv_bfl
     b += (lane % 8 + lane / 16 * 8) * PITCH + lane / 8 % 2 * 8;
     for (int s = 0; s < steps; s++) {
         uint32_t left[4];
-        pb_load_matrix(left, a + s * STEP);
-        PB_UNROLL
+        device_load_matrix(left, a + s * STEP);
+        UNROLL
         for (int n = 0; n < N8; n += 2) {
             uint32_t right[4];
-            pb_load_matrix(right, b + n * 8 * PITCH + s * STEP);
-            pb_mma(sum[n], left, right);
-            pb_mma(sum[n + 1], left, right + 2);
+            device_load_matrix(right, b + n * 8 * PITCH + s * STEP);
+            device_mma(sum[n], left, right);
+            device_mma(sum[n + 1], left, right + 2);
         }
     }
 }
@@ -123,7 +123,7 @@ static __device__ __forceinline__ void multiply(float sum[N8][4], const float *a
     a += lane / 4 * PITCH;
     b += lane % 4 * 2 * PITCH;
     for (int k = 0; k < steps * STEP; k++) {
-        PB_UNROLL
+        UNROLL
         for (int n = 0; n < N8; n++) {
             float b0 = b[n * 8 * PITCH + k];
             float b1 = b[(n * 8 + 1) * PITCH + k];
@@ -145,13 +145,13 @@ multiply_columns(float sum[M16][2][4], const __nv_bfloat16 *a, const __nv_bfloat
     b += lane % 16 * PITCH + lane / 16 * 8;
     for (int k = 0; k < TILE; k += STEP) {
         uint32_t right[4];
-        pb_load_matrix_transposed(right, b + k * PITCH);
-        PB_UNROLL
+        device_load_matrix_transposed(right, b + k * PITCH);
+        UNROLL
         for (int m = 0; m < M16; m++) {
             uint32_t left[4];
-            pb_load_matrix_transposed(left, a + k * PITCH + m * 16);
-            pb_mma(sum[m][0], left, right);
-            pb_mma(sum[m][1], left, right + 2);
+            device_load_matrix_transposed(left, a + k * PITCH + m * 16);
+            device_mma(sum[m][0], left, right);
+            device_mma(sum[m][1], left, right + 2);
         }
     }
 }
@@ -164,9 +164,9 @@ static __device__ __forceinline__ void multiply_columns(float sum[M16][2][4], co
     a += lane / 4;
     b += lane % 4 * 2;
     for (int k = 0; k < TILE; k++, a += PITCH, b += PITCH) {
-        PB_UNROLL
+        UNROLL
         for (int m = 0; m < M16; m++) {
-            PB_UNROLL
+            UNROLL
             for (int n = 0; n < 2; n++) {
                 sum[m][n][0] += a[m * 16] * b[n * 8];
                 sum[m][n][1] += a[m * 16] * b[n * 8 + 1];
@@ -193,8 +193,8 @@ __global__ void __launch_bounds__(THREADS)
     lowrank_down_kernel(view out, view also, float *parts, view x, factor_view f, drop_mask mask,
                         low_rank_shape shape, bool aligned)
 {
-    S *left               = (S *)pb_shared();    /* [TILE][PITCH] */
-    S *right              = left + TILE * PITCH; /* [R][PITCH] */
+    S *left               = (S *)device_shared(); /* [TILE][PITCH] */
+    S *right              = left + TILE * PITCH;  /* [R][PITCH] */
     int warp              = (int)threadIdx.x / 32;
     int lane              = (int)threadIdx.x % 32;
     int64_t first_row     = (int64_t)blockIdx.x * TILE;
@@ -213,14 +213,14 @@ __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         multiply<R / 8>(sum, left + warp * 16 * PITCH, right, TILE / STEP);
         if ((k + TILE) % LOW_RANK_PART == 0 || k + TILE >= end) {
-            PB_UNROLL
+            UNROLL
             for (int i = 0; i < R / 8 * 4; i++) {
                 total[i / 4][i % 4] += sum[i / 4][i % 4];
                 sum[i / 4][i % 4] = 0.0f;
             }
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < R / 8 * 4; i++) {
         int64_t row = first_row + warp * 16 + lane / 4 + i % 4 / 2 * 8;
         int64_t n   = first_n + i / 4 * 8 + lane % 4 * 2 + i % 2;
@@ -265,9 +265,9 @@ template <typename S, int R>
 static cudaError_t down(view out, view also, float *parts, view x, const factor_view &f,
                         const drop_mask &mask, const low_rank_shape &shape, cudaStream_t stream)
 {
-    return pb_launch("lowrank_down", lowrank_down_kernel<S, R>, down_grid(shape), dim3(THREADS),
-                     (TILE + R) * PITCH * sizeof(S), stream, out, also, parts, x, f, mask, shape,
-                     is_aligned(x));
+    return device_launch("lowrank_down", lowrank_down_kernel<S, R>, down_grid(shape), dim3(THREADS),
+                         (TILE + R) * PITCH * sizeof(S), stream, out, also, parts, x, f, mask,
+                         shape, is_aligned(x));
 }
 
 template <typename S>
@@ -306,9 +306,9 @@ extern "C" cudaError_t launch_lowrank_down(view out, view also, float *parts, vi
     if (code != cudaSuccess || count == 1) {
         return code;
     }
-    return pb_launch("lowrank_down_total", lowrank_down_total_kernel,
-                     dim3((unsigned)parts_of(all, THREADS)), dim3(THREADS), 0, stream, out, also,
-                     parts, (int64_t)count, shape);
+    return device_launch("lowrank_down_total", lowrank_down_total_kernel,
+                         dim3((unsigned)parts_of(all, THREADS)), dim3(THREADS), 0, stream, out,
+                         also, parts, (int64_t)count, shape);
 }
 
 /* ---- up: [rows, r] to [rows, columns] ---- */
@@ -320,7 +320,7 @@ static __device__ __forceinline__ void store_up(const view &y, const float *room
                                                 int64_t first_column)
 {
     int64_t column = first_column + piece_column();
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECES; i++) {
         int64_t row = first_row + piece_row(i);
         if (row >= shape.rows || column >= shape.columns) {
@@ -329,7 +329,7 @@ static __device__ __forceinline__ void store_up(const view &y, const float *room
         int count  = piece_count(column, shape.columns);
         int64_t at = row * y.stride + column;
         piece p;
-        PB_UNROLL
+        UNROLL
         for (int j = 0; j < PIECE; j++) {
             p.v[j] = shape.alpha * room[piece_row(i) * PITCH + piece_column() + j];
         }
@@ -338,7 +338,7 @@ static __device__ __forceinline__ void store_up(const view &y, const float *room
         }
         if (shape.add) {
             piece before = read_piece(y, aligned, row, column, shape.columns);
-            PB_UNROLL
+            UNROLL
             for (int j = 0; j < PIECE; j++) {
                 p.v[j] += before.v[j];
             }
@@ -356,9 +356,9 @@ __global__ void __launch_bounds__(THREADS)
     lowrank_up_kernel(view y, view u, factor_view f, drop_mask mask, low_rank_shape shape,
                       bool y_aligned, bool u_aligned)
 {
-    S *left                = (S *)pb_shared();     /* [TILE][PITCH] */
-    S *right               = left + TILE * PITCH;  /* the same */
-    float *room            = (float *)pb_shared(); /* the same, when both have been read */
+    S *left                = (S *)device_shared();     /* [TILE][PITCH] */
+    S *right               = left + TILE * PITCH;      /* the same */
+    float *room            = (float *)device_shared(); /* the same, when both have been read */
     int warp               = (int)threadIdx.x / 32;
     int lane               = (int)threadIdx.x % 32;
     int64_t first_row      = (int64_t)blockIdx.x * TILE;
@@ -373,7 +373,7 @@ __global__ void __launch_bounds__(THREADS)
         multiply<TILE / 8>(sum, left + warp * 16 * PITCH, right, (left_over + STEP - 1) / STEP);
     }
     __syncthreads();
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < TILE / 8 * 4; i++) {
         int row                    = warp * 16 + lane / 4 + i % 4 / 2 * 8;
         int column                 = i / 4 * 8 + lane % 4 * 2 + i % 2;
@@ -388,9 +388,9 @@ static cudaError_t up(view y, view u, const factor_view &f, const drop_mask &mas
                       const low_rank_shape &shape, cudaStream_t stream)
 {
     dim3 grid((unsigned)parts_of(shape.rows, TILE), (unsigned)parts_of(shape.columns, TILE));
-    return pb_launch("lowrank_up", lowrank_up_kernel<S>, grid, dim3(THREADS),
-                     2 * TILE * PITCH * sizeof(S), stream, y, u, f, mask, shape, is_aligned(y),
-                     is_aligned(u));
+    return device_launch("lowrank_up", lowrank_up_kernel<S>, grid, dim3(THREADS),
+                         2 * TILE * PITCH * sizeof(S), stream, y, u, f, mask, shape, is_aligned(y),
+                         is_aligned(u));
 }
 
 extern "C" cudaError_t launch_lowrank_up(view y, view u, low_rank_factor factor, drop_mask mask,
@@ -411,7 +411,7 @@ __global__ void __launch_bounds__(THREADS)
     lowrank_grad_kernel(low_rank_factor g, float *parts, view u, view x, drop_mask mask,
                         low_rank_shape shape, bool u_aligned, bool x_aligned)
 {
-    S *left              = (S *)pb_shared(); /* [TILE][PITCH] */
+    S *left              = (S *)device_shared(); /* [TILE][PITCH] */
     S *right             = left + TILE * PITCH;
     int warp             = (int)threadIdx.x / 32;
     int lane             = (int)threadIdx.x % 32;
@@ -428,14 +428,14 @@ __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         multiply_columns<R / 16>(sum, left, right + warp * 16);
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < R / 16 * 8; i++) {
         int64_t r      = first_r + i / 8 * 16 + lane / 4 + i % 4 / 2 * 8;
         int64_t column = first_column + warp * 16 + i / 4 % 2 * 8 + lane % 4 * 2 + i % 2;
         float value    = sum[i / 8][i / 4 % 2][i % 4];
         if (r < shape.r && column < shape.columns && gridDim.y == 1) {
             float *to = (float *)g.data + r * g.r_step + column * g.step;
-            *to       = pb_add(*to, pb_mul(shape.alpha, value));
+            *to       = device_add(*to, device_mul(shape.alpha, value));
         } else if (r < shape.r && column < shape.columns) {
             parts[(blockIdx.y * shape.r + r) * shape.columns + column] = value;
         }
@@ -454,7 +454,7 @@ __global__ void __launch_bounds__(THREADS)
     }
     if (at < all) {
         float *to = (float *)g.data + at / shape.columns * g.r_step + at % shape.columns * g.step;
-        *to       = pb_add(*to, pb_mul(shape.alpha, (float)total));
+        *to       = device_add(*to, device_mul(shape.alpha, (float)total));
     }
 }
 
@@ -469,9 +469,9 @@ template <typename S, int R>
 static cudaError_t grad(const low_rank_factor &g, float *parts, view u, view x,
                         const drop_mask &mask, const low_rank_shape &shape, cudaStream_t stream)
 {
-    return pb_launch("lowrank_grad", lowrank_grad_kernel<S, R>, grad_grid(shape), dim3(THREADS),
-                     2 * TILE * PITCH * sizeof(S), stream, g, parts, u, x, mask, shape,
-                     is_aligned(u), is_aligned(x));
+    return device_launch("lowrank_grad", lowrank_grad_kernel<S, R>, grad_grid(shape), dim3(THREADS),
+                         2 * TILE * PITCH * sizeof(S), stream, g, parts, u, x, mask, shape,
+                         is_aligned(u), is_aligned(x));
 }
 
 template <typename S>
@@ -508,7 +508,7 @@ extern "C" cudaError_t launch_lowrank_grad(low_rank_factor g, float *parts, view
     if (code != cudaSuccess || count == 1) {
         return code;
     }
-    return pb_launch("lowrank_grad_total", lowrank_grad_total_kernel,
-                     dim3((unsigned)parts_of(all, THREADS)), dim3(THREADS), 0, stream, g, parts,
-                     (int64_t)count, shape);
+    return device_launch("lowrank_grad_total", lowrank_grad_total_kernel,
+                         dim3((unsigned)parts_of(all, THREADS)), dim3(THREADS), 0, stream, g, parts,
+                         (int64_t)count, shape);
 }

@@ -85,7 +85,7 @@ static __device__ __forceinline__ piece load_piece(const void *data, enum elemen
 {
     piece p;
     if (!WHOLE) {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECE; i++) {
             p.v[i] = i < count ? load_element(data, type, at + i) : 0.0f;
         }
@@ -109,7 +109,7 @@ static __device__ __forceinline__ void store_piece(void *data, enum element type
                                                    int count, const piece &p)
 {
     if (!WHOLE) {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECE; i++) {
             if (i < count) {
                 store_element(data, type, at + i, p.v[i]);
@@ -121,8 +121,8 @@ static __device__ __forceinline__ void store_piece(void *data, enum element type
         to[1]      = make_float4(p.v[4], p.v[5], p.v[6], p.v[7]);
     } else {
         *(uint4 *)((uint16_t *)data + at) =
-            make_uint4(pb_pair(p.v[0], p.v[1]), pb_pair(p.v[2], p.v[3]), pb_pair(p.v[4], p.v[5]),
-                       pb_pair(p.v[6], p.v[7]));
+            make_uint4(device_pair(p.v[0], p.v[1]), device_pair(p.v[2], p.v[3]),
+                       device_pair(p.v[4], p.v[5]), device_pair(p.v[6], p.v[7]));
     }
 }
 
@@ -174,13 +174,13 @@ static __device__ __forceinline__ void map_rows(const F &f, const matrices<IN, O
 {
     piece in[ROWS][IN];
     int count[ROWS];
-    PB_UNROLL
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
         int64_t row     = first + (int64_t)r * blockDim.y;
         int64_t columns = row == shape.rows - 1 ? shape.last : shape.columns;
         count[r]        = row < shape.rows && column < columns ? piece_count(column, columns) : 0;
         if (count[r] > 0) {
-            PB_UNROLL
+            UNROLL
             for (int i = 0; i < IN; i++) {
                 const view &m = all.m[i];
                 in[r][i]      = load_piece<WHOLE>(m.data, type_of<TYPES>(m, i),
@@ -188,13 +188,13 @@ static __device__ __forceinline__ void map_rows(const F &f, const matrices<IN, O
             }
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
         if (count[r] > 0) {
             piece out[OUT];
             int64_t row = first + (int64_t)r * blockDim.y;
             f(in[r], out, row, column);
-            PB_UNROLL
+            UNROLL
             for (int i = 0; i < OUT; i++) {
                 const view &m = all.m[IN + i];
                 store_piece<WHOLE>(m.data, type_of<TYPES>(m, IN + i), row_start(m, row) + column,
@@ -238,9 +238,9 @@ static cudaError_t map_launch(const char *name, const F &f, const matrices<IN, O
 {
     int64_t pieces = parts_of(shape.columns, PIECE);
     dim3 block     = map_block(pieces);
-    return pb_launch(name, map_kernel<TYPES, ROWS, F, IN, OUT>,
-                     map_grid(shape.rows, pieces, block, ROWS), block, 0, stream, f, all, shape,
-                     aligned);
+    return device_launch(name, map_kernel<TYPES, ROWS, F, IN, OUT>,
+                         map_grid(shape.rows, pieces, block, ROWS), block, 0, stream, f, all, shape,
+                         aligned);
 }
 
 /* ROWS: rows of a thread, for about four loads at once. HOT: the types in use, for which kernels

@@ -9,9 +9,9 @@ enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
 template <int GROUP> static __device__ __forceinline__ float group_sum(float v, float *room)
 {
     if (GROUP == WARP) {
-        return pb_warp_sum(v);
+        return device_warp_sum(v);
     }
-    return pb_block_sum<WARPS>(v, room);
+    return device_block_sum<WARPS>(v, room);
 }
 
 /* Where a thread works: `row` of ROWS rows, pieces lane, lane + GROUP, … */
@@ -59,7 +59,7 @@ static __device__ __forceinline__ void put(const view &m, int which, int64_t row
 static __device__ __forceinline__ float dot(const piece &a, const piece &b)
 {
     float sum = 0.0f;
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECE; i++) {
         sum += a.v[i] * b.v[i];
     }
@@ -68,7 +68,7 @@ static __device__ __forceinline__ float dot(const piece &a, const piece &b)
 
 static __device__ __forceinline__ float scale_of(float squares, const norm_shape &shape)
 {
-    return pb_rsqrt(squares * pb_reciprocal((float)shape.columns) + shape.eps);
+    return device_rsqrt(squares * device_reciprocal((float)shape.columns) + shape.eps);
 }
 
 /* y of one piece of a row, from its x, with the row's scale and the weights of the piece. */
@@ -81,7 +81,7 @@ static __device__ __forceinline__ void normalise(const view &y, int64_t row, int
     if (row >= shape.rows || column >= shape.columns) {
         return;
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECE; i++) {
         out.v[i] = x.v[i] * s * (shape.offset + w.v[i]);
     }
@@ -92,21 +92,21 @@ static __device__ __forceinline__ void normalise(const view &y, int64_t row, int
 template <unsigned TYPES, bool WHOLE, int GROUP, int ROWS, int PIECES>
 __global__ void __launch_bounds__(THREADS) forward_kernel(view y, view x, norm_shape shape)
 {
-    float *room   = (float *)pb_shared();
+    float *room   = (float *)device_shared();
     int64_t first = first_row<GROUP, ROWS>();
     piece held[ROWS][PIECES];
     float s[ROWS];
-    PB_UNROLL
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECES; i++) {
             held[r][i] = take<TYPES, WHOLE>(x, 0, first + r, column_of<GROUP>(i), shape);
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
         float sum = 0.0f;
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECES; i++) {
             sum += dot(held[r][i], held[r][i]);
         }
@@ -116,17 +116,17 @@ __global__ void __launch_bounds__(THREADS) forward_kernel(view y, view x, norm_s
         }
         s[r] = scale_of(group_sum<GROUP>(sum, room), shape);
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECES; i++) {
         piece w = take_weight<WHOLE>(shape, column_of<GROUP>(i));
-        PB_UNROLL
+        UNROLL
         for (int r = 0; r < ROWS; r++) {
             normalise<TYPES, WHOLE>(y, first + r, column_of<GROUP>(i), shape, held[r][i], s[r], w);
         }
     }
     for (int64_t c = column_of<GROUP>(PIECES); c < shape.columns; c += GROUP * PIECE) {
         piece w = take_weight<WHOLE>(shape, c);
-        PB_UNROLL
+        UNROLL
         for (int r = 0; r < ROWS; r++) {
             piece p = take<TYPES, WHOLE>(x, 0, first + r, c, shape);
             normalise<TYPES, WHOLE>(y, first + r, c, shape, p, s[r], w);
@@ -147,7 +147,7 @@ static __device__ __forceinline__ piece weighted(const view &dy, int64_t row, in
 {
     piece g = take<TYPES, WHOLE>(dy, 1, row, column, shape);
     piece w = take_weight<WHOLE>(shape, column);
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECE; i++) {
         g.v[i] *= shape.offset + w.v[i];
     }
@@ -167,7 +167,7 @@ static __device__ __forceinline__ void give_back(const backward_args &a, int64_t
     if (a.add) {
         out = take<TYPES, WHOLE>(a.dx, 0, row, column, shape);
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECE; i++) {
         out.v[i] += s * g.v[i] - c * x.v[i];
     }
@@ -178,23 +178,23 @@ static __device__ __forceinline__ void give_back(const backward_args &a, int64_t
 template <unsigned TYPES, bool WHOLE, int GROUP, int ROWS, int PIECES>
 __global__ void __launch_bounds__(THREADS) backward_kernel(backward_args a, norm_shape shape)
 {
-    float *room   = (float *)pb_shared();
+    float *room   = (float *)device_shared();
     int64_t first = first_row<GROUP, ROWS>();
     piece x[ROWS][PIECES];
     piece g[ROWS][PIECES];
-    PB_UNROLL
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECES; i++) {
             x[r][i] = take<TYPES, WHOLE>(a.x, 2, first + r, column_of<GROUP>(i), shape);
             g[r][i] = weighted<TYPES, WHOLE>(a.dy, first + r, column_of<GROUP>(i), shape);
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
         float squares  = 0.0f;
         float products = 0.0f;
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECES; i++) {
             squares += dot(x[r][i], x[r][i]);
             products += dot(g[r][i], x[r][i]);
@@ -205,12 +205,12 @@ __global__ void __launch_bounds__(THREADS) backward_kernel(backward_args a, norm
             products += dot(weighted<TYPES, WHOLE>(a.dy, first + r, c, shape), p);
         }
         float s    = scale_of(group_sum<GROUP>(squares, room), shape);
-        float mean = group_sum<GROUP>(products, room) * pb_reciprocal((float)shape.columns);
+        float mean = group_sum<GROUP>(products, room) * device_reciprocal((float)shape.columns);
         float c    = s * s * s * mean;
         if (a.scale != NULL && threadIdx.x % GROUP == 0 && first + r < shape.rows) {
             a.scale[first + r] = s;
         }
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < PIECES; i++) {
             give_back<TYPES, WHOLE>(a, first + r, column_of<GROUP>(i), shape, g[r][i], x[r][i], s,
                                     c);
@@ -248,10 +248,10 @@ template <unsigned TYPES, bool WHOLE>
 static cudaError_t forward(const view &y, const view &x, const norm_shape &shape,
                            cudaStream_t stream)
 {
-#define FORWARD(group, rows_each, pieces)                                                    \
-    pb_launch("rmsnorm forward", forward_kernel<TYPES, WHOLE, group, rows_each, pieces>,     \
-              norm_grid(shape.rows, group, rows_each), dim3(THREADS), WARPS * sizeof(float), \
-              stream, y, x, shape)
+#define FORWARD(group, rows_each, pieces)                                                        \
+    device_launch("rmsnorm forward", forward_kernel<TYPES, WHOLE, group, rows_each, pieces>,     \
+                  norm_grid(shape.rows, group, rows_each), dim3(THREADS), WARPS * sizeof(float), \
+                  stream, y, x, shape)
     return BY_WIDTH(shape.columns, WHOLE, FORWARD);
 #undef FORWARD
 }
@@ -280,10 +280,10 @@ extern "C" cudaError_t launch_rmsnorm_forward(view y, view x, norm_shape shape, 
 template <unsigned TYPES, bool WHOLE>
 static cudaError_t backward(const backward_args &a, const norm_shape &shape, cudaStream_t stream)
 {
-#define BACKWARD(group, rows_each, pieces)                                                   \
-    pb_launch("rmsnorm backward", backward_kernel<TYPES, WHOLE, group, rows_each, pieces>,   \
-              norm_grid(shape.rows, group, rows_each), dim3(THREADS), WARPS * sizeof(float), \
-              stream, a, shape)
+#define BACKWARD(group, rows_each, pieces)                                                       \
+    device_launch("rmsnorm backward", backward_kernel<TYPES, WHOLE, group, rows_each, pieces>,   \
+                  norm_grid(shape.rows, group, rows_each), dim3(THREADS), WARPS * sizeof(float), \
+                  stream, a, shape)
     return BY_WIDTH(shape.columns, WHOLE, BACKWARD);
 #undef BACKWARD
 }

@@ -42,7 +42,7 @@ static __device__ __forceinline__ void store_group(float *x, int64_t left, bool 
         return;
     }
     const float part[GROUP] = {v.x, v.y, v.z, v.w};
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < GROUP; i++) {
         if (i < left) {
             x[i] = part[i];
@@ -71,16 +71,16 @@ __global__ void __launch_bounds__(THREADS)
         int64_t first    = piece % across * PIECE + threadIdx.x * GROUP;
         bool aligned     = is_aligned(row);
         float4 v[VISITS];
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < VISITS; i++) {
             v[i] = load_group(row + first + i * STEP, columns - first - i * STEP, aligned);
         }
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < VISITS; i++) {
             sum += square_sum(v[i]);
         }
     }
-    sum = pb_block_sum<WARPS>(sum, (double *)pb_shared());
+    sum = device_block_sum<WARPS>(sum, (double *)device_shared());
     if (threadIdx.x == 0) {
         parts[blockIdx.x] = sum;
     }
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(THREADS)
     for (int64_t i = threadIdx.x; i < count; i += THREADS) {
         sum += parts[i];
     }
-    sum = pb_block_sum<WARPS>(sum, (double *)pb_shared());
+    sum = device_block_sum<WARPS>(sum, (double *)device_shared());
     if (threadIdx.x == 0) {
         *out = sum;
     }
@@ -109,14 +109,14 @@ extern "C" cudaError_t launch_sum_squares(double *out, double *parts, const floa
     size_t shared  = WARPS * sizeof(double);
     if (blocks > 0) {
         cudaError_t code =
-            pb_launch("square_parts", square_parts_kernel, dim3((unsigned)blocks), dim3(THREADS),
-                      shared, stream, parts, x, stride, columns, across, pieces);
+            device_launch("square_parts", square_parts_kernel, dim3((unsigned)blocks),
+                          dim3(THREADS), shared, stream, parts, x, stride, columns, across, pieces);
         if (code != cudaSuccess) {
             return code;
         }
     }
-    return pb_launch("square_total", square_total_kernel, dim3(1), dim3(THREADS), shared, stream,
-                     out, parts, blocks);
+    return device_launch("square_total", square_total_kernel, dim3(1), dim3(THREADS), shared,
+                         stream, out, parts, blocks);
 }
 
 /* What gradients are multiplied by. */
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(THREADS)
     clip_kernel(float *x, int64_t stride, int64_t columns, int64_t across, const double *squares,
                 double limit)
 {
-    float *share = (float *)pb_shared();
+    float *share = (float *)device_shared();
     if (threadIdx.x == 0) {
         *share = clip_factor(*squares, limit);
     }
@@ -158,8 +158,8 @@ extern "C" cudaError_t launch_clip(float *x, int64_t stride, int64_t rows, int64
     if (rows == 0 || columns == 0) {
         return cudaSuccess;
     }
-    return pb_launch("clip", clip_kernel, dim3((unsigned)(rows * across)), dim3(THREADS),
-                     sizeof(float), stream, x, stride, columns, across, squares, limit);
+    return device_launch("clip", clip_kernel, dim3((unsigned)(rows * across)), dim3(THREADS),
+                         sizeof(float), stream, x, stride, columns, across, squares, limit);
 }
 
 /* What the threads of a block share. */
@@ -185,19 +185,19 @@ static __device__ __forceinline__ void adamw_element(float *p, float *m, float *
                                                      float grad, float decay, float rate,
                                                      const adamw_step &s)
 {
-    float d    = pb_mul(g, grad);
-    float mean = pb_add(pb_mul(s.keep1, *m), pb_mul(s.new1, d));
-    float var  = pb_add(pb_mul(s.keep2, *v), pb_mul(s.new2, pb_mul(d, d)));
-    float move = mean / pb_add(pb_mul(sqrtf(var), s.root), s.eps);
+    float d    = device_mul(g, grad);
+    float mean = device_add(device_mul(s.keep1, *m), device_mul(s.new1, d));
+    float var  = device_add(device_mul(s.keep2, *v), device_mul(s.new2, device_mul(d, d)));
+    float move = mean / device_add(device_mul(sqrtf(var), s.root), s.eps);
     *m         = mean;
     *v         = var;
-    *p         = pb_add(pb_mul(*p, decay), -pb_mul(rate, move));
+    *p         = device_add(device_mul(*p, decay), -device_mul(rate, move));
 }
 
 __global__ void __launch_bounds__(THREADS)
     adamw_kernel(const adamw_runs runs, const adamw_step step, double *numbers)
 {
-    adamw_share *share = (adamw_share *)pb_shared();
+    adamw_share *share = (adamw_share *)device_shared();
     if (threadIdx.x == 0) {
         *share = adamw_decide(numbers, step);
     }
@@ -241,6 +241,6 @@ extern "C" cudaError_t launch_adamw(adamw_runs *runs, const adamw_step *step, do
         runs->run[i].block = (unsigned)blocks;
         blocks += pieces_of(runs->run[i].count);
     }
-    return pb_launch("adamw", adamw_kernel, dim3((unsigned)(blocks > 0 ? blocks : 1)),
-                     dim3(THREADS), sizeof(adamw_share), stream, *runs, *step, numbers);
+    return device_launch("adamw", adamw_kernel, dim3((unsigned)(blocks > 0 ? blocks : 1)),
+                         dim3(THREADS), sizeof(adamw_share), stream, *runs, *step, numbers);
 }

@@ -19,7 +19,7 @@ static __device__ __forceinline__ void philox(uint32_t out[WORDS], uint64_t low,
     uint32_t c3 = (uint32_t)(high >> 32);
     uint32_t k0 = (uint32_t)key;
     uint32_t k1 = (uint32_t)(key >> 32);
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < ROUNDS; i++) {
         uint64_t p0 = (uint64_t)0xD2511F53u * c0;
         uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
@@ -65,11 +65,11 @@ static __device__ __forceinline__ void piece_words(uint32_t words[BLOCKS * WORDS
         return;
     }
     philox(words + 2 * WORDS, index / WORDS + 2, 0, key);
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i + 1 < BLOCKS * WORDS; i++) {
         words[i] = (skip & 1) != 0 ? words[i + 1] : words[i];
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i + 2 < BLOCKS * WORDS; i++) {
         words[i] = (skip & 2) != 0 ? words[i + 2] : words[i];
     }
@@ -81,7 +81,7 @@ static __device__ __forceinline__ void drop_piece(piece *p, const drop_draw &dra
 {
     uint32_t words[BLOCKS * WORDS];
     piece_words(words, (uint64_t)(row * columns + column), draw.key);
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECE; i++) {
         float kept = p->v[i] * draw.factor;
         p->v[i]    = words[i] >= draw.threshold ? kept : 0.0f;

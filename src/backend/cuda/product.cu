@@ -56,11 +56,11 @@ static __device__ __forceinline__ void load_eight(uint16_t *to, const stored &m,
     int count              = left >= PIECE ? PIECE : left > 0 ? (int)left : 0;
     const uint16_t *source = count > 0 ? m.data + row * m.stride + column : m.data;
     if (m.aligned) {
-        pb_copy_async(to, source, count * (int)sizeof(uint16_t));
+        device_copy_async(to, source, count * (int)sizeof(uint16_t));
         return;
     }
     uint32_t packed[PIECE / 2];
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < PIECE / 2; i++) {
         uint32_t low  = 2 * i < count ? source[2 * i] : 0;
         uint32_t high = 2 * i + 1 < count ? source[2 * i + 1] : 0;
@@ -73,7 +73,7 @@ static __device__ __forceinline__ void load_eight(uint16_t *to, const stored &m,
 static __device__ __forceinline__ void load_tile(uint16_t *to, const stored &m, int64_t row,
                                                  int64_t column)
 {
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < TILE * STEP / PIECE / THREADS; i++) {
         int at = (int)threadIdx.x + i * THREADS;
         int r  = at / (STEP / PIECE);
@@ -89,9 +89,9 @@ static __device__ __forceinline__ void fragment_a(uint32_t f[4], const uint16_t 
 {
     int lane = (int)threadIdx.x % WARP;
     if (!TRANSPOSED) {
-        pb_load_matrix(f, tile + swizzled(row + lane % 16, 2 * kk + lane / 16));
+        device_load_matrix(f, tile + swizzled(row + lane % 16, 2 * kk + lane / 16));
     } else {
-        pb_load_matrix_transposed(
+        device_load_matrix_transposed(
             f, tile + swizzled(16 * kk + lane / 16 * 8 + lane % 8, row / PIECE + lane / 8 % 2));
     }
 }
@@ -101,11 +101,11 @@ static __device__ __forceinline__ void fragment_b(uint32_t f[4], const uint16_t 
 {
     int lane = (int)threadIdx.x % WARP;
     if (TRANSPOSED) {
-        pb_load_matrix(f,
-                       tile + swizzled(column + lane / 16 * 8 + lane % 8, 2 * kk + lane / 8 % 2));
+        device_load_matrix(
+            f, tile + swizzled(column + lane / 16 * 8 + lane % 8, 2 * kk + lane / 8 % 2));
     } else {
-        pb_load_matrix_transposed(f,
-                                  tile + swizzled(16 * kk + lane % 16, column / PIECE + lane / 16));
+        device_load_matrix_transposed(
+            f, tile + swizzled(16 * kk + lane % 16, column / PIECE + lane / 16));
     }
 }
 
@@ -132,7 +132,7 @@ static __device__ __forceinline__ void put_pair(const product_args &p, int64_t r
     if (p.pairs && p.c.element == ELEMENT_F32) {
         *(float2 *)((float *)p.c.data + at) = make_float2(low, high);
     } else if (p.pairs) {
-        *(uint32_t *)((uint16_t *)p.c.data + at) = pb_pair(low, high);
+        *(uint32_t *)((uint16_t *)p.c.data + at) = device_pair(low, high);
     } else {
         store_element(p.c.data, p.c.element, at, low);
         store_element(p.c.data, p.c.element, at + 1, high);
@@ -146,11 +146,11 @@ struct sums {
 
 static __device__ __forceinline__ void add_part(sums &total, sums &part)
 {
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < 2; i++) {
-        PB_UNROLL
+        UNROLL
         for (int j = 0; j < 4; j++) {
-            PB_UNROLL
+            UNROLL
             for (int e = 0; e < 4; e++) {
                 total.v[i][j][e] += part.v[i][j][e];
                 part.v[i][j][e] = 0.0f;
@@ -163,20 +163,20 @@ template <bool TA, bool TB>
 static __device__ __forceinline__ void multiply_stage(sums &part, const uint16_t *tile_a,
                                                       const uint16_t *tile_b, int row, int column)
 {
-    PB_UNROLL
+    UNROLL
     for (int kk = 0; kk < STEP / 16; kk++) {
         uint32_t fa[2][4];
         uint32_t fb[2][4];
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < 2; i++) {
             fragment_a<TA>(fa[i], tile_a, row + 16 * i, kk);
             fragment_b<TB>(fb[i], tile_b, column + 16 * i, kk);
         }
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < 2; i++) {
-            PB_UNROLL
+            UNROLL
             for (int j = 0; j < 4; j++) {
-                pb_mma(part.v[i][j], fa[i], &fb[j / 2][j % 2 * 2]);
+                device_mma(part.v[i][j], fa[i], &fb[j / 2][j % 2 * 2]);
             }
         }
     }
@@ -186,9 +186,9 @@ static __device__ __forceinline__ void put_sums(const product_args &p, const sum
                                                 int64_t row, int64_t column)
 {
     int lane = (int)threadIdx.x % WARP;
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < 2; i++) {
-        PB_UNROLL
+        UNROLL
         for (int j = 0; j < 4; j++) {
             int64_t r = row + 16 * i + lane / 4;
             int64_t q = column + 8 * j + lane % 4 * 2;
@@ -211,7 +211,7 @@ static __device__ __forceinline__ void load_stage(uint16_t *to, const product_ar
 
 template <bool TA, bool TB> __global__ void __launch_bounds__(THREADS) tile_kernel(product_args p)
 {
-    uint16_t *tiles = (uint16_t *)pb_shared(); /* [STAGES][A, B][TILE, STEP] */
+    uint16_t *tiles = (uint16_t *)device_shared(); /* [STAGES][A, B][TILE, STEP] */
     int64_t row     = (int64_t)blockIdx.x * TILE;
     int64_t column  = (int64_t)blockIdx.y * TILE;
     int warp        = (int)threadIdx.x / WARP;
@@ -223,15 +223,15 @@ template <bool TA, bool TB> __global__ void __launch_bounds__(THREADS) tile_kern
     if (steps > 0) {
         load_stage<TA, TB>(tiles, p, row, column, 0);
     }
-    pb_copy_commit();
+    device_copy_commit();
     for (int64_t s = 0; s < steps; s++) {
         const uint16_t *at = tiles + s % STAGES * 2 * TILE * STEP;
         if (s + 1 < steps) {
             load_stage<TA, TB>(tiles + (s + 1) % STAGES * 2 * TILE * STEP, p, row, column,
                                (s + 1) * STEP);
         }
-        pb_copy_commit();
-        pb_copy_wait<1>();
+        device_copy_commit();
+        device_copy_wait<1>();
         __syncthreads();
         multiply_stage<TA, TB>(part, at, at + TILE * STEP, warp_row, warp_column);
         if ((s + 1) % (PART / STEP) == 0 || s + 1 == steps) {
@@ -239,7 +239,7 @@ template <bool TA, bool TB> __global__ void __launch_bounds__(THREADS) tile_kern
         }
         __syncthreads();
     }
-    pb_copy_wait<0>();
+    device_copy_wait<0>();
     put_sums(p, total, row + warp_row, column + warp_column);
 }
 
@@ -252,7 +252,7 @@ static __device__ __forceinline__ void load_thin(uint16_t *to, const product_arg
     stored a = stored_of(p.a, p.m, p.k, true);
     stored b = stored_of(p.b, p.n, p.k, true);
     int lane = (int)threadIdx.x % WARP;
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < THIN * STEP / PIECE / WARP; i++) {
         int r = (lane + i * WARP) / (STEP / PIECE);
         int q = (lane + i * WARP) % (STEP / PIECE);
@@ -274,32 +274,32 @@ static __device__ __forceinline__ void thin_part(float *out, uint16_t *tiles, co
         if (s < steps) {
             load_thin(tiles + s * 2 * THIN * STEP, p, row, first + s * STEP);
         }
-        pb_copy_commit();
+        device_copy_commit();
     }
     for (int s = 0; s < steps; s++) {
         const uint16_t *at = tiles + s % THIN_STAGES * 2 * THIN * STEP;
-        pb_copy_wait<THIN_STAGES - 2>();
+        device_copy_wait<THIN_STAGES - 2>();
         __syncwarp();
         int next = s + THIN_STAGES - 1;
         if (next < steps) {
             load_thin(tiles + next % THIN_STAGES * 2 * THIN * STEP, p, row, first + next * STEP);
         }
-        pb_copy_commit();
-        PB_UNROLL
+        device_copy_commit();
+        UNROLL
         for (int kk = 0; kk < STEP / 16; kk++) {
             uint32_t fa[4];
             uint32_t fb[4];
             fragment_a<false>(fa, at, 0, kk);
             fragment_b<true>(fb, at + THIN * STEP, 0, kk);
-            pb_mma(sum[0], fa, fb);
-            pb_mma(sum[1], fa, fb + 2);
+            device_mma(sum[0], fa, fb);
+            device_mma(sum[1], fa, fb + 2);
         }
     }
-    pb_copy_wait<0>();
+    device_copy_wait<0>();
     __syncwarp();
-    PB_UNROLL
+    UNROLL
     for (int j = 0; j < 2; j++) {
-        PB_UNROLL
+        UNROLL
         for (int e = 0; e < 4; e++) {
             out[(lane / 4 + e / 2 * 8) * THIN + 8 * j + lane % 4 * 2 + e % 2] = sum[j][e];
         }
@@ -308,11 +308,12 @@ static __device__ __forceinline__ void thin_part(float *out, uint16_t *tiles, co
 
 __global__ void __launch_bounds__(THIN_WARPS *WARP) thin_kernel(product_args p, int parts)
 {
-    const int own   = THIN_STAGES * 2 * THIN * STEP;
-    int warp        = (int)threadIdx.x / WARP;
-    uint16_t *tiles = (uint16_t *)pb_shared() + warp * own; /* [warps][stages][A, B][THIN, STEP] */
-    float *out      = (float *)((uint16_t *)pb_shared() + THIN_WARPS * own); /* [parts][m][n] */
-    int64_t row     = (int64_t)blockIdx.x * THIN;
+    const int own = THIN_STAGES * 2 * THIN * STEP;
+    int warp      = (int)threadIdx.x / WARP;
+    uint16_t *tiles =
+        (uint16_t *)device_shared() + warp * own; /* [warps][stages][A, B][THIN, STEP] */
+    float *out  = (float *)((uint16_t *)device_shared() + THIN_WARPS * own); /* [parts][m][n] */
+    int64_t row = (int64_t)blockIdx.x * THIN;
     for (int part = warp; part < parts; part += THIN_WARPS) {
         thin_part(out + part * THIN * THIN, tiles, p, row, part);
     }
@@ -344,7 +345,7 @@ static __device__ __forceinline__ void load_four(float v[EACH], const view &m, i
         v[3]        = four.w;
         return;
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < EACH; i++) {
         v[i] = row < rows && column + i < columns ? load_element(m.data, m.element, at + i) : 0.0f;
     }
@@ -367,7 +368,7 @@ template <bool BY_TERMS>
 static __device__ __forceinline__ void keep_four(float *to, const float v[EACH])
 {
     int t = (int)threadIdx.x;
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < EACH; i++) {
         int term                 = BY_TERMS ? t % 4 * EACH + i : t / 16;
         int outer                = BY_TERMS ? t / 4 : t % 16 * EACH + i;
@@ -378,7 +379,7 @@ static __device__ __forceinline__ void keep_four(float *to, const float v[EACH])
 template <bool TA, bool TB>
 __global__ void __launch_bounds__(PLAIN_THREADS) plain_kernel(product_args p)
 {
-    float *stage_a          = (float *)pb_shared(); /* [PLAIN_STEP, PITCH] */
+    float *stage_a          = (float *)device_shared(); /* [PLAIN_STEP, PITCH] */
     float *stage_b          = stage_a + PLAIN_STEP * PITCH;
     int64_t row             = (int64_t)blockIdx.x * TILE;
     int64_t column          = (int64_t)blockIdx.y * TILE;
@@ -396,22 +397,22 @@ __global__ void __launch_bounds__(PLAIN_THREADS) plain_kernel(product_args p)
         __syncthreads();
         take_four<!TA>(next_a, p.a, row, term + PLAIN_STEP, p.m, p.k, p.aligned_a);
         take_four<TB>(next_b, p.b, column, term + PLAIN_STEP, p.n, p.k, p.aligned_b);
-        PB_UNROLL
+        UNROLL
         for (int k = 0; k < PLAIN_STEP; k++) {
             const float *a = stage_a + k * PITCH + own_row;
             const float *b = stage_b + k * PITCH + own_column;
-            PB_UNROLL
+            UNROLL
             for (int i = 0; i < EACH; i++) {
-                PB_UNROLL
+                UNROLL
                 for (int j = 0; j < EACH; j++) {
                     part[i][j] += a[i] * b[j];
                 }
             }
         }
         bool ends = (term + PLAIN_STEP) % PART == 0 || term + PLAIN_STEP >= p.k;
-        PB_UNROLL
+        UNROLL
         for (int i = 0; ends && i < EACH; i++) {
-            PB_UNROLL
+            UNROLL
             for (int j = 0; j < EACH; j++) {
                 total[i][j] += part[i][j];
                 part[i][j] = 0.0f;
@@ -419,7 +420,7 @@ __global__ void __launch_bounds__(PLAIN_THREADS) plain_kernel(product_args p)
         }
         __syncthreads();
     }
-    PB_UNROLL
+    UNROLL
     for (int i = 0; i < EACH; i++) {
         put_pair(p, row + own_row + i, column + own_column, total[i]);
         put_pair(p, row + own_row + i, column + own_column + 2, total[i] + 2);
@@ -437,11 +438,12 @@ template <bool TA, bool TB>
 static cudaError_t product(const product_args &p, bool tensor_cores, cudaStream_t stream)
 {
     if (!tensor_cores) {
-        return pb_launch("plain product", plain_kernel<TA, TB>, tile_grid(p), dim3(PLAIN_THREADS),
-                         2 * PLAIN_STEP * PITCH * sizeof(float), stream, p);
+        return device_launch("plain product", plain_kernel<TA, TB>, tile_grid(p),
+                             dim3(PLAIN_THREADS), 2 * PLAIN_STEP * PITCH * sizeof(float), stream,
+                             p);
     }
-    return pb_launch("tile product", tile_kernel<TA, TB>, tile_grid(p), dim3(THREADS),
-                     STAGES * 2 * TILE * STEP * sizeof(uint16_t), stream, p);
+    return device_launch("tile product", tile_kernel<TA, TB>, tile_grid(p), dim3(THREADS),
+                         STAGES * 2 * TILE * STEP * sizeof(uint16_t), stream, p);
 }
 
 static cudaError_t thin_product(const product_args &p, cudaStream_t stream)
@@ -449,8 +451,8 @@ static cudaError_t thin_product(const product_args &p, cudaStream_t stream)
     int64_t parts = parts_of(p.k, PART);
     size_t shared = THIN_WARPS * THIN_STAGES * 2 * THIN * STEP * sizeof(uint16_t) +
                     (size_t)parts * THIN * THIN * sizeof(float);
-    return pb_launch("thin product", thin_kernel, dim3((unsigned)parts_of(p.n, THIN)),
-                     dim3(THIN_WARPS * WARP), shared, stream, p, (int)parts);
+    return device_launch("thin product", thin_kernel, dim3((unsigned)parts_of(p.n, THIN)),
+                         dim3(THIN_WARPS * WARP), shared, stream, p, (int)parts);
 }
 
 extern "C" cudaError_t launch_product(view c, view a, view b, product_shape shape,

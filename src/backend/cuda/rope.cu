@@ -22,7 +22,7 @@ static __device__ __forceinline__ void turn_heads(const rope_args &a, int64_t ro
     piece high[HEADS];
     piece cosine = load_piece<WHOLE>(a.table.data, ELEMENT_F32, angles, count);
     piece sine   = load_piece<WHOLE>(a.table.data, ELEMENT_F32, angles + a.half, count);
-    PB_UNROLL
+    UNROLL
     for (int h = 0; h < HEADS; h++) {
         if (head + h < a.heads) {
             int64_t at = start + (head + h) * width;
@@ -30,12 +30,12 @@ static __device__ __forceinline__ void turn_heads(const rope_args &a, int64_t ro
             high[h]    = load_piece<WHOLE>(a.x.data, is, at + a.half, count);
         }
     }
-    PB_UNROLL
+    UNROLL
     for (int h = 0; h < HEADS; h++) {
         if (head + h < a.heads) {
             piece turned_low;
             piece turned_high;
-            PB_UNROLL
+            UNROLL
             for (int i = 0; i < PIECE; i++) {
                 float s          = a.sign * sine.v[i];
                 turned_low.v[i]  = low[h].v[i] * cosine.v[i] - high[h].v[i] * s;
@@ -70,8 +70,8 @@ static cudaError_t rope(const rope_args &a, cudaStream_t stream)
 {
     int64_t units = parts_of(a.heads, HEADS) * parts_of(a.half, PIECE);
     dim3 block    = map_block(units);
-    return pb_launch("rope", rope_kernel<TYPES, WHOLE, HEADS>, map_grid(a.rows, units, block, 1),
-                     block, 0, stream, a);
+    return device_launch("rope", rope_kernel<TYPES, WHOLE, HEADS>,
+                         map_grid(a.rows, units, block, 1), block, 0, stream, a);
 }
 
 extern "C" cudaError_t launch_rope(view x, view table, int64_t rows, int64_t heads, int64_t width,

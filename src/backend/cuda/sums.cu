@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(WARPS * 32)
     column_sum_kernel(float *out, double *parts, view a, view b, const float *row_scale,
                       int64_t rows, int64_t columns)
 {
-    double *room   = (double *)pb_shared(); /* [WARPS][32] */
+    double *room   = (double *)device_shared(); /* [WARPS][32] */
     int lane       = (int)threadIdx.x % 32;
     int warp       = (int)threadIdx.x / 32;
     int64_t column = (int64_t)blockIdx.x * 32 + lane;
@@ -27,21 +27,21 @@ __global__ void __launch_bounds__(WARPS * 32)
     float sum      = 0.0f;
     for (int64_t row = first; row < first + ROWS && row < rows; row += AT_ONCE) {
         float v[AT_ONCE];
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < AT_ONCE; i++) {
             int64_t at = row + i;
             bool in    = column < columns && at < rows;
-            v[i]       = in ? pb_float(((const A *)a.data)[at * a.stride + column]) : 0.0f;
+            v[i]       = in ? device_float(((const A *)a.data)[at * a.stride + column]) : 0.0f;
             if (in && b.data != NULL) {
-                v[i] = pb_mul(v[i], pb_float(((const B *)b.data)[at * b.stride + column]));
+                v[i] = device_mul(v[i], device_float(((const B *)b.data)[at * b.stride + column]));
             }
             if (in && row_scale != NULL) {
-                v[i] = pb_mul(v[i], row_scale[at]);
+                v[i] = device_mul(v[i], row_scale[at]);
             }
         }
-        PB_UNROLL
+        UNROLL
         for (int i = 0; i < AT_ONCE; i++) {
-            sum = pb_add(sum, v[i]);
+            sum = device_add(sum, v[i]);
         }
     }
     room[threadIdx.x] = (double)sum;
@@ -89,12 +89,12 @@ extern "C" cudaError_t launch_column_sum(float *out, double *parts, view a, view
         return cudaSuccess;
     }
     cudaError_t code =
-        pb_launch("column_sum", kernel, dim3((unsigned)((columns + 31) / 32), (unsigned)chunks),
-                  dim3(WARPS * 32), shared, stream, out, parts, a, b, row_scale, rows, columns);
+        device_launch("column_sum", kernel, dim3((unsigned)((columns + 31) / 32), (unsigned)chunks),
+                      dim3(WARPS * 32), shared, stream, out, parts, a, b, row_scale, rows, columns);
     if (code != cudaSuccess || chunks == 1) {
         return code;
     }
-    return pb_launch("column_total", column_total_kernel,
-                     dim3((unsigned)((columns + FINISHERS - 1) / FINISHERS)), dim3(FINISHERS), 0,
-                     stream, out, parts, chunks, columns);
+    return device_launch("column_total", column_total_kernel,
+                         dim3((unsigned)((columns + FINISHERS - 1) / FINISHERS)), dim3(FINISHERS),
+                         0, stream, out, parts, chunks, columns);
 }
