@@ -45,6 +45,8 @@ endfunction()
 
 # The backends that tests marked BACKENDS run over beside the CPU; see tests/guarded.
 set(PB_TEST_BACKENDS guarded)
+# Settings of the shell that change which products are computed: a test that needs one sets it.
+set(PB_TEST_KERNELS OPENBLAS_CORETYPE=unset: OPENBLAS_L2_SIZE=unset:)
 
 # pb_test(NAME unit_base_memory SOURCES test_memory.c USES pb_base LABELS unit [PROCESSES n …] [TIMEOUT s] [ARGS …] [BACKENDS])
 # One cmocka executable, registered with CTest under NAME; tests with a long TIMEOUT start first. PROCESSES runs it under the MPI
@@ -88,7 +90,7 @@ function(pb_test)
         endif()
         add_test(NAME ${name} COMMAND ${command})
         set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT}
-            SKIP_RETURN_CODE 77
+            SKIP_RETURN_CODE 77 ENVIRONMENT_MODIFICATION "${PB_TEST_KERNELS}"
             ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive;PB_TEST_BACKEND=${backend}")
     endforeach()
 endfunction()
@@ -112,5 +114,6 @@ function(pb_test_ranks name processes timeout labels)
     endif()
     add_test(NAME ${name} COMMAND ${launcher} ${ARGN})
     set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} COST ${timeout} PROCESSORS ${processors}
-        SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive;ASAN_OPTIONS=detect_leaks=0")
+        SKIP_RETURN_CODE 77 ENVIRONMENT_MODIFICATION "${PB_TEST_KERNELS}"
+        ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive;ASAN_OPTIONS=detect_leaks=0")
 endfunction()

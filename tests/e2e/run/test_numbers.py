@@ -23,7 +23,7 @@ class Numbers(case.Case):
         output, often = self.run_cell("often", "--set", "train.evaluate_share=0.1")
         self.assertGreater(float(often["seconds_validation"]), 0)
         self.assertEqual(rarely["flops_train"], often["flops_train"])
-        text = results.h5dump("-a", "/cells/good/pairs/lora/1/provenance/gemm_gflops", os.path.join(output, "tiny.h5")).stdout
+        text = results.h5dump("-a", "/cells/good/pairs/lora/1/provenance/peak_gflops", os.path.join(output, "tiny.h5")).stdout
         rate = float(re.search(r'"([\d.]+)', text.decode()).group(1)) * 1e9
         mfu = float(often["flops_train"]) / float(often["seconds_train"]) / rate
         self.assertAlmostEqual(float(often["mfu"]) / mfu, 1, delta=0.01)
