@@ -79,6 +79,14 @@ void fixture_remove(void)
     }
 }
 
+int fixture_finish(void **state)
+{
+    (void)state;
+    fixture_remove();
+    assert_int_equal(pb_memory_current(), 0);
+    return 0;
+}
+
 void fixture_expect(pb_status status, pb_status expected, ...)
 {
     va_list words;

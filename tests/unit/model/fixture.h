@@ -22,6 +22,8 @@ void fixture_write_text(const char *path, const char *text);
 char *fixture_read(const char *path, size_t *size);
 /* Removes everything in the folder, and the folder. */
 void fixture_remove(void);
+/* Tear-down of a group of tests: removes the folder; all memory has been returned. */
+int fixture_finish(void **state);
 
 /* The status and every one of the words (up to the terminating NULL) in its message. */
 void fixture_expect(pb_status status, pb_status expected, ...);

@@ -537,13 +537,6 @@ static void random_damage_never_crashes(void **state)
     pb_memory_free(text);
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    fixture_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,5 +556,5 @@ int main(void)
         cmocka_unit_test(files_that_are_no_json_object_are_refused),
         cmocka_unit_test(random_damage_never_crashes),
     };
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, NULL, fixture_finish);
 }

@@ -103,13 +103,6 @@ static void what_is_no_checkpoint_is_refused(void **state)
     expect_open_fails(fixture_path("nowhere"), PB_ERR_NOT_FOUND, "config.json", "");
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    fixture_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,5 +113,5 @@ int main(void)
         cmocka_unit_test(values_that_are_not_finite_are_named_by_tensor_and_index),
         cmocka_unit_test(what_is_no_checkpoint_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, NULL, fixture_finish);
 }

@@ -404,13 +404,6 @@ static void the_rope_table_holds_cosines_then_sines(void **state)
                    "-1", NULL);
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    fixture_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,5 +421,5 @@ int main(void)
         cmocka_unit_test(saving_refuses_wrong_shapes_and_places),
         cmocka_unit_test(the_rope_table_holds_cosines_then_sines),
     };
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, NULL, fixture_finish);
 }

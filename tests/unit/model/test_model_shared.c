@@ -180,13 +180,6 @@ static void the_rope_table_of_llama3_follows_its_rule(void **state)
     assert_true(bands[0] > 0 && bands[1] > 0 && bands[2] > 0);
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    fixture_remove();
-    return 0;
-}
-
 int main(void)
 {
     int code = 0;
@@ -201,5 +194,5 @@ int main(void)
         cmocka_unit_test(golden_tensors_have_the_shapes_of_the_models),
         cmocka_unit_test(the_rope_table_of_llama3_follows_its_rule),
     };
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, NULL, fixture_finish);
 }

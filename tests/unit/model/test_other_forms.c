@@ -128,14 +128,6 @@ static void a_shard_that_is_not_there_is_named_with_its_index(void **state)
                    "not in the folder", NULL);
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,5 +137,5 @@ int main(void)
         cmocka_unit_test(other_forms_under_the_right_name_are_recognised),
         cmocka_unit_test(a_shard_that_is_not_there_is_named_with_its_index),
     };
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, NULL, fixture_finish);
 }

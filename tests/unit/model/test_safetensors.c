@@ -307,13 +307,6 @@ static void an_index_that_does_not_fit_its_shards_is_refused(void **state)
     assert_int_equal(pb_memory_current(), held);
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    fixture_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,5 +323,5 @@ int main(void)
         cmocka_unit_test(shards_may_be_symbolic_links),
         cmocka_unit_test(an_index_that_does_not_fit_its_shards_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, NULL, fixture_finish);
 }

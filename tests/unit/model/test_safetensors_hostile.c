@@ -304,13 +304,6 @@ static void running_out_of_memory_is_reported_and_leaks_nothing(void **state)
     assert_true(failed > 0);
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    fixture_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,5 +317,5 @@ int main(void)
         cmocka_unit_test(random_damage_never_crashes),
         cmocka_unit_test(running_out_of_memory_is_reported_and_leaks_nothing),
     };
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, NULL, fixture_finish);
 }
