@@ -171,26 +171,17 @@ static bool place(trial *t, const pb_tensor *weight, void *room, size_t bytes)
     return skipped + weight_bytes + 2 * row_bytes <= bytes;
 }
 
-/* `to` = `from`, both [rows, n], with the first column behind the others. */
-static pb_status copy_turned(pb_backend *be, const pb_tensor *to, const pb_tensor *from)
+/* `to` = `from`, of one shape, with the first column, or row, after the others. */
+static pb_status copy_turned(pb_backend *be, const pb_tensor *to, const pb_tensor *from,
+                             bool columns)
 {
-    int64_t others        = from->shape[1] - 1;
-    pb_tensor to_begin    = pb_tensor_columns(to, 0, others);
-    pb_tensor to_end      = pb_tensor_columns(to, others, 1);
-    const pb_tensor rest  = pb_tensor_columns(from, 1, others);
-    const pb_tensor first = pb_tensor_columns(from, 0, 1);
-    PB_TRY(pb_copy(be, &to_end, &first));
-    return others > 0 ? pb_copy(be, &to_begin, &rest) : PB_OK;
-}
-
-/* The same with rows. */
-static pb_status copy_turned_rows(pb_backend *be, const pb_tensor *to, const pb_tensor *from)
-{
-    int64_t others        = from->shape[0] - 1;
-    pb_tensor to_begin    = pb_tensor_rows(to, 0, others);
-    pb_tensor to_end      = pb_tensor_rows(to, others, 1);
-    const pb_tensor rest  = pb_tensor_rows(from, 1, others);
-    const pb_tensor first = pb_tensor_rows(from, 0, 1);
+    pb_tensor (*part)(const pb_tensor *, int64_t, int64_t) =
+        columns ? pb_tensor_columns : pb_tensor_rows;
+    int64_t others        = from->shape[columns ? 1 : 0] - 1;
+    pb_tensor to_begin    = part(to, 0, others);
+    pb_tensor to_end      = part(to, others, 1);
+    const pb_tensor rest  = part(from, 1, others);
+    const pb_tensor first = part(from, 0, 1);
     PB_TRY(pb_copy(be, &to_end, &first));
     return others > 0 ? pb_copy(be, &to_begin, &rest) : PB_OK;
 }
@@ -214,8 +205,8 @@ static pb_status fill_weight(trial *t, const pb_tensor *weight)
     pb_tensor left    = pb_tensor_columns(&upper, 0, in);
     pb_tensor right   = pb_tensor_columns(&upper, w->shape[1] - in, in);
     PB_TRY(pb_copy(t->be, &left, &quarter));
-    PB_TRY(copy_turned(t->be, &right, &quarter));
-    return copy_turned_rows(t->be, &lower, &upper);
+    PB_TRY(copy_turned(t->be, &right, &quarter, true));
+    return copy_turned(t->be, &lower, &upper, false);
 }
 
 /* What rides: columns and rows of the weight once more, the second half turned like those. */
@@ -234,9 +225,9 @@ static pb_status fill_border(trial *t)
     pb_tensor upper    = pb_tensor_rows(&tall, w->shape[0] + r->column, half);
     pb_tensor lower    = pb_tensor_rows(&tall, w->shape[0] + r->column + half, half);
     PB_TRY(pb_copy(t->be, &left, &columns));
-    PB_TRY(copy_turned(t->be, &right, &columns));
+    PB_TRY(copy_turned(t->be, &right, &columns, true));
     PB_TRY(pb_copy(t->be, &upper, &rows));
-    return copy_turned_rows(t->be, &lower, &rows);
+    return copy_turned(t->be, &lower, &rows, false);
 }
 
 /* Random values, and behind them their negatives, turned. */

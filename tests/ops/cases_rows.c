@@ -67,26 +67,37 @@ static pb_status scatter_add(const op_case *c, pb_backend *be, pb_tensor *in, pb
     return pb_scatter_add(be, &din[0], &dout[0], &rows);
 }
 
+/* What cases that move rows [rows, width] by a list have in common. The list, of multiples of
+ * `step` modulo `among`, is returned. */
+static int32_t *set_moved(op_case *c, int64_t rows, int64_t width, int64_t step, int64_t among)
+{
+    int32_t *indices = ops_keep((size_t)rows * sizeof *indices);
+    for (int64_t i = 0; i < rows; i++) {
+        indices[i] = (int32_t)(i * step % among);
+    }
+    c->ins          = 2;
+    c->outs         = 1;
+    c->bytes        = 8.0 * (double)(rows * width);
+    c->slow         = rows > 1000;
+    c->with.indices = indices;
+    return indices;
+}
+
 static void add_take(bool is_embedding, int64_t from, int64_t rows, int64_t width, float scale)
 {
     op_case *c       = ops_add(is_embedding ? "embedding" : "gather", "[%d of %d, %d] times %g",
                          (int)rows, (int)from, (int)width, (double)scale);
-    int32_t *indices = ops_keep((size_t)rows * sizeof *indices);
-    for (int64_t i = 0; i < rows; i++) {
-        indices[i] = is_embedding && i % 5 == 3 ? -1 : (int32_t)(i * 7 % from);
+    int32_t *indices = set_moved(c, rows, width, 7, from);
+    for (int64_t i = 3; is_embedding && i < rows; i += 5) {
+        indices[i] = -1;
     }
-    c->in[0]        = ops_matrix("x", from, width, OP_GRAD_ADD);
-    c->in[1]        = ops_matrix("y before", rows, width, OP_GRAD_NONE);
-    c->out[0]       = ops_matrix("y", rows, width, OP_GRAD_NONE);
-    c->ins          = 2;
-    c->outs         = 1;
-    c->naive        = naive_take;
-    c->forward      = is_embedding ? embedding : gather;
-    c->backward     = is_embedding ? embedding_backward : scatter_add;
-    c->bytes        = 8.0 * (double)(rows * width);
-    c->slow         = rows > 1000;
-    c->with.indices = indices;
-    c->with.scale   = scale;
+    c->in[0]      = ops_matrix("x", from, width, OP_GRAD_ADD);
+    c->in[1]      = ops_matrix("y before", rows, width, OP_GRAD_NONE);
+    c->out[0]     = ops_matrix("y", rows, width, OP_GRAD_NONE);
+    c->naive      = naive_take;
+    c->forward    = is_embedding ? embedding : gather;
+    c->backward   = is_embedding ? embedding_backward : scatter_add;
+    c->with.scale = scale;
 }
 
 /* in: y before [S, D], x [T, D]; out: y with x at indices. */
@@ -109,22 +120,14 @@ static pb_status put_rows(const op_case *c, pb_backend *be, pb_tensor *in, pb_te
 
 static void add_put(int64_t into, int64_t rows, int64_t width)
 {
-    op_case *c       = ops_add("put_rows", "[%d into %d, %d]", (int)rows, (int)into, (int)width);
-    int32_t *indices = ops_keep((size_t)rows * sizeof *indices);
-    for (int64_t i = 0; i < rows; i++) {
-        indices[i] = (int32_t)(i * 11 % into); /* distinct: 11 divides no `into` here */
-    }
-    c->in[0]        = ops_matrix("y before", into, width, OP_GRAD_NONE);
-    c->in[1]        = ops_matrix("x", rows, width, OP_GRAD_NONE);
-    c->out[0]       = ops_matrix("y", into, width, OP_GRAD_NONE);
-    c->ins          = 2;
-    c->outs         = 1;
-    c->in_place     = true;
-    c->naive        = naive_put;
-    c->forward      = put_rows;
-    c->bytes        = 8.0 * (double)(rows * width);
-    c->slow         = rows > 1000;
-    c->with.indices = indices;
+    op_case *c = ops_add("put_rows", "[%d into %d, %d]", (int)rows, (int)into, (int)width);
+    set_moved(c, rows, width, 11, into); /* distinct: 11 divides no `into` here */
+    c->in[0]    = ops_matrix("y before", into, width, OP_GRAD_NONE);
+    c->in[1]    = ops_matrix("x", rows, width, OP_GRAD_NONE);
+    c->out[0]   = ops_matrix("y", into, width, OP_GRAD_NONE);
+    c->in_place = true;
+    c->naive    = naive_put;
+    c->forward  = put_rows;
 }
 
 /* ---- rms norm ---- */
