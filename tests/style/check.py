@@ -422,7 +422,7 @@ def check_prefixes(tree):
         for name in sorted(declared(tree.text(path))):
             if not name.startswith(("pb_", "PB_")):
                 tree.wrong(path, line_of(tree, path, name), f"'{name}' of a public header does not begin with pb_ or PB_")
-    for path in tree.matching(r"src/.*\.(c|cu|h)$"):
+    for path in tree.matching(r"src/.*\.(c|cu|cuh|h)$"):
         for name in sorted(declared(tree.text(path)) - public):
             if name.startswith(("pb_", "PB_")):
                 tree.wrong(path, line_of(tree, path, name), f"'{name}' begins like a public name, but no public header declares it")

@@ -260,6 +260,8 @@ class Rules(unittest.TestCase):
                      "extern const int pb_group;", "enum { PB_GROUP = 3 };", "typedef void (*pb_group)(int a);",
                      "static inline int pb_group(int a)\n{\n    return a;\n}"):
             self.one({"src/comm/group.h": SPDX + f"#pragma once\n\n{code}\n"}, "src/comm/group.h:", "like a public name")
+            self.one({**self.KERNELS, "src/backend/cuda/device.cuh": SPDX + f"#pragma once\n\n{code}\n"},
+                     "src/backend/cuda/device.cuh:", "like a public name")
         for code in ("int group(void);", "typedef struct group {\n    int a;\n} group;", "#define GROUP 1", "enum { GROUP };"):
             self.one({"include/pb/train.h": SPDX + f"#pragma once\n\n{code}\n"}, "include/pb/train.h:", "pb_ or PB_")
 
