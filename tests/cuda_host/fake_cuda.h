@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What tests set and read of the CUDA runtime without a device (fake_cuda.cpp) and of the execution
  * of kernels on the CPU (cuda_host.cpp). Environment variables set the same for whole programs:
- * CUDA_HOST_ORDER, FAKE_CUDA_FAIL, FAKE_CUDA_MEMORY, FAKE_CUDA_DEVICES; FAKE_CUBLASLT is that of
- * fake_cublaslt.cpp. */
+ * CUDA_HOST_ORDER, FAKE_CUDA_FAIL, FAKE_CUDA_MEMORY, FAKE_CUDA_SHARED, FAKE_CUDA_DEVICES;
+ * FAKE_CUBLASLT is that of fake_cublaslt.cpp. */
 #pragma once
 
 #include <stddef.h>
@@ -37,6 +37,10 @@ const char *fake_cuda_failed(void);
 
 /* The memory of every device in bytes, at most 32 GiB; 8 GiB at first. */
 void fake_cuda_memory(size_t bytes);
+
+/* The shared memory that a block may have, in bytes: 227 KiB at first, the least of any device that
+ * the backend takes is 99 KiB. */
+void fake_cuda_shared(size_t bytes);
 
 /* How many there are, 0 … 8; 1 at first. -1: there is no driver. */
 void fake_cuda_devices(int count);

@@ -3,6 +3,7 @@
 #include "fake_cuda_state.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 using fake_cuda::call;
@@ -11,6 +12,14 @@ using fake_cuda::result;
 
 namespace
 {
+
+size_t from_environment(const char *name, size_t otherwise)
+{
+    const char *text = std::getenv(name);
+    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+size_t shared_bytes = from_environment("FAKE_CUDA_SHARED", 227 << 10);
 
 struct described {
     cudaError_t code;
@@ -71,7 +80,7 @@ bool attribute_of(cudaDeviceAttr attribute, int *value)
         *value = 4;
         return true;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = 227 << 10;
+        *value = static_cast<int>(fake_cuda::most_shared());
         return true;
     case cudaDevAttrMaxThreadsPerBlock:
         *value = 1024;
@@ -94,7 +103,17 @@ bool is_device(int device)
 
 } // namespace
 
+size_t fake_cuda::most_shared()
+{
+    return shared_bytes;
+}
+
 extern "C" {
+
+void fake_cuda_shared(size_t bytes)
+{
+    shared_bytes = bytes;
+}
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
@@ -163,7 +182,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
     (void)attribute_of(cudaDevAttrMaxThreadsPerBlock, &properties->maxThreadsPerBlock);
     (void)attribute_of(cudaDevAttrWarpSize, &properties->warpSize);
     (void)attribute_of(cudaDevAttrL2CacheSize, &properties->l2CacheSize);
-    properties->sharedMemPerBlockOptin = 227 << 10;
+    properties->sharedMemPerBlockOptin = fake_cuda::most_shared();
     return cudaSuccess;
 }
 

@@ -22,7 +22,6 @@ namespace
 
 constexpr unsigned MOST_THREADS   = 1024;
 constexpr unsigned MOST_BLOCKS_YZ = 65535;
-constexpr size_t MOST_SHARED      = 227 << 10;
 
 cudaError_t check_shape(const cuda_host::launch_shape &s)
 {
@@ -33,7 +32,7 @@ cudaError_t check_shape(const cuda_host::launch_shape &s)
     if (!grid_fits || threads == 0 || threads > MOST_THREADS || s.block.z > 64) {
         return cudaErrorInvalidConfiguration;
     }
-    return s.shared_bytes > MOST_SHARED ? cudaErrorInvalidValue : cudaSuccess;
+    return s.shared_bytes > fake_cuda::most_shared() ? cudaErrorInvalidValue : cudaSuccess;
 }
 
 } // namespace

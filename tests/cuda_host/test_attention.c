@@ -3,6 +3,7 @@
  * widths, groups and windows, both types; threads and blocks in other orders, and a forest among
  * others, give the same bits. */
 #include "attention_case.h"
+#include "fake_cuda.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +214,66 @@ static void test_parts(void **state)
     check_listed(list, COUNT(list), PB_DTYPE_BF16);
 }
 
+/* Devices with less shared memory take the same bits from kernels that load less ahead. */
+static void test_shared_memory(void **state)
+{
+    static const size_t sizes[] = {227 << 10, 163 << 10, 99 << 10};
+    static const listed list[]  = {
+         {FOREST(LEVELS), {4, 2, 64, 0, 0}},  {FOREST(CACHED), {4, 2, 80, 0, 0}},
+         {FOREST(DECODE), {4, 2, 96, 0, 0}},  {FOREST(DECODE), {4, 2, 128, 0, 0}},
+         {FOREST(TREE), {2, 1, 256, 0, 0}},   {FOREST(DECODE), {2, 1, 256, 320, 0}},
+         {FOREST(LEVELS), {7, 1, 256, 3, 0}}, {FOREST(LEVELS), {2, 1, 250, 0, 0}}};
+    (void)state;
+    for (int64_t i = 0; i < COUNT(list); i++) {
+        attention_case first = make(&list[i], PB_DTYPE_BF16);
+        for (int64_t n = 0; n < COUNT(sizes); n++) {
+            fake_cuda_shared(sizes[n]);
+            pb_backend *be   = open_backend(PB_DTYPE_BF16);
+            attention_case c = make(&list[i], PB_DTYPE_BF16);
+            case_run(be, n == 0 ? &first : &c);
+            if (n == 0) {
+                case_check(list[i].name, &first);
+            } else {
+                assert_same(list[i].name, "with less shared memory", &first, &c);
+            }
+            case_clear(&c);
+            pb_backend_close(be);
+        }
+        case_clear(&first);
+    }
+    fake_cuda_shared(sizes[0]);
+}
+
+/* A kernel that no device of the backend refuses: the message for one that did. */
+static void test_too_much_shared_memory(void **state)
+{
+    (void)state;
+    fake_cuda_shared(50 << 10);
+    pb_backend *be         = open_backend(PB_DTYPE_BF16);
+    pb_segment segment     = {.rows = 1, .length = 1, .parent = -1};
+    pb_forest forest       = {.segments = &segment, .count = 1, .rows = 1, .keys = 1};
+    pb_attention_args args = {
+        .forest = &forest, .heads = 1, .kv_heads = 1, .head_dim = 128, .scale = 1};
+    pb_attention_plan plan;
+    void *data = NULL;
+    assert_ok(pb_page_begin(be, 0));
+    assert_ok(pb_page_plan(be, &args, &plan));
+    assert_ok(pb_page_end(be));
+    assert_ok(pb_backend_alloc(be, 4 * 128 * 2 + 4, &data));
+    pb_tensor rows[4];
+    for (int i = 0; i < 4; i++) {
+        rows[i] = pb_tensor_2d((char *)data + i * 128 * 2, PB_DTYPE_BF16, 1, 128);
+    }
+    pb_tensor lse = pb_tensor_2d((char *)data + 4 * 128 * 2, PB_DTYPE_F32, 1, 1);
+    assert_error(pb_attention_forward(be, &rows[0], &lse, &rows[1], &rows[2], &rows[3], &plan),
+                 PB_ERR_UNSUPPORTED,
+                 "the kernel \"attention_decode\" needs 73984 bytes of shared memory per block, "
+                 "the device allows 51200");
+    fake_cuda_shared(227 << 10);
+    pb_backend_free(be, data);
+    pb_backend_close(be);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -232,7 +293,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tensor_cores), cmocka_unit_test(test_plain),
         cmocka_unit_test(test_strides),      cmocka_unit_test(test_among),
-        cmocka_unit_test(test_parts),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_parts),        cmocka_unit_test(test_shared_memory),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_too_much_shared_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Products of our own: all transposes, types, alignments, and rows whose bits do not depend on how
  * many there are. */
+#include "fake_cuda.h"
 #include "matrices.h"
 
 #include <math.h>
@@ -14,6 +15,8 @@ typedef struct product_case {
     int64_t gap, shift; /* of all three matrices */
     enum element factor, result;
 } product_case;
+
+static size_t shared = 227 << 10; /* of a block */
 
 static float a_values[MOST], b_values[MOST], c_before[MOST];
 
@@ -29,7 +32,7 @@ static void run_product(const void *context, void *result)
     matrix_dense(&a, a_values);
     matrix_dense(&b, b_values);
     matrix_dense(&out, c_before);
-    assert_int_equal(launch_product(out.v, a.v, b.v, *s, NULL), cudaSuccess);
+    assert_int_equal(launch_product(out.v, a.v, b.v, *s, shared, NULL), cudaSuccess);
     matrix_read(&out);
     matrix_dense(&out, result);
     matrix_free(&out);
@@ -102,11 +105,40 @@ static void rows_do_not_depend_on_others(void **state)
     }
 }
 
+/* Long sums of few rows have the same bits wherever the kernel of few rows finds no room; the tile
+ * that replaces it fits every device. */
+static void shared_memory_changes_no_bit(void **state)
+{
+    static const size_t sizes[] = {227 << 10, 163 << 10, 99 << 10};
+    static float want[MOST];
+    static float got[MOST];
+    enum { N = 4 };
+    static const int64_t lengths[] = {17920, 17928, 26000};
+    (void)state;
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        product_case c = {.s      = {3, N, lengths[l], false, true, 1.0f, 0.0f},
+                          .factor = ELEMENT_BF16,
+                          .result = ELEMENT_F32};
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            shared = sizes[i];
+            fake_cuda_shared(shared);
+            run_product(&c, i == 0 ? want : got);
+            assert_memory_equal(i == 0 ? want : got, want, 3 * N * sizeof *got);
+        }
+        for (int64_t i = 0; i < 3 * N; i++) {
+            assert_near((double)want[i], naive(&c.s, i / N, i % N), ELEMENT_F32, 200.0);
+        }
+    }
+    shared = sizes[0];
+    fake_cuda_shared(shared);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_match),
         cmocka_unit_test(rows_do_not_depend_on_others),
+        cmocka_unit_test(shared_memory_changes_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

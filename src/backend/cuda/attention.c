@@ -66,7 +66,7 @@ static pb_status check_types(const char *op, const rows_list *list)
     return PB_OK;
 }
 
-static attention_call call_of(const pb_attention_plan *plan, const rows_list *list)
+static attention_call call_of(pb_backend *be, const pb_attention_plan *plan, const rows_list *list)
 {
     const pb_attention_args *args = &plan->args;
     const cuda_plan *own          = plan->parts;
@@ -76,7 +76,8 @@ static attention_call call_of(const pb_attention_plan *plan, const rows_list *li
                             .kv_heads = (int32_t)args->kv_heads,
                             .width    = (int32_t)args->head_dim,
                             .vector   = is_aligned(list, args->head_dim),
-                            .scale    = args->scale};
+                            .scale    = args->scale,
+                            .shared   = cuda_of(be)->properties.sharedMemPerBlockOptin};
 }
 
 /* Whether the kernels on the tensor cores take it. */
@@ -94,7 +95,7 @@ pb_status cuda_attention_forward(pb_backend *be, pb_tensor *out, pb_tensor *lse,
 {
     cudaStream_t stream = cuda_of(be)->stream;
     rows_list list      = {.tensors = {q, keys, values, out}, .count = 4};
-    attention_call call = call_of(plan, &list);
+    attention_call call = call_of(be, plan, &list);
     void *scratch       = NULL;
     PB_TRY(check_types("attention forward", &list));
     PB_TRY(cuda_scratch(be, piece_bytes(plan), &scratch));
@@ -146,7 +147,7 @@ pb_status cuda_attention_backward(pb_backend *be, pb_tensor *dq, pb_tensor *dkey
     const cuda_plan *own = plan->parts;
     rows_list list       = {.tensors = {q, keys, values, out, dout, dq, dkeys, dvalues},
                             .count   = MOST_ROWS};
-    attention_call call  = call_of(plan, &list);
+    attention_call call  = call_of(be, plan, &list);
     void *scratch        = NULL;
     PB_TRY(check_types("attention backward", &list));
     PB_TRY(cuda_scratch(be, delta_bytes(plan) + part_bytes(plan), &scratch));

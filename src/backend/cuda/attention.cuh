@@ -22,6 +22,23 @@ template <int E> static constexpr size_t tile_bytes(int rows)
     return (size_t)rows * (E + 8) * sizeof(bf16);
 }
 
+/* Calls `run` with the stages of a kernel as the type of its argument: two, of which one is loaded
+ * while the other is computed with, or a single one where a block cannot have `shared` bytes, those
+ * of two. The same bits. Only the widest heads take so much. */
+template <int STAGES> struct stage_count {
+    static constexpr int value = STAGES;
+};
+template <int E, typename F>
+static cudaError_t with_stages(const attention_call &c, size_t shared, F run)
+{
+    if constexpr (E == ATTENTION_WIDTH) {
+        if (shared > c.shared) {
+            return run(stage_count<1>());
+        }
+    }
+    return run(stage_count<2>());
+}
+
 /* Eight elements, zeros unless `here`. Both kinds of copy are complete after a wait and a barrier.
  */
 static __device__ __forceinline__ void copy_piece(bf16 *to, const bf16 *from, bool here, int vector)

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cuda_runtime_api.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -105,6 +106,7 @@ typedef struct attention_call {
     int32_t queries, heads, kv_heads, width;
     int32_t vector; /* rows of q, keys … are aligned to ATTENTION_ALIGNED */
     float scale;
+    size_t shared; /* bytes that a block may have */
     view q, keys, values, out, lse, dout, dq, dkeys, dvalues;
     float *delta;
     float *sums; /* of pieces [piece_rooms, H, E + 2] or parts [part_rooms, K, 2, 64, E] */

@@ -9,7 +9,7 @@
  */
 #include "attention.cuh"
 
-enum { ROWS = ATTENTION_ROWS, KEYS = ATTENTION_KEYS, HALF = 32, STAGES = 2 };
+enum { ROWS = ATTENTION_ROWS, KEYS = ATTENTION_KEYS, HALF = 32 };
 
 /* P of a score; its logarithm's base is 2, as that of lse. */
 static __device__ __forceinline__ float probability(float score, float factor, float lse, bool seen)
@@ -29,7 +29,7 @@ static __device__ __forceinline__ void load_half(bf16 *stages, int stage, const 
                             c.vector);
 }
 
-template <int E>
+template <int E, int STAGES>
 __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_call c)
 {
     if ((int)blockIdx.x >= c.cut.counts->tiles) {
@@ -67,15 +67,15 @@ __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_
     }
     float sum[E / 8][4] = {};
     bool more           = true;
-    for (int stage = 0; more; stage ^= 1) {
+    for (int stage = 0; more; stage ^= STAGES - 1) {
         attention_run run = runs[at.run];
         int key           = at.key;
         more              = advance<HALF>(runs, tile.run + tile.runs, at);
-        if (more) {
+        if (STAGES > 1 && more) {
             load_half<E>(stages, stage ^ 1, c, at, kv_head);
         }
         device_copy_commit();
-        device_copy_wait<1>();
+        device_copy_wait<STAGES - 1>();
         __syncthreads();
         bf16 *ks              = tile_at<E>(stages, stage * 2 * HALF, 0);
         bf16 *vs              = tile_at<E>(ks, HALF, 0);
@@ -125,6 +125,9 @@ __global__ void __launch_bounds__(128) attention_queries_kernel(const attention_
             }
         }
         __syncthreads();
+        if (STAGES == 1 && more) {
+            load_half<E>(stages, 0, c, at, kv_head);
+        }
     }
     device_copy_wait<0>();
     put_fragment<E, E / 8>(qs, sum, 16 * warp, 0, c.scale, c.scale);
@@ -137,14 +140,25 @@ struct query_cursor {
     int left; /* tiles, this one too */
 };
 
-/* Half a query tile in shared memory: rows of q and dout, and of each row the logarithm (to base 2)
- * of its sum, delta and index. A row that does not exist sees nothing. */
-struct query_half {
-    float lse[HALF], delta[HALF];
-    int index[HALF];
-    attention_tile tile;
-    attention_range range;
+/* Half a query tile in shared memory is its rows of q and dout. In the 16 bytes behind a row of q
+ * are the logarithm (to base 2) of its sum, delta and index: a row that does not exist sees
+ * nothing. Behind the first row of dout is which keys the queries of the tile see. */
+struct query_row {
+    float lse, delta;
+    int index;
 };
+struct query_reach {
+    int first, last; /* queries */
+    int low, high;
+};
+template <int E> static __device__ __forceinline__ query_row *row_of(bf16 *qs, int row)
+{
+    return (query_row *)tile_at<E>(qs, row, E);
+}
+template <int E> static __device__ __forceinline__ query_reach *reach_of(bf16 *ds)
+{
+    return (query_reach *)tile_at<E>(ds, 0, E);
+}
 
 /* Goes on; false at the end of the part. `rows` of the tile that was last. */
 static __device__ __forceinline__ bool advance(const attention_cut &cut, int rows, query_cursor &at)
@@ -166,10 +180,10 @@ static __device__ __forceinline__ bool advance(const attention_cut &cut, int row
 
 /* Returns the rows of the tile. */
 template <int E, int THREADS>
-static __device__ __forceinline__ int load_half(bf16 *qs, bf16 *ds, query_half *room,
-                                                const attention_call &c, const query_cursor &at,
-                                                int kv_head)
+static __device__ __forceinline__ int load_half(bf16 *qs, const attention_call &c,
+                                                const query_cursor &at, int kv_head)
 {
+    bf16 *ds            = tile_at<E>(qs, HALF, 0);
     attention_tile tile = c.cut.tiles[at.tile];
     tile_rows rows(c, tile, kv_head);
     int first = HALF * at.half;
@@ -182,13 +196,18 @@ static __device__ __forceinline__ int load_half(bf16 *qs, bf16 *ds, query_half *
         int64_t slot   = rows.slot + rows.query(row);
         int head       = rows.head_of(row);
         float lse      = ((const float *)c.lse.data)[slot * c.lse.stride + head];
-        room->lse[i]   = here ? lse * ATTENTION_LOG2E : INFINITY;
-        room->delta[i] = here ? c.delta[slot * c.heads + head] : 0.0f;
-        room->index[i] = c.cut.index[slot];
+        query_row *own = row_of<E>(qs, i);
+        own->lse       = here ? lse * ATTENTION_LOG2E : INFINITY;
+        own->delta     = here ? c.delta[slot * c.heads + head] : 0.0f;
+        own->index     = c.cut.index[slot];
     }
     if (i == 0) {
-        room->tile  = tile;
-        room->range = c.cut.ranges[at.range];
+        const attention_range *range = &c.cut.ranges[at.range];
+        query_reach *reach           = reach_of<E>(ds);
+        reach->first                 = tile.first;
+        reach->last                  = tile.last;
+        reach->low                   = range->low;
+        reach->high                  = range->high;
     }
     return rows.rows;
 }
@@ -255,33 +274,31 @@ static __device__ __forceinline__ void key_products(float (*s)[4], float (*dp)[4
 }
 
 /* They become P and dS, without the scale. */
-static __device__ __forceinline__ void key_gradients(float (*s)[4], float (*dp)[4],
-                                                     const query_half &now,
-                                                     const attention_part &part, int row,
+template <int E>
+static __device__ __forceinline__ void key_gradients(float (*s)[4], float (*dp)[4], bf16 *qs,
+                                                     bf16 *ds, const attention_part &part, int row,
                                                      float factor)
 {
-    int lane = (int)threadIdx.x % 32;
-    int low  = now.range.low;
-    int high = now.range.high;
-    bool all = now.tile.last + low <= part.first && part.end <= now.tile.first + high;
+    int lane          = (int)threadIdx.x % 32;
+    query_reach reach = *reach_of<E>(ds);
+    bool all = reach.last + reach.low <= part.first && part.end <= reach.first + reach.high;
     UNROLL
     for (int j = 0; j < HALF / 8; j++) {
         UNROLL
         for (int e = 0; e < 4; e++) {
-            int r      = 8 * j + lane % 4 * 2 + e % 2;
-            int key    = part.first + row + lane / 4 + e / 2 * 8;
-            int index  = now.index[r];
-            bool seen  = all || (key >= index + low && key < index + high);
-            float prob = probability(s[j][e], factor, now.lse[r], seen);
-            s[j][e]    = prob;
-            dp[j][e]   = prob * (dp[j][e] - now.delta[r]);
+            query_row q = *row_of<E>(qs, 8 * j + lane % 4 * 2 + e % 2);
+            int key     = part.first + row + lane / 4 + e / 2 * 8;
+            bool seen   = all || (key >= q.index + reach.low && key < q.index + reach.high);
+            float prob  = probability(s[j][e], factor, q.lse, seen);
+            s[j][e]     = prob;
+            dp[j][e]    = prob * (dp[j][e] - q.delta);
         }
     }
 }
 
 /* Products have keys as rows, so that Pᵀ and dSᵀ are factors as they are. SPLIT 2: two warps have
  * the same 16 keys, both compute P and dS, and each has half of the columns of dK and dV. */
-template <int E, int SPLIT>
+template <int E, int SPLIT, int STAGES>
 __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const attention_call c)
 {
     if ((int)blockIdx.x >= c.cut.counts->parts) {
@@ -292,7 +309,6 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
     bf16 *ks              = (bf16 *)device_shared();
     bf16 *vs              = tile_at<E>(ks, KEYS, 0);
     bf16 *stages          = tile_at<E>(vs, KEYS, 0);
-    query_half *halves    = (query_half *)tile_at<E>(stages, STAGES * 2 * HALF, 0);
     int row               = (int)threadIdx.x / 32 % 4 * 16; /* of this warp's keys */
     int column            = (int)threadIdx.x / 128 * C;
     int kv_head           = (int)blockIdx.y;
@@ -308,26 +324,24 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
         load_keys<E, KEYS, THREADS>(ks, c.keys, part.key, part.first, part.end, kv_head, c.vector);
         load_keys<E, KEYS, THREADS>(vs, c.values, part.key, part.first, part.end, kv_head,
                                     c.vector);
-        tile_row_count =
-            load_half<E, THREADS>(stages, tile_at<E>(stages, HALF, 0), halves, c, at, kv_head);
+        tile_row_count = load_half<E, THREADS>(stages, c, at, kv_head);
     }
     device_copy_commit();
-    for (int stage = 0; more; stage ^= 1) {
+    for (int stage = 0; more; stage ^= STAGES - 1) {
         more = advance(c.cut, tile_row_count, at);
-        if (more) {
-            bf16 *to       = tile_at<E>(stages, (stage ^ 1) * 2 * HALF, 0);
-            tile_row_count = load_half<E, THREADS>(to, tile_at<E>(to, HALF, 0),
-                                                   halves + (stage ^ 1), c, at, kv_head);
+        if (STAGES > 1 && more) {
+            bf16 *next     = tile_at<E>(stages, (stage ^ 1) * 2 * HALF, 0);
+            tile_row_count = load_half<E, THREADS>(next, c, at, kv_head);
         }
         device_copy_commit();
-        device_copy_wait<1>();
+        device_copy_wait<STAGES - 1>();
         __syncthreads();
         bf16 *qs              = tile_at<E>(stages, stage * 2 * HALF, 0);
         bf16 *ds              = tile_at<E>(qs, HALF, 0);
         float s[HALF / 8][4]  = {};
         float dp[HALF / 8][4] = {};
         key_products<E>(s, dp, ks, vs, qs, ds, row);
-        key_gradients(s, dp, halves[stage], part, row, factor);
+        key_gradients<E>(s, dp, qs, ds, part, row, factor);
         UNROLL
         for (int k = 0; k < HALF / 16; k++) {
             uint32_t pa[4];
@@ -346,6 +360,9 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
             }
         }
         __syncthreads();
+        if (STAGES == 1 && more) {
+            tile_row_count = load_half<E, THREADS>(stages, c, at, kv_head);
+        }
     }
     device_copy_wait<0>();
     if (part.room >= 0) {
@@ -358,19 +375,27 @@ __global__ void __launch_bounds__(128 * SPLIT) attention_keys_kernel(const atten
     store_keys<E, C>(c.dvalues, vs, dv, part, row, column, kv_head, 1.0f, c.vector);
 }
 
-template <int E> static cudaError_t queries(const attention_call &c, cudaStream_t stream)
+/* ROWS of q and dout, or KEYS of keys and values; and the stages of the others. */
+template <int E> static constexpr size_t backward_bytes(int stages)
 {
-    return device_launch("attention_queries", attention_queries_kernel<E>,
-                         dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(128),
-                         tile_bytes<E>(2 * ROWS + STAGES * 2 * HALF), stream, c);
+    static_assert(ROWS == KEYS, "both kernels have tiles of one size");
+    return tile_bytes<E>(2 * KEYS + stages * 2 * HALF);
 }
 
-template <int E, int SPLIT> static cudaError_t keys(const attention_call &c, cudaStream_t stream)
+template <int E, int STAGES>
+static cudaError_t queries(const attention_call &c, cudaStream_t stream)
 {
-    return device_launch("attention_keys", attention_keys_kernel<E, SPLIT>,
+    return device_launch("attention_queries", attention_queries_kernel<E, STAGES>,
+                         dim3((unsigned)c.cut.room.tiles, (unsigned)c.kv_heads), dim3(128),
+                         backward_bytes<E>(STAGES), stream, c);
+}
+
+template <int E, int STAGES> static cudaError_t keys(const attention_call &c, cudaStream_t stream)
+{
+    constexpr int SPLIT = E == 256 ? 2 : 1;
+    return device_launch("attention_keys", attention_keys_kernel<E, SPLIT, STAGES>,
                          dim3((unsigned)c.cut.room.parts, (unsigned)c.kv_heads), dim3(128 * SPLIT),
-                         tile_bytes<E>(2 * KEYS + STAGES * 2 * HALF) + STAGES * sizeof(query_half),
-                         stream, c);
+                         backward_bytes<E>(STAGES), stream, c);
 }
 
 extern "C" cudaError_t launch_attention_queries(const attention_call *call, cudaStream_t stream)
@@ -378,8 +403,12 @@ extern "C" cudaError_t launch_attention_queries(const attention_call *call, cuda
     if (call->cut.room.tiles == 0) {
         return cudaSuccess;
     }
-    return with_width(call->width,
-                      [=](auto width) { return queries<decltype(width)::value>(*call, stream); });
+    return with_width(call->width, [=](auto width) {
+        constexpr int E = decltype(width)::value;
+        return with_stages<E>(*call, backward_bytes<E>(2), [=](auto stages) {
+            return queries<E, decltype(stages)::value>(*call, stream);
+        });
+    });
 }
 
 extern "C" cudaError_t launch_attention_keys(const attention_call *call, cudaStream_t stream)
@@ -388,7 +417,9 @@ extern "C" cudaError_t launch_attention_keys(const attention_call *call, cudaStr
         return cudaSuccess;
     }
     return with_width(call->width, [=](auto width) {
-        return keys < decltype(width)::value,
-               decltype(width)::value == 256 ? 2 : 1 > (*call, stream);
+        constexpr int E = decltype(width)::value;
+        return with_stages<E>(*call, backward_bytes<E>(2), [=](auto stages) {
+            return keys<E, decltype(stages)::value>(*call, stream);
+        });
     });
 }

@@ -5,7 +5,7 @@
  * outputs of the warps, then of the pieces, are combined in order. */
 #include "attention.cuh"
 
-enum { WARPS = 4, HEADS = 16, KEYS = ATTENTION_KEYS, THREADS = 32 * WARPS, STAGES = 2 };
+enum { WARPS = 4, HEADS = 16, KEYS = ATTENTION_KEYS, THREADS = 32 * WARPS };
 
 /* The query heads of this block. */
 struct decode_heads {
@@ -133,7 +133,7 @@ combine_warps(const attention_call &c, const attention_piece &piece, int64_t slo
     }
 }
 
-template <int E>
+template <int E, int STAGES>
 __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attention_call c)
 {
     if ((int)blockIdx.x >= c.cut.counts->pieces) {
@@ -165,15 +165,19 @@ __global__ void __launch_bounds__(THREADS) attention_decode_kernel(const attenti
     for (int step = 0; step < piece.steps; step++) {
         attention_run run = runs[at.run];
         int key           = at.key;
-        if (step + 1 < piece.steps && advance<KEYS>(runs, last, at)) {
+        bool more         = step + 1 < piece.steps && advance<KEYS>(runs, last, at);
+        if (STAGES > 1 && more) {
             load_stage<E>(stages, (step + 1) % STAGES, c, runs[at.run], at.key, heads.kv_head);
         }
         device_copy_commit();
-        device_copy_wait<1>();
+        device_copy_wait<STAGES - 1>();
         __syncthreads();
         decode_keys<E>(o, softmax, qs, tile_at<E>(stages, step % STAGES * 2 * KEYS, 0), run, key,
                        tile.first, factor);
         __syncthreads();
+        if (STAGES == 1 && more) {
+            load_stage<E>(stages, 0, c, runs[at.run], at.key, heads.kv_head);
+        }
     }
     device_copy_wait<0>();
 
@@ -227,13 +231,24 @@ __global__ void __launch_bounds__(THREADS) attention_pieces_kernel(const attenti
     }
 }
 
-template <int E> static cudaError_t decode(const attention_call &c, cudaStream_t stream)
+template <int E> static constexpr size_t decode_bytes(int stages)
+{
+    return tile_bytes<E>(HEADS + stages * 2 * KEYS);
+}
+
+template <int E, int STAGES> static cudaError_t pieces(const attention_call &c, cudaStream_t stream)
 {
     int chunks = (c.heads / c.kv_heads + HEADS - 1) / HEADS;
-    cudaError_t e =
-        device_launch("attention_decode", attention_decode_kernel<E>,
-                      dim3((unsigned)c.cut.room.pieces, (unsigned)(c.kv_heads * chunks)),
-                      dim3(THREADS), tile_bytes<E>(HEADS + STAGES * 2 * KEYS), stream, c);
+    return device_launch("attention_decode", attention_decode_kernel<E, STAGES>,
+                         dim3((unsigned)c.cut.room.pieces, (unsigned)(c.kv_heads * chunks)),
+                         dim3(THREADS), decode_bytes<E>(STAGES), stream, c);
+}
+
+template <int E> static cudaError_t decode(const attention_call &c, cudaStream_t stream)
+{
+    cudaError_t e = with_stages<E>(c, decode_bytes<E>(2), [&](auto stages) {
+        return pieces<E, decltype(stages)::value>(c, stream);
+    });
     if (e != cudaSuccess || c.cut.room.lones == 0) {
         return e;
     }

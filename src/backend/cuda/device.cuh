@@ -3,8 +3,16 @@
  * sums in a fixed order. The only file that differs between nvcc and the CPU of the tests. */
 #pragma once
 
+#include "kernels.h"
+
 #include <cuda_runtime_api.h>
 #include <stdint.h>
+
+/* Bytes of shared memory that a block may have on every device; others refuse larger requests. */
+enum { DEVICE_SHARED_ANY = 48 << 10 };
+
+/* The last launch of this thread that a device refused for its shared memory. */
+inline thread_local refused_launch device_refused = {};
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
@@ -113,11 +121,11 @@ template <typename... P, typename... A>
 static inline cudaError_t device_launch(const char *name, void (*kernel)(P...), dim3 grid,
                                         dim3 block, size_t shared, cudaStream_t stream, A... args)
 {
-    (void)name;
-    if (shared > 48 * 1024) {
+    if (shared > DEVICE_SHARED_ANY) {
         cudaError_t e = cudaFuncSetAttribute(
             (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
         if (e != cudaSuccess) {
+            device_refused = {name, shared};
             return e;
         }
     }
@@ -201,7 +209,11 @@ static inline cudaError_t device_launch(const char *name, void (*kernel)(P...), 
                                         dim3 block, size_t shared, cudaStream_t stream, A... args)
 {
     cuda_host::launch_shape shape = {name, grid, block, shared};
-    return cuda_host::launch(shape, stream, [=] { kernel(static_cast<P>(args)...); });
+    cudaError_t e = cuda_host::launch(shape, stream, [=] { kernel(static_cast<P>(args)...); });
+    if (e == cudaErrorInvalidValue && shared > DEVICE_SHARED_ANY) {
+        device_refused = {name, shared};
+    }
+    return e;
 }
 #endif
 

@@ -9,6 +9,17 @@
 
 enum { MESSAGE = 512 };
 
+/* Bytes that a block may have. */
+static int most_shared(void)
+{
+    int device = 0;
+    int bytes  = 0;
+    if (cudaGetDevice(&device) == cudaSuccess) {
+        (void)cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    }
+    return bytes;
+}
+
 pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
                     const char *format, ...)
 {
@@ -18,6 +29,13 @@ pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *fu
     (void)vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
     (void)cudaGetLastError(); /* is reported here, and not again by the next launch */
+    refused_launch refused = launch_refused();
+    if (refused.kernel != NULL) {
+        return pb_error_set(PB_ERR_UNSUPPORTED, file, line, function,
+                            "cuda: %s: the kernel \"%s\" needs %zu bytes of shared memory per "
+                            "block, the device allows %d",
+                            what, refused.kernel, refused.shared, most_shared());
+    }
     return pb_error_set(code == cudaErrorMemoryAllocation ? PB_ERR_MEMORY : PB_ERR_LIBRARY, file,
                         line, function, "cuda: %s: %s: %s", what, cudaGetErrorName(code),
                         cudaGetErrorString(code));

@@ -9,6 +9,7 @@
 
 #include <cuda_runtime_api.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -26,6 +27,15 @@ typedef struct view {
     const int32_t *list; /* may be NULL */
     enum element element;
 } view;
+
+/* A launch that was refused because a block may not have so many bytes of shared memory. */
+typedef struct refused_launch {
+    const char *kernel; /* NULL: none was */
+    size_t shared;
+} refused_launch;
+
+/* convert.cu: the last one of this thread, once. */
+refused_launch launch_refused(void);
 
 /* ---- embedding.cu ---- */
 
@@ -188,7 +198,9 @@ typedef struct product_shape {
     float alpha, beta;             /* beta 0: C is not read */
 } product_shape;
 
-cudaError_t launch_product(view c, view a, view b, product_shape shape, cudaStream_t stream);
+/* `shared`: bytes that a block may have; sums of few rows that take more go to another kernel. */
+cudaError_t launch_product(view c, view a, view b, product_shape shape, size_t shared,
+                           cudaStream_t stream);
 
 /* ---- lowrank.cu ---- */
 

@@ -13,6 +13,8 @@ pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const p
                            .alpha       = args->alpha,
                            .beta        = args->beta};
     CUDA_LAUNCH(be, "product", shape.m, shape.n,
-                launch_product(view_of(c), view_of(a), view_of(b), shape, cuda_of(be)->stream));
+                launch_product(view_of(c), view_of(a), view_of(b), shape,
+                               cuda_of(be)->properties.sharedMemPerBlockOptin,
+                               cuda_of(be)->stream));
     return PB_OK;
 }

@@ -11,7 +11,6 @@ enum {
     TILE        = 64, /* rows and columns of C of a block */
     STEP        = 64, /* terms of the sum in one stage */
     PART        = 512,
-    PARTS_MAX   = 64, /* of the thin kernel: its shared memory */
     THREADS     = 128,
     STAGES      = 2,
     WARP        = 32,
@@ -446,16 +445,14 @@ static cudaError_t product(const product_args &p, bool tensor_cores, cudaStream_
                          STAGES * 2 * TILE * STEP * sizeof(uint16_t), stream, p);
 }
 
-static cudaError_t thin_product(const product_args &p, cudaStream_t stream)
+/* Shared memory of the thin kernel. */
+static size_t thin_bytes(const product_args &p)
 {
-    int64_t parts = parts_of(p.k, PART);
-    size_t shared = THIN_WARPS * THIN_STAGES * 2 * THIN * STEP * sizeof(uint16_t) +
-                    (size_t)parts * THIN * THIN * sizeof(float);
-    return device_launch("thin product", thin_kernel, dim3((unsigned)parts_of(p.n, THIN)),
-                         dim3(THIN_WARPS * WARP), shared, stream, p, (int)parts);
+    return THIN_WARPS * THIN_STAGES * 2 * THIN * STEP * sizeof(uint16_t) +
+           (size_t)parts_of(p.k, PART) * THIN * THIN * sizeof(float);
 }
 
-extern "C" cudaError_t launch_product(view c, view a, view b, product_shape shape,
+extern "C" cudaError_t launch_product(view c, view a, view b, product_shape shape, size_t shared,
                                       cudaStream_t stream)
 {
     bool tensor_cores = a.element == ELEMENT_BF16 && b.element == ELEMENT_BF16;
@@ -475,8 +472,10 @@ extern "C" cudaError_t launch_product(view c, view a, view b, product_shape shap
         return cudaSuccess;
     }
     if (tensor_cores && p.m <= THIN && !shape.transpose_a && shape.transpose_b && p.aligned_a &&
-        p.aligned_b && p.k > 0 && p.k <= PARTS_MAX * PART) {
-        return thin_product(p, stream);
+        p.aligned_b && p.k > 0 && thin_bytes(p) <= shared) {
+        return device_launch("thin product", thin_kernel, dim3((unsigned)parts_of(p.n, THIN)),
+                             dim3(THIN_WARPS * WARP), thin_bytes(p), stream, p,
+                             (int)parts_of(p.k, PART));
     }
     if (shape.transpose_a) {
         return shape.transpose_b ? product<true, true>(p, tensor_cores, stream)
