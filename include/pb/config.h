@@ -80,6 +80,17 @@ int64_t pb_config_length(const pb_config *config,
  * list of groups is an error. Its groups are "key.[0]", "key.[1]", … */
 pb_status pb_config_groups(const pb_config *config, const char *key, int64_t *count) PB_MUST_USE;
 
+/* How many values the list at `key` holds; anything but a list with values is an error. They are
+ * "key.[0]", … */
+pb_status pb_config_items(const pb_config *config, const char *key, int64_t *count) PB_MUST_USE;
+/* Appends a value as part of a name: 16, 1e-04, true, linear; a list as q_proj+v_proj. Numbers read
+ * back the same. A group, an empty list, and a text that is not a word are errors. */
+pb_status pb_config_word(const pb_config *config, const char *key, pb_string *out) PB_MUST_USE;
+/* Gives the key `to` of `dst`, "group.name", the value at `from` of `src`, which keeps its file and
+ * line. */
+pb_status pb_config_put(pb_config *dst, const char *to, const pb_config *src,
+                        const char *from) PB_MUST_USE;
+
 /* A copy of the object, of `size` bytes, with texts and lists of its own. */
 pb_status pb_config_copy(const pb_config_field *fields, size_t size, const void *object,
                          void *copy) PB_MUST_USE;

@@ -50,6 +50,7 @@ typedef struct pb_config_field {
     const char *unit;           /* "" when there is none */
     const char *help;           /* one line */
     bool required;
+    bool groups; /* of a list of texts: an item may be a group, which is read as NULL */
     /* PB_KEPT_…: what does not depend on this field. Everything depends on a field that does not
      * say otherwise, so one that is added later is marked PB_KEPT_BEFORE where its default changes
      * nothing: else finished cells would run again. */
@@ -93,6 +94,11 @@ typedef struct pb_config_field {
     }
 #define PB_FIELD_TEXT(...)      PB_FIELD_TEXTS(PB_CONFIG_TEXT, 0, __VA_ARGS__)
 #define PB_FIELD_TEXT_LIST(...) PB_FIELD_TEXTS(PB_CONFIG_TEXT_LIST, 0, __VA_ARGS__)
+#define PB_FIELD_ENTRIES(type_, member, help_)                                          \
+    {                                                                                   \
+        .key = #member, .type = PB_CONFIG_TEXT_LIST, .offset = offsetof(type_, member), \
+        .unit = "", .help = (help_), .required = true, .groups = true                   \
+    }
 /* Places differ between machines: what counts is what the files hold. */
 #define PB_FIELD_PATH(...) PB_FIELD_TEXTS(PB_CONFIG_PATH, PB_KEPT_ALL, __VA_ARGS__)
 /* Texts for readers. */

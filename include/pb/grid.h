@@ -17,7 +17,8 @@
 /* The group `sweep`; `exclude` and `override` are lists of groups beside these keys. */
 typedef struct pb_grid_sweep {
     char *name;
-    pb_config_list models, datasets, methods; /* as written: names, or paths ending in .cfg */
+    /* As written: names, or paths ending in .cfg; NULL: an entry of variants. */
+    pb_config_list models, datasets, methods;
     pb_config_ints seeds;
     int protocol; /* pb_protocol */
 } pb_grid_sweep;
@@ -97,7 +98,8 @@ int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
 typedef struct pb_grid_cell {
     int64_t number;               /* place in the order of work, the same on every rank */
     int64_t index[PB_AXIS_FILES]; /* on the axes */
-    /* Borrowed from the grid; a path goes by its last part without ".cfg". */
+    /* Borrowed from the grid; a path goes by its last part without ".cfg", a variant by a name as
+     * in pb/variant.h. */
     const char *model, *dataset, *method;
     int64_t seed, seed_index;
     pb_protocol protocol;
@@ -120,7 +122,8 @@ void pb_grid_order(pb_grid_cells *cells);
 void pb_grid_cells_clear(pb_grid_cells *cells);
 
 /* The configuration of one cell, with the groups model, dataset, method, train, data, eval, run;
- * strength: files of model, dataset, method < grid file < matching overrides, in order < sets.
+ * strength: files of model, dataset, method < grid file < matching overrides, in order < settings
+ * of variants < sets.
  * Every key knows its file, for messages and relative paths. */
 pb_status pb_grid_cell_config(const pb_grid *grid, const pb_grid_cell *cell,
                               pb_config **out) PB_MUST_USE;

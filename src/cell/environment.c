@@ -179,10 +179,24 @@ env_model *env_find_model(const pb_cell_env *env, const char *name)
 {
     for (int64_t i = 0; i < env->models_count; i++) {
         if (strcmp(env->models[i].name, name) == 0) {
-            return &env->models[i];
+            return &env->models[env->models[i].same];
         }
     }
     return NULL;
+}
+
+/* The first entry with the folder and chat template of a plan; the count when there is none. */
+static int64_t find_same(const pb_cell_env *env, const cell_plan *plan)
+{
+    const cell_model_options *own = &plan->options.model;
+    int64_t i                     = own->path == NULL ? env->models_count : 0;
+    for (; i < env->models_count; i++) {
+        const cell_model_options *o = &env->models[i].plan->options.model;
+        if (o->path != NULL && strcmp(o->path, own->path) == 0 && strcmp(o->chat, own->chat) == 0) {
+            break;
+        }
+    }
+    return i;
 }
 
 static bool is_by_model(const cell_plan *plan)
@@ -317,15 +331,16 @@ static pb_status open_shape(env_model *m, bool weights)
     return open_text(m);
 }
 
-/* Adds an entry for the model of the cell. */
+/* Adds an entry for the model of the cell; a variant of a model that is there shares its entry. */
 static pb_status new_entry(pb_cell_env *env, const pb_cell *cell, env_model **out)
 {
     PB_TRY(PB_GROW(env->models, env->models_count + 1));
     env_model *m = &env->models[env->models_count];
     PB_TRY(PB_TEXT(m->name, cell->name.model));
     m->plan = cell_plan_share(cell->plan);
+    m->same = find_same(env, cell->plan);
     env->models_count++;
-    *out = m;
+    *out = &env->models[m->same];
     return PB_OK;
 }
 
@@ -351,6 +366,9 @@ pb_status pb_cell_env_add_shape(pb_cell_env *env, const pb_cell *cell, bool weig
         return PB_OK;
     }
     PB_TRY(pb_comm_agree(env->comm, new_entry(env, cell, &m)));
+    if (m->model != NULL || m->status != PB_OK) {
+        return PB_OK;
+    }
     m->status = pb_comm_agree(env->comm, open_shape(m, weights));
     return pb_comm_agree(env->comm, remember(m));
 }

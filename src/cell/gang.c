@@ -32,7 +32,7 @@ bool pb_cell_may_join(const pb_cell_env *env, const pb_cell *cell, const pb_cell
     const cell_options *b  = &other->plan->options;
     const env_model *model = env_find_model(env, cell->name.model);
     if (cell->plan->status != PB_OK || other->plan->status != PB_OK || model == NULL ||
-        model->model == NULL || strcmp(cell->name.model, other->name.model) != 0) {
+        model->model == NULL || model != env_find_model(env, other->name.model)) {
         return false;
     }
     return cell->plan->prediction.trainable_params > 0 &&

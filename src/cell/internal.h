@@ -16,6 +16,7 @@ enum { FLOPS_TOKENS = 512 };
 
 typedef struct env_model {
     char *name;
+    int64_t same; /* the number of the entry with this folder and chat template; its own mostly */
     struct cell_plan *plan; /* of the first cell with this model, for its group `model` */
     pb_model *model;        /* NULL if it could not be opened: see status and message */
     bool loaded;            /* with its weights */

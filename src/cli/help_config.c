@@ -13,6 +13,12 @@
 /* The lists of groups in `sweep`. */
 static pb_status write_rules(pb_string *out)
 {
+    PB_TRY(pb_string_puts(
+        out, "sweep.methods = ( …, { method = \"…\"; vary = { … }; }, … )   variants: one for each "
+             "combination\n"
+             "  method                   a name or path; in sweep.models: model, in "
+             "sweep.datasets: dataset\n"
+             "  vary                     groups as in sweep.override, with lists of values\n"));
     PB_TRY(
         pb_config_help("sweep.exclude = ( { … }, … )   leaves out the cells that match all keys of "
                        "an entry",

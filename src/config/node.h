@@ -88,6 +88,8 @@ config_node *node_find(const config_node *root, const char *path);
 /* The same; anything but a group is an error. */
 pb_status node_find_group(const config_node *root, const char *path, config_node **out) PB_MUST_USE;
 const char *node_where(const config_node *node, char text[PLACE_SIZE]);
+/* "the integer 3", "the string "x"", "a group". */
+void node_describe(const config_node *node, char *text, size_t size);
 
 /* config.c */
 pb_status config_create(const char *label, const char *directory, pb_config **out) PB_MUST_USE;

@@ -77,6 +77,9 @@ pb_status field_describe(const pb_config_field *field, pb_string *out)
         [PB_CONFIG_TEXT_LIST] = "a list of strings",
         [PB_CONFIG_INT_LIST]  = "a list of integers",
     };
+    if (field->groups) {
+        return pb_string_puts(out, "a list of strings or groups");
+    }
     if (field->type == PB_CONFIG_CHOICE) {
         return describe_choices(field, out);
     }
@@ -92,8 +95,7 @@ pb_status field_describe(const pb_config_field *field, pb_string *out)
                                                        : PB_OK;
 }
 
-/* "the integer 3", "the text "x"", "a group". */
-static void describe_node(const config_node *node, char *text, size_t size)
+void node_describe(const config_node *node, char *text, size_t size)
 {
     char number[PB_NUMBER_BYTES];
     switch (node->kind) {
@@ -124,7 +126,7 @@ static pb_status fail_type(const config_node *node, const pb_config_field *field
     pb_string wanted = {0};
     pb_status status = PB_OK;
     PB_TRY_GOTO(status, field_describe(field, &wanted), done);
-    describe_node(node, is, sizeof is);
+    node_describe(node, is, sizeof is);
     status = PB_FAIL(PB_ERR_CONFIG, "%s: %s is %s, it should be %s", node_where(node, place),
                      field->key, is, wanted.data);
 done:
@@ -222,11 +224,11 @@ static pb_status read_texts(const config_node *node, const pb_config_field *fiel
     pb_status status = PB_OK;
     for (; list.count < count && status == PB_OK; list.count++) {
         const config_node *item = single ? node : node->children[list.count];
-        if (item->kind != NODE_TEXT) {
+        if (item->kind == NODE_TEXT) {
+            status = PB_TEXT(list.items[list.count], item->text);
+        } else if (!field->groups || item->kind != NODE_GROUP) {
             status = fail_type(item, field);
-            break;
         }
-        status = PB_TEXT(list.items[list.count], item->text);
     }
     if (status != PB_OK) {
         config_value value = {.list = list};

@@ -5,16 +5,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Groups that every layer may hold; `run` and `sweep` come from the grid file and sets only. */
-static const char *const cell_groups[] = {"model", "dataset", "method", "train",
-                                          "data",  "eval",    NULL};
-
+/* `run` and `sweep` come from the grid file and sets only. */
 static pb_status lay_over(pb_config *dst, const pb_config *src, const char *prefix)
 {
     char from[96];
-    for (int g = 0; cell_groups[g] != NULL; g++) {
-        snprintf(from, sizeof from, "%s%s", prefix, cell_groups[g]);
-        PB_TRY(pb_config_merge(dst, cell_groups[g], src, from));
+    for (int g = 0; grid_cell_groups[g] != NULL; g++) {
+        snprintf(from, sizeof from, "%s%s", prefix, grid_cell_groups[g]);
+        PB_TRY(pb_config_merge(dst, grid_cell_groups[g], src, from));
     }
     return PB_OK;
 }
@@ -22,7 +19,7 @@ static pb_status lay_over(pb_config *dst, const pb_config *src, const char *pref
 static pb_status compose(const pb_grid *grid, const pb_grid_cell *cell, pb_config *config)
 {
     for (int axis = 0; axis < PB_AXIS_FILES; axis++) {
-        PB_TRY(lay_over(config, grid->axes[axis].configs[cell->index[axis]], ""));
+        PB_TRY(lay_over(config, grid->axes[axis].items[cell->index[axis]].file, ""));
     }
     PB_TRY(lay_over(config, grid->config, ""));
     for (int64_t i = 0; i < grid->overrides.count; i++) {
@@ -30,6 +27,12 @@ static pb_status compose(const pb_grid *grid, const pb_grid_cell *cell, pb_confi
             char prefix[64];
             snprintf(prefix, sizeof prefix, "sweep.override.[%" PRId64 "].set.", i);
             PB_TRY(lay_over(config, grid->config, prefix));
+        }
+    }
+    for (int axis = 0; axis < PB_AXIS_FILES; axis++) {
+        const pb_config *settings = grid->axes[axis].items[cell->index[axis]].settings;
+        if (settings != NULL) {
+            PB_TRY(lay_over(config, settings, ""));
         }
     }
     PB_TRY(lay_over(config, grid->sets, ""));

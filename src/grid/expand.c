@@ -48,9 +48,9 @@ static pb_grid_cell cell_at(const pb_grid *grid, int64_t n)
         cell.index[axis] = n % grid->axes[axis].count;
         n /= grid->axes[axis].count;
     }
-    cell.model   = grid->axes[PB_AXIS_MODEL].names[cell.index[PB_AXIS_MODEL]];
-    cell.dataset = grid->axes[PB_AXIS_DATASET].names[cell.index[PB_AXIS_DATASET]];
-    cell.method  = grid->axes[PB_AXIS_METHOD].names[cell.index[PB_AXIS_METHOD]];
+    cell.model   = grid->axes[PB_AXIS_MODEL].items[cell.index[PB_AXIS_MODEL]].name;
+    cell.dataset = grid->axes[PB_AXIS_DATASET].items[cell.index[PB_AXIS_DATASET]].name;
+    cell.method  = grid->axes[PB_AXIS_METHOD].items[cell.index[PB_AXIS_METHOD]].name;
     return cell;
 }
 

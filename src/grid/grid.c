@@ -13,9 +13,9 @@ static const char *const dtypes[] = {"f32", "bf16", NULL};
 
 const pb_config_field pb_grid_sweep_fields[] = {
     PB_FIELD_TEXT(pb_grid_sweep, name, NULL, "name of the sweep and of its result file"),
-    PB_FIELD_TEXT_LIST(pb_grid_sweep, models, NULL, "names of configs/model, or paths of .cfg"),
-    PB_FIELD_TEXT_LIST(pb_grid_sweep, datasets, NULL, "names of configs/dataset, or paths of .cfg"),
-    PB_FIELD_TEXT_LIST(pb_grid_sweep, methods, NULL, "names of configs/method, or paths of .cfg"),
+    PB_FIELD_ENTRIES(pb_grid_sweep, models, "names of configs/model, paths of .cfg, variants"),
+    PB_FIELD_ENTRIES(pb_grid_sweep, datasets, "names of configs/dataset, paths of .cfg, variants"),
+    PB_FIELD_ENTRIES(pb_grid_sweep, methods, "names of configs/method, paths of .cfg, variants"),
     PB_FIELD_INT_LIST(pb_grid_sweep, seeds, "42", 0, 9007199254740992, "one run of a cell each"),
     PB_FIELD_CHOICE(pb_grid_sweep, protocol, PB_PROTOCOL_CORRECTED, pb_protocol_names,
                     "sound scoring, or the published one with its defects"),
@@ -59,6 +59,8 @@ static pb_status read_sets(pb_grid *grid, const char *const *sets, int64_t count
         PB_TRY(pb_config_set(grid->sets, sets[i]));
     }
     PB_TRY(grid_check_groups(grid->sets, "", set_groups));
+    PB_TRY(pb_config_parse("", pb_grid_path(grid), &grid->written));
+    PB_TRY(pb_config_merge(grid->written, "sweep", grid->config, "sweep"));
     PB_TRY(pb_config_merge(grid->config, "sweep", grid->sets, "sweep"));
     return PB_FRAME(pb_config_merge(grid->config, "run", grid->sets, "run"));
 }
@@ -173,6 +175,11 @@ void pb_grid_close(pb_grid *grid)
     pb_config_clear(pb_grid_run_fields, &grid->run);
     pb_config_close(grid->config);
     pb_config_close(grid->sets);
+    pb_config_close(grid->written);
+    for (int64_t i = 0; i < grid->varied_count; i++) {
+        pb_memory_free(grid->varied[i].key);
+    }
+    pb_memory_free(grid->varied);
     pb_memory_free(grid);
 }
 

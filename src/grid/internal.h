@@ -5,12 +5,24 @@
 #include "pb/grid.h"
 #include "pb/mistakes.h"
 
-/* An axis whose values are files. */
+/* A value of an axis: a file, or a variant of it. */
+typedef struct grid_value {
+    char *name;
+    pb_config *file;
+    bool borrows;        /* the file is that of an earlier value */
+    pb_config *settings; /* of a variant; NULL: none */
+} grid_value;
+
 typedef struct grid_axis {
-    char **names;
-    pb_config **configs;
+    grid_value *items;
     int64_t count;
 } grid_axis;
+
+/* A key that varies, "method.r", and the axis with its variants. */
+typedef struct grid_varied {
+    char *key;
+    pb_grid_axis_kind kind;
+} grid_varied;
 
 /* The cells that an entry of `exclude` or a `when` matches: an absent key matches any value. */
 typedef struct grid_match {
@@ -24,11 +36,14 @@ typedef struct grid_matches {
 } grid_matches;
 
 struct pb_grid {
-    pb_config *config; /* the grid file with sets of sweep and run */
-    pb_config *sets;   /* all sets, the last layer of every cell */
+    pb_config *config;  /* the grid file with sets of sweep and run */
+    pb_config *sets;    /* all sets, the last layer of every cell */
+    pb_config *written; /* the group sweep as the grid file has it, without sets */
     pb_grid_sweep sweep;
     pb_grid_run_options run;
     grid_axis axes[PB_AXIS_FILES];
+    grid_varied *varied;
+    int64_t varied_count;
     grid_matches excludes, overrides;
 };
 
@@ -40,12 +55,33 @@ pb_status grid_file_open(const char *path, pb_config **out) PB_MUST_USE;
 pb_status grid_check_groups(const pb_config *config, const char *group,
                             const char *const *allowed) PB_MUST_USE;
 
-/* axis.c */
+/* Groups that override and vary may set. */
+extern const char *const grid_cell_groups[];
+
+/* value.c */
 extern const char *const grid_axis_words[]; /* "model", "dataset", "method", NULL */
 extern const char *const grid_axis_keys[];  /* "models", … */
+/* The file of a name or path, and its name. */
+pb_status grid_value_open(const pb_grid *grid, pb_grid_axis_kind kind, const char *place,
+                          const char *value, grid_value *out) PB_MUST_USE;
+void grid_value_close(grid_value *value); /* accepts a zeroed one */
+/* Adds the value to its axis, or, on failure, closes it. `place`: where it is written, for the
+ * message when its name is there already. */
+pb_status grid_value_add_take(pb_grid *grid, pb_grid_axis_kind kind, const char *place,
+                              grid_value *value) PB_MUST_USE;
+
+/* axis.c */
 /* An error in a value becomes one of the mistakes. */
 pb_status grid_axis_open(pb_grid *grid, pb_grid_axis_kind kind, pb_mistakes *mistakes) PB_MUST_USE;
 void grid_axis_close(grid_axis *axis);
+
+/* vary.c: the variants of the entry at a key of `config`, "sweep.methods.[1]"; `only`: the one with
+ * this name, NULL: all. */
+pb_status grid_vary(pb_grid *grid, pb_grid_axis_kind kind, const pb_config *config,
+                    const char *entry, const char *only) PB_MUST_USE;
+/* The variant of this name, of any entry that the grid file has on the axis. */
+pb_status grid_vary_select(pb_grid *grid, pb_grid_axis_kind kind, const char *place,
+                           const char *name) PB_MUST_USE;
 
 /* match.c */
 pb_status grid_matches_read(pb_grid *grid) PB_MUST_USE;

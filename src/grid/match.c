@@ -5,22 +5,19 @@
 
 #include "pb/memory.h"
 #include "pb/string.h"
+#include "pb/variant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 const pb_config_field pb_grid_match_fields[] = {
-    PB_FIELD_TEXT_LIST(grid_match, model, "", "names on this axis; absent: all"),
-    PB_FIELD_TEXT_LIST(grid_match, dataset, "", "names on this axis; absent: all"),
-    PB_FIELD_TEXT_LIST(grid_match, method, "", "names on this axis; absent: all"),
+    PB_FIELD_TEXT_LIST(grid_match, model, "", "names on this axis, of variants too; absent: all"),
+    PB_FIELD_TEXT_LIST(grid_match, dataset, "", "names on this axis, of variants too; absent: all"),
+    PB_FIELD_TEXT_LIST(grid_match, method, "", "names on this axis, of variants too; absent: all"),
     PB_FIELD_INT_LIST(grid_match, seed, "", 0, 9007199254740992, "seeds; absent: all"),
     PB_FIELD_END,
 };
-
-/* Groups that an override may set. */
-static const char *const override_groups[] = {"model", "dataset", "method", "train",
-                                              "data",  "eval",    NULL};
 
 void grid_matches_clear(grid_matches *matches)
 {
@@ -61,7 +58,7 @@ static pb_status check_names(const pb_grid *grid, const char *group, const grid_
     for (int64_t i = 0; i < list->count; i++) {
         bool found = false;
         for (int64_t k = 0; k < have->count; k++) {
-            found = found || strcmp(list->items[i], have->names[k]) == 0;
+            found = found || pb_variant_is_of(have->items[k].name, list->items[i]);
         }
         if (found || is_narrowed(grid, grid_axis_keys[axis])) {
             continue;
@@ -69,7 +66,7 @@ static pb_status check_names(const pb_grid *grid, const char *group, const grid_
         const char **names = NULL;
         PB_TRY(PB_ALLOC(names, have->count + 1));
         for (int64_t k = 0; k < have->count; k++) {
-            names[k] = have->names[k];
+            names[k] = have->items[k].name;
         }
         char hint[PB_HINT_BYTES];
         pb_string_hint(hint, list->items[i], names);
@@ -136,7 +133,7 @@ static pb_status read_override(pb_grid *grid, int64_t index)
                            wanted_for[i]);
         }
     }
-    PB_TRY(grid_check_groups(grid->config, part, override_groups));
+    PB_TRY(grid_check_groups(grid->config, part, grid_cell_groups));
     snprintf(part, sizeof part, "%s.when", group);
     return read_match(grid, part, &grid->overrides);
 }
@@ -162,7 +159,7 @@ pb_status grid_matches_read(pb_grid *grid)
 static bool holds_name(const pb_config_list *list, const char *name)
 {
     for (int64_t i = 0; i < list->count; i++) {
-        if (strcmp(list->items[i], name) == 0) {
+        if (pb_variant_is_of(name, list->items[i])) {
             return true;
         }
     }

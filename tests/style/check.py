@@ -37,7 +37,7 @@ HEADERS = {
     "dataset": "dataset encoded profile",
     "metric": "metric",
     "train": "train",
-    "record": "record results",
+    "record": "record results variant",
     "cell": "cell cell_env",
     "grid": "grid",
     "report": "report pscp table",

@@ -87,10 +87,11 @@ class World:
         return name
 
     def grid(self, models, datasets, methods=("none", "lora"), seeds=(1,), name="tiny", sweep="", rest=""):
-        """A grid file; sweep and rest are more text inside and after the group sweep. Few rows and steps."""
-        lists = {k: ", ".join(f'"{v}"' for v in values)
+        """A grid file; sweep and rest are more text inside and after the group sweep. Few rows and steps. Values are
+        names or, beginning with a brace, entries of variants."""
+        lists = {k: ", ".join(v if v.startswith("{") else f'"{v}"' for v in values)
                  for k, values in (("models", models), ("datasets", datasets), ("methods", methods))}
-        text = "sweep = {\n" + f'  name = "{name}";\n' + "".join(f"  {k} = [ {v} ];\n" for k, v in lists.items())
+        text = "sweep = {\n" + f'  name = "{name}";\n' + "".join(f"  {k} = ( {v} );\n" for k, v in lists.items())
         text += f"  seeds = [ {', '.join(map(str, seeds))} ];\n{sweep}\n}};\n"
         text += rest or "train = { batch = 4; max_steps = 3; };\ndata = { test_rows = 4; };\n"
         return write(self.path("grid", name + ".cfg"), text)
