@@ -105,18 +105,17 @@ void pb_backend_close(pb_backend *be); /* accepts NULL */
  * stay F32; F32, as opened: nothing is rounded. Products are tried at once: PB_ERR_NUMERIC when
  * they are wrong, and nothing is rounded. Counted work starts at 0. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
-/* Whether what is queued again and again may be recorded once, where the backend can do that. The
- * results are the same; on at first. */
+/* Whether work that recurs may be recorded once and replayed, where the backend can do that; on by
+ * default. Results do not change. */
 void pb_backend_use_graphs(pb_backend *be, bool graphs);
-/* The type of what lies between operations: F32 or BF16. The residual stream, statistics, logits
- * and all that is trained are F32 on every backend. */
+/* The type of what one operation passes to the next: F32 or BF16. The residual stream, statistics,
+ * logits and all that is trained are F32 on every backend. */
 pb_dtype pb_backend_activation(const pb_backend *be);
 /* The type in which frozen weights of `dtype` are held for products: their own, unless the backend
- * multiplies those of its activations best. */
+ * multiplies weights of its activations' type faster. */
 pb_dtype pb_backend_weight_type(const pb_backend *be, pb_dtype dtype);
-/* Columns and rows that frozen weights should have beside them for low-rank parts (see
- * pb/weights.h), and rows that products read for what belongs there: PB_BORDER on a device, or 0 on
- * a backend that reads none. */
+/* The width of the border for low-rank parts of frozen weights (see pb/weights.h) and of the rows
+ * that their products read: PB_BORDER on a device, 0 on a backend that reads none. */
 enum { PB_BORDER = 64 };
 int64_t pb_backend_border(const pb_backend *be);
 const char *pb_backend_name(const pb_backend *be);
@@ -127,12 +126,12 @@ int pb_backend_threads(const pb_backend *be);
 int pb_backend_devices(const pb_backend *be); /* that the process sees; 0: it needs none */
 /* One line: product library, its kernels, instruction sets, threads. */
 const char *pb_backend_describe(const pb_backend *be);
-void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; for once in a run */
+void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; call it once per run */
 
 pb_status pb_backend_alloc(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
-/* A vector [n] of its own memory, to be freed by its data; none for n = 0. */
+/* A vector [n] in memory of its own, which pb_backend_free of its data frees; none for n = 0. */
 pb_status pb_backend_vector(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor *out) PB_MUST_USE;
-void pb_backend_free(pb_backend *be, void *data); /* accepts data NULL, of no backend then */
+void pb_backend_free(pb_backend *be, void *data); /* data may be NULL, and then be too */
 /* Takes the memory that operations need for themselves. */
 pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args) PB_MUST_USE;
 pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */

@@ -2,8 +2,8 @@
 /* A packed batch: rows of tokens as a forest of segments, without padding, with common prefixes
  * computed once; and the order in which rows are taken.
  *
- * A batch may be padded: behind everything else, one more root has rows of token 0 that no other
- * row sees, outputs, and labels without a target. What they add to a sum over rows is zero. */
+ * A batch may be padded: after everything else, one more root has rows of token 0 that no other row
+ * sees, outputs, and labels without a target. What they add to a sum over rows is zero. */
 #pragma once
 
 #include "pb/forest.h"
@@ -89,7 +89,8 @@ pb_status pb_batch_join(const pb_batch *const *batches, int64_t count, pb_batch 
 void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */
 
 /* Order [n]: the validation part first, *n_validation = ceil(share · n) rows, then the training
- * part. The permutation is numpy's default_rng(seed).permutation(n). order NULL: it only counts. */
+ * part. The permutation is numpy's default_rng(seed).permutation(n). With order NULL it only
+ * counts. */
 pb_status pb_split_validation(int64_t n, double share, uint64_t seed, int64_t *order,
                               int64_t *n_validation) PB_MUST_USE;
 /* Order [n] of the training rows in an epoch: torch's randperm seeded with run seed + epoch. */

@@ -77,12 +77,12 @@ pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE
 typedef struct pb_cell_prediction {
     int64_t model_params, trainable_params;
     double flops_forward_t, flops_base_t; /* 10^12, 512 tokens */
-    /* On a device, 10^9 bytes, of a batch of the data set's mean rows; 0 on the CPU: in all, and
-     * the weights. memory_gb is then what the host needs beside it. */
+    /* Device memory in 10^9 bytes, for batches of rows of the data set's mean length: the total,
+     * and the weights in it; 0 on the CPU. On a device memory_gb is what the host needs. */
     double device_gb, device_weights_gb;
     double memory_gb;  /* 10^9 bytes: weights, four values per trainable parameter, activations of a
                           batch of 128-token rows */
-    double weights_gb; /* of these, what the cells of a model have in common */
+    double weights_gb; /* of these, what cells of one model share */
     /* Training and testing. A token in training costs a forward pass of the adapted model, the
      * backward pass through the activations down to the lowest trained layer, and 2 FLOP per number
      * trained at a site; a test row costs one forward pass of its prompt and answer; the head acts
@@ -90,8 +90,8 @@ typedef struct pb_cell_prediction {
     double flops, seconds;
 } pb_cell_prediction;
 
-/* Plans the method on the shapes of the model, and fails when it does not fit, or not the steps of
- * the run. `rows` gives these and lengths, at 4 bytes per token; NULL: lengths are guessed. Cells
+/* Plans the method on the shapes of the model; fails when it does not fit them, or the steps of the
+ * run. Steps and lengths follow from `rows`, at 4 bytes per token; NULL: lengths are guessed. Cells
  * that differ only in their seed plan once for the same rows. */
 pb_status pb_cell_predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                           pb_cell_prediction *out) PB_MUST_USE;
@@ -130,8 +130,8 @@ typedef struct pb_cell_observer {
 pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
                           const pb_cell_observer *observer) PB_MUST_USE;
 
-/* True where the two may train together (see pb/gang.h): they have the model and the number of
- * passes in a step in common, and both have something to train. Both must have been predicted. */
+/* True where the two may train together (see pb/gang.h): they have the same model and the same
+ * number of passes per step, and both have something to train. Both must have been predicted. */
 bool pb_cell_may_join(const pb_cell_env *env, const pb_cell *cell,
                       const pb_cell *other) PB_MUST_USE;
 
@@ -140,12 +140,12 @@ typedef pb_status (*pb_cell_keep)(void *context, int64_t index, pb_record *recor
 
 /* Runs a cell, or a gang: cells that may join one another and are trained together. Each is kept as
  * soon as it has been tested. A failure of a cell is a result: it is recorded, and the call returns
- * PB_OK. Any other status means that there is no result of what was not kept: PB_STOPPED on
- * request, PB_ERR_MEMORY when even the record could not be filled.
+ * PB_OK. Any other status means that cells not yet kept have no result: PB_STOPPED on request,
+ * PB_ERR_MEMORY when even the record could not be filled.
  *
- * The results of a gang are those of its cells alone, bit for bit, except for what says how they
- * were computed: times and operations of training are shares of the gang's, by rows; memory is that
- * of all together. */
+ * The results of a gang are those of its cells alone, bit for bit, except for how they were
+ * computed: times and operations of training are shares of the gang's, by rows; memory is that of
+ * all together. */
 pb_status pb_cell_run(pb_cell_env *env, const pb_cell *const *cells, int64_t count,
                       const pb_cell_observer *observer, pb_cell_keep keep,
                       void *context) PB_MUST_USE;

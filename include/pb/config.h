@@ -99,7 +99,7 @@ pb_status pb_config_copy(const pb_config_field *fields, size_t size, const void 
 void pb_config_clear(const pb_config_field *fields, void *object);
 
 /* Appends "key = value;" lines in table order, in libconfig syntax: numbers print so that they read
- * back the same. Only the fields that what is `kept` (one of PB_KEPT_…) depends on; 0: all. */
+ * back the same. `kept` (a PB_KEPT_…) selects the fields that what is kept depends on; 0: all. */
 pb_status pb_config_write(const pb_config_field *fields, const void *object, const char *indent,
                           unsigned kept, pb_string *out) PB_MUST_USE;
 

@@ -33,7 +33,7 @@ typedef struct pb_dataset_options {
     pb_config_list header;  /* columns of CSV and TSV files that have no header line */
     pb_config_list id;      /* columns that identify a row, as far as a file has them */
     pb_config_list columns; /* "name:type" or "name=source:type", type string, int, float32, label,
-                               strings, strings_text; "?" behind it allows null */
+                               strings, strings_text; a final "?" allows null */
     pb_config_list labels;  /* class names in index order */
     pb_config_list paper_labels;
     pb_config_list label_values; /* texts of the label column in class order, empty: 0, 1, 2, … */

@@ -61,7 +61,7 @@ typedef struct pb_scaled_copy {
     float scale;
 } pb_scaled_copy;
 
-/* Those, [2 · count], that write the parts into the border. */
+/* The copies, [2 · count], that write the parts into the border. */
 void pb_linear_border(const pb_linear *linear, pb_scaled_copy *copies);
 
 /* Half the columns of the room that a part needs. */

@@ -161,7 +161,7 @@ const pb_method_ops *const *pb_method_registry(void); /* NULL-terminated */
 /* Unknown: an error that names the nearest. */
 pb_status pb_method_find(const char *name, const pb_method_ops **out) PB_MUST_USE;
 
-/* The one that the key `name` of a group says; messages name the key's place. */
+/* The method that the key `name` of a group names; messages give the key's place. */
 pb_status pb_method_find_in(const pb_config *config, const char *group,
                             const pb_method_ops **out) PB_MUST_USE;
 
@@ -185,7 +185,8 @@ pb_status pb_method_create(const pb_method_ops *ops, const pb_config *config, co
 pb_status pb_method_create_take(const pb_method_ops *ops, void **options, const pb_config *config,
                                 const char *group, const pb_model *model, pb_backend *backend,
                                 uint64_t seed, pb_method **out) PB_MUST_USE;
-/* Values after all, over a model without weights; not for methods that start from weights. */
+/* Gives values to a method planned over a model without weights; refuses methods that start from
+ * weights. */
 pb_status pb_method_give_values(pb_method *m, pb_backend *backend) PB_MUST_USE;
 void pb_method_destroy(pb_method *m); /* accepts NULL */
 /* For networks: the method acts on these weights, borrowed, from now on; NULL: on none. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The processors that this process may use, and the remedy where there are fewer than threads: a
+/* The processors that this process may use, and the remedy where they are fewer than the threads: a
  * launcher that binds every process to a core leaves its threads one processor to share. */
 #pragma once
 
@@ -34,8 +34,8 @@ int64_t pb_processors_usable(const pb_processors *p);
 pb_status pb_processors_advise(const pb_processors *p, pb_launcher launcher, int threads,
                                pb_string *out) PB_MUST_USE;
 
-/* Logs the number of threads where it was left open (`open`: --threads 0), and a warning where they
- * are more than the processors of this process. For commands of one process. */
+/* Logs the number of threads where it was left open (`open`: --threads 0), and a warning where
+ * there are more threads than processors for this process. For commands of one process. */
 void pb_processors_report(int threads, bool open);
 
 /* Logs only the number of threads. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Profiles of data sets: what is counted over the samples of a split, in memory that does not grow
- * with the rows but for some bytes per distinct text.
+/* Profiles of data sets: what is counted over the samples of a split, in memory that grows with the
+ * rows only by some bytes per distinct text.
  *
  *     PB_TRY(pb_profile_split(ds, PB_SPLIT_TEST, &options, NULL, &test));
  *     PB_TRY(pb_profile_split(ds, PB_SPLIT_TRAIN, &options, &test, &train));
@@ -67,7 +67,7 @@ typedef struct pb_profile {
     pb_row_counts counts;
     bool compared;    /* training with test: counts.overlap is known */
     int64_t samples;  /* that a run would use, but for overlap and too long ones */
-    int64_t repeated; /* with the own text of an earlier sample */
+    int64_t repeated; /* whose own text repeats an earlier sample's */
     pb_profile_lengths prompt_characters, answer_characters;
     pb_profile_lengths prompt_tokens, answer_tokens, row_tokens; /* before truncation */
     int64_t over_cutoff; /* rows with more tokens than data.cutoff_tokens */

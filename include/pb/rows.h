@@ -24,8 +24,8 @@ typedef struct pb_rows {
 
 /* Multiplies equal rows by a weight of the shape, type and stride of `weight`, forward and
  * backward, with what rides and without, unless that was done before. `room`: `bytes` of backend
- * memory, with undefined contents before and after; where it is too small, the rows are taken for
- * unlike any others. Waits for the backend. */
+ * memory, with undefined contents before and after; where it is too small, the rows count as unlike
+ * all others. Waits for the backend. */
 pb_status pb_rows_try(pb_backend *be, const pb_tensor *weight, const pb_rows *rows, void *room,
                       size_t bytes) PB_MUST_USE;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a pass gives a backend, and the numbers that come back, without either side waiting.
+/* What a pass gives to a backend, and the numbers that come back, with neither side waiting.
  *
  * The small data of a pass is on a page: lists and attention plans, checked when they are put
  * there, so that operations only compare sizes. The host arrays they come from must not change
@@ -55,7 +55,7 @@ typedef struct pb_attention_plan {
 
 enum { PB_PAGE_PLANS = 4 }; /* most plans of a page */
 
-/* Discards the page before. `pass` numbers the forward passes of a run: dropout draws from it. */
+/* Discards the previous page. `pass` numbers the forward passes of a run: dropout draws from it. */
 pb_status pb_page_begin(pb_backend *be, uint64_t pass) PB_MUST_USE;
 /* Refuses numbers outside first … limit - 1, in a message that says `name`. */
 pb_status pb_page_list(pb_backend *be, const char *name, const int32_t *host, int64_t count,
@@ -74,8 +74,9 @@ pb_status pb_page_end(pb_backend *be) PB_MUST_USE; /* before the first operation
 /* Queues operations, and nothing but operations. */
 typedef pb_status pb_repeated(void *context);
 
-/* Calls run(context) behind pb_page_end, or queues what it queued before with the same key. So all
- * that run does must follow from the key, the page, and what is in backend memory. */
+/* Calls run(context) after pb_page_end, or queues again what it queued for the same key. So
+ * everything that run does must follow from the key, the page, and the contents of backend
+ * memory. */
 pb_status pb_repeat(pb_backend *be, const void *key, size_t bytes, pb_repeated *run,
                     void *context) PB_MUST_USE;
 

@@ -54,7 +54,7 @@ typedef struct pb_sweep_foreseen {
     double seconds; /* modelled; 0 for a cell that cannot run */
     /* The prediction's; of a cell that trains in a gang, the whole gang's. */
     double memory_gb, device_gb;
-    int64_t behind_lead; /* places behind the first cell of its gang, 0: it leads or is alone */
+    int64_t behind_lead; /* places after the first cell of its gang; 0: it leads or is alone */
     int64_t mistake;     /* the cell's first one, an index of `mistakes`; -1: it can run */
 } pb_sweep_foreseen;
 

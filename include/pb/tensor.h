@@ -35,8 +35,8 @@ typedef struct pb_tensor {
     int ndim;
     int64_t shape[PB_TENSOR_DIMS];
     int64_t stride; /* elements from one row to the next */
-    int64_t border; /* of these, how many behind its columns are the tensor's own: a 2-D tensor that
-                       was made with some, and its rows */
+    int64_t border; /* elements after the columns of a row that are the tensor's own, as
+                       pb_tensor_narrow makes them; its rows have them too */
 } pb_tensor;
 
 pb_tensor pb_tensor_1d(void *data, pb_dtype dtype, int64_t n);

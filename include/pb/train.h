@@ -111,8 +111,8 @@ typedef struct pb_train_member {
  * the curves and values of pb_train_run, bit for bit, and ends by itself: after its own last step,
  * or with a failure of its own, which leaves the others as they are; `ended` of its observer says
  * which. `accumulate` is the same for all. Any other status than PB_OK ends all that still run:
- * PB_STOPPED when one of them wants to stop, or what has failed for all together, such as memory
- * for their passes. */
+ * PB_STOPPED when one of them asks to stop, or the failure of what all share, such as memory for
+ * their passes. */
 pb_status pb_train_gang(const pb_train_member *members, int64_t count) PB_MUST_USE;
 
 /* Mean loss of rows in batches, no dropout. */

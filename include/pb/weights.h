@@ -25,9 +25,9 @@ typedef struct pb_placed {
  * pb_backend_border has them, or 0: no part rides. */
 pb_status pb_weights_open(const pb_model *model, pb_backend *backend, int64_t border,
                           pb_weights **out) PB_MUST_USE;
-/* Weights for a model without any (pb_model_open_shape), made where they lie, also on a backend
- * that uses host memory: linear weights and tables of `dtype` from N(0, 0.02²), norms so that they
- * scale by one, biases 0. For benchmarks: values repeat after some millions of them. */
+/* Weights for a model without any (pb_model_open_shape), made in place, also on a backend that uses
+ * host memory: linear weights and tables of `dtype` from N(0, 0.02²), norms so that they scale by
+ * one, biases 0. For benchmarks: values repeat after a few million. */
 pb_status pb_weights_random(const pb_model *model, pb_backend *backend, int64_t border,
                             pb_dtype dtype, uint64_t seed, pb_weights **out) PB_MUST_USE;
 void pb_weights_close(pb_weights *weights); /* accepts NULL */
@@ -39,7 +39,7 @@ size_t pb_weights_bytes(const pb_weights *weights); /* of the block; 0 where not
 /* By the site's index in the model. A tied head has the tensor of the embedding. */
 const pb_placed *pb_weights_at(const pb_weights *weights, int64_t index);
 
-/* All networks over the weights write into the same borders: whoever does takes them before, and
- * what it wrote is there for as long as the owner is the number that it was given. */
+/* All networks over the weights write into the same borders. A network takes them before it writes
+ * and is given a number; what it wrote is there as long as the owner has that number. */
 uint64_t pb_weights_border_take(pb_weights *weights);
 uint64_t pb_weights_border_owner(const pb_weights *weights); /* 0: nobody yet */

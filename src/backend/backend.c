@@ -92,7 +92,7 @@ done:
 
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype)
 {
-    static const int rows[] = {2, 6}; /* products of few rows go another way */
+    static const int rows[] = {2, 6}; /* products of few rows take another path */
     pb_status status        = PB_OK;
     if (dtype != PB_DTYPE_F32 && dtype != PB_DTYPE_BF16) {
         return PB_FAIL(PB_ERR_UNSUPPORTED, "backend %s: products of %s are not computed",

@@ -34,7 +34,7 @@ typedef struct row_shape {
     int64_t out, in, stride;
     tried *tried;
     int64_t count;
-    bool told;
+    bool reported;
 } row_shape;
 
 struct row_trials {
@@ -134,8 +134,8 @@ bool pb_rows_alike(const pb_backend *be, const pb_tensor *weight, const pb_rows 
 void pb_rows_report(pb_backend *be, const pb_tensor *weight, bool shared)
 {
     row_shape *s = find_shape(be, weight);
-    if (s != NULL && !s->told) {
-        s->told = true;
+    if (s != NULL && !s->reported) {
+        s->reported = true;
         pb_log0_info("gangs: products with weights of %s [%" PRId64 ", %" PRId64 "] are %s",
                      pb_dtype_name(s->dtype), s->out, s->in,
                      shared ? "shared"
@@ -209,7 +209,7 @@ static pb_status fill_weight(trial *t, const pb_tensor *weight)
     return copy_turned(t->be, &lower, &upper, false);
 }
 
-/* What rides: columns and rows of the weight once more, the second half turned like those. */
+/* What rides: columns and rows of the weight again, the second half turned in the same way. */
 static pb_status fill_border(trial *t)
 {
     const pb_tensor *w = &t->weight;
@@ -230,7 +230,7 @@ static pb_status fill_border(trial *t)
     return copy_turned(t->be, &lower, &rows, false);
 }
 
-/* Random values, and behind them their negatives, turned. */
+/* Random values, followed by their negatives, turned. */
 static void fill_vector(float *v, int64_t count, uint64_t salt)
 {
     pb_random stream = pb_random_stream(1, PB_RANDOM_TEST, salt);

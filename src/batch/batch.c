@@ -161,7 +161,7 @@ pb_status batch_provide(pb_batch *out, size_t bytes)
     return PB_OK;
 }
 
-/* The lists of the batch, and behind them those of packing. */
+/* The lists of the batch, followed by those of packing. */
 static size_t lay_out(packer *p, char *base, const batch_room *r, int64_t tokens)
 {
     size_t used = batch_lay_out(r, base, p->out);

@@ -169,7 +169,7 @@ pb_status pb_dataset_build(const pb_dataset *ds, pb_split split, const struct js
 {
     if (ds->ops->build == NULL) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "data set %s: builder %s makes its rows up, it reads none", ds->options.name,
+                       "data set %s: builder %s makes up its rows and reads none", ds->options.name,
                        ds->ops->name);
     }
     pb_row_texts_empty(out);

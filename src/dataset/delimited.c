@@ -149,7 +149,8 @@ static pb_status read_field(const row_form *form, const char *text, size_t lengt
     }
     if (i < length && text[i] != form->separator) {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "field %" PRId64 " goes on behind its closing quote; double the quotes in a "
+                       "field %" PRId64
+                       " continues after its closing quote; double the quotes in a "
                        "quoted field",
                        number);
     }
@@ -209,7 +210,7 @@ static pb_status add_name(dataset_reader *r, json_t *names, const char *name, si
 {
     if (size == 0) {
         return PB_FAIL(refusal,
-                       "the name of column %" PRId64 " is empty; every column needs one of its own",
+                       "the name of column %" PRId64 " is empty; every column needs a name",
                        r->name_count + 1);
     }
     PB_TRY(PB_GROW(r->names, r->name_count + 1));
@@ -261,7 +262,7 @@ static pb_status read_header(dataset_reader *r, json_t *names)
 
     PB_TRY_GOTO(status, r->form->next(r, &text, &line, &has), done);
     if (!has) {
-        status = PB_FAIL(PB_ERR_FORMAT, "there is no line with the names of the columns");
+        status = PB_FAIL(PB_ERR_FORMAT, "the line with the names of the columns is missing");
         goto done;
     }
     PB_TRY_GOTO(status, take_header(r, text.data, text.length, names), done);

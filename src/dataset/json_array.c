@@ -117,7 +117,7 @@ static pb_status read_value(dataset_reader *r, char first, pb_string *out)
     while (!s.is_done) {
         PB_TRY(stream_peek(r->stream, &bytes, &size));
         if (size == 0) {
-            return PB_FAIL(PB_ERR_IO, "the file ends in the midst of the record that begins here; "
+            return PB_FAIL(PB_ERR_IO, "the file ends inside the record that begins here; "
                                       "it was cut off, or a bracket or a quote is not closed");
         }
         size_t used = scan_bytes(&s, bytes, size);

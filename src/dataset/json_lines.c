@@ -36,7 +36,7 @@ pb_status json_row(const char *what, const char *text, size_t length, json_t **r
     }
     if (!json_is_object(value)) {
         json_decref(value);
-        return PB_FAIL(PB_ERR_FORMAT, "the %s is no JSON object", what);
+        return PB_FAIL(PB_ERR_FORMAT, "the %s is not a JSON object", what);
     }
     *row = value;
     return PB_OK;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which rows are left out, and whether so many may be. */
+/* Which rows are left out, and whether there are too many of them. */
 #include "judge.h"
 
 #include "pb/utf8.h"
@@ -84,7 +84,7 @@ pb_status judge_row(row_judge *j, const row_slot *s, bool *keep)
     if (!is_new) {
         count_fault(j, s, PB_ROW_DUPLICATE, strict,
                     "%s:%" PRId64
-                    ": the id %.*s (dataset.id) was met before; remove one of the rows",
+                    ": an earlier row has the id %.*s (dataset.id); remove one of them",
                     path, s->line, PB_FIT(s->id.data, 80));
         *keep = !strict;
     } else if (strict && lacks_label(j, s)) {

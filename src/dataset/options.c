@@ -28,8 +28,8 @@ const pb_config_field pb_dataset_fields[] = {
                        "columns that tell the rows apart; rows that lack them are not compared"),
     PB_FIELD_TEXT_LIST(
         OPTIONS, columns, "",
-        "columns in use, \"name:type\", or \"name=source:type\" for one that the file "
-        "calls otherwise; string, int, float32, label, strings, strings_text (a JSON list in a "
+        "columns in use, \"name:type\", or \"name=source:type\" for one to which the file "
+        "gives another name; string, int, float32, label, strings, strings_text (a JSON list in a "
         "text); a ? after the type allows null"),
     PB_FIELD_TEXT_LIST(OPTIONS, labels, "", "class names in index order"),
     PB_FIELD_TEXT_LIST(OPTIONS, paper_labels, "", "class names under the paper protocol"),
@@ -43,7 +43,7 @@ const pb_config_field pb_dataset_fields[] = {
                        "ones are skipped; filters: capitalize, choices, join, paragraph"),
     PB_FIELD_TEXT_LIST(OPTIONS, paper_lines, "", "these parts under the paper protocol"),
     PB_FIELD_BOOL(OPTIONS, inputs, false,
-                  "the original builds these parts before, as a column inputs"),
+                  "the original builds these parts beforehand, as a column inputs"),
     PB_FIELD_TEXT(OPTIONS, answer, "{label}", "the answer with {column}"),
     PB_FIELD_TEXT(OPTIONS, answers, "",
                   "column with all right answers, in place of answer: a sample for each; in tests "
@@ -79,10 +79,9 @@ const pb_config_field pb_data_fields[] = {
     PB_FIELD_INT(pb_data_options, cutoff_tokens, 2048, 1, 1 << 24, "tokens",
                  "longest row, prompt and answer together"),
     PB_FIELD_FLOAT(pb_data_options, max_bad_share, 0, 0, 1, "",
-                   "share of bad rows that is left out and counted; more is an error"),
-    PB_FIELD_GUARD(
-        pb_data_options, max_truncated_share, 0.5, 0, 1, "",
-        "share of the rows of a file that may be cut at cutoff_tokens; more is an error"),
+                   "largest share of bad rows to leave out and count; more is an error"),
+    PB_FIELD_GUARD(pb_data_options, max_truncated_share, 0.5, 0, 1, "",
+                   "largest share of a file's rows that cutoff_tokens may cut; more is an error"),
     PB_FIELD_PATH(pb_data_options, peftbench_info, "",
                   "the original's dataset_info.json; empty: environment PB_PEFTBENCH_INFO"),
     PB_FIELD_END,

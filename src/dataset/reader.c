@@ -113,8 +113,8 @@ static pb_status choose_json(dataset_reader *r, const char *bytes, size_t size)
     }
     if (first != '{' && first != '\0') {
         return PB_FAIL(PB_ERR_FORMAT,
-                       "%s begins neither with [ (a JSON array) nor with { (JSON lines); name it "
-                       "for what it is (.csv, .tsv), or say it (dataset.format)",
+                       "%s begins with neither [ (a JSON array) nor { (JSON lines); rename it "
+                       "after its format (.csv, .tsv), or set dataset.format",
                        r->path);
     }
     r->form = &form_json_lines;

@@ -61,7 +61,7 @@ static pb_status open_file(pb_rows *rows)
         status = at_key(rows->ds, KEY_HEADER, status);
         if (status == PB_ERR_NOT_FOUND) {
             return PB_FAIL(status,
-                           "data set %s: there is no file %s (dataset.%s); jobs/fetch_data.py "
+                           "data set %s: no such file: %s (dataset.%s); jobs/fetch_data.py "
                            "fetches the sets of PEFT-Bench into the folder PB_DATA",
                            o->name, rows->path, train ? "train_file" : "test_file");
         }

@@ -84,10 +84,9 @@ static pb_status unpack_block(dataset_stream *s)
             break;
         }
         if (is_over && room.in_size + room.out_size == before) {
-            return PB_FAIL(
-                PB_ERR_IO,
-                "the file ends in the midst of its %s data; it was cut off, get it again",
-                s->codec->name);
+            return PB_FAIL(PB_ERR_IO,
+                           "the file ends inside its %s data; it was cut off: download it again",
+                           s->codec->name);
         }
     }
     return PB_OK;

@@ -13,7 +13,7 @@ pb_mask low_rank_mask(const pb_method *m, const pb_site *site)
 
 pb_status scale_rows(pb_method *m, pb_tensor *weight, const pb_tensor *scale)
 {
-    for (int64_t i = 0; i < weight->shape[0]; i++) { /* to the scaling a row is a column */
+    for (int64_t i = 0; i < weight->shape[0]; i++) { /* the scaling sees a row as a column */
         pb_tensor row    = pb_tensor_rows(weight, i, 1);
         pb_tensor column = pb_tensor_2d(row.data, PB_DTYPE_F32, weight->shape[1], 1);
         pb_tensor factor = pb_tensor_rows(scale, i, 1);

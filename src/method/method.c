@@ -179,7 +179,7 @@ pb_status pb_method_give_values(pb_method *m, pb_backend *backend)
         return PB_FAIL(PB_ERR_ARGUMENT, "%s has its values already", m->ops->name);
     }
     if (m->ops->initialise != NULL || m->ops->bind != NULL) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s starts from weights, which this model is without",
+        return PB_FAIL(PB_ERR_UNSUPPORTED, "%s starts from weights, and this model has none",
                        m->ops->name);
     }
     m->backend = backend;
@@ -229,8 +229,8 @@ static pb_status merge_bound(pb_method *m, const pb_site *site, pb_tensor *weigh
     }
     if (bias == NULL || pb_tensor_is_none(bias)) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: %s has no bias in this model that the trained one could go into",
-                       m->ops->name, site->hf_name);
+                       "%s: %s has no bias in this model to hold the trained one", m->ops->name,
+                       site->hf_name);
     }
     return pb_copy(m->backend, bias, &own.bias);
 }

@@ -95,7 +95,7 @@ static pb_status refuse_window(const json_t *root, const pb_model_config *config
     if (any_slides(config) || json_is_true(used) || (window != NULL && !json_is_false(used))) {
         return PB_FAIL(PB_ERR_UNSUPPORTED,
                        "sliding_window, use_sliding_window or layer_types ask for attention within "
-                       "a window, and %s has none; null and false can be used",
+                       "a window, and %s has none; set them to null or false",
                        config->family->architecture);
     }
     return PB_OK;

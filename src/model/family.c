@@ -37,7 +37,7 @@ static const char *const phi3_names[PB_SITE_KIND_COUNT] = {
 
 static const char *const llama_norms[]  = {"input_layernorm", "post_attention_layernorm", "norm",
                                            NULL};
-static const char *const no_norms[]     = {NULL}; /* HF PEFT wants to be told */
+static const char *const no_norms[]     = {NULL}; /* HF PEFT asks for their names */
 static const char *const qwen_norms[]   = {"post_attention_layernorm", NULL};
 static const char *const gemma3_norms[] = {"input_layernorm",
                                            "post_attention_layernorm",

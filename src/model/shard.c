@@ -281,7 +281,7 @@ static pb_status refuse_other_forms(const unsigned char *bytes, size_t size)
         size_t length = strlen(forms[i].bytes);
         if (size >= length && memcmp(bytes, forms[i].bytes, length) == 0) {
             return PB_FAIL(PB_ERR_UNSUPPORTED,
-                           "this is %s, not a safetensors file, which alone is read; load it with "
+                           "this is %s, and only safetensors files are read; load it with "
                            "the program that wrote it and save it with save_pretrained of "
                            "transformers or HF PEFT",
                            forms[i].name);

@@ -123,7 +123,7 @@ typedef struct pass_memory {
     size_t block_bytes;
 } pass_memory;
 
-/* What a network writes into the borders of the weights, which all networks over them share. */
+/* What a network writes into the borders of the weights, which all networks over these share. */
 typedef struct part_border {
     int64_t columns;        /* of activations as of the weights; 0: no part rides */
     pb_scaled_copy *copies; /* [2 · sites] for one writing */

@@ -73,7 +73,7 @@ static const pb_site_context *context_of(place *at)
     return &at->context;
 }
 
-/* The rows of a range; none of none. */
+/* The rows of a range; none where t is none. */
 static pb_tensor rows_of(const pb_tensor *t, pass_range range)
 {
     return pb_tensor_is_none(t) ? *t : pb_tensor_rows(t, range.first, range.count);

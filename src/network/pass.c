@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-enum { LARGEST_RANK = 256 }; /* of a method whose factors are reserved for */
+enum { LARGEST_RANK = 256 }; /* of a method for whose factors memory is reserved */
 
 static pb_status make_rope(pb_network *net, const pb_rope_config *rope, int64_t positions,
                            void **table)

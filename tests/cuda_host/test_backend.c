@@ -44,7 +44,7 @@ static void ranks_share_out_the_devices(void **state)
     assert_ok(pb_backend_open("cuda", 2, 1, &be));
     pb_backend_close(be);
     assert_error(pb_backend_open("cuda", 3, 1, &be), PB_ERR_CONFIG,
-                 "there is no device 3, the driver shows 3: cuda:0 to cuda:2");
+                 "no such device: 3; the driver shows 3: cuda:0 to cuda:2");
     fake_cuda_devices(1);
     assert_error(pb_backend_open("cuda", 1, 1, &be), PB_ERR_CONFIG, "shows 1: cuda:0");
 }

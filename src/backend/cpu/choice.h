@@ -25,15 +25,15 @@ typedef struct choice_facts {
     unsigned features;
     bool amd;            /* or Hygon: Zen's kernels suit it best */
     bool selectable;     /* OpenBLAS that chooses when it is loaded (DYNAMIC_ARCH) */
-    const char *in_use;  /* the kernels it chose, or was told to take */
+    const char *in_use;  /* the kernels it chose, or was set to use */
     double gflops;       /* their rate on one thread */
     const char *setting; /* OPENBLAS_CORETYPE as the user set it, NULL or "" for none */
 } choice_facts;
 
-/* Kernels that were asked for in a process of their own. */
+/* Kernels that were requested in a separate process. */
 typedef struct choice_trial {
     const char *asked;
-    char took[CHOICE_NAME]; /* other than asked: this OpenBLAS has none of that name */
+    char took[CHOICE_NAME]; /* other than requested: this OpenBLAS has none of that name */
     double gflops;          /* on one thread; 0: the process ended without a result */
 } choice_trial;
 

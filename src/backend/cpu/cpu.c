@@ -73,15 +73,15 @@ static void blas_name(const pb_kernels *kernels, char *text, size_t size)
 #endif
 }
 
-/* What is worth a word in the log: kernels other than the library's own choice, and what a setting
- * of the user's costs. */
+/* What the log should mention: kernels other than the library's own choice, and what a setting of
+ * the user costs. */
 static void remark(pb_backend *be, const pb_kernels *k)
 {
     const char *setting = getenv(KERNELS_SETTING);
     double ratio        = k->gflops > 0.0 ? k->other_gflops / k->gflops : 0.0;
     if (k->by == PB_KERNELS_BY_PROGRAM) {
         snprintf(be->note, sizeof be->note,
-                 "products take OpenBLAS's %s kernels, %.1f GFLOP/s on one thread; its own choice "
+                 "products use OpenBLAS's %s kernels, %.1f GFLOP/s on one thread; its own choice "
                  "for this processor, %s, has %.1f",
                  k->name, k->gflops, k->other, k->other_gflops);
     } else if (k->by == PB_KERNELS_BY_USER && strcasecmp(setting, k->name) != 0) {
@@ -128,7 +128,7 @@ static pb_status check_kernels(const pb_kernels *kernels)
 static pb_status cpu_open(int device, int threads, pb_backend **out)
 {
     if (device > 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "cpu: there is no device %d, only 0", device);
+        return PB_FAIL(PB_ERR_ARGUMENT, "cpu: no such device: %d; the only one is 0", device);
     }
     int processors = omp_get_num_procs();
     if (threads > FREE_THREADS && threads > THREADS_PER_PROCESSOR * processors) {

@@ -18,7 +18,7 @@
 
 const char *const pb_kernels_by_names[] = {"library", "program", "user", NULL};
 
-/* What this process or the one in its place before found. */
+/* What this process found, or the one whose place it took. */
 typedef enum stage {
     STAGE_NONE,
     STAGE_CLEARED, /* an empty setting is removed, nothing else was done */
@@ -45,7 +45,7 @@ void kernels_remember(const pb_kernels *kernels)
     write_state(STAGE_SETTLED, kernels);
 }
 
-/* Of another process, a parent perhaps, nothing is taken. */
+/* What another process left, perhaps a parent, is ignored. */
 static stage read_state(pb_kernels *k)
 {
     const char *text = getenv(KERNELS_STATE);
@@ -104,7 +104,7 @@ static void start_again(char *const *argv)
     char path[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     if (length <= 0 || getauxval(AT_BASE) == 0) {
-        return; /* no such link; or the dynamic loader was called by name, and is what it shows */
+        return; /* no such link, or it names the dynamic loader, which was called by name */
     }
     path[length] = '\0';
     (void)execv(path, argv);
@@ -169,7 +169,7 @@ void pb_kernels_start(char *const *argv, bool threads)
         return;
     }
     if (reached == STAGE_NONE && is != NULL && *is == '\0' && kernels_selectable()) {
-        (void)unsetenv(KERNELS_SETTING); /* a name to OpenBLAS, which knows none that is empty */
+        (void)unsetenv(KERNELS_SETTING); /* OpenBLAS takes it for a name, and has no such kernels */
         write_state(STAGE_CLEARED, &k);
         start_again(argv);
     }
@@ -179,8 +179,8 @@ void pb_kernels_start(char *const *argv, bool threads)
     kernels_remember(&k);
     if (takes || waiting) {
         start_again(argv);
-        pb_log_warn("the program could not start itself again (%s): threads wait and kernels are "
-                    "chosen as the libraries do by themselves",
+        pb_log_warn("the program could not start itself again (%s): threads wait, and kernels are "
+                    "chosen, as the libraries do by default",
                     strerror(errno));
     }
     if (takes) { /* the better ones are those that are not in use */

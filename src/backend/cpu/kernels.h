@@ -5,8 +5,8 @@
 
 #include "pb/kernels.h"
 
-/* The variables that carry what was found to the process that goes on: that process alone, as its
- * id is part of the text. */
+/* The variables that carry what was found to the process that continues, and to no other: its id is
+ * part of the text. */
 #define KERNELS_SETTING "OPENBLAS_CORETYPE"
 #define KERNELS_STATE   "PB_KERNELS"
 #define KERNELS_RATES   "PB_KERNELS_RATES"
@@ -24,19 +24,19 @@ void kernels_name(char name[PB_KERNELS_NAME]);
  * asks for them. An OpenBLAS with OpenMP sets the number of threads of all of OpenMP by that. */
 void kernels_threads_each(int threads);
 
-/* As many threads as OpenMP takes by itself: OMP_NUM_THREADS, else one per processor that the
+/* As many threads as OpenMP uses by default: OMP_NUM_THREADS, else one per processor that the
  * process may use. */
 int kernels_all_threads(void);
 
-/* GFLOP/s of F32 products on one thread by its own clock, which stops while other work has
- * the processor: the best of some short products. 0 when memory is out. */
+/* GFLOP/s of F32 products on one thread by its own clock, which stops while other work has the
+ * processor: the best of some short products. 0 when out of memory. */
 double kernels_rate(void);
 
 /* The sum over `threads` threads that multiply at the same time, by the wall clock. */
 double kernels_rate_together(int threads);
 
-/* Measures the kernels `name` in a process of its own; `took` are those that it had. False when it
- * gave no result. threads 0: on one alone. */
+/* Measures the kernels `name` in a separate process; `took` are those that it used. False when it
+ * gave no result. threads 0: on one thread alone. */
 bool kernels_try(const char *name, int threads, pb_kernels_rate *took);
 
 /* What was found, for this process and for one that takes its place. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rates of the product library's kernels, in this process and in processes of their own: OpenBLAS
- * takes other kernels only when it is loaded again. */
+/* Rates of the product library's kernels, in this process and in separate ones: OpenBLAS takes
+ * other kernels only when it is loaded again. */
 #include "choice.h"
 #include "kernels.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Processors by the affinity mask and by control groups, version 1 and 2; and what a launcher has
- * to do with their number. */
+/* Processors by the affinity mask and by control groups, version 1 and 2; and how launchers limit
+ * their number. */
 #include "pb/processors.h"
 
 #include "pb/log.h"
@@ -160,11 +160,12 @@ static pb_status advise_mask(const pb_processors *p, pb_launcher launcher, int t
 {
     switch (launcher) {
     case PB_LAUNCHER_OPEN_MPI:
-        return pb_string_printf(out,
-                                "mpirun has bound a process to %" PRId64 " of %" PRId64
-                                " processors, as it does by itself; start it with mpirun --bind-to "
-                                "none, or with mpirun --map-by slot:PE=%d --bind-to core",
-                                p->allowed, p->online, threads);
+        return pb_string_printf(
+            out,
+            "mpirun has bound a process to %" PRId64 " of %" PRId64
+            " processors, as it does by default; start it with mpirun --bind-to "
+            "none, or with mpirun --map-by slot:PE=%d --bind-to core",
+            p->allowed, p->online, threads);
     case PB_LAUNCHER_SRUN:
         return pb_string_printf(out,
                                 "srun gives a process %" PRId64 " of %" PRId64

@@ -24,7 +24,7 @@ static pb_status open_device(cuda *c, int device)
         if (count > 1) {
             (void)snprintf(last, sizeof last, " to cuda:%d", count - 1);
         }
-        return PB_FAIL(PB_ERR_CONFIG, "cuda: there is no device %d, the driver shows %d: cuda:0%s",
+        return PB_FAIL(PB_ERR_CONFIG, "cuda: no such device: %d; the driver shows %d: cuda:0%s",
                        device, count, last);
     }
     CUDA_TRY(cudaSetDevice(device));

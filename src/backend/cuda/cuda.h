@@ -33,8 +33,8 @@ typedef struct cuda_ring {
     char *device; /* bytes */
     size_t bytes;
     int slots, slot;                 /* of pinned memory; the one written last */
-    cudaEvent_t copied[CUDA_PAGES];  /* behind the copy of a slot */
-    uint64_t post_after[CUDA_PAGES]; /* the first post behind it; 0: no copy is under way */
+    cudaEvent_t copied[CUDA_PAGES];  /* after the copy of a slot */
+    uint64_t post_after[CUDA_PAGES]; /* the first post after it; 0: no copy is under way */
 } cuda_ring;
 
 /* Numbers on their way to the host. */
@@ -84,7 +84,7 @@ typedef struct cuda {
     cuda_transfer transfer;
     cuda_ring pages;
     size_t page_used, page_sent; /* bytes of the page: filled, and of them copied */
-    /* What the page had when it was enlarged; freed with it. */
+    /* Memory of the page from before it was enlarged; freed with it. */
     cuda_block full[CUDA_FULL_PAGES];
     int full_count;
     size_t full_bytes;

@@ -5,8 +5,8 @@
  * Launches of a graph have the arguments of the pass that was recorded. So they must follow from
  * its key, which is the caller's and the plans of the page: what else differs is read from the
  * page, at addresses that are the same for lists of the same sizes. Memory that was released, or a
- * larger page, makes all graphs worthless. Nothing is allocated or waited for while one is
- * recorded: cuda_reserve and the first pass have taken all memory but that of longer plans. */
+ * larger page, invalidates all graphs. Nothing is allocated or waited for while one is recorded:
+ * cuda_reserve and the first pass have taken all memory but that of longer plans. */
 #include "cuda.h"
 
 #include "pb/memory.h"

@@ -19,7 +19,7 @@ extern "C" {
 /* What lies in device memory, where a kernel takes more than one type; F16 as a frozen weight. */
 enum element { ELEMENT_F32, ELEMENT_BF16, ELEMENT_F16 };
 
-/* A matrix, whose row i begins `stride` · i elements behind the first; with a list, stride ·
+/* A matrix, whose row i begins `stride` · i elements after the first; with a list, stride ·
  * list[i]. */
 typedef struct view {
     void *data;

@@ -8,7 +8,7 @@
 
 enum { THREADS = 1024, WARPS = THREADS / 32, GROUP = 4 };
 
-/* Elements at … at + 3 of a row of n; what is behind the end is -infinity. */
+/* Elements at … at + 3 of a row of n; what lies beyond the end is -infinity. */
 static __device__ __forceinline__ float4 load_group(const float *row, int64_t at, int64_t n,
                                                     bool aligned)
 {

@@ -2,9 +2,9 @@
 /* Pages: the small data of a pass on its way to the device; and the numbers that come back.
  *
  * The page of a pass is filled in pinned memory and copied at once to device memory that stays
- * where it is. The stream orders the copy behind the pass before; the host only waits when the slot
- * of pinned memory that comes next may still be read. Taking posted numbers proves that all copies
- * queued before them are complete, so a training step waits for nothing but its numbers. */
+ * where it is. The stream orders the copy after the previous pass; the host only waits when the
+ * slot of pinned memory that comes next may still be read. Taking posted numbers proves that all
+ * copies queued before them are complete, so a training step waits for nothing but its numbers. */
 #include "cuda.h"
 
 #include <string.h>

@@ -116,7 +116,7 @@ class Cuda(case.Case):
         told = self.expect(program.run(["info", "--device", "cuda"]), 0).out
         self.assertRegex(told, r"backend +cuda\n")
         self.assertRegex(told, r"products +.*compute capability 9\.0, 4 multiprocessors, cuBLASLt")
-        self.expect(program.run(["info", "--device", "cuda:1"]), 2, "there is no device 1, the driver shows 1: cuda:0")
+        self.expect(program.run(["info", "--device", "cuda:1"]), 2, "no such device: 1; the driver shows 1: cuda:0")
 
 
 if __name__ == "__main__":

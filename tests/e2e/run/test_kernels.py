@@ -87,7 +87,7 @@ class Kernels(case.Case):
         for name, env, ranks in (("new", UNSET, None), ("old", old, None), ("ranks", old, 2)):
             outputs[name] = os.path.join(self.folder, name)
             result = self.run_grid(self.grid, 0, outputs[name], ranks=ranks, env=env)
-            self.assertEqual(result.err.count("products take OpenBLAS's"), int(name != "new" or own == "program"), str(result))
+            self.assertEqual(result.err.count("products use OpenBLAS's"), int(name != "new" or own == "program"), str(result))
         better = self.provenance(outputs["old"], "kernels")
         self.assertIn(better, self.candidates(self.facts))
         self.assertEqual(self.provenance(outputs["old"], "kernels_by"), "program")

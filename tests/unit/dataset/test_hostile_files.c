@@ -54,7 +54,7 @@ static void check_packed(const char *name, packer pack, const char *file, size_t
 static void gzip_is_whole_or_an_error(void **state)
 {
     const char *file = "a.jsonl.gz";
-    const char *ends = "a.jsonl.gz: the file ends in the midst of its gzip data; it was cut off";
+    const char *ends = "a.jsonl.gz: the file ends inside its gzip data; it was cut off";
 
     (void)state;
     check_packed("whole", pack_gzip, file, 0, 0, "", 0, BOTH, NULL);
@@ -74,7 +74,7 @@ static void gzip_is_whole_or_an_error(void **state)
 static void zstd_is_whole_or_an_error(void **state)
 {
     const char *file  = "a.jsonl.zst";
-    const char *ends  = "a.jsonl.zst: the file ends in the midst of its zstd data; it was cut off";
+    const char *ends  = "a.jsonl.zst: the file ends inside its zstd data; it was cut off";
     const char skip[] = "\x5A\x2A\x4D\x18\x03\0\0\0abc";
 
     (void)state;
@@ -206,7 +206,7 @@ static void damage_further_on_ends_the_reading_there(void **state)
                 status        = reader_next(reader, &record, &line, &has);
             }
             assert_in_range(rows, 50000, 99999);
-            assert_error(status, PB_ERR_IO, "it was cut off, get it again");
+            assert_error(status, PB_ERR_IO, "it was cut off: download it again");
             reader_close(reader);
             pb_string_clear(&record);
         }

@@ -71,11 +71,11 @@ static const hostile_case json_cases[] = {
     LINES("Python's None", "{\"s\":None}", "!", "invalid token"),
     LINES("no-break space", "{\"s\":1}\xC2\xA0", "!", "end of file expected"),
     LINES("form feed", "\f\n{\"s\":1}", "!{\"s\":1}", "invalid JSON"),
-    LINES("no objects", "[1]\n\"s\"\n7\nnull\ntrue", "!!!!!", "the line is no JSON object"),
+    LINES("no objects", "[1]\n\"s\"\n7\nnull\ntrue", "!!!!!", "the line is not a JSON object"),
     LINES("empty object, empty key", "{}\n{\"\":1}", "{}{\"\":1}", NULL),
     LINES("web page", "<!DOCTYPE html>\n<p>", "!!", "invalid JSON"),
     LINES("object over several lines", "{\n\"s\":1\n}", "!!!", "invalid JSON"),
-    ARRAY("web page", "<!DOCTYPE html>", "open", "begins neither with [ (a JSON array) nor with {"),
+    ARRAY("web page", "<!DOCTYPE html>", "open", "begins with neither [ (a JSON array) nor {"),
     ARRAY("Git LFS pointer", "version https://git-lfs.github.com/spec/v1\noid", "open",
           "git lfs pull"),
     ARRAY("parquet", "PAR1\x15\x04", "open", "is a parquet file"),
@@ -86,10 +86,10 @@ static const hostile_case json_cases[] = {
     ARRAY("array not closed", "[{\"s\":1},\n{\"s\":2}\n", "{\"s\":1}{\"s\":2}#",
           "a.json:3: the file ends before its array is closed"),
     ARRAY("array cut off in a record", "[{\"s\":1},\n{\"s\":\"b", "{\"s\":1}#",
-          "a.json:2: the file ends in the midst of the record that begins here"),
+          "a.json:2: the file ends inside the record that begins here"),
     ARRAY("nothing but a bracket", "[", "#", "a.json:1: the file ends before"),
     ARRAY("array of other things", "[1,\"]\",null,[[2]],{\"s\":1}]", "!!!!{\"s\":1}",
-          "a.json:1: the record is no JSON object"),
+          "a.json:1: the record is not a JSON object"),
     ARRAY("comma at the end", "[{\"s\":1},\n]", "{\"s\":1}!", "a.json:2: a record is missing"),
     ARRAY("comma at the start", "[,{\"s\":1}]", "!{\"s\":1}", "a record is missing before a comma"),
     ARRAY("two commas", "[{\"s\":1},,{\"s\":2}]", "{\"s\":1}!{\"s\":2}", "missing before a comma"),
@@ -124,7 +124,7 @@ static const hostile_case delimited_cases[] = {
           "a.csv:3: the quote that opens in line 3 is never closed"),
     COMMA("second quote never closed", "s,t\n\"c\nd\",\"e\nf\n", "#", "opens in line 3"),
     COMMA("text behind a quote", "s,t\n\"a\"b,c\nd,e\n", "!{\"s\":\"d\",\"t\":\"e\"}",
-          "a.csv:2: field 1 goes on behind its closing quote"),
+          "a.csv:2: field 1 continues after its closing quote"),
     COMMA("quote within a field", "s,t\n5\" disk,b\"\n", "{\"s\":\"5\\\" disk\",\"t\":\"b\\\"\"}",
           NULL),
     COMMA("too few fields", "s,t\na\nb,c\n", "!{\"s\":\"b\",\"t\":\"c\"}",
@@ -133,7 +133,8 @@ static const hostile_case delimited_cases[] = {
     COMMA("comma at the end", "s,t\na,b,\n", "!", "the row has 3 fields"),
     COMMA("other separator", "s;t\na;b\n", "{\"s;t\":\"a;b\"}", NULL),
     COMMA("no row", "s,t\n", "", NULL),
-    COMMA("no header", "\n\r\n", "open", "a.csv:3: there is no line with the names of the columns"),
+    COMMA("no header", "\n\r\n", "open",
+          "a.csv:3: the line with the names of the columns is missing"),
     COMMA("column twice", "s,t,s\na,b,c\n", "open", "a.csv:1: there are two columns \"s\""),
     COMMA("column without a name", "s,\na,b\n", "open", "a.csv:1: the name of column 2 is empty"),
     COMMA("lone CR", "s,t\ra,b\rc,d", "open", "the header holds a carriage return"),
@@ -152,8 +153,7 @@ static const hostile_case delimited_cases[] = {
     TABS("blank fields", "s\tt\n\t\n", "{\"s\":\"\",\"t\":\"\"}", NULL),
     TABS("commas", "s\tt\na,b\tc\n", "{\"s\":\"a,b\",\"t\":\"c\"}", NULL),
     TABS("empty", "", "open", "a.tsv is empty"),
-    TABS("nothing but a byte order mark", "\xEF\xBB\xBF", "open",
-         "there is no line with the names"),
+    TABS("nothing but a byte order mark", "\xEF\xBB\xBF", "open", "the line with the names"),
 };
 
 static void json_has_the_outcome_of_the_table(void **state)
@@ -229,7 +229,7 @@ static void depth_does_not_overflow_the_stack(void **state)
     check_repeated("deep line", "a.jsonl", "{\"s\":", "[", 100 * KIB, "\n{}", "!.",
                    "maximum parsing depth reached");
     check_repeated("deep record of an array", "a.json", "[{}, {\"s\":", "[", 100 * KIB, "", ".#",
-                   "in the midst of the record");
+                   "inside the record");
     check_repeated("deep objects", "a.jsonl", "", "{\"a\":", 100 * KIB, "", "!",
                    "maximum parsing depth reached");
     check_repeated("brackets that close nothing", "a.json", "[", "]", 100 * KIB, "", "#",

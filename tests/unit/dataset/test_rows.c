@@ -117,8 +117,8 @@ static void broken_json_names_line_and_byte(void **state)
 {
     (void)state;
     REFUSED(ROW("a", "b", "0") "{\"s\":\"a\",\n", PB_ERR_FORMAT, "train.jsonl:2: invalid JSON");
-    REFUSED("[1]\n", PB_ERR_FORMAT, "train.jsonl:1: the line is no JSON object");
-    REFUSED("7\n", PB_ERR_FORMAT, "the line is no JSON object");
+    REFUSED("[1]\n", PB_ERR_FORMAT, "train.jsonl:1: the line is not a JSON object");
+    REFUSED("7\n", PB_ERR_FORMAT, "the line is not a JSON object");
     REFUSED("{\"s\":\"a\"} {\"s\":\"b\"}\n", PB_ERR_FORMAT, "invalid JSON");
     REFUSED("{\"s\":\"a\",\"s\":\"c\",\"t\":\"b\",\"label\":0}", PB_ERR_FORMAT, "duplicate");
     REFUSED("{\"s\":\"a\",\"t\":\"b\",\"label\":NaN}", PB_ERR_FORMAT, "invalid JSON");
@@ -306,7 +306,7 @@ static void ids_that_come_twice_are_bad_rows_that_the_paper_keeps(void **state)
     fixture_write("train.jsonl", text, strlen(text));
     fixture_write("test.jsonl", text, strlen(text));
     assert_error(fixture_samples(options, PB_PROTOCOL_CORRECTED, NULL, splits), PB_ERR_FORMAT,
-                 "train.jsonl:3: the id {\"p\":1,\"q\":2} \"x\" (dataset.id) was met before");
+                 "train.jsonl:3: an earlier row has the id {\"p\":1,\"q\":2} \"x\" (dataset.id);");
     assert_ok(fixture_samples(options, PB_PROTOCOL_CORRECTED, &allowed, splits));
     assert_int_equal(splits[PB_SPLIT_TRAIN].count, 4);
     assert_int_equal(splits[PB_SPLIT_TRAIN].counts.faults[PB_ROW_DUPLICATE], 1);
@@ -339,7 +339,7 @@ static void long_ids_are_cut_at_a_character(void **state)
                         PB_PROTOCOL_CORRECTED, NULL, splits),
         PB_OK);
     assert_true(pb_utf8_is_valid(pb_error_message(), strlen(pb_error_message()), NULL));
-    assert_non_null(strstr(pb_error_message(), "\xC3\xA9 (dataset.id) was met before"));
+    assert_non_null(strstr(pb_error_message(), "\xC3\xA9 (dataset.id); remove"));
     pb_error_clear();
     pb_string_clear(&text);
 }
