@@ -140,6 +140,11 @@ typedef enum pb_record_parts {
     PB_RECORD_ALL
 } pb_record_parts;
 
+/* The single numbers by their place in the order of /results, from 0: name and unit, NULL past the
+ * last; the value, NaN where unknown. */
+const char *pb_record_number_name(int index, const char **unit);
+double pb_record_number(const pb_record *record, int index);
+
 void pb_record_init(pb_record *record);
 void pb_record_clear(pb_record *record); /* accepts a zeroed one; it is then zeroed */
 

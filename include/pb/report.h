@@ -19,16 +19,26 @@ typedef struct pb_report_options {
     pb_pscp_params pscp; /* pb_pscp_defaults() */
     pb_report_pairs pairs;
     int64_t width;    /* columns of the text; wider tables continue below; 0: PB_TABLE_WIDTH */
+    bool colour;      /* of the text, for a terminal: the best of a row, what failed */
     const char *path; /* of the results, named in the JSON; NULL: not named */
 } pb_report_options;
 
 /* Each appends. The options may be NULL for the defaults. */
 pb_status pb_report_text(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;
+/* The same tables for a page of Markdown, and for a paper: LaTeX with the rules of booktabs. */
+pb_status pb_report_markdown(const pb_results *results, const pb_report_options *options,
+                             pb_string *out) PB_MUST_USE;
+pb_status pb_report_latex(const pb_results *results, const pb_report_options *options,
+                          pb_string *out) PB_MUST_USE;
 /* One long table: table, model, dataset, method, versus, quantity, unit, value, std, low, high, n,
  * of, note. */
 pb_status pb_report_csv(const pb_results *results, const pb_report_options *options,
                         pb_string *out) PB_MUST_USE;
+/* A line per cell, also failed and missing ones: model, dataset, method, seed, state, metric, every
+ * number of the record, cause. */
+pb_status pb_report_csv_cells(const pb_results *results, const pb_report_options *options,
+                              pb_string *out) PB_MUST_USE;
 /* One object: sweep, cells, scores, costs, pscp, paired, failed, invalid, missing. */
 pb_status pb_report_json(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;

@@ -14,8 +14,16 @@
 
 enum { PB_TABLE_WIDTH = 120, PB_TABLE_WIDTH_MIN = 20, PB_TABLE_NUMBER = 64 };
 
+/* How terminals are asked for colour. */
+#define PB_TABLE_BOLD  "\033[1m"
+#define PB_TABLE_RED   "\033[31m"
+#define PB_TABLE_RESET "\033[0m"
+
+typedef enum pb_table_mark { PB_TABLE_PLAIN, PB_TABLE_BEST, PB_TABLE_BAD } pb_table_mark;
+
 typedef struct pb_table {
-    char **cells; /* row by row */
+    char **cells; /* [count] row by row */
+    char *marks;  /* [count] pb_table_mark */
     int64_t columns, left, count;
 } pb_table;
 
@@ -27,12 +35,15 @@ void pb_table_clear(pb_table *table); /* accepts a zeroed one */
 /* Adds the next cell; a row is full after `columns` of them. Control characters are shown as
  * "\x0a". */
 pb_status pb_table_add(pb_table *table, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
+/* Marks the cell that was added last. */
+void pb_table_mark_last(pb_table *table, pb_table_mark mark);
 /* A number with this many decimals; NaN is shown as unknown. */
 pb_status pb_table_add_number(pb_table *table, double value, int digits) PB_MUST_USE;
 /* Appends the table; the first row is its header. Columns that do not fit into `width` continue
  * below, after the left ones again; a text that is still too long is wrapped within its column; 0:
- * any width. */
-pb_status pb_table_print(const pb_table *table, int64_t width, pb_string *out) PB_MUST_USE;
+ * any width. With `colour`, marked cells and the header stand out on a terminal. */
+pb_status pb_table_print(const pb_table *table, int64_t width, bool colour,
+                         pb_string *out) PB_MUST_USE;
 
 /* "1 cell", "2 cells", written to `text`, which is returned. */
 const char *pb_table_count(char text[PB_TABLE_NUMBER], int64_t count, const char *noun);

@@ -43,6 +43,9 @@ pb_status cli_write(pb_comm *comm, const char *text) PB_MUST_USE;
 
 /* $COLUMNS, else the columns of the terminal, else PB_TABLE_WIDTH. */
 int64_t cli_terminal_width(void);
+/* Standard output is a terminal, and $NO_COLOR is empty (no-color.org). Launchers of MPI give their
+ * processes terminals even where their own output is a file: then never. */
+bool cli_takes_colour(const pb_cli *cli);
 
 /* options.c: all options of a command in the order of its help; those that set a field are
  * completed from it. Free with pb_memory_free. */

@@ -150,7 +150,7 @@ static pb_status put_lengths(const data_job *job, pb_profile *s, pb_string *out)
 
     pb_table_init(&table, DATA_QUANTILES + 4, 1);
     PB_TRY_GOTO(status, add_all_lengths(job, s, &table), out);
-    PB_TRY_GOTO(status, pb_table_print(&table, job->width - INDENT, &text), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, job->width - INDENT, false, &text), out);
     for (const char *line = text.data; *line != '\0';) {
         size_t length = strcspn(line, "\n");
         PB_TRY_GOTO(

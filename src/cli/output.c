@@ -85,6 +85,15 @@ int64_t cli_terminal_width(void)
     return columns > 0 ? columns : PB_TABLE_WIDTH;
 }
 
+bool cli_takes_colour(const pb_cli *cli)
+{
+    const char *refused = getenv("NO_COLOR");
+    const char *term    = getenv("TERM");
+
+    return strcmp(pb_comm_name(cli->comm), "self") == 0 && isatty(STDOUT_FILENO) &&
+           (refused == NULL || *refused == '\0') && (term == NULL || strcmp(term, "dumb") != 0);
+}
+
 int64_t pb_cli_width(const pb_cli *cli)
 {
     return pb_cli_given(cli, "width") ? pb_cli_int(cli, "width") : cli_terminal_width();

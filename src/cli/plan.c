@@ -124,7 +124,7 @@ static pb_status write_table(const plan *p, int64_t width, pb_string *out)
     for (int64_t i = 0; i < p->forecast.count; i++) {
         PB_TRY_GOTO(status, add_row(p, i, &table), out);
     }
-    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, width, false, out), out);
 out:
     pb_table_clear(&table);
     return status;

@@ -79,7 +79,7 @@ static pb_status put_text(const pb_pscp_row *rows, int64_t count, const pb_pscp_
 
     PB_TRY_GOTO(status, pb_table_begin(&table, header, 1), out);
     PB_TRY_GOTO(status, put_rows(rows, count, params, &table, NULL), out);
-    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
+    PB_TRY_GOTO(status, pb_table_print(&table, width, false, out), out);
 out:
     pb_table_clear(&table);
     return status;

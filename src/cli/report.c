@@ -10,14 +10,23 @@
 
 #include <string.h>
 
-static const char *const formats[] = {"text", "csv", "json", NULL};
+typedef pb_status (*write_report)(const pb_results *results, const pb_report_options *how,
+                                  pb_string *out);
+
+/* csv is the long table too, as before there was another. */
+static const char *const formats[]  = {"text",     "markdown",  "latex", "csv",
+                                       "csv-long", "csv-cells", "json",  NULL};
+static const write_report writers[] = {pb_report_text, pb_report_markdown, pb_report_latex,
+                                       pb_report_csv,  pb_report_csv,      pb_report_csv_cells,
+                                       pb_report_json};
 
 /* In the order of pb_report_pairs. */
 static const char *const pairs[] = {"best", "all", "none", NULL};
 
 static const pb_option options[] = {
-    PB_CLI_CHOICE("format", "text|csv|json", "text", formats,
-                  "tables for people, one long CSV table, or one JSON object"),
+    PB_CLI_CHOICE("format", "FORMAT", "text", formats,
+                  "text, markdown or latex: tables for people; csv-long (or csv): one line per "
+                  "number; csv-cells: one per cell; json: one object"),
     PB_CLI_OUTPUT("PATH", false, "write to a file instead of standard output"),
     PB_CLI_CHOICE("pairs", "best|all|none", "best", pairs,
                   "paired tests in the text: of the best method, all, or none"),
@@ -39,17 +48,15 @@ static pb_status put_digest(const pb_results *results, bool json, pb_string *out
     return pb_json_finish(&writer, "\n");
 }
 
-static pb_status put_report(const pb_results *results, const pb_report_options *how,
-                            const char *format, pb_string *out)
+/* The place of a text in a NULL-terminated list that has it. */
+static int place(const char *text, const char *const *list)
 {
-    switch (format[0]) {
-    case 'c':
-        return pb_report_csv(results, how, out);
-    case 'j':
-        return pb_report_json(results, how, out);
-    default:
-        return pb_report_text(results, how, out);
+    int i = 0;
+
+    while (strcmp(list[i], text) != 0) {
+        i++;
     }
+    return i;
 }
 
 static pb_status deliver(const pb_cli *cli, const pb_string *text)
@@ -62,20 +69,19 @@ static pb_status deliver(const pb_cli *cli, const pb_string *text)
 
 static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_string *out)
 {
-    pb_report_options how = {.pscp = pb_pscp_defaults()};
+    pb_report_options how = {.pscp   = pb_pscp_defaults(),
+                             .width  = pb_cli_width(cli),
+                             .colour = pb_cli_text(cli, "output") == NULL && cli_takes_colour(cli)};
     pb_results results    = {0};
     const char *format    = pb_cli_flag(cli, "json") ? "json" : pb_cli_text(cli, "format");
     pb_status status      = PB_OK;
 
-    how.width = pb_cli_width(cli);
-    while (strcmp(pairs[how.pairs], pb_cli_text(cli, "pairs")) != 0) {
-        how.pairs++;
-    }
+    how.pairs = (pb_report_pairs)place(pb_cli_text(cli, "pairs"), pairs);
     pb_cli_overlay(cli, pb_pscp_fields, &how.pscp);
     PB_TRY(pb_pscp_check(&how.pscp));
     PB_TRY(pb_results_open(paths, pb_cli_argument_count(cli), &results));
     status = pb_cli_flag(cli, "digest") ? put_digest(&results, format[0] == 'j', out)
-                                        : put_report(&results, &how, format, out);
+                                        : writers[place(format, formats)](&results, &how, out);
     pb_results_clear(&results);
     return status;
 }
@@ -102,18 +108,19 @@ out:
 }
 
 const pb_command command_report = {
-    .name    = "report",
-    .help    = "tables of scores, costs and PSCP from result files",
-    .usage   = "FILE.h5… [--format text|csv|json] [-o PATH] [--pairs best|all|none] [--width N] "
-               "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
-    .details = "In the text, ? means not known and - means not applicable. Several "
-               "files are read as one sweep; a cell that is in more than one "
-               "counts once. Missing, failed and invalid cells are listed, and a mean "
-               "over only some data sets shows their number. results/README.md defines "
-               "the intervals and the paired tests of methods; CSV and JSON have all "
-               "pairs of methods.\n",
-    .options = {options, options_pscp},
-    .first   = true,
+    .name          = "report",
+    .help          = "tables of scores, costs and PSCP from result files",
+    .usage         = "FILE.h5… [--format FORMAT] [-o PATH] [--pairs best|all|none] [--width N] "
+                     "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
+    .details       = "In the tables, ? means not known and - means not applicable. Several "
+                     "files are read as one sweep; a cell that is in more than one "
+                     "counts once. Missing, failed and invalid cells are listed, and a mean "
+                     "over only some data sets shows their number. results/README.md defines "
+                     "the intervals and the paired tests of methods; CSV and JSON have all "
+                     "pairs of methods. On a terminal the best of a row is bold and what failed is "
+                     "red, unless NO_COLOR is set. LaTeX needs booktabs, graphicx and longtable.\n",
+    .options       = {options, options_pscp},
+    .first         = true,
     .min_arguments = 1,
     .max_arguments = -1,
     .run           = run,

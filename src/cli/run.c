@@ -22,7 +22,10 @@ static const pb_option options[] = {
 static pb_status write_report(const pb_cli *cli, const pb_results *results, const char *path,
                               pb_string *out)
 {
-    pb_report_options how = {.pscp = pb_pscp_defaults(), .width = pb_cli_width(cli), .path = path};
+    pb_report_options how = {.pscp   = pb_pscp_defaults(),
+                             .width  = pb_cli_width(cli),
+                             .colour = cli_takes_colour(cli),
+                             .path   = path};
     if (pb_cli_flag(cli, "json")) {
         return pb_report_json(results, &how, out);
     }

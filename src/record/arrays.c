@@ -112,14 +112,7 @@ pb_status grid_write(hid_t file, const pb_results *results)
         record_field field = record_numbers[n];
         for (int64_t i = 0; i < count; i++) {
             int64_t index = results->grid[i];
-            if (index < 0) {
-                values[i] = NAN;
-            } else if (field.kind == RECORD_I64) {
-                int64_t value = record_i64(&results->records[index], &field);
-                values[i]     = value < 0 ? NAN : (double)value;
-            } else {
-                values[i] = record_f64(&results->records[index], &field);
-            }
+            values[i]     = index < 0 ? NAN : pb_record_number(&results->records[index], n);
         }
         field.kind = RECORD_F64;
         PB_TRY_GOTO(status, axes_array(&at, &field, values), out);

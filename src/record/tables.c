@@ -3,6 +3,8 @@
  * pb/record.h, and a line in results/README.md). */
 #include "tables.h"
 
+#include <math.h>
+
 #define NUMBER_I64(member, units_, long_, digest_)                               \
     {                                                                            \
 #member, RECORD_I64, offsetof(pb_record, member), units_, long_, digest_ \
@@ -169,6 +171,27 @@ int64_t record_i64(const void *object, const record_field *field)
     const char *at = (const char *)object + field->offset;
 
     return field->kind == RECORD_I8 ? *(const int8_t *)at : *(const int64_t *)at;
+}
+
+const char *pb_record_number_name(int index, const char **unit)
+{
+    const record_field *field = index < record_numbers_count ? &record_numbers[index] : NULL;
+
+    if (unit != NULL) {
+        *unit = field != NULL ? field->units : NULL;
+    }
+    return field != NULL ? field->name : NULL;
+}
+
+double pb_record_number(const pb_record *record, int index)
+{
+    const record_field *field = &record_numbers[index];
+
+    if (field->kind == RECORD_F64) {
+        return record_f64(record, field);
+    }
+    int64_t value = record_i64(record, field);
+    return value < 0 ? NAN : (double)value;
 }
 
 const char *record_text(const void *object, const record_field *field)

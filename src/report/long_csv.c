@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The report as one long CSV table. Numbers are printed so that they read back the same; unknown
- * values are empty. */
+/* CSV tables: the report as one long table, and the cells as a wide one. Numbers are printed so
+ * that they read back the same; unknown values are empty. */
 #include "csv.h"
 #include "paired.h"
 #include "quantities.h"
@@ -194,4 +194,45 @@ pb_status pb_report_csv(const pb_results *results, const pb_report_options *opti
     pb_status status = csv_all(&all, results, pairs, out);
     summary_clear(&all);
     return status;
+}
+
+static pb_status csv_cell(pb_string *out, const char *state, const pb_record_key *key,
+                          const pb_record *r)
+{
+    const char *cause = r == NULL ? "" : r->status != PB_OK ? r->message : r->reason;
+
+    PB_TRY(csv_put(out, key->model));
+    PB_TRY(pb_string_puts(out, ","));
+    PB_TRY(csv_put(out, key->dataset));
+    PB_TRY(pb_string_puts(out, ","));
+    PB_TRY(csv_put(out, key->method));
+    PB_TRY(pb_string_printf(out, ",%" PRId64 ",%s,", key->seed, state));
+    PB_TRY(csv_put(out, r != NULL && r->metric_name != NULL ? r->metric_name : ""));
+    for (int i = 0; pb_record_number_name(i, NULL) != NULL; i++) {
+        PB_TRY(csv_number(out, r != NULL ? pb_record_number(r, i) : NAN));
+    }
+    PB_TRY(pb_string_puts(out, ","));
+    PB_TRY(csv_put(out, cause != NULL ? cause : ""));
+    return pb_string_puts(out, "\r\n");
+}
+
+pb_status pb_report_csv_cells(const pb_results *results, const pb_report_options *options,
+                              pb_string *out)
+{
+    static const char *const states[] = {"missing", "done", "failed", "invalid"};
+
+    (void)options;
+    PB_TRY(pb_string_puts(out, "model,dataset,method,seed,state,metric"));
+    for (int i = 0; pb_record_number_name(i, NULL) != NULL; i++) {
+        PB_TRY(pb_string_printf(out, ",%s", pb_record_number_name(i, NULL)));
+    }
+    PB_TRY(pb_string_puts(out, ",cause\r\n"));
+    for (int64_t i = 0; i < pb_results_positions(results); i++) {
+        if (results->state[i] != PB_CELL_EXCLUDED) {
+            pb_record_key key = pb_results_key(results, i);
+            PB_TRY(csv_cell(out, states[results->state[i]], &key,
+                            results->grid[i] >= 0 ? &results->records[results->grid[i]] : NULL));
+        }
+    }
+    return PB_OK;
 }

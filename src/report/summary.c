@@ -266,3 +266,18 @@ const summary_cost *summary_cost_at(const summary *s, const pb_results *results,
 {
     return &s->costs[model * results->methods_count + method];
 }
+
+int64_t summary_best(const summary *s, const pb_results *results, int64_t model, int64_t dataset)
+{
+    int64_t best = -1;
+    double most  = 0;
+
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        const stats_mean *score = &summary_score_at(s, results, model, dataset, t)->score;
+        if (score->n > 0 && (best < 0 || score->mean > most)) {
+            best = t;
+            most = score->mean;
+        }
+    }
+    return best;
+}

@@ -52,6 +52,10 @@ pb_status summary_make(const pb_results *results, const pb_report_options *optio
                        summary *out) PB_MUST_USE;
 void summary_clear(summary *s);
 
+/* The method with the highest mean score on the data set, the first among equals; -1 when there is
+ * none. */
+int64_t summary_best(const summary *s, const pb_results *results, int64_t model, int64_t dataset);
+
 const summary_score *summary_score_at(const summary *s, const pb_results *results, int64_t model,
                                       int64_t dataset, int64_t method);
 const summary_cost *summary_cost_at(const summary *s, const pb_results *results, int64_t model,

@@ -21,6 +21,7 @@ void pb_table_init(pb_table *table, int64_t columns, int64_t left)
 void pb_table_clear(pb_table *table)
 {
     pb_memory_free_texts(table->cells, (size_t)table->count);
+    pb_memory_free(table->marks);
     memset(table, 0, sizeof *table);
 }
 
@@ -51,6 +52,7 @@ pb_status pb_table_add(pb_table *table, const char *format, ...)
     pb_string text = {0};
 
     PB_TRY(PB_GROW(table->cells, table->count + 1));
+    PB_TRY(PB_GROW(table->marks, table->count + 1));
     va_start(list, format);
     pb_status status = pb_string_vprintf(&text, format, list);
     va_end(list);
@@ -60,6 +62,11 @@ pb_status pb_table_add(pb_table *table, const char *format, ...)
     pb_string_clear(&text);
     table->count += status == PB_OK;
     return PB_FRAME(status);
+}
+
+void pb_table_mark_last(pb_table *table, pb_table_mark mark)
+{
+    table->marks[table->count - 1] = (char)mark;
 }
 
 pb_status pb_table_begin(pb_table *table, const char *const *header, int64_t left)
@@ -145,8 +152,21 @@ static pb_status put_blanks(pb_string *out, int64_t count)
     return count > 0 ? pb_string_printf(out, "%*s", (int)count, "") : PB_OK;
 }
 
+/* Blanks of a line stay plain, so that none follow its last cell. */
+static pb_status put_colour(const pb_table *table, int64_t at, const char *from, size_t length,
+                            pb_string *out)
+{
+    pb_table_mark mark = at < table->columns ? PB_TABLE_BEST : (pb_table_mark)table->marks[at];
+
+    return mark == PB_TABLE_PLAIN || length == 0
+               ? pb_string_append(out, from, length)
+               : pb_string_printf(out, "%s%.*s" PB_TABLE_RESET,
+                                  mark == PB_TABLE_BEST ? PB_TABLE_BOLD : PB_TABLE_RED, (int)length,
+                                  from);
+}
+
 static pb_status put_cell(const pb_table *table, const int64_t *widths, int64_t at, int64_t line,
-                          pb_string *out)
+                          bool colour, pb_string *out)
 {
     int64_t column   = at % table->columns;
     size_t length    = 0;
@@ -154,7 +174,7 @@ static pb_status put_cell(const pb_table *table, const int64_t *widths, int64_t 
     int64_t pad      = widths[column] - line_width(from, length);
 
     PB_TRY(put_blanks(out, column >= table->left ? pad : 0));
-    PB_TRY(pb_string_append(out, from, length));
+    PB_TRY(colour ? put_colour(table, at, from, length, out) : pb_string_append(out, from, length));
     return put_blanks(out, column < table->left ? pad + GAP : GAP);
 }
 
@@ -185,7 +205,7 @@ static int64_t next_column(const pb_table *table, int64_t column, int64_t first)
 
 /* A row of the left columns and those from `first` up to `end`, excluded. */
 static pb_status put_row(const pb_table *table, const int64_t *widths, int64_t row, int64_t first,
-                         int64_t end, pb_string *out)
+                         int64_t end, bool colour, pb_string *out)
 {
     int64_t lines = 1;
     int64_t begin = table->left > 0 ? 0 : first;
@@ -196,7 +216,7 @@ static pb_status put_row(const pb_table *table, const int64_t *widths, int64_t r
     }
     for (int64_t line = 0; line < lines; line++) {
         for (int64_t c = begin; c < end; c = next_column(table, c, first)) {
-            PB_TRY(put_cell(table, widths, row + c, line, out));
+            PB_TRY(put_cell(table, widths, row + c, line, colour, out));
         }
         PB_TRY(end_line(out));
     }
@@ -280,7 +300,7 @@ static int64_t block_end(const pb_table *table, const int64_t *widths, int64_t f
     return end;
 }
 
-pb_status pb_table_print(const pb_table *table, int64_t limit, pb_string *out)
+pb_status pb_table_print(const pb_table *table, int64_t limit, bool colour, pb_string *out)
 {
     int64_t *widths  = NULL;
     int64_t first    = table->left;
@@ -293,7 +313,7 @@ pb_status pb_table_print(const pb_table *table, int64_t limit, pb_string *out)
         status      = first > table->left ? pb_string_puts(out, "\n") : PB_OK;
         for (int64_t row = 0; row + table->columns <= table->count && status == PB_OK;
              row += table->columns) {
-            status = put_row(table, widths, row, first, end, out);
+            status = put_row(table, widths, row, first, end, colour, out);
         }
         first = end;
     } while (status == PB_OK && first < table->columns);

@@ -1,191 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The report as text for people: per model scores, costs, PSCP and paired tests, then what is
- * missing. */
-#include "text.h"
+/* The report in the forms of a document. */
+#include "sections.h"
 
-#include <inttypes.h>
-#include <math.h>
+typedef pb_status (*write_form)(const document *doc, const pb_report_options *how, pb_string *out);
 
-#define LISTED_MAX 200 /* missing cells that are named one by one */
-
-/* A number averaged over cells; it does not apply where no cell has one, such as the training speed
- * of a method that does not train. */
-static pb_status add_measured(pb_table *table, const stats_mean *stat, int64_t cells, int digits)
+static pb_status write_report(const pb_results *results, const pb_report_options *options,
+                              write_form write, pb_string *out)
 {
-    return stat->n == 0 && cells > 0 ? pb_table_add(table, PB_TABLE_NOTHING)
-                                     : pb_table_add_number(table, stat->mean, digits);
-}
+    pb_report_options how = {.pscp = pb_pscp_defaults()};
+    document doc          = {0};
+    summary all           = {0};
+    pb_status status;
 
-static pb_status add_cost(pb_table *table, const char *method, const summary_cost *cost)
-{
-    PB_TRY(pb_table_add(table, "%s", method));
-    PB_TRY(pb_table_add_number(table, cost->params.mean, 0));
-    PB_TRY(pb_table_add_number(table, cost->flops_t.mean, 6));
-    PB_TRY(pb_table_add_number(table, cost->memory_gb.mean, 4));
-    PB_TRY(pb_table_add_number(table, cost->system_gb.mean, 4));
-    PB_TRY(pb_table_add_number(table, cost->seconds_train.mean, 2));
-    PB_TRY(add_measured(table, &cost->tokens_per_second, cost->memory_gb.n, 1));
-    PB_TRY(pb_table_add_number(table, cost->energy_j.mean, 1));
-    return pb_table_add(table, "%" PRId64, cost->memory_gb.n);
-}
-
-typedef pb_status (*add_method)(pb_table *table, const char *method, const summary_cost *cost);
-
-/* A table with a row for each method that was planned for the model. */
-static pb_status print_methods(const summary *all, const pb_results *results, int64_t m,
-                               const char *const *header, add_method add, int64_t width,
-                               pb_string *out)
-{
-    pb_table table;
-    pb_status status = PB_OK;
-
-    PB_TRY_GOTO(status, pb_table_begin(&table, header, 1), out);
-    for (int64_t t = 0; t < results->methods_count; t++) {
-        const summary_cost *cost = summary_cost_at(all, results, m, t);
-        if (cost->datasets_planned > 0) {
-            PB_TRY_GOTO(status, add(&table, results->methods[t], cost), out);
-        }
-    }
-    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
+    how       = options != NULL ? *options : how;
+    how.width = how.width > 0 ? how.width : PB_TABLE_WIDTH;
+    PB_TRY(summary_make(results, &how, &all));
+    PB_TRY_GOTO(status, sections_make(&all, results, &how, &doc), out);
+    PB_TRY_GOTO(status, write(&doc, &how, out), out);
 out:
-    pb_table_clear(&table);
+    document_clear(&doc);
+    summary_clear(&all);
     return status;
 }
 
-static pb_status print_costs(const summary *all, const pb_results *results, int64_t m,
-                             int64_t width, pb_string *out)
+static pb_status as_text(const document *doc, const pb_report_options *how, pb_string *out)
 {
-    static const char *const header[] = {"method",     "trainable", "TFLOP - base", "peak GB",
-                                         "process GB", "train s",   "tokens/s",     "energy J",
-                                         "cells",      NULL};
-
-    PB_TRY(pb_table_note(out, width, 0,
-                         "costs: means over cells; TFLOP of a forward pass over 512 tokens "
-                         "from the shapes; the rest measured; peak GB accounted in training, "
-                         "1e9 bytes"));
-    PB_TRY(print_methods(all, results, m, header, add_cost, width, out));
-    return pb_string_puts(out, "\n");
+    return document_text(doc, how->width, how->colour, out);
 }
 
-/* The spread over seeds; a single seed has none. */
-static pb_status add_spread(pb_table *table, const summary_cost *cost)
+static pb_status as_markdown(const document *doc, const pb_report_options *how, pb_string *out)
 {
-    char text[PB_TABLE_NUMBER];
-
-    if (isnan(cost->pscp_std)) {
-        return pb_table_add(table, "%s", cost->has_pscp ? PB_TABLE_NOTHING : PB_TABLE_UNKNOWN);
-    }
-    return pb_table_add(table, "± %s", pb_table_number(text, cost->pscp_std, 2, false));
+    (void)how;
+    return document_markdown(doc, out);
 }
 
-static pb_status add_pscp(pb_table *table, const char *method, const summary_cost *cost)
+static pb_status as_latex(const document *doc, const pb_report_options *how, pb_string *out)
 {
-    PB_TRY(pb_table_add(table, "%s", method));
-    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.pscp : NAN, 2));
-    PB_TRY(add_spread(table, cost));
-    PB_TRY(pb_table_add_number(table, cost->score, 2));
-    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.cost_p : NAN, 4));
-    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.cost_f : NAN, 4));
-    PB_TRY(pb_table_add_number(table, cost->has_pscp ? cost->pscp.cost_m : NAN, 4));
-    PB_TRY(pb_table_add_number(table, cost->params.mean, 0));
-    PB_TRY(pb_table_add_number(table, cost->flops_t.mean, 6));
-    PB_TRY(pb_table_add_number(table, cost->memory_gb.mean, 4));
-    return pb_table_add(table, "%" PRId64 " of %" PRId64, cost->datasets, cost->datasets_planned);
-}
-
-static pb_status print_pscp(const summary *all, const pb_results *results, int64_t m, int64_t width,
-                            pb_string *out)
-{
-    static const char *const header[] = {"method", "PSCP", "std",   "P",      "cost_p",   "cost_f",
-                                         "cost_m", "M_p",  "M_f T", "M_m GB", "datasets", NULL};
-    const pb_pscp_params *p           = &all->params;
-
-    PB_TRY(pb_table_note(out, width, 0,
-                         "PSCP = P (1 + M_p/%g)^-%g (1 + M_f/%g)^-%g (1 + M_m/%g)^-%g; std "
-                         "over seeds",
-                         p->c_p, p->beta_p, p->c_f, p->beta_f, p->c_m, p->beta_m));
-    PB_TRY(print_methods(all, results, m, header, add_pscp, width, out));
-    for (int64_t t = 0; t < results->methods_count; t++) {
-        const summary_cost *cost = summary_cost_at(all, results, m, t);
-        if (cost->datasets_planned > 0 && cost->problem[0] != '\0') {
-            PB_TRY(
-                pb_string_printf(out, "no PSCP for %s: %s\n", results->methods[t], cost->problem));
-        }
-    }
-    return pb_string_puts(out, "\n");
-}
-
-/* Failed and invalid cells with their cause, all of them; missing ones by name. */
-static pb_status print_incomplete(const summary *all, const pb_results *results, pb_string *out)
-{
-    int64_t listed = 0;
-
-    for (int64_t i = 0; i < results->count; i++) {
-        const pb_record *r = &results->records[i];
-        if (r->status == PB_OK && r->valid) {
-            continue;
-        }
-        const char *cause = r->status != PB_OK ? r->message : r->reason;
-        PB_TRY(pb_string_printf(out, "%s: %s/%s/%s/%" PRId64 ": %s\n",
-                                r->status != PB_OK ? "failed" : "INVALID", r->key.model,
-                                r->key.dataset, r->key.method, r->key.seed,
-                                cause != NULL ? cause : "no reason given"));
-    }
-    for (int64_t i = 0; i < pb_results_positions(results) && listed < LISTED_MAX; i++) {
-        if (results->state[i] == PB_CELL_MISSING) {
-            pb_record_key key = pb_results_key(results, i);
-            listed++;
-            PB_TRY(pb_string_printf(out, "missing: %s/%s/%s/%" PRId64 "\n", key.model, key.dataset,
-                                    key.method, key.seed));
-        }
-    }
-    if (all->missing > listed) {
-        PB_TRY(pb_string_printf(out, "missing: %" PRId64 " more\n", all->missing - listed));
-    }
-    return PB_OK;
-}
-
-static pb_status print_head(const summary *all, const pb_results *results, int64_t width,
-                            pb_string *out)
-{
-    char cells[PB_TABLE_NUMBER];
-
-    PB_TRY(pb_table_note(out, width, 0,
-                         "sweep %s, protocol %s: %s, %" PRId64 " done, %" PRId64 " failed, %" PRId64
-                         " invalid, %" PRId64 " missing",
-                         results->sweep != NULL ? results->sweep : PB_TABLE_UNKNOWN,
-                         results->protocol != NULL ? results->protocol : PB_TABLE_UNKNOWN,
-                         pb_table_count(cells, all->cells, "cell"), all->done, all->failed,
-                         all->invalid, all->missing));
-    return pb_table_note(out, width, 0,
-                         "in all tables: " PB_TABLE_UNKNOWN " not known, " PB_TABLE_NOTHING
-                         " does not apply");
-}
-
-static pb_status print_all(const summary *all, const pb_results *results,
-                           const pb_report_options *options, pb_string *out)
-{
-    PB_TRY(print_head(all, results, options->width, out));
-    for (int64_t m = 0; m < results->models_count; m++) {
-        PB_TRY(pb_string_printf(out, "\nmodel %s\n\n", results->models[m]));
-        PB_TRY(part_scores(all, results, m, options->width, out));
-        PB_TRY(print_costs(all, results, m, options->width, out));
-        PB_TRY(print_pscp(all, results, m, options->width, out));
-        PB_TRY(part_paired(all, results, m, options, out));
-    }
-    return print_incomplete(all, results, out);
+    (void)how;
+    return document_latex(doc, out);
 }
 
 pb_status pb_report_text(const pb_results *results, const pb_report_options *options,
                          pb_string *out)
 {
-    pb_report_options how = {.pscp = pb_pscp_defaults()};
-    summary all           = {0};
+    return write_report(results, options, as_text, out);
+}
 
-    how       = options != NULL ? *options : how;
-    how.width = how.width > 0 ? how.width : PB_TABLE_WIDTH;
-    PB_TRY(summary_make(results, &how, &all));
-    pb_status status = print_all(&all, results, &how, out);
-    summary_clear(&all);
-    return status;
+pb_status pb_report_markdown(const pb_results *results, const pb_report_options *options,
+                             pb_string *out)
+{
+    return write_report(results, options, as_markdown, out);
+}
+
+pb_status pb_report_latex(const pb_results *results, const pb_report_options *options,
+                          pb_string *out)
+{
+    return write_report(results, options, as_latex, out);
 }

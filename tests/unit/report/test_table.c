@@ -58,7 +58,7 @@ static void assert_table(const pb_table *table, int64_t width, const char *expec
 {
     pb_string out = {0};
 
-    assert_ok(pb_table_print(table, width, &out));
+    assert_ok(pb_table_print(table, width, false, &out));
     assert_string_equal(out.data, expected);
     pb_string_clear(&out);
 }
@@ -110,7 +110,7 @@ static void long_names_are_broken_and_not_cut(void **state)
     for (int64_t width = 20; width < 100; width++) {
         pb_string out  = {0};
         pb_string name = {0};
-        assert_ok(pb_table_print(&table, width, &out));
+        assert_ok(pb_table_print(&table, width, false, &out));
         for (const char *line = out.data; *line != '\0'; line = strchr(line, '\n') + 1) {
             assert_true((int64_t)strcspn(line, "\n") <= width);
             if (line > out.data) {

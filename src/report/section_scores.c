@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Scores as tables of data sets × methods; what was not planned for a model has no row or
  * column. */
-#include "text.h"
+#include "sections.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -11,18 +11,19 @@
 typedef pb_status (*add_cell)(pb_table *table, const pb_results *results,
                               const summary_score *score);
 
-const char *part_without_score(const summary_score *score)
+pb_status section_add_without(pb_table *table, const summary_score *score)
 {
-    if (score->planned == 0) {
-        return PB_TABLE_NOTHING;
+    const char *shown = score->planned == 0  ? PB_TABLE_NOTHING
+                        : score->done > 0    ? PB_TABLE_UNKNOWN /* as in the paper protocol */
+                        : score->failed > 0  ? "failed"
+                        : score->invalid > 0 ? "invalid"
+                                             : "missing";
+
+    PB_TRY(pb_table_add(table, "%s", shown));
+    if (score->planned > 0) {
+        pb_table_mark_last(table, PB_TABLE_BAD);
     }
-    if (score->done > 0) {
-        return PB_TABLE_UNKNOWN; /* a metric of the paper protocol may be NaN */
-    }
-    if (score->failed > 0) {
-        return "failed";
-    }
-    return score->invalid > 0 ? "invalid" : "missing";
+    return PB_OK;
 }
 
 /* "53.10 ±1.20", with "(2/3)" where seeds are missing or failed and "(1)" where fewer were planned
@@ -34,7 +35,7 @@ static pb_status add_score(pb_table *table, const pb_results *results, const sum
     char seeds[60]  = "";
 
     if (score->score.n == 0) {
-        return pb_table_add(table, "%s", part_without_score(score));
+        return section_add_without(table, score);
     }
     if (!isnan(score->score.std)) {
         (void)snprintf(spread, sizeof spread, " ±%.2f", score->score.std);
@@ -49,7 +50,7 @@ static pb_status add_score(pb_table *table, const pb_results *results, const sum
                         seeds);
 }
 
-pb_status part_add_interval(pb_table *table, double low, double high, bool sign)
+pb_status section_add_interval(pb_table *table, double low, double high, bool sign)
 {
     char texts[2][PB_TABLE_NUMBER];
 
@@ -63,8 +64,8 @@ static pb_status add_interval(pb_table *table, const pb_results *results,
 {
     (void)results;
     return score->score.n == 0
-               ? pb_table_add(table, "%s", part_without_score(score))
-               : part_add_interval(table, score->whole.low, score->whole.high, false);
+               ? section_add_without(table, score)
+               : section_add_interval(table, score->whole.low, score->whole.high, false);
 }
 
 /* "61.20", and "(5/6)" where it is not over all data sets that the model's table has. */
@@ -91,12 +92,12 @@ static const char *metric_of(const summary *all, const pb_results *results, int6
     return PB_TABLE_UNKNOWN;
 }
 
-bool part_has_column(const summary *all, const pb_results *results, int64_t m, int64_t t)
+bool section_has_column(const summary *all, const pb_results *results, int64_t m, int64_t t)
 {
     return summary_cost_at(all, results, m, t)->datasets_planned > 0;
 }
 
-bool part_has_row(const summary *all, const pb_results *results, int64_t m, int64_t d)
+bool section_has_row(const summary *all, const pb_results *results, int64_t m, int64_t d)
 {
     for (int64_t t = 0; t < results->methods_count; t++) {
         if (summary_score_at(all, results, m, d, t)->planned > 0) {
@@ -106,37 +107,49 @@ bool part_has_row(const summary *all, const pb_results *results, int64_t m, int6
     return false;
 }
 
-pb_status part_begin(const summary *all, const pb_results *results, int64_t m, const char *second,
-                     pb_table *table)
+pb_status section_begin(const summary *all, const pb_results *results, int64_t m,
+                        const char *second, pb_table *table)
 {
     int64_t methods = 0;
 
     for (int64_t t = 0; t < results->methods_count; t++) {
-        methods += part_has_column(all, results, m, t);
+        methods += section_has_column(all, results, m, t);
     }
     pb_table_init(table, 2 + methods, 2);
     PB_TRY(pb_table_add(table, "dataset"));
     PB_TRY(pb_table_add(table, "%s", second));
     for (int64_t t = 0; t < results->methods_count; t++) {
-        if (part_has_column(all, results, m, t)) {
+        if (section_has_column(all, results, m, t)) {
             PB_TRY(pb_table_add(table, "%s", results->methods[t]));
         }
     }
     return PB_OK;
 }
 
+static void mark_best(pb_table *table, const summary *all, const pb_results *results, int64_t m,
+                      int64_t d, int64_t t)
+{
+    int64_t best = summary_best(all, results, m, d);
+
+    if (best >= 0 && summary_score_at(all, results, m, d, t)->score.mean ==
+                         summary_score_at(all, results, m, d, best)->score.mean) {
+        pb_table_mark_last(table, PB_TABLE_BEST);
+    }
+}
+
 static pb_status add_rows(pb_table *table, const summary *all, const pb_results *results, int64_t m,
                           add_cell add)
 {
     for (int64_t d = 0; d < results->datasets_count; d++) {
-        if (!part_has_row(all, results, m, d)) {
+        if (!section_has_row(all, results, m, d)) {
             continue;
         }
         PB_TRY(pb_table_add(table, "%s", results->datasets[d]));
         PB_TRY(pb_table_add(table, "%s", metric_of(all, results, m, d)));
         for (int64_t t = 0; t < results->methods_count; t++) {
-            if (part_has_column(all, results, m, t)) {
+            if (section_has_column(all, results, m, t)) {
                 PB_TRY(add(table, results, summary_score_at(all, results, m, d, t)));
+                mark_best(table, all, results, m, d, t);
             }
         }
     }
@@ -155,29 +168,19 @@ static pb_status add_means(pb_table *table, const summary *all, const pb_results
     PB_TRY(pb_table_add(table, "mean"));
     PB_TRY(pb_table_add(table, PB_TABLE_NOTHING));
     for (int64_t t = 0; t < results->methods_count; t++) {
-        if (part_has_column(all, results, m, t)) {
+        if (section_has_column(all, results, m, t)) {
             PB_TRY(add_mean(table, summary_cost_at(all, results, m, t), most));
         }
     }
     return PB_OK;
 }
 
-static pb_status print_table(const summary *all, const pb_results *results, int64_t m, add_cell add,
-                             int64_t width, pb_string *out)
+static pb_status fill_table(const summary *all, const pb_results *results, int64_t m, add_cell add,
+                            pb_table *table)
 {
-    pb_table table;
-    pb_status status = PB_OK;
-
-    PB_TRY_GOTO(status, part_begin(all, results, m, "metric", &table), out);
-    PB_TRY_GOTO(status, add_rows(&table, all, results, m, add), out);
-    if (add == add_score) {
-        PB_TRY_GOTO(status, add_means(&table, all, results, m), out);
-    }
-    PB_TRY_GOTO(status, pb_table_print(&table, width, out), out);
-    PB_TRY_GOTO(status, pb_string_puts(out, "\n"), out);
-out:
-    pb_table_clear(&table);
-    return status;
+    PB_TRY(section_begin(all, results, m, "metric", table));
+    PB_TRY(add_rows(table, all, results, m, add));
+    return add == add_score ? add_means(table, all, results, m) : PB_OK;
 }
 
 static bool has_intervals(const summary *all, const pb_results *results, int64_t m)
@@ -193,48 +196,55 @@ static bool has_intervals(const summary *all, const pb_results *results, int64_t
 }
 
 /* The data sets with truncated rows, with the largest share among the methods. */
-static pb_status print_truncated(const summary *all, const pb_results *results, int64_t m,
-                                 int64_t width, pb_string *out)
+static pb_status list_truncated(const summary *all, const pb_results *results, int64_t m,
+                                pb_string *out)
 {
     char share[PB_TABLE_NUMBER];
-    pb_string list   = {0};
-    pb_status status = PB_OK;
 
-    for (int64_t d = 0; d < results->datasets_count && status == PB_OK; d++) {
+    for (int64_t d = 0; d < results->datasets_count; d++) {
         double most = 0;
         for (int64_t t = 0; t < results->methods_count; t++) {
             most = fmax(most, summary_score_at(all, results, m, d, t)->truncated_share);
         }
         if (most > 0) {
-            status = pb_string_printf(&list, "%s%s %s %%", list.length > 0 ? ", " : "",
-                                      results->datasets[d],
-                                      pb_table_number(share, 100 * most, 1, false));
+            PB_TRY(pb_string_printf(out, "%s%s %s %%", out->length > 0 ? ", " : "",
+                                    results->datasets[d],
+                                    pb_table_number(share, 100 * most, 1, false)));
         }
     }
+    return PB_OK;
+}
+
+static pb_status add_truncated(const summary *all, const pb_results *results, int64_t m,
+                               document *doc)
+{
+    pb_string list   = {0};
+    pb_status status = list_truncated(all, results, m, &list);
+
     if (status == PB_OK && list.length > 0) {
-        status = pb_table_note(out, width, 0, "rows that data.cutoff_tokens cut: %s", list.data);
-        status = status == PB_OK ? pb_string_puts(out, "\n") : status;
+        status = document_add(doc, DOCUMENT_SECTION, "truncated",
+                              "rows that data.cutoff_tokens cut: %s", list.data);
     }
     pb_string_clear(&list);
     return status;
 }
 
-pb_status part_scores(const summary *all, const pb_results *results, int64_t model, int64_t width,
-                      pb_string *out)
+pb_status section_scores(const summary *all, const pb_results *results, int64_t model,
+                         document *doc)
 {
     char seeds[PB_TABLE_NUMBER];
 
-    PB_TRY(pb_table_note(out, width, 0,
-                         "scores: main metric times 100, mean ± sample standard deviation over %s; "
-                         "(k/n): k of n",
-                         pb_table_count(seeds, results->seeds_count, "seed")));
-    PB_TRY(print_table(all, results, model, add_score, width, out));
-    PB_TRY(print_truncated(all, results, model, width, out));
+    PB_TRY(document_add(doc, DOCUMENT_SECTION, "scores",
+                        "scores: main metric times 100, mean ± sample standard deviation over %s; "
+                        "(k/n): k of n",
+                        pb_table_count(seeds, results->seeds_count, "seed")));
+    PB_TRY(fill_table(all, results, model, add_score, document_table(doc)));
+    PB_TRY(add_truncated(all, results, model, doc));
     if (!has_intervals(all, results, model)) {
         return PB_OK;
     }
-    PB_TRY(pb_table_note(out, width, 0,
-                         "95 %% intervals of the scores: over test rows and seeds; of a single "
-                         "seed, over test rows"));
-    return print_table(all, results, model, add_interval, width, out);
+    PB_TRY(document_add(doc, DOCUMENT_SECTION, "intervals",
+                        "95 %% intervals of the scores: over test rows and seeds; of a single "
+                        "seed, over test rows"));
+    return fill_table(all, results, model, add_interval, document_table(doc));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Paired tests: data sets × methods against the best of each data set, or a list of all pairs. */
 #include "paired.h"
-#include "text.h"
+#include "sections.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -18,29 +18,10 @@ typedef struct section {
     const pb_results *results;
     int64_t model;
     bool best_only;
-    pb_table table;
-    pb_string remarks;
+    document *doc;
+    pb_table *table;
     int64_t pairs, not_compared;
 } section;
-
-static const summary_score *score_at(const section *s, int64_t dataset, int64_t method)
-{
-    return summary_score_at(s->all, s->results, s->model, dataset, method);
-}
-
-/* The method with the highest mean score, the first among equals; -1 when there is none. */
-static int64_t best_method(const section *s, int64_t dataset)
-{
-    int64_t best = -1;
-
-    for (int64_t t = 0; t < s->results->methods_count; t++) {
-        const stats_mean *score = &score_at(s, dataset, t)->score;
-        if (score->n > 0 && (best < 0 || score->mean > score_at(s, dataset, best)->score.mean)) {
-            best = t;
-        }
-    }
-    return best;
-}
 
 /* The pair of a method with the best one, as method - best; false when there is none. */
 static bool find_pair(const paired_list *list, int64_t best, int64_t method, paired *out)
@@ -74,9 +55,8 @@ static pb_status remark(section *s, int64_t dataset, const paired *pair)
     s->not_compared++;
     return s->not_compared > LISTED_MAX
                ? PB_OK
-               : pb_string_printf(&s->remarks, "not compared: %s: %s and %s: %s\n",
-                                  r->datasets[dataset], r->methods[pair->a], r->methods[pair->b],
-                                  pair->problem);
+               : document_remark(s->doc, "not compared: %s: %s and %s: %s", r->datasets[dataset],
+                                 r->methods[pair->a], r->methods[pair->b], pair->problem);
 }
 
 /* "-5.73 (0.0021)", p after Holm. */
@@ -88,11 +68,11 @@ static pb_status add_cell(section *s, int64_t dataset, const paired *pair)
     s->pairs++;
     if (pair->problem[0] != '\0') {
         PB_TRY(remark(s, dataset, pair));
-        return pb_table_add(&s->table, PB_TABLE_UNKNOWN);
+        return pb_table_add(s->table, PB_TABLE_UNKNOWN);
     }
     print_p(pair->p_holm, p);
-    return pb_table_add(&s->table, "%s (%s)",
-                        pb_table_number(difference, pair->difference, 2, true), p);
+    return pb_table_add(s->table, "%s (%s)", pb_table_number(difference, pair->difference, 2, true),
+                        p);
 }
 
 /* The number of rows that all pairs are based on, if it is the same for all. */
@@ -107,27 +87,29 @@ static pb_status add_rows(section *s, const paired_list *list)
             rows = list->pairs[i].rows;
         }
     }
-    return same && rows > 0 ? pb_table_add(&s->table, "%" PRId64, rows)
-                            : pb_table_add(&s->table, PB_TABLE_NOTHING);
+    return same && rows > 0 ? pb_table_add(s->table, "%" PRId64, rows)
+                            : pb_table_add(s->table, PB_TABLE_NOTHING);
 }
 
 static pb_status add_table_row(section *s, int64_t dataset, const paired_list *list)
 {
-    int64_t best = best_method(s, dataset);
+    int64_t best = summary_best(s->all, s->results, s->model, dataset);
     paired pair;
 
-    PB_TRY(pb_table_add(&s->table, "%s", s->results->datasets[dataset]));
+    PB_TRY(pb_table_add(s->table, "%s", s->results->datasets[dataset]));
     PB_TRY(add_rows(s, list));
     for (int64_t t = 0; t < s->results->methods_count; t++) {
-        if (!part_has_column(s->all, s->results, s->model, t)) {
+        if (!section_has_column(s->all, s->results, s->model, t)) {
             continue;
         }
         if (t == best) {
-            PB_TRY(pb_table_add(&s->table, "best"));
+            PB_TRY(pb_table_add(s->table, "best"));
+            pb_table_mark_last(s->table, PB_TABLE_BEST);
         } else if (best >= 0 && find_pair(list, best, t, &pair)) {
             PB_TRY(add_cell(s, dataset, &pair));
         } else {
-            PB_TRY(pb_table_add(&s->table, "%s", part_without_score(score_at(s, dataset, t))));
+            PB_TRY(section_add_without(s->table,
+                                       summary_score_at(s->all, s->results, s->model, dataset, t)));
         }
     }
     return PB_OK;
@@ -152,16 +134,16 @@ static pb_status add_line(section *s, int64_t dataset, const paired *pair)
     }
     print_p(pair->p, p);
     print_p(pair->p_holm, holm);
-    PB_TRY(pb_table_add(&s->table, "%s", r->datasets[dataset]));
-    PB_TRY(pb_table_add(&s->table, "%s", r->methods[pair->a]));
-    PB_TRY(pb_table_add(&s->table, "%s", r->methods[pair->b]));
-    PB_TRY(pb_table_add(&s->table, "%s", pb_table_number(difference, pair->difference, 2, true)));
-    PB_TRY(part_add_interval(&s->table, pair->low, pair->high, true));
-    PB_TRY(pb_table_add(&s->table, "%s", p));
-    PB_TRY(pb_table_add(&s->table, "%s", holm));
-    PB_TRY(pb_table_add(&s->table, "%" PRId64, pair->rows));
-    PB_TRY(pb_table_add(&s->table, "%" PRId64, pair->seeds));
-    return pb_table_add(&s->table, "%s", test_name(pair->test));
+    PB_TRY(pb_table_add(s->table, "%s", r->datasets[dataset]));
+    PB_TRY(pb_table_add(s->table, "%s", r->methods[pair->a]));
+    PB_TRY(pb_table_add(s->table, "%s", r->methods[pair->b]));
+    PB_TRY(pb_table_add(s->table, "%s", pb_table_number(difference, pair->difference, 2, true)));
+    PB_TRY(section_add_interval(s->table, pair->low, pair->high, true));
+    PB_TRY(pb_table_add(s->table, "%s", p));
+    PB_TRY(pb_table_add(s->table, "%s", holm));
+    PB_TRY(pb_table_add(s->table, "%" PRId64, pair->rows));
+    PB_TRY(pb_table_add(s->table, "%" PRId64, pair->seeds));
+    return pb_table_add(s->table, "%s", test_name(pair->test));
 }
 
 static pb_status add_dataset(section *s, int64_t dataset)
@@ -186,57 +168,52 @@ static pb_status add_header(section *s)
                                        "95 % interval", "p",    "p Holm", "rows",
                                        "seeds",         "test", NULL};
 
-    return s->best_only ? part_begin(s->all, s->results, s->model, "rows", &s->table)
-                        : pb_table_begin(&s->table, list, LIST_LEFT);
+    return s->best_only ? section_begin(s->all, s->results, s->model, "rows", s->table)
+                        : pb_table_begin(s->table, list, LIST_LEFT);
 }
 
 static pb_status fill(section *s)
 {
     PB_TRY(add_header(s));
     for (int64_t d = 0; d < s->results->datasets_count; d++) {
-        if (part_has_row(s->all, s->results, s->model, d)) {
+        if (section_has_row(s->all, s->results, s->model, d)) {
             PB_TRY(add_dataset(s, d));
         }
     }
     return PB_OK;
 }
 
-static pb_status print(const section *s, int64_t width, pb_string *out)
+/* Takes back a section that compares nothing, or its table. */
+static pb_status finish(section *s)
 {
     if (s->pairs == 0) {
-        return PB_OK;
+        document_drop(s->doc);
+    } else if (s->pairs == s->not_compared) {
+        pb_table_clear(s->table);
     }
-    PB_TRY(pb_table_note(out, width, 0, "paired tests: mean value of a test row times 100, %s",
-                         s->best_only ? "less that of the best method, and p (two-sided, Holm over "
-                                        "all pairs of the data set)"
-                                      : "A - B; p two-sided, Holm over all pairs of the data set"));
-    if (s->pairs > s->not_compared) {
-        PB_TRY(pb_table_print(&s->table, width, out));
-    }
-    PB_TRY(pb_string_append(out, s->remarks.data, s->remarks.length));
-    if (s->not_compared > LISTED_MAX) {
-        PB_TRY(pb_string_printf(out, "not compared: %" PRId64 " more\n",
-                                s->not_compared - LISTED_MAX));
-    }
-    return pb_string_puts(out, "\n");
+    return s->not_compared > LISTED_MAX ? document_remark(s->doc, "not compared: %" PRId64 " more",
+                                                          s->not_compared - LISTED_MAX)
+                                        : PB_OK;
 }
 
-pb_status part_paired(const summary *all, const pb_results *results, int64_t model,
-                      const pb_report_options *options, pb_string *out)
+pb_status section_paired(const summary *all, const pb_results *results, int64_t model,
+                         pb_report_pairs pairs, document *doc)
 {
-    section s        = {.all       = all,
-                        .results   = results,
-                        .model     = model,
-                        .best_only = options->pairs == PB_REPORT_PAIRS_BEST};
-    pb_status status = PB_OK;
+    section s = {.all       = all,
+                 .results   = results,
+                 .model     = model,
+                 .best_only = pairs == PB_REPORT_PAIRS_BEST,
+                 .doc       = doc};
 
-    if (options->pairs == PB_REPORT_PAIRS_NONE) {
+    if (pairs == PB_REPORT_PAIRS_NONE) {
         return PB_OK;
     }
-    PB_TRY_GOTO(status, fill(&s), out);
-    PB_TRY_GOTO(status, print(&s, options->width, out), out);
-out:
-    pb_table_clear(&s.table);
-    pb_string_clear(&s.remarks);
-    return status;
+    PB_TRY(document_add(doc, DOCUMENT_SECTION, "paired",
+                        "paired tests: mean value of a test row times 100, %s",
+                        s.best_only ? "less that of the best method, and p (two-sided, Holm over "
+                                      "all pairs of the data set)"
+                                    : "A - B; p two-sided, Holm over all pairs of the data set"));
+    s.table = document_table(doc);
+    PB_TRY(fill(&s));
+    return finish(&s);
 }
