@@ -122,7 +122,7 @@ def parse(arguments):
     if not found.names and not found.list:
         parser.error("give names, or --list")
     if found.from_local and not os.path.isdir(found.from_local):
-        parser.error(f"--from-local: there is no folder '{found.from_local}'")
+        parser.error(f"--from-local: no such folder: '{found.from_local}'")
     return found
 
 

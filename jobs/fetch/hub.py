@@ -43,7 +43,7 @@ class Hub:
             raise Failure(f"{repository}: {remedy}") from error
 
     def tree(self, kind, repository, revision):
-        """The commit of a revision, and its files by name; None when there is no such revision."""
+        """The commit of a revision, and its files by name; None when the repository has no such revision."""
         key = kind, repository, revision
         if key not in self.known:
             try:

@@ -54,7 +54,7 @@ static void note_sharing(pb_cell_env *env)
     int ranks          = pb_comm_node_size(env->comm);
     env->shares_device = devices > 0 && ranks > (env->setup.device < 0 ? devices : 1);
     if (env->setup.device < 0 && devices > 0 && ranks > devices) {
-        pb_log0_warn("the %d processes of a node share %d %s, and each holds weights of its own "
+        pb_log0_warn("the %d processes of a node share %d %s, and each holds its own weights "
                      "there; start one per device",
                      ranks, devices, devices == 1 ? "device" : "devices");
     }

@@ -51,8 +51,8 @@ typedef struct running {
     pb_status lost; /* nothing can be recorded any more */
     bool failed;    /* the record says why */
     bool again;     /* ran out of memory in a gang: it is run alone */
-    /* Joules. Of a gang the first member has those of the steps of all, what the counter showed
-     * last, and why it is not believed. */
+    /* Joules. Of a gang the first member has those of the steps of all, the last reading of the
+     * counter, and why it is not trusted. */
     double energy_setup, energy_steps, energy_validation, energy_test, energy_seen;
     char energy_lost[128];
 } running;

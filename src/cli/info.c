@@ -58,7 +58,7 @@ static pb_status put_device(void *context, const char *name, const char *about)
     return pb_string_printf(context, "%-12s %s\n", name, about);
 }
 
-/* That there is none is no error. */
+/* Having none is not an error. */
 static pb_status put_devices(pb_string *out)
 {
     pb_status status = pb_backend_list(put_device, out);

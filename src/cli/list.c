@@ -50,8 +50,8 @@ static pb_status add(listing *list, const char *name, const char *about, const c
                          *about != '\0' ? about : PB_TABLE_NOTHING);
 }
 
-/* Behind the first full stop, outside of brackets, that a space and a capital letter follow, and
- * that is not the one of "et al."; the end of the text without one. */
+/* The place after the first full stop outside brackets that is followed by a space and a capital
+ * letter and is not that of "et al."; without one, the end of the text. */
 static char *sentence_end(char *text)
 {
     int depth = 0;

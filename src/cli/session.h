@@ -33,7 +33,7 @@ extern const pb_option session_options[]; /* --model --adapter --init */
  * training. */
 pb_status session_open(const pb_cli *cli, const char *method, uint64_t seed,
                        session *s) PB_MUST_USE;
-/* The backend that the common options name, with a word on what slows it down. */
+/* The backend that the common options name; what slows it down is logged. */
 pb_status session_open_backend(const pb_cli *cli, session *s) PB_MUST_USE;
 /* Creates the method fromthe group `method` of s->config, with --set applied. */
 pb_status session_create_method(const pb_cli *cli, uint64_t seed, session *s) PB_MUST_USE;

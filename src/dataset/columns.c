@@ -231,7 +231,7 @@ static pb_status check_label(const dataset_columns *columns, const dataset_colum
                    column->source, json_integer_value(value), columns->labels->count - 1);
 }
 
-/* What can be corrected other than the row, as a clause. */
+/* What can be corrected instead of the row, as a clause. */
 static const char *remedy(column_type type, const json_t *value)
 {
     if (json_is_null(value)) {

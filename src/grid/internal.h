@@ -167,7 +167,7 @@ struct pb_grid_watch {
     double cell_begin;
     bool terminal;           /* the progress line is visible; otherwise lines go to the log */
     double line_seconds;     /* between two of them; 0: none */
-    const pb_grid_job *job;  /* told what this process is doing */
+    const pb_grid_job *job;  /* its `report` gets what this process is doing */
     bool tells;              /* its last report was a cell */
     double told, tell_pause; /* when, and the least time until the next */
 };

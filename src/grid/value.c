@@ -83,7 +83,7 @@ static pb_status name_of(const char *place, const char *axis, const char *value,
         return PB_FAIL(
             PB_ERR_CONFIG,
             "%s: %s \"%s\" is not a name (1 to 100 letters, digits, \".\", \"_\", \"-\") and "
-            "no path that ends in " SUFFIX,
+            "not a path that ends in " SUFFIX,
             place, axis, value);
     }
     *out = name;
@@ -121,8 +121,8 @@ pb_status grid_value_open(const pb_grid *grid, pb_grid_axis_kind kind, const cha
     if (ends_in_suffix(value)) {
         status = path_of_file(grid, grid_axis_keys[kind], value, &path);
         if (status == PB_OK && !pb_path_exists(path)) {
-            status = PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\": there is no file %s", place, word,
-                             value, path);
+            status =
+                PB_FAIL(PB_ERR_CONFIG, "%s: %s \"%s\": no such file: %s", place, word, value, path);
         }
     } else {
         status = path_of_name(grid, place, word, value, &path);

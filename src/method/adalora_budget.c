@@ -133,7 +133,7 @@ static pb_status leave_out(pb_method *m, const float *scores, float limit)
     return PB_OK;
 }
 
-/* `share` of what the budget falls by is still in it. */
+/* The budget still has `share` of what it will lose. */
 static pb_status allocate(pb_method *m, double share)
 {
     const adalora_options *o = m->options;
@@ -147,7 +147,7 @@ static pb_status allocate(pb_method *m, double share)
     if (dropped <= 0) {
         return PB_OK;
     }
-    float *scores = state->room; /* a row has more parameters than one */
+    float *scores = state->room; /* a row has several parameters */
     float *sorted = state->room + rows;
     for (int64_t i = 0; i < modules; i++) {
         const pb_trainable *t = &m->trainables[i * TENSORS];

@@ -149,7 +149,7 @@ static pb_status compare_output(pb_method *m, const pb_named_tensor *saved, cons
     PB_TRY_GOTO(status, pb_tensor_to_f32(&file, &saved->tensor), done);
     if (!is_near(host, host + count, count)) {
         status = PB_FAIL(PB_ERR_FORMAT,
-                         "%s: %s beside it belongs to another adapter, it makes other values; "
+                         "%s: %s beside it belongs to another adapter: it makes other values; "
                          "remove it to use the adapter alone",
                          path, ENCODER_NAME);
     }

@@ -55,7 +55,7 @@ static int64_t class_place(const pb_answers *answers, const char *text)
     return k;
 }
 
-/* By running over the sorted answers; `sorted` [train_count]. */
+/* In one pass over the sorted answers; `sorted` [train_count]. */
 static const char *most_frequent(const pb_answers *answers, const counted *sorted)
 {
     int64_t most = 0, n = answers->train_count;

@@ -32,7 +32,7 @@ static const pb_config_field fields[] = {
     PB_FIELD_INT(bn_options, size, 0, 0, 1048576, "",
                  "width of the bottleneck; 0: that of the model / reduction_factor"),
     PB_FIELD_INT(bn_options, reduction_factor, 16, 1, 1048576, "",
-                 "width of the model in widths of the bottleneck, where size is 0"),
+                 "width of the model over that of the bottleneck, where size is 0"),
     PB_FIELD_END,
 };
 

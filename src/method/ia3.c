@@ -37,8 +37,8 @@ static const pb_config_field fields[] = {
     PB_FIELD_END,
 };
 
-/* Whether the site is a feed-forward module that is scaled at its input. HF looks at the end of the
- * path here, without asking for a dot. */
+/* Whether the site is a feed-forward module that is scaled at its input. HF compares only the end
+ * of the path here, with no dot before it required. */
 static pb_status is_feedforward(const pb_method *m, const pb_site *site, bool *is)
 {
     const ia3_options *o = m->options;
@@ -185,7 +185,8 @@ static pb_status merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_
 static const char adapter_keys[] =
     "fan_in_fan_out feedforward_modules init_ia3_weights merge_weights target_modules";
 
-/* HF refuses a list of feed-forward modules that are not in a list of targets word for word. */
+/* HF refuses a list of feed-forward modules unless each is, word for word, in the list of
+ * targets. */
 static bool needs_paths(const pb_method *m)
 {
     const ia3_options *o = m->options;

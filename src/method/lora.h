@@ -16,7 +16,7 @@ typedef struct lora_options {
 
 extern const pb_config_field lora_fields[];
 
-/* Those of the files of adalora as well. */
+/* Also the keys of adalora's files. */
 #define LORA_ADAPTER_KEYS                                                                        \
     "alora_invocation_tokens alpha_pattern arrow_config bias corda_config enable_lora "          \
     "ensure_weight_tying eva_config fan_in_fan_out init_lora_weights kasa_config "               \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* No method: the frozen model as it is. The base line of every comparison, and the null
+/* No method: the frozen model as it is. The baseline of every comparison, and the null
  * implementation of the table. */
 #include "internal.h"
 

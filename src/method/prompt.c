@@ -57,7 +57,7 @@ static void shuffle(uint64_t seed, int32_t *ids, int64_t count)
     }
 }
 
-/* Scaled embeddings of ids; a prompt longer than the list goes round. */
+/* Scaled embeddings of ids; a prompt longer than the list wraps around. */
 static void embed(const pb_method *m, const int32_t *ids, int64_t count, pb_tensor *rows)
 {
     const pb_tensor *table = &pb_model_site(m->model, PB_SITE_EMBEDDING, 0)->weight;

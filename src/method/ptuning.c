@@ -26,7 +26,7 @@ static const pb_config_field fields[] = {
     PB_FIELD_INT(ptuning_options, num_virtual_tokens, 100, 1, 65536, "tokens",
                  "rows before the tokens"),
     PB_FIELD_CHOICE(ptuning_options, encoder, ENCODER_MLP, encoders,
-                    "what makes the rows; none: they are trained themselves"),
+                    "what makes the rows; none: the rows themselves are trained"),
     PB_FIELD_INT(ptuning_options, encoder_hidden_size, 768, 1, 1048576, "",
                  "hidden width of the encoder, of each direction of an lstm"),
     PB_FIELD_INT_FOR(PB_KEPT_BEFORE, ptuning_options, encoder_num_layers, 2, 1, LSTM_LAYERS_MAX, "",

@@ -37,7 +37,7 @@ static const pb_config_field name_fields[] = {
     PB_FIELD_END,
 };
 
-/* Which other keys the group may have is known once the method is: here all of them pass. */
+/* Which other keys the group may have depends on the method: here all of them pass. */
 pb_status pb_method_find_in(const pb_config *config, const char *group, const pb_method_ops **out)
 {
     enum { KEYS = 64, PLACE = 512 };

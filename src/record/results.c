@@ -194,7 +194,7 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
     pb_status status   = PB_OK;
 
     if (!pb_path_is_directory(directory)) {
-        return PB_FAIL(PB_ERR_NOT_FOUND, "%s: there is no such directory", directory);
+        return PB_FAIL(PB_ERR_NOT_FOUND, "%s: no such directory", directory);
     }
     PB_TRY_GOTO(status, pb_path_join(directory, "shards", &folder), out);
     shards = pb_path_is_directory(folder);

@@ -127,7 +127,7 @@ static pb_status compute(const char *bytes, size_t size, size_t *digits, char ha
 
     *digits = find_digits(bytes, size, 0, &is_shard);
     if (*digits == 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "there is no dataset /checksum to fill in");
+        return PB_FAIL(PB_ERR_FORMAT, "the dataset /checksum to fill in is missing");
     }
     return hash_around(bytes, size, *digits, true, hash);
 }

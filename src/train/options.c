@@ -23,7 +23,7 @@ const pb_config_field pb_train_fields[] = {
                    "AdamW: decoupled weight decay"),
     PB_FIELD_BOOL(pb_train_options, decay_all, false, "decay biases and norm weights too"),
     PB_FIELD_FLOAT(pb_train_options, warmup_ratio, 0.1, 0.0, 1.0, "",
-                   "share of the steps with rising rate"),
+                   "share of the steps in which the rate rises"),
     PB_FIELD_CHOICE(pb_train_options, schedule, PB_SCHEDULE_COSINE, schedules,
                     "the rate after the warm-up"),
     PB_FIELD_FLOAT(pb_train_options, clip, 1.0, 0.0, 1e9, "",

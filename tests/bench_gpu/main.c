@@ -149,7 +149,7 @@ static int read_options(int argc, char **argv, options *o)
         return refuse("--limit needs a number above 0, at most 1000", "");
     }
     if (o->only < 0 || o->only > PARTS) {
-        return refuse("there is no such part", "");
+        return refuse("no such part", "");
     }
     return 0;
 }

@@ -152,7 +152,7 @@ static void write_line(report *r, const char *text)
     fflush(r->file);
 }
 
-/* So that lines of several runs in one file are told apart. */
+/* Distinguishes the lines of several runs in one file. */
 static void write_start(report *r, int argc, char **argv)
 {
     char now[32];

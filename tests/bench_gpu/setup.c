@@ -349,7 +349,7 @@ typedef struct member_run {
     pb_status status;
 } member_run;
 
-/* Where work is queued ahead, the device is at the next step when one is told. */
+/* Where work is queued ahead, the device is already at the next step when a step is reported. */
 static void look(member_run *run, int64_t step)
 {
     training *t          = run->all;

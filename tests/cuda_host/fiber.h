@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-/* Whether the program has the sanitizer; files compiled without it are told. */
+/* Whether the program has the sanitizer, for files that are compiled without it. */
 #if defined(__has_feature) && !defined(CUDA_HOST_ASAN)
 #if __has_feature(address_sanitizer)
 #define CUDA_HOST_ASAN 1

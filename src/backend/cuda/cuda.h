@@ -201,7 +201,7 @@ pb_status cuda_count(int *count) PB_MUST_USE;
 pb_status cuda_facts(pb_backend *be, pb_backend_put *put, void *context) PB_MUST_USE;
 pb_status cuda_list(pb_backend_put *put, void *context) PB_MUST_USE;
 
-/* nvml.c: that there is no NVML is no error */
+/* nvml.c: a machine without NVML is not an error */
 pb_status cuda_nvml_open(cuda *c) PB_MUST_USE;
 void cuda_nvml_close(cuda *c);
 pb_status cuda_nvml_facts(const cuda *c, pb_backend_put *put, void *context) PB_MUST_USE;

@@ -40,7 +40,7 @@ static const mistake mistakes[] = {
      "--set sweep.methods=[lor]: method \"lor\" has no file; did you mean \"lora\"? there are: ",
      true},
     {SWEEP("\"gone/x.cfg\"", "\"rte\"", "\"none\"", ""), NULL,
-     ":2: model \"gone/x.cfg\": there is no file ", false},
+     ":2: model \"gone/x.cfg\": no such file: ", false},
     {SWEEP("\"../small\"", "\"rte\"", "\"none\"", ""), NULL,
      ":2: model \"../small\" is not a name (1 to 100 letters, digits, \".\", \"_\", \"-\") and no "
      "path "
