@@ -42,9 +42,9 @@ static const mistake mistakes[] = {
     {SWEEP("\"gone/x.cfg\"", "\"rte\"", "\"none\"", ""), NULL,
      ":2: model \"gone/x.cfg\": no such file: ", false},
     {SWEEP("\"../small\"", "\"rte\"", "\"none\"", ""), NULL,
-     ":2: model \"../small\" is not a name (1 to 100 letters, digits, \".\", \"_\", \"-\") and no "
-     "path "
-     "that ends in .cfg",
+     ":2: model \"../small\" is not a name (1 to 100 letters, digits, \".\", \"_\", \"-\") and not "
+     "a "
+     "path that ends in .cfg",
      false},
     {SWEEP("[\"small\", \"../model/small.cfg\"]", "\"rte\"", "\"none\"", ""), NULL,
      ":2: model \"small\" is listed twice", false},
