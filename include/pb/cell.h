@@ -140,8 +140,9 @@ typedef pb_status (*pb_cell_keep)(void *context, int64_t index, pb_record *recor
 
 /* Runs a cell, or a gang: cells that may join one another and are trained together. Each is kept as
  * soon as it has been tested. A failure of a cell is a result: it is recorded, and the call returns
- * PB_OK. Any other status means that cells not yet kept have no result: PB_STOPPED on request,
- * PB_ERR_MEMORY when even the record could not be filled.
+ * PB_OK, or PB_ERR_DEVICE when this process cannot run another cell. Any other status means that
+ * cells not yet kept have no result: PB_STOPPED on request, PB_ERR_MEMORY when even the record
+ * could not be filled.
  *
  * The results of a gang are those of its cells alone, bit for bit, except for how they were
  * computed: times and operations of training are shares of the gang's, by rows; memory is that of

@@ -145,8 +145,9 @@ typedef struct pb_grid_outcome {
 
 /* Runs the cells of a gang, mostly one, and keeps their results; outcomes [count] are zeroed.
  * PB_OK: every cell has a result, failed or not. PB_STOPPED: stopped on request. PB_ERR_COMM,
- * PB_ERR_IO: results cannot be kept, and this process ends its part. Any other status is logged,
- * cells without a result count as failed, and the sweep continues. */
+ * PB_ERR_IO: results cannot be kept; PB_ERR_DEVICE: none can be computed any more; this process
+ * ends its part. Any other status is logged, cells without a result count as failed, and the sweep
+ * continues. */
 typedef pb_status (*pb_grid_runner)(void *context, const pb_grid_cell *const *cells, int64_t count,
                                     pb_grid_watch *watch, pb_grid_outcome *outcomes);
 
@@ -185,7 +186,7 @@ typedef struct pb_grid_summary {
  * `began` (clock seconds); a limit that expires before the first cell is PB_ERR_CONFIG, because the
  * same command would never get any further. Collective; the summary is that of the whole group and
  * is filled whatever the status, except PB_ERR_COMM, after which the group must be aborted.
- * PB_STOPPED when cells are left because of a stop. */
+ * PB_STOPPED when cells are left because of a stop, or because processes lost their device. */
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
                       const bool *done, double began, const pb_grid_job *job,
                       pb_grid_summary *summary) PB_MUST_USE;

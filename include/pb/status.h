@@ -29,6 +29,7 @@
     X(ERR_MEMORY, "out of memory")                               \
     X(ERR_COMM, "the process group is broken")                   \
     X(ERR_LIBRARY, "a library reported a failure")               \
+    X(ERR_DEVICE, "the device is lost to this process")          \
     X(ERR_INTERNAL, "an internal invariant does not hold")       \
     X(STOPPED, "stopped early on request")
 

@@ -10,6 +10,7 @@
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct gang {
@@ -133,6 +134,19 @@ static pb_status train_alone(const gang *g, int64_t count)
     return goes_on(g->members) ? running_phase(g->members, NULL) : PB_OK;
 }
 
+/* The device is lost to all members: they have the same message. */
+static pb_status lose_all(gang *g, pb_status status)
+{
+    char message[1024];
+    (void)snprintf(message, sizeof message, "%s", pb_error_message());
+    for (int64_t i = 0; i < g->count; i++) {
+        if (goes_on(&g->members[i])) {
+            PB_TRY(settle(&g->members[i], PB_FAIL(status, "%s", message)));
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status train_all(gang *g)
 {
     int64_t count    = 0;
@@ -151,6 +165,9 @@ static pb_status train_all(gang *g)
     if (status == PB_OK || status == PB_STOPPED) {
         record_all(g);
         return PB_FRAME(status);
+    }
+    if (status == PB_ERR_DEVICE) {
+        return lose_all(g, status);
     }
     pb_log_warn("a gang of %" PRId64 " cells cannot train together, so each runs alone: %s", count,
                 pb_error_message());
@@ -264,5 +281,9 @@ pb_status pb_cell_run(pb_cell_env *env, const pb_cell *const *cells, int64_t cou
                       const pb_cell_observer *observer, pb_cell_keep keep, void *context)
 {
     gang g = {.env = env, .count = count, .keep = keep, .context = context};
-    return run(&g, cells, observer);
+    PB_TRY(run(&g, cells, observer));
+    return env->device_lost
+               ? PB_FAIL(PB_ERR_DEVICE, "an error of %s destroyed the context of this process",
+                         pb_backend_name(env->backend))
+               : PB_OK;
 }

@@ -43,6 +43,7 @@ struct pb_cell_env {
     pb_backend *backend; /* lent to one cell after another */
     bool on_device;      /* cells run on a device, if only in the plan */
     bool shares_device;  /* with other processes of this run */
+    bool device_lost;    /* to this process: no further cell can be computed */
     char *cache;         /* folder of tokens, NULL: none */
     double gemm_gflops;  /* measured at the start, by this process alone */
     double peak_gflops;  /* the same with the best kernels known */

@@ -62,7 +62,8 @@ pb_status running_fail(running *r, pb_status status)
         pb_error_clear();
         return PB_OK;
     }
-    r->failed = true;
+    r->failed           = true;
+    r->env->device_lost = r->env->device_lost || status == PB_ERR_DEVICE;
     PB_TRY(pb_record_fail(r->record, status));
     pb_error_clear();
     return PB_OK;

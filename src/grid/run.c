@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "pb/clock.h"
+#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
@@ -17,6 +18,7 @@ typedef struct worker {
     grid_dealer dealer;
     const pb_grid_job *job;
     pb_grid_watch watch;
+    bool lost;         /* the device */
     double busy, cost; /* seconds and predicted cost of cells finished here */
 } worker;
 
@@ -82,7 +84,8 @@ static pb_status report(worker *w, int64_t gang, double seconds, pb_status statu
                         pb_grid_outcome *outcomes)
 {
     char message[sizeof outcomes->message] = "";
-    bool over = status == PB_STOPPED || status == PB_ERR_COMM || status == PB_ERR_IO;
+    bool over = status == PB_STOPPED || status == PB_ERR_COMM || status == PB_ERR_IO ||
+                status == PB_ERR_DEVICE;
     if (status != PB_OK && !over) {
         strncpy(message, pb_error_message(), sizeof message - 1);
         pb_error_clear();
@@ -149,10 +152,15 @@ static pb_status work(worker *w)
 }
 
 /* Runs this process's cells. A stop or failure here is kept until all processes have ended; a
- * broken group ends everything at once. */
+ * broken group ends everything at once. The loss of a device is a stop: a new process may go on. */
 static pb_status work_and_leave(worker *w)
 {
     pb_status status = work(w);
+    if (status == PB_ERR_DEVICE) {
+        pb_log_error("%s, which takes no more cells; others and later runs do", pb_error_message());
+        w->lost = true;
+        status  = PB_FAIL(PB_STOPPED, "stopped on the loss of a device");
+    }
     if (status != PB_ERR_COMM) {
         grid_watch_idle(&w->watch);
         PB_TRY(grid_dealer_leave(&w->dealer));
@@ -192,7 +200,7 @@ static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_su
     PB_TRY(pb_comm_reduce_max(comm, &stopped, 1));
     PB_TRY(pb_comm_agree(comm, status == PB_STOPPED ? PB_OK : status));
     if (stopped) {
-        const char *reason = grid_watch_reason(&w->watch);
+        const char *reason = w->lost ? "the loss of a device" : grid_watch_reason(&w->watch);
         return PB_FAIL(PB_STOPPED,
                        "stopped on %s with %" PRId64 " of %" PRId64
                        " cells left; the same command continues from here",

@@ -98,7 +98,7 @@ void put_failure(const bench *b, const char *what, const char *sizes, pb_status 
     const char *message = pb_error_message();
     put_note(b, what, sizes, "failed", *message != '\0' ? message : pb_status_sentence(status));
     pb_error_clear();
-    if (status == PB_ERR_LIBRARY && strcmp(b->backend, "cpu") != 0) {
+    if ((status == PB_ERR_LIBRARY || status == PB_ERR_DEVICE) && strcmp(b->backend, "cpu") != 0) {
         _exit(EXIT_NEXT_ITEM);
     }
 }

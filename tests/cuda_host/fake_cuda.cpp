@@ -178,6 +178,8 @@ call::call(kind k, const char *name) : lock(state().lock), error(cudaSuccess)
         error = result(r.devices < 0 ? cudaErrorInsufficientDriver : cudaErrorNoDevice);
     } else if (k != PLAIN && k != COPIES && spoil_captures()) {
         error = result(cudaErrorStreamCaptureUnsupported);
+    } else if (is_lost()) {
+        error = result(cudaErrorIllegalAddress);
     } else if (r.fail_at > 0 && counts.calls == r.fail_at) {
         bool takes = k == ALLOCATES || k == INSTANTIATES;
         error      = result(takes ? cudaErrorMemoryAllocation : cudaErrorUnknown);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What tests set and read of the CUDA runtime without a device (fake_cuda.cpp) and of the execution
  * of kernels on the CPU (cuda_host.cpp). Environment variables set the same for whole programs:
- * CUDA_HOST_ORDER, FAKE_CUDA_FAIL, FAKE_CUDA_MEMORY, FAKE_CUDA_SHARED, FAKE_CUDA_DEVICES;
- * FAKE_CUBLASLT is that of fake_cublaslt.cpp. */
+ * CUDA_HOST_ORDER, FAKE_CUDA_FAIL, FAKE_CUDA_LOSE, FAKE_CUDA_MEMORY, FAKE_CUDA_SHARED,
+ * FAKE_CUDA_DEVICES; FAKE_CUBLASLT is that of fake_cublaslt.cpp. */
 #pragma once
 
 #include <stddef.h>
@@ -34,6 +34,10 @@ void fake_cuda_fail(int64_t n);
 
 /* The name of the call that was made to fail last, "launch" for a kernel; NULL: none was. */
 const char *fake_cuda_failed(void);
+
+/* Lets the n-th call from now on and all later ones fail with cudaErrorIllegalAddress, as after an
+ * error that destroys the context; 0: that never happened. */
+void fake_cuda_lose(int64_t n);
 
 /* The memory of every device in bytes, at most 32 GiB; 8 GiB at first. */
 void fake_cuda_memory(size_t bytes);

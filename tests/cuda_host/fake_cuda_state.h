@@ -51,6 +51,7 @@ extern fake_cuda_counts counts;
 extern thread_local int current_device;
 int device_count();   /* -1: no driver */
 size_t most_shared(); /* bytes of a block */
+bool is_lost();       /* every call fails */
 
 /* Keeps it for cudaGetLastError. */
 cudaError_t result(cudaError_t code);

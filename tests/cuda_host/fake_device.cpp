@@ -19,6 +19,17 @@ size_t from_environment(const char *name, size_t otherwise)
     return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
+/* "n": this process loses its device at the n-th call; "n@r": if it is rank r. */
+int64_t from_rank(const char *name)
+{
+    const char *text = std::getenv(name);
+    const char *rank = text != nullptr ? std::strchr(text, '@') : nullptr;
+    const char *own  = std::getenv("OMPI_COMM_WORLD_RANK");
+    bool mine        = rank == nullptr || (own != nullptr && std::strcmp(rank + 1, own) == 0);
+    return text != nullptr && mine ? std::strtoll(text, nullptr, 10) : 0;
+}
+
+int64_t lose_at     = from_rank("FAKE_CUDA_LOSE"); /* the number of a call; 0: none */
 size_t shared_bytes = from_environment("FAKE_CUDA_SHARED", 227 << 10);
 
 struct described {
@@ -53,6 +64,8 @@ const described errors[] = {
      "dependency created on uncaptured work in another stream"},
     {cudaErrorCapturedEvent, "cudaErrorCapturedEvent",
      "operation not permitted on an event last recorded in a capturing stream"},
+    {cudaErrorIllegalAddress, "cudaErrorIllegalAddress",
+     "an illegal memory access was encountered"},
     {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
 };
 
@@ -108,7 +121,17 @@ size_t fake_cuda::most_shared()
     return shared_bytes;
 }
 
+bool fake_cuda::is_lost()
+{
+    return lose_at > 0 && counts.calls >= lose_at;
+}
+
 extern "C" {
+
+void fake_cuda_lose(int64_t n)
+{
+    lose_at = n > 0 ? fake_cuda::counts.calls + n : 0;
+}
 
 void fake_cuda_shared(size_t bytes)
 {

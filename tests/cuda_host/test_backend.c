@@ -337,6 +337,33 @@ static pb_status open_and_use(void)
     return status;
 }
 
+/* Every call fails from some point on: the message has CUDA's text, and once the calls work again,
+ * as in a new process, nothing is left of it. */
+static void a_lost_context_is_told_from_a_failed_call(void **state)
+{
+    (void)state;
+    int64_t first = fake_cuda_count().calls;
+    int64_t lost  = 0;
+    assert_ok(open_and_use());
+    int64_t calls = fake_cuda_count().calls - first;
+    for (int64_t n = 1; n <= calls; n++) {
+        fake_cuda_lose(n);
+        pb_status status = open_and_use();
+        fake_cuda_lose(0);
+        assert_int_equal(status == PB_OK || status == PB_ERR_DEVICE || status == PB_ERR_CONFIG,
+                         true);
+        if (status == PB_ERR_DEVICE) {
+            assert_non_null(
+                strstr(pb_error_message(),
+                       "cudaErrorIllegalAddress: an illegal memory access was encountered"));
+            lost++;
+        }
+        pb_error_clear();
+    }
+    assert_true(lost > 30);
+    assert_ok(open_and_use());
+}
+
 static void every_call_may_fail(void **state)
 {
     (void)state;
@@ -378,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_step_waits_for_the_numbers_of_the_one_before_alone),
         cmocka_unit_test(lack_of_memory_says_who_holds_it),
         cmocka_unit_test(every_call_may_fail),
+        cmocka_unit_test(a_lost_context_is_told_from_a_failed_call),
     };
     return cmocka_run_group_tests_name("cuda_host_backend", tests, NULL, NULL);
 }

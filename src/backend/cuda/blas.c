@@ -119,6 +119,12 @@ static pb_status load(library *lt)
 static pb_status fail(const library *lt, cublasStatus_t code, const char *what)
 {
     (void)cudaGetLastError(); /* the library's calls of the runtime are reported here */
+    cudaError_t lost = cuda_lost();
+    if (lost != cudaSuccess) {
+        return PB_FAIL(PB_ERR_DEVICE, "cuda: %s: %s: %s: %s", what,
+                       lt->cublasLtGetStatusString(code), cudaGetErrorName(lost),
+                       cudaGetErrorString(lost));
+    }
     return PB_FAIL(code == CUBLAS_STATUS_ALLOC_FAILED ? PB_ERR_MEMORY : PB_ERR_LIBRARY,
                    "cuda: %s: %s", what, lt->cublasLtGetStatusString(code));
 }
@@ -131,12 +137,13 @@ static pb_status fail(const library *lt, cublasStatus_t code, const char *what)
         }                                       \
     } while (0)
 
-/* A failed release: a warning in the log. */
+/* A failed release: a warning in the log, as CUDA_DROP. */
 static void drop(const library *lt, cublasStatus_t code, const char *call)
 {
     if (code != CUBLAS_STATUS_SUCCESS) {
         (void)cudaGetLastError();
-        pb_log_warn("cuda: %s: %s", call, lt->cublasLtGetStatusString(code));
+        pb_log_line(cuda_lost() != cudaSuccess ? PB_LOG_DEBUG : PB_LOG_WARN, false, "cuda: %s: %s",
+                    call, lt->cublasLtGetStatusString(code));
     }
 }
 

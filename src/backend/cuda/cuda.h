@@ -128,9 +128,14 @@ static inline size_t cuda_bytes(int64_t n, size_t size)
 pb_status cuda_scratch(pb_backend *be, size_t bytes, void **data) PB_MUST_USE;
 
 /* error.c: records a failed call of the runtime: its name for the code, its text, and what was
- * attempted. PB_ERR_MEMORY where memory ran out, else PB_ERR_LIBRARY. */
+ * attempted. PB_ERR_MEMORY where memory ran out, PB_ERR_DEVICE where the context is lost,
+ * PB_ERR_UNSUPPORTED where a kernel wants too much shared memory, else PB_ERR_LIBRARY. */
 pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *function,
                     const char *format, ...) PB_PRINTF(5, 6);
+
+/* The error, such as an illegal address, that destroyed the context of this process, so that every
+ * call fails from then on; or cudaSuccess. */
+cudaError_t cuda_lost(void);
 
 /* Returns unless a call of the runtime, which the text describes, succeeded. */
 #define CUDA_CHECK(code, ...)                                                        \
@@ -151,7 +156,8 @@ pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *fu
     } while (0)
 
 /* For a call whose failure changes no result, since it releases something or waits before that: a
- * warning in the log. The error record keeps what is being unwound. */
+ * warning in the log, unless the context is lost, which has been reported. The error record keeps
+ * what is being unwound. */
 #define CUDA_DROP(call) cuda_drop((call), #call)
 void cuda_drop(cudaError_t code, const char *what);
 

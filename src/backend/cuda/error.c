@@ -9,6 +9,14 @@
 
 enum { MESSAGE = 512 };
 
+cudaError_t cuda_lost(void)
+{
+    size_t unused[2];
+    cudaError_t code = cudaMemGetInfo(&unused[0], &unused[1]); /* waits for nothing */
+    (void)cudaGetLastError();
+    return code;
+}
+
 /* Bytes that a block may have. */
 static int most_shared(void)
 {
@@ -36,15 +44,18 @@ pb_status cuda_fail(cudaError_t code, const char *file, int line, const char *fu
                             "block, the device allows %d",
                             what, refused.kernel, refused.shared, most_shared());
     }
-    return pb_error_set(code == cudaErrorMemoryAllocation ? PB_ERR_MEMORY : PB_ERR_LIBRARY, file,
-                        line, function, "cuda: %s: %s: %s", what, cudaGetErrorName(code),
-                        cudaGetErrorString(code));
+    pb_status status = code == cudaErrorMemoryAllocation ? PB_ERR_MEMORY
+                       : cuda_lost() != cudaSuccess      ? PB_ERR_DEVICE
+                                                         : PB_ERR_LIBRARY;
+    return pb_error_set(status, file, line, function, "cuda: %s: %s: %s", what,
+                        cudaGetErrorName(code), cudaGetErrorString(code));
 }
 
 void cuda_drop(cudaError_t code, const char *what)
 {
     if (code != cudaSuccess) {
         (void)cudaGetLastError(); /* is reported here, and not again by the next launch */
-        pb_log_warn("cuda: %s: %s: %s", what, cudaGetErrorName(code), cudaGetErrorString(code));
+        pb_log_line(cuda_lost() != cudaSuccess ? PB_LOG_DEBUG : PB_LOG_WARN, false,
+                    "cuda: %s: %s: %s", what, cudaGetErrorName(code), cudaGetErrorString(code));
     }
 }

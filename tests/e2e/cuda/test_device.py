@@ -135,5 +135,48 @@ class Device(case.Case):
         self.assertRegex(lines, r"(?m)^devices +cuda: this machine has no NVIDIA driver$")
 
 
+class Lost(case.Case):
+    """An error that destroys the context of a process: every call of the runtime fails from then on."""
+    def failed(self):
+        return {cell["method"]: cell["message"] for cell in self.cells().values() if cell["status"] != "done"}
+
+    def grid(self):
+        return self.world.grid([self.world.model()], [self.world.dataset()], ["lora", "bitfit", "ia3", "vera"],
+                               rest="train = { batch = 2; max_steps = 2; };\ndata = { test_rows = 2; };\n")
+
+    def expect_lost(self, result, rank=""):
+        self.assertEqual(len(re.findall(rf"^{rank}error: an error of cuda destroyed the context of this process, which takes no more "
+                                        "cells; others and later runs do$", result.err, re.M)), 1, result.err)
+        (message,) = self.failed().values()
+        self.assertRegex(message, "cuda: .*cudaErrorIllegalAddress: an illegal memory access was encountered$")
+        self.assertEqual(result.err.count("cudaErrorIllegalAddress"), 1, result.err)
+
+    def test_the_running_cell_fails_and_the_rest_is_left_to_the_next_run(self):
+        grid = self.grid()
+        result = self.run_grid(grid, 3, None, "--device", "cuda", env={"FAKE_CUDA_LOSE": "3000"})
+        self.expect_lost(result)
+        self.assertIn("stopped with 2 of 4 cells left: the same command continues", result.err)
+        self.run_grid(grid, 4, None, "--device", "cuda")
+        self.assertEqual((len(self.cells()), len(self.failed())), (4, 1))
+        self.run_grid(grid, 0, None, "--device", "cuda", "--retry-failed")
+        kept = self.digest(os.path.join(self.output, "tiny.h5"))
+        self.output += "-undisturbed"
+        self.run_grid(grid, 0, None, "--device", "cuda")
+        self.assertEqual(self.digest(os.path.join(self.output, "tiny.h5")), kept)
+
+    def test_another_process_runs_what_is_left(self):
+        for rank in (0, 1):
+            self.output = os.path.join(self.folder, f"out-{rank}")
+            result = self.run_grid(self.grid(), 4, None, "--device", "cuda", ranks=2,
+                                   env={"FAKE_CUDA_DEVICES": "2", "FAKE_CUDA_LOSE": f"800@{rank}"})
+            self.expect_lost(result, rank=rf"\[{rank} grid\] ")
+            self.assertEqual(len(self.cells()), 4)
+
+    def test_a_gang_fails_as_a_whole(self):
+        result = self.run_grid(self.grid(), 3, None, "--device", "cuda", "--set", "run.gang=2", env={"FAKE_CUDA_LOSE": "1500"})
+        self.assertEqual(len(self.failed()), 2)
+        self.assertIn("stopped with 2 of 4 cells left", result.err)
+
+
 if __name__ == "__main__":
     case.main()

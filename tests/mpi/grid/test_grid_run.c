@@ -283,6 +283,35 @@ static void unwritable_results_end_the_run_with_their_message(void **state)
     pb_error_clear();
 }
 
+static pb_status lose_device(counts *c, const pb_grid_cell *cell, pb_grid_watch *watch,
+                             pb_grid_outcome *outcome)
+{
+    (void)c, (void)watch;
+    outcome->kept = outcome->failed = cell->number == 3;
+    return cell->number == 3 ? PB_FAIL(PB_ERR_DEVICE, "made to lose the device") : PB_OK;
+}
+
+/* The cell has a result, the process takes no other; the others do what is left. */
+static void a_process_without_its_device_leaves_the_rest_to_others(void **state)
+{
+    (void)state;
+    counts c                = {.act = lose_device};
+    pb_grid_summary summary = {0};
+    pb_status status        = run(&c, NULL, &summary);
+    assert_int_equal(summary.failed, 1);
+    if (pb_comm_size(comm) == 1) {
+        assert_int_equal(status, PB_STOPPED);
+        assert_string_equal(pb_error_message(),
+                            "stopped on the loss of a device with 36 of 40 cells left; the same "
+                            "command continues from here");
+        assert_int_equal(summary.finished, 4);
+    } else {
+        assert_int_equal(status, PB_OK);
+        assert_int_equal(summary.finished, CELLS);
+    }
+    pb_error_clear();
+}
+
 /* A grid of 40 cells: 1 model, 2 data sets, 2 methods, 10 seeds. The files are in the process's own
  * folder, so that ranks do not share them. */
 static pb_status open_cells(const char *set)
@@ -383,6 +412,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_signal_stops_without_losing_cells),
         cmocka_unit_test(a_cell_that_gives_up_is_left),
         cmocka_unit_test(unwritable_results_end_the_run_with_their_message),
+        cmocka_unit_test(a_process_without_its_device_leaves_the_rest_to_others),
         cmocka_unit_test(the_time_limit_stops_the_run),
         cmocka_unit_test(a_limit_that_is_over_before_the_first_cell_is_an_error),
     };
