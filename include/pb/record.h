@@ -97,7 +97,8 @@ typedef struct pb_record {
     double mfu;                         /* flops_train / seconds_train / best known GEMM rate */
     double energy_j;                    /* joule of the device in all phases of the cell */
     double energy_train_j, energy_validation_j, energy_test_j; /* parts of it */
-    int64_t best_step; /* with the smallest validation loss */
+    double validation_loss; /* of the values that were tested, nats per label token */
+    int64_t best_step;      /* with the smallest validation loss */
     int64_t rows_train, rows_validation, rows_test;
     /* Of both files together: cut to fit; too long even without their text, left out of training
      * and tested without it; bad and left out; with label -1; with a null answer, left out of

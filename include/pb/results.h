@@ -111,6 +111,24 @@ pb_record_key pb_results_key(const pb_results *results, int64_t position);
 /* Cells in this state. */
 int64_t pb_results_count(const pb_results *results, pb_cell_state state);
 
+/* A key that varies among the names of an axis (pb/variant.h). In a sweep it varies on one axis. */
+typedef struct pb_results_setting {
+    char *key;    /* owned: "r" */
+    char *column; /* owned: "setting_r", fit for a name in HDF5 */
+    int axis;     /* 0 model, 1 dataset, 2 method */
+    bool numeric; /* all of its values are numbers, true or false */
+} pb_results_setting;
+
+typedef struct pb_results_settings {
+    pb_results_setting *items; /* by axis, then in the order of its names */
+    int64_t count;
+} pb_results_settings;
+
+pb_status pb_results_settings_find(const pb_results *results, pb_results_settings *out) PB_MUST_USE;
+void pb_results_settings_clear(pb_results_settings *settings); /* accepts a zeroed one */
+/* The names of a key by axis, as `axis` above counts them. */
+const char *pb_record_key_name(const pb_record_key *key, int axis);
+
 /* Test rows and the score of each row, as in predictions/row and predictions/value. */
 typedef struct pb_record_values {
     int64_t *rows;  /* [count] numbers of the test rows; a number may occur more than once */

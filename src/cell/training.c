@@ -110,6 +110,14 @@ void running_record_peak(running *r, int64_t bytes, int64_t device_bytes)
     }
 }
 
+/* The validation loss of the values that are tested: of the best step, or the last one. */
+static double tested_loss(const running *r)
+{
+    int64_t count = r->record->validation_count;
+    bool last     = !r->cell->plan->options.train.restore_best && count > 0;
+    return last ? r->record->validation[count - 1].loss : r->trained.best_loss;
+}
+
 void running_record_training(running *r)
 {
     pb_record *record             = r->record;
@@ -122,6 +130,7 @@ void running_record_training(running *r)
     record->train_tokens       = result->tokens;
     record->label_tokens       = result->label_tokens;
     record->best_step          = result->best_step;
+    record->validation_loss    = tested_loss(r);
     if (result->seconds_steps > 0.0) {
         record->tokens_per_second = (double)result->tokens / result->seconds_steps;
         record->mfu = record->flops_train / result->seconds_steps / (r->env->peak_gflops * 1e9);

@@ -6,6 +6,7 @@
 #include "nexus.h"
 
 #include "pb/memory.h"
+#include "pb/variant.h"
 
 #include <math.h>
 #include <string.h>
@@ -56,24 +57,25 @@ static pb_status axes_open(hid_t file, const char *name, axes_group *at)
     return PB_OK;
 }
 
-/* Adds an array over all axes of the group. */
-static pb_status axes_array(const axes_group *at, const record_field *field, const void *values)
+/* Adds an array over `rank` axes of the group, from the first one. */
+static pb_status add_array(const axes_group *at, const record_field *field, int first, int rank,
+                           const void *values)
 {
     hdf_array array  = {.name      = field->name,
                         .units     = field->units,
                         .long_name = field->long_name,
                         .kind      = field->kind,
-                        .rank      = at->rank,
+                        .rank      = rank,
                         .values    = values};
     hid_t dataset    = -1;
     pb_status status = PB_OK;
 
-    for (int i = 0; i < at->rank; i++) {
-        array.shape[i] = (hsize_t)at->axes[i].count;
+    for (int i = 0; i < rank; i++) {
+        array.shape[i] = (hsize_t)at->axes[first + i].count;
     }
     PB_TRY(hdf_array_write(at->group, &array, &dataset));
-    for (int i = 0; i < at->rank && status == PB_OK; i++) {
-        status = hdf_scale_attach(dataset, at->scales[i], i, at->axes[i].name);
+    for (int i = 0; i < rank && status == PB_OK; i++) {
+        status = hdf_scale_attach(dataset, at->scales[first + i], i, at->axes[first + i].name);
     }
     if (status == PB_OK && strcmp(field->name, "status") == 0) {
         status = hdf_put_text(dataset, "flag_meanings",
@@ -83,7 +85,83 @@ static pb_status axes_array(const axes_group *at, const record_field *field, con
     return status;
 }
 
-pb_status grid_write(hid_t file, const pb_results *results)
+static pb_status axes_array(const axes_group *at, const record_field *field, const void *values)
+{
+    return add_array(at, field, 0, at->rank, values);
+}
+
+/* The base of every name of an axis, or, with a setting, its value in every name. */
+static pb_status write_texts(const axes_group *at, int i, const record_field *field,
+                             const char *key)
+{
+    char *const *names = at->axes[i].values;
+    int64_t count      = at->axes[i].count;
+    char **texts       = NULL;
+    pb_status status   = PB_ALLOC(texts, count + 1);
+    for (int64_t n = 0; n < count && status == PB_OK; n++) {
+        pb_variant_setting s = {.value = names[n], .value_length = pb_variant_base(names[n])};
+        if (key != NULL && !pb_variant_find(names[n], key, &s)) {
+            s.value_length = 0;
+        }
+        pb_string text = {0};
+        status         = pb_string_append(&text, s.value, (size_t)s.value_length);
+        if (status == PB_OK) {
+            status = PB_TEXT(texts[n], text.data != NULL ? text.data : "");
+        }
+        pb_string_clear(&text);
+    }
+    if (status == PB_OK) {
+        status = add_array(at, field, i, 1, texts);
+    }
+    pb_memory_free_texts(texts, texts != NULL ? (size_t)count : 0);
+    return status;
+}
+
+static pb_status write_numbers(const axes_group *at, int i, const record_field *field,
+                               const char *key)
+{
+    char *const *names = at->axes[i].values;
+    int64_t count      = at->axes[i].count;
+    double *values     = NULL;
+    PB_TRY(PB_ALLOC(values, count + 1));
+    for (int64_t n = 0; n < count; n++) {
+        pb_variant_setting s;
+        values[n] = pb_variant_find(names[n], key, &s) ? pb_variant_number(&s) : NAN;
+    }
+    pb_status status = add_array(at, field, i, 1, values);
+    pb_memory_free(values);
+    return status;
+}
+
+/* Auxiliary coordinates: what every name of an axis is a variant of, and its settings. xarray finds
+ * them by the attribute "coordinates". */
+static pb_status write_settings(const axes_group *at, const pb_results_settings *settings)
+{
+    static const char *const bases[] = {"model_base", "dataset_base", "method_base"};
+    pb_string list                   = {0};
+    pb_status status                 = PB_OK;
+    for (int i = 0; i < 3; i++) {
+        record_field field = {bases[i], RECORD_TEXT, 0, "1", "name without settings", true};
+        PB_TRY_GOTO(status, write_texts(at, i, &field, NULL), out);
+        PB_TRY_GOTO(status, pb_string_printf(&list, "%s%s", i > 0 ? " " : "", bases[i]), out);
+    }
+    for (int64_t k = 0; k < settings->count; k++) {
+        const pb_results_setting *s = &settings->items[k];
+        record_field field          = {s->column, RECORD_F64, 0, "1", "setting of a variant", true};
+        field.kind                  = s->numeric ? RECORD_F64 : RECORD_TEXT;
+        PB_TRY_GOTO(status,
+                    s->numeric ? write_numbers(at, s->axis, &field, s->key)
+                               : write_texts(at, s->axis, &field, s->key),
+                    out);
+        PB_TRY_GOTO(status, pb_string_printf(&list, " %s", s->column), out);
+    }
+    status = hdf_put_text(at->group, "coordinates", list.data, NULL);
+out:
+    pb_string_clear(&list);
+    return status;
+}
+
+pb_status grid_write(hid_t file, const pb_results *results, const pb_results_settings *settings)
 {
     static const record_field state = {
         "status", RECORD_I8, 0, "1", "-1 excluded, 0 missing, 1 done, 2 failed, 3 invalid", true};
@@ -106,6 +184,7 @@ pb_status grid_write(hid_t file, const pb_results *results)
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, axes_open(file, "grid", &at), out);
+    PB_TRY_GOTO(status, write_settings(&at, settings), out);
     PB_TRY_GOTO(status, axes_array(&at, &state, results->state), out);
     PB_TRY_GOTO(status, PB_ALLOC(values, count + 1), out);
     for (int n = 0; n < record_numbers_count; n++) {

@@ -11,6 +11,7 @@
 #include "pb/memory.h"
 #include "pb/stop.h"
 #include "pb/utf8.h"
+#include "pb/variant.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,67 +28,129 @@ enum {
     COLUMN_MESSAGE,
     COLUMN_METRIC,
     COLUMN_HASH,
-    TEXT_COLUMNS
+    COLUMN_BASES, /* of model, dataset, method */
+    TEXT_COLUMNS = COLUMN_BASES + 3
 };
 
 static const char *const text_columns[TEXT_COLUMNS] = {
-    "model", "dataset", "method", "status", "message", "metric_name", "config_hash"};
+    "model",       "dataset",     "method",     "status",       "message",
+    "metric_name", "config_hash", "model_base", "dataset_base", "method_base"};
 
-/* One text of a row of the table. */
-static const char *column_text(const pb_record *record, int column)
+/* One text of a row of the table, and its length. */
+static const char *column_text(const pb_record *record, int column, size_t *length)
 {
-    const char *texts[TEXT_COLUMNS] = {
+    const char *texts[COLUMN_BASES] = {
         record->key.model,      record->key.dataset,
         record->key.method,     record->status == PB_OK ? "done" : "failed",
         record->message,        record->metric_name,
         record->key.config_hash};
+    const char *text = column < COLUMN_BASES
+                           ? texts[column]
+                           : pb_record_key_name(&record->key, column - COLUMN_BASES);
 
-    return texts[column] != NULL ? texts[column] : "";
+    text    = text != NULL ? text : "";
+    *length = column < COLUMN_BASES ? (size_t)pb_utf8_fit(text, MESSAGE_BYTES)
+                                    : (size_t)pb_variant_base(text);
+    return text;
+}
+
+/* The value of a setting in a row; its length is 0 where it does not apply. */
+static pb_variant_setting setting_of(const pb_record *record, const pb_results_setting *setting)
+{
+    pb_variant_setting s = {0};
+    bool found = pb_variant_find(pb_record_key_name(&record->key, setting->axis), setting->key, &s);
+    return found ? s : (pb_variant_setting){.value = ""};
 }
 
 /* The row of the table: offsets and sizes of its members. */
 typedef struct row_layout {
+    const pb_results_settings *settings;
     size_t text_at[TEXT_COLUMNS], text_size[TEXT_COLUMNS];
+    size_t *setting_at, *setting_size; /* [settings] */
     size_t seed_at, valid_at, numbers_at, size;
 } row_layout;
 
-static row_layout lay_out(const pb_results *results)
+static void widen(size_t *size, size_t length)
 {
-    row_layout layout = {0};
-
-    for (int c = 0; c < TEXT_COLUMNS; c++) {
-        layout.text_size[c] = 1;
-        for (int64_t i = 0; i < results->count; i++) {
-            size_t length =
-                (size_t)pb_utf8_fit(column_text(&results->records[i], c), MESSAGE_BYTES);
-            if (length > layout.text_size[c]) {
-                layout.text_size[c] = length;
-            }
-        }
-    }
-    layout.numbers_at = 8; /* after the seed, so that all numbers are aligned */
-    layout.valid_at   = layout.numbers_at + 8 * (size_t)record_numbers_count;
-    layout.size       = layout.valid_at + 1;
-    for (int c = 0; c < TEXT_COLUMNS; c++) {
-        layout.text_at[c] = layout.size;
-        layout.size += layout.text_size[c];
-    }
-    layout.size = (layout.size + 7) / 8 * 8;
-    return layout;
+    *size = length > *size ? length : *size;
 }
 
-static pb_status insert_text(hid_t table, const row_layout *layout, int column)
+static void measure_texts(const pb_results *results, row_layout *layout)
+{
+    for (int64_t i = 0; i < results->count; i++) {
+        for (int c = 0; c < TEXT_COLUMNS; c++) {
+            size_t length = 0;
+            (void)column_text(&results->records[i], c, &length);
+            widen(&layout->text_size[c], length);
+        }
+        for (int64_t k = 0; k < layout->settings->count; k++) {
+            const pb_results_setting *s = &layout->settings->items[k];
+            widen(&layout->setting_size[k],
+                  s->numeric ? sizeof(double)
+                             : (size_t)setting_of(&results->records[i], s).value_length);
+        }
+    }
+}
+
+static pb_status lay_out(const pb_results *results, const pb_results_settings *settings,
+                         row_layout *layout)
+{
+    layout->settings = settings;
+    PB_TRY(PB_ALLOC(layout->setting_at, settings->count + 1));
+    PB_TRY(PB_ALLOC(layout->setting_size, settings->count + 1));
+    for (int c = 0; c < TEXT_COLUMNS; c++) {
+        layout->text_size[c] = 1;
+    }
+    for (int64_t k = 0; k < settings->count; k++) {
+        layout->setting_size[k] = settings->items[k].numeric ? sizeof(double) : 1;
+    }
+    measure_texts(results, layout);
+    layout->numbers_at = 8; /* after the seed, so that all numbers are aligned */
+    layout->valid_at   = layout->numbers_at + 8 * (size_t)record_numbers_count;
+    layout->size       = layout->valid_at + 1;
+    for (int c = 0; c < TEXT_COLUMNS; c++) {
+        layout->text_at[c] = layout->size;
+        layout->size += layout->text_size[c];
+    }
+    for (int64_t k = 0; k < settings->count; k++) {
+        layout->setting_at[k] = layout->size;
+        layout->size += layout->setting_size[k];
+    }
+    layout->size = (layout->size + 7) / 8 * 8;
+    return PB_OK;
+}
+
+static pb_status insert_text(hid_t table, const char *name, size_t at, size_t size)
 {
     hid_t text       = -1;
     pb_status status = PB_OK;
 
     TRY_HDF5(status, text = H5Tcopy(H5T_C_S1), out);
-    TRY_HDF5(status, H5Tset_size(text, layout->text_size[column]), out);
+    TRY_HDF5(status, H5Tset_size(text, size), out);
     TRY_HDF5(status, H5Tset_cset(text, H5T_CSET_UTF8), out);
     TRY_HDF5(status, H5Tset_strpad(text, H5T_STR_NULLPAD), out);
-    TRY_HDF5(status, H5Tinsert(table, text_columns[column], layout->text_at[column], text), out);
+    TRY_HDF5(status, H5Tinsert(table, name, at, text), out);
 out:
     hdf_release(&text);
+    return status;
+}
+
+static pb_status insert_column(hid_t table, const row_layout *layout, int column)
+{
+    return insert_text(table, text_columns[column], layout->text_at[column],
+                       layout->text_size[column]);
+}
+
+static pb_status insert_setting(hid_t table, const row_layout *layout, int64_t k)
+{
+    const pb_results_setting *s = &layout->settings->items[k];
+    pb_status status            = PB_OK;
+
+    if (!s->numeric) {
+        return insert_text(table, s->column, layout->setting_at[k], layout->setting_size[k]);
+    }
+    TRY_HDF5(status, H5Tinsert(table, s->column, layout->setting_at[k], H5T_NATIVE_DOUBLE), out);
+out:
     return status;
 }
 
@@ -118,11 +181,11 @@ static pb_status table_type(const row_layout *layout, hid_t *out)
 
     TRY_HDF5(status, table = H5Tcreate(H5T_COMPOUND, layout->size), err);
     for (int i = 0; i < 3; i++) {
-        PB_TRY_GOTO(status, insert_text(table, layout, first[i]), err);
+        PB_TRY_GOTO(status, insert_column(table, layout, first[i]), err);
     }
     TRY_HDF5(status, H5Tinsert(table, "seed", layout->seed_at, H5T_NATIVE_INT64), err);
     for (int i = 0; i < 3; i++) {
-        PB_TRY_GOTO(status, insert_text(table, layout, later[i]), err);
+        PB_TRY_GOTO(status, insert_column(table, layout, later[i]), err);
     }
     PB_TRY_GOTO(status, insert_valid(table, layout->valid_at), err);
     for (int n = 0; n < record_numbers_count; n++) {
@@ -132,7 +195,12 @@ static pb_status table_type(const row_layout *layout, hid_t *out)
                       record_numbers[n].kind == RECORD_I64 ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE),
             err);
     }
-    PB_TRY_GOTO(status, insert_text(table, layout, COLUMN_HASH), err);
+    for (int c = COLUMN_HASH; c < TEXT_COLUMNS; c++) {
+        PB_TRY_GOTO(status, insert_column(table, layout, c), err);
+    }
+    for (int64_t k = 0; k < layout->settings->count; k++) {
+        PB_TRY_GOTO(status, insert_setting(table, layout, k), err);
+    }
     *out = table;
     return PB_OK;
 
@@ -150,8 +218,16 @@ static void fill_row(const pb_record *record, const row_layout *layout, char *ro
                (const char *)record + record_numbers[n].offset, 8);
     }
     for (int c = 0; c < TEXT_COLUMNS; c++) {
-        const char *text = column_text(record, c);
-        memcpy(row + layout->text_at[c], text, (size_t)pb_utf8_fit(text, MESSAGE_BYTES));
+        size_t length    = 0;
+        const char *text = column_text(record, c, &length);
+        memcpy(row + layout->text_at[c], text, length);
+    }
+    for (int64_t k = 0; k < layout->settings->count; k++) {
+        const pb_results_setting *setting = &layout->settings->items[k];
+        pb_variant_setting s              = setting_of(record, setting);
+        double value                      = pb_variant_number(&s);
+        memcpy(row + layout->setting_at[k], setting->numeric ? (const char *)&value : s.value,
+               setting->numeric ? sizeof value : (size_t)s.value_length);
     }
 }
 
@@ -166,6 +242,9 @@ static pb_status write_units(hid_t dataset, hid_t table)
     PB_TRY_GOTO(status, PB_ALLOC(units, members), out);
     for (int i = 0; i < members; i++) {
         units[i] = "";
+        if (H5Tget_member_class(table, (unsigned)i) == H5T_FLOAT) {
+            units[i] = "1"; /* a setting, or a number below */
+        }
         for (int n = 0; n < record_numbers_count; n++) {
             char *name = H5Tget_member_name(table, (unsigned)i);
             if (name != NULL && strcmp(name, record_numbers[n].name) == 0) {
@@ -229,15 +308,17 @@ static pb_status write_cell_axis(hid_t file, int64_t count, hid_t *scale)
     return status == PB_OK ? hdf_scale_make(*scale, "cell") : status;
 }
 
-static pb_status write_table(hid_t file, const pb_results *results)
+static pb_status write_table(hid_t file, const pb_results *results,
+                             const pb_results_settings *settings)
 {
-    row_layout layout = lay_out(results);
+    row_layout layout = {0};
     hid_t table       = -1;
     hid_t dataset     = -1;
     hid_t scale       = -1;
     char *rows        = NULL;
     pb_status status  = PB_OK;
 
+    PB_TRY_GOTO(status, lay_out(results, settings, &layout), out);
     PB_TRY_GOTO(status, table_type(&layout, &table), out);
     PB_TRY_GOTO(status, table_create(file, table, (hsize_t)results->count, &dataset), out);
     rows = pb_memory_new((size_t)results->count + 1, layout.size);
@@ -258,6 +339,8 @@ out:
     hdf_release(&scale);
     hdf_release(&dataset);
     hdf_release(&table);
+    pb_memory_free(layout.setting_at);
+    pb_memory_free(layout.setting_size);
     pb_memory_free(rows);
     return status;
 }
@@ -303,9 +386,16 @@ static pb_status write_root(hid_t file, const pb_results *results, const pb_resu
 
 static pb_status write_file(hid_t file, const pb_results *results, const pb_results_pscp *pscp)
 {
+    pb_results_settings settings = {0};
+
     PB_TRY(write_root(file, results, pscp));
-    PB_TRY(write_table(file, results));
-    PB_TRY(grid_write(file, results));
+    PB_TRY(pb_results_settings_find(results, &settings));
+    pb_status status = write_table(file, results, &settings);
+    if (status == PB_OK) {
+        status = grid_write(file, results, &settings);
+    }
+    pb_results_settings_clear(&settings);
+    PB_TRY(status);
     if (pscp != NULL) {
         PB_TRY(pscp_write(file, results, pscp));
     }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PLAN_NAME  "plan.json"
-#define MERGE_FORM "1" /* changes whenever the same shards would give a different merged file */
+#define MERGE_FORM "2" /* changes whenever the same shards would give a different merged file */
 #define PLAN_BYTES ((size_t)1 << 30) /* 100,000 cells are about 20 MB */
 
 void pb_plan_clear(pb_plan *plan)

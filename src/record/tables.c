@@ -50,6 +50,8 @@ const record_field record_numbers[] = {
     NUMBER_F64(energy_train_j, "J", "energy of the device in training, without validation", false),
     NUMBER_F64(energy_validation_j, "J", "energy of the device in validation", false),
     NUMBER_F64(energy_test_j, "J", "energy of the device in the test", false),
+    NUMBER_F64(validation_loss, "nat/token", "validation loss of the values that were tested",
+               false),
     NUMBER_I64(best_step, "1", "step with the smallest validation loss", true),
     NUMBER_I64(rows_truncated, "1", "rows that did not fit and were cut", true),
     NUMBER_I64(rows_too_long, "1", "rows too long even without their text", true),

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 PATH = sys.argv[1]
+VARIED = os.path.join(os.path.dirname(PATH), "variants", "varied.h5")
 CELL = "cells/demo%2Fmodel/rte/lora/1"
 FAILED = "cells/demo%2Fmodel/rte/ia3/1"
 
@@ -137,6 +138,37 @@ def check_xarray(engine):
     assert empty.sizes["step"] == 0
 
 
+def check_variants_pandas():
+    """Settings are columns: what a variant has, what applies to no other, and a text among numbers."""
+    with h5py.File(VARIED) as file:
+        check_every_dataset(file)
+        table = pd.DataFrame(file["results"][:])
+        units = dict(zip(file["results"].dtype.names, file["results"].attrs["column_units"]))
+    assert list(table["method_base"][:4]) == [b"none", b"lora", b"lora", b"ia3"]
+    assert set(table["dataset_base"]) == {b"rte"} and set(table["model_base"]) == {b"demo"}
+    assert list(table["setting_schedule"][:4]) == [b"", b"linear", b"cosine", b""]
+    np.testing.assert_array_equal(table["setting_r"][:4], [np.nan, 4, 8, np.nan])
+    np.testing.assert_array_equal(table["setting_decay_all"][:4], [np.nan, np.nan, np.nan, 1])
+    assert units["setting_r"] == "1" and units["setting_schedule"] == "" and units["score"] == "percent"
+    by = table.pivot_table("score", "setting_rate", "setting_train_rows")
+    assert by.to_dict() == {100: {1e-4: 2, 0.01: 3.5}, 400: {1e-4: 6, 0.01: 7.5}}
+
+
+def check_variants_xarray(engine):
+    """The same as coordinates over their axis, so that one line selects or groups."""
+    with xr.open_dataset(VARIED, engine=engine, group="grid") as grid:
+        axis = {"method_base": "method", "setting_r": "method", "setting_rate": "method", "setting_schedule": "method",
+                "setting_decay_all": "method", "dataset_base": "dataset", "setting_train_rows": "dataset",
+                "model_base": "model"}
+        assert {name: grid.coords[name].dims for name in axis} == {name: (dim,) for name, dim in axis.items()}
+        lora = grid["score"].where(grid.method_base == "lora", drop=True)
+        assert lora.values.ravel().tolist() == [2, 3, 6, 7]
+        assert grid["score"].groupby("setting_rate").mean(...).values.tolist() == [4, 5.5]
+        one = grid["score"].isel({"dataset": grid.setting_train_rows == 400, "method": grid.setting_r == 8})
+        assert one.item() == 7
+        assert grid["setting_schedule"].values.tolist() == ["", "linear", "cosine", ""]
+
+
 def follow_default(group):
     """As viewers do: from a group through its attribute "default" to what they plot; None if it leads nowhere."""
     while isinstance(group, h5py.Group) and group.attrs.get("NX_class") != "NXdata":
@@ -205,8 +237,10 @@ def check_example():
 
 check_h5py()
 check_pandas()
+check_variants_pandas()
 check_example()
 check_nexus()
 for name in ("h5netcdf", "netcdf4"):
     check_xarray(name)
+    check_variants_xarray(name)
 print("read by h5py", h5py.__version__, "pandas", pd.__version__, "xarray", xr.__version__)

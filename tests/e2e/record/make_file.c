@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Writes a results file with two synthetic cells, one failed cell, and one missing cell, for
- * readers in other languages: make_file DIRECTORY. */
+/* Writes results files for readers in other languages: make_file DIRECTORY. made-up.h5 has two
+ * synthetic cells, one failed cell, and one missing cell; variants/varied.h5 has variants. */
 #include "sample.h"
 
 #include "pb/sweep.h"
@@ -51,14 +51,45 @@ static pb_status make(const char *directory)
     return pb_sweep_merge(directory, path);
 }
 
+/* Every variant on both data sets, with scores 1, 2, … in this order. */
+static pb_status make_variants(const char *directory)
+{
+    static const char *const datasets[] = {"rte{train_rows=100}", "rte{train_rows=400}"};
+    static const char *const methods[]  = {"none", "lora{r=4,rate=1e-04,schedule=linear}",
+                                           "lora{r=8,rate=0.01,schedule=cosine}",
+                                           "ia3{rate=0.01,decay_all=true}"};
+    pb_plan plan                        = {0};
+    pb_record record;
+    char hash[PB_HASH_TEXT];
+    char path[4096];
+    double score = 0;
+
+    (void)snprintf(hash, sizeof hash, "%064d", 1);
+    PB_TRY(pb_record_set_text(&plan.name, "varied"));
+    for (int d = 0; d < 2; d++) {
+        for (int m = 0; m < 4; m++) {
+            PB_TRY(sample_record("demo", datasets[d], methods[m], 1, &record));
+            record.score = ++score;
+            PB_TRY(put(directory, &record));
+            PB_TRY(pb_plan_add(&plan, "demo", datasets[d], methods[m], 1, hash));
+        }
+    }
+    PB_TRY(pb_plan_write(directory, &plan));
+    pb_plan_clear(&plan);
+    (void)snprintf(path, sizeof path, "%s/varied.h5", directory);
+    return pb_sweep_merge(directory, path);
+}
+
 int main(int argc, char **argv)
 {
     char text[2000];
+    char folder[4000];
 
     if (argc != 2) {
         return 2;
     }
-    if (make(argv[1]) != PB_OK) {
+    (void)snprintf(folder, sizeof folder, "%s/variants", argv[1]);
+    if (make(argv[1]) != PB_OK || make_variants(folder) != PB_OK) {
         pb_error_describe(text, sizeof text);
         (void)fputs(text, stderr);
         return 1;
