@@ -32,11 +32,11 @@ pb_status pb_report_markdown(const pb_results *results, const pb_report_options 
 pb_status pb_report_latex(const pb_results *results, const pb_report_options *options,
                           pb_string *out) PB_MUST_USE;
 /* One long table: table, model, dataset, method, versus, quantity, unit, value, std, low, high, n,
- * of, note. */
+ * of, note; then model_base, dataset_base, method_base and a column per setting that varies. */
 pb_status pb_report_csv(const pb_results *results, const pb_report_options *options,
                         pb_string *out) PB_MUST_USE;
 /* A line per cell, also failed and missing ones: model, dataset, method, seed, state, metric, every
- * number of the record, cause. */
+ * number of the record, cause; then the columns of variants. */
 pb_status pb_report_csv_cells(const pb_results *results, const pb_report_options *options,
                               pb_string *out) PB_MUST_USE;
 /* One object: sweep, cells, scores, costs, pscp, paired, failed, invalid, missing. */

@@ -5,6 +5,8 @@
 #include "paired.h"
 #include "quantities.h"
 
+#include "pb/variant.h"
+
 #include <inttypes.h>
 #include <math.h>
 
@@ -24,10 +26,61 @@ static pb_status csv_number(pb_string *out, double value)
     return isnan(value) ? PB_OK : pb_string_printf(out, "%.17g", value + 0.0);
 }
 
-static pb_status csv_line(pb_string *out, const char *const texts[TEXTS],
+/* Every line ends in columns for variants: the names of model, data set and method without
+ * settings, and the settings. */
+typedef struct csv_lines {
+    pb_string *out;
+    pb_results_settings settings;
+} csv_lines;
+
+static pb_status end_header(csv_lines *lines)
+{
+    PB_TRY(pb_string_puts(lines->out, ",model_base,dataset_base,method_base"));
+    for (int64_t k = 0; k < lines->settings.count; k++) {
+        PB_TRY(pb_string_puts(lines->out, ","));
+        PB_TRY(csv_put(lines->out, lines->settings.items[k].column));
+    }
+    return pb_string_puts(lines->out, "\r\n");
+}
+
+static pb_status put_slice(csv_lines *lines, const char *text, int length)
+{
+    pb_string slice  = {0};
+    pb_status status = pb_string_printf(&slice, "%.*s", length, text);
+
+    if (status == PB_OK) {
+        status = csv_put(lines->out, slice.data);
+    }
+    pb_string_clear(&slice);
+    return status;
+}
+
+/* `names`: model, data set, method. */
+static pb_status end_line(csv_lines *lines, const char *const *names)
+{
+    for (int i = 0; i < 3; i++) {
+        PB_TRY(pb_string_puts(lines->out, ","));
+        PB_TRY(put_slice(lines, names[i], pb_variant_base(names[i])));
+    }
+    for (int64_t k = 0; k < lines->settings.count; k++) {
+        const pb_results_setting *setting = &lines->settings.items[k];
+        pb_variant_setting s              = {.value = ""};
+        bool found                        = pb_variant_find(names[setting->axis], setting->key, &s);
+        if (setting->numeric) {
+            PB_TRY(csv_number(lines->out, found ? pb_variant_number(&s) : NAN));
+        } else {
+            PB_TRY(pb_string_puts(lines->out, ","));
+            PB_TRY(put_slice(lines, found ? s.value : "", found ? s.value_length : 0));
+        }
+    }
+    return pb_string_puts(lines->out, "\r\n");
+}
+
+static pb_status csv_line(csv_lines *lines, const char *const texts[TEXTS],
                           const csv_numbers *numbers)
 {
     const double values[] = {numbers->value, numbers->std, numbers->low, numbers->high};
+    pb_string *out        = lines->out;
 
     for (int i = 0; i < TEXTS; i++) {
         PB_TRY(pb_string_puts(out, i == 0 ? "" : ","));
@@ -38,11 +91,11 @@ static pb_status csv_line(pb_string *out, const char *const texts[TEXTS],
     }
     PB_TRY(pb_string_printf(out, ",%" PRId64 ",%" PRId64 ",", numbers->n, numbers->of));
     PB_TRY(csv_put(out, numbers->note));
-    return pb_string_puts(out, "\r\n");
+    return end_line(lines, texts + 1);
 }
 
 /* The score with its whole interval, then the parts of the interval where known. */
-static pb_status csv_score(pb_string *out, const char *const texts[TEXTS], const summary_score *s)
+static pb_status csv_score(csv_lines *lines, const char *const texts[TEXTS], const summary_score *s)
 {
     const char *parts[TEXTS] = {texts[0], texts[1], texts[2], texts[3],
                                 texts[4], texts[5], texts[6]};
@@ -54,23 +107,23 @@ static pb_status csv_score(pb_string *out, const char *const texts[TEXTS], const
                                 .of    = s->planned,
                                 .note  = ""};
 
-    PB_TRY(csv_line(out, texts, &numbers));
+    PB_TRY(csv_line(lines, texts, &numbers));
     for (int i = 0; i < 2; i++) {
         const summary_range *range = i == 0 ? &s->rows : &s->seeds;
         parts[0]                   = i == 0 ? "score_rows" : "score_seeds";
         numbers.low                = range->low;
         numbers.high               = range->high;
         if (!isnan(range->low)) {
-            PB_TRY(csv_line(out, parts, &numbers));
+            PB_TRY(csv_line(lines, parts, &numbers));
         }
     }
     return PB_OK;
 }
 
-static pb_status csv_quantity(pb_string *out, const char *const texts[TEXTS], const quantity *q,
+static pb_status csv_quantity(csv_lines *lines, const char *const texts[TEXTS], const quantity *q,
                               int64_t of, const char *note)
 {
-    return csv_line(out, texts,
+    return csv_line(lines, texts,
                     &(csv_numbers){.value = q->value,
                                    .std   = q->std,
                                    .low   = NAN,
@@ -81,18 +134,18 @@ static pb_status csv_quantity(pb_string *out, const char *const texts[TEXTS], co
 }
 
 /* The share of truncated rows, if any. */
-static pb_status csv_truncated(pb_string *out, const char *const texts[TEXTS],
+static pb_status csv_truncated(csv_lines *lines, const char *const texts[TEXTS],
                                const summary_score *s)
 {
     const char *place[TEXTS] = {"rows", texts[1], texts[2], texts[3], "", "truncated_share", "1"};
 
     const quantity share = {.value = s->truncated_share, .std = NAN, .n = s->score.n};
 
-    return s->truncated_share > 0 ? csv_quantity(out, place, &share, s->planned, "") : PB_OK;
+    return s->truncated_share > 0 ? csv_quantity(lines, place, &share, s->planned, "") : PB_OK;
 }
 
 static pb_status csv_method(const summary *all, const pb_results *results, int64_t m, int64_t t,
-                            pb_string *out)
+                            csv_lines *lines)
 {
     const summary_cost *cost = summary_cost_at(all, results, m, t);
     const char *model        = results->models[m];
@@ -107,8 +160,8 @@ static pb_status csv_method(const summary *all, const pb_results *results, int64
                                     s->metric, "percent"};
         planned += s->planned;
         if (s->planned > 0) {
-            PB_TRY(csv_score(out, texts, s));
-            PB_TRY(csv_truncated(out, texts, s));
+            PB_TRY(csv_score(lines, texts, s));
+            PB_TRY(csv_truncated(lines, texts, s));
         }
     }
     if (planned == 0) {
@@ -118,11 +171,11 @@ static pb_status csv_method(const summary *all, const pb_results *results, int64
     pscp_quantities(cost, terms);
     for (int i = 0; i < COSTS; i++) {
         const char *texts[TEXTS] = {"cost", model, "", method, "", costs[i].name, costs[i].unit};
-        PB_TRY(csv_quantity(out, texts, &costs[i], planned, ""));
+        PB_TRY(csv_quantity(lines, texts, &costs[i], planned, ""));
     }
     for (int i = 0; i < TERMS; i++) {
         const char *texts[TEXTS] = {"pscp", model, "", method, "", terms[i].name, terms[i].unit};
-        PB_TRY(csv_quantity(out, texts, &terms[i], i < 5 ? cost->datasets_planned : planned,
+        PB_TRY(csv_quantity(lines, texts, &terms[i], i < 5 ? cost->datasets_planned : planned,
                             i == 0 ? cost->problem : ""));
     }
     return PB_OK;
@@ -131,7 +184,7 @@ static pb_status csv_method(const summary *all, const pb_results *results, int64
 /* Three lines per pair: the difference, p, and p after Holm; or one line with the reason why it was
  * not compared. */
 static pb_status csv_pair(const pb_results *results, int64_t m, int64_t d, const paired *pair,
-                          pb_string *out)
+                          csv_lines *lines)
 {
     static const char *const names[] = {"difference", "p", "p_holm"};
     const double values[]            = {pair->difference, pair->p, pair->p_holm};
@@ -152,34 +205,37 @@ static pb_status csv_pair(const pb_results *results, int64_t m, int64_t d, const
                                     .n     = pair->rows,
                                     .of    = pair->rows,
                                     .note  = compared ? pair->test : pair->problem};
-        PB_TRY(csv_line(out, texts, &numbers));
+        PB_TRY(csv_line(lines, texts, &numbers));
     }
     return PB_OK;
 }
 
-static pb_status csv_paired(const pb_results *results, int64_t m, int64_t d, pb_string *out)
+static pb_status csv_paired(const pb_results *results, int64_t m, int64_t d, csv_lines *lines)
 {
     paired_list list = {0};
     pb_status status = PB_OK;
 
     PB_TRY(paired_make(results, m, d, &list));
     for (int64_t i = 0; i < list.count && status == PB_OK; i++) {
-        status = csv_pair(results, m, d, &list.pairs[i], out);
+        status = csv_pair(results, m, d, &list.pairs[i], lines);
     }
     paired_clear(&list);
     return status;
 }
 
-static pb_status csv_all(const summary *all, const pb_results *results, bool pairs, pb_string *out)
+static pb_status csv_all(const summary *all, const pb_results *results, bool pairs,
+                         csv_lines *lines)
 {
     PB_TRY(pb_string_puts(
-        out, "table,model,dataset,method,versus,quantity,unit,value,std,low,high,n,of,note\r\n"));
+        lines->out,
+        "table,model,dataset,method,versus,quantity,unit,value,std,low,high,n,of,note"));
+    PB_TRY(end_header(lines));
     for (int64_t m = 0; m < results->models_count; m++) {
         for (int64_t t = 0; t < results->methods_count; t++) {
-            PB_TRY(csv_method(all, results, m, t, out));
+            PB_TRY(csv_method(all, results, m, t, lines));
         }
         for (int64_t d = 0; pairs && d < results->datasets_count; d++) {
-            PB_TRY(csv_paired(results, m, d, out));
+            PB_TRY(csv_paired(results, m, d, lines));
         }
     }
     return PB_OK;
@@ -187,19 +243,26 @@ static pb_status csv_all(const summary *all, const pb_results *results, bool pai
 
 pb_status pb_report_csv(const pb_results *results, const pb_report_options *options, pb_string *out)
 {
-    summary all = {0};
+    csv_lines lines = {.out = out};
+    summary all     = {0};
+    bool pairs      = options == NULL || options->pairs != PB_REPORT_PAIRS_NONE;
+    pb_status status;
 
-    PB_TRY(summary_make(results, options, &all));
-    bool pairs       = options == NULL || options->pairs != PB_REPORT_PAIRS_NONE;
-    pb_status status = csv_all(&all, results, pairs, out);
+    PB_TRY_GOTO(status, pb_results_settings_find(results, &lines.settings), done);
+    PB_TRY_GOTO(status, summary_make(results, options, &all), done);
+    status = csv_all(&all, results, pairs, &lines);
+done:
     summary_clear(&all);
+    pb_results_settings_clear(&lines.settings);
     return status;
 }
 
-static pb_status csv_cell(pb_string *out, const char *state, const pb_record_key *key,
+static pb_status csv_cell(csv_lines *lines, const char *state, const pb_record_key *key,
                           const pb_record *r)
 {
-    const char *cause = r == NULL ? "" : r->status != PB_OK ? r->message : r->reason;
+    const char *names[] = {key->model, key->dataset, key->method};
+    pb_string *out      = lines->out;
+    const char *cause   = r == NULL ? "" : r->status != PB_OK ? r->message : r->reason;
 
     PB_TRY(csv_put(out, key->model));
     PB_TRY(pb_string_puts(out, ","));
@@ -213,7 +276,7 @@ static pb_status csv_cell(pb_string *out, const char *state, const pb_record_key
     }
     PB_TRY(pb_string_puts(out, ","));
     PB_TRY(csv_put(out, cause != NULL ? cause : ""));
-    return pb_string_puts(out, "\r\n");
+    return end_line(lines, names);
 }
 
 pb_status pb_report_csv_cells(const pb_results *results, const pb_report_options *options,
@@ -221,18 +284,24 @@ pb_status pb_report_csv_cells(const pb_results *results, const pb_report_options
 {
     static const char *const states[] = {"missing", "done", "failed", "invalid"};
 
+    csv_lines lines  = {.out = out};
+    pb_status status = PB_OK;
+
     (void)options;
     PB_TRY(pb_string_puts(out, "model,dataset,method,seed,state,metric"));
     for (int i = 0; pb_record_number_name(i, NULL) != NULL; i++) {
         PB_TRY(pb_string_printf(out, ",%s", pb_record_number_name(i, NULL)));
     }
-    PB_TRY(pb_string_puts(out, ",cause\r\n"));
-    for (int64_t i = 0; i < pb_results_positions(results); i++) {
+    PB_TRY(pb_string_puts(out, ",cause"));
+    PB_TRY(pb_results_settings_find(results, &lines.settings));
+    status = end_header(&lines);
+    for (int64_t i = 0; i < pb_results_positions(results) && status == PB_OK; i++) {
         if (results->state[i] != PB_CELL_EXCLUDED) {
             pb_record_key key = pb_results_key(results, i);
-            PB_TRY(csv_cell(out, states[results->state[i]], &key,
-                            results->grid[i] >= 0 ? &results->records[results->grid[i]] : NULL));
+            status            = csv_cell(&lines, states[results->state[i]], &key,
+                              results->grid[i] >= 0 ? &results->records[results->grid[i]] : NULL);
         }
     }
-    return PB_OK;
+    pb_results_settings_clear(&lines.settings);
+    return status;
 }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variants of models, data sets and methods: what they compute, and their names wherever they appear."""
+import csv
+import io
 import json
 import os
 
@@ -55,6 +57,20 @@ class Variants(case.Case):
         report = self.expect(program.run(["report", merged, "--json"]), 0)
         self.assertEqual({s["method"] for s in json.loads(report.out)["scores"]}, {"none", *NAMES})
         self.expect(program.run(["status", self.output, "--json"]), 0, '"done": 5')
+
+    def test_settings_are_columns_of_csv(self):
+        self.run_grid(self.world.grid(["good"], ["pairs"], ["none", VARY]))
+        wanted = {"none": ("none", "", "")}
+        wanted.update({name: ("mine", r, rate) for name, r, rate in
+                       zip(NAMES, "2244", ("0.0001", "0.01", "0.0001", "0.01"))})
+        for form in ("csv-long", "csv-cells"):
+            report = program.run(["report", os.path.join(self.output, "tiny.h5"), "--format", form])
+            rows = list(csv.DictReader(io.StringIO(report.out)))
+            self.assertEqual({row["method"] for row in rows}, set(wanted))
+            for row in rows:
+                rate = row["setting_learning_rate"] and f"{float(row['setting_learning_rate']):g}"
+                self.assertEqual((row["method_base"], row["setting_r"], rate), wanted[row["method"]])
+                self.assertEqual((row["model_base"], None in row), ("good", False))
 
     def test_variants_of_a_model_share_its_weights(self):
         grid = self.world.grid(['{ model = "good"; vary = { train = { batch = [2, 4]; }; }; }'],
