@@ -123,7 +123,11 @@ const char *pb_backend_name(const pb_backend *be);
 bool pb_backend_pads(const pb_backend *be);
 bool pb_backend_is_host(const pb_backend *be); /* operations take any host memory */
 int pb_backend_threads(const pb_backend *be);
-int pb_backend_devices(const pb_backend *be); /* that the process sees; 0: it needs none */
+/* Tells the devices of all machines apart; zeros where there is none. */
+typedef struct pb_device_id {
+    int64_t parts[2];
+} pb_device_id;
+pb_device_id pb_backend_device_id(const pb_backend *be);
 /* One line: product library, its kernels, instruction sets, threads. */
 const char *pb_backend_describe(const pb_backend *be);
 void pb_backend_warn(const pb_backend *be); /* logs what makes it slow; call it once per run */

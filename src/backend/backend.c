@@ -156,9 +156,9 @@ int pb_backend_threads(const pb_backend *be)
     return be->threads;
 }
 
-int pb_backend_devices(const pb_backend *be)
+pb_device_id pb_backend_device_id(const pb_backend *be)
 {
-    return be->devices;
+    return be->device_id;
 }
 
 const char *pb_backend_describe(const pb_backend *be)

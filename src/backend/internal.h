@@ -17,7 +17,7 @@ struct pb_backend {
     char warning[DESCRIBE_SIZE]; /* what makes it slow, "" when there is nothing */
     char note[DESCRIBE_SIZE];    /* what else should be known, likewise */
     char absent[DESCRIBE_SIZE];  /* why "auto" took no better one, likewise */
-    int devices;                 /* see pb_backend_devices */
+    pb_device_id device_id;      /* see pb_backend_device_id */
     bool bf16;                   /* the factors of products are rounded to BF16 */
     bool timing;
     pb_backend_work work;

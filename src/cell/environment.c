@@ -47,19 +47,6 @@ static pb_status find_peak(pb_cell_env *env)
     return PB_OK;
 }
 
-/* Processes of a node that share a device compute in turns and hold the weights once each. */
-static void note_sharing(pb_cell_env *env)
-{
-    int devices        = pb_backend_devices(env->backend);
-    int ranks          = pb_comm_node_size(env->comm);
-    env->shares_device = devices > 0 && ranks > (env->setup.device < 0 ? devices : 1);
-    if (env->setup.device < 0 && devices > 0 && ranks > devices) {
-        pb_log0_warn("the %d processes of a node share %d %s, and each holds its own weights "
-                     "there; start one per device",
-                     ranks, devices, devices == 1 ? "device" : "devices");
-    }
-}
-
 /* A plan with a stated rate needs no device: the CPU stands in. */
 static pb_status open_planned(pb_cell_env *env)
 {
@@ -88,7 +75,6 @@ static pb_status open_backend(pb_cell_env *env)
     env->setup.threads = pb_backend_threads(env->backend);
     pb_backend_warn(env->backend);
     env->on_device = !pb_backend_is_host(env->backend);
-    note_sharing(env);
     PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
     pb_backend_use_graphs(env->backend, env->setup.graphs);
     PB_TRY(pb_cell_gemm_rate(env->backend, 0, &env->gemm_gflops));
@@ -115,6 +101,47 @@ static pb_status check_backends(const pb_cell_env *env)
     return pb_comm_agree(env->comm, status);
 }
 
+static bool is_same_device(pb_device_id a, pb_device_id b)
+{
+    return a.parts[0] == b.parts[0] && a.parts[1] == b.parts[1];
+}
+
+/* The processes that have the device of `rank`; 0 where that has none. */
+static int device_users(const pb_device_id *ids, int ranks, int rank)
+{
+    int users = 0;
+    for (int i = 0; i < ranks && !is_same_device(ids[rank], (pb_device_id){0}); i++) {
+        users += is_same_device(ids[i], ids[rank]);
+    }
+    return users;
+}
+
+/* Processes that share a device compute in turns and hold the weights once each. Numbers of devices
+ * do not tell: a process may see one only, its own. */
+static pb_status find_sharing(pb_cell_env *env)
+{
+    int ranks         = pb_comm_size(env->comm);
+    int sharing       = 0;
+    pb_device_id *ids = NULL;
+    pb_status status  = pb_comm_agree(env->comm, PB_ALLOC(ids, ranks));
+    PB_TRY_GOTO(status, status, done);
+    ids[pb_comm_rank(env->comm)] = pb_backend_device_id(env->backend);
+    PB_TRY_GOTO(status, pb_comm_reduce_sum(env->comm, ids->parts, 2 * ranks), done);
+    for (int i = 0; i < ranks; i++) {
+        sharing += device_users(ids, ranks, i) > 1;
+    }
+    env->shares_device = device_users(ids, ranks, pb_comm_rank(env->comm)) > 1;
+    if (sharing > 0) {
+        pb_log0_warn(
+            "%d of %d processes share their device with others, and each holds weights of its "
+            "own there; start one per device",
+            sharing, ranks);
+    }
+done:
+    pb_memory_free(ids);
+    return status;
+}
+
 pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_env **out)
 {
     pb_cell_env *env = NULL;
@@ -124,6 +151,7 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_en
     env->comm  = comm;
     PB_TRY_GOTO(status, pb_comm_agree(env->comm, open_backend(env)), err_env);
     PB_TRY_GOTO(status, check_backends(env), err_env);
+    PB_TRY_GOTO(status, find_sharing(env), err_env);
     PB_TRY_GOTO(status, pb_comm_agree(env->comm, env_report_processors(env, setup->threads <= 0)),
                 err_env);
     *out = env;

@@ -29,6 +29,12 @@ int64_t from_rank(const char *name)
     return text != nullptr && mine ? std::strtoll(text, nullptr, 10) : 0;
 }
 
+/* Each process sees devices of its own, from the number of its rank on. */
+const int first_device =
+    std::getenv("FAKE_CUDA_OWN") != nullptr && std::getenv("OMPI_COMM_WORLD_RANK") != nullptr
+        ? std::atoi(std::getenv("OMPI_COMM_WORLD_RANK"))
+        : 0;
+
 int64_t lose_at     = from_rank("FAKE_CUDA_LOSE"); /* the number of a call; 0: none */
 size_t shared_bytes = from_environment("FAKE_CUDA_SHARED", 227 << 10);
 
@@ -205,6 +211,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
     (void)attribute_of(cudaDevAttrMaxThreadsPerBlock, &properties->maxThreadsPerBlock);
     (void)attribute_of(cudaDevAttrWarpSize, &properties->warpSize);
     (void)attribute_of(cudaDevAttrL2CacheSize, &properties->l2CacheSize);
+    std::snprintf(properties->uuid.bytes, sizeof properties->uuid.bytes, "device %d",
+                  first_device + device);
     properties->sharedMemPerBlockOptin = fake_cuda::most_shared();
     return cudaSuccess;
 }
@@ -216,7 +224,7 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int length, int device)
     if (c.refused() != cudaSuccess || !is_device(device)) {
         return c.refused() != cudaSuccess ? c.refused() : result(cudaErrorInvalidDevice);
     }
-    std::snprintf(text, static_cast<size_t>(length), "0000:%02X:00.0", device + 1);
+    std::snprintf(text, static_cast<size_t>(length), "0000:%02X:00.0", first_device + device + 1);
     return cudaSuccess;
 }
 

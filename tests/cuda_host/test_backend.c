@@ -32,13 +32,16 @@ static void ranks_share_out_the_devices(void **state)
 {
     (void)state;
     pb_backend *be = NULL;
+    pb_device_id ids[7];
     fake_cuda_devices(3);
     for (int rank = 0; rank < 7; rank++) {
         int number = -1;
         assert_ok(pb_backend_open("cuda", -1 - rank, 1, &be));
         assert_ok(pb_backend_facts(be, find_number, &number));
         assert_int_equal(number, rank % 3);
-        assert_int_equal(pb_backend_devices(be), 3);
+        ids[rank] = pb_backend_device_id(be);
+        assert_int_equal(rank > 0 && memcmp(&ids[rank], &ids[rank - 1], sizeof *ids) == 0, false);
+        assert_memory_equal(&ids[rank], &ids[rank % 3], sizeof *ids);
         pb_backend_close(be);
     }
     assert_ok(pb_backend_open("cuda", 2, 1, &be));

@@ -8,6 +8,7 @@
 #include <omp.h>
 
 #include <stdio.h>
+#include <string.h>
 
 enum { COPY_THREADS = 8 };
 
@@ -17,8 +18,7 @@ static pb_status open_device(cuda *c, int device)
 {
     int count = 0;
     PB_TRY(cuda_count(&count));
-    device          = device < 0 ? (-1 - device) % count : device;
-    c->base.devices = count;
+    device = device < 0 ? (-1 - device) % count : device;
     if (device >= count) {
         char last[24] = "";
         if (count > 1) {
@@ -35,6 +35,8 @@ static pb_status open_device(cuda *c, int device)
                        device, c->properties.name, c->properties.major, c->properties.minor);
     }
     c->device = device;
+    _Static_assert(sizeof c->properties.uuid == sizeof c->base.device_id, "the UUID is the name");
+    memcpy(&c->base.device_id, &c->properties.uuid, sizeof c->base.device_id);
     CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
     PB_TRY(cuda_memory_open(c));
     PB_TRY(cuda_products_open(c));

@@ -87,10 +87,20 @@ class Device(case.Case):
 
     def test_more_processes_than_devices_are_reported_once_and_share_a_counter(self):
         _, _, result = self.run_one(env=nvml("whole", FAKE_CUDA_DEVICES="2"), ranks=2)
-        self.assertNotIn("share", result.err)
+        self.assertNotIn("share their device", result.err)
         self.output += "-3"
         cell, provenance, result = self.run_one(env=nvml("whole", FAKE_CUDA_DEVICES="2"), ranks=3)
-        self.assertEqual(result.err.count("the 3 processes of a node share 2 devices"), 1, str(result))
+        self.assertEqual(result.err.count("2 of 3 processes share their device with others"), 1, str(result))
+        self.expect_no_energy(cell, provenance, "several processes use the device, which has one counter")
+
+    def test_processes_share_a_device_when_it_is_the_same_one(self):
+        """With one device per task every process sees a device 0, each a different one."""
+        _, provenance, result = self.run_one(env=nvml("whole", FAKE_CUDA_OWN="1"), ranks=2)
+        self.assertNotIn("share their device", result.err)
+        self.assertEqual(provenance["energy"], "measured")
+        self.output += "-named"
+        cell, provenance, result = self.run_one(device="cuda:0", env=nvml("whole", FAKE_CUDA_DEVICES="2"), ranks=2)
+        self.assertEqual(result.err.count("2 of 2 processes share their device with others"), 1, str(result))
         self.expect_no_energy(cell, provenance, "several processes use the device, which has one counter")
 
     def test_plan_foresees_the_memory_of_the_device(self):
