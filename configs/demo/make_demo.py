@@ -9,9 +9,9 @@
     make_demo.py rows IDS OUT    tokenised documents -> training rows {"input_ids", "labels"}
 
 The little world: things are good or bad, people like what is good; small numbers are added and taken away. The
-documents tell this world as plain sentences. They also hold the three tasks' formats: behind the line MARK with the
+documents tell this world as plain sentences. They also hold the three tasks' formats: after the line MARK with the
 right answer, without it with one drawn at random. So the pre-trained model knows answers but, asked plainly, is near
-chance: fine-tuning has to bring out what is there. Behind MARK there are only easy rows, without negation and without
+chance: fine-tuning has to bring out what is there. Only easy rows follow MARK, without negation and without
 subtraction: the others have to be learned, and methods differ in how far they get. No test row is in a document. Only the standard library is used.
 """
 import collections
@@ -43,7 +43,7 @@ VERBS = ["was", "is", "seemed", "looks"]
 DEGREES = ["", "very ", "really ", "quite ", "so "]
 MARK = "the wise one says:"
 INSTRUCTIONS = {"pairs": "Does it follow?", "single": "Good or bad?", "numbers": "How many?"}
-HARD = [" not ", " loses "]  # words of the rows that stand behind MARK never
+HARD = [" not ", " loses "]  # words of rows that never follow MARK
 LABELS = {"pairs": ["entailment", "not_entailment"], "single": ["negative", "positive"]}
 
 
@@ -64,7 +64,7 @@ def pair(r):
 
 
 def sum_question(r):
-    """question, worked answer with the number behind ####."""
+    """question, worked answer with the number after ####."""
     who, what = r.choice(PEOPLE), r.choice(COUNTED)
     a, b = r.randrange(1, 10), r.randrange(1, 10)
     if r.random() < 0.5 or a <= b:

@@ -44,7 +44,7 @@ const bench_part *bench_part_at(int number);
 /* Items of a part, in the same order in each of its processes. False: an earlier process began this
  * one, or the time of the part is spent, which the first refusal says in a line. */
 bool item_begin(const bench *b, const char *what, const char *sizes);
-/* What the item is at, in case that it ends the process. */
+/* What the item is doing, in case it ends the process. */
 void item_at(const char *what, const char *sizes);
 /* Within an item. */
 bool time_is_left(const bench *b);

@@ -59,7 +59,7 @@ static const char usage[] =
     "  --parts N,…    these parts alone, in this order\n"
     "  --list         prints the parts and their limits\n"
     "  --golden DIR   for curves: a checkpoint, or a folder of checkpoints\n"
-    "  --json FILE    results are added to it, a JSON object per line (default: bench_gpu.jsonl)\n"
+    "  --json FILE    appended to, one JSON object per line (default: bench_gpu.jsonl)\n"
     "  --limit F      the time limits times F (default: 1)\n"
     "  --python P     for peer: an interpreter with torch and peft (default: $PB_PYTHON, python3)\n"
     "  --peer FILE    for peer: its script (default: bench_peer.py beside this program)\n"

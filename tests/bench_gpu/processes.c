@@ -129,8 +129,7 @@ static void take_lines(report *r, const bench *b, reading *in, running_item *ite
     }
 }
 
-/* Reads until the process ends, its item is over time, or `end`; false where it has to be killed.
- */
+/* Reads until the process ends, its item exceeds its time, or `end`; false: it has to be killed. */
 static bool read_part(report *r, const bench *b, int from, double item_seconds, double end,
                       running_item *item)
 {

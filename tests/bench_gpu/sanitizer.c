@@ -31,7 +31,7 @@ static const char *find_sanitizer(void)
     return NULL;
 }
 
-/* Does not return. The part `operations` runs under the tool; its results are no results of this
+/* Does not return. The part `operations` runs under the tool; its results do not count for this
  * part and go to a file. */
 static void become_tool(const bench *b, const char *sanitizer, const char *tool, const char *log,
                         const char *results)

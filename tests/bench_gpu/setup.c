@@ -164,7 +164,7 @@ static double joules(pb_backend *be)
     return pb_backend_energy(be, &why);
 }
 
-/* The counter moves in steps of up to a tenth of a second: shorter spans say nothing. */
+/* The counter advances at intervals of up to a tenth of a second: shorter spans say nothing. */
 static double mean_watts(double used, double seconds)
 {
     return seconds >= 1.0 ? used / seconds : (double)NAN;

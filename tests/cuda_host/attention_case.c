@@ -115,7 +115,7 @@ static size_t place(const attention_case *c, pb_dtype dtype, int64_t row, int64_
     return (size_t)(row * (width + c->skew) + c->skew + column) * pb_dtype_size(dtype);
 }
 
-/* A matrix of the backend, `skew` elements behind the start of its block. */
+/* A matrix of the backend, `skew` elements after the start of its block. */
 static pb_tensor to_device(pb_backend *be, const attention_case *c, pb_dtype dtype,
                            const float *values, int64_t rows, int64_t width)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* cuBLASLt without a device: column-major products by plain loops, each sum in the order of its
  * terms. What the library refuses is refused: shapes that do not fit, types that it does not
- * combine, an algorithm of another product, and addresses less aligned than its heuristic was told
+ * combine, an algorithm of another product, and addresses less aligned than its heuristic assumed
  * (256 bytes unless a preference says less). Beyond that it insists on what this program needs for
  * results that repeat: no sums that are cut into parts. The environment variable FAKE_CUBLASLT=rows
  * lets the bits of a product depend on its size, as the library's may: all of it is scaled by a

@@ -142,7 +142,7 @@ void give_pages_back(const device_memory &d, char *p, size_t bytes)
     }
 }
 
-/* The first gap that is large enough, at least ALIGNMENT behind the block before it. */
+/* The first gap that is large enough, at least ALIGNMENT after the previous block. */
 char *gap_for(const device_memory &d, size_t bytes)
 {
     char *at = d.base + ALIGNMENT;

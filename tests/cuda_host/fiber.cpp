@@ -98,7 +98,7 @@ constexpr size_t STEP        = 256; /* of the bytes that are looked at */
 fiber *previous; /* what the fiber that has just been entered was entered from */
 void (*entry)();
 
-/* Tells the sanitizer that the switch is complete; the thread's own bounds are known only now. */
+/* Reports to the sanitizer that the switch is complete; only now are the thread's bounds known. */
 void arrived(void *fake)
 {
 #if CUDA_HOST_ASAN

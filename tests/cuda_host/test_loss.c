@@ -198,7 +198,7 @@ static void the_first_of_the_largest_is_chosen(void **state)
         rows[5][j] = j == 0 ? -0.0f : 0.0f; /* equal */
         rows[6][j] = j == 3 ? -1.0f : -1.5f;
     }
-    rows[4][2047] = 1.5f; /* the last column; behind it is none */
+    rows[4][2047] = 1.5f; /* the last column; none follows */
     rows[4][2048] = 3.0f;
     rows[7][7]    = 1e30f;
     in_all_orders(run_choices, rows, &r, sizeof r);

@@ -11,7 +11,7 @@
 /* $PB_TEST_BACKEND, else "cpu". */
 const char *device_name(void);
 pb_backend *device_open(int threads);
-/* Whether a registered backend finds no device on this machine, which is said on stderr. */
+/* Whether a registered backend finds no device on this machine; reported on stderr. */
 bool device_is_absent(const char *backend);
 /* Skips the test unless the memory of that backend is the host's, which a test can limit. */
 void device_skip_unless_host(void);
