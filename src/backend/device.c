@@ -25,6 +25,11 @@ pb_status pb_device_parse(const char *text, int node_rank, const char **backend,
     }
     (void)snprintf(word, sizeof word, "%.*s",
                    numbered ? (int)(colon - text) : pb_utf8_fit(text, sizeof word - 1), text);
+    if (numbered && strcmp(word, "auto") == 0) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "%s: \"auto\" takes no number; name the device, such as cuda:%s", text,
+                       colon + 1);
+    }
     PB_TRY(pb_backend_find(word, &ops));
     *backend = ops->name;
     *number  = numbered ? (int)strtol(colon + 1, NULL, 10) : -1 - node_rank;

@@ -5,7 +5,7 @@
  * (256 bytes unless a preference says less). Beyond that it insists on what this program needs for
  * results that repeat: no sums that are cut into parts. The environment variable FAKE_CUBLASLT=rows
  * lets the bits of a product depend on its size, as the library's may: all of it is scaled by a
- * function of the number of its columns, which are the program's rows. */
+ * function of the number of its columns, which are the program's rows; "old" is version 11. */
 #include "arithmetic.h"
 #include "fake_cuda_state.h"
 
@@ -273,7 +273,8 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
 
 size_t cublasLtGetVersion(void)
 {
-    return CUBLAS_VERSION;
+    const char *mode = std::getenv("FAKE_CUBLASLT");
+    return mode != nullptr && std::strcmp(mode, "old") == 0 ? 111103 : CUBLAS_VERSION;
 }
 
 const char *cublasLtGetStatusString(cublasStatus_t status)

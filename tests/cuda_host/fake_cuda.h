@@ -2,8 +2,8 @@
 /* What tests set and read of the CUDA runtime without a device (fake_cuda.cpp) and of the execution
  * of kernels on the CPU (cuda_host.cpp). Environment variables set the same for whole programs:
  * CUDA_HOST_ORDER, FAKE_CUDA_FAIL, FAKE_CUDA_LOSE, FAKE_CUDA_MEMORY, FAKE_CUDA_SHARED,
- * FAKE_CUDA_DEVICES; FAKE_CUDA_OWN gives each rank devices of its own; FAKE_CUBLASLT is that of
- * fake_cublaslt.cpp. */
+ * FAKE_CUDA_DEVICES; FAKE_CUDA_TROUBLE names why no device can be used; FAKE_CUDA_OWN gives each
+ * rank devices of its own; FAKE_CUBLASLT is that of fake_cublaslt.cpp. */
 #pragma once
 
 #include <stddef.h>

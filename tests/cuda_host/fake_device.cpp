@@ -35,6 +35,13 @@ const int first_device =
         ? std::atoi(std::getenv("OMPI_COMM_WORLD_RANK"))
         : 0;
 
+/* Why the device of this machine cannot be used: "stub", "old driver", "busy", "old device". */
+bool in_trouble(const char *which)
+{
+    const char *trouble = std::getenv("FAKE_CUDA_TROUBLE");
+    return trouble != nullptr && std::strcmp(trouble, which) == 0;
+}
+
 int64_t lose_at     = from_rank("FAKE_CUDA_LOSE"); /* the number of a call; 0: none */
 size_t shared_bytes = from_environment("FAKE_CUDA_SHARED", 227 << 10);
 
@@ -70,6 +77,9 @@ const described errors[] = {
      "dependency created on uncaptured work in another stream"},
     {cudaErrorCapturedEvent, "cudaErrorCapturedEvent",
      "operation not permitted on an event last recorded in a capturing stream"},
+    {cudaErrorStubLibrary, "cudaErrorStubLibrary", "CUDA driver is a stub library"},
+    {cudaErrorDevicesUnavailable, "cudaErrorDevicesUnavailable",
+     "CUDA-capable device(s) is/are busy or unavailable"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress",
      "an illegal memory access was encountered"},
     {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
@@ -90,7 +100,7 @@ bool attribute_of(cudaDeviceAttr attribute, int *value)
 {
     switch (attribute) {
     case cudaDevAttrComputeCapabilityMajor:
-        *value = 9;
+        *value = in_trouble("old device") ? 7 : 9;
         return true;
     case cudaDevAttrComputeCapabilityMinor:
         *value = 0;
@@ -146,7 +156,9 @@ void fake_cuda_shared(size_t bytes)
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = fake_cuda::device_count() < 0 ? 0 : CUDART_VERSION;
+    *version = fake_cuda::device_count() < 0 ? 0
+               : in_trouble("old driver")    ? 11040
+                                             : CUDART_VERSION;
     return cudaSuccess;
 }
 
@@ -160,10 +172,13 @@ cudaError_t cudaGetDeviceCount(int *count)
 {
     call c;
 
-    if (c.refused() == cudaSuccess) {
-        *count = fake_cuda::device_count();
+    if (c.refused() != cudaSuccess || in_trouble("stub") || in_trouble("old driver")) {
+        return c.refused() != cudaSuccess ? c.refused()
+               : in_trouble("stub")       ? result(cudaErrorStubLibrary)
+                                          : result(cudaErrorInsufficientDriver);
     }
-    return c.refused();
+    *count = fake_cuda::device_count();
+    return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
@@ -172,6 +187,9 @@ cudaError_t cudaSetDevice(int device)
 
     if (c.refused() != cudaSuccess || !is_device(device)) {
         return c.refused() != cudaSuccess ? c.refused() : result(cudaErrorInvalidDevice);
+    }
+    if (in_trouble("busy")) {
+        return result(cudaErrorDevicesUnavailable);
     }
     current_device = device;
     return cudaSuccess;

@@ -128,7 +128,7 @@ static pb_status check_kernels(const pb_kernels *kernels)
 static pb_status cpu_open(int device, int threads, pb_backend **out)
 {
     if (device > 0) {
-        return PB_FAIL(PB_ERR_ARGUMENT, "cpu: no such device: %d; the only one is 0", device);
+        return PB_FAIL(PB_ERR_CONFIG, "cpu: no such device: %d; the only one is 0", device);
     }
     int processors = omp_get_num_procs();
     if (threads > FREE_THREADS && threads > THREADS_PER_PROCESSOR * processors) {

@@ -23,7 +23,8 @@ enum {
     KEPT         = 1024,     /* kinds of products that are kept */
     WORKSPACE    = 32 << 20, /* bytes */
     OWN_ROWS     = 16,       /* most rows of x Wᵀ that product.c computes */
-    LT_ALIGNMENT = 16        /* bytes, of addresses and rows that the library gets */
+    LT_ALIGNMENT = 16,       /* bytes, of addresses and rows that the library gets */
+    OLDEST       = 120000    /* version of the library */
 };
 
 #define SYMBOLS(X)                          \
@@ -156,10 +157,15 @@ static pb_status open_products(cuda_products *p)
     } else {
         PB_TRY(load(&p->lt));
     }
-    LT_TRY(&p->lt, cublasLtCreate(&p->handle));
     size_t version = p->lt.cublasLtGetVersion();
     (void)snprintf(p->name, sizeof p->name, "cuBLASLt %d.%d.%d", (int)(version / 10000),
                    (int)(version / 100 % 100), (int)(version % 100));
+    if (version < OLDEST) {
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "cuda: %s is too old, 12 or 13 is needed; PB_CUBLASLT names its file",
+                       p->name);
+    }
+    LT_TRY(&p->lt, cublasLtCreate(&p->handle));
     return PB_OK;
 }
 

@@ -27,7 +27,7 @@ static pb_status open_device(cuda *c, int device)
         return PB_FAIL(PB_ERR_CONFIG, "cuda: no such device: %d; the driver shows %d: cuda:0%s",
                        device, count, last);
     }
-    CUDA_TRY(cudaSetDevice(device));
+    PB_TRY(cuda_usable(cudaSetDevice(device), "cudaSetDevice"));
     CUDA_TRY(cudaGetDeviceProperties(&c->properties, device));
     if (c->properties.major < 8) {
         return PB_FAIL(PB_ERR_CONFIG,

@@ -204,6 +204,8 @@ pb_status cuda_column_sum(pb_backend *be, float *out, const pb_tensor *a, const 
 /* identity.c: the devices that the process sees; PB_ERR_CONFIG where there is no driver or it shows
  * none */
 pb_status cuda_count(int *count) PB_MUST_USE;
+/* Of a call that opens: PB_ERR_CONFIG, with the remedy, where the machine offers no device. */
+pb_status cuda_usable(cudaError_t code, const char *call) PB_MUST_USE;
 pb_status cuda_facts(pb_backend *be, pb_backend_put *put, void *context) PB_MUST_USE;
 pb_status cuda_list(pb_backend_put *put, void *context) PB_MUST_USE;
 

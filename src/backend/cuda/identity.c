@@ -8,6 +8,41 @@
 
 enum { VALUE = 384 };
 
+/* Codes with which the runtime says that there is no device for this process, and the remedy. */
+typedef struct absence {
+    cudaError_t code;
+    const char *remedy;
+} absence;
+
+static const absence absences[] = {
+    {cudaErrorStubLibrary,
+     "; the libcuda.so.1 that was loaded is the toolkit's stub, not a driver: "
+     "take its folder out of LD_LIBRARY_PATH"},
+    {cudaErrorDevicesUnavailable,
+     "; another process has it, or its compute mode is Prohibited: see "
+     "nvidia-smi -q -d COMPUTE"},
+    {cudaErrorSystemNotReady,
+     "; see whether the driver's services run, such as nvidia-fabricmanager"},
+    {cudaErrorSystemDriverMismatch, "; load the driver again, or restart the machine"},
+    {cudaErrorCompatNotSupportedOnDevice, "; take the folder of the compatibility libraries out of "
+                                          "LD_LIBRARY_PATH"},
+    {cudaErrorMpsConnectionFailed, "; see whether the MPS server runs"},
+    {cudaErrorInitializationError, ""},
+};
+
+pb_status cuda_usable(cudaError_t code, const char *call)
+{
+    for (size_t i = 0; i < sizeof absences / sizeof *absences; i++) {
+        if (code == absences[i].code) {
+            (void)cudaGetLastError();
+            return PB_FAIL(PB_ERR_CONFIG, "cuda: no device can be used: %s: %s%s",
+                           cudaGetErrorName(code), cudaGetErrorString(code), absences[i].remedy);
+        }
+    }
+    CUDA_CHECK(code, "%s", call);
+    return PB_OK;
+}
+
 pb_status cuda_count(int *count)
 {
     int driver       = 0;
@@ -27,7 +62,7 @@ pb_status cuda_count(int *count)
                              driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
                              CUDART_VERSION % 1000 / 10);
     }
-    CUDA_CHECK(code, "cudaGetDeviceCount");
+    PB_TRY(cuda_usable(code, "cudaGetDeviceCount"));
     return *count > 0 ? PB_OK : PB_FAIL(PB_ERR_CONFIG, "cuda: the driver shows no device");
 }
 

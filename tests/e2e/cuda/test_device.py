@@ -133,6 +133,24 @@ class Device(case.Case):
         self.assertEqual(cpu["cells"][0]["device_memory_gb_modelled"], 0)
         self.assertAlmostEqual(cpu["seconds_total_modelled"], seconds[0], delta=1e-4 * seconds[0])
 
+    def test_auto_computes_on_the_cpu_where_no_device_can_be_used_and_cuda_says_why(self):
+        bench = ["bench", "--shape", "tiny", "--steps", "2", "--batch", "1", "--prompt", "8", "--answer", "4"]
+        for environment, why in (
+                ({"FAKE_CUDA_TROUBLE": "stub"}, r"cudaErrorStubLibrary: .*; the libcuda.so.1 that was loaded is the toolkit's stub"),
+                ({"FAKE_CUDA_TROUBLE": "old driver"}, r"the driver is for CUDA 11.4 and too old for this program, which needs \d+.\d"),
+                ({"FAKE_CUDA_TROUBLE": "busy"}, r"cudaErrorDevicesUnavailable: .*; another process has it, or its compute mode is Proh"),
+                ({"FAKE_CUDA_TROUBLE": "old device"}, r"device 0, no device, has compute capability 7.0; at least 8.0 is needed"),
+                ({"FAKE_CUBLASLT": "old"}, r"cuBLASLt 11.11.3 is too old, 12 or 13 is needed"),
+                ({"FAKE_CUDA_DEVICES": "0"}, r"the driver shows no device")):
+            self.assertRegex(self.expect(program.run([*bench, "--device", "cuda"], env=environment), 2).err, rf"^error: .*cuda: .*{why}")
+            told = self.expect(program.run(bench, env=environment), 0).err
+            self.assertEqual(len(re.findall(rf"(?m)^the CPU computes: cuda: .*{why}", told)), 1, told)
+
+    def test_a_device_that_does_not_exist_is_a_mistake_of_the_configuration(self):
+        for device, why in (("cuda:1", "no such device: 1; the driver shows 1: cuda:0"), ("cpu:1", "no such device: 1; the only one is 0"),
+                            ("auto:1", '"auto" takes no number; name the device, such as cuda:1')):
+            self.expect(program.run(["info", "--device", device]), 2, why)
+
     def test_info_lists_the_devices(self):
         environment = nvml("whole", FAKE_CUDA_DEVICES="2")
         facts = json.loads(self.expect(program.run(["info", "--json", "--device", "cuda:1"], env=environment), 0).out)
