@@ -193,7 +193,8 @@ void pb_method_destroy(pb_method *m); /* accepts NULL */
 pb_status pb_method_attach(pb_method *m, const pb_weights *weights) PB_MUST_USE;
 
 /* The effective weight and bias of a site: `weight` and `bias` (or none) are copies of the frozen
- * ones in backend memory, changed in place. An error for methods that add rows or keys. */
+ * ones in backend memory, changed in place. Nothing changes at a bound site, where trained tensors
+ * already replace the frozen ones. An error for methods that add rows or keys. */
 pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight,
                           pb_tensor *bias) PB_MUST_USE;
 

@@ -204,37 +204,6 @@ void pb_method_destroy(pb_method *m)
     pb_memory_free(m);
 }
 
-/* The bound tensors of one site. */
-static pb_status bound(pb_method *m, const pb_site *site, pb_binding *out)
-{
-    pb_binding *all = NULL;
-    PB_TRY(PB_ALLOC(all, pb_model_site_count(m->model)));
-    pb_status status = m->ops->bind(m, all);
-    if (status == PB_OK) {
-        *out = all[site->index];
-    }
-    pb_memory_free(all);
-    return status;
-}
-
-static pb_status merge_bound(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
-{
-    pb_binding own = {0};
-    PB_TRY(bound(m, site, &own));
-    if (!pb_tensor_is_none(&own.weight)) {
-        PB_TRY(pb_copy(m->backend, weight, &own.weight));
-    }
-    if (pb_tensor_is_none(&own.bias)) {
-        return PB_OK;
-    }
-    if (bias == NULL || pb_tensor_is_none(bias)) {
-        return PB_FAIL(PB_ERR_UNSUPPORTED,
-                       "%s: %s has no bias in this model to hold the trained one", m->ops->name,
-                       site->hf_name);
-    }
-    return pb_copy(m->backend, bias, &own.bias);
-}
-
 pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight, pb_tensor *bias)
 {
     if (m->ops->rows_forward != NULL || m->ops->keys_forward != NULL) {
@@ -250,9 +219,6 @@ pb_status pb_method_merge(pb_method *m, const pb_site *site, pb_tensor *weight, 
     if (m->count > 0 && pb_tensor_is_none(&m->values)) {
         return PB_FAIL(PB_ERR_ARGUMENT, "%s is only planned: it has no values to merge",
                        m->ops->name);
-    }
-    if ((acts & PB_ACTS_BOUND) != 0) {
-        PB_TRY(merge_bound(m, site, weight, bias));
     }
     if ((acts & PB_ACTS_LOW_RANK) != 0) {
         pb_low_rank part = m->ops->low_rank(m, site);

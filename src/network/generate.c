@@ -178,21 +178,10 @@ static pb_status pick(generation *g, const pass *p)
 static pb_status run_prompt(generation *g)
 {
     const pb_batch *b = &g->prompt;
-    pass p            = {
-                   .forest        = &b->forest,
-                   .ids           = b->ids,
-                   .positions     = b->positions,
-                   .out_rows      = b->out_rows,
-                   .out_positions = b->out_positions,
-                   .key_rows      = g->key_rows,
-                   .shape         = {.rows         = b->forest.rows,
-                                     .keys         = b->forest.keys,
-                                     .outs         = b->outs,
-                                     .virtual_rows = b->virtual_rows,
-                                     .virtual_keys = b->virtual_keys,
-                                     .cached       = true},
-                   .cache         = &g->cache,
-    };
+    pass p            = network_pass_over(b, false);
+    p.key_rows        = g->key_rows;
+    p.cache           = &g->cache;
+    p.shape.cached    = true;
     place_keys(g, &b->forest);
     PB_TRY(network_prepare(g->net, &p));
     PB_TRY(network_body_forward(g->net, &p));

@@ -16,17 +16,11 @@ enum { SCAN_LIMIT = 40 };
 
 #define NO_RANK UINT32_MAX
 
-static inline uint32_t hash_pair(uint64_t key)
-{
-    key *= UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(key >> 32);
-}
-
 /* The merge of two ids, NULL when there is none. */
 static inline const text_merge *find_merge(const text_bpe *bpe, int32_t left, int32_t right)
 {
     uint64_t key  = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    uint32_t slot = hash_pair(key) & bpe->merge_mask;
+    uint32_t slot = bpe_hash(key) & bpe->merge_mask;
 
     while (bpe->merges[slot].key != key) {
         if (bpe->merges[slot].key == NO_MERGE) {

@@ -17,6 +17,12 @@ typedef struct text_merge {
 
 #define NO_MERGE UINT64_MAX
 
+/* Of a merge's key, for its place in the table. */
+static inline uint32_t bpe_hash(uint64_t key)
+{
+    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+}
+
 typedef struct text_bpe {
     const text_lexicon *vocabulary; /* of the file, borrowed */
     text_lexicon raw;               /* by bytes: the same tokens, byte characters undone */

@@ -12,12 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static inline uint32_t hash_pair(uint64_t key)
-{
-    key *= UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(key >> 32);
-}
-
 /* One merge: two tokens of the vocabulary, and their concatenation, which must be one too. */
 static pb_status read_merge(const text_bpe *bpe, size_t index, json_text left, json_text right,
                             pb_string *joined, text_merge *out)
@@ -129,7 +123,7 @@ static pb_status read_merges(const json_t *model, text_bpe *bpe)
                     err_clear);
         PB_TRY_GOTO(status, read_merge(bpe, i, left, right, &joined, &merge), err_clear);
         bpe->splits_words = bpe->splits_words && !joins_words(left, right);
-        uint32_t slot     = hash_pair(merge.key) & bpe->merge_mask;
+        uint32_t slot     = bpe_hash(merge.key) & bpe->merge_mask;
         while (bpe->merges[slot].key != NO_MERGE && bpe->merges[slot].key != merge.key) {
             slot = (slot + 1) & bpe->merge_mask;
         }
