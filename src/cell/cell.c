@@ -35,15 +35,15 @@ static pb_status warn_once(running *r)
 {
     pb_cell_env *env = r->env;
 
-    for (int64_t i = 0; i < env->told_count; i++) {
-        if (strcmp(env->told[i], r->cell->name.dataset) == 0) {
+    for (int64_t i = 0; i < env->warned_count; i++) {
+        if (strcmp(env->warned[i], r->cell->name.dataset) == 0) {
             return PB_OK;
         }
     }
     size_t before = pb_memory_current();
-    PB_TRY(PB_GROW(env->told, env->told_count + 1));
-    PB_TRY(PB_TEXT(env->told[env->told_count], r->cell->name.dataset));
-    env->told_count++;
+    PB_TRY(PB_GROW(env->warned, env->warned_count + 1));
+    PB_TRY(PB_TEXT(env->warned[env->warned_count], r->cell->name.dataset));
+    env->warned_count++;
     running_grow_base(r, pb_memory_current() - before, 0); /* outlives the cell */
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TRAIN, &r->data.train_set.counts);
     pb_row_counts_warn(r->data.dataset, PB_SPLIT_TEST, &r->data.test_set.counts);

@@ -191,7 +191,7 @@ void pb_cell_env_close(pb_cell_env *env)
         pb_memory_free(env->models[i].folder);
         pb_memory_free(env->models[i].message);
     }
-    pb_memory_free_texts(env->told, (size_t)env->told_count);
+    pb_memory_free_texts(env->warned, (size_t)env->warned_count);
     for (int64_t i = 0; i < env->files_count; i++) {
         pb_memory_free(env->files[i].path);
     }

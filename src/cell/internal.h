@@ -53,8 +53,8 @@ struct pb_cell_env {
     int64_t models_count;
     env_file *files;
     int64_t files_count;
-    char **told; /* data sets with a warning about their rows */
-    int64_t told_count;
+    char **warned; /* data sets with a warning about their rows */
+    int64_t warned_count;
 };
 
 /* device_cost.c: modelled bytes of a cell on a device: in all, with passes of `rows` rows of which

@@ -342,7 +342,7 @@ static pb_status open_and_use(void)
 
 /* Every call fails from some point on: the message has CUDA's text, and once the calls work again,
  * as in a new process, nothing is left of it. */
-static void a_lost_context_is_told_from_a_failed_call(void **state)
+static void a_lost_context_is_distinguished_from_a_failed_call(void **state)
 {
     (void)state;
     int64_t first = fake_cuda_count().calls;
@@ -408,7 +408,7 @@ int main(void)
         cmocka_unit_test(a_step_waits_for_the_numbers_of_the_one_before_alone),
         cmocka_unit_test(lack_of_memory_says_who_holds_it),
         cmocka_unit_test(every_call_may_fail),
-        cmocka_unit_test(a_lost_context_is_told_from_a_failed_call),
+        cmocka_unit_test(a_lost_context_is_distinguished_from_a_failed_call),
     };
     return cmocka_run_group_tests_name("cuda_host_backend", tests, NULL, NULL);
 }

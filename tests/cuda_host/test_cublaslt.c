@@ -204,7 +204,7 @@ static void test_types_and_strides_that_have_no_algorithm(void **state)
     release(&strides);
 }
 
-static void test_an_address_keeps_what_the_heuristic_was_told(void **state)
+static void test_an_address_keeps_what_the_heuristic_assumed(void **state)
 {
     product p = {.type = CUDA_R_16BF, .result = CUDA_R_32F};
 
@@ -235,7 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products_in_every_layout_and_type),
         cmocka_unit_test(test_types_and_strides_that_have_no_algorithm),
-        cmocka_unit_test(test_an_address_keeps_what_the_heuristic_was_told),
+        cmocka_unit_test(test_an_address_keeps_what_the_heuristic_assumed),
         cmocka_unit_test(test_an_algorithm_belongs_to_its_product),
     };
 

@@ -384,11 +384,11 @@ def check_circles(tree):
         code = {path: without_comments_and_texts(tree.text(path)) for path in paths}
         home = {name: path for path in paths for name in re.findall(DEFINITION, code[path], re.M)}
         calls = {path: {home[name] for name in used_names(tree, path, code[path]) if name in home} for path in paths}
-        told = set()
+        reported = set()
         for path in paths:
             circle = {other for other in reached(calls, path) if path in reached(calls, other)}
-            if len(circle) > 1 and not circle & told:
-                told |= circle
+            if len(circle) > 1 and not circle & reported:
+                reported |= circle
                 tree.wrong(path, 1, "calls in a circle with " + ", ".join(sorted(circle - {path})))
 
 
@@ -545,12 +545,12 @@ def check_format(tree):
         return
     result = subprocess.run([clang_format(), "--style=file", "--dry-run", "-Werror", *files],
                             capture_output=True, text=True, cwd=tree.root)
-    told = set()
+    reported = set()
     for path, line in re.findall(r"^([^\s:]+):(\d+):\d+: error", result.stderr, re.M):
-        if path not in told:
-            told.add(path)
+        if path not in reported:
+            reported.add(path)
             tree.wrong(path, line, "not formatted: clang-format -i with clang-format 14")
-    if result.returncode != 0 and not told:
+    if result.returncode != 0 and not reported:
         tree.wrong(".clang-format", 1, result.stderr.strip())
 
 

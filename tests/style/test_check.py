@@ -78,16 +78,16 @@ class Rules(unittest.TestCase):
         self.one({"include/pb/comm.h": SPDX + '#pragma once\n#include "pb/train.h"\n'},
                  "include/pb/comm.h:3:", "later module")
 
-    def test_a_header_without_a_module_is_told(self):
+    def test_a_header_without_a_module_is_reported(self):
         self.one({"include/pb/stray.h": SPDX + "#pragma once\n"}, "no module has this header")
 
-    def test_a_header_that_is_not_there_is_told(self):
+    def test_a_header_that_is_not_there_is_reported(self):
         self.one(self.source('#include "pb/config.h"'), "not a public header")
 
     def test_a_private_header_of_another_module_is_not_included(self):
         self.one(self.source('#include "../comm/group.h"'), "not a private header of config")
 
-    def test_an_unknown_module_is_told(self):
+    def test_an_unknown_module_is_reported(self):
         lines = self.violations({"src/extra/a.c": SPDX}, "layers")
         self.assertEqual(len(lines), 1)
         self.assertIn("'extra' is not in the list", lines[0])
@@ -166,7 +166,7 @@ class Rules(unittest.TestCase):
     def test_a_public_header_names_no_foreign_one(self):
         self.one({"include/pb/comm.h": SPDX + "#pragma once\n#include <mpi.h>\n"}, "belongs to")
 
-    def test_an_unknown_foreign_header_is_told(self):
+    def test_an_unknown_foreign_header_is_reported(self):
         self.one(self.source("#include <glib.h>"), "not in any list")
 
     def test_forbidden_calls_are_found(self):
@@ -250,7 +250,7 @@ class Rules(unittest.TestCase):
             found = self.violations({**self.REGISTRY, f"src/comm/{path}": text}, "registries")
             self.assertTrue(found and message in found[0], found)
 
-    def test_a_registry_without_a_list_is_told(self):
+    def test_a_registry_without_a_list_is_reported(self):
         changed = {path: text for path, text in self.REGISTRY.items() if not path.endswith(".def")}
         self.assertIn("no registry.def", self.violations(changed, "registries")[0])
 

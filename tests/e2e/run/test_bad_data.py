@@ -132,7 +132,7 @@ class BadData(case.Case):
         self.assertEqual((shares["half-cut", "lora"], shares["train-cut", "lora"]), (0.125, None))
         self.assertIn("rows,good,half-cut,lora,,truncated_share,1,0.125,", program.run(["report", merged, "--format", "csv"]).out)
 
-    def test_bad_rows_within_the_share_that_is_allowed_are_told(self):
+    def test_bad_rows_within_the_share_that_is_allowed_are_reported(self):
         self.replaced("some", b"not JSON\n")
         rest = "train = { batch = 4; max_steps = 3; };\ndata = { max_bad_share = 0.1; };\n"
         grid = self.world.grid([self.world.model()], ["some"], ["lora"], rest=rest)
@@ -141,7 +141,7 @@ class BadData(case.Case):
         self.assertRegex(result.err, r"some/train.jsonl: 1 of 24 rows left out, .*\(1 unreadable, first in line 3\)")
         self.check_rows(self.cells()["good", "some", "lora", "1"], bad=1)
 
-    def test_rows_without_a_label_are_told_and_counted_on_every_rank(self):
+    def test_rows_without_a_label_are_reported_and_counted_on_every_rank(self):
         lines = list(self.world.rows["train"])
         lines[1] = lines[1].replace(b'"label": 0', b'"label": -1').replace(b'"label": 1', b'"label": -1')
         lines[2] = lines[2].replace(b'"label": 0', b'"label": null').replace(b'"label": 1', b'"label": null')

@@ -52,7 +52,7 @@ class Kernels(case.Case):
         several = json.loads(self.expect(program.run(["info", "--json", "--measure", "--threads=2"], env=UNSET), 0).out)["candidates"]
         self.assertEqual({row["threads"] for row in several}, {2})
 
-    def test_a_setting_of_the_users_stays_and_its_cost_is_told(self):
+    def test_a_setting_of_the_users_stays_and_its_cost_is_reported(self):
         facts, err = self.info(OPENBLAS_CORETYPE="Prescott")
         self.assertEqual((facts["kernels"], facts["kernels_by"]), ("Prescott", "user"))
         self.assertIn("OPENBLAS_CORETYPE=Prescott makes products", err)
@@ -66,7 +66,7 @@ class Kernels(case.Case):
         self.assertEqual((facts["kernels_by"], err), ("user", ""))
         self.assertEqual(facts["products"], self.facts["products"])
 
-    def test_a_name_that_is_not_known_is_told(self):
+    def test_a_name_that_is_not_known_is_reported(self):
         facts, err = self.info(OPENBLAS_CORETYPE="Zen99")
         self.assertIn("OPENBLAS_CORETYPE=Zen99: this OpenBLAS has no kernels of that name and took " + facts["kernels"], err)
 

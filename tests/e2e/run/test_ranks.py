@@ -166,7 +166,7 @@ class Beside(case.Case):
         self.assertLess(len(results.shards(self.output)), 18)
         return process
 
-    def test_the_second_run_in_a_folder_is_told_of_the_first(self):
+    def test_the_second_run_in_a_folder_learns_of_the_first(self):
         process = self.start()
         plan = world.read(os.path.join(self.output, "plan.json"))
         for ranks in (None, 2):

@@ -59,7 +59,7 @@ class Golden(case.Case):
         done = program.run(["score", "--dataset", "svamp", "--protocol", "paper"], given=given)
         self.assertEqual(json.loads(self.expect(done, 0).out)["accuracy"], 1)
 
-    def test_a_nul_in_a_text_is_told_in_plain_words(self):
+    def test_a_nul_in_a_text_is_reported_in_plain_words(self):
         given = '{"prediction": "a\\u0000b", "label": "a"}\n'
         self.expect(program.run(["score", "--dataset", "svamp", "--protocol", "paper"], given=given), 1,
                     "standard input:1", "a string contains \\u0000; remove it")

@@ -47,7 +47,7 @@ class Baselines(case.Case):
         for cell in cells.values():
             self.assertEqual((cell["status"], cell["trainable_params"], cell["invalid_share"]), ("done", "0", "0"))
 
-    def test_data_sets_that_a_baseline_is_not_for_are_told_before_anything_runs(self):
+    def test_data_sets_that_a_baseline_is_not_for_are_reported_before_anything_runs(self):
         self.world.model(), self.world.dataset()
         path = self.world.path("dataset/three.cfg")
         self.world.dataset("three")

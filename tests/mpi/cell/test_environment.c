@@ -39,7 +39,7 @@ static void processes_that_compute_alike_open_it(void **state)
     pb_cell_env_close(env);
 }
 
-static void another_number_of_threads_is_told_with_both_texts(void **state)
+static void another_number_of_threads_is_reported_with_both_texts(void **state)
 {
     (void)state;
     pb_cell_env *env = NULL;
@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(processes_that_compute_alike_open_it),
-        cmocka_unit_test(another_number_of_threads_is_told_with_both_texts),
+        cmocka_unit_test(another_number_of_threads_is_reported_with_both_texts),
         cmocka_unit_test(a_wrong_key_on_one_rank_leaves_nothing_behind),
         cmocka_unit_test(no_memory_on_one_rank_is_no_memory_on_all),
     };

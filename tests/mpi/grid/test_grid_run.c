@@ -113,7 +113,7 @@ static pb_status measure(void *context, const pb_grid_cell *const *gang, int64_t
     return PB_OK;
 }
 
-static void what_runs_is_told_from_the_first_cell_to_the_end(void **state)
+static void what_runs_is_reported_from_the_first_cell_to_the_end(void **state)
 {
     (void)state;
     int64_t most            = 0;
@@ -405,7 +405,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_cell_runs_exactly_once),
-        cmocka_unit_test(what_runs_is_told_from_the_first_cell_to_the_end),
+        cmocka_unit_test(what_runs_is_reported_from_the_first_cell_to_the_end),
         cmocka_unit_test(the_work_is_shared),
         cmocka_unit_test(done_cells_are_skipped_and_rank_0_decides),
         cmocka_unit_test(failing_cells_do_not_end_the_sweep),

@@ -185,7 +185,7 @@ static void a_text_is_no_pointer_when_it_is_longer(void **state)
     assert_contents(scratch_path("f"), text);
 }
 
-static void an_unwritable_place_is_told_with_its_path(void **state)
+static void an_unwritable_place_is_reported_with_its_path(void **state)
 {
     (void)state;
     assert_int_equal(pb_file_write_atomic(scratch_path("no/f"), "x", 1), PB_ERR_IO);
@@ -397,7 +397,7 @@ int main(void)
         SCRATCH_TEST(only_regular_files_are_opened),
         SCRATCH_TEST(pointers_of_git_are_refused_with_the_command_that_fetches),
         SCRATCH_TEST(a_text_is_no_pointer_when_it_is_longer),
-        SCRATCH_TEST(an_unwritable_place_is_told_with_its_path),
+        SCRATCH_TEST(an_unwritable_place_is_reported_with_its_path),
         SCRATCH_TEST(a_write_beyond_the_size_limit_leaves_the_old_file),
         SCRATCH_TEST(a_commit_publishes_a_finished_temporary),
         SCRATCH_TEST(names_that_a_killed_run_left_are_passed_over),

@@ -203,7 +203,7 @@ static void an_overflowing_count_fails(void **state)
     assert_int_equal(pb_memory_current(), before);
 }
 
-static void a_refusal_of_the_system_is_told(void **state)
+static void a_refusal_of_the_system_is_reported(void **state)
 {
     (void)state;
     size_t before = pb_memory_current();
@@ -261,7 +261,7 @@ int main(void)
         cmocka_unit_test(the_peak_is_the_most_held_since_the_reset),
         cmocka_unit_test(a_reached_limit_fails_with_its_figures_and_changes_nothing),
         cmocka_unit_test(an_overflowing_count_fails),
-        cmocka_unit_test(a_refusal_of_the_system_is_told),
+        cmocka_unit_test(a_refusal_of_the_system_is_reported),
         cmocka_unit_test(counting_is_right_from_many_threads),
         cmocka_unit_test(the_largest_resident_set_grows_with_touched_memory),
     };

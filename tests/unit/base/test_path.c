@@ -68,7 +68,7 @@ static void directories_are_made_with_their_parents_and_again(void **state)
     assert_int_equal(pb_path_make_directories("/"), PB_OK);
 }
 
-static void directories_that_cannot_be_made_are_told(void **state)
+static void directories_that_cannot_be_made_are_reported(void **state)
 {
     (void)state;
     assert_int_equal(pb_path_make_directories(""), PB_ERR_ARGUMENT);
@@ -190,7 +190,7 @@ int main(void)
         cmocka_unit_test(paths_are_joined_with_one_slash),
         cmocka_unit_test(the_directory_of_a_path_is_what_stands_before_its_name),
         SCRATCH_TEST(directories_are_made_with_their_parents_and_again),
-        SCRATCH_TEST(directories_that_cannot_be_made_are_told),
+        SCRATCH_TEST(directories_that_cannot_be_made_are_reported),
         cmocka_unit_test(names_are_expanded_from_the_environment),
         cmocka_unit_test(a_name_that_is_not_set_or_not_closed_is_an_error),
         SCRATCH_TEST(a_listing_is_sorted_and_filtered),

@@ -60,7 +60,7 @@ static void every_code_has_a_name_and_a_sentence(void **state)
     assert_string_equal(pb_status_sentence((pb_status)99), "an unknown status code");
 }
 
-static void a_failure_is_told_with_its_frames_innermost_first(void **state)
+static void a_failure_is_reported_with_its_frames_innermost_first(void **state)
 {
     char text[1024];
     bool cleaned = false;
@@ -206,7 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_has_a_name_and_a_sentence),
-        cmocka_unit_test(a_failure_is_told_with_its_frames_innermost_first),
+        cmocka_unit_test(a_failure_is_reported_with_its_frames_innermost_first),
         cmocka_unit_test(a_description_is_cut_to_its_space),
         cmocka_unit_test(a_prefix_names_the_place),
         cmocka_unit_test(a_message_may_quote_the_one_before),

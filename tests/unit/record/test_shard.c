@@ -347,7 +347,7 @@ static void write_bytes(const char *path, const char *bytes, size_t size)
     assert_int_equal(fclose(file), 0);
 }
 
-static void damaged_and_foreign_files_are_told_with_file_and_cause(void **state)
+static void damaged_and_foreign_files_are_reported_with_file_and_cause(void **state)
 {
     const char *directory = sample_directory();
     char *path            = NULL;
@@ -554,7 +554,7 @@ int main(void)
         cmocka_unit_test_teardown(a_full_disk_is_a_clear_error_and_old_files_stay,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(a_file_that_cannot_be_closed_is_no_shard, returns_all_bytes),
-        cmocka_unit_test_teardown(damaged_and_foreign_files_are_told_with_file_and_cause,
+        cmocka_unit_test_teardown(damaged_and_foreign_files_are_reported_with_file_and_cause,
                                   returns_all_bytes),
         cmocka_unit_test_teardown(flipped_bytes_never_crash, returns_all_bytes),
         cmocka_unit_test_teardown(an_unwritable_directory_is_an_error_that_names_it,
