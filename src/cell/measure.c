@@ -4,6 +4,7 @@
 
 #include "pb/clock.h"
 #include "pb/memory.h"
+#include "pb/random.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -11,6 +12,7 @@
 
 /* Sizes of square products that are timed on a device, each twice the one before. */
 enum { DEVICE_FIRST = 128, DEVICE_MOST = 8192 };
+enum { RANDOM_ROWS = 64 };
 static const double DEVICE_SECONDS = 1e-3;
 
 double running_flops(const running *r)
@@ -117,6 +119,30 @@ pb_status running_phase(running *r, const char *name)
     return PB_OK;
 }
 
+/* Random values in the first rows, and copies of these in the others: clock and power of a device
+ * depend on what it multiplies. */
+static pb_status fill(pb_backend *backend, const pb_tensor *t, uint64_t salt)
+{
+    pb_random stream = pb_random_stream(0, PB_RANDOM_SYNTHETIC, salt);
+    int64_t rows     = t->shape[0] < RANDOM_ROWS ? t->shape[0] : RANDOM_ROWS;
+    float *values    = NULL;
+    PB_TRY(PB_ALLOC(values, rows * t->shape[1]));
+    for (int64_t i = 0; i < rows * t->shape[1]; i++) {
+        values[i] = (float)(2.0 * pb_random_uniform(stream, (uint64_t)i) - 1.0);
+    }
+    pb_tensor from   = pb_tensor_2d(values, PB_DTYPE_F32, rows, t->shape[1]);
+    pb_tensor to     = pb_tensor_rows(t, 0, rows);
+    pb_status status = pb_copy(backend, &to, &from);
+    pb_memory_free(values);
+    for (int64_t count; rows < t->shape[0] && status == PB_OK; rows += count) {
+        count  = t->shape[0] - rows < rows ? t->shape[0] - rows : rows;
+        from   = pb_tensor_rows(t, 0, count);
+        to     = pb_tensor_rows(t, rows, count);
+        status = pb_copy(backend, &to, &from);
+    }
+    return PB_FRAME(status);
+}
+
 static pb_status time_products(pb_backend *backend, pb_tensor *t, double seconds[5])
 {
     for (int i = -1; i < 5; i++) { /* the first one warms up */
@@ -155,6 +181,9 @@ static pb_status rate_at(pb_backend *backend, int64_t size, double *gflops, doub
         void *data = NULL;
         status     = pb_backend_alloc(backend, bytes, &data);
         t[i]       = pb_tensor_2d(data, type, size, size);
+    }
+    for (int i = 0; i < 2 && status == PB_OK; i++) {
+        status = fill(backend, &t[i], (uint64_t)i);
     }
     if (status == PB_OK) {
         status = time_products(backend, t, seconds);
