@@ -4,6 +4,7 @@ with good and with broken input."""
 import json
 import os
 import re
+import subprocess
 
 import case
 import program
@@ -40,6 +41,15 @@ class Help(case.Case):
             self.assertIn(word, out)
         result = self.expect(program.run(["run", "--help-config", "--json"]), 2, "leave --json out")
         self.assertEqual(result.out, "")
+
+    def test_an_installed_program_finds_its_configurations(self):
+        build = os.path.dirname(os.path.dirname(os.path.realpath(program.PROGRAM)))
+        subprocess.run(["cmake", "--install", build, "--prefix", self.output], check=True, stdout=subprocess.DEVNULL)
+        installed = os.path.join(self.output, "bin", "peftbench")
+        grid = os.path.join(self.output, "share", "peftbench", "configs", "grid", "quick.cfg")
+        for arguments, text in ((["list", "models"], "demo"), (["plan", grid, "--gflops", "1"], "demo-pairs")):
+            result = program.launch([installed, *arguments], program.environment(None, {"PB_CONFIGS": None}), cwd=self.folder)
+            self.expect(program.finish(result), 0, text)
 
     def test_far_more_threads_than_processors_are_refused(self):
         count = 64 + 4 * os.cpu_count()
