@@ -108,8 +108,8 @@ pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 /* Whether work that recurs may be recorded once and replayed, where the backend can do that; on by
  * default. Results do not change. */
 void pb_backend_use_graphs(pb_backend *be, bool graphs);
-/* The type of what one operation passes to the next: F32 or BF16. The residual stream, statistics,
- * logits and all that is trained are F32 on every backend. */
+/* The type of what passes between operations: F32 or BF16. The residual stream, statistics, logits
+ * and all that is trained are F32 on every backend. */
 pb_dtype pb_backend_activation(const pb_backend *be);
 /* The type in which frozen weights of `dtype` are held for products: their own, unless the backend
  * multiplies weights of its activations' type faster. */

@@ -42,4 +42,4 @@ const pb_placed *pb_weights_at(const pb_weights *weights, int64_t index);
 /* All networks over the weights write into the same borders. A network takes them before it writes
  * and is given a number; what it wrote is there as long as the owner has that number. */
 uint64_t pb_weights_border_take(pb_weights *weights);
-uint64_t pb_weights_border_owner(const pb_weights *weights); /* 0: nobody yet */
+uint64_t pb_weights_border_owner(const pb_weights *weights); /* 0: none yet */

@@ -10,7 +10,7 @@ enum { ANY = -1 };
 pb_status check_matrix(const char *op, const char *name, const pb_tensor *t, int64_t rows,
                        int64_t columns) PB_MUST_USE;
 
-/* The same for what lies between operations: F32, or the type that the backend declares. */
+/* The same for what passes between operations: F32, or the type that the backend declares. */
 pb_status check_rows(const pb_backend *be, const char *op, const char *name, const pb_tensor *t,
                      int64_t rows, int64_t columns) PB_MUST_USE;
 
@@ -25,7 +25,7 @@ pb_status check_vector(const char *op, const char *name, const pb_tensor *t, int
 pb_status check_like(const char *op, const char *name, const pb_tensor *t,
                      const pb_tensor *like) PB_MUST_USE;
 
-/* The same for what lies between operations. */
+/* The same for what passes between operations. */
 pb_status check_rows_like(const pb_backend *be, const char *op, const char *name,
                           const pb_tensor *t, const pb_tensor *like) PB_MUST_USE;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Modelled memory of a cell on a device, by type: what operations pass on is BF16 in a bf16 run,
- * the residual stream, statistics and all that is trained F32. */
+/* Modelled memory of a cell on a device, by type: what passes between operations is BF16 in a bf16
+ * run, the residual stream, statistics and all that is trained F32. */
 #include "internal.h"
 
 /* Bytes that do not depend on the cell: the workspace of the product library, pages of small data;

@@ -14,7 +14,7 @@ static const char *const levels[] = {"error", "warn", "info", "debug", "trace", 
 
 static const pb_option compute_options[] = {
     PB_CLI_CHOICE("dtype", "f32|bf16", "f32", dtypes,
-                  "bf16 rounds the factors of products; on a GPU, what operations pass on"),
+                  "bf16 rounds the factors of products; on a GPU, what passes between operations"),
     PB_CLI_INT("threads", "N", "1", 0, 4096, "threads per process, 0: one per processor"),
     PB_CLI_TEXT("device", "auto|cpu|cuda[:N]", "auto",
                 "where to compute; auto: the best there is; processes of a node share its devices"),

@@ -111,8 +111,7 @@ pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protoco
     pb_dataset_options options = {0};
 
     if (!pb_config_has(config, group)) {
-        return PB_FAIL(PB_ERR_CONFIG, "%s: there is no group \"%s\"", pb_config_path(config),
-                       group);
+        return PB_FAIL(PB_ERR_CONFIG, "%s: group \"%s\" is missing", pb_config_path(config), group);
     }
     PB_TRY(pb_config_read(config, group, pb_dataset_fields, NULL, &options));
     options.config = config;

@@ -123,7 +123,7 @@ static pb_status answer_mean(uint64_t seed, const pb_answers *answers, int64_t c
         if (end == answers->train[i] || *end != '\0' || !isfinite(value)) {
             return PB_FAIL(PB_ERR_FORMAT,
                            "training answer %" PRId64
-                           ", \"%.*s\", is not a number: there is no mean",
+                           ", \"%.*s\", is not a number, so there is no mean",
                            i + 1, PB_FIT(answers->train[i], 80));
         }
         sum += value;

@@ -52,7 +52,7 @@ static int scale(double *x, int64_t n)
     return exponent;
 }
 
-/* Scaled deviations from the mean. The mean of values that lie close together far from 0 is rounded
+/* Scaled deviations from the mean. The mean of values close together and far from 0 is rounded
  * coarsely, so the remainder is subtracted again. */
 static void center(double *x, int64_t n)
 {

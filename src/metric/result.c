@@ -51,7 +51,8 @@ void metric_set_share(pb_metric_result *result, const char *name)
 
 pb_status metric_no_answer(void)
 {
-    return PB_FAIL(PB_ERR_FORMAT, "there is no right answer; leave such rows out of the test file");
+    return PB_FAIL(PB_ERR_FORMAT,
+                   "the row has no right answer; leave such rows out of the test file");
 }
 
 pb_status metric_at_row(const pb_metric_input *input, int64_t row, pb_status status)

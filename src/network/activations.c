@@ -13,7 +13,7 @@
 typedef struct plan {
     char *base; /* NULL while counting */
     size_t used;
-    pb_dtype act;   /* of what lies between operations */
+    pb_dtype act;   /* of what passes between operations */
     int64_t border; /* of what products read */
 } plan;
 
@@ -33,7 +33,7 @@ static pb_tensor place_matrix(plan *p, pb_dtype dtype, int64_t rows, int64_t col
     return pb_tensor_2d(data, dtype, rows, columns);
 }
 
-/* What lies between operations. */
+/* What passes between operations. */
 static pb_tensor place(plan *p, int64_t rows, int64_t columns)
 {
     return place_matrix(p, p->act, rows, columns);

@@ -136,7 +136,7 @@ struct pb_network {
     const pb_model *model;
     const pb_model_config *config;
     pb_backend *backend;
-    pb_dtype act;               /* of what lies between operations */
+    pb_dtype act;               /* of what passes between operations */
     pb_method *method;          /* may be NULL */
     pb_network *const *members; /* of a gang's network, which has no method of its own */
     int64_t member_count;       /* 0: this is none */

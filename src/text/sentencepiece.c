@@ -276,7 +276,7 @@ pb_status sentencepiece_parse(const char *bytes, size_t length, sentencepiece *o
     *out = (sentencepiece){.unknown = SIZE_MAX, .dummy_prefix = true, .remove_spaces = true};
     PB_TRY(count_pieces(r, &room));
     if (room == 0) {
-        return PB_FAIL(PB_ERR_FORMAT, "there is no piece in it; fetch the file again");
+        return PB_FAIL(PB_ERR_FORMAT, "it holds no pieces; fetch the file again");
     }
     PB_TRY(PB_ALLOC(out->pieces, room));
     PB_TRY_GOTO(status, read_fields(&r, room, &type, out), err_clear);
@@ -285,7 +285,7 @@ pb_status sentencepiece_parse(const char *bytes, size_t length, sentencepiece *o
         goto err_clear;
     }
     if (out->unknown == SIZE_MAX) {
-        status = PB_FAIL(PB_ERR_FORMAT, "there is no piece of type UNKNOWN; fetch the file again");
+        status = PB_FAIL(PB_ERR_FORMAT, "it holds no piece of type UNKNOWN; fetch the file again");
         goto err_clear;
     }
     return PB_OK;

@@ -10,7 +10,7 @@ typedef struct ports {
     pb_tensor in[OP_PORTS], out[OP_PORTS], din[OP_PORTS], dout[OP_PORTS];
 } ports;
 
-/* Which of the ports that lie between operations hold BF16. */
+/* Which of the ports that pass between operations hold BF16. */
 typedef enum variant { ALL_F32, ALL_BF16, INPUT_F32, OUTPUT_F32, VARIANTS } variant;
 
 typedef struct bench {

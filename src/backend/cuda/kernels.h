@@ -16,7 +16,8 @@
 extern "C" {
 #endif
 
-/* What lies in device memory, where a kernel takes more than one type; F16 as a frozen weight. */
+/* The type of elements in device memory, where a kernel takes several; F16 only for frozen
+ * weights. */
 enum element { ELEMENT_F32, ELEMENT_BF16, ELEMENT_F16 };
 
 /* A matrix, whose row i begins `stride` · i elements after the first; with a list, stride ·
@@ -86,7 +87,7 @@ cudaError_t launch_sum_squares(double *out, double *parts, const float *x, int64
 cudaError_t launch_clip(float *x, int64_t stride, int64_t rows, int64_t columns,
                         const double *squares, double limit, cudaStream_t stream);
 
-/* Elements that lie in a row and have factors in common. */
+/* Consecutive elements that share their factors. */
 typedef struct adamw_run {
     float *value, *first, *second;
     const float *grad;

@@ -36,7 +36,7 @@ static __device__ __forceinline__ piece read_piece(const view &m, bool aligned, 
                                      : load_piece<false>(m.data, m.element, at, count);
 }
 
-/* Where the pieces of a tile lie that a thread moves. */
+/* Where the pieces of a tile are that a thread moves. */
 static __device__ __forceinline__ int piece_row(int i)
 {
     return ((int)threadIdx.x + i * THREADS) / (TILE / PIECE);

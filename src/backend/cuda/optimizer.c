@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The sum of squares, clipping, and AdamW. A step's tensors are arguments of the launch: the
- * trainables of a method lie in a row, so that neighbours with the same factors become one run, and
- * few runs are left. No table of them exists in device memory, and nothing waits for one. */
+ * trainables of a method are contiguous, so that neighbours with the same factors become one run,
+ * and few runs are left. No table of them exists in device memory, and nothing waits for one. */
 #include "cuda.h"
 
 #include <math.h>
 
-/* Rows of a matrix that lie apart; a tensor without gaps is one row. */
+/* Rows of a matrix with gaps between them; a tensor without gaps is one row. */
 typedef struct lines {
     int64_t rows, columns, stride;
 } lines;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Attention plans: how the queries and keys of a forest are cut into tiles, as arrays that lie on
- * the page. */
+/* Attention plans: how the queries and keys of a forest are cut into tiles, as arrays on the
+ * page. */
 #pragma once
 
 #include "internal.h"

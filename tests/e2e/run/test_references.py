@@ -33,7 +33,7 @@ class References(case.Case):
             "score": (self.numbers("score", "pearsonr", "3.5", "nan"), "is not a number"),
             "letter": (self.numbers("letter", "accuracy", "yes", "perhaps", more=labels), "not one of the data set's labels"),
             "entity": (self.numbers("entity", "record", ["x"], [], columns='"q:string", "a:strings"',
-                                    more='answers = "a"; no_answers = "<unk>";'), "there is no right answer"),
+                                    more='answers = "a"; no_answers = "<unk>";'), "the row has no right answer"),
         }
 
     def test_run_and_plan_refuse_them_before_anything_is_trained(self):

@@ -184,7 +184,7 @@ static void rows_without_a_right_answer_are_refused(void **state)
     make_rows(&rows, PB_PROTOCOL_CORRECTED);
     rows.alternatives[2] = no_answer;
     assert_error(pb_metric_score("record", &rows.input, &r), PB_ERR_FORMAT,
-                 "row 2: there is no right answer");
+                 "row 2: the row has no right answer");
     rows.alternatives[2] = broken;
     assert_error(pb_metric_score("record", &rows.input, &r), PB_ERR_FORMAT,
                  "row 2: a right answer is not UTF-8");

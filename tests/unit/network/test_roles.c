@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Types by role: a table that declares BF16 for what lies between operations checks the types that
- * the network gives to each operation, and computes nothing. */
+/* Types by role: a table that declares BF16 for what passes between operations checks the types
+ * that the network gives to each operation, and computes nothing. */
 #include "network_fixture.h"
 #include "waited.h"
 

@@ -217,8 +217,8 @@ static void test_broken_messages_are_errors(void **state)
         size_t size;
         const char *message;
     } files[] = {
-        {"", 0, "there is no piece"},
-        {"\x12\x00", 2, "there is no piece"},
+        {"", 0, "it holds no pieces"},
+        {"\x12\x00", 2, "it holds no pieces"},
         {"\x0a", 1, "inside a number"},
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 11, "longer than the rest"},
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, "more than ten bytes"},
