@@ -15,12 +15,43 @@ typedef enum pb_report_pairs {
     PB_REPORT_PAIRS_NONE /* no tests are made, no predictions are read */
 } pb_report_pairs;
 
+/* What variants of a method are compared by: the mean over seeds of validation_loss, or of the
+ * score on the test rows, whose best value is too good. */
+typedef enum pb_report_best { PB_REPORT_BEST_VALIDATION, PB_REPORT_BEST_SCORE } pb_report_best;
+
+/* A variant that was chosen; indices are those of the results afterwards. */
+typedef struct pb_report_choice {
+    int64_t model, dataset, method;
+    const char *variant;    /* its whole name, borrowed from the choices */
+    double value;           /* what it was chosen by; NaN when none of the variants has one */
+    int64_t seeds, planned; /* seeds with a value, of */
+    int64_t variants;       /* that were planned */
+} pb_report_choice;
+
+typedef struct pb_report_choices {
+    pb_report_best by;
+    pb_report_choice *items;
+    int64_t count;
+    int64_t left_out, left_out_failed; /* cells of variants that were not chosen */
+    char **names;                      /* of the methods before */
+    int64_t names_count;
+} pb_report_choices;
+
+/* Keeps one variant of each method for every model and data set: the one with values of most seeds,
+ * of these the best, of these the first. The methods of the results are then those without
+ * settings. On failure the results are unchanged; PB_ERR_ARGUMENT when cells are done and none of
+ * a method's variants has a value. */
+pb_status pb_report_choose(pb_results *results, pb_report_best by,
+                           pb_report_choices *out) PB_MUST_USE;
+void pb_report_choices_clear(pb_report_choices *choices); /* accepts a zeroed one */
+
 typedef struct pb_report_options {
     pb_pscp_params pscp; /* pb_pscp_defaults() */
     pb_report_pairs pairs;
     int64_t width;    /* columns of the text; wider tables continue below; 0: PB_TABLE_WIDTH */
     bool colour;      /* of the text, for a terminal: the best of a row, what failed */
     const char *path; /* of the results, named in the JSON; NULL: not named */
+    const pb_report_choices *choices; /* that made the results, to be shown; NULL: none */
 } pb_report_options;
 
 /* Each appends. The options may be NULL for the defaults. */

@@ -23,6 +23,9 @@ static const write_report writers[] = {pb_report_text, pb_report_markdown, pb_re
 /* In the order of pb_report_pairs. */
 static const char *const pairs[] = {"best", "all", "none", NULL};
 
+/* In the order of pb_report_best. */
+static const char *const bests[] = {"validation", "score", "none", NULL};
+
 static const pb_option options[] = {
     PB_CLI_CHOICE("format", "FORMAT", "text", formats,
                   "text, markdown or latex: tables for people; csv-long (or csv): one line per "
@@ -30,6 +33,9 @@ static const pb_option options[] = {
     PB_CLI_OUTPUT("PATH", false, "write to a file instead of standard output"),
     PB_CLI_CHOICE("pairs", "best|all|none", "best", pairs,
                   "paired tests in the text: of the best method, all, or none"),
+    PB_CLI_CHOICE("best-by", "validation|score", "none", bests,
+                  "one variant of each method for every model and data set: the best by mean "
+                  "validation loss or score; none: all variants"),
     PB_CLI_FLAG("digest", "print only one hash over everything but timings"),
     PB_CLI_FLAG("json", "the same as --format json"),
     PB_OPTION_END,
@@ -69,19 +75,30 @@ static pb_status deliver(const pb_cli *cli, const pb_string *text)
 
 static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_string *out)
 {
-    pb_report_options how = {.pscp   = pb_pscp_defaults(),
-                             .width  = pb_cli_width(cli),
-                             .colour = pb_cli_text(cli, "output") == NULL && cli_takes_colour(cli)};
-    pb_results results    = {0};
-    const char *format    = pb_cli_flag(cli, "json") ? "json" : pb_cli_text(cli, "format");
-    pb_status status      = PB_OK;
+    pb_report_options how     = {.pscp = pb_pscp_defaults(), .width = pb_cli_width(cli)};
+    pb_report_choices choices = {0};
+    pb_results results        = {0};
+    const char *format        = pb_cli_flag(cli, "json") ? "json" : pb_cli_text(cli, "format");
+    int best                  = place(pb_cli_text(cli, "best-by"), bests);
+    bool digest               = pb_cli_flag(cli, "digest");
+    pb_status status          = PB_OK;
 
-    how.pairs = (pb_report_pairs)place(pb_cli_text(cli, "pairs"), pairs);
+    if (digest && pb_cli_given(cli, "best-by")) {
+        return PB_FAIL(PB_ERR_USAGE, "report: --digest is of all cells; leave --best-by out");
+    }
+    how.colour = pb_cli_text(cli, "output") == NULL && cli_takes_colour(cli);
+    how.pairs  = (pb_report_pairs)place(pb_cli_text(cli, "pairs"), pairs);
     pb_cli_overlay(cli, pb_pscp_fields, &how.pscp);
     PB_TRY(pb_pscp_check(&how.pscp));
     PB_TRY(pb_results_open(paths, pb_cli_argument_count(cli), &results));
-    status = pb_cli_flag(cli, "digest") ? put_digest(&results, format[0] == 'j', out)
-                                        : writers[place(format, formats)](&results, &how, out);
+    if (bests[best + 1] != NULL) { /* not "none" */
+        PB_TRY_GOTO(status, pb_report_choose(&results, (pb_report_best)best, &choices), out);
+        how.choices = &choices;
+    }
+    status = digest ? put_digest(&results, format[0] == 'j', out)
+                    : writers[place(format, formats)](&results, &how, out);
+out:
+    pb_report_choices_clear(&choices);
     pb_results_clear(&results);
     return status;
 }
@@ -110,7 +127,8 @@ out:
 const pb_command command_report = {
     .name          = "report",
     .help          = "tables of scores, costs and PSCP from result files",
-    .usage         = "FILE.h5… [--format FORMAT] [-o PATH] [--pairs best|all|none] [--width N] "
+    .usage         = "FILE.h5… [--format FORMAT] [-o PATH] [--pairs best|all|none] "
+                     "[--best-by validation|score] [--width N] "
                      "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
     .details       = "In the tables, ? means not known and - means not applicable. Several "
                      "files are read as one sweep; a cell that is in more than one "

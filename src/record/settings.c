@@ -81,6 +81,10 @@ pb_status pb_results_settings_find(const pb_results *results, pb_results_setting
             status = add_name(&settings, axis, names[axis][i]);
         }
     }
+    /* Where one variant stands for its method, only its cells have its name. */
+    for (int64_t i = 0; i < results->count && status == PB_OK; i++) {
+        status = add_name(&settings, 2, pb_record_key_name(&results->records[i].key, 2));
+    }
     if (status != PB_OK) {
         pb_results_settings_clear(&settings);
         return status;

@@ -172,6 +172,27 @@ static void put_missing(const pb_results *results, pb_json *json)
     pb_json_end(json);
 }
 
+/* What the variants were chosen by, and which. */
+static void put_choices(const pb_report_choices *choices, const pb_results *results, pb_json *json)
+{
+    put_text(json, "best_by", choices->by == PB_REPORT_BEST_SCORE ? "score" : "validation");
+    pb_json_put_int(json, "left_out", choices->left_out);
+    pb_json_put_int(json, "left_out_failed", choices->left_out_failed);
+    pb_json_put_array(json, "chosen", PB_JSON_LINES);
+    for (int64_t i = 0; i < choices->count; i++) {
+        const pb_report_choice *c = &choices->items[i];
+        put_place(json, results->models[c->model], results->datasets[c->dataset],
+                  results->methods[c->method]);
+        put_text(json, "variant", c->variant);
+        put_number(json, "value", c->value);
+        pb_json_put_int(json, "seeds", c->seeds);
+        pb_json_put_int(json, "planned", c->planned);
+        pb_json_put_int(json, "variants", c->variants);
+        pb_json_end(json);
+    }
+    pb_json_end(json);
+}
+
 static void put_constants(pb_json *json, const pb_pscp_params *p)
 {
     pb_json_put_object(json, "constants", PB_JSON_INLINE);
@@ -206,6 +227,9 @@ static pb_status put_all(const summary *all, const pb_results *results,
     put_text(&json, "sweep", results->sweep);
     put_text(&json, "protocol", results->protocol);
     put_cells(&json, all);
+    if (options != NULL && options->choices != NULL) {
+        put_choices(options->choices, results, &json);
+    }
     put_scores(all, results, &json);
     put_methods(all, results, false, &json);
     put_constants(&json, &all->params);

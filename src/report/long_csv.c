@@ -241,6 +241,27 @@ static pb_status csv_all(const summary *all, const pb_results *results, bool pai
     return PB_OK;
 }
 
+/* The variants that stand for their methods. */
+static pb_status csv_choices(const pb_report_choices *choices, const pb_results *results,
+                             csv_lines *lines)
+{
+    bool score = choices->by == PB_REPORT_BEST_SCORE;
+
+    for (int64_t i = 0; i < choices->count; i++) {
+        const pb_report_choice *c = &choices->items[i];
+        const char *texts[TEXTS]  = {"chosen",
+                                     results->models[c->model],
+                                     results->datasets[c->dataset],
+                                     results->methods[c->method],
+                                     c->variant,
+                                    score ? "score" : "validation_loss",
+                                    score ? "percent" : "nat/token"};
+        const quantity chosen     = {.value = c->value, .std = NAN, .n = c->seeds};
+        PB_TRY(csv_quantity(lines, texts, &chosen, c->planned, ""));
+    }
+    return PB_OK;
+}
+
 pb_status pb_report_csv(const pb_results *results, const pb_report_options *options, pb_string *out)
 {
     csv_lines lines = {.out = out};
@@ -250,26 +271,29 @@ pb_status pb_report_csv(const pb_results *results, const pb_report_options *opti
 
     PB_TRY_GOTO(status, pb_results_settings_find(results, &lines.settings), done);
     PB_TRY_GOTO(status, summary_make(results, options, &all), done);
-    status = csv_all(&all, results, pairs, &lines);
+    PB_TRY_GOTO(status, csv_all(&all, results, pairs, &lines), done);
+    if (options != NULL && options->choices != NULL) {
+        status = csv_choices(options->choices, results, &lines);
+    }
 done:
     summary_clear(&all);
     pb_results_settings_clear(&lines.settings);
     return status;
 }
 
-static pb_status csv_cell(csv_lines *lines, const char *state, const pb_record_key *key,
+static pb_status csv_cell(csv_lines *lines, const char *state, pb_record_key key,
                           const pb_record *r)
 {
-    const char *names[] = {key->model, key->dataset, key->method};
+    const char *names[] = {key.model, key.dataset, key.method};
     pb_string *out      = lines->out;
     const char *cause   = r == NULL ? "" : r->status != PB_OK ? r->message : r->reason;
 
-    PB_TRY(csv_put(out, key->model));
+    PB_TRY(csv_put(out, key.model));
     PB_TRY(pb_string_puts(out, ","));
-    PB_TRY(csv_put(out, key->dataset));
+    PB_TRY(csv_put(out, key.dataset));
     PB_TRY(pb_string_puts(out, ","));
-    PB_TRY(csv_put(out, key->method));
-    PB_TRY(pb_string_printf(out, ",%" PRId64 ",%s,", key->seed, state));
+    PB_TRY(csv_put(out, key.method));
+    PB_TRY(pb_string_printf(out, ",%" PRId64 ",%s,", key.seed, state));
     PB_TRY(csv_put(out, r != NULL && r->metric_name != NULL ? r->metric_name : ""));
     for (int i = 0; pb_record_number_name(i, NULL) != NULL; i++) {
         PB_TRY(csv_number(out, r != NULL ? pb_record_number(r, i) : NAN));
@@ -297,9 +321,10 @@ pb_status pb_report_csv_cells(const pb_results *results, const pb_report_options
     status = end_header(&lines);
     for (int64_t i = 0; i < pb_results_positions(results) && status == PB_OK; i++) {
         if (results->state[i] != PB_CELL_EXCLUDED) {
-            pb_record_key key = pb_results_key(results, i);
-            status            = csv_cell(&lines, states[results->state[i]], &key,
-                              results->grid[i] >= 0 ? &results->records[results->grid[i]] : NULL);
+            const pb_record *r = results->grid[i] >= 0 ? &results->records[results->grid[i]] : NULL;
+            /* The axis has the method; the record also has the variant that was chosen. */
+            status = csv_cell(&lines, states[results->state[i]],
+                              r != NULL ? r->key : pb_results_key(results, i), r);
         }
     }
     pb_results_settings_clear(&lines.settings);

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 #define LISTED_MAX 200 /* missing cells that are named one by one */
 
@@ -172,10 +173,51 @@ static pb_status add_head(const summary *all, const pb_results *results, documen
                         " does not apply");
 }
 
+/* What the variants were chosen by, and which. */
+static pb_status add_choices(const pb_report_choices *choices, const pb_results *results,
+                             document *doc)
+{
+    static const char *const header[] = {"model", "data set", "method", "chosen",
+                                         NULL,    "seeds",    "of",     NULL};
+    const char *columns[8];
+    bool score = choices->by == PB_REPORT_BEST_SCORE;
+
+    if (choices->count == 0) {
+        return document_add(doc, DOCUMENT_NOTE, NULL, "no method has variants to choose from");
+    }
+    PB_TRY(document_add(
+        doc, DOCUMENT_SECTION, "chosen",
+        "variants chosen by the mean %s over seeds%s; %" PRId64
+        " cells of other variants are left out, %" PRId64 " of them failed",
+        score ? "score" : "validation loss",
+        score ? ": choosing on the test rows is a mistake, the scores below are too good; "
+                "--best-by validation does not look at them"
+              : "",
+        choices->left_out, choices->left_out_failed));
+    memcpy(columns, header, sizeof columns);
+    columns[4] = score ? "score" : "loss";
+    PB_TRY(pb_table_begin(document_table(doc), columns, 4));
+    for (int64_t i = 0; i < choices->count; i++) {
+        const pb_report_choice *c = &choices->items[i];
+        pb_table *table           = document_table(doc);
+        PB_TRY(pb_table_add(table, "%s", results->models[c->model]));
+        PB_TRY(pb_table_add(table, "%s", results->datasets[c->dataset]));
+        PB_TRY(pb_table_add(table, "%s", results->methods[c->method]));
+        PB_TRY(pb_table_add(table, "%s", c->variant));
+        PB_TRY(pb_table_add_number(table, c->value, score ? 2 : 4));
+        PB_TRY(pb_table_add(table, "%" PRId64 " of %" PRId64, c->seeds, c->planned));
+        PB_TRY(pb_table_add(table, "%" PRId64, c->variants));
+    }
+    return PB_OK;
+}
+
 pb_status sections_make(const summary *all, const pb_results *results,
                         const pb_report_options *options, document *out)
 {
     PB_TRY(add_head(all, results, out));
+    if (options->choices != NULL) {
+        PB_TRY(add_choices(options->choices, results, out));
+    }
     for (int64_t m = 0; m < results->models_count; m++) {
         PB_TRY(document_add(out, DOCUMENT_HEADING, NULL, "model %s", results->models[m]));
         PB_TRY(section_scores(all, results, m, out));

@@ -72,6 +72,24 @@ class Variants(case.Case):
                 self.assertEqual((row["method_base"], row["setting_r"], rate), wanted[row["method"]])
                 self.assertEqual((row["model_base"], None in row), ("good", False))
 
+    def test_the_report_chooses_variants(self):
+        self.run_grid(self.world.grid(["good"], ["pairs"], ["none", VARY], (1, 2),
+                                      rest="train = { batch = 4; max_steps = 3; };\n"
+                                           "data = { test_rows = 4; validation_share = 0.25; };\n"))
+        merged = os.path.join(self.output, "tiny.h5")
+        losses = {}
+        for cell in self.cells().values():
+            losses.setdefault(cell["method"], []).append(float(cell["validation_loss"]))
+        best = min(NAMES, key=lambda name: sum(losses[name]))
+        report = json.loads(self.expect(program.run(["report", merged, "--best-by", "validation", "--json"]), 0).out)
+        self.assertEqual([(c["method"], c["variant"], c["seeds"], c["variants"]) for c in report["chosen"]],
+                         [("mine", best, 2, 4)])
+        self.assertAlmostEqual(report["chosen"][0]["value"], sum(losses[best]) / 2, 4)  # of h5dump
+        self.assertEqual([p["method"] for p in report["pscp"]], ["none", "mine"])
+        self.expect(program.run(["report", merged, "--best-by", "score"]), 0, "choosing on the test rows is a mistake")
+        self.expect(program.run(["report", merged, "--best-by", "best"]), 2, "validation, score, none")
+        self.expect(program.run(["report", merged, "--best-by", "score", "--digest"]), 2, "--best-by")
+
     def test_variants_of_a_model_share_its_weights(self):
         grid = self.world.grid(['{ model = "good"; vary = { train = { batch = [2, 4]; }; }; }'],
                                ['{ dataset = "pairs"; vary = { data = { train_rows = [8, 16]; }; }; }'], ["mine"])
