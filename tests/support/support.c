@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include "pb/file.h"
+#include "pb/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,13 @@ const char *shared_directory(void)
     }
     fprintf(stderr, "shared inputs not found at %s: set PB_SHARED\n", path);
     exit(getenv("CI") != NULL ? 1 : 77);
+}
+
+int returns_all_bytes(void **state)
+{
+    (void)state;
+    pb_memory_limit(0);
+    return pb_memory_current() == 0 ? 0 : -1;
 }
 
 void need(pb_status status)

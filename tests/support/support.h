@@ -21,6 +21,10 @@ const char *shared_path(const char *format, ...) PB_PRINTF(1, 2);
  * is missing. */
 void need(pb_status status);
 
+/* A tear-down, of a test or of a group of them: lifts a limit on memory, and fails
+ * unless all accounted memory was returned. */
+int returns_all_bytes(void **state);
+
 /* Fails the test with the error record when status is not PB_OK. */
 #define assert_ok(expression) assert_ok_at((expression), #expression, __FILE__, __LINE__)
 void assert_ok_at(pb_status status, const char *what, const char *file, int line);

@@ -14,17 +14,20 @@ const char *const fixture_options =
 
 static char folder[64];
 
-void fixture_open(void)
+int fixture_open(void **state)
 {
+    (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/pb-dataset-XXXXXX");
     assert_non_null(mkdtemp(folder));
+    return 0;
 }
 
-void fixture_close(void)
+int fixture_close(void **state)
 {
     char command[128];
     (void)snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
+    return returns_all_bytes(state);
 }
 
 const char *fixture_path(const char *name)

@@ -12,8 +12,9 @@
 
 extern const char *const fixture_options; /* the keys that go with it */
 
-void fixture_open(void); /* makes the folder */
-void fixture_close(void);
+/* Set-up and tear-down of a group of tests: the folder; all accounted memory has been returned. */
+int fixture_open(void **state);
+int fixture_close(void **state);
 
 const char *fixture_path(const char *name); /* in one of a few static buffers */
 void fixture_write(const char *name, const char *bytes, size_t length);

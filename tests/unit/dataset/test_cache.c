@@ -377,21 +377,6 @@ static void writers_side_by_side_and_kills_leave_one_whole_file(void **state)
     pb_dataset_close(ds);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    fixture_open();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fixture_close();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 /* Each of these begins with an empty cache. */
 static int empty_cache(void **state)
 {
@@ -416,5 +401,5 @@ int main(void)
         cmocka_unit_test_setup(a_cache_that_cannot_be_written_is_done_without, empty_cache),
         cmocka_unit_test_setup(writers_side_by_side_and_kills_leave_one_whole_file, empty_cache),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

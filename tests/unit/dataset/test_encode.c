@@ -152,21 +152,6 @@ static void training_texts_that_the_test_file_has_are_left_out(void **state)
     }
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    fixture_open();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fixture_close();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,5 +162,5 @@ int main(void)
         cmocka_unit_test(training_texts_that_the_test_file_has_are_left_out),
         cmocka_unit_test(made_up_token_rows_follow_from_the_seed_alone),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

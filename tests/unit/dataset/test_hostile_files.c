@@ -274,21 +274,6 @@ static void unreadable_file_is_refused(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    fixture_open();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fixture_close();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,5 +289,5 @@ int main(void)
         cmocka_unit_test(what_is_no_file_is_refused_at_once),
         cmocka_unit_test(unreadable_file_is_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

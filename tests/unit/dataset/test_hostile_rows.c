@@ -270,21 +270,6 @@ static void absurd_records_are_skipped_and_the_next_is_read(void **state)
     check_repeated("one line without end", "a.jsonl", "", " ", 65 * MIB, "", "!", part);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    fixture_open();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fixture_close();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,5 +281,5 @@ int main(void)
         cmocka_unit_test(deep_array_record_is_bad_and_the_next_is_read),
         cmocka_unit_test(absurd_records_are_skipped_and_the_next_is_read),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

@@ -181,21 +181,6 @@ static void sets_without_an_original_keep_our_text_under_paper(void **state)
     pb_dataset_close(ds);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    fixture_open();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fixture_close();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,5 +190,5 @@ int main(void)
         cmocka_unit_test(paper_takes_the_originals_text_when_its_id_matches),
         cmocka_unit_test(sets_without_an_original_keep_our_text_under_paper),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

@@ -505,21 +505,6 @@ static void memory_that_cannot_be_had_is_an_error(void **state)
     assert_in_range(failures, 10, 400);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    fixture_open();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fixture_close();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,5 +532,5 @@ int main(void)
         cmocka_unit_test(limits_take_the_first_rows_and_hashes_cover_the_file),
         cmocka_unit_test(memory_that_cannot_be_had_is_an_error),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

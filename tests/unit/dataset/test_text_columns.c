@@ -184,21 +184,6 @@ static void json_stays_strict(void **state)
     assert_refused(number, "{\"i\":1.0}", PB_ERR_FORMAT, "or declare float32");
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    fixture_open();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fixture_close();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,5 +196,5 @@ int main(void)
         cmocka_unit_test(true_and_false_are_labels_where_classes_are_called_so),
         cmocka_unit_test(json_stays_strict),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

@@ -11,12 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
-
 static void put(const char *directory, int64_t seed)
 {
     pb_record a;

@@ -10,12 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
-
 static void write_and_read(const pb_record *record, bool complete, pb_record *out)
 {
     const char *directory = sample_directory();

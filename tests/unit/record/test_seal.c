@@ -33,12 +33,6 @@ static int make_link(void **state)
     return wrong < 0 || H5Fclose(file) < 0 ? -1 : 0;
 }
 
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
-
 /* The linker substitutes these for open and read. */
 int __real_open(const char *path, int flags, mode_t mode);
 int __wrap_open(const char *path, int flags, mode_t mode);

@@ -18,12 +18,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
-
 /* `cause`: part of the message for a damaged shard, which names it; NULL for any other state. */
 static pb_shard_state find(const char *directory, const pb_record_key *key, const char *cause)
 {

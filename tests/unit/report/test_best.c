@@ -3,7 +3,6 @@
 #include "sample.h"
 #include "support.h"
 
-#include "pb/memory.h"
 #include "pb/report.h"
 
 #include <math.h>
@@ -205,12 +204,6 @@ static void without_variants_nothing_changes(void **state)
     pb_string_clear(&text);
     pb_report_choices_clear(&choices);
     pb_results_clear(&r);
-}
-
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
 }
 
 int main(void)

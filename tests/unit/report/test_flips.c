@@ -6,16 +6,9 @@
 #include "support.h"
 
 #include "pb/clock.h"
-#include "pb/memory.h"
 #include "pb/random.h"
 
 #include <math.h>
-
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
 
 static double p_of(const double *d, int64_t count, bool exact)
 {

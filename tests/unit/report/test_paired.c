@@ -11,13 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    pb_memory_limit(0);
-    return pb_memory_current() == 0 ? 0 : -1;
-}
-
 /* A cell of model m and data set d; `rows` NULL: 0, 1, 2, … */
 static void put(const char *directory, const char *method, int64_t seed, const int64_t *rows,
                 const double *values, int64_t count)

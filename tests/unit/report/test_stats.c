@@ -5,16 +5,8 @@
 #include "summary.h"
 #include "support.h"
 
-#include "pb/memory.h"
-
 #include <math.h>
 #include <string.h>
-
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
 
 static void assert_near(double a, double b, double tolerance)
 {

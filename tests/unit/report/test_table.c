@@ -196,12 +196,6 @@ static void a_table_without_memory_leaves_none_behind(void **state)
     }
 }
 
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -4,7 +4,6 @@
 #include "sample.h"
 #include "support.h"
 
-#include "pb/memory.h"
 #include "pb/report.h"
 #include "pb/utf8.h"
 
@@ -462,12 +461,6 @@ static void many_data_sets_stay_readable(void **state)
     assert_non_null(strstr(text.data, "54.00\n"));
     pb_string_clear(&text);
     pb_results_clear(&r);
-}
-
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
 }
 
 int main(void)

@@ -79,12 +79,6 @@ static void without_a_plan_it_is_unknown_what_is_left(void **state)
     assert_error(pb_sweep_merged_path(directory, &merged), PB_ERR_NOT_FOUND, "plan.json");
 }
 
-static int returns_all_bytes(void **state)
-{
-    (void)state;
-    return pb_memory_current() == 0 ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

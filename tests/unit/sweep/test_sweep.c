@@ -157,7 +157,7 @@ static void a_stop_before_the_first_cell_shows_nothing(void **state)
     assert_int_equal(s.times, 0);
 }
 
-static int returns_all_bytes(void **state)
+static int returns_its_bytes(void **state)
 {
     size_t *before = *state;
     return pb_memory_current() == *before ? 0 : -1;
@@ -225,15 +225,15 @@ static void cells_of_a_gang_without_memory_run_alone(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_forecast_has_every_cell, note_bytes, returns_all_bytes),
+        cmocka_unit_test_setup_teardown(a_forecast_has_every_cell, note_bytes, returns_its_bytes),
         cmocka_unit_test(the_makespan_is_that_of_the_busiest_process),
         cmocka_unit_test_setup_teardown(cells_of_a_gang_without_memory_run_alone, note_bytes,
-                                        returns_all_bytes),
-        cmocka_unit_test_setup_teardown(a_run_skips_what_is_done, note_bytes, returns_all_bytes),
+                                        returns_its_bytes),
+        cmocka_unit_test_setup_teardown(a_run_skips_what_is_done, note_bytes, returns_its_bytes),
         cmocka_unit_test_setup_teardown(a_failure_to_show_is_the_failure_of_the_run, note_bytes,
-                                        returns_all_bytes),
+                                        returns_its_bytes),
         cmocka_unit_test_setup_teardown(a_stop_before_the_first_cell_shows_nothing, note_bytes,
-                                        returns_all_bytes),
+                                        returns_its_bytes),
     };
     if (pb_comm_open(&argc, &argv, &comm) != PB_OK) {
         return 1;

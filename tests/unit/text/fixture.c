@@ -44,7 +44,7 @@ void fixture_delete(const char *name)
     (void)unlink(path_of(name));
 }
 
-void fixture_remove(void)
+int fixture_remove(void **state)
 {
     static const char *const names[] = {
         "tokenizer.json",          "tokenizer_config.json", "vocab.json",       "merges.txt",
@@ -55,6 +55,7 @@ void fixture_remove(void)
     }
     assert_int_equal(rmdir(fixture_folder()), 0);
     folder[0] = '\0';
+    return returns_all_bytes(state);
 }
 
 pb_tokenizer *fixture_open(const char *json)

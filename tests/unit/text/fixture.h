@@ -10,7 +10,8 @@
 const char *fixture_folder(void);
 void fixture_write(const char *name, const void *bytes, size_t size);
 void fixture_delete(const char *name);
-void fixture_remove(void); /* the folder and everything in it */
+/* Tear-down of a group of tests: removes the folder; all accounted memory has been returned. */
+int fixture_remove(void **state);
 
 /* A tokenizer from the text of a tokenizer.json. */
 pb_tokenizer *fixture_open(const char *json);

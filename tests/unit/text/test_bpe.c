@@ -10,14 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 #define MODEL(options, vocab, merges)                                                              \
     "{\"model\": {\"type\": \"BPE\", " options "\"vocab\": {" vocab "}, \"merges\": [" merges "]}" \
     "}"
@@ -348,5 +340,5 @@ int main(void)
         cmocka_unit_test(test_bad_text_and_bad_ids_are_errors_and_leave_the_output),
         cmocka_unit_test(test_threads_share_a_tokenizer),
     };
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, fixture_remove);
 }

@@ -35,13 +35,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     pb_comm_close(comm);
     fixture_delete("input");
     fixture_delete("output");
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
+    return fixture_remove(state);
 }
 
 static const char *path_of(const char *name, char *path, size_t size)

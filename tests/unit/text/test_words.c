@@ -23,14 +23,6 @@ static const char *const expressions[] = {
 
 enum { EXPRESSIONS = sizeof expressions / sizeof *expressions };
 
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_remove();
-    assert_int_equal(pb_memory_current(), 0);
-    return 0;
-}
-
 /* Both ways give the same matches. */
 static void check_matches(const text_pattern *fast, text_scratch *scratch, const char *text,
                           size_t length)
@@ -238,5 +230,5 @@ int main(void)
         cmocka_unit_test(test_remembered_words_are_those_merged_anew),
         cmocka_unit_test(test_rows_are_encoded_side_by_side),
     };
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, fixture_remove);
 }
