@@ -4,6 +4,7 @@
 
 #include "pb/clock.h"
 #include "pb/device.h"
+#include "pb/log.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -260,6 +261,7 @@ int main(int argc, char **argv)
                  .limit   = 1.0,
                  .seconds = 1e9};
     int code  = read_options(argc, argv, &o);
+    pb_log_setup(PB_LOG_WARN, 0, 1); /* results are printed; the log is for what is wrong */
     if (code != 0) {
         return code;
     }
