@@ -110,6 +110,9 @@ const char *pb_cell_get_hash(const pb_cell *cell);
 pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell,
                                const pb_record *record) PB_MUST_USE;
 
+/* Adapters are kept, the cell's method has one, and it is not there. */
+pb_status pb_cell_lacks_adapter(const pb_cell_env *env, const pb_cell *cell, bool *out) PB_MUST_USE;
+
 /* The progress of a cell. */
 typedef struct pb_cell_progress {
     const char *phase;   /* "setup", "train", "test" */

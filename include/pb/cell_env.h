@@ -42,6 +42,10 @@ bool pb_cell_env_on_host(const pb_cell_env *env);
  * its rows. */
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
+/* Keeps the adapter of every cell that trains one, as it was tested, in
+ * FOLDER/<model>/<dataset>/<method>/<seed>. */
+pb_status pb_cell_env_set_adapters(pb_cell_env *env, const char *folder) PB_MUST_USE;
+
 /* Inspects the model of the cell, once per name: config.json, the tokenizer and the headers of any
  * weights (`weights`: they are required). Enough for pb_cell_predict. A model that cannot be used
  * is kept with its message: its cells fail, others do not. Collective; fails only when out of

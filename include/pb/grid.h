@@ -30,6 +30,7 @@ typedef struct pb_grid_run_options {
     int64_t threads;
     int64_t group;               /* processes that share a cell: 1 */
     int64_t gang;                /* most cells that train together; 0: "auto" */
+    int save_adapters;           /* 0 none, 1 best */
     bool graphs;                 /* passes of training may be graphs of a device */
     double time_limit_seconds;   /* since the program began; 0: none */
     double time_reserve_seconds; /* winding up starts this long before the limit; smaller than the

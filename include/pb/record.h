@@ -87,6 +87,7 @@ typedef struct pb_record {
     double flops_forward_t;       /* 10^12 FLOP, 512 tokens, adapted model, from the shapes */
     double flops_base_t;          /* the same of the base model */
     double memory_peak_gb;        /* accounted peak, 10^9 bytes; in a gang that of all together */
+    int64_t adapter_bytes;        /* of the files of the kept adapter */
     int64_t gang;                 /* cells that trained together with it, itself included */
     double memory_device_peak_gb; /* the device's part of it; NaN on the CPU */
     double memory_system_peak_gb; /* peak resident set of the process, 10^9 bytes */

@@ -186,7 +186,7 @@ pb_status running_finish_test(running *r)
     PB_TRY(running_phase(r, NULL));
     PB_TRY(env_check_model(r->model, r->record)); /* its weights are mapped: they can change */
     validate(r);
-    return PB_OK;
+    return running_keep_adapter(r);
 }
 
 void running_tear_down(running *r)

@@ -45,6 +45,7 @@ struct pb_cell_env {
     bool shares_device;  /* with other processes of this run */
     bool device_lost;    /* to this process: no further cell can be computed */
     char *cache;         /* folder of tokens, NULL: none */
+    char *adapters;      /* folder of adapters, NULL: none are kept */
     double gemm_gflops;  /* measured at the start, by this process alone */
     double peak_gflops;  /* the same with the best kernels known */
     char *peak_source;   /* which these are */

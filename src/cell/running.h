@@ -70,6 +70,8 @@ void running_record_training(running *r);
 void running_record_peak(running *r, int64_t bytes, int64_t device_bytes);
 /* After the phase "test" has begun. */
 pb_status running_finish_test(running *r) PB_MUST_USE;
+/* Saves the tested values where adapters are kept, and records their hash and size. */
+pb_status running_keep_adapter(running *r) PB_MUST_USE;
 /* The failure becomes the result; of a gang's member that ran out of memory there is none yet. */
 pb_status running_fail(running *r, pb_status status) PB_MUST_USE;
 void running_tear_down(running *r);

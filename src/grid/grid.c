@@ -9,7 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *const dtypes[] = {"f32", "bf16", NULL};
+static const char *const dtypes[]        = {"f32", "bf16", NULL};
+static const char *const kept_adapters[] = {"none", "best", NULL};
 
 const pb_config_field pb_grid_sweep_fields[] = {
     PB_FIELD_TEXT(pb_grid_sweep, name, NULL, "name of the sweep and of its result file"),
@@ -32,6 +33,9 @@ const pb_config_field pb_grid_run_fields[] = {
                  "processes that share a cell; only 1 in this version"),
     PB_FIELD_INT_OR(pb_grid_run_options, gang, 1, 1, 64, "", "auto",
                     "most cells of a model that train together, in the same passes"),
+    PB_FIELD_CHOICE(pb_grid_run_options, save_adapters, 0, kept_adapters,
+                    "best: the adapter of every cell, as it was tested, is kept in the folder "
+                    "adapters of the results; changes no result"),
     PB_FIELD_BOOL(pb_grid_run_options, graphs, true,
                   "a GPU launches a pass of training as a whole; changes no result"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_limit_seconds, 0, 0, 1e9, "seconds",

@@ -33,6 +33,7 @@ const record_field record_numbers[] = {
     NUMBER_F64(flops_base_t, "TFLOP",
                "forward pass of the base model over 512 tokens, from the shapes", true),
     NUMBER_F64(memory_peak_gb, "GB", "peak of the accounted bytes of the cell, 1e9 bytes", false),
+    NUMBER_I64(adapter_bytes, "byte", "size of the files of the kept adapter", false),
     NUMBER_I64(gang, "1", "cells that trained together, this one included", false),
     NUMBER_F64(memory_device_peak_gb, "GB", "part of memory_peak_gb in device memory", false),
     NUMBER_F64(memory_system_peak_gb, "GB", "peak resident set of the process, 1e9 bytes", false),

@@ -85,6 +85,26 @@ static pb_status warn_of_others(const folder *f)
     return PB_OK;
 }
 
+/* They finished before adapters were kept, or the adapters were removed. */
+static pb_status warn_of_lacking(const pb_sweep *s, const folder *f)
+{
+    int64_t lacking = 0;
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        bool lacks = false;
+        if (f->done[i]) {
+            PB_TRY(pb_cell_lacks_adapter(s->env, s->cells.items[i].cell, &lacks));
+        }
+        lacking += lacks;
+    }
+    if (lacking > 0) {
+        char cells[PB_TABLE_NUMBER];
+        pb_log0_warn(
+            "%s finished or failed without keeping an adapter; --fresh runs all cells again",
+            pb_table_count(cells, lacking, "cell"));
+    }
+    return PB_OK;
+}
+
 pb_status done_find(const pb_sweep *s, folder *f)
 {
     char(*checksums)[PB_HASH_TEXT] = NULL;
@@ -95,5 +115,6 @@ pb_status done_find(const pb_sweep *s, folder *f)
         return pb_error_prefix(status, "looking for finished cells, which are all kept");
     }
     PB_TRY(status);
+    PB_TRY(warn_of_lacking(s, f));
     return warn_of_others(f);
 }

@@ -49,6 +49,18 @@ static pb_status open_cache(const pb_sweep *s, const folder *f)
     return status;
 }
 
+static pb_status open_adapters(const pb_sweep *s, const folder *f)
+{
+    char *path = NULL;
+    if (pb_grid_get_run(s->grid)->save_adapters == 0) {
+        return PB_OK;
+    }
+    PB_TRY(pb_path_join(f->path, "adapters", &path));
+    pb_status status = pb_cell_env_set_adapters(s->env, path);
+    pb_memory_free(path);
+    return status;
+}
+
 static pb_cell_observer observe(pb_grid_watch *watch)
 {
     return (pb_cell_observer){
@@ -176,6 +188,7 @@ static pb_status open_folder(job *j)
     const pb_grid_run_options *run = pb_grid_get_run(s->grid);
     double end                     = run->time_limit_seconds - run->time_reserve_seconds;
     PB_TRY(folder_open(s, &j->folder));
+    PB_TRY(open_adapters(s, &j->folder));
     j->teller = (running_teller){.directory = j->folder.path, .rank = pb_comm_rank(s->comm)};
     if (pb_comm_rank(s->comm) == 0) {
         running_begin(&j->teller);
