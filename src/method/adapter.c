@@ -413,7 +413,7 @@ pb_status pb_method_save(pb_method *m, const char *directory)
         return write_checkpoint(m, directory);
     }
     /* The configuration makes the directory an adapter: without it an interrupted save is not one,
-     * and no file of an earlier adapter is taken for one of this. */
+     * and no file of an earlier adapter is mistaken for one of this. */
     PB_TRY(remove_file(directory, CONFIG_NAME));
     PB_TRY(remove_file(directory, ENCODER_NAME));
     PB_TRY(write_file(m, directory, MODEL_NAME, is_before_tokens(m)));

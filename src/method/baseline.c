@@ -3,7 +3,7 @@
  *
  *   majority      the most frequent training answer; of equally frequent ones the first class, then
  *                 the one that comes first in the file
- *   all-positive  the second of two classes, which is the one that F1 is of
+ *   all-positive  the second of two classes, the one that F1 measures
  *   random        one of the training answers for every row, drawn uniformly: each answer comes as
  *                 often as in training
  *   mean          the mean of the training answers, which are numbers */

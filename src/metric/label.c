@@ -335,7 +335,7 @@ const pb_metric metric_f1 = {
     .about = "F1 of the second of two classes",
     .differences =
         "an answer that is not a class counts as the wrong one of the two → as a class of "
-        "its own, which is no F1",
+        "its own, which has no F1",
     .score           = score_labels,
     .needs_labels    = true,
     .check_reference = check_label,
@@ -347,7 +347,7 @@ const pb_metric metric_macro_f1 = {
     .about = "mean of F1 over the classes",
     .differences =
         "an answer that is not a class counts as one of the first two classes, right labels "
-        "beyond these turn into the second → as a class of its own, which is no F1; mean "
+        "beyond these turn into the second → as a class of its own, which has no F1; mean "
         "over the classes that are right answers",
     .score           = score_labels,
     .needs_labels    = true,

@@ -2,7 +2,7 @@
 /* What the method adds to products, in the borders of the frozen weights, for a backend that has
  * them. Networks over the same weights write into the same borders: a pass begins with taking and
  * writing them unless they still hold what its network wrote, from the values as they are. The pass
- * of a gang takes them, too, and each of its products writes what is the part's. */
+ * of a gang takes them too, and each of its products writes the part of its rows. */
 #include "internal.h"
 
 #include "pb/memory.h"

@@ -122,7 +122,7 @@ static void provide_parts(pb_network *net, pass *p)
     p->grad_scales = &p->grad_scale;
 }
 
-/* A list of the page; one that the pass does without stays empty. */
+/* A list of the page; a list that the pass does not need stays empty. */
 static pb_status put_list(pb_network *net, const char *name, const int32_t *host, int64_t count,
                           int64_t first, int64_t limit, pb_list *out)
 {

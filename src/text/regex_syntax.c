@@ -35,7 +35,7 @@ static pb_status refuse(const reader *r, const char *what)
 {
     return PB_FAIL(PB_ERR_UNSUPPORTED,
                    "%s: %s in a regular expression (byte %zu) is not supported; use a tokenizer "
-                   "whose expressions do without",
+                   "whose expressions do not need it",
                    r->place, what, r->at);
 }
 

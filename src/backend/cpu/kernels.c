@@ -132,7 +132,8 @@ static choice compare(pb_kernels *k)
     return choice_make(&facts, trials, count);
 }
 
-/* True when the program takes other kernels: *k is then what the process that goes on will have. */
+/* True when the program takes other kernels: *k is then what the process that continues will
+ * have. */
 static bool settle(pb_kernels *k)
 {
     bool amd = false;

@@ -13,7 +13,7 @@ typedef enum lexeme_kind {
     LEXEME_LINE_END,
     LEXEME_COMMENT,
     LEXEME_STRING,
-    LEXEME_OPEN_STRING, /* goes on in the next line after a backslash */
+    LEXEME_OPEN_STRING, /* continues in the next line after a backslash */
     LEXEME_LONG_STRING, /* the opening quotes of a triple-quoted one */
     LEXEME_OPENING,     /* bracket */
     LEXEME_CLOSING,
