@@ -14,6 +14,8 @@
 #include "pb/protocol.h"
 #include "pb/record.h"
 
+struct pb_train_step;
+
 typedef struct pb_cell_name {
     const char *model, *dataset, *method; /* names in the grid, borrowed for the cell's life */
     int64_t seed;
@@ -113,6 +115,16 @@ pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell,
 /* Adapters are kept, the cell's method has one, and it is not there. */
 pb_status pb_cell_lacks_adapter(const pb_cell_env *env, const pb_cell *cell, bool *out) PB_MUST_USE;
 
+/* What a cell outside of a sweep does differently; the paths are borrowed. */
+typedef struct pb_cell_own {
+    bool tests_only;     /* it is not trained */
+    const char *adapter; /* it begins with this one; NULL: with a new one */
+    const char *save;    /* the tested values are saved here as an adapter or, of full fine-tuning,
+                            a checkpoint; NULL: nowhere */
+} pb_cell_own;
+
+void pb_cell_set_own(pb_cell *cell, const pb_cell_own *own);
+
 /* The progress of a cell. */
 typedef struct pb_cell_progress {
     const char *phase;   /* "setup", "train", "test" */
@@ -126,6 +138,9 @@ typedef struct pb_cell_observer {
     bool (*stop)(void *context); /* true ends the cell with PB_STOPPED */
     /* Called at the beginning of a phase and after each of its steps. */
     void (*progress)(void *context, const pb_cell_progress *progress);
+    /* These may be NULL; a failure is that of the cell. */
+    pb_status (*step)(void *context, const struct pb_train_step *step);
+    pb_status (*validation)(void *context, int64_t step, double loss);
 } pb_cell_observer;
 
 /* Tokenises the rows of the cell unless the cache has them; does nothing without a cache or the

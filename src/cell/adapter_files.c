@@ -90,6 +90,9 @@ pb_status running_keep_adapter(running *r)
 {
     pb_string folder = {0};
     pb_status status;
+    if (r->cell->own.save != NULL) {
+        return pb_method_save(r->method, r->cell->own.save);
+    }
     if (r->env->adapters == NULL || !has_adapter(r->method->ops)) {
         return PB_OK;
     }

@@ -88,7 +88,7 @@ static pb_status list_members(gang *g, int64_t *count)
         }
         PB_TRY(running_phase(r, "train"));
         r->peak_bytes = r->peak_device_bytes = 0; /* the reported peak is that of training */
-        if (r->net == NULL) {
+        if (r->net == NULL || r->cell->own.tests_only) {
             continue;
         }
         g->data[*count]      = running_data(r);

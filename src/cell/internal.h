@@ -137,6 +137,7 @@ void cell_plan_release(cell_plan *plan); /* accepts NULL */
 struct pb_cell {
     pb_cell_name name;
     cell_plan *plan;
+    pb_cell_own own;
     char hash[PB_HASH_TEXT]; /* "": not set yet */
 };
 

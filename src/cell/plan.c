@@ -2,6 +2,7 @@
 /* The planned cell: its configuration is read when it is opened, and never again. */
 #include "internal.h"
 
+#include "pb/adapter.h"
 #include "pb/memory.h"
 #include "pb/mistakes.h"
 
@@ -113,6 +114,11 @@ pb_status pb_cell_data_text(const pb_cell *cell, pb_string *out)
     return cell_options_write_data(&cell->plan->options, out);
 }
 
+void pb_cell_set_own(pb_cell *cell, const pb_cell_own *own)
+{
+    cell->own = *own;
+}
+
 void pb_cell_set_hash(pb_cell *cell, const char text[PB_HASH_TEXT])
 {
     memcpy(cell->hash, text, PB_HASH_TEXT);
@@ -153,6 +159,10 @@ pb_status cell_create_method(const pb_cell *cell, const pb_model *model, pb_back
 {
     const cell_options *o = &cell->plan->options;
     void *own             = NULL;
+    if (cell->own.adapter != NULL) {
+        return pb_method_load(cell->own.adapter, NULL, model, backend, (uint64_t)cell->name.seed,
+                              out);
+    }
     PB_TRY(pb_method_options_copy(o->method, o->method_options, &own));
     return pb_method_create_take(o->method, &own, cell->plan->config, "method", model, backend,
                                  (uint64_t)cell->name.seed, out);

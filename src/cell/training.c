@@ -32,6 +32,9 @@ static pb_status on_step(void *context, const pb_train_step *step)
     if (leads(r)) {
         running_progress(r, step->step, step->steps, step->loss);
     }
+    if (r->observer != NULL && r->observer->step != NULL) {
+        PB_TRY(r->observer->step(r->observer->context, step));
+    }
     return pb_record_add_step(r->record, &(pb_record_step){
                                              .step      = step->step,
                                              .loss      = step->loss,
@@ -52,6 +55,9 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
     running *r = context;
     (void)seconds;
     r->energy_validation += running_energy(r);
+    if (r->observer != NULL && r->observer->validation != NULL) {
+        PB_TRY(r->observer->validation(r->observer->context, step, loss));
+    }
     return pb_record_add_validation(r->record, step, loss);
 }
 
@@ -122,8 +128,8 @@ void running_record_training(running *r)
 {
     pb_record *record             = r->record;
     const pb_train_result *result = &r->trained;
-    if (r->net == NULL) {
-        return; /* a baseline is not trained */
+    if (r->net == NULL || r->cell->own.tests_only) {
+        return; /* it is not trained */
     }
     record->seconds_train      = result->seconds_steps;
     record->seconds_validation = result->seconds_validation;

@@ -8,6 +8,7 @@
 
 extern const pb_command command_bench;
 extern const pb_command command_data;
+extern const pb_command command_evaluate;
 extern const pb_command command_generate;
 extern const pb_command command_info;
 extern const pb_command command_list;

@@ -33,8 +33,7 @@ pb_status session_threads(const pb_cli *cli, int *out)
     return PB_OK;
 }
 
-/* The file may belong to an axis of a grid and have groups besides `method`. */
-static pb_status check_groups(const pb_config *config)
+pb_status session_check_groups(const pb_config *config)
 {
     static const char *const groups[]   = {"method", "train", "data", "eval", NULL};
     static const pb_config_field none[] = {PB_FIELD_END};
@@ -102,7 +101,7 @@ static pb_status open_method(const pb_cli *cli, const char *config, uint64_t see
         return open_adapter(cli, adapter, init, seed, s);
     }
     PB_TRY(pb_config_open(config, &s->config));
-    PB_TRY(check_groups(s->config));
+    PB_TRY(session_check_groups(s->config));
     PB_TRY(session_create_method(cli, seed, s));
     if (init == NULL) {
         return PB_OK;

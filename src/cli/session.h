@@ -26,6 +26,10 @@ pb_status session_threads(const pb_cli *cli, int *out) PB_MUST_USE;
 pb_status session_set_keys(const pb_cli *cli, const char *const *groups,
                            pb_config *config) PB_MUST_USE;
 
+/* The file of --method may belong to an axis of a grid and have groups besides `method`; others are
+ * refused. */
+pb_status session_check_groups(const pb_config *config) PB_MUST_USE;
+
 extern const pb_option session_options[]; /* --model --adapter --init */
 
 /* Opens the objects that these and the common options name. Without --adapter, the group `method`

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* peftbench train: a training run over given token rows, for comparison with other programs. */
+/* peftbench train: an adapter trained on a data set as a cell of a sweep is, or over given token
+ * rows, for comparison with other programs. */
 #include "commands.h"
+#include "one_cell.h"
 #include "session.h"
 
 #include "pb/adapter.h"
@@ -8,24 +10,26 @@
 #include "pb/json.h"
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/protocol.h"
 #include "pb/train.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static const pb_option options[] = {
     PB_CLI_TEXT("method", "FILE.cfg", NULL,
                 "a new adapter from the group method of this file; its group train counts too"),
-    PB_CLI_NEEDED(
-        "batches", "FILE.jsonl",
-        "rows {\"input_ids\", \"labels\"}, used in file order, wrapping around at the end; "
-        "padding that \"attention_mask\" marks is cut"),
-    {.name     = "steps",
-     .kind     = PB_OPTION_INT,
-     .value    = "N",
-     .required = true,
-     .minimum  = 1,
-     .maximum  = 1e9,
-     .help     = "steps of the run"},
+    PB_CLI_TEXT(
+        "dataset", "NAME", NULL,
+        "train on a data set, a name from configs/dataset or a path that ends in .cfg, with "
+        "template, validation and best values, and test"),
+    PB_CLI_CHOICE("protocol", "paper|corrected", "corrected", pb_protocol_names,
+                  "whose rules apply to --dataset"),
+    PB_CLI_TEXT("batches", "FILE.jsonl", NULL,
+                "rows {\"input_ids\", \"labels\"}, used in file order, wrapping around at the end; "
+                "padding that \"attention_mask\" marks is cut"),
+    PB_CLI_INT("steps", "N", NULL, 1, 1e9,
+               "steps of the run; with --dataset at most as many, and as configured without it"),
     {.name = "batch", .fields = pb_train_fields, .key = "batch"},
     {.name = "accumulate", .fields = pb_train_fields, .key = "accumulate"},
     {.name = "lr", .fields = pb_train_fields, .key = "learning_rate"},
@@ -181,7 +185,7 @@ static pb_status train(const pb_cli *cli, session *s, const session_rows *rows)
     return save != NULL ? pb_method_save(s->method, save) : PB_OK;
 }
 
-static pb_status run(pb_cli *cli)
+static pb_status train_on_rows(const pb_cli *cli)
 {
     session s         = {0};
     session_rows rows = {0};
@@ -204,14 +208,126 @@ done:
     return status;
 }
 
+static pb_status print_step(void *opaque, const pb_train_step *step)
+{
+    pb_string line = {0};
+    return cli_print_made(opaque, put_step(step, &line), &line);
+}
+
+static pb_status print_validation(void *opaque, int64_t step, double loss)
+{
+    pb_string line = {0};
+    pb_json json   = pb_json_begin(&line, PB_JSON_INLINE, 0);
+    pb_json_put_int(&json, "step", step);
+    pb_json_put_number(&json, "validation_loss", loss, PB_JSON_EXACT);
+    return cli_print_made(opaque, pb_json_finish(&json, "\n"), &line);
+}
+
+static bool nobody_reads(void *opaque)
+{
+    const pb_cli *cli = opaque;
+    return !pb_cli_is_heard() && pb_cli_text(cli, "save") == NULL;
+}
+
+/* The options of the command line that set fields, as a group `train`. */
+static pb_status write_options(const pb_cli *cli, pb_string *out)
+{
+    pb_config_field given[sizeof options / sizeof *options + 1] = {0};
+    pb_train_options o                                          = {0};
+    int count                                                   = 0;
+    for (const pb_option *option = options; option->name != NULL; option++) {
+        if (option->fields != NULL && pb_cli_given(cli, option->name)) {
+            given[count++] = *option_field(option);
+        }
+    }
+    PB_TRY(pb_config_defaults(pb_train_fields, &o));
+    pb_cli_overlay(cli, pb_train_fields, &o);
+    pb_status status;
+    PB_TRY_GOTO(status, pb_string_puts(out, "train = {\n"), done);
+    PB_TRY_GOTO(status, pb_config_write(given, &o, "", 0, out), done);
+    if (pb_cli_given(cli, "steps")) {
+        PB_TRY_GOTO(status,
+                    pb_string_printf(out, "max_steps = %" PRId64 ";\n", pb_cli_int(cli, "steps")),
+                    done);
+    }
+    status = pb_string_puts(out, "};\n");
+done:
+    pb_config_clear(pb_train_fields, &o);
+    return status;
+}
+
+static pb_status train_on_dataset(pb_cli *cli)
+{
+    const char *method              = pb_cli_text(cli, "method");
+    const pb_cell_own own           = {.adapter = pb_cli_text(cli, "adapter"),
+                                       .save    = pb_cli_text(cli, "save")};
+    const pb_cell_observer observer = {
+        .context = cli, .stop = nobody_reads, .step = print_step, .validation = print_validation};
+    pb_config *config = NULL;
+    pb_record record  = {0};
+    pb_string text    = {0};
+    pb_status status;
+    PB_TRY(check_outputs(cli));
+    PB_TRY_GOTO(status, write_options(cli, &text), done);
+    PB_TRY_GOTO(status, pb_config_parse(text.data, "options", &config), done);
+    status = one_cell_run(cli, method, config, &own, &observer, &record);
+    if (status == PB_STOPPED) { /* nobody reads */
+        pb_error_clear();
+        status = PB_OK;
+        goto done;
+    }
+    PB_TRY_GOTO(status, status, done);
+    status = one_cell_print(cli, &record);
+done:
+    pb_record_clear(&record);
+    pb_config_close(config);
+    pb_string_clear(&text);
+    return status;
+}
+
+/* Options that belong to the other kind of rows. */
+static pb_status check_kind(const pb_cli *cli, bool dataset)
+{
+    static const char *const of_rows[] = {"init", "dump-grads", "dump-final", NULL};
+    if (dataset == (pb_cli_text(cli, "batches") != NULL)) {
+        return PB_FAIL(PB_ERR_USAGE, "train: give either --dataset or --batches");
+    }
+    if (!dataset && !pb_cli_given(cli, "steps")) {
+        return PB_FAIL(PB_ERR_USAGE, "train: --batches needs --steps N");
+    }
+    if (!dataset && pb_cli_given(cli, "protocol")) {
+        return PB_FAIL(PB_ERR_USAGE, "train: --protocol goes with --dataset");
+    }
+    for (int i = 0; dataset && of_rows[i] != NULL; i++) {
+        if (pb_cli_given(cli, of_rows[i])) {
+            return PB_FAIL(PB_ERR_USAGE, "train: --%s goes with --batches", of_rows[i]);
+        }
+    }
+    if (dataset && (pb_cli_text(cli, "method") == NULL) == (pb_cli_text(cli, "adapter") == NULL)) {
+        return PB_FAIL(PB_ERR_USAGE, "train: give either --method or --adapter");
+    }
+    return PB_OK;
+}
+
+static pb_status run(pb_cli *cli)
+{
+    bool dataset = pb_cli_text(cli, "dataset") != NULL;
+    PB_TRY(check_kind(cli, dataset));
+    return dataset ? train_on_dataset(cli) : train_on_rows(cli);
+}
+
 const pb_command command_train = {
     .name     = "train",
-    .help     = "train an adapter on token rows",
-    .usage    = "--model DIR (--method FILE.cfg | --adapter DIR) --batches FILE.jsonl --steps N",
+    .help     = "train an adapter on a data set or on token rows",
+    .usage    = "--model DIR (--method FILE.cfg | --adapter DIR) (--dataset NAME | --batches "
+                "FILE.jsonl --steps N) [--save DIR]",
     .details  = "Prints one JSON line per step. \"step\" counts the steps before "
                 "it, from 0; loss and grad_norm are those before the update (and before "
                 "clipping), lr is that of the update; tokens are real ones, without "
-                "padding and virtual ones.\n",
+                "padding and virtual ones.\n"
+                "With --dataset, what a cell of a sweep computes: the groups train, data and eval "
+                "of both files count, then options, then --set; lines of validation lie between "
+                "those of steps, and the last line has the scores of the test.\n",
     .options  = {session_options, options},
     .computes = true,
     .alone    = true,
